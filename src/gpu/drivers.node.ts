@@ -1,0 +1,136 @@
+/**
+ * The Vulkan drivers that may be at hand besides the system's: a lavapipe fetched into the checkout and the
+ * SwiftShader that a Chromium package for servers carries. Node on Linux only.
+ */
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { createRequire } from 'node:module';
+import { constants, homedir } from 'node:os';
+import { basename, dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { brotliDecompressSync } from 'node:zlib';
+
+/** The folder of this package: a checkout, or its place in node_modules. */
+export function packageRoot(): string {
+  const start = dirname(fileURLToPath(import.meta.url));
+  let folder = start;
+  while (!existsSync(join(folder, 'package.json'))) {
+    const parent = dirname(folder);
+    if (parent === folder) return start;
+    folder = parent;
+  }
+  return folder;
+}
+
+/** Where unpacked drivers live: `.cache` of a checkout, or the user's cache folder for an installed package. */
+export function cacheFolder(): string {
+  const root = packageRoot();
+  if (existsSync(join(root, 'src', 'gpu'))) return join(root, '.cache');
+  return join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'unet3d-gpu');
+}
+
+/** The driver description and the `node` wrapper that `npm run gpu:lavapipe` leaves behind. */
+export function fetchedLavapipe(): { icd: string; node: string } {
+  const folder = join(cacheFolder(), 'lavapipe');
+  return { icd: join(folder, 'lavapipe.json'), node: join(folder, 'node') };
+}
+
+/**
+ * Loads the Vulkan loader, by name or path, so that Dawn finds it by its name. It is no Node module, so
+ * `dlopen` throws in either case; only the message tells whether it has stayed loaded.
+ */
+export function loadVulkan(library = 'libvulkan.so.1'): boolean {
+  const nodelete = 0x1000;
+  const { RTLD_NOW, RTLD_GLOBAL } = constants.dlopen;
+  try {
+    process.dlopen({ exports: {} }, library, RTLD_NOW | RTLD_GLOBAL | nodelete);
+    return true;
+  } catch (error) {
+    return /did not self-register/.test(String(error));
+  }
+}
+
+/** Whether a driver is announced in one of the folders in which Vulkan's loader looks on Linux. */
+export function hasSystemDriver(): boolean {
+  const data = process.env['XDG_DATA_HOME'] ?? join(homedir(), '.local', 'share');
+  const folders = ['/etc', '/usr/local/share', '/usr/share', data].map((root) =>
+    join(root, 'vulkan', 'icd.d'),
+  );
+  return folders.some((folder) => existsSync(folder) && readdirSync(folder).length > 0);
+}
+
+/** The regular files of an uncompressed tar archive (ustar; no long names, no links). */
+export function untar(archive: Uint8Array): { name: string; mode: number; bytes: Uint8Array }[] {
+  const text = (at: number, length: number) =>
+    new TextDecoder().decode(archive.subarray(at, at + length)).replace(/\0.*$/s, '');
+  const files = [];
+  for (let at = 0; at + 512 <= archive.length && archive[at] !== 0;) {
+    const size = Number.parseInt(text(at + 124, 12), 8);
+    const type = text(at + 156, 1);
+    if (type === '' || type === '0')
+      files.push({
+        name: text(at, 100),
+        mode: Number.parseInt(text(at + 100, 8), 8),
+        bytes: archive.subarray(at + 512, at + 512 + size),
+      });
+    at += 512 + Math.ceil(size / 512) * 512;
+  }
+  return files;
+}
+
+/** The folder with the packed binaries of @sparticuz/chromium, or undefined where it is not installed. */
+function chromiumPackage(): string | undefined {
+  try {
+    const entry = createRequire(import.meta.url).resolve('@sparticuz/chromium');
+    let folder = dirname(entry);
+    while (basename(folder) !== 'chromium') folder = dirname(folder);
+    return join(folder, 'bin');
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * Unpacks `<archive>.br` of @sparticuz/chromium (a tar archive, or one file) into a folder of the cache, once.
+ * The folder appears under its name only when it is complete. Returns undefined without that package.
+ */
+export function unpackFromChromium(archive: string, folder: string): string | undefined {
+  const target = join(cacheFolder(), folder);
+  if (existsSync(target)) return target;
+  const bin = chromiumPackage();
+  const packed = bin && join(bin, `${archive}.br`);
+  if (!packed || !existsSync(packed)) return undefined;
+  mkdirSync(cacheFolder(), { recursive: true });
+  const draft = mkdtempSync(`${target}-`);
+  const bytes = brotliDecompressSync(readFileSync(packed));
+  const files = archive.endsWith('.tar') ? untar(bytes) : [{ name: archive, mode: 0o755, bytes }];
+  for (const file of files) {
+    const path = resolve(draft, file.name);
+    mkdirSync(dirname(path), { recursive: true });
+    writeFileSync(path, file.bytes, { mode: file.mode & 0o755 });
+  }
+  try {
+    renameSync(draft, target);
+  } catch (error) {
+    rmSync(draft, { recursive: true, force: true });
+    if (!existsSync(target)) throw error; // otherwise another process was faster
+  }
+  return target;
+}
+
+/** SwiftShader's folder (driver, driver description and Vulkan loader), unpacked if need be; x64 Linux only. */
+export function swiftShader(): { icd: string; loader: string } | undefined {
+  if (process.platform !== 'linux' || process.arch !== 'x64') return undefined;
+  const folder = unpackFromChromium('swiftshader.tar', 'swiftshader');
+  return folder === undefined
+    ? undefined
+    : { icd: join(folder, 'vk_swiftshader_icd.json'), loader: join(folder, 'libvulkan.so.1') };
+}

@@ -1,0 +1,189 @@
+/**
+ * A WebGPU adapter for Node, through Dawn (the optional dependency `webgpu`, imported on first use): what the
+ * environment names, else the system's, else a fetched lavapipe, else SwiftShader. Never Dawn's null backend.
+ */
+import { resolve } from 'node:path';
+import { UnsupportedDevice } from '../errors.ts';
+import { installAdvice } from './advice.node.ts';
+import { fetchedLavapipe, hasSystemDriver, loadVulkan, swiftShader } from './drivers.node.ts';
+
+/** Where the adapter comes from. */
+export type AdapterSource = 'environment' | 'system' | 'lavapipe' | 'swiftshader';
+
+export interface NodeAdapterOptions {
+  /** Dawn toggles to enable, such as `allow_unsafe_apis`. */
+  readonly dawnToggles?: readonly string[];
+}
+
+export interface NodeAdapter {
+  readonly gpu: GPU;
+  readonly adapter: GPUAdapter;
+  /** One line for people: vendor, architecture, device, driver, and where it comes from. */
+  readonly describe: string;
+  readonly source: AdapterSource;
+}
+
+/** Printed where the adapter is SwiftShader: how to get a faster one. */
+export const SWIFTSHADER_TIP =
+  'Tip: lavapipe is about ten times faster than SwiftShader: `npm run gpu:lavapipe` in a checkout on Debian (no root needed), or `apt install mesa-vulkan-drivers` on Ubuntu 24.04 or Debian 13.';
+
+const DRIVER_VARIABLES = ['VK_DRIVER_FILES', 'VK_ICD_FILENAMES'] as const;
+
+/** Dawn crashes once the object from its `create()` is collected, so all of them are held here. */
+const held = new Set<GPU>();
+
+/**
+ * Finds an adapter.
+ *
+ * Order: what the environment names (`VK_DRIVER_FILES` or `VK_ICD_FILENAMES`, as Vulkan's loader defines them,
+ * or `UNET3D_ADAPTER`: `system`, `lavapipe`, `swiftshader` or a part of an adapter's name), which is binding;
+ * else the system's adapter; else a lavapipe fetched by `npm run gpu:lavapipe`, if the process was started through
+ * it; else the SwiftShader of `@sparticuz/chromium`, if that is installed.
+ *
+ * @throws UnsupportedDevice without Dawn or without any adapter; the message says what to install here.
+ */
+export async function requestNodeAdapter(options: NodeAdapterOptions = {}): Promise<NodeAdapter> {
+  const create = await loadDawn();
+  const wish = process.env['UNET3D_ADAPTER'] ?? '';
+  const named = namedDriver();
+  const flags = dawnFlags(options);
+  const attempt = async (
+    source: AdapterSource,
+    extra: readonly string[] = [],
+  ): Promise<NodeAdapter | undefined> => {
+    const gpu = create([...flags, ...extra]);
+    const adapter = await requestAdapter(gpu);
+    if (!adapter) return undefined;
+    held.add(gpu);
+    return { gpu, adapter, describe: describeAdapter(adapter, source), source };
+  };
+
+  if (named !== undefined) {
+    const source = sourceOf(named);
+    if (process.platform === 'linux') bringLoader();
+    const found = await attempt(source, isSource(wish) || wish === '' ? [] : [`adapter=${wish}`]);
+    if (found) return found;
+    throw new UnsupportedDevice(
+      `The environment names the Vulkan driver ${named}, but WebGPU gets no adapter from it. Correct or unset VK_DRIVER_FILES and VK_ICD_FILENAMES. ${installAdvice()}`,
+    );
+  }
+
+  const byName = wish !== '' && !isSource(wish);
+  if (wish === '' || wish === 'system' || byName) {
+    // Asking Dawn without a Vulkan loader only makes it complain; macOS and Windows need none.
+    const possible = process.platform !== 'linux' || loadVulkan() || (hasSystemDriver() && bringLoader());
+    const found =
+      possible && (await attempt(byName ? 'environment' : 'system', byName ? [`adapter=${wish}`] : []));
+    if (found) return found;
+  }
+  // A fetched lavapipe works only where Node was started through it, and then it is the named driver above.
+  if (wish === '' || wish === 'swiftshader') {
+    if (useSwiftShader()) {
+      const found = await attempt('swiftshader');
+      if (found) return found;
+      for (const variable of DRIVER_VARIABLES) delete process.env[variable];
+    }
+  }
+  throw new UnsupportedDevice(noAdapter(wish));
+}
+
+/** The line that is printed for a chosen adapter, with the tip where it is SwiftShader. */
+export function adapterNotice({ describe, adapter }: Pick<NodeAdapter, 'describe' | 'adapter'>): string {
+  return isSwiftShader(adapter) ? `${describe}\n${SWIFTSHADER_TIP}` : describe;
+}
+
+export function isSwiftShader(adapter: GPUAdapter): boolean {
+  return adapter.info.architecture === 'swiftshader';
+}
+
+/**
+ * Lets go of Dawn, which keeps the process alive while it is held. Destroy the devices first; nothing of WebGPU
+ * may be used after. Resolves when what is pending has drained.
+ */
+export async function releaseNodeGpu(): Promise<void> {
+  held.clear();
+  await new Promise((resolve) => setTimeout(resolve, 20));
+}
+
+async function loadDawn(): Promise<(flags: string[]) => GPU> {
+  try {
+    const dawn = await import('webgpu');
+    for (const [name, value] of Object.entries(dawn.globals))
+      if (!(name in globalThis)) Object.assign(globalThis, { [name]: value as unknown });
+    return dawn.create;
+  } catch (cause) {
+    const missing = (cause as NodeJS.ErrnoException).code === 'ERR_MODULE_NOT_FOUND';
+    throw new UnsupportedDevice(
+      missing
+        ? 'WebGPU in Node needs the optional package "webgpu" (Dawn), which is not installed. Run: npm install webgpu'
+        : `The package "webgpu" (Dawn) does not load on ${process.platform} ${process.arch}: ${String(cause)}. It needs Linux with glibc, macOS or Windows, on x64 or arm64.`,
+      { cause },
+    );
+  }
+}
+
+function dawnFlags({ dawnToggles = [] }: NodeAdapterOptions): string[] {
+  return dawnToggles.length > 0 ? [`enable-dawn-features=${dawnToggles.join(',')}`] : [];
+}
+
+async function requestAdapter(gpu: GPU): Promise<GPUAdapter | undefined> {
+  let adapter: GPUAdapter | null;
+  try {
+    adapter = await gpu.requestAdapter({ powerPreference: 'high-performance' });
+  } catch (error) {
+    throw new UnsupportedDevice(`Dawn finds no such adapter: ${String(error)}`, { cause: error });
+  }
+  // The null backend accepts every command and computes nothing.
+  return adapter && adapter.info.device !== 'null-backend' ? adapter : undefined;
+}
+
+function namedDriver(): string | undefined {
+  return DRIVER_VARIABLES.map((variable) => process.env[variable]).find(
+    (value) => value !== undefined && value !== '',
+  );
+}
+
+function isSource(wish: string): boolean {
+  return wish === 'system' || wish === 'lavapipe' || wish === 'swiftshader';
+}
+
+/** A parent process may have chosen for us: its own drivers are told from what the user has named. */
+function sourceOf(driver: string): AdapterSource {
+  if (resolve(driver) === fetchedLavapipe().icd) return 'lavapipe';
+  return driver.endsWith('vk_swiftshader_icd.json') && driver === swiftShader()?.icd
+    ? 'swiftshader'
+    : 'environment';
+}
+
+/** Loads the system's Vulkan loader, or the one beside SwiftShader. */
+function bringLoader(): boolean {
+  if (loadVulkan()) return true;
+  const driver = swiftShader();
+  return driver !== undefined && loadVulkan(driver.loader);
+}
+
+/** Points Vulkan's loader at SwiftShader. */
+function useSwiftShader(): boolean {
+  const driver = swiftShader();
+  if (!driver || !bringLoader()) return false;
+  for (const variable of DRIVER_VARIABLES) process.env[variable] = driver.icd;
+  return true;
+}
+
+function describeAdapter({ info }: GPUAdapter, source: AdapterSource): string {
+  const origin = {
+    environment: 'named by the environment',
+    system: "the system's",
+    lavapipe: 'fetched lavapipe',
+    swiftshader: 'SwiftShader of @sparticuz/chromium',
+  }[source];
+  const words = [info.vendor, info.architecture, info.device].filter((word) => word !== '');
+  return `${words.join(' ')} | ${info.description} | ${origin}`;
+}
+
+function noAdapter(wish: string): string {
+  if (wish === 'lavapipe')
+    return `UNET3D_ADAPTER asks for the fetched lavapipe, but this process was not started through it. Run \`npm run gpu:lavapipe\` once, then start with ${fetchedLavapipe().node} in place of node.`;
+  const asked = wish === '' ? '' : ` under the name that UNET3D_ADAPTER gives (${wish})`;
+  return `No WebGPU adapter was found${asked}. ${installAdvice()}`;
+}
