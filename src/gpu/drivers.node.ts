@@ -18,6 +18,15 @@ import { basename, dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { brotliDecompressSync } from 'node:zlib';
 
+/** The variables by which Vulkan's loader is told what drivers to use, the newer one first. */
+export const DRIVER_VARIABLES = ['VK_DRIVER_FILES', 'VK_ICD_FILENAMES'] as const;
+
+export function driverNamedByEnvironment(): string | undefined {
+  return DRIVER_VARIABLES.map((variable) => process.env[variable]).find(
+    (value) => value !== undefined && value !== '',
+  );
+}
+
 /** The folder of this package: a checkout, or its place in node_modules. */
 export function packageRoot(): string {
   const start = dirname(fileURLToPath(import.meta.url));

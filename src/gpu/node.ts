@@ -5,7 +5,14 @@
 import { resolve } from 'node:path';
 import { UnsupportedDevice } from '../errors.ts';
 import { installAdvice } from './advice.node.ts';
-import { fetchedLavapipe, hasSystemDriver, loadVulkan, swiftShader } from './drivers.node.ts';
+import {
+  DRIVER_VARIABLES,
+  driverNamedByEnvironment,
+  fetchedLavapipe,
+  hasSystemDriver,
+  loadVulkan,
+  swiftShader,
+} from './drivers.node.ts';
 
 /** Where the adapter comes from. */
 export type AdapterSource = 'environment' | 'system' | 'lavapipe' | 'swiftshader';
@@ -27,8 +34,6 @@ export interface NodeAdapter {
 export const SWIFTSHADER_TIP =
   'Tip: lavapipe is about ten times faster than SwiftShader: `npm run gpu:lavapipe` in a checkout on Debian (no root needed), or `apt install mesa-vulkan-drivers` on Ubuntu 24.04 or Debian 13.';
 
-const DRIVER_VARIABLES = ['VK_DRIVER_FILES', 'VK_ICD_FILENAMES'] as const;
-
 /** Dawn crashes once the object from its `create()` is collected, so all of them are held here. */
 const held = new Set<GPU>();
 
@@ -45,7 +50,7 @@ const held = new Set<GPU>();
 export async function requestNodeAdapter(options: NodeAdapterOptions = {}): Promise<NodeAdapter> {
   const create = await loadDawn();
   const wish = process.env['UNET3D_ADAPTER'] ?? '';
-  const named = namedDriver();
+  const named = driverNamedByEnvironment();
   const flags = dawnFlags(options);
   const attempt = async (
     source: AdapterSource,
@@ -135,12 +140,6 @@ async function requestAdapter(gpu: GPU): Promise<GPUAdapter | undefined> {
   }
   // The null backend accepts every command and computes nothing.
   return adapter && adapter.info.device !== 'null-backend' ? adapter : undefined;
-}
-
-function namedDriver(): string | undefined {
-  return DRIVER_VARIABLES.map((variable) => process.env[variable]).find(
-    (value) => value !== undefined && value !== '',
-  );
 }
 
 function isSource(wish: string): boolean {

@@ -1,0 +1,29 @@
+/**
+ * Builds dist/: index.js for browsers, node.js for Node, cli.js for the command. Shaders and WASM come in as
+ * generated TypeScript, so every bundle stands alone; `webgpu` (Dawn) stays an import of Node's, made on first use.
+ */
+import { defineConfig, type Options } from 'tsup';
+
+const shared: Options = {
+  format: 'esm',
+  target: 'es2022',
+  outDir: 'dist',
+  removeNodeProtocol: false,
+  splitting: false,
+  treeshake: true,
+  external: ['webgpu'],
+  // tsup hands the declarations to a compiler option that TypeScript 6 only takes when told so.
+  dts: { compilerOptions: { ignoreDeprecations: '6.0' } },
+};
+
+export default defineConfig([
+  { ...shared, entry: { index: 'src/index.ts' }, platform: 'browser' },
+  { ...shared, entry: { node: 'src/node.ts' }, platform: 'node' },
+  {
+    ...shared,
+    entry: { cli: 'src/cli/main.ts' },
+    platform: 'node',
+    dts: false,
+    banner: { js: '#!/usr/bin/env node' },
+  },
+]);
