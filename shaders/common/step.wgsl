@@ -1,0 +1,12 @@
+// What changes from step to step, written by the host before each.
+struct Step {
+  learningRate: f32,
+  beta1: f32,
+  beta2: f32,
+  epsilon: f32,
+  weightDecay: f32,
+  correction1: f32,     // 1 − β1ᵗ
+  correction2: f32,     // √(1 − β2ᵗ)
+  maxNorm: f32,         // gradient clipping; huge for none
+  gradientScale: f32,   // multiplies every gradient: 1 / (accumulated batches · loss scale)
+}

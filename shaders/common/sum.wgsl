@@ -1,0 +1,13 @@
+// Sums over a workgroup of 64 in a fixed tree; every thread gets the result.
+var<workgroup> scratch: array<vec2<f32>, 64>;
+
+fn sum64(local: u32, value: vec2<f32>) -> vec2<f32> {
+  workgroupBarrier();
+  scratch[local] = value;
+  for (var half = 32u; half > 0u; half /= 2u) {
+    workgroupBarrier();
+    if (local < half) { scratch[local] += scratch[local + half]; }
+  }
+  workgroupBarrier();
+  return scratch[0];
+}

@@ -1,0 +1,131 @@
+// 3×3×3 convolution, stride 1, zero padding 1, over one input or over two that stand for their
+// concatenation. An input may be the raw output of an earlier convolution: norm and activation are
+// then applied as it is read, and the zero halo is that of the activated volume. With weights packed
+// flipped and transposed this is also the gradient with respect to the input. Assigns target.
+// One thread: four voxels along x, eight output channels.
+// include "common/volume.wgsl"
+
+const INPUTS: u32 = 1u;
+const NORM_A: bool = false;
+const NORM_B: bool = false;
+const BIAS: bool = true;
+
+struct Params {
+  width: u32, height: u32, depth: u32, rowQuads: u32,
+  channelsA: u32, channelsB: u32, channelsOut: u32,
+  plane0: u32,                              // first plane of this dispatch
+  startA: u32, startB: u32, startTarget: u32, // quads before each binding
+  slopeA: f32, slopeB: f32,
+}
+
+@group(0) @binding(0) var<storage, read> sourceA: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> affineA: array<vec2<f32>>;
+@group(0) @binding(2) var<storage, read> sourceB: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read> affineB: array<vec2<f32>>;
+@group(0) @binding(4) var<storage, read> weights: array<vec4<f32>>; // [out block][in][27][8]
+@group(0) @binding(5) var<storage, read> bias: array<f32>;
+@group(0) @binding(6) var<storage, read_write> target_: array<vec4<f32>>;
+@group(0) @binding(7) var<uniform> params: Params;
+
+// A quad of x with its two neighbours.
+struct Row { left: f32, middle: vec4<f32>, right: f32 }
+
+fn readA(index: u32, q: u32, channel: u32, sample: u32) -> Row {
+  let last = arrayLength(&sourceA) - 1u;
+  let hasLeft = q > 0u;
+  let hasRight = q + 1u < params.rowQuads;
+  var row: Row;
+  row.left = sourceA[max(index, 1u) - 1u].w;
+  row.middle = sourceA[index];
+  row.right = sourceA[min(index + 1u, last)].x;
+  if (NORM_A) {
+    let affine = affineA[sample * params.channelsA + channel];
+    row.left = activate1(row.left, affine, params.slopeA);
+    row.middle = inside(activate4(row.middle, affine, params.slopeA), q, params.width);
+    row.right = activate1(row.right, affine, params.slopeA);
+  }
+  row.left = select(0.0, row.left, hasLeft);
+  row.right = select(0.0, row.right, hasRight);
+  return row;
+}
+
+fn readB(index: u32, q: u32, channel: u32, sample: u32) -> Row {
+  let last = arrayLength(&sourceB) - 1u;
+  let hasLeft = q > 0u;
+  let hasRight = q + 1u < params.rowQuads;
+  var row: Row;
+  row.left = sourceB[max(index, 1u) - 1u].w;
+  row.middle = sourceB[index];
+  row.right = sourceB[min(index + 1u, last)].x;
+  if (NORM_B) {
+    let affine = affineB[sample * params.channelsB + channel];
+    row.left = activate1(row.left, affine, params.slopeB);
+    row.middle = inside(activate4(row.middle, affine, params.slopeB), q, params.width);
+    row.right = activate1(row.right, affine, params.slopeB);
+  }
+  row.left = select(0.0, row.left, hasLeft);
+  row.right = select(0.0, row.right, hasRight);
+  return row;
+}
+
+fn outer(voxels: vec4<f32>, w: vec4<f32>) -> mat4x4<f32> {
+  return mat4x4<f32>(voxels * w.x, voxels * w.y, voxels * w.z, voxels * w.w);
+}
+
+fn store(voxels: vec4<f32>, channel: u32, base: u32, q: u32) {
+  if (channel >= params.channelsOut) { return; }
+  var value = voxels;
+  if (BIAS) { value += bias[channel]; }
+  target_[base + channel * params.height * params.rowQuads] = inside(value, q, params.width);
+}
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(workgroup_id) group: vec3<u32>) {
+  let q = id.x % params.rowQuads;
+  let y = id.x / params.rowQuads;
+  if (y >= params.height) { return; }
+  let block = group.y;
+  let plane = params.plane0 + group.z;
+  let z = plane % params.depth;
+  let sample = plane / params.depth;
+  let channels = params.channelsA + params.channelsB;
+
+  var low = mat4x4<f32>();
+  var high = mat4x4<f32>();
+  for (var channel = 0u; channel < channels; channel++) {
+    for (var dz = 0u; dz < 3u; dz++) {
+      if (z + dz == 0u || z + dz > params.depth) { continue; }
+      for (var dy = 0u; dy < 3u; dy++) {
+        if (y + dy == 0u || y + dy > params.height) { continue; }
+        var row: Row;
+        if (INPUTS == 1u || channel < params.channelsA) {
+          let line = ((plane + dz - 1u) * params.channelsA + channel) * params.height + y + dy - 1u;
+          row = readA(line * params.rowQuads + q - params.startA, q, channel, sample);
+        } else {
+          let own = channel - params.channelsA;
+          let line = ((plane + dz - 1u) * params.channelsB + own) * params.height + y + dy - 1u;
+          row = readB(line * params.rowQuads + q - params.startB, q, own, sample);
+        }
+        let w = (((block * channels + channel) * 3u + dz) * 3u + dy) * 6u;
+        let before = vec4<f32>(row.left, row.middle.xyz);
+        let after = vec4<f32>(row.middle.yzw, row.right);
+        low += outer(before, weights[w]);
+        high += outer(before, weights[w + 1u]);
+        low += outer(row.middle, weights[w + 2u]);
+        high += outer(row.middle, weights[w + 3u]);
+        low += outer(after, weights[w + 4u]);
+        high += outer(after, weights[w + 5u]);
+      }
+    }
+  }
+
+  let base = (plane * params.channelsOut * params.height + y) * params.rowQuads + q - params.startTarget;
+  store(low[0], block * 8u, base, q);
+  store(low[1], block * 8u + 1u, base, q);
+  store(low[2], block * 8u + 2u, base, q);
+  store(low[3], block * 8u + 3u, base, q);
+  store(high[0], block * 8u + 4u, base, q);
+  store(high[1], block * 8u + 5u, base, q);
+  store(high[2], block * 8u + 6u, base, q);
+  store(high[3], block * 8u + 7u, base, q);
+}

@@ -1,0 +1,138 @@
+// Gradient of a 3×3×3 convolution with respect to its weights, for the input channels of one source.
+// Planes are cut into chunks of fixed length; each thread sums one chunk's nine (y, x) taps for one
+// input channel, one z tap and eight output channels, in the order of the voxels, into its partial.
+// A dispatch that begins inside a chunk goes on from what the one before stored, so cutting a run
+// into dispatches does not change a bit. Partials: [chunk][out][in][27]; reduce/partials adds them.
+// include "common/volume.wgsl"
+
+const NORM: bool = false;
+const WORKGROUP: u32 = 48u;
+
+struct Params {
+  width: u32, height: u32, depth: u32, rowQuads: u32,
+  channels: u32, channelsOut: u32,
+  plane0: u32, plane1: u32,       // planes [plane0, plane1) of this dispatch
+  chunk0: u32, chunkPlanes: u32,  // first chunk of this dispatch, planes in a chunk
+  startSource: u32, startGradient: u32,
+  slope: f32,
+}
+
+@group(0) @binding(0) var<storage, read> source: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> affine: array<vec2<f32>>;
+@group(0) @binding(2) var<storage, read> gradient: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read_write> partials: array<f32>;
+@group(0) @binding(4) var<uniform> params: Params;
+
+struct Row { left: f32, middle: vec4<f32>, right: f32 }
+
+fn readRow(line: u32, valid: bool, q: u32, channel: u32, sample: u32) -> Row {
+  let last = arrayLength(&source) - 1u;
+  let index = line * params.rowQuads + q - params.startSource;
+  var row: Row;
+  row.left = source[max(index, 1u) - 1u].w;
+  row.middle = source[index];
+  row.right = source[min(index + 1u, last)].x;
+  if (NORM) {
+    let scaleShift = affine[sample * params.channels + channel];
+    row.left = activate1(row.left, scaleShift, params.slope);
+    row.middle = inside(activate4(row.middle, scaleShift, params.slope), q, params.width);
+    row.right = activate1(row.right, scaleShift, params.slope);
+  }
+  row.left = select(0.0, row.left, valid && q > 0u);
+  row.middle = select(vec4<f32>(0.0), row.middle, valid);
+  row.right = select(0.0, row.right, valid && q + 1u < params.rowQuads);
+  return row;
+}
+
+// The three taps along x of one row against a quad of the gradient.
+fn taps(row: Row, d: vec4<f32>) -> vec3<f32> {
+  return vec3<f32>(
+    dot(vec4<f32>(row.left, row.middle.xyz), d),
+    dot(row.middle, d),
+    dot(vec4<f32>(row.middle.yzw, row.right), d),
+  );
+}
+
+fn all9(r0: Row, r1: Row, r2: Row, d: vec4<f32>) -> mat3x3<f32> {
+  return mat3x3<f32>(taps(r0, d), taps(r1, d), taps(r2, d));
+}
+
+fn load9(at: u32) -> mat3x3<f32> {
+  return mat3x3<f32>(
+    partials[at], partials[at + 1u], partials[at + 2u], partials[at + 3u], partials[at + 4u],
+    partials[at + 5u], partials[at + 6u], partials[at + 7u], partials[at + 8u],
+  );
+}
+
+fn store9(channelOut: u32, at: u32, value: mat3x3<f32>) {
+  if (channelOut >= params.channelsOut) { return; }
+  for (var i = 0u; i < 3u; i++) {
+    partials[at + 3u * i] = value[i].x;
+    partials[at + 3u * i + 1u] = value[i].y;
+    partials[at + 3u * i + 2u] = value[i].z;
+  }
+}
+
+@compute @workgroup_size(WORKGROUP)
+fn main(@builtin(local_invocation_id) local: vec3<u32>, @builtin(workgroup_id) group: vec3<u32>) {
+  let item = group.x * WORKGROUP + local.x;
+  if (item >= params.channels * 3u) { return; }
+  let channel = item / 3u;
+  let dz = item % 3u;
+  let out0 = group.y * 8u;
+  let chunk = params.chunk0 + group.z;
+  let begin = max(chunk * params.chunkPlanes, params.plane0);
+  let end = min((chunk + 1u) * params.chunkPlanes, params.plane1);
+
+  let stride = params.channels * 27u; // from one output channel's partials to the next
+  let at = (chunk * params.channelsOut + out0) * stride + channel * 27u + dz * 9u;
+  let top = params.channelsOut - 1u - out0; // channels beyond the last repeat it and are not stored
+  var sum0 = mat3x3<f32>(); var sum1 = mat3x3<f32>(); var sum2 = mat3x3<f32>(); var sum3 = mat3x3<f32>();
+  var sum4 = mat3x3<f32>(); var sum5 = mat3x3<f32>(); var sum6 = mat3x3<f32>(); var sum7 = mat3x3<f32>();
+  if (begin > chunk * params.chunkPlanes) {
+    sum0 = load9(at);
+    sum1 = load9(at + min(1u, top) * stride);
+    sum2 = load9(at + min(2u, top) * stride);
+    sum3 = load9(at + min(3u, top) * stride);
+    sum4 = load9(at + min(4u, top) * stride);
+    sum5 = load9(at + min(5u, top) * stride);
+    sum6 = load9(at + min(6u, top) * stride);
+    sum7 = load9(at + min(7u, top) * stride);
+  }
+
+  let area = params.height * params.rowQuads;
+  for (var plane = begin; plane < end; plane++) {
+    let z = plane % params.depth;
+    let sample = plane / params.depth;
+    if (z + dz == 0u || z + dz > params.depth) { continue; }
+    let line = ((plane + dz - 1u) * params.channels + channel) * params.height;
+    for (var q = 0u; q < params.rowQuads; q++) {
+      var above = Row(0.0, vec4<f32>(0.0), 0.0);
+      var here = readRow(line, true, q, channel, sample);
+      for (var y = 0u; y < params.height; y++) {
+        let hasBelow = y + 1u < params.height;
+        let below = readRow(line + select(0u, y + 1u, hasBelow), hasBelow, q, channel, sample);
+        let d = (plane * params.channelsOut + out0) * area + y * params.rowQuads + q - params.startGradient;
+        sum0 += all9(above, here, below, gradient[d]);
+        sum1 += all9(above, here, below, gradient[d + min(1u, top) * area]);
+        sum2 += all9(above, here, below, gradient[d + min(2u, top) * area]);
+        sum3 += all9(above, here, below, gradient[d + min(3u, top) * area]);
+        sum4 += all9(above, here, below, gradient[d + min(4u, top) * area]);
+        sum5 += all9(above, here, below, gradient[d + min(5u, top) * area]);
+        sum6 += all9(above, here, below, gradient[d + min(6u, top) * area]);
+        sum7 += all9(above, here, below, gradient[d + min(7u, top) * area]);
+        above = here;
+        here = below;
+      }
+    }
+  }
+
+  store9(out0, at, sum0);
+  store9(out0 + 1u, at + stride, sum1);
+  store9(out0 + 2u, at + 2u * stride, sum2);
+  store9(out0 + 3u, at + 3u * stride, sum3);
+  store9(out0 + 4u, at + 4u * stride, sum4);
+  store9(out0 + 5u, at + 5u * stride, sum5);
+  store9(out0 + 6u, at + 6u * stride, sum6);
+  store9(out0 + 7u, at + 7u * stride, sum7);
+}

@@ -1,0 +1,26 @@
+// The class with the largest logit, the first of equals, as bytes: four voxels along x in a word.
+
+const CLASSES: u32 = 2u;
+
+struct Params { area: u32, plane0: u32, startLogits: u32, startLabels: u32 }
+
+@group(0) @binding(0) var<storage, read> logits: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read_write> labels: array<u32>;
+@group(0) @binding(2) var<uniform> params: Params;
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(workgroup_id) group: vec3<u32>) {
+  if (id.x >= params.area) { return; }
+  let plane = params.plane0 + group.z;
+  let at = plane * CLASSES * params.area + id.x - params.startLogits;
+  var top = logits[at];
+  var label = vec4<u32>(0u);
+  for (var c = 1u; c < CLASSES; c++) {
+    let z = logits[at + c * params.area];
+    let wins = z > top;
+    top = select(top, z, wins);
+    label = select(label, vec4<u32>(c), wins);
+  }
+  labels[plane * params.area + id.x - params.startLabels] =
+    label.x | (label.y << 8u) | (label.z << 16u) | (label.w << 24u);
+}

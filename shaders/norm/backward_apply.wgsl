@@ -1,0 +1,34 @@
+// Second half of the backward pass of norm + activation: the gradient of the convolution output y
+// overwrites y. dy = γ/σ · (dz − mean(dz) − x̂ · mean(dz·x̂)).
+// include "common/volume.wgsl"
+
+struct Params {
+  width: u32, height: u32, depth: u32, rowQuads: u32, channels: u32,
+  plane0: u32, startSource: u32, startGradient: u32, slope: f32,
+}
+
+@group(0) @binding(0) var<storage, read> gradient: array<vec4<f32>>; // of the activated volume
+@group(0) @binding(1) var<storage, read> affine: array<vec2<f32>>;
+@group(0) @binding(2) var<storage, read> saved: array<vec2<f32>>;
+@group(0) @binding(3) var<storage, read> means: array<vec2<f32>>;
+@group(0) @binding(4) var<storage, read_write> source: array<vec4<f32>>;
+@group(0) @binding(5) var<uniform> params: Params;
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(workgroup_id) group: vec3<u32>) {
+  let area = params.height * params.rowQuads;
+  if (id.x >= area) { return; }
+  let plane = params.plane0 + group.z;
+  let index = (plane * params.channels + group.y) * area + id.x;
+  let of = plane / params.depth * params.channels + group.y;
+  let scaleShift = affine[of];
+  let meanInverse = saved[of];
+  let mean = means[of];
+
+  let y = source[index - params.startSource];
+  let da = gradient[index - params.startGradient];
+  let dz = select(da * params.slope, da, y * scaleShift.x + scaleShift.y > vec4<f32>(0.0));
+  let normalised = (y - meanInverse.x) * meanInverse.y;
+  let dy = scaleShift.x * (dz - mean.x - normalised * mean.y);
+  source[index - params.startSource] = inside(dy, id.x % params.rowQuads, params.width);
+}

@@ -1,0 +1,37 @@
+// Joins the planes' sums: the gradients of the norm's weight and bias (assigned), and the two means
+// that backward_apply subtracts. One workgroup per channel.
+// include "common/sum.wgsl"
+
+const BATCH: bool = true;
+
+struct Params { channels: u32, depth: u32, samples: u32, area: u32, biasOffset: u32 }
+
+@group(0) @binding(0) var<storage, read> partials: array<vec2<f32>>;
+@group(0) @binding(1) var<storage, read_write> means: array<vec2<f32>>;         // [sample][channel]
+@group(0) @binding(2) var<storage, read_write> gradientWeightBias: array<f32>;
+@group(0) @binding(3) var<uniform> params: Params;
+
+@compute @workgroup_size(64)
+fn main(@builtin(local_invocation_index) local: u32, @builtin(workgroup_id) group: vec3<u32>) {
+  let channel = group.x;
+  let area = f32(params.area);
+  var all = vec2<f32>(0.0);
+  for (var sample = 0u; sample < params.samples; sample++) {
+    var sums = vec2<f32>(0.0);
+    for (var i = local; i < params.depth; i += 64u) {
+      sums += partials[(sample * params.depth + i) * params.channels + channel];
+    }
+    let total = sum64(local, sums);
+    all += total;
+    if (!BATCH && local == 0u) {
+      means[sample * params.channels + channel] = total / (area * f32(params.depth));
+    }
+  }
+  if (local > 0u) { return; }
+  if (BATCH) {
+    let mean = all / (area * f32(params.depth * params.samples));
+    for (var sample = 0u; sample < params.samples; sample++) { means[sample * params.channels + channel] = mean; }
+  }
+  gradientWeightBias[channel] = all.y;
+  gradientWeightBias[params.biasOffset + channel] = all.x;
+}

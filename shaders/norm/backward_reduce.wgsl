@@ -1,0 +1,38 @@
+// First half of the backward pass of norm + activation: per plane and channel Σ dz and Σ dz·x̂, with
+// dz the gradient in front of the activation. One workgroup per plane and channel.
+// include "common/volume.wgsl"
+// include "common/sum.wgsl"
+
+struct Params {
+  width: u32, height: u32, depth: u32, rowQuads: u32, channels: u32,
+  plane0: u32, startSource: u32, startGradient: u32, slope: f32,
+}
+
+@group(0) @binding(0) var<storage, read> source: array<vec4<f32>>;    // convolution output y
+@group(0) @binding(1) var<storage, read> gradient: array<vec4<f32>>;  // of the activated volume
+@group(0) @binding(2) var<storage, read> affine: array<vec2<f32>>;
+@group(0) @binding(3) var<storage, read> saved: array<vec2<f32>>;
+@group(0) @binding(4) var<storage, read_write> partials: array<vec2<f32>>;
+@group(0) @binding(5) var<uniform> params: Params;
+
+@compute @workgroup_size(64)
+fn main(@builtin(local_invocation_index) local: u32, @builtin(workgroup_id) group: vec3<u32>) {
+  let plane = params.plane0 + group.z;
+  let channel = group.x;
+  let area = params.height * params.rowQuads;
+  let base = (plane * params.channels + channel) * area;
+  let sample = plane / params.depth;
+  let scaleShift = affine[sample * params.channels + channel];
+  let meanInverse = saved[sample * params.channels + channel];
+
+  // The gradient is zero in the padding columns.
+  var sums = vec2<f32>(0.0);
+  for (var i = local; i < area; i += 64u) {
+    let y = source[base + i - params.startSource];
+    let da = gradient[base + i - params.startGradient];
+    let dz = select(da * params.slope, da, y * scaleShift.x + scaleShift.y > vec4<f32>(0.0));
+    sums += vec2<f32>(dot(dz, vec4<f32>(1.0)), dot(dz, (y - meanInverse.x) * meanInverse.y));
+  }
+  let total = sum64(local, sums);
+  if (local == 0u) { partials[plane * params.channels + channel] = total; }
+}

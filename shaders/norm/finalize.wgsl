@@ -1,0 +1,65 @@
+// Joins the planes' statistics (Chan et al.) into mean and variance: over the whole batch (batch norm)
+// or per sample (instance norm). Writes scale and shift for the next kernel's prologue, mean and
+// 1/σ for the backward pass, and updates the running statistics of batch norm.
+// One workgroup per channel and statistics group.
+// include "common/sum.wgsl"
+
+const BATCH: bool = true;
+
+struct Params {
+  channels: u32, depth: u32, samples: u32,
+  area: u32,        // voxels in one plane
+  biasOffset: u32,  // of the shift within weightBias
+  varianceOffset: u32,
+  epsilon: f32, momentum: f32,
+}
+
+@group(0) @binding(0) var<storage, read> partials: array<vec2<f32>>;
+@group(0) @binding(1) var<storage, read> weightBias: array<f32>;
+@group(0) @binding(2) var<storage, read_write> affine: array<vec2<f32>>;
+@group(0) @binding(3) var<storage, read_write> saved: array<vec2<f32>>; // mean, 1/σ
+@group(0) @binding(4) var<storage, read_write> running: array<f32>;
+@group(0) @binding(5) var<uniform> params: Params;
+
+@compute @workgroup_size(64)
+fn main(@builtin(local_invocation_index) local: u32, @builtin(workgroup_id) group: vec3<u32>) {
+  let channel = group.x;
+  var first = group.y * params.depth;
+  var planes = params.depth;
+  if (BATCH) {
+    first = 0u;
+    planes = params.depth * params.samples;
+  }
+  var means = 0.0;
+  for (var i = local; i < planes; i += 64u) { means += partials[(first + i) * params.channels + channel].x; }
+  let mean = sum64(local, vec2<f32>(means, 0.0)).x / f32(planes);
+
+  let area = f32(params.area);
+  var spread = 0.0;
+  for (var i = local; i < planes; i += 64u) {
+    let part = partials[(first + i) * params.channels + channel];
+    spread += part.y + area * (part.x - mean) * (part.x - mean);
+  }
+  let total = sum64(local, vec2<f32>(spread, 0.0)).x;
+  if (local > 0u) { return; }
+
+  let count = area * f32(planes);
+  let variance = total / count;
+  let inverse = 1.0 / sqrt(variance + params.epsilon);
+  let scale = weightBias[channel] * inverse;
+  let shift = weightBias[params.biasOffset + channel] - mean * scale;
+  var from = group.y;
+  var to = group.y + 1u;
+  if (BATCH) {
+    from = 0u;
+    to = params.samples;
+    let keep = 1.0 - params.momentum;
+    running[channel] = keep * running[channel] + params.momentum * mean;
+    let v = params.varianceOffset + channel;
+    running[v] = keep * running[v] + params.momentum * total / max(count - 1.0, 1.0);
+  }
+  for (var sample = from; sample < to; sample++) {
+    affine[sample * params.channels + channel] = vec2<f32>(scale, shift);
+    saved[sample * params.channels + channel] = vec2<f32>(mean, inverse);
+  }
+}

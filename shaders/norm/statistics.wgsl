@@ -1,0 +1,32 @@
+// Mean of each channel of each z-plane and the sum of squared deviations from it, in two passes so
+// that nothing cancels. One workgroup per plane and channel. Partials: [plane][channel].
+// include "common/volume.wgsl"
+// include "common/sum.wgsl"
+
+struct Params { width: u32, height: u32, rowQuads: u32, channels: u32, plane0: u32, startSource: u32 }
+
+@group(0) @binding(0) var<storage, read> source: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read_write> partials: array<vec2<f32>>;
+@group(0) @binding(2) var<uniform> params: Params;
+
+@compute @workgroup_size(64)
+fn main(@builtin(local_invocation_index) local: u32, @builtin(workgroup_id) group: vec3<u32>) {
+  let plane = params.plane0 + group.z;
+  let channel = group.x;
+  let area = params.height * params.rowQuads;
+  let base = (plane * params.channels + channel) * area - params.startSource;
+  let count = f32(params.width * params.height);
+
+  // Padding columns are zero, so the sum may include them.
+  var total = vec4<f32>(0.0);
+  for (var i = local; i < area; i += 64u) { total += source[base + i]; }
+  let mean = sum64(local, vec2<f32>(dot(total, vec4<f32>(1.0)), 0.0)).x / count;
+
+  var squares = vec4<f32>(0.0);
+  for (var i = local; i < area; i += 64u) {
+    let deviation = inside(source[base + i] - mean, i % params.rowQuads, params.width);
+    squares += deviation * deviation;
+  }
+  let spread = sum64(local, vec2<f32>(dot(squares, vec4<f32>(1.0)), 0.0)).x;
+  if (local == 0u) { partials[plane * params.channels + channel] = vec2<f32>(mean, spread); }
+}

@@ -1,0 +1,48 @@
+// Max-pool 2×2×2, stride 2, of the activated source; an odd last row, column or plane is left out.
+// Assigns target. One thread: four output voxels along x.
+// include "common/volume.wgsl"
+
+const NORM: bool = false;
+
+struct Params {
+  depth: u32, height: u32, rowQuads: u32, channels: u32,                   // source
+  widthOut: u32, depthOut: u32, heightOut: u32, rowQuadsOut: u32,          // target
+  plane0: u32, startSource: u32, startTarget: u32, slope: f32,
+}
+
+@group(0) @binding(0) var<storage, read> source: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> affine: array<vec2<f32>>;
+@group(0) @binding(2) var<storage, read_write> target_: array<vec4<f32>>;
+@group(0) @binding(3) var<uniform> params: Params;
+
+fn pairs(index: u32, scaleShift: vec2<f32>, second: bool) -> vec4<f32> {
+  var a = source[index];
+  var b = source[min(index + select(0u, 1u, second), arrayLength(&source) - 1u)];
+  if (NORM) {
+    a = activate4(a, scaleShift, params.slope);
+    b = activate4(b, scaleShift, params.slope);
+  }
+  return vec4<f32>(max(a.x, a.y), max(a.z, a.w), max(b.x, b.y), max(b.z, b.w));
+}
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(workgroup_id) group: vec3<u32>) {
+  let q = id.x % params.rowQuadsOut;
+  let y = id.x / params.rowQuadsOut;
+  if (y >= params.heightOut) { return; }
+  let channel = group.y;
+  let plane = params.plane0 + group.z;
+  let sample = plane / params.depthOut;
+  let planeIn = sample * params.depth + 2u * (plane % params.depthOut);
+  var scaleShift = vec2<f32>(1.0, 0.0);
+  if (NORM) { scaleShift = affine[sample * params.channels + channel]; }
+
+  let second = 2u * q + 1u < params.rowQuads;
+  let area = params.height * params.rowQuads;
+  let at = (planeIn * params.channels + channel) * area + 2u * y * params.rowQuads + 2u * q - params.startSource;
+  let next = at + params.channels * area;
+  let here = max(pairs(at, scaleShift, second), pairs(at + params.rowQuads, scaleShift, second));
+  let beyond = max(pairs(next, scaleShift, second), pairs(next + params.rowQuads, scaleShift, second));
+  let out = ((plane * params.channels + channel) * params.heightOut + y) * params.rowQuadsOut + q;
+  target_[out - params.startTarget] = inside(max(here, beyond), q, params.widthOut);
+}

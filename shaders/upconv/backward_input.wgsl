@@ -1,0 +1,47 @@
+// Gradient of the transposed convolution with respect to its (activated) input. Assigns target.
+// One thread: four voxels along x, eight input channels.
+// include "common/volume.wgsl"
+
+struct Params {
+  width: u32, height: u32, rowQuads: u32, channels: u32,             // target: the input's gradient
+  rowQuadsOut: u32, channelsOut: u32,                                // gradient of the output
+  plane0: u32, startGradient: u32, startTarget: u32,
+}
+
+@group(0) @binding(0) var<storage, read> gradient: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> weights: array<vec2<f32>>; // (in, out, 2, 2, 2), pairs along x
+@group(0) @binding(2) var<storage, read_write> target_: array<vec4<f32>>;
+@group(0) @binding(3) var<uniform> params: Params;
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(workgroup_id) group: vec3<u32>) {
+  let q = id.x % params.rowQuads;
+  let y = id.x / params.rowQuads;
+  if (y >= params.height) { return; }
+  let in0 = group.y * 8u;
+  let count = min(8u, params.channels - in0);
+  let plane = params.plane0 + group.z;
+  let areaOut = 2u * params.height * params.rowQuadsOut;
+  let second = 2u * q + 1u < params.rowQuadsOut;
+
+  var sums = array<vec4<f32>, 8>();
+  for (var channel = 0u; channel < params.channelsOut; channel++) {
+    for (var tap = 0u; tap < 4u; tap++) {
+      let planeOut = 2u * plane + tap / 2u;
+      let at = (planeOut * params.channelsOut + channel) * areaOut
+        + (2u * y + tap % 2u) * params.rowQuadsOut + 2u * q - params.startGradient;
+      let a = gradient[at];
+      let b = select(vec4<f32>(0.0), gradient[at + select(0u, 1u, second)], second);
+      let even = vec4<f32>(a.xz, b.xz);
+      let odd = vec4<f32>(a.yw, b.yw);
+      for (var i = 0u; i < count; i++) {
+        let w = weights[((in0 + i) * params.channelsOut + channel) * 4u + tap];
+        sums[i] += even * w.x + odd * w.y;
+      }
+    }
+  }
+  for (var i = 0u; i < count; i++) {
+    let line = (plane * params.channels + in0 + i) * params.height + y;
+    target_[line * params.rowQuads + q - params.startTarget] = inside(sums[i], q, params.width);
+  }
+}

@@ -1,0 +1,189 @@
+/**
+ * A GPU as the rest of the package sees it: a device with its limits, typed errors, counted buffers
+ * and cached pipelines. Where adapters come from is told by a provider: the browser's `navigator.gpu`
+ * here, Dawn in `node.ts`.
+ */
+import { DeviceLost, GpuError, OutOfMemory, UnsupportedDevice } from '../errors.ts';
+import { PipelineCache } from './pipelines.ts';
+import type { PlanLimits } from './plan.ts';
+
+export interface FoundAdapter {
+  readonly adapter: GPUAdapter;
+  /** One line for people: what runs, and how to get something faster if it is a software device. */
+  readonly describe: string;
+}
+
+export type AdapterProvider = () => Promise<FoundAdapter>;
+
+let provider: AdapterProvider = browserAdapter;
+
+/** Replaces `navigator.gpu` as the source of adapters (Node's entry point does, with Dawn). */
+export function setAdapterProvider(replacement: AdapterProvider): void {
+  provider = replacement;
+}
+
+async function browserAdapter(): Promise<FoundAdapter> {
+  const gpu = (globalThis.navigator as Navigator | undefined)?.gpu;
+  if (!gpu) {
+    throw new UnsupportedDevice(
+      'this browser offers no WebGPU (navigator.gpu is missing): use a current Chrome, Edge, Safari or Firefox over ' +
+        'HTTPS or localhost, and switch hardware acceleration on',
+    );
+  }
+  const adapter = await gpu.requestAdapter({ powerPreference: 'high-performance' });
+  if (!adapter) {
+    throw new UnsupportedDevice(
+      'WebGPU found no adapter: switch hardware acceleration on, update the graphics driver, or look for the reason ' +
+        'at chrome://gpu',
+    );
+  }
+  return { adapter, describe: describeAdapter(adapter.info) };
+}
+
+export function describeAdapter(info: GPUAdapterInfo): string {
+  const parts = [info.vendor, info.architecture, info.device, info.description].filter((part) => part !== '');
+  return parts.length ? parts.join(' · ') : 'unnamed adapter';
+}
+
+const wantedFeatures: GPUFeatureName[] = ['timestamp-query', 'shader-f16', 'subgroups'];
+const wantedLimits = [
+  'maxBufferSize',
+  'maxStorageBufferBindingSize',
+  'maxStorageBuffersPerShaderStage',
+  'maxComputeWorkgroupStorageSize',
+  'maxComputeInvocationsPerWorkgroup',
+  'maxComputeWorkgroupSizeX',
+] as const;
+
+/** Software adapters compile on the CPU and run on it: fewer, smaller kernels suit them. */
+export type AdapterClass = 'hardware' | 'lavapipe' | 'swiftshader';
+
+export interface OpenOptions {
+  /** A device of the caller's; it is used as it is and never destroyed. */
+  readonly device?: GPUDevice;
+  /** Lower the limits that plans respect, for tests and for shared machines. */
+  readonly limits?: Partial<PlanLimits>;
+}
+
+export class Gpu {
+  readonly pipelines: PipelineCache;
+  readonly limits: PlanLimits;
+  readonly describe: string;
+  readonly adapterClass: AdapterClass;
+  #allocated = 0;
+  #lost: GPUDeviceLostInfo | undefined;
+  #disposed = false;
+
+  private constructor(
+    readonly device: GPUDevice,
+    info: GPUAdapterInfo,
+    describe: string,
+    readonly owned: boolean,
+    limits: Partial<PlanLimits>,
+  ) {
+    this.describe = describe;
+    const text = `${info.vendor} ${info.architecture} ${info.device} ${info.description}`.toLowerCase();
+    this.adapterClass = text.includes('swiftshader')
+      ? 'swiftshader'
+      : /llvmpipe|lavapipe/.test(text)
+        ? 'lavapipe'
+        : 'hardware';
+    this.limits = {
+      maxBindingBytes: device.limits.maxStorageBufferBindingSize,
+      maxBufferBytes: device.limits.maxBufferSize,
+      maxDispatchFlops: Infinity,
+      ...limits,
+    };
+    this.pipelines = new PipelineCache(device);
+    void device.lost.then((lost) => {
+      this.#lost = lost;
+    });
+  }
+
+  /** Opens an adapter of this platform with all it can give, or wraps the caller's device. */
+  static async open(options: OpenOptions = {}): Promise<Gpu> {
+    const { device, limits = {} } = options;
+    if (device)
+      return new Gpu(device, device.adapterInfo, describeAdapter(device.adapterInfo), false, limits);
+    const { adapter, describe } = await provider();
+    const requiredLimits: Record<string, number> = {};
+    for (const name of wantedLimits) requiredLimits[name] = adapter.limits[name];
+    const made = await adapter.requestDevice({
+      requiredFeatures: wantedFeatures.filter((feature) => adapter.features.has(feature)),
+      requiredLimits,
+    });
+    return new Gpu(made, adapter.info, describe, true, limits);
+  }
+
+  /** Bytes of all live buffers made through this object. */
+  get allocatedBytes(): number {
+    return this.#allocated;
+  }
+
+  /** Throws `DeviceLost` if the device is gone. */
+  assertAlive(): void {
+    if (this.#lost || this.#disposed) {
+      const reason = this.#lost
+        ? `${this.#lost.reason || 'unknown'}: ${this.#lost.message}`
+        : 'it was disposed';
+      throw new DeviceLost(
+        `the GPU device is lost (${reason}): open a new one and resume from the last checkpoint`,
+      );
+    }
+  }
+
+  /** Runs `work` inside error scopes and turns what the GPU reports into typed errors. */
+  async checked<T>(label: string, work: () => T | Promise<T>): Promise<T> {
+    this.assertAlive();
+    const { device } = this;
+    for (const filter of ['internal', 'out-of-memory', 'validation'] as const) device.pushErrorScope(filter);
+    let result: T | undefined;
+    let thrown: unknown;
+    try {
+      result = await work();
+    } catch (error) {
+      thrown = error;
+    }
+    const [validation, memory, internal] = await Promise.all([
+      device.popErrorScope(),
+      device.popErrorScope(),
+      device.popErrorScope(),
+    ]).catch((): (GPUError | null)[] => [null, null, null]);
+    this.assertAlive();
+    if (memory) {
+      throw new OutOfMemory(
+        `${label}: the GPU is out of memory (${memory.message}) with ${this.#allocated} bytes allocated: use smaller ` +
+          `volumes, a smaller batch or fewer features`,
+        this.#allocated,
+        this.limits.maxBufferBytes,
+      );
+    }
+    const problem = validation ?? internal;
+    if (problem) throw new GpuError(`${label}: ${problem.message}`);
+    if (thrown !== undefined) throw thrown as Error;
+    return result as T;
+  }
+
+  createBuffer(label: string, bytes: number, usage: number): GPUBuffer {
+    this.assertAlive();
+    const buffer = this.device.createBuffer({ label, size: bytes, usage });
+    this.#allocated += bytes;
+    return buffer;
+  }
+
+  destroyBuffer(buffer: GPUBuffer): void {
+    this.#allocated -= buffer.size;
+    buffer.destroy();
+  }
+
+  /** Destroys the device if this object opened it. */
+  dispose(): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    if (this.owned) this.device.destroy();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}

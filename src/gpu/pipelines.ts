@@ -1,0 +1,40 @@
+/** Compiled kernels: pipelines are made in parallel and cached by shader and constants. */
+import { shaderInfo, specialise, variantLabel, type Constants, type ShaderName } from './shader.ts';
+
+export class PipelineCache {
+  readonly #device: GPUDevice;
+  readonly #cache = new Map<string, Promise<GPUComputePipeline>>();
+
+  constructor(device: GPUDevice) {
+    this.#device = device;
+  }
+
+  /** The pipeline of a kernel with these constants; compiled at most once per device. */
+  get(shader: ShaderName, constants: Constants): Promise<GPUComputePipeline> {
+    const info = shaderInfo(shader);
+    const label = variantLabel(info, constants);
+    let pipeline = this.#cache.get(label);
+    if (!pipeline) {
+      pipeline = this.#compile(shader, constants, label);
+      this.#cache.set(label, pipeline);
+    }
+    return pipeline;
+  }
+
+  #compile(shader: ShaderName, constants: Constants, label: string): Promise<GPUComputePipeline> {
+    const info = shaderInfo(shader);
+    const layout = this.#device.createBindGroupLayout({
+      label,
+      entries: info.bindings.map(({ binding, type }) => ({
+        binding,
+        visibility: GPUShaderStage.COMPUTE,
+        buffer: { type },
+      })),
+    });
+    return this.#device.createComputePipelineAsync({
+      label,
+      layout: this.#device.createPipelineLayout({ label, bindGroupLayouts: [layout] }),
+      compute: { module: this.#device.createShaderModule({ label, code: specialise(info, constants) }) },
+    });
+  }
+}

@@ -1,0 +1,349 @@
+/**
+ * A plan is plain data: tensors with lifetimes and buffers, and the dispatches that fill them. It is
+ * recorded without a GPU, can be printed, tested and compared with limits, and is replayed by `Program`.
+ */
+import { InvalidOption, OutOfMemory } from '../errors.ts';
+import type { BindingName, ConstantName, Constants, ParamName, ShaderName } from './shader.ts';
+
+/** Voxels along x, y, z. */
+export type Size3 = readonly [x: number, y: number, z: number];
+
+/**
+ * Where a tensor's memory comes from: `transient` from the plan's pool, for its lifetime only;
+ * `resident` from the plan's pool, for as long as the plan; `shared` from the model, by name.
+ */
+export type Storage = 'transient' | 'resident' | 'shared';
+
+export interface Tensor {
+  readonly id: number;
+  readonly name: string;
+  readonly bytes: number;
+  readonly storage: Storage;
+}
+
+/** A stored volume [sample][z][channel][y][x] in float32; rows of x are padded to whole quads of four. */
+export interface VolumeTensor extends Tensor {
+  readonly batch: number;
+  readonly channels: number;
+  readonly size: Size3;
+  /** Quads in one row of x. */
+  readonly rowQuads: number;
+  /** z-planes over all samples. */
+  readonly planes: number;
+  /** Bytes of one z-plane with all its channels. */
+  readonly planeBytes: number;
+}
+
+/** A byte range of a tensor; `offset` is a multiple of the binding alignment. */
+export interface View {
+  readonly tensor: Tensor;
+  readonly offset: number;
+  readonly size: number;
+}
+
+export interface Dispatch {
+  readonly label: string;
+  readonly shader: ShaderName;
+  readonly constants: Constants;
+  readonly bindings: Readonly<Record<string, View>>;
+  readonly params: Readonly<Record<string, number>>;
+  readonly workgroups: Size3;
+  readonly flops: number;
+  /** Bytes of the bound ranges, each once: a lower bound of the traffic. */
+  readonly bytes: number;
+}
+
+/** A tensor as the finished plan sees it: dispatch indices of its first and last use, and its buffer. */
+export interface PlannedTensor {
+  readonly name: string;
+  readonly bytes: number;
+  readonly storage: Storage;
+  readonly first: number;
+  readonly last: number;
+  /** Index into `Plan.buffers`; -1 for shared tensors. */
+  readonly buffer: number;
+}
+
+export interface Plan {
+  readonly tensors: readonly PlannedTensor[];
+  readonly dispatches: readonly Dispatch[];
+  /** Bytes of each buffer that the plan allocates. */
+  readonly buffers: readonly number[];
+  /** Bytes of the plan's buffers and of the shared tensors it uses. */
+  readonly peakBytes: number;
+  readonly largestBindingBytes: number;
+  readonly flops: number;
+}
+
+export interface PlanLimits {
+  /** Largest storage binding in bytes. */
+  readonly maxBindingBytes: number;
+  /** Largest buffer in bytes. */
+  readonly maxBufferBytes: number;
+  /** Upper bound on the work of one dispatch; larger ones are cut along z. */
+  readonly maxDispatchFlops: number;
+}
+
+/** Limits every WebGPU implementation grants. */
+export const defaultLimits: PlanLimits = {
+  maxBindingBytes: 128 * 2 ** 20,
+  maxBufferBytes: 256 * 2 ** 20,
+  maxDispatchFlops: Infinity,
+};
+
+/** minStorageBufferOffsetAlignment of every WebGPU implementation. */
+export const alignment = 256;
+const maxWorkgroups = 65535;
+
+export const alignUp = (value: number, to: number): number => Math.ceil(value / to) * to;
+
+interface DispatchRequest<N extends ShaderName> {
+  label: string;
+  bindings: Record<BindingName<N>, View | Tensor>;
+  params: Record<ParamName<N>, number>;
+  constants?: Partial<Record<ConstantName<N>, number | boolean>>;
+  workgroups: Size3;
+  flops?: number;
+}
+
+/** How the planes of one tensor relate to the output planes of a dispatch that is cut along z. */
+export interface SlabUse {
+  readonly tensor: VolumeTensor;
+  /** Planes of this tensor per output plane (2 for a tensor at twice the resolution, 0.5 at half). */
+  readonly ratio?: number;
+  /** Planes read beyond the range at either side. */
+  readonly halo?: number;
+}
+
+/** Records tensors and dispatches; `finish()` turns them into a plan. */
+export class Recorder {
+  readonly tensors: Tensor[] = [];
+  readonly dispatches: Dispatch[] = [];
+
+  constructor(readonly limits: PlanLimits = defaultLimits) {}
+
+  /** `length` 32-bit words. */
+  flat(name: string, length: number, storage: Storage = 'transient'): Tensor {
+    return this.#add({
+      id: this.tensors.length,
+      name,
+      bytes: alignUp(Math.max(length, 1) * 4, alignment),
+      storage,
+    });
+  }
+
+  volume(
+    name: string,
+    batch: number,
+    channels: number,
+    size: Size3,
+    storage: Storage = 'transient',
+  ): VolumeTensor {
+    const rowQuads = Math.ceil(size[0] / 4);
+    const planes = batch * size[2];
+    const planeBytes = channels * size[1] * rowQuads * 16;
+    const bytes = alignUp(planes * planeBytes, alignment);
+    return this.#add({
+      id: this.tensors.length,
+      name,
+      bytes,
+      storage,
+      batch,
+      channels,
+      size,
+      rowQuads,
+      planes,
+      planeBytes,
+    });
+  }
+
+  /** Label bytes [sample][z][y][x], four to a word, rows padded to whole words: a quarter of a one-channel volume. */
+  labels(name: string, batch: number, size: Size3, storage: Storage = 'transient'): VolumeTensor {
+    const rowQuads = Math.ceil(size[0] / 4);
+    const planes = batch * size[2];
+    const planeBytes = size[1] * rowQuads * 4;
+    const bytes = alignUp(planes * planeBytes, alignment);
+    return this.#add({
+      id: this.tensors.length,
+      name,
+      bytes,
+      storage,
+      batch,
+      channels: 1,
+      size,
+      rowQuads,
+      planes,
+      planeBytes,
+    });
+  }
+
+  #add<T extends Tensor>(tensor: T): T {
+    this.tensors.push(tensor);
+    return tensor;
+  }
+
+  dispatch<N extends ShaderName>(shader: N, request: DispatchRequest<N>): void {
+    const bindings: Record<string, View> = {};
+    let bytes = 0;
+    for (const [name, bound] of Object.entries(request.bindings) as [string, View | Tensor][]) {
+      const view = 'tensor' in bound ? bound : { tensor: bound, offset: 0, size: bound.bytes };
+      if (view.size > this.limits.maxBindingBytes) {
+        throw new OutOfMemory(
+          `${request.label}: binding ${name} (${view.tensor.name}) needs ${view.size} bytes; this device binds at most ` +
+            `${this.limits.maxBindingBytes}: use smaller volumes or fewer features`,
+          view.size,
+          this.limits.maxBindingBytes,
+        );
+      }
+      bindings[name] = view;
+      bytes += view.size;
+    }
+    const workgroups = request.workgroups;
+    if (workgroups.some((count) => count > maxWorkgroups || count < 1)) {
+      throw new InvalidOption(
+        `${request.label}: ${workgroups.join('×')} workgroups; each axis takes 1 to ${maxWorkgroups}`,
+      );
+    }
+    this.dispatches.push({
+      label: request.label,
+      shader,
+      constants: (request.constants ?? {}) as Constants,
+      bindings,
+      params: request.params,
+      workgroups,
+      flops: request.flops ?? 0,
+      bytes,
+    });
+  }
+
+  /**
+   * Cuts output planes [0, planes) into ranges such that every tensor's part, halo included, fits one
+   * binding and each range stays under the limit of work. Gives one range where nothing needs cutting.
+   * `groupsPerPlane` keeps planes × groups within the grid's z-limit; `multiple` keeps cuts at multiples.
+   */
+  slabs(
+    planes: number,
+    uses: readonly SlabUse[],
+    options: { flops?: number; groupsPerPlane?: number; multiple?: number } = {},
+  ): [from: number, to: number][] {
+    const { flops = 0, groupsPerPlane = 1, multiple = 1 } = options;
+    let most = Math.floor(maxWorkgroups / groupsPerPlane);
+    if (flops > 0)
+      most = Math.min(most, Math.max(1, Math.floor((this.limits.maxDispatchFlops / flops) * planes)));
+    for (const { tensor, ratio = 1, halo = 0 } of uses) {
+      if (tensor.bytes <= this.limits.maxBindingBytes) continue;
+      const fit = Math.floor((this.limits.maxBindingBytes - alignment) / tensor.planeBytes) - 2 * halo;
+      most = Math.min(most, Math.floor(fit / ratio));
+      if (most < 1) {
+        throw new OutOfMemory(
+          `${tensor.name}: ${1 + 2 * halo} planes of ${tensor.planeBytes} bytes exceed the device's binding limit of ` +
+            `${this.limits.maxBindingBytes} bytes: use smaller volumes or fewer features`,
+          tensor.planeBytes * (1 + 2 * halo),
+          this.limits.maxBindingBytes,
+        );
+      }
+    }
+    most = Math.max(multiple, Math.floor(most / multiple) * multiple);
+    const ranges: [number, number][] = [];
+    for (let from = 0; from < planes; from += most) ranges.push([from, Math.min(planes, from + most)]);
+    return ranges;
+  }
+
+  /** The binding of planes [from, to), clipped to the tensor, and where it starts in quads. */
+  planes(tensor: VolumeTensor, from: number, to: number): { view: View; start: number } {
+    if (tensor.bytes <= this.limits.maxBindingBytes) {
+      return { view: { tensor, offset: 0, size: tensor.bytes }, start: 0 };
+    }
+    const offset = Math.floor((Math.max(0, from) * tensor.planeBytes) / alignment) * alignment;
+    const end = Math.min(tensor.bytes, alignUp(Math.min(tensor.planes, to) * tensor.planeBytes, 16));
+    return { view: { tensor, offset, size: end - offset }, start: offset / 16 };
+  }
+
+  finish(): Plan {
+    return assignBuffers(this.tensors, this.dispatches, this.limits);
+  }
+}
+
+/** Lifetimes from the dispatches, then best-fit reuse of buffers in dispatch order. */
+function assignBuffers(
+  tensors: readonly Tensor[],
+  dispatches: readonly Dispatch[],
+  limits: PlanLimits,
+): Plan {
+  const first = new Array<number>(tensors.length).fill(-1);
+  const last = new Array<number>(tensors.length).fill(-1);
+  let largestBindingBytes = 0;
+  let flops = 0;
+  dispatches.forEach((dispatch, index) => {
+    flops += dispatch.flops;
+    for (const view of Object.values(dispatch.bindings)) {
+      const { id } = view.tensor;
+      if (first[id] === -1) first[id] = index;
+      last[id] = index;
+      largestBindingBytes = Math.max(largestBindingBytes, view.size);
+    }
+  });
+
+  const buffers: number[] = [];
+  const assigned = new Array<number>(tensors.length).fill(-1);
+  let sharedBytes = 0;
+  const starting = new Map<number, Tensor[]>();
+  const ending = new Map<number, Tensor[]>();
+  for (const tensor of tensors) {
+    if (tensor.bytes > limits.maxBufferBytes) {
+      throw new OutOfMemory(
+        `tensor ${tensor.name} needs ${tensor.bytes} bytes; this device's largest buffer is ${limits.maxBufferBytes}: ` +
+          `use smaller volumes, a smaller batch or fewer features`,
+        tensor.bytes,
+        limits.maxBufferBytes,
+      );
+    }
+    if (tensor.storage === 'shared') sharedBytes += tensor.bytes;
+    else if (tensor.storage === 'resident') assigned[tensor.id] = buffers.push(tensor.bytes) - 1;
+    else if (first[tensor.id] !== -1) {
+      push(starting, first[tensor.id]!, tensor);
+      push(ending, last[tensor.id]!, tensor);
+    }
+  }
+  const free: number[] = [];
+  dispatches.forEach((_, index) => {
+    // Large tensors choose first, so that a small one does not take a large one's place.
+    for (const tensor of (starting.get(index) ?? []).sort((a, b) => b.bytes - a.bytes)) {
+      assigned[tensor.id] = takeBuffer(buffers, free, tensor.bytes);
+    }
+    for (const tensor of ending.get(index) ?? []) free.push(assigned[tensor.id]!);
+  });
+
+  return {
+    tensors: tensors.map((tensor) => ({
+      name: tensor.name,
+      bytes: tensor.bytes,
+      storage: tensor.storage,
+      first: first[tensor.id]!,
+      last: last[tensor.id]!,
+      buffer: assigned[tensor.id]!,
+    })),
+    dispatches,
+    buffers,
+    peakBytes: buffers.reduce((sum, bytes) => sum + bytes, sharedBytes),
+    largestBindingBytes,
+    flops,
+  };
+}
+
+/** The smallest free buffer that fits without wasting more than half of it; otherwise a new one. */
+function takeBuffer(buffers: number[], free: number[], bytes: number): number {
+  let best = -1;
+  for (const [position, buffer] of free.entries()) {
+    const size = buffers[buffer]!;
+    if (size >= bytes && size <= bytes * 2 && (best === -1 || size < buffers[free[best]!]!)) best = position;
+  }
+  if (best !== -1) return free.splice(best, 1)[0]!;
+  return buffers.push(bytes) - 1;
+}
+
+function push<K, V>(map: Map<K, V[]>, key: K, value: V): void {
+  const list = map.get(key);
+  if (list) list.push(value);
+  else map.set(key, [value]);
+}

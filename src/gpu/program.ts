@@ -1,0 +1,263 @@
+/**
+ * A plan on a device: buffers allocated once, pipelines compiled in parallel, bind groups cached.
+ * A run only encodes and submits; nothing is allocated after `create`.
+ */
+import { Aborted, GpuError, OutOfMemory } from '../errors.ts';
+import type { Gpu } from './device.ts';
+import { alignUp, type Dispatch, type Plan, type Tensor } from './plan.ts';
+import { shaderInfo } from './shader.ts';
+
+interface Bound {
+  readonly dispatch: Dispatch;
+  readonly pipeline: GPUComputePipeline;
+  readonly group: GPUBindGroup;
+}
+
+export interface RunOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** Rough upper bound on the work of one submit; a signal is looked at between submits. */
+  readonly submitFlops?: number;
+}
+
+const usage = () => GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
+
+export class Program {
+  readonly #gpu: Gpu;
+  readonly #buffers: GPUBuffer[];
+  readonly #shared: ReadonlyMap<string, GPUBuffer>;
+  readonly #params: GPUBuffer | undefined;
+  readonly #bound: readonly Bound[];
+
+  private constructor(
+    gpu: Gpu,
+    readonly plan: Plan,
+    buffers: GPUBuffer[],
+    shared: ReadonlyMap<string, GPUBuffer>,
+    params: GPUBuffer | undefined,
+    bound: readonly Bound[],
+  ) {
+    this.#gpu = gpu;
+    this.#buffers = buffers;
+    this.#shared = shared;
+    this.#params = params;
+    this.#bound = bound;
+  }
+
+  /**
+   * Allocates and compiles. `shared` holds the buffers of the plan's shared tensors by name.
+   * Throws `OutOfMemory` with the planned bytes when the device cannot hold the plan; nothing stays allocated.
+   */
+  static async create(
+    gpu: Gpu,
+    plan: Plan,
+    shared: ReadonlyMap<string, GPUBuffer> = new Map(),
+  ): Promise<Program> {
+    const buffers: GPUBuffer[] = [];
+    let params: GPUBuffer | undefined;
+    try {
+      return await gpu.checked('preparing the plan', async () => {
+        plan.buffers.forEach((bytes, index) =>
+          buffers.push(gpu.createBuffer(`plan ${index}`, bytes, usage())),
+        );
+        const slots = layoutParams(plan.dispatches);
+        if (slots.bytes.byteLength > 0) {
+          params = gpu.createBuffer(
+            'params',
+            slots.bytes.byteLength,
+            GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
+          );
+          gpu.device.queue.writeBuffer(params, 0, slots.bytes);
+        }
+        const pipelines = await Promise.all(
+          plan.dispatches.map(({ shader, constants }) => gpu.pipelines.get(shader, constants)),
+        );
+        const find = bufferFinder(plan, buffers, shared);
+        const bound = plan.dispatches.map((dispatch, index): Bound => {
+          const pipeline = pipelines[index]!;
+          return {
+            dispatch,
+            pipeline,
+            group: bind(gpu.device, dispatch, pipeline, find, params, slots.offsets[index]!),
+          };
+        });
+        return new Program(gpu, plan, buffers, shared, params, bound);
+      });
+    } catch (error) {
+      for (const buffer of buffers) gpu.destroyBuffer(buffer);
+      if (params) gpu.destroyBuffer(params);
+      if (error instanceof OutOfMemory) throw new OutOfMemory(error.message, plan.peakBytes, error.limit);
+      throw error;
+    }
+  }
+
+  /** Submits every dispatch in order. Resolves when encoded, not when finished, unless a signal is given. */
+  async run(options: RunOptions = {}): Promise<void> {
+    const { signal, submitFlops = Infinity } = options;
+    this.#gpu.assertAlive();
+    const { device } = this.#gpu;
+    let next = 0;
+    while (next < this.#bound.length) {
+      if (signal?.aborted) throw new Aborted('the run was aborted between two submits');
+      const encoder = device.createCommandEncoder();
+      const pass = encoder.beginComputePass();
+      let flops = 0;
+      do {
+        encode(pass, this.#bound[next]!);
+        flops += this.#bound[next]!.dispatch.flops;
+        next++;
+      } while (next < this.#bound.length && flops < submitFlops);
+      pass.end();
+      device.queue.submit([encoder.finish()]);
+      if (signal || submitFlops < Infinity) await device.queue.onSubmittedWorkDone();
+    }
+  }
+
+  /** Runs the plan with a timestamp at each dispatch's pass boundary; times in milliseconds, in plan order. */
+  async profile(): Promise<number[]> {
+    const { device } = this.#gpu;
+    if (!device.features.has('timestamp-query'))
+      throw new GpuError('profiling needs the feature timestamp-query, which this device lacks');
+    const count = this.#bound.length * 2;
+    const batch = 2048;
+    const stamps: bigint[] = [];
+    for (let from = 0; from < count; from += batch) {
+      const here = Math.min(batch, count - from);
+      const queries = device.createQuerySet({ type: 'timestamp', count: here });
+      const resolved = device.createBuffer({
+        size: here * 8,
+        usage: GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC,
+      });
+      const readable = device.createBuffer({
+        size: here * 8,
+        usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
+      });
+      const encoder = device.createCommandEncoder();
+      for (let index = 0; index < here / 2; index++) {
+        const pass = encoder.beginComputePass({
+          timestampWrites: {
+            querySet: queries,
+            beginningOfPassWriteIndex: index * 2,
+            endOfPassWriteIndex: index * 2 + 1,
+          },
+        });
+        encode(pass, this.#bound[from / 2 + index]!);
+        pass.end();
+      }
+      encoder.resolveQuerySet(queries, 0, here, resolved, 0);
+      encoder.copyBufferToBuffer(resolved, 0, readable, 0, here * 8);
+      device.queue.submit([encoder.finish()]);
+      await readable.mapAsync(GPUMapMode.READ);
+      stamps.push(...new BigInt64Array(readable.getMappedRange().slice(0)));
+      for (const made of [queries, resolved, readable]) made.destroy();
+    }
+    return this.#bound.map((_, index) => Number(stamps[index * 2 + 1]! - stamps[index * 2]!) / 1e6);
+  }
+
+  /** The buffer behind a tensor of the plan. */
+  buffer(tensor: Tensor): GPUBuffer {
+    return bufferFinder(this.plan, this.#buffers, this.#shared)(tensor);
+  }
+
+  write(tensor: Tensor, data: ArrayBufferView<ArrayBuffer>, byteOffset = 0): void {
+    this.#gpu.device.queue.writeBuffer(
+      this.buffer(tensor),
+      byteOffset,
+      data.buffer,
+      data.byteOffset,
+      data.byteLength,
+    );
+  }
+
+  /** Copies bytes of a tensor back; waits for everything submitted before. */
+  async read(tensor: Tensor, byteOffset = 0, bytes = tensor.bytes - byteOffset): Promise<ArrayBuffer> {
+    return readBuffer(this.#gpu, this.buffer(tensor), byteOffset, bytes);
+  }
+
+  dispose(): void {
+    for (const buffer of this.#buffers.splice(0)) this.#gpu.destroyBuffer(buffer);
+    if (this.#params) this.#gpu.destroyBuffer(this.#params);
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}
+
+function encode(pass: GPUComputePassEncoder, { pipeline, group, dispatch }: Bound): void {
+  pass.setPipeline(pipeline);
+  pass.setBindGroup(0, group);
+  pass.dispatchWorkgroups(...dispatch.workgroups);
+}
+
+export async function readBuffer(
+  gpu: Gpu,
+  source: GPUBuffer,
+  byteOffset: number,
+  bytes: number,
+): Promise<ArrayBuffer> {
+  return gpu.checked('reading back', async () => {
+    const { device } = gpu;
+    const size = alignUp(bytes, 4);
+    const staging = device.createBuffer({ size, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST });
+    try {
+      const encoder = device.createCommandEncoder();
+      encoder.copyBufferToBuffer(source, byteOffset, staging, 0, size);
+      device.queue.submit([encoder.finish()]);
+      await staging.mapAsync(GPUMapMode.READ);
+      return staging.getMappedRange().slice(0, bytes);
+    } finally {
+      staging.destroy();
+    }
+  });
+}
+
+function bufferFinder(plan: Plan, buffers: readonly GPUBuffer[], shared: ReadonlyMap<string, GPUBuffer>) {
+  return (tensor: Tensor): GPUBuffer => {
+    const buffer =
+      tensor.storage === 'shared' ? shared.get(tensor.name) : buffers[plan.tensors[tensor.id]!.buffer];
+    if (!buffer) throw new GpuError(`tensor ${tensor.name} (${tensor.storage}) has no buffer in this plan`);
+    return buffer;
+  };
+}
+
+/** All Params structs in one uniform buffer, each at an aligned offset. */
+function layoutParams(dispatches: readonly Dispatch[]): { bytes: ArrayBuffer; offsets: number[] } {
+  const offsets: number[] = [];
+  let end = 0;
+  for (const { shader } of dispatches) {
+    offsets.push(end);
+    if (Object.keys(shaderInfo(shader).params).length) end += 256;
+  }
+  const bytes = new ArrayBuffer(end);
+  const view = new DataView(bytes);
+  dispatches.forEach(({ shader, params, label }, index) => {
+    for (const [name, { offset, type }] of Object.entries(shaderInfo(shader).params)) {
+      const value = params[name];
+      if (value === undefined || Number.isNaN(value))
+        throw new GpuError(`${label}: parameter ${name} of ${shader} is ${value}`);
+      const at = offsets[index]! + offset;
+      if (type === 'f32') view.setFloat32(at, value, true);
+      else if (type === 'i32') view.setInt32(at, value, true);
+      else view.setUint32(at, value, true);
+    }
+  });
+  return { bytes, offsets };
+}
+
+function bind(
+  device: GPUDevice,
+  dispatch: Dispatch,
+  pipeline: GPUComputePipeline,
+  find: (tensor: Tensor) => GPUBuffer,
+  params: GPUBuffer | undefined,
+  paramsOffset: number,
+): GPUBindGroup {
+  const entries = shaderInfo(dispatch.shader).bindings.map(({ name, binding, type }): GPUBindGroupEntry => {
+    if (type === 'uniform')
+      return { binding, resource: { buffer: params!, offset: paramsOffset, size: 256 } };
+    const view = dispatch.bindings[name];
+    if (!view) throw new GpuError(`${dispatch.label}: nothing bound to ${name} of ${dispatch.shader}`);
+    return { binding, resource: { buffer: find(view.tensor), offset: view.offset, size: view.size } };
+  });
+  return device.createBindGroup({ label: dispatch.label, layout: pipeline.getBindGroupLayout(0), entries });
+}

@@ -1,0 +1,77 @@
+/** What the ops share: how an input is read, and how weight gradients are cut into partial sums. */
+import { alignUp, type Recorder, type Tensor, type View, type VolumeTensor } from '../gpu/plan.ts';
+
+/**
+ * A volume as an op reads it: as it is stored, or, with `affine` (scale and shift per sample and
+ * channel, from a norm), normalised and passed through max(z, slope·z) on the way in.
+ */
+export interface Input {
+  readonly tensor: VolumeTensor;
+  readonly affine?: Tensor | undefined;
+  /** 0 for ReLU, 0.01 for nnU-Net's leaky ReLU, 1 for none; used with `affine` only. */
+  readonly slope?: number | undefined;
+}
+
+/** A view of the first `length` words of a tensor. */
+export function words(tensor: Tensor, length: number): View {
+  return { tensor, offset: 0, size: length * 4 };
+}
+
+/** Quads in one channel of one plane. */
+export const planeQuads = (tensor: VolumeTensor): number => tensor.size[1] * tensor.rowQuads;
+
+/** Workgroups of 64 that cover `items`. */
+export const groupsOf64 = (items: number): number => Math.ceil(items / 64);
+
+const partialBudget = 16 * 2 ** 20;
+
+/**
+ * Cuts `planes` into chunks for a deterministic sum: as many as the budget for partial sums allows.
+ * Depends on shapes only, so the reduction tree is the same however the work is dispatched.
+ */
+export function chunking(
+  planes: number,
+  length: number,
+  maxBytes: number,
+): { chunkPlanes: number; chunks: number } {
+  const most = Math.max(1, Math.floor(Math.min(partialBudget, maxBytes) / (length * 4)));
+  const chunkPlanes = Math.ceil(planes / most);
+  return { chunkPlanes, chunks: Math.ceil(planes / chunkPlanes) };
+}
+
+/** Adds partial sums [chunks][length] into `result`, `part` consecutive numbers every `stride`, from `offset`. */
+export function reducePartials(
+  recorder: Recorder,
+  label: string,
+  partials: Tensor,
+  result: View,
+  shape: { chunks: number; length: number; part?: number; stride?: number; offset?: number },
+): void {
+  const { chunks, length, part = length, stride = part, offset = 0 } = shape;
+  recorder.dispatch('reduce/partials', {
+    label,
+    bindings: { partials, result },
+    params: { chunks, length, part, stride, offset },
+    workgroups: [groupsOf64(length), 1, 1],
+    flops: chunks * length,
+  });
+}
+
+/** Gradient of a bias: the sum of the output's gradient per channel. Assigns `biasGradient`. */
+export function biasGradient(recorder: Recorder, label: string, gradient: VolumeTensor, result: View): void {
+  const { channels, planes } = gradient;
+  const partials = recorder.flat(`${label}.partials`, planes * channels);
+  for (const [from, to] of recorder.slabs(planes, [{ tensor: gradient }])) {
+    const source = recorder.planes(gradient, from, to);
+    recorder.dispatch('reduce/channel_sums', {
+      label,
+      bindings: { source: source.view, partials },
+      params: { area: planeQuads(gradient), channels, plane0: from, startSource: source.start },
+      workgroups: [channels, 1, to - from],
+    });
+  }
+  reducePartials(recorder, label, partials, result, { chunks: planes, length: channels });
+}
+
+/** Bytes of `length` words, as bindings are aligned. */
+export const alignedWords = (length: number): number => alignUp(length * 4, 256) / 4;

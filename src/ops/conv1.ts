@@ -1,0 +1,135 @@
+/** 1×1×1 convolution: the head. Forward saves nothing; logits are recomputed where they are needed. */
+import type { Recorder, View, VolumeTensor } from '../gpu/plan.ts';
+import { chunking, groupsOf64, planeQuads, reducePartials, type Input } from './common.ts';
+
+interface Range {
+  /** First plane and the plane after the last; all of them by default. */
+  readonly planes?: readonly [from: number, to: number];
+}
+
+function multiply(
+  recorder: Recorder,
+  label: string,
+  input: Input,
+  weights: View,
+  strides: { strideOut: number; strideIn: number },
+  bias: View | undefined,
+  target: VolumeTensor,
+  { planes = [0, target.planes] }: Range,
+): void {
+  const { channels } = input.tensor;
+  const [width, height, depth] = target.size;
+  const blocks = Math.ceil(target.channels / 8);
+  for (const [a, b] of recorder.slabs(planes[1] - planes[0], [
+    { tensor: input.tensor },
+    { tensor: target },
+  ])) {
+    const [from, to] = [planes[0] + a, planes[0] + b];
+    const source = recorder.planes(input.tensor, from, to);
+    const out = recorder.planes(target, from, to);
+    recorder.dispatch('conv1/forward', {
+      label,
+      bindings: {
+        source: source.view,
+        affine: input.affine ?? source.view,
+        weights,
+        bias: bias ?? weights,
+        target_: out.view,
+      },
+      params: {
+        width,
+        height,
+        depth,
+        rowQuads: target.rowQuads,
+        channels,
+        channelsOut: target.channels,
+        ...strides,
+        plane0: from,
+        startSource: source.start,
+        startTarget: out.start,
+        slope: input.slope ?? 1,
+      },
+      constants: { NORM: input.affine !== undefined, BIAS: bias !== undefined },
+      workgroups: [groupsOf64(planeQuads(target)), blocks, to - from],
+      flops: 2 * channels * target.channels * width * height * (to - from),
+    });
+  }
+}
+
+/** target = W·input + bias. weights (out, in). */
+export function conv1Forward(
+  recorder: Recorder,
+  label: string,
+  input: Input,
+  weights: View,
+  bias: View | undefined,
+  target: VolumeTensor,
+  range: Range = {},
+): void {
+  const strides = { strideOut: input.tensor.channels, strideIn: 1 };
+  multiply(recorder, label, input, weights, strides, bias, target, range);
+}
+
+/** Assigns the gradient of the (activated) input. */
+export function conv1BackwardInput(
+  recorder: Recorder,
+  label: string,
+  dOutput: VolumeTensor,
+  weights: View,
+  dInput: VolumeTensor,
+  range: Range = {},
+): void {
+  const strides = { strideOut: 1, strideIn: dInput.channels };
+  multiply(recorder, label, { tensor: dOutput }, weights, strides, undefined, dInput, range);
+}
+
+/** Assigns the weight gradient (out, in). */
+export function conv1BackwardWeight(
+  recorder: Recorder,
+  label: string,
+  input: Input,
+  dOutput: VolumeTensor,
+  dWeights: View,
+): void {
+  const { channels, planes } = input.tensor;
+  const [width, height, depth] = dOutput.size;
+  const length = dOutput.channels * channels;
+  const { chunkPlanes, chunks } = chunking(planes, length, recorder.limits.maxBindingBytes);
+  const partials = recorder.flat(`${label}.partials`, chunks * length);
+  for (const [from, to] of recorder.slabs(planes, [{ tensor: input.tensor }, { tensor: dOutput }])) {
+    const source = recorder.planes(input.tensor, from, to);
+    const gradient = recorder.planes(dOutput, from, to);
+    const chunk0 = Math.floor(from / chunkPlanes);
+    recorder.dispatch('conv1/weight_gradient', {
+      label,
+      bindings: {
+        source: source.view,
+        affine: input.affine ?? source.view,
+        gradient: gradient.view,
+        partials,
+      },
+      params: {
+        height,
+        depth,
+        rowQuads: dOutput.rowQuads,
+        channels,
+        channelsOut: dOutput.channels,
+        plane0: from,
+        plane1: to,
+        chunk0,
+        chunkPlanes,
+        startSource: source.start,
+        startGradient: gradient.start,
+        slope: input.slope ?? 1,
+      },
+      constants: { NORM: input.affine !== undefined },
+      workgroups: [
+        Math.ceil(channels / 16),
+        Math.ceil(dOutput.channels / 8),
+        Math.ceil(to / chunkPlanes) - chunk0,
+      ],
+      flops: 2 * length * width * height * (to - from),
+    });
+  }
+  reducePartials(recorder, `${label} sum`, partials, dWeights, { chunks, length });
+}

@@ -1,0 +1,199 @@
+/**
+ * 3×3×3 convolution, stride 1, padding 1, over one input or two that stand for their concatenation.
+ * Forward saves nothing: its inputs are read again by the weight gradient.
+ */
+import { InvalidOption } from '../errors.ts';
+import type { Recorder, Tensor, View, VolumeTensor } from '../gpu/plan.ts';
+import { chunking, groupsOf64, planeQuads, reducePartials, type Input } from './common.ts';
+
+const taps = 27;
+const block = 8;
+
+function assertSameGrid(label: string, tensors: readonly VolumeTensor[]): void {
+  const grids = tensors.map(({ batch, size }) => `${batch}×[${size.join(',')}]`);
+  if (new Set(grids).size > 1)
+    throw new InvalidOption(`${label}: grids differ: ${grids.join(' and ')}; they must be equal`);
+}
+
+/** weights (out, in, 27) → [out block][in][27][8]; with `transpose`, those of the data gradient for inputs [first, first + count). */
+function pack(
+  recorder: Recorder,
+  label: string,
+  weights: View,
+  shape: { outChannels: number; inChannels: number },
+  transpose?: { first: number; count: number },
+): Tensor {
+  const { outChannels, inChannels } = shape;
+  const inner = transpose ? outChannels : inChannels;
+  const length = Math.ceil((transpose ? transpose.count : outChannels) / block) * block * inner * taps;
+  const packed = recorder.flat(`${label}.packed`, length);
+  recorder.dispatch('conv3/pack', {
+    label: `${label} pack`,
+    bindings: { source: weights, packed },
+    params: { outChannels, inChannels, first: transpose?.first ?? 0, count: transpose?.count ?? inChannels },
+    constants: { TRANSPOSE: transpose !== undefined },
+    workgroups: [groupsOf64(length), 1, 1],
+  });
+  return packed;
+}
+
+function convolve(
+  recorder: Recorder,
+  label: string,
+  inputs: readonly [Input, Input?],
+  packed: Tensor,
+  bias: View | undefined,
+  target: VolumeTensor,
+): void {
+  const [a, b] = inputs;
+  assertSameGrid(label, [a.tensor, target, ...(b ? [b.tensor] : [])]);
+  const [width, height, depth] = target.size;
+  const channels = a.tensor.channels + (b?.tensor.channels ?? 0);
+  const work = 2 * taps * channels * target.channels * width * height * target.planes;
+  const blocks = Math.ceil(target.channels / block);
+  const uses = [
+    { tensor: a.tensor, halo: 1 },
+    ...(b ? [{ tensor: b.tensor, halo: 1 }] : []),
+    { tensor: target },
+  ];
+  for (const [from, to] of recorder.slabs(target.planes, uses, { flops: work })) {
+    const sourceA = recorder.planes(a.tensor, from - 1, to + 1);
+    const sourceB = b ? recorder.planes(b.tensor, from - 1, to + 1) : sourceA;
+    const out = recorder.planes(target, from, to);
+    recorder.dispatch('conv3/forward', {
+      label,
+      bindings: {
+        sourceA: sourceA.view,
+        affineA: a.affine ?? packed,
+        sourceB: sourceB.view,
+        affineB: b?.affine ?? packed,
+        weights: packed,
+        bias: bias ?? packed,
+        target_: out.view,
+      },
+      params: {
+        width,
+        height,
+        depth,
+        rowQuads: target.rowQuads,
+        channelsA: a.tensor.channels,
+        channelsB: b?.tensor.channels ?? 0,
+        channelsOut: target.channels,
+        plane0: from,
+        startA: sourceA.start,
+        startB: sourceB.start,
+        startTarget: out.start,
+        slopeA: a.slope ?? 1,
+        slopeB: b?.slope ?? 1,
+      },
+      constants: {
+        INPUTS: b ? 2 : 1,
+        NORM_A: a.affine !== undefined,
+        NORM_B: b?.affine !== undefined,
+        BIAS: bias !== undefined,
+      },
+      workgroups: [groupsOf64(planeQuads(target)), blocks, to - from],
+      flops: (work * (to - from)) / target.planes,
+    });
+  }
+}
+
+/** target = conv(inputs) + bias. weights (out, in, 3, 3, 3), in = channels of all inputs, first input first. */
+export function conv3Forward(
+  recorder: Recorder,
+  label: string,
+  inputs: readonly [Input, Input?],
+  weights: View,
+  bias: View | undefined,
+  target: VolumeTensor,
+): void {
+  const inChannels = inputs[0].tensor.channels + (inputs[1]?.tensor.channels ?? 0);
+  const packed = pack(recorder, label, weights, { outChannels: target.channels, inChannels });
+  convolve(recorder, label, inputs, packed, bias, target);
+}
+
+/**
+ * Assigns the gradient of the (activated) input channels [first, first + dInput.channels) of the
+ * convolution's `inChannels`.
+ */
+export function conv3BackwardInput(
+  recorder: Recorder,
+  label: string,
+  dOutput: VolumeTensor,
+  weights: View,
+  dInput: VolumeTensor,
+  { inChannels = dInput.channels, first = 0 }: { inChannels?: number; first?: number } = {},
+): void {
+  const shape = { outChannels: dOutput.channels, inChannels };
+  const packed = pack(recorder, label, weights, shape, { first, count: dInput.channels });
+  convolve(recorder, label, [{ tensor: dOutput }], packed, undefined, dInput);
+}
+
+/**
+ * Assigns the weight gradient (out, inChannels, 27) for the input channels [first, first + channels of
+ * `input`). Summed in fixed order: the same bits for any cutting into dispatches.
+ */
+export function conv3BackwardWeight(
+  recorder: Recorder,
+  label: string,
+  input: Input,
+  dOutput: VolumeTensor,
+  dWeights: View,
+  { inChannels = input.tensor.channels, first = 0 }: { inChannels?: number; first?: number } = {},
+): void {
+  assertSameGrid(label, [input.tensor, dOutput]);
+  const { channels } = input.tensor;
+  const [width, height, depth] = dOutput.size;
+  const length = dOutput.channels * channels * taps;
+  const { chunkPlanes, chunks } = chunking(dOutput.planes, length, recorder.limits.maxBindingBytes);
+  const partials = recorder.flat(`${label}.partials`, chunks * length);
+  const work = 2 * length * width * height * dOutput.planes;
+  const workgroup = 48;
+  for (const [from, to] of recorder.slabs(
+    dOutput.planes,
+    [{ tensor: input.tensor, halo: 1 }, { tensor: dOutput }],
+    { flops: work },
+  )) {
+    const source = recorder.planes(input.tensor, from - 1, to + 1);
+    const gradient = recorder.planes(dOutput, from, to);
+    const chunk0 = Math.floor(from / chunkPlanes);
+    recorder.dispatch('conv3/weight_gradient', {
+      label,
+      bindings: {
+        source: source.view,
+        affine: input.affine ?? source.view,
+        gradient: gradient.view,
+        partials,
+      },
+      params: {
+        width,
+        height,
+        depth,
+        rowQuads: dOutput.rowQuads,
+        channels,
+        channelsOut: dOutput.channels,
+        plane0: from,
+        plane1: to,
+        chunk0,
+        chunkPlanes,
+        startSource: source.start,
+        startGradient: gradient.start,
+        slope: input.slope ?? 1,
+      },
+      constants: { NORM: input.affine !== undefined, WORKGROUP: workgroup },
+      workgroups: [
+        Math.ceil((channels * 3) / workgroup),
+        Math.ceil(dOutput.channels / block),
+        Math.ceil(to / chunkPlanes) - chunk0,
+      ],
+      flops: (work * (to - from)) / dOutput.planes,
+    });
+  }
+  reducePartials(recorder, `${label} sum`, partials, dWeights, {
+    chunks,
+    length,
+    part: channels * taps,
+    stride: inChannels * taps,
+    offset: first * taps,
+  });
+}

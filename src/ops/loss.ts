@@ -1,0 +1,130 @@
+/**
+ * Softmax with weighted soft Dice, cross-entropy, or both. Forward leaves the coefficients that turn
+ * logits into their gradient; backward overwrites logits, which may be recomputed for it.
+ */
+import type { Recorder, Tensor, View, VolumeTensor } from '../gpu/plan.ts';
+import { groupsOf64, planeQuads } from './common.ts';
+
+export interface LossShape {
+  readonly classes: number;
+  /** Factor of Σ_c w_c (1 − D_c); 0 for none. */
+  readonly dice: number;
+  /** Factor of the weighted mean cross-entropy; 0 for none. */
+  readonly crossEntropy: number;
+  /** s in D_c = (2Σpg + s)/(Σp + Σg + s). */
+  readonly smooth: number;
+  /** Dice over the whole batch instead of per sample. */
+  readonly batchDice: boolean;
+  /** Multiplies gradients, not the loss. */
+  readonly gradientScale: number;
+}
+
+/** Numbers per plane that the loss kernels leave. */
+export const lossValues = (classes: number): number => 3 * classes + 2;
+
+/** Adds planes [from, to) to the partial sums; `logits` and `labels` hold at least these planes. */
+export function lossForward(
+  recorder: Recorder,
+  label: string,
+  logits: VolumeTensor,
+  labels: VolumeTensor,
+  classWeights: Tensor,
+  partials: Tensor,
+  [from, to]: readonly [number, number] = [0, logits.planes],
+): void {
+  for (const [a, b] of recorder.slabs(to - from, [{ tensor: logits }, { tensor: labels }])) {
+    const source = recorder.planes(logits, from + a, from + b);
+    const truth = recorder.planes(labels, from + a, from + b);
+    recorder.dispatch('loss/forward', {
+      label,
+      bindings: { logits: source.view, labels: truth.view, classWeights, partials },
+      params: {
+        area: planeQuads(logits),
+        plane0: from + a,
+        startLogits: source.start,
+        startLabels: truth.start * 4,
+      },
+      constants: { CLASSES: logits.channels },
+      workgroups: [1, 1, b - a],
+    });
+  }
+}
+
+/** From partial sums to loss, per-class Dice (`results`) and the coefficients of the gradient. */
+export function lossFinalize(
+  recorder: Recorder,
+  label: string,
+  partials: Tensor,
+  classWeights: Tensor,
+  results: Tensor | View,
+  { samples, depth }: { samples: number; depth: number },
+  shape: LossShape,
+): Tensor {
+  const totals = recorder.flat(`${label}.totals`, samples * lossValues(shape.classes));
+  const coefficients = recorder.flat(`${label}.coefficients`, (samples * shape.classes + 1) * 2);
+  recorder.dispatch('loss/finalize', {
+    label,
+    bindings: { partials, classWeights, totals, coefficients, results },
+    params: {
+      samples,
+      depth,
+      diceFactor: shape.dice,
+      entropyFactor: shape.crossEntropy,
+      smooth: shape.smooth,
+      gradientScale: shape.gradientScale,
+    },
+    constants: { CLASSES: shape.classes, BATCH_DICE: shape.batchDice },
+    workgroups: [1, 1, 1],
+  });
+  return coefficients;
+}
+
+/** The gradient of the logits overwrites the logits, for planes [from, to). */
+export function lossBackward(
+  recorder: Recorder,
+  label: string,
+  logits: VolumeTensor,
+  labels: VolumeTensor,
+  classWeights: Tensor,
+  coefficients: Tensor,
+  [from, to]: readonly [number, number] = [0, logits.planes],
+): void {
+  for (const [a, b] of recorder.slabs(to - from, [{ tensor: logits }, { tensor: labels }])) {
+    const target = recorder.planes(logits, from + a, from + b);
+    const truth = recorder.planes(labels, from + a, from + b);
+    recorder.dispatch('loss/backward', {
+      label,
+      bindings: { labels: truth.view, classWeights, coefficients, logits: target.view },
+      params: {
+        area: planeQuads(logits),
+        depth: logits.size[2],
+        samples: logits.batch,
+        plane0: from + a,
+        startLogits: target.start,
+        startLabels: truth.start * 4,
+      },
+      constants: { CLASSES: logits.channels },
+      workgroups: [groupsOf64(planeQuads(logits)), 1, b - a],
+    });
+  }
+}
+
+/** The class of the largest logit as bytes, laid out as labels. */
+export function argmax(recorder: Recorder, label: string, logits: VolumeTensor, labels: VolumeTensor): void {
+  for (const [from, to] of recorder.slabs(logits.planes, [{ tensor: logits }, { tensor: labels }])) {
+    const source = recorder.planes(logits, from, to);
+    const target = recorder.planes(labels, from, to);
+    recorder.dispatch('infer/argmax', {
+      label,
+      bindings: { logits: source.view, labels: target.view },
+      params: {
+        area: planeQuads(logits),
+        plane0: from,
+        startLogits: source.start,
+        startLabels: target.start * 4,
+      },
+      constants: { CLASSES: logits.channels },
+      workgroups: [groupsOf64(planeQuads(logits)), 1, to - from],
+    });
+  }
+}

@@ -1,0 +1,157 @@
+/**
+ * Batch and instance norm with the activation behind it. Forward computes only statistics: scale and
+ * shift are applied by whoever reads the volume. Saved for backward: `affine` and `saved`.
+ */
+import type { Recorder, Tensor, View, VolumeTensor } from '../gpu/plan.ts';
+import { groupsOf64, planeQuads, words } from './common.ts';
+
+export type NormKind = 'batch' | 'instance';
+
+export interface NormState {
+  readonly kind: NormKind;
+  /** Weight γ and bias β in one view; β starts `biasOffset` words after γ. */
+  readonly weightBias: View;
+  readonly biasOffset: number;
+  /** Running mean and variance in one view (batch norm); the variance starts `varianceOffset` words in. */
+  readonly running: View;
+  readonly varianceOffset: number;
+  readonly epsilon: number;
+  readonly momentum: number;
+}
+
+export interface NormResult {
+  /** Scale and shift, [sample][channel]. */
+  readonly affine: Tensor;
+  /** Mean and 1/σ, [sample][channel]. */
+  readonly saved: Tensor;
+}
+
+/** Statistics of `source` and what follows from them; batch norm's running statistics are updated. */
+export function normForward(
+  recorder: Recorder,
+  label: string,
+  source: VolumeTensor,
+  state: NormState,
+): NormResult {
+  const { batch, channels, planes } = source;
+  const [width, height, depth] = source.size;
+  const partials = recorder.flat(`${label}.partials`, planes * channels * 2);
+  const affine = recorder.flat(`${label}.affine`, batch * channels * 2);
+  const saved = recorder.flat(`${label}.saved`, batch * channels * 2);
+  for (const [from, to] of recorder.slabs(planes, [{ tensor: source }])) {
+    const part = recorder.planes(source, from, to);
+    recorder.dispatch('norm/statistics', {
+      label: `${label} statistics`,
+      bindings: { source: part.view, partials },
+      params: { width, height, rowQuads: source.rowQuads, channels, plane0: from, startSource: part.start },
+      workgroups: [channels, 1, to - from],
+      flops: 4 * channels * width * height * (to - from),
+    });
+  }
+  const isBatch = state.kind === 'batch';
+  recorder.dispatch('norm/finalize', {
+    label: `${label} finalize`,
+    bindings: { partials, weightBias: state.weightBias, affine, saved, running: state.running },
+    params: {
+      channels,
+      depth,
+      samples: batch,
+      area: width * height,
+      biasOffset: state.biasOffset,
+      varianceOffset: state.varianceOffset,
+      epsilon: state.epsilon,
+      momentum: state.momentum,
+    },
+    constants: { BATCH: isBatch },
+    workgroups: [channels, isBatch ? 1 : batch, 1],
+  });
+  return { affine, saved };
+}
+
+/** Scale and shift of batch norm from its running statistics. */
+export function normInference(
+  recorder: Recorder,
+  label: string,
+  batch: number,
+  channels: number,
+  state: NormState,
+): Tensor {
+  const affine = recorder.flat(`${label}.affine`, batch * channels * 2);
+  recorder.dispatch('norm/running', {
+    label: `${label} running`,
+    bindings: { weightBias: state.weightBias, running: state.running, affine },
+    params: {
+      channels,
+      samples: batch,
+      biasOffset: state.biasOffset,
+      varianceOffset: state.varianceOffset,
+      epsilon: state.epsilon,
+    },
+    workgroups: [groupsOf64(batch * channels), 1, 1],
+  });
+  return affine;
+}
+
+/**
+ * The gradient of `source` overwrites `source`; `dActivated` is the gradient behind the activation.
+ * Assigns `dWeightBias`, laid out as `weightBias`.
+ */
+export function normBackward(
+  recorder: Recorder,
+  label: string,
+  source: VolumeTensor,
+  dActivated: VolumeTensor,
+  { affine, saved }: NormResult,
+  { kind, biasOffset }: Pick<NormState, 'kind' | 'biasOffset'>,
+  slope: number,
+  dWeightBias: View,
+): void {
+  const { batch, channels, planes } = source;
+  const [width, height, depth] = source.size;
+  const partials = recorder.flat(`${label}.partials`, planes * channels * 2);
+  const means = recorder.flat(`${label}.means`, batch * channels * 2);
+  const shape = { width, height, depth, rowQuads: source.rowQuads, channels, slope };
+  const ranges = recorder.slabs(planes, [{ tensor: source }, { tensor: dActivated }], { groupsPerPlane: 1 });
+  const slab = ([from, to]: [number, number]) => {
+    const y = recorder.planes(source, from, to);
+    const gradient = recorder.planes(dActivated, from, to);
+    return {
+      y,
+      gradient,
+      params: { ...shape, plane0: from, startSource: y.start, startGradient: gradient.start },
+    };
+  };
+  for (const range of ranges) {
+    const { y, gradient, params } = slab(range);
+    recorder.dispatch('norm/backward_reduce', {
+      label: `${label} reduce`,
+      bindings: { source: y.view, gradient: gradient.view, affine, saved, partials },
+      params,
+      workgroups: [channels, 1, range[1] - range[0]],
+      flops: 8 * channels * width * height * (range[1] - range[0]),
+    });
+  }
+  recorder.dispatch('norm/backward_finalize', {
+    label: `${label} finalize`,
+    bindings: { partials, means, gradientWeightBias: dWeightBias },
+    params: { channels, depth, samples: batch, area: width * height, biasOffset },
+    constants: { BATCH: kind === 'batch' },
+    workgroups: [channels, 1, 1],
+  });
+  for (const range of ranges) {
+    const { y, gradient, params } = slab(range);
+    recorder.dispatch('norm/backward_apply', {
+      label: `${label} apply`,
+      bindings: {
+        gradient: gradient.view,
+        affine,
+        saved,
+        means: words(means, batch * channels * 2),
+        source: y.view,
+      },
+      params,
+      workgroups: [groupsOf64(planeQuads(source)), channels, range[1] - range[0]],
+      flops: 8 * channels * width * height * (range[1] - range[0]),
+    });
+  }
+}

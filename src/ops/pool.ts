@@ -1,0 +1,105 @@
+/** Max-pool 2×2×2, stride 2. Forward saves nothing: the winner is found again from the source. */
+import { InvalidOption } from '../errors.ts';
+import type { Recorder, Size3, VolumeTensor } from '../gpu/plan.ts';
+import { groupsOf64, planeQuads, type Input } from './common.ts';
+
+/** Size after pooling: an odd last row, column or plane is left out. */
+export const pooledSize = (size: Size3): Size3 => [size[0] >> 1, size[1] >> 1, size[2] >> 1];
+
+function assertPooled(label: string, source: VolumeTensor, pooled: VolumeTensor): void {
+  const expected = pooledSize(source.size);
+  const fits = expected.every((length, axis) => length === pooled.size[axis] && length > 0);
+  if (!fits)
+    throw new InvalidOption(
+      `${label}: [${source.size.join(',')}] pools to [${expected.join(',')}], not to [${pooled.size.join(',')}]`,
+    );
+}
+
+/** One slab of output planes and the source planes under it. */
+function sourcePlanes(
+  source: VolumeTensor,
+  pooled: VolumeTensor,
+  from: number,
+  to: number,
+): [number, number] {
+  const plane = (out: number) =>
+    Math.floor(out / pooled.size[2]) * source.size[2] + 2 * (out % pooled.size[2]);
+  return [plane(from), plane(to - 1) + 2];
+}
+
+const shapeParams = (source: VolumeTensor, pooled: VolumeTensor) => ({
+  depth: source.size[2],
+  height: source.size[1],
+  rowQuads: source.rowQuads,
+  channels: source.channels,
+  widthOut: pooled.size[0],
+  heightOut: pooled.size[1],
+  depthOut: pooled.size[2],
+  rowQuadsOut: pooled.rowQuads,
+});
+
+/** Assigns `target`: the maximum of the activated source. */
+export function poolForward(recorder: Recorder, label: string, source: Input, target: VolumeTensor): void {
+  assertPooled(label, source.tensor, target);
+  for (const [from, to] of recorder.slabs(target.planes, [
+    { tensor: source.tensor, ratio: 2, halo: 1 },
+    { tensor: target },
+  ])) {
+    const below = recorder.planes(source.tensor, ...sourcePlanes(source.tensor, target, from, to));
+    const out = recorder.planes(target, from, to);
+    recorder.dispatch('pool/forward', {
+      label,
+      bindings: { source: below.view, affine: source.affine ?? below.view, target_: out.view },
+      params: {
+        ...shapeParams(source.tensor, target),
+        plane0: from,
+        startSource: below.start,
+        startTarget: out.start,
+        slope: source.slope ?? 1,
+      },
+      constants: { NORM: source.affine !== undefined },
+      workgroups: [groupsOf64(planeQuads(target)), target.channels, to - from],
+    });
+  }
+}
+
+/** Accumulates into `dSource`, the gradient of the activated source. */
+export function poolBackward(
+  recorder: Recorder,
+  label: string,
+  source: Input,
+  dTarget: VolumeTensor,
+  dSource: VolumeTensor,
+): void {
+  assertPooled(label, source.tensor, dTarget);
+  const uses = [
+    { tensor: source.tensor, ratio: 2, halo: 1 },
+    { tensor: dSource, ratio: 2, halo: 1 },
+    { tensor: dTarget },
+  ];
+  for (const [from, to] of recorder.slabs(dTarget.planes, uses)) {
+    const range = sourcePlanes(source.tensor, dTarget, from, to);
+    const below = recorder.planes(source.tensor, ...range);
+    const gradient = recorder.planes(dTarget, from, to);
+    const out = recorder.planes(dSource, ...range);
+    recorder.dispatch('pool/backward', {
+      label,
+      bindings: {
+        source: below.view,
+        affine: source.affine ?? below.view,
+        gradient: gradient.view,
+        target_: out.view,
+      },
+      params: {
+        ...shapeParams(source.tensor, dTarget),
+        plane0: from,
+        startSource: below.start,
+        startGradient: gradient.start,
+        startTarget: out.start,
+        slope: source.slope ?? 1,
+      },
+      constants: { NORM: source.affine !== undefined },
+      workgroups: [groupsOf64(planeQuads(dTarget)), dTarget.channels, to - from],
+    });
+  }
+}

@@ -1,0 +1,150 @@
+/** Transposed convolution 2×2×2, stride 2. Forward saves nothing: its output is recomputed for the backward pass. */
+import { InvalidOption } from '../errors.ts';
+import type { Recorder, View, VolumeTensor } from '../gpu/plan.ts';
+import { chunking, groupsOf64, planeQuads, reducePartials, type Input } from './common.ts';
+
+const taps = 8;
+
+function assertDoubled(label: string, source: VolumeTensor, target: VolumeTensor): void {
+  const fits = source.size.every((length, axis) => 2 * length === target.size[axis]);
+  if (!fits)
+    throw new InvalidOption(
+      `${label}: [${source.size.join(',')}] doubles to twice each axis, not to [${target.size.join(',')}]`,
+    );
+}
+
+/** Assigns target. weights (in, out, 2, 2, 2). */
+export function upconvForward(
+  recorder: Recorder,
+  label: string,
+  input: Input,
+  weights: View,
+  bias: View | undefined,
+  target: VolumeTensor,
+): void {
+  const { tensor } = input;
+  assertDoubled(label, tensor, target);
+  const [width, height, depth] = tensor.size;
+  const uses = [{ tensor, ratio: 0.5, halo: 1 }, { tensor: target }];
+  for (const [from, to] of recorder.slabs(target.planes, uses, { groupsPerPlane: 2 })) {
+    const source = recorder.planes(tensor, Math.floor(from / 2), Math.ceil(to / 2));
+    const out = recorder.planes(target, from, to);
+    recorder.dispatch('upconv/forward', {
+      label,
+      bindings: {
+        source: source.view,
+        affine: input.affine ?? source.view,
+        weights,
+        bias: bias ?? weights,
+        target_: out.view,
+      },
+      params: {
+        depth,
+        height,
+        rowQuads: tensor.rowQuads,
+        channels: tensor.channels,
+        widthOut: target.size[0],
+        rowQuadsOut: target.rowQuads,
+        channelsOut: target.channels,
+        plane0: from,
+        startSource: source.start,
+        startTarget: out.start,
+        slope: input.slope ?? 1,
+      },
+      constants: { NORM: input.affine !== undefined, BIAS: bias !== undefined },
+      workgroups: [groupsOf64(height * target.rowQuads), Math.ceil(target.channels / 8), (to - from) * 2],
+      flops: 2 * tensor.channels * target.channels * width * height * 4 * (to - from),
+    });
+  }
+}
+
+/** Assigns the gradient of the (activated) input. */
+export function upconvBackwardInput(
+  recorder: Recorder,
+  label: string,
+  dOutput: VolumeTensor,
+  weights: View,
+  dInput: VolumeTensor,
+): void {
+  assertDoubled(label, dInput, dOutput);
+  const [width, height] = dInput.size;
+  for (const [from, to] of recorder.slabs(dInput.planes, [
+    { tensor: dOutput, ratio: 2 },
+    { tensor: dInput },
+  ])) {
+    const gradient = recorder.planes(dOutput, 2 * from, 2 * to);
+    const out = recorder.planes(dInput, from, to);
+    recorder.dispatch('upconv/backward_input', {
+      label,
+      bindings: { gradient: gradient.view, weights, target_: out.view },
+      params: {
+        width,
+        height,
+        rowQuads: dInput.rowQuads,
+        channels: dInput.channels,
+        rowQuadsOut: dOutput.rowQuads,
+        channelsOut: dOutput.channels,
+        plane0: from,
+        startGradient: gradient.start,
+        startTarget: out.start,
+      },
+      workgroups: [groupsOf64(planeQuads(dInput)), Math.ceil(dInput.channels / 8), to - from],
+      flops: 2 * taps * dInput.channels * dOutput.channels * width * height * (to - from),
+    });
+  }
+}
+
+/** Assigns the weight gradient (in, out, 2, 2, 2). */
+export function upconvBackwardWeight(
+  recorder: Recorder,
+  label: string,
+  input: Input,
+  dOutput: VolumeTensor,
+  dWeights: View,
+): void {
+  const { tensor } = input;
+  assertDoubled(label, tensor, dOutput);
+  const { channels, planes } = tensor;
+  const [width, height, depth] = tensor.size;
+  const length = channels * dOutput.channels * taps;
+  const { chunkPlanes, chunks } = chunking(planes, length, recorder.limits.maxBindingBytes);
+  const partials = recorder.flat(`${label}.partials`, chunks * length);
+  for (const [from, to] of recorder.slabs(planes, [{ tensor }, { tensor: dOutput, ratio: 2 }])) {
+    const source = recorder.planes(tensor, from, to);
+    const gradient = recorder.planes(dOutput, 2 * from, 2 * to);
+    const chunk0 = Math.floor(from / chunkPlanes);
+    recorder.dispatch('upconv/weight_gradient', {
+      label,
+      bindings: {
+        source: source.view,
+        affine: input.affine ?? source.view,
+        gradient: gradient.view,
+        partials,
+      },
+      params: {
+        width,
+        height,
+        depth,
+        rowQuads: tensor.rowQuads,
+        channels,
+        rowQuadsOut: dOutput.rowQuads,
+        channelsOut: dOutput.channels,
+        plane0: from,
+        plane1: to,
+        chunk0,
+        chunkPlanes,
+        startSource: source.start,
+        startGradient: gradient.start,
+        slope: input.slope ?? 1,
+      },
+      constants: { NORM: input.affine !== undefined },
+      workgroups: [
+        Math.ceil(channels / 16),
+        Math.ceil(dOutput.channels / 4),
+        Math.ceil(to / chunkPlanes) - chunk0,
+      ],
+      flops: 2 * length * width * height * (to - from),
+    });
+  }
+  reducePartials(recorder, `${label} sum`, partials, dWeights, { chunks, length });
+}

@@ -1,0 +1,181 @@
+/**
+ * Runs recorded ops on the test device: fills tensors, replays the plan inside an error scope, checks
+ * that nothing was written outside the volumes, and gives results back in PyTorch's order.
+ */
+import { expect } from 'vitest';
+import {
+  defaultLimits,
+  Recorder,
+  type PlanLimits,
+  type Size3,
+  type Tensor,
+  type VolumeTensor,
+} from '../../src/gpu/plan.ts';
+import { Program } from '../../src/gpu/program.ts';
+import type { Input } from '../../src/ops/common.ts';
+import { random } from '../../src/data/random.ts';
+import { testDevice } from './device.ts';
+
+/** A dense array [n][c][z][y][x] of float64 values that float32 holds exactly. */
+export interface Dense {
+  readonly shape: readonly [n: number, c: number, z: number, y: number, x: number];
+  readonly data: Float64Array;
+}
+
+export function dense(shape: Dense['shape'], fill: (index: number) => number = () => 0): Dense {
+  const data = new Float64Array(shape.reduce((product, length) => product * length, 1));
+  for (let i = 0; i < data.length; i++) data[i] = Math.fround(fill(i));
+  return { shape, data };
+}
+
+let stream = 0;
+
+/** Standard normal values, another stream at every call, the same in every run. */
+export function normals(length: number): Float64Array {
+  const source = random(2024, stream++);
+  return Float64Array.from({ length }, () => Math.fround(source.normal()));
+}
+
+export function randomDense(shape: Dense['shape']): Dense {
+  const values = normals(shape.reduce((product, length) => product * length, 1));
+  return { shape, data: values };
+}
+
+const sentinel = 12345.678;
+
+/** Records, fills and reads back. Tensors made here are kept for the whole plan. */
+export class Bench {
+  readonly recorder: Recorder;
+  readonly #contents = new Map<Tensor, Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer>>();
+  #program: Program | undefined;
+
+  constructor(limits: Partial<PlanLimits> = {}) {
+    this.recorder = new Recorder({ ...defaultLimits, ...limits });
+  }
+
+  /** A volume with these contents. */
+  volume(name: string, values: Dense): VolumeTensor {
+    const [n, c, z, y, x] = values.shape;
+    const tensor = this.recorder.volume(name, n, c, [x, y, z], 'resident');
+    this.#contents.set(tensor, pad(tensor, values));
+    return tensor;
+  }
+
+  /** A volume to be written: filled with a sentinel, which must survive beyond the last plane. */
+  output(name: string, batch: number, channels: number, size: Size3): VolumeTensor {
+    const tensor = this.recorder.volume(name, batch, channels, size, 'resident');
+    this.#contents.set(tensor, new Float32Array(tensor.bytes / 4).fill(sentinel));
+    return tensor;
+  }
+
+  flat(name: string, values: ArrayLike<number>): Tensor {
+    const tensor = this.recorder.flat(name, values.length, 'resident');
+    const data = new Float32Array(tensor.bytes / 4).fill(sentinel);
+    data.set(Float32Array.from(values));
+    this.#contents.set(tensor, data);
+    return tensor;
+  }
+
+  /** Label bytes [n][z][y][x], padded with 255. */
+  labels(name: string, size: Size3, batch: number, values: ArrayLike<number>): VolumeTensor {
+    const tensor = this.recorder.labels(name, batch, size, 'resident');
+    const bytes = new Uint8Array(tensor.bytes).fill(255);
+    const pitch = tensor.rowQuads * 4;
+    for (let i = 0; i < values.length; i++)
+      bytes[Math.floor(i / size[0]) * pitch + (i % size[0])] = values[i]!;
+    this.#contents.set(tensor, new Uint32Array(bytes.buffer));
+    return tensor;
+  }
+
+  async run(): Promise<this> {
+    const gpu = await testDevice();
+    const program = await Program.create(gpu, this.recorder.finish());
+    this.#program = program;
+    for (const [tensor, data] of this.#contents) program.write(tensor, data);
+    await gpu.checked('test', () => program.run());
+    return this;
+  }
+
+  /** A volume's contents; checks padding columns (zero) and the sentinel behind the last plane. */
+  async read(tensor: VolumeTensor): Promise<Dense> {
+    const data = new Float32Array(await this.#program!.read(tensor));
+    const [x, y, z] = tensor.size;
+    const result = dense([tensor.batch, tensor.channels, z, y, x]);
+    let used = 0;
+    eachRow(tensor, (stored, logical) => {
+      for (let i = 0; i < tensor.rowQuads * 4; i++) {
+        if (i < x) result.data[logical + i] = data[stored + i]!;
+        else expect(data[stored + i], `${tensor.name}: padding column`).toBe(0);
+      }
+      used = Math.max(used, stored + tensor.rowQuads * 4);
+    });
+    const original = this.#contents.get(tensor) as Float32Array;
+    for (let i = used; i < data.length; i++) expect(data[i], `${tensor.name}: sentinel`).toBe(original[i]);
+    return result;
+  }
+
+  async readFlat(tensor: Tensor, length: number): Promise<Float32Array> {
+    const data = new Float32Array(await this.#program!.read(tensor));
+    const original = this.#contents.get(tensor) as Float32Array;
+    for (let i = length; i < data.length; i++) expect(data[i], `${tensor.name}: sentinel`).toBe(original[i]);
+    return data.slice(0, length);
+  }
+
+  [Symbol.dispose](): void {
+    this.#program?.dispose();
+  }
+}
+
+function eachRow(tensor: VolumeTensor, visit: (stored: number, logical: number) => void): void {
+  const [x, y, z] = tensor.size;
+  const pitch = tensor.rowQuads * 4;
+  for (let n = 0; n < tensor.batch; n++)
+    for (let c = 0; c < tensor.channels; c++)
+      for (let k = 0; k < z; k++)
+        for (let j = 0; j < y; j++)
+          visit(
+            (((n * z + k) * tensor.channels + c) * y + j) * pitch,
+            (((n * tensor.channels + c) * z + k) * y + j) * x,
+          );
+}
+
+function pad(tensor: VolumeTensor, values: Dense): Float32Array<ArrayBuffer> {
+  const data = new Float32Array(tensor.bytes / 4).fill(sentinel);
+  eachRow(tensor, (stored, logical) => {
+    for (let i = 0; i < tensor.rowQuads * 4; i++)
+      data[stored + i] = i < tensor.size[0] ? values.data[logical + i]! : 0;
+  });
+  return data;
+}
+
+/** ‖actual − expected‖ / ‖expected‖ */
+export function relativeError(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
+  expect(actual.length).toBe(expected.length);
+  let difference = 0;
+  let norm = 0;
+  for (let i = 0; i < expected.length; i++) {
+    difference += (actual[i]! - expected[i]!) ** 2;
+    norm += expected[i]! ** 2;
+  }
+  return Math.sqrt(difference / norm);
+}
+
+/** float32 against float64: numbers agree to 1e-5 in the norm, unless said otherwise. */
+export function expectClose(
+  actual: ArrayLike<number>,
+  expected: ArrayLike<number>,
+  label: string,
+  tolerance = 1e-5,
+): void {
+  expect(relativeError(actual, expected), label).toBeLessThanOrEqual(tolerance);
+}
+
+/** An input that is read through a norm: scale and shift per sample and channel, and a slope. */
+export function activatedInput(
+  bench: Bench,
+  tensor: VolumeTensor,
+  slope: number,
+): { input: Input; affine: Float64Array } {
+  const affine = normals(tensor.batch * tensor.channels * 2);
+  return { input: { tensor, affine: bench.flat(`${tensor.name}.affine`, affine), slope }, affine };
+}
