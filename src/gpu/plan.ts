@@ -32,6 +32,8 @@ export interface VolumeTensor extends Tensor {
   readonly planes: number;
   /** Bytes of one z-plane with all its channels. */
   readonly planeBytes: number;
+  /** The first plane that is stored; 0 unless the tensor holds only a slab of the volume. */
+  readonly firstPlane: number;
 }
 
 /** A byte range of a tensor; `offset` is a multiple of the binding alignment. */
@@ -138,43 +140,31 @@ export class Recorder {
     channels: number,
     size: Size3,
     storage: Storage = 'transient',
+    stored: readonly [from: number, to: number] = [0, batch * size[2]],
+  ): VolumeTensor {
+    return this.#volume(name, batch, channels, size, 16 * channels, storage, stored);
+  }
+
+  /** Label bytes [sample][z][y][x], four to a word, rows padded to whole words. */
+  labels(name: string, batch: number, size: Size3, storage: Storage = 'transient'): VolumeTensor {
+    return this.#volume(name, batch, 1, size, 4, storage, [0, batch * size[2]]);
+  }
+
+  #volume(
+    name: string,
+    batch: number,
+    channels: number,
+    size: Size3,
+    quadBytes: number,
+    storage: Storage,
+    [from, to]: readonly [number, number],
   ): VolumeTensor {
     const rowQuads = Math.ceil(size[0] / 4);
     const planes = batch * size[2];
-    const planeBytes = channels * size[1] * rowQuads * 16;
-    const bytes = alignUp(planes * planeBytes, alignment);
-    return this.#add({
-      id: this.tensors.length,
-      name,
-      bytes,
-      storage,
-      batch,
-      channels,
-      size,
-      rowQuads,
-      planes,
-      planeBytes,
-    });
-  }
-
-  /** Label bytes [sample][z][y][x], four to a word, rows padded to whole words: a quarter of a one-channel volume. */
-  labels(name: string, batch: number, size: Size3, storage: Storage = 'transient'): VolumeTensor {
-    const rowQuads = Math.ceil(size[0] / 4);
-    const planes = batch * size[2];
-    const planeBytes = size[1] * rowQuads * 4;
-    const bytes = alignUp(planes * planeBytes, alignment);
-    return this.#add({
-      id: this.tensors.length,
-      name,
-      bytes,
-      storage,
-      batch,
-      channels: 1,
-      size,
-      rowQuads,
-      planes,
-      planeBytes,
-    });
+    const planeBytes = size[1] * rowQuads * quadBytes;
+    const bytes = alignUp((to - from) * planeBytes, alignment);
+    const shape = { batch, channels, size, rowQuads, planes, planeBytes, firstPlane: from };
+    return this.#add({ id: this.tensors.length, name, bytes, storage, ...shape });
   }
 
   #add<T extends Tensor>(tensor: T): T {
@@ -249,14 +239,16 @@ export class Recorder {
     return ranges;
   }
 
-  /** The binding of planes [from, to), clipped to the tensor, and where it starts in quads. */
+  /** The binding of planes [from, to), clipped to the tensor, and the volume's quads before it. */
   planes(tensor: VolumeTensor, from: number, to: number): { view: View; start: number } {
+    const before = (tensor.firstPlane * tensor.planeBytes) / 16;
     if (tensor.bytes <= this.limits.maxBindingBytes) {
-      return { view: { tensor, offset: 0, size: tensor.bytes }, start: 0 };
+      return { view: { tensor, offset: 0, size: tensor.bytes }, start: before };
     }
-    const offset = Math.floor((Math.max(0, from) * tensor.planeBytes) / alignment) * alignment;
-    const end = Math.min(tensor.bytes, alignUp(Math.min(tensor.planes, to) * tensor.planeBytes, 16));
-    return { view: { tensor, offset, size: end - offset }, start: offset / 16 };
+    const relative = (plane: number) => Math.max(0, plane - tensor.firstPlane) * tensor.planeBytes;
+    const offset = Math.floor(relative(from) / alignment) * alignment;
+    const end = Math.min(tensor.bytes, alignUp(relative(to), 16));
+    return { view: { tensor, offset, size: end - offset }, start: before + offset / 16 };
   }
 
   finish(): Plan {
@@ -264,7 +256,7 @@ export class Recorder {
   }
 }
 
-/** Lifetimes from the dispatches, then best-fit reuse of buffers in dispatch order. */
+/** Lifetimes from the dispatches, then greedy reuse of buffers by size. */
 function assignBuffers(
   tensors: readonly Tensor[],
   dispatches: readonly Dispatch[],
@@ -287,8 +279,7 @@ function assignBuffers(
   const buffers: number[] = [];
   const assigned = new Array<number>(tensors.length).fill(-1);
   let sharedBytes = 0;
-  const starting = new Map<number, Tensor[]>();
-  const ending = new Map<number, Tensor[]>();
+  const transient: Tensor[] = [];
   for (const tensor of tensors) {
     if (tensor.bytes > limits.maxBufferBytes) {
       throw new OutOfMemory(
@@ -300,19 +291,23 @@ function assignBuffers(
     }
     if (tensor.storage === 'shared') sharedBytes += tensor.bytes;
     else if (tensor.storage === 'resident') assigned[tensor.id] = buffers.push(tensor.bytes) - 1;
-    else if (first[tensor.id] !== -1) {
-      push(starting, first[tensor.id]!, tensor);
-      push(ending, last[tensor.id]!, tensor);
-    }
+    else if (first[tensor.id] !== -1) transient.push(tensor);
   }
-  const free: number[] = [];
-  dispatches.forEach((_, index) => {
-    // Large tensors choose first, so that a small one does not take a large one's place.
-    for (const tensor of (starting.get(index) ?? []).sort((a, b) => b.bytes - a.bytes)) {
-      assigned[tensor.id] = takeBuffer(buffers, free, tensor.bytes);
+  // Largest first: each takes the smallest buffer whose tensors live at other times, or a new one.
+  const tenants = new Map<number, Tensor[]>();
+  for (const tensor of transient.sort((a, b) => b.bytes - a.bytes)) {
+    const free = (others: readonly Tensor[]) =>
+      others.every(({ id }) => last[id]! < first[tensor.id]! || first[id]! > last[tensor.id]!);
+    let best = -1;
+    for (const [buffer, others] of tenants) {
+      if ((best === -1 || buffers[buffer]! < buffers[best]!) && free(others)) best = buffer;
     }
-    for (const tensor of ending.get(index) ?? []) free.push(assigned[tensor.id]!);
-  });
+    if (best === -1) best = buffers.push(tensor.bytes) - 1;
+    assigned[tensor.id] = best;
+    const others = tenants.get(best);
+    if (others) others.push(tensor);
+    else tenants.set(best, [tensor]);
+  }
 
   return {
     tensors: tensors.map((tensor) => ({
@@ -329,21 +324,4 @@ function assignBuffers(
     largestBindingBytes,
     flops,
   };
-}
-
-/** The smallest free buffer that fits without wasting more than half of it; otherwise a new one. */
-function takeBuffer(buffers: number[], free: number[], bytes: number): number {
-  let best = -1;
-  for (const [position, buffer] of free.entries()) {
-    const size = buffers[buffer]!;
-    if (size >= bytes && size <= bytes * 2 && (best === -1 || size < buffers[free[best]!]!)) best = position;
-  }
-  if (best !== -1) return free.splice(best, 1)[0]!;
-  return buffers.push(bytes) - 1;
-}
-
-function push<K, V>(map: Map<K, V[]>, key: K, value: V): void {
-  const list = map.get(key);
-  if (list) list.push(value);
-  else map.set(key, [value]);
 }

@@ -57,21 +57,42 @@ export function reducePartials(
   });
 }
 
-/** Gradient of a bias: the sum of the output's gradient per channel. Assigns `biasGradient`. */
-export function biasGradient(recorder: Recorder, label: string, gradient: VolumeTensor, result: View): void {
-  const { channels, planes } = gradient;
-  const partials = recorder.flat(`${label}.partials`, planes * channels);
-  for (const [from, to] of recorder.slabs(planes, [{ tensor: gradient }])) {
-    const source = recorder.planes(gradient, from, to);
-    recorder.dispatch('reduce/channel_sums', {
-      label,
-      bindings: { source: source.view, partials },
-      params: { area: planeQuads(gradient), channels, plane0: from, startSource: source.start },
-      workgroups: [channels, 1, to - from],
-    });
-  }
-  reducePartials(recorder, label, partials, result, { chunks: planes, length: channels });
+/** A sum over planes that is filled slab by slab and finished once. */
+export interface SlabSum {
+  /** Adds planes [from, to) of the output's gradient. */
+  add(gradient: VolumeTensor, from: number, to: number): void;
+  /** Assigns the result. */
+  finish(result: View): void;
 }
 
-/** Bytes of `length` words, as bindings are aligned. */
+/** Gradient of a bias: the sum of the output's gradient per channel over `planes` planes. */
+export function biasSum(recorder: Recorder, label: string, channels: number, planes: number): SlabSum {
+  const partials = recorder.flat(`${label}.partials`, planes * channels);
+  return {
+    add(gradient, first, last) {
+      for (const [a, b] of recorder.slabs(last - first, [{ tensor: gradient }])) {
+        const [from, to] = [first + a, first + b];
+        const source = recorder.planes(gradient, from, to);
+        recorder.dispatch('reduce/channel_sums', {
+          label,
+          bindings: { source: source.view, partials },
+          params: { area: planeQuads(gradient), channels, plane0: from, startSource: source.start },
+          workgroups: [channels, 1, to - from],
+        });
+      }
+    },
+    finish(result) {
+      reducePartials(recorder, `${label} sum`, partials, result, { chunks: planes, length: channels });
+    },
+  };
+}
+
+/** Gradient of a bias from the whole output's gradient. Assigns `result`. */
+export function biasGradient(recorder: Recorder, label: string, gradient: VolumeTensor, result: View): void {
+  const sum = biasSum(recorder, label, gradient.channels, gradient.planes);
+  sum.add(gradient, 0, gradient.planes);
+  sum.finish(result);
+}
+
+/** `length` words rounded up to where the next binding may start. */
 export const alignedWords = (length: number): number => alignUp(length * 4, 256) / 4;

@@ -1,6 +1,6 @@
 /** 1×1×1 convolution: the head. Forward saves nothing; logits are recomputed where they are needed. */
 import type { Recorder, View, VolumeTensor } from '../gpu/plan.ts';
-import { chunking, groupsOf64, planeQuads, reducePartials, type Input } from './common.ts';
+import { chunking, groupsOf64, planeQuads, reducePartials, type Input, type SlabSum } from './common.ts';
 
 interface Range {
   /** First plane and the plane after the last; all of them by default. */
@@ -83,6 +83,63 @@ export function conv1BackwardInput(
   multiply(recorder, label, { tensor: dOutput }, weights, strides, undefined, dInput, range);
 }
 
+/** The weight gradient (out, in), filled slab by slab. */
+export function conv1WeightSum(
+  recorder: Recorder,
+  label: string,
+  input: Input,
+  outChannels: number,
+): SlabSum {
+  const { channels, planes } = input.tensor;
+  const [width, height, depth] = input.tensor.size;
+  const length = outChannels * channels;
+  const { chunkPlanes, chunks } = chunking(planes, length, recorder.limits.maxBindingBytes);
+  const partials = recorder.flat(`${label}.partials`, chunks * length);
+  return {
+    add(dOutput, first, last) {
+      for (const [a, b] of recorder.slabs(last - first, [{ tensor: input.tensor }, { tensor: dOutput }])) {
+        const [from, to] = [first + a, first + b];
+        const source = recorder.planes(input.tensor, from, to);
+        const gradient = recorder.planes(dOutput, from, to);
+        const chunk0 = Math.floor(from / chunkPlanes);
+        recorder.dispatch('conv1/weight_gradient', {
+          label,
+          bindings: {
+            source: source.view,
+            affine: input.affine ?? source.view,
+            gradient: gradient.view,
+            partials,
+          },
+          params: {
+            height,
+            depth,
+            rowQuads: dOutput.rowQuads,
+            channels,
+            channelsOut: outChannels,
+            plane0: from,
+            plane1: to,
+            chunk0,
+            chunkPlanes,
+            startSource: source.start,
+            startGradient: gradient.start,
+            slope: input.slope ?? 1,
+          },
+          constants: { NORM: input.affine !== undefined },
+          workgroups: [
+            Math.ceil(channels / 16),
+            Math.ceil(outChannels / 8),
+            Math.ceil(to / chunkPlanes) - chunk0,
+          ],
+          flops: 2 * length * width * height * (to - from),
+        });
+      }
+    },
+    finish(dWeights) {
+      reducePartials(recorder, `${label} sum`, partials, dWeights, { chunks, length });
+    },
+  };
+}
+
 /** Assigns the weight gradient (out, in). */
 export function conv1BackwardWeight(
   recorder: Recorder,
@@ -91,45 +148,7 @@ export function conv1BackwardWeight(
   dOutput: VolumeTensor,
   dWeights: View,
 ): void {
-  const { channels, planes } = input.tensor;
-  const [width, height, depth] = dOutput.size;
-  const length = dOutput.channels * channels;
-  const { chunkPlanes, chunks } = chunking(planes, length, recorder.limits.maxBindingBytes);
-  const partials = recorder.flat(`${label}.partials`, chunks * length);
-  for (const [from, to] of recorder.slabs(planes, [{ tensor: input.tensor }, { tensor: dOutput }])) {
-    const source = recorder.planes(input.tensor, from, to);
-    const gradient = recorder.planes(dOutput, from, to);
-    const chunk0 = Math.floor(from / chunkPlanes);
-    recorder.dispatch('conv1/weight_gradient', {
-      label,
-      bindings: {
-        source: source.view,
-        affine: input.affine ?? source.view,
-        gradient: gradient.view,
-        partials,
-      },
-      params: {
-        height,
-        depth,
-        rowQuads: dOutput.rowQuads,
-        channels,
-        channelsOut: dOutput.channels,
-        plane0: from,
-        plane1: to,
-        chunk0,
-        chunkPlanes,
-        startSource: source.start,
-        startGradient: gradient.start,
-        slope: input.slope ?? 1,
-      },
-      constants: { NORM: input.affine !== undefined },
-      workgroups: [
-        Math.ceil(channels / 16),
-        Math.ceil(dOutput.channels / 8),
-        Math.ceil(to / chunkPlanes) - chunk0,
-      ],
-      flops: 2 * length * width * height * (to - from),
-    });
-  }
-  reducePartials(recorder, `${label} sum`, partials, dWeights, { chunks, length });
+  const sum = conv1WeightSum(recorder, label, input, dOutput.channels);
+  sum.add(dOutput, 0, dOutput.planes);
+  sum.finish(dWeights);
 }

@@ -109,22 +109,28 @@ export function lossBackward(
   }
 }
 
-/** The class of the largest logit as bytes, laid out as labels. */
-export function argmax(recorder: Recorder, label: string, logits: VolumeTensor, labels: VolumeTensor): void {
-  for (const [from, to] of recorder.slabs(logits.planes, [{ tensor: logits }, { tensor: labels }])) {
-    const source = recorder.planes(logits, from, to);
-    const target = recorder.planes(labels, from, to);
+/** The class of the largest logit as bytes, laid out as labels, for planes [from, to). */
+export function argmax(
+  recorder: Recorder,
+  label: string,
+  logits: VolumeTensor,
+  labels: VolumeTensor,
+  [from, to]: readonly [number, number] = [0, logits.planes],
+): void {
+  for (const [a, b] of recorder.slabs(to - from, [{ tensor: logits }, { tensor: labels }])) {
+    const source = recorder.planes(logits, from + a, from + b);
+    const target = recorder.planes(labels, from + a, from + b);
     recorder.dispatch('infer/argmax', {
       label,
       bindings: { logits: source.view, labels: target.view },
       params: {
         area: planeQuads(logits),
-        plane0: from,
+        plane0: from + a,
         startLogits: source.start,
         startLabels: target.start * 4,
       },
       constants: { CLASSES: logits.channels },
-      workgroups: [groupsOf64(planeQuads(logits)), 1, to - from],
+      workgroups: [groupsOf64(planeQuads(logits)), 1, b - a],
     });
   }
 }

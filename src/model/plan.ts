@@ -1,0 +1,138 @@
+/**
+ * Plans of a whole training step, of evaluation and of inference, made without a GPU. They are plain
+ * data: what is allocated, for how long, and what runs.
+ */
+import { InvalidOption } from '../errors.ts';
+import {
+  defaultLimits,
+  Recorder,
+  type Plan,
+  type PlanLimits,
+  type Size3,
+  type Tensor,
+  type VolumeTensor,
+} from '../gpu/plan.ts';
+import type { LossShape } from '../ops/loss.ts';
+import { optimizerStep, stepWords, type OptimizerKind } from '../ops/optimizer.ts';
+import { sizeMultiple, type UNet3DConfig } from './config.ts';
+import { Network } from './network.ts';
+import { layoutParameters, type ParameterLayout } from './parameters.ts';
+
+export interface PlanShape {
+  readonly config: UNet3DConfig;
+  /** x, y, z of the network's input; multiples of 2^(levels − 1). */
+  readonly size: Size3;
+  readonly batch: number;
+  readonly limits?: PlanLimits | undefined;
+}
+
+export interface OptimizerChoice {
+  readonly kind: OptimizerKind;
+  readonly nesterov?: boolean;
+}
+
+/** Tensors by their role; those of one name are the same buffer in all plans of a model. */
+export interface TrainingPlan {
+  readonly plan: Plan;
+  readonly image: VolumeTensor;
+  readonly labels: VolumeTensor;
+  readonly step: Tensor;
+  readonly clip: Tensor;
+  readonly results: Tensor;
+}
+
+/** Words that the loss leaves in `results`: loss, Dice part, cross-entropy part, then Dice per class. */
+export const resultWords = (classes: number): number => 3 + classes;
+
+/** Words of every shared tensor of a model by name. */
+export function sharedWords(config: UNet3DConfig, layout: ParameterLayout): Record<string, number> {
+  const { parameterWords, statisticsWords } = layout;
+  return {
+    parameters: parameterWords,
+    statistics: statisticsWords,
+    gradients: parameterWords,
+    'optimizer.first': parameterWords,
+    'optimizer.second': parameterWords,
+    step: stepWords,
+    clip: 3,
+    results: resultWords(config.classes),
+    classWeights: 2 * config.classes,
+  };
+}
+
+function begin({ config, size, batch, limits = defaultLimits }: PlanShape, training: boolean) {
+  const multiple = sizeMultiple(config);
+  if (!size.every((length) => Number.isInteger(length) && length > 0 && length % multiple === 0)) {
+    throw new InvalidOption(
+      `a network of ${config.features.length} levels takes sizes in multiples of ${multiple}; got [${size.join(', ')}] (x, y, z)`,
+    );
+  }
+  if (!Number.isInteger(batch) || batch < 1)
+    throw new InvalidOption(`batch is ${batch}; give a whole number from 1 on`);
+  const recorder = new Recorder(limits);
+  const layout = layoutParameters(config);
+  const words = sharedWords(config, layout);
+  const shared = (name: keyof typeof words) => recorder.flat(name, words[name]!, 'shared');
+  const model = { parameters: shared('parameters'), statistics: shared('statistics') };
+  const network = new Network(recorder, config, layout, model, training);
+  const image = recorder.volume('image', batch, config.inChannels, size, 'resident');
+  return { recorder, layout, model, network, image, shared };
+}
+
+/** Forward, loss, backward and the optimiser's update of one batch. */
+export function planTraining(
+  shape: PlanShape & { loss: LossShape; optimizer: OptimizerChoice },
+): TrainingPlan {
+  const { config, size, batch, loss, optimizer } = shape;
+  const { recorder, layout, model, network, image, shared } = begin(shape, true);
+  const labels = recorder.labels('labels', batch, size, 'resident');
+  const results = shared('results');
+  const classWeights = shared('classWeights');
+  const gradients = shared('gradients');
+  const [step, clip] = [shared('step'), shared('clip')];
+  const [first, second] = [shared('optimizer.first'), shared('optimizer.second')];
+  const pass = network.forward(image);
+  const coefficients = network.loss(pass, labels, classWeights, results, loss);
+  network.backward(pass, labels, classWeights, coefficients, gradients);
+  const tensors = { parameters: model.parameters, gradients, first, second, step, clip };
+  const options = { nesterov: optimizer.nesterov ?? true };
+  optimizerStep(recorder, 'optimizer', optimizer.kind, layout.parameterWords, tensors, options);
+  void config;
+  return { plan: recorder.finish(), image, labels, step, clip, results };
+}
+
+export interface EvaluationPlan {
+  readonly plan: Plan;
+  readonly image: VolumeTensor;
+  readonly labels: VolumeTensor;
+  readonly predicted: VolumeTensor;
+  readonly results: Tensor;
+}
+
+/** Forward with inference statistics, loss, and the predicted class of each voxel. */
+export function planEvaluation(shape: PlanShape & { loss: LossShape }): EvaluationPlan {
+  const { size, batch, loss } = shape;
+  const { recorder, network, image, shared } = begin(shape, false);
+  const labels = recorder.labels('labels', batch, size, 'resident');
+  const predicted = recorder.labels('predicted', batch, size, 'resident');
+  const results = shared('results');
+  const pass = network.forward(image);
+  network.loss(pass, labels, shared('classWeights'), results, loss);
+  network.labels(pass, predicted);
+  return { plan: recorder.finish(), image, labels, predicted, results };
+}
+
+export interface InferencePlan {
+  readonly plan: Plan;
+  readonly image: VolumeTensor;
+  readonly logits: VolumeTensor;
+}
+
+/** Forward with inference statistics to the logits of the whole input. */
+export function planInference(shape: PlanShape): InferencePlan {
+  const { config, size, batch } = shape;
+  const { recorder, network, image } = begin(shape, false);
+  const logits = recorder.volume('logits', batch, config.classes, size, 'resident');
+  network.logits(network.forward(image), logits);
+  return { plan: recorder.finish(), image, logits };
+}
