@@ -108,29 +108,31 @@ function chromiumPackage(): string | undefined {
 }
 
 /**
- * Unpacks `<archive>.br` of @sparticuz/chromium (a tar archive, or one file) into a folder of the cache, once.
+ * Unpacks `<archive>.br` of @sparticuz/chromium (tar archives, or single files) into a folder of the cache, once.
  * The folder appears under its name only when it is complete. Returns undefined without that package.
  */
-export function unpackFromChromium(archive: string, folder: string): string | undefined {
+export function unpackFromChromium(archives: readonly string[], folder: string): string | undefined {
   const target = join(cacheFolder(), folder);
   if (existsSync(target)) return target;
   const bin = chromiumPackage();
-  const packed = bin && join(bin, `${archive}.br`);
-  if (!packed || !existsSync(packed)) return undefined;
+  if (bin === undefined) return undefined;
   mkdirSync(cacheFolder(), { recursive: true });
   const draft = mkdtempSync(`${target}-`);
-  const bytes = brotliDecompressSync(readFileSync(packed));
-  const files = archive.endsWith('.tar') ? untar(bytes) : [{ name: archive, mode: 0o755, bytes }];
-  for (const file of files) {
-    const path = resolve(draft, file.name);
-    mkdirSync(dirname(path), { recursive: true });
-    writeFileSync(path, file.bytes, { mode: file.mode & 0o755 });
-  }
   try {
+    for (const archive of archives) {
+      const bytes = brotliDecompressSync(readFileSync(join(bin, `${archive}.br`)));
+      const files = archive.endsWith('.tar') ? untar(bytes) : [{ name: archive, mode: 0o755, bytes }];
+      for (const file of files) {
+        const path = resolve(draft, file.name);
+        mkdirSync(dirname(path), { recursive: true });
+        writeFileSync(path, file.bytes, { mode: file.mode & 0o755 });
+      }
+    }
     renameSync(draft, target);
   } catch (error) {
-    rmSync(draft, { recursive: true, force: true });
     if (!existsSync(target)) throw error; // otherwise another process was faster
+  } finally {
+    rmSync(draft, { recursive: true, force: true });
   }
   return target;
 }
@@ -138,7 +140,7 @@ export function unpackFromChromium(archive: string, folder: string): string | un
 /** SwiftShader's folder (driver, driver description and Vulkan loader), unpacked if need be; x64 Linux only. */
 export function swiftShader(): { icd: string; loader: string } | undefined {
   if (process.platform !== 'linux' || process.arch !== 'x64') return undefined;
-  const folder = unpackFromChromium('swiftshader.tar', 'swiftshader');
+  const folder = unpackFromChromium(['swiftshader.tar'], 'swiftshader');
   return folder === undefined
     ? undefined
     : { icd: join(folder, 'vk_swiftshader_icd.json'), loader: join(folder, 'libvulkan.so.1') };

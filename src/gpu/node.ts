@@ -37,6 +37,9 @@ export const SWIFTSHADER_TIP =
 /** Dawn crashes once the object from its `create()` is collected, so all of them are held here. */
 const held = new Set<GPU>();
 
+/** The description of every adapter that this process was given, in order. */
+export const adaptersFound = new Set<string>();
+
 /**
  * Finds an adapter.
  *
@@ -59,8 +62,10 @@ export async function requestNodeAdapter(options: NodeAdapterOptions = {}): Prom
     const gpu = create([...flags, ...extra]);
     const adapter = await requestAdapter(gpu);
     if (!adapter) return undefined;
+    const describe = describeAdapter(adapter, source);
     held.add(gpu);
-    return { gpu, adapter, describe: describeAdapter(adapter, source), source };
+    adaptersFound.add(describe);
+    return { gpu, adapter, describe, source };
   };
 
   if (named !== undefined) {

@@ -1,0 +1,40 @@
+/**
+ * The Chromium that tests run in, and how to start it with WebGPU: the one that UNET3D_CHROMIUM names, an installed
+ * one, or the one that @sparticuz/chromium carries, with its libraries and SwiftShader beside it.
+ */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { DRIVER_VARIABLES, unpackFromChromium } from '../src/gpu/drivers.node.ts';
+
+export interface Chromium {
+  executablePath: string;
+  args: string[];
+  env: Record<string, string>;
+}
+
+const INSTALLED = [
+  '/usr/bin/chromium',
+  '/usr/bin/google-chrome',
+  '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome',
+];
+
+/** Launch options for playwright, or undefined where there is no Chromium for this machine. */
+export function chromium(): Chromium | undefined {
+  // The browser chooses its adapter itself; drivers chosen for Node may not even load in it.
+  const chosenForNode: readonly string[] = DRIVER_VARIABLES;
+  const env: Record<string, string> = {};
+  for (const [name, value] of Object.entries(process.env))
+    if (value !== undefined && !chosenForNode.includes(name)) env[name] = value;
+  const args = ['--no-sandbox', '--enable-unsafe-webgpu'];
+
+  const named = process.env['UNET3D_CHROMIUM'];
+  if (named !== undefined && !existsSync(named)) throw new Error(`UNET3D_CHROMIUM names no file: ${named}`);
+  const installed = named ?? INSTALLED.find((path) => existsSync(path));
+  if (installed !== undefined) return { executablePath: installed, args, env };
+
+  if (process.platform !== 'linux' || process.arch !== 'x64') return undefined;
+  const folder = unpackFromChromium(['chromium', 'swiftshader.tar', 'al2023.tar'], 'chromium');
+  if (folder === undefined) return undefined;
+  env['LD_LIBRARY_PATH'] = [join(folder, 'lib'), env['LD_LIBRARY_PATH']].filter(Boolean).join(':');
+  return { executablePath: join(folder, 'chromium'), args, env };
+}

@@ -1,0 +1,52 @@
+/**
+ * Two projects: every test in Node, and the tests of the GPU and of the browser in headless Chromium. The op tests
+ * run in both.
+ */
+import { playwright } from '@vitest/browser-playwright';
+import { defineConfig, type TestProjectConfiguration } from 'vitest/config';
+import { chromium } from './scripts/chromium.ts';
+import { SummaryReporter } from './test/support/reporter.ts';
+
+const node: TestProjectConfiguration = {
+  test: {
+    name: 'node',
+    include: ['test/**/*.test.ts'],
+    exclude: ['test/browser/**'],
+    setupFiles: ['test/support/setup.node.ts'],
+    // Worker threads cannot be told which Vulkan driver to use.
+    pool: 'forks',
+    maxWorkers: 2,
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
+  },
+};
+
+const launchOptions = chromium();
+const browser: TestProjectConfiguration = {
+  test: {
+    name: 'browser',
+    include: ['test/ops/**/*.test.ts', 'test/browser/**/*.test.ts'],
+    setupFiles: ['test/support/setup.browser.ts'],
+    maxWorkers: 2,
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
+    browser: {
+      enabled: true,
+      headless: true,
+      screenshotFailures: false,
+      provider: playwright(launchOptions ? { launchOptions } : {}),
+      instances: [{ browser: 'chromium' }],
+    },
+  },
+};
+
+const notRun = launchOptions
+  ? []
+  : ['the browser project: no Chromium for this machine; install one and name it in UNET3D_CHROMIUM'];
+
+export default defineConfig({
+  test: {
+    projects: launchOptions ? [node, browser] : [node],
+    reporters: ['default', new SummaryReporter(notRun)],
+  },
+});
