@@ -1,0 +1,201 @@
+/**
+ * The course of a training as one picture: losses, Dice per class and the learning rate over the
+ * epochs. Rewritten after every epoch it serves as progress.png.
+ */
+import { InvalidOption } from '../errors.ts';
+import { classColor } from './colors.ts';
+import { drawText, fitText } from './font.ts';
+import { createPicture, fillRect, polyline, type Color, type Picture } from './raster.ts';
+
+/** One epoch; what was not measured is left out or NaN. */
+export interface HistoryRow {
+  /** Number of the epoch as the axis shows it. */
+  readonly epoch: number;
+  readonly trainLoss?: number;
+  readonly validationLoss?: number;
+  /** Validation Dice of each class, background included, in the order of the labels. */
+  readonly dice?: readonly number[];
+  readonly learningRate?: number;
+}
+
+/** A named line; x and y of equal length, NaN leaves a gap. */
+export interface Series {
+  readonly name: string;
+  readonly color: Color;
+  readonly x: readonly number[];
+  readonly y: readonly number[];
+  /** Default 2. */
+  readonly width?: number;
+}
+
+interface Box {
+  readonly left: number;
+  readonly top: number;
+  readonly width: number;
+  readonly height: number;
+}
+
+const ink: Color = [30, 30, 30];
+const grey: Color = [110, 110, 110];
+const rule: Color = [226, 226, 226];
+const blue: Color = [0, 114, 178];
+const vermilion: Color = [213, 94, 0];
+
+/** Round values that cover [low, high] in about `count` steps of 1, 2 or 5 times a power of ten. */
+export function ticks(low: number, high: number, count: number): number[] {
+  if (!(high > low)) return [low];
+  const rough = (high - low) / count;
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const step = power * ([1, 2, 5, 10].find((factor) => factor * power >= rough) ?? 10);
+  const first = Math.ceil(low / step - 1e-9);
+  const last = Math.floor(high / step + 1e-9);
+  return Array.from({ length: last - first + 1 }, (_, index) => (first + index) * step);
+}
+
+/** A number as an axis writes it: no more digits than it needs. */
+export function axisNumber(value: number): string {
+  if (value === 0) return '0';
+  const size = Math.abs(value);
+  if (size < 1e-3 || size >= 1e5) return value.toExponential(1).replace('.0e', 'e').replace('e+', 'e');
+  return String(Number(value.toPrecision(3)));
+}
+
+/** Lowest and highest finite value; [0, 1] without any. */
+function extent(values: readonly number[]): [number, number] {
+  const finite = values.filter(Number.isFinite);
+  return finite.length === 0 ? [0, 1] : [Math.min(...finite), Math.max(...finite)];
+}
+
+/** Draws axes, grid, lines and, at the right, the legend with each line's last value. */
+export function lineChart(
+  picture: Picture,
+  box: Box,
+  title: string,
+  series: readonly Series[],
+  options: { readonly range?: readonly [number, number]; readonly xLabel?: string } = {},
+): void {
+  const [xLow, xHigh] = extent(series.flatMap(({ x }) => x));
+  const [found0, found1] = extent(series.flatMap(({ y }) => y));
+  const padding = (found1 - found0) * 0.05 || Math.abs(found1) * 0.1 || 1;
+  const low = options.range?.[0] ?? (found0 >= 0 ? Math.max(0, found0 - padding) : found0 - padding);
+  const high = options.range?.[1] ?? found1 + padding;
+  const plot = {
+    left: box.left + 56,
+    top: box.top + 26,
+    width: box.width - 56 - 190,
+    height: box.height - 26 - 34,
+  };
+  const px = (x: number): number =>
+    plot.left + (xHigh > xLow ? (x - xLow) / (xHigh - xLow) : 0.5) * plot.width;
+  const py = (y: number): number => plot.top + (1 - (y - low) / (high - low)) * plot.height;
+
+  drawText(picture, title, box.left, box.top + 13, { size: 12, weight: 1.7 });
+  for (const value of ticks(low, high, 5)) {
+    fillRect(picture, plot.left, Math.round(py(value)), plot.width, 1, rule);
+    drawText(picture, axisNumber(value), plot.left - 8, Math.round(py(value)) + 4, {
+      size: 9,
+      color: grey,
+      align: 'right',
+    });
+  }
+  const bottom = plot.top + plot.height;
+  for (const value of ticks(xLow, xHigh, 10).filter(Number.isInteger)) {
+    fillRect(picture, Math.round(px(value)), bottom, 1, 4, grey);
+    drawText(picture, String(value), px(value), bottom + 16, { size: 9, color: grey, align: 'center' });
+  }
+  fillRect(picture, plot.left, bottom, plot.width, 1, grey);
+  drawText(picture, options.xLabel ?? 'epoch', plot.left + plot.width + 8, bottom + 4, {
+    size: 9,
+    color: grey,
+  });
+
+  for (const { x, y, color, width = 2 } of series)
+    polyline(
+      picture,
+      x.map((value, index) => [px(value), py(y[index]!)] as const),
+      width,
+      color,
+    );
+  const legendLeft = plot.left + plot.width + 16;
+  series.forEach(({ name, color, y }, index) => {
+    const top = plot.top + index * 18;
+    if (top > bottom - 20) return;
+    const last = y.findLast(Number.isFinite);
+    fillRect(picture, legendLeft, top + 3, 14, 4, color);
+    drawText(picture, fitText(name, 96), legendLeft + 20, top + 9, { color: ink });
+    if (last !== undefined)
+      drawText(
+        picture,
+        Math.abs(last) >= 0.001 ? last.toFixed(3) : axisNumber(last),
+        box.left + box.width,
+        top + 9,
+        { color: grey, align: 'right' },
+      );
+  });
+}
+
+/** Loss, Dice and learning rate as lines over the epochs; also the report's charts are made of these. */
+export function historySeries(
+  history: readonly HistoryRow[],
+  labels: readonly string[] = [],
+): { loss: Series[]; dice: Series[]; learningRate: Series[] } {
+  const x = history.map(({ epoch }) => epoch);
+  const line = (
+    name: string,
+    color: Color,
+    value: (row: HistoryRow) => number | undefined,
+    width = 2,
+  ): Series[] => {
+    const y = history.map((row) => value(row) ?? Number.NaN);
+    return y.some(Number.isFinite) ? [{ name, color, x, y, width }] : [];
+  };
+  const classes = Math.max(0, ...history.map(({ dice }) => dice?.length ?? 0));
+  const mean = ({ dice = [] }: HistoryRow): number => {
+    const foreground = dice.slice(1).filter(Number.isFinite);
+    return foreground.reduce((sum, value) => sum + value, 0) / foreground.length;
+  };
+  return {
+    loss: [
+      ...line('training', blue, (row) => row.trainLoss),
+      ...line('validation', vermilion, (row) => row.validationLoss),
+    ],
+    dice: [
+      ...line('mean', ink, mean, 3),
+      ...Array.from({ length: Math.max(0, classes - 1) }, (_, index) =>
+        line(
+          labels[index + 1] ?? `class ${index + 1}`,
+          classColor(index + 1),
+          (row) => row.dice?.[index + 1],
+        ),
+      ).flat(),
+    ],
+    learningRate: line('learning rate', blue, (row) => row.learningRate),
+  };
+}
+
+/**
+ * Training and validation loss, validation Dice per foreground class and their mean, and the
+ * learning rate, one under the other.
+ * @throws InvalidOption without any epoch
+ */
+export function curves(
+  history: readonly HistoryRow[],
+  options: { readonly labels?: readonly string[]; readonly title?: string; readonly width?: number } = {},
+): Picture {
+  if (history.length === 0) throw new InvalidOption('Curves need at least one epoch, got none: train first.');
+  const { loss, dice, learningRate } = historySeries(history, options.labels);
+  const panels = [
+    { title: 'Loss', series: loss },
+    { title: 'Dice on validation', series: dice, range: [0, 1] as const },
+    { title: 'Learning rate', series: learningRate },
+  ].filter(({ series }) => series.length > 0);
+  const [width, panelHeight, head] = [options.width ?? 880, 230, options.title ? 42 : 10];
+  const picture = createPicture(width, head + Math.max(1, panels.length) * (panelHeight + 10));
+  if (options.title)
+    drawText(picture, fitText(options.title, width - 40, 13), 20, 24, { size: 13, weight: 1.8 });
+  panels.forEach(({ title, series, ...rest }, index) => {
+    const box = { left: 20, top: head + index * (panelHeight + 10), width: width - 40, height: panelHeight };
+    lineChart(picture, box, title, series, rest);
+  });
+  return picture;
+}

@@ -1,0 +1,150 @@
+/**
+ * Slices through a volume as a reader of medical images expects them: the affine says which way the
+ * voxels lie, so that any stored orientation is shown upright, in radiological convention.
+ */
+import { InvalidVolume } from '../errors.ts';
+
+/** A volume on a grid: x fastest, extents and spacing (mm) along x, y, z. */
+export interface GridVolume {
+  readonly data: ArrayLike<number>;
+  readonly shape: readonly number[];
+  /** Default: from the affine, else 1 mm. */
+  readonly spacing?: readonly number[];
+  /** Voxel to RAS millimetres, 4 x 4 row-major. Default: x to the right, y to the front, z up. */
+  readonly affine?: readonly number[];
+}
+
+/** Axial: seen from the feet; coronal: from the front; sagittal: from the patient's left side. */
+export type Plane = 'axial' | 'coronal' | 'sagittal';
+
+/** How the pixels of all slices of a plane lie in the volume's array. */
+export interface View {
+  readonly columns: number;
+  readonly rows: number;
+  readonly slices: number;
+  /** Millimetres from one column or row to the next. */
+  readonly pixelWidth: number;
+  readonly pixelHeight: number;
+  /** Index of the top left voxel of the first slice, and the steps from there. */
+  readonly origin: number;
+  readonly columnStep: number;
+  readonly rowStep: number;
+  readonly sliceStep: number;
+  /** What lies at the left edge: the patient's right (R) or front (A). */
+  readonly leftEdge: 'R' | 'A';
+}
+
+const identity = [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1];
+const permutations = [
+  [0, 1, 2],
+  [0, 2, 1],
+  [1, 0, 2],
+  [1, 2, 0],
+  [2, 0, 1],
+  [2, 1, 0],
+] as const;
+
+/** For the world axes R, A, S: the voxel axis closest to it and its direction. */
+function orientation(affine: readonly number[]): { axis: number; sign: number }[] {
+  const norm = (axis: number): number =>
+    Math.hypot(affine[axis]!, affine[4 + axis]!, affine[8 + axis]!) || Number.NaN;
+  const cosine = (world: number, axis: number): number => affine[world * 4 + axis]! / norm(axis);
+  const score = (axes: readonly number[]): number =>
+    axes.reduce((sum, axis, world) => sum + Math.abs(cosine(world, axis)), 0);
+  const best = permutations.reduce((a, b) => (score(b) > score(a) ? b : a));
+  return best.map((axis, world) => ({ axis, sign: cosine(world, axis) < 0 ? -1 : 1 }));
+}
+
+/** Spacing along x, y, z in millimetres. */
+export function spacingOf({ spacing, affine }: GridVolume): [number, number, number] {
+  const along = (axis: number): number =>
+    spacing?.[axis] ?? (affine ? Math.hypot(affine[axis]!, affine[4 + axis]!, affine[8 + axis]!) : 1);
+  return [along(0), along(1), along(2)];
+}
+
+/**
+ * The slices of a plane.
+ * @throws InvalidVolume if the data do not fill the first three axes
+ */
+export function viewOf(volume: GridVolume, plane: Plane = 'axial'): View {
+  const [nx = 0, ny = 1, nz = 1] = volume.shape;
+  const extents = [nx, ny, nz];
+  if (volume.data.length !== nx * ny * nz)
+    throw new InvalidVolume(
+      `A picture needs one value per voxel: shape ${volume.shape.join(' x ')} asks for ${nx * ny * nz} values, ` +
+        `got ${volume.data.length}. Pass one channel of one volume.`,
+    );
+  const strides = [1, nx, nx * ny];
+  const spacing = spacingOf(volume);
+  const [right, front, up] = orientation(volume.affine ?? identity) as [Axis, Axis, Axis];
+  // Columns run towards the patient's left (or back), rows downwards or backwards, slices along R, A or S.
+  const [column, row, slice, leftEdge] = (
+    {
+      axial: [right, front, up, 'R'],
+      coronal: [right, up, front, 'R'],
+      sagittal: [front, up, right, 'A'],
+    } as const
+  )[plane];
+  const start = ({ axis, sign }: Axis, fromHigh: boolean): number =>
+    fromHigh === sign > 0 ? (extents[axis]! - 1) * strides[axis]! : 0;
+  return {
+    columns: extents[column.axis]!,
+    rows: extents[row.axis]!,
+    slices: extents[slice.axis]!,
+    pixelWidth: spacing[column.axis]!,
+    pixelHeight: spacing[row.axis]!,
+    origin: start(column, true) + start(row, true) + start(slice, false),
+    columnStep: -column.sign * strides[column.axis]!,
+    rowStep: -row.sign * strides[row.axis]!,
+    sliceStep: slice.sign * strides[slice.axis]!,
+    leftEdge,
+  };
+}
+
+interface Axis {
+  readonly axis: number;
+  readonly sign: number;
+}
+
+/** One slice's values, row by row. */
+export function sliceValues(data: ArrayLike<number>, view: View, slice: number): Float32Array {
+  const out = new Float32Array(view.columns * view.rows);
+  for (let row = 0; row < view.rows; row++) {
+    let from = view.origin + slice * view.sliceStep + row * view.rowStep;
+    for (let column = 0; column < view.columns; column++, from += view.columnStep)
+      out[row * view.columns + column] = data[from]!;
+  }
+  return out;
+}
+
+/**
+ * The slice that shows most: where the classes' shares of their own volumes add up highest, so that
+ * a small organ counts as much as a large one; the middle slice where there is no label.
+ */
+export function mostTelling(labels: ArrayLike<number>, view: View): number {
+  const perSlice: Map<number, number>[] = [];
+  const totals = new Map<number, number>();
+  for (let slice = 0; slice < view.slices; slice++) {
+    const counts = new Map<number, number>();
+    for (const label of sliceValues(labels, view, slice))
+      if (label > 0) counts.set(label, (counts.get(label) ?? 0) + 1);
+    for (const [label, count] of counts) totals.set(label, (totals.get(label) ?? 0) + count);
+    perSlice.push(counts);
+  }
+  if (totals.size === 0) return Math.floor(view.slices / 2);
+  const shares = perSlice.map((counts) =>
+    [...counts].reduce((sum, [label, count]) => sum + count / totals.get(label)!, 0),
+  );
+  return shares.indexOf(Math.max(...shares));
+}
+
+/** The window from the 1st to the 99th percentile of the finite values (of at most about 200 000 of them). */
+export function greyWindow(data: ArrayLike<number>): [low: number, high: number] {
+  const step = Math.max(1, Math.floor(data.length / 200_000)) | 1;
+  const values: number[] = [];
+  for (let at = 0; at < data.length; at += step) if (Number.isFinite(data[at])) values.push(data[at]!);
+  const sorted = Float64Array.from(values).sort();
+  const at = (part: number): number => sorted[Math.round(part * (sorted.length - 1))] ?? 0;
+  const [low, high] = [at(0.01), at(0.99)];
+  return high > low ? [low, high] : [at(0), Math.max(at(1), at(0) + 1)];
+}
