@@ -1,0 +1,32 @@
+/**
+ * Dice per class of two label maps: 2|A and B| / (|A| + |B|). Both empty: NaN, to be left out of
+ * means; one empty: 0.
+ */
+import { InvalidVolume } from '../errors.ts';
+
+/**
+ * Dice of each of the classes 0 … classes − 1.
+ * @throws InvalidVolume if the two maps differ in length
+ */
+export function dice(prediction: ArrayLike<number>, truth: ArrayLike<number>, classes: number): number[] {
+  if (prediction.length !== truth.length)
+    throw new InvalidVolume(
+      `Prediction has ${prediction.length} voxels, truth has ${truth.length}: compare them on the same grid.`,
+    );
+  const both = new Array<number>(classes).fill(0);
+  const sizes = new Array<number>(classes).fill(0);
+  for (let voxel = 0; voxel < truth.length; voxel++) {
+    const p = prediction[voxel] as number;
+    const t = truth[voxel] as number;
+    if (p < classes) sizes[p]! += 1;
+    if (t < classes) sizes[t]! += 1;
+    if (p === t && p < classes) both[p]! += 1;
+  }
+  return both.map((count, label) => (2 * count) / sizes[label]!);
+}
+
+/** Mean of the values that are not NaN; NaN if there are none. */
+export function meanDefined(values: readonly number[]): number {
+  const defined = values.filter((value) => !Number.isNaN(value));
+  return defined.reduce((sum, value) => sum + value, 0) / defined.length;
+}
