@@ -1,0 +1,149 @@
+/**
+ * Reads dataset.json of the Medical Segmentation Decathlon ("labels": {"0": "background"}, "training" list)
+ * and of nnU-Net v2 ("labels": {"background": 0}, "channel_names", "file_ending"), and finds their files.
+ */
+import { InvalidDataset } from '../errors.ts';
+import { groupChannels, listed, stemOf, volumePattern } from './dataset-match.ts';
+import type { FileEntry, UnassignedCase } from './dataset.ts';
+
+/** What both kinds of dataset.json say. */
+export interface Description {
+  readonly name: string | undefined;
+  readonly labels: readonly string[];
+  readonly channels: readonly string[];
+  readonly ignoreLabel: number | undefined;
+  /** Image and label paths, where the file lists them (Decathlon, and nnU-Net's "dataset" entry). */
+  readonly training: readonly { readonly images: readonly string[]; readonly label: string }[] | undefined;
+  /** nnU-Net's "file_ending". */
+  readonly fileEnding: string | undefined;
+}
+
+type Json = Record<string, unknown>;
+const isObject = (value: unknown): value is Json =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+const fail = (what: string): never => {
+  throw new InvalidDataset(`dataset.json ${what}`);
+};
+
+/** @throws InvalidDataset that says which entry is missing or wrong */
+export function readDescription(text: string): Description {
+  let json: unknown;
+  try {
+    json = JSON.parse(text.replace(/^\uFEFF/, ''));
+  } catch (cause) {
+    return fail(
+      `is not valid JSON: ${(cause as Error).message}. Repair it, or remove it to match files by name.`,
+    );
+  }
+  if (!isObject(json)) return fail('holds no object; expected "labels" and "training" or "channel_names".');
+  const channels = json['channel_names'] ?? json['modality'];
+  return {
+    name: typeof json['name'] === 'string' ? json['name'] : undefined,
+    ...readLabels(json['labels']),
+    channels: isObject(channels) ? Object.values(channels).map(String) : [],
+    training: readTraining(json),
+    fileEnding: typeof json['file_ending'] === 'string' ? json['file_ending'] : undefined,
+  };
+}
+
+function readLabels(labels: unknown): { labels: string[]; ignoreLabel: number | undefined } {
+  if (!isObject(labels))
+    return fail('has no "labels"; expected {"0": "background", …} or {"background": 0, …}.');
+  const byName = Object.keys(labels).some((key) => !/^\d+$/.test(key));
+  const names: string[] = [];
+  let ignoreLabel: number | undefined;
+  for (const [key, value] of Object.entries(labels)) {
+    if (Array.isArray(value))
+      return fail(`defines the region "${key}" as ${JSON.stringify(value)}; give one value per class.`);
+    const [name, number] = byName ? [key, Number(value)] : [String(value), Number(key)];
+    if (!Number.isInteger(number) || number < 0 || number > 254)
+      return fail(`gives the class "${name}" the value ${JSON.stringify(value)}; expected 0 to 254.`);
+    if (byName && name === 'ignore') ignoreLabel = number;
+    else if (names[number] !== undefined)
+      return fail(`gives the value ${number} to two classes, "${names[number]}" and "${name}".`);
+    else names[number] = name;
+  }
+  const gap = Array.from(names).findIndex((name) => name === undefined);
+  if (gap >= 0) return fail(`names no class for the value ${gap}; expected values from 0 without gaps.`);
+  if (names.length < 2)
+    return fail(`names ${names.length} class(es); expected background and at least one more.`);
+  return { labels: names, ignoreLabel };
+}
+
+function readTraining(json: Json): Description['training'] {
+  const list = Array.isArray(json['training'])
+    ? (json['training'] as unknown[]).map((item) =>
+        isObject(item) ? { images: [item['image']].flat(), label: item['label'] } : undefined,
+      )
+    : isObject(json['dataset'])
+      ? Object.values(json['dataset']).map((item) =>
+          isObject(item) ? { images: [item['images']].flat(), label: item['label'] } : undefined,
+        )
+      : undefined;
+  return list?.map((item, index) => {
+    const strings = item?.images.every((path) => typeof path === 'string');
+    if (!item || !strings || typeof item.label !== 'string')
+      return fail(`: training entry ${index} has no "image" and "label" file names.`);
+    return { images: item.images as string[], label: item.label };
+  });
+}
+
+const clean = (path: string): string => path.replaceAll('\\', '/').replace(/^(\.?\/)+/, '');
+
+/** Cases of a "training" list; an image X.nii.gz may also lie there as X_0000.nii.gz, X_0001.nii.gz … */
+export function decathlonCases(description: Description, entries: readonly FileEntry[]): UnassignedCase[] {
+  const byPath = new Map(entries.map((entry) => [entry.path, entry.source]));
+  const missing: string[] = [];
+  const cases = (description.training ?? []).map((item): UnassignedCase => {
+    const paths = item.images.map(clean).flatMap((path) => {
+      if (byPath.has(path)) return [path];
+      const channels: string[] = [];
+      for (;;) {
+        const next = path.replace(/(\.nii(\.gz)?)$/, `_${String(channels.length).padStart(4, '0')}$1`);
+        if (next === path || !byPath.has(next)) return channels.length > 0 ? channels : [path];
+        channels.push(next);
+      }
+    });
+    const label = clean(item.label);
+    missing.push(...[...paths, label].filter((path) => !byPath.has(path)));
+    const id = stemOf(label);
+    return { id, images: paths.map((path) => byPath.get(path)!), label: byPath.get(label)! };
+  });
+  requireFiles(missing);
+  return cases;
+}
+
+/** Cases of imagesTr/CASE_0000.ENDING and labelsTr/CASE.ENDING. */
+export function nnUNetCases(description: Description, entries: readonly FileEntry[]): UnassignedCase[] {
+  const ending = description.fileEnding ?? '.nii.gz';
+  if (!volumePattern.test(ending))
+    return fail(`has the file_ending "${ending}"; only NIfTI files can be read.`);
+  const inside = (folder: string): FileEntry[] =>
+    entries.filter(({ path }) => path.startsWith(`${folder}/`) && path.endsWith(ending));
+  const images = groupChannels(inside('imagesTr'));
+  const labels = inside('labelsTr');
+  const missing: string[] = [];
+  const cases = labels.map(({ path, source }): UnassignedCase => {
+    const id = stemOf(path);
+    const files = images.get(id) ?? [];
+    const count = Math.max(description.channels.length, 1);
+    for (let channel = files.length; channel < count; channel++)
+      missing.push(`imagesTr/${id}_${String(channel).padStart(4, '0')}${ending}`);
+    if (files.length > count)
+      throw new InvalidDataset(
+        `Case "${id}" has ${files.length} channel files, dataset.json names ${count} channel(s).`,
+      );
+    return { id, images: files.map((file) => file.source), label: source };
+  });
+  const known = new Set(labels.map(({ path }) => stemOf(path)));
+  for (const id of images.keys()) if (!known.has(id)) missing.push(`labelsTr/${id}${ending}`);
+  requireFiles(missing);
+  return cases;
+}
+
+function requireFiles(missing: readonly string[]): void {
+  if (missing.length > 0)
+    throw new InvalidDataset(
+      `${missing.length} file(s) that dataset.json names or implies are missing: ${listed(missing)}.`,
+    );
+}

@@ -1,0 +1,172 @@
+/**
+ * Data sets as lists of cases: Medical Segmentation Decathlon, nnU-Net v2, or two folders of images and
+ * labels matched by name. Works on a list of named files, so that a folder picked in a browser and a
+ * directory in Node (dataset.node.ts) read alike. Nothing here opens a volume.
+ */
+import { InvalidDataset } from '../errors.ts';
+import { decathlonCases, nnUNetCases, readDescription } from './dataset-json.ts';
+import { matchByName, volumePattern } from './dataset-match.ts';
+import { assignSubjects } from './subjects.ts';
+import type { Source } from './source.ts';
+
+/** One file of a data set: its path inside the data set, with forward slashes, and where its bytes are. */
+export interface FileEntry {
+  readonly path: string;
+  readonly source: Source;
+}
+
+/** An image (one source per channel, or one 4-D source), its label map, and who it shows. */
+export interface Case {
+  readonly id: string;
+  readonly subject: string;
+  readonly images: readonly Source[];
+  readonly label?: Source;
+}
+
+/** What `train`, `split` and `check` start from. */
+export interface Dataset {
+  readonly name: string;
+  readonly cases: readonly Case[];
+  /** Class names by label value; empty when the data set does not tell. */
+  readonly labels: readonly string[];
+  /** Channel names; empty when the data set does not tell. */
+  readonly channels: readonly string[];
+  /** Label value of voxels that take no part in the loss (nnU-Net's "ignore" class). */
+  readonly ignoreLabel?: number;
+  /** What the user should know, one sentence each. */
+  readonly warnings: readonly string[];
+}
+
+/** How to read a data set. */
+export interface DatasetOptions {
+  /** Default: the name in dataset.json, or "dataset". */
+  readonly name?: string;
+  /**
+   * Who a case shows: a pattern with one group that is applied to the case's name, or the text of a
+   * subjects.csv (columns case, subject). Default: the data set's own subjects.csv, else by case.
+   */
+  readonly subjects?: RegExp | string;
+  /** Reads a small text file. Default: Blob, URL and ArrayBuffer sources. */
+  readonly readText?: (source: Source) => Promise<string>;
+}
+
+/** Cases before their subjects are known. */
+export type UnassignedCase = Omit<Case, 'subject'>;
+
+async function defaultReadText(source: Source): Promise<string> {
+  if (source instanceof Blob) return source.text();
+  if (source instanceof URL) return (await fetch(source)).text();
+  if (typeof source === 'string')
+    throw new InvalidDataset(`Cannot read ${source} here; give a File or a URL.`);
+  return new TextDecoder().decode(source);
+}
+
+const hidden = /(^|\/)\./; // also the "._name" files that macOS leaves in archives
+
+/** Files without hidden ones, sorted, relative to the folder that they have in common. */
+function tidy(files: readonly FileEntry[]): FileEntry[] {
+  let seen = files
+    .map(({ path, source }) => ({ path: path.replaceAll('\\', '/').replace(/^(\.?\/)+/, ''), source }))
+    .filter(({ path }) => !hidden.test(path));
+  const root = seen[0]?.path.split('/')[0];
+  if (
+    root !== undefined &&
+    seen.every(({ path }) => path.startsWith(`${root}/`)) &&
+    !/^(images|labels)/i.test(root)
+  )
+    seen = seen.map(({ path, source }) => ({ path: path.slice(root.length + 1), source }));
+  return seen.sort((a, b) => (a.path < b.path ? -1 : 1));
+}
+
+/**
+ * The data set in a list of files: with a dataset.json the Decathlon's or nnU-Net's layout, without one
+ * a folder of images beside a folder of labels (its name has "label", "mask" or "seg" in it).
+ * @throws InvalidDataset if there is no case, names do not match, dataset.json is broken, or files are missing
+ */
+export async function openDataset(
+  files: readonly FileEntry[],
+  options: DatasetOptions = {},
+): Promise<Dataset> {
+  const entries = tidy(files);
+  const readText = options.readText ?? defaultReadText;
+  const described = entries.find(({ path }) => path === 'dataset.json');
+  if (described) {
+    const description = readDescription(await readText(described.source));
+    const cases = description.training
+      ? decathlonCases(description, entries)
+      : nnUNetCases(description, entries);
+    const { name, labels, channels, ignoreLabel } = description;
+    return finish(cases, entries, { ...options, readText }, { name, labels, channels, ignoreLabel });
+  }
+
+  const volumes = entries.filter(({ path }) => volumePattern.test(path));
+  if (volumes.length === 0)
+    throw new InvalidDataset(
+      `Found no dataset.json and no NIfTI file among ${entries.length} files; give a folder with images and labels.`,
+    );
+  const folders = new Map<string, FileEntry[]>();
+  for (const entry of volumes) {
+    const folder = entry.path.split('/').slice(0, -1).join('/');
+    folders.set(folder, [...(folders.get(folder) ?? []), entry]);
+  }
+  const isLabel = (folder: string): boolean => /label|mask|segm|(^|[^a-z])segs?([^a-z]|$)/i.test(folder);
+  const training = [...folders.keys()].filter((folder) => !/(images|labels)(Ts|Test)$/i.test(folder));
+  const labels = training.filter(isLabel);
+  const images = training.filter((folder) => !isLabel(folder));
+  if (labels.length !== 1 || images.length !== 1)
+    throw new InvalidDataset(
+      `Expected one folder of images and one of labels; found the folders ${[...folders.keys()]
+        .map((folder) => `"${folder}"`)
+        .join(', ')}. Name them "images" and "labels", or give both by name.`,
+    );
+  const cases = matchByName(folders.get(images[0]!)!, folders.get(labels[0]!)!);
+  return finish(cases, entries, { ...options, readText }, {});
+}
+
+/**
+ * A data set of two lists of files, images and labels, matched by name.
+ * @throws InvalidDataset if there is no case or names do not match
+ */
+export async function pairDataset(
+  images: readonly FileEntry[],
+  labels: readonly FileEntry[],
+  options: DatasetOptions = {},
+): Promise<Dataset> {
+  const volumes = (files: readonly FileEntry[]): FileEntry[] =>
+    tidy(files).filter(({ path }) => volumePattern.test(path));
+  return finish(matchByName(volumes(images), volumes(labels)), tidy(images), options, {});
+}
+
+interface Described {
+  readonly name?: string | undefined;
+  readonly labels?: readonly string[];
+  readonly channels?: readonly string[];
+  readonly ignoreLabel?: number | undefined;
+}
+
+async function finish(
+  unassigned: readonly UnassignedCase[],
+  entries: readonly FileEntry[],
+  options: DatasetOptions,
+  described: Described,
+): Promise<Dataset> {
+  if (unassigned.length === 0)
+    throw new InvalidDataset('The data set has no case with a label; give at least one image and its label.');
+  const ids = new Set<string>();
+  for (const { id } of unassigned) {
+    if (ids.has(id)) throw new InvalidDataset(`Two cases are named "${id}"; give every case its own name.`);
+    ids.add(id);
+  }
+  let subjects = options.subjects;
+  const table = entries.find(({ path }) => path === 'subjects.csv');
+  if (subjects === undefined && table) subjects = await (options.readText ?? defaultReadText)(table.source);
+  const { cases, warnings } = assignSubjects(unassigned, subjects);
+  return {
+    name: options.name ?? described.name ?? 'dataset',
+    cases,
+    labels: described.labels ?? [],
+    channels: described.channels ?? [],
+    ...(described.ignoreLabel === undefined ? {} : { ignoreLabel: described.ignoreLabel }),
+    warnings,
+  };
+}

@@ -1,0 +1,238 @@
+// Data set layouts: what is found, which label belongs to which image, and a message for each defect.
+import { existsSync } from 'node:fs';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { openDatasetFolder, openFolderPair } from '../../src/data/dataset.node.ts';
+import { openDataset, pairDataset, type FileEntry } from '../../src/data/dataset.ts';
+import { InvalidDataset } from '../../src/errors.ts';
+
+/** Entries whose source is the path's own text, unless a content is given. */
+const entries = (paths: string[], contents: Record<string, unknown> = {}): FileEntry[] => [
+  ...paths.map((path) => ({ path, source: new Blob([path]) })),
+  ...Object.entries(contents).map(([path, content]) => ({
+    path,
+    source: new Blob([typeof content === 'string' ? content : JSON.stringify(content)]),
+  })),
+];
+const textOf = (source: unknown) => (source as Blob).text();
+const failure = (promise: Promise<unknown>) =>
+  promise.then(
+    () => expect.unreachable('must be refused'),
+    (error: unknown) => {
+      expect(error).toBeInstanceOf(InvalidDataset);
+      return (error as Error).message;
+    },
+  );
+
+const decathlon = {
+  name: 'Hippocampus',
+  modality: { '0': 'MRI' },
+  labels: { '0': 'background', '1': 'Anterior', '2': 'Posterior' },
+  training: [
+    { image: './imagesTr/a.nii.gz', label: './labelsTr/a.nii.gz' },
+    { image: './imagesTr/b.nii.gz', label: './labelsTr/b.nii.gz' },
+  ],
+};
+const nnunet = {
+  channel_names: { '0': 'T2', '1': 'ADC' },
+  labels: { background: 0, zone: 1, ignore: 2 },
+  numTraining: 2,
+  file_ending: '.nii.gz',
+};
+
+describe('Medical Segmentation Decathlon', () => {
+  test('cases, names and classes come from dataset.json', async () => {
+    const files = ['imagesTr/a.nii.gz', 'imagesTr/b.nii.gz', 'labelsTr/a.nii.gz', 'labelsTr/b.nii.gz'];
+    // A picked folder, and the hidden files that macOS leaves in archives.
+    const all = entries([...files, 'imagesTr/._a.nii.gz'], { 'dataset.json': decathlon });
+    const set = await openDataset(all.map((entry) => ({ ...entry, path: `Task04/${entry.path}` })));
+    expect(set).toMatchObject({
+      name: 'Hippocampus',
+      labels: ['background', 'Anterior', 'Posterior'],
+      channels: ['MRI'],
+    });
+    expect(set.cases.map(({ id, subject }) => [id, subject])).toEqual([
+      ['a', 'a'],
+      ['b', 'b'],
+    ]);
+    expect(await textOf(set.cases[1]!.images[0])).toBe('imagesTr/b.nii.gz');
+    expect(await textOf(set.cases[1]!.label)).toBe('labelsTr/b.nii.gz');
+    expect(set.warnings).toEqual([expect.stringContaining('No subjects.csv')]);
+  });
+
+  test('images that lie there as channels are found', async () => {
+    const files = ['imagesTr/a_0000.nii.gz', 'imagesTr/a_0001.nii.gz', 'labelsTr/a.nii.gz'];
+    const json = { ...decathlon, training: decathlon.training.slice(0, 1) };
+    const set = await openDataset(entries(files, { 'dataset.json': json }));
+    expect(set.cases[0]!.images).toHaveLength(2);
+  });
+
+  test('missing files are listed', async () => {
+    const files = ['imagesTr/a.nii.gz', 'imagesTr/b.nii.gz', 'labelsTr/a.nii.gz'];
+    const message = await failure(openDataset(entries(files, { 'dataset.json': decathlon })));
+    expect(message).toMatch(/1 file.*labelsTr\/b\.nii\.gz/);
+  });
+});
+
+describe('nnU-Net v2', () => {
+  const files = ['imagesTr/p_1_0001.nii.gz', 'imagesTr/p_1_0000.nii.gz', 'labelsTr/p_1.nii.gz'];
+
+  test('channels are grouped in order, "ignore" is no class', async () => {
+    const set = await openDataset(entries([...files, 'imagesTs/q_0000.nii.gz'], { 'dataset.json': nnunet }));
+    expect(set).toMatchObject({ labels: ['background', 'zone'], channels: ['T2', 'ADC'], ignoreLabel: 2 });
+    expect(set.cases.map(({ id }) => id)).toEqual(['p_1']);
+    expect(await Promise.all(set.cases[0]!.images.map(textOf))).toEqual([files[1], files[0]]);
+  });
+
+  test.each([
+    [files.slice(1), nnunet, /numbered from p_1_0000|imagesTr\/p_1_0001\.nii\.gz/],
+    [files.slice(0, 2), nnunet, /labelsTr\/p_1\.nii\.gz/],
+    [files, { ...nnunet, file_ending: '.png' }, /file_ending "\.png"/],
+    [files, { ...nnunet, channel_names: { '0': 'T2' } }, /2 channel files.*1 channel/],
+  ])('files %j with a wrong description or gaps are refused', async (paths, json, expected) => {
+    expect(await failure(openDataset(entries(paths, { 'dataset.json': json })))).toMatch(expected);
+  });
+});
+
+test.each([
+  ['{', /not valid JSON/],
+  ['[]', /no object/],
+  [{}, /no "labels"/],
+  [{ labels: { background: 0 } }, /1 class/],
+  [{ labels: { background: 0, whole: [1, 2] } }, /region "whole"/],
+  [{ labels: { background: 0, bone: 2 } }, /no class for the value 1/],
+  [{ labels: { background: 0, bone: 1, skin: 1 } }, /value 1 to two classes/],
+  [{ labels: { background: 0, bone: 'x' } }, /"bone" the value "x"/],
+  [{ ...decathlon, training: [{ image: 'a.nii' }] }, /training entry 0/],
+  [{ ...decathlon, training: [] }, /no case/],
+])('broken dataset.json %j', async (json, expected) => {
+  expect(await failure(openDataset(entries([], { 'dataset.json': json })))).toMatch(expected);
+});
+
+describe('two folders', () => {
+  test('equal names', async () => {
+    const set = await openDataset(
+      entries(['images/2.nii', 'images/1.nii.gz', 'labels/1.nii.gz', 'labels/2.nii']),
+    );
+    expect(set.cases.map(({ id }) => id)).toEqual(['1', '2']);
+    expect(set).toMatchObject({ name: 'dataset', labels: [], channels: [] });
+  });
+
+  test("the study's layout: a word more in every label's name", async () => {
+    const ids = ['Case_004_Week0', 'Case_004_Week1', 'Case_005_Week0'];
+    const set = await openDataset(
+      entries([
+        ...ids.map((id) => `semantic_MRs_anon/${id}_LFOV.nii.gz`),
+        ...ids.map((id) => `semantic_labels_anon/${id}_SEMANTIC_LFOV.nii.gz`),
+      ]),
+      { subjects: /Case_(\d+)_Week\d+_LFOV/ },
+    );
+    expect(set.cases.map(({ id, subject }) => [id, subject])).toEqual([
+      ['Case_004_Week0_LFOV', '004'],
+      ['Case_004_Week1_LFOV', '004'],
+      ['Case_005_Week0_LFOV', '005'],
+    ]);
+    expect(await textOf(set.cases[2]!.label)).toContain('Case_005_Week0_SEMANTIC_LFOV');
+    expect(set.warnings).toEqual([]);
+  });
+
+  test('img/seg words, case numbers that look like channels, and channels', async () => {
+    const words = await openDataset(
+      entries(['images/img01.nii', 'images/img02.nii', 'labels/seg01.nii', 'labels/seg02.nii']),
+    );
+    expect(await textOf(words.cases[1]!.label)).toBe('labels/seg02.nii');
+    const numbers = await openDataset(
+      entries(['imagesTr/c_0000.nii', 'imagesTr/c_0001.nii', 'labelsTr/c_0000.nii', 'labelsTr/c_0001.nii']),
+    );
+    expect(numbers.cases.map(({ images }) => images.length)).toEqual([1, 1]);
+    const channels = await openDataset(
+      entries(['imagesTr/c_0000.nii', 'imagesTr/c_0001.nii', 'labelsTr/c.nii']),
+    );
+    expect(channels.cases.map(({ images }) => images.length)).toEqual([2]);
+  });
+
+  test.each([
+    [['images/a.nii', 'images/b.nii', 'labels/a.nii'], /1 image\(s\) without a label: "b"/],
+    [['images/a.nii', 'labels/a.nii', 'labels/c.nii'], /1 label\(s\) without an image: "c"/],
+    [['images/case5.nii', 'labels/case6.nii'], /without a label: "case5".*without an image: "case6"/],
+    [['images/a.nii', 'images/a.nii.gz', 'labels/a.nii'], /Several files have the name "a"/],
+    [['images/a.nii', 'scans/a.nii', 'labels/a.nii'], /folders "images", "labels", "scans"/],
+    [['images/a.nii'], /one folder of images and one of labels/],
+    [['readme.txt'], /no NIfTI file among 1 files/],
+    [[], /among 0 files/],
+  ])('%j is refused', async (paths, expected) => {
+    expect(await failure(openDataset(entries(paths)))).toMatch(expected);
+  });
+
+  test('named apart', async () => {
+    const set = await pairDataset(entries(['x/a.nii', 'x/notes.txt']), entries(['y/a.nii']), {
+      name: 'mine',
+    });
+    expect(set).toMatchObject({ name: 'mine', cases: [{ id: 'a' }] });
+  });
+});
+
+describe('subjects', () => {
+  const files = ['images/l1.nii', 'images/l2.nii', 'labels/l1.nii', 'labels/l2.nii'];
+  const table = 'case,subject\r\nl1.nii.gz,anna\r\n"l2",anna\r\n';
+
+  test('the data set brings its own table', async () => {
+    const set = await openDataset(entries(files, { 'subjects.csv': table }));
+    expect(set.cases.map(({ subject }) => subject)).toEqual(['anna', 'anna']);
+    expect(set.warnings).toEqual([]);
+  });
+
+  test.each([
+    ['case,subject\nl1,anna', /lacks 1 case\(s\): "l2"/],
+    ['name,who\nl1,anna', /columns "name, who"/],
+    ['case,subject\nl1', /line 2/],
+    ['case,subject\nl1,anna\nl1,bert', /"l1" two subjects, "anna" and "bert"/],
+    [/x(\d)/, /no group for 2 case/],
+  ])('%s is refused', async (subjects, expected) => {
+    expect(await failure(openDataset(entries(files), { subjects }))).toMatch(expected);
+  });
+});
+
+describe('in a directory', () => {
+  async function folder(files: string[], contents: Record<string, string> = {}): Promise<string> {
+    const root = await mkdtemp(join(tmpdir(), 'unet3d-dataset-'));
+    onTestFinished(() => rm(root, { recursive: true }));
+    for (const file of [...files, ...Object.keys(contents)]) {
+      await mkdir(dirname(join(root, file)), { recursive: true });
+      await writeFile(join(root, file), contents[file] ?? '');
+    }
+    return root;
+  }
+
+  test('sources are paths, dataset.json and subjects.csv are read', async () => {
+    const files = decathlon.training.flatMap(({ image, label }) => [image, label]);
+    const root = await folder(files, {
+      'dataset.json': JSON.stringify(decathlon),
+      'subjects.csv': 'case,subject\na,s\nb,s',
+    });
+    const set = await openDatasetFolder(root);
+    expect(set.cases[0]).toEqual({
+      id: 'a',
+      subject: 's',
+      images: [join(root, 'imagesTr/a.nii.gz')],
+      label: join(root, 'labelsTr/a.nii.gz'),
+    });
+  });
+
+  test('two named folders', async () => {
+    const root = await folder(['mr/a.nii', 'truth/a.nii']);
+    const set = await openFolderPair(join(root, 'mr'), join(root, 'truth'));
+    expect(set.cases[0]!.label).toBe(join(root, 'truth/a.nii'));
+    expect(await failure(openDatasetFolder(join(root, 'none')))).toMatch(/none is not a directory/);
+  });
+
+  test.skipIf(!existsSync('../shared/data/hippocampus'))('the hippocampus data set', async () => {
+    const set = await openDatasetFolder('../shared/data/hippocampus');
+    expect(set.labels).toEqual(['background', 'Anterior', 'Posterior']);
+    expect(set.cases).toHaveLength(208);
+    expect(new Set(set.cases.map(({ subject }) => subject)).size).toBeLessThan(208);
+    expect(set.warnings).toEqual([]);
+  });
+});
