@@ -104,9 +104,9 @@ writeFileSync(
 # Runs node with the lavapipe beside this file, through the C library that it was built for.
 here=$(dirname "$(readlink -f "$0")")
 export VK_DRIVER_FILES="$here/lavapipe.json" VK_ICD_FILENAMES="$here/lavapipe.json"
-export XDG_RUNTIME_DIR="\${XDG_RUNTIME_DIR:-/tmp}"
+export UNET3D_NODE="\${UNET3D_NODE:-$(command -v node)}" XDG_RUNTIME_DIR="\${XDG_RUNTIME_DIR:-/tmp}"
 exec "$here/${libraries}/${platform.loader}" --library-path "$here/${libraries}" \\
-  "\${UNET3D_NODE:-$(command -v node)}" -r "$here/exec-path.cjs" "$@"
+  "$UNET3D_NODE" -r "$here/exec-path.cjs" "$@"
 `,
   { mode: 0o755 },
 );

@@ -22,6 +22,7 @@ import { brotliDecompressSync } from 'node:zlib';
 export const DRIVER_VARIABLES = ['VK_DRIVER_FILES', 'VK_ICD_FILENAMES'] as const;
 
 export function driverNamedByEnvironment(): string | undefined {
+  if (process.platform !== 'linux') return undefined; // Dawn uses Metal or Direct3D there
   return DRIVER_VARIABLES.map((variable) => process.env[variable]).find(
     (value) => value !== undefined && value !== '',
   );

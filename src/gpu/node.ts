@@ -53,7 +53,16 @@ export const adaptersFound = new Set<string>();
 export async function requestNodeAdapter(options: NodeAdapterOptions = {}): Promise<NodeAdapter> {
   const create = await loadDawn();
   const wish = process.env['UNET3D_ADAPTER'] ?? '';
-  const named = driverNamedByEnvironment();
+  let named = driverNamedByEnvironment();
+  if (
+    named !== undefined &&
+    isSource(wish) &&
+    sourceOf(named) !== wish &&
+    sourceOf(named) !== 'environment'
+  ) {
+    forgetDriver(); // our own choice of a driver, by a parent process, yields to what is asked for
+    named = undefined;
+  }
   const flags = dawnFlags(options);
   const attempt = async (
     source: AdapterSource,
@@ -91,7 +100,7 @@ export async function requestNodeAdapter(options: NodeAdapterOptions = {}): Prom
     if (useSwiftShader()) {
       const found = await attempt('swiftshader');
       if (found) return found;
-      for (const variable of DRIVER_VARIABLES) delete process.env[variable];
+      forgetDriver();
     }
   }
   throw new UnsupportedDevice(noAdapter(wish));
@@ -164,6 +173,10 @@ function bringLoader(): boolean {
   if (loadVulkan()) return true;
   const driver = swiftShader();
   return driver !== undefined && loadVulkan(driver.loader);
+}
+
+function forgetDriver(): void {
+  for (const variable of DRIVER_VARIABLES) delete process.env[variable];
 }
 
 /** Points Vulkan's loader at SwiftShader. */

@@ -1,0 +1,181 @@
+/**
+ * The package as its users get it: packed, unpacked into a clean folder with its dependencies beside it, then imported
+ * in Node, run as a command, type-checked, linted and bundled for a browser.
+ */
+import { execFileSync, spawnSync } from 'node:child_process';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { gunzipSync } from 'node:zlib';
+import { publint } from 'publint';
+import { build, type Rolldown } from 'vite';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { installAdvice } from '../../src/gpu/advice.node.ts';
+import { untar } from '../../src/gpu/drivers.node.ts';
+
+interface Manifest {
+  dependencies: Record<string, string>;
+  optionalDependencies: Record<string, string>;
+  bin: Record<string, string>;
+}
+
+const root = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
+const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as Manifest;
+
+/** Node itself, also where these tests were started through lavapipe. */
+const node = process.env['UNET3D_NODE'] ?? process.execPath;
+
+/** A clean folder with the package installed in it. */
+const folder = realpathSync(mkdtempSync(join(tmpdir(), 'unet3d-gpu-package-')));
+const installed = join(folder, 'node_modules', 'unet3d-gpu');
+let tarball: string;
+let names: string[];
+
+function link(name: string): void {
+  const place = join(folder, 'node_modules', name);
+  mkdirSync(dirname(place), { recursive: true });
+  symlinkSync(join(root, 'node_modules', name), place, 'junction');
+}
+
+beforeAll(() => {
+  if (!existsSync(join(root, 'dist', 'node.js'))) throw new Error('dist/ is not built: run npm run build');
+  // dist/ is tested as it is; packing would build it again.
+  const pack = ['pack', '--ignore-scripts', '--json', '--pack-destination', folder];
+  const report = execFileSync('npm', pack, {
+    cwd: root,
+    encoding: 'utf8',
+    shell: process.platform === 'win32',
+  });
+  tarball = join(folder, (JSON.parse(report) as { filename: string }[])[0]!.filename);
+  const files = untar(gunzipSync(readFileSync(tarball)));
+  names = files.map((file) => file.name.replace('package/', ''));
+  for (const [index, file] of files.entries()) {
+    const path = join(installed, names[index]!);
+    mkdirSync(dirname(path), { recursive: true });
+    writeFileSync(path, file.bytes, { mode: file.mode });
+  }
+  for (const name of Object.keys({ ...manifest.dependencies, ...manifest.optionalDependencies })) link(name);
+  writeFileSync(join(folder, 'package.json'), '{ "type": "module", "private": true }');
+});
+
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+function cli(args: string[], env: Record<string, string> = {}) {
+  const script = join(installed, manifest.bin['unet3d-gpu']!);
+  return spawnSync(node, [script, ...args], {
+    cwd: folder,
+    encoding: 'utf8',
+    env: { ...process.env, ...env },
+  });
+}
+
+test('the tarball holds dist and the documents, nothing else', () => {
+  const expected = /^(dist\/[^/]+\.(js|d\.ts)|package\.json|README\.md|CHANGELOG\.md|LICENSE)$/;
+  expect(names.filter((name) => !expected.test(name))).toEqual([]);
+  expect(names).toEqual(
+    expect.arrayContaining([
+      'dist/index.js',
+      'dist/index.d.ts',
+      'dist/node.js',
+      'dist/node.d.ts',
+      'dist/cli.js',
+    ]),
+  );
+});
+
+test('imports in Node', () => {
+  const script = "import { UNet3D } from 'unet3d-gpu'; console.log(typeof UNet3D.create);";
+  const run = spawnSync(process.execPath, ['--input-type=module', '--eval', script], {
+    cwd: folder,
+    encoding: 'utf8',
+  });
+  expect(run.stderr).toBe('');
+  expect(run.stdout.trim()).toBe('function');
+});
+
+test('the command runs', () => {
+  const run = cli(['--help']);
+  expect(run.stderr).toBe('');
+  expect(run.status).toBe(0);
+  for (const command of ['train', 'predict', 'evaluate', 'info', 'demo'])
+    expect(run.stdout).toContain(command);
+});
+
+test.runIf(process.platform === 'linux')('without an adapter, it says what to install on this system', () => {
+  const run = cli(['info'], { VK_DRIVER_FILES: '/nonexistent.json', VK_ICD_FILENAMES: '/nonexistent.json' });
+  expect(run.status).not.toBe(0);
+  expect(run.stderr).toContain('/nonexistent.json');
+  expect(run.stderr).toContain(installAdvice());
+});
+
+test('publint finds nothing', async () => {
+  const { messages } = await publint({ pkgDir: installed, strict: true, pack: false });
+  expect(messages).toEqual([]);
+});
+
+test('types resolve for every kind of importer', () => {
+  const attw = join(root, 'node_modules', '@arethetypeswrong', 'cli', 'dist', 'index.js');
+  const args = [attw, '--profile', 'esm-only', '--no-color', tarball];
+  const run = spawnSync(process.execPath, args, { encoding: 'utf8' });
+  expect(run.status, run.stdout + run.stderr).toBe(0);
+});
+
+test.each(['nodenext', 'bundler'])(
+  'type-checks in a strict project with module resolution %s',
+  (moduleResolution) => {
+    writeFileSync(
+      join(folder, 'user.ts'),
+      "import { UNet3D } from 'unet3d-gpu';\nexport const model = UNet3D.create;\n",
+    );
+    const module = moduleResolution === 'bundler' ? 'esnext' : 'nodenext';
+    // WebGPU's types come with lib.dom.
+    const lib = ['es2023', 'esnext.disposable', 'dom'];
+    const compilerOptions = {
+      lib,
+      strict: true,
+      noEmit: true,
+      target: 'es2022',
+      module,
+      moduleResolution,
+      types: [],
+    };
+    writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: ['user.ts'] }));
+    const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc');
+    const run = spawnSync(process.execPath, [tsc, '--project', folder], { encoding: 'utf8' });
+    expect(run.stdout).toBe('');
+    expect(run.status).toBe(0);
+  },
+);
+
+test('bundles for a browser without Dawn and without anything of Node', async () => {
+  const entry = join(folder, 'app.js');
+  writeFileSync(entry, "import { UNet3D } from 'unet3d-gpu';\nglobalThis.model = UNet3D.create({});\n");
+  const warnings: string[] = [];
+  const result = (await build({
+    root: folder,
+    configFile: false,
+    logLevel: 'silent',
+    build: {
+      write: false,
+      minify: false,
+      rolldownOptions: { input: entry, onwarn: (warning) => warnings.push(warning.message) },
+    },
+  })) as Rolldown.RolldownOutput;
+  const chunks = result.output.filter((file) => file.type === 'chunk');
+  const code = chunks.map((chunk) => chunk.code).join('\n');
+  expect(code).toContain('navigator');
+  expect(chunks.flatMap((chunk) => [...chunk.imports, ...chunk.dynamicImports])).toEqual([]);
+  expect(code).not.toMatch(/\b(?:from|import|require)\s*\(?\s*["'`](?:node:|webgpu|fs\b|path\b)/);
+  expect(code).not.toContain('browser-external');
+  expect(warnings).toEqual([]);
+});
