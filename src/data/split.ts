@@ -1,0 +1,203 @@
+/**
+ * Splits a data set into training, validation and test cases, or into folds: seeded, whole subjects only,
+ * and stratified by the classes a subject shows where these are known. The result is plain JSON (split.json).
+ */
+import { InvalidDataset, InvalidOption } from '../errors.ts';
+import { listed } from './dataset-match.ts';
+import { random } from './random.ts';
+
+export const partNames = ['train', 'validation', 'test'] as const;
+export type PartName = (typeof partNames)[number];
+
+/** What a split needs to know of a case. */
+export interface SplitCase {
+  readonly id: string;
+  readonly subject: string;
+  /** Label values that occur in it; leave out to split without stratification. */
+  readonly classes?: readonly number[];
+}
+
+/** Sorted names of one part. */
+export interface SplitPart {
+  readonly subjects: readonly string[];
+  readonly cases: readonly string[];
+}
+
+/** Content of split.json. */
+export interface Split extends Readonly<Record<PartName, SplitPart>> {
+  readonly seed: number;
+  /** Shares of the subjects in train, validation, test, as asked for. */
+  readonly fractions: readonly [number, number, number];
+  /** Only for k-fold: which of how many folds is the validation part, from 0. */
+  readonly fold?: number;
+  readonly folds?: number;
+}
+
+interface Subject {
+  readonly name: string;
+  readonly cases: string[];
+  readonly classes: Set<number>;
+}
+
+function subjectsOf(cases: readonly SplitCase[]): Subject[] {
+  const subjects = new Map<string, Subject>();
+  for (const { id, subject, classes } of cases) {
+    const entry = subjects.get(subject) ?? { name: subject, cases: [], classes: new Set<number>() };
+    entry.cases.push(id);
+    for (const label of classes ?? []) entry.classes.add(label);
+    subjects.set(subject, entry);
+  }
+  return [...subjects.values()].sort((a, b) => (a.name < b.name ? -1 : 1)); // the order of files must not matter
+}
+
+/** How many of `total` each share gets: rounded so that they add up, and at least 1 for a share above 0. */
+function sizes(total: number, shares: readonly number[]): number[] {
+  const wanted = shares.map((share) => share * total);
+  const result = wanted.map((value, part) => (shares[part]! > 0 ? Math.max(1, Math.floor(value + 1e-9)) : 0));
+  let rest = total - result.reduce((a, b) => a + b, 0);
+  for (; rest !== 0; rest -= Math.sign(rest)) {
+    const step = Math.sign(rest);
+    const need = wanted.map((value, part) =>
+      shares[part] === 0 || (step < 0 && result[part]! <= 1) ? -Infinity : (value - result[part]!) * step,
+    );
+    result[need.indexOf(Math.max(...need))]! += step;
+  }
+  return result;
+}
+
+/** Deals the subjects to parts, group by group of equal classes, the rarest group first. */
+function deal(subjects: readonly Subject[], shares: readonly number[], seed: number): Subject[][] {
+  const parts = shares.filter((share) => share > 0).length;
+  if (subjects.length < parts)
+    throw new InvalidDataset(
+      `Found ${subjects.length} subject(s) for ${parts} parts; a subject is never divided. Add subjects, ask for ` +
+        `fewer parts, or check the subject pattern.`,
+    );
+  const groups = new Map<string, Subject[]>();
+  for (const subject of random(seed, 'split').shuffle(subjects)) {
+    const signature = [...subject.classes].sort((a, b) => a - b).join(',');
+    groups.set(signature, [...(groups.get(signature) ?? []), subject]);
+  }
+  const room = sizes(subjects.length, shares);
+  const result: Subject[][] = shares.map(() => []);
+  for (const [, group] of [...groups].sort(([, a], [, b]) => a.length - b.length)) {
+    const open = shares.map((share) => share * group.length); // what each part should still get of this group
+    for (const subject of group) {
+      let best = -1;
+      for (let part = 0; part < shares.length; part++)
+        if (room[part]! > 0 && (best < 0 || open[part]! > open[best]! + 1e-9)) best = part;
+      result[best]!.push(subject);
+      room[best]! -= 1;
+      open[best]! -= 1;
+    }
+  }
+  return result;
+}
+
+const partOf = (subjects: readonly Subject[]): SplitPart => ({
+  subjects: subjects.map(({ name }) => name).sort(),
+  cases: subjects.flatMap(({ cases }) => cases).sort(),
+});
+
+/**
+ * Training, validation and test cases. Default: 70 / 15 / 15 % of the subjects, seed 0. A fraction of 0 leaves
+ * its part empty.
+ * @throws InvalidOption if the fractions are negative or do not add up to 1
+ * @throws InvalidDataset for fewer subjects than parts
+ */
+export function splitCases(
+  cases: readonly SplitCase[],
+  options: { readonly fractions?: readonly [number, number, number]; readonly seed?: number } = {},
+): Split {
+  const { fractions = [0.7, 0.15, 0.15], seed = 0 } = options;
+  const sum = fractions.reduce((a, b) => a + b, 0);
+  if (fractions.length !== 3 || fractions.some((share) => !(share >= 0)) || Math.abs(sum - 1) > 1e-6)
+    throw new InvalidOption(
+      `Fractions are ${fractions.join(', ')} (sum ${sum}); give three of at least 0 with sum 1.`,
+    );
+  const [train, validation, test] = deal(subjectsOf(cases), fractions, seed).map(partOf);
+  return { seed, fractions, train: train!, validation: validation!, test: test! };
+}
+
+/**
+ * k splits, each with another fold for validation and the rest for training; `test` (default 0) is the share
+ * of subjects that is kept out of all folds, the same in each split.
+ * @throws InvalidOption for fewer than 2 folds or a test share outside [0, 1)
+ * @throws InvalidDataset for fewer subjects than folds
+ */
+export function foldCases(
+  cases: readonly SplitCase[],
+  options: { readonly folds?: number; readonly test?: number; readonly seed?: number } = {},
+): Split[] {
+  const { folds = 5, test: share = 0, seed = 0 } = options;
+  if (!Number.isInteger(folds) || folds < 2)
+    throw new InvalidOption(`Folds is ${folds}; give a whole number of at least 2.`);
+  if (!(share >= 0 && share < 1)) throw new InvalidOption(`The test share is ${share}; give 0 to below 1.`);
+  const each = (1 - share) / folds;
+  const [test, ...dealt] = deal(subjectsOf(cases), [share, ...new Array<number>(folds).fill(each)], seed);
+  return dealt.map((validation, fold) => ({
+    seed,
+    fractions: [1 - share - each, each, share],
+    fold,
+    folds,
+    train: partOf(dealt.filter((_, other) => other !== fold).flat()),
+    validation: partOf(validation),
+    test: partOf(test!),
+  }));
+}
+
+/**
+ * The split in the text of a split.json, checked against the data set's cases.
+ * @throws InvalidDataset if it is no split, names unknown cases, or puts a case or a subject into two parts
+ */
+export function parseSplit(text: string, cases: readonly SplitCase[]): Split {
+  let split: Split;
+  try {
+    split = JSON.parse(text) as Split;
+  } catch (cause) {
+    throw new InvalidDataset(`split.json is not valid JSON: ${(cause as Error).message}.`);
+  }
+  const subjectOf = new Map(cases.map(({ id, subject }) => [id, subject]));
+  const seen = new Map<string, PartName>();
+  for (const part of partNames) {
+    const ids: unknown = (split as Partial<Split> | null)?.[part]?.cases;
+    if (!Array.isArray(ids))
+      throw new InvalidDataset(`split.json has no list "${part}.cases"; write it with "unet3d-gpu split".`);
+    const unknown = (ids as string[]).filter((id) => !subjectOf.has(id));
+    if (unknown.length > 0)
+      throw new InvalidDataset(
+        `split.json names ${unknown.length} unknown case(s) in "${part}": ${listed(unknown)}.`,
+      );
+    for (const id of ids as string[]) {
+      const subject = subjectOf.get(id)!;
+      if (seen.has(subject) && seen.get(subject) !== part)
+        throw new InvalidDataset(
+          `split.json has the subject "${subject}" in "${seen.get(subject)}" and "${part}".`,
+        );
+      seen.set(subject, part);
+    }
+  }
+  return split;
+}
+
+/**
+ * Refuses a split that shows the same image (by content hash) in two parts.
+ * @param hashes content hash of each case's image by case id
+ * @throws InvalidDataset that names the pairs
+ */
+export function assertNoSharedContent(split: Split, hashes: ReadonlyMap<string, string>): void {
+  const first = new Map<string, { part: PartName; id: string }>();
+  const shared: string[] = [];
+  for (const part of partNames)
+    for (const id of split[part].cases) {
+      const hash = hashes.get(id);
+      if (hash === undefined) continue;
+      const other = first.get(hash);
+      if (!other) first.set(hash, { part, id });
+      else if (other.part !== part) shared.push(`${other.id} (${other.part}) = ${id} (${part})`);
+    }
+  if (shared.length > 0)
+    throw new InvalidDataset(
+      `The same volume is in two parts of the split: ${listed(shared)}. Give the copies one subject, or remove them.`,
+    );
+}
