@@ -34,11 +34,11 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(workgroup_id) gro
   }
   for (var plane = begin; plane < end; plane++) {
     let sample = plane / params.depth;
-    let from = (plane * params.channels + channel) * area - params.startSource;
+    let base = (plane * params.channels + channel) * area - params.startSource;
     let upstream = (plane * params.channelsOut + out0) * area - params.startGradient;
     for (var v = 0u; v < area; v++) {
       // The gradient is zero in the padding columns.
-      var value = source[from + v];
+      var value = source[base + v];
       if (NORM) { value = activate4(value, affine[sample * params.channels + channel], params.slope); }
       for (var i = 0u; i < count; i++) { sums[i] += dot(value, gradient[upstream + i * area + v]); }
     }

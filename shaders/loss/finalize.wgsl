@@ -6,7 +6,7 @@
 const CLASSES: u32 = 2u;
 const BATCH_DICE: bool = false;
 
-struct Params { samples: u32, depth: u32, diceFactor: f32, entropyFactor: f32, smooth: f32, gradientScale: f32 }
+struct Params { samples: u32, depth: u32, diceFactor: f32, entropyFactor: f32, smoothing: f32, gradientScale: f32 }
 
 @group(0) @binding(0) var<storage, read> partials: array<f32>;
 @group(0) @binding(1) var<storage, read> classWeights: array<f32>;
@@ -49,8 +49,8 @@ fn main(@builtin(local_invocation_index) local: u32) {
         overlap = overlapAll;
         both = unionAll;
       }
-      let numerator = 2.0 * overlap + params.smooth;
-      let denominator = both + params.smooth;
+      let numerator = 2.0 * overlap + params.smoothing;
+      let denominator = both + params.smoothing;
       let score = numerator / denominator;
       mean += score / f32(params.samples);
       // dL/dp = x·g + y

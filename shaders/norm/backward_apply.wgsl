@@ -20,10 +20,10 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(workgroup_id) gro
   if (id.x >= area) { return; }
   let plane = params.plane0 + group.z;
   let index = (plane * params.channels + group.y) * area + id.x;
-  let of = plane / params.depth * params.channels + group.y;
-  let scaleShift = affine[of];
-  let meanInverse = saved[of];
-  let mean = means[of];
+  let entry = plane / params.depth * params.channels + group.y;
+  let scaleShift = affine[entry];
+  let meanInverse = saved[entry];
+  let mean = means[entry];
 
   let y = source[index - params.startSource];
   let da = gradient[index - params.startGradient];

@@ -48,17 +48,17 @@ fn main(@builtin(local_invocation_index) local: u32, @builtin(workgroup_id) grou
   let inverse = 1.0 / sqrt(variance + params.epsilon);
   let scale = weightBias[channel] * inverse;
   let shift = weightBias[params.biasOffset + channel] - mean * scale;
-  var from = group.y;
-  var to = group.y + 1u;
+  var begin = group.y;
+  var end = group.y + 1u;
   if (BATCH) {
-    from = 0u;
-    to = params.samples;
+    begin = 0u;
+    end = params.samples;
     let keep = 1.0 - params.momentum;
     running[channel] = keep * running[channel] + params.momentum * mean;
     let v = params.varianceOffset + channel;
     running[v] = keep * running[v] + params.momentum * total / max(count - 1.0, 1.0);
   }
-  for (var sample = from; sample < to; sample++) {
+  for (var sample = begin; sample < end; sample++) {
     affine[sample * params.channels + channel] = vec2<f32>(scale, shift);
     saved[sample * params.channels + channel] = vec2<f32>(mean, inverse);
   }

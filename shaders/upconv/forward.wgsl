@@ -33,11 +33,11 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(workgroup_id) gro
   let sample = plane / (2u * params.depth);
   let tap = parityZ * 2u + parityY;
   let area = params.height * params.rowQuads;
-  let from = (plane / 2u * params.channels) * area + y * params.rowQuads + q / 2u - params.startSource;
+  let base = (plane / 2u * params.channels) * area + y * params.rowQuads + q / 2u - params.startSource;
 
   var sums = array<vec4<f32>, 8>();
   for (var channel = 0u; channel < params.channels; channel++) {
-    var quad = source[from + channel * area];
+    var quad = source[base + channel * area];
     if (NORM) { quad = activate4(quad, affine[sample * params.channels + channel], params.slope); }
     let pair = select(quad.xy, quad.zw, q % 2u == 1u);
     for (var i = 0u; i < count; i++) {

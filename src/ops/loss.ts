@@ -70,7 +70,7 @@ export function lossFinalize(
       depth,
       diceFactor: shape.dice,
       entropyFactor: shape.crossEntropy,
-      smooth: shape.smooth,
+      smoothing: shape.smooth,
       gradientScale: shape.gradientScale,
     },
     constants: { CLASSES: shape.classes, BATCH_DICE: shape.batchDice },

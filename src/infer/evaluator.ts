@@ -1,0 +1,140 @@
+/** Runs the network with inference statistics on one volume at a time: loss, labels or logits. */
+import { labelsToDense, labelsToStored, toDense, toStored } from '../gpu/layout.ts';
+import type { Size3 } from '../gpu/plan.ts';
+import { Program } from '../gpu/program.ts';
+import {
+  planEvaluation,
+  planInference,
+  resultWords,
+  type EvaluationPlan,
+  type InferencePlan,
+} from '../model/plan.ts';
+import type { ModelState } from '../model/state.ts';
+import { classWeights, lossShape, type Loss } from '../train/losses.ts';
+
+/** A dense volume [channel][z][y][x] with, possibly, its labels [z][y][x]; shape x, y, z. */
+export interface DenseCase {
+  readonly shape: Size3;
+  readonly image: Float32Array;
+  readonly label?: Uint8Array | undefined;
+}
+
+export interface EvaluationResult {
+  readonly loss: number;
+  /** Predicted classes [z][y][x] on the case's own grid. */
+  readonly predicted: Uint8Array<ArrayBuffer>;
+}
+
+/** Copies [channel][z][y][x] into a larger grid, at the near end of each axis; `fill` elsewhere. */
+export function padAtEnd<T extends Float32Array<ArrayBuffer> | Uint8Array<ArrayBuffer>>(
+  target: T,
+  source: Float32Array | Uint8Array,
+  channels: number,
+  from: Size3,
+  to: Size3,
+): T {
+  copyGrid(source, target, channels, from, to);
+  return target;
+}
+
+/** The near part of each axis of [channel][z][y][x]. */
+export function cropAtEnd<T extends Float32Array<ArrayBuffer> | Uint8Array<ArrayBuffer>>(
+  target: T,
+  source: Float32Array | Uint8Array,
+  channels: number,
+  from: Size3,
+  to: Size3,
+): T {
+  copyGrid(source, target, channels, from, to);
+  return target;
+}
+
+function copyGrid(
+  source: Float32Array | Uint8Array,
+  target: Float32Array | Uint8Array,
+  channels: number,
+  from: Size3,
+  to: Size3,
+): void {
+  const [x, y, z] = [0, 1, 2].map((axis) => Math.min(from[axis]!, to[axis]!)) as [number, number, number];
+  for (let c = 0; c < channels; c++)
+    for (let k = 0; k < z; k++)
+      for (let j = 0; j < y; j++) {
+        const at = ((c * from[2] + k) * from[1] + j) * from[0];
+        target.set(source.subarray(at, at + x), ((c * to[2] + k) * to[1] + j) * to[0]);
+      }
+}
+
+const volume = ([x, y, z]: Size3): number => x * y * z;
+
+/** Evaluation of cases that fit a common grid, padded with zeros that the loss ignores. */
+export class Evaluator {
+  private constructor(
+    readonly state: ModelState,
+    readonly planned: EvaluationPlan,
+    readonly program: Program,
+    readonly weights: Float32Array<ArrayBuffer>,
+  ) {}
+
+  static async create(state: ModelState, size: Size3, loss: Loss): Promise<Evaluator> {
+    const { config, gpu } = state;
+    const shape = { config, size, batch: 1, limits: gpu.limits, loss: lossShape(loss, config.classes) };
+    const planned = planEvaluation(shape);
+    const shared = state.shared(['parameters', 'statistics', 'results', 'classWeights']);
+    const program = await Program.create(gpu, planned.plan, shared);
+    return new Evaluator(state, planned, program, classWeights(loss, config.classes));
+  }
+
+  async run({ shape, image, label }: DenseCase): Promise<EvaluationResult> {
+    const { planned, program, state } = this;
+    const { size } = planned.image;
+    const channels = planned.image.channels;
+    const whole = volume(size);
+    const paddedImage = padAtEnd(new Float32Array(whole * channels), image, channels, shape, size);
+    const paddedLabel = new Uint8Array(whole).fill(255);
+    if (label) padAtEnd(paddedLabel, label, 1, shape, size);
+    state.write('classWeights', this.weights);
+    program.write(planned.image, toStored(planned.image, paddedImage));
+    program.write(planned.labels, labelsToStored(planned.labels, paddedLabel));
+    await program.run();
+    const [results, predicted] = await Promise.all([
+      program.read(planned.results, 0, resultWords(state.config.classes) * 4),
+      program.read(planned.predicted),
+    ]);
+    const dense = labelsToDense(planned.predicted, new Uint8Array(predicted));
+    return {
+      loss: new Float32Array(results)[0]!,
+      predicted: cropAtEnd(new Uint8Array(volume(shape)), dense, 1, size, shape),
+    };
+  }
+
+  dispose(): void {
+    this.program.dispose();
+  }
+}
+
+/** Logits of windows of one size. */
+export class LogitsRunner {
+  private constructor(
+    readonly planned: InferencePlan,
+    readonly program: Program,
+  ) {}
+
+  static async create(state: ModelState, size: Size3): Promise<LogitsRunner> {
+    const planned = planInference({ config: state.config, size, batch: 1, limits: state.gpu.limits });
+    const program = await Program.create(state.gpu, planned.plan, state.shared(['parameters', 'statistics']));
+    return new LogitsRunner(planned, program);
+  }
+
+  /** Dense image [channel][z][y][x] of the window's size → dense logits [class][z][y][x]. */
+  async run(image: Float32Array, signal?: AbortSignal): Promise<Float32Array<ArrayBuffer>> {
+    const { planned, program } = this;
+    program.write(planned.image, toStored(planned.image, image));
+    await program.run({ signal });
+    return toDense(planned.logits, new Float32Array(await program.read(planned.logits)));
+  }
+
+  dispose(): void {
+    this.program.dispose();
+  }
+}

@@ -1,0 +1,110 @@
+/**
+ * Checkpoints: everything that training needs to go on exactly where it was, in one safetensors file.
+ * Where the bytes go is a store's business: a folder in Node, the origin's private files in a browser.
+ */
+import { InvalidModel } from '../errors.ts';
+import { flatFrom, namedTensors, type ModelState, type Weights } from '../model/state.ts';
+import { readSafetensors, writeSafetensors, type NamedTensor } from '../weights/safetensors.ts';
+import type { BestWeights, EpochRow } from './events.ts';
+
+/** Keeps named files; `save` must leave either the old or the new file, never half of one. */
+export interface CheckpointStore {
+  save(name: string, bytes: Uint8Array<ArrayBuffer>): Promise<void>;
+  /** `undefined` where there is none. */
+  load(name: string): Promise<Uint8Array | undefined>;
+}
+
+/** Where training stands, apart from its tensors. */
+export interface Progress {
+  /** Next optimiser step, counted from 0. */
+  readonly step: number;
+  readonly history: readonly EpochRow[];
+  /** Losses of the current epoch's finished steps. */
+  readonly epochLosses: readonly number[];
+  /** Seconds spent in the current epoch and in all before the resume. */
+  readonly seconds: number;
+  readonly best?: { readonly epoch: number; readonly dice: number } | undefined;
+}
+
+export interface Checkpoint {
+  readonly progress: Progress;
+  /** What must not change between runs: configuration, loss, optimiser, schedule, seed, shapes, cases. */
+  readonly identity: string;
+  readonly weights: Weights;
+  readonly first: Float32Array<ArrayBuffer>;
+  readonly second: Float32Array<ArrayBuffer>;
+  readonly best?: BestWeights | undefined;
+}
+
+const version = 1;
+
+/** Reads the device's state and writes the file. */
+export async function writeCheckpoint(
+  state: ModelState,
+  identity: string,
+  progress: Progress,
+  best: BestWeights | undefined,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const { parameters, statistics } = state.layout;
+  const weights = await state.readWeights();
+  const tensors = new Map<string, NamedTensor>([
+    ...namedTensors(parameters, weights.parameters),
+    ...namedTensors(statistics, weights.statistics),
+    ...namedTensors(parameters, await state.read('optimizer.first'), 'optimizer.first.'),
+    ...namedTensors(parameters, await state.read('optimizer.second'), 'optimizer.second.'),
+    ...(best ? namedTensors(parameters, best.weights.parameters, 'best.') : []),
+    ...(best ? namedTensors(statistics, best.weights.statistics, 'best.') : []),
+  ]);
+  const metadata = { 'unet3d-gpu checkpoint': String(version), identity, progress: JSON.stringify(progress) };
+  return writeSafetensors({ tensors, metadata });
+}
+
+/** Throws `InvalidModel` for a file that is damaged, newer, or of another training. */
+export function readCheckpoint(state: ModelState, bytes: Uint8Array, identity: string): Checkpoint {
+  const { tensors, metadata } = readSafetensors(bytes, 'the checkpoint');
+  const found = Number(metadata['unet3d-gpu checkpoint']);
+  if (found !== version) {
+    throw new InvalidModel(
+      `the checkpoint has version ${found || 'none'}; this package reads ${version}: update the package or start anew`,
+    );
+  }
+  if (metadata['identity'] !== identity) {
+    throw new InvalidModel(
+      `the checkpoint is of another training: ${firstDifference(metadata['identity'] ?? '', identity)}; resume with the same options and data, or start in another folder`,
+    );
+  }
+  const progress = JSON.parse(metadata['progress'] ?? 'null') as Progress;
+  const { parameters, statistics, parameterWords, statisticsWords } = state.layout;
+  const weights = (prefix: string): Weights => ({
+    parameters: flatFrom(parameters, parameterWords, tensors, prefix),
+    statistics: flatFrom(statistics, statisticsWords, tensors, prefix),
+  });
+  return {
+    progress,
+    identity,
+    weights: weights(''),
+    first: flatFrom(parameters, parameterWords, tensors, 'optimizer.first.'),
+    second: flatFrom(parameters, parameterWords, tensors, 'optimizer.second.'),
+    best: progress.best ? { ...progress.best, weights: weights('best.') } : undefined,
+  };
+}
+
+/** Both identities are JSON objects; names the first key that differs, with both values. */
+function firstDifference(before: string, now: string): string {
+  try {
+    const [a, b] = [JSON.parse(before), JSON.parse(now)] as [
+      Record<string, unknown>,
+      Record<string, unknown>,
+    ];
+    for (const key of new Set([...Object.keys(a), ...Object.keys(b)])) {
+      const [was, is] = [JSON.stringify(a[key]), JSON.stringify(b[key])];
+      if (was !== is) return `${key} was ${short(was)} and is ${short(is)}`;
+    }
+  } catch {
+    return 'its description cannot be read';
+  }
+  return 'its description differs';
+}
+
+const short = (text: string | undefined): string =>
+  text === undefined ? 'absent' : text.length > 80 ? `${text.slice(0, 77)}...` : text;

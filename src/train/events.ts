@@ -1,0 +1,102 @@
+/** What training tells while it runs, and the handle that can be awaited and iterated. */
+import type { Weights } from '../model/state.ts';
+
+/** One line of history.csv. */
+export interface EpochRow {
+  readonly epoch: number;
+  /** Mean training loss. */
+  readonly loss: number;
+  /** Mean validation loss; NaN without validation. */
+  readonly validationLoss: number;
+  /** Mean Dice per class over the validation cases, background first; empty without validation. */
+  readonly validationDice: readonly number[];
+  /** Of the epoch's last step. */
+  readonly learningRate: number;
+  readonly seconds: number;
+}
+
+export type TrainingEvent =
+  | {
+      readonly type: 'start';
+      readonly epochs: number;
+      readonly stepsPerEpoch: number;
+      /** Bytes that the plan and the shared buffers take on the GPU. */
+      readonly gpuBytes: number;
+      /** Step that training begins with; more than 0 after a resume. */
+      readonly step: number;
+    }
+  | {
+      readonly type: 'step';
+      readonly epoch: number;
+      readonly step: number;
+      readonly totalSteps: number;
+      readonly loss: number;
+      readonly dice: readonly number[];
+      readonly learningRate: number;
+      readonly gradientNorm: number;
+      readonly etaMs: number;
+    }
+  | { readonly type: 'validation'; readonly epoch: number; readonly loaded: number; readonly total: number }
+  | { readonly type: 'epoch'; readonly row: EpochRow; readonly best: boolean; readonly etaMs: number }
+  | { readonly type: 'checkpoint'; readonly step: number }
+  | { readonly type: 'end'; readonly result: TrainingResult };
+
+export interface TrainingResult {
+  readonly history: readonly EpochRow[];
+  /** Epoch whose weights were kept: the best validation Dice, or the last. */
+  readonly bestEpoch: number;
+  readonly bestDice: number;
+  readonly steps: number;
+  readonly seconds: number;
+}
+
+/** A running training: `await` it for the result, or iterate over its events. */
+export class Run<Event, Result> implements PromiseLike<Result>, AsyncIterable<Event> {
+  readonly #result: Promise<Result>;
+  readonly #events: Event[] = [];
+  #wake: (() => void) | undefined;
+  #done = false;
+  #iterated = false;
+
+  constructor(work: (emit: (event: Event) => void) => Promise<Result>, onEvent?: (event: Event) => void) {
+    this.#result = work((event) => {
+      onEvent?.(event);
+      this.#events.push(event);
+      this.#wake?.();
+    }).finally(() => {
+      this.#done = true;
+      this.#wake?.();
+    });
+    // Whoever iterates sees the error there; nobody need await as well.
+    this.#result.catch(() => undefined);
+  }
+
+  then<A = Result, B = never>(
+    fulfilled?: ((value: Result) => A | PromiseLike<A>) | null,
+    rejected?: ((reason: unknown) => B | PromiseLike<B>) | null,
+  ): Promise<A | B> {
+    return this.#result.then(fulfilled, rejected);
+  }
+
+  async *[Symbol.asyncIterator](): AsyncIterator<Event> {
+    if (this.#iterated) throw new Error('the events of a run can be iterated once');
+    this.#iterated = true;
+    for (;;) {
+      for (let event = this.#events.shift(); event !== undefined; event = this.#events.shift()) yield event;
+      if (this.#done) break;
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+    }
+    await this.#result;
+  }
+}
+
+export type TrainingRun = Run<TrainingEvent, TrainingResult>;
+
+/** Weights with where they come from. */
+export interface BestWeights {
+  readonly weights: Weights;
+  readonly epoch: number;
+  readonly dice: number;
+}

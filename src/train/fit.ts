@@ -1,0 +1,241 @@
+/** The training loop: batches, schedule, validation, the best weights, checkpoints, resume and abort. */
+import { Aborted, InvalidOption, NotFinite } from '../errors.ts';
+import type { Size3 } from '../gpu/plan.ts';
+import { Evaluator, type DenseCase } from '../infer/evaluator.ts';
+import { dice as diceOf, meanDefined } from '../metrics/dice.ts';
+import { paddedSize } from '../model/config.ts';
+import type { ModelState } from '../model/state.ts';
+import { readCheckpoint, writeCheckpoint, type CheckpointStore } from './checkpoint.ts';
+import type { BestWeights, EpochRow, TrainingEvent, TrainingResult } from './events.ts';
+import type { Loss } from './losses.ts';
+import type { Optimizer } from './optimizers.ts';
+import { scheduleAt, type Schedule } from './schedules.ts';
+import { stepsInFlight, TrainingSession, type Batch, type StepResult } from './session.ts';
+
+/** Where batches come from. The same epoch and index always give the same batch. */
+export interface BatchSource {
+  /** x, y, z of every batch; multiples of the network's. */
+  readonly size: Size3;
+  readonly batchSize: number;
+  readonly batchesPerEpoch: number;
+  batch(epoch: number, index: number): Batch | Promise<Batch>;
+  /** What must be the same for a resumed run, such as the seed and the case ids. */
+  readonly identity: unknown;
+}
+
+export interface FitOptions {
+  readonly epochs: number;
+  readonly loss: Loss;
+  readonly optimizer: Optimizer;
+  readonly schedule: Schedule;
+  /** Cases for the validation at the end of each epoch. */
+  readonly validation?: readonly (DenseCase & { readonly id: string; readonly label: Uint8Array })[];
+  /** Largest global gradient norm. */
+  readonly maxGradientNorm?: number;
+  /** Keep the weights of the epoch with the best mean foreground Dice (default with validation). */
+  readonly keepBest?: boolean;
+  /** Looked at between steps; training then saves a checkpoint (if it has a store) and throws `Aborted`. */
+  readonly signal?: AbortSignal;
+  readonly checkpoint?: CheckpointStore;
+  /** Go on from the store's checkpoint, if there is one. */
+  readonly resume?: boolean;
+}
+
+export const checkpointName = 'checkpoint.safetensors';
+
+export async function fit(
+  state: ModelState,
+  source: BatchSource,
+  options: FitOptions,
+  emit: (event: TrainingEvent) => void,
+): Promise<TrainingResult> {
+  const { epochs, loss, optimizer, schedule, validation = [], checkpoint, signal } = options;
+  if (!Number.isInteger(epochs) || epochs < 1)
+    throw new InvalidOption(`epochs is ${epochs}; give a whole number from 1 on`);
+  const { batchesPerEpoch, size, batchSize } = source;
+  const totalSteps = epochs * batchesPerEpoch;
+  const identity = JSON.stringify({
+    config: state.config,
+    epochs,
+    loss,
+    optimizer,
+    schedule,
+    size,
+    batchSize,
+    data: source.identity,
+  });
+
+  const session = await TrainingSession.create(state, { size, batchSize, loss, optimizer });
+  let evaluator: Evaluator | undefined;
+  try {
+    let history: EpochRow[] = [];
+    let epochLosses: number[] = [];
+    let best: BestWeights | undefined;
+    let step = 0;
+    let secondsBefore = 0;
+    const zeros = new Float32Array(state.layout.parameterWords);
+    const saved = options.resume && checkpoint ? await checkpoint.load(checkpointName) : undefined;
+    if (saved) {
+      const found = readCheckpoint(state, saved, identity);
+      state.writeWeights(found.weights);
+      state.write('optimizer.first', found.first);
+      state.write('optimizer.second', found.second);
+      ({ step } = found.progress);
+      history = [...found.progress.history];
+      epochLosses = [...found.progress.epochLosses];
+      secondsBefore = found.progress.seconds;
+      best = found.best;
+    } else {
+      for (const name of ['optimizer.first', 'optimizer.second', 'gradients']) state.write(name, zeros);
+    }
+    const firstStep = step;
+    const started = performance.now();
+    let epochStarted = started;
+    emit({ type: 'start', epochs, stepsPerEpoch: batchesPerEpoch, gpuBytes: state.gpu.allocatedBytes, step });
+
+    const seconds = () => secondsBefore + (performance.now() - started) / 1000;
+    const etaMs = (done: number) =>
+      ((performance.now() - started) / Math.max(1, done - firstStep)) * (totalSteps - done);
+    const save = async () => {
+      if (!checkpoint) return;
+      const progress = {
+        step,
+        history,
+        epochLosses,
+        seconds: seconds(),
+        best: best && { epoch: best.epoch, dice: best.dice },
+      };
+      await checkpoint.save(checkpointName, await writeCheckpoint(state, identity, progress, best));
+      emit({ type: 'checkpoint', step });
+    };
+
+    const pending: { step: number; learningRate: number; result: Promise<StepResult> }[] = [];
+    const settle = async (down: number) => {
+      while (pending.length > down) {
+        const { step: at, learningRate, result } = pending.shift()!;
+        const { loss: value, dice, gradientNorm, finite } = await result;
+        if (!finite) {
+          const where = (await session.firstBrokenGradient()) ?? 'the loss';
+          throw new NotFinite(
+            `step ${at}: the loss is ${value} and the gradient of ${where} is not finite; the weights are those before the step: lower the learning rate or clip gradients`,
+            at,
+            where,
+          );
+        }
+        epochLosses.push(value);
+        const epoch = Math.floor(at / batchesPerEpoch);
+        emit({
+          type: 'step',
+          epoch,
+          step: at,
+          totalSteps,
+          loss: value,
+          dice,
+          learningRate,
+          gradientNorm,
+          etaMs: etaMs(at + 1),
+        });
+      }
+    };
+
+    const stopIfAsked = async () => {
+      if (!signal?.aborted) return;
+      await settle(0);
+      await save();
+      const advice = checkpoint ? '; resume to go on' : '';
+      throw new Aborted(`training was stopped after step ${step} of ${totalSteps}${advice}`);
+    };
+
+    for (;;) {
+      if (step === (history.length + 1) * batchesPerEpoch) {
+        await settle(0);
+        let row: EpochRow = {
+          epoch: history.length,
+          loss: meanDefined(epochLosses),
+          validationLoss: NaN,
+          validationDice: [],
+          learningRate: scheduleAt(schedule, step - 1, totalSteps).learningRate,
+          seconds: 0,
+        };
+        if (validation.length > 0) {
+          evaluator ??= await Evaluator.create(state, commonSize(state, validation), loss);
+          const scores = await validate(state, evaluator, validation, row.epoch, emit, signal);
+          await stopIfAsked();
+          row = { ...row, ...scores };
+        }
+        row = { ...row, seconds: (performance.now() - epochStarted) / 1000 };
+        epochStarted = performance.now();
+        const score = meanDefined(row.validationDice.slice(1));
+        const improved =
+          validation.length > 0 && (options.keepBest ?? true) && !(score <= (best?.dice ?? -1));
+        if (improved) best = { weights: await state.readWeights(), epoch: row.epoch, dice: score };
+        history.push(row);
+        epochLosses = [];
+        emit({ type: 'epoch', row, best: improved, etaMs: etaMs(step) });
+        await save();
+      }
+      if (step === totalSteps) break;
+      await stopIfAsked();
+      const batch = await source.batch(history.length, step % batchesPerEpoch);
+      const { learningRate, momentum } = scheduleAt(schedule, step, totalSteps);
+      const beta1 = momentum ?? optimizer.beta1;
+      const { result } = await session.step(batch, {
+        learningRate,
+        beta1,
+        beta2: optimizer.beta2,
+        epsilon: optimizer.epsilon,
+        weightDecay: optimizer.weightDecay,
+        correction1: 1 - beta1 ** (step + 1),
+        correction2: Math.sqrt(1 - optimizer.beta2 ** (step + 1)),
+        maxNorm: options.maxGradientNorm ?? Infinity,
+        gradientScale: 1,
+      });
+      result.catch(() => undefined); // seen when it is settled
+      pending.push({ step, learningRate, result });
+      step++;
+      await settle(stepsInFlight);
+    }
+    if (best) state.writeWeights(best.weights);
+    const result: TrainingResult = {
+      history,
+      bestEpoch: best?.epoch ?? epochs - 1,
+      bestDice: best?.dice ?? NaN,
+      steps: totalSteps,
+      seconds: seconds(),
+    };
+    emit({ type: 'end', result });
+    return result;
+  } finally {
+    session.dispose();
+    evaluator?.dispose();
+    state.releaseTraining();
+  }
+}
+
+function commonSize(state: ModelState, cases: readonly DenseCase[]): Size3 {
+  const most = (axis: 0 | 1 | 2) => Math.max(...cases.map(({ shape }) => shape[axis]));
+  return paddedSize(state.config, [most(0), most(1), most(2)]);
+}
+
+async function validate(
+  state: ModelState,
+  evaluator: Evaluator,
+  cases: NonNullable<FitOptions['validation']>,
+  epoch: number,
+  emit: (event: TrainingEvent) => void,
+  signal: AbortSignal | undefined,
+): Promise<Pick<EpochRow, 'validationLoss' | 'validationDice'>> {
+  const losses: number[] = [];
+  const scores: number[][] = [];
+  for (const [index, item] of cases.entries()) {
+    if (signal?.aborted) break;
+    const { loss, predicted } = await evaluator.run(item);
+    losses.push(loss);
+    scores.push(diceOf(predicted, item.label, state.config.classes));
+    emit({ type: 'validation', epoch, loaded: index + 1, total: cases.length });
+  }
+  const validationDice = Array.from({ length: state.config.classes }, (_, c) =>
+    meanDefined(scores.map((row) => row[c]!)),
+  );
+  return { validationLoss: meanDefined(losses), validationDice };
+}

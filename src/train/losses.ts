@@ -1,0 +1,77 @@
+/** Losses by name, with their weights. Definitions: Σ_c w_c (1 − D_c) for Dice, PyTorch's weighted mean for cross-entropy. */
+import { InvalidOption } from '../errors.ts';
+import type { LossShape } from '../ops/loss.ts';
+
+export interface Loss {
+  readonly name: 'weightedDice' | 'crossEntropy' | 'diceCrossEntropy';
+  readonly dice: number;
+  readonly crossEntropy: number;
+  readonly smooth: number;
+  readonly batchDice: boolean;
+  /** Per class; `undefined` for the default: Dice 1/classes each, cross-entropy 1 each. */
+  readonly diceWeights?: readonly number[] | undefined;
+  readonly entropyWeights?: readonly number[] | undefined;
+}
+
+export interface DiceOptions {
+  /** s in D_c = (2Σpg + s)/(Σp + Σg + s). Default 1e-5. */
+  readonly smooth?: number;
+  /** Sums over the whole batch instead of per sample. */
+  readonly batch?: boolean;
+}
+
+/**
+ * Σ_c w_c (1 − D_c), weights used as given: with weights that sum to 1 the loss lies in [0, 1].
+ * A weight of 0 for class 0 leaves the background out.
+ */
+export function weightedDice(weights?: readonly number[], options: DiceOptions = {}): Loss {
+  const { smooth = 1e-5, batch = false } = options;
+  return { name: 'weightedDice', dice: 1, crossEntropy: 0, smooth, batchDice: batch, diceWeights: weights };
+}
+
+/** −log p of the true class, averaged with class weights: Σ w·(−log p) / Σ w, as PyTorch does. */
+export function crossEntropy(weights?: readonly number[]): Loss {
+  return {
+    name: 'crossEntropy',
+    dice: 0,
+    crossEntropy: 1,
+    smooth: 1e-5,
+    batchDice: false,
+    entropyWeights: weights,
+  };
+}
+
+/** Weighted Dice plus cross-entropy, each with its own class weights. */
+export function diceCrossEntropy(
+  options: DiceOptions & { diceWeights?: readonly number[]; entropyWeights?: readonly number[] } = {},
+): Loss {
+  const { smooth = 1e-5, batch = false, diceWeights, entropyWeights } = options;
+  return {
+    name: 'diceCrossEntropy',
+    dice: 1,
+    crossEntropy: 1,
+    smooth,
+    batchDice: batch,
+    diceWeights,
+    entropyWeights,
+  };
+}
+
+export function lossShape(loss: Loss, classes: number): LossShape {
+  const { dice, crossEntropy, smooth, batchDice } = loss;
+  return { classes, dice, crossEntropy, smooth, batchDice, gradientScale: 1 };
+}
+
+/** The buffer of class weights: Dice's, then cross-entropy's. */
+export function classWeights(loss: Loss, classes: number): Float32Array<ArrayBuffer> {
+  const check = (weights: readonly number[] | undefined, fallback: number): readonly number[] => {
+    if (!weights) return new Array<number>(classes).fill(fallback);
+    if (weights.length !== classes || !weights.every((w) => Number.isFinite(w) && w >= 0)) {
+      throw new InvalidOption(
+        `class weights are [${weights.join(', ')}]; give ${classes} numbers from 0 on, one per class, background first`,
+      );
+    }
+    return weights;
+  };
+  return new Float32Array([...check(loss.diceWeights, 1 / classes), ...check(loss.entropyWeights, 1)]);
+}

@@ -1,0 +1,130 @@
+/** Learning-rate schedules as data, and what they give at a step. One step per batch. */
+import { InvalidOption } from '../errors.ts';
+
+export type Schedule =
+  | {
+      readonly name: 'oneCycle';
+      readonly maxLearningRate: number;
+      readonly pctStart: number;
+      readonly divFactor: number;
+      readonly finalDivFactor: number;
+      readonly anneal: 'cos' | 'linear';
+      readonly threePhase: boolean;
+      readonly cycleMomentum: boolean;
+      readonly baseMomentum: number;
+      readonly maxMomentum: number;
+    }
+  | { readonly name: 'poly'; readonly learningRate: number; readonly power: number }
+  | {
+      readonly name: 'cosine';
+      readonly learningRate: number;
+      readonly finalLearningRate: number;
+      readonly warmup: number;
+    }
+  | { readonly name: 'constant'; readonly learningRate: number };
+
+type OneCycle = Extract<Schedule, { name: 'oneCycle' }>;
+
+/**
+ * PyTorch's OneCycleLR: up from max/divFactor to max at pctStart·T − 1, down to start/finalDivFactor at
+ * T − 1. With `cycleMomentum` (PyTorch's default) β1 or momentum runs maxMomentum → baseMomentum and back.
+ */
+export function oneCycle(options: Partial<Omit<OneCycle, 'name'>> & { maxLearningRate: number }): Schedule {
+  return {
+    name: 'oneCycle',
+    pctStart: 0.3,
+    divFactor: 25,
+    finalDivFactor: 1e4,
+    anneal: 'cos',
+    threePhase: false,
+    cycleMomentum: true,
+    baseMomentum: 0.85,
+    maxMomentum: 0.95,
+    ...options,
+  };
+}
+
+/** learningRate · (1 − step/T)^power: nnU-Net's, with power 0.9. */
+export const poly = (options: { learningRate: number; power?: number }): Schedule => ({
+  name: 'poly',
+  power: 0.9,
+  ...options,
+});
+
+/** Linear warm-up over `warmup` of the steps (a fraction), then a half cosine to `finalLearningRate`. */
+export const cosine = (options: {
+  learningRate: number;
+  finalLearningRate?: number;
+  warmup?: number;
+}): Schedule => ({
+  name: 'cosine',
+  finalLearningRate: 0,
+  warmup: 0.05,
+  ...options,
+});
+
+export const constant = (options: { learningRate: number }): Schedule => ({ name: 'constant', ...options });
+
+export interface ScheduleValue {
+  readonly learningRate: number;
+  /** β1 or momentum, where the schedule sets it. */
+  readonly momentum?: number;
+}
+
+/** What the schedule gives at `step` of `total`, both counted in batches; step from 0. */
+export function scheduleAt(schedule: Schedule, step: number, total: number): ScheduleValue {
+  if (!(step >= 0 && step < total)) {
+    throw new InvalidOption(
+      `step ${step} lies outside the schedule's ${total} steps: raise the number of epochs`,
+    );
+  }
+  switch (schedule.name) {
+    case 'oneCycle':
+      return oneCycleAt(schedule, step, total);
+    case 'poly':
+      return { learningRate: schedule.learningRate * (1 - step / total) ** schedule.power };
+    case 'cosine': {
+      const { learningRate, finalLearningRate, warmup } = schedule;
+      const rising = Math.round(warmup * total);
+      if (step < rising) return { learningRate: (learningRate * (step + 1)) / rising };
+      const progress = (step - rising) / Math.max(1, total - rising);
+      return {
+        learningRate:
+          finalLearningRate + ((learningRate - finalLearningRate) * (1 + Math.cos(Math.PI * progress))) / 2,
+      };
+    }
+    case 'constant':
+      return { learningRate: schedule.learningRate };
+  }
+}
+
+function oneCycleAt(schedule: OneCycle, step: number, total: number): ScheduleValue {
+  const { maxLearningRate, pctStart, divFactor, finalDivFactor, threePhase, cycleMomentum } = schedule;
+  const { baseMomentum, maxMomentum } = schedule;
+  const start = maxLearningRate / divFactor;
+  const end = start / finalDivFactor;
+  // Ends of the phases in (fractional) steps, learning rates and momenta at both ends.
+  const phases: [end: number, from: number, to: number, momentumFrom: number, momentumTo: number][] =
+    threePhase
+      ? [
+          [pctStart * total - 1, start, maxLearningRate, maxMomentum, baseMomentum],
+          [2 * pctStart * total - 2, maxLearningRate, start, baseMomentum, maxMomentum],
+          [total - 1, start, end, maxMomentum, maxMomentum],
+        ]
+      : [
+          [pctStart * total - 1, start, maxLearningRate, maxMomentum, baseMomentum],
+          [total - 1, maxLearningRate, end, baseMomentum, maxMomentum],
+        ];
+  let begin = 0;
+  for (const [index, [finish, from, to, momentumFrom, momentumTo]] of phases.entries()) {
+    if (step <= finish || index === phases.length - 1) {
+      const share = (step - begin) / (finish - begin);
+      const between = (a: number, b: number) =>
+        schedule.anneal === 'cos' ? b + ((a - b) / 2) * (1 + Math.cos(Math.PI * share)) : a + (b - a) * share;
+      const learningRate = between(from, to);
+      return cycleMomentum ? { learningRate, momentum: between(momentumFrom, momentumTo) } : { learningRate };
+    }
+    begin = finish;
+  }
+  throw new InvalidOption(`OneCycle has no phase for step ${step} of ${total}`);
+}
