@@ -1,0 +1,108 @@
+/**
+ * `model.safetensors`: weights under PyTorch's names and shapes, and metadata with everything that
+ * inference needs. The metadata key `unet3d-gpu` holds JSON as `ModelDescription` describes it.
+ */
+import { InvalidModel } from '../errors.ts';
+import type { Preprocessing } from '../data/prepare.ts';
+import type { Size3 } from '../gpu/plan.ts';
+import { completeConfig, type UNet3DConfig } from '../model/config.ts';
+import { layoutParameters } from '../model/parameters.ts';
+import { flatFrom, namedTensors, type Weights } from '../model/state.ts';
+import { version as packageVersion } from '../version.ts';
+import { readSafetensors, writeSafetensors, type NamedTensor } from './safetensors.ts';
+
+/** The JSON under the metadata key `unet3d-gpu`. */
+export interface ModelDescription {
+  /** Version of this description; files of a newer one are refused. */
+  readonly format: 1;
+  readonly packageVersion: string;
+  readonly config: UNet3DConfig;
+  /** Names by label value; empty if nobody gave any. */
+  readonly labels: readonly string[];
+  /** Names of the input channels, in order. */
+  readonly channels: readonly string[];
+  /** What turns a volume into the network's input, to be repeated exactly. */
+  readonly preprocessing?: Preprocessing | undefined;
+  /** x, y, z that the network was trained on; smaller volumes are padded to it at the far ends. */
+  readonly inputSize?: Size3 | undefined;
+}
+
+const key = 'unet3d-gpu';
+
+export function writeModel(
+  description: Omit<ModelDescription, 'format' | 'packageVersion'>,
+  weights: Weights,
+): Uint8Array<ArrayBuffer> {
+  const layout = layoutParameters(description.config);
+  const tensors = new Map<string, NamedTensor>([
+    ...namedTensors(layout.parameters, weights.parameters),
+    ...namedTensors(layout.statistics, weights.statistics),
+  ]);
+  const metadata = {
+    [key]: JSON.stringify({ format: 1, packageVersion, ...description } satisfies ModelDescription),
+  };
+  return writeSafetensors({ tensors, metadata });
+}
+
+/**
+ * Reads a model file. One without our metadata, written by others under these names, is read too: its
+ * configuration follows from the shapes.
+ * @throws InvalidModel saying what is wrong with the file
+ */
+export function readModel(bytes: Uint8Array): { description: ModelDescription; weights: Weights } {
+  const { tensors, metadata } = readSafetensors(bytes);
+  if ('unet3d-gpu checkpoint' in metadata) {
+    throw new InvalidModel(
+      'this is a checkpoint of a training, not a model: take model.safetensors from the same folder',
+    );
+  }
+  const text = metadata[key];
+  let description: ModelDescription;
+  if (text === undefined) {
+    description = {
+      format: 1,
+      packageVersion: 'unknown',
+      config: configFromShapes(tensors),
+      labels: [],
+      channels: [],
+    };
+  } else {
+    try {
+      description = JSON.parse(text) as ModelDescription;
+    } catch {
+      throw new InvalidModel(`the model file's description is not JSON: take another copy of the file`);
+    }
+    if (description.format !== 1) {
+      throw new InvalidModel(
+        `the model file has format ${String(description.format)}, written by version ${String(description.packageVersion)}; this package reads format 1: update unet3d-gpu`,
+      );
+    }
+    description = { ...description, config: completeConfig(description.config) };
+  }
+  const layout = layoutParameters(description.config);
+  return {
+    description,
+    weights: {
+      parameters: flatFrom(layout.parameters, layout.parameterWords, tensors),
+      statistics: flatFrom(layout.statistics, layout.statisticsWords, tensors),
+    },
+  };
+}
+
+function configFromShapes(tensors: ReadonlyMap<string, NamedTensor>): UNet3DConfig {
+  const features: number[] = [];
+  for (;;) {
+    const weight = tensors.get(`encoder.${features.length}.conv1.weight`);
+    if (!weight) break;
+    features.push(weight.shape[0] ?? 0);
+  }
+  const inChannels = tensors.get('encoder.0.conv1.weight')?.shape[1];
+  const classes = tensors.get('head.weight')?.shape[0];
+  if (inChannels === undefined || classes === undefined) {
+    throw new InvalidModel(
+      'the file holds no encoder.0.conv1.weight or no head.weight: it is not a 3D U-Net of this package',
+    );
+  }
+  const norm = tensors.has('encoder.0.norm1.running_mean') ? 'batch' : 'instance';
+  return completeConfig({ inChannels, classes, features, norm });
+}
