@@ -126,7 +126,7 @@ export function lineChart(
     if (last !== undefined)
       drawText(
         picture,
-        Math.abs(last) >= 0.001 ? last.toFixed(3) : axisNumber(last),
+        Math.abs(last) >= 0.05 ? last.toFixed(3) : axisNumber(last),
         box.left + box.width,
         top + 9,
         { color: grey, align: 'right' },

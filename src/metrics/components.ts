@@ -1,0 +1,157 @@
+/**
+ * Connected components of label maps: per class only the largest one is kept. Runs of
+ * equal labels along x are joined with union-find.
+ */
+import { InvalidOption, InvalidVolume } from '../errors.ts';
+import { dice, meanDefined } from './dice.ts';
+
+/** Which voxels are neighbours: across faces, or also across edges and corners. */
+export type Connectivity = 6 | 26;
+
+/** Runs of one foreground label along x: row by row, with start, end (exclusive) and label. */
+interface Runs {
+  readonly starts: Int32Array;
+  readonly ends: Int32Array;
+  readonly labels: Int32Array;
+  /** Index of the first run of each row, and one past the last. */
+  readonly rows: Int32Array;
+}
+
+function findRuns(data: ArrayLike<number>, nx: number, rowCount: number): Runs {
+  const starts: number[] = [];
+  const ends: number[] = [];
+  const labels: number[] = [];
+  const rows = new Int32Array(rowCount + 1);
+  for (let row = 0, at = 0; row < rowCount; row++) {
+    rows[row] = starts.length;
+    for (let x = 0; x < nx;) {
+      const label = data[at + x]!;
+      const start = x;
+      do x++;
+      while (x < nx && data[at + x] === label);
+      if (label > 0) {
+        starts.push(start);
+        ends.push(x);
+        labels.push(label);
+      }
+    }
+    at += nx;
+  }
+  rows[rowCount] = starts.length;
+  return {
+    starts: Int32Array.from(starts),
+    ends: Int32Array.from(ends),
+    labels: Int32Array.from(labels),
+    rows,
+  };
+}
+
+/** Root of a run, with the path halved on the way. */
+function root(parents: Int32Array, run: number): number {
+  let at = run;
+  while (parents[at] !== at) {
+    parents[at] = parents[parents[at]!]!;
+    at = parents[at]!;
+  }
+  return at;
+}
+
+/** Joins the runs of two rows that have one label and touch; with a `reach` of 1 corners touch too. */
+function joinRows(
+  { starts, ends, labels, rows }: Runs,
+  parents: Int32Array,
+  a: number,
+  b: number,
+  reach: number,
+): void {
+  const [endA, endB] = [rows[a + 1]!, rows[b + 1]!];
+  for (let run = rows[a]!, first = rows[b]!; run < endA; run++) {
+    while (first < endB && ends[first]! + reach <= starts[run]!) first++;
+    for (let other = first; other < endB && starts[other]! < ends[run]! + reach; other++) {
+      if (labels[run] !== labels[other]) continue;
+      const [p, q] = [root(parents, run), root(parents, other)];
+      parents[Math.max(p, q)] = Math.min(p, q);
+    }
+  }
+}
+
+/**
+ * Keeps the largest connected component of each class; all other voxels become 0. Of components of
+ * one size the one that starts first in the array stays.
+ * @param labels label map, x fastest; whole numbers from 0 to 255
+ * @param shape voxels along x, y, z
+ * @throws InvalidVolume if the shape does not fit the map, InvalidOption for another connectivity
+ */
+export function largestComponents(
+  labels: ArrayLike<number>,
+  shape: readonly number[],
+  options: {
+    /** Default 6. */
+    readonly connectivity?: Connectivity;
+    /** Classes to clean. Default: all but the background. */
+    readonly classes?: readonly number[];
+  } = {},
+): Uint8Array {
+  const { connectivity = 6, classes } = options;
+  const [nx = 0, ny = 1, nz = 1] = shape;
+  if (labels.length !== nx * ny * nz)
+    throw new InvalidVolume(
+      `A map of shape ${shape.join(' x ')} has ${nx * ny * nz} voxels, got ${labels.length} labels.`,
+    );
+  if (connectivity !== 6 && connectivity !== 26)
+    throw new InvalidOption(`The connectivity is 6 or 26, got ${String(connectivity)}.`);
+  const runs = findRuns(labels, nx, ny * nz);
+  const parents = Int32Array.from(runs.starts, (_, run) => run);
+  const reach = connectivity === 26 ? 1 : 0;
+  for (let z = 0; z < nz; z++)
+    for (let y = 0; y < ny; y++) {
+      const row = z * ny + y;
+      if (y > 0) joinRows(runs, parents, row, row - 1, reach);
+      if (z === 0) continue;
+      joinRows(runs, parents, row, row - ny, reach);
+      if (reach > 0 && y > 0) joinRows(runs, parents, row, row - ny - 1, reach);
+      if (reach > 0 && y < ny - 1) joinRows(runs, parents, row, row - ny + 1, reach);
+    }
+
+  const sizes = new Float64Array(parents.length);
+  for (let run = 0; run < parents.length; run++)
+    sizes[root(parents, run)]! += runs.ends[run]! - runs.starts[run]!;
+  const largest = new Map<number, number>();
+  for (let run = 0; run < parents.length; run++) {
+    const best = largest.get(runs.labels[run]!);
+    if (sizes[run]! > (best === undefined ? 0 : sizes[best]!)) largest.set(runs.labels[run]!, run);
+  }
+  const out = new Uint8Array(labels.length);
+  for (let row = 0; row < ny * nz; row++)
+    for (let run = runs.rows[row]!; run < runs.rows[row + 1]!; run++) {
+      const label = runs.labels[run]!;
+      const isKept =
+        root(parents, run) === largest.get(label) || (classes !== undefined && !classes.includes(label));
+      if (isKept) out.fill(label, row * nx + runs.starts[run]!, row * nx + runs.ends[run]!);
+    }
+  return out;
+}
+
+/**
+ * The classes whose mean Dice over validation cases rises when only their largest component is kept.
+ * Pass them as `classes` of `largestComponents`.
+ */
+export function helpfulClasses(
+  cases: readonly {
+    readonly prediction: ArrayLike<number>;
+    readonly truth: ArrayLike<number>;
+    readonly shape: readonly number[];
+  }[],
+  classes: number,
+  options: { readonly connectivity?: Connectivity } = {},
+): number[] {
+  const before = cases.map(({ prediction, truth }) => dice(prediction, truth, classes));
+  const after = cases.map(({ prediction, truth, shape }) =>
+    dice(largestComponents(prediction, shape, options), truth, classes),
+  );
+  const meanOf = (scores: readonly number[][], label: number): number =>
+    meanDefined(scores.map((score) => score[label]!));
+  return Array.from({ length: classes }, (_, label) => label).filter(
+    (label) => label > 0 && meanOf(after, label) > meanOf(before, label),
+  );
+}

@@ -1,0 +1,242 @@
+/**
+ * Means over cases with bootstrap intervals, and metrics as CSV and JSON.
+ */
+import { random } from '../data/random.ts';
+import { InvalidDataset, InvalidOption } from '../errors.ts';
+import { metricNames, type CaseMetrics, type ClassMetrics, type MetricName } from './evaluate.ts';
+
+/** Mean of one metric over the cases where it is defined. */
+export interface Estimate {
+  /** NaN if no case defines it. */
+  readonly mean: number;
+  /** 95 % percentile bootstrap interval of the mean; NaN with fewer than two defined cases. */
+  readonly low: number;
+  readonly high: number;
+  /** Median over the same cases. */
+  readonly median: number;
+  /** Cases that define the metric, and those that do not. */
+  readonly defined: number;
+  readonly missing: number;
+}
+
+export type Estimates = Readonly<Record<MetricName, Estimate>>;
+
+/** All cases together. */
+export interface Summary {
+  readonly cases: number;
+  /** One entry per label value, background included. */
+  readonly classes: readonly Estimates[];
+  /** Each case's mean over its foreground classes, then over the cases. */
+  readonly foreground: Estimates;
+  /** Sum of the cases' matrices: voxels by truth (row) and prediction (column). */
+  readonly confusion: readonly (readonly number[])[];
+  readonly notes: readonly string[];
+}
+
+const mean = (values: readonly number[]): number =>
+  values.reduce((sum, value) => sum + value, 0) / values.length;
+const isDefined = (value: number): boolean => !Number.isNaN(value);
+
+/** Value at a share of sorted values, linear between ranks. */
+function quantile(sorted: readonly number[] | Float64Array, share: number): number {
+  const rank = share * (sorted.length - 1);
+  const low = sorted[Math.floor(rank)] ?? NaN;
+  return low + ((sorted[Math.ceil(rank)] ?? NaN) - low) * (rank - Math.floor(rank));
+}
+
+/** Mean, median and interval of one metric; `draws` are resamples of the cases. */
+function estimate(values: readonly number[], draws: readonly (readonly number[])[]): Estimate {
+  const defined = values.filter(isDefined);
+  const means = Float64Array.from(
+    draws.map((draw) => mean(draw.map((index) => values[index]!).filter(isDefined))).filter(isDefined),
+  ).sort();
+  const isInterval = defined.length > 1;
+  return {
+    mean: mean(defined),
+    low: isInterval ? quantile(means, 0.025) : NaN,
+    high: isInterval ? quantile(means, 0.975) : NaN,
+    median: quantile(
+      [...defined].sort((a, b) => a - b),
+      0.5,
+    ),
+    defined: defined.length,
+    missing: values.length - defined.length,
+  };
+}
+
+/** A record with one entry per metric. */
+const perMetric = <T>(make: (metric: MetricName) => T): Record<MetricName, T> =>
+  Object.fromEntries(metricNames.map((metric) => [metric, make(metric)])) as Record<MetricName, T>;
+
+/** Mean of each metric over the foreground classes where it is defined. */
+const foregroundOf = (classes: readonly ClassMetrics[]): Record<MetricName, number> =>
+  perMetric((metric) =>
+    mean(
+      classes
+        .slice(1)
+        .map((entry) => entry[metric])
+        .filter(isDefined),
+    ),
+  );
+
+/**
+ * Means over cases with 95 % intervals from resampled cases.
+ * @throws InvalidDataset without cases or with cases of different classes
+ */
+export function summarise(
+  cases: readonly CaseMetrics[],
+  options: {
+    /** Default 0. */ readonly seed?: number;
+    /** Bootstrap resamples. Default 2000. */ readonly resamples?: number;
+  } = {},
+): Summary {
+  const first = cases[0];
+  if (first === undefined)
+    throw new InvalidDataset('There is nothing to summarise: evaluate at least one case.');
+  const other = cases.find((entry) => entry.classes.length !== first.classes.length);
+  if (other)
+    throw new InvalidDataset(
+      `${other.name} was evaluated with ${other.classes.length} classes, ${first.name} with ${first.classes.length}: ` +
+        'evaluate all cases with the same classes.',
+    );
+  const { seed = 0, resamples = 2000 } = options;
+  if (!Number.isInteger(resamples) || resamples < 1)
+    throw new InvalidOption(`The bootstrap needs a whole number of resamples from 1 on, got ${resamples}.`);
+  const r = random(seed, 'bootstrap');
+  const draws = Array.from({ length: resamples }, () => cases.map(() => r.int(cases.length)));
+  const foreground = cases.map(({ classes }) => foregroundOf(classes));
+  return {
+    cases: cases.length,
+    classes: first.classes.map((_, label) =>
+      perMetric((metric) =>
+        estimate(
+          cases.map(({ classes }) => classes[label]![metric]),
+          draws,
+        ),
+      ),
+    ),
+    foreground: perMetric((metric) =>
+      estimate(
+        foreground.map((entry) => entry[metric]),
+        draws,
+      ),
+    ),
+    confusion: first.confusion.map((row, truth) =>
+      row.map((_, prediction) =>
+        cases.reduce((sum, { confusion }) => sum + confusion[truth]![prediction]!, 0),
+      ),
+    ),
+    notes: cases.flatMap(({ notes }) => notes),
+  };
+}
+
+/** A CSV field (RFC 4180). A text that a spreadsheet would run as a formula gets an apostrophe. */
+function field(value: string | number): string {
+  if (typeof value === 'number') return String(value);
+  const text = /^[=+\-@\t\r]/.test(value) ? `'${value}` : value;
+  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+}
+
+const className = (labels: readonly string[], label: number): string => labels[label] ?? `class ${label}`;
+
+/** One line per case and class; distances in mm, volumes in ml, NaN where not defined. */
+export function metricsCsv(cases: readonly CaseMetrics[], labels: readonly string[] = []): string {
+  const head = ['case', 'label', 'class', ...metricNames];
+  const rows = cases.flatMap(({ name, classes }) =>
+    classes.map((entry, label) => [
+      name,
+      label,
+      className(labels, label),
+      ...metricNames.map((metric) => entry[metric]),
+    ]),
+  );
+  return [head, ...rows].map((row) => `${row.map(field).join(',')}\n`).join('');
+}
+
+/** Cases and summary as JSON text; null where a metric is not defined. */
+export function metricsJson(
+  cases: readonly CaseMetrics[],
+  summary: Summary,
+  options: { readonly labels?: readonly string[]; readonly tolerance?: number } = {},
+): string {
+  const { labels = [], tolerance = 1 } = options;
+  const named = <T>(entries: readonly T[]): Record<string, T> =>
+    Object.fromEntries(entries.map((entry, label) => [className(labels, label), entry]));
+  const content = {
+    units: { distances: 'mm', volumes: 'ml', nsdToleranceMillimetres: tolerance },
+    summary: { ...summary, classes: named(summary.classes) },
+    cases: cases.map((entry) => ({ ...entry, classes: named(entry.classes) })),
+  };
+  return `${JSON.stringify(content, (_, value: unknown) => (typeof value === 'number' && !Number.isFinite(value) ? null : value), 2)}\n`;
+}
+
+/** The per-class table as text: mean Dice, its interval, HD95 and ASSD. */
+export function diceTable(summary: Summary, labels: readonly string[] = []): string {
+  const digits = (value: number, count: number): string =>
+    Number.isFinite(value) ? value.toFixed(count) : '–';
+  const line = (name: string, { dice, hd95, assd }: Estimates): string[] => [
+    name,
+    digits(dice.mean, 3),
+    Number.isFinite(dice.low) ? `${digits(dice.low, 3)} to ${digits(dice.high, 3)}` : '–',
+    digits(hd95.mean, 2),
+    digits(assd.mean, 2),
+    `${dice.defined} of ${summary.cases}`,
+  ];
+  const rows = [
+    ['class', 'Dice', '95 % interval', 'HD95 mm', 'ASSD mm', 'cases'],
+    ...summary.classes.map((entry, label) => line(className(labels, label), entry)),
+    line('mean foreground', summary.foreground),
+  ];
+  const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
+  const text = rows.map((row) =>
+    row
+      .map((cell, column) => (column === 0 ? cell.padEnd(widths[0]!) : cell.padStart(widths[column]!)))
+      .join('  '),
+  );
+  text.splice(1, 0, '-'.repeat(text[0]!.length));
+  return `${text.join('\n')}\n`;
+}
+
+/**
+ * Pairs predictions and truths by name, without the folder and the endings .nii, .nii.gz, .hdr, .img.
+ * @throws InvalidDataset naming what is missing on either side, or twice there
+ */
+export function pairCases<T>(
+  predictions: readonly { readonly name: string; readonly source: T }[],
+  truths: readonly { readonly name: string; readonly source: T }[],
+): { name: string; prediction: T; truth: T }[] {
+  const stem = (name: string): string => name.replace(/^.*[\\/]/, '').replace(/\.(nii(\.gz)?|hdr|img)$/i, '');
+  const index = (
+    entries: readonly { readonly name: string; readonly source: T }[],
+    kind: string,
+  ): Map<string, T> => {
+    const found = new Map<string, T>();
+    for (const { name, source } of entries) {
+      if (found.has(stem(name)))
+        throw new InvalidDataset(`There are two ${kind} called "${stem(name)}": give every case one file.`);
+      found.set(stem(name), source);
+    }
+    return found;
+  };
+  const [predicted, true_] = [index(predictions, 'predictions'), index(truths, 'truths')];
+  const list = (names: string[]): string =>
+    `${names.slice(0, 5).join(', ')}${names.length > 5 ? ` and ${names.length - 5} more` : ''}`;
+  const noPrediction = [...true_.keys()].filter((name) => !predicted.has(name));
+  const noTruth = [...predicted.keys()].filter((name) => !true_.has(name));
+  if (noPrediction.length > 0 || noTruth.length > 0)
+    throw new InvalidDataset(
+      [
+        noPrediction.length > 0
+          ? `${noPrediction.length} of ${true_.size} cases have no prediction: ${list(noPrediction)}.`
+          : '',
+        noTruth.length > 0
+          ? `${noTruth.length} of ${predicted.size} predictions have no truth: ${list(noTruth)}.`
+          : '',
+        'Both folders must hold the same file names.',
+      ]
+        .filter(Boolean)
+        .join(' '),
+    );
+  if (true_.size === 0) throw new InvalidDataset('There are no cases to evaluate: both sides are empty.');
+  return [...true_].map(([name, truth]) => ({ name, truth, prediction: predicted.get(name) as T }));
+}

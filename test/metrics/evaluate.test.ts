@@ -1,0 +1,181 @@
+/** Metrics against numpy and scipy (test/fixtures/metrics/make.py), bad input, and the summary. */
+import { readFileSync } from 'node:fs';
+import { expect, test } from 'vitest';
+import { random } from '../../src/data/random.ts';
+import { InvalidDataset, InvalidOption, InvalidVolume } from '../../src/errors.ts';
+import { squaredDistances } from '../../src/metrics/distance.ts';
+import { evaluateCase, metricNames, type MetricName } from '../../src/metrics/evaluate.ts';
+import { diceTable, metricsCsv, metricsJson, pairCases, summarise } from '../../src/metrics/summary.ts';
+
+interface FixtureCase {
+  name: string;
+  shape: number[];
+  spacing: number[];
+  tolerance: number;
+  truth: string;
+  prediction: string;
+  confusion: number[][];
+  classes: Record<MetricName, number | null>[];
+}
+const fixtures = JSON.parse(
+  readFileSync(new URL('../fixtures/metrics/metrics.json', import.meta.url), 'utf8'),
+) as { cases: FixtureCase[] };
+const map = (digits: string, shape: number[]) => ({ data: Uint8Array.from(digits, Number), shape });
+
+test.each(fixtures.cases)('$name agrees with scipy', (fixture) => {
+  const { name, shape, spacing, tolerance, truth, prediction, confusion, classes } = fixture;
+  const options = { classes: classes.length, spacing, tolerance, name, background: true };
+  const found = evaluateCase(map(truth, shape), map(prediction, shape), options);
+  expect(found.confusion).toEqual(confusion);
+  for (const [label, expected] of classes.entries())
+    for (const metric of metricNames) {
+      const [value, wanted] = [found.classes[label]![metric], expected[metric] ?? NaN];
+      const isEqual = Number.isNaN(wanted)
+        ? Number.isNaN(value)
+        : Math.abs(value - wanted) <= 1e-12 * Math.max(1, Math.abs(wanted));
+      expect(isEqual, `${metric} of class ${label} is ${value}, scipy has ${wanted}`).toBe(true);
+    }
+});
+
+test('distances are exact against all pairs of voxels', () => {
+  const r = random(3, 'distances');
+  for (const [shape, density] of [
+    [[9, 7, 5], 0.02],
+    [[1, 8, 6], 0.1],
+    [[6, 1, 1], 0.3],
+    [[4, 5, 6], 0],
+  ] as const) {
+    const spacing = [r.uniform(0.2, 5), r.uniform(0.2, 5), r.uniform(0.2, 5)] as const;
+    const [nx, ny, nz] = shape;
+    const sites = Uint8Array.from({ length: nx * ny * nz }, () => (r.uniform() < density ? 1 : 0));
+    const place = (at: number): number[] => [at % nx, Math.floor(at / nx) % ny, Math.floor(at / (nx * ny))];
+    const found = squaredDistances(sites, shape, spacing);
+    found.forEach((square, at) => {
+      let least = Infinity;
+      sites.forEach((site, other) => {
+        if (site === 0) return;
+        const [a, b] = [place(at), place(other)];
+        least = Math.min(
+          least,
+          a.reduce((sum, value, axis) => sum + ((value - b[axis]!) * spacing[axis]!) ** 2, 0),
+        );
+      });
+      if (least === Infinity) expect(square).toBe(Infinity);
+      else expect(Math.abs(square - least)).toBeLessThanOrEqual(1e-12 * Math.max(1, least));
+    });
+  }
+});
+
+const shape = [4, 4, 4];
+const ones = Uint8Array.from({ length: 64 }, (_, index) => (index % 4 < 2 ? 1 : 0));
+const truth = { data: ones, shape };
+
+test('bad input has a message of its own', () => {
+  const classes = ['background', 'organ'];
+  const against =
+    (prediction: Parameters<typeof evaluateCase>[1], options = {}) =>
+    () =>
+      evaluateCase(truth, prediction, { classes, name: 'p1', ...options });
+  const withValue = (value: number) => ({
+    data: Float32Array.from(ones, (label, at) => (at === 21 ? value : label)),
+    shape,
+  });
+  expect(against({ data: new Uint8Array(32), shape: [4, 4, 2] })).toThrow(
+    'p1: the prediction has 4 x 4 x 2 voxels, the truth 4 x 4 x 4',
+  );
+  expect(against({ data: new Uint8Array(32), shape })).toThrow('32 values for 4 x 4 x 4');
+  expect(against(withValue(NaN))).toThrow('p1: the prediction is NaN at voxel (1, 1, 1)');
+  expect(against(withValue(0.25))).toThrow('the value 0.25 at voxel (1, 1, 1), but the classes are 0 to 1');
+  expect(against(withValue(2))).toThrow(InvalidVolume);
+  expect(against(truth, { spacing: [1, 0, 1] })).toThrow(InvalidOption);
+  expect(against(truth, { tolerance: -1 })).toThrow(InvalidOption);
+  expect(against(truth, { classes: 1 })).toThrow(InvalidOption);
+  const affine = [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1];
+  const moved = { data: ones, shape, affine: affine.with(3, 5) };
+  expect(() => evaluateCase({ ...truth, affine }, moved, { classes })).toThrow(
+    'affine entry 3 is 5 against 0',
+  );
+  expect(evaluateCase({ ...truth, affine }, { ...moved, affine }, { classes }).classes[1]!.dice).toBe(1);
+});
+
+test('a class in only one map is noted, and counted in the summary', () => {
+  const options = { classes: ['background', 'organ'] };
+  const missed = evaluateCase(truth, { data: new Uint8Array(64), shape }, { ...options, name: 'a' });
+  const found = evaluateCase(truth, truth, { ...options, name: 'b' });
+  expect(missed.notes).toEqual([
+    'a: "organ" (class 1) is in the truth but not in the prediction: Dice 0, distances not defined.',
+  ]);
+  expect(found.notes).toEqual([]);
+  const summary = summarise([missed, found]);
+  expect(summary.classes[1]!.dice).toMatchObject({ mean: 0.5, defined: 2, missing: 0 });
+  expect(summary.classes[1]!.hd95).toMatchObject({ mean: 0, defined: 1, missing: 1 });
+  expect(summary.confusion).toEqual([
+    [64, 0],
+    [32, 32],
+  ]);
+  expect(summary.notes).toEqual(missed.notes);
+});
+
+test('the bootstrap interval covers the mean as often as it says, and repeats with its seed', () => {
+  const r = random(11, 'coverage');
+  const empty = evaluateCase(truth, truth, { classes: 2 });
+  const trials = 300;
+  let covered = 0;
+  for (let trial = 0; trial < trials; trial++) {
+    const cases = Array.from({ length: 30 }, () => ({
+      ...empty,
+      classes: [empty.classes[0]!, { ...empty.classes[1]!, dice: r.normal(0.8, 0.05) }],
+    }));
+    const { low, high, mean } = summarise(cases, { seed: trial, resamples: 200 }).classes[1]!.dice;
+    expect(low).toBeLessThan(mean);
+    expect(high).toBeGreaterThan(mean);
+    if (low <= 0.8 && 0.8 <= high) covered++;
+  }
+  const cases = [0.2, 0.5, 0.9].map((dice) => ({ ...empty, classes: [{ ...empty.classes[0]!, dice }] }));
+  expect(summarise(cases, { seed: 4 })).toEqual(summarise(cases, { seed: 4 }));
+  expect(summarise(cases, { seed: 4, resamples: 50 })).not.toEqual(
+    summarise(cases, { seed: 5, resamples: 50 }),
+  );
+  // A 95 % percentile bootstrap of 30 cases covers about 93 %.
+  expect(covered / trials).toBeGreaterThan(0.88);
+  expect(covered / trials).toBeLessThan(0.99);
+});
+
+test('CSV, JSON and the table hold the same figures', () => {
+  const prediction = { data: ones.map((label, at) => (at < 16 ? 0 : label)), shape };
+  const cases = ['=1+1', 'a,"b"'].map((name) => evaluateCase(truth, prediction, { classes: 3, name }));
+  const labels = ['background', 'organ', 'absent'];
+  const lines = metricsCsv(cases, labels).trimEnd().split('\n');
+  expect(lines).toHaveLength(1 + 2 * 3);
+  expect(lines[2]).toMatch(/^'=1\+1,1,organ,0.857142857/);
+  expect(lines[6]).toMatch(/^"a,""b""",2,absent,NaN,/);
+  const summary = summarise(cases);
+  const json = JSON.parse(metricsJson(cases, summary, { labels, tolerance: 2 })) as {
+    units: { nsdToleranceMillimetres: number };
+    summary: { classes: Record<string, Record<string, { mean: number | null }>> };
+    cases: { classes: Record<string, Record<string, number | null>> }[];
+  };
+  expect(json.units.nsdToleranceMillimetres).toBe(2);
+  expect(json.summary.classes['organ']!['dice']!.mean).toBe(24 / 28);
+  expect(json.summary.classes['absent']!['dice']!.mean).toBeNull();
+  expect(json.cases[0]!.classes['organ']!['hd95']).toBe(cases[0]!.classes[1]!.hd95);
+  expect(diceTable(summary, labels)).toMatch(/organ +0\.857 +0\.857 to 0\.857 /);
+  expect(diceTable(summary, labels)).toMatch(/absent +– /);
+});
+
+test('predictions and truths are paired by name, and what is missing is named', () => {
+  const files = (...names: string[]) => names.map((name) => ({ name, source: name }));
+  expect(pairCases(files('out/a.nii.gz', 'b.nii'), files('b.nii.gz', 'labels/a.nii'))).toEqual([
+    { name: 'b', prediction: 'b.nii', truth: 'b.nii.gz' },
+    { name: 'a', prediction: 'out/a.nii.gz', truth: 'labels/a.nii' },
+  ]);
+  expect(() => pairCases(files('a.nii'), files('a.nii', 'b.nii'))).toThrow(
+    '1 of 2 cases have no prediction: b.',
+  );
+  expect(() => pairCases(files('a.nii', 'c.nii'), files('a.nii'))).toThrow(
+    '1 of 2 predictions have no truth: c.',
+  );
+  expect(() => pairCases(files('a.nii', 'a.nii.gz'), files('a.nii'))).toThrow('two predictions called "a"');
+  expect(() => pairCases([], [])).toThrow(InvalidDataset);
+  expect(() => summarise([])).toThrow(InvalidDataset);
+});
