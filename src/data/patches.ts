@@ -1,0 +1,175 @@
+/**
+ * Batches for training: whole volumes or patches of prepared cases, padded to one shape, in an order that
+ * depends only on the seed and the position, so that a run repeats and can be resumed at any step.
+ */
+import { InvalidDataset, InvalidOption } from '../errors.ts';
+import type { PreparedCase, Size3 } from './prepare.ts';
+import { random, type Random } from './random.ts';
+
+/** Label value of voxels that the loss leaves out. */
+export const ignored = 255;
+
+/** Prepared cases, in memory or made on demand. */
+export interface CaseSource {
+  readonly ids: readonly string[];
+  /** Shape x, y, z of each case. */
+  readonly shapes: readonly Size3[];
+  readonly channels: number;
+  get(index: number): PreparedCase | Promise<PreparedCase>;
+}
+
+/** Cases that are all in memory as a CaseSource. */
+export function casesInMemory(cases: readonly PreparedCase[]): CaseSource {
+  return {
+    ids: cases.map(({ id }) => id),
+    shapes: cases.map(({ shape }) => shape),
+    channels: cases[0]?.channels ?? 0,
+    get: (index) => cases[index]!,
+  };
+}
+
+export interface BatchOptions {
+  /** Samples per batch. Default 2. */
+  readonly batchSize?: number;
+  /** Each axis of a batch is a multiple of this (the network's). Default 1. */
+  readonly multiple?: number;
+  /** Patch size x, y, z, rounded up to the multiple; default: whole volumes, padded to the largest. */
+  readonly patch?: Size3;
+  /** Where the patch lies in a larger volume: anywhere (default), or always in the middle. */
+  readonly placement?: 'random' | 'centre';
+  /** Share of the random patches that are centred on a foreground voxel. Default 1/3, as nnU-Net. */
+  readonly oversample?: number;
+  /** Default 0. */
+  readonly seed?: number;
+  /** Default: as many as show each case once, rounded up. */
+  readonly batchesPerEpoch?: number;
+}
+
+/** One batch: image [sample][channel][z][y][x], label [sample][z][y][x] with 255 where padded. */
+export interface PatchBatch {
+  readonly image: Float32Array<ArrayBuffer>;
+  readonly label: Uint8Array<ArrayBuffer>;
+  /** Index of each sample's case. */
+  readonly cases: readonly number[];
+}
+
+/** Where training batches come from; equal positions give equal batches. */
+export interface PatchBatches {
+  /** x, y, z of every batch. */
+  readonly size: Size3;
+  readonly batchSize: number;
+  readonly batchesPerEpoch: number;
+  batch(epoch: number, index: number): Promise<PatchBatch>;
+  /** What makes two sources give the same batches. */
+  readonly identity: Readonly<Record<string, unknown>>;
+}
+
+/** Per-axis maximum of the shapes, rounded up to the multiple. */
+export function commonShape(shapes: readonly Size3[], multiple = 1): Size3 {
+  return [0, 1, 2].map((axis) => {
+    const largest = Math.max(...shapes.map((shape) => shape[axis]!));
+    return Math.ceil(largest / multiple) * multiple;
+  }) as unknown as Size3;
+}
+
+/**
+ * Batches of labelled cases. Cases come in a new random order on every pass; passes follow each other
+ * without a gap, so every batch is full and every case is seen equally often.
+ * @throws InvalidOption for sizes or shares outside their range
+ * @throws InvalidDataset if there is no case
+ */
+export function trainingBatches(cases: CaseSource, options: BatchOptions = {}): PatchBatches {
+  const { batchSize = 2, multiple = 1, patch, placement = 'random', oversample = 1 / 3, seed = 0 } = options;
+  const count = cases.ids.length;
+  if (count === 0) throw new InvalidDataset('There is no training case; give at least one.');
+  for (const value of [batchSize, multiple, ...(patch ?? [])])
+    if (!Number.isInteger(value) || value < 1)
+      throw new InvalidOption(
+        `Batch size is ${batchSize}, multiple ${multiple}, patch ${patch?.join(' x ') ?? 'none'}; give whole numbers from 1.`,
+      );
+  if (!(oversample >= 0 && oversample <= 1))
+    throw new InvalidOption(`oversample is ${oversample}; give a share from 0 to 1.`);
+  const size = commonShape(patch ? [patch] : cases.shapes, multiple);
+  const batchesPerEpoch = options.batchesPerEpoch ?? Math.ceil(count / batchSize);
+
+  let order: { pass: number; cases: number[] } | undefined;
+  const caseAt = (position: number): number => {
+    const pass = Math.floor(position / count);
+    if (order?.pass !== pass)
+      order = {
+        pass,
+        cases: random(seed, 'order', pass).shuffle(Array.from({ length: count }, (_, i) => i)),
+      };
+    return order.cases[position % count]!;
+  };
+
+  const voxels = size[0] * size[1] * size[2];
+  return {
+    size,
+    batchSize,
+    batchesPerEpoch,
+    identity: { seed, batchSize, size, placement, oversample, batchesPerEpoch, cases: cases.ids },
+    async batch(epoch, index) {
+      const image = new Float32Array(batchSize * cases.channels * voxels);
+      const label = new Uint8Array(batchSize * voxels).fill(ignored);
+      const first = (epoch * batchesPerEpoch + index) * batchSize;
+      const indices = Array.from({ length: batchSize }, (_, sample) => caseAt(first + sample));
+      for (const [sample, caseIndex] of indices.entries()) {
+        const item = await cases.get(caseIndex);
+        if (!item.label) throw new InvalidDataset(`Case "${item.id}" has no label; training needs one.`);
+        const start =
+          placement === 'centre'
+            ? (item.shape.map((n, axis) => Math.max(0, (n - size[axis]!) >> 1)) as unknown as Size3)
+            : randomStart(item.shape, item.label, size, oversample, random(seed, 'patch', first + sample));
+        copyWindow(item.label, item.shape, 1, start, label.subarray(sample * voxels), size);
+        const target = image.subarray(sample * cases.channels * voxels);
+        copyWindow(item.image, item.shape, cases.channels, start, target, size);
+      }
+      return { image, label, cases: indices };
+    },
+  };
+}
+
+/** Corner of a patch: anywhere inside the volume, or around a random voxel of a random foreground class. */
+function randomStart(shape: Size3, label: Uint8Array, size: Size3, oversample: number, r: Random): Size3 {
+  const room = shape.map((n, axis) => Math.max(0, n - size[axis]!));
+  const anywhere = room.map((free) => r.int(free + 1)) as unknown as Size3;
+  if (room.every((free) => free === 0) || r.uniform() >= oversample) return anywhere;
+  const counts = new Uint32Array(256);
+  for (const value of label) counts[value]! += 1;
+  const present = Array.from(counts.keys()).filter(
+    (value) => value > 0 && value !== ignored && counts[value]! > 0,
+  );
+  if (present.length === 0) return anywhere;
+  const wanted = present[r.int(present.length)]!;
+  let skip = r.int(counts[wanted]!);
+  let voxel = label.indexOf(wanted);
+  for (; skip > 0; skip--) voxel = label.indexOf(wanted, voxel + 1);
+  const [nx, ny] = shape;
+  const centre = [voxel % nx, Math.floor(voxel / nx) % ny, Math.floor(voxel / (nx * ny))];
+  return centre.map((at, axis) =>
+    Math.min(Math.max(0, at - (size[axis]! >> 1)), room[axis]!),
+  ) as unknown as Size3;
+}
+
+/** Copies the window at `start` of [channel][z][y][x]; what lies beyond the far end is left as it is. */
+function copyWindow(
+  source: Float32Array | Uint8Array,
+  shape: Size3,
+  channels: number,
+  start: Size3,
+  target: Float32Array | Uint8Array,
+  size: Size3,
+): void {
+  const [width, height, depth] = shape.map((n, axis) => Math.min(n - start[axis]!, size[axis]!)) as [
+    number,
+    number,
+    number,
+  ];
+  for (let c = 0; c < channels; c++)
+    for (let z = 0; z < depth; z++)
+      for (let y = 0; y < height; y++) {
+        const from = ((c * shape[2] + z + start[2]) * shape[1] + y + start[1]) * shape[0] + start[0];
+        target.set(source.subarray(from, from + width), ((c * size[2] + z) * size[1] + y) * size[0]);
+      }
+}

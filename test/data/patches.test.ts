@@ -1,0 +1,137 @@
+// Batches: padding and crops voxel by voxel, order, repetition from any position, oversampling.
+import { describe, expect, test } from 'vitest';
+import { casesInMemory, commonShape, ignored, trainingBatches } from '../../src/data/patches.ts';
+import type { PreparedCase, Size3 } from '../../src/data/prepare.ts';
+import { InvalidDataset, InvalidOption } from '../../src/errors.ts';
+
+/** A case whose every voxel tells its case, channel and place; label 1 in one corner voxel, else 0. */
+function numbered(id: number, shape: Size3, channels = 1): PreparedCase {
+  const voxels = shape[0] * shape[1] * shape[2];
+  const label = new Uint8Array(voxels);
+  label[voxels - 1] = 1;
+  const image = Float32Array.from({ length: channels * voxels }, (_, i) => id * 1e5 + i + 1);
+  return { id: `c${id}`, image, label, shape, channels, spacing: [1, 1, 1] };
+}
+const at = (c: number, x: number, y: number, z: number, [nx, ny, nz]: Size3) =>
+  ((c * nz + z) * ny + y) * nx + x;
+const set = (...cases: PreparedCase[]) => casesInMemory(cases);
+
+test('commonShape is the per-axis maximum, rounded up', () => {
+  expect(
+    commonShape(
+      [
+        [3, 9, 4],
+        [5, 2, 4],
+      ],
+      4,
+    ),
+  ).toEqual([8, 12, 4]);
+});
+
+describe('whole volumes', () => {
+  test('are padded with 0 and label 255 at the far ends', async () => {
+    const cases = [numbered(0, [3, 4, 2], 2), numbered(1, [5, 2, 3], 2)];
+    const source = trainingBatches(set(...cases), { multiple: 2, batchSize: 2 });
+    expect(source.size).toEqual([6, 4, 4]);
+    expect(source.batchesPerEpoch).toBe(1);
+    const batch = await source.batch(0, 0);
+    expect([...batch.cases].sort()).toEqual([0, 1]);
+    const voxels = 6 * 4 * 4;
+    batch.cases.forEach((index, sample) => {
+      const { image, label, shape } = cases[index]!;
+      for (let z = 0; z < 4; z++)
+        for (let y = 0; y < 4; y++)
+          for (let x = 0; x < 6; x++) {
+            const inside = x < shape[0] && y < shape[1] && z < shape[2];
+            const to = at(0, x, y, z, source.size);
+            expect(batch.label[sample * voxels + to]).toBe(inside ? label![at(0, x, y, z, shape)] : ignored);
+            for (let c = 0; c < 2; c++)
+              expect(batch.image[(sample * 2 + c) * voxels + to]).toBe(
+                inside ? image[at(c, x, y, z, shape)] : 0,
+              );
+          }
+    });
+  });
+
+  test('every case is seen equally often, in another order each pass, and any position can be asked first', async () => {
+    const cases = set(...Array.from({ length: 5 }, (_, id) => numbered(id, [2, 2, 2])));
+    const source = trainingBatches(cases, { batchSize: 2, seed: 3 });
+    expect(source.batchesPerEpoch).toBe(3);
+    const seen: number[] = [];
+    for (let step = 0; step < 5; step++)
+      seen.push(...(await source.batch(Math.floor(step / 3), step % 3)).cases);
+    expect([...seen.slice(0, 5)].sort()).toEqual([0, 1, 2, 3, 4]);
+    expect([...seen.slice(5)].sort()).toEqual([0, 1, 2, 3, 4]);
+    expect(seen.slice(0, 5)).not.toEqual(seen.slice(5));
+
+    const again = trainingBatches(cases, { batchSize: 2, seed: 3 });
+    expect((await again.batch(1, 1)).cases).toEqual(seen.slice(8));
+    expect(again.identity).toEqual(source.identity);
+    const other = trainingBatches(cases, { batchSize: 5, seed: 4 });
+    expect((await other.batch(0, 0)).cases).not.toEqual(seen.slice(0, 5));
+  });
+});
+
+describe('patches', () => {
+  const shape: Size3 = [9, 8, 7];
+
+  /** Corner of the patch, told by its first voxel. */
+  async function starts(options: Parameters<typeof trainingBatches>[1], count: number): Promise<Size3[]> {
+    const source = trainingBatches(set(numbered(0, shape)), { batchSize: 1, patch: [4, 4, 3], ...options });
+    return Promise.all(
+      Array.from({ length: count }, async (_, index): Promise<Size3> => {
+        const { image, label } = await source.batch(0, index);
+        const first = image[0]! - 1;
+        const start: Size3 = [first % 9, Math.floor(first / 9) % 8, Math.floor(first / 72)];
+        expect(image.at(-1)).toBe(1 + at(0, start[0] + 3, start[1] + 3, start[2] + 2, shape));
+        expect(label).not.toContain(ignored);
+        return start;
+      }),
+    );
+  }
+
+  test('lie anywhere inside and repeat', async () => {
+    const found = await starts({ oversample: 0, seed: 1 }, 80);
+    for (const [axis, room] of [5, 4, 4].entries()) {
+      const places = new Set(found.map((start) => start[axis]));
+      expect(places.size).toBe(room + 1);
+    }
+    expect(await starts({ oversample: 0, seed: 1 }, 80)).toEqual(found);
+    expect(await starts({ oversample: 0, seed: 2 }, 80)).not.toEqual(found);
+  });
+
+  test('hold foreground as often as asked', async () => {
+    const corner = (list: Size3[]) => list.filter((start) => start.join() === '5,4,4').length / list.length;
+    expect(corner(await starts({ oversample: 1 }, 20))).toBe(1);
+    expect(corner(await starts({ oversample: 0 }, 200))).toBeLessThan(0.05);
+    const third = corner(await starts({}, 300));
+    expect(third).toBeGreaterThan(0.25);
+    expect(third).toBeLessThan(0.43);
+  });
+
+  test('in the middle, and padded where the volume is smaller', async () => {
+    expect(await starts({ placement: 'centre' }, 2)).toEqual([
+      [2, 2, 2],
+      [2, 2, 2],
+    ]);
+    const source = trainingBatches(set(numbered(0, [2, 9, 2])), {
+      batchSize: 1,
+      patch: [3, 3, 3],
+      multiple: 4,
+    });
+    expect(source.size).toEqual([4, 4, 4]);
+    const { label } = await source.batch(0, 0);
+    expect(label.filter((value) => value !== ignored)).toHaveLength(2 * 4 * 2);
+  });
+});
+
+test('no case, no label and options outside their range are refused', async () => {
+  const one = set(numbered(0, [2, 2, 2]));
+  expect(() => trainingBatches(set())).toThrow(InvalidDataset);
+  expect(() => trainingBatches(one, { batchSize: 0 })).toThrow(InvalidOption);
+  expect(() => trainingBatches(one, { patch: [4, 0, 4] })).toThrow(/patch 4 x 0 x 4/);
+  expect(() => trainingBatches(one, { oversample: 2 })).toThrow(InvalidOption);
+  const { id, image, shape, channels, spacing } = numbered(0, [2, 2, 2]);
+  const unlabelled = { id, image, shape, channels, spacing };
+  await expect(trainingBatches(set(unlabelled)).batch(0, 0)).rejects.toThrow(/"c0" has no label/);
+});
