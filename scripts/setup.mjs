@@ -14,27 +14,27 @@ const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const rebuild = process.argv.includes('--rebuild');
 const json = (path) => JSON.parse(readFileSync(join(root, path), 'utf8'));
 
-/** Each step's command runs when its inputs differ from those written down in its stamp, beside its output. */
+/** Each step's command runs when its inputs differ from those of its last run, which its stamp keeps. */
 const steps = [
   {
     name: 'shaders',
     inputs: ['shaders', 'scripts/build-shaders.ts'],
     output: 'src/generated/shaders.ts',
-    stamp: 'src/generated/.shaders',
+    stamp: '.cache/setup/shaders',
     run: ['--import', 'tsx', 'scripts/build-shaders.ts'],
   },
   {
     name: 'WASM',
     inputs: ['wasm/assembly', 'asconfig.json', 'scripts/build-wasm.ts'],
     output: 'src/generated/wasm.ts',
-    stamp: 'src/generated/.wasm',
+    stamp: '.cache/setup/wasm',
     run: ['--import', 'tsx', 'scripts/build-wasm.ts'],
   },
   {
     name: 'dist',
     inputs: ['src', 'package.json', 'tsconfig.json', 'tsup.config.ts'],
     output: 'dist/node.js',
-    stamp: 'dist/.stamp',
+    stamp: '.cache/setup/dist',
     run: ['node_modules/tsup/dist/cli-default.js'],
   },
 ];
