@@ -54,6 +54,7 @@ beforeAll(() => {
   const report = execFileSync('npm', pack, {
     cwd: root,
     encoding: 'utf8',
+    stdio: 'pipe',
     shell: process.platform === 'win32',
   });
   tarball = join(folder, (JSON.parse(report) as { filename: string }[])[0]!.filename);
