@@ -1,0 +1,38 @@
+/** Public exports. */
+export * from './errors.ts';
+export { UNet3D } from './model/unet3d.ts';
+export type {
+  CaseScore,
+  CreateOptions,
+  DeviceOptions,
+  LabelledCase,
+  SegmentOptions,
+  TrainingOptions,
+} from './model/unet3d.ts';
+export {
+  completeConfig,
+  defaultConfig,
+  paddedSize,
+  sizeMultiple,
+  type UNet3DConfig,
+} from './model/config.ts';
+export { planEvaluation, planInference, planTraining } from './model/plan.ts';
+export { formatBytes, summarise } from './model/summary.ts';
+export { Gpu, setAdapterProvider } from './gpu/device.ts';
+export { defaultLimits, type Plan, type PlanLimits, type Size3 } from './gpu/plan.ts';
+export { crossEntropy, diceCrossEntropy, weightedDice, type Loss } from './train/losses.ts';
+export { adam, adamW, sgd, type Optimizer } from './train/optimizers.ts';
+export { constant, cosine, oneCycle, poly, scheduleAt, type Schedule } from './train/schedules.ts';
+export {
+  Run,
+  type EpochRow,
+  type TrainingEvent,
+  type TrainingResult,
+  type TrainingRun,
+} from './train/events.ts';
+export type { BatchSource, FitOptions } from './train/fit.ts';
+export type { CheckpointStore } from './train/checkpoint.ts';
+export { readSafetensors, writeSafetensors } from './weights/safetensors.ts';
+export { phantom, phantomLabels, phantoms, type Phantom, type PhantomOptions } from './data/phantom.ts';
+export { dice, meanDefined } from './metrics/dice.ts';
+export { version } from './version.ts';

@@ -1,0 +1,301 @@
+/** The model that users hold: create or load it, train it, evaluate it, segment with it, save it. */
+import type { Preprocessing, PreparedCase } from '../data/prepare.ts';
+import { casesInMemory, trainingBatches, type BatchOptions } from '../data/patches.ts';
+import { InvalidOption } from '../errors.ts';
+import { Gpu } from '../gpu/device.ts';
+import type { Plan, PlanLimits, Size3 } from '../gpu/plan.ts';
+import { Evaluator, LogitsRunner, type DenseCase } from '../infer/evaluator.ts';
+import { slidingWindow, type WindowProgress } from '../infer/window.ts';
+import { dice } from '../metrics/dice.ts';
+import { Run, type TrainingEvent, type TrainingRun } from '../train/events.ts';
+import { fit, type BatchSource, type FitOptions } from '../train/fit.ts';
+import { lossShape, weightedDice, type Loss } from '../train/losses.ts';
+import { adam } from '../train/optimizers.ts';
+import { oneCycle } from '../train/schedules.ts';
+import { readModel, writeModel } from '../weights/model-file.ts';
+import { completeConfig, paddedSize, type UNet3DConfig } from './config.ts';
+import { planInference, planTraining } from './plan.ts';
+import { ModelState } from './state.ts';
+import { summarise } from './summary.ts';
+
+export interface DeviceOptions {
+  /** A device of the caller's: used as it is, never destroyed. */
+  readonly device?: GPUDevice;
+  /** Lower limits than the device's, for tests and shared machines. */
+  readonly limits?: Partial<PlanLimits>;
+}
+
+export interface CreateOptions extends Partial<UNet3DConfig>, DeviceOptions {
+  readonly inChannels: number;
+  readonly classes: number;
+  /** Of the initial weights. Default 0. */
+  readonly seed?: number;
+  /** Names by label value, background first. */
+  readonly labels?: readonly string[];
+  readonly channels?: readonly string[];
+  readonly preprocessing?: Preprocessing;
+}
+
+/** A case with its truth, in memory: what `prepareCase` gives. */
+export type LabelledCase = PreparedCase & { readonly label: Uint8Array };
+
+export interface TrainingOptions
+  extends Partial<Omit<FitOptions, 'validation'>>, Pick<BatchOptions, 'patch' | 'oversample'> {
+  readonly batchSize?: number;
+  /** Of the order of the cases and the places of patches. Default 0. */
+  readonly seed?: number;
+  readonly validation?: readonly LabelledCase[];
+  /** Called with each event, besides the iteration. */
+  readonly onEvent?: (event: TrainingEvent) => void;
+}
+
+export interface SegmentOptions {
+  /** Of neighbouring windows, where windows are needed. Default 0.5. */
+  readonly overlap?: number;
+  /** x, y, z; forces windows of this size. */
+  readonly window?: Size3;
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (progress: WindowProgress) => void;
+}
+
+/** One case's scores. */
+export interface CaseScore {
+  readonly id: string;
+  readonly loss: number;
+  /** Per class, background first; NaN where neither has the class. */
+  readonly dice: readonly number[];
+  /** Predicted classes [z][y][x] on the case's own grid. */
+  readonly predicted: Uint8Array<ArrayBuffer>;
+}
+
+interface Description {
+  readonly labels: readonly string[];
+  readonly channels: readonly string[];
+  readonly preprocessing?: Preprocessing | undefined;
+  readonly inputSize?: Size3 | undefined;
+}
+
+export class UNet3D {
+  readonly #state: ModelState;
+  #description: Description;
+  #runner: { readonly key: string; readonly runner: LogitsRunner } | undefined;
+  #busy = false;
+
+  private constructor(state: ModelState, description: Description) {
+    this.#state = state;
+    this.#description = description;
+  }
+
+  /** A network with seeded initial weights on this platform's GPU, or on the device given. */
+  static async create(options: CreateOptions): Promise<UNet3D> {
+    const { seed = 0, labels = [], channels = [], preprocessing } = options;
+    const config = completeConfig(options);
+    const gpu = await Gpu.open(options);
+    return new UNet3D(new ModelState(gpu, config, seed), { labels, channels, preprocessing });
+  }
+
+  /** A saved network, with everything inference needs. `bytes`: the content of model.safetensors. */
+  static async load(bytes: Uint8Array, options: DeviceOptions = {}): Promise<UNet3D> {
+    const { description, weights } = readModel(bytes);
+    const gpu = await Gpu.open(options);
+    const state = new ModelState(gpu, description.config, 0);
+    state.writeWeights(weights);
+    return new UNet3D(state, description);
+  }
+
+  get config(): UNet3DConfig {
+    return this.#state.config;
+  }
+
+  /** Label names, channel names, preprocessing and training size, as they are saved with the model. */
+  get description(): Description {
+    return this.#description;
+  }
+
+  /** Adds to what is saved with the model. */
+  describe(more: Partial<Description>): void {
+    this.#description = { ...this.#description, ...more };
+  }
+
+  /** The adapter in one line. */
+  get adapter(): string {
+    return this.#state.gpu.describe;
+  }
+
+  get gpu(): Gpu {
+    return this.#state.gpu;
+  }
+
+  /**
+   * Trains on cases in memory or on the caller's batches. Await it for the result, or iterate over its
+   * events; the model then holds the best weights. Defaults: weighted Dice with equal weights, Adam,
+   * OneCycle to 0.01, batch 2, whole volumes, 20 epochs.
+   */
+  fit(training: readonly LabelledCase[] | BatchSource, options: TrainingOptions = {}): TrainingRun {
+    const { batchSize = 2, seed = 0, onEvent, patch, oversample } = options;
+    const settings: FitOptions = {
+      epochs: 20,
+      loss: weightedDice(),
+      optimizer: adam(),
+      schedule: oneCycle({ maxLearningRate: 0.01 }),
+      ...options,
+    };
+    return new Run(async (emit) => {
+      this.#begin();
+      try {
+        const source: BatchSource = isBatchSource(training)
+          ? training
+          : trainingBatches(casesInMemory(training), {
+              batchSize,
+              seed,
+              multiple: paddedSize(this.config, [1, 1, 1])[0],
+              ...(patch && { patch }),
+              ...(oversample !== undefined && { oversample }),
+            });
+        this.describe({ inputSize: source.size });
+        return await fit(this.#state, source, settings, emit);
+      } finally {
+        this.#busy = false;
+      }
+    }, onEvent);
+  }
+
+  #begin(): void {
+    if (this.#busy) throw new InvalidOption('this model is training: wait for the run, or abort it');
+    this.#busy = true;
+    this.#releaseRunner();
+  }
+
+  /** Loss, Dice and prediction of each case, at the common size of all. */
+  async evaluate(
+    cases: readonly LabelledCase[],
+    options: { loss?: Loss; signal?: AbortSignal } = {},
+  ): Promise<CaseScore[]> {
+    const { loss = weightedDice() } = options;
+    const scores: CaseScore[] = [];
+    const evaluators = new Map<string, Evaluator>();
+    try {
+      for (const item of cases) {
+        const size = this.#sizeFor(item.shape);
+        const key = size.join();
+        let evaluator = evaluators.get(key);
+        if (!evaluator) {
+          for (const other of evaluators.values()) other.dispose();
+          evaluators.clear();
+          evaluator = await Evaluator.create(this.#state, size, loss);
+          evaluators.set(key, evaluator);
+        }
+        options.signal?.throwIfAborted();
+        const { loss: value, predicted } = await evaluator.run(item);
+        scores.push({
+          id: item.id,
+          loss: value,
+          dice: dice(predicted, item.label, this.config.classes),
+          predicted,
+        });
+      }
+    } finally {
+      for (const evaluator of evaluators.values()) evaluator.dispose();
+    }
+    return scores;
+  }
+
+  /** The network's size for a volume: the training size if the volume fits it, else the volume's own, padded. */
+  #sizeFor(shape: Size3): Size3 {
+    const trained = this.#description.inputSize;
+    if (trained && shape.every((length, axis) => length <= trained[axis]!)) return trained;
+    return paddedSize(this.config, shape);
+  }
+
+  /**
+   * Logits [class][z][y][x] of a prepared volume [channel][z][y][x]. The whole volume at once where its
+   * plan fits the device, otherwise through sliding windows of the training size.
+   */
+  async logits(volume: DenseCase, options: SegmentOptions = {}): Promise<Float32Array<ArrayBuffer>> {
+    const channels = volume.image.length / (volume.shape[0] * volume.shape[1] * volume.shape[2]);
+    if (channels !== this.config.inChannels) {
+      throw new InvalidOption(
+        `the volume has ${channels} channel(s); this model takes ${this.config.inChannels}`,
+      );
+    }
+    const window = options.window ? paddedSize(this.config, options.window) : this.#windowFor(volume.shape);
+    const runner = await this.#runnerFor(window);
+    const input = { image: volume.image, shape: volume.shape, channels };
+    return slidingWindow(
+      input,
+      window,
+      this.config.classes,
+      (image, signal) => runner.run(image, signal),
+      options,
+    );
+  }
+
+  #windowFor(shape: Size3): Size3 {
+    const whole = this.#sizeFor(shape);
+    try {
+      const { plan } = planInference({ config: this.config, size: whole, batch: 1, limits: this.gpu.limits });
+      if (plan.peakBytes <= wholeVolumeBudget) return whole;
+    } catch {
+      // Too large for the device: windows.
+    }
+    return (
+      this.#description.inputSize ??
+      paddedSize(this.config, [Math.min(shape[0], 128), Math.min(shape[1], 128), Math.min(shape[2], 64)])
+    );
+  }
+
+  async #runnerFor(size: Size3): Promise<LogitsRunner> {
+    const key = size.join();
+    if (this.#runner?.key !== key) {
+      this.#releaseRunner();
+      this.#runner = { key, runner: await LogitsRunner.create(this.#state, size) };
+    }
+    return this.#runner.runner;
+  }
+
+  #releaseRunner(): void {
+    this.#runner?.runner.dispose();
+    this.#runner = undefined;
+  }
+
+  /** The bytes of model.safetensors. */
+  async save(): Promise<Uint8Array<ArrayBuffer>> {
+    return writeModel({ config: this.config, ...this.#description }, await this.#state.readWeights());
+  }
+
+  /** The plan of a training step: tensors, lifetimes, bytes and dispatches as plain data. */
+  plan({ size, batch = 2, loss = weightedDice() }: { size: Size3; batch?: number; loss?: Loss }): Plan {
+    return planTraining({
+      config: this.config,
+      size: paddedSize(this.config, size),
+      batch,
+      limits: this.gpu.limits,
+      loss: lossShape(loss, this.config.classes),
+      optimizer: adam(),
+    }).plan;
+  }
+
+  /** The plan of a training step as text. */
+  summary(shape: { size: Size3; batch?: number }): string {
+    const size = paddedSize(this.config, shape.size);
+    return summarise(this.config, this.plan(shape), { size, batch: shape.batch ?? 2 });
+  }
+
+  /** Frees everything on the GPU; the device too, unless the caller brought it. */
+  dispose(): void {
+    this.#releaseRunner();
+    this.#state.dispose();
+    this.gpu.dispose();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}
+
+/** Whole-volume inference is planned up to this many bytes; larger volumes go through windows. */
+const wholeVolumeBudget = 2 * 2 ** 30;
+
+function isBatchSource(value: readonly LabelledCase[] | BatchSource): value is BatchSource {
+  return 'batchesPerEpoch' in value;
+}
