@@ -136,10 +136,10 @@ function anatomy(r: Random): Structure[] {
   });
   const bones = [-1, 1].flatMap((side) => [
     bone(at(side * 0.56, 0.02, -0.1, 0.03), sized(0.19, 0.19, 0.36)), // femoral heads
-    bone(at(side * 0.4, 0.06, 0.75, 0.03), sized(0.12, 0.26, 0.5)), // iliac bones
+    bone(at(side * 0.4, 0.06, 0.75, 0.03), sized(0.14, 0.28, 0.5)), // iliac bones
   ]);
-  bones.push(bone(at(0, -0.46, 0.7, 0.03), sized(0.22, 0.12, 0.5))); // sacrum
-  bones.push(bone(at(0, 0.4, -0.75, 0.03), sized(0.2, 0.1, 0.3))); // pubic bones
+  bones.push(bone(at(0, -0.46, 0.7, 0.03), sized(0.23, 0.14, 0.5))); // sacrum
+  bones.push(bone(at(0, 0.4, -0.75, 0.03), sized(0.22, 0.13, 0.3))); // pubic bones
 
   const bladder: Structure = {
     label: 3,
