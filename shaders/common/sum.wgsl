@@ -11,3 +11,9 @@ fn sum64(local: u32, value: vec2<f32>) -> vec2<f32> {
   workgroupBarrier();
   return scratch[0];
 }
+
+// The same where only LANES threads share a sum: 64, or 1 that has it already.
+fn sumLanes(lanes: u32, local: u32, value: vec2<f32>) -> vec2<f32> {
+  if (lanes == 1u) { return value; }
+  return sum64(local, value);
+}

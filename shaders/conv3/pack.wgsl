@@ -11,17 +11,18 @@ struct Params { outChannels: u32, inChannels: u32, first: u32, count: u32 }
 @group(0) @binding(2) var<uniform> params: Params;
 
 @compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3<u32>) {
-  let lane = id.x % 8u;
-  let tap = (id.x / 8u) % 27u;
+fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+  let i = id.y * groups.x * 64u + id.x;
+  let lane = i % 8u;
+  let tap = (i / 8u) % 27u;
   var inner = params.inChannels;
   var outer = params.outChannels;
   if (TRANSPOSE) {
     inner = params.outChannels;
     outer = params.count;
   }
-  let channel = (id.x / 216u) % inner;
-  let own = id.x / (216u * inner) * 8u + lane;
+  let channel = (i / 216u) % inner;
+  let own = i / (216u * inner) * 8u + lane;
   if (own >= (outer + 7u) / 8u * 8u) { return; }
   var value = 0.0;
   if (own < outer) {
@@ -31,5 +32,5 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
       value = source[(own * params.inChannels + channel) * 27u + tap];
     }
   }
-  packed[id.x] = value;
+  packed[i] = value;
 }

@@ -1,7 +1,9 @@
 // First half of the backward pass of norm + activation: per plane and channel Σ dz and Σ dz·x̂, with
-// dz the gradient in front of the activation. One workgroup per plane and channel.
+// dz the gradient in front of the activation. LANES threads per plane and channel.
 // include "common/volume.wgsl"
 // include "common/sum.wgsl"
+
+const LANES: u32 = 64u; // threads that share a channel: 64 or 1
 
 struct Params {
   width: u32, height: u32, depth: u32, rowQuads: u32, channels: u32,
@@ -18,7 +20,9 @@ struct Params {
 @compute @workgroup_size(64)
 fn main(@builtin(local_invocation_index) local: u32, @builtin(workgroup_id) group: vec3<u32>) {
   let plane = params.plane0 + group.z;
-  let channel = group.x;
+  let lane = local % LANES;
+  let item = group.x * (64u / LANES) + local / LANES;
+  let channel = min(item, params.channels - 1u); // threads beyond repeat the last and store nothing
   let area = params.height * params.rowQuads;
   let base = (plane * params.channels + channel) * area;
   let sample = plane / params.depth;
@@ -27,12 +31,12 @@ fn main(@builtin(local_invocation_index) local: u32, @builtin(workgroup_id) grou
 
   // The gradient is zero in the padding columns.
   var sums = vec2<f32>(0.0);
-  for (var i = local; i < area; i += 64u) {
+  for (var i = lane; i < area; i += LANES) {
     let y = source[base + i - params.startSource];
     let da = gradient[base + i - params.startGradient];
     let dz = select(da * params.slope, da, y * scaleShift.x + scaleShift.y > vec4<f32>(0.0));
     sums += vec2<f32>(dot(dz, vec4<f32>(1.0)), dot(dz, (y - meanInverse.x) * meanInverse.y));
   }
-  let total = sum64(local, sums);
-  if (local == 0u) { partials[plane * params.channels + channel] = total; }
+  let total = sumLanes(LANES, local, sums);
+  if (lane == 0u && item < params.channels) { partials[plane * params.channels + channel] = total; }
 }

@@ -1,7 +1,9 @@
 // Mean of each channel of each z-plane and the sum of squared deviations from it, in two passes so
-// that nothing cancels. One workgroup per plane and channel. Partials: [plane][channel].
+// that nothing cancels. LANES threads per plane and channel. Partials: [plane][channel].
 // include "common/volume.wgsl"
 // include "common/sum.wgsl"
+
+const LANES: u32 = 64u; // threads that share a channel: 64 or 1
 
 struct Params { width: u32, height: u32, rowQuads: u32, channels: u32, plane0: u32, startSource: u32 }
 
@@ -12,21 +14,23 @@ struct Params { width: u32, height: u32, rowQuads: u32, channels: u32, plane0: u
 @compute @workgroup_size(64)
 fn main(@builtin(local_invocation_index) local: u32, @builtin(workgroup_id) group: vec3<u32>) {
   let plane = params.plane0 + group.z;
-  let channel = group.x;
+  let lane = local % LANES;
+  let item = group.x * (64u / LANES) + local / LANES;
+  let channel = min(item, params.channels - 1u); // threads beyond repeat the last and store nothing
   let area = params.height * params.rowQuads;
   let base = (plane * params.channels + channel) * area - params.startSource;
   let count = f32(params.width * params.height);
 
   // Padding columns are zero, so the sum may include them.
   var total = vec4<f32>(0.0);
-  for (var i = local; i < area; i += 64u) { total += source[base + i]; }
-  let mean = sum64(local, vec2<f32>(dot(total, vec4<f32>(1.0)), 0.0)).x / count;
+  for (var i = lane; i < area; i += LANES) { total += source[base + i]; }
+  let mean = sumLanes(LANES, local, vec2<f32>(dot(total, vec4<f32>(1.0)), 0.0)).x / count;
 
   var squares = vec4<f32>(0.0);
-  for (var i = local; i < area; i += 64u) {
+  for (var i = lane; i < area; i += LANES) {
     let deviation = inside(source[base + i] - mean, i % params.rowQuads, params.width);
     squares += deviation * deviation;
   }
-  let spread = sum64(local, vec2<f32>(dot(squares, vec4<f32>(1.0)), 0.0)).x;
-  if (local == 0u) { partials[plane * params.channels + channel] = vec2<f32>(mean, spread); }
+  let spread = sumLanes(LANES, local, vec2<f32>(dot(squares, vec4<f32>(1.0)), 0.0)).x;
+  if (lane == 0u && item < params.channels) { partials[plane * params.channels + channel] = vec2<f32>(mean, spread); }
 }

@@ -3,13 +3,18 @@
 // include "common/sum.wgsl"
 // include "common/step.wgsl"
 
+struct Params { stretches: u32 }
+
 @group(0) @binding(0) var<storage, read> partials: array<f32>;
 @group(0) @binding(1) var<storage, read> step: Step;
 @group(0) @binding(2) var<storage, read_write> clip: array<f32>;
+@group(0) @binding(3) var<uniform> params: Params;
 
 @compute @workgroup_size(64)
 fn main(@builtin(local_invocation_index) local: u32) {
-  let squares = sum64(local, vec2<f32>(partials[local], 0.0)).x;
+  var own = 0.0;
+  for (var i = 0u; i < params.stretches; i++) { own += partials[i * 64u + local]; }
+  let squares = sum64(local, vec2<f32>(own, 0.0)).x;
   if (local > 0u) { return; }
   let norm = sqrt(squares) * step.gradientScale;
   let broken = (bitcast<u32>(squares) & 0x7f800000u) == 0x7f800000u;

@@ -1,7 +1,8 @@
-// Sum of squares of all gradients, first half: 64 workgroups, each over its own stretch.
+// Sum of squares of one stretch of the gradients: 64 workgroups, each over every 64th part of it.
+// Partials: [stretch][64].
 // include "common/sum.wgsl"
 
-struct Params { length: u32 }
+struct Params { length: u32, stretch: u32 }
 
 @group(0) @binding(0) var<storage, read> gradients: array<f32>;
 @group(0) @binding(1) var<storage, read_write> partials: array<f32>;
@@ -12,5 +13,5 @@ fn main(@builtin(local_invocation_index) local: u32, @builtin(workgroup_id) grou
   var total = 0.0;
   for (var i = group.x * 64u + local; i < params.length; i += 4096u) { total += gradients[i] * gradients[i]; }
   let sum = sum64(local, vec2<f32>(total, 0.0)).x;
-  if (local == 0u) { partials[group.x] = sum; }
+  if (local == 0u) { partials[params.stretch * 64u + group.x] = sum; }
 }

@@ -1,6 +1,8 @@
 // Sum of each channel of each z-plane, for bias gradients; reduce/partials adds the planes.
-// One workgroup per plane and channel. Partials: [plane][channel].
+// LANES threads per plane and channel. Partials: [plane][channel].
 // include "common/sum.wgsl"
+
+const LANES: u32 = 64u; // threads that share a channel: 64 or 1
 
 struct Params { area: u32, channels: u32, plane0: u32, startSource: u32 }
 
@@ -11,9 +13,12 @@ struct Params { area: u32, channels: u32, plane0: u32, startSource: u32 }
 @compute @workgroup_size(64)
 fn main(@builtin(local_invocation_index) local: u32, @builtin(workgroup_id) group: vec3<u32>) {
   let plane = params.plane0 + group.z;
-  let base = (plane * params.channels + group.x) * params.area - params.startSource;
+  let lane = local % LANES;
+  let item = group.x * (64u / LANES) + local / LANES;
+  let channel = min(item, params.channels - 1u); // threads beyond repeat the last and store nothing
+  let base = (plane * params.channels + channel) * params.area - params.startSource;
   var total = vec4<f32>(0.0);
-  for (var i = local; i < params.area; i += 64u) { total += source[base + i]; }
-  let sum = sum64(local, vec2<f32>(dot(total, vec4<f32>(1.0)), 0.0)).x;
-  if (local == 0u) { partials[plane * params.channels + group.x] = sum; }
+  for (var i = lane; i < params.area; i += LANES) { total += source[base + i]; }
+  let sum = sumLanes(LANES, local, vec2<f32>(dot(total, vec4<f32>(1.0)), 0.0)).x;
+  if (lane == 0u && item < params.channels) { partials[plane * params.channels + channel] = sum; }
 }

@@ -4,6 +4,7 @@
  * here, Dawn in `node.ts`.
  */
 import { DeviceLost, GpuError, OutOfMemory, UnsupportedDevice } from '../errors.ts';
+import { kernelChoices, type AdapterClass } from './choices.ts';
 import { PipelineCache } from './pipelines.ts';
 import type { PlanLimits } from './plan.ts';
 
@@ -55,9 +56,6 @@ const wantedLimits = [
   'maxComputeWorkgroupSizeX',
 ] as const;
 
-/** Software adapters compile on the CPU and run on it: fewer, smaller kernels suit them. */
-export type AdapterClass = 'hardware' | 'lavapipe' | 'swiftshader';
-
 export interface OpenOptions {
   /** A device of the caller's; it is used as it is and never destroyed. */
   readonly device?: GPUDevice;
@@ -92,6 +90,7 @@ export class Gpu {
       maxBindingBytes: device.limits.maxStorageBufferBindingSize,
       maxBufferBytes: device.limits.maxBufferSize,
       maxDispatchFlops: Infinity,
+      kernels: kernelChoices[this.adapterClass],
       ...limits,
     };
     this.pipelines = new PipelineCache(device);

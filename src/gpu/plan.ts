@@ -3,7 +3,15 @@
  * recorded without a GPU, can be printed, tested and compared with limits, and is replayed by `Program`.
  */
 import { InvalidOption, OutOfMemory } from '../errors.ts';
-import type { BindingName, ConstantName, Constants, ParamName, ShaderName } from './shader.ts';
+import { kernelChoices, type KernelChoices } from './choices.ts';
+import {
+  shaderInfo,
+  type BindingName,
+  type ConstantName,
+  type Constants,
+  type ParamName,
+  type ShaderName,
+} from './shader.ts';
 
 /** Voxels along x, y, z. */
 export type Size3 = readonly [x: number, y: number, z: number];
@@ -71,7 +79,9 @@ export interface Plan {
   readonly dispatches: readonly Dispatch[];
   /** Bytes of each buffer that the plan allocates. */
   readonly buffers: readonly number[];
-  /** Bytes of the plan's buffers and of the shared tensors it uses. */
+  /** Bytes of the uniform buffer that holds every dispatch's parameters. */
+  readonly paramBytes: number;
+  /** Bytes of the plan's buffers, of its parameters and of the shared tensors it uses: all that it allocates. */
   readonly peakBytes: number;
   readonly largestBindingBytes: number;
   readonly flops: number;
@@ -84,6 +94,8 @@ export interface PlanLimits {
   readonly maxBufferBytes: number;
   /** Upper bound on the work of one dispatch; larger ones are cut along z. */
   readonly maxDispatchFlops: number;
+  /** Which kernels to use. */
+  readonly kernels: KernelChoices;
 }
 
 /** Limits every WebGPU implementation grants. */
@@ -91,6 +103,7 @@ export const defaultLimits: PlanLimits = {
   maxBindingBytes: 128 * 2 ** 20,
   maxBufferBytes: 256 * 2 ** 20,
   maxDispatchFlops: Infinity,
+  kernels: kernelChoices.hardware,
 };
 
 /** minStorageBufferOffsetAlignment of every WebGPU implementation. */
@@ -222,7 +235,9 @@ export class Recorder {
       most = Math.min(most, Math.max(1, Math.floor((this.limits.maxDispatchFlops / flops) * planes)));
     for (const { tensor, ratio = 1, halo = 0 } of uses) {
       if (tensor.bytes <= this.limits.maxBindingBytes) continue;
-      const fit = Math.floor((this.limits.maxBindingBytes - alignment) / tensor.planeBytes) - 2 * halo;
+      // A view starts at an aligned offset and ends at a whole quad, so it may be a little larger than its planes.
+      const usable = this.limits.maxBindingBytes - alignment - 16;
+      const fit = Math.floor(usable / tensor.planeBytes) - 2 * halo;
       most = Math.min(most, Math.floor(fit / ratio));
       if (most < 1) {
         throw new OutOfMemory(
@@ -256,6 +271,9 @@ export class Recorder {
   }
 }
 
+/** Whether a kernel has a Params struct; each dispatch of it gets `alignment` bytes of uniforms. */
+export const hasParams = (shader: ShaderName): boolean => Object.keys(shaderInfo(shader).params).length > 0;
+
 /** Lifetimes from the dispatches, then greedy reuse of buffers by size. */
 function assignBuffers(
   tensors: readonly Tensor[],
@@ -279,6 +297,7 @@ function assignBuffers(
   const buffers: number[] = [];
   const assigned = new Array<number>(tensors.length).fill(-1);
   let sharedBytes = 0;
+  const paramBytes = dispatches.filter(({ shader }) => hasParams(shader)).length * alignment;
   const transient: Tensor[] = [];
   for (const tensor of tensors) {
     if (tensor.bytes > limits.maxBufferBytes) {
@@ -320,7 +339,8 @@ function assignBuffers(
     })),
     dispatches,
     buffers,
-    peakBytes: buffers.reduce((sum, bytes) => sum + bytes, sharedBytes),
+    paramBytes,
+    peakBytes: buffers.reduce((sum, bytes) => sum + bytes, sharedBytes + paramBytes),
     largestBindingBytes,
     flops,
   };

@@ -1,4 +1,5 @@
 /** What the ops share: how an input is read, and how weight gradients are cut into partial sums. */
+import { InvalidOption } from '../errors.ts';
 import { alignUp, type Recorder, type Tensor, type View, type VolumeTensor } from '../gpu/plan.ts';
 
 /**
@@ -23,11 +24,31 @@ export const planeQuads = (tensor: VolumeTensor): number => tensor.size[1] * ten
 /** Workgroups of 64 that cover `items`. */
 export const groupsOf64 = (items: number): number => Math.ceil(items / 64);
 
+/** The same as a grid of two axes, for kernels that find their item from both. */
+export function grid64(items: number): readonly [number, number, number] {
+  const groups = groupsOf64(items);
+  return [Math.min(groups, 32768), Math.ceil(groups / 32768), 1];
+}
+
+/** Throws `InvalidOption` unless all have the same samples and size. */
+export function assertSameGrid(label: string, ...tensors: VolumeTensor[]): void {
+  const grids = tensors.map(({ batch, size }) => `${batch}×[${size.join(',')}]`);
+  if (new Set(grids).size > 1)
+    throw new InvalidOption(`${label}: grids differ: ${grids.join(' and ')}; they must be equal`);
+}
+
+/** Throws `InvalidOption` unless the view holds `length` words. */
+export function assertLength(label: string, { tensor, size }: View, length: number): void {
+  if (size < length * 4)
+    throw new InvalidOption(`${label}: ${tensor.name} holds ${size / 4} numbers; ${length} are needed`);
+}
+
 const partialBudget = 16 * 2 ** 20;
 
 /**
  * Cuts `planes` into chunks for a deterministic sum: as many as the budget for partial sums allows.
- * Depends on shapes only, so the reduction tree is the same however the work is dispatched.
+ * Depends on shapes only, as long as bindings hold 16 MiB (every device's do), so the reduction tree is the
+ * same however the work is dispatched.
  */
 export function chunking(
   planes: number,
@@ -52,10 +73,18 @@ export function reducePartials(
     label,
     bindings: { partials, result },
     params: { chunks, length, part, stride, offset },
-    workgroups: [groupsOf64(length), 1, 1],
+    workgroups: grid64(length),
     flops: chunks * length,
   });
 }
+
+/** Threads that share the sum of one plane's channel. */
+export const reductionLanes = (recorder: Recorder): number =>
+  recorder.limits.kernels.reduction === 'parallel' ? 64 : 1;
+
+/** Workgroups of 64 that cover `channels` with that many threads each. */
+export const reductionGroups = (recorder: Recorder, channels: number): number =>
+  groupsOf64(channels * reductionLanes(recorder));
 
 /** A sum over planes that is filled slab by slab and finished once. */
 export interface SlabSum {
@@ -77,7 +106,8 @@ export function biasSum(recorder: Recorder, label: string, channels: number, pla
           label,
           bindings: { source: source.view, partials },
           params: { area: planeQuads(gradient), channels, plane0: from, startSource: source.start },
-          workgroups: [channels, 1, to - from],
+          constants: { LANES: reductionLanes(recorder) },
+          workgroups: [reductionGroups(recorder, channels), 1, to - from],
         });
       }
     },

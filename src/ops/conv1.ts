@@ -1,6 +1,15 @@
 /** 1×1×1 convolution: the head. Forward saves nothing; logits are recomputed where they are needed. */
 import type { Recorder, View, VolumeTensor } from '../gpu/plan.ts';
-import { chunking, groupsOf64, planeQuads, reducePartials, type Input, type SlabSum } from './common.ts';
+import {
+  assertLength,
+  assertSameGrid,
+  chunking,
+  groupsOf64,
+  planeQuads,
+  reducePartials,
+  type Input,
+  type SlabSum,
+} from './common.ts';
 
 interface Range {
   /** First plane and the plane after the last; all of them by default. */
@@ -17,7 +26,9 @@ function multiply(
   target: VolumeTensor,
   { planes = [0, target.planes] }: Range,
 ): void {
+  assertSameGrid(label, input.tensor, target);
   const { channels } = input.tensor;
+  assertLength(label, weights, channels * target.channels);
   const [width, height, depth] = target.size;
   const blocks = Math.ceil(target.channels / 8);
   for (const [a, b] of recorder.slabs(planes[1] - planes[0], [
@@ -97,6 +108,7 @@ export function conv1WeightSum(
   const partials = recorder.flat(`${label}.partials`, chunks * length);
   return {
     add(dOutput, first, last) {
+      assertSameGrid(label, input.tensor, dOutput);
       for (const [a, b] of recorder.slabs(last - first, [{ tensor: input.tensor }, { tensor: dOutput }])) {
         const [from, to] = [first + a, first + b];
         const source = recorder.planes(input.tensor, from, to);
@@ -135,6 +147,7 @@ export function conv1WeightSum(
       }
     },
     finish(dWeights) {
+      assertLength(label, dWeights, length);
       reducePartials(recorder, `${label} sum`, partials, dWeights, { chunks, length });
     },
   };

@@ -2,18 +2,20 @@
  * 3×3×3 convolution, stride 1, padding 1, over one input or two that stand for their concatenation.
  * Forward saves nothing: its inputs are read again by the weight gradient.
  */
-import { InvalidOption } from '../errors.ts';
 import type { Recorder, Tensor, View, VolumeTensor } from '../gpu/plan.ts';
-import { chunking, groupsOf64, planeQuads, reducePartials, type Input } from './common.ts';
+import {
+  assertLength,
+  assertSameGrid,
+  chunking,
+  grid64,
+  groupsOf64,
+  planeQuads,
+  reducePartials,
+  type Input,
+} from './common.ts';
 
 const taps = 27;
 const block = 8;
-
-function assertSameGrid(label: string, tensors: readonly VolumeTensor[]): void {
-  const grids = tensors.map(({ batch, size }) => `${batch}×[${size.join(',')}]`);
-  if (new Set(grids).size > 1)
-    throw new InvalidOption(`${label}: grids differ: ${grids.join(' and ')}; they must be equal`);
-}
 
 /** weights (out, in, 27) → [out block][in][27][8]; with `transpose`, those of the data gradient for inputs [first, first + count). */
 function pack(
@@ -24,6 +26,7 @@ function pack(
   transpose?: { first: number; count: number },
 ): Tensor {
   const { outChannels, inChannels } = shape;
+  assertLength(label, weights, outChannels * inChannels * taps);
   const inner = transpose ? outChannels : inChannels;
   const length = Math.ceil((transpose ? transpose.count : outChannels) / block) * block * inner * taps;
   const packed = recorder.flat(`${label}.packed`, length);
@@ -32,7 +35,7 @@ function pack(
     bindings: { source: weights, packed },
     params: { outChannels, inChannels, first: transpose?.first ?? 0, count: transpose?.count ?? inChannels },
     constants: { TRANSPOSE: transpose !== undefined },
-    workgroups: [groupsOf64(length), 1, 1],
+    workgroups: grid64(length),
   });
   return packed;
 }
@@ -46,7 +49,7 @@ function convolve(
   target: VolumeTensor,
 ): void {
   const [a, b] = inputs;
-  assertSameGrid(label, [a.tensor, target, ...(b ? [b.tensor] : [])]);
+  assertSameGrid(label, a.tensor, target, ...(b ? [b.tensor] : []));
   const [width, height, depth] = target.size;
   const channels = a.tensor.channels + (b?.tensor.channels ?? 0);
   const work = 2 * taps * channels * target.channels * width * height * target.planes;
@@ -60,41 +63,62 @@ function convolve(
     const sourceA = recorder.planes(a.tensor, from - 1, to + 1);
     const sourceB = b ? recorder.planes(b.tensor, from - 1, to + 1) : sourceA;
     const out = recorder.planes(target, from, to);
-    recorder.dispatch('conv3/forward', {
-      label,
-      bindings: {
-        sourceA: sourceA.view,
-        affineA: a.affine ?? packed,
-        sourceB: sourceB.view,
-        affineB: b?.affine ?? packed,
-        weights: packed,
-        bias: bias ?? packed,
-        target_: out.view,
-      },
-      params: {
-        width,
-        height,
-        depth,
-        rowQuads: target.rowQuads,
-        channelsA: a.tensor.channels,
-        channelsB: b?.tensor.channels ?? 0,
-        channelsOut: target.channels,
-        plane0: from,
-        startA: sourceA.start,
-        startB: sourceB.start,
-        startTarget: out.start,
-        slopeA: a.slope ?? 1,
-        slopeB: b?.slope ?? 1,
-      },
-      constants: {
-        INPUTS: b ? 2 : 1,
-        NORM_A: a.affine !== undefined,
-        NORM_B: b?.affine !== undefined,
-        BIAS: bias !== undefined,
-      },
-      workgroups: [groupsOf64(planeQuads(target)), blocks, to - from],
-      flops: (work * (to - from)) / target.planes,
-    });
+    const bindings = {
+      sourceA: sourceA.view,
+      affineA: a.affine ?? packed,
+      sourceB: sourceB.view,
+      affineB: b?.affine ?? packed,
+      weights: packed,
+      bias: bias ?? packed,
+      target_: out.view,
+    };
+    const params = {
+      width,
+      height,
+      depth,
+      rowQuads: target.rowQuads,
+      channelsA: a.tensor.channels,
+      channelsB: b?.tensor.channels ?? 0,
+      channelsOut: target.channels,
+      plane0: from,
+      startA: sourceA.start,
+      startB: sourceB.start,
+      startTarget: out.start,
+      slopeA: a.slope ?? 1,
+      slopeB: b?.slope ?? 1,
+    };
+    const constants = {
+      INPUTS: b ? 2 : 1,
+      NORM_A: a.affine !== undefined,
+      NORM_B: b?.affine !== undefined,
+      BIAS: bias !== undefined,
+    };
+    const flops = (work * (to - from)) / target.planes;
+    if (recorder.limits.kernels.conv3 === 'channels') {
+      // Four columns of four rows; what a narrow row does not fill lies in the planes behind.
+      const columns = target.rowQuads >= 3 ? 4 : target.rowQuads;
+      recorder.dispatch('conv3/forward_channels', {
+        label,
+        bindings,
+        params: { ...params, plane1: to },
+        constants: { ...constants, COLUMNS: columns },
+        workgroups: [
+          Math.ceil(target.rowQuads / columns) * Math.ceil(height / 4),
+          blocks,
+          Math.ceil(((to - from) * columns) / 4),
+        ],
+        flops,
+      });
+    } else {
+      recorder.dispatch('conv3/forward', {
+        label,
+        bindings,
+        params,
+        constants,
+        workgroups: [groupsOf64(planeQuads(target)), blocks, to - from],
+        flops,
+      });
+    }
   }
 }
 
@@ -141,10 +165,11 @@ export function conv3BackwardWeight(
   dWeights: View,
   { inChannels = input.tensor.channels, first = 0 }: { inChannels?: number; first?: number } = {},
 ): void {
-  assertSameGrid(label, [input.tensor, dOutput]);
+  assertSameGrid(label, input.tensor, dOutput);
   const { channels } = input.tensor;
   const [width, height, depth] = dOutput.size;
   const length = dOutput.channels * channels * taps;
+  assertLength(label, dWeights, dOutput.channels * inChannels * taps);
   const { chunkPlanes, chunks } = chunking(dOutput.planes, length, recorder.limits.maxBindingBytes);
   const partials = recorder.flat(`${label}.partials`, chunks * length);
   const work = 2 * length * width * height * dOutput.planes;

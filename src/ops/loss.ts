@@ -3,7 +3,7 @@
  * logits into their gradient; backward overwrites logits, which may be recomputed for it.
  */
 import type { Recorder, Tensor, View, VolumeTensor } from '../gpu/plan.ts';
-import { groupsOf64, planeQuads } from './common.ts';
+import { assertSameGrid, groupsOf64, planeQuads } from './common.ts';
 
 export interface LossShape {
   readonly classes: number;
@@ -32,6 +32,7 @@ export function lossForward(
   partials: Tensor,
   [from, to]: readonly [number, number] = [0, logits.planes],
 ): void {
+  assertSameGrid(label, logits, labels);
   for (const [a, b] of recorder.slabs(to - from, [{ tensor: logits }, { tensor: labels }])) {
     const source = recorder.planes(logits, from + a, from + b);
     const truth = recorder.planes(labels, from + a, from + b);
@@ -89,6 +90,7 @@ export function lossBackward(
   coefficients: Tensor,
   [from, to]: readonly [number, number] = [0, logits.planes],
 ): void {
+  assertSameGrid(label, logits, labels);
   for (const [a, b] of recorder.slabs(to - from, [{ tensor: logits }, { tensor: labels }])) {
     const target = recorder.planes(logits, from + a, from + b);
     const truth = recorder.planes(labels, from + a, from + b);
@@ -117,6 +119,7 @@ export function argmax(
   labels: VolumeTensor,
   [from, to]: readonly [number, number] = [0, logits.planes],
 ): void {
+  assertSameGrid(label, logits, labels);
   for (const [a, b] of recorder.slabs(to - from, [{ tensor: logits }, { tensor: labels }])) {
     const source = recorder.planes(logits, from + a, from + b);
     const target = recorder.planes(labels, from + a, from + b);

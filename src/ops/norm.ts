@@ -3,7 +3,15 @@
  * shift are applied by whoever reads the volume. Saved for backward: `affine` and `saved`.
  */
 import type { Recorder, Tensor, View, VolumeTensor } from '../gpu/plan.ts';
-import { groupsOf64, planeQuads, words } from './common.ts';
+import {
+  assertLength,
+  assertSameGrid,
+  groupsOf64,
+  planeQuads,
+  words,
+  reductionGroups,
+  reductionLanes,
+} from './common.ts';
 
 export type NormKind = 'batch' | 'instance';
 
@@ -35,6 +43,7 @@ export function normForward(
 ): NormResult {
   const { batch, channels, planes } = source;
   const [width, height, depth] = source.size;
+  assertLength(label, state.weightBias, state.biasOffset + channels);
   const partials = recorder.flat(`${label}.partials`, planes * channels * 2);
   const affine = recorder.flat(`${label}.affine`, batch * channels * 2);
   const saved = recorder.flat(`${label}.saved`, batch * channels * 2);
@@ -44,7 +53,8 @@ export function normForward(
       label: `${label} statistics`,
       bindings: { source: part.view, partials },
       params: { width, height, rowQuads: source.rowQuads, channels, plane0: from, startSource: part.start },
-      workgroups: [channels, 1, to - from],
+      constants: { LANES: reductionLanes(recorder) },
+      workgroups: [reductionGroups(recorder, channels), 1, to - from],
       flops: 4 * channels * width * height * (to - from),
     });
   }
@@ -108,6 +118,8 @@ export function normBackward(
 ): void {
   const { batch, channels, planes } = source;
   const [width, height, depth] = source.size;
+  assertSameGrid(label, source, dActivated);
+  assertLength(label, dWeightBias, biasOffset + channels);
   const partials = recorder.flat(`${label}.partials`, planes * channels * 2);
   const means = recorder.flat(`${label}.means`, batch * channels * 2);
   const shape = { width, height, depth, rowQuads: source.rowQuads, channels, slope };
@@ -127,7 +139,8 @@ export function normBackward(
       label: `${label} reduce`,
       bindings: { source: y.view, gradient: gradient.view, affine, saved, partials },
       params,
-      workgroups: [channels, 1, range[1] - range[0]],
+      constants: { LANES: reductionLanes(recorder) },
+      workgroups: [reductionGroups(recorder, channels), 1, range[1] - range[0]],
       flops: 8 * channels * width * height * (range[1] - range[0]),
     });
   }

@@ -1,6 +1,6 @@
 /** Adam, AdamW and SGD over one flat buffer of parameters, with the global gradient norm and its clipping. */
 import type { Recorder, Tensor, View } from '../gpu/plan.ts';
-import { groupsOf64 } from './common.ts';
+import { grid64 } from './common.ts';
 
 export type OptimizerKind = 'adam' | 'adamw' | 'sgd';
 
@@ -48,6 +48,9 @@ export interface OptimizerTensors {
   readonly clip: Tensor;
 }
 
+/** Words that are updated at a time: no device binds less, so the norm's tree depends on the length only. */
+const largestStretch = 2 ** 24;
+
 /** One update of `length` parameters in place. */
 export function optimizerStep(
   recorder: Recorder,
@@ -58,35 +61,41 @@ export function optimizerStep(
   { nesterov = true }: { nesterov?: boolean } = {},
 ): void {
   const { parameters, gradients, first, second, step, clip } = tensors;
-  const partials = recorder.flat(`${label}.partials`, 64);
-  // Larger parameter sets than one binding holds are updated stretch by stretch; the norm's tree stays whole
-  // as long as the gradients fit one binding.
-  recorder.dispatch('optimizer/gradient_norm', {
-    label: `${label} norm`,
-    bindings: { gradients, partials },
-    params: { length },
-    workgroups: [64, 1, 1],
-    flops: 2 * length,
+  const stretch = Math.min(largestStretch, Math.floor(recorder.limits.maxBindingBytes / 256) * 64);
+  const stretches: { from: number; count: number }[] = [];
+  for (let from = 0; from < length; from += stretch)
+    stretches.push({ from, count: Math.min(stretch, length - from) });
+  const part = (tensor: Tensor, from: number, count: number): View => ({
+    tensor,
+    offset: from * 4,
+    size: count * 4,
   });
+
+  const partials = recorder.flat(`${label}.partials`, 64 * stretches.length);
+  for (const [index, { from, count }] of stretches.entries()) {
+    recorder.dispatch('optimizer/gradient_norm', {
+      label: `${label} norm`,
+      bindings: { gradients: part(gradients, from, count), partials },
+      params: { length: count, stretch: index },
+      workgroups: [64, 1, 1],
+      flops: 2 * count,
+    });
+  }
   recorder.dispatch('optimizer/clip', {
     label: `${label} clip`,
     bindings: { partials, step, clip },
-    params: {},
+    params: { stretches: stretches.length },
     workgroups: [1, 1, 1],
   });
-  const stretch = Math.floor(recorder.limits.maxBindingBytes / 256) * 64;
-  for (let from = 0; from < length; from += stretch) {
-    const count = Math.min(stretch, length - from);
-    const view = (tensor: Tensor): View => ({ tensor, offset: from * 4, size: count * 4 });
-    const groups = groupsOf64(count);
-    const workgroups = [Math.min(groups, 32768), Math.ceil(groups / 32768), 1] as const;
+  for (const { from, count } of stretches) {
     const shared = {
-      gradients: view(gradients),
+      gradients: part(gradients, from, count),
       clip,
       step,
-      parameters: view(parameters),
-      first: view(first),
+      parameters: part(parameters, from, count),
+      first: part(first, from, count),
     };
+    const workgroups = grid64(count);
     if (kind === 'sgd') {
       recorder.dispatch('optimizer/sgd', {
         label,
@@ -98,7 +107,7 @@ export function optimizerStep(
     } else {
       recorder.dispatch('optimizer/adam', {
         label,
-        bindings: { ...shared, second: view(second) },
+        bindings: { ...shared, second: part(second, from, count) },
         params: { length: count },
         constants: { DECOUPLED: kind === 'adamw' },
         workgroups,

@@ -8,12 +8,22 @@ export const pooledSize = (size: Size3): Size3 => [size[0] >> 1, size[1] >> 1, s
 
 function assertPooled(label: string, source: VolumeTensor, pooled: VolumeTensor): void {
   const expected = pooledSize(source.size);
-  const fits = expected.every((length, axis) => length === pooled.size[axis] && length > 0);
+  const fits =
+    expected.every((length, axis) => length === pooled.size[axis] && length > 0) &&
+    source.batch === pooled.batch &&
+    source.channels === pooled.channels;
   if (!fits)
     throw new InvalidOption(
-      `${label}: [${source.size.join(',')}] pools to [${expected.join(',')}], not to [${pooled.size.join(',')}]`,
+      `${label}: ${source.batch}×${source.channels}×[${source.size.join(',')}] pools to [${expected.join(',')}], not to ` +
+        `${pooled.batch}×${pooled.channels}×[${pooled.size.join(',')}]`,
     );
 }
+
+/** Source planes per output plane: more than two where an odd last plane is left out. */
+const below = (source: VolumeTensor, pooled: VolumeTensor) => ({
+  ratio: source.size[2] / pooled.size[2],
+  halo: 1,
+});
 
 /** One slab of output planes and the source planes under it. */
 function sourcePlanes(
@@ -41,19 +51,17 @@ const shapeParams = (source: VolumeTensor, pooled: VolumeTensor) => ({
 /** Assigns `target`: the maximum of the activated source. */
 export function poolForward(recorder: Recorder, label: string, source: Input, target: VolumeTensor): void {
   assertPooled(label, source.tensor, target);
-  for (const [from, to] of recorder.slabs(target.planes, [
-    { tensor: source.tensor, ratio: 2, halo: 1 },
-    { tensor: target },
-  ])) {
-    const below = recorder.planes(source.tensor, ...sourcePlanes(source.tensor, target, from, to));
+  const uses = [{ tensor: source.tensor, ...below(source.tensor, target) }, { tensor: target }];
+  for (const [from, to] of recorder.slabs(target.planes, uses)) {
+    const slab = recorder.planes(source.tensor, ...sourcePlanes(source.tensor, target, from, to));
     const out = recorder.planes(target, from, to);
     recorder.dispatch('pool/forward', {
       label,
-      bindings: { source: below.view, affine: source.affine ?? below.view, target_: out.view },
+      bindings: { source: slab.view, affine: source.affine ?? slab.view, target_: out.view },
       params: {
         ...shapeParams(source.tensor, target),
         plane0: from,
-        startSource: below.start,
+        startSource: slab.start,
         startTarget: out.start,
         slope: source.slope ?? 1,
       },
@@ -73,27 +81,27 @@ export function poolBackward(
 ): void {
   assertPooled(label, source.tensor, dTarget);
   const uses = [
-    { tensor: source.tensor, ratio: 2, halo: 1 },
-    { tensor: dSource, ratio: 2, halo: 1 },
+    { tensor: source.tensor, ...below(source.tensor, dTarget) },
+    { tensor: dSource, ...below(source.tensor, dTarget) },
     { tensor: dTarget },
   ];
   for (const [from, to] of recorder.slabs(dTarget.planes, uses)) {
     const range = sourcePlanes(source.tensor, dTarget, from, to);
-    const below = recorder.planes(source.tensor, ...range);
+    const slab = recorder.planes(source.tensor, ...range);
     const gradient = recorder.planes(dTarget, from, to);
     const out = recorder.planes(dSource, ...range);
     recorder.dispatch('pool/backward', {
       label,
       bindings: {
-        source: below.view,
-        affine: source.affine ?? below.view,
+        source: slab.view,
+        affine: source.affine ?? slab.view,
         gradient: gradient.view,
         target_: out.view,
       },
       params: {
         ...shapeParams(source.tensor, dTarget),
         plane0: from,
-        startSource: below.start,
+        startSource: slab.start,
         startGradient: gradient.start,
         startTarget: out.start,
         slope: source.slope ?? 1,

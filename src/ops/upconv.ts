@@ -1,15 +1,16 @@
 /** Transposed convolution 2×2×2, stride 2. Forward saves nothing: its output is recomputed for the backward pass. */
 import { InvalidOption } from '../errors.ts';
 import type { Recorder, View, VolumeTensor } from '../gpu/plan.ts';
-import { chunking, groupsOf64, planeQuads, reducePartials, type Input } from './common.ts';
+import { assertLength, chunking, groupsOf64, planeQuads, reducePartials, type Input } from './common.ts';
 
 const taps = 8;
 
 function assertDoubled(label: string, source: VolumeTensor, target: VolumeTensor): void {
-  const fits = source.size.every((length, axis) => 2 * length === target.size[axis]);
+  const fits =
+    source.size.every((length, axis) => 2 * length === target.size[axis]) && source.batch === target.batch;
   if (!fits)
     throw new InvalidOption(
-      `${label}: [${source.size.join(',')}] doubles to twice each axis, not to [${target.size.join(',')}]`,
+      `${label}: ${source.batch}×[${source.size.join(',')}] doubles to twice each axis, not to ${target.batch}×[${target.size.join(',')}]`,
     );
 }
 
@@ -24,6 +25,7 @@ export function upconvForward(
 ): void {
   const { tensor } = input;
   assertDoubled(label, tensor, target);
+  assertLength(label, weights, tensor.channels * target.channels * taps);
   const [width, height, depth] = tensor.size;
   const uses = [{ tensor, ratio: 0.5, halo: 1 }, { tensor: target }];
   for (const [from, to] of recorder.slabs(target.planes, uses, { groupsPerPlane: 2 })) {
@@ -67,6 +69,7 @@ export function upconvBackwardInput(
   dInput: VolumeTensor,
 ): void {
   assertDoubled(label, dInput, dOutput);
+  assertLength(label, weights, dInput.channels * dOutput.channels * taps);
   const [width, height] = dInput.size;
   for (const [from, to] of recorder.slabs(dInput.planes, [
     { tensor: dOutput, ratio: 2 },
@@ -107,6 +110,7 @@ export function upconvBackwardWeight(
   const { channels, planes } = tensor;
   const [width, height, depth] = tensor.size;
   const length = channels * dOutput.channels * taps;
+  assertLength(label, dWeights, length);
   const { chunkPlanes, chunks } = chunking(planes, length, recorder.limits.maxBindingBytes);
   const partials = recorder.flat(`${label}.partials`, chunks * length);
   for (const [from, to] of recorder.slabs(planes, [{ tensor }, { tensor: dOutput, ratio: 2 }])) {
