@@ -1,0 +1,83 @@
+/**
+ * The best, the median and the worst case of an evaluation, and their pictures for the report.
+ */
+import type { CaseMetrics } from '../metrics/evaluate.ts';
+import { digits } from './html.ts';
+import { encodePng } from './png.ts';
+import { sliceGif, sliceGrid } from './slices.ts';
+import type { GridVolume } from './view.ts';
+
+/** A case in pictures. */
+export interface CasePicture {
+  /** For example "Best case". */
+  readonly title: string;
+  readonly name: string;
+  readonly caption: string;
+  /** Image, truth, prediction and difference side by side. */
+  readonly png: Uint8Array;
+  /** The walk through the slices. */
+  readonly gif?: Uint8Array;
+}
+
+/** Mean Dice over the foreground classes where it is defined; NaN without any. */
+export function foregroundDice({ classes }: CaseMetrics): number {
+  const defined = classes
+    .slice(1)
+    .map(({ dice }) => dice)
+    .filter((value) => !Number.isNaN(value));
+  return defined.reduce((sum, value) => sum + value, 0) / defined.length;
+}
+
+/** Best, median and worst by mean foreground Dice; fewer titles where there are fewer cases. */
+export function pickCases(cases: readonly CaseMetrics[]): { title: string; index: number }[] {
+  const ranked = cases
+    .map((entry, index) => ({ score: foregroundDice(entry), index }))
+    .filter(({ score }) => !Number.isNaN(score))
+    .sort((a, b) => b.score - a.score || a.index - b.index);
+  const picks = [
+    { title: 'Best case', rank: 0 },
+    { title: 'Median case', rank: Math.floor((ranked.length - 1) / 2) },
+    { title: 'Worst case', rank: ranked.length - 1 },
+  ];
+  const seen = new Set<number>();
+  return picks.flatMap(({ title, rank }) => {
+    const index = ranked[rank]?.index;
+    if (index === undefined || seen.has(index)) return [];
+    seen.add(index);
+    return [{ title, index }];
+  });
+}
+
+/**
+ * Pictures of one case.
+ * @param metrics for the caption
+ */
+export async function casePicture(
+  title: string,
+  metrics: CaseMetrics,
+  volumes: {
+    readonly image: GridVolume;
+    readonly truth: ArrayLike<number>;
+    readonly prediction: ArrayLike<number>;
+  },
+  options: { readonly labels: readonly string[] },
+): Promise<CasePicture> {
+  const { labels } = options;
+  const scores = metrics.classes
+    .slice(1)
+    .map(({ dice }, index) => `${labels[index + 1] ?? `class ${index + 1}`} ${digits(dice, 3)}`)
+    .join(', ');
+  const entry = {
+    name: metrics.name,
+    ...volumes,
+    caption: `mean Dice ${digits(foregroundDice(metrics), 3)}`,
+  };
+  const grid = sliceGrid([entry], { labels, columns: ['image', 'truth', 'prediction', 'difference'] });
+  return {
+    title,
+    name: metrics.name,
+    caption: `Dice: ${scores}`,
+    png: await encodePng(grid),
+    gif: sliceGif(volumes.image, volumes.truth, volumes.prediction, { labels }),
+  };
+}

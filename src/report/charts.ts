@@ -1,0 +1,217 @@
+/**
+ * The report's charts as SVG, by Observable Plot: curves of the training, box plots, the confusion
+ * matrix and the lifetimes of the memory plan. Ink follows the page's colour, so dark pages work.
+ */
+import type { CaseMetrics, MetricName } from '../metrics/evaluate.ts';
+import { classColor, cssColor } from './colors.ts';
+import { historySeries, type HistoryRow, type Series } from './curves.ts';
+import { bytesText, raw, type Html } from './html.ts';
+
+type Plot = typeof import('@observablehq/plot');
+
+/** One planned tensor: bytes and the first and last dispatch that use it. */
+export interface MemoryRow {
+  readonly name: string;
+  readonly bytes: number;
+  readonly first: number;
+  readonly last: number;
+}
+
+/** Pixels of a chart that fills the column. */
+const width = 900;
+
+/** Draws charts in a document: the browser's, or any with the same DOM. */
+export class Charts {
+  private constructor(
+    private readonly plot: Plot,
+    private readonly document: Document,
+  ) {}
+
+  /** Loads the plotting library, which only a report needs. */
+  static async load(document: Document): Promise<Charts> {
+    return new Charts(await import('@observablehq/plot'), document);
+  }
+
+  private draw(label: string, options: import('@observablehq/plot').PlotOptions): Html {
+    const node = this.plot.plot({
+      document: this.document,
+      ariaLabel: label,
+      style: { background: 'none', fontSize: '12px', overflow: 'visible' },
+      ...options,
+    });
+    return raw(node.outerHTML);
+  }
+
+  private lines(
+    label: string,
+    series: readonly Series[],
+    y: import('@observablehq/plot').ScaleOptions,
+  ): Html {
+    const { plot } = this;
+    const rows = series.flatMap(({ name, x, y: values }) =>
+      x.map((epoch, index) => ({ epoch, value: values[index]!, name })),
+    );
+    const isShort = (series[0]?.x.length ?? 0) < 15;
+    const ink = (color: Series['color']): string =>
+      Math.max(...color) < 40 ? 'currentColor' : cssColor(color);
+    const channels = { x: 'epoch', y: 'value' } as const;
+    return this.draw(label, {
+      width,
+      height: 260,
+      marginLeft: 60,
+      marginBottom: 44,
+      x: { label: 'epoch' },
+      y: { grid: true, label: null, ...y },
+      color: {
+        legend: true,
+        domain: series.map(({ name }) => name),
+        range: series.map(({ color }) => ink(color)),
+      },
+      marks: [
+        plot.line(rows, { ...channels, stroke: 'name', z: 'name', strokeWidth: 2 }),
+        ...(isShort
+          ? [
+              plot.dot(
+                rows.filter(({ value }) => Number.isFinite(value)),
+                { ...channels, fill: 'name', r: 3 },
+              ),
+            ]
+          : []),
+      ],
+    });
+  }
+
+  /** Loss, Dice and learning rate over the epochs; what was not recorded is left out. */
+  curves(history: readonly HistoryRow[], labels: readonly string[]): { title: string; chart: Html }[] {
+    const { loss, dice, learningRate } = historySeries(history, labels);
+    return [
+      { title: 'Loss', series: loss, y: { zero: true } },
+      { title: 'Dice on validation', series: dice, y: { domain: [0, 1] } },
+      { title: 'Learning rate', series: learningRate, y: { zero: true, tickFormat: '~g' } },
+    ]
+      .filter(({ series }) => series.length > 0)
+      .map(({ title, series, y }) => ({ title, chart: this.lines(title, series, y) }));
+  }
+
+  /** One box per foreground class over the cases, with every case as a dot. */
+  boxes(
+    cases: readonly CaseMetrics[],
+    labels: readonly string[],
+    metric: MetricName,
+    title: string,
+    domain?: [number, number],
+  ): Html {
+    const { plot } = this;
+    const names = labels.slice(1);
+    const rows = cases.flatMap(({ name, classes }) =>
+      names.map((label, index) => ({ case: name, label, value: classes[index + 1]?.[metric] ?? NaN })),
+    );
+    const defined = rows.filter(({ value }) => Number.isFinite(value));
+    return this.draw(title, {
+      width,
+      height: 70 + 44 * names.length,
+      marginBottom: 44,
+      marginLeft: 110,
+      x: { grid: true, label: title, ...(domain ? { domain } : { zero: true }) },
+      y: { label: null, domain: names },
+      color: { domain: names, range: names.map((_, index) => cssColor(classColor(index + 1))) },
+      marks: [
+        plot.boxX(defined, { x: 'value', y: 'label', fill: 'label', fillOpacity: 0.55, r: 0 }),
+        plot.dot(defined, {
+          x: 'value',
+          y: 'label',
+          r: 2.5,
+          fill: 'currentColor',
+          fillOpacity: 0.6,
+          title: (row: (typeof rows)[number]) => `${row.case}: ${row.value.toFixed(3)}`,
+        }),
+      ],
+    });
+  }
+
+  /** Share of each true class (row) that was predicted as each class (column). */
+  confusion(matrix: readonly (readonly number[])[], labels: readonly string[]): Html {
+    const { plot } = this;
+    const cells = matrix.flatMap((row, truth) => {
+      const total = row.reduce((sum, voxels) => sum + voxels, 0);
+      return row.map((voxels, prediction) => ({
+        truth: labels[truth] ?? `class ${truth}`,
+        prediction: labels[prediction] ?? `class ${prediction}`,
+        voxels,
+        share: total > 0 ? voxels / total : NaN,
+      }));
+    });
+    type Cell = (typeof cells)[number];
+    const names = matrix.map((_, label) => labels[label] ?? `class ${label}`);
+    const text = ({ share }: Cell): string =>
+      Number.isNaN(share) ? '–' : share > 0 && share < 0.0005 ? '<0.1' : (share * 100).toFixed(1);
+    return this.draw('Confusion matrix', {
+      width: 170 + 84 * names.length,
+      height: 80 + 44 * names.length,
+      marginLeft: 110,
+      marginTop: 50,
+      x: { domain: names, axis: 'top', label: 'predicted', tickSize: 0 },
+      y: { domain: names, label: 'true', tickSize: 0 },
+      color: { type: 'linear', scheme: 'blues', domain: [0, 1] },
+      marks: [
+        plot.cell(cells, {
+          x: 'prediction',
+          y: 'truth',
+          fill: 'share',
+          inset: 1,
+          title: ({ voxels }: Cell) => `${voxels} voxels`,
+        }),
+        plot.text(cells, {
+          x: 'prediction',
+          y: 'truth',
+          text,
+          fill: ({ share }: Cell) => (share > 0.55 ? 'white' : 'black'),
+        }),
+      ],
+    });
+  }
+
+  /** The largest tensors over the dispatches of a step, from first to last use. */
+  lifetimes(rows: readonly MemoryRow[]): Html {
+    const { plot } = this;
+    const shown = [...rows]
+      .sort((a, b) => b.bytes - a.bytes)
+      .slice(0, 24)
+      .sort((a, b) => a.first - b.first || b.last - a.last);
+    const bars = shown.map((row, index) => ({ ...row, end: row.last + 1, key: `${index}` }));
+    type Bar = (typeof bars)[number];
+    const name = ({ name: text }: Bar): string => (text.length > 30 ? `${text.slice(0, 29)}…` : text);
+    return this.draw('Lifetimes of the largest tensors', {
+      width,
+      height: 60 + 17 * bars.length,
+      marginBottom: 44,
+      marginLeft: 210,
+      marginRight: 76,
+      x: { label: 'dispatch of a step', grid: true },
+      y: {
+        label: null,
+        domain: bars.map(({ key }) => key),
+        tickFormat: (key: string) => name(bars[Number(key)]!),
+        tickSize: 0,
+      },
+      marks: [
+        plot.barX(bars, {
+          x1: 'first',
+          x2: 'end',
+          y: 'key',
+          fill: 'rgb(0, 114, 178)',
+          fillOpacity: 0.75,
+          insetTop: 2,
+          insetBottom: 2,
+        }),
+        plot.text(bars, {
+          x: 'end',
+          y: 'key',
+          text: ({ bytes }: Bar) => bytesText(bytes),
+          textAnchor: 'start',
+          dx: 4,
+        }),
+      ],
+    });
+  }
+}

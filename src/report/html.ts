@@ -1,0 +1,101 @@
+/**
+ * Pieces of HTML for the report: escaping, tables, numbers and embedded files.
+ */
+
+/** HTML that is safe to insert as it is. */
+export interface Html {
+  readonly html: string;
+}
+
+/** Text as HTML. */
+export const escapeHtml = (text: string): string =>
+  text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
+
+/** What a template takes: text, numbers, HTML, and lists of these; undefined becomes nothing. */
+export type Content = string | number | Html | undefined | readonly Content[];
+
+function piece(content: Content): string {
+  if (content === undefined) return '';
+  if (typeof content !== 'object') return escapeHtml(String(content));
+  return 'html' in content ? content.html : content.map(piece).join('');
+}
+
+/** Template tag that escapes every value which is not HTML already; arrays are joined. */
+export const html = (strings: TemplateStringsArray, ...values: readonly Content[]): Html => ({
+  html: strings.map((text, index) => text + (index < values.length ? piece(values[index]) : '')).join(''),
+});
+
+export const raw = (text: string): Html => ({ html: text });
+export const nothing: Html = { html: '' };
+
+/** A number with a fixed count of digits, a dash where it is not defined. */
+export const digits = (value: number, count = 3): string =>
+  Number.isFinite(value) ? value.toFixed(count).replace('-', '−') : '–';
+
+/** Bytes in the binary unit that fits. */
+export function bytesText(bytes: number): string {
+  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
+  const power = bytes < 1 ? 0 : Math.min(4, Math.floor(Math.log2(bytes) / 10));
+  return `${(bytes / 1024 ** power).toFixed(power === 0 ? 0 : 1)} ${units[power]}`;
+}
+
+/** Seconds as seconds, minutes or hours. */
+export function durationText(seconds: number): string {
+  if (!Number.isFinite(seconds)) return '–';
+  if (seconds < 1) return `${(seconds * 1000).toFixed(0)} ms`;
+  if (seconds < 120) return `${seconds.toFixed(1)} s`;
+  return seconds < 7200 ? `${(seconds / 60).toFixed(1)} min` : `${(seconds / 3600).toFixed(1)} h`;
+}
+
+/** A table that scrolls sideways where it is too wide; columns after the first `textColumns` are numbers. */
+export function table(
+  head: readonly Content[],
+  rows: readonly (readonly Content[])[],
+  options: { readonly textColumns?: number } = {},
+): Html {
+  const kind = (column: number): Html => raw(column < (options.textColumns ?? 1) ? '' : ' class="number"');
+  return html`<div class="wide">
+    <table>
+      <thead>
+        <tr>
+          ${head.map((cell, column) => html`<th${kind(column)}>${cell}</th>`)}
+        </tr>
+      </thead>
+      <tbody>
+        ${rows.map(
+          (row) =>
+            html`<tr>
+              ${row.map((cell, column) => html`<td${kind(column)}>${cell}</td>`)}
+            </tr> `,
+        )}
+      </tbody>
+    </table>
+  </div>`;
+}
+
+/** A list of names and values. */
+export const definitions = (entries: Readonly<Record<string, unknown>>): Html =>
+  html`<dl>
+    ${Object.entries(entries).map(
+      ([name, value]) =>
+        html`<div>
+          <dt>${name}</dt>
+          <dd>${plain(value)}</dd>
+        </div>`,
+    )}
+  </dl>`;
+
+/** A value in words: lists by commas, objects as JSON. */
+export function plain(value: unknown): string {
+  if (typeof value === 'string') return value;
+  if (Array.isArray(value) && value.every((entry) => typeof entry !== 'object')) return value.join(', ');
+  return value === undefined || value === null ? '–' : JSON.stringify(value);
+}
+
+/** A file as a data URL. */
+export function dataUrl(bytes: Uint8Array, type: string): string {
+  let text = '';
+  for (let at = 0; at < bytes.length; at += 0x8000)
+    text += String.fromCharCode(...bytes.subarray(at, at + 0x8000));
+  return `data:${type};base64,${btoa(text)}`;
+}

@@ -1,0 +1,353 @@
+/**
+ * The report of a run as one HTML file that needs no network: results, curves, cases in pictures and
+ * everything that it takes to repeat the run.
+ */
+import { InvalidOption } from '../errors.ts';
+import type { CaseMetrics, MetricName } from '../metrics/evaluate.ts';
+import type { Estimate, Summary } from '../metrics/summary.ts';
+import type { CasePicture } from './cases.ts';
+import { foregroundDice } from './cases.ts';
+import { Charts, type MemoryRow } from './charts.ts';
+import { classColor, cssColor } from './colors.ts';
+import type { HistoryRow } from './curves.ts';
+import {
+  bytesText,
+  dataUrl,
+  definitions,
+  digits,
+  durationText,
+  html,
+  nothing,
+  raw,
+  table,
+  type Html,
+} from './html.ts';
+import { style } from './style.ts';
+
+/** Everything a report can show; what is left out has no section. */
+export interface ReportData {
+  readonly title: string;
+  /** For example an ISO date. */
+  readonly created?: string;
+  /** The command that repeats the run. */
+  readonly command: string;
+  /** Names of the label values 0, 1, 2 … */
+  readonly labels: readonly string[];
+  readonly config: Readonly<Record<string, unknown>>;
+  readonly dataset?: Readonly<Record<string, unknown>>;
+  /** Names of the cases of each part, for example train, validation, test. */
+  readonly split?: Readonly<Record<string, readonly string[]>>;
+  readonly history?: readonly HistoryRow[];
+  /** Which part was evaluated. Default 'test'. */
+  readonly evaluated?: string;
+  readonly cases?: readonly CaseMetrics[];
+  readonly summary?: Summary;
+  /** Of NSD, mm. Default 1. */
+  readonly tolerance?: number;
+  readonly pictures?: readonly CasePicture[];
+  readonly memory?: { readonly peakBytes: number; readonly tensors: readonly MemoryRow[] };
+  readonly timings?: readonly { readonly name: string; readonly seconds: number }[];
+  readonly adapter?: string;
+  readonly versions?: Readonly<Record<string, string>>;
+  readonly seed?: number;
+  /** SHA-256 of data and model by name. */
+  readonly hashes?: Readonly<Record<string, string>>;
+  readonly notes?: readonly string[];
+}
+
+/** Pictures stop here, in characters, so that the file stays below 15 MB. */
+const pictureBudget = 14e6;
+
+const section = (id: string, title: string, ...content: readonly Html[]): Html =>
+  html`<section id="${id}">
+    <h2>${title}</h2>
+    ${content}
+  </section> `;
+const fold = (title: string, content: Html): Html =>
+  html`<details>
+    <summary>${title}</summary>
+    ${content}
+  </details>`;
+const swatch = (label: number): Html =>
+  label === 0
+    ? nothing
+    : html`<span class="swatch" style="background:${cssColor(classColor(label))}"></span>`;
+
+const columns: readonly { metric: MetricName; title: string; places: number }[] = [
+  { metric: 'dice', title: 'Dice', places: 3 },
+  { metric: 'iou', title: 'IoU', places: 3 },
+  { metric: 'hd95', title: 'HD95 (mm)', places: 2 },
+  { metric: 'assd', title: 'ASSD (mm)', places: 2 },
+  { metric: 'nsd', title: 'NSD', places: 3 },
+  { metric: 'precision', title: 'Precision', places: 3 },
+  { metric: 'recall', title: 'Recall', places: 3 },
+  { metric: 'volumeDifference', title: 'Excess (ml)', places: 2 },
+];
+
+/** Mean with its interval below. */
+function estimateCell({ mean, low, high, missing }: Estimate, places: number): Html {
+  const interval = Number.isFinite(low)
+    ? html`<small>${digits(low, places)} to ${digits(high, places)}</small>`
+    : nothing;
+  const left = missing > 0 && Number.isFinite(mean) ? html`<small>${missing} not defined</small>` : nothing;
+  return html`${digits(mean, places)}${interval}${left}`;
+}
+
+function results(
+  { labels, cases = [], summary, tolerance = 1, evaluated = 'test', notes = [] }: ReportData,
+  charts: Charts,
+): Html {
+  if (!summary) return nothing;
+  const rows = [
+    ...summary.classes.map((entry, label) => [
+      html`${swatch(label)}${labels[label] ?? `class ${label}`}`,
+      ...columns.map(({ metric, places }) => estimateCell(entry[metric], places)),
+    ]),
+    [
+      html`<b>mean foreground</b>`,
+      ...columns.map(({ metric, places }) => estimateCell(summary.foreground[metric], places)),
+    ],
+  ];
+  const perCase = cases.map((entry) => [
+    entry.name,
+    digits(foregroundDice(entry)),
+    ...entry.classes
+      .slice(1)
+      .map(({ dice, hd95 }) => html`${digits(dice)}<small>${digits(hd95, 2)} mm</small>`),
+  ]);
+  const remarks = [...summary.notes, ...notes];
+  return section(
+    'results',
+    `Results on ${evaluated}`,
+    html`<p>
+      Means over ${summary.cases} ${summary.cases === 1 ? 'case' : 'cases'} with 95 % bootstrap intervals
+      below (cases resampled). NSD at a tolerance of ${tolerance} mm. Distances are not defined where a class
+      is missing from the truth or the prediction; such cases are counted and left out of that mean. Excess is
+      the predicted volume minus the true one.
+    </p>`,
+    table(['Class', ...columns.map(({ title }) => title)], rows),
+    remarks.length > 0
+      ? html`<div class="note">${remarks.map((note) => html`<div>${note}</div>`)}</div>`
+      : nothing,
+    cases.length > 0
+      ? html`<h3>Dice per class</h3>
+          ${charts.boxes(cases, labels, 'dice', 'Dice', [0, 1])}
+          <h3>HD95 per class</h3>
+          ${charts.boxes(cases, labels, 'hd95', 'HD95 (mm)')}
+          <p class="soft">
+            Boxes from the first to the third quartile with the median; whiskers to the last case within 1.5
+            times that range; each dot is a case.
+          </p>`
+      : nothing,
+    html`<h3>Confusion matrix</h3>
+      ${charts.confusion(summary.confusion, labels)}
+      <p class="soft">Percent of the voxels of each true class, all cases together.</p>`,
+    cases.length > 0
+      ? fold('Every case: Dice and HD95', table(['Case', 'mean Dice', ...labels.slice(1)], perCase))
+      : nothing,
+  );
+}
+
+function training({ history = [], labels }: ReportData, charts: Charts): Html {
+  if (history.length === 0) return nothing;
+  const drawn = charts.curves(history, labels).map(
+    ({ title, chart }) =>
+      html`<h3>${title}</h3>
+        ${chart} `,
+  );
+  const rows = history.map(({ epoch, trainLoss, validationLoss, dice = [], learningRate }) => [
+    epoch,
+    digits(trainLoss ?? NaN, 4),
+    digits(validationLoss ?? NaN, 4),
+    ...labels.slice(1).map((_, index) => digits(dice[index + 1] ?? NaN)),
+    learningRate === undefined ? '–' : learningRate.toExponential(2),
+  ]);
+  const head = [
+    'Epoch',
+    'Training loss',
+    'Validation loss',
+    ...labels.slice(1).map((label) => `Dice ${label}`),
+    'Learning rate',
+  ];
+  return section('training', 'Training', ...drawn, fold('Every epoch', table(head, rows)));
+}
+
+function cases({ pictures = [] }: ReportData): Html {
+  if (pictures.length === 0) return nothing;
+  let spent = 0;
+  const image = (bytes: Uint8Array, type: string, alternative: string): Html => {
+    const url = dataUrl(bytes, type);
+    spent += url.length;
+    if (spent <= pictureBudget) return html`<img src="${raw(url)}" alt="${alternative}" />`;
+    spent -= url.length;
+    return html`<p class="soft">${alternative}: left out, because the report would grow beyond 15 MB.</p>`;
+  };
+  // All still pictures take their share of the budget before the first GIF.
+  const stills = pictures.map(({ png, name }) =>
+    image(png, 'image/png', `Image, truth, prediction and difference of ${name}`),
+  );
+  const walks = pictures.map(({ gif, name }) =>
+    gif ? image(gif, 'image/gif', `Walk through the slices of ${name}`) : nothing,
+  );
+  return section(
+    'cases',
+    'Cases',
+    ...pictures.map(
+      ({ title, name, caption }, index) =>
+        html`<h3>${title}: ${name}</h3>
+          <figure>
+            ${stills[index]}
+            <figcaption>${caption}</figcaption>
+          </figure>
+          ${
+            walks[index] === nothing
+              ? nothing
+              : html`<figure>
+                  ${walks[index]}
+                  <figcaption>
+                    Through the slices: truth, prediction, and the prediction in colour over the truth in
+                    grey.
+                  </figcaption>
+                </figure>`
+          } `,
+    ),
+  );
+}
+
+function data({ dataset, split }: ReportData): Html {
+  if (!dataset && !split) return nothing;
+  const parts = Object.entries(split ?? {});
+  return section(
+    'data',
+    'Data',
+    dataset ? definitions(dataset) : nothing,
+    parts.length > 0
+      ? table(
+          ['Part', 'Cases'],
+          parts.map(([part, names]) => [part, names.length]),
+        )
+      : nothing,
+    ...parts.map(([part, names]) => fold(`Cases of ${part}`, html`<p>${names.join(', ')}</p>`)),
+  );
+}
+
+function machine({ memory, timings = [], adapter }: ReportData, charts: Charts): Html {
+  if (!memory && timings.length === 0 && !adapter) return nothing;
+  const largest = [...(memory?.tensors ?? [])].sort((a, b) => b.bytes - a.bytes);
+  return section(
+    'machine',
+    'Machine, time and memory',
+    adapter ? definitions({ Adapter: adapter }) : nothing,
+    timings.length > 0
+      ? html`<h3>Time</h3>
+          ${table(
+            ['Stage', 'Time'],
+            timings.map(({ name, seconds }) => [name, durationText(seconds)]),
+          )}`
+      : nothing,
+    memory
+      ? html`<h3>Memory plan</h3>
+          <p>
+            ${bytesText(memory.peakBytes)} of GPU memory for ${memory.tensors.length} tensors, known before
+            the first dispatch. Tensors whose lifetimes do not overlap share buffers.
+          </p>
+          ${charts.lifetimes(memory.tensors)}
+          ${fold(
+            'Every tensor',
+            table(
+              ['Tensor', 'Bytes', 'First dispatch', 'Last dispatch'],
+              largest.map(({ name, bytes, first, last }) => [name, bytes, first, last]),
+            ),
+          )}`
+      : nothing,
+  );
+}
+
+function repeat({ command, config, seed, versions = {}, hashes = {} }: ReportData): Html {
+  return section(
+    'repeat',
+    'Repeat it',
+    html`<pre>${command}</pre>`,
+    definitions({ ...(seed === undefined ? {} : { Seed: seed }), ...versions }),
+    Object.keys(hashes).length > 0
+      ? html`<h3>SHA-256</h3>
+          ${table(
+            ['File', 'Hash'],
+            Object.entries(hashes).map(([name, hash]) => [name, html`<code>${hash}</code>`]),
+            { textColumns: 2 },
+          )}`
+      : nothing,
+    html`<h3>Configuration</h3>
+      ${definitions(config)}`,
+  );
+}
+
+/** The figures at the top. */
+function cards({ summary, cases: all = [], history = [], adapter, evaluated = 'test' }: ReportData): Html {
+  const last = history.at(-1);
+  const entries: [string, string][] = [
+    ...(summary
+      ? ([
+          [digits(summary.foreground.dice.mean), `mean Dice on ${evaluated}`],
+          [`${digits(summary.foreground.hd95.mean, 1)} mm`, 'mean HD95'],
+          [String(all.length || summary.cases), `cases in ${evaluated}`],
+        ] as [string, string][])
+      : []),
+    ...(last ? ([[String(history.length), 'epochs']] as [string, string][]) : []),
+  ];
+  return html`<div class="cards">
+      ${entries.map(([value, name]) => html`<div><b>${value}</b><span>${name}</span></div>`)}
+    </div>
+    ${adapter ? html`<p class="soft">Ran on ${adapter}.</p>` : nothing}`;
+}
+
+/**
+ * The report as the text of an HTML file, below 15 MB. It loads nothing from anywhere.
+ * @param options.document a DOM to draw charts in; default: the browser's. In Node use `reportHtml`
+ *   of report.node.ts, which brings one.
+ * @throws InvalidOption where there is no document
+ */
+export async function reportHtml(
+  data_: ReportData,
+  options: { readonly document?: Document } = {},
+): Promise<string> {
+  const document = options.document ?? (globalThis as { document?: Document }).document;
+  if (!document)
+    throw new InvalidOption(
+      'A report needs a document to draw charts in, and there is none here: pass one as an option.',
+    );
+  const charts = await Charts.load(document);
+  const sections: [string, string, Html][] = [
+    ['results', 'Results', results(data_, charts)],
+    ['cases', 'Cases', cases(data_)],
+    ['training', 'Training', training(data_, charts)],
+    ['data', 'Data', data(data_)],
+    ['machine', 'Machine', machine(data_, charts)],
+    ['repeat', 'Repeat it', repeat(data_)],
+  ];
+  const present = sections.filter(([, , content]) => content !== nothing);
+  return html`<!doctype html>
+    <html lang="en">
+      <head>
+        <meta charset="utf-8" />
+        <meta name="viewport" content="width=device-width, initial-scale=1" />
+        <meta
+          http-equiv="Content-Security-Policy"
+          content="default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+        />
+        <title>${data_.title}</title>
+        <style>
+          ${raw(style)}
+        </style>
+      </head>
+      <body>
+        <header>
+          <h1>${data_.title}</h1>
+          <div class="soft">${data_.created ?? ''}</div>
+          <nav>${present.map(([id, title]) => html`<a href="#${id}">${title}</a>`)}</nav>
+          ${cards(data_)}
+        </header>
+        <main>${present.map(([, , content]) => content)}</main>
+      </body>
+    </html> `.html;
+}
