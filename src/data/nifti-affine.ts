@@ -1,0 +1,90 @@
+/** Voxel to millimetres as a header says it, and the quaternion that says it back. */
+import { InvalidVolume } from '../errors.ts';
+import type { NiftiHeader } from './nifti-header.ts';
+import { spacingOf } from './volume.ts';
+
+/** What of a header places its voxels. */
+export type Placement = Pick<
+  NiftiHeader,
+  'qformCode' | 'sformCode' | 'pixdim' | 'quaternion' | 'qoffset' | 'srow'
+>;
+
+/**
+ * The affine of a header, 16 numbers row-major: sform, else qform, else the fallback that nifti.ts describes.
+ * @throws InvalidVolume if the qform is used and its quaternion is longer than 1
+ */
+export function headerAffine(header: Placement, shape: readonly number[], name = 'The file'): number[] {
+  if (header.sformCode > 0) return [...header.srow, 0, 0, 0, 1];
+  const zooms = [1, 2, 3].map((axis) => Math.abs(header.pixdim[axis]!) || 1) as [number, number, number];
+  if (header.qformCode > 0) return qformAffine(header, zooms, name);
+  const affine = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+  for (const axis of [0, 1, 2]) {
+    const zoom = axis < shape.length ? zooms[axis]! * (axis === 0 ? -1 : 1) : 1;
+    affine[5 * axis] = zoom;
+    affine[4 * axis + 3] = (-((shape[axis] ?? 1) - 1) / 2) * zoom;
+  }
+  return affine;
+}
+
+function qformAffine({ quaternion, qoffset, pixdim }: Placement, zooms: number[], name: string): number[] {
+  const [x, y, z] = quaternion;
+  const square = 1 - (x * x + y * y + z * z);
+  if (!(square > -3 * 2 ** -23))
+    throw new InvalidVolume(
+      `${name} has the quaternion (${quaternion.join(', ')}), longer than 1; correct its qform.`,
+    );
+  const w = Math.sqrt(Math.max(0, square));
+  const s = 2 / (w * w + x * x + y * y + z * z);
+  const turn = [
+    [1 - s * (y * y + z * z), s * (x * y - w * z), s * (x * z + w * y)],
+    [s * (x * y + w * z), 1 - s * (x * x + z * z), s * (y * z - w * x)],
+    [s * (x * z - w * y), s * (y * z + w * x), 1 - s * (x * x + y * y)],
+  ];
+  const scale = [zooms[0]!, zooms[1]!, zooms[2]! * (pixdim[0] === -1 ? -1 : 1)];
+  return [
+    ...turn.flatMap((row, r) => [...row.map((value, c) => value * scale[c]!), qoffset[r]!]),
+    0,
+    0,
+    0,
+    1,
+  ];
+}
+
+/**
+ * The qform of an affine: quaternion (b, c, d), qfac and offset; undefined if its axes are not perpendicular,
+ * which no qform can say.
+ */
+export function qformOf(
+  affine: readonly number[],
+): { quaternion: [number, number, number]; qfac: 1 | -1; qoffset: [number, number, number] } | undefined {
+  const zooms = spacingOf(affine);
+  const r = (row: number, column: number): number => affine[4 * row + column]! / zooms[column]!;
+  const dot = (a: number, b: number): number => r(0, a) * r(0, b) + r(1, a) * r(1, b) + r(2, a) * r(2, b);
+  if (![dot(0, 1), dot(0, 2), dot(1, 2)].every((value) => Math.abs(value) < 1e-5)) return undefined;
+  const determinant =
+    r(0, 0) * (r(1, 1) * r(2, 2) - r(1, 2) * r(2, 1)) -
+    r(0, 1) * (r(1, 0) * r(2, 2) - r(1, 2) * r(2, 0)) +
+    r(0, 2) * (r(1, 0) * r(2, 1) - r(1, 1) * r(2, 0));
+  const qfac = determinant < 0 ? -1 : 1;
+  const m = (row: number, column: number): number => r(row, column) * (column === 2 ? qfac : 1);
+  // The largest of the four components is found from the diagonal, the others from it (nifti1_io's method).
+  const squares = [
+    1 + m(0, 0) + m(1, 1) + m(2, 2),
+    1 + m(0, 0) - m(1, 1) - m(2, 2),
+    1 - m(0, 0) + m(1, 1) - m(2, 2),
+    1 - m(0, 0) - m(1, 1) + m(2, 2),
+  ];
+  const largest = squares.indexOf(Math.max(...squares));
+  const root = Math.sqrt(squares[largest]!) / 2;
+  const [xy, xz, yz] = [m(0, 1) + m(1, 0), m(0, 2) + m(2, 0), m(1, 2) + m(2, 1)];
+  const [wx, wy, wz] = [m(2, 1) - m(1, 2), m(0, 2) - m(2, 0), m(1, 0) - m(0, 1)];
+  const other = (value: number): number => value / (4 * root);
+  let [w, x, y, z] = [
+    [root, other(wx), other(wy), other(wz)],
+    [other(wx), root, other(xy), other(xz)],
+    [other(wy), other(xy), root, other(yz)],
+    [other(wz), other(xz), other(yz), root],
+  ][largest] as [number, number, number, number];
+  if (w < 0) [w, x, y, z] = [-w, -x, -y, -z];
+  return { quaternion: [x, y, z], qfac, qoffset: [affine[3]!, affine[7]!, affine[11]!] };
+}

@@ -1,0 +1,198 @@
+/**
+ * A volume in memory and where it lies: orientation codes, and the turn to canonical axes (right, anterior,
+ * superior) and back, as nibabel's io_orientation and as_closest_canonical define them.
+ */
+import { InvalidVolume } from '../errors.ts';
+import type { NiftiHeader } from './nifti-header.ts';
+import { allocate, copyIn, floats, wasm } from './wasm.ts';
+
+/** Voxels with x fastest, and how they lie in space. */
+export interface Volume {
+  readonly data: Float32Array;
+  /** x, y, z and up to four more axes; fewer than three where the file has fewer. */
+  readonly shape: number[];
+  /** 16 numbers, row-major: voxel index to millimetres, x to the right, y to the front, z up. */
+  readonly affine: number[];
+  /** Millimetres between voxels along x, y, z: lengths of the affine's columns. */
+  readonly spacing: [x: number, y: number, z: number];
+  /** Of the file the volume was read from, unchanged by later turns. */
+  readonly header: NiftiHeader;
+}
+
+type Axis = 0 | 1 | 2;
+type Triple<T> = [T, T, T];
+
+/** How a grid becomes canonical: new axis i is the old axis `axes[i]`, reversed where `flips[i]`. */
+export interface CanonicalTransform {
+  readonly axes: Triple<Axis>;
+  readonly flips: Triple<boolean>;
+}
+
+/** A grid of voxels: what fromCanonical needs to know of a source volume. */
+export interface Grid {
+  readonly shape: readonly number[];
+  readonly affine: readonly number[];
+}
+
+/** Lengths of the columns of an affine; 1 for a column of zeros. */
+export function spacingOf(affine: readonly number[]): Triple<number> {
+  const column = (c: number): number => Math.hypot(affine[c]!, affine[4 + c]!, affine[8 + c]!) || 1;
+  return [column(0), column(1), column(2)];
+}
+
+/**
+ * The canonical axis nearest to each voxel axis: the rotation nearest to the affine without its zooms (polar
+ * decomposition), largest component per voxel axis, each canonical axis taken once.
+ * @throws InvalidVolume if the affine has an entry that is not finite
+ */
+export function canonicalTransform(affine: readonly number[]): CanonicalTransform {
+  if (affine.length !== 16 || !affine.every(Number.isFinite))
+    throw new InvalidVolume(
+      `The affine is [${affine.join(', ')}]; expected 16 finite numbers. Correct the volume's sform or qform.`,
+    );
+  const zooms = spacingOf(affine);
+  const turn = nearestRotation([0, 1, 2].map((r) => zooms.map((zoom, c) => affine[4 * r + c]! / zoom)));
+  const axes: Triple<Axis> = [0, 1, 2];
+  const flips: Triple<boolean> = [false, false, false];
+  const free = new Set<Axis>([0, 1, 2]);
+  for (const axis of [0, 1, 2] as const) {
+    const size = (row: Axis): number => Math.abs(turn[row]![axis]!);
+    const row = [...free].reduce((best, other) => (size(other) > size(best) ? other : best));
+    free.delete(row);
+    axes[row] = axis;
+    flips[row] = turn[row]![axis]! < 0;
+  }
+  return { axes, flips };
+}
+
+/** The orthogonal factor of a 3 x 3 matrix by Newton's iteration; the matrix itself if it is singular. */
+function nearestRotation(matrix: number[][]): number[][] {
+  let turn = matrix;
+  for (let step = 0; step < 50; step++) {
+    const [a, b, c] = turn as Triple<number[]>;
+    const cofactors = [cross(b, c), cross(c, a), cross(a, b)];
+    const determinant = a[0]! * cofactors[0]![0]! + a[1]! * cofactors[0]![1]! + a[2]! * cofactors[0]![2]!;
+    if (Math.abs(determinant) < 1e-12) return matrix;
+    const next = turn.map((row, r) => row.map((value, i) => (value + cofactors[r]![i]! / determinant) / 2));
+    const change = Math.max(
+      ...next.flatMap((row, r) => row.map((value, i) => Math.abs(value - turn[r]![i]!))),
+    );
+    turn = next;
+    if (change < 1e-15) break;
+  }
+  return turn;
+}
+
+function cross(a: number[], b: number[]): number[] {
+  return [a[1]! * b[2]! - a[2]! * b[1]!, a[2]! * b[0]! - a[0]! * b[2]!, a[0]! * b[1]! - a[1]! * b[0]!];
+}
+
+/** Where each voxel axis points, for example "RAS" or "LPI". @throws InvalidVolume as canonicalTransform */
+export function orientation(affine: readonly number[]): string {
+  const { axes, flips } = canonicalTransform(affine);
+  return [0, 1, 2]
+    .map((axis) => {
+      const row = axes.indexOf(axis as Axis);
+      return (flips[row] ? 'LPI' : 'RAS')[row]!;
+    })
+    .join('');
+}
+
+/** The three spatial sizes; axes that a volume does not have count 1. */
+export function spatialShape(shape: readonly number[]): Triple<number> {
+  return [shape[0] ?? 1, shape[1] ?? 1, shape[2] ?? 1];
+}
+
+/** The canonical grid of a grid: its shape, affine, and where in the source (in voxels) each of its voxels is. */
+export interface CanonicalGrid {
+  readonly shape: number[];
+  readonly affine: number[];
+  /** Nothing is to be moved. */
+  readonly same: boolean;
+  readonly origin: number;
+  readonly strides: Triple<number>;
+}
+
+/** @throws InvalidVolume as canonicalTransform */
+export function canonicalGrid({ shape, affine }: Grid): CanonicalGrid {
+  const { axes, flips } = canonicalTransform(affine);
+  const sizes = spatialShape(shape);
+  const steps = [1, sizes[0], sizes[0] * sizes[1]] as const;
+  const turned = affine.slice();
+  let origin = 0;
+  const strides: Triple<number> = [0, 0, 0];
+  for (const i of [0, 1, 2] as const) {
+    const from = axes[i];
+    const sign = flips[i] ? -1 : 1;
+    strides[i] = sign * steps[from];
+    if (flips[i]) origin += (sizes[from] - 1) * steps[from];
+    for (const row of [0, 4, 8]) {
+      turned[row + i] = sign * affine[row + from]!;
+      if (flips[i]) turned[row + 3]! += affine[row + from]! * (sizes[from] - 1);
+    }
+  }
+  const same = axes.every((axis, i) => axis === i && !flips[i]);
+  return {
+    shape: same ? [...shape] : [...axes.map((axis) => sizes[axis]), ...shape.slice(3)],
+    affine: same ? [...affine] : turned,
+    same,
+    origin,
+    strides,
+  };
+}
+
+/**
+ * The volume with its axes permuted and flipped so that x points to the right, y to the front and z up, as
+ * nearly as that is possible without resampling; itself if it is so already.
+ * @throws InvalidVolume as canonicalTransform
+ */
+export function toCanonical(volume: Volume): Volume {
+  const grid = canonicalGrid(volume);
+  if (grid.same) return volume;
+  const block = spatialShape(grid.shape).reduce((a, b) => a * b);
+  const data = new Float32Array(volume.data.length);
+  wasm().reset();
+  const target = allocate(4 * block);
+  for (let at = 0; at < data.length; at += block) {
+    wasm().reset();
+    allocate(4 * block);
+    const source = copyIn(volume.data.subarray(at, at + block));
+    reorientBlock(source, target, grid);
+    data.set(floats(target, block), at);
+  }
+  const { shape, affine } = grid;
+  return { ...volume, data, shape, affine, spacing: spacingOf(affine) };
+}
+
+/** Turns one block of float32 voxels inside WASM memory. */
+export function reorientBlock(source: number, target: number, grid: CanonicalGrid): void {
+  wasm().reorient(source, target, ...spatialShape(grid.shape), grid.origin, ...grid.strides);
+}
+
+/** Arrays that fromCanonical turns back. */
+export type VoxelArray = Float32Array | Float64Array | Uint8Array | Int16Array | Uint16Array | Int32Array;
+
+/**
+ * The inverse of toCanonical for any array on the canonical grid: labels, probabilities.
+ * @param data one or more volumes on the canonical grid of `source`, each with x fastest
+ * @param source the grid to go back to
+ * @throws InvalidVolume if the length of `data` is no multiple of the grid's voxels
+ */
+export function fromCanonical<T extends VoxelArray>(data: T, source: Grid): T {
+  const grid = canonicalGrid(source);
+  const [nx, ny, nz] = spatialShape(grid.shape);
+  const block = nx * ny * nz;
+  if (data.length % block !== 0)
+    throw new InvalidVolume(
+      `${data.length} values do not fill a grid of ${nx} x ${ny} x ${nz} voxels; expected a multiple of ${block}.`,
+    );
+  const result = data.slice() as T;
+  if (grid.same) return result;
+  const [sx, sy, sz] = grid.strides;
+  let from = 0;
+  for (let first = grid.origin; from < data.length; first += block)
+    for (let z = 0; z < nz; z++)
+      for (let y = 0; y < ny; y++)
+        for (let x = 0, to = first + y * sy + z * sz; x < nx; x++, to += sx) result[to] = data[from++]!;
+  return result;
+}
