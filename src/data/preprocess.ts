@@ -1,0 +1,364 @@
+/**
+ * Statistics, normalisation, resampling, crop and pad of voxel arrays, on the WASM kernels. Arrays are x fastest, then
+ * y, z, channel; sizes are x, y, z, and the number of channels follows from the length. Every call gives a new array
+ * and starts with empty WASM memory, which thus never outgrows the largest single call.
+ */
+import { InvalidOption, InvalidVolume } from '../errors.ts';
+import type { Size3 } from './prepare.ts';
+import { spacingOf, spatialShape, type Volume } from './volume.ts';
+import { allocate, copyIn, copyOut, floats, wasm, type WasmExports } from './wasm.ts';
+
+type Voxels = Float32Array | Uint8Array;
+/** The same kind of array, newly made. */
+type Fresh<T extends Voxels> = T extends Uint8Array ? Uint8Array<ArrayBuffer> : Float32Array<ArrayBuffer>;
+
+/** How values between voxels come about: trilinear, or that of the voxel whose cell holds the point. */
+export type ResampleMode = 'linear' | 'nearest';
+
+/** What NaN and infinite voxels lead to: InvalidVolume with their number (default), or the value 0. */
+export interface NonFiniteOptions {
+  readonly nonFinite?: 'reject' | 'zero';
+}
+
+/** Of the finite voxels; all NaN where there are none. */
+export interface Statistics {
+  /** Finite voxels. */
+  readonly count: number;
+  /** NaN and infinite voxels. */
+  readonly nonFinite: number;
+  readonly min: number;
+  readonly max: number;
+  readonly mean: number;
+  /** Population standard deviation: sqrt(sum((v - mean)^2) / count), in float64. */
+  readonly sd: number;
+}
+
+type Three = [x: number, y: number, z: number];
+
+/** The kernels of wasm/assembly/statistics.ts and resample.ts; their definitions stand there. */
+interface Kernels extends WasmExports {
+  summarize(data: number, length: number, out: number): void;
+  standardize(data: number, length: number, mean: number, divisor: number): void;
+  clip(data: number, length: number, low: number, high: number): void;
+  zeroNonFinite(data: number, length: number): void;
+  countUpperHalves(data: number, length: number, table: number): void;
+  orderStatistic(data: number, length: number, rank: number, upper: number, lower: number): number;
+  linearScratchBytes(fromX: number, toX: number): number;
+  resampleLinear(source: number, ...rest: Resampling): void;
+  resampleNearestU8(source: number, ...rest: Resampling): void;
+  resampleNearestF32(source: number, ...rest: Resampling): void;
+  window(
+    source: number,
+    ...rest: [...Three, number, ...Three, ...Three, channels: number, bytes: number]
+  ): void;
+  nonZeroBox(source: number, nx: number, ny: number, nz: number, channels: number, out: number): void;
+}
+type Resampling = [...Three, target: number, ...Three, channels: number, scratch: number];
+
+const kernels = (): Kernels => wasm() as Kernels;
+
+/** Bytes of one of orderStatistic's tables. */
+const TABLE_BYTES = 65536 * 4;
+
+/** The smallest standard deviation that a z-score divides by. */
+const SMALLEST_SD = 1e-8;
+
+/** Empties the memory and copies voxels in. */
+function load(data: Voxels): number {
+  if (data.length === 0) throw new InvalidVolume('The volume has no voxels; expected at least one.');
+  kernels().reset();
+  return copyIn(data);
+}
+
+function summarize(pointer: number, length: number): Statistics {
+  const out = allocate(40);
+  kernels().summarize(pointer, length, out);
+  const [count, min, max, mean, sd] = new Float64Array(wasm().memory.buffer, out, 5) as unknown as [
+    number,
+    ...[number, number, number, number],
+  ];
+  if (count === 0) return { count, nonFinite: length, min: NaN, max: NaN, mean: NaN, sd: NaN };
+  return { count, nonFinite: length - count, min, max, mean, sd };
+}
+
+/** Copies voxels in, all of them finite afterwards. */
+function loadFinite(data: Float32Array, { nonFinite = 'reject' }: NonFiniteOptions): [number, Statistics] {
+  const pointer = load(data);
+  const found = summarize(pointer, data.length);
+  if (found.nonFinite === 0) return [pointer, found];
+  if (nonFinite === 'reject')
+    throw new InvalidVolume(
+      `${found.nonFinite} of its ${data.length} voxels are NaN or infinite, expected finite values; ` +
+        "mend the volume, or pass nonFinite: 'zero' to take them as 0.",
+    );
+  kernels().zeroNonFinite(pointer, data.length);
+  return [pointer, summarize(pointer, data.length)];
+}
+
+/**
+ * Number, extremes, mean and standard deviation of the finite voxels.
+ * @throws InvalidVolume if there are no voxels
+ */
+export function statistics(data: Float32Array): Statistics {
+  return summarize(load(data), data.length);
+}
+
+/** Percentiles of voxels in WASM memory, all finite. */
+function select(pointer: number, length: number, percents: readonly number[]): number[] {
+  for (const percent of percents)
+    if (!(percent >= 0 && percent <= 100))
+      throw new InvalidOption(`Percentiles are numbers from 0 to 100, got ${percent}.`);
+  const upper = allocate(TABLE_BYTES);
+  const lower = allocate(TABLE_BYTES);
+  kernels().countUpperHalves(pointer, length, upper);
+  const known = new Map<number, number>();
+  const ranked = (rank: number): number => {
+    const value = known.get(rank) ?? kernels().orderStatistic(pointer, length, rank, upper, lower);
+    known.set(rank, value);
+    return value;
+  };
+  return percents.map((percent) => {
+    const place = (percent / 100) * (length - 1);
+    const below = Math.floor(place);
+    const value = ranked(below);
+    return place === below ? value + 0 : value + (ranked(below + 1) - value) * (place - below);
+  });
+}
+
+/**
+ * Exact percentiles, linear between order statistics as numpy's default: percentile p lies at place
+ * p / 100 * (n - 1) of the sorted voxels. In float64.
+ * @param percents from 0 to 100
+ * @throws InvalidVolume if voxels are not finite, or there are none; InvalidOption for other percents
+ */
+export function percentiles(
+  data: Float32Array,
+  percents: readonly number[],
+  options: NonFiniteOptions = {},
+): number[] {
+  const [pointer] = loadFinite(data, options);
+  return select(pointer, data.length, percents);
+}
+
+/**
+ * Values below one percentile or above another become that percentile, rounded to float32.
+ * @param range percents, by default 0.5 and 99.5
+ * @throws as `percentiles`
+ */
+export function clipPercentiles(
+  data: Float32Array,
+  range: readonly [low: number, high: number] = [0.5, 99.5],
+  options: NonFiniteOptions = {},
+): { data: Float32Array<ArrayBuffer>; low: number; high: number } {
+  if (range[0] > range[1])
+    throw new InvalidOption(`Clips from a lower to a higher percentile, got ${range[0]} to ${range[1]}.`);
+  const [pointer] = loadFinite(data, options);
+  const [low, high] = select(pointer, data.length, range).map(Math.fround) as [number, number];
+  kernels().clip(pointer, data.length, low, high);
+  return { data: copyOut(pointer, data.length), low, high };
+}
+
+/**
+ * float32((v - mean) / max(sd, 1e-8)), with the mean and the population standard deviation of all voxels; computed in
+ * float64 and rounded once. A constant volume becomes 0.
+ * @throws InvalidVolume if voxels are not finite, or there are none
+ */
+export function zScore(
+  data: Float32Array,
+  options: NonFiniteOptions = {},
+): { data: Float32Array<ArrayBuffer>; mean: number; sd: number } {
+  const [pointer, { mean, sd }] = loadFinite(data, options);
+  kernels().standardize(pointer, data.length, mean, Math.max(sd, SMALLEST_SD));
+  return { data: copyOut(pointer, data.length), mean, sd };
+}
+
+function requireSize(size: readonly number[], what: string): void {
+  if (size.length !== 3 || !size.every((n) => Number.isInteger(n) && n >= 1 && n < 2 ** 31))
+    throw new InvalidOption(`${what} is three whole numbers x, y, z from 1 on, got ${size.join(' x ')}.`);
+}
+
+/** Channels of an array on a grid. */
+function channelsOf(data: Voxels, size: Size3): number {
+  requireSize(size, 'The size of a grid');
+  const channels = data.length / (size[0] * size[1] * size[2]);
+  if (!Number.isInteger(channels) || channels === 0)
+    throw new InvalidVolume(
+      `${data.length} voxels do not fill ${size.join(' x ')} any whole number of times; ` +
+        'give the size of the array, x first.',
+    );
+  return channels;
+}
+
+/** A new array of the kind of `like` with what is in WASM memory. */
+function copyLike<T extends Voxels>(like: T, pointer: number, length: number): Fresh<T> {
+  const { buffer } = wasm().memory;
+  const copy =
+    like instanceof Uint8Array
+      ? new Uint8Array(buffer, pointer, length).slice()
+      : floats(pointer, length).slice();
+  return copy as Fresh<T>;
+}
+
+/**
+ * The same field of view with another number of voxels, channel by channel. The centre of voxel d lies at
+ * s = (d + 1/2) * from / to - 1/2 of the source.
+ * - linear: s clamped to the first and last voxel, trilinear in float64, as PyTorch's F.interpolate with
+ *   align_corners=False; without smoothing beforehand. NaN and infinities spread to their neighbours.
+ * - nearest: source voxel floor((d + 1/2) * from / to), exactly; PyTorch's "nearest-exact".
+ * @param data labels (Uint8Array) only take "nearest"
+ * @throws InvalidVolume if the array does not fit its size, InvalidOption for sizes that are none, OutOfMemory
+ */
+export function resampleTo(
+  data: Uint8Array,
+  from: Size3,
+  to: Size3,
+  mode: 'nearest',
+): Uint8Array<ArrayBuffer>;
+export function resampleTo(
+  data: Float32Array,
+  from: Size3,
+  to: Size3,
+  mode: ResampleMode,
+): Float32Array<ArrayBuffer>;
+export function resampleTo(data: Voxels, from: Size3, to: Size3, mode: ResampleMode): Fresh<Voxels> {
+  const channels = channelsOf(data, from);
+  requireSize(to, 'The size to resample to');
+  if (data instanceof Uint8Array && mode === 'linear')
+    throw new InvalidOption('Labels (Uint8Array) cannot be resampled "linear"; use "nearest".');
+  if (to.every((n, axis) => n === from[axis])) return data.slice();
+  const source = load(data);
+  const length = channels * to[0] * to[1] * to[2];
+  const target = allocate(length * data.BYTES_PER_ELEMENT);
+  const scratch = allocate(kernels().linearScratchBytes(from[0], to[0]));
+  const nearest = data instanceof Uint8Array ? 'resampleNearestU8' : 'resampleNearestF32';
+  const kernel = mode === 'linear' ? 'resampleLinear' : nearest;
+  kernels()[kernel](source, ...from, target, ...to, channels, scratch);
+  return copyLike(data, target, length);
+}
+
+/**
+ * The size nearest to a spacing: round(size * spacing / newSpacing), at least 1 along each axis.
+ * @param spacing mm from voxel to voxel
+ * @throws InvalidOption if a spacing is not above 0
+ */
+export function sizeAtSpacing(size: Size3, spacing: Size3, newSpacing: Size3): Size3 {
+  for (const mm of [...spacing, ...newSpacing])
+    if (!(mm > 0 && mm < Infinity))
+      throw new InvalidOption(`Spacings are finite numbers of mm above 0, got ${mm}.`);
+  return size.map((n, axis) =>
+    Math.max(1, Math.round((n * spacing[axis]!) / newSpacing[axis]!)),
+  ) as unknown as Size3;
+}
+
+/**
+ * `resampleTo` with the size of a spacing. The field of view stays, so that the spacing comes out as
+ * spacing * from / to, which may differ a little from the one that was asked for.
+ * @throws as `resampleTo`; InvalidOption if a spacing is not above 0
+ */
+export function resampleToSpacing(
+  data: Float32Array,
+  size: Size3,
+  spacing: Size3,
+  newSpacing: Size3,
+  mode: ResampleMode,
+): { data: Float32Array<ArrayBuffer>; size: Size3 } {
+  const to = sizeAtSpacing(size, spacing, newSpacing);
+  return { data: resampleTo(data, size, to, mode), size: to };
+}
+
+/**
+ * `resampleToSpacing` for a volume of any number of axes. Affine and spacing become those of the new grid, all else
+ * stays.
+ */
+export function resample<V extends Pick<Volume, 'data' | 'shape' | 'affine' | 'spacing'>>(
+  volume: V,
+  newSpacing: Size3,
+  mode: ResampleMode,
+): V {
+  const from = spatialShape(volume.shape);
+  const { data, size: to } = resampleToSpacing(volume.data, from, volume.spacing, newSpacing, mode);
+  const affine = [...volume.affine];
+  for (const row of [0, 4, 8])
+    for (const axis of [0, 1, 2]) {
+      const ratio = from[axis]! / to[axis]!;
+      const step = volume.affine[row + axis]!;
+      affine[row + axis] = step * ratio;
+      affine[row + 3]! += (step * (ratio - 1)) / 2;
+    }
+  return { ...volume, data, shape: [...to, ...volume.shape.slice(3)], affine, spacing: spacingOf(affine) };
+}
+
+/** out[c][z][y][x] = data[c][z + start z][y + start y][x + start x], 0 outside the data. */
+function windowOf<T extends Voxels>(data: T, size: Size3, start: Size3, to: Size3): Fresh<T> {
+  const channels = channelsOf(data, size);
+  const source = load(data);
+  const length = channels * to[0] * to[1] * to[2];
+  const target = allocate(length * data.BYTES_PER_ELEMENT);
+  kernels().window(source, ...size, target, ...to, ...start, channels, data.BYTES_PER_ELEMENT);
+  return copyLike(data, target, length);
+}
+
+/**
+ * A box of every channel.
+ * @param start first voxel of the box
+ * @param to size of the box, which lies inside the grid
+ * @throws InvalidVolume if the array does not fit its size, InvalidOption if the box does not
+ */
+export function crop<T extends Voxels>(data: T, size: Size3, start: Size3, to: Size3): Fresh<T> {
+  requireSize(to, 'The size of a box');
+  if (
+    !start.every((first, axis) => Number.isInteger(first) && first >= 0 && first + to[axis]! <= size[axis]!)
+  )
+    throw new InvalidOption(
+      `A box of ${to.join(' x ')} from voxel ${start.join(', ')} on does not lie inside ${size.join(' x ')}; ` +
+        'crop what there is, and pad afterwards.',
+    );
+  return windowOf(data, size, start, to);
+}
+
+/**
+ * Zeros around every channel.
+ * @param before voxels to add at the near end of x, y, z
+ * @param after voxels to add at the far end
+ * @throws InvalidVolume if the array does not fit its size, InvalidOption for widths below 0
+ */
+export function pad<T extends Voxels>(
+  data: T,
+  size: Size3,
+  before: Size3,
+  after: Size3,
+): { data: Fresh<T>; size: Size3 } {
+  if (![...before, ...after].every((n) => Number.isInteger(n) && n >= 0))
+    throw new InvalidOption(
+      `Pads by whole numbers of voxels from 0 on, got ${before.join(', ')} before and ${after.join(', ')} after.`,
+    );
+  const to = size.map((n, axis) => before[axis]! + n + after[axis]!) as unknown as Size3;
+  requireSize(to, 'The padded size');
+  const start: Size3 = [-before[0], -before[1], -before[2]];
+  return { data: windowOf(data, size, start, to), size: to };
+}
+
+/**
+ * The smallest box that holds every voxel that is not 0 in some channel (NaN is not 0).
+ * @returns the box's voxels, its size and its first voxel
+ * @throws InvalidVolume if all voxels are 0, or the array does not fit its size
+ */
+export function cropToNonZero(
+  data: Float32Array,
+  size: Size3,
+): { data: Float32Array<ArrayBuffer>; size: Size3; start: Size3 } {
+  const channels = channelsOf(data, size);
+  const source = load(data);
+  const out = allocate(24);
+  kernels().nonZeroBox(source, ...size, channels, out);
+  const [x0, y0, z0, x1, y1, z1] = new Int32Array(wasm().memory.buffer, out, 6) as unknown as [
+    ...Three,
+    ...Three,
+  ];
+  if (x1 === 0)
+    throw new InvalidVolume(
+      `All ${data.length} voxels are 0: nothing would be left of the volume; leave it out, or do not crop.`,
+    );
+  const to: Size3 = [x1 - x0, y1 - y0, z1 - z0];
+  return { data: crop(data, size, [x0, y0, z0], to), size: to, start: [x0, y0, z0] };
+}

@@ -1,0 +1,55 @@
+// The WASM memory over a long data set: as large as the largest volume needs, however many there are.
+import { expect, test } from 'vitest';
+import { cropToNonZero, percentiles, resampleTo, zScore } from '../../src/data/preprocess.ts';
+import type { Size3 } from '../../src/data/prepare.ts';
+import { random } from '../../src/data/random.ts';
+import { OutOfMemory } from '../../src/errors.ts';
+import { allocate, wasm } from '../../src/data/wasm.ts';
+
+const bytes = (): number => wasm().memory.buffer.byteLength;
+
+function volume(size: Size3): Float32Array {
+  const data = new Float32Array(size[0] * size[1] * size[2]);
+  data.forEach((_, i) => (data[i] = ((i * 2654435761) % 1000) - 300));
+  return data;
+}
+
+function process(size: Size3): void {
+  const data = volume(size);
+  zScore(data);
+  percentiles(data, [0.5, 99.5]);
+  cropToNonZero(data, size);
+  resampleTo(data, size, [size[2], size[0], size[1]], 'linear');
+  resampleTo(Uint8Array.from(data), size, [size[1], size[2], size[0]], 'nearest');
+}
+
+test('200 volumes need no more memory than the largest of them', () => {
+  const before = bytes();
+  process([61, 67, 59]);
+  const largest = bytes();
+  expect(largest).toBeGreaterThan(before);
+  const r = random(3);
+  for (let i = 0; i < 200; i++) {
+    process([1 + r.int(48), 1 + r.int(48), 1 + r.int(48)]);
+    if (i % 50 === 0) process([61, 67, 59]);
+    expect(bytes()).toBe(largest);
+  }
+  // Input and output of the largest call, the columns' table, and what the module starts with.
+  expect(largest).toBeLessThan(before + 2 * 4 * 61 * 67 * 59 + 2 ** 17);
+});
+
+test('a block that cannot be had is a named error, and later calls work', () => {
+  expect(() => allocate(2 ** 33)).toThrow(OutOfMemory);
+  expect(() => resampleTo(new Float32Array(8), [2, 2, 2], [2000, 2000, 2000], 'linear')).toThrow(OutOfMemory);
+  expect(zScore(Float32Array.of(1, 3)).data).toEqual(Float32Array.of(-1, 1));
+});
+
+test('blocks are aligned, apart from each other, and given back by reset', () => {
+  wasm().reset();
+  const [a, b] = [allocate(5), allocate(17)];
+  expect(a % 16).toBe(0);
+  expect(b % 16).toBe(0);
+  expect(b).toBeGreaterThanOrEqual(a + 5);
+  wasm().reset();
+  expect(allocate(1)).toBe(a);
+});

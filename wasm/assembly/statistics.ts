@@ -1,0 +1,183 @@
+/**
+ * Statistics of float32 voxels in linear memory: count, minimum, maximum, mean and population standard deviation of
+ * the finite ones, exact order statistics, z-score and clipping in place. Sums are float64 and their order depends on
+ * the number of voxels only.
+ */
+
+const INFINITE: v128 = f32x4.splat(<f32>Infinity);
+
+/** All ones in the lanes that hold finite values: v - v is 0 for these and NaN for all others. */
+// @ts-ignore: decorator
+@inline
+function finiteLanes(v: v128): v128 {
+  return f32x4.eq(f32x4.sub(v, v), f32x4.splat(0));
+}
+
+// @ts-ignore: decorator
+@inline
+function lowToF64(v: v128): v128 {
+  return f64x2.promote_low_f32x4(v);
+}
+
+// @ts-ignore: decorator
+@inline
+function highToF64(v: v128): v128 {
+  return f64x2.promote_low_f32x4(v128.shuffle<i32>(v, v, 2, 3, 2, 3));
+}
+
+// @ts-ignore: decorator
+@inline
+function lanesSum(a: v128, b: v128): f64 {
+  const sum = f64x2.add(a, b);
+  return f64x2.extract_lane(sum, 0) + f64x2.extract_lane(sum, 1);
+}
+
+/**
+ * Writes five float64 to `out`: number of finite voxels, their minimum, maximum, mean, and population standard
+ * deviation sqrt(sum((v - mean)^2) / count), in two passes. Without any finite voxel: 0, Infinity, -Infinity, 0, 0.
+ */
+export function summarize(data: usize, length: i32, out: usize): void {
+  const end = data + (<usize>length << 2);
+  const body = data + (<usize>(length & ~3) << 2);
+  let counts = i32x4.splat(0);
+  let lowest = INFINITE;
+  let highest = f32x4.neg(INFINITE);
+  let a = f64x2.splat(0);
+  let b = f64x2.splat(0);
+  for (let p = data; p < body; p += 16) {
+    const v = v128.load(p);
+    const finite = finiteLanes(v);
+    counts = i32x4.sub(counts, finite);
+    lowest = f32x4.pmin(lowest, v128.bitselect(v, INFINITE, finite));
+    highest = f32x4.pmax(highest, v128.bitselect(v, f32x4.neg(INFINITE), finite));
+    const kept = v128.and(v, finite);
+    a = f64x2.add(a, lowToF64(kept));
+    b = f64x2.add(b, highToF64(kept));
+  }
+  let count =
+    i32x4.extract_lane(counts, 0) +
+    i32x4.extract_lane(counts, 1) +
+    i32x4.extract_lane(counts, 2) +
+    i32x4.extract_lane(counts, 3);
+  let low = min(
+    min(f32x4.extract_lane(lowest, 0), f32x4.extract_lane(lowest, 1)),
+    min(f32x4.extract_lane(lowest, 2), f32x4.extract_lane(lowest, 3)),
+  );
+  let high = max(
+    max(f32x4.extract_lane(highest, 0), f32x4.extract_lane(highest, 1)),
+    max(f32x4.extract_lane(highest, 2), f32x4.extract_lane(highest, 3)),
+  );
+  let sum = lanesSum(a, b);
+  for (let p = body; p < end; p += 4) {
+    const v = load<f32>(p);
+    if (!isFinite(v)) continue;
+    count++;
+    low = min(low, v);
+    high = max(high, v);
+    sum += v;
+  }
+
+  const mean = count > 0 ? sum / count : 0;
+  const means = f64x2.splat(mean);
+  a = f64x2.splat(0);
+  b = f64x2.splat(0);
+  for (let p = data; p < body; p += 16) {
+    const v = v128.load(p);
+    const finite = finiteLanes(v);
+    const da = v128.and(f64x2.sub(lowToF64(v), means), i64x2.extend_low_i32x4_s(finite));
+    const db = v128.and(f64x2.sub(highToF64(v), means), i64x2.extend_high_i32x4_s(finite));
+    a = f64x2.add(a, f64x2.mul(da, da));
+    b = f64x2.add(b, f64x2.mul(db, db));
+  }
+  let squares = lanesSum(a, b);
+  for (let p = body; p < end; p += 4) {
+    const v = load<f32>(p);
+    if (isFinite(v)) squares += (<f64>v - mean) * (<f64>v - mean);
+  }
+  store<f64>(out, count);
+  store<f64>(out, low, 8);
+  store<f64>(out, high, 16);
+  store<f64>(out, mean, 24);
+  store<f64>(out, count > 0 ? Math.sqrt(squares / count) : 0, 32);
+}
+
+/** In place: every voxel becomes float32((v - mean) / divisor), computed in float64 and rounded once. */
+export function standardize(data: usize, length: i32, mean: f64, divisor: f64): void {
+  const end = data + (<usize>length << 2);
+  const body = data + (<usize>(length & ~3) << 2);
+  const means = f64x2.splat(mean);
+  const divisors = f64x2.splat(divisor);
+  for (let p = data; p < body; p += 16) {
+    const v = v128.load(p);
+    const a = f32x4.demote_f64x2_zero(f64x2.div(f64x2.sub(lowToF64(v), means), divisors));
+    const b = f32x4.demote_f64x2_zero(f64x2.div(f64x2.sub(highToF64(v), means), divisors));
+    v128.store(p, v128.shuffle<i32>(a, b, 0, 1, 4, 5));
+  }
+  for (let p = body; p < end; p += 4) store<f32>(p, <f32>((<f64>load<f32>(p) - mean) / divisor));
+}
+
+/** In place: values below `low` become `low`, values above `high` become `high`; NaN stays. */
+export function clip(data: usize, length: i32, low: f32, high: f32): void {
+  const end = data + (<usize>length << 2);
+  const body = data + (<usize>(length & ~3) << 2);
+  const lows = f32x4.splat(low);
+  const highs = f32x4.splat(high);
+  for (let p = data; p < body; p += 16) v128.store(p, f32x4.min(f32x4.max(v128.load(p), lows), highs));
+  for (let p = body; p < end; p += 4) store<f32>(p, min(max(load<f32>(p), low), high));
+}
+
+/** In place: NaN and infinities become 0. */
+export function zeroNonFinite(data: usize, length: i32): void {
+  const end = data + (<usize>length << 2);
+  for (let p = data; p < end; p += 4) if (!isFinite(load<f32>(p))) store<f32>(p, 0);
+}
+
+/** Unsigned number that orders as the float32 does (-0 before 0). */
+// @ts-ignore: decorator
+@inline
+function sortKey(p: usize): u32 {
+  const bits = load<u32>(p);
+  return bits ^ (<u32>(<i32>bits >> 31) | 0x80000000);
+}
+
+/** Bytes of a table of 65536 counts. */
+const TABLE: usize = 65536 * 4;
+
+/** How many voxels have each upper half of the sort key: the first step of orderStatistic, once per volume. */
+export function countUpperHalves(data: usize, length: i32, table: usize): void {
+  memory.fill(table, 0, TABLE);
+  const end = data + (<usize>length << 2);
+  for (let p = data; p < end; p += 4) {
+    const entry = table + ((sortKey(p) >> 16) << 2);
+    store<u32>(entry, load<u32>(entry) + 1);
+  }
+}
+
+/**
+ * The value at `rank` (from 0) among the sorted voxels, by radix selection on the halves of the sort key; the data
+ * stay as they are and must be finite.
+ * @param upper filled by countUpperHalves
+ * @param lower scratch of the same 256 KiB
+ */
+export function orderStatistic(data: usize, length: i32, rank: u32, upper: usize, lower: usize): f32 {
+  let high: u32 = 0;
+  for (let n = load<u32>(upper); rank >= n; n = load<u32>(upper + (high << 2))) {
+    rank -= n;
+    high++;
+  }
+  memory.fill(lower, 0, TABLE);
+  const end = data + (<usize>length << 2);
+  for (let p = data; p < end; p += 4) {
+    const key = sortKey(p);
+    if (key >> 16 != high) continue;
+    const entry = lower + ((key & 0xffff) << 2);
+    store<u32>(entry, load<u32>(entry) + 1);
+  }
+  let low: u32 = 0;
+  for (let n = load<u32>(lower); rank >= n; n = load<u32>(lower + (low << 2))) {
+    rank -= n;
+    low++;
+  }
+  const key = (high << 16) | low;
+  return reinterpret<f32>(key ^ (<u32>(<i32>~key >> 31) | 0x80000000));
+}
