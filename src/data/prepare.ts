@@ -1,9 +1,201 @@
+/**
+ * From a case's files to the arrays the network takes: read, turned to canonical RAS, resampled to the model's
+ * spacing, normalised per channel, labels checked. How it is done is plain data (`Preprocessing`) that is
+ * stored with the model and replayed at prediction.
+ */
+import { InvalidDataset, InvalidVolume } from '../errors.ts';
+import type { Case } from './dataset.ts';
+import { readNifti } from './nifti.ts';
+import {
+  checkedLabels,
+  requireSameGrid,
+  shapeText,
+  spatial,
+  type BareVolume,
+  type LabelRules,
+} from './prepare-checks.ts';
+import { resample, resampleTo, zScore } from './preprocess.ts';
+import type { Source } from './source.ts';
+import { spacingOf, toCanonical, type Volume } from './volume.ts';
+
 export type Size3 = readonly [x: number, y: number, z: number];
+
+/** What happens to a volume before the network; stored in the model file. */
+export interface Preprocessing {
+  /** Axes are turned and flipped to right, anterior, superior. */
+  readonly orientation: 'RAS';
+  /** Spacing in mm that volumes are resampled to (images trilinear, labels nearest), or null for their own. */
+  readonly spacing: Size3 | null;
+  /**
+   * Per channel: "z-score" subtracts the mean of all voxels of the volume and divides by their population
+   * standard deviation, both in float64 (a constant volume becomes 0); "none" leaves the values.
+   */
+  readonly normalization: readonly ('z-score' | 'none')[];
+  /** Zeros are added after normalisation, at the far end of each axis. */
+  readonly padding: 'zeros at the far end';
+}
+
+/** Z-score for each channel, at the volumes' own spacing. */
+export function defaultPreprocessing(channels = 1, spacing: Size3 | null = null): Preprocessing {
+  return {
+    orientation: 'RAS',
+    spacing,
+    normalization: new Array<'z-score'>(channels).fill('z-score'),
+    padding: 'zeros at the far end',
+  };
+}
+
+/** A case as the network takes it. */
 export interface PreparedCase {
   readonly id: string;
+  /** [channel][z][y][x] */
   readonly image: Float32Array;
+  /** [z][y][x]; 255 where the loss leaves the voxel out. */
   readonly label?: Uint8Array;
   readonly shape: Size3;
   readonly channels: number;
   readonly spacing: Size3;
+  /** The image's canonical grid before resampling, which predictions go back to. */
+  readonly grid?: { readonly shape: Size3; readonly spacing: Size3; readonly affine: readonly number[] };
+}
+
+/** A volume in memory with x fastest: what phantoms and callers with their own arrays bring. */
+export interface ArrayVolume {
+  readonly data: ArrayLike<number>;
+  /** x, y, z, and possibly channels. */
+  readonly dims: readonly number[];
+  /** Voxel to mm, 16 numbers row-major; default: the identity. */
+  readonly affine?: readonly number[];
+}
+
+/**
+ * A case of volumes that are read already (canonical): one per channel, or one 4-D volume of all channels.
+ * @throws InvalidDataset if shapes or places differ, or a label value is outside the classes
+ */
+export function prepareVolumes(
+  id: string,
+  images: readonly BareVolume[],
+  label: BareVolume | undefined,
+  preprocessing: Preprocessing,
+  rules: LabelRules = {},
+): PreparedCase {
+  const first = images[0];
+  if (!first) throw new InvalidDataset(`Case "${id}" has no image.`);
+  const shape = spatial(first);
+  const channels = images.reduce((sum, image) => sum + channelsOf(id, image), 0);
+  for (const image of images.slice(1))
+    if (shapeText(spatial(image)) !== shapeText(shape))
+      throw new InvalidDataset(
+        `Case "${id}": its channels have the shapes ${shapeText(shape)} and ${shapeText(spatial(image))}; all must have one shape.`,
+      );
+  if (channels !== preprocessing.normalization.length)
+    throw new InvalidDataset(
+      `Case "${id}" has ${channels} channel(s); expected ${preprocessing.normalization.length}.`,
+    );
+  if (label) requireSameGrid(id, first, label);
+  const labels = label && checkedLabels(id, label.data, rules);
+
+  const target = preprocessing.spacing;
+  const change = target !== null && target.some((mm, axis) => Math.abs(mm / first.spacing[axis]! - 1) > 1e-3);
+  const resampled = change ? images.map((image) => resample(image as Volume, target, 'linear')) : images;
+  const now = resampled[0]!;
+  const voxels = spatial(now).reduce((a, b) => a * b);
+  const image = new Float32Array(channels * voxels);
+  let channel = 0;
+  for (const { data } of resampled)
+    for (let from = 0; from < data.length; from += voxels, channel++)
+      image.set(
+        normalised(id, data.subarray(from, from + voxels), preprocessing.normalization[channel]!),
+        channel * voxels,
+      );
+  return {
+    id,
+    image,
+    ...(labels ? { label: change ? resampleTo(labels, shape, spatial(now), 'nearest') : labels } : {}),
+    shape: spatial(now),
+    channels,
+    spacing: now.spacing,
+    grid: { shape, spacing: first.spacing, affine: first.affine },
+  };
+}
+
+function normalised(
+  id: string,
+  values: Float32Array,
+  how: Preprocessing['normalization'][number],
+): Float32Array {
+  try {
+    return how === 'z-score' ? zScore(values).data : values;
+  } catch (error) {
+    throw named(id, error);
+  }
+}
+
+/** The error with the case's name in front, if it is about a volume. */
+function named(id: string, error: unknown): unknown {
+  return error instanceof InvalidVolume
+    ? new InvalidVolume(`Case "${id}": ${error.message}`, { cause: error })
+    : error;
+}
+
+function channelsOf(id: string, { shape }: BareVolume): number {
+  if (shape.length < 3 || shape.slice(4).some((n) => n > 1))
+    throw new InvalidDataset(
+      `Case "${id}" has an image of shape ${shapeText(shape)}; expected x, y, z and channels.`,
+    );
+  return shape[3] ?? 1;
+}
+
+/**
+ * Reads and prepares a case of a data set.
+ * @throws InvalidDataset as prepareVolumes does; InvalidVolume, naming the case, for a file that cannot be read
+ */
+export async function prepareCase(
+  item: Case,
+  preprocessing: Preprocessing,
+  rules: LabelRules = {},
+): Promise<PreparedCase> {
+  const read = (source: Source): Promise<Volume> =>
+    readNifti(source, { canonical: true }).catch((error: unknown) => {
+      throw named(item.id, error);
+    });
+  const images: Volume[] = [];
+  for (const source of item.images) images.push(await read(source));
+  const label = item.label === undefined ? undefined : await read(item.label);
+  return prepareVolumes(item.id, images, label, preprocessing, rules);
+}
+
+/**
+ * Prepares a case of arrays in memory: phantoms, or what a caller has read.
+ * @throws InvalidDataset if an array does not fill its dims, and as prepareVolumes does
+ */
+export function fromArrays(
+  id: string,
+  images: ArrayVolume | readonly ArrayVolume[],
+  label?: ArrayVolume,
+  preprocessing?: Preprocessing,
+  rules: LabelRules = {},
+): PreparedCase {
+  const volumes = [images].flat().map((image) => canonicalVolume(id, image as ArrayVolume));
+  const channels = volumes.reduce((sum, { shape }) => sum + (shape[3] ?? 1), 0);
+  const truth = label && canonicalVolume(id, label);
+  return prepareVolumes(id, volumes, truth, preprocessing ?? defaultPreprocessing(channels), rules);
+}
+
+const identity = [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1];
+
+function canonicalVolume(id: string, { data, dims, affine = identity }: ArrayVolume): BareVolume {
+  const voxels = dims.reduce((a, b) => a * b, 1);
+  if (data.length !== voxels)
+    throw new InvalidDataset(
+      `Case "${id}": an array of ${data.length} voxels does not fill ${shapeText(dims)} = ${voxels}.`,
+    );
+  const values = data instanceof Float32Array ? data : Float32Array.from(data);
+  const volume: BareVolume = {
+    data: values,
+    shape: [...dims],
+    affine: [...affine],
+    spacing: spacingOf(affine),
+  };
+  return toCanonical(volume as Volume); // which passes a header on without looking at it
 }

@@ -1,0 +1,79 @@
+/**
+ * What must hold for an image and its label before training: one grid, one place, and only the classes' values.
+ */
+import { InvalidDataset } from '../errors.ts';
+import { listed } from './dataset-match.ts';
+import type { Size3 } from './prepare.ts';
+import { spatialShape, type Volume } from './volume.ts';
+
+/** A volume without the header of a file. */
+export type BareVolume = Omit<Volume, 'header'>;
+
+export const spatial = (volume: BareVolume): Size3 => spatialShape(volume.shape);
+
+/** A shape as messages show it: "4 x 5 x 6". */
+export const shapeText = (shape: readonly number[]): string => shape.join(' x ');
+
+/** What labels may hold. */
+export interface LabelRules {
+  /** Label values are 0 to classes − 1; default: 0 to 254. */
+  readonly classes?: number;
+  readonly classNames?: readonly string[];
+  /** Value that becomes 255, "leave out". */
+  readonly ignoreLabel?: number;
+}
+
+/** Largest distance in mm between the places that two affines give to the corners of a grid. */
+export function cornerDistance(shape: Size3, a: ArrayLike<number>, b: ArrayLike<number>): number {
+  let largest = 0;
+  for (let corner = 0; corner < 8; corner++) {
+    const [x, y, z] = shape.map((n, axis) => ((corner >> axis) & 1) * (n - 1)) as [number, number, number];
+    let square = 0;
+    for (let row = 0; row < 12; row += 4) {
+      const difference = (i: number): number => a[row + i]! - b[row + i]!;
+      square += (difference(0) * x + difference(1) * y + difference(2) * z + difference(3)) ** 2;
+    }
+    largest = Math.max(largest, Math.sqrt(square));
+  }
+  return largest;
+}
+
+/** @throws InvalidDataset if image and label differ in shape, or lie more than a voxel apart */
+export function requireSameGrid(id: string, image: BareVolume, label: BareVolume): void {
+  const [is, ls] = [spatial(image), spatial(label)];
+  if (shapeText(is) !== shapeText(ls) || label.shape.slice(3).some((n) => n > 1))
+    throw new InvalidDataset(
+      `Case "${id}": the image has the shape ${shapeText(image.shape)}, its label ${shapeText(label.shape)}; they must be equal.`,
+    );
+  const distance = cornerDistance(is, image.affine, label.affine);
+  if (distance > Math.max(...image.spacing.slice(0, 3)))
+    throw new InvalidDataset(
+      `Case "${id}": the label lies up to ${distance.toFixed(1)} mm away from the image (their affines differ); ` +
+        'save the label with the affine of its image.',
+    );
+}
+
+/**
+ * Label values as bytes; the ignore label becomes 255.
+ * @throws InvalidDataset that names the case, the values found and the classes
+ */
+export function checkedLabels(id: string, data: ArrayLike<number>, rules: LabelRules = {}): Uint8Array {
+  const { classes = 255, classNames = [], ignoreLabel } = rules;
+  const result = new Uint8Array(data.length);
+  const wrong = new Map<number, number>();
+  for (let voxel = 0; voxel < data.length; voxel++) {
+    const value = data[voxel]!;
+    if (value === ignoreLabel) result[voxel] = 255;
+    else if (Number.isInteger(value) && value >= 0 && value < classes) result[voxel] = value;
+    else if (wrong.size < 1000 || wrong.has(value)) wrong.set(value, (wrong.get(value) ?? 0) + 1);
+  }
+  if (wrong.size > 0) {
+    const values = [...wrong].sort(([a], [b]) => a - b).map(([value, count]) => `${value} (${count} voxels)`);
+    const names = classNames.map((name, value) => `${value} ${name}`).join(', ');
+    throw new InvalidDataset(
+      `Case "${id}": its label holds values outside the classes: ${listed(values)}. Expected 0 to ${classes - 1}` +
+        `${names && ` (${names})`}; correct the label, or name all classes in dataset.json.`,
+    );
+  }
+  return result;
+}

@@ -1,0 +1,194 @@
+// From volumes to the network's arrays: orientation, spacing, z-score, label rules, cache; and each refusal.
+import { existsSync } from 'node:fs';
+import { describe, expect, test } from 'vitest';
+import '../../src/data/source.node.ts';
+import { openDatasetFolder } from '../../src/data/dataset.node.ts';
+import { writeNifti } from '../../src/data/nifti.ts';
+import { phantom } from '../../src/data/phantom.ts';
+import { cacheCases } from '../../src/data/prepare-cache.ts';
+import { checkedLabels } from '../../src/data/prepare-checks.ts';
+import { defaultPreprocessing, fromArrays, prepareCase, type PreparedCase } from '../../src/data/prepare.ts';
+import { Aborted, InvalidDataset, InvalidVolume } from '../../src/errors.ts';
+
+const numbers = (count: number) => Float32Array.from({ length: count }, (_, i) => i);
+const plain = { ...defaultPreprocessing(1), normalization: ['none'] as const };
+
+describe('prepared arrays', () => {
+  test('are [channel][z][y][x] with each channel at mean 0 and standard deviation 1', () => {
+    const { image, labels, shape, affine } = phantom(0);
+    const second = image.map((value) => 3 * value + 7);
+    const item = fromArrays(
+      'p',
+      [
+        { data: image, dims: shape, affine },
+        { data: second, dims: shape, affine },
+      ],
+      {
+        data: labels,
+        dims: shape,
+        affine,
+      },
+    );
+    expect(item).toMatchObject({ id: 'p', shape, channels: 2, spacing: [12.5, 12.5, 12.5] });
+    expect(item.label).toEqual(labels);
+    const voxels = image.length;
+    for (const channel of [0, 1]) {
+      const values = item.image.subarray(channel * voxels, (channel + 1) * voxels);
+      const mean = values.reduce((a, b) => a + b, 0) / voxels;
+      const variance = values.reduce((a, b) => a + (b - mean) ** 2, 0) / voxels;
+      expect(Math.abs(mean)).toBeLessThan(1e-6);
+      expect(Math.abs(variance - 1)).toBeLessThan(1e-5);
+    }
+    // z-scores do not see a scale and an offset; rounding to float32 beforehand leaves the last digits.
+    const difference = item.image
+      .subarray(0, voxels)
+      .map((value, i) => Math.abs(value - item.image[voxels + i]!));
+    expect(Math.max(...difference)).toBeLessThan(1e-5);
+  });
+
+  test('a 4-D array has its channels on the fourth axis', () => {
+    const item = fromArrays('c', { data: numbers(24), dims: [2, 3, 2, 2] }, undefined, {
+      ...plain,
+      normalization: ['none', 'z-score'],
+    });
+    expect([...item.image.slice(0, 12)]).toEqual([...numbers(12)]);
+    expect(item.image.slice(12).reduce((a, b) => a + b)).toBeCloseTo(0, 5);
+    expect(item).not.toHaveProperty('label');
+  });
+
+  test('image and label are turned to RAS together', () => {
+    // x and y exchanged, the new x reversed.
+    const affine = [0, 2, 0, 0, -1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1];
+    const label = { data: Uint8Array.of(0, 1, 2, 3, 4, 5), dims: [2, 3, 1], affine };
+    const item = fromArrays('t', { data: numbers(6), dims: [2, 3, 1], affine }, label, plain);
+    expect(item).toMatchObject({ shape: [3, 2, 1], spacing: [2, 1, 1] });
+    expect([...item.image]).toEqual([1, 3, 5, 0, 2, 4]);
+    expect([...item.label!]).toEqual([1, 3, 5, 0, 2, 4]);
+  });
+
+  test('another spacing resamples images linearly and labels to the nearest', () => {
+    const dims = [4, 2, 2];
+    const label = { data: Uint8Array.from({ length: 16 }, (_, i) => (i % 4 < 2 ? 0 : 3)), dims };
+    const item = fromArrays('r', { data: numbers(16).map((i) => i % 4), dims }, label, {
+      ...plain,
+      spacing: [0.5, 1, 1],
+    });
+    expect(item).toMatchObject({ shape: [8, 2, 2], spacing: [0.5, 1, 1] });
+    expect([...item.image.slice(0, 8)]).toEqual([0, 0.25, 0.75, 1.25, 1.75, 2.25, 2.75, 3]);
+    expect([...item.label!.slice(0, 8)]).toEqual([0, 0, 0, 0, 3, 3, 3, 3]);
+    expect(item.grid).toMatchObject({ shape: [4, 2, 2], spacing: [1, 1, 1] });
+  });
+});
+
+describe('labels', () => {
+  test('the ignore label becomes 255', () => {
+    expect(checkedLabels('a', [0, 1, 7], { classes: 2, ignoreLabel: 7 })).toEqual(Uint8Array.of(0, 1, 255));
+  });
+
+  test('values outside the classes are refused with case, values and classes', () => {
+    const check = () =>
+      checkedLabels('case_3', [0, 1, 2, 2, 0.5, -1, NaN], { classes: 2, classNames: ['air', 'bone'] });
+    expect(check).toThrow(InvalidDataset);
+    expect(check).toThrow(
+      /case_3.*-1 \(1 voxels\).*0\.5 \(1 voxels\).*2 \(2 voxels\).*0 to 1 \(0 air, 1 bone\)/,
+    );
+    expect(check).toThrow(/NaN/);
+  });
+});
+
+describe('refused', () => {
+  const image = { data: numbers(24), dims: [2, 3, 4] };
+
+  test('image and label of different shape, with both shapes', () => {
+    const label = { data: new Uint8Array(24), dims: [4, 3, 2] };
+    expect(() => fromArrays('s', image, label)).toThrow(InvalidDataset);
+    expect(() => fromArrays('s', image, label)).toThrow(/"s".*2 x 3 x 4.*4 x 3 x 2/);
+  });
+
+  test('a label at another place', () => {
+    const affine = [1, 0, 0, 50, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1];
+    expect(() => fromArrays('s', image, { data: new Uint8Array(24), dims: [2, 3, 4], affine })).toThrow(
+      /50\.0 mm/,
+    );
+  });
+
+  test('channels of different shape or number, and arrays that do not fill their dims', () => {
+    expect(() => fromArrays('s', [image, { data: numbers(24), dims: [2, 2, 6] }])).toThrow(
+      /2 x 3 x 4 and 2 x 2 x 6/,
+    );
+    expect(() => fromArrays('s', [image, image], undefined, plain)).toThrow(/2 channel\(s\); expected 1/);
+    expect(() => fromArrays('s', { data: numbers(5), dims: [2, 3, 4] })).toThrow(
+      /5 voxels does not fill 2 x 3 x 4 = 24/,
+    );
+  });
+
+  test('voxels that are not finite, named with their case', () => {
+    const data = numbers(24);
+    data[3] = NaN;
+    expect(() => fromArrays('n', { data, dims: [2, 3, 4] })).toThrow(InvalidVolume);
+    expect(() => fromArrays('n', { data, dims: [2, 3, 4] })).toThrow(/Case "n"/);
+  });
+});
+
+describe('from files', () => {
+  test('NIfTI bytes are read as the arrays are', async () => {
+    const { image, labels, shape, affine } = phantom(2, { shape: [8, 7, 6] });
+    const write = (data: Float32Array | Uint8Array) => writeNifti({ data, shape, affine });
+    const item = { id: 'f', subject: 'f', images: [await write(image)], label: await write(labels) };
+    const read = await prepareCase(item, defaultPreprocessing(1), { classes: 6 });
+    const made = fromArrays('f', { data: image, dims: shape, affine }, { data: labels, dims: shape, affine });
+    expect(read.image).toEqual(made.image);
+    expect(read.label).toEqual(labels);
+    await expect(prepareCase(item, defaultPreprocessing(1), { classes: 2 })).rejects.toThrow(
+      /outside the classes/,
+    );
+  });
+
+  test('a file that is no NIfTI is refused with the case', async () => {
+    const item = { id: 'bad', subject: 'bad', images: [new Uint8Array(500)] };
+    await expect(prepareCase(item, defaultPreprocessing(1))).rejects.toThrow(InvalidVolume);
+    await expect(prepareCase(item, defaultPreprocessing(1))).rejects.toThrow(/Case "bad"/);
+  });
+
+  test.skipIf(!existsSync('../shared/data/hippocampus'))('cases of the hippocampus data set', async () => {
+    const { cases, labels } = await openDatasetFolder('../shared/data/hippocampus');
+    for (const id of ['hippocampus_001', 'hippocampus_003']) {
+      const found = cases.find((item) => item.id === id)!; // 003 has float32 labels
+      const item = await prepareCase(found, defaultPreprocessing(1), { classes: 3, classNames: labels });
+      expect(item.shape[0] * item.shape[1] * item.shape[2]).toBe(item.label!.length);
+      expect([...new Set(item.label)].sort()).toEqual([0, 1, 2]);
+    }
+  });
+});
+
+describe('cacheCases', () => {
+  const make = (index: number): Promise<PreparedCase> =>
+    Promise.resolve(fromArrays(`c${index}`, { data: numbers(8), dims: [2, 2, 2] })); // 32 bytes each
+
+  test('prepares each case once if the budget holds them all', async () => {
+    const seen: string[] = [];
+    const cases = await cacheCases(4, make, {
+      onProgress: (loaded, total) => seen.push(`${loaded}/${total}`),
+    });
+    expect(seen).toEqual(['1/4', '2/4', '3/4', '4/4']);
+    for (let i = 0; i < 4; i++) expect((await cases.get(i)).id).toBe(`c${i}`);
+    expect(cases).toMatchObject({ ids: ['c0', 'c1', 'c2', 'c3'], channels: 1, prepared: 4, bytes: 128 });
+  });
+
+  test('stays within the budget, drops the least recently used, and prepares it again', async () => {
+    const cases = await cacheCases(4, make, { budget: 64 }); // holds 2, 3
+    expect(cases.bytes).toBe(64);
+    await cases.get(2); // now 3, 2
+    await Promise.all([cases.get(0), cases.get(0)]); // drops 3
+    expect(cases).toMatchObject({ prepared: 5, bytes: 64 });
+    await cases.get(2);
+    expect(cases.prepared).toBe(5);
+    await cases.get(3);
+    expect(cases.prepared).toBe(6);
+  });
+
+  test('an error of one case and an abort end it', async () => {
+    await expect(cacheCases(2, () => Promise.reject(new InvalidVolume('broken')))).rejects.toThrow('broken');
+    await expect(cacheCases(2, make, { signal: AbortSignal.abort() })).rejects.toThrow(Aborted);
+  });
+});
