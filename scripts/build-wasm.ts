@@ -11,9 +11,10 @@ const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 process.chdir(root);
 const binary = join(root, 'wasm/build/unet3d.wasm');
 mkdirSync(dirname(binary), { recursive: true });
-const { error, stderr } = await main(['--config', 'asconfig.json', '--target', 'release']);
-const messages = stderr.toString();
-if (messages) console.error(messages);
+const { error } = await main(['--config', 'asconfig.json', '--target', 'release'], {
+  stdout: process.stdout,
+  stderr: process.stderr,
+});
 if (error) process.exit(1);
 
 const bytes = readFileSync(binary);

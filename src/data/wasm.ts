@@ -9,11 +9,11 @@ import { wasmBase64 } from '../generated/wasm.ts';
 export interface WasmExports {
   readonly memory: WebAssembly.Memory;
   /** Gives every block back. */
-  reset(): void;
+  readonly reset: () => void;
   /** A block, aligned to 16 bytes; 0 if there is no memory. `allocate` below throws instead. */
-  allocate(bytes: number): number;
+  readonly allocate: (bytes: number) => number;
   /** Voxels to float32; 0 for a datatype that cannot be decoded. */
-  decode(
+  readonly decode: (
     source: number,
     target: number,
     count: number,
@@ -21,9 +21,9 @@ export interface WasmExports {
     bigEndian: boolean,
     slope: number,
     intercept: number,
-  ): number;
+  ) => number;
   /** target(x, y, z) = source[origin + x * sx + y * sy + z * sz], float32, x fastest in the target. */
-  reorient(
+  readonly reorient: (
     source: number,
     target: number,
     nx: number,
@@ -33,7 +33,7 @@ export interface WasmExports {
     sx: number,
     sy: number,
     sz: number,
-  ): void;
+  ) => void;
 }
 
 let binary: BufferSource | undefined;
