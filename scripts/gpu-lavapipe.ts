@@ -117,7 +117,7 @@ const check =
   "import('./src/gpu/node.ts').then(async (gpu) => { const found = await gpu.requestNodeAdapter(); console.log('Ready: ' + found.describe); await gpu.releaseNodeGpu(); })";
 execFileSync(fetchedLavapipe().node, ['--import', 'tsx', '--eval', check], {
   stdio: 'inherit',
-  env: { ...process.env, UNET3D_NODE: process.execPath },
+  env: { ...process.env, UNET3D_NODE: process.env['UNET3D_NODE'] ?? process.execPath },
 });
 console.log(
   'npm test, npm run demo and the CLI of this checkout use it where the system has no adapter of its own.',

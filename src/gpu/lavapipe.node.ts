@@ -38,11 +38,11 @@ async function systemHasAdapter(): Promise<boolean> {
 /** Runs `node args…` on this terminal, passing signals on once, and resolves to its exit code. */
 export function runNode(node: string, args: readonly string[]): Promise<number> {
   // A session of its own: a Ctrl-C of the terminal reaches the child through us only, not twice.
-  const env = { ...process.env, UNET3D_NODE: process.execPath };
+  const env = { ...process.env, UNET3D_NODE: process.env['UNET3D_NODE'] ?? process.execPath };
   const child = spawn(node, args, { stdio: 'inherit', detached: process.platform !== 'win32', env });
   const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
   const passOn = (signal: NodeJS.Signals): void => void child.kill(signal);
-  for (const signal of signals) process.on(signal, passOn);
+  for (const signal of signals) process.removeAllListeners(signal).on(signal, passOn); // from here on, a mere proxy
   return new Promise((resolve, reject) => {
     child.once('error', reject);
     child.once('exit', (code, signal) => {
