@@ -41,8 +41,14 @@ interface Kernels extends WasmExports {
   standardize(data: number, length: number, mean: number, divisor: number): void;
   clip(data: number, length: number, low: number, high: number): void;
   zeroNonFinite(data: number, length: number): void;
-  countUpperHalves(data: number, length: number, table: number): void;
-  orderStatistic(data: number, length: number, rank: number, upper: number, lower: number): number;
+  orderStatistics(
+    data: number,
+    length: number,
+    ranks: number,
+    count: number,
+    out: number,
+    scratch: number,
+  ): void;
   linearScratchBytes(fromX: number, toX: number): number;
   resampleLinear(source: number, ...rest: Resampling): void;
   resampleNearestU8(source: number, ...rest: Resampling): void;
@@ -57,8 +63,8 @@ type Resampling = [...Three, target: number, ...Three, channels: number, scratch
 
 const kernels = (): Kernels => wasm() as Kernels;
 
-/** Bytes of one of orderStatistic's tables. */
-const TABLE_BYTES = 65536 * 4;
+/** Bytes of orderStatistics' tables. */
+const TABLES_BYTES = 2 * 65536 * 4;
 
 /** The smallest standard deviation that a z-score divides by. */
 const SMALLEST_SD = 1e-8;
@@ -108,20 +114,16 @@ function select(pointer: number, length: number, percents: readonly number[]): n
   for (const percent of percents)
     if (!(percent >= 0 && percent <= 100))
       throw new InvalidOption(`Percentiles are numbers from 0 to 100, got ${percent}.`);
-  const upper = allocate(TABLE_BYTES);
-  const lower = allocate(TABLE_BYTES);
-  kernels().countUpperHalves(pointer, length, upper);
-  const known = new Map<number, number>();
-  const ranked = (rank: number): number => {
-    const value = known.get(rank) ?? kernels().orderStatistic(pointer, length, rank, upper, lower);
-    known.set(rank, value);
-    return value;
-  };
-  return percents.map((percent) => {
-    const place = (percent / 100) * (length - 1);
-    const below = Math.floor(place);
-    const value = ranked(below);
-    return place === below ? value + 0 : value + (ranked(below + 1) - value) * (place - below);
+  const places = percents.map((percent) => (percent / 100) * (length - 1));
+  const ranks = places.flatMap((place) => [Math.floor(place), Math.ceil(place)]);
+  const [input, output] = [allocate(4 * ranks.length), allocate(4 * ranks.length)];
+  const scratch = allocate(TABLES_BYTES);
+  new Uint32Array(wasm().memory.buffer, input, ranks.length).set(ranks);
+  kernels().orderStatistics(pointer, length, input, ranks.length, output, scratch);
+  const values = floats(output, ranks.length);
+  return places.map((place, i) => {
+    const [below, above] = [values[2 * i]!, values[2 * i + 1]!];
+    return below + (above - below) * (place - Math.floor(place));
   });
 }
 
@@ -288,10 +290,12 @@ export function resample<V extends Pick<Volume, 'data' | 'shape' | 'affine' | 's
   return { ...volume, data, shape: [...to, ...volume.shape.slice(3)], affine, spacing: spacingOf(affine) };
 }
 
-/** out[c][z][y][x] = data[c][z + start z][y + start y][x + start x], 0 outside the data. */
-function windowOf<T extends Voxels>(data: T, size: Size3, start: Size3, to: Size3): Fresh<T> {
+/**
+ * out[c][z][y][x] = data[c][z + start z][y + start y][x + start x], 0 outside the data.
+ * @param source where the data are in WASM memory
+ */
+function windowOf<T extends Voxels>(data: T, source: number, size: Size3, start: Size3, to: Size3): Fresh<T> {
   const channels = channelsOf(data, size);
-  const source = load(data);
   const length = channels * to[0] * to[1] * to[2];
   const target = allocate(length * data.BYTES_PER_ELEMENT);
   kernels().window(source, ...size, target, ...to, ...start, channels, data.BYTES_PER_ELEMENT);
@@ -313,7 +317,7 @@ export function crop<T extends Voxels>(data: T, size: Size3, start: Size3, to: S
       `A box of ${to.join(' x ')} from voxel ${start.join(', ')} on does not lie inside ${size.join(' x ')}; ` +
         'crop what there is, and pad afterwards.',
     );
-  return windowOf(data, size, start, to);
+  return windowOf(data, load(data), size, start, to);
 }
 
 /**
@@ -335,7 +339,7 @@ export function pad<T extends Voxels>(
   const to = size.map((n, axis) => before[axis]! + n + after[axis]!) as unknown as Size3;
   requireSize(to, 'The padded size');
   const start: Size3 = [-before[0], -before[1], -before[2]];
-  return { data: windowOf(data, size, start, to), size: to };
+  return { data: windowOf(data, load(data), size, start, to), size: to };
 }
 
 /**
@@ -359,6 +363,7 @@ export function cropToNonZero(
     throw new InvalidVolume(
       `All ${data.length} voxels are 0: nothing would be left of the volume; leave it out, or do not crop.`,
     );
+  const start: Size3 = [x0, y0, z0];
   const to: Size3 = [x1 - x0, y1 - y0, z1 - z0];
-  return { data: crop(data, size, [x0, y0, z0], to), size: to, start: [x0, y0, z0] };
+  return { data: windowOf(data, source, size, start, to), size: to, start };
 }

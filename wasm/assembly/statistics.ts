@@ -143,41 +143,55 @@ function sortKey(p: usize): u32 {
 /** Bytes of a table of 65536 counts. */
 const TABLE: usize = 65536 * 4;
 
-/** How many voxels have each upper half of the sort key: the first step of orderStatistic, once per volume. */
-export function countUpperHalves(data: usize, length: i32, table: usize): void {
-  memory.fill(table, 0, TABLE);
+/**
+ * For each of `count` ranks (uint32 from 0, at `ranks`) writes the float32 that stands there among the sorted voxels
+ * to `out`. Radix selection on the two halves of the sort key: one pass for all upper halves, one for the lower halves
+ * of each that is asked for. The voxels stay as they are and must be finite.
+ * @param scratch 512 KiB
+ */
+export function orderStatistics(
+  data: usize,
+  length: i32,
+  ranks: usize,
+  count: i32,
+  out: usize,
+  scratch: usize,
+): void {
+  const upper = scratch;
+  const lower = scratch + TABLE;
   const end = data + (<usize>length << 2);
-  for (let p = data; p < end; p += 4) {
-    const entry = table + ((sortKey(p) >> 16) << 2);
-    store<u32>(entry, load<u32>(entry) + 1);
+  memory.fill(upper, 0, TABLE);
+  for (let p = data; p < end; p += 4) increment(upper, sortKey(p) >> 16);
+
+  let counted: u32 = u32.MAX_VALUE; // the upper half whose lower halves are in the table
+  for (let i = 0; i < count; i++) {
+    let rank = load<u32>(ranks + (<usize>i << 2));
+    let high: u32 = 0;
+    for (let n = load<u32>(upper); rank >= n; n = load<u32>(upper + (high << 2))) {
+      rank -= n;
+      high++;
+    }
+    if (high != counted) {
+      memory.fill(lower, 0, TABLE);
+      for (let p = data; p < end; p += 4) {
+        const key = sortKey(p);
+        if (key >> 16 == high) increment(lower, key & 0xffff);
+      }
+      counted = high;
+    }
+    let low: u32 = 0;
+    for (let n = load<u32>(lower); rank >= n; n = load<u32>(lower + (low << 2))) {
+      rank -= n;
+      low++;
+    }
+    const key = (high << 16) | low;
+    store<u32>(out + (<usize>i << 2), key ^ (<u32>(<i32>~key >> 31) | 0x80000000));
   }
 }
 
-/**
- * The value at `rank` (from 0) among the sorted voxels, by radix selection on the halves of the sort key; the data
- * stay as they are and must be finite.
- * @param upper filled by countUpperHalves
- * @param lower scratch of the same 256 KiB
- */
-export function orderStatistic(data: usize, length: i32, rank: u32, upper: usize, lower: usize): f32 {
-  let high: u32 = 0;
-  for (let n = load<u32>(upper); rank >= n; n = load<u32>(upper + (high << 2))) {
-    rank -= n;
-    high++;
-  }
-  memory.fill(lower, 0, TABLE);
-  const end = data + (<usize>length << 2);
-  for (let p = data; p < end; p += 4) {
-    const key = sortKey(p);
-    if (key >> 16 != high) continue;
-    const entry = lower + ((key & 0xffff) << 2);
-    store<u32>(entry, load<u32>(entry) + 1);
-  }
-  let low: u32 = 0;
-  for (let n = load<u32>(lower); rank >= n; n = load<u32>(lower + (low << 2))) {
-    rank -= n;
-    low++;
-  }
-  const key = (high << 16) | low;
-  return reinterpret<f32>(key ^ (<u32>(<i32>~key >> 31) | 0x80000000));
+// @ts-ignore: decorator
+@inline
+function increment(table: usize, index: u32): void {
+  const entry = table + (index << 2);
+  store<u32>(entry, load<u32>(entry) + 1);
 }
