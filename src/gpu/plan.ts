@@ -188,7 +188,7 @@ export class Recorder {
   dispatch<N extends ShaderName>(shader: N, request: DispatchRequest<N>): void {
     const bindings: Record<string, View> = {};
     let bytes = 0;
-    for (const [name, bound] of Object.entries(request.bindings) as [string, View | Tensor][]) {
+    for (const [name, bound] of Object.entries<View | Tensor>(request.bindings)) {
       const view = 'tensor' in bound ? bound : { tensor: bound, offset: 0, size: bound.bytes };
       if (view.size > this.limits.maxBindingBytes) {
         throw new OutOfMemory(
@@ -235,9 +235,7 @@ export class Recorder {
       most = Math.min(most, Math.max(1, Math.floor((this.limits.maxDispatchFlops / flops) * planes)));
     for (const { tensor, ratio = 1, halo = 0 } of uses) {
       if (tensor.bytes <= this.limits.maxBindingBytes) continue;
-      // A view starts at an aligned offset and ends at a whole quad, so it may be a little larger than its planes.
-      const usable = this.limits.maxBindingBytes - alignment - 16;
-      const fit = Math.floor(usable / tensor.planeBytes) - 2 * halo;
+      const fit = Math.floor((this.limits.maxBindingBytes - alignment) / tensor.planeBytes) - 2 * halo;
       most = Math.min(most, Math.floor(fit / ratio));
       if (most < 1) {
         throw new OutOfMemory(

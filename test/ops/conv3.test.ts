@@ -1,10 +1,22 @@
 /** 3×3×3 convolution against float64 loops: one and two inputs, norms in front, odd shapes, tiny bindings. */
 import { describe, expect, test } from 'vitest';
-import { conv3BackwardInput, conv3BackwardWeight, conv3Forward } from '../../src/ops/conv3.ts';
+import { InvalidOption, OutOfMemory } from '../../src/errors.ts';
+import { kernelChoices } from '../../src/gpu/choices.ts';
+import { Recorder, type PlanLimits } from '../../src/gpu/plan.ts';
 import { biasGradient } from '../../src/ops/common.ts';
+import { conv3BackwardInput, conv3BackwardWeight, conv3Forward } from '../../src/ops/conv3.ts';
 import { activate, channels, concatenate } from '../reference/activate.ts';
 import { conv3, conv3Gradients } from '../reference/conv3.ts';
-import { activatedInput, Bench, expectClose, normals, randomDense } from '../support/run.ts';
+import {
+  activatedInput,
+  Bench,
+  expectClose,
+  expectSameBits,
+  limitsOf,
+  normals,
+  randomDense,
+  view,
+} from '../support/run.ts';
 
 interface Case {
   name: string;
@@ -14,8 +26,9 @@ interface Case {
   out: number;
   norm?: boolean;
   slope?: number;
-  maxBindingBytes?: number;
-  maxDispatchFlops?: number;
+  limits?: Partial<PlanLimits>;
+  /** Bindings too small for the partial sums: weight gradients are summed in another order. */
+  otherChunks?: boolean;
 }
 
 const cases: Case[] = [
@@ -41,80 +54,147 @@ const cases: Case[] = [
     out: 4,
     norm: true,
     slope: 0,
-    maxBindingBytes: 8192,
+    limits: { maxBindingBytes: 8192 },
+    otherChunks: true,
   },
-  { name: 'cut by work', batch: 2, size: [7, 6, 5], inputs: [3], out: 5, maxDispatchFlops: 60000 },
+  {
+    name: 'z-slabs of odd planes',
+    batch: 2,
+    size: [11, 9, 6],
+    inputs: [3, 2],
+    out: 3,
+    norm: true,
+    slope: 0.01,
+    limits: { maxBindingBytes: 12288 },
+  },
+  {
+    name: 'cut by work',
+    batch: 2,
+    size: [7, 6, 5],
+    inputs: [3],
+    out: 5,
+    limits: { maxDispatchFlops: 60000 },
+  },
 ];
 
-describe.each(cases)('conv3: $name', ({ batch, size, inputs, out, norm, slope = 0, ...limits }) => {
-  const [x, y, z] = size;
-  const [ca, cb = 0] = inputs;
-  const a = randomDense([batch, ca, z, y, x]);
-  const b = cb > 0 ? randomDense([batch, cb, z, y, x]) : undefined;
-  const weights = normals(out * (ca + cb) * 27);
-  const bias = normals(out);
-  const dOutput = randomDense([batch, out, z, y, x]);
+const variants = (['hardware', 'lavapipe'] as const).flatMap((adapter) =>
+  cases.map((one) => ({ ...one, adapter, kernels: kernelChoices[adapter] })),
+);
 
-  async function run() {
-    using bench = new Bench(limits);
-    const { recorder } = bench;
-    const tensorA = bench.volume('a', a);
-    const first = norm
-      ? activatedInput(bench, tensorA, slope)
-      : { input: { tensor: tensorA }, affine: undefined };
-    const second = b ? { tensor: bench.volume('b', b) } : undefined;
-    const w = bench.flat('weights', weights);
-    const view = { tensor: w, offset: 0, size: w.bytes };
-    const biasTensor = bench.flat('bias', bias);
-    const target = bench.output('target', batch, out, size);
-    conv3Forward(
-      recorder,
-      'forward',
-      [first.input, second],
-      view,
-      { tensor: biasTensor, offset: 0, size: out * 4 },
-      target,
+describe.each(variants)(
+  'conv3 as on $adapter: $name',
+  ({ batch, size, inputs, out, norm, kernels, ...rest }) => {
+    const { slope = 0 } = rest;
+    const [x, y, z] = size;
+    const [ca, cb = 0] = inputs;
+    const a = randomDense([batch, ca, z, y, x]);
+    const b = cb > 0 ? randomDense([batch, cb, z, y, x]) : undefined;
+    const affine = normals(batch * ca * 2);
+    const weights = normals(out * (ca + cb) * 27);
+    const bias = normals(out);
+    const dOutput = randomDense([batch, out, z, y, x]);
+
+    async function run(limits: Partial<PlanLimits> = {}) {
+      using bench = new Bench({ kernels, ...limits });
+      const { recorder } = bench;
+      const tensorA = bench.volume('a', a);
+      const first = norm ? activatedInput(bench, tensorA, affine, slope) : { tensor: tensorA };
+      const second = b ? { tensor: bench.volume('b', b) } : undefined;
+      const w = view(bench.flat('weights', weights), weights.length);
+      const target = bench.output('target', batch, out, size);
+      const both = second ? ([first, second] as const) : ([first] as const);
+      conv3Forward(recorder, 'forward', both, w, view(bench.flat('bias', bias), out), target);
+
+      const inChannels = ca + cb;
+      const upstream = bench.volume('dOutput', dOutput);
+      const dA = bench.output('dA', batch, ca, size);
+      conv3BackwardInput(recorder, 'dA', upstream, w, dA, { inChannels, first: 0 });
+      const dB = second && bench.output('dB', batch, cb, size);
+      if (dB) conv3BackwardInput(recorder, 'dB', upstream, w, dB, { inChannels, first: ca });
+      const dWeights = bench.flat('dWeights', new Float64Array(weights.length));
+      const dView = view(dWeights, weights.length);
+      conv3BackwardWeight(recorder, 'dW a', first, upstream, dView, { inChannels, first: 0 });
+      if (second) conv3BackwardWeight(recorder, 'dW b', second, upstream, dView, { inChannels, first: ca });
+      const dBias = bench.flat('dBias', new Float64Array(out));
+      biasGradient(recorder, 'dBias', upstream, view(dBias, out));
+      await bench.run();
+      return {
+        target: (await bench.read(target)).data,
+        dA: (await bench.read(dA)).data,
+        ...(dB && { dB: (await bench.read(dB)).data }),
+        dWeights: await bench.readFlat(dWeights, weights.length),
+        dBias: await bench.readFlat(dBias, out),
+        dispatches: recorder.dispatches.length,
+      };
+    }
+
+    test('forward and gradients', async () => {
+      const result = await run(rest.limits);
+      const seen = norm ? activate(a, affine, slope) : a;
+      const input = b ? concatenate(seen, b) : seen;
+      const reference = conv3Gradients(input, weights, dOutput);
+      expectClose(result.target, conv3(input, weights, bias, out).data, 'output');
+      expectClose(result.dA, channels(reference.dInput, 0, ca).data, 'gradient of the first input');
+      if (result.dB)
+        expectClose(result.dB, channels(reference.dInput, ca, ca + cb).data, 'gradient of the second input');
+      expectClose(result.dWeights, reference.dWeights, 'gradient of the weights');
+      expectClose(result.dBias, reference.dBias, 'gradient of the bias');
+    });
+
+    if (!rest.limits) return;
+    test('the same bits however it is cut', async () => {
+      const { dispatches, ...cut } = await run(rest.limits);
+      const { dispatches: fewer, ...whole } = await run();
+      expect(dispatches).toBeGreaterThan(fewer);
+      for (const [name, values] of Object.entries(cut)) {
+        if (name === 'dWeights' && rest.otherChunks) expectClose(values, whole.dWeights, name);
+        else expectSameBits(values, whole[name as keyof typeof whole]!, name);
+      }
+    });
+  },
+);
+
+describe('conv3 refuses', () => {
+  const recorder = new Recorder(limitsOf({ maxBindingBytes: 4096 }));
+  const input = { tensor: recorder.volume('input', 1, 2, [4, 4, 4]) };
+  const weights = view(recorder.flat('weights', 4 * 2 * 27), 4 * 2 * 27);
+
+  test('another grid', () => {
+    const target = recorder.volume('target', 1, 4, [4, 4, 3]);
+    expect(() => conv3Forward(recorder, 'op', [input], weights, undefined, target)).toThrow(InvalidOption);
+    expect(() => conv3Forward(recorder, 'op', [input], weights, undefined, target)).toThrow(
+      'op: grids differ: 1×[4,4,4] and 1×[4,4,3]; they must be equal',
     );
-
-    const upstream = bench.volume('dOutput', dOutput);
-    const dA = bench.output('dA', batch, ca, size);
-    conv3BackwardInput(recorder, 'dA', upstream, view, dA, { inChannels: ca + cb, first: 0 });
-    const dB = second && bench.output('dB', batch, cb, size);
-    if (dB) conv3BackwardInput(recorder, 'dB', upstream, view, dB, { inChannels: ca + cb, first: ca });
-    const dWeights = bench.flat('dWeights', new Float64Array(weights.length));
-    const dView = { tensor: dWeights, offset: 0, size: dWeights.bytes };
-    conv3BackwardWeight(recorder, 'dW a', first.input, upstream, dView, { inChannels: ca + cb, first: 0 });
-    if (second)
-      conv3BackwardWeight(recorder, 'dW b', second, upstream, dView, { inChannels: ca + cb, first: ca });
-    const dBias = bench.flat('dBias', new Float64Array(out));
-    biasGradient(recorder, 'dBias', upstream, { tensor: dBias, offset: 0, size: dBias.bytes });
-    await bench.run();
-    return {
-      affine: first.affine,
-      target: await bench.read(target),
-      dA: await bench.read(dA),
-      dB: dB && (await bench.read(dB)),
-      dWeights: await bench.readFlat(dWeights, weights.length),
-      dBias: await bench.readFlat(dBias, out),
-      dispatches: recorder.dispatches.length,
-    };
-  }
-
-  test('forward and gradients', async () => {
-    const result = await run();
-    const seen = result.affine ? activate(a, result.affine, slope) : a;
-    const input = b ? concatenate(seen, b) : seen;
-    const reference = conv3Gradients(input, weights, dOutput);
-    expectClose(result.target.data, conv3(input, weights, bias, out).data, 'output');
-    expectClose(result.dA.data, channels(reference.dInput, 0, ca).data, 'gradient of the first input');
-    if (result.dB)
-      expectClose(
-        result.dB.data,
-        channels(reference.dInput, ca, ca + cb).data,
-        'gradient of the second input',
-      );
-    expectClose(result.dWeights, reference.dWeights, 'gradient of the weights');
-    expectClose(result.dBias, reference.dBias, 'gradient of the bias');
-    if (limits.maxBindingBytes || limits.maxDispatchFlops) expect(result.dispatches).toBeGreaterThan(12);
+    expect(() => conv3BackwardWeight(recorder, 'op', input, target, weights)).toThrow('grids differ');
+    expect(() => conv3BackwardInput(recorder, 'op', target, weights, input.tensor)).toThrow('grids differ');
   });
+
+  test('too few weights', () => {
+    const target = recorder.volume('target', 1, 5, [4, 4, 4]);
+    expect(() => conv3Forward(recorder, 'op', [input], weights, undefined, target)).toThrow(
+      'op: weights holds 216 numbers; 270 are needed',
+    );
+  });
+
+  test('planes beyond the binding limit', () => {
+    const wide = { tensor: recorder.volume('wide', 1, 2, [16, 16, 4]) };
+    const target = recorder.volume('target', 1, 1, [16, 16, 4]);
+    const conv = () => conv3Forward(recorder, 'op', [wide], weights, undefined, target);
+    expect(conv).toThrow(OutOfMemory);
+    expect(conv).toThrow('wide: 3 planes of 2048 bytes exceed the device');
+  });
+});
+
+test('conv3 takes more weights than one axis of the grid counts', () => {
+  const recorder = new Recorder();
+  const input = { tensor: recorder.volume('input', 1, 512, [4, 4, 4]) };
+  const target = recorder.volume('target', 1, 512, [4, 4, 4]);
+  const weights = view(recorder.flat('weights', 512 * 512 * 27), 512 * 512 * 27);
+  conv3Forward(recorder, 'forward', [input], weights, undefined, target);
+  conv3BackwardWeight(recorder, 'weights', input, target, weights);
+  const covered = recorder.dispatches
+    .filter(({ shader }) => shader === 'conv3/pack' || shader === 'reduce/partials')
+    .map(({ workgroups: [x, y, z] }) => x * y * z * 64);
+  expect(covered).toHaveLength(2);
+  expect(Math.min(...covered)).toBeGreaterThanOrEqual(512 * 512 * 27);
 });

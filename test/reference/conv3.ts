@@ -58,9 +58,9 @@ export function conv3Gradients(input: Dense, weights: Float64Array, dOutput: Den
 }
 
 export function channelSums(values: Dense): Float64Array {
-  const [batch, channels] = values.shape;
+  const [, channels] = values.shape;
   const size = spatial(values.shape);
   const sums = new Float64Array(channels);
   for (let i = 0; i < values.data.length; i++) sums[Math.floor(i / size) % channels]! += values.data[i]!;
-  return batch > 0 ? sums : sums;
+  return sums;
 }

@@ -9,8 +9,10 @@ import {
   type PlanLimits,
   type Size3,
   type Tensor,
+  type View,
   type VolumeTensor,
 } from '../../src/gpu/plan.ts';
+import { labelsToDense } from '../../src/gpu/layout.ts';
 import { Program } from '../../src/gpu/program.ts';
 import type { Input } from '../../src/ops/common.ts';
 import { random } from '../../src/data/random.ts';
@@ -27,6 +29,9 @@ export function dense(shape: Dense['shape'], fill: (index: number) => number = (
   for (let i = 0; i < data.length; i++) data[i] = Math.fround(fill(i));
   return { shape, data };
 }
+
+/** Every device's limits, some lowered. */
+export const limitsOf = (limits: Partial<PlanLimits> = {}): PlanLimits => ({ ...defaultLimits, ...limits });
 
 let stream = 0;
 
@@ -50,7 +55,7 @@ export class Bench {
   #program: Program | undefined;
 
   constructor(limits: Partial<PlanLimits> = {}) {
-    this.recorder = new Recorder({ ...defaultLimits, ...limits });
+    this.recorder = new Recorder(limitsOf(limits));
   }
 
   /** A volume with these contents. */
@@ -121,9 +126,23 @@ export class Bench {
     return data.slice(0, length);
   }
 
+  /** Label bytes [n][z][y][x]; checks the sentinel behind the last plane. */
+  async readLabels(tensor: VolumeTensor): Promise<Uint8Array> {
+    const bytes = new Uint8Array(await this.#program!.read(tensor));
+    const used = tensor.planes * tensor.planeBytes;
+    const original = new Uint8Array(this.#contents.get(tensor)!.buffer);
+    expect(bytes.subarray(used), `${tensor.name}: sentinel`).toEqual(original.subarray(used));
+    return labelsToDense(tensor, bytes);
+  }
+
   [Symbol.dispose](): void {
     this.#program?.dispose();
   }
+}
+
+/** The first `length` words of a tensor, as parameters and their gradients are bound. */
+export function view(tensor: Tensor, length: number): View {
+  return { tensor, offset: 0, size: length * 4 };
 }
 
 function eachRow(tensor: VolumeTensor, visit: (stored: number, logical: number) => void): void {
@@ -170,12 +189,18 @@ export function expectClose(
   expect(relativeError(actual, expected), label).toBeLessThanOrEqual(tolerance);
 }
 
+/** The same float32 bits, element by element. */
+export function expectSameBits(actual: ArrayLike<number>, expected: ArrayLike<number>, label: string): void {
+  const bits = (values: ArrayLike<number>) => new Uint32Array(Float32Array.from(values).buffer);
+  expect(bits(actual), label).toEqual(bits(expected));
+}
+
 /** An input that is read through a norm: scale and shift per sample and channel, and a slope. */
 export function activatedInput(
   bench: Bench,
   tensor: VolumeTensor,
+  affine: Float64Array,
   slope: number,
-): { input: Input; affine: Float64Array } {
-  const affine = normals(tensor.batch * tensor.channels * 2);
-  return { input: { tensor, affine: bench.flat(`${tensor.name}.affine`, affine), slope }, affine };
+): Input {
+  return { tensor, affine: bench.flat(`${tensor.name}.affine`, affine), slope };
 }

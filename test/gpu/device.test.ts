@@ -1,0 +1,131 @@
+/** Typed errors of a device: validation, loss, who owns it; never zeros in place of a result. */
+import { describe, expect, test } from 'vitest';
+import { DeviceLost, GpuError, UnsupportedDevice } from '../../src/errors.ts';
+import { Gpu, setAdapterProvider } from '../../src/gpu/device.ts';
+import { requestNodeAdapter } from '../../src/gpu/node.ts';
+import { Recorder } from '../../src/gpu/plan.ts';
+import { Program } from '../../src/gpu/program.ts';
+import { reducePartials } from '../../src/ops/common.ts';
+import { view } from '../support/run.ts';
+import { testDevice } from '../support/device.ts';
+
+async function freshDevice(): Promise<GPUDevice> {
+  const { adapter } = await requestNodeAdapter();
+  return adapter.requestDevice();
+}
+
+async function copyProgram(gpu: Gpu) {
+  const recorder = new Recorder();
+  const source = recorder.flat('source', 64, 'resident');
+  const result = recorder.flat('result', 64, 'resident');
+  reducePartials(recorder, 'copy', source, view(result, 64), { chunks: 1, length: 64 });
+  const program = await Program.create(gpu, recorder.finish());
+  program.write(source, new Float32Array(64).fill(3));
+  return { program, result };
+}
+
+describe('errors of the GPU', () => {
+  test('validation: GpuError with the label; the device goes on', async () => {
+    const gpu = await testDevice();
+    const bad = () => {
+      gpu.device.createBuffer({ size: 16, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.STORAGE });
+    };
+    await expect(gpu.checked('making a buffer', bad)).rejects.toThrow(GpuError);
+    await expect(gpu.checked('making a buffer', bad)).rejects.toThrow(/^making a buffer: /);
+    await expect(gpu.checked('nothing', () => 7)).resolves.toBe(7);
+  });
+
+  test('a shader that does not compile: GpuError', async () => {
+    const gpu = await testDevice();
+    const compile = () => {
+      gpu.device.createShaderModule({ code: 'fn main() { nonsense }' });
+    };
+    await expect(gpu.checked('compiling', compile)).rejects.toThrow(GpuError);
+  });
+
+  test('what the work itself throws comes through', async () => {
+    const gpu = await testDevice();
+    const work = () => {
+      throw new RangeError('of its own');
+    };
+    await expect(gpu.checked('work', work)).rejects.toThrow(RangeError);
+    await expect(gpu.checked('nothing', () => 7)).resolves.toBe(7);
+  });
+
+  test('an adapter that is not there: UnsupportedDevice', async () => {
+    setAdapterProvider(() => Promise.reject(new UnsupportedDevice('none here')));
+    await expect(Gpu.open()).rejects.toThrow(UnsupportedDevice);
+    setAdapterProvider(requestNodeAdapter);
+    using gpu = await Gpu.open();
+    expect(gpu.describe).not.toBe('');
+  });
+});
+
+describe('a lost device', () => {
+  test('destroyed before a run: DeviceLost, not zeros', async () => {
+    const device = await freshDevice();
+    const gpu = await Gpu.open({ device });
+    const { program, result } = await copyProgram(gpu);
+    device.destroy();
+    const outcome = program.run().then(() => program.read(result));
+    await expect(outcome).rejects.toThrow(DeviceLost);
+    await expect(gpu.checked('more', () => 1)).rejects.toThrow(
+      /the GPU device is lost \(.*\): open a new one and resume from the last checkpoint/,
+    );
+    expect(() => gpu.createBuffer('more', 16, GPUBufferUsage.STORAGE)).toThrow(DeviceLost);
+  });
+
+  test('destroyed while a result is awaited: DeviceLost, not zeros', async () => {
+    const device = await freshDevice();
+    const gpu = await Gpu.open({ device });
+    const { program, result } = await copyProgram(gpu);
+    await program.run();
+    const reading = program.read(result);
+    device.destroy();
+    await expect(reading).rejects.toThrow(DeviceLost);
+  });
+
+  test('destroyed while a plan is prepared: DeviceLost', async () => {
+    const device = await freshDevice();
+    const gpu = await Gpu.open({ device });
+    const creating = copyProgram(gpu);
+    device.destroy();
+    await expect(creating).rejects.toThrow(DeviceLost);
+    expect(gpu.allocatedBytes).toBe(0);
+  });
+});
+
+describe('who owns the device', () => {
+  test('a supplied one is never destroyed, and works on', async () => {
+    const device = await freshDevice();
+    let lost = false;
+    void device.lost.then(() => {
+      lost = true;
+    });
+    const gpu = await Gpu.open({ device });
+    const { program } = await copyProgram(gpu);
+    program.dispose();
+    gpu.dispose();
+    const again = await Gpu.open({ device });
+    const { program: other, result } = await copyProgram(again);
+    await other.run();
+    expect(new Float32Array(await other.read(result))).toEqual(new Float32Array(64).fill(3));
+    expect(lost).toBe(false);
+    device.destroy();
+    expect((await device.lost).reason).toBe('destroyed');
+  });
+
+  test('one that was opened here is, once', async () => {
+    const gpu = await Gpu.open();
+    gpu.dispose();
+    gpu.dispose();
+    expect((await gpu.device.lost).reason).toBe('destroyed');
+    expect(() => gpu.assertAlive()).toThrow(DeviceLost);
+  });
+
+  test('plans respect lowered limits', async () => {
+    using gpu = await Gpu.open({ limits: { maxBindingBytes: 4096 } });
+    expect(gpu.limits.maxBindingBytes).toBe(4096);
+    expect(gpu.limits.maxBufferBytes).toBe(gpu.device.limits.maxBufferSize);
+  });
+});

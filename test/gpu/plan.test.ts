@@ -1,0 +1,232 @@
+/** Plans without a GPU: lifetimes and reuse of buffers, slabs under tiny limits, limits checked before allocation. */
+import { describe, expect, test } from 'vitest';
+import { random } from '../../src/data/random.ts';
+import { InvalidOption, OutOfMemory } from '../../src/errors.ts';
+import { alignment, defaultLimits, Recorder, type Plan, type Tensor } from '../../src/gpu/plan.ts';
+import { planTraining } from '../../src/model/plan.ts';
+import { completeConfig } from '../../src/model/config.ts';
+import { reducePartials } from '../../src/ops/common.ts';
+import { limitsOf, view } from '../support/run.ts';
+
+const trainingPlan = (limits = limitsOf()) =>
+  planTraining({
+    config: completeConfig({ inChannels: 1, classes: 3, features: [4, 8, 16] }),
+    size: [16, 16, 16],
+    batch: 2,
+    limits,
+    loss: { classes: 3, dice: 1, crossEntropy: 1, smooth: 1e-5, batchDice: false, gradientScale: 1 },
+    optimizer: { kind: 'adam' },
+  }).plan;
+
+/** One dispatch that reads `from` and writes `to`. */
+function copy(recorder: Recorder, from: Tensor, to: Tensor): void {
+  reducePartials(recorder, `${from.name} to ${to.name}`, from, view(to, 16), { chunks: 1, length: 16 });
+}
+
+/** Tensors that share a buffer live at different times, fit it, and every use lies within a lifetime. */
+function expectSound(plan: Plan): void {
+  const transient = plan.tensors.filter(({ storage, first }) => storage === 'transient' && first >= 0);
+  for (const one of transient) {
+    expect(plan.buffers[one.buffer], one.name).toBeGreaterThanOrEqual(one.bytes);
+    for (const other of plan.tensors) {
+      if (other === one || other.buffer !== one.buffer) continue;
+      const apart = other.last < one.first || one.last < other.first;
+      expect(apart, `${one.name} and ${other.name} share buffer ${one.buffer}`).toBe(true);
+    }
+  }
+  plan.dispatches.forEach(({ bindings, label }, index) => {
+    for (const { tensor, offset, size } of Object.values(bindings)) {
+      const { first, last } = plan.tensors[tensor.id]!;
+      expect(first <= index && index <= last, `${label} uses ${tensor.name}`).toBe(true);
+      expect(offset + size, `${label}: ${tensor.name}`).toBeLessThanOrEqual(tensor.bytes);
+      expect(offset % alignment, `${label}: ${tensor.name}`).toBe(0);
+    }
+  });
+}
+
+describe('buffers', () => {
+  test('a chain of tensors needs two buffers', () => {
+    const recorder = new Recorder();
+    const chain = Array.from({ length: 6 }, (_, i) => recorder.flat(`t${i}`, 64));
+    for (let i = 1; i < chain.length; i++) copy(recorder, chain[i - 1]!, chain[i]!);
+    const plan = recorder.finish();
+    expectSound(plan);
+    expect(plan.buffers).toEqual([256, 256]);
+    expect(plan.tensors.map(({ first, last }) => [first, last])).toEqual([
+      [0, 0],
+      [0, 1],
+      [1, 2],
+      [2, 3],
+      [3, 4],
+      [4, 4],
+    ]);
+  });
+
+  test('residents keep their own, shared ones have none here, unused ones none at all', () => {
+    const recorder = new Recorder();
+    const [a, b] = [recorder.flat('a', 64, 'resident'), recorder.flat('b', 64, 'shared')];
+    const [c, d] = [recorder.flat('c', 64), recorder.flat('d', 64)];
+    recorder.flat('unused', 1000);
+    copy(recorder, a, c);
+    copy(recorder, c, b);
+    copy(recorder, b, d);
+    const plan = recorder.finish();
+    expectSound(plan);
+    expect(plan.tensors.map(({ buffer }) => buffer)).toEqual([0, -1, 1, 1, -1]);
+    expect(plan.buffers).toEqual([256, 256]);
+    expect(plan.paramBytes).toBe(3 * alignment);
+    expect(plan.peakBytes).toBe(256 + 256 + 256 + 3 * alignment);
+  });
+
+  test('random plans are sound, and no smaller than what is alive at once', () => {
+    const source = random(7, 'plans');
+    for (let round = 0; round < 30; round++) {
+      const recorder = new Recorder();
+      const tensors = Array.from({ length: 12 }, (_, i) => recorder.flat(`t${i}`, 64 * (1 + source.int(9))));
+      for (let i = 0; i < 15; i++) {
+        const [from, to] = source.shuffle(tensors);
+        copy(recorder, from!, to!);
+      }
+      const plan = recorder.finish();
+      expectSound(plan);
+      const allocated = plan.buffers.reduce((sum, bytes) => sum + bytes, 0);
+      plan.dispatches.forEach((_, index) => {
+        const alive = plan.tensors.filter(({ first, last }) => first >= 0 && first <= index && index <= last);
+        expect(allocated).toBeGreaterThanOrEqual(alive.reduce((sum, { bytes }) => sum + bytes, 0));
+      });
+    }
+  });
+
+  test('a training step is sound, reuses memory, and is plain data', () => {
+    const plan = trainingPlan();
+    expectSound(plan);
+    const transient = plan.tensors.filter(({ storage, first }) => storage === 'transient' && first >= 0);
+    const total = transient.reduce((sum, { bytes }) => sum + bytes, 0);
+    expect(plan.buffers.reduce((sum, bytes) => sum + bytes, 0)).toBeLessThan(total / 2);
+    expect(structuredClone(plan)).toEqual(plan);
+    expect(JSON.parse(JSON.stringify(plan))).toEqual(plan);
+  });
+
+  test('is the same every time', () => {
+    expect(trainingPlan()).toEqual(trainingPlan());
+  });
+});
+
+describe('slabs', () => {
+  const recorder = new Recorder(limitsOf({ maxBindingBytes: 4096, maxDispatchFlops: 1000 }));
+  const small = recorder.volume('small', 1, 1, [4, 4, 4]); // 64 bytes a plane
+  const large = recorder.volume('large', 2, 3, [9, 5, 7]); // 720 bytes a plane
+
+  /** Ranges follow one another and cover every plane once. */
+  function expectCover(ranges: readonly (readonly [number, number])[], planes: number): void {
+    expect(ranges[0]![0]).toBe(0);
+    expect(ranges.at(-1)![1]).toBe(planes);
+    ranges.slice(1).forEach(([from], i) => expect(from).toBe(ranges[i]![1]));
+    for (const [from, to] of ranges) expect(to).toBeGreaterThan(from);
+  }
+
+  test('one where all fits', () => {
+    expect(recorder.slabs(4, [{ tensor: small, halo: 1 }])).toEqual([[0, 4]]);
+    expect(recorder.planes(small, 1, 3)).toEqual({
+      view: { tensor: small, offset: 0, size: small.bytes },
+      start: 0,
+    });
+  });
+
+  test('several where it does not: each part with its halo fits one binding', () => {
+    const ranges = recorder.slabs(14, [{ tensor: large, halo: 1 }]);
+    expectCover(ranges, 14);
+    expect(ranges.length).toBeGreaterThan(1);
+    for (const [from, to] of ranges) {
+      const { view, start } = recorder.planes(large, from - 1, to + 1);
+      expect(view.size).toBeLessThanOrEqual(4096);
+      expect(view.offset % alignment).toBe(0);
+      expect(start).toBe(view.offset / 16);
+      expect(view.offset).toBeLessThanOrEqual(Math.max(0, from - 1) * 720);
+      expect(view.offset + view.size).toBeGreaterThanOrEqual(Math.min(14, to + 1) * 720);
+    }
+  });
+
+  test('label bytes, whose planes are no multiple of 16 bytes, never exceed the binding', () => {
+    const labels = recorder.labels('labels', 3, [548, 7, 41]);
+    expect(labels.planeBytes).toBe(3836);
+    for (const [from, to] of recorder.slabs(labels.planes, [{ tensor: labels }]))
+      expect(recorder.planes(labels, from, to).view.size).toBeLessThanOrEqual(4096);
+  });
+
+  test('by work, by the grid, and at multiples', () => {
+    const byWork = recorder.slabs(10, [{ tensor: small }], { flops: 4000 });
+    expect(byWork).toEqual([0, 2, 4, 6, 8].map((from) => [from, from + 2]));
+    expectCover(recorder.slabs(3, [{ tensor: small }], { flops: 1e9 }), 3);
+    const byGrid = recorder.slabs(100_000, [{ tensor: small }], { groupsPerPlane: 2 });
+    expectCover(byGrid, 100_000);
+    for (const [from, to] of byGrid) expect((to - from) * 2).toBeLessThanOrEqual(65535);
+    expect(recorder.slabs(10, [{ tensor: small }], { flops: 3000, multiple: 2 })).toEqual([
+      [0, 2],
+      [2, 4],
+      [4, 6],
+      [6, 8],
+      [8, 10],
+    ]);
+  });
+
+  test('a tensor that stores only some planes is bound relative to them', () => {
+    const part = recorder.volume('part', 2, 3, [9, 5, 7], 'transient', [4, 12]);
+    const { view, start } = recorder.planes(part, 6, 9);
+    expect(part.bytes).toBe(Math.ceil((8 * 720) / 256) * 256);
+    expect(view.offset).toBe(Math.floor((2 * 720) / 256) * 256);
+    expect(start).toBe((4 * 720 + view.offset) / 16);
+  });
+
+  test('one plane too large: OutOfMemory with both sizes', () => {
+    const wide = recorder.volume('wide', 1, 3, [32, 32, 2]);
+    let caught: unknown;
+    try {
+      recorder.slabs(2, [{ tensor: wide, halo: 1 }]);
+    } catch (error) {
+      caught = error;
+    }
+    expect(caught).toBeInstanceOf(OutOfMemory);
+    expect(caught).toMatchObject({ planned: 3 * 12288, limit: 4096 });
+    expect(String(caught)).toContain('wide: 3 planes of 12288 bytes exceed the device');
+  });
+
+  test('a whole training step respects a tiny binding limit', () => {
+    const limit = 128 * 1024;
+    expect(trainingPlan().largestBindingBytes).toBeGreaterThan(limit);
+    const plan = trainingPlan(limitsOf({ maxBindingBytes: limit }));
+    expectSound(plan);
+    expect(plan.largestBindingBytes).toBeLessThanOrEqual(limit);
+    for (const { bindings } of plan.dispatches)
+      for (const { size } of Object.values(bindings)) expect(size).toBeLessThanOrEqual(limit);
+  });
+});
+
+describe('refused before anything is allocated', () => {
+  test('a binding beyond the limit', () => {
+    const recorder = new Recorder(limitsOf({ maxBindingBytes: 1024 }));
+    const [a, b] = [recorder.flat('a', 300), recorder.flat('b', 16)];
+    expect(() => copy(recorder, a, b)).toThrow(OutOfMemory);
+    expect(() => copy(recorder, a, b)).toThrow(
+      'binding partials (a) needs 1280 bytes; this device binds at most 1024: use smaller volumes or fewer features',
+    );
+  });
+
+  test('a tensor beyond the largest buffer', () => {
+    const recorder = new Recorder(defaultLimits);
+    recorder.volume('huge', 1, 64, [128, 128, 128]);
+    expect(() => recorder.finish()).toThrow(OutOfMemory);
+    expect(() => recorder.finish()).toThrow(
+      /tensor huge needs 536870912 bytes; .* largest buffer is 268435456/,
+    );
+  });
+
+  test('a grid beyond the limit', () => {
+    const recorder = new Recorder();
+    const partials = recorder.flat('partials', 64);
+    const result = view(recorder.flat('result', 64), 64);
+    const empty = () => reducePartials(recorder, 'op', partials, result, { chunks: 1, length: 0 });
+    expect(empty).toThrow(InvalidOption);
+    expect(empty).toThrow('op: 0×0×1 workgroups; each axis takes 1 to 65535');
+  });
+});

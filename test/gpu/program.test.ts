@@ -1,0 +1,236 @@
+/** Plans on a device: what is allocated, what is left behind by failures, replay, abort, profile. */
+import { describe, expect, test } from 'vitest';
+import { Aborted, GpuError, OutOfMemory } from '../../src/errors.ts';
+import { Gpu } from '../../src/gpu/device.ts';
+import { Recorder, type Tensor } from '../../src/gpu/plan.ts';
+import { Program } from '../../src/gpu/program.ts';
+import { completeConfig } from '../../src/model/config.ts';
+import { planInference, planTraining } from '../../src/model/plan.ts';
+import { ModelState } from '../../src/model/state.ts';
+import { reducePartials } from '../../src/ops/common.ts';
+import { view } from '../support/run.ts';
+import { testDevice } from '../support/device.ts';
+
+const words = 100;
+
+/** result[i] = Σ over chunks of source[chunk][i]. */
+function sumOf(recorder: Recorder, source: Tensor, result: Tensor, chunks = 2): void {
+  reducePartials(recorder, `${source.name} to ${result.name}`, source, view(result, words), {
+    chunks,
+    length: words,
+  });
+}
+
+function doubling() {
+  const recorder = new Recorder();
+  const source = recorder.flat('source', 2 * words, 'resident');
+  const between = recorder.flat('between', words);
+  const result = recorder.flat('result', words, 'resident');
+  sumOf(recorder, source, between);
+  sumOf(recorder, between, result, 1);
+  return { plan: recorder.finish(), source, result };
+}
+
+describe('memory', () => {
+  test('what is allocated is what the plan says, byte for byte, and all of it is freed', async () => {
+    const gpu = await testDevice();
+    const before = gpu.allocatedBytes;
+    const { plan } = doubling();
+    const program = await Program.create(gpu, plan);
+    expect(gpu.allocatedBytes - before).toBe(plan.peakBytes);
+    program.dispose();
+    expect(gpu.allocatedBytes).toBe(before);
+    program.dispose();
+    expect(gpu.allocatedBytes).toBe(before);
+  });
+
+  test("a model's training step and inference: buffers, parameters and shared tensors", async () => {
+    const gpu = await testDevice();
+    const before = gpu.allocatedBytes;
+    const config = completeConfig({ inChannels: 1, classes: 2, features: [2, 4] });
+    const shape = { config, size: [8, 4, 4], batch: 1, limits: gpu.limits } as const;
+    const loss = { classes: 2, dice: 1, crossEntropy: 0, smooth: 1e-5, batchDice: false, gradientScale: 1 };
+    const plans = [
+      planInference(shape).plan,
+      planTraining({ ...shape, loss, optimizer: { kind: 'adam' } }).plan,
+    ];
+    for (const plan of plans) {
+      const state = new ModelState(gpu, config, 1);
+      const names = plan.tensors.filter(({ storage }) => storage === 'shared').map(({ name }) => name);
+      const program = await Program.create(gpu, plan, state.shared(names));
+      expect(gpu.allocatedBytes - before).toBe(plan.peakBytes);
+      program.dispose();
+      state.dispose();
+      expect(gpu.allocatedBytes).toBe(before);
+    }
+  });
+
+  test('out of memory while allocating: OutOfMemory with the planned bytes, nothing left', async () => {
+    const gpu = await testDevice();
+    const { device, destroyed } = exhausted(gpu.device);
+    const small = await Gpu.open({ device });
+    const { plan } = doubling();
+    const creation = Program.create(small, plan);
+    await expect(creation).rejects.toThrow(OutOfMemory);
+    await expect(creation).rejects.toMatchObject({ planned: plan.peakBytes });
+    await expect(creation).rejects.toThrow(/out of memory \(no more\).*use smaller volumes/);
+    expect(small.allocatedBytes).toBe(0);
+    expect(destroyed()).toBe(plan.buffers.length + 1);
+  });
+
+  test('a shared buffer that is too small: GpuError, nothing left', async () => {
+    const gpu = await testDevice();
+    const recorder = new Recorder();
+    const source = recorder.flat('source', 2 * words, 'shared');
+    sumOf(recorder, source, recorder.flat('result', words, 'resident'));
+    const tiny = gpu.createBuffer('tiny', 256, GPUBufferUsage.STORAGE);
+    const before = gpu.allocatedBytes;
+    const plan = recorder.finish();
+    await expect(Program.create(gpu, plan, new Map([['source', tiny]]))).rejects.toThrow(GpuError);
+    await expect(Program.create(gpu, plan)).rejects.toThrow(
+      'tensor source (shared) has no buffer in this plan',
+    );
+    expect(gpu.allocatedBytes).toBe(before);
+    gpu.destroyBuffer(tiny);
+  });
+});
+
+/** The device, on which every allocation is reported as out of memory. */
+function exhausted(real: GPUDevice): { device: GPUDevice; destroyed: () => number } {
+  let count = 0;
+  const scopes: GPUErrorFilter[] = [];
+  const overrides: Partial<GPUDevice> = {
+    createBuffer(descriptor) {
+      const buffer = real.createBuffer(descriptor);
+      const destroy = buffer.destroy.bind(buffer);
+      buffer.destroy = () => {
+        count++;
+        return destroy();
+      };
+      return buffer;
+    },
+    pushErrorScope(filter) {
+      scopes.push(filter);
+      return real.pushErrorScope(filter);
+    },
+    async popErrorScope() {
+      const filter = scopes.pop();
+      const error = await real.popErrorScope();
+      return filter === 'out-of-memory' ? ({ message: 'no more' }) : error;
+    },
+  };
+  const device = new Proxy(real, {
+    get(target, name) {
+      if (name in overrides) return overrides[name as keyof GPUDevice];
+      const value = Reflect.get(target, name, target) as unknown;
+      return typeof value === 'function' ? (value.bind(target) as unknown) : value;
+    },
+  });
+  return { device, destroyed: () => count };
+}
+
+describe('running', () => {
+  const values = Float32Array.from({ length: 2 * words }, (_, i) => i);
+  const expected = Float32Array.from({ length: words }, (_, i) => 2 * i + words);
+
+  test('the same plan again and again, with what was written before each run', async () => {
+    const { plan, source, result } = doubling();
+    using program = await Program.create(await testDevice(), plan);
+    for (const factor of [1, -3]) {
+      program.write(
+        source,
+        values.map((value) => factor * value),
+      );
+      await program.run();
+      expect(new Float32Array(await program.read(result, 0, words * 4))).toEqual(
+        expected.map((value) => factor * value),
+      );
+    }
+  });
+
+  test('in several submits: the same result; an abort between them', async () => {
+    const { plan, source, result } = doubling();
+    using program = await Program.create(await testDevice(), plan);
+    program.write(source, values);
+    await program.run({ submitFlops: 1 });
+    expect(new Float32Array(await program.read(result, 0, words * 4))).toEqual(expected);
+
+    const abort = new AbortController();
+    const zeros = new Float32Array(words);
+    program.write(result, zeros);
+    const running = program.run({ submitFlops: 1, signal: abort.signal });
+    abort.abort();
+    await expect(running).rejects.toThrow(Aborted);
+    expect(new Float32Array(await program.read(result, 0, words * 4))).toEqual(zeros);
+    await expect(program.run({ signal: abort.signal })).rejects.toThrow('aborted between two submits');
+  });
+
+  test('profile gives a time for each dispatch, and the result', async (context) => {
+    const gpu = await testDevice();
+    if (!gpu.device.features.has('timestamp-query'))
+      return context.skip('the adapter has no timestamp-query');
+    const { plan, source, result } = doubling();
+    using program = await Program.create(gpu, plan);
+    program.write(source, values);
+    const times = await program.profile();
+    expect(times).toHaveLength(plan.dispatches.length);
+    for (const time of times) {
+      expect(time).toBeGreaterThanOrEqual(0);
+      expect(time).toBeLessThan(60_000);
+    }
+    expect(new Float32Array(await program.read(result, 0, words * 4))).toEqual(expected);
+  });
+});
+
+describe('a broken plan is a GpuError that names it', () => {
+  async function failing(change: (recorder: Recorder, source: Tensor, result: Tensor) => void) {
+    const gpu = await testDevice();
+    const recorder = new Recorder();
+    const [source, result] = [recorder.flat('source', 64), recorder.flat('result', 64)];
+    change(recorder, source, result);
+    const before = gpu.allocatedBytes;
+    const creation = Program.create(gpu, recorder.finish());
+    await expect(creation).rejects.toThrow(GpuError);
+    expect(gpu.allocatedBytes).toBe(before);
+    return creation.then(String, String);
+  }
+
+  const params = { chunks: 1, length: 64, part: 64, stride: 64, offset: 0 };
+  const workgroups = [1, 1, 1] as const;
+
+  test('an unknown constant', async () => {
+    const message = await failing((recorder, source, result) => {
+      const constants = { TILE: 4 } as Record<never, number>;
+      const bindings = { partials: source, result };
+      recorder.dispatch('reduce/partials', { label: 'op', bindings, params, constants, workgroups });
+    });
+    expect(message).toContain('shader reduce/partials has no constant TILE; it has none');
+  });
+
+  test('a parameter that is not a number', async () => {
+    const message = await failing((recorder, source, result) => {
+      const bindings = { partials: source, result };
+      const bad = { ...params, stride: NaN };
+      recorder.dispatch('reduce/partials', { label: 'op', bindings, params: bad, workgroups });
+    });
+    expect(message).toContain('op: parameter stride of reduce/partials is NaN');
+  });
+
+  test('a binding that is missing', async () => {
+    const message = await failing((recorder, source) => {
+      const bindings = { partials: source } as unknown as { partials: Tensor; result: Tensor };
+      recorder.dispatch('reduce/partials', { label: 'op', bindings, params, workgroups });
+    });
+    expect(message).toContain('op: nothing bound to result of reduce/partials');
+  });
+
+  test('one tensor read and written by the same dispatch', async () => {
+    const gpu = await testDevice();
+    const recorder = new Recorder();
+    const both = recorder.flat('both', 64);
+    const bindings = { partials: both, result: both };
+    recorder.dispatch('reduce/partials', { label: 'op', bindings, params, workgroups });
+    using program = await Program.create(gpu, recorder.finish());
+    await expect(gpu.checked('run', () => program.run())).rejects.toThrow(GpuError);
+  });
+});

@@ -1,0 +1,149 @@
+/** Adam, AdamW and SGD against float64 loops over several steps: decay, clipping, broken gradients, stretches. */
+import { describe, expect, test } from 'vitest';
+import { Recorder, type PlanLimits } from '../../src/gpu/plan.ts';
+import { optimizerStep, stepArray, stepWords, type OptimizerKind } from '../../src/ops/optimizer.ts';
+import { globalNorm, optimizerStep as reference } from '../reference/optimizer.ts';
+import { Bench, expectClose, expectSameBits, limitsOf, normals } from '../support/run.ts';
+
+interface Case {
+  name: string;
+  kind: OptimizerKind;
+  weightDecay?: number;
+  nesterov?: boolean;
+  maxNorm?: number;
+  gradientScale?: number;
+}
+
+const cases: Case[] = [
+  { name: 'Adam', kind: 'adam' },
+  { name: 'Adam with weight decay', kind: 'adam', weightDecay: 0.1 },
+  { name: 'Adam with clipping', kind: 'adam', maxNorm: 2 },
+  { name: 'AdamW', kind: 'adamw', weightDecay: 0.1 },
+  { name: 'SGD', kind: 'sgd', nesterov: false },
+  { name: 'SGD with Nesterov momentum and weight decay', kind: 'sgd', weightDecay: 0.01 },
+  { name: 'SGD with clipping and scaled gradients', kind: 'sgd', maxNorm: 3, gradientScale: 0.125 },
+  { name: 'SGD with a bound that is never reached', kind: 'sgd', maxNorm: 1e6 },
+];
+
+const length = 520;
+const steps = 5;
+const initial = normals(length);
+const gradients = Array.from({ length: steps }, () => normals(length));
+
+/** Several steps in one plan, each with its own learning rate and gradients. */
+async function run(choice: Case, given = gradients, limits: Partial<PlanLimits> = {}) {
+  const { kind, weightDecay = 0, nesterov = true, maxNorm = Infinity, gradientScale = 1 } = choice;
+  using bench = new Bench(limits);
+  const { recorder } = bench;
+  const parameters = bench.flat('parameters', initial);
+  const first = bench.flat('first', new Float64Array(length));
+  const second = bench.flat('second', new Float64Array(length));
+  const clip = bench.flat('clip', new Float64Array(3));
+  const options = (t: number) => ({
+    kind,
+    learningRate: Math.fround(0.1 / t),
+    beta1: Math.fround(0.9),
+    beta2: Math.fround(0.999),
+    epsilon: 1e-8,
+    weightDecay: Math.fround(weightDecay),
+    nesterov,
+    maxNorm,
+  });
+  given.forEach((values, index) => {
+    const t = index + 1;
+    const { beta1, beta2, ...others } = options(t);
+    const step = bench.flat(
+      `step ${t}`,
+      stepArray({
+        ...others,
+        beta1,
+        beta2,
+        correction1: 1 - beta1 ** t,
+        correction2: Math.sqrt(1 - beta2 ** t),
+        gradientScale,
+      }),
+    );
+    expect(step.bytes).toBeGreaterThanOrEqual(stepWords * 4);
+    const tensors = {
+      parameters,
+      gradients: bench.flat(`gradients ${t}`, values),
+      first,
+      second,
+      step,
+      clip,
+    };
+    optimizerStep(recorder, `optimizer ${t}`, kind, length, tensors, { nesterov });
+  });
+  await bench.run();
+  return {
+    parameters: await bench.readFlat(parameters, length),
+    first: await bench.readFlat(first, length),
+    second: await bench.readFlat(second, length),
+    clip: await bench.readFlat(clip, 3),
+    options,
+    dispatches: recorder.dispatches.length,
+  };
+}
+
+describe.each(cases)('optimizer: $name', (choice) => {
+  test(`${steps} steps`, async () => {
+    const result = await run(choice);
+    const { gradientScale = 1, kind, maxNorm = Infinity } = choice;
+    const state = {
+      parameters: initial.slice(),
+      first: new Float64Array(length),
+      second: new Float64Array(length),
+    };
+    gradients.forEach((values, index) => {
+      const scaled = values.map((g) => g * gradientScale);
+      reference(state, scaled, index + 1, result.options(index + 1));
+    });
+    const moved = (parameters: ArrayLike<number>) => initial.map((value, i) => parameters[i]! - value);
+    expectClose(moved(result.parameters), moved(state.parameters), 'change of the parameters', 3e-6);
+    expectClose(result.first, state.first, 'first moment');
+    if (kind !== 'sgd') expectClose(result.second, state.second, 'second moment');
+    const norm = globalNorm(gradients.at(-1)) * gradientScale;
+    const factor = Math.min(1, maxNorm / (norm + 1e-6)) * gradientScale;
+    expectClose(result.clip.slice(0, 2), [factor, norm], 'factor and norm');
+    expect(result.clip[2]).toBe(0);
+  });
+
+  test.each([NaN, Infinity, -Infinity])('a gradient of %s leaves everything as it was', async (bad) => {
+    const broken = gradients[1]!.slice();
+    broken[417] = bad;
+    const before = await run(choice, gradients.slice(0, 1));
+    const after = await run(choice, [gradients[0]!, broken]);
+    expectSameBits(after.parameters, before.parameters, 'parameters');
+    expectSameBits(after.first, before.first, 'first moment');
+    expectSameBits(after.second, before.second, 'second moment');
+    expect(after.clip[2]).toBe(1);
+  });
+});
+
+test.each(cases)('optimizer: $name in stretches', async (choice) => {
+  const limits = { maxBindingBytes: 1024 };
+  const cut = await run(choice, gradients, limits);
+  const whole = await run(choice, gradients);
+  expect(cut.dispatches).toBeGreaterThan(whole.dispatches);
+  for (const name of ['parameters', 'first', 'clip'] as const)
+    expectClose(cut[name], whole[name], name, 1e-6);
+  const broken = gradients[1]!.slice();
+  broken[length - 1] = NaN;
+  const stopped = await run(choice, [gradients[0]!, broken], limits);
+  const before = await run(choice, gradients.slice(0, 1), limits);
+  expectSameBits(stopped.parameters, before.parameters, 'parameters behind a broken gradient');
+});
+
+test('optimizer: more parameters than one binding or one axis of the grid holds', () => {
+  const recorder = new Recorder(limitsOf());
+  const words = 40_000_000; // 153 MiB, 128 MiB of which could be bound
+  const flat = recorder.flat('flat', words);
+  const small = recorder.flat('small', stepWords);
+  const tensors = { parameters: flat, gradients: flat, first: flat, second: flat, step: small, clip: small };
+  optimizerStep(recorder, 'op', 'adam', words, tensors);
+  const updated = recorder.dispatches
+    .filter(({ shader }) => shader === 'optimizer/adam')
+    .map(({ params }) => params['length']!);
+  expect(updated.length).toBeGreaterThan(1);
+  expect(updated.reduce((sum, count) => sum + count, 0)).toBe(words);
+});

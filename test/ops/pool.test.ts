@@ -1,0 +1,145 @@
+/** Max-pool against float64 loops: odd sizes, ties, norms in front, gradients on top of others, tiny bindings. */
+import { describe, expect, test } from 'vitest';
+import { InvalidOption, OutOfMemory } from '../../src/errors.ts';
+import { Recorder, type PlanLimits } from '../../src/gpu/plan.ts';
+import { poolBackward, poolForward, pooledSize } from '../../src/ops/pool.ts';
+import { activate } from '../reference/activate.ts';
+import { pool, poolGradient } from '../reference/pool.ts';
+import {
+  activatedInput,
+  Bench,
+  dense,
+  expectClose,
+  expectSameBits,
+  limitsOf,
+  normals,
+  randomDense,
+  type Dense,
+} from '../support/run.ts';
+
+interface Case {
+  name: string;
+  batch: number;
+  size: readonly [x: number, y: number, z: number];
+  channels: number;
+  norm?: boolean;
+  slope?: number;
+  limits?: Partial<PlanLimits>;
+}
+
+const cases: Case[] = [
+  { name: 'odd sizes', batch: 2, size: [7, 5, 3], channels: 3 },
+  { name: 'whole tiles', batch: 2, size: [16, 8, 4], channels: 8 },
+  { name: 'one voxel left', batch: 1, size: [2, 2, 2], channels: 5 },
+  { name: 'behind a norm with ReLU', batch: 2, size: [6, 8, 4], channels: 4, norm: true, slope: 0 },
+  { name: 'behind a leaky norm', batch: 2, size: [10, 6, 4], channels: 3, norm: true, slope: 0.01 },
+  {
+    name: 'z-slabs',
+    batch: 2,
+    size: [10, 7, 10],
+    channels: 3,
+    norm: true,
+    slope: 0.01,
+    limits: { maxBindingBytes: 6144 },
+  },
+  {
+    name: 'z-slabs over many samples of odd depth',
+    batch: 9,
+    size: [4, 4, 3],
+    channels: 2,
+    limits: { maxBindingBytes: 2048 },
+  },
+];
+
+async function run(
+  source: Dense,
+  before: Dense,
+  dOutput: Dense,
+  norm: { affine: Float64Array; slope: number } | undefined,
+  limits: Partial<PlanLimits> = {},
+) {
+  const [batch, channels, z, y, x] = source.shape;
+  using bench = new Bench(limits);
+  const tensor = bench.volume('input', source);
+  const input = norm ? activatedInput(bench, tensor, norm.affine, norm.slope) : { tensor };
+  const target = bench.output('target', batch, channels, pooledSize([x, y, z]));
+  poolForward(bench.recorder, 'forward', input, target);
+  const dInput = bench.volume('dInput', before);
+  poolBackward(bench.recorder, 'backward', input, bench.volume('dOutput', dOutput), dInput);
+  await bench.run();
+  return {
+    target: (await bench.read(target)).data,
+    dInput: (await bench.read(dInput)).data,
+    dispatches: bench.recorder.dispatches.length,
+  };
+}
+
+describe.each(cases)('pool: $name', ({ batch, size, channels, norm, slope = 0, limits }) => {
+  const [x, y, z] = size;
+  const [w, h, d] = pooledSize(size);
+  const source = randomDense([batch, channels, z, y, x]);
+  const before = randomDense(source.shape);
+  const dOutput = randomDense([batch, channels, d, h, w]);
+  const affine = normals(batch * channels * 2);
+  const front = norm ? { affine, slope } : undefined;
+
+  test('forward, and the gradient added to what was there', async () => {
+    const result = await run(source, before, dOutput, front, limits);
+    const seen = norm ? activate(source, affine, slope) : source;
+    expectClose(result.target, pool(seen).data, 'output');
+    expectClose(result.dInput, poolGradient(seen, dOutput, before).data, 'gradient of the input');
+  });
+
+  if (!limits) return;
+  test('the same bits however it is cut', async () => {
+    const { dispatches, ...cut } = await run(source, before, dOutput, front, limits);
+    const { dispatches: fewer, ...whole } = await run(source, before, dOutput, front);
+    expect(dispatches).toBeGreaterThan(fewer);
+    expectSameBits(cut.target, whole.target, 'output');
+    expectSameBits(cut.dInput, whole.dInput, 'gradient of the input');
+  });
+});
+
+test('pool: of equal maxima the first in z, y, x takes the gradient', async () => {
+  const few = normals(1 * 3 * 4 * 6 * 8);
+  const source = dense([1, 3, 4, 6, 8], (i) => Math.round(few[i]!) + 0); // mostly -1, 0 and 1
+  const before = dense(source.shape);
+  const dOutput = randomDense([1, 3, 2, 3, 4]);
+  const result = await run(source, before, dOutput, undefined);
+  expectSameBits(result.target, pool(source).data, 'output');
+  expectSameBits(result.dInput, poolGradient(source, dOutput, before).data, 'gradient of the input');
+});
+
+test('pool: where ReLU makes all eight zero, the first takes the gradient', async () => {
+  const source = dense([1, 1, 2, 2, 4], (i) => -1 - i);
+  const before = dense(source.shape);
+  const dOutput = dense([1, 1, 1, 1, 2], (i) => 5 + i);
+  const result = await run(source, before, dOutput, { affine: Float64Array.of(1, 0), slope: 0 });
+  expect(result.target.map(Math.abs)).toEqual(Float64Array.of(0, 0));
+  expect([...result.dInput]).toEqual([5, 0, 6, 0, ...new Array<number>(12).fill(0)]);
+});
+
+describe('pool refuses', () => {
+  const recorder = new Recorder(limitsOf({ maxBindingBytes: 4096 }));
+  const input = { tensor: recorder.volume('input', 1, 2, [8, 7, 6]) };
+
+  test('a target of another size', () => {
+    const target = recorder.volume('target', 1, 2, [4, 4, 3]);
+    const message = 'op: 1×2×[8,7,6] pools to [4,3,3], not to 1×2×[4,4,3]';
+    expect(() => poolForward(recorder, 'op', input, target)).toThrow(InvalidOption);
+    expect(() => poolForward(recorder, 'op', input, target)).toThrow(message);
+    expect(() => poolBackward(recorder, 'op', input, target, input.tensor)).toThrow(message);
+  });
+
+  test('an axis of one voxel', () => {
+    const flat = { tensor: recorder.volume('flat', 1, 2, [8, 8, 1]) };
+    const target = recorder.volume('target', 1, 2, [4, 4, 0]);
+    expect(() => poolForward(recorder, 'op', flat, target)).toThrow('pools to [4,4,0]');
+  });
+
+  test('planes beyond the binding limit', () => {
+    const wide = { tensor: recorder.volume('wide', 1, 2, [32, 16, 2]) };
+    const target = recorder.volume('target', 1, 2, [16, 8, 1]);
+    expect(() => poolForward(recorder, 'op', wide, target)).toThrow(OutOfMemory);
+  });
+});

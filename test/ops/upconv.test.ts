@@ -1,0 +1,129 @@
+/** Transposed convolution 2×2×2 against float64 loops: odd shapes, norms in front, tiny bindings. */
+import { describe, expect, test } from 'vitest';
+import { InvalidOption, OutOfMemory } from '../../src/errors.ts';
+import { Recorder, type PlanLimits } from '../../src/gpu/plan.ts';
+import { biasGradient } from '../../src/ops/common.ts';
+import { upconvBackwardInput, upconvBackwardWeight, upconvForward } from '../../src/ops/upconv.ts';
+import { activate } from '../reference/activate.ts';
+import { upconv, upconvGradients } from '../reference/upconv.ts';
+import {
+  activatedInput,
+  Bench,
+  expectClose,
+  expectSameBits,
+  limitsOf,
+  normals,
+  randomDense,
+  view,
+} from '../support/run.ts';
+
+interface Case {
+  name: string;
+  batch: number;
+  /** Of the input. */
+  size: readonly [x: number, y: number, z: number];
+  channels: number;
+  out: number;
+  norm?: boolean;
+  slope?: number;
+  limits?: Partial<PlanLimits>;
+}
+
+const cases: Case[] = [
+  { name: 'odd sizes, 3 → 5', batch: 2, size: [7, 6, 5], channels: 3, out: 5 },
+  { name: 'whole tiles, 16 → 8', batch: 2, size: [8, 4, 2], channels: 16, out: 8 },
+  { name: 'one voxel, 17 → 9', batch: 1, size: [1, 1, 1], channels: 17, out: 9 },
+  { name: 'behind a norm with ReLU', batch: 2, size: [6, 5, 3], channels: 4, out: 2, norm: true, slope: 0 },
+  {
+    name: 'z-slabs behind a leaky norm',
+    batch: 2,
+    size: [5, 5, 7],
+    channels: 5,
+    out: 3,
+    norm: true,
+    slope: 0.01,
+    limits: { maxBindingBytes: 7168 },
+  },
+];
+
+describe.each(cases)('upconv: $name', ({ batch, size, channels, out, norm, slope = 0, limits }) => {
+  const [x, y, z] = size;
+  const doubled = [2 * x, 2 * y, 2 * z] as const;
+  const source = randomDense([batch, channels, z, y, x]);
+  const affine = normals(batch * channels * 2);
+  const weights = normals(channels * out * 8);
+  const bias = normals(out);
+  const dOutput = randomDense([batch, out, 2 * z, 2 * y, 2 * x]);
+
+  async function run(limits: Partial<PlanLimits> = {}) {
+    using bench = new Bench(limits);
+    const { recorder } = bench;
+    const tensor = bench.volume('input', source);
+    const input = norm ? activatedInput(bench, tensor, affine, slope) : { tensor };
+    const w = view(bench.flat('weights', weights), weights.length);
+    const target = bench.output('target', batch, out, doubled);
+    upconvForward(recorder, 'forward', input, w, view(bench.flat('bias', bias), out), target);
+    const upstream = bench.volume('dOutput', dOutput);
+    const dInput = bench.output('dInput', batch, channels, size);
+    upconvBackwardInput(recorder, 'dInput', upstream, w, dInput);
+    const dWeights = bench.flat('dWeights', new Float64Array(weights.length));
+    upconvBackwardWeight(recorder, 'dWeights', input, upstream, view(dWeights, weights.length));
+    const dBias = bench.flat('dBias', new Float64Array(out));
+    biasGradient(recorder, 'dBias', upstream, view(dBias, out));
+    await bench.run();
+    return {
+      target: (await bench.read(target)).data,
+      dInput: (await bench.read(dInput)).data,
+      dWeights: await bench.readFlat(dWeights, weights.length),
+      dBias: await bench.readFlat(dBias, out),
+      dispatches: recorder.dispatches.length,
+    };
+  }
+
+  test('forward and gradients', async () => {
+    const result = await run(limits);
+    const seen = norm ? activate(source, affine, slope) : source;
+    const reference = upconvGradients(seen, weights, dOutput);
+    expectClose(result.target, upconv(seen, weights, bias).data, 'output');
+    expectClose(result.dInput, reference.dInput.data, 'gradient of the input');
+    expectClose(result.dWeights, reference.dWeights, 'gradient of the weights');
+    expectClose(result.dBias, reference.dBias, 'gradient of the bias');
+  });
+
+  if (!limits) return;
+  test('the same bits however it is cut', async () => {
+    const { dispatches, ...cut } = await run(limits);
+    const { dispatches: fewer, ...whole } = await run();
+    expect(dispatches).toBeGreaterThan(fewer);
+    for (const [name, values] of Object.entries(cut))
+      expectSameBits(values, whole[name as keyof typeof whole], name);
+  });
+});
+
+describe('upconv refuses', () => {
+  const recorder = new Recorder(limitsOf({ maxBindingBytes: 4096 }));
+  const input = { tensor: recorder.volume('input', 1, 2, [4, 4, 4]) };
+  const weights = view(recorder.flat('weights', 2 * 3 * 8), 2 * 3 * 8);
+
+  test('a target that is not twice the size', () => {
+    const target = recorder.volume('target', 1, 3, [8, 8, 7]);
+    const message = 'op: 1×[4,4,4] doubles to twice each axis, not to 1×[8,8,7]';
+    expect(() => upconvForward(recorder, 'op', input, weights, undefined, target)).toThrow(InvalidOption);
+    expect(() => upconvForward(recorder, 'op', input, weights, undefined, target)).toThrow(message);
+    expect(() => upconvBackwardInput(recorder, 'op', target, weights, input.tensor)).toThrow(message);
+    expect(() => upconvBackwardWeight(recorder, 'op', input, target, weights)).toThrow(message);
+  });
+
+  test('too few weights', () => {
+    const target = recorder.volume('target', 1, 4, [8, 8, 8]);
+    expect(() => upconvForward(recorder, 'op', input, weights, undefined, target)).toThrow(
+      'op: weights holds 48 numbers; 64 are needed',
+    );
+  });
+
+  test('planes beyond the binding limit', () => {
+    const wide = { tensor: recorder.volume('wide', 1, 2, [16, 16, 2]) };
+    const target = recorder.volume('target', 1, 3, [32, 32, 4]);
+    expect(() => upconvForward(recorder, 'op', wide, weights, undefined, target)).toThrow(OutOfMemory);
+  });
+});
