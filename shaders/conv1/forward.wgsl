@@ -27,17 +27,18 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(workgroup_id) gro
   let plane = params.plane0 + group.z;
   let sample = plane / params.depth;
   let out0 = group.y * 8u;
-  let count = min(8u, params.channelsOut - out0);
+  let top = params.channelsOut - 1u - out0; // channels beyond the last repeat it and are not stored
 
   var sums = array<vec4<f32>, 8>();
   for (var channel = 0u; channel < params.channels; channel++) {
     var value = source[(plane * params.channels + channel) * area + id.x - params.startSource];
     if (NORM) { value = activate4(value, affine[sample * params.channels + channel], params.slope); }
-    for (var i = 0u; i < count; i++) {
-      sums[i] += value * weights[(out0 + i) * params.strideOut + channel * params.strideIn];
+    for (var i = 0u; i < 8u; i++) {
+      sums[i] += value * weights[(out0 + min(i, top)) * params.strideOut + channel * params.strideIn];
     }
   }
-  for (var i = 0u; i < count; i++) {
+  for (var i = 0u; i < 8u; i++) {
+    if (i > top) { break; }
     var value = sums[i];
     if (BIAS) { value += bias[out0 + i]; }
     target_[(plane * params.channelsOut + out0 + i) * area + id.x - params.startTarget] = inside(value, q, params.width);

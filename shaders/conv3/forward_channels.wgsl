@@ -10,10 +10,11 @@ const NORM_A: bool = false;
 const NORM_B: bool = false;
 const BIAS: bool = true;
 const COLUMNS: u32 = 4u; // 4, 2 or 1
+const RAGGED: bool = true; // the width is no multiple of four, and an input has a norm
 const LANES: u32 = 8u;
 
 struct Params {
-  width: u32, height: u32, depth: u32, rowQuads: u32,
+  width: u32, height: u32, depth: u32, samples: u32, rowQuads: u32,
   channelsA: u32, channelsB: u32, channelsOut: u32,
   plane0: u32, plane1: u32,                   // planes of this dispatch
   startA: u32, startB: u32, startTarget: u32, // quads before each binding
@@ -29,48 +30,49 @@ struct Params {
 @group(0) @binding(6) var<storage, read_write> target_: array<vec4<f32>>;
 @group(0) @binding(7) var<uniform> params: Params;
 
-// A source volume as this thread reads it.
-struct Place { second: bool, channel: u32, channels: u32, start: u32 }
-
-fn stored(place: Place, index: u32) -> vec4<f32> {
-  if (INPUTS == 2u && place.second) { return sourceB[min(index, arrayLength(&sourceB) - 1u)]; }
-  return sourceA[min(index, arrayLength(&sourceA) - 1u)];
-}
-
-// The quad at q, or zeros outside the volume.
-fn quad(place: Place, plane: u32, inDepth: bool, row: u32, q: u32) -> vec4<f32> {
-  let exists = inDepth && row < params.height && q < params.rowQuads;
-  let line = (plane * place.channels + place.channel) * params.height + row;
-  var value = stored(place, select(place.start, line * params.rowQuads + q, exists) - place.start);
-  if (INPUTS == 2u && place.second) {
-    if (NORM_B) { value = inside(activate4(value, affineB[plane / params.depth * params.channelsB + place.channel], params.slopeB), q, params.width); }
-  } else if (NORM_A) {
-    value = inside(activate4(value, affineA[plane / params.depth * params.channelsA + place.channel], params.slopeA), q, params.width);
-  }
-  return select(vec4<f32>(0.0), value, exists);
-}
-
 // One row of the four columns, as the three taps along x see it.
 struct Row { before: mat4x4<f32>, here: mat4x4<f32>, after: mat4x4<f32> }
 
-fn readRow(place: Place, plane: u32, inDepth: vec4<bool>, row: u32, q: u32) -> Row {
+// The source channel that is being read.
+struct Place {
+  second: bool,
+  stride: u32,          // quads from one plane to the next
+  scaleShift: mat4x2<f32>, // of the norm, per column
+  exists: vec4<f32>,    // 0 for columns whose plane lies outside the volume
+}
+
+fn readQuad(place: Place, index: u32, column: u32) -> vec4<f32> {
+  if (INPUTS == 2u && place.second) {
+    let value = sourceB[index];
+    if (NORM_B) { return activate4(value, place.scaleShift[column], params.slopeB); }
+    return value;
+  }
+  let value = sourceA[index];
+  if (NORM_A) { return activate4(value, place.scaleShift[column], params.slopeA); }
+  return value;
+}
+
+// Reads beyond the row's ends, or beyond the binding, give some finite value that is masked here.
+fn readRow(place: Place, at: u32, q: u32) -> Row {
   var here: mat4x4<f32>;
   var left: vec4<f32>;
   var right: vec4<f32>;
   for (var i = 0u; i < 4u; i++) {
-    here[i] = quad(place, plane + i / COLUMNS, inDepth[i], row, q + i % COLUMNS);
+    let index = at + i / COLUMNS * place.stride + i % COLUMNS;
+    here[i] = readQuad(place, index, i);
+    if (RAGGED) { here[i] = inside(here[i], q + i % COLUMNS, params.width); }
+    if (COLUMNS < 4u) { here[i] *= place.exists[i]; }
+    if (i % COLUMNS == 0u) { left[i] = select(0.0, readQuad(place, index - 1u, i).w, q > 0u); }
+    if (i % COLUMNS == COLUMNS - 1u) { right[i] = readQuad(place, index + 1u, i).x; }
+    if (COLUMNS < 4u) {
+      left[i] *= place.exists[i];
+      right[i] *= place.exists[i];
+    }
   }
   for (var i = 0u; i < 4u; i++) {
-    if (i % COLUMNS == 0u) {
-      left[i] = quad(place, plane + i / COLUMNS, inDepth[i], row, q - 1u).w;
-    } else {
-      left[i] = here[(i + 3u) % 4u].w;
-    }
-    if (i % COLUMNS == COLUMNS - 1u) {
-      right[i] = quad(place, plane + i / COLUMNS, inDepth[i], row, q + COLUMNS).x;
-    } else {
-      right[i] = here[(i + 1u) % 4u].x;
-    }
+    if (i % COLUMNS != 0u) { left[i] = here[(i + 3u) % 4u].w; }
+    if (i % COLUMNS != COLUMNS - 1u) { right[i] = here[(i + 1u) % 4u].x; }
+    right[i] = select(0.0, right[i], q + i % COLUMNS + 1u < params.rowQuads);
   }
   return Row(
     mat4x4<f32>(
@@ -113,40 +115,65 @@ fn main(@builtin(local_invocation_id) local: vec3<u32>, @builtin(workgroup_id) g
   var out1 = mat4x4<f32>();
   var out2 = mat4x4<f32>();
   var out3 = mat4x4<f32>();
+  // Rows outside the volume take part with weight 0.
+  let above = select(0.0, 1.0, y > 0u);
+  let in1 = select(0.0, 1.0, y + 1u < params.height);
+  let in2 = select(0.0, 1.0, y + 2u < params.height);
+  let in3 = select(0.0, 1.0, y + 3u < params.height);
+  let below = select(0.0, 1.0, y + 4u < params.height);
   for (var channel = 0u; channel < channels; channel++) {
-    var place = Place(false, channel, params.channelsA, params.startA);
+    var own = channel;
+    var ownChannels = params.channelsA;
+    var start = params.startA;
+    var place = Place(false, 0u, mat4x2<f32>(), vec4<f32>(1.0));
     if (INPUTS == 2u && channel >= params.channelsA) {
-      place = Place(true, channel - params.channelsA, params.channelsB, params.startB);
+      place.second = true;
+      own = channel - params.channelsA;
+      ownChannels = params.channelsB;
+      start = params.startB;
+    }
+    place.stride = ownChannels * params.height * params.rowQuads;
+    for (var i = 0u; i < 4u; i++) {
+      let sample = min((plane + i / COLUMNS) / params.depth, params.samples - 1u);
+      if (INPUTS == 2u && place.second) {
+        if (NORM_B) { place.scaleShift[i] = affineB[sample * params.channelsB + own]; }
+      } else if (NORM_A) {
+        place.scaleShift[i] = affineA[sample * params.channelsA + own];
+      }
     }
     for (var dz = 0u; dz < 3u; dz++) {
-      var inDepth: vec4<bool>;
-      for (var i = 0u; i < 4u; i++) {
-        let z = (plane + i / COLUMNS) % params.depth + dz;
-        inDepth[i] = z > 0u && z <= params.depth && plane + i / COLUMNS < params.plane1;
+      if (COLUMNS == 4u) {
+        if (plane % params.depth + dz == 0u || plane % params.depth + dz > params.depth) { continue; }
+      } else {
+        for (var i = 0u; i < 4u; i++) {
+          let z = (plane + i / COLUMNS) % params.depth + dz;
+          place.exists[i] = select(0.0, 1.0, z > 0u && z <= params.depth);
+        }
       }
-      let at = ((channelOut / 8u * channels + channel) * 27u + dz * 9u) * 8u + channelOut % 8u;
-      let top = vec3<f32>(weights[at], weights[at + 8u], weights[at + 16u]);
-      let middle = vec3<f32>(weights[at + 24u], weights[at + 32u], weights[at + 40u]);
-      let bottom = vec3<f32>(weights[at + 48u], weights[at + 56u], weights[at + 64u]);
-      let behind = plane + dz - 1u;
-      var row = readRow(place, behind, inDepth, y - 1u, q);
-      out0 += taps(row, top);
-      row = readRow(place, behind, inDepth, y, q);
+      let w = ((channelOut / 8u * channels + channel) * 27u + dz * 9u) * 8u + channelOut % 8u;
+      let top = vec3<f32>(weights[w], weights[w + 8u], weights[w + 16u]);
+      let middle = vec3<f32>(weights[w + 24u], weights[w + 32u], weights[w + 40u]);
+      let bottom = vec3<f32>(weights[w + 48u], weights[w + 56u], weights[w + 64u]);
+      let at = (((plane + dz - 1u) * ownChannels + own) * params.height + y) * params.rowQuads + q - start;
+
+      var row = readRow(place, at - params.rowQuads, q);
+      out0 += taps(row, top * above);
+      row = readRow(place, at, q);
       out0 += taps(row, middle);
       out1 += taps(row, top);
-      row = readRow(place, behind, inDepth, y + 1u, q);
-      out0 += taps(row, bottom);
-      out1 += taps(row, middle);
-      out2 += taps(row, top);
-      row = readRow(place, behind, inDepth, y + 2u, q);
-      out1 += taps(row, bottom);
-      out2 += taps(row, middle);
-      out3 += taps(row, top);
-      row = readRow(place, behind, inDepth, y + 3u, q);
-      out2 += taps(row, bottom);
-      out3 += taps(row, middle);
-      row = readRow(place, behind, inDepth, y + 4u, q);
-      out3 += taps(row, bottom);
+      row = readRow(place, at + params.rowQuads, q);
+      out0 += taps(row, bottom * in1);
+      out1 += taps(row, middle * in1);
+      out2 += taps(row, top * in1);
+      row = readRow(place, at + 2u * params.rowQuads, q);
+      out1 += taps(row, bottom * in2);
+      out2 += taps(row, middle * in2);
+      out3 += taps(row, top * in2);
+      row = readRow(place, at + 3u * params.rowQuads, q);
+      out2 += taps(row, bottom * in3);
+      out3 += taps(row, middle * in3);
+      row = readRow(place, at + 4u * params.rowQuads, q);
+      out3 += taps(row, bottom * below);
     }
   }
   store(out0, channelOut, plane, y, q);

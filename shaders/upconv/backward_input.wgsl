@@ -19,7 +19,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(workgroup_id) gro
   let y = id.x / params.rowQuads;
   if (y >= params.height) { return; }
   let in0 = group.y * 8u;
-  let count = min(8u, params.channels - in0);
+  let top = params.channels - 1u - in0; // channels beyond the last repeat it and are not stored
   let plane = params.plane0 + group.z;
   let areaOut = 2u * params.height * params.rowQuadsOut;
   let second = 2u * q + 1u < params.rowQuadsOut;
@@ -34,13 +34,14 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(workgroup_id) gro
       let b = select(vec4<f32>(0.0), gradient[at + select(0u, 1u, second)], second);
       let even = vec4<f32>(a.xz, b.xz);
       let odd = vec4<f32>(a.yw, b.yw);
-      for (var i = 0u; i < count; i++) {
-        let w = weights[((in0 + i) * params.channelsOut + channel) * 4u + tap];
+      for (var i = 0u; i < 8u; i++) {
+        let w = weights[((in0 + min(i, top)) * params.channelsOut + channel) * 4u + tap];
         sums[i] += even * w.x + odd * w.y;
       }
     }
   }
-  for (var i = 0u; i < count; i++) {
+  for (var i = 0u; i < 8u; i++) {
+    if (i > top) { break; }
     let line = (plane * params.channels + in0 + i) * params.height + y;
     target_[line * params.rowQuads + q - params.startTarget] = inside(sums[i], q, params.width);
   }

@@ -25,7 +25,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(workgroup_id) gro
   let y = id.x / params.rowQuadsOut;
   if (y >= params.height) { return; }
   let out0 = group.y * 8u;
-  let count = min(8u, params.channelsOut - out0);
+  let top = params.channelsOut - 1u - out0; // channels beyond the last repeat it and are not stored
   // group.z counts target planes and, within each, the two parities of y.
   let plane = params.plane0 + group.z / 2u;
   let parityY = group.z % 2u;
@@ -40,12 +40,13 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(workgroup_id) gro
     var quad = source[base + channel * area];
     if (NORM) { quad = activate4(quad, affine[sample * params.channels + channel], params.slope); }
     let pair = select(quad.xy, quad.zw, q % 2u == 1u);
-    for (var i = 0u; i < count; i++) {
-      let w = weights[(channel * params.channelsOut + out0 + i) * 4u + tap];
+    for (var i = 0u; i < 8u; i++) {
+      let w = weights[(channel * params.channelsOut + out0 + min(i, top)) * 4u + tap];
       sums[i] += vec4<f32>(pair.x * w, pair.y * w);
     }
   }
-  for (var i = 0u; i < count; i++) {
+  for (var i = 0u; i < 8u; i++) {
+    if (i > top) { break; }
     var value = sums[i];
     if (BIAS) { value += bias[out0 + i]; }
     let line = (plane * params.channelsOut + out0 + i) * 2u * params.height + 2u * y + parityY;

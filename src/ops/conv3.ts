@@ -100,8 +100,12 @@ function convolve(
       recorder.dispatch('conv3/forward_channels', {
         label,
         bindings,
-        params: { ...params, plane1: to },
-        constants: { ...constants, COLUMNS: columns },
+        params: { ...params, samples: target.batch, plane1: to },
+        constants: {
+          ...constants,
+          COLUMNS: columns,
+          RAGGED: width % 4 !== 0 && (constants.NORM_A || constants.NORM_B),
+        },
         workgroups: [
           Math.ceil(target.rowQuads / columns) * Math.ceil(height / 4),
           blocks,
