@@ -176,7 +176,7 @@ export function fromArrays(
   preprocessing?: Preprocessing,
   rules: LabelRules = {},
 ): PreparedCase {
-  const volumes = [images].flat().map((image) => canonicalVolume(id, image as ArrayVolume));
+  const volumes = [images].flat().map((image) => canonicalVolume(id, image));
   const channels = volumes.reduce((sum, { shape }) => sum + (shape[3] ?? 1), 0);
   const truth = label && canonicalVolume(id, label);
   return prepareVolumes(id, volumes, truth, preprocessing ?? defaultPreprocessing(channels), rules);

@@ -1,0 +1,173 @@
+// The check of a data set: each kind of problem is found, all at once, and sound data pass without a word.
+import { existsSync } from 'node:fs';
+import { beforeAll, describe, expect, test } from 'vitest';
+import '../../src/data/source.node.ts';
+import { checkDataset, type DatasetReport } from '../../src/data/check.ts';
+import { openDatasetFolder } from '../../src/data/dataset.node.ts';
+import type { Case, Dataset } from '../../src/data/dataset.ts';
+import { writeNifti } from '../../src/data/nifti.ts';
+import { phantom, phantomLabels, type Phantom } from '../../src/data/phantom.ts';
+import { Aborted } from '../../src/errors.ts';
+
+const shape: [number, number, number] = [16, 16, 12];
+
+interface Changes {
+  readonly image?: (p: Phantom) => Partial<Phantom>;
+  readonly label?: (p: Phantom) => Partial<Phantom>;
+  readonly subject?: string;
+  readonly from?: number;
+}
+
+/** A phantom as a case, with some of its parts replaced before they are written. */
+async function item(index: number, { image, label, subject, from = index }: Changes = {}): Promise<Case> {
+  const p = phantom(from, { shape });
+  const forImage = { ...p, ...image?.(p) };
+  const forLabel = { ...p, ...label?.(p) };
+  return {
+    id: `c${index}`,
+    subject: subject ?? `s${index}`,
+    images: [await writeNifti({ data: forImage.image, shape: forImage.shape, affine: forImage.affine })],
+    label: await writeNifti({ data: forLabel.labels, shape: forLabel.shape, affine: forLabel.affine }),
+  };
+}
+
+const set = (cases: Case[], changes: Partial<Dataset> = {}): Dataset => ({
+  name: 'test',
+  cases,
+  labels: phantomLabels,
+  channels: ['T2'],
+  warnings: [],
+  ...changes,
+});
+const found = ({ problems }: DatasetReport) =>
+  problems.map(({ severity, kind, cases }) => [severity, kind, cases.join()]);
+
+let sound: Case[];
+beforeAll(async () => {
+  sound = await Promise.all([0, 1, 2].map((index) => item(index)));
+});
+
+test('sound data have no problem, and a fingerprint', async () => {
+  const seen: number[] = [];
+  const report = await checkDataset(set(sound), { onProgress: (loaded) => seen.push(loaded) });
+  expect(report.problems).toEqual([]);
+  expect(seen).toEqual([1, 2, 3]);
+  expect(report.fingerprint).toMatchObject({
+    cases: 3,
+    subjects: 3,
+    shape: { min: shape, median: shape, max: shape },
+    orientations: { RAS: 3 },
+  });
+  expect(report.fingerprint!.classes.map(({ value, cases }) => [value, cases])).toEqual(
+    phantomLabels.map((_, value) => [value, 3]),
+  );
+});
+
+const other = (p: Phantom): Partial<Phantom> => ({
+  shape: [16, 16, 6],
+  labels: p.labels.slice(0, 16 * 16 * 6),
+});
+
+describe('one bad case among sound ones', () => {
+  test.each<[string, Changes, unknown[], RegExp]>([
+    ['shape', { label: other }, ['error', 'shape', 'c3'], /16 x 16 x 12, its label 16 x 16 x 6/],
+    [
+      'place',
+      { label: ({ affine }) => ({ affine: affine.with(3, affine[3]! + 100) }) },
+      ['error', 'place', 'c3'],
+      /100\.0 mm apart/,
+    ],
+    [
+      'values',
+      { label: ({ labels }) => ({ labels: labels.with(0, 9) }) },
+      ['error', 'label values', 'c3'],
+      /holds 9; expected 0 to 5/,
+    ],
+    [
+      'background only',
+      { label: ({ labels }) => ({ labels: labels.map(() => 0) }) },
+      ['warning', 'empty class', 'c3'],
+      /background only/,
+    ],
+    [
+      'NaN',
+      { image: ({ image }) => ({ image: image.with(5, NaN) }) },
+      ['error', 'intensity', 'c3'],
+      /1 voxels that are NaN/,
+    ],
+    [
+      'constant',
+      { image: ({ image }) => ({ image: image.map(() => 4) }) },
+      ['error', 'intensity', 'c3'],
+      /constant \(4\)/,
+    ],
+    [
+      'a spike',
+      { image: ({ image }) => ({ image: image.with(5, 1e6) }) },
+      ['warning', 'intensity', 'c3'],
+      /outliers.*to 1000000/,
+    ],
+    ['spacing', { image: spread, label: spread }, ['warning', 'spacing', 'c3'], /more than twice/],
+    ['orientation', { image: turned, label: turned }, ['warning', 'orientation', 'c3'], /stored as RAS/],
+    [
+      'a copy of another subject',
+      { from: 1 },
+      ['error', 'duplicate', 'c1,c3'],
+      /"c1", "c3" are equal.*2 subjects/,
+    ],
+    [
+      'a copy of the same subject',
+      { from: 1, subject: 's1' },
+      ['warning', 'duplicate', 'c1,c3'],
+      /are equal\./,
+    ],
+  ])('%s', async (_, changes, expected, message) => {
+    const report = await checkDataset(set([...sound, await item(3, changes)]));
+    expect(found(report)).toEqual([expected]);
+    expect(report.problems[0]!.message).toMatch(message);
+  });
+});
+
+function spread({ affine }: Phantom): Partial<Phantom> {
+  return { affine: affine.map((value, i) => (i < 12 ? 3 * value : value)) };
+}
+
+function turned({ affine }: Phantom): Partial<Phantom> {
+  return { affine: affine.with(0, -affine[0]!) };
+}
+
+test('everything is listed at once: corrupt files, a class that nobody shows, channels, warnings of the data set', async () => {
+  const broken: Case = { ...sound[0]!, id: 'broken', images: [new Uint8Array(400)] };
+  const cut: Case = { ...sound[1]!, id: 'cut', label: ((await item(1)).label as Uint8Array).slice(0, -200) };
+  const report = await checkDataset(
+    set([sound[2]!, broken, cut], {
+      labels: [...phantomLabels, 'tail'],
+      channels: ['T2', 'ADC'],
+      warnings: ['By case.'],
+    }),
+  );
+  expect(found(report)).toEqual([
+    ['warning', 'subjects', ''],
+    ['error', 'channels', 'c2'],
+    ['error', 'corrupt', 'broken'],
+    ['error', 'corrupt', 'cut'],
+    ['error', 'channels', 'cut'],
+    ['warning', 'empty class', ''],
+  ]);
+  expect(report.problems.at(-1)!.message).toContain('class 6 "tail"');
+  expect(report.cases.map(({ id }) => id)).toEqual(['c2', 'cut']);
+});
+
+test('can be stopped', async () => {
+  await expect(checkDataset(set(sound), { signal: AbortSignal.abort() })).rejects.toThrow(Aborted);
+});
+
+test.skipIf(!existsSync('../shared/data/hippocampus'))(
+  'the hippocampus data set can be trained on',
+  async () => {
+    const dataset = await openDatasetFolder('../shared/data/hippocampus');
+    const report = await checkDataset({ ...dataset, cases: dataset.cases.slice(0, 40) });
+    expect(report.problems.filter(({ severity }) => severity === 'error')).toEqual([]);
+    expect(report.fingerprint).toMatchObject({ spacing: { median: [1, 1, 1] } });
+  },
+);
