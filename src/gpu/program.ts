@@ -4,7 +4,7 @@
  */
 import { Aborted, GpuError, OutOfMemory } from '../errors.ts';
 import type { Gpu } from './device.ts';
-import { alignUp, type Dispatch, type Plan, type Tensor } from './plan.ts';
+import { alignment, alignUp, hasParams, type Dispatch, type Plan, type Tensor } from './plan.ts';
 import { shaderInfo } from './shader.ts';
 
 interface Bound {
@@ -25,7 +25,7 @@ export class Program {
   readonly #gpu: Gpu;
   readonly #buffers: GPUBuffer[];
   readonly #shared: ReadonlyMap<string, GPUBuffer>;
-  readonly #params: GPUBuffer | undefined;
+  #params: GPUBuffer | undefined;
   readonly #bound: readonly Bound[];
 
   private constructor(
@@ -59,7 +59,7 @@ export class Program {
         plan.buffers.forEach((bytes, index) =>
           buffers.push(gpu.createBuffer(`plan ${index}`, bytes, usage())),
         );
-        const slots = layoutParams(plan.dispatches);
+        const slots = layoutParams(plan);
         if (slots.bytes.byteLength > 0) {
           params = gpu.createBuffer(
             'params',
@@ -176,6 +176,7 @@ export class Program {
   dispose(): void {
     for (const buffer of this.#buffers.splice(0)) this.#gpu.destroyBuffer(buffer);
     if (this.#params) this.#gpu.destroyBuffer(this.#params);
+    this.#params = undefined;
   }
 
   [Symbol.dispose](): void {
@@ -221,14 +222,14 @@ function bufferFinder(plan: Plan, buffers: readonly GPUBuffer[], shared: Readonl
 }
 
 /** All Params structs in one uniform buffer, each at an aligned offset. */
-function layoutParams(dispatches: readonly Dispatch[]): { bytes: ArrayBuffer; offsets: number[] } {
+function layoutParams({ dispatches, paramBytes }: Plan): { bytes: ArrayBuffer; offsets: number[] } {
   const offsets: number[] = [];
   let end = 0;
   for (const { shader } of dispatches) {
     offsets.push(end);
-    if (Object.keys(shaderInfo(shader).params).length) end += 256;
+    if (hasParams(shader)) end += alignment;
   }
-  const bytes = new ArrayBuffer(end);
+  const bytes = new ArrayBuffer(paramBytes);
   const view = new DataView(bytes);
   dispatches.forEach(({ shader, params, label }, index) => {
     for (const [name, { offset, type }] of Object.entries(shaderInfo(shader).params)) {
@@ -254,7 +255,7 @@ function bind(
 ): GPUBindGroup {
   const entries = shaderInfo(dispatch.shader).bindings.map(({ name, binding, type }): GPUBindGroupEntry => {
     if (type === 'uniform')
-      return { binding, resource: { buffer: params!, offset: paramsOffset, size: 256 } };
+      return { binding, resource: { buffer: params!, offset: paramsOffset, size: alignment } };
     const view = dispatch.bindings[name];
     if (!view) throw new GpuError(`${dispatch.label}: nothing bound to ${name} of ${dispatch.shader}`);
     return { binding, resource: { buffer: find(view.tensor), offset: view.offset, size: view.size } };
