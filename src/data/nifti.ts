@@ -49,7 +49,8 @@ export async function readNifti(source: Source, options: ReadOptions = {}): Prom
     throw new InvalidVolume(
       `${sourceName(main)} is the header of a .hdr/.img pair; give its .img file as the option "image".`,
     );
-  return decodeVolume(await readSource(image), header, sourceName(image), options.canonical);
+  const voxels = await readSource(image, 'give the image of the pair as the option "image"');
+  return decodeVolume(voxels, header, sourceName(image), options.canonical);
 }
 
 /** The other file of a pair: a path or URL with its ending replaced; undefined if it has neither ending. */

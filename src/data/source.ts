@@ -55,11 +55,12 @@ export function sourceName(source: Source): string {
 
 /**
  * A source's bytes, gunzipped if they are gzip.
+ * @param remedy what the message about a missing file advises
  * @throws InvalidVolume if the file is not there, cannot be fetched, or its gzip stream is damaged or truncated
  */
-export async function readSource(source: Source): Promise<Uint8Array> {
+export async function readSource(source: Source, remedy = 'check the path'): Promise<Uint8Array> {
   const bytes = await rawBytes(source);
-  if (!bytes) throw new InvalidVolume(`${sourceName(source)} does not exist; check the path.`);
+  if (!bytes) throw new InvalidVolume(`${sourceName(source)} does not exist; ${remedy}.`);
   if (bytes[0] !== 0x1f || bytes[1] !== 0x8b) return bytes;
   try {
     return await current.gunzip(bytes);

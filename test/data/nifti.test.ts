@@ -1,0 +1,376 @@
+// NIfTI files made byte by byte: every datatype and byte order, what must be refused, and writing back.
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { gzipSync } from 'node:zlib';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { readNifti, writeNifti } from '../../src/data/nifti.ts';
+import '../../src/data/source.node.ts';
+import { fromCanonical, orientation, toCanonical } from '../../src/data/volume.ts';
+import { wasm } from '../../src/data/wasm.ts';
+import { InvalidOption, InvalidVolume } from '../../src/errors.ts';
+
+interface Made {
+  version?: 1 | 2;
+  little?: boolean;
+  pair?: boolean;
+  shape?: number[];
+  datatype?: number;
+  voxels?: Uint8Array;
+  offset?: number;
+  slope?: number;
+  intercept?: number;
+  pixdim?: number[];
+  qform?: { code: number; bcd: number[]; offset: number[] };
+  sform?: { code: number; rows: number[] };
+  between?: Uint8Array;
+}
+
+/** A NIfTI file; `between` are the bytes from the end of the header to the voxels. */
+function make({
+  version = 1,
+  little = true,
+  pair = false,
+  shape = [2, 2, 2],
+  datatype = 2,
+  voxels = new Uint8Array(8),
+  slope = 1,
+  intercept = 0,
+  pixdim = [1, 1, 1, 1, 1, 1, 1, 1],
+  qform = { code: 0, bcd: [0, 0, 0], offset: [0, 0, 0] },
+  sform = { code: 0, rows: new Array<number>(12).fill(0) },
+  between = new Uint8Array(4),
+  ...rest
+}: Made): Uint8Array<ArrayBuffer> {
+  const two = version === 2;
+  const length = two ? 540 : 348;
+  const head = pair ? new Uint8Array(length) : new Uint8Array(length + between.length);
+  if (!pair) head.set(between, length);
+  const view = new DataView(head.buffer);
+  const float = (at: number, v: number): void =>
+    two ? view.setFloat64(at, v, little) : view.setFloat32(at, v, little);
+  const floats = (at: number, values: number[]): void =>
+    values.forEach((v, i) => float(at + i * (two ? 8 : 4), v));
+  const code = (at: number, v: number): void =>
+    two ? view.setInt32(at, v, little) : view.setInt16(at, v, little);
+  view.setInt32(0, length, little);
+  [shape.length, ...shape].forEach((n, i) =>
+    two ? view.setBigInt64(16 + 8 * i, BigInt(n), little) : view.setInt16(40 + 2 * i, n, little),
+  );
+  view.setInt16(two ? 12 : 70, datatype, little);
+  floats(two ? 104 : 76, pixdim);
+  const offset = rest.offset ?? (pair ? 0 : head.length);
+  if (two) view.setBigInt64(168, BigInt(offset), little);
+  else view.setFloat32(108, offset, little);
+  floats(two ? 176 : 112, [slope, intercept]);
+  code(two ? 344 : 252, qform.code);
+  code(two ? 348 : 254, sform.code);
+  floats(two ? 352 : 256, [...qform.bcd, ...qform.offset]);
+  floats(two ? 400 : 280, sform.rows);
+  const magic = `${pair ? 'ni' : 'n+'}${version}`;
+  for (let i = 0; i < 3; i++) head[(two ? 4 : 344) + i] = magic.charCodeAt(i);
+  return pair ? head : joined(head, voxels);
+}
+
+function joined(...parts: Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const all = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.length;
+  }
+  return all;
+}
+
+async function refusal(promise: Promise<unknown>): Promise<string> {
+  const error: unknown = await promise.then(
+    () => expect.unreachable('must be refused'),
+    (reason: unknown) => reason,
+  );
+  expect(error).toBeInstanceOf(InvalidVolume);
+  return (error as Error).message;
+}
+
+async function folder(files: Record<string, Uint8Array>): Promise<string> {
+  const path = await mkdtemp(join(tmpdir(), 'nifti-'));
+  onTestFinished(() => rm(path, { recursive: true }));
+  for (const [name, bytes] of Object.entries(files)) await writeFile(join(path, name), bytes);
+  return path;
+}
+
+const big = 2n ** 53n + 1n;
+const types: [
+  string,
+  number,
+  number,
+  (bigint | number)[],
+  (v: DataView, at: number, x: never, le: boolean) => void,
+][] = [
+  ['uint8', 2, 1, [0, 1, 127, 128, 255], (v, at, x) => v.setUint8(at, x)],
+  ['int8', 256, 1, [0, 1, 127, -128, -1], (v, at, x) => v.setInt8(at, x)],
+  ['int16', 4, 2, [0, 1, 32767, -32768, -2, 258], (v, at, x, le) => v.setInt16(at, x, le)],
+  ['uint16', 512, 2, [0, 1, 32768, 65535, 258], (v, at, x, le) => v.setUint16(at, x, le)],
+  ['int32', 8, 4, [0, 2 ** 31 - 1, -(2 ** 31), 16777217, -3], (v, at, x, le) => v.setInt32(at, x, le)],
+  ['uint32', 768, 4, [0, 2 ** 32 - 1, 2 ** 31, 16777217, 5], (v, at, x, le) => v.setUint32(at, x, le)],
+  [
+    'int64',
+    1024,
+    8,
+    [0n, big, -big, 2n ** 63n - 1n, -(2n ** 63n), -7n],
+    (v, at, x, le) => v.setBigInt64(at, x, le),
+  ],
+  ['uint64', 1280, 8, [0n, big, 2n ** 64n - 1n, 2n ** 63n, 7n], (v, at, x, le) => v.setBigUint64(at, x, le)],
+  ['float32', 16, 4, [0, 0.1, -1e30, 1e-40, Infinity, NaN], (v, at, x, le) => v.setFloat32(at, x, le)],
+  [
+    'float64',
+    64,
+    8,
+    [0, 0.1, -1e30, 1 / 3, -Infinity, NaN, 1e300],
+    (v, at, x, le) => v.setFloat64(at, x, le),
+  ],
+];
+
+describe.each([true, false])('little-endian %s', (little) => {
+  test.each(types)(
+    '%s voxels are scaled in float64 and rounded once',
+    async (name, datatype, size, some, set) => {
+      const count = 3 * 5 * 7; // a whole number of SIMD steps and a rest
+      const bytes = new Uint8Array(count * size);
+      const values = Array.from({ length: count }, (_, i) => some[i % some.length]!);
+      values.forEach((value, i) => set(new DataView(bytes.buffer), i * size, value as never, little));
+      const stored = values.map((value) => (name === 'float32' ? Math.fround(Number(value)) : Number(value)));
+      for (const [slope, intercept] of [
+        [1, 0],
+        [0, 5],
+        [NaN, 5],
+        [0.1, -1000.3],
+        [-2.5, 0],
+      ] as const)
+        for (const version of [1, 2] as const) {
+          const file = make({ version, little, shape: [3, 5, 7], datatype, voxels: bytes, slope, intercept });
+          const [a, b] = version === 1 ? [Math.fround(slope), Math.fround(intercept)] : [slope, intercept];
+          const expected = stored.map((raw) => (a === 0 || Number.isNaN(a) ? raw : raw * a + b));
+          const { data, shape } = await readNifti(file);
+          expect(shape).toEqual([3, 5, 7]);
+          expect(data).toEqual(new Float32Array(expected));
+        }
+    },
+  );
+});
+
+test('voxels start at vox_offset, after extensions; bytes after them are ignored', async () => {
+  const voxels = Uint8Array.from({ length: 8 }, (_, i) => i + 1);
+  const between = new Uint8Array(4 + 32).fill(77);
+  between.set([1, 0, 0, 0, 32, 0, 0, 0]);
+  const file = joined(make({ voxels, between }), new Uint8Array(100).fill(9));
+  expect([...(await readNifti(file)).data]).toEqual([...voxels]);
+  expect([...(await readNifti(make({ voxels, offset: 0 }))).data]).toEqual([...voxels]);
+});
+
+test('an extension that claims an absurd size does no harm', async () => {
+  const between = new Uint8Array(4 + 32);
+  new DataView(between.buffer).setInt32(4, -16, true);
+  between[0] = 1;
+  expect((await readNifti(make({ between }))).shape).toEqual([2, 2, 2]);
+});
+
+test('the affine is the sform, else the qform, else nibabel’s fallback', async () => {
+  const sform = { code: 1, rows: [-2, 0, 0, 10, 0, 3, 0, 20, 0, 0, 4, 30] };
+  const qform = { code: 5, bcd: [0, 0, Math.SQRT1_2], offset: [1, 2, 3] }; // a quarter turn about z
+  const pixdim = [-1, 2, 3, 4, 1, 1, 1, 1];
+  const of = async (made: Made): Promise<number[]> => (await readNifti(make({ ...made, pixdim }))).affine;
+  expect(await of({ sform, qform })).toEqual([-2, 0, 0, 10, 0, 3, 0, 20, 0, 0, 4, 30, 0, 0, 0, 1]);
+  const turned = [0, -3, 0, 1, 2, 0, 0, 2, 0, 0, -4, 3, 0, 0, 0, 1];
+  (await of({ qform })).forEach((value, i) => expect(value).toBeCloseTo(turned[i]!, 5));
+  expect(await of({})).toEqual([-2, 0, 0, 1, 0, 3, 0, -1.5, 0, 0, 4, -2, 0, 0, 0, 1]);
+});
+
+test('pairs: by path or URL, gzipped or not, or with the image given', async () => {
+  const voxels = Uint8Array.from({ length: 8 }, (_, i) => 7 * i);
+  const header = make({ pair: true });
+  const path = await folder({
+    'a.hdr': header,
+    'a.img': voxels,
+    'b.hdr.gz': gzipSync(header),
+    'b.img.gz': gzipSync(voxels),
+    'c.hdr': header,
+    'c.img.gz': gzipSync(voxels),
+  });
+  for (const name of ['a.hdr', 'a.img', 'b.hdr.gz', 'b.img.gz'])
+    expect([...(await readNifti(join(path, name))).data]).toEqual([...voxels]);
+  expect([...(await readNifti(pathToFileURL(join(path, 'a.hdr')))).data]).toEqual([...voxels]);
+  const mixed = await readNifti(join(path, 'c.hdr'), { image: join(path, 'c.img.gz') });
+  expect([...mixed.data]).toEqual([...voxels]);
+  const dropped = await readNifti(new Blob([header]), { image: new Blob([voxels]) });
+  expect([...dropped.data]).toEqual([...voxels]);
+  expect(await refusal(readNifti(join(path, 'c.hdr')))).toMatch(/c\.img does not exist.*"image"/);
+  expect(await refusal(readNifti(new Blob([header])))).toMatch(/"image"/);
+});
+
+describe('refused with a message of its own', () => {
+  test('what is not NIfTI', async () => {
+    for (const bytes of [new Uint8Array(0), new Uint8Array(3), new Uint8Array(348), make({}).slice(0, 200)])
+      expect(await refusal(readNifti(bytes))).toMatch(/not a NIfTI file: its \d+ bytes/);
+  });
+
+  test('a file that does not exist', async () => {
+    expect(await refusal(readNifti('/no/such/file.nii.gz'))).toMatch(/file\.nii\.gz does not exist/);
+  });
+
+  test('truncated voxels, with the bytes expected and found', async () => {
+    const file = make({ shape: [4, 4, 4], voxels: new Uint8Array(63) });
+    expect(await refusal(readNifti(file))).toMatch(/4 x 4 x 4 voxels of uint8 .* need 416 bytes, found 415/);
+  });
+
+  test('absurd dimensions, without allocating for them', async () => {
+    const before = wasm().memory.buffer.byteLength;
+    const dims = [32767, 32767, 32767];
+    expect(await refusal(readNifti(make({ shape: dims, datatype: 64 })))).toMatch(/found 360/);
+    expect(await refusal(readNifti(make({ shape: [...dims, ...dims, 32767] })))).toMatch(/dim = \[7, 32767/);
+    expect(await refusal(readNifti(make({ version: 2, shape: [2 ** 40, 2 ** 40, 1] })))).toMatch(/dim = /);
+    for (const shape of [[0, 2, 2], [-4, 2, 2], []])
+      expect(await refusal(readNifti(make({ shape })))).toMatch(/dim = /);
+    expect(wasm().memory.buffer.byteLength).toBe(before);
+  });
+
+  test('voxels without one real value, and unknown types', async () => {
+    expect(await refusal(readNifti(make({ datatype: 32 })))).toMatch(/complex64/);
+    expect(await refusal(readNifti(make({ datatype: 128 })))).toMatch(/RGB/);
+    expect(await refusal(readNifti(make({ datatype: 77 })))).toMatch(/unknown datatype 77/);
+  });
+
+  test('a place inside the header, an intercept or a quaternion that cannot be', async () => {
+    expect(await refusal(readNifti(make({ offset: 100 })))).toMatch(/start at byte 100; expected 352/);
+    expect(await refusal(readNifti(make({ offset: -8 })))).toMatch(/start at byte -8/);
+    expect(await refusal(readNifti(make({ slope: 2, intercept: Infinity })))).toMatch(/scl_inter Infinity/);
+    const qform = { code: 1, bcd: [1, 1, 0], offset: [0, 0, 0] };
+    expect(await refusal(readNifti(make({ qform })))).toMatch(/quaternion/);
+    const sform = { code: 1, rows: [NaN, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0] };
+    expect(await refusal(readNifti(make({ sform }), { canonical: true }))).toMatch(/affine is \[NaN/);
+  });
+});
+
+describe('writing', () => {
+  const grids = {
+    PSR: [0, 0, 0.9, -20.3, -0.5, 0.01, 0, 31.7, 0.01, 0.5, 0.02, -12.1],
+    LAS: [-0.8, 0, 0, 60, 0, 0.8, 0.1, -50, 0, -0.1, 5, 7],
+  };
+
+  test.each(Object.entries(grids))('labels and probabilities go back onto a %s grid', async (code, rows) => {
+    const shape = [5, 6, 7];
+    const count = 5 * 6 * 7;
+    const voxels = Uint8Array.from({ length: count }, (_, i) => (i * 37) % 251);
+    const made = make({
+      shape,
+      voxels,
+      sform: { code: 2, rows },
+      qform: { code: 1, bcd: [0.1, 0.2, 0.3], offset: [4, 5, 6] },
+      pixdim: [-1, 0.5, 0.6, 0.7, 1, 1, 1, 1],
+    });
+    const source = await readNifti(made);
+    expect(orientation(source.affine)).toBe(code);
+    const canonical = toCanonical(source);
+    expect(canonical).toMatchObject(await readNifti(made, { canonical: true }));
+    const labels = fromCanonical(Uint8Array.from(canonical.data), source);
+    const bytes = await writeNifti({ ...source, data: labels }, { gzip: false });
+    expect(bytes.slice(252, 328)).toEqual(made.slice(252, 328)); // codes, quaternion, offsets, srow
+    expect(bytes.slice(76, 92)).toEqual(made.slice(76, 92)); // qfac and zooms
+    expect(bytes.slice(352)).toEqual(voxels);
+
+    const two = new Float32Array(2 * count);
+    two.set(canonical.data);
+    two.set(
+      canonical.data.map((value) => value / 3),
+      count,
+    );
+    const written = await writeNifti({ ...source, shape: [...shape, 2], data: fromCanonical(two, source) });
+    const again = await readNifti(written);
+    expect(again.shape).toEqual([...shape, 2]);
+    expect(again.affine).toEqual(source.affine);
+    expect(again.data.subarray(0, count)).toEqual(source.data);
+    expect(again.data.subarray(count)).toEqual(source.data.map((value) => value / 3));
+  });
+
+  test('a canonical volume is written with its own affine under the codes of the source', async () => {
+    const rows = [0, 0, 0.9, -20, -0.5, 0, 0, 31, 0, 0.5, 0, -12];
+    const source = make({
+      shape: [3, 4, 5],
+      voxels: Uint8Array.from({ length: 60 }, (_, i) => i),
+      sform: { code: 4, rows },
+      qform: { code: 1, bcd: [0, 0, 0], offset: [0, 0, 0] },
+    });
+    const canonical = await readNifti(source, { canonical: true });
+    const again = await readNifti(await writeNifti(canonical, { datatype: 'int16' }));
+    expect(again).toMatchObject({
+      data: canonical.data,
+      shape: [5, 3, 4],
+      header: { qformCode: 1, sformCode: 4 },
+    });
+    again.affine.forEach((value, i) => expect(value).toBeCloseTo(canonical.affine[i]!, 5));
+    const { header } = again;
+    const onlyQform = make({
+      shape: [5, 3, 4],
+      voxels: new Uint8Array(60),
+      pixdim: [...header.pixdim],
+      qform: { code: 1, bcd: [...header.quaternion], offset: [...header.qoffset] },
+    });
+    (await readNifti(onlyQform)).affine.forEach((value, i) => expect(value).toBeCloseTo(again.affine[i]!, 5));
+  });
+
+  test('the qform of any rotation, mirrored or not, says the affine again', async () => {
+    for (const [b, c, d] of [
+      [0, 0, 0],
+      [1, 0, 0],
+      [0, 1, 0],
+      [0, 0, 1],
+      [0.5, 0.5, 0.5],
+      [0.1, -0.7, 0.2],
+      [-0.9, 0.1, 0.3],
+    ] as const)
+      for (const qfac of [1, -1]) {
+        const qform = { code: 1, bcd: [b, c, d], offset: [7, 8, 9] };
+        const file = make({ pixdim: [qfac, 2, 3, 4, 1, 1, 1, 1], qform, version: 2 });
+        const { affine } = await readNifti(file);
+        const { header } = await readNifti(
+          await writeNifti({ data: new Uint8Array(8), shape: [2, 2, 2], affine }),
+        );
+        const { quaternion, qoffset, pixdim } = header;
+        const again = make({
+          pixdim: [...pixdim],
+          qform: { code: 1, bcd: [...quaternion], offset: [...qoffset] },
+        });
+        (await readNifti(again)).affine.forEach((value, i) => expect(value).toBeCloseTo(affine[i]!, 5));
+      }
+  });
+
+  test('NIfTI-2 stays NIfTI-2, to the last bit of its float64 affine', async () => {
+    const rows = [1 / 3, 0, 0, 0.1, 0, 1 / 7, 0, 0.2, 0, 0, 1 / 11, 0.3];
+    const made = make({
+      version: 2,
+      sform: { code: 3, rows },
+      pixdim: [1, 1 / 3, 1 / 7, 1 / 11, 1, 1, 1, 1],
+    });
+    const source = await readNifti(made);
+    const bytes = await writeNifti(source, { datatype: 'uint8', gzip: false });
+    expect(bytes.slice(344, 508)).toEqual(made.slice(344, 508));
+    expect(await readNifti(bytes)).toMatchObject({ data: source.data, affine: [...rows, 0, 0, 0, 1] });
+  });
+
+  test('an axis of more than 32767 voxels needs NIfTI-2 and gets it', async () => {
+    const affine = [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1];
+    const bytes = await writeNifti({ data: new Uint8Array(40000).fill(3), shape: [40000, 1, 1], affine });
+    expect(await readNifti(bytes)).toMatchObject({ shape: [40000, 1, 1], affine, header: { version: 2 } });
+  });
+
+  test('values outside the datatype, and arrays that do not fit, are refused', async () => {
+    const affine = [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1];
+    const shape = [2, 1, 1];
+    const write = (data: number[], sizes = shape): Promise<Uint8Array> =>
+      writeNifti({ data, shape: sizes, affine }, { datatype: 'uint8' });
+    await expect(write([0, 256])).rejects.toThrow(/Voxel 1 is 256, outside uint8/);
+    await expect(write([NaN, 0])).rejects.toThrow(InvalidOption);
+    await expect(write([1, 2, 3])).rejects.toThrow(/3 values as 2 x 1 x 1/);
+    await expect(write([1], [1, 0])).rejects.toThrow(/1 x 0/);
+  });
+});
