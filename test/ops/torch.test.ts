@@ -1,0 +1,289 @@
+/** Every op, forward and all gradients, against what PyTorch gave in float64 (test/fixtures/pytorch.py). */
+import { describe, expect, test } from 'vitest';
+import type { Size3, Tensor } from '../../src/gpu/plan.ts';
+import { biasGradient } from '../../src/ops/common.ts';
+import { conv1BackwardInput, conv1BackwardWeight, conv1Forward } from '../../src/ops/conv1.ts';
+import { conv3BackwardInput, conv3BackwardWeight, conv3Forward } from '../../src/ops/conv3.ts';
+import { lossBackward, lossFinalize, lossForward, lossValues } from '../../src/ops/loss.ts';
+import { normBackward, normForward, normInference, type NormState } from '../../src/ops/norm.ts';
+import { optimizerStep, stepArray } from '../../src/ops/optimizer.ts';
+import { poolBackward, poolForward } from '../../src/ops/pool.ts';
+import { upconvBackwardInput, upconvBackwardWeight, upconvForward } from '../../src/ops/upconv.ts';
+import conv1Fixture from '../fixtures/torch/conv1.json';
+import conv3Fixture from '../fixtures/torch/conv3.json';
+import lossFixture from '../fixtures/torch/loss.json';
+import batchLeaky from '../fixtures/torch/norm-batch-leaky.json';
+import batchRelu from '../fixtures/torch/norm-batch-relu.json';
+import instanceLeaky from '../fixtures/torch/norm-instance-leaky.json';
+import instanceRelu from '../fixtures/torch/norm-instance-relu.json';
+import optimizerFixture from '../fixtures/torch/optimizers.json';
+import poolFixture from '../fixtures/torch/pool.json';
+import upconvFixture from '../fixtures/torch/upconv.json';
+import { Bench, dense, expectClose, view, type Dense } from '../support/run.ts';
+import { bytes, floats, volume, type PackedFloats } from '../support/torch.ts';
+
+const sizeOf = ({ shape: [, , z, y, x] }: Dense): Size3 => [x, y, z];
+
+function parameter(bench: Bench, name: string, packed: PackedFloats) {
+  const values = floats(packed);
+  return view(bench.flat(name, values), values.length);
+}
+
+function result(bench: Bench, name: string, { shape }: PackedFloats) {
+  const length = shape.reduce((product, size) => product * size, 1);
+  const tensor = bench.flat(name, new Float64Array(length));
+  return { view: view(tensor, length), read: () => bench.readFlat(tensor, length) };
+}
+
+function output(bench: Bench, name: string, packed: PackedFloats) {
+  const like = volume(packed);
+  const tensor = bench.output(name, like.shape[0], like.shape[1], sizeOf(like));
+  return { tensor, read: async () => (await bench.read(tensor)).data };
+}
+
+const conv3Cases: Record<string, Record<string, PackedFloats>> = conv3Fixture;
+
+test.each(Object.entries(conv3Cases))('conv3: %s', async (_, fixture) => {
+  using bench = new Bench();
+  const { recorder } = bench;
+  const [a, b] = [volume(fixture['a']!), fixture['b'] && volume(fixture['b'])];
+  const first = { tensor: bench.volume('a', a) };
+  const second = b && { tensor: bench.volume('b', b) };
+  const inChannels = a.shape[1] + (b?.shape[1] ?? 0);
+  const weight = parameter(bench, 'weight', fixture['weight']!);
+  const bias = parameter(bench, 'bias', fixture['bias']!);
+  const upstream = bench.volume('dOutput', volume(fixture['dOutput']!));
+  const target = output(bench, 'output', fixture['output']!);
+  const [dA, dB] = [output(bench, 'dA', fixture['dA']!), fixture['dB'] && output(bench, 'dB', fixture['dB'])];
+  const dWeight = result(bench, 'dWeight', fixture['dWeight']!);
+  const dBias = result(bench, 'dBias', fixture['dBias']!);
+
+  conv3Forward(recorder, 'conv3', second ? [first, second] : [first], weight, bias, target.tensor);
+  conv3BackwardInput(recorder, 'dA', upstream, weight, dA.tensor, { inChannels });
+  conv3BackwardWeight(recorder, 'dW a', first, upstream, dWeight.view, { inChannels });
+  if (second && dB) {
+    const channels = { inChannels, first: a.shape[1] };
+    conv3BackwardInput(recorder, 'dB', upstream, weight, dB.tensor, channels);
+    conv3BackwardWeight(recorder, 'dW b', second, upstream, dWeight.view, channels);
+  }
+  biasGradient(recorder, 'dBias', upstream, dBias.view);
+  await bench.run();
+  expectClose(await target.read(), floats(fixture['output']!), 'output');
+  expectClose(await dA.read(), floats(fixture['dA']!), 'gradient of the first input');
+  if (dB) expectClose(await dB.read(), floats(fixture['dB']!), 'gradient of the second input');
+  expectClose(await dWeight.read(), floats(fixture['dWeight']!), 'gradient of the weights');
+  expectClose(await dBias.read(), floats(fixture['dBias']!), 'gradient of the bias');
+});
+
+const linear = [
+  {
+    name: 'conv1',
+    fixture: conv1Fixture['5 to 3'],
+    forward: conv1Forward,
+    input: conv1BackwardInput,
+    weight: conv1BackwardWeight,
+  },
+  {
+    name: 'upconv',
+    fixture: upconvFixture['4 to 3'],
+    forward: upconvForward,
+    input: upconvBackwardInput,
+    weight: upconvBackwardWeight,
+  },
+];
+
+test.each(linear)('$name', async ({ fixture, ...op }) => {
+  using bench = new Bench();
+  const { recorder } = bench;
+  const input = { tensor: bench.volume('input', volume(fixture.input)) };
+  const weight = parameter(bench, 'weight', fixture.weight);
+  const upstream = bench.volume('dOutput', volume(fixture.dOutput));
+  const target = output(bench, 'output', fixture.output);
+  const dInput = output(bench, 'dInput', fixture.dInput);
+  const dWeight = result(bench, 'dWeight', fixture.dWeight);
+  const dBias = result(bench, 'dBias', fixture.dBias);
+  op.forward(recorder, 'forward', input, weight, parameter(bench, 'bias', fixture.bias), target.tensor);
+  op.input(recorder, 'dInput', upstream, weight, dInput.tensor);
+  op.weight(recorder, 'dWeight', input, upstream, dWeight.view);
+  biasGradient(recorder, 'dBias', upstream, dBias.view);
+  await bench.run();
+  expectClose(await target.read(), floats(fixture.output), 'output');
+  expectClose(await dInput.read(), floats(fixture.dInput), 'gradient of the input');
+  expectClose(await dWeight.read(), floats(fixture.dWeight), 'gradient of the weights');
+  expectClose(await dBias.read(), floats(fixture.dBias), 'gradient of the bias');
+});
+
+test('max-pool, with ties', async () => {
+  const fixture = poolFixture.ties;
+  using bench = new Bench();
+  const input = { tensor: bench.volume('input', volume(fixture.input)) };
+  const target = output(bench, 'output', fixture.output);
+  const dInput = bench.volume('dInput', dense(volume(fixture.input).shape));
+  poolForward(bench.recorder, 'forward', input, target.tensor);
+  poolBackward(bench.recorder, 'backward', input, bench.volume('dOutput', volume(fixture.dOutput)), dInput);
+  await bench.run();
+  expectClose(await target.read(), floats(fixture.output), 'output', 0);
+  expectClose((await bench.read(dInput)).data, floats(fixture.dInput), 'gradient of the input', 0);
+});
+
+describe('norm', () => {
+  const second = 64;
+  const pair = (a: ArrayLike<number>, b: ArrayLike<number>) => {
+    const words = new Float64Array(second + b.length);
+    words.set(Float64Array.from(a));
+    words.set(Float64Array.from(b), second);
+    return words;
+  };
+
+  interface NormFixture {
+    kind: string;
+    slope: number;
+    input: PackedFloats;
+    weight: PackedFloats;
+    bias: PackedFloats;
+    output: PackedFloats;
+    dOutput: PackedFloats;
+    dInput: PackedFloats;
+    dWeight: PackedFloats;
+    dBias: PackedFloats;
+    runningMean?: PackedFloats;
+    runningVar?: PackedFloats;
+    nextMean?: PackedFloats;
+    nextVar?: PackedFloats;
+    evaluated?: PackedFloats;
+  }
+  const fixtures: Record<string, NormFixture> = {
+    ...batchRelu,
+    ...batchLeaky,
+    ...instanceRelu,
+    ...instanceLeaky,
+  };
+
+  test.each(Object.entries(fixtures))('%s', async (_, fixture) => {
+    using bench = new Bench();
+    const { recorder } = bench;
+    const values = volume(fixture.input);
+    const [batch, channels] = values.shape;
+    const length = second + channels;
+    const { runningMean, runningVar, nextMean, nextVar, evaluated, slope } = fixture;
+    const before = pair(
+      runningMean ? floats(runningMean) : new Float64Array(channels),
+      runningVar ? floats(runningVar) : new Float64Array(channels),
+    );
+    const running = bench.flat('running', before);
+    const weightBias = bench.flat('weightBias', pair(floats(fixture.weight), floats(fixture.bias)));
+    const state: NormState = {
+      kind: fixture.kind === 'batch' ? 'batch' : 'instance',
+      weightBias: view(weightBias, length),
+      biasOffset: second,
+      running: view(running, length),
+      varianceOffset: second,
+      epsilon: 1e-5,
+      momentum: 0.1,
+    };
+    const source = bench.volume('source', values);
+    const identity = Float64Array.from({ length: channels ** 2 }, (_, i) => Number(i % (channels + 1) === 0));
+    const readThrough = (name: string, affine: Tensor) => {
+      const target = output(bench, name, fixture.output);
+      const weights = view(bench.flat(`${name} weights`, identity), identity.length);
+      conv1Forward(recorder, name, { tensor: source, affine, slope }, weights, undefined, target.tensor);
+      return target;
+    };
+    const inference = readThrough('inference', normInference(recorder, 'inference', batch, channels, state));
+    const trained = normForward(recorder, 'norm', source, state);
+    const training = readThrough('training', trained.affine);
+    const dWeightBias = bench.flat('dWeightBias', new Float64Array(length));
+    const upstream = bench.volume('dOutput', volume(fixture.dOutput));
+    normBackward(recorder, 'backward', source, upstream, trained, state, slope, view(dWeightBias, length));
+    await bench.run();
+
+    expectClose(await training.read(), floats(fixture.output), 'output');
+    expectClose((await bench.read(source)).data, floats(fixture.dInput), 'gradient of the input');
+    const words = await bench.readFlat(dWeightBias, length);
+    expectClose(words.slice(0, channels), floats(fixture.dWeight), 'gradient of the weight');
+    expectClose(words.slice(second), floats(fixture.dBias), 'gradient of the bias');
+    if (nextMean && nextVar && evaluated) {
+      const next = await bench.readFlat(running, length);
+      expectClose(next.slice(0, channels), floats(nextMean), 'running mean');
+      expectClose(next.slice(second), floats(nextVar), 'running variance');
+      expectClose(await inference.read(), floats(evaluated), 'output in evaluation');
+    }
+  });
+});
+
+test.each(Object.entries(lossFixture))('loss: %s', async (_, fixture) => {
+  using bench = new Bench();
+  const { recorder } = bench;
+  const logits = volume(fixture.logits);
+  const [batch, classes, depth] = logits.shape;
+  const tensor = bench.volume('logits', logits);
+  const labels = bench.labels('labels', sizeOf(logits), batch, bytes(fixture.labels));
+  const classWeights = bench.flat('classWeights', [...fixture.diceWeights, ...fixture.entropyWeights]);
+  const results = bench.flat('results', new Float64Array(3 + classes));
+  const partials = recorder.flat('partials', batch * depth * lossValues(classes));
+  const { dice, crossEntropy, smooth, batchDice } = fixture;
+  const shape = { classes, dice, crossEntropy, smooth, batchDice, gradientScale: 1 };
+  lossForward(recorder, 'loss', tensor, labels, classWeights, partials);
+  const samples = { samples: batch, depth };
+  const coefficients = lossFinalize(recorder, 'loss', partials, classWeights, results, samples, shape);
+  lossBackward(recorder, 'backward', tensor, labels, classWeights, coefficients);
+  await bench.run();
+  expectClose((await bench.readFlat(results, 3 + classes)).slice(0, 1), [fixture.loss], 'loss');
+  expectClose((await bench.read(tensor)).data, floats(fixture.dLogits), 'gradient of the logits');
+});
+
+interface OptimizerFixture {
+  lr: number;
+  weight_decay: number;
+  betas?: number[];
+  eps?: number;
+  momentum?: number;
+  nesterov?: boolean;
+  maxNorm: number | null;
+  initial: PackedFloats;
+  gradients: PackedFloats;
+  final: PackedFloats;
+}
+
+test.each(Object.entries<OptimizerFixture>(optimizerFixture))('optimizer: %s', async (name, fixture) => {
+  const { lr, weight_decay, eps = 0, nesterov = false, maxNorm } = fixture;
+  const [beta1 = 0, beta2 = 0] = fixture.betas ?? [fixture.momentum!];
+  const kind = name.startsWith('SGD') ? 'sgd' : name === 'AdamW' ? 'adamw' : 'adam';
+  const initial = floats(fixture.initial);
+  const given = floats(fixture.gradients);
+  using bench = new Bench();
+  const parameters = bench.flat('parameters', initial);
+  const [first, second] = [
+    bench.flat(
+      'first',
+      initial.map(() => 0),
+    ),
+    bench.flat(
+      'second',
+      initial.map(() => 0),
+    ),
+  ];
+  const clip = bench.flat('clip', [0, 0, 0]);
+  const steps = given.length / initial.length;
+  for (let t = 1; t <= steps; t++) {
+    const gradients = bench.flat(`g${t}`, given.subarray((t - 1) * initial.length, t * initial.length));
+    const values = stepArray({
+      learningRate: lr,
+      beta1,
+      beta2,
+      epsilon: eps,
+      weightDecay: weight_decay,
+      correction1: 1 - beta1 ** t,
+      correction2: Math.sqrt(1 - beta2 ** t),
+      maxNorm: maxNorm ?? Infinity,
+      gradientScale: 1,
+    });
+    const tensors = { parameters, gradients, first, second, step: bench.flat(`step ${t}`, values), clip };
+    optimizerStep(bench.recorder, `step ${t}`, kind, initial.length, tensors, { nesterov });
+  }
+  await bench.run();
+  const final = await bench.readFlat(parameters, initial.length);
+  const moved = (values: ArrayLike<number>) => initial.map((value, i) => values[i]! - value);
+  expect(steps).toBe(6);
+  expectClose(moved(final), moved(floats(fixture.final)), 'change of the parameters');
+});
