@@ -89,7 +89,8 @@ export class Gpu {
     this.limits = {
       maxBindingBytes: device.limits.maxStorageBufferBindingSize,
       maxBufferBytes: device.limits.maxBufferSize,
-      maxDispatchFlops: Infinity,
+      // Keeps one dispatch under about 50 ms on an integrated GPU, so that no watchdog bites.
+      maxDispatchFlops: 2e10,
       kernels: kernelChoices[this.adapterClass],
       ...limits,
     };

@@ -15,9 +15,12 @@ interface Bound {
 
 export interface RunOptions {
   readonly signal?: AbortSignal | undefined;
-  /** Rough upper bound on the work of one submit; a signal is looked at between submits. */
-  readonly submitFlops?: number;
+  /** What one submit of a long plan should take, in milliseconds. Default 250. */
+  readonly submitMs?: number;
 }
+
+/** Work per millisecond that is assumed until it has been measured: an integrated GPU's. */
+const assumedSpeed = 4e8;
 
 const usage = () => GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
 
@@ -27,6 +30,8 @@ export class Program {
   readonly #shared: ReadonlyMap<string, GPUBuffer>;
   #params: GPUBuffer | undefined;
   readonly #bound: readonly Bound[];
+  /** Measured work per millisecond. */
+  #speed = assumedSpeed;
 
   private constructor(
     gpu: Gpu,
@@ -90,26 +95,47 @@ export class Program {
     }
   }
 
-  /** Submits every dispatch in order. Resolves when encoded, not when finished, unless a signal is given. */
+  /**
+   * Submits every dispatch in order. Resolves when encoded, not when finished, unless the plan is cut into
+   * several submits: then at most two are on their way, each sized by the measured speed to take about
+   * `submitMs`, and the signal is looked at between them. Cutting never changes results.
+   */
   async run(options: RunOptions = {}): Promise<void> {
-    const { signal, submitFlops = Infinity } = options;
+    const { signal, submitMs = 250 } = options;
     this.#gpu.assertAlive();
     const { device } = this.#gpu;
+    const inFlight: Promise<void>[] = [];
     let next = 0;
     while (next < this.#bound.length) {
-      if (signal?.aborted) throw new Aborted('the run was aborted between two submits');
+      if (signal?.aborted) {
+        await Promise.all(inFlight);
+        throw new Aborted('the run was aborted between two submits');
+      }
       const encoder = device.createCommandEncoder();
       const pass = encoder.beginComputePass();
+      const most = this.#speed * submitMs;
+      const begin = next;
       let flops = 0;
       do {
         encode(pass, this.#bound[next]!);
         flops += this.#bound[next]!.dispatch.flops;
         next++;
-      } while (next < this.#bound.length && flops < submitFlops);
+      } while (next < this.#bound.length && flops < most);
       pass.end();
+      const whole = begin === 0 && next === this.#bound.length;
+      const started = performance.now();
       device.queue.submit([encoder.finish()]);
-      if (signal || submitFlops < Infinity) await device.queue.onSubmittedWorkDone();
+      if (whole) return;
+      const alone = inFlight.length === 0;
+      inFlight.push(
+        device.queue.onSubmittedWorkDone().then(() => {
+          if (alone) this.#speed = flops / Math.max(1, performance.now() - started);
+        }),
+      );
+      await (inFlight.length > 1 ? inFlight.shift() : undefined);
     }
+    await Promise.all(inFlight);
+    this.#gpu.assertAlive();
   }
 
   /** Runs the plan with a timestamp at each dispatch's pass boundary; times in milliseconds, in plan order. */

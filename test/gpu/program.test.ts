@@ -152,13 +152,13 @@ describe('running', () => {
     const { plan, source, result } = doubling();
     using program = await Program.create(await testDevice(), plan);
     program.write(source, values);
-    await program.run({ submitFlops: 1 });
+    await program.run({ submitMs: 0 });
     expect(new Float32Array(await program.read(result, 0, words * 4))).toEqual(expected);
 
     const abort = new AbortController();
     const zeros = new Float32Array(words);
     program.write(result, zeros);
-    const running = program.run({ submitFlops: 1, signal: abort.signal });
+    const running = program.run({ submitMs: 0, signal: abort.signal });
     abort.abort();
     await expect(running).rejects.toThrow(Aborted);
     expect(new Float32Array(await program.read(result, 0, words * 4))).toEqual(zeros);
