@@ -17,6 +17,7 @@ export {
   type UNet3DConfig,
 } from './model/config.ts';
 export { planEvaluation, planInference, planTraining } from './model/plan.ts';
+export { alternatives, assumedBudget, type Alternative, type TrainingWish } from './model/budget.ts';
 export { formatBytes, summarise } from './model/summary.ts';
 export { Gpu, setAdapterProvider } from './gpu/device.ts';
 export { defaultLimits, type Plan, type PlanLimits, type Size3 } from './gpu/plan.ts';
@@ -35,4 +36,20 @@ export type { CheckpointStore } from './train/checkpoint.ts';
 export { readSafetensors, writeSafetensors } from './weights/safetensors.ts';
 export { phantom, phantomLabels, phantoms, type Phantom, type PhantomOptions } from './data/phantom.ts';
 export { dice, meanDefined } from './metrics/dice.ts';
+export { readNifti, writeNifti } from './data/nifti.ts';
+export type { Volume } from './data/volume.ts';
+export type { Source } from './data/source.ts';
+export {
+  defaultPreprocessing,
+  fromArrays,
+  prepareCase,
+  type PreparedCase,
+  type Preprocessing,
+} from './data/prepare.ts';
+export { openDataset, pairDataset, type Case, type Dataset } from './data/dataset.ts';
+export { foldCases, splitCases, type Split } from './data/split.ts';
+export { casesInMemory, trainingBatches } from './data/patches.ts';
+export { Segmentation, type PredictOptions, type PredictOutput } from './infer/predict.ts';
+export { evaluateCase } from './metrics/evaluate.ts';
+export { largestComponents } from './metrics/components.ts';
 export { version } from './version.ts';

@@ -1,9 +1,11 @@
 /** The Node entry: everything of the browser's, with Dawn as the source of adapters and files as sources. */
 import { setAdapterProvider } from './gpu/device.ts';
 import { requestNodeAdapter } from './gpu/node.ts';
+import './data/source.node.ts';
 
 setAdapterProvider(() => requestNodeAdapter());
 
 export * from './index.ts';
 export { releaseNodeGpu } from './gpu/node.ts';
 export { folderStore, writeFileAtomically } from './train/checkpoint.node.ts';
+export { openDatasetFolder, openFolderPair } from './data/dataset.node.ts';

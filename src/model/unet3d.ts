@@ -1,10 +1,12 @@
 /** The model that users hold: create or load it, train it, evaluate it, segment with it, save it. */
 import type { Preprocessing, PreparedCase } from '../data/prepare.ts';
+import type { Source } from '../data/source.ts';
 import { casesInMemory, trainingBatches, type BatchOptions } from '../data/patches.ts';
 import { InvalidOption } from '../errors.ts';
 import { Gpu } from '../gpu/device.ts';
 import type { Plan, PlanLimits, Size3 } from '../gpu/plan.ts';
 import { Evaluator, LogitsRunner, type DenseCase } from '../infer/evaluator.ts';
+import { predictVolume, type PredictOptions, type Segmentation } from '../infer/predict.ts';
 import { slidingWindow, type WindowProgress } from '../infer/window.ts';
 import { dice } from '../metrics/dice.ts';
 import { Run, type TrainingEvent, type TrainingRun } from '../train/events.ts';
@@ -13,6 +15,7 @@ import { lossShape, weightedDice, type Loss } from '../train/losses.ts';
 import { adam } from '../train/optimizers.ts';
 import { oneCycle } from '../train/schedules.ts';
 import { readModel, writeModel } from '../weights/model-file.ts';
+import { assertFits, assumedBudget } from './budget.ts';
 import { completeConfig, paddedSize, type UNet3DConfig } from './config.ts';
 import { planInference, planTraining } from './plan.ts';
 import { ModelState } from './state.ts';
@@ -23,6 +26,8 @@ export interface DeviceOptions {
   readonly device?: GPUDevice;
   /** Lower limits than the device's, for tests and shared machines. */
   readonly limits?: Partial<PlanLimits>;
+  /** Bytes that a plan may take on the GPU. Default: 4 GiB, on software adapters 8 GiB. */
+  readonly memoryBudget?: number;
 }
 
 export interface CreateOptions extends Partial<UNet3DConfig>, DeviceOptions {
@@ -80,10 +85,12 @@ export class UNet3D {
   #description: Description;
   #runner: { readonly key: string; readonly runner: LogitsRunner } | undefined;
   #busy = false;
+  readonly #budget: number;
 
-  private constructor(state: ModelState, description: Description) {
+  private constructor(state: ModelState, description: Description, budget: number | undefined) {
     this.#state = state;
     this.#description = description;
+    this.#budget = budget ?? assumedBudget[state.gpu.adapterClass];
   }
 
   /** A network with seeded initial weights on this platform's GPU, or on the device given. */
@@ -91,7 +98,8 @@ export class UNet3D {
     const { seed = 0, labels = [], channels = [], preprocessing } = options;
     const config = completeConfig(options);
     const gpu = await Gpu.open(options);
-    return new UNet3D(new ModelState(gpu, config, seed), { labels, channels, preprocessing });
+    const description = { labels, channels, preprocessing };
+    return new UNet3D(new ModelState(gpu, config, seed), description, options.memoryBudget);
   }
 
   /** A saved network, with everything inference needs. `bytes`: the content of model.safetensors. */
@@ -100,7 +108,7 @@ export class UNet3D {
     const gpu = await Gpu.open(options);
     const state = new ModelState(gpu, description.config, 0);
     state.writeWeights(weights);
-    return new UNet3D(state, description);
+    return new UNet3D(state, description, options.memoryBudget);
   }
 
   get config(): UNet3DConfig {
@@ -152,6 +160,11 @@ export class UNet3D {
               ...(patch && { patch }),
               ...(oversample !== undefined && { oversample }),
             });
+        assertFits({ config: this.config, size: source.size, batch: source.batchSize }, this.#budget, {
+          limits: this.gpu.limits,
+          loss: lossShape(settings.loss, this.config.classes),
+          optimizer: settings.optimizer,
+        });
         this.describe({ inputSize: source.size });
         return await fit(this.#state, source, settings, emit);
       } finally {
@@ -230,11 +243,19 @@ export class UNet3D {
     );
   }
 
+  /**
+   * Segments one volume: a file, URL, path (in Node) or buffer, or one per channel. Labels and probabilities
+   * come back on the source's own grid; `toNifti()` writes them with its affine, codes and units.
+   */
+  predict(sources: Source | readonly Source[], options: PredictOptions = {}): Promise<Segmentation> {
+    return predictVolume(this, sources, options);
+  }
+
   #windowFor(shape: Size3): Size3 {
     const whole = this.#sizeFor(shape);
     try {
       const { plan } = planInference({ config: this.config, size: whole, batch: 1, limits: this.gpu.limits });
-      if (plan.peakBytes <= wholeVolumeBudget) return whole;
+      if (plan.peakBytes <= this.#budget) return whole;
     } catch {
       // Too large for the device: windows.
     }
@@ -292,9 +313,6 @@ export class UNet3D {
     this.dispose();
   }
 }
-
-/** Whole-volume inference is planned up to this many bytes; larger volumes go through windows. */
-const wholeVolumeBudget = 2 * 2 ** 30;
 
 function isBatchSource(value: readonly LabelledCase[] | BatchSource): value is BatchSource {
   return 'batchesPerEpoch' in value;
