@@ -32,7 +32,7 @@ export interface ReadOptions {
 }
 
 /** Voxels decoded at a time where nothing has to be turned. */
-const chunk = 2 ** 20;
+const chunk = 2 ** 16;
 
 /**
  * Reads a NIfTI volume.
@@ -78,20 +78,28 @@ function decodeVolume(bytes: Uint8Array, header: NiftiHeader, name: string, cano
   const grid = canonical ? canonicalGrid(source) : undefined;
   const turn = grid && !grid.same ? grid : undefined;
 
-  const block = turn ? spatialShape(shape).reduce((a, b) => a * b) : Math.min(chunk, count);
+  // Turned slice by slice where slices stay slices, else as a whole; several volumes one after another.
+  const [nx, ny, nz] = spatialShape(turn?.shape ?? shape);
+  const sliced = turn !== undefined && Math.abs(turn.strides[2]) === nx * ny;
+  const backwards = sliced && turn.strides[2] < 0;
+  const part = sliced
+    ? { ...turn, shape: [nx, ny, 1], origin: turn.origin - (backwards ? (nz - 1) * nx * ny : 0) }
+    : turn;
+  const block = part ? spatialShape(part.shape).reduce((a, b) => a * b) : Math.min(chunk, count);
   const data = new Float32Array(count);
   const { decode, reset, memory } = wasm();
   reset();
   const raw = allocate(block * size);
   const decoded = allocate(block * 4);
-  const turned = turn ? allocate(block * 4) : decoded;
+  const turned = part ? allocate(block * 4) : decoded;
   for (let at = 0; at < count; at += block) {
     const voxels = Math.min(block, count - at);
     const from = voxOffset + at * size;
     new Uint8Array(memory.buffer).set(bytes.subarray(from, from + voxels * size), raw);
     decode(raw, decoded, voxels, datatype, bigEndian, slope, intercept);
-    if (turn) reorientBlock(decoded, turned, turn);
-    data.set(floats(turned, voxels), at);
+    if (part) reorientBlock(decoded, turned, part);
+    const z = (at / block) % nz;
+    data.set(floats(turned, voxels), backwards ? at + (nz - 1 - 2 * z) * block : at);
   }
   const placed = turn ?? source;
   return { data, shape: placed.shape, affine: placed.affine, spacing: spacingOf(placed.affine), header };

@@ -1,5 +1,6 @@
 // The turn to canonical axes: every one of the 48 orientations, oblique and sheared, there and back.
 import { expect, test } from 'vitest';
+import { readNifti, writeNifti } from '../../src/data/nifti.ts';
 import { random } from '../../src/data/random.ts';
 import {
   canonicalTransform,
@@ -81,6 +82,31 @@ test.each(all)('$code becomes RAS, every voxel stays in its place, and back', ({
     Uint8Array.from(source.data, (value) => Math.abs(Math.round(value)) % 256),
   );
 });
+
+test.each(all)(
+  '$code in sizes that no tile divides: voxels move as plain loops move them',
+  async ({ affine }) => {
+    const [nx, ny, nz] = [19, 33, 17];
+    const data = Float32Array.from({ length: nx * ny * nz }, (_, i) => i);
+    const { axes, flips } = canonicalTransform(affine);
+    const canonical = toCanonical({ ...volume(affine), data, shape: [nx, ny, nz] });
+    const steps = [1, nx, nx * ny];
+    const expected: number[] = [];
+    const at = (i: number, n: number): number =>
+      steps[axes[i]!]! * (flips[i] ? [nx, ny, nz][axes[i]!]! - 1 - n : n);
+    const [cx, cy, cz] = canonical.shape as [number, number, number];
+    for (let z = 0; z < cz; z++)
+      for (let y = 0; y < cy; y++) for (let x = 0; x < cx; x++) expected.push(at(0, x) + at(1, y) + at(2, z));
+    expect([...canonical.data]).toEqual(expected);
+
+    // Read as canonical, it is turned while it is decoded; here two volumes in a row.
+    const series = Float32Array.from({ length: 2 * data.length }, (_, i) => i);
+    const file = await writeNifti({ data: series, shape: [nx, ny, nz, 2], affine }, { gzip: false });
+    const read = await readNifti(file, { canonical: true });
+    expect(read.shape).toEqual([cx, cy, cz, 2]);
+    expect([...read.data]).toEqual([...expected, ...expected.map((i) => i + data.length)]);
+  },
+);
 
 test('canonicalTransform tells the old axis behind each new one', () => {
   // x runs to the back, y upwards, z to the right
