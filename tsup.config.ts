@@ -1,5 +1,6 @@
 /**
- * Builds dist/: index.js for browsers, node.js for Node, cli.js for the command. Shaders and WASM come in as
+ * Builds dist/: index.js for browsers, node.js for Node, cli.js for the command, worker.js
+ * for pages whose GPU work runs in a worker, which is worker-thread.js. Shaders and WASM come in as
  * generated TypeScript, so every bundle stands alone; `webgpu` (Dawn) stays an import of Node's, made on first use.
  */
 import { defineConfig, type Options } from 'tsup';
@@ -18,6 +19,13 @@ const shared: Options = {
 
 export default defineConfig([
   { ...shared, entry: { index: 'src/index.ts' }, platform: 'browser' },
+  {
+    ...shared,
+    entry: { worker: 'src/worker/index.ts', 'worker-thread': 'src/worker/thread.ts' },
+    platform: 'browser',
+    // A worker, and a page without a bundler, cannot look up a package by its name.
+    noExternal: ['nifti-reader-js'],
+  },
   { ...shared, entry: { node: 'src/node.ts' }, platform: 'node' },
   {
     ...shared,

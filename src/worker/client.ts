@@ -1,0 +1,213 @@
+/**
+ * `UNet3D` for pages: the same methods, with the network, its GPU device and all work in a worker. Results arrive
+ * by transfer; what is given is copied, or moved with `transfer: true`.
+ */
+import type { Source } from '../data/source.ts';
+import { DeviceLost, InvalidOption } from '../errors.ts';
+import type { Plan, PlanLimits, Size3 } from '../gpu/plan.ts';
+import type { DenseCase } from '../infer/evaluator.ts';
+import { Segmentation, type PredictOptions } from '../infer/predict.ts';
+import type { WindowProgress } from '../infer/window.ts';
+import { paddedSize, type UNet3DConfig } from '../model/config.ts';
+import { planTraining } from '../model/plan.ts';
+import { summarise } from '../model/summary.ts';
+import type {
+  CaseScore,
+  CreateOptions,
+  LabelledCase,
+  SegmentOptions,
+  TrainingOptions,
+  UNet3D as Local,
+} from '../model/unet3d.ts';
+import { Run, type TrainingResult } from '../train/events.ts';
+import type { BatchSource } from '../train/fit.ts';
+import { lossShape, weightedDice, type Loss } from '../train/losses.ts';
+import { adam } from '../train/optimizers.ts';
+import { Connection } from './connection.ts';
+import { buffersOf, type ModelFacts, type Question, type WorkerEvent } from './protocol.ts';
+import type { PlainFit, PlainTraining } from './thread.ts';
+
+export interface WorkerOptions {
+  /**
+   * A worker made by the caller from `unet3d-gpu/worker/thread`, for bundlers that must see it made; it serves one
+   * model at a time and is not ended by `dispose`. By default the package starts its own.
+   */
+  readonly worker?: Worker;
+  /** Lower limits than the device's. */
+  readonly limits?: Partial<PlanLimits>;
+}
+
+export type WorkerCreateOptions = Omit<CreateOptions, 'device'> & WorkerOptions;
+
+export interface WorkerTrainingOptions extends Omit<TrainingOptions, 'onEvent'> {
+  /** A case to segment after every epoch, for `preview` events. */
+  readonly preview?: LabelledCase;
+  /** Move the cases to the worker; the caller's arrays are then empty. Default: copy. */
+  readonly transfer?: boolean;
+  readonly onEvent?: (event: WorkerEvent) => void;
+}
+
+export type WorkerRun = Run<WorkerEvent, TrainingResult>;
+
+type PlainSegmentation = Pick<Segmentation, 'labels' | 'probabilities' | 'logits' | 'warnings'>;
+
+export class UNet3D {
+  readonly #connection: Connection;
+
+  private constructor(connection: Connection) {
+    this.#connection = connection;
+  }
+
+  /** A network with seeded initial weights, in a worker. @throws as the local `create`; DeviceLost without a worker */
+  static create({ worker, ...options }: WorkerCreateOptions): Promise<UNet3D> {
+    return UNet3D.#open(worker, (connection) => connection.call('create', [options]));
+  }
+
+  /** A saved network, in a worker. `bytes`: the content of model.safetensors. */
+  static load(bytes: Uint8Array, { worker, ...options }: WorkerOptions = {}): Promise<UNet3D> {
+    return UNet3D.#open(worker, (connection) => connection.call('load', [bytes, options]));
+  }
+
+  static async #open(
+    worker: Worker | undefined,
+    start: (connection: Connection) => Promise<unknown>,
+  ): Promise<UNet3D> {
+    const connection = new Connection(worker);
+    try {
+      await start(connection);
+    } catch (error) {
+      connection.close();
+      throw error;
+    }
+    return new UNet3D(connection);
+  }
+
+  get #facts(): ModelFacts {
+    const { facts } = this.#connection;
+    if (!facts) throw new DeviceLost('the worker has told nothing of its model: make a new one');
+    return facts;
+  }
+
+  get config(): UNet3DConfig {
+    return this.#facts.config;
+  }
+
+  /** Label names, channel names, preprocessing and training size, as they are saved with the model. */
+  get description(): Local['description'] {
+    return this.#facts.description;
+  }
+
+  /** Adds to what is saved with the model. */
+  async describe(more: Partial<Local['description']>): Promise<void> {
+    await this.#connection.call('describe', [more]);
+  }
+
+  /** The adapter in one line. */
+  get adapter(): string {
+    return this.#facts.adapter;
+  }
+
+  /** What plans respect on the worker's device. */
+  get limits(): PlanLimits {
+    return this.#facts.limits;
+  }
+
+  /**
+   * Trains as the local `fit` does, with the same options and events. A checkpoint store stays on the page: its
+   * bytes come over by transfer. With one, a lost device is replaced and training goes on by itself.
+   */
+  fit(training: readonly LabelledCase[] | BatchSource, options: WorkerTrainingOptions = {}): WorkerRun {
+    const { signal, checkpoint, onEvent, transfer = false, ...rest } = options;
+    const source = 'batchesPerEpoch' in training ? training : undefined;
+    const plain: PlainTraining = source
+      ? {
+          size: source.size,
+          batchSize: source.batchSize,
+          batchesPerEpoch: source.batchesPerEpoch,
+          identity: source.identity,
+        }
+      : (training as readonly LabelledCase[]);
+    const settings: PlainFit = { ...rest, hasCheckpoint: checkpoint !== undefined };
+    const answer = async (what: Question, args: readonly unknown[]): Promise<unknown> => {
+      if (what === 'batch') return source?.batch(args[0] as number, args[1] as number);
+      if (what === 'loadCheckpoint') return checkpoint?.load(args[0] as string);
+      return checkpoint?.save(args[0] as string, args[1] as Uint8Array<ArrayBuffer>);
+    };
+    const moved = transfer ? buffersOf([plain, settings.validation, settings.preview]) : [];
+    return new Run<WorkerEvent, TrainingResult>(
+      (emit) =>
+        this.#connection.call('fit', [plain, settings], {
+          signal,
+          answer,
+          transfer: moved,
+          onEvent: (event) => emit(event as WorkerEvent),
+        }),
+      onEvent,
+    );
+  }
+
+  /** Loss, Dice and prediction of each case. */
+  evaluate(
+    cases: readonly LabelledCase[],
+    options: { loss?: Loss; signal?: AbortSignal } = {},
+  ): Promise<CaseScore[]> {
+    const { signal, ...rest } = options;
+    return this.#connection.call('evaluate', [cases, rest], { signal });
+  }
+
+  /** Logits [class][z][y][x] of a prepared volume [channel][z][y][x]. */
+  logits(volume: DenseCase, options: SegmentOptions = {}): Promise<Float32Array<ArrayBuffer>> {
+    const { signal, onProgress, ...rest } = options;
+    return this.#connection.call('logits', [volume, rest], {
+      signal,
+      onEvent: (event) => onProgress?.(event as WindowProgress),
+    });
+  }
+
+  /** Segments one volume: a File, Blob, URL or bytes, or one of these per channel. */
+  async predict(sources: Source | readonly Source[], options: PredictOptions = {}): Promise<Segmentation> {
+    const { signal, onProgress, ...rest } = options;
+    const files = (Array.isArray(sources) ? sources : [sources]) as readonly Source[];
+    // A URL cannot be cloned; its text would be taken for a path.
+    const blobs = await Promise.all(files.map((file) => (file instanceof URL ? fetched(file) : file)));
+    const plain = await this.#connection.call<PlainSegmentation>('predict', [blobs, rest], {
+      signal,
+      onEvent: (event) => onProgress?.(event as WindowProgress),
+    });
+    return new Segmentation(plain.labels, plain.probabilities, plain.logits, plain.warnings);
+  }
+
+  /** The bytes of model.safetensors. */
+  save(): Promise<Uint8Array<ArrayBuffer>> {
+    return this.#connection.call('save', []);
+  }
+
+  /** The plan of a training step for the worker's device, made here without it. */
+  plan({ size, batch = 2, loss = weightedDice() }: { size: Size3; batch?: number; loss?: Loss }): Plan {
+    const { config, limits } = this.#facts;
+    const shape = { config, size: paddedSize(config, size), batch, limits };
+    return planTraining({ ...shape, loss: lossShape(loss, config.classes), optimizer: adam() }).plan;
+  }
+
+  /** The plan of a training step as text. */
+  summary(shape: { size: Size3; batch?: number }): string {
+    const size = paddedSize(this.config, shape.size);
+    return summarise(this.config, this.plan(shape), { size, batch: shape.batch ?? 2 });
+  }
+
+  /** Frees everything on the GPU and ends the worker, unless the caller made it. Pending calls are rejected. */
+  dispose(): void {
+    this.#connection.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}
+
+async function fetched(url: URL): Promise<Blob> {
+  const response = await fetch(url);
+  if (!response.ok)
+    throw new InvalidOption(`${url.href} answers ${response.status} ${response.statusText}; check the URL`);
+  return response.blob();
+}

@@ -1,0 +1,173 @@
+/**
+ * The page's end of the line to a worker: calls with results, events, questions and abort. A worker that dies,
+ * however it dies, rejects everything that waits for it with `DeviceLost`.
+ */
+import { Aborted, DeviceLost } from '../errors.ts';
+import {
+  buffersOf,
+  fromPlainError,
+  toPlainError,
+  type Method,
+  type ModelFacts,
+  type Question,
+  type Request,
+  type Response,
+} from './protocol.ts';
+
+/** One call's handlers, besides its result. */
+export interface CallOptions {
+  readonly signal?: AbortSignal | undefined;
+  readonly transfer?: readonly ArrayBuffer[];
+  readonly onEvent?: (event: unknown) => void;
+  readonly answer?: (what: Question, args: readonly unknown[]) => Promise<unknown>;
+}
+
+interface Pending extends CallOptions {
+  resolve(value: unknown): void;
+  reject(error: Error): void;
+}
+
+/** How long a worker may take to obey an abort before it is ended. */
+const abortGraceMs = 30_000;
+
+export class Connection {
+  readonly #worker: Worker;
+  readonly #owned: boolean;
+  readonly #pending = new Map<number, Pending>();
+  readonly #watch = new AbortController();
+  readonly #ready: Promise<void>;
+  #lost: Error | undefined;
+  #next = 1;
+  /** What the worker last told of its model. */
+  facts: ModelFacts | undefined;
+
+  /** @param worker the caller's, which is not ended on `close`; by default one is started and ended here */
+  constructor(worker?: Worker) {
+    this.#owned = worker === undefined;
+    this.#worker = worker ?? new Worker(new URL('./worker-thread.js', import.meta.url), { type: 'module' });
+    const lock = `unet3d-gpu ${crypto.randomUUID()}`;
+    this.#ready = new Promise<void>((resolve, reject) => {
+      this.#pending.set(0, { resolve: () => resolve(), reject });
+    });
+    this.#ready.catch(() => undefined);
+    this.#worker.addEventListener('message', this.#receive);
+    this.#worker.addEventListener('error', this.#broken);
+    this.#worker.addEventListener('messageerror', this.#broken);
+    this.#send({ type: 'hello', lock });
+    void this.#ready.then(() => this.#watchFor(lock)).catch(() => undefined);
+  }
+
+  /** The worker holds this lock as long as it lives, and the browser frees it when it dies. */
+  async #watchFor(lock: string): Promise<void> {
+    const locks = (navigator as { locks?: LockManager }).locks;
+    await locks?.request(lock, { signal: this.#watch.signal }, () => {
+      this.#fail('it was ended from outside, or its tab ran out of memory');
+    });
+  }
+
+  #send(message: Request, transfer: readonly ArrayBuffer[] = []): void {
+    this.#worker.postMessage(message, [...transfer]);
+  }
+
+  readonly #broken = (event: Event): void => {
+    const message =
+      event instanceof ErrorEvent && event.message ? event.message : 'its script could not be loaded';
+    this.#fail(message);
+  };
+
+  #fail(reason: string): void {
+    const error = new DeviceLost(
+      `the worker that held the GPU is gone (${reason}): make a new model and resume from the last checkpoint`,
+    );
+    this.#lost ??= error;
+    for (const { reject } of this.#pending.values()) reject(error);
+    this.#pending.clear();
+    this.#stopListening();
+  }
+
+  #stopListening(): void {
+    this.#watch.abort();
+    this.#worker.removeEventListener('message', this.#receive);
+    this.#worker.removeEventListener('error', this.#broken);
+    this.#worker.removeEventListener('messageerror', this.#broken);
+  }
+
+  readonly #receive = ({ data }: MessageEvent<Response>): void => {
+    if (data.type === 'ready') {
+      this.#pending.get(0)?.resolve(undefined);
+      this.#pending.delete(0);
+      return;
+    }
+    const call = this.#pending.get(data.id);
+    if (!call) return;
+    if (data.type === 'event') call.onEvent?.(data.event);
+    else if (data.type === 'ask') void this.#answer(call, data);
+    else {
+      this.#pending.delete(data.id);
+      if (data.type === 'failure') call.reject(fromPlainError(data.error));
+      else {
+        this.facts = data.facts ?? this.facts;
+        call.resolve(data.value);
+      }
+    }
+  };
+
+  async #answer(call: Pending, { ask, what, args }: Extract<Response, { type: 'ask' }>): Promise<void> {
+    try {
+      const value = await call.answer?.(what, args);
+      this.#send({ type: 'answer', ask, value }, what === 'batch' ? buffersOf(value) : []);
+    } catch (error) {
+      this.#send({ type: 'answer', ask, error: toPlainError(error) });
+    }
+  }
+
+  /**
+   * @throws DeviceLost if the worker dies or is dead; Aborted if the signal fires, at the latest after a time of
+   *   grace, at whose end the worker is ended; and whatever the method throws
+   */
+  async call<T>(method: Method, args: readonly unknown[], options: CallOptions = {}): Promise<T> {
+    const { signal, transfer = [] } = options;
+    if (signal?.aborted) throw new Aborted(`${method} was stopped before it began`);
+    await this.#ready;
+    if (this.#lost) throw this.#lost;
+    const id = this.#next++;
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const abort = (): void => {
+      if (!this.#pending.has(id)) return;
+      this.#send({ type: 'abort', id });
+      timer = setTimeout(() => {
+        this.#pending
+          .get(id)
+          ?.reject(
+            new Aborted(`${method} did not stop within ${abortGraceMs / 1000} s; its worker was ended`),
+          );
+        this.#pending.delete(id);
+        this.#worker.terminate();
+        this.#fail('it did not obey an abort');
+      }, abortGraceMs);
+    };
+    try {
+      return await new Promise<T>((resolve, reject) => {
+        this.#pending.set(id, { ...options, resolve: resolve as (value: unknown) => void, reject });
+        this.#send({ type: 'call', id, method, args }, transfer);
+        signal?.addEventListener('abort', abort);
+        if (signal?.aborted) abort();
+      });
+    } finally {
+      clearTimeout(timer);
+      this.#pending.delete(id);
+      signal?.removeEventListener('abort', abort);
+    }
+  }
+
+  /** Frees the worker's model and ends the worker, unless it is the caller's. */
+  close(): void {
+    if (this.#lost) return;
+    this.#send({ type: 'call', id: this.#next++, method: 'dispose', args: [] });
+    this.#lost = new DeviceLost('the model was disposed: make a new one');
+    for (const { reject } of this.#pending.values()) reject(this.#lost);
+    this.#pending.clear();
+    this.#stopListening();
+    if (this.#owned) this.#worker.terminate();
+  }
+}

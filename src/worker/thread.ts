@@ -1,0 +1,220 @@
+/**
+ * The worker's side: holds one model and does what the page asks. Between steps it yields through a MessageChannel,
+ * so that an abort is heard at once, also in a hidden tab. A device that is lost in a training with a
+ * checkpoint store is replaced, and the training goes on from the last checkpoint.
+ */
+import { casesInMemory, trainingBatches } from '../data/patches.ts';
+import { DeviceLost, InvalidOption } from '../errors.ts';
+import { predictVolume, type PredictOptions } from '../infer/predict.ts';
+import { sizeMultiple } from '../model/config.ts';
+import { UNet3D, type CreateOptions, type LabelledCase, type TrainingOptions } from '../model/unet3d.ts';
+import type { Source } from '../data/source.ts';
+import type { TrainingResult } from '../train/events.ts';
+import type { BatchSource } from '../train/fit.ts';
+import type { Batch } from '../train/session.ts';
+import { weightedDice } from '../train/losses.ts';
+import {
+  buffersOf,
+  fromPlainError,
+  toPlainError,
+  type Method,
+  type ModelFacts,
+  type Question,
+  type Request,
+  type Response,
+  type WorkerEvent,
+} from './protocol.ts';
+
+/** Options of `fit` as they cross over: functions stay on the page. */
+export interface PlainFit extends Omit<TrainingOptions, 'signal' | 'checkpoint' | 'onEvent'> {
+  readonly hasCheckpoint: boolean;
+  readonly preview?: LabelledCase | undefined;
+}
+
+/** Cases, or a description of the batches that the page makes. */
+export type PlainTraining = readonly LabelledCase[] | Omit<BatchSource, 'batch'>;
+
+interface Call {
+  readonly id: number;
+  readonly signal: AbortSignal;
+  event(event: unknown, transfer?: ArrayBuffer[]): void;
+  ask(what: Question, args: readonly unknown[], transfer?: ArrayBuffer[]): Promise<unknown>;
+}
+
+const scope = globalThis as unknown as {
+  postMessage(message: Response, transfer?: Transferable[]): void;
+  addEventListener(type: 'message', listener: (event: MessageEvent<Request>) => void): void;
+};
+
+let model: UNet3D | undefined;
+const running = new Map<number, AbortController>();
+const questions = new Map<number, { resolve(value: unknown): void; reject(error: Error): void }>();
+let nextQuestion = 1;
+
+/** A turn of the event loop without the delays of timers in hidden tabs. */
+const { port1, port2 } = new MessageChannel();
+const turns: (() => void)[] = [];
+port1.onmessage = () => turns.shift()?.();
+const nextTurn = (): Promise<void> =>
+  new Promise((resolve) => {
+    turns.push(resolve);
+    port2.postMessage(undefined);
+  });
+
+function current(): UNet3D {
+  if (!model) throw new InvalidOption('there is no model in this worker: create or load one');
+  return model;
+}
+
+const facts = ({ config, description, adapter, gpu }: UNet3D): ModelFacts => ({
+  config,
+  description,
+  adapter,
+  limits: gpu.limits,
+});
+
+async function replace(made: Promise<UNet3D>): Promise<void> {
+  const before = model;
+  model = await made;
+  before?.dispose();
+}
+
+const methods: Record<Method, (call: Call, ...args: never[]) => Promise<unknown>> = {
+  create: (_call, options: CreateOptions) => replace(UNet3D.create(options)),
+  load: (_call, bytes: Uint8Array, options: { limits?: object }) => replace(UNet3D.load(bytes, options)),
+  describe: (_call, more: object) => Promise.resolve(current().describe(more)),
+  fit: recoveringFit,
+  evaluate: ({ signal }, cases: LabelledCase[], options: object) =>
+    current().evaluate(cases, { ...options, signal }),
+  logits: ({ signal, event }, volume: Parameters<UNet3D['logits']>[0], options: object) =>
+    current().logits(volume, { ...options, signal, onProgress: event }),
+  async predict({ signal, event }, sources: Source | Source[], options: PredictOptions) {
+    const { labels, probabilities, logits, warnings } = await predictVolume(current(), sources, {
+      ...options,
+      signal,
+      onProgress: event,
+    });
+    return { labels, probabilities, logits, warnings };
+  },
+  save: () => current().save(),
+  dispose: () => {
+    model?.dispose();
+    model = undefined;
+    return Promise.resolve();
+  },
+};
+
+async function recoveringFit(
+  call: Call,
+  training: PlainTraining,
+  options: PlainFit,
+): Promise<TrainingResult> {
+  const start = options.hasCheckpoint ? await current().save() : undefined;
+  let resume = options.resume ?? false;
+  for (let attempt = 0; ; attempt++) {
+    try {
+      return await fitOnce(call, training, { ...options, resume });
+    } catch (error) {
+      if (!(error instanceof DeviceLost) || !start || attempt === 3) throw error;
+      await replace(UNet3D.load(start));
+      resume = true;
+      const message = `${error.message}; the device was opened again and training goes on from the last checkpoint`;
+      call.event({ type: 'recovered', message } satisfies WorkerEvent);
+    }
+  }
+}
+
+async function fitOnce(call: Call, training: PlainTraining, options: PlainFit): Promise<TrainingResult> {
+  const { hasCheckpoint, preview, ...rest } = options;
+  const trained = current();
+  const show = async (epoch: number): Promise<void> => {
+    if (!preview) return;
+    const [score] = await trained.evaluate([preview], { loss: options.loss ?? weightedDice() });
+    call.event({ type: 'preview', epoch, score: score! } satisfies WorkerEvent);
+  };
+  const source = batches(trained, call, training, options);
+  const watched: BatchSource = {
+    ...source,
+    async batch(epoch, index) {
+      await nextTurn();
+      if (index === 0 && epoch > 0) await show(epoch - 1);
+      return source.batch(epoch, index);
+    },
+  };
+  const result = await trained.fit(watched, {
+    ...rest,
+    signal: call.signal,
+    onEvent: (event) => {
+      if (event.type !== 'end') call.event(event);
+    },
+    ...(hasCheckpoint && {
+      checkpoint: {
+        async save(name: string, bytes: Uint8Array<ArrayBuffer>) {
+          await call.ask('saveCheckpoint', [name, bytes], [bytes.buffer]);
+        },
+        load: (name: string) => call.ask('loadCheckpoint', [name]) as Promise<Uint8Array | undefined>,
+      },
+    }),
+  });
+  await show(result.history.length - 1);
+  call.event({ type: 'end', result } satisfies WorkerEvent);
+  return result;
+}
+
+function batches(trained: UNet3D, call: Call, training: PlainTraining, options: PlainFit): BatchSource {
+  if ('batchesPerEpoch' in training)
+    return { ...training, batch: (epoch, index) => call.ask('batch', [epoch, index]) as Promise<Batch> };
+  const { batchSize = 2, seed = 0, patch, oversample } = options;
+  return trainingBatches(casesInMemory(training), {
+    batchSize,
+    seed,
+    multiple: sizeMultiple(trained.config),
+    ...(patch && { patch }),
+    ...(oversample !== undefined && { oversample }),
+  });
+}
+
+async function run(id: number, method: Method, args: readonly unknown[]): Promise<void> {
+  const controller = new AbortController();
+  running.set(id, controller);
+  const call: Call = {
+    id,
+    signal: controller.signal,
+    event: (event, transfer = []) => scope.postMessage({ type: 'event', id, event }, transfer),
+    ask: (what, given, transfer = []) =>
+      new Promise((resolve, reject) => {
+        const ask = nextQuestion++;
+        questions.set(ask, { resolve, reject });
+        scope.postMessage({ type: 'ask', id, ask, what, args: given }, transfer);
+      }),
+  };
+  try {
+    const value = await methods[method](call, ...(args as never[]));
+    scope.postMessage({ type: 'result', id, value, ...(model && { facts: facts(model) }) }, buffersOf(value));
+  } catch (error) {
+    scope.postMessage({ type: 'failure', id, error: toPlainError(error) });
+  } finally {
+    running.delete(id);
+  }
+}
+
+scope.addEventListener('message', ({ data }) => {
+  if (data.type === 'call') void run(data.id, data.method, data.args);
+  else if (data.type === 'abort') running.get(data.id)?.abort();
+  else if (data.type === 'answer') {
+    const question = questions.get(data.ask);
+    questions.delete(data.ask);
+    if (data.error) question?.reject(fromPlainError(data.error));
+    else question?.resolve(data.value);
+  } else {
+    // Held for as long as the worker lives: the page waits for it to learn of the worker's end.
+    const locks = (navigator as { locks?: LockManager }).locks;
+    const ready = (): void => scope.postMessage({ type: 'ready' });
+    if (!locks) ready();
+    else
+      void locks.request(data.lock, () => {
+        ready();
+        return new Promise(() => undefined);
+      });
+  }
+});
