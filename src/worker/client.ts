@@ -126,7 +126,7 @@ export class UNet3D {
           batchesPerEpoch: source.batchesPerEpoch,
           identity: source.identity,
         }
-      : (training as readonly LabelledCase[]);
+      : training;
     const settings: PlainFit = { ...rest, hasCheckpoint: checkpoint !== undefined };
     const answer = async (what: Question, args: readonly unknown[]): Promise<unknown> => {
       if (what === 'batch') return source?.batch(args[0] as number, args[1] as number);
@@ -169,7 +169,7 @@ export class UNet3D {
     const { signal, onProgress, ...rest } = options;
     const files = (Array.isArray(sources) ? sources : [sources]) as readonly Source[];
     // A URL cannot be cloned; its text would be taken for a path.
-    const blobs = await Promise.all(files.map((file) => (file instanceof URL ? fetched(file) : file)));
+    const blobs = await Promise.all(files.map(async (file) => (file instanceof URL ? fetched(file) : file)));
     const plain = await this.#connection.call<PlainSegmentation>('predict', [blobs, rest], {
       signal,
       onEvent: (event) => onProgress?.(event as WindowProgress),

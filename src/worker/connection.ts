@@ -23,8 +23,8 @@ export interface CallOptions {
 }
 
 interface Pending extends CallOptions {
-  resolve(value: unknown): void;
-  reject(error: Error): void;
+  readonly resolve: (value: unknown) => void;
+  readonly reject: (error: Error) => void;
 }
 
 /** How long a worker may take to obey an abort before it is ended. */

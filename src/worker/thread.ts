@@ -37,8 +37,8 @@ export type PlainTraining = readonly LabelledCase[] | Omit<BatchSource, 'batch'>
 interface Call {
   readonly id: number;
   readonly signal: AbortSignal;
-  event(event: unknown, transfer?: ArrayBuffer[]): void;
-  ask(what: Question, args: readonly unknown[], transfer?: ArrayBuffer[]): Promise<unknown>;
+  readonly event: (event: unknown) => void;
+  readonly ask: (what: Question, args: readonly unknown[], transfer?: ArrayBuffer[]) => Promise<unknown>;
 }
 
 const scope = globalThis as unknown as {
@@ -180,7 +180,7 @@ async function run(id: number, method: Method, args: readonly unknown[]): Promis
   const call: Call = {
     id,
     signal: controller.signal,
-    event: (event, transfer = []) => scope.postMessage({ type: 'event', id, event }, transfer),
+    event: (event) => scope.postMessage({ type: 'event', id, event }),
     ask: (what, given, transfer = []) =>
       new Promise((resolve, reject) => {
         const ask = nextQuestion++;
