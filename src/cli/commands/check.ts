@@ -1,0 +1,92 @@
+/** `check`: everything that is wrong or odd with a data set, in one go. */
+import { Command } from 'commander';
+import { checkDataset, type DatasetReport } from '../../data/check.ts';
+import type { Dataset } from '../../data/dataset.ts';
+import {
+  addDatasetOptions,
+  datasetHelp,
+  openFromArguments,
+  type DatasetArguments,
+} from '../dataset-options.ts';
+import { Unsatisfactory } from '../failure.ts';
+import type { Io } from '../io.ts';
+import { digits, table, toJson } from '../text.ts';
+
+export function checkCommand(io: Io): Command {
+  const command = new Command('check').description(
+    'Read every file of a data set and list all problems: shapes, places, spacing, labels, intensities, duplicates.',
+  );
+  return addDatasetOptions(command)
+    .option('--json', 'print JSON')
+    .addHelpText(
+      'after',
+      `${datasetHelp}
+Leaves with 1 if there is a problem that would stop a training; warnings alone leave with 0.
+
+Examples:
+  unet3d-gpu check data/hippocampus
+  unet3d-gpu check --images scans --labels masks --json`,
+    )
+    .action(async (folder: string | undefined, options: DatasetArguments & { json?: boolean }) => {
+      const quiet = { ...io, err: () => undefined }; // the report holds the warnings
+      const dataset = await openFromArguments(quiet, folder, options);
+      const report = await checkDataset(dataset, {
+        signal: io.signal,
+        onProgress: (loaded, total) => {
+          if (io.isTerminal) io.status(`reading case ${loaded} of ${total}`);
+        },
+      });
+      const errors = report.problems.filter(({ severity }) => severity === 'error').length;
+      if (options.json) {
+        io.out(toJson({ name: dataset.name, errors, ...plain(report) }, 2));
+        if (errors > 0) throw new Unsatisfactory('');
+        return;
+      }
+      io.out(show(dataset, report));
+      if (errors > 0)
+        throw new Unsatisfactory(`${errors} problem(s) would stop a training; correct the files named above`);
+    });
+}
+
+const plain = (report: DatasetReport): object => ({
+  problems: report.problems,
+  fingerprint: report.fingerprint,
+  cases: report.cases.map((facts) => ({
+    ...facts,
+    ...(facts.classVoxels ? { classVoxels: Object.fromEntries(facts.classVoxels) } : {}),
+  })),
+});
+
+function show(dataset: Dataset, { problems, fingerprint }: DatasetReport): string {
+  const lines = [`${dataset.name}: ${dataset.cases.length} case(s)`];
+  if (fingerprint) {
+    const { shape, spacing, subjects, orientations, classes } = fingerprint;
+    const range = (values: typeof shape, count: number): string[] =>
+      [values.min, values.median, values.max].map((item) => item.map((n) => digits(n, count)).join(' x '));
+    const stored = Object.entries(orientations).map(([code, cases]) => `${code} (${cases})`);
+    lines.push(
+      `${subjects} subject(s); stored as ${stored.join(', ')}`,
+      '',
+      table([
+        ['', 'smallest', 'median', 'largest'],
+        ['voxels x, y, z', ...range(shape, 0)],
+        ['spacing mm', ...range(spacing, 2)],
+      ]),
+      '',
+      table([
+        ['class', 'cases', 'share of voxels'],
+        ...classes.map(({ value, cases, share }) => [
+          `${value} ${dataset.labels[value] ?? ''}`.trim(),
+          String(cases),
+          `${digits(share * 100, 2)} %`,
+        ]),
+      ]),
+    );
+  }
+  lines.push('');
+  const order = { error: 0, warning: 1 };
+  for (const { severity, message } of [...problems].sort((a, b) => order[a.severity] - order[b.severity]))
+    lines.push(`${severity}: ${message}`);
+  lines.push(problems.length === 0 ? 'No problem was found.' : `${problems.length} problem(s) were found.`);
+  return lines.join('\n');
+}

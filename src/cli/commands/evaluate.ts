@@ -1,0 +1,106 @@
+/** `evaluate`: predictions against the truth, per class and case, in Dice, millimetres and millilitres. */
+import { readdir, stat } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { Command } from 'commander';
+import { volumePattern } from '../../data/dataset-match.ts';
+import { readNifti } from '../../data/nifti.ts';
+import { Aborted, InvalidDataset } from '../../errors.ts';
+import { evaluateCase, type CaseMetrics } from '../../metrics/evaluate.ts';
+import { diceTable, metricsCsv, metricsJson, pairCases, summarise } from '../../metrics/summary.ts';
+import { writeFileAtomically } from '../../train/checkpoint.node.ts';
+import { fileMessage } from '../failure.ts';
+import type { Io } from '../io.ts';
+import * as parse from '../parse.ts';
+
+interface Options {
+  readonly classes?: number;
+  readonly names?: string;
+  readonly tolerance: number;
+  readonly csv?: string;
+  readonly out?: string;
+  readonly json?: boolean;
+}
+
+export function evaluateCommand(io: Io): Command {
+  return new Command('evaluate')
+    .description('Compare predictions with labels: Dice, IoU, HD95, ASSD, NSD, precision, recall, volumes.')
+    .argument('<PREDICTIONS>', 'a NIfTI file or a folder of them')
+    .argument('<LABELS>', 'the truth: a file, or a folder with the same file names')
+    .option(
+      '--classes <n>',
+      'classes, background included; default: as the labels show',
+      parse.wholeNumber(2, 255),
+    )
+    .option('--names <list>', 'names of the classes from 0 on, separated by commas')
+    .option('--tolerance <mm>', 'of the normalised surface Dice (NSD)', parse.numberFrom(0), 1)
+    .option('--csv <file>', 'write one line per case and class')
+    .option('--out <file>', 'write cases and summary as JSON')
+    .option('--json', 'print the JSON instead of the table')
+    .addHelpText(
+      'after',
+      `
+Distances are in mm with the spacing of the labels, volumes in ml; NaN (null in JSON) where a class is missing.
+
+Examples:
+  unet3d-gpu evaluate predictions/ data/labelsTs/
+  unet3d-gpu evaluate predicted.nii.gz truth.nii.gz --names background,anterior,posterior
+  unet3d-gpu evaluate predictions/ labels/ --csv metrics.csv --out metrics.json`,
+    )
+    .action((predictions: string, labels: string, options: Options) =>
+      evaluate(io, predictions, labels, options),
+    );
+}
+
+async function evaluate(io: Io, predictions: string, labels: string, options: Options): Promise<void> {
+  const [predicted, truths] = [await files(predictions), await files(labels)];
+  const single = predicted.length === 1 && truths.length === 1;
+  const names = options.names?.split(',').map((name) => name.trim());
+  // Two files are compared whatever they are called.
+  const pairs = single
+    ? [{ name: truths[0]!.name, prediction: predicted[0]!.source, truth: truths[0]!.source }]
+    : pairCases(predicted, truths);
+  const classes =
+    names ??
+    options.classes ??
+    (await highest(pairs.flatMap(({ prediction, truth }) => [truth, prediction])));
+
+  const cases: CaseMetrics[] = [];
+  for (const { name, prediction, truth } of pairs) {
+    if (io.signal.aborted)
+      throw new Aborted(`the evaluation was stopped after ${cases.length} of ${pairs.length} cases`);
+    if (io.isTerminal) io.status(`evaluating ${name} (${cases.length + 1} of ${pairs.length})`);
+    const [a, b] = [await readNifti(truth), await readNifti(prediction)];
+    cases.push(evaluateCase(a, b, { classes, tolerance: options.tolerance, name }));
+  }
+  const summary = summarise(cases);
+  const labelNames = names ?? [];
+  const json = metricsJson(cases, summary, { labels: labelNames, tolerance: options.tolerance });
+  if (options.csv !== undefined) await writeFileAtomically(options.csv, metricsCsv(cases, labelNames));
+  if (options.out !== undefined) await writeFileAtomically(options.out, json);
+  if (options.json) return io.out(json.trimEnd());
+  for (const note of summary.notes) io.err(`note: ${note}`);
+  io.out(`${summary.cases} case(s)\n`);
+  io.out(diceTable(summary, labelNames).trimEnd());
+}
+
+async function files(path: string): Promise<{ name: string; source: string }[]> {
+  const info = await stat(path).catch((error: NodeJS.ErrnoException) => {
+    throw new InvalidDataset(`cannot read ${fileMessage(error)}`);
+  });
+  if (!info.isDirectory()) return [{ name: basename(path), source: path }];
+  const names = (await readdir(path))
+    .filter((name) => volumePattern.test(name) && !name.startsWith('.'))
+    .sort();
+  if (names.length === 0)
+    throw new InvalidDataset(`${path} holds no NIfTI file; give a folder with .nii or .nii.gz files`);
+  return names.map((name) => ({ name, source: join(path, name) }));
+}
+
+/** Classes as the files show them: the highest whole number plus 1, at least 2. */
+async function highest(sources: readonly string[]): Promise<number> {
+  let most = 1;
+  for (const source of sources)
+    for (const value of (await readNifti(source)).data)
+      if (Number.isInteger(value) && value > most && value < 255) most = value;
+  return most + 1;
+}

@@ -1,0 +1,90 @@
+/** `plan`: what a training step would allocate and compute, told without a GPU. */
+import { Command } from 'commander';
+import type { Plan, PlanLimits, Size3 } from '../../gpu/plan.ts';
+import { defaultLimits } from '../../gpu/plan.ts';
+import { completeConfig, defaultConfig, paddedSize } from '../../model/config.ts';
+import { planInference, planTraining } from '../../model/plan.ts';
+import { summarise } from '../../model/summary.ts';
+import type { NormKind } from '../../ops/norm.ts';
+import { lossShape, weightedDice } from '../../train/losses.ts';
+import { adam } from '../../train/optimizers.ts';
+import type { Io } from '../io.ts';
+import * as parse from '../parse.ts';
+import { toJson } from '../text.ts';
+
+interface Options {
+  readonly shape: Size3;
+  readonly batchSize: number;
+  readonly features: readonly number[];
+  readonly classes: number;
+  readonly channels: number;
+  readonly norm: NormKind;
+  readonly inference?: boolean;
+  readonly limitBinding: number;
+  readonly limitBuffer?: number;
+  readonly json?: boolean;
+}
+
+export function planCommand(io: Io): Command {
+  return new Command('plan')
+    .description('Show the memory and the work of one training step, without a GPU. Shapes are x,y,z.')
+    .requiredOption('--shape <x,y,z>', 'voxels of the input', parse.size)
+    .option('--batch-size <n>', 'volumes per step', parse.wholeNumber(1), 2)
+    .option('--features <list>', 'channels per level', parse.features, [...defaultConfig.features])
+    .option('--classes <n>', 'classes, background included', parse.wholeNumber(2, 255), 2)
+    .option('--channels <n>', 'channels of the input', parse.wholeNumber(1, 1024), 1)
+    .option('--norm <kind>', 'batch or instance', defaultConfig.norm)
+    .option('--inference', 'plan the forward pass to the logits instead of a training step')
+    .option('--limit-binding <bytes>', 'largest storage binding', parse.bytes, defaultLimits.maxBindingBytes)
+    .option('--limit-buffer <bytes>', 'largest buffer; default: none')
+    .option('--json', 'print JSON: peakBytes, largestBindingBytes, tensors, dispatches')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  unet3d-gpu plan --shape 256,256,128 --batch-size 2 --features 16,32,64,128 --classes 6
+  unet3d-gpu plan --shape 128,128,64 --classes 3 --limit-binding 128MiB --json`,
+    )
+    .action((options: Options & { limitBuffer?: string }) => {
+      const { shape, batchSize, features, classes, channels: inChannels, norm } = options;
+      const config = completeConfig({ inChannels, classes, features, norm });
+      const size = paddedSize(config, shape);
+      const limits: PlanLimits = {
+        ...defaultLimits,
+        maxBindingBytes: options.limitBinding,
+        maxBufferBytes: options.limitBuffer === undefined ? Infinity : parse.bytes(options.limitBuffer),
+      };
+      const common = { config, size, batch: batchSize, limits };
+      const { plan } = options.inference
+        ? planInference(common)
+        : planTraining({ ...common, loss: lossShape(weightedDice(), classes), optimizer: adam() });
+      if (options.json) io.out(toJson(description(plan, { config, shape, size, batchSize }), 2));
+      else {
+        if (size.some((length, axis) => length !== shape[axis]))
+          io.out(`The shape ${shape.join(',')} is padded to ${size.join(',')}.`);
+        io.out(summarise(config, plan, { size, batch: batchSize }));
+      }
+    });
+}
+
+/** The plan as JSON; bindings by name with their tensor, offset and bytes. */
+function description(plan: Plan, request: Record<string, unknown>) {
+  const { peakBytes, largestBindingBytes, flops, buffers, tensors, dispatches } = plan;
+  return {
+    ...request,
+    peakBytes,
+    largestBindingBytes,
+    flops,
+    buffers,
+    tensors,
+    dispatches: dispatches.map(({ bindings, ...dispatch }) => ({
+      ...dispatch,
+      bindings: Object.fromEntries(
+        Object.entries(bindings).map(([name, { tensor, offset, size }]) => [
+          name,
+          { tensor: tensor.name, offset, size },
+        ]),
+      ),
+    })),
+  };
+}

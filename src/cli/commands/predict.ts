@@ -1,0 +1,179 @@
+/** `predict`: segments files or folders of files with a trained model, onto each file's own grid. */
+import { readdir, readFile, stat } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
+import { Command, Option } from 'commander';
+import { groupChannels, stemOf, volumePattern } from '../../data/dataset-match.ts';
+import type { FileEntry } from '../../data/dataset.ts';
+import { Aborted, InvalidModel, InvalidOption, InvalidVolume, UNet3DError } from '../../errors.ts';
+import { predictVolume, type PredictOutput } from '../../infer/predict.ts';
+import { UNet3D } from '../../model/unet3d.ts';
+import { writeFileAtomically } from '../../train/checkpoint.node.ts';
+import { failureOf, fileMessage, Unsatisfactory } from '../failure.ts';
+import { announceAdapter } from '../gpu.ts';
+import type { Io } from '../io.ts';
+import * as parse from '../parse.ts';
+import { RunFolder } from '../run-folder.ts';
+import { bar, duration, toJson } from '../text.ts';
+
+interface Options {
+  readonly out: string;
+  readonly output: PredictOutput;
+  readonly overlap: number;
+  readonly window?: readonly [number, number, number];
+  readonly json?: boolean;
+}
+
+/** One volume to segment: its files, one per channel, and where the result goes. */
+interface Job {
+  readonly files: readonly string[];
+  readonly target: string;
+}
+
+export function predictCommand(io: Io): Command {
+  return new Command('predict')
+    .description("Segment NIfTI volumes; results lie on each volume's own grid.")
+    .argument('<MODEL>', 'model.safetensors, or the folder of a training')
+    .argument(
+      '<INPUT...>',
+      'files or folders; channels of one volume as NAME_0000, NAME_0001, or one 4-D file',
+    )
+    .requiredOption(
+      '--out <file|folder>',
+      'a .nii or .nii.gz for one input, else a folder; file names are kept',
+    )
+    .addOption(
+      new Option('--output <kind>', 'what to write; logits lie on the grid of the network')
+        .choices(['labels', 'probabilities', 'logits'])
+        .default('labels'),
+    )
+    .option(
+      '--overlap <share>',
+      'of neighbouring windows, for volumes that need several',
+      parse.numberFrom(0),
+      0.5,
+    )
+    .option('--window <x,y,z>', 'size of the windows; default: as large as memory allows', parse.size)
+    .option('--json', 'print one JSON line per volume')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  unet3d-gpu predict runs/1/model.safetensors image.nii.gz --out labels.nii.gz
+  unet3d-gpu predict runs/1 data/imagesTs --out predictions
+  unet3d-gpu predict runs/1 image.nii.gz --output probabilities --out probabilities.nii.gz`,
+    )
+    .action((model: string, inputs: string[], options: Options) => predict(io, model, inputs, options));
+}
+
+async function predict(
+  io: Io,
+  modelPath: string,
+  inputs: readonly string[],
+  options: Options,
+): Promise<void> {
+  const bytes = await readModelFile(modelPath);
+  // The network tells how many channels belong together; it is read before a GPU is looked for.
+  const { readModel } = await import('../../weights/model-file.ts');
+  const { inChannels } = readModel(bytes).description.config;
+  const jobs = await jobsOf(inputs, options.out, inChannels);
+  for (const folder of new Set(jobs.map(({ target }) => dirname(target)))) await RunFolder.open(folder);
+
+  await announceAdapter(io);
+  const model = await UNet3D.load(bytes);
+  const failed: string[] = [];
+  try {
+    for (const [index, { files, target }] of jobs.entries()) {
+      const started = performance.now();
+      const name = basename(files[0]!);
+      try {
+        const segmentation = await predictVolume(model, files, {
+          output: options.output,
+          overlap: options.overlap,
+          ...(options.window ? { window: options.window } : {}),
+          signal: io.signal,
+          onProgress: ({ loaded, total }) => {
+            if (io.isTerminal) io.status(`${name} ${bar(loaded / total)} window ${loaded}/${total}`);
+          },
+        });
+        await writeFileAtomically(target, await segmentation.toNifti({ gzip: target.endsWith('.gz') }));
+        for (const warning of segmentation.warnings) io.err(`warning: ${warning}`);
+        const seconds = (performance.now() - started) / 1000;
+        if (options.json) io.out(toJson({ input: files, output: target, kind: options.output, seconds }));
+        else io.out(`${index + 1}/${jobs.length}  ${name} -> ${target}  ${duration(seconds * 1000)}`);
+      } catch (error) {
+        // One bad file of many does not keep the others from being segmented.
+        if (!(error instanceof UNet3DError) || error instanceof Aborted || jobs.length === 1) throw error;
+        if (!(error instanceof InvalidVolume || error instanceof InvalidOption)) throw error;
+        failed.push(name);
+        io.err(`error: ${failureOf(error).message}`);
+      }
+    }
+  } finally {
+    model.dispose();
+  }
+  if (failed.length > 0)
+    throw new Unsatisfactory(
+      `${failed.length} of ${jobs.length} volumes could not be segmented: ${failed.join(', ')}`,
+    );
+}
+
+async function readModelFile(path: string): Promise<Uint8Array> {
+  const isFolder = await stat(path).then(
+    (info) => info.isDirectory(),
+    () => false,
+  );
+  const file = isFolder ? join(path, 'model.safetensors') : path;
+  return readFile(file).catch((error: NodeJS.ErrnoException) => {
+    throw new InvalidModel(
+      `cannot read the model ${fileMessage(error)}; give a model.safetensors or its folder`,
+    );
+  });
+}
+
+/** Which files belong together and where their results go. */
+async function jobsOf(inputs: readonly string[], out: string, inChannels: number): Promise<Job[]> {
+  const entries: FileEntry[] = [];
+  let folders = 0;
+  for (const input of inputs) {
+    const info = await stat(input).catch((error: NodeJS.ErrnoException) => {
+      throw new InvalidVolume(`cannot read ${fileMessage(error)}`);
+    });
+    if (info.isDirectory()) {
+      folders++;
+      const names = (await readdir(input)).filter(
+        (name) => volumePattern.test(name) && !name.startsWith('.'),
+      );
+      if (names.length === 0)
+        throw new InvalidVolume(`${input} holds no NIfTI file; give a folder with .nii or .nii.gz files`);
+      for (const name of names.sort()) entries.push({ path: name, source: join(input, name) });
+    } else entries.push({ path: basename(input), source: input });
+  }
+  const groups =
+    inChannels === 1
+      ? entries.map((entry): [string, FileEntry[]] => [stemOf(entry.path), [entry]])
+      : [...groupChannels(entries)];
+
+  const asFile = /\.nii(\.gz)?$/i.test(out);
+  if (asFile && (groups.length > 1 || folders > 0))
+    throw new InvalidOption(
+      `--out ${out} names a file, but the input holds ${groups.length} volume(s)${folders > 0 ? ' in a folder' : ''}: ` +
+        'give a folder',
+    );
+  const jobs = groups.map(([name, files]): Job => {
+    const ending = /\.nii$/i.test(files[0]!.path) ? '.nii' : '.nii.gz';
+    return {
+      files: files.map(({ source }) => source as string),
+      target: asFile ? out : join(out, `${name}${ending}`),
+    };
+  });
+  const taken = new Set<string>();
+  for (const { target, files } of jobs) {
+    const place = resolve(target);
+    if (files.some((file) => resolve(file) === place))
+      throw new InvalidOption(`the result would overwrite its input ${target}: give another --out`);
+    if (taken.has(place))
+      throw new InvalidOption(`two inputs would both be written to ${target}: give them different names`);
+    taken.add(place);
+  }
+  return jobs;
+}

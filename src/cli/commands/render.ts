@@ -1,0 +1,78 @@
+/** `render`: a picture of a volume with its labels and prediction, one slice as PNG or all of them as GIF. */
+import { basename } from 'node:path';
+import { Command, Option } from 'commander';
+import { readNifti } from '../../data/nifti.ts';
+import { pictureFormat, renderCase } from '../../report/render.ts';
+import type { GridVolume, Plane } from '../../report/view.ts';
+import { writeFileAtomically } from '../../train/checkpoint.node.ts';
+import { InvalidOption } from '../../errors.ts';
+import type { Io } from '../io.ts';
+import * as parse from '../parse.ts';
+
+interface Options {
+  readonly labels?: string;
+  readonly prediction?: string;
+  readonly out: string;
+  readonly plane: Plane;
+  readonly slice?: number;
+  readonly names?: string;
+  readonly channel: number;
+  readonly size?: number;
+}
+
+export function renderCommand(io: Io): Command {
+  return new Command('render')
+    .description('Draw a volume with its labels and its prediction.')
+    .argument('<IMAGE>', 'a NIfTI file')
+    .option('--labels <file>', 'the truth, on the grid of the image')
+    .option('--prediction <file>', 'the prediction, on the grid of the image')
+    .requiredOption('--out <file>', 'a .png (one slice) or a .gif (all slices)')
+    .addOption(new Option('--plane <plane>').choices(['axial', 'coronal', 'sagittal']).default('axial'))
+    .option('--slice <n>', 'from 1 on; default: the one that shows the classes best', parse.wholeNumber(1))
+    .option('--names <list>', 'names of the classes from 0 on, separated by commas')
+    .option('--channel <n>', 'of a 4-D image, from 0 on', parse.wholeNumber(0), 0)
+    .option('--size <pixels>', 'width and height that a panel may fill', parse.wholeNumber(16, 2000))
+    .addHelpText(
+      'after',
+      `
+Examples:
+  unet3d-gpu render image.nii.gz --labels truth.nii.gz --prediction predicted.nii.gz --out case.png
+  unet3d-gpu render image.nii.gz --prediction predicted.nii.gz --plane sagittal --out case.gif`,
+    )
+    .action(async (image: string, options: Options) => {
+      const format = pictureFormat(options.out);
+      const picture = await renderCase(
+        {
+          name: basename(image),
+          image: await channelOf(image, options.channel),
+          ...(options.labels !== undefined && { truth: await channelOf(options.labels, 0) }),
+          ...(options.prediction !== undefined && { prediction: await channelOf(options.prediction, 0) }),
+        },
+        format,
+        {
+          plane: options.plane,
+          ...(options.slice !== undefined && { slice: options.slice - 1 }),
+          ...(options.names !== undefined && { labels: options.names.split(',').map((name) => name.trim()) }),
+          ...(options.size !== undefined && { panel: options.size }),
+        },
+      );
+      await writeFileAtomically(options.out, picture);
+      io.out(options.out);
+    });
+}
+
+/** One 3-D volume of a file. */
+async function channelOf(path: string, channel: number): Promise<GridVolume> {
+  const { data, shape, affine, spacing } = await readNifti(path);
+  const [x = 1, y = 1, z = 1, ...rest] = shape;
+  const voxels = x * y * z;
+  const channels = rest.reduce((a, b) => a * b, 1);
+  if (channel >= channels)
+    throw new InvalidOption(`${path} has ${channels} channel(s); --channel is ${channel}, counted from 0`);
+  return {
+    data: data.subarray(channel * voxels, (channel + 1) * voxels),
+    shape: [x, y, z],
+    affine,
+    spacing,
+  };
+}

@@ -1,0 +1,67 @@
+/** `split`: shows how a data set would be divided, and writes split.json. */
+import { Command, Option } from 'commander';
+import { foldCases, partNames, type Split } from '../../data/split.ts';
+import { writeFileAtomically } from '../../train/checkpoint.node.ts';
+import {
+  addDatasetOptions,
+  addSplitOptions,
+  datasetHelp,
+  openFromArguments,
+  splitFromArguments,
+  type DatasetArguments,
+  type SplitArguments,
+} from '../dataset-options.ts';
+import type { Io } from '../io.ts';
+import * as parse from '../parse.ts';
+import { table, toJson } from '../text.ts';
+
+interface Options extends DatasetArguments, SplitArguments {
+  readonly folds?: number;
+  readonly out?: string;
+  readonly json?: boolean;
+}
+
+export function splitCommand(io: Io): Command {
+  const command = new Command('split').description(
+    'Show the split of a data set into training, validation and test cases, by subject.',
+  );
+  return addSplitOptions(addDatasetOptions(command))
+    .addOption(
+      new Option('--folds <n>', 'show all n folds')
+        .argParser(parse.wholeNumber(2))
+        .conflicts(['fold', 'split']),
+    )
+    .option('--seed <n>', 'of the split', parse.wholeNumber(0), 0)
+    .option('--out <file>', 'write split.json, for train --split')
+    .option('--json', 'print JSON')
+    .addHelpText(
+      'after',
+      `${datasetHelp}
+
+Examples:
+  unet3d-gpu split data/hippocampus
+  unet3d-gpu split data/pelvis --subject-pattern "Case_(\\d+)" --folds 5
+  unet3d-gpu split data/hippocampus --split 80,10,10 --seed 7 --out split.json`,
+    )
+    .action(async (folder: string | undefined, options: Options) => {
+      const dataset = await openFromArguments(io, folder, options);
+      const { folds, seed } = options;
+      const splits = folds
+        ? foldCases(dataset.cases, { folds, seed })
+        : [await splitFromArguments(dataset.cases, options)];
+      const content = toJson(folds ? splits : splits[0], 2);
+      if (options.out !== undefined) await writeFileAtomically(options.out, `${content}\n`);
+      if (options.json) return io.out(content);
+      for (const split of splits)
+        io.out(`${folds ? `\nFold ${split.fold! + 1} of ${folds}\n` : ''}${show(split)}`);
+    });
+}
+
+function show(split: Split): string {
+  const rows = partNames.map((part) => {
+    const { cases, subjects } = split[part];
+    const shown = subjects.slice(0, 4).join(', ') + (subjects.length > 4 ? ', ...' : '');
+    return [part, String(subjects.length), String(cases.length), shown];
+  });
+  return table([['part', 'subjects', 'cases', 'who'], ...rows]);
+}

@@ -1,0 +1,184 @@
+/** `train`: options of a training, with defaults that work on an unseen data set. */
+import { readFile } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import { Command, Option } from 'commander';
+import type { Size3 } from '../../data/prepare.ts';
+import { InvalidOption } from '../../errors.ts';
+import type { NormKind } from '../../ops/norm.ts';
+import {
+  addDatasetOptions,
+  addSplitOptions,
+  datasetHelp,
+  type DatasetArguments,
+  type SplitArguments,
+} from '../dataset-options.ts';
+import type { Io } from '../io.ts';
+import * as parse from '../parse.ts';
+import { lossNames, optimizerNames, scheduleNames } from '../recipe.ts';
+import { commandLine } from '../results.ts';
+import { RunFolder } from '../run-folder.ts';
+import { runTraining } from '../train-run.ts';
+
+export interface TrainOptions extends DatasetArguments, SplitArguments {
+  readonly out: string;
+  readonly epochs?: number;
+  readonly batchSize: number;
+  readonly features: readonly number[];
+  readonly classes?: number;
+  readonly norm: NormKind;
+  readonly activation: 'relu' | 'leakyRelu';
+  readonly patch?: Size3 | 'whole';
+  readonly oversample: number;
+  readonly spacing: Size3 | 'median' | 'own';
+  readonly loss: (typeof lossNames)[number];
+  readonly classWeights?: readonly number[];
+  readonly optimizer: (typeof optimizerNames)[number];
+  readonly schedule: (typeof scheduleNames)[number];
+  readonly learningRate: number;
+  readonly clip?: number;
+  readonly memory: number;
+  readonly cache: number;
+  readonly allowDuplicates?: boolean;
+  readonly overwrite?: boolean;
+  readonly resume?: boolean;
+  readonly dryRun?: boolean;
+  readonly json?: boolean;
+}
+
+/** Options that say how a run is watched or begun, not what it computes. */
+const notKept = ['out', 'resume', 'overwrite', 'dryRun', 'json'];
+
+const spacingOrWord = (text: string): Size3 | 'median' | 'own' =>
+  text === 'median' || text === 'own' ? text : parse.spacing(text);
+const patchOrWhole = (text: string): Size3 | 'whole' => (text === 'whole' ? text : parse.size(text));
+
+export function trainCommand(io: Io): Command {
+  const command = new Command('train').description(
+    'Train a 3D U-Net on NIfTI images and labels, test it, and write everything into one folder.',
+  );
+  addSplitOptions(addDatasetOptions(command))
+    .requiredOption('--out <folder>', 'where the model, checkpoint, tables and pictures go')
+    .option('--epochs <n>', 'default: about 600 steps, from 8 to 200 epochs', parse.wholeNumber(1))
+    .option('--batch-size <n>', 'volumes or patches per step', parse.wholeNumber(1), 2)
+    .option('--features <list>', 'channels per level', parse.features, [8, 16, 32, 64])
+    .option('--classes <n>', 'background included; default: as the data set says', parse.wholeNumber(2, 255))
+    .addOption(new Option('--norm <kind>').choices(['batch', 'instance']).default('instance'))
+    .addOption(new Option('--activation <kind>').choices(['relu', 'leakyRelu']).default('relu'))
+    .option('--patch <x,y,z>', 'or "whole"; default: whole volumes where they fit --memory', patchOrWhole)
+    .option('--oversample <share>', 'of patches that lie around foreground', parse.numberFrom(0), 1 / 3)
+    .option(
+      '--spacing <mm>',
+      'x,y,z in mm, "median" of the training cases, or "own"',
+      spacingOrWord,
+      'median',
+    )
+    .addOption(new Option('--loss <name>').choices(lossNames).default('dice-ce'))
+    .option('--class-weights <list>', 'one per class, background first; default: equal', parse.numbers)
+    .addOption(new Option('--optimizer <name>').choices(optimizerNames).default('adam'))
+    .addOption(
+      new Option('--schedule <name>', 'of the learning rate').choices(scheduleNames).default('onecycle'),
+    )
+    .option('--learning-rate <x>', 'largest of the schedule', parse.numberFrom(0, true), 0.01)
+    .option('--clip <norm>', 'largest global norm of the gradient; default: none', parse.numberFrom(0, true))
+    .option('--seed <n>', 'of split, weights, order and patches', parse.wholeNumber(0), 0)
+    .option('--memory <bytes>', 'GPU memory that a step may take', parse.bytes, 2 * 2 ** 30)
+    .option('--cache <bytes>', 'of prepared volumes to keep in main memory', parse.bytes, 2 * 2 ** 30)
+    .option('--allow-duplicates', 'allow the same volume in two parts of the split')
+    .option('--resume', 'go on from the checkpoint in --out, with its options')
+    .option('--overwrite', 'start anew in a folder that holds a training')
+    .option('--dry-run', 'read the data, print the plan, draw the first batch, and stop')
+    .option('--json', 'print JSON lines: events of the training, then the result')
+    .addHelpText(
+      'after',
+      `${datasetHelp}
+
+Ctrl-C saves a checkpoint and leaves with 130; --resume goes on as if nothing had happened.
+
+Examples:
+  unet3d-gpu train data/hippocampus --out runs/hippocampus
+  unet3d-gpu train data/pelvis --out runs/pelvis --subject-pattern "Case_(\\d+)" --features 16,32,64,128 \\
+    --loss dice --class-weights 0.05,0.1,0.14,0.19,0.24,0.28 --norm batch --epochs 50
+  unet3d-gpu train --images scans --labels masks --out runs/fold1 --fold 1/5
+  unet3d-gpu train --out runs/hippocampus --resume`,
+    )
+    .action(async (dataset: string | undefined, options: TrainOptions) => {
+      const folder = await RunFolder.open(options.out);
+      const started = folder.has('checkpoint.safetensors') || folder.has('model.safetensors');
+      if (options.resume) {
+        const kept = await keptArguments(folder, dataset, options, command);
+        return runTraining(io, folder, kept.dataset, kept.options, {
+          kept,
+          command: commandLine(wordsOf(kept.dataset, kept.options)),
+        });
+      }
+      if (started && !options.overwrite && !options.dryRun)
+        throw new InvalidOption(
+          `${options.out} holds a training already: go on with it (--resume), start anew there (--overwrite), or ` +
+            'give another --out',
+        );
+      // Paths are kept whole, so that --resume works from any folder.
+      const whole = (path: string | undefined) => (path === undefined ? undefined : resolve(path));
+      const kept = {
+        dataset: whole(dataset),
+        options: Object.fromEntries(
+          Object.entries({
+            ...options,
+            images: whole(options.images),
+            labels: whole(options.labels),
+            subjects: whole(options.subjects),
+            subjectPattern: options.subjectPattern?.source,
+          }).filter(([name, value]) => !notKept.includes(name) && value !== undefined),
+        ),
+      };
+      await runTraining(io, folder, dataset, options, {
+        kept,
+        command: commandLine(wordsOf(dataset, options)),
+      });
+    });
+  return command;
+}
+
+/** What `--resume` works with: the options of the run's config.json, and those given now. */
+async function keptArguments(
+  folder: RunFolder,
+  dataset: string | undefined,
+  options: TrainOptions,
+  command: Command,
+): Promise<{ dataset: string | undefined; options: TrainOptions }> {
+  if (!folder.has('checkpoint.safetensors') || !folder.has('config.json'))
+    throw new InvalidOption(
+      `${folder.path} holds no checkpoint to resume: leave --resume out to start a training there`,
+    );
+  const config = JSON.parse(await readFile(folder.file('config.json'), 'utf8')) as {
+    arguments: { dataset?: string; options: Record<string, unknown> };
+  };
+  const kept = { ...config.arguments.options };
+  if (typeof kept['subjectPattern'] === 'string') kept['subjectPattern'] = new RegExp(kept['subjectPattern']);
+  const given = Object.fromEntries(
+    Object.entries(options).filter(([name]) => command.getOptionValueSource(name) === 'cli'),
+  );
+  return {
+    dataset: dataset ?? config.arguments.dataset,
+    options: {
+      ...options,
+      ...kept,
+      ...given,
+      split: folder.file('split.json'),
+      resume: true,
+    },
+  };
+}
+
+/** The arguments as one would type them, without what only concerns this start. */
+function wordsOf(dataset: string | undefined, options: TrainOptions): string[] {
+  const words = ['train', ...(dataset === undefined ? [] : [dataset])];
+  for (const [name, value] of Object.entries(options)) {
+    if (value === undefined || ['resume', 'overwrite', 'dryRun', 'json'].includes(name)) continue;
+    words.push(`--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`);
+    if (name === 'fold')
+      words.push(`${(value as { fold: number }).fold + 1}/${(value as { folds: number }).folds}`);
+    else if (value instanceof RegExp) words.push(value.source);
+    else if (value !== true) words.push(String(value));
+  }
+  return words;
+}

@@ -1,0 +1,86 @@
+/** Options that several commands share: where the data set is, who its cases show, and how it is split. */
+import { readFile } from 'node:fs/promises';
+import { Option, type Command } from 'commander';
+import { openDatasetFolder, openFolderPair } from '../data/dataset.node.ts';
+import type { Dataset } from '../data/dataset.ts';
+import { foldCases, parseSplit, splitCases, type Split, type SplitCase } from '../data/split.ts';
+import { InvalidOption } from '../errors.ts';
+import type { Io } from './io.ts';
+import * as parse from './parse.ts';
+
+export interface DatasetArguments {
+  readonly images?: string;
+  readonly labels?: string;
+  readonly subjects?: string;
+  readonly subjectPattern?: RegExp;
+  readonly limitCases?: number;
+}
+
+export interface SplitArguments {
+  readonly split?: string;
+  readonly fold?: { readonly fold: number; readonly folds: number };
+  readonly seed: number;
+}
+
+export const datasetHelp = `
+DATASET is a folder: a Medical Segmentation Decathlon or nnU-Net v2 data set (with dataset.json), or one folder
+of images and one of labels, matched by name. Or give both folders with --images and --labels.`;
+
+export function addDatasetOptions(command: Command): Command {
+  return command
+    .argument('[DATASET]', 'folder of the data set')
+    .option('--images <folder>', 'folder of images, in place of DATASET')
+    .option('--labels <folder>', 'folder of labels, matched by name')
+    .option('--subjects <file>', 'table of case,subject; default: subjects.csv of the data set')
+    .addOption(
+      new Option('--subject-pattern <regexp>', 'who a case shows: a pattern with one group on its name')
+        .argParser(parse.pattern)
+        .conflicts('subjects'),
+    )
+    .option('--limit-cases <n>', 'use the first n cases only', parse.wholeNumber(1));
+}
+
+export function addSplitOptions(command: Command): Command {
+  return command
+    .addOption(
+      new Option(
+        '--split <shares|file>',
+        'shares of training, validation and test subjects, or a split.json',
+      ).default('70,15,15'),
+    )
+    .addOption(
+      new Option('--fold <k/n>', 'fold k of n for validation, the rest for training, no test part').argParser(
+        parse.fold,
+      ),
+    );
+}
+
+/** Opens the data set and prints its warnings. */
+export async function openFromArguments(
+  io: Io,
+  folder: string | undefined,
+  { images, labels, subjects, subjectPattern, limitCases }: DatasetArguments,
+): Promise<Dataset> {
+  const table = subjects === undefined ? subjectPattern : await readFile(subjects, 'utf8');
+  const options = table === undefined ? {} : { subjects: table };
+  let dataset: Dataset;
+  if (images !== undefined && labels !== undefined && folder === undefined)
+    dataset = await openFolderPair(images, labels, options);
+  else if (folder !== undefined && images === undefined && labels === undefined)
+    dataset = await openDatasetFolder(folder, options);
+  else throw new InvalidOption('give either DATASET or both --images and --labels');
+  for (const warning of dataset.warnings) io.err(`warning: ${warning}`);
+  if (limitCases === undefined || limitCases >= dataset.cases.length) return dataset;
+  io.err(`Using ${limitCases} of ${dataset.cases.length} cases, as --limit-cases asks.`);
+  return { ...dataset, cases: dataset.cases.slice(0, limitCases) };
+}
+
+/** The split that the options ask for. */
+export async function splitFromArguments(
+  cases: readonly SplitCase[],
+  { split = '70,15,15', fold, seed }: SplitArguments,
+): Promise<Split> {
+  if (fold) return foldCases(cases, { folds: fold.folds, seed })[fold.fold]!;
+  if (/\.json$/i.test(split)) return parseSplit(await readFile(split, 'utf8'), cases);
+  return splitCases(cases, { fractions: parse.fractions(split), seed });
+}

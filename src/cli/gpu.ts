@@ -1,0 +1,18 @@
+/** The adapter of a command: found once, named before anything else, and let go at the end. */
+import { setAdapterProvider } from '../gpu/device.ts';
+import { adapterNotice, requestNodeAdapter, type NodeAdapter } from '../gpu/node.ts';
+import type { Io } from './io.ts';
+
+/** Finds the adapter, prints it (with the tip where it is SwiftShader) and makes models use it. */
+export async function announceAdapter(io: Io): Promise<NodeAdapter> {
+  const found = await requestNodeAdapter();
+  io.err(`GPU: ${adapterNotice(found)}`);
+  // An adapter gives one device; models opened after the first ask again.
+  let first: NodeAdapter | undefined = found;
+  setAdapterProvider(async () => {
+    const taken = first;
+    first = undefined;
+    return taken ?? requestNodeAdapter();
+  });
+  return found;
+}

@@ -1,0 +1,99 @@
+/** Values of options: what is written on the command line, checked and turned into what the package takes. */
+import { InvalidArgumentError } from 'commander';
+import type { Size3 } from '../gpu/plan.ts';
+
+const fail = (text: string): never => {
+  throw new InvalidArgumentError(text);
+};
+
+export function wholeNumber(low: number, high = Number.MAX_SAFE_INTEGER): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    const range = high === Number.MAX_SAFE_INTEGER ? `from ${low} on` : `from ${low} to ${high}`;
+    return /^\d+$/.test(text.trim()) && value >= low && value <= high
+      ? value
+      : fail(`Give a whole number ${range}.`);
+  };
+}
+
+export function numberFrom(low: number, above = false): (text: string) => number {
+  return (text) => {
+    const value = text.trim() === '' ? NaN : Number(text);
+    return Number.isFinite(value) && (above ? value > low : value >= low)
+      ? value
+      : fail(`Give a number ${above ? 'above' : 'of at least'} ${low}.`);
+  };
+}
+
+/** Numbers separated by commas. */
+export function numbers(text: string): number[] {
+  const values = text.split(',').map((part) => (part.trim() === '' ? NaN : Number(part)));
+  return values.every(Number.isFinite) ? values : fail('Give numbers separated by commas, such as 1,2,3.');
+}
+
+/** One per level of the network. */
+export function features(text: string): number[] {
+  const values = numbers(text);
+  return values.every((value) => Number.isInteger(value) && value > 0)
+    ? values
+    : fail('Give channels per level, such as 16,32,64,128.');
+}
+
+/** x,y,z in voxels. */
+export function size(text: string): Size3 {
+  const values = text.split(/[,x]/).map(Number);
+  return values.length === 3 && values.every((value) => Number.isInteger(value) && value > 0)
+    ? (values as unknown as Size3)
+    : fail('Give three whole numbers x,y,z, such as 128,128,64.');
+}
+
+/** Millimetres along x, y, z; one number for all three. */
+export function spacing(text: string): Size3 {
+  const values = numbers(text);
+  const all = values.length === 1 ? [values[0]!, values[0]!, values[0]!] : values;
+  return all.length === 3 && all.every((value) => value > 0)
+    ? (all as unknown as Size3)
+    : fail('Give millimetres along x,y,z, such as 0.8,0.8,3, or one number for all.');
+}
+
+/** Shares of training, validation and test, given as fractions or as percentages. */
+export function fractions(text: string): readonly [number, number, number] {
+  const values = text.split(/[,/]/).map(Number);
+  const sum = values.reduce((a, b) => a + b, 0);
+  if (values.length !== 3 || !values.every((value) => value >= 0) || !(sum > 0))
+    return fail('Give the shares of training, validation and test, such as 70,15,15.');
+  const total = Math.abs(sum - 1) < 1e-6 ? 1 : sum;
+  if (total !== 1 && Math.abs(total - 100) > 1e-6)
+    return fail(`The shares add up to ${sum}; give fractions with sum 1 or percentages with sum 100.`);
+  return values.map((value) => value / total) as unknown as readonly [number, number, number];
+}
+
+/** k/n: fold k (from 1) of n. */
+export function fold(text: string): { readonly fold: number; readonly folds: number } {
+  const [, k, n] = /^(\d+)\/(\d+)$/.exec(text.trim()) ?? [];
+  const [index, folds] = [Number(k), Number(n)];
+  return folds >= 2 && index >= 1 && index <= folds
+    ? { fold: index - 1, folds }
+    : fail('Give the fold and their number, such as 1/5.');
+}
+
+/** 128MiB, 2GiB, 500MB or plain bytes. */
+export function bytes(text: string): number {
+  const [, figure, unit = 'B'] = /^\s*(\d+(?:\.\d+)?)\s*([KMGT]?i?B)?\s*$/i.exec(text) ?? [];
+  if (figure === undefined) return fail('Give bytes, such as 134217728 or 128MiB.');
+  const power = 'BKMGT'.indexOf(unit[0]!.toUpperCase());
+  return Math.round(Number(figure) * (/i/i.test(unit) ? 1024 : 1000) ** power);
+}
+
+/** A regular expression with one group. */
+export function pattern(text: string): RegExp {
+  let found: RegExp;
+  try {
+    found = new RegExp(text);
+  } catch (error) {
+    return fail((error as Error).message);
+  }
+  return new RegExp(`${text}|`).exec('')!.length === 2
+    ? found
+    : fail('Give a regular expression with one group, such as "Case_(\\d+)".');
+}

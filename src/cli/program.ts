@@ -1,0 +1,92 @@
+/** All commands under one name, and the one place where failures become messages and exit codes. */
+import { Command } from 'commander';
+import '../data/source.node.ts'; // paths as sources
+import { restartThroughLavapipe } from '../gpu/lavapipe.node.ts';
+import { version } from '../version.ts';
+import { checkCommand } from './commands/check.ts';
+import { demoCommand } from './commands/demo.ts';
+import { evaluateCommand } from './commands/evaluate.ts';
+import { infoCommand } from './commands/info.ts';
+import { planCommand } from './commands/plan.ts';
+import { predictCommand } from './commands/predict.ts';
+import { renderCommand } from './commands/render.ts';
+import { splitCommand } from './commands/split.ts';
+import { trainCommand } from './commands/train.ts';
+import { exitCodesHelp, failureOf } from './failure.ts';
+import type { Io } from './io.ts';
+
+/** Commands that compute on the GPU, and so may have to be started through a fetched driver. */
+const gpuCommands = new Set(['train', 'predict', 'demo', 'info']);
+
+/** Thrown where another process has done the command's work. */
+class DoneElsewhere extends Error {
+  constructor(readonly exitCode: number) {
+    super();
+  }
+}
+
+export interface RunOptions {
+  /** Start the process again through the fetched lavapipe, where that is the adapter to use. */
+  readonly restart?: boolean;
+}
+
+export function createProgram(io: Io, { restart = false }: RunOptions = {}): Command {
+  const program = new Command('unet3d-gpu')
+    .description('Train and run 3D U-Nets on medical volumes with WebGPU.')
+    .version(version)
+    .addHelpText(
+      'after',
+      `
+Examples:
+  unet3d-gpu demo                                   train on generated phantoms, start to finish
+  unet3d-gpu train data/hippocampus --out runs/1    train on a folder of NIfTI images and labels
+  unet3d-gpu predict runs/1/model.safetensors image.nii.gz --out labels.nii.gz
+  unet3d-gpu evaluate predictions/ labels/
+${exitCodesHelp}`,
+    );
+  if (restart) {
+    program.hook('preAction', async (_, command) => {
+      if (!gpuCommands.has(command.name())) return;
+      const exitCode = await restartThroughLavapipe();
+      if (exitCode !== undefined) throw new DoneElsewhere(exitCode);
+    });
+  }
+  const commands = [
+    demoCommand,
+    trainCommand,
+    predictCommand,
+    evaluateCommand,
+    splitCommand,
+    checkCommand,
+    planCommand,
+    renderCommand,
+    infoCommand,
+  ];
+  for (const make of commands) program.addCommand(make(io));
+  for (const command of [program, ...program.commands]) {
+    command.exitOverride();
+    command.showHelpAfterError(
+      `(unet3d-gpu ${command === program ? '' : `${command.name()} `}--help tells more)`,
+    );
+    command.configureOutput({
+      writeOut: (text) => io.out(text.trimEnd()),
+      writeErr: (text) => io.err(text.trimEnd()),
+    });
+  }
+  return program;
+}
+
+/** Runs one command line (without `node` and the script) and gives its exit code; never throws. */
+export async function runCli(args: readonly string[], io: Io, options: RunOptions = {}): Promise<number> {
+  try {
+    await createProgram(io, options).parseAsync(args.length > 0 ? args : ['--help'], {
+      from: 'user',
+    });
+    return 0;
+  } catch (error) {
+    if (error instanceof DoneElsewhere) return error.exitCode;
+    const { message, exitCode } = failureOf(error);
+    if (message !== '') io.err(`error: ${message}`);
+    return exitCode;
+  }
+}

@@ -1,0 +1,116 @@
+/** What a training leaves behind once its model is tested: metrics, pictures and the report. */
+import type { Split } from '../data/split.ts';
+import type { CaseMetrics } from '../metrics/evaluate.ts';
+import { metricsJson, summarise, type Summary } from '../metrics/summary.ts';
+import type { UNet3D } from '../model/unet3d.ts';
+import { casePicture, foregroundDice, pickCases } from '../report/cases.ts';
+import { reportHtml } from '../report/report.node.ts';
+import { sliceGrid } from '../report/slices.ts';
+import type { GridVolume } from '../report/view.ts';
+import type { TrainingResult } from '../train/events.ts';
+import { version } from '../version.ts';
+import type { RunFolder } from './run-folder.ts';
+import { digits } from './text.ts';
+
+/** An image (one channel) with its truth and its prediction on one grid. */
+export interface CaseVolumes {
+  readonly image: GridVolume;
+  readonly truth: ArrayLike<number>;
+  readonly prediction: ArrayLike<number>;
+}
+
+export interface Outcome {
+  readonly title: string;
+  readonly model: UNet3D;
+  readonly labels: readonly string[];
+  readonly split: Split;
+  readonly training: TrainingResult;
+  /** Which part was tested. */
+  readonly part: 'test' | 'validation';
+  readonly cases: readonly CaseMetrics[];
+  /** What pictures of a case need, made when it is drawn. */
+  readonly volumes: (index: number) => CaseVolumes | Promise<CaseVolumes>;
+  readonly config: Readonly<Record<string, unknown>>;
+  readonly dataset?: Readonly<Record<string, unknown>>;
+  readonly seed: number;
+  readonly batchSize: number;
+  /** The command that repeats the run. */
+  readonly command: string;
+}
+
+/** Writes metrics.json, history.csv, curves.png, slices.png and report.html; returns the summary. */
+export async function writeResults(folder: RunFolder, outcome: Outcome): Promise<Summary> {
+  const { title, labels, training, cases, part } = outcome;
+  const summary = summarise(cases);
+  const { history, bestEpoch, bestDice, steps, seconds } = training;
+  const best = history[bestEpoch];
+  await folder.json('metrics.json', {
+    training: { epochs: history.length, steps, seconds, bestEpoch: bestEpoch + 1 },
+    validation: {
+      meanForegroundDice: bestDice,
+      loss: best?.validationLoss,
+      dice: Object.fromEntries(
+        (best?.validationDice ?? []).map((dice, label) => [labels[label] ?? label, dice]),
+      ),
+    },
+    [part]: JSON.parse(metricsJson(cases, summary, { labels })) as unknown,
+  });
+  await folder.history(history, labels, title);
+
+  const picked = pickCases(cases);
+  const shown = picked.length > 0 ? picked : [{ title: 'Case', index: 0 }];
+  const rows = [];
+  const pictures = [];
+  for (const { title: name, index } of shown) {
+    const volumes = await outcome.volumes(index);
+    const metrics = cases[index]!;
+    const caption = `mean Dice ${digits(foregroundDice(metrics))}`;
+    rows.push({ name: `${name}: ${metrics.name}`, ...volumes, caption });
+    pictures.push(await casePicture(name, metrics, volumes, { labels }));
+  }
+  const columns = ['image', 'truth', 'prediction', 'difference'] as const;
+  await folder.picture('slices.png', sliceGrid(rows, { labels, columns }));
+  await folder.write('report.html', await report(outcome, summary, pictures));
+  return summary;
+}
+
+function report(
+  outcome: Outcome,
+  summary: Summary,
+  pictures: Awaited<ReturnType<typeof casePicture>>[],
+): Promise<string> {
+  const { title, model, labels, split, training, cases, part, command, seed, batchSize } = outcome;
+  const plan = model.plan({ size: model.description.inputSize!, batch: batchSize });
+  return reportHtml({
+    title,
+    created: new Date().toISOString(),
+    command,
+    labels,
+    config: outcome.config,
+    ...(outcome.dataset ? { dataset: outcome.dataset } : {}),
+    split: { train: split.train.cases, validation: split.validation.cases, test: split.test.cases },
+    history: training.history.map((row) => ({
+      epoch: row.epoch + 1,
+      trainLoss: row.loss,
+      validationLoss: row.validationLoss,
+      dice: row.validationDice,
+      learningRate: row.learningRate,
+    })),
+    evaluated: part,
+    cases,
+    summary,
+    pictures,
+    memory: { peakBytes: plan.peakBytes, tensors: plan.tensors },
+    timings: [{ name: 'training', seconds: training.seconds }],
+    adapter: model.adapter,
+    versions: { 'unet3d-gpu': version, node: process.versions.node },
+    seed,
+  });
+}
+
+/** A command line as one would type it. */
+export function commandLine(words: readonly string[]): string {
+  return ['unet3d-gpu', ...words]
+    .map((word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", String.raw`'\''`)}'`))
+    .join(' ');
+}

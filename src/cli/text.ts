@@ -1,0 +1,42 @@
+/** Text for people: tables, durations, figures, bars. */
+
+/** A table with a rule under its head; the first column is aligned to the left, the others to the right. */
+export function table(rows: readonly (readonly string[])[]): string {
+  const [head = []] = rows;
+  const widths = head.map((_, column) => Math.max(...rows.map((row) => (row[column] ?? '').length)));
+  const lines = rows.map((row) =>
+    row
+      .map((cell, column) => (column === 0 ? cell.padEnd(widths[0]!) : cell.padStart(widths[column]!)))
+      .join('  ')
+      .trimEnd(),
+  );
+  lines.splice(1, 0, '-'.repeat(Math.max(...lines.map((line) => line.length))));
+  return lines.join('\n');
+}
+
+/** Fixed digits; a dash where the value is not defined. */
+export const digits = (value: number | undefined, count = 3): string =>
+  value === undefined || !Number.isFinite(value) ? '-' : value.toFixed(count);
+
+/** 42 s, 3:05, 1:02:03 */
+export function duration(milliseconds: number): string {
+  const seconds = Math.round(milliseconds / 1000);
+  if (!Number.isFinite(seconds)) return '-';
+  if (seconds < 60) return `${seconds} s`;
+  const two = (value: number): string => String(value).padStart(2, '0');
+  const [hours, minutes] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60];
+  return hours > 0 ? `${hours}:${two(minutes)}:${two(seconds % 60)}` : `${minutes}:${two(seconds % 60)}`;
+}
+
+/** [#####.....] */
+export function bar(share: number, width = 20): string {
+  const full = Math.round(Math.min(Math.max(share, 0), 1) * width);
+  return `[${'#'.repeat(full)}${'.'.repeat(width - full)}]`;
+}
+
+/** JSON in which what is not a finite number is null, as JSON has no NaN. */
+export function toJson(value: unknown, indent = 0): string {
+  const finite = (_: string, item: unknown): unknown =>
+    typeof item === 'number' && !Number.isFinite(item) ? null : item;
+  return JSON.stringify(value, finite, indent);
+}

@@ -1,0 +1,320 @@
+/** A training from the command line: data, plan, training, test, and the files that are left behind. */
+import { trainingBatches, type CaseSource } from '../data/patches.ts';
+import type { Dataset } from '../data/dataset.ts';
+import { readNifti } from '../data/nifti.ts';
+import type { Split } from '../data/split.ts';
+import { Aborted } from '../errors.ts';
+import { defaultLimits, type PlanLimits, type Size3 } from '../gpu/plan.ts';
+import { releaseNodeGpu } from '../gpu/node.ts';
+import { predictVolume } from '../infer/predict.ts';
+import { evaluateCase, type CaseMetrics } from '../metrics/evaluate.ts';
+import { diceTable } from '../metrics/summary.ts';
+import { completeConfig, sizeMultiple, type UNet3DConfig } from '../model/config.ts';
+import { planTraining } from '../model/plan.ts';
+import { summarise } from '../model/summary.ts';
+import { UNet3D } from '../model/unet3d.ts';
+import { sliceGrid } from '../report/slices.ts';
+import { folderStore } from '../train/checkpoint.node.ts';
+import type { EpochRow, TrainingEvent } from '../train/events.ts';
+import { lossShape } from '../train/losses.ts';
+import { version } from '../version.ts';
+import type { TrainOptions } from './commands/train.ts';
+import { openFromArguments, splitFromArguments } from './dataset-options.ts';
+import { announceAdapter } from './gpu.ts';
+import type { Io } from './io.ts';
+import { choosePatch, defaultEpochs, lossOf, optimizerOf, scheduleOf } from './recipe.ts';
+import { writeResults } from './results.ts';
+import type { RunFolder } from './run-folder.ts';
+import { digits, duration, toJson } from './text.ts';
+import { centreWindows, readTrainingData, type TrainingData } from './training-data.ts';
+import { watch } from './watch.ts';
+
+export interface RunDetails {
+  /** Stored in config.json for --resume. */
+  readonly kept: unknown;
+  /** The command that repeats the run. */
+  readonly command: string;
+}
+
+/** Everything that is decided before the first step. */
+interface Settings {
+  readonly network: UNet3DConfig;
+  readonly epochs: number;
+  readonly patch: Size3 | undefined;
+  readonly loss: ReturnType<typeof lossOf>;
+  readonly optimizer: ReturnType<typeof optimizerOf>;
+  readonly schedule: ReturnType<typeof scheduleOf>;
+}
+
+export async function runTraining(
+  io: Io,
+  folder: RunFolder,
+  path: string | undefined,
+  options: TrainOptions,
+  details: RunDetails,
+): Promise<void> {
+  const { batchSize, seed, json = false } = options;
+  const dataset = await openFromArguments(io, path, options);
+  const split = await splitFromArguments(dataset.cases, options);
+  const count = (part: 'train' | 'validation' | 'test'): number => split[part].cases.length;
+  io.err(
+    `${dataset.name}: ${count('train')} cases to train on, ${count('validation')} to validate, ${count('test')} to test`,
+  );
+  const data = await readTrainingData(io, dataset, split, {
+    classes: options.classes,
+    spacing: options.spacing,
+    cacheBytes: options.cache,
+    allowDuplicates: options.allowDuplicates ?? false,
+  });
+
+  const adapter = await announceAdapter(io);
+  const limits: PlanLimits = {
+    ...defaultLimits,
+    maxBindingBytes: adapter.adapter.limits.maxStorageBufferBindingSize,
+    maxBufferBytes: adapter.adapter.limits.maxBufferSize,
+  };
+  const settings = decide(data, options, limits);
+  const { network, epochs, patch, loss, optimizer, schedule } = settings;
+  const source = trainingBatches(data.training, {
+    batchSize,
+    seed,
+    multiple: sizeMultiple(network),
+    oversample: options.oversample,
+    ...(patch ? { patch } : {}),
+  });
+  const { plan } = planTraining({
+    config: network,
+    size: source.size,
+    batch: batchSize,
+    limits,
+    loss: lossShape(loss, network.classes),
+    optimizer,
+  });
+  io.err(
+    `${patch ? 'Patches' : 'Whole volumes, padded to'} ${source.size.join(' x ')} voxels; ${epochs} epochs of ` +
+      `${source.batchesPerEpoch} steps; ${(plan.flops / 1e9).toFixed(1)} GFLOP and ` +
+      `${(plan.peakBytes / 2 ** 20).toFixed(0)} MiB of GPU memory per step`,
+  );
+  if (options.dryRun) {
+    io.out(summarise(network, plan, { size: source.size, batch: batchSize }));
+    await drawBatch(folder, source, data);
+    io.out(`The first batch is drawn in ${folder.file('batch.png')}.`);
+    await releaseNodeGpu();
+    return;
+  }
+
+  await folder.json('split.json', split);
+  const config = {
+    version,
+    command: details.command,
+    network,
+    training: { epochs, batchSize, size: source.size, patch: patch ?? null, loss, optimizer, schedule, seed },
+    preprocessing: data.preprocessing,
+    labels: data.labels,
+    adapter: adapter.describe,
+    arguments: details.kept,
+  };
+  await folder.json('config.json', config);
+
+  const model = await UNet3D.create({
+    ...network,
+    seed,
+    labels: data.labels,
+    channels: dataset.channels,
+    preprocessing: data.preprocessing,
+  });
+  const history = new HistoryWriter(folder, data.labels, dataset.name);
+  try {
+    const show = watch(io, { epochs, labels: data.labels, json });
+    const onEvent = (event: TrainingEvent): void => {
+      show(event);
+      history.see(event);
+    };
+    const result = await model.fit(source, {
+      epochs,
+      loss,
+      optimizer,
+      schedule,
+      validation: patch ? await centreWindows(data.validation, source.size) : data.validation,
+      ...(options.clip === undefined ? {} : { maxGradientNorm: options.clip }),
+      signal: io.signal,
+      checkpoint: folderStore(folder.path),
+      resume: options.resume ?? false,
+      onEvent,
+    });
+    await history.done();
+    await folder.write('model.safetensors', await model.save());
+
+    const part = split.test.cases.length > 0 ? 'test' : 'validation';
+    const test = await testModel(io, folder, model, dataset, split, part, data.labels);
+    const summary = await writeResults(folder, {
+      title: dataset.name,
+      model,
+      labels: data.labels,
+      split,
+      training: result,
+      part,
+      ...test,
+      config: { ...config.network, ...config.training, preprocessing: data.preprocessing },
+      dataset: {
+        name: dataset.name,
+        cases: dataset.cases.length,
+        channels: dataset.channels.join(', ') || '1',
+      },
+      seed,
+      batchSize,
+      command: details.command,
+    });
+    const dice = summary.classes.map((entry) => entry.dice.mean);
+    if (json) {
+      const { bestEpoch, bestDice, seconds } = result;
+      io.out(toJson({ type: 'result', part, dice, bestEpoch, bestDice, seconds, out: folder.path }));
+      return;
+    }
+    for (const note of summary.notes) io.err(`note: ${note}`);
+    io.out(`\nBest epoch ${result.bestEpoch + 1}: mean validation Dice ${digits(result.bestDice)}`);
+    io.out(`${part === 'test' ? 'Test' : 'Validation (no test part)'}: ${test.cases.length} case(s)\n`);
+    io.out(diceTable(summary, data.labels).trimEnd());
+    io.out(
+      `\nTrained for ${duration(result.seconds * 1000)}. In ${folder.path}: report.html, model.safetensors, curves.png, ` +
+        'slices.png, predictions/, history.csv, metrics.json, split.json, config.json',
+    );
+  } finally {
+    await history.done();
+    model.dispose();
+  }
+}
+
+function decide(data: TrainingData, options: TrainOptions, limits: PlanLimits): Settings {
+  const { batchSize, features, norm, activation } = options;
+  const network = completeConfig({
+    inChannels: data.channels,
+    classes: data.labels.length,
+    features,
+    norm,
+    activation,
+  });
+  const loss = lossOf(options.loss, options.classWeights);
+  const optimizer = optimizerOf(options.optimizer);
+  const patch =
+    options.patch === undefined
+      ? choosePatch(network, data.training.shapes, batchSize, {
+          loss,
+          optimizer,
+          limits,
+          memory: options.memory,
+        })
+      : options.patch === 'whole'
+        ? undefined
+        : options.patch;
+  return {
+    network,
+    epochs: options.epochs ?? defaultEpochs(data.training.ids.length, batchSize),
+    patch,
+    loss,
+    optimizer,
+    schedule: scheduleOf(options.schedule, options.learningRate),
+  };
+}
+
+/** Keeps history.csv and curves.png up to date while the training runs. */
+class HistoryWriter {
+  readonly #rows: EpochRow[] = [];
+  #writing: Promise<void> = Promise.resolve();
+  #failure: unknown;
+
+  constructor(
+    readonly folder: RunFolder,
+    readonly labels: readonly string[],
+    readonly title: string,
+  ) {}
+
+  see(event: TrainingEvent): void {
+    if (event.type !== 'epoch') return;
+    this.#rows.push(event.row);
+    const rows = [...this.#rows];
+    this.#writing = this.#writing
+      .then(() => this.folder.history(rows, this.labels, this.title))
+      .catch((error: unknown) => {
+        this.#failure ??= error;
+      });
+  }
+
+  /** Waits for what is being written. @throws what writing has thrown */
+  async done(): Promise<void> {
+    await this.#writing;
+    const failure = this.#failure;
+    this.#failure = undefined;
+    if (failure !== undefined) throw failure as Error;
+  }
+}
+
+/** Segments the files of a part, writes predictions/, and compares them on the files' own grids. */
+async function testModel(
+  io: Io,
+  folder: RunFolder,
+  model: UNet3D,
+  dataset: Dataset,
+  split: Split,
+  part: 'test' | 'validation',
+  labels: readonly string[],
+) {
+  const byId = new Map(dataset.cases.map((item) => [item.id, item]));
+  const items = split[part].cases.map((id) => byId.get(id)!);
+  const fileOf = (id: string): string => `predictions/${id}.nii.gz`;
+  const cases: CaseMetrics[] = [];
+  for (const [index, item] of items.entries()) {
+    if (io.signal.aborted)
+      throw new Aborted(`the test was stopped after ${index} of ${items.length} cases; the model is saved`);
+    if (io.isTerminal) io.status(`testing ${item.id} (${index + 1} of ${items.length})`);
+    const segmentation = await predictVolume(model, item.images, { signal: io.signal });
+    await folder.write(fileOf(item.id), await segmentation.toNifti());
+    const truth = await readNifti(item.label!);
+    const { shape, spacing } = segmentation.labels;
+    // Voxels that take no part count as background on both sides.
+    const leftOut = (voxel: number): boolean => truth.data[voxel] === dataset.ignoreLabel;
+    const known = truth.data.map((label, voxel) => (leftOut(voxel) ? 0 : label));
+    const seen = segmentation.labels.data.map((label, voxel) => (leftOut(voxel) ? 0 : label));
+    cases.push(
+      evaluateCase(
+        { data: known, shape, spacing },
+        { data: seen, shape, spacing },
+        { classes: labels, name: item.id },
+      ),
+    );
+  }
+  const volumes = async (index: number) => {
+    const item = items[index]!;
+    const image = await readNifti(item.images[0]!);
+    const [x, y, z] = [image.shape[0] ?? 1, image.shape[1] ?? 1, image.shape[2] ?? 1];
+    const first = { data: image.data.subarray(0, x * y * z), shape: [x, y, z], affine: image.affine };
+    const truth = await readNifti(item.label!);
+    const prediction = await readNifti(folder.file(fileOf(item.id)));
+    return { image: first, truth: truth.data, prediction: prediction.data };
+  };
+  return { cases, volumes };
+}
+
+/** Draws the first batch, image and labels, as training will see it. */
+async function drawBatch(
+  folder: RunFolder,
+  source: ReturnType<typeof trainingBatches>,
+  { training, labels, channels, preprocessing }: TrainingData,
+): Promise<void> {
+  const { image, label, cases } = await source.batch(0, 0);
+  const [x, y, z] = source.size;
+  const voxels = x * y * z;
+  const spacing = preprocessing.spacing ?? [1, 1, 1];
+  const rows = cases.map((index, sample) => ({
+    name: nameOf(training, index),
+    image: {
+      data: image.subarray(sample * channels * voxels, (sample * channels + 1) * voxels),
+      shape: [x, y, z],
+      spacing,
+    },
+    truth: label.subarray(sample * voxels, (sample + 1) * voxels).map((value) => (value === 255 ? 0 : value)),
+  }));
+  await folder.picture('batch.png', sliceGrid(rows, { labels }));
+}
+
+const nameOf = (cases: CaseSource, index: number): string => cases.ids[index] ?? `case ${index}`;

@@ -1,0 +1,155 @@
+/** Everything a training needs from a data set, read and checked before the training begins. */
+import { createHash } from 'node:crypto';
+import type { Case, Dataset } from '../data/dataset.ts';
+import { readNifti } from '../data/nifti.ts';
+import { casesInMemory, type CaseSource } from '../data/patches.ts';
+import { cacheCases } from '../data/prepare-cache.ts';
+import {
+  defaultPreprocessing,
+  prepareCase,
+  type PreparedCase,
+  type Preprocessing,
+  type Size3,
+} from '../data/prepare.ts';
+import { assertNoSharedContent, type Split } from '../data/split.ts';
+import { InvalidDataset } from '../errors.ts';
+import type { LabelledCase } from '../model/unet3d.ts';
+import type { Io } from './io.ts';
+
+export interface TrainingData {
+  readonly training: CaseSource;
+  readonly validation: readonly LabelledCase[];
+  readonly preprocessing: Preprocessing;
+  readonly channels: number;
+  /** Names by label value, background first. */
+  readonly labels: readonly string[];
+}
+
+export interface DataOptions {
+  /** Number of classes where the data set does not name them. */
+  readonly classes?: number | undefined;
+  /** mm; 'median' of the training cases; or 'own' for each volume's own. */
+  readonly spacing: Size3 | 'median' | 'own';
+  /** Bytes of prepared training cases that are kept in memory. */
+  readonly cacheBytes: number;
+  readonly allowDuplicates: boolean;
+}
+
+/** Spacings that differ by less than this count as one. */
+const sameSpacing = 0.01;
+
+/**
+ * Reads and prepares the cases of training and validation.
+ * @throws InvalidDataset or InvalidVolume that names the case and what is wrong with it
+ */
+export async function readTrainingData(
+  io: Io,
+  dataset: Dataset,
+  split: Split,
+  options: DataOptions,
+): Promise<TrainingData> {
+  const byId = new Map(dataset.cases.map((item) => [item.id, item]));
+  const casesOf = (part: 'train' | 'validation'): Case[] => split[part].cases.map((id) => byId.get(id)!);
+  const [train, validation] = [casesOf('train'), casesOf('validation')];
+  const channels = await countChannels(train[0]!);
+  const classes = options.classes ?? (dataset.labels.length || undefined);
+  if (classes !== undefined && dataset.labels.length > classes)
+    throw new InvalidDataset(
+      `dataset.json names ${dataset.labels.length} classes, --classes is ${classes}; leave --classes out`,
+    );
+  const rules = {
+    ...(classes === undefined ? {} : { classes }),
+    classNames: dataset.labels,
+    ...(dataset.ignoreLabel === undefined ? {} : { ignoreLabel: dataset.ignoreLabel }),
+  };
+
+  const hashes = new Map<string, string>();
+  const spacings: Size3[] = [];
+  let highest = 1;
+  const read = async (
+    cases: readonly Case[],
+    preprocessing: Preprocessing,
+    what: string,
+    budget: number,
+  ): Promise<CaseSource> =>
+    cacheCases(
+      cases.length,
+      async (index) => {
+        const item = cases[index]!;
+        const prepared = await prepareCase(item, preprocessing, rules);
+        if (!hashes.has(item.id)) {
+          hashes.set(item.id, createHash('sha256').update(prepared.image).digest('hex'));
+          if (cases === train) spacings.push(prepared.grid!.spacing);
+          for (const label of prepared.label ?? []) if (label > highest && label < 255) highest = label;
+        }
+        return prepared;
+      },
+      {
+        budget,
+        signal: io.signal,
+        onProgress: (loaded, total) => {
+          if (io.isTerminal) io.status(`reading ${what} case ${loaded} of ${total}`);
+        },
+      },
+    );
+
+  const fixed = typeof options.spacing === 'string' ? null : options.spacing;
+  let preprocessing = defaultPreprocessing(channels, fixed);
+  let training = await read(train, preprocessing, 'training', options.cacheBytes);
+  if (options.spacing === 'median') {
+    const target = medianOf(spacings);
+    preprocessing = defaultPreprocessing(channels, target);
+    const differ = spacings.filter((found) =>
+      found.some((mm, axis) => Math.abs(mm / target[axis]! - 1) > sameSpacing),
+    ).length;
+    if (differ > 0) {
+      const shown = target.map((mm) => Number(mm.toFixed(3))).join(' x ');
+      io.err(
+        `${differ} of ${train.length} training volumes are resampled to the median spacing, ${shown} mm.`,
+      );
+      training = await read(train, preprocessing, 'training', options.cacheBytes);
+    }
+  }
+  const checked = await read(validation, preprocessing, 'validation', Infinity);
+  if (!options.allowDuplicates) assertNoSharedContent(split, hashes);
+
+  const held: LabelledCase[] = [];
+  for (let index = 0; index < validation.length; index++) held.push(labelled(await checked.get(index)));
+  const names = Array.from(
+    { length: classes ?? highest + 1 },
+    (_, label) => dataset.labels[label] ?? (label === 0 ? 'background' : `class ${label}`),
+  );
+  return { training, validation: held, preprocessing, channels, labels: names };
+}
+
+export function labelled(item: PreparedCase): LabelledCase {
+  if (!item.label) throw new InvalidDataset(`Case "${item.id}" has no label; training needs one.`);
+  return { ...item, label: item.label };
+}
+
+/** The middle of larger cases, no larger than `size`; smaller ones as they are. */
+export async function centreWindows(cases: readonly LabelledCase[], size: Size3): Promise<LabelledCase[]> {
+  const { trainingBatches } = await import('../data/patches.ts');
+  const result: LabelledCase[] = [];
+  for (const item of cases) {
+    const shape = item.shape.map((n, axis) => Math.min(n, size[axis]!)) as unknown as Size3;
+    const source = casesInMemory([item]);
+    const batches = trainingBatches(source, { batchSize: 1, patch: shape, placement: 'centre' });
+    const { image, label } = await batches.batch(0, 0);
+    result.push({ ...item, shape, image, label });
+  }
+  return result;
+}
+
+async function countChannels(item: Case): Promise<number> {
+  let channels = 0;
+  for (const source of item.images) channels += (await readNifti(source)).shape[3] ?? 1;
+  return channels;
+}
+
+function medianOf(spacings: readonly Size3[]): Size3 {
+  return [0, 1, 2].map((axis) => {
+    const sorted = spacings.map((spacing) => spacing[axis]!).sort((a, b) => a - b);
+    return sorted[sorted.length >> 1]!;
+  }) as unknown as Size3;
+}
