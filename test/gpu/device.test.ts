@@ -14,11 +14,13 @@ async function freshDevice(): Promise<GPUDevice> {
   return adapter.requestDevice();
 }
 
-async function copyProgram(gpu: Gpu) {
+/** A plan of `length` dispatches, each of which copies the source to the result. */
+async function copyProgram(gpu: Gpu, length = 1) {
   const recorder = new Recorder();
   const source = recorder.flat('source', 64, 'resident');
   const result = recorder.flat('result', 64, 'resident');
-  reducePartials(recorder, 'copy', source, view(result, 64), { chunks: 1, length: 64 });
+  for (let i = 0; i < length; i++)
+    reducePartials(recorder, 'copy', source, view(result, 64), { chunks: 1, length: 64 });
   const program = await Program.create(gpu, recorder.finish());
   program.write(source, new Float32Array(64).fill(3));
   return { program, result };
@@ -83,6 +85,15 @@ describe('a lost device', () => {
     const reading = program.read(result);
     device.destroy();
     await expect(reading).rejects.toThrow(DeviceLost);
+  });
+
+  test('destroyed between the submits of a run: DeviceLost, and nothing left unhandled', async () => {
+    const device = await freshDevice();
+    const gpu = await Gpu.open({ device });
+    const { program } = await copyProgram(gpu, 6);
+    const running = program.run({ submitMs: 0 });
+    device.destroy();
+    await expect(running).rejects.toThrow(DeviceLost);
   });
 
   test('destroyed while a plan is prepared: DeviceLost', async () => {
