@@ -1,9 +1,12 @@
 /** The Node entry: everything of the browser's, with Dawn as the source of adapters and files as sources. */
 import { setAdapterProvider } from './gpu/device.ts';
-import { requestNodeAdapter } from './gpu/node.ts';
+import { adapterNotice, requestNodeAdapter } from './gpu/node.ts';
 import './data/source.node.ts';
 
-setAdapterProvider(() => requestNodeAdapter());
+setAdapterProvider(async () => {
+  const found = await requestNodeAdapter();
+  return { adapter: found.adapter, describe: adapterNotice(found) };
+});
 
 export * from './index.ts';
 export { releaseNodeGpu } from './gpu/node.ts';

@@ -160,7 +160,7 @@ export class Network {
       encoder.push(this.#block(`encoder.${level}`, [input], features[level]!));
     }
     const decoder: Block[] = [];
-    let below = encoder.at(-1)!.second.input;
+    let below = encoder.at(-1).second.input;
     for (let level = this.#levels - 2; level >= 0; level--) {
       const u = this.#up(level, below);
       decoder[level] = this.#block(

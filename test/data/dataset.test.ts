@@ -228,7 +228,8 @@ describe('in a directory', () => {
     expect(await failure(openDatasetFolder(join(root, 'none')))).toMatch(/none is not a directory/);
   });
 
-  test.skipIf(!existsSync('../shared/data/hippocampus'))('the hippocampus data set', async () => {
+  test('the hippocampus data set', async ({ skip }) => {
+    skip(!existsSync('../shared/data/hippocampus'), 'the hippocampus data is not beside the checkout');
     const set = await openDatasetFolder('../shared/data/hippocampus');
     expect(set.labels).toEqual(['background', 'Anterior', 'Posterior']);
     expect(set.cases).toHaveLength(208);

@@ -150,7 +150,8 @@ describe('from files', () => {
     await expect(prepareCase(item, defaultPreprocessing(1))).rejects.toThrow(/Case "bad"/);
   });
 
-  test.skipIf(!existsSync('../shared/data/hippocampus'))('cases of the hippocampus data set', async () => {
+  test('cases of the hippocampus data set', async ({ skip }) => {
+    skip(!existsSync('../shared/data/hippocampus'), 'the hippocampus data is not beside the checkout');
     const { cases, labels } = await openDatasetFolder('../shared/data/hippocampus');
     for (const id of ['hippocampus_001', 'hippocampus_003']) {
       const found = cases.find((item) => item.id === id)!; // 003 has float32 labels
