@@ -132,14 +132,14 @@ function anatomy(r: Random): Structure[] {
   const bone = (centre: Triple, radii: Triple): Structure => ({
     label: 2,
     depth: blob(r, centre, radii),
-    signal: (depth) => (depth < 0.05 ? 0.14 : marrow), // dark cortex, bright marrow
+    signal: (depth) => (depth < 0.1 ? 0.12 : marrow), // dark cortex, bright marrow
   });
   const bones = [-1, 1].flatMap((side) => [
-    bone(at(side * 0.56, 0.02, -0.1, 0.03), sized(0.19, 0.19, 0.36)), // femoral heads
-    bone(at(side * 0.4, 0.06, 0.75, 0.03), sized(0.14, 0.28, 0.5)), // iliac bones
+    bone(at(side * 0.56, 0.02, -0.1, 0.03), sized(0.22, 0.22, 0.4)), // femoral heads
+    bone(at(side * 0.4, 0.06, 0.75, 0.03), sized(0.17, 0.3, 0.5)), // iliac bones
   ]);
-  bones.push(bone(at(0, -0.46, 0.7, 0.03), sized(0.23, 0.14, 0.5))); // sacrum
-  bones.push(bone(at(0, 0.4, -0.75, 0.03), sized(0.22, 0.13, 0.3))); // pubic bones
+  bones.push(bone(at(0, -0.46, 0.7, 0.03), sized(0.26, 0.17, 0.5))); // sacrum
+  bones.push(bone(at(0, 0.4, -0.75, 0.03), sized(0.25, 0.16, 0.32))); // pubic bones
 
   const bladder: Structure = {
     label: 3,

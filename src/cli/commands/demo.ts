@@ -41,10 +41,10 @@ export function demoCommand(io: Io): Command {
         `stays below a test Dice of ${wanted}.`,
     )
     .option('--out <folder>', 'where results go', 'runs/demo')
-    .option('--subjects <n>', 'phantoms, split 70/15/15', parse.wholeNumber(3), 40)
+    .option('--subjects <n>', 'phantoms, split 70/15/15', parse.wholeNumber(3), 56)
     .option('--shape <x,y,z>', 'voxels of a phantom', parse.size, [24, 24, 16] as Size3)
     .option('--features <list>', 'channels per level', parse.features, [8, 16, 32])
-    .option('--epochs <n>', 'passes over the training subjects', parse.wholeNumber(1), 12)
+    .option('--epochs <n>', 'passes over the training subjects', parse.wholeNumber(1), 7)
     .option('--batch-size <n>', 'volumes per step', parse.wholeNumber(1), 1)
     .option('--seed <n>', 'of phantoms, split, weights and order', parse.wholeNumber(0), 0)
     .option('--json', 'print JSON lines: events of the training, then the result')
