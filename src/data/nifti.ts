@@ -17,7 +17,7 @@ import { InvalidVolume } from '../errors.ts';
 import { headerAffine } from './nifti-affine.ts';
 import { datatypes, parseHeader, type NiftiHeader } from './nifti-header.ts';
 import { readSource, sourceName, type Source } from './source.ts';
-import { canonicalGrid, reorientBlock, spacingOf, spatialShape, type Volume } from './volume.ts';
+import { canonicalGrid, spacingOf, spatialShape, type Volume } from './volume.ts';
 import { allocate, floats, wasm } from './wasm.ts';
 
 export { writeNifti, type WritableVolume, type WriteOptions } from './nifti-write.ts';
@@ -31,7 +31,7 @@ export interface ReadOptions {
   readonly image?: Source;
 }
 
-/** Voxels decoded at a time where nothing has to be turned. */
+/** Voxels decoded at a time, as far as whole planes allow. */
 const chunk = 2 ** 16;
 
 /**
@@ -78,28 +78,36 @@ function decodeVolume(bytes: Uint8Array, header: NiftiHeader, name: string, cano
   const grid = canonical ? canonicalGrid(source) : undefined;
   const turn = grid && !grid.same ? grid : undefined;
 
-  // Turned slice by slice where slices stay slices, else as a whole; several volumes one after another.
-  const [nx, ny, nz] = spatialShape(turn?.shape ?? shape);
-  const sliced = turn !== undefined && Math.abs(turn.strides[2]) === nx * ny;
-  const backwards = sliced && turn.strides[2] < 0;
-  const part = sliced
-    ? { ...turn, shape: [nx, ny, 1], origin: turn.origin - (backwards ? (nz - 1) * nx * ny : 0) }
-    : turn;
-  const block = part ? spatialShape(part.shape).reduce((a, b) => a * b) : Math.min(chunk, count);
+  // Decoded piece by piece, which stays in the cache. A volume that is to be turned is put together in WASM memory,
+  // unless its slices stay slices.
+  const [nx, ny, nz] = spatialShape(shape);
+  const plane = nx * ny;
+  const block = turn ? plane * nz : count;
+  const sliced = turn !== undefined && Math.abs(turn.strides[2]) === plane;
+  const planes = Math.max(sliced ? 1 : 16, Math.floor(chunk / plane));
+  const step = Math.min(block, turn ? planes * plane : chunk);
   const data = new Float32Array(count);
-  const { decode, reset, memory } = wasm();
+  const { decode, reorient, reset, memory } = wasm();
   reset();
-  const raw = allocate(block * size);
-  const decoded = allocate(block * 4);
-  const turned = part ? allocate(block * 4) : decoded;
-  for (let at = 0; at < count; at += block) {
-    const voxels = Math.min(block, count - at);
-    const from = voxOffset + at * size;
-    new Uint8Array(memory.buffer).set(bytes.subarray(from, from + voxels * size), raw);
-    decode(raw, decoded, voxels, datatype, bigEndian, slope, intercept);
-    if (part) reorientBlock(decoded, turned, part);
-    const z = (at / block) % nz;
-    data.set(floats(turned, voxels), backwards ? at + (nz - 1 - 2 * z) * block : at);
+  const target = turn ? allocate((sliced ? step : block) * 4) : 0;
+  const decoded = allocate(step * 4);
+  const raw = allocate(step * size);
+  for (let start = 0; start < count; start += block) {
+    for (let at = 0; at < block; at += step) {
+      const voxels = Math.min(step, block - at);
+      const from = voxOffset + (start + at) * size;
+      new Uint8Array(memory.buffer).set(bytes.subarray(from, from + voxels * size), raw);
+      decode(raw, decoded, voxels, datatype, bigEndian, slope, intercept);
+      if (!turn) {
+        data.set(floats(decoded, voxels), at);
+        continue;
+      }
+      const first = !sliced ? 0 : turn.strides[2] > 0 ? at : block - at - voxels;
+      const origin = turn.origin + (at / plane) * turn.strides[2] - first;
+      reorient(decoded, target, nx, ny, voxels / plane, origin, ...turn.strides);
+      if (sliced) data.set(floats(target, voxels), start + first);
+    }
+    if (turn && !sliced) data.set(floats(target, block), start);
   }
   const placed = turn ?? source;
   return { data, shape: placed.shape, affine: placed.affine, spacing: spacingOf(placed.affine), header };

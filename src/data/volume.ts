@@ -103,12 +103,13 @@ export function spatialShape(shape: readonly number[]): Triple<number> {
   return [shape[0] ?? 1, shape[1] ?? 1, shape[2] ?? 1];
 }
 
-/** The canonical grid of a grid: its shape, affine, and where in the source (in voxels) each of its voxels is. */
+/** The canonical grid of a grid, and where each voxel of the source lies in it. */
 export interface CanonicalGrid {
   readonly shape: number[];
   readonly affine: number[];
   /** Nothing is to be moved. */
   readonly same: boolean;
+  /** Voxel (x, y, z) of the source is voxel origin + x * strides[0] + y * strides[1] + z * strides[2]. */
   readonly origin: number;
   readonly strides: Triple<number>;
 }
@@ -117,15 +118,16 @@ export interface CanonicalGrid {
 export function canonicalGrid({ shape, affine }: Grid): CanonicalGrid {
   const { axes, flips } = canonicalTransform(affine);
   const sizes = spatialShape(shape);
-  const steps = [1, sizes[0], sizes[0] * sizes[1]] as const;
   const turned = affine.slice();
   let origin = 0;
+  let step = 1;
   const strides: Triple<number> = [0, 0, 0];
   for (const i of [0, 1, 2] as const) {
     const from = axes[i];
     const sign = flips[i] ? -1 : 1;
-    strides[i] = sign * steps[from];
-    if (flips[i]) origin += (sizes[from] - 1) * steps[from];
+    strides[from] = sign * step;
+    if (flips[i]) origin += (sizes[from] - 1) * step;
+    step *= sizes[from];
     for (const row of [0, 4, 8]) {
       turned[row + i] = sign * affine[row + from]!;
       if (flips[i]) turned[row + 3]! += affine[row + from]! * (sizes[from] - 1);
@@ -149,24 +151,19 @@ export function canonicalGrid({ shape, affine }: Grid): CanonicalGrid {
 export function toCanonical(volume: Volume): Volume {
   const grid = canonicalGrid(volume);
   if (grid.same) return volume;
-  const block = spatialShape(grid.shape).reduce((a, b) => a * b);
+  const [nx, ny, nz] = spatialShape(volume.shape);
+  const block = nx * ny * nz;
   const data = new Float32Array(volume.data.length);
-  wasm().reset();
-  const target = allocate(4 * block);
+  const { reset, reorient } = wasm();
   for (let at = 0; at < data.length; at += block) {
-    wasm().reset();
-    allocate(4 * block);
+    reset();
+    const target = allocate(4 * block);
     const source = copyIn(volume.data.subarray(at, at + block));
-    reorientBlock(source, target, grid);
+    reorient(source, target, nx, ny, nz, grid.origin, ...grid.strides);
     data.set(floats(target, block), at);
   }
   const { shape, affine } = grid;
   return { ...volume, data, shape, affine, spacing: spacingOf(affine) };
-}
-
-/** Turns one block of float32 voxels inside WASM memory. */
-export function reorientBlock(source: number, target: number, grid: CanonicalGrid): void {
-  wasm().reorient(source, target, ...spatialShape(grid.shape), grid.origin, ...grid.strides);
 }
 
 /** Arrays that fromCanonical turns back. */
@@ -180,7 +177,7 @@ export type VoxelArray = Float32Array | Float64Array | Uint8Array | Int16Array |
  */
 export function fromCanonical<T extends VoxelArray>(data: T, source: Grid): T {
   const grid = canonicalGrid(source);
-  const [nx, ny, nz] = spatialShape(grid.shape);
+  const [nx, ny, nz] = spatialShape(source.shape);
   const block = nx * ny * nz;
   if (data.length % block !== 0)
     throw new InvalidVolume(
@@ -189,10 +186,10 @@ export function fromCanonical<T extends VoxelArray>(data: T, source: Grid): T {
   const result = data.slice() as T;
   if (grid.same) return result;
   const [sx, sy, sz] = grid.strides;
-  let from = 0;
-  for (let first = grid.origin; from < data.length; first += block)
+  let to = 0;
+  for (let first = grid.origin; to < data.length; first += block)
     for (let z = 0; z < nz; z++)
       for (let y = 0; y < ny; y++)
-        for (let x = 0, to = first + y * sy + z * sz; x < nx; x++, to += sx) result[to] = data[from++]!;
+        for (let x = 0, from = first + y * sy + z * sz; x < nx; x++, from += sx) result[to++] = data[from]!;
   return result;
 }

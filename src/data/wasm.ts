@@ -22,7 +22,7 @@ export interface WasmExports {
     slope: number,
     intercept: number,
   ) => number;
-  /** target(x, y, z) = source[origin + x * sx + y * sy + z * sz], float32, x fastest in the target. */
+  /** target[origin + x * tx + y * ty + z * tz] = source(x, y, z), float32, x fastest in the source. */
   readonly reorient: (
     source: number,
     target: number,
@@ -30,9 +30,9 @@ export interface WasmExports {
     ny: number,
     nz: number,
     origin: number,
-    sx: number,
-    sy: number,
-    sz: number,
+    tx: number,
+    ty: number,
+    tz: number,
   ) => void;
 }
 

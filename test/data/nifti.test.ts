@@ -186,6 +186,25 @@ test('the affine is the sform, else the qform, else nibabel’s fallback', async
   expect(await of({})).toEqual([-2, 0, 0, 1, 0, 3, 0, -1.5, 0, 0, 4, -2, 0, 0, 0, 1]);
 });
 
+test.each([
+  ['LPI', [-1, 0, 0, 0, 0, -1, 0, 0, 0, 0, -1, 0]],
+  ['ARS', [0, 1, 0, 0, 1, 0, 0, 0, 0, 0, 1, 0]],
+  ['IPL', [0, 0, -1, 0, 0, -1, 0, 0, -1, 0, 0, 0]],
+])(
+  '%s, too large for one piece, is turned while it is decoded as toCanonical turns it',
+  async (code, rows) => {
+    const shape = [70, 60, 41, 2];
+    const voxels = Uint8Array.from({ length: 2 * 70 * 60 * 41 }, (_, i) => (i * 31 + (i >> 7)) % 253);
+    const file = make({ shape, voxels, sform: { code: 1, rows } });
+    const source = await readNifti(file);
+    expect(orientation(source.affine)).toBe(code);
+    const { data, ...rest } = toCanonical(source);
+    const read = await readNifti(file, { canonical: true });
+    expect(read).toMatchObject(rest);
+    expect(Buffer.compare(Buffer.from(read.data.buffer), Buffer.from(data.buffer))).toBe(0);
+  },
+);
+
 test('pairs: by path or URL, gzipped or not, or with the image given', async () => {
   const voxels = Uint8Array.from({ length: 8 }, (_, i) => 7 * i);
   const header = make({ pair: true });
