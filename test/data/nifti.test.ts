@@ -6,6 +6,7 @@ import { pathToFileURL } from 'node:url';
 import { gzipSync } from 'node:zlib';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { readNifti, writeNifti } from '../../src/data/nifti.ts';
+import { random } from '../../src/data/random.ts';
 import '../../src/data/source.node.ts';
 import { fromCanonical, orientation, toCanonical } from '../../src/data/volume.ts';
 import { wasm } from '../../src/data/wasm.ts';
@@ -268,6 +269,27 @@ describe('refused with a message of its own', () => {
     const sform = { code: 1, rows: [NaN, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0] };
     expect(await refusal(readNifti(make({ sform }), { canonical: true }))).toMatch(/affine is \[NaN/);
   });
+});
+
+test('damaged headers are read or refused, never anything else', async () => {
+  const next = random(11);
+  const good = [1, 2].map((version) =>
+    make({ version: version as 1 | 2, voxels: new Uint8Array(2000), between: new Uint8Array(36).fill(1) }),
+  );
+  let read = 0;
+  for (let trial = 0; trial < 1000; trial++) {
+    const file = good[trial % 2]!.slice();
+    for (let change = next.int(4); change >= 0; change--)
+      file[next.int(trial % 2 ? 580 : 390)] = next.int(256);
+    try {
+      await readNifti(file, { canonical: trial % 3 === 0 });
+      read++;
+    } catch (error) {
+      expect(error).toBeInstanceOf(InvalidVolume);
+    }
+  }
+  expect(read).toBeGreaterThan(50);
+  expect(read).toBeLessThan(950);
 });
 
 describe('writing', () => {
