@@ -31,6 +31,8 @@ interface Case {
   norm?: boolean;
   slope?: number;
   limits?: Partial<PlanLimits>;
+  /** Bindings too small for the partial sums: weight gradients are summed in another order. */
+  otherChunks?: boolean;
 }
 
 const cases: Case[] = [
@@ -48,9 +50,19 @@ const cases: Case[] = [
     slope: 0.01,
     limits: { maxBindingBytes: 4096 },
   },
+  {
+    name: 'z-slabs that end inside the chunks of the weight gradient',
+    batch: 2,
+    size: [4, 3, 7],
+    channels: 16,
+    out: 16,
+    limits: { maxBindingBytes: 4096 },
+    otherChunks: true,
+  },
 ];
 
-describe.each(cases)('conv1: $name', ({ batch, size, channels, out, norm, slope = 0, limits }) => {
+describe.each(cases)('conv1: $name', ({ batch, size, channels, out, norm, slope = 0, ...rest }) => {
+  const { limits, otherChunks } = rest;
   const [x, y, z] = size;
   const source = randomDense([batch, channels, z, y, x]);
   const affine = normals(batch * channels * 2);
@@ -98,8 +110,10 @@ describe.each(cases)('conv1: $name', ({ batch, size, channels, out, norm, slope 
     const { dispatches, ...cut } = await run(limits);
     const { dispatches: fewer, ...whole } = await run();
     expect(dispatches).toBeGreaterThan(fewer);
-    for (const [name, values] of Object.entries(cut))
-      expectSameBits(values, whole[name as keyof typeof whole], name);
+    for (const [name, values] of Object.entries(cut)) {
+      if (name === 'dWeights' && otherChunks) expectClose(values, whole.dWeights, name);
+      else expectSameBits(values, whole[name as keyof typeof whole], name);
+    }
   });
 });
 

@@ -27,6 +27,8 @@ interface Case {
   norm?: boolean;
   slope?: number;
   limits?: Partial<PlanLimits>;
+  /** Bindings too small for the partial sums: weight gradients are summed in another order. */
+  otherChunks?: boolean;
 }
 
 const cases: Case[] = [
@@ -44,9 +46,19 @@ const cases: Case[] = [
     slope: 0.01,
     limits: { maxBindingBytes: 7168 },
   },
+  {
+    name: 'z-slabs that end inside the chunks of the weight gradient',
+    batch: 2,
+    size: [4, 3, 7],
+    channels: 8,
+    out: 4,
+    limits: { maxBindingBytes: 4096 },
+    otherChunks: true,
+  },
 ];
 
-describe.each(cases)('upconv: $name', ({ batch, size, channels, out, norm, slope = 0, limits }) => {
+describe.each(cases)('upconv: $name', ({ batch, size, channels, out, norm, slope = 0, ...rest }) => {
+  const { limits, otherChunks } = rest;
   const [x, y, z] = size;
   const doubled = [2 * x, 2 * y, 2 * z] as const;
   const source = randomDense([batch, channels, z, y, x]);
@@ -95,8 +107,10 @@ describe.each(cases)('upconv: $name', ({ batch, size, channels, out, norm, slope
     const { dispatches, ...cut } = await run(limits);
     const { dispatches: fewer, ...whole } = await run();
     expect(dispatches).toBeGreaterThan(fewer);
-    for (const [name, values] of Object.entries(cut))
-      expectSameBits(values, whole[name as keyof typeof whole], name);
+    for (const [name, values] of Object.entries(cut)) {
+      if (name === 'dWeights' && otherChunks) expectClose(values, whole.dWeights, name);
+      else expectSameBits(values, whole[name as keyof typeof whole], name);
+    }
   });
 });
 
