@@ -30,76 +30,105 @@ struct Params {
 @group(0) @binding(6) var<storage, read_write> target_: array<vec4<f32>>;
 @group(0) @binding(7) var<uniform> params: Params;
 
-// One row of the four columns, as the three taps along x see it.
-struct Row { before: mat4x4<f32>, here: mat4x4<f32>, after: mat4x4<f32> }
-
 // The source channel that is being read.
 struct Place {
   second: bool,
-  stride: u32,          // quads from one plane to the next
-  scaleShift: mat4x2<f32>, // of the norm, per column
-  exists: vec4<f32>,    // 0 for columns whose plane lies outside the volume
+  offsets: vec4<u32>,                        // of the columns, in quads
+  n0: vec2<f32>, n1: vec2<f32>, n2: vec2<f32>, n3: vec2<f32>, // scale and shift per column
+  exists: vec4<f32>,                         // 0 for columns whose plane lies outside the volume
 }
 
-fn readQuad(place: Place, index: u32, column: u32) -> vec4<f32> {
+fn readQuad(place: Place, index: u32, norm: vec2<f32>) -> vec4<f32> {
   if (INPUTS == 2u && place.second) {
     let value = sourceB[index];
-    if (NORM_B) { return activate4(value, place.scaleShift[column], params.slopeB); }
+    if (NORM_B) { return activate4(value, norm, params.slopeB); }
     return value;
   }
   let value = sourceA[index];
-  if (NORM_A) { return activate4(value, place.scaleShift[column], params.slopeA); }
+  if (NORM_A) { return activate4(value, norm, params.slopeA); }
   return value;
 }
 
-// Reads beyond the row's ends, or beyond the binding, give some finite value that is masked here.
+// A quad with what lies left and right of it.
+struct Column { left: f32, here: vec4<f32>, right: f32 }
+// One row of the four columns.
+struct Row { c0: Column, c1: Column, c2: Column, c3: Column }
+
+// `i` is the column's number. Reads beyond the row's ends, or beyond the binding, give some finite
+// value that is masked here. Inner neighbours are filled in by readRow.
+fn readColumn(place: Place, at: u32, norm: vec2<f32>, exists: f32, i: u32, q: u32) -> Column {
+  var column = Column(0.0, readQuad(place, at, norm), 0.0);
+  let here = q + i % COLUMNS;
+  if (RAGGED) { column.here = inside(column.here, here, params.width); }
+  if (i % COLUMNS == 0u) { column.left = select(0.0, readQuad(place, at - 1u, norm).w, here > 0u); }
+  if (i % COLUMNS == COLUMNS - 1u) {
+    column.right = select(0.0, readQuad(place, at + 1u, norm).x, here + 1u < params.rowQuads);
+  }
+  if (COLUMNS < 4u) {
+    column.left *= exists;
+    column.here *= exists;
+    column.right *= exists;
+  }
+  return column;
+}
+
 fn readRow(place: Place, at: u32, q: u32) -> Row {
-  var here: mat4x4<f32>;
-  var left: vec4<f32>;
-  var right: vec4<f32>;
-  for (var i = 0u; i < 4u; i++) {
-    let index = at + i / COLUMNS * place.stride + i % COLUMNS;
-    here[i] = readQuad(place, index, i);
-    if (RAGGED) { here[i] = inside(here[i], q + i % COLUMNS, params.width); }
-    if (COLUMNS < 4u) { here[i] *= place.exists[i]; }
-    if (i % COLUMNS == 0u) { left[i] = select(0.0, readQuad(place, index - 1u, i).w, q > 0u); }
-    if (i % COLUMNS == COLUMNS - 1u) { right[i] = readQuad(place, index + 1u, i).x; }
-    if (COLUMNS < 4u) {
-      left[i] *= place.exists[i];
-      right[i] *= place.exists[i];
-    }
+  var c0 = readColumn(place, at + place.offsets.x, place.n0, place.exists.x, 0u, q);
+  var c1 = readColumn(place, at + place.offsets.y, place.n1, place.exists.y, 1u, q);
+  var c2 = readColumn(place, at + place.offsets.z, place.n2, place.exists.z, 2u, q);
+  var c3 = readColumn(place, at + place.offsets.w, place.n3, place.exists.w, 3u, q);
+  if (COLUMNS > 1u) {
+    c0.right = select(0.0, c1.here.x, q + 1u < params.rowQuads);
+    c1.left = c0.here.w;
+    c2.right = select(0.0, c3.here.x, q + 2u % COLUMNS + 1u < params.rowQuads);
+    c3.left = c2.here.w;
   }
-  for (var i = 0u; i < 4u; i++) {
-    if (i % COLUMNS != 0u) { left[i] = here[(i + 3u) % 4u].w; }
-    if (i % COLUMNS != COLUMNS - 1u) { right[i] = here[(i + 1u) % 4u].x; }
-    right[i] = select(0.0, right[i], q + i % COLUMNS + 1u < params.rowQuads);
+  if (COLUMNS == 4u) {
+    c1.right = select(0.0, c2.here.x, q + 2u < params.rowQuads);
+    c2.left = c1.here.w;
   }
-  return Row(
-    mat4x4<f32>(
-      vec4<f32>(left.x, here[0].xyz), vec4<f32>(left.y, here[1].xyz),
-      vec4<f32>(left.z, here[2].xyz), vec4<f32>(left.w, here[3].xyz)),
-    here,
-    mat4x4<f32>(
-      vec4<f32>(here[0].yzw, right.x), vec4<f32>(here[1].yzw, right.y),
-      vec4<f32>(here[2].yzw, right.z), vec4<f32>(here[3].yzw, right.w)),
-  );
+  return Row(c0, c1, c2, c3);
 }
 
-fn taps(row: Row, w: vec3<f32>) -> mat4x4<f32> {
-  return row.before * w.x + row.here * w.y + row.after * w.z;
+fn alongX(sum: vec4<f32>, column: Column, w: vec3<f32>) -> vec4<f32> {
+  return sum + vec4<f32>(column.left, column.here.xyz) * w.x + column.here * w.y
+    + vec4<f32>(column.here.yzw, column.right) * w.z;
 }
 
-fn store(values: mat4x4<f32>, channel: u32, plane: u32, row: u32, q: u32) {
+// Four columns of one target row.
+struct Sums { s0: vec4<f32>, s1: vec4<f32>, s2: vec4<f32>, s3: vec4<f32> }
+
+fn add(sums: Sums, row: Row, w: vec3<f32>) -> Sums {
+  return Sums(
+    alongX(sums.s0, row.c0, w), alongX(sums.s1, row.c1, w),
+    alongX(sums.s2, row.c2, w), alongX(sums.s3, row.c3, w));
+}
+
+fn normOf(second: bool, sample: u32, channel: u32) -> vec2<f32> {
+  if (INPUTS == 2u && second) {
+    if (NORM_B) { return affineB[sample * params.channelsB + channel]; }
+  } else if (NORM_A) {
+    return affineA[sample * params.channelsA + channel];
+  }
+  return vec2<f32>(1.0, 0.0);
+}
+
+fn storeQuad(value: vec4<f32>, i: u32, channel: u32, plane: u32, row: u32, q: u32) {
+  let here = plane + i / COLUMNS;
+  let column = q + i % COLUMNS;
+  if (here >= params.plane1 || column >= params.rowQuads) { return; }
+  var result = value;
+  if (BIAS) { result += bias[channel]; }
+  let line = (here * params.channelsOut + channel) * params.height + row;
+  target_[line * params.rowQuads + column - params.startTarget] = inside(result, column, params.width);
+}
+
+fn store(sums: Sums, channel: u32, plane: u32, row: u32, q: u32) {
   if (row >= params.height || channel >= params.channelsOut) { return; }
-  for (var i = 0u; i < 4u; i++) {
-    let here = plane + i / COLUMNS;
-    let column = q + i % COLUMNS;
-    if (here >= params.plane1 || column >= params.rowQuads) { continue; }
-    var value = values[i];
-    if (BIAS) { value += bias[channel]; }
-    let line = (here * params.channelsOut + channel) * params.height + row;
-    target_[line * params.rowQuads + column - params.startTarget] = inside(value, column, params.width);
-  }
+  storeQuad(sums.s0, 0u, channel, plane, row, q);
+  storeQuad(sums.s1, 1u, channel, plane, row, q);
+  storeQuad(sums.s2, 2u, channel, plane, row, q);
+  storeQuad(sums.s3, 3u, channel, plane, row, q);
 }
 
 @compute @workgroup_size(LANES)
@@ -111,10 +140,10 @@ fn main(@builtin(local_invocation_id) local: vec3<u32>, @builtin(workgroup_id) g
   let channelOut = group.y * LANES + local.x;
   let channels = params.channelsA + params.channelsB;
 
-  var out0 = mat4x4<f32>();
-  var out1 = mat4x4<f32>();
-  var out2 = mat4x4<f32>();
-  var out3 = mat4x4<f32>();
+  var out0 = Sums();
+  var out1 = Sums();
+  var out2 = Sums();
+  var out3 = Sums();
   // Rows outside the volume take part with weight 0.
   let above = select(0.0, 1.0, y > 0u);
   let in1 = select(0.0, 1.0, y + 1u < params.height);
@@ -125,30 +154,26 @@ fn main(@builtin(local_invocation_id) local: vec3<u32>, @builtin(workgroup_id) g
     var own = channel;
     var ownChannels = params.channelsA;
     var start = params.startA;
-    var place = Place(false, 0u, mat4x2<f32>(), vec4<f32>(1.0));
-    if (INPUTS == 2u && channel >= params.channelsA) {
-      place.second = true;
+    let second = INPUTS == 2u && channel >= params.channelsA;
+    if (second) {
       own = channel - params.channelsA;
       ownChannels = params.channelsB;
       start = params.startB;
     }
-    place.stride = ownChannels * params.height * params.rowQuads;
-    for (var i = 0u; i < 4u; i++) {
-      let sample = min((plane + i / COLUMNS) / params.depth, params.samples - 1u);
-      if (INPUTS == 2u && place.second) {
-        if (NORM_B) { place.scaleShift[i] = affineB[sample * params.channelsB + own]; }
-      } else if (NORM_A) {
-        place.scaleShift[i] = affineA[sample * params.channelsA + own];
-      }
-    }
+    let stride = ownChannels * params.height * params.rowQuads;
+    var place: Place;
+    place.second = second;
+    place.offsets = vec4<u32>(0u, 1u / COLUMNS * stride + 1u % COLUMNS, 2u / COLUMNS * stride + 2u % COLUMNS, 3u / COLUMNS * stride + 3u % COLUMNS);
+    place.n0 = normOf(second, min(plane / params.depth, params.samples - 1u), own);
+    place.n1 = normOf(second, min((plane + 1u / COLUMNS) / params.depth, params.samples - 1u), own);
+    place.n2 = normOf(second, min((plane + 2u / COLUMNS) / params.depth, params.samples - 1u), own);
+    place.n3 = normOf(second, min((plane + 3u / COLUMNS) / params.depth, params.samples - 1u), own);
     for (var dz = 0u; dz < 3u; dz++) {
       if (COLUMNS == 4u) {
         if (plane % params.depth + dz == 0u || plane % params.depth + dz > params.depth) { continue; }
       } else {
-        for (var i = 0u; i < 4u; i++) {
-          let z = (plane + i / COLUMNS) % params.depth + dz;
-          place.exists[i] = select(0.0, 1.0, z > 0u && z <= params.depth);
-        }
+        let z = (vec4<u32>(plane) + vec4<u32>(0u, 1u / COLUMNS, 2u / COLUMNS, 3u / COLUMNS)) % params.depth + dz;
+        place.exists = select(vec4<f32>(0.0), vec4<f32>(1.0), (z > vec4<u32>(0u)) & (z <= vec4<u32>(params.depth)));
       }
       let w = ((channelOut / 8u * channels + channel) * 27u + dz * 9u) * 8u + channelOut % 8u;
       let top = vec3<f32>(weights[w], weights[w + 8u], weights[w + 16u]);
@@ -157,23 +182,23 @@ fn main(@builtin(local_invocation_id) local: vec3<u32>, @builtin(workgroup_id) g
       let at = (((plane + dz - 1u) * ownChannels + own) * params.height + y) * params.rowQuads + q - start;
 
       var row = readRow(place, at - params.rowQuads, q);
-      out0 += taps(row, top * above);
+      out0 = add(out0, row, top * above);
       row = readRow(place, at, q);
-      out0 += taps(row, middle);
-      out1 += taps(row, top);
+      out0 = add(out0, row, middle);
+      out1 = add(out1, row, top);
       row = readRow(place, at + params.rowQuads, q);
-      out0 += taps(row, bottom * in1);
-      out1 += taps(row, middle * in1);
-      out2 += taps(row, top * in1);
+      out0 = add(out0, row, bottom * in1);
+      out1 = add(out1, row, middle * in1);
+      out2 = add(out2, row, top * in1);
       row = readRow(place, at + 2u * params.rowQuads, q);
-      out1 += taps(row, bottom * in2);
-      out2 += taps(row, middle * in2);
-      out3 += taps(row, top * in2);
+      out1 = add(out1, row, bottom * in2);
+      out2 = add(out2, row, middle * in2);
+      out3 = add(out3, row, top * in2);
       row = readRow(place, at + 3u * params.rowQuads, q);
-      out2 += taps(row, bottom * in3);
-      out3 += taps(row, middle * in3);
+      out2 = add(out2, row, bottom * in3);
+      out3 = add(out3, row, middle * in3);
       row = readRow(place, at + 4u * params.rowQuads, q);
-      out3 += taps(row, bottom * below);
+      out3 = add(out3, row, bottom * below);
     }
   }
   store(out0, channelOut, plane, y, q);

@@ -15,6 +15,6 @@ export type AdapterClass = 'hardware' | 'lavapipe' | 'swiftshader';
 
 export const kernelChoices: Readonly<Record<AdapterClass, KernelChoices>> = {
   hardware: { conv3: 'voxels', reduction: 'parallel' },
-  lavapipe: { conv3: 'voxels', reduction: 'serial' },
+  lavapipe: { conv3: 'channels', reduction: 'serial' },
   swiftshader: { conv3: 'voxels', reduction: 'serial' },
 };

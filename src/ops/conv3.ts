@@ -97,6 +97,7 @@ function convolve(
     if (recorder.limits.kernels.conv3 === 'channels') {
       // Four columns of four rows; what a narrow row does not fill lies in the planes behind.
       const columns = target.rowQuads >= 3 ? 4 : target.rowQuads;
+      const lanes = target.channels <= block ? block : 2 * block;
       recorder.dispatch('conv3/forward_channels', {
         label,
         bindings,
@@ -104,11 +105,12 @@ function convolve(
         constants: {
           ...constants,
           COLUMNS: columns,
+          LANES: lanes,
           RAGGED: width % 4 !== 0 && (constants.NORM_A || constants.NORM_B),
         },
         workgroups: [
           Math.ceil(target.rowQuads / columns) * Math.ceil(height / 4),
-          blocks,
+          Math.ceil(target.channels / lanes),
           Math.ceil(((to - from) * columns) / 4),
         ],
         flops,
