@@ -1,0 +1,96 @@
+/** Live curves of a training: loss, Dice per class and learning rate over the epochs. */
+import uPlot from 'uplot';
+import 'uplot/dist/uPlot.min.css';
+import { classColor, cssColor, type EpochRow } from 'unet3d-gpu/worker';
+import { digits, el } from './dom.ts';
+
+interface Line {
+  readonly label: string;
+  readonly color: string;
+  readonly width?: number;
+  readonly value: (row: EpochRow) => number | undefined;
+}
+
+const mean = ({ validationDice }: EpochRow): number => {
+  const values = validationDice.slice(1).filter((value) => !Number.isNaN(value));
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
+};
+
+export class Curves {
+  readonly element: HTMLElement;
+  readonly #charts: { readonly plot: uPlot; readonly lines: readonly Line[] }[] = [];
+  readonly #resize: ResizeObserver;
+
+  constructor(names: readonly string[]) {
+    const style = getComputedStyle(document.documentElement);
+    const ink = style.getPropertyValue('--ink').trim();
+    const rule = style.getPropertyValue('--rule').trim();
+    const classes = names.slice(1).map((label, index): Line => ({
+      label,
+      color: cssColor(classColor(index + 1)),
+      value: (row) => row.validationDice[index + 1],
+    }));
+    const sets: [title: string, lines: Line[], range?: [number, number]][] = [
+      [
+        'Loss',
+        [
+          { label: 'training', color: '#0072b2', value: (row) => row.loss },
+          { label: 'validation', color: '#d55e00', value: (row) => row.validationLoss },
+        ],
+      ],
+      ['Dice on validation', [{ label: 'mean', color: ink, width: 3, value: mean }, ...classes], [0, 1]],
+      ['Learning rate', [{ label: 'learning rate', color: '#0072b2', value: (row) => row.learningRate }]],
+    ];
+    this.element = el('div', { className: 'charts' });
+    for (const [title, lines, range] of sets) {
+      const box = el('figure', { className: 'chart' }, el('figcaption', {}, title));
+      this.element.append(box);
+      const axis = { stroke: ink, grid: { stroke: rule, width: 1 }, ticks: { stroke: rule, width: 1 } };
+      const plot = new uPlot(
+        {
+          width: 340,
+          height: 190,
+          cursor: { drag: { x: false, y: false } },
+          scales: { x: { time: false }, ...(range && { y: { range } }) },
+          axes: [
+            { ...axis, incrs: [1, 2, 5, 10, 20, 50, 100, 200] },
+            { ...axis, size: 56 },
+          ],
+          series: [
+            { label: 'epoch' },
+            ...lines.map(({ label, color, width = 2 }) => ({
+              label,
+              stroke: color,
+              width,
+              points: { show: true, size: 5, fill: color },
+              value: (_: uPlot, value: number | null) =>
+                value === null ? '–' : Math.abs(value) < 0.001 ? value.toExponential(1) : digits(value),
+            })),
+          ],
+        },
+        [[], ...lines.map(() => [])],
+        box,
+      );
+      this.#charts.push({ plot, lines });
+    }
+    this.#resize = new ResizeObserver(() => {
+      for (const { plot } of this.#charts) {
+        const width = plot.root.parentElement?.clientWidth ?? 0;
+        if (width > 50 && Math.abs(width - plot.width) > 1) plot.setSize({ width, height: 190 });
+      }
+    });
+    this.#resize.observe(this.element);
+  }
+
+  update(history: readonly EpochRow[]): void {
+    for (const { plot, lines } of this.#charts) {
+      const finite = (value: number | undefined): number | null =>
+        value === undefined || !Number.isFinite(value) ? null : value;
+      plot.setData([
+        history.map(({ epoch }) => epoch + 1),
+        ...lines.map(({ value }) => history.map((row) => finite(value(row)))),
+      ]);
+      if (history.length > 0) plot.setLegend({ idx: history.length - 1 });
+    }
+  }
+}

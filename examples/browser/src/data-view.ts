@@ -1,0 +1,308 @@
+/** Data: files in, images matched with labels, every problem named, and who is trained on. */
+import {
+  InvalidDataset,
+  openDataset,
+  pairDataset,
+  type Case,
+  type Dataset,
+  type FileEntry,
+} from 'unet3d-gpu/worker';
+import { dataJob } from './data-client.ts';
+import { device } from './device.ts';
+import { button, dropZone, el, field, fill, messageOf, picker, select } from './dom.ts';
+import { chooseDefaults, classCount, divide } from './planning.ts';
+import { changed, classNames, state, type PageCase } from './state.ts';
+
+const volume = /\.(nii|hdr)(\.gz)?$/i;
+const looksLikeLabel = /label|mask|segm|(^|[^a-z])segs?([^a-z]|$)/i;
+
+export function dataView(next: () => void): HTMLElement {
+  let images: FileEntry[] = [];
+  let labels: FileEntry[] = [];
+  let trouble: string[] = [];
+  let working = '';
+  const body = el('div');
+
+  const entries = (files: readonly File[]): FileEntry[] =>
+    files.map((file) => ({ path: file.webkitRelativePath || file.name, source: file }));
+
+  async function take(files: readonly FileEntry[], as: 'any' | 'images' | 'labels'): Promise<void> {
+    trouble = [];
+    if (files.some(({ path }) => /(^|\/)dataset\.json$/.test(path))) return adopt(() => openDataset(files));
+    for (const { path } of files)
+      if (!volume.test(path) && !/\.(img|csv|md|txt)(\.gz)?$/i.test(path) && !/(^|\/)\./.test(path))
+        trouble.push(`${path}: not a NIfTI file (.nii, .nii.gz); left out.`);
+    const volumes = files.filter(({ path }) => volume.test(path) && !/(^|\/)\./.test(path));
+    if (volumes.length === 0) {
+      trouble.push('There is no NIfTI file among these. Give files that end in .nii or .nii.gz.');
+      return draw();
+    }
+    const add = (to: FileEntry[], more: readonly FileEntry[]): FileEntry[] => {
+      const paths = new Set(more.map(({ path }) => path));
+      return [...to.filter(({ path }) => !paths.has(path)), ...more];
+    };
+    images = add(
+      images,
+      volumes.filter(({ path }) => as === 'images' || (as === 'any' && !looksLikeLabel.test(path))),
+    );
+    labels = add(
+      labels,
+      volumes.filter(({ path }) => as === 'labels' || (as === 'any' && looksLikeLabel.test(path))),
+    );
+    if (labels.length === 0 || images.length === 0) {
+      setCases(images.map((entry) => bare(entry)));
+      trouble.push(
+        images.length === 0
+          ? 'Labels only: add their images.'
+          : 'Images without labels: add the labels to train, or go to "Use" to segment them.',
+      );
+      return draw();
+    }
+    return adopt(() => pairDataset(images, labels));
+  }
+
+  const bare = ({ path, source }: FileEntry): Case => {
+    const id = (path.split('/').at(-1) ?? path).replace(volume, '');
+    return { id, subject: id, images: [source] };
+  };
+
+  async function adopt(open: () => Promise<Dataset>): Promise<void> {
+    try {
+      const dataset = await open();
+      state.name = dataset.name;
+      state.labels = [...dataset.labels];
+      labels = dataset.cases.flatMap(({ label }) =>
+        label ? [{ path: (label as File).name, source: label }] : [],
+      );
+      setCases(dataset.cases);
+      trouble.push(...dataset.warnings);
+      await check(dataset.channels);
+    } catch (error) {
+      if (!(error instanceof InvalidDataset)) throw error;
+      trouble.push(error.message, ...(images.length > 0 ? ['Choose the label of each image below.'] : []));
+      setCases(
+        images.map((entry) => {
+          const item = bare(entry);
+          const same = labels.find((label) => bare(label).id === item.id);
+          return same ? { ...item, label: same.source } : item;
+        }),
+      );
+      draw();
+    }
+  }
+
+  function setCases(cases: readonly Case[]): void {
+    state.cases = cases.map((item): PageCase => {
+      const { label, ...rest } = item;
+      return {
+        ...rest,
+        images: item.images as File[],
+        ...(label ? { label: label as File } : {}),
+        part: 'unused',
+      };
+    });
+    state.report = undefined;
+    state.predictions.clear();
+    changed();
+  }
+
+  async function check(channels: readonly string[] = []): Promise<void> {
+    const cases = state.cases.filter(({ label }) => label);
+    if (cases.length === 0) return draw();
+    const plain = cases.map(({ part: _part, ...item }) => item);
+    const dataset: Dataset = { name: state.name, cases: plain, labels: state.labels, channels, warnings: [] };
+    try {
+      state.report = await dataJob('check', { dataset }, (loaded, total) => {
+        working = `Reading ${loaded} of ${total} cases`;
+        draw();
+      });
+      state.labels = classNames(classCount());
+      divide();
+      chooseDefaults(await device());
+    } catch (error) {
+      trouble.push(messageOf(error));
+    }
+    working = '';
+    changed();
+    draw();
+  }
+
+  async function phantoms(): Promise<void> {
+    working = 'Making phantoms';
+    draw();
+    const software = (await device())?.software ?? true;
+    const shape: [number, number, number] = software ? [16, 16, 16] : [64, 64, 32];
+    const made = await dataJob('phantoms', { count: software ? 6 : 12, shape });
+    images = [];
+    labels = [];
+    trouble = [];
+    await adopt(async () => ({
+      ...(await openDataset(made.files, { name: 'phantoms' })),
+      labels: made.labels,
+    }));
+  }
+
+  function rows(): HTMLElement {
+    const facts = new Map(state.report?.cases.map((item) => [item.id, item]));
+    const choices = labels.map(({ path }, index): [string, string] => [
+      String(index),
+      path.split('/').at(-1) ?? path,
+    ]);
+    return el(
+      'div',
+      { className: 'scroll' },
+      el(
+        'table',
+        {},
+        el('caption', {}, `${state.cases.length} cases of ${state.name}`),
+        el(
+          'thead',
+          {},
+          el(
+            'tr',
+            {},
+            ['Case', 'Image', 'Label', 'Size (x, y, z)', 'Spacing in mm', 'Used for'].map((text) =>
+              el('th', { scope: 'col' }, text),
+            ),
+          ),
+        ),
+        el(
+          'tbody',
+          {},
+          state.cases.map((item) => {
+            const found = facts.get(item.id);
+            const bad = state.report?.problems.some(
+              ({ severity, cases }) => severity === 'error' && cases.includes(item.id),
+            );
+            const chosen = labels.findIndex(({ source }) => source === item.label);
+            return el(
+              'tr',
+              { className: bad ? 'bad' : '' },
+              el('th', { scope: 'row' }, item.id),
+              el('td', {}, item.images.map(({ name }) => name).join(', ')),
+              el(
+                'td',
+                {},
+                select(
+                  [['', 'no label'], ...choices],
+                  chosen < 0 ? '' : String(chosen),
+                  (value) => {
+                    const source =
+                      value === '' ? undefined : (labels[Number(value)]?.source as File | undefined);
+                    const { id, subject, images: files } = item;
+                    const changedCase: PageCase = source
+                      ? { ...item, label: source }
+                      : { id, subject, images: files, part: 'unused' };
+                    state.cases[state.cases.indexOf(item)] = changedCase;
+                    void check();
+                  },
+                  { 'aria-label': `Label of ${item.id}` },
+                ),
+              ),
+              el('td', {}, found ? found.shape.join(' × ') : '–'),
+              el('td', {}, found ? found.spacing.map((mm) => Number(mm.toFixed(2))).join(' × ') : '–'),
+              el(
+                'td',
+                {},
+                select(
+                  [
+                    ['train', 'training'],
+                    ['validation', 'validation'],
+                    ['unused', 'not used'],
+                  ],
+                  item.part,
+                  (value) => {
+                    item.part = value as PageCase['part'];
+                    changed();
+                  },
+                  { 'aria-label': `Use of ${item.id}`, disabled: !item.label },
+                ),
+              ),
+            );
+          }),
+        ),
+      ),
+    );
+  }
+
+  function problems(): HTMLElement | undefined {
+    const found = [
+      ...trouble.map((message) => ({ severity: 'warning', message })),
+      ...(state.report?.problems ?? []),
+    ];
+    if (found.length === 0)
+      return state.report && el('p', { className: 'good' }, 'No problem was found in these files.');
+    return el(
+      'section',
+      { 'aria-label': 'Problems' },
+      el('h2', {}, `${found.length} remark${found.length === 1 ? '' : 's'} on these files`),
+      el(
+        'ul',
+        { className: 'problems' },
+        found.map(({ severity, message }) =>
+          el('li', { className: severity }, `${severity === 'error' ? 'Error. ' : ''}${message}`),
+        ),
+      ),
+    );
+  }
+
+  function names(): HTMLElement {
+    return el(
+      'fieldset',
+      { className: 'names' },
+      el('legend', {}, 'Names of the classes'),
+      classNames(classCount()).map((name, value) => {
+        const input = el('input', { type: 'text', value: name });
+        input.addEventListener('change', () => {
+          state.labels[value] = input.value;
+          changed();
+        });
+        return field(`Value ${value}`, input);
+      }),
+    );
+  }
+
+  function draw(): void {
+    const ready = state.cases.some(({ part }) => part === 'train');
+    fill(
+      body,
+      dropZone(
+        el(
+          'section',
+          { className: 'drop', 'aria-label': 'Add files' },
+          el('p', {}, 'Drop NIfTI images and labels here, a folder, or a Decathlon or nnU-Net data set.'),
+          el(
+            'div',
+            { className: 'row' },
+            picker('Choose images', { multiple: true, accept: '.nii,.gz,.hdr' }, (files) =>
+              take(entries(files), 'images'),
+            ),
+            picker('Choose labels', { multiple: true, accept: '.nii,.gz,.hdr' }, (files) =>
+              take(entries(files), 'labels'),
+            ),
+            picker('Choose a folder', { folder: true }, (files) => take(entries(files), 'any')),
+            button('Try it with phantoms', phantoms, { className: 'primary' }),
+            state.cases.length > 0 &&
+              button('Start over', () => {
+                images = [];
+                labels = [];
+                trouble = [];
+                setCases([]);
+                draw();
+              }),
+          ),
+        ),
+        (files) => take(entries(files), 'any'),
+      ),
+      working !== '' && el('p', { role: 'status', className: 'busy' }, working),
+      problems(),
+      state.cases.length > 0 && rows(),
+      state.report && names(),
+      ready &&
+        el('p', { className: 'row' }, button('Next: look at the cases', next, { className: 'primary' })),
+    );
+  }
+
+  draw();
+  return body;
+}

@@ -1,0 +1,180 @@
+/** Small helpers to build the page without a framework. */
+
+type Child = Node | string | number | false | undefined | readonly Child[];
+type Properties = Readonly<
+  Record<string, string | number | boolean | undefined | ((event: Event) => unknown)>
+>;
+
+/** An element: functions become listeners (`onclick`), known properties are set, all others become attributes. */
+export function el<K extends keyof HTMLElementTagNameMap>(
+  tag: K,
+  properties: Properties = {},
+  ...children: readonly Child[]
+): HTMLElementTagNameMap[K] {
+  const element = document.createElement(tag);
+  for (const [key, value] of Object.entries(properties)) {
+    if (value === undefined || value === false) continue;
+    if (key in element && !key.startsWith('aria')) Object.assign(element, { [key]: value });
+    else if (typeof value !== 'function') element.setAttribute(key, value === true ? '' : String(value));
+  }
+  append(element, children);
+  return element;
+}
+
+export function append(parent: Node, children: readonly Child[]): void {
+  for (const child of children.flat(9) as (Node | string | number | false | undefined)[])
+    if (child !== undefined && child !== false)
+      parent.appendChild(child instanceof Node ? child : new Text(String(child)));
+}
+
+export const fill = (parent: Element, ...children: readonly Child[]): void => {
+  parent.replaceChildren();
+  append(parent, children);
+};
+
+export const button = (
+  text: string,
+  onclick: () => unknown,
+  properties: Properties = {},
+): HTMLButtonElement => el('button', { type: 'button', onclick: () => void onclick(), ...properties }, text);
+
+let names = 0;
+
+/** A label with its control below it. */
+export function field(label: string, control: HTMLElement, hint?: string): HTMLElement {
+  control.id ||= `field-${++names}`;
+  const help =
+    hint === undefined ? undefined : el('small', { id: `${control.id}-hint`, className: 'quiet' }, hint);
+  if (help) control.setAttribute('aria-describedby', help.id);
+  return el('div', { className: 'field' }, el('label', { htmlFor: control.id }, label), control, help);
+}
+
+export function select(
+  options: readonly (readonly [value: string, text: string])[],
+  value: string,
+  onchange: (value: string) => void,
+  properties: Properties = {},
+): HTMLSelectElement {
+  const control = el(
+    'select',
+    properties,
+    options.map(([key, text]) => el('option', { value: key }, text)),
+  );
+  control.value = value;
+  control.addEventListener('change', () => onchange(control.value));
+  return control;
+}
+
+export function number(
+  value: number,
+  limits: { min: number; max: number; step?: number | 'any' },
+  onchange: (value: number) => void,
+): HTMLInputElement {
+  const control = el('input', {
+    type: 'number',
+    min: String(limits.min),
+    max: String(limits.max),
+    step: String(limits.step ?? 1),
+  });
+  control.value = String(value);
+  control.addEventListener('change', () => {
+    if (control.checkValidity() && control.value !== '') onchange(control.valueAsNumber);
+    else control.reportValidity();
+  });
+  return control;
+}
+
+/** A button that opens the file dialog. */
+export function picker(
+  text: string,
+  options: { multiple?: boolean; folder?: boolean; accept?: string },
+  take: (files: File[]) => unknown,
+): HTMLElement {
+  const input = el('input', {
+    type: 'file',
+    multiple: options.multiple ?? false,
+    webkitdirectory: options.folder ?? false,
+    accept: options.accept,
+    className: 'hidden',
+    tabIndex: -1,
+    'aria-label': text,
+    onchange: () => {
+      const files = [...(input.files ?? [])];
+      input.value = '';
+      if (files.length > 0) void take(files);
+    },
+  });
+  return el(
+    'span',
+    {},
+    input,
+    button(text, () => input.click()),
+  );
+}
+
+/** Hands a file to the browser's downloads. */
+export function download(name: string, content: Uint8Array | string): void {
+  const url = URL.createObjectURL(new Blob([content as BlobPart]));
+  el('a', { href: url, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 60_000);
+}
+
+export const swatch = (color: string): HTMLElement =>
+  el('span', { className: 'swatch', style: `background:${color}`, 'aria-hidden': 'true' });
+
+/** Files of a drop, with their paths inside dropped folders. */
+export async function droppedFiles(transfer: DataTransfer): Promise<File[]> {
+  const entries = [...transfer.items]
+    .map((item) => item.webkitGetAsEntry())
+    .filter((entry) => entry !== null);
+  const found: File[] = [];
+  const visit = async (entry: FileSystemEntry): Promise<void> => {
+    if (entry.isFile) {
+      const file = await new Promise<File>((resolve, reject) =>
+        (entry as FileSystemFileEntry).file(resolve, reject),
+      );
+      Object.defineProperty(file, 'webkitRelativePath', { value: entry.fullPath.slice(1) });
+      found.push(file);
+      return;
+    }
+    const reader = (entry as FileSystemDirectoryEntry).createReader();
+    for (;;) {
+      // A folder is read in parts; an empty part is the end.
+      const part = await new Promise<FileSystemEntry[]>((resolve, reject) =>
+        reader.readEntries(resolve, reject),
+      );
+      if (part.length === 0) break;
+      for (const inner of part) await visit(inner);
+    }
+  };
+  for (const entry of entries) await visit(entry);
+  return found;
+}
+
+/** Makes an element take dropped files. */
+export function dropZone<T extends HTMLElement>(zone: T, take: (files: File[]) => unknown): T {
+  zone.addEventListener('dragover', (event) => {
+    event.preventDefault();
+    zone.classList.add('over');
+  });
+  zone.addEventListener('dragleave', () => zone.classList.remove('over'));
+  zone.addEventListener('drop', (event) => {
+    event.preventDefault();
+    zone.classList.remove('over');
+    if (event.dataTransfer) void droppedFiles(event.dataTransfer).then(take);
+  });
+  return zone;
+}
+
+export function duration(ms: number): string {
+  const seconds = Math.round(ms / 1000);
+  if (!Number.isFinite(seconds)) return 'unknown';
+  if (seconds < 60) return `${seconds} s`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
+  return `${Math.floor(seconds / 3600)} h ${Math.floor((seconds % 3600) / 60)} min`;
+}
+
+export const digits = (value: number | undefined, count = 3): string =>
+  value === undefined || !Number.isFinite(value) ? '–' : value.toFixed(count);
+
+export const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

@@ -1,0 +1,104 @@
+/** The page: five views behind tabs, and what has to be said above all of them. */
+import './style.css';
+import { dataView } from './data-view.ts';
+import { device } from './device.ts';
+import { button, el, fill, messageOf } from './dom.ts';
+import { explainView } from './explain-view.ts';
+import { forgetSession, interrupted, type Session } from './session.ts';
+import { seeView } from './see-view.ts';
+import { state } from './state.ts';
+import { trainView } from './train-view.ts';
+import { start } from './training.ts';
+import { useView } from './use-view.ts';
+
+const page = document.querySelector<HTMLElement>('#page')!;
+const tabs = document.querySelector<HTMLElement>('#tabs')!;
+const notices = document.querySelector<HTMLElement>('#notices')!;
+
+const data = dataView(() => open('See'));
+const views: Record<string, () => HTMLElement> = {
+  Data: () => data,
+  See: seeView,
+  Train: () => trainView(() => open('Use')),
+  Use: useView,
+  Explain: explainView,
+};
+
+function open(name: string): void {
+  for (const tab of tabs.children) {
+    const chosen = tab.id === `tab-${name}`;
+    tab.setAttribute('aria-selected', String(chosen));
+    (tab as HTMLElement).tabIndex = chosen ? 0 : -1;
+  }
+  page.setAttribute('role', 'tabpanel');
+  page.setAttribute('aria-labelledby', `tab-${name}`);
+  fill(page, views[name]!());
+  history.replaceState(null, '', `#${name}`);
+}
+
+for (const name of Object.keys(views))
+  tabs.append(button(name, () => open(name), { id: `tab-${name}`, role: 'tab', 'aria-controls': 'page' }));
+tabs.addEventListener('keydown', (event) => {
+  const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+  if (step === undefined) return;
+  const all = [...tabs.children] as HTMLElement[];
+  const next = all.at((all.indexOf(document.activeElement as HTMLElement) + step) % all.length);
+  next?.focus();
+  next?.click();
+});
+
+/** Offers to go on with a training that a reload or a crash has cut off. */
+function offer(session: Session): void {
+  const notice = el(
+    'div',
+    { className: 'notice' },
+    el(
+      'p',
+      {},
+      `A training on ${session.name} (started ${session.started.toLocaleString()}) was interrupted.`,
+    ),
+    button(
+      'Resume it',
+      () => {
+        notice.remove();
+        Object.assign(state, {
+          name: session.name,
+          cases: [...session.cases],
+          labels: [...session.labels],
+          settings: session.settings,
+          preprocessing: session.preprocessing,
+        });
+        void start(session);
+        open('Train');
+      },
+      { className: 'primary' },
+    ),
+    button('Discard it', () => {
+      notice.remove();
+      void forgetSession();
+    }),
+  );
+  notices.append(notice);
+}
+
+// Files that miss the drop zone must not replace the page.
+for (const kind of ['dragover', 'drop']) addEventListener(kind, (event) => event.preventDefault());
+addEventListener('unhandledrejection', ({ reason }) => {
+  notices.append(el('div', { className: 'notice error', role: 'alert' }, messageOf(reason)));
+});
+
+const wanted = location.hash.slice(1);
+open(wanted in views ? wanted : 'Data');
+void device().then((found) => {
+  document.querySelector('#device')!.textContent = found?.name ?? 'no WebGPU';
+  if (found) return;
+  notices.append(
+    el(
+      'div',
+      { className: 'notice error', role: 'alert' },
+      el('p', {}, 'This browser offers no WebGPU: files can be looked at, but not trained on or segmented.'),
+      button('What to do', () => open('Explain')),
+    ),
+  );
+});
+void interrupted().then((session) => session && offer(session));

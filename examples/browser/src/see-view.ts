@@ -1,0 +1,99 @@
+/** See: one case at a time in slices and 3-D, its truth beside the prediction. */
+import { button, el, fill, messageOf } from './dom.ts';
+import { classCount } from './planning.ts';
+import { changed, classNames, state, type PageCase } from './state.ts';
+import { legend, opacitySlider, Viewer } from './viewer.ts';
+
+export function seeView(): HTMLElement {
+  const viewer = new Viewer();
+  const list = el('div', { className: 'cases', role: 'listbox', 'aria-label': 'Cases' });
+  const status = el('p', { role: 'status', className: 'quiet' });
+  const names = classNames(classCount());
+  let current: PageCase | undefined = state.cases.find(({ part }) => part === 'validation') ?? state.cases[0];
+
+  async function show(): Promise<void> {
+    if (!current) return;
+    const prediction = state.predictions.get(current.id);
+    const truth = { title: current.label ? `Truth: ${current.id}` : current.id, overlay: current.label };
+    const pictures = prediction ? [truth, { title: 'Prediction', overlay: prediction }] : [truth];
+    try {
+      await viewer.show(current.images[0]!, pictures, names);
+    } catch (error) {
+      status.textContent = `This case cannot be drawn: ${messageOf(error)}`;
+    }
+  }
+
+  async function segment(): Promise<void> {
+    const { model } = state;
+    if (!model || !current) return;
+    const item = current;
+    status.textContent = `Segmenting ${item.id}`;
+    try {
+      const result = await model.predict([...item.images], {
+        onProgress: ({ loaded, total }) =>
+          (status.textContent = `Segmenting ${item.id}: ${loaded} of ${total}`),
+      });
+      const bytes = (await result.toNifti()) as Uint8Array<ArrayBuffer>;
+      state.predictions.set(item.id, new File([bytes], `${item.id}_prediction.nii.gz`));
+      status.textContent = '';
+      changed();
+      draw();
+    } catch (error) {
+      status.textContent = messageOf(error);
+    }
+  }
+
+  function draw(): void {
+    fill(
+      list,
+      state.cases.map((item) =>
+        el(
+          'button',
+          {
+            type: 'button',
+            role: 'option',
+            'aria-selected': String(item === current),
+            onclick: () => {
+              current = item;
+              draw();
+            },
+          },
+          item.id,
+          el('small', {}, { train: 'training', validation: 'validation', unused: 'not used' }[item.part]),
+        ),
+      ),
+    );
+    void show();
+  }
+
+  if (!current)
+    return el(
+      'p',
+      { className: 'empty' },
+      'There is nothing to see yet. Add files under "Data", or try it with phantoms.',
+    );
+  const ready = state.model && state.training !== 'running' && state.training !== 'pausing';
+  draw();
+  return el(
+    'div',
+    { className: 'see' },
+    list,
+    el(
+      'div',
+      { className: 'grow' },
+      el(
+        'div',
+        { className: 'row' },
+        opacitySlider(viewer),
+        button('Segment this case', segment, {
+          className: 'primary',
+          disabled: !ready,
+          title: ready ? '' : 'Train a network, or open a model file under "Use"',
+        }),
+        status,
+      ),
+      legend(names),
+      viewer.element,
+    ),
+  );
+}

@@ -1,0 +1,96 @@
+/** What the page knows: the cases, the model and the training; views redraw when it changes. */
+import type { Case, DatasetReport, EpochRow, LabelledCase, Preprocessing, UNet3D } from 'unet3d-gpu/worker';
+
+export interface PageCase extends Case {
+  readonly images: readonly File[];
+  readonly label?: File;
+  part: 'train' | 'validation' | 'unused';
+}
+
+export interface Settings {
+  epochs: number;
+  batchSize: number;
+  features: number[];
+  learningRate: number;
+  /** x, y, z, or undefined for whole volumes. */
+  patch: [number, number, number] | undefined;
+  /** GiB of GPU memory that training may take. */
+  memory: number;
+  seed: number;
+}
+
+/** A segmentation with what is shown of it. */
+export interface Result {
+  readonly name: string;
+  readonly source: File;
+  readonly labels: File;
+  /** Millilitres by label value. */
+  readonly millilitres: readonly number[];
+  readonly seconds: number;
+  readonly warnings: readonly string[];
+}
+
+export interface State {
+  name: string;
+  cases: PageCase[];
+  /** Class names by label value, background first. */
+  labels: string[];
+  report: DatasetReport | undefined;
+  settings: Settings;
+  preprocessing: Preprocessing;
+  model: UNet3D | undefined;
+  modelName: string;
+  history: EpochRow[];
+  training: 'idle' | 'preparing' | 'running' | 'pausing' | 'paused' | 'done';
+  validation: LabelledCase[];
+  /** Predictions on the sources' grids by case id. */
+  predictions: Map<string, File>;
+  results: Result[];
+}
+
+export const state: State = {
+  name: 'data',
+  cases: [],
+  labels: [],
+  report: undefined,
+  settings: {
+    epochs: 20,
+    batchSize: 2,
+    features: [16, 32, 64, 128],
+    learningRate: 0.01,
+    patch: undefined,
+    memory: 2,
+    seed: 0,
+  },
+  preprocessing: {
+    orientation: 'RAS',
+    spacing: null,
+    normalization: ['z-score'],
+    padding: 'zeros at the far end',
+  },
+  model: undefined,
+  modelName: '',
+  history: [],
+  training: 'idle',
+  validation: [],
+  predictions: new Map(),
+  results: [],
+};
+
+const listeners = new Set<() => void>();
+
+/** Calls `listener` after each change; returns how to stop that. */
+export function onChange(listener: () => void): () => void {
+  listeners.add(listener);
+  return () => listeners.delete(listener);
+}
+
+export function changed(): void {
+  for (const listener of listeners) listener();
+}
+
+export const classNames = (count: number): string[] =>
+  Array.from(
+    { length: count },
+    (_, value) => state.labels[value] ?? (value === 0 ? 'background' : `class ${value}`),
+  );

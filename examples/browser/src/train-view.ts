@@ -1,0 +1,331 @@
+/** Train: settings with the planned memory, then live curves, a preview that improves, and the controls. */
+import { classColor, cssColor, formatBytes } from 'unet3d-gpu/worker';
+import { Curves } from './charts.ts';
+import { dataJob } from './data-client.ts';
+import { device, type DeviceFacts } from './device.ts';
+import { button, digits, download, duration, el, field, fill, number, select, swatch } from './dom.ts';
+import { classCount, largestShape, plan } from './planning.ts';
+import { classNames, onChange, state } from './state.ts';
+import { goOn, historyCsv, pause, progress, start, stop, validationCase } from './training.ts';
+import { legend, Viewer } from './viewer.ts';
+
+const widths: [string, string][] = [
+  ['8,16', 'tiny: 8, 16'],
+  ['8,16,32', 'very small: 8, 16, 32'],
+  ['16,32,64', 'small: 16, 32, 64'],
+  ['16,32,64,128', 'standard: 16, 32, 64, 128'],
+  ['32,64,128,256', 'large: 32, 64, 128, 256'],
+];
+
+export function trainView(onModel: () => void): HTMLElement {
+  if (!state.cases.some(({ part }) => part === 'train') && state.training === 'idle')
+    return el(
+      'p',
+      { className: 'empty' },
+      'There are no cases to train on. Add images with labels under "Data", or try it with phantoms.',
+    );
+  const page = el('div');
+  let drawn = '';
+  let stopListening = (): void => undefined;
+
+  const redraw = async (): Promise<void> => {
+    if (drawn !== '' && !page.isConnected) return stopListening();
+    const kind = state.training === 'idle' ? 'settings' : 'run';
+    if (kind === 'settings') {
+      if (drawn === 'settings') return;
+      drawn = kind;
+      fill(page, settingsForm(await device()));
+    } else if (drawn !== 'run') {
+      drawn = kind;
+      fill(page, runPanel(onModel));
+    }
+  };
+  stopListening = onChange(() => void redraw());
+  void redraw();
+  return page;
+}
+
+function settingsForm(gpu: DeviceFacts | undefined): HTMLElement {
+  const { settings } = state;
+  if (!gpu)
+    return el(
+      'p',
+      { className: 'error' },
+      'This browser offers no WebGPU adapter, so nothing can be trained here. "Explain" tells what to do.',
+    );
+  const planned = el('section', {
+    className: 'panel',
+    'aria-live': 'polite',
+    'aria-label': 'Planned memory',
+  });
+  const go = button('Start training', () => start(), { className: 'primary' });
+
+  const patchText = (): string => settings.patch?.join(',') ?? '';
+  function replan(): void {
+    const { size, bytes, flops, problem, alternatives } = plan(gpu);
+    const training = state.cases.filter(({ part }) => part === 'train').length;
+    const steps = settings.epochs * Math.ceil(training / settings.batchSize);
+    go.disabled = problem !== undefined;
+    fill(
+      planned,
+      el('h2', {}, 'Planned before anything is allocated'),
+      el(
+        'p',
+        {},
+        el('strong', {}, formatBytes(bytes)),
+        ` of GPU memory for a batch of ${settings.batchSize} × [${size.join(', ')}] voxels (x, y, z).`,
+      ),
+      Number.isFinite(flops) &&
+        el(
+          'p',
+          { className: 'quiet' },
+          `${steps} steps in all, ${(flops / 1e9).toFixed(2)} GFLOP each, on ${gpu!.name}.`,
+        ),
+      gpu!.software &&
+        el('p', { className: 'quiet' }, 'This adapter computes on the processor, so the defaults are small.'),
+      problem !== undefined && el('p', { className: 'error' }, `It does not fit: it ${problem}.`),
+      alternatives.length > 0 &&
+        el(
+          'div',
+          { className: 'row' },
+          'These fit:',
+          alternatives.map(({ config, size: patch, batch, bytes: need }) =>
+            button(
+              `batch ${batch}, [${patch.join(', ')}], features ${config.features.join(', ')} (${formatBytes(need)})`,
+              () => {
+                Object.assign(settings, {
+                  batchSize: batch,
+                  patch: [...patch],
+                  features: [...config.features],
+                });
+                page.replaceWith(settingsForm(gpu));
+              },
+            ),
+          ),
+        ),
+    );
+  }
+
+  const whole = largestShape();
+  const patches: [string, string][] = [['', `whole volumes, ${whole.join(' × ')}`]];
+  for (const side of [16, 32, 48, 64, 96, 128])
+    if (whole.some((length) => length > side))
+      patches.push([
+        whole.map((length) => Math.min(length, side)).join(','),
+        `patches of ${whole.map((length) => Math.min(length, side)).join(' × ')}`,
+      ]);
+  if (!patches.some(([key]) => key === patchText()))
+    patches.push([patchText(), `patches of ${patchText().replaceAll(',', ' × ')}`]);
+  if (!widths.some(([key]) => key === settings.features.join()))
+    widths.push([settings.features.join(), settings.features.join(', ')]);
+  const set =
+    <K extends keyof typeof settings>(key: K) =>
+    (value: (typeof settings)[K]): void => {
+      settings[key] = value;
+      replan();
+    };
+  const numbers = (text: string): number[] => text.split(',').map(Number);
+  replan();
+  const page = el(
+    'div',
+    { className: 'columns' },
+    el(
+      'form',
+      { className: 'panel form', onsubmit: (event: Event) => event.preventDefault() },
+      el('h2', {}, 'Settings'),
+      field(
+        'Epochs',
+        number(settings.epochs, { min: 1, max: 10000 }, set('epochs')),
+        'Times that each case is seen.',
+      ),
+      field('Batch size', number(settings.batchSize, { min: 1, max: 64 }, set('batchSize'))),
+      field(
+        'Features per level',
+        select(widths, settings.features.join(), (text) => set('features')(numbers(text))),
+        'More learn more, and take more memory and time.',
+      ),
+      field(
+        'Volumes',
+        select(patches, patchText(), (text) =>
+          set('patch')(text === '' ? undefined : (numbers(text) as [number, number, number])),
+        ),
+      ),
+      field(
+        'Highest learning rate',
+        number(settings.learningRate, { min: 1e-6, max: 1, step: 'any' }, set('learningRate')),
+      ),
+      field(
+        'GPU memory to use, GiB',
+        number(settings.memory, { min: 0.1, max: 256, step: 'any' }, set('memory')),
+        'No browser tells how much there is; this is an assumption.',
+      ),
+      field(
+        'Seed',
+        number(settings.seed, { min: 0, max: 1e9 }, set('seed')),
+        'The same seed gives the same training.',
+      ),
+    ),
+    el(
+      'div',
+      {},
+      planned,
+      el(
+        'p',
+        { className: 'row' },
+        go,
+        progress.problem !== '' && el('span', { className: 'error' }, progress.problem),
+      ),
+    ),
+  );
+  return page;
+}
+
+function runPanel(onModel: () => void): HTMLElement {
+  const names = classNames(classCount());
+  const curves = new Curves(names);
+  const viewer = new Viewer();
+  const bar = el('progress', { 'aria-label': 'Progress of the training' });
+  const line = el('p', { role: 'status' });
+  const controls = el('div', { className: 'row' });
+  const table = el('div');
+  const log = el('ol', { className: 'log', 'aria-label': 'Log' });
+  const problem = el('p', { className: 'error', role: 'alert' });
+  const previewLine = el('p', { className: 'quiet' });
+  const page = el(
+    'div',
+    { className: 'run' },
+    el('section', { className: 'panel', 'aria-label': 'Progress' }, bar, line, problem, controls),
+    curves.element,
+    el(
+      'div',
+      { className: 'columns wide' },
+      el('section', { className: 'panel' }, el('h2', {}, 'Dice of the last epoch'), table),
+      el(
+        'section',
+        { className: 'panel preview' },
+        el('h2', {}, 'A validation case, segmented after each epoch'),
+        legend(names),
+        previewLine,
+        viewer.element,
+      ),
+    ),
+    el('details', { open: true }, el('summary', {}, 'Log'), log),
+  );
+  let base: Promise<{ image: File; truth: File } | undefined> | undefined;
+  let shown = -1;
+  let epochs = -1;
+  let controlsFor = '';
+
+  const file = async (
+    data: Uint8Array | Float32Array,
+    shape: readonly number[],
+    spacing: readonly number[],
+    name: string,
+  ): Promise<File> =>
+    new File([(await dataJob('write', { data, shape, spacing })) as Uint8Array<ArrayBuffer>], name);
+
+  async function preview(): Promise<void> {
+    const item = validationCase();
+    const { preview: found } = progress;
+    if (!item || !found || found.epoch === shown) return;
+    shown = found.epoch;
+    base ??= Promise.all([
+      file(item.image.slice(0, item.label.length), item.shape, item.spacing, `${item.id}.nii`),
+      file(item.label, item.shape, item.spacing, `${item.id}_truth.nii`),
+    ]).then(([image, truth]) => ({ image, truth }));
+    const ground = await base;
+    const overlay = await file(found.predicted, item.shape, item.spacing, `epoch_${found.epoch + 1}.nii`);
+    const mean = found.dice.slice(1).filter((value) => !Number.isNaN(value));
+    previewLine.textContent = `${item.id} after epoch ${found.epoch + 1}: mean Dice ${digits(mean.reduce((a, b) => a + b, 0) / mean.length)}`;
+    if (ground)
+      await viewer.show(
+        ground.image,
+        [
+          { title: 'Truth', overlay: ground.truth },
+          { title: `Prediction after epoch ${found.epoch + 1}`, overlay },
+        ],
+        names,
+      );
+  }
+
+  function update(): void {
+    const { training, history } = state;
+    bar.max = Math.max(1, progress.totalSteps);
+    bar.value = progress.step;
+    const where = `epoch ${Math.min(progress.epoch + 1, state.settings.epochs)} of ${state.settings.epochs}, step ${progress.step} of ${progress.totalSteps}`;
+    line.textContent = {
+      idle: '',
+      preparing: `Preparing case ${progress.step} of ${progress.totalSteps}`,
+      running: `Training: ${where}, loss ${digits(progress.loss)}, ${Number.isFinite(progress.etaMs) ? `${duration(progress.etaMs)} to go` : 'estimating the time'}, ${Number.isFinite(progress.gpuBytes) ? formatBytes(progress.gpuBytes) : '–'} on the GPU`,
+      pausing: 'Finishing the step and saving',
+      paused: `Paused at ${where}. It can go on, also after a reload.`,
+      done: `Done after ${history.length} epochs.${progress.best ? ` Kept: epoch ${progress.best.epoch + 1}, mean Dice ${digits(progress.best.dice)}.` : ''}`,
+    }[training];
+    problem.textContent = progress.problem;
+    if (controlsFor !== training) {
+      controlsFor = training;
+      fill(
+        controls,
+        training === 'running' && [button('Pause', pause), button('Stop early, keep the best', stop)],
+        training === 'paused' && [
+          button('Resume', () => goOn(), { className: 'primary' }),
+          button('Stop early, keep the best', stop),
+        ],
+        training === 'done' && [
+          button('Use this network', onModel, { className: 'primary' }),
+          button(
+            'Download the model',
+            async () => state.model && download('model.safetensors', await state.model.save()),
+          ),
+          button('Download the history', () => download('history.csv', historyCsv())),
+          button('New training', () => {
+            state.training = 'idle';
+            page.replaceWith(trainView(onModel));
+          }),
+        ],
+      );
+    }
+    if (history.length !== epochs) {
+      epochs = history.length;
+      curves.update(history);
+      const row = history.at(-1);
+      fill(
+        table,
+        row && row.validationDice.length > 0
+          ? el(
+              'table',
+              { className: 'dice' },
+              el(
+                'tbody',
+                {},
+                names.map((name, value) =>
+                  el(
+                    'tr',
+                    {},
+                    el('th', { scope: 'row' }, value > 0 && swatch(cssColor(classColor(value))), name),
+                    el('td', {}, digits(row.validationDice[value])),
+                  ),
+                ),
+              ),
+            )
+          : el(
+              'p',
+              { className: 'quiet' },
+              'It appears after the first epoch, if there are validation cases.',
+            ),
+      );
+    }
+    if (log.childElementCount !== progress.log.length)
+      fill(
+        log,
+        progress.log.map((text) => el('li', {}, text)),
+      );
+    void preview();
+  }
+  const stopListening = onChange(() => {
+    if (page.isConnected) update();
+    else stopListening();
+  });
+  queueMicrotask(update);
+  return page;
+}

@@ -1,0 +1,256 @@
+/** The training of this page: start, pause, resume, stop; it goes on while other views are shown. */
+import {
+  Aborted,
+  bestModel,
+  checkpointName,
+  oneCycle,
+  UNet3D,
+  type LabelledCase,
+  type WorkerEvent,
+} from 'unet3d-gpu/worker';
+import { dataJob } from './data-client.ts';
+import { messageOf } from './dom.ts';
+import { channelCount, classCount, config, loss } from './planning.ts';
+import { checkpoints, forgetSession, keepSession, type Session } from './session.ts';
+import { changed, classNames, state } from './state.ts';
+
+export interface Preview {
+  readonly epoch: number;
+  readonly predicted: Uint8Array;
+  readonly dice: readonly number[];
+}
+
+/** What the view shows of a running training. */
+export const progress = {
+  step: 0,
+  totalSteps: 0,
+  epoch: 0,
+  etaMs: NaN,
+  loss: NaN,
+  gpuBytes: NaN,
+  preview: undefined as Preview | undefined,
+  best: undefined as { epoch: number; dice: number } | undefined,
+  problem: '',
+  log: [] as string[],
+};
+
+let cases: LabelledCase[] = [];
+let controller = new AbortController();
+/** What to do when a training has obeyed its abort. */
+const wish = { stop: false };
+
+export const validationCase = (): LabelledCase | undefined => state.validation[0];
+
+function log(line: string): void {
+  progress.log.push(`${new Date().toLocaleTimeString()}  ${line}`);
+  changed();
+}
+
+/** Prepares the cases and trains from the beginning, or goes on with a session that was interrupted. */
+export async function start(resumed?: Session): Promise<void> {
+  Object.assign(progress, {
+    step: 0,
+    totalSteps: 0,
+    epoch: 0,
+    etaMs: NaN,
+    preview: undefined,
+    best: undefined,
+    problem: '',
+    log: [],
+  });
+  state.history = [];
+  state.predictions.clear();
+  state.training = 'preparing';
+  changed();
+  try {
+    const classes = resumed?.classes ?? classCount();
+    const channels = resumed?.channels ?? channelCount();
+    const wanted = state.cases.filter(({ part, label }) => part !== 'unused' && label);
+    const plain = wanted.map(({ part: _part, ...item }) => item);
+    const prepared = (await dataJob(
+      'prepare',
+      { cases: plain, preprocessing: state.preprocessing, classes },
+      (loaded, total) => {
+        progress.problem = '';
+        progress.step = loaded;
+        progress.totalSteps = total;
+        changed();
+      },
+    )) as LabelledCase[];
+    cases = prepared.filter((_, index) => wanted[index]!.part === 'train');
+    state.validation = prepared.filter((_, index) => wanted[index]!.part === 'validation');
+    state.model?.dispose();
+    state.model = undefined;
+    const { settings } = state;
+    state.model = await UNet3D.create({
+      ...(resumed ? { inChannels: channels, classes, features: settings.features } : config()),
+      labels: classNames(classes),
+      seed: settings.seed,
+      preprocessing: state.preprocessing,
+      memoryBudget: settings.memory * 2 ** 30,
+    });
+    state.modelName = `${state.name}, in training`;
+    log(`${cases.length} training and ${state.validation.length} validation cases on ${state.model.adapter}`);
+    if (!resumed) {
+      await forgetSession().catch(() => undefined);
+      await keepSession(classes, channels).catch((error: unknown) =>
+        log(`${messageOf(error)}. A reload will lose this training.`),
+      );
+    }
+  } catch (error) {
+    progress.problem = messageOf(error);
+    state.training = 'idle';
+    changed();
+    return;
+  }
+  await train(resumed !== undefined);
+}
+
+async function train(resume: boolean): Promise<void> {
+  const { model, settings } = state;
+  if (!model) return;
+  controller = new AbortController();
+  wish.stop = false;
+  state.training = 'running';
+  changed();
+  const store = await checkpoints().catch((error: unknown) => {
+    log(`${messageOf(error)}. Pausing and a reload lose this training.`);
+    return undefined;
+  });
+  const preview = validationCase();
+  try {
+    await model.fit(cases, {
+      epochs: settings.epochs,
+      batchSize: settings.batchSize,
+      seed: settings.seed,
+      loss,
+      schedule: oneCycle({ maxLearningRate: settings.learningRate }),
+      validation: state.validation,
+      signal: controller.signal,
+      resume,
+      onEvent: take,
+      ...(settings.patch && { patch: settings.patch }),
+      ...(store && { checkpoint: store }),
+      ...(preview && { preview }),
+    });
+    await finish('Training is complete');
+  } catch (error) {
+    if (error instanceof Aborted) {
+      if (wish.stop) return stopNow();
+      state.training = 'paused';
+      log(`Paused. ${error.message}`);
+    } else {
+      progress.problem = messageOf(error);
+      state.training = 'paused';
+      log(`Stopped by an error: ${progress.problem}`);
+    }
+  }
+  changed();
+}
+
+function take(event: WorkerEvent): void {
+  switch (event.type) {
+    case 'start':
+      progress.gpuBytes = event.gpuBytes;
+      progress.step = event.step;
+      progress.totalSteps = event.epochs * event.stepsPerEpoch;
+      if (event.step > 0) log(`Going on from step ${event.step} of ${progress.totalSteps}`);
+      break;
+    case 'step':
+      progress.step = event.step + 1;
+      progress.totalSteps = event.totalSteps;
+      progress.epoch = event.epoch;
+      progress.etaMs = event.etaMs;
+      progress.loss = event.loss;
+      break;
+    case 'epoch':
+      state.history = [...state.history.filter(({ epoch }) => epoch !== event.row.epoch), event.row];
+      if (event.best) {
+        const dice = event.row.validationDice.slice(1).filter((value) => !Number.isNaN(value));
+        progress.best = { epoch: event.row.epoch, dice: dice.reduce((a, b) => a + b, 0) / dice.length };
+      }
+      break;
+    case 'preview':
+      progress.preview = { epoch: event.epoch, predicted: event.score.predicted, dice: event.score.dice };
+      break;
+    case 'recovered':
+      log(event.message);
+      break;
+    case 'end':
+      state.history = [...event.result.history];
+      break;
+    default:
+      return;
+  }
+  changed();
+}
+
+export function pause(): void {
+  wish.stop = false;
+  state.training = 'pausing';
+  controller.abort();
+  changed();
+}
+
+export const goOn = (): Promise<void> => train(true);
+
+/** Stops for good and keeps the best weights so far. */
+export async function stop(): Promise<void> {
+  if (state.training === 'paused') return stopNow();
+  wish.stop = true;
+  state.training = 'pausing';
+  controller.abort();
+  changed();
+}
+
+async function stopNow(): Promise<void> {
+  try {
+    const checkpoint = await (await checkpoints()).load(checkpointName);
+    const best = checkpoint && state.model && bestModel(checkpoint, await state.model.save());
+    if (best) {
+      const model = await UNet3D.load(best);
+      state.model?.dispose();
+      state.model = model;
+    }
+    await finish(
+      best ? 'Stopped early; the best weights are kept' : 'Stopped early; the last weights are kept',
+    );
+  } catch (error) {
+    progress.problem = messageOf(error);
+    state.training = 'paused';
+    changed();
+  }
+}
+
+async function finish(message: string): Promise<void> {
+  state.training = 'done';
+  state.modelName = `${state.name}, trained here`;
+  log(message);
+  await forgetSession().catch(() => undefined);
+  changed();
+}
+
+/** history.csv, with the columns of the command line's. */
+export function historyCsv(): string {
+  const names = classNames(classCount());
+  const head = [
+    'epoch',
+    'loss',
+    'validation_loss',
+    ...names.map((name) => `dice_${name.replaceAll(/[^\w]+/g, '_')}`),
+    'learning_rate',
+    'seconds',
+  ];
+  const rows = state.history.map(
+    ({ epoch, loss: value, validationLoss, validationDice, learningRate, seconds }) =>
+      [
+        epoch + 1,
+        value,
+        validationLoss,
+        ...names.map((_, index) => validationDice[index] ?? NaN),
+        learningRate,
+        seconds,
+      ].join(','),
+  );
+  return [head.join(','), ...rows, ''].join('\n');
+}

@@ -1,0 +1,203 @@
+/** Use: a model, volumes to segment, what they hold in ml, and labels to download on the volumes' own grids. */
+import { classColor, cssColor, UNet3D } from 'unet3d-gpu/worker';
+import { button, digits, download, dropZone, el, fill, messageOf, picker, swatch } from './dom.ts';
+import { changed, state, type Result } from './state.ts';
+import { legend, opacitySlider, Viewer } from './viewer.ts';
+
+export function useView(): HTMLElement {
+  const viewer = new Viewer();
+  const page = el('div');
+  let busy: AbortController | undefined;
+  let status = '';
+  let problems: string[] = [];
+  let current: Result | undefined = state.results.at(-1);
+
+  const names = (): string[] => {
+    const { model } = state;
+    const known = model?.description.labels ?? [];
+    return Array.from(
+      { length: model?.config.classes ?? 0 },
+      (_, value) => known[value] ?? (value === 0 ? 'background' : `class ${value}`),
+    );
+  };
+
+  async function openModel([file]: File[]): Promise<void> {
+    if (!file) return;
+    problems = [];
+    try {
+      const model = await UNet3D.load(new Uint8Array(await file.arrayBuffer()));
+      state.model?.dispose();
+      state.model = model;
+      state.modelName = file.name;
+      if (state.training !== 'idle') state.training = 'idle';
+      changed();
+    } catch (error) {
+      problems.push(`${file.name}: ${messageOf(error)}`);
+    }
+    draw();
+  }
+
+  async function segment(files: readonly File[]): Promise<void> {
+    const { model } = state;
+    problems = [];
+    const model3d = files.find(({ name }) => name.endsWith('.safetensors'));
+    if (model3d) return openModel([model3d]);
+    if (!model) {
+      problems.push('Open a model file first, or train a network here.');
+      return draw();
+    }
+    busy = new AbortController();
+    for (const file of files) {
+      status = `Segmenting ${file.name}`;
+      draw();
+      const begun = performance.now();
+      try {
+        const found = await model.predict(file, {
+          signal: busy.signal,
+          onProgress: ({ loaded, total }) => {
+            status = `Segmenting ${file.name}: window ${loaded} of ${total}`;
+            const line = page.querySelector('.busy');
+            if (line) line.textContent = status;
+          },
+        });
+        const { data, spacing } = found.labels;
+        const counts = new Array<number>(model.config.classes).fill(0);
+        for (const value of data) counts[value]! += 1;
+        const perVoxel = (spacing[0] * spacing[1] * spacing[2]) / 1000;
+        const bytes = (await found.toNifti()) as Uint8Array<ArrayBuffer>;
+        current = {
+          name: file.name,
+          source: file,
+          labels: new File([bytes], file.name.replace(/(\.nii)?(\.gz)?$/, '_labels.nii.gz')),
+          millilitres: counts.map((count) => count * perVoxel),
+          seconds: (performance.now() - begun) / 1000,
+          warnings: found.warnings,
+        };
+        state.results.push(current);
+      } catch (error) {
+        problems.push(`${file.name}: ${messageOf(error)}`);
+        if (busy.signal.aborted) break;
+      }
+    }
+    busy = undefined;
+    status = '';
+    draw();
+  }
+
+  function results(): HTMLElement {
+    const classes = names();
+    return el(
+      'div',
+      { className: 'scroll' },
+      el(
+        'table',
+        {},
+        el('caption', {}, 'Volumes in ml'),
+        el(
+          'thead',
+          {},
+          el(
+            'tr',
+            {},
+            el('th', { scope: 'col' }, 'File'),
+            classes
+              .slice(1)
+              .map((name, index) =>
+                el('th', { scope: 'col' }, swatch(cssColor(classColor(index + 1))), name),
+              ),
+            el('th', { scope: 'col' }, 'Seconds'),
+            el('th', { scope: 'col' }, 'Labels'),
+          ),
+        ),
+        el(
+          'tbody',
+          {},
+          state.results.map((result) =>
+            el(
+              'tr',
+              { className: result === current ? 'chosen' : '' },
+              el(
+                'th',
+                { scope: 'row' },
+                button(
+                  result.name,
+                  () => {
+                    current = result;
+                    draw();
+                  },
+                  { className: 'link', title: 'Show it' },
+                ),
+              ),
+              result.millilitres.slice(1).map((value) => el('td', {}, digits(value, value < 10 ? 2 : 1))),
+              el('td', {}, digits(result.seconds, 1)),
+              el(
+                'td',
+                {},
+                button(
+                  'Download',
+                  async () => download(result.labels.name, new Uint8Array(await result.labels.arrayBuffer())),
+                  { 'aria-label': `Download the labels of ${result.name}` },
+                ),
+              ),
+            ),
+          ),
+        ),
+      ),
+    );
+  }
+
+  function draw(): void {
+    const { model } = state;
+    const training =
+      state.training === 'running' || state.training === 'pausing' || state.training === 'preparing';
+    fill(
+      page,
+      el(
+        'section',
+        { className: 'panel', 'aria-label': 'Model' },
+        el('h2', {}, 'Model'),
+        el(
+          'p',
+          {},
+          model
+            ? `${state.modelName}: ${model.config.inChannels} channel(s) in, ${names().join(', ')}.`
+            : 'None yet. Open a model.safetensors, or train a network under "Train".',
+        ),
+        el(
+          'div',
+          { className: 'row' },
+          picker('Open a model file', { accept: '.safetensors' }, openModel),
+          model &&
+            button('Download the model', async () => download('model.safetensors', await model.save()), {
+              disabled: training,
+            }),
+        ),
+      ),
+      training && el('p', { className: 'quiet' }, 'The network is training; pause or finish that first.'),
+      dropZone(
+        el(
+          'section',
+          { className: 'drop', 'aria-label': 'Volumes to segment' },
+          el('p', {}, 'Drop NIfTI volumes here to segment them.'),
+          el(
+            'div',
+            { className: 'row' },
+            picker('Choose volumes', { multiple: true, accept: '.nii,.gz' }, segment),
+            busy && button('Stop', () => busy?.abort()),
+          ),
+        ),
+        segment,
+      ),
+      status !== '' && el('p', { className: 'busy', role: 'status' }, status),
+      problems.map((text) => el('p', { className: 'error', role: 'alert' }, text)),
+      current?.warnings.map((text) => el('p', { className: 'quiet' }, text)),
+      state.results.length > 0 && results(),
+      current && [el('div', { className: 'row' }, opacitySlider(viewer), legend(names())), viewer.element],
+    );
+    if (current)
+      void viewer.show(current.source, [{ title: current.name, overlay: current.labels }], names());
+  }
+
+  draw();
+  return page;
+}

@@ -1,0 +1,123 @@
+/** NiiVue: one or two linked pictures of the same volume, each with its own label overlay. */
+import { NVImage, Niivue, SHOW_RENDER, SLICE_TYPE } from '@niivue/niivue';
+import { classColor, cssColor } from 'unet3d-gpu/worker';
+import { el, fill, swatch } from './dom.ts';
+
+export interface Picture {
+  readonly title: string;
+  readonly overlay: File | undefined;
+}
+
+interface Pane {
+  readonly niivue: Niivue;
+  readonly title: HTMLElement;
+}
+
+/** Colours of the labels, the background clear. */
+function colormap(names: readonly string[]) {
+  const colors = names.map((_, value) => (value === 0 ? ([0, 0, 0] as const) : classColor(value)));
+  const channel = (index: 0 | 1 | 2): number[] => colors.map((color) => color[index]);
+  return {
+    R: channel(0),
+    G: channel(1),
+    B: channel(2),
+    A: names.map((_, value) => (value === 0 ? 0 : 255)),
+    I: names.map((_, value) => value),
+    labels: [...names],
+  };
+}
+
+export function legend(names: readonly string[]): HTMLElement {
+  return el(
+    'ul',
+    { className: 'legend', 'aria-label': 'Colours of the classes' },
+    names.slice(1).map((name, index) => el('li', {}, swatch(cssColor(classColor(index + 1))), name)),
+  );
+}
+
+export class Viewer {
+  readonly element = el('div', { className: 'viewer' });
+  readonly #panes: Pane[] = [];
+  #opacity = 0.5;
+  #turn: Promise<void> = Promise.resolve();
+  #base: File | undefined;
+
+  /** Draws after what is being drawn; the newest wish wins where several wait. */
+  show(base: File, pictures: readonly Picture[], names: readonly string[]): Promise<void> {
+    this.#turn = this.#turn.catch(() => undefined).then(() => this.#draw(base, pictures, names));
+    return this.#turn;
+  }
+
+  async #draw(base: File, pictures: readonly Picture[], names: readonly string[]): Promise<void> {
+    if (this.#panes.length !== pictures.length) {
+      fill(this.element);
+      this.#panes.length = 0;
+      this.#base = undefined;
+      for (const { title } of pictures) this.#panes.push(await this.#pane(title));
+      const [first, second] = this.#panes;
+      if (first && second) {
+        first.niivue.broadcastTo([second.niivue], { '2d': true, '3d': true });
+        second.niivue.broadcastTo([first.niivue], { '2d': true, '3d': true });
+      }
+    }
+    for (const [index, { title, overlay }] of pictures.entries()) {
+      const pane = this.#panes[index]!;
+      pane.title.textContent = title;
+      const { niivue } = pane;
+      const first = this.#base === base ? 1 : 0;
+      while (niivue.volumes.length > first) niivue.removeVolumeByIndex(niivue.volumes.length - 1);
+      if (first === 0)
+        niivue.addVolume(await NVImage.loadFromFile({ file: base, name: base.name, colormap: 'gray' }));
+      if (overlay) {
+        const image = await NVImage.loadFromFile({
+          file: overlay,
+          name: overlay.name,
+          opacity: this.#opacity,
+        });
+        image.setColormapLabel(colormap(names));
+        niivue.addVolume(image);
+      }
+      niivue.updateGLVolume();
+    }
+    this.#base = base;
+  }
+
+  async #pane(title: string): Promise<Pane> {
+    const canvas = el('canvas', { 'aria-label': `Slices and 3-D view: ${title}`, role: 'img' });
+    const heading = el('h3', {}, title);
+    this.element.append(el('figure', {}, heading, el('div', { className: 'canvas' }, canvas)));
+    const niivue = new Niivue({
+      backColor: [0, 0, 0, 1],
+      show3Dcrosshair: false,
+      // Thin on volumes of any size.
+      crosshairWidth: 0.4,
+      crosshairWidthUnit: 'percent',
+      crosshairColor: [1, 1, 1, 0.6],
+      dragAndDropEnabled: false,
+      multiplanarShowRender: SHOW_RENDER.ALWAYS,
+      loadingText: '',
+      logLevel: 'error',
+      isColorbar: false,
+    });
+    await niivue.attachToCanvas(canvas, false);
+    niivue.setSliceType(SLICE_TYPE.MULTIPLANAR);
+    return { niivue, title: heading };
+  }
+
+  set opacity(value: number) {
+    this.#opacity = value;
+    for (const { niivue } of this.#panes) if (niivue.volumes.length > 1) niivue.setOpacity(1, value);
+  }
+
+  get opacity(): number {
+    return this.#opacity;
+  }
+}
+
+/** The slider for a viewer's overlays. */
+export function opacitySlider(viewer: Viewer): HTMLElement {
+  const slider = el('input', { type: 'range', min: '0', max: '1', step: '0.05', id: 'opacity' });
+  slider.value = String(viewer.opacity);
+  slider.addEventListener('input', () => (viewer.opacity = slider.valueAsNumber));
+  return el('label', { className: 'inline' }, 'Opacity of labels ', slider);
+}
