@@ -23,6 +23,8 @@ const node: TestProjectConfiguration = {
 
 const launchOptions = chromium();
 const browser: TestProjectConfiguration = {
+  // Found in the middle of a run, it would make Vite reload the page under the tests.
+  optimizeDeps: { include: ['nifti-reader-js'] },
   test: {
     name: 'browser',
     include: ['test/ops/**/*.test.ts', 'test/browser/**/*.test.ts'],

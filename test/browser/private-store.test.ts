@@ -1,0 +1,39 @@
+/** Checkpoints in the origin's private file system: whole files only, also when the disk is full. */
+import { afterEach, expect, test, vi } from 'vitest';
+import { bestModel, privateStore, QuotaExceeded } from '../../src/train/checkpoint.browser.ts';
+import { writeSafetensors } from '../../src/weights/safetensors.ts';
+
+afterEach(() => vi.restoreAllMocks());
+
+test('keeps, replaces, lists and removes files', async () => {
+  const store = await privateStore('test files');
+  for (const name of await store.list()) await store.remove(name);
+  expect(await store.load('a')).toBeUndefined();
+  await store.save('a', new Uint8Array([1, 2, 3]));
+  await store.save('a', new Uint8Array([4]));
+  await store.save('b', new Uint8Array([5]));
+  expect(await store.load('a')).toEqual(new Uint8Array([4]));
+  expect(await store.list()).toEqual(['a', 'b']);
+  await store.remove('a');
+  await store.remove('never there');
+  expect(await store.list()).toEqual(['b']);
+});
+
+test('a full disk is an error of its own, and the file before it stands', async () => {
+  const store = await privateStore('test quota');
+  await store.save('checkpoint', new Uint8Array([1]));
+  vi.spyOn(FileSystemWritableFileStream.prototype, 'write').mockRejectedValue(
+    new DOMException('full', 'QuotaExceededError'),
+  );
+  await expect(store.save('checkpoint', new Uint8Array(1000))).rejects.toSatisfy(
+    (error) =>
+      error instanceof QuotaExceeded && error.needed === 1000 && error.message.includes('free disk space'),
+  );
+  expect(await store.load('checkpoint')).toEqual(new Uint8Array([1]));
+});
+
+test('without best weights in a checkpoint there is no best model', () => {
+  const tensors = new Map([['head.weight', { shape: [1], data: new Float32Array(1) }]]);
+  const file = writeSafetensors({ tensors, metadata: {} });
+  expect(bestModel(file, file)).toBeUndefined();
+});

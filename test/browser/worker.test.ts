@@ -1,0 +1,141 @@
+/** The model in a worker: the same results as on the page, abort and resume, a killed worker, a lost device. */
+import { afterEach, expect, test } from 'vitest';
+import { Aborted, DeviceLost, InvalidOption } from '../../src/errors.ts';
+import { fromArrays } from '../../src/data/prepare.ts';
+import { phantom } from '../../src/data/phantom.ts';
+import { UNet3D as Local, type LabelledCase } from '../../src/model/unet3d.ts';
+import { checkpointName } from '../../src/train/fit.ts';
+import { bestModel, privateStore } from '../../src/train/checkpoint.browser.ts';
+import { readSafetensors } from '../../src/weights/safetensors.ts';
+import { UNet3D } from '../../src/worker/client.ts';
+import type { WorkerEvent } from '../../src/worker/protocol.ts';
+
+const options = { inChannels: 1, classes: 6, features: [4, 8], seed: 3 };
+const epochs = 3;
+
+function makeCase(subject: number): LabelledCase {
+  const { image, labels, shape, affine } = phantom(subject, { shape: [8, 8, 8] });
+  const dims = [...shape];
+  return fromArrays(
+    `case ${subject}`,
+    { data: image, dims, affine },
+    { data: labels, dims, affine },
+  ) as LabelledCase;
+}
+const training = [makeCase(0), makeCase(1)];
+const validation = [makeCase(2)];
+
+const workers: Worker[] = [];
+const thread = (): Worker => {
+  const worker = new Worker(new URL('../../src/worker/thread.ts', import.meta.url), { type: 'module' });
+  workers.push(worker);
+  return worker;
+};
+afterEach(() => workers.splice(0).forEach((worker) => worker.terminate()));
+
+const store = async (name: string) => {
+  const opened = await privateStore(`test ${name}`);
+  for (const file of await opened.list()) await opened.remove(file);
+  return opened;
+};
+
+/** Losses and weights of the same training without a worker. */
+async function localRun() {
+  const model = await Local.create(options);
+  const { history } = await model.fit(training, { epochs, validation });
+  const weights = await model.save();
+  model.dispose();
+  return { losses: history.map(({ loss }) => loss), weights };
+}
+let local: ReturnType<typeof localRun> | undefined;
+const expected = () => (local ??= localRun());
+
+test('trains, evaluates and saves as the model on the page does, to the last bit', async () => {
+  const model = await UNet3D.create({ ...options, worker: thread() });
+  const events: WorkerEvent[] = [];
+  const run = model.fit(training, { epochs, validation, preview: validation[0]! });
+  for await (const event of run) events.push(event);
+  const { history } = await run;
+  const { losses, weights } = await expected();
+  expect(history.map(({ loss }) => loss)).toEqual(losses);
+  expect(await model.save()).toEqual(weights);
+  const previews = events.filter((event) => event.type === 'preview');
+  expect(previews.map(({ epoch }) => epoch)).toEqual([0, 1, 2]);
+  expect(previews[0]!.score.predicted).toHaveLength(8 ** 3);
+  expect(training[0]!.image).toHaveLength(8 ** 3); // copied, not moved
+
+  const [score] = await model.evaluate(validation);
+  expect(score!.dice).toHaveLength(6);
+  expect(model.plan({ size: [8, 8, 8] }).peakBytes).toBeGreaterThan(0);
+  expect(model.description.inputSize).toEqual([8, 8, 8]);
+  model.dispose();
+});
+
+test('an abort saves, and resuming gives what an uninterrupted run gives', async () => {
+  const model = await UNet3D.create({ ...options, worker: thread() });
+  const checkpoint = await store('resume');
+  const controller = new AbortController();
+  const stopped = model.fit(training, {
+    epochs,
+    validation,
+    checkpoint,
+    signal: controller.signal,
+    onEvent: (event) => {
+      if (event.type === 'epoch' && event.row.epoch === 0) controller.abort();
+    },
+  });
+  await expect(stopped).rejects.toBeInstanceOf(Aborted);
+  const best = bestModel((await checkpoint.load(checkpointName))!, await model.save());
+  expect(readSafetensors(best!).tensors.size).toBe(readSafetensors(await model.save()).tensors.size);
+  model.dispose();
+
+  const second = await UNet3D.create({ ...options, worker: thread() });
+  const { history } = await second.fit(training, { epochs, validation, checkpoint, resume: true });
+  const { losses, weights } = await expected();
+  expect(history.map(({ loss }) => loss)).toEqual(losses);
+  expect(await second.save()).toEqual(weights);
+  second.dispose();
+});
+
+test('a device that is lost in training is replaced, and training ends as if nothing had happened', async () => {
+  const worker = new Worker(new URL('./losing.worker.ts', import.meta.url), { type: 'module' });
+  workers.push(worker);
+  const model = await UNet3D.create({ ...options, worker });
+  const recovered: string[] = [];
+  const { history } = await model.fit(training, {
+    epochs,
+    validation,
+    checkpoint: await store('lost device'),
+    onEvent: (event) => {
+      if (event.type === 'recovered') recovered.push(event.message);
+    },
+  });
+  expect(recovered).toHaveLength(1);
+  expect(recovered[0]).toContain('goes on from the last checkpoint');
+  expect(history.map(({ loss }) => loss)).toEqual((await expected()).losses);
+  model.dispose();
+});
+
+test('a killed worker rejects what is pending and what follows', async () => {
+  const worker = thread();
+  const model = await UNet3D.create({ ...options, worker });
+  const run = model.fit(training, {
+    epochs: 1000,
+    onEvent: (event) => {
+      if (event.type === 'start') worker.terminate();
+    },
+  });
+  await expect(run).rejects.toBeInstanceOf(DeviceLost);
+  await expect(model.save()).rejects.toThrow('resume from the last checkpoint');
+});
+
+test('errors keep their class and their message on the way over', async () => {
+  await expect(UNet3D.create({ ...options, classes: 1, worker: thread() })).rejects.toSatisfy(
+    (error) => error instanceof InvalidOption && error.message.includes('classes is 1'),
+  );
+});
+
+test('a worker whose script is not there is an error, not a wait', async () => {
+  const worker = new Worker(new URL('/no/such/file.js', location.href), { type: 'module' });
+  await expect(UNet3D.create({ ...options, worker })).rejects.toBeInstanceOf(DeviceLost);
+});
