@@ -1,7 +1,7 @@
 /** The folder of a training: proved writable before anything else is done, every file written whole. */
 import { existsSync } from 'node:fs';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { UNet3DError } from '../errors.ts';
 import { curves } from '../report/curves.ts';
 import { encodePng } from '../report/png.ts';
@@ -10,6 +10,16 @@ import { writeFileAtomically } from '../train/checkpoint.node.ts';
 import type { EpochRow } from '../train/events.ts';
 import { fileMessage } from './failure.ts';
 import { toJson } from './text.ts';
+
+/** Makes a folder with its parents. (Node's own recursive mkdir never returns for a place under /proc.) */
+async function makeFolder(path: string): Promise<void> {
+  const parent = dirname(path);
+  if (existsSync(path)) return;
+  if (parent !== path) await makeFolder(parent);
+  await mkdir(path).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EEXIST') throw error;
+  });
+}
 
 export class RunFolder {
   private constructor(readonly path: string) {}
@@ -21,7 +31,7 @@ export class RunFolder {
   static async open(path: string): Promise<RunFolder> {
     const probe = join(path, `.writable-${process.pid}`);
     try {
-      await mkdir(path, { recursive: true });
+      await makeFolder(resolve(path));
       await writeFile(probe, '');
       await rm(probe);
     } catch (error) {

@@ -69,11 +69,12 @@ Examples:
 
 /** The plan as JSON; bindings by name with their tensor, offset and bytes. */
 function description(plan: Plan, request: Record<string, unknown>) {
-  const { peakBytes, largestBindingBytes, flops, buffers, tensors, dispatches } = plan;
+  const { peakBytes, largestBindingBytes, paramBytes, flops, buffers, tensors, dispatches } = plan;
   return {
     ...request,
     peakBytes,
     largestBindingBytes,
+    paramBytes,
     flops,
     buffers,
     tensors,

@@ -1,0 +1,171 @@
+/** Bad data is refused before any training begins, each with one clear message; `split` and `check` show what is there. */
+import { cp, readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { readNifti, writeNifti } from '../../src/data/nifti.ts';
+import type { Split } from '../../src/data/split.ts';
+import { cli, phantomDataset, temporaryFolder, type Ran } from './support.ts';
+
+let good: string;
+beforeAll(async () => {
+  good = await phantomDataset(8);
+});
+
+/** A copy of the good data set with something done to it. */
+async function spoilt(spoil: (file: (path: string) => string) => Promise<unknown>): Promise<string> {
+  const folder = await temporaryFolder();
+  await cp(good, folder, { recursive: true });
+  await spoil((path) => join(folder, path));
+  return folder;
+}
+
+const train = async (...args: string[]): Promise<Ran> =>
+  cli(['train', ...args, '--out', join(await temporaryFolder(), 'run')]);
+
+/** One message, no stack trace, and no word of a GPU: nothing has begun. */
+function expectRefusal({ exitCode, err }: Ran, ...words: (string | RegExp)[]): void {
+  const errors = err.split('\n').filter((line) => line.startsWith('error: '));
+  expect(errors).toHaveLength(1);
+  for (const word of words) expect(errors[0]).toMatch(word);
+  expect(err).not.toMatch(/^\s+at /m);
+  expect(err).not.toContain('GPU:');
+  expect(exitCode).toBe(1);
+}
+
+describe('train refuses', () => {
+  test('a file that is not NIfTI', async () => {
+    const folder = await spoilt((file) => writeFile(file('images/Case_03_Week0.nii.gz'), 'hello'));
+    expectRefusal(await train(folder), 'Case_03_Week0', /not a NIfTI file/);
+  });
+
+  test('truncated gzip', async () => {
+    const folder = await spoilt(async (file) => {
+      const path = file('images/Case_02_Week0.nii.gz');
+      await writeFile(path, (await readFile(path)).subarray(0, 300));
+    });
+    expectRefusal(await train(folder), 'Case_02_Week0', /gzip/);
+  });
+
+  test('truncated voxels', async () => {
+    const folder = await spoilt(async (file) => {
+      const path = file('labels/Case_01_Week0.nii.gz');
+      const volume = await readNifti(path);
+      const bytes = await writeNifti(volume, { datatype: 'uint8', gzip: false });
+      await writeFile(path, bytes.subarray(0, 400));
+    });
+    expectRefusal(await train(folder), 'Case_01_Week0', /truncated/);
+  });
+
+  test('image and label of different shapes', async () => {
+    const folder = await spoilt(async (file) =>
+      writeFile(
+        file('labels/Case_04_Week0.nii.gz'),
+        await writeNifti({
+          data: new Uint8Array(64),
+          shape: [4, 4, 4],
+          affine: [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1],
+        }),
+      ),
+    );
+    expectRefusal(await train(folder), 'Case_04_Week0', /8 x 8 x 8.*4 x 4 x 4/);
+  });
+
+  test('label values outside the classes', async () => {
+    expectRefusal(await train(good, '--classes', '3'), /outside the classes/, /Expected 0 to 2/);
+  });
+
+  test('an empty data set', async () => {
+    expectRefusal(await train(await temporaryFolder()), /no dataset\.json and no NIfTI file/);
+  });
+
+  test('names that do not match', async () => {
+    const folder = await spoilt((file) => rm(file('labels/Case_05_Week0.nii.gz')));
+    expectRefusal(await train(folder), /without a label/, 'Case_05_Week0');
+  });
+
+  test('fewer subjects than parts', async () => {
+    expectRefusal(await train(good, '--subject-pattern', '(Week\\d)'), /1 subject\(s\) for 3 parts/);
+  });
+
+  test('the same volume in two parts, unless that is allowed', async () => {
+    const folder = await spoilt(async (file) => {
+      for (const kind of ['images', 'labels'])
+        for (let to = 1; to < 8; to++)
+          await cp(file(`${kind}/Case_00_Week0.nii.gz`), file(`${kind}/Case_0${to}_Week0.nii.gz`));
+    });
+    expectRefusal(await train(folder), /same volume is in two parts/);
+  });
+
+  test('an output folder that cannot be written, before anything is read', async () => {
+    const file = join(await temporaryFolder(), 'file');
+    await writeFile(file, '');
+    const ran = await cli(['train', '/no/such/data', '--out', join(file, 'run')]);
+    expectRefusal(ran, /cannot write into the output folder/, /a file, not a folder/);
+  });
+
+  test('a data set that is not there', async () => {
+    expectRefusal(await train('/no/such/data'), /not a directory/);
+  });
+});
+
+describe('predict and evaluate refuse', () => {
+  test('a model file that is damaged, missing, or a checkpoint of nothing', async () => {
+    const folder = await temporaryFolder();
+    await writeFile(join(folder, 'model.safetensors'), 'no model');
+    const image = join(good, 'images', 'Case_00_Week0.nii.gz');
+    const out = join(folder, 'out.nii.gz');
+    expectRefusal(await cli(['predict', folder, image, '--out', out]), /model|safetensors/i);
+    expectRefusal(await cli(['predict', '/no/model', image, '--out', out]), /\/no\/model: it does not exist/);
+  });
+
+  test('predictions on another grid, and cases without a partner', async () => {
+    const small = await phantomDataset(8, [6, 6, 6]);
+    expectRefusal(
+      await cli(['evaluate', join(small, 'labels'), join(good, 'labels')]),
+      /6 x 6 x 6 voxels, the truth 8 x 8 x 8/,
+    );
+    await rm(join(small, 'labels', 'Case_00_Week0.nii.gz'));
+    expectRefusal(
+      await cli(['evaluate', join(small, 'labels'), join(good, 'labels')]),
+      /have no prediction: Case_00_Week0/,
+    );
+  });
+});
+
+describe('split and check', () => {
+  test('split writes what train --split reads, and no subject is in two parts', async () => {
+    const out = join(await temporaryFolder(), 'split.json');
+    const ran = await cli(['split', good, '--split', '50,25,25', '--seed', '3', '--out', out, '--json']);
+    expect(ran.exitCode).toBe(0);
+    const split = JSON.parse(ran.out) as Split;
+    expect(JSON.parse(await readFile(out, 'utf8'))).toEqual(split);
+    expect([split.train, split.validation, split.test].map(({ cases }) => cases.length)).toEqual([4, 2, 2]);
+    const again = await cli(['split', good, '--split', out, '--json']);
+    expect(JSON.parse(again.out)).toEqual(split);
+  });
+
+  test('split --folds puts every case once into a validation part', async () => {
+    const { out } = await cli(['split', good, '--folds', '4', '--json']);
+    const validated = (JSON.parse(out) as Split[]).flatMap(({ validation }) => validation.cases);
+    expect(new Set(validated).size).toBe(8);
+    expect(validated).toHaveLength(8);
+  });
+
+  test('split warns where every case counts as a subject', async () => {
+    expect((await cli(['split', good])).err).toContain('warning: No subjects.csv');
+    expect((await cli(['split', good, '--subject-pattern', 'Case_(\\d+)'])).err).toBe('');
+  });
+
+  test('check lists every problem at once and leaves with 1', async () => {
+    expect((await cli(['check', good])).exitCode).toBe(0);
+    const folder = await spoilt(async (file) => {
+      await writeFile(file('images/Case_03_Week0.nii.gz'), 'hello');
+      await cp(file('labels/Case_00_Week0.nii.gz'), file('images/Case_06_Week0.nii.gz'));
+      await cp(file('images/Case_01_Week0.nii.gz'), file('images/Case_02_Week0.nii.gz'));
+    });
+    const { exitCode, out } = await cli(['check', folder]);
+    expect(exitCode).toBe(1);
+    expect(out).toMatch(/error: .*Case_03_Week0.*not a NIfTI file/);
+    expect(out).toMatch(/Case_01_Week0.*Case_02_Week0/); // the same image twice
+  });
+});

@@ -1,0 +1,85 @@
+/** `plan` needs no GPU, and usage errors leave with 2. */
+import { describe, expect, test } from 'vitest';
+import { cli } from './support.ts';
+
+interface PlanJson {
+  readonly peakBytes: number;
+  readonly paramBytes: number;
+  readonly largestBindingBytes: number;
+  readonly size: readonly number[];
+  readonly buffers: readonly number[];
+  readonly tensors: readonly { readonly name: string; readonly bytes: number; readonly storage: string }[];
+  readonly dispatches: readonly { readonly bindings: Readonly<Record<string, { readonly size: number }>> }[];
+}
+
+const plan = async (...args: string[]): Promise<PlanJson> => {
+  const { exitCode, out } = await cli(['plan', '--json', ...args]);
+  expect(exitCode).toBe(0);
+  return JSON.parse(out) as PlanJson;
+};
+const tiny = ['--shape', '20,16,9', '--features', '4,8,16', '--classes', '3'];
+
+describe('plan', () => {
+  test('pads the shape to the network, and its peak is all that it allocates', async () => {
+    const { peakBytes, paramBytes, size, buffers, tensors } = await plan(...tiny);
+    expect(size).toEqual([20, 16, 12]);
+    const shared = tensors.filter(({ storage }) => storage === 'shared');
+    const sum = (values: readonly number[]) => values.reduce((a, b) => a + b, 0);
+    expect(shared.length).toBeGreaterThan(0);
+    expect(peakBytes).toBe(sum(buffers) + paramBytes + sum(shared.map(({ bytes }) => bytes)));
+  });
+
+  test('a binding limit is kept by every binding, and costs dispatches', async () => {
+    const free = await plan(...tiny);
+    const limit = Math.ceil(free.largestBindingBytes / 3);
+    const cut = await plan(...tiny, '--limit-binding', String(limit));
+    expect(cut.largestBindingBytes).toBeLessThanOrEqual(limit);
+    for (const { bindings } of cut.dispatches)
+      for (const { size } of Object.values(bindings)) expect(size).toBeLessThanOrEqual(limit);
+    expect(cut.dispatches.length).toBeGreaterThan(free.dispatches.length);
+  });
+
+  test('batch size and inference change the memory', async () => {
+    const two = await plan(...tiny);
+    const one = await plan(...tiny, '--batch-size', '1');
+    const forward = await plan(...tiny, '--batch-size', '1', '--inference');
+    expect(one.peakBytes).toBeLessThan(two.peakBytes);
+    expect(forward.peakBytes).toBeLessThan(one.peakBytes);
+  });
+
+  test('prints a summary for people', async () => {
+    const { exitCode, out } = await cli(['plan', ...tiny]);
+    expect(exitCode).toBe(0);
+    expect(out).toContain('padded to 20,16,12');
+    expect(out).toMatch(/parameters: \d+/);
+  });
+});
+
+describe('usage errors', () => {
+  test.each([
+    [['plan'], "required option '--shape <x,y,z>'"],
+    [['plan', '--shape', '8,8'], 'three whole numbers'],
+    [['plan', '--shape', '8,8,8', '--features', '4,x'], 'separated by commas'],
+    [['plan', '--shape', '8,8,8', '--limit-binding', 'much'], '128MiB'],
+    [['plan', '--shape', '8,8,8', '--norm', 'none'], "'batch' or 'instance'"],
+    [['train', '--out', 'x', '--fold', '6/5'], 'such as 1/5'],
+    [['train', '--out', 'x', '--class-weights', '1,,2'], 'separated by commas'],
+    [['split', '.', '--subject-pattern', 'Case'], 'one group'],
+    [['predict', 'model', 'image.nii', '--out', 'x', '--output', 'classes'], 'labels, probabilities, logits'],
+    [['fly'], "unknown command 'fly'"],
+  ])('%j leaves with 2', async (args, message) => {
+    const { exitCode, err } = await cli(args);
+    expect(err).toContain(message);
+    expect(exitCode).toBe(2);
+  });
+
+  test.each(['demo', 'train', 'predict', 'evaluate', 'split', 'check', 'plan', 'render', 'info'])(
+    '%s --help shows examples and leaves with 0',
+    async (command) => {
+      const { exitCode, out } = await cli([command, '--help']);
+      expect(exitCode).toBe(0);
+      expect(out).toContain(`Usage: unet3d-gpu ${command}`);
+      expect(out).toMatch(new RegExp(`Examples?:\n.*unet3d-gpu ${command}`));
+    },
+  );
+});

@@ -1,0 +1,61 @@
+/** The command line in process: its lines are collected, and tiny data sets of phantoms are written for it. */
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll } from 'vitest';
+import { runCli } from '../../src/cli/program.ts';
+import { writeNifti } from '../../src/data/nifti.ts';
+import { phantom } from '../../src/data/phantom.ts';
+
+export interface Ran {
+  readonly exitCode: number;
+  readonly out: string;
+  readonly err: string;
+}
+
+/** Runs one command line; `signal` stands for Ctrl-C, `onLine` sees every line as it is written. */
+export async function cli(
+  args: readonly string[],
+  options: { readonly signal?: AbortSignal; readonly onLine?: (line: string) => void } = {},
+): Promise<Ran> {
+  const lines = { out: [] as string[], err: [] as string[] };
+  const collect = (to: string[]) => (line: string) => {
+    to.push(line);
+    options.onLine?.(line);
+  };
+  const exitCode = await runCli(args, {
+    out: collect(lines.out),
+    err: collect(lines.err),
+    status: () => undefined,
+    isTerminal: false,
+    signal: options.signal ?? new AbortController().signal,
+  });
+  return { exitCode, out: lines.out.join('\n'), err: lines.err.join('\n') };
+}
+
+const folders: string[] = [];
+afterAll(async () => {
+  for (const folder of folders.splice(0)) await rm(folder, { recursive: true, force: true });
+});
+
+/** An empty folder that is removed after the tests of the file. */
+export async function temporaryFolder(): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'unet3d-cli-'));
+  folders.push(folder);
+  return folder;
+}
+
+export type Triple = readonly [number, number, number];
+
+/** A folder with images/ and labels/ of phantoms, named Case_NN_Week0. */
+export async function phantomDataset(cases: number, shape: Triple = [8, 8, 8]): Promise<string> {
+  const folder = await temporaryFolder();
+  for (const name of ['images', 'labels']) await mkdir(join(folder, name));
+  for (let subject = 0; subject < cases; subject++) {
+    const { image, labels, affine } = phantom(subject, { shape });
+    const name = `Case_${String(subject).padStart(2, '0')}_Week0.nii.gz`;
+    await writeFile(join(folder, 'images', name), await writeNifti({ data: image, shape, affine }));
+    await writeFile(join(folder, 'labels', name), await writeNifti({ data: labels, shape, affine }));
+  }
+  return folder;
+}

@@ -1,0 +1,95 @@
+/** Values of options and text for people. */
+import { describe, expect, test } from 'vitest';
+import * as parse from '../../src/cli/parse.ts';
+import { historyCsv } from '../../src/cli/run-folder.ts';
+import { commandLine } from '../../src/cli/results.ts';
+import { defaultEpochs } from '../../src/cli/recipe.ts';
+import { bar, duration, table, toJson } from '../../src/cli/text.ts';
+
+describe('options', () => {
+  test.each([
+    ['134217728', 2 ** 27],
+    ['128MiB', 2 ** 27],
+    ['1.5 GiB', 1.5 * 2 ** 30],
+    ['2MB', 2e6],
+    ['0.5kb', 500],
+  ])('%s is %d bytes', (text, bytes) => expect(parse.bytes(text)).toBe(bytes));
+
+  test('shares are fractions or percentages', () => {
+    expect(parse.fractions('70,15,15')).toEqual([0.7, 0.15, 0.15]);
+    expect(parse.fractions('0.8/0.1/0.1')).toEqual([0.8, 0.1, 0.1]);
+    expect(() => parse.fractions('70,15,20')).toThrow(/add up to 105/);
+  });
+
+  test('folds count from 1', () => {
+    expect(parse.fold('5/5')).toEqual({ fold: 4, folds: 5 });
+    expect(() => parse.fold('0/5')).toThrow();
+  });
+
+  test('a pattern needs exactly one group', () => {
+    expect(parse.pattern('Case_(\\d+)').exec('Case_004_Week0')?.[1]).toBe('004');
+    expect(() => parse.pattern('(a)(b)')).toThrow(/one group/);
+    expect(() => parse.pattern('(')).toThrow();
+  });
+
+  test('one spacing serves all axes', () => {
+    expect(parse.spacing('0.5')).toEqual([0.5, 0.5, 0.5]);
+    expect(() => parse.spacing('1,0,1')).toThrow(/millimetres/i);
+  });
+});
+
+describe('text', () => {
+  test('durations', () => {
+    expect([42_000, 185_000, 3_723_000, NaN].map(duration)).toEqual(['42 s', '3:05', '1:02:03', '-']);
+  });
+
+  test('a bar never leaves its frame', () => {
+    expect([-1, 0, 0.5, 1, 2].map((share) => bar(share, 4))).toEqual([
+      '[....]',
+      '[....]',
+      '[##..]',
+      '[####]',
+      '[####]',
+    ]);
+  });
+
+  test('a table aligns its columns', () => {
+    expect(
+      table([
+        ['class', 'Dice'],
+        ['a', '0.5'],
+        ['longer', '1'],
+      ]).split('\n'),
+    ).toEqual(['class   Dice', '------------', 'a        0.5', 'longer     1']);
+  });
+
+  test('JSON has null for what is not a number', () => {
+    expect(toJson({ a: NaN, b: [Infinity, 1] })).toBe('{"a":null,"b":[null,1]}');
+  });
+
+  test('a command line can be typed again', () => {
+    expect(commandLine(['train', 'my data', '--subject-pattern', "it's (\\d)"])).toBe(
+      String.raw`unet3d-gpu train 'my data' --subject-pattern 'it'\''s (\d)'`,
+    );
+  });
+});
+
+test('history.csv has one line per epoch and empty cells for what was not measured', () => {
+  const row = { epoch: 0, loss: 0.5, validationLoss: NaN, learningRate: 0.01, seconds: 1.5 };
+  const rows = [
+    { ...row, validationDice: [] },
+    { ...row, epoch: 1, validationLoss: 0.25, validationDice: [0.9, NaN] },
+  ];
+  expect(historyCsv(rows, ['background', 'left lung']).split('\n')).toEqual([
+    'epoch,loss,validation_loss,dice_background,dice_left_lung,learning_rate,seconds',
+    '1,0.5,,,,0.01,1.500',
+    '2,0.5,0.25,0.9,,0.01,1.500',
+    '',
+  ]);
+});
+
+test('default epochs give about 600 steps within their bounds', () => {
+  expect(defaultEpochs(146, 2)).toBe(8);
+  expect(defaultEpochs(40, 2)).toBe(30);
+  expect(defaultEpochs(2, 2)).toBe(200);
+});

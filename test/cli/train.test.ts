@@ -1,0 +1,230 @@
+/** The whole way on tiny phantoms: train, stop, resume, predict, evaluate, draw. */
+import { cp, readFile, readdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { readNifti } from '../../src/data/nifti.ts';
+import { cli, phantomDataset, temporaryFolder, type Ran } from './support.ts';
+
+const options = ['--features', '4,8', '--epochs', '2', '--seed', '5', '--subject-pattern', 'Case_(\\d+)'];
+let data: string;
+let run: string;
+let trained: Ran;
+
+beforeAll(async () => {
+  data = await phantomDataset(10);
+  run = join(await temporaryFolder(), 'run');
+  trained = await cli(['train', data, '--out', run, ...options]);
+});
+
+/** What `train` prints with --json, line by line. */
+const events = ({ out }: Ran): { type: string; [name: string]: unknown }[] =>
+  out.split('\n').map((line) => JSON.parse(line) as { type: string });
+const read = async (...path: string[]): Promise<string> => readFile(join(...path), 'utf8');
+const text = { model: 'model.safetensors', image: ['images', 'Case_03_Week0.nii.gz'] } as const;
+
+describe('train', () => {
+  test('names the adapter first, shows every epoch, and ends with the table', () => {
+    expect(trained.err).not.toContain('error');
+    expect(trained.exitCode).toBe(0);
+    expect(trained.err).toMatch(/^GPU: /m);
+    expect(trained.err).toMatch(/^epoch 1\/2 {2}loss [\d.]+ {2}validation [\d.]+ .*ETA /m);
+    expect(trained.err).toMatch(/^epoch 2\/2 /m);
+    expect(trained.out).toMatch(/^class +Dice/m);
+  });
+
+  test('leaves everything in its folder', async () => {
+    const files = await readdir(run);
+    const wanted = [
+      'checkpoint.safetensors',
+      'config.json',
+      'curves.png',
+      'history.csv',
+      'metrics.json',
+      'model.safetensors',
+      'predictions',
+      'report.html',
+      'slices.png',
+      'split.json',
+    ];
+    expect(files).toEqual(expect.arrayContaining(wanted));
+    expect((await read(run, 'history.csv')).trim().split('\n')).toHaveLength(3);
+    const metrics = JSON.parse(await read(run, 'metrics.json')) as { test: { cases: unknown[] } };
+    const split = JSON.parse(await read(run, 'split.json')) as { test: { cases: string[] } };
+    expect(metrics.test.cases).toHaveLength(split.test.cases.length);
+    expect((await readdir(join(run, 'predictions'))).sort()).toEqual(
+      split.test.cases.map((id) => `${id}.nii.gz`).sort(),
+    );
+  });
+
+  test('does not touch a folder that holds a training', async () => {
+    const { exitCode, err } = await cli(['train', data, '--out', run, ...options]);
+    expect(err).toMatch(/holds a training already.*--resume/);
+    expect(exitCode).toBe(2);
+  });
+
+  test('stopped in the middle it leaves with 130, and resumed it ends with the same weights', async () => {
+    const out = join(await temporaryFolder(), 'run');
+    const stop = new AbortController();
+    const stopped = await cli(['train', data, '--out', out, ...options, '--json'], {
+      signal: stop.signal,
+      onLine: (line) => {
+        if (line.includes('"type":"step"') && line.includes('"step":1,')) stop.abort();
+      },
+    });
+    expect(stopped.exitCode).toBe(130);
+    expect(stopped.err).toMatch(/stopped after step \d+ of 8; resume to go on/);
+    expect(await readdir(out)).not.toContain(text.model);
+
+    const resumed = await cli(['train', '--out', out, '--resume', '--json']);
+    expect(resumed.exitCode).toBe(0);
+    const start = events(resumed).find(({ type }) => type === 'start');
+    expect(start?.['step']).toBeGreaterThan(0);
+    expect(await readFile(join(out, text.model))).toEqual(await readFile(join(run, text.model)));
+  });
+
+  test('refuses to resume with other options or without a checkpoint', async () => {
+    const other = await cli(['train', '--out', run, '--resume', '--learning-rate', '0.001']);
+    expect(other.err).toMatch(/checkpoint is of another training: schedule/);
+    expect(other.exitCode).toBe(1);
+    const none = await cli(['train', data, '--out', await temporaryFolder(), '--resume']);
+    expect(none.err).toContain('no checkpoint to resume');
+    expect(none.exitCode).toBe(2);
+  });
+
+  test('--dry-run prints the plan and draws the first batch', async () => {
+    const out = await temporaryFolder();
+    const ran = await cli(['train', data, '--out', out, ...options, '--dry-run']);
+    expect(ran.exitCode).toBe(0);
+    expect(ran.out).toContain('largest tensors');
+    expect(await readdir(out)).toEqual(['batch.png']);
+  });
+});
+
+describe('predict', () => {
+  test('a file: labels on its own grid', async () => {
+    const out = join(await temporaryFolder(), 'labels.nii.gz');
+    const image = join(data, ...text.image);
+    expect((await cli(['predict', run, image, '--out', out])).exitCode).toBe(0);
+    const [source, labels] = [await readNifti(image), await readNifti(out)];
+    expect(labels.shape).toEqual(source.shape);
+    expect(labels.affine).toEqual(source.affine);
+    expect(Math.max(...labels.data)).toBeLessThan(6);
+  });
+
+  test('a folder: file names are kept, and one bad file does not stop the others', async () => {
+    const [inputs, out] = [await temporaryFolder(), await temporaryFolder()];
+    await cp(join(data, ...text.image), join(inputs, 'a.nii.gz'));
+    await writeFile(join(inputs, 'b.nii'), 'hello');
+    await cp(join(data, ...text.image), join(inputs, 'c.nii.gz'));
+    const ran = await cli(['predict', join(run, text.model), inputs, '--out', out]);
+    expect(ran.err).toMatch(/error: .*b\.nii.*not a NIfTI file/);
+    expect(ran.exitCode).toBe(1);
+    expect(await readdir(out)).toEqual(['a.nii.gz', 'c.nii.gz']);
+    expect(await readFile(join(out, 'a.nii.gz'))).toEqual(await readFile(join(out, 'c.nii.gz')));
+  });
+
+  test('probabilities add up to 1, and their largest is the label', async () => {
+    const folder = await temporaryFolder();
+    const image = join(data, ...text.image);
+    for (const output of ['labels', 'probabilities', 'logits'])
+      await cli(['predict', run, image, '--output', output, '--out', join(folder, `${output}.nii`)]);
+    const labels = await readNifti(join(folder, 'labels.nii'));
+    const probabilities = await readNifti(join(folder, 'probabilities.nii'));
+    const logits = await readNifti(join(folder, 'logits.nii'));
+    expect(probabilities.shape).toEqual([8, 8, 8, 6]);
+    expect(logits.shape).toEqual([8, 8, 8, 6]);
+    for (let voxel = 0; voxel < 512; voxel++) {
+      const shares = Array.from({ length: 6 }, (_, label) => probabilities.data[label * 512 + voxel]!);
+      expect(shares.reduce((a, b) => a + b, 0)).toBeCloseTo(1, 5);
+      expect(shares.indexOf(Math.max(...shares))).toBe(labels.data[voxel]);
+    }
+  });
+
+  test('refuses a model of a newer version, and a checkpoint', async () => {
+    const folder = await temporaryFolder();
+    const bytes = await readFile(join(run, text.model));
+    const at = bytes.indexOf(String.raw`\"format\":1`);
+    expect(at).toBeGreaterThan(0);
+    bytes[at + String.raw`\"format\":`.length] = '9'.charCodeAt(0);
+    await writeFile(join(folder, text.model), bytes);
+    const image = join(data, ...text.image);
+    const newer = await cli(['predict', folder, image, '--out', join(folder, 'x.nii')]);
+    expect(newer.err).toMatch(/error: .*format 9.*update unet3d-gpu/);
+    const checkpoint = join(run, 'checkpoint.safetensors');
+    const wrong = await cli(['predict', checkpoint, image, '--out', join(folder, 'x.nii')]);
+    expect(wrong.err).toMatch(/checkpoint of a training, not a model/);
+    expect([newer.exitCode, wrong.exitCode]).toEqual([1, 1]);
+  });
+
+  test('never writes over its input', async () => {
+    const image = join(data, ...text.image);
+    const ran = await cli(['predict', run, image, '--out', join(data, text.image[0])]);
+    expect(ran.err).toContain('would overwrite its input');
+    expect(ran.exitCode).toBe(2);
+  });
+});
+
+describe('evaluate and render', () => {
+  test('the truth against itself has Dice 1 and distance 0', async () => {
+    const labels = join(data, 'labels');
+    const folder = await temporaryFolder();
+    const csv = join(folder, 'metrics.csv');
+    const ran = await cli(['evaluate', labels, labels, '--json', '--csv', csv]);
+    expect(ran.exitCode).toBe(0);
+    const { summary } = JSON.parse(ran.out) as {
+      summary: { cases: number; foreground: Record<string, { mean: number }> };
+    };
+    expect(summary.cases).toBe(10);
+    expect(summary.foreground['dice']?.mean).toBe(1);
+    expect(summary.foreground['hd95']?.mean).toBe(0);
+    expect((await read(csv)).trim().split('\n')).toHaveLength(1 + 10 * 6);
+  });
+
+  test('the figures of metrics.json are those of evaluate on the predictions', async () => {
+    const truths = await temporaryFolder();
+    const predictions = join(run, 'predictions');
+    for (const name of await readdir(predictions)) await cp(join(data, 'labels', name), join(truths, name));
+    const ran = await cli(['evaluate', predictions, truths, '--classes', '6', '--json']);
+    const { summary } = JSON.parse(ran.out) as { summary: { foreground: unknown } };
+    const metrics = JSON.parse(await read(run, 'metrics.json')) as {
+      test: { summary: { foreground: unknown } };
+    };
+    expect(metrics.test.summary.foreground).toEqual(summary.foreground);
+  });
+
+  test.each([
+    ['png', [0x89, 0x50, 0x4e, 0x47]],
+    ['gif', [0x47, 0x49, 0x46, 0x38]],
+  ])('draws a %s', async (ending, magic) => {
+    const out = join(await temporaryFolder(), `case.${ending}`);
+    const [image, labels] = ['images', 'labels'].map((kind) => join(data, kind, text.image[1]));
+    const ran = await cli(['render', image!, '--labels', labels!, '--out', out]);
+    expect(ran.exitCode).toBe(0);
+    expect([...(await readFile(out)).subarray(0, 4)]).toEqual(magic);
+  });
+});
+
+describe('info', () => {
+  const before = process.env['UNET3D_ADAPTER'];
+  afterEach(() => {
+    if (before === undefined) delete process.env['UNET3D_ADAPTER'];
+    else process.env['UNET3D_ADAPTER'] = before;
+  });
+
+  test('prints adapter, limits, features and versions', async () => {
+    const { exitCode, out } = await cli(['info', '--json']);
+    expect(exitCode).toBe(0);
+    const info = JSON.parse(out) as Record<string, Record<string, unknown>>;
+    expect(info['adapter']?.['describe']).toBeTruthy();
+    expect(info['limits']?.['maxStorageBufferBindingSize']).toBeGreaterThanOrEqual(2 ** 27);
+    expect(info['versions']?.['node']).toBe(process.versions.node);
+  });
+
+  test('without an adapter it says what to do and leaves with 1', async () => {
+    process.env['UNET3D_ADAPTER'] = 'no such adapter';
+    const { exitCode, err } = await cli(['info']);
+    expect(err).toMatch(/^error: /);
+    expect(err).not.toMatch(/^\s+at /m);
+    expect(exitCode).toBe(1);
+  });
+});
