@@ -1,0 +1,96 @@
+/**
+ * One training step of the study's size on this machine's adapter: planned and allocated bytes, the
+ * process's peak memory, time and loss; inputs and all gradients go to a folder, where
+ * bench/full_size_reference.py computes the same step with PyTorch and compares.
+ *   npx tsx bench/full-size.ts FOLDER [batch] [x,y,z] [features]
+ */
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { random } from '../src/data/random.ts';
+import { releaseNodeGpu } from '../src/gpu/node.ts';
+import type { Size3 } from '../src/gpu/plan.ts';
+import { completeConfig } from '../src/model/config.ts';
+import { ModelState, namedTensors } from '../src/model/state.ts';
+import { formatBytes } from '../src/model/summary.ts';
+import { weightedDice } from '../src/train/losses.ts';
+import { adam } from '../src/train/optimizers.ts';
+import { TrainingSession } from '../src/train/session.ts';
+import { writeSafetensors } from '../src/weights/safetensors.ts';
+import { openGpu } from './lib.ts';
+
+const [folder = '', batchText = '1', sizeText = '256,256,128', featuresText = '16,32,64,128'] =
+  process.argv.slice(2);
+if (!folder) throw new Error('usage: npx tsx bench/full-size.ts FOLDER [batch] [x,y,z] [features]');
+const batchSize = Number(batchText);
+const size = sizeText.split(',').map(Number) as unknown as Size3;
+const features = featuresText.split(',').map(Number);
+const classes = 6;
+const [x, y, z] = size;
+
+const gpu = await openGpu();
+console.log(`GPU: ${gpu.describe}; bindings of at most ${formatBytes(gpu.limits.maxBindingBytes)}`);
+const config = completeConfig({ inChannels: 1, classes, features });
+const state = new ModelState(gpu, config, 1);
+const weights = await state.readWeights();
+
+// Nested boxes as labels, noise around each class's level as image.
+const label = new Uint8Array(batchSize * x * y * z);
+const image = new Float32Array(label.length);
+const source = random(7, 'full-size');
+for (let i = 0; i < label.length; i++) {
+  const [u, v, w] = [(i % x) / x, (Math.floor(i / x) % y) / y, (Math.floor(i / (x * y)) % z) / z];
+  const depth = Math.min(u, 1 - u, v, 1 - v, w, 1 - w) * 2;
+  label[i] = Math.min(classes - 1, Math.floor(depth * classes));
+  image[i] = label[i]! / classes + source.uniform(-0.5, 0.5);
+}
+
+const started = performance.now();
+const loss = weightedDice([1, 2, 3, 4, 5, 6].map((weight) => weight / 21));
+const session = await TrainingSession.create(state, { size, batchSize, loss, optimizer: adam() });
+const prepared = performance.now();
+const values = {
+  learningRate: 0,
+  beta1: 0.9,
+  beta2: 0.999,
+  epsilon: 1e-8,
+  weightDecay: 0,
+  correction1: 0.1,
+  correction2: 0.03,
+  maxNorm: Infinity,
+  gradientScale: 1,
+};
+const { result } = await session.step({ image, label }, values);
+const { loss: value } = await result;
+const done = performance.now();
+const gradients = await state.read('gradients');
+
+mkdirSync(folder, { recursive: true });
+const { parameters } = state.layout;
+const save = (name: string, tensors: ReturnType<typeof namedTensors>) =>
+  writeFileSync(join(folder, name), writeSafetensors({ tensors, metadata: {} }));
+save('weights.safetensors', namedTensors(parameters, weights.parameters));
+save('gradients.safetensors', namedTensors(parameters, gradients));
+writeFileSync(join(folder, 'image.f32'), image);
+writeFileSync(join(folder, 'label.u8'), label);
+const { plan } = session;
+const summary = {
+  batch: batchSize,
+  size,
+  features,
+  loss: value,
+  plannedBytes: plan.peakBytes,
+  allocatedBytes: gpu.allocatedBytes,
+  peakResidentBytes: process.resourceUsage().maxRSS * 1024,
+  largestBindingBytes: plan.largestBindingBytes,
+  dispatches: plan.dispatches.length,
+  gflop: plan.flops / 1e9,
+  prepareSeconds: (prepared - started) / 1000,
+  stepSeconds: (done - prepared) / 1000,
+};
+writeFileSync(join(folder, 'step.json'), JSON.stringify(summary, null, 2));
+console.log(summary);
+session.dispose();
+state.dispose();
+gpu.dispose();
+await releaseNodeGpu();
+process.exit(0);

@@ -1,0 +1,83 @@
+"""The step of bench/full-size.ts with PyTorch on the CPU, and the comparison of loss and gradients.
+
+    python3 bench/full_size_reference.py FOLDER
+"""
+import json
+import resource
+import struct
+import sys
+import time
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+
+def read_safetensors(path):
+    with open(path, "rb") as file:
+        header = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))
+        data = file.read()
+    return {
+        name: np.frombuffer(data[slice(*entry["data_offsets"])], "<f4").reshape(entry["shape"]).copy()
+        for name, entry in header.items()
+        if name != "__metadata__"
+    }
+
+
+folder = sys.argv[1]
+step = json.load(open(f"{folder}/step.json"))
+x, y, z = step["size"]
+batch, features = step["batch"], step["features"]
+weights = {name: torch.tensor(value, requires_grad=True) for name, value in read_safetensors(f"{folder}/weights.safetensors").items()}
+image = torch.from_numpy(np.fromfile(f"{folder}/image.f32", "<f4").reshape(batch, 1, z, y, x))
+label = torch.from_numpy(np.fromfile(f"{folder}/label.u8", "u1").reshape(batch, z, y, x).astype("i8"))
+
+
+def block(prefix, value):
+    for i in (1, 2):
+        value = F.conv3d(value, weights[f"{prefix}.conv{i}.weight"], weights[f"{prefix}.conv{i}.bias"], padding=1)
+        value = F.batch_norm(value, None, None, weights[f"{prefix}.norm{i}.weight"], weights[f"{prefix}.norm{i}.bias"], training=True)
+        value = F.relu(value)
+    return value
+
+
+started = time.time()
+skips, value = [], image
+for level in range(len(features)):
+    value = block(f"encoder.{level}", F.max_pool3d(value, 2) if level else value)
+    skips.append(value)
+for level in range(len(features) - 2, -1, -1):
+    up = F.conv_transpose3d(value, weights[f"decoder.{level}.up.weight"], weights[f"decoder.{level}.up.bias"], stride=2)
+    value = block(f"decoder.{level}", torch.cat([skips[level], up], 1))
+del skips
+probabilities = F.conv3d(value, weights["head.weight"], weights["head.bias"]).softmax(1)
+loss = 0
+for c in range(6):
+    p, g = probabilities[:, c], (label == c).float()
+    axes = (1, 2, 3)
+    dice = (2 * (p * g).sum(axes) + 1e-5) / (p.sum(axes) + g.sum(axes) + 1e-5)
+    loss = loss + (c + 1) / 21 * (1 - dice).mean()
+loss.backward()
+seconds = time.time() - started
+
+ours = read_safetensors(f"{folder}/gradients.safetensors")
+worst, worst_bias = (0, ""), (0, "")
+for name, weight in weights.items():
+    reference = weight.grad.numpy().astype("f8")
+    difference = np.linalg.norm(ours[name] - reference)
+    if ".conv" in name and name.endswith(".bias"):
+        # A norm follows: the gradient is zero but for rounding.
+        scale = np.linalg.norm(weights[name.replace("bias", "weight")].grad.numpy())
+        worst_bias = max(worst_bias, (float(np.linalg.norm(ours[name]) / scale), name))
+    else:
+        worst = max(worst, (float(difference / np.linalg.norm(reference)), name))
+print(json.dumps({
+    "torch": torch.__version__,
+    "threads": torch.get_num_threads(),
+    "lossPyTorch": float(loss),
+    "loss": step["loss"],
+    "worstGradient": worst,
+    "worstBiasBeforeNorm": worst_bias,
+    "secondsPyTorch": seconds,
+    "peakResidentGiBPyTorch": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+}, indent=2))
