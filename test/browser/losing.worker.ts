@@ -1,20 +1,3 @@
-/** The package's worker, whose first GPU device is destroyed once, right after the training's first checkpoint. */
-const devices: GPUDevice[] = [];
-const request = GPUAdapter.prototype.requestDevice;
-GPUAdapter.prototype.requestDevice = async function (this: GPUAdapter, descriptor) {
-  const device = await request.call(this, descriptor);
-  devices.push(device);
-  return device;
-};
-
-type Post = (message: { type: string; event?: { type: string } }, transfer: Transferable[]) => void;
-const scope = globalThis as unknown as { postMessage: Post };
-const post: Post = scope.postMessage.bind(scope);
-scope.postMessage = (message, transfer) => {
-  post(message, transfer);
-  if (devices.length === 1 && message.event?.type === 'checkpoint') devices[0]?.destroy();
-};
-
-await import('../../src/worker/thread.ts');
-
-export {};
+/** The package's worker, whose first GPU device is lost in the training. */
+import './lose-device.ts';
+import '../../src/worker/thread.ts';

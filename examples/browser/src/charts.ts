@@ -16,6 +16,9 @@ const mean = ({ validationDice }: EpochRow): number => {
   return values.reduce((sum, value) => sum + value, 0) / values.length;
 };
 
+/** Of a chart's box, left and right together, in CSS pixels. */
+const padding = 20;
+
 export class Curves {
   readonly element: HTMLElement;
   readonly #charts: { readonly plot: uPlot; readonly lines: readonly Line[] }[] = [];
@@ -75,7 +78,7 @@ export class Curves {
     }
     this.#resize = new ResizeObserver(() => {
       for (const { plot } of this.#charts) {
-        const width = plot.root.parentElement?.clientWidth ?? 0;
+        const width = (plot.root.parentElement?.clientWidth ?? 0) - padding;
         if (width > 50 && Math.abs(width - plot.width) > 1) plot.setSize({ width, height: 190 });
       }
     });

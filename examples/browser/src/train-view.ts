@@ -255,8 +255,13 @@ function runPanel(onModel: () => void): HTMLElement {
     const where = `epoch ${Math.min(progress.epoch + 1, state.settings.epochs)} of ${state.settings.epochs}, step ${progress.step} of ${progress.totalSteps}`;
     line.textContent = {
       idle: '',
-      preparing: `Preparing case ${progress.step} of ${progress.totalSteps}`,
-      running: `Training: ${where}, loss ${digits(progress.loss)}, ${Number.isFinite(progress.etaMs) ? `${duration(progress.etaMs)} to go` : 'estimating the time'}, ${Number.isFinite(progress.gpuBytes) ? formatBytes(progress.gpuBytes) : '–'} on the GPU`,
+      preparing:
+        progress.totalSteps > 0
+          ? `Preparing: ${progress.step} of ${progress.totalSteps} cases`
+          : 'Preparing the cases',
+      running: Number.isFinite(progress.loss)
+        ? `Training: ${where}, loss ${digits(progress.loss)}, ${duration(progress.etaMs)} to go, ${formatBytes(progress.gpuBytes)} on the GPU`
+        : 'Starting: compiling shaders and allocating memory',
       pausing: 'Finishing the step and saving',
       paused: `Paused at ${where}. It can go on, also after a reload.`,
       done: `Done after ${history.length} epochs.${progress.best ? ` Kept: epoch ${progress.best.epoch + 1}, mean Dice ${digits(progress.best.dice)}.` : ''}`,

@@ -53,6 +53,7 @@ export async function start(resumed?: Session): Promise<void> {
     totalSteps: 0,
     epoch: 0,
     etaMs: NaN,
+    loss: NaN,
     preview: undefined,
     best: undefined,
     problem: '',
@@ -79,6 +80,7 @@ export async function start(resumed?: Session): Promise<void> {
     )) as LabelledCase[];
     cases = prepared.filter((_, index) => wanted[index]!.part === 'train');
     state.validation = prepared.filter((_, index) => wanted[index]!.part === 'validation');
+    Object.assign(progress, { step: 0, totalSteps: 0, gpuBytes: NaN });
     state.model?.dispose();
     state.model = undefined;
     const { settings } = state;
