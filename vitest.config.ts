@@ -27,7 +27,7 @@ const browser: TestProjectConfiguration = {
   optimizeDeps: { include: ['nifti-reader-js'] },
   test: {
     name: 'browser',
-    include: ['test/ops/**/*.test.ts', 'test/browser/**/*.test.ts'],
+    include: ['test/ops/**/*.test.ts', 'test/model/**/*.test.ts', 'test/browser/**/*.test.ts'],
     setupFiles: ['test/support/setup.browser.ts'],
     maxWorkers: 2,
     testTimeout: 120_000,

@@ -19,8 +19,8 @@ export interface RunOptions {
   readonly submitMs?: number;
 }
 
-/** Work per millisecond that is assumed until it has been measured: an integrated GPU's. */
-const assumedSpeed = 4e8;
+/** Work per millisecond that is assumed until it has been measured: an integrated GPU's, or two CPU cores'. */
+const assumedSpeed = { hardware: 4e8, lavapipe: 2e7, swiftshader: 2e6 };
 
 const usage = () => GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
 
@@ -31,7 +31,7 @@ export class Program {
   #params: GPUBuffer | undefined;
   readonly #bound: readonly Bound[];
   /** Measured work per millisecond. */
-  #speed = assumedSpeed;
+  #speed: number;
 
   private constructor(
     gpu: Gpu,
@@ -42,6 +42,7 @@ export class Program {
     bound: readonly Bound[],
   ) {
     this.#gpu = gpu;
+    this.#speed = assumedSpeed[gpu.adapterClass];
     this.#buffers = buffers;
     this.#shared = shared;
     this.#params = params;

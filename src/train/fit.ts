@@ -41,6 +41,9 @@ export interface FitOptions {
   readonly resume?: boolean;
 }
 
+/** Steps that take longer than this are not finished when training is stopped. */
+const longStepMs = 10_000;
+
 export const checkpointName = 'checkpoint.safetensors';
 
 export async function fit(
@@ -138,6 +141,7 @@ export async function fit(
       }
     };
 
+    let stepMs = 0;
     const stopIfAsked = async () => {
       if (!signal?.aborted) return;
       await settle(0);
@@ -179,7 +183,8 @@ export async function fit(
       const batch = await source.batch(history.length, step % batchesPerEpoch);
       const { learningRate, momentum } = scheduleAt(schedule, step, totalSteps);
       const beta1 = momentum ?? optimizer.beta1;
-      const { result } = await session.step(batch, {
+      const stepStarted = performance.now();
+      const stepValues = {
         learningRate,
         beta1,
         beta2: optimizer.beta2,
@@ -189,7 +194,11 @@ export async function fit(
         correction2: Math.sqrt(1 - optimizer.beta2 ** (step + 1)),
         maxNorm: options.maxGradientNorm ?? Infinity,
         gradientScale: 1,
-      });
+      };
+      // A short step is finished before training stops; a long one is given up, and the last checkpoint stands.
+      const interrupt = stepMs > longStepMs ? signal : undefined;
+      const { result } = await session.step(batch, stepValues, { signal: interrupt });
+      stepMs = performance.now() - stepStarted;
       result.catch(() => undefined); // seen when it is settled
       pending.push({ step, learningRate, result });
       step++;
