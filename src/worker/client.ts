@@ -35,6 +35,8 @@ export interface WorkerOptions {
   readonly worker?: Worker;
   /** Lower limits than the device's. */
   readonly limits?: Partial<PlanLimits>;
+  /** Bytes that a plan may take on the GPU. Default: 4 GiB, on software adapters 8 GiB. */
+  readonly memoryBudget?: number;
 }
 
 export type WorkerCreateOptions = Omit<CreateOptions, 'device'> & WorkerOptions;

@@ -9,18 +9,6 @@ export type { WorkerEvent } from './protocol.ts';
 export { bestModel, privateStore, QuotaExceeded, type PrivateStore } from '../train/checkpoint.browser.ts';
 export { checkpointName } from '../train/fit.ts';
 export { checkDataset, type DatasetReport, type Problem } from '../data/check.ts';
-export { openDataset, pairDataset, type Case, type Dataset, type FileEntry } from '../data/dataset.ts';
-export { stemOf, volumePattern } from '../data/dataset-match.ts';
-export {
-  defaultPreprocessing,
-  fromArrays,
-  prepareCase,
-  type PreparedCase,
-  type Preprocessing,
-} from '../data/prepare.ts';
-export { writeNifti } from '../data/nifti.ts';
-export { readNifti } from '../data/nifti.ts';
-export { splitCases, type Split } from '../data/split.ts';
-export { classColor, classColors, cssColor } from '../report/colors.ts';
-export { Segmentation, type PredictOptions } from '../infer/predict.ts';
+export type { FileEntry } from '../data/dataset.ts';
+export { classColor, cssColor } from '../report/colors.ts';
 export { lossShape } from '../train/losses.ts';

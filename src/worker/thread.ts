@@ -5,9 +5,15 @@
  */
 import { casesInMemory, trainingBatches } from '../data/patches.ts';
 import { DeviceLost, InvalidOption } from '../errors.ts';
-import { predictVolume, type PredictOptions } from '../infer/predict.ts';
+import type { PredictOptions } from '../infer/predict.ts';
 import { sizeMultiple } from '../model/config.ts';
-import { UNet3D, type CreateOptions, type LabelledCase, type TrainingOptions } from '../model/unet3d.ts';
+import {
+  UNet3D,
+  type CreateOptions,
+  type DeviceOptions,
+  type LabelledCase,
+  type TrainingOptions,
+} from '../model/unet3d.ts';
 import type { Source } from '../data/source.ts';
 import type { TrainingResult } from '../train/events.ts';
 import type { BatchSource } from '../train/fit.ts';
@@ -47,6 +53,8 @@ const scope = globalThis as unknown as {
 };
 
 let model: UNet3D | undefined;
+/** How the device was asked for, to ask again should it be lost. */
+let deviceOptions: DeviceOptions = {};
 const running = new Map<number, AbortController>();
 const questions = new Map<number, { resolve(value: unknown): void; reject(error: Error): void }>();
 let nextQuestion = 1;
@@ -73,15 +81,16 @@ const facts = ({ config, description, adapter, gpu }: UNet3D): ModelFacts => ({
   limits: gpu.limits,
 });
 
-async function replace(made: Promise<UNet3D>): Promise<void> {
+async function replace(made: Promise<UNet3D>, { limits, memoryBudget }: DeviceOptions): Promise<void> {
   const before = model;
   model = await made;
+  deviceOptions = { ...(limits && { limits }), ...(memoryBudget !== undefined && { memoryBudget }) };
   before?.dispose();
 }
 
 const methods: Record<Method, (call: Call, ...args: never[]) => Promise<unknown>> = {
-  create: (_call, options: CreateOptions) => replace(UNet3D.create(options)),
-  load: (_call, bytes: Uint8Array, options: { limits?: object }) => replace(UNet3D.load(bytes, options)),
+  create: (_call, options: CreateOptions) => replace(UNet3D.create(options), options),
+  load: (_call, bytes: Uint8Array, options: DeviceOptions) => replace(UNet3D.load(bytes, options), options),
   describe: (_call, more: object) => Promise.resolve(current().describe(more)),
   fit: recoveringFit,
   evaluate: ({ signal }, cases: LabelledCase[], options: object) =>
@@ -89,7 +98,7 @@ const methods: Record<Method, (call: Call, ...args: never[]) => Promise<unknown>
   logits: ({ signal, event }, volume: Parameters<UNet3D['logits']>[0], options: object) =>
     current().logits(volume, { ...options, signal, onProgress: event }),
   async predict({ signal, event }, sources: Source | Source[], options: PredictOptions) {
-    const { labels, probabilities, logits, warnings } = await predictVolume(current(), sources, {
+    const { labels, probabilities, logits, warnings } = await current().predict(sources, {
       ...options,
       signal,
       onProgress: event,
@@ -116,7 +125,7 @@ async function recoveringFit(
       return await fitOnce(call, training, { ...options, resume });
     } catch (error) {
       if (!(error instanceof DeviceLost) || !start || attempt === 3) throw error;
-      await replace(UNet3D.load(start));
+      await replace(UNet3D.load(start, deviceOptions), deviceOptions);
       resume = true;
       const message = `${error.message}; the device was opened again and training goes on from the last checkpoint`;
       call.event({ type: 'recovered', message } satisfies WorkerEvent);
