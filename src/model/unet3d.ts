@@ -2,7 +2,7 @@
 import type { Preprocessing, PreparedCase } from '../data/prepare.ts';
 import type { Source } from '../data/source.ts';
 import { casesInMemory, trainingBatches, type BatchOptions } from '../data/patches.ts';
-import { InvalidOption } from '../errors.ts';
+import { InvalidDataset, InvalidOption } from '../errors.ts';
 import { Gpu } from '../gpu/device.ts';
 import type { Plan, PlanLimits, Size3 } from '../gpu/plan.ts';
 import { Evaluator, LogitsRunner, type DenseCase } from '../infer/evaluator.ts';
@@ -41,15 +41,20 @@ export interface CreateOptions extends Partial<UNet3DConfig>, DeviceOptions {
   readonly preprocessing?: Preprocessing;
 }
 
-/** A case with its truth, in memory: what `prepareCase` gives. */
+/** A case with its truth, in memory: what `prepareCase` gives for a case with a label. */
 export type LabelledCase = PreparedCase & { readonly label: Uint8Array };
+
+function assertLabelled(cases: readonly PreparedCase[]): asserts cases is readonly LabelledCase[] {
+  const bare = cases.find(({ label }) => !label);
+  if (bare) throw new InvalidDataset(`Case "${bare.id}" has no label; training and evaluation need one.`);
+}
 
 export interface TrainingOptions
   extends Partial<Omit<FitOptions, 'validation'>>, Pick<BatchOptions, 'patch' | 'oversample'> {
   readonly batchSize?: number;
   /** Of the order of the cases and the places of patches. Default 0. */
   readonly seed?: number;
-  readonly validation?: readonly LabelledCase[];
+  readonly validation?: readonly PreparedCase[];
   /** Called with each event, besides the iteration. */
   readonly onEvent?: (event: TrainingEvent) => void;
 }
@@ -139,14 +144,17 @@ export class UNet3D {
    * events; the model then holds the best weights. Defaults: weighted Dice with equal weights, Adam,
    * OneCycle to 0.01, batch 2, whole volumes, 20 epochs.
    */
-  fit(training: readonly LabelledCase[] | BatchSource, options: TrainingOptions = {}): TrainingRun {
+  fit(training: readonly PreparedCase[] | BatchSource, options: TrainingOptions = {}): TrainingRun {
     const { batchSize = 2, seed = 0, onEvent, patch, oversample } = options;
+    const { validation = [], ...rest } = options;
+    assertLabelled(validation);
     const settings: FitOptions = {
       epochs: 20,
       loss: weightedDice(),
       optimizer: adam(),
       schedule: oneCycle({ maxLearningRate: 0.01 }),
-      ...options,
+      ...rest,
+      validation,
     };
     return new Run(async (emit) => {
       this.#begin();
@@ -181,10 +189,11 @@ export class UNet3D {
 
   /** Loss, Dice and prediction of each case, at the common size of all. */
   async evaluate(
-    cases: readonly LabelledCase[],
+    cases: readonly PreparedCase[],
     options: { loss?: Loss; signal?: AbortSignal } = {},
   ): Promise<CaseScore[]> {
     const { loss = weightedDice() } = options;
+    assertLabelled(cases);
     const scores: CaseScore[] = [];
     const evaluators = new Map<string, Evaluator>();
     try {
@@ -314,6 +323,6 @@ export class UNet3D {
   }
 }
 
-function isBatchSource(value: readonly LabelledCase[] | BatchSource): value is BatchSource {
+function isBatchSource(value: readonly PreparedCase[] | BatchSource): value is BatchSource {
   return 'batchesPerEpoch' in value;
 }
