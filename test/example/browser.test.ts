@@ -1,0 +1,194 @@
+/**
+ * The browser example as a visitor uses it: built, served as static files from a sub-path, and driven in Chromium.
+ * Any violation of its content security policy is a failure. Screenshots of every state go to .cache/screenshots.
+ */
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { extname, join } from 'node:path';
+import { chromium as playwright, type Browser, type Download, type Page } from 'playwright';
+import { build } from 'vite';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { chromium } from '../../scripts/chromium.ts';
+import { phantom } from '../../src/data/phantom.ts';
+import { readNifti, UNet3D, writeNifti } from '../../src/node.ts';
+
+const screenshots = '.cache/screenshots';
+const folder = mkdtempSync(join(tmpdir(), 'unet3d-gpu-example-'));
+const launch = chromium();
+const complaints: string[] = [];
+let server: Server;
+let browser: Browser | undefined;
+let address: string;
+
+const types: Record<string, string> = {
+  '.html': 'text/html',
+  '.js': 'text/javascript',
+  '.css': 'text/css',
+  '.svg': 'image/svg+xml',
+};
+
+beforeAll(async () => {
+  await build({
+    root: 'examples/browser',
+    configFile: 'examples/browser/vite.config.ts',
+    logLevel: 'error',
+    build: { outDir: folder, emptyOutDir: true },
+  });
+  server = createServer((request, response) => {
+    const path = /^\/sub\/path\/([\w./-]*)$/.exec(request.url ?? '')?.[1];
+    try {
+      if (path === undefined || path.includes('..')) throw new Error('not here');
+      const file = join(folder, path || 'index.html');
+      const bytes = readFileSync(file);
+      response
+        .writeHead(200, { 'content-type': types[extname(file)] ?? 'application/octet-stream' })
+        .end(bytes);
+    } catch {
+      response.writeHead(404).end();
+    }
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  address = `http://127.0.0.1:${(server.address() as AddressInfo).port}/sub/path/`;
+  mkdirSync(screenshots, { recursive: true });
+  if (launch) browser = await playwright.launch({ ...launch, headless: true });
+});
+
+afterAll(async () => {
+  await browser?.close();
+  server?.close();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+async function visit(from: Browser): Promise<Page> {
+  const context = await from.newContext({ viewport: { width: 1280, height: 800 }, acceptDownloads: true });
+  const page = await context.newPage();
+  page.setDefaultTimeout(120_000);
+  page.on('pageerror', (error) => complaints.push(error.message));
+  page.on('console', (message) => {
+    if (/Content Security Policy/i.test(message.text())) complaints.push(message.text());
+  });
+  await page.goto(address);
+  return page;
+}
+
+const shot = (page: Page, name: string) =>
+  page.screenshot({ path: join(screenshots, `${name}.png`), fullPage: true });
+
+/** Runs in the page. A file that is not there yet, or is being replaced at this moment, counts 0. */
+async function storedBytes(): Promise<number> {
+  try {
+    const root = await navigator.storage.getDirectory();
+    const directory = await root.getDirectoryHandle('unet3d-gpu-example');
+    return (await (await directory.getFileHandle('checkpoint.safetensors')).getFile()).size;
+  } catch {
+    return 0;
+  }
+}
+
+async function content(press: Promise<Download>): Promise<Buffer> {
+  return readFileSync(await (await press).path());
+}
+
+test('phantoms are trained on, across a reload, and the segmentation equals that of Node', async ({
+  skip,
+}) => {
+  if (!browser) return skip('no Chromium for this machine');
+  const page = await visit(browser);
+  await page.getByRole('button', { name: 'Try it with phantoms' }).click();
+  await page.getByRole('button', { name: 'Next: look at the cases' }).click();
+  await page.getByRole('heading', { name: /Truth: phantom/ }).waitFor();
+  await shot(page, 'see');
+
+  await page.getByRole('tab', { name: 'Train' }).click();
+  await page.getByLabel('Epochs').fill('40');
+  await page.getByLabel('Epochs').press('Tab');
+  await shot(page, 'settings');
+  await page.getByRole('button', { name: 'Start training' }).click();
+  await page.locator('table.dice').getByText('prostate').waitFor();
+  await expect.poll(() => page.evaluate(storedBytes), { timeout: 60_000 }).toBeGreaterThan(0);
+  await shot(page, 'training');
+  await page.reload();
+  await page.getByRole('button', { name: 'Resume it' }).waitFor();
+  await shot(page, 'interrupted');
+  await page.getByRole('button', { name: 'Resume it' }).click();
+  await page.getByText(/Going on from step \d+ of 120/).waitFor();
+  await page.locator('table.dice').getByText('prostate').waitFor();
+  await page.getByRole('button', { name: 'Pause' }).click();
+  await page.getByRole('button', { name: 'Resume', exact: true }).waitFor();
+  await shot(page, 'paused');
+  await page.getByRole('button', { name: 'Resume', exact: true }).click();
+  await page.getByRole('button', { name: 'Stop early, keep the best' }).click();
+  await page.getByRole('button', { name: 'Use this network' }).waitFor();
+  await shot(page, 'trained');
+
+  const historyFile = page.waitForEvent('download');
+  await page.getByRole('button', { name: 'Download the history' }).click();
+  const history = (await content(historyFile)).toString().trim().split('\n').slice(1);
+  const losses = history.map((line) => Number(line.split(',')[1]));
+  expect(losses.length).toBeGreaterThanOrEqual(2);
+  expect(losses.at(-1)).toBeLessThan(losses[0]!);
+  const modelFile = page.waitForEvent('download');
+  await page.getByRole('button', { name: 'Download the model' }).click();
+  const weights = new Uint8Array(await content(modelFile));
+
+  const { image, shape, affine } = phantom(11, { shape: [15, 16, 13] });
+  const volume = await writeNifti({ data: image, shape, affine });
+  await page.getByRole('button', { name: 'Use this network' }).click();
+  const chosen = { name: 'new.nii.gz', mimeType: 'application/gzip', buffer: Buffer.from(volume) };
+  await page.getByLabel('Choose volumes').setInputFiles(chosen);
+  const button = page.getByRole('button', { name: 'Download the labels of new.nii.gz' });
+  await button.waitFor();
+  await shot(page, 'segmented');
+  const labelsFile = page.waitForEvent('download');
+  await button.click();
+  const found = await readNifti(new Uint8Array(await content(labelsFile)));
+  expect(found.shape).toEqual([...shape]);
+  expect(found.affine).toEqual((await readNifti(volume)).affine);
+
+  const model = await UNet3D.load(weights);
+  const { labels } = await model.predict(volume);
+  model.dispose();
+  const equal = found.data.filter((value, voxel) => value === labels.data[voxel]).length;
+  expect(equal / found.data.length).toBeGreaterThanOrEqual(0.999);
+  await page.close();
+}, 400_000);
+
+test('wrong files are named, one by one', async ({ skip }) => {
+  if (!browser) return skip('no Chromium for this machine');
+  const page = await visit(browser);
+  const text = { name: 'notes.doc', mimeType: 'text/plain', buffer: Buffer.from('no volume') };
+  await page.getByLabel('Choose images').setInputFiles([text]);
+  await page.getByText('notes.doc: not a NIfTI file').waitFor();
+  const broken = { name: 'case_1.nii', mimeType: 'application/octet-stream', buffer: Buffer.alloc(400) };
+  await page.getByLabel('Choose images').setInputFiles([broken]);
+  await page.getByLabel('Choose labels').setInputFiles([broken]);
+  await page
+    .getByText(/Error\. Case "case_1"/)
+    .first()
+    .waitFor();
+  await shot(page, 'problems');
+  await page.close();
+});
+
+test('without WebGPU, the page says what to do in this browser', async ({ skip }) => {
+  if (!launch) return skip('no Chromium for this machine');
+  const args = ['--no-sandbox', '--disable-blink-features=WebGPU'];
+  const bare = await playwright.launch({ ...launch, args, headless: true });
+  try {
+    const page = await visit(bare);
+    await page.getByRole('button', { name: 'What to do' }).click();
+    await page.getByRole('heading', { name: 'No WebGPU in this browser' }).waitFor();
+    expect(await page.locator('#advice li').allTextContents()).toContainEqual(
+      expect.stringContaining('Settings, System'),
+    );
+    await shot(page, 'no-webgpu');
+  } finally {
+    await bare.close();
+  }
+});
+
+test('nothing broke the content security policy, and no error went unseen', () => {
+  expect(complaints).toEqual([]);
+});
