@@ -1,6 +1,7 @@
 /** Makes the first GPU device of a worker be destroyed, right after the first checkpoint of its training. */
 const devices: GPUDevice[] = [];
-const request = GPUAdapter.prototype.requestDevice;
+const request = Object.getOwnPropertyDescriptor(GPUAdapter.prototype, 'requestDevice')
+  ?.value as GPUAdapter['requestDevice'];
 GPUAdapter.prototype.requestDevice = async function (this: GPUAdapter, descriptor) {
   const device = await request.call(this, descriptor);
   devices.push(device);

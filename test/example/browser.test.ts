@@ -127,6 +127,8 @@ test('phantoms are trained on, across a reload, and the segmentation equals that
   await page.getByRole('button', { name: 'Download the history' }).click();
   const history = (await content(historyFile)).toString().trim().split('\n').slice(1);
   const losses = history.map((line) => Number(line.split(',')[1]));
+  // With the epochs before the reload.
+  expect(history[0]).toMatch(/^1,/);
   expect(losses.length).toBeGreaterThanOrEqual(2);
   expect(losses.at(-1)).toBeLessThan(losses[0]!);
   const modelFile = page.waitForEvent('download');
@@ -169,6 +171,8 @@ test('wrong files are named, one by one', async ({ skip }) => {
     .first()
     .waitFor();
   await shot(page, 'problems');
+  await page.emulateMedia({ colorScheme: 'dark' });
+  await shot(page, 'problems-dark');
   await page.close();
 });
 

@@ -67,7 +67,11 @@ export class Curves {
               width,
               points: { show: true, size: 5, fill: color },
               value: (_: uPlot, value: number | null) =>
-                value === null ? '–' : Math.abs(value) < 0.001 ? value.toExponential(1) : digits(value),
+                value === null
+                  ? '–'
+                  : value !== 0 && Math.abs(value) < 0.001
+                    ? value.toExponential(1)
+                    : digits(value),
             })),
           ],
         },

@@ -154,7 +154,11 @@ export function dataView(next: () => void): HTMLElement {
       el(
         'table',
         {},
-        el('caption', {}, `${state.cases.length} cases of ${state.name}`),
+        el(
+          'caption',
+          {},
+          `${state.cases.length} case${state.cases.length === 1 ? '' : 's'} of ${state.name}`,
+        ),
         el(
           'thead',
           {},

@@ -41,10 +41,9 @@ export const config = (): UNet3DConfig =>
 export function chooseDefaults(device: DeviceFacts | undefined): void {
   const print = state.report?.fingerprint;
   if (!print) return;
-  const same = print.spacing.min.every((mm, axis) => Math.abs(mm / print.spacing.max[axis]! - 1) < 0.01);
   state.preprocessing = {
     orientation: 'RAS',
-    spacing: same ? null : print.spacing.median,
+    spacing: print.spacing.median,
     normalization: print.intensities.map(() => 'z-score' as const),
     padding: 'zeros at the far end',
   };

@@ -2,7 +2,14 @@
  * What a training needs to go on after a reload: files, parts and settings in IndexedDB; its checkpoint lies in the
  * origin's private file system.
  */
-import { checkpointName, privateStore, QuotaExceeded, type PrivateStore } from 'unet3d-gpu/worker';
+import {
+  checkpointName,
+  privateStore,
+  QuotaExceeded,
+  readSafetensors,
+  type EpochRow,
+  type PrivateStore,
+} from 'unet3d-gpu/worker';
 import { state, type PageCase, type Settings, type State } from './state.ts';
 
 export interface Session {
@@ -90,4 +97,18 @@ export async function interrupted(): Promise<Session | undefined> {
 export async function forgetSession(): Promise<void> {
   await withStore('readwrite', (store) => store.delete('training'));
   await (await checkpoints()).remove(checkpointName);
+}
+
+/** The epochs that the stored checkpoint has behind it, and its best one. */
+export async function storedProgress(): Promise<{
+  history: EpochRow[];
+  best: { epoch: number; dice: number } | undefined;
+}> {
+  const checkpoint = await (await checkpoints()).load(checkpointName);
+  const text = checkpoint && readSafetensors(checkpoint).metadata['progress'];
+  if (text === undefined) return { history: [], best: undefined };
+  // JSON has no NaN: it writes null.
+  const revive = (key: string, value: unknown): unknown => (value === null && key !== 'best' ? NaN : value);
+  const { history, best } = JSON.parse(text, revive) as Awaited<ReturnType<typeof storedProgress>>;
+  return { history, best };
 }

@@ -11,7 +11,7 @@ import {
 import { dataJob } from './data-client.ts';
 import { messageOf } from './dom.ts';
 import { channelCount, classCount, config, loss } from './planning.ts';
-import { checkpoints, forgetSession, keepSession, type Session } from './session.ts';
+import { checkpoints, forgetSession, keepSession, storedProgress, type Session } from './session.ts';
 import { changed, classNames, state } from './state.ts';
 
 export interface Preview {
@@ -121,6 +121,12 @@ async function train(resume: boolean): Promise<void> {
   });
   const preview = validationCase();
   try {
+    if (resume && store) {
+      const { history, best } = await storedProgress();
+      state.history = history;
+      progress.best = best;
+      changed();
+    }
     await model.fit(cases, {
       epochs: settings.epochs,
       batchSize: settings.batchSize,
