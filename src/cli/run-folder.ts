@@ -82,8 +82,8 @@ export class RunFolder {
 /** One line per epoch, counted from 1; Dice per class in columns named dice_CLASS; empty where not measured. */
 export function historyCsv(history: readonly EpochRow[], labels: readonly string[]): string {
   const classes = Math.max(...history.map(({ validationDice }) => validationDice.length));
-  const cell = (value: number | undefined): string =>
-    value === undefined || Number.isNaN(value) ? '' : String(value);
+  // Rows that come back from a checkpoint have null in place of NaN.
+  const cell = (value: number | null | undefined): string => (Number.isFinite(value) ? String(value) : '');
   const name = (label: number): string => (labels[label] ?? String(label)).replace(/[^\w-]+/g, '_');
   const head = [
     'epoch',

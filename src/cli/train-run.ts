@@ -4,20 +4,23 @@ import type { Dataset } from '../data/dataset.ts';
 import { readNifti } from '../data/nifti.ts';
 import type { Split } from '../data/split.ts';
 import { Aborted } from '../errors.ts';
-import { defaultLimits, type PlanLimits, type Size3 } from '../gpu/plan.ts';
-import { releaseNodeGpu } from '../gpu/node.ts';
+import type { PlanLimits, Size3 } from '../gpu/plan.ts';
 import { predictVolume } from '../infer/predict.ts';
 import { evaluateCase, type CaseMetrics } from '../metrics/evaluate.ts';
 import { diceTable } from '../metrics/summary.ts';
-import { completeConfig, sizeMultiple, type UNet3DConfig } from '../model/config.ts';
+import { assumedBudget } from '../model/budget.ts';
+import { sizeMultiple, type UNet3DConfig } from '../model/config.ts';
 import { planTraining } from '../model/plan.ts';
 import { summarise } from '../model/summary.ts';
 import { UNet3D } from '../model/unet3d.ts';
 import { sliceGrid } from '../report/slices.ts';
+import type { Progress } from '../train/checkpoint.ts';
 import { folderStore } from '../train/checkpoint.node.ts';
 import type { EpochRow, TrainingEvent } from '../train/events.ts';
+import { checkpointName } from '../train/fit.ts';
 import { lossShape } from '../train/losses.ts';
 import { version } from '../version.ts';
+import { readSafetensors } from '../weights/safetensors.ts';
 import type { TrainOptions } from './commands/train.ts';
 import { openFromArguments, splitFromArguments } from './dataset-options.ts';
 import { announceAdapter } from './gpu.ts';
@@ -38,7 +41,6 @@ export interface RunDetails {
 
 /** Everything that is decided before the first step. */
 interface Settings {
-  readonly network: UNet3DConfig;
   readonly epochs: number;
   readonly patch: Size3 | undefined;
   readonly loss: ReturnType<typeof lossOf>;
@@ -53,7 +55,6 @@ export async function runTraining(
   options: TrainOptions,
   details: RunDetails,
 ): Promise<void> {
-  const { batchSize, seed, json = false } = options;
   const dataset = await openFromArguments(io, path, options);
   const split = await splitFromArguments(dataset.cases, options);
   const count = (part: 'train' | 'validation' | 'test'): number => split[part].cases.length;
@@ -67,14 +68,50 @@ export async function runTraining(
     allowDuplicates: options.allowDuplicates ?? false,
   });
 
-  const adapter = await announceAdapter(io);
-  const limits: PlanLimits = {
-    ...defaultLimits,
-    maxBindingBytes: adapter.adapter.limits.maxStorageBufferBindingSize,
-    maxBufferBytes: adapter.adapter.limits.maxBufferSize,
-  };
-  const settings = decide(data, options, limits);
-  const { network, epochs, patch, loss, optimizer, schedule } = settings;
+  await announceAdapter(io);
+  const { features, norm, activation, seed } = options;
+  const model = await UNet3D.create({
+    inChannels: data.channels,
+    classes: data.labels.length,
+    features,
+    norm,
+    activation,
+    seed,
+    labels: data.labels,
+    channels: dataset.channels,
+    preprocessing: data.preprocessing,
+    ...(options.memory === undefined ? {} : { memoryBudget: options.memory }),
+  });
+  const before = options.resume ? await earlierEpochs(folder) : [];
+  const history = new HistoryWriter(folder, data.labels, dataset.name, before);
+  try {
+    await trainModel({ io, folder, options, details, dataset, split, data, model, history });
+  } finally {
+    await history.done();
+    model.dispose();
+  }
+}
+
+/** A training whose data have been read and whose model is on the GPU. */
+interface Job {
+  readonly io: Io;
+  readonly folder: RunFolder;
+  readonly options: TrainOptions;
+  readonly details: RunDetails;
+  readonly dataset: Dataset;
+  readonly split: Split;
+  readonly data: TrainingData;
+  readonly model: UNet3D;
+  readonly history: HistoryWriter;
+}
+
+async function trainModel(job: Job): Promise<void> {
+  const { io, folder, options, details, dataset, split, data, model, history } = job;
+  const { batchSize, seed, json = false } = options;
+  const network = model.config;
+  const { limits, adapterClass } = model.gpu;
+  const memory = options.memory ?? assumedBudget[adapterClass];
+  const { epochs, patch, loss, optimizer, schedule } = decide(network, data, options, limits, memory);
   const source = trainingBatches(data.training, {
     batchSize,
     seed,
@@ -99,7 +136,6 @@ export async function runTraining(
     io.out(summarise(network, plan, { size: source.size, batch: batchSize }));
     await drawBatch(folder, source, data);
     io.out(`The first batch is drawn in ${folder.file('batch.png')}.`);
-    await releaseNodeGpu();
     return;
   }
 
@@ -108,92 +144,87 @@ export async function runTraining(
     version,
     command: details.command,
     network,
-    training: { epochs, batchSize, size: source.size, patch: patch ?? null, loss, optimizer, schedule, seed },
+    training: {
+      epochs,
+      batchSize,
+      size: source.size,
+      patch: patch ?? null,
+      loss,
+      optimizer,
+      schedule,
+      seed,
+    },
     preprocessing: data.preprocessing,
     labels: data.labels,
-    adapter: adapter.describe,
+    adapter: model.adapter,
     arguments: details.kept,
   };
   await folder.json('config.json', config);
 
-  const model = await UNet3D.create({
-    ...network,
-    seed,
-    labels: data.labels,
-    channels: dataset.channels,
-    preprocessing: data.preprocessing,
+  const show = watch(io, { epochs, labels: data.labels, json });
+  const onEvent = (event: TrainingEvent): void => {
+    show(event);
+    history.see(event);
+  };
+  const result = await model.fit(source, {
+    epochs,
+    loss,
+    optimizer,
+    schedule,
+    validation: patch ? await centreWindows(data.validation, source.size) : data.validation,
+    ...(options.clip === undefined ? {} : { maxGradientNorm: options.clip }),
+    signal: io.signal,
+    checkpoint: folderStore(folder.path),
+    resume: options.resume ?? false,
+    onEvent,
   });
-  const history = new HistoryWriter(folder, data.labels, dataset.name);
-  try {
-    const show = watch(io, { epochs, labels: data.labels, json });
-    const onEvent = (event: TrainingEvent): void => {
-      show(event);
-      history.see(event);
-    };
-    const result = await model.fit(source, {
-      epochs,
-      loss,
-      optimizer,
-      schedule,
-      validation: patch ? await centreWindows(data.validation, source.size) : data.validation,
-      ...(options.clip === undefined ? {} : { maxGradientNorm: options.clip }),
-      signal: io.signal,
-      checkpoint: folderStore(folder.path),
-      resume: options.resume ?? false,
-      onEvent,
-    });
-    await history.done();
-    await folder.write('model.safetensors', await model.save());
+  await history.done();
+  await folder.write('model.safetensors', await model.save());
 
-    const part = split.test.cases.length > 0 ? 'test' : 'validation';
-    const test = await testModel(io, folder, model, dataset, split, part, data.labels);
-    const summary = await writeResults(folder, {
-      title: dataset.name,
-      model,
-      labels: data.labels,
-      split,
-      training: result,
-      part,
-      ...test,
-      config: { ...config.network, ...config.training, preprocessing: data.preprocessing },
-      dataset: {
-        name: dataset.name,
-        cases: dataset.cases.length,
-        channels: dataset.channels.join(', ') || '1',
-      },
-      seed,
-      batchSize,
-      command: details.command,
-    });
-    const dice = summary.classes.map((entry) => entry.dice.mean);
-    if (json) {
-      const { bestEpoch, bestDice, seconds } = result;
-      io.out(toJson({ type: 'result', part, dice, bestEpoch, bestDice, seconds, out: folder.path }));
-      return;
-    }
-    for (const note of summary.notes) io.err(`note: ${note}`);
-    io.out(`\nBest epoch ${result.bestEpoch + 1}: mean validation Dice ${digits(result.bestDice)}`);
-    io.out(`${part === 'test' ? 'Test' : 'Validation (no test part)'}: ${test.cases.length} case(s)\n`);
-    io.out(diceTable(summary, data.labels).trimEnd());
-    io.out(
-      `\nTrained for ${duration(result.seconds * 1000)}. In ${folder.path}: report.html, model.safetensors, curves.png, ` +
-        'slices.png, predictions/, history.csv, metrics.json, split.json, config.json',
-    );
-  } finally {
-    await history.done();
-    model.dispose();
+  const part = split.test.cases.length > 0 ? 'test' : 'validation';
+  const test = await testModel(io, folder, model, dataset, split, part, data.labels);
+  const summary = await writeResults(folder, {
+    title: dataset.name,
+    model,
+    labels: data.labels,
+    split,
+    training: result,
+    part,
+    ...test,
+    config: { ...config.network, ...config.training, preprocessing: data.preprocessing },
+    dataset: {
+      name: dataset.name,
+      cases: dataset.cases.length,
+      channels: dataset.channels.join(', ') || '1',
+    },
+    seed,
+    batchSize,
+    command: details.command,
+  });
+  const dice = summary.classes.map((entry) => entry.dice.mean);
+  if (json) {
+    const { bestEpoch, bestDice, seconds } = result;
+    io.out(toJson({ type: 'result', part, dice, bestEpoch, bestDice, seconds, out: folder.path }));
+    return;
   }
+  for (const note of summary.notes) io.err(`note: ${note}`);
+  io.out(`\nBest epoch ${result.bestEpoch + 1}: mean validation Dice ${digits(result.bestDice)}`);
+  io.out(`${part === 'test' ? 'Test' : 'Validation (no test part)'}: ${test.cases.length} case(s)\n`);
+  io.out(diceTable(summary, data.labels).trimEnd());
+  io.out(
+    `\nTrained for ${duration(result.seconds * 1000)}. In ${folder.path}: report.html, model.safetensors, curves.png, ` +
+      'slices.png, predictions/, history.csv, metrics.json, split.json, config.json',
+  );
 }
 
-function decide(data: TrainingData, options: TrainOptions, limits: PlanLimits): Settings {
-  const { batchSize, features, norm, activation } = options;
-  const network = completeConfig({
-    inChannels: data.channels,
-    classes: data.labels.length,
-    features,
-    norm,
-    activation,
-  });
+function decide(
+  network: UNet3DConfig,
+  data: TrainingData,
+  options: TrainOptions,
+  limits: PlanLimits,
+  memory: number,
+): Settings {
+  const { batchSize } = options;
   const loss = lossOf(options.loss, options.classWeights);
   const optimizer = optimizerOf(options.optimizer);
   const patch =
@@ -202,13 +233,12 @@ function decide(data: TrainingData, options: TrainOptions, limits: PlanLimits): 
           loss,
           optimizer,
           limits,
-          memory: options.memory,
+          memory,
         })
       : options.patch === 'whole'
         ? undefined
         : options.patch;
   return {
-    network,
     epochs: options.epochs ?? defaultEpochs(data.training.ids.length, batchSize),
     patch,
     loss,
@@ -217,9 +247,17 @@ function decide(data: TrainingData, options: TrainOptions, limits: PlanLimits): 
   };
 }
 
+/** The epochs that the checkpoint holds. */
+async function earlierEpochs(folder: RunFolder): Promise<EpochRow[]> {
+  const bytes = await folderStore(folder.path).load(checkpointName);
+  if (!bytes) return [];
+  const { metadata } = readSafetensors(bytes, 'the checkpoint');
+  return [...((JSON.parse(metadata['progress'] ?? '{}') as Partial<Progress>).history ?? [])];
+}
+
 /** Keeps history.csv and curves.png up to date while the training runs. */
 class HistoryWriter {
-  readonly #rows: EpochRow[] = [];
+  readonly #rows: EpochRow[];
   #writing: Promise<void> = Promise.resolve();
   #failure: unknown;
 
@@ -227,7 +265,10 @@ class HistoryWriter {
     readonly folder: RunFolder,
     readonly labels: readonly string[],
     readonly title: string,
-  ) {}
+    before: readonly EpochRow[],
+  ) {
+    this.#rows = [...before];
+  }
 
   see(event: TrainingEvent): void {
     if (event.type !== 'epoch') return;

@@ -80,6 +80,28 @@ describe('train', () => {
     const start = events(resumed).find(({ type }) => type === 'start');
     expect(start?.['step']).toBeGreaterThan(0);
     expect(await readFile(join(out, text.model))).toEqual(await readFile(join(run, text.model)));
+    expect((await read(out, 'history.csv')).trim().split('\n')).toHaveLength(3);
+  });
+
+  test('patches, folds, losses, optimisers and schedules can be chosen; without a test part validation is shown', async () => {
+    const out = join(await temporaryFolder(), 'run');
+    const ran = await cli([
+      ...['train', data, '--out', out, '--features', '4,8', '--epochs', '1', '--batch-size', '3', '--json'],
+      ...['--subject-pattern', 'Case_(\\d+)', '--fold', '2/5', '--patch', '4,6,4', '--oversample', '1'],
+      ...['--loss', 'dice', '--class-weights', '0.05,0.1,0.14,0.19,0.24,0.28', '--norm', 'batch'],
+      ...['--optimizer', 'sgd', '--schedule', 'poly', '--learning-rate', '0.02', '--clip', '12'],
+    ]);
+    expect(ran.err).toMatch(/Patches 4 x 6 x 4 voxels; 1 epochs of 3 steps/);
+    expect(ran.exitCode).toBe(0);
+    const result = events(ran).at(-1);
+    expect(result).toMatchObject({ type: 'result', part: 'validation', out });
+    expect(result['dice']).toHaveLength(6);
+    const config = JSON.parse(await read(out, 'config.json')) as { training: Record<string, unknown> };
+    expect(config.training).toMatchObject({
+      size: [4, 6, 4],
+      schedule: { name: 'poly', learningRate: 0.02 },
+      optimizer: { kind: 'sgd' },
+    });
   });
 
   test('refuses to resume with other options or without a checkpoint', async () => {

@@ -36,7 +36,7 @@ export interface TrainOptions extends DatasetArguments, SplitArguments {
   readonly schedule: (typeof scheduleNames)[number];
   readonly learningRate: number;
   readonly clip?: number;
-  readonly memory: number;
+  readonly memory?: number;
   readonly cache: number;
   readonly allowDuplicates?: boolean;
   readonly overwrite?: boolean;
@@ -81,7 +81,7 @@ export function trainCommand(io: Io): Command {
     .option('--learning-rate <x>', 'largest of the schedule', parse.numberFrom(0, true), 0.01)
     .option('--clip <norm>', 'largest global norm of the gradient; default: none', parse.numberFrom(0, true))
     .option('--seed <n>', 'of split, weights, order and patches', parse.wholeNumber(0), 0)
-    .option('--memory <bytes>', 'GPU memory that a step may take', parse.bytes, 2 * 2 ** 30)
+    .option('--memory <bytes>', 'GPU memory a step may take; default: 4 GiB, 8 GiB in software', parse.bytes)
     .option('--cache <bytes>', 'of prepared volumes to keep in main memory', parse.bytes, 2 * 2 ** 30)
     .option('--allow-duplicates', 'allow the same volume in two parts of the split')
     .option('--resume', 'go on from the checkpoint in --out, with its options')
