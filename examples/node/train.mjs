@@ -1,0 +1,74 @@
+/**
+ * Trains on a folder of NIfTI images and labels, and saves the model.
+ *   node examples/node/train.mjs DATASET [MODEL]
+ * Without a data set it trains on generated phantoms. In a checkout run `npm run build` first.
+ */
+import { readFile } from 'node:fs/promises';
+import {
+  UNet3D,
+  adam,
+  defaultPreprocessing,
+  diceCrossEntropy,
+  fromArrays,
+  oneCycle,
+  openDatasetFolder,
+  phantomLabels,
+  phantoms,
+  prepareCase,
+  releaseNodeGpu,
+  splitCases,
+  writeFileAtomically,
+} from 'unet3d-gpu';
+
+const [path, target = 'runs/example/model.safetensors'] = process.argv.slice(2);
+const { cases, labels, subjects } = path ? await fromFolder(path) : fromPhantoms();
+const split = splitCases(subjects, { fractions: [0.8, 0.2, 0] });
+const part = (name) => cases.filter(({ id }) => split[name].cases.includes(id));
+
+const model = await UNet3D.create({
+  inChannels: cases[0].channels,
+  classes: labels.length,
+  features: [8, 16, 32],
+  norm: 'instance',
+  labels,
+  preprocessing: defaultPreprocessing(cases[0].channels, cases[0].spacing),
+});
+console.log(model.adapter);
+
+const run = model.fit(part('train'), {
+  epochs: 12,
+  batchSize: 2,
+  loss: diceCrossEntropy(),
+  optimizer: adam(),
+  schedule: oneCycle({ maxLearningRate: 0.01 }),
+  validation: part('validation'),
+});
+for await (const event of run) {
+  if (event.type !== 'epoch') continue;
+  const dice = event.row.validationDice.map((value, label) => `${labels[label]} ${value.toFixed(3)}`);
+  console.log(`epoch ${event.row.epoch + 1}: loss ${event.row.loss.toFixed(3)}, Dice ${dice.join(', ')}`);
+}
+
+await writeFileAtomically(target, await model.save());
+console.log(`saved ${target}`);
+model.dispose();
+await releaseNodeGpu();
+
+/** Cases of a Decathlon or nnU-Net data set, or of two folders of images and labels. */
+async function fromFolder(folder) {
+  const dataset = await openDatasetFolder(folder, { readText: (source) => readFile(source, 'utf8') });
+  const found = [];
+  for (const item of dataset.cases) found.push(await prepareCase(item, defaultPreprocessing()));
+  return { cases: found, labels: dataset.labels, subjects: dataset.cases };
+}
+
+function fromPhantoms() {
+  const found = phantoms(20, { shape: [24, 24, 16] }).map(({ image, labels, shape, affine }, subject) =>
+    fromArrays(
+      `phantom ${subject}`,
+      { data: image, dims: shape, affine },
+      { data: labels, dims: shape, affine },
+    ),
+  );
+  return { cases: found, labels: phantomLabels, subjects: found.map(({ id }) => ({ id, subject: id })) };
+}
