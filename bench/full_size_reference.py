@@ -1,6 +1,6 @@
 """The step of bench/full-size.ts with PyTorch on the CPU, and the comparison of loss and gradients.
 
-    python3 bench/full_size_reference.py FOLDER
+    python3 bench/full_size_reference.py FOLDER [float64]
 """
 import json
 import resource
@@ -25,11 +25,12 @@ def read_safetensors(path):
 
 
 folder = sys.argv[1]
+precision = torch.float64 if "float64" in sys.argv else torch.float32
 step = json.load(open(f"{folder}/step.json"))
 x, y, z = step["size"]
 batch, features = step["batch"], step["features"]
-weights = {name: torch.tensor(value, requires_grad=True) for name, value in read_safetensors(f"{folder}/weights.safetensors").items()}
-image = torch.from_numpy(np.fromfile(f"{folder}/image.f32", "<f4").reshape(batch, 1, z, y, x))
+weights = {name: torch.tensor(value, dtype=precision, requires_grad=True) for name, value in read_safetensors(f"{folder}/weights.safetensors").items()}
+image = torch.from_numpy(np.fromfile(f"{folder}/image.f32", "<f4").reshape(batch, 1, z, y, x)).to(precision)
 label = torch.from_numpy(np.fromfile(f"{folder}/label.u8", "u1").reshape(batch, z, y, x).astype("i8"))
 
 
@@ -53,13 +54,15 @@ del skips
 probabilities = F.conv3d(value, weights["head.weight"], weights["head.bias"]).softmax(1)
 loss = 0
 for c in range(6):
-    p, g = probabilities[:, c], (label == c).float()
+    p, g = probabilities[:, c], (label == c).to(precision)
     axes = (1, 2, 3)
     dice = (2 * (p * g).sum(axes) + 1e-5) / (p.sum(axes) + g.sum(axes) + 1e-5)
     loss = loss + (c + 1) / 21 * (1 - dice).mean()
 loss.backward()
 seconds = time.time() - started
 
+if len(sys.argv) > 3:  # keep PyTorch's gradients, to hold other runs against them
+    np.savez(sys.argv[3], **{name: weight.grad.numpy() for name, weight in weights.items()})
 ours = read_safetensors(f"{folder}/gradients.safetensors")
 worst, worst_bias = (0, ""), (0, "")
 for name, weight in weights.items():
@@ -72,7 +75,7 @@ for name, weight in weights.items():
     else:
         worst = max(worst, (float(difference / np.linalg.norm(reference)), name))
 print(json.dumps({
-    "torch": torch.__version__,
+    "torch": f"{torch.__version__}, {precision}",
     "threads": torch.get_num_threads(),
     "lossPyTorch": float(loss),
     "loss": step["loss"],

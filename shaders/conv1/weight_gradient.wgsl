@@ -36,11 +36,15 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(workgroup_id) gro
     let sample = plane / params.depth;
     let base = (plane * params.channels + channel) * area - params.startSource;
     let upstream = (plane * params.channelsOut + out0) * area - params.startGradient;
-    for (var v = 0u; v < area; v++) {
-      // The gradient is zero in the padding columns.
-      var value = source[base + v];
-      if (NORM) { value = activate4(value, affine[sample * params.channels + channel], params.slope); }
-      for (var i = 0u; i < count; i++) { sums[i] += dot(value, gradient[upstream + i * area + v]); }
+    for (var y = 0u; y < params.height; y++) {
+      var parts = array<f32, 8>(); // of one row, so that long sums keep their digits
+      for (var v = y * params.rowQuads; v < (y + 1u) * params.rowQuads; v++) {
+        // The gradient is zero in the padding columns.
+        var value = source[base + v];
+        if (NORM) { value = activate4(value, affine[sample * params.channels + channel], params.slope); }
+        for (var i = 0u; i < count; i++) { parts[i] += dot(value, gradient[upstream + i * area + v]); }
+      }
+      for (var i = 0u; i < count; i++) { sums[i] += parts[i]; }
     }
   }
   for (var i = 0u; i < count; i++) { partials[at + i * params.channels] = sums[i]; }

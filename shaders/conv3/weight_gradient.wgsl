@@ -109,21 +109,32 @@ fn main(@builtin(local_invocation_id) local: vec3<u32>, @builtin(workgroup_id) g
     for (var q = 0u; q < params.rowQuads; q++) {
       var above = Row(0.0, vec4<f32>(0.0), 0.0);
       var here = readRow(line, true, q, channel, sample);
+      // Each column is summed by itself, so that long sums keep their digits.
+      var part0 = mat3x3<f32>(); var part1 = mat3x3<f32>(); var part2 = mat3x3<f32>(); var part3 = mat3x3<f32>();
+      var part4 = mat3x3<f32>(); var part5 = mat3x3<f32>(); var part6 = mat3x3<f32>(); var part7 = mat3x3<f32>();
       for (var y = 0u; y < params.height; y++) {
         let hasBelow = y + 1u < params.height;
         let below = readRow(line + select(0u, y + 1u, hasBelow), hasBelow, q, channel, sample);
         let d = (plane * params.channelsOut + out0) * area + y * params.rowQuads + q - params.startGradient;
-        sum0 += all9(above, here, below, gradient[d]);
-        sum1 += all9(above, here, below, gradient[d + min(1u, top) * area]);
-        sum2 += all9(above, here, below, gradient[d + min(2u, top) * area]);
-        sum3 += all9(above, here, below, gradient[d + min(3u, top) * area]);
-        sum4 += all9(above, here, below, gradient[d + min(4u, top) * area]);
-        sum5 += all9(above, here, below, gradient[d + min(5u, top) * area]);
-        sum6 += all9(above, here, below, gradient[d + min(6u, top) * area]);
-        sum7 += all9(above, here, below, gradient[d + min(7u, top) * area]);
+        part0 += all9(above, here, below, gradient[d]);
+        part1 += all9(above, here, below, gradient[d + min(1u, top) * area]);
+        part2 += all9(above, here, below, gradient[d + min(2u, top) * area]);
+        part3 += all9(above, here, below, gradient[d + min(3u, top) * area]);
+        part4 += all9(above, here, below, gradient[d + min(4u, top) * area]);
+        part5 += all9(above, here, below, gradient[d + min(5u, top) * area]);
+        part6 += all9(above, here, below, gradient[d + min(6u, top) * area]);
+        part7 += all9(above, here, below, gradient[d + min(7u, top) * area]);
         above = here;
         here = below;
       }
+      sum0 += part0;
+      sum1 += part1;
+      sum2 += part2;
+      sum3 += part3;
+      sum4 += part4;
+      sum5 += part5;
+      sum6 += part6;
+      sum7 += part7;
     }
   }
 

@@ -31,11 +31,15 @@ fn main(@builtin(local_invocation_index) local: u32, @builtin(workgroup_id) grou
 
   // The gradient is zero in the padding columns.
   var sums = vec2<f32>(0.0);
-  for (var i = lane; i < area; i += LANES) {
-    let y = source[base + i - params.startSource];
-    let da = gradient[base + i - params.startGradient];
-    let dz = select(da * params.slope, da, y * scaleShift.x + scaleShift.y > vec4<f32>(0.0));
-    sums += vec2<f32>(dot(dz, vec4<f32>(1.0)), dot(dz, (y - meanInverse.x) * meanInverse.y));
+  for (var block = lane; block < area; block += 64u * LANES) {
+    var part = vec2<f32>(0.0); // sums go in blocks, so that long ones keep their digits
+    for (var i = block; i < min(area, block + 64u * LANES); i += LANES) {
+      let y = source[base + i - params.startSource];
+      let da = gradient[base + i - params.startGradient];
+      let dz = select(da * params.slope, da, y * scaleShift.x + scaleShift.y > vec4<f32>(0.0));
+      part += vec2<f32>(dot(dz, vec4<f32>(1.0)), dot(dz, (y - meanInverse.x) * meanInverse.y));
+    }
+    sums += part;
   }
   let total = sumLanes(LANES, local, sums);
   if (lane == 0u && item < params.channels) { partials[plane * params.channels + channel] = total; }

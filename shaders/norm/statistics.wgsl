@@ -1,5 +1,5 @@
 // Mean of each channel of each z-plane and the sum of squared deviations from it, in two passes so
-// that nothing cancels. LANES threads per plane and channel. Partials: [plane][channel].
+// that nothing cancels; sums go in blocks, so that long ones keep their digits. LANES threads per plane and channel. Partials: [plane][channel].
 // include "common/volume.wgsl"
 // include "common/sum.wgsl"
 
@@ -23,13 +23,21 @@ fn main(@builtin(local_invocation_index) local: u32, @builtin(workgroup_id) grou
 
   // Padding columns are zero, so the sum may include them.
   var total = vec4<f32>(0.0);
-  for (var i = lane; i < area; i += LANES) { total += source[base + i]; }
+  for (var block = lane; block < area; block += 64u * LANES) {
+    var part = vec4<f32>(0.0);
+    for (var i = block; i < min(area, block + 64u * LANES); i += LANES) { part += source[base + i]; }
+    total += part;
+  }
   let mean = sumLanes(LANES, local, vec2<f32>(dot(total, vec4<f32>(1.0)), 0.0)).x / count;
 
   var squares = vec4<f32>(0.0);
-  for (var i = lane; i < area; i += LANES) {
-    let deviation = inside(source[base + i] - mean, i % params.rowQuads, params.width);
-    squares += deviation * deviation;
+  for (var block = lane; block < area; block += 64u * LANES) {
+    var part = vec4<f32>(0.0);
+    for (var i = block; i < min(area, block + 64u * LANES); i += LANES) {
+      let deviation = inside(source[base + i] - mean, i % params.rowQuads, params.width);
+      part += deviation * deviation;
+    }
+    squares += part;
   }
   let spread = sumLanes(LANES, local, vec2<f32>(dot(squares, vec4<f32>(1.0)), 0.0)).x;
   if (lane == 0u && item < params.channels) { partials[plane * params.channels + channel] = vec2<f32>(mean, spread); }

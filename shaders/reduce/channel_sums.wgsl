@@ -18,7 +18,11 @@ fn main(@builtin(local_invocation_index) local: u32, @builtin(workgroup_id) grou
   let channel = min(item, params.channels - 1u); // threads beyond repeat the last and store nothing
   let base = (plane * params.channels + channel) * params.area - params.startSource;
   var total = vec4<f32>(0.0);
-  for (var i = lane; i < params.area; i += LANES) { total += source[base + i]; }
+  for (var block = lane; block < params.area; block += 64u * LANES) {
+    var part = vec4<f32>(0.0);
+    for (var i = block; i < min(params.area, block + 64u * LANES); i += LANES) { part += source[base + i]; }
+    total += part;
+  }
   let sum = sumLanes(LANES, local, vec2<f32>(dot(total, vec4<f32>(1.0)), 0.0)).x;
   if (lane == 0u && item < params.channels) { partials[plane * params.channels + channel] = sum; }
 }

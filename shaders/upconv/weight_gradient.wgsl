@@ -49,6 +49,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(workgroup_id) gro
     var scaleShift = vec2<f32>(1.0, 0.0);
     if (NORM) { scaleShift = affine[plane / params.depth * params.channels + channel]; }
     for (var y = 0u; y < params.height; y++) {
+      var parts = array<Taps, 4>(); // of one row, so that long sums keep their digits
       for (var q = 0u; q < params.rowQuads; q++) {
         var value = source[(plane * params.channels + channel) * area + y * params.rowQuads + q - params.startSource];
         if (NORM) { value = inside(activate4(value, scaleShift, params.slope), q, params.width); }
@@ -56,9 +57,13 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(workgroup_id) gro
         for (var i = 0u; i < count; i++) {
           let up = (2u * plane * params.channelsOut + out0 + i) * areaOut + 2u * y * params.rowQuadsOut + 2u * q - params.startGradient;
           let deeper = up + params.channelsOut * areaOut;
-          sums[i].front += vec4<f32>(alongX(value, up, second), alongX(value, up + params.rowQuadsOut, second));
-          sums[i].back += vec4<f32>(alongX(value, deeper, second), alongX(value, deeper + params.rowQuadsOut, second));
+          parts[i].front += vec4<f32>(alongX(value, up, second), alongX(value, up + params.rowQuadsOut, second));
+          parts[i].back += vec4<f32>(alongX(value, deeper, second), alongX(value, deeper + params.rowQuadsOut, second));
         }
+      }
+      for (var i = 0u; i < count; i++) {
+        sums[i].front += parts[i].front;
+        sums[i].back += parts[i].back;
       }
     }
   }
