@@ -116,7 +116,7 @@ function exhausted(real: GPUDevice): { device: GPUDevice; destroyed: () => numbe
     async popErrorScope() {
       const filter = scopes.pop();
       const error = await real.popErrorScope();
-      return filter === 'out-of-memory' ? ({ message: 'no more' }) : error;
+      return filter === 'out-of-memory' ? { message: 'no more' } : error;
     },
   };
   const device = new Proxy(real, {
