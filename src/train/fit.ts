@@ -41,7 +41,7 @@ export interface FitOptions {
   readonly resume?: boolean;
 }
 
-/** Steps that take longer than this are not finished when training is stopped. */
+/** Steps that take longer than this are not finished when a training without checkpoints is stopped. */
 const longStepMs = 10_000;
 
 export const checkpointName = 'checkpoint.safetensors';
@@ -195,8 +195,9 @@ export async function fit(
         maxNorm: options.maxGradientNorm ?? Infinity,
         gradientScale: 1,
       };
-      // A short step is finished before training stops; a long one is given up, and the last checkpoint stands.
-      const interrupt = stepMs > longStepMs ? signal : undefined;
+      // A step is finished before training stops, so that the checkpoint is of here and now; only a long one of a
+      // training without checkpoints is given up.
+      const interrupt = stepMs > longStepMs && !checkpoint ? signal : undefined;
       const { result } = await session.step(batch, stepValues, { signal: interrupt });
       stepMs = performance.now() - stepStarted;
       result.catch(() => undefined); // seen when it is settled
