@@ -54,7 +54,7 @@ export function alternatives(wish: TrainingWish, budget: number, planner: Planne
   const batches = [batch, Math.floor(batch / 2), 1].filter((n, i, all) => n >= 1 && all.indexOf(n) === i);
   const sizes: Size3[] = [paddedSize(config, size)];
   while (sizes.length < 12) {
-    const last = sizes.at(-1);
+    const last = sizes[sizes.length - 1]!;
     const axis = last.indexOf(Math.max(...last));
     const halved = [...last];
     halved[axis] = Math.ceil(last[axis]! / 2 / sizeMultiple(config)) * sizeMultiple(config);
