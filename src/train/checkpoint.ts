@@ -73,7 +73,8 @@ export function readCheckpoint(state: ModelState, bytes: Uint8Array, identity: s
       `the checkpoint is of another training: ${firstDifference(metadata['identity'] ?? '', identity)}; resume with the same options and data, or start in another folder`,
     );
   }
-  const progress = JSON.parse(metadata['progress'] ?? 'null') as Progress;
+  const stored = JSON.parse(metadata['progress'] ?? 'null') as Progress;
+  const progress: Progress = { ...stored, history: stored.history.map(withNaN) };
   const { parameters, statistics, parameterWords, statisticsWords } = state.layout;
   const weights = (prefix: string): Weights => ({
     parameters: flatFrom(parameters, parameterWords, tensors, prefix),
@@ -87,6 +88,12 @@ export function readCheckpoint(state: ModelState, bytes: Uint8Array, identity: s
     second: flatFrom(parameters, parameterWords, tensors, 'optimizer.second.'),
     best: progress.best ? { ...progress.best, weights: weights('best.') } : undefined,
   };
+}
+
+/** JSON writes NaN, which stands for what could not be measured, as null. */
+function withNaN(row: EpochRow): EpochRow {
+  const number = (value: number | null): number => value ?? NaN;
+  return { ...row, validationLoss: number(row.validationLoss), validationDice: row.validationDice.map(number) };
 }
 
 /** Both identities are JSON objects; names the first key that differs, with both values. */
