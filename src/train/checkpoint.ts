@@ -93,7 +93,11 @@ export function readCheckpoint(state: ModelState, bytes: Uint8Array, identity: s
 /** JSON writes NaN, which stands for what could not be measured, as null. */
 function withNaN(row: EpochRow): EpochRow {
   const number = (value: number | null): number => value ?? NaN;
-  return { ...row, validationLoss: number(row.validationLoss), validationDice: row.validationDice.map(number) };
+  return {
+    ...row,
+    validationLoss: number(row.validationLoss),
+    validationDice: row.validationDice.map(number),
+  };
 }
 
 /** Both identities are JSON objects; names the first key that differs, with both values. */
