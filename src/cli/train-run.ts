@@ -3,7 +3,7 @@ import { trainingBatches, type CaseSource } from '../data/patches.ts';
 import type { Dataset } from '../data/dataset.ts';
 import { readNifti } from '../data/nifti.ts';
 import type { Split } from '../data/split.ts';
-import { Aborted } from '../errors.ts';
+import { Aborted, InvalidOption } from '../errors.ts';
 import type { PlanLimits, Size3 } from '../gpu/plan.ts';
 import { predictVolume } from '../infer/predict.ts';
 import { evaluateCase, type CaseMetrics } from '../metrics/evaluate.ts';
@@ -61,6 +61,8 @@ export async function runTraining(
   io.err(
     `${dataset.name}: ${count('train')} cases to train on, ${count('validation')} to validate, ${count('test')} to test`,
   );
+  if (count('train') === 0)
+    throw new InvalidOption('the split leaves no case to train on: give the first share more than 0');
   const data = await readTrainingData(io, dataset, split, {
     classes: options.classes,
     spacing: options.spacing,
@@ -182,6 +184,13 @@ async function trainModel(job: Job): Promise<void> {
   await folder.write('model.safetensors', await model.save());
 
   const part = split.test.cases.length > 0 ? 'test' : 'validation';
+  if (split[part].cases.length === 0) {
+    await folder.history(result.history, data.labels, dataset.name);
+    io.out(
+      `Trained on all cases; nothing was left to test on. The model is ${folder.file('model.safetensors')}`,
+    );
+    return;
+  }
   const test = await testModel(io, folder, model, dataset, split, part, data.labels);
   const summary = await writeResults(folder, {
     title: dataset.name,

@@ -104,6 +104,18 @@ describe('train', () => {
     });
   });
 
+  test('trains on all cases where the split says so, and on none never', async () => {
+    const out = join(await temporaryFolder(), 'run');
+    const common = ['train', data, '--out', out, ...options, '--epochs', '1', '--limit-cases', '2'];
+    const none = await cli([...common, '--split', '0,100,0']);
+    expect(none.err).toContain('no case to train on');
+    expect(none.exitCode).toBe(2);
+    const all = await cli([...common, '--split', '100,0,0']);
+    expect(all.out).toContain('nothing was left to test on');
+    expect(all.exitCode).toBe(0);
+    expect(await readdir(out)).toEqual(expect.arrayContaining([text.model, 'history.csv']));
+  });
+
   test('refuses to resume with other options or without a checkpoint', async () => {
     const other = await cli(['train', '--out', run, '--resume', '--learning-rate', '0.001']);
     expect(other.err).toMatch(/checkpoint is of another training: schedule/);
