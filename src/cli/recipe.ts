@@ -28,12 +28,12 @@ export function scheduleOf(name: (typeof scheduleNames)[number], learningRate: n
 }
 
 /** Steps that a training should have at least, where the number of epochs is not given. */
-const wantedSteps = 450;
+const wantedSteps = 600;
 
-/** Epochs for a data set: about 450 steps, no fewer than 6 epochs and no more than 200. */
+/** Epochs for a data set: about 600 steps, no fewer than 8 epochs and no more than 200. */
 export function defaultEpochs(cases: number, batchSize: number): number {
   const steps = Math.max(1, Math.ceil(cases / batchSize));
-  return Math.min(200, Math.max(6, Math.round(wantedSteps / steps)));
+  return Math.min(200, Math.max(8, Math.round(wantedSteps / steps)));
 }
 
 /**

@@ -88,9 +88,9 @@ test('history.csv has one line per epoch and empty cells for what was not measur
   ]);
 });
 
-test('default epochs give about 450 steps within their bounds', () => {
-  expect(defaultEpochs(143, 2)).toBe(6);
-  expect(defaultEpochs(30, 2)).toBe(30);
-  expect(defaultEpochs(1000, 2)).toBe(6);
+test('default epochs give about 600 steps within their bounds', () => {
+  expect(defaultEpochs(143, 2)).toBe(8);
+  expect(defaultEpochs(30, 2)).toBe(40);
+  expect(defaultEpochs(1000, 2)).toBe(8);
   expect(defaultEpochs(2, 2)).toBe(200);
 });

@@ -58,7 +58,7 @@ export function trainCommand(io: Io): Command {
   );
   addSplitOptions(addDatasetOptions(command))
     .requiredOption('--out <folder>', 'where the model, checkpoint, tables and pictures go')
-    .option('--epochs <n>', 'default: about 450 steps, from 6 to 200 epochs', parse.wholeNumber(1))
+    .option('--epochs <n>', 'default: about 600 steps, from 8 to 200 epochs', parse.wholeNumber(1))
     .option('--batch-size <n>', 'volumes or patches per step', parse.wholeNumber(1), 2)
     .option('--features <list>', 'channels per level', parse.features, [8, 16, 32, 64])
     .option('--classes <n>', 'background included; default: as the data set says', parse.wholeNumber(2, 255))
