@@ -1,6 +1,6 @@
 /** Public exports. */
 export * from './errors.ts';
-export { UNet3D } from './model/unet3d.ts';
+export { UNet3D } from './unet3d.ts';
 export type {
   CaseScore,
   CreateOptions,
@@ -8,7 +8,7 @@ export type {
   LabelledCase,
   SegmentOptions,
   TrainingOptions,
-} from './model/unet3d.ts';
+} from './unet3d.ts';
 export {
   completeConfig,
   defaultConfig,

@@ -2,7 +2,7 @@
 import type { Split } from '../data/split.ts';
 import type { CaseMetrics } from '../metrics/evaluate.ts';
 import { metricsJson, summarise, type Summary } from '../metrics/summary.ts';
-import type { UNet3D } from '../model/unet3d.ts';
+import type { UNet3D } from '../unet3d.ts';
 import { casePicture, foregroundDice, pickCases } from '../report/cases.ts';
 import { reportHtml } from '../report/report.node.ts';
 import { sliceGrid } from '../report/slices.ts';

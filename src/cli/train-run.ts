@@ -12,7 +12,7 @@ import { assumedBudget } from '../model/budget.ts';
 import { sizeMultiple, type UNet3DConfig } from '../model/config.ts';
 import { planTraining } from '../model/plan.ts';
 import { summarise } from '../model/summary.ts';
-import { UNet3D } from '../model/unet3d.ts';
+import { UNet3D } from '../unet3d.ts';
 import { sliceGrid } from '../report/slices.ts';
 import type { Progress } from '../train/checkpoint.ts';
 import { folderStore } from '../train/checkpoint.node.ts';

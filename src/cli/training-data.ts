@@ -13,7 +13,7 @@ import {
 } from '../data/prepare.ts';
 import { assertNoSharedContent, type Split } from '../data/split.ts';
 import { InvalidDataset } from '../errors.ts';
-import type { LabelledCase } from '../model/unet3d.ts';
+import type { LabelledCase } from '../unet3d.ts';
 import type { Io } from './io.ts';
 
 export interface TrainingData {

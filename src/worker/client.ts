@@ -18,7 +18,7 @@ import type {
   SegmentOptions,
   TrainingOptions,
   UNet3D as Local,
-} from '../model/unet3d.ts';
+} from '../unet3d.ts';
 import { Run, type TrainingResult } from '../train/events.ts';
 import type { BatchSource } from '../train/fit.ts';
 import { lossShape, weightedDice, type Loss } from '../train/losses.ts';

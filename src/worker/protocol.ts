@@ -5,7 +5,7 @@
 import * as errors from '../errors.ts';
 import type { UNet3DConfig } from '../model/config.ts';
 import type { PlanLimits } from '../gpu/plan.ts';
-import type { CaseScore, UNet3D } from '../model/unet3d.ts';
+import type { CaseScore, UNet3D } from '../unet3d.ts';
 import type { TrainingEvent } from '../train/events.ts';
 
 /** A validation case as the network segments it now, or the news that a lost device was replaced. */

@@ -13,7 +13,7 @@ import {
   type DeviceOptions,
   type LabelledCase,
   type TrainingOptions,
-} from '../model/unet3d.ts';
+} from '../unet3d.ts';
 import type { Source } from '../data/source.ts';
 import type { TrainingResult } from '../train/events.ts';
 import type { BatchSource } from '../train/fit.ts';

@@ -3,7 +3,7 @@ import { afterEach, expect, test } from 'vitest';
 import { Aborted, DeviceLost, InvalidOption } from '../../src/errors.ts';
 import { fromArrays } from '../../src/data/prepare.ts';
 import { phantom } from '../../src/data/phantom.ts';
-import { UNet3D as Local, type LabelledCase } from '../../src/model/unet3d.ts';
+import { UNet3D as Local, type LabelledCase } from '../../src/unet3d.ts';
 import { checkpointName } from '../../src/train/fit.ts';
 import { bestModel, privateStore } from '../../src/train/checkpoint.browser.ts';
 import { readSafetensors } from '../../src/weights/safetensors.ts';

@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { Aborted, NotFinite, OutOfMemory } from '../../src/errors.ts';
 import { random } from '../../src/data/random.ts';
-import { UNet3D, type TrainingOptions } from '../../src/model/unet3d.ts';
+import { UNet3D, type TrainingOptions } from '../../src/unet3d.ts';
 import { adam } from '../../src/train/optimizers.ts';
 import { constant } from '../../src/train/schedules.ts';
 import { readModel } from '../../src/weights/model-file.ts';

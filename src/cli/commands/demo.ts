@@ -7,7 +7,7 @@ import { splitCases } from '../../data/split.ts';
 import { writeNifti } from '../../data/nifti.ts';
 import { dice, meanDefined } from '../../metrics/dice.ts';
 import { evaluateCase, type CaseMetrics } from '../../metrics/evaluate.ts';
-import { UNet3D, type LabelledCase } from '../../model/unet3d.ts';
+import { UNet3D, type LabelledCase } from '../../unet3d.ts';
 import { weightedDice } from '../../train/losses.ts';
 import { adam } from '../../train/optimizers.ts';
 import { oneCycle } from '../../train/schedules.ts';

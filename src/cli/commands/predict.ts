@@ -6,7 +6,7 @@ import { groupChannels, stemOf, volumePattern } from '../../data/dataset-match.t
 import type { FileEntry } from '../../data/dataset.ts';
 import { Aborted, InvalidModel, InvalidOption, InvalidVolume, UNet3DError } from '../../errors.ts';
 import { predictVolume, type PredictOutput } from '../../infer/predict.ts';
-import { UNet3D } from '../../model/unet3d.ts';
+import { UNet3D } from '../../unet3d.ts';
 import { writeFileAtomically } from '../../train/checkpoint.node.ts';
 import { failureOf, fileMessage, Unsatisfactory } from '../failure.ts';
 import { announceAdapter } from '../gpu.ts';

@@ -1,25 +1,25 @@
 /** The model that users hold: create or load it, train it, evaluate it, segment with it, save it. */
-import type { Preprocessing, PreparedCase } from '../data/prepare.ts';
-import type { Source } from '../data/source.ts';
-import { casesInMemory, trainingBatches, type BatchOptions } from '../data/patches.ts';
-import { InvalidDataset, InvalidOption } from '../errors.ts';
-import { Gpu } from '../gpu/device.ts';
-import type { Plan, PlanLimits, Size3 } from '../gpu/plan.ts';
-import { Evaluator, LogitsRunner, type DenseCase } from '../infer/evaluator.ts';
-import { predictVolume, type PredictOptions, type Segmentation } from '../infer/predict.ts';
-import { slidingWindow, type WindowProgress } from '../infer/window.ts';
-import { dice } from '../metrics/dice.ts';
-import { Run, type TrainingEvent, type TrainingRun } from '../train/events.ts';
-import { fit, type BatchSource, type FitOptions } from '../train/fit.ts';
-import { lossShape, weightedDice, type Loss } from '../train/losses.ts';
-import { adam } from '../train/optimizers.ts';
-import { oneCycle } from '../train/schedules.ts';
-import { readModel, writeModel } from '../weights/model-file.ts';
-import { assertFits, assumedBudget } from './budget.ts';
-import { completeConfig, paddedSize, type UNet3DConfig } from './config.ts';
-import { planInference, planTraining } from './plan.ts';
-import { ModelState } from './state.ts';
-import { summarise } from './summary.ts';
+import type { Preprocessing, PreparedCase } from './data/prepare.ts';
+import type { Source } from './data/source.ts';
+import { casesInMemory, trainingBatches, type BatchOptions } from './data/patches.ts';
+import { InvalidDataset, InvalidOption } from './errors.ts';
+import { Gpu } from './gpu/device.ts';
+import type { Plan, PlanLimits, Size3 } from './gpu/plan.ts';
+import { Evaluator, LogitsRunner, type DenseCase } from './infer/evaluator.ts';
+import { predictVolume, type PredictOptions, type Segmentation } from './infer/predict.ts';
+import { slidingWindow, type WindowProgress } from './infer/window.ts';
+import { dice } from './metrics/dice.ts';
+import { Run, type TrainingEvent, type TrainingRun } from './train/events.ts';
+import { fit, type BatchSource, type FitOptions } from './train/fit.ts';
+import { lossShape, weightedDice, type Loss } from './train/losses.ts';
+import { adam } from './train/optimizers.ts';
+import { oneCycle } from './train/schedules.ts';
+import { readModel, writeModel } from './weights/model-file.ts';
+import { assertFits, assumedBudget } from './model/budget.ts';
+import { completeConfig, paddedSize, type UNet3DConfig } from './model/config.ts';
+import { planInference, planTraining } from './model/plan.ts';
+import { ModelState } from './model/state.ts';
+import { summarise } from './model/summary.ts';
 
 export interface DeviceOptions {
   /** A device of the caller's: used as it is, never destroyed. */
