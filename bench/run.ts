@@ -1,6 +1,6 @@
 /**
- * `npm run bench`: convolution kernels and whole training steps on this machine's adapter, with the ceiling
- * of a loop of multiply-adds measured in the same run. Prints tables and writes bench/results/<adapter>.json.
+ * `npm run bench`: convolution kernels and whole training steps on this machine's adapter, with a
+ * loop of multiply-adds measured in the same run to hold them against. Prints tables and writes bench/results/<adapter>.json.
  * `npm run bench -- --profile` adds the times of a step's dispatches.
  */
 import { releaseNodeGpu } from '../src/gpu/node.ts';
@@ -19,10 +19,10 @@ import { noise, openGpu, time, timePlan, writeResult } from './lib.ts';
 const gpu = await openGpu();
 console.log(`GPU: ${gpu.describe}`);
 const ceiling = await multiplyAddCeiling(gpu);
-console.log(`ceiling of a loop of multiply-adds: ${ceiling.toFixed(1)} GFLOP/s\n`);
+console.log(`a loop of multiply-adds: ${ceiling.toFixed(1)} GFLOP/s\n`);
 
 const kernels: Record<string, unknown>[] = [];
-console.log('conv3, batch 2 (median of 7)          ms   GFLOP/s   of ceiling');
+console.log('conv3, batch 2 (median of 7)          ms   GFLOP/s     of loop');
 for (const [channels, size] of [
   [16, [64, 64, 32]],
   [32, [32, 32, 16]],
