@@ -195,17 +195,14 @@ export class UNet3D {
     const { loss = weightedDice() } = options;
     assertLabelled(cases);
     const scores: CaseScore[] = [];
-    const evaluators = new Map<string, Evaluator>();
+    let evaluator: Evaluator | undefined;
     try {
       for (const item of cases) {
         const size = this.#sizeFor(item.shape);
-        const key = size.join();
-        let evaluator = evaluators.get(key);
-        if (!evaluator) {
-          for (const other of evaluators.values()) other.dispose();
-          evaluators.clear();
+        if (evaluator?.planned.image.size.join() !== size.join()) {
+          evaluator?.dispose();
+          evaluator = undefined;
           evaluator = await Evaluator.create(this.#state, size, loss);
-          evaluators.set(key, evaluator);
         }
         options.signal?.throwIfAborted();
         const { loss: value, predicted } = await evaluator.run(item);
@@ -217,7 +214,7 @@ export class UNet3D {
         });
       }
     } finally {
-      for (const evaluator of evaluators.values()) evaluator.dispose();
+      evaluator?.dispose();
     }
     return scores;
   }

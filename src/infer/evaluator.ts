@@ -25,37 +25,17 @@ export interface EvaluationResult {
   readonly predicted: Uint8Array<ArrayBuffer>;
 }
 
-/** Copies [channel][z][y][x] into a larger grid, at the near end of each axis; `fill` elsewhere. */
-export function padAtEnd<T extends Float32Array<ArrayBuffer> | Uint8Array<ArrayBuffer>>(
+/**
+ * Copies what [channel][z][y][x] grids of sizes `from` and `to` share at the near end of each axis into
+ * `target`, which is returned: pads at the far ends where `to` is larger, crops there where it is smaller.
+ */
+export function copyGrid<T extends Float32Array<ArrayBuffer> | Uint8Array<ArrayBuffer>>(
   target: T,
   source: Float32Array | Uint8Array,
   channels: number,
   from: Size3,
   to: Size3,
 ): T {
-  copyGrid(source, target, channels, from, to);
-  return target;
-}
-
-/** The near part of each axis of [channel][z][y][x]. */
-export function cropAtEnd<T extends Float32Array<ArrayBuffer> | Uint8Array<ArrayBuffer>>(
-  target: T,
-  source: Float32Array | Uint8Array,
-  channels: number,
-  from: Size3,
-  to: Size3,
-): T {
-  copyGrid(source, target, channels, from, to);
-  return target;
-}
-
-function copyGrid(
-  source: Float32Array | Uint8Array,
-  target: Float32Array | Uint8Array,
-  channels: number,
-  from: Size3,
-  to: Size3,
-): void {
   const [x, y, z] = [0, 1, 2].map((axis) => Math.min(from[axis]!, to[axis]!)) as [number, number, number];
   for (let c = 0; c < channels; c++)
     for (let k = 0; k < z; k++)
@@ -63,6 +43,7 @@ function copyGrid(
         const at = ((c * from[2] + k) * from[1] + j) * from[0];
         target.set(source.subarray(at, at + x), ((c * to[2] + k) * to[1] + j) * to[0]);
       }
+  return target;
 }
 
 const volume = ([x, y, z]: Size3): number => x * y * z;
@@ -90,9 +71,9 @@ export class Evaluator {
     const { size } = planned.image;
     const channels = planned.image.channels;
     const whole = volume(size);
-    const paddedImage = padAtEnd(new Float32Array(whole * channels), image, channels, shape, size);
+    const paddedImage = copyGrid(new Float32Array(whole * channels), image, channels, shape, size);
     const paddedLabel = new Uint8Array(whole).fill(255);
-    if (label) padAtEnd(paddedLabel, label, 1, shape, size);
+    if (label) copyGrid(paddedLabel, label, 1, shape, size);
     state.write('classWeights', this.weights);
     program.write(planned.image, toStored(planned.image, paddedImage));
     program.write(planned.labels, labelsToStored(planned.labels, paddedLabel));
@@ -104,7 +85,7 @@ export class Evaluator {
     const dense = labelsToDense(planned.predicted, new Uint8Array(predicted));
     return {
       loss: new Float32Array(results)[0]!,
-      predicted: cropAtEnd(new Uint8Array(volume(shape)), dense, 1, size, shape),
+      predicted: copyGrid(new Uint8Array(volume(shape)), dense, 1, size, shape),
     };
   }
 

@@ -1,7 +1,7 @@
 /** Sliding windows: evenly placed starts, Gaussian weights, logits averaged (as MONAI and nnU-Net do). */
 import { Aborted, InvalidOption } from '../errors.ts';
 import type { Size3 } from '../gpu/plan.ts';
-import { cropAtEnd, padAtEnd } from './evaluator.ts';
+import { copyGrid } from './evaluator.ts';
 
 /** Starts along one axis: as few as cover it with at least this overlap, at equal distances. */
 export function windowStarts(length: number, window: number, overlap: number): number[] {
@@ -53,10 +53,10 @@ export async function slidingWindow(
 
   const sums = new Float32Array(classes * x * y * z);
   if (positions.length === 1) {
-    const padded = padAtEnd(new Float32Array(channels * voxels), image, channels, shape, window);
+    const padded = copyGrid(new Float32Array(channels * voxels), image, channels, shape, window);
     const logits = await run(padded, signal);
     onProgress?.({ loaded: 1, total: 1 });
-    return cropAtEnd(sums, logits, classes, window, shape);
+    return copyGrid(sums, logits, classes, window, shape);
   }
   const [gx, gy, gz] = [gaussian(w), gaussian(h), gaussian(d)];
   const weights = new Float32Array(x * y * z);

@@ -83,7 +83,7 @@ function begin({ config, size, batch, limits = defaultLimits }: PlanShape, train
 export function planTraining(
   shape: PlanShape & { loss: LossShape; optimizer: OptimizerChoice },
 ): TrainingPlan {
-  const { config, size, batch, loss, optimizer } = shape;
+  const { size, batch, loss, optimizer } = shape;
   const { recorder, layout, model, network, image, shared } = begin(shape, true);
   const labels = recorder.labels('labels', batch, size, 'resident');
   const results = shared('results');
@@ -97,7 +97,6 @@ export function planTraining(
   const tensors = { parameters: model.parameters, gradients, first, second, step, clip };
   const options = { nesterov: optimizer.nesterov ?? true };
   optimizerStep(recorder, 'optimizer', optimizer.kind, layout.parameterWords, tensors, options);
-  void config;
   return { plan: recorder.finish(), image, labels, step, clip, results };
 }
 

@@ -123,7 +123,7 @@ export function normBackward(
   const partials = recorder.flat(`${label}.partials`, planes * channels * 2);
   const means = recorder.flat(`${label}.means`, batch * channels * 2);
   const shape = { width, height, depth, rowQuads: source.rowQuads, channels, slope };
-  const ranges = recorder.slabs(planes, [{ tensor: source }, { tensor: dActivated }], { groupsPerPlane: 1 });
+  const ranges = recorder.slabs(planes, [{ tensor: source }, { tensor: dActivated }]);
   const slab = ([from, to]: [number, number]) => {
     const y = recorder.planes(source, from, to);
     const gradient = recorder.planes(dActivated, from, to);

@@ -5,7 +5,7 @@
 import { expect, test } from 'vitest';
 import { toDense, toStored } from '../../src/gpu/layout.ts';
 import { Program } from '../../src/gpu/program.ts';
-import { cropAtEnd, padAtEnd } from '../../src/infer/evaluator.ts';
+import { copyGrid } from '../../src/infer/evaluator.ts';
 import { completeConfig, paddedSize } from '../../src/model/config.ts';
 import { flatFrom, ModelState, namedTensors } from '../../src/model/state.ts';
 import { planInference } from '../../src/model/plan.ts';
@@ -30,14 +30,14 @@ const voxels = batchSize * size[0] * size[1] * size[2];
 const loss = weightedDice(fixture.diceWeights);
 
 const batch = {
-  image: padAtEnd(
+  image: copyGrid(
     new Float32Array(voxels),
     Float32Array.from(floats(fixture.image)),
     batchSize,
     [x, y, z],
     size,
   ),
-  label: padAtEnd(new Uint8Array(voxels).fill(255), bytes(fixture.labels), batchSize, [x, y, z], size),
+  label: copyGrid(new Uint8Array(voxels).fill(255), bytes(fixture.labels), batchSize, [x, y, z], size),
 };
 
 /** A model with PyTorch's initial weights, under the names of its state_dict. */
@@ -113,7 +113,7 @@ test('logits in evaluation', async () => {
   const padded = toDense(planned.logits, new Float32Array(await program.read(planned.logits)));
   const { shape } = fixture.logits;
   const logits = new Float32Array(shape.reduce((product, length) => product * length, 1));
-  cropAtEnd(logits, padded, batchSize * classes, size, [x, y, z]);
+  copyGrid(logits, padded, batchSize * classes, size, [x, y, z]);
   expectClose(logits, floats(fixture.logits), 'logits', 1e-4);
   program.dispose();
   state.dispose();
