@@ -57,9 +57,8 @@ const values = {
   correction1: 0.1,
   correction2: 0.03,
   maxNorm: Infinity,
-  gradientScale: 1,
 };
-const { result } = await session.step({ image, label }, values);
+const { result } = await session.step([{ image, label }], values);
 const { loss: value } = await result;
 const done = performance.now();
 const gradients = await state.read('gradients');

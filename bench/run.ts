@@ -82,10 +82,9 @@ for (const [base, batchSize] of [
     correction1: 0.1,
     correction2: 0.03,
     maxNorm: Infinity,
-    gradientScale: 1,
   };
   const step = async () => {
-    const { result } = await session.step(batch, values);
+    const { result } = await session.step([batch], values);
     await result;
   };
   await step();

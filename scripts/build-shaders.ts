@@ -71,7 +71,7 @@ function files(folder: string): string[] {
   return readdirSync(folder, { withFileTypes: true })
     .flatMap((entry) => {
       const path = join(folder, entry.name);
-      if (entry.isDirectory()) return entry.name === 'common' ? [] : files(path);
+      if (entry.isDirectory()) return ['common', 'storage'].includes(entry.name) ? [] : files(path);
       return entry.name.endsWith('.wgsl') ? [path] : [];
     })
     .sort();
@@ -81,10 +81,19 @@ const shaders = files(shaderRoot).map(describe);
 const body = shaders
   .map((shader) => `  ${JSON.stringify(shader.name)}: ${JSON.stringify(shader)},`)
   .join('\n');
+const storages = readdirSync(join(shaderRoot, 'storage'))
+  .sort()
+  .map((name) => {
+    const code = strip(readFileSync(join(shaderRoot, 'storage', name), 'utf8'));
+    return `  ${JSON.stringify(name.replace(/\.wgsl$/, ''))}: ${JSON.stringify(code)},`;
+  })
+  .join('\n');
 const out = join(root, 'src/generated/shaders.ts');
 mkdirSync(dirname(out), { recursive: true });
 writeFileSync(
   out,
-  `// Made by scripts/build-shaders.ts from shaders/; do not edit.\nexport const shaders = {\n${body}\n} as const;\n`,
+  `// Made by scripts/build-shaders.ts from shaders/; do not edit.\nexport const shaders = {\n${body}\n} as const;\n\n` +
+    `/** How quads are stored; goes in front of every kernel that reads or writes volumes. */\n` +
+    `export const storages = {\n${storages}\n} as const;\n`,
 );
 console.log(`${shaders.length} shaders -> src/generated/shaders.ts`);

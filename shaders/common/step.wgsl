@@ -8,5 +8,7 @@ struct Step {
   correction1: f32,     // 1 − β1ᵗ
   correction2: f32,     // √(1 − β2ᵗ)
   maxNorm: f32,         // gradient clipping; huge for none
-  gradientScale: f32,   // multiplies every gradient: 1 / (accumulated batches · loss scale)
+  gradientScale: f32,   // multiplies every gradient: 1 / accumulated batches
+  accumulates: f32,     // 1 if gradients are added to those of the batches before, 0 for the first
+  applies: f32,         // 1 if the parameters are updated after this batch, 0 if more batches follow
 }

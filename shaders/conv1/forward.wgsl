@@ -12,11 +12,11 @@ struct Params {
   plane0: u32, startSource: u32, startTarget: u32, slope: f32,
 }
 
-@group(0) @binding(0) var<storage, read> source: array<vec4<f32>>;
+@group(0) @binding(0) var<storage, read> source: array<Quad>;
 @group(0) @binding(1) var<storage, read> affine: array<vec2<f32>>;
 @group(0) @binding(2) var<storage, read> weights: array<f32>;
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
-@group(0) @binding(4) var<storage, read_write> target_: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read_write> target_: array<Quad>;
 @group(0) @binding(5) var<uniform> params: Params;
 
 @compute @workgroup_size(64)
@@ -31,7 +31,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(workgroup_id) gro
 
   var sums = array<vec4<f32>, 8>();
   for (var channel = 0u; channel < params.channels; channel++) {
-    var value = source[(plane * params.channels + channel) * area + id.x - params.startSource];
+    var value = toFloat(source[(plane * params.channels + channel) * area + id.x - params.startSource]);
     if (NORM) { value = activate4(value, affine[sample * params.channels + channel], params.slope); }
     for (var i = 0u; i < 8u; i++) {
       sums[i] += value * weights[(out0 + min(i, top)) * params.strideOut + channel * params.strideIn];
@@ -41,6 +41,6 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(workgroup_id) gro
     if (i > top) { break; }
     var value = sums[i];
     if (BIAS) { value += bias[out0 + i]; }
-    target_[(plane * params.channelsOut + out0 + i) * area + id.x - params.startTarget] = inside(value, q, params.width);
+    target_[(plane * params.channelsOut + out0 + i) * area + id.x - params.startTarget] = toQuad(inside(value, q, params.width));
   }
 }

@@ -10,9 +10,9 @@ struct Params {
   startSource: u32, startGradient: u32, slope: f32,
 }
 
-@group(0) @binding(0) var<storage, read> source: array<vec4<f32>>;
+@group(0) @binding(0) var<storage, read> source: array<Quad>;
 @group(0) @binding(1) var<storage, read> affine: array<vec2<f32>>;
-@group(0) @binding(2) var<storage, read> gradient: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> gradient: array<Quad>;
 @group(0) @binding(3) var<storage, read_write> partials: array<f32>;
 @group(0) @binding(4) var<uniform> params: Params;
 
@@ -40,9 +40,9 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(workgroup_id) gro
       var parts = array<f32, 8>(); // of one row, so that long sums keep their digits
       for (var v = y * params.rowQuads; v < (y + 1u) * params.rowQuads; v++) {
         // The gradient is zero in the padding columns.
-        var value = source[base + v];
+        var value = toFloat(source[base + v]);
         if (NORM) { value = activate4(value, affine[sample * params.channels + channel], params.slope); }
-        for (var i = 0u; i < count; i++) { parts[i] += dot(value, gradient[upstream + i * area + v]); }
+        for (var i = 0u; i < count; i++) { parts[i] += dot(value, toFloat(gradient[upstream + i * area + v])); }
       }
       for (var i = 0u; i < count; i++) { sums[i] += parts[i]; }
     }

@@ -18,13 +18,13 @@ struct Params {
   slopeA: f32, slopeB: f32,
 }
 
-@group(0) @binding(0) var<storage, read> sourceA: array<vec4<f32>>;
+@group(0) @binding(0) var<storage, read> sourceA: array<Quad>;
 @group(0) @binding(1) var<storage, read> affineA: array<vec2<f32>>;
-@group(0) @binding(2) var<storage, read> sourceB: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> sourceB: array<Quad>;
 @group(0) @binding(3) var<storage, read> affineB: array<vec2<f32>>;
 @group(0) @binding(4) var<storage, read> weights: array<vec4<f32>>; // [out block][in][27][8]
 @group(0) @binding(5) var<storage, read> bias: array<f32>;
-@group(0) @binding(6) var<storage, read_write> target_: array<vec4<f32>>;
+@group(0) @binding(6) var<storage, read_write> target_: array<Quad>;
 @group(0) @binding(7) var<uniform> params: Params;
 
 // A quad of x with its two neighbours.
@@ -35,9 +35,9 @@ fn readA(index: u32, q: u32, channel: u32, sample: u32) -> Row {
   let hasLeft = q > 0u;
   let hasRight = q + 1u < params.rowQuads;
   var row: Row;
-  row.left = sourceA[max(index, 1u) - 1u].w;
-  row.middle = sourceA[index];
-  row.right = sourceA[min(index + 1u, last)].x;
+  row.left = toFloat(sourceA[max(index, 1u) - 1u]).w;
+  row.middle = toFloat(sourceA[index]);
+  row.right = toFloat(sourceA[min(index + 1u, last)]).x;
   if (NORM_A) {
     let affine = affineA[sample * params.channelsA + channel];
     row.left = activate1(row.left, affine, params.slopeA);
@@ -54,9 +54,9 @@ fn readB(index: u32, q: u32, channel: u32, sample: u32) -> Row {
   let hasLeft = q > 0u;
   let hasRight = q + 1u < params.rowQuads;
   var row: Row;
-  row.left = sourceB[max(index, 1u) - 1u].w;
-  row.middle = sourceB[index];
-  row.right = sourceB[min(index + 1u, last)].x;
+  row.left = toFloat(sourceB[max(index, 1u) - 1u]).w;
+  row.middle = toFloat(sourceB[index]);
+  row.right = toFloat(sourceB[min(index + 1u, last)]).x;
   if (NORM_B) {
     let affine = affineB[sample * params.channelsB + channel];
     row.left = activate1(row.left, affine, params.slopeB);
@@ -76,7 +76,7 @@ fn store(voxels: vec4<f32>, channel: u32, base: u32, q: u32) {
   if (channel >= params.channelsOut) { return; }
   var value = voxels;
   if (BIAS) { value += bias[channel]; }
-  target_[base + channel * params.height * params.rowQuads] = inside(value, q, params.width);
+  target_[base + channel * params.height * params.rowQuads] = toQuad(inside(value, q, params.width));
 }
 
 @compute @workgroup_size(64)

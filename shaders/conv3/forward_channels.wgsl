@@ -21,13 +21,13 @@ struct Params {
   slopeA: f32, slopeB: f32,
 }
 
-@group(0) @binding(0) var<storage, read> sourceA: array<vec4<f32>>;
+@group(0) @binding(0) var<storage, read> sourceA: array<Quad>;
 @group(0) @binding(1) var<storage, read> affineA: array<vec2<f32>>;
-@group(0) @binding(2) var<storage, read> sourceB: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> sourceB: array<Quad>;
 @group(0) @binding(3) var<storage, read> affineB: array<vec2<f32>>;
 @group(0) @binding(4) var<storage, read> weights: array<f32>; // [out block][in][27][8]
 @group(0) @binding(5) var<storage, read> bias: array<f32>;
-@group(0) @binding(6) var<storage, read_write> target_: array<vec4<f32>>;
+@group(0) @binding(6) var<storage, read_write> target_: array<Quad>;
 @group(0) @binding(7) var<uniform> params: Params;
 
 // The source channel that is being read.
@@ -40,11 +40,11 @@ struct Place {
 
 fn readQuad(place: Place, index: u32, norm: vec2<f32>) -> vec4<f32> {
   if (INPUTS == 2u && place.second) {
-    let value = sourceB[index];
+    let value = toFloat(sourceB[index]);
     if (NORM_B) { return activate4(value, norm, params.slopeB); }
     return value;
   }
-  let value = sourceA[index];
+  let value = toFloat(sourceA[index]);
   if (NORM_A) { return activate4(value, norm, params.slopeA); }
   return value;
 }
@@ -120,7 +120,7 @@ fn storeQuad(value: vec4<f32>, i: u32, channel: u32, plane: u32, row: u32, q: u3
   var result = value;
   if (BIAS) { result += bias[channel]; }
   let line = (here * params.channelsOut + channel) * params.height + row;
-  target_[line * params.rowQuads + column - params.startTarget] = inside(result, column, params.width);
+  target_[line * params.rowQuads + column - params.startTarget] = toQuad(inside(result, column, params.width));
 }
 
 fn store(sums: Sums, channel: u32, plane: u32, row: u32, q: u32) {

@@ -17,9 +17,9 @@ struct Params {
   slope: f32,
 }
 
-@group(0) @binding(0) var<storage, read> source: array<vec4<f32>>;
+@group(0) @binding(0) var<storage, read> source: array<Quad>;
 @group(0) @binding(1) var<storage, read> affine: array<vec2<f32>>;
-@group(0) @binding(2) var<storage, read> gradient: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> gradient: array<Quad>;
 @group(0) @binding(3) var<storage, read_write> partials: array<f32>;
 @group(0) @binding(4) var<uniform> params: Params;
 
@@ -29,9 +29,9 @@ fn readRow(line: u32, valid: bool, q: u32, channel: u32, sample: u32) -> Row {
   let last = arrayLength(&source) - 1u;
   let index = line * params.rowQuads + q - params.startSource;
   var row: Row;
-  row.left = source[max(index, 1u) - 1u].w;
-  row.middle = source[index];
-  row.right = source[min(index + 1u, last)].x;
+  row.left = toFloat(source[max(index, 1u) - 1u]).w;
+  row.middle = toFloat(source[index]);
+  row.right = toFloat(source[min(index + 1u, last)]).x;
   if (NORM) {
     let scaleShift = affine[sample * params.channels + channel];
     row.left = activate1(row.left, scaleShift, params.slope);
@@ -116,14 +116,14 @@ fn main(@builtin(local_invocation_id) local: vec3<u32>, @builtin(workgroup_id) g
         let hasBelow = y + 1u < params.height;
         let below = readRow(line + select(0u, y + 1u, hasBelow), hasBelow, q, channel, sample);
         let d = (plane * params.channelsOut + out0) * area + y * params.rowQuads + q - params.startGradient;
-        part0 += all9(above, here, below, gradient[d]);
-        part1 += all9(above, here, below, gradient[d + min(1u, top) * area]);
-        part2 += all9(above, here, below, gradient[d + min(2u, top) * area]);
-        part3 += all9(above, here, below, gradient[d + min(3u, top) * area]);
-        part4 += all9(above, here, below, gradient[d + min(4u, top) * area]);
-        part5 += all9(above, here, below, gradient[d + min(5u, top) * area]);
-        part6 += all9(above, here, below, gradient[d + min(6u, top) * area]);
-        part7 += all9(above, here, below, gradient[d + min(7u, top) * area]);
+        part0 += all9(above, here, below, toFloat(gradient[d]));
+        part1 += all9(above, here, below, toFloat(gradient[d + min(1u, top) * area]));
+        part2 += all9(above, here, below, toFloat(gradient[d + min(2u, top) * area]));
+        part3 += all9(above, here, below, toFloat(gradient[d + min(3u, top) * area]));
+        part4 += all9(above, here, below, toFloat(gradient[d + min(4u, top) * area]));
+        part5 += all9(above, here, below, toFloat(gradient[d + min(5u, top) * area]));
+        part6 += all9(above, here, below, toFloat(gradient[d + min(6u, top) * area]));
+        part7 += all9(above, here, below, toFloat(gradient[d + min(7u, top) * area]));
         above = here;
         here = below;
       }

@@ -4,7 +4,7 @@ const CLASSES: u32 = 2u;
 
 struct Params { area: u32, plane0: u32, startLogits: u32, startLabels: u32 }
 
-@group(0) @binding(0) var<storage, read> logits: array<vec4<f32>>;
+@group(0) @binding(0) var<storage, read> logits: array<Quad>;
 @group(0) @binding(1) var<storage, read_write> labels: array<u32>;
 @group(0) @binding(2) var<uniform> params: Params;
 
@@ -13,10 +13,10 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(workgroup_id) gro
   if (id.x >= params.area) { return; }
   let plane = params.plane0 + group.z;
   let at = plane * CLASSES * params.area + id.x - params.startLogits;
-  var top = logits[at];
+  var top = toFloat(logits[at]);
   var label = vec4<u32>(0u);
   for (var c = 1u; c < CLASSES; c++) {
-    let z = logits[at + c * params.area];
+    let z = toFloat(logits[at + c * params.area]);
     let wins = z > top;
     top = select(top, z, wins);
     label = select(label, vec4<u32>(c), wins);

@@ -9,7 +9,7 @@ struct Params { area: u32, depth: u32, samples: u32, plane0: u32, startLogits: u
 @group(0) @binding(0) var<storage, read> labels: array<u32>;
 @group(0) @binding(1) var<storage, read> classWeights: array<f32>;
 @group(0) @binding(2) var<storage, read> coefficients: array<vec2<f32>>;
-@group(0) @binding(3) var<storage, read_write> logits: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read_write> logits: array<Quad>;
 @group(0) @binding(4) var<uniform> params: Params;
 
 @compute @workgroup_size(64)
@@ -22,9 +22,9 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(workgroup_id) gro
   let at = plane * CLASSES * params.area + id.x - params.startLogits;
 
   var p = array<vec4<f32>, CLASSES>();
-  var top = logits[at];
+  var top = toFloat(logits[at]);
   for (var c = 0u; c < CLASSES; c++) {
-    p[c] = logits[at + c * params.area];
+    p[c] = toFloat(logits[at + c * params.area]);
     top = max(top, p[c]);
   }
   var total = vec4<f32>(0.0);
@@ -46,6 +46,6 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(workgroup_id) gro
     let g = select(vec4<f32>(0.0), vec4<f32>(1.0), label == vec4<u32>(c));
     let k = coefficients[sample * CLASSES + c];
     let d = p[c] * (k.x * g + k.y - mean) + weight * (p[c] - g);
-    logits[at + c * params.area] = select(vec4<f32>(0.0), d, valid);
+    logits[at + c * params.area] = toQuad(select(vec4<f32>(0.0), d, valid));
   }
 }

@@ -1,19 +1,21 @@
 // Joins the planes' sums into the loss and the coefficients of its gradient.
 // Dice: Σ_c w_c · (1 − D_c), D_c = (2 Σ p·g + s) / (Σ p + Σ g + s), per sample and averaged, or over the
 // whole batch (BATCH_DICE). Cross-entropy: weighted mean over the voxels that count.
+// Gradients, not the loss, are multiplied by lossScale[0], so that float16 holds them.
 // results: loss, Dice part, cross-entropy part, then D_c averaged over samples. One workgroup in all.
 
 const CLASSES: u32 = 2u;
 const BATCH_DICE: bool = false;
 
-struct Params { samples: u32, depth: u32, diceFactor: f32, entropyFactor: f32, smoothing: f32, gradientScale: f32 }
+struct Params { samples: u32, depth: u32, diceFactor: f32, entropyFactor: f32, smoothing: f32 }
 
 @group(0) @binding(0) var<storage, read> partials: array<f32>;
 @group(0) @binding(1) var<storage, read> classWeights: array<f32>;
-@group(0) @binding(2) var<storage, read_write> totals: array<f32>;          // [sample][3·CLASSES + 2]
-@group(0) @binding(3) var<storage, read_write> coefficients: array<vec2<f32>>; // [sample][class], then cross-entropy's
-@group(0) @binding(4) var<storage, read_write> results: array<f32>;
-@group(0) @binding(5) var<uniform> params: Params;
+@group(0) @binding(2) var<storage, read> lossScale: array<f32>;
+@group(0) @binding(3) var<storage, read_write> totals: array<f32>;          // [sample][3·CLASSES + 2]
+@group(0) @binding(4) var<storage, read_write> coefficients: array<vec2<f32>>; // [sample][class], then cross-entropy's
+@group(0) @binding(5) var<storage, read_write> results: array<f32>;
+@group(0) @binding(6) var<uniform> params: Params;
 
 @compute @workgroup_size(64)
 fn main(@builtin(local_invocation_index) local: u32) {
@@ -54,7 +56,7 @@ fn main(@builtin(local_invocation_index) local: u32) {
       let score = numerator / denominator;
       mean += score / f32(params.samples);
       // dL/dp = x·g + y
-      let weight = params.diceFactor * params.gradientScale * classWeights[c] / f32(groups);
+      let weight = params.diceFactor * lossScale[0] * classWeights[c] / f32(groups);
       coefficients[sample * CLASSES + c] =
         vec2<f32>(-2.0 * weight / denominator, weight * numerator / denominator / denominator);
     }
@@ -69,7 +71,7 @@ fn main(@builtin(local_invocation_index) local: u32) {
     weights += totals[sample * values + 3u * CLASSES + 1u];
   }
   let divisor = max(weights, 1e-20);
-  coefficients[params.samples * CLASSES] = vec2<f32>(params.entropyFactor * params.gradientScale / divisor, 0.0);
+  coefficients[params.samples * CLASSES] = vec2<f32>(params.entropyFactor * lossScale[0] / divisor, 0.0);
   results[0] = params.diceFactor * dice + params.entropyFactor * entropy / divisor;
   results[1] = dice;
   results[2] = entropy / divisor;

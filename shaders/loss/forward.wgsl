@@ -8,7 +8,7 @@ const CLASSES: u32 = 2u;
 
 struct Params { area: u32, plane0: u32, startLogits: u32, startLabels: u32 } // startLogits in quads, startLabels in words
 
-@group(0) @binding(0) var<storage, read> logits: array<vec4<f32>>;
+@group(0) @binding(0) var<storage, read> logits: array<Quad>;
 @group(0) @binding(1) var<storage, read> labels: array<u32>;
 @group(0) @binding(2) var<storage, read> classWeights: array<f32>; // Dice's, then cross-entropy's
 @group(0) @binding(3) var<storage, read_write> partials: array<f32>;
@@ -27,9 +27,9 @@ fn main(@builtin(local_invocation_index) local: u32, @builtin(workgroup_id) grou
     let valid = select(vec4<f32>(0.0), vec4<f32>(1.0), label < vec4<u32>(CLASSES));
     let at = plane * CLASSES * params.area + i - params.startLogits;
     var z = array<vec4<f32>, CLASSES>();
-    var top = logits[at];
+    var top = toFloat(logits[at]);
     for (var c = 0u; c < CLASSES; c++) {
-      z[c] = logits[at + c * params.area];
+      z[c] = toFloat(logits[at + c * params.area]);
       top = max(top, z[c]);
     }
     var total = vec4<f32>(0.0);

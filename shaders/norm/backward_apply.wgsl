@@ -7,11 +7,11 @@ struct Params {
   plane0: u32, startSource: u32, startGradient: u32, slope: f32,
 }
 
-@group(0) @binding(0) var<storage, read> gradient: array<vec4<f32>>; // of the activated volume
+@group(0) @binding(0) var<storage, read> gradient: array<Quad>; // of the activated volume
 @group(0) @binding(1) var<storage, read> affine: array<vec2<f32>>;
 @group(0) @binding(2) var<storage, read> saved: array<vec2<f32>>;
 @group(0) @binding(3) var<storage, read> means: array<vec2<f32>>;
-@group(0) @binding(4) var<storage, read_write> source: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read_write> source: array<Quad>;
 @group(0) @binding(5) var<uniform> params: Params;
 
 @compute @workgroup_size(64)
@@ -25,10 +25,10 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(workgroup_id) gro
   let meanInverse = saved[entry];
   let mean = means[entry];
 
-  let y = source[index - params.startSource];
-  let da = gradient[index - params.startGradient];
+  let y = toFloat(source[index - params.startSource]);
+  let da = toFloat(gradient[index - params.startGradient]);
   let dz = select(da * params.slope, da, y * scaleShift.x + scaleShift.y > vec4<f32>(0.0));
   let normalised = (y - meanInverse.x) * meanInverse.y;
   let dy = scaleShift.x * (dz - mean.x - normalised * mean.y);
-  source[index - params.startSource] = inside(dy, id.x % params.rowQuads, params.width);
+  source[index - params.startSource] = toQuad(inside(dy, id.x % params.rowQuads, params.width));
 }

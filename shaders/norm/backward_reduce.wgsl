@@ -10,8 +10,8 @@ struct Params {
   plane0: u32, startSource: u32, startGradient: u32, slope: f32,
 }
 
-@group(0) @binding(0) var<storage, read> source: array<vec4<f32>>;    // convolution output y
-@group(0) @binding(1) var<storage, read> gradient: array<vec4<f32>>;  // of the activated volume
+@group(0) @binding(0) var<storage, read> source: array<Quad>;    // convolution output y
+@group(0) @binding(1) var<storage, read> gradient: array<Quad>;  // of the activated volume
 @group(0) @binding(2) var<storage, read> affine: array<vec2<f32>>;
 @group(0) @binding(3) var<storage, read> saved: array<vec2<f32>>;
 @group(0) @binding(4) var<storage, read_write> partials: array<vec2<f32>>;
@@ -34,8 +34,8 @@ fn main(@builtin(local_invocation_index) local: u32, @builtin(workgroup_id) grou
   for (var block = lane; block < area; block += 64u * LANES) {
     var part = vec2<f32>(0.0); // sums go in blocks, so that long ones keep their digits
     for (var i = block; i < min(area, block + 64u * LANES); i += LANES) {
-      let y = source[base + i - params.startSource];
-      let da = gradient[base + i - params.startGradient];
+      let y = toFloat(source[base + i - params.startSource]);
+      let da = toFloat(gradient[base + i - params.startGradient]);
       let dz = select(da * params.slope, da, y * scaleShift.x + scaleShift.y > vec4<f32>(0.0));
       part += vec2<f32>(dot(dz, vec4<f32>(1.0)), dot(dz, (y - meanInverse.x) * meanInverse.y));
     }

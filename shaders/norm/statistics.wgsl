@@ -7,7 +7,7 @@ const LANES: u32 = 64u; // threads that share a channel: 64 or 1
 
 struct Params { width: u32, height: u32, rowQuads: u32, channels: u32, plane0: u32, startSource: u32 }
 
-@group(0) @binding(0) var<storage, read> source: array<vec4<f32>>;
+@group(0) @binding(0) var<storage, read> source: array<Quad>;
 @group(0) @binding(1) var<storage, read_write> partials: array<vec2<f32>>;
 @group(0) @binding(2) var<uniform> params: Params;
 
@@ -25,7 +25,7 @@ fn main(@builtin(local_invocation_index) local: u32, @builtin(workgroup_id) grou
   var total = vec4<f32>(0.0);
   for (var block = lane; block < area; block += 64u * LANES) {
     var part = vec4<f32>(0.0);
-    for (var i = block; i < min(area, block + 64u * LANES); i += LANES) { part += source[base + i]; }
+    for (var i = block; i < min(area, block + 64u * LANES); i += LANES) { part += toFloat(source[base + i]); }
     total += part;
   }
   let mean = sumLanes(LANES, local, vec2<f32>(dot(total, vec4<f32>(1.0)), 0.0)).x / count;
@@ -34,7 +34,7 @@ fn main(@builtin(local_invocation_index) local: u32, @builtin(workgroup_id) grou
   for (var block = lane; block < area; block += 64u * LANES) {
     var part = vec4<f32>(0.0);
     for (var i = block; i < min(area, block + 64u * LANES); i += LANES) {
-      let deviation = inside(source[base + i] - mean, i % params.rowQuads, params.width);
+      let deviation = inside(toFloat(source[base + i]) - mean, i % params.rowQuads, params.width);
       part += deviation * deviation;
     }
     squares += part;

@@ -11,10 +11,10 @@ struct Params {
   plane0: u32, startSource: u32, startGradient: u32, startTarget: u32, slope: f32,
 }
 
-@group(0) @binding(0) var<storage, read> source: array<vec4<f32>>;
+@group(0) @binding(0) var<storage, read> source: array<Quad>;
 @group(0) @binding(1) var<storage, read> affine: array<vec2<f32>>;
-@group(0) @binding(2) var<storage, read> gradient: array<vec4<f32>>; // of the pooled volume
-@group(0) @binding(3) var<storage, read_write> target_: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> gradient: array<Quad>; // of the pooled volume
+@group(0) @binding(3) var<storage, read_write> target_: array<Quad>;
 @group(0) @binding(4) var<uniform> params: Params;
 
 @compute @workgroup_size(64)
@@ -32,14 +32,14 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(workgroup_id) gro
   let second = 2u * q + 1u < params.rowQuads;
   let area = params.height * params.rowQuads;
   let line = (planeIn * params.channels + channel) * area + 2u * y * params.rowQuads + 2u * q;
-  let upstream = gradient[((plane * params.channels + channel) * params.heightOut + y) * params.rowQuadsOut + q - params.startGradient];
+  let upstream = toFloat(gradient[((plane * params.channels + channel) * params.heightOut + y) * params.rowQuadsOut + q - params.startGradient]);
 
   var best = vec4<f32>(0.0);
   var winner = vec4<u32>(0u); // 0 to 7: z, y, x of the maximum
   for (var row = 0u; row < 4u; row++) {
     let at = line + (row >> 1u) * params.channels * area + (row & 1u) * params.rowQuads - params.startSource;
-    var a = source[at];
-    var b = source[at + select(0u, 1u, second)];
+    var a = toFloat(source[at]);
+    var b = toFloat(source[at + select(0u, 1u, second)]);
     if (NORM) {
       a = activate4(a, scaleShift, params.slope);
       b = activate4(b, scaleShift, params.slope);
@@ -57,7 +57,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(workgroup_id) gro
     let at = line + (row >> 1u) * params.channels * area + (row & 1u) * params.rowQuads - params.startTarget;
     let even = select(vec4<f32>(0.0), upstream, winner == vec4<u32>(row * 2u));
     let odd = select(vec4<f32>(0.0), upstream, winner == vec4<u32>(row * 2u + 1u));
-    target_[at] += vec4<f32>(even.x, odd.x, even.y, odd.y);
-    if (second) { target_[at + 1u] += vec4<f32>(even.z, odd.z, even.w, odd.w); }
+    target_[at] = toQuad(toFloat(target_[at]) + vec4<f32>(even.x, odd.x, even.y, odd.y));
+    if (second) { target_[at + 1u] = toQuad(toFloat(target_[at + 1u]) + vec4<f32>(even.z, odd.z, even.w, odd.w)); }
   }
 }

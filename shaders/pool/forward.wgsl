@@ -10,14 +10,14 @@ struct Params {
   plane0: u32, startSource: u32, startTarget: u32, slope: f32,
 }
 
-@group(0) @binding(0) var<storage, read> source: array<vec4<f32>>;
+@group(0) @binding(0) var<storage, read> source: array<Quad>;
 @group(0) @binding(1) var<storage, read> affine: array<vec2<f32>>;
-@group(0) @binding(2) var<storage, read_write> target_: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read_write> target_: array<Quad>;
 @group(0) @binding(3) var<uniform> params: Params;
 
 fn pairs(index: u32, scaleShift: vec2<f32>, second: bool) -> vec4<f32> {
-  var a = source[index];
-  var b = source[min(index + select(0u, 1u, second), arrayLength(&source) - 1u)];
+  var a = toFloat(source[index]);
+  var b = toFloat(source[min(index + select(0u, 1u, second), arrayLength(&source) - 1u)]);
   if (NORM) {
     a = activate4(a, scaleShift, params.slope);
     b = activate4(b, scaleShift, params.slope);
@@ -44,5 +44,5 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(workgroup_id) gro
   let here = max(pairs(at, scaleShift, second), pairs(at + params.rowQuads, scaleShift, second));
   let beyond = max(pairs(next, scaleShift, second), pairs(next + params.rowQuads, scaleShift, second));
   let out = ((plane * params.channels + channel) * params.heightOut + y) * params.rowQuadsOut + q;
-  target_[out - params.startTarget] = inside(max(here, beyond), q, params.widthOut);
+  target_[out - params.startTarget] = toQuad(inside(max(here, beyond), q, params.widthOut));
 }

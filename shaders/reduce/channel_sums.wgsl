@@ -6,7 +6,7 @@ const LANES: u32 = 64u; // threads that share a channel: 64 or 1
 
 struct Params { area: u32, channels: u32, plane0: u32, startSource: u32 }
 
-@group(0) @binding(0) var<storage, read> source: array<vec4<f32>>;
+@group(0) @binding(0) var<storage, read> source: array<Quad>;
 @group(0) @binding(1) var<storage, read_write> partials: array<f32>;
 @group(0) @binding(2) var<uniform> params: Params;
 
@@ -20,7 +20,7 @@ fn main(@builtin(local_invocation_index) local: u32, @builtin(workgroup_id) grou
   var total = vec4<f32>(0.0);
   for (var block = lane; block < params.area; block += 64u * LANES) {
     var part = vec4<f32>(0.0);
-    for (var i = block; i < min(params.area, block + 64u * LANES); i += LANES) { part += source[base + i]; }
+    for (var i = block; i < min(params.area, block + 64u * LANES); i += LANES) { part += toFloat(source[base + i]); }
     total += part;
   }
   let sum = sumLanes(LANES, local, vec2<f32>(dot(total, vec4<f32>(1.0)), 0.0)).x;

@@ -8,9 +8,9 @@ struct Params {
   plane0: u32, startGradient: u32, startTarget: u32,
 }
 
-@group(0) @binding(0) var<storage, read> gradient: array<vec4<f32>>;
+@group(0) @binding(0) var<storage, read> gradient: array<Quad>;
 @group(0) @binding(1) var<storage, read> weights: array<vec2<f32>>; // (in, out, 2, 2, 2), pairs along x
-@group(0) @binding(2) var<storage, read_write> target_: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read_write> target_: array<Quad>;
 @group(0) @binding(3) var<uniform> params: Params;
 
 @compute @workgroup_size(64)
@@ -30,8 +30,8 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(workgroup_id) gro
       let planeOut = 2u * plane + tap / 2u;
       let at = (planeOut * params.channelsOut + channel) * areaOut
         + (2u * y + tap % 2u) * params.rowQuadsOut + 2u * q - params.startGradient;
-      let a = gradient[at];
-      let b = select(vec4<f32>(0.0), gradient[at + select(0u, 1u, second)], second);
+      let a = toFloat(gradient[at]);
+      let b = select(vec4<f32>(0.0), toFloat(gradient[at + select(0u, 1u, second)]), second);
       let even = vec4<f32>(a.xz, b.xz);
       let odd = vec4<f32>(a.yw, b.yw);
       for (var i = 0u; i < 8u; i++) {
@@ -43,6 +43,6 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(workgroup_id) gro
   for (var i = 0u; i < 8u; i++) {
     if (i > top) { break; }
     let line = (plane * params.channels + in0 + i) * params.height + y;
-    target_[line * params.rowQuads + q - params.startTarget] = inside(sums[i], q, params.width);
+    target_[line * params.rowQuads + q - params.startTarget] = toQuad(inside(sums[i], q, params.width));
   }
 }

@@ -12,11 +12,11 @@ struct Params {
   plane0: u32, startSource: u32, startTarget: u32, slope: f32,
 }
 
-@group(0) @binding(0) var<storage, read> source: array<vec4<f32>>;
+@group(0) @binding(0) var<storage, read> source: array<Quad>;
 @group(0) @binding(1) var<storage, read> affine: array<vec2<f32>>;
 @group(0) @binding(2) var<storage, read> weights: array<vec2<f32>>; // pairs along x
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
-@group(0) @binding(4) var<storage, read_write> target_: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read_write> target_: array<Quad>;
 @group(0) @binding(5) var<uniform> params: Params;
 
 @compute @workgroup_size(64)
@@ -37,7 +37,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(workgroup_id) gro
 
   var sums = array<vec4<f32>, 8>();
   for (var channel = 0u; channel < params.channels; channel++) {
-    var quad = source[base + channel * area];
+    var quad = toFloat(source[base + channel * area]);
     if (NORM) { quad = activate4(quad, affine[sample * params.channels + channel], params.slope); }
     let pair = select(quad.xy, quad.zw, q % 2u == 1u);
     for (var i = 0u; i < 8u; i++) {
@@ -50,6 +50,6 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(workgroup_id) gro
     var value = sums[i];
     if (BIAS) { value += bias[out0 + i]; }
     let line = (plane * params.channelsOut + out0 + i) * 2u * params.height + 2u * y + parityY;
-    target_[line * params.rowQuadsOut + q - params.startTarget] = inside(value, q, params.widthOut);
+    target_[line * params.rowQuadsOut + q - params.startTarget] = toQuad(inside(value, q, params.widthOut));
   }
 }

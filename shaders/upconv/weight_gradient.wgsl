@@ -12,9 +12,9 @@ struct Params {
   startSource: u32, startGradient: u32, slope: f32,
 }
 
-@group(0) @binding(0) var<storage, read> source: array<vec4<f32>>;
+@group(0) @binding(0) var<storage, read> source: array<Quad>;
 @group(0) @binding(1) var<storage, read> affine: array<vec2<f32>>;
-@group(0) @binding(2) var<storage, read> gradient: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> gradient: array<Quad>;
 @group(0) @binding(3) var<storage, read_write> partials: array<vec4<f32>>;
 @group(0) @binding(4) var<uniform> params: Params;
 
@@ -23,8 +23,8 @@ struct Taps { front: vec4<f32>, back: vec4<f32> }
 
 // The two taps along x of one source quad against the row of the gradient above it.
 fn alongX(value: vec4<f32>, at: u32, second: bool) -> vec2<f32> {
-  let a = gradient[at];
-  let b = select(vec4<f32>(0.0), gradient[at + select(0u, 1u, second)], second);
+  let a = toFloat(gradient[at]);
+  let b = select(vec4<f32>(0.0), toFloat(gradient[at + select(0u, 1u, second)]), second);
   return vec2<f32>(dot(value, vec4<f32>(a.xz, b.xz)), dot(value, vec4<f32>(a.yw, b.yw)));
 }
 
@@ -51,7 +51,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(workgroup_id) gro
     for (var y = 0u; y < params.height; y++) {
       var parts = array<Taps, 4>(); // of one row, so that long sums keep their digits
       for (var q = 0u; q < params.rowQuads; q++) {
-        var value = source[(plane * params.channels + channel) * area + y * params.rowQuads + q - params.startSource];
+        var value = toFloat(source[(plane * params.channels + channel) * area + y * params.rowQuads + q - params.startSource]);
         if (NORM) { value = inside(activate4(value, scaleShift, params.slope), q, params.width); }
         let second = 2u * q + 1u < params.rowQuadsOut;
         for (var i = 0u; i < count; i++) {

@@ -6,7 +6,8 @@
 import { DeviceLost, GpuError, OutOfMemory, UnsupportedDevice } from '../errors.ts';
 import { kernelChoices, type AdapterClass } from './choices.ts';
 import { PipelineCache } from './pipelines.ts';
-import type { PlanLimits } from './plan.ts';
+import type { PlanLimits, Precision } from './plan.ts';
+import type { StorageFormat } from './shader.ts';
 
 export interface FoundAdapter {
   readonly adapter: GPUAdapter;
@@ -118,6 +119,12 @@ export class Gpu {
   /** Bytes of all live buffers made through this object. */
   get allocatedBytes(): number {
     return this.#allocated;
+  }
+
+  /** How this device keeps volumes of a precision: float16 natively where it can, packed where not. */
+  storageFormat(precision: Precision): StorageFormat {
+    if (precision === 'f32') return 'f32';
+    return this.device.features.has('shader-f16') ? 'f16' : 'packed16';
   }
 
   /** Throws `DeviceLost` if the device is gone. */

@@ -1,7 +1,9 @@
 /** Between dense arrays [sample][channel][z][y][x], as users hold them, and volumes as they are stored. */
+import { fromHalf, toHalf } from './half.ts';
 import type { VolumeTensor } from './plan.ts';
 
 type Shape = Pick<VolumeTensor, 'batch' | 'channels' | 'size' | 'rowQuads'>;
+type Volume = Shape & Pick<VolumeTensor, 'quadBytes'>;
 
 /** Visits each row of x: where it starts in the stored and in the dense array. */
 function eachRow(
@@ -18,19 +20,23 @@ function eachRow(
       }
 }
 
-/** Dense [n][c][z][y][x] → stored. */
-export function toStored(shape: Shape, dense: Float32Array): Float32Array<ArrayBuffer> {
-  const { batch, channels, size, rowQuads } = shape;
+/** Dense [n][c][z][y][x] → stored, in the volume's precision. */
+export function toStored(
+  volume: Volume,
+  dense: Float32Array,
+): Float32Array<ArrayBuffer> | Uint16Array<ArrayBuffer> {
+  const { batch, channels, size, rowQuads } = volume;
   const stored = new Float32Array(batch * channels * size[2] * size[1] * rowQuads * 4);
-  eachRow(shape, (to, from) => stored.set(dense.subarray(from, from + size[0]), to));
-  return stored;
+  eachRow(volume, (to, from) => stored.set(dense.subarray(from, from + size[0]), to));
+  return volume.quadBytes === 16 ? stored : toHalf(stored);
 }
 
-/** Stored → dense [n][c][z][y][x]. */
-export function toDense(shape: Shape, stored: Float32Array): Float32Array<ArrayBuffer> {
-  const { batch, channels, size } = shape;
+/** The bytes of a stored volume → dense [n][c][z][y][x]. */
+export function toDense(volume: Volume, bytes: ArrayBuffer): Float32Array<ArrayBuffer> {
+  const { batch, channels, size } = volume;
+  const stored = volume.quadBytes === 16 ? new Float32Array(bytes) : fromHalf(new Uint16Array(bytes));
   const dense = new Float32Array(batch * channels * size[2] * size[1] * size[0]);
-  eachRow(shape, (from, to) => dense.set(stored.subarray(from, from + size[0]), to));
+  eachRow(volume, (from, to) => dense.set(stored.subarray(from, from + size[0]), to));
   return dense;
 }
 

@@ -1,5 +1,12 @@
 /** Compiled kernels: pipelines are made in parallel and cached by shader and constants. */
-import { shaderInfo, specialise, variantLabel, type Constants, type ShaderName } from './shader.ts';
+import {
+  shaderInfo,
+  specialise,
+  variantLabel,
+  type Constants,
+  type ShaderName,
+  type StorageFormat,
+} from './shader.ts';
 
 export class PipelineCache {
   readonly #device: GPUDevice;
@@ -9,19 +16,24 @@ export class PipelineCache {
     this.#device = device;
   }
 
-  /** The pipeline of a kernel with these constants; compiled at most once per device. */
-  get(shader: ShaderName, constants: Constants): Promise<GPUComputePipeline> {
+  /** The pipeline of a kernel with these constants, for volumes of this format; compiled at most once per device. */
+  get(shader: ShaderName, constants: Constants, format: StorageFormat = 'f32'): Promise<GPUComputePipeline> {
     const info = shaderInfo(shader);
-    const label = variantLabel(info, constants);
+    const label = variantLabel(info, constants, format);
     let pipeline = this.#cache.get(label);
     if (!pipeline) {
-      pipeline = this.#compile(shader, constants, label);
+      pipeline = this.#compile(shader, constants, format, label);
       this.#cache.set(label, pipeline);
     }
     return pipeline;
   }
 
-  #compile(shader: ShaderName, constants: Constants, label: string): Promise<GPUComputePipeline> {
+  #compile(
+    shader: ShaderName,
+    constants: Constants,
+    format: StorageFormat,
+    label: string,
+  ): Promise<GPUComputePipeline> {
     const info = shaderInfo(shader);
     const layout = this.#device.createBindGroupLayout({
       label,
@@ -34,7 +46,9 @@ export class PipelineCache {
     return this.#device.createComputePipelineAsync({
       label,
       layout: this.#device.createPipelineLayout({ label, bindGroupLayouts: [layout] }),
-      compute: { module: this.#device.createShaderModule({ label, code: specialise(info, constants) }) },
+      compute: {
+        module: this.#device.createShaderModule({ label, code: specialise(info, constants, format) }),
+      },
     });
   }
 }

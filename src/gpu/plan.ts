@@ -29,8 +29,15 @@ export interface Tensor {
   readonly storage: Storage;
 }
 
-/** A stored volume [sample][z][channel][y][x] in float32; rows of x are padded to whole quads of four. */
+/** How volumes are stored; arithmetic, statistics, losses and weights are float32 either way. */
+export type Precision = 'f32' | 'f16';
+
+/** A stored volume [sample][z][channel][y][x]; rows of x are padded to whole quads of four. */
 export interface VolumeTensor extends Tensor {
+  /** Bytes of four voxels: 16 in float32, 8 in float16, 4 of labels. */
+  readonly quadBytes: number;
+  /** Without the alignment at the end. */
+  readonly dataBytes: number;
   readonly batch: number;
   readonly channels: number;
   readonly size: Size3;
@@ -75,6 +82,7 @@ export interface PlannedTensor {
 }
 
 export interface Plan {
+  readonly precision: Precision;
   readonly tensors: readonly PlannedTensor[];
   readonly dispatches: readonly Dispatch[];
   /** Bytes of each buffer that the plan allocates. */
@@ -135,7 +143,10 @@ export class Recorder {
   readonly tensors: Tensor[] = [];
   readonly dispatches: Dispatch[] = [];
 
-  constructor(readonly limits: PlanLimits = defaultLimits) {}
+  constructor(
+    readonly limits: PlanLimits = defaultLimits,
+    readonly precision: Precision = 'f32',
+  ) {}
 
   /** `length` 32-bit words. */
   flat(name: string, length: number, storage: Storage = 'transient'): Tensor {
@@ -155,7 +166,8 @@ export class Recorder {
     storage: Storage = 'transient',
     stored: readonly [from: number, to: number] = [0, batch * size[2]],
   ): VolumeTensor {
-    return this.#volume(name, batch, channels, size, 16 * channels, storage, stored);
+    const quadBytes = this.precision === 'f32' ? 16 : 8;
+    return this.#volume(name, batch, channels, size, quadBytes, storage, stored);
   }
 
   /** Label bytes [sample][z][y][x], four to a word, rows padded to whole words. */
@@ -174,10 +186,11 @@ export class Recorder {
   ): VolumeTensor {
     const rowQuads = Math.ceil(size[0] / 4);
     const planes = batch * size[2];
-    const planeBytes = size[1] * rowQuads * quadBytes;
-    const bytes = alignUp((to - from) * planeBytes, alignment);
-    const shape = { batch, channels, size, rowQuads, planes, planeBytes, firstPlane: from };
-    return this.#add({ id: this.tensors.length, name, bytes, storage, ...shape });
+    const planeBytes = channels * size[1] * rowQuads * quadBytes;
+    const dataBytes = (to - from) * planeBytes;
+    const bytes = alignUp(dataBytes, alignment);
+    const shape = { batch, channels, size, rowQuads, quadBytes, planes, planeBytes, firstPlane: from };
+    return this.#add({ id: this.tensors.length, name, bytes, dataBytes, storage, ...shape });
   }
 
   #add<T extends Tensor>(tensor: T): T {
@@ -252,20 +265,22 @@ export class Recorder {
     return ranges;
   }
 
-  /** The binding of planes [from, to), clipped to the tensor, and the volume's quads before it. */
+  /** The binding of planes [from, to), clipped to the tensor, and the quads of the volume before it. */
   planes(tensor: VolumeTensor, from: number, to: number): { view: View; start: number } {
-    const before = (tensor.firstPlane * tensor.planeBytes) / 16;
+    // Bindings end where the data does: kernels read, and mask, whatever lies before that.
+    const { quadBytes, dataBytes, firstPlane, planeBytes } = tensor;
+    const before = (firstPlane * planeBytes) / quadBytes;
     if (tensor.bytes <= this.limits.maxBindingBytes) {
-      return { view: { tensor, offset: 0, size: tensor.bytes }, start: before };
+      return { view: { tensor, offset: 0, size: dataBytes }, start: before };
     }
-    const relative = (plane: number) => Math.max(0, plane - tensor.firstPlane) * tensor.planeBytes;
+    const relative = (plane: number) => Math.max(0, plane - firstPlane) * planeBytes;
     const offset = Math.floor(relative(from) / alignment) * alignment;
-    const end = Math.min(tensor.bytes, alignUp(relative(to), 16));
-    return { view: { tensor, offset, size: end - offset }, start: before + offset / 16 };
+    const end = Math.min(dataBytes, relative(to));
+    return { view: { tensor, offset, size: end - offset }, start: before + offset / quadBytes };
   }
 
   finish(): Plan {
-    return assignBuffers(this.tensors, this.dispatches, this.limits);
+    return { precision: this.precision, ...assignBuffers(this.tensors, this.dispatches, this.limits) };
   }
 }
 
@@ -277,7 +292,7 @@ function assignBuffers(
   tensors: readonly Tensor[],
   dispatches: readonly Dispatch[],
   limits: PlanLimits,
-): Plan {
+): Omit<Plan, 'precision'> {
   const first = new Array<number>(tensors.length).fill(-1);
   const last = new Array<number>(tensors.length).fill(-1);
   let largestBindingBytes = 0;

@@ -75,7 +75,9 @@ export class Program {
           gpu.device.queue.writeBuffer(params, 0, slots.bytes);
         }
         const pipelines = await Promise.all(
-          plan.dispatches.map(({ shader, constants }) => gpu.pipelines.get(shader, constants)),
+          plan.dispatches.map(({ shader, constants }) =>
+            gpu.pipelines.get(shader, constants, gpu.storageFormat(plan.precision)),
+          ),
         );
         const find = bufferFinder(plan, buffers, shared);
         const bound = plan.dispatches.map((dispatch, index): Bound => {

@@ -2,10 +2,12 @@
  * Kernels as data: the typed view of the generated shader table, and specialisation of a kernel's
  * named constants.
  */
-import { shaders } from '../generated/shaders.ts';
+import { shaders, storages } from '../generated/shaders.ts';
 import { GpuError } from '../errors.ts';
 
 export type ShaderName = keyof typeof shaders;
+/** How the volumes that a kernel reads and writes are stored: see shaders/storage/. */
+export type StorageFormat = keyof typeof storages;
 type Shader<N extends ShaderName> = (typeof shaders)[N];
 type Bindings<N extends ShaderName> = Exclude<Shader<N>['bindings'][number], { type: 'uniform' }>['name'];
 
@@ -35,8 +37,8 @@ export function shaderInfo(name: ShaderName): ShaderInfo {
 
 export type Constants = Readonly<Record<string, number | boolean>>;
 
-/** The WGSL of a kernel with constants replaced by name; an unknown name is an error. */
-export function specialise(info: ShaderInfo, constants: Constants): string {
+/** The WGSL of a kernel for a storage format, with constants replaced by name; an unknown name is an error. */
+export function specialise(info: ShaderInfo, constants: Constants, format: StorageFormat = 'f32'): string {
   let code = info.code;
   for (const [name, value] of Object.entries(constants)) {
     if (!(name in info.constants)) {
@@ -49,8 +51,10 @@ export function specialise(info: ShaderInfo, constants: Constants): string {
       (_, type: string) => `const ${name}${type}= ${literal(value, type)};`,
     );
   }
-  return code;
+  return readsVolumes(info) ? `${storages[format]}\n${code}` : code;
 }
+
+const readsVolumes = ({ code }: ShaderInfo): boolean => /\bQuad\b/.test(code);
 
 function literal(value: number | boolean, type: string): string {
   if (typeof value === 'boolean') return String(value);
@@ -60,7 +64,8 @@ function literal(value: number | boolean, type: string): string {
 }
 
 /** The key under which a specialised pipeline is cached, and its label. */
-export function variantLabel(info: ShaderInfo, constants: Constants): string {
+export function variantLabel(info: ShaderInfo, constants: Constants, format: StorageFormat = 'f32'): string {
   const parts = Object.entries(constants).map(([name, value]) => `${name}=${value}`);
+  if (format !== 'f32' && readsVolumes(info)) parts.push(format);
   return parts.length ? `${info.name}[${parts.sort().join(',')}]` : info.name;
 }

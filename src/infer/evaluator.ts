@@ -58,10 +58,11 @@ export class Evaluator {
   ) {}
 
   static async create(state: ModelState, size: Size3, loss: Loss): Promise<Evaluator> {
-    const { config, gpu } = state;
-    const shape = { config, size, batch: 1, limits: gpu.limits, loss: lossShape(loss, config.classes) };
+    const { config, gpu, precision } = state;
+    const limits = gpu.limits;
+    const shape = { config, size, batch: 1, limits, precision, loss: lossShape(loss, config.classes) };
     const planned = planEvaluation(shape);
-    const shared = state.shared(['parameters', 'statistics', 'results', 'classWeights']);
+    const shared = state.shared(['parameters', 'statistics', 'results', 'classWeights', 'lossScale']);
     const program = await Program.create(gpu, planned.plan, shared);
     return new Evaluator(state, planned, program, classWeights(loss, config.classes));
   }
@@ -102,8 +103,9 @@ export class LogitsRunner {
   ) {}
 
   static async create(state: ModelState, size: Size3): Promise<LogitsRunner> {
-    const planned = planInference({ config: state.config, size, batch: 1, limits: state.gpu.limits });
-    const program = await Program.create(state.gpu, planned.plan, state.shared(['parameters', 'statistics']));
+    const { config, gpu, precision } = state;
+    const planned = planInference({ config, size, batch: 1, limits: gpu.limits, precision });
+    const program = await Program.create(gpu, planned.plan, state.shared(['parameters', 'statistics']));
     return new LogitsRunner(planned, program);
   }
 
@@ -112,7 +114,7 @@ export class LogitsRunner {
     const { planned, program } = this;
     program.write(planned.image, toStored(planned.image, image));
     await program.run({ signal });
-    return toDense(planned.logits, new Float32Array(await program.read(planned.logits)));
+    return toDense(planned.logits, await program.read(planned.logits));
   }
 
   dispose(): void {

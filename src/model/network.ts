@@ -2,7 +2,8 @@
  * The U-Net as dispatches. Only convolution outputs and statistics are kept between forward and
  * backward: norm and activation are applied by whoever reads a volume, the skip half of a decoder's
  * input is read in place, and the first convolution, the up-convolutions and the logits are computed
- * again where the backward pass needs them. Gradients overwrite volumes that are no longer needed.
+ * again where the backward pass needs them; with checkpointing the first convolution of every block and
+ * the pooled volumes are too. Gradients overwrite volumes that are no longer needed.
  */
 import type { Recorder, Size3, Tensor, View, VolumeTensor } from '../gpu/plan.ts';
 import { biasGradient, biasSum, type Input } from '../ops/common.ts';
@@ -50,7 +51,7 @@ export class Network {
     readonly config: UNet3DConfig,
     readonly layout: ParameterLayout,
     readonly model: ModelTensors,
-    readonly training: boolean,
+    readonly options: { readonly training: boolean; readonly checkpointing: boolean },
   ) {
     this.#slope = activationSlope(config);
     this.#levels = config.features.length;
@@ -94,7 +95,7 @@ export class Network {
 
   #normed(name: string, y: VolumeTensor): Normed {
     const state = this.#normState(name);
-    if (this.training || state.kind === 'instance') {
+    if (this.options.training || state.kind === 'instance') {
       const norm = normForward(this.recorder, name, y, state);
       return { y, norm, input: { tensor: y, affine: norm.affine, slope: this.#slope } };
     }
@@ -122,6 +123,13 @@ export class Network {
     return { first, second };
   }
 
+  #pool(level: number, above: Input): VolumeTensor {
+    const { batch, channels, size } = above.tensor;
+    const p = this.recorder.volume(`encoder.${level}.pool`, batch, channels, pooledSize(size));
+    poolForward(this.recorder, `encoder.${level}.pool`, above, p);
+    return p;
+  }
+
   #up(level: number, below: Input): VolumeTensor {
     const { batch, size } = below.tensor;
     const doubled: Size3 = [size[0] * 2, size[1] * 2, size[2] * 2];
@@ -146,16 +154,9 @@ export class Network {
     for (let level = 0; level < this.#levels; level++) {
       let input: Input = { tensor: image };
       if (level > 0) {
-        const above = encoder[level - 1]!.second;
-        const p = this.recorder.volume(
-          `encoder.${level}.pool`,
-          image.batch,
-          features[level - 1]!,
-          pooledSize(above.y.size),
-        );
-        poolForward(this.recorder, `encoder.${level}.pool`, above.input, p);
-        pooled[level] = p;
-        input = { tensor: p };
+        const tensor = this.#pool(level, encoder[level - 1]!.second.input);
+        pooled[level] = tensor;
+        input = { tensor };
       }
       encoder.push(this.#block(`encoder.${level}`, [input], features[level]!));
     }
@@ -227,7 +228,7 @@ export class Network {
     pass: ForwardPass,
     labels: VolumeTensor,
     classWeights: Tensor,
-    results: Tensor,
+    { results, lossScale }: { results: Tensor; lossScale: Tensor },
     shape: LossShape,
   ): Tensor {
     const { tensor } = pass.features;
@@ -238,7 +239,7 @@ export class Network {
       lossForward(this.recorder, 'loss', slab, labels, classWeights, partials, range);
     }
     const samples = { samples: tensor.batch, depth: tensor.size[2] };
-    return lossFinalize(this.recorder, 'loss', partials, classWeights, results, samples, shape);
+    return lossFinalize(this.recorder, 'loss', partials, classWeights, results, lossScale, samples, shape);
   }
 
   /** All parameter gradients, assigned; volumes of the forward pass are overwritten on the way. */
@@ -251,6 +252,8 @@ export class Network {
   ): void {
     const { encoder, decoder, pooled } = pass;
     const { features } = this.config;
+    const { checkpointing } = this.options;
+    const dDecoder: VolumeTensor[] = [];
     let d = this.#headBackward(pass, labels, classWeights, coefficients, gradients);
 
     for (let level = 0; level < this.#levels - 1; level++) {
@@ -258,16 +261,18 @@ export class Network {
       const block = decoder[level]!;
       const below = (level + 1 < this.#levels - 1 ? decoder[level + 1] : encoder.at(-1))!.second.input;
       const channels = features[level]!;
-      const { y: dFirst } = this.#blockBackward(prefix, block, d, gradients);
+      const skip = encoder[level]!.second.input;
+      const inputs = (): [Input, Input] => [skip, { tensor: this.#up(level, below) }];
+      const dFirst = this.#blockBackward(prefix, block, d, gradients, checkpointing ? inputs : undefined);
+      dDecoder[level] = dFirst;
 
       const weights = this.#parameter(`${prefix}.conv1.weight`);
       const dWeights = this.#gradient(gradients, `${prefix}.conv1.weight`);
-      const skip = encoder[level]!.second.input;
       conv3BackwardWeight(this.recorder, `${prefix}.conv1 dW skip`, skip, dFirst, dWeights, {
         inChannels: 2 * channels,
         first: 0,
       });
-      const up = { tensor: this.#up(level, below) };
+      const [, up] = inputs();
       conv3BackwardWeight(this.recorder, `${prefix}.conv1 dW up`, up, dFirst, dWeights, {
         inChannels: 2 * channels,
         first: channels,
@@ -297,18 +302,28 @@ export class Network {
       if (level < this.#levels - 1) {
         // The skip's share of the gradient, put off until here, then the pool's on top.
         const dSkip = this.#like(`${prefix}.d`, block.second.y, features[level]!);
-        const dDecoder = decoder[level]!.first.y;
         const weights = this.#parameter(`decoder.${level}.conv1.weight`);
-        conv3BackwardInput(this.recorder, `decoder.${level}.conv1 dX skip`, dDecoder, weights, dSkip, {
-          inChannels: 2 * features[level]!,
-          first: 0,
-        });
+        conv3BackwardInput(
+          this.recorder,
+          `decoder.${level}.conv1 dX skip`,
+          dDecoder[level]!,
+          weights,
+          dSkip,
+          {
+            inChannels: 2 * features[level]!,
+            first: 0,
+          },
+        );
         poolBackward(this.recorder, `encoder.${level + 1}.pool dX`, block.second.input, d, dSkip);
         d = dSkip;
       }
-      const recomputed = level === 0 ? this.#firstAgain(pass) : block;
-      const dFirst = this.#blockBackward(prefix, recomputed, d, gradients).y;
-      const input = level === 0 ? pass.image : pooled[level]!;
+      let input = level === 0 ? pass.image : pooled[level]!;
+      const inputs = (): [Input] => {
+        if (level > 0) input = this.#pool(level, encoder[level - 1]!.second.input);
+        return [{ tensor: input }];
+      };
+      const again = checkpointing || level === 0 ? inputs : undefined;
+      const dFirst = this.#blockBackward(prefix, block, d, gradients, again);
       const dWeights = this.#gradient(gradients, `${prefix}.conv1.weight`);
       conv3BackwardWeight(this.recorder, `${prefix}.conv1 dW`, { tensor: input }, dFirst, dWeights);
       if (level > 0) {
@@ -328,23 +343,29 @@ export class Network {
     return this.recorder.volume(name, batch, channels, size);
   }
 
-  /** The first block with its first convolution computed again; its statistics are known. */
-  #firstAgain({ image, encoder }: ForwardPass): Block {
-    const { first, second } = encoder[0]!;
-    const y = this.#conv('encoder.0.conv1', [{ tensor: image }], this.config.features[0]!);
-    return { first: { y, norm: first.norm, input: { ...first.input, tensor: y } }, second };
-  }
-
-  /** Back through conv – norm – activation twice; leaves the gradient of the first convolution's output in its place. */
-  #blockBackward(prefix: string, { first, second }: Block, d: VolumeTensor, gradients: Tensor): Normed {
+  /**
+   * Back through conv – norm – activation twice; gives the gradient of the first convolution's output,
+   * which takes its place. With `inputs`, that output is computed again from them; its statistics are known.
+   */
+  #blockBackward(
+    prefix: string,
+    { first, second }: Block,
+    d: VolumeTensor,
+    gradients: Tensor,
+    inputs?: () => readonly [Input, Input?],
+  ): VolumeTensor {
     this.#normBackward(`${prefix}.norm2`, second, d, gradients);
+    if (inputs) {
+      const y = this.#conv(`${prefix}.conv1`, inputs(), first.y.channels);
+      first = { y, norm: first.norm, input: { ...first.input, tensor: y } };
+    }
     const weights = this.#parameter(`${prefix}.conv2.weight`);
     const dWeights = this.#gradient(gradients, `${prefix}.conv2.weight`);
     conv3BackwardWeight(this.recorder, `${prefix}.conv2 dW`, first.input, second.y, dWeights);
     const dFirst = this.#like(`${prefix}.conv2.d`, first.y, first.y.channels);
     conv3BackwardInput(this.recorder, `${prefix}.conv2 dX`, second.y, weights, dFirst);
     this.#normBackward(`${prefix}.norm1`, first, dFirst, gradients);
-    return first;
+    return first.y;
   }
 
   #normBackward(name: string, { y, norm }: Normed, d: VolumeTensor, gradients: Tensor): void {

@@ -8,12 +8,13 @@ import {
   Recorder,
   type Plan,
   type PlanLimits,
+  type Precision,
   type Size3,
   type Tensor,
   type VolumeTensor,
 } from '../gpu/plan.ts';
 import type { LossShape } from '../ops/loss.ts';
-import { optimizerStep, stepWords, type OptimizerKind } from '../ops/optimizer.ts';
+import { clipWords, lossScaleWords, optimizerStep, stepWords, type OptimizerKind } from '../ops/optimizer.ts';
 import { sizeMultiple, type UNet3DConfig } from './config.ts';
 import { Network } from './network.ts';
 import { layoutParameters, type ParameterLayout } from './parameters.ts';
@@ -24,6 +25,17 @@ export interface PlanShape {
   readonly size: Size3;
   readonly batch: number;
   readonly limits?: PlanLimits | undefined;
+  /** Of the stored volumes. Default float32. */
+  readonly precision?: Precision | undefined;
+}
+
+export interface TrainingShape extends PlanShape {
+  readonly loss: LossShape;
+  readonly optimizer: OptimizerChoice;
+  /** Activation checkpointing: the first convolution of each block is computed again in the backward pass. */
+  readonly checkpointing?: boolean | undefined;
+  /** Batches whose gradients are averaged for one update. Default 1. */
+  readonly accumulate?: number | undefined;
 }
 
 export interface OptimizerChoice {
@@ -54,13 +66,16 @@ export function sharedWords(config: UNet3DConfig, layout: ParameterLayout): Reco
     'optimizer.first': parameterWords,
     'optimizer.second': parameterWords,
     step: stepWords,
-    clip: 3,
+    clip: clipWords,
+    lossScale: lossScaleWords,
+    accumulated: parameterWords,
     results: resultWords(config.classes),
     classWeights: 2 * config.classes,
   };
 }
 
-function begin({ config, size, batch, limits = defaultLimits }: PlanShape, training: boolean) {
+function begin(shape: PlanShape, training: boolean, checkpointing = false) {
+  const { config, size, batch, limits = defaultLimits, precision } = shape;
   const multiple = sizeMultiple(config);
   if (!size.every((length) => Number.isInteger(length) && length > 0 && length % multiple === 0)) {
     throw new InvalidOption(
@@ -69,32 +84,32 @@ function begin({ config, size, batch, limits = defaultLimits }: PlanShape, train
   }
   if (!Number.isInteger(batch) || batch < 1)
     throw new InvalidOption(`batch is ${batch}; give a whole number from 1 on`);
-  const recorder = new Recorder(limits);
+  const recorder = new Recorder(limits, precision);
   const layout = layoutParameters(config);
   const words = sharedWords(config, layout);
   const shared = (name: keyof typeof words) => recorder.flat(name, words[name]!, 'shared');
   const model = { parameters: shared('parameters'), statistics: shared('statistics') };
-  const network = new Network(recorder, config, layout, model, training);
+  const network = new Network(recorder, config, layout, model, { training, checkpointing });
   const image = recorder.volume('image', batch, config.inChannels, size, 'resident');
   return { recorder, layout, model, network, image, shared };
 }
 
 /** Forward, loss, backward and the optimiser's update of one batch. */
-export function planTraining(
-  shape: PlanShape & { loss: LossShape; optimizer: OptimizerChoice },
-): TrainingPlan {
-  const { size, batch, loss, optimizer } = shape;
-  const { recorder, layout, model, network, image, shared } = begin(shape, true);
+export function planTraining(shape: TrainingShape): TrainingPlan {
+  const { size, batch, loss, optimizer, checkpointing, accumulate = 1 } = shape;
+  const { recorder, layout, model, network, image, shared } = begin(shape, true, checkpointing);
   const labels = recorder.labels('labels', batch, size, 'resident');
   const results = shared('results');
   const classWeights = shared('classWeights');
   const gradients = shared('gradients');
-  const [step, clip] = [shared('step'), shared('clip')];
+  const [step, clip, lossScale] = [shared('step'), shared('clip'), shared('lossScale')];
   const [first, second] = [shared('optimizer.first'), shared('optimizer.second')];
   const pass = network.forward(image);
-  const coefficients = network.loss(pass, labels, classWeights, results, loss);
+  const coefficients = network.loss(pass, labels, classWeights, { results, lossScale }, loss);
   network.backward(pass, labels, classWeights, coefficients, gradients);
-  const tensors = { parameters: model.parameters, gradients, first, second, step, clip };
+  const accumulated = accumulate > 1 ? shared('accumulated') : undefined;
+  const { parameters } = model;
+  const tensors = { parameters, gradients, accumulated, first, second, step, clip, lossScale };
   const options = { nesterov: optimizer.nesterov ?? true };
   optimizerStep(recorder, 'optimizer', optimizer.kind, layout.parameterWords, tensors, options);
   return { plan: recorder.finish(), image, labels, step, clip, results };
@@ -116,7 +131,7 @@ export function planEvaluation(shape: PlanShape & { loss: LossShape }): Evaluati
   const predicted = recorder.labels('predicted', batch, size, 'resident');
   const results = shared('results');
   const pass = network.forward(image);
-  network.loss(pass, labels, shared('classWeights'), results, loss);
+  network.loss(pass, labels, shared('classWeights'), { results, lossScale: shared('lossScale') }, loss);
   network.labels(pass, predicted);
   return { plan: recorder.finish(), image, labels, predicted, results };
 }

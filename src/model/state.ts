@@ -4,7 +4,7 @@
  */
 import { InvalidModel } from '../errors.ts';
 import type { Gpu } from '../gpu/device.ts';
-import { alignUp, alignment } from '../gpu/plan.ts';
+import { alignUp, alignment, type Precision } from '../gpu/plan.ts';
 import { readBuffer } from '../gpu/program.ts';
 import type { NamedTensor } from '../weights/safetensors.ts';
 import type { UNet3DConfig } from './config.ts';
@@ -21,6 +21,8 @@ export class ModelState {
   readonly layout: ParameterLayout;
   readonly #buffers = new Map<string, GPUBuffer>();
   readonly #words: Record<string, number>;
+  /** In which the plans of this model store volumes; weights are float32 always. */
+  precision: Precision = 'f32';
 
   constructor(
     readonly gpu: Gpu,
@@ -67,7 +69,7 @@ export class ModelState {
 
   /** Frees what only training needs. */
   releaseTraining(): void {
-    for (const name of ['gradients', 'optimizer.first', 'optimizer.second']) {
+    for (const name of ['gradients', 'accumulated', 'optimizer.first', 'optimizer.second']) {
       const buffer = this.#buffers.get(name);
       if (buffer) this.gpu.destroyBuffer(buffer);
       this.#buffers.delete(name);

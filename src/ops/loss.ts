@@ -15,8 +15,6 @@ export interface LossShape {
   readonly smooth: number;
   /** Dice over the whole batch instead of per sample. */
   readonly batchDice: boolean;
-  /** Multiplies gradients, not the loss. */
-  readonly gradientScale: number;
 }
 
 /** Numbers per plane that the loss kernels leave. */
@@ -43,7 +41,7 @@ export function lossForward(
         area: planeQuads(logits),
         plane0: from + a,
         startLogits: source.start,
-        startLabels: truth.start * 4,
+        startLabels: truth.start,
       },
       constants: { CLASSES: logits.channels },
       workgroups: [1, 1, b - a],
@@ -51,13 +49,14 @@ export function lossForward(
   }
 }
 
-/** From partial sums to loss, per-class Dice (`results`) and the coefficients of the gradient. */
+/** From partial sums to loss, per-class Dice (`results`) and the coefficients of the gradient, times `lossScale`. */
 export function lossFinalize(
   recorder: Recorder,
   label: string,
   partials: Tensor,
   classWeights: Tensor,
   results: Tensor | View,
+  lossScale: Tensor,
   { samples, depth }: { samples: number; depth: number },
   shape: LossShape,
 ): Tensor {
@@ -65,14 +64,13 @@ export function lossFinalize(
   const coefficients = recorder.flat(`${label}.coefficients`, (samples * shape.classes + 1) * 2);
   recorder.dispatch('loss/finalize', {
     label,
-    bindings: { partials, classWeights, totals, coefficients, results },
+    bindings: { partials, classWeights, lossScale, totals, coefficients, results },
     params: {
       samples,
       depth,
       diceFactor: shape.dice,
       entropyFactor: shape.crossEntropy,
       smoothing: shape.smooth,
-      gradientScale: shape.gradientScale,
     },
     constants: { CLASSES: shape.classes, BATCH_DICE: shape.batchDice },
     workgroups: [1, 1, 1],
@@ -103,7 +101,7 @@ export function lossBackward(
         samples: logits.batch,
         plane0: from + a,
         startLogits: target.start,
-        startLabels: truth.start * 4,
+        startLabels: truth.start,
       },
       constants: { CLASSES: logits.channels },
       workgroups: [groupsOf64(planeQuads(logits)), 1, b - a],
@@ -130,7 +128,7 @@ export function argmax(
         area: planeQuads(logits),
         plane0: from + a,
         startLogits: source.start,
-        startLabels: target.start * 4,
+        startLabels: target.start,
       },
       constants: { CLASSES: logits.channels },
       workgroups: [groupsOf64(planeQuads(logits)), 1, b - a],

@@ -17,13 +17,22 @@ export interface StepValues {
   readonly correction2: number;
   /** Largest global gradient norm; `Infinity` for no clipping. */
   readonly maxNorm: number;
-  /** Multiplies every gradient before its norm is taken. */
-  readonly gradientScale: number;
 }
 
-export const stepWords = 9;
+export const stepWords = 11;
 
-export function stepArray(values: StepValues): Float32Array<ArrayBuffer> {
+/** Words of `clip` and of `lossScale`. */
+export const clipWords = 5;
+export const lossScaleWords = 2;
+
+/** Loss scale that training in float16 begins with; float32 needs none. */
+export const initialLossScale = { f32: 1, f16: 65536 } as const;
+
+/** `part`: which of the batches whose gradients are averaged for one update this is. */
+export function stepArray(
+  values: StepValues,
+  [index, of]: readonly [index: number, of: number] = [0, 1],
+): Float32Array<ArrayBuffer> {
   return new Float32Array([
     values.learningRate,
     values.beta1,
@@ -33,7 +42,9 @@ export function stepArray(values: StepValues): Float32Array<ArrayBuffer> {
     values.correction1,
     values.correction2,
     Math.min(values.maxNorm, 3e38),
-    values.gradientScale,
+    1 / of,
+    index > 0 ? 1 : 0,
+    index + 1 === of ? 1 : 0,
   ]);
 }
 
@@ -44,14 +55,18 @@ export interface OptimizerTensors {
   /** Adam's second moment; unused by SGD. */
   readonly second: Tensor;
   readonly step: Tensor;
-  /** Factor, norm, and whether the norm is not finite: then no parameter is touched. */
+  /** Factor, norm, whether parameters stay as they are, whether the norm is not finite, and the loss scale. */
   readonly clip: Tensor;
+  /** What gradients were multiplied by, and the good steps since it last changed. */
+  readonly lossScale: Tensor;
+  /** Sum of the gradients of several batches; absent where every batch makes an update. */
+  readonly accumulated?: Tensor | undefined;
 }
 
 /** Words that are updated at a time: no device binds less, so the norm's tree depends on the length only. */
 const largestStretch = 2 ** 24;
 
-/** One update of `length` parameters in place. */
+/** One update of `length` parameters in place; with `accumulated`, after the last of its batches only. */
 export function optimizerStep(
   recorder: Recorder,
   label: string,
@@ -60,7 +75,8 @@ export function optimizerStep(
   tensors: OptimizerTensors,
   { nesterov = true }: { nesterov?: boolean } = {},
 ): void {
-  const { parameters, gradients, first, second, step, clip } = tensors;
+  const { parameters, first, second, step, clip, lossScale, accumulated } = tensors;
+  const gradients = accumulated ?? tensors.gradients;
   const stretch = Math.min(largestStretch, Math.floor(recorder.limits.maxBindingBytes / 256) * 64);
   const stretches: { from: number; count: number }[] = [];
   for (let from = 0; from < length; from += stretch)
@@ -71,6 +87,20 @@ export function optimizerStep(
     size: count * 4,
   });
 
+  if (accumulated) {
+    for (const { from, count } of stretches) {
+      recorder.dispatch('optimizer/accumulate', {
+        label: `${label} accumulate`,
+        bindings: {
+          gradients: part(tensors.gradients, from, count),
+          step,
+          sum: part(accumulated, from, count),
+        },
+        params: { length: count },
+        workgroups: grid64(count),
+      });
+    }
+  }
   const partials = recorder.flat(`${label}.partials`, 64 * stretches.length);
   for (const [index, { from, count }] of stretches.entries()) {
     recorder.dispatch('optimizer/gradient_norm', {
@@ -83,8 +113,9 @@ export function optimizerStep(
   }
   recorder.dispatch('optimizer/clip', {
     label: `${label} clip`,
-    bindings: { partials, step, clip },
+    bindings: { partials, step, clip, lossScale },
     params: { stretches: stretches.length },
+    constants: { SCALING: recorder.precision === 'f16' },
     workgroups: [1, 1, 1],
   });
   for (const { from, count } of stretches) {

@@ -33,6 +33,8 @@ export interface Checkpoint {
   readonly weights: Weights;
   readonly first: Float32Array<ArrayBuffer>;
   readonly second: Float32Array<ArrayBuffer>;
+  /** Loss scale and good steps since it last changed. */
+  readonly lossScale: Float32Array<ArrayBuffer>;
   readonly best?: BestWeights | undefined;
 }
 
@@ -52,6 +54,7 @@ export async function writeCheckpoint(
     ...namedTensors(statistics, weights.statistics),
     ...namedTensors(parameters, await state.read('optimizer.first'), 'optimizer.first.'),
     ...namedTensors(parameters, await state.read('optimizer.second'), 'optimizer.second.'),
+    ['lossScale', { shape: [2], data: await state.read('lossScale') }],
     ...(best ? namedTensors(parameters, best.weights.parameters, 'best.') : []),
     ...(best ? namedTensors(statistics, best.weights.statistics, 'best.') : []),
   ]);
@@ -86,6 +89,7 @@ export function readCheckpoint(state: ModelState, bytes: Uint8Array, identity: s
     weights: weights(''),
     first: flatFrom(parameters, parameterWords, tensors, 'optimizer.first.'),
     second: flatFrom(parameters, parameterWords, tensors, 'optimizer.second.'),
+    lossScale: Float32Array.from(tensors.get('lossScale')?.data ?? [1, 0]),
     best: progress.best ? { ...progress.best, weights: weights('best.') } : undefined,
   };
 }

@@ -36,6 +36,8 @@ export type TrainingEvent =
       readonly gradientNorm: number;
       readonly etaMs: number;
     }
+  /** Training in float16: gradients overflowed, the parameters stay, and the loss scale is halved. */
+  | { readonly type: 'skip'; readonly epoch: number; readonly step: number; readonly lossScale: number }
   | { readonly type: 'validation'; readonly epoch: number; readonly loaded: number; readonly total: number }
   | { readonly type: 'epoch'; readonly row: EpochRow; readonly best: boolean; readonly etaMs: number }
   | { readonly type: 'checkpoint'; readonly step: number }

@@ -34,6 +34,10 @@ export interface FitOptions {
   readonly maxGradientNorm?: number;
   /** Keep the weights of the epoch with the best mean foreground Dice (default with validation). */
   readonly keepBest?: boolean;
+  /** Batches whose gradients are averaged for one step; batch norm's statistics are those of each batch. Default 1. */
+  readonly accumulate?: number;
+  /** Computes the first convolution of each block again instead of keeping it: less memory, more time. */
+  readonly checkpointing?: boolean;
   /** Looked at between steps; training then saves a checkpoint (if it has a store) and throws `Aborted`. */
   readonly signal?: AbortSignal;
   readonly checkpoint?: CheckpointStore;
@@ -55,8 +59,12 @@ export async function fit(
   const { epochs, loss, optimizer, schedule, validation = [], checkpoint, signal } = options;
   if (!Number.isInteger(epochs) || epochs < 1)
     throw new InvalidOption(`epochs is ${epochs}; give a whole number from 1 on`);
-  const { batchesPerEpoch, size, batchSize } = source;
-  const totalSteps = epochs * batchesPerEpoch;
+  const { size, batchSize } = source;
+  const { accumulate = 1, checkpointing = false } = options;
+  if (!Number.isInteger(accumulate) || accumulate < 1)
+    throw new InvalidOption(`accumulate is ${accumulate}; give a whole number from 1 on`);
+  const stepsPerEpoch = Math.ceil(source.batchesPerEpoch / accumulate);
+  const totalSteps = epochs * stepsPerEpoch;
   const identity = JSON.stringify({
     config: state.config,
     epochs,
@@ -65,10 +73,19 @@ export async function fit(
     schedule,
     size,
     batchSize,
+    accumulate,
+    precision: state.precision,
     data: source.identity,
   });
 
-  const session = await TrainingSession.create(state, { size, batchSize, loss, optimizer });
+  const session = await TrainingSession.create(state, {
+    size,
+    batchSize,
+    loss,
+    optimizer,
+    checkpointing,
+    accumulate,
+  });
   let evaluator: Evaluator | undefined;
   try {
     let history: EpochRow[] = [];
@@ -83,6 +100,7 @@ export async function fit(
       state.writeWeights(found.weights);
       state.write('optimizer.first', found.first);
       state.write('optimizer.second', found.second);
+      state.write('lossScale', found.lossScale);
       ({ step } = found.progress);
       history = [...found.progress.history];
       epochLosses = [...found.progress.epochLosses];
@@ -94,7 +112,7 @@ export async function fit(
     const firstStep = step;
     const started = performance.now();
     let epochStarted = started;
-    emit({ type: 'start', epochs, stepsPerEpoch: batchesPerEpoch, gpuBytes: state.gpu.allocatedBytes, step });
+    emit({ type: 'start', epochs, stepsPerEpoch, gpuBytes: state.gpu.allocatedBytes, step });
 
     const seconds = () => secondsBefore + (performance.now() - started) / 1000;
     const etaMs = (done: number) =>
@@ -116,7 +134,13 @@ export async function fit(
     const settle = async (down: number) => {
       while (pending.length > down) {
         const { step: at, learningRate, result } = pending.shift()!;
-        const { loss: value, dice, gradientNorm, finite } = await result;
+        const { loss: value, dice, gradientNorm, finite, lossScale } = await result;
+        const epoch = Math.floor(at / stepsPerEpoch);
+        if (!finite && lossScale > 1) {
+          // The device has halved the scale and left the parameters as they were.
+          emit({ type: 'skip', epoch, step: at, lossScale });
+          continue;
+        }
         if (!finite) {
           const where = (await session.firstBrokenGradient()) ?? 'the loss';
           throw new NotFinite(
@@ -126,7 +150,6 @@ export async function fit(
           );
         }
         epochLosses.push(value);
-        const epoch = Math.floor(at / batchesPerEpoch);
         emit({
           type: 'step',
           epoch,
@@ -151,7 +174,7 @@ export async function fit(
     };
 
     for (;;) {
-      if (step === (history.length + 1) * batchesPerEpoch) {
+      if (step === (history.length + 1) * stepsPerEpoch) {
         await settle(0);
         let row: EpochRow = {
           epoch: history.length,
@@ -180,7 +203,11 @@ export async function fit(
       }
       if (step === totalSteps) break;
       await stopIfAsked();
-      const batch = await source.batch(history.length, step % batchesPerEpoch);
+      const first = (step % stepsPerEpoch) * accumulate;
+      const parts = Math.min(accumulate, source.batchesPerEpoch - first);
+      const batches = await Promise.all(
+        Array.from({ length: parts }, (_, part) => source.batch(history.length, first + part)),
+      );
       const { learningRate, momentum } = scheduleAt(schedule, step, totalSteps);
       const beta1 = momentum ?? optimizer.beta1;
       const stepStarted = performance.now();
@@ -193,12 +220,11 @@ export async function fit(
         correction1: 1 - beta1 ** (step + 1),
         correction2: Math.sqrt(1 - optimizer.beta2 ** (step + 1)),
         maxNorm: options.maxGradientNorm ?? Infinity,
-        gradientScale: 1,
       };
       // A step is finished before training stops, so that the checkpoint is of here and now; only a long one of a
       // training without checkpoints is given up.
       const interrupt = stepMs > longStepMs && !checkpoint ? signal : undefined;
-      const { result } = await session.step(batch, stepValues, { signal: interrupt });
+      const { result } = await session.step(batches, stepValues, { signal: interrupt });
       stepMs = performance.now() - stepStarted;
       result.catch(() => undefined); // seen when it is settled
       pending.push({ step, learningRate, result });

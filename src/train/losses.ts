@@ -59,7 +59,7 @@ export function diceCrossEntropy(
 
 export function lossShape(loss: Loss, classes: number): LossShape {
   const { dice, crossEntropy, smooth, batchDice } = loss;
-  return { classes, dice, crossEntropy, smooth, batchDice, gradientScale: 1 };
+  return { classes, dice, crossEntropy, smooth, batchDice };
 }
 
 /** The buffer of class weights: Dice's, then cross-entropy's. */

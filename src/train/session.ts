@@ -6,9 +6,9 @@ import { GpuError } from '../errors.ts';
 import { labelsToStored, toStored } from '../gpu/layout.ts';
 import type { Size3 } from '../gpu/plan.ts';
 import { Program, type RunOptions } from '../gpu/program.ts';
-import { planTraining, resultWords, sharedWords, type TrainingPlan } from '../model/plan.ts';
+import { planTraining, resultWords, type TrainingPlan } from '../model/plan.ts';
 import type { ModelState } from '../model/state.ts';
-import { stepArray, type StepValues } from '../ops/optimizer.ts';
+import { clipWords, initialLossScale, stepArray, type StepValues } from '../ops/optimizer.ts';
 import { classWeights, lossShape, type Loss } from './losses.ts';
 import type { Optimizer } from './optimizers.ts';
 
@@ -28,6 +28,8 @@ export interface StepResult {
   readonly gradientNorm: number;
   /** False if a gradient was NaN or infinite; then no parameter was changed. */
   readonly finite: boolean;
+  /** What gradients were multiplied by on the device; 1 in float32. */
+  readonly lossScale: number;
 }
 
 export interface SessionOptions {
@@ -36,6 +38,9 @@ export interface SessionOptions {
   readonly batchSize: number;
   readonly loss: Loss;
   readonly optimizer: Optimizer;
+  /** See `TrainingShape`. */
+  readonly checkpointing?: boolean | undefined;
+  readonly accumulate?: number | undefined;
 }
 
 const ringLength = 4;
@@ -46,6 +51,8 @@ export class TrainingSession {
   readonly #program: Program;
   readonly #ring: GPUBuffer[] = [];
   readonly #shared: ReadonlyMap<string, GPUBuffer>;
+  /** What the buffers of the ring are being read for. */
+  readonly #readings: Promise<unknown>[] = [];
   #turn = 0;
 
   private constructor(
@@ -58,7 +65,7 @@ export class TrainingSession {
     this.#planned = planned;
     this.#program = program;
     this.#shared = shared;
-    const bytes = (resultWords(state.config.classes) + 3) * 4;
+    const bytes = (resultWords(state.config.classes) + clipWords) * 4;
     for (let i = 0; i < ringLength; i++) {
       this.#ring.push(
         state.gpu.createBuffer(`results ${i}`, bytes, GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST),
@@ -67,20 +74,23 @@ export class TrainingSession {
   }
 
   static async create(state: ModelState, options: SessionOptions): Promise<TrainingSession> {
-    const { gpu, config } = state;
-    const { size, batchSize, loss, optimizer } = options;
+    const { gpu, config, precision } = state;
+    const { batchSize, loss, ...rest } = options;
     const planned = planTraining({
+      ...rest,
       config,
-      size,
       batch: batchSize,
       limits: gpu.limits,
+      precision,
       loss: lossShape(loss, config.classes),
-      optimizer,
     });
     const weights = classWeights(loss, config.classes);
-    const shared = state.shared(Object.keys(sharedWords(config, state.layout)));
+    const shared = state.shared(
+      planned.plan.tensors.filter(({ storage }) => storage === 'shared').map(({ name }) => name),
+    );
     const program = await Program.create(gpu, planned.plan, shared);
     state.write('classWeights', weights);
+    state.write('lossScale', new Float32Array([initialLossScale[precision], 0]));
     return new TrainingSession(state, planned, program, shared);
   }
 
@@ -92,33 +102,49 @@ export class TrainingSession {
     return this.#program;
   }
 
-  /** Uploads the batch and submits the step; the result arrives when the GPU has done it. */
+  /**
+   * Uploads and submits one step over `batches`, whose gradients are averaged for one update (a plan without
+   * accumulation takes one). The result, averaged too, arrives when the GPU has done it.
+   */
   async step(
-    batch: Batch,
+    batches: readonly Batch[],
     values: StepValues,
     run: RunOptions = {},
   ): Promise<{ result: Promise<StepResult> }> {
-    const { image, labels, step } = this.#planned;
-    const expected = image.batch * image.channels * image.size[0] * image.size[1] * image.size[2];
-    if (batch.image.length !== expected || batch.label.length !== expected / image.channels) {
-      throw new GpuError(
-        `a batch of ${batch.image.length} voxels and ${batch.label.length} labels was given; the plan takes ${expected} and ${expected / image.channels}`,
-      );
+    const { step } = this.#planned;
+    const results: Promise<StepResult>[] = [];
+    for (const [index, batch] of batches.entries()) {
+      this.#upload(batch);
+      this.#program.write(step, stepArray(values, [index, batches.length]));
+      await this.#program.run(run);
+      const turn = this.#turn++ % ringLength;
+      await this.#readings[turn];
+      const reading = this.#readBack(this.#ring[turn]!);
+      this.#readings[turn] = reading.catch(() => undefined); // seen by whoever awaits the step
+      results.push(reading);
     }
-    this.#program.write(image, toStored(image, batch.image));
-    this.#program.write(labels, labelsToStored(labels, batch.label));
-    this.#program.write(step, stepArray(values));
-    await this.#program.run(run);
-    return { result: this.#readBack() };
+    return { result: Promise.all(results).then(averaged) };
   }
 
-  async #readBack(): Promise<StepResult> {
+  #upload({ image, label }: Batch): void {
+    const { image: imageTensor, labels } = this.#planned;
+    const { batch, channels, size } = imageTensor;
+    const expected = batch * channels * size[0] * size[1] * size[2];
+    if (image.length !== expected || label.length !== expected / channels) {
+      throw new GpuError(
+        `a batch of ${image.length} voxels and ${label.length} labels was given; the plan takes ${expected} and ${expected / channels}`,
+      );
+    }
+    this.#program.write(imageTensor, toStored(imageTensor, image));
+    this.#program.write(labels, labelsToStored(labels, label));
+  }
+
+  async #readBack(buffer: GPUBuffer): Promise<StepResult> {
     const { gpu, config } = this.#state;
-    const buffer = this.#ring[this.#turn++ % ringLength]!;
     const words = resultWords(config.classes);
     const encoder = gpu.device.createCommandEncoder();
     encoder.copyBufferToBuffer(this.#shared.get('results')!, 0, buffer, 0, words * 4);
-    encoder.copyBufferToBuffer(this.#shared.get('clip')!, 0, buffer, words * 4, 12);
+    encoder.copyBufferToBuffer(this.#shared.get('clip')!, 0, buffer, words * 4, clipWords * 4);
     gpu.device.queue.submit([encoder.finish()]);
     try {
       await buffer.mapAsync(GPUMapMode.READ);
@@ -128,12 +154,13 @@ export class TrainingSession {
     }
     const values = new Float32Array(buffer.getMappedRange().slice(0));
     buffer.unmap();
-    const [gradientNorm = NaN, broken] = [values[words + 1], values[words + 2]];
+    const [, gradientNorm = NaN, , broken, lossScale = 1] = values.subarray(words);
     const loss = values[0]!;
     return {
       loss,
       dice: [...values.subarray(3, words)],
       gradientNorm,
+      lossScale,
       finite: broken === 0 && Number.isFinite(loss),
     };
   }
@@ -151,6 +178,18 @@ export class TrainingSession {
     this.#program.dispose();
     for (const buffer of this.#ring.splice(0)) this.#state.gpu.destroyBuffer(buffer);
   }
+}
+
+/** Means of losses and Dice; norm and state are those after the last batch. */
+function averaged(results: readonly StepResult[]): StepResult {
+  const last = results[results.length - 1]!;
+  const mean = (pick: (result: StepResult) => number) =>
+    results.reduce((sum, result) => sum + pick(result), 0) / results.length;
+  return {
+    ...last,
+    loss: mean(({ loss }) => loss),
+    dice: last.dice.map((_, c) => mean(({ dice }) => dice[c]!)),
+  };
 }
 
 /** Steps that may be in flight before the host waits for the oldest. */

@@ -14,7 +14,7 @@ const trainingPlan = (limits = limitsOf()) =>
     size: [16, 16, 16],
     batch: 2,
     limits,
-    loss: { classes: 3, dice: 1, crossEntropy: 1, smooth: 1e-5, batchDice: false, gradientScale: 1 },
+    loss: { classes: 3, dice: 1, crossEntropy: 1, smooth: 1e-5, batchDice: false },
     optimizer: { kind: 'adam' },
   }).plan;
 

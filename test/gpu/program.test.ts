@@ -49,7 +49,7 @@ describe('memory', () => {
     const before = gpu.allocatedBytes;
     const config = completeConfig({ inChannels: 1, classes: 2, features: [2, 4] });
     const shape = { config, size: [8, 4, 4], batch: 1, limits: gpu.limits } as const;
-    const loss = { classes: 2, dice: 1, crossEntropy: 0, smooth: 1e-5, batchDice: false, gradientScale: 1 };
+    const loss = { classes: 2, dice: 1, crossEntropy: 0, smooth: 1e-5, batchDice: false };
     const plans = [
       planInference(shape).plan,
       planTraining({ ...shape, loss, optimizer: { kind: 'adam' } }).plan,

@@ -34,7 +34,7 @@ async function train(limits: Partial<PlanLimits> = {}) {
   });
   const losses: number[] = [];
   for (let t = 1; t <= 3; t++) {
-    const { result } = await session.step(batch, {
+    const { result } = await session.step([batch], {
       learningRate: 0.01,
       beta1: 0.9,
       beta2: 0.999,
@@ -43,7 +43,6 @@ async function train(limits: Partial<PlanLimits> = {}) {
       correction1: 1 - 0.9 ** t,
       correction2: Math.sqrt(1 - 0.999 ** t),
       maxNorm: 1,
-      gradientScale: 1,
     });
     losses.push((await result).loss);
   }

@@ -66,7 +66,7 @@ test('loss, gradients of all parameters, running statistics', async () => {
   const before = await state.readWeights();
   const session = await TrainingSession.create(state, { size, batchSize, loss, optimizer: adam() });
   // With a learning rate of zero nothing but the statistics moves.
-  const { result } = await session.step(batch, {
+  const { result } = await session.step([batch], {
     learningRate: 0,
     beta1: 0.9,
     beta2: 0.999,
@@ -75,7 +75,6 @@ test('loss, gradients of all parameters, running statistics', async () => {
     correction1: 0.1,
     correction2: Math.sqrt(0.001),
     maxNorm: Infinity,
-    gradientScale: 1,
   });
   const { loss: value, finite } = await result;
   expect(finite).toBe(true);
@@ -110,7 +109,7 @@ test('logits in evaluation', async () => {
   const program = await Program.create(state.gpu, planned.plan, state.shared(['parameters', 'statistics']));
   program.write(planned.image, toStored(planned.image, batch.image));
   await program.run();
-  const padded = toDense(planned.logits, new Float32Array(await program.read(planned.logits)));
+  const padded = toDense(planned.logits, await program.read(planned.logits));
   const { shape } = fixture.logits;
   const logits = new Float32Array(shape.reduce((product, length) => product * length, 1));
   copyGrid(logits, padded, batchSize * classes, size, [x, y, z]);

@@ -37,6 +37,8 @@ interface Case {
   /** Labels are taken from these classes only. */
   present?: number[];
   limits?: Partial<PlanLimits>;
+  /** That gradients are multiplied by. */
+  lossScale?: number;
 }
 
 const study = [1, 2, 3, 4, 5, 6].map((weight) => weight / 21);
@@ -57,7 +59,8 @@ const cases: Case[] = [
     batch: 2,
     size: [9, 5, 4],
     classes: 4,
-    shape: { dice: 1, gradientScale: 512 },
+    shape: { dice: 1 },
+    lossScale: 512,
     diceWeights: [0, 1, 0.5, 2],
     ignored: 0.3,
   },
@@ -114,6 +117,7 @@ async function run(
   weights: readonly number[],
   shape: LossShape,
   limits: Partial<PlanLimits> = {},
+  scale = 1,
 ) {
   const [batch, classes, depth, height, width] = logits.shape;
   using bench = new Bench(limits);
@@ -123,9 +127,19 @@ async function run(
   const classWeights = bench.flat('classWeights', weights);
   const results = bench.flat('results', new Float64Array(3 + classes));
   const partials = recorder.flat('partials', batch * depth * lossValues(classes));
+  const lossScale = bench.flat('lossScale', [scale]);
   lossForward(recorder, 'loss', tensor, truth, classWeights, partials);
   const samples = { samples: batch, depth };
-  const coefficients = lossFinalize(recorder, 'loss', partials, classWeights, results, samples, shape);
+  const coefficients = lossFinalize(
+    recorder,
+    'loss',
+    partials,
+    classWeights,
+    results,
+    lossScale,
+    samples,
+    shape,
+  );
   lossBackward(recorder, 'loss backward', tensor, truth, classWeights, coefficients);
   await bench.run();
   return {
@@ -150,19 +164,18 @@ describe.each(cases)('loss: $name', ({ batch, size, classes, limits, ...rest }) 
     crossEntropy: 0,
     smooth: 1e-5,
     batchDice: false,
-    gradientScale: 1,
     ...rest.shape,
   };
 
   test('value, scores and gradient', async () => {
-    const result = await run(logits, labels, weights, shape, limits);
+    const result = await run(logits, labels, weights, shape, limits, rest.lossScale);
     const reference = loss(logits, labels, { ...shape, diceWeights, entropyWeights });
     const [value, dice, entropy, ...scores] = result.results;
     expectClose([value!], [reference.loss], 'loss');
     expectClose([dice!], [reference.dice], 'Dice part');
     expectClose([entropy!], [reference.entropy], 'cross-entropy part');
     expectClose(scores, reference.scores, 'Dice per class');
-    const gradient = reference.dLogits.data.map((d) => d * shape.gradientScale);
+    const gradient = reference.dLogits.data.map((d) => d * (rest.lossScale ?? 1));
     expectClose(result.dLogits, gradient, 'gradient of the logits');
     labels.forEach((label, i) => {
       const at = Math.floor(i / (x * y * z)) * classes * x * y * z + (i % (x * y * z));
@@ -184,7 +197,7 @@ test('loss: a perfect prediction costs nothing, a wrong one the sum of the weigh
   const labels = Uint8Array.from({ length: 60 }, (_, i) => (i * 7) % 3);
   const certain = (shift: number) =>
     dense([1, 3, 3, 4, 5], (i) => ((labels[i % 60]! + shift) % 3 === Math.floor(i / 60) ? 50 : -50));
-  const shape = { classes: 3, dice: 1, crossEntropy: 0, smooth: 1e-5, batchDice: false, gradientScale: 1 };
+  const shape = { classes: 3, dice: 1, crossEntropy: 0, smooth: 1e-5, batchDice: false };
   const weights = [0.25, 0.25, 0.5, 1, 1, 1];
   expect((await run(certain(0), labels, weights, shape)).results[0]).toBeCloseTo(0, 6);
   expect((await run(certain(1), labels, weights, shape)).results[0]).toBeCloseTo(1, 6);
@@ -193,7 +206,7 @@ test('loss: a perfect prediction costs nothing, a wrong one the sum of the weigh
 test('loss: where every voxel is ignored, loss and gradient are zero and finite', async () => {
   const logits = randomDense([2, 3, 2, 3, 5]);
   const labels = new Uint8Array(60).fill(255);
-  const shape = { classes: 3, dice: 1, crossEntropy: 1, smooth: 1e-5, batchDice: false, gradientScale: 1 };
+  const shape = { classes: 3, dice: 1, crossEntropy: 1, smooth: 1e-5, batchDice: false };
   const result = await run(logits, labels, [1, 1, 1, 1, 1, 1], shape);
   expect([...result.results]).toEqual([0, 0, 0, 1, 1, 1]);
   expect(result.dLogits.every((d) => d === 0)).toBe(true);

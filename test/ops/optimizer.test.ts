@@ -1,7 +1,13 @@
 /** Adam, AdamW and SGD against float64 loops over several steps: decay, clipping, broken gradients, stretches. */
 import { describe, expect, test } from 'vitest';
 import { Recorder, type PlanLimits } from '../../src/gpu/plan.ts';
-import { optimizerStep, stepArray, stepWords, type OptimizerKind } from '../../src/ops/optimizer.ts';
+import {
+  clipWords,
+  optimizerStep,
+  stepArray,
+  stepWords,
+  type OptimizerKind,
+} from '../../src/ops/optimizer.ts';
 import { globalNorm, optimizerStep as reference } from '../reference/optimizer.ts';
 import { Bench, expectClose, expectSameBits, limitsOf, normals } from '../support/run.ts';
 
@@ -11,7 +17,8 @@ interface Case {
   weightDecay?: number;
   nesterov?: boolean;
   maxNorm?: number;
-  gradientScale?: number;
+  /** That the gradients come multiplied by. */
+  lossScale?: number;
 }
 
 const cases: Case[] = [
@@ -21,7 +28,7 @@ const cases: Case[] = [
   { name: 'AdamW', kind: 'adamw', weightDecay: 0.1 },
   { name: 'SGD', kind: 'sgd', nesterov: false },
   { name: 'SGD with Nesterov momentum and weight decay', kind: 'sgd', weightDecay: 0.01 },
-  { name: 'SGD with clipping and scaled gradients', kind: 'sgd', maxNorm: 3, gradientScale: 0.125 },
+  { name: 'SGD with clipping and scaled gradients', kind: 'sgd', maxNorm: 3, lossScale: 8 },
   { name: 'SGD with a bound that is never reached', kind: 'sgd', maxNorm: 1e6 },
 ];
 
@@ -32,13 +39,14 @@ const gradients = Array.from({ length: steps }, () => normals(length));
 
 /** Several steps in one plan, each with its own learning rate and gradients. */
 async function run(choice: Case, given = gradients, limits: Partial<PlanLimits> = {}) {
-  const { kind, weightDecay = 0, nesterov = true, maxNorm = Infinity, gradientScale = 1 } = choice;
+  const { kind, weightDecay = 0, nesterov = true, maxNorm = Infinity, lossScale: scale = 1 } = choice;
   using bench = new Bench(limits);
   const { recorder } = bench;
   const parameters = bench.flat('parameters', initial);
   const first = bench.flat('first', new Float64Array(length));
   const second = bench.flat('second', new Float64Array(length));
-  const clip = bench.flat('clip', new Float64Array(3));
+  const clip = bench.flat('clip', new Float64Array(clipWords));
+  const lossScale = bench.flat('lossScale', [scale, 0]);
   const options = (t: number) => ({
     kind,
     learningRate: Math.fround(0.1 / t),
@@ -60,7 +68,6 @@ async function run(choice: Case, given = gradients, limits: Partial<PlanLimits> 
         beta2,
         correction1: 1 - beta1 ** t,
         correction2: Math.sqrt(1 - beta2 ** t),
-        gradientScale,
       }),
     );
     expect(step.bytes).toBeGreaterThanOrEqual(stepWords * 4);
@@ -71,6 +78,7 @@ async function run(choice: Case, given = gradients, limits: Partial<PlanLimits> 
       second,
       step,
       clip,
+      lossScale,
     };
     optimizerStep(recorder, `optimizer ${t}`, kind, length, tensors, { nesterov });
   });
@@ -79,7 +87,7 @@ async function run(choice: Case, given = gradients, limits: Partial<PlanLimits> 
     parameters: await bench.readFlat(parameters, length),
     first: await bench.readFlat(first, length),
     second: await bench.readFlat(second, length),
-    clip: await bench.readFlat(clip, 3),
+    clip: await bench.readFlat(clip, clipWords),
     options,
     dispatches: recorder.dispatches.length,
   };
@@ -88,7 +96,8 @@ async function run(choice: Case, given = gradients, limits: Partial<PlanLimits> 
 describe.each(cases)('optimizer: $name', (choice) => {
   test(`${steps} steps`, async () => {
     const result = await run(choice);
-    const { gradientScale = 1, kind, maxNorm = Infinity } = choice;
+    const { lossScale = 1, kind, maxNorm = Infinity } = choice;
+    const gradientScale = 1 / lossScale;
     const state = {
       parameters: initial.slice(),
       first: new Float64Array(length),
@@ -105,7 +114,7 @@ describe.each(cases)('optimizer: $name', (choice) => {
     const norm = globalNorm(gradients.at(-1)) * gradientScale;
     const factor = Math.min(1, maxNorm / (norm + 1e-6)) * gradientScale;
     expectClose(result.clip.slice(0, 2), [factor, norm], 'factor and norm');
-    expect(result.clip[2]).toBe(0);
+    expect([...result.clip.slice(2)]).toEqual([0, 0, lossScale]);
   });
 
   test.each([NaN, Infinity, -Infinity])('a gradient of %s leaves everything as it was', async (bad) => {
@@ -116,7 +125,7 @@ describe.each(cases)('optimizer: $name', (choice) => {
     expectSameBits(after.parameters, before.parameters, 'parameters');
     expectSameBits(after.first, before.first, 'first moment');
     expectSameBits(after.second, before.second, 'second moment');
-    expect(after.clip[2]).toBe(1);
+    expect([...after.clip.slice(2, 4)]).toEqual([1, 1]);
   });
 });
 
@@ -134,12 +143,89 @@ test.each(cases)('optimizer: $name in stretches', async (choice) => {
   expectSameBits(stopped.parameters, before.parameters, 'parameters behind a broken gradient');
 });
 
+const plain = {
+  learningRate: 0.1,
+  beta1: 0,
+  beta2: 0,
+  epsilon: 0,
+  weightDecay: 0,
+  correction1: 1,
+  correction2: 1,
+  maxNorm: Infinity,
+};
+
+test('optimizer: gradients of several batches are averaged for one update', async () => {
+  using bench = new Bench();
+  const parameters = bench.flat('parameters', initial);
+  const zeros = new Float64Array(length);
+  const [first, second] = [bench.flat('first', zeros), bench.flat('second', zeros)];
+  const accumulated = bench.flat('accumulated', normals(length)); // of the step before
+  const clip = bench.flat('clip', new Float64Array(clipWords));
+  const lossScale = bench.flat('lossScale', [1, 0]);
+  gradients.forEach((values, index) => {
+    const tensors = {
+      parameters,
+      gradients: bench.flat(`gradients ${index}`, values),
+      accumulated,
+      first,
+      second,
+      step: bench.flat(`step ${index}`, stepArray(plain, [index, gradients.length])),
+      clip,
+      lossScale,
+    };
+    optimizerStep(bench.recorder, `batch ${index}`, 'sgd', length, tensors, { nesterov: false });
+  });
+  await bench.run();
+  const mean = (i: number) => gradients.reduce((sum, values) => sum + values[i]! / gradients.length, 0);
+  const moved = (await bench.readFlat(parameters, length)).map((value, i) => value - initial[i]!);
+  expectClose(
+    moved,
+    initial.map((_, i) => -0.1 * mean(i)),
+    'change of the parameters',
+    3e-6,
+  );
+});
+
+test('optimizer: in float16 the loss scale is halved by a broken gradient and doubled after 2000 good ones', async () => {
+  const run = async (values: ArrayLike<number>, before: [scale: number, streak: number]) => {
+    using bench = new Bench({}, 'f16');
+    const lossScale = bench.flat('lossScale', before);
+    const zeros = new Float64Array(length);
+    const tensors = {
+      parameters: bench.flat('parameters', initial),
+      gradients: bench.flat('gradients', values),
+      first: bench.flat('first', zeros),
+      second: bench.flat('second', zeros),
+      step: bench.flat('step', stepArray(plain)),
+      clip: bench.flat('clip', new Float64Array(clipWords)),
+      lossScale,
+    };
+    optimizerStep(bench.recorder, 'step', 'sgd', length, tensors);
+    await bench.run();
+    return [...(await bench.readFlat(lossScale, 2))];
+  };
+  const broken = gradients[0]!.slice();
+  broken[3] = Infinity;
+  expect(await run(broken, [65536, 1234])).toEqual([32768, 0]);
+  expect(await run(broken, [1, 5])).toEqual([1, 0]);
+  expect(await run(gradients[0]!, [32768, 1234])).toEqual([32768, 1235]);
+  expect(await run(gradients[0]!, [32768, 1999])).toEqual([65536, 0]);
+});
+
 test('optimizer: more parameters than one binding or one axis of the grid holds', () => {
   const recorder = new Recorder(limitsOf());
   const words = 40_000_000; // 153 MiB, 128 MiB of which could be bound
   const flat = recorder.flat('flat', words);
   const small = recorder.flat('small', stepWords);
-  const tensors = { parameters: flat, gradients: flat, first: flat, second: flat, step: small, clip: small };
+  const tensors = {
+    parameters: flat,
+    gradients: flat,
+    first: flat,
+    second: flat,
+    step: small,
+    clip: small,
+    lossScale: small,
+  };
   optimizerStep(recorder, 'op', 'adam', words, tensors);
   const updated = recorder.dispatches
     .filter(({ shader }) => shader === 'optimizer/adam')

@@ -6,7 +6,7 @@ import { conv1BackwardInput, conv1BackwardWeight, conv1Forward } from '../../src
 import { conv3BackwardInput, conv3BackwardWeight, conv3Forward } from '../../src/ops/conv3.ts';
 import { lossBackward, lossFinalize, lossForward, lossValues } from '../../src/ops/loss.ts';
 import { normBackward, normForward, normInference, type NormState } from '../../src/ops/norm.ts';
-import { optimizerStep, stepArray } from '../../src/ops/optimizer.ts';
+import { clipWords, optimizerStep, stepArray } from '../../src/ops/optimizer.ts';
 import { poolBackward, poolForward } from '../../src/ops/pool.ts';
 import { upconvBackwardInput, upconvBackwardWeight, upconvForward } from '../../src/ops/upconv.ts';
 import conv1Fixture from '../fixtures/torch/conv1.json';
@@ -221,11 +221,21 @@ test.each(Object.entries(lossFixture))('loss: %s', async (_, fixture) => {
   const classWeights = bench.flat('classWeights', [...fixture.diceWeights, ...fixture.entropyWeights]);
   const results = bench.flat('results', new Float64Array(3 + classes));
   const partials = recorder.flat('partials', batch * depth * lossValues(classes));
+  const lossScale = bench.flat('lossScale', [1]);
   const { dice, crossEntropy, smooth, batchDice } = fixture;
-  const shape = { classes, dice, crossEntropy, smooth, batchDice, gradientScale: 1 };
+  const shape = { classes, dice, crossEntropy, smooth, batchDice };
   lossForward(recorder, 'loss', tensor, labels, classWeights, partials);
   const samples = { samples: batch, depth };
-  const coefficients = lossFinalize(recorder, 'loss', partials, classWeights, results, samples, shape);
+  const coefficients = lossFinalize(
+    recorder,
+    'loss',
+    partials,
+    classWeights,
+    results,
+    lossScale,
+    samples,
+    shape,
+  );
   lossBackward(recorder, 'backward', tensor, labels, classWeights, coefficients);
   await bench.run();
   expectClose((await bench.readFlat(results, 3 + classes)).slice(0, 1), [fixture.loss], 'loss');
@@ -263,7 +273,8 @@ test.each(Object.entries<OptimizerFixture>(optimizerFixture))('optimizer: %s', a
       initial.map(() => 0),
     ),
   ];
-  const clip = bench.flat('clip', [0, 0, 0]);
+  const clip = bench.flat('clip', new Float64Array(clipWords));
+  const lossScale = bench.flat('lossScale', [1, 0]);
   const steps = given.length / initial.length;
   for (let t = 1; t <= steps; t++) {
     const gradients = bench.flat(`g${t}`, given.subarray((t - 1) * initial.length, t * initial.length));
@@ -276,9 +287,9 @@ test.each(Object.entries<OptimizerFixture>(optimizerFixture))('optimizer: %s', a
       correction1: 1 - beta1 ** t,
       correction2: Math.sqrt(1 - beta2 ** t),
       maxNorm: maxNorm ?? Infinity,
-      gradientScale: 1,
     });
-    const tensors = { parameters, gradients, first, second, step: bench.flat(`step ${t}`, values), clip };
+    const step = bench.flat(`step ${t}`, values);
+    const tensors = { parameters, gradients, first, second, step, clip, lossScale };
     optimizerStep(bench.recorder, `step ${t}`, kind, initial.length, tensors, { nesterov });
   }
   await bench.run();

@@ -7,11 +7,13 @@ import {
   defaultLimits,
   Recorder,
   type PlanLimits,
+  type Precision,
   type Size3,
   type Tensor,
   type View,
   type VolumeTensor,
 } from '../../src/gpu/plan.ts';
+import { fromHalf, toHalf } from '../../src/gpu/half.ts';
 import { labelsToDense } from '../../src/gpu/layout.ts';
 import { Program } from '../../src/gpu/program.ts';
 import type { Input } from '../../src/ops/common.ts';
@@ -51,25 +53,31 @@ const sentinel = 12345.678;
 /** Records, fills and reads back. Tensors made here are kept for the whole plan. */
 export class Bench {
   readonly recorder: Recorder;
-  readonly #contents = new Map<Tensor, Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer>>();
+  readonly #contents = new Map<
+    Tensor,
+    Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer> | Uint16Array<ArrayBuffer>
+  >();
   #program: Program | undefined;
 
-  constructor(limits: Partial<PlanLimits> = {}) {
-    this.recorder = new Recorder(limitsOf(limits));
+  constructor(limits: Partial<PlanLimits> = {}, precision: Precision = 'f32') {
+    this.recorder = new Recorder(limitsOf(limits), precision);
   }
 
   /** A volume with these contents. */
   volume(name: string, values: Dense): VolumeTensor {
     const [n, c, z, y, x] = values.shape;
     const tensor = this.recorder.volume(name, n, c, [x, y, z], 'resident');
-    this.#contents.set(tensor, pad(tensor, values));
+    this.#contents.set(tensor, stored(tensor, pad(tensor, values)));
     return tensor;
   }
 
   /** A volume to be written: filled with a sentinel, which must survive beyond the last plane. */
   output(name: string, batch: number, channels: number, size: Size3): VolumeTensor {
     const tensor = this.recorder.volume(name, batch, channels, size, 'resident');
-    this.#contents.set(tensor, new Float32Array(tensor.bytes / 4).fill(sentinel));
+    this.#contents.set(
+      tensor,
+      stored(tensor, new Float32Array((tensor.bytes / tensor.quadBytes) * 4).fill(sentinel)),
+    );
     return tensor;
   }
 
@@ -103,7 +111,7 @@ export class Bench {
 
   /** A volume's contents; checks padding columns (zero) and the sentinel behind the last plane. */
   async read(tensor: VolumeTensor): Promise<Dense> {
-    const data = new Float32Array(await this.#program!.read(tensor));
+    const data = loaded(tensor, await this.#program!.read(tensor));
     const [x, y, z] = tensor.size;
     const result = dense([tensor.batch, tensor.channels, z, y, x]);
     let used = 0;
@@ -114,7 +122,7 @@ export class Bench {
       }
       used = Math.max(used, stored + tensor.rowQuads * 4);
     });
-    const original = this.#contents.get(tensor) as Float32Array;
+    const original = loaded(tensor, this.#contents.get(tensor)!.buffer);
     for (let i = used; i < data.length; i++) expect(data[i], `${tensor.name}: sentinel`).toBe(original[i]);
     return result;
   }
@@ -159,13 +167,19 @@ function eachRow(tensor: VolumeTensor, visit: (stored: number, logical: number) 
 }
 
 function pad(tensor: VolumeTensor, values: Dense): Float32Array<ArrayBuffer> {
-  const data = new Float32Array(tensor.bytes / 4).fill(sentinel);
+  const data = new Float32Array((tensor.bytes / tensor.quadBytes) * 4).fill(sentinel);
   eachRow(tensor, (stored, logical) => {
     for (let i = 0; i < tensor.rowQuads * 4; i++)
       data[stored + i] = i < tensor.size[0] ? values.data[logical + i]! : 0;
   });
   return data;
 }
+
+const stored = ({ quadBytes }: VolumeTensor, data: Float32Array<ArrayBuffer>) =>
+  quadBytes === 8 ? toHalf(data) : data;
+
+const loaded = ({ quadBytes }: VolumeTensor, buffer: ArrayBuffer): Float32Array =>
+  quadBytes === 8 ? fromHalf(new Uint16Array(buffer)) : new Float32Array(buffer);
 
 /** ‖actual − expected‖ / ‖expected‖ */
 export function relativeError(actual: ArrayLike<number>, expected: ArrayLike<number>): number {

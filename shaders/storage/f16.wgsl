@@ -1,0 +1,6 @@
+// Volumes in float16 on devices that have it: a quad of four voxels is 8 bytes. Arithmetic stays float32.
+enable f16;
+alias Quad = vec4<f16>;
+
+fn toFloat(quad: Quad) -> vec4<f32> { return vec4<f32>(quad); }
+fn toQuad(value: vec4<f32>) -> Quad { return vec4<f16>(value); }

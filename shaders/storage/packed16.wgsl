@@ -1,0 +1,5 @@
+// Volumes in float16, packed in pairs for devices without the type: the same 8 bytes per quad.
+alias Quad = vec2<u32>;
+
+fn toFloat(quad: Quad) -> vec4<f32> { return vec4<f32>(unpack2x16float(quad.x), unpack2x16float(quad.y)); }
+fn toQuad(value: vec4<f32>) -> Quad { return vec2<u32>(pack2x16float(value.xy), pack2x16float(value.zw)); }
