@@ -204,10 +204,10 @@ export async function fit(
       if (step === totalSteps) break;
       await stopIfAsked();
       const first = (step % stepsPerEpoch) * accumulate;
-      const parts = Math.min(accumulate, source.batchesPerEpoch - first);
-      const batches = await Promise.all(
-        Array.from({ length: parts }, (_, part) => source.batch(history.length, first + part)),
-      );
+      const beyond = Math.min(first + accumulate, source.batchesPerEpoch);
+      const batches: Batch[] = [];
+      for (let index = first; index < beyond; index++)
+        batches.push(await source.batch(history.length, index));
       const { learningRate, momentum } = scheduleAt(schedule, step, totalSteps);
       const beta1 = momentum ?? optimizer.beta1;
       const stepStarted = performance.now();

@@ -1,15 +1,18 @@
-/** Whole training steps give the same bits when repeated, and under limits that cut them into slabs and slices. */
-import { expect, test } from 'vitest';
+/**
+ * Whole training steps give the same bits when repeated, with activation checkpointing, and under limits that cut
+ * them into slabs and slices, in float32 and in float16; float16 and accumulated batches stay close to them.
+ */
+import { describe, expect, test } from 'vitest';
 import { random } from '../../src/data/random.ts';
 import { Gpu } from '../../src/gpu/device.ts';
-import type { PlanLimits } from '../../src/gpu/plan.ts';
+import type { PlanLimits, Precision } from '../../src/gpu/plan.ts';
 import { completeConfig } from '../../src/model/config.ts';
 import { ModelState } from '../../src/model/state.ts';
 import { diceCrossEntropy } from '../../src/train/losses.ts';
 import { adam } from '../../src/train/optimizers.ts';
-import { TrainingSession } from '../../src/train/session.ts';
-import { testDevice } from '../support/device.ts';
-import { expectSameBits } from '../support/run.ts';
+import { TrainingSession, type Batch } from '../../src/train/session.ts';
+import { featurelessDevice, testDevice } from '../support/device.ts';
+import { expectSameBits, relativeError } from '../support/run.ts';
 
 const size = [32, 24, 16] as const;
 const batchSize = 2;
@@ -21,20 +24,39 @@ const batch = {
 };
 const config = completeConfig({ inChannels: 1, classes: 3, features: [3, 5, 8] });
 
+interface Options {
+  precision?: Precision;
+  checkpointing?: boolean;
+  /** The batch's samples one after the other. */
+  accumulate?: boolean;
+  norm?: 'batch' | 'instance';
+  open?: () => Promise<Gpu>;
+}
+
 /** Three steps from the same weights on the test device, under its limits or lower ones. */
-async function train(limits: Partial<PlanLimits> = {}) {
-  const { device } = await testDevice();
+async function train(limits: Partial<PlanLimits> = {}, options: Options = {}) {
+  const { precision = 'f32', checkpointing, accumulate = false, norm = 'batch', open = testDevice } = options;
+  const { device } = await open();
   using gpu = await Gpu.open({ device, limits });
-  const state = new ModelState(gpu, config, 17);
+  const state = new ModelState(gpu, { ...config, norm }, 17);
+  state.precision = precision;
   const session = await TrainingSession.create(state, {
     size,
-    batchSize,
+    batchSize: accumulate ? 1 : batchSize,
     loss: diceCrossEntropy(),
     optimizer: adam(),
+    checkpointing,
+    accumulate: accumulate ? batchSize : 1,
   });
+  const half = voxels / batchSize;
+  const samples = [0, half].map((at): Batch => ({
+    image: batch.image.subarray(at, at + half),
+    label: batch.label.subarray(at, at + half),
+  }));
   const losses: number[] = [];
+  let gradients: Float32Array | undefined; // of the first step
   for (let t = 1; t <= 3; t++) {
-    const { result } = await session.step([batch], {
+    const { result } = await session.step(accumulate ? samples : [batch], {
       learningRate: 0.01,
       beta1: 0.9,
       beta2: 0.999,
@@ -45,13 +67,15 @@ async function train(limits: Partial<PlanLimits> = {}) {
       maxNorm: 1,
     });
     losses.push((await result).loss);
+    gradients ??= await state.read('gradients');
   }
   const { plan } = session;
+  const [scale = NaN] = await state.read('lossScale');
   const { parameters, statistics } = await state.readWeights();
   session.dispose();
   state.dispose();
   expect(gpu.allocatedBytes).toBe(0);
-  return { losses, parameters, statistics, plan };
+  return { losses, parameters, statistics, gradients: gradients!, scale, plan };
 }
 
 function expectSameRun(
@@ -81,4 +105,49 @@ test('in slices of work', async () => {
   const [slices, whole] = [await train({ maxDispatchFlops: 5e5 }), await train()];
   expect(slices.plan.dispatches.length).toBeGreaterThan(2 * whole.plan.dispatches.length);
   expectSameRun(slices, whole);
+});
+
+test('with activation checkpointing, in less memory', async () => {
+  const [less, whole] = [await train({}, { checkpointing: true }), await train()];
+  expect(less.plan.peakBytes).toBeLessThan(whole.plan.peakBytes);
+  expect(less.plan.flops).toBeGreaterThan(whole.plan.flops);
+  expectSameRun(less, whole);
+});
+
+describe.each([
+  ['as this device keeps it', testDevice],
+  ['packed in pairs', featurelessDevice],
+])('in float16, %s', (_, open) => {
+  const options = { precision: 'f16', open } as const;
+
+  test('losses and gradients are close to those of float32', async () => {
+    const [half, whole] = [await train({}, options), await train()];
+    expect(half.plan.peakBytes).toBeLessThan(0.6 * whole.plan.peakBytes);
+    expect(half.scale).toBe(65536);
+    expect(relativeError(half.losses, whole.losses)).toBeLessThan(2e-3);
+    expect(
+      relativeError(
+        half.gradients.map((g) => g / half.scale),
+        whole.gradients,
+      ),
+    ).toBeLessThan(2e-2);
+  });
+
+  test('the same bits in z-slabs and slices, with checkpointing', async () => {
+    const whole = await train({}, options);
+    const limits = { maxBindingBytes: 60 * 1024, maxDispatchFlops: 2e6 };
+    const cut = await train(limits, { ...options, checkpointing: true });
+    expect(cut.plan.largestBindingBytes).toBeLessThanOrEqual(limits.maxBindingBytes);
+    expectSameRun(cut, whole);
+  });
+});
+
+test('instance norm: samples one after the other make the step of the whole batch', async () => {
+  const [parts, whole] = [
+    await train({}, { norm: 'instance', accumulate: true }),
+    await train({}, { norm: 'instance' }),
+  ];
+  expect(parts.plan.peakBytes).toBeLessThan(0.7 * whole.plan.peakBytes);
+  expect(relativeError(parts.losses, whole.losses)).toBeLessThan(1e-5);
+  expect(relativeError(parts.parameters, whole.parameters)).toBeLessThan(1e-4);
 });

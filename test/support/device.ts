@@ -3,24 +3,43 @@ import { afterAll } from 'vitest';
 import { Gpu, setAdapterProvider } from '../../src/gpu/device.ts';
 
 let opened: Promise<Gpu> | undefined;
+const others: GPUDevice[] = [];
 
 export function testDevice(): Promise<Gpu> {
   opened ??= open();
   return opened;
 }
 
+/** A device of the same adapter with the same limits and no features: without float16, for instance. */
+export async function featurelessDevice(): Promise<Gpu> {
+  const { limits } = await testDevice();
+  const node = await nodeAdapters();
+  const adapter = node ? (await node()).adapter : await navigator.gpu.requestAdapter();
+  const { maxBufferSize, maxStorageBufferBindingSize } = adapter!.limits;
+  const device = await adapter!.requestDevice({
+    requiredLimits: { maxBufferSize, maxStorageBufferBindingSize },
+  });
+  others.push(device);
+  return Gpu.open({ device, limits });
+}
+
 async function open(): Promise<Gpu> {
-  if (typeof process !== 'undefined' && process.versions?.node) {
-    const nodeOnly = '../../src/gpu/node.ts';
-    const { requestNodeAdapter } = (await import(
-      /* @vite-ignore */ nodeOnly
-    )) as typeof import('../../src/gpu/node.ts');
-    setAdapterProvider(requestNodeAdapter);
-  }
+  const node = await nodeAdapters();
+  if (node) setAdapterProvider(node);
   return Gpu.open();
 }
 
+async function nodeAdapters() {
+  if (typeof process === 'undefined' || !process.versions?.node) return undefined;
+  const nodeOnly = '../../src/gpu/node.ts';
+  const { requestNodeAdapter } = (await import(
+    /* @vite-ignore */ nodeOnly
+  )) as typeof import('../../src/gpu/node.ts');
+  return requestNodeAdapter;
+}
+
 afterAll(async () => {
+  for (const device of others.splice(0)) device.destroy();
   (await opened)?.dispose();
   opened = undefined;
 });
