@@ -9,8 +9,8 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { readNifti, writeNifti } from '../src/data/nifti.ts';
-import { zScore } from '../src/data/preprocess.ts';
+import { writeNifti } from '../src/data/nifti.ts';
+import { defaultPreprocessing, prepareCase } from '../src/data/prepare.ts';
 import { random } from '../src/data/random.ts';
 import '../src/data/source.node.ts';
 
@@ -67,10 +67,10 @@ try {
     await writeFile(path, bytes);
     const ours: number[] = [];
     const theirs: number[] = [];
-    let result = new Float32Array();
+    let result: Float32Array = new Float32Array();
     for (let round = 0; round <= rounds; round++) {
       const start = performance.now();
-      result = zScore((await readNifti(path, { canonical: true })).data).data;
+      result = (await prepareCase({ id: name, subject: name, images: [path] }, defaultPreprocessing())).image;
       const elapsed = performance.now() - start;
       const reference = Number(await ask(path));
       if (round === 0) continue; // the first of each warms up

@@ -62,8 +62,12 @@ const refused: Readonly<Record<number, string>> = {
 
 const magicAt = { 1: [344, 348], 2: [4, 8] } as const;
 
+/** Bytes that hold the longest header. */
+export const headerBytes = 540;
+
 /**
  * The header at the start of a file.
+ * @param bytes the file, or `headerBytes` of it
  * @param name what messages call the file
  * @throws InvalidVolume if it is not NIfTI, or says what cannot be
  */
@@ -76,7 +80,7 @@ export function parseHeader(bytes: Uint8Array, name: string): NiftiHeader {
     version && bytes.length >= length ? String.fromCharCode(...bytes.subarray(...magicAt[version])) : '';
   if (!version || !/^(n\+|ni)[12]\0/.test(magic) || Number(magic[2]) !== version)
     throw new InvalidVolume(
-      `${name} is not a NIfTI file: its ${bytes.length} bytes do not start with a NIfTI-1 or NIfTI-2 header ` +
+      `${name} is not a NIfTI file: its first ${bytes.length} bytes are no NIfTI-1 or NIfTI-2 header ` +
         '(.nii, .nii.gz, or .hdr with .img). Convert it to NIfTI first.',
     );
   const littleEndian = size[0] === length;

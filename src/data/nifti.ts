@@ -15,8 +15,8 @@
  */
 import { InvalidVolume } from '../errors.ts';
 import { headerAffine } from './nifti-affine.ts';
-import { datatypes, parseHeader, type NiftiHeader } from './nifti-header.ts';
-import { readSource, sourceName, type Source } from './source.ts';
+import { datatypes, headerBytes, parseHeader, type NiftiHeader } from './nifti-header.ts';
+import { ByteStream, openSource, sourceName, type Source } from './source.ts';
 import { canonicalGrid, spacingOf, spatialShape, type Volume } from './volume.ts';
 import { allocate, floats, wasm } from './wasm.ts';
 
@@ -31,7 +31,7 @@ export interface ReadOptions {
   readonly image?: Source;
 }
 
-/** Voxels decoded at a time, as far as whole planes allow. */
+/** Voxels decoded at a time, as far as whole rows and slices allow. */
 const chunk = 2 ** 16;
 
 /**
@@ -41,15 +41,16 @@ const chunk = 2 ** 16;
  */
 export async function readNifti(source: Source, options: ReadOptions = {}): Promise<Volume> {
   const main = renamed(source, 'hdr') ?? source;
-  const bytes = await readSource(main);
-  const header = parseHeader(bytes, sourceName(main));
+  const bytes = await openSource(main);
+  const header = parseHeader(await bytes.peek(headerBytes), sourceName(main));
   if (!header.pair) return decodeVolume(bytes, header, sourceName(main), options.canonical);
+  await bytes.drain();
   const image = options.image ?? renamed(main, 'img');
   if (image === undefined)
     throw new InvalidVolume(
       `${sourceName(main)} is the header of a .hdr/.img pair; give its .img file as the option "image".`,
     );
-  const voxels = await readSource(image, 'give the image of the pair as the option "image"');
+  const voxels = await openSource(image, 'give the image of the pair as the option "image"');
   return decodeVolume(voxels, header, sourceName(image), options.canonical);
 }
 
@@ -63,52 +64,82 @@ function renamed<T extends Source>(source: T, ending: 'hdr' | 'img'): string | U
   return typeof source === 'string' ? other : Object.assign(new URL(source), { pathname: other });
 }
 
-function decodeVolume(bytes: Uint8Array, header: NiftiHeader, name: string, canonical = false): Volume {
+/** Decodes voxels as they arrive. */
+async function decodeVolume(
+  stream: ByteStream,
+  header: NiftiHeader,
+  name: string,
+  canonical = false,
+): Promise<Volume> {
   const { shape, datatype, voxOffset, bigEndian, slope, intercept } = header;
   const [type, size] = datatypes[datatype]!;
   const count = shape.reduce((a, b) => a * b, 1);
   const end = voxOffset + count * size;
-  if (end > bytes.length)
-    throw new InvalidVolume(
-      `${name} is truncated or its header damaged: ${shape.join(' x ')} voxels of ${type} from byte ${voxOffset} ` +
-        `need ${end} bytes, found ${bytes.length}.`,
-    );
+  const requireBytes = (found: number): void => {
+    if (end > found)
+      throw new InvalidVolume(
+        `${name} is truncated or its header damaged: ${shape.join(' x ')} voxels of ${type} from byte ${voxOffset} ` +
+          `need ${end} bytes, found ${found}.`,
+      );
+  };
+  let bytes = stream;
+  if (end > stream.announced) {
+    const all = await stream.rest();
+    requireBytes(all.length);
+    bytes = new ByteStream([all], all.length);
+  }
   const affine = headerAffine(header, shape, name);
   const source = { shape: [...shape], affine };
-  const grid = canonical ? canonicalGrid(source) : undefined;
-  const turn = grid && !grid.same ? grid : undefined;
-
-  // Decoded piece by piece, which stays in the cache. A volume that is to be turned is put together in WASM memory,
-  // unless its slices stay slices.
-  const [nx, ny, nz] = spatialShape(shape);
+  const turned = canonical ? canonicalGrid(source) : undefined;
+  const turn = turned?.same === false ? turned : undefined;
+  const [nx, ny, depth] = spatialShape(shape);
   const plane = nx * ny;
-  const block = turn ? plane * nz : count;
-  const sliced = turn !== undefined && Math.abs(turn.strides[2]) === plane;
-  const planes = Math.max(sliced ? 1 : 16, Math.floor(chunk / plane));
-  const step = Math.min(block, turn ? planes * plane : chunk);
+  const nz = turn ? depth : count / plane;
+  const { origin, strides } = turn ?? { origin: 0, strides: [1, nx, plane] as const };
+  const [sx, sy, sz] = strides;
   const data = new Float32Array(count);
   const { decode, reorient, reset, memory } = wasm();
-  reset();
-  const target = turn ? allocate((sliced ? step : block) * 4) : 0;
-  const decoded = allocate(step * 4);
-  const raw = allocate(step * size);
-  for (let start = 0; start < count; start += block) {
-    for (let at = 0; at < block; at += step) {
-      const voxels = Math.min(step, block - at);
-      const from = voxOffset + (start + at) * size;
-      new Uint8Array(memory.buffer).set(bytes.subarray(from, from + voxels * size), raw);
-      decode(raw, decoded, voxels, datatype, bigEndian, slope, intercept);
-      if (!turn) {
-        data.set(floats(decoded, voxels), at);
-        continue;
+
+  type Range = readonly [from: number, count: number];
+  /** Decodes and turns some rows of some slices, which are a run of the result. */
+  const place = (raw: readonly Uint8Array[], start: number, [y, rows]: Range, [z, slices]: Range): void => {
+    reset(); // others may have used the memory meanwhile
+    const voxels = nx * rows * slices;
+    const [target, decoded] = [allocate(voxels * Math.max(4, size)), allocate(voxels * 4)];
+    const all = new Uint8Array(memory.buffer);
+    raw.forEach((part, i) => all.set(part, target + i * part.length));
+    decode(target, decoded, voxels, datatype, bigEndian, slope, intercept);
+    const corner = origin + y * sy + z * sz;
+    const before = Math.min(0, sx * (nx - 1)) + Math.min(0, sy * (rows - 1)) + Math.min(0, sz * (slices - 1));
+    reorient(decoded, target, nx, rows, slices, -before, sx, sy, sz);
+    data.set(floats(target, voxels), start + corner + before);
+  };
+
+  // Boxes of `chunk` voxels stay in the cache. Where slices stay slices they are placed as they arrive; otherwise,
+  // when all slices are there, by the rows that become slices, or, where columns do, all at once.
+  const sliced = Math.abs(sz) === plane;
+  const slices = sliced ? Math.max(1, Math.floor(chunk / plane)) : 1;
+  const rows = Math.abs(sy) === nx * nz ? Math.max(1, Math.floor(chunk / (nx * nz))) : ny;
+  await bytes.take(voxOffset);
+  for (let start = 0; start < count; start += plane * nz) {
+    const arrived: Uint8Array[] = [];
+    for (let z = 0; z < nz; z += slices) {
+      const now = Math.min(slices, nz - z);
+      const raw = await bytes.take(now * plane * size);
+      if (raw.length < now * plane * size) requireBytes(voxOffset + (start + z * plane) * size + raw.length);
+      if (sliced) place([raw], start, [0, ny], [z, now]);
+      else {
+        arrived.push(raw);
+        data.fill(0, start + z * plane, start + (z + 1) * plane); // has the system give memory while gunzip works on
       }
-      const first = !sliced ? 0 : turn.strides[2] > 0 ? at : block - at - voxels;
-      const origin = turn.origin + (at / plane) * turn.strides[2] - first;
-      reorient(decoded, target, nx, ny, voxels / plane, origin, ...turn.strides);
-      if (sliced) data.set(floats(target, voxels), start + first);
     }
-    if (turn && !sliced) data.set(floats(target, block), start);
+    for (let y = 0; y < ny && !sliced; y += rows) {
+      const now = Math.min(rows, ny - y);
+      const parts = arrived.map((raw) => raw.subarray(y * nx * size, (y + now) * nx * size));
+      place(parts, start, [y, now], [0, nz]);
+    }
   }
+  await bytes.drain();
   const placed = turn ?? source;
   return { data, shape: placed.shape, affine: placed.affine, spacing: spacingOf(placed.affine), header };
 }

@@ -70,6 +70,7 @@ export interface ArrayVolume {
 
 /**
  * A case of volumes that are read already (canonical): one per channel, or one 4-D volume of all channels.
+ * @param owned nobody else needs the images' arrays, so that one volume may become the case's image in place
  * @throws InvalidDataset if shapes or places differ, or a label value is outside the classes
  */
 export function prepareVolumes(
@@ -78,6 +79,7 @@ export function prepareVolumes(
   label: BareVolume | undefined,
   preprocessing: Preprocessing,
   rules: LabelRules = {},
+  { owned = false }: { readonly owned?: boolean } = {},
 ): PreparedCase {
   const first = images[0];
   if (!first) throw new InvalidDataset(`Case "${id}" has no image.`);
@@ -100,14 +102,15 @@ export function prepareVolumes(
   const resampled = change ? images.map((image) => resample(image as Volume, target, 'linear')) : images;
   const now = resampled[0]!;
   const voxels = spatial(now).reduce((a, b) => a * b);
-  const image = new Float32Array(channels * voxels);
+  const inPlace = images.length === 1 && (owned || change);
+  const image = inPlace ? now.data : new Float32Array(channels * voxels);
   let channel = 0;
   for (const { data } of resampled)
-    for (let from = 0; from < data.length; from += voxels, channel++)
-      image.set(
-        normalised(id, data.subarray(from, from + voxels), preprocessing.normalization[channel]!),
-        channel * voxels,
-      );
+    for (let from = 0; from < data.length; from += voxels, channel++) {
+      const values = data.subarray(from, from + voxels);
+      const target = image.subarray(channel * voxels, (channel + 1) * voxels);
+      normalise(id, values, target, preprocessing.normalization[channel]!);
+    }
   return {
     id,
     image,
@@ -119,13 +122,16 @@ export function prepareVolumes(
   };
 }
 
-function normalised(
+/** Writes the normalised values to `target`, which may be the values themselves. */
+function normalise(
   id: string,
   values: Float32Array,
+  target: Float32Array,
   how: Preprocessing['normalization'][number],
-): Float32Array {
+): void {
   try {
-    return how === 'z-score' ? zScore(values).data : values;
+    if (how === 'z-score') zScore(values, { target });
+    else target.set(values);
   } catch (error) {
     throw named(id, error);
   }
@@ -162,7 +168,7 @@ export async function prepareCase(
   const images: Volume[] = [];
   for (const source of item.images) images.push(await read(source));
   const label = item.label === undefined ? undefined : await read(item.label);
-  return prepareVolumes(item.id, images, label, preprocessing, rules);
+  return prepareVolumes(item.id, images, label, preprocessing, rules, { owned: true });
 }
 
 /**

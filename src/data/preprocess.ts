@@ -1,7 +1,7 @@
 /**
  * Statistics, normalisation, resampling, crop and pad of voxel arrays, on the WASM kernels. Arrays are x fastest, then
- * y, z, channel; sizes are x, y, z, and the number of channels follows from the length. Every call gives a new array
- * and starts with empty WASM memory, which thus never outgrows the largest single call.
+ * y, z, channel; sizes are x, y, z, and the number of channels follows from the length. Every call gives a new array,
+ * unless it is told where to, and starts with empty WASM memory, which thus never outgrows the largest single call.
  */
 import { InvalidOption, InvalidVolume } from '../errors.ts';
 import type { Size3 } from './prepare.ts';
@@ -37,7 +37,8 @@ type Three = [x: number, y: number, z: number];
 
 /** The kernels of wasm/assembly/statistics.ts and resample.ts; their definitions stand there. */
 interface Kernels extends WasmExports {
-  summarize(data: number, length: number, out: number): void;
+  sums(data: number, length: number, out: number): void;
+  squares(data: number, length: number, mean: number): number;
   standardize(data: number, length: number, mean: number, divisor: number): void;
   clip(data: number, length: number, low: number, high: number): void;
   zeroNonFinite(data: number, length: number): void;
@@ -69,36 +70,77 @@ const TABLES_BYTES = 2 * 65536 * 4;
 /** The smallest standard deviation that a z-score divides by. */
 const SMALLEST_SD = 1e-8;
 
+function requireVoxels(data: Voxels): void {
+  if (data.length === 0) throw new InvalidVolume('The volume has no voxels; expected at least one.');
+}
+
 /** Empties the memory and copies voxels in. */
 function load(data: Voxels): number {
-  if (data.length === 0) throw new InvalidVolume('The volume has no voxels; expected at least one.');
+  requireVoxels(data);
   kernels().reset();
   return copyIn(data);
 }
 
-function summarize(pointer: number, length: number): Statistics {
-  const out = allocate(40);
-  kernels().summarize(pointer, length, out);
-  const [count, min, max, mean, sd] = new Float64Array(wasm().memory.buffer, out, 5) as unknown as [
-    number,
-    ...[number, number, number, number],
-  ];
-  if (count === 0) return { count, nonFinite: length, min: NaN, max: NaN, mean: NaN, sd: NaN };
-  return { count, nonFinite: length - count, min, max, mean, sd };
+/** Voxels that pass through WASM memory at a time where one look at each is enough: they stay in the cache. */
+const BLOCK = 2 ** 16;
+
+/** Copies the voxels into WASM memory block by block, infinities and NaN as 0 if asked to, for `work` to look at. */
+function eachBlock(
+  data: Float32Array,
+  zeroed: boolean,
+  work: (pointer: number, length: number, start: number) => void,
+): void {
+  kernels().reset();
+  const pointer = allocate(4 * BLOCK);
+  const memory = floats(pointer, BLOCK);
+  for (let start = 0; start < data.length; start += BLOCK) {
+    const block = data.subarray(start, start + BLOCK);
+    memory.set(block);
+    if (zeroed) kernels().zeroNonFinite(pointer, block.length);
+    work(pointer, block.length, start);
+  }
 }
 
-/** Copies voxels in, all of them finite afterwards. */
-function loadFinite(data: Float32Array, { nonFinite = 'reject' }: NonFiniteOptions): [number, Statistics] {
-  const pointer = load(data);
-  const found = summarize(pointer, data.length);
-  if (found.nonFinite === 0) return [pointer, found];
+/** Sums are made per block, then added: their order depends on the number of voxels only. */
+function summarize(data: Float32Array, zeroed = false): Statistics {
+  requireVoxels(data);
+  let [count, min, max, sum] = [0, Infinity, -Infinity, 0];
+  eachBlock(data, zeroed, (pointer, length) => {
+    // The results take the block's place.
+    kernels().sums(pointer, length, pointer);
+    const found = new Float64Array(wasm().memory.buffer, pointer, 4);
+    count += found[0]!;
+    min = Math.min(min, found[1]!);
+    max = Math.max(max, found[2]!);
+    sum += found[3]!;
+  });
+  if (count === 0) return { count, nonFinite: data.length, min: NaN, max: NaN, mean: NaN, sd: NaN };
+  const mean = sum / count;
+  let squares = 0;
+  eachBlock(data, zeroed, (pointer, length) => {
+    squares += kernels().squares(pointer, length, mean);
+  });
+  return { count, nonFinite: data.length - count, min, max, mean, sd: Math.sqrt(squares / count) };
+}
+
+/** Statistics of voxels that are all finite, or are taken as 0 where they are not. */
+function summarizeFinite(data: Float32Array, { nonFinite = 'reject' }: NonFiniteOptions): Statistics {
+  const found = summarize(data);
+  if (found.nonFinite === 0) return found;
   if (nonFinite === 'reject')
     throw new InvalidVolume(
       `${found.nonFinite} of its ${data.length} voxels are NaN or infinite, expected finite values; ` +
         "mend the volume, or pass nonFinite: 'zero' to take them as 0.",
     );
-  kernels().zeroNonFinite(pointer, data.length);
-  return [pointer, summarize(pointer, data.length)];
+  return summarize(data, true);
+}
+
+/** Copies voxels in, all of them finite afterwards. */
+function loadFinite(data: Float32Array, options: NonFiniteOptions): number {
+  summarizeFinite(data, options);
+  const pointer = load(data);
+  if (options.nonFinite === 'zero') kernels().zeroNonFinite(pointer, data.length);
+  return pointer;
 }
 
 /**
@@ -106,7 +148,7 @@ function loadFinite(data: Float32Array, { nonFinite = 'reject' }: NonFiniteOptio
  * @throws InvalidVolume if there are no voxels
  */
 export function statistics(data: Float32Array): Statistics {
-  return summarize(load(data), data.length);
+  return summarize(data);
 }
 
 /** Percentiles of voxels in WASM memory, all finite. */
@@ -138,7 +180,7 @@ export function percentiles(
   percents: readonly number[],
   options: NonFiniteOptions = {},
 ): number[] {
-  const [pointer] = loadFinite(data, options);
+  const pointer = loadFinite(data, options);
   return select(pointer, data.length, percents);
 }
 
@@ -154,7 +196,7 @@ export function clipPercentiles(
 ): { data: Float32Array<ArrayBuffer>; low: number; high: number } {
   if (range[0] > range[1])
     throw new InvalidOption(`Clips from a lower to a higher percentile, got ${range[0]} to ${range[1]}.`);
-  const [pointer] = loadFinite(data, options);
+  const pointer = loadFinite(data, options);
   const [low, high] = select(pointer, data.length, range).map(Math.fround) as [number, number];
   kernels().clip(pointer, data.length, low, high);
   return { data: copyOut(pointer, data.length), low, high };
@@ -163,15 +205,22 @@ export function clipPercentiles(
 /**
  * float32((v - mean) / max(sd, 1e-8)), with the mean and the population standard deviation of all voxels; computed in
  * float64 and rounded once. A constant volume becomes 0.
- * @throws InvalidVolume if voxels are not finite, or there are none
+ * @param options.target where the result goes, as long as `data` and possibly `data` itself; default: a new array
+ * @throws InvalidVolume if voxels are not finite, or there are none; InvalidOption for a target of another length
  */
 export function zScore(
   data: Float32Array,
-  options: NonFiniteOptions = {},
-): { data: Float32Array<ArrayBuffer>; mean: number; sd: number } {
-  const [pointer, { mean, sd }] = loadFinite(data, options);
-  kernels().standardize(pointer, data.length, mean, Math.max(sd, SMALLEST_SD));
-  return { data: copyOut(pointer, data.length), mean, sd };
+  options: NonFiniteOptions & { readonly target?: Float32Array } = {},
+): { data: Float32Array; mean: number; sd: number } {
+  const { target = new Float32Array(data.length), nonFinite } = options;
+  if (target.length !== data.length)
+    throw new InvalidOption(`The target holds ${target.length} voxels; expected ${data.length}.`);
+  const { mean, sd } = summarizeFinite(data, options);
+  eachBlock(data, nonFinite === 'zero', (pointer, length, start) => {
+    kernels().standardize(pointer, length, mean, Math.max(sd, SMALLEST_SD));
+    target.set(floats(pointer, length), start);
+  });
+  return { data: target, mean, sd };
 }
 
 function requireSize(size: readonly number[], what: string): void {

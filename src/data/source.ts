@@ -11,16 +11,19 @@ export type Source = string | URL | Blob | ArrayBuffer | Uint8Array;
 export interface Platform {
   /** The bytes of a file; undefined if there is none of that name. */
   readFile(path: string | URL): Promise<Uint8Array | undefined>;
-  /** Rejects if the bytes are damaged or end early. */
-  gunzip(bytes: Uint8Array): Promise<Uint8Array>;
+  /** In pieces, as they come out. Fails at the end at the latest if the bytes are damaged or end early. */
+  gunzip(bytes: Uint8Array): AsyncIterable<Uint8Array>;
   gzip(bytes: Uint8Array): Promise<Uint8Array>;
 }
 
-async function pipe(bytes: Uint8Array, stream: GenericTransformStream): Promise<Uint8Array> {
-  const readable = new Blob([bytes as Uint8Array<ArrayBuffer>]).stream().pipeThrough(stream);
-  return new Uint8Array(
-    await new Response(readable as ReadableStream<Uint8Array<ArrayBuffer>>).arrayBuffer(),
-  );
+function through(bytes: Uint8Array, stream: GenericTransformStream) {
+  const source = new Blob([bytes as Uint8Array<ArrayBuffer>]).stream();
+  return source.pipeThrough(stream) as ReadableStream<Uint8Array<ArrayBuffer>>;
+}
+
+async function* pieces(stream: ReadableStream<Uint8Array>): AsyncGenerator<Uint8Array> {
+  const reader = stream.getReader(); // not every browser iterates over streams
+  for (let next = await reader.read(); !next.done; next = await reader.read()) yield next.value;
 }
 
 const browser: Platform = {
@@ -29,8 +32,9 @@ const browser: Platform = {
       `Cannot open the path ${String(path)}: a browser has no files by path; give a File, a URL or an ArrayBuffer.`,
     );
   },
-  gunzip: (bytes) => pipe(bytes, new DecompressionStream('gzip')),
-  gzip: (bytes) => pipe(bytes, new CompressionStream('gzip')),
+  gunzip: (bytes) => pieces(through(bytes, new DecompressionStream('gzip'))),
+  gzip: async (bytes) =>
+    new Uint8Array(await new Response(through(bytes, new CompressionStream('gzip'))).arrayBuffer()),
 };
 
 let current = browser;
@@ -58,18 +62,100 @@ export function sourceName(source: Source): string {
  * @param remedy what the message about a missing file advises
  * @throws InvalidVolume if the file is not there, cannot be fetched, or its gzip stream is damaged or truncated
  */
-export async function readSource(source: Source, remedy = 'check the path'): Promise<Uint8Array> {
+export async function readSource(source: Source, remedy?: string): Promise<Uint8Array> {
+  return (await openSource(source, remedy)).rest();
+}
+
+/** A source's bytes, to be taken in order; see `ByteStream`. @throws as `readSource`, at any read for its gzip */
+export async function openSource(source: Source, remedy = 'check the path'): Promise<ByteStream> {
   const bytes = await rawBytes(source);
   if (!bytes) throw new InvalidVolume(`${sourceName(source)} does not exist; ${remedy}.`);
-  if (bytes[0] !== 0x1f || bytes[1] !== 0x8b) return bytes;
+  if (bytes[0] !== 0x1f || bytes[1] !== 0x8b) return new ByteStream([bytes], bytes.length);
+  return new ByteStream(unzipped(bytes, sourceName(source)), announced(bytes));
+}
+
+async function* unzipped(bytes: Uint8Array, name: string): AsyncGenerator<Uint8Array> {
   try {
-    return await current.gunzip(bytes);
+    yield* current.gunzip(bytes);
   } catch (cause) {
     throw new InvalidVolume(
-      `${sourceName(source)} is gzip that ends early or is damaged (${bytes.length} bytes compressed: ` +
+      `${name} is gzip that ends early or is damaged (${bytes.length} bytes compressed: ` +
         `${cause instanceof Error ? cause.message : String(cause)}); copy or download it again.`,
       { cause },
     );
+  }
+}
+
+/**
+ * Bytes that come out of gzip, as its last four announce, within what deflate can do (1032 times). Not to be relied
+ * on: wrong beyond 4 GiB, and for streams that are several in a row.
+ */
+function announced(bytes: Uint8Array): number {
+  if (bytes.length < 18) return 0;
+  const length = new DataView(bytes.buffer, bytes.byteOffset + bytes.length - 4, 4).getUint32(0, true);
+  return Math.min(length, bytes.length * 1032);
+}
+
+function joined(pieces: readonly Uint8Array[]): Uint8Array {
+  if (pieces.length === 1) return pieces[0]!;
+  const all = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0));
+  let at = 0;
+  for (const piece of pieces) {
+    all.set(piece, at);
+    at += piece.length;
+  }
+  return all;
+}
+
+/** Bytes that arrive in pieces and are taken in order. */
+export class ByteStream {
+  readonly #pieces: AsyncIterator<Uint8Array> | Iterator<Uint8Array>;
+  #piece: Uint8Array = new Uint8Array();
+
+  /** @param announced the number of bytes that will come, as far as that can be told before */
+  constructor(
+    pieces: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+    readonly announced: number,
+  ) {
+    this.#pieces =
+      Symbol.asyncIterator in pieces ? pieces[Symbol.asyncIterator]() : pieces[Symbol.iterator]();
+  }
+
+  /** The next `length` bytes, or fewer at the end; they stay. */
+  async peek(length: number): Promise<Uint8Array> {
+    if (this.#piece.length < length) this.#piece = joined(await this.#gather(length));
+    return this.#piece.subarray(0, length);
+  }
+
+  /** The next `length` bytes, or fewer at the end. */
+  async take(length: number): Promise<Uint8Array> {
+    const bytes = await this.peek(length);
+    this.#piece = this.#piece.subarray(bytes.length);
+    return bytes;
+  }
+
+  /** All that is left. */
+  rest(): Promise<Uint8Array> {
+    return this.take(Infinity);
+  }
+
+  /** Leaves out what is left, in order to learn of its damage. */
+  async drain(): Promise<void> {
+    this.#piece = new Uint8Array();
+    while (!(await this.#pieces.next()).done);
+  }
+
+  /** The current piece and as many more as are needed. */
+  async #gather(length: number): Promise<Uint8Array[]> {
+    const pieces = [this.#piece];
+    let found = this.#piece.length;
+    while (found < length) {
+      const next = await this.#pieces.next();
+      if (next.done) break;
+      pieces.push(next.value);
+      found += next.value.length;
+    }
+    return pieces.filter((piece) => piece.length > 0);
   }
 }
 

@@ -94,7 +94,14 @@ export async function predictVolume(
 
   const warnings: string[] = [];
   const preprocessing = model.description.preprocessing ?? defaultPreprocessing(inChannels);
-  const prepared = prepareVolumes(name, volumes.map(toCanonical), undefined, preprocessing);
+  const prepared = prepareVolumes(
+    name,
+    volumes.map(toCanonical),
+    undefined,
+    preprocessing,
+    {},
+    { owned: true },
+  );
   const grid = prepared.grid!;
   if (preprocessing.spacing === null) {
     const own = grid.spacing.map((mm) => Number(mm.toFixed(3))).join(' x ');

@@ -231,7 +231,7 @@ test('pairs: by path or URL, gzipped or not, or with the image given', async () 
 describe('refused with a message of its own', () => {
   test('what is not NIfTI', async () => {
     for (const bytes of [new Uint8Array(0), new Uint8Array(3), new Uint8Array(348), make({}).slice(0, 200)])
-      expect(await refusal(readNifti(bytes))).toMatch(/not a NIfTI file: its \d+ bytes/);
+      expect(await refusal(readNifti(bytes))).toMatch(/not a NIfTI file: its first \d+ bytes/);
   });
 
   test('a file that does not exist', async () => {
@@ -241,6 +241,15 @@ describe('refused with a message of its own', () => {
   test('truncated voxels, with the bytes expected and found', async () => {
     const file = make({ shape: [4, 4, 4], voxels: new Uint8Array(63) });
     expect(await refusal(readNifti(file))).toMatch(/4 x 4 x 4 voxels of uint8 .* need 416 bytes, found 415/);
+  });
+
+  test('truncated voxels inside gzip, whatever its last bytes announce', async () => {
+    const file = make({ shape: [4, 4, 4], voxels: new Uint8Array(63) });
+    for (const announced of [415, 416, 100_000]) {
+      const zipped = new Uint8Array(gzipSync(file));
+      new DataView(zipped.buffer).setUint32(zipped.length - 4, announced, true);
+      expect(await refusal(readNifti(zipped))).toMatch(/need 416 bytes, found 415|is gzip that ends early/);
+    }
   });
 
   test('absurd dimensions, without allocating for them', async () => {
@@ -269,6 +278,40 @@ describe('refused with a message of its own', () => {
     const sform = { code: 1, rows: [NaN, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0] };
     expect(await refusal(readNifti(make({ sform }), { canonical: true }))).toMatch(/affine is \[NaN/);
   });
+});
+
+test.each([
+  [0, 1, 2],
+  [0, 2, 1],
+  [1, 0, 2],
+  [1, 2, 0],
+  [2, 0, 1],
+  [2, 1, 0],
+])('turned while it is decoded, piece by piece: voxel axes along %i, %i, %i', async (...axes) => {
+  const shape = [37, 50, 83];
+  const voxels = new Uint8Array(37 * 50 * 83).map((_, i) => (i * 7919) >> 3);
+  for (const signs of [
+    [1, 1, 1],
+    [-1, 1, -1],
+    [1, -1, -1],
+    [-1, -1, 1],
+  ]) {
+    const rows = new Array<number>(12).fill(0);
+    axes.forEach((row, axis) => (rows[4 * row + axis] = signs[axis]!));
+    const file = make({ shape, voxels, sform: { code: 1, rows } });
+    const turned = await readNifti(file, { canonical: true });
+    const { data, affine } = toCanonical(await readNifti(file));
+    expect(turned.affine).toEqual(affine);
+    expect(Buffer.compare(Buffer.from(turned.data.buffer), Buffer.from(data.buffer))).toBe(0);
+  }
+});
+
+test('gzip in several streams one after another, and bytes behind the voxels', async () => {
+  const voxels = Uint8Array.from({ length: 60 }, (_, i) => i);
+  const file = make({ shape: [3, 4, 5], voxels });
+  const streams = [file.subarray(0, 200), file.subarray(200, 380), joined(file.subarray(380), voxels)];
+  const { data } = await readNifti(joined(...streams.map((part) => new Uint8Array(gzipSync(part)))));
+  expect(data).toEqual(Float32Array.from(voxels));
 });
 
 test('damaged headers are read or refused, never anything else', async () => {

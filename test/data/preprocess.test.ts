@@ -149,6 +149,16 @@ describe('z-score', () => {
     expect(sd).toBeCloseTo(expected.sd, 9);
   });
 
+  test('in place, or into another array', () => {
+    const data = noise(70_001);
+    const expected = zScore(data).data;
+    const target = new Float32Array(data.length);
+    expect(zScore(data, { target }).data).toBe(target);
+    expect(different(target, expected)).toEqual([]);
+    expect(different(zScore(data, { target: data }).data, expected)).toEqual([]);
+    expect(() => zScore(data, { target: new Float32Array(5) })).toThrow(InvalidOption);
+  });
+
   test('of a constant volume is exactly 0', () => {
     for (const value of [0, 0.1, -7.3, 1e30, 2 ** -140]) {
       const { data, sd } = zScore(new Float32Array(70_003).fill(value));

@@ -1,7 +1,6 @@
 /**
- * Statistics of float32 voxels in linear memory: count, minimum, maximum, mean and population standard deviation of
- * the finite ones, exact order statistics, z-score and clipping in place. Sums are float64 and their order depends on
- * the number of voxels only.
+ * Statistics of float32 voxels in linear memory: count, minimum, maximum and sums over the finite ones, exact order
+ * statistics, z-score and clipping in place. Sums are float64 and their order depends on the number of voxels only.
  */
 
 const INFINITE: v128 = f32x4.splat(<f32>Infinity);
@@ -33,10 +32,10 @@ function lanesSum(a: v128, b: v128): f64 {
 }
 
 /**
- * Writes five float64 to `out`: number of finite voxels, their minimum, maximum, mean, and population standard
- * deviation sqrt(sum((v - mean)^2) / count), in two passes. Without any finite voxel: 0, Infinity, -Infinity, 0, 0.
+ * Writes four float64 to `out`: number of finite voxels, their minimum, maximum and sum. Without any finite voxel: 0,
+ * Infinity, -Infinity, 0.
  */
-export function summarize(data: usize, length: i32, out: usize): void {
+export function sums(data: usize, length: i32, out: usize): void {
   const end = data + (<usize>length << 2);
   const body = data + (<usize>(length & ~3) << 2);
   let counts = i32x4.splat(0);
@@ -76,11 +75,19 @@ export function summarize(data: usize, length: i32, out: usize): void {
     high = max(high, v);
     sum += v;
   }
+  store<f64>(out, count);
+  store<f64>(out, low, 8);
+  store<f64>(out, high, 16);
+  store<f64>(out, sum, 24);
+}
 
-  const mean = count > 0 ? sum / count : 0;
+/** Sum of (v - mean)^2 over the finite voxels. */
+export function squares(data: usize, length: i32, mean: f64): f64 {
+  const end = data + (<usize>length << 2);
+  const body = data + (<usize>(length & ~3) << 2);
   const means = f64x2.splat(mean);
-  a = f64x2.splat(0);
-  b = f64x2.splat(0);
+  let a = f64x2.splat(0);
+  let b = f64x2.splat(0);
   for (let p = data; p < body; p += 16) {
     const v = v128.load(p);
     const finite = finiteLanes(v);
@@ -89,16 +96,12 @@ export function summarize(data: usize, length: i32, out: usize): void {
     a = f64x2.add(a, f64x2.mul(da, da));
     b = f64x2.add(b, f64x2.mul(db, db));
   }
-  let squares = lanesSum(a, b);
+  let sum = lanesSum(a, b);
   for (let p = body; p < end; p += 4) {
     const v = load<f32>(p);
-    if (isFinite(v)) squares += (<f64>v - mean) * (<f64>v - mean);
+    if (isFinite(v)) sum += (<f64>v - mean) * (<f64>v - mean);
   }
-  store<f64>(out, count);
-  store<f64>(out, low, 8);
-  store<f64>(out, high, 16);
-  store<f64>(out, mean, 24);
-  store<f64>(out, count > 0 ? Math.sqrt(squares / count) : 0, 32);
+  return sum;
 }
 
 /** In place: every voxel becomes float32((v - mean) / divisor), computed in float64 and rounded once. */
