@@ -17,3 +17,16 @@ fn sumLanes(lanes: u32, local: u32, value: vec2<f32>) -> vec2<f32> {
   if (lanes == 1u) { return value; }
   return sum64(local, value);
 }
+
+// Maxima in the same way.
+fn maxLanes(lanes: u32, local: u32, value: vec2<f32>) -> vec2<f32> {
+  if (lanes == 1u) { return value; }
+  workgroupBarrier();
+  scratch[local] = value;
+  for (var half = 32u; half > 0u; half /= 2u) {
+    workgroupBarrier();
+    if (local < half) { scratch[local] = max(scratch[local], scratch[local + half]); }
+  }
+  workgroupBarrier();
+  return scratch[0];
+}
