@@ -17,7 +17,15 @@ export {
   type UNet3DConfig,
 } from './model/config.ts';
 export { planEvaluation, planInference, planTraining } from './model/plan.ts';
-export { alternatives, assumedBudget, type Alternative, type TrainingWish } from './model/budget.ts';
+export {
+  alternatives,
+  assumedBudget,
+  concede,
+  concessions,
+  type Alternative,
+  type Concession,
+  type TrainingWish,
+} from './model/budget.ts';
 export { formatBytes, summarise } from './model/summary.ts';
 export { Gpu, setAdapterProvider } from './gpu/device.ts';
 export { defaultLimits, type Plan, type PlanLimits, type Size3 } from './gpu/plan.ts';

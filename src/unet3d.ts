@@ -4,7 +4,7 @@ import type { Source } from './data/source.ts';
 import { casesInMemory, trainingBatches, type BatchOptions } from './data/patches.ts';
 import { InvalidDataset, InvalidOption } from './errors.ts';
 import { Gpu } from './gpu/device.ts';
-import type { Plan, PlanLimits, Size3 } from './gpu/plan.ts';
+import type { Plan, PlanLimits, Precision, Size3 } from './gpu/plan.ts';
 import { Evaluator, LogitsRunner, type DenseCase } from './infer/evaluator.ts';
 import { predictVolume, type PredictOptions, type Segmentation } from './infer/predict.ts';
 import { slidingWindow, type WindowProgress } from './infer/window.ts';
@@ -15,9 +15,16 @@ import { lossShape, weightedDice, type Loss } from './train/losses.ts';
 import { adam } from './train/optimizers.ts';
 import { oneCycle } from './train/schedules.ts';
 import { readModel, writeModel } from './weights/model-file.ts';
-import { assertFits, assumedBudget } from './model/budget.ts';
-import { completeConfig, paddedSize, type UNet3DConfig } from './model/config.ts';
-import { planInference, planTraining } from './model/plan.ts';
+import {
+  assertFits,
+  assumedBudget,
+  chooseWindow,
+  concede,
+  describeWish,
+  type Concession,
+} from './model/budget.ts';
+import { completeConfig, paddedSize, sizeMultiple, type UNet3DConfig } from './model/config.ts';
+import { planTraining } from './model/plan.ts';
 import { ModelState } from './model/state.ts';
 import { summarise } from './model/summary.ts';
 
@@ -28,6 +35,11 @@ export interface DeviceOptions {
   readonly limits?: Partial<PlanLimits>;
   /** Bytes that a plan may take on the GPU. Default: 4 GiB, on software adapters 8 GiB. */
   readonly memoryBudget?: number;
+  /**
+   * How volumes are stored: `f16` takes half the memory, natively or packed. Arithmetic, weights, statistics and
+   * losses are float32 either way. Default `f32`.
+   */
+  readonly precision?: Precision;
 }
 
 export interface CreateOptions extends Partial<UNet3DConfig>, DeviceOptions {
@@ -55,6 +67,16 @@ export interface TrainingOptions
   /** Of the order of the cases and the places of patches. Default 0. */
   readonly seed?: number;
   readonly validation?: readonly PreparedCase[];
+  /**
+   * What may be given up where the step exceeds the memory budget, in the order float16, checkpointing,
+   * accumulation, patches; `'auto'` for any. What is given up is told by an event. Default: nothing.
+   * Batches of the caller's own are neither divided nor cut.
+   */
+  readonly concessions?: 'auto' | readonly Concession[];
+  /** In which volumes are stored during this training. Default: the model's. */
+  readonly precision?: Precision;
+  /** Stands between the batches and the training: what it gives is trained on. */
+  readonly through?: (source: BatchSource) => BatchSource;
   /** Called with each event, besides the iteration. */
   readonly onEvent?: (event: TrainingEvent) => void;
 }
@@ -92,10 +114,14 @@ export class UNet3D {
   #busy = false;
   readonly #budget: number;
 
-  private constructor(state: ModelState, description: Description, budget: number | undefined) {
+  private constructor(state: ModelState, description: Description, options: DeviceOptions) {
     this.#state = state;
     this.#description = description;
-    this.#budget = budget ?? assumedBudget[state.gpu.adapterClass];
+    this.#budget = options.memoryBudget ?? assumedBudget[state.gpu.adapterClass];
+    const { precision = 'f32' } = options;
+    if (precision !== 'f32' && precision !== 'f16')
+      throw new InvalidOption(`precision is '${String(precision)}'; give 'f32' or 'f16'`);
+    state.precision = precision;
   }
 
   /** A network with seeded initial weights on this platform's GPU, or on the device given. */
@@ -104,7 +130,7 @@ export class UNet3D {
     const config = completeConfig(options);
     const gpu = await Gpu.open(options);
     const description = { labels, channels, preprocessing };
-    return new UNet3D(new ModelState(gpu, config, seed), description, options.memoryBudget);
+    return new UNet3D(new ModelState(gpu, config, seed), description, options);
   }
 
   /** A saved network, with everything inference needs. `bytes`: the content of model.safetensors. */
@@ -113,7 +139,7 @@ export class UNet3D {
     const gpu = await Gpu.open(options);
     const state = new ModelState(gpu, description.config, 0);
     state.writeWeights(weights);
-    return new UNet3D(state, description, options.memoryBudget);
+    return new UNet3D(state, description, options);
   }
 
   get config(): UNet3DConfig {
@@ -128,6 +154,11 @@ export class UNet3D {
   /** Adds to what is saved with the model. */
   describe(more: Partial<Description>): void {
     this.#description = { ...this.#description, ...more };
+  }
+
+  /** How this model's volumes are stored. */
+  get precision(): Precision {
+    return this.#state.precision;
   }
 
   /** The adapter in one line. */
@@ -145,37 +176,64 @@ export class UNet3D {
    * OneCycle to 0.01, batch 2, whole volumes, 20 epochs.
    */
   fit(training: readonly PreparedCase[] | BatchSource, options: TrainingOptions = {}): TrainingRun {
-    const { batchSize = 2, seed = 0, onEvent, patch, oversample } = options;
+    const { batchSize = 2, seed = 0, onEvent, patch, oversample, concessions = [], through } = options;
     const { validation = [], ...rest } = options;
     assertLabelled(validation);
-    const settings: FitOptions = {
+    const settings: FitOptions & { precision: Precision } = {
       epochs: 20,
       loss: weightedDice(),
       optimizer: adam(),
       schedule: oneCycle({ maxLearningRate: 0.01 }),
+      precision: this.#state.precision,
       ...rest,
       validation,
     };
     return new Run(async (emit) => {
       this.#begin();
+      const { config, precision } = this.#state;
       try {
-        const source: BatchSource = isBatchSource(training)
-          ? training
-          : trainingBatches(casesInMemory(training), {
-              batchSize,
-              seed,
-              multiple: paddedSize(this.config, [1, 1, 1])[0],
-              ...(patch && { patch }),
-              ...(oversample !== undefined && { oversample }),
-            });
-        assertFits({ config: this.config, size: source.size, batch: source.batchSize }, this.#budget, {
+        const batches = (size: Size3 | undefined, batch: number): BatchSource =>
+          isBatchSource(training)
+            ? training
+            : trainingBatches(casesInMemory(training), {
+                batchSize: batch,
+                seed,
+                multiple: sizeMultiple(config),
+                ...(size && { patch: size }),
+                ...(oversample !== undefined && { oversample }),
+              });
+        const whole = batches(patch, batchSize);
+        const { size, batchSize: batch } = whole;
+        const { accumulate, checkpointing } = settings;
+        const planner = {
           limits: this.gpu.limits,
-          loss: lossShape(settings.loss, this.config.classes),
+          loss: lossShape(settings.loss, config.classes),
           optimizer: settings.optimizer,
-        });
+        };
+        const { wish, taken } = concede(
+          { config, size, batch, precision: settings.precision, accumulate, checkpointing },
+          this.#budget,
+          planner,
+          isBatchSource(training) ? ownBatches(concessions) : concessions,
+        );
+        assertFits(wish, this.#budget, planner);
+        if (taken.length > 0)
+          emit({ type: 'concessions', taken, budget: this.#budget, step: describeWish(wish) });
+        const patched = taken.includes('patches') ? wish.size : patch;
+        const source = taken.some((name) => !ownBatches('auto').includes(name))
+          ? batches(patched, wish.batch)
+          : whole;
         this.describe({ inputSize: source.size });
-        return await fit(this.#state, source, settings, emit);
+        this.#state.precision = wish.precision ?? precision;
+        const { accumulate: parts = 1, checkpointing: again = false } = wish;
+        return await fit(
+          this.#state,
+          through?.(source) ?? source,
+          { ...settings, accumulate: parts, checkpointing: again },
+          emit,
+        );
       } finally {
+        this.#state.precision = precision;
         this.#busy = false;
       }
     }, onEvent);
@@ -258,17 +316,9 @@ export class UNet3D {
   }
 
   #windowFor(shape: Size3): Size3 {
-    const whole = this.#sizeFor(shape);
-    try {
-      const { plan } = planInference({ config: this.config, size: whole, batch: 1, limits: this.gpu.limits });
-      if (plan.peakBytes <= this.#budget) return whole;
-    } catch {
-      // Too large for the device: windows.
-    }
-    return (
-      this.#description.inputSize ??
-      paddedSize(this.config, [Math.min(shape[0], 128), Math.min(shape[1], 128), Math.min(shape[2], 64)])
-    );
+    const { config, gpu } = this;
+    const sizes = { config, whole: this.#sizeFor(shape), trained: this.#description.inputSize };
+    return chooseWindow(sizes, this.#budget, { limits: gpu.limits, precision: this.#state.precision });
   }
 
   async #runnerFor(size: Size3): Promise<LogitsRunner> {
@@ -297,6 +347,7 @@ export class UNet3D {
       size: paddedSize(this.config, size),
       batch,
       limits: this.gpu.limits,
+      precision: this.#state.precision,
       loss: lossShape(loss, this.config.classes),
       optimizer: adam(),
     }).plan;
@@ -319,6 +370,10 @@ export class UNet3D {
     this.dispose();
   }
 }
+
+/** What may be given up without touching the caller's batches. */
+const ownBatches = (allowed: 'auto' | readonly Concession[]): Concession[] =>
+  (['float16', 'checkpointing'] as const).filter((name) => allowed === 'auto' || allowed.includes(name));
 
 function isBatchSource(value: readonly PreparedCase[] | BatchSource): value is BatchSource {
   return 'batchesPerEpoch' in value;

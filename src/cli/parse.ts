@@ -1,6 +1,7 @@
 /** Values of options: what is written on the command line, checked and turned into what the package takes. */
 import { InvalidArgumentError } from 'commander';
 import type { Size3 } from '../gpu/plan.ts';
+import { concessions as allConcessions, type Concession } from '../model/budget.ts';
 
 const fail = (text: string): never => {
   throw new InvalidArgumentError(text);
@@ -83,6 +84,18 @@ export function bytes(text: string): number {
   if (figure === undefined) return fail('Give bytes, such as 134217728 or 128MiB.');
   const power = 'BKMGT'.indexOf(unit[0]!.toUpperCase());
   return Math.round(Number(figure) * (/i/i.test(unit) ? 1024 : 1000) ** power);
+}
+
+/** `auto`, `none`, or names separated by commas. */
+export function concessions(text: string): 'auto' | Concession[] {
+  if (text === 'auto') return 'auto';
+  const names = text === 'none' ? [] : text.split(',').map((name) => name.trim());
+  const known = names.filter((name): name is Concession =>
+    (allConcessions as readonly string[]).includes(name),
+  );
+  return known.length === names.length
+    ? known
+    : fail(`Give auto, none, or any of ${allConcessions.join(', ')}, separated by commas.`);
 }
 
 /** A regular expression with one group. */

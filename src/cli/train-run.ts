@@ -1,5 +1,5 @@
 /** A training from the command line: data, plan, training, test, and the files that are left behind. */
-import { trainingBatches, type CaseSource } from '../data/patches.ts';
+import { commonShape, trainingBatches, type CaseSource } from '../data/patches.ts';
 import type { Dataset } from '../data/dataset.ts';
 import { readNifti } from '../data/nifti.ts';
 import type { Split } from '../data/split.ts';
@@ -8,10 +8,17 @@ import type { PlanLimits, Size3 } from '../gpu/plan.ts';
 import { predictVolume } from '../infer/predict.ts';
 import { evaluateCase, type CaseMetrics } from '../metrics/evaluate.ts';
 import { diceTable } from '../metrics/summary.ts';
-import { assumedBudget } from '../model/budget.ts';
-import { sizeMultiple, type UNet3DConfig } from '../model/config.ts';
+import {
+  assertFits,
+  assumedBudget,
+  concede,
+  concessions,
+  describeWish,
+  type TrainingWish,
+} from '../model/budget.ts';
+import { paddedSize, sizeMultiple, type UNet3DConfig } from '../model/config.ts';
 import { planTraining } from '../model/plan.ts';
-import { summarise } from '../model/summary.ts';
+import { formatBytes, summarise } from '../model/summary.ts';
 import { UNet3D } from '../unet3d.ts';
 import { sliceGrid } from '../report/slices.ts';
 import type { Progress } from '../train/checkpoint.ts';
@@ -25,7 +32,7 @@ import type { TrainOptions } from './commands/train.ts';
 import { openFromArguments, splitFromArguments } from './dataset-options.ts';
 import { announceAdapter } from './gpu.ts';
 import type { Io } from './io.ts';
-import { choosePatch, defaultEpochs, lossOf, optimizerOf, scheduleOf } from './recipe.ts';
+import { defaultEpochs, lossOf, optimizerOf, scheduleOf } from './recipe.ts';
 import { writeResults } from './results.ts';
 import type { RunFolder } from './run-folder.ts';
 import { digits, duration, toJson } from './text.ts';
@@ -43,6 +50,8 @@ export interface RunDetails {
 interface Settings {
   readonly epochs: number;
   readonly patch: Size3 | undefined;
+  /** The step as it fits the memory. */
+  readonly wish: TrainingWish;
   readonly loss: ReturnType<typeof lossOf>;
   readonly optimizer: ReturnType<typeof optimizerOf>;
   readonly schedule: ReturnType<typeof scheduleOf>;
@@ -113,18 +122,24 @@ async function trainModel(job: Job): Promise<void> {
   const network = model.config;
   const { limits, adapterClass } = model.gpu;
   const memory = options.memory ?? assumedBudget[adapterClass];
-  const { epochs, patch, loss, optimizer, schedule } = decide(network, data, options, limits, memory);
+  const { epochs, patch, loss, optimizer, schedule, wish } = decide(
+    io,
+    network,
+    data,
+    options,
+    limits,
+    memory,
+  );
+  const { precision = 'f32', checkpointing = false, accumulate = 1 } = wish;
   const source = trainingBatches(data.training, {
-    batchSize,
+    batchSize: wish.batch,
     seed,
     multiple: sizeMultiple(network),
     oversample: options.oversample,
     ...(patch ? { patch } : {}),
   });
   const { plan } = planTraining({
-    config: network,
-    size: source.size,
-    batch: batchSize,
+    ...wish,
     limits,
     loss: lossShape(loss, network.classes),
     optimizer,
@@ -135,7 +150,7 @@ async function trainModel(job: Job): Promise<void> {
       `${(plan.peakBytes / 2 ** 20).toFixed(0)} MiB of GPU memory per step`,
   );
   if (options.dryRun) {
-    io.out(summarise(network, plan, { size: source.size, batch: batchSize }));
+    io.out(summarise(network, plan, { size: source.size, batch: wish.batch }));
     await drawBatch(folder, source, data);
     io.out(`The first batch is drawn in ${folder.file('batch.png')}.`);
     return;
@@ -148,7 +163,10 @@ async function trainModel(job: Job): Promise<void> {
     network,
     training: {
       epochs,
-      batchSize,
+      batchSize: wish.batch,
+      accumulate,
+      precision,
+      checkpointing,
       size: source.size,
       patch: patch ?? null,
       loss,
@@ -173,6 +191,9 @@ async function trainModel(job: Job): Promise<void> {
     loss,
     optimizer,
     schedule,
+    precision,
+    accumulate,
+    checkpointing,
     validation: patch ? await centreWindows(data.validation, source.size) : data.validation,
     ...(options.clip === undefined ? {} : { maxGradientNorm: options.clip }),
     signal: io.signal,
@@ -227,6 +248,7 @@ async function trainModel(job: Job): Promise<void> {
 }
 
 function decide(
+  io: Io,
   network: UNet3DConfig,
   data: TrainingData,
   options: TrainOptions,
@@ -236,20 +258,25 @@ function decide(
   const { batchSize } = options;
   const loss = lossOf(options.loss, options.classWeights);
   const optimizer = optimizerOf(options.optimizer);
-  const patch =
-    options.patch === undefined
-      ? choosePatch(network, data.training.shapes, batchSize, {
-          loss,
-          optimizer,
-          limits,
-          memory,
-        })
-      : options.patch === 'whole'
-        ? undefined
-        : options.patch;
+  const { patch, precision, checkpointing = false, accumulate } = options;
+  const given = patch === 'whole' ? undefined : patch;
+  const size = paddedSize(network, given ?? commonShape(data.training.shapes, sizeMultiple(network)));
+  const planner = { limits, loss: lossShape(loss, network.classes), optimizer };
+  const allowed = options.concede === 'auto' ? concessions : options.concede;
+  const { wish, taken } = concede(
+    { config: network, size, batch: batchSize, precision, checkpointing, accumulate },
+    memory,
+    planner,
+    // A patch that was asked for is kept.
+    patch === undefined ? allowed : allowed.filter((name) => name !== 'patches'),
+  );
+  assertFits(wish, memory, planner);
+  if (taken.length > 0)
+    io.err(`To fit ${formatBytes(memory)} of GPU memory: ${taken.join(', ')}; now ${describeWish(wish)}`);
   return {
-    epochs: options.epochs ?? defaultEpochs(data.training.ids.length, batchSize),
-    patch,
+    epochs: options.epochs ?? defaultEpochs(data.training.ids.length, batchSize * accumulate),
+    patch: taken.includes('patches') ? wish.size : given,
+    wish,
     loss,
     optimizer,
     schedule: scheduleOf(options.schedule, options.learningRate),

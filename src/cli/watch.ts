@@ -67,6 +67,16 @@ export function watch(
         lastLine = Date.now();
         break;
       }
+      case 'skip':
+        if (!json)
+          io.err(
+            `step ${event.step + 1}: gradients overflowed float16 at loss scale ${event.lossScale}; the step is left ` +
+              'out and the scale halved',
+          );
+        break;
+      case 'concessions':
+        if (!json) io.err(`To fit the memory: ${event.taken.join(', ')}; now ${event.step}`);
+        break;
       case 'checkpoint':
       case 'end':
         break;

@@ -1,27 +1,33 @@
 /**
- * Does a training step fit the memory that may be used, and if not, what would? WebGPU does not tell how
- * much memory a GPU has, so the budget is an assumption that the user can change.
+ * Does a training step or a prediction fit the memory that may be used, and if not, what would? Few devices
+ * tell how much memory they have, so the budget is an assumption that the user can change.
  */
-import { OutOfMemory } from '../errors.ts';
+import { InvalidOption, OutOfMemory } from '../errors.ts';
 import type { AdapterClass } from '../gpu/choices.ts';
-import type { PlanLimits, Size3 } from '../gpu/plan.ts';
+import type { PlanLimits, Precision, Size3 } from '../gpu/plan.ts';
 import type { LossShape } from '../ops/loss.ts';
 import { paddedSize, sizeMultiple, type UNet3DConfig } from './config.ts';
-import { planTraining, type OptimizerChoice } from './plan.ts';
+import { planInference, planTraining, type OptimizerChoice } from './plan.ts';
 import { formatBytes } from './summary.ts';
 
-/** Bytes that plans may use where the caller sets no `memoryBudget`: what nearly every GPU of that kind has. */
+/** Bytes that plans may use where neither the caller nor the device says: what nearly every GPU of that kind has. */
 export const assumedBudget: Readonly<Record<AdapterClass, number>> = {
   hardware: 4 * 2 ** 30,
   lavapipe: 8 * 2 ** 30,
   swiftshader: 8 * 2 ** 30,
 };
 
+/** A training step as somebody would like it. */
 export interface TrainingWish {
   readonly config: UNet3DConfig;
   /** x, y, z of the network's input. */
   readonly size: Size3;
+  /** Samples on the device at a time. */
   readonly batch: number;
+  /** Batches whose gradients are averaged for one step. Default 1. */
+  readonly accumulate?: number | undefined;
+  readonly precision?: Precision | undefined;
+  readonly checkpointing?: boolean | undefined;
 }
 
 /** A configuration near the wish, with its planned bytes. */
@@ -29,71 +35,197 @@ export interface Alternative extends TrainingWish {
   readonly bytes: number;
 }
 
-interface Planner {
+/** What a wish is planned for. */
+export interface Planner {
   readonly limits: PlanLimits;
   readonly loss: LossShape;
   readonly optimizer: OptimizerChoice;
 }
 
-/** Bytes of a training step's plan; Infinity where a tensor exceeds what the device can hold in one buffer. */
-function plannedBytes(wish: TrainingWish, planner: Planner): number {
+/**
+ * What may be given up for memory, in the order in which it is: volumes in float16 instead of float32;
+ * activations computed twice; a batch in parts, whose gradients are averaged (batch norm then takes its
+ * statistics from each part, instance norm does not notice); patches instead of whole volumes.
+ */
+export const concessions = ['float16', 'checkpointing', 'accumulation', 'patches'] as const;
+export type Concession = (typeof concessions)[number];
+
+/** Bytes of a plan; Infinity where a tensor exceeds what the device can hold in one buffer. */
+function bytesOf(plan: () => { plan: { peakBytes: number } }): number {
   try {
-    return planTraining({ ...wish, ...planner }).plan.peakBytes;
+    return plan().plan.peakBytes;
   } catch (error) {
     if (error instanceof OutOfMemory) return Infinity;
     throw error;
   }
 }
 
+const trainingBytes = (wish: TrainingWish, planner: Planner): number =>
+  bytesOf(() => planTraining({ ...wish, ...planner }));
+
+/** The longest axis cut to a share of its length, in the network's multiples; undefined where nothing is left to cut. */
+function shrunk(config: UNet3DConfig, size: Size3, share: number): Size3 | undefined {
+  const multiple = sizeMultiple(config);
+  const axis = size.indexOf(Math.max(...size));
+  if (size[axis]! <= multiple) return undefined;
+  const length = Math.max(multiple, Math.floor((size[axis]! * share) / multiple) * multiple);
+  return size.map((old, i) => (i === axis ? length : old)) as unknown as Size3;
+}
+
 /**
- * The configurations nearest to the wish that fit the budget, nearest first: a smaller batch, patches, half
- * the features, and their combinations. Distance counts halvings; one of the features counts twice.
+ * Gives up what is allowed, one thing after the other in the order of `concessions`, until the step fits.
+ * What is given back may still not fit.
+ */
+export function concede(
+  wish: TrainingWish,
+  budget: number,
+  planner: Planner,
+  allowed: readonly Concession[] | 'auto' = 'auto',
+): { wish: TrainingWish; taken: Concession[] } {
+  for (const name of allowed === 'auto' ? [] : allowed) {
+    if (!concessions.includes(name))
+      throw new InvalidOption(
+        `concession '${String(name)}' is unknown; give 'auto' or any of ${concessions.join(', ')}`,
+      );
+  }
+  const fits = (candidate: TrainingWish) => trainingBytes(candidate, planner) <= budget;
+  let current = wish;
+  const taken: Concession[] = [];
+  const attempts: Record<Concession, () => TrainingWish | undefined> = {
+    float16: () => (current.precision === 'f16' ? undefined : { ...current, precision: 'f16' }),
+    checkpointing: () => (current.checkpointing ? undefined : { ...current, checkpointing: true }),
+    accumulation: () => {
+      const { batch, accumulate = 1 } = current;
+      const parts = Array.from({ length: batch }, (_, i) => i + 1).filter((n) => n > 1 && batch % n === 0);
+      const smaller = parts.map((n) => ({ ...current, batch: batch / n, accumulate: accumulate * n }));
+      return smaller.find(fits) ?? smaller[smaller.length - 1];
+    },
+    patches: () => {
+      let patched: TrainingWish | undefined;
+      for (
+        let size = shrunk(current.config, current.size, 0.85);
+        size;
+        size = shrunk(current.config, size, 0.85)
+      ) {
+        patched = { ...current, size };
+        if (fits(patched)) break;
+      }
+      return patched;
+    },
+  };
+  for (const name of concessions) {
+    if (fits(current)) break;
+    if (allowed !== 'auto' && !allowed.includes(name)) continue;
+    const next = attempts[name]();
+    if (!next) continue;
+    current = next;
+    taken.push(name);
+  }
+  return { wish: current, taken };
+}
+
+/**
+ * The configurations nearest to the wish that fit the budget, nearest first: float16, checkpointing, a smaller
+ * batch, patches, fewer features, and their combinations. Distance counts halvings; one of the features counts
+ * twice, float16 and checkpointing half.
  */
 export function alternatives(wish: TrainingWish, budget: number, planner: Planner, count = 3): Alternative[] {
   const { config, size, batch } = wish;
   const batches = [batch, Math.floor(batch / 2), 1].filter((n, i, all) => n >= 1 && all.indexOf(n) === i);
   const sizes: Size3[] = [paddedSize(config, size)];
   while (sizes.length < 12) {
-    const last = sizes[sizes.length - 1]!;
-    const axis = last.indexOf(Math.max(...last));
-    const halved = [...last];
-    halved[axis] = Math.ceil(last[axis]! / 2 / sizeMultiple(config)) * sizeMultiple(config);
-    if (halved[axis] === last[axis] || last[axis]! <= 2 * sizeMultiple(config)) break;
-    sizes.push(halved as unknown as Size3);
+    const next = shrunk(config, sizes[sizes.length - 1]!, 0.5);
+    if (!next) break;
+    sizes.push(next);
   }
   const widths = [1, 2, 4].filter((by) => config.features.every((n) => n % by === 0));
-  const candidates = batches.flatMap((b, i) =>
-    sizes.flatMap((s, j) =>
-      widths.map((by, k) => ({
-        wish: { config: { ...config, features: config.features.map((n) => n / by) }, size: s, batch: b },
-        distance: i + j + 2 * k,
-      })),
+  const savings: { readonly saving: Partial<TrainingWish>; readonly distance: number }[] = [
+    { saving: {}, distance: 0 },
+    ...(wish.precision === 'f16' ? [] : [{ saving: { precision: 'f16' } as const, distance: 0.4 }]),
+    ...(wish.checkpointing ? [] : [{ saving: { checkpointing: true }, distance: 0.5 }]),
+  ];
+  const candidates = savings.flatMap(({ saving, distance }) =>
+    batches.flatMap((b, i) =>
+      sizes.flatMap((s, j) =>
+        widths.map((by, k) => ({
+          wish: {
+            ...wish,
+            ...saving,
+            config: { ...config, features: config.features.map((n) => n / by) },
+            size: s,
+            batch: b,
+          },
+          distance: distance + i + 1.1 * j + 2 * k,
+        })),
+      ),
     ),
   );
   const found: Alternative[] = [];
   for (const { wish: candidate } of candidates.sort((a, b) => a.distance - b.distance)) {
-    const bytes = plannedBytes(candidate, planner);
+    const bytes = trainingBytes(candidate, planner);
     if (bytes <= budget) found.push({ ...candidate, bytes });
     if (found.length === count) break;
   }
   return found;
 }
 
+/** A wish in words. */
+export function describeWish({
+  config,
+  size,
+  batch,
+  accumulate = 1,
+  precision,
+  checkpointing,
+}: TrainingWish): string {
+  return [
+    `batch ${batch} of [${size.join(', ')}] with features ${config.features.join(', ')}`,
+    ...(accumulate > 1 ? [`${accumulate} batches per step`] : []),
+    ...(precision === 'f16' ? ['in float16'] : []),
+    ...(checkpointing ? ['with checkpointing'] : []),
+  ].join(', ');
+}
+
 /** Throws `OutOfMemory` with planned bytes, budget and the three nearest configurations that fit. */
 export function assertFits(wish: TrainingWish, budget: number, planner: Planner): void {
-  const planned = plannedBytes(wish, planner);
+  const planned = trainingBytes(wish, planner);
   if (planned <= budget) return;
   const near = alternatives(wish, budget, planner).map(
-    ({ config, size, batch, bytes }) =>
-      `batch ${batch} of [${size.join(', ')}] with features ${config.features.join(', ')} (${formatBytes(bytes)})`,
+    (alternative) => `${describeWish(alternative)} (${formatBytes(alternative.bytes)})`,
   );
   const need = planned === Infinity ? 'a buffer larger than the device allows' : formatBytes(planned);
   throw new OutOfMemory(
-    `a training step of batch ${wish.batch} of [${wish.size.join(', ')}] (x, y, z) with features ` +
-      `${wish.config.features.join(', ')} needs ${need}; the memory budget is ${formatBytes(budget)}. ` +
+    `a training step of ${describeWish(wish)} (x, y, z) needs ${need}; the memory budget is ${formatBytes(budget)}. ` +
       (near.length ? `These fit: ${near.join('; ')}. ` : '') +
-      'Or raise memoryBudget if the GPU has more memory.',
+      "Or let training choose (concessions: 'auto'), or raise memoryBudget if the GPU has more memory.",
     planned,
+    budget,
+  );
+}
+
+/**
+ * The window for predicting a volume: the whole volume where its forward plan fits the budget, else the size
+ * trained on, else the largest box of at most 128 × 128 × 64 that fits.
+ * @throws OutOfMemory if not even the smallest does
+ */
+export function chooseWindow(
+  shape: { readonly config: UNet3DConfig; readonly whole: Size3; readonly trained?: Size3 | undefined },
+  budget: number,
+  { limits, precision }: { readonly limits: PlanLimits; readonly precision: Precision },
+): Size3 {
+  const { config, whole, trained } = shape;
+  const bytes = (size: Size3) => bytesOf(() => planInference({ config, size, batch: 1, limits, precision }));
+  for (const size of trained ? [whole, trained] : [whole]) if (bytes(size) <= budget) return size;
+  const [x, y, z] = whole;
+  let size: Size3 | undefined = paddedSize(config, [Math.min(x, 128), Math.min(y, 128), Math.min(z, 64)]);
+  let least = Infinity;
+  for (; size; size = shrunk(config, size, 0.5)) {
+    least = bytes(size);
+    if (least <= budget) return size;
+  }
+  throw new OutOfMemory(
+    `predicting through the smallest window needs ${formatBytes(least)}; the memory budget is ${formatBytes(budget)}: raise memoryBudget`,
+    least,
     budget,
   );
 }

@@ -16,6 +16,31 @@ export function formatBytes(bytes: number): string {
   return `${unit === 0 ? value : value.toPrecision(value >= 1000 ? 4 : 3)} ${units[unit]}`;
 }
 
+/** Bytes in use at each dispatch: living tensors of the plan, without the model's own. */
+export function bytesOverStep({ tensors, dispatches }: Plan): number[] {
+  const bytes = dispatches.map(() => 0);
+  for (const { bytes: size, storage, first, last } of tensors) {
+    if (storage === 'shared' || first < 0) continue;
+    const whole = storage === 'resident';
+    for (let i = whole ? 0 : first; i < (whole ? dispatches.length : last + 1); i++) bytes[i]! += size;
+  }
+  return bytes;
+}
+
+/** The memory in use over the step as a line of bars. */
+function sparkline(plan: Plan, columns = 60): string {
+  const bytes = bytesOverStep(plan);
+  const most = Math.max(...bytes);
+  const bars = Array.from({ length: Math.min(columns, bytes.length) }, (_, i) => {
+    const part = bytes.slice(
+      Math.floor((i * bytes.length) / columns),
+      Math.max(Math.floor(((i + 1) * bytes.length) / columns), Math.floor((i * bytes.length) / columns) + 1),
+    );
+    return '▁▂▃▄▅▆▇█'[Math.min(7, Math.floor((Math.max(...part) / most) * 8))]!;
+  });
+  return `${bars.join('')} at most ${formatBytes(most)}`;
+}
+
 export function summarise(
   config: UNet3DConfig,
   plan: Plan,
@@ -43,8 +68,9 @@ export function summarise(
   return [
     `3D U-Net: features ${config.features.join(', ')}; ${config.inChannels} channel(s) in, ${config.classes} classes; ${config.norm} norm, ${config.activation}`,
     `parameters: ${count}`,
-    `input: ${shape.batch} × [${shape.size.join(', ')}] (x, y, z)`,
+    `input: ${shape.batch} × [${shape.size.join(', ')}] (x, y, z), ${plan.precision === 'f16' ? 'float16' : 'float32'}`,
     `memory: ${formatBytes(plan.peakBytes)} in ${plan.buffers.length} buffers and the shared ones; largest binding ${formatBytes(plan.largestBindingBytes)}`,
+    `over the step: ${sparkline(plan)}`,
     `work: ${(plan.flops / 1e9).toFixed(3)} GFLOP in ${plan.dispatches.length} dispatches`,
     '',
     `  ${'kernel'.padEnd(24)} count          GFLOP`,

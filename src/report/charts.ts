@@ -2,6 +2,7 @@
  * The report's charts as SVG, by Observable Plot: curves of the training, box plots, the confusion
  * matrix and the lifetimes of the memory plan. Ink follows the page's colour, so dark pages work.
  */
+import type { Plan } from '../gpu/plan.ts';
 import type { CaseMetrics, MetricName } from '../metrics/evaluate.ts';
 import { classColor, cssColor } from './colors.ts';
 import { historySeries, type HistoryRow, type Series } from './curves.ts';
@@ -214,4 +215,72 @@ export class Charts {
       ],
     });
   }
+
+  /**
+   * The plan's buffers on top of each other, and in each the tensors that live in it, over the dispatches of a
+   * step: the height of the picture is the memory.
+   */
+  memory({ tensors, buffers, dispatches, peakBytes }: Plan): Html {
+    const { plot } = this;
+    const MiB = 2 ** 20;
+    let end = 0;
+    const bottoms = buffers.map((bytes) => (end += bytes) - bytes);
+    const boxes = tensors
+      .filter(({ buffer, first }) => buffer >= 0 && first >= 0)
+      .map(({ name, bytes, storage, first, last, buffer }) => ({
+        name,
+        kind: storage === 'resident' ? 'input' : kindOf(name),
+        from: storage === 'resident' ? 0 : first,
+        to: storage === 'resident' ? dispatches.length : last + 1,
+        low: bottoms[buffer]! / MiB,
+        high: (bottoms[buffer]! + bytes) / MiB,
+      }));
+    type Box = (typeof boxes)[number];
+    const large = boxes.filter(
+      ({ from, to, low, high }) => high - low > end / MiB / 40 && to - from > dispatches.length / 12,
+    );
+    return this.draw('Memory over a step', {
+      width,
+      height: 420,
+      marginBottom: 44,
+      marginLeft: 60,
+      x: { label: 'dispatch of a step', domain: [0, dispatches.length] },
+      y: {
+        label: `MiB in ${buffers.length} buffers; ${bytesText(peakBytes)} with weights and parameters`,
+        grid: true,
+      },
+      color: { domain: Object.keys(memoryColors), range: Object.values(memoryColors), legend: false },
+      marks: [
+        plot.rect(boxes, {
+          x1: 'from',
+          x2: 'to',
+          y1: 'low',
+          y2: 'high',
+          fill: 'kind',
+          fillOpacity: 0.8,
+          stroke: 'currentColor',
+          strokeWidth: 0.3,
+          title: ({ name, low, high }: Box) => `${name}, ${bytesText((high - low) * MiB)}`,
+        }),
+        plot.text(large, {
+          x: ({ from, to }: Box) => (from + to) / 2,
+          y: ({ low, high }: Box) => (low + high) / 2,
+          text: 'name',
+          fontSize: 10,
+        }),
+      ],
+    });
+  }
+}
+
+const memoryColors = {
+  input: 'rgb(153, 153, 153)',
+  activation: 'rgb(86, 180, 233)',
+  gradient: 'rgb(230, 159, 0)',
+  partial: 'rgb(0, 158, 115)',
+} as const;
+
+function kindOf(name: string): keyof typeof memoryColors {
+  if (/\.d$/.test(name)) return 'gradient';
+  return /^(encoder|decoder)\.\d+\.(conv\d|up|pool)$|^logits$/.test(name) ? 'activation' : 'partial';
 }

@@ -1,4 +1,5 @@
 /** What training tells while it runs, and the handle that can be awaited and iterated. */
+import type { Concession } from '../model/budget.ts';
 import type { Weights } from '../model/state.ts';
 
 /** One line of history.csv. */
@@ -16,6 +17,14 @@ export interface EpochRow {
 }
 
 export type TrainingEvent =
+  /** The step as wished exceeds the memory budget; this was given up, by the caller's leave. */
+  | {
+      readonly type: 'concessions';
+      readonly taken: readonly Concession[];
+      readonly budget: number;
+      /** What runs instead, in words. */
+      readonly step: string;
+    }
   | {
       readonly type: 'start';
       readonly epochs: number;

@@ -136,7 +136,7 @@ export async function fit(
         const { step: at, learningRate, result } = pending.shift()!;
         const { loss: value, dice, gradientNorm, finite, lossScale } = await result;
         const epoch = Math.floor(at / stepsPerEpoch);
-        if (!finite && lossScale > 1) {
+        if (!finite && Number.isFinite(value) && lossScale > 1) {
           // The device has halved the scale and left the parameters as they were.
           emit({ type: 'skip', epoch, step: at, lossScale });
           continue;

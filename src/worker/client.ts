@@ -4,7 +4,7 @@
  */
 import type { Source } from '../data/source.ts';
 import { DeviceLost, InvalidOption } from '../errors.ts';
-import type { Plan, PlanLimits, Size3 } from '../gpu/plan.ts';
+import type { Plan, PlanLimits, Precision, Size3 } from '../gpu/plan.ts';
 import type { DenseCase } from '../infer/evaluator.ts';
 import { Segmentation, type PredictOptions } from '../infer/predict.ts';
 import type { WindowProgress } from '../infer/window.ts';
@@ -37,11 +37,13 @@ export interface WorkerOptions {
   readonly limits?: Partial<PlanLimits>;
   /** Bytes that a plan may take on the GPU. Default: 4 GiB, on software adapters 8 GiB. */
   readonly memoryBudget?: number;
+  /** How volumes are stored. Default `f32`. */
+  readonly precision?: Precision;
 }
 
 export type WorkerCreateOptions = Omit<CreateOptions, 'device'> & WorkerOptions;
 
-export interface WorkerTrainingOptions extends Omit<TrainingOptions, 'onEvent'> {
+export interface WorkerTrainingOptions extends Omit<TrainingOptions, 'onEvent' | 'through'> {
   /** A case to segment after every epoch, for `preview` events. */
   readonly preview?: LabelledCase;
   /** Move the cases to the worker; the caller's arrays are then empty. Default: copy. */
@@ -186,8 +188,8 @@ export class UNet3D {
 
   /** The plan of a training step for the worker's device, made here without it. */
   plan({ size, batch = 2, loss = weightedDice() }: { size: Size3; batch?: number; loss?: Loss }): Plan {
-    const { config, limits } = this.#facts;
-    const shape = { config, size: paddedSize(config, size), batch, limits };
+    const { config, limits, precision } = this.#facts;
+    const shape = { config, size: paddedSize(config, size), batch, limits, precision };
     return planTraining({ ...shape, loss: lossShape(loss, config.classes), optimizer: adam() }).plan;
   }
 

@@ -4,7 +4,7 @@
  */
 import * as errors from '../errors.ts';
 import type { UNet3DConfig } from '../model/config.ts';
-import type { PlanLimits } from '../gpu/plan.ts';
+import type { PlanLimits, Precision } from '../gpu/plan.ts';
 import type { CaseScore, UNet3D } from '../unet3d.ts';
 import type { TrainingEvent } from '../train/events.ts';
 
@@ -19,6 +19,7 @@ export interface ModelFacts {
   readonly config: UNet3DConfig;
   readonly description: UNet3D['description'];
   readonly adapter: string;
+  readonly precision: Precision;
   readonly limits: PlanLimits;
 }
 

@@ -3,10 +3,8 @@
  * so that an abort is heard at once, also in a hidden tab. A device that is lost in a training with a
  * checkpoint store is replaced, and the training goes on from the last checkpoint.
  */
-import { casesInMemory, trainingBatches } from '../data/patches.ts';
 import { DeviceLost, InvalidOption } from '../errors.ts';
 import type { PredictOptions } from '../infer/predict.ts';
-import { sizeMultiple } from '../model/config.ts';
 import {
   UNet3D,
   type CreateOptions,
@@ -32,7 +30,7 @@ import {
 } from './protocol.ts';
 
 /** Options of `fit` as they cross over: functions stay on the page. */
-export interface PlainFit extends Omit<TrainingOptions, 'signal' | 'checkpoint' | 'onEvent'> {
+export interface PlainFit extends Omit<TrainingOptions, 'signal' | 'checkpoint' | 'onEvent' | 'through'> {
   readonly hasCheckpoint: boolean;
   readonly preview?: LabelledCase | undefined;
 }
@@ -74,17 +72,25 @@ function current(): UNet3D {
   return model;
 }
 
-const facts = ({ config, description, adapter, gpu }: UNet3D): ModelFacts => ({
+const facts = ({ config, description, adapter, precision, gpu }: UNet3D): ModelFacts => ({
   config,
   description,
   adapter,
+  precision,
   limits: gpu.limits,
 });
 
-async function replace(made: Promise<UNet3D>, { limits, memoryBudget }: DeviceOptions): Promise<void> {
+async function replace(
+  made: Promise<UNet3D>,
+  { limits, memoryBudget, precision }: DeviceOptions,
+): Promise<void> {
   const before = model;
   model = await made;
-  deviceOptions = { ...(limits && { limits }), ...(memoryBudget !== undefined && { memoryBudget }) };
+  deviceOptions = {
+    ...(limits && { limits }),
+    ...(memoryBudget !== undefined && { memoryBudget }),
+    ...(precision && { precision }),
+  };
   before?.dispose();
 }
 
@@ -141,17 +147,20 @@ async function fitOnce(call: Call, training: PlainTraining, options: PlainFit): 
     const [score] = await trained.evaluate([preview], { loss: options.loss ?? weightedDice() });
     call.event({ type: 'preview', epoch, score: score! } satisfies WorkerEvent);
   };
-  const source = batches(trained, call, training, options);
-  const watched: BatchSource = {
-    ...source,
-    async batch(epoch, index) {
-      await nextTurn();
-      if (index === 0 && epoch > 0) await show(epoch - 1);
-      return source.batch(epoch, index);
-    },
-  };
-  const result = await trained.fit(watched, {
+  const source: readonly LabelledCase[] | BatchSource =
+    'batchesPerEpoch' in training
+      ? { ...training, batch: (epoch, index) => call.ask('batch', [epoch, index]) as Promise<Batch> }
+      : training;
+  const result = await trained.fit(source, {
     ...rest,
+    through: (inner) => ({
+      ...inner,
+      async batch(epoch, index) {
+        await nextTurn();
+        if (index === 0 && epoch > 0) await show(epoch - 1);
+        return inner.batch(epoch, index);
+      },
+    }),
     signal: call.signal,
     onEvent: (event) => {
       if (event.type !== 'end') call.event(event);
@@ -168,19 +177,6 @@ async function fitOnce(call: Call, training: PlainTraining, options: PlainFit): 
   await show(result.history.length - 1);
   call.event({ type: 'end', result } satisfies WorkerEvent);
   return result;
-}
-
-function batches(trained: UNet3D, call: Call, training: PlainTraining, options: PlainFit): BatchSource {
-  if ('batchesPerEpoch' in training)
-    return { ...training, batch: (epoch, index) => call.ask('batch', [epoch, index]) as Promise<Batch> };
-  const { batchSize = 2, seed = 0, patch, oversample } = options;
-  return trainingBatches(casesInMemory(training), {
-    batchSize,
-    seed,
-    multiple: sizeMultiple(trained.config),
-    ...(patch && { patch }),
-    ...(oversample !== undefined && { oversample }),
-  });
 }
 
 async function run(id: number, method: Method, args: readonly unknown[]): Promise<void> {

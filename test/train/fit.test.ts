@@ -5,7 +5,10 @@ import { random } from '../../src/data/random.ts';
 import { UNet3D, type TrainingOptions } from '../../src/unet3d.ts';
 import { adam } from '../../src/train/optimizers.ts';
 import { constant } from '../../src/train/schedules.ts';
+import { planTraining } from '../../src/model/plan.ts';
+import { lossShape, weightedDice } from '../../src/train/losses.ts';
 import { readModel } from '../../src/weights/model-file.ts';
+import type { TrainingEvent } from '../../src/train/events.ts';
 import type { CheckpointStore } from '../../src/train/checkpoint.ts';
 import type { PreparedCase } from '../../src/data/prepare.ts';
 import { fromArrays } from '../../src/data/prepare.ts';
@@ -101,6 +104,62 @@ describe('fit', () => {
     expect((error as NotFinite).where).toMatch(/^(encoder|decoder|head)\./);
     const parameters = (bytes: Uint8Array) => readModel(bytes).weights.parameters;
     expect(parameters(await model.save())).toEqual(parameters(before));
+  });
+
+  test('float16: a step whose gradients overflow is skipped, and training goes on and resumes to the bit', async () => {
+    // A loss so steep that 65536 times its gradients exceed float16.
+    const loss = weightedDice([0, 3000]);
+    const settings: TrainingOptions = { ...options, precision: 'f16', loss, epochs: 6, validation: [] };
+    const skipped: number[] = [];
+    using whole = await create();
+    const onEvent = (event: TrainingEvent) => event.type === 'skip' && skipped.push(event.lossScale);
+    const result = await whole.fit(cases, { ...settings, onEvent });
+    expect(skipped[0]).toBe(65536);
+    expect(skipped.length).toBeLessThan(result.steps);
+    expect(result.history[5]!.loss).toBeLessThan(3000);
+
+    using stopped = await create();
+    const checkpoint = memory();
+    const abort = new AbortController();
+    const stop = (event: TrainingEvent) => event.type === 'step' && abort.abort();
+    const run = stopped.fit(cases, { ...settings, checkpoint, signal: abort.signal, onEvent: stop });
+    await expect(run).rejects.toThrow(Aborted);
+    using resumed = await create();
+    await resumed.fit(cases, { ...settings, checkpoint, resume: true });
+    expect(await resumed.save()).toEqual(await whole.save());
+  });
+
+  test('what may be given up for memory is given up in order, and told', async () => {
+    const { device } = await testDevice();
+    using wished = await UNet3D.create({
+      inChannels: 1,
+      classes: 2,
+      features: [4, 8],
+      norm: 'instance',
+      device,
+    });
+    const shape = { config: wished.config, size: [12, 10, 8], batch: 2, limits: wished.gpu.limits } as const;
+    const { plan } = planTraining({
+      ...shape,
+      accumulate: 2,
+      precision: 'f16',
+      checkpointing: true,
+      loss: lossShape(weightedDice(), 2),
+      optimizer: adam(),
+    });
+    using model = await UNet3D.create({ ...wished.config, device, memoryBudget: plan.peakBytes });
+    const events: TrainingEvent[] = [];
+    const onEvent = (event: TrainingEvent) => void events.push(event);
+    const settings: TrainingOptions = { ...options, epochs: 1, batchSize: 4, validation: [] };
+    const result = await model.fit(cases, { ...settings, concessions: 'auto', onEvent });
+    expect(events[0]).toMatchObject({
+      type: 'concessions',
+      taken: ['float16', 'checkpointing', 'accumulation'],
+      step: expect.stringMatching(/^batch 2 of \[12, 10, 8\]/) as string,
+    });
+    expect(result.steps).toBe(1);
+    expect(model.precision).toBe('f32');
+    await expect(model.fit(cases, { ...settings, concessions: ['float16'] })).rejects.toThrow(OutOfMemory);
   });
 
   test('a budget that is too small names planned bytes, budget and what fits', async () => {

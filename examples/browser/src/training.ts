@@ -178,6 +178,9 @@ function take(event: WorkerEvent): void {
         progress.best = { epoch: event.row.epoch, dice: dice.reduce((a, b) => a + b, 0) / dice.length };
       }
       break;
+    case 'concessions':
+      log(`To fit the memory: ${event.taken.join(', ')}; now ${event.step}`);
+      break;
     case 'preview':
       progress.preview = { epoch: event.epoch, predicted: event.score.predicted, dice: event.score.dice };
       break;

@@ -4,6 +4,8 @@ import { resolve } from 'node:path';
 import { Command, Option } from 'commander';
 import type { Size3 } from '../../data/prepare.ts';
 import { InvalidOption } from '../../errors.ts';
+import type { Precision } from '../../gpu/plan.ts';
+import { concessions, type Concession } from '../../model/budget.ts';
 import type { NormKind } from '../../ops/norm.ts';
 import {
   addDatasetOptions,
@@ -37,6 +39,10 @@ export interface TrainOptions extends DatasetArguments, SplitArguments {
   readonly learningRate: number;
   readonly clip?: number;
   readonly memory?: number;
+  readonly precision: Precision;
+  readonly checkpointing?: boolean;
+  readonly accumulate: number;
+  readonly concede: 'auto' | readonly Concession[];
   readonly cache: number;
   readonly allowDuplicates?: boolean;
   readonly overwrite?: boolean;
@@ -64,7 +70,7 @@ export function trainCommand(io: Io): Command {
     .option('--classes <n>', 'background included; default: as the data set says', parse.wholeNumber(2, 255))
     .addOption(new Option('--norm <kind>').choices(['batch', 'instance']).default('instance'))
     .addOption(new Option('--activation <kind>').choices(['relu', 'leakyRelu']).default('relu'))
-    .option('--patch <x,y,z>', 'or "whole"; default: whole volumes where they fit --memory', patchOrWhole)
+    .option('--patch <x,y,z>', 'or "whole"; default: whole volumes, or what --concede allows', patchOrWhole)
     .option('--oversample <share>', 'of patches that lie around foreground', parse.numberFrom(0), 1 / 3)
     .option(
       '--spacing <mm>',
@@ -82,6 +88,19 @@ export function trainCommand(io: Io): Command {
     .option('--clip <norm>', 'largest global norm of the gradient; default: none', parse.numberFrom(0, true))
     .option('--seed <n>', 'of split, weights, order and patches', parse.wholeNumber(0), 0)
     .option('--memory <bytes>', 'GPU memory a step may take; default: 4 GiB, 8 GiB in software', parse.bytes)
+    .addOption(
+      new Option('--precision <kind>', 'in which volumes are stored on the GPU')
+        .choices(['f32', 'f16'])
+        .default('f32'),
+    )
+    .option('--checkpointing', 'compute activations twice instead of keeping them: less memory, more time')
+    .option('--accumulate <n>', 'batches whose gradients are averaged for a step', parse.wholeNumber(1), 1)
+    .option(
+      '--concede <list>',
+      `what may be given up for --memory: auto, none, or any of ${concessions.join(', ')}, taken in this order`,
+      parse.concessions,
+      ['patches'],
+    )
     .option('--cache <bytes>', 'of prepared volumes to keep in main memory', parse.bytes, 2 * 2 ** 30)
     .option('--allow-duplicates', 'allow the same volume in two parts of the split')
     .option('--resume', 'go on from the checkpoint in --out, with its options')

@@ -1,0 +1,80 @@
+/** What is given up for memory, in which order; what fits near a wish; windows for predictions. No GPU. */
+import { describe, expect, test } from 'vitest';
+import { defaultLimits } from '../../src/gpu/plan.ts';
+import {
+  alternatives,
+  chooseWindow,
+  concede,
+  type Concession,
+  type TrainingWish,
+} from '../../src/model/budget.ts';
+import { completeConfig, paddedSize } from '../../src/model/config.ts';
+import { planInference, planTraining } from '../../src/model/plan.ts';
+
+const GiB = 2 ** 30;
+const config = completeConfig({ inChannels: 1, classes: 6 });
+const wish: TrainingWish = { config, size: [256, 256, 128], batch: 2 };
+const loss = { classes: 6, dice: 1, crossEntropy: 0, smooth: 1e-5, batchDice: false };
+const planner = {
+  limits: { ...defaultLimits, maxBufferBytes: 4 * GiB },
+  loss,
+  optimizer: { kind: 'adam' },
+} as const;
+const bytes = (shape: TrainingWish) => planTraining({ ...shape, ...planner }).plan.peakBytes;
+
+describe('concessions', () => {
+  test.each<[budget: number, taken: Concession[]]>([
+    [6, []],
+    [3, ['float16']],
+    [2.5, ['float16', 'checkpointing']],
+    [1.5, ['float16', 'checkpointing', 'accumulation']],
+    [0.8, ['float16', 'checkpointing', 'accumulation', 'patches']],
+  ])('for %d GiB: %j', (budget, taken) => {
+    const found = concede(wish, budget * GiB, planner);
+    expect(found.taken).toEqual(taken);
+    expect(bytes(found.wish)).toBeLessThanOrEqual(budget * GiB);
+  });
+
+  test('only what is allowed, and no more than is needed', () => {
+    const { wish: patched, taken } = concede(wish, 3 * GiB, planner, ['patches']);
+    expect(taken).toEqual(['patches']);
+    expect(patched).toMatchObject({ batch: 2, config });
+    expect(patched.precision ?? 'f32').toBe('f32');
+    const { wish: parts } = concede({ ...wish, batch: 6 }, 6 * GiB, planner, ['accumulation']);
+    expect(parts).toMatchObject({ batch: 2, accumulate: 3 });
+  });
+
+  test('an unknown name is refused', () => {
+    expect(() => concede(wish, GiB, planner, ['speed'] as unknown as Concession[])).toThrow(
+      /'speed' is unknown; give 'auto'/,
+    );
+  });
+});
+
+test('alternatives fit, nearest first: float16 before halving anything', () => {
+  const found = alternatives(wish, 3 * GiB, planner);
+  expect(found).toHaveLength(3);
+  expect(found[0]).toMatchObject({ precision: 'f16', batch: 2, size: [256, 256, 128] });
+  for (const item of found) expect(item.bytes).toBe(bytes(item));
+  for (const item of found) expect(item.bytes).toBeLessThanOrEqual(3 * GiB);
+});
+
+describe('windows', () => {
+  const { limits } = planner;
+  const window = (whole: TrainingWish['size'], budget: number, trained?: TrainingWish['size']) =>
+    chooseWindow({ config, whole, trained }, budget, { limits, precision: 'f32' });
+
+  test('512 × 512 × 300 with bindings of 128 MiB goes through windows in less than 3 GiB', () => {
+    const size = window(paddedSize(config, [512, 512, 300]), 3 * GiB);
+    const { plan } = planInference({ config, size, batch: 1, limits });
+    expect(plan.peakBytes).toBeLessThan(3 * GiB);
+    expect(plan.largestBindingBytes).toBeLessThanOrEqual(128 * 2 ** 20);
+  });
+
+  test('the whole volume where it fits, else the size trained on, else what fits', () => {
+    expect(window([128, 128, 64], GiB, [64, 64, 64])).toEqual([128, 128, 64]);
+    expect(window([512, 512, 304], 3 * GiB, [160, 160, 96])).toEqual([160, 160, 96]);
+    expect(window([512, 512, 304], 0.1 * GiB, [160, 160, 96])).toEqual([64, 64, 64]);
+    expect(() => window([512, 512, 304], 1000)).toThrow(/budget is 1000 B/);
+  });
+});
