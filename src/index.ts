@@ -31,6 +31,7 @@ export { Gpu, setAdapterProvider } from './gpu/device.ts';
 export { defaultLimits, type Plan, type PlanLimits, type Size3 } from './gpu/plan.ts';
 export { crossEntropy, diceCrossEntropy, weightedDice, type Loss } from './train/losses.ts';
 export { adam, adamW, sgd, type Optimizer } from './train/optimizers.ts';
+export { nnunetAugmentation, type Augmentation } from './train/augmentation.ts';
 export { constant, cosine, oneCycle, poly, scheduleAt, type Schedule } from './train/schedules.ts';
 export {
   Run,

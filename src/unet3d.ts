@@ -64,7 +64,7 @@ function assertLabelled(cases: readonly PreparedCase[]): asserts cases is readon
 export interface TrainingOptions
   extends Partial<Omit<FitOptions, 'validation'>>, Pick<BatchOptions, 'patch' | 'oversample'> {
   readonly batchSize?: number;
-  /** Of the order of the cases and the places of patches. Default 0. */
+  /** Of the order of the cases, the places of patches and the augmentation. Default 0. */
   readonly seed?: number;
   readonly validation?: readonly PreparedCase[];
   /**
@@ -209,6 +209,7 @@ export class UNet3D {
           limits: this.gpu.limits,
           loss: lossShape(settings.loss, config.classes),
           optimizer: settings.optimizer,
+          augment: settings.augmentation !== undefined,
         };
         const { wish, taken } = concede(
           { config, size, batch, precision: settings.precision, accumulate, checkpointing },

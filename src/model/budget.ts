@@ -40,6 +40,8 @@ export interface Planner {
   readonly limits: PlanLimits;
   readonly loss: LossShape;
   readonly optimizer: OptimizerChoice;
+  /** See `TrainingShape`. */
+  readonly augment?: boolean | undefined;
 }
 
 /**

@@ -13,6 +13,7 @@ import {
   type Tensor,
   type VolumeTensor,
 } from '../gpu/plan.ts';
+import { augment as augmentBatch, drawTensors, type DrawTensors } from '../ops/augment.ts';
 import type { LossShape } from '../ops/loss.ts';
 import { clipWords, lossScaleWords, optimizerStep, stepWords, type OptimizerKind } from '../ops/optimizer.ts';
 import { sizeMultiple, type UNet3DConfig } from './config.ts';
@@ -36,6 +37,8 @@ export interface TrainingShape extends PlanShape {
   readonly checkpointing?: boolean | undefined;
   /** Batches whose gradients are averaged for one update. Default 1. */
   readonly accumulate?: number | undefined;
+  /** Batches are augmented first, as drawn by the host. */
+  readonly augment?: boolean | undefined;
 }
 
 export interface OptimizerChoice {
@@ -46,8 +49,11 @@ export interface OptimizerChoice {
 /** Tensors by their role; those of one name are the same buffer in all plans of a model. */
 export interface TrainingPlan {
   readonly plan: Plan;
+  /** As the host writes them, before augmentation. */
   readonly image: VolumeTensor;
   readonly labels: VolumeTensor;
+  /** What augmentation does to each sample; with `augment` only. */
+  readonly draws: DrawTensors | undefined;
   readonly step: Tensor;
   readonly clip: Tensor;
   readonly results: Tensor;
@@ -96,7 +102,7 @@ function begin(shape: PlanShape, training: boolean, checkpointing = false) {
 
 /** Forward, loss, backward and the optimiser's update of one batch. */
 export function planTraining(shape: TrainingShape): TrainingPlan {
-  const { size, batch, loss, optimizer, checkpointing, accumulate = 1 } = shape;
+  const { size, batch, loss, optimizer, checkpointing, accumulate = 1, augment = false } = shape;
   const { recorder, layout, model, network, image, shared } = begin(shape, true, checkpointing);
   const labels = recorder.labels('labels', batch, size, 'resident');
   const results = shared('results');
@@ -104,15 +110,30 @@ export function planTraining(shape: TrainingShape): TrainingPlan {
   const gradients = shared('gradients');
   const [step, clip, lossScale] = [shared('step'), shared('clip'), shared('lossScale')];
   const [first, second] = [shared('optimizer.first'), shared('optimizer.second')];
-  const pass = network.forward(image);
-  const coefficients = network.loss(pass, labels, classWeights, { results, lossScale }, loss);
-  network.backward(pass, labels, classWeights, coefficients, gradients);
+  const draws = augment ? drawTensors(recorder, batch, image.channels) : undefined;
+  const seen = draws ? augmented(recorder, image, labels, draws) : { image, labels };
+  const pass = network.forward(seen.image);
+  const coefficients = network.loss(pass, seen.labels, classWeights, { results, lossScale }, loss);
+  network.backward(pass, seen.labels, classWeights, coefficients, gradients);
   const accumulated = accumulate > 1 ? shared('accumulated') : undefined;
   const { parameters } = model;
   const tensors = { parameters, gradients, accumulated, first, second, step, clip, lossScale };
   const options = { nesterov: optimizer.nesterov ?? true };
   optimizerStep(recorder, 'optimizer', optimizer.kind, layout.parameterWords, tensors, options);
-  return { plan: recorder.finish(), image, labels, step, clip, results };
+  return { plan: recorder.finish(), image, labels, draws, step, clip, results };
+}
+
+function augmented(
+  recorder: Recorder,
+  source: VolumeTensor,
+  sourceLabels: VolumeTensor,
+  draws: DrawTensors,
+): { image: VolumeTensor; labels: VolumeTensor } {
+  const { batch, channels, size } = source;
+  const image = recorder.volume('augmented.image', batch, channels, size);
+  const labels = recorder.labels('augmented.labels', batch, size);
+  augmentBatch(recorder, 'augment', { source, sourceLabels, image, labels }, draws);
+  return { image, labels };
 }
 
 export interface EvaluationPlan {

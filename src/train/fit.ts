@@ -5,6 +5,7 @@ import { Evaluator, type DenseCase } from '../infer/evaluator.ts';
 import { dice as diceOf, meanDefined } from '../metrics/dice.ts';
 import { paddedSize } from '../model/config.ts';
 import type { ModelState } from '../model/state.ts';
+import { assertAugmentation, drawSample, type Augmentation } from './augmentation.ts';
 import { readCheckpoint, writeCheckpoint, type CheckpointStore } from './checkpoint.ts';
 import type { BestWeights, EpochRow, TrainingEvent, TrainingResult } from './events.ts';
 import type { Loss } from './losses.ts';
@@ -38,6 +39,10 @@ export interface FitOptions {
   readonly accumulate?: number;
   /** Computes the first convolution of each block again instead of keeping it: less memory, more time. */
   readonly checkpointing?: boolean;
+  /** Of the training batches, on the GPU. Default: none. */
+  readonly augmentation?: Augmentation | undefined;
+  /** Of the augmentation. Default 0. */
+  readonly seed?: number;
   /** Looked at between steps; training then saves a checkpoint (if it has a store) and throws `Aborted`. */
   readonly signal?: AbortSignal;
   readonly checkpoint?: CheckpointStore;
@@ -60,7 +65,8 @@ export async function fit(
   if (!Number.isInteger(epochs) || epochs < 1)
     throw new InvalidOption(`epochs is ${epochs}; give a whole number from 1 on`);
   const { size, batchSize } = source;
-  const { accumulate = 1, checkpointing = false } = options;
+  const { accumulate = 1, checkpointing = false, augmentation, seed = 0 } = options;
+  if (augmentation) assertAugmentation(augmentation);
   if (!Number.isInteger(accumulate) || accumulate < 1)
     throw new InvalidOption(`accumulate is ${accumulate}; give a whole number from 1 on`);
   const stepsPerEpoch = Math.ceil(source.batchesPerEpoch / accumulate);
@@ -75,6 +81,7 @@ export async function fit(
     batchSize,
     accumulate,
     precision: state.precision,
+    ...(augmentation && { augmentation: { ...augmentation, seed } }),
     data: source.identity,
   });
 
@@ -85,7 +92,14 @@ export async function fit(
     optimizer,
     checkpointing,
     accumulate,
+    augment: augmentation !== undefined,
   });
+  const draws = (batch: number) =>
+    augmentation &&
+    Array.from({ length: batchSize }, (_, sample) => {
+      const position = batch * batchSize + sample;
+      return drawSample(augmentation, { size, channels: state.config.inChannels, seed, position });
+    });
   let evaluator: Evaluator | undefined;
   try {
     let history: EpochRow[] = [];
@@ -207,7 +221,10 @@ export async function fit(
       const beyond = Math.min(first + accumulate, source.batchesPerEpoch);
       const batches: Batch[] = [];
       for (let index = first; index < beyond; index++)
-        batches.push(await source.batch(history.length, index));
+        batches.push({
+          ...(await source.batch(history.length, index)),
+          draws: draws(history.length * source.batchesPerEpoch + index),
+        });
       const { learningRate, momentum } = scheduleAt(schedule, step, totalSteps);
       const beta1 = momentum ?? optimizer.beta1;
       const stepStarted = performance.now();

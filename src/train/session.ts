@@ -8,6 +8,7 @@ import type { Size3 } from '../gpu/plan.ts';
 import { Program, type RunOptions } from '../gpu/program.ts';
 import { planTraining, resultWords, type TrainingPlan } from '../model/plan.ts';
 import type { ModelState } from '../model/state.ts';
+import { encodeDraws, type SampleDraw } from '../ops/augment.ts';
 import { clipWords, initialLossScale, stepArray, type StepValues } from '../ops/optimizer.ts';
 import { classWeights, lossShape, type Loss } from './losses.ts';
 import type { Optimizer } from './optimizers.ts';
@@ -18,6 +19,8 @@ export interface Batch {
   readonly image: Float32Array;
   /** [sample][z][y][x]; 255 where the loss must not look. */
   readonly label: Uint8Array;
+  /** What augmentation does to each sample; without, nothing. For sessions with `augment`. */
+  readonly draws?: readonly SampleDraw[] | undefined;
 }
 
 export interface StepResult {
@@ -41,6 +44,7 @@ export interface SessionOptions {
   /** See `TrainingShape`. */
   readonly checkpointing?: boolean | undefined;
   readonly accumulate?: number | undefined;
+  readonly augment?: boolean | undefined;
 }
 
 const ringLength = 4;
@@ -126,8 +130,8 @@ export class TrainingSession {
     return { result: Promise.all(results).then(averaged) };
   }
 
-  #upload({ image, label }: Batch): void {
-    const { image: imageTensor, labels } = this.#planned;
+  #upload({ image, label, draws }: Batch): void {
+    const { image: imageTensor, labels, draws: tensors } = this.#planned;
     const { batch, channels, size } = imageTensor;
     const expected = batch * channels * size[0] * size[1] * size[2];
     if (image.length !== expected || label.length !== expected / channels) {
@@ -137,6 +141,11 @@ export class TrainingSession {
     }
     this.#program.write(imageTensor, toStored(imageTensor, image));
     this.#program.write(labels, labelsToStored(labels, label));
+    if (!tensors) return;
+    const nothing = (): SampleDraw => ({ channels: Array.from({ length: channels }, () => ({})) });
+    const words = encodeDraws(draws ?? Array.from({ length: batch }, nothing), size);
+    this.#program.write(tensors.samples, words.samples);
+    this.#program.write(tensors.channels, words.channels);
   }
 
   async #readBack(buffer: GPUBuffer): Promise<StepResult> {

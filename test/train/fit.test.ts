@@ -3,6 +3,8 @@ import { describe, expect, test } from 'vitest';
 import { Aborted, NotFinite, OutOfMemory } from '../../src/errors.ts';
 import { random } from '../../src/data/random.ts';
 import { UNet3D, type TrainingOptions } from '../../src/unet3d.ts';
+import { nnunetAugmentation, type Augmentation } from '../../src/train/augmentation.ts';
+import type { TrainingEvent } from '../../src/train/events.ts';
 import { adam } from '../../src/train/optimizers.ts';
 import { constant } from '../../src/train/schedules.ts';
 import { planTraining } from '../../src/model/plan.ts';
@@ -72,6 +74,41 @@ describe('fit', () => {
     const rest = await resumed.fit(cases, { ...options, checkpoint, resume: true });
     expect(rest.history.map(({ loss }) => loss)).toEqual(result.history.map(({ loss }) => loss));
     expect(await resumed.save()).toEqual(expected);
+  });
+
+  test('with augmentation: the same bits again, and after a resume; other than without', async () => {
+    const augmentation = nnunetAugmentation();
+    const short: TrainingOptions = { ...options, epochs: 2, validation: [], augmentation };
+    using whole = await create();
+    await whole.fit(cases, short);
+    const expected = await whole.save();
+
+    using stopped = await create();
+    const checkpoint = memory();
+    const abort = new AbortController();
+    const onEvent = (event: TrainingEvent) => event.type === 'step' && event.step === 1 && abort.abort();
+    await expect(stopped.fit(cases, { ...short, checkpoint, signal: abort.signal, onEvent })).rejects.toThrow(
+      Aborted,
+    );
+    using resumed = await create();
+    await resumed.fit(cases, { ...short, checkpoint, resume: true });
+    expect(await resumed.save()).toEqual(expected);
+
+    using plain = await create();
+    const without = { ...short, augmentation: undefined };
+    await expect(plain.fit(cases, { ...without, checkpoint, resume: true })).rejects.toThrow(
+      /augmentation was/,
+    );
+    await plain.fit(cases, without);
+    expect(await plain.save()).not.toEqual(expected);
+
+    // Where nothing is ever drawn, training is as without augmentation.
+    using idle = await create();
+    const { mirror, ...rest } = augmentation;
+    const never = Object.entries(rest).map(([name, entry]) => [name, { ...entry, probability: 0 }] as const);
+    const nothing = { ...Object.fromEntries(never), mirror: mirror.map(() => 0) } as unknown as Augmentation;
+    await idle.fit(cases, { ...short, augmentation: nothing });
+    expect(await idle.save()).toEqual(await plain.save());
   });
 
   test('a checkpoint of another training is refused, naming the difference', async () => {

@@ -1,0 +1,224 @@
+/**
+ * What augmentation may do and how likely, and the draw for one sample. A draw depends on the seed and the
+ * sample's position in the training only, so a run repeats, and goes on after a resume, to the bit.
+ */
+import { random, type Random } from '../data/random.ts';
+import { InvalidOption } from '../errors.ts';
+import type { Size3 } from '../gpu/plan.ts';
+import {
+  largestSigma,
+  mirrorMatrix,
+  type ChannelDraw,
+  type Matrix3x4,
+  type SampleDraw,
+} from '../ops/augment.ts';
+
+/** Values are drawn uniformly between the two. */
+export type Interval = readonly [low: number, high: number];
+
+/** Probabilities are per sample; `perChannel` is that of each channel of a sample that has it. Plain data. */
+export interface Augmentation {
+  /** Each angle; a flat volume is turned in its plane only, by `flatDegrees`. */
+  readonly rotation: {
+    readonly probability: number;
+    readonly degrees: Interval;
+    readonly flatDegrees: Interval;
+  };
+  /** Above 1 what is seen becomes smaller. */
+  readonly scaling: { readonly probability: number; readonly factor: Interval };
+  /** Probability along x, y, z. Set that of the left-right axis to 0 where labels tell left from right. */
+  readonly mirror: readonly [x: number, y: number, z: number];
+  /** Standard deviation; the same noise in every channel. */
+  readonly noise: { readonly probability: number; readonly deviation: Interval };
+  /** Standard deviation in voxels, drawn for each axis, at most 1. */
+  readonly blur: { readonly probability: number; readonly perChannel: number; readonly sigma: Interval };
+  /** Factors and exponents below and above 1 are equally likely; drawn for each channel. */
+  readonly brightness: { readonly probability: number; readonly factor: Interval };
+  /** On the distance from the mean; values stay within the channel's range. */
+  readonly contrast: { readonly probability: number; readonly factor: Interval };
+  /** Share of the voxels along an axis that remain, from 0.5. */
+  readonly lowResolution: {
+    readonly probability: number;
+    readonly perChannel: number;
+    readonly share: Interval;
+  };
+  /** Gamma of the negative image; mean and standard deviation stay as they were. */
+  readonly invertedGamma: { readonly probability: number; readonly exponent: Interval };
+  readonly gamma: { readonly probability: number; readonly exponent: Interval };
+}
+
+/** nnU-Net's defaults for three dimensions, for z-scored images; `changes` replaces whole entries. */
+export function nnunetAugmentation(changes: Partial<Augmentation> = {}): Augmentation {
+  return {
+    rotation: { probability: 0.2, degrees: [-30, 30], flatDegrees: [-180, 180] },
+    scaling: { probability: 0.2, factor: [0.7, 1.4] },
+    mirror: [0.5, 0.5, 0.5],
+    noise: { probability: 0.1, deviation: [0, 0.1] },
+    blur: { probability: 0.2, perChannel: 0.5, sigma: [0.5, 1] },
+    brightness: { probability: 0.15, factor: [0.75, 1.25] },
+    contrast: { probability: 0.15, factor: [0.75, 1.25] },
+    lowResolution: { probability: 0.25, perChannel: 0.5, share: [0.5, 1] },
+    invertedGamma: { probability: 0.1, exponent: [0.7, 1.5] },
+    gamma: { probability: 0.3, exponent: [0.7, 1.5] },
+    ...changes,
+  };
+}
+
+/** @throws InvalidOption for a probability or an interval outside its range */
+export function assertAugmentation(augmentation: Augmentation): void {
+  const { mirror, ...entries } = augmentation;
+  const probability = (name: string, value: number): void => {
+    if (!(value >= 0 && value <= 1))
+      throw new InvalidOption(`augmentation: ${name} is ${value}; give a probability from 0 to 1`);
+  };
+  const limits: Readonly<Record<string, Interval>> = {
+    degrees: [-180, 180],
+    flatDegrees: [-180, 180],
+    factor: [0, Infinity],
+    deviation: [0, Infinity],
+    sigma: [0, largestSigma],
+    share: [0.5, 1],
+    exponent: [0, Infinity],
+  };
+  mirror.forEach((value, axis) => probability(`mirror along ${'xyz'[axis]}`, value));
+  for (const [name, entry] of Object.entries(entries))
+    for (const [key, value] of Object.entries<number | Interval>(entry)) {
+      if (typeof value === 'number') {
+        probability(`${name}.${key}`, value);
+        continue;
+      }
+      const [least, most] = limits[key]!;
+      const [low, high] = value;
+      const isOpen = key === 'factor' || key === 'sigma' || key === 'exponent';
+      if (!(low >= least && high <= most && low <= high && !(isOpen && low === 0)))
+        throw new InvalidOption(
+          `augmentation: ${name}.${key} is [${low}, ${high}]; give a lower and an upper value from ` +
+            `${isOpen ? 'above ' : ''}${least} to ${most}`,
+        );
+    }
+}
+
+/** The axis that is left out of rotation, scaling and low resolution: of fewer than a third of the longest's voxels. */
+function flatAxis(size: Size3): number | undefined {
+  const least = Math.min(...size);
+  return Math.max(...size) > 3 * least ? size.lastIndexOf(least) : undefined;
+}
+
+const between = (source: Random, [low, high]: Interval): number => source.uniform(low, high);
+
+/** Below and above 1 with equal probability, where the interval has both. */
+const aroundOne = (source: Random, [low, high]: Interval): number => {
+  const below = source.uniform() < 0.5;
+  if (high <= 1 || (below && low < 1)) return source.uniform(low, Math.min(1, high));
+  return source.uniform(Math.max(1, low), high);
+};
+
+/** Rz · Ry · Rx of three angles in degrees. */
+function rotation(degrees: readonly number[]): number[][] {
+  const [[cx, sx], [cy, sy], [cz, sz]] = degrees.map((angle) => {
+    const radians = (angle * Math.PI) / 180;
+    return [Math.cos(radians), Math.sin(radians)];
+  }) as [[number, number], [number, number], [number, number]];
+  return [
+    [cz * cy, cz * sy * sx - sz * cx, cz * sy * cx + sz * sx],
+    [sz * cy, sz * sy * sx + cz * cx, sz * sy * cx - cz * sx],
+    [-sy, cy * sx, cy * cx],
+  ];
+}
+
+/** What the sample at a position of the training gets. `size`: x, y, z of the volumes. */
+export function drawSample(
+  augmentation: Augmentation,
+  { size, channels, seed, position }: { size: Size3; channels: number; seed: number; position: number },
+): SampleDraw {
+  const source = random(seed, 'augmentation', position);
+  const happens = (probability: number): boolean => source.uniform() < probability;
+  const flat = flatAxis(size);
+  const {
+    rotation: turn,
+    scaling,
+    noise,
+    blur,
+    brightness,
+    contrast,
+    lowResolution,
+    invertedGamma,
+    gamma,
+  } = augmentation;
+
+  const isTurned = happens(turn.probability);
+  const isScaled = happens(scaling.probability);
+  const angles = [0, 1, 2].map((axis) =>
+    !isTurned || (flat !== undefined && axis !== flat)
+      ? 0
+      : between(source, flat === undefined ? turn.degrees : turn.flatDegrees),
+  );
+  const factor = isScaled ? between(source, scaling.factor) : 1;
+  const mirror = augmentation.mirror.map(happens) as [boolean, boolean, boolean];
+  let matrix: Matrix3x4 | undefined;
+  if (isTurned || isScaled) {
+    const centre = size.map((length) => (length - 1) / 2);
+    const mirrored = mirrorMatrix(mirror, size);
+    const turned = rotation(angles);
+    matrix = [0, 1, 2].map((row) => {
+      const scale = row === flat ? 1 : factor;
+      const weights = [0, 1, 2].map((column) => scale * turned[row]![column]! * mirrored[column]![column]!);
+      const shift = centre[row]! - weights.reduce((sum, weight, axis) => sum + weight * centre[axis]!, 0);
+      return [weights[0]!, weights[1]!, weights[2]!, shift];
+    });
+  }
+  const noiseDraw = happens(noise.probability)
+    ? {
+        deviation: between(source, noise.deviation),
+        key: [source.int(2 ** 32), source.int(2 ** 32)] as const,
+      }
+    : undefined;
+
+  const isBlurred = happens(blur.probability);
+  const isBright = happens(brightness.probability);
+  const isContrasted = happens(contrast.probability);
+  const isReduced = happens(lowResolution.probability);
+  const hasInvertedGamma = happens(invertedGamma.probability);
+  const hasGamma = happens(gamma.probability);
+  const sigmas = (): [number, number, number] => [
+    between(source, blur.sigma),
+    between(source, blur.sigma),
+    between(source, blur.sigma),
+  ];
+  const reduced = (): [number, number, number] => {
+    const share = between(source, lowResolution.share);
+    return size.map((length, axis) => (axis === flat ? length : Math.round(length * share))) as [
+      number,
+      number,
+      number,
+    ];
+  };
+  const drawn = Array.from({ length: channels }, (): ChannelDraw => ({
+    blur: isBlurred && happens(blur.perChannel) ? sigmas() : undefined,
+    brightness: isBright ? aroundOne(source, brightness.factor) : undefined,
+    contrast: isContrasted ? aroundOne(source, contrast.factor) : undefined,
+    lowResolution: isReduced && happens(lowResolution.perChannel) ? reduced() : undefined,
+    invertedGamma: hasInvertedGamma ? aroundOne(source, invertedGamma.exponent) : undefined,
+    gamma: hasGamma ? aroundOne(source, gamma.exponent) : undefined,
+  }));
+  return { mirror, matrix, noise: noiseDraw, channels: drawn };
+}
+
+/** A draw in words, for captions: of the first channel. */
+export function describeDraw({ mirror, matrix, noise, channels }: SampleDraw): string {
+  const number = (value: number) => value.toFixed(2);
+  const axes = ['x', 'y', 'z'].filter((_, axis) => mirror?.[axis]).join('');
+  const { blur, brightness, contrast, lowResolution, invertedGamma, gamma } = channels[0] ?? {};
+  const words = [
+    axes && `mirrored ${axes}`,
+    matrix && 'rotated or scaled',
+    noise && `noise ${number(noise.deviation)}`,
+    blur && `blur ${blur.map(number).join(' ')}`,
+    brightness !== undefined && `brightness ${number(brightness)}`,
+    contrast !== undefined && `contrast ${number(contrast)}`,
+    lowResolution && `reduced to ${lowResolution.join('×')}`,
+    invertedGamma !== undefined && `inverted gamma ${number(invertedGamma)}`,
+    gamma !== undefined && `gamma ${number(gamma)}`,
+  ].filter(Boolean);
+  return words.length ? words.join(', ') : 'as it is';
+}
