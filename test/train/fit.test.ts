@@ -10,7 +10,6 @@ import { constant } from '../../src/train/schedules.ts';
 import { planTraining } from '../../src/model/plan.ts';
 import { lossShape, weightedDice } from '../../src/train/losses.ts';
 import { readModel } from '../../src/weights/model-file.ts';
-import type { TrainingEvent } from '../../src/train/events.ts';
 import type { CheckpointStore } from '../../src/train/checkpoint.ts';
 import type { PreparedCase } from '../../src/data/prepare.ts';
 import { fromArrays } from '../../src/data/prepare.ts';
