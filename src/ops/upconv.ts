@@ -28,7 +28,9 @@ export function upconvForward(
   assertLength(label, weights, tensor.channels * target.channels * taps);
   const [width, height, depth] = tensor.size;
   const uses = [{ tensor, ratio: 0.5, halo: 1 }, { tensor: target }];
-  for (const [from, to] of recorder.slabs(target.planes, uses, { groupsPerPlane: 2 })) {
+  const planeWork = 2 * tensor.channels * target.channels * width * height * 4;
+  const cut = { groupsPerPlane: 2, flops: planeWork * target.planes };
+  for (const [from, to] of recorder.slabs(target.planes, uses, cut)) {
     const source = recorder.planes(tensor, Math.floor(from / 2), Math.ceil(to / 2));
     const out = recorder.planes(target, from, to);
     recorder.dispatch('upconv/forward', {
@@ -55,7 +57,7 @@ export function upconvForward(
       },
       constants: { NORM: input.affine !== undefined, BIAS: bias !== undefined },
       workgroups: [groupsOf64(height * target.rowQuads), Math.ceil(target.channels / 8), (to - from) * 2],
-      flops: 2 * tensor.channels * target.channels * width * height * 4 * (to - from),
+      flops: planeWork * (to - from),
     });
   }
 }
@@ -71,10 +73,10 @@ export function upconvBackwardInput(
   assertDoubled(label, dInput, dOutput);
   assertLength(label, weights, dInput.channels * dOutput.channels * taps);
   const [width, height] = dInput.size;
-  for (const [from, to] of recorder.slabs(dInput.planes, [
-    { tensor: dOutput, ratio: 2 },
-    { tensor: dInput },
-  ])) {
+  const uses = [{ tensor: dOutput, ratio: 2 }, { tensor: dInput }];
+  const planeWork = 2 * taps * dInput.channels * dOutput.channels * width * height;
+  const cut = { flops: planeWork * dInput.planes };
+  for (const [from, to] of recorder.slabs(dInput.planes, uses, cut)) {
     const gradient = recorder.planes(dOutput, 2 * from, 2 * to);
     const out = recorder.planes(dInput, from, to);
     recorder.dispatch('upconv/backward_input', {
@@ -92,7 +94,7 @@ export function upconvBackwardInput(
         startTarget: out.start,
       },
       workgroups: [groupsOf64(planeQuads(dInput)), Math.ceil(dInput.channels / 8), to - from],
-      flops: 2 * taps * dInput.channels * dOutput.channels * width * height * (to - from),
+      flops: planeWork * (to - from),
     });
   }
 }
@@ -113,7 +115,9 @@ export function upconvBackwardWeight(
   assertLength(label, dWeights, length);
   const { chunkPlanes, chunks } = chunking(planes, length, recorder.limits.maxBindingBytes);
   const partials = recorder.flat(`${label}.partials`, chunks * length);
-  for (const [from, to] of recorder.slabs(planes, [{ tensor }, { tensor: dOutput, ratio: 2 }])) {
+  const uses = [{ tensor }, { tensor: dOutput, ratio: 2 }];
+  const planeWork = 2 * length * width * height;
+  for (const [from, to] of recorder.slabs(planes, uses, { flops: planeWork * planes })) {
     const source = recorder.planes(tensor, from, to);
     const gradient = recorder.planes(dOutput, 2 * from, 2 * to);
     const chunk0 = Math.floor(from / chunkPlanes);
@@ -147,7 +151,7 @@ export function upconvBackwardWeight(
         Math.ceil(dOutput.channels / 4),
         Math.ceil(to / chunkPlanes) - chunk0,
       ],
-      flops: 2 * length * width * height * (to - from),
+      flops: planeWork * (to - from),
     });
   }
   reducePartials(recorder, `${label} sum`, partials, dWeights, { chunks, length });
