@@ -1,10 +1,12 @@
 // 1×1×1 convolution; norm and activation of the source are applied as it is read. With the strides
-// of the weights exchanged it is also the gradient with respect to the input. Assigns target.
+// of the weights exchanged it is also the gradient with respect to the input. Assigns target, or with
+// ADD accumulates into it.
 // One thread: four voxels along x, eight output channels.
 // include "common/volume.wgsl"
 
 const NORM: bool = false;
 const BIAS: bool = true;
+const ADD: bool = false;
 
 struct Params {
   width: u32, height: u32, depth: u32, rowQuads: u32, channels: u32, channelsOut: u32,
@@ -41,6 +43,8 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(workgroup_id) gro
     if (i > top) { break; }
     var value = sums[i];
     if (BIAS) { value += bias[out0 + i]; }
-    target_[(plane * params.channelsOut + out0 + i) * area + id.x - params.startTarget] = toQuad(inside(value, q, params.width));
+    let at = (plane * params.channelsOut + out0 + i) * area + id.x - params.startTarget;
+    if (ADD) { value += toFloat(target_[at]); }
+    target_[at] = toQuad(inside(value, q, params.width));
   }
 }

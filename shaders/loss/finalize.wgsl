@@ -6,6 +6,7 @@
 
 const CLASSES: u32 = 2u;
 const BATCH_DICE: bool = false;
+const ADD: bool = false; // to the loss of other outputs, in results[0] alone
 
 struct Params { samples: u32, depth: u32, diceFactor: f32, entropyFactor: f32, smoothing: f32 }
 
@@ -61,7 +62,7 @@ fn main(@builtin(local_invocation_index) local: u32) {
         vec2<f32>(-2.0 * weight / denominator, weight * numerator / denominator / denominator);
     }
     dice += classWeights[c] * (1.0 - mean);
-    results[3u + c] = mean;
+    if (!ADD) { results[3u + c] = mean; }
   }
 
   var entropy = 0.0;
@@ -72,7 +73,12 @@ fn main(@builtin(local_invocation_index) local: u32) {
   }
   let divisor = max(weights, 1e-20);
   coefficients[params.samples * CLASSES] = vec2<f32>(params.entropyFactor * lossScale[0] / divisor, 0.0);
-  results[0] = params.diceFactor * dice + params.entropyFactor * entropy / divisor;
+  let loss = params.diceFactor * dice + params.entropyFactor * entropy / divisor;
+  if (ADD) {
+    results[0] += loss;
+    return;
+  }
+  results[0] = loss;
   results[1] = dice;
   results[2] = entropy / divisor;
 }

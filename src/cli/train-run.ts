@@ -87,6 +87,7 @@ export async function runTraining(
     features,
     norm,
     activation,
+    ...(options.deepSupervision && { deepSupervision: true }),
     seed,
     labels: data.labels,
     channels: dataset.channels,

@@ -13,6 +13,11 @@ export interface UNet3DConfig {
   readonly norm: NormKind;
   /** `leakyRelu` has slope 0.01, nnU-Net's. */
   readonly activation: 'relu' | 'leakyRelu';
+  /**
+   * Deep supervision as in nnU-Net: coarser decoder levels have heads of their own, whose losses count half as much
+   * per level, the coarsest left out. Takes four levels or more. Default false.
+   */
+  readonly deepSupervision?: boolean;
 }
 
 export const defaultConfig = {
@@ -35,6 +40,7 @@ export function completeConfig(
     norm: partial.norm ?? defaultConfig.norm,
     activation: partial.activation ?? defaultConfig.activation,
   };
+  if (partial.deepSupervision) Object.assign(config, { deepSupervision: true });
   const { inChannels, classes, features, norm, activation } = config;
   if (!whole(inChannels, 1, 1024))
     throw new InvalidOption(`inChannels is ${inChannels}; give a whole number from 1 to 1024`);
@@ -50,8 +56,28 @@ export function completeConfig(
   if (activation !== 'relu' && activation !== 'leakyRelu') {
     throw new InvalidOption(`activation is '${String(activation)}'; give 'relu' or 'leakyRelu'`);
   }
+  if (config.deepSupervision && supervisedLevels(config).length === 1)
+    throw new InvalidOption(
+      `deepSupervision takes four levels or more; features is [${features.join(',')}]: leave it out or add levels`,
+    );
   return config;
 }
+
+/** Decoder levels with a head: the finest, and with deep supervision the coarser ones but the coarsest. */
+export function supervisedLevels({ features, deepSupervision }: UNet3DConfig): number[] {
+  return deepSupervision
+    ? Array.from({ length: Math.max(1, features.length - 2) }, (_, level) => level)
+    : [0];
+}
+
+/** What the loss of each of these levels counts: half as much per level, 1 in all. */
+export function supervisionWeights(levels: number): number[] {
+  const total = 2 - 2 ** (1 - levels);
+  return Array.from({ length: levels }, (_, level) => 2 ** -level / total);
+}
+
+/** The name of a level's head among the parameters. */
+export const headName = (level: number): string => (level === 0 ? 'head' : `decoder.${level}.head`);
 
 export const activationSlope = (config: UNet3DConfig): number => (config.activation === 'relu' ? 0 : 0.01);
 

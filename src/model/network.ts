@@ -11,9 +11,15 @@ import { conv1BackwardInput, conv1Forward, conv1WeightSum } from '../ops/conv1.t
 import { conv3BackwardInput, conv3BackwardWeight, conv3Forward } from '../ops/conv3.ts';
 import { argmax, lossBackward, lossFinalize, lossForward, lossValues, type LossShape } from '../ops/loss.ts';
 import { normBackward, normForward, normInference, type NormResult, type NormState } from '../ops/norm.ts';
-import { poolBackward, poolForward, pooledSize } from '../ops/pool.ts';
+import { halveLabels, poolBackward, poolForward, pooledSize } from '../ops/pool.ts';
 import { upconvBackwardInput, upconvBackwardWeight, upconvForward } from '../ops/upconv.ts';
-import { activationSlope, type UNet3DConfig } from './config.ts';
+import {
+  activationSlope,
+  headName,
+  supervisedLevels,
+  supervisionWeights,
+  type UNet3DConfig,
+} from './config.ts';
 import { viewOf, viewOfPair, type ParameterLayout } from './parameters.ts';
 
 /** Tensors that belong to the model and outlive any plan. */
@@ -186,16 +192,9 @@ export class Network {
   }
 
   /** Logits of planes [from, to) into `target`, which stores at least these. */
-  #logits(features: Input, target: VolumeTensor, planes: readonly [number, number]): void {
-    conv1Forward(
-      this.recorder,
-      'head',
-      features,
-      this.#parameter('head.weight'),
-      this.#parameter('head.bias'),
-      target,
-      { planes },
-    );
+  #logits(name: string, features: Input, target: VolumeTensor, planes: readonly [number, number]): void {
+    const [weight, bias] = [this.#parameter(`${name}.weight`), this.#parameter(`${name}.bias`)];
+    conv1Forward(this.recorder, name, features, weight, bias, target, { planes });
   }
 
   #logitSlab(features: VolumeTensor, range: readonly [number, number]): VolumeTensor {
@@ -209,52 +208,79 @@ export class Network {
     );
   }
 
-  /** Logits for the whole volume into `target`. */
-  logits({ features }: ForwardPass, target: VolumeTensor): void {
-    this.#logits(features, target, [0, target.planes]);
+  /** Logits for the whole volume into `target`, of the finest output unless another head is named. */
+  logits({ features }: Pick<ForwardPass, 'features'>, target: VolumeTensor, head = headName(0)): void {
+    this.#logits(head, features, target, [0, target.planes]);
   }
 
   /** The class of each voxel into `target`. */
   labels({ features }: ForwardPass, target: VolumeTensor): void {
     for (const range of this.#logitSlabs(features.tensor)) {
       const slab = this.#logitSlab(features.tensor, range);
-      this.#logits(features, slab, range);
+      this.#logits(headName(0), features, slab, range);
       argmax(this.recorder, 'argmax', slab, target, range);
     }
   }
 
-  /** Loss and per-class Dice into `results`; returns the coefficients of the gradient. */
+  /**
+   * Loss and the finest output's per-class Dice into `results`; gives what the gradient needs of each output:
+   * one, or with deep supervision one per level.
+   */
   loss(
     pass: ForwardPass,
     labels: VolumeTensor,
     classWeights: Tensor,
     { results, lossScale }: { results: Tensor; lossScale: Tensor },
     shape: LossShape,
-  ): Tensor {
-    const { tensor } = pass.features;
-    const partials = this.recorder.flat('loss.partials', tensor.planes * lossValues(shape.classes));
-    for (const range of this.#logitSlabs(tensor)) {
-      const slab = this.#logitSlab(tensor, range);
-      this.#logits(pass.features, slab, range);
-      lossForward(this.recorder, 'loss', slab, labels, classWeights, partials, range);
-    }
-    const samples = { samples: tensor.batch, depth: tensor.size[2] };
-    return lossFinalize(this.recorder, 'loss', partials, classWeights, results, lossScale, samples, shape);
+  ): Supervised[] {
+    const levels = this.options.training ? supervisedLevels(this.config) : [0];
+    const weights = supervisionWeights(levels.length);
+    let truth = labels;
+    return levels.map((level) => {
+      const name = headName(level);
+      const features = level === 0 ? pass.features : pass.decoder[level]!.second.input;
+      const { tensor } = features;
+      if (level > 0) {
+        const halved = this.recorder.labels(`labels.${level}`, tensor.batch, tensor.size);
+        halveLabels(this.recorder, halved.name, truth, halved);
+        truth = halved;
+      }
+      const partials = this.recorder.flat('loss.partials', tensor.planes * lossValues(shape.classes));
+      for (const range of this.#logitSlabs(tensor)) {
+        const slab = this.#logitSlab(tensor, range);
+        this.#logits(name, features, slab, range);
+        lossForward(this.recorder, 'loss', slab, truth, classWeights, partials, range);
+      }
+      const samples = { samples: tensor.batch, depth: tensor.size[2] };
+      const weight = weights[level]!;
+      const weighted = {
+        ...shape,
+        dice: weight * shape.dice,
+        crossEntropy: weight * shape.crossEntropy,
+        add: level > 0,
+      };
+      const coefficients = lossFinalize(
+        this.recorder,
+        'loss',
+        partials,
+        classWeights,
+        results,
+        lossScale,
+        samples,
+        weighted,
+      );
+      return { name, features, labels: truth, coefficients };
+    });
   }
 
   /** All parameter gradients, assigned; volumes of the forward pass are overwritten on the way. */
-  backward(
-    pass: ForwardPass,
-    labels: VolumeTensor,
-    classWeights: Tensor,
-    coefficients: Tensor,
-    gradients: Tensor,
-  ): void {
+  backward(pass: ForwardPass, outputs: readonly Supervised[], classWeights: Tensor, gradients: Tensor): void {
     const { encoder, decoder, pooled } = pass;
     const { features } = this.config;
     const { checkpointing } = this.options;
     const dDecoder: VolumeTensor[] = [];
-    let d = this.#headBackward(pass, labels, classWeights, coefficients, gradients);
+    let d = this.#like('head.d', pass.features.tensor, pass.features.tensor.channels);
+    this.#headBackward(outputs[0]!, classWeights, gradients, d);
 
     for (let level = 0; level < this.#levels - 1; level++) {
       const prefix = `decoder.${level}`;
@@ -294,6 +320,8 @@ export class Network {
       biasGradient(this.recorder, `${name} db`, dUp, this.#gradient(gradients, `${name}.bias`));
       d = this.#like(`${name}.below.d`, below.tensor, below.tensor.channels);
       upconvBackwardInput(this.recorder, `${name} dX`, dUp, this.#parameter(`${name}.weight`), d);
+      const coarser = outputs[level + 1];
+      if (coarser) this.#headBackward(coarser, classWeights, gradients, d, true);
     }
 
     for (let level = this.#levels - 1; level >= 0; level--) {
@@ -374,31 +402,38 @@ export class Network {
     normBackward(this.recorder, `${name} backward`, y, d, norm!, state, this.#slope, view);
   }
 
+  /** The gradient of one output into `d`, or with `add` on top of it. */
   #headBackward(
-    { features }: ForwardPass,
-    labels: VolumeTensor,
+    { name, features, labels, coefficients }: Supervised,
     classWeights: Tensor,
-    coefficients: Tensor,
     gradients: Tensor,
-  ): VolumeTensor {
+    d: VolumeTensor,
+    add = false,
+  ): void {
     const { tensor } = features;
-    const d = this.#like('head.d', tensor, tensor.channels);
-    const weightSum = conv1WeightSum(this.recorder, 'head dW', features, this.config.classes);
-    const sumOfBias = biasSum(this.recorder, 'head db', this.config.classes, tensor.planes);
+    const weightSum = conv1WeightSum(this.recorder, `${name} dW`, features, this.config.classes);
+    const sumOfBias = biasSum(this.recorder, `${name} db`, this.config.classes, tensor.planes);
     for (const range of this.#logitSlabs(tensor)) {
       const slab = this.#logitSlab(tensor, range);
-      this.#logits(features, slab, range);
+      this.#logits(name, features, slab, range);
       lossBackward(this.recorder, 'loss backward', slab, labels, classWeights, coefficients, range);
       weightSum.add(slab, ...range);
       sumOfBias.add(slab, ...range);
-      conv1BackwardInput(this.recorder, 'head dX', slab, this.#parameter('head.weight'), d, {
-        planes: range,
-      });
+      const weight = this.#parameter(`${name}.weight`);
+      conv1BackwardInput(this.recorder, `${name} dX`, slab, weight, d, { planes: range, add });
     }
-    weightSum.finish(this.#gradient(gradients, 'head.weight'));
-    sumOfBias.finish(this.#gradient(gradients, 'head.bias'));
-    return d;
+    weightSum.finish(this.#gradient(gradients, `${name}.weight`));
+    sumOfBias.finish(this.#gradient(gradients, `${name}.bias`));
   }
+}
+
+/** An output with its truth and the coefficients that turn its logits into their gradient. */
+export interface Supervised {
+  readonly name: string;
+  /** The volume in front of its head. */
+  readonly features: Input;
+  readonly labels: VolumeTensor;
+  readonly coefficients: Tensor;
 }
 
 /** What `forward` leaves for `loss`, `logits`, `labels` and `backward`. */

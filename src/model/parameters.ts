@@ -5,7 +5,7 @@
 import { random } from '../data/random.ts';
 import type { Tensor, View } from '../gpu/plan.ts';
 import { alignedWords } from '../ops/common.ts';
-import type { UNet3DConfig } from './config.ts';
+import { headName, supervisedLevels, type UNet3DConfig } from './config.ts';
 
 export interface Parameter {
   /** Such as `encoder.0.conv1.weight`. */
@@ -71,7 +71,7 @@ export function layoutParameters(config: UNet3DConfig): ParameterLayout {
     trained.add(`decoder.${level}.up.bias`, [out], { fanIn: out * 8 });
     block(`decoder.${level}`, 2 * out, out);
   }
-  conv('head', classes, features[0]!, 1);
+  for (const level of supervisedLevels(config)) conv(headName(level), classes, features[level]!, 1);
   let count = 0;
   for (const { length } of trained.entries.values()) count += length;
   return {

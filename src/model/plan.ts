@@ -113,8 +113,8 @@ export function planTraining(shape: TrainingShape): TrainingPlan {
   const draws = augment ? drawTensors(recorder, batch, image.channels) : undefined;
   const seen = draws ? augmented(recorder, image, labels, draws) : { image, labels };
   const pass = network.forward(seen.image);
-  const coefficients = network.loss(pass, seen.labels, classWeights, { results, lossScale }, loss);
-  network.backward(pass, seen.labels, classWeights, coefficients, gradients);
+  const outputs = network.loss(pass, seen.labels, classWeights, { results, lossScale }, loss);
+  network.backward(pass, outputs, classWeights, gradients);
   const accumulated = accumulate > 1 ? shared('accumulated') : undefined;
   const { parameters } = model;
   const tensors = { parameters, gradients, accumulated, first, second, step, clip, lossScale };

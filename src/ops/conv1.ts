@@ -14,6 +14,8 @@ import {
 interface Range {
   /** First plane and the plane after the last; all of them by default. */
   readonly planes?: readonly [from: number, to: number];
+  /** Accumulates into the target instead of assigning it. */
+  readonly add?: boolean;
 }
 
 function multiply(
@@ -24,7 +26,7 @@ function multiply(
   strides: { strideOut: number; strideIn: number },
   bias: View | undefined,
   target: VolumeTensor,
-  { planes = [0, target.planes] }: Range,
+  { planes = [0, target.planes], add = false }: Range,
 ): void {
   assertSameGrid(label, input.tensor, target);
   const { channels } = input.tensor;
@@ -60,7 +62,7 @@ function multiply(
         startTarget: out.start,
         slope: input.slope ?? 1,
       },
-      constants: { NORM: input.affine !== undefined, BIAS: bias !== undefined },
+      constants: { NORM: input.affine !== undefined, BIAS: bias !== undefined, ADD: add },
       workgroups: [groupsOf64(planeQuads(target)), blocks, to - from],
       flops: 2 * channels * target.channels * width * height * (to - from),
     });
@@ -81,7 +83,7 @@ export function conv1Forward(
   multiply(recorder, label, input, weights, strides, bias, target, range);
 }
 
-/** Assigns the gradient of the (activated) input. */
+/** Assigns the gradient of the (activated) input, or with `add` accumulates into it. */
 export function conv1BackwardInput(
   recorder: Recorder,
   label: string,

@@ -15,6 +15,8 @@ export interface LossShape {
   readonly smooth: number;
   /** Dice over the whole batch instead of per sample. */
   readonly batchDice: boolean;
+  /** Adds to the loss that `results` holds already, of a finer output. */
+  readonly add?: boolean;
 }
 
 /** Numbers per plane that the loss kernels leave. */
@@ -72,7 +74,7 @@ export function lossFinalize(
       entropyFactor: shape.crossEntropy,
       smoothing: shape.smooth,
     },
-    constants: { CLASSES: shape.classes, BATCH_DICE: shape.batchDice },
+    constants: { CLASSES: shape.classes, BATCH_DICE: shape.batchDice, ADD: shape.add ?? false },
     workgroups: [1, 1, 1],
   });
   return coefficients;

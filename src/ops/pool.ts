@@ -41,7 +41,6 @@ const shapeParams = (source: VolumeTensor, pooled: VolumeTensor) => ({
   depth: source.size[2],
   height: source.size[1],
   rowQuads: source.rowQuads,
-  channels: source.channels,
   widthOut: pooled.size[0],
   heightOut: pooled.size[1],
   depthOut: pooled.size[2],
@@ -60,6 +59,7 @@ export function poolForward(recorder: Recorder, label: string, source: Input, ta
       bindings: { source: slab.view, affine: source.affine ?? slab.view, target_: out.view },
       params: {
         ...shapeParams(source.tensor, target),
+        channels: target.channels,
         plane0: from,
         startSource: slab.start,
         startTarget: out.start,
@@ -100,6 +100,7 @@ export function poolBackward(
       },
       params: {
         ...shapeParams(source.tensor, dTarget),
+        channels: dTarget.channels,
         plane0: from,
         startSource: slab.start,
         startGradient: gradient.start,
@@ -108,6 +109,32 @@ export function poolBackward(
       },
       constants: { NORM: source.affine !== undefined },
       workgroups: [groupsOf64(planeQuads(dTarget)), dTarget.channels, to - from],
+    });
+  }
+}
+
+/** Assigns `target`: every second label along each axis, the truth for a network's coarser outputs. */
+export function halveLabels(
+  recorder: Recorder,
+  label: string,
+  source: VolumeTensor,
+  target: VolumeTensor,
+): void {
+  assertPooled(label, source, target);
+  const uses = [{ tensor: source, ...below(source, target) }, { tensor: target }];
+  for (const [from, to] of recorder.slabs(target.planes, uses)) {
+    const slab = recorder.planes(source, ...sourcePlanes(source, target, from, to));
+    const out = recorder.planes(target, from, to);
+    recorder.dispatch('pool/labels', {
+      label,
+      bindings: { source: slab.view, target_: out.view },
+      params: {
+        ...shapeParams(source, target),
+        plane0: from,
+        startSource: slab.start,
+        startTarget: out.start,
+      },
+      workgroups: [groupsOf64(planeQuads(target)), 1, to - from],
     });
   }
 }

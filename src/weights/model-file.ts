@@ -104,5 +104,6 @@ function configFromShapes(tensors: ReadonlyMap<string, NamedTensor>): UNet3DConf
     );
   }
   const norm = tensors.has('encoder.0.norm1.running_mean') ? 'batch' : 'instance';
-  return completeConfig({ inChannels, classes, features, norm });
+  const deepSupervision = tensors.has('decoder.1.head.weight');
+  return completeConfig({ inChannels, classes, features, norm, deepSupervision });
 }

@@ -5,9 +5,9 @@
 import { expect, test } from 'vitest';
 import { random } from '../../src/data/random.ts';
 import { toDense, toStored } from '../../src/gpu/layout.ts';
-import { Recorder } from '../../src/gpu/plan.ts';
+import { Recorder, type Size3 } from '../../src/gpu/plan.ts';
 import { Program } from '../../src/gpu/program.ts';
-import { completeConfig, type UNet3DConfig } from '../../src/model/config.ts';
+import { completeConfig, headName, supervisedLevels, type UNet3DConfig } from '../../src/model/config.ts';
 import { Network } from '../../src/model/network.ts';
 import { ModelState, namedTensors } from '../../src/model/state.ts';
 import {
@@ -21,9 +21,9 @@ import { adam } from '../../src/train/optimizers.ts';
 import { TrainingSession } from '../../src/train/session.ts';
 import { loss as reference } from '../reference/loss.ts';
 import { testDevice } from '../support/device.ts';
-import { expectClose } from '../support/run.ts';
+import { expectClose, type Dense } from '../support/run.ts';
 
-const cases: { name: string; config: Partial<UNet3DConfig>; loss: Loss }[] = [
+const cases: { name: string; config: Partial<UNet3DConfig>; loss: Loss; size?: Size3 }[] = [
   {
     name: 'batch norm, ReLU, weighted Dice',
     config: { norm: 'batch', activation: 'relu' },
@@ -35,15 +35,19 @@ const cases: { name: string; config: Partial<UNet3DConfig>; loss: Loss }[] = [
     loss: diceCrossEntropy({ batch: true, entropyWeights: [0.5, 1, 2] }),
   },
   { name: 'three levels, cross-entropy', config: { features: [2, 3, 4] }, loss: crossEntropy() },
+  {
+    name: 'deep supervision',
+    config: { features: [2, 3, 2, 2], norm: 'instance', deepSupervision: true },
+    loss: diceCrossEntropy({ diceWeights: [0.2, 0.3, 0.5] }),
+    size: [16, 16, 8],
+  },
 ];
 
-const size = [16, 12, 8] as const;
 const batchSize = 2;
 const classes = 3;
-const voxels = batchSize * size[0] * size[1] * size[2];
 
-/** Logits with the statistics of training, from whatever parameters the state holds. */
-async function trainingLogits(state: ModelState, image: Float32Array) {
+/** Logits with the statistics of training, of every output, from whatever parameters the state holds. */
+async function trainingLogits(state: ModelState, size: Size3, image: Float32Array) {
   const { config, gpu, layout } = state;
   const recorder = new Recorder(gpu.limits);
   const model = {
@@ -52,20 +56,41 @@ async function trainingLogits(state: ModelState, image: Float32Array) {
   };
   const network = new Network(recorder, config, layout, model, { training: true, checkpointing: false });
   const input = recorder.volume('image', batchSize, 1, size, 'resident');
-  const logits = recorder.volume('logits', batchSize, classes, size, 'resident');
-  network.logits(network.forward(input), logits);
+  const pass = network.forward(input);
+  const outputs = supervisedLevels(config).map((level) => {
+    const features = level === 0 ? pass.features : pass.decoder[level]!.second.input;
+    const logits = recorder.volume(`logits ${level}`, batchSize, classes, features.tensor.size, 'resident');
+    network.logits({ ...pass, features }, logits, headName(level));
+    return logits;
+  });
   const program = await Program.create(gpu, recorder.finish(), state.shared(['parameters', 'statistics']));
   program.write(input, toStored(input, image));
   return {
     async run() {
       await program.run();
-      return toDense(logits, await program.read(logits));
+      return Promise.all(
+        outputs.map(async (logits): Promise<Dense> => {
+          const [x, y, z] = logits.size;
+          const data = Float64Array.from(toDense(logits, await program.read(logits)));
+          return { shape: [batchSize, classes, z, y, x], data };
+        }),
+      );
     },
     dispose: () => program.dispose(),
   };
 }
 
-test.each(cases)('$name', async ({ config, loss }) => {
+const sizeAt = (size: Size3, level: number): Size3 => [size[0] >> level, size[1] >> level, size[2] >> level];
+
+/** Every second label of [n][z][y][x] along each axis. */
+function halved(labels: Uint8Array, [x, y, z]: Size3): Uint8Array {
+  return labels.filter(
+    (_, i) => i % 2 === 0 && Math.floor(i / x) % 2 === 0 && (Math.floor(i / (x * y)) % z) % 2 === 0,
+  );
+}
+
+test.each(cases)('$name', async ({ config, loss, size = [16, 12, 8] }) => {
+  const voxels = batchSize * size[0] * size[1] * size[2];
   const source = random(5, 'gradient');
   const complete = completeConfig({ inChannels: 1, classes, features: [3, 5], ...config });
   const state = new ModelState(await testDevice(), complete, 3);
@@ -89,7 +114,7 @@ test.each(cases)('$name', async ({ config, loss }) => {
   const weights = (await state.readWeights()).parameters;
   const gradients = namedTensors(state.layout.parameters, await state.read('gradients'));
 
-  const logits = await trainingLogits(state, image);
+  const logits = await trainingLogits(state, size, image);
   const bothWeights = classWeights(loss, classes);
   const options = {
     ...loss,
@@ -97,8 +122,15 @@ test.each(cases)('$name', async ({ config, loss }) => {
     entropyWeights: bothWeights.slice(classes),
   };
   const evaluate = async () => {
-    const data = Float64Array.from(await logits.run());
-    return reference({ shape: [batchSize, classes, size[2], size[1], size[0]], data }, label, options).loss;
+    const outputs = await logits.run();
+    let truth: Uint8Array = label;
+    const losses = outputs.map((output, level) => {
+      if (level > 0) truth = halved(truth, sizeAt(size, level - 1));
+      return reference(output, truth, options).loss;
+    });
+    // Half as much per level, 1 in all.
+    const total = losses.reduce((sum, _, level) => sum + 2 ** -level, 0);
+    return losses.reduce((sum, value, level) => sum + (value * 2 ** -level) / total, 0);
   };
   expectClose([stepLoss], [await evaluate()], 'loss of the step');
 

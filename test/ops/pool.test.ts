@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { InvalidOption, OutOfMemory } from '../../src/errors.ts';
 import { Recorder, type PlanLimits } from '../../src/gpu/plan.ts';
-import { poolBackward, poolForward, pooledSize } from '../../src/ops/pool.ts';
+import { halveLabels, poolBackward, poolForward, pooledSize } from '../../src/ops/pool.ts';
 import { activate } from '../reference/activate.ts';
 import { pool, poolGradient } from '../reference/pool.ts';
 import {
@@ -117,6 +117,28 @@ test('pool: where ReLU makes all eight zero, the first takes the gradient', asyn
   const result = await run(source, before, dOutput, { affine: Float64Array.of(1, 0), slope: 0 });
   expect(result.target.map(Math.abs)).toEqual(Float64Array.of(0, 0));
   expect([...result.dInput]).toEqual([5, 0, 6, 0, ...new Array<number>(12).fill(0)]);
+});
+
+test.each([
+  [[9, 6, 5], undefined],
+  [[16, 6, 4], undefined],
+  [[32, 12, 6], 2048],
+] as const)('pool: every second label of %j', async ([x, y, z], maxBindingBytes) => {
+  const batch = 2;
+  const labels = Uint8Array.from({ length: batch * x * y * z }, (_, i) => (i * 7919) % 251);
+  using bench = new Bench(maxBindingBytes ? { maxBindingBytes } : {});
+  const source = bench.labels('labels', [x, y, z], batch, labels);
+  const [w, h, d] = pooledSize([x, y, z]);
+  const target = bench.labels('halved', [w, h, d], batch, []);
+  halveLabels(bench.recorder, 'halve', source, target);
+  await bench.run();
+  const at = (i: number) => {
+    const [n, k, j] = [Math.floor(i / (w * h * d)), Math.floor(i / (w * h)) % d, Math.floor(i / w) % h];
+    return labels[((n * z + 2 * k) * y + 2 * j) * x + 2 * (i % w)]!;
+  };
+  const expected = Uint8Array.from({ length: batch * w * h * d }, (_, i) => at(i));
+  expect(await bench.readLabels(target)).toEqual(expected);
+  if (maxBindingBytes) expect(bench.recorder.dispatches.length).toBeGreaterThan(1);
 });
 
 describe('pool refuses', () => {

@@ -29,6 +29,7 @@ export interface TrainOptions extends DatasetArguments, SplitArguments {
   readonly classes?: number;
   readonly norm: NormKind;
   readonly activation: 'relu' | 'leakyRelu';
+  readonly deepSupervision?: boolean;
   readonly patch?: Size3 | 'whole';
   readonly oversample: number;
   readonly spacing: Size3 | 'median' | 'own';
@@ -70,6 +71,10 @@ export function trainCommand(io: Io): Command {
     .option('--classes <n>', 'background included; default: as the data set says', parse.wholeNumber(2, 255))
     .addOption(new Option('--norm <kind>').choices(['batch', 'instance']).default('instance'))
     .addOption(new Option('--activation <kind>').choices(['relu', 'leakyRelu']).default('relu'))
+    .option(
+      '--deep-supervision',
+      'losses at coarser decoder levels too, as nnU-Net has them; four levels or more',
+    )
     .option('--patch <x,y,z>', 'or "whole"; default: whole volumes, or what --concede allows', patchOrWhole)
     .option('--oversample <share>', 'of patches that lie around foreground', parse.numberFrom(0), 1 / 3)
     .option(
