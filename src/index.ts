@@ -5,6 +5,7 @@ export type {
   CaseScore,
   CreateOptions,
   DeviceOptions,
+  EvaluateOptions,
   LabelledCase,
   SegmentOptions,
   TrainingOptions,
@@ -58,7 +59,8 @@ export {
 export { openDataset, pairDataset, type Case, type Dataset } from './data/dataset.ts';
 export { foldCases, splitCases, type Split } from './data/split.ts';
 export { casesInMemory, trainingBatches } from './data/patches.ts';
+export type { Axis, MirrorOptions } from './infer/probabilities.ts';
 export { Segmentation, type PredictOptions, type PredictOutput } from './infer/predict.ts';
 export { evaluateCase } from './metrics/evaluate.ts';
-export { largestComponents } from './metrics/components.ts';
+export { largestComponents, type Postprocessing, type PostprocessingChoice } from './metrics/components.ts';
 export { version } from './version.ts';

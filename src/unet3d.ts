@@ -2,12 +2,27 @@
 import type { Preprocessing, PreparedCase } from './data/prepare.ts';
 import type { Source } from './data/source.ts';
 import { casesInMemory, trainingBatches, type BatchOptions } from './data/patches.ts';
-import { InvalidDataset, InvalidOption } from './errors.ts';
+import { Aborted, InvalidDataset, InvalidOption } from './errors.ts';
 import { Gpu } from './gpu/device.ts';
 import type { Plan, PlanLimits, Precision, Size3 } from './gpu/plan.ts';
 import { Evaluator, LogitsRunner, type DenseCase } from './infer/evaluator.ts';
 import { predictVolume, type PredictOptions, type Segmentation } from './infer/predict.ts';
+import {
+  argmax,
+  mirrorings,
+  segmentProbabilities,
+  type MirrorOptions,
+  type ProbabilityOptions,
+} from './infer/probabilities.ts';
 import { slidingWindow, type WindowProgress } from './infer/window.ts';
+import {
+  choosePostprocessing,
+  componentDice,
+  postprocessed,
+  type ComponentDice,
+  type Postprocessing,
+  type PostprocessingChoice,
+} from './metrics/components.ts';
 import { dice } from './metrics/dice.ts';
 import { Run, type TrainingEvent, type TrainingRun } from './train/events.ts';
 import { fit, type BatchSource, type FitOptions } from './train/fit.ts';
@@ -90,6 +105,14 @@ export interface SegmentOptions {
   readonly onProgress?: (progress: WindowProgress) => void;
 }
 
+export interface EvaluateOptions extends MirrorOptions {
+  /** Default: weighted Dice with equal weights. */
+  readonly loss?: Loss;
+  /** Whether labels are cleaned as validation chose it for this model. Default true. */
+  readonly postprocess?: boolean;
+  readonly signal?: AbortSignal;
+}
+
 /** One case's scores. */
 export interface CaseScore {
   readonly id: string;
@@ -104,6 +127,7 @@ interface Description {
   readonly labels: readonly string[];
   readonly channels: readonly string[];
   readonly preprocessing?: Preprocessing | undefined;
+  readonly postprocessing?: Postprocessing | undefined;
   readonly inputSize?: Size3 | undefined;
 }
 
@@ -224,7 +248,7 @@ export class UNet3D {
         const source = taken.some((name) => !ownBatches('auto').includes(name))
           ? batches(patched, wish.batch)
           : whole;
-        this.describe({ inputSize: source.size });
+        this.describe({ inputSize: source.size, postprocessing: undefined });
         this.#state.precision = wish.precision ?? precision;
         const { accumulate: parts = 1, checkpointing: again = false } = wish;
         return await fit(
@@ -246,13 +270,16 @@ export class UNet3D {
     this.#releaseRunner();
   }
 
-  /** Loss, Dice and prediction of each case, at the common size of all. */
-  async evaluate(
-    cases: readonly PreparedCase[],
-    options: { loss?: Loss; signal?: AbortSignal } = {},
-  ): Promise<CaseScore[]> {
-    const { loss = weightedDice() } = options;
+  /**
+   * Loss, Dice and prediction of each case, at the common size of all. The loss is that of the network's plain
+   * output; Dice and prediction follow test-time augmentation and post-processing.
+   * @throws Aborted if the signal fires
+   */
+  async evaluate(cases: readonly PreparedCase[], options: EvaluateOptions = {}): Promise<CaseScore[]> {
+    const { loss = weightedDice(), postprocess = true, signal } = options;
+    const { classes } = this.config;
     assertLabelled(cases);
+    const mirrored = mirrorings(options).length > 1;
     const scores: CaseScore[] = [];
     let evaluator: Evaluator | undefined;
     try {
@@ -263,19 +290,44 @@ export class UNet3D {
           evaluator = undefined;
           evaluator = await Evaluator.create(this.#state, size, loss);
         }
-        options.signal?.throwIfAborted();
-        const { loss: value, predicted } = await evaluator.run(item);
-        scores.push({
-          id: item.id,
-          loss: value,
-          dice: dice(predicted, item.label, this.config.classes),
-          predicted,
-        });
+        if (signal?.aborted)
+          throw new Aborted(`evaluation was stopped after ${scores.length} of ${cases.length} cases`);
+        const { loss: value, predicted: plain } = await evaluator.run(item, signal);
+        const found = mirrored ? await this.#labelsOf(item, options) : plain;
+        const { postprocessing } = this.#description;
+        const predicted = postprocess ? postprocessed(found, item.shape, postprocessing) : found;
+        scores.push({ id: item.id, loss: value, dice: dice(predicted, item.label, classes), predicted });
       }
     } finally {
       evaluator?.dispose();
     }
     return scores;
+  }
+
+  /**
+   * Decides on validation cases for which classes only the largest component is kept, and adopts that: `predict` and
+   * `evaluate` apply it, and it is saved with the model. Returns the mean Dice before and after.
+   * @throws Aborted if the signal fires
+   */
+  async choosePostprocessing(
+    validation: readonly PreparedCase[],
+    options: ProbabilityOptions = {},
+  ): Promise<PostprocessingChoice> {
+    assertLabelled(validation);
+    const { classes } = this.config;
+    const scores: ComponentDice[] = [];
+    for (const item of validation)
+      scores.push(componentDice(await this.#labelsOf(item, options), item.label, item.shape, classes));
+    const choice = choosePostprocessing(scores, classes);
+    this.describe({ postprocessing: { largestComponent: choice.largestComponent } });
+    return choice;
+  }
+
+  /** Classes of a prepared case as the network gives them, windows and flips included. */
+  async #labelsOf(item: DenseCase, options: ProbabilityOptions): Promise<Uint8Array<ArrayBuffer>> {
+    const { classes } = this.config;
+    const run = (volume: DenseCase, given: ProbabilityOptions) => this.logits(volume, given);
+    return argmax(await segmentProbabilities(run, item, classes, options), classes);
   }
 
   /** The network's size for a volume: the training size if the volume fits it, else the volume's own, padded. */

@@ -67,7 +67,7 @@ export class Evaluator {
     return new Evaluator(state, planned, program, classWeights(loss, config.classes));
   }
 
-  async run({ shape, image, label }: DenseCase): Promise<EvaluationResult> {
+  async run({ shape, image, label }: DenseCase, signal?: AbortSignal): Promise<EvaluationResult> {
     const { planned, program, state } = this;
     const { size } = planned.image;
     const channels = planned.image.channels;
@@ -78,7 +78,7 @@ export class Evaluator {
     state.write('classWeights', this.weights);
     program.write(planned.image, toStored(planned.image, paddedImage));
     program.write(planned.labels, labelsToStored(planned.labels, paddedLabel));
-    await program.run();
+    await program.run({ signal });
     const [results, predicted] = await Promise.all([
       program.read(planned.results, 0, resultWords(state.config.classes) * 4),
       program.read(planned.predicted),

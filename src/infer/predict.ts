@@ -10,18 +10,22 @@ import { sourceName, type Source } from '../data/source.ts';
 import { fromCanonical, spacingOf, spatialShape, toCanonical, type Volume } from '../data/volume.ts';
 import { InvalidOption } from '../errors.ts';
 import type { UNet3DConfig } from '../model/config.ts';
+import { postprocessed, type Postprocessing } from '../metrics/components.ts';
 import type { DenseCase } from './evaluator.ts';
+import { argmax, mirrorings, segmentProbabilities, softmax, type MirrorOptions } from './probabilities.ts';
 import type { WindowProgress } from './window.ts';
 
 export type PredictOutput = 'labels' | 'probabilities' | 'logits';
 
-export interface PredictOptions {
+export interface PredictOptions extends MirrorOptions {
   /** What `toNifti` writes; labels are there in any case. Default 'labels'. */
   readonly output?: PredictOutput;
   /** Of neighbouring windows, where the volume needs several. Default 0.5. */
   readonly overlap?: number;
   /** x, y, z; forces windows of this size. */
   readonly window?: Size3;
+  /** Whether labels are cleaned as validation chose it for this model; probabilities never are. Default true. */
+  readonly postprocess?: boolean;
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: WindowProgress) => void;
 }
@@ -43,7 +47,10 @@ export interface ResultVolume<T extends Uint8Array | Float32Array> {
 /** What prediction needs of a model. */
 export interface Segmenter {
   readonly config: Pick<UNet3DConfig, 'inChannels' | 'classes'>;
-  readonly description: { readonly preprocessing?: Preprocessing | undefined };
+  readonly description: {
+    readonly preprocessing?: Preprocessing | undefined;
+    readonly postprocessing?: Postprocessing | undefined;
+  };
   logits(volume: DenseCase, options?: PredictOptions): Promise<Float32Array>;
 }
 
@@ -77,19 +84,23 @@ export async function predictVolume(
   sources: Source | readonly Source[],
   options: PredictOptions = {},
 ): Promise<Segmentation> {
-  const { output = 'labels' } = options;
+  const { output = 'labels', postprocess = true } = options;
   if (!['labels', 'probabilities', 'logits'].includes(output))
     throw new InvalidOption(`output is '${output}'; give 'labels', 'probabilities' or 'logits'`);
+  if (output === 'logits' && mirrorings(options).length > 1)
+    throw new InvalidOption(
+      "test-time augmentation averages probabilities, not logits: leave tta and mirrorAxes out, or give output 'probabilities'",
+    );
   const { inChannels, classes } = model.config;
   const files = Array.isArray(sources) ? (sources as readonly Source[]) : [sources as Source];
   if (files.length === 0) throw new InvalidOption('there is no file to predict; give at least one');
   const volumes: Volume[] = [];
   for (const file of files) volumes.push(await readNifti(file));
-  const found = volumes.reduce((sum, { shape }) => sum + (shape[3] ?? 1), 0);
+  const channels = volumes.reduce((sum, { shape }) => sum + (shape[3] ?? 1), 0);
   const name = sourceName(files[0]!);
-  if (found !== inChannels)
+  if (channels !== inChannels)
     throw new InvalidOption(
-      `${name} has ${found} channel(s), this model takes ${inChannels}: give one file per channel, or one 4-D file`,
+      `${name} has ${channels} channel(s), this model takes ${inChannels}: give one file per channel, or one 4-D file`,
     );
 
   const warnings: string[] = [];
@@ -109,22 +120,29 @@ export async function predictVolume(
       `The model does not say at which spacing it was trained: ${name} is used at its own, ${own} mm.`,
     );
   }
-  const logits = await model.logits(prepared, options);
+  const run = (volume: DenseCase, given: PredictOptions) => model.logits(volume, given);
+  const logits = output === 'logits' ? await run(prepared, options) : undefined;
+  const scores = logits
+    ? softmax(logits, classes)
+    : await segmentProbabilities(run, prepared, classes, options);
 
   const source = volumes[0]!;
   const onSource = { affine: source.affine, spacing: source.spacing, header: source.header };
   const shape = spatialShape(source.shape);
-  const probabilities = resampleTo(softmax(logits, classes), prepared.shape, grid.shape, 'linear');
+  const probabilities = resampleTo(scores, prepared.shape, grid.shape, 'linear');
+  const found = argmax(probabilities, classes);
+  const { postprocessing } = model.description;
+  const cleaned = postprocess ? postprocessed(found, grid.shape, postprocessing) : found;
   const labels = {
     ...onSource,
-    data: fromCanonical(argmax(probabilities, classes), { shape, affine: source.affine }),
+    data: fromCanonical(cleaned, { shape, affine: source.affine }),
     shape,
   };
   if (output === 'probabilities') {
     const data = fromCanonical(probabilities, { shape, affine: source.affine });
     return new Segmentation(labels, { ...onSource, data, shape: [...shape, classes] }, undefined, warnings);
   }
-  if (output === 'labels') return new Segmentation(labels, undefined, undefined, warnings);
+  if (!logits) return new Segmentation(labels, undefined, undefined, warnings);
   const affine = resampledAffine(grid.affine, grid.shape, prepared.shape);
   const raw = {
     data: logits,
@@ -134,37 +152,6 @@ export async function predictVolume(
     header: source.header,
   };
   return new Segmentation(labels, undefined, raw, warnings);
-}
-
-/** Probabilities [class][voxel] of logits [class][voxel]. */
-export function softmax(logits: Float32Array, classes: number): Float32Array<ArrayBuffer> {
-  const voxels = logits.length / classes;
-  const result = new Float32Array(logits.length);
-  for (let voxel = 0; voxel < voxels; voxel++) {
-    let largest = -Infinity;
-    for (let at = voxel; at < logits.length; at += voxels) largest = Math.max(largest, logits[at]!);
-    let sum = 0;
-    for (let at = voxel; at < logits.length; at += voxels)
-      sum += result[at] = Math.exp(logits[at]! - largest);
-    for (let at = voxel; at < logits.length; at += voxels) result[at]! /= sum;
-  }
-  return result;
-}
-
-/** The class with the highest score of each voxel of [class][voxel], the lowest on a tie. */
-export function argmax(scores: Float32Array, classes: number): Uint8Array<ArrayBuffer> {
-  const voxels = scores.length / classes;
-  const result = new Uint8Array(voxels);
-  for (let voxel = 0; voxel < voxels; voxel++) {
-    let best = scores[voxel]!;
-    for (let label = 1, at = voxel + voxels; label < classes; label++, at += voxels) {
-      if (scores[at]! > best) {
-        best = scores[at]!;
-        result[voxel] = label;
-      }
-    }
-  }
-  return result;
 }
 
 /** Affine of a grid with the same field of view and another number of voxels. */

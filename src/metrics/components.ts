@@ -91,7 +91,7 @@ export function largestComponents(
     /** Classes to clean. Default: all but the background. */
     readonly classes?: readonly number[];
   } = {},
-): Uint8Array {
+): Uint8Array<ArrayBuffer> {
   const { connectivity = 6, classes } = options;
   const [nx = 0, ny = 1, nz = 1] = shape;
   if (labels.length !== nx * ny * nz)
@@ -132,26 +132,53 @@ export function largestComponents(
   return out;
 }
 
-/**
- * The classes whose mean Dice over validation cases rises when only their largest component is kept.
- * Pass them as `classes` of `largestComponents`.
- */
-export function helpfulClasses(
-  cases: readonly {
-    readonly prediction: ArrayLike<number>;
-    readonly truth: ArrayLike<number>;
-    readonly shape: readonly number[];
-  }[],
+/** What is done to a model's labels, as it was chosen on validation cases; saved with the model. */
+export interface Postprocessing {
+  /** Classes of which only the largest component by 6 neighbours is kept. */
+  readonly largestComponent: readonly number[];
+}
+
+/** The labels [z][y][x] as post-processing leaves them; without any, the labels themselves. */
+export function postprocessed(
+  labels: Uint8Array<ArrayBuffer>,
+  shape: readonly number[],
+  postprocessing: Postprocessing | undefined,
+): Uint8Array<ArrayBuffer> {
+  const classes = postprocessing?.largestComponent ?? [];
+  return classes.length > 0 ? largestComponents(labels, shape, { classes }) : labels;
+}
+
+/** Dice per class, background first: of one case or the mean over cases. */
+export interface ComponentDice {
+  /** As predicted. */
+  readonly before: readonly number[];
+  /** With only the largest component of each class kept. */
+  readonly after: readonly number[];
+}
+
+/** One case's Dice with and without its smaller components. */
+export function componentDice(
+  prediction: ArrayLike<number>,
+  truth: ArrayLike<number>,
+  shape: readonly number[],
   classes: number,
-  options: { readonly connectivity?: Connectivity } = {},
-): number[] {
-  const before = cases.map(({ prediction, truth }) => dice(prediction, truth, classes));
-  const after = cases.map(({ prediction, truth, shape }) =>
-    dice(largestComponents(prediction, shape, options), truth, classes),
+): ComponentDice {
+  return {
+    before: dice(prediction, truth, classes),
+    after: dice(largestComponents(prediction, shape), truth, classes),
+  };
+}
+
+/** Mean Dice over the validation cases before and after, and the classes for which it rises. */
+export interface PostprocessingChoice extends Postprocessing, ComponentDice {}
+
+/** Adopts the largest component for each foreground class whose mean Dice over the cases rises with it. */
+export function choosePostprocessing(cases: readonly ComponentDice[], classes: number): PostprocessingChoice {
+  const means = (side: keyof ComponentDice): number[] =>
+    Array.from({ length: classes }, (_, label) => meanDefined(cases.map((scores) => scores[side][label]!)));
+  const [before, after] = [means('before'), means('after')];
+  const largestComponent = before.flatMap((score, label) =>
+    label > 0 && after[label]! > score ? [label] : [],
   );
-  const meanOf = (scores: readonly number[][], label: number): number =>
-    meanDefined(scores.map((score) => score[label]!));
-  return Array.from({ length: classes }, (_, label) => label).filter(
-    (label) => label > 0 && meanOf(after, label) > meanOf(before, label),
-  );
+  return { largestComponent, before, after };
 }

@@ -1,6 +1,6 @@
 /**
  * Dice per class of two label maps: 2|A and B| / (|A| + |B|). Both empty: NaN, to be left out of
- * means; one empty: 0.
+ * means; one empty: 0. Voxels whose truth is no class (255, "leave out") take no part.
  */
 import { InvalidVolume } from '../errors.ts';
 
@@ -18,9 +18,10 @@ export function dice(prediction: ArrayLike<number>, truth: ArrayLike<number>, cl
   for (let voxel = 0; voxel < truth.length; voxel++) {
     const p = prediction[voxel] as number;
     const t = truth[voxel] as number;
+    if (t >= classes) continue;
+    sizes[t]! += 1;
     if (p < classes) sizes[p]! += 1;
-    if (t < classes) sizes[t]! += 1;
-    if (p === t && p < classes) both[p]! += 1;
+    if (p === t) both[p]! += 1;
   }
   return both.map((count, label) => (2 * count) / sizes[label]!);
 }

@@ -37,6 +37,18 @@ const mean = (values: readonly number[]): number =>
   values.reduce((sum, value) => sum + value, 0) / values.length;
 const isDefined = (value: number): boolean => !Number.isNaN(value);
 
+/** Mean of the values that a draw picks and that are defined. */
+function meanOf(values: readonly number[], draw: readonly number[]): number {
+  let [sum, count] = [0, 0];
+  for (const index of draw) {
+    const value = values[index]!;
+    if (Number.isNaN(value)) continue;
+    sum += value;
+    count++;
+  }
+  return sum / count;
+}
+
 /** Value at a share of sorted values, linear between ranks. */
 function quantile(sorted: readonly number[] | Float64Array, share: number): number {
   const rank = share * (sorted.length - 1);
@@ -47,9 +59,7 @@ function quantile(sorted: readonly number[] | Float64Array, share: number): numb
 /** Mean, median and interval of one metric; `draws` are resamples of the cases. */
 function estimate(values: readonly number[], draws: readonly (readonly number[])[]): Estimate {
   const defined = values.filter(isDefined);
-  const means = Float64Array.from(
-    draws.map((draw) => mean(draw.map((index) => values[index]!).filter(isDefined))).filter(isDefined),
-  ).sort();
+  const means = Float64Array.from(draws.map((draw) => meanOf(values, draw)).filter(isDefined)).sort();
   const isInterval = defined.length > 1;
   return {
     mean: mean(defined),

@@ -5,6 +5,7 @@
 import { InvalidModel } from '../errors.ts';
 import type { Preprocessing } from '../data/prepare.ts';
 import type { Size3 } from '../gpu/plan.ts';
+import type { Postprocessing } from '../metrics/components.ts';
 import { completeConfig, type UNet3DConfig } from '../model/config.ts';
 import { layoutParameters } from '../model/parameters.ts';
 import { flatFrom, namedTensors, type Weights } from '../model/state.ts';
@@ -23,6 +24,8 @@ export interface ModelDescription {
   readonly channels: readonly string[];
   /** What turns a volume into the network's input, to be repeated exactly. */
   readonly preprocessing?: Preprocessing | undefined;
+  /** What is done to the labels, as validation chose it. */
+  readonly postprocessing?: Postprocessing | undefined;
   /** x, y, z that the network was trained on; smaller volumes are padded to it at the far ends. */
   readonly inputSize?: Size3 | undefined;
 }

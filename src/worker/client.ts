@@ -7,13 +7,16 @@ import { DeviceLost, InvalidOption } from '../errors.ts';
 import type { Plan, PlanLimits, Precision, Size3 } from '../gpu/plan.ts';
 import type { DenseCase } from '../infer/evaluator.ts';
 import { Segmentation, type PredictOptions } from '../infer/predict.ts';
+import type { ProbabilityOptions } from '../infer/probabilities.ts';
 import type { WindowProgress } from '../infer/window.ts';
+import type { PostprocessingChoice } from '../metrics/components.ts';
 import { paddedSize, type UNet3DConfig } from '../model/config.ts';
 import { planTraining } from '../model/plan.ts';
 import { summarise } from '../model/summary.ts';
 import type {
   CaseScore,
   CreateOptions,
+  EvaluateOptions,
   LabelledCase,
   SegmentOptions,
   TrainingOptions,
@@ -151,12 +154,21 @@ export class UNet3D {
   }
 
   /** Loss, Dice and prediction of each case. */
-  evaluate(
-    cases: readonly LabelledCase[],
-    options: { loss?: Loss; signal?: AbortSignal } = {},
-  ): Promise<CaseScore[]> {
+  evaluate(cases: readonly LabelledCase[], options: EvaluateOptions = {}): Promise<CaseScore[]> {
     const { signal, ...rest } = options;
     return this.#connection.call('evaluate', [cases, rest], { signal });
+  }
+
+  /** Decides on validation cases which classes keep their largest component only, and adopts that. */
+  choosePostprocessing(
+    validation: readonly LabelledCase[],
+    options: ProbabilityOptions = {},
+  ): Promise<PostprocessingChoice> {
+    const { signal, onProgress, ...rest } = options;
+    return this.#connection.call('choosePostprocessing', [validation, rest], {
+      signal,
+      onEvent: (event) => onProgress?.(event as WindowProgress),
+    });
   }
 
   /** Logits [class][z][y][x] of a prepared volume [channel][z][y][x]. */

@@ -24,7 +24,16 @@ export interface ModelFacts {
 }
 
 export type Method =
-  'create' | 'load' | 'describe' | 'fit' | 'evaluate' | 'logits' | 'predict' | 'save' | 'dispose';
+  | 'create'
+  | 'load'
+  | 'describe'
+  | 'fit'
+  | 'evaluate'
+  | 'choosePostprocessing'
+  | 'logits'
+  | 'predict'
+  | 'save'
+  | 'dispose';
 
 /** Page to worker. */
 export type Request =

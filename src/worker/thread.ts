@@ -101,6 +101,8 @@ const methods: Record<Method, (call: Call, ...args: never[]) => Promise<unknown>
   fit: recoveringFit,
   evaluate: ({ signal }, cases: LabelledCase[], options: object) =>
     current().evaluate(cases, { ...options, signal }),
+  choosePostprocessing: ({ signal, event }, validation: LabelledCase[], options: object) =>
+    current().choosePostprocessing(validation, { ...options, signal, onProgress: event }),
   logits: ({ signal, event }, volume: Parameters<UNet3D['logits']>[0], options: object) =>
     current().logits(volume, { ...options, signal, onProgress: event }),
   async predict({ signal, event }, sources: Source | Source[], options: PredictOptions) {

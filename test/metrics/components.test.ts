@@ -3,7 +3,13 @@ import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { random } from '../../src/data/random.ts';
 import { InvalidOption, InvalidVolume } from '../../src/errors.ts';
-import { helpfulClasses, largestComponents, type Connectivity } from '../../src/metrics/components.ts';
+import {
+  choosePostprocessing,
+  componentDice,
+  largestComponents,
+  postprocessed,
+  type Connectivity,
+} from '../../src/metrics/components.ts';
 
 const { components: fixture } = JSON.parse(
   readFileSync(new URL('../fixtures/metrics/metrics.json', import.meta.url), 'utf8'),
@@ -84,11 +90,21 @@ test('only the classes asked for are cleaned', () => {
   expect([...largestComponents(labels, [8, 1, 1])]).toEqual([0, 0, 1, 1, 0, 0, 2, 2]);
 });
 
-test('cleaning is chosen where it helps on validation', () => {
+test('cleaning is adopted only for classes whose mean Dice on validation rises', () => {
   const shape = [8, 1, 1];
   const prediction = Uint8Array.from([1, 0, 1, 1, 2, 0, 2, 2]);
   const truth = Uint8Array.from([0, 0, 1, 1, 2, 0, 2, 2]);
-  expect(helpfulClasses([{ prediction, truth, shape }], 3)).toEqual([1]);
+  const scores = componentDice(prediction, truth, shape, 4);
+  const choice = choosePostprocessing([scores, { before: [1, 0.5, 0.5, NaN], after: [1, 0.5, 0.9, NaN] }], 4);
+  // Class 1 rises from 0.8 to 1 in the first case; class 2 falls there by less than it rises in the second.
+  expect(scores.before).toEqual([4 / 5, 4 / 5, 1, NaN]);
+  expect(scores.after).toEqual([6 / 7, 1, 4 / 5, NaN]);
+  expect(choice.largestComponent).toEqual([1, 2]);
+  expect(choice.after[2]).toBeCloseTo((4 / 5 + 0.9) / 2);
+  expect(choosePostprocessing([scores], 4).largestComponent).toEqual([1]);
+  expect(choosePostprocessing([], 4).largestComponent).toEqual([]);
+  expect([...postprocessed(prediction, shape, { largestComponent: [1] })]).toEqual([0, 0, 1, 1, 2, 0, 2, 2]);
+  expect(postprocessed(prediction, shape, undefined)).toBe(prediction);
 });
 
 test('wrong shapes and connectivities are refused', () => {

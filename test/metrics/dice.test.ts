@@ -16,6 +16,8 @@ test('both empty is NaN and left out of means, one empty is 0', () => {
 
 test('values outside the classes count for no class', () => {
   expect(dice([255, 1], [1, 1], 2)).toEqual([NaN, 2 / 3]);
+  // Where the truth is to be left out, the prediction does not matter.
+  expect(dice([1, 1, 0], [255, 1, 0], 2)).toEqual([1, 1]);
 });
 
 test('maps of different length are refused with both lengths', () => {

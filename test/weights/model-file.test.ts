@@ -17,6 +17,7 @@ const description = {
   config,
   labels: ['background', 'a', 'b'],
   channels: ['T1', 'T2'],
+  postprocessing: { largestComponent: [2] },
   inputSize: [8, 8, 4] as const,
 };
 

@@ -1,0 +1,111 @@
+/** From logits to probabilities and labels, and mirror test-time augmentation: the mean over flipped copies. */
+import { Aborted, InvalidOption } from '../errors.ts';
+import type { Size3 } from '../gpu/plan.ts';
+import type { DenseCase } from './evaluator.ts';
+import type { WindowProgress } from './window.ts';
+
+/** An axis of the network's grid: x to the right, y to the front, z up. */
+export type Axis = 'x' | 'y' | 'z';
+
+export interface MirrorOptions {
+  /** Mirror test-time augmentation: probabilities are averaged over all flips of the volume. Default false. */
+  readonly tta?: boolean;
+  /** Axes to flip, in all combinations; implies `tta`. Default: all three, which makes eight passes. */
+  readonly mirrorAxes?: readonly Axis[];
+}
+
+const allAxes: readonly Axis[] = ['x', 'y', 'z'];
+
+/** Every combination of flips that the options ask for, none first. */
+export function mirrorings({ mirrorAxes, tta = mirrorAxes !== undefined }: MirrorOptions): Axis[][] {
+  const axes = tta ? (mirrorAxes ?? allAxes) : [];
+  if (!axes.every((axis) => allAxes.includes(axis)) || new Set(axes).size < axes.length)
+    throw new InvalidOption(`mirrorAxes is [${axes.join(', ')}]; give some of x, y and z, each once`);
+  return axes.reduce<Axis[][]>((sets, axis) => [...sets, ...sets.map((set) => [...set, axis])], [[]]);
+}
+
+/** A copy of [channel][z][y][x] that runs backwards along some axes. */
+export function flip(data: Float32Array, [x, y, z]: Size3, axes: readonly Axis[]): Float32Array<ArrayBuffer> {
+  const [alongX, alongY, alongZ] = allAxes.map((axis) => axes.includes(axis));
+  const result = new Float32Array(data.length);
+  for (let row = 0; row < data.length / x; row++) {
+    const [c, k, j] = [Math.floor(row / (y * z)), Math.floor(row / y) % z, row % y];
+    const to = ((c * z + (alongZ ? z - 1 - k : k)) * y + (alongY ? y - 1 - j : j)) * x;
+    result.set(data.subarray(row * x, (row + 1) * x), to);
+    if (alongX) result.subarray(to, to + x).reverse();
+  }
+  return result;
+}
+
+/** What `segmentProbabilities` and those above it take. */
+export interface ProbabilityOptions extends MirrorOptions {
+  readonly signal?: AbortSignal;
+  /** Windows done, over all passes. */
+  readonly onProgress?: (progress: WindowProgress) => void;
+}
+
+/**
+ * Probabilities [class][z][y][x] of a volume, averaged over the flips asked for.
+ * @param run gives the logits of a volume of this shape
+ * @throws Aborted; InvalidOption for axes that are none
+ */
+export async function segmentProbabilities<Options extends ProbabilityOptions>(
+  run: (volume: DenseCase, options: Options) => Promise<Float32Array>,
+  { image, shape }: DenseCase,
+  classes: number,
+  options: Options,
+): Promise<Float32Array<ArrayBuffer>> {
+  const { signal, onProgress } = options;
+  const flips = mirrorings(options);
+  let mean: Float32Array<ArrayBuffer> | undefined;
+  for (const [pass, axes] of flips.entries()) {
+    if (signal?.aborted) throw new Aborted(`prediction was stopped after ${pass} of ${flips.length} passes`);
+    const logits = await run(
+      { image: axes.length > 0 ? flip(image, shape, axes) : image, shape },
+      {
+        ...options,
+        onProgress: ({ loaded, total }: WindowProgress) =>
+          onProgress?.({ loaded: pass * total + loaded, total: flips.length * total }),
+      },
+    );
+    const probabilities = softmax(logits, classes);
+    if (!mean) mean = probabilities;
+    else {
+      const turned = flip(probabilities, shape, axes);
+      for (let at = 0; at < mean.length; at++) mean[at]! += turned[at]!;
+    }
+  }
+  if (flips.length > 1) for (let at = 0; at < mean!.length; at++) mean![at]! /= flips.length;
+  return mean!;
+}
+
+/** Probabilities [class][voxel] of logits [class][voxel]. */
+export function softmax(logits: Float32Array, classes: number): Float32Array<ArrayBuffer> {
+  const voxels = logits.length / classes;
+  const result = new Float32Array(logits.length);
+  for (let voxel = 0; voxel < voxels; voxel++) {
+    let largest = -Infinity;
+    for (let at = voxel; at < logits.length; at += voxels) largest = Math.max(largest, logits[at]!);
+    let sum = 0;
+    for (let at = voxel; at < logits.length; at += voxels)
+      sum += result[at] = Math.exp(logits[at]! - largest);
+    for (let at = voxel; at < logits.length; at += voxels) result[at]! /= sum;
+  }
+  return result;
+}
+
+/** The class with the highest score of each voxel of [class][voxel], the lowest on a tie. */
+export function argmax(scores: Float32Array, classes: number): Uint8Array<ArrayBuffer> {
+  const voxels = scores.length / classes;
+  const result = new Uint8Array(voxels);
+  for (let voxel = 0; voxel < voxels; voxel++) {
+    let best = scores[voxel]!;
+    for (let label = 1, at = voxel + voxels; label < classes; label++, at += voxels) {
+      if (scores[at]! > best) {
+        best = scores[at]!;
+        result[voxel] = label;
+      }
+    }
+  }
+  return result;
+}
