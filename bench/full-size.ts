@@ -2,10 +2,12 @@
  * One training step of the study's size on this machine's adapter: planned and allocated bytes, the
  * process's peak memory, time and loss; inputs and all gradients go to a folder, where
  * bench/full_size_reference.py computes the same step with PyTorch and compares.
- *   npx tsx bench/full-size.ts FOLDER [batch] [x,y,z] [features]
+ *   npx tsx bench/full-size.ts FOLDER [--batch 1] [--size 256,256,128] [--features 16,32,64,128]
+ *     [--precision f16] [--checkpointing]
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { parseArgs } from 'node:util';
 import { random } from '../src/data/random.ts';
 import { releaseNodeGpu } from '../src/gpu/node.ts';
 import type { Size3 } from '../src/gpu/plan.ts';
@@ -18,12 +20,23 @@ import { TrainingSession } from '../src/train/session.ts';
 import { writeSafetensors } from '../src/weights/safetensors.ts';
 import { openGpu } from './lib.ts';
 
-const [folder = '', batchText = '1', sizeText = '256,256,128', featuresText = '16,32,64,128'] =
-  process.argv.slice(2);
-if (!folder) throw new Error('usage: npx tsx bench/full-size.ts FOLDER [batch] [x,y,z] [features]');
-const batchSize = Number(batchText);
-const size = sizeText.split(',').map(Number) as unknown as Size3;
-const features = featuresText.split(',').map(Number);
+const { values: options, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    batch: { type: 'string', default: '1' },
+    size: { type: 'string', default: '256,256,128' },
+    features: { type: 'string', default: '16,32,64,128' },
+    precision: { type: 'string', default: 'f32' },
+    checkpointing: { type: 'boolean', default: false },
+  },
+});
+const [folder] = positionals;
+if (!folder) throw new Error('usage: npx tsx bench/full-size.ts FOLDER [--batch n] [--precision f16] …');
+const batchSize = Number(options.batch);
+const size = options.size.split(',').map(Number) as unknown as Size3;
+const features = options.features.split(',').map(Number);
+const precision = options.precision === 'f16' ? 'f16' : 'f32';
+const { checkpointing } = options;
 const classes = 6;
 const [x, y, z] = size;
 
@@ -31,6 +44,7 @@ const gpu = await openGpu();
 console.log(`GPU: ${gpu.describe}; bindings of at most ${formatBytes(gpu.limits.maxBindingBytes)}`);
 const config = completeConfig({ inChannels: 1, classes, features });
 const state = new ModelState(gpu, config, 1);
+state.precision = precision;
 const weights = await state.readWeights();
 
 // Nested boxes as labels, noise around each class's level as image.
@@ -44,9 +58,16 @@ for (let i = 0; i < label.length; i++) {
   image[i] = label[i]! / classes + source.uniform(-0.5, 0.5);
 }
 
+const residentBefore = process.memoryUsage.rss();
 const started = performance.now();
 const loss = weightedDice([1, 2, 3, 4, 5, 6].map((weight) => weight / 21));
-const session = await TrainingSession.create(state, { size, batchSize, loss, optimizer: adam() });
+const session = await TrainingSession.create(state, {
+  size,
+  batchSize,
+  loss,
+  optimizer: adam(),
+  checkpointing,
+});
 const prepared = performance.now();
 const values = {
   learningRate: 0,
@@ -59,9 +80,9 @@ const values = {
   maxNorm: Infinity,
 };
 const { result } = await session.step([{ image, label }], values);
-const { loss: value } = await result;
+const { loss: value, lossScale } = await result;
 const done = performance.now();
-const gradients = await state.read('gradients');
+const gradients = (await state.read('gradients')).map((gradient) => gradient / lossScale);
 
 mkdirSync(folder, { recursive: true });
 const { parameters } = state.layout;
@@ -76,10 +97,13 @@ const summary = {
   batch: batchSize,
   size,
   features,
+  precision,
+  checkpointing,
   loss: value,
   plannedBytes: plan.peakBytes,
   allocatedBytes: gpu.allocatedBytes,
   peakResidentBytes: process.resourceUsage().maxRSS * 1024,
+  residentBytesBefore: residentBefore,
   largestBindingBytes: plan.largestBindingBytes,
   dispatches: plan.dispatches.length,
   gflop: plan.flops / 1e9,
