@@ -3,31 +3,22 @@
  * Any violation of its content security policy is a failure. Screenshots of every state go to .cache/screenshots.
  */
 import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
-import { extname, join } from 'node:path';
+import { join } from 'node:path';
 import { chromium as playwright, type Browser, type Download, type Page } from 'playwright';
 import { build } from 'vite';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { chromium } from '../../scripts/chromium.ts';
 import { phantom } from '../../src/data/phantom.ts';
 import { readNifti, UNet3D, writeNifti } from '../../src/node.ts';
+import { serve, type Site } from '../support/site.ts';
 
 const screenshots = '.cache/screenshots';
 const folder = mkdtempSync(join(tmpdir(), 'unet3d-gpu-example-'));
 const launch = chromium();
 const complaints: string[] = [];
-let server: Server;
+let site: Site;
 let browser: Browser | undefined;
-let address: string;
-
-const types: Record<string, string> = {
-  '.html': 'text/html',
-  '.js': 'text/javascript',
-  '.css': 'text/css',
-  '.svg': 'image/svg+xml',
-};
 
 beforeAll(async () => {
   await build({
@@ -36,28 +27,14 @@ beforeAll(async () => {
     logLevel: 'error',
     build: { outDir: folder, emptyOutDir: true },
   });
-  server = createServer((request, response) => {
-    const path = /^\/sub\/path\/([\w./-]*)$/.exec(request.url ?? '')?.[1];
-    try {
-      if (path === undefined || path.includes('..')) throw new Error('not here');
-      const file = join(folder, path || 'index.html');
-      const bytes = readFileSync(file);
-      response
-        .writeHead(200, { 'content-type': types[extname(file)] ?? 'application/octet-stream' })
-        .end(bytes);
-    } catch {
-      response.writeHead(404).end();
-    }
-  });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  address = `http://127.0.0.1:${(server.address() as AddressInfo).port}/sub/path/`;
+  site = await serve(folder, '/sub/path/');
   mkdirSync(screenshots, { recursive: true });
   if (launch) browser = await playwright.launch({ ...launch, headless: true });
 });
 
 afterAll(async () => {
   await browser?.close();
-  server?.close();
+  site?.close();
   rmSync(folder, { recursive: true, force: true });
 });
 
@@ -69,7 +46,7 @@ async function visit(from: Browser): Promise<Page> {
   page.on('console', (message) => {
     if (/Content Security Policy/i.test(message.text())) complaints.push(message.text());
   });
-  await page.goto(address);
+  await page.goto(site.address);
   return page;
 }
 

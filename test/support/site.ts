@@ -1,0 +1,39 @@
+/** A static web server for tests that drive a real browser: plain files, no headers but their type. */
+import { readFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { extname, join } from 'node:path';
+
+const types: Record<string, string> = {
+  '.html': 'text/html',
+  '.js': 'text/javascript',
+  '.css': 'text/css',
+  '.svg': 'image/svg+xml',
+};
+
+export interface Site {
+  /** With the path at which the folder is served, and a slash at the end. */
+  readonly address: string;
+  close(): void;
+}
+
+/** Serves a folder below a path such as `/sub/path/`; `policy` is sent as the content security policy of each file. */
+export async function serve(folder: string, path = '/', policy?: string): Promise<Site> {
+  const server = createServer((request, response) => {
+    const wanted = (request.url ?? '').split('?')[0]!;
+    try {
+      if (!wanted.startsWith(path) || !/^[\w./@-]*$/.test(wanted) || wanted.includes('..'))
+        throw new Error('not here');
+      const file = join(folder, wanted.slice(path.length) || 'index.html');
+      const bytes = readFileSync(file);
+      const type = types[extname(file)] ?? 'application/octet-stream';
+      const headers = { 'content-type': type, ...(policy && { 'content-security-policy': policy }) };
+      response.writeHead(200, headers).end(bytes);
+    } catch {
+      response.writeHead(404).end();
+    }
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  return { address: `http://127.0.0.1:${port}${path}`, close: () => void server.close() };
+}
