@@ -81,6 +81,7 @@ test('phantoms are trained on, across a reload, and the segmentation equals that
   await page.getByRole('tab', { name: 'Train' }).click();
   await page.getByLabel('Epochs').fill('40');
   await page.getByLabel('Epochs').press('Tab');
+  await page.getByLabel('Features per level').selectOption('8,16');
   await shot(page, 'settings');
   await page.getByRole('button', { name: 'Start training' }).click();
   await page.locator('table.dice').getByText('prostate').waitFor();
@@ -90,7 +91,7 @@ test('phantoms are trained on, across a reload, and the segmentation equals that
   await page.getByRole('button', { name: 'Resume it' }).waitFor();
   await shot(page, 'interrupted');
   await page.getByRole('button', { name: 'Resume it' }).click();
-  await page.getByText(/Going on from step \d+ of 120/).waitFor();
+  await page.getByText(/Going on from step \d+ of 400/).waitFor();
   await page.locator('table.dice').getByText('prostate').waitFor();
   await page.getByRole('button', { name: 'Pause' }).click();
   await page.getByRole('button', { name: 'Resume', exact: true }).waitFor();

@@ -57,7 +57,11 @@ export class Curves {
           scales: { x: { time: false }, ...(range && { y: { range } }) },
           axes: [
             { ...axis, incrs: [1, 2, 5, 10, 20, 50, 100, 200] },
-            { ...axis, size: 56 },
+            {
+              ...axis,
+              size: 56,
+              values: (_, ticks) => ticks.map((tick) => String(Number(tick.toPrecision(3)))),
+            },
           ],
           series: [
             { label: 'epoch' },

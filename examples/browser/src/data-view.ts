@@ -131,8 +131,8 @@ export function dataView(next: () => void): HTMLElement {
     working = 'Making phantoms';
     draw();
     const software = (await device())?.software ?? true;
-    const shape: [number, number, number] = software ? [16, 16, 16] : [64, 64, 32];
-    const made = await dataJob('phantoms', { count: software ? 6 : 12, shape });
+    const shape: [number, number, number] = software ? [24, 24, 16] : [64, 64, 32];
+    const made = await dataJob('phantoms', { count: 12, shape });
     images = [];
     labels = [];
     trouble = [];

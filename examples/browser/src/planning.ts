@@ -3,20 +3,28 @@ import {
   adam,
   alternatives,
   completeConfig,
-  diceCrossEntropy,
   lossShape,
   OutOfMemory,
   paddedSize,
   planTraining,
   splitCases,
   type Size3,
+  weightedDice,
+  type Loss,
   type UNet3DConfig,
 } from 'unet3d-gpu/worker';
 import type { DeviceFacts } from './device.ts';
 import { state } from './state.ts';
 
 const GiB = 2 ** 30;
-export const loss = diceCrossEntropy();
+
+/** Steps of a default training: software has time for few, which a higher learning rate makes up for in part. */
+const wantedSteps = { software: 120, hardware: 600 };
+/** Voxels of a volume that a software adapter is left with by default; larger ones are cut into patches. */
+const softwareVoxels = 2 ** 17;
+
+/** Dice, in which the rarer a class is, the more it weighs: so small organs are learnt within few epochs. */
+export const loss = (): Loss => weightedDice(state.settings.classWeights);
 
 /** x, y, z of the largest volume on every axis. */
 export function largestShape(): Size3 {
@@ -34,8 +42,11 @@ export const classCount = (): number => {
 
 export const channelCount = (): number => state.report?.fingerprint?.intensities.length ?? 1;
 
-export const config = (): UNet3DConfig =>
-  completeConfig({ inChannels: channelCount(), classes: classCount(), features: state.settings.features });
+export const config = (): UNet3DConfig => networkOf(channelCount(), classCount());
+
+/** Instance norm: what is seen in a preview is what the network does in training, whatever the batch. */
+export const networkOf = (inChannels: number, classes: number): UNet3DConfig =>
+  completeConfig({ inChannels, classes, features: state.settings.features, norm: 'instance' });
 
 /** Sets parts, preprocessing and settings from what was found in the files. */
 export function chooseDefaults(device: DeviceFacts | undefined): void {
@@ -49,17 +60,23 @@ export function chooseDefaults(device: DeviceFacts | undefined): void {
   };
   const shape = largestShape();
   const { settings } = state;
-  // Three halvings of a short axis leave nothing to see; a software adapter has time for few features only.
-  const levels = Math.min(...shape) < 24 ? 3 : 4;
-  settings.features = (device?.software ? [8, 16, 32, 64] : [16, 32, 64, 128]).slice(
-    0,
-    device?.software ? 2 : levels,
-  );
+  const software = device?.software ?? true;
+  // Three halvings of a short axis leave nothing to see.
+  settings.features = software ? [8, 16, 32] : [16, 32, 64, 128].slice(0, Math.min(...shape) < 24 ? 3 : 4);
+  settings.batchSize = software ? 1 : 2;
+  settings.learningRate = software ? 0.02 : 0.01;
   settings.memory = Number(((device?.budget ?? 4 * GiB) / GiB).toFixed(1));
-  settings.patch = undefined;
-  settings.epochs = device?.software
-    ? 20
-    : Math.min(200, Math.max(20, Math.round(1200 / Math.max(1, state.cases.length))));
+  const voxels = shape[0] * shape[1] * shape[2];
+  const side = (length: number): number => Math.min(length, 32);
+  settings.patch =
+    software && voxels > softwareVoxels ? [side(shape[0]), side(shape[1]), side(shape[2])] : undefined;
+  const training = state.cases.filter(({ part }) => part === 'train').length;
+  const steps = wantedSteps[software ? 'software' : 'hardware'];
+  settings.epochs = Math.min(
+    200,
+    Math.max(8, Math.round((steps * settings.batchSize) / Math.max(1, training))),
+  );
+  settings.classWeights = rarityWeights();
   const planned = plan(device);
   if (planned.problem !== undefined) {
     const [fitting] = planned.alternatives;
@@ -69,6 +86,20 @@ export function chooseDefaults(device: DeviceFacts | undefined): void {
       settings.features = [...fitting.config.features];
     }
   }
+}
+
+/** 1 for the most frequent class, 2 for the next and so on, divided by their sum. */
+function rarityWeights(): number[] {
+  const count = classCount();
+  const shares = new Map(state.report?.fingerprint?.classes.map(({ value, share }) => [value, share]));
+  const byShare = Array.from({ length: count }, (_, value) => value).sort(
+    (a, b) => (shares.get(b) ?? 0) - (shares.get(a) ?? 0) || a - b,
+  );
+  const sum = (count * (count + 1)) / 2;
+  return byShare.reduce<number[]>((weights, value, rank) => {
+    weights[value] = (rank + 1) / sum;
+    return weights;
+  }, []);
 }
 
 /** A fifth of the subjects for validation. */
@@ -101,7 +132,7 @@ export function plan(device: DeviceFacts | undefined): Planned {
   const network = config();
   const size = paddedSize(network, settings.patch ?? largestShape());
   const wish = { config: network, size, batch: settings.batchSize };
-  const planner = { limits: device!.limits, loss: lossShape(loss, network.classes), optimizer: adam() };
+  const planner = { limits: device!.limits, loss: lossShape(loss(), network.classes), optimizer: adam() };
   const budget = settings.memory * GiB;
   try {
     const { peakBytes, flops } = planTraining({ ...wish, ...planner }).plan;

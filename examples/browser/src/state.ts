@@ -17,6 +17,8 @@ export interface Settings {
   /** GiB of GPU memory that training may take. */
   memory: number;
   seed: number;
+  /** Of the loss, per class, background first. */
+  classWeights: number[];
 }
 
 /** A segmentation with what is shown of it. */
@@ -61,6 +63,7 @@ export const state: State = {
     patch: undefined,
     memory: 2,
     seed: 0,
+    classWeights: [],
   },
   preprocessing: {
     orientation: 'RAS',

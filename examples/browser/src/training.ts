@@ -3,14 +3,16 @@ import {
   Aborted,
   bestModel,
   checkpointName,
+  DeviceLost,
   oneCycle,
   UNet3D,
+  type CheckpointStore,
   type LabelledCase,
   type WorkerEvent,
 } from 'unet3d-gpu/worker';
 import { dataJob } from './data-client.ts';
 import { messageOf } from './dom.ts';
-import { channelCount, classCount, config, loss } from './planning.ts';
+import { channelCount, classCount, loss, networkOf } from './planning.ts';
 import { checkpoints, forgetSession, keepSession, storedProgress, type Session } from './session.ts';
 import { changed, classNames, state } from './state.ts';
 
@@ -31,10 +33,13 @@ export const progress = {
   preview: undefined as Preview | undefined,
   best: undefined as { epoch: number; dice: number } | undefined,
   problem: '',
+  /** Why the last checkpoint could not be stored. */
+  unsaved: '',
   log: [] as string[],
 };
 
 let cases: LabelledCase[] = [];
+let network = { inChannels: 1, classes: 2 };
 let controller = new AbortController();
 /** What to do when a training has obeyed its abort. */
 const wish = { stop: false };
@@ -44,6 +49,17 @@ export const validationCase = (): LabelledCase | undefined => state.validation[0
 function log(line: string): void {
   progress.log.push(`${new Date().toLocaleTimeString()}  ${line}`);
   changed();
+}
+
+function newModel(): Promise<UNet3D> {
+  const { settings, preprocessing } = state;
+  return UNet3D.create({
+    ...networkOf(network.inChannels, network.classes),
+    labels: classNames(network.classes),
+    seed: settings.seed,
+    preprocessing,
+    memoryBudget: settings.memory * 2 ** 30,
+  });
 }
 
 /** Prepares the cases and trains from the beginning, or goes on with a session that was interrupted. */
@@ -57,6 +73,7 @@ export async function start(resumed?: Session): Promise<void> {
     preview: undefined,
     best: undefined,
     problem: '',
+    unsaved: '',
     log: [],
   });
   state.history = [];
@@ -83,14 +100,8 @@ export async function start(resumed?: Session): Promise<void> {
     Object.assign(progress, { step: 0, totalSteps: 0, gpuBytes: NaN });
     state.model?.dispose();
     state.model = undefined;
-    const { settings } = state;
-    state.model = await UNet3D.create({
-      ...(resumed ? { inChannels: channels, classes, features: settings.features } : config()),
-      labels: classNames(classes),
-      seed: settings.seed,
-      preprocessing: state.preprocessing,
-      memoryBudget: settings.memory * 2 ** 30,
-    });
+    network = { inChannels: channels, classes };
+    state.model = await newModel();
     state.modelName = `${state.name}, in training`;
     log(`${cases.length} training and ${state.validation.length} validation cases on ${state.model.adapter}`);
     if (!resumed) {
@@ -109,8 +120,6 @@ export async function start(resumed?: Session): Promise<void> {
 }
 
 async function train(resume: boolean): Promise<void> {
-  const { model, settings } = state;
-  if (!model) return;
   controller = new AbortController();
   wish.stop = false;
   state.training = 'running';
@@ -120,7 +129,9 @@ async function train(resume: boolean): Promise<void> {
     return undefined;
   });
   const preview = validationCase();
+  const { settings } = state;
   try {
+    const model = (state.model ??= await newModel());
     if (resume && store) {
       const { history, best } = await storedProgress();
       state.history = history;
@@ -131,14 +142,14 @@ async function train(resume: boolean): Promise<void> {
       epochs: settings.epochs,
       batchSize: settings.batchSize,
       seed: settings.seed,
-      loss,
+      loss: loss(),
       schedule: oneCycle({ maxLearningRate: settings.learningRate }),
       validation: state.validation,
       signal: controller.signal,
       resume,
       onEvent: take,
       ...(settings.patch && { patch: settings.patch }),
-      ...(store && { checkpoint: store }),
+      ...(store && { checkpoint: carefulStore(store) }),
       ...(preview && { preview }),
     });
     await finish('Training is complete');
@@ -151,9 +162,32 @@ async function train(resume: boolean): Promise<void> {
       progress.problem = messageOf(error);
       state.training = 'paused';
       log(`Stopped by an error: ${progress.problem}`);
+      if (error instanceof DeviceLost) {
+        // Its worker is dead; to go on, a new one takes up the last checkpoint.
+        state.model?.dispose();
+        state.model = undefined;
+      }
     }
   }
   changed();
+}
+
+/** A full disk costs the checkpoint, not the training. */
+function carefulStore(store: CheckpointStore): CheckpointStore {
+  return {
+    load: (name) => store.load(name),
+    async save(name, bytes) {
+      try {
+        await store.save(name, bytes);
+        progress.unsaved = '';
+      } catch (error) {
+        const message = messageOf(error);
+        if (progress.unsaved === '') log(`Not saved: ${message}. Training goes on.`);
+        progress.unsaved = message;
+        changed();
+      }
+    },
+  };
 }
 
 function take(event: WorkerEvent): void {
@@ -217,11 +251,15 @@ export async function stop(): Promise<void> {
 async function stopNow(): Promise<void> {
   try {
     const checkpoint = await (await checkpoints()).load(checkpointName);
-    const best = checkpoint && state.model && bestModel(checkpoint, await state.model.save());
+    const known = state.model ?? (await newModel());
+    const best = checkpoint && bestModel(checkpoint, await known.save());
+    if (!best && !state.model) {
+      known.dispose();
+      throw new Error('No epoch was finished, so there are no weights to keep.');
+    }
     if (best) {
-      const model = await UNet3D.load(best);
-      state.model?.dispose();
-      state.model = model;
+      state.model = await UNet3D.load(best);
+      known.dispose();
     }
     await finish(
       best ? 'Stopped early; the best weights are kept' : 'Stopped early; the last weights are kept',
