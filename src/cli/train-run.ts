@@ -20,19 +20,22 @@ import { paddedSize, sizeMultiple, type UNet3DConfig } from '../model/config.ts'
 import { planTraining } from '../model/plan.ts';
 import { formatBytes, summarise } from '../model/summary.ts';
 import { UNet3D } from '../unet3d.ts';
+import type { Picture } from '../report/raster.ts';
 import { sliceGrid } from '../report/slices.ts';
 import type { Progress } from '../train/checkpoint.ts';
 import { folderStore } from '../train/checkpoint.node.ts';
+import type { Augmentation } from '../train/augmentation.ts';
 import type { EpochRow, TrainingEvent } from '../train/events.ts';
 import { checkpointName } from '../train/fit.ts';
 import { lossShape } from '../train/losses.ts';
 import { version } from '../version.ts';
 import { readSafetensors } from '../weights/safetensors.ts';
 import type { TrainOptions } from './commands/train.ts';
+import { augmentationSheet } from './augmentation-sheet.ts';
 import { openFromArguments, splitFromArguments } from './dataset-options.ts';
 import { announceAdapter } from './gpu.ts';
 import type { Io } from './io.ts';
-import { defaultEpochs, lossOf, optimizerOf, scheduleOf } from './recipe.ts';
+import { augmentationOf, defaultEpochs, lossOf, optimizerOf, scheduleOf } from './recipe.ts';
 import { writeResults } from './results.ts';
 import type { RunFolder } from './run-folder.ts';
 import { digits, duration, toJson } from './text.ts';
@@ -55,6 +58,7 @@ interface Settings {
   readonly loss: ReturnType<typeof lossOf>;
   readonly optimizer: ReturnType<typeof optimizerOf>;
   readonly schedule: ReturnType<typeof scheduleOf>;
+  readonly augmentation: Augmentation | undefined;
 }
 
 export async function runTraining(
@@ -123,7 +127,7 @@ async function trainModel(job: Job): Promise<void> {
   const network = model.config;
   const { limits, adapterClass } = model.gpu;
   const memory = options.memory ?? assumedBudget[adapterClass];
-  const { epochs, patch, loss, optimizer, schedule, wish } = decide(
+  const { epochs, patch, loss, optimizer, schedule, augmentation, wish } = decide(
     io,
     network,
     data,
@@ -144,6 +148,7 @@ async function trainModel(job: Job): Promise<void> {
     limits,
     loss: lossShape(loss, network.classes),
     optimizer,
+    augment: augmentation !== undefined,
   });
   io.err(
     `${patch ? 'Patches' : 'Whole volumes, padded to'} ${source.size.join(' x ')} voxels; ${epochs} epochs of ` +
@@ -154,6 +159,13 @@ async function trainModel(job: Job): Promise<void> {
     io.out(summarise(network, plan, { size: source.size, batch: wish.batch }));
     await drawBatch(folder, source, data);
     io.out(`The first batch is drawn in ${folder.file('batch.png')}.`);
+    if (augmentation) {
+      await folder.picture(
+        'augmentation.png',
+        await drawAugmentation(model, source, data, augmentation, seed),
+      );
+      io.out(`Augmentation of its first sample is drawn in ${folder.file('augmentation.png')}.`);
+    }
     return;
   }
 
@@ -173,6 +185,7 @@ async function trainModel(job: Job): Promise<void> {
       loss,
       optimizer,
       schedule,
+      augmentation: augmentation ?? null,
       seed,
     },
     preprocessing: data.preprocessing,
@@ -195,6 +208,8 @@ async function trainModel(job: Job): Promise<void> {
     precision,
     accumulate,
     checkpointing,
+    augmentation,
+    seed,
     validation: patch ? await centreWindows(data.validation, source.size) : data.validation,
     ...(options.clip === undefined ? {} : { maxGradientNorm: options.clip }),
     signal: io.signal,
@@ -262,7 +277,9 @@ function decide(
   const { patch, precision, checkpointing = false, accumulate } = options;
   const given = patch === 'whole' ? undefined : patch;
   const size = paddedSize(network, given ?? commonShape(data.training.shapes, sizeMultiple(network)));
-  const planner = { limits, loss: lossShape(loss, network.classes), optimizer };
+  const augmentation = augmentationOf(options.augment, options.mirror);
+  const augment = augmentation !== undefined;
+  const planner = { limits, loss: lossShape(loss, network.classes), optimizer, augment };
   const allowed = options.concede === 'auto' ? concessions : options.concede;
   const { wish, taken } = concede(
     { config: network, size, batch: batchSize, precision, checkpointing, accumulate },
@@ -281,6 +298,7 @@ function decide(
     loss,
     optimizer,
     schedule: scheduleOf(options.schedule, options.learningRate),
+    augmentation,
   };
 }
 
@@ -393,6 +411,25 @@ async function drawBatch(
     truth: label.subarray(sample * voxels, (sample + 1) * voxels).map((value) => (value === 255 ? 0 : value)),
   }));
   await folder.picture('batch.png', sliceGrid(rows, { labels }));
+}
+
+/** The first sample of the first batch, as it is and as augmentation changes it. */
+async function drawAugmentation(
+  model: UNet3D,
+  source: ReturnType<typeof trainingBatches>,
+  { labels, preprocessing }: TrainingData,
+  augmentation: Augmentation,
+  seed: number,
+): Promise<Picture> {
+  const { size, batchSize } = source;
+  const { image, label } = await source.batch(0, 0);
+  const sample = {
+    image: image.subarray(0, image.length / batchSize),
+    label: label.subarray(0, label.length / batchSize),
+    size,
+  };
+  const spacing = preprocessing.spacing ?? ([1, 1, 1] as const);
+  return augmentationSheet(model.gpu, sample, augmentation, { seed, spacing, labels });
 }
 
 const nameOf = (cases: CaseSource, index: number): string => cases.ids[index] ?? `case ${index}`;

@@ -125,12 +125,14 @@ describe('train', () => {
     expect(none.exitCode).toBe(2);
   });
 
-  test('--dry-run prints the plan and draws the first batch', async () => {
+  test('--dry-run prints the plan and draws the first batch and its augmentation', async () => {
     const out = await temporaryFolder();
-    const ran = await cli(['train', data, '--out', out, ...options, '--dry-run']);
+    const augment = ['--augment', 'nnunet', '--mirror', 'xy'];
+    const ran = await cli(['train', data, '--out', out, ...options, ...augment, '--dry-run']);
     expect(ran.exitCode).toBe(0);
+    expect(ran.out).toContain('augment/resample');
     expect(ran.out).toContain('largest tensors');
-    expect(await readdir(out)).toEqual(['batch.png']);
+    expect((await readdir(out)).sort()).toEqual(['augmentation.png', 'batch.png']);
   });
 });
 

@@ -16,7 +16,7 @@ import {
 } from '../dataset-options.ts';
 import type { Io } from '../io.ts';
 import * as parse from '../parse.ts';
-import { lossNames, optimizerNames, scheduleNames } from '../recipe.ts';
+import { augmentationNames, lossNames, optimizerNames, scheduleNames } from '../recipe.ts';
 import { commandLine } from '../results.ts';
 import { RunFolder } from '../run-folder.ts';
 import { runTraining } from '../train-run.ts';
@@ -40,6 +40,8 @@ export interface TrainOptions extends DatasetArguments, SplitArguments {
   readonly learningRate: number;
   readonly clip?: number;
   readonly memory?: number;
+  readonly augment: (typeof augmentationNames)[number];
+  readonly mirror: string;
   readonly precision: Precision;
   readonly checkpointing?: boolean;
   readonly accumulate: number;
@@ -83,6 +85,17 @@ export function trainCommand(io: Io): Command {
       spacingOrWord,
       'median',
     )
+    .addOption(
+      new Option('--augment <kind>', 'of training batches, on the GPU')
+        .choices(augmentationNames)
+        .default('none'),
+    )
+    .option(
+      '--mirror <axes>',
+      'that --augment mirrors, such as yz where labels tell left from right',
+      parse.axes,
+      'xyz',
+    )
     .addOption(new Option('--loss <name>').choices(lossNames).default('dice-ce'))
     .option('--class-weights <list>', 'one per class, background first; default: equal', parse.numbers)
     .addOption(new Option('--optimizer <name>').choices(optimizerNames).default('adam'))
@@ -110,7 +123,7 @@ export function trainCommand(io: Io): Command {
     .option('--allow-duplicates', 'allow the same volume in two parts of the split')
     .option('--resume', 'go on from the checkpoint in --out, with its options')
     .option('--overwrite', 'start anew in a folder that holds a training')
-    .option('--dry-run', 'read the data, print the plan, draw the first batch, and stop')
+    .option('--dry-run', 'read the data, print the plan, draw the first batch and its augmentation, and stop')
     .option('--json', 'print JSON lines: events of the training, then the result')
     .addHelpText(
       'after',
