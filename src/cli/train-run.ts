@@ -1,5 +1,5 @@
 /** A training from the command line: data, plan, training, test, and the files that are left behind. */
-import { commonShape, trainingBatches, type CaseSource } from '../data/patches.ts';
+import { centreWindows, commonShape, trainingBatches, type CaseSource } from '../data/patches.ts';
 import type { Dataset } from '../data/dataset.ts';
 import { readNifti } from '../data/nifti.ts';
 import type { Split } from '../data/split.ts';
@@ -39,7 +39,7 @@ import { augmentationOf, defaultEpochs, lossOf, optimizerOf, scheduleOf } from '
 import { writeResults } from './results.ts';
 import type { RunFolder } from './run-folder.ts';
 import { digits, duration, toJson } from './text.ts';
-import { centreWindows, readTrainingData, type TrainingData } from './training-data.ts';
+import { readTrainingData, type TrainingData } from './training-data.ts';
 import { watch } from './watch.ts';
 
 export interface RunDetails {
