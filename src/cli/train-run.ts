@@ -37,6 +37,7 @@ import { announceAdapter } from './gpu.ts';
 import type { Io } from './io.ts';
 import { augmentationOf, defaultEpochs, lossOf, optimizerOf, scheduleOf } from './recipe.ts';
 import { writeResults } from './results.ts';
+import { fileHashes, hashOfHashes, sha256, Stopwatch } from './provenance.ts';
 import type { RunFolder } from './run-folder.ts';
 import { digits, duration, toJson } from './text.ts';
 import { readTrainingData, type TrainingData } from './training-data.ts';
@@ -68,6 +69,7 @@ export async function runTraining(
   options: TrainOptions,
   details: RunDetails,
 ): Promise<void> {
+  const clock = new Stopwatch();
   const dataset = await openFromArguments(io, path, options);
   const split = await splitFromArguments(dataset.cases, options);
   const count = (part: 'train' | 'validation' | 'test'): number => split[part].cases.length;
@@ -82,6 +84,7 @@ export async function runTraining(
     cacheBytes: options.cache,
     allowDuplicates: options.allowDuplicates ?? false,
   });
+  clock.end('reading and preparing the data');
 
   await announceAdapter(io);
   const { features, norm, activation, seed } = options;
@@ -101,7 +104,7 @@ export async function runTraining(
   const before = options.resume ? await earlierEpochs(folder) : [];
   const history = new HistoryWriter(folder, data.labels, dataset.name, before);
   try {
-    await trainModel({ io, folder, options, details, dataset, split, data, model, history });
+    await trainModel({ io, folder, options, details, dataset, split, data, model, history, clock });
   } finally {
     await history.done();
     model.dispose();
@@ -119,11 +122,12 @@ interface Job {
   readonly data: TrainingData;
   readonly model: UNet3D;
   readonly history: HistoryWriter;
+  readonly clock: Stopwatch;
 }
 
 async function trainModel(job: Job): Promise<void> {
-  const { io, folder, options, details, dataset, split, data, model, history } = job;
-  const { batchSize, seed, json = false } = options;
+  const { io, folder, options, details, dataset, split, data, model, history, clock } = job;
+  const { seed, json = false, tta = false, postprocess } = options;
   const network = model.config;
   const { limits, adapterClass } = model.gpu;
   const memory = options.memory ?? assumedBudget[adapterClass];
@@ -218,7 +222,15 @@ async function trainModel(job: Job): Promise<void> {
     onEvent,
   });
   await history.done();
-  await folder.write('model.safetensors', await model.save());
+  clock.end('training');
+  const { validation } = data;
+  const postprocessing =
+    postprocess && validation.length > 0
+      ? await model.choosePostprocessing(validation, { tta, signal: io.signal })
+      : undefined;
+  if (postprocessing) clock.end('choosing the post-processing');
+  const weights = await model.save();
+  await folder.write('model.safetensors', weights);
 
   const part = split.test.cases.length > 0 ? 'test' : 'validation';
   if (split[part].cases.length === 0) {
@@ -228,23 +240,34 @@ async function trainModel(job: Job): Promise<void> {
     );
     return;
   }
-  const test = await testModel(io, folder, model, dataset, split, part, data.labels);
+  const test = await testModel(io, folder, model, dataset, split, part, data.labels, tta);
+  clock.end(`segmenting and comparing ${test.cases.length} cases`);
+  const used = new Set((['train', 'validation', 'test'] as const).flatMap((name) => split[name].cases));
+  const files = await fileHashes(dataset.cases.filter(({ id }) => used.has(id)));
   const summary = await writeResults(folder, {
     title: dataset.name,
     model,
     labels: data.labels,
     split,
     training: result,
+    plan,
+    postprocessing,
     part,
     ...test,
-    config: { ...config.network, ...config.training, preprocessing: data.preprocessing },
+    config: {
+      ...config.network,
+      ...config.training,
+      preprocessing: data.preprocessing,
+      'test-time augmentation': tta ? 'all mirrorings' : 'none',
+    },
     dataset: {
       name: dataset.name,
       cases: dataset.cases.length,
       channels: dataset.channels.join(', ') || '1',
     },
     seed,
-    batchSize,
+    hashes: { 'model.safetensors': sha256(weights), 'all data files': hashOfHashes(files), ...files },
+    timings: clock.stages,
     command: details.command,
   });
   const dice = summary.classes.map((entry) => entry.dice.mean);
@@ -354,6 +377,7 @@ async function testModel(
   split: Split,
   part: 'test' | 'validation',
   labels: readonly string[],
+  tta: boolean,
 ) {
   const byId = new Map(dataset.cases.map((item) => [item.id, item]));
   const items = split[part].cases.map((id) => byId.get(id)!);
@@ -363,7 +387,7 @@ async function testModel(
     if (io.signal.aborted)
       throw new Aborted(`the test was stopped after ${index} of ${items.length} cases; the model is saved`);
     if (io.isTerminal) io.status(`testing ${item.id} (${index + 1} of ${items.length})`);
-    const segmentation = await predictVolume(model, item.images, { signal: io.signal });
+    const segmentation = await predictVolume(model, item.images, { tta, signal: io.signal });
     await folder.write(fileOf(item.id), await segmentation.toNifti());
     const truth = await readNifti(item.label!);
     const { shape, spacing } = segmentation.labels;

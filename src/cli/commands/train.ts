@@ -46,6 +46,8 @@ export interface TrainOptions extends DatasetArguments, SplitArguments {
   readonly checkpointing?: boolean;
   readonly accumulate: number;
   readonly concede: 'auto' | readonly Concession[];
+  readonly postprocess: boolean;
+  readonly tta?: boolean;
   readonly cache: number;
   readonly allowDuplicates?: boolean;
   readonly overwrite?: boolean;
@@ -118,6 +120,11 @@ export function trainCommand(io: Io): Command {
       `what may be given up for --memory: auto, none, or any of ${concessions.join(', ')}, taken in this order`,
       parse.concessions,
       ['patches'],
+    )
+    .option('--tta', 'test with mirror test-time augmentation: the mean over eight flips')
+    .option(
+      '--no-postprocess',
+      'keep small components; by default a class keeps its largest only where that helps on validation',
     )
     .option('--cache <bytes>', 'of prepared volumes to keep in main memory', parse.bytes, 2 * 2 ** 30)
     .option('--allow-duplicates', 'allow the same volume in two parts of the split')
@@ -211,6 +218,10 @@ function wordsOf(dataset: string | undefined, options: TrainOptions): string[] {
   const words = ['train', ...(dataset === undefined ? [] : [dataset])];
   for (const [name, value] of Object.entries(options)) {
     if (value === undefined || ['resume', 'overwrite', 'dryRun', 'json'].includes(name)) continue;
+    if (name === 'postprocess') {
+      if (value === false) words.push('--no-postprocess');
+      continue;
+    }
     words.push(`--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`);
     if (name === 'fold')
       words.push(`${(value as { fold: number }).fold + 1}/${(value as { folds: number }).folds}`);
