@@ -1,48 +1,100 @@
 /**
- * The speed of a loop of independent multiply-adds: what kernels can be held against on this adapter.
- * On software adapters it is no hard limit: their compiler does better on some kernels than on this loop.
+ * What kernels can be held against on this adapter: the speed of independent multiply-adds, of a copy from buffer to
+ * buffer, and what a dispatch costs that does nothing.
  */
 import type { Gpu } from '../src/gpu/device.ts';
-import { time } from './lib.ts';
+import { time, type Timing } from './lib.ts';
 
-const threads = 64 * 256;
-const rounds = 2000;
-const code = `
+/** Multiply-adds in a row between two looks at the loop's end, so that the loop itself is small beside them. */
+const unrolled = 16;
+
+/**
+ * Three chains of vec4 in 64 threads: as many as the sixteen registers of a CPU's core hold, and enough for a GPU. More
+ * chains spill on lavapipe, fewer wait for each other.
+ */
+const chains = ['a', 'b', 'c'];
+
+const multiplyAdds = (rounds: number): string => `
 @group(0) @binding(0) var<storage, read_write> out: array<vec4<f32>>;
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
-  let x = out[id.x].x;
-  let y = out[id.x].y;
-  var a = vec4<f32>(x); var b = vec4<f32>(y); var c = vec4<f32>(x + y);
+  let x = vec4<f32>(out[0].x);
+  let y = vec4<f32>(out[0].y);
+  ${chains.map((name, i) => `var ${name} = out[id.x] + ${i}.0;`).join('\n  ')}
   for (var i = 0u; i < ${rounds}u; i++) {
-    a = a * x + y; b = b * x + y; c = c * x + y;
-    a = a * y + x; b = b * y + x; c = c * y + x;
+    ${Array.from({ length: unrolled }, (_, i) => chains.map((name) => `${name} = ${name} * ${'xy'[i % 2]} + ${'yx'[i % 2]};`).join(' ')).join('\n    ')}
   }
-  out[id.x] = a + b + c;
+  out[id.x] = ${chains.join(' + ')};
 }`;
 
-/** GFLOP/s, a multiply-add counted as two. */
-export async function multiplyAddCeiling(gpu: Gpu): Promise<number> {
-  const { device } = gpu;
-  const buffer = device.createBuffer({ size: threads * 16, usage: GPUBufferUsage.STORAGE });
-  const pipeline = await device.createComputePipelineAsync({
-    layout: 'auto',
-    compute: { module: device.createShaderModule({ code }) },
+const nothing = `
+@group(0) @binding(0) var<storage, read_write> out: array<f32>;
+@compute @workgroup_size(1)
+fn main() { out[0] += 1.0; }`;
+
+export interface Ceilings {
+  /** GFLOP/s, a multiply-add counted as two. */
+  readonly gflops: number;
+  /** GB/s of a copy, bytes read and bytes written counted. */
+  readonly gigabytes: number;
+  /** Microseconds per dispatch, in a pass of a thousand that depend on each other. */
+  readonly dispatchMicroseconds: number;
+}
+
+export async function ceilings(gpu: Gpu): Promise<Ceilings> {
+  const software = gpu.adapterClass !== 'hardware';
+  const threads = software ? 2 ** 14 : 2 ** 20;
+  const rounds = gpu.adapterClass === 'swiftshader' ? 20 : 500;
+  const adds = await timeDispatches(gpu, multiplyAdds(rounds), threads * 16, threads / 64, 1);
+  const dispatches = 1000;
+  const bare = await timeDispatches(gpu, nothing, 256, 1, dispatches);
+  const bytes = software ? 64 * 2 ** 20 : Math.min(512 * 2 ** 20, gpu.limits.maxBufferBytes);
+  const copied = await timeCopy(gpu, bytes);
+  return {
+    gflops: (threads * rounds * unrolled * chains.length * 4 * 2) / adds.median / 1e6,
+    gigabytes: (2 * bytes) / copied.median / 1e6,
+    dispatchMicroseconds: (bare.median / dispatches) * 1000,
+  };
+}
+
+async function timeCopy({ device }: Gpu, size: number): Promise<Timing> {
+  const usage = GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
+  const [from, to] = [device.createBuffer({ size, usage }), device.createBuffer({ size, usage })];
+  const timing = await time(async () => {
+    const encoder = device.createCommandEncoder();
+    encoder.copyBufferToBuffer(from, 0, to, 0, size);
+    device.queue.submit([encoder.finish()]);
+    await device.queue.onSubmittedWorkDone();
   });
+  for (const buffer of [from, to]) buffer.destroy();
+  return timing;
+}
+
+/** One pass of `dispatches` times the same, over one buffer. */
+async function timeDispatches(
+  { device }: Gpu,
+  code: string,
+  size: number,
+  workgroups: number,
+  dispatches: number,
+): Promise<Timing> {
+  const buffer = device.createBuffer({ size, usage: GPUBufferUsage.STORAGE });
+  const module = device.createShaderModule({ code });
+  const pipeline = await device.createComputePipelineAsync({ layout: 'auto', compute: { module } });
   const group = device.createBindGroup({
     layout: pipeline.getBindGroupLayout(0),
     entries: [{ binding: 0, resource: { buffer } }],
   });
-  const { median } = await time(async () => {
+  const timing = await time(async () => {
     const encoder = device.createCommandEncoder();
     const pass = encoder.beginComputePass();
     pass.setPipeline(pipeline);
     pass.setBindGroup(0, group);
-    pass.dispatchWorkgroups(threads / 64);
+    for (let i = 0; i < dispatches; i++) pass.dispatchWorkgroups(workgroups);
     pass.end();
     device.queue.submit([encoder.finish()]);
     await device.queue.onSubmittedWorkDone();
   });
   buffer.destroy();
-  return (threads * rounds * 6 * 4 * 2) / median / 1e6;
+  return timing;
 }

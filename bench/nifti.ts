@@ -1,6 +1,7 @@
 /**
  * From .nii.gz to canonical z-scored float32: this package in Node beside nibabel and numpy, in one run,
  * alternating. The volume is generated (256 x 256 x 128 int16, smooth with noise) in several orientations.
+ * Prints the medians and writes bench/results/nifti.json.
  *   npx tsx bench/nifti.ts [rounds] [python]
  * python (default /usr/bin/python3) must have nibabel: apt-get install python3-nibabel.
  */
@@ -13,6 +14,7 @@ import { writeNifti } from '../src/data/nifti.ts';
 import { defaultPreprocessing, prepareCase } from '../src/data/prepare.ts';
 import { random } from '../src/data/random.ts';
 import '../src/data/source.node.ts';
+import { spread, surroundings, writeResult } from './lib.ts';
 
 const rounds = Number(process.argv[2] ?? 7);
 const shape = [256, 256, 128];
@@ -38,8 +40,6 @@ function voxels(): Int16Array {
   return data;
 }
 
-const median = (values: number[]): number => values.toSorted((a, b) => a - b)[values.length >> 1]!;
-
 const folder = await mkdtemp(join(tmpdir(), 'bench-nifti-'));
 const python = spawn(
   process.argv[3] ?? '/usr/bin/python3',
@@ -57,9 +57,9 @@ async function ask(line: string): Promise<string> {
 }
 
 try {
-  console.log(
-    `Node ${process.versions.node}; ${await ask('versions')}; ${cpus().length} x ${cpus()[0]?.model}`,
-  );
+  const reference = await ask('versions');
+  console.log(`Node ${process.versions.node}; ${reference}; ${cpus().length} x ${cpus()[0]?.model}`);
+  const orientations: Record<string, unknown>[] = [];
   const data = voxels();
   for (const [name, rows] of Object.entries(grids)) {
     const path = join(folder, `${name}.nii.gz`);
@@ -72,21 +72,32 @@ try {
       const start = performance.now();
       result = (await prepareCase({ id: name, subject: name, images: [path] }, defaultPreprocessing())).image;
       const elapsed = performance.now() - start;
-      const reference = Number(await ask(path));
+      const answered = Number(await ask(path));
       if (round === 0) continue; // the first of each warms up
       ours.push(elapsed);
-      theirs.push(reference);
+      theirs.push(answered);
     }
     await ask(`save ${join(folder, 'reference')}`);
     const saved = await readFile(join(folder, 'reference'));
     const expected = new Float32Array(saved.buffer, saved.byteOffset, saved.byteLength / 4);
     const difference = result.reduce((most, value, i) => Math.max(most, Math.abs(value - expected[i]!)), 0);
+    const [mine, nibabel] = [spread(ours), spread(theirs)];
+    const ratio = mine.median / nibabel.median;
+    orientations.push({
+      name,
+      bytes: bytes.length,
+      ours: mine,
+      nibabel,
+      ratio,
+      largestDifference: difference,
+    });
     console.log(
-      `${name} (${(bytes.length / 2 ** 20).toFixed(1)} MiB): ours ${median(ours).toFixed(0)} ms, ` +
-        `nibabel + numpy ${median(theirs).toFixed(0)} ms, ratio ${(median(ours) / median(theirs)).toFixed(2)} ` +
+      `${name} (${(bytes.length / 2 ** 20).toFixed(1)} MiB): ours ${mine.median.toFixed(0)} ms, ` +
+        `nibabel + numpy ${nibabel.median.toFixed(0)} ms, ratio ${ratio.toFixed(2)} ` +
         `(medians of ${rounds}); largest difference ${difference.toExponential(1)}`,
     );
   }
+  writeResult('nifti', { ...surroundings(), reference, rounds, shape, datatype: 'int16', orientations });
 } finally {
   python.stdin.end();
   await rm(folder, { recursive: true });

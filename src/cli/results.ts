@@ -1,7 +1,5 @@
 /** What a training leaves behind once its model is tested: metrics, pictures and the report. */
 import type { Split } from '../data/split.ts';
-import type { Plan } from '../gpu/plan.ts';
-import type { PostprocessingChoice } from '../metrics/components.ts';
 import type { CaseMetrics } from '../metrics/evaluate.ts';
 import { metricsJson, summarise, type Summary } from '../metrics/summary.ts';
 import type { UNet3D } from '../unet3d.ts';
@@ -10,7 +8,7 @@ import { reportHtml } from '../report/report.node.ts';
 import { sliceGrid } from '../report/slices.ts';
 import type { GridVolume } from '../report/view.ts';
 import type { TrainingResult } from '../train/events.ts';
-import { versions } from './provenance.ts';
+import { version } from '../version.ts';
 import type { RunFolder } from './run-folder.ts';
 import { digits } from './text.ts';
 
@@ -27,10 +25,6 @@ export interface Outcome {
   readonly labels: readonly string[];
   readonly split: Split;
   readonly training: TrainingResult;
-  /** Of a training step, as it ran. */
-  readonly plan: Plan;
-  /** What validation chose, if there was any. */
-  readonly postprocessing: PostprocessingChoice | undefined;
   /** Which part was tested. */
   readonly part: 'test' | 'validation';
   readonly cases: readonly CaseMetrics[];
@@ -39,16 +33,14 @@ export interface Outcome {
   readonly config: Readonly<Record<string, unknown>>;
   readonly dataset?: Readonly<Record<string, unknown>>;
   readonly seed: number;
-  /** SHA-256 of data and model by name. */
-  readonly hashes: Readonly<Record<string, string>>;
-  readonly timings: readonly { readonly name: string; readonly seconds: number }[];
+  readonly batchSize: number;
   /** The command that repeats the run. */
   readonly command: string;
 }
 
 /** Writes metrics.json, history.csv, curves.png, slices.png and report.html; returns the summary. */
 export async function writeResults(folder: RunFolder, outcome: Outcome): Promise<Summary> {
-  const { title, labels, training, cases, part, postprocessing } = outcome;
+  const { title, labels, training, cases, part } = outcome;
   const summary = summarise(cases);
   const { history, bestEpoch, bestDice, steps, seconds } = training;
   const best = history[bestEpoch];
@@ -61,17 +53,6 @@ export async function writeResults(folder: RunFolder, outcome: Outcome): Promise
         (best?.validationDice ?? []).map((dice, label) => [labels[label] ?? label, dice]),
       ),
     },
-    ...(postprocessing && {
-      postprocessing: Object.fromEntries(
-        labels.map((name, label) => [
-          name,
-          {
-            largestComponent: postprocessing.largestComponent.includes(label),
-            validationDice: { before: postprocessing.before[label], after: postprocessing.after[label] },
-          },
-        ]),
-      ),
-    }),
     [part]: JSON.parse(metricsJson(cases, summary, { labels })) as unknown,
   });
   await folder.history(history, labels, title);
@@ -98,8 +79,8 @@ function report(
   summary: Summary,
   pictures: Awaited<ReturnType<typeof casePicture>>[],
 ): Promise<string> {
-  const { title, model, labels, split, training, cases, part, command, seed, plan } = outcome;
-  const { postprocessing, timings, hashes } = outcome;
+  const { title, model, labels, split, training, cases, part, command, seed, batchSize } = outcome;
+  const plan = model.plan({ size: model.description.inputSize!, batch: batchSize });
   return reportHtml({
     title,
     created: new Date().toISOString(),
@@ -120,15 +101,10 @@ function report(
     summary,
     pictures,
     memory: { peakBytes: plan.peakBytes, tensors: plan.tensors },
-    ...(postprocessing && { postprocessing }),
-    ...(part === 'validation' && {
-      notes: ['These validation cases also chose the best epoch and the post-processing: they are no test.'],
-    }),
-    timings,
+    timings: [{ name: 'training', seconds: training.seconds }],
     adapter: model.adapter,
-    versions: versions(),
+    versions: { 'unet3d-gpu': version, node: process.versions.node },
     seed,
-    hashes,
   });
 }
 

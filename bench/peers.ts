@@ -1,0 +1,356 @@
+/**
+ * Ours beside PyTorch on the CPU, jax-js and TF.js on the same adapter, in one run and by turns: convolutions with
+ * their gradients, and training steps of the same network on the same data with the same loss. Each must compute the
+ * same before it is timed. Prints tables and writes bench/results/peers-<adapter>.json.
+ *   npm install --prefix bench/peers, then: npm run bench:peers [-- rounds cases]
+ * cases (default all) are some of conv16,conv32,conv64,step8x1,step8x2,step16x1,step16x2 (base features x batch); the
+ * others keep their place in the file. The Python named by PYTHON (default /usr/bin/python3) needs torch. Peers that are
+ * missing or fail are reported and left out.
+ */
+import { spawn } from 'node:child_process';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import type { Gpu } from '../src/gpu/device.ts';
+import { releaseNodeGpu } from '../src/gpu/node.ts';
+import { Recorder, type Size3 } from '../src/gpu/plan.ts';
+import { Program } from '../src/gpu/program.ts';
+import { toDense, toStored } from '../src/gpu/layout.ts';
+import { completeConfig } from '../src/model/config.ts';
+import { ModelState, namedTensors } from '../src/model/state.ts';
+import { conv3BackwardInput, conv3BackwardWeight, conv3Forward } from '../src/ops/conv3.ts';
+import { weightedDice } from '../src/train/losses.ts';
+import { adam } from '../src/train/optimizers.ts';
+import { TrainingSession } from '../src/train/session.ts';
+import { writeSafetensors } from '../src/weights/safetensors.ts';
+import {
+  firstStepValues,
+  noise,
+  openGpu,
+  readResult,
+  spread,
+  surroundings,
+  writeResult,
+  type Timing,
+} from './lib.ts';
+
+const rounds = Number(process.argv[2] ?? 7);
+const pythonPath = process.env['PYTHON'] ?? '/usr/bin/python3';
+const wanted = process.argv[3]?.split(',');
+const isWanted = (name: string): boolean => wanted?.includes(name) ?? true;
+/** How long a peer may take for its first step, compilation included. */
+const patience = 300_000;
+const classes = 6;
+
+/** A process that answers one line of JSON with another. */
+class Peer {
+  readonly #process;
+  readonly #answers;
+
+  constructor(
+    readonly name: string,
+    command: string,
+    args: readonly string[],
+  ) {
+    this.#process = spawn(command, args, {
+      stdio: ['pipe', 'pipe', process.env['PEERS_VERBOSE'] ? 'inherit' : 'ignore'],
+    });
+    this.#process.on('error', () => undefined);
+    this.#process.stdin.on('error', () => undefined);
+    this.#answers = createInterface(this.#process.stdout)[Symbol.asyncIterator]();
+  }
+
+  async ask<T>(request: Record<string, unknown>): Promise<T> {
+    this.#process.stdin.write(`${JSON.stringify(request)}\n`);
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => reject(new Error(`no answer in ${patience / 1000} s`)), patience);
+    });
+    try {
+      return await Promise.race([this.#answer<T>(), late]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  async #answer<T>(): Promise<T> {
+    for (;;) {
+      const line: IteratorResult<string, undefined> = await this.#answers.next();
+      if (line.done) throw new Error('it has ended (PEERS_VERBOSE=1 shows what it prints)');
+      if (!line.value.startsWith('@')) continue;
+      const answer = JSON.parse(line.value.slice(1)) as T & { error?: string };
+      if (answer.error !== undefined) throw new Error(answer.error);
+      return answer;
+    }
+  }
+
+  end(): void {
+    this.#process.kill('SIGKILL');
+  }
+}
+
+const gpu = await openGpu();
+const about = surroundings(gpu);
+console.log(about.adapter);
+const folder = await mkdtemp(join(tmpdir(), 'bench-peers-'));
+const script = (name: string) => join(import.meta.dirname, 'peers', name);
+const starts: Record<string, () => Peer> = {
+  torch: () => new Peer('torch', pythonPath, [script('torch_cpu.py')]),
+  'jax-js': () => new Peer('jax-js', process.execPath, ['--import', 'tsx', script('jax.mjs')]),
+  'TF.js': () => new Peer('TF.js', process.execPath, ['--import', 'tsx', script('tfjs.mjs')]),
+};
+const files: Record<string, string> = { torch: 'torch', 'jax-js': 'jax', 'TF.js': 'tfjs' };
+const versions: Record<string, string> = {};
+const failures: string[] = [];
+
+function note(failure: string): void {
+  failures.push(failure);
+  console.log(`  ${failure}`);
+}
+
+/** Starts peers anew, so that one that failed elsewhere has another chance. */
+async function gather(names: readonly string[]): Promise<Peer[]> {
+  const alive: Peer[] = [];
+  for (const name of names) {
+    const peer = starts[name]!();
+    await attempt(peer, 'start', async () => {
+      versions[name] = (await peer.ask<{ version: string }>({ do: 'version' })).version;
+      alive.push(peer);
+    });
+  }
+  return alive;
+}
+
+/** Whether the peer has done it; if not, that is noted and the peer ended. */
+async function attempt(peer: Peer, what: string, work: () => Promise<void>): Promise<boolean> {
+  try {
+    await work();
+    return true;
+  } catch (error) {
+    note(`${peer.name}, ${what}: ${(error as Error).message.split('\n')[0]}`);
+    peer.end();
+    return false;
+  }
+}
+
+const floats = async (name: string): Promise<Float32Array> => {
+  const bytes = await readFile(join(folder, `${name}.f32`));
+  return new Float32Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength));
+};
+
+/** ‖a − b‖ / ‖b‖ */
+function distance(a: Float32Array, b: Float32Array): number {
+  if (a.length !== b.length) return Infinity;
+  let [difference, norm] = [0, 0];
+  for (let i = 0; i < b.length; i++) {
+    difference += (a[i]! - b[i]!) ** 2;
+    norm += b[i]! ** 2;
+  }
+  return Math.sqrt(difference / norm);
+}
+
+/** Times all by turns, each once to warm up; those that then take more than two seconds only once more. */
+async function byTurns(runs: ReadonlyMap<string, () => Promise<number>>): Promise<Record<string, Timing>> {
+  const all = [...runs].map(([name, run]) => ({ name, run, times: [] as number[], most: rounds }));
+  for (let round = 0; round <= rounds; round++)
+    for (const one of all) {
+      if (round > one.most) continue;
+      const ms = await one.run();
+      if (round > 0) one.times.push(ms);
+      else if (ms > 2000) one.most = 1;
+    }
+  return Object.fromEntries(all.map(({ name, times }) => [name, spread(times)]));
+}
+
+function print(title: string, timings: Record<string, Timing>, note = ''): void {
+  const ours = timings['ours']!.median;
+  const parts = Object.entries(timings).map(
+    ([name, { median, least, most }]) =>
+      `${name} ${median.toFixed(0)} (${least.toFixed(0)}–${most.toFixed(0)})` +
+      (name === 'ours' ? '' : ` = ${(median / ours).toFixed(2)}x ours`),
+  );
+  console.log(`${title}, ms: ${parts.join('; ')}${note}`);
+}
+
+const elapsed = async (work: () => Promise<unknown>): Promise<number> => {
+  const started = performance.now();
+  await work();
+  return performance.now() - started;
+};
+
+const kinds = ['forward', 'data gradient', 'weight gradient'] as const;
+
+/** Our convolution and its gradients as plans that are run and read. */
+async function ourConvs(device: Gpu, channels: number, size: Size3, batch: number) {
+  const words = channels * channels * 27;
+  const arrays = { x: noise(batch * channels * size[0] * size[1] * size[2]), w: noise(words) };
+  const dy = noise(arrays.x.length);
+  for (const [name, data] of Object.entries({ ...arrays, dy }))
+    await writeFile(join(folder, `${name}.f32`), data);
+  const runs = new Map<string, () => Promise<number>>();
+  const results = new Map<string, Float32Array>();
+  const programs: Program[] = [];
+  for (const kind of kinds) {
+    const recorder = new Recorder(device.limits);
+    const x = recorder.volume('x', batch, channels, size, 'resident');
+    const y = recorder.volume('y', batch, channels, size, 'resident');
+    const [w, dw] = [recorder.flat('w', words, 'resident'), recorder.flat('dw', words, 'resident')];
+    const weights = { tensor: w, offset: 0, size: words * 4 };
+    if (kind === 'forward') conv3Forward(recorder, kind, [{ tensor: x }], weights, undefined, y);
+    if (kind === 'data gradient') conv3BackwardInput(recorder, kind, y, weights, x);
+    if (kind === 'weight gradient')
+      conv3BackwardWeight(recorder, kind, { tensor: x }, y, { tensor: dw, offset: 0, size: words * 4 });
+    const program = await Program.create(device, recorder.finish());
+    programs.push(program);
+    program.write(x, toStored(x, arrays.x));
+    program.write(y, toStored(y, dy));
+    program.write(w, arrays.w);
+    const run = () =>
+      elapsed(async () => {
+        await program.run();
+        await device.device.queue.onSubmittedWorkDone();
+      });
+    await run();
+    const output = { forward: y, 'data gradient': x, 'weight gradient': dw }[kind];
+    const stored = await program.read(output);
+    results.set(kind, output === dw ? new Float32Array(stored, 0, words) : toDense(x, stored));
+    if (kind === 'forward') program.write(y, toStored(y, dy));
+    runs.set(kind, run);
+  }
+  const dispose = () => programs.forEach((program) => program.dispose());
+  return { runs, results, dispose };
+}
+
+const resultName = `peers-${gpu.adapterClass}`;
+/** Every case under its name, with those of earlier runs. */
+const cases: Record<string, unknown> =
+  readResult<{ cases: Record<string, unknown> }>(resultName)?.cases ?? {};
+const record = (name: string, result: Record<string, unknown>): void => {
+  cases[name] = {
+    date: new Date().toISOString(),
+    rounds,
+    peers: { ...versions },
+    ...result,
+    failures: failures.splice(0),
+  };
+};
+try {
+  for (const [channels, size] of [
+    [16, [64, 64, 32]],
+    [32, [32, 32, 16]],
+    [64, [16, 16, 8]],
+  ] as const satisfies readonly (readonly [number, Size3])[]) {
+    if (!isWanted(`conv${channels}`)) continue;
+    const batch = 2;
+    const peers = await gather(['torch', 'jax-js', 'TF.js']);
+    const ours = await ourConvs(gpu, channels, size, batch);
+    /** The kinds that each peer computes rightly. */
+    const right = new Map<Peer, Set<string>>();
+    for (const peer of peers)
+      await attempt(peer, `conv3 of ${channels} channels`, async () => {
+        await peer.ask({ do: 'prepareConv', folder, channels, size, batch });
+        right.set(peer, new Set());
+        for (const kind of kinds) {
+          const off = distance(await floats(`${files[peer.name]}-${kind}`), ours.results.get(kind)!);
+          if (off < 1e-4) right.get(peer)!.add(kind);
+          else
+            note(
+              `${peer.name}, conv3 ${kind} of ${channels} channels: differs from ours by ${off.toExponential(1)}`,
+            );
+        }
+      });
+    const gflop = (2 * 27 * channels ** 2 * batch * size[0] * size[1] * size[2]) / 1e9;
+    const byKind: Record<string, unknown> = {};
+    for (const kind of kinds) {
+      const runs = new Map([['ours', ours.runs.get(kind)!]]);
+      for (const [peer, computed] of right)
+        if (computed.has(kind))
+          runs.set(peer.name, async () => (await peer.ask<{ ms: number }>({ do: 'conv', kind })).ms);
+      const timings = await byTurns(runs);
+      const title = `conv3 ${kind} ${channels} ch @${[...size].reverse().join('×')}, batch ${batch}`;
+      byKind[kind] = timings;
+      print(title, timings, `; ours ${((gflop / timings['ours']!.median) * 1000).toFixed(1)} GFLOP/s`);
+    }
+    record(`conv${channels}`, { channels, size, batch, gflop, byKind });
+    ours.dispose();
+    peers.forEach((peer) => peer.end());
+  }
+
+  for (const [base, batch] of [
+    [8, 1],
+    [8, 2],
+    [16, 1],
+    [16, 2],
+  ] as const) {
+    if (!isWanted(`step${base}x${batch}`)) continue;
+    const size: Size3 = [32, 32, 32];
+    const voxels = size[0] * size[1] * size[2];
+    const features = [1, 2, 4, 8].map((factor) => factor * base);
+    const state = new ModelState(gpu, completeConfig({ inChannels: 1, classes, features }), 1);
+    const { parameters } = state.layout;
+    const weights = namedTensors(parameters, (await state.readWeights()).parameters);
+    const image = noise(batch * voxels);
+    const label = Uint8Array.from(
+      { length: batch * voxels },
+      (_, i) => Math.floor(((i % 32) + image[i]!) / (32 / classes) + classes) % classes,
+    );
+    await writeFile(
+      join(folder, 'weights.safetensors'),
+      writeSafetensors({ tensors: weights, metadata: {} }),
+    );
+    await writeFile(join(folder, 'case.json'), JSON.stringify({ batch, size, classes }));
+    await writeFile(join(folder, 'image.f32'), image);
+    await writeFile(join(folder, 'label.u8'), label);
+
+    const started = performance.now();
+    const loss = weightedDice([1, 2, 3, 4, 5, 6].map((weight) => weight / 21));
+    const session = await TrainingSession.create(state, { size, batchSize: batch, loss, optimizer: adam() });
+    const step = async () => (await (await session.step([{ image, label }], firstStepValues)).result).loss;
+    const found = await step();
+    const firstMs: Record<string, number> = { ours: performance.now() - started };
+    const flat = await state.read('gradients');
+    const gradients = [...namedTensors(parameters, flat)].map(([name, { data }]) => ({ name, data }));
+    const runs = new Map([['ours', () => elapsed(step)]]);
+    const title = `training step, features ${features.join(', ')}, batch ${batch} of 32³`;
+    const agreement: Record<string, number> = {};
+    const alive = await gather(['torch', 'jax-js']);
+    for (const peer of alive)
+      await attempt(peer, title, async () => {
+        const first = await peer.ask<{ loss: number; firstMs: number }>({ do: 'prepare', folder });
+        if (!(Math.abs(first.loss / found - 1) < 1e-4))
+          throw new Error(`its loss is ${first.loss}, ours ${found}`);
+        const theirs = await floats(files[peer.name]!);
+        let [worst, at] = [0, 0];
+        for (const { name, data } of gradients) {
+          const part = theirs.subarray(at, (at += data.length));
+          // A bias in front of a norm has no gradient but rounding.
+          if (!/conv\d\.bias$/.test(name)) worst = Math.max(worst, distance(part, data));
+        }
+        if (!(worst < 5e-2)) throw new Error(`a gradient differs from ours by ${worst.toExponential(1)}`);
+        agreement[peer.name] = worst;
+        firstMs[peer.name] = first.firstMs;
+        runs.set(peer.name, async () => (await peer.ask<{ ms: number }>({ do: 'step' })).ms);
+      });
+    const timings = await byTurns(runs);
+    record(`step${base}x${batch}`, {
+      features,
+      batch,
+      size,
+      firstMs,
+      largestGradientDifference: agreement,
+      timings,
+    });
+    const firsts = Object.entries(firstMs).map(([name, ms]) => `${name} ${(ms / 1000).toFixed(1)} s`);
+    print(title, timings, `; first step ${firsts.join(', ')}`);
+    alive.forEach((peer) => peer.end());
+    session.dispose();
+    state.dispose();
+  }
+} finally {
+  await rm(folder, { recursive: true });
+}
+writeResult(resultName, { ...about, cases });
+gpu.dispose();
+await releaseNodeGpu();
+process.exit(0);
