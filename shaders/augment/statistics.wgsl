@@ -23,10 +23,10 @@ fn main(@builtin(local_invocation_index) local: u32, @builtin(workgroup_id) grou
   let plane = params.plane0 + group.z;
   let lane = local % LANES;
   let item = group.x * (64u / LANES) + local / LANES;
-  let channel = min(item, params.channels - 1u); // threads beyond repeat the last and store nothing
+  let channel = min(item, params.channels - 1u); // threads beyond see nothing and store nothing
   let entry = plane / params.depth * params.channels + channel;
   let strength = strengthOf(channelDraws[entry], params.stage);
-  let area = select(0u, params.height * params.rowQuads, strength != 1.0);
+  let area = select(0u, params.height * params.rowQuads, strength != 1.0 && item < params.channels);
   let base = (plane * params.channels + channel) * params.height * params.rowQuads - params.startSource;
   var whole = vec4<f32>(0.0);
   if (GAMMA) { whole = before[entry]; }

@@ -1,6 +1,7 @@
 /** Values of options: what is written on the command line, checked and turned into what the package takes. */
 import { InvalidArgumentError } from 'commander';
 import type { Size3 } from '../gpu/plan.ts';
+import type { Axis } from '../infer/probabilities.ts';
 import { concessions as allConcessions, type Concession } from '../model/budget.ts';
 
 const fail = (text: string): never => {
@@ -40,12 +41,25 @@ export function features(text: string): number[] {
     : fail('Give channels per level, such as 16,32,64,128.');
 }
 
+/** Axes, such as "xz", or "none". */
+export function axes(text: string): string {
+  return /^(none|[xyz]{1,3})$/.test(text) ? text : fail('Give axes, such as xz, or none.');
+}
+
 /** x,y,z in voxels. */
 export function size(text: string): Size3 {
   const values = text.split(/[,x]/).map(Number);
   return values.length === 3 && values.every((value) => Number.isInteger(value) && value > 0)
     ? (values as unknown as Size3)
     : fail('Give three whole numbers x,y,z, such as 128,128,64.');
+}
+
+/** Axes to mirror, such as x,y. */
+export function axes(text: string): Axis[] {
+  const names = text.split(',').map((name) => name.trim());
+  return names.every((name): name is Axis => /^[xyz]$/.test(name))
+    ? names
+    : fail('Give some of x, y and z, separated by commas.');
 }
 
 /** Millimetres along x, y, z; one number for all three. */

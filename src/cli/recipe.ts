@@ -1,10 +1,12 @@
 /** From options to a loss, an optimiser, a schedule and sizes, with defaults that serve an unseen data set. */
 import { crossEntropy, diceCrossEntropy, weightedDice, type Loss } from '../train/losses.ts';
 import { adam, adamW, sgd, type Optimizer } from '../train/optimizers.ts';
+import { nnunetAugmentation, type Augmentation } from '../train/augmentation.ts';
 import { constant, cosine, oneCycle, poly, type Schedule } from '../train/schedules.ts';
 
 export const lossNames = ['dice-ce', 'dice', 'ce'] as const;
 export const optimizerNames = ['adam', 'adamw', 'sgd'] as const;
+export const augmentationNames = ['none', 'nnunet'] as const;
 export const scheduleNames = ['onecycle', 'poly', 'cosine', 'constant'] as const;
 
 export function lossOf(name: (typeof lossNames)[number], weights?: readonly number[]): Loss {
@@ -20,6 +22,16 @@ export function optimizerOf(name: (typeof optimizerNames)[number]): Optimizer {
 export function scheduleOf(name: (typeof scheduleNames)[number], learningRate: number): Schedule {
   if (name === 'onecycle') return oneCycle({ maxLearningRate: learningRate });
   return { poly, cosine, constant }[name]({ learningRate });
+}
+
+/** Augmentation by name; `mirror`: the axes that may be mirrored, such as 'xz', or 'none'. */
+export function augmentationOf(
+  name: (typeof augmentationNames)[number],
+  mirror: string,
+): Augmentation | undefined {
+  if (name === 'none') return undefined;
+  const probability = (axis: string) => (mirror.includes(axis) && mirror !== 'none' ? 0.5 : 0);
+  return nnunetAugmentation({ mirror: [probability('x'), probability('y'), probability('z')] });
 }
 
 /** Steps that a training should have at least, where the number of epochs is not given. */

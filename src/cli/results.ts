@@ -1,5 +1,7 @@
 /** What a training leaves behind once its model is tested: metrics, pictures and the report. */
 import type { Split } from '../data/split.ts';
+import type { Plan } from '../gpu/plan.ts';
+import type { PostprocessingChoice } from '../metrics/components.ts';
 import type { CaseMetrics } from '../metrics/evaluate.ts';
 import { metricsJson, summarise, type Summary } from '../metrics/summary.ts';
 import type { UNet3D } from '../unet3d.ts';
@@ -8,7 +10,7 @@ import { reportHtml } from '../report/report.node.ts';
 import { sliceGrid } from '../report/slices.ts';
 import type { GridVolume } from '../report/view.ts';
 import type { TrainingResult } from '../train/events.ts';
-import { version } from '../version.ts';
+import { versions } from './provenance.ts';
 import type { RunFolder } from './run-folder.ts';
 import { digits } from './text.ts';
 
@@ -25,6 +27,10 @@ export interface Outcome {
   readonly labels: readonly string[];
   readonly split: Split;
   readonly training: TrainingResult;
+  /** Of a training step, as it ran. */
+  readonly plan: Plan;
+  /** What validation chose, if there was any. */
+  readonly postprocessing: PostprocessingChoice | undefined;
   /** Which part was tested. */
   readonly part: 'test' | 'validation';
   readonly cases: readonly CaseMetrics[];
@@ -33,14 +39,16 @@ export interface Outcome {
   readonly config: Readonly<Record<string, unknown>>;
   readonly dataset?: Readonly<Record<string, unknown>>;
   readonly seed: number;
-  readonly batchSize: number;
+  /** SHA-256 of data and model by name. */
+  readonly hashes: Readonly<Record<string, string>>;
+  readonly timings: readonly { readonly name: string; readonly seconds: number }[];
   /** The command that repeats the run. */
   readonly command: string;
 }
 
 /** Writes metrics.json, history.csv, curves.png, slices.png and report.html; returns the summary. */
 export async function writeResults(folder: RunFolder, outcome: Outcome): Promise<Summary> {
-  const { title, labels, training, cases, part } = outcome;
+  const { title, labels, training, cases, part, postprocessing } = outcome;
   const summary = summarise(cases);
   const { history, bestEpoch, bestDice, steps, seconds } = training;
   const best = history[bestEpoch];
@@ -53,6 +61,17 @@ export async function writeResults(folder: RunFolder, outcome: Outcome): Promise
         (best?.validationDice ?? []).map((dice, label) => [labels[label] ?? label, dice]),
       ),
     },
+    ...(postprocessing && {
+      postprocessing: Object.fromEntries(
+        labels.map((name, label) => [
+          name,
+          {
+            largestComponent: postprocessing.largestComponent.includes(label),
+            validationDice: { before: postprocessing.before[label], after: postprocessing.after[label] },
+          },
+        ]),
+      ),
+    }),
     [part]: JSON.parse(metricsJson(cases, summary, { labels })) as unknown,
   });
   await folder.history(history, labels, title);
@@ -79,8 +98,8 @@ function report(
   summary: Summary,
   pictures: Awaited<ReturnType<typeof casePicture>>[],
 ): Promise<string> {
-  const { title, model, labels, split, training, cases, part, command, seed, batchSize } = outcome;
-  const plan = model.plan({ size: model.description.inputSize!, batch: batchSize });
+  const { title, model, labels, split, training, cases, part, command, seed, plan } = outcome;
+  const { postprocessing, timings, hashes } = outcome;
   return reportHtml({
     title,
     created: new Date().toISOString(),
@@ -101,10 +120,15 @@ function report(
     summary,
     pictures,
     memory: { peakBytes: plan.peakBytes, tensors: plan.tensors },
-    timings: [{ name: 'training', seconds: training.seconds }],
+    ...(postprocessing && { postprocessing }),
+    ...(part === 'validation' && {
+      notes: ['These validation cases also chose the best epoch and the post-processing: they are no test.'],
+    }),
+    timings,
     adapter: model.adapter,
-    versions: { 'unet3d-gpu': version, node: process.versions.node },
+    versions: versions(),
     seed,
+    hashes,
   });
 }
 

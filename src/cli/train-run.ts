@@ -1,5 +1,5 @@
 /** A training from the command line: data, plan, training, test, and the files that are left behind. */
-import { commonShape, trainingBatches, type CaseSource } from '../data/patches.ts';
+import { centreWindows, commonShape, trainingBatches, type CaseSource } from '../data/patches.ts';
 import type { Dataset } from '../data/dataset.ts';
 import { readNifti } from '../data/nifti.ts';
 import type { Split } from '../data/split.ts';
@@ -20,23 +20,27 @@ import { paddedSize, sizeMultiple, type UNet3DConfig } from '../model/config.ts'
 import { planTraining } from '../model/plan.ts';
 import { formatBytes, summarise } from '../model/summary.ts';
 import { UNet3D } from '../unet3d.ts';
+import type { Picture } from '../report/raster.ts';
 import { sliceGrid } from '../report/slices.ts';
 import type { Progress } from '../train/checkpoint.ts';
 import { folderStore } from '../train/checkpoint.node.ts';
+import type { Augmentation } from '../train/augmentation.ts';
 import type { EpochRow, TrainingEvent } from '../train/events.ts';
 import { checkpointName } from '../train/fit.ts';
 import { lossShape } from '../train/losses.ts';
 import { version } from '../version.ts';
 import { readSafetensors } from '../weights/safetensors.ts';
 import type { TrainOptions } from './commands/train.ts';
+import { augmentationSheet } from './augmentation-sheet.ts';
 import { openFromArguments, splitFromArguments } from './dataset-options.ts';
 import { announceAdapter } from './gpu.ts';
 import type { Io } from './io.ts';
-import { defaultEpochs, lossOf, optimizerOf, scheduleOf } from './recipe.ts';
+import { augmentationOf, defaultEpochs, lossOf, optimizerOf, scheduleOf } from './recipe.ts';
 import { writeResults } from './results.ts';
+import { fileHashes, hashOfHashes, sha256, Stopwatch } from './provenance.ts';
 import type { RunFolder } from './run-folder.ts';
 import { digits, duration, toJson } from './text.ts';
-import { centreWindows, readTrainingData, type TrainingData } from './training-data.ts';
+import { readTrainingData, type TrainingData } from './training-data.ts';
 import { watch } from './watch.ts';
 
 export interface RunDetails {
@@ -55,6 +59,7 @@ interface Settings {
   readonly loss: ReturnType<typeof lossOf>;
   readonly optimizer: ReturnType<typeof optimizerOf>;
   readonly schedule: ReturnType<typeof scheduleOf>;
+  readonly augmentation: Augmentation | undefined;
 }
 
 export async function runTraining(
@@ -64,6 +69,7 @@ export async function runTraining(
   options: TrainOptions,
   details: RunDetails,
 ): Promise<void> {
+  const clock = new Stopwatch();
   const dataset = await openFromArguments(io, path, options);
   const split = await splitFromArguments(dataset.cases, options);
   const count = (part: 'train' | 'validation' | 'test'): number => split[part].cases.length;
@@ -78,6 +84,7 @@ export async function runTraining(
     cacheBytes: options.cache,
     allowDuplicates: options.allowDuplicates ?? false,
   });
+  clock.end('reading and preparing the data');
 
   await announceAdapter(io);
   const { features, norm, activation, seed } = options;
@@ -97,7 +104,7 @@ export async function runTraining(
   const before = options.resume ? await earlierEpochs(folder) : [];
   const history = new HistoryWriter(folder, data.labels, dataset.name, before);
   try {
-    await trainModel({ io, folder, options, details, dataset, split, data, model, history });
+    await trainModel({ io, folder, options, details, dataset, split, data, model, history, clock });
   } finally {
     await history.done();
     model.dispose();
@@ -115,15 +122,16 @@ interface Job {
   readonly data: TrainingData;
   readonly model: UNet3D;
   readonly history: HistoryWriter;
+  readonly clock: Stopwatch;
 }
 
 async function trainModel(job: Job): Promise<void> {
-  const { io, folder, options, details, dataset, split, data, model, history } = job;
-  const { batchSize, seed, json = false } = options;
+  const { io, folder, options, details, dataset, split, data, model, history, clock } = job;
+  const { seed, json = false, tta = false, postprocess } = options;
   const network = model.config;
   const { limits, adapterClass } = model.gpu;
   const memory = options.memory ?? assumedBudget[adapterClass];
-  const { epochs, patch, loss, optimizer, schedule, wish } = decide(
+  const { epochs, patch, loss, optimizer, schedule, augmentation, wish } = decide(
     io,
     network,
     data,
@@ -144,6 +152,7 @@ async function trainModel(job: Job): Promise<void> {
     limits,
     loss: lossShape(loss, network.classes),
     optimizer,
+    augment: augmentation !== undefined,
   });
   io.err(
     `${patch ? 'Patches' : 'Whole volumes, padded to'} ${source.size.join(' x ')} voxels; ${epochs} epochs of ` +
@@ -154,6 +163,13 @@ async function trainModel(job: Job): Promise<void> {
     io.out(summarise(network, plan, { size: source.size, batch: wish.batch }));
     await drawBatch(folder, source, data);
     io.out(`The first batch is drawn in ${folder.file('batch.png')}.`);
+    if (augmentation) {
+      await folder.picture(
+        'augmentation.png',
+        await drawAugmentation(model, source, data, augmentation, seed),
+      );
+      io.out(`Augmentation of its first sample is drawn in ${folder.file('augmentation.png')}.`);
+    }
     return;
   }
 
@@ -173,6 +189,7 @@ async function trainModel(job: Job): Promise<void> {
       loss,
       optimizer,
       schedule,
+      augmentation: augmentation ?? null,
       seed,
     },
     preprocessing: data.preprocessing,
@@ -195,6 +212,8 @@ async function trainModel(job: Job): Promise<void> {
     precision,
     accumulate,
     checkpointing,
+    augmentation,
+    seed,
     validation: patch ? await centreWindows(data.validation, source.size) : data.validation,
     ...(options.clip === undefined ? {} : { maxGradientNorm: options.clip }),
     signal: io.signal,
@@ -203,7 +222,15 @@ async function trainModel(job: Job): Promise<void> {
     onEvent,
   });
   await history.done();
-  await folder.write('model.safetensors', await model.save());
+  clock.end('training');
+  const { validation } = data;
+  const postprocessing =
+    postprocess && validation.length > 0
+      ? await model.choosePostprocessing(validation, { tta, signal: io.signal })
+      : undefined;
+  if (postprocessing) clock.end('choosing the post-processing');
+  const weights = await model.save();
+  await folder.write('model.safetensors', weights);
 
   const part = split.test.cases.length > 0 ? 'test' : 'validation';
   if (split[part].cases.length === 0) {
@@ -213,23 +240,34 @@ async function trainModel(job: Job): Promise<void> {
     );
     return;
   }
-  const test = await testModel(io, folder, model, dataset, split, part, data.labels);
+  const test = await testModel(io, folder, model, dataset, split, part, data.labels, tta);
+  clock.end(`segmenting and comparing ${test.cases.length} cases`);
+  const used = new Set((['train', 'validation', 'test'] as const).flatMap((name) => split[name].cases));
+  const files = await fileHashes(dataset.cases.filter(({ id }) => used.has(id)));
   const summary = await writeResults(folder, {
     title: dataset.name,
     model,
     labels: data.labels,
     split,
     training: result,
+    plan,
+    postprocessing,
     part,
     ...test,
-    config: { ...config.network, ...config.training, preprocessing: data.preprocessing },
+    config: {
+      ...config.network,
+      ...config.training,
+      preprocessing: data.preprocessing,
+      'test-time augmentation': tta ? 'all mirrorings' : 'none',
+    },
     dataset: {
       name: dataset.name,
       cases: dataset.cases.length,
       channels: dataset.channels.join(', ') || '1',
     },
     seed,
-    batchSize,
+    hashes: { 'model.safetensors': sha256(weights), 'all data files': hashOfHashes(files), ...files },
+    timings: clock.stages,
     command: details.command,
   });
   const dice = summary.classes.map((entry) => entry.dice.mean);
@@ -262,7 +300,9 @@ function decide(
   const { patch, precision, checkpointing = false, accumulate } = options;
   const given = patch === 'whole' ? undefined : patch;
   const size = paddedSize(network, given ?? commonShape(data.training.shapes, sizeMultiple(network)));
-  const planner = { limits, loss: lossShape(loss, network.classes), optimizer };
+  const augmentation = augmentationOf(options.augment, options.mirror);
+  const augment = augmentation !== undefined;
+  const planner = { limits, loss: lossShape(loss, network.classes), optimizer, augment };
   const allowed = options.concede === 'auto' ? concessions : options.concede;
   const { wish, taken } = concede(
     { config: network, size, batch: batchSize, precision, checkpointing, accumulate },
@@ -281,6 +321,7 @@ function decide(
     loss,
     optimizer,
     schedule: scheduleOf(options.schedule, options.learningRate),
+    augmentation,
   };
 }
 
@@ -336,6 +377,7 @@ async function testModel(
   split: Split,
   part: 'test' | 'validation',
   labels: readonly string[],
+  tta: boolean,
 ) {
   const byId = new Map(dataset.cases.map((item) => [item.id, item]));
   const items = split[part].cases.map((id) => byId.get(id)!);
@@ -345,7 +387,7 @@ async function testModel(
     if (io.signal.aborted)
       throw new Aborted(`the test was stopped after ${index} of ${items.length} cases; the model is saved`);
     if (io.isTerminal) io.status(`testing ${item.id} (${index + 1} of ${items.length})`);
-    const segmentation = await predictVolume(model, item.images, { signal: io.signal });
+    const segmentation = await predictVolume(model, item.images, { tta, signal: io.signal });
     await folder.write(fileOf(item.id), await segmentation.toNifti());
     const truth = await readNifti(item.label!);
     const { shape, spacing } = segmentation.labels;
@@ -393,6 +435,25 @@ async function drawBatch(
     truth: label.subarray(sample * voxels, (sample + 1) * voxels).map((value) => (value === 255 ? 0 : value)),
   }));
   await folder.picture('batch.png', sliceGrid(rows, { labels }));
+}
+
+/** The first sample of the first batch, as it is and as augmentation changes it. */
+async function drawAugmentation(
+  model: UNet3D,
+  source: ReturnType<typeof trainingBatches>,
+  { labels, preprocessing }: TrainingData,
+  augmentation: Augmentation,
+  seed: number,
+): Promise<Picture> {
+  const { size, batchSize } = source;
+  const { image, label } = await source.batch(0, 0);
+  const sample = {
+    image: image.subarray(0, image.length / batchSize),
+    label: label.subarray(0, label.length / batchSize),
+    size,
+  };
+  const spacing = preprocessing.spacing ?? ([1, 1, 1] as const);
+  return augmentationSheet(model.gpu, sample, augmentation, { seed, spacing, labels });
 }
 
 const nameOf = (cases: CaseSource, index: number): string => cases.ids[index] ?? `case ${index}`;

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import type { Case, Dataset } from '../data/dataset.ts';
 import { readNifti } from '../data/nifti.ts';
-import { casesInMemory, type CaseSource } from '../data/patches.ts';
+import type { CaseSource } from '../data/patches.ts';
 import { cacheCases } from '../data/prepare-cache.ts';
 import {
   defaultPreprocessing,
@@ -125,20 +125,6 @@ export async function readTrainingData(
 export function labelled(item: PreparedCase): LabelledCase {
   if (!item.label) throw new InvalidDataset(`Case "${item.id}" has no label; training needs one.`);
   return { ...item, label: item.label };
-}
-
-/** The middle of larger cases, no larger than `size`; smaller ones as they are. */
-export async function centreWindows(cases: readonly LabelledCase[], size: Size3): Promise<LabelledCase[]> {
-  const { trainingBatches } = await import('../data/patches.ts');
-  const result: LabelledCase[] = [];
-  for (const item of cases) {
-    const shape = item.shape.map((n, axis) => Math.min(n, size[axis]!)) as unknown as Size3;
-    const source = casesInMemory([item]);
-    const batches = trainingBatches(source, { batchSize: 1, patch: shape, placement: 'centre' });
-    const { image, label } = await batches.batch(0, 0);
-    result.push({ ...item, shape, image, label });
-  }
-  return result;
 }
 
 async function countChannels(item: Case): Promise<number> {

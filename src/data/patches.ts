@@ -130,6 +130,19 @@ export function trainingBatches(cases: CaseSource, options: BatchOptions = {}): 
   };
 }
 
+/** The middle of larger cases, no larger than `size`; smaller ones as they are. */
+export async function centreWindows<T extends PreparedCase>(cases: readonly T[], size: Size3): Promise<T[]> {
+  const windows: T[] = [];
+  for (const item of cases) {
+    const shape = item.shape.map((n, axis) => Math.min(n, size[axis]!)) as unknown as Size3;
+    const source = casesInMemory([item]);
+    const batches = trainingBatches(source, { batchSize: 1, patch: shape, placement: 'centre' });
+    const { image, label } = await batches.batch(0, 0);
+    windows.push({ ...item, shape, image, label });
+  }
+  return windows;
+}
+
 /** Corner of a patch: anywhere inside the volume, or around a random voxel of a random foreground class. */
 function randomStart(shape: Size3, label: Uint8Array, size: Size3, oversample: number, r: Random): Size3 {
   const room = shape.map((n, axis) => Math.max(0, n - size[axis]!));

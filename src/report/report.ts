@@ -3,6 +3,7 @@
  * everything that it takes to repeat the run.
  */
 import { InvalidOption } from '../errors.ts';
+import type { PostprocessingChoice } from '../metrics/components.ts';
 import type { CaseMetrics, MetricName } from '../metrics/evaluate.ts';
 import type { Estimate, Summary } from '../metrics/summary.ts';
 import type { CasePicture } from './cases.ts';
@@ -44,13 +45,15 @@ export interface ReportData {
   readonly summary?: Summary;
   /** Of NSD, mm. Default 1. */
   readonly tolerance?: number;
+  /** What validation chose, with its Dice per class before and after. */
+  readonly postprocessing?: PostprocessingChoice;
   readonly pictures?: readonly CasePicture[];
   readonly memory?: { readonly peakBytes: number; readonly tensors: readonly MemoryRow[] };
   readonly timings?: readonly { readonly name: string; readonly seconds: number }[];
   readonly adapter?: string;
   readonly versions?: Readonly<Record<string, string>>;
   readonly seed?: number;
-  /** SHA-256 of data and model by name. */
+  /** SHA-256 of data and model by name; the first two are shown, the others folded. */
   readonly hashes?: Readonly<Record<string, string>>;
   readonly notes?: readonly string[];
 }
@@ -94,7 +97,7 @@ function estimateCell({ mean, low, high, missing }: Estimate, places: number): H
 }
 
 function results(
-  { labels, cases = [], summary, tolerance = 1, evaluated = 'test', notes = [] }: ReportData,
+  { labels, cases = [], summary, tolerance = 1, evaluated = 'test', notes = [], postprocessing }: ReportData,
   charts: Charts,
 ): Html {
   if (!summary) return nothing;
@@ -129,6 +132,7 @@ function results(
     remarks.length > 0
       ? html`<div class="note">${remarks.map((note) => html`<div>${note}</div>`)}</div>`
       : nothing,
+    postprocessing ? cleaning(postprocessing, labels) : nothing,
     cases.length > 0
       ? html`<h3>Dice per class</h3>
           ${charts.boxes(cases, labels, 'dice', 'Dice', [0, 1])}
@@ -146,6 +150,30 @@ function results(
       ? fold('Every case: Dice and HD95', table(['Case', 'mean Dice', ...labels.slice(1)], perCase))
       : nothing,
   );
+}
+
+/** Which classes keep only their largest component, and why. */
+function cleaning(
+  { largestComponent, before, after }: PostprocessingChoice,
+  labels: readonly string[],
+): Html {
+  const rows = labels.slice(1).map((name, index) => {
+    const label = index + 1;
+    const isAdopted = largestComponent.includes(label);
+    return [
+      html`${swatch(label)}${name}`,
+      digits(before[label] ?? NaN, 4),
+      digits(after[label] ?? NaN, 4),
+      isAdopted ? 'yes' : 'no',
+    ];
+  });
+  const adopted = largestComponent.map((label) => labels[label] ?? `class ${label}`);
+  return html`<h3>Post-processing</h3>
+    <p>
+      ${adopted.length > 0 ? `Only the largest component is kept of: ${adopted.join(', ')}.` : 'Adopted for no class.'}
+      A class keeps only its largest component where that raises its mean Dice on the validation cases.
+    </p>
+    ${table(['Class', 'Validation Dice as predicted', 'Largest component only', 'Adopted'], rows)}`;
 }
 
 function training({ history = [], labels }: ReportData, charts: Charts): Html {
@@ -263,19 +291,24 @@ function machine({ memory, timings = [], adapter }: ReportData, charts: Charts):
   );
 }
 
+const hashTable = (hashes: readonly [string, string][]): Html =>
+  table(
+    ['File', 'Hash'],
+    hashes.map(([name, hash]) => [name, html`<code>${hash}</code>`]),
+    { textColumns: 2 },
+  );
+
 function repeat({ command, config, seed, versions = {}, hashes = {} }: ReportData): Html {
+  const allHashes = Object.entries(hashes);
   return section(
     'repeat',
     'Repeat it',
     html`<pre>${command}</pre>`,
     definitions({ ...(seed === undefined ? {} : { Seed: seed }), ...versions }),
-    Object.keys(hashes).length > 0
+    allHashes.length > 0
       ? html`<h3>SHA-256</h3>
-          ${table(
-            ['File', 'Hash'],
-            Object.entries(hashes).map(([name, hash]) => [name, html`<code>${hash}</code>`]),
-            { textColumns: 2 },
-          )}`
+          ${hashTable(allHashes.slice(0, 2))}
+          ${allHashes.length > 2 ? fold('Every file', hashTable(allHashes.slice(2))) : nothing}`
       : nothing,
     html`<h3>Configuration</h3>
       ${definitions(config)}`,

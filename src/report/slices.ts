@@ -21,6 +21,8 @@ export interface SliceOptions {
   readonly columns?: readonly Column[];
   /** Width and height that a panel may fill, in pixels. Default 240. */
   readonly panel?: number;
+  /** Values that are shown black and white. Default: each image's 1st and 99th percentile. */
+  readonly window?: readonly [low: number, high: number];
 }
 
 const titles: Readonly<Record<Column, string>> = {
@@ -79,7 +81,7 @@ function prepare(entry: SliceCase, options: SliceOptions, wanted?: readonly Colu
     number,
     number,
   ];
-  return { entry, view, window: greyWindow(entry.image.data), columns, width, height };
+  return { entry, view, window: options.window ?? greyWindow(entry.image.data), columns, width, height };
 }
 
 /** Slice to show: the given one, else the most telling of the truth (or prediction, or the middle). */

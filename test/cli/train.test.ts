@@ -1,8 +1,12 @@
 /** The whole way on tiny phantoms: train, stop, resume, predict, evaluate, draw. */
+import { createHash } from 'node:crypto';
 import { cp, readFile, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { parseHTML } from 'linkedom';
 import { afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { readNifti } from '../../src/data/nifti.ts';
+import { largestComponents } from '../../src/metrics/components.ts';
+import { readModel, writeModel } from '../../src/weights/model-file.ts';
 import { cli, phantomDataset, temporaryFolder, type Ran } from './support.ts';
 
 const options = ['--features', '4,8', '--epochs', '2', '--seed', '5', '--subject-pattern', 'Case_(\\d+)'];
@@ -54,6 +58,59 @@ describe('train', () => {
     expect((await readdir(join(run, 'predictions'))).sort()).toEqual(
       split.test.cases.map((id) => `${id}.nii.gz`).sort(),
     );
+  });
+
+  test('the figures of the report are those of metrics.json', async () => {
+    interface Found {
+      postprocessing: Record<
+        string,
+        { largestComponent: boolean; validationDice: Record<'before' | 'after', number | null> }
+      >;
+      test: { summary: { classes: Record<string, Record<string, { mean: number | null }>> } };
+    }
+    const { postprocessing, test: tested } = JSON.parse(await read(run, 'metrics.json')) as Found;
+    const { document } = parseHTML(await read(run, 'report.html'));
+    const rows = (heading: string): string[][] => {
+      const table = [...document.querySelectorAll('table')].find(({ textContent }) =>
+        textContent.includes(heading),
+      );
+      return [...table!.querySelectorAll('tbody tr')].map((row) =>
+        [...row.querySelectorAll('td')].map((cell) => (cell.firstChild?.textContent ?? '').trim()),
+      );
+    };
+    const figure = (value: number | null, count = 3) =>
+      value === null ? '–' : value.toFixed(count).replace('-', '−');
+    const cells = (name: string) => {
+      const { dice, iou, hd95, assd, nsd, precision, recall, volumeDifference } =
+        tested.summary.classes[name]!;
+      const shares = [dice, iou].map((entry) => figure(entry!.mean));
+      const distances = [hd95, assd].map((entry) => figure(entry!.mean, 2));
+      const others = [nsd, precision, recall].map((entry) => figure(entry!.mean));
+      return [...shares, ...distances, ...others, figure(volumeDifference!.mean, 2)];
+    };
+    const names = Object.keys(tested.summary.classes);
+    const table = rows('Excess (ml)');
+    expect(table).toHaveLength(names.length + 1);
+    names.forEach((name, label) => expect(table[label]!.slice(1)).toEqual(cells(name)));
+    const cleaned = names.slice(1).map((name) => {
+      const { largestComponent, validationDice } = postprocessing[name]!;
+      return [
+        figure(validationDice.before, 4),
+        figure(validationDice.after, 4),
+        largestComponent ? 'yes' : 'no',
+      ];
+    });
+    expect(rows('Largest component only').map((row) => row.slice(1))).toEqual(cleaned);
+
+    // What the model file says is what was adopted, and the hash in the report is that of the file.
+    const bytes = await readFile(join(run, text.model));
+    const { postprocessing: kept } = readModel(bytes).description;
+    const adopted = names.flatMap((name, label) => (postprocessing[name]!.largestComponent ? [label] : []));
+    expect(kept).toEqual({ largestComponent: adopted });
+    expect(document.querySelector('#repeat code')!.textContent).toBe(
+      createHash('sha256').update(bytes).digest('hex'),
+    );
+    expect(document.querySelector('#repeat')!.textContent).toContain('images/Case_00_Week0.nii.gz');
   });
 
   test('does not touch a folder that holds a training', async () => {
@@ -125,12 +182,14 @@ describe('train', () => {
     expect(none.exitCode).toBe(2);
   });
 
-  test('--dry-run prints the plan and draws the first batch', async () => {
+  test('--dry-run prints the plan and draws the first batch and its augmentation', async () => {
     const out = await temporaryFolder();
-    const ran = await cli(['train', data, '--out', out, ...options, '--dry-run']);
+    const augment = ['--augment', 'nnunet', '--mirror', 'xy'];
+    const ran = await cli(['train', data, '--out', out, ...options, ...augment, '--dry-run']);
     expect(ran.exitCode).toBe(0);
+    expect(ran.out).toContain('augment/resample');
     expect(ran.out).toContain('largest tensors');
-    expect(await readdir(out)).toEqual(['batch.png']);
+    expect((await readdir(out)).sort()).toEqual(['augmentation.png', 'batch.png']);
   });
 });
 
@@ -172,6 +231,29 @@ describe('predict', () => {
       expect(shares.reduce((a, b) => a + b, 0)).toBeCloseTo(1, 5);
       expect(shares.indexOf(Math.max(...shares))).toBe(labels.data[voxel]);
     }
+  });
+
+  test('flips and post-processing can be chosen', async () => {
+    const folder = await temporaryFolder();
+    const image = join(data, ...text.image);
+    const bytes = await readFile(join(run, text.model));
+    const { description, weights } = readModel(bytes);
+    const cleaning = { ...description, postprocessing: { largestComponent: [1, 2, 3, 4, 5] } };
+    await writeFile(join(folder, text.model), writeModel(cleaning, weights));
+    const labels = async (name: string, ...more: string[]) => {
+      const out = join(folder, name);
+      expect((await cli(['predict', folder, image, '--out', out, ...more])).exitCode).toBe(0);
+      return readNifti(out);
+    };
+    const [cleaned, plain] = [await labels('a.nii'), await labels('b.nii', '--no-postprocess')];
+    expect([...cleaned.data]).toEqual([...largestComponents(plain.data, plain.shape)]);
+    const flipped = await labels('c.nii', '--no-postprocess', '--tta', '--mirror-axes', 'x,z');
+    expect(flipped.shape).toEqual(plain.shape);
+    const wrong = await cli(['predict', folder, image, '--out', join(folder, 'd.nii'), '--mirror-axes', 'w']);
+    expect(wrong.err).toContain('Give some of x, y and z');
+    expect(wrong.exitCode).toBe(2);
+    const logits = ['predict', folder, image, '--out', join(folder, 'e.nii'), '--output', 'logits', '--tta'];
+    expect((await cli(logits)).err).toContain('averages probabilities, not logits');
   });
 
   test('refuses a model of a newer version, and a checkpoint', async () => {

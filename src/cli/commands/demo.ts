@@ -15,6 +15,7 @@ import { Unsatisfactory } from '../failure.ts';
 import { announceAdapter } from '../gpu.ts';
 import type { Io } from '../io.ts';
 import * as parse from '../parse.ts';
+import { hashOfHashes, sha256, Stopwatch } from '../provenance.ts';
 import { commandLine, writeResults } from '../results.ts';
 import { RunFolder } from '../run-folder.ts';
 import { digits, duration, table, toJson } from '../text.ts';
@@ -31,6 +32,7 @@ interface Options {
   readonly epochs: number;
   readonly batchSize: number;
   readonly seed: number;
+  readonly postprocess: boolean;
   readonly json?: boolean;
 }
 
@@ -47,6 +49,7 @@ export function demoCommand(io: Io): Command {
     .option('--epochs <n>', 'passes over the training subjects', parse.wholeNumber(1), 7)
     .option('--batch-size <n>', 'volumes per step', parse.wholeNumber(1), 1)
     .option('--seed <n>', 'of phantoms, split, weights and order', parse.wholeNumber(0), 0)
+    .option('--no-postprocess', 'keep small components, whatever validation says of them')
     .option('--json', 'print JSON lines: events of the training, then the result')
     .addHelpText(
       'after',
@@ -61,6 +64,7 @@ Examples:
 async function demo(io: Io, options: Options, words: readonly string[]): Promise<void> {
   const { subjects, shape, features, epochs, batchSize, seed } = options;
   const started = performance.now();
+  const clock = new Stopwatch();
   const folder = await RunFolder.open(options.out);
   await announceAdapter(io);
 
@@ -84,6 +88,7 @@ async function demo(io: Io, options: Options, words: readonly string[]): Promise
   await folder.json('split.json', split);
   const config = { network, training: { ...training, epochs, batchSize }, subjects, shape, seed };
   await folder.json('config.json', config);
+  clock.end('generating the phantoms');
 
   const model = await UNet3D.create({
     ...network,
@@ -107,7 +112,15 @@ async function demo(io: Io, options: Options, words: readonly string[]): Promise
       },
     );
     const result = await run;
-    await folder.write('model.safetensors', await model.save());
+    clock.end('training');
+    const validation = part('validation').map(({ prepared }) => prepared);
+    const postprocessing =
+      options.postprocess && validation.length > 0
+        ? await model.choosePostprocessing(validation, { signal: io.signal })
+        : undefined;
+    if (postprocessing) clock.end('choosing the post-processing');
+    const weights = await model.save();
+    await folder.write('model.safetensors', weights);
 
     const test = part('test');
     const scores = await model.evaluate(
@@ -124,12 +137,21 @@ async function demo(io: Io, options: Options, words: readonly string[]): Promise
       const file = await writeNifti({ data: predicted, shape: size, affine: source.affine });
       await folder.write(`predictions/${id}.nii.gz`, file);
     }
+    clock.end(`segmenting and comparing ${test.length} subjects`);
+    const hashes = Object.fromEntries(
+      all.flatMap(({ prepared: { id }, source: { image, labels } }) => [
+        [`${id} image`, sha256(new Uint8Array(image.buffer))],
+        [`${id} labels`, sha256(labels)],
+      ]),
+    );
     const summary = await writeResults(folder, {
       title: 'Demo: pelvis phantoms',
       model,
       labels: phantomLabels,
       split,
       training: result,
+      plan: model.plan({ size: model.description.inputSize!, batch: batchSize, loss: training.loss }),
+      postprocessing,
       part: 'test',
       cases,
       volumes: (index) => {
@@ -140,9 +162,11 @@ async function demo(io: Io, options: Options, words: readonly string[]): Promise
           prediction: scores[index]!.predicted,
         };
       },
-      config,
+      config: { ...network, ...training, epochs, batchSize, precision: model.precision },
+      dataset: { name: 'generated pelvis phantoms', subjects, voxels: shape.join(' x ') },
       seed,
-      batchSize,
+      hashes: { 'model.safetensors': sha256(weights), 'all phantoms': hashOfHashes(hashes), ...hashes },
+      timings: clock.stages,
       command: commandLine(words),
     });
 

@@ -1,10 +1,9 @@
 /** `info`: the adapter that would be used, its limits and features, and versions, for people and bug reports. */
-import { createRequire } from 'node:module';
 import { Command } from 'commander';
 import { adapterNotice, requestNodeAdapter, type NodeAdapter } from '../../gpu/node.ts';
-import { version } from '../../version.ts';
 import { formatBytes } from '../../model/summary.ts';
 import type { Io } from '../io.ts';
+import { versions } from '../provenance.ts';
 import { toJson } from '../text.ts';
 
 const shownLimits = [
@@ -51,20 +50,6 @@ function collect({ adapter, describe, source }: NodeAdapter) {
     adapter: { describe, source, vendor, architecture, device, description },
     limits: Object.fromEntries(shownLimits.map((name) => [name, adapter.limits[name]])),
     features: [...adapter.features].sort(),
-    versions: {
-      'unet3d-gpu': version,
-      webgpu: packageVersion('webgpu'),
-      node: process.versions.node,
-      platform: `${process.platform} ${process.arch}`,
-    },
+    versions: versions(),
   };
-}
-
-function packageVersion(name: string): string {
-  try {
-    const manifest: unknown = createRequire(import.meta.url)(`${name}/package.json`);
-    return String((manifest as { version?: unknown }).version);
-  } catch {
-    return 'unknown';
-  }
 }

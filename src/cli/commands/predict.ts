@@ -6,6 +6,7 @@ import { groupChannels, stemOf, volumePattern } from '../../data/dataset-match.t
 import type { FileEntry } from '../../data/dataset.ts';
 import { Aborted, InvalidModel, InvalidOption, InvalidVolume, UNet3DError } from '../../errors.ts';
 import { predictVolume, type PredictOutput } from '../../infer/predict.ts';
+import type { Axis } from '../../infer/probabilities.ts';
 import { UNet3D } from '../../unet3d.ts';
 import { writeFileAtomically } from '../../train/checkpoint.node.ts';
 import { failureOf, fileMessage, Unsatisfactory } from '../failure.ts';
@@ -20,6 +21,9 @@ interface Options {
   readonly output: PredictOutput;
   readonly overlap: number;
   readonly window?: readonly [number, number, number];
+  readonly tta?: boolean;
+  readonly mirrorAxes?: readonly Axis[];
+  readonly postprocess: boolean;
   readonly json?: boolean;
 }
 
@@ -53,13 +57,16 @@ export function predictCommand(io: Io): Command {
       0.5,
     )
     .option('--window <x,y,z>', 'size of the windows; default: as large as memory allows', parse.size)
+    .option('--tta', 'mirror test-time augmentation: the mean probability over eight flips')
+    .option('--mirror-axes <list>', 'the flips for --tta: some of x,y,z (right, front, up)', parse.axes)
+    .option('--no-postprocess', 'labels without the cleaning that validation chose for the model')
     .option('--json', 'print one JSON line per volume')
     .addHelpText(
       'after',
       `
 Examples:
   unet3d-gpu predict runs/1/model.safetensors image.nii.gz --out labels.nii.gz
-  unet3d-gpu predict runs/1 data/imagesTs --out predictions
+  unet3d-gpu predict runs/1 data/imagesTs --out predictions --tta
   unet3d-gpu predict runs/1 image.nii.gz --output probabilities --out probabilities.nii.gz`,
     )
     .action((model: string, inputs: string[], options: Options) => predict(io, model, inputs, options));
@@ -90,6 +97,9 @@ async function predict(
           output: options.output,
           overlap: options.overlap,
           ...(options.window ? { window: options.window } : {}),
+          ...(options.tta === undefined ? {} : { tta: options.tta }),
+          ...(options.mirrorAxes ? { mirrorAxes: options.mirrorAxes } : {}),
+          postprocess: options.postprocess,
           signal: io.signal,
           onProgress: ({ loaded, total }) => {
             if (io.isTerminal) io.status(`${name} ${bar(loaded / total)} window ${loaded}/${total}`);

@@ -16,7 +16,7 @@ import {
 } from '../dataset-options.ts';
 import type { Io } from '../io.ts';
 import * as parse from '../parse.ts';
-import { lossNames, optimizerNames, scheduleNames } from '../recipe.ts';
+import { augmentationNames, lossNames, optimizerNames, scheduleNames } from '../recipe.ts';
 import { commandLine } from '../results.ts';
 import { RunFolder } from '../run-folder.ts';
 import { runTraining } from '../train-run.ts';
@@ -40,10 +40,14 @@ export interface TrainOptions extends DatasetArguments, SplitArguments {
   readonly learningRate: number;
   readonly clip?: number;
   readonly memory?: number;
+  readonly augment: (typeof augmentationNames)[number];
+  readonly mirror: string;
   readonly precision: Precision;
   readonly checkpointing?: boolean;
   readonly accumulate: number;
   readonly concede: 'auto' | readonly Concession[];
+  readonly postprocess: boolean;
+  readonly tta?: boolean;
   readonly cache: number;
   readonly allowDuplicates?: boolean;
   readonly overwrite?: boolean;
@@ -83,6 +87,17 @@ export function trainCommand(io: Io): Command {
       spacingOrWord,
       'median',
     )
+    .addOption(
+      new Option('--augment <kind>', 'of training batches, on the GPU')
+        .choices(augmentationNames)
+        .default('none'),
+    )
+    .option(
+      '--mirror <axes>',
+      'that --augment mirrors, such as yz where labels tell left from right',
+      parse.axes,
+      'xyz',
+    )
     .addOption(new Option('--loss <name>').choices(lossNames).default('dice-ce'))
     .option('--class-weights <list>', 'one per class, background first; default: equal', parse.numbers)
     .addOption(new Option('--optimizer <name>').choices(optimizerNames).default('adam'))
@@ -106,11 +121,16 @@ export function trainCommand(io: Io): Command {
       parse.concessions,
       ['patches'],
     )
+    .option('--tta', 'test with mirror test-time augmentation: the mean over eight flips')
+    .option(
+      '--no-postprocess',
+      'keep small components; by default a class keeps its largest only where that helps on validation',
+    )
     .option('--cache <bytes>', 'of prepared volumes to keep in main memory', parse.bytes, 2 * 2 ** 30)
     .option('--allow-duplicates', 'allow the same volume in two parts of the split')
     .option('--resume', 'go on from the checkpoint in --out, with its options')
     .option('--overwrite', 'start anew in a folder that holds a training')
-    .option('--dry-run', 'read the data, print the plan, draw the first batch, and stop')
+    .option('--dry-run', 'read the data, print the plan, draw the first batch and its augmentation, and stop')
     .option('--json', 'print JSON lines: events of the training, then the result')
     .addHelpText(
       'after',
@@ -198,6 +218,10 @@ function wordsOf(dataset: string | undefined, options: TrainOptions): string[] {
   const words = ['train', ...(dataset === undefined ? [] : [dataset])];
   for (const [name, value] of Object.entries(options)) {
     if (value === undefined || ['resume', 'overwrite', 'dryRun', 'json'].includes(name)) continue;
+    if (name === 'postprocess') {
+      if (value === false) words.push('--no-postprocess');
+      continue;
+    }
     words.push(`--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`);
     if (name === 'fold')
       words.push(`${(value as { fold: number }).fold + 1}/${(value as { folds: number }).folds}`);

@@ -1,0 +1,61 @@
+/** What a run was made of and how long its stages took: versions, SHA-256 of data and model, a stopwatch. */
+import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { basename } from 'node:path';
+import type { Case } from '../data/dataset.ts';
+import { version } from '../version.ts';
+
+/** Of everything that results may depend on besides the adapter. */
+export const versions = (): Record<string, string> => ({
+  'unet3d-gpu': version,
+  webgpu: packageVersion('webgpu'),
+  node: process.versions.node,
+  platform: `${process.platform} ${process.arch}`,
+});
+
+function packageVersion(name: string): string {
+  try {
+    const manifest: unknown = createRequire(import.meta.url)(`${name}/package.json`);
+    return String((manifest as { version?: unknown }).version);
+  } catch {
+    return 'unknown';
+  }
+}
+
+/** SHA-256 in hexadecimal digits. */
+export const sha256 = (bytes: Uint8Array | string): string =>
+  createHash('sha256').update(bytes).digest('hex');
+
+/** One hash for many: that of their lines "hash  name", which is what `sha256sum FILES | sha256sum` gives. */
+export const hashOfHashes = (hashes: Readonly<Record<string, string>>): string =>
+  sha256(
+    Object.entries(hashes)
+      .map(([name, hash]) => `${hash}  ${name}\n`)
+      .join(''),
+  );
+
+/** Hashes of the files of some cases as they lie on the disk; images first, then labels. */
+export async function fileHashes(cases: readonly Case[]): Promise<Record<string, string>> {
+  const hashes: Record<string, string> = {};
+  const sources = [
+    ...cases.flatMap(({ images }) => images.map((source) => ['images', source] as const)),
+    ...cases.flatMap(({ label }) => (label === undefined ? [] : [['labels', label] as const])),
+  ];
+  for (const [kind, source] of sources)
+    if (typeof source === 'string') hashes[`${kind}/${basename(source)}`] = sha256(await readFile(source));
+  return hashes;
+}
+
+/** Seconds of the stages of a run, in their order. */
+export class Stopwatch {
+  readonly stages: { name: string; seconds: number }[] = [];
+  #last = performance.now();
+
+  /** Ends a stage, which began where the one before ended. */
+  end(name: string): void {
+    const now = performance.now();
+    this.stages.push({ name, seconds: (now - this.#last) / 1000 });
+    this.#last = now;
+  }
+}
