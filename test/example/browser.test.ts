@@ -11,7 +11,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { chromium } from '../../scripts/chromium.ts';
 import { phantom } from '../../src/data/phantom.ts';
 import { readNifti, UNet3D, writeNifti } from '../../src/node.ts';
-import { serve, type Site } from '../support/site.ts';
+import { contentPolicy, serve, type Site } from '../support/site.ts';
 
 const screenshots = '.cache/screenshots';
 const folder = mkdtempSync(join(tmpdir(), 'unet3d-gpu-example-'));
@@ -27,7 +27,7 @@ beforeAll(async () => {
     logLevel: 'error',
     build: { outDir: folder, emptyOutDir: true },
   });
-  site = await serve(folder, '/sub/path/');
+  site = await serve(folder, '/sub/path/', contentPolicy);
   mkdirSync(screenshots, { recursive: true });
   if (launch) browser = await playwright.launch({ ...launch, headless: true });
 });

@@ -1,12 +1,13 @@
 /**
  * The package as its users get it: packed, unpacked into a clean folder with its dependencies beside it, then imported
- * in Node, run as a command, type-checked, linted and bundled for a browser.
+ * in Node, run as a command, type-checked, linted, and bundled, served and run in a browser.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
 import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   realpathSync,
   rmSync,
@@ -16,12 +17,15 @@ import {
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { gunzipSync } from 'node:zlib';
+import { gunzipSync, gzipSync } from 'node:zlib';
+import { chromium as playwright } from 'playwright';
 import { publint } from 'publint';
 import { build, type Rolldown } from 'vite';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { chromium } from '../../scripts/chromium.ts';
 import { installAdvice } from '../../src/gpu/advice.node.ts';
 import { untar } from '../../src/gpu/drivers.node.ts';
+import { contentPolicy, serve } from '../support/site.ts';
 
 interface Manifest {
   dependencies: Record<string, string>;
@@ -180,4 +184,69 @@ test('bundles for a browser without Dawn and without anything of Node', async ()
   expect(code).not.toMatch(/\b(?:from|import|require)\s*\(?\s*["'`](?:node:|webgpu|fs\b|path\b)/);
   expect(code).not.toContain('browser-external');
   expect(warnings).toEqual([]);
+});
+
+/** What a page of a fresh project does with the worker: a training of two steps, and where it ran. */
+const pageScript = `
+  import { UNet3D, fromArrays, phantom } from 'unet3d-gpu/worker';
+  const { image, labels, shape, affine } = phantom(1, { shape: [8, 8, 8] });
+  const grid = { dims: [...shape], affine };
+  const item = fromArrays('one', { data: image, ...grid }, { data: labels, ...grid });
+  try {
+    const model = await UNet3D.create({ inChannels: 1, classes: 6, features: [4, 8] });
+    const { steps } = await model.fit([item], { epochs: 2 });
+    document.body.textContent = 'trained ' + steps + ' steps';
+    model.dispose();
+  } catch (error) {
+    document.body.textContent = String(error);
+  }
+`;
+
+test('a fresh Vite project with the worker builds small, without Dawn, and trains in Chromium under a strict policy', async ({
+  skip,
+}) => {
+  const project = join(folder, 'project');
+  mkdirSync(project);
+  writeFileSync(
+    join(project, 'index.html'),
+    '<!doctype html><title>t</title><body>waiting</body><script type="module" src="./main.js"></script>',
+  );
+  writeFileSync(join(project, 'main.js'), pageScript);
+  const target = { target: 'es2022', assetsInlineLimit: 0 };
+  await build({
+    root: project,
+    base: './',
+    configFile: false,
+    logLevel: 'error',
+    build: target,
+    worker: { format: 'es' },
+  });
+  const site = await serve(join(project, 'dist'), '/some/where/', contentPolicy);
+  try {
+    const scripts = readdirSync(join(project, 'dist', 'assets')).filter((name) => name.endsWith('.js'));
+    const sizes = scripts.map((name): [string, number] => {
+      const code = readFileSync(join(project, 'dist', 'assets', name));
+      expect(code.toString()).not.toMatch(/dawn|["']webgpu["']|\bnode:/);
+      return [name, gzipSync(code).length];
+    });
+    const engine = sizes.find(([name]) => name.startsWith('worker-thread'));
+    console.log(sizes.map(([name, bytes]) => `${name}: ${(bytes / 1000).toFixed(1)} kB gzip`).join('\n'));
+    expect(engine?.[1]).toBeLessThan(150_000);
+
+    const launch = chromium();
+    if (!launch) return skip('built and weighed, but there is no Chromium for this machine to run it');
+    const browser = await playwright.launch({ ...launch, headless: true });
+    try {
+      const page = await browser.newPage();
+      const complaints: string[] = [];
+      page.on('console', (message) => complaints.push(message.text()));
+      await page.goto(site.address);
+      await page.getByText('trained 2 steps').waitFor({ timeout: 60_000 });
+      expect(complaints.filter((text) => /Content Security Policy/i.test(text))).toEqual([]);
+    } finally {
+      await browser.close();
+    }
+  } finally {
+    site.close();
+  }
 });

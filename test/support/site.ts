@@ -11,6 +11,11 @@ const types: Record<string, string> = {
   '.svg': 'image/svg+xml',
 };
 
+/** What a careful host allows a page: nothing from elsewhere, no script of its own making but WASM. */
+export const contentPolicy =
+  "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; style-src 'self' 'unsafe-inline'; " +
+  "img-src 'self' data: blob:; connect-src 'self'";
+
 export interface Site {
   /** With the path at which the folder is served, and a slash at the end. */
   readonly address: string;
