@@ -6,7 +6,7 @@ import { digits, el } from './dom.ts';
 
 interface Line {
   readonly label: string;
-  readonly color: string;
+  readonly color: string | (() => string);
   readonly width?: number;
   readonly value: (row: EpochRow) => number | undefined;
 }
@@ -25,9 +25,9 @@ export class Curves {
   readonly #resize: ResizeObserver;
 
   constructor(names: readonly string[]) {
-    const style = getComputedStyle(document.documentElement);
-    const ink = style.getPropertyValue('--ink').trim();
-    const rule = style.getPropertyValue('--rule').trim();
+    // Asked for at every drawing: the page may turn dark.
+    const ink = (): string => getComputedStyle(document.body).color;
+    const rule = ({ root }: uPlot): string => getComputedStyle(root.parentElement ?? root).borderTopColor;
     const classes = names.slice(1).map((label, index): Line => ({
       label,
       color: cssColor(classColor(index + 1)),
@@ -91,6 +91,12 @@ export class Curves {
       }
     });
     this.#resize.observe(this.element);
+    const scheme = matchMedia('(prefers-color-scheme: dark)');
+    const repaint = (): void => {
+      if (!this.element.isConnected) return scheme.removeEventListener('change', repaint);
+      for (const { plot } of this.#charts) plot.redraw(false);
+    };
+    scheme.addEventListener('change', repaint);
   }
 
   update(history: readonly EpochRow[]): void {

@@ -198,6 +198,7 @@ export function dataView(next: () => void): HTMLElement {
                       ? { ...item, label: source }
                       : { id, subject, images: files, part: 'unused' };
                     state.cases[state.cases.indexOf(item)] = changedCase;
+                    trouble = []; // what the names said is settled by hand
                     void check();
                   },
                   { 'aria-label': `Label of ${item.id}` },
@@ -285,7 +286,7 @@ export function dataView(next: () => void): HTMLElement {
               take(entries(files), 'labels'),
             ),
             picker('Choose a folder', { folder: true }, (files) => take(entries(files), 'any')),
-            button('Try it with phantoms', phantoms, { className: 'primary' }),
+            button('Try it with phantoms', phantoms, { className: state.cases.length > 0 ? '' : 'primary' }),
             state.cases.length > 0 &&
               button('Start over', () => {
                 images = [];
