@@ -55,7 +55,7 @@ export function size(text: string): Size3 {
 }
 
 /** Axes to mirror, such as x,y. */
-export function axes(text: string): Axis[] {
+export function mirrorAxes(text: string): Axis[] {
   const names = text.split(',').map((name) => name.trim());
   return names.every((name): name is Axis => /^[xyz]$/.test(name))
     ? names

@@ -58,7 +58,7 @@ export function predictCommand(io: Io): Command {
     )
     .option('--window <x,y,z>', 'size of the windows; default: as large as memory allows', parse.size)
     .option('--tta', 'mirror test-time augmentation: the mean probability over eight flips')
-    .option('--mirror-axes <list>', 'the flips for --tta: some of x,y,z (right, front, up)', parse.axes)
+    .option('--mirror-axes <list>', 'the flips for --tta: some of x,y,z (right, front, up)', parse.mirrorAxes)
     .option('--no-postprocess', 'labels without the cleaning that validation chose for the model')
     .option('--json', 'print one JSON line per volume')
     .addHelpText(
