@@ -56,7 +56,9 @@ export async function privateStore(folder = 'unet3d-gpu'): Promise<PrivateStore>
     },
     async load(name) {
       const handle = await directory.getFileHandle(name).catch(ignoreMissing);
-      return handle && new Uint8Array(await (await handle.getFile()).arrayBuffer());
+      const file = await handle?.getFile();
+      // An empty file is one whose first content was never written to the end.
+      return file && file.size > 0 ? new Uint8Array(await file.arrayBuffer()) : undefined;
     },
     async list() {
       const names: string[] = [];

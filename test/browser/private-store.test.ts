@@ -30,6 +30,8 @@ test('a full disk is an error of its own, and the file before it stands', async 
       error instanceof QuotaExceeded && error.needed === 1000 && error.message.includes('free disk space'),
   );
   expect(await store.load('checkpoint')).toEqual(new Uint8Array([1]));
+  await expect(store.save('new', new Uint8Array(1000))).rejects.toBeInstanceOf(QuotaExceeded);
+  expect(await store.load('new')).toBeUndefined();
 });
 
 test('without best weights in a checkpoint there is no best model', () => {

@@ -27,10 +27,21 @@ export function append(parent: Node, children: readonly Child[]): void {
       parent.appendChild(child instanceof Node ? child : new Text(String(child)));
 }
 
-export const fill = (parent: Element, ...children: readonly Child[]): void => {
+/** Replaces what is inside, without taking the focus from who uses a keyboard. */
+export function fill(parent: Element, ...children: readonly Child[]): void {
+  const { activeElement } = document;
+  const focused = activeElement !== parent && parent.contains(activeElement) ? activeElement : null;
   parent.replaceChildren();
   append(parent, children);
-};
+  if (!focused) return;
+  const nameOf = (element: Element): string | null =>
+    element.getAttribute('aria-label') ?? element.textContent;
+  const same = [...parent.querySelectorAll<HTMLElement>('button, select')].find(
+    (element) => element.tagName === focused.tagName && nameOf(element) === nameOf(focused),
+  );
+  const next = same ?? parent.querySelector<HTMLElement>('button.primary, button');
+  (next ?? parent.closest<HTMLElement>('[tabindex]'))?.focus({ preventScroll: true });
+}
 
 export const button = (
   text: string,
@@ -176,5 +187,11 @@ export function duration(ms: number): string {
 
 export const digits = (value: number | undefined, count = 3): string =>
   value === undefined || !Number.isFinite(value) ? '–' : value.toFixed(count);
+
+/** A file's problem, named once. */
+export const fileProblem = ({ name }: File, error: unknown): string => {
+  const message = messageOf(error);
+  return message.startsWith(name) ? message : `${name}: ${message}`;
+};
 
 export const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

@@ -7,9 +7,10 @@ import {
   privateStore,
   QuotaExceeded,
   readSafetensors,
+  type CheckpointStore,
   type EpochRow,
-  type PrivateStore,
 } from 'unet3d-gpu/worker';
+import { messageOf } from './dom.ts';
 import { state, type PageCase, type Settings, type State } from './state.ts';
 
 export interface Session {
@@ -62,7 +63,36 @@ async function withStore<T>(
   }
 }
 
-export const checkpoints = (): Promise<PrivateStore> => privateStore(folder);
+/** The last checkpoint, while the disk does not take it: lost in a reload, but not in a pause. */
+let kept: Uint8Array | undefined;
+
+export interface Checkpoints extends CheckpointStore {
+  remove(name: string): Promise<void>;
+}
+
+/** Checkpoints on the disk, or in memory where there is no room or no private file system; `warn` is told why. */
+export async function checkpoints(warn: (problem: string) => void = () => undefined): Promise<Checkpoints> {
+  const store = await privateStore(folder).catch((error: unknown) => {
+    warn(messageOf(error));
+    return undefined;
+  });
+  return {
+    async save(name, bytes) {
+      try {
+        await store?.save(name, bytes);
+        kept = store ? undefined : bytes;
+      } catch (error) {
+        if (!kept) warn(messageOf(error));
+        kept = bytes;
+      }
+    },
+    load: async (name) => kept ?? store?.load(name),
+    async remove(name) {
+      kept = undefined;
+      await store?.remove(name);
+    },
+  };
+}
 
 /** Keeps what is on the page, as of the start of the training. */
 export async function keepSession(classes: number, channels: number): Promise<void> {

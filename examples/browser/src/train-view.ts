@@ -263,7 +263,7 @@ function runPanel(onModel: () => void): HTMLElement {
         ? `Training: ${where}, loss ${digits(progress.loss)}, ${duration(progress.etaMs)} to go, ${formatBytes(progress.gpuBytes)} on the GPU`
         : 'Starting: compiling shaders and allocating memory',
       pausing: 'Finishing the step and saving',
-      paused: `Paused at ${where}. It can go on, also after a reload.`,
+      paused: `Paused at ${where}.`,
       done: `Done after ${history.length} epochs.${progress.best ? ` Kept: epoch ${progress.best.epoch + 1}, mean Dice ${digits(progress.best.dice)}.` : ''}`,
     }[training];
     problem.textContent = progress.problem;

@@ -6,7 +6,6 @@ import {
   DeviceLost,
   oneCycle,
   UNet3D,
-  type CheckpointStore,
   type LabelledCase,
   type WorkerEvent,
 } from 'unet3d-gpu/worker';
@@ -33,8 +32,6 @@ export const progress = {
   preview: undefined as Preview | undefined,
   best: undefined as { epoch: number; dice: number } | undefined,
   problem: '',
-  /** Why the last checkpoint could not be stored. */
-  unsaved: '',
   log: [] as string[],
 };
 
@@ -73,7 +70,6 @@ export async function start(resumed?: Session): Promise<void> {
     preview: undefined,
     best: undefined,
     problem: '',
-    unsaved: '',
     log: [],
   });
   state.history = [];
@@ -124,15 +120,14 @@ async function train(resume: boolean): Promise<void> {
   wish.stop = false;
   state.training = 'running';
   changed();
-  const store = await checkpoints().catch((error: unknown) => {
-    log(`${messageOf(error)}. Pausing and a reload lose this training.`);
-    return undefined;
-  });
+  const store = await checkpoints((problem) =>
+    log(`Not saved: ${problem}. Training goes on, but a reload will lose it.`),
+  );
   const preview = validationCase();
   const { settings } = state;
   try {
     const model = (state.model ??= await newModel());
-    if (resume && store) {
+    if (resume) {
       const { history, best } = await storedProgress();
       state.history = history;
       progress.best = best;
@@ -149,7 +144,7 @@ async function train(resume: boolean): Promise<void> {
       resume,
       onEvent: take,
       ...(settings.patch && { patch: settings.patch }),
-      ...(store && { checkpoint: carefulStore(store) }),
+      checkpoint: store,
       ...(preview && { preview }),
     });
     await finish('Training is complete');
@@ -170,24 +165,6 @@ async function train(resume: boolean): Promise<void> {
     }
   }
   changed();
-}
-
-/** A full disk costs the checkpoint, not the training. */
-function carefulStore(store: CheckpointStore): CheckpointStore {
-  return {
-    load: (name) => store.load(name),
-    async save(name, bytes) {
-      try {
-        await store.save(name, bytes);
-        progress.unsaved = '';
-      } catch (error) {
-        const message = messageOf(error);
-        if (progress.unsaved === '') log(`Not saved: ${message}. Training goes on.`);
-        progress.unsaved = message;
-        changed();
-      }
-    },
-  };
 }
 
 function take(event: WorkerEvent): void {

@@ -1,6 +1,6 @@
 /** Use: a model, volumes to segment, what they hold in ml, and labels to download on the volumes' own grids. */
 import { classColor, cssColor, UNet3D } from 'unet3d-gpu/worker';
-import { button, digits, download, dropZone, el, fill, messageOf, picker, swatch } from './dom.ts';
+import { button, digits, download, dropZone, el, fileProblem, fill, picker, swatch } from './dom.ts';
 import { changed, state, type Result } from './state.ts';
 import { legend, opacitySlider, Viewer } from './viewer.ts';
 
@@ -32,7 +32,7 @@ export function useView(): HTMLElement {
       if (state.training !== 'idle') state.training = 'idle';
       changed();
     } catch (error) {
-      problems.push(`${file.name}: ${messageOf(error)}`);
+      problems.push(fileProblem(file, error));
     }
     draw();
   }
@@ -75,7 +75,7 @@ export function useView(): HTMLElement {
         };
         state.results.push(current);
       } catch (error) {
-        problems.push(`${file.name}: ${messageOf(error)}`);
+        problems.push(fileProblem(file, error));
         if (busy.signal.aborted) break;
       }
     }
