@@ -83,7 +83,6 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(workgroup_id) gro
   let draw = samples[sample];
 
   var at = array<vec3<f32>, 4>();
-  var values = vec4<u32>(255u);
   for (var lane = 0u; lane < 4u; lane++) {
     let here = vec4<f32>(f32(4u * q + lane), f32(y), f32(z), 1.0);
     at[lane] = vec3<f32>(dot(draw.rowX, here), dot(draw.rowY, here), dot(draw.rowZ, here));

@@ -204,20 +204,20 @@ export function drawSample(
   return { mirror, matrix, noise: noiseDraw, channels: drawn };
 }
 
-/** A draw in words, for captions: of the first channel. */
+/** A draw in few words, for captions: of the first channel; gamma− is the inverted one. */
 export function describeDraw({ mirror, matrix, noise, channels }: SampleDraw): string {
   const number = (value: number) => value.toFixed(2);
   const axes = ['x', 'y', 'z'].filter((_, axis) => mirror?.[axis]).join('');
   const { blur, brightness, contrast, lowResolution, invertedGamma, gamma } = channels[0] ?? {};
   const words = [
-    axes && `mirrored ${axes}`,
-    matrix && 'rotated or scaled',
+    axes && `mirror ${axes}`,
+    matrix && 'turned or scaled',
     noise && `noise ${number(noise.deviation)}`,
-    blur && `blur ${blur.map(number).join(' ')}`,
+    blur && `blur ${number(Math.max(...blur))}`,
     brightness !== undefined && `brightness ${number(brightness)}`,
     contrast !== undefined && `contrast ${number(contrast)}`,
-    lowResolution && `reduced to ${lowResolution.join('×')}`,
-    invertedGamma !== undefined && `inverted gamma ${number(invertedGamma)}`,
+    lowResolution && `${lowResolution.join('×')} voxels`,
+    invertedGamma !== undefined && `gamma− ${number(invertedGamma)}`,
     gamma !== undefined && `gamma ${number(gamma)}`,
   ].filter(Boolean);
   return words.length ? words.join(', ') : 'as it is';
