@@ -41,11 +41,6 @@ export function features(text: string): number[] {
     : fail('Give channels per level, such as 16,32,64,128.');
 }
 
-/** Axes, such as "xz", or "none". */
-export function axes(text: string): string {
-  return /^(none|[xyz]{1,3})$/.test(text) ? text : fail('Give axes, such as xz, or none.');
-}
-
 /** x,y,z in voxels. */
 export function size(text: string): Size3 {
   const values = text.split(/[,x]/).map(Number);

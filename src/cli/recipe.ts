@@ -1,6 +1,7 @@
 /** From options to a loss, an optimiser, a schedule and sizes, with defaults that serve an unseen data set. */
 import { crossEntropy, diceCrossEntropy, weightedDice, type Loss } from '../train/losses.ts';
 import { adam, adamW, sgd, type Optimizer } from '../train/optimizers.ts';
+import type { Axis } from '../infer/probabilities.ts';
 import { nnunetAugmentation, type Augmentation } from '../train/augmentation.ts';
 import { constant, cosine, oneCycle, poly, type Schedule } from '../train/schedules.ts';
 
@@ -24,13 +25,13 @@ export function scheduleOf(name: (typeof scheduleNames)[number], learningRate: n
   return { poly, cosine, constant }[name]({ learningRate });
 }
 
-/** Augmentation by name; `mirror`: the axes that may be mirrored, such as 'xz', or 'none'. */
+/** Augmentation by name, with the axes that may be mirrored. */
 export function augmentationOf(
   name: (typeof augmentationNames)[number],
-  mirror: string,
+  mirror: readonly Axis[] | 'none',
 ): Augmentation | undefined {
   if (name === 'none') return undefined;
-  const probability = (axis: string) => (mirror.includes(axis) && mirror !== 'none' ? 0.5 : 0);
+  const probability = (axis: Axis) => (mirror !== 'none' && mirror.includes(axis) ? 0.5 : 0);
   return nnunetAugmentation({ mirror: [probability('x'), probability('y'), probability('z')] });
 }
 

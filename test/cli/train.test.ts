@@ -184,7 +184,7 @@ describe('train', () => {
 
   test('--dry-run prints the plan and draws the first batch and its augmentation', async () => {
     const out = await temporaryFolder();
-    const augment = ['--augment', 'nnunet', '--mirror', 'xy'];
+    const augment = ['--augment', 'nnunet', '--mirror', 'x,y'];
     const ran = await cli(['train', data, '--out', out, ...options, ...augment, '--dry-run']);
     expect(ran.exitCode).toBe(0);
     expect(ran.out).toContain('augment/resample');

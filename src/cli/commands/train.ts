@@ -6,6 +6,7 @@ import type { Size3 } from '../../data/prepare.ts';
 import { InvalidOption } from '../../errors.ts';
 import type { Precision } from '../../gpu/plan.ts';
 import { concessions, type Concession } from '../../model/budget.ts';
+import type { Axis } from '../../infer/probabilities.ts';
 import type { NormKind } from '../../ops/norm.ts';
 import {
   addDatasetOptions,
@@ -41,7 +42,7 @@ export interface TrainOptions extends DatasetArguments, SplitArguments {
   readonly clip?: number;
   readonly memory?: number;
   readonly augment: (typeof augmentationNames)[number];
-  readonly mirror: string;
+  readonly mirror: readonly Axis[] | 'none';
   readonly precision: Precision;
   readonly checkpointing?: boolean;
   readonly accumulate: number;
@@ -62,6 +63,9 @@ const notKept = ['out', 'resume', 'overwrite', 'dryRun', 'json'];
 const spacingOrWord = (text: string): Size3 | 'median' | 'own' =>
   text === 'median' || text === 'own' ? text : parse.spacing(text);
 const patchOrWhole = (text: string): Size3 | 'whole' => (text === 'whole' ? text : parse.size(text));
+
+const axesOrNone = (text: string): readonly Axis[] | 'none' =>
+  text === 'none' ? text : parse.mirrorAxes(text);
 
 export function trainCommand(io: Io): Command {
   const command = new Command('train').description(
@@ -93,10 +97,10 @@ export function trainCommand(io: Io): Command {
         .default('none'),
     )
     .option(
-      '--mirror <axes>',
-      'that --augment mirrors, such as yz where labels tell left from right',
-      parse.axes,
-      'xyz',
+      '--mirror <list>',
+      'axes that --augment mirrors, or "none"; y,z where labels tell left from right',
+      axesOrNone,
+      ['x', 'y', 'z'],
     )
     .addOption(new Option('--loss <name>').choices(lossNames).default('dice-ce'))
     .option('--class-weights <list>', 'one per class, background first; default: equal', parse.numbers)
