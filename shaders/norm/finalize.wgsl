@@ -1,6 +1,6 @@
 // Joins the planes' statistics (Chan et al.) into mean and variance: over the whole batch (batch norm)
 // or per sample (instance norm). Writes scale and shift for the next kernel's prologue, mean and
-// 1/σ for the backward pass, and updates the running statistics of batch norm.
+// 1/σ for the backward pass, and updates the running statistics of batch norm, unless the batch is not finite.
 // One workgroup per channel and statistics group.
 // include "common/sum.wgsl"
 
@@ -53,10 +53,12 @@ fn main(@builtin(local_invocation_index) local: u32, @builtin(workgroup_id) grou
   if (BATCH) {
     begin = 0u;
     end = params.samples;
-    let keep = 1.0 - params.momentum;
-    running[channel] = keep * running[channel] + params.momentum * mean;
-    let v = params.varianceOffset + channel;
-    running[v] = keep * running[v] + params.momentum * total / max(count - 1.0, 1.0);
+    if ((bitcast<u32>(total) & 0x7f800000u) != 0x7f800000u) {
+      let keep = 1.0 - params.momentum;
+      running[channel] = keep * running[channel] + params.momentum * mean;
+      let v = params.varianceOffset + channel;
+      running[v] = keep * running[v] + params.momentum * total / max(count - 1.0, 1.0);
+    }
   }
   for (var sample = begin; sample < end; sample++) {
     affine[sample * params.channels + channel] = vec2<f32>(scale, shift);

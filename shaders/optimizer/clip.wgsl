@@ -2,7 +2,7 @@
 // Gradients come multiplied by lossScale[0]. SCALING adapts it: it is halved after a step whose gradients
 // are not finite, and doubled after GROWTH good steps in a row, counted in lossScale[1].
 // clip: factor (it undoes all scales), norm, 1 if no parameter may be touched, 1 if the norm is not finite,
-// the loss scale of this step.
+// the loss scale of this step. Before the dispatch it holds what the step before has left.
 // include "common/sum.wgsl"
 // include "common/step.wgsl"
 
@@ -26,7 +26,9 @@ fn main(@builtin(local_invocation_index) local: u32) {
   let scale = lossScale[0];
   let unscale = step.gradientScale / scale;
   let norm = sqrt(squares) * unscale;
-  let broken = (bitcast<u32>(squares) & 0x7f800000u) == 0x7f800000u;
+  // A loss scale above 1 may be the reason, and is lowered; else the steps that the host has sent since must not count.
+  let halted = step.halts != 0.0 && clip[3] != 0.0 && clip[4] <= 1.0;
+  let broken = halted || (bitcast<u32>(squares) & 0x7f800000u) == 0x7f800000u;
   clip[0] = min(1.0, step.maxNorm / (norm + 1e-6)) * unscale;
   clip[1] = norm;
   clip[2] = select(0.0, 1.0, broken || step.applies == 0.0);

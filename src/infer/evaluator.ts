@@ -57,12 +57,19 @@ export class Evaluator {
     readonly weights: Float32Array<ArrayBuffer>,
   ) {}
 
-  static async create(state: ModelState, size: Size3, loss: Loss): Promise<Evaluator> {
+  /** @param averaged use the running average of the weights */
+  static async create(
+    state: ModelState,
+    size: Size3,
+    loss: Loss,
+    { averaged = false } = {},
+  ): Promise<Evaluator> {
     const { config, gpu, precision } = state;
     const limits = gpu.limits;
     const shape = { config, size, batch: 1, limits, precision, loss: lossShape(loss, config.classes) };
     const planned = planEvaluation(shape);
-    const shared = state.shared(['parameters', 'statistics', 'results', 'classWeights', 'lossScale']);
+    const names = ['parameters', 'statistics', 'results', 'classWeights', 'lossScale'];
+    const shared = state.shared(names, { averaged });
     const program = await Program.create(gpu, planned.plan, shared);
     return new Evaluator(state, planned, program, classWeights(loss, config.classes));
   }

@@ -15,7 +15,14 @@ import {
 } from '../gpu/plan.ts';
 import { augment as augmentBatch, drawTensors, type DrawTensors } from '../ops/augment.ts';
 import type { LossShape } from '../ops/loss.ts';
-import { clipWords, lossScaleWords, optimizerStep, stepWords, type OptimizerKind } from '../ops/optimizer.ts';
+import {
+  averageStep,
+  clipWords,
+  lossScaleWords,
+  optimizerStep,
+  stepWords,
+  type OptimizerKind,
+} from '../ops/optimizer.ts';
 import { sizeMultiple, type UNet3DConfig } from './config.ts';
 import { Network } from './network.ts';
 import { layoutParameters, type ParameterLayout } from './parameters.ts';
@@ -39,6 +46,8 @@ export interface TrainingShape extends PlanShape {
   readonly accumulate?: number | undefined;
   /** Batches are augmented first, as drawn by the host. */
   readonly augment?: boolean | undefined;
+  /** Keep a running average of the weights. */
+  readonly averaging?: boolean | undefined;
 }
 
 export interface OptimizerChoice {
@@ -75,6 +84,8 @@ export function sharedWords(config: UNet3DConfig, layout: ParameterLayout): Reco
     clip: clipWords,
     lossScale: lossScaleWords,
     accumulated: parameterWords,
+    'average.parameters': parameterWords,
+    'average.statistics': statisticsWords,
     results: resultWords(config.classes),
     classWeights: 2 * config.classes,
   };
@@ -102,7 +113,8 @@ function begin(shape: PlanShape, training: boolean, checkpointing = false) {
 
 /** Forward, loss, backward and the optimiser's update of one batch. */
 export function planTraining(shape: TrainingShape): TrainingPlan {
-  const { size, batch, loss, optimizer, checkpointing, accumulate = 1, augment = false } = shape;
+  const { size, batch, loss, optimizer, checkpointing } = shape;
+  const { accumulate = 1, augment = false, averaging = false } = shape;
   const { recorder, layout, model, network, image, shared } = begin(shape, true, checkpointing);
   const labels = recorder.labels('labels', batch, size, 'resident');
   const results = shared('results');
@@ -116,10 +128,18 @@ export function planTraining(shape: TrainingShape): TrainingPlan {
   const outputs = network.loss(pass, seen.labels, classWeights, { results, lossScale }, loss);
   network.backward(pass, outputs, classWeights, gradients);
   const accumulated = accumulate > 1 ? shared('accumulated') : undefined;
-  const { parameters } = model;
+  const { parameters, statistics } = model;
   const tensors = { parameters, gradients, accumulated, first, second, step, clip, lossScale };
   const options = { nesterov: optimizer.nesterov ?? true };
   optimizerStep(recorder, 'optimizer', optimizer.kind, layout.parameterWords, tensors, options);
+  if (averaging) {
+    const average = (weights: Tensor, words: number) => {
+      const tensors = { weights, average: shared(`average.${weights.name}`), step, clip };
+      averageStep(recorder, `average of the ${weights.name}`, words, tensors);
+    };
+    average(parameters, layout.parameterWords);
+    average(statistics, layout.statisticsWords);
+  }
   return { plan: recorder.finish(), image, labels, draws, step, clip, results };
 }
 

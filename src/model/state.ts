@@ -36,8 +36,10 @@ export class ModelState {
   }
 
   /** All shared buffers by name, for `Program.create`; those that training needs are made on first use. */
-  shared(names: readonly string[]): ReadonlyMap<string, GPUBuffer> {
-    return new Map(names.map((name) => [name, this.#buffer(name)]));
+  shared(names: readonly string[], { averaged = false } = {}): ReadonlyMap<string, GPUBuffer> {
+    const source = (name: string): string =>
+      averaged && (name === 'parameters' || name === 'statistics') ? `average.${name}` : name;
+    return new Map(names.map((name) => [name, this.#buffer(source(name))]));
   }
 
   #buffer(name: string): GPUBuffer {
@@ -58,18 +60,24 @@ export class ModelState {
     return new Float32Array(await readBuffer(this.gpu, this.#buffer(name), 0, this.#words[name]! * 4));
   }
 
-  async readWeights(): Promise<Weights> {
-    return { parameters: await this.read('parameters'), statistics: await this.read('statistics') };
+  /** The weights, or their running average. */
+  async readWeights({ averaged = false } = {}): Promise<Weights> {
+    const prefix = averaged ? 'average.' : '';
+    return {
+      parameters: await this.read(`${prefix}parameters`),
+      statistics: await this.read(`${prefix}statistics`),
+    };
   }
 
-  writeWeights({ parameters, statistics }: Weights): void {
-    this.write('parameters', parameters);
-    this.write('statistics', statistics);
+  writeWeights({ parameters, statistics }: Weights, { averaged = false } = {}): void {
+    const prefix = averaged ? 'average.' : '';
+    this.write(`${prefix}parameters`, parameters);
+    this.write(`${prefix}statistics`, statistics);
   }
 
   /** Frees what only training needs. */
   releaseTraining(): void {
-    for (const name of ['gradients', 'accumulated', 'optimizer.first', 'optimizer.second']) {
+    for (const name of trainingOnly) {
       const buffer = this.#buffers.get(name);
       if (buffer) this.gpu.destroyBuffer(buffer);
       this.#buffers.delete(name);
@@ -81,6 +89,15 @@ export class ModelState {
     this.#buffers.clear();
   }
 }
+
+const trainingOnly = [
+  'gradients',
+  'accumulated',
+  'optimizer.first',
+  'optimizer.second',
+  'average.parameters',
+  'average.statistics',
+];
 
 /** The parts of a flat buffer under their names and shapes, `prefix` in front of the names. */
 export function namedTensors(

@@ -1,4 +1,7 @@
-/** Adam, AdamW and SGD over one flat buffer of parameters, with the global gradient norm and its clipping. */
+/**
+ * Adam, AdamW and SGD over one flat buffer of parameters, with the global gradient norm and its clipping, and the
+ * running average of weights.
+ */
 import type { Recorder, Tensor, View } from '../gpu/plan.ts';
 import { grid64 } from './common.ts';
 
@@ -17,9 +20,13 @@ export interface StepValues {
   readonly correction2: number;
   /** Largest global gradient norm; `Infinity` for no clipping. */
   readonly maxNorm: number;
+  /** 1 − decay of the running average of the weights, where the plan has one. */
+  readonly averaging?: number;
+  /** Apply no step any more after one that is not finite. Default: later steps go on. */
+  readonly halts?: boolean;
 }
 
-export const stepWords = 11;
+export const stepWords = 13;
 
 /** Words of `clip` and of `lossScale`. */
 export const clipWords = 5;
@@ -45,6 +52,8 @@ export function stepArray(
     1 / of,
     index > 0 ? 1 : 0,
     index + 1 === of ? 1 : 0,
+    values.averaging ?? 0,
+    values.halts ? 1 : 0,
   ]);
 }
 
@@ -66,6 +75,21 @@ export interface OptimizerTensors {
 /** Words that are updated at a time: no device binds less, so the norm's tree depends on the length only. */
 const largestStretch = 2 ** 24;
 
+/** Cuts a flat buffer into what is bound at a time. */
+function stretchesOf(recorder: Recorder, length: number): { from: number; count: number }[] {
+  const stretch = Math.min(largestStretch, Math.floor(recorder.limits.maxBindingBytes / 256) * 64);
+  const stretches: { from: number; count: number }[] = [];
+  for (let from = 0; from < length; from += stretch)
+    stretches.push({ from, count: Math.min(stretch, length - from) });
+  return stretches;
+}
+
+const part = (tensor: Tensor, from: number, count: number): View => ({
+  tensor,
+  offset: from * 4,
+  size: count * 4,
+});
+
 /** One update of `length` parameters in place; with `accumulated`, after the last of its batches only. */
 export function optimizerStep(
   recorder: Recorder,
@@ -77,16 +101,7 @@ export function optimizerStep(
 ): void {
   const { parameters, first, second, step, clip, lossScale, accumulated } = tensors;
   const gradients = accumulated ?? tensors.gradients;
-  const stretch = Math.min(largestStretch, Math.floor(recorder.limits.maxBindingBytes / 256) * 64);
-  const stretches: { from: number; count: number }[] = [];
-  for (let from = 0; from < length; from += stretch)
-    stretches.push({ from, count: Math.min(stretch, length - from) });
-  const part = (tensor: Tensor, from: number, count: number): View => ({
-    tensor,
-    offset: from * 4,
-    size: count * 4,
-  });
-
+  const stretches = stretchesOf(recorder, length);
   if (accumulated) {
     for (const { from, count } of stretches) {
       recorder.dispatch('optimizer/accumulate', {
@@ -145,5 +160,22 @@ export function optimizerStep(
         flops: 12 * count,
       });
     }
+  }
+}
+
+/** Moves `average` towards the weights, after a step that was applied. */
+export function averageStep(
+  recorder: Recorder,
+  label: string,
+  length: number,
+  { weights, average, step, clip }: Readonly<Record<'weights' | 'average' | 'step' | 'clip', Tensor>>,
+): void {
+  for (const { from, count } of stretchesOf(recorder, length)) {
+    recorder.dispatch('optimizer/average', {
+      label,
+      bindings: { weights: part(weights, from, count), clip, step, average: part(average, from, count) },
+      params: { length: count },
+      workgroups: grid64(count),
+    });
   }
 }

@@ -1,7 +1,7 @@
 /** Checkpoints in a folder, written atomically: a temporary file, fsync, rename; the one before is kept. */
 import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import type { CheckpointStore } from './checkpoint.ts';
+import { previousName, type CheckpointStore } from './checkpoint.ts';
 
 /** Replaces `path` with `bytes` so that at any moment either the old or the new content is there, whole. */
 export async function writeFileAtomically(path: string, bytes: Uint8Array | string): Promise<void> {
@@ -22,19 +22,19 @@ export async function writeFileAtomically(path: string, bytes: Uint8Array | stri
   }
 }
 
-/** Keeps checkpoints as files of a folder; `NAME.previous` holds the one before. */
+/** Keeps checkpoints as files of a folder, the one before included. */
 export function folderStore(folder: string): CheckpointStore {
   return {
     async save(name, bytes) {
       const path = join(folder, name);
       await writeFileAtomically(`${path}.new`, bytes);
-      await rename(path, `${path}.previous`).catch(ignoreMissing);
+      await rename(path, previousName(path)).catch(ignoreMissing);
       await rename(`${path}.new`, path);
     },
     async load(name) {
       const path = join(folder, name);
       // A kill between the two renames leaves only the new file and the previous one.
-      for (const candidate of [path, `${path}.new`, `${path}.previous`]) {
+      for (const candidate of [path, `${path}.new`, previousName(path)]) {
         const bytes = await readFile(candidate).catch(ignoreMissing);
         if (bytes) return bytes;
       }

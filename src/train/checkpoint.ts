@@ -7,7 +7,10 @@ import { flatFrom, namedTensors, type ModelState, type Weights } from '../model/
 import { readSafetensors, writeSafetensors, type NamedTensor } from '../weights/safetensors.ts';
 import type { BestWeights, EpochRow } from './events.ts';
 
-/** Keeps named files; `save` must leave either the old or the new file, never half of one. */
+/**
+ * Keeps named files; `save` must leave either the old or the new file, never half of one. A store may keep the file
+ * before under `previousName(name)`: it is asked for where the newest turns out to be damaged.
+ */
 export interface CheckpointStore {
   save(name: string, bytes: Uint8Array<ArrayBuffer>): Promise<void>;
   /** `undefined` where there is none. */
@@ -24,6 +27,8 @@ export interface Progress {
   /** Seconds spent in the current epoch and in all before the resume. */
   readonly seconds: number;
   readonly best?: { readonly epoch: number; readonly dice: number } | undefined;
+  /** Steps in a row that were left out as not finite. */
+  readonly skipped: number;
 }
 
 export interface Checkpoint {
@@ -31,6 +36,8 @@ export interface Checkpoint {
   /** What must not change between runs: configuration, loss, optimiser, schedule, seed, shapes, cases. */
   readonly identity: string;
   readonly weights: Weights;
+  /** Running average of the weights, where training keeps one. */
+  readonly average?: Weights | undefined;
   readonly first: Float32Array<ArrayBuffer>;
   readonly second: Float32Array<ArrayBuffer>;
   /** Loss scale and good steps since it last changed. */
@@ -38,28 +45,58 @@ export interface Checkpoint {
   readonly best?: BestWeights | undefined;
 }
 
-const version = 1;
+const version = 2;
+
+export const checkpointName = 'checkpoint.safetensors';
+export const previousName = (name: string): string => `${name}.previous`;
 
 /** Reads the device's state and writes the file. */
 export async function writeCheckpoint(
   state: ModelState,
   identity: string,
   progress: Progress,
-  best: BestWeights | undefined,
+  { best, averaged }: { readonly best: BestWeights | undefined; readonly averaged: boolean },
 ): Promise<Uint8Array<ArrayBuffer>> {
   const { parameters, statistics } = state.layout;
-  const weights = await state.readWeights();
+  const named = (weights: Weights, prefix = '') => [
+    ...namedTensors(parameters, weights.parameters, prefix),
+    ...namedTensors(statistics, weights.statistics, prefix),
+  ];
   const tensors = new Map<string, NamedTensor>([
-    ...namedTensors(parameters, weights.parameters),
-    ...namedTensors(statistics, weights.statistics),
+    ...named(await state.readWeights()),
+    ...(averaged ? named(await state.readWeights({ averaged }), 'average.') : []),
     ...namedTensors(parameters, await state.read('optimizer.first'), 'optimizer.first.'),
     ...namedTensors(parameters, await state.read('optimizer.second'), 'optimizer.second.'),
     ['lossScale', { shape: [2], data: await state.read('lossScale') }],
-    ...(best ? namedTensors(parameters, best.weights.parameters, 'best.') : []),
-    ...(best ? namedTensors(statistics, best.weights.statistics, 'best.') : []),
+    ...(best ? named(best.weights, 'best.') : []),
   ]);
   const metadata = { 'unet3d-gpu checkpoint': String(version), identity, progress: JSON.stringify(progress) };
   return writeSafetensors({ tensors, metadata });
+}
+
+/**
+ * The store's last checkpoint, or the one before it where the last is damaged, which `warn` is told.
+ * @returns undefined if there is none
+ * @throws InvalidModel if no whole one is left, or it belongs to another training
+ */
+export async function loadCheckpoint(
+  store: CheckpointStore,
+  state: ModelState,
+  identity: string,
+  warn: (message: string) => void,
+): Promise<Checkpoint | undefined> {
+  const bytes = await store.load(checkpointName);
+  if (!bytes) return undefined;
+  try {
+    readSafetensors(bytes, 'the checkpoint');
+  } catch (error) {
+    const before = await store.load(previousName(checkpointName));
+    if (!before) throw error;
+    const checkpoint = readCheckpoint(state, before, identity);
+    warn(`${(error as Error).message}; the one before it is used, of step ${checkpoint.progress.step}`);
+    return checkpoint;
+  }
+  return readCheckpoint(state, bytes, identity);
 }
 
 /** Throws `InvalidModel` for a file that is damaged, newer, or of another training. */
@@ -87,6 +124,7 @@ export function readCheckpoint(state: ModelState, bytes: Uint8Array, identity: s
     progress,
     identity,
     weights: weights(''),
+    average: tensors.has(`average.${[...parameters.keys()][0]!}`) ? weights('average.') : undefined,
     first: flatFrom(parameters, parameterWords, tensors, 'optimizer.first.'),
     second: flatFrom(parameters, parameterWords, tensors, 'optimizer.second.'),
     lossScale: Float32Array.from(tensors.get('lossScale')?.data ?? [1, 0]),
@@ -99,8 +137,10 @@ function withNaN(row: EpochRow): EpochRow {
   const number = (value: number | null): number => value ?? NaN;
   return {
     ...row,
+    loss: number(row.loss),
     validationLoss: number(row.validationLoss),
     validationDice: row.validationDice.map(number),
+    smoothedDice: number(row.smoothedDice),
   };
 }
 

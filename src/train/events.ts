@@ -11,6 +11,8 @@ export interface EpochRow {
   readonly validationLoss: number;
   /** Mean Dice per class over the validation cases, background first; empty without validation. */
   readonly validationDice: readonly number[];
+  /** Running average of the mean foreground Dice, by which the best epoch is chosen; NaN without validation. */
+  readonly smoothedDice: number;
   /** Of the epoch's last step. */
   readonly learningRate: number;
   readonly seconds: number;
@@ -45,18 +47,28 @@ export type TrainingEvent =
       readonly gradientNorm: number;
       readonly etaMs: number;
     }
-  /** Training in float16: gradients overflowed, the parameters stay, and the loss scale is halved. */
+  /**
+   * A step that was not finite and left the parameters as they were. With a loss scale above 1, gradients overflowed
+   * float16, and the scale is halved; else it was left out as `onNotFinite: 'skip'` asks.
+   */
   | { readonly type: 'skip'; readonly epoch: number; readonly step: number; readonly lossScale: number }
   | { readonly type: 'validation'; readonly epoch: number; readonly loaded: number; readonly total: number }
   | { readonly type: 'epoch'; readonly row: EpochRow; readonly best: boolean; readonly etaMs: number }
   | { readonly type: 'checkpoint'; readonly step: number }
+  /** Something the user should know, though training goes on. */
+  | { readonly type: 'warning'; readonly message: string }
+  /** The GPU was lost and opened again; training goes on from the last checkpoint. */
+  | { readonly type: 'recovered'; readonly message: string }
   | { readonly type: 'end'; readonly result: TrainingResult };
 
 export interface TrainingResult {
   readonly history: readonly EpochRow[];
-  /** Epoch whose weights were kept: the best validation Dice, or the last. */
+  /** Epoch whose weights were kept: the best smoothed validation Dice, or the last. */
   readonly bestEpoch: number;
+  /** Mean foreground Dice of that epoch. */
   readonly bestDice: number;
+  /** Validation stopped getting better before the last epoch. */
+  readonly stoppedEarly: boolean;
   readonly steps: number;
   readonly seconds: number;
 }

@@ -6,11 +6,12 @@ import { dice as diceOf, meanDefined } from '../metrics/dice.ts';
 import { paddedSize } from '../model/config.ts';
 import type { ModelState } from '../model/state.ts';
 import { assertAugmentation, drawSample, type Augmentation } from './augmentation.ts';
-import { readCheckpoint, writeCheckpoint, type CheckpointStore } from './checkpoint.ts';
+import { checkpointName, loadCheckpoint, writeCheckpoint, type CheckpointStore } from './checkpoint.ts';
 import type { BestWeights, EpochRow, TrainingEvent, TrainingResult } from './events.ts';
 import type { Loss } from './losses.ts';
 import type { Optimizer } from './optimizers.ts';
 import { scheduleAt, type Schedule } from './schedules.ts';
+import { assertEarlyStopping, hasStalled, smoothedDice, type EarlyStopping } from './selection.ts';
 import { stepsInFlight, TrainingSession, type Batch, type StepResult } from './session.ts';
 
 /** Where batches come from. The same epoch and index always give the same batch. */
@@ -33,8 +34,20 @@ export interface FitOptions {
   readonly validation?: readonly (DenseCase & { readonly id: string; readonly label: Uint8Array })[];
   /** Largest global gradient norm. */
   readonly maxGradientNorm?: number;
-  /** Keep the weights of the epoch with the best mean foreground Dice (default with validation). */
+  /** Keep the weights of the epoch with the best smoothed mean foreground Dice (default with validation). */
   readonly keepBest?: boolean;
+  /** Stop where the validation no longer gets better. */
+  readonly earlyStopping?: EarlyStopping;
+  /**
+   * Keep a running average of the weights, and validate and save it in their place. Batch norm's running statistics
+   * are averaged with them. The decay rises from 0.1 as (1 + step) / (10 + step) up to the one given, such as 0.999.
+   */
+  readonly ema?: { readonly decay: number };
+  /**
+   * What happens after a step whose loss or gradients are NaN or infinite, which never changes the weights: training
+   * stops (default), or goes on without it, up to 10 such steps in a row.
+   */
+  readonly onNotFinite?: 'stop' | 'skip';
   /** Batches whose gradients are averaged for one step; batch norm's statistics are those of each batch. Default 1. */
   readonly accumulate?: number;
   /** Computes the first convolution of each block again instead of keeping it: less memory, more time. */
@@ -50,10 +63,11 @@ export interface FitOptions {
   readonly resume?: boolean;
 }
 
+/** Steps in a row that may be left out as not finite. */
+const mostSkips = 10;
+
 /** Steps that take longer than this are not finished when a training without checkpoints is stopped. */
 const longStepMs = 10_000;
-
-export const checkpointName = 'checkpoint.safetensors';
 
 export async function fit(
   state: ModelState,
@@ -66,9 +80,14 @@ export async function fit(
     throw new InvalidOption(`epochs is ${epochs}; give a whole number from 1 on`);
   const { size, batchSize } = source;
   const { accumulate = 1, checkpointing = false, augmentation, seed = 0 } = options;
+  const { ema, earlyStopping, onNotFinite = 'stop' } = options;
   if (augmentation) assertAugmentation(augmentation);
   if (!Number.isInteger(accumulate) || accumulate < 1)
     throw new InvalidOption(`accumulate is ${accumulate}; give a whole number from 1 on`);
+  if (ema && !(ema.decay > 0 && ema.decay < 1))
+    throw new InvalidOption(`the decay of the averaged weights is ${ema.decay}; give a number between 0 and 1`);
+  if (earlyStopping) assertEarlyStopping(earlyStopping, validation.length > 0);
+  const averaged = ema !== undefined;
   const stepsPerEpoch = Math.ceil(source.batchesPerEpoch / accumulate);
   const totalSteps = epochs * stepsPerEpoch;
   const identity = JSON.stringify({
@@ -82,6 +101,7 @@ export async function fit(
     accumulate,
     precision: state.precision,
     ...(augmentation && { augmentation: { ...augmentation, seed } }),
+    ...(ema && { ema }),
     data: source.identity,
   });
 
@@ -93,6 +113,7 @@ export async function fit(
     checkpointing,
     accumulate,
     augment: augmentation !== undefined,
+    averaging: averaged,
   });
   const draws = (batch: number) =>
     augmentation &&
@@ -107,21 +128,25 @@ export async function fit(
     let best: BestWeights | undefined;
     let step = 0;
     let secondsBefore = 0;
+    let skipped = 0;
     const zeros = new Float32Array(state.layout.parameterWords);
-    const saved = options.resume && checkpoint ? await checkpoint.load(checkpointName) : undefined;
-    if (saved) {
-      const found = readCheckpoint(state, saved, identity);
+    const warn = (message: string) => emit({ type: 'warning', message });
+    const found =
+      options.resume && checkpoint ? await loadCheckpoint(checkpoint, state, identity, warn) : undefined;
+    if (found) {
       state.writeWeights(found.weights);
+      if (found.average) state.writeWeights(found.average, { averaged });
       state.write('optimizer.first', found.first);
       state.write('optimizer.second', found.second);
       state.write('lossScale', found.lossScale);
-      ({ step } = found.progress);
+      ({ step, skipped } = found.progress);
       history = [...found.progress.history];
       epochLosses = [...found.progress.epochLosses];
       secondsBefore = found.progress.seconds;
       best = found.best;
     } else {
       for (const name of ['optimizer.first', 'optimizer.second', 'gradients']) state.write(name, zeros);
+      if (averaged) state.writeWeights(await state.readWeights(), { averaged });
     }
     const firstStep = step;
     const started = performance.now();
@@ -139,9 +164,26 @@ export async function fit(
         epochLosses,
         seconds: seconds(),
         best: best && { epoch: best.epoch, dice: best.dice },
+        skipped,
       };
-      await checkpoint.save(checkpointName, await writeCheckpoint(state, identity, progress, best));
+      await checkpoint.save(
+        checkpointName,
+        await writeCheckpoint(state, identity, progress, { best, averaged }),
+      );
       emit({ type: 'checkpoint', step });
+    };
+
+    const batchesOf = async (at: number): Promise<Batch[]> => {
+      const epoch = Math.floor(at / stepsPerEpoch);
+      const first = (at % stepsPerEpoch) * accumulate;
+      const beyond = Math.min(first + accumulate, source.batchesPerEpoch);
+      const batches: Batch[] = [];
+      for (let index = first; index < beyond; index++)
+        batches.push({
+          ...(await source.batch(epoch, index)),
+          draws: draws(epoch * source.batchesPerEpoch + index),
+        });
+      return batches;
     };
 
     const pending: { step: number; learningRate: number; result: Promise<StepResult> }[] = [];
@@ -150,19 +192,25 @@ export async function fit(
         const { step: at, learningRate, result } = pending.shift()!;
         const { loss: value, dice, gradientNorm, finite, lossScale } = await result;
         const epoch = Math.floor(at / stepsPerEpoch);
-        if (!finite && Number.isFinite(value) && lossScale > 1) {
-          // The device has halved the scale and left the parameters as they were.
+        // In float16 the device has halved the scale and left the parameters as they were.
+        const overflowed = Number.isFinite(value) && lossScale > 1;
+        if (!finite && (overflowed || (onNotFinite === 'skip' && skipped < mostSkips))) {
+          if (!overflowed) skipped++;
           emit({ type: 'skip', epoch, step: at, lossScale });
           continue;
         }
         if (!finite) {
-          const where = (await session.firstBrokenGradient()) ?? 'the loss';
+          let where: string | undefined;
+          for (const batch of await batchesOf(at)) where ??= await session.firstBrokenGradient(batch);
+          where ??= 'the loss';
+          const before = skipped > 0 ? ` after ${skipped} such steps that were left out` : '';
           throw new NotFinite(
-            `step ${at}: the loss is ${value} and the gradient of ${where} is not finite; the weights are those before the step: lower the learning rate or clip gradients`,
+            `step ${at}: the loss is ${value} and the gradient of ${where} is not finite${before}; the weights are those before the step: lower the learning rate or clip gradients`,
             at,
             where,
           );
         }
+        skipped = 0;
         epochLosses.push(value);
         emit({
           type: 'step',
@@ -187,6 +235,7 @@ export async function fit(
       throw new Aborted(`training was stopped after step ${step} of ${totalSteps}${advice}`);
     };
 
+    if (checkpoint && !found) await save(); // in place of another training's
     for (;;) {
       if (step === (history.length + 1) * stepsPerEpoch) {
         await settle(0);
@@ -195,36 +244,37 @@ export async function fit(
           loss: meanDefined(epochLosses),
           validationLoss: NaN,
           validationDice: [],
+          smoothedDice: NaN,
           learningRate: scheduleAt(schedule, step - 1, totalSteps).learningRate,
           seconds: 0,
         };
         if (validation.length > 0) {
-          evaluator ??= await Evaluator.create(state, commonSize(state, validation), loss);
+          evaluator ??= await Evaluator.create(state, commonSize(state, validation), loss, { averaged });
           const scores = await validate(state, evaluator, validation, row.epoch, emit, signal);
           await stopIfAsked();
           row = { ...row, ...scores };
         }
-        row = { ...row, seconds: (performance.now() - epochStarted) / 1000 };
-        epochStarted = performance.now();
         const score = meanDefined(row.validationDice.slice(1));
+        row = {
+          ...row,
+          smoothedDice: smoothedDice(history[history.length - 1]?.smoothedDice ?? NaN, score),
+          seconds: (performance.now() - epochStarted) / 1000,
+        };
+        epochStarted = performance.now();
         const improved =
-          validation.length > 0 && (options.keepBest ?? true) && !(score <= (best?.dice ?? -1));
-        if (improved) best = { weights: await state.readWeights(), epoch: row.epoch, dice: score };
+          validation.length > 0 &&
+          (options.keepBest ?? true) &&
+          !(best && row.smoothedDice <= history[best.epoch]!.smoothedDice);
+        if (improved)
+          best = { weights: await state.readWeights({ averaged }), epoch: row.epoch, dice: score };
         history.push(row);
         epochLosses = [];
         emit({ type: 'epoch', row, best: improved, etaMs: etaMs(step) });
         await save();
       }
-      if (step === totalSteps) break;
+      if (step === totalSteps || (earlyStopping && hasStalled(history, earlyStopping))) break;
       await stopIfAsked();
-      const first = (step % stepsPerEpoch) * accumulate;
-      const beyond = Math.min(first + accumulate, source.batchesPerEpoch);
-      const batches: Batch[] = [];
-      for (let index = first; index < beyond; index++)
-        batches.push({
-          ...(await source.batch(history.length, index)),
-          draws: draws(history.length * source.batchesPerEpoch + index),
-        });
+      const batches = await batchesOf(step);
       const { learningRate, momentum } = scheduleAt(schedule, step, totalSteps);
       const beta1 = momentum ?? optimizer.beta1;
       const stepStarted = performance.now();
@@ -237,6 +287,8 @@ export async function fit(
         correction1: 1 - beta1 ** (step + 1),
         correction2: Math.sqrt(1 - optimizer.beta2 ** (step + 1)),
         maxNorm: options.maxGradientNorm ?? Infinity,
+        averaging: ema ? 1 - Math.min(ema.decay, (1 + step) / (10 + step)) : 0,
+        halts: onNotFinite === 'stop',
       };
       // A step is finished before training stops, so that the checkpoint is of here and now; only a long one of a
       // training without checkpoints is given up.
@@ -249,11 +301,13 @@ export async function fit(
       await settle(stepsInFlight);
     }
     if (best) state.writeWeights(best.weights);
+    else if (averaged) state.writeWeights(await state.readWeights({ averaged }));
     const result: TrainingResult = {
       history,
-      bestEpoch: best?.epoch ?? epochs - 1,
+      bestEpoch: best?.epoch ?? history.length - 1,
       bestDice: best?.dice ?? NaN,
-      steps: totalSteps,
+      stoppedEarly: step < totalSteps,
+      steps: step,
       seconds: seconds(),
     };
     emit({ type: 'end', result });

@@ -45,6 +45,7 @@ export interface SessionOptions {
   readonly checkpointing?: boolean | undefined;
   readonly accumulate?: number | undefined;
   readonly augment?: boolean | undefined;
+  readonly averaging?: boolean | undefined;
 }
 
 const ringLength = 4;
@@ -95,6 +96,7 @@ export class TrainingSession {
     const program = await Program.create(gpu, planned.plan, shared);
     state.write('classWeights', weights);
     state.write('lossScale', new Float32Array([initialLossScale[precision], 0]));
+    state.write('clip', new Float32Array(clipWords));
     return new TrainingSession(state, planned, program, shared);
   }
 
@@ -174,8 +176,17 @@ export class TrainingSession {
     };
   }
 
-  /** The first parameter with a gradient that is NaN or infinite. */
-  async firstBrokenGradient(): Promise<string | undefined> {
+  /**
+   * The first parameter whose gradient on `batch` is NaN or infinite: computed again, as the gradients of a step
+   * that was not finite have been overwritten by the steps sent after it. No parameter is changed.
+   */
+  async firstBrokenGradient(batch: Batch): Promise<string | undefined> {
+    // As one of several batches that an update is still waiting for.
+    const still = { learningRate: 0, beta1: 0, beta2: 0, epsilon: 0, weightDecay: 0 };
+    const values = { ...still, correction1: 1, correction2: 1, maxNorm: Infinity };
+    this.#upload(batch);
+    this.#program.write(this.#planned.step, stepArray(values, [0, 2]));
+    await this.#program.run();
     const gradients = await this.#state.read('gradients');
     for (const { name, offset, length } of this.#state.layout.parameters.values()) {
       if (!gradients.subarray(offset, offset + length).every(Number.isFinite)) return name;

@@ -7,7 +7,7 @@ export { UNet3D } from './client.ts';
 export type { WorkerCreateOptions, WorkerOptions, WorkerRun, WorkerTrainingOptions } from './client.ts';
 export type { WorkerEvent } from './protocol.ts';
 export { bestModel, privateStore, QuotaExceeded, type PrivateStore } from '../train/checkpoint.browser.ts';
-export { checkpointName } from '../train/fit.ts';
+export { checkpointName } from '../train/checkpoint.ts';
 export { checkDataset, type DatasetReport, type Problem } from '../data/check.ts';
 export type { FileEntry } from '../data/dataset.ts';
 export { classColor, cssColor } from '../report/colors.ts';

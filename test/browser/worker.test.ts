@@ -4,7 +4,7 @@ import { Aborted, DeviceLost, InvalidOption } from '../../src/errors.ts';
 import { fromArrays } from '../../src/data/prepare.ts';
 import { phantom } from '../../src/data/phantom.ts';
 import { UNet3D as Local, type LabelledCase } from '../../src/unet3d.ts';
-import { checkpointName } from '../../src/train/fit.ts';
+import { checkpointName } from '../../src/train/checkpoint.ts';
 import { bestModel, privateStore } from '../../src/train/checkpoint.browser.ts';
 import { readSafetensors } from '../../src/weights/safetensors.ts';
 import { UNet3D } from '../../src/worker/client.ts';
