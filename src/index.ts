@@ -42,6 +42,7 @@ export {
   type TrainingRun,
 } from './train/events.ts';
 export type { BatchSource, FitOptions } from './train/fit.ts';
+export type { EarlyStopping } from './train/selection.ts';
 export type { CheckpointStore } from './train/checkpoint.ts';
 export { readSafetensors, writeSafetensors } from './weights/safetensors.ts';
 export { phantom, phantomLabels, phantoms, type Phantom, type PhantomOptions } from './data/phantom.ts';

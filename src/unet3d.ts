@@ -24,7 +24,7 @@ import {
   type PostprocessingChoice,
 } from './metrics/components.ts';
 import { dice } from './metrics/dice.ts';
-import { Run, type TrainingEvent, type TrainingRun } from './train/events.ts';
+import { Run, type TrainingEvent, type TrainingResult, type TrainingRun } from './train/events.ts';
 import { fit, type BatchSource, type FitOptions } from './train/fit.ts';
 import { lossShape, weightedDice, type Loss } from './train/losses.ts';
 import { adam } from './train/optimizers.ts';
@@ -131,17 +131,24 @@ interface Description {
   readonly inputSize?: Size3 | undefined;
 }
 
+/** Times in a row that a training opens a lost device again without getting to another checkpoint. */
+const mostRecoveries = 3;
+/** What a driver that has just lost two devices is given to come back. */
+const driverRestMs = 1000;
+
 export class UNet3D {
-  readonly #state: ModelState;
+  #state: ModelState;
   #description: Description;
   #runner: { readonly key: string; readonly runner: LogitsRunner } | undefined;
   #busy = false;
   readonly #budget: number;
+  readonly #limits: Partial<PlanLimits> | undefined;
 
   private constructor(state: ModelState, description: Description, options: DeviceOptions) {
     this.#state = state;
     this.#description = description;
     this.#budget = options.memoryBudget ?? assumedBudget[state.gpu.adapterClass];
+    this.#limits = options.limits;
     const { precision = 'f32' } = options;
     if (precision !== 'f32' && precision !== 'f16')
       throw new InvalidOption(`precision is '${String(precision)}'; give 'f32' or 'f16'`);
@@ -197,7 +204,8 @@ export class UNet3D {
   /**
    * Trains on cases in memory or on the caller's batches. Await it for the result, or iterate over its
    * events; the model then holds the best weights. Defaults: weighted Dice with equal weights, Adam,
-   * OneCycle to 0.01, batch 2, whole volumes, 20 epochs.
+   * OneCycle to 0.01, batch 2, whole volumes, 20 epochs. With a checkpoint store, a lost device (driver reset,
+   * watchdog) that this model had opened is opened again, and training goes on from the last checkpoint.
    */
   fit(training: readonly PreparedCase[] | BatchSource, options: TrainingOptions = {}): TrainingRun {
     const { batchSize = 2, seed = 0, onEvent, patch, oversample, concessions = [], through } = options;
@@ -234,6 +242,7 @@ export class UNet3D {
           loss: lossShape(settings.loss, config.classes),
           optimizer: settings.optimizer,
           augment: settings.augmentation !== undefined,
+          averaging: settings.ema !== undefined,
         };
         const { wish, taken } = concede(
           { config, size, batch, precision: settings.precision, accumulate, checkpointing },
@@ -252,17 +261,52 @@ export class UNet3D {
         this.#state.precision = wish.precision ?? precision;
         const { accumulate: parts = 1, checkpointing: again = false } = wish;
         const shown = taken.includes('patches') ? await centreWindows(validation, wish.size) : validation;
-        return await fit(
-          this.#state,
-          through?.(source) ?? source,
-          { ...settings, validation: shown, accumulate: parts, checkpointing: again },
-          emit,
-        );
+        const steps = { ...settings, validation: shown, accumulate: parts, checkpointing: again };
+        return await this.#fitRecovering(through?.(source) ?? source, steps, emit);
       } finally {
         this.#state.precision = precision;
         this.#busy = false;
       }
     }, onEvent);
+  }
+
+  async #fitRecovering(
+    source: BatchSource,
+    options: FitOptions,
+    emit: (event: TrainingEvent) => void,
+  ): Promise<TrainingResult> {
+    let losses = 0;
+    let lost: Error | undefined;
+    const tell = (event: TrainingEvent): void => {
+      if (event.type === 'checkpoint' && event.step > 0) losses = 0;
+      emit(event);
+    };
+    for (;;) {
+      try {
+        if (lost) {
+          await this.#openAgain();
+          const message = `${lost.message}; the device was opened again and training goes on from the last checkpoint`;
+          tell({ type: 'recovered', message });
+          lost = undefined;
+        }
+        const resume = options.resume === true || losses > 0;
+        return await fit(this.#state, source, { ...options, resume }, tell);
+      } catch (error) {
+        if (!(await this.gpu.isLost())) throw error;
+        if (!options.checkpoint || !this.gpu.owned || ++losses > mostRecoveries) throw this.gpu.lossError();
+        lost = this.gpu.lossError();
+        if (losses > 1) await new Promise((resolve) => setTimeout(resolve, driverRestMs));
+      }
+    }
+  }
+
+  /** A new device with the network as it is initialised: what training resumes into. */
+  async #openAgain(): Promise<void> {
+    const { gpu, config, precision } = this.#state;
+    const opened = await Gpu.open(this.#limits ? { limits: this.#limits } : {});
+    this.#state = new ModelState(opened, config, 0);
+    this.#state.precision = precision;
+    gpu.dispose();
   }
 
   #begin(): void {

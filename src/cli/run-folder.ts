@@ -82,14 +82,14 @@ export class RunFolder {
 /** One line per epoch, counted from 1; Dice per class in columns named dice_CLASS; empty where not measured. */
 export function historyCsv(history: readonly EpochRow[], labels: readonly string[]): string {
   const classes = Math.max(...history.map(({ validationDice }) => validationDice.length));
-  // Rows that come back from a checkpoint have null in place of NaN.
-  const cell = (value: number | null | undefined): string => (Number.isFinite(value) ? String(value) : '');
+  const cell = (value: number | undefined): string => (Number.isFinite(value) ? String(value) : '');
   const name = (label: number): string => (labels[label] ?? String(label)).replace(/[^\w-]+/g, '_');
   const head = [
     'epoch',
     'loss',
     'validation_loss',
     ...Array.from({ length: classes }, (_, label) => `dice_${name(label)}`),
+    'smoothed_dice',
     'learning_rate',
     'seconds',
   ];
@@ -98,6 +98,7 @@ export function historyCsv(history: readonly EpochRow[], labels: readonly string
     cell(row.loss),
     cell(row.validationLoss),
     ...Array.from({ length: classes }, (_, label) => cell(row.validationDice[label])),
+    cell(row.smoothedDice),
     cell(row.learningRate),
     row.seconds.toFixed(3),
   ]);

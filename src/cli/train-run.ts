@@ -22,13 +22,11 @@ import { formatBytes, summarise } from '../model/summary.ts';
 import { UNet3D } from '../unet3d.ts';
 import type { Picture } from '../report/raster.ts';
 import { sliceGrid } from '../report/slices.ts';
-import { checkpointName, type Progress } from '../train/checkpoint.ts';
 import { folderStore } from '../train/checkpoint.node.ts';
 import type { Augmentation } from '../train/augmentation.ts';
 import type { EpochRow, TrainingEvent } from '../train/events.ts';
 import { lossShape } from '../train/losses.ts';
 import { version } from '../version.ts';
-import { readSafetensors } from '../weights/safetensors.ts';
 import type { TrainOptions } from './commands/train.ts';
 import { augmentationSheet } from './augmentation-sheet.ts';
 import { openFromArguments, splitFromArguments } from './dataset-options.ts';
@@ -100,8 +98,7 @@ export async function runTraining(
     preprocessing: data.preprocessing,
     ...(options.memory === undefined ? {} : { memoryBudget: options.memory }),
   });
-  const before = options.resume ? await earlierEpochs(folder) : [];
-  const history = new HistoryWriter(folder, data.labels, dataset.name, before);
+  const history = new HistoryWriter(folder, data.labels, dataset.name);
   try {
     await trainModel({ io, folder, options, details, dataset, split, data, model, history, clock });
   } finally {
@@ -324,17 +321,9 @@ function decide(
   };
 }
 
-/** The epochs that the checkpoint holds. */
-async function earlierEpochs(folder: RunFolder): Promise<EpochRow[]> {
-  const bytes = await folderStore(folder.path).load(checkpointName);
-  if (!bytes) return [];
-  const { metadata } = readSafetensors(bytes, 'the checkpoint');
-  return [...((JSON.parse(metadata['progress'] ?? '{}') as Partial<Progress>).history ?? [])];
-}
-
 /** Keeps history.csv and curves.png up to date while the training runs. */
 class HistoryWriter {
-  readonly #rows: EpochRow[];
+  #rows: readonly EpochRow[] = [];
   #writing: Promise<void> = Promise.resolve();
   #failure: unknown;
 
@@ -342,15 +331,13 @@ class HistoryWriter {
     readonly folder: RunFolder,
     readonly labels: readonly string[],
     readonly title: string,
-    before: readonly EpochRow[],
-  ) {
-    this.#rows = [...before];
-  }
+  ) {}
 
   see(event: TrainingEvent): void {
+    if (event.type === 'start') this.#rows = event.history;
     if (event.type !== 'epoch') return;
-    this.#rows.push(event.row);
-    const rows = [...this.#rows];
+    const rows = [...this.#rows, event.row];
+    this.#rows = rows;
     this.#writing = this.#writing
       .then(() => this.folder.history(rows, this.labels, this.title))
       .catch((error: unknown) => {

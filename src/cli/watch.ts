@@ -68,11 +68,17 @@ export function watch(
         break;
       }
       case 'skip':
-        if (!json)
-          io.err(
-            `step ${event.step + 1}: gradients overflowed float16 at loss scale ${event.lossScale}; the step is left ` +
-              'out and the scale halved',
-          );
+        if (json) break;
+        io.err(
+          event.lossScale > 1
+            ? `step ${event.step + 1}: gradients overflowed float16 at loss scale ${event.lossScale}; the step is left ` +
+                'out and the scale halved'
+            : `step ${event.step + 1}: the loss or a gradient is not finite; the step is left out`,
+        );
+        break;
+      case 'warning':
+      case 'recovered':
+        if (!json) io.err(`warning: ${event.message}`);
         break;
       case 'concessions':
         if (!json) io.err(`To fit the memory: ${event.taken.join(', ')}; now ${event.step}`);

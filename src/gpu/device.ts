@@ -129,14 +129,24 @@ export class Gpu {
 
   /** Throws `DeviceLost` if the device is gone. */
   assertAlive(): void {
-    if (this.#lost || this.#disposed) {
-      const reason = this.#lost
-        ? `${this.#lost.reason || 'unknown'}: ${this.#lost.message}`
-        : 'it was disposed';
-      throw new DeviceLost(
-        `the GPU device is lost (${reason}): open a new one and resume from the last checkpoint`,
-      );
-    }
+    if (this.#lost || this.#disposed) throw this.lossError();
+  }
+
+  /** What `assertAlive` throws. */
+  lossError(): DeviceLost {
+    const reason = this.#lost
+      ? `${this.#lost.reason || 'unknown'}: ${this.#lost.message}`
+      : 'it was disposed';
+    return new DeviceLost(
+      `the GPU device is lost (${reason}): open a new one and resume from the last checkpoint`,
+    );
+  }
+
+  /** Whether the device is gone. What a loss breaks may fail before the loss itself is told, so this waits a moment. */
+  async isLost(): Promise<boolean> {
+    const soon = new Promise<void>((resolve) => setTimeout(resolve, 100));
+    await Promise.race([this.device.lost, soon]);
+    return this.#lost !== undefined;
   }
 
   /** Runs `work` inside error scopes and turns what the GPU reports into typed errors. */

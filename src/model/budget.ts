@@ -42,6 +42,7 @@ export interface Planner {
   readonly optimizer: OptimizerChoice;
   /** See `TrainingShape`. */
   readonly augment?: boolean | undefined;
+  readonly averaging?: boolean | undefined;
 }
 
 /**

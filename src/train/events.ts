@@ -35,6 +35,8 @@ export type TrainingEvent =
       readonly gpuBytes: number;
       /** Step that training begins with; more than 0 after a resume. */
       readonly step: number;
+      /** Epochs that were done before. */
+      readonly history: readonly EpochRow[];
     }
   | {
       readonly type: 'step';

@@ -85,7 +85,9 @@ export async function fit(
   if (!Number.isInteger(accumulate) || accumulate < 1)
     throw new InvalidOption(`accumulate is ${accumulate}; give a whole number from 1 on`);
   if (ema && !(ema.decay > 0 && ema.decay < 1))
-    throw new InvalidOption(`the decay of the averaged weights is ${ema.decay}; give a number between 0 and 1`);
+    throw new InvalidOption(
+      `the decay of the averaged weights is ${ema.decay}; give a number between 0 and 1`,
+    );
   if (earlyStopping) assertEarlyStopping(earlyStopping, validation.length > 0);
   const averaged = ema !== undefined;
   const stepsPerEpoch = Math.ceil(source.batchesPerEpoch / accumulate);
@@ -151,7 +153,8 @@ export async function fit(
     const firstStep = step;
     const started = performance.now();
     let epochStarted = started;
-    emit({ type: 'start', epochs, stepsPerEpoch, gpuBytes: state.gpu.allocatedBytes, step });
+    const gpuBytes = state.gpu.allocatedBytes;
+    emit({ type: 'start', epochs, stepsPerEpoch, gpuBytes, step, history: [...history] });
 
     const seconds = () => secondsBefore + (performance.now() - started) / 1000;
     const etaMs = (done: number) =>

@@ -31,10 +31,7 @@ export function assertEarlyStopping({ patience, minDelta = 0 }: EarlyStopping, v
 }
 
 /** Whether the last `patience` epochs have brought nothing. */
-export function hasStalled(
-  history: readonly EpochRow[],
-  { patience, minDelta = 0 }: EarlyStopping,
-): boolean {
+export function hasStalled(history: readonly EpochRow[], { patience, minDelta = 0 }: EarlyStopping): boolean {
   let best = -Infinity;
   let since = 0;
   for (const row of history) {

@@ -8,11 +8,9 @@ import type { PlanLimits, Precision } from '../gpu/plan.ts';
 import type { CaseScore, UNet3D } from '../unet3d.ts';
 import type { TrainingEvent } from '../train/events.ts';
 
-/** A validation case as the network segments it now, or the news that a lost device was replaced. */
+/** An event of the training, or a validation case as the network segments it now. */
 export type WorkerEvent =
-  | TrainingEvent
-  | { readonly type: 'preview'; readonly epoch: number; readonly score: CaseScore }
-  | { readonly type: 'recovered'; readonly message: string };
+  TrainingEvent | { readonly type: 'preview'; readonly epoch: number; readonly score: CaseScore };
 
 /** What the page knows of the worker's model without asking. */
 export interface ModelFacts {

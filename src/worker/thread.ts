@@ -1,9 +1,8 @@
 /**
  * The worker's side: holds one model and does what the page asks. Between steps it yields through a MessageChannel,
- * so that an abort is heard at once, also in a hidden tab. A device that is lost in a training with a
- * checkpoint store is replaced, and the training goes on from the last checkpoint.
+ * so that an abort is heard at once, also in a hidden tab.
  */
-import { DeviceLost, InvalidOption } from '../errors.ts';
+import { InvalidOption } from '../errors.ts';
 import type { PredictOptions } from '../infer/predict.ts';
 import {
   UNet3D,
@@ -51,8 +50,6 @@ const scope = globalThis as unknown as {
 };
 
 let model: UNet3D | undefined;
-/** How the device was asked for, to ask again should it be lost. */
-let deviceOptions: DeviceOptions = {};
 const running = new Map<number, AbortController>();
 const questions = new Map<number, { resolve(value: unknown): void; reject(error: Error): void }>();
 let nextQuestion = 1;
@@ -80,25 +77,17 @@ const facts = ({ config, description, adapter, precision, gpu }: UNet3D): ModelF
   limits: gpu.limits,
 });
 
-async function replace(
-  made: Promise<UNet3D>,
-  { limits, memoryBudget, precision }: DeviceOptions,
-): Promise<void> {
+async function replace(made: Promise<UNet3D>): Promise<void> {
   const before = model;
   model = await made;
-  deviceOptions = {
-    ...(limits && { limits }),
-    ...(memoryBudget !== undefined && { memoryBudget }),
-    ...(precision && { precision }),
-  };
   before?.dispose();
 }
 
 const methods: Record<Method, (call: Call, ...args: never[]) => Promise<unknown>> = {
-  create: (_call, options: CreateOptions) => replace(UNet3D.create(options), options),
-  load: (_call, bytes: Uint8Array, options: DeviceOptions) => replace(UNet3D.load(bytes, options), options),
+  create: (_call, options: CreateOptions) => replace(UNet3D.create(options)),
+  load: (_call, bytes: Uint8Array, options: DeviceOptions) => replace(UNet3D.load(bytes, options)),
   describe: (_call, more: object) => Promise.resolve(current().describe(more)),
-  fit: recoveringFit,
+  fit,
   evaluate: ({ signal }, cases: LabelledCase[], options: object) =>
     current().evaluate(cases, { ...options, signal }),
   choosePostprocessing: ({ signal, event }, validation: LabelledCase[], options: object) =>
@@ -121,27 +110,7 @@ const methods: Record<Method, (call: Call, ...args: never[]) => Promise<unknown>
   },
 };
 
-async function recoveringFit(
-  call: Call,
-  training: PlainTraining,
-  options: PlainFit,
-): Promise<TrainingResult> {
-  const start = options.hasCheckpoint ? await current().save() : undefined;
-  let resume = options.resume ?? false;
-  for (let attempt = 0; ; attempt++) {
-    try {
-      return await fitOnce(call, training, { ...options, resume });
-    } catch (error) {
-      if (!(error instanceof DeviceLost) || !start || attempt === 3) throw error;
-      await replace(UNet3D.load(start, deviceOptions), deviceOptions);
-      resume = true;
-      const message = `${error.message}; the device was opened again and training goes on from the last checkpoint`;
-      call.event({ type: 'recovered', message } satisfies WorkerEvent);
-    }
-  }
-}
-
-async function fitOnce(call: Call, training: PlainTraining, options: PlainFit): Promise<TrainingResult> {
+async function fit(call: Call, training: PlainTraining, options: PlainFit): Promise<TrainingResult> {
   const { hasCheckpoint, preview, ...rest } = options;
   const trained = current();
   const show = async (epoch: number): Promise<void> => {

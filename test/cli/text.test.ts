@@ -75,15 +75,22 @@ describe('text', () => {
 });
 
 test('history.csv has one line per epoch and empty cells for what was not measured', () => {
-  const row = { epoch: 0, loss: 0.5, validationLoss: NaN, learningRate: 0.01, seconds: 1.5 };
+  const row = {
+    epoch: 0,
+    loss: 0.5,
+    validationLoss: NaN,
+    smoothedDice: NaN,
+    learningRate: 0.01,
+    seconds: 1.5,
+  };
   const rows = [
     { ...row, validationDice: [] },
-    { ...row, epoch: 1, validationLoss: 0.25, validationDice: [0.9, NaN] },
+    { ...row, epoch: 1, validationLoss: 0.25, validationDice: [0.9, NaN], smoothedDice: 0.75 },
   ];
   expect(historyCsv(rows, ['background', 'left lung']).split('\n')).toEqual([
-    'epoch,loss,validation_loss,dice_background,dice_left_lung,learning_rate,seconds',
-    '1,0.5,,,,0.01,1.500',
-    '2,0.5,0.25,0.9,,0.01,1.500',
+    'epoch,loss,validation_loss,dice_background,dice_left_lung,smoothed_dice,learning_rate,seconds',
+    '1,0.5,,,,,0.01,1.500',
+    '2,0.5,0.25,0.9,,0.75,0.01,1.500',
     '',
   ]);
 });

@@ -2,6 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { Recorder, type PlanLimits } from '../../src/gpu/plan.ts';
 import {
+  averageStep,
   clipWords,
   optimizerStep,
   stepArray,
@@ -184,6 +185,52 @@ test('optimizer: gradients of several batches are averaged for one update', asyn
     'change of the parameters',
     3e-6,
   );
+});
+
+test('optimizer: an average follows the weights, but not after a step that was left out', async () => {
+  const run = async (broken: boolean) => {
+    using bench = new Bench({ maxBindingBytes: 1024 });
+    const before = normals(length);
+    const weights = bench.flat('weights', initial);
+    const average = bench.flat('average', before);
+    const step = bench.flat('step', stepArray({ ...plain, averaging: 0.25 }));
+    const clip = bench.flat('clip', [1, 1, broken ? 1 : 0, broken ? 1 : 0, 1]);
+    averageStep(bench.recorder, 'average', length, { weights, average, step, clip });
+    await bench.run();
+    return { before, after: await bench.readFlat(average, length) };
+  };
+  const { before, after } = await run(false);
+  expectClose(
+    after,
+    before.map((value, i) => 0.75 * value + 0.25 * initial[i]!),
+    'average',
+    1e-6,
+  );
+  const left = await run(true);
+  expectSameBits(left.after, Float32Array.from(left.before), 'average behind a broken step');
+});
+
+test('optimizer: where a broken step halts, the good ones after it change nothing', async () => {
+  const run = async (halts: boolean) => {
+    using bench = new Bench();
+    const parameters = bench.flat('parameters', initial);
+    const zeros = new Float64Array(length);
+    const [first, second] = [bench.flat('first', zeros), bench.flat('second', zeros)];
+    const clip = bench.flat('clip', new Float64Array(clipWords));
+    const lossScale = bench.flat('lossScale', [1, 0]);
+    const step = bench.flat('step', stepArray({ ...plain, halts }));
+    const broken = gradients[0]!.slice();
+    broken[3] = NaN;
+    for (const [index, values] of [broken, gradients[1]!].entries()) {
+      const given = bench.flat(`gradients ${index}`, values);
+      const tensors = { parameters, gradients: given, first, second, step, clip, lossScale };
+      optimizerStep(bench.recorder, `step ${index}`, 'sgd', length, tensors);
+    }
+    await bench.run();
+    return bench.readFlat(parameters, length);
+  };
+  expectSameBits(await run(true), Float32Array.from(initial), 'parameters');
+  expect([...(await run(false))]).not.toEqual([...Float32Array.from(initial)]);
 });
 
 test('optimizer: in float16 the loss scale is halved by a broken gradient and doubled after 2000 good ones', async () => {

@@ -1,7 +1,6 @@
 /** The training loop: repeats to the bit, resumes to the bit, stops at what is not finite, refuses what does not fit. */
 import { describe, expect, test } from 'vitest';
 import { Aborted, NotFinite, OutOfMemory } from '../../src/errors.ts';
-import { random } from '../../src/data/random.ts';
 import { UNet3D, type TrainingOptions } from '../../src/unet3d.ts';
 import { nnunetAugmentation, type Augmentation } from '../../src/train/augmentation.ts';
 import type { TrainingEvent } from '../../src/train/events.ts';
@@ -10,24 +9,8 @@ import { constant } from '../../src/train/schedules.ts';
 import { planTraining } from '../../src/model/plan.ts';
 import { lossShape, weightedDice } from '../../src/train/losses.ts';
 import { readModel } from '../../src/weights/model-file.ts';
-import type { CheckpointStore } from '../../src/train/checkpoint.ts';
-import type { PreparedCase } from '../../src/data/prepare.ts';
-import { fromArrays } from '../../src/data/prepare.ts';
 import { testDevice } from '../support/device.ts';
-
-/** A bright box in noise. */
-function box(seed: number): PreparedCase {
-  const source = random(seed, 'box');
-  const [x0, y0, z0] = [source.int(5), source.int(4), source.int(3)];
-  const label = new Uint8Array(11 * 9 * 8);
-  for (let i = 0; i < label.length; i++) {
-    const [x, y, z] = [i % 11, Math.floor(i / 11) % 9, Math.floor(i / 99)];
-    label[i] = x >= x0 && x < x0 + 5 && y >= y0 && y < y0 + 4 && z >= z0 && z < z0 + 4 ? 1 : 0;
-  }
-  const image = Float32Array.from(label, (value) => value + source.normal(0, 0.3));
-  const dims = [11, 9, 8];
-  return fromArrays(`box${seed}`, { data: image, dims }, { data: label, dims });
-}
+import { box, memory } from '../support/training.ts';
 
 const cases = [1, 2, 3, 4].map(box);
 const options: TrainingOptions = { epochs: 3, batchSize: 2, seed: 5, validation: [box(9)] };
@@ -35,16 +18,6 @@ const options: TrainingOptions = { epochs: 3, batchSize: 2, seed: 5, validation:
 async function create(): Promise<UNet3D> {
   const { device } = await testDevice();
   return UNet3D.create({ inChannels: 1, classes: 2, features: [4, 6], seed: 3, device });
-}
-
-/** A store in memory. */
-function memory(): CheckpointStore & { files: Map<string, Uint8Array> } {
-  const files = new Map<string, Uint8Array>();
-  return {
-    files,
-    save: (name, bytes) => Promise.resolve(void files.set(name, bytes.slice())),
-    load: (name) => Promise.resolve(files.get(name)),
-  };
 }
 
 describe('fit', () => {

@@ -1,0 +1,233 @@
+/** What lets a training be left alone: averaged weights, early stopping, skipped steps, damaged files, lost devices. */
+import { describe, expect, test } from 'vitest';
+import { setAdapterProvider } from '../../src/gpu/device.ts';
+import { requestNodeAdapter } from '../../src/gpu/node.ts';
+import { Aborted, DeviceLost, InvalidModel, NotFinite } from '../../src/errors.ts';
+import { checkpointName, previousName } from '../../src/train/checkpoint.ts';
+import type { TrainingEvent } from '../../src/train/events.ts';
+import type { BatchSource } from '../../src/train/fit.ts';
+import { constant } from '../../src/train/schedules.ts';
+import { UNet3D, type TrainingOptions } from '../../src/unet3d.ts';
+import { readModel } from '../../src/weights/model-file.ts';
+import { testDevice } from '../support/device.ts';
+import { box, memory } from '../support/training.ts';
+
+const cases = [1, 2, 3, 4].map(box);
+const options: TrainingOptions = { epochs: 3, batchSize: 2, seed: 5, validation: [box(9)] };
+const network = { inChannels: 1, classes: 2, features: [4, 6], seed: 3 };
+
+async function create(): Promise<UNet3D> {
+  const { device } = await testDevice();
+  return UNet3D.create({ ...network, device });
+}
+
+const weightsOf = async (model: UNet3D) => readModel(await model.save()).weights;
+
+describe('averaged weights', () => {
+  const ema = { decay: 0.8 };
+
+  test('after one step they are a tenth of the first and nine tenths of the new ones', async () => {
+    using model = await create();
+    const before = await weightsOf(model);
+    const once = { ...options, epochs: 1, batchSize: 4, validation: [] };
+    await model.fit(cases, { ...once, ema });
+    const averaged = await weightsOf(model);
+    using plain = await create();
+    await plain.fit(cases, once);
+    const after = await weightsOf(plain);
+    for (const name of ['parameters', 'statistics'] as const)
+      for (const [i, value] of averaged[name].entries())
+        expect(value).toBeCloseTo(0.1 * before[name][i]! + 0.9 * after[name][i]!, 5);
+    expect(averaged.statistics).not.toEqual(before.statistics);
+  });
+
+  test('they are what is validated and saved, and a resumed run ends with the same bits', async () => {
+    using whole = await create();
+    const result = await whole.fit(cases, { ...options, ema });
+    const [score] = await whole.evaluate([box(9)]);
+    const shown = result.history[result.bestEpoch]!.validationDice;
+    expect([...score!.dice]).toEqual([...shown]);
+
+    const checkpoint = memory();
+    const abort = new AbortController();
+    using stopped = await create();
+    const run = stopped.fit(cases, {
+      ...options,
+      ema,
+      checkpoint,
+      signal: abort.signal,
+      onEvent: (event) => event.type === 'step' && event.step === 2 && abort.abort(),
+    });
+    await expect(run).rejects.toThrow(Aborted);
+    using resumed = await create();
+    await resumed.fit(cases, { ...options, ema, checkpoint, resume: true });
+    expect(await resumed.save()).toEqual(await whole.save());
+  });
+});
+
+test('early stopping ends the run, and a resumed one stops at the same epoch', async () => {
+  const still: TrainingOptions = {
+    ...options,
+    epochs: 9,
+    schedule: constant({ learningRate: 0 }),
+    earlyStopping: { patience: 2, minDelta: 0.5 },
+  };
+  using model = await create();
+  const result = await model.fit(cases, still);
+  expect(result.stoppedEarly).toBe(true);
+  expect(result.history).toHaveLength(3); // the first, and two that are no better
+  const checkpoint = memory();
+  const abort = new AbortController();
+  const run = model.fit(cases, {
+    ...still,
+    checkpoint,
+    signal: abort.signal,
+    onEvent: (event) => event.type === 'epoch' && event.row.epoch === 1 && abort.abort(),
+  });
+  await expect(run).rejects.toThrow(Aborted);
+  const rest = await model.fit(cases, { ...still, checkpoint, resume: true });
+  expect(rest.history).toHaveLength(3);
+});
+
+describe('a step that is not finite', () => {
+  /** Whole boxes, one per batch; those of `broken` hold a NaN. */
+  const batches = (broken: (step: number) => boolean, batchesPerEpoch: number): BatchSource => ({
+    size: [12, 10, 8],
+    batchSize: 1,
+    batchesPerEpoch,
+    identity: 'boxes',
+    batch(epoch, index) {
+      const step = epoch * batchesPerEpoch + index;
+      const image = Float32Array.from({ length: 960 }, (_, i) => Math.sin(i + step));
+      if (broken(step)) image[17] = NaN;
+      return { image, label: Uint8Array.from(image, (value) => (value > 0 ? 1 : 0)) };
+    },
+  });
+  const plain: TrainingOptions = { epochs: 1, schedule: constant({ learningRate: 1e-2 }) };
+
+  test('is named although others were on their way, and the weights are those before it', async () => {
+    using before = await create();
+    await before.fit(
+      batches(() => false, 1),
+      plain,
+    );
+    using model = await create();
+    const run = model.fit(
+      batches((step) => step === 1, 8),
+      plain,
+    );
+    const error: unknown = await run.then(undefined, (reason: unknown) => reason);
+    expect(error).toBeInstanceOf(NotFinite);
+    expect((error as NotFinite).step).toBe(1);
+    expect((error as NotFinite).where).toMatch(/^(encoder|decoder|head)\./);
+    expect((await weightsOf(model)).parameters).toEqual((await weightsOf(before)).parameters);
+  });
+
+  test('can be left out, up to ten in a row', async () => {
+    using model = await create();
+    const skipped: number[] = [];
+    const onEvent = (event: TrainingEvent) => event.type === 'skip' && skipped.push(event.step);
+    const skip: TrainingOptions = { ...plain, onNotFinite: 'skip', onEvent };
+    const result = await model.fit(
+      batches((step) => step % 3 === 1, 8),
+      skip,
+    );
+    expect(skipped).toEqual([1, 4, 7]);
+    expect(result.history[0]!.loss).toBeGreaterThan(0);
+    const { parameters, statistics } = await weightsOf(model);
+    expect(parameters.every(Number.isFinite) && statistics.every(Number.isFinite)).toBe(true);
+
+    skipped.length = 0;
+    const run = model.fit(
+      batches((step) => step >= 2, 20),
+      skip,
+    );
+    await expect(run).rejects.toThrow(/step 12: .* after 10 such steps/);
+    expect(skipped).toHaveLength(10);
+  });
+});
+
+describe('checkpoints', () => {
+  test('a damaged one gives way to the one before it, with a warning and the same end', async () => {
+    using whole = await create();
+    const checkpoint = memory();
+    await whole.fit(cases, { ...options, checkpoint });
+    const newest = checkpoint.files.get(checkpointName)!;
+    checkpoint.files.set(checkpointName, newest.slice(0, newest.length >> 1));
+    using model = await create();
+    const warnings: string[] = [];
+    const onEvent = (event: TrainingEvent) => event.type === 'warning' && warnings.push(event.message);
+    await model.fit(cases, { ...options, checkpoint, resume: true, onEvent });
+    expect(warnings).toHaveLength(1);
+    expect(warnings[0]).toMatch(/the one before it is used, of step 4/);
+    expect(await model.save()).toEqual(await whole.save());
+
+    checkpoint.files.set(checkpointName, newest.slice(0, 100));
+    checkpoint.files.delete(previousName(checkpointName));
+    await expect(model.fit(cases, { ...options, checkpoint, resume: true })).rejects.toThrow(InvalidModel);
+  });
+});
+
+describe('a lost device', () => {
+  test('is opened again, and training ends with the bits of a run that kept it', async () => {
+    using whole = await create();
+    await whole.fit(cases, options);
+    using model = await UNet3D.create(network);
+    const first = model.gpu;
+    const recovered: string[] = [];
+    await model.fit(cases, {
+      ...options,
+      checkpoint: memory(),
+      onEvent: (event) => {
+        if (event.type === 'recovered') recovered.push(event.message);
+        if (event.type === 'step' && event.step === 2 && recovered.length === 0) first.device.destroy();
+      },
+    });
+    expect(recovered).toHaveLength(1);
+    expect(recovered[0]).toMatch(/lost.*goes on from the last checkpoint/);
+    expect(model.gpu).not.toBe(first);
+    expect(await model.save()).toEqual(await whole.save());
+  });
+
+  test('that is lost again and again is given up, and at once without checkpoints', async () => {
+    let opened = 0;
+    setAdapterProvider(async () => {
+      const found = await requestNodeAdapter();
+      const request = found.adapter.requestDevice.bind(found.adapter);
+      found.adapter.requestDevice = async (descriptor) => {
+        const device = await request(descriptor);
+        if (++opened > 1) device.destroy();
+        return device;
+      };
+      return found;
+    });
+    using model = await UNet3D.create(network);
+    model.gpu.device.destroy();
+    await expect(model.fit(cases, options)).rejects.toThrow(DeviceLost);
+    expect(opened).toBe(1);
+    await expect(model.fit(cases, { ...options, checkpoint: memory() })).rejects.toThrow(DeviceLost);
+    expect(opened).toBe(4);
+    setAdapterProvider(requestNodeAdapter);
+  });
+});
+
+test('a hundred steps leave the GPU memory where it was after the tenth', async () => {
+  const { device } = await testDevice();
+  using model = await UNet3D.create({ ...network, features: [2], device });
+  const image = Float32Array.from({ length: 64 }, (_, i) => Math.sin(i));
+  const label = Uint8Array.from(image, (value) => (value > 0 ? 1 : 0));
+  const source: BatchSource = {
+    size: [4, 4, 4],
+    batchSize: 1,
+    batchesPerEpoch: 25,
+    identity: 'waves',
+    batch: () => ({ image, label }),
+  };
+  const bytes = new Map<number, number>();
+  await model.fit(source, {
+    epochs: 4,
+    onEvent: (event) => event.type === 'step' && bytes.set(event.step, model.gpu.allocatedBytes),
+  });
+  expect(bytes.get(9)).toBeGreaterThan(0);
+  expect(bytes.get(99)).toBe(bytes.get(9));
+});
