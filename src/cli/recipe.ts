@@ -8,7 +8,8 @@ import { constant, cosine, oneCycle, poly, type Schedule } from '../train/schedu
 export const lossNames = ['dice-ce', 'dice', 'ce'] as const;
 export const optimizerNames = ['adam', 'adamw', 'sgd'] as const;
 export const augmentationNames = ['none', 'nnunet'] as const;
-export const scheduleNames = ['onecycle', 'poly', 'cosine', 'constant'] as const;
+/** `onecycle-plain` leaves the momentum (Adam's β1) alone, where `onecycle` cycles it as PyTorch does by default. */
+export const scheduleNames = ['onecycle', 'onecycle-plain', 'poly', 'cosine', 'constant'] as const;
 
 export function lossOf(name: (typeof lossNames)[number], weights?: readonly number[]): Loss {
   if (name === 'ce') return crossEntropy(weights);
@@ -22,6 +23,7 @@ export function optimizerOf(name: (typeof optimizerNames)[number]): Optimizer {
 
 export function scheduleOf(name: (typeof scheduleNames)[number], learningRate: number): Schedule {
   if (name === 'onecycle') return oneCycle({ maxLearningRate: learningRate });
+  if (name === 'onecycle-plain') return oneCycle({ maxLearningRate: learningRate, cycleMomentum: false });
   return { poly, cosine, constant }[name]({ learningRate });
 }
 

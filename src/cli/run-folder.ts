@@ -1,6 +1,6 @@
 /** The folder of a training: proved writable before anything else is done, every file written whole. */
 import { existsSync } from 'node:fs';
-import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { UNet3DError } from '../errors.ts';
 import { curves } from '../report/curves.ts';
@@ -34,6 +34,9 @@ export class RunFolder {
       await makeFolder(resolve(path));
       await writeFile(probe, '');
       await rm(probe);
+      // What a killed process was writing.
+      for (const name of await readdir(path))
+        if (/\.\d+\.tmp$/.test(name)) await rm(join(path, name), { force: true });
     } catch (error) {
       const reason = fileMessage(error as NodeJS.ErrnoException);
       throw new UNet3DError(

@@ -149,6 +149,7 @@ async function trainModel(job: Job): Promise<void> {
     loss: lossShape(loss, network.classes),
     optimizer,
     augment: augmentation !== undefined,
+    averaging: options.ema !== undefined,
   });
   io.err(
     `${patch ? 'Patches' : 'Whole volumes, padded to'} ${source.size.join(' x ')} voxels; ${epochs} epochs of ` +
@@ -170,6 +171,7 @@ async function trainModel(job: Job): Promise<void> {
   }
 
   await folder.json('split.json', split);
+  const protocol = protocolOf(options);
   const config = {
     version,
     command: details.command,
@@ -187,6 +189,7 @@ async function trainModel(job: Job): Promise<void> {
       schedule,
       augmentation: augmentation ?? null,
       seed,
+      ...protocol,
     },
     preprocessing: data.preprocessing,
     labels: data.labels,
@@ -211,7 +214,7 @@ async function trainModel(job: Job): Promise<void> {
     augmentation,
     seed,
     validation: patch ? await centreWindows(data.validation, source.size) : data.validation,
-    ...(options.clip === undefined ? {} : { maxGradientNorm: options.clip }),
+    ...protocol,
     signal: io.signal,
     checkpoint: folderStore(folder.path),
     resume: options.resume ?? false,
@@ -273,6 +276,7 @@ async function trainModel(job: Job): Promise<void> {
     return;
   }
   for (const note of summary.notes) io.err(`note: ${note}`);
+  if (result.stoppedEarly) io.out(`\nStopped after ${result.history.length} of ${epochs} epochs.`);
   io.out(`\nBest epoch ${result.bestEpoch + 1}: mean validation Dice ${digits(result.bestDice)}`);
   io.out(`${part === 'test' ? 'Test' : 'Validation (no test part)'}: ${test.cases.length} case(s)\n`);
   io.out(diceTable(summary, data.labels).trimEnd());
@@ -280,6 +284,16 @@ async function trainModel(job: Job): Promise<void> {
     `\nTrained for ${duration(result.seconds * 1000)}. In ${folder.path}: report.html, model.safetensors, curves.png, ` +
       'slices.png, predictions/, history.csv, metrics.json, split.json, config.json',
   );
+}
+
+/** What watches over the steps. */
+function protocolOf({ clip, ema, earlyStopping, onNotFinite }: TrainOptions) {
+  return {
+    ...(clip !== undefined && { maxGradientNorm: clip }),
+    ...(ema !== undefined && { ema: { decay: ema } }),
+    ...(earlyStopping !== undefined && { earlyStopping: { patience: earlyStopping } }),
+    onNotFinite,
+  };
 }
 
 function decide(
@@ -298,7 +312,8 @@ function decide(
   const size = paddedSize(network, given ?? commonShape(data.training.shapes, sizeMultiple(network)));
   const augmentation = augmentationOf(options.augment, options.mirror);
   const augment = augmentation !== undefined;
-  const planner = { limits, loss: lossShape(loss, network.classes), optimizer, augment };
+  const averaging = options.ema !== undefined;
+  const planner = { limits, loss: lossShape(loss, network.classes), optimizer, augment, averaging };
   const allowed = options.concede === 'auto' ? concessions : options.concede;
   const { wish, taken } = concede(
     { config: network, size, batch: batchSize, precision, checkpointing, accumulate },

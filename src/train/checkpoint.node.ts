@@ -1,7 +1,8 @@
 /** Checkpoints in a folder, written atomically: a temporary file, fsync, rename; the one before is kept. */
+import { existsSync } from 'node:fs';
 import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { previousName, type CheckpointStore } from './checkpoint.ts';
+import { checkpointName, previousName, type CheckpointStore } from './checkpoint.ts';
 
 /** Replaces `path` with `bytes` so that at any moment either the old or the new content is there, whole. */
 export async function writeFileAtomically(path: string, bytes: Uint8Array | string): Promise<void> {
@@ -22,6 +23,16 @@ export async function writeFileAtomically(path: string, bytes: Uint8Array | stri
   }
 }
 
+/** Where a checkpoint may lie, newest first: a kill between two renames leaves only the new file and the previous. */
+const places = (path: string): string[] => [path, `${path}.new`, previousName(path)];
+
+export const hasCheckpoint = (folder: string): boolean =>
+  places(join(folder, checkpointName)).some((path) => existsSync(path));
+
+export async function removeCheckpoints(folder: string): Promise<void> {
+  for (const path of places(join(folder, checkpointName))) await rm(path, { force: true });
+}
+
 /** Keeps checkpoints as files of a folder, the one before included. */
 export function folderStore(folder: string): CheckpointStore {
   return {
@@ -32,9 +43,7 @@ export function folderStore(folder: string): CheckpointStore {
       await rename(`${path}.new`, path);
     },
     async load(name) {
-      const path = join(folder, name);
-      // A kill between the two renames leaves only the new file and the previous one.
-      for (const candidate of [path, `${path}.new`, previousName(path)]) {
+      for (const candidate of places(join(folder, name))) {
         const bytes = await readFile(candidate).catch(ignoreMissing);
         if (bytes) return bytes;
       }

@@ -61,7 +61,7 @@ describe('usage errors', () => {
     [['plan', '--shape', '8,8'], 'three whole numbers'],
     [['plan', '--shape', '8,8,8', '--features', '4,x'], 'separated by commas'],
     [['plan', '--shape', '8,8,8', '--limit-binding', 'much'], '128MiB'],
-    [['plan', '--shape', '8,8,8', '--norm', 'none'], "'batch' or 'instance'"],
+    [['plan', '--shape', '8,8,8', '--norm', 'none'], 'Allowed choices are batch, instance'],
     [['train', '--out', 'x', '--fold', '6/5'], 'such as 1/5'],
     [['train', '--out', 'x', '--class-weights', '1,,2'], 'separated by commas'],
     [['split', '.', '--subject-pattern', 'Case'], 'one group'],

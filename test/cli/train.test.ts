@@ -147,6 +147,7 @@ describe('train', () => {
       ...['--subject-pattern', 'Case_(\\d+)', '--fold', '2/5', '--patch', '4,6,4', '--oversample', '1'],
       ...['--loss', 'dice', '--class-weights', '0.05,0.1,0.14,0.19,0.24,0.28', '--norm', 'batch'],
       ...['--optimizer', 'sgd', '--schedule', 'poly', '--learning-rate', '0.02', '--clip', '12'],
+      ...['--ema', '0.9', '--early-stopping', '4', '--on-not-finite', 'skip'],
     ]);
     expect(ran.err).toMatch(/Patches 4 x 6 x 4 voxels; 1 epochs of 3 steps/);
     expect(ran.exitCode).toBe(0);
@@ -158,6 +159,9 @@ describe('train', () => {
       size: [4, 6, 4],
       schedule: { name: 'poly', learningRate: 0.02 },
       optimizer: { kind: 'sgd' },
+      ema: { decay: 0.9 },
+      earlyStopping: { patience: 4 },
+      onNotFinite: 'skip',
     });
   });
 
@@ -178,7 +182,7 @@ describe('train', () => {
     expect(other.err).toMatch(/checkpoint is of another training: schedule/);
     expect(other.exitCode).toBe(1);
     const none = await cli(['train', data, '--out', await temporaryFolder(), '--resume']);
-    expect(none.err).toContain('no checkpoint to resume');
+    expect(none.err).toContain('no training to resume');
     expect(none.exitCode).toBe(2);
   });
 

@@ -41,7 +41,7 @@ export function planCommand(io: Io): Command {
     .option('--features <list>', 'channels per level', parse.features, [...defaultConfig.features])
     .option('--classes <n>', 'classes, background included', parse.wholeNumber(2, 255), 2)
     .option('--channels <n>', 'channels of the input', parse.wholeNumber(1, 1024), 1)
-    .option('--norm <kind>', 'batch or instance', defaultConfig.norm)
+    .addOption(new Option('--norm <kind>').choices(['batch', 'instance']).default('instance'))
     .addOption(
       new Option('--precision <kind>', 'of the stored volumes').choices(['f32', 'f16']).default('f32'),
     )

@@ -18,6 +18,7 @@ import {
 import type { Io } from '../io.ts';
 import * as parse from '../parse.ts';
 import { augmentationNames, lossNames, optimizerNames, scheduleNames } from '../recipe.ts';
+import { hasCheckpoint, removeCheckpoints } from '../../train/checkpoint.node.ts';
 import { commandLine } from '../results.ts';
 import { RunFolder } from '../run-folder.ts';
 import { runTraining } from '../train-run.ts';
@@ -40,6 +41,9 @@ export interface TrainOptions extends DatasetArguments, SplitArguments {
   readonly schedule: (typeof scheduleNames)[number];
   readonly learningRate: number;
   readonly clip?: number;
+  readonly ema?: number;
+  readonly earlyStopping?: number;
+  readonly onNotFinite: 'stop' | 'skip';
   readonly memory?: number;
   readonly augment: (typeof augmentationNames)[number];
   readonly mirror: readonly Axis[] | 'none';
@@ -106,10 +110,19 @@ export function trainCommand(io: Io): Command {
     .option('--class-weights <list>', 'one per class, background first; default: equal', parse.numbers)
     .addOption(new Option('--optimizer <name>').choices(optimizerNames).default('adam'))
     .addOption(
-      new Option('--schedule <name>', 'of the learning rate').choices(scheduleNames).default('onecycle'),
+      new Option('--schedule <name>', 'of the learning rate; onecycle-plain keeps the momentum fixed')
+        .choices(scheduleNames)
+        .default('onecycle'),
     )
     .option('--learning-rate <x>', 'largest of the schedule', parse.numberFrom(0, true), 0.01)
     .option('--clip <norm>', 'largest global norm of the gradient; default: none', parse.numberFrom(0, true))
+    .option('--ema <decay>', 'validate and keep averaged weights, such as 0.999', parse.numberFrom(0, true))
+    .option('--early-stopping <n>', 'stop after n epochs without a better Dice', parse.wholeNumber(1))
+    .addOption(
+      new Option('--on-not-finite <what>', 'after a step with NaN: stop, or skip up to 10 in a row')
+        .choices(['stop', 'skip'])
+        .default('stop'),
+    )
     .option('--seed <n>', 'of split, weights, order and patches', parse.wholeNumber(0), 0)
     .option('--memory <bytes>', 'GPU memory a step may take; default: 4 GiB, 8 GiB in software', parse.bytes)
     .addOption(
@@ -151,7 +164,7 @@ Examples:
     )
     .action(async (dataset: string | undefined, options: TrainOptions) => {
       const folder = await RunFolder.open(options.out);
-      const started = folder.has('checkpoint.safetensors') || folder.has('model.safetensors');
+      const started = hasCheckpoint(folder.path) || folder.has('model.safetensors');
       if (options.resume) {
         const kept = await keptArguments(folder, dataset, options, command);
         return runTraining(io, folder, kept.dataset, kept.options, {
@@ -164,6 +177,7 @@ Examples:
           `${options.out} holds a training already: go on with it (--resume), start anew there (--overwrite), or ` +
             'give another --out',
         );
+      if (options.overwrite && !options.dryRun) await removeCheckpoints(folder.path);
       // Paths are kept whole, so that --resume works from any folder.
       const whole = (path: string | undefined) => (path === undefined ? undefined : resolve(path));
       const kept = {
@@ -193,9 +207,10 @@ async function keptArguments(
   options: TrainOptions,
   command: Command,
 ): Promise<{ dataset: string | undefined; options: TrainOptions }> {
-  if (!folder.has('checkpoint.safetensors') || !folder.has('config.json'))
+  // Killed before its first checkpoint, a training begins again.
+  if (!folder.has('config.json'))
     throw new InvalidOption(
-      `${folder.path} holds no checkpoint to resume: leave --resume out to start a training there`,
+      `${folder.path} holds no training to resume: leave --resume out to start one there`,
     );
   const config = JSON.parse(await readFile(folder.file('config.json'), 'utf8')) as {
     arguments: { dataset?: string; options: Record<string, unknown> };
@@ -211,7 +226,7 @@ async function keptArguments(
       ...options,
       ...kept,
       ...given,
-      split: folder.file('split.json'),
+      ...(folder.has('split.json') && { split: folder.file('split.json') }),
       resume: true,
     },
   };
