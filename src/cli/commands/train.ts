@@ -168,7 +168,7 @@ Examples:
       if (options.resume) {
         const kept = await keptArguments(folder, dataset, options, command);
         return runTraining(io, folder, kept.dataset, kept.options, {
-          kept,
+          kept: keep(kept.dataset, kept.options),
           command: commandLine(wordsOf(kept.dataset, kept.options)),
         });
       }
@@ -178,26 +178,28 @@ Examples:
             'give another --out',
         );
       if (options.overwrite && !options.dryRun) await removeCheckpoints(folder.path);
-      // Paths are kept whole, so that --resume works from any folder.
-      const whole = (path: string | undefined) => (path === undefined ? undefined : resolve(path));
-      const kept = {
-        dataset: whole(dataset),
-        options: Object.fromEntries(
-          Object.entries({
-            ...options,
-            images: whole(options.images),
-            labels: whole(options.labels),
-            subjects: whole(options.subjects),
-            subjectPattern: options.subjectPattern?.source,
-          }).filter(([name, value]) => !notKept.includes(name) && value !== undefined),
-        ),
-      };
       await runTraining(io, folder, dataset, options, {
-        kept,
+        kept: keep(dataset, options),
         command: commandLine(wordsOf(dataset, options)),
       });
     });
   return command;
+}
+
+/** The arguments as config.json keeps them for `--resume`; paths whole, so that it works from any folder. */
+function keep(dataset: string | undefined, options: TrainOptions) {
+  const whole = (path: string | undefined) => (path === undefined ? undefined : resolve(path));
+  const kept = {
+    ...options,
+    images: whole(options.images),
+    labels: whole(options.labels),
+    subjects: whole(options.subjects),
+    subjectPattern: options.subjectPattern?.source,
+  };
+  return {
+    dataset: whole(dataset),
+    options: Object.fromEntries(Object.entries(kept).filter(([name]) => !notKept.includes(name))),
+  };
 }
 
 /** What `--resume` works with: the options of the run's config.json, and those given now. */
