@@ -26,9 +26,16 @@ export function toStored(
   dense: Float32Array,
 ): Float32Array<ArrayBuffer> | Uint16Array<ArrayBuffer> {
   const { batch, channels, size, rowQuads } = volume;
-  const stored = new Float32Array(batch * channels * size[2] * size[1] * rowQuads * 4);
-  eachRow(volume, (to, from) => stored.set(dense.subarray(from, from + size[0]), to));
-  return volume.quadBytes === 16 ? stored : toHalf(stored);
+  const length = batch * channels * size[2] * size[1] * rowQuads * 4;
+  const row = (from: number) => dense.subarray(from, from + size[0]);
+  if (volume.quadBytes === 16) {
+    const stored = new Float32Array(length);
+    eachRow(volume, (to, from) => stored.set(row(from), to));
+    return stored;
+  }
+  const halves = new Uint16Array(length);
+  eachRow(volume, (to, from) => halves.set(toHalf(row(from)), to));
+  return halves;
 }
 
 /** The bytes of a stored volume → dense [n][c][z][y][x]. */
