@@ -1,6 +1,6 @@
 /**
  * Builds dist/: index.js for browsers, node.js for Node, cli.js for the command, worker.js
- * for pages whose GPU work runs in a worker, which is worker-thread.js. Shaders and WASM come in as
+ * for pages whose GPU work runs in a worker, which is worker-thread.js, report.js for metrics, pictures and reports. Shaders and WASM come in as
  * generated TypeScript, so every bundle stands alone; `webgpu` (Dawn) stays an import of Node's, made on first use.
  */
 import { defineConfig, type Options } from 'tsup';
@@ -26,7 +26,8 @@ export default defineConfig([
     // A worker, and a page without a bundler, cannot look up a package by its name.
     noExternal: ['nifti-reader-js'],
   },
-  { ...shared, entry: { node: 'src/node.ts' }, platform: 'node' },
+  { ...shared, entry: { report: 'src/report/index.ts' }, platform: 'browser' },
+  { ...shared, entry: { node: 'src/node.ts', 'report-node': 'src/report/index.node.ts' }, platform: 'node' },
   {
     ...shared,
     entry: { cli: 'src/cli/main.ts' },

@@ -102,7 +102,7 @@ function report(
   const { postprocessing, timings, hashes } = outcome;
   return reportHtml({
     title,
-    created: new Date().toISOString(),
+    created: `${new Date().toISOString().slice(0, 16).replace('T', ' ')} UTC`,
     command,
     labels,
     config: outcome.config,

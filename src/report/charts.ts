@@ -5,7 +5,7 @@
 import type { Plan } from '../gpu/plan.ts';
 import type { CaseMetrics, MetricName } from '../metrics/evaluate.ts';
 import { classColor, cssColor } from './colors.ts';
-import { historySeries, type HistoryRow, type Series } from './curves.ts';
+import { historySeries, ticks, type HistoryRow, type Series } from './curves.ts';
 import { bytesText, raw, type Html } from './html.ts';
 
 type Plot = typeof import('@observablehq/plot');
@@ -52,7 +52,9 @@ export class Charts {
     const rows = series.flatMap(({ name, x, y: values }) =>
       x.map((epoch, index) => ({ epoch, value: values[index]!, name })),
     );
-    const isShort = (series[0]?.x.length ?? 0) < 15;
+    const x = series[0]?.x ?? [];
+    const epochs = ticks(x[0] ?? 0, x[x.length - 1] ?? 0, 10);
+    const isShort = x.length < 15;
     const ink = (color: Series['color']): string =>
       Math.max(...color) < 40 ? 'currentColor' : cssColor(color);
     const channels = { x: 'epoch', y: 'value' } as const;
@@ -61,7 +63,7 @@ export class Charts {
       height: 260,
       marginLeft: 60,
       marginBottom: 44,
-      x: { label: 'epoch' },
+      x: { label: 'epoch', ticks: epochs.filter(Number.isInteger), tickFormat: 'd' },
       y: { grid: true, label: null, ...y },
       color: {
         legend: true,

@@ -85,11 +85,17 @@ export const definitions = (entries: Readonly<Record<string, unknown>>): Html =>
     )}
   </dl>`;
 
-/** A value in words: lists by commas, objects as JSON. */
+/** A value in words: lists by commas, objects as "name value" with semicolons; six digits of broken numbers. */
 export function plain(value: unknown): string {
-  if (typeof value === 'string') return value;
-  if (Array.isArray(value) && value.every((entry) => typeof entry !== 'object')) return value.join(', ');
-  return value === undefined || value === null ? '–' : JSON.stringify(value);
+  if (value === undefined || value === null) return '–';
+  if (typeof value === 'number')
+    return String(Number.isInteger(value) ? value : Number(value.toPrecision(6)));
+  if (typeof value === 'string' || typeof value === 'boolean') return String(value);
+  if (typeof value !== 'object') return JSON.stringify(value);
+  if (Array.isArray(value)) return value.map(plain).join(', ');
+  return Object.entries(value)
+    .map(([name, entry]) => `${name} ${plain(entry)}`)
+    .join('; ');
 }
 
 /** A file as a data URL. */

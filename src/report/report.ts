@@ -129,9 +129,7 @@ function results(
       the predicted volume minus the true one.
     </p>`,
     table(['Class', ...columns.map(({ title }) => title)], rows),
-    remarks.length > 0
-      ? html`<div class="note">${remarks.map((note) => html`<div>${note}</div>`)}</div>`
-      : nothing,
+    remarks.length > 0 ? remarksBox(remarks) : nothing,
     postprocessing ? cleaning(postprocessing, labels) : nothing,
     cases.length > 0
       ? html`<h3>Dice per class</h3>
@@ -150,6 +148,14 @@ function results(
       ? fold('Every case: Dice and HD95', table(['Case', 'mean Dice', ...labels.slice(1)], perCase))
       : nothing,
   );
+}
+
+/** Remarks on the results; many are folded behind their number. */
+function remarksBox(remarks: readonly string[]): Html {
+  const lines = remarks.map((note) => html`<div>${note}</div>`);
+  return html`<div class="note">
+    ${remarks.length > 4 ? fold(`${remarks.length} remarks`, html`${lines}`) : lines}
+  </div>`;
 }
 
 /** Which classes keep only their largest component, and why. */

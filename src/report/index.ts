@@ -1,0 +1,15 @@
+/**
+ * `unet3d-gpu/report`: metrics over cases, pictures of cases and the report of a run as one HTML file. In browsers the
+ * page's own document draws the charts; in Node see index.node.ts.
+ */
+export {
+  evaluateCase,
+  type CaseMetrics,
+  type EvaluateOptions,
+  type LabelVolume,
+} from '../metrics/evaluate.ts';
+export { metricsCsv, metricsJson, summarise, type Summary } from '../metrics/summary.ts';
+export { casePicture, pickCases, type CasePicture } from './cases.ts';
+export { renderCase, type RenderInput } from './render.ts';
+export { reportHtml, type ReportData } from './report.ts';
+export type { GridVolume, Plane } from './view.ts';
