@@ -41,6 +41,14 @@ export function features(text: string): number[] {
     : fail('Give channels per level, such as 16,32,64,128.');
 }
 
+/** Names of classes, background first. */
+export function names(text: string): string[] {
+  const values = text.split(',').map((part) => part.trim());
+  return values.length >= 2 && new Set(values).size === values.length && !values.includes('')
+    ? values
+    : fail('Give at least two different names separated by commas, such as background,liver.');
+}
+
 /** x,y,z in voxels. */
 export function size(text: string): Size3 {
   const values = text.split(/[,x]/).map(Number);

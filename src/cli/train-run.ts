@@ -67,7 +67,8 @@ export async function runTraining(
   details: RunDetails,
 ): Promise<void> {
   const clock = new Stopwatch();
-  const dataset = await openFromArguments(io, path, options);
+  const opened = await openFromArguments(io, path, options);
+  const dataset = options.classNames ? { ...opened, labels: options.classNames } : opened;
   const split = await splitFromArguments(dataset.cases, options);
   const count = (part: 'train' | 'validation' | 'test'): number => split[part].cases.length;
   io.err(
@@ -140,6 +141,7 @@ async function trainModel(job: Job): Promise<void> {
     batchSize: wish.batch,
     seed,
     multiple: sizeMultiple(network),
+    placement: options.placement,
     oversample: options.oversample,
     ...(patch ? { patch } : {}),
   });
@@ -184,6 +186,7 @@ async function trainModel(job: Job): Promise<void> {
       checkpointing,
       size: source.size,
       patch: patch ?? null,
+      ...(patch && { placement: options.placement }),
       loss,
       optimizer,
       schedule,

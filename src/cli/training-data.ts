@@ -55,7 +55,7 @@ export async function readTrainingData(
   const classes = options.classes ?? (dataset.labels.length || undefined);
   if (classes !== undefined && dataset.labels.length > classes)
     throw new InvalidDataset(
-      `dataset.json names ${dataset.labels.length} classes, --classes is ${classes}; leave --classes out`,
+      `${dataset.labels.length} classes have names (${dataset.labels.join(', ')}), --classes is ${classes}; leave --classes out`,
     );
   const rules = {
     ...(classes === undefined ? {} : { classes }),

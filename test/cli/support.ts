@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterAll } from 'vitest';
 import { runCli } from '../../src/cli/program.ts';
 import { writeNifti } from '../../src/data/nifti.ts';
-import { phantom } from '../../src/data/phantom.ts';
+import { phantom, type PhantomOptions } from '../../src/data/phantom.ts';
 
 export interface Ran {
   readonly exitCode: number;
@@ -52,10 +52,21 @@ export async function phantomDataset(cases: number, shape: Triple = [8, 8, 8]): 
   const folder = await temporaryFolder();
   for (const name of ['images', 'labels']) await mkdir(join(folder, name));
   for (let subject = 0; subject < cases; subject++) {
-    const { image, labels, affine } = phantom(subject, { shape });
     const name = `Case_${String(subject).padStart(2, '0')}_Week0.nii.gz`;
-    await writeFile(join(folder, 'images', name), await writeNifti({ data: image, shape, affine }));
-    await writeFile(join(folder, 'labels', name), await writeNifti({ data: labels, shape, affine }));
+    await writePhantom(subject, { shape }, join(folder, 'images', name), join(folder, 'labels', name));
   }
   return folder;
+}
+
+/** Writes a phantom's image and labels as NIfTI. */
+export async function writePhantom(
+  subject: number,
+  options: PhantomOptions & { readonly shape: Triple },
+  imagePath: string,
+  labelPath: string,
+): Promise<void> {
+  const { shape } = options;
+  const { image, labels, affine } = phantom(subject, options);
+  await writeFile(imagePath, await writeNifti({ data: image, shape, affine }));
+  await writeFile(labelPath, await writeNifti({ data: labels, shape, affine }));
 }

@@ -17,6 +17,7 @@ import {
 } from '../dataset-options.ts';
 import type { Io } from '../io.ts';
 import * as parse from '../parse.ts';
+import { presetHelp, presetNames, withPreset, type PresetName } from '../presets.ts';
 import { augmentationNames, lossNames, optimizerNames, scheduleNames } from '../recipe.ts';
 import { hasCheckpoint, removeCheckpoints } from '../../train/checkpoint.node.ts';
 import { commandLine } from '../results.ts';
@@ -25,14 +26,17 @@ import { runTraining } from '../train-run.ts';
 
 export interface TrainOptions extends DatasetArguments, SplitArguments {
   readonly out: string;
+  readonly preset?: PresetName;
   readonly epochs?: number;
   readonly batchSize: number;
   readonly features: readonly number[];
   readonly classes?: number;
+  readonly classNames?: readonly string[];
   readonly norm: NormKind;
   readonly activation: 'relu' | 'leakyRelu';
   readonly deepSupervision?: boolean;
   readonly patch?: Size3 | 'whole';
+  readonly placement: 'random' | 'centre';
   readonly oversample: number;
   readonly spacing: Size3 | 'median' | 'own';
   readonly loss: (typeof lossNames)[number];
@@ -77,10 +81,16 @@ export function trainCommand(io: Io): Command {
   );
   addSplitOptions(addDatasetOptions(command))
     .requiredOption('--out <folder>', 'where the model, checkpoint, tables and pictures go')
+    .addOption(
+      new Option('--preset <name>', 'a recipe as the default of other options, see below').choices(
+        presetNames,
+      ),
+    )
     .option('--epochs <n>', 'default: about 600 steps, from 8 to 200 epochs', parse.wholeNumber(1))
     .option('--batch-size <n>', 'volumes or patches per step', parse.wholeNumber(1), 2)
     .option('--features <list>', 'channels per level', parse.features, [8, 16, 32, 64])
     .option('--classes <n>', 'background included; default: as the data set says', parse.wholeNumber(2, 255))
+    .option('--class-names <list>', 'background first; default: as the data set says', parse.names)
     .addOption(new Option('--norm <kind>').choices(['batch', 'instance']).default('instance'))
     .addOption(new Option('--activation <kind>').choices(['relu', 'leakyRelu']).default('relu'))
     .option(
@@ -88,7 +98,17 @@ export function trainCommand(io: Io): Command {
       'losses at coarser decoder levels too, as nnU-Net has them; four levels or more',
     )
     .option('--patch <x,y,z>', 'or "whole"; default: whole volumes, or what --concede allows', patchOrWhole)
-    .option('--oversample <share>', 'of patches that lie around foreground', parse.numberFrom(0), 1 / 3)
+    .addOption(
+      new Option('--placement <where>', 'of patches in larger volumes; centre always trims to the middle')
+        .choices(['random', 'centre'])
+        .default('random'),
+    )
+    .option(
+      '--oversample <share>',
+      'of random patches that lie around foreground',
+      parse.numberFrom(0),
+      1 / 3,
+    )
     .option(
       '--spacing <mm>',
       'x,y,z in mm, "median" of the training cases, or "own"',
@@ -152,17 +172,18 @@ export function trainCommand(io: Io): Command {
     .addHelpText(
       'after',
       `${datasetHelp}
+${presetHelp}
 
 Ctrl-C saves a checkpoint and leaves with 130; --resume goes on as if nothing had happened.
 
 Examples:
   unet3d-gpu train data/hippocampus --out runs/hippocampus
-  unet3d-gpu train data/pelvis --out runs/pelvis --subject-pattern "Case_(\\d+)" --features 16,32,64,128 \\
-    --loss dice --class-weights 0.05,0.1,0.14,0.19,0.24,0.28 --norm batch --epochs 50
+  unet3d-gpu train data/pelvis --out runs/pelvis --preset pelvis-mr --epochs 100
   unet3d-gpu train --images scans --labels masks --out runs/fold1 --fold 1/5
   unet3d-gpu train --out runs/hippocampus --resume`,
     )
-    .action(async (dataset: string | undefined, options: TrainOptions) => {
+    .action(async (dataset: string | undefined, given: TrainOptions) => {
+      const options = withPreset(given, (name) => command.getOptionValueSource(name) === 'cli');
       const folder = await RunFolder.open(options.out);
       const started = hasCheckpoint(folder.path) || folder.has('model.safetensors');
       if (options.resume) {
