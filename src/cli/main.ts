@@ -5,9 +5,13 @@ import { processIo } from './io.ts';
 import { runCli } from './program.ts';
 
 const stop = new AbortController();
+const io = processIo(stop.signal);
 process.on('SIGINT', () => {
-  if (stop.signal.aborted) process.exit(exitCodes.interrupted);
-  process.stderr.write('\nStopping after the step at hand; Ctrl-C again stops at once.\n');
+  if (stop.signal.aborted) {
+    io.err('Stopped at once.');
+    process.exit(exitCodes.interrupted);
+  }
+  io.err('Stopping after the step at hand; Ctrl-C again stops at once.');
   stop.abort();
 });
 process.on('SIGTERM', () => stop.abort());
@@ -17,7 +21,7 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   throw error;
 });
 
-const exitCode = await runCli(process.argv.slice(2), processIo(stop.signal), { restart: true });
+const exitCode = await runCli(process.argv.slice(2), io, { restart: true });
 await releaseNodeGpu();
 // Software drivers can hang at the end of a process that is left to end by itself.
 process.exit(exitCode);

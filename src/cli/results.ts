@@ -46,7 +46,7 @@ export interface Outcome {
   readonly command: string;
 }
 
-/** Writes metrics.json, history.csv, curves.png, slices.png and report.html; returns the summary. */
+/** Writes metrics.json, history.csv, progress.png, slices.png and report.html; returns the summary. */
 export async function writeResults(folder: RunFolder, outcome: Outcome): Promise<Summary> {
   const { title, labels, training, cases, part, postprocessing } = outcome;
   const summary = summarise(cases);

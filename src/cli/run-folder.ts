@@ -67,7 +67,7 @@ export class RunFolder {
     await this.write(name, await encodePng(picture));
   }
 
-  /** history.csv and curves.png. */
+  /** history.csv and progress.png. */
   async history(history: readonly EpochRow[], labels: readonly string[], title: string): Promise<void> {
     if (history.length === 0) return;
     await this.write('history.csv', historyCsv(history, labels));
@@ -78,7 +78,7 @@ export class RunFolder {
       dice: row.validationDice,
       learningRate: row.learningRate,
     }));
-    await this.picture('curves.png', curves(rows, { labels, title }));
+    await this.picture('progress.png', curves(rows, { labels, title }));
   }
 }
 

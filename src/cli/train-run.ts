@@ -33,7 +33,7 @@ import { openFromArguments, splitFromArguments } from './dataset-options.ts';
 import { announceAdapter } from './gpu.ts';
 import type { Io } from './io.ts';
 import { augmentationOf, defaultEpochs, lossOf, optimizerOf, scheduleOf } from './recipe.ts';
-import { writeResults } from './results.ts';
+import { commandLine, writeResults } from './results.ts';
 import { fileHashes, hashOfHashes, sha256, Stopwatch } from './provenance.ts';
 import type { RunFolder } from './run-folder.ts';
 import { digits, duration, toJson } from './text.ts';
@@ -102,6 +102,10 @@ export async function runTraining(
   const history = new HistoryWriter(folder, data.labels, dataset.name);
   try {
     await trainModel({ io, folder, options, details, dataset, split, data, model, history, clock });
+  } catch (error) {
+    if (!(error instanceof Aborted)) throw error;
+    const goOn = commandLine(['train', '--out', folder.path, '--resume']);
+    throw new Aborted(`${error.message}\nGo on with: ${goOn}`, { cause: error });
   } finally {
     await history.done();
     model.dispose();
@@ -201,7 +205,13 @@ async function trainModel(job: Job): Promise<void> {
   };
   await folder.json('config.json', config);
 
-  const show = watch(io, { epochs, labels: data.labels, json });
+  const show = watch(io, {
+    epochs,
+    labels: data.labels,
+    json,
+    voxelsPerStep: source.size.reduce((a, b) => a * b) * wish.batch * accumulate,
+    gpuBytes: () => model.gpu.allocatedBytes,
+  });
   const onEvent = (event: TrainingEvent): void => {
     show(event);
     history.see(event);
@@ -284,7 +294,7 @@ async function trainModel(job: Job): Promise<void> {
   io.out(`${part === 'test' ? 'Test' : 'Validation (no test part)'}: ${test.cases.length} case(s)\n`);
   io.out(diceTable(summary, data.labels).trimEnd());
   io.out(
-    `\nTrained for ${duration(result.seconds * 1000)}. In ${folder.path}: report.html, model.safetensors, curves.png, ` +
+    `\nTrained for ${duration(result.seconds * 1000)}. In ${folder.path}: report.html, model.safetensors, progress.png, ` +
       'slices.png, predictions/, history.csv, metrics.json, split.json, config.json',
   );
 }
@@ -339,7 +349,7 @@ function decide(
   };
 }
 
-/** Keeps history.csv and curves.png up to date while the training runs. */
+/** Keeps history.csv and progress.png up to date while the training runs. */
 class HistoryWriter {
   #rows: readonly EpochRow[] = [];
   #writing: Promise<void> = Promise.resolve();

@@ -111,6 +111,7 @@ export async function readTrainingData(
     }
   }
   const checked = await read(validation, preprocessing, 'validation', Infinity);
+  if (io.isTerminal) io.status();
   if (!options.allowDuplicates) assertNoSharedContent(split, hashes);
 
   const held: LabelledCase[] = [];

@@ -1,16 +1,24 @@
-/** A training seen from the command line: a live line on a terminal, plain lines otherwise, JSON on request. */
+/** A training seen from the command line: a live panel on a terminal, plain lines otherwise, JSON on request. */
 import { meanDefined } from '../metrics/dice.ts';
-import type { TrainingEvent } from '../train/events.ts';
+import type { EpochRow, TrainingEvent } from '../train/events.ts';
 import type { Io } from './io.ts';
-import { bar, digits, duration, toJson } from './text.ts';
+import { diceByClass, panel, type Standing } from './panel.ts';
+import { digits, duration, toJson } from './text.ts';
 
 /** Milliseconds between plain lines within an epoch. */
 const plainInterval = 30_000;
+
+/** Milliseconds between two drawings of the panel, unless something has been printed in between. */
+const panelInterval = 100;
 
 export interface WatchOptions {
   readonly epochs: number;
   /** Names by label value. */
   readonly labels: readonly string[];
+  /** Of all batches of one step. */
+  readonly voxelsPerStep: number;
+  /** Bytes on the GPU just now. */
+  readonly gpuBytes: () => number;
   /** One JSON object per line on the standard output instead of words. */
   readonly json?: boolean;
 }
@@ -18,74 +26,113 @@ export interface WatchOptions {
 const foreground = (dice: readonly number[]): number => meanDefined(dice.slice(1));
 
 /** A function to be called with each event. */
-export function watch(
-  io: Io,
-  { epochs, labels, json = false }: WatchOptions,
-): (event: TrainingEvent) => void {
+export function watch(io: Io, options: WatchOptions): (event: TrainingEvent) => void {
+  const { epochs, labels, json = false } = options;
+  const live = io.isTerminal ? livePanel(io, options) : undefined;
   let lastLine = Date.now();
-  const perClass = (dice: readonly number[]): string =>
-    dice
-      .map((value, label) => `${labels[label] ?? `class ${label}`} ${digits(value)}`)
-      .slice(1)
-      .join(', ');
 
-  return (event) => {
-    if (json) io.out(toJson(event));
+  const words = (event: TrainingEvent): string | undefined => {
     switch (event.type) {
       case 'start':
-        if (!json && event.step > 0) io.err(`Going on from step ${event.step}.`);
-        break;
-      case 'step': {
-        const share = (event.step + 1) / event.totalSteps;
-        const line =
-          `epoch ${event.epoch + 1}/${epochs} ${bar(share)} step ${event.step + 1}/${event.totalSteps}  ` +
+        return event.step > 0 ? `Going on from step ${event.step}.` : undefined;
+      case 'step':
+        if (live || Date.now() - lastLine < plainInterval) return undefined;
+        return (
+          `epoch ${event.epoch + 1}/${epochs}  step ${event.step + 1}/${event.totalSteps}  ` +
           `loss ${digits(event.loss)}  Dice ${digits(foreground(event.dice))}  ` +
-          `lr ${event.learningRate.toExponential(1)}  ETA ${duration(event.etaMs)}`;
-        if (io.isTerminal) io.status(line);
-        else if (!json && Date.now() - lastLine > plainInterval) {
-          io.err(line.replace(/ \[[#.]+\]/, ' '));
-          lastLine = Date.now();
-        }
-        break;
-      }
-      case 'validation':
-        if (io.isTerminal)
-          io.status(`epoch ${event.epoch + 1}/${epochs} validation ${event.loaded}/${event.total}`);
-        break;
+          `lr ${event.learningRate.toExponential(1)}  ETA ${duration(event.etaMs)}`
+        );
       case 'epoch': {
-        if (json) break;
         const { row, best, etaMs } = event;
         const validation =
           row.validationDice.length > 0
             ? `  validation ${digits(row.validationLoss)}  Dice ${digits(foreground(row.validationDice))} ` +
-              `(${perClass(row.validationDice)})${best ? ' best' : ''}`
+              `(${diceByClass(row.validationDice, labels).join(', ')})${best ? ' best' : ''}`
             : '';
-        io.err(
+        return (
           `epoch ${row.epoch + 1}/${epochs}  loss ${digits(row.loss)}${validation}  ` +
-            `lr ${row.learningRate.toExponential(1)}  ${row.seconds.toFixed(1)} s  ETA ${duration(etaMs)}`,
+          `lr ${row.learningRate.toExponential(1)}  ${row.seconds.toFixed(1)} s  ETA ${duration(etaMs)}`
         );
-        lastLine = Date.now();
-        break;
       }
       case 'skip':
-        if (json) break;
-        io.err(
-          event.lossScale > 1
-            ? `step ${event.step + 1}: gradients overflowed float16 at loss scale ${event.lossScale}; the step is left ` +
-                'out and the scale halved'
-            : `step ${event.step + 1}: the loss or a gradient is not finite; the step is left out`,
-        );
-        break;
+        return event.lossScale > 1
+          ? `step ${event.step + 1}: gradients overflowed float16 at loss scale ${event.lossScale}; the step is left ` +
+              'out and the scale halved'
+          : `step ${event.step + 1}: the loss or a gradient is not finite; the step is left out`;
       case 'warning':
       case 'recovered':
-        if (!json) io.err(`warning: ${event.message}`);
-        break;
+        return `warning: ${event.message}`;
       case 'concessions':
-        if (!json) io.err(`To fit the memory: ${event.taken.join(', ')}; now ${event.step}`);
-        break;
-      case 'checkpoint':
-      case 'end':
-        break;
+        return `To fit the memory: ${event.taken.join(', ')}; now ${event.step}`;
+      default:
+        return undefined;
     }
+  };
+
+  return (event) => {
+    const line = json ? toJson(event) : words(event);
+    if (line !== undefined) {
+      if (json) io.out(line);
+      else io.err(line);
+      lastLine = Date.now();
+    }
+    live?.(event, line !== undefined);
+  };
+}
+
+/** Keeps the panel; `printed` says that a line has just taken its place. */
+function livePanel(io: Io, { epochs, labels, voxelsPerStep, gpuBytes }: WatchOptions) {
+  const nothing = { step: 0, totalSteps: 1, loss: NaN, dice: [], learningRate: NaN, etaMs: NaN };
+  let standing: Standing = { ...nothing, epoch: 1, epochs, labels, gpuBytes: 0, voxelsPerSecond: NaN };
+  let started = false;
+  let drawn = 0;
+  // Of the epoch at hand, without validation.
+  let [steps, since] = [0, 0];
+  let bestScore = -Infinity;
+  const consider = ({ epoch, smoothedDice, validationDice }: EpochRow): void => {
+    if (!(smoothedDice > bestScore)) return;
+    bestScore = smoothedDice;
+    standing = { ...standing, best: { epoch: epoch + 1, dice: foreground(validationDice) } };
+  };
+
+  return (event: TrainingEvent, printed: boolean): void => {
+    const now = performance.now();
+    switch (event.type) {
+      case 'start': {
+        started = true;
+        [steps, since] = [0, now];
+        const totalSteps = event.epochs * event.stepsPerEpoch;
+        const epoch = Math.floor(event.step / event.stepsPerEpoch) + 1;
+        standing = { ...standing, ...nothing, epoch, step: event.step, totalSteps };
+        event.history.forEach(consider);
+        break;
+      }
+      case 'step': {
+        const { epoch, step, totalSteps, loss, dice, learningRate, etaMs } = event;
+        steps++;
+        const voxelsPerSecond = (1000 * steps * voxelsPerStep) / (now - since);
+        const seen = { totalSteps, loss, dice, learningRate, etaMs, voxelsPerSecond };
+        standing = { ...standing, ...seen, epoch: epoch + 1, step: step + 1 };
+        break;
+      }
+      case 'validation':
+        standing = { ...standing, validating: event };
+        break;
+      case 'epoch':
+        consider(event.row);
+        standing = { ...standing, validating: undefined, etaMs: event.etaMs };
+        [steps, since] = [0, now];
+        break;
+      case 'checkpoint': // the saving is no training either
+        [steps, since] = [0, now];
+        break;
+      case 'end':
+        io.status();
+        return;
+    }
+    if (!started || (!printed && now - drawn < panelInterval)) return;
+    drawn = now;
+    standing = { ...standing, gpuBytes: gpuBytes() };
+    io.status(...panel(standing, io.columns - 1));
   };
 }

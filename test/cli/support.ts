@@ -28,6 +28,7 @@ export async function cli(
     err: collect(lines.err),
     status: () => undefined,
     isTerminal: false,
+    columns: 80,
     signal: options.signal ?? new AbortController().signal,
   });
   return { exitCode, out: lines.out.join('\n'), err: lines.err.join('\n') };

@@ -41,7 +41,7 @@ describe('train', () => {
     const wanted = [
       'checkpoint.safetensors',
       'config.json',
-      'curves.png',
+      'progress.png',
       'history.csv',
       'metrics.json',
       'model.safetensors',
@@ -129,7 +129,9 @@ describe('train', () => {
       },
     });
     expect(stopped.exitCode).toBe(130);
-    expect(stopped.err).toMatch(/stopped after step \d+ of 8; resume to go on/);
+    expect(stopped.err).toMatch(
+      /stopped after step \d+ of 8; resume to go on\nGo on with: unet3d-gpu train --out .*run --resume$/,
+    );
     expect(await readdir(out)).not.toContain(text.model);
 
     const resumed = await cli(['train', '--out', out, '--resume', '--json']);

@@ -98,7 +98,13 @@ async function demo(io: Io, options: Options, words: readonly string[]): Promise
     preprocessing: defaultPreprocessing(1, all[0]!.prepared.spacing),
   });
   try {
-    const report = watch(io, { epochs, labels: phantomLabels, json: options.json === true });
+    const report = watch(io, {
+      epochs,
+      labels: phantomLabels,
+      json: options.json === true,
+      voxelsPerStep: shape.reduce((a, b) => a * b) * batchSize,
+      gpuBytes: () => model.gpu.allocatedBytes,
+    });
     const run = model.fit(
       part('train').map(({ prepared }) => prepared),
       {
@@ -195,7 +201,7 @@ async function demo(io: Io, options: Options, words: readonly string[]): Promise
         'Position only: the most frequent label of each voxel in training. Intensity only: a Bayes classifier.',
       );
       io.out(
-        `\n${duration(seconds * 1000)} in all. In ${folder.path}: report.html, curves.png, slices.png, ` +
+        `\n${duration(seconds * 1000)} in all. In ${folder.path}: report.html, progress.png, slices.png, ` +
           'model.safetensors, predictions/*.nii.gz, history.csv, metrics.json, split.json, config.json',
       );
     }
