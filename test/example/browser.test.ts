@@ -5,7 +5,7 @@
 import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { chromium as playwright, type Browser, type Download, type Page } from 'playwright';
+import { chromium as playwright, type Browser, type Download, type Locator, type Page } from 'playwright';
 import { build } from 'vite';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { chromium } from '../../scripts/chromium.ts';
@@ -92,7 +92,7 @@ test('phantoms are trained on, across a reload, and the segmentation equals that
   await shot(page, 'interrupted');
   await page.getByRole('button', { name: 'Resume it' }).click();
   await page.getByText(/Going on from step \d+ of 400/).waitFor();
-  await page.locator('table.dice').getByText('prostate').waitFor();
+  await page.getByText(/Training: epoch ([3-9]|\d\d) of 40/).waitFor(); // an epoch or more after the reload
   await page.getByRole('button', { name: 'Pause' }).click();
   await page.getByRole('button', { name: 'Resume', exact: true }).waitFor();
   await shot(page, 'paused');
@@ -134,6 +134,123 @@ test('phantoms are trained on, across a reload, and the segmentation equals that
   expect(equal / found.data.length).toBeGreaterThanOrEqual(0.999);
   await page.close();
 }, 400_000);
+
+/** Runs in the worker, ahead of its script: at a step, its GPU device is lost, or the worker itself ends. */
+function breakAt(step: number, what: 'device' | 'worker'): void {
+  const devices: GPUDevice[] = [];
+  const request = Object.getOwnPropertyDescriptor(GPUAdapter.prototype, 'requestDevice')
+    ?.value as GPUAdapter['requestDevice'];
+  GPUAdapter.prototype.requestDevice = async function (this: GPUAdapter, descriptor) {
+    devices.push(await request.call(this, descriptor));
+    return devices[devices.length - 1]!;
+  };
+  type Message = { event?: { type: string; step: number } };
+  const scope = globalThis as unknown as {
+    postMessage(message: Message, transfer?: Transferable[]): void;
+    close(): void;
+  };
+  const post = scope.postMessage.bind(scope);
+  scope.postMessage = (message, transfer) => {
+    post(message, transfer);
+    if (devices.length > 1 || message.event?.type !== 'step' || message.event.step !== step) return;
+    if (what === 'device') devices[0]?.destroy();
+    else scope.close();
+  };
+}
+
+/** Starts three epochs of two steps on tiny volumes; the first worker breaks in the middle of the second epoch. */
+async function startAndBreak(page: Page, what: 'device' | 'worker'): Promise<void> {
+  await page.route(
+    '**/worker-thread*.js',
+    async (route) => {
+      const response = await route.fetch();
+      const body = `(${breakAt.toString()})(2, '${what}');\n${await response.text()}`;
+      await route.fulfill({ response, body });
+    },
+    { times: 1 },
+  );
+  const files: Record<'images' | 'labels', { name: string; mimeType: string; buffer: Buffer }[]> = {
+    images: [],
+    labels: [],
+  };
+  for (const subject of [1, 2, 3]) {
+    const { image, labels, shape, affine } = phantom(subject, { shape: [8, 8, 8] });
+    for (const [kind, data] of [['images', image] as const, ['labels', labels] as const]) {
+      const buffer = Buffer.from(await writeNifti({ data, shape, affine }));
+      files[kind].push({ name: `case_${subject}.nii.gz`, mimeType: 'application/gzip', buffer });
+    }
+  }
+  await page.getByLabel('Choose images').setInputFiles(files.images);
+  await page.getByLabel('Choose labels').setInputFiles(files.labels);
+  await page.getByRole('button', { name: 'Next: look at the cases' }).waitFor();
+  await page.getByRole('tab', { name: 'Train' }).click();
+  await page.getByLabel('Epochs').fill('3');
+  await page.getByLabel('Epochs').press('Tab');
+  await page.getByLabel('Features per level').selectOption('8,16');
+  await page.getByText('6 steps in all').waitFor();
+  await page.getByRole('button', { name: 'Start training' }).click();
+}
+
+test('a training whose device is lost goes on by itself to its end', async ({ skip }) => {
+  if (!browser) return skip('no Chromium for this machine');
+  const page = await visit(browser);
+  await startAndBreak(page, 'device');
+  await page.getByText('the device was opened again and training goes on from the last checkpoint').waitFor();
+  await page.getByText('Going on from step 2 of 6').waitFor();
+  await page.getByText('Done after 3 epochs.').waitFor();
+  await page.getByRole('button', { name: 'Use this network' }).waitFor();
+  expect(await page.getByRole('alert').allTextContents()).toEqual(['']);
+  await page.close();
+});
+
+test('a training whose worker dies says so and is resumed to its end', async ({ skip }) => {
+  if (!browser) return skip('no Chromium for this machine');
+  const page = await visit(browser);
+  await startAndBreak(page, 'worker');
+  await page.getByRole('alert').getByText('the worker that held the GPU is gone').waitFor();
+  await shot(page, 'worker-gone');
+  await page.getByRole('button', { name: 'Resume', exact: true }).click();
+  await page.getByText('Going on from step 2 of 6').waitFor();
+  await page.getByText('Done after 3 epochs.').waitFor();
+  await page.getByRole('button', { name: 'Use this network' }).waitFor();
+  expect(await page.getByRole('alert').allTextContents()).toEqual(['']);
+  await page.close();
+});
+
+test('a training is set up, started, paused and resumed from the keyboard alone', async ({ skip }) => {
+  if (!browser) return skip('no Chromium for this machine');
+  const page = await visit(browser);
+  const reach = async (target: Locator, key: 'Tab' | 'Shift+Tab'): Promise<void> => {
+    for (let presses = 0; presses < 60; presses++) {
+      await page.keyboard.press(key);
+      if (await target.evaluate((element) => element === document.activeElement)) return;
+    }
+    throw new Error(`60 times ${key} do not lead to ${target.toString()}`);
+  };
+  const focused = (name: string) =>
+    expect
+      .poll(() => page.evaluate(() => document.activeElement?.textContent), { timeout: 60_000 })
+      .toBe(name);
+
+  await reach(page.getByRole('button', { name: 'Try it with phantoms' }), 'Tab');
+  await page.keyboard.press('Enter');
+  await page.getByRole('button', { name: 'Next: look at the cases' }).waitFor();
+  await reach(page.getByRole('tab', { name: 'Data' }), 'Shift+Tab');
+  await page.keyboard.press('ArrowRight');
+  await page.keyboard.press('ArrowRight');
+  await page.getByLabel('Features per level').waitFor();
+  await reach(page.getByLabel('Features per level'), 'Tab');
+  await page.keyboard.press('ArrowUp');
+  expect(await page.getByLabel('Features per level').inputValue()).toBe('8,16');
+  await reach(page.getByRole('button', { name: 'Start training' }), 'Tab');
+  await page.keyboard.press('Space');
+  await focused('Pause');
+  await page.keyboard.press('Enter');
+  await focused('Resume');
+  await page.keyboard.press('Enter');
+  await focused('Pause');
+  await page.close();
+});
 
 test('wrong files are named, one by one', async ({ skip }) => {
   if (!browser) return skip('no Chromium for this machine');

@@ -186,7 +186,12 @@ function runPanel(onModel: () => void): HTMLElement {
   const viewer = new Viewer();
   const bar = el('progress', { 'aria-label': 'Progress of the training' });
   const line = el('p', { role: 'status' });
-  const controls = el('div', { className: 'row' });
+  const controls = el('div', {
+    className: 'row',
+    role: 'group',
+    'aria-label': 'Controls of the training',
+    tabIndex: -1,
+  });
   const table = el('div');
   const log = el('ol', { className: 'log', 'aria-label': 'Log' });
   const problem = el('p', { className: 'error', role: 'alert' });
@@ -268,6 +273,7 @@ function runPanel(onModel: () => void): HTMLElement {
     }[training];
     problem.textContent = progress.problem;
     if (controlsFor !== training) {
+      const first = controlsFor === '';
       controlsFor = training;
       fill(
         controls,
@@ -289,6 +295,11 @@ function runPanel(onModel: () => void): HTMLElement {
           }),
         ],
       );
+      // The button that was pressed is gone: its focus waits in this row for the next one.
+      const { activeElement } = document;
+      const left = first && (activeElement === document.body || activeElement?.id === 'page');
+      if (left || activeElement === controls)
+        (controls.querySelector('button') ?? controls).focus({ preventScroll: true });
     }
     if (history.length !== epochs) {
       epochs = history.length;

@@ -118,6 +118,7 @@ export async function start(resumed?: Session): Promise<void> {
 async function train(resume: boolean): Promise<void> {
   controller = new AbortController();
   wish.stop = false;
+  progress.problem = '';
   state.training = 'running';
   changed();
   const store = await checkpoints((problem) =>
