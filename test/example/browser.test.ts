@@ -109,6 +109,47 @@ test('phantoms are trained on, across a reload, and the segmentation equals that
   expect(history[0]).toMatch(/^1,/);
   expect(losses.length).toBeGreaterThanOrEqual(2);
   expect(losses.at(-1)).toBeLessThan(losses[0]!);
+  // The report opens offline, asks nobody for anything, and its figures are those of the page.
+  const shown = await page.locator('table.dice td').allTextContents();
+  const reportFile = page.waitForEvent('download');
+  await page.getByRole('button', { name: 'Download the report' }).click();
+  const reportText = (await content(reportFile)).toString();
+  const report = await page.context().newPage();
+  await report.context().setOffline(true);
+  const requests: string[] = [];
+  report.on('request', (request) => requests.push(request.url()));
+  await report.setContent(reportText);
+  expect(requests.filter((url) => !url.startsWith('data:'))).toEqual([]);
+  const figures = (rows: Locator) =>
+    rows.evaluateAll((found) =>
+      found.map((row) => [...row.querySelectorAll('td')].map((cell) => cell.firstChild?.textContent ?? '')),
+    );
+  const classes = shown.length;
+  const epochs = (await figures(report.locator('#training tbody tr'))).map((row) =>
+    row.slice(0, 2 + classes),
+  );
+  const digits = (value: string | undefined, count: number) => Number(value).toFixed(count);
+  expect(epochs).toEqual(
+    history
+      .map((line) => line.split(','))
+      .map(([epoch, loss, validation, , ...rest]) => [
+        epoch,
+        digits(loss, 4),
+        digits(validation, 4),
+        ...rest.slice(0, classes - 1).map((dice) => digits(dice, 3)),
+      ]),
+  );
+  expect(epochs[epochs.length - 1]!.slice(3)).toEqual(shown.slice(1));
+  // The weights that were kept are those of one of these epochs.
+  const results = await figures(report.locator('#results table').first().locator('tbody tr'));
+  expect(epochs.map((row) => row.slice(3))).toContainEqual(results.slice(1, classes).map((row) => row[1]));
+  expect(await report.evaluate(() => [...document.images].every((image) => image.naturalWidth > 0))).toBe(
+    true,
+  );
+  await shot(report, 'report');
+  await report.context().setOffline(false);
+  await report.close();
+
   const modelFile = page.waitForEvent('download');
   await page.getByRole('button', { name: 'Download the model' }).click();
   const weights = new Uint8Array(await content(modelFile));

@@ -289,6 +289,10 @@ function runPanel(onModel: () => void): HTMLElement {
             async () => state.model && download('model.safetensors', await state.model.save()),
           ),
           button('Download the history', () => download('history.csv', historyCsv())),
+          button('Download the report', async () => {
+            const { trainingReport } = await import('./report.ts');
+            download('report.html', await trainingReport());
+          }),
           button('New training', () => {
             state.training = 'idle';
             page.replaceWith(trainView(onModel));

@@ -1,0 +1,68 @@
+/** The report of this page's training as one HTML file: that of the command line, made in the tab. */
+import { casePicture, evaluateCase, pickCases, reportHtml, summarise } from 'unet3d-gpu/report';
+import { version } from 'unet3d-gpu/worker';
+import { classCount, loss } from './planning.ts';
+import { classNames, state } from './state.ts';
+
+async function sha256(bytes: ArrayBuffer | Uint8Array<ArrayBuffer>): Promise<string> {
+  const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', bytes));
+  return Array.from(digest, (byte) => byte.toString(16).padStart(2, '0')).join('');
+}
+
+/** What can be told of the training: its results on the validation cases with the weights that were kept. */
+export async function trainingReport(): Promise<string> {
+  const { model, validation, history, settings, name, preprocessing } = state;
+  if (!model) throw new Error('there is no trained network to report on');
+  const labels = classNames(classCount());
+  const scores = await model.evaluate(validation, { loss: loss() });
+  const cases = validation.map(({ id, label, shape, spacing }, index) =>
+    evaluateCase(
+      { data: label, shape, spacing },
+      { data: scores[index]!.predicted, shape, spacing },
+      { classes: labels, name: id },
+    ),
+  );
+  const pictures = [];
+  for (const { title, index } of pickCases(cases)) {
+    const { image, label, shape, spacing } = validation[index]!;
+    const first = { data: image.subarray(0, label.length), shape, spacing };
+    const volumes = { image: first, truth: label, prediction: scores[index]!.predicted };
+    pictures.push(await casePicture(title, cases[index]!, volumes, { labels }));
+  }
+
+  const used = state.cases.filter(({ part, label }) => part !== 'unused' && label);
+  const of = (wanted: string): string[] => used.filter(({ part }) => part === wanted).map(({ id }) => id);
+  const hashes: Record<string, string> = { model: await sha256(await model.save()) };
+  for (const { images, label } of used)
+    for (const [kind, file] of [
+      ...images.map((image) => ['images', image] as const),
+      ['labels', label!] as const,
+    ])
+      hashes[`${kind}/${file.name}`] = await sha256(await file.arrayBuffer());
+  const plan = model.plan({ size: model.description.inputSize!, batch: settings.batchSize, loss: loss() });
+  return reportHtml({
+    title: name,
+    created: `${new Date().toISOString().slice(0, 16).replace('T', ' ')} UTC`,
+    command: `Trained in a browser tab: the same files, parts, settings and seed ${settings.seed} give it again.`,
+    labels,
+    config: { ...model.config, ...settings, loss: loss(), preprocessing },
+    dataset: { name, cases: used.length },
+    split: { train: of('train'), validation: of('validation') },
+    history: history.map((row) => ({
+      epoch: row.epoch + 1,
+      trainLoss: row.loss,
+      validationLoss: row.validationLoss,
+      dice: row.validationDice,
+      learningRate: row.learningRate,
+    })),
+    evaluated: 'validation',
+    notes: ['These validation cases also chose the best epoch: they are no test.'],
+    ...(cases.length > 0 && { cases, summary: summarise(cases), pictures }),
+    memory: { peakBytes: plan.peakBytes, tensors: plan.tensors },
+    timings: [{ name: 'training', seconds: history.reduce((sum, { seconds }) => sum + seconds, 0) }],
+    adapter: model.adapter,
+    versions: { 'unet3d-gpu': version, browser: navigator.userAgent },
+    seed: settings.seed,
+    hashes,
+  });
+}
