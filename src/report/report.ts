@@ -87,12 +87,18 @@ const columns: readonly { metric: MetricName; title: string; places: number }[] 
   { metric: 'volumeDifference', title: 'Excess (ml)', places: 2 },
 ];
 
+/** The mean over the foreground, counting what is not defined class by class. */
+const foregroundEstimate = ({ classes, foreground }: Summary, metric: MetricName): Estimate => ({
+  ...foreground[metric],
+  missing: classes.slice(1).reduce((sum, entry) => sum + entry[metric].missing, 0),
+});
+
 /** Mean with its interval below. */
 function estimateCell({ mean, low, high, missing }: Estimate, places: number): Html {
   const interval = Number.isFinite(low)
     ? html`<small>${digits(low, places)} to ${digits(high, places)}</small>`
     : nothing;
-  const left = missing > 0 && Number.isFinite(mean) ? html`<small>${missing} not defined</small>` : nothing;
+  const left = missing > 0 ? html`<small>${missing} not defined</small>` : nothing;
   return html`${digits(mean, places)}${interval}${left}`;
 }
 
@@ -104,11 +110,14 @@ function results(
   const rows = [
     ...summary.classes.map((entry, label) => [
       html`${swatch(label)}${labels[label] ?? `class ${label}`}`,
-      ...columns.map(({ metric, places }) => estimateCell(entry[metric], places)),
+      // The surface of the background is not measured.
+      ...columns.map(({ metric, places }) =>
+        estimateCell(label === 0 ? { ...entry[metric], missing: 0 } : entry[metric], places),
+      ),
     ]),
     [
       html`<b>mean foreground</b>`,
-      ...columns.map(({ metric, places }) => estimateCell(summary.foreground[metric], places)),
+      ...columns.map(({ metric, places }) => estimateCell(foregroundEstimate(summary, metric), places)),
     ],
   ];
   const perCase = cases.map((entry) => [
@@ -116,7 +125,10 @@ function results(
     digits(foregroundDice(entry)),
     ...entry.classes
       .slice(1)
-      .map(({ dice, hd95 }) => html`${digits(dice)}<small>${digits(hd95, 2)} mm</small>`),
+      .map(
+        ({ dice, hd95 }) =>
+          html`${digits(dice)}<small>${digits(hd95, 2)}${Number.isFinite(hd95) ? ' mm' : ''}</small>`,
+      ),
   ]);
   const remarks = [...summary.notes, ...notes];
   return section(
@@ -129,6 +141,10 @@ function results(
       the predicted volume minus the true one.
     </p>`,
     table(['Class', ...columns.map(({ title }) => title)], rows),
+    html`<p>
+      Dice of the classes in order, background first:
+      <code>[${summary.classes.map(({ dice }) => digits(dice.mean)).join(', ')}]</code>
+    </p>`,
     remarks.length > 0 ? remarksBox(remarks) : nothing,
     postprocessing ? cleaning(postprocessing, labels) : nothing,
     cases.length > 0
@@ -328,7 +344,10 @@ function cards({ summary, cases: all = [], history = [], adapter, evaluated = 't
     ...(summary
       ? ([
           [digits(summary.foreground.dice.mean), `mean Dice on ${evaluated}`],
-          [`${digits(summary.foreground.hd95.mean, 1)} mm`, 'mean HD95'],
+          [
+            `${digits(summary.foreground.hd95.mean, 1)} mm`,
+            foregroundEstimate(summary, 'hd95').missing > 0 ? 'mean HD95 where defined' : 'mean HD95',
+          ],
           [String(all.length || summary.cases), `cases in ${evaluated}`],
         ] as [string, string][])
       : []),

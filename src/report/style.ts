@@ -38,6 +38,6 @@ figure img { display: block; max-width: 100%; height: auto; background: #fff; bo
 [class$="-swatches-wrap"] { font-size: 13px !important; }
 svg { max-width: 100%; height: auto; }
 .swatch { display: inline-block; width: .75em; height: .75em; margin-right: .45em; border-radius: .15em; }
-.note { padding: .6rem 1rem; border-left: 4px solid #d55e00; background: var(--card); font-size: .9rem; }
+.note { margin: 1rem 0; padding: .6rem 1rem; border-left: 4px solid #d55e00; background: var(--card); font-size: .9rem; }
 @media print { details { display: block; } nav { display: none; } h2 { break-after: avoid; } figure { break-inside: avoid; } }
 `;
