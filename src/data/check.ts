@@ -6,8 +6,9 @@ import { Aborted, InvalidVolume } from '../errors.ts';
 import type { Case, Dataset } from './dataset.ts';
 import { fingerprint, intensityFacts, median, type CaseFacts, type Fingerprint } from './fingerprint.ts';
 import { readNifti } from './nifti.ts';
-import { cornerDistance, shapeText, spatial } from './prepare-checks.ts';
+import { cornerDistance, notFiniteText, shapeText, spatial } from './prepare-checks.ts';
 import type { Size3 } from './prepare.ts';
+import { sourceName } from './source.ts';
 import { canonicalTransform, orientation, type Volume } from './volume.ts';
 
 export type ProblemKind =
@@ -110,22 +111,28 @@ async function checkCase(item: Case, dataset: Dataset, problems: Problem[]): Pro
         `image and label lie up to ${distance.toFixed(1)} mm apart (their affines differ).`,
       );
   }
-  const intensities = images.flatMap(({ data }) =>
-    Array.from({ length: data.length / voxels }, (_, c) =>
+  const intensities = images.flatMap(({ data }, index) => {
+    const channels = Array.from({ length: data.length / voxels }, (_, c) =>
       intensityFacts(data.subarray(c * voxels, (c + 1) * voxels)),
-    ),
-  );
+    );
+    const wrong = channels.reduce((sum, { notFinite }) => sum + notFinite, 0);
+    if (wrong > 0)
+      report(
+        'error',
+        'intensity',
+        `${sourceName(item.images[index]!)}: ${notFiniteText(wrong, data.length)}`,
+      );
+    return channels;
+  });
   if (dataset.channels.length > 0 && intensities.length !== dataset.channels.length)
     report(
       'error',
       'channels',
       `has ${intensities.length} channel(s), dataset.json names ${dataset.channels.length}.`,
     );
-  for (const [channel, { notFinite, min, max, percentile005, percentile995 }] of intensities.entries()) {
+  for (const [channel, { min, max, percentile005, percentile995 }] of intensities.entries()) {
     const where = intensities.length > 1 ? `channel ${channel} ` : 'the image ';
     const span = percentile995 - percentile005;
-    if (notFinite > 0)
-      report('error', 'intensity', `${where}holds ${notFinite} voxels that are NaN or infinite.`);
     if (max === min) report('error', 'intensity', `${where}is constant (${max}).`);
     else if (Math.max(max - percentile995, percentile005 - min) > 10 * span)
       report(

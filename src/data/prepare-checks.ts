@@ -1,7 +1,7 @@
 /**
  * What must hold for an image and its label before training: one grid, one place, and only the classes' values.
  */
-import { InvalidDataset } from '../errors.ts';
+import { InvalidDataset, InvalidVolume } from '../errors.ts';
 import { listed } from './dataset-match.ts';
 import type { Size3 } from './prepare.ts';
 import { spatialShape, type Volume } from './volume.ts';
@@ -51,6 +51,21 @@ export function requireSameGrid(id: string, image: BareVolume, label: BareVolume
       `Case "${id}": the label lies up to ${distance.toFixed(1)} mm away from the image (their affines differ); ` +
         'save the label with the affine of its image.',
     );
+}
+
+/** What is said of voxels that are NaN or infinite. */
+export const notFiniteText = (count: number, total: number): string =>
+  `${count} of ${total} voxels are NaN or infinite, expected finite values; ` +
+  'replace them, for example with the value of the background, and save the image again.';
+
+/**
+ * @param name what the message calls the image: its file, where there is one
+ * @throws InvalidVolume if a voxel is NaN or infinite, with the number of such voxels
+ */
+export function requireFinite(name: string, data: Float32Array): void {
+  let wrong = 0;
+  for (let voxel = 0; voxel < data.length; voxel++) if (!Number.isFinite(data[voxel])) wrong++;
+  if (wrong > 0) throw new InvalidVolume(`${name}: ${notFiniteText(wrong, data.length)}`);
 }
 
 /**

@@ -8,6 +8,7 @@ import type { Case } from './dataset.ts';
 import { readNifti } from './nifti.ts';
 import {
   checkedLabels,
+  requireFinite,
   requireSameGrid,
   shapeText,
   spatial,
@@ -15,7 +16,7 @@ import {
   type LabelRules,
 } from './prepare-checks.ts';
 import { resample, resampleTo, zScore } from './preprocess.ts';
-import type { Source } from './source.ts';
+import { sourceName, type Source } from './source.ts';
 import { spacingOf, toCanonical, type Volume } from './volume.ts';
 
 export type Size3 = readonly [x: number, y: number, z: number];
@@ -71,7 +72,9 @@ export interface ArrayVolume {
 /**
  * A case of volumes that are read already (canonical): one per channel, or one 4-D volume of all channels.
  * @param owned nobody else needs the images' arrays, so that one volume may become the case's image in place
- * @throws InvalidDataset if shapes or places differ, or a label value is outside the classes
+ * @param files the images' names in messages
+ * @throws InvalidDataset if shapes or places differ, or a label value is outside the classes; InvalidVolume if an
+ *   image holds voxels that are NaN or infinite
  */
 export function prepareVolumes(
   id: string,
@@ -79,7 +82,7 @@ export function prepareVolumes(
   label: BareVolume | undefined,
   preprocessing: Preprocessing,
   rules: LabelRules = {},
-  { owned = false }: { readonly owned?: boolean } = {},
+  { owned = false, files = [] }: { readonly owned?: boolean; readonly files?: readonly string[] } = {},
 ): PreparedCase {
   const first = images[0];
   if (!first) throw new InvalidDataset(`Case "${id}" has no image.`);
@@ -96,6 +99,9 @@ export function prepareVolumes(
     );
   if (label) requireSameGrid(id, first, label);
   const labels = label && checkedLabels(id, label.data, rules);
+  // Before resampling, which would spread them.
+  for (const [index, { data }] of images.entries())
+    requireFinite(files[index] ?? `Case "${id}": the image`, data);
 
   const target = preprocessing.spacing;
   const change = target !== null && target.some((mm, axis) => Math.abs(mm / first.spacing[axis]! - 1) > 1e-3);
@@ -109,7 +115,8 @@ export function prepareVolumes(
     for (let from = 0; from < data.length; from += voxels, channel++) {
       const values = data.subarray(from, from + voxels);
       const target = image.subarray(channel * voxels, (channel + 1) * voxels);
-      normalise(id, values, target, preprocessing.normalization[channel]!);
+      if (preprocessing.normalization[channel] === 'z-score') zScore(values, { target });
+      else target.set(values);
     }
   return {
     id,
@@ -120,21 +127,6 @@ export function prepareVolumes(
     spacing: now.spacing,
     grid: { shape, spacing: first.spacing, affine: first.affine },
   };
-}
-
-/** Writes the normalised values to `target`, which may be the values themselves. */
-function normalise(
-  id: string,
-  values: Float32Array,
-  target: Float32Array,
-  how: Preprocessing['normalization'][number],
-): void {
-  try {
-    if (how === 'z-score') zScore(values, { target });
-    else target.set(values);
-  } catch (error) {
-    throw named(id, error);
-  }
 }
 
 /** The error with the case's name in front, if it is about a volume. */
@@ -168,7 +160,8 @@ export async function prepareCase(
   const images: Volume[] = [];
   for (const source of item.images) images.push(await read(source));
   const label = item.label === undefined ? undefined : await read(item.label);
-  return prepareVolumes(item.id, images, label, preprocessing, rules, { owned: true });
+  const files = item.images.map((source) => `Case "${item.id}": ${sourceName(source)}`);
+  return prepareVolumes(item.id, images, label, preprocessing, rules, { owned: true, files });
 }
 
 /**

@@ -111,7 +111,7 @@ export async function predictVolume(
     undefined,
     preprocessing,
     {},
-    { owned: true },
+    { owned: true, files: files.map(sourceName) },
   );
   const grid = prepared.grid!;
   if (preprocessing.spacing === null) {

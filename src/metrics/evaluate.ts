@@ -2,6 +2,7 @@
  * Evaluation of one predicted label map against the truth: overlap, volumes and surface distances
  * per class, and the confusion matrix.
  */
+import { spatialShape } from '../data/volume.ts';
 import { InvalidOption, InvalidVolume } from '../errors.ts';
 import { distanceScratch } from './distance.ts';
 import { surfaceMetrics, type SurfaceMetrics } from './surface.ts';
@@ -103,21 +104,28 @@ function labelBytes(volume: LabelVolume, kind: string, name: string, classes: nu
 
 /** Refuses two maps that do not lie on the same grid. */
 function checkGrids(truth: LabelVolume, prediction: LabelVolume, name: string): Triple {
-  const [nx = 0, ny = 1, nz = 1] = truth.shape;
   const text = (shape: readonly number[]): string => shape.join(' x ');
-  if (text(truth.shape) !== text(prediction.shape))
-    throw new InvalidVolume(
-      `${name}: the prediction has ${text(prediction.shape)} voxels, the truth ${text(truth.shape)}: ` +
-        'compare them on the same grid; predict writes labels on the grid of its input.',
-    );
-  for (const [kind, { data }] of [
+  for (const [kind, { data, shape }] of [
     ['truth', truth],
     ['prediction', prediction],
-  ] as const)
-    if (data.length !== nx * ny * nz)
+  ] as const) {
+    if (shape.slice(3).some((size) => size > 1))
       throw new InvalidVolume(
-        `${name}: the ${kind} has ${data.length} values for ${text(truth.shape)} voxels: pass one 3-D label map.`,
+        `${name}: the ${kind} has ${shape.length} axes, ${text(shape)}, expected the three of a label map: it seems to ` +
+          'hold probabilities or logits; evaluate what predict writes as labels, its default output.',
       );
+    const voxels = spatialShape(shape).reduce((product, size) => product * size);
+    if (data.length !== voxels)
+      throw new InvalidVolume(
+        `${name}: the ${kind} has ${data.length} values for ${text(shape)} voxels: pass one 3-D label map.`,
+      );
+  }
+  const [grid, other] = [spatialShape(truth.shape), spatialShape(prediction.shape)];
+  if (text(grid) !== text(other))
+    throw new InvalidVolume(
+      `${name}: the prediction has ${text(other)} voxels, the truth ${text(grid)}: ` +
+        'compare them on the same grid; predict writes labels on the grid of its input.',
+    );
   const [a, b] = [truth.affine, prediction.affine];
   const off = a && b ? a.findIndex((value, index) => Math.abs(value - b[index]!) > 1e-3) : -1;
   if (a && b && off >= 0)
@@ -125,7 +133,7 @@ function checkGrids(truth: LabelVolume, prediction: LabelVolume, name: string): 
       `${name}: prediction and truth have the same shape but lie elsewhere in space: affine entry ${off} is ` +
         `${b[off]} against ${a[off]}. Resample one to the other's grid.`,
     );
-  return [nx, ny, nz];
+  return grid;
 }
 
 /** Counts of all pairs of labels, and the box of each class. */

@@ -70,6 +70,24 @@ describe('train refuses', () => {
     expectRefusal(await train(folder), 'Case_04_Week0', /8 x 8 x 8.*4 x 4 x 4/);
   });
 
+  test('voxels that are NaN or infinite', async () => {
+    const folder = await spoilt(async (file) => {
+      const path = file('images/Case_03_Week0.nii.gz');
+      const volume = await readNifti(path);
+      volume.data.set([NaN, Infinity, -Infinity], 100);
+      await writeFile(path, await writeNifti(volume));
+    });
+    expectRefusal(
+      await train(folder),
+      /Case_03_Week0\.nii\.gz: 3 of 512 voxels are NaN or infinite.*replace/,
+    );
+    const checked = await cli(['check', folder]);
+    expect(checked.exitCode).toBe(1);
+    expect(checked.out).toMatch(
+      /error: .*images.Case_03_Week0\.nii\.gz: 3 of 512 voxels are NaN or infinite/,
+    );
+  });
+
   test('label values outside the classes', async () => {
     expectRefusal(await train(good, '--classes', '3'), /outside the classes/, /Expected 0 to 2/);
   });
@@ -116,6 +134,14 @@ describe('predict and evaluate refuse', () => {
     const out = join(folder, 'out.nii.gz');
     expectRefusal(await cli(['predict', folder, image, '--out', out]), /model|safetensors/i);
     expectRefusal(await cli(['predict', '/no/model', image, '--out', out]), /\/no\/model: it does not exist/);
+  });
+
+  test('probabilities in place of labels', async () => {
+    const file = join(await temporaryFolder(), 'probabilities.nii.gz');
+    const truth = join(good, 'labels', 'Case_00_Week0.nii.gz');
+    const { affine } = await readNifti(truth);
+    await writeFile(file, await writeNifti({ data: new Float32Array(1536), shape: [8, 8, 8, 3], affine }));
+    expectRefusal(await cli(['evaluate', file, truth]), /prediction has 4 axes, 8 x 8 x 8 x 3.*as labels/);
   });
 
   test('predictions on another grid, and cases without a partner', async () => {

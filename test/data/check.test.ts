@@ -93,7 +93,7 @@ describe('one bad case among sound ones', () => {
       'NaN',
       { image: ({ image }) => ({ image: image.with(5, NaN) }) },
       ['error', 'intensity', 'c3'],
-      /1 voxels that are NaN/,
+      /the buffer: 1 of 3072 voxels are NaN or infinite, expected finite values; replace/,
     ],
     [
       'constant',

@@ -122,11 +122,16 @@ describe('refused', () => {
     );
   });
 
-  test('voxels that are not finite, named with their case', () => {
+  test.each(['z-score', 'none'] as const)('voxels that are not finite, with normalisation %s', (how) => {
     const data = numbers(24);
-    data[3] = NaN;
-    expect(() => fromArrays('n', { data, dims: [2, 3, 4] })).toThrow(InvalidVolume);
-    expect(() => fromArrays('n', { data, dims: [2, 3, 4] })).toThrow(/Case "n"/);
+    data.set([NaN, -Infinity], 3);
+    // Counted before resampling, which would spread them.
+    const preprocessing = { ...plain, normalization: [how], spacing: [2, 2, 2] as const };
+    const prepare = () => fromArrays('n', { data, dims: [2, 3, 4] }, undefined, preprocessing);
+    expect(prepare).toThrow(InvalidVolume);
+    expect(prepare).toThrow(
+      /Case "n": the image: 2 of 24 voxels are NaN or infinite, expected finite values; replace/,
+    );
   });
 });
 

@@ -84,6 +84,10 @@ test('bad input has a message of its own', () => {
     'p1: the prediction has 4 x 4 x 2 voxels, the truth 4 x 4 x 4',
   );
   expect(against({ data: new Uint8Array(32), shape })).toThrow('32 values for 4 x 4 x 4');
+  expect(against({ data: new Float32Array(128), shape: [4, 4, 4, 2] })).toThrow(
+    'p1: the prediction has 4 axes, 4 x 4 x 4 x 2, expected the three of a label map: it seems to hold probabilities',
+  );
+  expect(against({ data: ones, shape: [4, 4, 4, 1] })).not.toThrow();
   expect(against(withValue(NaN))).toThrow('p1: the prediction is NaN at voxel (1, 1, 1)');
   expect(against(withValue(0.25))).toThrow('the value 0.25 at voxel (1, 1, 1), but the classes are 0 to 1');
   expect(against(withValue(2))).toThrow(InvalidVolume);
