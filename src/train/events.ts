@@ -75,6 +75,9 @@ export interface TrainingResult {
   readonly seconds: number;
 }
 
+/** Events that wait for somebody to iterate; beyond these the oldest go, so that a long run does not grow. */
+const mostEvents = 10_000;
+
 /** A running training: `await` it for the result, or iterate over its events. */
 export class Run<Event, Result> implements PromiseLike<Result>, AsyncIterable<Event> {
   readonly #result: Promise<Result>;
@@ -87,6 +90,7 @@ export class Run<Event, Result> implements PromiseLike<Result>, AsyncIterable<Ev
     this.#result = work((event) => {
       onEvent?.(event);
       this.#events.push(event);
+      if (this.#events.length > mostEvents) this.#events.shift();
       this.#wake?.();
     }).finally(() => {
       this.#done = true;
