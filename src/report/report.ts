@@ -142,7 +142,7 @@ function results(
     </p>`,
     table(['Class', ...columns.map(({ title }) => title)], rows),
     html`<p>
-      Dice of the classes in order, background first:
+      Dice of the classes in order, background first:<br />
       <code>[${summary.classes.map(({ dice }) => digits(dice.mean)).join(', ')}]</code>
     </p>`,
     remarks.length > 0 ? remarksBox(remarks) : nothing,
