@@ -21,6 +21,7 @@ export { planEvaluation, planInference, planTraining } from './model/plan.ts';
 export {
   alternatives,
   assumedBudget,
+  defaultBudget,
   concede,
   concessions,
   type Alternative,
@@ -28,7 +29,7 @@ export {
   type TrainingWish,
 } from './model/budget.ts';
 export { formatBytes, summarise } from './model/summary.ts';
-export { Gpu, setAdapterProvider } from './gpu/device.ts';
+export { Gpu, memoryOf, setAdapterProvider } from './gpu/device.ts';
 export { defaultLimits, type Plan, type PlanLimits, type Size3 } from './gpu/plan.ts';
 export { crossEntropy, diceCrossEntropy, weightedDice, type Loss } from './train/losses.ts';
 export { adam, adamW, sgd, type Optimizer } from './train/optimizers.ts';

@@ -32,7 +32,7 @@ import { oneCycle } from './train/schedules.ts';
 import { readModel, writeModel } from './weights/model-file.ts';
 import {
   assertFits,
-  assumedBudget,
+  defaultBudget,
   chooseWindow,
   concede,
   describeWish,
@@ -48,7 +48,10 @@ export interface DeviceOptions {
   readonly device?: GPUDevice;
   /** Lower limits than the device's, for tests and shared machines. */
   readonly limits?: Partial<PlanLimits>;
-  /** Bytes that a plan may take on the GPU. Default: 4 GiB, on software adapters 8 GiB. */
+  /**
+   * Bytes that a plan may take on the GPU. Default: four fifths of the device's memory where it tells, else 4 GiB, on
+   * software adapters 8 GiB.
+   */
   readonly memoryBudget?: number;
   /**
    * How volumes are stored: `f16` takes half the memory, natively or packed. Arithmetic, weights, statistics and
@@ -147,7 +150,7 @@ export class UNet3D {
   private constructor(state: ModelState, description: Description, options: DeviceOptions) {
     this.#state = state;
     this.#description = description;
-    this.#budget = options.memoryBudget ?? assumedBudget[state.gpu.adapterClass];
+    this.#budget = options.memoryBudget ?? defaultBudget(state.gpu);
     this.#limits = options.limits;
     const { precision = 'f32' } = options;
     if (precision !== 'f32' && precision !== 'f16')

@@ -10,7 +10,7 @@ import { evaluateCase, type CaseMetrics } from '../metrics/evaluate.ts';
 import { diceTable } from '../metrics/summary.ts';
 import {
   assertFits,
-  assumedBudget,
+  defaultBudget,
   concede,
   concessions,
   describeWish,
@@ -130,8 +130,8 @@ async function trainModel(job: Job): Promise<void> {
   const { io, folder, options, details, dataset, split, data, model, history, clock } = job;
   const { seed, json = false, tta = false, postprocess } = options;
   const network = model.config;
-  const { limits, adapterClass } = model.gpu;
-  const memory = options.memory ?? assumedBudget[adapterClass];
+  const { limits } = model.gpu;
+  const memory = options.memory ?? defaultBudget(model.gpu);
   const { epochs, patch, loss, optimizer, schedule, augmentation, wish } = decide(
     io,
     network,

@@ -47,6 +47,17 @@ export function describeAdapter(info: GPUAdapterInfo): string {
   return parts.length ? parts.join(' · ') : 'unnamed adapter';
 }
 
+/**
+ * Bytes of the device's own memory: its largest device-local heap, where the adapter tells (Chrome does with its
+ * developer features on).
+ */
+export function memoryOf(info: GPUAdapterInfo): number | undefined {
+  const deviceLocal = 1; // GPUHeapProperty.DEVICE_LOCAL
+  const { memoryHeaps = [] } = info as { memoryHeaps?: readonly { size: number; properties: number }[] };
+  const own = memoryHeaps.filter(({ properties }) => (properties & deviceLocal) !== 0);
+  return own.length > 0 ? Math.max(...own.map(({ size }) => size)) : undefined;
+}
+
 const wantedFeatures: GPUFeatureName[] = ['timestamp-query', 'shader-f16', 'subgroups'];
 const wantedLimits = [
   'maxBufferSize',
@@ -69,6 +80,8 @@ export class Gpu {
   readonly limits: PlanLimits;
   readonly describe: string;
   readonly adapterClass: AdapterClass;
+  /** Bytes of the device's own memory, where the adapter tells. */
+  readonly memoryBytes: number | undefined;
   #allocated = 0;
   #lost: GPUDeviceLostInfo | undefined;
   #disposed = false;
@@ -81,6 +94,7 @@ export class Gpu {
     limits: Partial<PlanLimits>,
   ) {
     this.describe = describe;
+    this.memoryBytes = memoryOf(info);
     const text = `${info.vendor} ${info.architecture} ${info.device} ${info.description}`.toLowerCase();
     this.adapterClass = text.includes('swiftshader')
       ? 'swiftshader'

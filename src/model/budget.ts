@@ -17,6 +17,13 @@ export const assumedBudget: Readonly<Record<AdapterClass, number>> = {
   swiftshader: 8 * 2 ** 30,
 };
 
+/** What plans may use where the caller does not say: four fifths of what the device tells, else the assumption. */
+export const defaultBudget = (gpu: {
+  readonly adapterClass: AdapterClass;
+  readonly memoryBytes?: number | undefined;
+}): number =>
+  gpu.memoryBytes === undefined ? assumedBudget[gpu.adapterClass] : Math.floor(0.8 * gpu.memoryBytes);
+
 /** A training step as somebody would like it. */
 export interface TrainingWish {
   readonly config: UNet3DConfig;

@@ -38,7 +38,7 @@ export interface WorkerOptions {
   readonly worker?: Worker;
   /** Lower limits than the device's. */
   readonly limits?: Partial<PlanLimits>;
-  /** Bytes that a plan may take on the GPU. Default: 4 GiB, on software adapters 8 GiB. */
+  /** Bytes that a plan may take on the GPU. Default: as for the local model. */
   readonly memoryBudget?: number;
   /** How volumes are stored. Default `f32`. */
   readonly precision?: Precision;

@@ -1,10 +1,12 @@
 /** What is given up for memory, in which order; what fits near a wish; windows for predictions. No GPU. */
 import { describe, expect, test } from 'vitest';
+import { memoryOf } from '../../src/gpu/device.ts';
 import { defaultLimits } from '../../src/gpu/plan.ts';
 import {
   alternatives,
   chooseWindow,
   concede,
+  defaultBudget,
   type Concession,
   type TrainingWish,
 } from '../../src/model/budget.ts';
@@ -57,6 +59,17 @@ test('alternatives fit, nearest first: float16 before halving anything', () => {
   expect(found[0]).toMatchObject({ precision: 'f16', batch: 2, size: [256, 256, 128] });
   for (const item of found) expect(item.bytes).toBe(bytes(item));
   for (const item of found) expect(item.bytes).toBeLessThanOrEqual(3 * GiB);
+});
+
+test('the budget is what the device tells, else an assumption', () => {
+  const heap = (size: number, properties: number) => ({ size: size * GiB, properties });
+  const info = (memoryHeaps?: unknown) => ({ memoryHeaps }) as unknown as GPUAdapterInfo;
+  // 1: device-local, 2: visible to the host.
+  expect(memoryOf(info([heap(16, 2), heap(8, 1), heap(0.25, 3)]))).toBe(8 * GiB);
+  expect(memoryOf(info([heap(16, 2)]))).toBeUndefined();
+  expect(memoryOf(info())).toBeUndefined();
+  expect(defaultBudget({ adapterClass: 'hardware', memoryBytes: 10 * GiB })).toBe(8 * GiB);
+  expect(defaultBudget({ adapterClass: 'hardware' })).toBe(4 * GiB);
 });
 
 describe('windows', () => {

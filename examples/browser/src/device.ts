@@ -1,5 +1,5 @@
 /** The adapter as this page sees it, before any training: what it can hold, and what to do where there is none. */
-import { assumedBudget, defaultLimits, type PlanLimits } from 'unet3d-gpu/worker';
+import { defaultBudget, defaultLimits, memoryOf, type PlanLimits } from 'unet3d-gpu/worker';
 
 export interface DeviceFacts {
   readonly name: string;
@@ -30,7 +30,11 @@ async function look(): Promise<DeviceFacts | undefined> {
     maxBindingBytes: adapter.limits.maxStorageBufferBindingSize,
     maxBufferBytes: adapter.limits.maxBufferSize,
   };
-  return { name, software, limits, budget: assumedBudget[software ? 'swiftshader' : 'hardware'], adapter };
+  const budget = defaultBudget({
+    adapterClass: software ? 'swiftshader' : 'hardware',
+    memoryBytes: memoryOf(adapter.info),
+  });
+  return { name, software, limits, budget, adapter };
 }
 
 /** What to do in this very browser so that WebGPU works. */

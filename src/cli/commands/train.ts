@@ -144,7 +144,11 @@ export function trainCommand(io: Io): Command {
         .default('stop'),
     )
     .option('--seed <n>', 'of split, weights, order and patches', parse.wholeNumber(0), 0)
-    .option('--memory <bytes>', 'GPU memory a step may take; default: 4 GiB, 8 GiB in software', parse.bytes)
+    .option(
+      '--memory <bytes>',
+      'GPU memory a step may take; default: most of what the GPU tells, else 4 GiB',
+      parse.bytes,
+    )
     .addOption(
       new Option('--precision <kind>', 'in which volumes are stored on the GPU')
         .choices(['f32', 'f16'])
