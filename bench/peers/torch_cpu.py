@@ -2,7 +2,6 @@
 
 import json
 import os
-import struct
 import sys
 import time
 
@@ -10,16 +9,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-
-def read_safetensors(path):
-    with open(path, "rb") as file:
-        header = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))
-        data = file.read()
-    return {
-        name: np.frombuffer(data[slice(*entry["data_offsets"])], "<f4").reshape(entry["shape"]).copy()
-        for name, entry in header.items()
-        if name != "__metadata__"
-    }
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), ".."))
+from reference_files import read_safetensors
 
 
 def floats(folder, name, shape):
