@@ -5,7 +5,6 @@
 // include "common/sum.wgsl"
 // include "common/augmentation.wgsl"
 
-const LANES: u32 = 64u; // threads that share a channel: 64 or 1
 const GAMMA: bool = false;
 
 struct Params {
@@ -18,11 +17,11 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> partials: array<vec4<f32>>;
 @group(0) @binding(4) var<uniform> params: Params;
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(GROUP)
 fn main(@builtin(local_invocation_index) local: u32, @builtin(workgroup_id) group: vec3<u32>) {
   let plane = params.plane0 + group.z;
   let lane = local % LANES;
-  let item = group.x * (64u / LANES) + local / LANES;
+  let item = group.x * (GROUP / LANES) + local / LANES;
   let channel = min(item, params.channels - 1u); // threads beyond see nothing and store nothing
   let entry = plane / params.depth * params.channels + channel;
   let strength = strengthOf(channelDraws[entry], params.stage);

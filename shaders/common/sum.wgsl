@@ -1,4 +1,8 @@
-// Sums over a workgroup of 64 in a fixed tree; every thread gets the result.
+// Sums over threads of a workgroup in a fixed tree; every thread gets the result.
+
+const LANES: u32 = 64u;            // threads that share a channel's sum: 64 or 1
+const GROUP: u32 = max(LANES, 8u); // threads of a workgroup that reduces channels
+
 var<workgroup> scratch: array<vec2<f32>, 64>;
 
 fn sum64(local: u32, value: vec2<f32>) -> vec2<f32> {

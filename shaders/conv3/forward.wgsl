@@ -8,7 +8,6 @@
 const INPUTS: u32 = 1u;
 const NORM_A: bool = false;
 const NORM_B: bool = false;
-const BIAS: bool = true;
 
 struct Params {
   width: u32, height: u32, depth: u32, rowQuads: u32,
@@ -16,6 +15,7 @@ struct Params {
   plane0: u32,                              // first plane of this dispatch
   startA: u32, startB: u32, startTarget: u32, // quads before each binding
   slopeA: f32, slopeB: f32,
+  biased: u32, // 0: without bias
 }
 
 @group(0) @binding(0) var<storage, read> sourceA: array<Quad>;
@@ -75,7 +75,7 @@ fn outer(voxels: vec4<f32>, w: vec4<f32>) -> mat4x4<f32> {
 fn store(voxels: vec4<f32>, channel: u32, base: u32, q: u32) {
   if (channel >= params.channelsOut) { return; }
   var value = voxels;
-  if (BIAS) { value += bias[channel]; }
+  if (params.biased > 0u) { value += bias[channel]; }
   target_[base + channel * params.height * params.rowQuads] = toQuad(inside(value, q, params.width));
 }
 

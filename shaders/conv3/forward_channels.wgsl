@@ -8,10 +8,8 @@
 const INPUTS: u32 = 1u;
 const NORM_A: bool = false;
 const NORM_B: bool = false;
-const BIAS: bool = true;
 const COLUMNS: u32 = 4u; // 4, 2 or 1
 const RAGGED: bool = true; // the width is no multiple of four, and an input has a norm
-const LANES: u32 = 8u;
 
 struct Params {
   width: u32, height: u32, depth: u32, samples: u32, rowQuads: u32,
@@ -19,6 +17,7 @@ struct Params {
   plane0: u32, plane1: u32,                   // planes of this dispatch
   startA: u32, startB: u32, startTarget: u32, // quads before each binding
   slopeA: f32, slopeB: f32,
+  biased: u32, // 0: without bias
 }
 
 @group(0) @binding(0) var<storage, read> sourceA: array<Quad>;
@@ -118,7 +117,7 @@ fn storeQuad(value: vec4<f32>, i: u32, channel: u32, plane: u32, row: u32, q: u3
   let column = q + i % COLUMNS;
   if (here >= params.plane1 || column >= params.rowQuads) { return; }
   var result = value;
-  if (BIAS) { result += bias[channel]; }
+  if (params.biased > 0u) { result += bias[channel]; }
   let line = (here * params.channelsOut + channel) * params.height + row;
   target_[line * params.rowQuads + column - params.startTarget] = toQuad(inside(result, column, params.width));
 }
@@ -131,13 +130,13 @@ fn store(sums: Sums, channel: u32, plane: u32, row: u32, q: u32) {
   storeQuad(sums.s3, 3u, channel, plane, row, q);
 }
 
-@compute @workgroup_size(LANES)
+@compute @workgroup_size(8)
 fn main(@builtin(local_invocation_id) local: vec3<u32>, @builtin(workgroup_id) group: vec3<u32>) {
   let across = (params.rowQuads + COLUMNS - 1u) / COLUMNS;
   let q = group.x % across * COLUMNS;
   let y = group.x / across * 4u;
   let plane = params.plane0 + group.z * (4u / COLUMNS);
-  let channelOut = group.y * LANES + local.x;
+  let channelOut = group.y * 8u + local.x;
   let channels = params.channelsA + params.channelsB;
 
   var out0 = Sums();
@@ -175,7 +174,7 @@ fn main(@builtin(local_invocation_id) local: vec3<u32>, @builtin(workgroup_id) g
         let z = (vec4<u32>(plane) + vec4<u32>(0u, 1u / COLUMNS, 2u / COLUMNS, 3u / COLUMNS)) % params.depth + dz;
         place.exists = select(vec4<f32>(0.0), vec4<f32>(1.0), (z > vec4<u32>(0u)) & (z <= vec4<u32>(params.depth)));
       }
-      let w = ((channelOut / 8u * channels + channel) * 27u + dz * 9u) * 8u + channelOut % 8u;
+      let w = ((group.y * channels + channel) * 27u + dz * 9u) * 8u + local.x;
       let top = vec3<f32>(weights[w], weights[w + 8u], weights[w + 16u]);
       let middle = vec3<f32>(weights[w + 24u], weights[w + 32u], weights[w + 40u]);
       let bottom = vec3<f32>(weights[w + 48u], weights[w + 56u], weights[w + 64u]);

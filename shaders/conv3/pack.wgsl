@@ -1,6 +1,7 @@
 // Packs weights (out, in, 27) for conv3/forward as [out block][in][27][8], zeros beyond the last
 // channel. TRANSPOSE packs them for the gradient with respect to the input: the channels' roles
 // exchanged, the taps flipped, and only input channels [first, first + count) taken.
+// One thread: the 27 taps between two channels; a workgroup: eight inner channels of one block.
 
 const TRANSPOSE: bool = false;
 
@@ -11,26 +12,23 @@ struct Params { outChannels: u32, inChannels: u32, first: u32, count: u32 }
 @group(0) @binding(2) var<uniform> params: Params;
 
 @compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-  let i = id.y * groups.x * 64u + id.x;
-  let lane = i % 8u;
-  let tap = (i / 8u) % 27u;
+fn main(@builtin(local_invocation_index) local: u32, @builtin(workgroup_id) group: vec3<u32>) {
+  let lane = local % 8u;
+  let own = group.y * 8u + lane;
+  let channel = group.x * 8u + local / 8u;
   var inner = params.inChannels;
-  var outer = params.outChannels;
+  var start = (own * params.inChannels + channel) * 27u;
+  var exists = own < params.outChannels;
   if (TRANSPOSE) {
     inner = params.outChannels;
-    outer = params.count;
+    start = (channel * params.inChannels + params.first + own) * 27u;
+    exists = own < params.count;
   }
-  let channel = (i / 216u) % inner;
-  let own = i / (216u * inner) * 8u + lane;
-  if (own >= (outer + 7u) / 8u * 8u) { return; }
-  var value = 0.0;
-  if (own < outer) {
-    if (TRANSPOSE) {
-      value = source[(channel * params.inChannels + params.first + own) * 27u + 26u - tap];
-    } else {
-      value = source[(own * params.inChannels + channel) * 27u + tap];
-    }
+  if (channel >= inner) { return; }
+  let to = (group.y * inner + channel) * 216u + lane;
+  for (var tap = 0u; tap < 27u; tap++) {
+    var value = 0.0;
+    if (exists) { value = source[start + select(tap, 26u - tap, TRANSPOSE)]; }
+    packed[to + 8u * tap] = value;
   }
-  packed[i] = value;
 }

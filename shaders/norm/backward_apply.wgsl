@@ -2,6 +2,8 @@
 // overwrites y. dy = γ/σ · (dz − mean(dz) − x̂ · mean(dz·x̂)).
 // include "common/volume.wgsl"
 
+const RAGGED: bool = true; // the width is no multiple of four
+
 struct Params {
   width: u32, height: u32, depth: u32, rowQuads: u32, channels: u32,
   plane0: u32, startSource: u32, startGradient: u32, slope: f32,
@@ -29,6 +31,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(workgroup_id) gro
   let da = toFloat(gradient[index - params.startGradient]);
   let dz = select(da * params.slope, da, y * scaleShift.x + scaleShift.y > vec4<f32>(0.0));
   let normalised = (y - meanInverse.x) * meanInverse.y;
-  let dy = scaleShift.x * (dz - mean.x - normalised * mean.y);
-  source[index - params.startSource] = toQuad(inside(dy, id.x % params.rowQuads, params.width));
+  var dy = scaleShift.x * (dz - mean.x - normalised * mean.y);
+  if (RAGGED) { dy = inside(dy, id.x % params.rowQuads, params.width); }
+  source[index - params.startSource] = toQuad(dy);
 }

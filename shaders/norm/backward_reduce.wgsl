@@ -3,7 +3,6 @@
 // include "common/volume.wgsl"
 // include "common/sum.wgsl"
 
-const LANES: u32 = 64u; // threads that share a channel: 64 or 1
 
 struct Params {
   width: u32, height: u32, depth: u32, rowQuads: u32, channels: u32,
@@ -17,11 +16,11 @@ struct Params {
 @group(0) @binding(4) var<storage, read_write> partials: array<vec2<f32>>;
 @group(0) @binding(5) var<uniform> params: Params;
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(GROUP)
 fn main(@builtin(local_invocation_index) local: u32, @builtin(workgroup_id) group: vec3<u32>) {
   let plane = params.plane0 + group.z;
   let lane = local % LANES;
-  let item = group.x * (64u / LANES) + local / LANES;
+  let item = group.x * (GROUP / LANES) + local / LANES;
   let channel = min(item, params.channels - 1u); // threads beyond repeat the last and store nothing
   let area = params.height * params.rowQuads;
   let base = (plane * params.channels + channel) * area;

@@ -2,7 +2,6 @@
 // LANES threads per plane and channel. Partials: [plane][channel].
 // include "common/sum.wgsl"
 
-const LANES: u32 = 64u; // threads that share a channel: 64 or 1
 
 struct Params { area: u32, channels: u32, plane0: u32, startSource: u32 }
 
@@ -10,11 +9,11 @@ struct Params { area: u32, channels: u32, plane0: u32, startSource: u32 }
 @group(0) @binding(1) var<storage, read_write> partials: array<f32>;
 @group(0) @binding(2) var<uniform> params: Params;
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(GROUP)
 fn main(@builtin(local_invocation_index) local: u32, @builtin(workgroup_id) group: vec3<u32>) {
   let plane = params.plane0 + group.z;
   let lane = local % LANES;
-  let item = group.x * (64u / LANES) + local / LANES;
+  let item = group.x * (GROUP / LANES) + local / LANES;
   let channel = min(item, params.channels - 1u); // threads beyond repeat the last and store nothing
   let base = (plane * params.channels + channel) * params.area - params.startSource;
   var total = vec4<f32>(0.0);

@@ -46,21 +46,26 @@ export function assertLength(label: string, { tensor, size }: View, length: numb
 const partialBudget = 16 * 2 ** 20;
 
 /**
- * Cuts `planes` into chunks for a deterministic sum: as many as the budget for partial sums allows.
- * Depends on shapes only, as long as bindings hold 16 MiB (every device's do), so the reduction tree is the
- * same however the work is dispatched.
+ * Cuts `planes` into chunks for a deterministic sum: as many as the budget for partial sums allows, and no more
+ * than keep the adapter busy with `groups` workgroups for each. Depends on shapes and the adapter only, as long
+ * as bindings hold 16 MiB (every device's do), so the reduction tree is the same however the work is dispatched.
  */
 export function chunking(
+  { limits: { maxBindingBytes, kernels } }: Recorder,
   planes: number,
   length: number,
-  maxBytes: number,
+  groups: number,
 ): { chunkPlanes: number; chunks: number } {
-  const most = Math.max(1, Math.floor(Math.min(partialBudget, maxBytes) / (length * 4)));
+  const budget = Math.floor(Math.min(partialBudget, maxBindingBytes) / (length * 4));
+  const most = Math.max(1, Math.min(budget, Math.ceil(kernels.workgroups / groups)));
   const chunkPlanes = Math.ceil(planes / most);
   return { chunkPlanes, chunks: Math.ceil(planes / chunkPlanes) };
 }
 
-/** Adds partial sums [chunks][length] into `result`, `part` consecutive numbers every `stride`, from `offset`. */
+/**
+ * Adds partial sums [chunks][length] into `result`, `part` consecutive numbers every `stride`, from `offset`.
+ * `part` divides `length`.
+ */
 export function reducePartials(
   recorder: Recorder,
   label: string,
@@ -73,7 +78,7 @@ export function reducePartials(
     label,
     bindings: { partials, result },
     params: { chunks, length, part, stride, offset },
-    workgroups: grid64(length),
+    workgroups: [Math.ceil(part / 256), length / part, 1],
     flops: chunks * length,
   });
 }
@@ -82,9 +87,11 @@ export function reducePartials(
 export const reductionLanes = (recorder: Recorder): number =>
   recorder.limits.kernels.reduction === 'parallel' ? 64 : 1;
 
-/** Workgroups of 64 that cover `channels` with that many threads each. */
-export const reductionGroups = (recorder: Recorder, channels: number): number =>
-  groupsOf64(channels * reductionLanes(recorder));
+/** Workgroups that cover `channels` with that many threads each; one has 64 threads, or 8 of one channel each. */
+export const reductionGroups = (recorder: Recorder, channels: number): number => {
+  const lanes = reductionLanes(recorder);
+  return Math.ceil((channels * lanes) / Math.max(lanes, 8));
+};
 
 /** A sum over planes that is filled slab by slab and finished once. */
 export interface SlabSum {

@@ -106,7 +106,8 @@ export function conv1WeightSum(
   const { channels, planes } = input.tensor;
   const [width, height, depth] = input.tensor.size;
   const length = outChannels * channels;
-  const { chunkPlanes, chunks } = chunking(planes, length, recorder.limits.maxBindingBytes);
+  const groups = [Math.ceil(channels / 16), Math.ceil(outChannels / 8)] as const;
+  const { chunkPlanes, chunks } = chunking(recorder, planes, length, groups[0] * groups[1]);
   const partials = recorder.flat(`${label}.partials`, chunks * length);
   return {
     add(dOutput, first, last) {
@@ -139,11 +140,7 @@ export function conv1WeightSum(
             slope: input.slope ?? 1,
           },
           constants: { NORM: input.affine !== undefined },
-          workgroups: [
-            Math.ceil(channels / 16),
-            Math.ceil(outChannels / 8),
-            Math.ceil(to / chunkPlanes) - chunk0,
-          ],
+          workgroups: [...groups, Math.ceil(to / chunkPlanes) - chunk0],
           flops: 2 * length * width * height * (to - from),
         });
       }

@@ -7,7 +7,6 @@ import {
   assertLength,
   assertSameGrid,
   chunking,
-  grid64,
   groupsOf64,
   planeQuads,
   reducePartials,
@@ -35,7 +34,7 @@ function pack(
     bindings: { source: weights, packed },
     params: { outChannels, inChannels, first: transpose?.first ?? 0, count: transpose?.count ?? inChannels },
     constants: { TRANSPOSE: transpose !== undefined },
-    workgroups: grid64(length),
+    workgroups: [Math.ceil(inner / 8), length / (block * taps * inner), 1],
   });
   return packed;
 }
@@ -86,18 +85,17 @@ function convolve(
       startTarget: out.start,
       slopeA: a.slope ?? 1,
       slopeB: b?.slope ?? 1,
+      biased: bias ? 1 : 0,
     };
     const constants = {
       INPUTS: b ? 2 : 1,
       NORM_A: a.affine !== undefined,
       NORM_B: b?.affine !== undefined,
-      BIAS: bias !== undefined,
     };
     const flops = (work * (to - from)) / target.planes;
     if (recorder.limits.kernels.conv3 === 'channels') {
       // Four columns of four rows; what a narrow row does not fill lies in the planes behind.
       const columns = target.rowQuads >= 3 ? 4 : target.rowQuads;
-      const lanes = target.channels <= block ? block : 2 * block;
       recorder.dispatch('conv3/forward_channels', {
         label,
         bindings,
@@ -105,12 +103,11 @@ function convolve(
         constants: {
           ...constants,
           COLUMNS: columns,
-          LANES: lanes,
           RAGGED: width % 4 !== 0 && (constants.NORM_A || constants.NORM_B),
         },
         workgroups: [
           Math.ceil(target.rowQuads / columns) * Math.ceil(height / 4),
-          Math.ceil(target.channels / lanes),
+          blocks,
           Math.ceil(((to - from) * columns) / 4),
         ],
         flops,
@@ -176,10 +173,11 @@ export function conv3BackwardWeight(
   const [width, height, depth] = dOutput.size;
   const length = dOutput.channels * channels * taps;
   assertLength(label, dWeights, dOutput.channels * inChannels * taps);
-  const { chunkPlanes, chunks } = chunking(dOutput.planes, length, recorder.limits.maxBindingBytes);
+  const workgroup = 48;
+  const groups = [Math.ceil((channels * 3) / workgroup), Math.ceil(dOutput.channels / block)] as const;
+  const { chunkPlanes, chunks } = chunking(recorder, dOutput.planes, length, groups[0] * groups[1]);
   const partials = recorder.flat(`${label}.partials`, chunks * length);
   const work = 2 * length * width * height * dOutput.planes;
-  const workgroup = 48;
   for (const [from, to] of recorder.slabs(
     dOutput.planes,
     [{ tensor: input.tensor, halo: 1 }, { tensor: dOutput }],
@@ -212,11 +210,7 @@ export function conv3BackwardWeight(
         slope: input.slope ?? 1,
       },
       constants: { NORM: input.affine !== undefined, WORKGROUP: workgroup },
-      workgroups: [
-        Math.ceil((channels * 3) / workgroup),
-        Math.ceil(dOutput.channels / block),
-        Math.ceil(to / chunkPlanes) - chunk0,
-      ],
+      workgroups: [...groups, Math.ceil(to / chunkPlanes) - chunk0],
       flops: (work * (to - from)) / dOutput.planes,
     });
   }

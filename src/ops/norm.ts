@@ -53,7 +53,7 @@ export function normForward(
       label: `${label} statistics`,
       bindings: { source: part.view, partials },
       params: { width, height, rowQuads: source.rowQuads, channels, plane0: from, startSource: part.start },
-      constants: { LANES: reductionLanes(recorder) },
+      constants: { LANES: reductionLanes(recorder), RAGGED: width % 4 !== 0 },
       workgroups: [reductionGroups(recorder, channels), 1, to - from],
       flops: 4 * channels * width * height * (to - from),
     });
@@ -163,6 +163,7 @@ export function normBackward(
         source: y.view,
       },
       params,
+      constants: { RAGGED: width % 4 !== 0 },
       workgroups: [groupsOf64(planeQuads(source)), channels, range[1] - range[0]],
       flops: 8 * channels * width * height * (range[1] - range[0]),
     });

@@ -113,7 +113,8 @@ export function upconvBackwardWeight(
   const [width, height, depth] = tensor.size;
   const length = channels * dOutput.channels * taps;
   assertLength(label, dWeights, length);
-  const { chunkPlanes, chunks } = chunking(planes, length, recorder.limits.maxBindingBytes);
+  const groups = [Math.ceil(channels / 16), Math.ceil(dOutput.channels / 4)] as const;
+  const { chunkPlanes, chunks } = chunking(recorder, planes, length, groups[0] * groups[1]);
   const partials = recorder.flat(`${label}.partials`, chunks * length);
   const uses = [{ tensor }, { tensor: dOutput, ratio: 2 }];
   const planeWork = 2 * length * width * height;
@@ -146,13 +147,13 @@ export function upconvBackwardWeight(
         slope: input.slope ?? 1,
       },
       constants: { NORM: input.affine !== undefined },
-      workgroups: [
-        Math.ceil(channels / 16),
-        Math.ceil(dOutput.channels / 4),
-        Math.ceil(to / chunkPlanes) - chunk0,
-      ],
+      workgroups: [...groups, Math.ceil(to / chunkPlanes) - chunk0],
       flops: planeWork * (to - from),
     });
   }
-  reducePartials(recorder, `${label} sum`, partials, dWeights, { chunks, length });
+  reducePartials(recorder, `${label} sum`, partials, dWeights, {
+    chunks,
+    length,
+    part: dOutput.channels * taps,
+  });
 }

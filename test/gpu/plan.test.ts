@@ -225,8 +225,8 @@ describe('refused before anything is allocated', () => {
     const recorder = new Recorder();
     const partials = recorder.flat('partials', 64);
     const result = view(recorder.flat('result', 64), 64);
-    const empty = () => reducePartials(recorder, 'op', partials, result, { chunks: 1, length: 0 });
+    const empty = () => reducePartials(recorder, 'op', partials, result, { chunks: 1, length: 0, part: 16 });
     expect(empty).toThrow(InvalidOption);
-    expect(empty).toThrow('op: 0×0×1 workgroups; each axis takes 1 to 65535');
+    expect(empty).toThrow('op: 1×0×1 workgroups; each axis takes 1 to 65535');
   });
 });
