@@ -1,50 +1,42 @@
 // 3×3×3 convolution as conv3/forward computes it, cut for adapters that run a workgroup's threads in
 // the lanes of a CPU: the threads of a workgroup take different output channels of the same voxels, so
-// what they read of the source is the same for all and loaded once. Assigns target.
+// what they read of the source is the same for all and loaded once. Reads one input of the two that the
+// convolution may have: `add` puts the second's share on top of the first's. Assigns target, or accumulates into it.
 // One thread: one output channel; four columns of four rows of a quad. Columns lie side by side along
 // x, COLUMNS of them, and the rest in the planes behind, so that narrow volumes fill them too.
 // include "common/volume.wgsl"
 
-const INPUTS: u32 = 1u;
-const NORM_A: bool = false;
-const NORM_B: bool = false;
+const NORM: bool = false;
 const COLUMNS: u32 = 4u; // 4, 2 or 1
-const RAGGED: bool = true; // the width is no multiple of four, and an input has a norm
+const RAGGED: bool = true; // the width is no multiple of four, and the input has a norm
 
 struct Params {
   width: u32, height: u32, depth: u32, samples: u32, rowQuads: u32,
-  channelsA: u32, channelsB: u32, channelsOut: u32,
+  channels: u32, channelsOut: u32,
+  channelsIn: u32, first: u32,                // of all inputs, and before this one
   plane0: u32, plane1: u32,                   // planes of this dispatch
-  startA: u32, startB: u32, startTarget: u32, // quads before each binding
-  slopeA: f32, slopeB: f32,
-  biased: u32, // 0: without bias
+  startSource: u32, startTarget: u32,         // quads before each binding
+  slope: f32,
+  biased: u32, add: u32,                      // 1: yes, 0: no
 }
 
-@group(0) @binding(0) var<storage, read> sourceA: array<Quad>;
-@group(0) @binding(1) var<storage, read> affineA: array<vec2<f32>>;
-@group(0) @binding(2) var<storage, read> sourceB: array<Quad>;
-@group(0) @binding(3) var<storage, read> affineB: array<vec2<f32>>;
-@group(0) @binding(4) var<storage, read> weights: array<f32>; // [out block][in][27][8]
-@group(0) @binding(5) var<storage, read> bias: array<f32>;
-@group(0) @binding(6) var<storage, read_write> target_: array<Quad>;
-@group(0) @binding(7) var<uniform> params: Params;
+@group(0) @binding(0) var<storage, read> source: array<Quad>;
+@group(0) @binding(1) var<storage, read> affine: array<vec2<f32>>;
+@group(0) @binding(2) var<storage, read> weights: array<f32>; // [out block][in][27][8]
+@group(0) @binding(3) var<storage, read> bias: array<f32>;
+@group(0) @binding(4) var<storage, read_write> target_: array<Quad>;
+@group(0) @binding(5) var<uniform> params: Params;
 
 // The source channel that is being read.
 struct Place {
-  second: bool,
   offsets: vec4<u32>,                        // of the columns, in quads
   n0: vec2<f32>, n1: vec2<f32>, n2: vec2<f32>, n3: vec2<f32>, // scale and shift per column
   exists: vec4<f32>,                         // 0 for columns whose plane lies outside the volume
 }
 
-fn readQuad(place: Place, index: u32, norm: vec2<f32>) -> vec4<f32> {
-  if (INPUTS == 2u && place.second) {
-    let value = toFloat(sourceB[index]);
-    if (NORM_B) { return activate4(value, norm, params.slopeB); }
-    return value;
-  }
-  let value = toFloat(sourceA[index]);
-  if (NORM_A) { return activate4(value, norm, params.slopeA); }
+fn readQuad(index: u32, norm: vec2<f32>) -> vec4<f32> {
+  let value = toFloat(source[index]);
+  if (NORM) { return activate4(value, norm, params.slope); }
   return value;
 }
 
@@ -55,13 +47,13 @@ struct Row { c0: Column, c1: Column, c2: Column, c3: Column }
 
 // `i` is the column's number. Reads beyond the row's ends, or beyond the binding, give some finite
 // value that is masked here. Inner neighbours are filled in by readRow.
-fn readColumn(place: Place, at: u32, norm: vec2<f32>, exists: f32, i: u32, q: u32) -> Column {
-  var column = Column(0.0, readQuad(place, at, norm), 0.0);
+fn readColumn(at: u32, norm: vec2<f32>, exists: f32, i: u32, q: u32) -> Column {
+  var column = Column(0.0, readQuad(at, norm), 0.0);
   let here = q + i % COLUMNS;
   if (RAGGED) { column.here = inside(column.here, here, params.width); }
-  if (i % COLUMNS == 0u) { column.left = select(0.0, readQuad(place, at - 1u, norm).w, here > 0u); }
+  if (i % COLUMNS == 0u) { column.left = select(0.0, readQuad(at - 1u, norm).w, here > 0u); }
   if (i % COLUMNS == COLUMNS - 1u) {
-    column.right = select(0.0, readQuad(place, at + 1u, norm).x, here + 1u < params.rowQuads);
+    column.right = select(0.0, readQuad(at + 1u, norm).x, here + 1u < params.rowQuads);
   }
   if (COLUMNS < 4u) {
     column.left *= exists;
@@ -72,10 +64,10 @@ fn readColumn(place: Place, at: u32, norm: vec2<f32>, exists: f32, i: u32, q: u3
 }
 
 fn readRow(place: Place, at: u32, q: u32) -> Row {
-  var c0 = readColumn(place, at + place.offsets.x, place.n0, place.exists.x, 0u, q);
-  var c1 = readColumn(place, at + place.offsets.y, place.n1, place.exists.y, 1u, q);
-  var c2 = readColumn(place, at + place.offsets.z, place.n2, place.exists.z, 2u, q);
-  var c3 = readColumn(place, at + place.offsets.w, place.n3, place.exists.w, 3u, q);
+  var c0 = readColumn(at + place.offsets.x, place.n0, place.exists.x, 0u, q);
+  var c1 = readColumn(at + place.offsets.y, place.n1, place.exists.y, 1u, q);
+  var c2 = readColumn(at + place.offsets.z, place.n2, place.exists.z, 2u, q);
+  var c3 = readColumn(at + place.offsets.w, place.n3, place.exists.w, 3u, q);
   if (COLUMNS > 1u) {
     c0.right = select(0.0, c1.here.x, q + 1u < params.rowQuads);
     c1.left = c0.here.w;
@@ -103,12 +95,8 @@ fn add(sums: Sums, row: Row, w: vec3<f32>) -> Sums {
     alongX(sums.s2, row.c2, w), alongX(sums.s3, row.c3, w));
 }
 
-fn normOf(second: bool, sample: u32, channel: u32) -> vec2<f32> {
-  if (INPUTS == 2u && second) {
-    if (NORM_B) { return affineB[sample * params.channelsB + channel]; }
-  } else if (NORM_A) {
-    return affineA[sample * params.channelsA + channel];
-  }
+fn normOf(plane: u32, channel: u32) -> vec2<f32> {
+  if (NORM) { return affine[min(plane / params.depth, params.samples - 1u) * params.channels + channel]; }
   return vec2<f32>(1.0, 0.0);
 }
 
@@ -119,7 +107,9 @@ fn storeQuad(value: vec4<f32>, i: u32, channel: u32, plane: u32, row: u32, q: u3
   var result = value;
   if (params.biased > 0u) { result += bias[channel]; }
   let line = (here * params.channelsOut + channel) * params.height + row;
-  target_[line * params.rowQuads + column - params.startTarget] = toQuad(inside(result, column, params.width));
+  let at = line * params.rowQuads + column - params.startTarget;
+  if (params.add > 0u) { result += toFloat(target_[at]); }
+  target_[at] = toQuad(inside(result, column, params.width));
 }
 
 fn store(sums: Sums, channel: u32, plane: u32, row: u32, q: u32) {
@@ -137,7 +127,6 @@ fn main(@builtin(local_invocation_id) local: vec3<u32>, @builtin(workgroup_id) g
   let y = group.x / across * 4u;
   let plane = params.plane0 + group.z * (4u / COLUMNS);
   let channelOut = group.y * 8u + local.x;
-  let channels = params.channelsA + params.channelsB;
 
   var out0 = Sums();
   var out1 = Sums();
@@ -149,24 +138,14 @@ fn main(@builtin(local_invocation_id) local: vec3<u32>, @builtin(workgroup_id) g
   let in2 = select(0.0, 1.0, y + 2u < params.height);
   let in3 = select(0.0, 1.0, y + 3u < params.height);
   let below = select(0.0, 1.0, y + 4u < params.height);
-  for (var channel = 0u; channel < channels; channel++) {
-    var own = channel;
-    var ownChannels = params.channelsA;
-    var start = params.startA;
-    let second = INPUTS == 2u && channel >= params.channelsA;
-    if (second) {
-      own = channel - params.channelsA;
-      ownChannels = params.channelsB;
-      start = params.startB;
-    }
-    let stride = ownChannels * params.height * params.rowQuads;
+  let stride = params.channels * params.height * params.rowQuads;
+  for (var channel = 0u; channel < params.channels; channel++) {
     var place: Place;
-    place.second = second;
     place.offsets = vec4<u32>(0u, 1u / COLUMNS * stride + 1u % COLUMNS, 2u / COLUMNS * stride + 2u % COLUMNS, 3u / COLUMNS * stride + 3u % COLUMNS);
-    place.n0 = normOf(second, min(plane / params.depth, params.samples - 1u), own);
-    place.n1 = normOf(second, min((plane + 1u / COLUMNS) / params.depth, params.samples - 1u), own);
-    place.n2 = normOf(second, min((plane + 2u / COLUMNS) / params.depth, params.samples - 1u), own);
-    place.n3 = normOf(second, min((plane + 3u / COLUMNS) / params.depth, params.samples - 1u), own);
+    place.n0 = normOf(plane, channel);
+    place.n1 = normOf(plane + 1u / COLUMNS, channel);
+    place.n2 = normOf(plane + 2u / COLUMNS, channel);
+    place.n3 = normOf(plane + 3u / COLUMNS, channel);
     for (var dz = 0u; dz < 3u; dz++) {
       if (COLUMNS == 4u) {
         if (plane % params.depth + dz == 0u || plane % params.depth + dz > params.depth) { continue; }
@@ -174,11 +153,11 @@ fn main(@builtin(local_invocation_id) local: vec3<u32>, @builtin(workgroup_id) g
         let z = (vec4<u32>(plane) + vec4<u32>(0u, 1u / COLUMNS, 2u / COLUMNS, 3u / COLUMNS)) % params.depth + dz;
         place.exists = select(vec4<f32>(0.0), vec4<f32>(1.0), (z > vec4<u32>(0u)) & (z <= vec4<u32>(params.depth)));
       }
-      let w = ((group.y * channels + channel) * 27u + dz * 9u) * 8u + local.x;
+      let w = ((group.y * params.channelsIn + params.first + channel) * 27u + dz * 9u) * 8u + local.x;
       let top = vec3<f32>(weights[w], weights[w + 8u], weights[w + 16u]);
       let middle = vec3<f32>(weights[w + 24u], weights[w + 32u], weights[w + 40u]);
       let bottom = vec3<f32>(weights[w + 48u], weights[w + 56u], weights[w + 64u]);
-      let at = (((plane + dz - 1u) * ownChannels + own) * params.height + y) * params.rowQuads + q - start;
+      let at = (((plane + dz - 1u) * params.channels + channel) * params.height + y) * params.rowQuads + q - params.startSource;
 
       var row = readRow(place, at - params.rowQuads, q);
       out0 = add(out0, row, top * above);

@@ -49,79 +49,138 @@ function convolve(
 ): void {
   const [a, b] = inputs;
   assertSameGrid(label, a.tensor, target, ...(b ? [b.tensor] : []));
+  if (recorder.limits.kernels.conv3 === 'channels') {
+    const channelsIn = a.tensor.channels + (b?.tensor.channels ?? 0);
+    convolveByChannels(recorder, label, a, packed, bias, target, { channelsIn, first: 0 });
+    if (b)
+      convolveByChannels(recorder, label, b, packed, undefined, target, {
+        channelsIn,
+        first: a.tensor.channels,
+      });
+  } else convolveByVoxels(recorder, label, inputs, packed, bias, target);
+}
+
+const work = (channels: number, target: VolumeTensor): number =>
+  2 * taps * channels * target.channels * target.size[0] * target.size[1] * target.planes;
+
+/** A workgroup's threads take different voxels. */
+function convolveByVoxels(
+  recorder: Recorder,
+  label: string,
+  [a, b]: readonly [Input, Input?],
+  packed: Tensor,
+  bias: View | undefined,
+  target: VolumeTensor,
+): void {
   const [width, height, depth] = target.size;
-  const channels = a.tensor.channels + (b?.tensor.channels ?? 0);
-  const work = 2 * taps * channels * target.channels * width * height * target.planes;
-  const blocks = Math.ceil(target.channels / block);
+  const flops = work(a.tensor.channels + (b?.tensor.channels ?? 0), target);
   const uses = [
     { tensor: a.tensor, halo: 1 },
     ...(b ? [{ tensor: b.tensor, halo: 1 }] : []),
     { tensor: target },
   ];
-  for (const [from, to] of recorder.slabs(target.planes, uses, { flops: work })) {
+  for (const [from, to] of recorder.slabs(target.planes, uses, { flops })) {
     const sourceA = recorder.planes(a.tensor, from - 1, to + 1);
     const sourceB = b ? recorder.planes(b.tensor, from - 1, to + 1) : sourceA;
     const out = recorder.planes(target, from, to);
-    const bindings = {
-      sourceA: sourceA.view,
-      affineA: a.affine ?? packed,
-      sourceB: sourceB.view,
-      affineB: b?.affine ?? packed,
-      weights: packed,
-      bias: bias ?? packed,
-      target_: out.view,
-    };
-    const params = {
-      width,
-      height,
-      depth,
-      rowQuads: target.rowQuads,
-      channelsA: a.tensor.channels,
-      channelsB: b?.tensor.channels ?? 0,
-      channelsOut: target.channels,
-      plane0: from,
-      startA: sourceA.start,
-      startB: sourceB.start,
-      startTarget: out.start,
-      slopeA: a.slope ?? 1,
-      slopeB: b?.slope ?? 1,
-      biased: bias ? 1 : 0,
-    };
-    const constants = {
-      INPUTS: b ? 2 : 1,
-      NORM_A: a.affine !== undefined,
-      NORM_B: b?.affine !== undefined,
-    };
-    const flops = (work * (to - from)) / target.planes;
-    if (recorder.limits.kernels.conv3 === 'channels') {
-      // Four columns of four rows; what a narrow row does not fill lies in the planes behind.
-      const columns = target.rowQuads >= 3 ? 4 : target.rowQuads;
-      recorder.dispatch('conv3/forward_channels', {
-        label,
-        bindings,
-        params: { ...params, samples: target.batch, plane1: to },
-        constants: {
-          ...constants,
-          COLUMNS: columns,
-          RAGGED: width % 4 !== 0 && (constants.NORM_A || constants.NORM_B),
-        },
-        workgroups: [
-          Math.ceil(target.rowQuads / columns) * Math.ceil(height / 4),
-          blocks,
-          Math.ceil(((to - from) * columns) / 4),
-        ],
-        flops,
-      });
-    } else {
-      recorder.dispatch('conv3/forward', {
-        label,
-        bindings,
-        params,
-        constants,
-        workgroups: [groupsOf64(planeQuads(target)), blocks, to - from],
-        flops,
-      });
-    }
+    recorder.dispatch('conv3/forward', {
+      label,
+      bindings: {
+        sourceA: sourceA.view,
+        affineA: a.affine ?? packed,
+        sourceB: sourceB.view,
+        affineB: b?.affine ?? packed,
+        weights: packed,
+        bias: bias ?? packed,
+        target_: out.view,
+      },
+      params: {
+        width,
+        height,
+        depth,
+        rowQuads: target.rowQuads,
+        channelsA: a.tensor.channels,
+        channelsB: b?.tensor.channels ?? 0,
+        channelsOut: target.channels,
+        plane0: from,
+        startA: sourceA.start,
+        startB: sourceB.start,
+        startTarget: out.start,
+        slopeA: a.slope ?? 1,
+        slopeB: b?.slope ?? 1,
+        biased: bias ? 1 : 0,
+      },
+      constants: {
+        INPUTS: b ? 2 : 1,
+        NORM_A: a.affine !== undefined,
+        NORM_B: b?.affine !== undefined,
+      },
+      workgroups: [groupsOf64(planeQuads(target)), Math.ceil(target.channels / block), to - from],
+      flops: (flops * (to - from)) / target.planes,
+    });
+  }
+}
+
+/**
+ * A workgroup's threads take different output channels of the same voxels. One input at a time: the channels of
+ * the first are assigned, those of another are added.
+ */
+function convolveByChannels(
+  recorder: Recorder,
+  label: string,
+  { tensor, affine, slope = 1 }: Input,
+  packed: Tensor,
+  bias: View | undefined,
+  target: VolumeTensor,
+  { channelsIn, first }: { channelsIn: number; first: number },
+): void {
+  const [width, height, depth] = target.size;
+  const flops = work(tensor.channels, target);
+  // Four columns of four rows; what a narrow row does not fill lies in the planes behind.
+  const columns = target.rowQuads >= 3 ? 4 : target.rowQuads;
+  const uses = [{ tensor, halo: 1 }, { tensor: target }];
+  for (const [from, to] of recorder.slabs(target.planes, uses, { flops })) {
+    const source = recorder.planes(tensor, from - 1, to + 1);
+    const out = recorder.planes(target, from, to);
+    recorder.dispatch('conv3/forward_channels', {
+      label,
+      bindings: {
+        source: source.view,
+        affine: affine ?? packed,
+        weights: packed,
+        bias: bias ?? packed,
+        target_: out.view,
+      },
+      params: {
+        width,
+        height,
+        depth,
+        samples: target.batch,
+        rowQuads: target.rowQuads,
+        channels: tensor.channels,
+        channelsOut: target.channels,
+        channelsIn,
+        first,
+        plane0: from,
+        plane1: to,
+        startSource: source.start,
+        startTarget: out.start,
+        slope,
+        biased: bias ? 1 : 0,
+        add: first > 0 ? 1 : 0,
+      },
+      constants: {
+        NORM: affine !== undefined,
+        COLUMNS: columns,
+        RAGGED: width % 4 !== 0 && affine !== undefined,
+      },
+      workgroups: [
+        Math.ceil(target.rowQuads / columns) * Math.ceil(height / 4),
+        Math.ceil(target.channels / block),
+        Math.ceil(((to - from) * columns) / 4),
+      ],
+      flops: (flops * (to - from)) / target.planes,
+    });
   }
 }
 
