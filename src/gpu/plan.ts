@@ -56,6 +56,8 @@ export interface View {
   readonly tensor: Tensor;
   readonly offset: number;
   readonly size: number;
+  /** Bytes that a dispatch has to do with, where it is less than all. */
+  readonly used?: number;
 }
 
 export interface Dispatch {
@@ -66,7 +68,7 @@ export interface Dispatch {
   readonly params: Readonly<Record<string, number>>;
   readonly workgroups: Size3;
   readonly flops: number;
-  /** Bytes of the bound ranges, each once: a lower bound of the traffic. */
+  /** Bytes of the bound ranges that the dispatch has to do with, each once: a lower bound of the traffic. */
   readonly bytes: number;
 }
 
@@ -212,7 +214,7 @@ export class Recorder {
         );
       }
       bindings[name] = view;
-      bytes += view.size;
+      bytes += view.used ?? view.size;
     }
     const workgroups = request.workgroups;
     if (workgroups.some((count) => count > maxWorkgroups || count < 1)) {
@@ -270,13 +272,14 @@ export class Recorder {
     // Bindings end where the data does: kernels read, and mask, whatever lies before that.
     const { quadBytes, dataBytes, firstPlane, planeBytes } = tensor;
     const before = (firstPlane * planeBytes) / quadBytes;
-    if (tensor.bytes <= this.limits.maxBindingBytes) {
-      return { view: { tensor, offset: 0, size: dataBytes }, start: before };
-    }
     const relative = (plane: number) => Math.max(0, plane - firstPlane) * planeBytes;
+    const used = Math.min(dataBytes, relative(to)) - relative(from);
+    if (tensor.bytes <= this.limits.maxBindingBytes) {
+      return { view: { tensor, offset: 0, size: dataBytes, used }, start: before };
+    }
     const offset = Math.floor(relative(from) / alignment) * alignment;
     const end = Math.min(dataBytes, relative(to));
-    return { view: { tensor, offset, size: end - offset }, start: before + offset / quadBytes };
+    return { view: { tensor, offset, size: end - offset, used }, start: before + offset / quadBytes };
   }
 
   finish(): Plan {

@@ -41,6 +41,9 @@ function sparkline(plan: Plan, columns = 60): string {
   return `${bars.join('')} at most ${formatBytes(most)}`;
 }
 
+/** Bytes that the dispatches have to do with, each once per dispatch: what memory moves where caches keep the rest. */
+const trafficBytes = ({ dispatches }: Plan): number => dispatches.reduce((sum, { bytes }) => sum + bytes, 0);
+
 export function summarise(
   config: UNet3DConfig,
   plan: Plan,
@@ -71,7 +74,7 @@ export function summarise(
     `input: ${shape.batch} × [${shape.size.join(', ')}] (x, y, z), ${plan.precision === 'f16' ? 'float16' : 'float32'}`,
     `memory: ${formatBytes(plan.peakBytes)} in ${plan.buffers.length} buffers and the shared ones; largest binding ${formatBytes(plan.largestBindingBytes)}`,
     `over the step: ${sparkline(plan)}`,
-    `work: ${(plan.flops / 1e9).toFixed(3)} GFLOP in ${plan.dispatches.length} dispatches`,
+    `work: ${(plan.flops / 1e9).toFixed(3)} GFLOP in ${plan.dispatches.length} dispatches, which read and write ${(trafficBytes(plan) / 1e9).toFixed(2)} GB`,
     '',
     `  ${'kernel'.padEnd(24)} count          GFLOP`,
     ...kernels,

@@ -128,7 +128,7 @@ describe('slabs', () => {
   test('one where all fits', () => {
     expect(recorder.slabs(4, [{ tensor: small, halo: 1 }])).toEqual([[0, 4]]);
     expect(recorder.planes(small, 1, 3)).toEqual({
-      view: { tensor: small, offset: 0, size: small.bytes },
+      view: { tensor: small, offset: 0, size: small.bytes, used: 2 * small.planeBytes },
       start: 0,
     });
   });
