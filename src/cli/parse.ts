@@ -27,6 +27,12 @@ export function numberFrom(low: number, above = false): (text: string) => number
   };
 }
 
+/** From 0 to 1. */
+export function share(text: string): number {
+  const value = text.trim() === '' ? NaN : Number(text);
+  return value >= 0 && value <= 1 ? value : fail('Give a share from 0 to 1.');
+}
+
 /** Numbers separated by commas. */
 export function numbers(text: string): number[] {
   const values = text.split(',').map((part) => (part.trim() === '' ? NaN : Number(part)));

@@ -1,4 +1,5 @@
 /** From options to a loss, an optimiser, a schedule and sizes, with defaults that serve an unseen data set. */
+import { InvalidOption } from '../errors.ts';
 import { crossEntropy, diceCrossEntropy, weightedDice, type Loss } from '../train/losses.ts';
 import { adam, adamW, sgd, type Optimizer } from '../train/optimizers.ts';
 import type { Axis } from '../infer/probabilities.ts';
@@ -21,9 +22,31 @@ export function optimizerOf(name: (typeof optimizerNames)[number]): Optimizer {
   return { adam, adamw: adamW, sgd }[name]();
 }
 
-export function scheduleOf(name: (typeof scheduleNames)[number], learningRate: number): Schedule {
-  if (name === 'onecycle') return oneCycle({ maxLearningRate: learningRate });
-  if (name === 'onecycle-plain') return oneCycle({ maxLearningRate: learningRate, cycleMomentum: false });
+/** Options of OneCycle alone, by their names on the command line. */
+export interface OneCycleOptions {
+  readonly pctStart?: number;
+  readonly divFactor?: number;
+  readonly finalDivFactor?: number;
+}
+
+/** @throws InvalidOption for options of OneCycle beside another schedule */
+export function scheduleOf(
+  name: (typeof scheduleNames)[number],
+  learningRate: number,
+  { pctStart, divFactor, finalDivFactor }: OneCycleOptions = {},
+): Schedule {
+  const shape = {
+    ...(pctStart !== undefined && { pctStart }),
+    ...(divFactor !== undefined && { divFactor }),
+    ...(finalDivFactor !== undefined && { finalDivFactor }),
+  };
+  const cycle = { maxLearningRate: learningRate, ...shape };
+  if (name === 'onecycle') return oneCycle(cycle);
+  if (name === 'onecycle-plain') return oneCycle({ ...cycle, cycleMomentum: false });
+  if (Object.keys(shape).length > 0)
+    throw new InvalidOption(
+      `--pct-start, --div-factor and --final-div-factor belong to onecycle; --schedule is ${name}: leave them out`,
+    );
   return { poly, cosine, constant }[name]({ learningRate });
 }
 

@@ -344,7 +344,7 @@ function decide(
     wish,
     loss,
     optimizer,
-    schedule: scheduleOf(options.schedule, options.learningRate),
+    schedule: scheduleOf(options.schedule, options.learningRate, options),
     augmentation,
   };
 }

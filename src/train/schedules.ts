@@ -5,8 +5,11 @@ export type Schedule =
   | {
       readonly name: 'oneCycle';
       readonly maxLearningRate: number;
+      /** Share of the steps in which the rate rises. */
       readonly pctStart: number;
+      /** The rate starts at maxLearningRate / divFactor. */
       readonly divFactor: number;
+      /** And ends at its start / finalDivFactor. */
       readonly finalDivFactor: number;
       readonly anneal: 'cos' | 'linear';
       readonly threePhase: boolean;
@@ -28,19 +31,26 @@ type OneCycle = Extract<Schedule, { name: 'oneCycle' }>;
 /**
  * PyTorch's OneCycleLR: up from max/divFactor to max at pctStart·T − 1, down to start/finalDivFactor at
  * T − 1. With `cycleMomentum` (PyTorch's default) β1 or momentum runs maxMomentum → baseMomentum and back.
+ * @throws InvalidOption for a pctStart outside 0 to 1, or factors that are not above 0
  */
 export function oneCycle(options: Partial<Omit<OneCycle, 'name'>> & { maxLearningRate: number }): Schedule {
+  const { pctStart = 0.3, divFactor = 25, finalDivFactor = 1e4 } = options;
+  if (!(pctStart >= 0 && pctStart <= 1))
+    throw new InvalidOption(`OneCycle's pctStart is ${pctStart}; give a share of the steps from 0 to 1`);
+  for (const [name, value] of Object.entries({ divFactor, finalDivFactor }))
+    if (!(value > 0 && value < Infinity))
+      throw new InvalidOption(`OneCycle's ${name} is ${value}; give a number above 0`);
   return {
     name: 'oneCycle',
-    pctStart: 0.3,
-    divFactor: 25,
-    finalDivFactor: 1e4,
     anneal: 'cos',
     threePhase: false,
     cycleMomentum: true,
     baseMomentum: 0.85,
     maxMomentum: 0.95,
     ...options,
+    pctStart,
+    divFactor,
+    finalDivFactor,
   };
 }
 
@@ -118,7 +128,7 @@ function oneCycleAt(schedule: OneCycle, step: number, total: number): ScheduleVa
   let begin = 0;
   for (const [index, [finish, from, to, momentumFrom, momentumTo]] of phases.entries()) {
     if (step <= finish || index === phases.length - 1) {
-      const share = (step - begin) / (finish - begin);
+      const share = finish > begin ? (step - begin) / (finish - begin) : 1; // a phase of one step is at its end
       const between = (a: number, b: number) =>
         schedule.anneal === 'cos' ? b + ((a - b) / 2) * (1 + Math.cos(Math.PI * share)) : a + (b - a) * share;
       const learningRate = between(from, to);

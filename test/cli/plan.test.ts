@@ -64,6 +64,7 @@ describe('usage errors', () => {
     [['plan', '--shape', '8,8,8', '--norm', 'none'], 'Allowed choices are batch, instance'],
     [['train', '--out', 'x', '--fold', '6/5'], 'such as 1/5'],
     [['train', '--out', 'x', '--class-weights', '1,,2'], 'separated by commas'],
+    [['train', '--out', 'x', '--pct-start', '2'], 'a share from 0 to 1'],
     [['split', '.', '--subject-pattern', 'Case'], 'one group'],
     [['predict', 'model', 'image.nii', '--out', 'x', '--output', 'classes'], 'labels, probabilities, logits'],
     [['fly'], "unknown command 'fly'"],

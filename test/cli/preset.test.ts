@@ -52,7 +52,7 @@ describe('train --preset pelvis-mr', () => {
       placement: 'centre',
       loss: { name: 'weightedDice' },
       optimizer: { kind: 'adam' },
-      schedule: { name: 'oneCycle', maxLearningRate: 0.01 },
+      schedule: { name: 'oneCycle', maxLearningRate: 0.01, finalDivFactor: 1e5 },
     });
     expect(config.training.loss.diceWeights.map((weight) => weight * 21)).toEqual(
       [1, 2, 3, 4, 5, 6].map((weight) => expect.closeTo(weight, 10) as number),

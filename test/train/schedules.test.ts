@@ -48,6 +48,24 @@ test.each(cases)('%s', (_, { total, options, rows }) => {
   });
 });
 
+describe('OneCycle', () => {
+  test('whose first phase is one step begins at the top', () => {
+    const schedule = oneCycle({ maxLearningRate: 1, pctStart: 0.1 }); // PyTorch divides by zero here
+    expect(scheduleAt(schedule, 0, 10).learningRate).toBe(1);
+    expect(scheduleAt(schedule, 9, 10).learningRate).toBeCloseTo(1 / 25e4, 12);
+  });
+
+  test.each([
+    [{ pctStart: 1.5 }, 'pctStart is 1.5'],
+    [{ divFactor: 0 }, 'divFactor is 0'],
+    [{ finalDivFactor: -1 }, 'finalDivFactor is -1'],
+  ])('refuses %o', (options, message) => {
+    const make = () => oneCycle({ maxLearningRate: 1, ...options });
+    expect(make).toThrow(InvalidOption);
+    expect(make).toThrow(message);
+  });
+});
+
 describe('others', () => {
   test('cosine rises for its warm-up and falls to the end', () => {
     const schedule = cosine({ learningRate: 1, finalLearningRate: 0.1, warmup: 0.2 });

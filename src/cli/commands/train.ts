@@ -18,13 +18,19 @@ import {
 import type { Io } from '../io.ts';
 import * as parse from '../parse.ts';
 import { presetHelp, presetNames, withPreset, type PresetName } from '../presets.ts';
-import { augmentationNames, lossNames, optimizerNames, scheduleNames } from '../recipe.ts';
+import {
+  augmentationNames,
+  lossNames,
+  optimizerNames,
+  scheduleNames,
+  type OneCycleOptions,
+} from '../recipe.ts';
 import { hasCheckpoint, removeCheckpoints } from '../../train/checkpoint.node.ts';
 import { commandLine } from '../results.ts';
 import { RunFolder } from '../run-folder.ts';
 import { runTraining } from '../train-run.ts';
 
-export interface TrainOptions extends DatasetArguments, SplitArguments {
+export interface TrainOptions extends DatasetArguments, SplitArguments, OneCycleOptions {
   readonly out: string;
   readonly preset?: PresetName;
   readonly epochs?: number;
@@ -103,12 +109,7 @@ export function trainCommand(io: Io): Command {
         .choices(['random', 'centre'])
         .default('random'),
     )
-    .option(
-      '--oversample <share>',
-      'of random patches that lie around foreground',
-      parse.numberFrom(0),
-      1 / 3,
-    )
+    .option('--oversample <share>', 'of random patches that lie around foreground', parse.share, 1 / 3)
     .option(
       '--spacing <mm>',
       'x,y,z in mm, "median" of the training cases, or "own"',
@@ -135,6 +136,17 @@ export function trainCommand(io: Io): Command {
         .default('onecycle'),
     )
     .option('--learning-rate <x>', 'largest of the schedule', parse.numberFrom(0, true), 0.01)
+    .option('--pct-start <share>', "onecycle's share of steps in which it rises; default 0.3", parse.share)
+    .option(
+      '--div-factor <x>',
+      'onecycle starts at --learning-rate / x; default 25',
+      parse.numberFrom(0, true),
+    )
+    .option(
+      '--final-div-factor <x>',
+      'onecycle ends at its start / x; default 10000',
+      parse.numberFrom(0, true),
+    )
     .option('--clip <norm>', 'largest global norm of the gradient; default: none', parse.numberFrom(0, true))
     .option('--ema <decay>', 'validate and keep averaged weights, such as 0.999', parse.numberFrom(0, true))
     .option('--early-stopping <n>', 'stop after n epochs without a better Dice', parse.wholeNumber(1))
