@@ -1,7 +1,13 @@
 /** The model that users hold: create or load it, train it, evaluate it, segment with it, save it. */
 import type { Preprocessing, PreparedCase } from './data/prepare.ts';
 import type { Source } from './data/source.ts';
-import { casesInMemory, centreWindows, trainingBatches, type BatchOptions } from './data/patches.ts';
+import {
+  casesInMemory,
+  centreWindows,
+  commonShape,
+  trainingBatches,
+  type BatchOptions,
+} from './data/patches.ts';
 import { Aborted, InvalidDataset, InvalidOption } from './errors.ts';
 import { Gpu } from './gpu/device.ts';
 import type { Plan, PlanLimits, Precision, Size3 } from './gpu/plan.ts';
@@ -24,6 +30,7 @@ import {
   type PostprocessingChoice,
 } from './metrics/components.ts';
 import { dice } from './metrics/dice.ts';
+import { augmentationMargin } from './train/augmentation.ts';
 import { Run, type TrainingEvent, type TrainingResult, type TrainingRun } from './train/events.ts';
 import { fit, type BatchSource, type FitOptions } from './train/fit.ts';
 import { lossShape, weightedDice, type Loss } from './train/losses.ts';
@@ -227,6 +234,12 @@ export class UNet3D {
       this.#begin();
       const { config, precision } = this.#state;
       try {
+        const { augmentation } = settings;
+        const margin = isBatchSource(training)
+          ? () => training.margin ?? ([0, 0, 0] as const)
+          : augmentation &&
+            ((size: Size3) =>
+              augmentationMargin(augmentation, size, commonShape(training.map(({ shape }) => shape))));
         const batches = (size: Size3 | undefined, batch: number): BatchSource =>
           isBatchSource(training)
             ? training
@@ -236,6 +249,7 @@ export class UNet3D {
                 multiple: sizeMultiple(config),
                 ...(size && { patch: size }),
                 ...(oversample !== undefined && { oversample }),
+                ...(margin && { margin }),
               });
         const whole = batches(patch, batchSize);
         const { size, batchSize: batch } = whole;
@@ -244,7 +258,8 @@ export class UNet3D {
           limits: this.gpu.limits,
           loss: lossShape(settings.loss, config.classes),
           optimizer: settings.optimizer,
-          augment: settings.augmentation !== undefined,
+          augment: augmentation !== undefined,
+          margin,
           averaging: settings.ema !== undefined,
         };
         const { wish, taken } = concede(

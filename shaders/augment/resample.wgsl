@@ -1,12 +1,15 @@
 // Mirror, rotation and scaling of image (trilinear) and labels (nearest) in one resampling, then
-// noise and brightness. Outside the source the image is 0 and the label 255. Where no geometry was drawn,
-// voxels are copied. Assigns image and labels. One thread: four voxels along x of every channel.
+// noise and brightness. The source reaches beyond the image by a margin on both sides of each axis, whole quads
+// along x; outside the source the image is 0 and the label 255. Where no geometry was drawn, voxels are copied.
+// Assigns image and labels. One thread: four voxels along x of every channel.
 // include "common/volume.wgsl"
 // include "common/labels.wgsl"
 // include "common/augmentation.wgsl"
 
 struct Params {
   width: u32, height: u32, depth: u32, rowQuads: u32, channels: u32,
+  sourceWidth: u32, sourceHeight: u32, sourceDepth: u32, sourceRowQuads: u32,
+  marginX: u32, marginY: u32, marginZ: u32,
   plane0: u32, startSource: u32, startSourceLabels: u32, startImage: u32, startLabels: u32,
 }
 
@@ -19,22 +22,28 @@ struct Params {
 @group(0) @binding(6) var<uniform> params: Params;
 
 fn isInside(at: vec3<i32>) -> bool {
-  let size = vec3<i32>(vec3<u32>(params.width, params.height, params.depth));
+  let size = vec3<i32>(vec3<u32>(params.sourceWidth, params.sourceHeight, params.sourceDepth));
   return all(at >= vec3<i32>(0)) && all(at < size);
+}
+
+// Where a quad of the source lies in its binding; of the labels for one channel.
+fn quadAt(sample: u32, channels: u32, channel: u32, z: u32, y: u32, q: u32) -> u32 {
+  let row = ((sample * params.sourceDepth + z) * channels + channel) * params.sourceHeight + y;
+  return row * params.sourceRowQuads + q;
 }
 
 fn voxel(sample: u32, channel: u32, at: vec3<i32>) -> f32 {
   if (!isInside(at)) { return 0.0; }
   let p = vec3<u32>(at);
-  let row = ((sample * params.depth + p.z) * params.channels + channel) * params.height + p.y;
-  return toFloat(source[row * params.rowQuads + p.x / 4u - params.startSource])[p.x % 4u];
+  let index = quadAt(sample, params.channels, channel, p.z, p.y, p.x / 4u);
+  return toFloat(source[index - params.startSource])[p.x % 4u];
 }
 
 fn label(sample: u32, at: vec3<i32>) -> u32 {
   if (!isInside(at)) { return 255u; }
   let p = vec3<u32>(at);
-  let row = (sample * params.depth + p.z) * params.height + p.y;
-  return labelsOf(sourceLabels[row * params.rowQuads + p.x / 4u - params.startSourceLabels])[p.x % 4u];
+  let index = quadAt(sample, 1u, 0u, p.z, p.y, p.x / 4u);
+  return labelsOf(sourceLabels[index - params.startSourceLabels])[p.x % 4u];
 }
 
 fn trilinear(sample: u32, channel: u32, at: vec3<f32>) -> f32 {
@@ -82,14 +91,19 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(workgroup_id) gro
   let z = plane % params.depth;
   let draw = samples[sample];
 
+  let margin = vec3<u32>(params.marginX, params.marginY, params.marginZ);
+  let isWhole = 4u * q + 4u <= params.width; // no lane lies beyond the row's end
   var at = array<vec3<f32>, 4>();
   for (var lane = 0u; lane < 4u; lane++) {
     let here = vec4<f32>(f32(4u * q + lane), f32(y), f32(z), 1.0);
-    at[lane] = vec3<f32>(dot(draw.rowX, here), dot(draw.rowY, here), dot(draw.rowZ, here));
+    at[lane] = vec3<f32>(dot(draw.rowX, here), dot(draw.rowY, here), dot(draw.rowZ, here)) + vec3<f32>(margin);
   }
   let labelAt = plane * area + id.x;
   if (draw.geometry == 0u) {
-    labels[labelAt - params.startLabels] = sourceLabels[labelAt - params.startSourceLabels];
+    let index = quadAt(sample, 1u, 0u, z + margin.z, y + margin.y, q + margin.x / 4u);
+    var word = sourceLabels[index - params.startSourceLabels];
+    if (!isWhole) { word |= 0xffffffffu << (8u * (params.width - 4u * q)); }
+    labels[labelAt - params.startLabels] = word;
   } else {
     var word = 0u;
     for (var lane = 0u; lane < 4u; lane++) {
@@ -107,11 +121,12 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(workgroup_id) gro
     let brightness = channelDraws[sample * params.channels + channel].brightness;
     var value = vec4<f32>(0.0);
     if (draw.geometry == 0u) {
-      if (draw.noise == 0.0 && brightness == 1.0) {
-        image[index - params.startImage] = source[index - params.startSource];
+      let raw = quadAt(sample, params.channels, channel, z + margin.z, y + margin.y, q + margin.x / 4u);
+      if (draw.noise == 0.0 && brightness == 1.0 && isWhole) {
+        image[index - params.startImage] = source[raw - params.startSource];
         continue;
       }
-      value = toFloat(source[index - params.startSource]);
+      value = toFloat(source[raw - params.startSource]);
     } else {
       for (var lane = 0u; lane < 4u; lane++) {
         if (draw.geometry == 1u) { value[lane] = voxel(sample, channel, vec3<i32>(at[lane])); }

@@ -9,14 +9,18 @@ import { augmentSample } from '../train/augmenter.ts';
 
 const [columns, rows] = [4, 4];
 
-/** The first channel of a sample, image [channel][z][y][x] and label [z][y][x] of `size`; drawn as training with `seed` would. */
+/**
+ * The first channel of a sample, image [channel][z][y][x] and label [z][y][x] of `size` with a margin around it; drawn
+ * as training with `seed` would.
+ */
 export async function augmentationSheet(
   gpu: Gpu,
-  sample: { readonly image: Float32Array; readonly label: Uint8Array; readonly size: Size3 },
+  sample: Parameters<typeof augmentSample>[1],
   augmentation: Augmentation,
   { seed, spacing, labels }: { seed: number; spacing: Size3; labels: readonly string[] },
 ): Promise<Picture> {
   const { size, image, label } = sample;
+  const voxels = size[0] * size[1] * size[2];
   const channels = image.length / label.length;
   const draws = Array.from({ length: columns * rows }, (_, position) =>
     position === 0
@@ -27,7 +31,7 @@ export async function augmentationSheet(
   const window = greyWindow(image.subarray(0, label.length));
   const entries = results.map((result, index) => ({
     name: describeDraw(draws[index]!),
-    image: { data: result.image.subarray(0, label.length), shape: size, spacing },
+    image: { data: result.image.subarray(0, voxels), shape: size, spacing },
     truth: result.label.map((value) => (value === 255 ? 0 : value)),
   }));
   const strips = Array.from({ length: columns }, (_, column) => {

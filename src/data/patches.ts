@@ -37,6 +37,8 @@ export interface BatchOptions {
   readonly patch?: Size3;
   /** Where the patch lies in a larger volume: anywhere (default), or always in the middle. */
   readonly placement?: 'random' | 'centre';
+  /** Voxels x, y, z that batches of a size reach beyond it on both sides, for augmentation. Default: none. */
+  readonly margin?: (size: Size3) => Size3;
   /** Share of the random patches that are centred on a foreground voxel. Default 1/3, as nnU-Net. */
   readonly oversample?: number;
   /** Default 0. */
@@ -45,7 +47,7 @@ export interface BatchOptions {
   readonly batchesPerEpoch?: number;
 }
 
-/** One batch: image [sample][channel][z][y][x], label [sample][z][y][x] with 255 where padded. */
+/** One batch: image [sample][channel][z][y][x], label [sample][z][y][x], 0 and 255 where there is no volume. */
 export interface PatchBatch {
   readonly image: Float32Array<ArrayBuffer>;
   readonly label: Uint8Array<ArrayBuffer>;
@@ -55,8 +57,10 @@ export interface PatchBatch {
 
 /** Where training batches come from; equal positions give equal batches. */
 export interface PatchBatches {
-  /** x, y, z of every batch. */
+  /** x, y, z of every batch, without the margin. */
   readonly size: Size3;
+  /** Voxels that its arrays hold beyond that, on both sides. */
+  readonly margin: Size3;
   readonly batchSize: number;
   readonly batchesPerEpoch: number;
   batch(epoch: number, index: number): Promise<PatchBatch>;
@@ -103,12 +107,16 @@ export function trainingBatches(cases: CaseSource, options: BatchOptions = {}): 
     return order.cases[position % count]!;
   };
 
-  const voxels = size[0] * size[1] * size[2];
+  const margin = options.margin?.(size) ?? [0, 0, 0];
+  const whole = size.map((n, axis) => n + 2 * margin[axis]!) as unknown as Size3;
+  const voxels = whole[0] * whole[1] * whole[2];
+  const kind = { seed, batchSize, size, placement, oversample, batchesPerEpoch, cases: cases.ids };
   return {
     size,
+    margin,
     batchSize,
     batchesPerEpoch,
-    identity: { seed, batchSize, size, placement, oversample, batchesPerEpoch, cases: cases.ids },
+    identity: margin.some((n) => n > 0) ? { ...kind, margin } : kind,
     async batch(epoch, index) {
       const image = new Float32Array(batchSize * cases.channels * voxels);
       const label = new Uint8Array(batchSize * voxels).fill(ignored);
@@ -121,9 +129,10 @@ export function trainingBatches(cases: CaseSource, options: BatchOptions = {}): 
           placement === 'centre'
             ? (item.shape.map((n, axis) => Math.max(0, (n - size[axis]!) >> 1)) as unknown as Size3)
             : randomStart(item.shape, item.label, size, oversample, random(seed, 'patch', first + sample));
-        copyWindow(item.label, item.shape, 1, start, label.subarray(sample * voxels), size);
+        const corner = start.map((at, axis) => at - margin[axis]!) as unknown as Size3;
+        copyWindow(item.label, item.shape, 1, corner, label.subarray(sample * voxels), whole);
         const target = image.subarray(sample * cases.channels * voxels);
-        copyWindow(item.image, item.shape, cases.channels, start, target, size);
+        copyWindow(item.image, item.shape, cases.channels, corner, target, whole);
       }
       return { image, label, cases: indices };
     },
@@ -165,7 +174,7 @@ function randomStart(shape: Size3, label: Uint8Array, size: Size3, oversample: n
   ) as unknown as Size3;
 }
 
-/** Copies the window at `start` of [channel][z][y][x]; what lies beyond the far end is left as it is. */
+/** Copies the window at `start` of [channel][z][y][x]; what lies outside the volume is left as it is. */
 function copyWindow(
   source: Float32Array | Uint8Array,
   shape: Size3,
@@ -174,15 +183,14 @@ function copyWindow(
   target: Float32Array | Uint8Array,
   size: Size3,
 ): void {
-  const [width, height, depth] = shape.map((n, axis) => Math.min(n - start[axis]!, size[axis]!)) as [
-    number,
-    number,
-    number,
-  ];
+  const near = start.map((at) => Math.max(0, at)) as unknown as Size3;
+  const far = start.map((at, axis) => Math.min(at + size[axis]!, shape[axis]!)) as unknown as Size3;
+  if (far[0] <= near[0]) return;
   for (let c = 0; c < channels; c++)
-    for (let z = 0; z < depth; z++)
-      for (let y = 0; y < height; y++) {
-        const from = ((c * shape[2] + z + start[2]) * shape[1] + y + start[1]) * shape[0] + start[0];
-        target.set(source.subarray(from, from + width), ((c * size[2] + z) * size[1] + y) * size[0]);
+    for (let z = near[2]; z < far[2]; z++)
+      for (let y = near[1]; y < far[1]; y++) {
+        const row = ((c * shape[2] + z) * shape[1] + y) * shape[0];
+        const to = ((c * size[2] + z - start[2]) * size[1] + y - start[1]) * size[0] + near[0] - start[0];
+        target.set(source.subarray(row + near[0], row + far[0]), to);
       }
 }

@@ -50,6 +50,8 @@ export interface Planner {
   /** See `TrainingShape`. */
   readonly augment?: boolean | undefined;
   readonly averaging?: boolean | undefined;
+  /** Voxels around patches of a size that the augmentation reads as well. Default: none. */
+  readonly margin?: ((size: Size3) => Size3) | undefined;
 }
 
 /**
@@ -71,7 +73,11 @@ function bytesOf(plan: () => { plan: { peakBytes: number } }): number {
 }
 
 const trainingBytes = (wish: TrainingWish, planner: Planner): number =>
-  bytesOf(() => planTraining({ ...wish, ...planner }));
+  bytesOf(() => planTraining({ ...wish, ...planner, margin: planner.margin?.(wish.size) }));
+
+/** Whether the plan of a step takes no more than the budget. */
+export const fitsBudget = (wish: TrainingWish, budget: number, planner: Planner): boolean =>
+  trainingBytes(wish, planner) <= budget;
 
 /** The longest axis cut to a share of its length, in the network's multiples; undefined where nothing is left to cut. */
 function shrunk(config: UNet3DConfig, size: Size3, share: number): Size3 | undefined {
@@ -98,7 +104,7 @@ export function concede(
         `concession '${String(name)}' is unknown; give 'auto' or any of ${concessions.join(', ')}`,
       );
   }
-  const fits = (candidate: TrainingWish) => trainingBytes(candidate, planner) <= budget;
+  const fits = (candidate: TrainingWish) => fitsBudget(candidate, budget, planner);
   let current = wish;
   const taken: Concession[] = [];
   const attempts: Record<Concession, () => TrainingWish | undefined> = {

@@ -46,6 +46,8 @@ export interface TrainingShape extends PlanShape {
   readonly accumulate?: number | undefined;
   /** Batches are augmented first, as drawn by the host. */
   readonly augment?: boolean | undefined;
+  /** Voxels x, y, z that batches reach beyond the network's input on both sides, for the augmentation; x in fours. */
+  readonly margin?: Size3 | undefined;
   /** Keep a running average of the weights. */
   readonly averaging?: boolean | undefined;
 }
@@ -58,7 +60,7 @@ export interface OptimizerChoice {
 /** Tensors by their role; those of one name are the same buffer in all plans of a model. */
 export interface TrainingPlan {
   readonly plan: Plan;
-  /** As the host writes them, before augmentation. */
+  /** As the host writes them, margin included, before augmentation. */
   readonly image: VolumeTensor;
   readonly labels: VolumeTensor;
   /** What augmentation does to each sample; with `augment` only. */
@@ -91,7 +93,9 @@ export function sharedWords(config: UNet3DConfig, layout: ParameterLayout): Reco
   };
 }
 
-function begin(shape: PlanShape, training: boolean, checkpointing = false) {
+const none: Size3 = [0, 0, 0];
+
+function begin(shape: PlanShape, training: boolean, checkpointing = false, margin = none) {
   const { config, size, batch, limits = defaultLimits, precision } = shape;
   const multiple = sizeMultiple(config);
   if (!size.every((length) => Number.isInteger(length) && length > 0 && length % multiple === 0)) {
@@ -107,23 +111,28 @@ function begin(shape: PlanShape, training: boolean, checkpointing = false) {
   const shared = (name: keyof typeof words) => recorder.flat(name, words[name]!, 'shared');
   const model = { parameters: shared('parameters'), statistics: shared('statistics') };
   const network = new Network(recorder, config, layout, model, { training, checkpointing });
-  const image = recorder.volume('image', batch, config.inChannels, size, 'resident');
+  const given = size.map((length, axis) => length + 2 * margin[axis]!) as unknown as Size3;
+  const image = recorder.volume('image', batch, config.inChannels, given, 'resident');
   return { recorder, layout, model, network, image, shared };
 }
 
 /** Forward, loss, backward and the optimiser's update of one batch. */
 export function planTraining(shape: TrainingShape): TrainingPlan {
   const { size, batch, loss, optimizer, checkpointing } = shape;
-  const { accumulate = 1, augment = false, averaging = false } = shape;
-  const { recorder, layout, model, network, image, shared } = begin(shape, true, checkpointing);
-  const labels = recorder.labels('labels', batch, size, 'resident');
+  const { accumulate = 1, augment = false, averaging = false, margin = none } = shape;
+  if (!augment && margin.some((n) => n !== 0))
+    throw new InvalidOption(
+      `batches have a margin of [${margin.join(', ')}] voxels, but no augmentation that would read it: leave it out`,
+    );
+  const { recorder, layout, model, network, image, shared } = begin(shape, true, checkpointing, margin);
+  const labels = recorder.labels('labels', batch, image.size, 'resident');
   const results = shared('results');
   const classWeights = shared('classWeights');
   const gradients = shared('gradients');
   const [step, clip, lossScale] = [shared('step'), shared('clip'), shared('lossScale')];
   const [first, second] = [shared('optimizer.first'), shared('optimizer.second')];
   const draws = augment ? drawTensors(recorder, batch, image.channels) : undefined;
-  const seen = draws ? augmented(recorder, image, labels, draws) : { image, labels };
+  const seen = draws ? augmented(recorder, image, labels, draws, size) : { image, labels };
   const pass = network.forward(seen.image);
   const outputs = network.loss(pass, seen.labels, classWeights, { results, lossScale }, loss);
   network.backward(pass, outputs, classWeights, gradients);
@@ -148,8 +157,9 @@ function augmented(
   source: VolumeTensor,
   sourceLabels: VolumeTensor,
   draws: DrawTensors,
+  size: Size3,
 ): { image: VolumeTensor; labels: VolumeTensor } {
-  const { batch, channels, size } = source;
+  const { batch, channels } = source;
   const image = recorder.volume('augmented.image', batch, channels, size);
   const labels = recorder.labels('augmented.labels', batch, size);
   augmentBatch(recorder, 'augment', { source, sourceLabels, image, labels }, draws);

@@ -95,7 +95,7 @@ export const mirrorMatrix = (
   });
 
 export interface AugmentVolumes {
-  /** As the host wrote them. */
+  /** As the host wrote them: larger than the image by a margin on both sides of each axis, along x of whole quads. */
   readonly source: VolumeTensor;
   readonly sourceLabels: VolumeTensor;
   /** Assigned. */
@@ -114,7 +114,8 @@ export function augment(
   draws: DrawTensors,
 ): void {
   const { source, sourceLabels, image, labels } = volumes;
-  assertSameGrid(label, source, sourceLabels, image, labels);
+  assertSameGrid(label, source, sourceLabels);
+  assertSameGrid(label, image, labels);
   if (source.channels !== image.channels)
     throw new InvalidOption(
       `${label}: the source has ${source.channels} channels, the image ${image.channels}`,
@@ -151,23 +152,36 @@ function resample(
   draws: DrawTensors,
 ): void {
   const { maxBindingBytes } = recorder.limits;
-  const depth = source.size[2];
+  const margin = source.size.map((length, axis) => (length - image.size[axis]!) / 2);
+  const [marginX, marginY, marginZ] = margin as [number, number, number];
+  if (
+    source.batch !== image.batch ||
+    marginX % 4 !== 0 ||
+    !margin.every((n) => Number.isInteger(n) && n >= 0)
+  )
+    throw new InvalidOption(
+      `${label}: ${source.batch} sources of [${source.size.join(', ')}] for ${image.batch} images of ` +
+        `[${image.size.join(', ')}]; they must be as many, with a margin of whole voxels on both sides, along x of whole fours`,
+    );
+  const [depth, sourceDepth] = [image.size[2], source.size[2]];
   // Samples one by one where the whole batch exceeds a binding.
   const whole = source.bytes <= maxBindingBytes;
-  if (!whole && depth * source.planeBytes + 256 > maxBindingBytes) {
+  if (!whole && sourceDepth * source.planeBytes + 256 > maxBindingBytes) {
     throw new OutOfMemory(
-      `${label}: a sample of ${source.channels}×[${source.size.join(', ')}] takes ${depth * source.planeBytes} bytes, and ` +
+      `${label}: a sample of ${source.channels}×[${source.size.join(', ')}] takes ${sourceDepth * source.planeBytes} bytes, and ` +
         `rotation and mirroring may read any of it; this device binds at most ${maxBindingBytes} bytes: train on smaller ` +
         'patches or without augmentation',
-      depth * source.planeBytes,
+      sourceDepth * source.planeBytes,
       maxBindingBytes,
     );
   }
-  const step = whole ? source.planes : depth;
-  for (let first = 0; first < source.planes; first += step) {
-    const raw = recorder.planes(source, first, first + step);
-    const rawLabels = recorder.planes(sourceLabels, first, first + step);
-    for (const [a, b] of recorder.slabs(step, [{ tensor: image }, { tensor: labels }])) {
+  const samples = whole ? source.batch : 1;
+  for (let sample = 0; sample < source.batch; sample += samples) {
+    const from = sample * sourceDepth;
+    const raw = recorder.planes(source, from, from + samples * sourceDepth);
+    const rawLabels = recorder.planes(sourceLabels, from, from + samples * sourceDepth);
+    const first = sample * depth;
+    for (const [a, b] of recorder.slabs(samples * depth, [{ tensor: image }, { tensor: labels }])) {
       const [out, outLabels] = [image, labels].map((tensor) =>
         recorder.planes(tensor, first + a, first + b),
       ) as [ReturnType<Recorder['planes']>, ReturnType<Recorder['planes']>];
@@ -182,14 +196,21 @@ function resample(
           labels: outLabels.view,
         },
         params: {
-          ...shapeParams(source),
+          ...shapeParams(image),
+          sourceWidth: source.size[0],
+          sourceHeight: source.size[1],
+          sourceDepth,
+          sourceRowQuads: source.rowQuads,
+          marginX,
+          marginY,
+          marginZ,
           plane0: first + a,
           startSource: raw.start,
           startSourceLabels: rawLabels.start,
           startImage: out.start,
           startLabels: outLabels.start,
         },
-        workgroups: [groupsOf64(planeQuads(source)), 1, b - a],
+        workgroups: [groupsOf64(planeQuads(image)), 1, b - a],
       });
     }
   }

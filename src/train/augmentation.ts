@@ -104,6 +104,37 @@ function flatAxis(size: Size3): number | undefined {
   return Math.max(...size) > 3 * least ? size.lastIndexOf(least) : undefined;
 }
 
+/** nnU-Net's limit of how much more of a volume than the patch is read for scaling: rarer draws see zeros. */
+const sourceScale = 1 / 0.85;
+
+/**
+ * Voxels x, y, z around a patch that rotation by one axis and scaling bring into it, as nnU-Net enlarges its patches:
+ * no more than the volumes have beyond the patch, along x rounded up to whole fours.
+ * @param size of the patch
+ * @param largest shape of the volumes, per axis
+ */
+export function augmentationMargin(
+  { rotation: turn, scaling }: Augmentation,
+  size: Size3,
+  largest: Size3,
+): Size3 {
+  const flat = flatAxis(size);
+  const degrees = flat === undefined ? turn.degrees : turn.flatDegrees;
+  const most = turn.probability > 0 ? (Math.min(90, Math.max(...degrees.map(Math.abs))) * Math.PI) / 180 : 0;
+  const scale = scaling.probability > 0 ? Math.min(Math.max(1, scaling.factor[1]), sourceScale) : 1;
+  return size.map((length, axis) => {
+    if (axis === flat) return 0;
+    const reaches = size.map((other, otherAxis) => {
+      if (otherAxis === axis || otherAxis === flat) return length;
+      const angle = Math.min(most, Math.atan2(other, length));
+      return length * Math.cos(angle) + other * Math.sin(angle);
+    });
+    const wanted = Math.ceil((Math.max(...reaches) * scale - length) / 2);
+    const margin = Math.min(wanted, Math.max(0, largest[axis]! - length));
+    return axis === 0 ? 4 * Math.ceil(margin / 4) : margin;
+  }) as unknown as Size3;
+}
+
 const between = (source: Random, [low, high]: Interval): number => source.uniform(low, high);
 
 /** Below and above 1 with equal probability, where the interval has both. */

@@ -6,20 +6,26 @@ import { Program } from '../gpu/program.ts';
 import { augment, drawTensors, encodeDraws, type SampleDraw } from '../ops/augment.ts';
 
 /**
- * Augments one dense sample, image [channel][z][y][x] and label [z][y][x] of `size` (x, y, z), once for each draw,
- * with the kernels that training uses.
+ * Augments one dense sample, image [channel][z][y][x] and label [z][y][x] of `size` (x, y, z) and a margin around it,
+ * once for each draw, with the kernels that training uses. What comes back has no margin.
  */
 export async function augmentSample(
   gpu: Gpu,
-  sample: { readonly image: Float32Array; readonly label: Uint8Array; readonly size: Size3 },
+  sample: {
+    readonly image: Float32Array;
+    readonly label: Uint8Array;
+    readonly size: Size3;
+    readonly margin?: Size3;
+  },
   draws: readonly SampleDraw[],
 ): Promise<{ image: Float32Array<ArrayBuffer>; label: Uint8Array<ArrayBuffer> }[]> {
-  const { size } = sample;
+  const { size, margin = [0, 0, 0] } = sample;
+  const given = size.map((length, axis) => length + 2 * margin[axis]!) as unknown as Size3;
   const channels = sample.image.length / sample.label.length;
   const recorder = new Recorder(gpu.limits);
   const volumes = {
-    source: recorder.volume('source', 1, channels, size, 'resident'),
-    sourceLabels: recorder.labels('sourceLabels', 1, size, 'resident'),
+    source: recorder.volume('source', 1, channels, given, 'resident'),
+    sourceLabels: recorder.labels('sourceLabels', 1, given, 'resident'),
     image: recorder.volume('image', 1, channels, size, 'resident'),
     labels: recorder.labels('labels', 1, size, 'resident'),
   };

@@ -16,8 +16,10 @@ import { stepsInFlight, TrainingSession, type Batch, type StepResult } from './s
 
 /** Where batches come from. The same epoch and index always give the same batch. */
 export interface BatchSource {
-  /** x, y, z of every batch; multiples of the network's. */
+  /** x, y, z of what the network sees of every batch; multiples of the network's. */
   readonly size: Size3;
+  /** Voxels that batches reach beyond it on both sides, for the augmentation to draw from; x in fours. Default: none. */
+  readonly margin?: Size3;
   readonly batchSize: number;
   readonly batchesPerEpoch: number;
   batch(epoch: number, index: number): Batch | Promise<Batch>;
@@ -115,6 +117,7 @@ export async function fit(
     checkpointing,
     accumulate,
     augment: augmentation !== undefined,
+    margin: source.margin,
     averaging: averaged,
   });
   const draws = (batch: number) =>

@@ -15,7 +15,7 @@ import type { Optimizer } from './optimizers.ts';
 
 /** Dense arrays of one batch. */
 export interface Batch {
-  /** [sample][channel][z][y][x] */
+  /** [sample][channel][z][y][x], margin included */
   readonly image: Float32Array;
   /** [sample][z][y][x]; 255 where the loss must not look. */
   readonly label: Uint8Array;
@@ -45,6 +45,7 @@ export interface SessionOptions {
   readonly checkpointing?: boolean | undefined;
   readonly accumulate?: number | undefined;
   readonly augment?: boolean | undefined;
+  readonly margin?: Size3 | undefined;
   readonly averaging?: boolean | undefined;
 }
 
@@ -52,6 +53,8 @@ const ringLength = 4;
 
 export class TrainingSession {
   readonly #state: ModelState;
+  /** Of the network's input: x, y, z. */
+  readonly #size: Size3;
   readonly #planned: TrainingPlan;
   readonly #program: Program;
   readonly #ring: GPUBuffer[] = [];
@@ -62,11 +65,13 @@ export class TrainingSession {
 
   private constructor(
     state: ModelState,
+    size: Size3,
     planned: TrainingPlan,
     program: Program,
     shared: ReadonlyMap<string, GPUBuffer>,
   ) {
     this.#state = state;
+    this.#size = size;
     this.#planned = planned;
     this.#program = program;
     this.#shared = shared;
@@ -97,7 +102,7 @@ export class TrainingSession {
     state.write('classWeights', weights);
     state.write('lossScale', new Float32Array([initialLossScale[precision], 0]));
     state.write('clip', new Float32Array(clipWords));
-    return new TrainingSession(state, planned, program, shared);
+    return new TrainingSession(state, options.size, planned, program, shared);
   }
 
   get plan() {
@@ -145,7 +150,7 @@ export class TrainingSession {
     this.#program.write(labels, labelsToStored(labels, label));
     if (!tensors) return;
     const nothing = (): SampleDraw => ({ channels: Array.from({ length: channels }, () => ({})) });
-    const words = encodeDraws(draws ?? Array.from({ length: batch }, nothing), size);
+    const words = encodeDraws(draws ?? Array.from({ length: batch }, nothing), this.#size);
     this.#program.write(tensors.samples, words.samples);
     this.#program.write(tensors.channels, words.channels);
   }

@@ -129,6 +129,7 @@ export class UNet3D {
     const plain: PlainTraining = source
       ? {
           size: source.size,
+          ...(source.margin && { margin: source.margin }),
           batchSize: source.batchSize,
           batchesPerEpoch: source.batchesPerEpoch,
           identity: source.identity,

@@ -125,6 +125,31 @@ describe('patches', () => {
   });
 });
 
+test('a margin shows what lies around the patch, and 0 and 255 outside the volume', async () => {
+  const shape: Size3 = [9, 8, 7];
+  const options = { batchSize: 1, patch: [4, 4, 3] as const, oversample: 0 };
+  const one = set(numbered(0, shape, 2));
+  const plain = trainingBatches(one, options);
+  const wide = trainingBatches(one, { ...options, margin: () => [4, 1, 2] });
+  expect(wide).toMatchObject({ size: [4, 4, 3], margin: [4, 1, 2] });
+  expect(wide.identity).not.toEqual(plain.identity);
+  for (let index = 0; index < 10; index++) {
+    const [inner, outer] = [await plain.batch(0, index), await wide.batch(0, index)];
+    const corner = inner.image[0]! - 1;
+    const start: Size3 = [corner % 9, Math.floor(corner / 9) % 8, Math.floor(corner / 72)];
+    for (let z = 0; z < 7; z++)
+      for (let y = 0; y < 6; y++)
+        for (let x = 0; x < 12; x++) {
+          const [i, j, k] = [start[0] + x - 4, start[1] + y - 1, start[2] + z - 2];
+          const inside = [i, j, k].every((place, axis) => place >= 0 && place < shape[axis]!);
+          const to = at(0, x, y, z, [12, 6, 7]);
+          for (const c of [0, 1])
+            expect(outer.image[c * 12 * 6 * 7 + to]).toBe(inside ? 1 + at(c, i, j, k, shape) : 0);
+          expect(outer.label[to] === ignored).toBe(!inside);
+        }
+  }
+});
+
 test('no case, no label and options outside their range are refused', async () => {
   const one = set(numbered(0, [2, 2, 2]));
   expect(() => trainingBatches(set())).toThrow(InvalidDataset);

@@ -1,6 +1,6 @@
 /** Augmentation against float64 loops: each operation, all in one, odd sizes, tiny bindings; and what must not change. */
 import { describe, expect, test } from 'vitest';
-import { OutOfMemory } from '../../src/errors.ts';
+import { InvalidOption, OutOfMemory } from '../../src/errors.ts';
 import { Recorder, type PlanLimits, type Precision } from '../../src/gpu/plan.ts';
 import { augment, drawTensors, encodeDraws, type SampleDraw } from '../../src/ops/augment.ts';
 import { augmented, noiseAt } from '../reference/augment.ts';
@@ -26,6 +26,8 @@ const none = {};
 interface Case {
   name: string;
   size: readonly [x: number, y: number, z: number];
+  /** Of the source around it. */
+  margin?: readonly [x: number, y: number, z: number];
   draws: SampleDraw[];
   limits?: Partial<PlanLimits>;
   /** The sine and cosine of some devices are good to 2⁻¹¹ only. */
@@ -83,6 +85,17 @@ const cases: Case[] = [
     limits: { maxBindingBytes: 6400 },
     tolerance: 1e-3,
   },
+  { ...one('a margin, nothing drawn', {}), margin: [4, 3, 2] },
+  { ...one('a margin, mirrored', { mirror: [true, false, true] }), margin: [4, 0, 1] },
+  { ...one('a margin, rotated and scaled', { matrix }), margin: [8, 2, 3] },
+  {
+    name: 'a margin, everything, z-slabs',
+    size: [10, 7, 9],
+    margin: [4, 1, 2],
+    draws: everything,
+    limits: { maxBindingBytes: 26_000 },
+    tolerance: 1e-3,
+  },
 ];
 
 const some = (count: number): Uint8Array =>
@@ -94,13 +107,15 @@ async function run(
   draws: readonly SampleDraw[],
   limits: Partial<PlanLimits> = {},
   precision: Precision = 'f32',
+  margin: readonly [x: number, y: number, z: number] = [0, 0, 0],
 ) {
-  const [batch, channels, z, y, x] = image.shape;
+  const [batch, channels, ...given] = image.shape;
+  const [x, y, z] = [given[2] - 2 * margin[0], given[1] - 2 * margin[1], given[0] - 2 * margin[2]];
   using bench = new Bench(limits, precision);
   const source = bench.volume('source', image);
-  const sourceLabels = bench.labels('sourceLabels', [x, y, z], batch, labels);
+  const sourceLabels = bench.labels('sourceLabels', [given[2], given[1], given[0]], batch, labels);
   const target = bench.output('image', batch, channels, [x, y, z]);
-  const targetLabels = bench.labels('labels', [x, y, z], batch, new Uint8Array(labels.length));
+  const targetLabels = bench.labels('labels', [x, y, z], batch, new Uint8Array(batch * x * y * z));
   const words = encodeDraws(draws, [x, y, z]);
   const tensors = {
     samples: bench.flat('samples', words.samples),
@@ -115,21 +130,22 @@ async function run(
   };
 }
 
-describe.each(cases)('augment: $name', ({ size: [x, y, z], draws, limits, tolerance }) => {
+describe.each(cases)('augment: $name', ({ size, margin = [0, 0, 0], draws, limits, tolerance }) => {
+  const [x, y, z] = size.map((n, axis) => n + 2 * margin[axis]!) as [number, number, number];
   const image = randomDense([draws.length, 2, z, y, x]);
   const labels = some(draws.length * z * y * x);
 
   test('image and labels', async () => {
-    const result = await run(image, labels, draws, limits);
-    const expected = augmented(image, labels, draws);
+    const result = await run(image, labels, draws, limits, 'f32', margin);
+    const expected = augmented(image, labels, draws, margin);
     expect(result.labels).toEqual(expected.labels);
     expectClose(result.image, expected.image.data, 'image', tolerance);
   });
 
   if (!limits) return;
   test('the same bits however it is cut', async () => {
-    const { dispatches, ...cut } = await run(image, labels, draws, limits);
-    const { dispatches: fewer, ...whole } = await run(image, labels, draws);
+    const { dispatches, ...cut } = await run(image, labels, draws, limits, 'f32', margin);
+    const { dispatches: fewer, ...whole } = await run(image, labels, draws, {}, 'f32', margin);
     expect(dispatches).toBeGreaterThan(fewer);
     expect(cut.labels).toEqual(whole.labels);
     expectSameBits(cut.image, whole.image, 'image');
@@ -191,6 +207,22 @@ describe('augment', () => {
     }
     expect(new Set(values).size).toBeGreaterThan(32_700);
     expect(noiseAt(size, [key[0], key[1] + 1], 3, 4, 5)).not.toBe(noiseAt(size, key, 3, 4, 5));
+  });
+
+  test('a margin that is not the same on both sides, or breaks quads, is refused', () => {
+    const recorder = new Recorder(limitsOf({}));
+    const act = (wider: readonly [number, number, number]) => () => {
+      const volumes = {
+        source: recorder.volume('source', 1, 1, wider),
+        sourceLabels: recorder.labels('sourceLabels', 1, wider),
+        image: recorder.volume('image', 1, 1, [8, 8, 8]),
+        labels: recorder.labels('labels', 1, [8, 8, 8]),
+      };
+      augment(recorder, 'op', volumes, drawTensors(recorder, 1, 1));
+    };
+    expect(act([8, 9, 8])).toThrow('[8, 9, 8] for 1 images of [8, 8, 8]');
+    expect(act([12, 8, 8])).toThrow(InvalidOption);
+    expect(act([8, 8, 6])).toThrow(InvalidOption);
   });
 
   test('a sample beyond the binding limit is refused', () => {

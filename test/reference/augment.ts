@@ -21,9 +21,10 @@ function grid(size: Grid['size'], value: (x: number, y: number, z: number) => nu
   return { size, data };
 }
 
-/** Values at each target voxel's place in the source. */
+/** Values at each target voxel's place in the source, which reaches beyond the target by a margin. */
 function placed(
   size: Grid['size'],
+  margin: Grid['size'],
   { matrix, mirror }: SampleDraw,
   value: (x: number, y: number, z: number) => number,
 ): Grid {
@@ -32,7 +33,7 @@ function placed(
   );
   return grid(size, (x, y, z) => {
     const [a, b, c] = rows.map((row) => row[0]! * x + row[1]! * y + row[2]! * z + row[3]!);
-    return value(a!, b!, c!);
+    return value(a! + margin[0], b! + margin[1], c! + margin[2]);
   });
 }
 
@@ -141,23 +142,27 @@ export function augmented(
   image: Dense,
   labels: Uint8Array,
   draws: readonly SampleDraw[],
+  margin: Grid['size'] = [0, 0, 0],
 ): { image: Dense; labels: Uint8Array } {
-  const [batch, channels, depth, height, width] = image.shape;
-  const size: Grid['size'] = [width, height, depth];
-  const voxels = width * height * depth;
-  const result = dense(image.shape);
-  const resultLabels = new Uint8Array(labels.length);
+  const [batch, channels, ...given] = image.shape;
+  const whole: Grid['size'] = [given[2], given[1], given[0]];
+  const wholeVoxels = whole[0] * whole[1] * whole[2];
+  const size = whole.map((n, axis) => n - 2 * margin[axis]!) as unknown as Grid['size'];
+  const voxels = size[0] * size[1] * size[2];
+  const result = dense([batch, channels, size[2], size[1], size[0]]);
+  const resultLabels = new Uint8Array(batch * voxels);
   for (let n = 0; n < batch; n++) {
     const draw = draws[n]!;
-    const truth: Grid = { size, data: Float64Array.from(labels.subarray(n * voxels, (n + 1) * voxels)) };
+    const shown = labels.subarray(n * wholeVoxels, (n + 1) * wholeVoxels);
+    const truth: Grid = { size: whole, data: Float64Array.from(shown) };
     const nearest = (x: number, y: number, z: number) =>
       at(truth, Math.floor(x + 0.5), Math.floor(y + 0.5), Math.floor(z + 0.5)) ?? 255;
-    resultLabels.set(placed(size, draw, nearest).data, n * voxels);
+    resultLabels.set(placed(size, margin, draw, nearest).data, n * voxels);
     for (let c = 0; c < channels; c++) {
-      const first = (n * channels + c) * voxels;
-      const source: Grid = { size, data: image.data.subarray(first, first + voxels) };
+      const first = (n * channels + c) * wholeVoxels;
+      const source: Grid = { size: whole, data: image.data.subarray(first, first + wholeVoxels) };
       const { blur, brightness = 1, contrast, lowResolution, invertedGamma, gamma } = draw.channels[c]!;
-      let g = placed(size, draw, (x, y, z) => trilinear(source, x, y, z));
+      let g = placed(size, margin, draw, (x, y, z) => trilinear(source, x, y, z));
       const { noise } = draw;
       if (noise) {
         const before = g;
@@ -172,7 +177,7 @@ export function augmented(
       for (const axis of lowResolution ? [0, 1, 2] : []) g = reducedAlong(g, axis, lowResolution![axis]!);
       if (invertedGamma !== undefined) g = gammaOf(g, invertedGamma, true);
       if (gamma !== undefined) g = gammaOf(g, gamma, false);
-      result.data.set(g.data, first);
+      result.data.set(g.data, (n * channels + c) * voxels);
     }
   }
   return { image: result, labels: resultLabels };

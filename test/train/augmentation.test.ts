@@ -1,7 +1,12 @@
 /** What is drawn for a sample: repeatable, at nnU-Net's rates and within its ranges; and training with it. */
 import { describe, expect, test } from 'vitest';
 import { InvalidOption } from '../../src/errors.ts';
-import { assertAugmentation, drawSample, nnunetAugmentation } from '../../src/train/augmentation.ts';
+import {
+  assertAugmentation,
+  augmentationMargin,
+  drawSample,
+  nnunetAugmentation,
+} from '../../src/train/augmentation.ts';
 import type { ChannelDraw } from '../../src/ops/augment.ts';
 
 const standard = nnunetAugmentation();
@@ -79,6 +84,29 @@ describe('drawSample', () => {
     }
     // By any angle: the cosine becomes negative, mirroring aside.
     expect(some.some(({ matrix, mirror }) => matrix && matrix[0]![0] < 0 !== mirror![0])).toBe(true);
+  });
+});
+
+describe('augmentationMargin', () => {
+  const huge = [1000, 1000, 1000] as const;
+
+  test('is what a turn by the largest angle and the scaling bring in', () => {
+    // cos 30° + sin 30° = 1.366, over 0.85: nnU-Net enlarges 128³ to 205³.
+    expect(augmentationMargin(standard, [128, 128, 128], huge)).toEqual([40, 39, 39]);
+    const still = nnunetAugmentation({ rotation: { ...standard.rotation, probability: 0 } });
+    expect(augmentationMargin(still, [64, 80, 100], huge)).toEqual([8, 8, 9]);
+    const none = nnunetAugmentation({ ...still, scaling: { probability: 1, factor: [0.7, 0.9] } });
+    expect(augmentationMargin({ ...none, rotation: still.rotation }, [64, 64, 64], huge)).toEqual([0, 0, 0]);
+  });
+
+  test('of a flat patch lies in its plane, up to the diagonal', () => {
+    const side = Math.ceil((Math.hypot(64, 96) / 0.85 - 96) / 2);
+    expect(augmentationMargin(standard, [64, 96, 16], huge)).toEqual([36, side, 0]);
+  });
+
+  test('ends where the volumes do, in whole fours along x', () => {
+    expect(augmentationMargin(standard, [64, 64, 64], [70, 70, 60])).toEqual([8, 6, 0]);
+    expect(augmentationMargin(standard, [64, 64, 64], [64, 64, 64])).toEqual([0, 0, 0]);
   });
 });
 
