@@ -4,12 +4,13 @@
  */
 import { Aborted, InvalidVolume } from '../errors.ts';
 import type { Case, Dataset } from './dataset.ts';
-import { fingerprint, intensityFacts, median, type CaseFacts, type Fingerprint } from './fingerprint.ts';
+import { countValues, measureCase, type CaseFacts } from './case-facts.ts';
+import { fingerprint, median, type Fingerprint } from './fingerprint.ts';
 import { readNifti } from './nifti.ts';
 import { cornerDistance, notFiniteText, shapeText, spatial } from './prepare-checks.ts';
 import type { Size3 } from './prepare.ts';
 import { sourceName } from './source.ts';
-import { canonicalTransform, orientation, type Volume } from './volume.ts';
+import type { Volume } from './volume.ts';
 
 export type ProblemKind =
   | 'corrupt'
@@ -35,7 +36,7 @@ export interface Problem {
 /** Everything `check` found; plain data apart from the maps of class voxels. */
 export interface DatasetReport {
   readonly problems: readonly Problem[];
-  /** Facts of the cases whose image could be read. */
+  /** Facts of the cases whose images could be read and have one shape. */
   readonly cases: readonly CaseFacts[];
   /** Undefined if no image could be read. */
   readonly fingerprint?: Fingerprint;
@@ -92,10 +93,11 @@ async function checkCase(item: Case, dataset: Dataset, problems: Problem[]): Pro
   const [first] = images;
   if (!first || images.length < item.images.length) return undefined;
 
-  const voxels = spatial(first).reduce((a, b) => a * b, 1);
+  let isAligned = true;
   for (const other of [...images.slice(1), ...(label ? [label] : [])]) {
     if (shapeText(spatial(other)) !== shapeText(spatial(first))) {
       const what = other === label ? 'label' : 'second channel';
+      isAligned = false;
       report(
         'error',
         'shape',
@@ -111,18 +113,18 @@ async function checkCase(item: Case, dataset: Dataset, problems: Problem[]): Pro
         `image and label lie up to ${distance.toFixed(1)} mm apart (their affines differ).`,
       );
   }
-  const intensities = images.flatMap(({ data }, index) => {
-    const channels = Array.from({ length: data.length / voxels }, (_, c) =>
-      intensityFacts(data.subarray(c * voxels, (c + 1) * voxels)),
-    );
-    const wrong = channels.reduce((sum, { notFinite }) => sum + notFinite, 0);
+  if (images.some((image) => shapeText(spatial(image)) !== shapeText(spatial(first)))) return undefined;
+  const facts = await measureCase(item, images, isAligned ? label : undefined, dataset.ignoreLabel);
+  const { intensities } = facts;
+  images.forEach(({ data }, index) => {
+    let wrong = 0;
+    for (let voxel = 0; voxel < data.length; voxel++) if (!Number.isFinite(data[voxel])) wrong++;
     if (wrong > 0)
       report(
         'error',
         'intensity',
         `${sourceName(item.images[index]!)}: ${notFiniteText(wrong, data.length)}`,
       );
-    return channels;
   });
   if (dataset.channels.length > 0 && intensities.length !== dataset.channels.length)
     report(
@@ -141,24 +143,13 @@ async function checkCase(item: Case, dataset: Dataset, problems: Problem[]): Pro
         `${where}has outliers: 99 % of its voxels lie in ${percentile005} to ${percentile995}, all in ${min} to ${max}.`,
       );
   }
-  const { axes } = canonicalTransform(first.affine);
-  return {
-    id: item.id,
-    subject: item.subject,
-    shape: axes.map((axis) => spatial(first)[axis]) as unknown as Size3,
-    spacing: axes.map((axis) => first.spacing[axis]) as unknown as Size3,
-    orientation: orientation(first.affine),
-    intensities,
-    ...(classVoxels ? { classVoxels } : {}),
-    hash: await contentHash(images),
-  };
+  return { ...facts, ...(classVoxels ? { classVoxels } : {}) };
 }
 
 type Report = (severity: Problem['severity'], kind: ProblemKind, message: string) => void;
 
 function checkLabel(label: Volume, { labels, ignoreLabel }: Dataset, report: Report): Map<number, number> {
-  const counts = new Map<number, number>();
-  for (const value of label.data) counts.set(value, (counts.get(value) ?? 0) + 1);
+  const counts = countValues(label.data);
   const values = [...counts.keys()].sort((a, b) => a - b);
   const limit = labels.length || 255;
   const wrong = values.filter((v) => v !== ignoreLabel && !(Number.isInteger(v) && v >= 0 && v < limit));
@@ -171,18 +162,6 @@ function checkLabel(label: Volume, { labels, ignoreLabel }: Dataset, report: Rep
   else if (!values.some((value) => value > 0 && value !== ignoreLabel))
     report('warning', 'empty class', 'its label holds background only.');
   return counts;
-}
-
-/** SHA-256 of the voxels and shapes of some volumes, in hexadecimal digits. */
-export async function contentHash(volumes: readonly Volume[]): Promise<string> {
-  const parts = volumes.flatMap(({ data, shape }) => [
-    new Uint8Array(Uint32Array.from(shape).buffer),
-    new Uint8Array(data.buffer, data.byteOffset, data.byteLength),
-  ]);
-  const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-  parts.reduce((offset, part) => (bytes.set(part, offset), offset + part.length), 0);
-  const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', bytes));
-  return Array.from(digest, (byte) => byte.toString(16).padStart(2, '0')).join('');
 }
 
 /** Problems that show only beside the other cases. */

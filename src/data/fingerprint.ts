@@ -1,38 +1,7 @@
-/**
- * What a data set looks like: facts of each case (grid, intensities, classes, content hash), and their summary,
- * the fingerprint, from which spacing, normalisation and patch size are decided (as nnU-Net does).
- */
+/** What a data set looks like: the summary of its cases, from which preprocessing and patch are decided (decide.ts). */
+import { foregroundSamples, type CaseFacts, type IntensityFacts } from './case-facts.ts';
+import { percentiles, statistics } from './preprocess.ts';
 import type { Size3 } from './prepare.ts';
-
-/** Intensities of one channel. Percentiles are of at most 100 000 voxels at equal distances. */
-export interface IntensityFacts {
-  readonly min: number;
-  readonly max: number;
-  readonly mean: number;
-  /** Population standard deviation. */
-  readonly deviation: number;
-  readonly percentile005: number;
-  readonly median: number;
-  readonly percentile995: number;
-  /** Voxels that are NaN or infinite; they count for nothing else. */
-  readonly notFinite: number;
-}
-
-/** Facts of one case; shape and spacing along x, y, z of the canonical orientation. */
-export interface CaseFacts {
-  readonly id: string;
-  readonly subject: string;
-  readonly shape: Size3;
-  readonly spacing: Size3;
-  /** How the file stores its axes, such as "RAS" or "LPI". */
-  readonly orientation: string;
-  /** One per channel. */
-  readonly intensities: readonly IntensityFacts[];
-  /** Label value to its number of voxels; undefined without a readable label. */
-  readonly classVoxels?: ReadonlyMap<number, number>;
-  /** SHA-256 of the decoded image voxels and their shape. */
-  readonly hash: string;
-}
 
 /** Smallest, median and largest value. */
 export interface Range<T> {
@@ -41,15 +10,27 @@ export interface Range<T> {
   readonly max: T;
 }
 
+/** Intensities under the labels of the whole data set, every case counting the same. */
+export type ForegroundFacts = Pick<IntensityFacts, 'mean' | 'deviation' | 'percentile005' | 'percentile995'>;
+
 /** Summary of a data set; plain JSON. */
 export interface Fingerprint {
   readonly cases: number;
   readonly subjects: number;
   readonly shape: Range<Size3>;
-  readonly spacing: Range<Size3>;
+  readonly spacing: Range<Size3> & { readonly percentile10: Size3 };
+  /** After cropping to what is not zero. */
+  readonly cropped: {
+    readonly shape: Range<Size3>;
+    readonly millimetres: Range<Size3>;
+    /** Of a volume's voxels, those that are left; median over the cases. */
+    readonly share: number;
+  };
   readonly orientations: Readonly<Record<string, number>>;
   /** Per channel, medians over the cases. */
   readonly intensities: readonly Omit<IntensityFacts, 'notFinite'>[];
+  /** Per channel; empty where no case has foreground. */
+  readonly foreground: readonly ForegroundFacts[];
   /** Per label value: cases that show it, and its share of all labelled voxels. */
   readonly classes: readonly { readonly value: number; readonly cases: number; readonly share: number }[];
 }
@@ -61,43 +42,37 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
 }
 
-/** Facts of one channel's voxels. */
-export function intensityFacts(data: Float32Array): IntensityFacts {
-  let [min, max, sum, count] = [Infinity, -Infinity, 0, 0];
-  for (const value of data) {
-    if (!Number.isFinite(value)) continue;
-    if (value < min) min = value;
-    if (value > max) max = value;
-    sum += value;
-    count += 1;
-  }
-  const mean = sum / count;
-  let squares = 0;
-  for (const value of data) if (Number.isFinite(value)) squares += (value - mean) ** 2;
-  const stride = Math.max(1, Math.ceil(data.length / 100_000));
-  const sample = Float32Array.from({ length: Math.ceil(data.length / stride) }, (_, i) => data[i * stride]!)
-    .filter((value) => Number.isFinite(value))
-    .sort();
-  const percentile = (share: number): number => sample[Math.round(share * (sample.length - 1))] ?? NaN;
-  return {
-    min,
-    max,
-    mean,
-    deviation: Math.sqrt(squares / count),
-    percentile005: percentile(0.005),
-    median: percentile(0.5),
-    percentile995: percentile(0.995),
-    notFinite: data.length - count,
-  };
+function foregroundFacts(cases: readonly CaseFacts[], channel: number): ForegroundFacts {
+  const samples = cases.flatMap(({ foreground }) => foreground?.[channel] ?? []);
+  const all = new Float32Array(samples.length * foregroundSamples);
+  samples.forEach((sample, index) => all.set(sample, index * foregroundSamples));
+  const { mean, sd } = statistics(all);
+  const [low, high] = percentiles(all, [0.5, 99.5], { nonFinite: 'zero' });
+  return { mean, deviation: sd, percentile005: low!, percentile995: high! };
 }
+
+/** A percentile of some numbers, linear between neighbours. */
+function percentile(values: readonly number[], percent: number): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const place = (percent / 100) * (sorted.length - 1);
+  const [low, high] = [sorted[Math.floor(place)]!, sorted[Math.ceil(place)]!];
+  return low + (high - low) * (place - Math.floor(place));
+}
+
+const product = ([x, y, z]: Size3): number => x * y * z;
 
 /** The summary of some cases (at least one). */
 export function fingerprint(cases: readonly CaseFacts[]): Fingerprint {
-  const range = (of: (item: CaseFacts) => Size3): Range<Size3> => {
-    const per = (reduce: (values: number[]) => number): Size3 =>
-      [0, 1, 2].map((axis) => reduce(cases.map((item) => of(item)[axis]!))) as unknown as Size3;
-    return { min: per((v) => Math.min(...v)), median: per(median), max: per((v) => Math.max(...v)) };
-  };
+  type Of = (item: CaseFacts) => Size3;
+  const per = (of: Of, reduce: (values: number[]) => number): Size3 =>
+    [0, 1, 2].map((axis) => reduce(cases.map((item) => of(item)[axis]!))) as unknown as Size3;
+  const range = (of: Of): Range<Size3> => ({
+    min: per(of, (values) => Math.min(...values)),
+    median: per(of, median),
+    max: per(of, (values) => Math.max(...values)),
+  });
+  const millimetres: Of = ({ cropped, spacing }) =>
+    cropped.map((n, axis) => n * spacing[axis]!) as unknown as Size3;
   const orientations: Record<string, number> = {};
   for (const { orientation } of cases) orientations[orientation] = (orientations[orientation] ?? 0) + 1;
   const keys = ['min', 'max', 'mean', 'deviation', 'percentile005', 'median', 'percentile995'] as const;
@@ -118,9 +93,23 @@ export function fingerprint(cases: readonly CaseFacts[]): Fingerprint {
     cases: cases.length,
     subjects: new Set(cases.map(({ subject }) => subject)).size,
     shape: range(({ shape }) => shape),
-    spacing: range(({ spacing }) => spacing),
+    spacing: {
+      ...range(({ spacing }) => spacing),
+      percentile10: per(
+        ({ spacing }) => spacing,
+        (values) => percentile(values, 10),
+      ),
+    },
+    cropped: {
+      shape: range(({ cropped }) => cropped),
+      millimetres: range(millimetres),
+      share: median(cases.map(({ cropped, shape }) => product(cropped) / product(shape))),
+    },
     orientations,
     intensities,
+    foreground: cases.some(({ foreground }) => foreground)
+      ? intensities.map((_, channel) => foregroundFacts(cases, channel))
+      : [],
     classes: [...classes]
       .sort(([a], [b]) => a - b)
       .map(([value, entry]) => ({ value, cases: entry.cases, share: entry.voxels / voxels })),

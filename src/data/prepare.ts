@@ -1,6 +1,6 @@
 /**
- * From a case's files to the arrays the network takes: read, turned to canonical RAS, resampled to the model's
- * spacing, normalised per channel, labels checked. How it is done is plain data (`Preprocessing`) that is
+ * From a case's files to the arrays the network takes: read, turned to canonical RAS, cropped to what is not zero,
+ * normalised per channel, resampled to the model's spacing, labels checked. How it is done is plain data (`Preprocessing`) that is
  * stored with the model and replayed at prediction.
  */
 import { InvalidDataset, InvalidVolume } from '../errors.ts';
@@ -15,7 +15,8 @@ import {
   type BareVolume,
   type LabelRules,
 } from './prepare-checks.ts';
-import { resample, resampleTo, zScore } from './preprocess.ts';
+import { insideMask, normalize, type Normalization } from './normalize.ts';
+import { crop, joinBoxes, nonZeroBox, resampleTo, sizeAtSpacing, type Box } from './preprocess.ts';
 import { sourceName, type Source } from './source.ts';
 import { spacingOf, toCanonical, type Volume } from './volume.ts';
 
@@ -25,13 +26,14 @@ export type Size3 = readonly [x: number, y: number, z: number];
 export interface Preprocessing {
   /** Axes are turned and flipped to right, anterior, superior. */
   readonly orientation: 'RAS';
+  /** "non-zero": the smallest box of voxels that are not 0 in some channel is cut out first. Default: nothing is. */
+  readonly crop?: 'non-zero';
   /** Spacing in mm that volumes are resampled to (images trilinear, labels nearest), or null for their own. */
   readonly spacing: Size3 | null;
-  /**
-   * Per channel: "z-score" subtracts the mean of all voxels of the volume and divides by their population
-   * standard deviation, both in float64 (a constant volume becomes 0); "none" leaves the values.
-   */
-  readonly normalization: readonly ('z-score' | 'none')[];
+  /** Per channel. */
+  readonly normalization: readonly Normalization[];
+  /** Of models of format 1 only: volumes are resampled before they are normalised. Default: after, as nnU-Net does. */
+  readonly order?: 'resample, normalize';
   /** Zeros are added after normalisation, at the far end of each axis. */
   readonly padding: 'zeros at the far end';
 }
@@ -56,8 +58,14 @@ export interface PreparedCase {
   readonly shape: Size3;
   readonly channels: number;
   readonly spacing: Size3;
-  /** The image's canonical grid before resampling, which predictions go back to. */
-  readonly grid?: { readonly shape: Size3; readonly spacing: Size3; readonly affine: readonly number[] };
+  /** The image's canonical grid before cropping and resampling, which predictions go back to. */
+  readonly grid?: {
+    readonly shape: Size3;
+    readonly spacing: Size3;
+    readonly affine: readonly number[];
+    /** What was cut out of it; undefined for all. */
+    readonly box?: Box | undefined;
+  };
 }
 
 /** A volume in memory with x fastest: what phantoms and callers with their own arrays bring. */
@@ -103,30 +111,53 @@ export function prepareVolumes(
   for (const [index, { data }] of images.entries())
     requireFinite(files[index] ?? `Case "${id}": the image`, data);
 
-  const target = preprocessing.spacing;
-  const change = target !== null && target.some((mm, axis) => Math.abs(mm / first.spacing[axis]! - 1) > 1e-3);
-  const resampled = change ? images.map((image) => resample(image as Volume, target, 'linear')) : images;
-  const now = resampled[0]!;
-  const voxels = spatial(now).reduce((a, b) => a * b);
-  const inPlace = images.length === 1 && (owned || change);
-  const image = inPlace ? now.data : new Float32Array(channels * voxels);
-  let channel = 0;
-  for (const { data } of resampled)
-    for (let from = 0; from < data.length; from += voxels, channel++) {
-      const values = data.subarray(from, from + voxels);
-      const target = image.subarray(channel * voxels, (channel + 1) * voxels);
-      if (preprocessing.normalization[channel] === 'z-score') zScore(values, { target });
-      else target.set(values);
-    }
+  const box = preprocessing.crop && boxOf(images, shape, files[0] ?? `Case "${id}": the image`);
+  const from = box?.size ?? shape;
+  const target = preprocessing.spacing ?? first.spacing;
+  const change = target.some((mm, axis) => Math.abs(mm / first.spacing[axis]! - 1) > 1e-3);
+  const to = change ? sizeAtSpacing(from, first.spacing, target) : from;
+
+  const cut = images.map(({ data }) => (box ? crop(data, shape, box.start, box.size) : data));
+  let image = cut.length === 1 && (owned || box) ? cut[0]! : joined(cut);
+  const resampled = (): void => {
+    if (change) image = resampleTo(image, from, to, 'linear');
+  };
+  if (preprocessing.order) resampled();
+  const hasInside = preprocessing.normalization.includes('z-score inside');
+  const inside = hasInside ? insideMask(image, preprocessing.order ? to : from) : undefined;
+  preprocessing.normalization.forEach((how, channel) => {
+    const voxels = image.length / channels;
+    normalize(image.subarray(channel * voxels, (channel + 1) * voxels), how, inside);
+  });
+  if (!preprocessing.order) resampled();
+
+  const kept = labels && box ? crop(labels, shape, box.start, box.size) : labels;
   return {
     id,
     image,
-    ...(labels ? { label: change ? resampleTo(labels, shape, spatial(now), 'nearest') : labels } : {}),
-    shape: spatial(now),
+    ...(kept ? { label: change ? resampleTo(kept, from, to, 'nearest') : kept } : {}),
+    shape: to,
     channels,
-    spacing: now.spacing,
-    grid: { shape, spacing: first.spacing, affine: first.affine },
+    spacing: first.spacing.map((mm, axis) => (mm * from[axis]!) / to[axis]!) as unknown as Size3,
+    grid: { shape, spacing: first.spacing, affine: first.affine, box },
   };
+}
+
+/** The box of voxels that are not 0 in some channel. @throws InvalidVolume if there is none */
+function boxOf(images: readonly BareVolume[], shape: Size3, name: string): Box {
+  const boxes = images.flatMap(({ data }) => nonZeroBox(data, shape) ?? []);
+  if (boxes.length === 0)
+    throw new InvalidVolume(
+      `${name}: all voxels are 0, so nothing is left of it after cropping to what is not; leave the case out.`,
+    );
+  return boxes.reduce(joinBoxes);
+}
+
+/** A new array with all channels. */
+function joined(parts: readonly Float32Array[]): Float32Array {
+  const result = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0));
+  parts.reduce((at, part) => (result.set(part, at), at + part.length), 0);
+  return result;
 }
 
 /** The error with the case's name in front, if it is about a volume. */
@@ -145,6 +176,20 @@ function channelsOf(id: string, { shape }: BareVolume): number {
 }
 
 /**
+ * The files of a case, turned to canonical axes.
+ * @throws InvalidVolume, naming the case, for a file that cannot be read
+ */
+export async function readCase(item: Case): Promise<{ images: Volume[]; label: Volume | undefined }> {
+  const read = (source: Source): Promise<Volume> =>
+    readNifti(source, { canonical: true }).catch((error: unknown) => {
+      throw named(item.id, error);
+    });
+  const images: Volume[] = [];
+  for (const source of item.images) images.push(await read(source));
+  return { images, label: item.label === undefined ? undefined : await read(item.label) };
+}
+
+/**
  * Reads and prepares a case of a data set.
  * @throws InvalidDataset as prepareVolumes does; InvalidVolume, naming the case, for a file that cannot be read
  */
@@ -153,13 +198,7 @@ export async function prepareCase(
   preprocessing: Preprocessing,
   rules: LabelRules = {},
 ): Promise<PreparedCase> {
-  const read = (source: Source): Promise<Volume> =>
-    readNifti(source, { canonical: true }).catch((error: unknown) => {
-      throw named(item.id, error);
-    });
-  const images: Volume[] = [];
-  for (const source of item.images) images.push(await read(source));
-  const label = item.label === undefined ? undefined : await read(item.label);
+  const { images, label } = await readCase(item);
   const files = item.images.map((source) => `Case "${item.id}": ${sourceName(source)}`);
   return prepareVolumes(item.id, images, label, preprocessing, rules, { owned: true, files });
 }

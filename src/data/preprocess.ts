@@ -5,7 +5,6 @@
  */
 import { InvalidOption, InvalidVolume } from '../errors.ts';
 import type { Size3 } from './prepare.ts';
-import { spacingOf, spatialShape, type Volume } from './volume.ts';
 import { allocate, copyIn, copyOut, floats, wasm, type WasmExports } from './wasm.ts';
 
 type Voxels = Float32Array | Uint8Array;
@@ -288,7 +287,8 @@ export function resampleTo(data: Voxels, from: Size3, to: Size3, mode: ResampleM
 }
 
 /**
- * The size nearest to a spacing: round(size * spacing / newSpacing), at least 1 along each axis.
+ * The size nearest to a spacing: round(size * spacing / newSpacing), at least 1 along each axis. The field of view
+ * stays, so that resampling to it gives a spacing of spacing * size / new size, a little off the one asked for.
  * @param spacing mm from voxel to voxel
  * @throws InvalidOption if a spacing is not above 0
  */
@@ -302,49 +302,11 @@ export function sizeAtSpacing(size: Size3, spacing: Size3, newSpacing: Size3): S
 }
 
 /**
- * `resampleTo` with the size of a spacing. The field of view stays, so that the spacing comes out as
- * spacing * from / to, which may differ a little from the one that was asked for.
- * @throws as `resampleTo`; InvalidOption if a spacing is not above 0
- */
-export function resampleToSpacing(
-  data: Float32Array,
-  size: Size3,
-  spacing: Size3,
-  newSpacing: Size3,
-  mode: ResampleMode,
-): { data: Float32Array<ArrayBuffer>; size: Size3 } {
-  const to = sizeAtSpacing(size, spacing, newSpacing);
-  return { data: resampleTo(data, size, to, mode), size: to };
-}
-
-/**
- * `resampleToSpacing` for a volume of any number of axes. Affine and spacing become those of the new grid, all else
- * stays.
- */
-export function resample<V extends Pick<Volume, 'data' | 'shape' | 'affine' | 'spacing'>>(
-  volume: V,
-  newSpacing: Size3,
-  mode: ResampleMode,
-): V {
-  const from = spatialShape(volume.shape);
-  const { data, size: to } = resampleToSpacing(volume.data, from, volume.spacing, newSpacing, mode);
-  const affine = [...volume.affine];
-  for (const row of [0, 4, 8])
-    for (const axis of [0, 1, 2]) {
-      const ratio = from[axis]! / to[axis]!;
-      const step = volume.affine[row + axis]!;
-      affine[row + axis] = step * ratio;
-      affine[row + 3]! += (step * (ratio - 1)) / 2;
-    }
-  return { ...volume, data, shape: [...to, ...volume.shape.slice(3)], affine, spacing: spacingOf(affine) };
-}
-
-/**
  * out[c][z][y][x] = data[c][z + start z][y + start y][x + start x], 0 outside the data.
- * @param source where the data are in WASM memory
  */
-function windowOf<T extends Voxels>(data: T, source: number, size: Size3, start: Size3, to: Size3): Fresh<T> {
+function windowOf<T extends Voxels>(data: T, size: Size3, start: Size3, to: Size3): Fresh<T> {
   const channels = channelsOf(data, size);
+  const source = load(data);
   const length = channels * to[0] * to[1] * to[2];
   const target = allocate(length * data.BYTES_PER_ELEMENT);
   kernels().window(source, ...size, target, ...to, ...start, channels, data.BYTES_PER_ELEMENT);
@@ -366,7 +328,7 @@ export function crop<T extends Voxels>(data: T, size: Size3, start: Size3, to: S
       `A box of ${to.join(' x ')} from voxel ${start.join(', ')} on does not lie inside ${size.join(' x ')}; ` +
         'crop what there is, and pad afterwards.',
     );
-  return windowOf(data, load(data), size, start, to);
+  return windowOf(data, size, start, to);
 }
 
 /**
@@ -388,18 +350,20 @@ export function pad<T extends Voxels>(
   const to = size.map((n, axis) => before[axis]! + n + after[axis]!) as unknown as Size3;
   requireSize(to, 'The padded size');
   const start: Size3 = [-before[0], -before[1], -before[2]];
-  return { data: windowOf(data, load(data), size, start, to), size: to };
+  return { data: windowOf(data, size, start, to), size: to };
+}
+
+/** A box of voxels: its first one and its size. */
+export interface Box {
+  readonly start: Size3;
+  readonly size: Size3;
 }
 
 /**
- * The smallest box that holds every voxel that is not 0 in some channel (NaN is not 0).
- * @returns the box's voxels, its size and its first voxel
- * @throws InvalidVolume if all voxels are 0, or the array does not fit its size
+ * The smallest box that holds every voxel that is not 0 in some channel (NaN is not 0); undefined where all are 0.
+ * @throws InvalidVolume if the array does not fit its size
  */
-export function cropToNonZero(
-  data: Float32Array,
-  size: Size3,
-): { data: Float32Array<ArrayBuffer>; size: Size3; start: Size3 } {
+export function nonZeroBox(data: Float32Array, size: Size3): Box | undefined {
   const channels = channelsOf(data, size);
   const source = load(data);
   const out = allocate(24);
@@ -408,11 +372,14 @@ export function cropToNonZero(
     ...Three,
     ...Three,
   ];
-  if (x1 === 0)
-    throw new InvalidVolume(
-      `All ${data.length} voxels are 0: nothing would be left of the volume; leave it out, or do not crop.`,
-    );
-  const start: Size3 = [x0, y0, z0];
-  const to: Size3 = [x1 - x0, y1 - y0, z1 - z0];
-  return { data: windowOf(data, source, size, start, to), size: to, start };
+  return x1 === 0 ? undefined : { start: [x0, y0, z0], size: [x1 - x0, y1 - y0, z1 - z0] };
+}
+
+/** The smallest box that holds two boxes. */
+export function joinBoxes(a: Box, b: Box): Box {
+  const start = a.start.map((first, axis) => Math.min(first, b.start[axis]!)) as unknown as Size3;
+  const size = start.map(
+    (first, axis) => Math.max(a.start[axis]! + a.size[axis]!, b.start[axis]! + b.size[axis]!) - first,
+  ) as unknown as Size3;
+  return { start, size };
 }

@@ -1,9 +1,10 @@
 /**
  * From a file to its segmentation: read, turned to canonical axes and prepared as in training, through the network,
- * and back onto the file's own grid. Probabilities, not labels, are resampled on the way back.
+ * and back onto the file's own grid. Probabilities, not labels, are resampled on the way back; what was cropped away is
+ * background.
  */
 import { defaultPreprocessing, prepareVolumes, type Preprocessing, type Size3 } from '../data/prepare.ts';
-import { resampleTo } from '../data/preprocess.ts';
+import { pad, resampleTo, type Box } from '../data/preprocess.ts';
 import { readNifti, writeNifti } from '../data/nifti.ts';
 import type { NiftiHeader } from '../data/nifti-header.ts';
 import { sourceName, type Source } from '../data/source.ts';
@@ -129,8 +130,9 @@ export async function predictVolume(
   const source = volumes[0]!;
   const onSource = { affine: source.affine, spacing: source.spacing, header: source.header };
   const shape = spatialShape(source.shape);
-  const probabilities = resampleTo(scores, prepared.shape, grid.shape, 'linear');
-  const found = argmax(probabilities, classes);
+  const box = grid.box ?? { start: [0, 0, 0], size: grid.shape };
+  const inBox = resampleTo(scores, prepared.shape, box.size, 'linear');
+  const found = placed(argmax(inBox, classes), box, grid.shape);
   const { postprocessing } = model.description;
   const cleaned = postprocess ? postprocessed(found, grid.shape, postprocessing) : found;
   const labels = {
@@ -139,11 +141,12 @@ export async function predictVolume(
     shape,
   };
   if (output === 'probabilities') {
+    const probabilities = placed(inBox, box, grid.shape, 1);
     const data = fromCanonical(probabilities, { shape, affine: source.affine });
     return new Segmentation(labels, { ...onSource, data, shape: [...shape, classes] }, undefined, warnings);
   }
   if (!logits) return new Segmentation(labels, undefined, undefined, warnings);
-  const affine = resampledAffine(grid.affine, grid.shape, prepared.shape);
+  const affine = resampledAffine(grid.affine, box, prepared.shape);
   const raw = {
     data: logits,
     shape: [...prepared.shape, classes],
@@ -154,14 +157,27 @@ export async function predictVolume(
   return new Segmentation(labels, undefined, raw, warnings);
 }
 
-/** Affine of a grid with the same field of view and another number of voxels. */
-function resampledAffine(affine: readonly number[], from: Size3, to: Size3): number[] {
-  const ratio = from.map((n, axis) => n / to[axis]!);
+/** [channel][z][y][x] of a box in its grid; around it the first channel (the background's) is `background`, else 0. */
+function placed<T extends Float32Array | Uint8Array>(data: T, box: Box, shape: Size3, background = 0): T {
+  if (box.size.every((n, axis) => n === shape[axis])) return data;
+  const after = shape.map((n, axis) => n - box.start[axis]! - box.size[axis]!) as unknown as Size3;
+  const grown = <A extends Float32Array | Uint8Array>(part: A): A =>
+    pad(part, box.size, box.start, after).data as A;
+  const result = grown(data);
+  if (background === 0) return result;
+  const inside = grown(new Uint8Array(box.size[0] * box.size[1] * box.size[2]).fill(1));
+  for (let voxel = 0; voxel < inside.length; voxel++) if (!inside[voxel]) result[voxel] = background;
+  return result;
+}
+
+/** Affine of a box of a grid with the same field of view and another number of voxels. */
+function resampledAffine(affine: readonly number[], { start, size }: Box, to: Size3): number[] {
+  const ratio = size.map((n, axis) => n / to[axis]!);
   const result = [...affine];
   for (const row of [0, 4, 8]) {
     for (const axis of [0, 1, 2]) {
       result[row + axis] = affine[row + axis]! * ratio[axis]!;
-      result[row + 3]! += (affine[row + axis]! * (ratio[axis]! - 1)) / 2;
+      result[row + 3]! += affine[row + axis]! * (start[axis]! + (ratio[axis]! - 1) / 2);
     }
   }
   return result;

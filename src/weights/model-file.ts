@@ -14,8 +14,8 @@ import { readSafetensors, writeSafetensors, type NamedTensor } from './safetenso
 
 /** The JSON under the metadata key `unet3d-gpu`. */
 export interface ModelDescription {
-  /** Version of this description; files of a newer one are refused. */
-  readonly format: 1;
+  /** Version of this description: files of a newer one are refused, those of 1 (resampled before normalised) read. */
+  readonly format: 2;
   readonly packageVersion: string;
   readonly config: UNet3DConfig;
   /** Names by label value; empty if nobody gave any. */
@@ -42,7 +42,7 @@ export function writeModel(
     ...namedTensors(layout.statistics, weights.statistics),
   ]);
   const metadata = {
-    [key]: JSON.stringify({ format: 1, packageVersion, ...description } satisfies ModelDescription),
+    [key]: JSON.stringify({ format: 2, packageVersion, ...description } satisfies ModelDescription),
   };
   return writeSafetensors({ tensors, metadata });
 }
@@ -63,24 +63,28 @@ export function readModel(bytes: Uint8Array): { description: ModelDescription; w
   let description: ModelDescription;
   if (text === undefined) {
     description = {
-      format: 1,
+      format: 2,
       packageVersion: 'unknown',
       config: configFromShapes(tensors),
       labels: [],
       channels: [],
     };
   } else {
+    let found: Omit<ModelDescription, 'format'> & { format: number };
     try {
-      description = JSON.parse(text) as ModelDescription;
+      found = JSON.parse(text) as ModelDescription;
     } catch {
       throw new InvalidModel(`the model file's description is not JSON: take another copy of the file`);
     }
-    if (description.format !== 1) {
+    const { format, config, preprocessing } = found;
+    if (format !== 1 && format !== 2) {
       throw new InvalidModel(
-        `the model file has format ${String(description.format)}, written by version ${String(description.packageVersion)}; this package reads format 1: update unet3d-gpu`,
+        `the model file has format ${String(format)}, written by version ${String(found.packageVersion)}; this package reads formats 1 and 2: update unet3d-gpu`,
       );
     }
-    description = { ...description, config: completeConfig(description.config) };
+    description = { ...found, format: 2, config: completeConfig(config) };
+    if (format === 1 && preprocessing)
+      description = { ...description, preprocessing: { ...preprocessing, order: 'resample, normalize' } };
   }
   const layout = layoutParameters(description.config);
   return {

@@ -1,6 +1,8 @@
 // Fingerprint: medians, percentiles and class shares against figures worked out by hand.
 import { expect, test } from 'vitest';
-import { fingerprint, intensityFacts, median, type CaseFacts } from '../../src/data/fingerprint.ts';
+import { intensityFacts, measureCase, type CaseFacts } from '../../src/data/case-facts.ts';
+import { fingerprint, median } from '../../src/data/fingerprint.ts';
+import type { Volume } from '../../src/data/volume.ts';
 
 test('median of odd, even and no numbers', () => {
   expect(median([3, 1, 2])).toBe(2);
@@ -31,6 +33,7 @@ test('the summary of two cases', () => {
       id: 'a',
       subject: 's',
       shape: [4, 6, 8],
+      cropped: [4, 6, 4],
       spacing: [1, 1, 2],
       orientation: 'RAS',
       classVoxels: new Map([
@@ -43,6 +46,7 @@ test('the summary of two cases', () => {
       id: 'b',
       subject: 's',
       shape: [6, 6, 4],
+      cropped: [3, 3, 4],
       spacing: [1, 2, 2],
       orientation: 'LPI',
       classVoxels: new Map([[0, 8]]),
@@ -52,12 +56,59 @@ test('the summary of two cases', () => {
     cases: 2,
     subjects: 1,
     shape: { min: [4, 6, 4], median: [5, 6, 6], max: [6, 6, 8] },
-    spacing: { min: [1, 1, 2], median: [1, 1.5, 2], max: [1, 2, 2] },
+    spacing: { min: [1, 1, 2], median: [1, 1.5, 2], max: [1, 2, 2], percentile10: [1, 1.1, 2] },
+    cropped: {
+      shape: { min: [3, 3, 4], median: [3.5, 4.5, 4], max: [4, 6, 4] },
+      millimetres: { min: [3, 6, 8], median: [3.5, 6, 8], max: [4, 6, 8] },
+      share: (1 / 2 + 1 / 4) / 2,
+    },
     orientations: { RAS: 1, LPI: 1 },
     intensities: [{ min: 1, max: 3, mean: 2, deviation: 1, percentile005: 1, median: 3, percentile995: 3 }],
+    foreground: [],
     classes: [
       { value: 0, cases: 2, share: 14 / 16 },
       { value: 1, cases: 1, share: 2 / 16 },
     ],
   });
+});
+
+test('facts of a case, turned: box of what is not zero, and intensities under the label', async () => {
+  // x points to the front and y to the left.
+  const affine = [0, -2, 0, 0, 3, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1];
+  const volume = (values: readonly number[]): Volume => ({
+    data: Float32Array.from(values),
+    shape: [4, 2, 1],
+    affine,
+    spacing: [3, 2, 1],
+    header: {} as Volume['header'],
+  });
+  const item = { id: 'a', subject: 's', images: [] };
+  const facts = await measureCase(
+    item,
+    [volume([0, 5, 6, 0, 0, 0, 7, 0])],
+    volume([0, 1, 2, 9, 0, 0, 1, 0]),
+    9,
+  );
+  expect(facts).toMatchObject({
+    shape: [2, 4, 1],
+    spacing: [2, 3, 1],
+    cropped: [2, 2, 1],
+    orientation: 'ALS',
+  });
+  const [sample] = facts.foreground!;
+  const counts = [5, 6, 7].map((value) => sample!.filter((v) => v === value).length);
+  expect(counts).toEqual([3334, 3333, 3333]);
+  const bare = await measureCase(
+    item,
+    [volume([1, 1, 1, 1, 1, 1, 1, 1])],
+    volume([0, 0, 0, 9, 0, 0, 0, 0]),
+    9,
+  );
+  expect(bare.foreground).toBeUndefined();
+
+  // Cases count alike, however much foreground they have.
+  const other = await measureCase(item, [volume([0, 0, 9, 0, 0, 0, 0, 0])], volume([0, 0, 1, 0, 0, 0, 0, 0]));
+  const [found] = fingerprint([facts, other, bare]).foreground;
+  expect(found!.mean).toBeCloseTo(7.5, 3);
+  expect(found).toMatchObject({ percentile005: 5, percentile995: 9 });
 });

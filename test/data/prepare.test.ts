@@ -78,6 +78,55 @@ describe('prepared arrays', () => {
     expect([...item.label!.slice(0, 8)]).toEqual([0, 0, 0, 0, 3, 3, 3, 3]);
     expect(item.grid).toMatchObject({ shape: [4, 2, 2], spacing: [1, 1, 1] });
   });
+
+  const scored = { ...plain, normalization: ['z-score'] as const, spacing: [0.5, 1, 1] as const };
+  const uneven = { data: Float32Array.of(0, 0, 9, 1, 4, 4, 2, 0), dims: [4, 2, 1] };
+
+  test('are normalised before they are resampled; of models of format 1, after', () => {
+    const [now, before] = [scored, { ...scored, order: 'resample, normalize' as const }].map(
+      (how) => fromArrays('o', uneven, undefined, how).image,
+    ) as [Float32Array, Float32Array];
+    const own = fromArrays('o', uneven, undefined, { ...scored, spacing: null }).image;
+    // The first voxel of eight is the first of four, as the second is for three quarters.
+    expect(now[0]).toBe(own[0]);
+    expect(now[3]).toBeCloseTo(own[1]! + (own[2]! - own[1]!) / 4, 6);
+    const mean = (data: Float32Array) => data.reduce((a, b) => a + b) / data.length;
+    expect(mean(before)).toBeCloseTo(0, 6);
+    expect(before.reduce((sum, v) => sum + v * v, 0) / 16).toBeCloseTo(1, 5);
+    expect(now.reduce((sum, v) => sum + v * v, 0) / 16).toBeLessThan(0.95);
+  });
+
+  test('are cropped to what is not zero in some channel, label and all, before anything else', () => {
+    const dims = [5, 4, 3];
+    const first = new Float32Array(60);
+    const second = new Float32Array(60);
+    first[1 + 5 * 1] = 4; // x 1, y 1, z 0
+    second[3 + 5 * 2 + 20] = 8; // x 3, y 2, z 1
+    const label = { data: Uint8Array.from({ length: 60 }, (_, i) => i), dims };
+    const item = fromArrays(
+      'k',
+      [
+        { data: first, dims },
+        { data: second, dims },
+      ],
+      label,
+      {
+        ...plain,
+        crop: 'non-zero',
+        normalization: ['none', 'z-score inside'],
+      },
+    );
+    expect(item).toMatchObject({ shape: [3, 2, 2], channels: 2 });
+    expect(item.grid).toMatchObject({ shape: [5, 4, 3], box: { start: [1, 1, 0], size: [3, 2, 2] } });
+    expect([...item.image.slice(0, 12)]).toEqual([4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    // Inside are the two voxels only: 0 and 8 become −1 and 1.
+    expect([...item.image.slice(12)]).toEqual([-1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+    expect([...item.label!]).toEqual([6, 7, 8, 11, 12, 13, 26, 27, 28, 31, 32, 33]);
+    expect([...first].filter((value) => value !== 0)).toEqual([4]); // the caller's arrays stay as they were
+    expect(() =>
+      fromArrays('z', { data: new Float32Array(60), dims }, label, { ...plain, crop: 'non-zero' }),
+    ).toThrow(/Case "z": the image: all voxels are 0/);
+  });
 });
 
 describe('labels', () => {

@@ -3,12 +3,12 @@ import { describe, expect, test } from 'vitest';
 import {
   clipPercentiles,
   crop,
-  cropToNonZero,
+  joinBoxes,
+  nonZeroBox,
   pad,
   percentiles,
-  resample,
   resampleTo,
-  resampleToSpacing,
+  sizeAtSpacing,
   statistics,
   zScore,
 } from '../../src/data/preprocess.ts';
@@ -268,47 +268,9 @@ describe('resampling', () => {
     expect(resampleTo(data, [5, 4, 3], [5, 4, 3], 'linear')).not.toBe(data);
   });
 
-  test('to a spacing rounds the size, at least to 1', () => {
-    const data = noise(10 * 6 * 5);
-    const { data: out, size } = resampleToSpacing(data, [10, 6, 5], [1, 1.5, 3], [2, 1, 1.1], 'linear');
-    expect(size).toEqual([5, 9, 14]);
-    expect(out).toEqual(resampleTo(data, [10, 6, 5], size, 'linear'));
-    expect(resampleToSpacing(data, [10, 6, 5], [1, 1, 1], [100, 100, 100], 'nearest').size).toEqual([
-      1, 1, 1,
-    ]);
-  });
-
-  test('of a volume keeps every point where it was', () => {
-    const shape = [10, 6, 5, 2];
-    const affine = [0, -1.5, 0, 7, 2, 0, 0, -3, 0, 0, 3, 1, 0, 0, 0, 1];
-    const volume = {
-      data: noise(600),
-      shape,
-      affine,
-      spacing: [2, 1.5, 3] as [number, number, number],
-      name: 'v',
-    };
-    const result = resample(volume, [1, 4, 2.9], 'linear');
-    expect(result.name).toBe('v');
-    expect(result.shape).toEqual([20, 2, 5, 2]);
-    result.spacing.forEach((mm, axis) => expect(mm).toBeCloseTo([1, 4.5, 3][axis]!, 12));
-    const point = (m: number[], row: number, [x, y, z]: Size3): number =>
-      m[4 * row]! * x + m[4 * row + 1]! * y + m[4 * row + 2]! * z + m[4 * row + 3]!;
-    for (const row of [0, 1, 2]) {
-      // The field of view ends half a voxel before the first centre and after the last.
-      const near: Size3 = [-0.5, -0.5, -0.5];
-      expect(point(result.affine, row, near)).toBeCloseTo(point(affine, row, near), 12);
-      expect(point(result.affine, row, [19.5, 1.5, 4.5])).toBeCloseTo(
-        point(affine, row, [9.5, 5.5, 4.5]),
-        12,
-      );
-    }
-    // Values that are x coordinates in mm stay so, away from the clamped rim.
-    const ramp = Float32Array.from(volume.data, (_, i) =>
-      point(affine, 0, [i % 10, Math.floor(i / 10) % 6, 0]),
-    );
-    const after = resample({ ...volume, data: ramp }, [1, 1, 3], 'linear');
-    expect(after.data[20 * 4 + 10]).toBeCloseTo(point(after.affine, 0, [10, 4, 0]), 5);
+  test('the size at a spacing is rounded, at least to 1', () => {
+    expect(sizeAtSpacing([10, 6, 5], [1, 1.5, 3], [2, 1, 1.1])).toEqual([5, 9, 14]);
+    expect(sizeAtSpacing([10, 6, 5], [1, 1, 1], [100, 100, 100])).toEqual([1, 1, 1]);
   });
 
   test('refuses sizes and spacings that are none', () => {
@@ -316,8 +278,8 @@ describe('resampling', () => {
     expect(() => resampleTo(data, [5, 4, 2], [5, 4, 2], 'linear')).toThrow(InvalidVolume);
     expect(() => resampleTo(data, [5, 4, 3], [5, 0, 3], 'linear')).toThrow(InvalidOption);
     expect(() => resampleTo(data, [5, 4, 3], [5, 1.5, 3], 'linear')).toThrow(InvalidOption);
-    expect(() => resampleToSpacing(data, [5, 4, 3], [1, 0, 1], [1, 1, 1], 'linear')).toThrow(InvalidOption);
-    expect(() => resampleToSpacing(data, [5, 4, 3], [1, 1, 1], [1, NaN, 1], 'linear')).toThrow(InvalidOption);
+    expect(() => sizeAtSpacing([5, 4, 3], [1, 0, 1], [1, 1, 1])).toThrow(InvalidOption);
+    expect(() => sizeAtSpacing([5, 4, 3], [1, 1, 1], [1, NaN, 1])).toThrow(InvalidOption);
     const labels = new Uint8Array(60);
     // @ts-expect-error labels have no trilinear resampling
     expect(() => resampleTo(labels, [5, 4, 3], [5, 4, 2], 'linear')).toThrow(InvalidOption);
@@ -371,23 +333,18 @@ describe('crop and pad', () => {
     expect(() => pad(data, size, [0, 0, 0], [0, -1, 0])).toThrow(InvalidOption);
   });
 
-  test('crop to what is not zero in any channel', () => {
+  test('the box of what is not zero in any channel', () => {
     const sparse = new Float32Array(2 * voxels(size));
     sparse[(2 * 6 + 3) * 5 + 1] = -1; // channel 0, x 1, y 3, z 2
     sparse[voxels(size) + (4 * 6 + 1) * 5 + 2] = NaN; // channel 1, x 2, y 1, z 4
-    const found = cropToNonZero(sparse, size);
-    expect(found.start).toEqual([1, 1, 2]);
-    expect(found.size).toEqual([2, 3, 3]);
-    expect(found.data).toEqual(crop(sparse, size, found.start, found.size));
-    expect(cropToNonZero(data, size)).toEqual({ data, size, start: [0, 0, 0] });
-    expect(cropToNonZero(Float32Array.of(3), [1, 1, 1])).toEqual({
-      data: Float32Array.of(3),
-      size: [1, 1, 1],
-      start: [0, 0, 0],
-    });
+    expect(nonZeroBox(sparse, size)).toEqual({ start: [1, 1, 2], size: [2, 3, 3] });
+    expect(nonZeroBox(data, size)).toEqual({ start: [0, 0, 0], size });
+    expect(nonZeroBox(Float32Array.of(3), [1, 1, 1])).toEqual({ start: [0, 0, 0], size: [1, 1, 1] });
+    expect(nonZeroBox(new Float32Array(60).fill(-0), [5, 4, 3])).toBeUndefined();
   });
 
-  test('name a volume without any voxel to keep', () => {
-    expect(() => cropToNonZero(new Float32Array(60).fill(-0), [5, 4, 3])).toThrow(InvalidVolume);
+  test('the box that holds two boxes', () => {
+    const joint = joinBoxes({ start: [1, 5, 0], size: [2, 2, 2] }, { start: [2, 1, 1], size: [4, 1, 1] });
+    expect(joint).toEqual({ start: [1, 1, 0], size: [5, 6, 2] });
   });
 });

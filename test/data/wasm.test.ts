@@ -1,6 +1,6 @@
 // The WASM memory over a long data set: as large as the largest volume needs, however many there are.
 import { expect, test } from 'vitest';
-import { cropToNonZero, percentiles, resampleTo, zScore } from '../../src/data/preprocess.ts';
+import { nonZeroBox, percentiles, resampleTo, zScore } from '../../src/data/preprocess.ts';
 import type { Size3 } from '../../src/data/prepare.ts';
 import { random } from '../../src/data/random.ts';
 import { OutOfMemory } from '../../src/errors.ts';
@@ -18,7 +18,7 @@ function process(size: Size3): void {
   const data = volume(size);
   zScore(data);
   percentiles(data, [0.5, 99.5]);
-  cropToNonZero(data, size);
+  nonZeroBox(data, size);
   resampleTo(data, size, [size[2], size[0], size[1]], 'linear');
   resampleTo(Uint8Array.from(data), size, [size[1], size[2], size[0]], 'nearest');
 }

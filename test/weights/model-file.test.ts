@@ -17,9 +17,16 @@ const description = {
   config,
   labels: ['background', 'a', 'b'],
   channels: ['T1', 'T2'],
+  preprocessing: {
+    orientation: 'RAS',
+    crop: 'non-zero',
+    spacing: [1, 1, 2.5],
+    normalization: ['z-score inside', { clip: [-100, 200], mean: 40, deviation: 30 }],
+    padding: 'zeros at the far end',
+  },
   postprocessing: { largestComponent: [2] },
-  inputSize: [8, 8, 4] as const,
-};
+  inputSize: [8, 8, 4],
+} as const;
 
 describe('model files', () => {
   test('come back as they were written', () => {
@@ -58,12 +65,26 @@ describe('model files', () => {
     expect(() => readModel(bytes)).toThrow(message);
   });
 
+  const described = (found: object): Uint8Array => {
+    const { tensors } = readSafetensors(writeModel(description, weights));
+    return writeSafetensors({ tensors, metadata: { 'unet3d-gpu': JSON.stringify(found) } });
+  };
+
   test('of a newer format: says to update', () => {
-    const tensors = readSafetensors(writeModel(description, weights)).tensors;
-    const metadata = { 'unet3d-gpu': JSON.stringify({ format: 2, packageVersion: '9.0.0', config }) };
-    expect(() => readModel(writeSafetensors({ tensors, metadata }))).toThrow(
-      /format 2, written by version 9\.0\.0.*update/,
+    expect(() => readModel(described({ format: 3, packageVersion: '9.0.0', config }))).toThrow(
+      /format 3, written by version 9\.0\.0.*update/,
     );
+  });
+
+  test('of format 1: resampled before normalised, as they were trained, also when saved again', () => {
+    const preprocessing = { orientation: 'RAS', spacing: [1, 1, 3], normalization: ['z-score', 'none'] };
+    const { labels, channels } = description;
+    const first = readModel(
+      described({ format: 1, packageVersion: '0.1.0', config, labels, channels, preprocessing }),
+    );
+    const old = { ...preprocessing, order: 'resample, normalize' };
+    expect(first.description.preprocessing).toEqual(old);
+    expect(readModel(writeModel(first.description, weights)).description.preprocessing).toEqual(old);
   });
 
   test('of another network: names the tensor and both shapes', () => {

@@ -51,9 +51,10 @@ Examples:
 const plain = (report: DatasetReport): object => ({
   problems: report.problems,
   fingerprint: report.fingerprint,
-  cases: report.cases.map((facts) => ({
+  cases: report.cases.map(({ classVoxels, ...facts }) => ({
     ...facts,
-    ...(facts.classVoxels ? { classVoxels: Object.fromEntries(facts.classVoxels) } : {}),
+    foreground: undefined, // thousands of samples
+    ...(classVoxels ? { classVoxels: Object.fromEntries(classVoxels) } : {}),
   })),
 });
 

@@ -1,0 +1,153 @@
+/** Facts of one case of a data set: grid, intensities, classes, content hash. */
+import type { Case } from './dataset.ts';
+import { spatial } from './prepare-checks.ts';
+import { joinBoxes, nonZeroBox } from './preprocess.ts';
+import type { Size3 } from './prepare.ts';
+import { canonicalTransform, orientation, type Volume } from './volume.ts';
+
+/** Intensities of one channel. Percentiles are of at most 100 000 voxels at equal distances. */
+export interface IntensityFacts {
+  readonly min: number;
+  readonly max: number;
+  readonly mean: number;
+  /** Population standard deviation. */
+  readonly deviation: number;
+  readonly percentile005: number;
+  readonly median: number;
+  readonly percentile995: number;
+  /** Voxels that are NaN or infinite; they count for nothing else. */
+  readonly notFinite: number;
+}
+
+/** Facts of one case; shape and spacing along x, y, z of the canonical orientation. */
+export interface CaseFacts {
+  readonly id: string;
+  readonly subject: string;
+  readonly shape: Size3;
+  readonly spacing: Size3;
+  /** Of the smallest box of voxels that are not 0 in some channel; the whole shape where all are. */
+  readonly cropped: Size3;
+  /** How the file stores its axes, such as "RAS" or "LPI". */
+  readonly orientation: string;
+  /** One per channel. */
+  readonly intensities: readonly IntensityFacts[];
+  /** Per channel, intensities of `foregroundSamples` voxels of any class but background; undefined without any. */
+  readonly foreground?: readonly Float32Array[];
+  /** Label value to its number of voxels; undefined without a readable label. */
+  readonly classVoxels?: ReadonlyMap<number, number>;
+  /** SHA-256 of the decoded image voxels and their shape. */
+  readonly hash: string;
+}
+
+/** Facts of one channel's voxels. */
+export function intensityFacts(data: Float32Array): IntensityFacts {
+  let [min, max, sum, count] = [Infinity, -Infinity, 0, 0];
+  for (const value of data) {
+    if (!Number.isFinite(value)) continue;
+    if (value < min) min = value;
+    if (value > max) max = value;
+    sum += value;
+    count += 1;
+  }
+  const mean = sum / count;
+  let squares = 0;
+  for (const value of data) if (Number.isFinite(value)) squares += (value - mean) ** 2;
+  const stride = Math.max(1, Math.ceil(data.length / 100_000));
+  const sample = Float32Array.from({ length: Math.ceil(data.length / stride) }, (_, i) => data[i * stride]!)
+    .filter((value) => Number.isFinite(value))
+    .sort();
+  const percentile = (share: number): number => sample[Math.round(share * (sample.length - 1))] ?? NaN;
+  return {
+    min,
+    max,
+    mean,
+    deviation: Math.sqrt(squares / count),
+    percentile005: percentile(0.005),
+    median: percentile(0.5),
+    percentile995: percentile(0.995),
+    notFinite: data.length - count,
+  };
+}
+
+/** Voxels that stand for the foreground of a case: as many for each, so that large cases do not outweigh others. */
+export const foregroundSamples = 10_000;
+
+/**
+ * Per channel, `foregroundSamples` intensities of voxels that `isForeground`, at equal distances among them (some
+ * several times where there are fewer); undefined if there are none.
+ */
+function sampleForeground(
+  channels: readonly Float32Array[],
+  isForeground: (voxel: number) => boolean,
+): Float32Array[] | undefined {
+  const voxels = channels[0]!.length;
+  let count = 0;
+  for (let voxel = 0; voxel < voxels; voxel++) if (isForeground(voxel)) count += 1;
+  if (count === 0) return undefined;
+  const samples = channels.map(() => new Float32Array(foregroundSamples));
+  let [seen, taken] = [0, 0];
+  for (let voxel = 0; taken < foregroundSamples; voxel++) {
+    if (!isForeground(voxel)) continue;
+    for (; taken < foregroundSamples && Math.floor((taken * count) / foregroundSamples) === seen; taken++)
+      samples.forEach((sample, channel) => (sample[taken] = channels[channel]![voxel]!));
+    seen += 1;
+  }
+  return samples;
+}
+
+/** Voxels of each value. */
+export function countValues(data: ArrayLike<number>): Map<number, number> {
+  const counts = new Map<number, number>();
+  for (let at = 0; at < data.length; at++) counts.set(data[at]!, (counts.get(data[at]!) ?? 0) + 1);
+  return counts;
+}
+
+/**
+ * Facts of a case whose files have been read, as they are stored.
+ * @param images one per channel or one of all channels, of one shape
+ * @param label of the images' shape
+ */
+export async function measureCase(
+  { id, subject }: Case,
+  images: readonly Volume[],
+  label?: Volume,
+  ignoreLabel?: number,
+): Promise<CaseFacts> {
+  const first = images[0]!;
+  const size = spatial(first);
+  const voxels = size.reduce((a, b) => a * b, 1);
+  const channels = images.flatMap(({ data }) =>
+    Array.from({ length: data.length / voxels }, (_, c) => data.subarray(c * voxels, (c + 1) * voxels)),
+  );
+  const boxes = channels.flatMap((data) => nonZeroBox(data, size) ?? []);
+  const cropped = boxes.length > 0 ? boxes.reduce(joinBoxes).size : size;
+  const { axes } = canonicalTransform(first.affine);
+  const canonical = (values: Size3): Size3 => axes.map((axis) => values[axis]) as unknown as Size3;
+  const foreground =
+    label &&
+    sampleForeground(channels, (voxel) => label.data[voxel]! > 0 && label.data[voxel] !== ignoreLabel);
+  return {
+    id,
+    subject,
+    shape: canonical(size),
+    spacing: canonical(first.spacing),
+    cropped: canonical(cropped),
+    orientation: orientation(first.affine),
+    intensities: channels.map(intensityFacts),
+    ...(foreground ? { foreground } : {}),
+    ...(label ? { classVoxels: countValues(label.data) } : {}),
+    hash: await contentHash(images),
+  };
+}
+
+/** SHA-256 of the voxels and shapes of some volumes, in hexadecimal digits. */
+export async function contentHash(volumes: readonly Volume[]): Promise<string> {
+  const parts = volumes.flatMap(({ data, shape }) => [
+    new Uint8Array(Uint32Array.from(shape).buffer),
+    new Uint8Array(data.buffer, data.byteOffset, data.byteLength),
+  ]);
+  const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  parts.reduce((offset, part) => (bytes.set(part, offset), offset + part.length), 0);
+  const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', bytes));
+  return Array.from(digest, (byte) => byte.toString(16).padStart(2, '0')).join('');
+}
