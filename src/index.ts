@@ -26,14 +26,15 @@ export {
   concessions,
   type Alternative,
   type Concession,
+  type Planner,
   type TrainingWish,
 } from './model/budget.ts';
 export { formatBytes, summarise } from './model/summary.ts';
 export { Gpu, memoryOf, setAdapterProvider } from './gpu/device.ts';
 export { defaultLimits, type Plan, type PlanLimits, type Size3 } from './gpu/plan.ts';
-export { crossEntropy, diceCrossEntropy, weightedDice, type Loss } from './train/losses.ts';
+export { crossEntropy, diceCrossEntropy, lossShape, weightedDice, type Loss } from './train/losses.ts';
 export { adam, adamW, sgd, type Optimizer } from './train/optimizers.ts';
-export { nnunetAugmentation, type Augmentation } from './train/augmentation.ts';
+export { augmentationMargin, nnunetAugmentation, type Augmentation } from './train/augmentation.ts';
 export { constant, cosine, oneCycle, poly, scheduleAt, type Schedule } from './train/schedules.ts';
 export {
   Run,
@@ -61,6 +62,11 @@ export {
 export { openDataset, pairDataset, type Case, type Dataset } from './data/dataset.ts';
 export { foldCases, splitCases, type Split } from './data/split.ts';
 export { casesInMemory, trainingBatches } from './data/patches.ts';
+export { checkDataset, type DatasetReport } from './data/check.ts';
+export type { Fingerprint } from './data/fingerprint.ts';
+export { nnunetPreprocessing, type PreprocessingDecision } from './data/decide.ts';
+export { nnunetPatch, type PatchDecision } from './model/patch.ts';
+export type { Normalization } from './data/normalize.ts';
 export type { Axis, MirrorOptions } from './infer/probabilities.ts';
 export { Segmentation, type PredictOptions, type PredictOutput } from './infer/predict.ts';
 export { evaluateCase } from './metrics/evaluate.ts';

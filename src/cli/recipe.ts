@@ -8,6 +8,9 @@ import { constant, cosine, oneCycle, poly, type Schedule } from '../train/schedu
 
 export const lossNames = ['dice-ce', 'dice', 'ce'] as const;
 export const optimizerNames = ['adam', 'adamw', 'sgd'] as const;
+/** `nnunet` decides on crop, normalisation, spacing and patch from the data. */
+export const preprocessingNames = ['plain', 'nnunet'] as const;
+export type PreprocessingName = (typeof preprocessingNames)[number];
 export const augmentationNames = ['none', 'nnunet'] as const;
 /** `onecycle-plain` leaves the momentum (Adam's β1) alone, where `onecycle` cycles it as PyTorch does by default. */
 export const scheduleNames = ['onecycle', 'onecycle-plain', 'poly', 'cosine', 'constant'] as const;

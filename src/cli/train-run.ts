@@ -1,43 +1,31 @@
 /** A training from the command line: data, plan, training, test, and the files that are left behind. */
-import { centreWindows, commonShape, trainingBatches, type CaseSource } from '../data/patches.ts';
+import { centreWindows, trainingBatches } from '../data/patches.ts';
 import type { Dataset } from '../data/dataset.ts';
 import { readNifti } from '../data/nifti.ts';
 import type { Split } from '../data/split.ts';
 import { Aborted, InvalidOption } from '../errors.ts';
-import type { PlanLimits, Size3 } from '../gpu/plan.ts';
 import { predictVolume } from '../infer/predict.ts';
 import { evaluateCase, type CaseMetrics } from '../metrics/evaluate.ts';
 import { diceTable } from '../metrics/summary.ts';
-import {
-  assertFits,
-  defaultBudget,
-  concede,
-  concessions,
-  describeWish,
-  type TrainingWish,
-} from '../model/budget.ts';
-import { paddedSize, sizeMultiple, type UNet3DConfig } from '../model/config.ts';
+import { defaultBudget } from '../model/budget.ts';
+import { sizeMultiple } from '../model/config.ts';
 import { planTraining } from '../model/plan.ts';
-import { formatBytes, summarise } from '../model/summary.ts';
+import { summarise } from '../model/summary.ts';
 import { UNet3D } from '../unet3d.ts';
-import type { Picture } from '../report/raster.ts';
-import { sliceGrid } from '../report/slices.ts';
 import { folderStore } from '../train/checkpoint.node.ts';
-import type { Augmentation } from '../train/augmentation.ts';
 import type { EpochRow, TrainingEvent } from '../train/events.ts';
-import { lossShape } from '../train/losses.ts';
 import { version } from '../version.ts';
 import type { TrainOptions } from './commands/train.ts';
-import { augmentationSheet } from './augmentation-sheet.ts';
 import { openFromArguments, splitFromArguments } from './dataset-options.ts';
+import { drawAugmentation, drawBatch } from './first-batch.ts';
 import { announceAdapter } from './gpu.ts';
 import type { Io } from './io.ts';
-import { augmentationOf, defaultEpochs, lossOf, optimizerOf, scheduleOf } from './recipe.ts';
 import { commandLine, writeResults } from './results.ts';
 import { fileHashes, hashOfHashes, sha256, Stopwatch } from './provenance.ts';
 import type { RunFolder } from './run-folder.ts';
 import { digits, duration, toJson } from './text.ts';
 import { readTrainingData, type TrainingData } from './training-data.ts';
+import { decide, protocolOf } from './train-settings.ts';
 import { watch } from './watch.ts';
 
 export interface RunDetails {
@@ -45,18 +33,6 @@ export interface RunDetails {
   readonly kept: unknown;
   /** The command that repeats the run. */
   readonly command: string;
-}
-
-/** Everything that is decided before the first step. */
-interface Settings {
-  readonly epochs: number;
-  readonly patch: Size3 | undefined;
-  /** The step as it fits the memory. */
-  readonly wish: TrainingWish;
-  readonly loss: ReturnType<typeof lossOf>;
-  readonly optimizer: ReturnType<typeof optimizerOf>;
-  readonly schedule: ReturnType<typeof scheduleOf>;
-  readonly augmentation: Augmentation | undefined;
 }
 
 export async function runTraining(
@@ -78,10 +54,12 @@ export async function runTraining(
     throw new InvalidOption('the split leaves no case to train on: give the first share more than 0');
   const data = await readTrainingData(io, dataset, split, {
     classes: options.classes,
+    preprocessing: options.preprocessing,
     spacing: options.spacing,
     cacheBytes: options.cache,
     allowDuplicates: options.allowDuplicates ?? false,
   });
+  for (const reason of data.decision?.reasons ?? []) io.err(reason);
   clock.end('reading and preparing the data');
 
   await announceAdapter(io);
@@ -132,7 +110,7 @@ async function trainModel(job: Job): Promise<void> {
   const network = model.config;
   const { limits } = model.gpu;
   const memory = options.memory ?? defaultBudget(model.gpu);
-  const { epochs, patch, loss, optimizer, schedule, augmentation, wish } = decide(
+  const { epochs, patch, loss, optimizer, schedule, augmentation, wish, planner, reasons } = decide(
     io,
     network,
     data,
@@ -141,22 +119,19 @@ async function trainModel(job: Job): Promise<void> {
     memory,
   );
   const { precision = 'f32', checkpointing = false, accumulate = 1 } = wish;
-  const source = trainingBatches(data.training, {
+  const batches = {
     batchSize: wish.batch,
     seed,
     multiple: sizeMultiple(network),
     placement: options.placement,
     oversample: options.oversample,
     ...(patch ? { patch } : {}),
+  };
+  const source = trainingBatches(data.training, {
+    ...batches,
+    ...(planner.margin && { margin: planner.margin }),
   });
-  const { plan } = planTraining({
-    ...wish,
-    limits,
-    loss: lossShape(loss, network.classes),
-    optimizer,
-    augment: augmentation !== undefined,
-    averaging: options.ema !== undefined,
-  });
+  const { plan } = planTraining({ ...wish, ...planner, margin: source.margin });
   io.err(
     `${patch ? 'Patches' : 'Whole volumes, padded to'} ${source.size.join(' x ')} voxels; ${epochs} epochs of ` +
       `${source.batchesPerEpoch} steps; ${(plan.flops / 1e9).toFixed(1)} GFLOP and ` +
@@ -164,7 +139,7 @@ async function trainModel(job: Job): Promise<void> {
   );
   if (options.dryRun) {
     io.out(summarise(network, plan, { size: source.size, batch: wish.batch }));
-    await drawBatch(folder, source, data);
+    await drawBatch(folder, trainingBatches(data.training, batches), data);
     io.out(`The first batch is drawn in ${folder.file('batch.png')}.`);
     if (augmentation) {
       await folder.picture(
@@ -191,6 +166,7 @@ async function trainModel(job: Job): Promise<void> {
       size: source.size,
       patch: patch ?? null,
       ...(patch && { placement: options.placement }),
+      ...(source.margin.some((n) => n > 0) && { margin: source.margin }),
       loss,
       optimizer,
       schedule,
@@ -199,6 +175,7 @@ async function trainModel(job: Job): Promise<void> {
       ...protocol,
     },
     preprocessing: data.preprocessing,
+    ...(reasons.length > 0 && { decisions: reasons }),
     labels: data.labels,
     adapter: model.adapter,
     arguments: details.kept,
@@ -299,56 +276,6 @@ async function trainModel(job: Job): Promise<void> {
   );
 }
 
-/** What watches over the steps. */
-function protocolOf({ clip, ema, earlyStopping, onNotFinite }: TrainOptions) {
-  return {
-    ...(clip !== undefined && { maxGradientNorm: clip }),
-    ...(ema !== undefined && { ema: { decay: ema } }),
-    ...(earlyStopping !== undefined && { earlyStopping: { patience: earlyStopping } }),
-    onNotFinite,
-  };
-}
-
-function decide(
-  io: Io,
-  network: UNet3DConfig,
-  data: TrainingData,
-  options: TrainOptions,
-  limits: PlanLimits,
-  memory: number,
-): Settings {
-  const { batchSize } = options;
-  const loss = lossOf(options.loss, options.classWeights);
-  const optimizer = optimizerOf(options.optimizer);
-  const { patch, precision, checkpointing = false, accumulate } = options;
-  const given = patch === 'whole' ? undefined : patch;
-  const size = paddedSize(network, given ?? commonShape(data.training.shapes, sizeMultiple(network)));
-  const augmentation = augmentationOf(options.augment, options.mirror);
-  const augment = augmentation !== undefined;
-  const averaging = options.ema !== undefined;
-  const planner = { limits, loss: lossShape(loss, network.classes), optimizer, augment, averaging };
-  const allowed = options.concede === 'auto' ? concessions : options.concede;
-  const { wish, taken } = concede(
-    { config: network, size, batch: batchSize, precision, checkpointing, accumulate },
-    memory,
-    planner,
-    // A patch that was asked for is kept.
-    patch === undefined ? allowed : allowed.filter((name) => name !== 'patches'),
-  );
-  assertFits(wish, memory, planner);
-  if (taken.length > 0)
-    io.err(`To fit ${formatBytes(memory)} of GPU memory: ${taken.join(', ')}; now ${describeWish(wish)}`);
-  return {
-    epochs: options.epochs ?? defaultEpochs(data.training.ids.length, batchSize * accumulate),
-    patch: taken.includes('patches') ? wish.size : given,
-    wish,
-    loss,
-    optimizer,
-    schedule: scheduleOf(options.schedule, options.learningRate, options),
-    augmentation,
-  };
-}
-
 /** Keeps history.csv and progress.png up to date while the training runs. */
 class HistoryWriter {
   #rows: readonly EpochRow[] = [];
@@ -428,46 +355,3 @@ async function testModel(
   };
   return { cases, volumes };
 }
-
-/** Draws the first batch, image and labels, as training will see it. */
-async function drawBatch(
-  folder: RunFolder,
-  source: ReturnType<typeof trainingBatches>,
-  { training, labels, channels, preprocessing }: TrainingData,
-): Promise<void> {
-  const { image, label, cases } = await source.batch(0, 0);
-  const [x, y, z] = source.size;
-  const voxels = x * y * z;
-  const spacing = preprocessing.spacing ?? [1, 1, 1];
-  const rows = cases.map((index, sample) => ({
-    name: nameOf(training, index),
-    image: {
-      data: image.subarray(sample * channels * voxels, (sample * channels + 1) * voxels),
-      shape: [x, y, z],
-      spacing,
-    },
-    truth: label.subarray(sample * voxels, (sample + 1) * voxels).map((value) => (value === 255 ? 0 : value)),
-  }));
-  await folder.picture('batch.png', sliceGrid(rows, { labels }));
-}
-
-/** The first sample of the first batch, as it is and as augmentation changes it. */
-async function drawAugmentation(
-  model: UNet3D,
-  source: ReturnType<typeof trainingBatches>,
-  { labels, preprocessing }: TrainingData,
-  augmentation: Augmentation,
-  seed: number,
-): Promise<Picture> {
-  const { size, batchSize } = source;
-  const { image, label } = await source.batch(0, 0);
-  const sample = {
-    image: image.subarray(0, image.length / batchSize),
-    label: label.subarray(0, label.length / batchSize),
-    size,
-  };
-  const spacing = preprocessing.spacing ?? ([1, 1, 1] as const);
-  return augmentationSheet(model.gpu, sample, augmentation, { seed, spacing, labels });
-}
-
-const nameOf = (cases: CaseSource, index: number): string => cases.ids[index] ?? `case ${index}`;

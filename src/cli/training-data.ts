@@ -1,25 +1,33 @@
 /** Everything a training needs from a data set, read and checked before the training begins. */
 import { createHash } from 'node:crypto';
+import { measureCase, type CaseFacts } from '../data/case-facts.ts';
 import type { Case, Dataset } from '../data/dataset.ts';
+import { nnunetPreprocessing, type PreprocessingDecision } from '../data/decide.ts';
+import { fingerprint, type Fingerprint } from '../data/fingerprint.ts';
 import { readNifti } from '../data/nifti.ts';
 import type { CaseSource } from '../data/patches.ts';
 import { cacheCases } from '../data/prepare-cache.ts';
+import { requireSameGrid } from '../data/prepare-checks.ts';
 import {
   defaultPreprocessing,
   prepareCase,
+  readCase,
   type PreparedCase,
   type Preprocessing,
   type Size3,
 } from '../data/prepare.ts';
-import { assertNoSharedContent, type Split } from '../data/split.ts';
-import { InvalidDataset } from '../errors.ts';
+import { assertNoSharedContent, partNames, type PartName, type Split } from '../data/split.ts';
+import { Aborted, InvalidDataset } from '../errors.ts';
 import type { LabelledCase } from '../unet3d.ts';
 import type { Io } from './io.ts';
+import type { PreprocessingName } from './recipe.ts';
 
 export interface TrainingData {
   readonly training: CaseSource;
   readonly validation: readonly LabelledCase[];
   readonly preprocessing: Preprocessing;
+  /** With preprocessing 'nnunet': what was decided and why. */
+  readonly decision: PreprocessingDecision | undefined;
   readonly channels: number;
   /** Names by label value, background first. */
   readonly labels: readonly string[];
@@ -28,8 +36,10 @@ export interface TrainingData {
 export interface DataOptions {
   /** Number of classes where the data set does not name them. */
   readonly classes?: number | undefined;
-  /** mm; 'median' of the training cases; or 'own' for each volume's own. */
-  readonly spacing: Size3 | 'median' | 'own';
+  /** 'nnunet' decides on crop, normalisation and spacing from the training cases. */
+  readonly preprocessing: PreprocessingName;
+  /** mm; 'median' of the training cases; or 'own' for each volume's own. Default: the median, or as nnU-Net decides. */
+  readonly spacing: Size3 | 'median' | 'own' | undefined;
   /** Bytes of prepared training cases that are kept in memory. */
   readonly cacheBytes: number;
   readonly allowDuplicates: boolean;
@@ -39,7 +49,7 @@ export interface DataOptions {
 const sameSpacing = 0.01;
 
 /**
- * Reads and prepares the cases of training and validation.
+ * Reads and prepares the cases of training and validation, and those of the test to see that they can be read.
  * @throws InvalidDataset or InvalidVolume that names the case and what is wrong with it
  */
 export async function readTrainingData(
@@ -49,8 +59,8 @@ export async function readTrainingData(
   options: DataOptions,
 ): Promise<TrainingData> {
   const byId = new Map(dataset.cases.map((item) => [item.id, item]));
-  const casesOf = (part: 'train' | 'validation'): Case[] => split[part].cases.map((id) => byId.get(id)!);
-  const [train, validation] = [casesOf('train'), casesOf('validation')];
+  const casesOf = (part: PartName): Case[] => split[part].cases.map((id) => byId.get(id)!);
+  const [train, validation, test] = partNames.map(casesOf) as [Case[], Case[], Case[]];
   const channels = await countChannels(train[0]!);
   const classes = options.classes ?? (dataset.labels.length || undefined);
   if (classes !== undefined && dataset.labels.length > classes)
@@ -93,11 +103,13 @@ export async function readTrainingData(
       },
     );
 
-  const fixed = typeof options.spacing === 'string' ? null : options.spacing;
-  let preprocessing = defaultPreprocessing(channels, fixed);
+  const { spacing } = options;
+  const fixed = spacing === undefined || typeof spacing === 'string' ? null : spacing;
+  const decision = options.preprocessing === 'nnunet' ? await decide(io, dataset, train, spacing) : undefined;
+  let preprocessing = decision?.preprocessing ?? defaultPreprocessing(channels, fixed);
   let training = await read(train, preprocessing, 'training', options.cacheBytes);
-  if (options.spacing === 'median') {
-    const target = medianOf(spacings);
+  if (!decision && (spacing ?? 'median') === 'median') {
+    const target = [0, 1, 2].map((axis) => upperMedian(spacings.map((mm) => mm[axis]!))) as unknown as Size3;
     preprocessing = defaultPreprocessing(channels, target);
     const differ = spacings.filter((found) =>
       found.some((mm, axis) => Math.abs(mm / target[axis]! - 1) > sameSpacing),
@@ -107,10 +119,12 @@ export async function readTrainingData(
       io.err(
         `${differ} of ${train.length} training volumes are resampled to the median spacing, ${shown} mm.`,
       );
+      hashes.clear(); // of what is compared with the other parts
       training = await read(train, preprocessing, 'training', options.cacheBytes);
     }
   }
   const checked = await read(validation, preprocessing, 'validation', Infinity);
+  await read(test, preprocessing, 'test', 0);
   if (io.isTerminal) io.status();
   if (!options.allowDuplicates) assertNoSharedContent(split, hashes);
 
@@ -120,7 +134,36 @@ export async function readTrainingData(
     { length: classes ?? highest + 1 },
     (_, label) => dataset.labels[label] ?? (label === 0 ? 'background' : `class ${label}`),
   );
-  return { training, validation: held, preprocessing, channels, labels: names };
+  return { training, validation: held, preprocessing, decision, channels, labels: names };
+}
+
+/** Reads the files of some cases for their fingerprint. */
+export async function fingerprintOf(
+  io: Io,
+  { ignoreLabel }: Dataset,
+  cases: readonly Case[],
+): Promise<Fingerprint> {
+  const facts: CaseFacts[] = [];
+  for (const [index, item] of cases.entries()) {
+    if (io.signal.aborted) throw new Aborted(`Looking at the data was stopped after ${index} cases.`);
+    if (io.isTerminal) io.status(`looking at case ${index + 1} of ${cases.length}`);
+    const { images, label } = await readCase(item);
+    if (label) requireSameGrid(item.id, images[0]!, label);
+    facts.push(await measureCase(item, images, label, ignoreLabel));
+  }
+  if (io.isTerminal) io.status();
+  return fingerprint(facts);
+}
+
+async function decide(
+  io: Io,
+  dataset: Dataset,
+  cases: readonly Case[],
+  spacing: DataOptions['spacing'],
+): Promise<PreprocessingDecision> {
+  const print = await fingerprintOf(io, dataset, cases);
+  const words = { own: null, median: print.spacing.median };
+  return nnunetPreprocessing(print, dataset.channels, typeof spacing === 'string' ? words[spacing] : spacing);
 }
 
 export function labelled(item: PreparedCase): LabelledCase {
@@ -134,9 +177,6 @@ async function countChannels(item: Case): Promise<number> {
   return channels;
 }
 
-function medianOf(spacings: readonly Size3[]): Size3 {
-  return [0, 1, 2].map((axis) => {
-    const sorted = spacings.map((spacing) => spacing[axis]!).sort((a, b) => a - b);
-    return sorted[sorted.length >> 1]!;
-  }) as unknown as Size3;
-}
+/** The middle of some numbers, of two the larger: always one of them. */
+const upperMedian = (values: readonly number[]): number =>
+  [...values].sort((a, b) => a - b)[values.length >> 1]!;

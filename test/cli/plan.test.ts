@@ -57,7 +57,8 @@ describe('plan', () => {
 
 describe('usage errors', () => {
   test.each([
-    [['plan'], "required option '--shape <x,y,z>'"],
+    [['plan'], 'give either a data set or --shape x,y,z'],
+    [['plan', 'data', '--shape', '8,8,8'], 'give either a data set or --shape x,y,z'],
     [['plan', '--shape', '8,8'], 'three whole numbers'],
     [['plan', '--shape', '8,8,8', '--features', '4,x'], 'separated by commas'],
     [['plan', '--shape', '8,8,8', '--limit-binding', 'much'], '128MiB'],

@@ -4,27 +4,36 @@ import { Command, Option } from 'commander';
 import type { Plan, PlanLimits, Precision, Size3 } from '../../gpu/plan.ts';
 import { defaultLimits } from '../../gpu/plan.ts';
 import { windowStarts } from '../../infer/window.ts';
-import { assertFits, chooseWindow } from '../../model/budget.ts';
+import { nnunetPreprocessing } from '../../data/decide.ts';
+import type { Fingerprint } from '../../data/fingerprint.ts';
+import { InvalidOption } from '../../errors.ts';
+import { assertFits, assumedBudget, chooseWindow, type Planner } from '../../model/budget.ts';
 import { completeConfig, defaultConfig, paddedSize } from '../../model/config.ts';
+import { nnunetPatch } from '../../model/patch.ts';
 import { planInference, planTraining } from '../../model/plan.ts';
 import { summarise } from '../../model/summary.ts';
 import type { NormKind } from '../../ops/norm.ts';
 import { memoryPicture } from '../../report/report.node.ts';
-import { lossShape, weightedDice } from '../../train/losses.ts';
+import { augmentationMargin } from '../../train/augmentation.ts';
+import { lossShape } from '../../train/losses.ts';
 import { adam } from '../../train/optimizers.ts';
+import { addDatasetOptions, openFromArguments, type DatasetArguments } from '../dataset-options.ts';
 import type { Io } from '../io.ts';
 import * as parse from '../parse.ts';
+import { augmentationNames, augmentationOf, lossOf } from '../recipe.ts';
 import { toJson } from '../text.ts';
+import { fingerprintOf } from '../training-data.ts';
 
-interface Options {
-  readonly shape: Size3;
+interface Options extends DatasetArguments {
+  readonly shape?: Size3;
   readonly batchSize: number;
   readonly features: readonly number[];
-  readonly classes: number;
-  readonly channels: number;
+  readonly classes?: number;
+  readonly channels?: number;
   readonly norm: NormKind;
   readonly precision: Precision;
   readonly checkpointing?: boolean;
+  readonly augment: (typeof augmentationNames)[number];
   readonly inference?: boolean;
   readonly memory?: number;
   readonly picture?: string;
@@ -34,27 +43,38 @@ interface Options {
 }
 
 export function planCommand(io: Io): Command {
-  return new Command('plan')
-    .description('Show the memory and the work of one training step, without a GPU. Shapes are x,y,z.')
-    .requiredOption('--shape <x,y,z>', 'voxels of the input', parse.size)
+  const command = new Command('plan').description(
+    'Show the memory and the work of one training step, without a GPU. Shapes are x,y,z. For a data set also what ' +
+      'train --preprocessing nnunet decides, and why.',
+  );
+  return addDatasetOptions(command)
+    .option('--shape <x,y,z>', 'voxels of the input, in place of a data set', parse.size)
     .option('--batch-size <n>', 'volumes per step', parse.wholeNumber(1), 2)
     .option('--features <list>', 'channels per level', parse.features, [...defaultConfig.features])
-    .option('--classes <n>', 'classes, background included', parse.wholeNumber(2, 255), 2)
-    .option('--channels <n>', 'channels of the input', parse.wholeNumber(1, 1024), 1)
+    .option(
+      '--classes <n>',
+      'background included; default 2, or as the data set says',
+      parse.wholeNumber(2, 255),
+    )
+    .option('--channels <n>', 'of the input; default 1, or as the data set says', parse.wholeNumber(1, 1024))
     .addOption(new Option('--norm <kind>').choices(['batch', 'instance']).default('instance'))
     .addOption(
       new Option('--precision <kind>', 'of the stored volumes').choices(['f32', 'f16']).default('f32'),
     )
     .option('--checkpointing', 'compute activations twice instead of keeping them')
+    .addOption(
+      new Option('--augment <kind>', 'of batches, on the GPU').choices(augmentationNames).default('none'),
+    )
     .option('--inference', 'plan a prediction instead of a training step')
     .option(
       '--memory <bytes>',
-      'what may be used: predictions then go through windows, a step must fit',
+      'what may be used: predictions then go through windows, a step must fit; a data set is cut into patches for it ' +
+        '(default 4GiB)',
       parse.bytes,
     )
     .option('--picture <file.svg>', 'draw the memory over the step')
     .option('--limit-binding <bytes>', 'largest storage binding', parse.bytes, defaultLimits.maxBindingBytes)
-    .option('--limit-buffer <bytes>', 'largest buffer; default: none')
+    .option('--limit-buffer <bytes>', 'largest buffer; default: none', parse.bytes)
     .option('--json', 'print JSON: peakBytes, largestBindingBytes, tensors, dispatches')
     .addHelpText(
       'after',
@@ -63,42 +83,73 @@ Examples:
   unet3d-gpu plan --shape 256,256,128 --batch-size 2 --features 16,32,64,128 --classes 6
   unet3d-gpu plan --shape 256,256,128 --classes 6 --precision f16 --checkpointing --picture memory.svg
   unet3d-gpu plan --shape 512,512,300 --classes 6 --inference --memory 3GiB
-  unet3d-gpu plan --shape 128,128,64 --classes 3 --limit-binding 128MiB --json`,
+  unet3d-gpu plan --shape 128,128,64 --classes 3 --limit-binding 128MiB --json
+  unet3d-gpu plan data/liver --memory 6GiB --augment nnunet`,
     )
-    .action(async (options: Options & { limitBuffer?: string }) => {
-      const { shape, batchSize, features, classes, channels: inChannels, norm } = options;
+    .action(async (folder: string | undefined, options: Options) => {
+      const { batchSize, features, norm, precision, checkpointing, inference, memory = Infinity } = options;
+      const hasData = folder !== undefined || options.images !== undefined;
+      if (hasData === (options.shape !== undefined))
+        throw new InvalidOption('give either a data set or --shape x,y,z');
+      const dataset = hasData ? await openFromArguments(io, folder, options) : undefined;
+      const print = dataset && (await fingerprintOf(io, dataset, dataset.cases));
+      const classes = options.classes ?? (dataset?.labels.length || 1 + Math.max(1, ...valuesOf(print)));
+      const inChannels = options.channels ?? print?.intensities.length ?? 1;
       const config = completeConfig({ inChannels, classes, features, norm });
-      const whole = paddedSize(config, shape);
       const limits: PlanLimits = {
         ...defaultLimits,
         maxBindingBytes: options.limitBinding,
-        maxBufferBytes: options.limitBuffer === undefined ? Infinity : parse.bytes(options.limitBuffer),
+        maxBufferBytes: options.limitBuffer ?? Infinity,
       };
-      const { precision, checkpointing, inference, memory = Infinity } = options;
+      const augmentation = augmentationOf(options.augment, ['x', 'y', 'z']);
+      const loss = lossOf('dice-ce');
+      let planner: Planner = {
+        limits,
+        loss: lossShape(loss, classes),
+        optimizer: adam(),
+        augment: augmentation !== undefined,
+      };
+      const step = { config, batch: batchSize, precision, checkpointing };
+      let shape = options.shape;
+      if (dataset && print) {
+        const { typical, largest, reasons } = nnunetPreprocessing(print, dataset.channels);
+        if (augmentation)
+          planner = { ...planner, margin: (size) => augmentationMargin(augmentation, size, largest) };
+        const budget = options.memory ?? assumedBudget.hardware;
+        const { patch, reason } = nnunetPatch(typical, step, budget, planner);
+        for (const text of [...reasons, reason])
+          if (options.json) io.err(text);
+          else io.out(text);
+        shape = inference ? typical.shape : patch;
+      }
+      const input = shape!;
+      const whole = paddedSize(config, input);
       const size = inference ? chooseWindow({ config, whole }, memory, { limits, precision }) : whole;
       const batch = inference ? 1 : batchSize;
-      const common = { config, size, batch, limits, precision };
-      const planner = { limits, loss: lossShape(weightedDice(), classes), optimizer: adam() };
-      if (!inference) assertFits({ ...common, checkpointing }, memory, planner);
+      if (!inference) assertFits({ ...step, size }, memory, planner);
       const { plan } = inference
-        ? planInference(common)
-        : planTraining({ ...common, ...planner, checkpointing });
+        ? planInference({ config, size, batch, limits, precision })
+        : planTraining({ ...step, ...planner, size, margin: planner.margin?.(size) });
       if (options.picture !== undefined) await writeFile(options.picture, await memoryPicture(plan));
       if (options.json) {
-        io.out(toJson(description(plan, { config, shape, size, batchSize: batch, precision }), 2));
+        io.out(toJson(description(plan, { config, shape: input, size, batchSize: batch, precision }), 2));
         return;
       }
       if (size !== whole) {
-        const windows = shape.map((length, axis) => windowStarts(length, size[axis]!, 0.5).length);
+        const windows = input.map((length, axis) => windowStarts(length, size[axis]!, 0.5).length);
         io.out(
           `The volume goes through ${windows.join(' × ')} windows of ${size.join(',')}, half overlapping.`,
         );
-      } else if (size.some((length, axis) => length !== shape[axis]))
-        io.out(`The shape ${shape.join(',')} is padded to ${size.join(',')}.`);
+      } else if (options.shape && size.some((length, axis) => length !== input[axis]))
+        io.out(`The shape ${input.join(',')} is padded to ${size.join(',')}.`);
       io.out(summarise(config, plan, { size, batch }));
       if (options.picture !== undefined) io.out(`The memory over the step is drawn in ${options.picture}.`);
     });
 }
+
+/** Label values of a data set but those that mean "leave out". */
+const valuesOf = (print: Fingerprint | undefined): number[] =>
+  (print?.classes ?? []).map(({ value }) => value).filter((value) => Number.isInteger(value) && value < 255);
 
 /** The plan as JSON; bindings by name with their tensor, offset and bytes. */
 function description(plan: Plan, request: Record<string, unknown>) {

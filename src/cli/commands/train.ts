@@ -22,8 +22,10 @@ import {
   augmentationNames,
   lossNames,
   optimizerNames,
+  preprocessingNames,
   scheduleNames,
   type OneCycleOptions,
+  type PreprocessingName,
 } from '../recipe.ts';
 import { hasCheckpoint, removeCheckpoints } from '../../train/checkpoint.node.ts';
 import { commandLine } from '../results.ts';
@@ -44,7 +46,8 @@ export interface TrainOptions extends DatasetArguments, SplitArguments, OneCycle
   readonly patch?: Size3 | 'whole';
   readonly placement: 'random' | 'centre';
   readonly oversample: number;
-  readonly spacing: Size3 | 'median' | 'own';
+  readonly preprocessing: PreprocessingName;
+  readonly spacing?: Size3 | 'median' | 'own';
   readonly loss: (typeof lossNames)[number];
   readonly classWeights?: readonly number[];
   readonly optimizer: (typeof optimizerNames)[number];
@@ -103,6 +106,14 @@ export function trainCommand(io: Io): Command {
       '--deep-supervision',
       'losses at coarser decoder levels too, as nnU-Net has them; four levels or more',
     )
+    .addOption(
+      new Option(
+        '--preprocessing <how>',
+        "plain: z-score per volume; nnunet: crop, normalisation, --spacing and --patch from the data, by nnU-Net's rules",
+      )
+        .choices(preprocessingNames)
+        .default('plain'),
+    )
     .option('--patch <x,y,z>', 'or "whole"; default: whole volumes, or what --concede allows', patchOrWhole)
     .addOption(
       new Option('--placement <where>', 'of patches in larger volumes; centre always trims to the middle')
@@ -112,9 +123,8 @@ export function trainCommand(io: Io): Command {
     .option('--oversample <share>', 'of random patches that lie around foreground', parse.share, 1 / 3)
     .option(
       '--spacing <mm>',
-      'x,y,z in mm, "median" of the training cases, or "own"',
+      'x,y,z in mm, "median" of the training cases (default), or "own"',
       spacingOrWord,
-      'median',
     )
     .addOption(
       new Option('--augment <kind>', 'of training batches, on the GPU')
@@ -194,6 +204,7 @@ Ctrl-C saves a checkpoint and leaves with 130; --resume goes on as if nothing ha
 
 Examples:
   unet3d-gpu train data/hippocampus --out runs/hippocampus
+  unet3d-gpu train data/liver --out runs/liver --preprocessing nnunet --augment nnunet --memory 6GiB --dry-run
   unet3d-gpu train data/pelvis --out runs/pelvis --preset pelvis-mr --epochs 100
   unet3d-gpu train --images scans --labels masks --out runs/fold1 --fold 1/5
   unet3d-gpu train --out runs/hippocampus --resume`,

@@ -1,0 +1,104 @@
+/** What a training does, decided before its first step: from options, data and memory. */
+import { commonShape } from '../data/patches.ts';
+import type { PlanLimits, Size3 } from '../gpu/plan.ts';
+import {
+  assertFits,
+  concede,
+  concessions,
+  describeWish,
+  type Planner,
+  type TrainingWish,
+} from '../model/budget.ts';
+import { paddedSize, type UNet3DConfig } from '../model/config.ts';
+import { nnunetPatch } from '../model/patch.ts';
+import { formatBytes } from '../model/summary.ts';
+import { augmentationMargin, type Augmentation } from '../train/augmentation.ts';
+import { lossShape } from '../train/losses.ts';
+import type { TrainOptions } from './commands/train.ts';
+import type { Io } from './io.ts';
+import { augmentationOf, defaultEpochs, lossOf, optimizerOf, scheduleOf } from './recipe.ts';
+import type { TrainingData } from './training-data.ts';
+
+/** Everything that is decided before the first step. */
+export interface Settings {
+  readonly epochs: number;
+  readonly patch: Size3 | undefined;
+  /** The step as it fits the memory, and what it is planned for. */
+  readonly wish: TrainingWish;
+  readonly planner: Planner;
+  /** What was decided from the data and why. */
+  readonly reasons: readonly string[];
+  readonly loss: ReturnType<typeof lossOf>;
+  readonly optimizer: ReturnType<typeof optimizerOf>;
+  readonly schedule: ReturnType<typeof scheduleOf>;
+  readonly augmentation: Augmentation | undefined;
+}
+
+/** What watches over the steps. */
+export function protocolOf({ clip, ema, earlyStopping, onNotFinite }: TrainOptions) {
+  return {
+    ...(clip !== undefined && { maxGradientNorm: clip }),
+    ...(ema !== undefined && { ema: { decay: ema } }),
+    ...(earlyStopping !== undefined && { earlyStopping: { patience: earlyStopping } }),
+    onNotFinite,
+  };
+}
+
+/**
+ * Loss, optimiser, schedule, patch and step of a training, as the options and the data say and the memory allows.
+ * @throws OutOfMemory if no step fits; InvalidOption for options that contradict each other
+ */
+export function decide(
+  io: Io,
+  network: UNet3DConfig,
+  data: TrainingData,
+  options: TrainOptions,
+  limits: PlanLimits,
+  memory: number,
+): Settings {
+  const { batchSize } = options;
+  const loss = lossOf(options.loss, options.classWeights);
+  const optimizer = optimizerOf(options.optimizer);
+  const { precision, checkpointing = false, accumulate } = options;
+  const augmentation = augmentationOf(options.augment, options.mirror);
+  const largest = commonShape(data.training.shapes);
+  const planner: Planner = {
+    limits,
+    loss: lossShape(loss, network.classes),
+    optimizer,
+    augment: augmentation !== undefined,
+    averaging: options.ema !== undefined,
+    ...(augmentation && { margin: (size: Size3) => augmentationMargin(augmentation, size, largest) }),
+  };
+  const step = { config: network, batch: batchSize, precision, checkpointing, accumulate };
+  const decided =
+    data.decision && options.patch === undefined
+      ? nnunetPatch(data.decision.typical, step, memory, planner)
+      : undefined;
+  if (decided) io.err(decided.reason);
+  const patch = options.patch ?? decided?.patch;
+  const given = patch === 'whole' ? undefined : patch;
+  const size = paddedSize(network, given ?? largest);
+  const allowed = options.concede === 'auto' ? concessions : options.concede;
+  const { wish, taken } = concede(
+    { ...step, size },
+    memory,
+    planner,
+    // A patch that was asked for, or decided to fit, is kept.
+    patch === undefined ? allowed : allowed.filter((name) => name !== 'patches'),
+  );
+  assertFits(wish, memory, planner);
+  if (taken.length > 0)
+    io.err(`To fit ${formatBytes(memory)} of GPU memory: ${taken.join(', ')}; now ${describeWish(wish)}`);
+  return {
+    epochs: options.epochs ?? defaultEpochs(data.training.ids.length, batchSize * accumulate),
+    patch: taken.includes('patches') ? wish.size : given,
+    wish,
+    planner,
+    reasons: [...(data.decision?.reasons ?? []), ...(decided ? [decided.reason] : [])],
+    loss,
+    optimizer,
+    schedule: scheduleOf(options.schedule, options.learningRate, options),
+    augmentation,
+  };
+}

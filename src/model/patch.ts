@@ -1,0 +1,46 @@
+/** The patch of a training as nnU-Net chooses it: as much context as the memory allows, shaped like the volumes. */
+import type { Size3 } from '../gpu/plan.ts';
+import { fitsBudget, type Planner, type TrainingWish } from './budget.ts';
+import { paddedSize, sizeMultiple } from './config.ts';
+import { formatBytes } from './summary.ts';
+
+/** Voxels of the largest patch, as a cube in millimetres. */
+const mostVoxels = 256 ** 3;
+
+export interface PatchDecision {
+  /** x, y, z; multiples of the network's. */
+  readonly patch: Size3;
+  /** What was decided and why, in a sentence. */
+  readonly reason: string;
+}
+
+/**
+ * Begins with the median volume, no larger than 256³ voxels that make a cube in millimetres, and takes voxels from the
+ * axis that is longest in proportion to the median volume until the plan of a training step fits the budget. The
+ * smallest patch may still not fit.
+ * @param typical the median volume as the network gets it
+ */
+export function nnunetPatch(
+  typical: { readonly shape: Size3; readonly spacing: Size3 },
+  wish: Omit<TrainingWish, 'size'>,
+  budget: number,
+  planner: Planner,
+): PatchDecision {
+  const { shape, spacing } = typical;
+  const multiple = sizeMultiple(wish.config);
+  const edge = Math.cbrt(mostVoxels * spacing[0] * spacing[1] * spacing[2]);
+  const largest = shape.map((n, axis) => Math.min(n, Math.round(edge / spacing[axis]!))) as unknown as Size3;
+  let patch = paddedSize(wish.config, largest);
+  const first = patch;
+  while (!fitsBudget({ ...wish, size: patch }, budget, planner)) {
+    const shares = patch.map((n, axis) => (n > multiple ? n / shape[axis]! : 0));
+    const axis = shares.lastIndexOf(Math.max(...shares));
+    if (shares[axis] === 0) break;
+    patch = patch.map((n, i) => (i === axis ? n - multiple : n)) as unknown as Size3;
+  }
+  const why =
+    patch === first
+      ? `the median volume of ${shape.join(' x ')}${largest.some((n, i) => n < shape[i]!) ? ', at most 256³ voxels' : ''}`
+      : `as much of the median volume of ${shape.join(' x ')} as fits ${formatBytes(budget)} in a step of batch ${wish.batch}`;
+  return { patch, reason: `Patches of ${patch.join(' x ')} voxels: ${why}, in multiples of ${multiple}.` };
+}
