@@ -269,7 +269,7 @@ describe('predict', () => {
   test('refuses a model of a newer version, and a checkpoint', async () => {
     const folder = await temporaryFolder();
     const bytes = await readFile(join(run, text.model));
-    const at = bytes.indexOf(String.raw`\"format\":1`);
+    const at = bytes.indexOf(String.raw`\"format\":2`);
     expect(at).toBeGreaterThan(0);
     bytes[at + String.raw`\"format\":`.length] = '9'.charCodeAt(0);
     await writeFile(join(folder, text.model), bytes);
