@@ -2,10 +2,23 @@
  * Which of several kernels for the same work a plan uses. All give the same numbers up to rounding;
  * which is fastest depends on the adapter.
  */
+import type { ForwardTileName, WeightTileName } from './tiles.ts';
+
+/**
+ * A 3×3×3 convolution, forward or with respect to its input. `voxels`: a workgroup's threads take different
+ * voxels; `channels`: different output channels of the same voxels; `tiled …`: from workgroup memory.
+ */
+export type ForwardKernel = 'voxels' | 'channels' | ForwardTileName;
+
+/**
+ * The gradient of a 3×3×3 convolution with respect to its weights. `lines`: a thread sums all lines of its planes
+ * from global memory; `tiled …`: from workgroup memory.
+ */
+export type WeightKernel = 'lines' | WeightTileName;
 
 export interface KernelChoices {
-  /** `voxels`: a workgroup's threads take different voxels; `channels`: different output channels of the same voxels. */
-  readonly conv3: 'voxels' | 'channels';
+  readonly conv3: ForwardKernel;
+  readonly conv3Weights: WeightKernel;
   /** `parallel`: a workgroup sums one plane's channel; `serial`: one thread does. */
   readonly reduction: 'parallel' | 'serial';
   /** Workgroups that keep the adapter busy; sums are not cut into more parts than that takes. */
@@ -16,7 +29,7 @@ export interface KernelChoices {
 export type AdapterClass = 'hardware' | 'lavapipe' | 'swiftshader';
 
 export const kernelChoices: Readonly<Record<AdapterClass, KernelChoices>> = {
-  hardware: { conv3: 'voxels', reduction: 'parallel', workgroups: Infinity },
-  lavapipe: { conv3: 'channels', reduction: 'serial', workgroups: 64 },
-  swiftshader: { conv3: 'voxels', reduction: 'serial', workgroups: 64 },
+  hardware: { conv3: 'voxels', conv3Weights: 'lines', reduction: 'parallel', workgroups: Infinity },
+  lavapipe: { conv3: 'channels', conv3Weights: 'lines', reduction: 'serial', workgroups: 64 },
+  swiftshader: { conv3: 'voxels', conv3Weights: 'lines', reduction: 'serial', workgroups: 64 },
 };

@@ -4,6 +4,13 @@
  */
 import type { Recorder, Tensor, View, VolumeTensor } from '../gpu/plan.ts';
 import {
+  forwardConstants,
+  forwardTiles,
+  isWeightTile,
+  type ForwardTile,
+  type ForwardTileName,
+} from '../gpu/tiles.ts';
+import {
   assertLength,
   assertSameGrid,
   chunking,
@@ -12,6 +19,7 @@ import {
   reducePartials,
   type Input,
 } from './common.ts';
+import { weightGradientTiled } from './conv3/weight-gradient.ts';
 
 const taps = 27;
 const block = 8;
@@ -49,7 +57,8 @@ function convolve(
 ): void {
   const [a, b] = inputs;
   assertSameGrid(label, a.tensor, target, ...(b ? [b.tensor] : []));
-  if (recorder.limits.kernels.conv3 === 'channels') {
+  const kernel = recorder.limits.kernels.conv3;
+  if (kernel === 'channels') {
     const channelsIn = a.tensor.channels + (b?.tensor.channels ?? 0);
     convolveByChannels(recorder, label, a, packed, bias, target, { channelsIn, first: 0 });
     if (b)
@@ -57,15 +66,16 @@ function convolve(
         channelsIn,
         first: a.tensor.channels,
       });
-  } else convolveByVoxels(recorder, label, inputs, packed, bias, target);
+  } else convolveByVoxels(recorder, kernel, label, inputs, packed, bias, target);
 }
 
 const work = (channels: number, target: VolumeTensor): number =>
   2 * taps * channels * target.channels * target.size[0] * target.size[1] * target.planes;
 
-/** A workgroup's threads take different voxels. */
+/** A workgroup's threads take different voxels, read from global memory or from tiles in workgroup memory. */
 function convolveByVoxels(
   recorder: Recorder,
+  kernel: 'voxels' | ForwardTileName,
   label: string,
   [a, b]: readonly [Input, Input?],
   packed: Tensor,
@@ -83,40 +93,56 @@ function convolveByVoxels(
     const sourceA = recorder.planes(a.tensor, from - 1, to + 1);
     const sourceB = b ? recorder.planes(b.tensor, from - 1, to + 1) : sourceA;
     const out = recorder.planes(target, from, to);
-    recorder.dispatch('conv3/forward', {
-      label,
-      bindings: {
-        sourceA: sourceA.view,
-        affineA: a.affine ?? packed,
-        sourceB: sourceB.view,
-        affineB: b?.affine ?? packed,
-        weights: packed,
-        bias: bias ?? packed,
-        target_: out.view,
-      },
-      params: {
-        width,
-        height,
-        depth,
-        rowQuads: target.rowQuads,
-        channelsA: a.tensor.channels,
-        channelsB: b?.tensor.channels ?? 0,
-        channelsOut: target.channels,
-        plane0: from,
-        startA: sourceA.start,
-        startB: sourceB.start,
-        startTarget: out.start,
-        slopeA: a.slope ?? 1,
-        slopeB: b?.slope ?? 1,
-        biased: bias ? 1 : 0,
-      },
-      constants: {
-        INPUTS: b ? 2 : 1,
-        NORM_A: a.affine !== undefined,
-        NORM_B: b?.affine !== undefined,
-      },
-      workgroups: [groupsOf64(planeQuads(target)), Math.ceil(target.channels / block), to - from],
-      flops: (flops * (to - from)) / target.planes,
+    const bindings = {
+      sourceA: sourceA.view,
+      affineA: a.affine ?? packed,
+      sourceB: sourceB.view,
+      affineB: b?.affine ?? packed,
+      weights: packed,
+      bias: bias ?? packed,
+      target_: out.view,
+    };
+    const params = {
+      width,
+      height,
+      depth,
+      rowQuads: target.rowQuads,
+      channelsA: a.tensor.channels,
+      channelsB: b?.tensor.channels ?? 0,
+      channelsOut: target.channels,
+      plane0: from,
+      startA: sourceA.start,
+      startB: sourceB.start,
+      startTarget: out.start,
+      slopeA: a.slope ?? 1,
+      slopeB: b?.slope ?? 1,
+      biased: bias ? 1 : 0,
+    };
+    const constants = {
+      INPUTS: b ? 2 : 1,
+      NORM_A: a.affine !== undefined,
+      NORM_B: b?.affine !== undefined,
+    };
+    const common = { label, bindings, flops: (flops * (to - from)) / target.planes };
+    if (kernel === 'voxels') {
+      recorder.dispatch('conv3/forward', {
+        ...common,
+        params,
+        constants,
+        workgroups: [groupsOf64(planeQuads(target)), Math.ceil(target.channels / block), to - from],
+      });
+      continue;
+    }
+    const tile: ForwardTile = forwardTiles[kernel];
+    recorder.dispatch('conv3/forward_tiled', {
+      ...common,
+      params: { ...params, plane1: to, readable: Math.min(to + 1, target.planes) },
+      constants: { ...constants, ...forwardConstants(tile) },
+      workgroups: [
+        Math.ceil(target.rowQuads / tile.quads) * Math.ceil(height / (tile.rows * tile.lines)),
+        Math.ceil(target.channels / ((2 / tile.rows) * block)),
+        Math.ceil((to - from) / tile.planes),
+      ],
     });
   }
 }
@@ -232,6 +258,11 @@ export function conv3BackwardWeight(
   const [width, height, depth] = dOutput.size;
   const length = dOutput.channels * channels * taps;
   assertLength(label, dWeights, dOutput.channels * inChannels * taps);
+  const { conv3Weights } = recorder.limits.kernels;
+  if (isWeightTile(conv3Weights)) {
+    weightGradientTiled(recorder, conv3Weights, label, input, dOutput, dWeights, { inChannels, first });
+    return;
+  }
   const workgroup = 48;
   const groups = [Math.ceil((channels * 3) / workgroup), Math.ceil(dOutput.channels / block)] as const;
   const { chunkPlanes, chunks } = chunking(recorder, dOutput.planes, length, groups[0] * groups[1]);

@@ -2,9 +2,19 @@
 import { describe, expect, test } from 'vitest';
 import { InvalidOption, OutOfMemory } from '../../src/errors.ts';
 import { kernelChoices } from '../../src/gpu/choices.ts';
-import { Recorder, type PlanLimits } from '../../src/gpu/plan.ts';
+import { Recorder, type PlanLimits, type Precision } from '../../src/gpu/plan.ts';
+import {
+  fits,
+  forwardNeeds,
+  forwardTiles,
+  isForwardTile,
+  isWeightTile,
+  weightNeeds,
+  weightTiles,
+} from '../../src/gpu/tiles.ts';
 import { biasGradient } from '../../src/ops/common.ts';
 import { conv3BackwardInput, conv3BackwardWeight, conv3Forward } from '../../src/ops/conv3.ts';
+import { testDevice } from '../support/device.ts';
 import { activate, channels, concatenate } from '../reference/activate.ts';
 import { conv3, conv3Gradients } from '../reference/conv3.ts';
 import {
@@ -26,25 +36,50 @@ interface Case {
   out: number;
   norm?: boolean;
   slope?: number;
+  precision?: Precision;
   limits?: Partial<PlanLimits>;
+  /** Of the uncut run, too. */
+  common?: Partial<PlanLimits>;
   /** Bindings too small for the partial sums: weight gradients are summed in another order. */
   otherChunks?: boolean;
+  /** Tried with every tile, and on SwiftShader with tiles, too. */
+  forTiles?: boolean;
 }
 
 const cases: Case[] = [
-  { name: 'odd sizes, 3 → 5', batch: 2, size: [7, 6, 5], inputs: [3], out: 5 },
+  { name: 'odd sizes, 3 → 5', batch: 2, size: [7, 6, 5], inputs: [3], out: 5, forTiles: true },
   { name: 'one channel', batch: 1, size: [9, 5, 4], inputs: [1], out: 8 },
   { name: 'whole tiles, 8 → 16', batch: 2, size: [16, 8, 4], inputs: [8], out: 16 },
+  {
+    name: 'several blocks of every tile',
+    batch: 2,
+    size: [69, 19, 5],
+    inputs: [2],
+    out: 17,
+    norm: true,
+    forTiles: true,
+  },
   { name: 'one voxel', batch: 1, size: [1, 1, 1], inputs: [2], out: 3 },
   { name: 'behind a norm with ReLU', batch: 2, size: [6, 5, 3], inputs: [4], out: 9, norm: true, slope: 0 },
   {
     name: 'two inputs, first behind a leaky norm',
+    forTiles: true,
     batch: 2,
     size: [5, 7, 3],
     inputs: [3, 6],
     out: 4,
     norm: true,
     slope: 0.01,
+  },
+  {
+    name: 'two inputs in float16',
+    batch: 1,
+    size: [10, 5, 3],
+    inputs: [2, 3],
+    out: 4,
+    norm: true,
+    slope: 0.01,
+    precision: 'f16',
   },
   {
     name: 'z-slabs forced by the binding limit',
@@ -59,6 +94,7 @@ const cases: Case[] = [
   },
   {
     name: 'z-slabs of odd planes',
+    forTiles: true,
     batch: 2,
     size: [11, 9, 6],
     inputs: [3, 2],
@@ -75,15 +111,68 @@ const cases: Case[] = [
     out: 5,
     limits: { maxDispatchFlops: 60000 },
   },
+  {
+    name: 'cut by work inside chunks of planes',
+    forTiles: true,
+    batch: 2,
+    size: [7, 6, 5],
+    inputs: [3],
+    out: 5,
+    common: { maxBindingBytes: 8192 },
+    limits: { maxDispatchFlops: 60000 },
+  },
 ];
 
-const variants = (['hardware', 'lavapipe'] as const).flatMap((adapter) =>
-  cases.map((one) => ({ ...one, adapter, kernels: kernelChoices[adapter] })),
-);
+const { hardware } = kernelChoices;
+const { adapterClass, device } = await testDevice();
+const forwardNames = Object.keys(forwardTiles)
+  .filter(isForwardTile)
+  .filter((name) => fits(forwardNeeds(forwardTiles[name]), device.limits));
+const weightNames = Object.keys(weightTiles)
+  .filter(isWeightTile)
+  .filter((name) => fits(weightNeeds(weightTiles[name], 1), device.limits));
+// Sizes apart, tiles are one code each with four, eight or sixteen output channels: these stand for the others.
+const typical: string[] = [
+  'tiled 8x8x8, 8',
+  'tiled 16x8x4, 16',
+  'tiled 8x16, 16x2, 4',
+  'tiled 16x16, 16x2, 8',
+];
+const slow = adapterClass === 'swiftshader'; // to compile
+const tried = (tile: string): boolean => !slow || typical.includes(tile);
+const casesOf = (tile: string): Case[] =>
+  cases.filter(({ forTiles = false }) => forTiles || (!slow && typical.includes(tile)));
+const variants = [
+  ...(['voxels', 'channels'] as const).flatMap((conv3) =>
+    cases.map((one) => ({ ...one, variant: conv3, kernels: { ...hardware, conv3 } })),
+  ),
+  ...forwardNames.filter(tried).flatMap((conv3) =>
+    casesOf(conv3).map((one) => ({
+      ...one,
+      variant: `forward ${conv3}`,
+      kernels: { ...hardware, conv3 },
+    })),
+  ),
+  ...weightNames.filter(tried).flatMap((conv3Weights) =>
+    casesOf(conv3Weights).map((one) => ({
+      ...one,
+      variant: `weight gradient ${conv3Weights}`,
+      kernels: { ...hardware, conv3Weights },
+      otherChunks: one.limits?.maxBindingBytes !== undefined,
+    })),
+  ),
+];
+
+if (slow) {
+  test('conv3, the other tiles', ({ skip }) => {
+    const left = [...forwardNames, ...weightNames].filter((name) => !tried(name));
+    skip(`SwiftShader compiles too slowly for ${left.map((name) => `"${name}"`).join(', ')}`);
+  });
+}
 
 describe.each(variants)(
-  'conv3 as on $adapter: $name',
-  ({ batch, size, inputs, out, norm, kernels, ...rest }) => {
+  'conv3, $variant: $name',
+  ({ batch, size, inputs, out, norm, kernels, common, precision, ...rest }) => {
     const { slope = 0 } = rest;
     const [x, y, z] = size;
     const [ca, cb = 0] = inputs;
@@ -95,7 +184,7 @@ describe.each(variants)(
     const dOutput = randomDense([batch, out, z, y, x]);
 
     async function run(limits: Partial<PlanLimits> = {}) {
-      using bench = new Bench({ kernels, ...limits });
+      using bench = new Bench({ kernels, ...common, ...limits }, precision);
       const { recorder } = bench;
       const tensorA = bench.volume('a', a);
       const first = norm ? activatedInput(bench, tensorA, affine, slope) : { tensor: tensorA };
@@ -133,12 +222,14 @@ describe.each(variants)(
       const seen = norm ? activate(a, affine, slope) : a;
       const input = b ? concatenate(seen, b) : seen;
       const reference = conv3Gradients(input, weights, dOutput);
-      expectClose(result.target, conv3(input, weights, bias, out).data, 'output');
-      expectClose(result.dA, channels(reference.dInput, 0, ca).data, 'gradient of the first input');
+      const close = (actual: ArrayLike<number>, expected: ArrayLike<number>, label: string) =>
+        expectClose(actual, expected, label, precision === 'f16' ? 1e-3 : undefined);
+      close(result.target, conv3(input, weights, bias, out).data, 'output');
+      close(result.dA, channels(reference.dInput, 0, ca).data, 'gradient of the first input');
       if (result.dB)
-        expectClose(result.dB, channels(reference.dInput, ca, ca + cb).data, 'gradient of the second input');
-      expectClose(result.dWeights, reference.dWeights, 'gradient of the weights');
-      expectClose(result.dBias, reference.dBias, 'gradient of the bias');
+        close(result.dB, channels(reference.dInput, ca, ca + cb).data, 'gradient of the second input');
+      close(result.dWeights, reference.dWeights, 'gradient of the weights');
+      close(result.dBias, reference.dBias, 'gradient of the bias');
     });
 
     if (!rest.limits) return;
