@@ -232,6 +232,14 @@ export async function fit(
       }
     };
 
+    /** The next step's batches, prepared while the device works on this step. */
+    let ahead: { step: number; batches: Promise<Batch[]> } | undefined;
+    const prepare = (at: number): void => {
+      if (at === totalSteps) return;
+      ahead = { step: at, batches: batchesOf(at) };
+      ahead.batches.catch(() => undefined); // seen when its turn comes
+    };
+
     let stepMs = 0;
     const stopIfAsked = async () => {
       if (!signal?.aborted) return;
@@ -280,7 +288,7 @@ export async function fit(
       }
       if (step === totalSteps || (earlyStopping && hasStalled(history, earlyStopping))) break;
       await stopIfAsked();
-      const batches = await batchesOf(step);
+      const batches = await (ahead?.step === step ? ahead.batches : batchesOf(step));
       const { learningRate, momentum } = scheduleAt(schedule, step, totalSteps);
       const beta1 = momentum ?? optimizer.beta1;
       const stepStarted = performance.now();
@@ -299,7 +307,9 @@ export async function fit(
       // A step is finished before training stops, so that the checkpoint is of here and now; only a long one of a
       // training without checkpoints is given up.
       const interrupt = stepMs > longStepMs && !checkpoint ? signal : undefined;
-      const { result } = await session.step(batches, stepValues, { signal: interrupt });
+      const submitting = session.step(batches, stepValues, { signal: interrupt });
+      prepare(step + 1);
+      const { result } = await submitting;
       stepMs = performance.now() - stepStarted;
       result.catch(() => undefined); // seen when it is settled
       pending.push({ step, learningRate, result });
