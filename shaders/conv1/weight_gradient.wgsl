@@ -1,6 +1,7 @@
 // Gradient of a 1×1×1 convolution with respect to its weights; chunks and partials as in
-// conv3/weight_gradient: [chunk][out][in]. One thread: one input channel, eight output channels.
+// conv3/weight_gradient: [chunk][out][in]. LANES threads per input channel; eight output channels each.
 // include "common/volume.wgsl"
+// include "common/sum.wgsl"
 
 const NORM: bool = false;
 
@@ -16,12 +17,13 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> partials: array<f32>;
 @group(0) @binding(4) var<uniform> params: Params;
 
-@compute @workgroup_size(16)
-fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(workgroup_id) group: vec3<u32>) {
-  let channel = id.x;
-  if (channel >= params.channels) { return; }
+@compute @workgroup_size(GROUP)
+fn main(@builtin(local_invocation_index) local: u32, @builtin(workgroup_id) group: vec3<u32>) {
+  let lane = local % LANES;
+  let item = group.x * (GROUP / LANES) + local / LANES;
+  let channel = min(item, params.channels - 1u); // threads beyond repeat the last and store nothing
   let out0 = group.y * 8u;
-  let count = min(8u, params.channelsOut - out0);
+  let top = params.channelsOut - 1u - out0; // channels beyond the last repeat it and are not stored
   let chunk = params.chunk0 + group.z;
   let begin = max(chunk * params.chunkPlanes, params.plane0);
   let end = min((chunk + 1u) * params.chunkPlanes, params.plane1);
@@ -30,22 +32,29 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(workgroup_id) gro
 
   var sums = array<f32, 8>();
   if (begin > chunk * params.chunkPlanes) {
-    for (var i = 0u; i < count; i++) { sums[i] = partials[at + i * params.channels]; }
+    for (var i = 0u; i < 8u; i++) { sums[i] = partials[at + min(i, top) * params.channels]; }
   }
   for (var plane = begin; plane < end; plane++) {
     let sample = plane / params.depth;
     let base = (plane * params.channels + channel) * area - params.startSource;
     let upstream = (plane * params.channelsOut + out0) * area - params.startGradient;
-    for (var y = 0u; y < params.height; y++) {
-      var parts = array<f32, 8>(); // of one row, so that long sums keep their digits
-      for (var v = y * params.rowQuads; v < (y + 1u) * params.rowQuads; v++) {
+    var whole = array<f32, 8>(); // of the plane, in blocks, so that long sums keep their digits
+    for (var block = lane; block < area; block += 64u * LANES) {
+      var part = array<f32, 8>();
+      for (var v = block; v < min(area, block + 64u * LANES); v += LANES) {
         // The gradient is zero in the padding columns.
         var value = toFloat(source[base + v]);
         if (NORM) { value = activate4(value, affine[sample * params.channels + channel], params.slope); }
-        for (var i = 0u; i < count; i++) { parts[i] += dot(value, toFloat(gradient[upstream + i * area + v])); }
+        for (var i = 0u; i < 8u; i++) { part[i] += dot(value, toFloat(gradient[upstream + min(i, top) * area + v])); }
       }
-      for (var i = 0u; i < count; i++) { sums[i] += parts[i]; }
+      for (var i = 0u; i < 8u; i++) { whole[i] += part[i]; }
+    }
+    for (var i = 0u; i < 8u; i += 2u) {
+      let total = sumLanes(LANES, local, vec2<f32>(whole[i], whole[i + 1u]));
+      sums[i] += total.x;
+      sums[i + 1u] += total.y;
     }
   }
-  for (var i = 0u; i < count; i++) { partials[at + i * params.channels] = sums[i]; }
+  if (lane > 0u || item >= params.channels) { return; }
+  for (var i = 0u; i <= min(top, 7u); i++) { partials[at + i * params.channels] = sums[i]; }
 }

@@ -7,6 +7,8 @@ import {
   groupsOf64,
   planeQuads,
   reducePartials,
+  reductionGroups,
+  reductionLanes,
   type Input,
   type SlabSum,
 } from './common.ts';
@@ -106,7 +108,7 @@ export function conv1WeightSum(
   const { channels, planes } = input.tensor;
   const [width, height, depth] = input.tensor.size;
   const length = outChannels * channels;
-  const groups = [Math.ceil(channels / 16), Math.ceil(outChannels / 8)] as const;
+  const groups = [reductionGroups(recorder, channels), Math.ceil(outChannels / 8)] as const;
   const { chunkPlanes, chunks } = chunking(recorder, planes, length, groups[0] * groups[1]);
   const partials = recorder.flat(`${label}.partials`, chunks * length);
   return {
@@ -139,7 +141,7 @@ export function conv1WeightSum(
             startGradient: gradient.start,
             slope: input.slope ?? 1,
           },
-          constants: { NORM: input.affine !== undefined },
+          constants: { NORM: input.affine !== undefined, LANES: reductionLanes(recorder) },
           workgroups: [...groups, Math.ceil(to / chunkPlanes) - chunk0],
           flops: 2 * length * width * height * (to - from),
         });

@@ -1,7 +1,16 @@
 /** Transposed convolution 2×2×2, stride 2. Forward saves nothing: its output is recomputed for the backward pass. */
 import { InvalidOption } from '../errors.ts';
 import type { Recorder, View, VolumeTensor } from '../gpu/plan.ts';
-import { assertLength, chunking, groupsOf64, planeQuads, reducePartials, type Input } from './common.ts';
+import {
+  assertLength,
+  chunking,
+  groupsOf64,
+  planeQuads,
+  reducePartials,
+  reductionGroups,
+  reductionLanes,
+  type Input,
+} from './common.ts';
 
 const taps = 8;
 
@@ -113,7 +122,7 @@ export function upconvBackwardWeight(
   const [width, height, depth] = tensor.size;
   const length = channels * dOutput.channels * taps;
   assertLength(label, dWeights, length);
-  const groups = [Math.ceil(channels / 16), Math.ceil(dOutput.channels / 4)] as const;
+  const groups = [reductionGroups(recorder, channels), Math.ceil(dOutput.channels / 4)] as const;
   const { chunkPlanes, chunks } = chunking(recorder, planes, length, groups[0] * groups[1]);
   const partials = recorder.flat(`${label}.partials`, chunks * length);
   const uses = [{ tensor }, { tensor: dOutput, ratio: 2 }];
@@ -146,7 +155,7 @@ export function upconvBackwardWeight(
         startGradient: gradient.start,
         slope: input.slope ?? 1,
       },
-      constants: { NORM: input.affine !== undefined },
+      constants: { NORM: input.affine !== undefined, LANES: reductionLanes(recorder) },
       workgroups: [...groups, Math.ceil(to / chunkPlanes) - chunk0],
       flops: planeWork * (to - from),
     });

@@ -1,5 +1,6 @@
 /** 1×1×1 convolution against float64 loops: odd shapes, norms in front, ranges of planes, tiny bindings. */
 import { describe, expect, test } from 'vitest';
+import { kernelChoices } from '../../src/gpu/choices.ts';
 import { InvalidOption, OutOfMemory } from '../../src/errors.ts';
 import { Recorder, type PlanLimits } from '../../src/gpu/plan.ts';
 import { biasGradient, biasSum } from '../../src/ops/common.ts';
@@ -61,61 +62,69 @@ const cases: Case[] = [
   },
 ];
 
-describe.each(cases)('conv1: $name', ({ batch, size, channels, out, norm, slope = 0, ...rest }) => {
-  const { limits, otherChunks } = rest;
-  const [x, y, z] = size;
-  const source = randomDense([batch, channels, z, y, x]);
-  const affine = normals(batch * channels * 2);
-  const weights = normals(out * channels);
-  const bias = normals(out);
-  const dOutput = randomDense([batch, out, z, y, x]);
+const variants = (['hardware', 'lavapipe'] as const).flatMap((adapter) =>
+  cases.map((one) => ({ ...one, adapter })),
+);
 
-  async function run(limits: Partial<PlanLimits> = {}) {
-    using bench = new Bench(limits);
-    const { recorder } = bench;
-    const tensor = bench.volume('input', source);
-    const input = norm ? activatedInput(bench, tensor, affine, slope) : { tensor };
-    const w = view(bench.flat('weights', weights), weights.length);
-    const target = bench.output('target', batch, out, size);
-    conv1Forward(recorder, 'forward', input, w, view(bench.flat('bias', bias), out), target);
-    const upstream = bench.volume('dOutput', dOutput);
-    const dInput = bench.output('dInput', batch, channels, size);
-    conv1BackwardInput(recorder, 'dInput', upstream, w, dInput);
-    const dWeights = bench.flat('dWeights', new Float64Array(weights.length));
-    conv1BackwardWeight(recorder, 'dWeights', input, upstream, view(dWeights, weights.length));
-    const dBias = bench.flat('dBias', new Float64Array(out));
-    biasGradient(recorder, 'dBias', upstream, view(dBias, out));
-    await bench.run();
-    return {
-      target: (await bench.read(target)).data,
-      dInput: (await bench.read(dInput)).data,
-      dWeights: await bench.readFlat(dWeights, weights.length),
-      dBias: await bench.readFlat(dBias, out),
-      dispatches: recorder.dispatches.length,
-    };
-  }
+describe.each(variants)(
+  'conv1 as on $adapter: $name',
+  ({ batch, size, channels, out, norm, slope = 0, ...rest }) => {
+    const { limits, otherChunks } = rest;
+    const kernels = kernelChoices[rest.adapter];
+    const [x, y, z] = size;
+    const source = randomDense([batch, channels, z, y, x]);
+    const affine = normals(batch * channels * 2);
+    const weights = normals(out * channels);
+    const bias = normals(out);
+    const dOutput = randomDense([batch, out, z, y, x]);
 
-  test('forward and gradients', async () => {
-    const result = await run(limits);
-    const seen = norm ? activate(source, affine, slope) : source;
-    const reference = conv1Gradients(seen, weights, dOutput);
-    expectClose(result.target, conv1(seen, weights, bias).data, 'output');
-    expectClose(result.dInput, reference.dInput.data, 'gradient of the input');
-    expectClose(result.dWeights, reference.dWeights, 'gradient of the weights');
-    expectClose(result.dBias, reference.dBias, 'gradient of the bias');
-  });
-
-  if (!limits) return;
-  test('the same bits however it is cut', async () => {
-    const { dispatches, ...cut } = await run(limits);
-    const { dispatches: fewer, ...whole } = await run();
-    expect(dispatches).toBeGreaterThan(fewer);
-    for (const [name, values] of Object.entries(cut)) {
-      if (name === 'dWeights' && otherChunks) expectClose(values, whole.dWeights, name);
-      else expectSameBits(values, whole[name as keyof typeof whole], name);
+    async function run(limits: Partial<PlanLimits> = {}) {
+      using bench = new Bench({ kernels, ...limits });
+      const { recorder } = bench;
+      const tensor = bench.volume('input', source);
+      const input = norm ? activatedInput(bench, tensor, affine, slope) : { tensor };
+      const w = view(bench.flat('weights', weights), weights.length);
+      const target = bench.output('target', batch, out, size);
+      conv1Forward(recorder, 'forward', input, w, view(bench.flat('bias', bias), out), target);
+      const upstream = bench.volume('dOutput', dOutput);
+      const dInput = bench.output('dInput', batch, channels, size);
+      conv1BackwardInput(recorder, 'dInput', upstream, w, dInput);
+      const dWeights = bench.flat('dWeights', new Float64Array(weights.length));
+      conv1BackwardWeight(recorder, 'dWeights', input, upstream, view(dWeights, weights.length));
+      const dBias = bench.flat('dBias', new Float64Array(out));
+      biasGradient(recorder, 'dBias', upstream, view(dBias, out));
+      await bench.run();
+      return {
+        target: (await bench.read(target)).data,
+        dInput: (await bench.read(dInput)).data,
+        dWeights: await bench.readFlat(dWeights, weights.length),
+        dBias: await bench.readFlat(dBias, out),
+        dispatches: recorder.dispatches.length,
+      };
     }
-  });
-});
+
+    test('forward and gradients', async () => {
+      const result = await run(limits);
+      const seen = norm ? activate(source, affine, slope) : source;
+      const reference = conv1Gradients(seen, weights, dOutput);
+      expectClose(result.target, conv1(seen, weights, bias).data, 'output');
+      expectClose(result.dInput, reference.dInput.data, 'gradient of the input');
+      expectClose(result.dWeights, reference.dWeights, 'gradient of the weights');
+      expectClose(result.dBias, reference.dBias, 'gradient of the bias');
+    });
+
+    if (!limits) return;
+    test('the same bits however it is cut', async () => {
+      const { dispatches, ...cut } = await run(limits);
+      const { dispatches: fewer, ...whole } = await run();
+      expect(dispatches).toBeGreaterThan(fewer);
+      for (const [name, values] of Object.entries(cut)) {
+        if (name === 'dWeights' && otherChunks) expectClose(values, whole.dWeights, name);
+        else expectSameBits(values, whole[name as keyof typeof whole], name);
+      }
+    });
+  },
+);
 
 test('conv1 by ranges of planes, through tensors that store only those, gives the same bits', async () => {
   const [batch, channels, out, size] = [2, 3, 4, [5, 3, 4]] as const;

@@ -1,5 +1,6 @@
 /** Transposed convolution 2×2×2 against float64 loops: odd shapes, norms in front, tiny bindings. */
 import { describe, expect, test } from 'vitest';
+import { kernelChoices } from '../../src/gpu/choices.ts';
 import { InvalidOption, OutOfMemory } from '../../src/errors.ts';
 import { Recorder, type PlanLimits } from '../../src/gpu/plan.ts';
 import { biasGradient } from '../../src/ops/common.ts';
@@ -57,62 +58,70 @@ const cases: Case[] = [
   },
 ];
 
-describe.each(cases)('upconv: $name', ({ batch, size, channels, out, norm, slope = 0, ...rest }) => {
-  const { limits, otherChunks } = rest;
-  const [x, y, z] = size;
-  const doubled = [2 * x, 2 * y, 2 * z] as const;
-  const source = randomDense([batch, channels, z, y, x]);
-  const affine = normals(batch * channels * 2);
-  const weights = normals(channels * out * 8);
-  const bias = normals(out);
-  const dOutput = randomDense([batch, out, 2 * z, 2 * y, 2 * x]);
+const variants = (['hardware', 'lavapipe'] as const).flatMap((adapter) =>
+  cases.map((one) => ({ ...one, adapter })),
+);
 
-  async function run(limits: Partial<PlanLimits> = {}) {
-    using bench = new Bench(limits);
-    const { recorder } = bench;
-    const tensor = bench.volume('input', source);
-    const input = norm ? activatedInput(bench, tensor, affine, slope) : { tensor };
-    const w = view(bench.flat('weights', weights), weights.length);
-    const target = bench.output('target', batch, out, doubled);
-    upconvForward(recorder, 'forward', input, w, view(bench.flat('bias', bias), out), target);
-    const upstream = bench.volume('dOutput', dOutput);
-    const dInput = bench.output('dInput', batch, channels, size);
-    upconvBackwardInput(recorder, 'dInput', upstream, w, dInput);
-    const dWeights = bench.flat('dWeights', new Float64Array(weights.length));
-    upconvBackwardWeight(recorder, 'dWeights', input, upstream, view(dWeights, weights.length));
-    const dBias = bench.flat('dBias', new Float64Array(out));
-    biasGradient(recorder, 'dBias', upstream, view(dBias, out));
-    await bench.run();
-    return {
-      target: (await bench.read(target)).data,
-      dInput: (await bench.read(dInput)).data,
-      dWeights: await bench.readFlat(dWeights, weights.length),
-      dBias: await bench.readFlat(dBias, out),
-      dispatches: recorder.dispatches.length,
-    };
-  }
+describe.each(variants)(
+  'upconv as on $adapter: $name',
+  ({ batch, size, channels, out, norm, slope = 0, ...rest }) => {
+    const { limits, otherChunks } = rest;
+    const kernels = kernelChoices[rest.adapter];
+    const [x, y, z] = size;
+    const doubled = [2 * x, 2 * y, 2 * z] as const;
+    const source = randomDense([batch, channels, z, y, x]);
+    const affine = normals(batch * channels * 2);
+    const weights = normals(channels * out * 8);
+    const bias = normals(out);
+    const dOutput = randomDense([batch, out, 2 * z, 2 * y, 2 * x]);
 
-  test('forward and gradients', async () => {
-    const result = await run(limits);
-    const seen = norm ? activate(source, affine, slope) : source;
-    const reference = upconvGradients(seen, weights, dOutput);
-    expectClose(result.target, upconv(seen, weights, bias).data, 'output');
-    expectClose(result.dInput, reference.dInput.data, 'gradient of the input');
-    expectClose(result.dWeights, reference.dWeights, 'gradient of the weights');
-    expectClose(result.dBias, reference.dBias, 'gradient of the bias');
-  });
-
-  if (!limits) return;
-  test('the same bits however it is cut', async () => {
-    const { dispatches, ...cut } = await run(limits);
-    const { dispatches: fewer, ...whole } = await run();
-    expect(dispatches).toBeGreaterThan(fewer);
-    for (const [name, values] of Object.entries(cut)) {
-      if (name === 'dWeights' && otherChunks) expectClose(values, whole.dWeights, name);
-      else expectSameBits(values, whole[name as keyof typeof whole], name);
+    async function run(limits: Partial<PlanLimits> = {}) {
+      using bench = new Bench({ kernels, ...limits });
+      const { recorder } = bench;
+      const tensor = bench.volume('input', source);
+      const input = norm ? activatedInput(bench, tensor, affine, slope) : { tensor };
+      const w = view(bench.flat('weights', weights), weights.length);
+      const target = bench.output('target', batch, out, doubled);
+      upconvForward(recorder, 'forward', input, w, view(bench.flat('bias', bias), out), target);
+      const upstream = bench.volume('dOutput', dOutput);
+      const dInput = bench.output('dInput', batch, channels, size);
+      upconvBackwardInput(recorder, 'dInput', upstream, w, dInput);
+      const dWeights = bench.flat('dWeights', new Float64Array(weights.length));
+      upconvBackwardWeight(recorder, 'dWeights', input, upstream, view(dWeights, weights.length));
+      const dBias = bench.flat('dBias', new Float64Array(out));
+      biasGradient(recorder, 'dBias', upstream, view(dBias, out));
+      await bench.run();
+      return {
+        target: (await bench.read(target)).data,
+        dInput: (await bench.read(dInput)).data,
+        dWeights: await bench.readFlat(dWeights, weights.length),
+        dBias: await bench.readFlat(dBias, out),
+        dispatches: recorder.dispatches.length,
+      };
     }
-  });
-});
+
+    test('forward and gradients', async () => {
+      const result = await run(limits);
+      const seen = norm ? activate(source, affine, slope) : source;
+      const reference = upconvGradients(seen, weights, dOutput);
+      expectClose(result.target, upconv(seen, weights, bias).data, 'output');
+      expectClose(result.dInput, reference.dInput.data, 'gradient of the input');
+      expectClose(result.dWeights, reference.dWeights, 'gradient of the weights');
+      expectClose(result.dBias, reference.dBias, 'gradient of the bias');
+    });
+
+    if (!limits) return;
+    test('the same bits however it is cut', async () => {
+      const { dispatches, ...cut } = await run(limits);
+      const { dispatches: fewer, ...whole } = await run();
+      expect(dispatches).toBeGreaterThan(fewer);
+      for (const [name, values] of Object.entries(cut)) {
+        if (name === 'dWeights' && otherChunks) expectClose(values, whole.dWeights, name);
+        else expectSameBits(values, whole[name as keyof typeof whole], name);
+      }
+    });
+  },
+);
 
 describe('upconv refuses', () => {
   const recorder = new Recorder(limitsOf({ maxBindingBytes: 4096 }));
