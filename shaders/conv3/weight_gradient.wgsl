@@ -2,7 +2,8 @@
 // Planes are cut into chunks of fixed length; each thread sums one chunk's nine (y, x) taps for one
 // input channel, one z tap and eight output channels, in the order of the voxels, into its partial.
 // A dispatch that begins inside a chunk goes on from what the one before stored, so cutting a run
-// into dispatches does not change a bit. Partials: [chunk][out][in][27]; reduce/partials adds them.
+// into dispatches does not change a bit. Partials: [chunk][out][in][27]; reduce/partials adds them. A single
+// chunk goes to its place in the gradient itself.
 // include "common/volume.wgsl"
 
 const NORM: bool = false;
@@ -14,6 +15,7 @@ struct Params {
   plane0: u32, plane1: u32,       // planes [plane0, plane1) of this dispatch
   chunk0: u32, chunkPlanes: u32,  // first chunk of this dispatch, planes in a chunk
   startSource: u32, startGradient: u32,
+  stride: u32, offset: u32,       // from one output channel's partials to the next, and before the first
   slope: f32,
 }
 
@@ -84,8 +86,8 @@ fn main(@builtin(local_invocation_id) local: vec3<u32>, @builtin(workgroup_id) g
   let begin = max(chunk * params.chunkPlanes, params.plane0);
   let end = min((chunk + 1u) * params.chunkPlanes, params.plane1);
 
-  let stride = params.channels * 27u; // from one output channel's partials to the next
-  let at = (chunk * params.channelsOut + out0) * stride + channel * 27u + dz * 9u;
+  let stride = params.stride;
+  let at = (chunk * params.channelsOut + out0) * stride + params.offset + channel * 27u + dz * 9u;
   let top = params.channelsOut - 1u - out0; // channels beyond the last repeat it and are not stored
   var sum0 = mat3x3<f32>(); var sum1 = mat3x3<f32>(); var sum2 = mat3x3<f32>(); var sum3 = mat3x3<f32>();
   var sum4 = mat3x3<f32>(); var sum5 = mat3x3<f32>(); var sum6 = mat3x3<f32>(); var sum7 = mat3x3<f32>();

@@ -266,7 +266,8 @@ export function conv3BackwardWeight(
   const workgroup = 48;
   const groups = [Math.ceil((channels * 3) / workgroup), Math.ceil(dOutput.channels / block)] as const;
   const { chunkPlanes, chunks } = chunking(recorder, dOutput.planes, length, groups[0] * groups[1]);
-  const partials = recorder.flat(`${label}.partials`, chunks * length);
+  // One sum alone is the gradient.
+  const partials = chunks > 1 ? recorder.flat(`${label}.partials`, chunks * length) : undefined;
   const work = 2 * length * width * height * dOutput.planes;
   for (const [from, to] of recorder.slabs(
     dOutput.planes,
@@ -282,7 +283,7 @@ export function conv3BackwardWeight(
         source: source.view,
         affine: input.affine ?? source.view,
         gradient: gradient.view,
-        partials,
+        partials: partials ?? dWeights,
       },
       params: {
         width,
@@ -297,6 +298,8 @@ export function conv3BackwardWeight(
         chunkPlanes,
         startSource: source.start,
         startGradient: gradient.start,
+        stride: (partials ? channels : inChannels) * taps,
+        offset: partials ? 0 : first * taps,
         slope: input.slope ?? 1,
       },
       constants: { NORM: input.affine !== undefined, WORKGROUP: workgroup },
@@ -304,6 +307,7 @@ export function conv3BackwardWeight(
       flops: (work * (to - from)) / dOutput.planes,
     });
   }
+  if (!partials) return;
   reducePartials(recorder, `${label} sum`, partials, dWeights, {
     chunks,
     length,
