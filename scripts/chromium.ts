@@ -25,6 +25,8 @@ export function chromium(): Chromium | undefined {
   const env: Record<string, string> = {};
   for (const [name, value] of Object.entries(process.env))
     if (value !== undefined && !chosenForNode.includes(name)) env[name] = value;
+  // Of LANG=C.UTF-8 the headless one makes a language tag that Intl refuses.
+  env['LANG'] = 'en_US.UTF-8';
   const args = ['--no-sandbox', '--enable-unsafe-webgpu'];
 
   const named = process.env['UNET3D_CHROMIUM'];

@@ -163,23 +163,21 @@ export class Gpu {
     return this.#lost !== undefined;
   }
 
-  /** Runs `work` inside error scopes and turns what the GPU reports into typed errors. */
+  /**
+   * Turns what the GPU reports of `work` into typed errors. Watched is what `work` does before it first waits: error
+   * scopes are one stack per device, and one left open over a wait would catch what others do meanwhile.
+   */
   async checked<T>(label: string, work: () => T | Promise<T>): Promise<T> {
     this.assertAlive();
     const { device } = this;
     for (const filter of ['internal', 'out-of-memory', 'validation'] as const) device.pushErrorScope(filter);
-    let result: T | undefined;
-    let thrown: unknown;
-    try {
-      result = await work();
-    } catch (error) {
-      thrown = error;
-    }
-    const [validation, memory, internal] = await Promise.all([
-      device.popErrorScope(),
-      device.popErrorScope(),
-      device.popErrorScope(),
-    ]).catch((): (GPUError | null)[] => [null, null, null]);
+    // An async function, so that a throw is a rejection as well.
+    const working = (async () => work())();
+    const reports = Promise.all([device.popErrorScope(), device.popErrorScope(), device.popErrorScope()]);
+    const [[outcome], [validation, memory, internal]] = await Promise.all([
+      Promise.allSettled([working]),
+      reports.catch((): (GPUError | null)[] => []),
+    ]);
     this.assertAlive();
     if (memory) {
       throw new OutOfMemory(
@@ -191,8 +189,8 @@ export class Gpu {
     }
     const problem = validation ?? internal;
     if (problem) throw new GpuError(`${label}: ${problem.message}`);
-    if (thrown !== undefined) throw thrown as Error;
-    return result as T;
+    if (outcome.status === 'rejected') throw outcome.reason;
+    return outcome.value;
   }
 
   createBuffer(label: string, bytes: number, usage: number): GPUBuffer {

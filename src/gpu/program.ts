@@ -60,12 +60,13 @@ export class Program {
   ): Promise<Program> {
     const buffers: GPUBuffer[] = [];
     let params: GPUBuffer | undefined;
+    const label = 'preparing the plan';
     try {
-      return await gpu.checked('preparing the plan', async () => {
+      const slots = layoutParams(plan);
+      const pipelines = await gpu.checked(label, () => {
         plan.buffers.forEach((bytes, index) =>
           buffers.push(gpu.createBuffer(`plan ${index}`, bytes, usage())),
         );
-        const slots = layoutParams(plan);
         if (slots.bytes.byteLength > 0) {
           params = gpu.createBuffer(
             'params',
@@ -74,11 +75,12 @@ export class Program {
           );
           gpu.device.queue.writeBuffer(params, 0, slots.bytes);
         }
-        const pipelines = await Promise.all(
-          plan.dispatches.map(({ shader, constants }) =>
-            gpu.pipelines.get(shader, constants, gpu.storageFormat(plan.precision)),
-          ),
+        const format = gpu.storageFormat(plan.precision);
+        return Promise.all(
+          plan.dispatches.map(({ shader, constants }) => gpu.pipelines.get(shader, constants, format)),
         );
+      });
+      return await gpu.checked(label, () => {
         const find = bufferFinder(plan, buffers, shared);
         const bound = plan.dispatches.map((dispatch, index): Bound => {
           const pipeline = pipelines[index]!;

@@ -54,6 +54,19 @@ describe('errors of the GPU', () => {
     await expect(gpu.checked('nothing', () => 7)).resolves.toBe(7);
   });
 
+  test('of sections that overlap or hold each other, each gets its own', async () => {
+    const gpu = await testDevice();
+    const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
+    const bad = () => {
+      gpu.device.createBuffer({ size: 16, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.STORAGE });
+      return pause(0);
+    };
+    const first = gpu.checked('first', bad).catch((error: Error) => error.message);
+    await expect(gpu.checked('second', () => pause(20))).resolves.toBeUndefined();
+    expect(await first).toMatch(/^first: /);
+    await expect(gpu.checked('outer', () => gpu.checked('inner', bad))).rejects.toThrow(/^inner: /);
+  });
+
   test('an adapter that is not there: UnsupportedDevice', async () => {
     setAdapterProvider(() => Promise.reject(new UnsupportedDevice('none here')));
     await expect(Gpu.open()).rejects.toThrow(UnsupportedDevice);

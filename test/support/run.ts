@@ -105,7 +105,8 @@ export class Bench {
     const program = await Program.create(gpu, this.recorder.finish());
     this.#program = program;
     for (const [tensor, data] of this.#contents) program.write(tensor, data);
-    await gpu.checked('test', () => program.run());
+    // In one submit, so that all of it is watched.
+    await gpu.checked('test', () => program.run({ submitMs: Infinity }));
     return this;
   }
 
