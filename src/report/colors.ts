@@ -21,11 +21,14 @@ export const classColors: readonly NamedColor[] = [
   { name: 'blue', rgb: [0, 114, 178] },
 ];
 
-/** Voxels of a class that the prediction missed, that it added, and where it chose another class. */
+/**
+ * Voxels of a class that the prediction missed, that it added, and where it chose another class: brighter than any
+ * class, so that no reader, whatever their colour vision, takes one for the other.
+ */
 export const differenceColors = {
-  missed: { name: 'blue', rgb: [0, 114, 178] },
-  added: { name: 'orange', rgb: [230, 159, 0] },
-  confused: { name: 'reddish purple', rgb: [204, 121, 167] },
+  missed: { name: 'cyan', rgb: [64, 255, 255] },
+  added: { name: 'violet', rgb: [192, 64, 255] },
+  confused: { name: 'spring green', rgb: [0, 255, 128] },
 } as const satisfies Record<string, NamedColor>;
 
 /** Colour of a label from 1 on; beyond the palette the golden angle spreads hues. */

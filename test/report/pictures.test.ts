@@ -3,7 +3,7 @@ import { PNG } from 'pngjs';
 import { expect, test } from 'vitest';
 import { InvalidOption, InvalidVolume } from '../../src/errors.ts';
 import { random } from '../../src/data/random.ts';
-import { classColor, classColors } from '../../src/report/colors.ts';
+import { classColor, classColors, differenceColors } from '../../src/report/colors.ts';
 import { axisNumber, curves, ticks } from '../../src/report/curves.ts';
 import { drawText, fitText, textWidth } from '../../src/report/font.ts';
 import { encodeGif } from '../../src/report/gif.ts';
@@ -50,6 +50,16 @@ test('text leaves ink within its width, and unknown characters too', () => {
     expect(right).toBeLessThan(10 + textWidth(text, 14) + 1);
   }
   expect(textWidth(fitText('a long name of a file', 60), 10)).toBeLessThanOrEqual(60);
+});
+
+test('no colour of a difference can be taken for that of a class', () => {
+  const differences = Object.values(differenceColors);
+  for (const difference of differences)
+    for (const other of [...classColors, ...differences.filter((item) => item !== difference)])
+      expect(
+        Math.hypot(...difference.rgb.map((value, channel) => value - other.rgb[channel]!)),
+        `${difference.name} and ${other.name}`,
+      ).toBeGreaterThan(75);
 });
 
 test('ticks are round and numbers short', () => {
