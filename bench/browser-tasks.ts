@@ -1,80 +1,104 @@
 /**
- * How long the page's own thread is busy while its worker trains: builds and serves the browser example, trains on
- * phantoms in Chromium and counts the main thread's long tasks (50 ms and more, as the browser reports them).
- *   npx tsx bench/browser-tasks.ts
- * Two situations: the curves alone (no validation cases, so no preview is drawn), and with the preview
- * that NiiVue draws after each epoch, which is slow by itself where WebGL has no GPU.
+ * How long the page's own thread is busy while its worker trains, and whose fault that is: builds and serves the
+ * browser example, trains in Chromium and traces the main thread's tasks with samples of its stack. A task's time is
+ * NiiVue's where a function of NiiVue is on the stack; the rest is ours: our functions, uPlot's, and what the
+ * browser does for the page. Only with a canvas of NiiVue in sight, "commit" is told apart: the browser handing
+ * frames on, which waits for WebGL, and so for the training, where both run on the processor.
+ *   node scripts/setup.mjs && npx tsx bench/browser-tasks.ts
  */
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { loadavg } from 'node:os';
 import { chromium as playwright, type Page } from 'playwright';
-import { build } from 'vite';
 import { chromium } from '../scripts/chromium.ts';
-import { serve } from '../test/support/site.ts';
+import { phantom, writeNifti } from '../src/node.ts';
+import { serveExample } from '../test/support/site.ts';
+import { mainThreadTasks } from './trace.ts';
 
-const seconds = 15;
-const folder = mkdtempSync(join(tmpdir(), 'unet3d-gpu-tasks-'));
+const traced = [
+  '__metadata',
+  'toplevel',
+  'devtools.timeline',
+  'disabled-by-default-devtools.timeline',
+  'disabled-by-default-v8.cpu_profiler',
+];
 
-/** Counts long tasks for some time. */
-async function watch(page: Page, title: string): Promise<void> {
-  const before = await steps(page);
-  const found = await page.evaluate(async (ms) => {
-    const tasks: number[] = [];
-    const observer = new PerformanceObserver((list) =>
-      tasks.push(...list.getEntries().map(({ duration }) => duration)),
-    );
-    observer.observe({ entryTypes: ['longtask'] });
-    await new Promise((resolve) => setTimeout(resolve, ms));
-    observer.disconnect();
-    return tasks;
-  }, seconds * 1000);
-  const trained = (await steps(page)) - before;
-  console.log(
-    `${title}: ${found.length} long tasks in ${seconds} s and ${trained} steps, the longest ${Math.max(0, ...found).toFixed(0)} ms`,
-  );
+/** Files for the page's pickers: phantoms of this size. */
+async function volumes(shape: [number, number, number], count: number) {
+  const files = { images: [] as Upload[], labels: [] as Upload[] };
+  for (let subject = 0; subject < count; subject++) {
+    const { image, labels, affine } = phantom(subject, { shape });
+    for (const [kind, data] of [['images', image] as const, ['labels', labels] as const])
+      files[kind].push({
+        name: `case_${subject}.nii.gz`,
+        mimeType: 'application/gzip',
+        buffer: Buffer.from(await writeNifti({ data, shape, affine })),
+      });
+  }
+  return files;
+}
+interface Upload {
+  readonly name: string;
+  readonly mimeType: string;
+  readonly buffer: Buffer;
 }
 
-/** Steps that the progress line tells of. */
-async function steps(page: Page): Promise<number> {
-  await page.getByRole('tab', { name: 'Train' }).click();
-  const line = page.getByText(/Training: epoch/);
-  await line.waitFor();
-  const counted = Number(/step (\d+) of/.exec((await line.textContent()) ?? '')?.[1] ?? 0);
-  return counted;
-}
-
-async function train(page: Page, address: string, preview: boolean): Promise<void> {
-  await page.goto(address);
-  await page.getByRole('button', { name: 'Try it with phantoms' }).click();
+/** To the settings of a training of many epochs. */
+async function prepare(page: Page, files?: Awaited<ReturnType<typeof volumes>>): Promise<void> {
+  await page.goto(site.address);
+  if (files) {
+    await page.getByLabel('Choose images').setInputFiles(files.images);
+    await page.getByLabel('Choose labels').setInputFiles(files.labels);
+  } else await page.getByRole('button', { name: 'Try it with phantoms' }).click();
   await page.getByRole('button', { name: 'Next: look at the cases' }).waitFor();
-  if (!preview)
-    for (const choice of await page.getByLabel(/^Use of/).all()) await choice.selectOption('train');
   await page.getByRole('tab', { name: 'Train' }).click();
   await page.getByLabel('Epochs').fill('500');
-  await page.getByRole('button', { name: 'Start training' }).click();
-  await steps(page);
+  await page.getByLabel('Features per level').selectOption('8,16');
 }
 
-await build({
-  root: 'examples/browser',
-  configFile: 'examples/browser/vite.config.ts',
-  logLevel: 'error',
-  build: { outDir: folder, emptyOutDir: true },
-});
-const site = await serve(folder);
+/** Traces what happens meanwhile and prints what was found. */
+async function watch(title: string, work: () => Promise<unknown>): Promise<void> {
+  await browser.startTracing(page, { categories: traced });
+  const begun = performance.now();
+  await work();
+  const seconds = (performance.now() - begun) / 1000;
+  const tasks = mainThreadTasks(await browser.stopTracing(), /niivue/);
+  const most = (part: (task: (typeof tasks)[number]) => number) => Math.max(0, ...tasks.map(part)).toFixed(0);
+  const ours = ({ ms, theirs, commit }: (typeof tasks)[number]) => ms - theirs - commit;
+  console.log(
+    `${title}: ${seconds.toFixed(0)} s, ${tasks.length} tasks, ${tasks.filter(({ ms }) => ms >= 50).length} of 50 ms ` +
+      `and more, longest ${most(({ ms }) => ms)} ms; ours ${most(ours)} ms (${most((task) => Math.min(ours(task), task.cpu))} ms ` +
+      `of a processor), commit ${most(({ commit }) => commit)} ms, NiiVue ${most(({ theirs }) => theirs)} ms`,
+  );
+  for (const { ms, cpu, theirs, commit, names } of tasks.sort((a, b) => b.ms - a.ms).slice(0, 4))
+    console.log(
+      `  ${ms.toFixed(0)} ms (processor ${cpu.toFixed(0)}, commit ${commit.toFixed(0)}, NiiVue ${theirs.toFixed(0)}): ${names.join(', ')}`,
+    );
+}
+
+const site = await serveExample();
 const launch = chromium();
 if (!launch) throw new Error('there is no Chromium for this machine: name one in UNET3D_CHROMIUM');
 const browser = await playwright.launch({ ...launch, headless: true });
+const page = await browser.newPage({ viewport: { width: 1280, height: 800 } });
+page.setDefaultTimeout(300_000);
 try {
-  const page = await browser.newPage({ viewport: { width: 1280, height: 800 } });
-  await train(page, site.address, false);
-  console.log(`adapter: ${await page.locator('#device').textContent()}`);
-  await watch(page, 'curves, no preview');
-  await train(page, site.address, true);
-  await watch(page, 'curves and preview (NiiVue)');
+  await prepare(page);
+  console.log(`${await page.locator('#device').textContent()}; load ${loadavg()[0]!.toFixed(1)}`);
+  const start = page.getByRole('button', { name: 'Start training' });
+  await watch('phantoms, from the start, with curves and preview', async () => {
+    await start.click();
+    await page.getByText(/after epoch 4: mean Dice/).waitFor();
+  });
+  await watch('a case in NiiVue meanwhile', async () => {
+    await page.getByRole('tab', { name: 'See' }).click();
+    await page.waitForTimeout(10_000);
+  });
+  await prepare(page, await volumes([160, 160, 64], 3));
+  await watch('160 × 160 × 64 voxels, from the start to the first preview', async () => {
+    await start.click();
+    await page.getByText(/after epoch 1: mean Dice/).waitFor();
+  });
+  console.log(`load ${loadavg()[0]!.toFixed(1)}`);
 } finally {
   await browser.close();
   site.close();
-  rmSync(folder, { recursive: true, force: true });
 }

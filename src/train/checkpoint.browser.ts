@@ -71,6 +71,8 @@ export async function privateStore(folder = 'unet3d-gpu'): Promise<PrivateStore>
   };
 }
 
+const partBytes = 4 * 2 ** 20;
+
 async function replaceFile(
   directory: FileSystemDirectoryHandle,
   name: string,
@@ -81,7 +83,9 @@ async function replaceFile(
     // Writes go to a copy, which takes the file's place when it is closed.
     const stream = await handle.createWritable();
     try {
-      await stream.write(bytes);
+      // In parts: each is copied in one go, and the page's thread must not be held up.
+      for (let at = 0; at < bytes.length; at += partBytes)
+        await stream.write(bytes.subarray(at, at + partBytes));
       await stream.close();
     } catch (error) {
       await stream.abort().catch(() => undefined);

@@ -11,4 +11,5 @@ export { checkpointName } from '../train/checkpoint.ts';
 export { checkDataset, type DatasetReport, type Problem } from '../data/check.ts';
 export type { FileEntry } from '../data/dataset.ts';
 export { classColor, cssColor } from '../report/colors.ts';
+export { greyWindow, mostTelling, sliceValues, viewOf, type Plane, type View } from '../report/view.ts';
 export { lossShape } from '../train/losses.ts';

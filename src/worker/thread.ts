@@ -40,7 +40,7 @@ export type PlainTraining = readonly LabelledCase[] | Omit<BatchSource, 'batch'>
 interface Call {
   readonly id: number;
   readonly signal: AbortSignal;
-  readonly event: (event: unknown) => void;
+  readonly event: (event: unknown, transfer?: ArrayBuffer[]) => void;
   readonly ask: (what: Question, args: readonly unknown[], transfer?: ArrayBuffer[]) => Promise<unknown>;
 }
 
@@ -116,7 +116,8 @@ async function fit(call: Call, training: PlainTraining, options: PlainFit): Prom
   const show = async (epoch: number): Promise<void> => {
     if (!preview) return;
     const [score] = await trained.evaluate([preview], { loss: options.loss ?? weightedDice() });
-    call.event({ type: 'preview', epoch, score: score! } satisfies WorkerEvent);
+    const event: WorkerEvent = { type: 'preview', epoch, score: score! };
+    call.event(event, buffersOf(event));
   };
   const source: readonly LabelledCase[] | BatchSource =
     'batchesPerEpoch' in training
@@ -156,7 +157,7 @@ async function run(id: number, method: Method, args: readonly unknown[]): Promis
   const call: Call = {
     id,
     signal: controller.signal,
-    event: (event) => scope.postMessage({ type: 'event', id, event }),
+    event: (event, transfer) => scope.postMessage({ type: 'event', id, event }, transfer),
     ask: (what, given, transfer = []) =>
       new Promise((resolve, reject) => {
         const ask = nextQuestion++;

@@ -2,32 +2,23 @@
  * The browser example as a visitor uses it: built, served as static files from a sub-path, and driven in Chromium.
  * Any violation of its content security policy is a failure. Screenshots of every state go to .cache/screenshots.
  */
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { chromium as playwright, type Browser, type Download, type Locator, type Page } from 'playwright';
-import { build } from 'vite';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { chromium } from '../../scripts/chromium.ts';
 import { phantom } from '../../src/data/phantom.ts';
 import { readNifti, UNet3D, writeNifti } from '../../src/node.ts';
-import { contentPolicy, serve, type Site } from '../support/site.ts';
+import { serveExample, type Site } from '../support/site.ts';
 
 const screenshots = '.cache/screenshots';
-const folder = mkdtempSync(join(tmpdir(), 'unet3d-gpu-example-'));
 const launch = chromium();
 const complaints: string[] = [];
 let site: Site;
 let browser: Browser | undefined;
 
 beforeAll(async () => {
-  await build({
-    root: 'examples/browser',
-    configFile: 'examples/browser/vite.config.ts',
-    logLevel: 'error',
-    build: { outDir: folder, emptyOutDir: true },
-  });
-  site = await serve(folder, '/sub/path/', contentPolicy);
+  site = await serveExample();
   mkdirSync(screenshots, { recursive: true });
   if (launch) browser = await playwright.launch({ ...launch, headless: true });
 });
@@ -35,7 +26,6 @@ beforeAll(async () => {
 afterAll(async () => {
   await browser?.close();
   site?.close();
-  rmSync(folder, { recursive: true, force: true });
 });
 
 async function visit(from: Browser): Promise<Page> {

@@ -1,6 +1,6 @@
 /**
  * The plain HTML page and the built package without a bundler, in Chromium: a file is segmented as Node does it,
- * and on one software driver a training has the same losses in the worker as in Node.
+ * on one software driver a training has the same losses in the worker as in Node, and it goes on in a hidden tab.
  */
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
@@ -12,6 +12,7 @@ import { chromium } from '../../scripts/chromium.ts';
 import { DRIVER_VARIABLES } from '../../src/gpu/drivers.node.ts';
 import { phantom } from '../../src/data/phantom.ts';
 import { readNifti, UNet3D, writeNifti } from '../../src/node.ts';
+import { BarePage, sparing } from '../support/bare-page.ts';
 import { serve, type Site } from '../support/site.ts';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
@@ -21,7 +22,7 @@ let browser: Browser | undefined;
 
 beforeAll(async () => {
   site = await serve(root);
-  if (launch) browser = await playwright.launch({ ...launch, headless: true });
+  if (launch) browser = await playwright.launch({ ...launch, headless: true, ignoreDefaultArgs: sparing });
 });
 
 afterAll(async () => {
@@ -99,4 +100,39 @@ test("on SwiftShader, the first ten losses in a tab's worker are those in Node",
   expect(tab.losses).toHaveLength(10);
   for (const [step, loss] of losses.entries())
     expect(Math.abs(tab.losses[step]! - loss), `loss of step ${step}`).toBeLessThan(1e-4);
+});
+
+/** For the page, as text: trains without end, and tells how many steps and ticks of a 50-ms timer two seconds hold. */
+const endless = `(async () => {
+  const { UNet3D, fromArrays, phantom } = await import('/dist/worker.js');
+  const { image, labels, shape, affine } = phantom(0, { shape: [8, 8, 8] });
+  const grid = { dims: [...shape], affine };
+  const item = fromArrays('case', { data: image, ...grid }, { data: labels, ...grid });
+  const model = await UNet3D.create({ inChannels: 1, classes: 6, features: [4, 8], seed: 3 });
+  let [steps, ticks] = [0, 0];
+  model.fit([item, item], { epochs: 100000, batchSize: 1, onEvent: ({ type }) => (steps += type === 'step') });
+  setInterval(() => ticks++, 50);
+  globalThis.count = async () => {
+    const before = [steps, ticks];
+    // A long timer of a worker: the page's own come late in a hidden tab.
+    const script = URL.createObjectURL(new Blob(['setTimeout(() => postMessage(0), 2000)']));
+    await new Promise((resolve) => (new Worker(script).onmessage = resolve));
+    return { steps: steps - before[0], ticks: ticks - before[1] };
+  };
+})()`;
+
+test('a hidden tab goes on training, though its timers stand almost still', async ({ skip }) => {
+  if (!browser) return skip('no Chromium for this machine');
+  const page = await BarePage.open(browser, `${site.address}examples/browser/minimal.html`);
+  await page.evaluate(endless);
+  const count = () => page.evaluate<{ steps: number; ticks: number }>('count()');
+  await page.until('count().then(({ steps }) => steps > 0)');
+  const visible = await count();
+  await page.show(false);
+  await count(); // what was under way
+  const hidden = await count();
+  expect(visible.ticks).toBeGreaterThan(10);
+  expect(hidden.ticks).toBeLessThan(visible.ticks / 3);
+  expect(hidden.steps).toBeGreaterThan(visible.steps / 3);
+  expect(hidden.steps).toBeGreaterThan(hidden.ticks);
 });

@@ -1,8 +1,10 @@
 /** A static web server for tests that drive a real browser: plain files, no headers but their type. */
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
 import { extname, join } from 'node:path';
+import { build } from 'vite';
 
 const types: Record<string, string> = {
   '.html': 'text/html',
@@ -19,7 +21,7 @@ export const contentPolicy =
 export interface Site {
   /** With the path at which the folder is served, and a slash at the end. */
   readonly address: string;
-  close(): void;
+  close: () => void;
 }
 
 /** Serves a folder below a path such as `/sub/path/`; `policy` is sent as the content security policy of each file. */
@@ -41,4 +43,23 @@ export async function serve(folder: string, path = '/', policy?: string): Promis
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const { port } = server.address() as AddressInfo;
   return { address: `http://127.0.0.1:${port}${path}`, close: () => void server.close() };
+}
+
+/** The browser example, built and served from a sub-path with the strict policy; `close` removes what was built. */
+export async function serveExample(): Promise<Site> {
+  const folder = mkdtempSync(join(tmpdir(), 'unet3d-gpu-example-'));
+  await build({
+    root: 'examples/browser',
+    configFile: 'examples/browser/vite.config.ts',
+    logLevel: 'error',
+    build: { outDir: folder, emptyOutDir: true },
+  });
+  const { address, close } = await serve(folder, '/sub/path/', contentPolicy);
+  return {
+    address,
+    close() {
+      close();
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
 }

@@ -1,7 +1,7 @@
 /** Live curves of a training: loss, Dice per class and learning rate over the epochs. */
 import uPlot from 'uplot';
 import 'uplot/dist/uPlot.min.css';
-import { classColor, cssColor, type EpochRow } from 'unet3d-gpu/worker';
+import { classColor, cssColor, meanDefined, type EpochRow } from 'unet3d-gpu/worker';
 import { digits, el } from './dom.ts';
 
 interface Line {
@@ -11,10 +11,7 @@ interface Line {
   readonly value: (row: EpochRow) => number | undefined;
 }
 
-const mean = ({ validationDice }: EpochRow): number => {
-  const values = validationDice.slice(1).filter((value) => !Number.isNaN(value));
-  return values.reduce((sum, value) => sum + value, 0) / values.length;
-};
+const mean = ({ validationDice }: EpochRow): number => meanDefined(validationDice.slice(1));
 
 /** Of a chart's box, left and right together, in CSS pixels. */
 const padding = 20;

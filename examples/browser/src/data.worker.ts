@@ -1,21 +1,36 @@
 /** Reads, checks and prepares volumes off the page's thread; nothing here touches the GPU. */
 import {
   checkDataset,
+  greyWindow,
+  mostTelling,
   phantom,
   phantomLabels,
   prepareCase,
+  viewOf,
   writeNifti,
   type Case,
   type Dataset,
   type FileEntry,
+  type LabelledCase,
   type Preprocessing,
 } from 'unet3d-gpu/worker';
+import { planes } from './planes.ts';
 
 export interface DataRequests {
   check: { dataset: Dataset };
   prepare: { cases: readonly Case[]; preprocessing: Preprocessing; classes: number };
+  prepared: { ids: readonly string[] };
+  survey: { id: string };
   phantoms: { count: number; shape: [number, number, number] };
-  write: { data: Uint8Array | Float32Array; shape: readonly number[]; spacing: readonly number[] };
+}
+
+/** What a training needs stays here, and the page's thread never copies a volume. */
+const prepared = new Map<string, LabelledCase>();
+
+function find(id: string): LabelledCase {
+  const item = prepared.get(id);
+  if (!item) throw new Error(`case ${id} is not prepared: start the training again`);
+  return item;
 }
 
 const jobs = {
@@ -26,12 +41,21 @@ const jobs = {
     { cases, preprocessing, classes }: DataRequests['prepare'],
     progress: (loaded: number, total: number) => void,
   ) {
-    const prepared = [];
+    prepared.clear();
     for (const item of cases) {
-      prepared.push(await prepareCase(item, preprocessing, { classes }));
-      progress(prepared.length, cases.length);
+      prepared.set(item.id, (await prepareCase(item, preprocessing, { classes })) as LabelledCase);
+      progress(prepared.size, cases.length);
     }
-    return prepared;
+  },
+  /** What pictures of a case should show: a window of greys, and a slice per plane. */
+  survey({ id }: DataRequests['survey']) {
+    const { image, label, shape, spacing } = find(id);
+    const slices = planes.map((plane) => mostTelling(label, viewOf({ data: label, shape, spacing }, plane)));
+    return Promise.resolve({ grey: greyWindow(image.subarray(0, label.length)), slices });
+  },
+  /** Copies of prepared cases: who gets them may move them on. */
+  prepared({ ids }: DataRequests['prepared']) {
+    return Promise.resolve(ids.map((id) => structuredClone(find(id))));
   },
   async phantoms({ count, shape }: DataRequests['phantoms']) {
     const files: FileEntry[] = [];
@@ -48,13 +72,6 @@ const jobs = {
     }
     return { files, labels: [...phantomLabels] };
   },
-  async write({ data, shape, spacing }: DataRequests['write']) {
-    const [x, y, z] = spacing as [number, number, number];
-    return writeNifti(
-      { data, shape, affine: [x, 0, 0, 0, 0, y, 0, 0, 0, 0, z, 0, 0, 0, 0, 1] },
-      { gzip: false },
-    );
-  },
 };
 
 export type DataResults = { [K in keyof typeof jobs]: Awaited<ReturnType<(typeof jobs)[K]>> };
@@ -63,7 +80,15 @@ addEventListener('message', (event: MessageEvent<{ id: number; job: keyof typeof
   const { id, job, input } = event.data;
   const progress = (loaded: number, total: number): void => postMessage({ id, loaded, total });
   jobs[job](input, progress).then(
-    (result: unknown) => postMessage({ id, result }),
+    (result: unknown) => postMessage({ id, result }, { transfer: volumesOf(result) }),
     (error: unknown) => postMessage({ id, error: error instanceof Error ? error.message : String(error) }),
   );
 });
+
+/** The buffers of the cases in a result: they are moved to the page. */
+function volumesOf(result: unknown): ArrayBuffer[] {
+  if (!Array.isArray(result)) return [];
+  return (result as LabelledCase[]).flatMap(
+    ({ image, label }) => [image.buffer, label.buffer] as ArrayBuffer[],
+  );
+}

@@ -1,5 +1,5 @@
 /** Train: settings with the planned memory, then live curves, a preview that improves, and the controls. */
-import { classColor, cssColor, formatBytes } from 'unet3d-gpu/worker';
+import { classColor, cssColor, formatBytes, meanDefined } from 'unet3d-gpu/worker';
 import { Curves } from './charts.ts';
 import { dataJob } from './data-client.ts';
 import { device, type DeviceFacts } from './device.ts';
@@ -7,7 +7,8 @@ import { button, digits, download, duration, el, field, fill, number, select, sw
 import { classCount, largestShape, plan } from './planning.ts';
 import { classNames, onChange, state } from './state.ts';
 import { goOn, historyCsv, pause, progress, start, stop, validationCase } from './training.ts';
-import { legend, Viewer } from './viewer.ts';
+import { CaseSlices } from './slices.ts';
+import { legend, opacitySlider } from './viewer.ts';
 
 const widths: [string, string][] = [
   ['8,16', 'tiny: 8, 16'],
@@ -183,7 +184,6 @@ function settingsForm(gpu: DeviceFacts | undefined): HTMLElement {
 function runPanel(onModel: () => void): HTMLElement {
   const names = classNames(classCount());
   const curves = new Curves(names);
-  const viewer = new Viewer();
   const bar = el('progress', { 'aria-label': 'Progress of the training' });
   const line = el('p', { role: 'status' });
   const controls = el('div', {
@@ -195,7 +195,7 @@ function runPanel(onModel: () => void): HTMLElement {
   const table = el('div');
   const log = el('ol', { className: 'log', 'aria-label': 'Log' });
   const problem = el('p', { className: 'error', role: 'alert' });
-  const previewLine = el('p', { className: 'quiet' });
+  const preview = el('div', {}, el('p', { className: 'quiet' }, 'It appears after the first epoch.'));
   const page = el(
     'div',
     { className: 'run' },
@@ -207,50 +207,31 @@ function runPanel(onModel: () => void): HTMLElement {
       el('section', { className: 'panel' }, el('h2', {}, 'Dice of the last epoch'), table),
       el(
         'section',
-        { className: 'panel preview' },
+        { className: 'panel' },
         el('h2', {}, 'A validation case, segmented after each epoch'),
-        legend(names),
-        previewLine,
-        viewer.element,
+        preview,
       ),
     ),
     el('details', { open: true }, el('summary', {}, 'Log'), log),
   );
-  let base: Promise<{ image: File; truth: File } | undefined> | undefined;
+  let slices: Promise<CaseSlices> | undefined;
   let shown = -1;
   let epochs = -1;
   let controlsFor = '';
 
-  const file = async (
-    data: Uint8Array | Float32Array,
-    shape: readonly number[],
-    spacing: readonly number[],
-    name: string,
-  ): Promise<File> =>
-    new File([(await dataJob('write', { data, shape, spacing })) as Uint8Array<ArrayBuffer>], name);
-
-  async function preview(): Promise<void> {
+  async function showPreview(): Promise<void> {
     const item = validationCase();
     const { preview: found } = progress;
     if (!item || !found || found.epoch === shown) return;
     shown = found.epoch;
-    base ??= Promise.all([
-      file(item.image.slice(0, item.label.length), item.shape, item.spacing, `${item.id}.nii`),
-      file(item.label, item.shape, item.spacing, `${item.id}_truth.nii`),
-    ]).then(([image, truth]) => ({ image, truth }));
-    const ground = await base;
-    const overlay = await file(found.predicted, item.shape, item.spacing, `epoch_${found.epoch + 1}.nii`);
-    const mean = found.dice.slice(1).filter((value) => !Number.isNaN(value));
-    previewLine.textContent = `${item.id} after epoch ${found.epoch + 1}: mean Dice ${digits(mean.reduce((a, b) => a + b, 0) / mean.length)}`;
-    if (ground)
-      await viewer.show(
-        ground.image,
-        [
-          { title: 'Truth', overlay: ground.truth },
-          { title: `Prediction after epoch ${found.epoch + 1}`, overlay },
-        ],
-        names,
-      );
+    slices ??= dataJob('survey', { id: item.id }).then((survey) => {
+      const made = new CaseSlices(item, survey);
+      fill(preview, el('div', { className: 'row' }, opacitySlider(made), legend(names)), made.element);
+      return made;
+    });
+    const title = `${item.id} after epoch ${found.epoch + 1}`;
+    const dice = digits(meanDefined(found.dice.slice(1)));
+    (await slices).show(`${title}: mean Dice ${dice}`, found.predicted);
   }
 
   function update(): void {
@@ -340,7 +321,7 @@ function runPanel(onModel: () => void): HTMLElement {
         log,
         progress.log.map((text) => el('li', {}, text)),
       );
-    void preview();
+    void showPreview();
   }
   const stopListening = onChange(() => {
     if (page.isConnected) update();

@@ -4,6 +4,7 @@ import {
   bestModel,
   checkpointName,
   DeviceLost,
+  meanDefined,
   oneCycle,
   UNet3D,
   type LabelledCase,
@@ -35,13 +36,19 @@ export const progress = {
   log: [] as string[],
 };
 
-let cases: LabelledCase[] = [];
 let network = { inChannels: 1, classes: 2 };
 let controller = new AbortController();
 /** What to do when a training has obeyed its abort. */
 const wish = { stop: false };
 
 export const validationCase = (): LabelledCase | undefined => state.validation[0];
+
+/** Ids of the cases, as they were divided when the training began. */
+const used: Record<'train' | 'validation', string[]> = { train: [], validation: [] };
+
+/** Prepared cases; they come from the data worker and may be moved on to that of the network. */
+const casesOf = (part: keyof typeof used): Promise<LabelledCase[]> =>
+  dataJob('prepared', { ids: used[part] });
 
 function log(line: string): void {
   progress.log.push(`${new Date().toLocaleTimeString()}  ${line}`);
@@ -80,8 +87,10 @@ export async function start(resumed?: Session): Promise<void> {
     const classes = resumed?.classes ?? classCount();
     const channels = resumed?.channels ?? channelCount();
     const wanted = state.cases.filter(({ part, label }) => part !== 'unused' && label);
+    for (const part of ['train', 'validation'] as const)
+      used[part] = wanted.filter((item) => item.part === part).map(({ id }) => id);
     const plain = wanted.map(({ part: _part, ...item }) => item);
-    const prepared = (await dataJob(
+    await dataJob(
       'prepare',
       { cases: plain, preprocessing: state.preprocessing, classes },
       (loaded, total) => {
@@ -90,16 +99,17 @@ export async function start(resumed?: Session): Promise<void> {
         progress.totalSteps = total;
         changed();
       },
-    )) as LabelledCase[];
-    cases = prepared.filter((_, index) => wanted[index]!.part === 'train');
-    state.validation = prepared.filter((_, index) => wanted[index]!.part === 'validation');
+    );
+    state.validation = await casesOf('validation');
     Object.assign(progress, { step: 0, totalSteps: 0, gpuBytes: NaN });
     state.model?.dispose();
     state.model = undefined;
     network = { inChannels: channels, classes };
     state.model = await newModel();
     state.modelName = `${state.name}, in training`;
-    log(`${cases.length} training and ${state.validation.length} validation cases on ${state.model.adapter}`);
+    log(
+      `${used.train.length} training and ${used.validation.length} validation cases on ${state.model.adapter}`,
+    );
     if (!resumed) {
       await forgetSession().catch(() => undefined);
       await keepSession(classes, channels).catch((error: unknown) =>
@@ -124,7 +134,6 @@ async function train(resume: boolean): Promise<void> {
   const store = await checkpoints((problem) =>
     log(`Not saved: ${problem}. Training goes on, but a reload will lose it.`),
   );
-  const preview = validationCase();
   const { settings } = state;
   try {
     const model = (state.model ??= await newModel());
@@ -134,19 +143,21 @@ async function train(resume: boolean): Promise<void> {
       progress.best = best;
       changed();
     }
-    await model.fit(cases, {
+    const validation = await casesOf('validation');
+    await model.fit(await casesOf('train'), {
       epochs: settings.epochs,
       batchSize: settings.batchSize,
       seed: settings.seed,
       loss: loss(),
       schedule: oneCycle({ maxLearningRate: settings.learningRate }),
-      validation: state.validation,
+      validation,
+      transfer: true,
       signal: controller.signal,
       resume,
       onEvent: take,
       ...(settings.patch && { patch: settings.patch }),
       checkpoint: store,
-      ...(preview && { preview }),
+      ...(validation[0] && { preview: validation[0] }),
     });
     await finish('Training is complete');
   } catch (error) {
@@ -185,10 +196,8 @@ function take(event: WorkerEvent): void {
       break;
     case 'epoch':
       state.history = [...state.history.filter(({ epoch }) => epoch !== event.row.epoch), event.row];
-      if (event.best) {
-        const dice = event.row.validationDice.slice(1).filter((value) => !Number.isNaN(value));
-        progress.best = { epoch: event.row.epoch, dice: dice.reduce((a, b) => a + b, 0) / dice.length };
-      }
+      if (event.best)
+        progress.best = { epoch: event.row.epoch, dice: meanDefined(event.row.validationDice.slice(1)) };
       break;
     case 'concessions':
       log(`To fit the memory: ${event.taken.join(', ')}; now ${event.step}`);

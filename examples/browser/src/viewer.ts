@@ -1,5 +1,5 @@
 /** NiiVue: one or two linked pictures of the same volume, each with its own label overlay. */
-import { NVImage, Niivue, SHOW_RENDER, SLICE_TYPE } from '@niivue/niivue';
+import type { Niivue } from '@niivue/niivue';
 import { classColor, cssColor } from 'unet3d-gpu/worker';
 import { el, fill, swatch } from './dom.ts';
 
@@ -12,6 +12,9 @@ interface Pane {
   readonly niivue: Niivue;
   readonly title: HTMLElement;
 }
+
+/** Loaded when there is something to draw: it is larger than everything else on the page. */
+const library = () => import('@niivue/niivue');
 
 /** Colours of the labels, the background clear. */
 function colormap(names: readonly string[]) {
@@ -49,6 +52,7 @@ export class Viewer {
   }
 
   async #draw(base: File, pictures: readonly Picture[], names: readonly string[]): Promise<void> {
+    const { NVImage } = await library();
     if (this.#panes.length !== pictures.length) {
       fill(this.element);
       this.#panes.length = 0;
@@ -83,6 +87,7 @@ export class Viewer {
   }
 
   async #pane(title: string): Promise<Pane> {
+    const { Niivue, SHOW_RENDER, SLICE_TYPE } = await library();
     const canvas = el('canvas', { 'aria-label': `Slices and 3-D view: ${title}`, role: 'img' });
     const heading = el('h3', {}, title);
     this.element.append(el('figure', {}, heading, el('div', { className: 'canvas' }, canvas)));
@@ -114,8 +119,8 @@ export class Viewer {
   }
 }
 
-/** The slider for a viewer's overlays. */
-export function opacitySlider(viewer: Viewer): HTMLElement {
+/** The slider for the overlays of a view. */
+export function opacitySlider(viewer: { opacity: number }): HTMLElement {
   const slider = el('input', { type: 'range', min: '0', max: '1', step: '0.05', id: 'opacity' });
   slider.value = String(viewer.opacity);
   slider.addEventListener('input', () => (viewer.opacity = slider.valueAsNumber));
