@@ -91,6 +91,26 @@ test('phantoms are trained on, across a reload, and the segmentation equals that
   await page.getByRole('button', { name: 'Use this network' }).waitFor();
   await shot(page, 'trained');
 
+  // The preview shows the classes in their colours.
+  await page.getByLabel('Opacity of labels').fill('1');
+  const body = await page.getByRole('img', { name: 'Truth, axial' }).evaluate((canvas) => {
+    const { data } = (canvas as HTMLCanvasElement).getContext('2d')!.getImageData(0, 0, 200, 190);
+    return [...data].filter((_, at) => at % 4 === 0 && [86, 180, 233].every((v, i) => data[at + i] === v))
+      .length;
+  });
+  expect(body).toBeGreaterThan(500);
+  // A download that fails says so on the page.
+  await page.evaluate(() => {
+    const original = URL.createObjectURL.bind(URL);
+    URL.createObjectURL = () => {
+      URL.createObjectURL = original;
+      throw new Error('no room');
+    };
+  });
+  await page.getByRole('button', { name: 'Download the history' }).click();
+  await page.getByText('Download the history: no room').waitFor();
+  await page.getByRole('button', { name: 'Dismiss' }).click();
+
   const historyFile = page.waitForEvent('download');
   await page.getByRole('button', { name: 'Download the history' }).click();
   const history = (await content(historyFile)).toString().trim().split('\n').slice(1);
@@ -238,7 +258,12 @@ test('a training whose worker dies says so and is resumed to its end', async ({ 
   if (!browser) return skip('no Chromium for this machine');
   const page = await visit(browser);
   await startAndBreak(page, 'worker');
-  await page.getByRole('alert').getByText('the worker that held the GPU is gone').waitFor();
+  await page
+    .getByRole('alert')
+    .getByText(
+      'the worker that held the GPU is gone (it was ended from outside, or its tab ran out of memory). "Resume" starts a new one',
+    )
+    .waitFor();
   await shot(page, 'worker-gone');
   await page.getByRole('button', { name: 'Resume', exact: true }).click();
   await page.getByText('Going on from step 2 of 6').waitFor();

@@ -234,7 +234,7 @@ export function dataView(next: () => void): HTMLElement {
     const found = [
       ...trouble.map((message) => ({ severity: 'warning', message })),
       ...(state.report?.problems ?? []),
-    ];
+    ].sort((a, b) => Number(b.severity === 'error') - Number(a.severity === 'error'));
     if (found.length === 0)
       return state.report && el('p', { className: 'good' }, 'No problem was found in these files.');
     return el(
@@ -302,7 +302,7 @@ export function dataView(next: () => void): HTMLElement {
       working !== '' && el('p', { role: 'status', className: 'busy' }, working),
       problems(),
       state.cases.length > 0 && rows(),
-      state.report && names(),
+      state.report && state.report.cases.length > 0 && names(),
       ready &&
         el('p', { className: 'row' }, button('Next: look at the cases', next, { className: 'primary' })),
     );

@@ -19,7 +19,13 @@ export function device(): Promise<DeviceFacts | undefined> {
 
 async function look(): Promise<DeviceFacts | undefined> {
   const gpu = (navigator as Partial<Navigator>).gpu;
-  const adapter = await gpu?.requestAdapter({ powerPreference: 'high-performance' }).catch(() => null);
+  const ask = () => gpu?.requestAdapter({ powerPreference: 'high-performance' }).catch(() => null);
+  let adapter = await ask();
+  // A browser that has just started may still be restarting its GPU process without the hardware.
+  for (let again = 0; gpu && !adapter && again < 3; again++) {
+    await new Promise((resolve) => setTimeout(resolve, 700));
+    adapter = await ask();
+  }
   if (!adapter) return undefined;
   const { vendor, architecture, device: model, description } = adapter.info;
   const name =

@@ -43,11 +43,39 @@ export function fill(parent: Element, ...children: readonly Child[]): void {
   (next ?? parent.closest<HTMLElement>('[tabindex]'))?.focus({ preventScroll: true });
 }
 
-export const button = (
-  text: string,
-  onclick: () => unknown,
-  properties: Properties = {},
-): HTMLButtonElement => el('button', { type: 'button', onclick: () => void onclick(), ...properties }, text);
+/** A button; what its action fails with is said on the page, and a second press waits for the first. */
+export function button(text: string, action: () => unknown, properties: Properties = {}): HTMLButtonElement {
+  let busy = false;
+  const press = async (): Promise<void> => {
+    if (busy) return;
+    busy = true;
+    try {
+      await action();
+    } catch (error) {
+      complain(`${text}: ${messageOf(error)}`);
+    } finally {
+      busy = false;
+    }
+  };
+  return el('button', { type: 'button', onclick: () => void press(), ...properties }, text);
+}
+
+/** Something to be read above all views: what went wrong, or what there is to decide. */
+export function notice(className: '' | 'error', ...content: readonly Child[]): HTMLElement {
+  const role = className === 'error' ? 'alert' : undefined;
+  const box = el('div', { className: `notice ${className}`, role }, content);
+  document.querySelector('#notices')!.append(box);
+  return box;
+}
+
+/** Says an error, until it is dismissed. */
+export function complain(text: string): void {
+  const box = notice(
+    'error',
+    el('p', {}, text),
+    button('Dismiss', () => box.remove()),
+  );
+}
 
 let names = 0;
 

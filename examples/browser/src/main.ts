@@ -2,7 +2,7 @@
 import './style.css';
 import { dataView } from './data-view.ts';
 import { device } from './device.ts';
-import { button, el, fill, messageOf } from './dom.ts';
+import { button, complain, el, fill, messageOf, notice } from './dom.ts';
 import { explainView } from './explain-view.ts';
 import { forgetSession, interrupted, type Session } from './session.ts';
 import { seeView } from './see-view.ts';
@@ -13,7 +13,6 @@ import { useView } from './use-view.ts';
 
 const page = document.querySelector<HTMLElement>('#page')!;
 const tabs = document.querySelector<HTMLElement>('#tabs')!;
-const notices = document.querySelector<HTMLElement>('#notices')!;
 
 const data = dataView(() => open('See'));
 const views: Record<string, () => HTMLElement> = {
@@ -49,18 +48,14 @@ tabs.addEventListener('keydown', (event) => {
 
 /** Offers to go on with a training that a reload or a crash has cut off. */
 function offer(session: Session): void {
-  const notice = el(
-    'div',
-    { className: 'notice' },
-    el(
-      'p',
-      {},
-      `A training on ${session.name} (started ${session.started.toLocaleString()}) was interrupted.`,
-    ),
+  const begun = session.started.toLocaleString();
+  const box = notice(
+    '',
+    el('p', {}, `A training on ${session.name}, started ${begun}, was interrupted.`),
     button(
       'Resume it',
       () => {
-        notice.remove();
+        box.remove();
         Object.assign(state, {
           name: session.name,
           cases: [...session.cases],
@@ -74,31 +69,26 @@ function offer(session: Session): void {
       { className: 'primary' },
     ),
     button('Discard it', () => {
-      notice.remove();
-      void forgetSession();
+      box.remove();
+      return forgetSession();
     }),
   );
-  notices.append(notice);
 }
 
 // Files that miss the drop zone must not replace the page.
 for (const kind of ['dragover', 'drop']) addEventListener(kind, (event) => event.preventDefault());
-addEventListener('unhandledrejection', ({ reason }) => {
-  notices.append(el('div', { className: 'notice error', role: 'alert' }, messageOf(reason)));
-});
+addEventListener('unhandledrejection', ({ reason }) => complain(messageOf(reason)));
 
 const wanted = location.hash.slice(1);
 open(wanted in views ? wanted : 'Data');
 void device().then((found) => {
-  document.querySelector('#device')!.textContent = found?.name ?? 'no WebGPU';
-  if (found) return;
-  notices.append(
-    el(
-      'div',
-      { className: 'notice error', role: 'alert' },
+  const kind = found?.software ? 'Software adapter' : 'GPU';
+  document.querySelector('#device')!.textContent = found ? `${kind}: ${found.name}` : 'No WebGPU';
+  if (!found)
+    notice(
+      'error',
       el('p', {}, 'This browser offers no WebGPU: files can be looked at, but not trained on or segmented.'),
       button('What to do', () => open('Explain')),
-    ),
-  );
+    );
 });
 void interrupted().then((session) => session && offer(session));

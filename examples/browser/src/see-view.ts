@@ -6,7 +6,7 @@ import { legend, opacitySlider, Viewer } from './viewer.ts';
 
 export function seeView(): HTMLElement {
   const viewer = new Viewer();
-  const list = el('div', { className: 'cases', role: 'listbox', 'aria-label': 'Cases' });
+  const list = el('div', { className: 'cases', role: 'group', 'aria-label': 'Cases' });
   const status = el('p', { role: 'status', className: 'quiet' });
   const names = classNames(classCount());
   let current: PageCase | undefined = state.cases.find(({ part }) => part === 'validation') ?? state.cases[0];
@@ -51,8 +51,7 @@ export function seeView(): HTMLElement {
           'button',
           {
             type: 'button',
-            role: 'option',
-            'aria-selected': String(item === current),
+            'aria-current': String(item === current),
             onclick: () => {
               current = item;
               draw();
@@ -72,7 +71,12 @@ export function seeView(): HTMLElement {
       { className: 'empty' },
       'There is nothing to see yet. Add files under "Data", or try it with phantoms.',
     );
-  const ready = state.model && state.training !== 'running' && state.training !== 'pausing';
+  const busy = ['preparing', 'running', 'pausing'].includes(state.training);
+  const ready = state.model && !busy;
+  if (!ready)
+    status.textContent = busy
+      ? 'The network is training; it can segment when that is paused or done.'
+      : 'To segment, train a network, or open a model file under "Use".';
   draw();
   return el(
     'div',
@@ -88,7 +92,6 @@ export function seeView(): HTMLElement {
         button('Segment this case', segment, {
           className: 'primary',
           disabled: !ready,
-          title: ready ? '' : 'Train a network, or open a model file under "Use"',
         }),
         status,
       ),

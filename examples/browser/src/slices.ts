@@ -26,14 +26,14 @@ export class CaseSlices {
   readonly #image: Float32Array;
   readonly #grey: readonly [number, number];
   readonly #columns: readonly Column[];
-  readonly #title = el('h3', {}, 'Prediction');
+  readonly #title = el('h3');
   #predicted: Uint8Array | undefined;
   #opacity = 0.5;
   /** By label value, for this opacity. */
   #colors: number[] = [];
 
   /** @param survey the window of greys and the slice of each plane to begin with */
-  constructor({ image, label, shape, spacing }: LabelledCase, survey: DataResults['survey']) {
+  constructor({ id, image, label, shape, spacing }: LabelledCase, survey: DataResults['survey']) {
     this.#image = image.subarray(0, label.length);
     this.#grey = survey.grey;
     const rows: readonly [name: string, labels: Picture['labels']][] = [
@@ -61,7 +61,7 @@ export class CaseSlices {
     this.element = el(
       'div',
       { className: 'slices' },
-      el('h3', {}, 'Truth'),
+      el('h3', {}, `Truth of ${id}`),
       row(0),
       this.#title,
       row(1),
@@ -99,16 +99,20 @@ export class CaseSlices {
       canvas.style.height = `${height * scale}px`;
       canvas.width = Math.round(width * scale * devicePixelRatio);
       canvas.height = Math.round(height * scale * devicePixelRatio);
-      const found = labels();
       const paint = context(canvas);
       paint.imageSmoothingQuality = 'high';
       paint.drawImage(grey, 0, 0, canvas.width, canvas.height);
-      if (!found) continue;
-      const color = (label: number): number =>
-        (this.#colors[label] ??= label === 0 ? 0 : packed(classColor(label), this.#opacity));
-      const overlay = pixels(view, sliceValues(found, view, slice), color);
-      paint.imageSmoothingEnabled = false;
-      paint.drawImage(overlay, 0, 0, canvas.width, canvas.height);
+      const found = labels();
+      if (found) {
+        const color = (label: number): number =>
+          (this.#colors[label] ??= label === 0 ? 0 : packed(classColor(label), this.#opacity));
+        paint.imageSmoothingEnabled = false;
+        const overlay = pixels(view, sliceValues(found, view, slice), color);
+        paint.drawImage(overlay, 0, 0, canvas.width, canvas.height);
+      }
+      paint.fillStyle = '#fff';
+      paint.font = `${12 * devicePixelRatio}px sans-serif`;
+      paint.fillText(view.leftEdge, 5 * devicePixelRatio, 16 * devicePixelRatio);
     }
   }
 }
@@ -128,7 +132,7 @@ function pixels(
   color: (value: number) => number,
 ): HTMLCanvasElement {
   const picture = new ImageData(columns, rows);
-  new Uint32Array(picture.data.buffer).set(values.map(color));
+  new Uint32Array(picture.data.buffer).set(Uint32Array.from(values, color));
   const canvas = el('canvas', { width: columns, height: rows });
   context(canvas).putImageData(picture, 0, 0);
   return canvas;

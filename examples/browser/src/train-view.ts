@@ -229,15 +229,14 @@ function runPanel(onModel: () => void): HTMLElement {
       fill(preview, el('div', { className: 'row' }, opacitySlider(made), legend(names)), made.element);
       return made;
     });
-    const title = `${item.id} after epoch ${found.epoch + 1}`;
     const dice = digits(meanDefined(found.dice.slice(1)));
-    (await slices).show(`${title}: mean Dice ${dice}`, found.predicted);
+    (await slices).show(`Prediction after epoch ${found.epoch + 1}: mean Dice ${dice}`, found.predicted);
   }
 
   function update(): void {
     const { training, history } = state;
     bar.max = Math.max(1, progress.totalSteps);
-    bar.value = progress.step;
+    bar.value = training === 'done' ? bar.max : progress.step;
     const where = `epoch ${Math.min(progress.epoch + 1, state.settings.epochs)} of ${state.settings.epochs}, step ${progress.step} of ${progress.totalSteps}`;
     line.textContent = {
       idle: '',

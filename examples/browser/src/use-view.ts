@@ -21,6 +21,8 @@ export function useView(): HTMLElement {
     );
   };
 
+  const images = (count: number): string => (count === 1 ? 'one image' : `${count} images of a case`);
+
   async function openModel([file]: File[]): Promise<void> {
     if (!file) return;
     problems = [];
@@ -160,7 +162,7 @@ export function useView(): HTMLElement {
           'p',
           {},
           model
-            ? `${state.modelName}: ${model.config.inChannels} channel(s) in, ${names().join(', ')}.`
+            ? `${state.modelName}. It reads ${images(model.config.inChannels)} and finds ${names().slice(1).join(', ')}.`
             : 'None yet. Open a model.safetensors, or train a network under "Train".',
         ),
         el(

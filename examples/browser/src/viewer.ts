@@ -98,6 +98,9 @@ export class Viewer {
       crosshairWidth: 0.4,
       crosshairWidthUnit: 'percent',
       crosshairColor: [1, 1, 1, 0.6],
+      // As in the report: the patient's right, or front, at the left.
+      isRadiologicalConvention: true,
+      sagittalNoseLeft: true,
       dragAndDropEnabled: false,
       multiplanarShowRender: SHOW_RENDER.ALWAYS,
       loadingText: '',
