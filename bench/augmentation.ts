@@ -1,6 +1,7 @@
 /**
- * `npx tsx bench/augmentation.ts`: what augmentation adds to a training step on this machine's adapter: nothing
- * drawn, each operation drawn for both samples, everything drawn, and nnU-Net's mean. The least of several runs counts.
+ * `node --import tsx scripts/run.ts --import tsx bench/augmentation.ts [EDGE] [--whole]`: what augmentation adds to a training step on this machine's adapter:
+ * nothing drawn, each operation drawn for both samples, everything drawn, and nnU-Net's mean. Patches of EDGE³ (64) are
+ * cut from larger volumes, with the margin around them; --whole: they are whole volumes. The least of several runs counts.
  */
 import { releaseNodeGpu } from '../src/gpu/node.ts';
 import { Recorder } from '../src/gpu/plan.ts';
@@ -8,14 +9,18 @@ import { Program } from '../src/gpu/program.ts';
 import { completeConfig } from '../src/model/config.ts';
 import { ModelState } from '../src/model/state.ts';
 import { augment, drawTensors, encodeDraws, type ChannelDraw, type SampleDraw } from '../src/ops/augment.ts';
-import { drawSample, nnunetAugmentation } from '../src/train/augmentation.ts';
+import { augmentationMargin, drawSample, nnunetAugmentation } from '../src/train/augmentation.ts';
 import { weightedDice } from '../src/train/losses.ts';
 import { adam } from '../src/train/optimizers.ts';
 import { TrainingSession } from '../src/train/session.ts';
 import { noise, openGpu } from './lib.ts';
 
-const edge = Number(process.argv[2] ?? 64);
+const words = process.argv.slice(2);
+const edge = Number(words.find((word) => /^\d+$/.test(word)) ?? 64);
 const size = [edge, edge, edge] as const;
+const largest = words.includes('--whole') ? size : ([1000, 1000, 1000] as const);
+const margin = augmentationMargin(nnunetAugmentation(), size, largest);
+const sourceSize = [edge + 2 * margin[0], edge + 2 * margin[1], edge + 2 * margin[2]] as const;
 const batchSize = 2;
 const gpu = await openGpu();
 console.log(`GPU: ${gpu.describe}`);
@@ -27,8 +32,9 @@ const session = await TrainingSession.create(state, {
   loss: weightedDice(),
   optimizer: adam(),
   augment: true,
+  margin,
 });
-const voxels = batchSize * edge ** 3;
+const voxels = batchSize * sourceSize[0] * sourceSize[1] * sourceSize[2];
 const batch = {
   image: noise(voxels),
   label: Uint8Array.from({ length: voxels }, () => Math.floor(Math.random() * 3)),
@@ -53,8 +59,8 @@ state.dispose();
 
 const recorder = new Recorder(gpu.limits);
 const volumes = {
-  source: recorder.volume('source', batchSize, 1, size, 'resident'),
-  sourceLabels: recorder.labels('sourceLabels', batchSize, size, 'resident'),
+  source: recorder.volume('source', batchSize, 1, sourceSize, 'resident'),
+  sourceLabels: recorder.labels('sourceLabels', batchSize, sourceSize, 'resident'),
   image: recorder.volume('image', batchSize, 1, size),
   labels: recorder.labels('labels', batchSize, size),
 };
@@ -65,9 +71,9 @@ program.write(volumes.source, batch.image);
 
 /** Milliseconds of augmentation with this draw for both samples: the least of nine runs. */
 async function measure(draw: SampleDraw): Promise<number> {
-  const words = encodeDraws([draw, draw], size);
-  program.write(draws.samples, words.samples);
-  program.write(draws.channels, words.channels);
+  const drawn = encodeDraws([draw, draw], size);
+  program.write(draws.samples, drawn.samples);
+  program.write(draws.channels, drawn.channels);
   const times: number[] = [];
   for (let run = 0; run < 9; run++) times.push(sum(await program.profile()));
   return Math.min(...times);
@@ -105,7 +111,9 @@ const show = (name: string, ms: number) =>
   console.log(
     `${name.padEnd(24)}${ms.toFixed(2).padStart(9)} ms${((100 * ms) / step).toFixed(2).padStart(9)} % of the step`,
   );
-console.log(`training step, batch ${batchSize} of ${edge}³, features 16, 32, 64, 128: ${step.toFixed(0)} ms`);
+console.log(
+  `training step, batch ${batchSize} of ${edge}³ from sources of ${sourceSize.join(' × ')}, features 16, 32, 64, 128: ${step.toFixed(0)} ms`,
+);
 const nothing = await measure(channel({}));
 show('nothing drawn', nothing);
 let mean = nothing;

@@ -1,10 +1,12 @@
 /** Options that several commands share: where the data set is, who its cases show, and how it is split. */
 import { readFile } from 'node:fs/promises';
 import { Option, type Command } from 'commander';
+import { countValues } from '../data/case-facts.ts';
 import { openDatasetFolder, openFolderPair } from '../data/dataset.node.ts';
 import type { Dataset } from '../data/dataset.ts';
+import { readCase } from '../data/prepare.ts';
 import { foldCases, parseSplit, splitCases, type Split, type SplitCase } from '../data/split.ts';
-import { InvalidOption } from '../errors.ts';
+import { Aborted, InvalidOption } from '../errors.ts';
 import type { Io } from './io.ts';
 import * as parse from './parse.ts';
 
@@ -75,12 +77,35 @@ export async function openFromArguments(
   return { ...dataset, cases: dataset.cases.slice(0, limitCases) };
 }
 
-/** The split that the options ask for. */
-export async function splitFromArguments(
+/** The cases with the classes that their labels show, so that a split can give every part its share of each. */
+export async function casesWithClasses(io: Io, { cases, ignoreLabel }: Dataset): Promise<SplitCase[]> {
+  const found: SplitCase[] = [];
+  for (const item of cases) {
+    if (io.signal.aborted) throw new Aborted(`Reading labels was stopped after ${found.length} cases.`);
+    if (io.isTerminal) io.status(`reading label ${found.length + 1} of ${cases.length}`);
+    const { id, subject } = item;
+    const { label } = await readCase({ ...item, images: [] });
+    const classes = label && [...countValues(label.data).keys()].filter((value) => value !== ignoreLabel);
+    found.push({ id, subject, ...(classes && { classes }) });
+  }
+  if (io.isTerminal) io.status();
+  return found;
+}
+
+const isFile = (split: string | undefined): boolean => /\.json$/i.test(split ?? '');
+
+/** The split of a data set that the options ask for; labels are read, unless it is in a file. */
+export async function splitFromArguments(io: Io, dataset: Dataset, options: SplitArguments): Promise<Split> {
+  const isGiven = !options.fold && isFile(options.split);
+  return splitOf(isGiven ? dataset.cases : await casesWithClasses(io, dataset), options);
+}
+
+/** The split of cases that the options ask for. */
+export async function splitOf(
   cases: readonly SplitCase[],
   { split = '70,15,15', fold, seed }: SplitArguments,
 ): Promise<Split> {
   if (fold) return foldCases(cases, { folds: fold.folds, seed })[fold.fold]!;
-  if (/\.json$/i.test(split)) return parseSplit(await readFile(split, 'utf8'), cases);
+  if (isFile(split)) return parseSplit(await readFile(split, 'utf8'), cases);
   return splitCases(cases, { fractions: parse.fractions(split), seed });
 }

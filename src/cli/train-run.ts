@@ -45,7 +45,7 @@ export async function runTraining(
   const clock = new Stopwatch();
   const opened = await openFromArguments(io, path, options);
   const dataset = options.classNames ? { ...opened, labels: options.classNames } : opened;
-  const split = await splitFromArguments(dataset.cases, options);
+  const split = await splitFromArguments(io, dataset, options);
   const count = (part: 'train' | 'validation' | 'test'): number => split[part].cases.length;
   io.err(
     `${dataset.name}: ${count('train')} cases to train on, ${count('validation')} to validate, ${count('test')} to test`,

@@ -177,6 +177,29 @@ describe('split and check', () => {
     expect(validated).toHaveLength(8);
   });
 
+  test('split gives every part its share of a class that few cases show, and counts them', async () => {
+    const folder = await spoilt(async (file) => {
+      // Prostate, the value 5, stays in cases 0, 1, 2 and 3.
+      for (const subject of [4, 5, 6, 7]) {
+        const path = file(`labels/Case_0${subject}_Week0.nii.gz`);
+        const label = await readNifti(path);
+        const data = label.data.map((value) => (value === 5 ? 1 : value));
+        await writeFile(path, await writeNifti({ ...label, data }));
+      }
+    });
+    for (const seed of ['0', '1', '2', '3']) {
+      const options = ['--split', '50,25,25', '--seed', seed, '--subject-pattern', 'Case_(\\d+)'];
+      const { out } = await cli(['split', folder, ...options]);
+      const rows = out.split('\n').map((line) => line.split(/  +/).slice(0, 4));
+      expect(rows[0]).toEqual(['part', 'subjects', 'cases', 'with 5']);
+      expect(rows.slice(2)).toEqual([
+        ['train', '4', '4', '2'],
+        ['validation', '2', '2', '1'],
+        ['test', '2', '2', '1'],
+      ]);
+    }
+  });
+
   test('split warns where every case counts as a subject', async () => {
     expect((await cli(['split', good])).err).toContain('warning: No subjects.csv');
     expect((await cli(['split', good, '--subject-pattern', 'Case_(\\d+)'])).err).toBe('');

@@ -1,13 +1,14 @@
 /** `split`: shows how a data set would be divided, and writes split.json. */
 import { Command, Option } from 'commander';
-import { foldCases, partNames, type Split } from '../../data/split.ts';
+import { foldCases, partNames, type Split, type SplitCase } from '../../data/split.ts';
 import { writeFileAtomically } from '../../train/checkpoint.node.ts';
 import {
   addDatasetOptions,
   addSplitOptions,
   datasetHelp,
+  casesWithClasses,
   openFromArguments,
-  splitFromArguments,
+  splitOf,
   type DatasetArguments,
   type SplitArguments,
 } from '../dataset-options.ts';
@@ -46,22 +47,29 @@ Examples:
     .action(async (folder: string | undefined, options: Options) => {
       const dataset = await openFromArguments(io, folder, options);
       const { folds, seed } = options;
-      const splits = folds
-        ? foldCases(dataset.cases, { folds, seed })
-        : [await splitFromArguments(dataset.cases, options)];
+      const cases = await casesWithClasses(io, dataset);
+      const splits = folds ? foldCases(cases, { folds, seed }) : [await splitOf(cases, options)];
       const content = toJson(folds ? splits : splits[0], 2);
       if (options.out !== undefined) await writeFileAtomically(options.out, `${content}\n`);
       if (options.json) return io.out(content);
       for (const split of splits)
-        io.out(`${folds ? `\nFold ${split.fold! + 1} of ${folds}\n` : ''}${show(split)}`);
+        io.out(
+          `${folds ? `\nFold ${split.fold! + 1} of ${folds}\n` : ''}${show(split, cases, dataset.labels)}`,
+        );
     });
 }
 
-function show(split: Split): string {
+/** Parts with their subjects and cases, and the cases of each class that not every case shows. */
+function show(split: Split, known: readonly SplitCase[], labels: readonly string[]): string {
+  const classes = new Map(known.map((item) => [item.id, new Set(item.classes)]));
+  const all = [...new Set(known.flatMap((item) => item.classes ?? []))].sort((a, b) => a - b);
+  const rare = all.filter((value) => !known.every(({ id }) => classes.get(id)!.has(value)));
   const rows = partNames.map((part) => {
     const { cases, subjects } = split[part];
     const shown = subjects.slice(0, 4).join(', ') + (subjects.length > 4 ? ', ...' : '');
-    return [part, String(subjects.length), String(cases.length), shown];
+    const counts = rare.map((value) => String(cases.filter((id) => classes.get(id)!.has(value)).length));
+    return [part, String(subjects.length), String(cases.length), ...counts, shown];
   });
-  return table([['part', 'subjects', 'cases', 'who'], ...rows]);
+  const names = rare.map((value) => `with ${labels[value] ?? value}`);
+  return table([['part', 'subjects', 'cases', ...names, 'who'], ...rows]);
 }
