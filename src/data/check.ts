@@ -140,11 +140,14 @@ async function checkCase(item: Case, dataset: Dataset, problems: Problem[]): Pro
       report(
         'warning',
         'intensity',
-        `${where}has outliers: 99 % of its voxels lie in ${percentile005} to ${percentile995}, all in ${min} to ${max}.`,
+        `${where}has outliers: 99 % of its voxels lie in ${short(percentile005)} to ${short(percentile995)}, all in ` +
+          `${short(min)} to ${short(max)}.`,
       );
   }
   return { ...facts, ...(classVoxels ? { classVoxels } : {}) };
 }
+
+const short = (value: number): string => String(Number(value.toPrecision(4)));
 
 type Report = (severity: Problem['severity'], kind: ProblemKind, message: string) => void;
 
