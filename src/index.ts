@@ -30,6 +30,8 @@ export {
   type TrainingWish,
 } from './model/budget.ts';
 export { formatBytes, summarise } from './model/summary.ts';
+export { tune, type Measurement, type Tuning, type TuningOptions } from './model/tune.ts';
+export { setTuningStore, type TuningStore } from './model/tuning-cache.ts';
 export { Gpu, memoryOf, setAdapterProvider } from './gpu/device.ts';
 export { defaultLimits, type Plan, type PlanLimits, type Size3 } from './gpu/plan.ts';
 export { crossEntropy, diceCrossEntropy, lossShape, weightedDice, type Loss } from './train/losses.ts';

@@ -2,13 +2,21 @@
 import { setAdapterProvider } from './gpu/device.ts';
 import { adapterNotice, requestNodeAdapter } from './gpu/node.ts';
 import './data/source.node.ts';
+import { setTuningStore } from './model/tuning-cache.ts';
+import { folderCache } from './model/tuning-cache.node.ts';
 
 setAdapterProvider(async () => {
   const found = await requestNodeAdapter();
-  return { adapter: found.adapter, describe: adapterNotice(found) };
+  return {
+    adapter: found.adapter,
+    describe: adapterNotice(found),
+    implementation: found.implementation,
+  };
 });
+setTuningStore(() => Promise.resolve(folderCache()));
 
 export * from './index.ts';
 export { releaseNodeGpu } from './gpu/node.ts';
+export { cacheFolder, folderCache } from './model/tuning-cache.node.ts';
 export { folderStore, writeFileAtomically } from './train/checkpoint.node.ts';
 export { openDatasetFolder, openFolderPair } from './data/dataset.node.ts';

@@ -49,6 +49,8 @@ import { completeConfig, paddedSize, sizeMultiple, type UNet3DConfig } from './m
 import { planTraining } from './model/plan.ts';
 import { ModelState } from './model/state.ts';
 import { summarise } from './model/summary.ts';
+import { cachedChoices } from './model/tune.ts';
+import { tuningStore } from './model/tuning-cache.ts';
 
 export interface DeviceOptions {
   /** A device of the caller's: used as it is, never destroyed. */
@@ -255,7 +257,8 @@ export class UNet3D {
         const { size, batchSize: batch } = whole;
         const { accumulate, checkpointing } = settings;
         const planner = {
-          limits: this.gpu.limits,
+          limits: this.gpu.limits, // what is conceded does not depend on what was tuned
+
           loss: lossShape(settings.loss, config.classes),
           optimizer: settings.optimizer,
           augment: augmentation !== undefined,
@@ -432,18 +435,26 @@ export class UNet3D {
   }
 
   #windowFor(shape: Size3): Size3 {
-    const { config, gpu } = this;
+    const { config, limits, precision } = this.#state;
     const sizes = { config, whole: this.#sizeFor(shape), trained: this.#description.inputSize };
-    return chooseWindow(sizes, this.#budget, { limits: gpu.limits, precision: this.#state.precision });
+    return chooseWindow(sizes, this.#budget, { limits, precision });
   }
 
   async #runnerFor(size: Size3): Promise<LogitsRunner> {
     const key = size.join();
     if (this.#runner?.key !== key) {
       this.#releaseRunner();
+      await this.#useCachedKernels();
       this.#runner = { key, runner: await LogitsRunner.create(this.#state, size) };
     }
     return this.#runner.runner;
+  }
+
+  /** On GPUs, what earlier trainings have measured; nothing is measured for the sake of a prediction. */
+  async #useCachedKernels(): Promise<void> {
+    const { gpu, kernels } = this.#state;
+    if (gpu.adapterClass !== 'hardware' || kernels.tuned) return;
+    this.#state.kernels = { ...kernels, tuned: await cachedChoices(gpu, await tuningStore()) };
   }
 
   #releaseRunner(): void {
@@ -462,7 +473,7 @@ export class UNet3D {
       config: this.config,
       size: paddedSize(this.config, size),
       batch,
-      limits: this.gpu.limits,
+      limits: this.#state.limits,
       precision: this.#state.precision,
       loss: lossShape(loss, this.config.classes),
       optimizer: adam(),

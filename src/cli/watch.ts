@@ -62,6 +62,16 @@ export function watch(io: Io, options: WatchOptions): (event: TrainingEvent) => 
       case 'warning':
       case 'recovered':
         return `warning: ${event.message}`;
+      case 'tuning':
+        return `Measuring kernels for ${event.passes} convolution shapes, once for this GPU; --no-tune leaves it out.`;
+      case 'tuned': {
+        const better = Object.keys(event.choices).length;
+        const left = event.left > 0 ? `; ${event.left} were left for want of time` : '';
+        return (
+          `Kernels: ${better} of ${event.passes} convolution shapes run faster with another than the default` +
+          `${left} (${event.measured} measured in ${duration(event.seconds * 1000)})`
+        );
+      }
       case 'concessions':
         return `To fit the memory: ${event.taken.join(', ')}; now ${event.step}`;
       default:

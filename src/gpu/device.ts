@@ -13,6 +13,8 @@ export interface FoundAdapter {
   readonly adapter: GPUAdapter;
   /** One line for people: what runs, and how to get something faster if it is a software device. */
   readonly describe: string;
+  /** The WebGPU implementation and its version. Default: what the platform's user agent says. */
+  readonly implementation?: string | undefined;
 }
 
 export type AdapterProvider = () => Promise<FoundAdapter>;
@@ -79,6 +81,8 @@ export class Gpu {
   readonly pipelines: PipelineCache;
   readonly limits: PlanLimits;
   readonly describe: string;
+  /** Adapter, driver and implementation with their versions, for what holds on this device alone. */
+  readonly identity: string;
   readonly adapterClass: AdapterClass;
   /** Bytes of the device's own memory, where the adapter tells. */
   readonly memoryBytes: number | undefined;
@@ -92,8 +96,10 @@ export class Gpu {
     describe: string,
     readonly owned: boolean,
     limits: Partial<PlanLimits>,
+    implementation = (globalThis.navigator as Navigator | undefined)?.userAgent ?? 'unknown',
   ) {
     this.describe = describe;
+    this.identity = `${describeAdapter(info)} | ${implementation}`;
     this.memoryBytes = memoryOf(info);
     const text = `${info.vendor} ${info.architecture} ${info.device} ${info.description}`.toLowerCase();
     this.adapterClass = text.includes('swiftshader')
@@ -120,14 +126,14 @@ export class Gpu {
     const { device, limits = {} } = options;
     if (device)
       return new Gpu(device, device.adapterInfo, describeAdapter(device.adapterInfo), false, limits);
-    const { adapter, describe } = await provider();
+    const { adapter, describe, implementation } = await provider();
     const requiredLimits: Record<string, number> = {};
     for (const name of wantedLimits) requiredLimits[name] = adapter.limits[name];
     const made = await adapter.requestDevice({
       requiredFeatures: wantedFeatures.filter((feature) => adapter.features.has(feature)),
       requiredLimits,
     });
-    return new Gpu(made, adapter.info, describe, true, limits);
+    return new Gpu(made, adapter.info, describe, true, limits, implementation);
   }
 
   /** Bytes of all live buffers made through this object. */

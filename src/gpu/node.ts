@@ -2,6 +2,7 @@
  * A WebGPU adapter for Node, through Dawn (the optional dependency `webgpu`, imported on first use): what the
  * environment names, else the system's, else a fetched lavapipe, else SwiftShader. Never Dawn's null backend.
  */
+import { createRequire } from 'node:module';
 import { resolve } from 'node:path';
 import { UnsupportedDevice } from '../errors.ts';
 import { installAdvice } from './advice.node.ts';
@@ -28,6 +29,8 @@ export interface NodeAdapter {
   /** One line for people: vendor, architecture, device, driver, and where it comes from. */
   readonly describe: string;
   readonly source: AdapterSource;
+  /** Dawn, by the version of its package. */
+  readonly implementation: string;
 }
 
 /** Printed where the adapter is SwiftShader: how to get a faster one. */
@@ -74,7 +77,7 @@ export async function requestNodeAdapter(options: NodeAdapterOptions = {}): Prom
     const describe = describeAdapter(adapter, source);
     held.add(gpu);
     adaptersFound.add(describe);
-    return { gpu, adapter, describe, source };
+    return { gpu, adapter, describe, source, implementation: `webgpu ${dawnVersion()}` };
   };
 
   if (named !== undefined) {
@@ -138,6 +141,15 @@ async function loadDawn(): Promise<(flags: string[]) => GPU> {
         : `The package "webgpu" (Dawn) does not load on ${process.platform} ${process.arch}: ${String(cause)}. It needs Linux with glibc, macOS or Windows, on x64 or arm64.`,
       { cause },
     );
+  }
+}
+
+function dawnVersion(): string {
+  try {
+    const { version } = createRequire(import.meta.url)('webgpu/package.json') as { version: string };
+    return version;
+  } catch {
+    return 'of unknown version';
   }
 }
 

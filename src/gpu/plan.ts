@@ -4,6 +4,7 @@
  */
 import { InvalidOption, OutOfMemory } from '../errors.ts';
 import { kernelChoices, type KernelChoices } from './choices.ts';
+import { passKey, type ConvPass, type CountedPass } from './passes.ts';
 import {
   shaderInfo,
   type BindingName,
@@ -95,6 +96,8 @@ export interface Plan {
   readonly peakBytes: number;
   readonly largestBindingBytes: number;
   readonly flops: number;
+  /** What may be tuned, each key once; the most work first. */
+  readonly passes: readonly CountedPass[];
 }
 
 export interface PlanLimits {
@@ -144,6 +147,7 @@ export interface SlabUse {
 export class Recorder {
   readonly tensors: Tensor[] = [];
   readonly dispatches: Dispatch[] = [];
+  readonly #passes = new Map<string, CountedPass>();
 
   constructor(
     readonly limits: PlanLimits = defaultLimits,
@@ -198,6 +202,12 @@ export class Recorder {
   #add<T extends Tensor>(tensor: T): T {
     this.tensors.push(tensor);
     return tensor;
+  }
+
+  /** Notes a pass for which there are several kernels. */
+  pass(pass: ConvPass, flops: number): void {
+    const key = passKey(pass);
+    this.#passes.set(key, { ...pass, key, flops: (this.#passes.get(key)?.flops ?? 0) + flops });
   }
 
   dispatch<N extends ShaderName>(shader: N, request: DispatchRequest<N>): void {
@@ -283,7 +293,12 @@ export class Recorder {
   }
 
   finish(): Plan {
-    return { precision: this.precision, ...assignBuffers(this.tensors, this.dispatches, this.limits) };
+    const passes = [...this.#passes.values()].sort((a, b) => b.flops - a.flops);
+    return {
+      precision: this.precision,
+      passes,
+      ...assignBuffers(this.tensors, this.dispatches, this.limits),
+    };
   }
 }
 
@@ -295,7 +310,7 @@ function assignBuffers(
   tensors: readonly Tensor[],
   dispatches: readonly Dispatch[],
   limits: PlanLimits,
-): Omit<Plan, 'precision'> {
+): Omit<Plan, 'precision' | 'passes'> {
   const first = new Array<number>(tensors.length).fill(-1);
   const last = new Array<number>(tensors.length).fill(-1);
   let largestBindingBytes = 0;

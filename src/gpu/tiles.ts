@@ -102,7 +102,8 @@ export function weightConstants({ columns, groups, outs, quads, lines }: WeightT
   return { INPUTS: inputs, LANES: lanes, GROUPS: groups, OUTS: outs, QUADS: wide, LINES: lines, SPAN: span };
 }
 
-export function weightNeeds(tile: WeightTile, channels: number): Needs {
+/** Fewer input channels than columns need less. */
+export function weightNeeds(tile: WeightTile, channels = tile.columns): Needs {
   const { INPUTS, LANES, GROUPS, OUTS, QUADS, LINES, SPAN } = weightConstants(tile, channels);
   return {
     bytes: 16 * (INPUTS * SPAN + OUTS * GROUPS * LINES * QUADS),

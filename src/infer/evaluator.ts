@@ -64,8 +64,7 @@ export class Evaluator {
     loss: Loss,
     { averaged = false } = {},
   ): Promise<Evaluator> {
-    const { config, gpu, precision } = state;
-    const limits = gpu.limits;
+    const { config, gpu, precision, limits } = state;
     const shape = { config, size, batch: 1, limits, precision, loss: lossShape(loss, config.classes) };
     const planned = planEvaluation(shape);
     const names = ['parameters', 'statistics', 'results', 'classWeights', 'lossScale'];
@@ -110,8 +109,8 @@ export class LogitsRunner {
   ) {}
 
   static async create(state: ModelState, size: Size3): Promise<LogitsRunner> {
-    const { config, gpu, precision } = state;
-    const planned = planInference({ config, size, batch: 1, limits: gpu.limits, precision });
+    const { config, gpu, precision, limits } = state;
+    const planned = planInference({ config, size, batch: 1, limits, precision });
     const program = await Program.create(gpu, planned.plan, state.shared(['parameters', 'statistics']));
     return new LogitsRunner(planned, program);
   }

@@ -3,8 +3,9 @@
  * and, once it trains, gradients and the optimiser's moments.
  */
 import { InvalidModel } from '../errors.ts';
+import type { KernelChoices } from '../gpu/choices.ts';
 import type { Gpu } from '../gpu/device.ts';
-import { alignUp, alignment, type Precision } from '../gpu/plan.ts';
+import { alignUp, alignment, type PlanLimits, type Precision } from '../gpu/plan.ts';
 import { readBuffer } from '../gpu/program.ts';
 import type { NamedTensor } from '../weights/safetensors.ts';
 import type { UNet3DConfig } from './config.ts';
@@ -23,6 +24,8 @@ export class ModelState {
   readonly #words: Record<string, number>;
   /** In which the plans of this model store volumes; weights are float32 always. */
   precision: Precision = 'f32';
+  /** Which kernels its plans use: the adapter's, with what was tuned or a checkpoint says. */
+  kernels: KernelChoices;
 
   constructor(
     readonly gpu: Gpu,
@@ -30,9 +33,15 @@ export class ModelState {
     seed: number,
   ) {
     this.layout = layoutParameters(config);
+    this.kernels = gpu.limits.kernels;
     this.#words = sharedWords(config, this.layout);
     this.write('parameters', initialValues(this.layout.parameters, this.layout.parameterWords, seed));
     this.write('statistics', initialValues(this.layout.statistics, this.layout.statisticsWords, seed));
+  }
+
+  /** The limits that its plans are made for. */
+  get limits(): PlanLimits {
+    return { ...this.gpu.limits, kernels: this.kernels };
   }
 
   /** All shared buffers by name, for `Program.create`; those that training needs are made on first use. */

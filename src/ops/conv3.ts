@@ -3,13 +3,8 @@
  * Forward saves nothing: its inputs are read again by the weight gradient.
  */
 import type { Recorder, Tensor, View, VolumeTensor } from '../gpu/plan.ts';
-import {
-  forwardConstants,
-  forwardTiles,
-  isWeightTile,
-  type ForwardTile,
-  type ForwardTileName,
-} from '../gpu/tiles.ts';
+import { forwardKernel, weightKernel, type ConvPass } from '../gpu/passes.ts';
+import { forwardConstants, forwardTiles, type ForwardTile, type ForwardTileName } from '../gpu/tiles.ts';
 import {
   assertLength,
   assertSameGrid,
@@ -57,7 +52,15 @@ function convolve(
 ): void {
   const [a, b] = inputs;
   assertSameGrid(label, a.tensor, target, ...(b ? [b.tensor] : []));
-  const kernel = recorder.limits.kernels.conv3;
+  const pass: ConvPass = {
+    kind: 'forward',
+    inputs: inputs.filter((input) => input !== undefined).map(described),
+    channelsOut: target.channels,
+    grid: [target.size[0], target.size[1], target.planes],
+    precision: recorder.precision,
+  };
+  recorder.pass(pass, work(a.tensor.channels + (b?.tensor.channels ?? 0), target));
+  const kernel = forwardKernel(recorder.limits.kernels, pass);
   if (kernel === 'channels') {
     const channelsIn = a.tensor.channels + (b?.tensor.channels ?? 0);
     convolveByChannels(recorder, label, a, packed, bias, target, { channelsIn, first: 0 });
@@ -71,6 +74,9 @@ function convolve(
 
 const work = (channels: number, target: VolumeTensor): number =>
   2 * taps * channels * target.channels * target.size[0] * target.size[1] * target.planes;
+
+/** An input as the key of a pass has it. */
+const described = ({ tensor: { channels }, affine }: Input) => ({ channels, norm: affine !== undefined });
 
 /** A workgroup's threads take different voxels, read from global memory or from tiles in workgroup memory. */
 function convolveByVoxels(
@@ -258,9 +264,18 @@ export function conv3BackwardWeight(
   const [width, height, depth] = dOutput.size;
   const length = dOutput.channels * channels * taps;
   assertLength(label, dWeights, dOutput.channels * inChannels * taps);
-  const { conv3Weights } = recorder.limits.kernels;
-  if (isWeightTile(conv3Weights)) {
-    weightGradientTiled(recorder, conv3Weights, label, input, dOutput, dWeights, { inChannels, first });
+  const pass: ConvPass = {
+    kind: 'weights',
+    inputs: [described(input)],
+    channelsOut: dOutput.channels,
+    grid: [width, height, dOutput.planes],
+    precision: recorder.precision,
+  };
+  const work = 2 * length * width * height * dOutput.planes;
+  recorder.pass(pass, work);
+  const kernel = weightKernel(recorder.limits.kernels, pass);
+  if (kernel !== 'lines') {
+    weightGradientTiled(recorder, kernel, label, input, dOutput, dWeights, { inChannels, first });
     return;
   }
   const workgroup = 48;
@@ -268,7 +283,6 @@ export function conv3BackwardWeight(
   const { chunkPlanes, chunks } = chunking(recorder, dOutput.planes, length, groups[0] * groups[1]);
   // One sum alone is the gradient.
   const partials = chunks > 1 ? recorder.flat(`${label}.partials`, chunks * length) : undefined;
-  const work = 2 * length * width * height * dOutput.planes;
   for (const [from, to] of recorder.slabs(
     dOutput.planes,
     [{ tensor: input.tensor, halo: 1 }, { tensor: dOutput }],

@@ -3,6 +3,7 @@
  * Where the bytes go is a store's business: a folder in Node, the origin's private files in a browser.
  */
 import { InvalidModel } from '../errors.ts';
+import { formatChoices, parseChoices, type KernelChoices } from '../gpu/choices.ts';
 import { flatFrom, namedTensors, type ModelState, type Weights } from '../model/state.ts';
 import { readSafetensors, writeSafetensors, type NamedTensor } from '../weights/safetensors.ts';
 import type { BestWeights, EpochRow } from './events.ts';
@@ -35,6 +36,8 @@ export interface Checkpoint {
   readonly progress: Progress;
   /** What must not change between runs: configuration, loss, optimiser, schedule, seed, shapes, cases. */
   readonly identity: string;
+  /** Which kernels computed it, so that going on repeats the bits; absent in files of version 2. */
+  readonly kernels?: KernelChoices | undefined;
   readonly weights: Weights;
   /** Running average of the weights, where training keeps one. */
   readonly average?: Weights | undefined;
@@ -45,7 +48,9 @@ export interface Checkpoint {
   readonly best?: BestWeights | undefined;
 }
 
-const version = 2;
+const version = 3;
+/** Versions that are read: 2 said nothing of kernels. */
+const readable = [2, version];
 
 export const checkpointName = 'checkpoint.safetensors';
 export const previousName = (name: string): string => `${name}.previous`;
@@ -70,7 +75,12 @@ export async function writeCheckpoint(
     ['lossScale', { shape: [2], data: await state.read('lossScale') }],
     ...(best ? named(best.weights, 'best.') : []),
   ]);
-  const metadata = { 'unet3d-gpu checkpoint': String(version), identity, progress: JSON.stringify(progress) };
+  const metadata = {
+    'unet3d-gpu checkpoint': String(version),
+    identity,
+    progress: JSON.stringify(progress),
+    kernels: formatChoices(state.kernels),
+  };
   return writeSafetensors({ tensors, metadata });
 }
 
@@ -103,7 +113,7 @@ export async function loadCheckpoint(
 export function readCheckpoint(state: ModelState, bytes: Uint8Array, identity: string): Checkpoint {
   const { tensors, metadata } = readSafetensors(bytes, 'the checkpoint');
   const found = Number(metadata['unet3d-gpu checkpoint']);
-  if (found !== version) {
+  if (!readable.includes(found)) {
     throw new InvalidModel(
       `the checkpoint has version ${found || 'none'}; this package reads ${version}: update the package or start anew`,
     );
@@ -123,6 +133,7 @@ export function readCheckpoint(state: ModelState, bytes: Uint8Array, identity: s
   return {
     progress,
     identity,
+    kernels: kernelsOf(metadata['kernels']),
     weights: weights(''),
     average: tensors.has(`average.${[...parameters.keys()][0]!}`) ? weights('average.') : undefined,
     first: flatFrom(parameters, parameterWords, tensors, 'optimizer.first.'),
@@ -130,6 +141,15 @@ export function readCheckpoint(state: ModelState, bytes: Uint8Array, identity: s
     lossScale: Float32Array.from(tensors.get('lossScale')?.data ?? [1, 0]),
     best: progress.best ? { ...progress.best, weights: weights('best.') } : undefined,
   };
+}
+
+function kernelsOf(text: string | undefined): KernelChoices | undefined {
+  if (text === undefined) return undefined;
+  const choices = parseChoices(text);
+  if (choices) return choices;
+  throw new InvalidModel(
+    `the checkpoint names its kernels as ${short(text)}, which is no choice of kernels: it is damaged, start anew`,
+  );
 }
 
 /** JSON writes NaN, which stands for what could not be measured, as null. */

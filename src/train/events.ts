@@ -57,6 +57,19 @@ export type TrainingEvent =
   | { readonly type: 'validation'; readonly epoch: number; readonly loaded: number; readonly total: number }
   | { readonly type: 'epoch'; readonly row: EpochRow; readonly best: boolean; readonly etaMs: number }
   | { readonly type: 'checkpoint'; readonly step: number }
+  /** Kernels are measured for so many convolution shapes that the cache does not know. */
+  | { readonly type: 'tuning'; readonly passes: number }
+  /** What was chosen, from the cache or by measuring. */
+  | {
+      readonly type: 'tuned';
+      /** Kernels by the key of a shape, where they are not the adapter's default. */
+      readonly choices: Readonly<Record<string, string>>;
+      /** Shapes in all; those that were measured now; those for which there was no time, which keep the default. */
+      readonly passes: number;
+      readonly measured: number;
+      readonly left: number;
+      readonly seconds: number;
+    }
   /** Something the user should know, though training goes on. */
   | { readonly type: 'warning'; readonly message: string }
   /** The GPU was lost and opened again; training goes on from the last checkpoint. */

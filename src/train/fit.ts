@@ -6,6 +6,7 @@ import { dice as diceOf, meanDefined } from '../metrics/dice.ts';
 import { paddedSize } from '../model/config.ts';
 import type { ModelState } from '../model/state.ts';
 import { assertAugmentation, drawSample, type Augmentation } from './augmentation.ts';
+import { chooseKernels } from './kernels.ts';
 import { checkpointName, loadCheckpoint, writeCheckpoint, type CheckpointStore } from './checkpoint.ts';
 import type { BestWeights, EpochRow, TrainingEvent, TrainingResult } from './events.ts';
 import type { Loss } from './losses.ts';
@@ -58,6 +59,11 @@ export interface FitOptions {
   readonly augmentation?: Augmentation | undefined;
   /** Of the augmentation. Default 0. */
   readonly seed?: number;
+  /**
+   * Measure kernels on the device before the first step and use the fastest; choices are kept for other runs. Default:
+   * on GPUs, not on software adapters. A resumed training goes on with the kernels of its checkpoint.
+   */
+  readonly tune?: boolean;
   /** Looked at between steps; training then saves a checkpoint (if it has a store) and throws `Aborted`. */
   readonly signal?: AbortSignal;
   readonly checkpoint?: CheckpointStore;
@@ -109,7 +115,10 @@ export async function fit(
     data: source.identity,
   });
 
-  const session = await TrainingSession.create(state, {
+  const warn = (message: string) => emit({ type: 'warning', message });
+  const found =
+    options.resume && checkpoint ? await loadCheckpoint(checkpoint, state, identity, warn) : undefined;
+  const sessionOptions = {
     size,
     batchSize,
     loss,
@@ -119,7 +128,9 @@ export async function fit(
     augment: augmentation !== undefined,
     margin: source.margin,
     averaging: averaged,
-  });
+  };
+  state.kernels = await chooseKernels(state, sessionOptions, { tune: options.tune, found, signal }, emit);
+  const session = await TrainingSession.create(state, sessionOptions);
   const draws = (batch: number) =>
     augmentation &&
     Array.from({ length: batchSize }, (_, sample) => {
@@ -135,9 +146,6 @@ export async function fit(
     let secondsBefore = 0;
     let skipped = 0;
     const zeros = new Float32Array(state.layout.parameterWords);
-    const warn = (message: string) => emit({ type: 'warning', message });
-    const found =
-      options.resume && checkpoint ? await loadCheckpoint(checkpoint, state, identity, warn) : undefined;
     if (found) {
       state.writeWeights(found.weights);
       if (found.average) state.writeWeights(found.average, { averaged });

@@ -51,6 +51,15 @@ export interface SessionOptions {
 
 const ringLength = 4;
 
+/** The plan of a step, with the kernels that the model's state names. */
+export function planSession(
+  { config, limits, precision }: ModelState,
+  { batchSize, loss, ...rest }: SessionOptions,
+): TrainingPlan {
+  const shape = { ...rest, config, limits, precision, batch: batchSize };
+  return planTraining({ ...shape, loss: lossShape(loss, config.classes) });
+}
+
 export class TrainingSession {
   readonly #state: ModelState;
   /** Of the network's input: x, y, z. */
@@ -85,16 +94,8 @@ export class TrainingSession {
 
   static async create(state: ModelState, options: SessionOptions): Promise<TrainingSession> {
     const { gpu, config, precision } = state;
-    const { batchSize, loss, ...rest } = options;
-    const planned = planTraining({
-      ...rest,
-      config,
-      batch: batchSize,
-      limits: gpu.limits,
-      precision,
-      loss: lossShape(loss, config.classes),
-    });
-    const weights = classWeights(loss, config.classes);
+    const planned = planSession(state, options);
+    const weights = classWeights(options.loss, config.classes);
     const shared = state.shared(
       planned.plan.tensors.filter(({ storage }) => storage === 'shared').map(({ name }) => name),
     );

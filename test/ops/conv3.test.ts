@@ -130,7 +130,7 @@ const forwardNames = Object.keys(forwardTiles)
   .filter((name) => fits(forwardNeeds(forwardTiles[name]), device.limits));
 const weightNames = Object.keys(weightTiles)
   .filter(isWeightTile)
-  .filter((name) => fits(weightNeeds(weightTiles[name], 1), device.limits));
+  .filter((name) => fits(weightNeeds(weightTiles[name]), device.limits));
 // Sizes apart, tiles are one code each with four, eight or sixteen output channels: these stand for the others.
 const typical: string[] = [
   'tiled 8x8x8, 8',

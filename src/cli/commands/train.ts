@@ -65,6 +65,7 @@ export interface TrainOptions extends DatasetArguments, SplitArguments, OneCycle
   readonly accumulate: number;
   readonly concede: 'auto' | readonly Concession[];
   readonly postprocess: boolean;
+  readonly tune: boolean;
   readonly tta?: boolean;
   readonly cache: number;
   readonly allowDuplicates?: boolean;
@@ -189,6 +190,7 @@ export function trainCommand(io: Io): Command {
       '--no-postprocess',
       'keep small components; by default a class keeps its largest only where that helps on validation',
     )
+    .option('--no-tune', 'keep the default kernels instead of measuring, once for a GPU, which are fastest')
     .option('--cache <bytes>', 'of prepared volumes to keep in main memory', parse.bytes, 2 * 2 ** 30)
     .option('--allow-duplicates', 'allow the same volume in two parts of the split')
     .option('--resume', 'go on from the checkpoint in --out, with its options')
@@ -287,8 +289,8 @@ function wordsOf(dataset: string | undefined, options: TrainOptions): string[] {
   const words = ['train', ...(dataset === undefined ? [] : [dataset])];
   for (const [name, value] of Object.entries(options)) {
     if (value === undefined || ['resume', 'overwrite', 'dryRun', 'json'].includes(name)) continue;
-    if (name === 'postprocess') {
-      if (value === false) words.push('--no-postprocess');
+    if (name === 'postprocess' || name === 'tune') {
+      if (value === false) words.push(`--no-${name}`);
       continue;
     }
     words.push(`--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`);

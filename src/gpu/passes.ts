@@ -1,0 +1,80 @@
+/**
+ * The passes of a plan for which there are several kernels, and the key under which a choice among them is made:
+ * what matters for speed, with sizes rounded, so that one measurement serves all shapes near by.
+ */
+import type { ForwardKernel, KernelChoices, WeightKernel } from './choices.ts';
+import type { Precision, Size3 } from './plan.ts';
+import {
+  fits,
+  forwardNeeds,
+  forwardTiles,
+  isForwardTile,
+  isWeightTile,
+  weightNeeds,
+  weightTiles,
+} from './tiles.ts';
+
+/** One 3×3×3 convolution. */
+export interface ConvPass {
+  /** `forward` is also the gradient with respect to the input; `weights` that with respect to the weights. */
+  readonly kind: 'forward' | 'weights';
+  /** Channels of each input that is read, and whether it is read through a norm. */
+  readonly inputs: readonly { readonly channels: number; readonly norm: boolean }[];
+  readonly channelsOut: number;
+  /** x, y, and planes of z over all samples. */
+  readonly grid: Size3;
+  readonly precision: Precision;
+}
+
+/** A pass with the work that a plan has for it and others of its key. */
+export interface CountedPass extends ConvPass {
+  readonly key: string;
+  readonly flops: number;
+}
+
+const roundUp = (length: number): number => 2 ** Math.ceil(Math.log2(length));
+
+/** Such as `forward 16n+16>16 256x256x256 f32`: n where there is a norm; each side up to a power of two. */
+export function passKey({ kind, inputs, channelsOut, grid, precision }: ConvPass): string {
+  const sources = inputs.map(({ channels, norm }) => `${channels}${norm ? 'n' : ''}`).join('+');
+  return `${kind} ${sources}>${channelsOut} ${grid.map(roundUp).join('x')} ${precision}`;
+}
+
+export const isForwardKernel = (name: string): name is ForwardKernel =>
+  name === 'voxels' || name === 'channels' || isForwardTile(name);
+
+export const isWeightKernel = (name: string): name is WeightKernel => name === 'lines' || isWeightTile(name);
+
+/** The kernel of a forward pass: what was tuned for its key, else the table's. */
+export function forwardKernel({ conv3, tuned }: KernelChoices, pass: ConvPass): ForwardKernel {
+  const name = tuned?.[passKey(pass)];
+  return name !== undefined && isForwardKernel(name) ? name : conv3;
+}
+
+/** The same for the gradient of the weights. */
+export function weightKernel({ conv3Weights, tuned }: KernelChoices, pass: ConvPass): WeightKernel {
+  const name = tuned?.[passKey(pass)];
+  return name !== undefined && isWeightKernel(name) ? name : conv3Weights;
+}
+
+/** The names of all kernels for a pass of this kind. */
+export const kernelsOf = (kind: ConvPass['kind']): readonly string[] =>
+  kind === 'forward'
+    ? ['voxels', 'channels', ...Object.keys(forwardTiles)]
+    : ['lines', ...Object.keys(weightTiles)];
+
+/** Whether a device has what a kernel needs; false for names that this package does not know. */
+export function runsOn(name: string, limits: GPUSupportedLimits): boolean {
+  if (isForwardTile(name)) return fits(forwardNeeds(forwardTiles[name]), limits);
+  if (isWeightTile(name)) return fits(weightNeeds(weightTiles[name]), limits);
+  return isForwardKernel(name) || isWeightKernel(name);
+}
+
+/** Kernels among the choices that a device cannot run, or that this package does not know. */
+export function unavailable(
+  { conv3, conv3Weights, tuned = {} }: KernelChoices,
+  limits: GPUSupportedLimits,
+): string[] {
+  const names = new Set<string>([conv3, conv3Weights, ...Object.values(tuned)]);
+  return [...names].filter((name) => !runsOn(name, limits));
+}

@@ -1,0 +1,170 @@
+/** One pass of a plan by itself, on random data: its result and its time with each of its kernels. */
+import { random } from '../data/random.ts';
+import type { KernelChoices } from '../gpu/choices.ts';
+import type { Gpu } from '../gpu/device.ts';
+import { fromHalf } from '../gpu/half.ts';
+import { toStored } from '../gpu/layout.ts';
+import type { ConvPass } from '../gpu/passes.ts';
+import { Recorder, type Size3, type Tensor, type VolumeTensor } from '../gpu/plan.ts';
+import { Program } from '../gpu/program.ts';
+import type { Input } from '../ops/common.ts';
+import { conv3BackwardWeight, conv3Forward } from '../ops/conv3.ts';
+
+/** A pass with one of its kernels. */
+export interface Trial {
+  /** Numbers of the result: all, or of a large one the first and the last. */
+  output(): Promise<Float32Array>;
+  /** Milliseconds of one run. */
+  time(): Promise<number>;
+  dispose(): void;
+}
+
+export interface PassBench {
+  open(kernel: string): Promise<Trial>;
+  dispose(): void;
+}
+
+/** Work and bytes of one run: more planes of a large volume would tell nothing new. */
+const mostFlops = 2e10;
+const mostBytes = 128 * 2 ** 20;
+/** Bytes that are compared at either end of a result. */
+const comparedBytes = 2 ** 20;
+
+const taps = 27;
+
+/** A slab of the pass's planes, as one sample. */
+function slabOf({ inputs, channelsOut, grid: [x, y, planes] }: ConvPass): Size3 {
+  const channels = inputs.reduce((sum, input) => sum + input.channels, 0);
+  const flops = 2 * taps * channels * channelsOut * x * y;
+  const bytes = 4 * (channels + channelsOut) * x * y;
+  const most = Math.floor(Math.min(mostFlops / flops, mostBytes / bytes));
+  return [x, y, Math.max(1, Math.min(planes, most))];
+}
+
+/** Random numbers between -1 and 1, the same in every run; long arrays repeat a pattern. */
+function noise(length: number): Float32Array<ArrayBuffer> {
+  const source = random(0, 'tuning');
+  const values = new Float32Array(length);
+  const pattern = Math.min(length, 65_521);
+  for (let i = 0; i < pattern; i++) values[i] = source.uniform(-1, 1);
+  for (let filled = pattern; filled < length; filled += pattern) values.copyWithin(filled, 0, pattern);
+  return values;
+}
+
+/** Fills buffers with a pass's inputs. Dispose of it, and of each trial. */
+export function benchPass(gpu: Gpu, pass: ConvPass): PassBench {
+  const size = slabOf(pass);
+  const { kind, inputs, channelsOut, precision } = pass;
+  const weightCount = taps * channelsOut * inputs.reduce((sum, { channels }) => sum + channels, 0);
+  const buffers = new Map<string, GPUBuffer>();
+
+  const share = (tensor: Tensor, fill: () => ArrayBufferView<ArrayBuffer>): void => {
+    if (buffers.has(tensor.name)) return;
+    const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST;
+    const buffer = gpu.createBuffer(tensor.name, tensor.bytes, usage);
+    buffers.set(tensor.name, buffer);
+    const data = fill();
+    gpu.device.queue.writeBuffer(buffer, 0, data.buffer, data.byteOffset, data.byteLength);
+  };
+
+  /** The pass with one kernel; inputs are shared by name. */
+  function record(kernel: string) {
+    const kernels = {
+      ...gpu.limits.kernels,
+      [kind === 'forward' ? 'conv3' : 'conv3Weights']: kernel,
+      tuned: {},
+    } as KernelChoices;
+    const recorder = new Recorder({ ...gpu.limits, kernels }, precision);
+    const volume = (name: string, channels: number): VolumeTensor => {
+      const tensor = recorder.volume(name, 1, channels, size, 'shared');
+      share(tensor, () => toStored(tensor, noise(channels * size[0] * size[1] * size[2])));
+      return tensor;
+    };
+    const flat = (name: string, length: number): Tensor => {
+      const tensor = recorder.flat(name, length, 'shared');
+      share(tensor, () => noise(length));
+      return tensor;
+    };
+    const read = inputs.map(({ channels, norm }, i): Input => {
+      const tensor = volume(`input ${i}`, channels);
+      return norm ? { tensor, affine: flat(`affine ${i}`, 2 * channels), slope: 0 } : { tensor };
+    });
+    const whole = (tensor: Tensor) => ({ tensor, offset: 0, size: tensor.bytes });
+    if (kind === 'weights') {
+      const result = recorder.flat('dWeights', weightCount, 'resident');
+      conv3BackwardWeight(recorder, 'weights', read[0]!, volume('gradient', channelsOut), whole(result));
+      return { plan: recorder.finish(), result, bytes: weightCount * 4 };
+    }
+    const result = recorder.volume('target', 1, channelsOut, size, 'resident');
+    const weights = whole(flat('weights', weightCount));
+    conv3Forward(recorder, 'forward', read as [Input, Input?], weights, undefined, result);
+    return { plan: recorder.finish(), result, bytes: result.dataBytes };
+  }
+
+  return {
+    async open(kernel) {
+      const { plan, result, bytes } = record(kernel);
+      const program = await Program.create(gpu, plan, buffers);
+      return {
+        async output() {
+          await program.run();
+          const head = await program.read(result, 0, Math.min(bytes, comparedBytes));
+          const rest = Math.min(bytes - head.byteLength, comparedBytes);
+          const tail = await program.read(result, bytes - rest, rest);
+          const halves = kind === 'forward' && precision === 'f16';
+          return joined(
+            [head, tail].map((part) => (halves ? fromHalf(new Uint16Array(part)) : new Float32Array(part))),
+          );
+        },
+        time: () => time(gpu, program),
+        dispose: () => program.dispose(),
+      };
+    },
+    dispose() {
+      for (const buffer of buffers.values()) gpu.destroyBuffer(buffer);
+      buffers.clear();
+    },
+  };
+}
+
+function joined(parts: readonly Float32Array[]): Float32Array {
+  const whole = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
+}
+
+/** Time for repeats of one measurement, and how many there are at least and at most. */
+const repeatMs = 50;
+const [leastRepeats, mostRepeats] = [3, 25];
+/** Where the clock is the host's, one measurement is of so many runs that it takes this long. */
+const hostMs = 5;
+
+/** Milliseconds of one run: the mean of the middle half of several, by the GPU's clock where it has one. */
+async function time(gpu: Gpu, program: Program): Promise<number> {
+  const own = gpu.device.features.has('timestamp-query');
+  let runs = 1;
+  const once = async (): Promise<number> => {
+    if (own) return (await program.profile()).reduce((sum, ms) => sum + ms, 0);
+    const started = performance.now();
+    for (let run = 0; run < runs; run++) await program.run();
+    await gpu.device.queue.onSubmittedWorkDone();
+    return (performance.now() - started) / runs;
+  };
+  const first = await once(); // not counted: clocks rise, caches fill
+  runs = Math.max(1, Math.min(100, Math.ceil(hostMs / Math.max(first, 0.01))));
+  const times: number[] = [];
+  const started = performance.now();
+  while (
+    times.length < leastRepeats ||
+    (times.length < mostRepeats && performance.now() - started < repeatMs)
+  )
+    times.push(await once());
+  times.sort((a, b) => a - b);
+  const quarter = Math.floor(times.length / 4);
+  const middle = times.slice(quarter, times.length - quarter);
+  return middle.reduce((sum, ms) => sum + ms, 0) / middle.length;
+}

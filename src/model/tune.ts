@@ -1,0 +1,165 @@
+/**
+ * Chooses kernels by measuring them on the device: for each pass of a plan every kernel that the device can run is
+ * first checked against the table's, then timed, and taken only where it gains. Choices are plain data: they go
+ * into the limits that plans are made for, and are kept in a cache for the next time.
+ */
+import { Aborted } from '../errors.ts';
+import type { Gpu } from '../gpu/device.ts';
+import { kernelsOf, runsOn, type ConvPass, type CountedPass } from '../gpu/passes.ts';
+import { benchPass, type PassBench } from './pass-bench.ts';
+import { readCache, writeCache, type TuningStore } from './tuning-cache.ts';
+
+export interface TuningOptions {
+  readonly store?: TuningStore | undefined;
+  readonly signal?: AbortSignal | undefined;
+  /** What the user should know, such as a damaged cache. */
+  readonly warn?: (message: string) => void;
+  /** Called before anything is measured, with the passes that are not in the cache. */
+  readonly onStart?: (passes: number) => void;
+  /** Milliseconds after which no further pass is begun. Default 20 000. */
+  readonly budgetMs?: number;
+  /** Names of the kernels to try. Default: all that the device can run. */
+  readonly candidates?: (pass: ConvPass) => readonly string[];
+  /** Runs the kernels of a pass; for tests. */
+  readonly bench?: (gpu: Gpu, pass: ConvPass) => PassBench;
+}
+
+export interface Measurement {
+  /** See `passKey`. */
+  readonly key: string;
+  /** What is used: the table's kernel unless another gains enough. */
+  readonly kernel: string;
+  readonly standard: string;
+  /** Milliseconds of the kernel that is used, and of the table's. */
+  readonly ms: number;
+  readonly standardMs: number;
+  /** Kernels that gave other numbers or did not run. */
+  readonly rejected: readonly string[];
+}
+
+export interface Tuning {
+  /** For `KernelChoices.tuned`: kernels by key, where they are not the table's. */
+  readonly tuned: Readonly<Record<string, string>>;
+  readonly measured: readonly Measurement[];
+  /** Passes that were not measured, mostly for want of time; they keep the table's kernel. */
+  readonly left: number;
+}
+
+/** A kernel is taken if its time is at most this share of that of the table's. */
+const worthwhile = 0.95;
+/** Largest ‖a − b‖ / ‖b‖ between two kernels' results; stored volumes of float16 are rounded to 2⁻¹¹. */
+const tolerance = { f32: 1e-4, f16: 1e-3 };
+/** A pass that takes longer than this is left to the table: trying all kernels would take too long. */
+const longMs = 500;
+const mostCandidates = 12;
+const defaultBudgetMs = 20_000;
+
+/** What the fixed table says for a pass. */
+const standardOf = ({ limits: { kernels } }: Gpu, { kind }: ConvPass): string =>
+  kind === 'forward' ? kernels.conv3 : kernels.conv3Weights;
+
+/**
+ * Kernels for the passes of a plan, from the cache or measured; those with the most work first.
+ * @throws Aborted if the signal fires; what was measured until then is cached
+ */
+export async function tune(
+  gpu: Gpu,
+  passes: readonly CountedPass[],
+  options: TuningOptions = {},
+): Promise<Tuning> {
+  const { store, warn = () => undefined, budgetMs = defaultBudgetMs } = options;
+  const known = new Map(Object.entries(await cachedChoices(gpu, store, warn)));
+  const fresh = passes.filter(({ key }) => !known.has(key));
+  if (fresh.length > 0) options.onStart?.(fresh.length);
+  const measured: Measurement[] = [];
+  const started = performance.now();
+  try {
+    for (const pass of fresh) {
+      if (performance.now() - started > budgetMs) break;
+      try {
+        measured.push(await measure(gpu, pass, options));
+      } catch (error) {
+        if (error instanceof Aborted) throw error;
+        if (await gpu.isLost()) throw gpu.lossError();
+        warn(`no kernels were measured for ${pass.key}: ${(error as Error).message}`);
+      }
+    }
+  } finally {
+    for (const { key, kernel } of measured) known.set(key, kernel);
+    if (measured.length > 0) await writeCache(store, gpu, Object.fromEntries(known), warn);
+  }
+  const used = passes.filter((pass) => known.has(pass.key) && known.get(pass.key) !== standardOf(gpu, pass));
+  return {
+    tuned: Object.fromEntries(used.map(({ key }) => [key, known.get(key)!])),
+    measured,
+    left: fresh.length - measured.length,
+  };
+}
+
+/** What the cache holds for a device and it can run, without measuring; nothing where there is no cache. */
+export async function cachedChoices(
+  gpu: Gpu,
+  store: TuningStore | undefined,
+  warn: (message: string) => void = () => undefined,
+): Promise<Readonly<Record<string, string>>> {
+  const entries = Object.entries((await readCache(store, gpu, warn)) ?? {});
+  return Object.fromEntries(entries.filter(([, kernel]) => runsOn(kernel, gpu.device.limits)));
+}
+
+async function measure(
+  gpu: Gpu,
+  pass: CountedPass,
+  { bench = benchPass, candidates: named = ({ kind }) => kernelsOf(kind), signal }: TuningOptions,
+): Promise<Measurement> {
+  const standard = standardOf(gpu, pass);
+  const rejected: string[] = [];
+  const stopIfAsked = (): void => {
+    if (signal?.aborted) throw new Aborted('training was stopped while it chose its kernels');
+  };
+  stopIfAsked();
+  const under = bench(gpu, pass);
+  try {
+    const { output: expected, ms: standardMs } = await tried(under, standard, () => true);
+    let [kernel, ms] = [standard, standardMs];
+    const candidates = named(pass)
+      .filter((name) => name !== standard && runsOn(name, gpu.device.limits))
+      .slice(0, mostCandidates);
+    for (const name of standardMs > longMs ? [] : candidates) {
+      stopIfAsked();
+      try {
+        const close = (output: Float32Array) => distance(output, expected) <= tolerance[pass.precision];
+        const result = await tried(under, name, close);
+        if (result.ms <= worthwhile * standardMs && result.ms < ms) [kernel, ms] = [name, result.ms];
+      } catch {
+        if (await gpu.isLost()) throw gpu.lossError();
+        rejected.push(name); // it does not compile here, does not fit the memory, or computes something else
+      }
+    }
+    return { key: pass.key, kernel, standard, ms, standardMs, rejected };
+  } finally {
+    under.dispose();
+  }
+}
+
+/** Result and time of a kernel. Throws if `right` says no. */
+async function tried(bench: PassBench, kernel: string, right: (output: Float32Array) => boolean) {
+  const trial = await bench.open(kernel);
+  try {
+    const output = await trial.output();
+    if (!right(output)) throw new Error(`${kernel} gives other numbers`);
+    return { output, ms: await trial.time() };
+  } finally {
+    trial.dispose();
+  }
+}
+
+/** ‖a − b‖ / ‖b‖; NaN where something is not a number. */
+function distance(a: Float32Array, b: Float32Array): number {
+  if (a.length !== b.length) return NaN;
+  let [difference, norm] = [0, 0];
+  for (let i = 0; i < b.length; i++) {
+    difference += (a[i]! - b[i]!) ** 2;
+    norm += b[i]! ** 2;
+  }
+  return Math.sqrt(difference / norm);
+}

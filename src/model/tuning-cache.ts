@@ -1,0 +1,89 @@
+/**
+ * Tuned kernels from one run to the next: a JSON file by device. Where it lies is a store's business: the user's
+ * cache folder in Node, the origin's private files in a browser.
+ */
+import { isTextRecord } from '../gpu/choices.ts';
+import type { Gpu } from '../gpu/device.ts';
+import { privateStore } from '../train/checkpoint.browser.ts';
+import type { CheckpointStore } from '../train/checkpoint.ts';
+import { version } from '../version.ts';
+
+/** Keeps the cache; `save` must leave either the old or the new file. */
+export type TuningStore = CheckpointStore;
+
+export const cacheName = 'kernels.json';
+
+/** 1 is the layout below. */
+interface CacheFile {
+  readonly 'unet3d-gpu kernels': 1;
+  /** By device and versions: kernels by the key of their pass. */
+  readonly devices: Readonly<Record<string, Readonly<Record<string, string>>>>;
+}
+
+let provider: () => Promise<TuningStore | undefined> = () =>
+  privateStore('unet3d-gpu.kernels').catch(() => undefined);
+
+/** Replaces the origin's private files as the place of the cache (Node's entry point does, with a folder). */
+export function setTuningStore(replacement: () => Promise<TuningStore | undefined>): void {
+  provider = replacement;
+}
+
+const files = new Map<string, Uint8Array>();
+const inMemory: TuningStore = {
+  save: (name, bytes) => Promise.resolve(void files.set(name, bytes)),
+  load: (name) => Promise.resolve(files.get(name)),
+};
+
+/** This platform's store; where it has none, one that lasts as long as the program. */
+export const tuningStore = async (): Promise<TuningStore> => (await provider()) ?? inMemory;
+
+/** Other devices, drivers and versions measure for themselves. */
+const deviceKey = ({ identity }: Gpu): string => `${identity} | unet3d-gpu ${version}`;
+
+/** A cache that is damaged or of another layout counts as empty, which `warn` is told. */
+async function load(store: TuningStore, warn: (message: string) => void): Promise<CacheFile['devices']> {
+  try {
+    const bytes = await store.load(cacheName);
+    if (!bytes) return {};
+    const file = JSON.parse(new TextDecoder().decode(bytes)) as Partial<CacheFile> | null;
+    const { devices } = file ?? {};
+    const valid =
+      file?.['unet3d-gpu kernels'] === 1 &&
+      typeof devices === 'object' &&
+      !Array.isArray(devices) &&
+      Object.values(devices).every(isTextRecord);
+    if (!valid) throw new Error('it is not of the form {"unet3d-gpu kernels": 1, "devices": …}');
+    return devices;
+  } catch (error) {
+    warn(
+      `the cache of kernel choices (${cacheName}) is left aside and written anew: ${(error as Error).message}`,
+    );
+    return {};
+  }
+}
+
+/** The choices for a device; undefined where there are none. */
+export async function readCache(
+  store: TuningStore | undefined,
+  gpu: Gpu,
+  warn: (message: string) => void,
+): Promise<Readonly<Record<string, string>> | undefined> {
+  return store && (await load(store, warn))[deviceKey(gpu)];
+}
+
+/** Replaces the choices for a device. That they cannot be kept is no error: they are measured again. */
+export async function writeCache(
+  store: TuningStore | undefined,
+  gpu: Gpu,
+  choices: Readonly<Record<string, string>>,
+  warn: (message: string) => void,
+): Promise<void> {
+  if (!store) return;
+  const devices = { ...(await load(store, () => undefined)), [deviceKey(gpu)]: choices };
+  const file: CacheFile = { 'unet3d-gpu kernels': 1, devices };
+  try {
+    await store.save(cacheName, new TextEncoder().encode(JSON.stringify(file, null, 1)));
+  } catch (error) {
+    warn(`the choices of kernels cannot be kept: ${(error as Error).message}`);
+  }
+}

@@ -1,0 +1,55 @@
+/** Which kernels a training runs with: those of its checkpoint, tuned ones, or the adapter's table. */
+import { unavailable } from '../gpu/passes.ts';
+import type { KernelChoices } from '../gpu/choices.ts';
+import type { ModelState } from '../model/state.ts';
+import { tune } from '../model/tune.ts';
+import { tuningStore } from '../model/tuning-cache.ts';
+import type { Checkpoint } from './checkpoint.ts';
+import type { TrainingEvent } from './events.ts';
+import { planSession, type SessionOptions } from './session.ts';
+
+export interface KernelOptions {
+  /** Measure. Default: on GPUs, not on software adapters. */
+  readonly tune?: boolean | undefined;
+  /** What the training goes on from. */
+  readonly found: Checkpoint | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * A resumed training keeps its kernels, so that it repeats to the bit; checkpoints that name none were computed with
+ * the table's. @throws Aborted if the signal fires while kernels are measured
+ */
+export async function chooseKernels(
+  state: ModelState,
+  session: SessionOptions,
+  { tune: wanted, found, signal }: KernelOptions,
+  emit: (event: TrainingEvent) => void,
+): Promise<KernelChoices> {
+  const { gpu } = state;
+  const table = gpu.limits.kernels;
+  const warn = (message: string): void => emit({ type: 'warning', message });
+  if (found) {
+    const stored = found.kernels ?? table;
+    const missing = unavailable(stored, gpu.device.limits);
+    if (missing.length === 0) return stored;
+    warn(
+      `the checkpoint was computed with kernels that this device or version does not run (${missing.join('; ')}); ` +
+        "the adapter's own take their place, and results may differ in the last digits",
+    );
+    return table;
+  }
+  if (!(wanted ?? gpu.adapterClass === 'hardware')) return table;
+  const started = performance.now();
+  const { passes } = planSession(state, session).plan;
+  const onStart = (count: number): void => emit({ type: 'tuning', passes: count });
+  const { tuned, measured, left } = await tune(gpu, passes, {
+    store: await tuningStore(),
+    signal,
+    warn,
+    onStart,
+  });
+  const seconds = (performance.now() - started) / 1000;
+  emit({ type: 'tuned', choices: tuned, passes: passes.length, measured: measured.length, left, seconds });
+  return { ...table, tuned };
+}

@@ -1,0 +1,375 @@
+/** Kernels chosen by measuring: right ones only, by the 5 % rule, kept from run to run and with a checkpoint. */
+import { describe, expect, test } from 'vitest';
+import { Aborted } from '../../src/errors.ts';
+import { formatChoices, kernelChoices, parseChoices } from '../../src/gpu/choices.ts';
+import { kernelsOf, passKey, runsOn, unavailable, type CountedPass } from '../../src/gpu/passes.ts';
+import type { Gpu } from '../../src/gpu/device.ts';
+import type { PlanLimits } from '../../src/gpu/plan.ts';
+import { benchPass, type PassBench } from '../../src/model/pass-bench.ts';
+import { planTraining } from '../../src/model/plan.ts';
+import { completeConfig } from '../../src/model/config.ts';
+import { cachedChoices, tune, type TuningOptions } from '../../src/model/tune.ts';
+import { cacheName, setTuningStore } from '../../src/model/tuning-cache.ts';
+import { checkpointName } from '../../src/train/checkpoint.ts';
+import type { TrainingEvent } from '../../src/train/events.ts';
+import { lossShape, weightedDice } from '../../src/train/losses.ts';
+import { adam } from '../../src/train/optimizers.ts';
+import { UNet3D, type TrainingOptions } from '../../src/unet3d.ts';
+import { readSafetensors, writeSafetensors } from '../../src/weights/safetensors.ts';
+import { testDevice } from '../support/device.ts';
+import { box, memory } from '../support/training.ts';
+
+const pass = (more: Partial<CountedPass> = {}): CountedPass => {
+  const made = {
+    kind: 'forward',
+    inputs: [{ channels: 2, norm: true }],
+    channelsOut: 8,
+    grid: [9, 8, 5],
+    precision: 'f32',
+    flops: 1,
+    ...more,
+  } as const;
+  return { ...made, key: passKey(made) };
+};
+
+/** The kernel that the adapter's table names for forward passes. */
+const standardOf = ({ limits }: Gpu): string => limits.kernels.conv3;
+
+/** Times in place of measured ones; results are those of `outputs`, or the same for all. */
+function timed(ms: Record<string, number>, outputs: Record<string, readonly number[]> = {}) {
+  const opened: string[] = [];
+  const bench = (): PassBench => ({
+    open: (kernel) => {
+      opened.push(kernel);
+      const time = ms[kernel];
+      if (time === undefined) return Promise.reject(new Error(`${kernel} does not compile`));
+      return Promise.resolve({
+        output: () => Promise.resolve(Float32Array.from(outputs[kernel] ?? [1, 2, 3])),
+        time: () => Promise.resolve(time),
+        dispose: () => undefined,
+      });
+    },
+    dispose: () => undefined,
+  });
+  return { bench, opened, candidates: () => Object.keys(ms) };
+}
+
+describe('the passes of a plan', () => {
+  test('are named by what matters for speed', () => {
+    expect(pass().key).toBe('forward 2n>8 16x8x8 f32');
+    const inputs = [
+      { channels: 16, norm: true },
+      { channels: 16, norm: false },
+    ];
+    expect(pass({ inputs, channelsOut: 16, grid: [256, 200, 256], precision: 'f16' }).key).toBe(
+      'forward 16n+16>16 256x256x256 f16',
+    );
+    expect(pass({ kind: 'weights' }).key).toBe('weights 2n>8 16x8x8 f32');
+  });
+
+  test('are part of the plan, the most work first, and choose its kernels', () => {
+    const plan = (kernels = kernelChoices.hardware) => {
+      const limits: PlanLimits = {
+        maxBindingBytes: 2 ** 27,
+        maxBufferBytes: 2 ** 28,
+        maxDispatchFlops: Infinity,
+        kernels,
+      };
+      const config = completeConfig({ inChannels: 1, classes: 2, features: [4, 8] });
+      const loss = lossShape(weightedDice(), 2);
+      return planTraining({ config, size: [16, 16, 8], batch: 2, limits, loss, optimizer: adam() }).plan;
+    };
+    const { passes } = plan();
+    expect(passes[0]!.key).toBe('forward 4>4 16x16x16 f32');
+    expect(passes.map(({ flops }) => flops)).toEqual(passes.map(({ flops }) => flops).sort((a, b) => b - a));
+    expect(new Set(passes.map(({ key }) => key)).size).toBe(passes.length);
+    expect(JSON.parse(JSON.stringify(passes))).toEqual(passes);
+
+    const tuned = {
+      'forward 4>4 16x16x16 f32': 'tiled 8x8x8, 8',
+      'weights 1>4 16x16x16 f32': 'tiled 8x16, 16x2, 4',
+    };
+    const { dispatches } = plan({ ...kernelChoices.hardware, tuned });
+    const count = (shader: string) => dispatches.filter((dispatch) => dispatch.shader === shader).length;
+    expect(count('conv3/weight_gradient_tiled')).toBe(1);
+    expect(count('conv3/forward_tiled')).toBeGreaterThan(1);
+    expect(count('conv3/forward')).toBeGreaterThan(1);
+  });
+});
+
+describe('tune', () => {
+  test('measures what runs here; all kernels give the same numbers', async () => {
+    const gpu = await testDevice();
+    const typical = ['voxels', 'lines', 'tiled 8x8x8, 8', 'tiled 8x16, 16x2, 4']; // SwiftShader compiles slowly
+    const candidates: TuningOptions['candidates'] = ({ kind }) =>
+      kernelsOf(kind).filter((name) => gpu.adapterClass !== 'swiftshader' || typical.includes(name));
+    const passes = [
+      pass({
+        inputs: [
+          { channels: 2, norm: true },
+          { channels: 3, norm: false },
+        ],
+      }),
+      pass({ kind: 'weights', precision: 'f16' }),
+    ];
+    const { measured, tuned, left } = await tune(gpu, passes, { candidates });
+    expect(left).toBe(0);
+    expect(measured.map(({ key }) => key)).toEqual(passes.map(({ key }) => key));
+    for (const { key, kernel, standard, ms, standardMs, rejected } of measured) {
+      expect(rejected).toEqual([]);
+      expect(ms).toBeGreaterThan(0);
+      expect(ms).toBeLessThanOrEqual(standardMs);
+      expect(tuned[key]).toBe(kernel === standard ? undefined : kernel);
+    }
+  });
+
+  test('a kernel must gain five per cent, and the fastest is taken', async () => {
+    const gpu = await testDevice();
+    const standard = standardOf(gpu);
+    const choose = async (ms: Record<string, number>) =>
+      (await tune(gpu, [pass()], { ...timed({ [standard]: 100, ...ms }) })).measured[0]!;
+    expect(await choose({ 'tiled 8x8x8, 8': 96 })).toMatchObject({ kernel: standard, ms: 100 });
+    expect(await choose({ 'tiled 8x8x8, 8': 95 })).toMatchObject({ kernel: 'tiled 8x8x8, 8', ms: 95 });
+    expect(await choose({ 'tiled 8x8x8, 8': 90, 'tiled 16x8x4, 8': 50 })).toMatchObject({
+      kernel: 'tiled 16x8x4, 8',
+      standardMs: 100,
+    });
+  });
+
+  test('kernels that compute something else, or do not compile, are rejected', async () => {
+    const gpu = await testDevice();
+    const standard = standardOf(gpu);
+    const ms = { [standard]: 100, 'tiled 8x8x8, 8': 1, 'tiled 16x8x4, 8': 2, 'tiled 16x8x4, 16': 80 };
+    const outputs = { 'tiled 8x8x8, 8': [1, 2, 3.001], 'tiled 16x8x4, 8': [1, NaN, 3] };
+    const names = [...Object.keys(ms), 'tiled 32x8x4, 8'];
+    const options = { ...timed(ms, outputs), candidates: () => names };
+    const { measured } = await tune(gpu, [pass()], options);
+    expect(measured[0]!.kernel).toBe('tiled 16x8x4, 16');
+    expect(measured[0]!.rejected).toEqual(['tiled 8x8x8, 8', 'tiled 16x8x4, 8', 'tiled 32x8x4, 8']);
+  });
+
+  test('a kernel on the device with one wrong number is rejected, however fast', async () => {
+    const gpu = await testDevice();
+    const wrong = 'tiled 8x8x8, 8';
+    const standard = standardOf(gpu);
+    const bench: TuningOptions['bench'] = (device, under) => {
+      const real = benchPass(device, under);
+      return {
+        ...real,
+        open: async (kernel) => {
+          const trial = await real.open(kernel);
+          const output = async () => {
+            const result = await trial.output();
+            if (kernel === wrong) result[100] = result[100]! + 1;
+            return result;
+          };
+          return { ...trial, output, time: () => Promise.resolve(kernel === wrong ? 1 : 100) };
+        },
+      };
+    };
+    const options = { bench, candidates: () => [standard, wrong] };
+    const { measured, tuned } = await tune(gpu, [pass()], options);
+    expect(measured[0]).toMatchObject({ kernel: standard, rejected: [wrong] });
+    expect(tuned).toEqual({});
+  });
+
+  test('long passes are left to the table; time runs out; an abort keeps what was measured', async () => {
+    const gpu = await testDevice();
+    const standard = standardOf(gpu);
+    const long = timed({ [standard]: 501, 'tiled 8x8x8, 8': 1 });
+    const { measured } = await tune(gpu, [pass()], { ...long });
+    expect(measured[0]!.kernel).toBe(standard);
+    expect(long.opened).toEqual([standard]);
+
+    const passes = [pass(), pass({ channelsOut: 16 })];
+    expect(await tune(gpu, passes, { ...long, budgetMs: -1 })).toMatchObject({
+      measured: [],
+      left: 2,
+    });
+
+    const store = memory();
+    const abort = new AbortController();
+    const quick = timed({ [standard]: 100, 'tiled 8x8x8, 8': 1 });
+    const bench: TuningOptions['bench'] = () => {
+      if (quick.opened.length > 0) abort.abort();
+      return quick.bench();
+    };
+    await expect(tune(gpu, passes, { ...quick, bench, store, signal: abort.signal })).rejects.toThrow(
+      Aborted,
+    );
+    expect(await cachedChoices(gpu, store)).toEqual({ [passes[0]!.key]: 'tiled 8x8x8, 8' });
+  });
+});
+
+describe('the cache', () => {
+  test('is asked before anything is measured', async () => {
+    const gpu = await testDevice();
+    const store = memory();
+    const ms = { [standardOf(gpu)]: 100, 'tiled 8x8x8, 8': 50 };
+    const first = await tune(gpu, [pass()], { store, ...timed(ms) });
+    const second = timed({});
+    const started: number[] = [];
+    const onStart = (count: number) => started.push(count);
+    const again = await tune(gpu, [pass()], { store, ...second, onStart });
+    expect(again).toEqual({ tuned: first.tuned, measured: [], left: 0 });
+    expect(first.tuned).toEqual({ [pass().key]: 'tiled 8x8x8, 8' });
+    expect(second.opened).toEqual([]);
+    expect(started).toEqual([]);
+    const text = new TextDecoder().decode(store.files.get(cacheName));
+    expect(JSON.parse(text)).toEqual({
+      'unet3d-gpu kernels': 1,
+      devices: { [Object.keys((JSON.parse(text) as { devices: object }).devices)[0]!]: first.tuned },
+    });
+  });
+
+  test.each([
+    ['half a file', '{"unet3d-gpu kernels": 1, "devi'],
+    ['another layout', '{"unet3d-gpu kernels": 2, "devices": {}}'],
+    ['no table', '{"unet3d-gpu kernels": 1, "devices": {"a": {"forward": 3}}}'],
+    ['a list', '[]'],
+    ['nothing', 'null'],
+  ])('%s is left aside with a warning and written anew', async (_, text) => {
+    const gpu = await testDevice();
+    const store = memory();
+    await store.save(cacheName, new TextEncoder().encode(text));
+    const warnings: string[] = [];
+    const only = timed({ [standardOf(gpu)]: 100 });
+    await tune(gpu, [pass()], { store, ...only, warn: (message) => warnings.push(message) });
+    expect(warnings).toHaveLength(1);
+    expect(warnings[0]).toContain('the cache of kernel choices (kernels.json) is left aside');
+    expect(await cachedChoices(gpu, store)).toEqual({ [pass().key]: standardOf(gpu) });
+  });
+
+  test('holds names of other versions, which are not used', async () => {
+    const gpu = await testDevice();
+    const store = memory();
+    await tune(gpu, [pass()], { store, ...timed({ [standardOf(gpu)]: 1 }) });
+    const text = new TextDecoder().decode(store.files.get(cacheName));
+    const changed = text.replace(`: "${standardOf(gpu)}"`, ': "spheres"');
+    expect(changed).not.toBe(text);
+    await store.save(cacheName, new TextEncoder().encode(changed));
+    expect(await cachedChoices(gpu, store)).toEqual({});
+    const { measured } = await tune(gpu, [pass()], { store, ...timed({ [standardOf(gpu)]: 1 }) });
+    expect(measured).toHaveLength(1);
+  });
+});
+
+test('choices as JSON', async () => {
+  const { device } = await testDevice();
+  const choices = { ...kernelChoices.hardware, tuned: { [pass().key]: 'tiled 8x8x8, 8' } };
+  expect(parseChoices(formatChoices(choices))).toEqual(choices);
+  for (const text of ['null', '{}', '{"conv3": 1}', formatChoices(choices).replace('"tiled 8x8x8, 8"', '3')])
+    expect(parseChoices(text), text).toBeUndefined();
+  expect(unavailable(choices, device.limits)).toEqual([]);
+  const small = { ...limitsOf(device), maxComputeWorkgroupStorageSize: 16384 };
+  expect(runsOn('tiled 32x16x4, 8', small)).toBe(false);
+  expect(runsOn('tiled 32x8x4, 8', small)).toBe(true);
+  expect(unavailable({ ...choices, tuned: { a: 'spheres' } }, device.limits)).toEqual(['spheres']);
+});
+
+const limitsOf = ({ limits }: GPUDevice): GPUSupportedLimits => {
+  const { maxComputeInvocationsPerWorkgroup, maxComputeWorkgroupSizeX } = limits;
+  return { maxComputeInvocationsPerWorkgroup, maxComputeWorkgroupSizeX } as GPUSupportedLimits;
+};
+
+describe('fit', () => {
+  const cases = [1, 2, 3, 4].map(box);
+  const options: TrainingOptions = { epochs: 2, batchSize: 2, seed: 5 };
+  const tiled = {
+    ...kernelChoices.hardware,
+    conv3: 'tiled 8x8x8, 8',
+    conv3Weights: 'tiled 8x16, 16x2, 4',
+  } as const;
+
+  async function create(kernels?: PlanLimits['kernels']): Promise<UNet3D> {
+    const { device } = await testDevice();
+    const limits = kernels ? { limits: { kernels } } : {};
+    return UNet3D.create({ inChannels: 1, classes: 2, features: [4], seed: 3, device, ...limits });
+  }
+
+  /** A checkpoint of a training that was stopped after its first step. */
+  async function stopped(kernels: PlanLimits['kernels']) {
+    using model = await create(kernels);
+    const checkpoint = memory();
+    const abort = new AbortController();
+    const onEvent = (event: TrainingEvent) => event.type === 'step' && event.step === 0 && abort.abort();
+    const run = model.fit(cases, { ...options, checkpoint, signal: abort.signal, onEvent });
+    await expect(run).rejects.toThrow(Aborted);
+    return checkpoint;
+  }
+
+  async function trained(kernels?: PlanLimits['kernels'], more: TrainingOptions = {}) {
+    using model = await create(kernels);
+    const events: TrainingEvent[] = [];
+    await model.fit(cases, { ...options, ...more, onEvent: (event) => events.push(event) });
+    return { weights: await model.save(), events };
+  }
+
+  test('a resumed training keeps its kernels, to the bit, whatever the table says', async () => {
+    const { weights: expected } = await trained(tiled);
+    const { weights: plain } = await trained(kernelChoices.hardware);
+    expect(plain).not.toEqual(expected);
+    const checkpoint = await stopped(tiled);
+    const resumed = await trained(kernelChoices.hardware, { checkpoint, resume: true });
+    expect(resumed.weights).toEqual(expected);
+    expect(resumed.events.some(({ type }) => type === 'warning')).toBe(false);
+  });
+
+  test('a checkpoint that names no kernels, or unknown ones, goes on with the table', async () => {
+    const { weights: expected } = await trained(kernelChoices.hardware);
+    const edited = async (version: string, kernels: string | undefined) => {
+      const checkpoint = await stopped(kernelChoices.hardware);
+      const { tensors, metadata } = readSafetensors(checkpoint.files.get(checkpointName)!, 'checkpoint');
+      const changed = new Map(Object.entries({ ...metadata, 'unet3d-gpu checkpoint': version }));
+      if (kernels === undefined) changed.delete('kernels');
+      else changed.set('kernels', kernels);
+      const file = { tensors, metadata: Object.fromEntries(changed) };
+      await checkpoint.save(checkpointName, writeSafetensors(file));
+      return trained(kernelChoices.hardware, { checkpoint, resume: true });
+    };
+    const old = await edited('2', undefined);
+    expect(old.weights).toEqual(expected);
+    const unknown = await edited('3', JSON.stringify({ ...tiled, conv3: 'spheres' }));
+    expect(unknown.weights).toEqual(expected);
+    expect(unknown.events).toContainEqual({
+      type: 'warning',
+      message:
+        'the checkpoint was computed with kernels that this device or version does not run (spheres); ' +
+        "the adapter's own take their place, and results may differ in the last digits",
+    });
+    await expect(edited('3', '{"conv3": 4}')).rejects.toThrow(/kernels/);
+  });
+
+  test('software adapters are not tuned unless asked; choices are told, used and kept', async () => {
+    const gpu = await testDevice();
+    const store = memory();
+    setTuningStore(() => Promise.resolve(store));
+    const silent = await trained(kernelChoices.hardware);
+    if (gpu.adapterClass !== 'hardware') {
+      expect(silent.events.some(({ type }) => type === 'tuned' || type === 'tuning')).toBe(false);
+      expect(store.files.size).toBe(0);
+    }
+    // Everything is known already.
+    using model = await create(kernelChoices.hardware);
+    const plan = model.plan({ size: [11, 9, 8] });
+    const kernelFor = (kind: string) => (kind === 'forward' ? tiled.conv3 : tiled.conv3Weights);
+    await tune(model.gpu, plan.passes, {
+      store,
+      bench: (_, { kind }) => timed({ voxels: 9, channels: 9, lines: 9, [kernelFor(kind)]: 1 }).bench(),
+    });
+    const { weights, events } = await trained(kernelChoices.hardware, { tune: true });
+    const choices = Object.fromEntries(plan.passes.map(({ key, kind }) => [key, kernelFor(kind)]));
+    expect(events.filter(({ type }) => type === 'tuned' || type === 'tuning')).toEqual([
+      {
+        type: 'tuned',
+        choices,
+        passes: plan.passes.length,
+        measured: 0,
+        left: 0,
+        seconds: expect.any(Number) as number,
+      },
+    ]);
+    expect(weights).toEqual((await trained(tiled)).weights);
+    expect(weights).not.toEqual(silent.weights);
+  });
+});
