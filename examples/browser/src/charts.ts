@@ -51,6 +51,14 @@ export class Curves {
           width: 340,
           height: 190,
           cursor: { drag: { x: false, y: false } },
+          legend: {
+            markers: {
+              stroke: (_, index) => {
+                const color = lines[index - 1]?.color;
+                return typeof color === 'string' ? color : 'currentColor';
+              },
+            },
+          },
           scales: { x: { time: false }, ...(range && { y: { range } }) },
           axes: [
             { ...axis, incrs: [1, 2, 5, 10, 20, 50, 100, 200] },

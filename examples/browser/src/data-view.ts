@@ -267,6 +267,28 @@ export function dataView(next: () => void): HTMLElement {
     );
   }
 
+  const introduction = (): HTMLElement =>
+    el(
+      'section',
+      { className: 'panel' },
+      el('h2', {}, 'Train a network that outlines structures in your own volumes'),
+      el(
+        'ol',
+        {},
+        [
+          'Data: add MR or CT images (.nii, .nii.gz), each with a label volume of the same name, in which every voxel holds the number of its class.',
+          'See: look at the cases and their labels in slices and in 3-D.',
+          'Train: start, watch it learn, pause, go on after a reload.',
+          'Use: segment new volumes, read off millilitres, save the labels.',
+        ].map((text) => el('li', {}, text)),
+      ),
+      el(
+        'p',
+        { className: 'quiet' },
+        'No data at hand? The phantoms are made-up pelves with bones, bladder, rectum and prostate.',
+      ),
+    );
+
   function draw(): void {
     const ready = state.cases.some(({ part }) => part === 'train');
     fill(
@@ -299,6 +321,7 @@ export function dataView(next: () => void): HTMLElement {
         ),
         (files) => take(entries(files), 'any'),
       ),
+      state.cases.length === 0 && working === '' && introduction(),
       working !== '' && el('p', { role: 'status', className: 'busy' }, working),
       problems(),
       state.cases.length > 0 && rows(),

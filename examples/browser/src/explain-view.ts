@@ -3,16 +3,19 @@ import { formatBytes, version } from 'unet3d-gpu/worker';
 import { advice, device } from './device.ts';
 import { button, el, fill } from './dom.ts';
 
-const byteLimits = [
-  'maxBufferSize',
-  'maxStorageBufferBindingSize',
-  'maxComputeWorkgroupStorageSize',
-] as const;
-const countLimits = [
-  'maxStorageBuffersPerShaderStage',
-  'maxComputeInvocationsPerWorkgroup',
-  'maxComputeWorkgroupsPerDimension',
-] as const;
+/** Limits that matter here, in words; the first ones are in bytes. */
+const byteLimits = {
+  maxBufferSize: 'Largest buffer',
+  maxStorageBufferBindingSize: 'Largest part of a buffer in use at once',
+  maxComputeWorkgroupStorageSize: 'Memory of a workgroup',
+} as const;
+const countLimits = {
+  maxStorageBuffersPerShaderStage: 'Buffers per shader',
+  maxComputeInvocationsPerWorkgroup: 'Threads of a workgroup',
+  maxComputeWorkgroupsPerDimension: 'Workgroups along an axis',
+} as const;
+const entries = <K extends string>(words: Readonly<Record<K, string>>): [K, string][] =>
+  Object.entries(words) as [K, string][];
 
 export function explainView(): HTMLElement {
   const page = el('div', {}, el('p', { className: 'busy' }, 'Looking for an adapter'));
@@ -23,10 +26,18 @@ export function explainView(): HTMLElement {
 async function describe(): Promise<HTMLElement> {
   const found = await device();
   const storage = await (navigator as Partial<Navigator>).storage?.estimate().catch(() => undefined);
-  const limits: [string, string][] = found
+  const limits: [name: string, words: string, value: string][] = found
     ? [
-        ...byteLimits.map((name): [string, string] => [name, formatBytes(found.adapter.limits[name])]),
-        ...countLimits.map((name): [string, string] => [name, String(found.adapter.limits[name])]),
+        ...entries(byteLimits).map(([name, words]): [string, string, string] => [
+          name,
+          words,
+          formatBytes(found.adapter.limits[name]),
+        ]),
+        ...entries(countLimits).map(([name, words]): [string, string, string] => [
+          name,
+          words,
+          String(found.adapter.limits[name]),
+        ]),
       ]
     : [];
   const room = storage?.quota === undefined ? 'unknown' : formatBytes(storage.quota - (storage.usage ?? 0));
@@ -36,7 +47,7 @@ async function describe(): Promise<HTMLElement> {
     `secure context: ${isSecureContext}; navigator.gpu: ${'gpu' in navigator}`,
     `adapter: ${found?.name ?? 'none'}`,
     ...(found ? [`features: ${[...found.adapter.features].sort().join(', ')}`] : []),
-    ...limits.map(([name, value]) => `${name}: ${value}`),
+    ...limits.map(([name, , value]) => `${name}: ${value}`),
     `processor threads: ${navigator.hardwareConcurrency}; room for checkpoints: ${room}`,
   ].join('\n');
   const block = el('textarea', {
@@ -77,15 +88,15 @@ async function describe(): Promise<HTMLElement> {
               el(
                 'tbody',
                 {},
-                limits.map(([name, value]) =>
-                  el('tr', {}, el('th', { scope: 'row' }, name), el('td', {}, value)),
+                limits.map(([name, words, value]) =>
+                  el('tr', { title: name }, el('th', { scope: 'row' }, words), el('td', {}, value)),
                 ),
               ),
             ),
             el(
               'p',
               { className: 'quiet' },
-              `Room for checkpoints on the disk: ${room}. Large volumes are cut into slabs where a tensor exceeds the largest binding.`,
+              `Room for checkpoints on the disk: ${room}. Tensors beyond the largest part are worked on in slabs, with the same result.`,
             ),
           ]
         : [

@@ -8,6 +8,7 @@ import {
   paddedSize,
   planTraining,
   splitCases,
+  type Alternative,
   type Size3,
   weightedDice,
   type Loss,
@@ -77,15 +78,21 @@ export function chooseDefaults(device: DeviceFacts | undefined): void {
     Math.max(8, Math.round((steps * settings.batchSize) / Math.max(1, training))),
   );
   settings.classWeights = rarityWeights();
-  const planned = plan(device);
-  if (planned.problem !== undefined) {
-    const [fitting] = planned.alternatives;
-    if (fitting) {
-      settings.patch = [...fitting.size];
-      settings.batchSize = fitting.batch;
-      settings.features = [...fitting.config.features];
-    }
-  }
+  settings.precision = 'f32';
+  settings.checkpointing = false;
+  const [fitting] = plan(device).alternatives;
+  if (fitting) adopt(fitting);
+}
+
+/** Makes the settings those of a plan that fits. */
+export function adopt({ config: { features }, size, batch, precision, checkpointing }: Alternative): void {
+  const { settings } = state;
+  const whole = size.every((length, axis) => length >= largestShape()[axis]!);
+  settings.patch = whole ? undefined : [...size];
+  settings.batchSize = batch;
+  settings.features = [...features];
+  settings.precision = precision ?? 'f32';
+  settings.checkpointing = checkpointing ?? false;
 }
 
 /** 1 for the most frequent class, 2 for the next and so on, divided by their sum. */
@@ -102,10 +109,13 @@ function rarityWeights(): number[] {
   }, []);
 }
 
-/** A fifth of the subjects for validation. */
+/** A fifth of the subjects for validation; cases with an error are left out. */
 export function divide(): void {
   const facts = new Map(state.report?.cases.map((item) => [item.id, item]));
-  const usable = state.cases.filter(({ id, label }) => label && facts.has(id));
+  const bad = new Set(
+    state.report?.problems.filter(({ severity }) => severity === 'error').flatMap(({ cases }) => cases),
+  );
+  const usable = state.cases.filter(({ id, label }) => label && facts.has(id) && !bad.has(id));
   for (const item of state.cases) item.part = usable.includes(item) ? 'train' : 'unused';
   const subjects = new Set(usable.map(({ subject }) => subject)).size;
   if (subjects < 2) return;
@@ -123,7 +133,7 @@ export interface Planned {
   readonly bytes: number;
   readonly flops: number;
   readonly problem?: string;
-  readonly alternatives: readonly { config: UNet3DConfig; size: Size3; batch: number; bytes: number }[];
+  readonly alternatives: readonly Alternative[];
 }
 
 /** What one training step takes, and what would fit if it does not. */
@@ -131,12 +141,13 @@ export function plan(device: DeviceFacts | undefined): Planned {
   const { settings } = state;
   const network = config();
   const size = paddedSize(network, settings.patch ?? largestShape());
-  const wish = { config: network, size, batch: settings.batchSize };
+  const { batchSize: batch, precision, checkpointing } = settings;
+  const wish = { config: network, size, batch, precision, checkpointing };
   const planner = { limits: device!.limits, loss: lossShape(loss(), network.classes), optimizer: adam() };
   const budget = settings.memory * GiB;
   try {
     const { peakBytes, flops } = planTraining({ ...wish, ...planner }).plan;
-    const text = `needs more than the ${settings.memory} GiB allowed below`;
+    const text = `needs more than the ${settings.memory} GiB to use`;
     return {
       size,
       bytes: peakBytes,

@@ -1,6 +1,6 @@
 /** The report of this page's training as one HTML file: that of the command line, made in the tab. */
 import { casePicture, evaluateCase, pickCases, reportHtml, summarise } from 'unet3d-gpu/report';
-import { version } from 'unet3d-gpu/worker';
+import { adam, lossShape, paddedSize, planTraining, version } from 'unet3d-gpu/worker';
 import { classCount, loss } from './planning.ts';
 import { classNames, state } from './state.ts';
 
@@ -39,7 +39,17 @@ export async function trainingReport(): Promise<string> {
       ['labels', label!] as const,
     ])
       hashes[`${kind}/${file.name}`] = await sha256(await file.arrayBuffer());
-  const plan = model.plan({ size: model.description.inputSize!, batch: settings.batchSize, loss: loss() });
+  const { config, limits, description } = model;
+  const { plan } = planTraining({
+    config,
+    limits,
+    size: paddedSize(config, description.inputSize!),
+    batch: settings.batchSize,
+    precision: settings.precision,
+    checkpointing: settings.checkpointing,
+    loss: lossShape(loss(), config.classes),
+    optimizer: adam(),
+  });
   return reportHtml({
     title: name,
     created: `${new Date().toISOString().slice(0, 16).replace('T', ' ')} UTC`,

@@ -1,7 +1,7 @@
 /** See: one case at a time in slices and 3-D, its truth beside the prediction. */
 import { button, el, fill, messageOf } from './dom.ts';
 import { classCount } from './planning.ts';
-import { changed, classNames, state, type PageCase } from './state.ts';
+import { changed, classNames, inTraining, onChange, state, type PageCase } from './state.ts';
 import { legend, opacitySlider, Viewer } from './viewer.ts';
 
 export function seeView(): HTMLElement {
@@ -71,32 +71,35 @@ export function seeView(): HTMLElement {
       { className: 'empty' },
       'There is nothing to see yet. Add files under "Data", or try it with phantoms.',
     );
-  const busy = ['preparing', 'running', 'pausing'].includes(state.training);
-  const ready = state.model && !busy;
-  if (!ready)
-    status.textContent = busy
+  const segmentButton = button('Segment this case', segment, { className: 'primary' });
+  let hint: string | undefined;
+  const update = (): void => {
+    const next = inTraining()
       ? 'The network is training; it can segment when that is paused or done.'
-      : 'To segment, train a network, or open a model file under "Use".';
+      : state.model
+        ? ''
+        : 'To segment, train a network, or open a model file under "Use".';
+    if (next === hint) return;
+    status.textContent = hint = next;
+    segmentButton.disabled = next !== '';
+  };
+  update();
   draw();
-  return el(
+  const page = el(
     'div',
     { className: 'see' },
     list,
     el(
       'div',
       { className: 'grow' },
-      el(
-        'div',
-        { className: 'row' },
-        opacitySlider(viewer),
-        button('Segment this case', segment, {
-          className: 'primary',
-          disabled: !ready,
-        }),
-        status,
-      ),
+      el('div', { className: 'row' }, opacitySlider(viewer), segmentButton, status),
       legend(names),
       viewer.element,
     ),
   );
+  const stopListening = onChange(() => {
+    if (page.isConnected) update();
+    else stopListening();
+  });
+  return page;
 }

@@ -16,6 +16,10 @@ export interface Settings {
   patch: [number, number, number] | undefined;
   /** GiB of GPU memory that training may take. */
   memory: number;
+  /** How volumes are stored on the GPU. */
+  precision: 'f32' | 'f16';
+  /** Computes parts again in the backward pass instead of keeping them. */
+  checkpointing: boolean;
   seed: number;
   /** Of the loss, per class, background first. */
   classWeights: number[];
@@ -23,6 +27,7 @@ export interface Settings {
 
 /** A segmentation with what is shown of it. */
 export interface Result {
+  readonly model: UNet3D;
   readonly name: string;
   readonly source: File;
   readonly labels: File;
@@ -62,6 +67,8 @@ export const state: State = {
     learningRate: 0.01,
     patch: undefined,
     memory: 2,
+    precision: 'f32',
+    checkpointing: false,
     seed: 0,
     classWeights: [],
   },
@@ -79,6 +86,9 @@ export const state: State = {
   predictions: new Map(),
   results: [],
 };
+
+/** Whether the network is busy with its training. */
+export const inTraining = (): boolean => ['preparing', 'running', 'pausing'].includes(state.training);
 
 const listeners = new Set<() => void>();
 

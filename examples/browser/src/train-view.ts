@@ -1,10 +1,10 @@
 /** Train: settings with the planned memory, then live curves, a preview that improves, and the controls. */
-import { classColor, cssColor, formatBytes, meanDefined } from 'unet3d-gpu/worker';
+import { classColor, cssColor, formatBytes, meanDefined, type Alternative } from 'unet3d-gpu/worker';
 import { Curves } from './charts.ts';
 import { dataJob } from './data-client.ts';
 import { device, type DeviceFacts } from './device.ts';
 import { button, digits, download, duration, el, field, fill, number, select, swatch } from './dom.ts';
-import { classCount, largestShape, plan } from './planning.ts';
+import { adopt, classCount, largestShape, plan } from './planning.ts';
 import { classNames, onChange, state } from './state.ts';
 import { goOn, historyCsv, pause, progress, start, stop, validationCase } from './training.ts';
 import { CaseSlices } from './slices.ts';
@@ -17,6 +17,23 @@ const widths: [string, string][] = [
   ['16,32,64,128', 'standard: 16, 32, 64, 128'],
   ['32,64,128,256', 'large: 32, 64, 128, 256'],
 ];
+
+/** Ways to take less memory: the key names how volumes are stored and whether parts are computed again. */
+const savings: [string, string][] = [
+  ['f32,false', 'none'],
+  ['f16,false', 'volumes in 16 bits'],
+  ['f32,true', 'parts computed again'],
+  ['f16,true', '16 bits, parts computed again'],
+];
+const savingOf = ({ precision = 'f32', checkpointing = false }: Partial<Alternative>): string =>
+  `${precision},${checkpointing}`;
+
+function describe(fitting: Alternative): string {
+  const { config, size, batch, bytes } = fitting;
+  const saving = savings.find(([key]) => key === savingOf(fitting) && key !== 'f32,false')?.[1];
+  const parts = [`${batch} × [${size.join(', ')}] voxels`, `features ${config.features.join(', ')}`, saving];
+  return `${parts.filter(Boolean).join('; ')}: ${formatBytes(bytes)}`;
+}
 
 export function trainView(onModel: () => void): HTMLElement {
   if (!state.cases.some(({ part }) => part === 'train') && state.training === 'idle')
@@ -90,18 +107,11 @@ function settingsForm(gpu: DeviceFacts | undefined): HTMLElement {
           'div',
           { className: 'row' },
           'These fit:',
-          alternatives.map(({ config, size: patch, batch, bytes: need }) =>
-            button(
-              `batch ${batch}, [${patch.join(', ')}], features ${config.features.join(', ')} (${formatBytes(need)})`,
-              () => {
-                Object.assign(settings, {
-                  batchSize: batch,
-                  patch: [...patch],
-                  features: [...config.features],
-                });
-                page.replaceWith(settingsForm(gpu));
-              },
-            ),
+          alternatives.map((fitting) =>
+            button(describe(fitting), () => {
+              adopt(fitting);
+              page.replaceWith(settingsForm(gpu));
+            }),
           ),
         ),
     );
@@ -159,6 +169,15 @@ function settingsForm(gpu: DeviceFacts | undefined): HTMLElement {
         'GPU memory to use, GiB',
         number(settings.memory, { min: 0.1, max: 256, step: 'any' }, set('memory')),
         'No browser tells how much there is; this is an assumption.',
+      ),
+      field(
+        'Saving memory',
+        select(savings, savingOf(settings), (key) => {
+          settings.precision = key.startsWith('f16') ? 'f16' : 'f32';
+          settings.checkpointing = key.endsWith('true');
+          replan();
+        }),
+        'Slower, with nearly the same result.',
       ),
       field(
         'Seed',

@@ -62,6 +62,7 @@ function newModel(): Promise<UNet3D> {
     labels: classNames(network.classes),
     seed: settings.seed,
     preprocessing,
+    precision: settings.precision,
     memoryBudget: settings.memory * 2 ** 30,
   });
 }
@@ -150,6 +151,7 @@ async function train(resume: boolean): Promise<void> {
       seed: settings.seed,
       loss: loss(),
       schedule: oneCycle({ maxLearningRate: settings.learningRate }),
+      checkpointing: settings.checkpointing,
       validation,
       transfer: true,
       signal: controller.signal,

@@ -1,7 +1,7 @@
 /** Use: a model, volumes to segment, what they hold in ml, and labels to download on the volumes' own grids. */
 import { classColor, cssColor, UNet3D } from 'unet3d-gpu/worker';
 import { button, digits, download, dropZone, el, fileProblem, fill, picker, swatch } from './dom.ts';
-import { changed, state, type Result } from './state.ts';
+import { changed, inTraining, onChange, state, type Result } from './state.ts';
 import { legend, opacitySlider, Viewer } from './viewer.ts';
 
 export function useView(): HTMLElement {
@@ -10,7 +10,10 @@ export function useView(): HTMLElement {
   let busy: AbortController | undefined;
   let status = '';
   let problems: string[] = [];
-  let current: Result | undefined = state.results.at(-1);
+  /** Of the model that is open now: others know other classes. */
+  const results = (): Result[] => state.results.filter(({ model }) => model === state.model);
+  let current: Result | undefined = results().at(-1);
+  let locked: boolean | undefined;
 
   const names = (): string[] => {
     const { model } = state;
@@ -31,6 +34,7 @@ export function useView(): HTMLElement {
       state.model?.dispose();
       state.model = model;
       state.modelName = file.name;
+      current = undefined;
       if (state.training !== 'idle') state.training = 'idle';
       changed();
     } catch (error) {
@@ -49,12 +53,17 @@ export function useView(): HTMLElement {
       return draw();
     }
     busy = new AbortController();
-    for (const file of files) {
+    for (const group of groupsOf(files, model.config.inChannels)) {
+      const [file] = group as [File, ...File[]];
       status = `Segmenting ${file.name}`;
       draw();
       const begun = performance.now();
       try {
-        const found = await model.predict(file, {
+        if (group.length !== model.config.inChannels)
+          throw new Error(
+            `the model reads ${model.config.inChannels} images of a case, ending in _0000, _0001 and so on; given: ${group.length}`,
+          );
+        const found = await model.predict(group, {
           signal: busy.signal,
           onProgress: ({ loaded, total }) => {
             status = `Segmenting ${file.name}: window ${loaded} of ${total}`;
@@ -68,6 +77,7 @@ export function useView(): HTMLElement {
         const perVoxel = (spacing[0] * spacing[1] * spacing[2]) / 1000;
         const bytes = (await found.toNifti()) as Uint8Array<ArrayBuffer>;
         current = {
+          model,
           name: file.name,
           source: file,
           labels: new File([bytes], file.name.replace(/(\.nii)?(\.gz)?$/, '_labels.nii.gz')),
@@ -86,7 +96,7 @@ export function useView(): HTMLElement {
     draw();
   }
 
-  function results(): HTMLElement {
+  function table(): HTMLElement {
     const classes = names();
     return el(
       'div',
@@ -114,7 +124,7 @@ export function useView(): HTMLElement {
         el(
           'tbody',
           {},
-          state.results.map((result) =>
+          results().map((result) =>
             el(
               'tr',
               { className: result === current ? 'chosen' : '' },
@@ -150,8 +160,7 @@ export function useView(): HTMLElement {
 
   function draw(): void {
     const { model } = state;
-    const training =
-      state.training === 'running' || state.training === 'pausing' || state.training === 'preparing';
+    locked = inTraining();
     fill(
       page,
       el(
@@ -168,32 +177,34 @@ export function useView(): HTMLElement {
         el(
           'div',
           { className: 'row' },
-          picker('Open a model file', { accept: '.safetensors' }, openModel),
-          model &&
-            button('Download the model', async () => download('model.safetensors', await model.save()), {
-              disabled: training,
-            }),
+          locked
+            ? el('span', { className: 'quiet' }, 'The network is training; it can be used when that is done.')
+            : [
+                picker('Open a model file', { accept: '.safetensors' }, openModel),
+                model &&
+                  button('Download the model', async () => download('model.safetensors', await model.save())),
+              ],
         ),
       ),
-      training && el('p', { className: 'quiet' }, 'The network is training; pause or finish that first.'),
-      dropZone(
-        el(
-          'section',
-          { className: 'drop', 'aria-label': 'Volumes to segment' },
-          el('p', {}, 'Drop NIfTI volumes here to segment them.'),
+      !locked &&
+        dropZone(
           el(
-            'div',
-            { className: 'row' },
-            picker('Choose volumes', { multiple: true, accept: '.nii,.gz' }, segment),
-            busy && button('Stop', () => busy?.abort()),
+            'section',
+            { className: 'drop', 'aria-label': 'Volumes to segment' },
+            el('p', {}, 'Drop NIfTI volumes here to segment them.'),
+            el(
+              'div',
+              { className: 'row' },
+              picker('Choose volumes', { multiple: true, accept: '.nii,.gz' }, segment),
+              busy && button('Stop', () => busy?.abort()),
+            ),
           ),
+          segment,
         ),
-        segment,
-      ),
       status !== '' && el('p', { className: 'busy', role: 'status' }, status),
       problems.map((text) => el('p', { className: 'error', role: 'alert' }, text)),
       current?.warnings.map((text) => el('p', { className: 'quiet' }, text)),
-      state.results.length > 0 && results(),
+      results().length > 0 && table(),
       current && [el('div', { className: 'row' }, opacitySlider(viewer), legend(names())), viewer.element],
     );
     if (current)
@@ -201,5 +212,20 @@ export function useView(): HTMLElement {
   }
 
   draw();
+  const stopListening = onChange(() => {
+    if (!page.isConnected) stopListening();
+    else if (inTraining() !== locked) draw();
+  });
   return page;
+}
+
+/** The files of each case: one, or the channels that end in _0000, _0001 and so on, in this order. */
+function groupsOf(files: readonly File[], channels: number): File[][] {
+  if (channels === 1) return files.map((file) => [file]);
+  const groups = new Map<string, File[]>();
+  for (const file of [...files].sort((a, b) => a.name.localeCompare(b.name))) {
+    const key = file.name.replace(/_\d{4}(?=\.nii)/, '');
+    groups.set(key, [...(groups.get(key) ?? []), file]);
+  }
+  return [...groups.values()];
 }
