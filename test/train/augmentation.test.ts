@@ -104,6 +104,27 @@ describe('augmentationMargin', () => {
     expect(augmentationMargin(standard, [64, 96, 16], huge)).toEqual([36, side, 0]);
   });
 
+  test('holds nearly all that turned and scaled patches show, a fifth of which lies outside the patch', () => {
+    const size = [64, 64, 64] as const;
+    const margin = augmentationMargin(standard, size, huge);
+    const outside = (reach: readonly number[]): number => {
+      let [count, all] = [0, 0];
+      for (let position = 0; position < 200; position++) {
+        const { matrix } = drawSample(standard, { size, channels: 1, seed: 1, position });
+        if (!matrix) continue;
+        for (let z = 0; z < 64; z += 7)
+          for (let y = 0; y < 64; y += 7)
+            for (let x = 0; x < 64; x += 7, all++) {
+              const place = matrix.map((row) => row[0] * x + row[1] * y + row[2] * z + row[3]);
+              if (place.some((at, axis) => at < -reach[axis]! || at > 63 + reach[axis]!)) count++;
+            }
+      }
+      return count / all;
+    };
+    expect(outside([0, 0, 0])).toBeGreaterThan(0.15);
+    expect(outside(margin)).toBeLessThan(0.005);
+  });
+
   test('ends where the volumes do, in whole fours along x', () => {
     expect(augmentationMargin(standard, [64, 64, 64], [70, 70, 60])).toEqual([8, 6, 0]);
     expect(augmentationMargin(standard, [64, 64, 64], [64, 64, 64])).toEqual([0, 0, 0]);
