@@ -146,7 +146,10 @@ describe('train --preprocessing nnunet', () => {
     expect(out).toMatch(/Spacings differ.*2 x 2 x 2 mm/);
     const { training } = await config(run);
     expect(out).toContain(`Patches of ${training.patch.join(' x ')} voxels`);
-    expect(out).toContain('batch 2');
+    const json = await cli(['plan', data, '--features', '4,8', '--json']);
+    const { decisions, size } = JSON.parse(json.out) as { decisions: string[]; size: number[] };
+    expect(decisions[3]).toContain('Patches of 16 x 14 x 12 voxels: the median volume');
+    expect(size).toEqual([16, 14, 12]);
   });
 });
 

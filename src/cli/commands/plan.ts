@@ -102,24 +102,22 @@ Examples:
         maxBufferBytes: options.limitBuffer ?? Infinity,
       };
       const augmentation = augmentationOf(options.augment, ['x', 'y', 'z']);
-      const loss = lossOf('dice-ce');
       let planner: Planner = {
         limits,
-        loss: lossShape(loss, classes),
+        loss: lossShape(lossOf('dice-ce'), classes),
         optimizer: adam(),
         augment: augmentation !== undefined,
       };
       const step = { config, batch: batchSize, precision, checkpointing };
       let shape = options.shape;
+      let decisions: readonly string[] = [];
       if (dataset && print) {
         const { typical, largest, reasons } = nnunetPreprocessing(print, dataset.channels);
         if (augmentation)
           planner = { ...planner, margin: (size) => augmentationMargin(augmentation, size, largest) };
         const budget = options.memory ?? assumedBudget.hardware;
         const { patch, reason } = nnunetPatch(typical, step, budget, planner);
-        for (const text of [...reasons, reason])
-          if (options.json) io.err(text);
-          else io.out(text);
+        decisions = inference ? reasons : [...reasons, reason];
         shape = inference ? typical.shape : patch;
       }
       const input = shape!;
@@ -132,9 +130,11 @@ Examples:
         : planTraining({ ...step, ...planner, size, margin: planner.margin?.(size) });
       if (options.picture !== undefined) await writeFile(options.picture, await memoryPicture(plan));
       if (options.json) {
-        io.out(toJson(description(plan, { config, shape: input, size, batchSize: batch, precision }), 2));
+        const request = { config, shape: input, size, batchSize: batch, precision };
+        io.out(toJson(description(plan, dataset ? { ...request, decisions } : request), 2));
         return;
       }
+      for (const text of decisions) io.out(text);
       if (size !== whole) {
         const windows = input.map((length, axis) => windowStarts(length, size[axis]!, 0.5).length);
         io.out(
