@@ -28,6 +28,8 @@ for (let subject = 0; subject < 8; subject++) {
 const [epochs, stepsPerEpoch] = [12, 6];
 const args = [data, '--features', '8,16', '--epochs', String(epochs), '--batch-size', '1'];
 args.push('--ema', '0.99', '--subject-pattern', String.raw`Case_(\d+)`);
+// Augmented patches with a margin, so that the random numbers of places and draws must go on as well.
+args.push('--preprocessing', 'nnunet', '--augment', 'nnunet', '--patch', '6,6,6');
 
 const whole = join(folder, 'whole');
 const main = new URL('../src/cli/main.ts', import.meta.url).pathname;
