@@ -19,6 +19,8 @@ const looksLikeLabel = /label|mask|segm|(^|[^a-z])segs?([^a-z]|$)/i;
 export function dataView(next: () => void): HTMLElement {
   let images: FileEntry[] = [];
   let labels: FileEntry[] = [];
+  /** What the data are called where no file tells. */
+  let called = 'your data';
   let trouble: string[] = [];
   let working = '';
   const body = el('div');
@@ -28,6 +30,7 @@ export function dataView(next: () => void): HTMLElement {
 
   async function take(files: readonly FileEntry[], as: 'any' | 'images' | 'labels'): Promise<void> {
     trouble = [];
+    called = commonFolder(files) ?? 'your data';
     if (files.some(({ path }) => /(^|\/)dataset\.json$/.test(path))) return adopt(() => openDataset(files));
     for (const { path } of files)
       if (!volume.test(path) && !/\.(img|csv|md|txt)(\.gz)?$/i.test(path) && !/(^|\/)\./.test(path))
@@ -69,7 +72,7 @@ export function dataView(next: () => void): HTMLElement {
   async function adopt(open: () => Promise<Dataset>): Promise<void> {
     try {
       const dataset = await open();
-      state.name = dataset.name;
+      state.name = dataset.name === 'dataset' ? called : dataset.name;
       state.labels = [...dataset.labels];
       labels = dataset.cases.flatMap(({ label }) =>
         label ? [{ path: (label as File).name, source: label }] : [],
@@ -333,4 +336,10 @@ export function dataView(next: () => void): HTMLElement {
 
   draw();
   return body;
+}
+
+/** The folder that all files came in, if they came in one. */
+function commonFolder(files: readonly FileEntry[]): string | undefined {
+  const tops = new Set(files.map(({ path }) => (path.includes('/') ? path.split('/')[0] : undefined)));
+  return tops.size === 1 ? [...tops][0] : undefined;
 }

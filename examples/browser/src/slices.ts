@@ -69,10 +69,14 @@ export class CaseSlices {
     );
   }
 
-  show(title: string, predicted: Uint8Array): void {
+  /** Draws a plane at a time, so that the page stays free in between. */
+  async show(title: string, predicted: Uint8Array): Promise<void> {
     this.#title.textContent = title;
     this.#predicted = predicted;
-    for (const column of this.#columns) this.#draw(column);
+    for (const column of this.#columns) {
+      await new Promise((resolve) => setTimeout(resolve));
+      this.#draw(column);
+    }
   }
 
   set opacity(value: number) {

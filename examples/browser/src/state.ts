@@ -56,7 +56,7 @@ export interface State {
 }
 
 export const state: State = {
-  name: 'data',
+  name: 'your data',
   cases: [],
   labels: [],
   report: undefined,

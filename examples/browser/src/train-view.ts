@@ -249,7 +249,9 @@ function runPanel(onModel: () => void): HTMLElement {
       return made;
     });
     const dice = digits(meanDefined(found.dice.slice(1)));
-    (await slices).show(`Prediction after epoch ${found.epoch + 1}: mean Dice ${dice}`, found.predicted);
+    await (
+      await slices
+    ).show(`Prediction after epoch ${found.epoch + 1}: mean Dice ${dice}`, found.predicted);
   }
 
   function update(): void {
