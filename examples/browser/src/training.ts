@@ -175,8 +175,8 @@ async function train(resume: boolean): Promise<void> {
         // Its worker is dead; to go on, a new one takes up the last checkpoint.
         state.model?.dispose();
         state.model = undefined;
-        const [what] = progress.problem.split(': ', 1);
-        progress.problem = `${what}. "Resume" starts a new one, which goes on from the last checkpoint.`;
+        const [what = ''] = progress.problem.split(': ', 1);
+        progress.problem = `${what[0]?.toUpperCase()}${what.slice(1)}. "Resume" starts a new one, which goes on from the last checkpoint.`;
       }
     }
   }
