@@ -208,7 +208,7 @@ async function trainModel(job: Job): Promise<void> {
     signal: io.signal,
     checkpoint: folderStore(folder.path),
     resume: options.resume ?? false,
-    ...(!options.tune && { tune: false }),
+    ...(options.tune !== undefined && { tune: options.tune }),
     onEvent,
   });
   await history.done();

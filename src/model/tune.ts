@@ -16,7 +16,7 @@ export interface TuningOptions {
   readonly warn?: (message: string) => void;
   /** Called before anything is measured, with the passes that are not in the cache. */
   readonly onStart?: (passes: number) => void;
-  /** Milliseconds after which no further pass is begun. Default 20 000. */
+  /** Milliseconds after which no further pass is begun. Default 60 000. */
   readonly budgetMs?: number;
   /** Names of the kernels to try. Default: all that the device can run. */
   readonly candidates?: (pass: ConvPass) => readonly string[];
@@ -41,7 +41,7 @@ export interface Tuning {
   /** For `KernelChoices.tuned`: kernels by key, where they are not the table's. */
   readonly tuned: Readonly<Record<string, string>>;
   readonly measured: readonly Measurement[];
-  /** Passes that were not measured, mostly for want of time; they keep the table's kernel. */
+  /** Passes that were not measured, mostly for want of time; they keep the table's kernel, next time as well. */
   readonly left: number;
 }
 
@@ -52,14 +52,15 @@ const tolerance = { f32: 1e-4, f16: 1e-3 };
 /** A pass that takes longer than this is left to the table: trying all kernels would take too long. */
 const longMs = 500;
 const mostCandidates = 12;
-const defaultBudgetMs = 20_000;
+const defaultBudgetMs = 60_000;
 
 /** What the fixed table says for a pass. */
 const standardOf = ({ limits: { kernels } }: Gpu, { kind }: ConvPass): string =>
   kind === 'forward' ? kernels.conv3 : kernels.conv3Weights;
 
 /**
- * Kernels for the passes of a plan, from the cache or measured; those with the most work first.
+ * Kernels for the passes of a plan, from the cache or measured; those with the most work first. What is chosen once
+ * stays, so that trainings repeat: remove the cache to measure again.
  * @throws Aborted if the signal fires; what was measured until then is cached
  */
 export async function tune(
@@ -84,9 +85,10 @@ export async function tune(
         warn(`no kernels were measured for ${pass.key}: ${(error as Error).message}`);
       }
     }
+    for (const pass of fresh) known.set(pass.key, standardOf(gpu, pass));
   } finally {
     for (const { key, kernel } of measured) known.set(key, kernel);
-    if (measured.length > 0) await writeCache(store, gpu, Object.fromEntries(known), warn);
+    if (fresh.length > 0) await writeCache(store, gpu, Object.fromEntries(known), warn);
   }
   const used = passes.filter((pass) => known.has(pass.key) && known.get(pass.key) !== standardOf(gpu, pass));
   return {
@@ -119,35 +121,48 @@ async function measure(
   stopIfAsked();
   const under = bench(gpu, pass);
   try {
-    const { output: expected, ms: standardMs } = await tried(under, standard, () => true);
+    const { output: expected, ms: standardMs } = await tried(under, standard, Infinity, () => true);
     let [kernel, ms] = [standard, standardMs];
+    const close = (output: Float32Array) => distance(output, expected) <= tolerance[pass.precision];
     const candidates = named(pass)
       .filter((name) => name !== standard && runsOn(name, gpu.device.limits))
       .slice(0, mostCandidates);
-    for (const name of standardMs > longMs ? [] : candidates) {
+    if (standardMs <= longMs) await under.compile(candidates);
+    for (const name of standardMs <= longMs ? candidates : []) {
       stopIfAsked();
       try {
-        const close = (output: Float32Array) => distance(output, expected) <= tolerance[pass.precision];
-        const result = await tried(under, name, close);
+        const result = await tried(under, name, standardMs, close);
         if (result.ms <= worthwhile * standardMs && result.ms < ms) [kernel, ms] = [name, result.ms];
       } catch {
         if (await gpu.isLost()) throw gpu.lossError();
         rejected.push(name); // it does not compile here, does not fit the memory, or computes something else
       }
     }
-    return { key: pass.key, kernel, standard, ms, standardMs, rejected };
+    const found = { key: pass.key, kernel, standard, ms, standardMs, rejected };
+    if (kernel === standard) return found;
+    // A gain must show twice: other work may have disturbed the first measurement of the table's kernel.
+    const { ms: standardAgain } = await tried(under, standard, Infinity, close);
+    const { ms: again } = await tried(under, kernel, standardAgain, close);
+    const least = { ms: Math.min(ms, again), standardMs: Math.min(standardMs, standardAgain) };
+    if (again <= worthwhile * standardAgain) return { ...found, ...least };
+    return { ...found, kernel: standard, ...least, ms: least.standardMs };
   } finally {
     under.dispose();
   }
 }
 
-/** Result and time of a kernel. Throws if `right` says no. */
-async function tried(bench: PassBench, kernel: string, right: (output: Float32Array) => boolean) {
+/** Result and time of a kernel, roughly if it takes more than twice `enough`. Throws if `right` says no. */
+async function tried(
+  bench: PassBench,
+  kernel: string,
+  enough: number,
+  right: (output: Float32Array) => boolean,
+) {
   const trial = await bench.open(kernel);
   try {
     const output = await trial.output();
     if (!right(output)) throw new Error(`${kernel} gives other numbers`);
-    return { output, ms: await trial.time() };
+    return { output, ms: await trial.time(enough) };
   } finally {
     trial.dispose();
   }

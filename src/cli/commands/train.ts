@@ -65,7 +65,7 @@ export interface TrainOptions extends DatasetArguments, SplitArguments, OneCycle
   readonly accumulate: number;
   readonly concede: 'auto' | readonly Concession[];
   readonly postprocess: boolean;
-  readonly tune: boolean;
+  readonly tune?: boolean;
   readonly tta?: boolean;
   readonly cache: number;
   readonly allowDuplicates?: boolean;
@@ -190,7 +190,11 @@ export function trainCommand(io: Io): Command {
       '--no-postprocess',
       'keep small components; by default a class keeps its largest only where that helps on validation',
     )
-    .option('--no-tune', 'keep the default kernels instead of measuring, once for a GPU, which are fastest')
+    .option(
+      '--tune',
+      'measure, once for an adapter, which kernels are fastest; on by default but for software',
+    )
+    .option('--no-tune', 'keep the default kernels')
     .option('--cache <bytes>', 'of prepared volumes to keep in main memory', parse.bytes, 2 * 2 ** 30)
     .option('--allow-duplicates', 'allow the same volume in two parts of the split')
     .option('--resume', 'go on from the checkpoint in --out, with its options')
