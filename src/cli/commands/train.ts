@@ -293,8 +293,9 @@ function wordsOf(dataset: string | undefined, options: TrainOptions): string[] {
   const words = ['train', ...(dataset === undefined ? [] : [dataset])];
   for (const [name, value] of Object.entries(options)) {
     if (value === undefined || ['resume', 'overwrite', 'dryRun', 'json'].includes(name)) continue;
-    if (name === 'postprocess' || name === 'tune') {
-      if (value === false) words.push(`--no-${name}`);
+    if (name === 'postprocess' && value === true) continue;
+    if (value === false) {
+      words.push(`--no-${name}`);
       continue;
     }
     words.push(`--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`);
