@@ -8,7 +8,6 @@ import {
   UNet3D,
   adam,
   defaultPreprocessing,
-  diceCrossEntropy,
   fromArrays,
   oneCycle,
   openDatasetFolder,
@@ -17,6 +16,7 @@ import {
   prepareCase,
   releaseNodeGpu,
   splitCases,
+  weightedDice,
   writeFileAtomically,
 } from 'unet3d-gpu';
 
@@ -35,10 +35,11 @@ const model = await UNet3D.create({
 });
 console.log(model.adapter);
 
+const sum = (labels.length * (labels.length + 1)) / 2;
 const run = model.fit(part('train'), {
   epochs: 12,
-  batchSize: 2,
-  loss: diceCrossEntropy(),
+  batchSize: 1,
+  loss: weightedDice(labels.map((_, label) => (label + 1) / sum)), // the later, the rarer
   optimizer: adam(),
   schedule: oneCycle({ maxLearningRate: 0.01 }),
   validation: part('validation'),
