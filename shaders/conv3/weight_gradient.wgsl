@@ -5,6 +5,7 @@
 // into dispatches does not change a bit. Partials: [chunk][out][in][27]; reduce/partials adds them. A single
 // chunk goes to its place in the gradient itself.
 // include "common/volume.wgsl"
+// include "common/nine_taps.wgsl"
 
 const NORM: bool = false;
 const WORKGROUP: u32 = 48u;
@@ -59,22 +60,6 @@ fn all9(r0: Row, r1: Row, r2: Row, d: vec4<f32>) -> mat3x3<f32> {
   return mat3x3<f32>(taps(r0, d), taps(r1, d), taps(r2, d));
 }
 
-fn load9(at: u32) -> mat3x3<f32> {
-  return mat3x3<f32>(
-    partials[at], partials[at + 1u], partials[at + 2u], partials[at + 3u], partials[at + 4u],
-    partials[at + 5u], partials[at + 6u], partials[at + 7u], partials[at + 8u],
-  );
-}
-
-fn store9(channelOut: u32, at: u32, value: mat3x3<f32>) {
-  if (channelOut >= params.channelsOut) { return; }
-  for (var i = 0u; i < 3u; i++) {
-    partials[at + 3u * i] = value[i].x;
-    partials[at + 3u * i + 1u] = value[i].y;
-    partials[at + 3u * i + 2u] = value[i].z;
-  }
-}
-
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(local_invocation_id) local: vec3<u32>, @builtin(workgroup_id) group: vec3<u32>) {
   let item = group.x * WORKGROUP + local.x;
@@ -92,14 +77,14 @@ fn main(@builtin(local_invocation_id) local: vec3<u32>, @builtin(workgroup_id) g
   var sum0 = mat3x3<f32>(); var sum1 = mat3x3<f32>(); var sum2 = mat3x3<f32>(); var sum3 = mat3x3<f32>();
   var sum4 = mat3x3<f32>(); var sum5 = mat3x3<f32>(); var sum6 = mat3x3<f32>(); var sum7 = mat3x3<f32>();
   if (begin > chunk * params.chunkPlanes) {
-    sum0 = load9(at);
-    sum1 = load9(at + min(1u, top) * stride);
-    sum2 = load9(at + min(2u, top) * stride);
-    sum3 = load9(at + min(3u, top) * stride);
-    sum4 = load9(at + min(4u, top) * stride);
-    sum5 = load9(at + min(5u, top) * stride);
-    sum6 = load9(at + min(6u, top) * stride);
-    sum7 = load9(at + min(7u, top) * stride);
+    sum0 = load9(out0, at);
+    sum1 = load9(out0 + 1u, at + stride);
+    sum2 = load9(out0 + 2u, at + 2u * stride);
+    sum3 = load9(out0 + 3u, at + 3u * stride);
+    sum4 = load9(out0 + 4u, at + 4u * stride);
+    sum5 = load9(out0 + 5u, at + 5u * stride);
+    sum6 = load9(out0 + 6u, at + 6u * stride);
+    sum7 = load9(out0 + 7u, at + 7u * stride);
   }
 
   let area = params.height * params.rowQuads;

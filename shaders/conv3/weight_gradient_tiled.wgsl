@@ -8,6 +8,7 @@
 // plane, and a dispatch that begins inside a chunk goes on from what the one before stored, so cutting a run
 // into dispatches does not change a bit.
 // include "common/volume.wgsl"
+// include "common/nine_taps.wgsl"
 
 const NORM: bool = false;
 const INPUTS: u32 = 8u; // input channels of a workgroup
@@ -98,23 +99,6 @@ fn add(sum: mat3x3<f32>, above: Row, here: Row, below: Row, at: u32) -> mat3x3<f
   return mat3x3<f32>(along(sum[0], above, d), along(sum[1], here, d), along(sum[2], below, d));
 }
 
-fn load(channelOut: u32, at: u32) -> mat3x3<f32> {
-  if (channelOut >= params.channelsOut) { return mat3x3<f32>(); }
-  return mat3x3<f32>(
-    partials[at], partials[at + 1u], partials[at + 2u], partials[at + 3u], partials[at + 4u],
-    partials[at + 5u], partials[at + 6u], partials[at + 7u], partials[at + 8u],
-  );
-}
-
-fn store(channelOut: u32, at: u32, value: mat3x3<f32>) {
-  if (channelOut >= params.channelsOut) { return; }
-  for (var i = 0u; i < 3u; i++) {
-    partials[at + 3u * i] = value[i].x;
-    partials[at + 3u * i + 1u] = value[i].y;
-    partials[at + 3u * i + 2u] = value[i].z;
-  }
-}
-
 @compute @workgroup_size(threads)
 fn main(@builtin(local_invocation_index) local: u32, @builtin(workgroup_id) group: vec3<u32>) {
   let lane = local % LANES;
@@ -137,15 +121,15 @@ fn main(@builtin(local_invocation_index) local: u32, @builtin(workgroup_id) grou
   var sum0 = mat3x3<f32>(); var sum1 = mat3x3<f32>(); var sum2 = mat3x3<f32>(); var sum3 = mat3x3<f32>();
   var sum4 = mat3x3<f32>(); var sum5 = mat3x3<f32>(); var sum6 = mat3x3<f32>(); var sum7 = mat3x3<f32>();
   if (begin > chunk * params.chunkPlanes && channel < params.channels) {
-    sum0 = load(out, at);
-    sum1 = load(out + 1u, at + stride);
-    sum2 = load(out + 2u, at + 2u * stride);
-    sum3 = load(out + 3u, at + 3u * stride);
+    sum0 = load9(out, at);
+    sum1 = load9(out + 1u, at + stride);
+    sum2 = load9(out + 2u, at + 2u * stride);
+    sum3 = load9(out + 3u, at + 3u * stride);
     if (OUTS == 8u) {
-      sum4 = load(out + 4u, at + 4u * stride);
-      sum5 = load(out + 5u, at + 5u * stride);
-      sum6 = load(out + 6u, at + 6u * stride);
-      sum7 = load(out + 7u, at + 7u * stride);
+      sum4 = load9(out + 4u, at + 4u * stride);
+      sum5 = load9(out + 5u, at + 5u * stride);
+      sum6 = load9(out + 6u, at + 6u * stride);
+      sum7 = load9(out + 7u, at + 7u * stride);
     }
   }
 
@@ -182,14 +166,14 @@ fn main(@builtin(local_invocation_index) local: u32, @builtin(workgroup_id) grou
   }
 
   if (channel >= params.channels) { return; }
-  store(out, at, sum0);
-  store(out + 1u, at + stride, sum1);
-  store(out + 2u, at + 2u * stride, sum2);
-  store(out + 3u, at + 3u * stride, sum3);
+  store9(out, at, sum0);
+  store9(out + 1u, at + stride, sum1);
+  store9(out + 2u, at + 2u * stride, sum2);
+  store9(out + 3u, at + 3u * stride, sum3);
   if (OUTS == 8u) {
-    store(out + 4u, at + 4u * stride, sum4);
-    store(out + 5u, at + 5u * stride, sum5);
-    store(out + 6u, at + 6u * stride, sum6);
-    store(out + 7u, at + 7u * stride, sum7);
+    store9(out + 4u, at + 4u * stride, sum4);
+    store9(out + 5u, at + 5u * stride, sum5);
+    store9(out + 6u, at + 6u * stride, sum6);
+    store9(out + 7u, at + 7u * stride, sum7);
   }
 }

@@ -1,9 +1,81 @@
-/** The weight gradient of a 3×3×3 convolution from workgroup memory, for GPUs. */
+/** Weight gradients of the 3×3×3 convolution: by lines from global memory, and from workgroup memory, for GPUs. */
 import type { Recorder, View, VolumeTensor } from '../../gpu/plan.ts';
 import { weightConstants, weightTiles, type WeightTileName } from '../../gpu/tiles.ts';
-import { reducePartials, type Input } from '../common.ts';
+import { chunking, reducePartials, type Input } from '../common.ts';
+import { block, taps, work as workOf } from './forward.ts';
 
-const taps = 27;
+/** Where the weights of one input stand among those of all: see `conv3BackwardWeight`. */
+interface Place {
+  readonly inChannels: number;
+  readonly first: number;
+}
+
+/** Each thread sums all lines of its chunk of planes. */
+export function weightGradientByLines(
+  recorder: Recorder,
+  label: string,
+  input: Input,
+  dOutput: VolumeTensor,
+  dWeights: View,
+  { inChannels, first }: Place,
+): void {
+  const { channels } = input.tensor;
+  const [width, height, depth] = dOutput.size;
+  const length = dOutput.channels * channels * taps;
+  const work = workOf(channels, dOutput);
+  const workgroup = 48;
+  const groups = [Math.ceil((channels * 3) / workgroup), Math.ceil(dOutput.channels / block)] as const;
+  const { chunkPlanes, chunks } = chunking(recorder, dOutput.planes, length, groups[0] * groups[1]);
+  // One sum alone is the gradient.
+  const partials = chunks > 1 ? recorder.flat(`${label}.partials`, chunks * length) : undefined;
+  for (const [from, to] of recorder.slabs(
+    dOutput.planes,
+    [{ tensor: input.tensor, halo: 1 }, { tensor: dOutput }],
+    { flops: work },
+  )) {
+    const source = recorder.planes(input.tensor, from - 1, to + 1);
+    const gradient = recorder.planes(dOutput, from, to);
+    const chunk0 = Math.floor(from / chunkPlanes);
+    recorder.dispatch('conv3/weight_gradient', {
+      label,
+      bindings: {
+        source: source.view,
+        affine: input.affine ?? source.view,
+        gradient: gradient.view,
+        partials: partials ?? dWeights,
+      },
+      params: {
+        width,
+        height,
+        depth,
+        rowQuads: dOutput.rowQuads,
+        channels,
+        channelsOut: dOutput.channels,
+        plane0: from,
+        plane1: to,
+        chunk0,
+        chunkPlanes,
+        startSource: source.start,
+        startGradient: gradient.start,
+        stride: (partials ? channels : inChannels) * taps,
+        offset: partials ? 0 : first * taps,
+        slope: input.slope ?? 1,
+      },
+      constants: { NORM: input.affine !== undefined, WORKGROUP: workgroup },
+      workgroups: [...groups, Math.ceil(to / chunkPlanes) - chunk0],
+      flops: (work * (to - from)) / dOutput.planes,
+    });
+  }
+  if (!partials) return;
+  reducePartials(recorder, `${label} sum`, partials, dWeights, {
+    chunks,
+    length,
+    part: channels * taps,
+    stride: inChannels * taps,
+    offset: first * taps,
+  });
+}
+
 const partialBudget = 16 * 2 ** 20;
 /** Quads of a plane below which no stripe is cut: partial sums would move more bytes than volumes. */
 const leastQuads = 128;
@@ -34,7 +106,7 @@ export function weightGradientTiled(
   input: Input,
   dOutput: VolumeTensor,
   dWeights: View,
-  { inChannels, first }: { inChannels: number; first: number },
+  { inChannels, first }: Place,
 ): void {
   const { channels } = input.tensor;
   const [width, height, depth] = dOutput.size;
@@ -45,7 +117,7 @@ export function weightGradientTiled(
   const cut = parts(dOutput, LINES, LANES * length * 4, maxBindingBytes);
   const sums = cut.chunks * cut.stripes;
   const partials = recorder.flat(`${label}.partials`, sums * LANES * length);
-  const work = 2 * length * width * height * dOutput.planes;
+  const work = workOf(channels, dOutput);
   const uses = [{ tensor: input.tensor, halo: 1 }, { tensor: dOutput }];
   for (const [from, to] of recorder.slabs(dOutput.planes, uses, { flops: work })) {
     const source = recorder.planes(input.tensor, from - 1, to + 1);

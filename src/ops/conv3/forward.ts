@@ -1,0 +1,150 @@
+/** Forward kernels of the 3×3×3 convolution; the gradient with respect to the input is one of them with other weights. */
+import type { Recorder, Tensor, View, VolumeTensor } from '../../gpu/plan.ts';
+import { forwardConstants, forwardTiles, type ForwardTile, type ForwardTileName } from '../../gpu/tiles.ts';
+import { groupsOf64, planeQuads, type Input } from '../common.ts';
+
+export const taps = 27;
+/** Output channels that are packed, and computed, together. */
+export const block = 8;
+
+/** Multiplications and additions. */
+export const work = (channels: number, target: VolumeTensor): number =>
+  2 * taps * channels * target.channels * target.size[0] * target.size[1] * target.planes;
+
+/** A workgroup's threads take different voxels, read from global memory or from tiles in workgroup memory. */
+export function convolveByVoxels(
+  recorder: Recorder,
+  kernel: 'voxels' | ForwardTileName,
+  label: string,
+  [a, b]: readonly [Input, Input?],
+  packed: Tensor,
+  bias: View | undefined,
+  target: VolumeTensor,
+): void {
+  const [width, height, depth] = target.size;
+  const flops = work(a.tensor.channels + (b?.tensor.channels ?? 0), target);
+  const uses = [
+    { tensor: a.tensor, halo: 1 },
+    ...(b ? [{ tensor: b.tensor, halo: 1 }] : []),
+    { tensor: target },
+  ];
+  for (const [from, to] of recorder.slabs(target.planes, uses, { flops })) {
+    const sourceA = recorder.planes(a.tensor, from - 1, to + 1);
+    const sourceB = b ? recorder.planes(b.tensor, from - 1, to + 1) : sourceA;
+    const out = recorder.planes(target, from, to);
+    const bindings = {
+      sourceA: sourceA.view,
+      affineA: a.affine ?? packed,
+      sourceB: sourceB.view,
+      affineB: b?.affine ?? packed,
+      weights: packed,
+      bias: bias ?? packed,
+      target_: out.view,
+    };
+    const params = {
+      width,
+      height,
+      depth,
+      rowQuads: target.rowQuads,
+      channelsA: a.tensor.channels,
+      channelsB: b?.tensor.channels ?? 0,
+      channelsOut: target.channels,
+      plane0: from,
+      startA: sourceA.start,
+      startB: sourceB.start,
+      startTarget: out.start,
+      slopeA: a.slope ?? 1,
+      slopeB: b?.slope ?? 1,
+      biased: bias ? 1 : 0,
+    };
+    const constants = {
+      INPUTS: b ? 2 : 1,
+      NORM_A: a.affine !== undefined,
+      NORM_B: b?.affine !== undefined,
+    };
+    const common = { label, bindings, flops: (flops * (to - from)) / target.planes };
+    if (kernel === 'voxels') {
+      recorder.dispatch('conv3/forward', {
+        ...common,
+        params,
+        constants,
+        workgroups: [groupsOf64(planeQuads(target)), Math.ceil(target.channels / block), to - from],
+      });
+      continue;
+    }
+    const tile: ForwardTile = forwardTiles[kernel];
+    recorder.dispatch('conv3/forward_tiled', {
+      ...common,
+      params: { ...params, plane1: to, readable: Math.min(to + 1, target.planes) },
+      constants: { ...constants, ...forwardConstants(tile) },
+      workgroups: [
+        Math.ceil(target.rowQuads / tile.quads) * Math.ceil(height / (tile.rows * tile.lines)),
+        Math.ceil(target.channels / ((2 / tile.rows) * block)),
+        Math.ceil((to - from) / tile.planes),
+      ],
+    });
+  }
+}
+
+/**
+ * A workgroup's threads take different output channels of the same voxels. One input at a time: the channels of
+ * the first are assigned, those of another are added.
+ */
+export function convolveByChannels(
+  recorder: Recorder,
+  label: string,
+  { tensor, affine, slope = 1 }: Input,
+  packed: Tensor,
+  bias: View | undefined,
+  target: VolumeTensor,
+  { channelsIn, first }: { channelsIn: number; first: number },
+): void {
+  const [width, height, depth] = target.size;
+  const flops = work(tensor.channels, target);
+  // Four columns of four rows; what a narrow row does not fill lies in the planes behind.
+  const columns = target.rowQuads >= 3 ? 4 : target.rowQuads;
+  const uses = [{ tensor, halo: 1 }, { tensor: target }];
+  for (const [from, to] of recorder.slabs(target.planes, uses, { flops })) {
+    const source = recorder.planes(tensor, from - 1, to + 1);
+    const out = recorder.planes(target, from, to);
+    recorder.dispatch('conv3/forward_channels', {
+      label,
+      bindings: {
+        source: source.view,
+        affine: affine ?? packed,
+        weights: packed,
+        bias: bias ?? packed,
+        target_: out.view,
+      },
+      params: {
+        width,
+        height,
+        depth,
+        samples: target.batch,
+        rowQuads: target.rowQuads,
+        channels: tensor.channels,
+        channelsOut: target.channels,
+        channelsIn,
+        first,
+        plane0: from,
+        plane1: to,
+        startSource: source.start,
+        startTarget: out.start,
+        slope,
+        biased: bias ? 1 : 0,
+        add: first > 0 ? 1 : 0,
+      },
+      constants: {
+        NORM: affine !== undefined,
+        COLUMNS: columns,
+        RAGGED: width % 4 !== 0 && affine !== undefined,
+      },
+      workgroups: [
+        Math.ceil(target.rowQuads / columns) * Math.ceil(height / 4),
+        Math.ceil(target.channels / block),
+        Math.ceil(((to - from) * columns) / 4),
+      ],
+      flops: (flops * (to - from)) / target.planes,
+    });
+  }
+}
