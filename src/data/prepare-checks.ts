@@ -63,9 +63,24 @@ export const notFiniteText = (count: number, total: number): string =>
  * @throws InvalidVolume if a voxel is NaN or infinite, with the number of such voxels
  */
 export function requireFinite(name: string, data: Float32Array): void {
+  if (areFinite(data)) return;
   let wrong = 0;
   for (let voxel = 0; voxel < data.length; voxel++) if (!Number.isFinite(data[voxel])) wrong++;
-  if (wrong > 0) throw new InvalidVolume(`${name}: ${notFiniteText(wrong, data.length)}`);
+  throw new InvalidVolume(`${name}: ${notFiniteText(wrong, data.length)}`);
+}
+
+/** v − v is 0 for what is finite, else NaN; four sums that do not wait for each other. */
+function areFinite(data: Float32Array): boolean {
+  let [a, b, c, d] = [0, 0, 0, 0];
+  const whole = data.length & ~3;
+  for (let at = 0; at < whole; at += 4) {
+    a += data[at]! - data[at]!;
+    b += data[at + 1]! - data[at + 1]!;
+    c += data[at + 2]! - data[at + 2]!;
+    d += data[at + 3]! - data[at + 3]!;
+  }
+  for (let at = whole; at < data.length; at++) a += data[at]! - data[at]!;
+  return a + b + c + d === 0;
 }
 
 /**
