@@ -123,10 +123,10 @@ fn store(sums: Sums, channel: u32, plane: u32, row: u32, q: u32) {
 @compute @workgroup_size(8)
 fn main(@builtin(local_invocation_id) local: vec3<u32>, @builtin(workgroup_id) group: vec3<u32>) {
   let across = (params.rowQuads + COLUMNS - 1u) / COLUMNS;
-  let q = group.x % across * COLUMNS;
-  let y = group.x / across * 4u;
+  let q = group.y % across * COLUMNS;
+  let y = group.y / across * 4u;
   let plane = params.plane0 + group.z * (4u / COLUMNS);
-  let channelOut = group.y * 8u + local.x;
+  let channelOut = group.x * 8u + local.x; // neighbouring workgroups read the same voxels
 
   var out0 = Sums();
   var out1 = Sums();
@@ -153,7 +153,7 @@ fn main(@builtin(local_invocation_id) local: vec3<u32>, @builtin(workgroup_id) g
         let z = (vec4<u32>(plane) + vec4<u32>(0u, 1u / COLUMNS, 2u / COLUMNS, 3u / COLUMNS)) % params.depth + dz;
         place.exists = select(vec4<f32>(0.0), vec4<f32>(1.0), (z > vec4<u32>(0u)) & (z <= vec4<u32>(params.depth)));
       }
-      let w = ((group.y * params.channelsIn + params.first + channel) * 27u + dz * 9u) * 8u + local.x;
+      let w = ((group.x * params.channelsIn + params.first + channel) * 27u + dz * 9u) * 8u + local.x;
       let top = vec3<f32>(weights[w], weights[w + 8u], weights[w + 16u]);
       let middle = vec3<f32>(weights[w + 24u], weights[w + 32u], weights[w + 40u]);
       let bottom = vec3<f32>(weights[w + 48u], weights[w + 56u], weights[w + 64u]);

@@ -140,8 +140,8 @@ export function convolveByChannels(
         RAGGED: width % 4 !== 0 && affine !== undefined,
       },
       workgroups: [
-        Math.ceil(target.rowQuads / columns) * Math.ceil(height / 4),
         Math.ceil(target.channels / block),
+        Math.ceil(target.rowQuads / columns) * Math.ceil(height / 4),
         Math.ceil(((to - from) * columns) / 4),
       ],
       flops: (flops * (to - from)) / target.planes,
