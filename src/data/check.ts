@@ -116,9 +116,11 @@ async function checkCase(item: Case, dataset: Dataset, problems: Problem[]): Pro
   if (images.some((image) => shapeText(spatial(image)) !== shapeText(spatial(first)))) return undefined;
   const facts = await measureCase(item, images, isAligned ? label : undefined, dataset.ignoreLabel);
   const { intensities } = facts;
+  const voxels = spatial(first).reduce((a, b) => a * b, 1);
+  let channel = 0;
   images.forEach(({ data }, index) => {
-    let wrong = 0;
-    for (let voxel = 0; voxel < data.length; voxel++) if (!Number.isFinite(data[voxel])) wrong++;
+    const own = intensities.slice(channel, (channel += data.length / voxels));
+    const wrong = own.reduce((sum, { notFinite }) => sum + notFinite, 0);
     if (wrong > 0)
       report(
         'error',

@@ -45,21 +45,76 @@ export function assertLength(label: string, { tensor, size }: View, length: numb
 
 const partialBudget = 16 * 2 ** 20;
 
+/** Partial sums of so many words each that the budget for them and a binding hold; one at least. */
+export const mostPartials = ({ limits: { maxBindingBytes } }: Recorder, length: number): number =>
+  Math.max(1, Math.floor(Math.min(partialBudget, maxBindingBytes) / (length * 4)));
+
 /**
  * Cuts `planes` into chunks for a deterministic sum: as many as the budget for partial sums allows, and no more
  * than keep the adapter busy with `groups` workgroups for each. Depends on shapes and the adapter only, as long
  * as bindings hold 16 MiB (every device's do), so the reduction tree is the same however the work is dispatched.
  */
 export function chunking(
-  { limits: { maxBindingBytes, kernels } }: Recorder,
+  recorder: Recorder,
   planes: number,
   length: number,
   groups: number,
 ): { chunkPlanes: number; chunks: number } {
-  const budget = Math.floor(Math.min(partialBudget, maxBindingBytes) / (length * 4));
-  const most = Math.max(1, Math.min(budget, Math.ceil(kernels.workgroups / groups)));
+  const busy = Math.ceil(recorder.limits.kernels.workgroups / groups);
+  const most = Math.min(mostPartials(recorder, length), busy);
   const chunkPlanes = Math.ceil(planes / most);
   return { chunkPlanes, chunks: Math.ceil(planes / chunkPlanes) };
+}
+
+/** A dispatch of a weight gradient: planes [from, to) of the input, and the chunks that they are summed in. */
+interface WeightSlab {
+  readonly from: number;
+  readonly to: number;
+  readonly bindings: { readonly source: View; readonly affine: View | Tensor; readonly gradient: View };
+  readonly params: Readonly<
+    Record<'plane0' | 'plane1' | 'chunk0' | 'chunkPlanes' | 'startSource' | 'startGradient' | 'slope', number>
+  >;
+  /** Chunks that it begins or goes on with. */
+  readonly chunks: number;
+}
+
+/**
+ * Cuts planes of an input (all by default) with the output's gradient, which has `ratio` planes for each, into
+ * dispatches; `halo` planes of the input are read beyond either side, and `flops` is the work of all.
+ */
+export function weightSlabs(
+  recorder: Recorder,
+  { tensor, affine, slope = 1 }: Input,
+  gradient: VolumeTensor,
+  chunkPlanes: number,
+  options: { halo?: number; ratio?: number; flops?: number; planes?: readonly [from: number, to: number] },
+): WeightSlab[] {
+  const { halo = 0, ratio = 1, flops = 0, planes: [first, last] = [0, tensor.planes] } = options;
+  const uses = [
+    { tensor, halo },
+    { tensor: gradient, ratio },
+  ];
+  return recorder.slabs(last - first, uses, { flops }).map(([a, b]) => {
+    const [from, to] = [first + a, first + b];
+    const source = recorder.planes(tensor, from - halo, to + halo);
+    const upstream = recorder.planes(gradient, ratio * from, ratio * to);
+    const chunk0 = Math.floor(from / chunkPlanes);
+    return {
+      from,
+      to,
+      bindings: { source: source.view, affine: affine ?? source.view, gradient: upstream.view },
+      params: {
+        plane0: from,
+        plane1: to,
+        chunk0,
+        chunkPlanes,
+        startSource: source.start,
+        startGradient: upstream.start,
+        slope,
+      },
+      chunks: Math.ceil(to / chunkPlanes) - chunk0,
+    };
+  });
 }
 
 /**

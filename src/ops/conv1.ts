@@ -9,6 +9,7 @@ import {
   reducePartials,
   reductionGroups,
   reductionLanes,
+  weightSlabs,
   type Input,
   type SlabSum,
 } from './common.ts';
@@ -114,36 +115,21 @@ export function conv1WeightSum(
   return {
     add(dOutput, first, last) {
       assertSameGrid(label, input.tensor, dOutput);
-      for (const [a, b] of recorder.slabs(last - first, [{ tensor: input.tensor }, { tensor: dOutput }])) {
-        const [from, to] = [first + a, first + b];
-        const source = recorder.planes(input.tensor, from, to);
-        const gradient = recorder.planes(dOutput, from, to);
-        const chunk0 = Math.floor(from / chunkPlanes);
+      for (const slab of weightSlabs(recorder, input, dOutput, chunkPlanes, { planes: [first, last] })) {
         recorder.dispatch('conv1/weight_gradient', {
           label,
-          bindings: {
-            source: source.view,
-            affine: input.affine ?? source.view,
-            gradient: gradient.view,
-            partials,
-          },
+          bindings: { ...slab.bindings, partials },
           params: {
+            ...slab.params,
             height,
             depth,
             rowQuads: dOutput.rowQuads,
             channels,
             channelsOut: outChannels,
-            plane0: from,
-            plane1: to,
-            chunk0,
-            chunkPlanes,
-            startSource: source.start,
-            startGradient: gradient.start,
-            slope: input.slope ?? 1,
           },
           constants: { NORM: input.affine !== undefined, LANES: reductionLanes(recorder) },
-          workgroups: [...groups, Math.ceil(to / chunkPlanes) - chunk0],
-          flops: 2 * length * width * height * (to - from),
+          workgroups: [...groups, slab.chunks],
+          flops: 2 * length * width * height * (slab.to - slab.from),
         });
       }
     },

@@ -9,6 +9,7 @@ import {
   reducePartials,
   reductionGroups,
   reductionLanes,
+  weightSlabs,
   type Input,
 } from './common.ts';
 
@@ -125,21 +126,14 @@ export function upconvBackwardWeight(
   const groups = [reductionGroups(recorder, channels), Math.ceil(dOutput.channels / 4)] as const;
   const { chunkPlanes, chunks } = chunking(recorder, planes, length, groups[0] * groups[1]);
   const partials = recorder.flat(`${label}.partials`, chunks * length);
-  const uses = [{ tensor }, { tensor: dOutput, ratio: 2 }];
   const planeWork = 2 * length * width * height;
-  for (const [from, to] of recorder.slabs(planes, uses, { flops: planeWork * planes })) {
-    const source = recorder.planes(tensor, from, to);
-    const gradient = recorder.planes(dOutput, 2 * from, 2 * to);
-    const chunk0 = Math.floor(from / chunkPlanes);
+  const cut = { ratio: 2, flops: planeWork * planes };
+  for (const slab of weightSlabs(recorder, input, dOutput, chunkPlanes, cut)) {
     recorder.dispatch('upconv/weight_gradient', {
       label,
-      bindings: {
-        source: source.view,
-        affine: input.affine ?? source.view,
-        gradient: gradient.view,
-        partials,
-      },
+      bindings: { ...slab.bindings, partials },
       params: {
+        ...slab.params,
         width,
         height,
         depth,
@@ -147,17 +141,10 @@ export function upconvBackwardWeight(
         channels,
         rowQuadsOut: dOutput.rowQuads,
         channelsOut: dOutput.channels,
-        plane0: from,
-        plane1: to,
-        chunk0,
-        chunkPlanes,
-        startSource: source.start,
-        startGradient: gradient.start,
-        slope: input.slope ?? 1,
       },
       constants: { NORM: input.affine !== undefined, LANES: reductionLanes(recorder) },
-      workgroups: [...groups, Math.ceil(to / chunkPlanes) - chunk0],
-      flops: planeWork * (to - from),
+      workgroups: [...groups, slab.chunks],
+      flops: planeWork * (slab.to - slab.from),
     });
   }
   reducePartials(recorder, `${label} sum`, partials, dWeights, {

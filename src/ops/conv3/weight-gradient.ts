@@ -1,7 +1,7 @@
 /** Weight gradients of the 3×3×3 convolution: by lines from global memory, and from workgroup memory, for GPUs. */
 import type { Recorder, View, VolumeTensor } from '../../gpu/plan.ts';
 import { weightConstants, weightTiles, type WeightTileName } from '../../gpu/tiles.ts';
-import { chunking, reducePartials, type Input } from '../common.ts';
+import { chunking, mostPartials, reducePartials, weightSlabs, type Input } from '../common.ts';
 import { block, taps, work as workOf } from './forward.ts';
 
 /** Where the weights of one input stand among those of all: see `conv3BackwardWeight`. */
@@ -28,42 +28,24 @@ export function weightGradientByLines(
   const { chunkPlanes, chunks } = chunking(recorder, dOutput.planes, length, groups[0] * groups[1]);
   // One sum alone is the gradient.
   const partials = chunks > 1 ? recorder.flat(`${label}.partials`, chunks * length) : undefined;
-  for (const [from, to] of recorder.slabs(
-    dOutput.planes,
-    [{ tensor: input.tensor, halo: 1 }, { tensor: dOutput }],
-    { flops: work },
-  )) {
-    const source = recorder.planes(input.tensor, from - 1, to + 1);
-    const gradient = recorder.planes(dOutput, from, to);
-    const chunk0 = Math.floor(from / chunkPlanes);
+  for (const slab of weightSlabs(recorder, input, dOutput, chunkPlanes, { halo: 1, flops: work })) {
     recorder.dispatch('conv3/weight_gradient', {
       label,
-      bindings: {
-        source: source.view,
-        affine: input.affine ?? source.view,
-        gradient: gradient.view,
-        partials: partials ?? dWeights,
-      },
+      bindings: { ...slab.bindings, partials: partials ?? dWeights },
       params: {
+        ...slab.params,
         width,
         height,
         depth,
         rowQuads: dOutput.rowQuads,
         channels,
         channelsOut: dOutput.channels,
-        plane0: from,
-        plane1: to,
-        chunk0,
-        chunkPlanes,
-        startSource: source.start,
-        startGradient: gradient.start,
         stride: (partials ? channels : inChannels) * taps,
         offset: partials ? 0 : first * taps,
-        slope: input.slope ?? 1,
       },
       constants: { NORM: input.affine !== undefined, WORKGROUP: workgroup },
-      workgroups: [...groups, Math.ceil(to / chunkPlanes) - chunk0],
-      flops: (work * (to - from)) / dOutput.planes,
+      workgroups: [...groups, slab.chunks],
+      flops: (work * (slab.to - slab.from)) / dOutput.planes,
     });
   }
   if (!partials) return;
@@ -76,21 +58,14 @@ export function weightGradientByLines(
   });
 }
 
-const partialBudget = 16 * 2 ** 20;
 /** Quads of a plane below which no stripe is cut: partial sums would move more bytes than volumes. */
 const leastQuads = 128;
 
 /**
- * Cuts planes into chunks and a plane's rows into stripes, as many as the budget for partial sums allows. Depends
- * on shapes and the tile only, as long as bindings hold 16 MiB.
+ * Cuts planes into chunks and a plane's rows into stripes, at most so many in all. Depends on shapes and the tile
+ * only, as long as bindings hold 16 MiB.
  */
-function parts(
-  { planes, size: [, height], rowQuads }: VolumeTensor,
-  lines: number,
-  bytes: number,
-  maxBytes: number,
-) {
-  const most = Math.max(1, Math.floor(Math.min(partialBudget, maxBytes) / bytes));
+function parts({ planes, size: [, height], rowQuads }: VolumeTensor, lines: number, most: number) {
   const chunkPlanes = Math.ceil(planes / most);
   const chunks = Math.ceil(planes / chunkPlanes);
   const wanted = Math.min(Math.floor(most / chunks), Math.floor((height * rowQuads) / leastQuads));
@@ -113,48 +88,32 @@ export function weightGradientTiled(
   const length = dOutput.channels * channels * taps;
   const constants = weightConstants(weightTiles[name], channels);
   const { INPUTS, LANES, GROUPS, OUTS, LINES } = constants;
-  const { maxBindingBytes } = recorder.limits;
-  const cut = parts(dOutput, LINES, LANES * length * 4, maxBindingBytes);
+  const cut = parts(dOutput, LINES, mostPartials(recorder, LANES * length));
   const sums = cut.chunks * cut.stripes;
   const partials = recorder.flat(`${label}.partials`, sums * LANES * length);
   const work = workOf(channels, dOutput);
-  const uses = [{ tensor: input.tensor, halo: 1 }, { tensor: dOutput }];
-  for (const [from, to] of recorder.slabs(dOutput.planes, uses, { flops: work })) {
-    const source = recorder.planes(input.tensor, from - 1, to + 1);
-    const gradient = recorder.planes(dOutput, from, to);
-    const chunk0 = Math.floor(from / cut.chunkPlanes);
+  for (const slab of weightSlabs(recorder, input, dOutput, cut.chunkPlanes, { halo: 1, flops: work })) {
     recorder.dispatch('conv3/weight_gradient_tiled', {
       label,
-      bindings: {
-        source: source.view,
-        affine: input.affine ?? source.view,
-        gradient: gradient.view,
-        partials,
-      },
+      bindings: { ...slab.bindings, partials },
       params: {
+        ...slab.params,
         width,
         height,
         depth,
         rowQuads: dOutput.rowQuads,
         channels,
         channelsOut: dOutput.channels,
-        plane0: from,
-        plane1: to,
-        chunk0,
-        chunkPlanes: cut.chunkPlanes,
         stripes: cut.stripes,
         stripeRows: cut.stripeRows,
-        startSource: source.start,
-        startGradient: gradient.start,
-        slope: input.slope ?? 1,
       },
       constants: { ...constants, NORM: input.affine !== undefined },
       workgroups: [
         Math.ceil(channels / INPUTS) * Math.ceil(dOutput.channels / (GROUPS * OUTS)),
         cut.stripes,
-        Math.ceil(to / cut.chunkPlanes) - chunk0,
+        slab.chunks,
       ],
-      flops: (work * (to - from)) / dOutput.planes,
+      flops: (work * (slab.to - slab.from)) / dOutput.planes,
     });
   }
   const place = { length, part: channels * taps, stride: inChannels * taps, offset: first * taps };
