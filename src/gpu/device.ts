@@ -8,6 +8,7 @@ import { kernelChoices, type AdapterClass } from './choices.ts';
 import { PipelineCache } from './pipelines.ts';
 import type { PlanLimits, Precision } from './plan.ts';
 import type { StorageFormat } from './shader.ts';
+import { multiplyAddSpeed } from './speed.ts';
 
 export interface FoundAdapter {
   readonly adapter: GPUAdapter;
@@ -60,6 +61,26 @@ export function memoryOf(info: GPUAdapterInfo): number | undefined {
   return own.length > 0 ? Math.max(...own.map(({ size }) => size)) : undefined;
 }
 
+function classOf({ vendor, architecture, device, description }: GPUAdapterInfo): AdapterClass {
+  const text = `${vendor} ${architecture} ${device} ${description}`.toLowerCase();
+  if (text.includes('swiftshader')) return 'swiftshader';
+  return /llvmpipe|lavapipe/.test(text) ? 'lavapipe' : 'hardware';
+}
+
+/** Floating-point operations per millisecond that kernels may reach: on two CPU cores, or a quarter of a GPU's best. */
+async function expectedSpeed(
+  kind: AdapterClass,
+  device: GPUDevice,
+  pipelines: PipelineCache,
+): Promise<number> {
+  if (kind !== 'hardware') return { lavapipe: 2e7, swiftshader: 2e6 }[kind];
+  try {
+    return (await multiplyAddSpeed(device, pipelines)) / 4;
+  } catch {
+    return 4e8; // an integrated GPU; what is wrong with the device shows, and is told, where it is used
+  }
+}
+
 const wantedFeatures: GPUFeatureName[] = ['timestamp-query', 'shader-f16', 'subgroups'];
 const wantedLimits = [
   'maxBufferSize',
@@ -70,6 +91,16 @@ const wantedLimits = [
   'maxComputeWorkgroupSizeX',
 ] as const;
 
+/** With all that this package makes use of. */
+async function requestDevice(adapter: GPUAdapter): Promise<GPUDevice> {
+  const requiredLimits: Record<string, number> = {};
+  for (const name of wantedLimits) requiredLimits[name] = adapter.limits[name];
+  return adapter.requestDevice({
+    requiredFeatures: wantedFeatures.filter((feature) => adapter.features.has(feature)),
+    requiredLimits,
+  });
+}
+
 export interface OpenOptions {
   /** A device of the caller's; it is used as it is and never destroyed. */
   readonly device?: GPUDevice;
@@ -77,63 +108,72 @@ export interface OpenOptions {
   readonly limits?: Partial<PlanLimits>;
 }
 
+/** A device and what was found out about it. */
+interface Opened {
+  readonly info: GPUAdapterInfo;
+  readonly describe: string;
+  readonly implementation: string;
+  readonly owned: boolean;
+  readonly speed: number;
+  readonly limits: Partial<PlanLimits>;
+}
+
+const userAgent = (): string => (globalThis.navigator as Navigator | undefined)?.userAgent ?? 'unknown';
+
 export class Gpu {
-  readonly pipelines: PipelineCache;
   readonly limits: PlanLimits;
   readonly describe: string;
   /** Adapter, driver and implementation with their versions, for what holds on this device alone. */
   readonly identity: string;
   readonly adapterClass: AdapterClass;
+  /** Floating-point operations per millisecond to be expected of the kernels until they have been measured. */
+  readonly speed: number;
   /** Bytes of the device's own memory, where the adapter tells. */
   readonly memoryBytes: number | undefined;
+  /** Whether this object opened the device, and destroys it. */
+  readonly owned: boolean;
   #allocated = 0;
   #lost: GPUDeviceLostInfo | undefined;
   #disposed = false;
 
   private constructor(
     readonly device: GPUDevice,
-    info: GPUAdapterInfo,
-    describe: string,
-    readonly owned: boolean,
-    limits: Partial<PlanLimits>,
-    implementation = (globalThis.navigator as Navigator | undefined)?.userAgent ?? 'unknown',
+    readonly pipelines: PipelineCache,
+    { info, describe, owned, speed, limits, implementation }: Opened,
   ) {
     this.describe = describe;
     this.identity = `${describeAdapter(info)} | ${implementation}`;
     this.memoryBytes = memoryOf(info);
-    const text = `${info.vendor} ${info.architecture} ${info.device} ${info.description}`.toLowerCase();
-    this.adapterClass = text.includes('swiftshader')
-      ? 'swiftshader'
-      : /llvmpipe|lavapipe/.test(text)
-        ? 'lavapipe'
-        : 'hardware';
+    this.adapterClass = classOf(info);
+    this.owned = owned;
+    this.speed = speed;
     this.limits = {
       maxBindingBytes: device.limits.maxStorageBufferBindingSize,
       maxBufferBytes: device.limits.maxBufferSize,
-      // Keeps one dispatch under about 50 ms on an integrated GPU, so that no watchdog bites.
-      maxDispatchFlops: 2e10,
+      // About a tenth of a second, so that no watchdog bites and others get their turn, yet all of a GPU is busy.
+      maxDispatchFlops: Math.max(2e10, 100 * speed),
       kernels: kernelChoices[this.adapterClass],
       ...limits,
     };
-    this.pipelines = new PipelineCache(device);
     void device.lost.then((lost) => {
       this.#lost = lost;
     });
   }
 
   /** Opens an adapter of this platform with all it can give, or wraps the caller's device. */
-  static async open(options: OpenOptions = {}): Promise<Gpu> {
-    const { device, limits = {} } = options;
-    if (device)
-      return new Gpu(device, device.adapterInfo, describeAdapter(device.adapterInfo), false, limits);
-    const { adapter, describe, implementation } = await provider();
-    const requiredLimits: Record<string, number> = {};
-    for (const name of wantedLimits) requiredLimits[name] = adapter.limits[name];
-    const made = await adapter.requestDevice({
-      requiredFeatures: wantedFeatures.filter((feature) => adapter.features.has(feature)),
-      requiredLimits,
+  static async open({ device: given, limits = {} }: OpenOptions = {}): Promise<Gpu> {
+    const found = given ? undefined : await provider();
+    const device = given ?? (await requestDevice(found!.adapter));
+    const info = found?.adapter.info ?? device.adapterInfo;
+    const pipelines = new PipelineCache(device);
+    return new Gpu(device, pipelines, {
+      info,
+      describe: found?.describe ?? describeAdapter(info),
+      implementation: found?.implementation ?? userAgent(),
+      owned: !given,
+      speed: await expectedSpeed(classOf(info), device, pipelines),
+      limits,
     });
-    return new Gpu(made, adapter.info, describe, true, limits, implementation);
   }
 
   /** Bytes of all live buffers made through this object. */

@@ -19,9 +19,6 @@ export interface RunOptions {
   readonly submitMs?: number;
 }
 
-/** Work per millisecond that is assumed until it has been measured: an integrated GPU's, or two CPU cores'. */
-const assumedSpeed = { hardware: 4e8, lavapipe: 2e7, swiftshader: 2e6 };
-
 const usage = () => GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
 
 export class Program {
@@ -42,7 +39,7 @@ export class Program {
     bound: readonly Bound[],
   ) {
     this.#gpu = gpu;
-    this.#speed = assumedSpeed[gpu.adapterClass];
+    this.#speed = gpu.speed;
     this.#buffers = buffers;
     this.#shared = shared;
     this.#params = params;

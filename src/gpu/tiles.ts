@@ -16,16 +16,17 @@ export function fits({ bytes, threads }: Needs, limits: GPUSupportedLimits): boo
   return bytes <= maxComputeWorkgroupStorageSize && threads <= most;
 }
 
-/** Sizes that are the constants of conv3/forward_tiled. */
+/** Sizes from which the constants of conv3/forward_tiled follow. */
 export interface ForwardTile {
-  /** Threads along x (each takes a quad), y and z. */
+  /**
+   * Threads along x (each takes a quad), y and z. There are at least as many as quads in a plane with its halo,
+   * (quads + 2) × (rows × lines + 2): each stages one.
+   */
   readonly quads: number;
   readonly lines: number;
   readonly planes: number;
   /** Rows of y of one thread: two with eight output channels, or one with sixteen. */
   readonly rows: 1 | 2;
-  /** Input channels staged at a time. */
-  readonly channels: number;
   /**
    * Quads between staged rows, `quads` + 2 or more. Eight threads read 16 bytes each from all 32 banks at once;
    * where they span several rows, rows × pitch modulo 8 must set these side by side.
@@ -33,34 +34,34 @@ export interface ForwardTile {
   readonly pitch: number;
 }
 
-/** Names say voxels of a workgroup along x, y, z, then output channels, then input channels at a time. */
+/** Names say voxels of a workgroup along x, y, z, then output channels. */
 export const forwardTiles = {
-  'tiled 32x8x4, 8': { quads: 8, lines: 4, planes: 4, rows: 2, channels: 1, pitch: 10 },
-  'tiled 32x8x4, 16': { quads: 8, lines: 8, planes: 4, rows: 1, channels: 1, pitch: 10 },
-  'tiled 64x8x2, 8': { quads: 16, lines: 4, planes: 2, rows: 2, channels: 1, pitch: 18 },
-  'tiled 16x8x4, 8': { quads: 4, lines: 4, planes: 4, rows: 2, channels: 1, pitch: 6 },
-  'tiled 16x8x4, 16': { quads: 4, lines: 8, planes: 4, rows: 1, channels: 1, pitch: 6 },
-  'tiled 8x8x8, 8': { quads: 2, lines: 4, planes: 8, rows: 2, channels: 1, pitch: 5 },
-  'tiled 32x8x4, 8, by 2': { quads: 8, lines: 4, planes: 4, rows: 2, channels: 2, pitch: 10 },
-  'tiled 32x16x4, 8': { quads: 8, lines: 8, planes: 4, rows: 2, channels: 1, pitch: 10 },
+  'tiled 32x8x4, 8': { quads: 8, lines: 4, planes: 4, rows: 2, pitch: 10 },
+  'tiled 32x8x4, 16': { quads: 8, lines: 8, planes: 4, rows: 1, pitch: 10 },
+  'tiled 32x8x8, 8': { quads: 8, lines: 4, planes: 8, rows: 2, pitch: 10 },
+  'tiled 16x8x4, 8': { quads: 4, lines: 4, planes: 4, rows: 2, pitch: 6 },
+  'tiled 16x8x8, 8': { quads: 4, lines: 4, planes: 8, rows: 2, pitch: 6 },
+  'tiled 16x8x4, 16': { quads: 4, lines: 8, planes: 4, rows: 1, pitch: 6 },
+  'tiled 16x8x8, 16': { quads: 4, lines: 8, planes: 8, rows: 1, pitch: 6 },
+  'tiled 8x8x8, 8': { quads: 2, lines: 4, planes: 8, rows: 2, pitch: 5 },
+  'tiled 8x8x8, 16': { quads: 2, lines: 8, planes: 8, rows: 1, pitch: 6 },
 } as const satisfies Readonly<Record<string, ForwardTile>>;
 
 export type ForwardTileName = keyof typeof forwardTiles;
 
 export const isForwardTile = (name: string): name is ForwardTileName => Object.hasOwn(forwardTiles, name);
 
-export const forwardConstants = ({ quads, lines, planes, rows, channels, pitch }: ForwardTile) => ({
+export const forwardConstants = ({ quads, lines, planes, rows, pitch }: ForwardTile) => ({
   QUADS: quads,
   LINES: lines,
   PLANES: planes,
   ROWS: rows,
-  CHANNELS: channels,
   PITCH: pitch,
 });
 
-export function forwardNeeds({ quads, lines, planes, rows, channels, pitch }: ForwardTile): Needs {
+export function forwardNeeds({ quads, lines, planes, rows, pitch }: ForwardTile): Needs {
   const staged = (planes + 2) * (rows * lines + 2) * pitch;
-  return { bytes: 16 * channels * (staged + (27 * 4) / rows), threads: quads * lines * planes };
+  return { bytes: 16 * staged, threads: quads * lines * planes };
 }
 
 /** Sizes from which the constants of conv3/weight_gradient_tiled follow, once the input channels are known. */
@@ -82,8 +83,6 @@ export const weightTiles = {
   'tiled 8x32, 16x2, 8': { columns: 8, groups: 4, outs: 8, quads: 4, lines: 2 },
   'tiled 16x16, 16x2, 8': { columns: 16, groups: 2, outs: 8, quads: 4, lines: 2 },
   'tiled 16x32, 16x2, 8': { columns: 16, groups: 4, outs: 8, quads: 4, lines: 2 },
-  'tiled 16x16, 16x4, 4': { columns: 16, groups: 4, outs: 4, quads: 4, lines: 4 },
-  'tiled 16x16, 16x4, 8': { columns: 16, groups: 2, outs: 8, quads: 4, lines: 4 },
 } as const satisfies Readonly<Record<string, WeightTile>>;
 
 export type WeightTileName = keyof typeof weightTiles;
@@ -97,7 +96,7 @@ export function weightConstants({ columns, groups, outs, quads, lines }: WeightT
   const lanes = columns / inputs;
   const wide = Math.max(quads, lanes);
   // Eight threads read 16 bytes each from all 32 banks at once: lanes side by side, then input channels.
-  let span = 3 * (lines + 2) * (wide + 2);
+  let span = (lines + 2) * (wide + 2);
   while (lanes < 8 && span % (2 * lanes) !== lanes) span++;
   return { INPUTS: inputs, LANES: lanes, GROUPS: groups, OUTS: outs, QUADS: wide, LINES: lines, SPAN: span };
 }
@@ -106,7 +105,7 @@ export function weightConstants({ columns, groups, outs, quads, lines }: WeightT
 export function weightNeeds(tile: WeightTile, channels = tile.columns): Needs {
   const { INPUTS, LANES, GROUPS, OUTS, QUADS, LINES, SPAN } = weightConstants(tile, channels);
   return {
-    bytes: 16 * (INPUTS * SPAN + OUTS * GROUPS * LINES * QUADS),
+    bytes: 16 * (3 * INPUTS * SPAN + OUTS * GROUPS * LINES * QUADS),
     threads: LANES * INPUTS * 3 * GROUPS,
   };
 }

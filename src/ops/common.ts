@@ -80,21 +80,34 @@ interface WeightSlab {
 
 /**
  * Cuts planes of an input (all by default) with the output's gradient, which has `ratio` planes for each, into
- * dispatches; `halo` planes of the input are read beyond either side, and `flops` is the work of all.
+ * dispatches of a multiple of planes; `halo` planes of the input are read beyond either side, and `flops` is the
+ * work of all.
  */
 export function weightSlabs(
   recorder: Recorder,
   { tensor, affine, slope = 1 }: Input,
   gradient: VolumeTensor,
   chunkPlanes: number,
-  options: { halo?: number; ratio?: number; flops?: number; planes?: readonly [from: number, to: number] },
+  options: {
+    halo?: number;
+    ratio?: number;
+    flops?: number;
+    multiple?: number;
+    planes?: readonly [from: number, to: number];
+  },
 ): WeightSlab[] {
-  const { halo = 0, ratio = 1, flops = 0, planes: [first, last] = [0, tensor.planes] } = options;
+  const {
+    halo = 0,
+    ratio = 1,
+    flops = 0,
+    multiple = 1,
+    planes: [first, last] = [0, tensor.planes],
+  } = options;
   const uses = [
     { tensor, halo },
     { tensor: gradient, ratio },
   ];
-  return recorder.slabs(last - first, uses, { flops }).map(([a, b]) => {
+  return recorder.slabs(last - first, uses, { flops, multiple }).map(([a, b]) => {
     const [from, to] = [first + a, first + b];
     const source = recorder.planes(tensor, from - halo, to + halo);
     const upstream = recorder.planes(gradient, ratio * from, ratio * to);

@@ -283,7 +283,7 @@ test('choices as JSON', async () => {
     expect(parseChoices(text), text).toBeUndefined();
   expect(unavailable(choices, device.limits)).toEqual([]);
   const small = { ...limitsOf(device), maxComputeWorkgroupStorageSize: 16384 };
-  expect(runsOn('tiled 32x16x4, 8', small)).toBe(false);
+  expect(runsOn('tiled 16x16, 16x2, 8', small)).toBe(false);
   expect(runsOn('tiled 32x8x4, 8', small)).toBe(true);
   expect(unavailable({ ...choices, tuned: { a: 'spheres' } }, device.limits)).toEqual(['spheres']);
 });

@@ -73,14 +73,21 @@ export function convolveByVoxels(
       continue;
     }
     const tile: ForwardTile = forwardTiles[kernel];
+    const blockOf = (plane: number) =>
+      Math.floor(plane / depth) * Math.ceil(depth / tile.planes) + Math.floor((plane % depth) / tile.planes);
     recorder.dispatch('conv3/forward_tiled', {
       ...common,
-      params: { ...params, plane1: to, readable: Math.min(to + 1, target.planes) },
-      constants: { ...constants, ...forwardConstants(tile) },
+      params: {
+        ...params,
+        plane1: to,
+        readable: Math.min(to + 1, target.planes),
+        block0: blockOf(from),
+      },
+      constants: { ...constants, RAGGED: width % 4 !== 0, ...forwardConstants(tile) },
       workgroups: [
         Math.ceil(target.rowQuads / tile.quads) * Math.ceil(height / (tile.rows * tile.lines)),
         Math.ceil(target.channels / ((2 / tile.rows) * block)),
-        Math.ceil((to - from) / tile.planes),
+        blockOf(to - 1) + 1 - blockOf(from),
       ],
     });
   }

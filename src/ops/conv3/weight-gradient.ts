@@ -1,5 +1,5 @@
 /** Weight gradients of the 3×3×3 convolution: by lines from global memory, and from workgroup memory, for GPUs. */
-import type { Recorder, View, VolumeTensor } from '../../gpu/plan.ts';
+import { alignment, defaultLimits, type Recorder, type View, type VolumeTensor } from '../../gpu/plan.ts';
 import { weightConstants, weightTiles, type WeightTileName } from '../../gpu/tiles.ts';
 import { chunking, mostPartials, reducePartials, weightSlabs, type Input } from '../common.ts';
 import { block, taps, work as workOf } from './forward.ts';
@@ -58,22 +58,46 @@ export function weightGradientByLines(
   });
 }
 
+/** Planes that a workgroup walks through where that leaves enough workgroups: it stages two more. */
+const walk = 8;
+/** Workgroups that keep a GPU busy. */
+const plenty = 1024;
 /** Quads of a plane below which no stripe is cut: partial sums would move more bytes than volumes. */
 const leastQuads = 128;
 
 /**
- * Cuts planes into chunks and a plane's rows into stripes, at most so many in all. Depends on shapes and the tile
- * only, as long as bindings hold 16 MiB.
+ * Cuts planes into chunks and a plane's rows into stripes, at most `most` in all, for `groups` workgroups in each.
+ * Depends on shapes and the tile only, as long as bindings hold 128 MiB (every device's do).
  */
-function parts({ planes, size: [, height], rowQuads }: VolumeTensor, lines: number, most: number) {
-  const chunkPlanes = Math.ceil(planes / most);
-  const chunks = Math.ceil(planes / chunkPlanes);
-  const wanted = Math.min(Math.floor(most / chunks), Math.floor((height * rowQuads) / leastQuads));
-  const stripeRows = lines * Math.ceil(height / lines / Math.max(1, wanted));
-  return { chunkPlanes, chunks, stripeRows, stripes: Math.ceil(height / stripeRows) };
+function parts(
+  recorder: Recorder,
+  tensors: readonly VolumeTensor[],
+  { lines, most, groups }: { lines: number; most: number; groups: number },
+) {
+  const {
+    planes,
+    size: [, height],
+    rowQuads,
+  } = tensors[0]!;
+  const widest = Math.max(...tensors.map(({ planeBytes }) => planeBytes));
+  const bound =
+    Math.floor(
+      (Math.min(recorder.limits.maxBindingBytes, defaultLimits.maxBindingBytes) - alignment) / widest,
+    ) - 2;
+  const finest = Math.max(1, Math.floor((height * rowQuads) / leastQuads));
+  let chunkPlanes = Math.min(walk, planes);
+  const chunks = () => Math.ceil(planes / chunkPlanes);
+  while (chunkPlanes > 1 && chunks() * finest * groups < plenty) chunkPlanes = Math.ceil(chunkPlanes / 2);
+  chunkPlanes = Math.max(1, Math.min(bound, Math.max(chunkPlanes, Math.ceil(planes / most))));
+  const stripes = Math.max(1, Math.min(Math.floor(most / chunks()), finest));
+  const stripeRows = lines * Math.ceil(height / lines / stripes);
+  return { chunkPlanes, chunks: chunks(), stripeRows, stripes: Math.ceil(height / stripeRows) };
 }
 
-/** Assigns the gradient of the weights between `input` and the output, at `first` of `inChannels` inputs. */
+/**
+ * Assigns the gradient of the weights between `input` and the output, at `first` of `inChannels` inputs. By lines
+ * where so few planes can be bound at a time that the partial sums would not fit a binding.
+ */
 export function weightGradientTiled(
   recorder: Recorder,
   name: WeightTileName,
@@ -88,16 +112,25 @@ export function weightGradientTiled(
   const length = dOutput.channels * channels * taps;
   const constants = weightConstants(weightTiles[name], channels);
   const { INPUTS, LANES, GROUPS, OUTS, LINES } = constants;
-  const cut = parts(dOutput, LINES, mostPartials(recorder, LANES * length));
+  const groups = Math.ceil(channels / INPUTS) * Math.ceil(dOutput.channels / (GROUPS * OUTS));
+  const most = mostPartials(recorder, LANES * length);
+  const cut = parts(recorder, [input.tensor, dOutput], { lines: LINES, most, groups });
   const sums = cut.chunks * cut.stripes;
+  if (sums * LANES * length * 4 > recorder.limits.maxBindingBytes) {
+    weightGradientByLines(recorder, label, input, dOutput, dWeights, { inChannels, first });
+    return;
+  }
   const partials = recorder.flat(`${label}.partials`, sums * LANES * length);
   const work = workOf(channels, dOutput);
-  for (const slab of weightSlabs(recorder, input, dOutput, cut.chunkPlanes, { halo: 1, flops: work })) {
+  const { planes } = input.tensor;
+  const options = { halo: 1, flops: work, multiple: cut.chunkPlanes };
+  for (const slab of weightSlabs(recorder, input, dOutput, cut.chunkPlanes, options)) {
     recorder.dispatch('conv3/weight_gradient_tiled', {
       label,
       bindings: { ...slab.bindings, partials },
       params: {
         ...slab.params,
+        readable: Math.min(slab.to + 1, planes),
         width,
         height,
         depth,
@@ -107,12 +140,8 @@ export function weightGradientTiled(
         stripes: cut.stripes,
         stripeRows: cut.stripeRows,
       },
-      constants: { ...constants, NORM: input.affine !== undefined },
-      workgroups: [
-        Math.ceil(channels / INPUTS) * Math.ceil(dOutput.channels / (GROUPS * OUTS)),
-        cut.stripes,
-        slab.chunks,
-      ],
+      constants: { ...constants, NORM: input.affine !== undefined, RAGGED: width % 4 !== 0 },
+      workgroups: [groups, cut.stripes, slab.chunks],
       flops: (work * (slab.to - slab.from)) / dOutput.planes,
     });
   }

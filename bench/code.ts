@@ -1,0 +1,145 @@
+/**
+ * What a GPU's compiler makes of the convolution kernels, without the GPU: registers, spills, and how many of the
+ * vector instructions where they spend their time are multiply-adds. Mesa's RADV up to version 25 compiles for any
+ * AMD GPU that it is told to take for present.
+ *   npx tsx bench/code.ts [--family navi31] [--kernels REGEXP] [--listing FILE]
+ * Needs RADV (Debian: mesa-vulkan-drivers) and a C compiler.
+ */
+import { execFileSync, spawnSync } from 'node:child_process';
+import { mkdtempSync, openSync, readFileSync, rmSync, writeFileSync, writeSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { requestNodeAdapter } from '../src/gpu/node.ts';
+import { PipelineCache } from '../src/gpu/pipelines.ts';
+import type { Constants, ShaderName } from '../src/gpu/shader.ts';
+import {
+  fits,
+  forwardConstants,
+  forwardNeeds,
+  forwardTiles,
+  weightConstants,
+  weightNeeds,
+  weightTiles,
+} from '../src/gpu/tiles.ts';
+
+const { values: options } = parseArgs({
+  options: {
+    family: { type: 'string', default: 'navi31' },
+    kernels: { type: 'string', default: '.' },
+    listing: { type: 'string' },
+  },
+});
+const mark = '@@@ ';
+
+/** Behind a norm, with sixteen input channels or more, volumes in float32, rows of whole quads. */
+function* kernels(limits: GPUSupportedLimits): Generator<[name: string, shader: ShaderName, Constants]> {
+  const forward = { INPUTS: 1, NORM_A: true, NORM_B: false };
+  yield ['forward, voxels', 'conv3/forward', forward];
+  for (const [name, tile] of Object.entries(forwardTiles)) {
+    if (fits(forwardNeeds(tile), limits))
+      yield [
+        `forward, ${name}`,
+        'conv3/forward_tiled',
+        { ...forward, RAGGED: false, ...forwardConstants(tile) },
+      ];
+  }
+  yield ['weights, lines', 'conv3/weight_gradient', { NORM: true, WORKGROUP: 48 }];
+  for (const [name, tile] of Object.entries(weightTiles)) {
+    const constants = { NORM: true, RAGGED: false, ...weightConstants(tile, tile.columns) };
+    if (fits(weightNeeds(tile), limits)) yield [`weights, ${name}`, 'conv3/weight_gradient_tiled', constants];
+  }
+}
+
+/** Compiles, with a line before each kernel's output of the driver. */
+async function compile(): Promise<void> {
+  const { adapter, describe } = await requestNodeAdapter();
+  const { maxComputeWorkgroupStorageSize, maxComputeInvocationsPerWorkgroup } = adapter.limits;
+  const device = await adapter.requestDevice({
+    requiredLimits: { maxComputeWorkgroupStorageSize, maxComputeInvocationsPerWorkgroup },
+  });
+  writeSync(1, `${describe}\n`);
+  const cache = new PipelineCache(device);
+  for (const [name, shader, constants] of kernels(device.limits)) {
+    if (!new RegExp(options.kernels).test(name)) continue;
+    writeSync(2, `\n${mark}${name}\n`);
+    await cache.get(shader, constants);
+  }
+  process.exit(0);
+}
+
+/** The block of instructions with the most multiply-adds: all of them, and those that are vector arithmetic. */
+function hottest(listing: string): { multiplyAdds: number; vector: number } {
+  const blocks = listing.split(/^BB\d+:$/m).map((block) => {
+    const instructions = block.split('\n').flatMap((line) => line.split(';')[0]!.split('::'));
+    const vector = instructions.map((text) => text.trim()).filter((text) => text.startsWith('v_'));
+    return {
+      multiplyAdds: vector.filter((text) => /^v_(dual_)?(fma|mac|mad_f)/.test(text)).length,
+      vector: vector.length,
+    };
+  });
+  return blocks.reduce((best, block) => (block.multiplyAdds > best.multiplyAdds ? block : best));
+}
+
+function rowOf(output: string): Record<string, string | number> {
+  const figure = (name: string) => Number(new RegExp(`^${name}: (\\d+)`, 'm').exec(output)?.[1]);
+  const { multiplyAdds, vector } = hottest(/^disasm:\n([^]*?)\n\n\n/m.exec(output)?.[1] ?? '');
+  return {
+    kernel: output.slice(0, output.indexOf('\n')),
+    registers: figure('VGPRs'),
+    spilled: figure('Spilled VGPRs'),
+    'waves per SIMD': figure('Subgroups per SIMD'),
+    'workgroup memory': figure('LDS size'),
+    'code, bytes': figure('Code size'),
+    'multiply-adds of vector instructions': `${multiplyAdds} of ${vector}`,
+  };
+}
+
+/** Starts this script once more under the driver, and reads what that says. */
+function report(): void {
+  const folder = mkdtempSync(join(tmpdir(), 'compile-only-'));
+  try {
+    const library = join(folder, 'layer.so');
+    const source = fileURLToPath(new URL('compile-only.c', import.meta.url));
+    execFileSync('cc', ['-shared', '-fPIC', '-O1', '-o', library, source]);
+    const layer = {
+      name: 'VK_LAYER_compile_only',
+      type: 'GLOBAL',
+      library_path: library,
+      api_version: '1.3.0',
+      implementation_version: '1',
+      description: 'records and runs nothing',
+    };
+    writeFileSync(join(folder, 'layer.json'), JSON.stringify({ file_format_version: '1.2.0', layer }));
+    // A file: what a driver writes to a pipe that Node has made non-blocking is lost where the pipe is full.
+    const listing = join(folder, 'listing');
+    const { status, stdout } = spawnSync(
+      process.execPath,
+      ['--import', 'tsx', fileURLToPath(import.meta.url), '--kernels', options.kernels],
+      {
+        encoding: 'utf8',
+        stdio: ['ignore', 'pipe', openSync(listing, 'w')],
+        env: {
+          ...process.env,
+          COMPILE_ONLY: '1',
+          UNET3D_ADAPTER: 'Null hardware',
+          RADV_FORCE_FAMILY: options.family,
+          RADV_DEBUG: 'shaders,shaderstats,nocache',
+          VK_ADD_LAYER_PATH: folder,
+          VK_INSTANCE_LAYERS: layer.name,
+        },
+      },
+    );
+    const text = readFileSync(listing, 'utf8');
+    if (status !== 0) throw new Error(`the driver compiled nothing:\n${stdout}${text.slice(-2000)}`);
+    if (options.listing !== undefined) writeFileSync(options.listing, text);
+    console.log(stdout.trim());
+    console.table(text.split(`\n${mark}`).slice(1).map(rowOf));
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+if (process.env['COMPILE_ONLY']) await compile();
+else report();
