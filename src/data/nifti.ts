@@ -16,6 +16,7 @@
 import { InvalidVolume } from '../errors.ts';
 import { headerAffine } from './nifti-affine.ts';
 import { datatypes, headerBytes, parseHeader, type NiftiHeader } from './nifti-header.ts';
+import { RunningStatistics } from './preprocess.ts';
 import { ByteStream, openSource, sourceName, type Source } from './source.ts';
 import { canonicalGrid, spacingOf, spatialShape, type Volume } from './volume.ts';
 import { allocate, floats, wasm } from './wasm.ts';
@@ -27,6 +28,8 @@ export type { NiftiHeader } from './nifti-header.ts';
 export interface ReadOptions {
   /** Turn the axes to right, anterior, superior (see toCanonical). Default: as stored. */
   readonly canonical?: boolean;
+  /** Gather statistics of the voxels while decoding, which takes no time where gunzip is waited for. */
+  readonly statistics?: boolean;
   /** The .img of a .hdr whose place does not follow from a path or URL. */
   readonly image?: Source;
 }
@@ -43,7 +46,7 @@ export async function readNifti(source: Source, options: ReadOptions = {}): Prom
   const main = renamed(source, 'hdr') ?? source;
   const bytes = await openSource(main);
   const header = parseHeader(await bytes.peek(headerBytes), sourceName(main));
-  if (!header.pair) return decodeVolume(bytes, header, sourceName(main), options.canonical);
+  if (!header.pair) return decodeVolume(bytes, header, sourceName(main), options);
   await bytes.drain();
   const image = options.image ?? renamed(main, 'img');
   if (image === undefined)
@@ -51,7 +54,7 @@ export async function readNifti(source: Source, options: ReadOptions = {}): Prom
       `${sourceName(main)} is the header of a .hdr/.img pair; give its .img file as the option "image".`,
     );
   const voxels = await openSource(image, 'give the image of the pair as the option "image"');
-  return decodeVolume(voxels, header, sourceName(image), options.canonical);
+  return decodeVolume(voxels, header, sourceName(image), options);
 }
 
 /** The other file of a pair: a path or URL with its ending replaced; undefined if it has neither ending. */
@@ -69,7 +72,7 @@ async function decodeVolume(
   stream: ByteStream,
   header: NiftiHeader,
   name: string,
-  canonical = false,
+  { canonical = false, statistics = false }: ReadOptions,
 ): Promise<Volume> {
   const { shape, datatype, voxOffset, bigEndian, slope, intercept } = header;
   const [type, size] = datatypes[datatype]!;
@@ -99,19 +102,27 @@ async function decodeVolume(
   const [sx, sy, sz] = strides;
   const data = new Float32Array(count);
   const { decode, reorient, reset, memory } = wasm();
+  const running = statistics ? new RunningStatistics() : undefined;
+
+  /** Raw voxels as float32 in WASM memory, behind a block of as many bytes. */
+  const decoded = (raw: readonly Uint8Array[], voxels: number): readonly [block: number, floats: number] => {
+    reset(); // others may have used the memory meanwhile
+    const [block, target] = [allocate(voxels * Math.max(4, size)), allocate(voxels * 4)];
+    const all = new Uint8Array(memory.buffer);
+    raw.forEach((part, i) => all.set(part, block + i * part.length));
+    decode(block, target, voxels, datatype, bigEndian, slope, intercept);
+    return [block, target];
+  };
 
   type Range = readonly [from: number, count: number];
   /** Decodes and turns some rows of some slices, which are a run of the result. */
   const place = (raw: readonly Uint8Array[], start: number, [y, rows]: Range, [z, slices]: Range): void => {
-    reset(); // others may have used the memory meanwhile
     const voxels = nx * rows * slices;
-    const [target, decoded] = [allocate(voxels * Math.max(4, size)), allocate(voxels * 4)];
-    const all = new Uint8Array(memory.buffer);
-    raw.forEach((part, i) => all.set(part, target + i * part.length));
-    decode(target, decoded, voxels, datatype, bigEndian, slope, intercept);
+    const [target, values] = decoded(raw, voxels);
+    if (sliced) running?.add(values, voxels);
     const corner = origin + y * sy + z * sz;
     const before = Math.min(0, sx * (nx - 1)) + Math.min(0, sy * (rows - 1)) + Math.min(0, sz * (slices - 1));
-    reorient(decoded, target, nx, rows, slices, -before, sx, sy, sz);
+    reorient(values, target, nx, rows, slices, -before, sx, sy, sz);
     data.set(floats(target, voxels), start + corner + before);
   };
 
@@ -130,7 +141,9 @@ async function decodeVolume(
       if (sliced) place([raw], start, [0, ny], [z, now]);
       else {
         arrived.push(raw);
-        data.fill(0, start + z * plane, start + (z + 1) * plane); // has the system give memory while gunzip works on
+        // While gunzip works on: the statistics, and the system gives memory.
+        running?.add(decoded([raw], plane)[1], plane);
+        data.fill(0, start + z * plane, start + (z + 1) * plane);
       }
     }
     for (let y = 0; y < ny && !sliced; y += rows) {
@@ -140,6 +153,7 @@ async function decodeVolume(
     }
   }
   await bytes.drain();
-  const placed = turn ?? source;
-  return { data, shape: placed.shape, affine: placed.affine, spacing: spacingOf(placed.affine), header };
+  const { shape: placed, affine: turnedAffine } = turn ?? source;
+  const volume = { data, shape: placed, affine: turnedAffine, spacing: spacingOf(turnedAffine), header };
+  return running ? { ...volume, statistics: running.statistics } : volume;
 }

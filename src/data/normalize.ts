@@ -2,7 +2,7 @@
  * Intensities of a channel brought to a common scale: by the volume's own statistics, or by fixed numbers of the
  * whole data set where intensities have a meaning, as in CT. The choice is plain data, stored with the model.
  */
-import { zScore } from './preprocess.ts';
+import { zScore, type Statistics } from './preprocess.ts';
 import type { Size3 } from './prepare.ts';
 
 /** Limits first, then (v − mean) / deviation: numbers of the data set, the same for every volume. */
@@ -26,11 +26,16 @@ const smallest = 1e-8;
 /**
  * Normalises one channel, whose voxels are all finite, in place.
  * @param inside one byte per voxel; for "z-score inside"
+ * @param known the statistics of `values`, where somebody has them
  */
-export function normalize(values: Float32Array, how: Normalization, inside?: Uint8Array): void {
+export function normalize(
+  values: Float32Array,
+  how: Normalization,
+  { inside, known }: { inside?: Uint8Array | undefined; known?: Statistics | undefined } = {},
+): void {
   if (how === 'none') return;
   if (how === 'z-score') {
-    zScore(values, { target: values });
+    zScore(values, { target: values, known });
   } else if (how === 'z-score inside') {
     zScoreInside(values, inside!);
   } else if (how === 'min-max') {

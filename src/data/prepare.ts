@@ -108,8 +108,8 @@ export function prepareVolumes(
   if (label) requireSameGrid(id, first, label);
   const labels = label && checkedLabels(id, label.data, rules);
   // Before resampling, which would spread them.
-  for (const [index, { data }] of images.entries())
-    requireFinite(files[index] ?? `Case "${id}": the image`, data);
+  for (const [index, image] of images.entries())
+    requireFinite(files[index] ?? `Case "${id}": the image`, image);
 
   const box = preprocessing.crop && boxOf(images, shape, files[0] ?? `Case "${id}": the image`);
   const from = box?.size ?? shape;
@@ -125,9 +125,12 @@ export function prepareVolumes(
   if (preprocessing.order) resampled();
   const hasInside = preprocessing.normalization.includes('z-score inside');
   const inside = hasInside ? insideMask(image, preprocessing.order ? to : from) : undefined;
+  // Still the voxels that were read, one channel in each file?
+  const asRead = !box && !(preprocessing.order && change) && images.length === channels;
   preprocessing.normalization.forEach((how, channel) => {
     const voxels = image.length / channels;
-    normalize(image.subarray(channel * voxels, (channel + 1) * voxels), how, inside);
+    const known = asRead ? images[channel]!.statistics : undefined;
+    normalize(image.subarray(channel * voxels, (channel + 1) * voxels), how, { inside, known });
   });
   if (!preprocessing.order) resampled();
 
@@ -180,13 +183,13 @@ function channelsOf(id: string, { shape }: BareVolume): number {
  * @throws InvalidVolume, naming the case, for a file that cannot be read
  */
 export async function readCase(item: Case): Promise<{ images: Volume[]; label: Volume | undefined }> {
-  const read = (source: Source): Promise<Volume> =>
-    readNifti(source, { canonical: true }).catch((error: unknown) => {
+  const read = (source: Source, statistics: boolean): Promise<Volume> =>
+    readNifti(source, { canonical: true, statistics }).catch((error: unknown) => {
       throw named(item.id, error);
     });
   const images: Volume[] = [];
-  for (const source of item.images) images.push(await read(source));
-  return { images, label: item.label === undefined ? undefined : await read(item.label) };
+  for (const source of item.images) images.push(await read(source, true));
+  return { images, label: item.label === undefined ? undefined : await read(item.label, false) };
 }
 
 /**

@@ -100,26 +100,56 @@ function eachBlock(
   }
 }
 
-/** Sums are made per block, then added: their order depends on the number of voxels only. */
+/**
+ * Statistics of voxels that pass through WASM memory in blocks; each block is looked at once, its deviations from its
+ * own mean joined to those of the others (Chan, Golub and LeVeque). The order of sums depends on the blocks only.
+ */
+export class RunningStatistics {
+  #total = 0;
+  #count = 0;
+  #min = Infinity;
+  #max = -Infinity;
+  #sum = 0;
+  /** Sum of (v − mean)². */
+  #squares = 0;
+
+  /** Takes in `length` float32 at `pointer`. */
+  add(pointer: number, length: number): void {
+    this.#total += length;
+    const out = allocate(32);
+    kernels().sums(pointer, length, out);
+    const [count, min, max, sum] = new Float64Array(wasm().memory.buffer, out, 4) as unknown as [
+      count: number,
+      min: number,
+      max: number,
+      sum: number,
+    ];
+    if (count === 0) return;
+    this.#squares += kernels().squares(pointer, length, sum / count);
+    if (this.#count > 0) {
+      const apart = sum / count - this.#sum / this.#count;
+      this.#squares += apart * apart * ((this.#count * count) / (this.#count + count));
+    }
+    this.#count += count;
+    this.#min = Math.min(this.#min, min);
+    this.#max = Math.max(this.#max, max);
+    this.#sum += sum;
+  }
+
+  /** Of all so far. */
+  get statistics(): Statistics {
+    const count = this.#count;
+    if (count === 0) return { count, nonFinite: this.#total, min: NaN, max: NaN, mean: NaN, sd: NaN };
+    const [mean, sd] = [this.#sum / count, Math.sqrt(this.#squares / count)];
+    return { count, nonFinite: this.#total - count, min: this.#min, max: this.#max, mean, sd };
+  }
+}
+
 function summarize(data: Float32Array, zeroed = false): Statistics {
   requireVoxels(data);
-  let [count, min, max, sum] = [0, Infinity, -Infinity, 0];
-  eachBlock(data, zeroed, (pointer, length) => {
-    // The results take the block's place.
-    kernels().sums(pointer, length, pointer);
-    const found = new Float64Array(wasm().memory.buffer, pointer, 4);
-    count += found[0]!;
-    min = Math.min(min, found[1]!);
-    max = Math.max(max, found[2]!);
-    sum += found[3]!;
-  });
-  if (count === 0) return { count, nonFinite: data.length, min: NaN, max: NaN, mean: NaN, sd: NaN };
-  const mean = sum / count;
-  let squares = 0;
-  eachBlock(data, zeroed, (pointer, length) => {
-    squares += kernels().squares(pointer, length, mean);
-  });
-  return { count, nonFinite: data.length - count, min, max, mean, sd: Math.sqrt(squares / count) };
+  const running = new RunningStatistics();
+  eachBlock(data, zeroed, (pointer, length) => running.add(pointer, length));
+  return running.statistics;
 }
 
 /** Statistics of voxels that are all finite, or are taken as 0 where they are not. */
@@ -205,16 +235,20 @@ export function clipPercentiles(
  * float32((v - mean) / max(sd, 1e-8)), with the mean and the population standard deviation of all voxels; computed in
  * float64 and rounded once. A constant volume becomes 0.
  * @param options.target where the result goes, as long as `data` and possibly `data` itself; default: a new array
+ * @param options.known the statistics of `data`, where somebody has them; all voxels must be finite then
  * @throws InvalidVolume if voxels are not finite, or there are none; InvalidOption for a target of another length
  */
 export function zScore(
   data: Float32Array,
-  options: NonFiniteOptions & { readonly target?: Float32Array } = {},
+  options: NonFiniteOptions & {
+    readonly target?: Float32Array;
+    readonly known?: Statistics | undefined;
+  } = {},
 ): { data: Float32Array; mean: number; sd: number } {
   const { target = new Float32Array(data.length), nonFinite } = options;
   if (target.length !== data.length)
     throw new InvalidOption(`The target holds ${target.length} voxels; expected ${data.length}.`);
-  const { mean, sd } = summarizeFinite(data, options);
+  const { mean, sd } = options.known ?? summarizeFinite(data, options);
   eachBlock(data, nonFinite === 'zero', (pointer, length, start) => {
     kernels().standardize(pointer, length, mean, Math.max(sd, SMALLEST_SD));
     target.set(floats(pointer, length), start);

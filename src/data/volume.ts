@@ -4,6 +4,7 @@
  */
 import { InvalidVolume } from '../errors.ts';
 import type { NiftiHeader } from './nifti-header.ts';
+import type { Statistics } from './preprocess.ts';
 import { allocate, copyIn, floats, wasm } from './wasm.ts';
 
 /** Voxels with x fastest, and how they lie in space. */
@@ -15,6 +16,8 @@ export interface Volume {
   readonly affine: number[];
   /** Millimetres between voxels along x, y, z: lengths of the affine's columns. */
   readonly spacing: [x: number, y: number, z: number];
+  /** Of the voxels as they were read, over all channels, where that was asked for. */
+  readonly statistics?: Statistics;
   /** Of the file the volume was read from, unchanged by later turns. */
   readonly header: NiftiHeader;
 }

@@ -6,6 +6,7 @@ import { pathToFileURL } from 'node:url';
 import { gzipSync } from 'node:zlib';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { readNifti, writeNifti } from '../../src/data/nifti.ts';
+import { statistics } from '../../src/data/preprocess.ts';
 import { random } from '../../src/data/random.ts';
 import '../../src/data/source.node.ts';
 import { fromCanonical, orientation, toCanonical } from '../../src/data/volume.ts';
@@ -203,8 +204,24 @@ test.each([
     const read = await readNifti(file, { canonical: true });
     expect(read).toMatchObject(rest);
     expect(Buffer.compare(Buffer.from(read.data.buffer), Buffer.from(data.buffer))).toBe(0);
+    expect(read).not.toHaveProperty('statistics');
+
+    const looked = await readNifti(file, { canonical: true, statistics: true });
+    expect(Buffer.compare(Buffer.from(looked.data.buffer), Buffer.from(data.buffer))).toBe(0);
+    const { mean, sd, ...exact } = statistics(data);
+    expect(looked.statistics).toMatchObject(exact);
+    expect(looked.statistics!.mean).toBeCloseTo(mean, 10);
+    expect(looked.statistics!.sd).toBeCloseTo(sd, 10);
   },
 );
+
+test('statistics while decoding: of the finite voxels, with the number of the others', async () => {
+  const values = Float32Array.of(1, NaN, 3, 8, Infinity, 2, -4, -Infinity);
+  const file = make({ datatype: 16, voxels: new Uint8Array(values.buffer) });
+  const { statistics: found } = await readNifti(file, { statistics: true });
+  expect(found).toMatchObject({ count: 5, nonFinite: 3, min: -4, max: 8, mean: 2 });
+  expect(found!.sd).toBeCloseTo(Math.sqrt((1 + 1 + 36 + 36) / 5), 12);
+});
 
 test('pairs: by path or URL, gzipped or not, or with the image given', async () => {
   const voxels = Uint8Array.from({ length: 8 }, (_, i) => 7 * i);

@@ -7,7 +7,7 @@ const source = random(3, 'normalize');
 const values = Float32Array.from({ length: 500 }, () => source.normal(40, 300));
 const normalized = (how: Parameters<typeof normalize>[1], inside?: Uint8Array) => {
   const result = values.slice();
-  normalize(result, how, inside);
+  normalize(result, how, { inside });
   return result;
 };
 const close = (found: Float32Array, expected: (value: number, at: number) => number) =>

@@ -11,6 +11,7 @@ import { defaultPreprocessing, fromArrays, prepareCase, type PreparedCase } from
 import { Aborted, InvalidDataset, InvalidVolume } from '../../src/errors.ts';
 
 const numbers = (count: number) => Float32Array.from({ length: count }, (_, i) => i);
+const identity = [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1];
 const plain = { ...defaultPreprocessing(1), normalization: ['none'] as const };
 
 describe('prepared arrays', () => {
@@ -195,6 +196,36 @@ describe('from files', () => {
     expect(read.label).toEqual(labels);
     await expect(prepareCase(item, defaultPreprocessing(1), { classes: 2 })).rejects.toThrow(
       /outside the classes/,
+    );
+  });
+
+  const scored = defaultPreprocessing(1);
+  const halved = [12.5, 12.5, 25] as const;
+  test.each([
+    ['two files', 2, defaultPreprocessing(2)],
+    ['cropped', 1, { ...scored, crop: 'non-zero' as const }],
+    ['resampled after it', 1, { ...scored, spacing: halved }],
+    ['resampled before it', 1, { ...scored, spacing: halved, order: 'resample, normalize' as const }],
+  ])('the z-score is that of the voxels that are left: %s', async (_, count, preprocessing) => {
+    const { image, shape, affine } = phantom(3, { shape: [8, 7, 6] });
+    const channels = [image, image.map((v) => v * v)].slice(0, count).map((data) => {
+      const framed = data.slice();
+      framed.fill(0, 0, 8 * 7 * 2);
+      return { data: framed, dims: shape, affine };
+    });
+    const images = await Promise.all(channels.map(({ data }) => writeNifti({ data, shape, affine })));
+    const read = await prepareCase({ id: 'z', subject: 'z', images }, preprocessing);
+    const made = fromArrays('z', channels, undefined, preprocessing);
+    expect(read.shape).toEqual(made.shape);
+    expect(read.image.map((v, i) => Math.abs(v - made.image[i]!)).every((v) => v < 1e-6)).toBe(true);
+  });
+
+  test('voxels that are not finite are refused with their file', async () => {
+    const data = numbers(24);
+    data.set([NaN, -Infinity], 3);
+    const images = [await writeNifti({ data, shape: [2, 3, 4], affine: [...identity] })];
+    await expect(prepareCase({ id: 'n', subject: 'n', images }, scored)).rejects.toThrow(
+      /Case "n": the buffer: 2 of 24 voxels are NaN or infinite/,
     );
   });
 

@@ -159,6 +159,13 @@ describe('z-score', () => {
     expect(() => zScore(data, { target: new Float32Array(5) })).toThrow(InvalidOption);
   });
 
+  test('with statistics that are known already', () => {
+    const data = noise(70_001);
+    expect(zScore(data, { known: statistics(data) })).toEqual(zScore(data));
+    const known = { ...statistics(data), mean: 3, sd: 2 };
+    expect(zScore(data, { known }).data).toEqual(data.map((v) => (v - 3) / 2));
+  });
+
   test('of a constant volume is exactly 0', () => {
     for (const value of [0, 0.1, -7.3, 1e30, 2 ** -140]) {
       const { data, sd } = zScore(new Float32Array(70_003).fill(value));
