@@ -33,6 +33,8 @@ export interface RunDetails {
   readonly kept: unknown;
   /** The command that repeats the run. */
   readonly command: string;
+  /** What was decided from the data when the run that is resumed began. */
+  readonly decisions?: readonly string[] | undefined;
 }
 
 export async function runTraining(
@@ -110,7 +112,7 @@ async function trainModel(job: Job): Promise<void> {
   const network = model.config;
   const { limits } = model.gpu;
   const memory = options.memory ?? defaultBudget(model.gpu);
-  const { epochs, patch, loss, optimizer, schedule, augmentation, wish, planner, reasons } = decide(
+  const { epochs, patch, loss, optimizer, schedule, augmentation, wish, planner, ...settings } = decide(
     io,
     network,
     data,
@@ -118,6 +120,7 @@ async function trainModel(job: Job): Promise<void> {
     limits,
     memory,
   );
+  const reasons = details.decisions ?? settings.reasons;
   const { precision = 'f32', checkpointing = false, accumulate = 1 } = wish;
   const batches = {
     batchSize: wish.batch,

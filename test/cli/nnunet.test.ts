@@ -116,7 +116,7 @@ describe('train --preprocessing nnunet', () => {
     expect(new Set(again.data).size).toBeGreaterThan(1);
   });
 
-  test('resumes to the same weights', async () => {
+  test('resumes to the same weights, with the patch that was decided, where there is more memory now', async () => {
     const out = join(await temporaryFolder(), 'run');
     const stop = new AbortController();
     const stopped = await cli(['train', data, '--out', out, ...recipe, '--json'], {
@@ -126,8 +126,16 @@ describe('train --preprocessing nnunet', () => {
       },
     });
     expect(stopped.exitCode).toBe(130);
-    expect((await cli(['train', '--out', out, '--resume'])).exitCode).toBe(0);
-    const weights = (folder: string) => readFile(join(folder, 'model.safetensors'));
+    const decisions = async () => {
+      const config = JSON.parse(await readFile(join(out, 'config.json'), 'utf8')) as { decisions: unknown };
+      return config.decisions;
+    };
+    const before = await decisions();
+    expect((await cli(['train', '--out', out, '--resume', '--memory', '2GiB'])).exitCode).toBe(0);
+    expect(await decisions()).toEqual(before);
+    // What else the model file says may differ: predicting takes larger windows with more memory.
+    const weights = async (folder: string) =>
+      readModel(await readFile(join(folder, 'model.safetensors'))).weights;
     expect(await weights(out)).toEqual(await weights(run));
   });
 

@@ -224,6 +224,7 @@ Examples:
         return runTraining(io, folder, kept.dataset, kept.options, {
           kept: keep(kept.dataset, kept.options),
           command: commandLine(wordsOf(kept.dataset, kept.options)),
+          decisions: kept.decisions,
         });
       }
       if (started && !options.overwrite && !options.dryRun)
@@ -256,20 +257,43 @@ function keep(dataset: string | undefined, options: TrainOptions) {
   };
 }
 
-/** What `--resume` works with: the options of the run's config.json, and those given now. */
+/** What a run's config.json has of its options, and of what was decided from them, the data and the memory. */
+interface KeptConfig {
+  readonly arguments: { readonly dataset?: string; readonly options: Record<string, unknown> };
+  readonly training: Required<
+    Pick<TrainOptions, 'batchSize' | 'accumulate' | 'precision' | 'checkpointing'>
+  > & { readonly patch: Size3 | null };
+  readonly decisions?: readonly string[];
+}
+
+/**
+ * What `--resume` works with: the options of the run's config.json, and those given now. The step stays as it was
+ * decided, whatever memory there is now.
+ */
 async function keptArguments(
   folder: RunFolder,
   dataset: string | undefined,
   options: TrainOptions,
   command: Command,
-): Promise<{ dataset: string | undefined; options: TrainOptions }> {
+): Promise<{
+  dataset: string | undefined;
+  options: TrainOptions;
+  decisions: readonly string[] | undefined;
+}> {
   // Killed before its first checkpoint, a training begins again.
   if (!folder.has('config.json'))
     throw new InvalidOption(
       `${folder.path} holds no training to resume: leave --resume out to start one there`,
     );
-  const config = JSON.parse(await readFile(folder.file('config.json'), 'utf8')) as {
-    arguments: { dataset?: string; options: Record<string, unknown> };
+  const config = JSON.parse(await readFile(folder.file('config.json'), 'utf8')) as KeptConfig;
+  const { patch, batchSize, accumulate, precision, checkpointing } = config.training;
+  const decided = {
+    patch: patch ?? ('whole' as const),
+    batchSize,
+    accumulate,
+    precision,
+    checkpointing,
+    concede: [],
   };
   const kept = { ...config.arguments.options };
   if (typeof kept['subjectPattern'] === 'string') kept['subjectPattern'] = new RegExp(kept['subjectPattern']);
@@ -281,10 +305,12 @@ async function keptArguments(
     options: {
       ...options,
       ...kept,
+      ...decided,
       ...given,
       ...(folder.has('split.json') && { split: folder.file('split.json') }),
       resume: true,
     },
+    decisions: config.decisions,
   };
 }
 
