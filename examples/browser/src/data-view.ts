@@ -19,6 +19,8 @@ const looksLikeLabel = /label|mask|segm|(^|[^a-z])segs?([^a-z]|$)/i;
 export function dataView(next: () => void): HTMLElement {
   let images: FileEntry[] = [];
   let labels: FileEntry[] = [];
+  /** Their names, where a dataset.json tells them. */
+  let channels: readonly string[] = [];
   /** What the data are called where no file tells. */
   let called = 'your data';
   let trouble: string[] = [];
@@ -79,7 +81,8 @@ export function dataView(next: () => void): HTMLElement {
       );
       setCases(dataset.cases);
       trouble.push(...dataset.warnings);
-      await check(dataset.channels);
+      channels = dataset.channels;
+      await check();
     } catch (error) {
       if (!(error instanceof InvalidDataset)) throw error;
       trouble.push(error.message, ...(images.length > 0 ? ['Choose the label of each image below.'] : []));
@@ -105,11 +108,12 @@ export function dataView(next: () => void): HTMLElement {
       };
     });
     state.report = undefined;
+    state.decision = undefined;
     state.predictions.clear();
     changed();
   }
 
-  async function check(channels: readonly string[] = []): Promise<void> {
+  async function check(): Promise<void> {
     const cases = state.cases.filter(({ label }) => label);
     if (cases.length === 0) return draw();
     const plain = cases.map(({ part: _part, ...item }) => item);
@@ -121,7 +125,7 @@ export function dataView(next: () => void): HTMLElement {
       });
       state.labels = classNames(classCount());
       divide();
-      chooseDefaults(await device());
+      chooseDefaults(await device(), channels);
     } catch (error) {
       trouble.push(messageOf(error));
     }
@@ -254,6 +258,18 @@ export function dataView(next: () => void): HTMLElement {
     );
   }
 
+  const preparation = (reasons: readonly string[]): HTMLElement =>
+    el(
+      'details',
+      {},
+      el('summary', {}, 'How the volumes will be prepared'),
+      el(
+        'ul',
+        {},
+        reasons.map((reason) => el('li', {}, reason)),
+      ),
+    );
+
   function names(): HTMLElement {
     return el(
       'fieldset',
@@ -328,6 +344,7 @@ export function dataView(next: () => void): HTMLElement {
       working !== '' && el('p', { role: 'status', className: 'busy' }, working),
       problems(),
       state.cases.length > 0 && rows(),
+      state.decision && preparation(state.decision.reasons),
       state.report && state.report.cases.length > 0 && names(),
       ready &&
         el('p', { className: 'row' }, button('Next: look at the cases', next, { className: 'primary' })),

@@ -4,6 +4,7 @@ import {
   alternatives,
   completeConfig,
   lossShape,
+  nnunetPreprocessing,
   OutOfMemory,
   paddedSize,
   planTraining,
@@ -27,12 +28,8 @@ const softwareVoxels = 2 ** 17;
 /** Dice, in which the rarer a class is, the more it weighs: so small organs are learnt within few epochs. */
 export const loss = (): Loss => weightedDice(state.settings.classWeights);
 
-/** x, y, z of the largest volume on every axis. */
-export function largestShape(): Size3 {
-  const shapes = (state.report?.cases ?? []).map(({ shape }) => shape);
-  const most = (axis: 0 | 1 | 2): number => Math.max(1, ...shapes.map((shape) => shape[axis]));
-  return [most(0), most(1), most(2)];
-}
+/** x, y, z of the largest prepared volume on every axis. */
+export const largestShape = (): Size3 => state.decision?.largest ?? [1, 1, 1];
 
 export const classCount = (): number => {
   const values = (state.report?.fingerprint?.classes ?? [])
@@ -49,16 +46,15 @@ export const config = (): UNet3DConfig => networkOf(channelCount(), classCount()
 export const networkOf = (inChannels: number, classes: number): UNet3DConfig =>
   completeConfig({ inChannels, classes, features: state.settings.features, norm: 'instance' });
 
-/** Sets parts, preprocessing and settings from what was found in the files. */
-export function chooseDefaults(device: DeviceFacts | undefined): void {
+/**
+ * Sets preprocessing and settings from what was found in the files.
+ * @param channels their names, where the data set tells them: CT is normalised unlike MR
+ */
+export function chooseDefaults(device: DeviceFacts | undefined, channels: readonly string[]): void {
   const print = state.report?.fingerprint;
   if (!print) return;
-  state.preprocessing = {
-    orientation: 'RAS',
-    spacing: print.spacing.median,
-    normalization: print.intensities.map(() => 'z-score' as const),
-    padding: 'zeros at the far end',
-  };
+  state.decision = nnunetPreprocessing(print, channels);
+  state.preprocessing = state.decision.preprocessing;
   const shape = largestShape();
   const { settings } = state;
   const software = device?.software ?? true;

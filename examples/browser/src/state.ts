@@ -1,5 +1,13 @@
 /** What the page knows: the cases, the model and the training; views redraw when it changes. */
-import type { Case, DatasetReport, EpochRow, LabelledCase, Preprocessing, UNet3D } from 'unet3d-gpu/worker';
+import type {
+  Case,
+  DatasetReport,
+  EpochRow,
+  LabelledCase,
+  Preprocessing,
+  PreprocessingDecision,
+  UNet3D,
+} from 'unet3d-gpu/worker';
 
 export interface PageCase extends Case {
   readonly images: readonly File[];
@@ -45,6 +53,8 @@ export interface State {
   report: DatasetReport | undefined;
   settings: Settings;
   preprocessing: Preprocessing;
+  /** Why it is so, and how large that makes volumes; of the data at hand. */
+  decision: PreprocessingDecision | undefined;
   model: UNet3D | undefined;
   modelName: string;
   history: EpochRow[];
@@ -78,6 +88,7 @@ export const state: State = {
     normalization: ['z-score'],
     padding: 'zeros at the far end',
   },
+  decision: undefined,
   model: undefined,
   modelName: '',
   history: [],
