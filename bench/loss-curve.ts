@@ -12,7 +12,7 @@ import { appendFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileS
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { openDatasetFolder } from '../src/data/dataset.node.ts';
-import { casesInMemory, centreWindows, trainingBatches } from '../src/data/patches.ts';
+import { casesInMemory, copyWindow, trainingBatches } from '../src/data/patches.ts';
 import { defaultPreprocessing, prepareCase, type PreparedCase, type Size3 } from '../src/data/prepare.ts';
 import '../src/data/source.node.ts';
 import { splitCases } from '../src/data/split.ts';
@@ -64,9 +64,20 @@ const prepared = new Map<string, PreparedCase>();
 for (const item of dataset.cases) prepared.set(item.id, await prepareCase(item, defaultPreprocessing()));
 const part = (ids: readonly string[]) => ids.map((id) => prepared.get(id)!);
 const training = part(split.train.cases);
-const test = await centreWindows(part(split.test.cases), size);
+const test = part(split.test.cases).map(middle);
 const classes = dataset.labels.length;
 console.log(`${training.length} cases to train on, ${test.length} to test; windows of ${size.join(' x ')}`);
+
+/** The middle of a case, no larger than `size`. */
+function middle(item: PreparedCase): PreparedCase {
+  const shape = item.shape.map((n, axis) => Math.min(n, size[axis]!)) as unknown as Size3;
+  const start = item.shape.map((n, axis) => (n - shape[axis]!) >> 1) as unknown as Size3;
+  const voxels = shape[0] * shape[1] * shape[2];
+  const image = new Float32Array(item.channels * voxels);
+  copyWindow(item.image, item.shape, item.channels, start, image, shape);
+  const label = copyWindow(item.label!, item.shape, 1, start, new Uint8Array(voxels), shape);
+  return { ...item, shape, image, label };
+}
 
 /** Trains and tests our side, leaving in `exchange` what PyTorch needs. */
 async function ours(seed: number, exchange: string): Promise<Side> {

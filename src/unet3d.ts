@@ -1,13 +1,7 @@
 /** The model that users hold: create or load it, train it, evaluate it, segment with it, save it. */
 import type { Preprocessing, PreparedCase } from './data/prepare.ts';
 import type { Source } from './data/source.ts';
-import {
-  casesInMemory,
-  centreWindows,
-  commonShape,
-  trainingBatches,
-  type BatchOptions,
-} from './data/patches.ts';
+import { casesInMemory, commonShape, trainingBatches, type BatchOptions } from './data/patches.ts';
 import { Aborted, InvalidDataset, InvalidOption } from './errors.ts';
 import { Gpu } from './gpu/device.ts';
 import type { Plan, PlanLimits, Precision, Size3 } from './gpu/plan.ts';
@@ -281,8 +275,8 @@ export class UNet3D {
         this.describe({ inputSize: source.size, postprocessing: undefined });
         this.#state.precision = wish.precision ?? precision;
         const { accumulate: parts = 1, checkpointing: again = false } = wish;
-        const shown = taken.includes('patches') ? await centreWindows(validation, wish.size) : validation;
-        const steps = { ...settings, validation: shown, accumulate: parts, checkpointing: again };
+        const validationWindow = settings.validationWindow ?? (patched && source.size);
+        const steps = { ...settings, validationWindow, accumulate: parts, checkpointing: again };
         return await this.#fitRecovering(through?.(source) ?? source, steps, emit);
       } finally {
         this.#state.precision = precision;

@@ -1,5 +1,5 @@
 /** A training from the command line: data, plan, training, test, and the files that are left behind. */
-import { centreWindows, trainingBatches } from '../data/patches.ts';
+import { trainingBatches } from '../data/patches.ts';
 import type { Dataset } from '../data/dataset.ts';
 import { readNifti } from '../data/nifti.ts';
 import type { Split } from '../data/split.ts';
@@ -206,7 +206,8 @@ async function trainModel(job: Job): Promise<void> {
     checkpointing,
     augmentation,
     seed,
-    validation: patch ? await centreWindows(data.validation, source.size) : data.validation,
+    validation: data.validation,
+    validationWindow: patch && source.size,
     ...protocol,
     signal: io.signal,
     checkpoint: folderStore(folder.path),

@@ -139,19 +139,6 @@ export function trainingBatches(cases: CaseSource, options: BatchOptions = {}): 
   };
 }
 
-/** The middle of larger cases, no larger than `size`; smaller ones as they are. */
-export async function centreWindows<T extends PreparedCase>(cases: readonly T[], size: Size3): Promise<T[]> {
-  const windows: T[] = [];
-  for (const item of cases) {
-    const shape = item.shape.map((n, axis) => Math.min(n, size[axis]!)) as unknown as Size3;
-    const source = casesInMemory([item]);
-    const batches = trainingBatches(source, { batchSize: 1, patch: shape, placement: 'centre' });
-    const { image, label } = await batches.batch(0, 0);
-    windows.push({ ...item, shape, image, label });
-  }
-  return windows;
-}
-
 /** Corner of a patch: anywhere inside the volume, or around a random voxel of a random foreground class. */
 function randomStart(shape: Size3, label: Uint8Array, size: Size3, oversample: number, r: Random): Size3 {
   const room = shape.map((n, axis) => Math.max(0, n - size[axis]!));
@@ -174,18 +161,21 @@ function randomStart(shape: Size3, label: Uint8Array, size: Size3, oversample: n
   ) as unknown as Size3;
 }
 
-/** Copies the window at `start` of [channel][z][y][x]; what lies outside the volume is left as it is. */
-function copyWindow(
+/**
+ * Copies the window at `start` of [channel][z][y][x] into `target`, which is returned; what lies outside the volume is
+ * left as it is.
+ */
+export function copyWindow<T extends Float32Array | Uint8Array>(
   source: Float32Array | Uint8Array,
   shape: Size3,
   channels: number,
   start: Size3,
-  target: Float32Array | Uint8Array,
+  target: T,
   size: Size3,
-): void {
+): T {
   const near = start.map((at) => Math.max(0, at)) as unknown as Size3;
   const far = start.map((at, axis) => Math.min(at + size[axis]!, shape[axis]!)) as unknown as Size3;
-  if (far[0] <= near[0]) return;
+  if (far[0] <= near[0]) return target;
   for (let c = 0; c < channels; c++)
     for (let z = near[2]; z < far[2]; z++)
       for (let y = near[1]; y < far[1]; y++) {
@@ -193,4 +183,5 @@ function copyWindow(
         const to = ((c * size[2] + z - start[2]) * size[1] + y - start[1]) * size[0] + near[0] - start[0];
         target.set(source.subarray(row + near[0], row + far[0]), to);
       }
+  return target;
 }

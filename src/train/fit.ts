@@ -1,9 +1,7 @@
 /** The training loop: batches, schedule, validation, the best weights, checkpoints, resume and abort. */
 import { Aborted, InvalidOption, NotFinite } from '../errors.ts';
 import type { Size3 } from '../gpu/plan.ts';
-import { Evaluator, type DenseCase } from '../infer/evaluator.ts';
-import { dice as diceOf, meanDefined } from '../metrics/dice.ts';
-import { paddedSize } from '../model/config.ts';
+import { meanDefined } from '../metrics/dice.ts';
 import type { ModelState } from '../model/state.ts';
 import { assertAugmentation, drawSample, type Augmentation } from './augmentation.ts';
 import { chooseKernels } from './kernels.ts';
@@ -14,6 +12,7 @@ import type { Optimizer } from './optimizers.ts';
 import { scheduleAt, type Schedule } from './schedules.ts';
 import { assertEarlyStopping, hasStalled, smoothedDice, type EarlyStopping } from './selection.ts';
 import { stepsInFlight, TrainingSession, type Batch, type StepResult } from './session.ts';
+import { Validation, type ValidationCase } from './validation.ts';
 
 /** Where batches come from. The same epoch and index always give the same batch. */
 export interface BatchSource {
@@ -34,7 +33,15 @@ export interface FitOptions {
   readonly optimizer: Optimizer;
   readonly schedule: Schedule;
   /** Cases for the validation at the end of each epoch. */
-  readonly validation?: readonly (DenseCase & { readonly id: string; readonly label: Uint8Array })[];
+  readonly validation?: readonly ValidationCase[];
+  /**
+   * Validation cases larger than this are looked at through windows of this size: through all that cover a case side
+   * by side where these are at most eight; else through eight, the same in each epoch, among them for each foreground
+   * class one that holds much of it (more than eight only where the classes lie in more). A case's Dice is that of all
+   * voxels in its windows together, its loss the mean of theirs. Default: the size of patches, where `UNet3D.fit` cuts
+   * them; else whole cases.
+   */
+  readonly validationWindow?: Size3 | undefined;
   /** Largest global gradient norm. */
   readonly maxGradientNorm?: number;
   /** Keep the weights of the epoch with the best smoothed mean foreground Dice (default with validation). */
@@ -84,6 +91,7 @@ export async function fit(
   emit: (event: TrainingEvent) => void,
 ): Promise<TrainingResult> {
   const { epochs, loss, optimizer, schedule, validation = [], checkpoint, signal } = options;
+  const { validationWindow: window } = options;
   if (!Number.isInteger(epochs) || epochs < 1)
     throw new InvalidOption(`epochs is ${epochs}; give a whole number from 1 on`);
   const { size, batchSize } = source;
@@ -92,6 +100,8 @@ export async function fit(
   if (augmentation) assertAugmentation(augmentation);
   if (!Number.isInteger(accumulate) || accumulate < 1)
     throw new InvalidOption(`accumulate is ${accumulate}; give a whole number from 1 on`);
+  if (window?.some((n) => !Number.isInteger(n) || n < 1))
+    throw new InvalidOption(`validationWindow is ${window.join(' x ')}; give whole numbers from 1 on`);
   if (ema && !(ema.decay > 0 && ema.decay < 1))
     throw new InvalidOption(
       `the decay of the averaged weights is ${ema.decay}; give a number between 0 and 1`,
@@ -137,7 +147,7 @@ export async function fit(
       const position = batch * batchSize + sample;
       return drawSample(augmentation, { size, channels: state.config.inChannels, seed, position });
     });
-  let evaluator: Evaluator | undefined;
+  let validator: Validation | undefined;
   try {
     let history: EpochRow[] = [];
     let epochLosses: number[] = [];
@@ -271,8 +281,8 @@ export async function fit(
           seconds: 0,
         };
         if (validation.length > 0) {
-          evaluator ??= await Evaluator.create(state, commonSize(state, validation), loss, { averaged });
-          const scores = await validate(state, evaluator, validation, row.epoch, emit, signal);
+          validator ??= await Validation.create(state, validation, loss, { window, averaged });
+          const scores = await validator.run(row.epoch, emit, signal);
           await stopIfAsked();
           row = { ...row, ...scores };
         }
@@ -338,35 +348,7 @@ export async function fit(
     return result;
   } finally {
     session.dispose();
-    evaluator?.dispose();
+    validator?.dispose();
     state.releaseTraining();
   }
-}
-
-function commonSize(state: ModelState, cases: readonly DenseCase[]): Size3 {
-  const most = (axis: 0 | 1 | 2) => Math.max(...cases.map(({ shape }) => shape[axis]));
-  return paddedSize(state.config, [most(0), most(1), most(2)]);
-}
-
-async function validate(
-  state: ModelState,
-  evaluator: Evaluator,
-  cases: NonNullable<FitOptions['validation']>,
-  epoch: number,
-  emit: (event: TrainingEvent) => void,
-  signal: AbortSignal | undefined,
-): Promise<Pick<EpochRow, 'validationLoss' | 'validationDice'>> {
-  const losses: number[] = [];
-  const scores: number[][] = [];
-  for (const [index, item] of cases.entries()) {
-    if (signal?.aborted) break;
-    const { loss, predicted } = await evaluator.run(item);
-    losses.push(loss);
-    scores.push(diceOf(predicted, item.label, state.config.classes));
-    emit({ type: 'validation', epoch, loaded: index + 1, total: cases.length });
-  }
-  const validationDice = Array.from({ length: state.config.classes }, (_, c) =>
-    meanDefined(scores.map((row) => row[c]!)),
-  );
-  return { validationLoss: meanDefined(losses), validationDice };
 }

@@ -4,8 +4,15 @@ import { cp, readFile, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseHTML } from 'linkedom';
 import { afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { openDatasetFolder } from '../../src/data/dataset.node.ts';
 import { readNifti, writeNifti } from '../../src/data/nifti.ts';
+import { prepareCase } from '../../src/data/prepare.ts';
+import type { Split } from '../../src/data/split.ts';
 import { largestComponents } from '../../src/metrics/components.ts';
+import type { EpochRow } from '../../src/train/events.ts';
+import { diceCrossEntropy } from '../../src/train/losses.ts';
+import { constant } from '../../src/train/schedules.ts';
+import { UNet3D } from '../../src/unet3d.ts';
 import { readModel, writeModel } from '../../src/weights/model-file.ts';
 import { cli, phantomDataset, temporaryFolder, type Ran } from './support.ts';
 
@@ -165,6 +172,40 @@ describe('train', () => {
       earlyStopping: { patience: 4 },
       onNotFinite: 'skip',
     });
+  });
+
+  test('validates on the windows that the library takes', async () => {
+    const out = join(await temporaryFolder(), 'run');
+    const ran = await cli([
+      'train',
+      data,
+      '--out',
+      out,
+      ...options,
+      '--epochs',
+      '1',
+      '--patch',
+      '4,6,4',
+      '--json',
+    ]);
+    const { row } = events(ran).find(({ type }) => type === 'epoch') as unknown as { row: EpochRow };
+    using model = await UNet3D.load(await readFile(join(out, text.model)));
+    const split = JSON.parse(await read(out, 'split.json')) as Split;
+    const { cases } = await openDatasetFolder(data);
+    const validation = await Promise.all(
+      cases
+        .filter(({ id }) => split.validation.cases.includes(id))
+        .map((item) => prepareCase(item, model.description.preprocessing!)),
+    );
+    const { history } = await model.fit(validation, {
+      epochs: 1,
+      patch: [4, 6, 4],
+      validation,
+      loss: diceCrossEntropy(),
+      schedule: constant({ learningRate: 0 }), // the weights stay
+    });
+    const { validationLoss, validationDice } = row;
+    expect(history[0]).toMatchObject({ validationLoss, validationDice });
   });
 
   test('trains on all cases where the split says so, and on none never', async () => {
