@@ -35,8 +35,8 @@ is the folder that holds both. It stands for:
   --batch-size 2 --norm batch --loss dice --class-weights [1,2,3,4,5,6]/21 --optimizer adam --schedule onecycle
   --learning-rate 0.01 --final-div-factor 100000
 as in the study it follows, and, chosen here, --features 16,32,64,128 --epochs 50 --memory 6GiB (a step takes
-5.6 GiB; with --precision f16 2.8 GiB). Larger volumes are trimmed in the middle for training and
-validation; predictions cover all slices. Options that are given win over the preset.`;
+5.6 GiB; with --precision f16 2.8 GiB). Larger volumes are trimmed in the middle for training; validation and
+predictions cover all slices. Options that are given win over the preset.`;
 
 /** The options with a preset's values for those that `isGiven` denies. */
 export function withPreset(options: TrainOptions, isGiven: (name: string) => boolean): TrainOptions {

@@ -117,7 +117,10 @@ export function trainCommand(io: Io): Command {
     )
     .option('--patch <x,y,z>', 'or "whole"; default: whole volumes, or what --concede allows', patchOrWhole)
     .addOption(
-      new Option('--placement <where>', 'of patches in larger volumes; centre always trims to the middle')
+      new Option(
+        '--placement <where>',
+        'of training patches in larger volumes; centre always trims to the middle',
+      )
         .choices(['random', 'centre'])
         .default('random'),
     )
@@ -205,6 +208,9 @@ export function trainCommand(io: Io): Command {
       'after',
       `${datasetHelp}
 ${presetHelp}
+
+Training on patches, each epoch validates larger cases through windows of the patch's size: all that cover a case side
+by side, or, of more than eight, the same eight each time, which hold every class. The test covers whole volumes.
 
 Ctrl-C saves a checkpoint and leaves with 130; --resume goes on as if nothing had happened.
 
