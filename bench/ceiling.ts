@@ -44,14 +44,18 @@ export interface Ceilings {
 export async function ceilings(gpu: Gpu): Promise<Ceilings> {
   const software = gpu.adapterClass !== 'hardware';
   const threads = software ? 2 ** 14 : 2 ** 20;
-  const rounds = gpu.adapterClass === 'swiftshader' ? 20 : 500;
+  const flopsPerRound = threads * unrolled * chains.length * 4 * 2;
+  // On a GPU some 30 ms, beside which a submit is nothing; `speed` is a quarter of what was measured in passing.
+  const rounds = { swiftshader: 20, lavapipe: 500, hardware: Math.ceil((120 * gpu.speed) / flopsPerRound) }[
+    gpu.adapterClass
+  ];
   const adds = await timeDispatches(gpu, multiplyAdds(rounds), threads * 16, threads / 64, 1);
   const dispatches = 1000;
   const bare = await timeDispatches(gpu, nothing, 256, 1, dispatches);
   const bytes = software ? 64 * 2 ** 20 : Math.min(512 * 2 ** 20, gpu.limits.maxBufferBytes);
   const copied = await timeCopy(gpu, bytes);
   return {
-    gflops: (threads * rounds * unrolled * chains.length * 4 * 2) / adds.median / 1e6,
+    gflops: (rounds * flopsPerRound) / adds.median / 1e6,
     gigabytes: (2 * bytes) / copied.median / 1e6,
     dispatchMicroseconds: (bare.median / dispatches) * 1000,
   };
