@@ -1,12 +1,22 @@
-/** What the benchmarks share: opening the adapter, timing with warm-up and medians, random data, results as JSON. */
+/**
+ * What the benchmarks share: opening the adapter, kernels as trainings choose them, timing with warm-up and medians,
+ * random data, results as JSON.
+ */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { cpus } from 'node:os';
+import { OutOfMemory } from '../src/errors.ts';
+import type { KernelChoices } from '../src/gpu/choices.ts';
 import { Gpu, setAdapterProvider } from '../src/gpu/device.ts';
 import { requestNodeAdapter } from '../src/gpu/node.ts';
-import type { Plan, Recorder, Tensor } from '../src/gpu/plan.ts';
+import type { Plan, Tensor } from '../src/gpu/plan.ts';
 import { Program } from '../src/gpu/program.ts';
+import { defaultBudget } from '../src/model/budget.ts';
+import type { ModelState } from '../src/model/state.ts';
+import { formatBytes } from '../src/model/summary.ts';
+import { tune, type Measurement } from '../src/model/tune.ts';
 import type { StepValues } from '../src/ops/optimizer.ts';
+import { planSession, TrainingSession, type SessionOptions } from '../src/train/session.ts';
 import { version } from '../src/version.ts';
 
 export async function openGpu(): Promise<Gpu> {
@@ -53,9 +63,14 @@ export async function time(work: () => Promise<void>, { warmUp = 1, runs = 7 } =
   return spread(times);
 }
 
-/** Uniform in ±½. */
-export const noise = (length: number): Float32Array<ArrayBuffer> =>
-  Float32Array.from({ length }, () => Math.random() - 0.5);
+/** Uniform in ±½; long arrays repeat a pattern. */
+export function noise(length: number): Float32Array<ArrayBuffer> {
+  const values = new Float32Array(length);
+  const pattern = Math.min(length, 1_048_573);
+  for (let i = 0; i < pattern; i++) values[i] = Math.random() - 0.5;
+  for (let filled = pattern; filled < length; filled += pattern) values.copyWithin(filled, 0, pattern);
+  return values;
+}
 
 /** Adam's values at the first step. */
 export const firstStepValues: StepValues = {
@@ -69,24 +84,70 @@ export const firstStepValues: StepValues = {
   maxNorm: Infinity,
 };
 
-/** Times a recorded plan on random data. */
-export async function timePlan(
+/** How kernels were chosen. */
+export interface Tuning {
+  readonly seconds: number;
+  readonly measured: readonly Measurement[];
+  /** Passes that kept the table's kernel unmeasured. */
+  readonly left: number;
+}
+
+/**
+ * Kernels for the passes of a plan: measured afresh on GPUs, as trainings do once for a GPU, and elsewhere with
+ * `--tune`; else the adapter's table.
+ */
+export async function chooseKernels(
   gpu: Gpu,
-  recorder: Recorder,
-  inputs: readonly Tensor[],
-  runs = 7,
-): Promise<{ timing: Timing; plan: Plan }> {
-  const plan = recorder.finish();
+  { passes }: Plan,
+): Promise<{ kernels: KernelChoices; tuning?: Tuning }> {
+  const { kernels } = gpu.limits;
+  if (gpu.adapterClass !== 'hardware' && !process.argv.includes('--tune')) return { kernels };
+  const started = performance.now();
+  const { tuned, measured, left } = await tune(gpu, passes, { warn: console.warn });
+  const seconds = (performance.now() - started) / 1000;
+  return { kernels: { ...kernels, tuned }, tuning: { seconds, measured, left } };
+}
+
+export function describeTuning({ seconds, measured, left }: Tuning): string {
+  const counts = new Map<string, number>();
+  for (const { kernel } of measured) counts.set(kernel, (counts.get(kernel) ?? 0) + 1);
+  const chosen = [...counts].map(([kernel, count]) => `${count} × ${kernel}`);
+  return `  tuned in ${seconds.toFixed(1)} s: ${chosen.join('; ')}${left > 0 ? `; ${left} left` : ''}`;
+}
+
+/**
+ * A session with the kernels that are chosen for it. @throws OutOfMemory if it takes more than the device has; most do
+ * not tell how much that is, and are tried
+ */
+export async function openSession(
+  state: ModelState,
+  options: SessionOptions,
+): Promise<{ session: TrainingSession; tuning?: Tuning }> {
+  const { gpu } = state;
+  const { plan } = planSession(state, options);
+  const budget = defaultBudget(gpu);
+  if (gpu.memoryBytes !== undefined && plan.peakBytes > budget) {
+    const [needed, usable] = [plan.peakBytes, budget].map(formatBytes);
+    throw new OutOfMemory(
+      `it takes ${needed}; of this GPU's memory ${usable} may be used`,
+      plan.peakBytes,
+      budget,
+    );
+  }
+  const { kernels, ...tuning } = await chooseKernels(gpu, plan);
+  state.kernels = kernels;
+  return { session: await TrainingSession.create(state, options), ...tuning };
+}
+
+/** Times a plan on random data. */
+export async function timePlan(gpu: Gpu, plan: Plan, inputs: readonly Tensor[], runs = 7): Promise<Timing> {
   using program = await Program.create(gpu, plan);
   for (const tensor of inputs) program.write(tensor, noise(tensor.bytes / 4));
-  const timing = await time(
-    async () => {
-      await program.run();
-      await gpu.device.queue.onSubmittedWorkDone();
-    },
-    { runs },
-  );
-  return { timing, plan };
+  const work = async () => {
+    await program.run();
+    await gpu.device.queue.onSubmittedWorkDone();
+  };
+  return await time(work, { runs }); // the program lives until then
 }
 
 const resultPath = (name: string): URL => new URL(`./results/${name}.json`, import.meta.url);

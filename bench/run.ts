@@ -2,26 +2,32 @@
  * `npm run bench`: convolution kernels, training steps and inference on this machine's adapter, held against ceilings
  * that are measured in the same run. Prints tables and writes bench/results/bench-<adapter>.json.
  * `npm run bench -- kernels steps inference first` runs the sections that are named (all by default; the others keep
- * their place in the file); `--profile` prints the times of a step's dispatches, too.
+ * their place in the file). On GPUs kernels are tuned afresh for each plan, as trainings do, and the steps include
+ * the study's full one where it fits; on software adapters `--tune` and `--full` ask for that. `--profile` prints the
+ * times of a step's dispatches, too.
  */
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { OutOfMemory } from '../src/errors.ts';
 import { releaseNodeGpu } from '../src/gpu/node.ts';
 import { profileRows, profileTable } from '../src/gpu/profiler.ts';
-import { Recorder, type Size3, type VolumeTensor } from '../src/gpu/plan.ts';
+import { Recorder, type PlanLimits, type Size3, type Tensor } from '../src/gpu/plan.ts';
 import { LogitsRunner } from '../src/infer/evaluator.ts';
 import { completeConfig } from '../src/model/config.ts';
+import { planInference } from '../src/model/plan.ts';
 import { ModelState } from '../src/model/state.ts';
 import { conv3BackwardInput, conv3BackwardWeight, conv3Forward } from '../src/ops/conv3.ts';
 import { weightedDice } from '../src/train/losses.ts';
 import { adam } from '../src/train/optimizers.ts';
-import { TrainingSession } from '../src/train/session.ts';
 import { ceilings } from './ceiling.ts';
 import {
+  chooseKernels,
+  describeTuning,
   firstStepValues,
   noise,
   openGpu,
+  openSession,
   readResult,
   surroundings,
   time,
@@ -42,8 +48,9 @@ console.log(
     `${ceiling.dispatchMicroseconds.toFixed(1)} µs per dispatch\n`,
 );
 
+const digits = software ? 1 : 2;
 const milliseconds = ({ median, least, most }: Timing): string =>
-  `${median.toFixed(1)} (${least.toFixed(1)}–${most.toFixed(1)})`;
+  `${median.toFixed(digits)} (${least.toFixed(digits)}–${most.toFixed(digits)})`;
 const shares = (gflops: number, gigabytes: number) => ({
   gflops,
   gigabytes,
@@ -65,48 +72,68 @@ async function section(
   const rows: Record<string, unknown>[] = [];
   await work(rows);
   sections[name] = { ...about, ceiling, rows };
+  writeResult(resultName, { ...about, sections });
 }
 
 /** Tensors take turns until they exceed every cache. */
 const beyondCache = (software ? 64 : 512) * 2 ** 20;
 const kinds = ['forward', 'data gradient', 'weight gradient'] as const;
 const full = software ? 8 : 128;
+
+interface ConvCase {
+  readonly from: readonly number[];
+  readonly to: number;
+  readonly size: Size3;
+  readonly batch?: number;
+}
+
+function recordConv(
+  kind: (typeof kinds)[number],
+  { from, to, size, batch = 2 }: ConvCase,
+  limits: PlanLimits,
+) {
+  const recorder = new Recorder(limits);
+  const words = from.reduce((a, b) => a + b) * to * 27;
+  const [w, dw] = [recorder.flat('w', words, 'resident'), recorder.flat('dw', words, 'resident')];
+  const weights = { tensor: w, offset: 0, size: words * 4 };
+  const inputs: Tensor[] = [w];
+  let sets = 0;
+  for (let bytes = 0; bytes < beyondCache && sets < 64; sets++) {
+    const sources = from.map((count) => recorder.volume('x', batch, count, size, 'resident'));
+    const x = sources[0]!;
+    const second = sources[1] && { tensor: sources[1] };
+    const y = recorder.volume('y', batch, to, size, 'resident');
+    inputs.push(...sources, y);
+    bytes += y.bytes + sources.reduce((sum, source) => sum + source.bytes, 0);
+    if (kind === 'forward') {
+      const both = second ? ([{ tensor: x }, second] as const) : ([{ tensor: x }] as const);
+      conv3Forward(recorder, kind, both, weights, undefined, y);
+    }
+    if (kind === 'data gradient') conv3BackwardInput(recorder, kind, y, weights, x);
+    if (kind === 'weight gradient')
+      conv3BackwardWeight(recorder, kind, { tensor: x }, y, { tensor: dw, offset: 0, size: words * 4 });
+  }
+  return { plan: recorder.finish(), inputs, sets };
+}
+
 await section('kernels', async (kernels) => {
   console.log(
     'conv3, median (least–most) of 5                     ms   GFLOP/s  of ceiling    GB/s  of ceiling',
   );
-  for (const { from, to, size, batch = 2 } of [
+  for (const conv of [
     { from: [16], to: 16, size: [64, 64, 32] },
     { from: [32], to: 32, size: [32, 32, 16] },
     { from: [64], to: 64, size: [16, 16, 8] },
     { from: [16], to: 16, size: [256, 256, full], batch: 1 },
     { from: [16, 16], to: 16, size: [256, 256, full], batch: 1 },
-  ] as { from: number[]; to: number; size: Size3; batch?: number }[]) {
+  ] as ConvCase[]) {
+    const { from, to, size, batch = 2 } = conv;
     for (const kind of kinds) {
       if (kind !== 'forward' && from.length > 1) continue; // their gradients are those of one input
-      const recorder = new Recorder(gpu.limits);
-      const channels = from.reduce((a, b) => a + b);
-      const words = channels * to * 27;
-      const [w, dw] = [recorder.flat('w', words, 'resident'), recorder.flat('dw', words, 'resident')];
-      const weights = { tensor: w, offset: 0, size: words * 4 };
-      const inputs: VolumeTensor[] = [];
-      let sets = 0;
-      for (let bytes = 0; bytes < beyondCache && sets < 64; sets++) {
-        const sources = from.map((count) => recorder.volume('x', batch, count, size, 'resident'));
-        const x = sources[0]!;
-        const second = sources[1] && { tensor: sources[1] };
-        const y = recorder.volume('y', batch, to, size, 'resident');
-        inputs.push(...sources, y);
-        bytes += y.bytes + sources.reduce((sum, source) => sum + source.bytes, 0);
-        if (kind === 'forward') {
-          const both = second ? ([{ tensor: x }, second] as const) : ([{ tensor: x }] as const);
-          conv3Forward(recorder, kind, both, weights, undefined, y);
-        }
-        if (kind === 'data gradient') conv3BackwardInput(recorder, kind, y, weights, x);
-        if (kind === 'weight gradient')
-          conv3BackwardWeight(recorder, kind, { tensor: x }, y, { tensor: dw, offset: 0, size: words * 4 });
-      }
-      const { plan, timing } = await timePlan(gpu, recorder, [...inputs, w], 5);
+      const chosen = await chooseKernels(gpu, recordConv(kind, conv, gpu.limits).plan);
+      const limits = { ...gpu.limits, kernels: chosen.kernels };
+      const { plan, inputs, sets } = recordConv(kind, conv, limits);
+      const timing = await timePlan(gpu, plan, inputs, 5);
       const bytes = plan.dispatches.reduce((sum, dispatch) => sum + dispatch.bytes, 0);
       const reached = shares(plan.flops / timing.median / 1e6, bytes / timing.median / 1e6);
       const each = {
@@ -114,71 +141,91 @@ await section('kernels', async (kernels) => {
         least: timing.least / sets,
         most: timing.most / sets,
       };
-      kernels.push({ kernel: `conv3 ${kind}`, from, to, size, batch, sets, ...each, ...reached });
+      const tuned = chosen.tuning?.measured[0]?.kernel;
+      kernels.push({ kernel: `conv3 ${kind}`, from, to, size, batch, sets, tuned, ...each, ...reached });
       const name = `${kind} ${from.join('+')} → ${to} ch @${[...size].reverse().join('×')}`;
       console.log(
         `${name.padEnd(38)}${milliseconds(each).padStart(24)}${reached.gflops.toFixed(1).padStart(10)}` +
-          `${percent(reached.shareOfGflops)}${reached.gigabytes.toFixed(1).padStart(10)}${percent(reached.shareOfGigabytes)}`,
+          `${percent(reached.shareOfGflops)}${reached.gigabytes.toFixed(1).padStart(10)}` +
+          `${percent(reached.shareOfGigabytes)}${tuned === undefined ? '' : `  ${tuned}`}`,
       );
     }
   }
 });
 
+const small: Size3 = [32, 32, 32];
+const study: Size3 = [256, 256, 128];
 await section('steps', async (steps) => {
-  console.log('\ntraining step, 32³, six classes              ms (least–most)   GFLOP/s  of ceiling');
-  for (const [base, batchSize] of [
-    [8, 1],
-    [8, 2],
-    [16, 1],
-    [16, 2],
-  ] as const) {
-    const size: Size3 = [32, 32, 32];
+  console.log('\ntraining step, six classes                         ms (least–most)   GFLOP/s  of ceiling');
+  const cases: [base: number, batchSize: number, size: Size3][] = [
+    [8, 1, small],
+    [8, 2, small],
+    [16, 1, small],
+    [16, 2, small],
+  ];
+  if (!software || process.argv.includes('--full')) cases.push([16, 1, study], [16, 2, study]);
+  for (const [base, batchSize, size] of cases) {
     const features = [1, 2, 4, 8].map((factor) => factor * base);
+    const name = `${features.join(', ')} ch, ${batchSize} of ${size.join('×')}`;
     const state = new ModelState(gpu, completeConfig({ inChannels: 1, classes: 6, features }), 0);
-    const session = await TrainingSession.create(state, {
-      size,
-      batchSize,
-      loss: weightedDice(),
-      optimizer: adam(),
-    });
-    const batch = {
-      image: noise(batchSize * 32 ** 3),
-      label: Uint8Array.from({ length: batchSize * 32 ** 3 }, () => Math.floor(Math.random() * 6)),
-    };
-    const timing = await time(async () => {
-      await (
-        await session.step([batch], firstStepValues)
-      ).result;
-    });
-    const gflops = session.plan.flops / timing.median / 1e6;
-    const rows = gpu.device.features.has('timestamp-query')
-      ? profileRows(session.plan, await session.program.profile(), 'shader')
-      : [];
-    const shareOfGflops = gflops / ceiling.gflops;
-    steps.push({ features, batch: batchSize, size, ...timing, gflops, shareOfGflops, byKernel: rows });
-    const name = `features ${features.join(', ')}, batch ${batchSize}`;
-    console.log(
-      `${name.padEnd(38)}${milliseconds(timing).padStart(24)}${gflops.toFixed(1).padStart(10)}${percent(shareOfGflops)}`,
-    );
-    if (process.argv.includes('--profile')) console.log(`\n${profileTable(rows)}\n`);
-    session.dispose();
-    state.dispose();
+    try {
+      const options = { size, batchSize, loss: weightedDice(), optimizer: adam() };
+      const { session, tuning } = await openSession(state, options);
+      const image = noise(batchSize * size[0] * size[1] * size[2]);
+      const batch = { image, label: Uint8Array.from(image, () => Math.floor(Math.random() * 6)) };
+      const step = async () => void (await (await session.step([batch], firstStepValues)).result);
+      const timing = await time(step, { runs: software && size === study ? 1 : 7 });
+      const gflops = session.plan.flops / timing.median / 1e6;
+      const rows = gpu.device.features.has('timestamp-query')
+        ? profileRows(session.plan, await session.program.profile(), 'shader')
+        : [];
+      const shareOfGflops = gflops / ceiling.gflops;
+      const plannedBytes = session.plan.peakBytes;
+      steps.push({
+        features,
+        batch: batchSize,
+        size,
+        plannedBytes,
+        ...timing,
+        gflops,
+        shareOfGflops,
+        tuning,
+        byKernel: rows,
+      });
+      console.log(
+        `${name.padEnd(38)}${milliseconds(timing).padStart(24)}${gflops.toFixed(1).padStart(10)}${percent(shareOfGflops)}`,
+      );
+      if (tuning) console.log(describeTuning(tuning));
+      if (process.argv.includes('--profile')) console.log(`\n${profileTable(rows)}\n`);
+      session.dispose();
+    } catch (error) {
+      if (!(error instanceof OutOfMemory)) throw error;
+      console.log(`${name}: left out, ${error.message}`);
+    } finally {
+      state.dispose();
+    }
   }
 });
 
 await section('inference', async (inference) => {
   console.log('\nlogits of one volume, features 16, 32, 64, 128      ms (least–most)   GFLOP/s');
-  for (const size of [[32, 32, 32], [64, 64, 64], software ? [96, 96, 64] : [256, 256, 128]] as Size3[]) {
+  for (const size of [small, [64, 64, 64], software ? [96, 96, 64] : study] as Size3[]) {
     const features = [16, 32, 64, 128];
-    const state = new ModelState(gpu, completeConfig({ inChannels: 1, classes: 6, features }), 0);
+    const config = completeConfig({ inChannels: 1, classes: 6, features });
+    const state = new ModelState(gpu, config, 0);
+    const { limits, precision } = state;
+    const { plan } = planInference({ config, size, batch: 1, limits, precision });
+    const { kernels, tuning } = await chooseKernels(gpu, plan);
+    state.kernels = kernels;
     const runner = await LogitsRunner.create(state, size);
     const image = noise(size[0] * size[1] * size[2]);
     const timing = await time(async () => void (await runner.run(image)), { runs: 5 });
     const gflops = runner.planned.plan.flops / timing.median / 1e6;
-    inference.push({ features, size, ...timing, gflops });
+    inference.push({ features, size, ...timing, gflops, tuning });
     console.log(
       `${size.join(' × ').padEnd(38)}${milliseconds(timing).padStart(24)}${gflops.toFixed(1).padStart(10)}`,
     );
+    if (tuning) console.log(describeTuning(tuning));
     runner.dispose();
     state.dispose();
   }
@@ -201,7 +248,6 @@ await section('first', async (rows) => {
   }
 });
 
-writeResult(resultName, { ...about, sections });
 gpu.dispose();
 await releaseNodeGpu();
 process.exit(0);
