@@ -8,6 +8,7 @@ import { readResult, type Timing } from './lib.ts';
 interface Bench {
   sections: {
     kernels?: { ceiling: { gflops: number; gigabytes: number }; rows: Kernel[] };
+    steps?: { rows: Step[] };
     first?: { rows: { features: number[]; firstStepMs: number }[] };
     inference?: { rows: (Timing & { size: number[] })[] };
   };
@@ -20,6 +21,14 @@ interface Kernel extends Timing {
   batch: number;
   gflops: number;
   shareOfGflops: number;
+  /** The kernel that was measured to be the fastest. */
+  tuned?: string;
+}
+interface Step extends Timing {
+  features: number[];
+  size: number[];
+  batch: number;
+  tuning?: { seconds: number };
 }
 type Timings = Record<string, Timing>;
 interface Peers {
@@ -46,30 +55,44 @@ interface Nifti {
 }
 
 const lines: string[] = [];
+let digits = 0;
 const ms = ({ median, least, most }: Timing): string =>
-  `${median.toFixed(0)} (${least.toFixed(0)}–${most.toFixed(0)})`;
+  `${median.toFixed(digits)} (${least.toFixed(digits)}–${most.toFixed(digits)})`;
 const beside = (timings: Timings, name: string): string => {
   const [ours, theirs] = [timings['ours']!, timings[name]];
-  return theirs ? `${theirs.median.toFixed(0)} = ${(theirs.median / ours.median).toFixed(2)}×` : '–';
+  return theirs ? `${theirs.median.toFixed(digits)} = ${(theirs.median / ours.median).toFixed(2)}×` : '–';
+};
+/** Names of the peers and the heads of their columns; those of CUDA only where it was there. */
+const columns = {
+  torch: 'PyTorch, CPU',
+  'torch-cuda': 'PyTorch, CUDA, float32',
+  'torch-cuda-tf32': 'TF32',
+  'torch-cuda-amp': 'mixed precision',
+  'torch-cuda-channels-last': 'channels last',
+  'jax-js': 'jax-js',
+  'TF.js': 'TF.js',
 };
 const order = (size: number[]): string => size.toReversed().join('×');
 
 for (const adapter of ['hardware', 'lavapipe', 'swiftshader']) {
+  digits = adapter === 'hardware' ? 2 : 0;
   const peers = readResult<Peers>(`peers-${adapter}`);
   if (peers) {
-    const names = ['conv16', 'conv32', 'conv64', 'step8x1', 'step8x2', 'step16x1', 'step16x2'];
+    const names = ['conv16', 'conv32', 'conv64', 'step8x1', 'step8x2', 'step16x1', 'step16x2', 'stepfull'];
     const cases = names.flatMap((name) => peers.cases[name] ?? []);
-    const versions = Object.values(Object.assign({}, ...cases.map((each) => each.peers)) as object);
+    const found = Object.assign({}, ...cases.map((each) => each.peers)) as Record<string, string>;
+    const versions = new Set(Object.values(found));
+    const shown = Object.entries(columns).filter(([name]) => name in found || !name.startsWith('torch-'));
     lines.push(
-      `On ${peers.adapter.split(' | ').slice(0, 2).join(', ')} (${peers.date.slice(0, 10)}), by turns in one run with ${versions.join('; ')}: ` +
+      `On ${peers.adapter.split(' | ').slice(0, 2).join(', ')} (${peers.date.slice(0, 10)}), by turns in one run with ${[...versions].join('; ')}: ` +
         'medians in ms with their spread, and the peer as a multiple of ours. "–": it computes something else, or does not run.',
       '',
-      '| `npm run bench:peers` | ours | GFLOP/s | PyTorch, CPU | jax-js | TF.js |',
-      '| --- | ---: | ---: | ---: | ---: | ---: |',
+      `| \`npm run bench:peers\` | ours | GFLOP/s | ${shown.map(([, head]) => head).join(' | ')} |`,
+      `| --- | ---: | ---: | ${shown.map(() => '---:').join(' | ')} |`,
     );
     const row = (what: string, timings: Timings, gflop?: number) => {
       const speed = gflop === undefined ? '' : ((gflop / timings['ours']!.median) * 1000).toFixed(0);
-      const others = ['torch', 'jax-js', 'TF.js'].map((name) => beside(timings, name));
+      const others = shown.map(([name]) => beside(timings, name));
       lines.push(`| ${what} | ${ms(timings['ours']!)} | ${speed} | ${others.join(' | ')} |`);
     };
     for (const { channels, size, batch, gflop, byKind } of cases)
@@ -81,9 +104,10 @@ for (const adapter of ['hardware', 'lavapipe', 'swiftshader']) {
     lines.push('');
   }
   const bench = readResult<Bench>(`bench-${adapter}`)?.sections;
-  const { kernels, first, inference } = bench ?? {};
+  const { kernels, steps, first, inference } = bench ?? {};
   if (kernels) {
-    const share = ({ shareOfGflops }: Kernel) => (100 * shareOfGflops).toFixed(0);
+    const share = ({ shareOfGflops, tuned }: Kernel) =>
+      (100 * shareOfGflops).toFixed(0) + (tuned === undefined ? '' : ` (${tuned})`);
     const ofKind = (kind: string) => kernels.rows.filter(({ kernel }) => kernel === `conv3 ${kind}`);
     const list = (kind: string) => ofKind(kind).map(share).join(', ');
     lines.push(
@@ -94,6 +118,17 @@ for (const adapter of ['hardware', 'lavapipe', 'swiftshader']) {
           .join(', ')}: forward ${list('forward')} %; ` +
         `without the last, data gradient ${list('data gradient')} %, weight gradient ${list('weight gradient')} %.`,
     );
+    const study = steps?.rows.filter(({ size: [x] }) => x === 256) ?? [];
+    if (study.length > 0)
+      lines.push(
+        `- Training step at the study's size: ${study
+          .map(
+            ({ features, batch, size, tuning, ...timing }) =>
+              `features ${features.join(', ')}, batch ${batch} of ${order(size)} ${ms(timing)} ms` +
+              (tuning ? `, kernels tuned in ${tuning.seconds.toFixed(0)} s` : ''),
+          )
+          .join('; ')}.`,
+      );
     if (inference)
       lines.push(
         `- Logits of one volume, features 16, 32, 64, 128: ${inference.rows.map((each) => `${each.size.join('×')} ${ms(each)} ms`).join(', ')}.`,
@@ -109,6 +144,7 @@ for (const adapter of ['hardware', 'lavapipe', 'swiftshader']) {
       );
   }
 }
+digits = 0;
 const nifti = readResult<Nifti>('nifti');
 if (nifti)
   lines.push(
