@@ -39,7 +39,7 @@ import {
   describeWish,
   type Concession,
 } from './model/budget.ts';
-import { completeConfig, paddedSize, sizeMultiple, type UNet3DConfig } from './model/config.ts';
+import { completeConfig, paddedSize, sizeMultiple, wholeSize, type UNet3DConfig } from './model/config.ts';
 import { planTraining } from './model/plan.ts';
 import { ModelState } from './model/state.ts';
 import { summarise } from './model/summary.ts';
@@ -331,7 +331,7 @@ export class UNet3D {
   }
 
   /**
-   * Loss, Dice and prediction of each case, at the common size of all. The loss is that of the network's plain
+   * Loss, Dice and prediction of each case, at the size of the training or, where that is larger, its own. The loss is that of the network's plain
    * output; Dice and prediction follow test-time augmentation and post-processing.
    * @throws Aborted if the signal fires
    */
@@ -341,15 +341,9 @@ export class UNet3D {
     assertLabelled(cases);
     const mirrored = mirrorings(options).length > 1;
     const scores: CaseScore[] = [];
-    let evaluator: Evaluator | undefined;
+    const evaluator = new Evaluator(this.#state, loss, { trained: this.#description.inputSize });
     try {
       for (const item of cases) {
-        const size = this.#sizeFor(item.shape);
-        if (evaluator?.planned.image.size.join() !== size.join()) {
-          evaluator?.dispose();
-          evaluator = undefined;
-          evaluator = await Evaluator.create(this.#state, size, loss);
-        }
         if (signal?.aborted)
           throw new Aborted(`evaluation was stopped after ${scores.length} of ${cases.length} cases`);
         const { loss: value, predicted: plain } = await evaluator.run(item, signal);
@@ -359,7 +353,7 @@ export class UNet3D {
         scores.push({ id: item.id, loss: value, dice: dice(predicted, item.label, classes), predicted });
       }
     } finally {
-      evaluator?.dispose();
+      evaluator.dispose();
     }
     return scores;
   }
@@ -391,12 +385,6 @@ export class UNet3D {
   }
 
   /** The network's size for a volume: the training size if the volume fits it, else the volume's own, padded. */
-  #sizeFor(shape: Size3): Size3 {
-    const trained = this.#description.inputSize;
-    if (trained && shape.every((length, axis) => length <= trained[axis]!)) return trained;
-    return paddedSize(this.config, shape);
-  }
-
   /**
    * Logits [class][z][y][x] of a prepared volume [channel][z][y][x]. The whole volume at once where its
    * plan fits the device, otherwise through sliding windows of the training size.
@@ -430,7 +418,8 @@ export class UNet3D {
 
   #windowFor(shape: Size3): Size3 {
     const { config, limits, precision } = this.#state;
-    const sizes = { config, whole: this.#sizeFor(shape), trained: this.#description.inputSize };
+    const { inputSize: trained } = this.#description;
+    const sizes = { config, whole: wholeSize(config, shape, trained), trained };
     return chooseWindow(sizes, this.#budget, { limits, precision });
   }
 

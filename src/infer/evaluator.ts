@@ -9,6 +9,7 @@ import {
   type EvaluationPlan,
   type InferencePlan,
 } from '../model/plan.ts';
+import { wholeSize } from '../model/config.ts';
 import type { ModelState } from '../model/state.ts';
 import { classWeights, lossShape, type Loss } from '../train/losses.ts';
 
@@ -48,40 +49,34 @@ export function copyGrid<T extends Float32Array<ArrayBuffer> | Uint8Array<ArrayB
 
 const volume = ([x, y, z]: Size3): number => x * y * z;
 
-/** Evaluation of cases that fit a common grid, padded with zeros that the loss ignores. */
+/** Evaluation of whole cases, padded with zeros that the loss ignores. Holds the plan of one size at a time. */
 export class Evaluator {
-  private constructor(
-    readonly state: ModelState,
-    readonly planned: EvaluationPlan,
-    readonly program: Program,
-    readonly weights: Float32Array<ArrayBuffer>,
-  ) {}
+  readonly #weights: Float32Array<ArrayBuffer>;
+  #made: { readonly planned: EvaluationPlan; readonly program: Program } | undefined;
 
-  /** @param averaged use the running average of the weights */
-  static async create(
-    state: ModelState,
-    size: Size3,
-    loss: Loss,
-    { averaged = false } = {},
-  ): Promise<Evaluator> {
-    const { config, gpu, precision, limits } = state;
-    const shape = { config, size, batch: 1, limits, precision, loss: lossShape(loss, config.classes) };
-    const planned = planEvaluation(shape);
-    const names = ['parameters', 'statistics', 'results', 'classWeights', 'lossScale'];
-    const shared = state.shared(names, { averaged });
-    const program = await Program.create(gpu, planned.plan, shared);
-    return new Evaluator(state, planned, program, classWeights(loss, config.classes));
+  /**
+   * @param options.trained the size of the training, at which cases are looked at that fit; see `wholeSize`
+   * @param options.averaged use the running average of the weights
+   */
+  constructor(
+    readonly state: ModelState,
+    readonly loss: Loss,
+    readonly options: { readonly trained?: Size3 | undefined; readonly averaged?: boolean } = {},
+  ) {
+    this.#weights = classWeights(loss, state.config.classes);
   }
 
-  async run({ shape, image, label }: DenseCase, signal?: AbortSignal): Promise<EvaluationResult> {
-    const { planned, program, state } = this;
-    const { size } = planned.image;
+  async run(item: DenseCase, signal?: AbortSignal): Promise<EvaluationResult> {
+    const { shape, image, label } = item;
+    const { state } = this;
+    const size = wholeSize(state.config, shape, this.options.trained);
+    const { planned, program } = await this.#for(size);
     const channels = planned.image.channels;
     const whole = volume(size);
     const paddedImage = copyGrid(new Float32Array(whole * channels), image, channels, shape, size);
     const paddedLabel = new Uint8Array(whole).fill(255);
     if (label) copyGrid(paddedLabel, label, 1, shape, size);
-    state.write('classWeights', this.weights);
+    state.write('classWeights', this.#weights);
     program.write(planned.image, toStored(planned.image, paddedImage));
     program.write(planned.labels, labelsToStored(planned.labels, paddedLabel));
     await program.run({ signal });
@@ -96,8 +91,21 @@ export class Evaluator {
     };
   }
 
+  async #for(size: Size3): Promise<{ planned: EvaluationPlan; program: Program }> {
+    if (this.#made?.planned.image.size.join() === size.join()) return this.#made;
+    this.dispose();
+    const { config, gpu, precision, limits } = this.state;
+    const shape = { config, size, batch: 1, limits, precision, loss: lossShape(this.loss, config.classes) };
+    const planned = planEvaluation(shape);
+    const names = ['parameters', 'statistics', 'results', 'classWeights', 'lossScale'];
+    const { averaged = false } = this.options;
+    const program = await Program.create(gpu, planned.plan, this.state.shared(names, { averaged }));
+    return (this.#made = { planned, program });
+  }
+
   dispose(): void {
-    this.program.dispose();
+    this.#made?.program.dispose();
+    this.#made = undefined;
   }
 }
 

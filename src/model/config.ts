@@ -90,3 +90,10 @@ export function paddedSize(config: UNet3DConfig, size: Size3): Size3 {
   const up = (length: number) => Math.ceil(length / multiple) * multiple;
   return [up(size[0]), up(size[1]), up(size[2])];
 }
+
+/**
+ * The size at which a volume goes through the network whole: that of its training where the volume fits, as norms see
+ * the padding, too; else its own.
+ */
+export const wholeSize = (config: UNet3DConfig, shape: Size3, trained?: Size3): Size3 =>
+  trained && shape.every((length, axis) => length <= trained[axis]!) ? trained : paddedSize(config, shape);

@@ -281,7 +281,7 @@ export async function fit(
           seconds: 0,
         };
         if (validation.length > 0) {
-          validator ??= await Validation.create(state, validation, loss, { window, averaged });
+          validator ??= new Validation(state, validation, loss, { window, trained: size, averaged });
           const scores = await validator.run(row.epoch, emit, signal);
           await stopIfAsked();
           row = { ...row, ...scores };

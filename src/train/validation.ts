@@ -4,7 +4,6 @@ import type { Size3 } from '../gpu/plan.ts';
 import { Evaluator, type DenseCase } from '../infer/evaluator.ts';
 import { windowStarts } from '../infer/window.ts';
 import { dice, meanDefined } from '../metrics/dice.ts';
-import { paddedSize } from '../model/config.ts';
 import type { ModelState } from '../model/state.ts';
 import type { EpochRow, TrainingEvent } from './events.ts';
 import type { Loss } from './losses.ts';
@@ -55,26 +54,25 @@ export function validationWindows(
 
 /** The network on validation cases, whole or through windows that stay the same from epoch to epoch. */
 export class Validation {
-  private constructor(
-    readonly evaluator: Evaluator,
-    readonly cases: readonly ValidationCase[],
-    /** Of each case. */
-    readonly windows: readonly { readonly size: Size3; readonly starts: readonly Size3[] }[],
-  ) {}
+  readonly #evaluator: Evaluator;
+  /** Of each case. */
+  readonly #windows: readonly { readonly size: Size3; readonly starts: readonly Size3[] }[];
 
-  static async create(
+  /** @param options.trained the size of the training; see `wholeSize` */
+  constructor(
     state: ModelState,
-    cases: readonly ValidationCase[],
+    readonly cases: readonly ValidationCase[],
     loss: Loss,
-    { window, averaged }: { window?: Size3 | undefined; averaged: boolean },
-  ): Promise<Validation> {
-    const windows = cases.map((item) => {
+    {
+      window,
+      ...options
+    }: { readonly window?: Size3 | undefined; readonly trained: Size3; readonly averaged: boolean },
+  ) {
+    this.#evaluator = new Evaluator(state, loss, options);
+    this.#windows = cases.map((item) => {
       const size = windowIn(item.shape, window ?? item.shape);
       return { size, starts: validationWindows(item, size) };
     });
-    const most = (axis: 0 | 1 | 2) => Math.max(...windows.map(({ size }) => size[axis]));
-    const size = paddedSize(state.config, [most(0), most(1), most(2)]);
-    return new Validation(await Evaluator.create(state, size, loss, { averaged }), cases, windows);
   }
 
   /** Means over the cases; over those that were done if the signal fires. */
@@ -92,7 +90,7 @@ export class Validation {
       scores.push(score.dice);
       emit({ type: 'validation', epoch, loaded: index + 1, total: this.cases.length });
     }
-    const { classes } = this.evaluator.state.config;
+    const { classes } = this.#evaluator.state.config;
     const validationDice = Array.from({ length: classes }, (_, c) =>
       meanDefined(scores.map((row) => row[c]!)),
     );
@@ -102,7 +100,7 @@ export class Validation {
   /** The mean loss of a case's windows, and the Dice of all voxels that lie in one. */
   async #score(index: number, signal: AbortSignal | undefined): Promise<{ loss: number; dice: number[] }> {
     const { shape, image, label } = this.cases[index]!;
-    const { size, starts } = this.windows[index]!;
+    const { size, starts } = this.#windows[index]!;
     const channels = image.length / label.length;
     const voxels = size[0] * size[1] * size[2];
     const losses: number[] = [];
@@ -115,16 +113,16 @@ export class Validation {
         image: copyWindow(image, shape, channels, start, new Float32Array(channels * voxels), size),
         label: copyWindow(label, shape, 1, start, new Uint8Array(voxels), size),
       };
-      const result = await this.evaluator.run(part);
+      const result = await this.#evaluator.run(part);
       losses.push(result.loss);
       const back = start.map((at) => -at) as unknown as Size3;
       copyWindow(part.label, size, 1, back, truth, shape);
       copyWindow(result.predicted, size, 1, back, predicted, shape);
     }
-    return { loss: meanDefined(losses), dice: dice(predicted, truth, this.evaluator.state.config.classes) };
+    return { loss: meanDefined(losses), dice: dice(predicted, truth, this.#evaluator.state.config.classes) };
   }
 
   dispose(): void {
-    this.evaluator.dispose();
+    this.#evaluator.dispose();
   }
 }

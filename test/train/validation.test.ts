@@ -169,3 +169,16 @@ describe('a training on patches', () => {
     ]);
   });
 });
+
+test('cases go through the network at the size at which they are evaluated and predicted', async () => {
+  // Instance norms see the padding: of the first to the size of the training, of the second along one axis more.
+  const cases = [organs('short', [7, 6, 5], [[2, 1, 1]]), organs('long', [19, 6, 5], [[3, 2, 1]])];
+  const { device } = await testDevice();
+  const network = { inChannels: 1, classes: 2, features: [4, 6], norm: 'instance', seed: 3 } as const;
+  using model = await UNet3D.create({ ...network, device });
+  const training = [organs('a', [12, 10, 8], [[2, 2, 2]]), organs('b', [12, 10, 8], [[6, 4, 3]])];
+  const { history } = await model.fit(training, { epochs: 1, batchSize: 1, seed: 5, validation: cases });
+  const found = await model.evaluate(cases);
+  expect(history[0]!.validationLoss).toBe(meanDefined(found.map(({ loss }) => loss)));
+  expect(history[0]!.validationDice[1]).toBe(meanDefined(found.map((score) => score.dice[1]!)));
+});
