@@ -26,20 +26,26 @@ export interface PassBench {
   dispose(): void;
 }
 
-/** Work and bytes of one run: more planes of a large volume would tell nothing new. */
-const mostFlops = 2e10;
-const mostBytes = 128 * 2 ** 20;
+/**
+ * Work and bytes of one run: more planes of a large volume would tell nothing new, but a GPU must be full several times
+ * over, for the last workgroups leave it half empty.
+ */
+const mostWork = ({ adapterClass, speed }: Gpu) =>
+  adapterClass === 'hardware'
+    ? { flops: Math.max(2e10, 10 * speed), bytes: 512 * 2 ** 20 }
+    : { flops: 2e10, bytes: 128 * 2 ** 20 };
 /** Bytes that are compared at either end of a result. */
 const comparedBytes = 2 ** 20;
 
 const taps = 27;
 
 /** A slab of the pass's planes, as one sample. */
-function slabOf({ inputs, channelsOut, grid: [x, y, planes] }: ConvPass): Size3 {
+function slabOf(gpu: Gpu, { inputs, channelsOut, grid: [x, y, planes] }: ConvPass): Size3 {
   const channels = inputs.reduce((sum, input) => sum + input.channels, 0);
-  const flops = 2 * taps * channels * channelsOut * x * y;
-  const bytes = 4 * (channels + channelsOut) * x * y;
-  const most = Math.floor(Math.min(mostFlops / flops, mostBytes / bytes));
+  const { flops, bytes } = mostWork(gpu);
+  const byFlops = flops / (2 * taps * channels * channelsOut * x * y);
+  const byBytes = bytes / (4 * (channels + channelsOut) * x * y);
+  const most = Math.floor(Math.min(byFlops, byBytes));
   return [x, y, Math.max(1, Math.min(planes, most))];
 }
 
@@ -55,7 +61,7 @@ function noise(length: number): Float32Array<ArrayBuffer> {
 
 /** Fills buffers with a pass's inputs. Dispose of it, and of each trial. */
 export function benchPass(gpu: Gpu, pass: ConvPass): PassBench {
-  const size = slabOf(pass);
+  const size = slabOf(gpu, pass);
   const { kind, inputs, channelsOut, precision } = pass;
   const weightCount = taps * channelsOut * inputs.reduce((sum, { channels }) => sum + channels, 0);
   const buffers = new Map<string, GPUBuffer>();
