@@ -1,6 +1,7 @@
 /** The model that users hold: create or load it, train it, evaluate it, segment with it, save it. */
 import type { Preprocessing, PreparedCase } from './data/prepare.ts';
 import type { Source } from './data/source.ts';
+import { requireClasses } from './data/prepare-checks.ts';
 import { casesInMemory, commonShape, trainingBatches, type BatchOptions } from './data/patches.ts';
 import { Aborted, InvalidDataset, InvalidOption } from './errors.ts';
 import { Gpu } from './gpu/device.ts';
@@ -30,6 +31,7 @@ import { fit, type BatchSource, type FitOptions } from './train/fit.ts';
 import { lossShape, weightedDice, type Loss } from './train/losses.ts';
 import { adam } from './train/optimizers.ts';
 import { oneCycle } from './train/schedules.ts';
+import { assertKnown, shown } from './options.ts';
 import { readModel, writeModel } from './weights/model-file.ts';
 import {
   assertFits,
@@ -63,30 +65,65 @@ export interface DeviceOptions {
   readonly precision?: Precision;
 }
 
+/**
+ * What a network is made of; all but `inChannels` and `classes` have defaults: features 16, 32, 64, 128, batch norm,
+ * ReLU, no deep supervision. (The command line's `train` takes features 8, 16, 32, 64 and instance norm.)
+ */
 export interface CreateOptions extends Partial<UNet3DConfig>, DeviceOptions {
   readonly inChannels: number;
   readonly classes: number;
   /** Of the initial weights. Default 0. */
   readonly seed?: number;
-  /** Names by label value, background first. */
+  /** Names by label value, background first. Default: none. */
   readonly labels?: readonly string[];
+  /** Names of the input channels. Default: none. */
   readonly channels?: readonly string[];
+  /** What `predict` does to a volume first, as training did. Default: canonical axes, own spacing, z-score. */
   readonly preprocessing?: Preprocessing;
 }
+
+const deviceOptions = {
+  device: true,
+  limits: true,
+  memoryBudget: true,
+  precision: true,
+} satisfies Record<keyof DeviceOptions, true>;
+
+const createOptions = {
+  ...deviceOptions,
+  inChannels: true,
+  classes: true,
+  features: true,
+  norm: true,
+  activation: true,
+  deepSupervision: true,
+  seed: true,
+  labels: true,
+  channels: true,
+  preprocessing: true,
+} satisfies Record<keyof CreateOptions, true>;
 
 /** A case with its truth, in memory: what `prepareCase` gives for a case with a label. */
 export type LabelledCase = PreparedCase & { readonly label: Uint8Array };
 
-function assertLabelled(cases: readonly PreparedCase[]): asserts cases is readonly LabelledCase[] {
-  const bare = cases.find(({ label }) => !label);
-  if (bare) throw new InvalidDataset(`Case "${bare.id}" has no label; training and evaluation need one.`);
+function assertLabelled(
+  cases: readonly PreparedCase[],
+  { classes }: UNet3DConfig,
+  { labels }: Description,
+): asserts cases is readonly LabelledCase[] {
+  for (const { id, label } of cases) {
+    if (!label) throw new InvalidDataset(`Case "${id}" has no label; training and evaluation need one.`);
+    requireClasses(`Case "${id}"`, label, classes, labels);
+  }
 }
 
 export interface TrainingOptions
   extends Partial<Omit<FitOptions, 'validation'>>, Pick<BatchOptions, 'patch' | 'oversample'> {
+  /** Volumes or patches per step. Default 2. */
   readonly batchSize?: number;
   /** Of the order of the cases, the places of patches and the augmentation. Default 0. */
   readonly seed?: number;
+  /** Cases for the end of each epoch. Default: none; then the last weights are kept. */
   readonly validation?: readonly PreparedCase[];
   /**
    * What may be given up where the step exceeds the memory budget, in the order float16, checkpointing,
@@ -101,6 +138,35 @@ export interface TrainingOptions
   /** Called with each event, besides the iteration. */
   readonly onEvent?: (event: TrainingEvent) => void;
 }
+
+const trainingOptions = {
+  epochs: true,
+  batchSize: true,
+  loss: true,
+  optimizer: true,
+  schedule: true,
+  validation: true,
+  validationWindow: true,
+  patch: true,
+  oversample: true,
+  augmentation: true,
+  seed: true,
+  maxGradientNorm: true,
+  accumulate: true,
+  checkpointing: true,
+  precision: true,
+  concessions: true,
+  keepBest: true,
+  earlyStopping: true,
+  ema: true,
+  onNotFinite: true,
+  tune: true,
+  signal: true,
+  checkpoint: true,
+  resume: true,
+  through: true,
+  onEvent: true,
+} satisfies Record<keyof TrainingOptions, true>;
 
 export interface SegmentOptions {
   /** Of neighbouring windows, where windows are needed. Default 0.5. */
@@ -161,8 +227,12 @@ export class UNet3D {
     state.precision = precision;
   }
 
-  /** A network with seeded initial weights on this platform's GPU, or on the device given. */
+  /**
+   * A network with seeded initial weights on this platform's GPU, or on the device given.
+   * @throws InvalidOption for options that are unknown or out of range; UnsupportedDevice without a GPU adapter
+   */
   static async create(options: CreateOptions): Promise<UNet3D> {
+    assertKnown('UNet3D.create', options, Object.keys(createOptions));
     const { seed = 0, labels = [], channels = [], preprocessing } = options;
     const config = completeConfig(options);
     const gpu = await Gpu.open(options);
@@ -170,8 +240,20 @@ export class UNet3D {
     return new UNet3D(new ModelState(gpu, config, seed), description, options);
   }
 
-  /** A saved network, with everything inference needs. `bytes`: the content of model.safetensors. */
+  /**
+   * A saved network, with everything inference needs.
+   * @param bytes the content of model.safetensors: in Node `await readFile(path)`
+   * @throws InvalidModel for a file that is damaged, newer, or of another network; InvalidOption for what is not bytes
+   *   and for unknown options; UnsupportedDevice without a GPU adapter
+   */
   static async load(bytes: Uint8Array, options: DeviceOptions = {}): Promise<UNet3D> {
+    assertKnown('UNet3D.load', options, Object.keys(deviceOptions));
+    // Callers without types give a path, or the ArrayBuffer of a file.
+    if (!ArrayBuffer.isView(bytes))
+      throw new InvalidOption(
+        `UNet3D.load takes the bytes of model.safetensors as a Uint8Array, not ${shown(bytes)}: give ` +
+          '`await readFile(path)` (of fs/promises), or in a browser `new Uint8Array(await file.arrayBuffer())`',
+      );
     const { description, weights } = readModel(bytes);
     const gpu = await Gpu.open(options);
     const state = new ModelState(gpu, description.config, 0);
@@ -210,23 +292,31 @@ export class UNet3D {
   /**
    * Trains on cases in memory or on the caller's batches. Await it for the result, or iterate over its
    * events; the model then holds the best weights. Defaults: weighted Dice with equal weights, Adam,
-   * OneCycle to 0.01, batch 2, whole volumes, 20 epochs. With a checkpoint store, a lost device (driver reset,
+   * OneCycle to 0.01, batch 2, whole volumes, 20 epochs. (The command line's `train` takes Dice with cross-entropy and
+   * about 600 steps.) With a checkpoint store, a lost device (driver reset,
    * watchdog) that this model had opened is opened again, and training goes on from the last checkpoint.
+   * The run rejects with what is below.
+   * @throws InvalidOption for options that are unknown, out of range or contradict each other; InvalidDataset for cases
+   *   without a label or with label values outside the classes; OutOfMemory if the step exceeds the budget or the GPU's
+   *   memory; NotFinite; Aborted; DeviceLost; InvalidModel for a checkpoint that does not fit
    */
   fit(training: readonly PreparedCase[] | BatchSource, options: TrainingOptions = {}): TrainingRun {
     const { batchSize = 2, seed = 0, onEvent, patch, oversample, concessions = [], through } = options;
     const { validation = [], ...rest } = options;
-    assertLabelled(validation);
-    const settings: FitOptions & { precision: Precision } = {
-      epochs: 20,
-      loss: weightedDice(),
-      optimizer: adam(),
-      schedule: oneCycle({ maxLearningRate: 0.01 }),
-      precision: this.#state.precision,
-      ...rest,
-      validation,
-    };
     return new Run(async (emit) => {
+      assertKnown('fit', options, Object.keys(trainingOptions));
+      if (this.gpu.disposed) throw this.gpu.lossError(); // one that is merely lost may be opened again
+      if (!isBatchSource(training)) assertLabelled(training, this.config, this.#description);
+      assertLabelled(validation, this.config, this.#description);
+      const settings: FitOptions & { precision: Precision } = {
+        epochs: 20,
+        loss: weightedDice(),
+        optimizer: adam(),
+        schedule: oneCycle({ maxLearningRate: 0.01 }),
+        precision: this.#state.precision,
+        ...rest,
+        validation,
+      };
       this.#begin();
       const { config, precision } = this.#state;
       try {
@@ -238,7 +328,7 @@ export class UNet3D {
               augmentationMargin(augmentation, size, commonShape(training.map(({ shape }) => shape))));
         const batches = (size: Size3 | undefined, batch: number): BatchSource =>
           isBatchSource(training)
-            ? training
+            ? checkedBatches(training, config)
             : trainingBatches(casesInMemory(training), {
                 batchSize: batch,
                 seed,
@@ -307,6 +397,7 @@ export class UNet3D {
         const resume = options.resume === true || losses > 0;
         return await fit(this.#state, source, { ...options, resume }, tell);
       } catch (error) {
+        if (this.gpu.disposed) throw this.gpu.lossError();
         if (!(await this.gpu.isLost())) throw error;
         if (!options.checkpoint || !this.gpu.owned || ++losses > mostRecoveries) throw this.gpu.lossError();
         lost = this.gpu.lossError();
@@ -331,14 +422,15 @@ export class UNet3D {
   }
 
   /**
-   * Loss, Dice and prediction of each case, at the size of the training or, where that is larger, its own. The loss is that of the network's plain
-   * output; Dice and prediction follow test-time augmentation and post-processing.
-   * @throws Aborted if the signal fires
+   * Loss, Dice and prediction of each case, at the training size, or the case's own where that is larger. The loss is
+   * that of the network's plain output; Dice and prediction follow test-time augmentation and post-processing.
+   * @throws InvalidDataset for a case without a label or with label values outside the classes; OutOfMemory; Aborted if
+   *   the signal fires; DeviceLost
    */
   async evaluate(cases: readonly PreparedCase[], options: EvaluateOptions = {}): Promise<CaseScore[]> {
     const { loss = weightedDice(), postprocess = true, signal } = options;
     const { classes } = this.config;
-    assertLabelled(cases);
+    assertLabelled(cases, this.config, this.#description);
     const mirrored = mirrorings(options).length > 1;
     const scores: CaseScore[] = [];
     const evaluator = new Evaluator(this.#state, loss, { trained: this.#description.inputSize });
@@ -361,13 +453,14 @@ export class UNet3D {
   /**
    * Decides on validation cases for which classes only the largest component is kept, and adopts that: `predict` and
    * `evaluate` apply it, and it is saved with the model. Returns the mean Dice before and after.
-   * @throws Aborted if the signal fires
+   * @throws InvalidDataset for a case without a label or with label values outside the classes; Aborted if the signal
+   *   fires; DeviceLost
    */
   async choosePostprocessing(
     validation: readonly PreparedCase[],
     options: ProbabilityOptions = {},
   ): Promise<PostprocessingChoice> {
-    assertLabelled(validation);
+    assertLabelled(validation, this.config, this.#description);
     const { classes } = this.config;
     const scores: ComponentDice[] = [];
     for (const item of validation)
@@ -388,6 +481,7 @@ export class UNet3D {
   /**
    * Logits [class][z][y][x] of a prepared volume [channel][z][y][x]. The whole volume at once where its
    * plan fits the device, otherwise through sliding windows of the training size.
+   * @throws InvalidOption for another number of channels or an overlap out of range; OutOfMemory; Aborted; DeviceLost
    */
   async logits(volume: DenseCase, options: SegmentOptions = {}): Promise<Float32Array<ArrayBuffer>> {
     const channels = volume.image.length / (volume.shape[0] * volume.shape[1] * volume.shape[2]);
@@ -411,6 +505,8 @@ export class UNet3D {
   /**
    * Segments one volume: a file, URL, path (in Node) or buffer, or one per channel. Labels and probabilities
    * come back on the source's own grid; `toNifti()` writes them with its affine, codes and units.
+   * @throws InvalidVolume or InvalidDataset if files cannot be read or do not fit together; InvalidOption for what is no
+   *   source, another number of channels, or options out of range; OutOfMemory; Aborted; DeviceLost
    */
   predict(sources: Source | readonly Source[], options: PredictOptions = {}): Promise<Segmentation> {
     return predictVolume(this, sources, options);
@@ -445,12 +541,16 @@ export class UNet3D {
     this.#runner = undefined;
   }
 
-  /** The bytes of model.safetensors. */
+  /** The bytes of model.safetensors. @throws DeviceLost, also after `dispose` */
   async save(): Promise<Uint8Array<ArrayBuffer>> {
     return writeModel({ config: this.config, ...this.#description }, await this.#state.readWeights());
   }
 
-  /** The plan of a training step: tensors, lifetimes, bytes and dispatches as plain data. */
+  /**
+   * The plan of a training step: tensors, lifetimes, bytes and dispatches as plain data.
+   * @throws InvalidOption for a size, batch or loss that the network cannot take; OutOfMemory where one row exceeds the
+   *   device's limits
+   */
   plan({ size, batch = 2, loss = weightedDice() }: { size: Size3; batch?: number; loss?: Loss }): Plan {
     return planTraining({
       config: this.config,
@@ -484,6 +584,22 @@ export class UNet3D {
 /** What may be given up without touching the caller's batches. */
 const ownBatches = (allowed: 'auto' | readonly Concession[]): Concession[] =>
   (['float16', 'checkpointing'] as const).filter((name) => allowed === 'auto' || allowed.includes(name));
+
+/** The caller's batches, whose labels are looked at as they come. */
+function checkedBatches(source: BatchSource, { classes }: UNet3DConfig): BatchSource {
+  return {
+    size: source.size,
+    ...(source.margin && { margin: source.margin }),
+    batchSize: source.batchSize,
+    batchesPerEpoch: source.batchesPerEpoch,
+    identity: source.identity,
+    async batch(epoch, index) {
+      const batch = await source.batch(epoch, index);
+      requireClasses(`Batch ${index} of epoch ${epoch}`, batch.label, classes);
+      return batch;
+    },
+  };
+}
 
 function isBatchSource(value: readonly PreparedCase[] | BatchSource): value is BatchSource {
   return 'batchesPerEpoch' in value;

@@ -98,12 +98,45 @@ export function checkedLabels(id: string, data: ArrayLike<number>, rules: LabelR
     else if (wrong.size < 1000 || wrong.has(value)) wrong.set(value, (wrong.get(value) ?? 0) + 1);
   }
   if (wrong.size > 0) {
-    const values = [...wrong].sort(([a], [b]) => a - b).map(([value, count]) => `${value} (${count} voxels)`);
-    const names = classNames.map((name, value) => `${value} ${name}`).join(', ');
+    const values = valuesText([...wrong].sort(([a], [b]) => a - b));
     throw new InvalidDataset(
-      `Case "${id}": its label holds values outside the classes: ${listed(values)}. Expected 0 to ${classes - 1}` +
-        `${names && ` (${names})`}; correct the label, or name all classes in dataset.json.`,
+      `Case "${id}": its label holds values outside the classes: ${values}. Expected ` +
+        `${classesText(classes, classNames)}; correct the label, or name all classes in dataset.json.`,
     );
   }
   return result;
+}
+
+/**
+ * @param name what the message calls the labels, such as `Case "12"`
+ * @throws InvalidDataset if bytes are neither a class nor 255, with the values found
+ */
+export function requireClasses(
+  name: string,
+  labels: Uint8Array,
+  classes: number,
+  classNames: readonly string[] = [],
+): void {
+  let largest = 0;
+  for (let voxel = 0; voxel < labels.length; voxel++) {
+    const value = labels[voxel]!;
+    if (value > largest && value !== 255) largest = value;
+  }
+  if (largest < classes) return;
+  const counts = new Uint32Array(255);
+  for (const value of labels) if (value !== 255) counts[value]! += 1;
+  const wrong = Array.from(counts.keys()).filter((value) => value >= classes && counts[value]! > 0);
+  throw new InvalidDataset(
+    `${name}: its label holds values outside the model's classes: ${valuesText(wrong.map((value) => [value, counts[value]!]))}. ` +
+      `Expected ${classesText(classes, classNames)}, or 255 for what to leave out; correct the label, or create the ` +
+      'model with more classes.',
+  );
+}
+
+const valuesText = (values: readonly (readonly [number, number])[]): string =>
+  listed(values.map(([value, count]) => `${value} (${count} voxels)`));
+
+function classesText(classes: number, names: readonly string[]): string {
+  const named = names.map((name, value) => `${value} ${name}`).join(', ');
+  return `0 to ${classes - 1}${named && ` (${named})`}`;
 }

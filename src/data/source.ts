@@ -2,7 +2,8 @@
  * Where bytes come from: paths (Node), URLs, files picked in a browser, and arrays. Gunzips by what the bytes
  * say, not by the name. Platforms differ in a hook, `setPlatform`; the default is that of browsers.
  */
-import { InvalidVolume } from '../errors.ts';
+import { InvalidOption, InvalidVolume } from '../errors.ts';
+import { shown } from '../options.ts';
 
 /** A string is a path and works in Node only; everywhere else use a URL, a File or Blob, or bytes. */
 export type Source = string | URL | Blob | ArrayBuffer | Uint8Array;
@@ -60,7 +61,8 @@ export function sourceName(source: Source): string {
 /**
  * A source's bytes, gunzipped if they are gzip.
  * @param remedy what the message about a missing file advises
- * @throws InvalidVolume if the file is not there, cannot be fetched, or its gzip stream is damaged or truncated
+ * @throws InvalidVolume if the file is not there, cannot be fetched, or its gzip stream is damaged or truncated;
+ *   InvalidOption for what is no source
  */
 export async function readSource(source: Source, remedy?: string): Promise<Uint8Array> {
   return (await openSource(source, remedy)).rest();
@@ -163,6 +165,10 @@ async function rawBytes(source: Source): Promise<Uint8Array | undefined> {
   if (source instanceof Uint8Array) return source;
   if (source instanceof ArrayBuffer) return new Uint8Array(source);
   if (source instanceof Blob) return new Uint8Array(await source.arrayBuffer());
+  if (typeof source !== 'string' && !(source instanceof URL))
+    throw new InvalidOption(
+      `a source is ${shown(source)}: give a path (in Node), a URL object, a File or Blob, an ArrayBuffer or a Uint8Array`,
+    );
   if (typeof source === 'string' || source.protocol === 'file:') return current.readFile(source);
   const response = await fetch(source).catch((cause: unknown) => {
     throw new InvalidVolume(`${source.href} cannot be fetched: ${String(cause)}.`, { cause });

@@ -192,11 +192,19 @@ export class Gpu {
     if (this.#lost || this.#disposed) throw this.lossError();
   }
 
+  /** Whether `dispose` was called. */
+  get disposed(): boolean {
+    return this.#disposed;
+  }
+
   /** What `assertAlive` throws. */
   lossError(): DeviceLost {
-    const reason = this.#lost
-      ? `${this.#lost.reason || 'unknown'}: ${this.#lost.message}`
-      : 'it was disposed';
+    if (this.#disposed)
+      return new DeviceLost(
+        'the model or its GPU was disposed (dispose(), or the end of a `using` block): create or load a new one, and ' +
+          'dispose of it after its last use',
+      );
+    const reason = this.#lost ? `${this.#lost.reason || 'unknown'}: ${this.#lost.message}` : 'unknown';
     return new DeviceLost(
       `the GPU device is lost (${reason}): open a new one and resume from the last checkpoint`,
     );

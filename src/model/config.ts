@@ -8,10 +8,11 @@ export interface UNet3DConfig {
   readonly inChannels: number;
   /** Output classes, background included. */
   readonly classes: number;
-  /** Channels per level, full resolution first; their number is the number of levels. */
+  /** Channels per level, full resolution first; their number is the number of levels. Default [16, 32, 64, 128]. */
   readonly features: readonly number[];
+  /** Default `batch`. The command line's `train` and `plan` default to `instance`. */
   readonly norm: NormKind;
-  /** `leakyRelu` has slope 0.01, nnU-Net's. */
+  /** `leakyRelu` has slope 0.01, nnU-Net's. Default `relu`. */
   readonly activation: 'relu' | 'leakyRelu';
   /**
    * Deep supervision as in nnU-Net: coarser decoder levels have heads of their own, whose losses count half as much

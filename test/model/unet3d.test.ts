@@ -1,0 +1,101 @@
+/** What `UNet3D` refuses: labels outside the classes, misspelt options, what is no file, and work after its end. */
+import { describe, expect, test } from 'vitest';
+import { casesInMemory, trainingBatches } from '../../src/data/patches.ts';
+import type { PreparedCase } from '../../src/data/prepare.ts';
+import { DeviceLost, InvalidDataset, InvalidOption } from '../../src/errors.ts';
+import { UNet3D, type CreateOptions, type TrainingOptions } from '../../src/unet3d.ts';
+import { testDevice } from '../support/device.ts';
+import { box, memory } from '../support/training.ts';
+
+async function create(options: Partial<CreateOptions> = {}): Promise<UNet3D> {
+  const { device } = await testDevice();
+  return UNet3D.create({ inChannels: 1, classes: 2, features: [2], device, ...options });
+}
+
+/** With one voxel of 7 and one of 255. */
+function damaged(): PreparedCase {
+  const item = box(3);
+  const label = item.label!.slice();
+  label.set([7, 255], 20);
+  return { ...item, id: 'damaged', label };
+}
+
+/** In plain JavaScript nobody complains earlier. */
+const untyped = <T>(value: unknown): T => value as T;
+
+describe('label values outside the classes', () => {
+  test('are refused with the case, the value, the classes and what to do', async () => {
+    using model = await create({ labels: ['background', 'box'] });
+    const message =
+      /^Case "damaged": its label holds values outside the model's classes: "7 \(1 voxels\)". Expected 0 to 1 \(0 background, 1 box\), or 255 .*; correct the label/;
+    const options = { epochs: 1, batchSize: 1 };
+    for (const refused of [
+      model.fit([box(1), damaged()], options),
+      model.fit([box(1)], { ...options, validation: [damaged()] }),
+      model.evaluate([damaged()]),
+      model.choosePostprocessing([damaged()]),
+    ]) {
+      const error: unknown = await Promise.resolve(refused).catch((reason: unknown) => reason);
+      expect(error).toBeInstanceOf(InvalidDataset);
+      expect((error as Error).message).toMatch(message);
+    }
+  });
+
+  test('are refused in batches of the caller as well, once these come', async () => {
+    using model = await create();
+    const batches = trainingBatches(casesInMemory([damaged()]), { batchSize: 1 });
+    await expect(model.fit(batches, { epochs: 1 })).rejects.toThrow(
+      /^Batch 0 of epoch 0: its label holds .* "7 \(1 voxels\)"/,
+    );
+  });
+
+  test('255 alone is none of them', async () => {
+    using model = await create({ classes: 8 });
+    await model.fit([damaged()], { epochs: 1, batchSize: 1 });
+  });
+});
+
+test('a misspelt option is refused with the one it may mean, else with all', async () => {
+  await expect(create(untyped({ feature: [4, 8] }))).rejects.toThrow(
+    /UNet3D.create has no option 'feature': did you mean features\?/,
+  );
+  await expect(create(untyped({ learningRate: 1 }))).rejects.toThrow(/it takes device, limits, .*features, /);
+  using model = await create();
+  const fit = async (options: unknown) => model.fit([box(1)], untyped<TrainingOptions>(options));
+  await expect(fit({ epoch: 1 })).rejects.toThrow(/fit has no option 'epoch': did you mean epochs\?/);
+  await expect(fit({ epochs: 1, batch: 1 })).rejects.toThrow(/did you mean batchSize or patch\?/);
+  await expect(fit({ epochs: 1, agumentation: 1 })).rejects.toThrow(/did you mean augmentation\?/);
+});
+
+test('what is no file is refused with what is one', async () => {
+  await expect(UNet3D.load(untyped('model.safetensors'))).rejects.toThrow(
+    /takes the bytes .* not the text 'model.safetensors': give `await readFile\(path\)`/,
+  );
+  await expect(UNet3D.load(untyped(new ArrayBuffer(8)))).rejects.toThrow(/not an object of type ArrayBuffer/);
+  using model = await create();
+  for (const [value, name] of [
+    [5, '5'],
+    [undefined, 'undefined'],
+    [{}, 'an object of type Object'],
+  ] as const) {
+    const error: unknown = await model.predict(untyped(value)).catch((reason: unknown) => reason);
+    expect(error).toBeInstanceOf(InvalidOption);
+    expect((error as Error).message).toContain(`a source is ${name}: give a path`);
+  }
+});
+
+test('after dispose, everything that needs the GPU says so', async () => {
+  const model = await create();
+  const item = box(1);
+  model.dispose();
+  for (const late of [
+    () => model.fit([item], { epochs: 1, checkpoint: memory() }),
+    () => model.evaluate([item]),
+    () => model.logits(item),
+    () => model.save(),
+  ]) {
+    const error: unknown = await Promise.resolve(late()).catch((reason: unknown) => reason);
+    expect(error).toBeInstanceOf(DeviceLost);
+    expect((error as Error).message).toMatch(/^the model or its GPU was disposed .*create or load a new one/);
+  }
+});
