@@ -2,6 +2,7 @@
  * What to install where no GPU adapter was found: one precise sentence for the operating system at hand.
  */
 import { readFileSync } from 'node:fs';
+import { chromiumPackage, inCheckout } from './drivers.node.ts';
 
 /** The part of the machine that the advice depends on. */
 export interface Machine {
@@ -9,6 +10,8 @@ export interface Machine {
   readonly platform: string;
   /** The fields of /etc/os-release, unquoted; empty where there is none. */
   readonly release: Readonly<Record<string, string>>;
+  /** Whether `npm install` can bring SwiftShader, which is not here yet: for an installed package on x64 Linux. */
+  readonly withoutSwiftShader?: boolean;
 }
 
 /** Reads the fields of an os-release file: `NAME=value` lines, values possibly quoted. */
@@ -25,13 +28,28 @@ export function thisMachine(): Machine {
   } catch {
     // No such file: not Linux, or a very bare one.
   }
-  return { platform: process.platform, release };
+  const withoutSwiftShader =
+    process.platform === 'linux' &&
+    process.arch === 'x64' &&
+    !inCheckout() &&
+    chromiumPackage() === undefined;
+  return { platform: process.platform, release, withoutSwiftShader };
 }
 
 const NVIDIA = 'for an NVIDIA GPU, install its own driver';
 
 /** What to install so that WebGPU finds an adapter on this machine. */
-export function installAdvice({ platform, release }: Machine = thisMachine()): string {
+export function installAdvice(machine: Machine = thisMachine()): string {
+  const musl = machine.release['ID'] === 'alpine';
+  return machine.withoutSwiftShader && !musl
+    ? `${driverAdvice(machine)} ${SWIFTSHADER_ADVICE}`
+    : driverAdvice(machine);
+}
+
+const SWIFTSHADER_ADVICE =
+  'Without root or a GPU, for small volumes and trials: npm install @sparticuz/chromium brings SwiftShader, a software adapter about ten times slower than lavapipe.';
+
+function driverAdvice({ platform, release }: Machine): string {
   if (platform === 'darwin')
     return 'macOS brings Metal with it: update to macOS 13 or later, and run where the GPU is visible (not in a virtual machine without Metal).';
   if (platform === 'win32')

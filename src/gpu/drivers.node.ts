@@ -40,10 +40,14 @@ export function packageRoot(): string {
   return folder;
 }
 
+/** Whether this runs in a checkout, where scripts can fetch drivers, and not from an installed package. */
+export function inCheckout(): boolean {
+  return existsSync(join(packageRoot(), 'src', 'gpu'));
+}
+
 /** Where unpacked drivers live: `.cache` of a checkout, or the user's cache folder for an installed package. */
 export function cacheFolder(): string {
-  const root = packageRoot();
-  if (existsSync(join(root, 'src', 'gpu'))) return join(root, '.cache');
+  if (inCheckout()) return join(packageRoot(), '.cache');
   return join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'unet3d-gpu');
 }
 
@@ -97,7 +101,7 @@ export function untar(archive: Uint8Array): { name: string; mode: number; bytes:
 }
 
 /** The folder with the packed binaries of @sparticuz/chromium, or undefined where it is not installed. */
-function chromiumPackage(): string | undefined {
+export function chromiumPackage(): string | undefined {
   try {
     const entry = createRequire(import.meta.url).resolve('@sparticuz/chromium');
     let folder = dirname(entry);

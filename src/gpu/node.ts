@@ -2,6 +2,7 @@
  * A WebGPU adapter for Node, through Dawn (the optional dependency `webgpu`, imported on first use): what the
  * environment names, else the system's, else a fetched lavapipe, else SwiftShader. Never Dawn's null backend.
  */
+import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { resolve } from 'node:path';
 import { UnsupportedDevice } from '../errors.ts';
@@ -11,6 +12,7 @@ import {
   driverNamedByEnvironment,
   fetchedLavapipe,
   hasSystemDriver,
+  inCheckout,
   loadVulkan,
   swiftShader,
 } from './drivers.node.ts';
@@ -34,8 +36,16 @@ export interface NodeAdapter {
 }
 
 /** Printed where the adapter is SwiftShader: how to get a faster one. */
-export const SWIFTSHADER_TIP =
-  'Tip: lavapipe is about ten times faster than SwiftShader: `npm run gpu:lavapipe` in a checkout on Debian (no root needed), or `apt install mesa-vulkan-drivers` on Ubuntu 24.04 or Debian 13.';
+export function swiftShaderTip(): string {
+  const { node } = fetchedLavapipe();
+  const system = '`apt install mesa-vulkan-drivers` on Ubuntu 24.04 or Debian 13';
+  const how = existsSync(node)
+    ? `the one that was fetched here serves programs that are started with ${node} in place of node.`
+    : inCheckout()
+      ? `\`npm run gpu:lavapipe\` on Debian (no root needed), or ${system}.`
+      : `${system}.`;
+  return `Tip: lavapipe is about ten times faster than SwiftShader: ${how}`;
+}
 
 /** Dawn crashes once the object from its `create()` is collected, so all of them are held here. */
 const held = new Set<GPU>();
@@ -111,7 +121,7 @@ export async function requestNodeAdapter(options: NodeAdapterOptions = {}): Prom
 
 /** The line that is printed for a chosen adapter, with the tip where it is SwiftShader. */
 export function adapterNotice({ describe, adapter }: Pick<NodeAdapter, 'describe' | 'adapter'>): string {
-  return isSwiftShader(adapter) ? `${describe}\n${SWIFTSHADER_TIP}` : describe;
+  return isSwiftShader(adapter) ? `${describe}\n${swiftShaderTip()}` : describe;
 }
 
 export function isSwiftShader(adapter: GPUAdapter): boolean {
@@ -162,7 +172,13 @@ async function requestAdapter(gpu: GPU): Promise<GPUAdapter | undefined> {
   try {
     adapter = await gpu.requestAdapter({ powerPreference: 'high-performance' });
   } catch (error) {
-    throw new UnsupportedDevice(`Dawn finds no such adapter: ${String(error)}`, { cause: error });
+    const available = /^Available adapters:.*/ms.exec(String(error))?.[0];
+    throw new UnsupportedDevice(
+      available === undefined
+        ? `Dawn finds no adapter: ${String(error)}. ${installAdvice()}`
+        : `UNET3D_ADAPTER is '${process.env['UNET3D_ADAPTER']}', which names no adapter here; ${ADAPTER_WORDS}. ${available.trim()}`,
+      { cause: error },
+    );
   }
   // The null backend accepts every command and computes nothing.
   return adapter && adapter.info.device !== 'null-backend' ? adapter : undefined;
@@ -210,9 +226,20 @@ function describeAdapter({ info }: GPUAdapter, source: AdapterSource): string {
   return `${words.join(' ')} | ${info.description} | ${origin}`;
 }
 
+const ADAPTER_WORDS =
+  "give 'system', 'lavapipe', 'swiftshader', a part of an adapter's name, or leave it out";
+
 function noAdapter(wish: string): string {
+  if (wish === '') return `No WebGPU adapter was found. ${installAdvice()}`;
+  const { node } = fetchedLavapipe();
+  const fetched = existsSync(node);
+  if (wish === 'lavapipe' && (fetched || inCheckout()))
+    return `UNET3D_ADAPTER asks for the fetched lavapipe, but this process was not started through it. ${fetched ? 'Start' : 'Run `npm run gpu:lavapipe` once, then start'} with ${node} in place of node.`;
   if (wish === 'lavapipe')
-    return `UNET3D_ADAPTER asks for the fetched lavapipe, but this process was not started through it. Run \`npm run gpu:lavapipe\` once, then start with ${fetchedLavapipe().node} in place of node.`;
-  const asked = wish === '' ? '' : ` under the name that UNET3D_ADAPTER gives (${wish})`;
-  return `No WebGPU adapter was found${asked}. ${installAdvice()}`;
+    return `UNET3D_ADAPTER asks for a fetched lavapipe, which only a checkout of unet3d-gpu has. Leave it out to use what the system has. ${installAdvice()}`;
+  const here = [
+    ...(fetched ? [`lavapipe (start with ${node} in place of node)`] : []),
+    ...(swiftShader() ? ['swiftshader'] : []),
+  ];
+  return `UNET3D_ADAPTER is '${wish}', but the system has no such adapter; ${ADAPTER_WORDS}. Besides the system's, there is ${here.join(' and ') || 'none'}. ${installAdvice()}`;
 }

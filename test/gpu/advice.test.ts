@@ -37,3 +37,13 @@ test('macOS, Windows and others', () => {
   expect(installAdvice({ platform: 'win32', release: {} })).toContain('Direct3D 12');
   expect(installAdvice({ platform: 'freebsd', release: {} })).toContain('not for freebsd');
 });
+
+test('where only npm is needed for a software adapter, it is named after what the system can have', () => {
+  const release = parseRelease('ID=debian\nVERSION_ID="13"\nPRETTY_NAME="Debian 13"');
+  const machine = { platform: 'linux', release, withoutSwiftShader: true };
+  expect(installAdvice(machine)).toMatch(
+    /^On Debian 13: apt install .* npm install @sparticuz\/chromium brings/,
+  );
+  expect(installAdvice({ ...machine, release: { ID: 'alpine' } })).not.toContain('npm install');
+  expect(installAdvice({ ...machine, withoutSwiftShader: false })).not.toContain('npm install');
+});

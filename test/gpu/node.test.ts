@@ -1,11 +1,12 @@
 /** How Node's adapter is chosen. Each case is a process of its own, because a driver is chosen once per process. */
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
-import { swiftShader, untar } from '../../src/gpu/drivers.node.ts';
+import { fetchedLavapipe, swiftShader, untar } from '../../src/gpu/drivers.node.ts';
+import { swiftShaderTip } from '../../src/gpu/node.ts';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
 /** Node itself, also where these tests were started through lavapipe. */
@@ -46,7 +47,21 @@ test.runIf(linux)(
 
 test('an adapter of the name asked for, or an error', ({ skip }) => {
   skip(!linux, 'Linux only');
-  expect(choose({ UNET3D_ADAPTER: 'no such adapter' })).toMatch(/^UnsupportedDevice .*no such adapter/s);
+  const answer = choose({ UNET3D_ADAPTER: 'nvidai' });
+  expect(answer).toMatch(
+    /^UnsupportedDevice UNET3D_ADAPTER is 'nvidai', .*'lavapipe', 'swiftshader', a part of/s,
+  );
+  expect(answer).toMatch(/Available adapters:|Besides the system's, there is \S+/);
+  const driver = swiftShader()?.icd;
+  if (driver !== undefined)
+    expect(choose({ UNET3D_ADAPTER: 'nvidai', VK_DRIVER_FILES: driver })).toMatch(
+      /is 'nvidai', which names no adapter here; .* Available adapters:\s+\* backend: 'vulkan', name: 'SwiftShader/s,
+    );
+});
+
+test('the tip for SwiftShader names the lavapipe that was fetched, else how to get one', () => {
+  const { node: fetched } = fetchedLavapipe();
+  expect(swiftShaderTip()).toContain(existsSync(fetched) ? fetched : '`npm run gpu:lavapipe`');
 });
 
 test('SwiftShader when asked for, and when named by its file', ({ skip }) => {

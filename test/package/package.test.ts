@@ -122,6 +122,7 @@ test('without an adapter, it says what to install on this system', ({ skip }) =>
   expect(run.status).not.toBe(0);
   expect(run.stderr).toContain('/nonexistent.json');
   expect(run.stderr).toContain(installAdvice());
+  if (process.arch === 'x64') expect(run.stderr).toContain('npm install @sparticuz/chromium');
 });
 
 test('publint finds nothing', async () => {

@@ -3,7 +3,7 @@
  * A run in which no test has passed is a failure.
  */
 import type { Reporter, SerializedError, TestModule } from 'vitest/node';
-import { SWIFTSHADER_TIP } from '../../src/gpu/node.ts';
+import { swiftShaderTip } from '../../src/gpu/node.ts';
 
 export class SummaryReporter implements Reporter {
   readonly #notRun: readonly string[];
@@ -36,7 +36,7 @@ export class SummaryReporter implements Reporter {
     const lines = ['', ...[...adapters].map((adapter) => `Adapter in ${adapter}`)];
     if (adapters.size === 0) lines.push('No GPU adapter was used.');
     if ([...adapters].some((adapter) => adapter.startsWith('Node: google swiftshader')))
-      lines.push(SWIFTSHADER_TIP);
+      lines.push(swiftShaderTip());
     if (failed.length > 0) lines.push('Failed:', ...failed.map((name) => `  ${name}`));
     if (skipped.length > 0) lines.push('Did not run:', ...skipped.map((name) => `  ${name}`));
     if (passed === 0) {
