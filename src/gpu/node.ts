@@ -236,7 +236,7 @@ function noAdapter(wish: string): string {
   if (wish === 'lavapipe' && (fetched || inCheckout()))
     return `UNET3D_ADAPTER asks for the fetched lavapipe, but this process was not started through it. ${fetched ? 'Start' : 'Run `npm run gpu:lavapipe` once, then start'} with ${node} in place of node.`;
   if (wish === 'lavapipe')
-    return `UNET3D_ADAPTER asks for a fetched lavapipe, which only a checkout of unet3d-gpu has. Leave it out to use what the system has. ${installAdvice()}`;
+    return `UNET3D_ADAPTER asks for a fetched lavapipe, which only a checkout of unet3d-gpu has. Leave the variable out to use what the system has. ${installAdvice()}`;
   const here = [
     ...(fetched ? [`lavapipe (start with ${node} in place of node)`] : []),
     ...(swiftShader() ? ['swiftshader'] : []),
