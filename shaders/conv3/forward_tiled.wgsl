@@ -1,6 +1,6 @@
 // 3×3×3 convolution as conv3/forward computes it, cut for GPUs: a workgroup brings a block of one input channel,
-// already activated and with its halo, into workgroup memory, and sums from there, channel after channel. A block
-// lies within one sample. Assigns target.
+// already activated and with its halo, into workgroup memory, and sums from there, channel after channel. Weights,
+// the same for all threads, are read where they are. A block lies within one sample. Assigns target.
 // One thread: two tiles of four voxels along x by eight output channels, either two rows of the same
 // channels (ROWS 2) or one row of sixteen channels (ROWS 1).
 // include "common/volume.wgsl"
@@ -46,8 +46,12 @@ const blockTaps = 27u * 2u;      // quads of weights of such a block and an inpu
 
 var<workgroup> staged: array<vec4<f32>, planes * rows * PITCH>; // [z][y][x]; zero where nothing is staged
 
-// What a thread stages of every channel: the quad at (y, q), of `layers` apart planes.
-struct Share { q: u32, inPlane: u32, begin: u32, end: u32, at: u32 }
+// What a thread stages of every channel: the same quad of every `layers`th plane of the block.
+struct Share {
+  q: u32, inPlane: u32,   // the quad in its row, and in its plane
+  begin: u32, end: u32,   // planes of the block
+  at: u32,                // where the quad stands in a staged plane
+}
 
 fn stage(share: Share, channel: u32, sample: u32, plane: u32) {
   let second = INPUTS == 2u && channel >= params.channelsA;
@@ -126,6 +130,7 @@ fn main(@builtin(local_invocation_index) local: u32, @builtin(workgroup_id) grou
   var share = Share(blockQ + column - 1u, 0u, local / spots, planes, line * PITCH + column);
   let y = blockY + line - 1u;
   share.inPlane = y * params.rowQuads + share.q;
+  // Beyond the sample and the volume nothing is staged: workgroup memory begins with zeros.
   if (blockZ == 0u && share.begin == 0u) { share.begin = layers; }
   share.end = min(share.end, min(params.depth + 1u - blockZ, params.readable - haloPlane));
   if (local >= layers * spots || share.q >= params.rowQuads || y >= params.height) { share.end = 0u; }
