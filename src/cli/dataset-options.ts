@@ -45,10 +45,9 @@ export function addDatasetOptions(command: Command): Command {
 export function addSplitOptions(command: Command): Command {
   return command
     .addOption(
-      new Option(
-        '--split <shares|file>',
-        'shares of training, validation and test subjects, or a split.json',
-      ).default('70,15,15'),
+      new Option('--split <shares|file>', 'shares of training, validation and test subjects, or a split.json')
+        .argParser(parse.split)
+        .default('70,15,15'),
     )
     .addOption(
       new Option('--fold <k/n>', 'fold k of n for validation, the rest for training, no test part').argParser(
@@ -92,11 +91,9 @@ export async function casesWithClasses(io: Io, { cases, ignoreLabel }: Dataset):
   return found;
 }
 
-const isFile = (split: string | undefined): boolean => /\.json$/i.test(split ?? '');
-
 /** The split of a data set that the options ask for; labels are read, unless it is in a file. */
 export async function splitFromArguments(io: Io, dataset: Dataset, options: SplitArguments): Promise<Split> {
-  const isGiven = !options.fold && isFile(options.split);
+  const isGiven = !options.fold && parse.isSplitFile(options.split ?? '');
   return splitOf(isGiven ? dataset.cases : await casesWithClasses(io, dataset), options);
 }
 
@@ -106,6 +103,6 @@ export async function splitOf(
   { split = '70,15,15', fold, seed }: SplitArguments,
 ): Promise<Split> {
   if (fold) return foldCases(cases, { folds: fold.folds, seed })[fold.fold]!;
-  if (isFile(split)) return parseSplit(await readFile(split, 'utf8'), cases);
+  if (parse.isSplitFile(split)) return parseSplit(await readFile(split, 'utf8'), cases);
   return splitCases(cases, { fractions: parse.fractions(split), seed });
 }

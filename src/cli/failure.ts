@@ -18,11 +18,12 @@ export class Unsatisfactory extends Error {}
 
 export function failureOf(error: unknown): Failure {
   if (error instanceof Unsatisfactory) return { message: error.message, exitCode: exitCodes.failure };
+  // A kind of CommanderError; one that comes from within a command has not been printed.
+  if (error instanceof InvalidArgumentError || error instanceof InvalidOption)
+    return { message: error.message, exitCode: exitCodes.usage };
   // Commander has printed its own message already; asking for help is no failure.
   if (error instanceof CommanderError)
     return { message: '', exitCode: error.exitCode === 0 ? exitCodes.fine : exitCodes.usage };
-  if (error instanceof InvalidArgumentError || error instanceof InvalidOption)
-    return { message: error.message, exitCode: exitCodes.usage };
   if (error instanceof Aborted) return { message: error.message, exitCode: exitCodes.interrupted };
   if (error instanceof DOMException && error.name === 'AbortError')
     return { message: 'stopped', exitCode: exitCodes.interrupted };

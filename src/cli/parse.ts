@@ -84,13 +84,23 @@ export function spacing(text: string): Size3 {
 export function fractions(text: string): readonly [number, number, number] {
   const values = text.split(/[,/]/).map(Number);
   const sum = values.reduce((a, b) => a + b, 0);
-  if (values.length !== 3 || !values.every((value) => value >= 0) || !(sum > 0))
-    return fail('Give the shares of training, validation and test, such as 70,15,15.');
-  const total = Math.abs(sum - 1) < 1e-6 ? 1 : sum;
-  if (total !== 1 && Math.abs(total - 100) > 1e-6)
-    return fail(`The shares add up to ${sum}; give fractions with sum 1 or percentages with sum 100.`);
+  const total = [1, 100].find((whole) => Math.abs(sum - whole) < 1e-6 * whole);
+  const areShares = values.length === 3 && values.every((value) => value >= 0);
+  if (total === undefined || !areShares)
+    return fail(
+      `Shares must be three numbers that add up to 100 (or 1), such as 70,15,15; ` +
+        (areShares ? `${text} add up to ${sum}.` : `got "${text}".`),
+    );
   return values.map((value) => value / total) as unknown as readonly [number, number, number];
 }
+
+/** Shares, or the name of a split.json; as it is written. */
+export function split(text: string): string {
+  if (!isSplitFile(text)) fractions(text);
+  return text;
+}
+
+export const isSplitFile = (split: string): boolean => /\.json$/i.test(split);
 
 /** k/n: fold k (from 1) of n. */
 export function fold(text: string): { readonly fold: number; readonly folds: number } {
