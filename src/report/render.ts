@@ -52,7 +52,7 @@ export async function renderCase(
   } = {},
 ): Promise<Uint8Array<ArrayBuffer>> {
   const { name, image } = input;
-  const truth = input.truth && checked('labels', input, input.truth);
+  const truth = input.truth && checked('label map', input, input.truth);
   const prediction = input.prediction && checked('prediction', input, input.prediction);
   if (format === 'gif') {
     if (options.slice !== undefined)

@@ -371,6 +371,23 @@ describe('evaluate and render', () => {
   });
 });
 
+describe('render counts slices from 1', () => {
+  test.each([
+    ['9', 'png', /--slice is 9, but .*Case_03_Week0\.nii\.gz has 8 axial slices: give one from 1 to 8/],
+    ['3', 'gif', /--slice is 3, but a GIF walks through all slices/],
+  ])('--slice %s into a %s', async (slice, ending, message) => {
+    const out = join(await temporaryFolder(), `case.${ending}`);
+    const ran = await cli(['render', join(data, ...text.image), '--slice', slice, '--out', out]);
+    expect(ran.err).toMatch(message);
+    expect(ran.exitCode).toBe(2);
+  });
+
+  test('the last slice is there', async () => {
+    const out = join(await temporaryFolder(), 'case.png');
+    expect((await cli(['render', join(data, ...text.image), '--slice', '8', '--out', out])).exitCode).toBe(0);
+  });
+});
+
 describe('info', () => {
   const before = process.env['UNET3D_ADAPTER'];
   afterEach(() => {

@@ -3,7 +3,7 @@ import { basename } from 'node:path';
 import { Command, Option } from 'commander';
 import { readNifti } from '../../data/nifti.ts';
 import { pictureFormat, renderCase } from '../../report/render.ts';
-import type { GridVolume, Plane } from '../../report/view.ts';
+import { viewOf, type GridVolume, type Plane } from '../../report/view.ts';
 import { writeFileAtomically } from '../../train/checkpoint.node.ts';
 import { InvalidOption } from '../../errors.ts';
 import type { Io } from '../io.ts';
@@ -41,17 +41,28 @@ Examples:
     )
     .action(async (image: string, options: Options) => {
       const format = pictureFormat(options.out);
+      const { plane, slice } = options;
+      if (slice !== undefined && format === 'gif')
+        throw new InvalidOption(
+          `--slice is ${slice}, but a GIF walks through all slices: leave --slice out, or give --out a .png`,
+        );
+      const volume = await channelOf(image, options.channel);
+      const { slices } = viewOf(volume, plane);
+      if (slice !== undefined && slice > slices)
+        throw new InvalidOption(
+          `--slice is ${slice}, but ${image} has ${slices} ${plane} slices: give one from 1 to ${slices}`,
+        );
       const picture = await renderCase(
         {
           name: basename(image),
-          image: await channelOf(image, options.channel),
+          image: volume,
           ...(options.labels !== undefined && { truth: await channelOf(options.labels, 0) }),
           ...(options.prediction !== undefined && { prediction: await channelOf(options.prediction, 0) }),
         },
         format,
         {
-          plane: options.plane,
-          ...(options.slice !== undefined && { slice: options.slice - 1 }),
+          plane,
+          ...(slice !== undefined && { slice: slice - 1 }),
           ...(options.names !== undefined && { labels: options.names.split(',').map((name) => name.trim()) }),
           ...(options.size !== undefined && { panel: options.size }),
         },
