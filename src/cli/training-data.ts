@@ -7,7 +7,7 @@ import { fingerprint, type Fingerprint } from '../data/fingerprint.ts';
 import { readNifti } from '../data/nifti.ts';
 import type { CaseSource } from '../data/patches.ts';
 import { cacheCases } from '../data/prepare-cache.ts';
-import { requireSameGrid } from '../data/prepare-checks.ts';
+import { constantText, requireSameGrid } from '../data/prepare-checks.ts';
 import {
   defaultPreprocessing,
   prepareCase,
@@ -75,6 +75,7 @@ export async function readTrainingData(
 
   const hashes = new Map<string, string>();
   const spacings: Size3[] = [];
+  const constant = new Set<string>();
   let highest = 1;
   const read = async (
     cases: readonly Case[],
@@ -89,6 +90,10 @@ export async function readTrainingData(
         const prepared = await prepareCase(item, preprocessing, rules);
         if (!hashes.has(item.id)) {
           hashes.set(item.id, createHash('sha256').update(prepared.image).digest('hex'));
+          for (const what of constantChannels(prepared)) {
+            if (!constant.has(item.id + what)) io.err(`warning: Case "${item.id}": ${constantText(what)}`);
+            constant.add(item.id + what);
+          }
           if (cases === train) spacings.push(prepared.grid!.spacing);
           for (const label of prepared.label ?? []) if (label > highest && label < 255) highest = label;
         }
@@ -164,6 +169,18 @@ async function decide(
   const print = await fingerprintOf(io, dataset, cases);
   const words = { own: null, median: print.spacing.median };
   return nnunetPreprocessing(print, dataset.channels, typeof spacing === 'string' ? words[spacing] : spacing);
+}
+
+/** The channels of one value, as messages call them. */
+function constantChannels({ image, channels }: PreparedCase): string[] {
+  const voxels = image.length / channels;
+  const isConstant = (channel: number): boolean => {
+    const values = image.subarray(channel * voxels, (channel + 1) * voxels);
+    return values.every((value) => value === values[0]);
+  };
+  return Array.from({ length: channels }, (_, channel) => channel)
+    .filter(isConstant)
+    .map((channel) => (channels > 1 ? `channel ${channel}` : 'the image'));
 }
 
 export function labelled(item: PreparedCase): LabelledCase {

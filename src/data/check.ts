@@ -7,7 +7,7 @@ import type { Case, Dataset } from './dataset.ts';
 import { countValues, measureCase, type CaseFacts } from './case-facts.ts';
 import { fingerprint, median, type Fingerprint } from './fingerprint.ts';
 import { readNifti } from './nifti.ts';
-import { cornerDistance, notFiniteText, shapeText, spatial } from './prepare-checks.ts';
+import { constantText, cornerDistance, notFiniteText, shapeText, spatial } from './prepare-checks.ts';
 import type { Size3 } from './prepare.ts';
 import { sourceName } from './source.ts';
 import type { Volume } from './volume.ts';
@@ -134,15 +134,19 @@ async function checkCase(item: Case, dataset: Dataset, problems: Problem[]): Pro
       'channels',
       `has ${intensities.length} channel(s), dataset.json names ${dataset.channels.length}.`,
     );
+  const emptied = intensities.every(({ min, max }) => min === 0 && max === 0)
+    ? ' Cropping to what is not zero (train --preprocessing nnunet) refuses it.'
+    : '';
   for (const [channel, { min, max, percentile005, percentile995 }] of intensities.entries()) {
-    const where = intensities.length > 1 ? `channel ${channel} ` : 'the image ';
+    const where = intensities.length > 1 ? `channel ${channel}` : 'the image';
     const span = percentile995 - percentile005;
-    if (max === min) report('error', 'intensity', `${where}is constant (${max}).`);
+    if (max === min)
+      report('warning', 'intensity', `${constantText(`${where} (all ${short(max)})`)}${emptied}`);
     else if (Math.max(max - percentile995, percentile005 - min) > 10 * span)
       report(
         'warning',
         'intensity',
-        `${where}has outliers: 99 % of its voxels lie in ${short(percentile005)} to ${short(percentile995)}, all in ` +
+        `${where} has outliers: 99 % of its voxels lie in ${short(percentile005)} to ${short(percentile995)}, all in ` +
           `${short(min)} to ${short(max)}.`,
       );
   }

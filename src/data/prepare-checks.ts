@@ -58,6 +58,10 @@ export const notFiniteText = (count: number, total: number): string =>
   `${count} of ${total} voxels are NaN or infinite, expected finite values; ` +
   'replace them, for example with the value of the background, and save the image again.';
 
+/** What is said of an image, or a channel of it, that holds one value; it stops no training unless cropping empties it. */
+export const constantText = (what: string): string =>
+  `${what} is constant, which teaches nothing; leave the case out unless that is meant.`;
+
 /**
  * @param name what the message calls the image: its file, where there is one
  * @throws InvalidVolume if a voxel is NaN or infinite, with the number of such voxels

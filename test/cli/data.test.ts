@@ -126,6 +126,21 @@ describe('train refuses', () => {
   });
 });
 
+test('an image of zeros is a warning of check and of train, and refused where cropping leaves nothing of it', async () => {
+  const folder = await spoilt(async (file) => {
+    const path = file('images/Case_00_Week0.nii.gz');
+    const volume = await readNifti(path);
+    await writeFile(path, await writeNifti({ ...volume, data: volume.data.map(() => 0) }));
+  });
+  const checked = await cli(['check', folder]);
+  expect(checked.out).toMatch(/warning: Case "Case_00_Week0": the image \(all 0\) is constant/);
+  expect(checked.exitCode).toBe(0);
+  const plain = await train(folder, '--features', '4,8', '--dry-run');
+  expect(plain.err).toMatch(/warning: Case "Case_00_Week0": the image is constant, which teaches nothing/);
+  expect(plain.exitCode).toBe(0);
+  expectRefusal(await train(folder, '--preprocessing', 'nnunet'), /Case_00_Week0.*all voxels are 0/);
+});
+
 describe('predict and evaluate refuse', () => {
   test('a model file that is damaged, missing, or a checkpoint of nothing', async () => {
     const folder = await temporaryFolder();

@@ -98,8 +98,14 @@ describe('one bad case among sound ones', () => {
     [
       'constant',
       { image: ({ image }) => ({ image: image.map(() => 4) }) },
-      ['error', 'intensity', 'c3'],
-      /constant \(4\)/,
+      ['warning', 'intensity', 'c3'],
+      /the image \(all 4\) is constant, which teaches nothing; leave the case out unless that is meant\.$/,
+    ],
+    [
+      'empty',
+      { image: ({ image }) => ({ image: image.map(() => 0) }) },
+      ['warning', 'intensity', 'c3'],
+      /the image \(all 0\) is constant.*Cropping to what is not zero.*refuses it/,
     ],
     [
       'a spike',
