@@ -50,13 +50,17 @@ export function writeModel(
 /**
  * Reads a model file. One without our metadata, written by others under these names, is read too: its
  * configuration follows from the shapes.
+ * @param name what messages call the file
  * @throws InvalidModel saying what is wrong with the file
  */
-export function readModel(bytes: Uint8Array): { description: ModelDescription; weights: Weights } {
-  const { tensors, metadata } = readSafetensors(bytes);
+export function readModel(
+  bytes: Uint8Array,
+  name = 'the model file',
+): { description: ModelDescription; weights: Weights } {
+  const { tensors, metadata } = readSafetensors(bytes, name);
   if ('unet3d-gpu checkpoint' in metadata) {
     throw new InvalidModel(
-      'this is a checkpoint of a training, not a model: take model.safetensors from the same folder',
+      `${name} is a checkpoint of a training, not a model: take model.safetensors from the same folder`,
     );
   }
   const text = metadata[key];
@@ -65,7 +69,7 @@ export function readModel(bytes: Uint8Array): { description: ModelDescription; w
     description = {
       format: 2,
       packageVersion: 'unknown',
-      config: configFromShapes(tensors),
+      config: configFromShapes(tensors, name),
       labels: [],
       channels: [],
     };
@@ -74,12 +78,12 @@ export function readModel(bytes: Uint8Array): { description: ModelDescription; w
     try {
       found = JSON.parse(text) as ModelDescription;
     } catch {
-      throw new InvalidModel(`the model file's description is not JSON: take another copy of the file`);
+      throw new InvalidModel(`the description in ${name} is not JSON: take another copy of the file`);
     }
     const { format, config, preprocessing } = found;
     if (format !== 1 && format !== 2) {
       throw new InvalidModel(
-        `the model file has format ${String(format)}, written by version ${String(found.packageVersion)}; this package reads formats 1 and 2: update unet3d-gpu`,
+        `${name} has format ${String(format)}, written by version ${String(found.packageVersion)}; this package reads formats 1 and 2: update unet3d-gpu`,
       );
     }
     description = { ...found, format: 2, config: completeConfig(config) };
@@ -96,7 +100,7 @@ export function readModel(bytes: Uint8Array): { description: ModelDescription; w
   };
 }
 
-function configFromShapes(tensors: ReadonlyMap<string, NamedTensor>): UNet3DConfig {
+function configFromShapes(tensors: ReadonlyMap<string, NamedTensor>, name: string): UNet3DConfig {
   const features: number[] = [];
   for (;;) {
     const weight = tensors.get(`encoder.${features.length}.conv1.weight`);
@@ -107,7 +111,7 @@ function configFromShapes(tensors: ReadonlyMap<string, NamedTensor>): UNet3DConf
   const classes = tensors.get('head.weight')?.shape[0];
   if (inChannels === undefined || classes === undefined) {
     throw new InvalidModel(
-      'the file holds no encoder.0.conv1.weight or no head.weight: it is not a 3D U-Net of this package',
+      `${name} holds no encoder.0.conv1.weight or no head.weight: it is not a 3D U-Net of this package`,
     );
   }
   const norm = tensors.has('encoder.0.norm1.running_mean') ? 'batch' : 'instance';

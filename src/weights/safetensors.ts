@@ -51,6 +51,8 @@ export function readSafetensors(bytes: Uint8Array, name = 'model file'): TensorF
       `${name} is not a readable safetensors file: ${what}; save it again or take another copy`,
     );
   };
+  const kind = otherKind(bytes);
+  if (kind !== undefined) throw new InvalidModel(`${name} is not a safetensors file: ${kind}`);
   if (bytes.byteLength < 10) fail(`it has ${bytes.byteLength} bytes`);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const headerLength = Number(view.getBigUint64(0, true));
@@ -91,6 +93,22 @@ export function readSafetensors(bytes: Uint8Array, name = 'model file'): TensorF
     });
   }
   return { tensors, metadata };
+}
+
+/** What a file that starts so is instead, and what to do; undefined where it may be safetensors. */
+function otherKind(bytes: Uint8Array): string | undefined {
+  const startsWith = (...start: number[]): boolean => start.every((byte, at) => bytes[at] === byte);
+  const isPrintable = (byte: number): boolean => (byte >= 0x20 && byte < 0x7f) || (byte >= 9 && byte <= 13);
+  // No header is as long as eight letters would say, and every header begins with a brace behind its length.
+  if (bytes.length >= 2 && bytes.subarray(0, 8).every(isPrintable))
+    return 'it is text; give the model file in its place';
+  if (bytes[8] === 0x7b) return undefined;
+  if (startsWith(0x1f, 0x8b))
+    return 'it is compressed with gzip, perhaps an image; give the model file in its place';
+  // Archives of torch.save; before them it wrote pickles.
+  if (startsWith(0x50, 0x4b, 3, 4) || startsWith(0x80, 2))
+    return 'it looks like a file of PyTorch; save the weights with safetensors.torch.save_file';
+  return undefined;
 }
 
 const decoders: Record<string, { bytes: number; get: (view: DataView, at: number) => number }> = {

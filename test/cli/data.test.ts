@@ -147,7 +147,14 @@ describe('predict and evaluate refuse', () => {
     await writeFile(join(folder, 'model.safetensors'), 'no model');
     const image = join(good, 'images', 'Case_00_Week0.nii.gz');
     const out = join(folder, 'out.nii.gz');
-    expectRefusal(await cli(['predict', folder, image, '--out', out]), /model|safetensors/i);
+    const file = join(folder, 'model.safetensors');
+    expectRefusal(await cli(['predict', folder, image, '--out', out]), file, /it is text/);
+    await writeFile(file, Uint8Array.of(0x50, 0x4b, 3, 4, 0, 0, 0, 0, 0, 0));
+    expectRefusal(await cli(['predict', file, image, '--out', out]), file, /PyTorch.*save_file/);
+    const swapped = await cli(['predict', image, file, '--out', out]);
+    expect(swapped.err).toMatch(
+      /error: the model .*Case_00_Week0\.nii\.gz has the name of an image: give MODEL first/,
+    );
     expectRefusal(await cli(['predict', '/no/model', image, '--out', out]), /\/no\/model: it does not exist/);
   });
 

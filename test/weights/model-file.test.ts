@@ -95,6 +95,15 @@ describe('model files', () => {
     );
   });
 
+  test.each([
+    ['gzip', [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3], /x is not a safetensors file: .*gzip, perhaps an image/],
+    ['an archive', [0x50, 0x4b, 3, 4, 0, 0, 8, 8, 0, 0], /PyTorch; save the weights with safetensors\.torch/],
+    ['a pickle', [0x80, 2, 0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20], /PyTorch/],
+    ['text', [...new TextEncoder().encode('{\n  "name": 1}')], /it is text/],
+  ])('%s is recognised', (_, bytes, message) => {
+    expect(() => readModel(Uint8Array.from(bytes), 'x')).toThrow(message);
+  });
+
   test('half precision is read', () => {
     const values = [0, 1, -2.5, 65504, 2 ** -24, Infinity];
     const bits = [0x0000, 0x3c00, 0xc100, 0x7bff, 0x0001, 0x7c00];

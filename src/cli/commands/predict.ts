@@ -78,10 +78,10 @@ async function predict(
   inputs: readonly string[],
   options: Options,
 ): Promise<void> {
-  const bytes = await readModelFile(modelPath);
+  const { bytes, file } = await readModelFile(modelPath);
   // The network tells how many channels belong together; it is read before a GPU is looked for.
   const { readModel } = await import('../../weights/model-file.ts');
-  const { inChannels } = readModel(bytes).description.config;
+  const { inChannels } = readModel(bytes, file).description.config;
   const jobs = await jobsOf(inputs, options.out, inChannels);
   for (const folder of new Set(jobs.map(({ target }) => dirname(target)))) await RunFolder.open(folder);
 
@@ -127,17 +127,20 @@ async function predict(
     );
 }
 
-async function readModelFile(path: string): Promise<Uint8Array> {
+async function readModelFile(path: string): Promise<{ bytes: Uint8Array; file: string }> {
   const isFolder = await stat(path).then(
     (info) => info.isDirectory(),
     () => false,
   );
   const file = isFolder ? join(path, 'model.safetensors') : path;
-  return readFile(file).catch((error: NodeJS.ErrnoException) => {
+  if (!isFolder && volumePattern.test(path))
+    throw new InvalidOption(`the model ${path} has the name of an image: give MODEL first, then the images`);
+  const bytes = await readFile(file).catch((error: NodeJS.ErrnoException) => {
     throw new InvalidModel(
       `cannot read the model ${fileMessage(error)}; give a model.safetensors or its folder`,
     );
   });
+  return { bytes, file };
 }
 
 /** Which files belong together and where their results go. */
