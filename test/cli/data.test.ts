@@ -175,8 +175,16 @@ describe('predict and evaluate refuse', () => {
     await rm(join(small, 'labels', 'Case_00_Week0.nii.gz'));
     expectRefusal(
       await cli(['evaluate', join(small, 'labels'), join(good, 'labels')]),
-      /have no prediction: Case_00_Week0/,
+      /have no prediction: Case_00_Week0.*--only-predicted/,
     );
+  });
+
+  test('labels without a prediction, unless --only-predicted leaves them out', async () => {
+    const few = await phantomDataset(3);
+    const ran = await cli(['evaluate', join(few, 'labels'), join(good, 'labels'), '--only-predicted']);
+    expect(ran.err).toContain('3 of 8 labels compared');
+    expect(ran.out).toContain('3 case(s)');
+    expect(ran.exitCode).toBe(0);
   });
 });
 

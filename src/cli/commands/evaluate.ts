@@ -2,7 +2,7 @@
 import { readdir, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { Command } from 'commander';
-import { volumePattern } from '../../data/dataset-match.ts';
+import { stemOf, volumePattern } from '../../data/dataset-match.ts';
 import { readNifti } from '../../data/nifti.ts';
 import { Aborted, InvalidDataset } from '../../errors.ts';
 import { evaluateCase, type CaseMetrics } from '../../metrics/evaluate.ts';
@@ -18,6 +18,7 @@ interface Options {
   readonly tolerance: number;
   readonly csv?: string;
   readonly out?: string;
+  readonly onlyPredicted?: boolean;
   readonly json?: boolean;
 }
 
@@ -33,6 +34,7 @@ export function evaluateCommand(io: Io): Command {
     )
     .option('--names <list>', 'names of the classes from 0 on, separated by commas')
     .option('--tolerance <mm>', 'of the normalised surface Dice (NSD)', parse.numberFrom(0), 1)
+    .option('--only-predicted', 'leave out labels that have no prediction')
     .option('--csv <file>', 'write one line per case and class')
     .option('--out <file>', 'write cases and summary as JSON')
     .option('--json', 'print the JSON instead of the table')
@@ -43,6 +45,7 @@ Distances are in mm with the spacing of the labels, volumes in ml; NaN (null in 
 
 Examples:
   unet3d-gpu evaluate predictions/ data/labelsTs/
+  unet3d-gpu evaluate runs/1/predictions data/labelsTr --only-predicted
   unet3d-gpu evaluate predicted.nii.gz truth.nii.gz --names background,anterior,posterior
   unet3d-gpu evaluate predictions/ labels/ --csv metrics.csv --out metrics.json`,
     )
@@ -58,7 +61,7 @@ async function evaluate(io: Io, predictions: string, labels: string, options: Op
   // Two files are compared whatever they are called.
   const pairs = single
     ? [{ name: truths[0]!.name, prediction: predicted[0]!.source, truth: truths[0]!.source }]
-    : pairCases(predicted, truths);
+    : paired(io, predicted, truths, options.onlyPredicted);
   const classes =
     names ??
     options.classes ??
@@ -83,7 +86,36 @@ async function evaluate(io: Io, predictions: string, labels: string, options: Op
   io.out(diceTable(summary, labelNames).trimEnd());
 }
 
-async function files(path: string): Promise<{ name: string; source: string }[]> {
+interface NamedFile {
+  readonly name: string;
+  readonly source: string;
+}
+
+/** Predictions with their labels; labels without a prediction are left out where that is asked for, else refused. */
+function paired(
+  io: Io,
+  predictions: readonly NamedFile[],
+  labels: readonly NamedFile[],
+  onlyPredicted = false,
+): ReturnType<typeof pairCases<string>> {
+  const names = new Set(predictions.map(({ name }) => stemOf(name)));
+  const found = labels.filter(({ name }) => names.has(stemOf(name)));
+  if (onlyPredicted) {
+    io.err(`${found.length} of ${labels.length} labels compared`);
+    return pairCases(predictions, found);
+  }
+  try {
+    return pairCases(predictions, labels);
+  } catch (error) {
+    if (!(error instanceof InvalidDataset) || found.length === 0 || found.length === labels.length)
+      throw error;
+    throw new InvalidDataset(`${error.message} --only-predicted leaves out labels without a prediction.`, {
+      cause: error,
+    });
+  }
+}
+
+async function files(path: string): Promise<NamedFile[]> {
   const info = await stat(path).catch((error: NodeJS.ErrnoException) => {
     throw new InvalidDataset(`cannot read ${fileMessage(error)}`);
   });
