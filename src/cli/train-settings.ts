@@ -87,7 +87,8 @@ export function decide(
     // A patch that was asked for, or decided to fit, is kept.
     patch === undefined ? allowed : allowed.filter((name) => name !== 'patches'),
   );
-  assertFits(wish, memory, planner);
+  const choose = options.concede === 'auto' ? 'Or' : 'Or let the training choose (--concede auto), or';
+  assertFits(wish, memory, planner, `${choose} raise --memory if the GPU has more.`);
   if (taken.length > 0)
     io.err(`To fit ${formatBytes(memory)} of GPU memory: ${taken.join(', ')}; now ${describeWish(wish)}`);
   return {

@@ -202,8 +202,16 @@ export function describeWish({
   ].join(', ');
 }
 
-/** Throws `OutOfMemory` with planned bytes, budget and the three nearest configurations that fit. */
-export function assertFits(wish: TrainingWish, budget: number, planner: Planner): void {
+/**
+ * Throws `OutOfMemory` with planned bytes, budget and the three nearest configurations that fit.
+ * @param remedy what else can be done, in the caller's words
+ */
+export function assertFits(
+  wish: TrainingWish,
+  budget: number,
+  planner: Planner,
+  remedy = "Or let training choose (concessions: 'auto'), or raise memoryBudget if the GPU has more memory.",
+): void {
   const planned = trainingBytes(wish, planner);
   if (planned <= budget) return;
   const near = alternatives(wish, budget, planner).map(
@@ -213,7 +221,7 @@ export function assertFits(wish: TrainingWish, budget: number, planner: Planner)
   throw new OutOfMemory(
     `a training step of ${describeWish(wish)} (x, y, z) needs ${need}; the memory budget is ${formatBytes(budget)}. ` +
       (near.length ? `These fit: ${near.join('; ')}. ` : '') +
-      "Or let training choose (concessions: 'auto'), or raise memoryBudget if the GPU has more memory.",
+      remedy,
     planned,
     budget,
   );
@@ -228,6 +236,7 @@ export function chooseWindow(
   shape: { readonly config: UNet3DConfig; readonly whole: Size3; readonly trained?: Size3 | undefined },
   budget: number,
   { limits, precision }: { readonly limits: PlanLimits; readonly precision: Precision },
+  remedy = 'raise memoryBudget',
 ): Size3 {
   const { config, whole, trained } = shape;
   const bytes = (size: Size3) => bytesOf(() => planInference({ config, size, batch: 1, limits, precision }));
@@ -240,7 +249,7 @@ export function chooseWindow(
     if (least <= budget) return size;
   }
   throw new OutOfMemory(
-    `predicting through the smallest window needs ${formatBytes(least)}; the memory budget is ${formatBytes(budget)}: raise memoryBudget`,
+    `predicting through the smallest window needs ${formatBytes(least)}; the memory budget is ${formatBytes(budget)}: ${remedy}`,
     least,
     budget,
   );

@@ -55,6 +55,15 @@ describe('plan', () => {
   });
 });
 
+test('what does not fit names the options of the command line', async () => {
+  const { exitCode, err } = await cli(['plan', '--shape', '64,64,64', '--memory', '1MiB']);
+  expect(err).toMatch(/needs .*the memory budget is 1\.00 MiB.*\(--concede auto\), or raise --memory/);
+  const inference = await cli(['plan', '--shape', '64,64,64', '--memory', '1KiB', '--inference']);
+  expect(inference.err).toMatch(/raise --memory/);
+  expect(err + inference.err).not.toContain('memoryBudget');
+  expect([exitCode, inference.exitCode]).toEqual([1, 1]);
+});
+
 describe('usage errors', () => {
   test.each([
     [['plan'], 'give either a data set or --shape x,y,z'],

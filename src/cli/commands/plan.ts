@@ -122,9 +122,17 @@ Examples:
       }
       const input = shape!;
       const whole = paddedSize(config, input);
-      const size = inference ? chooseWindow({ config, whole }, memory, { limits, precision }) : whole;
+      const size = inference
+        ? chooseWindow({ config, whole }, memory, { limits, precision }, 'raise --memory')
+        : whole;
       const batch = inference ? 1 : batchSize;
-      if (!inference) assertFits({ ...step, size }, memory, planner);
+      if (!inference)
+        assertFits(
+          { ...step, size },
+          memory,
+          planner,
+          'Or let train choose (--concede auto), or raise --memory.',
+        );
       const { plan } = inference
         ? planInference({ config, size, batch, limits, precision })
         : planTraining({ ...step, ...planner, size, margin: planner.margin?.(size) });
