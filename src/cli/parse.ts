@@ -33,6 +33,26 @@ export function share(text: string): number {
   return value >= 0 && value <= 1 ? value : fail('Give a share from 0 to 1.');
 }
 
+/** Between 0 and 1, neither of them. */
+export function decay(text: string): number {
+  const value = Number(text);
+  return value > 0 && value < 1 ? value : fail('Give a number between 0 and 1, such as 0.999.');
+}
+
+/** From 0 up to, not including, 1. */
+export function overlap(text: string): number {
+  const value = text.trim() === '' ? NaN : Number(text);
+  return value >= 0 && value < 1 ? value : fail('Give a share from 0 up to, not including, 1.');
+}
+
+/** Numbers from 0 on, not all 0. */
+export function weights(text: string): number[] {
+  const values = numbers(text);
+  return values.every((value) => value >= 0) && values.some((value) => value > 0)
+    ? values
+    : fail('Give numbers from 0 on, one per class, background first.');
+}
+
 /** Numbers separated by commas. */
 export function numbers(text: string): number[] {
   const values = text.split(',').map((part) => (part.trim() === '' ? NaN : Number(part)));

@@ -1,6 +1,6 @@
-/** The folder of a training: proved writable before anything else is done, every file written whole. */
+/** The folder of a training: proved writable before anything else is done, there from its first file on, each written whole. */
 import { existsSync } from 'node:fs';
-import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, rm, rmdir, writeFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { UNet3DError } from '../errors.ts';
 import { curves } from '../report/curves.ts';
@@ -11,27 +11,35 @@ import type { EpochRow } from '../train/events.ts';
 import { fileMessage } from './failure.ts';
 import { toJson } from './text.ts';
 
-/** Makes a folder with its parents. (Node's own recursive mkdir never returns for a place under /proc.) */
-async function makeFolder(path: string): Promise<void> {
+/**
+ * Makes a folder with its parents; those that were not there, innermost first, are added to `made`. (Node's own
+ * recursive mkdir never returns for a place under /proc.)
+ */
+async function makeFolder(path: string, made: string[]): Promise<void> {
   const parent = dirname(path);
   if (existsSync(path)) return;
-  if (parent !== path) await makeFolder(parent);
-  await mkdir(path).catch((error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EEXIST') throw error;
-  });
+  if (parent !== path) await makeFolder(parent, made);
+  await mkdir(path).then(
+    () => made.unshift(path),
+    (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EEXIST') throw error;
+    },
+  );
 }
 
 export class RunFolder {
   private constructor(readonly path: string) {}
 
   /**
-   * Makes the folder and writes a file into it, so that a training never ends with nowhere to go.
+   * Makes the folder and writes a file into it, so that a training never ends with nowhere to go; and takes both away
+   * again, so that nothing is left where the training does not come to its first file.
    * @throws UNet3DError if that fails
    */
   static async open(path: string): Promise<RunFolder> {
     const probe = join(path, `.writable-${process.pid}`);
+    const made: string[] = [];
     try {
-      await makeFolder(resolve(path));
+      await makeFolder(resolve(path), made);
       await writeFile(probe, '');
       await rm(probe);
       // What a killed process was writing.
@@ -43,6 +51,9 @@ export class RunFolder {
         `cannot write into the output folder ${path} (${reason}): give another one with --out`,
         { cause: error },
       );
+    } finally {
+      // Another process may have put something there meanwhile.
+      for (const folder of made) await rmdir(folder).catch(() => undefined);
     }
     return new RunFolder(path);
   }

@@ -12,7 +12,7 @@ import { sizeMultiple } from '../model/config.ts';
 import { planTraining } from '../model/plan.ts';
 import { summarise } from '../model/summary.ts';
 import { UNet3D } from '../unet3d.ts';
-import { folderStore } from '../train/checkpoint.node.ts';
+import { folderStore, removeCheckpoints } from '../train/checkpoint.node.ts';
 import type { EpochRow, TrainingEvent } from '../train/events.ts';
 import { version } from '../version.ts';
 import type { TrainOptions } from './commands/train.ts';
@@ -25,7 +25,7 @@ import { fileHashes, hashOfHashes, sha256, Stopwatch } from './provenance.ts';
 import type { RunFolder } from './run-folder.ts';
 import { digits, duration, toJson } from './text.ts';
 import { readTrainingData, type TrainingData } from './training-data.ts';
-import { decide, protocolOf } from './train-settings.ts';
+import { assertClassWeights, decide, protocolOf } from './train-settings.ts';
 import { watch } from './watch.ts';
 
 export interface RunDetails {
@@ -54,6 +54,11 @@ export async function runTraining(
   );
   if (count('train') === 0)
     throw new InvalidOption('the split leaves no case to train on: give the first share more than 0');
+  if (options.earlyStopping !== undefined && count('validation') === 0)
+    throw new InvalidOption(
+      `--early-stopping is ${options.earlyStopping}, but the split leaves no case to validate on: ` +
+        'give the second share more than 0, or leave --early-stopping out',
+    );
   const data = await readTrainingData(io, dataset, split, {
     classes: options.classes,
     preprocessing: options.preprocessing,
@@ -61,6 +66,7 @@ export async function runTraining(
     cacheBytes: options.cache,
     allowDuplicates: options.allowDuplicates ?? false,
   });
+  assertClassWeights(options.classWeights, data.labels);
   for (const reason of data.decision?.reasons ?? []) io.err(reason);
   clock.end('reading and preparing the data');
 
@@ -154,6 +160,7 @@ async function trainModel(job: Job): Promise<void> {
     return;
   }
 
+  if (options.overwrite && !options.resume) await removeCheckpoints(folder.path);
   await folder.json('split.json', split);
   const protocol = protocolOf(options);
   const config = {

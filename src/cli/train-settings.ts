@@ -1,5 +1,6 @@
 /** What a training does, decided before its first step: from options, data and memory. */
 import { commonShape } from '../data/patches.ts';
+import { InvalidOption } from '../errors.ts';
 import type { PlanLimits, Size3 } from '../gpu/plan.ts';
 import {
   assertFits,
@@ -42,6 +43,15 @@ export function protocolOf({ clip, ema, earlyStopping, onNotFinite }: TrainOptio
     ...(earlyStopping !== undefined && { earlyStopping: { patience: earlyStopping } }),
     onNotFinite,
   };
+}
+
+/** @throws InvalidOption unless there is one weight per class, or none at all */
+export function assertClassWeights(weights: readonly number[] | undefined, labels: readonly string[]): void {
+  if (weights === undefined || weights.length === labels.length) return;
+  throw new InvalidOption(
+    `--class-weights has ${weights.length} number(s), but there are ${labels.length} classes ` +
+      `(${labels.join(', ')}): give one for each, background first`,
+  );
 }
 
 /**

@@ -1,5 +1,5 @@
 /** Bad data is refused before any training begins, each with one clear message; `split` and `check` show what is there. */
-import { cp, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { readNifti, writeNifti } from '../../src/data/nifti.ts';
@@ -119,6 +119,26 @@ describe('train refuses', () => {
     await writeFile(file, '');
     const ran = await cli(['train', '/no/such/data', '--out', join(file, 'run')]);
     expectRefusal(ran, /cannot write into the output folder/, /a file, not a folder/);
+  });
+
+  test.each([
+    ['a split that is too fine', ['--limit-cases', '1'], /1 subject\(s\) for 3 parts/],
+    ['no training to resume', ['--resume'], /no training to resume/],
+    [
+      'a weight too few',
+      ['--class-weights', '1,2'],
+      /--class-weights has 2 number\(s\), but there are 6 classes/,
+    ],
+    ['nothing to validate on', ['--early-stopping', '3', '--split', '80,0,20'], /--early-stopping is 3, but/],
+  ])('%s, in a dry run too, and leaves no folder', async (_, options, message) => {
+    const parent = await temporaryFolder();
+    for (const more of [[], ['--dry-run']]) {
+      const ran = await cli(['train', good, '--out', join(parent, 'runs', 'a'), ...options, ...more]);
+      expect(ran.err).toMatch(message);
+      expect(ran.err).not.toContain('GPU:');
+      expect(ran.exitCode).toBeGreaterThan(0);
+      expect(await readdir(parent)).toEqual([]);
+    }
   });
 
   test('a data set that is not there', async () => {

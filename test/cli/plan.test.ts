@@ -77,6 +77,8 @@ describe('usage errors', () => {
     [['split', '.', '--split', '70,20'], 'Shares must be three numbers that add up to 100'],
     [['split', '.', '--split', '70'], 'got "70"'],
     [['split', '.', '--split', '0,0,0'], 'add up to 0'],
+    [['train', '--out', 'x', '--ema', '2'], 'between 0 and 1'],
+    [['train', '--out', 'x', '--class-weights', '1,-2'], 'numbers from 0 on'],
     [['train', '--out', 'x', '--class-weights', '1,,2'], 'separated by commas'],
     [['train', '--out', 'x', '--pct-start', '2'], 'a share from 0 to 1'],
     [['split', '.', '--subject-pattern', 'Case'], 'one group'],

@@ -126,6 +126,23 @@ describe('train', () => {
     expect(exitCode).toBe(2);
   });
 
+  test('--overwrite removes nothing before the new training begins', async () => {
+    const out = await temporaryFolder();
+    await cp(run, out, { recursive: true });
+    const refused = await cli([
+      'train',
+      data,
+      '--out',
+      out,
+      ...options,
+      '--overwrite',
+      '--class-weights',
+      '1',
+    ]);
+    expect(refused.exitCode).toBe(2);
+    expect((await readdir(out)).sort()).toEqual((await readdir(run)).sort());
+  });
+
   test('stopped in the middle it leaves with 130, and resumed it ends with the same weights', async () => {
     const out = join(await temporaryFolder(), 'run');
     const stop = new AbortController();

@@ -27,7 +27,7 @@ import {
   type OneCycleOptions,
   type PreprocessingName,
 } from '../recipe.ts';
-import { hasCheckpoint, removeCheckpoints } from '../../train/checkpoint.node.ts';
+import { hasCheckpoint } from '../../train/checkpoint.node.ts';
 import { commandLine } from '../results.ts';
 import { RunFolder } from '../run-folder.ts';
 import { runTraining } from '../train-run.ts';
@@ -142,7 +142,7 @@ export function trainCommand(io: Io): Command {
       ['x', 'y', 'z'],
     )
     .addOption(new Option('--loss <name>').choices(lossNames).default('dice-ce'))
-    .option('--class-weights <list>', 'one per class, background first; default: equal', parse.numbers)
+    .option('--class-weights <list>', 'one per class, background first; default: equal', parse.weights)
     .addOption(new Option('--optimizer <name>').choices(optimizerNames).default('adam'))
     .addOption(
       new Option('--schedule <name>', 'of the learning rate; onecycle-plain keeps the momentum fixed')
@@ -162,7 +162,7 @@ export function trainCommand(io: Io): Command {
       parse.numberFrom(0, true),
     )
     .option('--clip <norm>', 'largest global norm of the gradient; default: none', parse.numberFrom(0, true))
-    .option('--ema <decay>', 'validate and keep averaged weights, such as 0.999', parse.numberFrom(0, true))
+    .option('--ema <decay>', 'validate and keep averaged weights, such as 0.999', parse.decay)
     .option('--early-stopping <n>', 'stop after n epochs without a better Dice', parse.wholeNumber(1))
     .addOption(
       new Option('--on-not-finite <what>', 'after a step with NaN: stop, or skip up to 10 in a row')
@@ -238,7 +238,6 @@ Examples:
           `${options.out} holds a training already: go on with it (--resume), start anew there (--overwrite), or ` +
             'give another --out',
         );
-      if (options.overwrite && !options.dryRun) await removeCheckpoints(folder.path);
       await runTraining(io, folder, dataset, options, {
         kept: keep(dataset, options),
         command: commandLine(wordsOf(dataset, options)),
