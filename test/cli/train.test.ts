@@ -340,6 +340,26 @@ describe('predict', () => {
     expect([newer.exitCode, wrong.exitCode]).toEqual([1, 1]);
   });
 
+  test('tells how many windows there are, and refuses overlaps and names that make no sense', async () => {
+    const folder = await temporaryFolder();
+    const to = (name: string, ...more: string[]) =>
+      cli(['predict', run, join(data, ...text.image), '--out', join(folder, name), ...more]);
+    const many = await to('a.nii.gz', '--window', '3,3,3');
+    expect(many.err).toMatch(/Case_03_Week0\.nii\.gz goes through 27 windows of \d+ x \d+ x \d+ voxels/);
+    expect(many.exitCode).toBe(0);
+    expect((await to('b.nii.gz', '--window', '8,8,8')).err).not.toContain('windows');
+    for (const [name, more, message] of [
+      ['c.nii.gz', ['--overlap', '1.5'], 'up to, not including, 1'],
+      ['a.png', [], /a\.png ends in \.png: give a \.nii or \.nii\.gz/],
+    ] as const) {
+      const refused = await to(name, ...more);
+      expect(refused.err).toMatch(message);
+      expect(refused.err).not.toContain('GPU:');
+      expect(refused.exitCode).toBe(2);
+    }
+    expect((await readdir(folder)).sort()).toEqual(['a.nii.gz', 'b.nii.gz']);
+  });
+
   test('never writes over its input', async () => {
     const image = join(data, ...text.image);
     const ran = await cli(['predict', run, image, '--out', join(data, text.image[0])]);

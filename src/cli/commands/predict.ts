@@ -1,12 +1,13 @@
 /** `predict`: segments files or folders of files with a trained model, onto each file's own grid. */
 import { readdir, readFile, stat } from 'node:fs/promises';
-import { basename, dirname, join, resolve } from 'node:path';
+import { basename, dirname, extname, join, resolve } from 'node:path';
 import { Command, Option } from 'commander';
 import { groupChannels, stemOf, volumePattern } from '../../data/dataset-match.ts';
 import type { FileEntry } from '../../data/dataset.ts';
 import { Aborted, InvalidModel, InvalidOption, InvalidVolume, UNet3DError } from '../../errors.ts';
 import { predictVolume, type PredictOutput } from '../../infer/predict.ts';
 import type { Axis } from '../../infer/probabilities.ts';
+import { paddedSize } from '../../model/config.ts';
 import { UNet3D } from '../../unet3d.ts';
 import { writeFileAtomically } from '../../train/checkpoint.node.ts';
 import { failureOf, fileMessage, Unsatisfactory } from '../failure.ts';
@@ -26,6 +27,9 @@ interface Options {
   readonly postprocess: boolean;
   readonly json?: boolean;
 }
+
+/** Windows of a volume from which on their number is told. */
+const manyWindows = 8;
 
 /** One volume to segment: its files, one per channel, and where the result goes. */
 interface Job {
@@ -50,12 +54,7 @@ export function predictCommand(io: Io): Command {
         .choices(['labels', 'probabilities', 'logits'])
         .default('labels'),
     )
-    .option(
-      '--overlap <share>',
-      'of neighbouring windows, for volumes that need several',
-      parse.numberFrom(0),
-      0.5,
-    )
+    .option('--overlap <share>', 'of neighbouring windows, for volumes that need several', parse.overlap, 0.5)
     .option('--window <x,y,z>', 'size of the windows; default: as large as memory allows', parse.size)
     .option('--tta', 'mirror test-time augmentation: the mean probability over eight flips')
     .option('--mirror-axes <list>', 'the flips for --tta: some of x,y,z (right, front, up)', parse.mirrorAxes)
@@ -88,6 +87,8 @@ async function predict(
   await announceAdapter(io);
   const model = await UNet3D.load(bytes);
   const failed: string[] = [];
+  const window = options.window && paddedSize(model.config, options.window);
+  let isTold = false;
   try {
     for (const [index, { files, target }] of jobs.entries()) {
       const started = performance.now();
@@ -102,6 +103,10 @@ async function predict(
           postprocess: options.postprocess,
           signal: io.signal,
           onProgress: ({ loaded, total }) => {
+            if (window && loaded === 1 && total > manyWindows && !isTold) {
+              isTold = true;
+              io.err(`${name} goes through ${total} windows of ${window.join(' x ')} voxels.`);
+            }
             if (io.isTerminal) io.status(`${name} ${bar(loaded / total)} window ${loaded}/${total}`);
           },
         });
@@ -127,11 +132,14 @@ async function predict(
     );
 }
 
-async function readModelFile(path: string): Promise<{ bytes: Uint8Array; file: string }> {
-  const isFolder = await stat(path).then(
+const isFolderAt = async (path: string): Promise<boolean> =>
+  stat(path).then(
     (info) => info.isDirectory(),
     () => false,
   );
+
+async function readModelFile(path: string): Promise<{ bytes: Uint8Array; file: string }> {
+  const isFolder = await isFolderAt(path);
   const file = isFolder ? join(path, 'model.safetensors') : path;
   if (!isFolder && volumePattern.test(path))
     throw new InvalidOption(`the model ${path} has the name of an image: give MODEL first, then the images`);
@@ -171,6 +179,11 @@ async function jobsOf(inputs: readonly string[], out: string, inChannels: number
     throw new InvalidOption(
       `--out ${out} names a file, but the input holds ${groups.length} volume(s)${folders > 0 ? ' in a folder' : ''}: ` +
         'give a folder',
+    );
+  const isFolder = folders > 0 || groups.length > 1 || (await isFolderAt(out)) || /[\\/]$/.test(out);
+  if (!asFile && !isFolder && /\.[a-z]\w*$/i.test(out))
+    throw new InvalidOption(
+      `--out ${out} ends in ${extname(out)}: give a .nii or .nii.gz for the one volume, or a folder as ${out}/`,
     );
   const jobs = groups.map(([name, files]): Job => {
     const ending = /\.nii$/i.test(files[0]!.path) ? '.nii' : '.nii.gz';
