@@ -17,7 +17,7 @@ import {
   type Size3,
 } from '../data/prepare.ts';
 import { assertNoSharedContent, partNames, type PartName, type Split } from '../data/split.ts';
-import { Aborted, InvalidDataset } from '../errors.ts';
+import { Aborted, InvalidDataset, OutOfMemory } from '../errors.ts';
 import type { LabelledCase } from '../unet3d.ts';
 import type { Io } from './io.ts';
 import type { PreprocessingName } from './recipe.ts';
@@ -87,7 +87,11 @@ export async function readTrainingData(
       cases.length,
       async (index) => {
         const item = cases[index]!;
-        const prepared = await prepareCase(item, preprocessing, rules);
+        const prepared = await prepareCase(item, preprocessing, rules).catch((error: unknown) => {
+          throw isTooLarge(error) && preprocessing.spacing
+            ? tooFine(item.id, preprocessing.spacing, error)
+            : error;
+        });
         if (!hashes.has(item.id)) {
           hashes.set(item.id, createHash('sha256').update(prepared.image).digest('hex'));
           for (const what of constantChannels(prepared)) {
@@ -170,6 +174,17 @@ async function decide(
   const words = { own: null, median: print.spacing.median };
   return nnunetPreprocessing(print, dataset.channels, typeof spacing === 'string' ? words[spacing] : spacing);
 }
+
+/** WASM memory is full, or an array longer than JavaScript can make. */
+const isTooLarge = (error: unknown): error is OutOfMemory | RangeError =>
+  error instanceof OutOfMemory || error instanceof RangeError;
+
+const tooFine = (id: string, spacing: Size3, cause: Error): InvalidDataset =>
+  new InvalidDataset(
+    `Case "${id}" does not fit the memory when it is resampled to ${spacing.join(' x ')} mm: give a larger --spacing, ` +
+      `or "own" for each volume's own.`,
+    { cause },
+  );
 
 /** The channels of one value, as messages call them. */
 function constantChannels({ image, channels }: PreparedCase): string[] {

@@ -89,7 +89,7 @@ async function checkCase(item: Case, dataset: Dataset, problems: Problem[]): Pro
     if (image) images.push(image);
   }
   const label = item.label === undefined ? undefined : await read(item.label, 'the label');
-  const classVoxels = label && checkLabel(label, dataset, report);
+  const classVoxels = label && checkLabel(sourceName(item.label!), label, dataset, report);
   const [first] = images;
   if (!first || images.length < item.images.length) return undefined;
 
@@ -157,18 +157,25 @@ const short = (value: number): string => String(Number(value.toPrecision(4)));
 
 type Report = (severity: Problem['severity'], kind: ProblemKind, message: string) => void;
 
-function checkLabel(label: Volume, { labels, ignoreLabel }: Dataset, report: Report): Map<number, number> {
+function checkLabel(
+  file: string,
+  label: Volume,
+  { labels, ignoreLabel }: Dataset,
+  report: Report,
+): Map<number, number> {
   const counts = countValues(label.data);
   const values = [...counts.keys()].sort((a, b) => a - b);
   const limit = labels.length || 255;
   const wrong = values.filter((v) => v !== ignoreLabel && !(Number.isInteger(v) && v >= 0 && v < limit));
-  if (wrong.length > 0)
+  if (wrong.length > 0) {
+    const shown = wrong.slice(0, 10).map((value) => `${value} (${counts.get(value)!} voxels)`);
     report(
       'error',
       'label values',
-      `its label holds ${wrong.slice(0, 10).join(', ')}${wrong.length > 10 ? ' …' : ''}; expected 0 to ${limit - 1}.`,
+      `${file}: the label holds ${shown.join(', ')}${wrong.length > 10 ? ' …' : ''}; expected 0 to ${limit - 1}: ` +
+        'correct the label, or name all classes in dataset.json.',
     );
-  else if (!values.some((value) => value > 0 && value !== ignoreLabel))
+  } else if (!values.some((value) => value > 0 && value !== ignoreLabel))
     report('warning', 'empty class', 'its label holds background only.');
   return counts;
 }

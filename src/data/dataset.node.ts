@@ -24,8 +24,11 @@ async function walk(directory: string, prefix = '', depth = 0): Promise<FileEntr
 }
 
 async function filesIn(directory: string): Promise<FileEntry[]> {
-  const info = await stat(directory).catch(() => undefined);
-  if (!info?.isDirectory())
+  const info = await stat(directory).catch((error: NodeJS.ErrnoException) => {
+    const reason = error.code === 'ENOENT' ? 'does not exist' : `cannot be read (${error.message})`;
+    throw new InvalidDataset(`${directory} ${reason}; give the folder of the data set.`, { cause: error });
+  });
+  if (!info.isDirectory())
     throw new InvalidDataset(`${directory} is not a directory; give the folder of the data set.`);
   return walk(directory);
 }
@@ -42,7 +45,11 @@ const readText = async (source: Source): Promise<string> =>
  * @throws InvalidDataset if it is not a directory, and as openDataset does
  */
 export async function openDatasetFolder(directory: string, options: DatasetOptions = {}): Promise<Dataset> {
-  const dataset = await openDataset(await filesIn(directory), { readText, ...options });
+  const files = await filesIn(directory);
+  const dataset = await openDataset(files, { readText, ...options }).catch((error: unknown) => {
+    if (!(error instanceof InvalidDataset)) throw error;
+    throw new InvalidDataset(`${directory}: ${error.message}`, { cause: error });
+  });
   return dataset.name === 'dataset' && options.name === undefined
     ? { ...dataset, name: basename(resolve(directory)) }
     : dataset;

@@ -92,8 +92,16 @@ describe('train refuses', () => {
     expectRefusal(await train(good, '--classes', '3'), /outside the classes/, /Expected 0 to 2/);
   });
 
+  test('a spacing that makes volumes too large', async () => {
+    expectRefusal(
+      await train(good, '--spacing', '0.001'),
+      /Case_0.*0\.001 x 0\.001 x 0\.001 mm.*larger --spacing/,
+    );
+  });
+
   test('an empty data set', async () => {
-    expectRefusal(await train(await temporaryFolder()), /no dataset\.json and no NIfTI file/);
+    const folder = await temporaryFolder();
+    expectRefusal(await train(folder), `${folder}: Found no dataset.json and no NIfTI file`);
   });
 
   test('names that do not match', async () => {
@@ -142,7 +150,8 @@ describe('train refuses', () => {
   });
 
   test('a data set that is not there', async () => {
-    expectRefusal(await train('/no/such/data'), /not a directory/);
+    expectRefusal(await train('/no/such/data'), /\/no\/such\/data does not exist; give the folder/);
+    expectRefusal(await train(join(good, 'images', 'Case_00_Week0.nii.gz')), /is not a directory/);
   });
 });
 
@@ -197,6 +206,15 @@ describe('predict and evaluate refuse', () => {
       await cli(['evaluate', join(small, 'labels'), join(good, 'labels')]),
       /have no prediction: Case_00_Week0.*--only-predicted/,
     );
+  });
+
+  test('values beyond the classes, with the option to change', async () => {
+    const labels = join(good, 'labels');
+    const classes = await cli(['evaluate', labels, labels, '--classes', '3']);
+    expect(classes.err).toMatch(/value 5, but --classes is 3, for 0 to 2: raise it to 6/);
+    const names = await cli(['evaluate', labels, labels, '--names', 'a,b']);
+    expect(names.err).toMatch(/value 5, but --names has 2 names/);
+    expect([classes.exitCode, names.exitCode]).toEqual([2, 2]);
   });
 
   test('labels without a prediction, unless --only-predicted leaves them out', async () => {
@@ -266,5 +284,6 @@ describe('split and check', () => {
     expect(exitCode).toBe(1);
     expect(out).toMatch(/error: .*Case_03_Week0.*not a NIfTI file/);
     expect(out).toMatch(/Case_01_Week0.*Case_02_Week0/); // the same image twice
+    expect(out).toMatch(/\n\d errors, \d warnings?$/);
   });
 });

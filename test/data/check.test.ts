@@ -81,7 +81,7 @@ describe('one bad case among sound ones', () => {
       'values',
       { label: ({ labels }) => ({ labels: labels.with(0, 9) }) },
       ['error', 'label values', 'c3'],
-      /holds 9; expected 0 to 5/,
+      /the buffer: the label holds 9 \(1 voxels\); expected 0 to 5/,
     ],
     [
       'background only',

@@ -225,7 +225,7 @@ describe('in a directory', () => {
     const root = await folder(['mr/a.nii', 'truth/a.nii']);
     const set = await openFolderPair(join(root, 'mr'), join(root, 'truth'));
     expect(set.cases[0]!.label).toBe(join(root, 'truth/a.nii'));
-    expect(await failure(openDatasetFolder(join(root, 'none')))).toMatch(/none is not a directory/);
+    expect(await failure(openDatasetFolder(join(root, 'none')))).toMatch(/none does not exist/);
   });
 
   test('the hippocampus data set', async ({ skip }) => {

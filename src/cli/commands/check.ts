@@ -44,9 +44,13 @@ Examples:
       }
       io.out(show(dataset, report));
       if (errors > 0)
-        throw new Unsatisfactory(`${errors} problem(s) would stop a training; correct the files named above`);
+        throw new Unsatisfactory(
+          `${counted(errors, 'error')} would stop a training; correct what is named above`,
+        );
     });
 }
+
+const counted = (count: number, what: string): string => `${count} ${what}${count === 1 ? '' : 's'}`;
 
 const plain = (report: DatasetReport): object => ({
   problems: report.problems,
@@ -88,6 +92,8 @@ function show(dataset: Dataset, { problems, fingerprint }: DatasetReport): strin
   const order = { error: 0, warning: 1 };
   for (const { severity, message } of [...problems].sort((a, b) => order[a.severity] - order[b.severity]))
     lines.push(`${severity}: ${message}`);
-  lines.push(problems.length === 0 ? 'No problem was found.' : `${problems.length} problem(s) were found.`);
+  const of = (kind: 'error' | 'warning'): string =>
+    counted(problems.filter(({ severity }) => severity === kind).length, kind);
+  lines.push(problems.length === 0 ? 'No problem was found.' : `${of('error')}, ${of('warning')}`);
   return lines.join('\n');
 }

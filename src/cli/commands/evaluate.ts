@@ -4,7 +4,7 @@ import { basename, join } from 'node:path';
 import { Command } from 'commander';
 import { stemOf, volumePattern } from '../../data/dataset-match.ts';
 import { readNifti } from '../../data/nifti.ts';
-import { Aborted, InvalidDataset } from '../../errors.ts';
+import { Aborted, InvalidDataset, InvalidOption } from '../../errors.ts';
 import { evaluateCase, type CaseMetrics } from '../../metrics/evaluate.ts';
 import { diceTable, metricsCsv, metricsJson, pairCases, summarise } from '../../metrics/summary.ts';
 import { writeFileAtomically } from '../../train/checkpoint.node.ts';
@@ -73,6 +73,7 @@ async function evaluate(io: Io, predictions: string, labels: string, options: Op
       throw new Aborted(`the evaluation was stopped after ${cases.length} of ${pairs.length} cases`);
     if (io.isTerminal) io.status(`evaluating ${name} (${cases.length + 1} of ${pairs.length})`);
     const [a, b] = [await readNifti(truth), await readNifti(prediction)];
+    assertClasses(name, [a.data, b.data], options, names);
     cases.push(evaluateCase(a, b, { classes, tolerance: options.tolerance, name }));
   }
   const summary = summarise(cases);
@@ -128,11 +129,33 @@ async function files(path: string): Promise<NamedFile[]> {
   return names.map((name) => ({ name, source: join(path, name) }));
 }
 
+/** @throws InvalidOption for a whole number that is beyond --names or --classes, as far as one of them is given */
+function assertClasses(
+  name: string,
+  maps: readonly Float32Array[],
+  { classes }: Options,
+  names: readonly string[] | undefined,
+): void {
+  const given = names?.length ?? classes;
+  if (given === undefined) return;
+  const most = Math.max(...maps.map(highestOf));
+  if (most < given) return;
+  const [option, remedy] = names
+    ? [`--names has ${given} names`, 'name all classes']
+    : [`--classes is ${given}`, `raise it to ${most + 1}`];
+  throw new InvalidOption(`${name} has the value ${most}, but ${option}, for 0 to ${given - 1}: ${remedy}`);
+}
+
+/** The highest whole number that can be a class, 0 if there is none. */
+function highestOf(data: Float32Array): number {
+  let most = 0;
+  for (const value of data) if (Number.isInteger(value) && value > most && value < 255) most = value;
+  return most;
+}
+
 /** Classes as the files show them: the highest whole number plus 1, at least 2. */
 async function highest(sources: readonly string[]): Promise<number> {
   let most = 1;
-  for (const source of sources)
-    for (const value of (await readNifti(source)).data)
-      if (Number.isInteger(value) && value > most && value < 255) most = value;
+  for (const source of sources) most = Math.max(most, highestOf((await readNifti(source)).data));
   return most + 1;
 }
