@@ -203,7 +203,10 @@ export function trainCommand(io: Io): Command {
     .option('--resume', 'go on from the checkpoint in --out, with its options')
     .option('--overwrite', 'start anew in a folder that holds a training')
     .option('--dry-run', 'read the data, print the plan, draw the first batch and its augmentation, and stop')
-    .option('--json', 'print JSON lines: events of the training, then the result')
+    .option(
+      '--json',
+      'print JSON lines: events of the training, then the result; epochs and steps count from 0',
+    )
     .addHelpText(
       'after',
       `${datasetHelp}
