@@ -25,7 +25,7 @@ import { fileHashes, hashOfHashes, sha256, Stopwatch } from './provenance.ts';
 import type { RunFolder } from './run-folder.ts';
 import { digits, duration, toJson } from './text.ts';
 import { readTrainingData, type TrainingData } from './training-data.ts';
-import { assertClassWeights, decide, protocolOf } from './train-settings.ts';
+import { assertClassWeights, decide, patchTip, protocolOf } from './train-settings.ts';
 import { watch } from './watch.ts';
 
 export interface RunDetails {
@@ -146,6 +146,11 @@ async function trainModel(job: Job): Promise<void> {
       `${source.batchesPerEpoch} steps; ${(plan.flops / 1e9).toFixed(1)} GFLOP and ` +
       `${(plan.peakBytes / 2 ** 20).toFixed(0)} MiB of GPU memory per step`,
   );
+  const tip =
+    patch || options.patch === 'whole'
+      ? undefined
+      : patchTip(data.training.shapes, source.size, sizeMultiple(network));
+  if (tip !== undefined) io.err(tip);
   if (options.dryRun) {
     io.out(summarise(network, plan, { size: source.size, batch: wish.batch }));
     await drawBatch(folder, trainingBatches(data.training, batches), data);
@@ -279,7 +284,11 @@ async function trainModel(job: Job): Promise<void> {
   }
   for (const note of summary.notes) io.err(`note: ${note}`);
   if (result.stoppedEarly) io.out(`\nStopped after ${result.history.length} of ${epochs} epochs.`);
-  io.out(`\nBest epoch ${result.bestEpoch + 1}: mean validation Dice ${digits(result.bestDice)}`);
+  io.out(
+    validation.length > 0
+      ? `\nBest epoch ${result.bestEpoch + 1} (smoothed validation Dice): its mean validation Dice is ${digits(result.bestDice)}`
+      : '\nNothing was left to validate on; the weights are those of the last epoch.',
+  );
   io.out(`${part === 'test' ? 'Test' : 'Validation (no test part)'}: ${test.cases.length} case(s)\n`);
   io.out(diceTable(summary, data.labels).trimEnd());
   io.out(

@@ -54,6 +54,25 @@ export function assertClassWeights(weights: readonly number[] | undefined, label
   );
 }
 
+/** Below this share of the padded size that the median case fills, patches are proposed. */
+const muchPadding = 1 / 5;
+
+/** Proposes patches of about the median size where whole volumes would be mostly padding. */
+export function patchTip(shapes: readonly Size3[], padded: Size3, multiple: number): string | undefined {
+  const middle = (values: readonly number[]): number =>
+    [...values].sort((a, b) => a - b)[values.length >> 1]!;
+  const voxels = ([x, y, z]: Size3): number => x * y * z;
+  const share = middle(shapes.map(voxels)) / voxels(padded);
+  if (!(share < muchPadding)) return undefined;
+  const patch = [0, 1, 2].map(
+    (axis) => multiple * Math.ceil(middle(shapes.map((shape) => shape[axis]!)) / multiple),
+  );
+  return (
+    `The median case fills ${Math.round(100 * share)} % of that, the rest is padding: --patch ${patch.join(',')} would ` +
+    'cut larger cases to about its size.'
+  );
+}
+
 /**
  * Loss, optimiser, schedule, patch and step of a training, as the options and the data say and the memory allows.
  * @throws OutOfMemory if no step fits; InvalidOption for options that contradict each other

@@ -4,6 +4,7 @@ import * as parse from '../../src/cli/parse.ts';
 import { historyCsv } from '../../src/cli/run-folder.ts';
 import { commandLine } from '../../src/cli/results.ts';
 import { defaultEpochs } from '../../src/cli/recipe.ts';
+import { patchTip } from '../../src/cli/train-settings.ts';
 import { bar, duration, table, toJson } from '../../src/cli/text.ts';
 
 describe('options', () => {
@@ -93,6 +94,13 @@ test('history.csv has one line per epoch and empty cells for what was not measur
     '2,0.5,0.25,0.9,,0.75,0.01,1.500',
     '',
   ]);
+});
+
+test('patches of the median size are proposed where whole volumes are mostly padding', () => {
+  const small = [30, 30, 10] as const;
+  const tip = patchTip([small, small, [100, 40, 20]], [100, 40, 24], 8);
+  expect(tip).toMatch(/median case fills 9 % of that.*--patch 32,32,16 would/);
+  expect(patchTip([small, small], [32, 32, 16], 8)).toBeUndefined();
 });
 
 test('default epochs give about 600 steps within their bounds', () => {

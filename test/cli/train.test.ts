@@ -40,6 +40,9 @@ describe('train', () => {
     expect(trained.err).toMatch(/^GPU: /m);
     expect(trained.err).toMatch(/^epoch 1\/2 {2}loss [\d.]+ {2}validation [\d.]+ .*ETA /m);
     expect(trained.err).toMatch(/^epoch 2\/2 /m);
+    expect(trained.out).toMatch(
+      /^Best epoch [12] \(smoothed validation Dice\): its mean validation Dice is [\d.]+$/m,
+    );
     expect(trained.out).toMatch(/^class +Dice/m);
   });
 
