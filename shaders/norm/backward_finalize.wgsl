@@ -1,5 +1,5 @@
 // Joins the planes' sums: the gradients of the norm's weight and bias (assigned), and the two means
-// that backward_apply subtracts. One workgroup per channel.
+// that backward_apply subtracts. LANES threads per channel.
 // include "common/sum.wgsl"
 
 const BATCH: bool = true;
@@ -11,23 +11,26 @@ struct Params { channels: u32, depth: u32, samples: u32, area: u32, biasOffset: 
 @group(0) @binding(2) var<storage, read_write> gradientWeightBias: array<f32>;
 @group(0) @binding(3) var<uniform> params: Params;
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(GROUP)
 fn main(@builtin(local_invocation_index) local: u32, @builtin(workgroup_id) group: vec3<u32>) {
-  let channel = group.x;
+  let lane = local % LANES;
+  let item = group.x * (GROUP / LANES) + local / LANES;
+  let channel = min(item, params.channels - 1u); // threads beyond repeat the last and store nothing
+  let stores = lane == 0u && item < params.channels;
   let area = f32(params.area);
   var all = vec2<f32>(0.0);
   for (var sample = 0u; sample < params.samples; sample++) {
     var sums = vec2<f32>(0.0);
-    for (var i = local; i < params.depth; i += 64u) {
+    for (var i = lane; i < params.depth; i += LANES) {
       sums += partials[(sample * params.depth + i) * params.channels + channel];
     }
-    let total = sum64(local, sums);
+    let total = sumLanes(LANES, local, sums);
     all += total;
-    if (!BATCH && local == 0u) {
+    if (!BATCH && stores) {
       means[sample * params.channels + channel] = total / (area * f32(params.depth));
     }
   }
-  if (local > 0u) { return; }
+  if (!stores) { return; }
   if (BATCH) {
     let mean = all / (area * f32(params.depth * params.samples));
     for (var sample = 0u; sample < params.samples; sample++) { means[sample * params.channels + channel] = mean; }

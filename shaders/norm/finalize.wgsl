@@ -1,7 +1,7 @@
 // Joins the planes' statistics (Chan et al.) into mean and variance: over the whole batch (batch norm)
 // or per sample (instance norm). Writes scale and shift for the next kernel's prologue, mean and
 // 1/σ for the backward pass, and updates the running statistics of batch norm, unless the batch is not finite.
-// One workgroup per channel and statistics group.
+// LANES threads per channel and statistics group.
 // include "common/sum.wgsl"
 
 const BATCH: bool = true;
@@ -21,9 +21,11 @@ struct Params {
 @group(0) @binding(4) var<storage, read_write> running: array<f32>;
 @group(0) @binding(5) var<uniform> params: Params;
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(GROUP)
 fn main(@builtin(local_invocation_index) local: u32, @builtin(workgroup_id) group: vec3<u32>) {
-  let channel = group.x;
+  let lane = local % LANES;
+  let item = group.x * (GROUP / LANES) + local / LANES;
+  let channel = min(item, params.channels - 1u); // threads beyond repeat the last and store nothing
   var first = group.y * params.depth;
   var planes = params.depth;
   if (BATCH) {
@@ -31,17 +33,17 @@ fn main(@builtin(local_invocation_index) local: u32, @builtin(workgroup_id) grou
     planes = params.depth * params.samples;
   }
   var means = 0.0;
-  for (var i = local; i < planes; i += 64u) { means += partials[(first + i) * params.channels + channel].x; }
-  let mean = sum64(local, vec2<f32>(means, 0.0)).x / f32(planes);
+  for (var i = lane; i < planes; i += LANES) { means += partials[(first + i) * params.channels + channel].x; }
+  let mean = sumLanes(LANES, local, vec2<f32>(means, 0.0)).x / f32(planes);
 
   let area = f32(params.area);
   var spread = 0.0;
-  for (var i = local; i < planes; i += 64u) {
+  for (var i = lane; i < planes; i += LANES) {
     let part = partials[(first + i) * params.channels + channel];
     spread += part.y + area * (part.x - mean) * (part.x - mean);
   }
-  let total = sum64(local, vec2<f32>(spread, 0.0)).x;
-  if (local > 0u) { return; }
+  let total = sumLanes(LANES, local, vec2<f32>(spread, 0.0)).x;
+  if (lane > 0u || item >= params.channels) { return; }
 
   let count = area * f32(planes);
   let variance = total / count;

@@ -72,8 +72,8 @@ export function normForward(
       epsilon: state.epsilon,
       momentum: state.momentum,
     },
-    constants: { BATCH: isBatch },
-    workgroups: [channels, isBatch ? 1 : batch, 1],
+    constants: { BATCH: isBatch, LANES: reductionLanes(recorder) },
+    workgroups: [reductionGroups(recorder, channels), isBatch ? 1 : batch, 1],
   });
   return { affine, saved };
 }
@@ -148,8 +148,8 @@ export function normBackward(
     label: `${label} finalize`,
     bindings: { partials, means, gradientWeightBias: dWeightBias },
     params: { channels, depth, samples: batch, area: width * height, biasOffset },
-    constants: { BATCH: kind === 'batch' },
-    workgroups: [channels, 1, 1],
+    constants: { BATCH: kind === 'batch', LANES: reductionLanes(recorder) },
+    workgroups: [reductionGroups(recorder, channels), 1, 1],
   });
   for (const range of ranges) {
     const { y, gradient, params } = slab(range);
