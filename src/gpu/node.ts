@@ -16,6 +16,7 @@ import {
   loadVulkan,
   swiftShader,
 } from './drivers.node.ts';
+import { pollAlways, pollCalmly } from './polling.node.ts';
 
 /** Where the adapter comes from. */
 export type AdapterSource = 'environment' | 'system' | 'lavapipe' | 'swiftshader';
@@ -65,6 +66,7 @@ export const adaptersFound = new Set<string>();
  */
 export async function requestNodeAdapter(options: NodeAdapterOptions = {}): Promise<NodeAdapter> {
   const create = await loadDawn();
+  pollCalmly();
   const wish = process.env['UNET3D_ADAPTER'] ?? '';
   let named = driverNamedByEnvironment();
   if (
@@ -135,6 +137,7 @@ export function isSwiftShader(adapter: GPUAdapter): boolean {
 export async function releaseNodeGpu(): Promise<void> {
   held.clear();
   await new Promise((resolve) => setTimeout(resolve, 20));
+  pollAlways();
 }
 
 async function loadDawn(): Promise<(flags: string[]) => GPU> {
