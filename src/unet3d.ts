@@ -477,7 +477,6 @@ export class UNet3D {
     return argmax(await segmentProbabilities(run, item, classes, options), classes);
   }
 
-  /** The network's size for a volume: the training size if the volume fits it, else the volume's own, padded. */
   /**
    * Logits [class][z][y][x] of a prepared volume [channel][z][y][x]. The whole volume at once where its
    * plan fits the device, otherwise through sliding windows of the training size.

@@ -1,13 +1,5 @@
-// Nine (y, x) taps of a weight gradient's partial sums: what a dispatch goes on from, and leaves. For kernels
-// with `partials` and `params.channelsOut`; output channels beyond the last are 0 and not stored.
-
-fn load9(channelOut: u32, at: u32) -> mat3x3<f32> {
-  if (channelOut >= params.channelsOut) { return mat3x3<f32>(); }
-  return mat3x3<f32>(
-    partials[at], partials[at + 1u], partials[at + 2u], partials[at + 3u], partials[at + 4u],
-    partials[at + 5u], partials[at + 6u], partials[at + 7u], partials[at + 8u],
-  );
-}
+// Stores nine (y, x) taps of a weight gradient's partial sums. For kernels with `partials` and `params.channelsOut`;
+// output channels beyond the last are not stored.
 
 fn store9(channelOut: u32, at: u32, value: mat3x3<f32>) {
   if (channelOut >= params.channelsOut) { return; }

@@ -60,6 +60,15 @@ fn all9(r0: Row, r1: Row, r2: Row, d: vec4<f32>) -> mat3x3<f32> {
   return mat3x3<f32>(taps(r0, d), taps(r1, d), taps(r2, d));
 }
 
+// What the dispatch before has left of nine taps; 0 for output channels beyond the last.
+fn load9(channelOut: u32, at: u32) -> mat3x3<f32> {
+  if (channelOut >= params.channelsOut) { return mat3x3<f32>(); }
+  return mat3x3<f32>(
+    partials[at], partials[at + 1u], partials[at + 2u], partials[at + 3u], partials[at + 4u],
+    partials[at + 5u], partials[at + 6u], partials[at + 7u], partials[at + 8u],
+  );
+}
+
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(local_invocation_id) local: vec3<u32>, @builtin(workgroup_id) group: vec3<u32>) {
   let item = group.x * WORKGROUP + local.x;

@@ -18,7 +18,7 @@ import { lossShape } from '../train/losses.ts';
 import type { TrainOptions } from './commands/train.ts';
 import type { Io } from './io.ts';
 import { augmentationOf, defaultEpochs, lossOf, optimizerOf, scheduleOf } from './recipe.ts';
-import type { TrainingData } from './training-data.ts';
+import { upperMedian, type TrainingData } from './training-data.ts';
 
 /** Everything that is decided before the first step. */
 export interface Settings {
@@ -59,13 +59,11 @@ const muchPadding = 1 / 5;
 
 /** Proposes patches of about the median size where whole volumes would be mostly padding. */
 export function patchTip(shapes: readonly Size3[], padded: Size3, multiple: number): string | undefined {
-  const middle = (values: readonly number[]): number =>
-    [...values].sort((a, b) => a - b)[values.length >> 1]!;
   const voxels = ([x, y, z]: Size3): number => x * y * z;
-  const share = middle(shapes.map(voxels)) / voxels(padded);
+  const share = upperMedian(shapes.map(voxels)) / voxels(padded);
   if (!(share < muchPadding)) return undefined;
   const patch = [0, 1, 2].map(
-    (axis) => multiple * Math.ceil(middle(shapes.map((shape) => shape[axis]!)) / multiple),
+    (axis) => multiple * Math.ceil(upperMedian(shapes.map((shape) => shape[axis]!)) / multiple),
   );
   return (
     `The median case fills ${Math.round(100 * share)} % of that, the rest is padding: --patch ${patch.join(',')} would ` +

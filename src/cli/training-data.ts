@@ -210,5 +210,5 @@ async function countChannels(item: Case): Promise<number> {
 }
 
 /** The middle of some numbers, of two the larger: always one of them. */
-const upperMedian = (values: readonly number[]): number =>
+export const upperMedian = (values: readonly number[]): number =>
   [...values].sort((a, b) => a - b)[values.length >> 1]!;

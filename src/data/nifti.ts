@@ -153,7 +153,13 @@ async function decodeVolume(
     }
   }
   await bytes.drain();
-  const { shape: placed, affine: turnedAffine } = turn ?? source;
-  const volume = { data, shape: placed, affine: turnedAffine, spacing: spacingOf(turnedAffine), header };
-  return running ? { ...volume, statistics: running.statistics } : volume;
+  const placed = turn ?? source;
+  return {
+    data,
+    shape: placed.shape,
+    affine: placed.affine,
+    spacing: spacingOf(placed.affine),
+    ...(running && { statistics: running.statistics }),
+    header,
+  };
 }

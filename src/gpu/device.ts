@@ -111,6 +111,7 @@ export interface OpenOptions {
 /** A device and what was found out about it. */
 interface Opened {
   readonly info: GPUAdapterInfo;
+  readonly adapterClass: AdapterClass;
   readonly describe: string;
   readonly implementation: string;
   readonly owned: boolean;
@@ -139,12 +140,12 @@ export class Gpu {
   private constructor(
     readonly device: GPUDevice,
     readonly pipelines: PipelineCache,
-    { info, describe, owned, speed, limits, implementation }: Opened,
+    { info, adapterClass, describe, owned, speed, limits, implementation }: Opened,
   ) {
     this.describe = describe;
     this.identity = `${describeAdapter(info)} | ${implementation}`;
     this.memoryBytes = memoryOf(info);
-    this.adapterClass = classOf(info);
+    this.adapterClass = adapterClass;
     this.owned = owned;
     this.speed = speed;
     this.limits = {
@@ -152,7 +153,7 @@ export class Gpu {
       maxBufferBytes: device.limits.maxBufferSize,
       // About a tenth of a second, so that no watchdog bites and others get their turn, yet all of a GPU is busy.
       maxDispatchFlops: Math.max(2e10, 100 * speed),
-      kernels: kernelChoices[this.adapterClass],
+      kernels: kernelChoices[adapterClass],
       ...limits,
     };
     void device.lost.then((lost) => {
@@ -165,13 +166,15 @@ export class Gpu {
     const found = given ? undefined : await provider();
     const device = given ?? (await requestDevice(found!.adapter));
     const info = found?.adapter.info ?? device.adapterInfo;
+    const adapterClass = classOf(info);
     const pipelines = new PipelineCache(device);
     return new Gpu(device, pipelines, {
       info,
+      adapterClass,
       describe: found?.describe ?? describeAdapter(info),
       implementation: found?.implementation ?? userAgent(),
       owned: !given,
-      speed: await expectedSpeed(classOf(info), device, pipelines),
+      speed: await expectedSpeed(adapterClass, device, pipelines),
       limits,
     });
   }

@@ -125,6 +125,10 @@ const maxWorkgroups = 65535;
 
 export const alignUp = (value: number, to: number): number => Math.ceil(value / to) * to;
 
+/** Planes that a binding of so many bytes holds wherever they begin, besides a halo on both sides. */
+export const bindablePlanes = ({ planeBytes }: VolumeTensor, bytes: number, halo: number): number =>
+  Math.floor((bytes - alignment) / planeBytes) - 2 * halo;
+
 interface DispatchRequest<N extends ShaderName> {
   label: string;
   bindings: Record<BindingName<N>, View | Tensor>;
@@ -260,7 +264,7 @@ export class Recorder {
       most = Math.min(most, Math.max(1, Math.floor((this.limits.maxDispatchFlops / flops) * planes)));
     for (const { tensor, ratio = 1, halo = 0 } of uses) {
       if (tensor.bytes <= this.limits.maxBindingBytes) continue;
-      const fit = Math.floor((this.limits.maxBindingBytes - alignment) / tensor.planeBytes) - 2 * halo;
+      const fit = bindablePlanes(tensor, this.limits.maxBindingBytes, halo);
       most = Math.min(most, Math.floor(fit / ratio));
       if (most < 1) {
         throw new OutOfMemory(

@@ -30,10 +30,10 @@ export interface PassBench {
  * Work and bytes of one run: more planes of a large volume would tell nothing new, but a GPU must be full several times
  * over, for the last workgroups leave it half empty.
  */
-const mostWork = ({ adapterClass, speed }: Gpu) =>
-  adapterClass === 'hardware'
-    ? { flops: Math.max(2e10, 10 * speed), bytes: 512 * 2 ** 20 }
-    : { flops: 2e10, bytes: 128 * 2 ** 20 };
+const mostWork = ({ adapterClass, speed }: Gpu) => ({
+  flops: Math.max(2e10, 10 * speed),
+  bytes: (adapterClass === 'hardware' ? 512 : 128) * 2 ** 20,
+});
 /** Bytes that are compared at either end of a result. */
 const comparedBytes = 2 ** 20;
 

@@ -1,5 +1,11 @@
 /** Weight gradients of the 3×3×3 convolution: by lines from global memory, and from workgroup memory, for GPUs. */
-import { alignment, defaultLimits, type Recorder, type View, type VolumeTensor } from '../../gpu/plan.ts';
+import {
+  bindablePlanes,
+  defaultLimits,
+  type Recorder,
+  type View,
+  type VolumeTensor,
+} from '../../gpu/plan.ts';
 import { weightConstants, weightTiles, type WeightTileName } from '../../gpu/tiles.ts';
 import { chunking, mostPartials, reducePartials, weightSlabs, type Input } from '../common.ts';
 import { block, taps, work as workOf } from './forward.ts';
@@ -10,6 +16,18 @@ interface Place {
   readonly first: number;
 }
 
+/** What both kernels are told of the volumes, the gradient's words and which of all these are, and the work. */
+function shapesOf({ tensor: { channels } }: Input, dOutput: VolumeTensor, { inChannels, first }: Place) {
+  const [width, height, depth] = dOutput.size;
+  const { rowQuads, channels: channelsOut } = dOutput;
+  return {
+    sizes: { width, height, depth, rowQuads, channels, channelsOut },
+    length: channelsOut * channels * taps,
+    range: { part: channels * taps, stride: inChannels * taps, offset: first * taps },
+    work: workOf(channels, dOutput),
+  };
+}
+
 /** Each thread sums all lines of its chunk of planes. */
 export function weightGradientByLines(
   recorder: Recorder,
@@ -17,14 +35,11 @@ export function weightGradientByLines(
   input: Input,
   dOutput: VolumeTensor,
   dWeights: View,
-  { inChannels, first }: Place,
+  place: Place,
 ): void {
-  const { channels } = input.tensor;
-  const [width, height, depth] = dOutput.size;
-  const length = dOutput.channels * channels * taps;
-  const work = workOf(channels, dOutput);
+  const { sizes, length, range, work } = shapesOf(input, dOutput, place);
   const workgroup = 48;
-  const groups = [Math.ceil((channels * 3) / workgroup), Math.ceil(dOutput.channels / block)] as const;
+  const groups = [Math.ceil((sizes.channels * 3) / workgroup), Math.ceil(dOutput.channels / block)] as const;
   const { chunkPlanes, chunks } = chunking(recorder, dOutput.planes, length, groups[0] * groups[1]);
   // One sum alone is the gradient.
   const partials = chunks > 1 ? recorder.flat(`${label}.partials`, chunks * length) : undefined;
@@ -34,14 +49,9 @@ export function weightGradientByLines(
       bindings: { ...slab.bindings, partials: partials ?? dWeights },
       params: {
         ...slab.params,
-        width,
-        height,
-        depth,
-        rowQuads: dOutput.rowQuads,
-        channels,
-        channelsOut: dOutput.channels,
-        stride: (partials ? channels : inChannels) * taps,
-        offset: partials ? 0 : first * taps,
+        ...sizes,
+        stride: partials ? range.part : range.stride,
+        offset: partials ? 0 : range.offset,
       },
       constants: { NORM: input.affine !== undefined, WORKGROUP: workgroup },
       workgroups: [...groups, slab.chunks],
@@ -49,13 +59,7 @@ export function weightGradientByLines(
     });
   }
   if (!partials) return;
-  reducePartials(recorder, `${label} sum`, partials, dWeights, {
-    chunks,
-    length,
-    part: channels * taps,
-    stride: inChannels * taps,
-    offset: first * taps,
-  });
+  reducePartials(recorder, `${label} sum`, partials, dWeights, { chunks, length, ...range });
 }
 
 /** Planes that a workgroup walks through where that leaves enough workgroups: it stages two more. */
@@ -79,11 +83,8 @@ function parts(
     size: [, height],
     rowQuads,
   } = tensors[0]!;
-  const widest = Math.max(...tensors.map(({ planeBytes }) => planeBytes));
-  const bound =
-    Math.floor(
-      (Math.min(recorder.limits.maxBindingBytes, defaultLimits.maxBindingBytes) - alignment) / widest,
-    ) - 2;
+  const bytes = Math.min(recorder.limits.maxBindingBytes, defaultLimits.maxBindingBytes);
+  const bound = Math.min(...tensors.map((tensor) => bindablePlanes(tensor, bytes, 1)));
   const finest = Math.max(1, Math.floor((height * rowQuads) / leastQuads));
   let chunkPlanes = Math.min(walk, planes);
   const chunks = () => Math.ceil(planes / chunkPlanes);
@@ -105,11 +106,10 @@ export function weightGradientTiled(
   input: Input,
   dOutput: VolumeTensor,
   dWeights: View,
-  { inChannels, first }: Place,
+  place: Place,
 ): void {
-  const { channels } = input.tensor;
-  const [width, height, depth] = dOutput.size;
-  const length = dOutput.channels * channels * taps;
+  const { sizes, length, range, work } = shapesOf(input, dOutput, place);
+  const { channels } = sizes;
   const constants = weightConstants(weightTiles[name], channels);
   const { INPUTS, LANES, GROUPS, OUTS, LINES } = constants;
   const groups = Math.ceil(channels / INPUTS) * Math.ceil(dOutput.channels / (GROUPS * OUTS));
@@ -117,11 +117,10 @@ export function weightGradientTiled(
   const cut = parts(recorder, [input.tensor, dOutput], { lines: LINES, most, groups });
   const sums = cut.chunks * cut.stripes;
   if (sums * LANES * length * 4 > recorder.limits.maxBindingBytes) {
-    weightGradientByLines(recorder, label, input, dOutput, dWeights, { inChannels, first });
+    weightGradientByLines(recorder, label, input, dOutput, dWeights, place);
     return;
   }
   const partials = recorder.flat(`${label}.partials`, sums * LANES * length);
-  const work = workOf(channels, dOutput);
   const { planes } = input.tensor;
   const options = { halo: 1, flops: work, multiple: cut.chunkPlanes };
   for (const slab of weightSlabs(recorder, input, dOutput, cut.chunkPlanes, options)) {
@@ -130,29 +129,23 @@ export function weightGradientTiled(
       bindings: { ...slab.bindings, partials },
       params: {
         ...slab.params,
+        ...sizes,
         readable: Math.min(slab.to + 1, planes),
-        width,
-        height,
-        depth,
-        rowQuads: dOutput.rowQuads,
-        channels,
-        channelsOut: dOutput.channels,
         stripes: cut.stripes,
         stripeRows: cut.stripeRows,
       },
-      constants: { ...constants, NORM: input.affine !== undefined, RAGGED: width % 4 !== 0 },
+      constants: { ...constants, NORM: input.affine !== undefined, RAGGED: sizes.width % 4 !== 0 },
       workgroups: [groups, cut.stripes, slab.chunks],
       flops: (work * (slab.to - slab.from)) / dOutput.planes,
     });
   }
-  const place = { length, part: channels * taps, stride: inChannels * taps, offset: first * taps };
   if (LANES === 1 || sums === 1) {
-    reducePartials(recorder, `${label} sum`, partials, dWeights, { chunks: sums * LANES, ...place });
+    reducePartials(recorder, `${label} sum`, partials, dWeights, { chunks: sums * LANES, length, ...range });
     return;
   }
   // Few weights have few threads to add them: first across chunks and stripes, each lane by itself.
   const lanes = recorder.flat(`${label}.lanes`, LANES * length);
   const whole = { tensor: lanes, offset: 0, size: lanes.bytes };
   reducePartials(recorder, `${label} sum`, partials, whole, { chunks: sums, length: LANES * length });
-  reducePartials(recorder, `${label} lanes`, lanes, dWeights, { chunks: LANES, ...place });
+  reducePartials(recorder, `${label} lanes`, lanes, dWeights, { chunks: LANES, length, ...range });
 }
