@@ -13,7 +13,7 @@ import { OutOfMemory } from '../src/errors.ts';
 import { releaseNodeGpu } from '../src/gpu/node.ts';
 import { profileRows, profileTable } from '../src/gpu/profiler.ts';
 import { Recorder, type PlanLimits, type Size3, type Tensor } from '../src/gpu/plan.ts';
-import { LogitsRunner } from '../src/infer/evaluator.ts';
+import { Inference } from '../src/infer/inference.ts';
 import { completeConfig } from '../src/model/config.ts';
 import { planInference } from '../src/model/plan.ts';
 import { ModelState } from '../src/model/state.ts';
@@ -217,16 +217,18 @@ await section('inference', async (inference) => {
     const { plan } = planInference({ config, size, batch: 1, limits, precision });
     const { kernels, tuning } = await chooseKernels(gpu, plan);
     state.kernels = kernels;
-    const runner = await LogitsRunner.create(state, size);
+    const runner = new Inference(state, Infinity);
     const image = noise(size[0] * size[1] * size[2]);
-    const timing = await time(async () => void (await runner.run(image)), { runs: 5 });
-    const gflops = runner.planned.plan.flops / timing.median / 1e6;
+    const timing = await time(async () => void (await runner.logits({ image, shape: size }, undefined)), {
+      runs: 5,
+    });
+    const gflops = plan.flops / timing.median / 1e6;
     inference.push({ features, size, ...timing, gflops, tuning });
     console.log(
       `${size.join(' × ').padEnd(38)}${milliseconds(timing).padStart(24)}${gflops.toFixed(1).padStart(10)}`,
     );
     if (tuning) console.log(describeTuning(tuning));
-    runner.dispose();
+    runner.release();
     state.dispose();
   }
 });

@@ -62,13 +62,13 @@ export class InvalidOption extends UNet3DError {
   override readonly name = 'InvalidOption';
 }
 
-/** The loss or a gradient became NaN or infinite. */
+/** The loss, a gradient or a result became NaN or infinite. */
 export class NotFinite extends UNet3DError {
   override readonly name = 'NotFinite';
   constructor(
     message: string,
-    /** Optimiser step, counted from 0. */
-    readonly step: number,
+    /** Optimiser step, counted from 0; undefined outside of trainings. */
+    readonly step: number | undefined,
     /** First parameter or tensor that is not finite. */
     readonly where: string,
   ) {

@@ -2,14 +2,14 @@
 export * from './errors.ts';
 export { UNet3D } from './unet3d.ts';
 export type {
-  CaseScore,
   CreateOptions,
   DeviceOptions,
   EvaluateOptions,
   LabelledCase,
-  SegmentOptions,
   TrainingOptions,
 } from './unet3d.ts';
+export type { CaseScore } from './infer/evaluator.ts';
+export type { SegmentOptions } from './infer/inference.ts';
 export {
   completeConfig,
   defaultConfig,

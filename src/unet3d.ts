@@ -6,8 +6,15 @@ import { casesInMemory, commonShape, trainingBatches, type BatchOptions } from '
 import { Aborted, InvalidDataset, InvalidOption } from './errors.ts';
 import { Gpu } from './gpu/device.ts';
 import type { Plan, PlanLimits, Precision, Size3 } from './gpu/plan.ts';
-import { Evaluator, LogitsRunner, type DenseCase } from './infer/evaluator.ts';
-import { predictVolume, type PredictOptions, type Segmentation } from './infer/predict.ts';
+import { Evaluator, type CaseScore, type DenseCase } from './infer/evaluator.ts';
+import { Inference, notFinite, type SegmentOptions } from './infer/inference.ts';
+import {
+  assertPredictOptions,
+  readSources,
+  segmentVolumes,
+  type PredictOptions,
+  type Segmentation,
+} from './infer/predict.ts';
 import {
   argmax,
   mirrorings,
@@ -15,7 +22,6 @@ import {
   type MirrorOptions,
   type ProbabilityOptions,
 } from './infer/probabilities.ts';
-import { slidingWindow, type WindowProgress } from './infer/window.ts';
 import {
   choosePostprocessing,
   componentDice,
@@ -27,26 +33,19 @@ import {
 import { dice } from './metrics/dice.ts';
 import { augmentationMargin } from './train/augmentation.ts';
 import { Run, type TrainingEvent, type TrainingResult, type TrainingRun } from './train/events.ts';
-import { fit, type BatchSource, type FitOptions } from './train/fit.ts';
+import type { BatchSource, FitOptions } from './train/fit.ts';
+import { fitThroughLosses, type Trainee } from './train/recovery.ts';
 import { lossShape, weightedDice, type Loss } from './train/losses.ts';
 import { adam } from './train/optimizers.ts';
 import { oneCycle } from './train/schedules.ts';
 import { assertKnown, shown } from './options.ts';
 import { readModel, writeModel } from './weights/model-file.ts';
-import {
-  assertFits,
-  defaultBudget,
-  chooseWindow,
-  concede,
-  describeWish,
-  type Concession,
-} from './model/budget.ts';
-import { completeConfig, paddedSize, sizeMultiple, wholeSize, type UNet3DConfig } from './model/config.ts';
+import { assertFits, defaultBudget, concede, describeWish, type Concession } from './model/budget.ts';
+import { completeConfig, paddedSize, sizeMultiple, type UNet3DConfig } from './model/config.ts';
 import { planTraining } from './model/plan.ts';
 import { ModelState } from './model/state.ts';
 import { summarise } from './model/summary.ts';
-import { cachedChoices } from './model/tune.ts';
-import { tuningStore } from './model/tuning-cache.ts';
+import { Turns } from './model/turns.ts';
 
 export interface DeviceOptions {
   /** A device of the caller's: used as it is, never destroyed. */
@@ -118,13 +117,15 @@ function assertLabelled(
 }
 
 export interface TrainingOptions
-  extends Partial<Omit<FitOptions, 'validation'>>, Pick<BatchOptions, 'patch' | 'oversample'> {
+  extends Partial<Omit<FitOptions, 'validation' | 'preview'>>, Pick<BatchOptions, 'patch' | 'oversample'> {
   /** Volumes or patches per step. Default 2. */
   readonly batchSize?: number;
   /** Of the order of the cases, the places of patches and the augmentation. Default 0. */
   readonly seed?: number;
   /** Cases for the end of each epoch. Default: none; then the last weights are kept. */
   readonly validation?: readonly PreparedCase[];
+  /** A case to segment after every epoch, for `preview` events. */
+  readonly preview?: PreparedCase | undefined;
   /**
    * What may be given up where the step exceeds the memory budget, in the order float16, checkpointing,
    * accumulation, patches; `'auto'` for any. What is given up is told by an event. Default: nothing.
@@ -133,7 +134,7 @@ export interface TrainingOptions
   readonly concessions?: 'auto' | readonly Concession[];
   /** In which volumes are stored during this training. Default: the model's. */
   readonly precision?: Precision;
-  /** Stands between the batches and the training: what it gives is trained on. */
+  /** Stands between the batches and the training: what it gives is trained on. It may not wait for calls of the model. */
   readonly through?: (source: BatchSource) => BatchSource;
   /** Called with each event, besides the iteration. */
   readonly onEvent?: (event: TrainingEvent) => void;
@@ -147,6 +148,7 @@ const trainingOptions = {
   schedule: true,
   validation: true,
   validationWindow: true,
+  preview: true,
   patch: true,
   oversample: true,
   augmentation: true,
@@ -168,31 +170,12 @@ const trainingOptions = {
   onEvent: true,
 } satisfies Record<keyof TrainingOptions, true>;
 
-export interface SegmentOptions {
-  /** Of neighbouring windows, where windows are needed. Default 0.5. */
-  readonly overlap?: number;
-  /** x, y, z; forces windows of this size. */
-  readonly window?: Size3;
-  readonly signal?: AbortSignal;
-  readonly onProgress?: (progress: WindowProgress) => void;
-}
-
 export interface EvaluateOptions extends MirrorOptions {
   /** Default: weighted Dice with equal weights. */
   readonly loss?: Loss;
   /** Whether labels are cleaned as validation chose it for this model. Default true. */
   readonly postprocess?: boolean;
   readonly signal?: AbortSignal;
-}
-
-/** One case's scores. */
-export interface CaseScore {
-  readonly id: string;
-  readonly loss: number;
-  /** Per class, background first; NaN where neither has the class. */
-  readonly dice: readonly number[];
-  /** Predicted classes [z][y][x] on the case's own grid. */
-  readonly predicted: Uint8Array<ArrayBuffer>;
 }
 
 interface Description {
@@ -203,16 +186,19 @@ interface Description {
   readonly inputSize?: Size3 | undefined;
 }
 
-/** Times in a row that a training opens a lost device again without getting to another checkpoint. */
-const mostRecoveries = 3;
-/** What a driver that has just lost two devices is given to come back. */
-const driverRestMs = 1000;
-
+/**
+ * A network on a GPU. Its calls take turns in the order they came, so that several may be on their way at once: each
+ * gives what it would if they had been awaited one by one.
+ */
 export class UNet3D {
   #state: ModelState;
+  /** As the call that has its turn finds it, and what those that wait will add to it. */
   #description: Description;
-  #runner: { readonly key: string; readonly runner: LogitsRunner } | undefined;
-  #busy = false;
+  readonly #additions: Partial<Description>[] = [];
+  readonly #turns = new Turns();
+  #inference: Inference | undefined;
+  #training = false;
+  readonly #precision: Precision;
   readonly #budget: number;
   readonly #limits: Partial<PlanLimits> | undefined;
 
@@ -224,7 +210,7 @@ export class UNet3D {
     const { precision = 'f32' } = options;
     if (precision !== 'f32' && precision !== 'f16')
       throw new InvalidOption(`precision is '${String(precision)}'; give 'f32' or 'f16'`);
-    state.precision = precision;
+    this.#precision = state.precision = precision;
   }
 
   /**
@@ -267,17 +253,24 @@ export class UNet3D {
 
   /** Label names, channel names, preprocessing and training size, as they are saved with the model. */
   get description(): Description {
-    return this.#description;
+    return Object.assign({}, this.#description, ...this.#additions) as Description;
   }
 
-  /** Adds to what is saved with the model. */
+  /** Adds to what is saved with the model. Calls that came before still find it as it was. */
   describe(more: Partial<Description>): void {
+    this.#additions.push(more);
+    const add = (): void => this.#describeNow(this.#additions.shift()!);
+    this.#turns.take({ name: 'describe' }, add).catch(() => undefined); // after `dispose` nobody asks any more
+  }
+
+  /** Within a turn. */
+  #describeNow(more: Partial<Description>): void {
     this.#description = { ...this.#description, ...more };
   }
 
   /** How this model's volumes are stored. */
   get precision(): Precision {
-    return this.#state.precision;
+    return this.#precision;
   }
 
   /** The adapter in one line. */
@@ -295,130 +288,136 @@ export class UNet3D {
    * OneCycle to 0.01, batch 2, whole volumes, 20 epochs. (The command line's `train` takes Dice with cross-entropy and
    * about 600 steps.) With a checkpoint store, a lost device (driver reset,
    * watchdog) that this model had opened is opened again, and training goes on from the last checkpoint.
+   * Calls that come meanwhile have their turn when the run has ended, and find the trained network; only those that
+   * come while the caller's own batches are made, and are waited for there, are answered between two steps.
    * The run rejects with what is below.
-   * @throws InvalidOption for options that are unknown, out of range or contradict each other; InvalidDataset for cases
-   *   without a label or with label values outside the classes; OutOfMemory if the step exceeds the budget or the GPU's
-   *   memory; NotFinite; Aborted; DeviceLost; InvalidModel for a checkpoint that does not fit
+   * @throws InvalidOption for options that are unknown, out of range or contradict each other, and while this model is
+   *   training already; InvalidDataset for cases without a label or with label values outside the classes; OutOfMemory
+   *   if the step exceeds the budget or the GPU's memory; NotFinite; Aborted; DeviceLost; InvalidModel for a checkpoint
+   *   that does not fit
    */
   fit(training: readonly PreparedCase[] | BatchSource, options: TrainingOptions = {}): TrainingRun {
-    const { batchSize = 2, seed = 0, onEvent, patch, oversample, concessions = [], through } = options;
-    const { validation = [], ...rest } = options;
+    const { validation = [], preview, signal, onEvent } = options;
     return new Run(async (emit) => {
       assertKnown('fit', options, Object.keys(trainingOptions));
       if (this.gpu.disposed) throw this.gpu.lossError(); // one that is merely lost may be opened again
-      if (!isBatchSource(training)) assertLabelled(training, this.config, this.#description);
-      assertLabelled(validation, this.config, this.#description);
-      const settings: FitOptions & { precision: Precision } = {
-        epochs: 20,
-        loss: weightedDice(),
-        optimizer: adam(),
-        schedule: oneCycle({ maxLearningRate: 0.01 }),
-        precision: this.#state.precision,
-        ...rest,
-        validation,
-      };
-      this.#begin();
-      const { config, precision } = this.#state;
+      if (!isBatchSource(training)) assertLabelled(training, this.config, this.description);
+      const previews = preview ? [preview] : [];
+      assertLabelled(validation, this.config, this.description);
+      assertLabelled(previews, this.config, this.description);
+      if (this.#training) throw new InvalidOption('this model is training: wait for the run, or abort it');
+      this.#training = true;
       try {
-        const { augmentation } = settings;
-        const margin = isBatchSource(training)
-          ? () => training.margin ?? ([0, 0, 0] as const)
-          : augmentation &&
-            ((size: Size3) =>
-              augmentationMargin(augmentation, size, commonShape(training.map(({ shape }) => shape))));
-        const batches = (size: Size3 | undefined, batch: number): BatchSource =>
-          isBatchSource(training)
-            ? checkedBatches(training, config)
-            : trainingBatches(casesInMemory(training), {
-                batchSize: batch,
-                seed,
-                multiple: sizeMultiple(config),
-                ...(size && { patch: size }),
-                ...(oversample !== undefined && { oversample }),
-                ...(margin && { margin }),
-              });
-        const whole = batches(patch, batchSize);
-        const { size, batchSize: batch } = whole;
-        const { accumulate, checkpointing } = settings;
-        const planner = {
-          limits: this.gpu.limits, // what is conceded does not depend on what was tuned
-
-          loss: lossShape(settings.loss, config.classes),
-          optimizer: settings.optimizer,
-          augment: augmentation !== undefined,
-          margin,
-          averaging: settings.ema !== undefined,
-        };
-        const { wish, taken } = concede(
-          { config, size, batch, precision: settings.precision, accumulate, checkpointing },
-          this.#budget,
-          planner,
-          isBatchSource(training) ? ownBatches(concessions) : concessions,
+        return await this.#turns.take({ name: 'training', signal }, () =>
+          this.#train(training, { ...options, validation, preview: previews[0] }, emit),
         );
-        assertFits(wish, this.#budget, planner);
-        if (taken.length > 0)
-          emit({ type: 'concessions', taken, budget: this.#budget, step: describeWish(wish) });
-        const patched = taken.includes('patches') ? wish.size : patch;
-        const source = taken.some((name) => !ownBatches('auto').includes(name))
-          ? batches(patched, wish.batch)
-          : whole;
-        this.describe({ inputSize: source.size, postprocessing: undefined });
-        this.#state.precision = wish.precision ?? precision;
-        const { accumulate: parts = 1, checkpointing: again = false } = wish;
-        const validationWindow = settings.validationWindow ?? (patched && source.size);
-        const steps = { ...settings, validationWindow, accumulate: parts, checkpointing: again };
-        return await this.#fitRecovering(through?.(source) ?? source, steps, emit);
       } finally {
-        this.#state.precision = precision;
-        this.#busy = false;
+        this.#training = false;
       }
     }, onEvent);
   }
 
-  async #fitRecovering(
-    source: BatchSource,
-    options: FitOptions,
+  /** Within a turn: what is given up for memory is settled, then steps are taken. */
+  async #train(
+    training: readonly PreparedCase[] | BatchSource,
+    options: Omit<TrainingOptions, 'validation' | 'preview'> & Pick<FitOptions, 'validation' | 'preview'>,
     emit: (event: TrainingEvent) => void,
   ): Promise<TrainingResult> {
-    let losses = 0;
-    let lost: Error | undefined;
-    const tell = (event: TrainingEvent): void => {
-      if (event.type === 'checkpoint' && event.step > 0) losses = 0;
-      emit(event);
+    const { batchSize = 2, seed = 0, patch, oversample, concessions = [], through, ...rest } = options;
+    const { config } = this.#state;
+    const settings: FitOptions & { precision: Precision } = {
+      epochs: 20,
+      loss: weightedDice(),
+      optimizer: adam(),
+      schedule: oneCycle({ maxLearningRate: 0.01 }),
+      precision: this.#precision,
+      seed,
+      ...rest,
     };
-    for (;;) {
-      try {
-        if (lost) {
-          await this.#openAgain();
-          const message = `${lost.message}; the device was opened again and training goes on from the last checkpoint`;
-          tell({ type: 'recovered', message });
-          lost = undefined;
-        }
-        const resume = options.resume === true || losses > 0;
-        return await fit(this.#state, source, { ...options, resume }, tell);
-      } catch (error) {
-        if (this.gpu.disposed) throw this.gpu.lossError();
-        if (!(await this.gpu.isLost())) throw error;
-        if (!options.checkpoint || !this.gpu.owned || ++losses > mostRecoveries) throw this.gpu.lossError();
-        lost = this.gpu.lossError();
-        if (losses > 1) await new Promise((resolve) => setTimeout(resolve, driverRestMs));
-      }
+    const { augmentation, accumulate, checkpointing } = settings;
+    const margin = isBatchSource(training)
+      ? () => training.margin ?? ([0, 0, 0] as const)
+      : augmentation &&
+        ((size: Size3) =>
+          augmentationMargin(augmentation, size, commonShape(training.map(({ shape }) => shape))));
+    const batches = (size: Size3 | undefined, batch: number): BatchSource =>
+      isBatchSource(training)
+        ? checkedBatches(training, config)
+        : trainingBatches(casesInMemory(training), {
+            batchSize: batch,
+            seed,
+            multiple: sizeMultiple(config),
+            ...(size && { patch: size }),
+            ...(oversample !== undefined && { oversample }),
+            ...(margin && { margin }),
+          });
+    const whole = batches(patch, batchSize);
+    const { size, batchSize: batch } = whole;
+    const planner = {
+      limits: this.gpu.limits, // what is conceded does not depend on what was tuned
+      loss: lossShape(settings.loss, config.classes),
+      optimizer: settings.optimizer,
+      augment: augmentation !== undefined,
+      margin,
+      averaging: settings.ema !== undefined,
+    };
+    const { wish, taken } = concede(
+      { config, size, batch, precision: settings.precision, accumulate, checkpointing },
+      this.#budget,
+      planner,
+      isBatchSource(training) ? ownBatches(concessions) : concessions,
+    );
+    assertFits(wish, this.#budget, planner);
+    if (taken.length > 0)
+      emit({ type: 'concessions', taken, budget: this.#budget, step: describeWish(wish) });
+    const patched = taken.includes('patches') ? wish.size : patch;
+    const source = taken.some((name) => !ownBatches('auto').includes(name))
+      ? batches(patched, wish.batch)
+      : whole;
+    this.#describeNow({ inputSize: source.size, postprocessing: undefined });
+    this.#release();
+    const { accumulate: parts = 1, checkpointing: again = false } = wish;
+    const validationWindow = settings.validationWindow ?? (patched && source.size);
+    const steps = { ...settings, validationWindow, accumulate: parts, checkpointing: again };
+    this.#state.precision = wish.precision ?? this.#precision;
+    try {
+      const asking = () => (isBatchSource(training) ? this.#lending() : <T>(made: Promise<T>) => made);
+      return await fitThroughLosses(this.#trainee(), through?.(source) ?? source, steps, emit, asking);
+    } finally {
+      this.#state.precision = this.#precision;
     }
   }
 
-  /** A new device with the network as it is initialised: what training resumes into. */
-  async #openAgain(): Promise<void> {
-    const { gpu, config, precision } = this.#state;
-    const opened = await Gpu.open(this.#limits ? { limits: this.#limits } : {});
-    this.#state = new ModelState(opened, config, 0);
-    this.#state.precision = precision;
-    gpu.dispose();
+  /** The caller's code that makes batches may ask the model itself, such as for its hardest cases. */
+  #lending(): <T>(made: Promise<T>) => Promise<T> {
+    const { count } = this.#turns;
+    return async (made) => {
+      try {
+        return await this.#turns.lend(count, made);
+      } finally {
+        this.#release();
+      }
+    };
   }
 
-  #begin(): void {
-    if (this.#busy) throw new InvalidOption('this model is training: wait for the run, or abort it');
-    this.#busy = true;
-    this.#releaseRunner();
+  #trainee(): Trainee {
+    const state = () => this.#state;
+    return {
+      get state() {
+        return state();
+      },
+      openAgain: async () => {
+        const { gpu, config, precision } = this.#state;
+        const opened = await Gpu.open(this.#limits ? { limits: this.#limits } : {});
+        if (gpu.disposed) {
+          opened.dispose();
+          throw gpu.lossError();
+        }
+        this.#state = new ModelState(opened, config, 0);
+        this.#state.precision = precision;
+        gpu.dispose();
+      },
+    };
   }
 
   /**
@@ -429,75 +428,72 @@ export class UNet3D {
    */
   async evaluate(cases: readonly PreparedCase[], options: EvaluateOptions = {}): Promise<CaseScore[]> {
     const { loss = weightedDice(), postprocess = true, signal } = options;
-    const { classes } = this.config;
-    assertLabelled(cases, this.config, this.#description);
     const mirrored = mirrorings(options).length > 1;
-    const scores: CaseScore[] = [];
-    const evaluator = new Evaluator(this.#state, loss, { trained: this.#description.inputSize });
-    try {
-      for (const item of cases) {
-        if (signal?.aborted)
-          throw new Aborted(`evaluation was stopped after ${scores.length} of ${cases.length} cases`);
-        const { loss: value, predicted: plain } = await evaluator.run(item, signal);
-        const found = mirrored ? await this.#labelsOf(item, options) : plain;
-        const { postprocessing } = this.#description;
-        const predicted = postprocess ? postprocessed(found, item.shape, postprocessing) : found;
-        scores.push({ id: item.id, loss: value, dice: dice(predicted, item.label, classes), predicted });
+    assertLabelled(cases, this.config, this.description);
+    return this.#turns.take({ name: 'evaluation', signal }, async () => {
+      const { inputSize: trained, postprocessing } = this.#description;
+      const evaluator = new Evaluator(this.#state, loss, { trained });
+      const scores: CaseScore[] = [];
+      try {
+        for (const item of cases) {
+          if (signal?.aborted)
+            throw new Aborted(`evaluation was stopped after ${scores.length} of ${cases.length} cases`);
+          const plain = await evaluator.score(item, signal);
+          if (!Number.isFinite(plain.loss)) throw await notFinite(this.#state, item.image);
+          const found = mirrored ? await this.#labelsOf(item, options) : plain.predicted;
+          const predicted = postprocess ? postprocessed(found, item.shape, postprocessing) : found;
+          scores.push({ ...plain, dice: dice(predicted, item.label, this.config.classes), predicted });
+        }
+      } finally {
+        evaluator.dispose();
       }
-    } finally {
-      evaluator.dispose();
-    }
-    return scores;
+      return scores;
+    });
   }
 
   /**
    * Decides on validation cases for which classes only the largest component is kept, and adopts that: `predict` and
    * `evaluate` apply it, and it is saved with the model. Returns the mean Dice before and after.
    * @throws InvalidDataset for a case without a label or with label values outside the classes; Aborted if the signal
-   *   fires; DeviceLost
+   *   fires; NotFinite; DeviceLost
    */
   async choosePostprocessing(
     validation: readonly PreparedCase[],
     options: ProbabilityOptions = {},
   ): Promise<PostprocessingChoice> {
-    assertLabelled(validation, this.config, this.#description);
+    assertLabelled(validation, this.config, this.description);
     const { classes } = this.config;
-    const scores: ComponentDice[] = [];
-    for (const item of validation)
-      scores.push(componentDice(await this.#labelsOf(item, options), item.label, item.shape, classes));
-    const choice = choosePostprocessing(scores, classes);
-    this.describe({ postprocessing: { largestComponent: choice.largestComponent } });
-    return choice;
+    return this.#turns.take({ name: 'choosing the post-processing', signal: options.signal }, async () => {
+      const scores: ComponentDice[] = [];
+      for (const item of validation)
+        scores.push(componentDice(await this.#labelsOf(item, options), item.label, item.shape, classes));
+      const choice = choosePostprocessing(scores, classes);
+      this.#describeNow({ postprocessing: { largestComponent: choice.largestComponent } });
+      return choice;
+    });
   }
 
-  /** Classes of a prepared case as the network gives them, windows and flips included. */
+  /** Within a turn: classes of a prepared case as the network gives them, windows and flips included. */
   async #labelsOf(item: DenseCase, options: ProbabilityOptions): Promise<Uint8Array<ArrayBuffer>> {
     const { classes } = this.config;
-    const run = (volume: DenseCase, given: ProbabilityOptions) => this.logits(volume, given);
-    return argmax(await segmentProbabilities(run, item, classes, options), classes);
+    return argmax(await segmentProbabilities(this.#logits, item, classes, options), classes);
   }
+
+  /** Within a turn. */
+  readonly #logits = (volume: DenseCase, options: SegmentOptions): Promise<Float32Array<ArrayBuffer>> => {
+    this.#inference ??= new Inference(this.#state, this.#budget);
+    return this.#inference.logits(volume, this.#description.inputSize, options);
+  };
 
   /**
    * Logits [class][z][y][x] of a prepared volume [channel][z][y][x]. The whole volume at once where its
    * plan fits the device, otherwise through sliding windows of the training size.
-   * @throws InvalidOption for another number of channels or an overlap out of range; OutOfMemory; Aborted; DeviceLost
+   * @throws InvalidOption for another number of channels or an overlap out of range; OutOfMemory; Aborted; NotFinite if
+   *   weights, image or results are not; DeviceLost
    */
   async logits(volume: DenseCase, options: SegmentOptions = {}): Promise<Float32Array<ArrayBuffer>> {
-    const channels = volume.image.length / (volume.shape[0] * volume.shape[1] * volume.shape[2]);
-    if (channels !== this.config.inChannels) {
-      throw new InvalidOption(
-        `the volume has ${channels} channel(s); this model takes ${this.config.inChannels}`,
-      );
-    }
-    const window = options.window ? paddedSize(this.config, options.window) : this.#windowFor(volume.shape);
-    const runner = await this.#runnerFor(window);
-    const input = { image: volume.image, shape: volume.shape, channels };
-    return slidingWindow(
-      input,
-      window,
-      this.config.classes,
-      (image, signal) => runner.run(image, signal),
-      options,
+    return this.#turns.take({ name: 'prediction', signal: options.signal }, () =>
+      this.#logits(volume, options),
     );
   }
 
@@ -505,44 +501,32 @@ export class UNet3D {
    * Segments one volume: a file, URL, path (in Node) or buffer, or one per channel. Labels and probabilities
    * come back on the source's own grid; `toNifti()` writes them with its affine, codes and units.
    * @throws InvalidVolume or InvalidDataset if files cannot be read or do not fit together; InvalidOption for what is no
-   *   source, another number of channels, or options out of range; OutOfMemory; Aborted; DeviceLost
+   *   source, another number of channels, or options out of range; OutOfMemory; Aborted; NotFinite if weights or results
+   *   are not; DeviceLost
    */
-  predict(sources: Source | readonly Source[], options: PredictOptions = {}): Promise<Segmentation> {
-    return predictVolume(this, sources, options);
+  async predict(sources: Source | readonly Source[], options: PredictOptions = {}): Promise<Segmentation> {
+    assertPredictOptions(options);
+    const ahead = () => readSources(sources);
+    return this.#turns.take({ name: 'prediction', signal: options.signal, ahead }, (read) =>
+      segmentVolumes(
+        { config: this.config, description: this.#description, logits: this.#logits },
+        read,
+        options,
+      ),
+    );
   }
 
-  #windowFor(shape: Size3): Size3 {
-    const { config, limits, precision } = this.#state;
-    const { inputSize: trained } = this.#description;
-    const sizes = { config, whole: wholeSize(config, shape, trained), trained };
-    return chooseWindow(sizes, this.#budget, { limits, precision });
-  }
-
-  async #runnerFor(size: Size3): Promise<LogitsRunner> {
-    const key = size.join();
-    if (this.#runner?.key !== key) {
-      this.#releaseRunner();
-      await this.#useCachedKernels();
-      this.#runner = { key, runner: await LogitsRunner.create(this.#state, size) };
-    }
-    return this.#runner.runner;
-  }
-
-  /** On GPUs, what earlier trainings have measured; nothing is measured for the sake of a prediction. */
-  async #useCachedKernels(): Promise<void> {
-    const { gpu, kernels } = this.#state;
-    if (gpu.adapterClass !== 'hardware' || kernels.tuned) return;
-    this.#state.kernels = { ...kernels, tuned: await cachedChoices(gpu, await tuningStore()) };
-  }
-
-  #releaseRunner(): void {
-    this.#runner?.runner.dispose();
-    this.#runner = undefined;
+  /** Frees what predictions hold on the GPU. */
+  #release(): void {
+    this.#inference?.release();
+    this.#inference = undefined;
   }
 
   /** The bytes of model.safetensors. @throws DeviceLost, also after `dispose` */
-  async save(): Promise<Uint8Array<ArrayBuffer>> {
-    return writeModel({ config: this.config, ...this.#description }, await this.#state.readWeights());
+  save(): Promise<Uint8Array<ArrayBuffer>> {
+    return this.#turns.take({ name: 'save' }, async () =>
+      writeModel({ config: this.config, ...this.#description }, await this.#state.readWeights()),
+    );
   }
 
   /**
@@ -556,7 +540,7 @@ export class UNet3D {
       size: paddedSize(this.config, size),
       batch,
       limits: this.#state.limits,
-      precision: this.#state.precision,
+      precision: this.#precision,
       loss: lossShape(loss, this.config.classes),
       optimizer: adam(),
     }).plan;
@@ -568,11 +552,15 @@ export class UNet3D {
     return summarise(this.config, this.plan(shape), { size, batch: shape.batch ?? 2 });
   }
 
-  /** Frees everything on the GPU; the device too, unless the caller brought it. */
+  /**
+   * Frees everything on the GPU; the device too, unless the caller brought it. Calls that run or wait reject with
+   * `DeviceLost`.
+   */
   dispose(): void {
-    this.#releaseRunner();
-    this.#state.dispose();
     this.gpu.dispose();
+    this.#turns.close(this.gpu.lossError());
+    this.#release();
+    this.#state.dispose();
   }
 
   [Symbol.dispose](): void {

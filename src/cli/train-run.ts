@@ -4,7 +4,6 @@ import type { Dataset } from '../data/dataset.ts';
 import { readNifti } from '../data/nifti.ts';
 import type { Split } from '../data/split.ts';
 import { Aborted, InvalidOption } from '../errors.ts';
-import { predictVolume } from '../infer/predict.ts';
 import { evaluateCase, type CaseMetrics } from '../metrics/evaluate.ts';
 import { diceTable } from '../metrics/summary.ts';
 import { defaultBudget } from '../model/budget.ts';
@@ -349,7 +348,7 @@ async function testModel(
     if (io.signal.aborted)
       throw new Aborted(`the test was stopped after ${index} of ${items.length} cases; the model is saved`);
     if (io.isTerminal) io.status(`testing ${item.id} (${index + 1} of ${items.length})`);
-    const segmentation = await predictVolume(model, item.images, { tta, signal: io.signal });
+    const segmentation = await model.predict(item.images, { tta, signal: io.signal });
     await folder.write(fileOf(item.id), await segmentation.toNifti());
     const truth = await readNifti(item.label!);
     const { shape, spacing } = segmentation.labels;

@@ -74,7 +74,7 @@ export function requireFinite(name: string, { data, statistics }: BareVolume): v
 }
 
 /** v − v is 0 for what is finite, else NaN; four sums that do not wait for each other. */
-function areFinite(data: Float32Array): boolean {
+export function areFinite(data: Float32Array): boolean {
   let [a, b, c, d] = [0, 0, 0, 0];
   const whole = data.length & ~3;
   for (let at = 0; at < whole; at += 4) {

@@ -104,7 +104,6 @@ export class Program {
    */
   async run(options: RunOptions = {}): Promise<void> {
     const { signal, submitMs = 250 } = options;
-    this.#gpu.assertAlive();
     const { device } = this.#gpu;
     const inFlight: Promise<void>[] = [];
     let next = 0;
@@ -113,6 +112,7 @@ export class Program {
         await Promise.all(inFlight);
         throw new Aborted('the run was aborted between two submits');
       }
+      this.#gpu.assertAlive();
       const encoder = device.createCommandEncoder();
       const pass = encoder.beginComputePass();
       const most = this.#speed * submitMs;
@@ -187,6 +187,7 @@ export class Program {
   }
 
   write(tensor: Tensor, data: ArrayBufferView<ArrayBuffer>, byteOffset = 0): void {
+    this.#gpu.assertAlive();
     this.#gpu.device.queue.writeBuffer(
       this.buffer(tensor),
       byteOffset,

@@ -1,14 +1,9 @@
-/** Runs the network with inference statistics on one volume at a time: loss, labels or logits. */
-import { labelsToDense, labelsToStored, toDense, toStored } from '../gpu/layout.ts';
-import type { Size3 } from '../gpu/plan.ts';
+/** Loss and labels of cases with the inference statistics, one case at a time. */
+import { labelsToDense, labelsToStored, toStored } from '../gpu/layout.ts';
+import { alignUp, alignment, type Size3 } from '../gpu/plan.ts';
 import { Program } from '../gpu/program.ts';
-import {
-  planEvaluation,
-  planInference,
-  resultWords,
-  type EvaluationPlan,
-  type InferencePlan,
-} from '../model/plan.ts';
+import { planEvaluation, resultWords, type EvaluationPlan } from '../model/plan.ts';
+import { dice } from '../metrics/dice.ts';
 import { wholeSize } from '../model/config.ts';
 import type { ModelState } from '../model/state.ts';
 import { classWeights, lossShape, type Loss } from '../train/losses.ts';
@@ -22,6 +17,19 @@ export interface DenseCase {
 
 export interface EvaluationResult {
   readonly loss: number;
+  /** Predicted classes [z][y][x] on the case's own grid. */
+  readonly predicted: Uint8Array<ArrayBuffer>;
+}
+
+/** A case with its truth. */
+export type LabelledVolume = DenseCase & { readonly id: string; readonly label: Uint8Array };
+
+/** One case's scores. */
+export interface CaseScore {
+  readonly id: string;
+  readonly loss: number;
+  /** Per class, background first; NaN where neither has the class. */
+  readonly dice: readonly number[];
   /** Predicted classes [z][y][x] on the case's own grid. */
   readonly predicted: Uint8Array<ArrayBuffer>;
 }
@@ -49,10 +57,18 @@ export function copyGrid<T extends Float32Array<ArrayBuffer> | Uint8Array<ArrayB
 
 const volume = ([x, y, z]: Size3): number => x * y * z;
 
-/** Evaluation of whole cases, padded with zeros that the loss ignores. Holds the plan of one size at a time. */
+interface Made {
+  readonly planned: EvaluationPlan;
+  readonly program: Program;
+  readonly own: ReadonlyMap<string, GPUBuffer>;
+}
+
+/**
+ * Evaluation of whole cases, padded with zeros that the loss ignores. Holds the plan of one size at a time. Of the
+ * model it reads the weights only: what the loss takes and gives has buffers here, as a training has its own.
+ */
 export class Evaluator {
-  readonly #weights: Float32Array<ArrayBuffer>;
-  #made: { readonly planned: EvaluationPlan; readonly program: Program } | undefined;
+  #made: Made | undefined;
 
   /**
    * @param options.trained the size of the training, at which cases are looked at that fit; see `wholeSize`
@@ -62,9 +78,7 @@ export class Evaluator {
     readonly state: ModelState,
     readonly loss: Loss,
     readonly options: { readonly trained?: Size3 | undefined; readonly averaged?: boolean } = {},
-  ) {
-    this.#weights = classWeights(loss, state.config.classes);
-  }
+  ) {}
 
   async run(item: DenseCase, signal?: AbortSignal): Promise<EvaluationResult> {
     const { shape, image, label } = item;
@@ -76,7 +90,6 @@ export class Evaluator {
     const paddedImage = copyGrid(new Float32Array(whole * channels), image, channels, shape, size);
     const paddedLabel = new Uint8Array(whole).fill(255);
     if (label) copyGrid(paddedLabel, label, 1, shape, size);
-    state.write('classWeights', this.#weights);
     program.write(planned.image, toStored(planned.image, paddedImage));
     program.write(planned.labels, labelsToStored(planned.labels, paddedLabel));
     await program.run({ signal });
@@ -91,47 +104,54 @@ export class Evaluator {
     };
   }
 
-  async #for(size: Size3): Promise<{ planned: EvaluationPlan; program: Program }> {
+  /** Loss, Dice and labels as the network gives them. */
+  async score(item: LabelledVolume, signal?: AbortSignal): Promise<CaseScore> {
+    const { loss, predicted } = await this.run(item, signal);
+    return { id: item.id, loss, dice: dice(predicted, item.label, this.state.config.classes), predicted };
+  }
+
+  async #for(size: Size3): Promise<Made> {
     if (this.#made?.planned.image.size.join() === size.join()) return this.#made;
     this.dispose();
     const { config, gpu, precision, limits } = this.state;
     const shape = { config, size, batch: 1, limits, precision, loss: lossShape(this.loss, config.classes) };
     const planned = planEvaluation(shape);
-    const names = ['parameters', 'statistics', 'results', 'classWeights', 'lossScale'];
     const { averaged = false } = this.options;
-    const program = await Program.create(gpu, planned.plan, this.state.shared(names, { averaged }));
-    return (this.#made = { planned, program });
+    const weights = this.state.shared(['parameters', 'statistics'], { averaged });
+    const own = this.#lossBuffers();
+    try {
+      const program = await Program.create(gpu, planned.plan, new Map([...weights, ...own]));
+      return (this.#made = { planned, program, own });
+    } catch (error) {
+      this.#free(own);
+      throw error;
+    }
+  }
+
+  #lossBuffers(): Map<string, GPUBuffer> {
+    const { gpu, config } = this.state;
+    const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
+    const contents = {
+      results: new Float32Array(resultWords(config.classes)),
+      classWeights: classWeights(this.loss, config.classes),
+      lossScale: new Float32Array([1, 0]),
+    };
+    return new Map(
+      Object.entries(contents).map(([name, values]) => {
+        const buffer = gpu.createBuffer(name, alignUp(values.byteLength, alignment), usage);
+        gpu.device.queue.writeBuffer(buffer, 0, values);
+        return [name, buffer];
+      }),
+    );
+  }
+
+  #free(buffers: ReadonlyMap<string, GPUBuffer>): void {
+    for (const buffer of buffers.values()) this.state.gpu.destroyBuffer(buffer);
   }
 
   dispose(): void {
     this.#made?.program.dispose();
+    if (this.#made) this.#free(this.#made.own);
     this.#made = undefined;
-  }
-}
-
-/** Logits of windows of one size. */
-export class LogitsRunner {
-  private constructor(
-    readonly planned: InferencePlan,
-    readonly program: Program,
-  ) {}
-
-  static async create(state: ModelState, size: Size3): Promise<LogitsRunner> {
-    const { config, gpu, precision, limits } = state;
-    const planned = planInference({ config, size, batch: 1, limits, precision });
-    const program = await Program.create(gpu, planned.plan, state.shared(['parameters', 'statistics']));
-    return new LogitsRunner(planned, program);
-  }
-
-  /** Dense image [channel][z][y][x] of the window's size → dense logits [class][z][y][x]. */
-  async run(image: Float32Array, signal?: AbortSignal): Promise<Float32Array<ArrayBuffer>> {
-    const { planned, program } = this;
-    program.write(planned.image, toStored(planned.image, image));
-    await program.run({ signal });
-    return toDense(planned.logits, await program.read(planned.logits));
-  }
-
-  dispose(): void {
-    this.program.dispose();
   }
 }

@@ -52,7 +52,13 @@ export interface Segmenter {
     readonly preprocessing?: Preprocessing | undefined;
     readonly postprocessing?: Postprocessing | undefined;
   };
-  logits(volume: DenseCase, options?: PredictOptions): Promise<Float32Array>;
+  readonly logits: (volume: DenseCase, options: PredictOptions) => Promise<Float32Array>;
+}
+
+/** Volumes as their files hold them, and what messages call these. */
+export interface ReadSources {
+  readonly names: readonly string[];
+  readonly volumes: readonly Volume[];
 }
 
 /** A segmented volume. */
@@ -74,31 +80,43 @@ export class Segmentation {
   }
 }
 
-/**
- * Segments one volume.
- * @param sources one file per channel, or one 4-D file of all channels
- * @throws InvalidVolume or InvalidDataset if files cannot be read or do not fit together; InvalidOption if their
- *   channels are not the model's; Aborted
- */
-export async function predictVolume(
-  model: Segmenter,
-  sources: Source | readonly Source[],
-  options: PredictOptions = {},
-): Promise<Segmentation> {
-  const { output = 'labels', postprocess = true } = options;
+/** @throws InvalidOption for an output that is none, or one that the other options rule out */
+export function assertPredictOptions(options: PredictOptions): void {
+  const { output = 'labels' } = options;
   if (!['labels', 'probabilities', 'logits'].includes(output))
     throw new InvalidOption(`output is '${output}'; give 'labels', 'probabilities' or 'logits'`);
   if (output === 'logits' && mirrorings(options).length > 1)
     throw new InvalidOption(
       "test-time augmentation averages probabilities, not logits: leave tta and mirrorAxes out, or give output 'probabilities'",
     );
-  const { inChannels, classes } = model.config;
+}
+
+/**
+ * Reads what is to be segmented: one file per channel, or one 4-D file of all channels.
+ * @throws InvalidVolume if a file cannot be read; InvalidOption for no file and for what is no source
+ */
+export async function readSources(sources: Source | readonly Source[]): Promise<ReadSources> {
   const files = Array.isArray(sources) ? (sources as readonly Source[]) : [sources as Source];
   if (files.length === 0) throw new InvalidOption('there is no file to predict; give at least one');
   const volumes: Volume[] = [];
   for (const file of files) volumes.push(await readNifti(file));
+  return { names: files.map(sourceName), volumes };
+}
+
+/**
+ * Segments what was read, which is used up.
+ * @throws InvalidVolume or InvalidDataset if the files do not fit together; InvalidOption if their channels are not the
+ *   model's; Aborted; and what `logits` throws
+ */
+export async function segmentVolumes(
+  model: Segmenter,
+  { names, volumes }: ReadSources,
+  options: PredictOptions = {},
+): Promise<Segmentation> {
+  const { output = 'labels', postprocess = true } = options;
+  const { inChannels, classes } = model.config;
   const channels = volumes.reduce((sum, { shape }) => sum + (shape[3] ?? 1), 0);
-  const name = sourceName(files[0]!);
+  const name = names[0]!;
   if (channels !== inChannels)
     throw new InvalidOption(
       `${name} has ${channels} channel(s), this model takes ${inChannels}: give one file per channel, or one 4-D file`,
@@ -112,7 +130,7 @@ export async function predictVolume(
     undefined,
     preprocessing,
     {},
-    { owned: true, files: files.map(sourceName) },
+    { owned: true, files: names },
   );
   const grid = prepared.grid!;
   if (preprocessing.spacing === null) {
@@ -121,11 +139,10 @@ export async function predictVolume(
       `The model does not say at which spacing it was trained: ${name} is used at its own, ${own} mm.`,
     );
   }
-  const run = (volume: DenseCase, given: PredictOptions) => model.logits(volume, given);
-  const logits = output === 'logits' ? await run(prepared, options) : undefined;
+  const logits = output === 'logits' ? await model.logits(prepared, options) : undefined;
   const scores = logits
     ? softmax(logits, classes)
-    : await segmentProbabilities(run, prepared, classes, options);
+    : await segmentProbabilities(model.logits, prepared, classes, options);
 
   const source = volumes[0]!;
   const onSource = { affine: source.affine, spacing: source.spacing, header: source.header };

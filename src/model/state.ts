@@ -62,6 +62,7 @@ export class ModelState {
   }
 
   write(name: string, values: Float32Array<ArrayBuffer>): void {
+    this.gpu.assertAlive();
     this.gpu.device.queue.writeBuffer(this.#buffer(name), 0, values);
   }
 

@@ -36,6 +36,8 @@ export interface Checkpoint {
   readonly progress: Progress;
   /** What must not change between runs: configuration, loss, optimiser, schedule, seed, shapes, cases. */
   readonly identity: string;
+  /** Of the run that wrote it; absent in files of older versions. */
+  readonly run?: string | undefined;
   /** Which kernels computed it, so that going on repeats the bits; absent in files of version 2. */
   readonly kernels?: KernelChoices | undefined;
   readonly weights: Weights;
@@ -55,12 +57,25 @@ const readable = [2, version];
 export const checkpointName = 'checkpoint.safetensors';
 export const previousName = (name: string): string => `${name}.previous`;
 
+/** A name that no other run has. */
+export const newRunId = (): string =>
+  Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join(
+    '',
+  );
+
 /** Reads the device's state and writes the file. */
 export async function writeCheckpoint(
   state: ModelState,
-  identity: string,
-  progress: Progress,
-  { best, averaged }: { readonly best: BestWeights | undefined; readonly averaged: boolean },
+  {
+    identity,
+    run,
+    progress,
+    best,
+    averaged,
+  }: Pick<Checkpoint, 'identity' | 'progress' | 'best'> & {
+    readonly run: string;
+    readonly averaged: boolean;
+  },
 ): Promise<Uint8Array<ArrayBuffer>> {
   const { parameters, statistics } = state.layout;
   const named = (weights: Weights, prefix = '') => [
@@ -78,6 +93,7 @@ export async function writeCheckpoint(
   const metadata = {
     'unet3d-gpu checkpoint': String(version),
     identity,
+    run,
     progress: JSON.stringify(progress),
     kernels: formatChoices(state.kernels),
   };
@@ -133,6 +149,7 @@ export function readCheckpoint(state: ModelState, bytes: Uint8Array, identity: s
   return {
     progress,
     identity,
+    run: metadata['run'],
     kernels: kernelsOf(metadata['kernels']),
     weights: weights(''),
     average: tensors.has(`average.${[...parameters.keys()][0]!}`) ? weights('average.') : undefined,

@@ -1,4 +1,5 @@
 /** What training tells while it runs, and the handle that can be awaited and iterated. */
+import type { CaseScore } from '../infer/evaluator.ts';
 import type { Concession } from '../model/budget.ts';
 import type { Weights } from '../model/state.ts';
 
@@ -56,6 +57,8 @@ export type TrainingEvent =
   | { readonly type: 'skip'; readonly epoch: number; readonly step: number; readonly lossScale: number }
   | { readonly type: 'validation'; readonly epoch: number; readonly loaded: number; readonly total: number }
   | { readonly type: 'epoch'; readonly row: EpochRow; readonly best: boolean; readonly etaMs: number }
+  /** The case given as `preview` as the network segments it after the epoch. */
+  | { readonly type: 'preview'; readonly epoch: number; readonly score: CaseScore }
   | { readonly type: 'checkpoint'; readonly step: number }
   /** Kernels are measured for so many convolution shapes that the cache does not know. */
   | { readonly type: 'tuning'; readonly passes: number }
@@ -103,6 +106,7 @@ export class Run<Event, Result> implements PromiseLike<Result>, AsyncIterable<Ev
     this.#result = work((event) => {
       onEvent?.(event);
       this.#events.push(event);
+      this.#keepOnePreview();
       if (this.#events.length > mostEvents) this.#events.shift();
       this.#wake?.();
     }).finally(() => {
@@ -111,6 +115,15 @@ export class Run<Event, Result> implements PromiseLike<Result>, AsyncIterable<Ev
     });
     // Whoever iterates sees the error there; nobody need await as well.
     this.#result.catch(() => undefined);
+  }
+
+  /** Of previews, whose label maps are large, only the newest waits. */
+  #keepOnePreview(): void {
+    const isPreview = (event: Event | undefined) =>
+      (event as { readonly type?: unknown } | undefined)?.type === 'preview';
+    if (!isPreview(this.#events.at(-1))) return;
+    const before = this.#events.findIndex(isPreview);
+    if (before < this.#events.length - 1) this.#events.splice(before, 1);
   }
 
   then<A = Result, B = never>(

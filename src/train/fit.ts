@@ -1,11 +1,18 @@
 /** The training loop: batches, schedule, validation, the best weights, checkpoints, resume and abort. */
-import { Aborted, InvalidOption, NotFinite } from '../errors.ts';
+import { Aborted, InvalidModel, InvalidOption, NotFinite } from '../errors.ts';
 import type { Size3 } from '../gpu/plan.ts';
+import { Evaluator, type LabelledVolume } from '../infer/evaluator.ts';
 import { meanDefined } from '../metrics/dice.ts';
 import type { ModelState } from '../model/state.ts';
 import { assertAugmentation, drawSample, type Augmentation } from './augmentation.ts';
 import { chooseKernels } from './kernels.ts';
-import { checkpointName, loadCheckpoint, writeCheckpoint, type CheckpointStore } from './checkpoint.ts';
+import {
+  checkpointName,
+  loadCheckpoint,
+  newRunId,
+  writeCheckpoint,
+  type CheckpointStore,
+} from './checkpoint.ts';
 import type { BestWeights, EpochRow, TrainingEvent, TrainingResult } from './events.ts';
 import type { Loss } from './losses.ts';
 import type { Optimizer } from './optimizers.ts';
@@ -71,11 +78,28 @@ export interface FitOptions {
    * on GPUs, not on software adapters. A resumed training goes on with the kernels of its checkpoint.
    */
   readonly tune?: boolean;
+  /** A case to segment after every epoch, for `preview` events. */
+  readonly preview?: LabelledVolume | undefined;
   /** Looked at between steps; training then saves a checkpoint (if it has a store) and throws `Aborted`. */
   readonly signal?: AbortSignal;
   readonly checkpoint?: CheckpointStore;
   /** Go on from the store's checkpoint, if there is one. */
   readonly resume?: boolean;
+}
+
+/** What a run knows of itself, from one device to the next. */
+export interface RunRecord {
+  /** Whether a checkpoint of this run is in the store: then it goes on from there, and from no other run's. */
+  kept: boolean;
+  /** Of the run, as its checkpoints carry it; those of older versions have none. */
+  id?: string | undefined;
+}
+
+/** What stands around a training. */
+export interface Surroundings {
+  readonly record: RunRecord;
+  /** Called before batches are asked for; what it gives waits for them, at a moment when the device is not used. */
+  readonly asking: () => <T>(batches: Promise<T>) => Promise<T>;
 }
 
 /** Steps in a row that may be left out as not finite. */
@@ -89,6 +113,7 @@ export async function fit(
   source: BatchSource,
   options: FitOptions,
   emit: (event: TrainingEvent) => void,
+  { record, asking }: Surroundings = { record: { kept: false }, asking: () => (batches) => batches },
 ): Promise<TrainingResult> {
   const { epochs, loss, optimizer, schedule, validation = [], checkpoint, signal } = options;
   const { validationWindow: window } = options;
@@ -127,7 +152,14 @@ export async function fit(
 
   const warn = (message: string) => emit({ type: 'warning', message });
   const found =
-    options.resume && checkpoint ? await loadCheckpoint(checkpoint, state, identity, warn) : undefined;
+    checkpoint && (record.kept || options.resume)
+      ? await loadCheckpoint(checkpoint, state, identity, warn)
+      : undefined;
+  if (record.kept && (!found || found.run !== record.id))
+    throw new InvalidModel(
+      "the store holds another training's checkpoint in place of this one's: train again, with a store for each training",
+    );
+  if (found) Object.assign(record, { kept: true, id: found.run });
   const sessionOptions = {
     size,
     batchSize,
@@ -148,6 +180,7 @@ export async function fit(
       return drawSample(augmentation, { size, channels: state.config.inChannels, seed, position });
     });
   let validator: Validation | undefined;
+  const previewer = options.preview && new Evaluator(state, loss, { trained: size, averaged });
   try {
     let history: EpochRow[] = [];
     let epochLosses: number[] = [];
@@ -190,10 +223,10 @@ export async function fit(
         best: best && { epoch: best.epoch, dice: best.dice },
         skipped,
       };
-      await checkpoint.save(
-        checkpointName,
-        await writeCheckpoint(state, identity, progress, { best, averaged }),
-      );
+      record.id ??= newRunId();
+      const kept = { identity, run: record.id, progress, best, averaged };
+      await checkpoint.save(checkpointName, await writeCheckpoint(state, kept));
+      record.kept = true;
       emit({ type: 'checkpoint', step });
     };
 
@@ -250,13 +283,14 @@ export async function fit(
       }
     };
 
-    /** The next step's batches, prepared while the device works on this step. */
-    let ahead: { step: number; batches: Promise<Batch[]> } | undefined;
-    const prepare = (at: number): void => {
-      if (at === totalSteps) return;
-      ahead = { step: at, batches: batchesOf(at) };
-      ahead.batches.catch(() => undefined); // seen when its turn comes
+    const ask = (at: number) => {
+      const wait = asking();
+      const batches = batchesOf(at);
+      batches.catch(() => undefined); // seen when its turn comes
+      return { step: at, wait: () => wait(batches) };
     };
+    /** The next step's batches, prepared while the device works on this step. */
+    let ahead: ReturnType<typeof ask> | undefined;
 
     let stepMs = 0;
     const stopIfAsked = async () => {
@@ -302,11 +336,13 @@ export async function fit(
         history.push(row);
         epochLosses = [];
         emit({ type: 'epoch', row, best: improved, etaMs: etaMs(step) });
+        if (previewer && options.preview && !signal?.aborted)
+          emit({ type: 'preview', epoch: row.epoch, score: await previewer.score(options.preview) });
         await save();
       }
       if (step === totalSteps || (earlyStopping && hasStalled(history, earlyStopping))) break;
       await stopIfAsked();
-      const batches = await (ahead?.step === step ? ahead.batches : batchesOf(step));
+      const batches = await (ahead?.step === step ? ahead : ask(step)).wait();
       const { learningRate, momentum } = scheduleAt(schedule, step, totalSteps);
       const beta1 = momentum ?? optimizer.beta1;
       const stepStarted = performance.now();
@@ -326,7 +362,7 @@ export async function fit(
       // training without checkpoints is given up.
       const interrupt = stepMs > longStepMs && !checkpoint ? signal : undefined;
       const submitting = session.step(batches, stepValues, { signal: interrupt });
-      prepare(step + 1);
+      ahead = step + 1 < totalSteps ? ask(step + 1) : undefined;
       const { result } = await submitting;
       stepMs = performance.now() - stepStarted;
       result.catch(() => undefined); // seen when it is settled
@@ -349,6 +385,7 @@ export async function fit(
   } finally {
     session.dispose();
     validator?.dispose();
+    previewer?.dispose();
     state.releaseTraining();
   }
 }

@@ -159,6 +159,7 @@ export class TrainingSession {
   async #readBack(buffer: GPUBuffer): Promise<StepResult> {
     const { gpu, config } = this.#state;
     const words = resultWords(config.classes);
+    gpu.assertAlive();
     const encoder = gpu.device.createCommandEncoder();
     encoder.copyBufferToBuffer(this.#shared.get('results')!, 0, buffer, 0, words * 4);
     encoder.copyBufferToBuffer(this.#shared.get('clip')!, 0, buffer, words * 4, clipWords * 4);

@@ -5,7 +5,8 @@
 import type { Source } from '../data/source.ts';
 import { DeviceLost, InvalidOption } from '../errors.ts';
 import type { Plan, PlanLimits, Precision, Size3 } from '../gpu/plan.ts';
-import type { DenseCase } from '../infer/evaluator.ts';
+import type { CaseScore, DenseCase } from '../infer/evaluator.ts';
+import type { SegmentOptions } from '../infer/inference.ts';
 import { Segmentation, type PredictOptions } from '../infer/predict.ts';
 import type { ProbabilityOptions } from '../infer/probabilities.ts';
 import type { WindowProgress } from '../infer/window.ts';
@@ -14,20 +15,18 @@ import { paddedSize, type UNet3DConfig } from '../model/config.ts';
 import { planTraining } from '../model/plan.ts';
 import { summarise } from '../model/summary.ts';
 import type {
-  CaseScore,
   CreateOptions,
   EvaluateOptions,
   LabelledCase,
-  SegmentOptions,
   TrainingOptions,
   UNet3D as Local,
 } from '../unet3d.ts';
-import { Run, type TrainingResult } from '../train/events.ts';
+import { Run, type TrainingEvent, type TrainingResult, type TrainingRun } from '../train/events.ts';
 import type { BatchSource } from '../train/fit.ts';
 import { lossShape, weightedDice, type Loss } from '../train/losses.ts';
 import { adam } from '../train/optimizers.ts';
 import { Connection } from './connection.ts';
-import { buffersOf, type ModelFacts, type Question, type WorkerEvent } from './protocol.ts';
+import { buffersOf, type ModelFacts, type Question } from './protocol.ts';
 import type { PlainFit, PlainTraining } from './thread.ts';
 
 export interface WorkerOptions {
@@ -46,15 +45,10 @@ export interface WorkerOptions {
 
 export type WorkerCreateOptions = Omit<CreateOptions, 'device'> & WorkerOptions;
 
-export interface WorkerTrainingOptions extends Omit<TrainingOptions, 'onEvent' | 'through'> {
-  /** A case to segment after every epoch, for `preview` events. */
-  readonly preview?: LabelledCase;
+export interface WorkerTrainingOptions extends Omit<TrainingOptions, 'through'> {
   /** Move the cases to the worker; the caller's arrays are then empty. Default: copy. */
   readonly transfer?: boolean;
-  readonly onEvent?: (event: WorkerEvent) => void;
 }
-
-export type WorkerRun = Run<WorkerEvent, TrainingResult>;
 
 type PlainSegmentation = Pick<Segmentation, 'labels' | 'probabilities' | 'logits' | 'warnings'>;
 
@@ -123,7 +117,7 @@ export class UNet3D {
    * Trains as the local `fit` does, with the same options and events. A checkpoint store stays on the page: its
    * bytes come over by transfer. With one, a lost device is replaced and training goes on by itself.
    */
-  fit(training: readonly LabelledCase[] | BatchSource, options: WorkerTrainingOptions = {}): WorkerRun {
+  fit(training: readonly LabelledCase[] | BatchSource, options: WorkerTrainingOptions = {}): TrainingRun {
     const { signal, checkpoint, onEvent, transfer = false, ...rest } = options;
     const source = 'batchesPerEpoch' in training ? training : undefined;
     const plain: PlainTraining = source
@@ -142,13 +136,13 @@ export class UNet3D {
       return checkpoint?.save(args[0] as string, args[1] as Uint8Array<ArrayBuffer>);
     };
     const moved = transfer ? buffersOf([plain, settings.validation, settings.preview]) : [];
-    return new Run<WorkerEvent, TrainingResult>(
+    return new Run<TrainingEvent, TrainingResult>(
       (emit) =>
         this.#connection.call('fit', [plain, settings], {
           signal,
           answer,
           transfer: moved,
-          onEvent: (event) => emit(event as WorkerEvent),
+          onEvent: (event) => emit(event as TrainingEvent),
         }),
       onEvent,
     );

@@ -4,8 +4,7 @@
  */
 export * from '../index.ts';
 export { UNet3D } from './client.ts';
-export type { WorkerCreateOptions, WorkerOptions, WorkerRun, WorkerTrainingOptions } from './client.ts';
-export type { WorkerEvent } from './protocol.ts';
+export type { WorkerCreateOptions, WorkerOptions, WorkerTrainingOptions } from './client.ts';
 export { bestModel, privateStore, QuotaExceeded, type PrivateStore } from '../train/checkpoint.browser.ts';
 export { checkpointName } from '../train/checkpoint.ts';
 export { checkDataset, type DatasetReport, type Problem } from '../data/check.ts';

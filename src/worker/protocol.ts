@@ -5,12 +5,7 @@
 import * as errors from '../errors.ts';
 import type { UNet3DConfig } from '../model/config.ts';
 import type { PlanLimits, Precision } from '../gpu/plan.ts';
-import type { CaseScore, UNet3D } from '../unet3d.ts';
-import type { TrainingEvent } from '../train/events.ts';
-
-/** An event of the training, or a validation case as the network segments it now. */
-export type WorkerEvent =
-  TrainingEvent | { readonly type: 'preview'; readonly epoch: number; readonly score: CaseScore };
+import type { UNet3D } from '../unet3d.ts';
 
 /** What the page knows of the worker's model without asking. */
 export interface ModelFacts {
@@ -90,7 +85,7 @@ export function fromPlainError({ name, message, stack, fields }: PlainError): Er
       case 'OutOfMemory':
         return new errors.OutOfMemory(message, number('planned'), number('limit'));
       case 'NotFinite':
-        return new errors.NotFinite(message, number('step'), String(fields['where']));
+        return new errors.NotFinite(message, fields['step'] as number | undefined, String(fields['where']));
       default:
         return Object.assign(new Error(message), { name });
     }

@@ -15,7 +15,6 @@ import type { Source } from '../data/source.ts';
 import type { TrainingResult } from '../train/events.ts';
 import type { BatchSource } from '../train/fit.ts';
 import type { Batch } from '../train/session.ts';
-import { weightedDice } from '../train/losses.ts';
 import {
   buffersOf,
   fromPlainError,
@@ -25,13 +24,11 @@ import {
   type Question,
   type Request,
   type Response,
-  type WorkerEvent,
 } from './protocol.ts';
 
 /** Options of `fit` as they cross over: functions stay on the page. */
 export interface PlainFit extends Omit<TrainingOptions, 'signal' | 'checkpoint' | 'onEvent' | 'through'> {
   readonly hasCheckpoint: boolean;
-  readonly preview?: LabelledCase | undefined;
 }
 
 /** Cases, or a description of the batches that the page makes. */
@@ -111,32 +108,22 @@ const methods: Record<Method, (call: Call, ...args: never[]) => Promise<unknown>
 };
 
 async function fit(call: Call, training: PlainTraining, options: PlainFit): Promise<TrainingResult> {
-  const { hasCheckpoint, preview, ...rest } = options;
-  const trained = current();
-  const show = async (epoch: number): Promise<void> => {
-    if (!preview) return;
-    const [score] = await trained.evaluate([preview], { loss: options.loss ?? weightedDice() });
-    const event: WorkerEvent = { type: 'preview', epoch, score: score! };
-    call.event(event, buffersOf(event));
-  };
+  const { hasCheckpoint, ...rest } = options;
   const source: readonly LabelledCase[] | BatchSource =
     'batchesPerEpoch' in training
       ? { ...training, batch: (epoch, index) => call.ask('batch', [epoch, index]) as Promise<Batch> }
       : training;
-  const result = await trained.fit(source, {
+  return current().fit(source, {
     ...rest,
     through: (inner) => ({
       ...inner,
       async batch(epoch, index) {
         await nextTurn();
-        if (index === 0 && epoch > 0) await show(epoch - 1);
         return inner.batch(epoch, index);
       },
     }),
     signal: call.signal,
-    onEvent: (event) => {
-      if (event.type !== 'end') call.event(event);
-    },
+    onEvent: (event) => call.event(event, event.type === 'preview' ? buffersOf(event) : []),
     ...(hasCheckpoint && {
       checkpoint: {
         async save(name: string, bytes: Uint8Array<ArrayBuffer>) {
@@ -146,9 +133,6 @@ async function fit(call: Call, training: PlainTraining, options: PlainFit): Prom
       },
     }),
   });
-  await show(result.history.length - 1);
-  call.event({ type: 'end', result } satisfies WorkerEvent);
-  return result;
 }
 
 async function run(id: number, method: Method, args: readonly unknown[]): Promise<void> {

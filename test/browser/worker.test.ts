@@ -8,7 +8,7 @@ import { checkpointName } from '../../src/train/checkpoint.ts';
 import { bestModel, privateStore } from '../../src/train/checkpoint.browser.ts';
 import { readSafetensors } from '../../src/weights/safetensors.ts';
 import { UNet3D } from '../../src/worker/client.ts';
-import type { WorkerEvent } from '../../src/worker/protocol.ts';
+import type { TrainingEvent } from '../../src/train/events.ts';
 
 const options = { inChannels: 1, classes: 6, features: [4, 8], seed: 3 };
 const epochs = 3;
@@ -52,7 +52,7 @@ const expected = () => (local ??= localRun());
 
 test('trains, evaluates and saves as the model on the page does, to the last bit', async () => {
   const model = await UNet3D.create({ ...options, worker: thread() });
-  const events: WorkerEvent[] = [];
+  const events: TrainingEvent[] = [];
   const run = model.fit(training, { epochs, validation, preview: validation[0]! });
   for await (const event of run) events.push(event);
   const { history } = await run;

@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { readNifti, writeNifti } from '../../src/data/nifti.ts';
 import type { Preprocessing } from '../../src/data/prepare.ts';
-import { predictVolume, type Segmenter } from '../../src/infer/predict.ts';
+import { readSources, segmentVolumes, type PredictOptions, type Segmenter } from '../../src/infer/predict.ts';
 
 const preprocessing: Preprocessing = {
   orientation: 'RAS',
@@ -11,6 +11,9 @@ const preprocessing: Preprocessing = {
   normalization: ['none'],
   padding: 'zeros at the far end',
 };
+
+const predictVolume = async (model: Segmenter, bytes: Uint8Array, options?: PredictOptions) =>
+  segmentVolumes(model, await readSources(bytes), options);
 
 /** Two classes; the logit of the second is the image minus 1.5. Keeps the shapes it was asked for. */
 function threshold(given: Partial<Preprocessing> = {}): Segmenter & { shapes: string[] } {

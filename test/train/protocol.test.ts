@@ -201,13 +201,63 @@ describe('a lost device', () => {
       };
       return found;
     });
+    const losing = async (given: TrainingOptions) => {
+      using model = await UNet3D.create(network);
+      const onEvent = (event: TrainingEvent) => event.type === 'start' && model.gpu.device.destroy();
+      await expect(model.fit(cases, { ...given, onEvent })).rejects.toThrow(DeviceLost);
+      return opened;
+    };
+    try {
+      expect(await losing(options)).toBe(1);
+      opened = 0;
+      expect(await losing({ ...options, checkpoint: memory() })).toBe(4);
+    } finally {
+      setAdapterProvider(requestNodeAdapter);
+    }
+  });
+
+  test('before its first checkpoint, goes on with its own weights, whatever the store holds', async () => {
+    const lose = ({ gpu }: UNet3D) => {
+      return (event: TrainingEvent) => event.type === 'start' && gpu.device.destroy();
+    };
+    // Of an older run with the same options.
+    const checkpoint = memory();
+    using older = await create();
+    await older.fit(cases, { ...options, checkpoint });
+
+    using other = await UNet3D.create({ ...network, seed: 77 });
+    await other.fit(cases, { ...options, checkpoint, onEvent: lose(other) });
+    const { device } = await testDevice();
+    using alone = await UNet3D.create({ ...network, seed: 77, device });
+    await alone.fit(cases, options);
+    expect(await other.save()).toEqual(await alone.save());
+
+    // A loaded model whose store is empty.
+    const bytes = await older.save();
+    using loaded = await UNet3D.load(bytes);
+    await loaded.fit(cases, { ...options, checkpoint: memory(), onEvent: lose(loaded) });
+    using kept = await UNet3D.load(bytes, { device });
+    await kept.fit(cases, options);
+    expect(await loaded.save()).toEqual(await kept.save());
+  });
+
+  test("is not replaced by another run's checkpoint that has come in the place of its own", async () => {
+    const checkpoint = memory();
+    using older = await create();
+    await older.fit(cases, { ...options, checkpoint });
+    const foreign = checkpoint.files.get(checkpointName)!;
     using model = await UNet3D.create(network);
-    model.gpu.device.destroy();
-    await expect(model.fit(cases, options)).rejects.toThrow(DeviceLost);
-    expect(opened).toBe(1);
-    await expect(model.fit(cases, { ...options, checkpoint: memory() })).rejects.toThrow(DeviceLost);
-    expect(opened).toBe(4);
-    setAdapterProvider(requestNodeAdapter);
+    const { gpu } = model;
+    const run = model.fit(cases, {
+      ...options,
+      checkpoint,
+      onEvent: (event) => {
+        if (event.type !== 'step' || event.step !== 2) return;
+        checkpoint.files.set(checkpointName, foreign);
+        gpu.device.destroy();
+      },
+    });
+    await expect(run).rejects.toThrow(/another training's checkpoint in place of this one's/);
   });
 });
 

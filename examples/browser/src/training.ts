@@ -8,7 +8,7 @@ import {
   oneCycle,
   UNet3D,
   type LabelledCase,
-  type WorkerEvent,
+  type TrainingEvent,
 } from 'unet3d-gpu/worker';
 import { dataJob } from './data-client.ts';
 import { messageOf } from './dom.ts';
@@ -183,7 +183,7 @@ async function train(resume: boolean): Promise<void> {
   changed();
 }
 
-function take(event: WorkerEvent): void {
+function take(event: TrainingEvent): void {
   switch (event.type) {
     case 'start':
       progress.gpuBytes = event.gpuBytes;

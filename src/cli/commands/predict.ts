@@ -5,7 +5,7 @@ import { Command, Option } from 'commander';
 import { groupChannels, stemOf, volumePattern } from '../../data/dataset-match.ts';
 import type { FileEntry } from '../../data/dataset.ts';
 import { Aborted, InvalidModel, InvalidOption, InvalidVolume, UNet3DError } from '../../errors.ts';
-import { predictVolume, type PredictOutput } from '../../infer/predict.ts';
+import type { PredictOutput } from '../../infer/predict.ts';
 import type { Axis } from '../../infer/probabilities.ts';
 import { paddedSize } from '../../model/config.ts';
 import { UNet3D } from '../../unet3d.ts';
@@ -94,7 +94,7 @@ async function predict(
       const started = performance.now();
       const name = basename(files[0]!);
       try {
-        const segmentation = await predictVolume(model, files, {
+        const segmentation = await model.predict(files, {
           output: options.output,
           overlap: options.overlap,
           ...(options.window ? { window: options.window } : {}),

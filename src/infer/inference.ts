@@ -1,0 +1,123 @@
+/** Logits of whole volumes: at once where the plan fits the memory, else through windows. */
+import { areFinite } from '../data/prepare-checks.ts';
+import { InvalidOption, NotFinite } from '../errors.ts';
+import { toDense, toStored } from '../gpu/layout.ts';
+import type { Size3 } from '../gpu/plan.ts';
+import { Program } from '../gpu/program.ts';
+import { chooseWindow } from '../model/budget.ts';
+import { paddedSize, wholeSize } from '../model/config.ts';
+import { planInference, type InferencePlan } from '../model/plan.ts';
+import type { ModelState } from '../model/state.ts';
+import { cachedChoices } from '../model/tune.ts';
+import { tuningStore } from '../model/tuning-cache.ts';
+import type { DenseCase } from './evaluator.ts';
+import { slidingWindow, type WindowProgress } from './window.ts';
+
+export interface SegmentOptions {
+  /** Of neighbouring windows, where windows are needed. Default 0.5. */
+  readonly overlap?: number;
+  /** x, y, z; forces windows of this size. */
+  readonly window?: Size3;
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (progress: WindowProgress) => void;
+}
+
+/** Holds the plan of one window size, from one volume to the next. */
+export class Inference {
+  #made: { readonly key: string; readonly planned: InferencePlan; readonly program: Program } | undefined;
+
+  constructor(
+    readonly state: ModelState,
+    /** Bytes that the plan may take. */
+    readonly budget: number,
+  ) {}
+
+  /**
+   * Logits [class][z][y][x] of a prepared volume [channel][z][y][x].
+   * @param trained the size of the training; see `wholeSize`
+   * @throws InvalidOption for another number of channels or an overlap out of range; OutOfMemory; Aborted; DeviceLost;
+   *   NotFinite if what comes out is not, naming the first tensor that is not
+   */
+  async logits(
+    volume: DenseCase,
+    trained: Size3 | undefined,
+    options: SegmentOptions = {},
+  ): Promise<Float32Array<ArrayBuffer>> {
+    const { config } = this.state;
+    const { image, shape } = volume;
+    const channels = image.length / (shape[0] * shape[1] * shape[2]);
+    if (channels !== config.inChannels) {
+      throw new InvalidOption(`the volume has ${channels} channel(s); this model takes ${config.inChannels}`);
+    }
+    const window = options.window ? paddedSize(config, options.window) : this.#windowFor(shape, trained);
+    const { planned, program } = await this.#for(window);
+    const run = async (part: Float32Array, signal?: AbortSignal): Promise<Float32Array> => {
+      program.write(planned.image, toStored(planned.image, part));
+      await program.run({ signal });
+      return toDense(planned.logits, await program.read(planned.logits));
+    };
+    const logits = await slidingWindow({ image, shape, channels }, window, config.classes, run, options);
+    if (!areFinite(logits)) throw await notFinite(this.state, image);
+    return logits;
+  }
+
+  #windowFor(shape: Size3, trained: Size3 | undefined): Size3 {
+    const { config, limits, precision } = this.state;
+    return chooseWindow({ config, whole: wholeSize(config, shape, trained), trained }, this.budget, {
+      limits,
+      precision,
+    });
+  }
+
+  async #for(size: Size3) {
+    const key = size.join();
+    if (this.#made?.key === key) return this.#made;
+    this.release();
+    await this.#useCachedKernels();
+    const { config, gpu, limits, precision } = this.state;
+    const planned = planInference({ config, size, batch: 1, limits, precision });
+    const program = await Program.create(gpu, planned.plan, this.state.shared(['parameters', 'statistics']));
+    return (this.#made = { key, planned, program });
+  }
+
+  /** On GPUs, what earlier trainings have measured; nothing is measured for the sake of a prediction. */
+  async #useCachedKernels(): Promise<void> {
+    const { gpu, kernels } = this.state;
+    if (gpu.adapterClass !== 'hardware' || kernels.tuned) return;
+    this.state.kernels = { ...kernels, tuned: await cachedChoices(gpu, await tuningStore()) };
+  }
+
+  /** Frees the plan's buffers. */
+  release(): void {
+    this.#made?.program.dispose();
+    this.#made = undefined;
+  }
+}
+
+/** What to say of results that are NaN or infinite: the first thing on the way to them that is. */
+export async function notFinite(state: ModelState, image: Float32Array): Promise<NotFinite> {
+  const because = (where: string, remedy: string): NotFinite =>
+    new NotFinite(`the network's results are NaN or infinite, since ${where}: ${remedy}`, undefined, where);
+  if (!areFinite(image))
+    return because(
+      'voxels of the prepared image are not finite',
+      "look at the image and at the model's preprocessing",
+    );
+  const { parameters, statistics } = await state.readWeights();
+  for (const [entries, values] of [
+    [state.layout.parameters, parameters],
+    [state.layout.statistics, statistics],
+  ] as const)
+    for (const { name, offset, length } of entries.values())
+      if (!areFinite(values.subarray(offset, offset + length)))
+        return because(
+          `weights in ${name} are not finite`,
+          'take another copy of the model, or train it anew',
+        );
+  return because(
+    `values overflow within the network (stored in ${state.precision})`,
+    state.precision === 'f16'
+      ? "predict with precision 'f32', or train the model further in float16"
+      : 'look at the range of the image, or train the model anew with a lower learning rate',
+  );
+}
