@@ -60,7 +60,7 @@ async function compile(): Promise<void> {
     requiredLimits: { maxComputeWorkgroupStorageSize, maxComputeInvocationsPerWorkgroup },
   });
   writeSync(1, `${describe}\n`);
-  const cache = new PipelineCache(device);
+  const cache = PipelineCache.of(device);
   for (const [name, shader, constants] of kernels(device.limits)) {
     if (!new RegExp(options.kernels).test(name)) continue;
     writeSync(2, `\n${mark}${name}\n`);

@@ -167,7 +167,7 @@ export class Gpu {
     const device = given ?? (await requestDevice(found!.adapter));
     const info = found?.adapter.info ?? device.adapterInfo;
     const adapterClass = classOf(info);
-    const pipelines = new PipelineCache(device);
+    const pipelines = PipelineCache.of(device);
     return new Gpu(device, pipelines, {
       info,
       adapterClass,

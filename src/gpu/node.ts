@@ -48,8 +48,11 @@ export function swiftShaderTip(): string {
   return `Tip: lavapipe is about ten times faster than SwiftShader: ${how}`;
 }
 
-/** Dawn crashes once the object from its `create()` is collected, so all of them are held here. */
-const held = new Set<GPU>();
+/**
+ * One instance of Dawn for each set of flags and driver: another would take a mebibyte and more. Dawn crashes once
+ * the object from its `create()` is collected, so they are held.
+ */
+const held = new Map<string, GPU>();
 
 /** The description of every adapter that this process was given, in order. */
 export const adaptersFound = new Set<string>();
@@ -83,11 +86,13 @@ export async function requestNodeAdapter(options: NodeAdapterOptions = {}): Prom
     source: AdapterSource,
     extra: readonly string[] = [],
   ): Promise<NodeAdapter | undefined> => {
-    const gpu = create([...flags, ...extra]);
+    const all = [...flags, ...extra];
+    const key = [driverNamedByEnvironment(), ...all].join(' ');
+    const gpu = held.get(key) ?? create(all);
     const adapter = await requestAdapter(gpu);
     if (!adapter) return undefined;
     const describe = describeAdapter(adapter, source);
-    held.add(gpu);
+    held.set(key, gpu);
     adaptersFound.add(describe);
     return { gpu, adapter, describe, source, implementation: `webgpu ${dawnVersion()}` };
   };

@@ -8,12 +8,21 @@ import {
   type StorageFormat,
 } from './shader.ts';
 
+/** Of each device; all models on a caller's device share its kernels. */
+const caches = new WeakMap<GPUDevice, PipelineCache>();
+
 export class PipelineCache {
   readonly #device: GPUDevice;
   readonly #cache = new Map<string, Promise<GPUComputePipeline>>();
 
-  constructor(device: GPUDevice) {
+  private constructor(device: GPUDevice) {
     this.#device = device;
+  }
+
+  static of(device: GPUDevice): PipelineCache {
+    const cache = caches.get(device) ?? new PipelineCache(device);
+    caches.set(device, cache);
+    return cache;
   }
 
   /** The pipeline of a kernel with these constants, for volumes of this format; compiled at most once per device. */

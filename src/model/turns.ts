@@ -62,11 +62,8 @@ export class Turns {
       const begin = async (): Promise<void> => {
         signal?.removeEventListener('abort', leave);
         prepare();
-        try {
-          resolve(await work((await ready) as Ready));
-        } catch (error) {
-          reject(error as Error);
-        }
+        const result = (async () => work((await ready) as Ready))();
+        await result.then(resolve, reject);
         this.#callers.delete(reject);
       };
       const waiting = { number: this.#count++, prepare, begin };
