@@ -3,7 +3,7 @@
  * by transfer; what is given is copied, or moved with `transfer: true`.
  */
 import type { Source } from '../data/source.ts';
-import { DeviceLost, InvalidOption } from '../errors.ts';
+import { DeviceLost } from '../errors.ts';
 import type { Plan, PlanLimits, Precision, Size3 } from '../gpu/plan.ts';
 import type { CaseScore, DenseCase } from '../infer/evaluator.ts';
 import type { SegmentOptions } from '../infer/inference.ts';
@@ -26,7 +26,7 @@ import type { BatchSource } from '../train/fit.ts';
 import { lossShape, weightedDice, type Loss } from '../train/losses.ts';
 import { adam } from '../train/optimizers.ts';
 import { Connection } from './connection.ts';
-import { buffersOf, type ModelFacts, type Question } from './protocol.ts';
+import { buffersOf, toPlainSource, type ModelFacts, type Question } from './protocol.ts';
 import type { PlainFit, PlainTraining } from './thread.ts';
 
 export interface WorkerOptions {
@@ -179,9 +179,8 @@ export class UNet3D {
   async predict(sources: Source | readonly Source[], options: PredictOptions = {}): Promise<Segmentation> {
     const { signal, onProgress, ...rest } = options;
     const files = (Array.isArray(sources) ? sources : [sources]) as readonly Source[];
-    // A URL cannot be cloned; its text would be taken for a path.
-    const blobs = await Promise.all(files.map(async (file) => (file instanceof URL ? fetched(file) : file)));
-    const plain = await this.#connection.call<PlainSegmentation>('predict', [blobs, rest], {
+    const plainSources = files.map(toPlainSource);
+    const plain = await this.#connection.call<PlainSegmentation>('predict', [plainSources, rest], {
       signal,
       onEvent: (event) => onProgress?.(event as WindowProgress),
     });
@@ -214,11 +213,4 @@ export class UNet3D {
   [Symbol.dispose](): void {
     this.dispose();
   }
-}
-
-async function fetched(url: URL): Promise<Blob> {
-  const response = await fetch(url);
-  if (!response.ok)
-    throw new InvalidOption(`${url.href} answers ${response.status} ${response.statusText}; check the URL`);
-  return response.blob();
 }

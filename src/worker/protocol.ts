@@ -3,6 +3,7 @@
  * while a call runs, the worker may send events and ask the page for what only the page has (batches, checkpoints).
  */
 import * as errors from '../errors.ts';
+import type { Source } from '../data/source.ts';
 import type { UNet3DConfig } from '../model/config.ts';
 import type { PlanLimits, Precision } from '../gpu/plan.ts';
 import type { UNet3D } from '../unet3d.ts';
@@ -94,6 +95,15 @@ export function fromPlainError({ name, message, stack, fields }: PlainError): Er
   if (stack !== undefined) error.stack = stack;
   return error;
 }
+
+/** A source as it travels: a URL cannot be cloned, and as text would be taken for a path. */
+export type PlainSource = Exclude<Source, URL> | { readonly url: string };
+
+export const toPlainSource = (source: Source): PlainSource =>
+  source instanceof URL ? { url: source.href } : source;
+
+export const fromPlainSource = (source: PlainSource): Source =>
+  typeof source === 'object' && 'url' in source ? new URL(source.url) : source;
 
 /** The buffers of every array inside a value of plain objects, arrays and typed arrays, each once. */
 export function buffersOf(value: unknown, found = new Set<ArrayBuffer>()): ArrayBuffer[] {

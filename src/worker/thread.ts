@@ -11,16 +11,17 @@ import {
   type LabelledCase,
   type TrainingOptions,
 } from '../unet3d.ts';
-import type { Source } from '../data/source.ts';
 import type { TrainingResult } from '../train/events.ts';
 import type { BatchSource } from '../train/fit.ts';
 import type { Batch } from '../train/session.ts';
 import {
   buffersOf,
   fromPlainError,
+  fromPlainSource,
   toPlainError,
   type Method,
   type ModelFacts,
+  type PlainSource,
   type Question,
   type Request,
   type Response,
@@ -91,12 +92,15 @@ const methods: Record<Method, (call: Call, ...args: never[]) => Promise<unknown>
     current().choosePostprocessing(validation, { ...options, signal, onProgress: event }),
   logits: ({ signal, event }, volume: Parameters<UNet3D['logits']>[0], options: object) =>
     current().logits(volume, { ...options, signal, onProgress: event }),
-  async predict({ signal, event }, sources: Source | Source[], options: PredictOptions) {
-    const { labels, probabilities, logits, warnings } = await current().predict(sources, {
-      ...options,
-      signal,
-      onProgress: event,
-    });
+  async predict({ signal, event }, sources: readonly PlainSource[], options: PredictOptions) {
+    const { labels, probabilities, logits, warnings } = await current().predict(
+      sources.map(fromPlainSource),
+      {
+        ...options,
+        signal,
+        onProgress: event,
+      },
+    );
     return { labels, probabilities, logits, warnings };
   },
   save: () => current().save(),

@@ -9,6 +9,7 @@ import { bestModel, privateStore } from '../../src/train/checkpoint.browser.ts';
 import { readSafetensors } from '../../src/weights/safetensors.ts';
 import { UNet3D } from '../../src/worker/client.ts';
 import type { TrainingEvent } from '../../src/train/events.ts';
+import { calls, network, resultsOf } from '../support/calls.ts';
 
 const options = { inChannels: 1, classes: 6, features: [4, 8], seed: 3 };
 const epochs = 3;
@@ -138,4 +139,16 @@ test('errors keep their class and their message on the way over', async () => {
 test('a worker whose script is not there is an error, not a wait', async () => {
   const worker = new Worker(new URL('/no/such/file.js', location.href), { type: 'module' });
   await expect(UNet3D.create({ ...options, worker })).rejects.toBeInstanceOf(DeviceLost);
+});
+
+// Two orders, so that each call comes before and after each other one.
+test.each([
+  ['in their order', Object.values(calls)],
+  ['backwards', Object.values(calls).reverse()],
+])('all calls at once, %s: what each gives does not change', async (_, sequence) => {
+  const worker = thread();
+  const create = () => UNet3D.create({ ...network, worker });
+  const expected = await resultsOf(await create(), sequence, 'one after another');
+  for (const timing of ['together', 'in mid-flight'] as const)
+    expect(await resultsOf(await create(), sequence, timing), timing).toEqual(expected);
 });

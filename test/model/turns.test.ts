@@ -8,7 +8,7 @@ import { Aborted, DeviceLost, InvalidOption } from '../../src/errors.ts';
 import type { BatchSource } from '../../src/train/fit.ts';
 import { crossEntropy } from '../../src/train/losses.ts';
 import { UNet3D } from '../../src/unet3d.ts';
-import { calls, cases, network, pairOf } from '../support/calls.ts';
+import { calls, cases, network, resultsOf } from '../support/calls.ts';
 import { testDevice } from '../support/device.ts';
 
 let trained: Promise<Uint8Array> | undefined;
@@ -29,10 +29,11 @@ const names = Object.keys(calls);
 describe.each(names)('%s, and meanwhile', (a) => {
   test.each(names.filter((b) => !(a === 'fit' && b === 'fit')))('%s', async (b) => {
     using model = await create();
-    const expected = await pairOf(model, calls[a]!, calls[b]!, 'one after another');
+    const pair = [calls[a]!, calls[b]!];
+    const expected = await resultsOf(model, pair, 'one after another');
     for (const timing of ['together', 'in mid-flight'] as const) {
       using other = await create();
-      expect(await pairOf(other, calls[a]!, calls[b]!, timing), timing).toEqual(expected);
+      expect(await resultsOf(other, pair, timing), timing).toEqual(expected);
     }
   });
 });

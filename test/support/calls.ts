@@ -76,27 +76,26 @@ export const calls: Readonly<Record<string, Call>> = {
   },
 };
 
-/** How the second call of a pair follows the first. */
+/** How a call follows the one before. */
 export type Timing = 'one after another' | 'together' | 'in mid-flight';
 
-/** The results of two calls on one model, and what it is afterwards. */
-export async function pairOf(model: Model, a: Call, b: Call, timing: Timing): Promise<unknown[]> {
-  const nothing = () => undefined;
-  let one: Promise<unknown>;
-  if (timing === 'one after another') await (one = a(model, nothing));
-  else if (timing === 'together') one = a(model, nothing);
-  else {
-    await new Promise<void>((resolve) => {
-      one = a(model, resolve);
-      // Calls that tell nothing on their way are met after a turn or two of the event loop.
-      one.finally(resolve).catch(nothing);
-      if (!tells(a)) setTimeout(resolve, 1);
-    });
-    one = one!;
+/** The results of calls on one model, and what it is afterwards. */
+export async function resultsOf(
+  model: Model,
+  sequence: readonly Call[],
+  timing: Timing,
+): Promise<readonly unknown[]> {
+  const running: Promise<unknown>[] = [];
+  for (const call of sequence) {
+    let begun = (): void => undefined;
+    const underWay = new Promise<void>((resolve) => (begun = resolve));
+    const result = call(model, begun);
+    running.push(result);
+    const tells = call.length > 1;
+    // Calls that tell nothing on their way are met after a turn of the event loop.
+    const later = tells ? underWay : new Promise((resolve) => setTimeout(resolve));
+    if (timing === 'one after another') await result;
+    else if (timing === 'in mid-flight') await Promise.race([result, later]);
   }
-  const two = b(model, nothing);
-  const results = await Promise.all([one, two]);
-  return [...results, await model.save(), model.description];
+  return [...(await Promise.all(running)), await model.save(), model.description];
 }
-
-const tells = (call: Call): boolean => call.length > 1;
