@@ -22,6 +22,7 @@ import {
   type MirrorOptions,
   type ProbabilityOptions,
 } from './infer/probabilities.ts';
+import { tiles } from './infer/window.ts';
 import {
   choosePostprocessing,
   componentDice,
@@ -422,7 +423,9 @@ export class UNet3D {
 
   /**
    * Loss, Dice and prediction of each case, at the training size, or the case's own where that is larger. The loss is
-   * that of the network's plain output; Dice and prediction follow test-time augmentation and post-processing.
+   * that of the network's plain output; Dice and prediction follow test-time augmentation and post-processing. A case
+   * whose plan exceeds the memory budget goes through windows: labels as `predict` gives them, and the mean loss of
+   * windows side by side.
    * @throws InvalidDataset for a case without a label or with label values outside the classes; OutOfMemory; Aborted if
    *   the signal fires; DeviceLost
    */
@@ -438,17 +441,31 @@ export class UNet3D {
         for (const item of cases) {
           if (signal?.aborted)
             throw new Aborted(`evaluation was stopped after ${scores.length} of ${cases.length} cases`);
-          const plain = await evaluator.score(item, signal);
+          const window = evaluator.windowFor(item.shape, this.#budget);
+          const plain = await (window
+            ? this.#evaluateThrough(window, item, loss, signal)
+            : evaluator.run(item, signal));
           if (!Number.isFinite(plain.loss)) throw await notFinite(this.#state, item.image);
-          const found = mirrored ? await this.#labelsOf(item, options) : plain.predicted;
+          const found = mirrored || window ? await this.#labelsOf(item, options) : plain.predicted;
           const predicted = postprocess ? postprocessed(found, item.shape, postprocessing) : found;
-          scores.push({ ...plain, dice: dice(predicted, item.label, this.config.classes), predicted });
+          const { id, label } = item;
+          scores.push({ id, loss: plain.loss, dice: dice(predicted, label, this.config.classes), predicted });
         }
       } finally {
         evaluator.dispose();
       }
       return scores;
     });
+  }
+
+  async #evaluateThrough(window: Size3, item: LabelledCase, loss: Loss, signal: AbortSignal | undefined) {
+    this.#release();
+    const evaluator = new Evaluator(this.#state, loss, { trained: window });
+    try {
+      return await evaluator.runThrough(item, tiles(item.shape, window), signal);
+    } finally {
+      evaluator.dispose();
+    }
   }
 
   /**

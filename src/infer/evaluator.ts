@@ -1,9 +1,11 @@
 /** Loss and labels of cases with the inference statistics, one case at a time. */
+import { copyWindow, ignored } from '../data/patches.ts';
 import { labelsToDense, labelsToStored, toStored } from '../gpu/layout.ts';
 import { alignUp, alignment, type Size3 } from '../gpu/plan.ts';
 import { Program } from '../gpu/program.ts';
-import { planEvaluation, resultWords, type EvaluationPlan } from '../model/plan.ts';
-import { dice } from '../metrics/dice.ts';
+import { planEvaluation, resultWords, type EvaluationPlan, type PlanShape } from '../model/plan.ts';
+import { dice, meanDefined } from '../metrics/dice.ts';
+import { chooseWindow } from '../model/budget.ts';
 import { wholeSize } from '../model/config.ts';
 import type { ModelState } from '../model/state.ts';
 import { classWeights, lossShape, type Loss } from '../train/losses.ts';
@@ -22,7 +24,13 @@ export interface EvaluationResult {
 }
 
 /** A case with its truth. */
-export type LabelledVolume = DenseCase & { readonly id: string; readonly label: Uint8Array };
+export type LabelledVolume = DenseCase & { readonly label: Uint8Array };
+
+/** Windows of a case: their size, x, y, z, and their near corners. */
+export interface Windows {
+  readonly size: Size3;
+  readonly starts: readonly Size3[];
+}
 
 /** One case's scores. */
 export interface CaseScore {
@@ -105,9 +113,50 @@ export class Evaluator {
   }
 
   /** Loss, Dice and labels as the network gives them. */
-  async score(item: LabelledVolume, signal?: AbortSignal): Promise<CaseScore> {
+  async score(item: LabelledVolume & { readonly id: string }, signal?: AbortSignal): Promise<CaseScore> {
     const { loss, predicted } = await this.run(item, signal);
     return { id: item.id, loss, dice: dice(predicted, item.label, this.state.config.classes), predicted };
+  }
+
+  /**
+   * A case through windows of one size, each looked at by itself: their mean loss, and the labels of all voxels that
+   * lie in one (0 elsewhere, where `truth` is 255). Ends early if the signal fires.
+   */
+  async runThrough(
+    { shape, image, label }: LabelledVolume,
+    { size, starts }: Windows,
+    signal?: AbortSignal,
+  ): Promise<EvaluationResult & { readonly truth: Uint8Array<ArrayBuffer> }> {
+    const channels = image.length / label.length;
+    const voxels = volume(size);
+    const losses: number[] = [];
+    const predicted = new Uint8Array(label.length);
+    const truth = new Uint8Array(label.length).fill(ignored);
+    for (const start of starts) {
+      if (signal?.aborted) break;
+      const part = {
+        shape: size,
+        image: copyWindow(image, shape, channels, start, new Float32Array(channels * voxels), size),
+        label: copyWindow(label, shape, 1, start, new Uint8Array(voxels), size),
+      };
+      const result = await this.run(part, signal);
+      losses.push(result.loss);
+      const back = start.map((at) => -at) as unknown as Size3;
+      copyWindow(part.label, size, 1, back, truth, shape);
+      copyWindow(result.predicted, size, 1, back, predicted, shape);
+    }
+    return { loss: meanDefined(losses), predicted, truth };
+  }
+
+  /** The window through which a case must go where the plan of the whole exceeds the budget; undefined where it fits. */
+  windowFor(shape: Size3, budget: number): Size3 | undefined {
+    const { config, limits, precision } = this.state;
+    const { trained } = this.options;
+    const loss = lossShape(this.loss, config.classes);
+    const plan = (given: PlanShape) => planEvaluation({ ...given, loss });
+    const whole = wholeSize(config, shape, trained);
+    const size = chooseWindow({ config, whole, trained }, budget, { limits, precision, plan });
+    return size.join() === whole.join() ? undefined : size;
   }
 
   async #for(size: Size3): Promise<Made> {

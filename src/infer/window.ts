@@ -12,6 +12,13 @@ export function windowStarts(length: number, window: number, overlap: number): n
   return Array.from({ length: count }, (_, i) => Math.round((i * (length - window)) / (count - 1)));
 }
 
+/** A volume's windows side by side: their size, no axis longer than the volume's, and their near corners. */
+export function tiles(shape: Size3, window: Size3): { size: Size3; starts: Size3[] } {
+  const size = shape.map((n, axis) => Math.min(n, window[axis]!)) as unknown as Size3;
+  const [xs = [], ys = [], zs = []] = shape.map((n, axis) => windowStarts(n, size[axis]!, 0));
+  return { size, starts: zs.flatMap((z) => ys.flatMap((y) => xs.map((x): Size3 => [x, y, z]))) };
+}
+
 /** Gaussian weights along one axis, σ = size/8, 1 at the centre, never below 1e-3. */
 export function gaussian(size: number): Float32Array {
   const sigma = size / 8;

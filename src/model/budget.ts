@@ -4,10 +4,10 @@
  */
 import { InvalidOption, OutOfMemory } from '../errors.ts';
 import type { AdapterClass } from '../gpu/choices.ts';
-import type { PlanLimits, Precision, Size3 } from '../gpu/plan.ts';
+import type { Plan, PlanLimits, Precision, Size3 } from '../gpu/plan.ts';
 import type { LossShape } from '../ops/loss.ts';
 import { paddedSize, sizeMultiple, type UNet3DConfig } from './config.ts';
-import { planInference, planTraining, type OptimizerChoice } from './plan.ts';
+import { planInference, planTraining, type OptimizerChoice, type PlanShape } from './plan.ts';
 import { formatBytes } from './summary.ts';
 
 /** Bytes that plans may use where neither the caller nor the device says: what nearly every GPU of that kind has. */
@@ -235,11 +235,20 @@ export function assertFits(
 export function chooseWindow(
   shape: { readonly config: UNet3DConfig; readonly whole: Size3; readonly trained?: Size3 | undefined },
   budget: number,
-  { limits, precision }: { readonly limits: PlanLimits; readonly precision: Precision },
+  {
+    limits,
+    precision,
+    plan = planInference,
+  }: {
+    readonly limits: PlanLimits;
+    readonly precision: Precision;
+    /** What is to run. Default: the logits alone. */
+    readonly plan?: (shape: PlanShape) => { readonly plan: Plan };
+  },
   remedy = 'raise memoryBudget',
 ): Size3 {
   const { config, whole, trained } = shape;
-  const bytes = (size: Size3) => bytesOf(() => planInference({ config, size, batch: 1, limits, precision }));
+  const bytes = (size: Size3) => bytesOf(() => plan({ config, size, batch: 1, limits, precision }));
   for (const size of trained ? [whole, trained] : [whole]) if (bytes(size) <= budget) return size;
   const [x, y, z] = whole;
   let size: Size3 | undefined = paddedSize(config, [Math.min(x, 128), Math.min(y, 128), Math.min(z, 64)]);

@@ -79,7 +79,7 @@ export interface FitOptions {
    */
   readonly tune?: boolean;
   /** A case to segment after every epoch, for `preview` events. */
-  readonly preview?: LabelledVolume | undefined;
+  readonly preview?: (LabelledVolume & { readonly id: string }) | undefined;
   /** Looked at between steps; training then saves a checkpoint (if it has a store) and throws `Aborted`. */
   readonly signal?: AbortSignal;
   readonly checkpoint?: CheckpointStore;

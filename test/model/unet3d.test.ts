@@ -2,8 +2,11 @@
 import { describe, expect, test } from 'vitest';
 import { casesInMemory, trainingBatches } from '../../src/data/patches.ts';
 import type { PreparedCase } from '../../src/data/prepare.ts';
-import { DeviceLost, InvalidDataset, InvalidOption } from '../../src/errors.ts';
-import { UNet3D, type CreateOptions, type TrainingOptions } from '../../src/unet3d.ts';
+import { DeviceLost, InvalidDataset, InvalidOption, NotFinite } from '../../src/errors.ts';
+import { planEvaluation } from '../../src/model/plan.ts';
+import { lossShape, weightedDice } from '../../src/train/losses.ts';
+import { UNet3D, type CreateOptions, type LabelledCase, type TrainingOptions } from '../../src/unet3d.ts';
+import { readSafetensors, writeSafetensors } from '../../src/weights/safetensors.ts';
 import { testDevice } from '../support/device.ts';
 import { box, memory } from '../support/training.ts';
 
@@ -98,4 +101,69 @@ test('after dispose, everything that needs the GPU says so', async () => {
     expect(error).toBeInstanceOf(DeviceLost);
     expect((error as Error).message).toMatch(/^the model or its GPU was disposed .*create or load a new one/);
   }
+});
+
+describe('what is not finite', () => {
+  /** A model file with one weight replaced. */
+  async function withWeight(name: string, value: number): Promise<Uint8Array> {
+    using model = await create();
+    const { tensors, metadata } = readSafetensors(await model.save());
+    const tensor = tensors.get(name)!;
+    const data = Float32Array.from(tensor.data);
+    data[1] = value;
+    return writeSafetensors({ metadata, tensors: new Map([...tensors, [name, { ...tensor, data }]]) });
+  }
+
+  test('is told by every call that would take it for background, with where it comes from', async () => {
+    const { device } = await testDevice();
+    const image = box(1) as LabelledCase;
+    const bytes = await withWeight('encoder.0.conv2.weight', 3e38);
+    using overflowing = await UNet3D.load(bytes, { device });
+    using sound = await create();
+    const dark = { ...image, image: image.image.map((value, at) => (at === 5 ? NaN : value)) };
+    for (const [model, item, message] of [
+      [overflowing, image, /values overflow within the network \(stored in f32\)/],
+      [sound, dark, /voxels of the prepared image are not finite/],
+    ] as const)
+      for (const call of [
+        () => model.logits(item),
+        () => model.evaluate([item]),
+        () => model.choosePostprocessing([item]),
+      ])
+        await expect(call()).rejects.toSatisfy(
+          (error) => error instanceof NotFinite && message.test(error.message),
+        );
+  });
+});
+
+test('evaluate keeps to the memory budget: a case that exceeds it goes through windows', async () => {
+  const item = box(1) as LabelledCase;
+  using roomy = await create({ features: [4, 8] });
+  const [whole] = await roomy.evaluate([item]);
+  const { device } = await testDevice();
+  const bytes = await roomy.save();
+  const { plan } = planEvaluation({
+    config: roomy.config,
+    size: [8, 8, 8],
+    batch: 1,
+    precision: 'f32',
+    loss: lossShape(weightedDice(), 2),
+  });
+  using tight = await UNet3D.load(bytes, { device, memoryBudget: plan.peakBytes });
+  const before = tight.gpu.allocatedBytes;
+  const seen: number[] = [];
+  const createBuffer = device.createBuffer.bind(device);
+  device.createBuffer = (descriptor) => {
+    seen.push(descriptor.size);
+    return createBuffer(descriptor);
+  };
+  const [windowed] = await tight.evaluate([item]).finally(() => (device.createBuffer = createBuffer));
+  expect(Math.max(...seen)).toBeLessThanOrEqual(plan.peakBytes);
+  expect(tight.gpu.allocatedBytes - before).toBeLessThanOrEqual(plan.peakBytes); // the plan for predictions stays
+  const logits = await tight.logits(item);
+  expect(windowed!.predicted).toEqual(
+    Uint8Array.from(item.label, (_, at) => (logits[at]! >= logits[at + item.label.length]! ? 0 : 1)),
+  );
+  expect(windowed!.loss).toBeGreaterThan(0);
+  expect(windowed!.loss).not.toBe(whole!.loss);
 });

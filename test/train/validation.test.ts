@@ -29,8 +29,8 @@ function organs(id: string, shape: Size3, corners: readonly Size3[]): PreparedCa
   return fromArrays(id, { data: image, dims: [...shape] }, { data: label, dims: [...shape] });
 }
 
-const windowsOf = ({ shape, label }: PreparedCase): Size3[] =>
-  validationWindows({ shape, label: label! }, window);
+const windowsOf = ({ shape, label }: PreparedCase): readonly Size3[] =>
+  validationWindows({ shape, label: label! }, window).starts;
 
 describe('validationWindows', () => {
   test('one where the case fits, all that cover it where these are at most eight', () => {
