@@ -46,9 +46,8 @@ const values = {
   beta2: 0.999,
   epsilon: 1e-8,
   weightDecay: 0,
-  correction1: 0.1,
-  correction2: 0.03,
   maxNorm: Infinity,
+  applied: 0,
 };
 
 const sum = (times: readonly number[]) => times.reduce((total, ms) => total + ms, 0);

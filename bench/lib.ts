@@ -79,9 +79,8 @@ export const firstStepValues: StepValues = {
   beta2: 0.999,
   epsilon: 1e-8,
   weightDecay: 0,
-  correction1: 0.1,
-  correction2: Math.sqrt(0.001),
   maxNorm: Infinity,
+  applied: 0,
 };
 
 /** How kernels were chosen. */

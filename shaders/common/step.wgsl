@@ -5,12 +5,14 @@ struct Step {
   beta2: f32,
   epsilon: f32,
   weightDecay: f32,
-  correction1: f32,     // 1 − β1ᵗ
-  correction2: f32,     // √(1 − β2ᵗ)
   maxNorm: f32,         // gradient clipping; huge for none
   gradientScale: f32,   // multiplies every gradient: 1 / accumulated batches
   accumulates: f32,     // 1 if gradients are added to those of the batches before, 0 for the first
-  applies: f32,         // 1 if the parameters are updated after this batch, 0 if more batches follow
-  averaging: f32,       // 1 − decay of the running average of the weights
-  halts: f32,           // 1 if no step is applied any more after one that is not finite
+  applies: f32,         // 1 if the step ends with this batch, 0 if more batches follow
+  mostSkipped: f32,     // steps in a row that may be left out as not finite
+  applied: f32,         // steps that were applied, as far as the host knew
+  // By how many of the steps that were on their way then have been applied since:
+  correction1: array<f32, 4>,   // 1 − β1ᵗ
+  correction2: array<f32, 4>,   // √(1 − β2ᵗ)
+  averaging: array<f32, 4>,     // 1 − decay of the running average of the weights
 }

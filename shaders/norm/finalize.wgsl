@@ -1,6 +1,6 @@
 // Joins the planes' statistics (Chan et al.) into mean and variance: over the whole batch (batch norm)
 // or per sample (instance norm). Writes scale and shift for the next kernel's prologue, mean and
-// 1/σ for the backward pass, and updates the running statistics of batch norm, unless the batch is not finite.
+// 1/σ for the backward pass, and moves the running statistics of batch norm, unless those of the batch are not finite.
 // LANES threads per channel and statistics group.
 // include "common/sum.wgsl"
 

@@ -55,7 +55,7 @@ export function watch(io: Io, options: WatchOptions): (event: TrainingEvent) => 
         );
       }
       case 'skip':
-        return event.lossScale > 1
+        return event.overflowed
           ? `step ${event.step + 1}: gradients overflowed float16 at loss scale ${event.lossScale}; the step is left ` +
               'out and the scale halved'
           : `step ${event.step + 1}: the loss or a gradient is not finite; the step is left out`;

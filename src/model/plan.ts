@@ -15,12 +15,13 @@ import {
 } from '../gpu/plan.ts';
 import { augment as augmentBatch, drawTensors, type DrawTensors } from '../ops/augment.ts';
 import type { LossShape } from '../ops/loss.ts';
+import { keepStatistics } from '../ops/norm.ts';
 import {
   averageStep,
-  clipWords,
   lossScaleWords,
   optimizerStep,
   stepWords,
+  updateWords,
   type OptimizerKind,
 } from '../ops/optimizer.ts';
 import { sizeMultiple, type UNet3DConfig } from './config.ts';
@@ -66,7 +67,6 @@ export interface TrainingPlan {
   /** What augmentation does to each sample; with `augment` only. */
   readonly draws: DrawTensors | undefined;
   readonly step: Tensor;
-  readonly clip: Tensor;
   readonly results: Tensor;
 }
 
@@ -83,11 +83,12 @@ export function sharedWords(config: UNet3DConfig, layout: ParameterLayout): Reco
     'optimizer.first': parameterWords,
     'optimizer.second': parameterWords,
     step: stepWords,
-    clip: clipWords,
+    update: updateWords,
     lossScale: lossScaleWords,
     accumulated: parameterWords,
     'average.parameters': parameterWords,
     'average.statistics': statisticsWords,
+    'moved.statistics': statisticsWords,
     results: resultWords(config.classes),
     classWeights: 2 * config.classes,
   };
@@ -110,10 +111,13 @@ function begin(shape: PlanShape, training: boolean, checkpointing = false, margi
   const words = sharedWords(config, layout);
   const shared = (name: keyof typeof words) => recorder.flat(name, words[name]!, 'shared');
   const model = { parameters: shared('parameters'), statistics: shared('statistics') };
-  const network = new Network(recorder, config, layout, model, { training, checkpointing });
+  // The batches of a step move a copy of the running statistics, which becomes the model's once the step is applied.
+  const moved = training && config.norm === 'batch' ? shared('moved.statistics') : undefined;
+  const seen = { ...model, statistics: moved ?? model.statistics };
+  const network = new Network(recorder, config, layout, seen, { training, checkpointing });
   const given = size.map((length, axis) => length + 2 * margin[axis]!) as unknown as Size3;
   const image = recorder.volume('image', batch, config.inChannels, given, 'resident');
-  return { recorder, layout, model, network, image, shared };
+  return { recorder, layout, model, moved, network, image, shared };
 }
 
 /** Forward, loss, backward and the optimiser's update of one batch. */
@@ -124,12 +128,17 @@ export function planTraining(shape: TrainingShape): TrainingPlan {
     throw new InvalidOption(
       `batches have a margin of [${margin.join(', ')}] voxels, but no augmentation that would read it: leave it out`,
     );
-  const { recorder, layout, model, network, image, shared } = begin(shape, true, checkpointing, margin);
+  const { recorder, layout, model, moved, network, image, shared } = begin(
+    shape,
+    true,
+    checkpointing,
+    margin,
+  );
   const labels = recorder.labels('labels', batch, image.size, 'resident');
   const results = shared('results');
   const classWeights = shared('classWeights');
   const gradients = shared('gradients');
-  const [step, clip, lossScale] = [shared('step'), shared('clip'), shared('lossScale')];
+  const [step, update, lossScale] = [shared('step'), shared('update'), shared('lossScale')];
   const [first, second] = [shared('optimizer.first'), shared('optimizer.second')];
   const draws = augment ? drawTensors(recorder, batch, image.channels) : undefined;
   const seen = draws ? augmented(recorder, image, labels, draws, size) : { image, labels };
@@ -138,18 +147,22 @@ export function planTraining(shape: TrainingShape): TrainingPlan {
   network.backward(pass, outputs, classWeights, gradients);
   const accumulated = accumulate > 1 ? shared('accumulated') : undefined;
   const { parameters, statistics } = model;
-  const tensors = { parameters, gradients, accumulated, first, second, step, clip, lossScale };
+  const tensors = { parameters, gradients, accumulated, first, second, step, update, results, lossScale };
   const options = { nesterov: optimizer.nesterov ?? true };
   optimizerStep(recorder, 'optimizer', optimizer.kind, layout.parameterWords, tensors, options);
+  if (moved) {
+    const bindings = { moved, update, statistics };
+    keepStatistics(recorder, 'running statistics', layout.statisticsWords, bindings);
+  }
   if (averaging) {
     const average = (weights: Tensor, words: number) => {
-      const tensors = { weights, average: shared(`average.${weights.name}`), step, clip };
+      const tensors = { weights, average: shared(`average.${weights.name}`), update };
       averageStep(recorder, `average of the ${weights.name}`, words, tensors);
     };
     average(parameters, layout.parameterWords);
     average(statistics, layout.statisticsWords);
   }
-  return { plan: recorder.finish(), image, labels, draws, step, clip, results };
+  return { plan: recorder.finish(), image, labels, draws, step, results };
 }
 
 function augmented(

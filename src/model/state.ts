@@ -107,6 +107,7 @@ const trainingOnly = [
   'optimizer.second',
   'average.parameters',
   'average.statistics',
+  'moved.statistics',
 ];
 
 /** The parts of a flat buffer under their names and shapes, `prefix` in front of the names. */

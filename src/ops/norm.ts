@@ -2,7 +2,7 @@
  * Batch and instance norm with the activation behind it. Forward computes only statistics: scale and
  * shift are applied by whoever reads the volume. Saved for backward: `affine` and `saved`.
  */
-import type { Recorder, Tensor, View, VolumeTensor } from '../gpu/plan.ts';
+import type { Recorder, Size3, Tensor, View, VolumeTensor } from '../gpu/plan.ts';
 import {
   assertLength,
   assertSameGrid,
@@ -76,6 +76,17 @@ export function normForward(
     workgroups: [reductionGroups(recorder, channels), isBatch ? 1 : batch, 1],
   });
   return { affine, saved };
+}
+
+/** Running statistics as the batches of a step have `moved` them become the model's, if the step is applied. */
+export function keepStatistics(
+  recorder: Recorder,
+  label: string,
+  length: number,
+  bindings: Readonly<Record<'moved' | 'update' | 'statistics', Tensor>>,
+): void {
+  const workgroups: Size3 = [groupsOf64(length), 1, 1];
+  recorder.dispatch('norm/keep', { label, bindings, params: { length }, workgroups });
 }
 
 /** Scale and shift of batch norm from its running statistics. */

@@ -1,35 +1,36 @@
 /**
- * Adam, AdamW and SGD over one flat buffer of parameters, with the global gradient norm and its clipping, and the
- * running average of weights.
+ * Adam, AdamW and SGD over one flat buffer of parameters, with the global gradient norm and its clipping, the decision
+ * whether a step is applied, and the running average of weights.
  */
 import type { Recorder, Tensor, View } from '../gpu/plan.ts';
 import { grid64 } from './common.ts';
 
 export type OptimizerKind = 'adam' | 'adamw' | 'sgd';
 
-/** The words of the Step struct in shaders/common/step.wgsl, in order. */
+/** Of one step; `stepArray` makes the Step struct of shaders/common/step.wgsl from it. */
 export interface StepValues {
   readonly learningRate: number;
   readonly beta1: number;
   readonly beta2: number;
   readonly epsilon: number;
   readonly weightDecay: number;
-  /** 1 − β1ᵗ */
-  readonly correction1: number;
-  /** √(1 − β2ᵗ) */
-  readonly correction2: number;
   /** Largest global gradient norm; `Infinity` for no clipping. */
   readonly maxNorm: number;
-  /** 1 − decay of the running average of the weights, where the plan has one. */
-  readonly averaging?: number;
-  /** Apply no step any more after one that is not finite. Default: later steps go on. */
-  readonly halts?: boolean;
+  /** Decay of the running average of the weights, where the plan has one; it rises as (1 + n) / (10 + n) to this. */
+  readonly decay?: number | undefined;
+  /**
+   * Steps that had been applied when the host last knew, at most `stepsInFlight` steps ago. Adam's bias correction and
+   * the decay go by the steps that have been applied, which only the device knows: it takes its pick.
+   */
+  readonly applied: number;
+  /** Steps in a row that may be left out as not finite; one more, and no step is applied any more. Default 0. */
+  readonly mostSkipped?: number;
 }
 
-export const stepWords = 13;
+/** Steps whose outcome the host may not know yet when it sends the next. */
+export const stepsInFlight = 3;
 
-/** Words of `clip` and of `lossScale`. */
-export const clipWords = 5;
+export const stepWords = 11 + 3 * (stepsInFlight + 1);
 export const lossScaleWords = 2;
 
 /** Loss scale that training in float16 begins with; float32 needs none. */
@@ -40,21 +41,58 @@ export function stepArray(
   values: StepValues,
   [index, of]: readonly [index: number, of: number] = [0, 1],
 ): Float32Array<ArrayBuffer> {
+  const { beta1, beta2, decay, applied } = values;
+  const before = Array.from({ length: stepsInFlight + 1 }, (_, since) => applied + since);
   return new Float32Array([
     values.learningRate,
     values.beta1,
     values.beta2,
     values.epsilon,
     values.weightDecay,
-    values.correction1,
-    values.correction2,
     Math.min(values.maxNorm, 3e38),
     1 / of,
     index > 0 ? 1 : 0,
     index + 1 === of ? 1 : 0,
-    values.averaging ?? 0,
-    values.halts ? 1 : 0,
+    values.mostSkipped ?? 0,
+    applied,
+    ...before.map((n) => 1 - beta1 ** (n + 1)),
+    ...before.map((n) => Math.sqrt(1 - beta2 ** (n + 1))),
+    ...before.map((n) => (decay === undefined ? 0 : 1 - Math.min(decay, (1 + n) / (10 + n)))),
   ]);
+}
+
+const outcomes = ['applied', 'overflowed', 'skipped', 'halted'] as const;
+
+/** What became of a step: the Update struct of shaders/common/update.wgsl. */
+export interface StepUpdate {
+  /**
+   * Only an applied step changes anything. One that is not finite has `overflowed` where the loss is and gradients are
+   * multiplied by a loss scale above 1, which is halved; else it is `skipped` or, where no more may be, has `halted`
+   * training: so do all that follow.
+   */
+  readonly outcome: (typeof outcomes)[number];
+  /** Steps applied so far, and steps in a row that were skipped. */
+  readonly applied: number;
+  readonly skipped: number;
+  /** What gradients were multiplied by on the device; 1 in float32. */
+  readonly lossScale: number;
+  /** Global norm before clipping. */
+  readonly gradientNorm: number;
+}
+
+export const updateWords = 11;
+
+/** The Update struct before the first step, or after steps of an earlier run. */
+export function updateArray({ applied, skipped } = { applied: 0, skipped: 0 }): Float32Array<ArrayBuffer> {
+  const words = new Float32Array(updateWords);
+  words.set([applied, skipped], 2);
+  return words;
+}
+
+/** Of a step whose batches are all in. */
+export function readUpdate(words: Float32Array): StepUpdate {
+  const [, outcome = 0, applied = 0, skipped = 0, , lossScale = 1, gradientNorm = NaN] = words;
+  return { outcome: outcomes[outcome]!, applied, skipped, lossScale, gradientNorm };
 }
 
 export interface OptimizerTensors {
@@ -64,8 +102,10 @@ export interface OptimizerTensors {
   /** Adam's second moment; unused by SGD. */
   readonly second: Tensor;
   readonly step: Tensor;
-  /** Factor, norm, whether parameters stay as they are, whether the norm is not finite, and the loss scale. */
-  readonly clip: Tensor;
+  /** What becomes of the step. */
+  readonly update: Tensor;
+  /** Of the batch, its loss first. */
+  readonly results: Tensor;
   /** What gradients were multiplied by, and the good steps since it last changed. */
   readonly lossScale: Tensor;
   /** Sum of the gradients of several batches; absent where every batch makes an update. */
@@ -99,7 +139,7 @@ export function optimizerStep(
   tensors: OptimizerTensors,
   { nesterov = true }: { nesterov?: boolean } = {},
 ): void {
-  const { parameters, first, second, step, clip, lossScale, accumulated } = tensors;
+  const { parameters, first, second, step, update, results, lossScale, accumulated } = tensors;
   const gradients = accumulated ?? tensors.gradients;
   const stretches = stretchesOf(recorder, length);
   if (accumulated) {
@@ -126,9 +166,9 @@ export function optimizerStep(
       flops: 2 * count,
     });
   }
-  recorder.dispatch('optimizer/clip', {
-    label: `${label} clip`,
-    bindings: { partials, step, clip, lossScale },
+  recorder.dispatch('optimizer/decide', {
+    label: `${label} decide`,
+    bindings: { partials, results, step, update, lossScale },
     params: { stretches: stretches.length },
     constants: { SCALING: recorder.precision === 'f16' },
     workgroups: [1, 1, 1],
@@ -136,7 +176,7 @@ export function optimizerStep(
   for (const { from, count } of stretches) {
     const shared = {
       gradients: part(gradients, from, count),
-      clip,
+      update,
       step,
       parameters: part(parameters, from, count),
       first: part(first, from, count),
@@ -168,12 +208,12 @@ export function averageStep(
   recorder: Recorder,
   label: string,
   length: number,
-  { weights, average, step, clip }: Readonly<Record<'weights' | 'average' | 'step' | 'clip', Tensor>>,
+  { weights, average, update }: Readonly<Record<'weights' | 'average' | 'update', Tensor>>,
 ): void {
   for (const { from, count } of stretchesOf(recorder, length)) {
     recorder.dispatch('optimizer/average', {
       label,
-      bindings: { weights: part(weights, from, count), clip, step, average: part(average, from, count) },
+      bindings: { weights: part(weights, from, count), update, average: part(average, from, count) },
       params: { length: count },
       workgroups: grid64(count),
     });

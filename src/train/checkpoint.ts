@@ -4,7 +4,9 @@
  */
 import { InvalidModel } from '../errors.ts';
 import { formatChoices, parseChoices, type KernelChoices } from '../gpu/choices.ts';
+import type { Precision } from '../gpu/plan.ts';
 import { flatFrom, namedTensors, type ModelState, type Weights } from '../model/state.ts';
+import { initialLossScale } from '../ops/optimizer.ts';
 import { readSafetensors, writeSafetensors, type NamedTensor } from '../weights/safetensors.ts';
 import type { BestWeights, EpochRow } from './events.ts';
 
@@ -28,6 +30,8 @@ export interface Progress {
   /** Seconds spent in the current epoch and in all before the resume. */
   readonly seconds: number;
   readonly best?: { readonly epoch: number; readonly dice: number } | undefined;
+  /** Steps that were applied: those that Adam's bias correction counts. */
+  readonly applied: number;
   /** Steps in a row that were left out as not finite. */
   readonly skipped: number;
 }
@@ -139,8 +143,10 @@ export function readCheckpoint(state: ModelState, bytes: Uint8Array, identity: s
       `the checkpoint is of another training: ${firstDifference(metadata['identity'] ?? '', identity)}; resume with the same options and data, or start in another folder`,
     );
   }
-  const stored = JSON.parse(metadata['progress'] ?? 'null') as Progress;
-  const progress: Progress = { ...stored, history: stored.history.map(withNaN) };
+  const stored = JSON.parse(metadata['progress'] ?? 'null') as Omit<Progress, 'applied'> & Partial<Progress>;
+  const lossScale = Float32Array.from(tensors.get('lossScale')?.data ?? [1, 0]);
+  const applied = stored.applied ?? appliedBefore(stored.step, lossScale[0]!, state.precision);
+  const progress: Progress = { ...stored, applied, history: stored.history.map(withNaN) };
   const { parameters, statistics, parameterWords, statisticsWords } = state.layout;
   const weights = (prefix: string): Weights => ({
     parameters: flatFrom(parameters, parameterWords, tensors, prefix),
@@ -155,9 +161,15 @@ export function readCheckpoint(state: ModelState, bytes: Uint8Array, identity: s
     average: tensors.has(`average.${[...parameters.keys()][0]!}`) ? weights('average.') : undefined,
     first: flatFrom(parameters, parameterWords, tensors, 'optimizer.first.'),
     second: flatFrom(parameters, parameterWords, tensors, 'optimizer.second.'),
-    lossScale: Float32Array.from(tensors.get('lossScale')?.data ?? [1, 0]),
+    lossScale,
     best: progress.best ? { ...progress.best, weights: weights('best.') } : undefined,
   };
+}
+
+/** For files that do not count the applied steps: all but those that have halved the loss scale. */
+function appliedBefore(step: number, lossScale: number, precision: Precision): number {
+  const halvings = Math.log2(initialLossScale[precision] / lossScale);
+  return step - Math.min(step, Math.max(0, halvings));
 }
 
 function kernelsOf(text: string | undefined): KernelChoices | undefined {

@@ -51,10 +51,16 @@ export type TrainingEvent =
       readonly etaMs: number;
     }
   /**
-   * A step that was not finite and left the parameters as they were. With a loss scale above 1, gradients overflowed
+   * A step that was not finite and changed nothing. Where it `overflowed`, gradients times the loss scale exceeded
    * float16, and the scale is halved; else it was left out as `onNotFinite: 'skip'` asks.
    */
-  | { readonly type: 'skip'; readonly epoch: number; readonly step: number; readonly lossScale: number }
+  | {
+      readonly type: 'skip';
+      readonly epoch: number;
+      readonly step: number;
+      readonly overflowed: boolean;
+      readonly lossScale: number;
+    }
   | { readonly type: 'validation'; readonly epoch: number; readonly loaded: number; readonly total: number }
   | { readonly type: 'epoch'; readonly row: EpochRow; readonly best: boolean; readonly etaMs: number }
   /** The case given as `preview` as the network segments it after the epoch. */

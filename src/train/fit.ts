@@ -4,6 +4,7 @@ import type { Size3 } from '../gpu/plan.ts';
 import { Evaluator, type LabelledVolume } from '../infer/evaluator.ts';
 import { meanDefined } from '../metrics/dice.ts';
 import type { ModelState } from '../model/state.ts';
+import { stepsInFlight, updateArray } from '../ops/optimizer.ts';
 import { assertAugmentation, drawSample, type Augmentation } from './augmentation.ts';
 import { chooseKernels } from './kernels.ts';
 import {
@@ -18,7 +19,7 @@ import type { Loss } from './losses.ts';
 import type { Optimizer } from './optimizers.ts';
 import { scheduleAt, type Schedule } from './schedules.ts';
 import { assertEarlyStopping, hasStalled, smoothedDice, type EarlyStopping } from './selection.ts';
-import { stepsInFlight, TrainingSession, type Batch, type StepResult } from './session.ts';
+import { TrainingSession, type Batch, type StepResult } from './session.ts';
 import { Validation, type ValidationCase } from './validation.ts';
 
 /** Where batches come from. The same epoch and index always give the same batch. */
@@ -57,12 +58,16 @@ export interface FitOptions {
   readonly earlyStopping?: EarlyStopping;
   /**
    * Keep a running average of the weights, and validate and save it in their place. Batch norm's running statistics
-   * are averaged with them. The decay rises from 0.1 as (1 + step) / (10 + step) up to the one given, such as 0.999.
+   * are averaged with them. The decay rises from 0.1 as (1 + n) / (10 + n), n steps having been applied before, up to the
+   * one given, such as 0.999.
    */
   readonly ema?: { readonly decay: number };
   /**
-   * What happens after a step whose loss or gradients are NaN or infinite, which never changes the weights: training
-   * stops (default), or goes on without it, up to 10 such steps in a row.
+   * What happens after a step whose loss or gradients are NaN or infinite: training stops (default), or goes on without
+   * it, up to 10 such steps in a row. Such a step changes nothing, whichever of its batches it was: weights, running
+   * statistics, moments, averages and the count of applied steps stay as they were before it. (With PyTorch's scaler the
+   * running statistics would have moved.) Only the schedule goes on. In float16, a step whose gradients overflow with a
+   * finite loss is always left out; it also halves the loss scale, and does not count towards the 10.
    */
   readonly onNotFinite?: 'stop' | 'skip';
   /** Batches whose gradients are averaged for one step; batch norm's statistics are those of each batch. Default 1. */
@@ -187,7 +192,7 @@ export async function fit(
     let best: BestWeights | undefined;
     let step = 0;
     let secondsBefore = 0;
-    let skipped = 0;
+    let [applied, skipped] = [0, 0];
     const zeros = new Float32Array(state.layout.parameterWords);
     if (found) {
       state.writeWeights(found.weights);
@@ -195,7 +200,8 @@ export async function fit(
       state.write('optimizer.first', found.first);
       state.write('optimizer.second', found.second);
       state.write('lossScale', found.lossScale);
-      ({ step, skipped } = found.progress);
+      ({ step, applied, skipped } = found.progress);
+      state.write('update', updateArray(found.progress));
       history = [...found.progress.history];
       epochLosses = [...found.progress.epochLosses];
       secondsBefore = found.progress.seconds;
@@ -221,6 +227,7 @@ export async function fit(
         epochLosses,
         seconds: seconds(),
         best: best && { epoch: best.epoch, dice: best.dice },
+        applied,
         skipped,
       };
       record.id ??= newRunId();
@@ -247,27 +254,24 @@ export async function fit(
     const settle = async (down: number) => {
       while (pending.length > down) {
         const { step: at, learningRate, result } = pending.shift()!;
-        const { loss: value, dice, gradientNorm, finite, lossScale } = await result;
+        const { loss: value, dice, gradientNorm, lossScale, outcome, ...counts } = await result;
         const epoch = Math.floor(at / stepsPerEpoch);
-        // In float16 the device has halved the scale and left the parameters as they were.
-        const overflowed = Number.isFinite(value) && lossScale > 1;
-        if (!finite && (overflowed || (onNotFinite === 'skip' && skipped < mostSkips))) {
-          if (!overflowed) skipped++;
-          emit({ type: 'skip', epoch, step: at, lossScale });
+        ({ applied, skipped } = counts);
+        if (outcome === 'overflowed' || outcome === 'skipped') {
+          emit({ type: 'skip', epoch, step: at, overflowed: outcome === 'overflowed', lossScale });
           continue;
         }
-        if (!finite) {
+        if (outcome === 'halted') {
           let where: string | undefined;
           for (const batch of await batchesOf(at)) where ??= await session.firstBrokenGradient(batch);
           where ??= 'the loss';
           const before = skipped > 0 ? ` after ${skipped} such steps that were left out` : '';
           throw new NotFinite(
-            `step ${at}: the loss is ${value} and the gradient of ${where} is not finite${before}; the weights are those before the step: lower the learning rate or clip gradients`,
+            `step ${at}: the loss is ${value} and the gradient of ${where} is not finite${before}; weights and statistics are those before the step: lower the learning rate or clip gradients`,
             at,
             where,
           );
         }
-        skipped = 0;
         epochLosses.push(value);
         emit({
           type: 'step',
@@ -352,11 +356,10 @@ export async function fit(
         beta2: optimizer.beta2,
         epsilon: optimizer.epsilon,
         weightDecay: optimizer.weightDecay,
-        correction1: 1 - beta1 ** (step + 1),
-        correction2: Math.sqrt(1 - optimizer.beta2 ** (step + 1)),
         maxNorm: options.maxGradientNorm ?? Infinity,
-        averaging: ema ? 1 - Math.min(ema.decay, (1 + step) / (10 + step)) : 0,
-        halts: onNotFinite === 'stop',
+        decay: ema?.decay,
+        applied,
+        mostSkipped: onNotFinite === 'skip' ? mostSkips : 0,
       };
       // A step is finished before training stops, so that the checkpoint is of here and now; only a long one of a
       // training without checkpoints is given up.

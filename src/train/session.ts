@@ -9,7 +9,16 @@ import { Program, type RunOptions } from '../gpu/program.ts';
 import { planTraining, resultWords, type TrainingPlan } from '../model/plan.ts';
 import type { ModelState } from '../model/state.ts';
 import { encodeDraws, type SampleDraw } from '../ops/augment.ts';
-import { clipWords, initialLossScale, stepArray, type StepValues } from '../ops/optimizer.ts';
+import {
+  initialLossScale,
+  readUpdate,
+  stepArray,
+  stepsInFlight,
+  updateArray,
+  updateWords,
+  type StepUpdate,
+  type StepValues,
+} from '../ops/optimizer.ts';
 import { classWeights, lossShape, type Loss } from './losses.ts';
 import type { Optimizer } from './optimizers.ts';
 
@@ -23,16 +32,10 @@ export interface Batch {
   readonly draws?: readonly SampleDraw[] | undefined;
 }
 
-export interface StepResult {
+export interface StepResult extends StepUpdate {
   readonly loss: number;
   /** Soft Dice per class on this batch. */
   readonly dice: readonly number[];
-  /** Global norm before clipping. */
-  readonly gradientNorm: number;
-  /** False if a gradient was NaN or infinite; then no parameter was changed. */
-  readonly finite: boolean;
-  /** What gradients were multiplied by on the device; 1 in float32. */
-  readonly lossScale: number;
 }
 
 export interface SessionOptions {
@@ -49,7 +52,7 @@ export interface SessionOptions {
   readonly averaging?: boolean | undefined;
 }
 
-const ringLength = 4;
+const ringLength = stepsInFlight + 1;
 
 /** The plan of a step, with the kernels that the model's state names. */
 export function planSession(
@@ -84,7 +87,7 @@ export class TrainingSession {
     this.#planned = planned;
     this.#program = program;
     this.#shared = shared;
-    const bytes = (resultWords(state.config.classes) + clipWords) * 4;
+    const bytes = (resultWords(state.config.classes) + updateWords) * 4;
     for (let i = 0; i < ringLength; i++) {
       this.#ring.push(
         state.gpu.createBuffer(`results ${i}`, bytes, GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST),
@@ -102,7 +105,7 @@ export class TrainingSession {
     const program = await Program.create(gpu, planned.plan, shared);
     state.write('classWeights', weights);
     state.write('lossScale', new Float32Array([initialLossScale[precision], 0]));
-    state.write('clip', new Float32Array(clipWords));
+    state.write('update', updateArray());
     return new TrainingSession(state, options.size, planned, program, shared);
   }
 
@@ -123,12 +126,9 @@ export class TrainingSession {
     values: StepValues,
     run: RunOptions = {},
   ): Promise<{ result: Promise<StepResult> }> {
-    const { step } = this.#planned;
     const results: Promise<StepResult>[] = [];
     for (const [index, batch] of batches.entries()) {
-      this.#upload(batch);
-      this.#program.write(step, stepArray(values, [index, batches.length]));
-      await this.#program.run(run);
+      await this.#submit(batch, stepArray(values, [index, batches.length]), run, index === 0);
       const turn = this.#turn++ % ringLength;
       await this.#readings[turn];
       const reading = this.#readBack(this.#ring[turn]!);
@@ -136,6 +136,19 @@ export class TrainingSession {
       results.push(reading);
     }
     return { result: Promise.all(results).then(averaged) };
+  }
+
+  async #submit(batch: Batch, step: Float32Array<ArrayBuffer>, run: RunOptions, begins: boolean) {
+    this.#upload(batch);
+    this.#program.write(this.#planned.step, step);
+    const moved = this.#shared.get('moved.statistics');
+    if (begins && moved) {
+      const { queue } = this.#state.gpu.device;
+      const encoder = this.#state.gpu.device.createCommandEncoder();
+      encoder.copyBufferToBuffer(this.#shared.get('statistics')!, 0, moved, 0, moved.size);
+      queue.submit([encoder.finish()]);
+    }
+    await this.#program.run(run);
   }
 
   #upload({ image, label, draws }: Batch): void {
@@ -162,7 +175,7 @@ export class TrainingSession {
     gpu.assertAlive();
     const encoder = gpu.device.createCommandEncoder();
     encoder.copyBufferToBuffer(this.#shared.get('results')!, 0, buffer, 0, words * 4);
-    encoder.copyBufferToBuffer(this.#shared.get('clip')!, 0, buffer, words * 4, clipWords * 4);
+    encoder.copyBufferToBuffer(this.#shared.get('update')!, 0, buffer, words * 4, updateWords * 4);
     gpu.device.queue.submit([encoder.finish()]);
     try {
       await buffer.mapAsync(GPUMapMode.READ);
@@ -172,28 +185,22 @@ export class TrainingSession {
     }
     const values = new Float32Array(buffer.getMappedRange().slice(0));
     buffer.unmap();
-    const [, gradientNorm = NaN, , broken, lossScale = 1] = values.subarray(words);
-    const loss = values[0]!;
     return {
-      loss,
+      loss: values[0]!,
       dice: [...values.subarray(3, words)],
-      gradientNorm,
-      lossScale,
-      finite: broken === 0 && Number.isFinite(loss),
+      ...readUpdate(values.subarray(words)),
     };
   }
 
   /**
    * The first parameter whose gradient on `batch` is NaN or infinite: computed again, as the gradients of a step
-   * that was not finite have been overwritten by the steps sent after it. No parameter is changed.
+   * that was not finite have been overwritten by the steps sent after it. Nothing that training keeps is changed.
    */
   async firstBrokenGradient(batch: Batch): Promise<string | undefined> {
-    // As one of several batches that an update is still waiting for.
+    // As the first of two batches, the second of which never comes: the step is not decided.
     const still = { learningRate: 0, beta1: 0, beta2: 0, epsilon: 0, weightDecay: 0 };
-    const values = { ...still, correction1: 1, correction2: 1, maxNorm: Infinity };
-    this.#upload(batch);
-    this.#program.write(this.#planned.step, stepArray(values, [0, 2]));
-    await this.#program.run();
+    const values = { ...still, maxNorm: Infinity, applied: 0 };
+    await this.#submit(batch, stepArray(values, [0, 2]), {}, true);
     const gradients = await this.#state.read('gradients');
     for (const { name, offset, length } of this.#state.layout.parameters.values()) {
       if (!gradients.subarray(offset, offset + length).every(Number.isFinite)) return name;
@@ -207,7 +214,7 @@ export class TrainingSession {
   }
 }
 
-/** Means of losses and Dice; norm and state are those after the last batch. */
+/** Means of losses and Dice; what became of the step is known after the last batch. */
 function averaged(results: readonly StepResult[]): StepResult {
   const last = results[results.length - 1]!;
   const mean = (pick: (result: StepResult) => number) =>
@@ -218,6 +225,3 @@ function averaged(results: readonly StepResult[]): StepResult {
     dice: last.dice.map((_, c) => mean(({ dice }) => dice[c]!)),
   };
 }
-
-/** Steps that may be in flight before the host waits for the oldest. */
-export const stepsInFlight = ringLength - 1;

@@ -107,9 +107,8 @@ test.each(cases)('$name', async ({ config, loss, size = [16, 12, 8], only = /./ 
     beta2: 0.999,
     epsilon: 1e-8,
     weightDecay: 0,
-    correction1: 0.1,
-    correction2: Math.sqrt(0.001),
     maxNorm: Infinity,
+    applied: 0,
   });
   const { loss: stepLoss } = await result;
   const weights = (await state.readWeights()).parameters;

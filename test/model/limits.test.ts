@@ -62,9 +62,8 @@ async function train(limits: Partial<PlanLimits> = {}, options: Options = {}) {
       beta2: 0.999,
       epsilon: 1e-8,
       weightDecay: 0,
-      correction1: 1 - 0.9 ** t,
-      correction2: Math.sqrt(1 - 0.999 ** t),
       maxNorm: 1,
+      applied: t - 1,
     });
     losses.push((await result).loss);
     gradients ??= await state.read('gradients');

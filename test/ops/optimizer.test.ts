@@ -3,10 +3,12 @@ import { describe, expect, test } from 'vitest';
 import { Recorder, type PlanLimits } from '../../src/gpu/plan.ts';
 import {
   averageStep,
-  clipWords,
   optimizerStep,
+  readUpdate,
   stepArray,
   stepWords,
+  updateArray,
+  updateWords,
   type OptimizerKind,
 } from '../../src/ops/optimizer.ts';
 import { globalNorm, optimizerStep as reference } from '../reference/optimizer.ts';
@@ -38,15 +40,24 @@ const steps = 5;
 const initial = normals(length);
 const gradients = Array.from({ length: steps }, () => normals(length));
 
-/** Several steps in one plan, each with its own learning rate and gradients. */
-async function run(choice: Case, given = gradients, limits: Partial<PlanLimits> = {}) {
+/**
+ * Several steps in one plan, each with its own learning rate and gradients. As far as their host knows, `known` of them
+ * were applied before each.
+ */
+async function run(
+  choice: Case,
+  given = gradients,
+  limits: Partial<PlanLimits> = {},
+  known = given.map((_, index) => index),
+) {
   const { kind, weightDecay = 0, nesterov = true, maxNorm = Infinity, lossScale: scale = 1 } = choice;
   using bench = new Bench(limits);
   const { recorder } = bench;
   const parameters = bench.flat('parameters', initial);
   const first = bench.flat('first', new Float64Array(length));
   const second = bench.flat('second', new Float64Array(length));
-  const clip = bench.flat('clip', new Float64Array(clipWords));
+  const update = bench.flat('update', updateArray());
+  const results = bench.flat('results', [0]);
   const lossScale = bench.flat('lossScale', [scale, 0]);
   const options = (t: number) => ({
     kind,
@@ -60,25 +71,17 @@ async function run(choice: Case, given = gradients, limits: Partial<PlanLimits> 
   });
   given.forEach((values, index) => {
     const t = index + 1;
-    const { beta1, beta2, ...others } = options(t);
-    const step = bench.flat(
-      `step ${t}`,
-      stepArray({
-        ...others,
-        beta1,
-        beta2,
-        correction1: 1 - beta1 ** t,
-        correction2: Math.sqrt(1 - beta2 ** t),
-      }),
-    );
-    expect(step.bytes).toBeGreaterThanOrEqual(stepWords * 4);
+    const words = stepArray({ ...options(t), applied: known[index]!, mostSkipped: steps });
+    expect(words).toHaveLength(stepWords);
+    const step = bench.flat(`step ${t}`, words);
     const tensors = {
       parameters,
       gradients: bench.flat(`gradients ${t}`, values),
       first,
       second,
       step,
-      clip,
+      update,
+      results,
       lossScale,
     };
     optimizerStep(recorder, `optimizer ${t}`, kind, length, tensors, { nesterov });
@@ -88,7 +91,7 @@ async function run(choice: Case, given = gradients, limits: Partial<PlanLimits> 
     parameters: await bench.readFlat(parameters, length),
     first: await bench.readFlat(first, length),
     second: await bench.readFlat(second, length),
-    clip: await bench.readFlat(clip, clipWords),
+    update: readUpdate(await bench.readFlat(update, updateWords)),
     options,
     dispatches: recorder.dispatches.length,
   };
@@ -97,7 +100,7 @@ async function run(choice: Case, given = gradients, limits: Partial<PlanLimits> 
 describe.each(cases)('optimizer: $name', (choice) => {
   test(`${steps} steps`, async () => {
     const result = await run(choice);
-    const { lossScale = 1, kind, maxNorm = Infinity } = choice;
+    const { lossScale = 1, kind } = choice;
     const gradientScale = 1 / lossScale;
     const state = {
       parameters: initial.slice(),
@@ -112,10 +115,8 @@ describe.each(cases)('optimizer: $name', (choice) => {
     expectClose(moved(result.parameters), moved(state.parameters), 'change of the parameters', 3e-6);
     expectClose(result.first, state.first, 'first moment');
     if (kind !== 'sgd') expectClose(result.second, state.second, 'second moment');
-    const norm = globalNorm(gradients.at(-1)) * gradientScale;
-    const factor = Math.min(1, maxNorm / (norm + 1e-6)) * gradientScale;
-    expectClose(result.clip.slice(0, 2), [factor, norm], 'factor and norm');
-    expect([...result.clip.slice(2)]).toEqual([0, 0, lossScale]);
+    expectClose([result.update.gradientNorm], [globalNorm(gradients.at(-1)) * gradientScale], 'norm');
+    expect(result.update).toMatchObject({ outcome: 'applied', applied: steps, skipped: 0, lossScale });
   });
 
   test.each([NaN, Infinity, -Infinity])('a gradient of %s leaves everything as it was', async (bad) => {
@@ -126,7 +127,8 @@ describe.each(cases)('optimizer: $name', (choice) => {
     expectSameBits(after.parameters, before.parameters, 'parameters');
     expectSameBits(after.first, before.first, 'first moment');
     expectSameBits(after.second, before.second, 'second moment');
-    expect([...after.clip.slice(2, 4)]).toEqual([1, 1]);
+    const outcome = (choice.lossScale ?? 1) > 1 ? 'overflowed' : 'skipped';
+    expect(after.update).toMatchObject({ outcome, applied: 1, skipped: outcome === 'skipped' ? 1 : 0 });
   });
 });
 
@@ -135,8 +137,8 @@ test.each(cases)('optimizer: $name in stretches', async (choice) => {
   const cut = await run(choice, gradients, limits);
   const whole = await run(choice, gradients);
   expect(cut.dispatches).toBeGreaterThan(whole.dispatches);
-  for (const name of ['parameters', 'first', 'clip'] as const)
-    expectClose(cut[name], whole[name], name, 1e-6);
+  for (const name of ['parameters', 'first'] as const) expectClose(cut[name], whole[name], name, 1e-6);
+  expectClose([cut.update.gradientNorm], [whole.update.gradientNorm], 'norm', 1e-6);
   const broken = gradients[1]!.slice();
   broken[length - 1] = NaN;
   const stopped = await run(choice, [gradients[0]!, broken], limits);
@@ -150,10 +152,32 @@ const plain = {
   beta2: 0,
   epsilon: 0,
   weightDecay: 0,
-  correction1: 1,
-  correction2: 1,
   maxNorm: Infinity,
+  applied: 0,
 };
+
+test.each(cases)('optimizer: $name counts the steps that were applied', async (choice) => {
+  const nothing = new Float64Array(length).fill(NaN);
+  // What the host knows lags up to three steps behind.
+  const mixed = [gradients[0]!, nothing, gradients[1]!, nothing, nothing, gradients[2]!, gradients[3]!];
+  const known = [0, 0, 0, 1, 1, 2, 2];
+  const result = await run(choice, mixed, {}, known);
+  const { lossScale = 1 } = choice;
+  const state = {
+    parameters: initial.slice(),
+    first: new Float64Array(length),
+    second: new Float64Array(length),
+  };
+  let t = 0;
+  for (const [index, values] of mixed.entries()) {
+    if (values === nothing) continue;
+    const scaled = values.map((g) => g / lossScale);
+    reference(state, scaled, ++t, result.options(index + 1));
+  }
+  expect(result.update).toMatchObject({ outcome: 'applied', applied: t, skipped: 0 });
+  const moved = (parameters: ArrayLike<number>) => initial.map((value, i) => parameters[i]! - value);
+  expectClose(moved(result.parameters), moved(state.parameters), 'change of the parameters', 3e-6);
+});
 
 test('optimizer: gradients of several batches are averaged for one update', async () => {
   using bench = new Bench();
@@ -161,7 +185,8 @@ test('optimizer: gradients of several batches are averaged for one update', asyn
   const zeros = new Float64Array(length);
   const [first, second] = [bench.flat('first', zeros), bench.flat('second', zeros)];
   const accumulated = bench.flat('accumulated', normals(length)); // of the step before
-  const clip = bench.flat('clip', new Float64Array(clipWords));
+  const update = bench.flat('update', updateArray());
+  const results = bench.flat('results', [0]);
   const lossScale = bench.flat('lossScale', [1, 0]);
   gradients.forEach((values, index) => {
     const tensors = {
@@ -171,7 +196,8 @@ test('optimizer: gradients of several batches are averaged for one update', asyn
       first,
       second,
       step: bench.flat(`step ${index}`, stepArray(plain, [index, gradients.length])),
-      clip,
+      update,
+      results,
       lossScale,
     };
     optimizerStep(bench.recorder, `batch ${index}`, 'sgd', length, tensors, { nesterov: false });
@@ -191,18 +217,29 @@ test('optimizer: an average follows the weights, but not after a step that was l
   const run = async (broken: boolean) => {
     using bench = new Bench({ maxBindingBytes: 1024 });
     const before = normals(length);
-    const weights = bench.flat('weights', initial);
     const average = bench.flat('average', before);
-    const step = bench.flat('step', stepArray({ ...plain, averaging: 0.25 }));
-    const clip = bench.flat('clip', [1, 1, broken ? 1 : 0, broken ? 1 : 0, 1]);
-    averageStep(bench.recorder, 'average', length, { weights, average, step, clip });
+    const zeros = new Float64Array(length);
+    const update = bench.flat('update', updateArray({ applied: 7, skipped: 0 }));
+    const tensors = {
+      parameters: bench.flat('weights', initial),
+      gradients: bench.flat('gradients', broken ? zeros.map(() => NaN) : zeros),
+      first: bench.flat('first', zeros),
+      second: bench.flat('second', zeros),
+      step: bench.flat('step', stepArray({ ...plain, decay: 0.999, applied: 5 })),
+      update,
+      results: bench.flat('results', [0]),
+      lossScale: bench.flat('lossScale', [1, 0]),
+    };
+    optimizerStep(bench.recorder, 'step', 'sgd', length, tensors);
+    averageStep(bench.recorder, 'average', length, { weights: tensors.parameters, average, update });
     await bench.run();
     return { before, after: await bench.readFlat(average, length) };
   };
   const { before, after } = await run(false);
+  const decay = (1 + 7) / (10 + 7);
   expectClose(
     after,
-    before.map((value, i) => 0.75 * value + 0.25 * initial[i]!),
+    before.map((value, i) => decay * value + (1 - decay) * initial[i]!),
     'average',
     1e-6,
   );
@@ -210,53 +247,115 @@ test('optimizer: an average follows the weights, but not after a step that was l
   expectSameBits(left.after, Float32Array.from(left.before), 'average behind a broken step');
 });
 
-test('optimizer: where a broken step halts, the good ones after it change nothing', async () => {
-  const run = async (halts: boolean) => {
-    using bench = new Bench();
-    const parameters = bench.flat('parameters', initial);
+/** Steps of SGD one after another: what is left after each. */
+async function outcomes(
+  sent: readonly { gradients?: Float64Array; loss?: number; part?: [index: number, of: number] }[],
+  {
+    scale = [1, 0],
+    mostSkipped = 0,
+    accumulate = false,
+  }: { scale?: [number, number]; mostSkipped?: number; accumulate?: boolean } = {},
+) {
+  const after = [];
+  for (const count of sent.keys()) {
+    using bench = new Bench({}, scale[0] > 1 ? 'f16' : 'f32');
     const zeros = new Float64Array(length);
-    const [first, second] = [bench.flat('first', zeros), bench.flat('second', zeros)];
-    const clip = bench.flat('clip', new Float64Array(clipWords));
-    const lossScale = bench.flat('lossScale', [1, 0]);
-    const step = bench.flat('step', stepArray({ ...plain, halts }));
-    const broken = gradients[0]!.slice();
-    broken[3] = NaN;
-    for (const [index, values] of [broken, gradients[1]!].entries()) {
-      const given = bench.flat(`gradients ${index}`, values);
-      const tensors = { parameters, gradients: given, first, second, step, clip, lossScale };
+    const kept = {
+      parameters: bench.flat('parameters', initial),
+      first: bench.flat('first', zeros),
+      second: bench.flat('second', zeros),
+      update: bench.flat('update', updateArray()),
+      lossScale: bench.flat('lossScale', scale),
+      ...(accumulate && { accumulated: bench.flat('accumulated', zeros) }),
+    };
+    for (const [index, { gradients: values = gradients[0]!, loss = 1, part }] of sent
+      .slice(0, count + 1)
+      .entries()) {
+      const tensors = {
+        ...kept,
+        gradients: bench.flat(`gradients ${index}`, values),
+        results: bench.flat(`results ${index}`, [loss]),
+        step: bench.flat(`step ${index}`, stepArray({ ...plain, mostSkipped }, part)),
+      };
       optimizerStep(bench.recorder, `step ${index}`, 'sgd', length, tensors);
     }
     await bench.run();
-    return bench.readFlat(parameters, length);
-  };
-  expectSameBits(await run(true), Float32Array.from(initial), 'parameters');
-  expect([...(await run(false))]).not.toEqual([...Float32Array.from(initial)]);
+    after.push({
+      ...readUpdate(await bench.readFlat(kept.update, updateWords)),
+      parameters: [...(await bench.readFlat(kept.parameters, length))],
+      scale: [...(await bench.readFlat(kept.lossScale, 2))],
+    });
+  }
+  return after;
+}
+
+const broken = gradients[0]!.slice();
+broken[3] = NaN;
+const untouched = [...Float32Array.from(initial)];
+
+test('optimizer: where a broken step halts, the good ones after it change nothing', async () => {
+  for (const halting of [{ gradients: broken }, { loss: NaN }, { loss: Infinity }]) {
+    const after = await outcomes([halting, {}]);
+    expect(after.map(({ outcome }) => outcome)).toEqual(['halted', 'halted']);
+    for (const { parameters, applied } of after) {
+      expect(parameters).toEqual(untouched);
+      expect(applied).toBe(0);
+    }
+  }
 });
 
-test('optimizer: in float16 the loss scale is halved by a broken gradient and doubled after 2000 good ones', async () => {
-  const run = async (values: ArrayLike<number>, before: [scale: number, streak: number]) => {
-    using bench = new Bench({}, 'f16');
-    const lossScale = bench.flat('lossScale', before);
-    const zeros = new Float64Array(length);
-    const tensors = {
-      parameters: bench.flat('parameters', initial),
-      gradients: bench.flat('gradients', values),
-      first: bench.flat('first', zeros),
-      second: bench.flat('second', zeros),
-      step: bench.flat('step', stepArray(plain)),
-      clip: bench.flat('clip', new Float64Array(clipWords)),
-      lossScale,
-    };
-    optimizerStep(bench.recorder, 'step', 'sgd', length, tensors);
-    await bench.run();
-    return [...(await bench.readFlat(lossScale, 2))];
+test('optimizer: broken steps are skipped up to a number in a row, then halt', async () => {
+  const after = await outcomes(
+    [{ loss: NaN }, { gradients: broken }, {}, { loss: NaN }, { loss: NaN }, { loss: NaN }, {}],
+    { mostSkipped: 2 },
+  );
+  expect(after.map(({ outcome, applied, skipped }) => [outcome, applied, skipped])).toEqual([
+    ['skipped', 0, 1],
+    ['skipped', 0, 2],
+    ['applied', 1, 0],
+    ['skipped', 1, 1],
+    ['skipped', 1, 2],
+    ['halted', 1, 2],
+    ['halted', 1, 2],
+  ]);
+  expect(after[1]!.parameters).toEqual(untouched);
+  expect(after[2]!.parameters).not.toEqual(untouched);
+  expect(after[6]!.parameters).toEqual(after[2]!.parameters);
+});
+
+test('optimizer: a loss that is not finite breaks the step, whichever of its batches it is of', async () => {
+  const [, after] = await outcomes(
+    [
+      { loss: NaN, part: [0, 2] },
+      { loss: 1, part: [1, 2] },
+    ],
+    { accumulate: true },
+  );
+  expect(after).toMatchObject({ outcome: 'halted', parameters: untouched });
+  const [, , , next] = await outcomes(
+    [
+      { loss: NaN, part: [0, 2] },
+      { loss: 1, part: [1, 2] },
+      { loss: 1, part: [0, 2] },
+      { loss: 1, part: [1, 2] },
+    ],
+    { accumulate: true, mostSkipped: 1 },
+  );
+  expect(next).toMatchObject({ outcome: 'applied', applied: 1 });
+});
+
+test('optimizer: in float16 the loss scale is halved by an overflow and doubled after 2000 good steps', async () => {
+  const once = async (values: Float64Array, scale: [scale: number, streak: number], loss = 1) => {
+    const [after] = await outcomes([{ gradients: values, loss }], { scale, mostSkipped: 1 });
+    return [after!.outcome, ...after!.scale];
   };
-  const broken = gradients[0]!.slice();
-  broken[3] = Infinity;
-  expect(await run(broken, [65536, 1234])).toEqual([32768, 0]);
-  expect(await run(broken, [1, 5])).toEqual([1, 0]);
-  expect(await run(gradients[0]!, [32768, 1234])).toEqual([32768, 1235]);
-  expect(await run(gradients[0]!, [32768, 1999])).toEqual([65536, 0]);
+  const overflowing = gradients[0]!.map((value, i) => (i === 3 ? Infinity : value));
+  expect(await once(overflowing, [65536, 1234])).toEqual(['overflowed', 32768, 0]);
+  expect(await once(gradients[0]!, [32768, 1234])).toEqual(['applied', 32768, 1235]);
+  expect(await once(gradients[0]!, [32768, 1999])).toEqual(['applied', 65536, 0]);
+  // It is not to blame for a loss that is not finite, nor where it is 1 already.
+  expect(await once(overflowing, [65536, 1234], NaN)).toEqual(['skipped', 65536, 1234]);
+  expect(await once(overflowing, [1, 5])).toEqual(['skipped', 1, 5]);
 });
 
 test('optimizer: more parameters than one binding or one axis of the grid holds', () => {
@@ -270,7 +369,8 @@ test('optimizer: more parameters than one binding or one axis of the grid holds'
     first: flat,
     second: flat,
     step: small,
-    clip: small,
+    update: small,
+    results: small,
     lossScale: small,
   };
   optimizerStep(recorder, 'op', 'adam', words, tensors);

@@ -6,7 +6,7 @@ import { conv1BackwardInput, conv1BackwardWeight, conv1Forward } from '../../src
 import { conv3BackwardInput, conv3BackwardWeight, conv3Forward } from '../../src/ops/conv3.ts';
 import { lossBackward, lossFinalize, lossForward, lossValues } from '../../src/ops/loss.ts';
 import { normBackward, normForward, normInference, type NormState } from '../../src/ops/norm.ts';
-import { clipWords, optimizerStep, stepArray } from '../../src/ops/optimizer.ts';
+import { optimizerStep, stepArray, updateArray } from '../../src/ops/optimizer.ts';
 import { poolBackward, poolForward } from '../../src/ops/pool.ts';
 import { upconvBackwardInput, upconvBackwardWeight, upconvForward } from '../../src/ops/upconv.ts';
 import conv1Fixture from '../fixtures/torch/conv1.json';
@@ -273,7 +273,8 @@ test.each(Object.entries<OptimizerFixture>(optimizerFixture))('optimizer: %s', a
       initial.map(() => 0),
     ),
   ];
-  const clip = bench.flat('clip', new Float64Array(clipWords));
+  const update = bench.flat('update', updateArray());
+  const results = bench.flat('results', [0]);
   const lossScale = bench.flat('lossScale', [1, 0]);
   const steps = given.length / initial.length;
   for (let t = 1; t <= steps; t++) {
@@ -284,12 +285,11 @@ test.each(Object.entries<OptimizerFixture>(optimizerFixture))('optimizer: %s', a
       beta2,
       epsilon: eps,
       weightDecay: weight_decay,
-      correction1: 1 - beta1 ** t,
-      correction2: Math.sqrt(1 - beta2 ** t),
       maxNorm: maxNorm ?? Infinity,
+      applied: t - 1,
     });
     const step = bench.flat(`step ${t}`, values);
-    const tensors = { parameters, gradients, first, second, step, clip, lossScale };
+    const tensors = { parameters, gradients, first, second, step, update, results, lossScale };
     optimizerStep(bench.recorder, `step ${t}`, kind, initial.length, tensors, { nesterov });
   }
   await bench.run();
