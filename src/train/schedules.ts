@@ -1,4 +1,7 @@
-/** Learning-rate schedules as data, and what they give at a step. One step per batch. */
+/**
+ * Learning-rate schedules as data, and what they give at a step. Every step counts, one that is left out as not finite
+ * too, as where PyTorch's scheduler follows its scaler.
+ */
 import { InvalidOption } from '../errors.ts';
 
 export type Schedule =
@@ -81,7 +84,7 @@ export interface ScheduleValue {
   readonly momentum?: number;
 }
 
-/** What the schedule gives at `step` of `total`, both counted in batches; step from 0. */
+/** What the schedule gives at `step` of `total`; step from 0. */
 export function scheduleAt(schedule: Schedule, step: number, total: number): ScheduleValue {
   if (!(step >= 0 && step < total)) {
     throw new InvalidOption(

@@ -1,8 +1,8 @@
-/** What lets a training be left alone: averaged weights, early stopping, skipped steps, damaged files, lost devices. */
+/** What lets a training be left alone: averaged weights, early stopping, damaged files, lost devices. */
 import { describe, expect, test } from 'vitest';
 import { setAdapterProvider } from '../../src/gpu/device.ts';
 import { requestNodeAdapter } from '../../src/gpu/node.ts';
-import { Aborted, DeviceLost, InvalidModel, NotFinite } from '../../src/errors.ts';
+import { Aborted, DeviceLost, InvalidModel } from '../../src/errors.ts';
 import { checkpointName, previousName } from '../../src/train/checkpoint.ts';
 import type { TrainingEvent } from '../../src/train/events.ts';
 import type { BatchSource } from '../../src/train/fit.ts';
@@ -87,64 +87,6 @@ test('early stopping ends the run, and a resumed one stops at the same epoch', a
   await expect(run).rejects.toThrow(Aborted);
   const rest = await model.fit(cases, { ...still, checkpoint, resume: true });
   expect(rest.history).toHaveLength(3);
-});
-
-describe('a step that is not finite', () => {
-  /** Whole boxes, one per batch; those of `broken` hold a NaN. */
-  const batches = (broken: (step: number) => boolean, batchesPerEpoch: number): BatchSource => ({
-    size: [12, 10, 8],
-    batchSize: 1,
-    batchesPerEpoch,
-    identity: 'boxes',
-    batch(epoch, index) {
-      const step = epoch * batchesPerEpoch + index;
-      const image = Float32Array.from({ length: 960 }, (_, i) => Math.sin(i + step));
-      if (broken(step)) image[17] = NaN;
-      return { image, label: Uint8Array.from(image, (value) => (value > 0 ? 1 : 0)) };
-    },
-  });
-  const plain: TrainingOptions = { epochs: 1, schedule: constant({ learningRate: 1e-2 }) };
-
-  test('is named although others were on their way, and the weights are those before it', async () => {
-    using before = await create();
-    await before.fit(
-      batches(() => false, 1),
-      plain,
-    );
-    using model = await create();
-    const run = model.fit(
-      batches((step) => step === 1, 8),
-      plain,
-    );
-    const error: unknown = await run.then(undefined, (reason: unknown) => reason);
-    expect(error).toBeInstanceOf(NotFinite);
-    expect((error as NotFinite).step).toBe(1);
-    expect((error as NotFinite).where).toMatch(/^(encoder|decoder|head)\./);
-    expect((await weightsOf(model)).parameters).toEqual((await weightsOf(before)).parameters);
-  });
-
-  test('can be left out, up to ten in a row', async () => {
-    using model = await create();
-    const skipped: number[] = [];
-    const onEvent = (event: TrainingEvent) => event.type === 'skip' && skipped.push(event.step);
-    const skip: TrainingOptions = { ...plain, onNotFinite: 'skip', onEvent };
-    const result = await model.fit(
-      batches((step) => step % 3 === 1, 8),
-      skip,
-    );
-    expect(skipped).toEqual([1, 4, 7]);
-    expect(result.history[0]!.loss).toBeGreaterThan(0);
-    const { parameters, statistics } = await weightsOf(model);
-    expect(parameters.every(Number.isFinite) && statistics.every(Number.isFinite)).toBe(true);
-
-    skipped.length = 0;
-    const run = model.fit(
-      batches((step) => step >= 2, 20),
-      skip,
-    );
-    await expect(run).rejects.toThrow(/step 12: .* after 10 such steps/);
-    expect(skipped).toHaveLength(10);
-  });
 });
 
 describe('checkpoints', () => {
