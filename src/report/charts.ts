@@ -8,7 +8,7 @@ import { classColor, cssColor } from './colors.ts';
 import { historySeries, ticks, type HistoryRow, type Series } from './curves.ts';
 import { bytesText, raw, type Html } from './html.ts';
 
-type Plot = typeof import('@observablehq/plot');
+export type Plot = typeof import('@observablehq/plot');
 
 /** One planned tensor: bytes and the first and last dispatch that use it. */
 export interface MemoryRow {
@@ -28,9 +28,9 @@ export class Charts {
     private readonly document: Document,
   ) {}
 
-  /** Loads the plotting library, which only a report needs. */
-  static async load(document: Document): Promise<Charts> {
-    return new Charts(await import('@observablehq/plot'), document);
+  /** Loads the plotting library, which only a report needs, unless it is given. */
+  static async load({ document, plot }: { document: Document; plot?: Plot | undefined }): Promise<Charts> {
+    return new Charts(plot ?? (await import('@observablehq/plot')), document);
   }
 
   private draw(label: string, options: import('@observablehq/plot').PlotOptions): Html {

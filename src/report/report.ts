@@ -8,7 +8,7 @@ import type { CaseMetrics, MetricName } from '../metrics/evaluate.ts';
 import type { Estimate, Summary } from '../metrics/summary.ts';
 import type { CasePicture } from './cases.ts';
 import { foregroundDice } from './cases.ts';
-import { Charts, type MemoryRow } from './charts.ts';
+import { Charts, type MemoryRow, type Plot } from './charts.ts';
 import { classColor, cssColor } from './colors.ts';
 import type { HistoryRow } from './curves.ts';
 import {
@@ -363,18 +363,19 @@ function cards({ summary, cases: all = [], history = [], adapter, evaluated = 't
  * The report as the text of an HTML file, below 15 MB. It loads nothing from anywhere.
  * @param options.document a DOM to draw charts in; default: the browser's. In Node use `reportHtml`
  *   of report.node.ts, which brings one.
+ * @param options.plot the library that draws them; default: it is imported
  * @throws InvalidOption where there is no document
  */
 export async function reportHtml(
   data_: ReportData,
-  options: { readonly document?: Document } = {},
+  options: { readonly document?: Document; readonly plot?: Plot } = {},
 ): Promise<string> {
   const document = options.document ?? (globalThis as { document?: Document }).document;
   if (!document)
     throw new InvalidOption(
       'A report needs a document to draw charts in, and there is none here: pass one as an option.',
     );
-  const charts = await Charts.load(document);
+  const charts = await Charts.load({ document, plot: options.plot });
   const sections: [string, string, Html][] = [
     ['results', 'Results', results(data_, charts)],
     ['cases', 'Cases', cases(data_)],
