@@ -18,5 +18,6 @@ setTuningStore(() => Promise.resolve(folderCache()));
 export * from './index.ts';
 export { releaseNodeGpu } from './gpu/node.ts';
 export { cacheFolder, folderCache } from './model/tuning-cache.node.ts';
-export { folderStore, writeFileAtomically } from './train/checkpoint.node.ts';
+export { folderStore } from './train/checkpoint.node.ts';
 export { openDatasetFolder, openFolderPair } from './data/dataset.node.ts';
+export { writeFileAtomically } from './files/write.node.ts';

@@ -1,5 +1,6 @@
 /** Options that several commands share: where the data set is, who its cases show, and how it is split. */
 import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { Option, type Command } from 'commander';
 import { countValues } from '../data/case-facts.ts';
 import { openDatasetFolder, openFolderPair } from '../data/dataset.node.ts';
@@ -74,6 +75,25 @@ export async function openFromArguments(
   if (limitCases === undefined || limitCases >= dataset.cases.length) return dataset;
   io.err(`Using ${limitCases} of ${dataset.cases.length} cases, as --limit-cases asks.`);
   return { ...dataset, cases: dataset.cases.slice(0, limitCases) };
+}
+
+/** The files that a data set is read from, so that no result replaces them. */
+export function dataFiles(
+  { cases }: Dataset,
+  folder: string | undefined,
+  { images = folder, subjects }: DatasetArguments,
+): string[] {
+  const sources = cases.flatMap((item) => [
+    ...item.images,
+    ...(item.label === undefined ? [] : [item.label]),
+  ]);
+  const tables =
+    images === undefined ? [] : ['dataset.json', 'subjects.csv'].map((name) => join(images, name));
+  return [
+    ...sources.filter((source) => typeof source === 'string'),
+    ...tables,
+    ...(subjects === undefined ? [] : [subjects]),
+  ];
 }
 
 /** The cases with the classes that their labels show, so that a split can give every part its share of each. */

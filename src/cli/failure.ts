@@ -2,15 +2,30 @@
 import { CommanderError, InvalidArgumentError } from 'commander';
 import { Aborted, InvalidOption, UNet3DError } from '../errors.ts';
 
-export const exitCodes = { fine: 0, failure: 1, usage: 2, interrupted: 130 } as const;
+export const exitCodes = { fine: 0, failure: 1, usage: 2, interrupted: 130, closedPipe: 141 } as const;
 
 export const exitCodesHelp = `
-Exit codes: 0 fine, 1 failure or bad input, 2 wrong usage, 130 interrupted (Ctrl-C).`;
+Exit codes: 0 fine, 1 failure or bad input, 2 wrong usage, 130 interrupted (Ctrl-C; 143 by SIGTERM, 129 by SIGHUP),
+141 nobody read the output to its end. train, predict and demo do not need their output read: their results are files.`;
 
 export interface Failure {
   /** Empty where everything has been said. */
   readonly message: string;
+  /** Lines below the message. */
+  readonly more?: readonly string[];
   readonly exitCode: number;
+}
+
+/** A command that was stopped and can be taken up again. */
+export class Resumable extends Aborted {
+  constructor(
+    message: string,
+    /** The command line that goes on. */
+    readonly command: string,
+    options: ErrorOptions,
+  ) {
+    super(message, options);
+  }
 }
 
 /** A command that ran to its end, with a result that counts as a failure; its message has been printed. */
@@ -24,6 +39,12 @@ export function failureOf(error: unknown): Failure {
   // Commander has printed its own message already; asking for help is no failure.
   if (error instanceof CommanderError)
     return { message: '', exitCode: error.exitCode === 0 ? exitCodes.fine : exitCodes.usage };
+  if (error instanceof Resumable)
+    return {
+      message: error.message,
+      more: [`Go on with: ${error.command}`],
+      exitCode: exitCodes.interrupted,
+    };
   if (error instanceof Aborted) return { message: error.message, exitCode: exitCodes.interrupted };
   if (error instanceof DOMException && error.name === 'AbortError')
     return { message: 'stopped', exitCode: exitCodes.interrupted };
@@ -31,15 +52,20 @@ export function failureOf(error: unknown): Failure {
   const { code, message } = error as NodeJS.ErrnoException;
   if (typeof code === 'string' && /^E[A-Z]+$/.test(code))
     return { message: fileMessage(error as NodeJS.ErrnoException), exitCode: exitCodes.failure };
-  const details = process.env['UNET3D_DEBUG'] ? `\n${(error as Error).stack ?? ''}` : '';
-  return {
-    message: `unexpected: ${message}${details || ' (UNET3D_DEBUG=1 shows where)'}`,
-    exitCode: exitCodes.failure,
-  };
+  const { stack } = error as Error;
+  return process.env['UNET3D_DEBUG'] && stack !== undefined
+    ? { message: `unexpected: ${message}`, more: stack.split('\n'), exitCode: exitCodes.failure }
+    : { message: `unexpected: ${message} (UNET3D_DEBUG=1 shows where)`, exitCode: exitCodes.failure };
 }
 
 /** What the operating system says about a file, in words. */
-export function fileMessage({ code, path, message }: NodeJS.ErrnoException): string {
+export function fileMessage(error: NodeJS.ErrnoException): string {
+  const reason = fileReason(error);
+  return reason !== undefined && error.path ? `${error.path}: ${reason}` : error.message;
+}
+
+/** Why something cannot be read or written; undefined for what is rare. */
+export function fileReason({ code }: NodeJS.ErrnoException): string | undefined {
   const reasons: Record<string, string> = {
     ENOENT: 'it does not exist',
     EACCES: 'permission is denied',
@@ -48,8 +74,11 @@ export function fileMessage({ code, path, message }: NodeJS.ErrnoException): str
     ENOTDIR: 'a part of its path is a file, not a folder',
     EISDIR: 'it is a folder, not a file',
     ENOSPC: 'the disk is full',
+    EDQUOT: 'the quota of the disk is used up',
     EEXIST: 'a file of that name is in the way',
+    ELOOP: 'its links go in a circle',
+    EMFILE: 'this process may open no more files (ulimit -n)',
+    ENAMETOOLONG: 'its name is too long',
   };
-  const reason = reasons[code ?? ''];
-  return reason && path ? `${path}: ${reason}` : message;
+  return reasons[code ?? ''];
 }

@@ -1,4 +1,5 @@
 /** The command `unet3d-gpu`: runs it on this process's terminal and leaves with its exit code. */
+import { constants } from 'node:os';
 import { releaseNodeGpu } from '../gpu/node.ts';
 import { exitCodes } from './failure.ts';
 import { processIo } from './io.ts';
@@ -6,6 +7,7 @@ import { runCli } from './program.ts';
 
 const stop = new AbortController();
 const io = processIo(stop.signal);
+let stoppedBy: NodeJS.Signals = 'SIGINT';
 process.on('SIGINT', () => {
   if (stop.signal.aborted) {
     io.err('Stopped at once.');
@@ -14,14 +16,16 @@ process.on('SIGINT', () => {
   io.err('Stopping after the step at hand; Ctrl-C again stops at once.');
   stop.abort();
 });
-process.on('SIGTERM', () => stop.abort());
-// A reader that has seen enough (head, less) closes the pipe: no reason for a stack trace.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code === 'EPIPE') process.exit(exitCodes.fine);
-  throw error;
-});
+// A second one changes nothing: what ends whole groups of processes reaches us through our parent once more.
+for (const signal of ['SIGTERM', 'SIGHUP'] as const)
+  process.on(signal, () => {
+    if (stop.signal.aborted) return;
+    stoppedBy = signal;
+    io.err(`Stopping after the step at hand, as ${signal} asks.`);
+    stop.abort();
+  });
 
 const exitCode = await runCli(process.argv.slice(2), io, { restart: true });
 await releaseNodeGpu();
 // Software drivers can hang at the end of a process that is left to end by itself.
-process.exit(exitCode);
+process.exit(exitCode === exitCodes.interrupted ? 128 + constants.signals[stoppedBy] : exitCode);

@@ -12,11 +12,14 @@ import { predictCommand } from './commands/predict.ts';
 import { renderCommand } from './commands/render.ts';
 import { splitCommand } from './commands/split.ts';
 import { trainCommand } from './commands/train.ts';
-import { exitCodesHelp, failureOf } from './failure.ts';
+import { exitCodes, exitCodesHelp, failureOf, fileReason } from './failure.ts';
 import type { Io } from './io.ts';
 
 /** Commands that compute on the GPU, and so may have to be started through a fetched driver. */
 const gpuCommands = new Set(['train', 'predict', 'demo', 'info']);
+
+/** Commands whose results are files: they do not end because nobody reads what they print. */
+const filingCommands = new Set(['train', 'predict', 'demo']);
 
 /** Thrown where another process has done the command's work. */
 class DoneElsewhere extends Error {
@@ -69,8 +72,8 @@ ${exitCodesHelp}`,
       `(unet3d-gpu ${command === program ? '' : `${command.name()} `}--help tells more)`,
     );
     command.configureOutput({
-      writeOut: (text) => io.out(text.trimEnd()),
-      writeErr: (text) => io.err(text.trimEnd()),
+      writeOut: (text) => io.out(...text.trimEnd().split('\n')),
+      writeErr: (text) => io.err(...text.trimEnd().split('\n')),
     });
   }
   return program;
@@ -78,15 +81,22 @@ ${exitCodesHelp}`,
 
 /** Runs one command line (without `node` and the script) and gives its exit code; never throws. */
 export async function runCli(args: readonly string[], io: Io, options: RunOptions = {}): Promise<number> {
+  const exitCode = await run(args.length > 0 ? args : ['--help'], io, options);
+  const lost = await io.written();
+  if (lost?.code === 'EPIPE') return filingCommands.has(args[0] ?? '') ? exitCode : exitCodes.closedPipe;
+  if (!lost) return exitCode;
+  io.err(`error: the standard output cannot be written: ${fileReason(lost) ?? lost.message}`);
+  return exitCode || exitCodes.failure;
+}
+
+async function run(args: readonly string[], io: Io, options: RunOptions): Promise<number> {
   try {
-    await createProgram(io, options).parseAsync(args.length > 0 ? args : ['--help'], {
-      from: 'user',
-    });
-    return 0;
+    await createProgram(io, options).parseAsync(args, { from: 'user' });
+    return exitCodes.fine;
   } catch (error) {
     if (error instanceof DoneElsewhere) return error.exitCode;
-    const { message, exitCode } = failureOf(error);
-    if (message !== '') io.err(`error: ${message}`);
+    const { message, more = [], exitCode } = failureOf(error);
+    if (message !== '') io.err(`error: ${message}`, ...more);
     return exitCode;
   }
 }

@@ -1,61 +1,83 @@
-/** The folder of a training: proved writable before anything else is done, there from its first file on, each written whole. */
+/** The folder of a training: proved writable and locked before anything else is done; each file is written whole. */
 import { existsSync } from 'node:fs';
-import { mkdir, readdir, rm, rmdir, writeFile } from 'node:fs/promises';
-import { dirname, join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { UNet3DError } from '../errors.ts';
+import { FolderLock } from '../files/lock.node.ts';
+import { makeFolder, removeLeftovers, writeFileAtomically } from '../files/write.node.ts';
 import { curves } from '../report/curves.ts';
 import { encodePng } from '../report/png.ts';
 import type { Picture } from '../report/raster.ts';
-import { writeFileAtomically } from '../train/checkpoint.node.ts';
+import { checkpointFiles } from '../train/checkpoint.node.ts';
 import type { EpochRow } from '../train/events.ts';
 import { fileMessage } from './failure.ts';
+import type { Io } from './io.ts';
+import { checkOutputs, removeEmpty } from './outputs.ts';
 import { toJson } from './text.ts';
 
-/**
- * Makes a folder with its parents; those that were not there, innermost first, are added to `made`. (Node's own
- * recursive mkdir never returns for a place under /proc.)
- */
-async function makeFolder(path: string, made: string[]): Promise<void> {
-  const parent = dirname(path);
-  if (existsSync(path)) return;
-  if (parent !== path) await makeFolder(parent, made);
-  await mkdir(path).then(
-    () => made.unshift(path),
-    (error: NodeJS.ErrnoException) => {
-      if (error.code !== 'EEXIST') throw error;
-    },
-  );
-}
+/** Where the segmentations of the tested cases go, within the folder of a training. */
+export const predictionsName = 'predictions';
 
-export class RunFolder {
-  private constructor(readonly path: string) {}
+/** Everything that a training may write besides its predictions. */
+const runFiles = [
+  ...checkpointFiles,
+  'config.json',
+  'split.json',
+  'history.csv',
+  'progress.png',
+  'model.safetensors',
+  'metrics.json',
+  'slices.png',
+  'report.html',
+  'batch.png',
+  'augmentation.png',
+];
+
+export class RunFolder implements Disposable {
+  private constructor(
+    readonly path: string,
+    private readonly lock: FolderLock,
+    /** Folders that were not there before, innermost first. */
+    private readonly made: readonly string[],
+  ) {}
 
   /**
-   * Makes the folder and writes a file into it, so that a training never ends with nowhere to go; and takes both away
-   * again, so that nothing is left where the training does not come to its first file.
-   * @throws UNet3DError if that fails
+   * Makes the folder and locks it, so that a training never ends with nowhere to go and never meets another there.
+   * Disposing of it takes away the lock, and the folder too where the training has not come to its first file.
+   * @throws UNet3DError if that fails, or another process trains into it
    */
-  static async open(path: string): Promise<RunFolder> {
-    const probe = join(path, `.writable-${process.pid}`);
-    const made: string[] = [];
+  static async open(path: string, io: Io): Promise<RunFolder> {
+    let made: string[] = [];
     try {
-      await makeFolder(resolve(path), made);
-      await writeFile(probe, '');
-      await rm(probe);
-      // What a killed process was writing.
-      for (const name of await readdir(path))
-        if (/\.\d+\.tmp$/.test(name)) await rm(join(path, name), { force: true });
+      made = makeFolder(path);
+      const lock = FolderLock.take(path);
+      for (const pid of lock.left)
+        io.err(`warning: process ${pid}, which no longer runs, had left ${path} locked; its place is taken.`);
+      for (const folder of [path, join(path, predictionsName)]) await removeLeftovers(folder);
+      return new RunFolder(path, lock, made);
     } catch (error) {
+      removeEmpty(made);
+      if (error instanceof UNet3DError) throw error;
       const reason = fileMessage(error as NodeJS.ErrnoException);
       throw new UNet3DError(
         `cannot write into the output folder ${path} (${reason}): give another one with --out`,
         { cause: error },
       );
-    } finally {
-      // Another process may have put something there meanwhile.
-      for (const folder of made) await rmdir(folder).catch(() => undefined);
     }
-    return new RunFolder(path);
+  }
+
+  [Symbol.dispose](): void {
+    this.lock[Symbol.dispose]();
+    removeEmpty(this.made);
+  }
+
+  /**
+   * @param inputs files that the training reads
+   * @param cases names of those that will be tested
+   * @throws InvalidOption if what it writes would replace one of them
+   */
+  async check(inputs: readonly string[], cases: readonly string[]): Promise<void> {
+    const names = [...runFiles, ...cases.map(predictionName)];
+    await checkOutputs([{ option: '--out', paths: names.map((name) => this.file(name)) }], inputs);
   }
 
   file(name: string): string {
@@ -92,6 +114,9 @@ export class RunFolder {
     await this.picture('progress.png', curves(rows, { labels, title }));
   }
 }
+
+/** The segmentation of a tested case, within the folder of a training. */
+export const predictionName = (id: string): string => `${predictionsName}/${id}.nii.gz`;
 
 /** One line per epoch, counted from 1; Dice per class in columns named dice_CLASS; empty where not measured. */
 export function historyCsv(history: readonly EpochRow[], labels: readonly string[]): string {

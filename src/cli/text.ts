@@ -1,7 +1,16 @@
 /** Text for people: tables, durations, figures, bars. */
 
-/** A table with a rule under its head; the first column is aligned to the left, the others to the right. */
-export function table(rows: readonly (readonly string[])[]): string {
+/** What acts on a terminal instead of being shown: control characters, line ends, and turns of the writing direction. */
+const unprintable = /[\p{Cc}\p{Bidi_Control}\u2028\u2029]/gu;
+
+/** One line as it may go to a terminal: what would act there is spelled out as \u001b, which JSON reads as the same. */
+export const printable = (line: string): string =>
+  line.replace(unprintable, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`);
+
+/**
+ * The lines of a table with a rule under its head; the first column is aligned to the left, the others to the right.
+ */
+export function table(rows: readonly (readonly string[])[]): string[] {
   const [head = []] = rows;
   const widths = head.map((_, column) => Math.max(...rows.map((row) => (row[column] ?? '').length)));
   const lines = rows.map((row) =>
@@ -11,7 +20,7 @@ export function table(rows: readonly (readonly string[])[]): string {
       .trimEnd(),
   );
   lines.splice(1, 0, '-'.repeat(Math.max(...lines.map((line) => line.length))));
-  return lines.join('\n');
+  return lines;
 }
 
 /** Fixed digits; a dash where the value is not defined. */

@@ -15,14 +15,15 @@ import { folderStore, removeCheckpoints } from '../train/checkpoint.node.ts';
 import type { EpochRow, TrainingEvent } from '../train/events.ts';
 import { version } from '../version.ts';
 import type { TrainOptions } from './commands/train.ts';
-import { openFromArguments, splitFromArguments } from './dataset-options.ts';
+import { dataFiles, openFromArguments, splitFromArguments } from './dataset-options.ts';
+import { Resumable } from './failure.ts';
 import { drawAugmentation, drawBatch } from './first-batch.ts';
 import { announceAdapter } from './gpu.ts';
 import type { Io } from './io.ts';
 import { commandLine, writeResults } from './results.ts';
 import { fileHashes, hashOfHashes, sha256, Stopwatch } from './provenance.ts';
-import type { RunFolder } from './run-folder.ts';
-import { digits, duration, toJson } from './text.ts';
+import { predictionName, type RunFolder } from './run-folder.ts';
+import { digits, duration, printable, toJson } from './text.ts';
 import { readTrainingData, type TrainingData } from './training-data.ts';
 import { assertClassWeights, decide, patchTip, protocolOf } from './train-settings.ts';
 import { watch } from './watch.ts';
@@ -58,6 +59,7 @@ export async function runTraining(
       `--early-stopping is ${options.earlyStopping}, but the split leaves no case to validate on: ` +
         'give the second share more than 0, or leave --early-stopping out',
     );
+  await folder.check(dataFiles(dataset, path, options), split[testedPart(split)].cases);
   const data = await readTrainingData(io, dataset, split, {
     classes: options.classes,
     preprocessing: options.preprocessing,
@@ -90,7 +92,7 @@ export async function runTraining(
   } catch (error) {
     if (!(error instanceof Aborted)) throw error;
     const goOn = commandLine(['train', '--out', folder.path, '--resume']);
-    throw new Aborted(`${error.message}\nGo on with: ${goOn}`, { cause: error });
+    throw new Resumable(error.message, goOn, { cause: error });
   } finally {
     await history.done();
     model.dispose();
@@ -151,7 +153,7 @@ async function trainModel(job: Job): Promise<void> {
       : patchTip(data.training.shapes, source.size, sizeMultiple(network));
   if (tip !== undefined) io.err(tip);
   if (options.dryRun) {
-    io.out(summarise(network, plan, { size: source.size, batch: wish.batch }));
+    io.out(...summarise(network, plan, { size: source.size, batch: wish.batch }).split('\n'));
     await drawBatch(folder, trainingBatches(data.training, batches), data);
     io.out(`The first batch is drawn in ${folder.file('batch.png')}.`);
     if (augmentation) {
@@ -237,7 +239,7 @@ async function trainModel(job: Job): Promise<void> {
   const weights = await model.save();
   await folder.write('model.safetensors', weights);
 
-  const part = split.test.cases.length > 0 ? 'test' : 'validation';
+  const part = testedPart(split);
   if (split[part].cases.length === 0) {
     await folder.history(result.history, data.labels, dataset.name);
     io.out(
@@ -282,19 +284,25 @@ async function trainModel(job: Job): Promise<void> {
     return;
   }
   for (const note of summary.notes) io.err(`note: ${note}`);
-  if (result.stoppedEarly) io.out(`\nStopped after ${result.history.length} of ${epochs} epochs.`);
+  if (result.stoppedEarly) io.out('', `Stopped after ${result.history.length} of ${epochs} epochs.`);
   io.out(
+    '',
     validation.length > 0
-      ? `\nBest epoch ${result.bestEpoch + 1} (smoothed validation Dice): its mean validation Dice is ${digits(result.bestDice)}`
-      : '\nNothing was left to validate on; the weights are those of the last epoch.',
+      ? `Best epoch ${result.bestEpoch + 1} (smoothed validation Dice): its mean validation Dice is ${digits(result.bestDice)}`
+      : 'Nothing was left to validate on; the weights are those of the last epoch.',
   );
-  io.out(`${part === 'test' ? 'Test' : 'Validation (no test part)'}: ${test.cases.length} case(s)\n`);
-  io.out(diceTable(summary, data.labels).trimEnd());
+  io.out(`${part === 'test' ? 'Test' : 'Validation (no test part)'}: ${test.cases.length} case(s)`, '');
+  io.out(...diceTable(summary, data.labels.map(printable)).trimEnd().split('\n'));
   io.out(
-    `\nTrained for ${duration(result.seconds * 1000)}. In ${folder.path}: report.html, model.safetensors, progress.png, ` +
+    '',
+    `Trained for ${duration(result.seconds * 1000)}. In ${folder.path}: report.html, model.safetensors, progress.png, ` +
       'slices.png, predictions/, history.csv, metrics.json, split.json, config.json',
   );
 }
+
+/** The part whose cases are segmented at the end. */
+const testedPart = (split: Split): 'test' | 'validation' =>
+  split.test.cases.length > 0 ? 'test' : 'validation';
 
 /** Keeps history.csv and progress.png up to date while the training runs. */
 class HistoryWriter {
@@ -342,14 +350,13 @@ async function testModel(
 ) {
   const byId = new Map(dataset.cases.map((item) => [item.id, item]));
   const items = split[part].cases.map((id) => byId.get(id)!);
-  const fileOf = (id: string): string => `predictions/${id}.nii.gz`;
   const cases: CaseMetrics[] = [];
   for (const [index, item] of items.entries()) {
     if (io.signal.aborted)
       throw new Aborted(`the test was stopped after ${index} of ${items.length} cases; the model is saved`);
     if (io.isTerminal) io.status(`testing ${item.id} (${index + 1} of ${items.length})`);
     const segmentation = await model.predict(item.images, { tta, signal: io.signal });
-    await folder.write(fileOf(item.id), await segmentation.toNifti());
+    await folder.write(predictionName(item.id), await segmentation.toNifti());
     const truth = await readNifti(item.label!);
     const { shape, spacing } = segmentation.labels;
     // Voxels that take no part count as background on both sides.
@@ -370,7 +377,7 @@ async function testModel(
     const [x, y, z] = [image.shape[0] ?? 1, image.shape[1] ?? 1, image.shape[2] ?? 1];
     const first = { data: image.data.subarray(0, x * y * z), shape: [x, y, z], affine: image.affine };
     const truth = await readNifti(item.label!);
-    const prediction = await readNifti(folder.file(fileOf(item.id)));
+    const prediction = await readNifti(folder.file(predictionName(item.id)));
     return { image: first, truth: truth.data, prediction: prediction.data };
   };
   return { cases, volumes };

@@ -4,7 +4,6 @@
  */
 import {
   existsSync,
-  mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
@@ -17,6 +16,7 @@ import { constants, homedir } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { brotliDecompressSync } from 'node:zlib';
+import { makeFolder } from '../files/write.node.ts';
 
 /** The variables by which Vulkan's loader is told what drivers to use, the newer one first. */
 export const DRIVER_VARIABLES = ['VK_DRIVER_FILES', 'VK_ICD_FILENAMES'] as const;
@@ -121,7 +121,7 @@ export function unpackFromChromium(archives: readonly string[], folder: string):
   if (existsSync(target)) return target;
   const bin = chromiumPackage();
   if (bin === undefined) return undefined;
-  mkdirSync(cacheFolder(), { recursive: true });
+  makeFolder(cacheFolder());
   const draft = mkdtempSync(`${target}-`);
   try {
     for (const archive of archives) {
@@ -129,7 +129,7 @@ export function unpackFromChromium(archives: readonly string[], folder: string):
       const files = archive.endsWith('.tar') ? untar(bytes) : [{ name: archive, mode: 0o755, bytes }];
       for (const file of files) {
         const path = resolve(draft, file.name);
-        mkdirSync(dirname(path), { recursive: true });
+        makeFolder(dirname(path));
         writeFileSync(path, file.bytes, { mode: file.mode & 0o755 });
       }
     }

@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import { writeFileAtomically } from '../train/checkpoint.node.ts';
+import { removeLeftovers, writeFileAtomically } from '../files/write.node.ts';
 import type { TuningStore } from './tuning-cache.ts';
 
 /** Where this platform keeps what can be made again. */
@@ -20,7 +20,10 @@ export function cacheFolder(
 /** Files of a folder, made on first use; replaced whole. */
 export function folderCache(folder = cacheFolder()): TuningStore {
   return {
-    save: (name, bytes) => writeFileAtomically(join(folder, name), bytes),
+    async save(name, bytes) {
+      await removeLeftovers(folder);
+      await writeFileAtomically(join(folder, name), bytes);
+    },
     load: (name) =>
       readFile(join(folder, name)).catch((error: NodeJS.ErrnoException) => {
         if (error.code !== 'ENOENT') throw error;

@@ -58,12 +58,13 @@ test('before the first step nothing is made up', () => {
 test('the panel comes back after every line, shows the best epoch, and is wiped at the end', () => {
   const seen: string[][] = [];
   const io: Io = {
-    out: (line) => seen.push(['out', line]),
-    err: (line) => seen.push(['err', line]),
+    out: (...lines) => seen.push(['out', ...lines]),
+    err: (...lines) => seen.push(['err', ...lines]),
     status: (...lines) => seen.push(['status', ...lines]),
     isTerminal: true,
     columns: 100,
     signal: new AbortController().signal,
+    written: () => Promise.resolve(undefined),
   };
   const { labels } = standing;
   const show = watch(io, { epochs: 3, labels, voxelsPerStep: 64, gpuBytes: () => 2 ** 20 });

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll } from 'vitest';
 import { runCli } from '../../src/cli/program.ts';
+import { printable } from '../../src/cli/text.ts';
 import { writeNifti } from '../../src/data/nifti.ts';
 import { phantom, type PhantomOptions } from '../../src/data/phantom.ts';
 
@@ -19,10 +20,14 @@ export async function cli(
   options: { readonly signal?: AbortSignal; readonly onLine?: (line: string) => void } = {},
 ): Promise<Ran> {
   const lines = { out: [] as string[], err: [] as string[] };
-  const collect = (to: string[]) => (line: string) => {
-    to.push(line);
-    options.onLine?.(line);
-  };
+  const collect =
+    (to: string[]) =>
+    (...added: string[]) => {
+      for (const line of added.map(printable)) {
+        to.push(line);
+        options.onLine?.(line);
+      }
+    };
   const exitCode = await runCli(args, {
     out: collect(lines.out),
     err: collect(lines.err),
@@ -30,6 +35,7 @@ export async function cli(
     isTerminal: false,
     columns: 80,
     signal: options.signal ?? new AbortController().signal,
+    written: () => Promise.resolve(undefined),
   });
   return { exitCode, out: lines.out.join('\n'), err: lines.err.join('\n') };
 }

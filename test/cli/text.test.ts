@@ -60,7 +60,7 @@ describe('text', () => {
         ['class', 'Dice'],
         ['a', '0.5'],
         ['longer', '1'],
-      ]).split('\n'),
+      ]),
     ).toEqual(['class   Dice', '------------', 'a        0.5', 'longer     1']);
   });
 

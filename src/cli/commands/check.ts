@@ -38,11 +38,11 @@ Examples:
       });
       const errors = report.problems.filter(({ severity }) => severity === 'error').length;
       if (options.json) {
-        io.out(toJson({ name: dataset.name, errors, ...plain(report) }, 2));
+        io.out(...toJson({ name: dataset.name, errors, ...plain(report) }, 2).split('\n'));
         if (errors > 0) throw new Unsatisfactory('');
         return;
       }
-      io.out(show(dataset, report));
+      io.out(...show(dataset, report));
       if (errors > 0)
         throw new Unsatisfactory(
           `${counted(errors, 'error')} would stop a training; correct what is named above`,
@@ -62,7 +62,7 @@ const plain = (report: DatasetReport): object => ({
   })),
 });
 
-function show(dataset: Dataset, { problems, fingerprint }: DatasetReport): string {
+function show(dataset: Dataset, { problems, fingerprint }: DatasetReport): string[] {
   const lines = [`${dataset.name}: ${dataset.cases.length} case(s)`];
   if (fingerprint) {
     const { shape, spacing, subjects, orientations, classes } = fingerprint;
@@ -72,13 +72,13 @@ function show(dataset: Dataset, { problems, fingerprint }: DatasetReport): strin
     lines.push(
       `${subjects} subject(s); stored as ${stored.join(', ')}`,
       '',
-      table([
+      ...table([
         ['', 'smallest', 'median', 'largest'],
         ['voxels x, y, z', ...range(shape, 0)],
         ['spacing mm', ...range(spacing, 2)],
       ]),
       '',
-      table([
+      ...table([
         ['class', 'cases', 'share of voxels'],
         ...classes.map(({ value, cases, share }) => [
           `${value} ${dataset.labels[value] ?? ''}`.trim(),
@@ -95,5 +95,5 @@ function show(dataset: Dataset, { problems, fingerprint }: DatasetReport): strin
   const of = (kind: 'error' | 'warning'): string =>
     counted(problems.filter(({ severity }) => severity === kind).length, kind);
   lines.push(problems.length === 0 ? 'No problem was found.' : `${of('error')}, ${of('warning')}`);
-  return lines.join('\n');
+  return lines;
 }

@@ -17,7 +17,7 @@ import type { Io } from '../io.ts';
 import * as parse from '../parse.ts';
 import { hashOfHashes, sha256, Stopwatch } from '../provenance.ts';
 import { commandLine, writeResults } from '../results.ts';
-import { RunFolder } from '../run-folder.ts';
+import { predictionName, RunFolder } from '../run-folder.ts';
 import { digits, duration, table, toJson } from '../text.ts';
 import { watch } from '../watch.ts';
 
@@ -65,7 +65,8 @@ async function demo(io: Io, options: Options, words: readonly string[]): Promise
   const { subjects, shape, features, epochs, batchSize, seed } = options;
   const started = performance.now();
   const clock = new Stopwatch();
-  const folder = await RunFolder.open(options.out);
+  using folder = await RunFolder.open(options.out, io);
+  await folder.check([], []);
   await announceAdapter(io);
 
   const all = Array.from({ length: subjects }, (_, subject) => generate(subject, shape, seed));
@@ -141,7 +142,7 @@ async function demo(io: Io, options: Options, words: readonly string[]): Promise
       const truth = { data: source.labels, ...grid };
       cases.push(evaluateCase(truth, { data: predicted, ...grid }, { classes: phantomLabels, name: id }));
       const file = await writeNifti({ data: predicted, shape: size, affine: source.affine });
-      await folder.write(`predictions/${id}.nii.gz`, file);
+      await folder.write(predictionName(id), file);
     }
     clock.end(`segmenting and comparing ${test.length} subjects`);
     const hashes = Object.fromEntries(
@@ -184,9 +185,9 @@ async function demo(io: Io, options: Options, words: readonly string[]): Promise
     const seconds = (performance.now() - started) / 1000;
     if (options.json) io.out(toJson({ type: 'result', dice: means, baselines, seconds, out: folder.path }));
     else {
-      io.out(`\nDice on ${test.length} test subjects, mean over subjects`);
+      io.out('', `Dice on ${test.length} test subjects, mean over subjects`);
       io.out(
-        table([
+        ...table([
           ['class', 'U-Net', 'worst', 'position only', 'intensity only'],
           ...phantomLabels.map((name, label) => [
             name,
@@ -201,7 +202,8 @@ async function demo(io: Io, options: Options, words: readonly string[]): Promise
         'Position only: the most frequent label of each voxel in training. Intensity only: a Bayes classifier.',
       );
       io.out(
-        `\n${duration(seconds * 1000)} in all. In ${folder.path}: report.html, progress.png, slices.png, ` +
+        '',
+        `${duration(seconds * 1000)} in all. In ${folder.path}: report.html, progress.png, slices.png, ` +
           'model.safetensors, predictions/*.nii.gz, history.csv, metrics.json, split.json, config.json',
       );
     }

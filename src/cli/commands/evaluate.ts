@@ -7,10 +7,12 @@ import { readNifti } from '../../data/nifti.ts';
 import { Aborted, InvalidDataset, InvalidOption } from '../../errors.ts';
 import { evaluateCase, type CaseMetrics } from '../../metrics/evaluate.ts';
 import { diceTable, metricsCsv, metricsJson, pairCases, summarise } from '../../metrics/summary.ts';
-import { writeFileAtomically } from '../../train/checkpoint.node.ts';
+import { writeFileAtomically } from '../../files/write.node.ts';
 import { fileMessage } from '../failure.ts';
 import type { Io } from '../io.ts';
+import { checkOutputs } from '../outputs.ts';
 import * as parse from '../parse.ts';
+import { printable } from '../text.ts';
 
 interface Options {
   readonly classes?: number;
@@ -56,6 +58,13 @@ Examples:
 
 async function evaluate(io: Io, predictions: string, labels: string, options: Options): Promise<void> {
   const [predicted, truths] = [await files(predictions), await files(labels)];
+  await checkOutputs(
+    [
+      { option: '--csv', paths: options.csv === undefined ? [] : [options.csv] },
+      { option: '--out', paths: options.out === undefined ? [] : [options.out] },
+    ],
+    [...predicted, ...truths].map(({ source }) => source),
+  );
   const single = predicted.length === 1 && truths.length === 1;
   const names = options.names?.split(',').map((name) => name.trim());
   // Two files are compared whatever they are called.
@@ -81,10 +90,10 @@ async function evaluate(io: Io, predictions: string, labels: string, options: Op
   const json = metricsJson(cases, summary, { labels: labelNames, tolerance: options.tolerance });
   if (options.csv !== undefined) await writeFileAtomically(options.csv, metricsCsv(cases, labelNames));
   if (options.out !== undefined) await writeFileAtomically(options.out, json);
-  if (options.json) return io.out(json.trimEnd());
+  if (options.json) return io.out(...json.trimEnd().split('\n'));
   for (const note of summary.notes) io.err(`note: ${note}`);
-  io.out(`${summary.cases} case(s)\n`);
-  io.out(diceTable(summary, labelNames).trimEnd());
+  io.out(`${summary.cases} case(s)`, '');
+  io.out(...diceTable(summary, labelNames.map(printable)).trimEnd().split('\n'));
 }
 
 interface NamedFile {

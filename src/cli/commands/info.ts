@@ -33,13 +33,13 @@ Examples:
     .action(async ({ json = false }: { json?: boolean }) => {
       const found = await requestNodeAdapter();
       const info = collect(found);
-      if (json) return io.out(toJson(info, 2));
-      io.out(`GPU: ${adapterNotice(found)}`);
-      io.out('\nLimits');
+      if (json) return io.out(...toJson(info, 2).split('\n'));
+      io.out(...`GPU: ${adapterNotice(found)}`.split('\n'));
+      io.out('', 'Limits');
       for (const [name, value] of Object.entries(info.limits))
         io.out(`  ${name.padEnd(36)} ${/Size$/.test(name) ? formatBytes(value) : value}`);
-      io.out(`\nFeatures\n  ${info.features.join(', ') || 'none'}`);
-      io.out('\nVersions');
+      io.out('', 'Features', `  ${info.features.join(', ') || 'none'}`);
+      io.out('', 'Versions');
       for (const [name, value] of Object.entries(info.versions)) io.out(`  ${name.padEnd(36)} ${value}`);
     });
 }

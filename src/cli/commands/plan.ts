@@ -1,5 +1,4 @@
 /** `plan`: what a training step would allocate and compute, told without a GPU. */
-import { writeFile } from 'node:fs/promises';
 import { Command, Option } from 'commander';
 import type { Plan, PlanLimits, Precision, Size3 } from '../../gpu/plan.ts';
 import { defaultLimits } from '../../gpu/plan.ts';
@@ -7,6 +6,7 @@ import { windowStarts } from '../../infer/window.ts';
 import { nnunetPreprocessing } from '../../data/decide.ts';
 import type { Fingerprint } from '../../data/fingerprint.ts';
 import { InvalidOption } from '../../errors.ts';
+import { writeFileAtomically } from '../../files/write.node.ts';
 import { assertFits, assumedBudget, chooseWindow, type Planner } from '../../model/budget.ts';
 import { completeConfig, defaultConfig, paddedSize } from '../../model/config.ts';
 import { nnunetPatch } from '../../model/patch.ts';
@@ -17,8 +17,14 @@ import { memoryPicture } from '../../report/report.node.ts';
 import { augmentationMargin } from '../../train/augmentation.ts';
 import { lossShape } from '../../train/losses.ts';
 import { adam } from '../../train/optimizers.ts';
-import { addDatasetOptions, openFromArguments, type DatasetArguments } from '../dataset-options.ts';
+import {
+  addDatasetOptions,
+  dataFiles,
+  openFromArguments,
+  type DatasetArguments,
+} from '../dataset-options.ts';
 import type { Io } from '../io.ts';
+import { checkOutputs } from '../outputs.ts';
 import * as parse from '../parse.ts';
 import { augmentationNames, augmentationOf, lossOf } from '../recipe.ts';
 import { toJson } from '../text.ts';
@@ -92,6 +98,11 @@ Examples:
       if (hasData === (options.shape !== undefined))
         throw new InvalidOption('give either a data set or --shape x,y,z');
       const dataset = hasData ? await openFromArguments(io, folder, options) : undefined;
+      if (options.picture !== undefined)
+        await checkOutputs(
+          [{ option: '--picture', paths: [options.picture] }],
+          dataset ? dataFiles(dataset, folder, options) : [],
+        );
       const print = dataset && (await fingerprintOf(io, dataset, dataset.cases));
       const classes = options.classes ?? (dataset?.labels.length || 1 + Math.max(1, ...valuesOf(print)));
       const inChannels = options.channels ?? print?.intensities.length ?? 1;
@@ -136,10 +147,12 @@ Examples:
       const { plan } = inference
         ? planInference({ config, size, batch, limits, precision })
         : planTraining({ ...step, ...planner, size, margin: planner.margin?.(size) });
-      if (options.picture !== undefined) await writeFile(options.picture, await memoryPicture(plan));
+      if (options.picture !== undefined)
+        await writeFileAtomically(options.picture, await memoryPicture(plan));
       if (options.json) {
         const request = { config, shape: input, size, batchSize: batch, precision };
-        io.out(toJson(description(plan, dataset ? { ...request, decisions } : request), 2));
+        const text = toJson(description(plan, dataset ? { ...request, decisions } : request), 2);
+        io.out(...text.split('\n'));
         return;
       }
       for (const text of decisions) io.out(text);
@@ -150,7 +163,7 @@ Examples:
         );
       } else if (options.shape && size.some((length, axis) => length !== input[axis]))
         io.out(`The shape ${input.join(',')} is padded to ${size.join(',')}.`);
-      io.out(summarise(config, plan, { size, batch }));
+      io.out(...summarise(config, plan, { size, batch }).split('\n'));
       if (options.picture !== undefined) io.out(`The memory over the step is drawn in ${options.picture}.`);
     });
 }

@@ -5,16 +5,18 @@ import { Command, Option } from 'commander';
 import { groupChannels, stemOf, volumePattern } from '../../data/dataset-match.ts';
 import type { FileEntry } from '../../data/dataset.ts';
 import { Aborted, InvalidModel, InvalidOption, InvalidVolume, UNet3DError } from '../../errors.ts';
+import { assertUnlocked } from '../../files/lock.node.ts';
+import { writeFileAtomically } from '../../files/write.node.ts';
 import type { PredictOutput } from '../../infer/predict.ts';
 import type { Axis } from '../../infer/probabilities.ts';
 import { paddedSize } from '../../model/config.ts';
 import { UNet3D } from '../../unet3d.ts';
-import { writeFileAtomically } from '../../train/checkpoint.node.ts';
 import { failureOf, fileMessage, Unsatisfactory } from '../failure.ts';
 import { announceAdapter } from '../gpu.ts';
 import type { Io } from '../io.ts';
+import { checkOutputs } from '../outputs.ts';
 import * as parse from '../parse.ts';
-import { RunFolder } from '../run-folder.ts';
+import { predictionsName } from '../run-folder.ts';
 import { bar, duration, toJson } from '../text.ts';
 
 interface Options {
@@ -63,6 +65,8 @@ export function predictCommand(io: Io): Command {
     .addHelpText(
       'after',
       `
+That nobody reads what is printed (--json | head -1) does not keep the rest from being segmented.
+
 Examples:
   unet3d-gpu predict runs/1/model.safetensors image.nii.gz --out labels.nii.gz
   unet3d-gpu predict runs/1 data/imagesTs --out predictions --tta
@@ -82,7 +86,15 @@ async function predict(
   const { readModel } = await import('../../weights/model-file.ts');
   const { inChannels } = readModel(bytes, file).description.config;
   const jobs = await jobsOf(inputs, options.out, inChannels);
-  for (const folder of new Set(jobs.map(({ target }) => dirname(target)))) await RunFolder.open(folder);
+  await checkOutputs(
+    [{ option: '--out', paths: jobs.map(({ target }) => target) }],
+    [file, ...jobs.flatMap(({ files }) => files)],
+  );
+  // A training reads back what it has written there.
+  for (const folder of new Set(jobs.map(({ target }) => resolve(dirname(target))))) {
+    assertUnlocked(folder);
+    if (basename(folder) === predictionsName) assertUnlocked(dirname(folder));
+  }
 
   await announceAdapter(io);
   const model = await UNet3D.load(bytes);
@@ -185,21 +197,11 @@ async function jobsOf(inputs: readonly string[], out: string, inChannels: number
     throw new InvalidOption(
       `--out ${out} ends in ${extname(out)}: give a .nii or .nii.gz for the one volume, or a folder as ${out}/`,
     );
-  const jobs = groups.map(([name, files]): Job => {
+  return groups.map(([name, files]): Job => {
     const ending = /\.nii$/i.test(files[0]!.path) ? '.nii' : '.nii.gz';
     return {
       files: files.map(({ source }) => source as string),
       target: asFile ? out : join(out, `${name}${ending}`),
     };
   });
-  const taken = new Set<string>();
-  for (const { target, files } of jobs) {
-    const place = resolve(target);
-    if (files.some((file) => resolve(file) === place))
-      throw new InvalidOption(`the result would overwrite its input ${target}: give another --out`);
-    if (taken.has(place))
-      throw new InvalidOption(`two inputs would both be written to ${target}: give them different names`);
-    taken.add(place);
-  }
-  return jobs;
 }

@@ -4,9 +4,10 @@ import { Command, Option } from 'commander';
 import { readNifti } from '../../data/nifti.ts';
 import { pictureFormat, renderCase } from '../../report/render.ts';
 import { viewOf, type GridVolume, type Plane } from '../../report/view.ts';
-import { writeFileAtomically } from '../../train/checkpoint.node.ts';
+import { writeFileAtomically } from '../../files/write.node.ts';
 import { InvalidOption } from '../../errors.ts';
 import type { Io } from '../io.ts';
+import { checkOutputs } from '../outputs.ts';
 import * as parse from '../parse.ts';
 
 interface Options {
@@ -46,6 +47,8 @@ Examples:
         throw new InvalidOption(
           `--slice is ${slice}, but a GIF walks through all slices: leave --slice out, or give --out a .png`,
         );
+      const read = [image, options.labels, options.prediction].filter((path) => path !== undefined);
+      await checkOutputs([{ option: '--out', paths: [options.out] }], read);
       const volume = await channelOf(image, options.channel);
       const { slices } = viewOf(volume, plane);
       if (slice !== undefined && slice > slices)

@@ -1,18 +1,20 @@
 /** `split`: shows how a data set would be divided, and writes split.json. */
 import { Command, Option } from 'commander';
 import { foldCases, partNames, type Split, type SplitCase } from '../../data/split.ts';
-import { writeFileAtomically } from '../../train/checkpoint.node.ts';
+import { writeFileAtomically } from '../../files/write.node.ts';
 import {
   addDatasetOptions,
   addSplitOptions,
   datasetHelp,
   casesWithClasses,
+  dataFiles,
   openFromArguments,
   splitOf,
   type DatasetArguments,
   type SplitArguments,
 } from '../dataset-options.ts';
 import type { Io } from '../io.ts';
+import { checkOutputs } from '../outputs.ts';
 import * as parse from '../parse.ts';
 import { table, toJson } from '../text.ts';
 
@@ -47,20 +49,25 @@ Examples:
     .action(async (folder: string | undefined, options: Options) => {
       const dataset = await openFromArguments(io, folder, options);
       const { folds, seed } = options;
+      if (options.out !== undefined) {
+        const given = parse.isSplitFile(options.split ?? '') ? [options.split!] : [];
+        const read = [...dataFiles(dataset, folder, options), ...given];
+        await checkOutputs([{ option: '--out', paths: [options.out] }], read);
+      }
       const cases = await casesWithClasses(io, dataset);
       const splits = folds ? foldCases(cases, { folds, seed }) : [await splitOf(cases, options)];
       const content = toJson(folds ? splits : splits[0], 2);
       if (options.out !== undefined) await writeFileAtomically(options.out, `${content}\n`);
-      if (options.json) return io.out(content);
-      for (const split of splits)
-        io.out(
-          `${folds ? `\nFold ${split.fold! + 1} of ${folds}\n` : ''}${show(split, cases, dataset.labels)}`,
-        );
+      if (options.json) return io.out(...content.split('\n'));
+      for (const split of splits) {
+        if (folds) io.out('', `Fold ${split.fold! + 1} of ${folds}`);
+        io.out(...show(split, cases, dataset.labels));
+      }
     });
 }
 
 /** Parts with their subjects and cases, and the cases of each class that not every case shows. */
-function show(split: Split, known: readonly SplitCase[], labels: readonly string[]): string {
+function show(split: Split, known: readonly SplitCase[], labels: readonly string[]): string[] {
   const classes = new Map(known.map((item) => [item.id, new Set(item.classes)]));
   const all = [...new Set(known.flatMap((item) => item.classes ?? []))].sort((a, b) => a - b);
   const rare = all.filter((value) => !known.every(({ id }) => classes.get(id)!.has(value)));

@@ -215,7 +215,10 @@ ${presetHelp}
 Training on patches, each epoch validates larger cases through windows of the patch's size: all that cover a case side
 by side, or, of more than eight, the same eight each time, which hold every class. The test covers whole volumes.
 
-Ctrl-C saves a checkpoint and leaves with 130; --resume goes on as if nothing had happened.
+Ctrl-C, SIGTERM and SIGHUP save a checkpoint and leave with 130, 143 and 129; --resume goes on as if nothing had
+happened. A closed terminal sends SIGHUP, which nohup does not keep from Node: setsid or tmux do. That nobody reads what
+is printed (--json | head -1) does not end a training. Two trainings cannot have one --out: the second is refused
+while the first runs.
 
 Examples:
   unet3d-gpu train data/hippocampus --out runs/hippocampus
@@ -226,11 +229,11 @@ Examples:
     )
     .action(async (dataset: string | undefined, given: TrainOptions) => {
       const options = withPreset(given, (name) => command.getOptionValueSource(name) === 'cli');
-      const folder = await RunFolder.open(options.out);
+      using folder = await RunFolder.open(options.out, io);
       const started = hasCheckpoint(folder.path) || folder.has('model.safetensors');
       if (options.resume) {
         const kept = await keptArguments(folder, dataset, options, command);
-        return runTraining(io, folder, kept.dataset, kept.options, {
+        return await runTraining(io, folder, kept.dataset, kept.options, {
           kept: keep(kept.dataset, kept.options),
           command: commandLine(wordsOf(kept.dataset, kept.options)),
           decisions: kept.decisions,

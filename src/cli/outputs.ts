@@ -1,0 +1,103 @@
+/**
+ * What a command is about to write, looked at before its work: places that cannot be written, and files that the
+ * result would destroy because they are the command's own input, under whatever name.
+ */
+import { rmdirSync, rmSync, writeFileSync, type Stats } from 'node:fs';
+import { realpath, stat } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { InvalidOption, UNet3DError } from '../errors.ts';
+import { fileKeys } from '../files/same.node.ts';
+import { makeFolder, removeLeftovers, temporaryName } from '../files/write.node.ts';
+import { fileMessage } from './failure.ts';
+
+/** Files that a command writes, and the option that says where. */
+export interface Outputs {
+  readonly option: string;
+  readonly paths: readonly string[];
+}
+
+/**
+ * @param inputs files that the command reads
+ * @throws InvalidOption for an output that is no plain file, that is an input or another output; UNet3DError for one
+ *   whose folder cannot be written
+ */
+export async function checkOutputs(outputs: readonly Outputs[], inputs: readonly string[]): Promise<void> {
+  const taken = new Map<string, { path: string; isInput: boolean }>();
+  for (const path of inputs.flatMap(withPartner))
+    for (const key of await fileKeys(path)) taken.set(key, { path, isInput: true });
+  const folders = new Map<string, string>();
+  for (const { option, paths } of outputs)
+    for (const path of paths) {
+      await assertPlainFile(option, path);
+      const keys = await fileKeys(path);
+      const other = keys.map((key) => taken.get(key)).find((found) => found !== undefined);
+      if (other) throw oneFile(option, path, other);
+      for (const key of keys) taken.set(key, { path, isInput: false });
+      folders.set(dirname(path), option);
+    }
+  for (const [folder, option] of folders) {
+    assertWritable(option, folder);
+    await removeLeftovers(folder);
+  }
+}
+
+function oneFile(option: string, path: string, other: { path: string; isInput: boolean }): InvalidOption {
+  const same = other.path === path ? '' : `, which is the same file as ${path}`;
+  return new InvalidOption(
+    other.isInput
+      ? `the result would overwrite its input ${other.path}${same}: give another ${option}`
+      : `two results would both be written to ${other.path}${same}: give them different names`,
+  );
+}
+
+/** Both files of a .hdr/.img pair, of which one is named. */
+function withPartner(path: string): string[] {
+  const partner = path.replace(/\.(hdr|img)((\.gz)?)$/i, (_, kind: string, gz: string) =>
+    kind.toLowerCase() === 'hdr' ? `.img${gz}` : `.hdr${gz}`,
+  );
+  return partner === path ? [path] : [path, partner];
+}
+
+/** Results replace a file of their name as a whole, which neither a pipe nor a device can be. */
+async function assertPlainFile(option: string, path: string): Promise<void> {
+  const refuse = (what: string): never => {
+    throw new InvalidOption(`${option} ${path} is ${what}: give the name of a file`);
+  };
+  const info = await stat(path).catch(() => undefined);
+  if (info?.isDirectory()) refuse('a folder');
+  if (info && !info.isFile()) refuse(`${kindOf(info)}, and results are written as whole files`);
+  // Such as /dev/stdout where it leads to a file: what would be replaced is the name in /dev.
+  const folder = await realpath(dirname(path)).catch(() => '');
+  if (/^\/(dev|proc|sys)(?!\/shm)(\/|$)/.test(folder)) refuse(`in ${folder}, which is not for files`);
+}
+
+const kindOf = (info: Stats): string =>
+  info.isFIFO() ? 'a named pipe' : info.isSocket() ? 'a socket' : 'a device';
+
+/** Writes a file into the folder and takes both away again, so that nothing is left where the work fails. */
+function assertWritable(option: string, folder: string): void {
+  let made: string[] = [];
+  try {
+    made = makeFolder(folder);
+    const probe = join(folder, temporaryName());
+    writeFileSync(probe, '');
+    rmSync(probe);
+  } catch (error) {
+    throw new UNet3DError(
+      `cannot write into the folder ${folder} (${fileMessage(error as NodeJS.ErrnoException)}): give another ${option}`,
+      { cause: error },
+    );
+  } finally {
+    removeEmpty(made);
+  }
+}
+
+/** Removes folders, innermost first, as far as nobody has put something there. */
+export function removeEmpty(folders: readonly string[]): void {
+  for (const folder of folders)
+    try {
+      rmdirSync(folder);
+    } catch {
+      return;
+    }
+}

@@ -1,0 +1,122 @@
+/**
+ * A folder that one process at a time writes into. The lock is a file `.lock-N` in it that names its process. It comes
+ * whole or not at all, and one that a killed process has left is followed by N + 1, never replaced: of any number of
+ * processes that find it, one gets the next.
+ */
+import { constants, copyFileSync, linkSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { UNet3DError } from '../errors.ts';
+import { isRunning, parseProcess, formatProcess, thisProcess, type ProcessId } from './process.node.ts';
+import { temporaryName } from './write.node.ts';
+
+interface Lock {
+  readonly path: string;
+  readonly number: number;
+  /** Undefined where it cannot be read. */
+  readonly owner: ProcessId | undefined;
+}
+
+const lockPattern = /^\.lock-(\d+)$/;
+
+function locksOf(folder: string): Lock[] {
+  const locks: Lock[] = [];
+  for (const name of readdirSync(folder)) {
+    const number = lockPattern.exec(name)?.[1];
+    if (number === undefined) continue;
+    const path = join(folder, name);
+    try {
+      locks.push({ path, number: Number(number), owner: parseProcess(readFileSync(path, 'utf8').trim()) });
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error; // let go of meanwhile
+    }
+  }
+  return locks;
+}
+
+const isLeft = ({ owner }: Lock): boolean => owner !== undefined && isRunning(owner) === false;
+
+/** @throws UNet3DError if a process that may still run has locked the folder, if there is one */
+export function assertUnlocked(folder: string): void {
+  let locks: Lock[];
+  try {
+    locks = locksOf(folder);
+  } catch {
+    return; // nothing is there that could be locked
+  }
+  const held = locks.find((lock) => !isLeft(lock));
+  if (held) throw inUse(folder, held);
+}
+
+function inUse(folder: string, { owner, path }: Lock): UNet3DError {
+  if (owner && isRunning(owner))
+    return new UNet3DError(
+      `${folder} is in use by process ${owner.pid}, which writes a training into it: wait until it ends, stop it, ` +
+        'or give another folder',
+    );
+  const who = owner ? `process ${owner.pid} on the machine ${owner.host}` : 'another process';
+  return new UNet3DError(
+    `${folder} is in use by ${who}, of which this machine cannot tell whether it still runs: if it does not, ` +
+      `delete ${path}; else wait until it ends, or give another folder`,
+  );
+}
+
+export class FolderLock implements Disposable {
+  readonly #path: string;
+  readonly #release = (): void => rmSync(this.#path, { force: true });
+
+  private constructor(
+    path: string,
+    /** Numbers of the processes that no longer run and had left the folder locked. */
+    readonly left: readonly number[],
+  ) {
+    this.#path = path;
+    process.once('exit', this.#release); // also where a second Ctrl-C ends the process at once
+  }
+
+  /** @throws UNet3DError if a process that may still run has locked the folder; what the operating system says */
+  static take(folder: string): FolderLock {
+    for (;;) {
+      const before = locksOf(folder);
+      const held = before.find((lock) => !isLeft(lock));
+      if (held) throw inUse(folder, held);
+      const path = join(folder, `.lock-${Math.max(0, ...before.map(({ number }) => number)) + 1}`);
+      if (!create(folder, path)) continue;
+      // One who looked before a lock was let go of may have taken an earlier number: who sees another gives way.
+      const other = locksOf(folder).find((lock) => lock.path !== path && !isLeft(lock));
+      if (other) {
+        rmSync(path, { force: true });
+        throw inUse(folder, other);
+      }
+      for (const lock of before) rmSync(lock.path, { force: true });
+      return new FolderLock(
+        path,
+        before.map(({ owner }) => owner!.pid),
+      );
+    }
+  }
+
+  [Symbol.dispose](): void {
+    process.off('exit', this.#release);
+    this.#release();
+  }
+}
+
+/** Makes a lock that is whole from the start; false if it is there already. */
+function create(folder: string, path: string): boolean {
+  const draft = join(folder, temporaryName());
+  try {
+    writeFileSync(draft, `${formatProcess(thisProcess())}\n`);
+    try {
+      linkSync(draft, path);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'EEXIST') throw error;
+      copyFileSync(draft, path, constants.COPYFILE_EXCL); // where there are no hard links
+    }
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
+    throw error;
+  } finally {
+    rmSync(draft, { force: true });
+  }
+}

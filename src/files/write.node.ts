@@ -1,0 +1,67 @@
+/** Files that are written whole or not at all, and folders for them. */
+import { randomBytes } from 'node:crypto';
+import { existsSync, mkdirSync } from 'node:fs';
+import { open, readdir, rename, rm } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
+import { formatProcess, isRunning, parseProcess, thisProcess } from './process.node.ts';
+
+/**
+ * Makes a folder with its parents. (Node's own recursive mkdir never returns for a place under /proc.)
+ * @returns those that were not there, innermost first
+ */
+export function makeFolder(path: string): string[] {
+  const folder = resolve(path);
+  if (existsSync(folder)) return [];
+  const parent = dirname(folder);
+  const made = parent === folder ? [] : makeFolder(parent);
+  try {
+    mkdirSync(folder);
+    return [folder, ...made];
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error; // made by another process meanwhile
+    return made;
+  }
+}
+
+/** A file under way, beside the one that it is to become; hidden, so that nothing takes it for a volume. */
+export const temporaryName = (): string =>
+  `.unet3d-${formatProcess(thisProcess())}-${randomBytes(4).toString('hex')}.tmp`;
+const temporaryPattern = /^\.unet3d-(.+)-[0-9a-f]{8}\.tmp$/;
+
+/**
+ * Replaces `path` with `bytes` so that at any moment either the old or the new content is there, whole, however many
+ * write to it. Makes its folder; a link is replaced, not followed.
+ * @throws the operating system's error, about `path`
+ */
+export async function writeFileAtomically(path: string, bytes: Uint8Array | string): Promise<void> {
+  const temporary = join(dirname(path), temporaryName());
+  try {
+    makeFolder(dirname(path));
+    const file = await open(temporary, 'w');
+    try {
+      await file.writeFile(bytes);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(temporary, path);
+  } catch (error) {
+    await rm(temporary, { force: true }).catch(() => undefined);
+    throw aboutFile(error as NodeJS.ErrnoException, path);
+  }
+}
+
+/** The error with the name of the file that was wanted, in place of the one under way or of none. */
+function aboutFile(error: NodeJS.ErrnoException, path: string): NodeJS.ErrnoException {
+  if (error.syscall === 'mkdir') return error;
+  error.message = error.message.replace(/, \w+( '.*)?$/s, `, write '${path}'`);
+  return Object.assign(error, { path });
+}
+
+/** Removes what processes of this host that no longer run were writing into a folder, if there is one. */
+export async function removeLeftovers(folder: string): Promise<void> {
+  for (const name of await readdir(folder).catch(() => [])) {
+    const owner = parseProcess(temporaryPattern.exec(name)?.[1] ?? '');
+    if (owner && isRunning(owner) === false) await rm(join(folder, name), { force: true });
+  }
+}
