@@ -23,7 +23,9 @@ export function folderStore(folder: string): CheckpointStore {
   return {
     async save(name, bytes) {
       const path = join(folder, name);
-      await writeFileAtomically(`${path}.new`, bytes);
+      await writeFileAtomically(`${path}.new`, bytes).catch((error: Error) => {
+        throw Object.assign(error, { path }); // the name that people know
+      });
       await rename(path, previousName(path)).catch(ignoreMissing);
       await rename(`${path}.new`, path);
     },

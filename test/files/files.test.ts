@@ -1,0 +1,160 @@
+/** Files written whole, folders, locks, and what tells one file from another. */
+import { spawn, spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { link, mkdir, readFile, readdir, rm, symlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, test } from 'vitest';
+import { assertUnlocked, FolderLock } from '../../src/files/lock.node.ts';
+import { formatProcess, thisProcess } from '../../src/files/process.node.ts';
+import { fileKeys } from '../../src/files/same.node.ts';
+import { makeFolder, removeLeftovers, writeFileAtomically } from '../../src/files/write.node.ts';
+import { folderCache } from '../../src/model/tuning-cache.node.ts';
+import { temporaryFolder } from '../cli/support.ts';
+
+/** A process of this host that has ended. */
+function deadProcess(): string {
+  const { pid } = spawnSync(process.execPath, ['-e', '']);
+  return formatProcess({ ...thisProcess(), pid });
+}
+
+describe('writing', () => {
+  test('many writers of one file at once leave one of their texts, whole, and nothing else', async () => {
+    const folder = await temporaryFolder();
+    const path = join(folder, 'deep', 'file.txt');
+    const texts = Array.from({ length: 20 }, (_, index) => String(index).repeat(100_000));
+    await Promise.all(texts.map((text) => writeFileAtomically(path, text)));
+    expect(texts).toContain(await readFile(path, 'utf8'));
+    expect(await readdir(join(folder, 'deep'))).toEqual(['file.txt']);
+  });
+
+  test('an error names the file that was wanted', async () => {
+    const folder = await temporaryFolder();
+    const path = join(folder, 'taken');
+    await mkdir(join(path, 'full'), { recursive: true });
+    const error = await writeFileAtomically(path, 'x').then(
+      undefined,
+      (found: NodeJS.ErrnoException) => found,
+    );
+    expect(error).toMatchObject({ code: 'EISDIR', path });
+    expect(error!.message).toContain(`'${path}'`);
+    expect(error!.message).not.toContain('.tmp');
+    expect(await readdir(folder)).toEqual(['taken']);
+  });
+
+  test('a name as long as the system allows can be written', async () => {
+    const path = join(await temporaryFolder(), 'n'.repeat(255));
+    await writeFileAtomically(path, 'x');
+    expect(await readFile(path, 'utf8')).toBe('x');
+  });
+
+  test.runIf(process.platform === 'linux')(
+    'no folder can be made below /proc, and that is said',
+    async () => {
+      expect(() => makeFolder('/proc/no/such')).toThrow(/ENOENT.*\/proc\/no/);
+      await expect(folderCache('/proc/no/such').save('kernels.json', new Uint8Array(1))).rejects.toThrow(
+        /ENOENT.*\/proc\/no/,
+      );
+    },
+  );
+
+  test('what dead processes were writing is removed; what others are writing, or the user named so, stays', async () => {
+    const folder = await temporaryFolder();
+    const name = (owner: string) => `.unet3d-${owner}-0123abcd.tmp`;
+    const kept = [
+      name(formatProcess(thisProcess())),
+      name(deadProcess().replace(/^[\w.]+/, 'elsewhere')),
+      'notes.123.tmp',
+    ];
+    for (const each of [...kept, name(deadProcess())]) await writeFile(join(folder, each), '');
+    await removeLeftovers(folder);
+    expect((await readdir(folder)).sort()).toEqual(kept.sort());
+  });
+});
+
+describe('one file', () => {
+  test('through links of either kind, other spellings, and before it is there', async () => {
+    const folder = await temporaryFolder();
+    const at = (...names: string[]) => join(folder, ...names);
+    await mkdir(at('a'));
+    await writeFile(at('a', 'file'), '');
+    await symlink(at('a'), at('b'));
+    await symlink(at('a', 'file'), at('soft'));
+    await link(at('a', 'file'), at('hard'));
+    const isSame = async (one: string, two: string): Promise<boolean> => {
+      const [keys, others] = [await fileKeys(one), await fileKeys(two)];
+      return keys.some((key) => others.includes(key));
+    };
+    expect(await isSame(at('a', 'file'), at('b', 'file'))).toBe(true);
+    expect(await isSame(at('a', 'file'), at('soft'))).toBe(true);
+    expect(await isSame(at('a', 'file'), at('hard'))).toBe(true);
+    expect(await isSame(at('a', 'x', 'new'), `${at('b')}/./x/y/../new`)).toBe(true);
+    expect(await isSame(at('a', 'file'), at('a', 'other'))).toBe(false);
+    expect(await isSame(at('a', 'x', 'new'), at('a', 'y', 'new'))).toBe(false);
+  });
+});
+
+describe('a lock', () => {
+  test('is held until it is let go of', async () => {
+    const folder = await temporaryFolder();
+    {
+      using lock = FolderLock.take(folder);
+      expect(lock.left).toEqual([]);
+      expect(() => FolderLock.take(folder)).toThrow(`in use by process ${process.pid}`);
+      expect(() => assertUnlocked(folder)).toThrow('in use');
+    }
+    expect(() => assertUnlocked(folder)).not.toThrow();
+    expect(await readdir(folder)).toEqual([]);
+  });
+
+  test('of another machine is refused, with the file to delete; one that is no lock of ours too', async () => {
+    for (const [owner, who] of [
+      ['elsewhere-12-345', /process 12 on the machine elsewhere/],
+      ['', /another process/],
+    ] as const) {
+      const folder = await temporaryFolder();
+      const path = join(folder, '.lock-3');
+      await writeFile(path, owner);
+      expect(() => FolderLock.take(folder)).toThrow(who);
+      expect(() => FolderLock.take(folder)).toThrow(`delete ${path}`);
+      await rm(path);
+      FolderLock.take(folder)[Symbol.dispose]();
+    }
+  });
+
+  test.runIf(existsSync('/proc/self/stat'))('of an earlier process with our number is no lock', async () => {
+    const folder = await temporaryFolder();
+    await writeFile(join(folder, '.lock-1'), formatProcess({ ...thisProcess(), started: '1' }));
+    using lock = FolderLock.take(folder);
+    expect(lock.left).toEqual([process.pid]);
+  });
+
+  test('left by a dead process goes to one of many that want it at the same time', async () => {
+    const folder = await temporaryFolder();
+    await writeFile(join(folder, '.lock-7'), deadProcess());
+    const module = fileURLToPath(new URL('../../src/files/lock.node.ts', import.meta.url));
+    // Each says when it is ready, tries when it is told to, and holds what it has until its input ends.
+    const script = `
+      const { FolderLock } = await import(${JSON.stringify(module)});
+      process.stdout.write('ready\\n');
+      process.stdin.once('data', () => {
+        try { FolderLock.take(${JSON.stringify(folder)}); process.stdout.write('taken\\n'); }
+        catch (error) { process.stdout.write(error.message + '\\n'); }
+      });`;
+    const contenders = Array.from({ length: 5 }, () => {
+      const args = ['--import', 'tsx', '--input-type=module', '-e', script];
+      const child = spawn(process.execPath, args, { stdio: ['pipe', 'pipe', 'inherit'] });
+      const ended = new Promise((resolve) => child.once('close', resolve));
+      return { child, ended, lines: child.stdout.setEncoding('utf8')[Symbol.asyncIterator]() };
+    });
+    const next = ({ lines }: (typeof contenders)[number]) => lines.next().then(({ value }) => String(value));
+    expect(await Promise.all(contenders.map(next))).toEqual(contenders.map(() => 'ready\n'));
+    for (const { child } of contenders) child.stdin.write('go\n');
+    const answers = await Promise.all(contenders.map(next));
+    expect(answers.filter((answer) => answer === 'taken\n')).toHaveLength(1);
+    expect(answers.filter((answer) => answer.includes('in use'))).toHaveLength(4);
+    for (const { child } of contenders) child.stdin.end();
+    await Promise.all(contenders.map(({ ended }) => ended));
+    expect(await readdir(folder)).toEqual([]);
+  });
+});
