@@ -1,0 +1,149 @@
+/** Outputs that would destroy an input or another output, or that are no plain files, are refused before any work. */
+import { execFileSync } from 'node:child_process';
+import { link, mkdir, readFile, readdir, rm, symlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { cli, phantomDataset, temporaryFolder, type Ran } from './support.ts';
+
+const small = [
+  '--features',
+  '4,8',
+  '--epochs',
+  '1',
+  '--limit-cases',
+  '4',
+  '--subject-pattern',
+  'Case_(\\d+)',
+];
+const name = 'Case_00_Week0.nii.gz';
+let run: string;
+let data: string;
+let folder: string;
+
+beforeAll(async () => {
+  run = join(await temporaryFolder(), 'run');
+  expect((await cli(['train', await phantomDataset(4), '--out', run, ...small])).exitCode).toBe(0);
+});
+beforeEach(async () => {
+  data = await phantomDataset(4);
+  folder = await temporaryFolder();
+});
+const images = (...more: string[]) => join(data, 'images', ...more);
+const labels = (...more: string[]) => join(data, 'labels', ...more);
+const at = (...more: string[]) => join(folder, ...more);
+
+/** Wrong usage, told before a GPU is looked for. */
+function expectRefusal({ exitCode, err }: Ran, message: string | RegExp): void {
+  expect(err).toMatch(message);
+  expect(err).not.toContain('GPU:');
+  expect(exitCode).toBe(2);
+}
+
+/** Every file of the data set with its bytes. */
+async function contents(): Promise<Record<string, string>> {
+  const found: Record<string, string> = {};
+  for (const path of await readdir(data, { recursive: true, withFileTypes: true }))
+    if (path.isFile()) {
+      const file = join(path.parentPath, path.name);
+      found[file] = (await readFile(file)).toString('base64');
+    }
+  return found;
+}
+
+describe('an input under another name', () => {
+  const overwrite = /would overwrite its input/;
+
+  test('predict', async () => {
+    const before = await contents();
+    await symlink(images(), at('folder'));
+    await symlink(images(name), at('soft.nii.gz'));
+    await link(images(name), at('hard.nii.gz'));
+    await mkdir(at('in'));
+    await symlink(images(name), at('in', 'a.nii.gz'));
+    const to = (input: string, out: string, model = run) => cli(['predict', model, input, '--out', out]);
+    expectRefusal(await to(images(), at('folder')), overwrite);
+    expectRefusal(await to(images(name), at('soft.nii.gz')), overwrite);
+    expectRefusal(await to(images(name), at('hard.nii.gz')), overwrite);
+    expectRefusal(await to(at('in'), at('in')), overwrite);
+    expectRefusal(await to(at('soft.nii.gz'), images(name)), overwrite);
+    await link(join(run, 'model.safetensors'), at('model.nii.gz'));
+    expectRefusal(await to(images(name), at('model.nii.gz')), /overwrite its input .*model\.safetensors/);
+    await rm(at('model.nii.gz'));
+    expect(await contents()).toEqual(before);
+  });
+
+  test('evaluate, render, split and plan', async () => {
+    await symlink(labels(name), at('soft.csv'));
+    await link(images(name), at('hard.png'));
+    await symlink(labels(name), at('hard.svg'));
+    await writeFile(at('subjects.csv'), 'case,subject\n');
+    const before = await contents();
+    expectRefusal(await cli(['evaluate', labels(), labels(), '--csv', at('soft.csv')]), overwrite);
+    expectRefusal(await cli(['evaluate', labels(), labels(), '--out', labels(name)]), overwrite);
+    expectRefusal(await cli(['render', images(name), '--out', at('hard.png')]), overwrite);
+    expectRefusal(await cli(['split', data, '--out', images(name)]), overwrite);
+    expectRefusal(await cli(['plan', data, '--picture', at('hard.svg')]), overwrite);
+    const split = at('split.json');
+    expect((await cli(['split', data, '--out', split])).exitCode).toBe(0);
+    expectRefusal(await cli(['split', data, '--split', split, '--out', split]), overwrite);
+    expect(await contents()).toEqual(before);
+  });
+
+  test('the .img of a .hdr', async () => {
+    await writeFile(at('a.hdr'), '');
+    await writeFile(at('a.img'), '');
+    expectRefusal(await cli(['evaluate', at('a.hdr'), labels(name), '--csv', at('a.img')]), overwrite);
+  });
+
+  test('labels where a training keeps its predictions', async () => {
+    const out = at('run');
+    await mkdir(out);
+    await symlink(labels(), join(out, 'predictions'));
+    const before = await contents();
+    expectRefusal(await cli(['train', data, '--out', out, ...small]), overwrite);
+    expect(await contents()).toEqual(before);
+    expect(await readdir(out)).toEqual(['predictions']);
+  });
+});
+
+test('two results that would be one file', async () => {
+  const both = /two results would both be written to/;
+  await writeFile(at('a.csv'), 'kept');
+  await symlink(at('a.csv'), at('b.json'));
+  const evaluate = (csv: string, out: string) =>
+    cli(['evaluate', labels(), labels(), '--csv', csv, '--out', out]);
+  expectRefusal(await evaluate(at('b.json'), at('a.csv')), both);
+  expectRefusal(await evaluate(at('new'), `${folder}/./new`), both);
+  await mkdir(at('other'));
+  await link(images(name), at('other', name));
+  expectRefusal(await cli(['predict', run, images(), at('other'), '--out', at('out')]), both);
+  expect(await readFile(at('a.csv'), 'utf8')).toBe('kept');
+  expect((await readdir(folder)).sort()).toEqual(['a.csv', 'b.json', 'other']);
+});
+
+describe.skipIf(process.platform === 'win32')('what is no plain file', () => {
+  test('folders, pipes and devices', async () => {
+    await mkdir(at('out.nii.gz'));
+    await mkdir(at('out.png'));
+    execFileSync('mkfifo', [at('pipe.nii'), at('pipe.png')]);
+    await symlink('/dev/null', at('null.png'));
+    const predict = (out: string) => cli(['predict', run, images(name), '--out', out]);
+    const render = (out: string) => cli(['render', images(name), '--out', out]);
+    expectRefusal(await predict(at('out.nii.gz')), /out\.nii\.gz is a folder: give the name of a file/);
+    expectRefusal(await predict(at('pipe.nii')), /pipe\.nii is a named pipe/);
+    expectRefusal(await render(at('out.png')), /is a folder/);
+    expectRefusal(await render(at('pipe.png')), /is a named pipe/);
+    expectRefusal(await render(at('null.png')), /is a device/);
+    for (const place of ['/dev/null', '/dev/stdout', '/dev/fd/1'])
+      expectRefusal(await cli(['split', data, '--out', place]), /: give the name of a file/);
+    expect((await readdir(folder)).sort()).toEqual(
+      ['null.png', 'out.nii.gz', 'out.png', 'pipe.nii', 'pipe.png'].sort(),
+    );
+  });
+
+  test.runIf(process.platform === 'linux')('a place where no folder can be made', async () => {
+    const ran = await cli(['evaluate', labels(), labels(), '--csv', '/proc/no/such/y.csv']);
+    expect(ran.err).toMatch(/cannot write into the folder \/proc\/no\/such .*give another --csv/);
+    expect(ran.exitCode).toBe(1);
+  });
+});
