@@ -241,7 +241,7 @@ export class UNet3D {
         `UNet3D.load takes the bytes of model.safetensors as a Uint8Array, not ${shown(bytes)}: give ` +
           '`await readFile(path)` (of fs/promises), or in a browser `new Uint8Array(await file.arrayBuffer())`',
       );
-    const { description, weights } = readModel(bytes);
+    const { description, weights } = await readModel(bytes);
     const gpu = await Gpu.open(options);
     const state = new ModelState(gpu, description.config, 0);
     state.writeWeights(weights);

@@ -1,4 +1,5 @@
 /** Facts of one case of a data set: grid, intensities, classes, content hash. */
+import { hexadecimal, sha256 } from '../hash.ts';
 import type { Case } from './dataset.ts';
 import { spatial } from './prepare-checks.ts';
 import { joinBoxes, nonZeroBox } from './preprocess.ts';
@@ -148,6 +149,5 @@ export async function contentHash(volumes: readonly Volume[]): Promise<string> {
   ]);
   const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
   parts.reduce((offset, part) => (bytes.set(part, offset), offset + part.length), 0);
-  const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', bytes));
-  return Array.from(digest, (byte) => byte.toString(16).padStart(2, '0')).join('');
+  return hexadecimal(await sha256(bytes));
 }

@@ -2,7 +2,10 @@
  * Reads dataset.json of the Medical Segmentation Decathlon ("labels": {"0": "background"}, "training" list)
  * and of nnU-Net v2 ("labels": {"background": 0}, "channel_names", "file_ending"), and finds their files.
  */
+import * as v from 'valibot';
 import { InvalidDataset } from '../errors.ts';
+import { readJson } from '../json.ts';
+import { openObject, repeated, text } from '../schema.ts';
 import { groupChannels, listed, stemOf, volumePattern } from './dataset-match.ts';
 import type { FileEntry, UnassignedCase } from './dataset.ts';
 
@@ -18,46 +21,70 @@ export interface Description {
   readonly fileEnding: string | undefined;
 }
 
-type Json = Record<string, unknown>;
-const isObject = (value: unknown): value is Json =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
 const fail = (what: string): never => {
   throw new InvalidDataset(`dataset.json ${what}`);
 };
 
+const file = v.pipe(text, v.minLength(1, 'the name of a file'));
+const files = v.union([file, v.array(file)], 'the name of a file, or a list of them');
+const names = v.union(
+  [v.record(v.string(), v.union([text, v.number()])), v.array(text)],
+  'names of channels such as {"0": "MRI"}',
+);
+
+/** Of both kinds, which have many keys besides: those are nobody's business here. */
+export const descriptionSchema = openObject({
+  name: v.optional(v.union([text, v.number()], 'a text')),
+  labels: v.record(
+    v.string(),
+    v.union([text, v.number(), v.array(v.number())], 'a name or a value'),
+    '{"0": "background", …} or {"background": 0, …}',
+  ),
+  channel_names: v.optional(names),
+  modality: v.optional(names),
+  file_ending: v.optional(text),
+  training: v.optional(
+    v.array(openObject({ image: files, label: file }), 'a list of {"image": …, "label": …}'),
+  ),
+  dataset: v.optional(
+    v.record(
+      v.string(),
+      openObject({ images: files, label: file }),
+      'an object of images and labels by case',
+    ),
+  ),
+});
+
 /** @throws InvalidDataset that says which entry is missing or wrong */
 export function readDescription(text: string): Description {
-  let json: unknown;
-  try {
-    json = JSON.parse(text.replace(/^\uFEFF/, ''));
-  } catch (cause) {
-    return fail(
-      `is not valid JSON: ${(cause as Error).message}. Repair it, or remove it to match files by name.`,
-    );
-  }
-  if (!isObject(json)) return fail('holds no object; expected "labels" and "training" or "channel_names".');
-  const channels = json['channel_names'] ?? json['modality'];
+  const json = readJson(text.replace(/^\uFEFF/, ''), descriptionSchema, (problem) => {
+    return new InvalidDataset(`dataset.json: ${problem}. Repair it, or remove it to match files by name.`);
+  });
+  const { name, file_ending: fileEnding, training, dataset } = json;
+  const listed = dataset && Object.values(dataset).map(({ images, label }) => ({ image: images, label }));
   return {
-    name: typeof json['name'] === 'string' ? json['name'] : undefined,
-    ...readLabels(json['labels']),
-    channels: isObject(channels) ? Object.values(channels).map(String) : [],
-    training: readTraining(json),
-    fileEnding: typeof json['file_ending'] === 'string' ? json['file_ending'] : undefined,
+    name: name === undefined ? undefined : String(name),
+    ...readLabels(json.labels),
+    channels: Object.values(json.channel_names ?? json.modality ?? {}).map(String),
+    training: (training ?? listed)?.map(({ image, label }) => ({ images: [image].flat(), label })),
+    fileEnding,
   };
 }
 
-function readLabels(labels: unknown): { labels: string[]; ignoreLabel: number | undefined } {
-  if (!isObject(labels))
-    return fail('has no "labels"; expected {"0": "background", …} or {"background": 0, …}.');
+function readLabels(labels: v.InferOutput<typeof descriptionSchema>['labels']): {
+  labels: string[];
+  ignoreLabel: number | undefined;
+} {
   const byName = Object.keys(labels).some((key) => !/^\d+$/.test(key));
   const names: string[] = [];
   let ignoreLabel: number | undefined;
   for (const [key, value] of Object.entries(labels)) {
     if (Array.isArray(value))
       return fail(`defines the region "${key}" as ${JSON.stringify(value)}; give one value per class.`);
-    const [name, number] = byName ? [key, Number(value)] : [String(value), Number(key)];
+    const [name, written] = byName ? [key, value] : [String(value), key];
+    const number = String(written).trim() === '' ? NaN : Number(written);
     if (!Number.isInteger(number) || number < 0 || number > 254)
-      return fail(`gives the class "${name}" the value ${JSON.stringify(value)}; expected 0 to 254.`);
+      return fail(`gives the class "${name}" the value ${JSON.stringify(written)}; expected 0 to 254.`);
     if (byName && name === 'ignore') ignoreLabel = number;
     else if (names[number] !== undefined)
       return fail(`gives the value ${number} to two classes, "${names[number]}" and "${name}".`);
@@ -67,25 +94,10 @@ function readLabels(labels: unknown): { labels: string[]; ignoreLabel: number | 
   if (gap >= 0) return fail(`names no class for the value ${gap}; expected values from 0 without gaps.`);
   if (names.length < 2)
     return fail(`names ${names.length} class(es); expected background and at least one more.`);
+  const twice = repeated(names);
+  if (twice !== undefined)
+    return fail(`names two classes "${twice}", which tables could not tell apart; give each its own name.`);
   return { labels: names, ignoreLabel };
-}
-
-function readTraining(json: Json): Description['training'] {
-  const list = Array.isArray(json['training'])
-    ? (json['training'] as unknown[]).map((item) =>
-        isObject(item) ? { images: [item['image']].flat(), label: item['label'] } : undefined,
-      )
-    : isObject(json['dataset'])
-      ? Object.values(json['dataset']).map((item) =>
-          isObject(item) ? { images: [item['images']].flat(), label: item['label'] } : undefined,
-        )
-      : undefined;
-  return list?.map((item, index) => {
-    const strings = item?.images.every((path) => typeof path === 'string');
-    if (!item || !strings || typeof item.label !== 'string')
-      return fail(`: training entry ${index} has no "image" and "label" file names.`);
-    return { images: item.images as string[], label: item.label };
-  });
 }
 
 const clean = (path: string): string => path.replaceAll('\\', '/').replace(/^(\.?\/)+/, '');

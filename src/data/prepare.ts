@@ -27,13 +27,13 @@ export interface Preprocessing {
   /** Axes are turned and flipped to right, anterior, superior. */
   readonly orientation: 'RAS';
   /** "non-zero": the smallest box of voxels that are not 0 in some channel is cut out first. Default: nothing is. */
-  readonly crop?: 'non-zero';
+  readonly crop?: 'non-zero' | undefined;
   /** Spacing in mm that volumes are resampled to (images trilinear, labels nearest), or null for their own. */
   readonly spacing: Size3 | null;
   /** Per channel. */
   readonly normalization: readonly Normalization[];
   /** Of models of format 1 only: volumes are resampled before they are normalised. Default: after, as nnU-Net does. */
-  readonly order?: 'resample, normalize';
+  readonly order?: 'resample, normalize' | undefined;
   /** Zeros are added after normalisation, at the far end of each axis. */
   readonly padding: 'zeros at the far end';
 }

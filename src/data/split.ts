@@ -2,7 +2,10 @@
  * Splits a data set into training, validation and test cases, or into folds: seeded, whole subjects only,
  * and stratified by the classes a subject shows where these are known. The result is plain JSON (split.json).
  */
+import * as v from 'valibot';
 import { InvalidDataset, InvalidOption } from '../errors.ts';
+import { readJson } from '../json.ts';
+import { distinctNames, numberFrom, openObject, triple, wholeNumber } from '../schema.ts';
 import { listed } from './dataset-match.ts';
 import { random } from './random.ts';
 
@@ -29,8 +32,8 @@ export interface Split extends Readonly<Record<PartName, SplitPart>> {
   /** Shares of the subjects in train, validation, test, as asked for. */
   readonly fractions: readonly [number, number, number];
   /** Only for k-fold: which of how many folds is the validation part, from 0. */
-  readonly fold?: number;
-  readonly folds?: number;
+  readonly fold?: number | undefined;
+  readonly folds?: number | undefined;
 }
 
 interface Subject {
@@ -146,38 +149,65 @@ export function foldCases(
   }));
 }
 
+const part = openObject({ subjects: v.optional(distinctNames('subjects')), cases: distinctNames('cases') });
+
+/** Of split.json, of which those written by hand need name the cases only. */
+export const splitSchema = openObject({
+  seed: v.optional(wholeNumber()),
+  fractions: v.optional(triple(numberFrom(0, 1), 'three shares')),
+  fold: v.optional(wholeNumber()),
+  folds: v.optional(wholeNumber(2)),
+  train: part,
+  validation: part,
+  test: part,
+});
+
 /**
  * The split in the text of a split.json, checked against the data set's cases.
  * @throws InvalidDataset if it is no split, names unknown cases, or puts a case or a subject into two parts
  */
 export function parseSplit(text: string, cases: readonly SplitCase[]): Split {
-  let split: Split;
-  try {
-    split = JSON.parse(text) as Split;
-  } catch (cause) {
-    throw new InvalidDataset(`split.json is not valid JSON: ${(cause as Error).message}.`);
-  }
+  const {
+    seed = 0,
+    fractions,
+    ...stored
+  } = readJson(text, splitSchema, (problem) => {
+    return new InvalidDataset(`split.json: ${problem}. Write it with "unet3d-gpu split".`);
+  });
   const subjectOf = new Map(cases.map(({ id, subject }) => [id, subject]));
   const seen = new Map<string, PartName>();
-  for (const part of partNames) {
-    const ids: unknown = (split as Partial<Split> | null)?.[part]?.cases;
-    if (!Array.isArray(ids))
-      throw new InvalidDataset(`split.json has no list "${part}.cases"; write it with "unet3d-gpu split".`);
-    const unknown = (ids as string[]).filter((id) => !subjectOf.has(id));
+  for (const name of partNames) {
+    const { cases: ids } = stored[name];
+    const unknown = ids.filter((id) => !subjectOf.has(id));
     if (unknown.length > 0)
       throw new InvalidDataset(
-        `split.json names ${unknown.length} unknown case(s) in "${part}": ${listed(unknown)}.`,
+        `split.json names ${unknown.length} unknown case(s) in "${name}": ${listed(unknown)}.`,
       );
-    for (const id of ids as string[]) {
+    for (const id of ids) {
       const subject = subjectOf.get(id)!;
-      if (seen.has(subject) && seen.get(subject) !== part)
+      if (seen.has(subject) && seen.get(subject) !== name)
         throw new InvalidDataset(
-          `split.json has the subject "${subject}" in "${seen.get(subject)}" and "${part}".`,
+          `split.json has the subject "${subject}" in "${seen.get(subject)}" and "${name}".`,
         );
-      seen.set(subject, part);
+      seen.set(subject, name);
     }
   }
-  return split;
+  const complete = ({ cases: ids, subjects }: (typeof stored)[PartName]): SplitPart => ({
+    subjects: subjects ?? [...new Set(ids.map((id) => subjectOf.get(id)!))].sort(),
+    cases: ids,
+  });
+  const parts = {
+    train: complete(stored.train),
+    validation: complete(stored.validation),
+    test: complete(stored.test),
+  };
+  const share = ({ subjects }: SplitPart): number => subjects.length / Math.max(1, seen.size);
+  return {
+    ...stored,
+    ...parts,
+    seed,
+    fractions: fractions ?? [share(parts.train), share(parts.validation), share(parts.test)],
+  };
 }
 
 /**

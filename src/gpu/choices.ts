@@ -2,6 +2,8 @@
  * Which of several kernels for the same work a plan uses. All give the same numbers up to rounding;
  * which is fastest depends on the adapter.
  */
+import * as v from 'valibot';
+import { numberAbove, object, oneOf, text } from '../schema.ts';
 import type { ForwardTileName, WeightTileName } from './tiles.ts';
 
 /**
@@ -24,7 +26,7 @@ export interface KernelChoices {
   /** Workgroups that keep the adapter busy; sums are not cut into more parts than that takes. */
   readonly workgroups: number;
   /** By the key of a pass (passes.ts): the kernel that measuring on the device has found faster than the above. */
-  readonly tuned?: Readonly<Record<string, string>>;
+  readonly tuned?: Readonly<Record<string, string>> | undefined;
 }
 
 /** Software adapters compile on the CPU and run there; SwiftShader's compiler suffers from long kernels. */
@@ -36,30 +38,17 @@ export const kernelChoices: Readonly<Record<AdapterClass, KernelChoices>> = {
   swiftshader: { conv3: 'voxels', conv3Weights: 'lines', reduction: 'serial', workgroups: 64 },
 };
 
-export const isTextRecord = (value: unknown): value is Record<string, string> =>
-  typeof value === 'object' &&
-  value !== null &&
-  !Array.isArray(value) &&
-  Object.values(value).every((entry) => typeof entry === 'string');
+/** Kernels by the key of a pass. */
+export const tunedSchema = v.record(v.string(), text, 'an object of kernels by pass');
 
-/** As JSON, which has no infinity. */
-export const formatChoices = (choices: KernelChoices): string => JSON.stringify(choices);
-
-/** The reverse; undefined where it is no such thing. Names of kernels are not checked: see `unavailable`. */
-export function parseChoices(text: string): KernelChoices | undefined {
-  let value: Partial<Record<keyof KernelChoices, unknown>> | null;
-  try {
-    value = JSON.parse(text) as typeof value;
-  } catch {
-    return undefined;
-  }
-  const { conv3, conv3Weights, reduction, workgroups, tuned = {} } = value ?? {};
-  const valid =
-    typeof conv3 === 'string' &&
-    typeof conv3Weights === 'string' &&
-    (reduction === 'parallel' || reduction === 'serial') &&
-    (workgroups === null || typeof workgroups === 'number') &&
-    isTextRecord(tuned);
-  if (!valid) return undefined;
-  return { ...(value as KernelChoices), workgroups: workgroups ?? Infinity };
-}
+/** Of JSON, which has no infinity: it is written as null. Names of kernels are not checked, see `unavailable`. */
+export const choicesSchema = object({
+  conv3: text as unknown as v.GenericSchema<ForwardKernel>,
+  conv3Weights: text as unknown as v.GenericSchema<WeightKernel>,
+  reduction: oneOf('parallel', 'serial'),
+  workgroups: v.pipe(
+    v.nullable(numberAbove(0)),
+    v.transform((count) => count ?? Infinity),
+  ),
+  tuned: v.optional(tunedSchema),
+});

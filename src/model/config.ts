@@ -1,7 +1,9 @@
 /** What a 3D U-Net is made of, checked. */
+import * as v from 'valibot';
 import { InvalidOption } from '../errors.ts';
 import type { Size3 } from '../gpu/plan.ts';
 import type { NormKind } from '../ops/norm.ts';
+import { flag, held, oneOf, openObject, wholeNumber } from '../schema.ts';
 
 export interface UNet3DConfig {
   /** Channels of the input volume. */
@@ -27,41 +29,48 @@ export const defaultConfig = {
   activation: 'relu',
 } as const satisfies Partial<UNet3DConfig>;
 
-const whole = (value: number, low: number, high: number) =>
-  Number.isInteger(value) && value >= low && value <= high;
+const levels = '1 to 8 whole numbers from 1 to 4096, one per level';
 
-/** Fills in the defaults. Throws `InvalidOption` naming the value, what was expected and why. */
+/** Of which all but `inChannels` and `classes` have defaults. */
+export const configEntries = {
+  inChannels: wholeNumber(1, 1024),
+  classes: v.pipe(wholeNumber(2, 255), v.description('background included')),
+  features: v.optional(
+    v.pipe(
+      v.array(wholeNumber(1, 4096), levels),
+      v.minLength(1, levels),
+      v.maxLength(8, levels),
+      v.description('channels per level, full resolution first'),
+    ),
+    [...defaultConfig.features],
+  ),
+  norm: v.optional(oneOf('batch', 'instance'), defaultConfig.norm),
+  activation: v.optional(oneOf('relu', 'leakyRelu'), defaultConfig.activation),
+  deepSupervision: v.optional(flag),
+};
+
+const configSchema = openObject(configEntries);
+
+/**
+ * Fills in the defaults; what is not of the configuration is left aside.
+ * @throws InvalidOption naming the value, what was expected and why
+ */
 export function completeConfig(
-  partial: Pick<UNet3DConfig, 'inChannels' | 'classes'> & Partial<UNet3DConfig>,
+  partial: Pick<UNet3DConfig, 'inChannels' | 'classes'> & {
+    readonly [Key in keyof UNet3DConfig]?: UNet3DConfig[Key] | undefined;
+  },
 ): UNet3DConfig {
-  const config: UNet3DConfig = {
-    inChannels: partial.inChannels,
-    classes: partial.classes,
-    features: partial.features ?? defaultConfig.features,
-    norm: partial.norm ?? defaultConfig.norm,
-    activation: partial.activation ?? defaultConfig.activation,
-  };
-  if (partial.deepSupervision) Object.assign(config, { deepSupervision: true });
-  const { inChannels, classes, features, norm, activation } = config;
-  if (!whole(inChannels, 1, 1024))
-    throw new InvalidOption(`inChannels is ${inChannels}; give a whole number from 1 to 1024`);
-  if (!whole(classes, 2, 255))
-    throw new InvalidOption(`classes is ${classes}; give a whole number from 2 (background counts) to 255`);
-  if (features.length < 1 || features.length > 8 || !features.every((count) => whole(count, 1, 4096))) {
+  const { deepSupervision, ...config } = held(configSchema, partial, {
+    expected: 'give',
+    fail: (problem) => new InvalidOption(problem),
+  });
+  if (!deepSupervision) return config;
+  const supervised = { ...config, deepSupervision };
+  if (supervisedLevels(supervised).length === 1)
     throw new InvalidOption(
-      `features is [${features.join(',')}]; give 1 to 8 whole numbers from 1 to 4096, one per level`,
+      `deepSupervision takes four levels or more; features is [${config.features.join(',')}]: leave it out or add levels`,
     );
-  }
-  if (norm !== 'batch' && norm !== 'instance')
-    throw new InvalidOption(`norm is '${String(norm)}'; give 'batch' or 'instance'`);
-  if (activation !== 'relu' && activation !== 'leakyRelu') {
-    throw new InvalidOption(`activation is '${String(activation)}'; give 'relu' or 'leakyRelu'`);
-  }
-  if (config.deepSupervision && supervisedLevels(config).length === 1)
-    throw new InvalidOption(
-      `deepSupervision takes four levels or more; features is [${features.join(',')}]: leave it out or add levels`,
-    );
-  return config;
+  return supervised;
 }
 
 /** Decoder levels with a head: the finest, and with deep supervision the coarser ones but the coarsest. */

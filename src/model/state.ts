@@ -123,15 +123,18 @@ export function namedTensors(
   return named;
 }
 
-/** The reverse of `namedTensors`. Throws `InvalidModel` for a missing tensor or one of another shape. */
+/**
+ * The reverse of `namedTensors`.
+ * @throws InvalidModel for a missing tensor, one of another shape, or one that holds NaN or infinite values
+ */
 export function flatFrom(
   entries: ReadonlyMap<string, Parameter>,
   words: number,
   tensors: ReadonlyMap<string, NamedTensor>,
   prefix = '',
 ): Float32Array<ArrayBuffer> {
-  const flat = new Float32Array(words);
-  for (const { name, shape, offset } of entries.values()) {
+  // All names and shapes first: a configuration may claim more memory than there is.
+  for (const { name, shape } of entries.values()) {
     const tensor = tensors.get(prefix + name);
     if (!tensor)
       throw new InvalidModel(
@@ -142,7 +145,30 @@ export function flatFrom(
         `tensor ${prefix}${name} has shape [${tensor.shape.join(',')}]; this network's is [${shape.join(',')}]`,
       );
     }
-    flat.set(tensor.data, offset);
+  }
+  const flat = new Float32Array(words);
+  for (const { name, shape, offset } of entries.values()) {
+    const { data } = tensors.get(prefix + name)!;
+    const broken = data.findIndex((value) => !Number.isFinite(value));
+    if (broken >= 0)
+      throw new InvalidModel(
+        `tensor ${prefix}${name} holds ${data[broken]} at [${placeIn(shape, broken).join(',')}]: the weights are damaged, ` +
+          'or their training had failed; take another copy, or an earlier one',
+      );
+    flat.set(data, offset);
   }
   return flat;
+}
+
+/** The indices, slowest first, of an element of a tensor. */
+function placeIn(shape: readonly number[], element: number): number[] {
+  let rest = element;
+  return shape
+    .toReversed()
+    .map((length) => {
+      const index = rest % length;
+      rest = (rest - index) / length;
+      return index;
+    })
+    .reverse();
 }

@@ -2,8 +2,11 @@
  * Tuned kernels from one run to the next: a JSON file by device. Where it lies is a store's business: the user's
  * cache folder in Node, the origin's private files in a browser.
  */
-import { isTextRecord } from '../gpu/choices.ts';
+import * as v from 'valibot';
+import { tunedSchema } from '../gpu/choices.ts';
 import type { Gpu } from '../gpu/device.ts';
+import { readJson } from '../json.ts';
+import { object, type Schema } from '../schema.ts';
 import { privateStore } from '../train/checkpoint.browser.ts';
 import type { CheckpointStore } from '../train/checkpoint.ts';
 import { version } from '../version.ts';
@@ -19,6 +22,11 @@ interface CacheFile {
   /** By device and versions: kernels by the key of their pass. */
   readonly devices: Readonly<Record<string, Readonly<Record<string, string>>>>;
 }
+
+export const cacheSchema = object({
+  'unet3d-gpu kernels': v.literal(1),
+  devices: v.record(v.string(), tunedSchema, 'an object of kernels by device'),
+}) satisfies Schema<CacheFile>;
 
 let provider: () => Promise<TuningStore | undefined> = () =>
   privateStore('unet3d-gpu.kernels').catch(() => undefined);
@@ -45,15 +53,7 @@ async function load(store: TuningStore, warn: (message: string) => void): Promis
   try {
     const bytes = await store.load(cacheName);
     if (!bytes) return {};
-    const file = JSON.parse(new TextDecoder().decode(bytes)) as Partial<CacheFile> | null;
-    const { devices } = file ?? {};
-    const valid =
-      file?.['unet3d-gpu kernels'] === 1 &&
-      typeof devices === 'object' &&
-      !Array.isArray(devices) &&
-      Object.values(devices).every(isTextRecord);
-    if (!valid) throw new Error('it is not of the form {"unet3d-gpu kernels": 1, "devices": …}');
-    return devices;
+    return readJson(new TextDecoder().decode(bytes), cacheSchema, (problem) => new Error(problem)).devices;
   } catch (error) {
     warn(
       `the cache of kernel choices (${cacheName}) is left aside and written anew: ${(error as Error).message}`,

@@ -3,7 +3,8 @@
  * crashes of the tab. A file is replaced whole, when its new content has been written.
  */
 import { UNet3DError } from '../errors.ts';
-import { readSafetensors, writeSafetensors, type NamedTensor } from '../weights/safetensors.ts';
+import { requireWhole, writeHashed } from '../weights/content-hash.ts';
+import { readSafetensors, type NamedTensor } from '../weights/safetensors.ts';
 import type { CheckpointStore } from './checkpoint.ts';
 
 /** The browser gives this origin no more room on the disk. */
@@ -111,12 +112,18 @@ function ignoreMissing(error: unknown): undefined {
  * The best weights that a checkpoint holds, as a model file: what "stop early and keep the best" loads.
  * @param model the same network's model file, whose description is kept
  * @returns undefined if the checkpoint has no best weights yet
+ * @throws InvalidModel if one of the two is damaged
  */
-export function bestModel(checkpoint: Uint8Array, model: Uint8Array): Uint8Array<ArrayBuffer> | undefined {
+export async function bestModel(
+  checkpoint: Uint8Array,
+  model: Uint8Array,
+): Promise<Uint8Array<ArrayBuffer> | undefined> {
   const prefix = 'best.';
+  const file = readSafetensors(checkpoint, 'the checkpoint');
+  await requireWhole(checkpoint, file, 'the checkpoint');
   const tensors = new Map<string, NamedTensor>();
-  for (const [name, tensor] of readSafetensors(checkpoint, 'the checkpoint').tensors)
+  for (const [name, tensor] of file.tensors)
     if (name.startsWith(prefix)) tensors.set(name.slice(prefix.length), tensor);
   if (tensors.size === 0) return undefined;
-  return writeSafetensors({ tensors, metadata: readSafetensors(model).metadata });
+  return writeHashed({ tensors, metadata: readSafetensors(model).metadata });
 }

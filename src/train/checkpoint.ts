@@ -3,12 +3,16 @@
  * Where the bytes go is a store's business: a folder in Node, the origin's private files in a browser.
  */
 import { InvalidModel } from '../errors.ts';
-import { formatChoices, parseChoices, type KernelChoices } from '../gpu/choices.ts';
+import { choicesSchema, type KernelChoices } from '../gpu/choices.ts';
+import { hexadecimal } from '../hash.ts';
 import type { Precision } from '../gpu/plan.ts';
+import { readJson } from '../json.ts';
 import { flatFrom, namedTensors, type ModelState, type Weights } from '../model/state.ts';
 import { initialLossScale } from '../ops/optimizer.ts';
-import { readSafetensors, writeSafetensors, type NamedTensor } from '../weights/safetensors.ts';
-import type { BestWeights, EpochRow } from './events.ts';
+import { requireWhole, writeHashed } from '../weights/content-hash.ts';
+import { readSafetensors, type NamedTensor } from '../weights/safetensors.ts';
+import type { BestWeights } from './events.ts';
+import { parseProgress, type Progress, type StoredProgress } from './progress.ts';
 
 /**
  * Keeps named files; `save` must leave either the old or the new file, never half of one. A store may keep the file
@@ -18,22 +22,6 @@ export interface CheckpointStore {
   save(name: string, bytes: Uint8Array<ArrayBuffer>): Promise<void>;
   /** `undefined` where there is none. */
   load(name: string): Promise<Uint8Array | undefined>;
-}
-
-/** Where training stands, apart from its tensors. */
-export interface Progress {
-  /** Next optimiser step, counted from 0. */
-  readonly step: number;
-  readonly history: readonly EpochRow[];
-  /** Losses of the current epoch's finished steps. */
-  readonly epochLosses: readonly number[];
-  /** Seconds spent in the current epoch and in all before the resume. */
-  readonly seconds: number;
-  readonly best?: { readonly epoch: number; readonly dice: number } | undefined;
-  /** Steps that were applied: those that Adam's bias correction counts. */
-  readonly applied: number;
-  /** Steps in a row that were left out as not finite. */
-  readonly skipped: number;
 }
 
 export interface Checkpoint {
@@ -54,18 +42,15 @@ export interface Checkpoint {
   readonly best?: BestWeights | undefined;
 }
 
-const version = 3;
-/** Versions that are read: 2 said nothing of kernels. */
-const readable = [2, version];
+const version = 4;
+/** Versions that are read: 2 said nothing of kernels, 3 had no hash of the content. */
+const readable = [2, 3, version];
 
 export const checkpointName = 'checkpoint.safetensors';
 export const previousName = (name: string): string => `${name}.previous`;
 
 /** A name that no other run has. */
-export const newRunId = (): string =>
-  Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join(
-    '',
-  );
+export const newRunId = (): string => hexadecimal(crypto.getRandomValues(new Uint8Array(16)));
 
 /** Reads the device's state and writes the file. */
 export async function writeCheckpoint(
@@ -99,10 +84,13 @@ export async function writeCheckpoint(
     identity,
     run,
     progress: JSON.stringify(progress),
-    kernels: formatChoices(state.kernels),
+    kernels: JSON.stringify(state.kernels),
   };
-  return writeSafetensors({ tensors, metadata });
+  return writeHashed({ tensors, metadata });
 }
+
+/** A whole checkpoint that is not for this training, or not for this version. */
+class Foreign extends InvalidModel {}
 
 /**
  * The store's last checkpoint, or the one before it where the last is damaged, which `warn` is told.
@@ -111,58 +99,80 @@ export async function writeCheckpoint(
  */
 export async function loadCheckpoint(
   store: CheckpointStore,
-  state: ModelState,
+  state: Pick<ModelState, 'layout' | 'precision'>,
   identity: string,
   warn: (message: string) => void,
 ): Promise<Checkpoint | undefined> {
-  const bytes = await store.load(checkpointName);
-  if (!bytes) return undefined;
-  try {
-    readSafetensors(bytes, 'the checkpoint');
-  } catch (error) {
-    const before = await store.load(previousName(checkpointName));
-    if (!before) throw error;
-    const checkpoint = readCheckpoint(state, before, identity);
-    warn(`${(error as Error).message}; the one before it is used, of step ${checkpoint.progress.step}`);
-    return checkpoint;
+  let damage: string | undefined;
+  for (const name of [checkpointName, previousName(checkpointName)]) {
+    const bytes = await store.load(name);
+    if (!bytes) continue;
+    try {
+      const checkpoint = await readCheckpoint(state, bytes, identity, name);
+      if (damage !== undefined)
+        warn(`${damage}; the one before it is used, of step ${checkpoint.progress.step}`);
+      return checkpoint;
+    } catch (error) {
+      if (!(error instanceof InvalidModel)) throw error;
+      if (damage !== undefined)
+        throw new InvalidModel(`${damage}; and of the one before it: ${error.message}`, { cause: error });
+      if (error instanceof Foreign) throw error;
+      damage = error.message;
+    }
   }
-  return readCheckpoint(state, bytes, identity);
+  if (damage === undefined) return undefined;
+  throw new InvalidModel(`${damage}; there is none before it: start anew, or from another copy`);
 }
 
-/** Throws `InvalidModel` for a file that is damaged, newer, or of another training. */
-export function readCheckpoint(state: ModelState, bytes: Uint8Array, identity: string): Checkpoint {
-  const { tensors, metadata } = readSafetensors(bytes, 'the checkpoint');
+/** @throws InvalidModel for a file that is damaged, newer, or of another training */
+async function readCheckpoint(
+  state: Pick<ModelState, 'layout' | 'precision'>,
+  bytes: Uint8Array,
+  identity: string,
+  name: string,
+): Promise<Checkpoint> {
+  const file = readSafetensors(bytes, name);
+  await requireWhole(bytes, file, name);
+  const { tensors, metadata } = file;
   const found = Number(metadata['unet3d-gpu checkpoint']);
   if (!readable.includes(found)) {
-    throw new InvalidModel(
+    throw new Foreign(
       `the checkpoint has version ${found || 'none'}; this package reads ${version}: update the package or start anew`,
     );
   }
-  if (metadata['identity'] !== identity) {
-    throw new InvalidModel(
-      `the checkpoint is of another training: ${firstDifference(metadata['identity'] ?? '', identity)}; resume with the same options and data, or start in another folder`,
+  const part = (key: string): string => {
+    const value = metadata[key];
+    if (value === undefined) throw new InvalidModel(`${name} is damaged: its metadata lack ${key}`);
+    return value;
+  };
+  if (found >= 4) part('sha256');
+  if (part('identity') !== identity) {
+    throw new Foreign(
+      `the checkpoint is of another training: ${firstDifference(part('identity'), identity)}; resume with the same options and data, or start in another folder`,
     );
   }
-  const stored = JSON.parse(metadata['progress'] ?? 'null') as Omit<Progress, 'applied'> & Partial<Progress>;
-  const lossScale = Float32Array.from(tensors.get('lossScale')?.data ?? [1, 0]);
-  const applied = stored.applied ?? appliedBefore(stored.step, lossScale[0]!, state.precision);
-  const progress: Progress = { ...stored, applied, history: stored.history.map(withNaN) };
+  const damaged = (key: string) => (problem: string) =>
+    new InvalidModel(`${name} is damaged: in its ${key}, ${problem}`);
+  const stored = parseProgress(part('progress'), damaged('progress'));
+  const kernels = found > 2 ? readJson(part('kernels'), choicesSchema, damaged('kernels')) : undefined;
   const { parameters, statistics, parameterWords, statisticsWords } = state.layout;
   const weights = (prefix: string): Weights => ({
     parameters: flatFrom(parameters, parameterWords, tensors, prefix),
     statistics: flatFrom(statistics, statisticsWords, tensors, prefix),
   });
+  const lossScale = Float32Array.from(tensors.get('lossScale')?.data ?? [1, 0]);
+  const applied = stored.applied ?? appliedBefore(stored.step, lossScale[0]!, state.precision);
   return {
-    progress,
+    progress: { ...stored, applied },
     identity,
     run: metadata['run'],
-    kernels: kernelsOf(metadata['kernels']),
+    kernels,
     weights: weights(''),
     average: tensors.has(`average.${[...parameters.keys()][0]!}`) ? weights('average.') : undefined,
     first: flatFrom(parameters, parameterWords, tensors, 'optimizer.first.'),
     second: flatFrom(parameters, parameterWords, tensors, 'optimizer.second.'),
     lossScale,
-    best: progress.best ? { ...progress.best, weights: weights('best.') } : undefined,
+    best: stored.best ? { ...stored.best, weights: weights('best.') } : undefined,
   };
 }
 
@@ -172,25 +182,12 @@ function appliedBefore(step: number, lossScale: number, precision: Precision): n
   return step - Math.min(step, Math.max(0, halvings));
 }
 
-function kernelsOf(text: string | undefined): KernelChoices | undefined {
-  if (text === undefined) return undefined;
-  const choices = parseChoices(text);
-  if (choices) return choices;
-  throw new InvalidModel(
-    `the checkpoint names its kernels as ${short(text)}, which is no choice of kernels: it is damaged, start anew`,
-  );
-}
-
-/** JSON writes NaN, which stands for what could not be measured, as null. */
-function withNaN(row: EpochRow): EpochRow {
-  const number = (value: number | null): number => value ?? NaN;
-  return {
-    ...row,
-    loss: number(row.loss),
-    validationLoss: number(row.validationLoss),
-    validationDice: row.validationDice.map(number),
-    smoothedDice: number(row.smoothedDice),
-  };
+/** What a stored checkpoint says of its training: the epochs behind it and the best of them. @throws InvalidModel */
+export function progressOf(checkpoint: Uint8Array): StoredProgress {
+  const { progress } = readSafetensors(checkpoint, 'the checkpoint').metadata;
+  const fail = (problem: string) => new InvalidModel(`in the progress of the checkpoint, ${problem}`);
+  if (progress === undefined) throw fail('nothing is said');
+  return parseProgress(progress, fail);
 }
 
 /** Both identities are JSON objects; names the first key that differs, with both values. */

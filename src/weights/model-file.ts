@@ -2,15 +2,26 @@
  * `model.safetensors`: weights under PyTorch's names and shapes, and metadata with everything that
  * inference needs. The metadata key `unet3d-gpu` holds JSON as `ModelDescription` describes it.
  */
-import { InvalidModel } from '../errors.ts';
+import * as v from 'valibot';
+import { InvalidModel, InvalidOption } from '../errors.ts';
+import { preprocessingSchema } from '../data/preprocessing-schema.ts';
 import type { Preprocessing } from '../data/prepare.ts';
 import type { Size3 } from '../gpu/plan.ts';
 import type { Postprocessing } from '../metrics/components.ts';
-import { completeConfig, type UNet3DConfig } from '../model/config.ts';
+import { readJson } from '../json.ts';
+import {
+  completeConfig,
+  configEntries,
+  paddedSize,
+  sizeMultiple,
+  type UNet3DConfig,
+} from '../model/config.ts';
 import { layoutParameters } from '../model/parameters.ts';
 import { flatFrom, namedTensors, type Weights } from '../model/state.ts';
+import { distinctNames, object, openObject, size3, text, wholeNumber, type Schema } from '../schema.ts';
 import { version as packageVersion } from '../version.ts';
-import { readSafetensors, writeSafetensors, type NamedTensor } from './safetensors.ts';
+import { requireWhole, writeHashed } from './content-hash.ts';
+import { readSafetensors, type NamedTensor } from './safetensors.ts';
 
 /** The JSON under the metadata key `unet3d-gpu`. */
 export interface ModelDescription {
@@ -31,20 +42,41 @@ export interface ModelDescription {
 }
 
 const key = 'unet3d-gpu';
+const format = 2;
 
+const configSchema = object(configEntries);
+
+/**
+ * Of a description of format 2, or of 1, which says the same with another order of preprocessing. There are no keys
+ * that may be left aside: what a later version adds changes results, and comes with a format of its own.
+ */
+export const descriptionSchema = object({
+  format: v.picklist([1, format]),
+  packageVersion: text,
+  config: configSchema,
+  labels: distinctNames('classes'),
+  channels: v.array(text, 'a list of names of channels'),
+  preprocessing: v.optional(preprocessingSchema),
+  postprocessing: v.optional(object({ largestComponent: v.array(wholeNumber(1, 254), 'a list of classes') })),
+  inputSize: v.optional(size3),
+}) satisfies Schema<Omit<ModelDescription, 'format' | 'config'>>;
+
+const formatSchema = openObject({ format: wholeNumber(1), packageVersion: v.optional(v.string()) });
+
+/** The file's bytes, with a hash of their content. */
 export function writeModel(
   description: Omit<ModelDescription, 'format' | 'packageVersion'>,
   weights: Weights,
-): Uint8Array<ArrayBuffer> {
+): Promise<Uint8Array<ArrayBuffer>> {
   const layout = layoutParameters(description.config);
   const tensors = new Map<string, NamedTensor>([
     ...namedTensors(layout.parameters, weights.parameters),
     ...namedTensors(layout.statistics, weights.statistics),
   ]);
   const metadata = {
-    [key]: JSON.stringify({ format: 2, packageVersion, ...description } satisfies ModelDescription),
+    [key]: JSON.stringify({ format, packageVersion, ...description } satisfies ModelDescription),
   };
-  return writeSafetensors({ tensors, metadata });
+  return writeHashed({ tensors, metadata });
 }
 
 /**
@@ -53,43 +85,29 @@ export function writeModel(
  * @param name what messages call the file
  * @throws InvalidModel saying what is wrong with the file
  */
-export function readModel(
+export async function readModel(
   bytes: Uint8Array,
   name = 'the model file',
-): { description: ModelDescription; weights: Weights } {
-  const { tensors, metadata } = readSafetensors(bytes, name);
+): Promise<{ description: ModelDescription; weights: Weights }> {
+  const file = readSafetensors(bytes, name);
+  const { tensors, metadata } = file;
   if ('unet3d-gpu checkpoint' in metadata) {
     throw new InvalidModel(
       `${name} is a checkpoint of a training, not a model: take model.safetensors from the same folder`,
     );
   }
-  const text = metadata[key];
-  let description: ModelDescription;
-  if (text === undefined) {
-    description = {
-      format: 2,
-      packageVersion: 'unknown',
-      config: configFromShapes(tensors, name),
-      labels: [],
-      channels: [],
-    };
-  } else {
-    let found: Omit<ModelDescription, 'format'> & { format: number };
-    try {
-      found = JSON.parse(text) as ModelDescription;
-    } catch {
-      throw new InvalidModel(`the description in ${name} is not JSON: take another copy of the file`);
-    }
-    const { format, config, preprocessing } = found;
-    if (format !== 1 && format !== 2) {
-      throw new InvalidModel(
-        `${name} has format ${String(format)}, written by version ${String(found.packageVersion)}; this package reads formats 1 and 2: update unet3d-gpu`,
-      );
-    }
-    description = { ...found, format: 2, config: completeConfig(config) };
-    if (format === 1 && preprocessing)
-      description = { ...description, preprocessing: { ...preprocessing, order: 'resample, normalize' } };
-  }
+  await requireWhole(bytes, file, name);
+  const json = metadata[key];
+  const description: ModelDescription =
+    json === undefined
+      ? {
+          format,
+          packageVersion: 'unknown',
+          config: configFromShapes(tensors, name),
+          labels: [],
+          channels: [],
+        }
+      : readDescription(json, name);
   const layout = layoutParameters(description.config);
   return {
     description,
@@ -98,6 +116,54 @@ export function readModel(
       statistics: flatFrom(layout.statistics, layout.statisticsWords, tensors),
     },
   };
+}
+
+function readDescription(json: string, name: string): ModelDescription {
+  const fail = (problem: string): InvalidModel =>
+    new InvalidModel(`in the description of ${name}, ${problem}: take another copy of the file`);
+  const found = readJson(json, formatSchema, fail);
+  if (found.format > format)
+    throw new InvalidModel(
+      `${name} has format ${found.format}, written by version ${found.packageVersion}; this package reads formats 1 and ${format}: update unet3d-gpu`,
+    );
+  const stored = readJson(json, descriptionSchema, fail);
+  const description: ModelDescription = { ...stored, format, config: checkedConfig(stored.config, fail) };
+  requireConsistent(description, fail);
+  const { preprocessing } = description;
+  return stored.format === 1 && preprocessing
+    ? { ...description, preprocessing: { ...preprocessing, order: 'resample, normalize' } }
+    : description;
+}
+
+function checkedConfig(
+  config: Parameters<typeof completeConfig>[0],
+  fail: (problem: string) => Error,
+): UNet3DConfig {
+  try {
+    return completeConfig(config);
+  } catch (error) {
+    if (!(error instanceof InvalidOption)) throw error;
+    throw fail(error.message);
+  }
+}
+
+/** What is said twice must agree. */
+function requireConsistent(
+  { config, labels, channels, preprocessing, postprocessing, inputSize }: ModelDescription,
+  fail: (problem: string) => Error,
+): void {
+  const { inChannels, classes } = config;
+  const wrong = (what: string, count: number, expected: number): void => {
+    if (count !== expected) throw fail(`${what} has ${count} entries; expected ${expected}, as config says`);
+  };
+  if (labels.length > 0) wrong('labels', labels.length, classes);
+  if (channels.length > 0) wrong('channels', channels.length, inChannels);
+  if (preprocessing) wrong('preprocessing.normalization', preprocessing.normalization.length, inChannels);
+  const unknown = postprocessing?.largestComponent.find((label) => label >= classes);
+  if (unknown !== undefined)
+    throw fail(`postprocessing.largestComponent has ${unknown}; expected classes from 1 to ${classes - 1}`);
+  if (inputSize && paddedSize(config, inputSize).join() !== inputSize.join())
+    throw fail(`inputSize is [${inputSize.join(', ')}]; expected multiples of ${sizeMultiple(config)}`);
 }
 
 function configFromShapes(tensors: ReadonlyMap<string, NamedTensor>, name: string): UNet3DConfig {
@@ -116,5 +182,6 @@ function configFromShapes(tensors: ReadonlyMap<string, NamedTensor>, name: strin
   }
   const norm = tensors.has('encoder.0.norm1.running_mean') ? 'batch' : 'instance';
   const deepSupervision = tensors.has('decoder.1.head.weight');
-  return completeConfig({ inChannels, classes, features, norm, deepSupervision });
+  const config = { inChannels, classes, features, norm, deepSupervision } as const;
+  return checkedConfig(config, (problem) => new InvalidModel(`by the shapes in ${name}, ${problem}`));
 }

@@ -1,8 +1,11 @@
 /**
- * The safetensors format: eight bytes of header length, a JSON header, then the tensors' bytes.
- * Reads every float type; writes float32.
+ * The safetensors format: eight bytes of header length, a JSON header, then the tensors' bytes, without gaps.
+ * Reads numbers of every type as float32; writes float32.
  */
+import * as v from 'valibot';
 import { InvalidModel } from '../errors.ts';
+import { readJson } from '../json.ts';
+import { held, object, text, wholeNumber } from '../schema.ts';
 
 export interface NamedTensor {
   readonly shape: readonly number[];
@@ -14,11 +17,18 @@ export interface TensorFile {
   readonly metadata: Readonly<Record<string, string>>;
 }
 
-interface HeaderEntry {
-  dtype: string;
-  shape: number[];
-  data_offsets: [number, number];
-}
+const entrySchema = object({
+  dtype: text,
+  shape: v.array(wholeNumber(), 'a list of lengths'),
+  data_offsets: v.strictTuple([wholeNumber(), wholeNumber()], 'a first and a last byte'),
+});
+type HeaderEntry = v.InferOutput<typeof entrySchema>;
+
+/** Of which each entry has its own schema. */
+const headerSchema = v.custom<object>(
+  (value) => typeof value === 'object' && value !== null && !Array.isArray(value),
+  'an object',
+);
 
 const longestHeader = 100 * 2 ** 20;
 
@@ -44,55 +54,116 @@ export function writeSafetensors({ tensors, metadata }: TensorFile): Uint8Array<
   return bytes;
 }
 
-/** Throws `InvalidModel` saying what is wrong with the file. */
+/**
+ * The tensors of a file, which are decoded when they are looked at: those that nobody asks for may be of any type.
+ * @param name what messages call the file
+ * @throws InvalidModel saying what is wrong with the file, before anything of its size is allocated
+ */
 export function readSafetensors(bytes: Uint8Array, name = 'model file'): TensorFile {
-  const fail = (what: string): never => {
-    throw new InvalidModel(
+  const failure = (what: string): InvalidModel =>
+    new InvalidModel(
       `${name} is not a readable safetensors file: ${what}; save it again or take another copy`,
     );
-  };
   const kind = otherKind(bytes);
   if (kind !== undefined) throw new InvalidModel(`${name} is not a safetensors file: ${kind}`);
-  if (bytes.byteLength < 10) fail(`it has ${bytes.byteLength} bytes`);
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const headerLength = Number(view.getBigUint64(0, true));
-  if (headerLength > longestHeader || 8 + headerLength > bytes.byteLength) {
-    fail(`its header claims ${headerLength} bytes and the file has ${bytes.byteLength}`);
-  }
-  let header: Record<string, unknown> = {};
+  if (bytes.byteLength < 10) throw failure(`it has ${bytes.byteLength} bytes`);
+  const start = dataStart(bytes);
+  if (start - 8 > longestHeader || start > bytes.byteLength)
+    throw failure(`its header claims ${start - 8} bytes and the file has ${bytes.byteLength}`);
+  let json: string;
   try {
-    header = JSON.parse(new TextDecoder().decode(bytes.subarray(8, 8 + headerLength))) as Record<
-      string,
-      unknown
-    >;
+    json = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes.subarray(8, start));
   } catch {
-    fail('its header is not JSON');
+    throw failure('its header is not JSON, which is UTF-8 text');
   }
-  const data = bytes.subarray(8 + headerLength);
-  const tensors = new Map<string, NamedTensor>();
+  const header = readJson(json, headerSchema, (problem) => failure(`of its header, ${problem}`));
+  const data = new Uint8Array(bytes.buffer, bytes.byteOffset + start, bytes.byteLength - start);
+  const tensors = new Map<string, StoredTensor>();
   let metadata: Record<string, string> = {};
-  for (const [key, value] of Object.entries(header)) {
+  for (const [key, value] of Object.entries(header) as [string, unknown][]) {
+    const fail = (problem: string): InvalidModel => failure(`of ${JSON.stringify(key)}, ${problem}`);
     if (key === '__metadata__') {
-      metadata = value as Record<string, string>;
+      metadata = held(headerSchema, value, { expected: 'expected', fail }) as Record<string, string>;
+      for (const [part, content] of Object.entries(metadata))
+        held(text, content, { expected: 'expected', fail: (problem) => fail(`${part}: ${problem}`) });
       continue;
     }
-    const { dtype, shape, data_offsets: offsets } = value as HeaderEntry;
-    const length = shape.reduce((product, size) => product * size, 1);
-    const decode =
-      decoders[dtype] ?? fail(`tensor ${key} has type ${dtype}; F64, F32, F16 and BF16 can be read`);
-    const [from, to] = offsets;
-    if (from > to || to > data.byteLength || to - from !== length * decode.bytes) {
-      fail(
-        `tensor ${key} of shape [${shape.join(',')}] should have ${length * decode.bytes} bytes at ${from} to ${to} of ${data.byteLength}`,
-      );
-    }
-    const part = new DataView(data.buffer, data.byteOffset + from, to - from);
-    tensors.set(key, {
-      shape,
-      data: Float32Array.from({ length }, (_, i) => decode.get(part, i * decode.bytes)),
-    });
+    const entry = held(entrySchema, value, { expected: 'expected', fail });
+    requireSize(key, entry, data.byteLength, failure);
+    tensors.set(key, new StoredTensor(key, entry, data, failure));
   }
+  requireCover(tensors, data.byteLength, failure);
   return { tensors, metadata };
+}
+
+/** The first byte of the tensors, by the length that the file states. */
+export function dataStart(bytes: Uint8Array): number {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  return 8 + Number(view.getBigUint64(0, true));
+}
+
+class StoredTensor implements NamedTensor {
+  readonly shape: readonly number[];
+
+  constructor(
+    readonly name: string,
+    readonly entry: HeaderEntry,
+    readonly bytes: Uint8Array,
+    readonly failure: (what: string) => Error,
+  ) {
+    this.shape = entry.shape;
+  }
+
+  get data(): Float32Array {
+    const { dtype, data_offsets: offsets } = this.entry;
+    const decoder = decoders.get(dtype);
+    if (!decoder)
+      throw this.failure(
+        `tensor ${this.name} has type ${dtype}; ${[...decoders.keys()].join(', ')} can be read`,
+      );
+    const part = this.bytes.slice(...offsets);
+    if (dtype === 'F32') return new Float32Array(part.buffer);
+    const view = new DataView(part.buffer);
+    const length = part.byteLength / decoder.bytes;
+    return Float32Array.from({ length }, (_, i) => decoder.get(view, i * decoder.bytes));
+  }
+}
+
+function requireSize(
+  name: string,
+  { dtype, shape, data_offsets: [from, to] }: HeaderEntry,
+  total: number,
+  failure: (what: string) => Error,
+): void {
+  const bytes = decoders.get(dtype)?.bytes;
+  const expected = bytes === undefined ? to - from : shape.reduce((product, size) => product * size, bytes);
+  if (from > to || to > total || to - from !== expected)
+    throw failure(
+      `tensor ${name} of shape [${shape.slice(0, 8).join(',')}] should have ${expected} bytes at ${from} to ${to} of ${total}`,
+    );
+}
+
+/** The format allows neither gaps nor bytes that belong to two tensors. */
+function requireCover(
+  tensors: ReadonlyMap<string, StoredTensor>,
+  total: number,
+  failure: (what: string) => Error,
+): void {
+  const ranges = [...tensors.values()].map(({ name, entry: { data_offsets: offsets } }) => ({
+    name,
+    offsets,
+  }));
+  ranges.sort((a, b) => a.offsets[0] - b.offsets[0] || a.offsets[1] - b.offsets[1]);
+  let end = 0;
+  for (const { name, offsets } of ranges) {
+    if (offsets[0] !== end)
+      throw failure(
+        `tensor ${name} begins at byte ${offsets[0]}, ` +
+          (offsets[0] < end ? `within another, which ends at ${end}` : `and nothing lies from ${end} on`),
+      );
+    end = offsets[1];
+  }
+  if (end !== total) throw failure(`its tensors end at byte ${end} of ${total}`);
 }
 
 /** What a file that starts so is instead, and what to do; undefined where it may be safetensors. */
@@ -111,15 +182,34 @@ function otherKind(bytes: Uint8Array): string | undefined {
   return undefined;
 }
 
-const decoders: Record<string, { bytes: number; get: (view: DataView, at: number) => number }> = {
-  F64: { bytes: 8, get: (view, at) => view.getFloat64(at, true) },
-  F32: { bytes: 4, get: (view, at) => view.getFloat32(at, true) },
-  F16: { bytes: 2, get: (view, at) => fromHalf(view.getUint16(at, true)) },
-  BF16: {
-    bytes: 2,
-    get: (view, at) => new Float32Array(new Uint32Array([view.getUint16(at, true) << 16]).buffer)[0]!,
-  },
-};
+interface Decoder {
+  /** Of one number. */
+  readonly bytes: number;
+  readonly get: (view: DataView, at: number) => number;
+}
+
+/** By the format's names. */
+const decoders: ReadonlyMap<string, Decoder> = new Map([
+  ['F64', { bytes: 8, get: (view, at) => view.getFloat64(at, true) }],
+  ['F32', { bytes: 4, get: (view, at) => view.getFloat32(at, true) }],
+  ['F16', { bytes: 2, get: (view, at) => fromHalf(view.getUint16(at, true)) }],
+  [
+    'BF16',
+    {
+      bytes: 2,
+      get: (view, at) => new Float32Array(new Uint32Array([view.getUint16(at, true) << 16]).buffer)[0]!,
+    },
+  ],
+  ['I64', { bytes: 8, get: (view, at) => Number(view.getBigInt64(at, true)) }],
+  ['U64', { bytes: 8, get: (view, at) => Number(view.getBigUint64(at, true)) }],
+  ['I32', { bytes: 4, get: (view, at) => view.getInt32(at, true) }],
+  ['U32', { bytes: 4, get: (view, at) => view.getUint32(at, true) }],
+  ['I16', { bytes: 2, get: (view, at) => view.getInt16(at, true) }],
+  ['U16', { bytes: 2, get: (view, at) => view.getUint16(at, true) }],
+  ['I8', { bytes: 1, get: (view, at) => view.getInt8(at) }],
+  ['U8', { bytes: 1, get: (view, at) => view.getUint8(at) }],
+  ['BOOL', { bytes: 1, get: (view, at) => view.getUint8(at) }],
+] satisfies [string, Decoder][]);
 
 function fromHalf(bits: number): number {
   const sign = bits & 0x8000 ? -1 : 1;

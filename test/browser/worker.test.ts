@@ -86,7 +86,7 @@ test('an abort saves, and resuming gives what an uninterrupted run gives', async
     },
   });
   await expect(stopped).rejects.toBeInstanceOf(Aborted);
-  const best = bestModel((await checkpoint.load(checkpointName))!, await model.save());
+  const best = await bestModel((await checkpoint.load(checkpointName))!, await model.save());
   expect(readSafetensors(best!).tensors.size).toBe(readSafetensors(await model.save()).tensors.size);
   model.dispose();
 

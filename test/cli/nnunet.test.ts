@@ -90,7 +90,7 @@ describe('train --preprocessing nnunet', () => {
     });
     expect(training.patch.some((n, axis) => n < shape[axis]!)).toBe(true);
     expect(training.margin.some((n) => n > 0)).toBe(true);
-    const { description } = readModel(await readFile(join(run, 'model.safetensors')));
+    const { description } = await readModel(await readFile(join(run, 'model.safetensors')));
     expect(description.preprocessing).toEqual(preprocessing);
     expect(description.inputSize).toEqual(training.patch);
   });
@@ -135,7 +135,7 @@ describe('train --preprocessing nnunet', () => {
     expect(await decisions()).toEqual(before);
     // What else the model file says may differ: predicting takes larger windows with more memory.
     const weights = async (folder: string) =>
-      readModel(await readFile(join(folder, 'model.safetensors'))).weights;
+      (await readModel(await readFile(join(folder, 'model.safetensors')))).weights;
     expect(await weights(out)).toEqual(await weights(run));
   });
 

@@ -114,7 +114,7 @@ describe('train', () => {
 
     // What the model file says is what was adopted, and the hash in the report is that of the file.
     const bytes = await readFile(join(run, text.model));
-    const { postprocessing: kept } = readModel(bytes).description;
+    const { postprocessing: kept } = (await readModel(bytes)).description;
     const adopted = names.flatMap((name, label) => (postprocessing[name]!.largestComponent ? [label] : []));
     expect(kept).toEqual({ largestComponent: adopted });
     expect(document.querySelector('#repeat code')!.textContent).toBe(
@@ -308,9 +308,9 @@ describe('predict', () => {
     const folder = await temporaryFolder();
     const image = join(data, ...text.image);
     const bytes = await readFile(join(run, text.model));
-    const { description, weights } = readModel(bytes);
+    const { description, weights } = await readModel(bytes);
     const cleaning = { ...description, postprocessing: { largestComponent: [1, 2, 3, 4, 5] } };
-    await writeFile(join(folder, text.model), writeModel(cleaning, weights));
+    await writeFile(join(folder, text.model), await writeModel(cleaning, weights));
     const labels = async (name: string, ...more: string[]) => {
       const out = join(folder, name);
       expect((await cli(['predict', folder, image, '--out', out, ...more])).exitCode).toBe(0);

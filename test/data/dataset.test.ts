@@ -6,7 +6,9 @@ import { dirname, join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { openDatasetFolder, openFolderPair } from '../../src/data/dataset.node.ts';
 import { openDataset, pairDataset, type FileEntry } from '../../src/data/dataset.ts';
-import { InvalidDataset } from '../../src/errors.ts';
+import { random } from '../../src/data/random.ts';
+import { InvalidDataset, UNet3DError } from '../../src/errors.ts';
+import { mutatedJson, mutatedText } from '../support/mutations.ts';
 
 /** Entries whose source is the path's own text, unless a content is given. */
 const entries = (paths: string[], contents: Record<string, unknown> = {}): FileEntry[] => [
@@ -98,17 +100,40 @@ describe('nnU-Net v2', () => {
 
 test.each([
   ['{', /not valid JSON/],
-  ['[]', /no object/],
-  [{}, /no "labels"/],
+  ['[]', /it is \[\]; expected an object/],
+  ['{"labels": {"0": "background", "0": "bone"}}', /has the name "0" twice/],
+  [{}, /labels is missing; expected \{"0": "background"/],
+  [{ labels: 5 }, /labels is 5; expected/],
+  [{ labels: { background: 0, bone: null } }, /labels\.bone is null; expected a name or a value/],
+  [{ labels: { 0: 'background', 1: 'bone', 2: 'bone' } }, /two classes "bone".*its own name/],
+  [{ ...decathlon, modality: 'MRI' }, /modality is "MRI"; expected names of channels/],
+  [{ ...decathlon, training: [{ image: 7, label: 'a.nii' }] }, /training\[0\]\.image is 7; expected/],
   [{ labels: { background: 0 } }, /1 class/],
   [{ labels: { background: 0, whole: [1, 2] } }, /region "whole"/],
   [{ labels: { background: 0, bone: 2 } }, /no class for the value 1/],
   [{ labels: { background: 0, bone: 1, skin: 1 } }, /value 1 to two classes/],
   [{ labels: { background: 0, bone: 'x' } }, /"bone" the value "x"/],
-  [{ ...decathlon, training: [{ image: 'a.nii' }] }, /training entry 0/],
+  [{ ...decathlon, training: [{ image: 'a.nii' }] }, /training\[0\]\.label is missing/],
   [{ ...decathlon, training: [] }, /no case/],
 ])('broken dataset.json %j', async (json, expected) => {
   expect(await failure(openDataset(entries([], { 'dataset.json': json })))).toMatch(expected);
+});
+
+test('a damaged dataset.json: a value or a named refusal', async () => {
+  for (let seed = 0; seed < 600; seed++) {
+    const source = random(seed, 'dataset.json');
+    const description = seed % 2 ? decathlon : nnunet;
+    const json =
+      source.int(4) === 0
+        ? mutatedText(JSON.stringify(description), source)
+        : JSON.stringify(mutatedJson(description, source));
+    const files = ['imagesTr/a.nii.gz', 'labelsTr/a.nii.gz', 'imagesTr/b_0000.nii.gz', 'labelsTr/b.nii.gz'];
+    const error = await openDataset(entries(files, { 'dataset.json': json })).then(
+      () => undefined,
+      (problem: unknown) => problem,
+    );
+    if (error !== undefined) expect(error, `seed ${seed}`).toBeInstanceOf(UNet3DError);
+  }
 });
 
 describe('two folders', () => {

@@ -118,8 +118,19 @@ describe('split.json', () => {
 
   test.each([
     ['nonsense', /not valid JSON/],
-    ['null', /no list "train.cases"/],
-    ['{"train":{"cases":["zz"]}}', /unknown case\(s\) in "train": "zz"/],
+    ['null', /it is null; expected an object/],
+    ['{"train":{}}', /train\.cases is missing; expected a list of names of cases/],
+    ['{"train":{"cases":"c1w0"}}', /train\.cases is "c1w0"; expected a list/],
+    ['{"train":{"cases":["c1w0","c1w0"]}}', /each of the cases: "c1w0" is there twice/],
+    ['{"train":{"cases":[]},"validation":{"cases":[]},"test":{"cases":[]},"train":{}}', /"train" twice/],
+    [
+      '{"train":{"cases":[]},"validation":{"cases":[]},"test":{"cases":[]},"seed":-1}',
+      /seed is -1; expected/,
+    ],
+    [
+      '{"train":{"cases":["zz"]},"validation":{"cases":[]},"test":{"cases":[]}}',
+      /unknown case\(s\) in "train": "zz"/,
+    ],
     [
       '{"train":{"cases":["c1w0"]},"validation":{"cases":["c1w1"]},"test":{"cases":[]}}',
       /"s1" in "train" and "validation"/,
@@ -127,6 +138,21 @@ describe('split.json', () => {
   ])('%s is refused', (text, expected) => {
     expect(() => parseSplit(text, cases)).toThrow(InvalidDataset);
     expect(() => parseSplit(text, cases)).toThrow(expected);
+  });
+
+  test('written by hand, it need name the cases only', () => {
+    const byHand = {
+      train: { cases: ['c1w0', 'c1w1'] },
+      validation: { cases: ['c2w0'] },
+      test: { cases: [] },
+    };
+    expect(parseSplit(JSON.stringify(byHand), cases)).toEqual({
+      seed: 0,
+      fractions: [0.5, 0.5, 0],
+      train: { cases: ['c1w0', 'c1w1'], subjects: ['s1'] },
+      validation: { cases: ['c2w0'], subjects: ['s2'] },
+      test: { cases: [], subjects: [] },
+    });
   });
 
   test('equal content in two parts is refused, in one part it is not', () => {

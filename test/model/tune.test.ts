@@ -1,16 +1,17 @@
 /** Kernels chosen by measuring: right ones only, by the 5 % rule, kept from run to run and with a checkpoint. */
 import { describe, expect, test } from 'vitest';
-import { Aborted } from '../../src/errors.ts';
-import { formatChoices, kernelChoices, parseChoices } from '../../src/gpu/choices.ts';
+import { Aborted, InvalidModel } from '../../src/errors.ts';
+import { choicesSchema, kernelChoices } from '../../src/gpu/choices.ts';
 import { kernelsOf, passKey, runsOn, unavailable, type CountedPass } from '../../src/gpu/passes.ts';
 import type { Gpu } from '../../src/gpu/device.ts';
 import type { PlanLimits } from '../../src/gpu/plan.ts';
+import { readJson } from '../../src/json.ts';
 import { benchPass, type PassBench } from '../../src/model/pass-bench.ts';
 import { planTraining } from '../../src/model/plan.ts';
 import { completeConfig } from '../../src/model/config.ts';
 import { cachedChoices, tune, type TuningOptions } from '../../src/model/tune.ts';
 import { cacheName, setTuningStore } from '../../src/model/tuning-cache.ts';
-import { checkpointName } from '../../src/train/checkpoint.ts';
+import { checkpointName, previousName } from '../../src/train/checkpoint.ts';
 import type { TrainingEvent } from '../../src/train/events.ts';
 import { lossShape, weightedDice } from '../../src/train/losses.ts';
 import { adam } from '../../src/train/optimizers.ts';
@@ -278,9 +279,13 @@ describe('the cache', () => {
 test('choices as JSON', async () => {
   const { device } = await testDevice();
   const choices = { ...kernelChoices.hardware, tuned: { [pass().key]: 'tiled 8x8x8, 8' } };
-  expect(parseChoices(formatChoices(choices))).toEqual(choices);
-  for (const text of ['null', '{}', '{"conv3": 1}', formatChoices(choices).replace('"tiled 8x8x8, 8"', '3')])
-    expect(parseChoices(text), text).toBeUndefined();
+  const read = (text: string) => readJson(text, choicesSchema, (problem) => new InvalidModel(problem));
+  const text = JSON.stringify(choices);
+  expect(read(text)).toEqual(choices);
+  expect(() => read('null')).toThrow(/it is null; expected an object/);
+  expect(() => read('{}')).toThrow(/conv3 is missing; expected a text/);
+  expect(() => read('{"conv3": 1}')).toThrow(/conv3 is 1; expected a text/);
+  expect(() => read(text.replace('"tiled 8x8x8, 8"', '3'))).toThrow(/tuned\..* is 3; expected a text/);
   expect(unavailable(choices, device.limits)).toEqual([]);
   const small = { ...limitsOf(device), maxComputeWorkgroupStorageSize: 16384 };
   expect(runsOn('tiled 16x16, 16x2, 8', small)).toBe(false);
@@ -342,10 +347,12 @@ describe('fit', () => {
       const checkpoint = await stopped(kernelChoices.hardware);
       const { tensors, metadata } = readSafetensors(checkpoint.files.get(checkpointName)!, 'checkpoint');
       const changed = new Map(Object.entries({ ...metadata, 'unet3d-gpu checkpoint': version }));
+      changed.delete('sha256');
       if (kernels === undefined) changed.delete('kernels');
       else changed.set('kernels', kernels);
       const file = { tensors, metadata: Object.fromEntries(changed) };
       await checkpoint.save(checkpointName, writeSafetensors(file));
+      checkpoint.files.delete(previousName(checkpointName));
       return trained(kernelChoices.hardware, { checkpoint, resume: true });
     };
     const old = await edited('2', undefined);

@@ -21,7 +21,7 @@ async function create(): Promise<UNet3D> {
   return UNet3D.create({ ...network, device });
 }
 
-const weightsOf = async (model: UNet3D) => readModel(await model.save()).weights;
+const weightsOf = async (model: UNet3D) => (await readModel(await model.save())).weights;
 
 describe('averaged weights', () => {
   const ema = { decay: 0.8 };

@@ -5,10 +5,11 @@
 import {
   checkpointName,
   privateStore,
+  progressOf,
   QuotaExceeded,
-  readSafetensors,
   type CheckpointStore,
   type EpochRow,
+  type Progress,
 } from 'unet3d-gpu/worker';
 import { messageOf } from './dom.ts';
 import { state, type PageCase, type Settings, type State } from './state.ts';
@@ -130,15 +131,9 @@ export async function forgetSession(): Promise<void> {
 }
 
 /** The epochs that the stored checkpoint has behind it, and its best one. */
-export async function storedProgress(): Promise<{
-  history: EpochRow[];
-  best: { epoch: number; dice: number } | undefined;
-}> {
+export async function storedProgress(): Promise<{ history: EpochRow[]; best: Progress['best'] }> {
   const checkpoint = await (await checkpoints()).load(checkpointName);
-  const text = checkpoint && readSafetensors(checkpoint).metadata['progress'];
-  if (text === undefined) return { history: [], best: undefined };
-  // JSON has no NaN: it writes null.
-  const revive = (key: string, value: unknown): unknown => (value === null && key !== 'best' ? NaN : value);
-  const { history, best } = JSON.parse(text, revive) as Awaited<ReturnType<typeof storedProgress>>;
-  return { history, best };
+  if (!checkpoint) return { history: [], best: undefined };
+  const { history, best } = progressOf(checkpoint);
+  return { history: [...history], best };
 }

@@ -243,7 +243,7 @@ async function stopNow(): Promise<void> {
   try {
     const checkpoint = await (await checkpoints()).load(checkpointName);
     const known = state.model ?? (await newModel());
-    const best = checkpoint && bestModel(checkpoint, await known.save());
+    const best = checkpoint && (await bestModel(checkpoint, await known.save()));
     if (!best && !state.model) {
       known.dispose();
       throw new Error('No epoch was finished, so there are no weights to keep.');

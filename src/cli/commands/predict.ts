@@ -84,7 +84,7 @@ async function predict(
   const { bytes, file } = await readModelFile(modelPath);
   // The network tells how many channels belong together; it is read before a GPU is looked for.
   const { readModel } = await import('../../weights/model-file.ts');
-  const { inChannels } = readModel(bytes, file).description.config;
+  const { inChannels } = (await readModel(bytes, file)).description.config;
   const jobs = await jobsOf(inputs, options.out, inChannels);
   await checkOutputs(
     [{ option: '--out', paths: jobs.map(({ target }) => target) }],
