@@ -1,0 +1,143 @@
+/** Checkpoints as files: damage is told, and the one before is taken; nothing but named errors comes out. */
+import { describe, expect, test } from 'vitest';
+import { UNet3DError } from '../../src/errors.ts';
+import { kernelChoices } from '../../src/gpu/choices.ts';
+import { completeConfig } from '../../src/model/config.ts';
+import { initialValues, layoutParameters } from '../../src/model/parameters.ts';
+import type { ModelState } from '../../src/model/state.ts';
+import {
+  checkpointName,
+  loadCheckpoint,
+  previousName,
+  progressOf,
+  writeCheckpoint,
+} from '../../src/train/checkpoint.ts';
+import { headerOf, mutatedSafetensors, withHeader } from '../support/mutations.ts';
+import { memory } from '../support/training.ts';
+
+const config = completeConfig({ inChannels: 1, classes: 2, features: [2, 3], norm: 'batch' });
+const layout = layoutParameters(config);
+const weights = {
+  parameters: initialValues(layout.parameters, layout.parameterWords, 1),
+  statistics: initialValues(layout.statistics, layout.statisticsWords, 1),
+};
+const held: Record<string, Float32Array> = {
+  'optimizer.first': weights.parameters,
+  'optimizer.second': weights.parameters,
+  lossScale: new Float32Array([1, 0]),
+};
+/** What a checkpoint is made from, without a device. */
+const state = {
+  layout,
+  kernels: kernelChoices.hardware,
+  readWeights: () => Promise.resolve(weights),
+  read: (name: string) => Promise.resolve(held[name]),
+} as unknown as ModelState;
+
+const identity = JSON.stringify({ config, epochs: 3 });
+const row = {
+  epoch: 0,
+  loss: 0.5,
+  validationLoss: 0.6,
+  validationDice: [1, NaN],
+  smoothedDice: NaN,
+  learningRate: 0.01,
+  seconds: 1,
+};
+const write = (step: number) =>
+  writeCheckpoint(state, {
+    identity,
+    run: 'r',
+    progress: {
+      step,
+      history: [row],
+      epochLosses: [0.4],
+      seconds: 2,
+      best: { epoch: 0, dice: NaN },
+      skipped: 0,
+    },
+    best: { epoch: 0, dice: NaN, weights },
+    averaged: true,
+  });
+
+/** The newest file, and the one before it; what is loaded, with the warnings. */
+async function load(newest: Uint8Array, before?: Uint8Array) {
+  const store = memory();
+  store.files.set(checkpointName, newest);
+  if (before) store.files.set(previousName(checkpointName), before);
+  const warnings: string[] = [];
+  const checkpoint = await loadCheckpoint(store, state, identity, (message) => warnings.push(message));
+  return { checkpoint: checkpoint!, warnings };
+}
+
+const newest = await write(8);
+const before = await write(4);
+
+/** Without a hash, as older versions wrote them, and with a change of the metadata. */
+function older(change: Record<string, string>): Uint8Array {
+  const { header, data } = headerOf(newest);
+  const metadata = { ...header.__metadata__, 'unet3d-gpu checkpoint': '3', ...change };
+  return withHeader({ ...header, __metadata__: metadata }, data);
+}
+
+describe('checkpoints', () => {
+  test('come back as they were written, also without a hash', async () => {
+    for (const file of [newest, older({})]) {
+      const { checkpoint, warnings } = await load(file, before);
+      expect(warnings).toEqual([]);
+      expect(checkpoint).toMatchObject({ identity, run: 'r', kernels: kernelChoices.hardware, weights });
+      expect(checkpoint.progress).toMatchObject({ step: 8, history: [row], best: { dice: NaN } });
+      expect(progressOf(file)).toEqual(checkpoint.progress);
+    }
+  });
+
+  const flipped = newest.slice();
+  flipped[flipped.length - 9]! ^= 4;
+  const progress = (change: object) =>
+    older({ progress: JSON.stringify({ ...progressOf(newest), ...change }) });
+  const broken: [string, Uint8Array, RegExp][] = [
+    ['a flipped bit', flipped, /checkpoint\.safetensors is damaged: its content is not that of its hash/],
+    ['half a file', newest.slice(0, newest.length >> 1), /checkpoint\.safetensors is not a readable/],
+    ['broken progress', older({ progress: '{"step": 1' }), /in its progress, it is not valid JSON/],
+    ['progress of another kind', progress({ step: -1 }), /step is -1; expected a whole number from 0 on/],
+    [
+      'a best epoch that is none',
+      progress({ best: { epoch: 7, dice: 1 } }),
+      /best\.epoch is 7; expected one/,
+    ],
+    [
+      'epochs out of order',
+      progress({ history: [{ ...row, epoch: 1 }] }),
+      /history\[0\]\.epoch is 1; expected 0/,
+    ],
+    ['broken kernels', older({ kernels: '{}' }), /in its kernels, conv3 is missing/],
+  ];
+  test.each(broken)('%s: told, and the one before is taken', async (_, file, message) => {
+    const { checkpoint, warnings } = await load(file, before);
+    expect(checkpoint.progress.step).toBe(4);
+    expect(warnings).toHaveLength(1);
+    expect(warnings[0]).toMatch(message);
+    expect(warnings[0]).toMatch(/; the one before it is used, of step 4$/);
+    await expect(load(file)).rejects.toThrow(/there is none before it: start anew/);
+    await expect(load(file, file)).rejects.toThrow(
+      /and of the one before it: checkpoint\.safetensors\.previous/,
+    );
+  });
+
+  test('of another training or a newer version: refused, whatever lies before it', async () => {
+    const other = older({ identity: identity.replace('3', '4') });
+    await expect(load(other, before)).rejects.toThrow(/of another training: epochs was|of another training/);
+    const newer = older({ 'unet3d-gpu checkpoint': '9' });
+    await expect(load(newer, before)).rejects.toThrow(/has version 9; this package reads/);
+  });
+
+  test('damaged in any way: a value or a named refusal', async () => {
+    for (let seed = 0; seed < 400; seed++) {
+      const error = await load(mutatedSafetensors(newest, seed), seed % 3 ? undefined : before).then(
+        () => undefined,
+        (problem: unknown) => problem,
+      );
+      if (error !== undefined) expect(error, `seed ${seed}`).toBeInstanceOf(UNet3DError);
+    }
+  });
+});
