@@ -1,36 +1,37 @@
-/** Options by name: what is not known is refused, so that a misspelt one does not go unnoticed. */
+/** Options by name and value: what is not known or out of range is refused before anything starts. */
+import type * as v from 'valibot';
 import { InvalidOption } from './errors.ts';
+import { held, likeliest, object } from './schema.ts';
+
+type Entries = Record<string, v.GenericSchema<unknown, unknown>>;
+
+const isObject = (value: unknown): value is object =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
 
 /**
  * @param what takes the options, for the message
- * @param known the name of every option
- * @throws InvalidOption naming the unknown option and those that it may mean, or else all
+ * @param entries what each option may be; see call-options.ts
+ * @throws InvalidOption naming the unknown option and those that it may mean, or the value that is out of range
  */
-export function assertKnown(what: string, options: object, known: readonly string[]): void {
-  for (const name of Object.keys(options)) {
-    if (known.includes(name)) continue;
-    const near = known.filter((other) => isNear(name.toLowerCase(), other.toLowerCase()));
-    const advice = near.length > 0 ? `did you mean ${near.join(' or ')}?` : `it takes ${known.join(', ')}`;
+export function assertOptions(what: string, entries: Entries, options: unknown): void {
+  if (!isObject(options))
+    throw new InvalidOption(`${what} takes its options as an object, not ${shown(options)}`);
+  const known = Object.keys(entries);
+  const name = Object.keys(options).find((key) => !known.includes(key));
+  if (name !== undefined) {
+    const near = likeliest(name, known);
+    const advice = near === known ? `it takes ${known.join(', ')}` : `did you mean ${near.join(' or ')}?`;
     throw new InvalidOption(`${what} has no option '${name}': ${advice}`);
   }
+  assertValue(what, object(entries), options);
 }
 
-/** One is the other's beginning, or a third of the letters differ at most. */
-function isNear(a: string, b: string): boolean {
-  if (a.length > 2 && (b.startsWith(a) || a.startsWith(b))) return true;
-  return editDistance(a, b) <= Math.max(a.length, b.length) / 3;
-}
-
-/** Letters to insert, remove or replace (Levenshtein). */
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, at) => at);
-  for (const [i, letter] of [...a].entries()) {
-    const next = [i + 1];
-    for (let j = 0; j < b.length; j++)
-      next.push(Math.min(row[j]! + (letter === b[j] ? 0 : 1), row[j + 1]! + 1, next[j]! + 1));
-    row = next;
-  }
-  return row[b.length]!;
+/** @throws InvalidOption with the path, the value and what to give */
+export function assertValue(what: string, schema: v.GenericSchema<unknown, unknown>, value: unknown): void {
+  held(schema, value, {
+    expected: 'give',
+    fail: (problem) => new InvalidOption(`${what}: ${problem}`),
+  });
 }
 
 /** A value as messages show it that asked for something else. */

@@ -52,6 +52,16 @@ export function triple<Item extends v.GenericSchema<unknown, unknown>>(item: Ite
   return v.strictTuple([item, item, item], expected);
 }
 
+/** An object of which these methods and properties are used. */
+export const withParts = (expected: string, ...names: readonly string[]) =>
+  v.custom<object>(
+    (value) => typeof value === 'object' && value !== null && names.every((name) => name in value),
+    expected,
+  );
+
+export const callback = v.optional(v.function('a function'));
+export const signal = v.optional(withParts('an AbortSignal', 'aborted', 'addEventListener'));
+
 /** Names that tell things apart. */
 export const distinctNames = (what: string) =>
   v.pipe(
@@ -69,16 +79,17 @@ export function repeated(names: readonly string[]): string | undefined {
 }
 
 /** An object of these entries and no others. */
-export const object = <const E extends Entries>(entries: E) => v.strictObject(entries, entryMessage(entries));
+export const object = <const E extends Entries>(entries: E, expected?: string) =>
+  v.strictObject(entries, entryMessage(entries, expected));
 
 /** An object of which these entries are of interest; others are left aside. */
 export const openObject = <const E extends Entries>(entries: E) => v.object(entries, entryMessage(entries));
 
 const entryMessage =
-  (entries: Entries) =>
+  (entries: Entries, whole = 'an object') =>
   ({ expected, path }: v.BaseIssue<unknown>): string => {
     const name = String(path?.[path.length - 1]?.key);
-    if (path === undefined) return 'an object';
+    if (path === undefined) return whole;
     return expected === 'never'
       ? alternatives(likeliest(name, Object.keys(entries)))
       : expectation(entries[name]!);

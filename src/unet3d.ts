@@ -32,15 +32,29 @@ import {
   type PostprocessingChoice,
 } from './metrics/components.ts';
 import { dice } from './metrics/dice.ts';
-import { augmentationMargin } from './train/augmentation.ts';
+import { assertAugmentation, augmentationMargin } from './train/augmentation.ts';
 import { Run, type TrainingEvent, type TrainingResult, type TrainingRun } from './train/events.ts';
 import type { BatchSource, FitOptions } from './train/fit.ts';
 import { fitThroughLosses, type Trainee } from './train/recovery.ts';
 import { lossShape, weightedDice, type Loss } from './train/losses.ts';
 import { adam } from './train/optimizers.ts';
 import { oneCycle } from './train/schedules.ts';
-import { assertKnown, shown } from './options.ts';
-import { readModel, writeModel } from './weights/model-file.ts';
+import { assertOptions, assertValue, shown } from './options.ts';
+import {
+  batchSource,
+  caseList,
+  createEntries,
+  describeEntries,
+  deviceEntries,
+  evaluateEntries,
+  planEntries,
+  predictEntries,
+  preparedCase,
+  probabilityEntries,
+  segmentEntries,
+  trainingEntries,
+} from './call-options.ts';
+import { readModel, requireConsistent, writeModel } from './weights/model-file.ts';
 import { assertFits, defaultBudget, concede, describeWish, type Concession } from './model/budget.ts';
 import { completeConfig, paddedSize, sizeMultiple, type UNet3DConfig } from './model/config.ts';
 import { planTraining } from './model/plan.ts';
@@ -82,26 +96,8 @@ export interface CreateOptions extends Partial<UNet3DConfig>, DeviceOptions {
   readonly preprocessing?: Preprocessing;
 }
 
-const deviceOptions = {
-  device: true,
-  limits: true,
-  memoryBudget: true,
-  precision: true,
-} satisfies Record<keyof DeviceOptions, true>;
-
-const createOptions = {
-  ...deviceOptions,
-  inChannels: true,
-  classes: true,
-  features: true,
-  norm: true,
-  activation: true,
-  deepSupervision: true,
-  seed: true,
-  labels: true,
-  channels: true,
-  preprocessing: true,
-} satisfies Record<keyof CreateOptions, true>;
+/** One entry for each option. */
+type Entries<Options> = Readonly<Record<keyof Options, unknown>>;
 
 /** A case with its truth, in memory: what `prepareCase` gives for a case with a label. */
 export type LabelledCase = PreparedCase & { readonly label: Uint8Array };
@@ -141,36 +137,6 @@ export interface TrainingOptions
   readonly onEvent?: (event: TrainingEvent) => void;
 }
 
-const trainingOptions = {
-  epochs: true,
-  batchSize: true,
-  loss: true,
-  optimizer: true,
-  schedule: true,
-  validation: true,
-  validationWindow: true,
-  preview: true,
-  patch: true,
-  oversample: true,
-  augmentation: true,
-  seed: true,
-  maxGradientNorm: true,
-  accumulate: true,
-  checkpointing: true,
-  precision: true,
-  concessions: true,
-  keepBest: true,
-  earlyStopping: true,
-  ema: true,
-  onNotFinite: true,
-  tune: true,
-  signal: true,
-  checkpoint: true,
-  resume: true,
-  through: true,
-  onEvent: true,
-} satisfies Record<keyof TrainingOptions, true>;
-
 export interface EvaluateOptions extends MirrorOptions {
   /** Default: weighted Dice with equal weights. */
   readonly loss?: Loss;
@@ -208,10 +174,7 @@ export class UNet3D {
     this.#description = description;
     this.#budget = options.memoryBudget ?? defaultBudget(state.gpu);
     this.#limits = options.limits;
-    const { precision = 'f32' } = options;
-    if (precision !== 'f32' && precision !== 'f16')
-      throw new InvalidOption(`precision is '${String(precision)}'; give 'f32' or 'f16'`);
-    this.#precision = state.precision = precision;
+    this.#precision = state.precision = options.precision ?? 'f32';
   }
 
   /**
@@ -219,11 +182,15 @@ export class UNet3D {
    * @throws InvalidOption for options that are unknown or out of range; UnsupportedDevice without a GPU adapter
    */
   static async create(options: CreateOptions): Promise<UNet3D> {
-    assertKnown('UNet3D.create', options, Object.keys(createOptions));
+    assertOptions('UNet3D.create', createEntries satisfies Entries<CreateOptions>, options);
     const { seed = 0, labels = [], channels = [], preprocessing } = options;
     const config = completeConfig(options);
-    const gpu = await Gpu.open(options);
     const description = { labels, channels, preprocessing };
+    requireConsistent(
+      { config, ...description },
+      (problem) => new InvalidOption(`UNet3D.create: ${problem}`),
+    );
+    const gpu = await Gpu.open(options);
     return new UNet3D(new ModelState(gpu, config, seed), description, options);
   }
 
@@ -234,7 +201,7 @@ export class UNet3D {
    *   and for unknown options; UnsupportedDevice without a GPU adapter
    */
   static async load(bytes: Uint8Array, options: DeviceOptions = {}): Promise<UNet3D> {
-    assertKnown('UNet3D.load', options, Object.keys(deviceOptions));
+    assertOptions('UNet3D.load', deviceEntries satisfies Entries<DeviceOptions>, options);
     // Callers without types give a path, or the ArrayBuffer of a file.
     if (!ArrayBuffer.isView(bytes))
       throw new InvalidOption(
@@ -259,6 +226,7 @@ export class UNet3D {
 
   /** Adds to what is saved with the model. Calls that came before still find it as it was. */
   describe(more: Partial<Description>): void {
+    assertOptions('describe', describeEntries satisfies Entries<Description>, more);
     this.#additions.push(more);
     const add = (): void => this.#describeNow(this.#additions.shift()!);
     this.#turns.take({ name: 'describe' }, add).catch(() => undefined); // after `dispose` nobody asks any more
@@ -298,9 +266,11 @@ export class UNet3D {
    *   that does not fit
    */
   fit(training: readonly PreparedCase[] | BatchSource, options: TrainingOptions = {}): TrainingRun {
-    const { validation = [], preview, signal, onEvent } = options;
+    const { validation = [], preview, signal, onEvent } = (options as TrainingOptions | null) ?? {};
     return new Run(async (emit) => {
-      assertKnown('fit', options, Object.keys(trainingOptions));
+      assertOptions('fit', trainingEntries satisfies Entries<TrainingOptions>, options);
+      assertValue('fit', Array.isArray(training) ? caseList : batchSource, training);
+      if (options.augmentation) assertAugmentation(options.augmentation);
       if (this.gpu.disposed) throw this.gpu.lossError(); // one that is merely lost may be opened again
       if (!isBatchSource(training)) assertLabelled(training, this.config, this.description);
       const previews = preview ? [preview] : [];
@@ -430,6 +400,8 @@ export class UNet3D {
    *   the signal fires; DeviceLost
    */
   async evaluate(cases: readonly PreparedCase[], options: EvaluateOptions = {}): Promise<CaseScore[]> {
+    assertOptions('evaluate', evaluateEntries satisfies Entries<EvaluateOptions>, options);
+    assertValue('evaluate', caseList, cases);
     const { loss = weightedDice(), postprocess = true, signal } = options;
     const mirrored = mirrorings(options).length > 1;
     assertLabelled(cases, this.config, this.description);
@@ -478,6 +450,8 @@ export class UNet3D {
     validation: readonly PreparedCase[],
     options: ProbabilityOptions = {},
   ): Promise<PostprocessingChoice> {
+    assertOptions('choosePostprocessing', probabilityEntries satisfies Entries<ProbabilityOptions>, options);
+    assertValue('choosePostprocessing', caseList, validation);
     assertLabelled(validation, this.config, this.description);
     const { classes } = this.config;
     return this.#turns.take({ name: 'choosing the post-processing', signal: options.signal }, async () => {
@@ -509,6 +483,8 @@ export class UNet3D {
    *   weights, image or results are not; DeviceLost
    */
   async logits(volume: DenseCase, options: SegmentOptions = {}): Promise<Float32Array<ArrayBuffer>> {
+    assertOptions('logits', segmentEntries satisfies Entries<SegmentOptions>, options);
+    assertValue('logits', preparedCase, volume);
     return this.#turns.take({ name: 'prediction', signal: options.signal }, () =>
       this.#logits(volume, options),
     );
@@ -522,6 +498,7 @@ export class UNet3D {
    *   are not; DeviceLost
    */
   async predict(sources: Source | readonly Source[], options: PredictOptions = {}): Promise<Segmentation> {
+    assertOptions('predict', predictEntries satisfies Entries<PredictOptions>, options);
     assertPredictOptions(options);
     const ahead = () => readSources(sources);
     return this.#turns.take({ name: 'prediction', signal: options.signal, ahead }, (read) =>
@@ -551,7 +528,9 @@ export class UNet3D {
    * @throws InvalidOption for a size, batch or loss that the network cannot take; OutOfMemory where one row exceeds the
    *   device's limits
    */
-  plan({ size, batch = 2, loss = weightedDice() }: { size: Size3; batch?: number; loss?: Loss }): Plan {
+  plan(shape: { size: Size3; batch?: number; loss?: Loss }): Plan {
+    assertOptions('plan', planEntries, shape);
+    const { size, batch = 2, loss = weightedDice() } = shape;
     return planTraining({
       config: this.config,
       size: paddedSize(this.config, size),

@@ -3,6 +3,8 @@
  * and what may spoil it (warnings).
  */
 import { Aborted, InvalidVolume } from '../errors.ts';
+import { assertOptions } from '../options.ts';
+import { callback, signal } from '../schema.ts';
 import type { Case, Dataset } from './dataset.ts';
 import { countValues, measureCase, type CaseFacts } from './case-facts.ts';
 import { fingerprint, median, type Fingerprint } from './fingerprint.ts';
@@ -42,6 +44,8 @@ export interface DatasetReport {
   readonly fingerprint?: Fingerprint;
 }
 
+const checkEntries = { signal, onProgress: callback };
+
 /**
  * Reads every image and label of a data set, one case at a time.
  * @throws Aborted if the signal fires; never for what it finds in the files
@@ -53,6 +57,7 @@ export async function checkDataset(
     readonly onProgress?: (loaded: number, total: number) => void;
   } = {},
 ): Promise<DatasetReport> {
+  assertOptions('checkDataset', checkEntries, options);
   const problems: Problem[] = dataset.warnings.map((message) => ({
     severity: 'warning',
     kind: 'subjects',

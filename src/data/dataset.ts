@@ -3,7 +3,10 @@
  * labels matched by name. Works on a list of named files, so that a folder picked in a browser and a
  * directory in Node (dataset.node.ts) read alike. Nothing here opens a volume.
  */
+import * as v from 'valibot';
 import { InvalidDataset } from '../errors.ts';
+import { assertOptions } from '../options.ts';
+import { text } from '../schema.ts';
 import { decathlonCases, nnUNetCases, readDescription } from './dataset-json.ts';
 import { matchByName, volumePattern } from './dataset-match.ts';
 import { assignSubjects } from './subjects.ts';
@@ -50,6 +53,12 @@ export interface DatasetOptions {
   readonly readText?: (source: Source) => Promise<string>;
 }
 
+const datasetEntries = {
+  name: v.optional(text),
+  subjects: v.optional(v.union([v.instance(RegExp), v.string()], 'a pattern, or the text of a subjects.csv')),
+  readText: v.optional(v.function('a function')),
+} satisfies Record<keyof DatasetOptions, unknown>;
+
 /** Cases before their subjects are known. */
 export type UnassignedCase = Omit<Case, 'subject'>;
 
@@ -87,6 +96,7 @@ export async function openDataset(
   files: readonly FileEntry[],
   options: DatasetOptions = {},
 ): Promise<Dataset> {
+  assertOptions('openDataset', datasetEntries, options);
   const entries = tidy(files);
   const readText = options.readText ?? defaultReadText;
   const described = entries.find(({ path }) => path === 'dataset.json');
@@ -132,6 +142,7 @@ export async function pairDataset(
   labels: readonly FileEntry[],
   options: DatasetOptions = {},
 ): Promise<Dataset> {
+  assertOptions('pairDataset', datasetEntries, options);
   const volumes = (files: readonly FileEntry[]): FileEntry[] =>
     tidy(files).filter(({ path }) => volumePattern.test(path));
   return finish(matchByName(volumes(images), volumes(labels)), tidy(images), options, {});

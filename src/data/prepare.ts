@@ -4,7 +4,11 @@
  * stored with the model and replayed at prediction.
  */
 import { InvalidDataset, InvalidVolume } from '../errors.ts';
+import * as v from 'valibot';
+import { assertOptions, assertValue } from '../options.ts';
+import { text, wholeNumber } from '../schema.ts';
 import type { Case } from './dataset.ts';
+import { preprocessingSchema } from './preprocessing-schema.ts';
 import { readNifti } from './nifti.ts';
 import {
   checkedLabels,
@@ -192,6 +196,12 @@ export async function readCase(item: Case): Promise<{ images: Volume[]; label: V
   return { images, label: item.label === undefined ? undefined : await read(item.label, false) };
 }
 
+const ruleEntries = {
+  classes: v.optional(wholeNumber(1, 255)),
+  classNames: v.optional(v.array(text, 'a list of names of classes')),
+  ignoreLabel: v.optional(v.number('a label value')),
+} satisfies Record<keyof LabelRules, unknown>;
+
 /**
  * Reads and prepares a case of a data set.
  * @throws InvalidDataset as prepareVolumes does; InvalidVolume, naming the case, for a file that cannot be read
@@ -201,6 +211,8 @@ export async function prepareCase(
   preprocessing: Preprocessing,
   rules: LabelRules = {},
 ): Promise<PreparedCase> {
+  assertValue('prepareCase', preprocessingSchema, preprocessing);
+  assertOptions('prepareCase', ruleEntries, rules);
   const { images, label } = await readCase(item);
   const files = item.images.map((source) => `Case "${item.id}": ${sourceName(source)}`);
   return prepareVolumes(item.id, images, label, preprocessing, rules, { owned: true, files });

@@ -5,6 +5,7 @@
 import * as v from 'valibot';
 import { InvalidDataset, InvalidOption } from '../errors.ts';
 import { readJson } from '../json.ts';
+import { assertOptions } from '../options.ts';
 import { distinctNames, numberFrom, openObject, triple, wholeNumber } from '../schema.ts';
 import { listed } from './dataset-match.ts';
 import { random } from './random.ts';
@@ -102,6 +103,16 @@ const partOf = (subjects: readonly Subject[]): SplitPart => ({
   cases: subjects.flatMap(({ cases }) => cases).sort(),
 });
 
+const splitEntries = {
+  fractions: v.optional(v.array(v.number('a share'), 'three shares')),
+  seed: v.optional(wholeNumber()),
+};
+const foldEntries = {
+  folds: v.optional(v.number('a whole number')),
+  test: v.optional(v.number('a share')),
+  seed: splitEntries.seed,
+};
+
 /**
  * Training, validation and test cases. Default: 70 / 15 / 15 % of the subjects, seed 0. A fraction of 0 leaves
  * its part empty.
@@ -112,6 +123,7 @@ export function splitCases(
   cases: readonly SplitCase[],
   options: { readonly fractions?: readonly [number, number, number]; readonly seed?: number } = {},
 ): Split {
+  assertOptions('splitCases', splitEntries, options);
   const { fractions = [0.7, 0.15, 0.15], seed = 0 } = options;
   const sum = fractions.reduce((a, b) => a + b, 0);
   if (fractions.length !== 3 || fractions.some((share) => !(share >= 0)) || Math.abs(sum - 1) > 1e-6)
@@ -132,6 +144,7 @@ export function foldCases(
   cases: readonly SplitCase[],
   options: { readonly folds?: number; readonly test?: number; readonly seed?: number } = {},
 ): Split[] {
+  assertOptions('foldCases', foldEntries, options);
   const { folds = 5, test: share = 0, seed = 0 } = options;
   if (!Number.isInteger(folds) || folds < 2)
     throw new InvalidOption(`Folds is ${folds}; give a whole number of at least 2.`);

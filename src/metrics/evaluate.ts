@@ -2,8 +2,11 @@
  * Evaluation of one predicted label map against the truth: overlap, volumes and surface distances
  * per class, and the confusion matrix.
  */
+import * as v from 'valibot';
 import { spatialShape } from '../data/volume.ts';
 import { InvalidOption, InvalidVolume } from '../errors.ts';
+import { assertOptions } from '../options.ts';
+import { distinctNames, flag, text } from '../schema.ts';
 import { distanceScratch } from './distance.ts';
 import { surfaceMetrics, type SurfaceMetrics } from './surface.ts';
 
@@ -74,6 +77,17 @@ export interface EvaluateOptions {
   /** Surface metrics of the background as well. Default false: they are NaN. */
   readonly background?: boolean;
 }
+
+const evaluateEntries = {
+  classes: v.union(
+    [v.number(), distinctNames('classes')],
+    'the number of classes, or a different name for each',
+  ),
+  spacing: v.optional(v.array(v.number('a number of mm'), 'millimetres along x, y, z')),
+  tolerance: v.optional(v.number('a number of mm')),
+  name: v.optional(text),
+  background: v.optional(flag),
+} satisfies Record<keyof EvaluateOptions, unknown>;
 
 /** Smallest box, as [low, high) per axis, that holds every voxel of a class in either map. */
 type Box = [[number, number], [number, number], [number, number]];
@@ -206,6 +220,7 @@ export function evaluateCase(
   prediction: LabelVolume,
   options: EvaluateOptions,
 ): CaseMetrics {
+  assertOptions('evaluateCase', evaluateEntries, options);
   const { tolerance = 1, name = 'case' } = options;
   const classes = typeof options.classes === 'number' ? options.classes : options.classes.length;
   if (!Number.isInteger(classes) || classes < 2 || classes > 256)

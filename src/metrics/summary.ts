@@ -1,6 +1,9 @@
 /**
  * Means over cases with bootstrap intervals, and metrics as CSV and JSON.
  */
+import * as v from 'valibot';
+import { assertOptions } from '../options.ts';
+import { distinctNames } from '../schema.ts';
 import { random } from '../data/random.ts';
 import { InvalidDataset, InvalidOption } from '../errors.ts';
 import { metricNames, type CaseMetrics, type ClassMetrics, type MetricName } from './evaluate.ts';
@@ -163,12 +166,18 @@ export function metricsCsv(cases: readonly CaseMetrics[], labels: readonly strin
   return [head, ...rows].map((row) => `${row.map(field).join(',')}\n`).join('');
 }
 
+const metricsEntries = {
+  labels: v.optional(distinctNames('classes')),
+  tolerance: v.optional(v.number('a number of mm')),
+};
+
 /** Cases and summary as JSON text; null where a metric is not defined. */
 export function metricsJson(
   cases: readonly CaseMetrics[],
   summary: Summary,
   options: { readonly labels?: readonly string[]; readonly tolerance?: number } = {},
 ): string {
+  assertOptions('metricsJson', metricsEntries, options);
   const { labels = [], tolerance = 1 } = options;
   const named = <T>(entries: readonly T[]): Record<string, T> =>
     Object.fromEntries(entries.map((entry, label) => [className(labels, label), entry]));

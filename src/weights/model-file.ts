@@ -148,8 +148,15 @@ function checkedConfig(
 }
 
 /** What is said twice must agree. */
-function requireConsistent(
-  { config, labels, channels, preprocessing, postprocessing, inputSize }: ModelDescription,
+export function requireConsistent(
+  {
+    config,
+    labels,
+    channels,
+    preprocessing,
+    postprocessing,
+    inputSize,
+  }: Omit<ModelDescription, 'format' | 'packageVersion'>,
   fail: (problem: string) => Error,
 ): void {
   const { inChannels, classes } = config;

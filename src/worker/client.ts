@@ -11,6 +11,20 @@ import { Segmentation, type PredictOptions } from '../infer/predict.ts';
 import type { ProbabilityOptions } from '../infer/probabilities.ts';
 import type { WindowProgress } from '../infer/window.ts';
 import type { PostprocessingChoice } from '../metrics/components.ts';
+import {
+  batchSource,
+  caseList,
+  describeEntries,
+  evaluateEntries,
+  planEntries,
+  predictEntries,
+  probabilityEntries,
+  segmentEntries,
+  workerCreateEntries,
+  workerEntries,
+  workerTrainingEntries,
+} from '../call-options.ts';
+import { assertOptions, assertValue } from '../options.ts';
 import { paddedSize, type UNet3DConfig } from '../model/config.ts';
 import { planTraining } from '../model/plan.ts';
 import { summarise } from '../model/summary.ts';
@@ -60,12 +74,16 @@ export class UNet3D {
   }
 
   /** A network with seeded initial weights, in a worker. @throws as the local `create`; DeviceLost without a worker */
-  static create({ worker, ...options }: WorkerCreateOptions): Promise<UNet3D> {
+  static async create(given: WorkerCreateOptions): Promise<UNet3D> {
+    assertOptions('UNet3D.create', workerCreateEntries, given);
+    const { worker, ...options } = given;
     return UNet3D.#open(worker, (connection) => connection.call('create', [options]));
   }
 
   /** A saved network, in a worker. `bytes`: the content of model.safetensors. */
-  static load(bytes: Uint8Array, { worker, ...options }: WorkerOptions = {}): Promise<UNet3D> {
+  static async load(bytes: Uint8Array, given: WorkerOptions = {}): Promise<UNet3D> {
+    assertOptions('UNet3D.load', workerEntries, given);
+    const { worker, ...options } = given;
     return UNet3D.#open(worker, (connection) => connection.call('load', [bytes, options]));
   }
 
@@ -100,6 +118,7 @@ export class UNet3D {
 
   /** Adds to what is saved with the model. */
   async describe(more: Partial<Local['description']>): Promise<void> {
+    assertOptions('describe', describeEntries, more);
     await this.#connection.call('describe', [more]);
   }
 
@@ -118,6 +137,16 @@ export class UNet3D {
    * bytes come over by transfer. With one, a lost device is replaced and training goes on by itself.
    */
   fit(training: readonly LabelledCase[] | BatchSource, options: WorkerTrainingOptions = {}): TrainingRun {
+    try {
+      assertOptions('fit', workerTrainingEntries, options);
+      assertValue('fit', Array.isArray(training) ? caseList : batchSource, training);
+    } catch (error) {
+      return new Run<TrainingEvent, TrainingResult>(() =>
+        Promise.resolve().then(() => {
+          throw error;
+        }),
+      );
+    }
     const { signal, checkpoint, onEvent, transfer = false, ...rest } = options;
     const source = 'batchesPerEpoch' in training ? training : undefined;
     const plain: PlainTraining = source
@@ -149,16 +178,18 @@ export class UNet3D {
   }
 
   /** Loss, Dice and prediction of each case. */
-  evaluate(cases: readonly LabelledCase[], options: EvaluateOptions = {}): Promise<CaseScore[]> {
+  async evaluate(cases: readonly LabelledCase[], options: EvaluateOptions = {}): Promise<CaseScore[]> {
+    assertOptions('evaluate', evaluateEntries, options);
     const { signal, ...rest } = options;
     return this.#connection.call('evaluate', [cases, rest], { signal });
   }
 
   /** Decides on validation cases which classes keep their largest component only, and adopts that. */
-  choosePostprocessing(
+  async choosePostprocessing(
     validation: readonly LabelledCase[],
     options: ProbabilityOptions = {},
   ): Promise<PostprocessingChoice> {
+    assertOptions('choosePostprocessing', probabilityEntries, options);
     const { signal, onProgress, ...rest } = options;
     return this.#connection.call('choosePostprocessing', [validation, rest], {
       signal,
@@ -167,7 +198,8 @@ export class UNet3D {
   }
 
   /** Logits [class][z][y][x] of a prepared volume [channel][z][y][x]. */
-  logits(volume: DenseCase, options: SegmentOptions = {}): Promise<Float32Array<ArrayBuffer>> {
+  async logits(volume: DenseCase, options: SegmentOptions = {}): Promise<Float32Array<ArrayBuffer>> {
+    assertOptions('logits', segmentEntries, options);
     const { signal, onProgress, ...rest } = options;
     return this.#connection.call('logits', [volume, rest], {
       signal,
@@ -177,6 +209,7 @@ export class UNet3D {
 
   /** Segments one volume: a File, Blob, URL or bytes, or one of these per channel. */
   async predict(sources: Source | readonly Source[], options: PredictOptions = {}): Promise<Segmentation> {
+    assertOptions('predict', predictEntries, options);
     const { signal, onProgress, ...rest } = options;
     const files = (Array.isArray(sources) ? sources : [sources]) as readonly Source[];
     const plainSources = files.map(toPlainSource);
@@ -193,7 +226,9 @@ export class UNet3D {
   }
 
   /** The plan of a training step for the worker's device, made here without it. */
-  plan({ size, batch = 2, loss = weightedDice() }: { size: Size3; batch?: number; loss?: Loss }): Plan {
+  plan(given: { size: Size3; batch?: number; loss?: Loss }): Plan {
+    assertOptions('plan', planEntries, given);
+    const { size, batch = 2, loss = weightedDice() } = given;
     const { config, limits, precision } = this.#facts;
     const shape = { config, size: paddedSize(config, size), batch, limits, precision };
     return planTraining({ ...shape, loss: lossShape(loss, config.classes), optimizer: adam() }).plan;

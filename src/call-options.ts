@@ -1,0 +1,238 @@
+/** What each option of the public calls may be. */
+import * as v from 'valibot';
+import { preprocessingSchema } from './data/preprocessing-schema.ts';
+import { concessions } from './model/budget.ts';
+import { configEntries } from './model/config.ts';
+import {
+  callback,
+  distinctNames,
+  finite,
+  flag,
+  numberAbove,
+  numberFrom,
+  object,
+  oneOf,
+  signal,
+  size3,
+  text,
+  triple,
+  wholeNumber,
+  withParts,
+} from './schema.ts';
+
+/** Infinity is none. */
+const limit = (what: string) => v.optional(v.pipe(v.number(what), v.gtValue(0, what)));
+const bytes = limit('a number of bytes above 0, such as 4 * 2 ** 30');
+
+const precision = v.optional(oneOf('f32', 'f16'));
+
+export const preparedCase = v.custom<object>((value) => {
+  const { image, shape, label } = (value ?? {}) as Record<string, unknown>;
+  return (
+    image instanceof Float32Array &&
+    Array.isArray(shape) &&
+    shape.length === 3 &&
+    (label === undefined || label instanceof Uint8Array)
+  );
+}, 'a case as prepareCase gives it');
+export const caseList = v.array(preparedCase, 'a list of cases as prepareCase gives them');
+export const batchSource = withParts(
+  'a list of cases as prepareCase gives them, or a source of batches',
+  'size',
+  'batchSize',
+  'batchesPerEpoch',
+  'batch',
+);
+
+const classWeights = v.optional(v.array(numberFrom(0), 'a list of numbers from 0 on, one per class'));
+const loss = object(
+  {
+    name: oneOf('weightedDice', 'crossEntropy', 'diceCrossEntropy'),
+    dice: numberFrom(0),
+    crossEntropy: numberFrom(0),
+    smooth: numberFrom(0),
+    batchDice: flag,
+    diceWeights: classWeights,
+    entropyWeights: classWeights,
+  },
+  'a loss, such as weightedDice()',
+);
+
+const optimizer = object(
+  {
+    kind: oneOf('adam', 'adamw', 'sgd'),
+    beta1: numberFrom(0, 1),
+    beta2: numberFrom(0, 1),
+    epsilon: numberFrom(0),
+    weightDecay: numberFrom(0),
+    nesterov: flag,
+  },
+  'an optimiser, such as adam()',
+);
+
+const schedule = v.variant(
+  'name',
+  [
+    object({
+      name: v.literal('oneCycle'),
+      maxLearningRate: numberFrom(0),
+      pctStart: numberFrom(0, 1),
+      divFactor: numberAbove(0),
+      finalDivFactor: numberAbove(0),
+      anneal: oneOf('cos', 'linear'),
+      threePhase: flag,
+      cycleMomentum: flag,
+      baseMomentum: numberFrom(0, 1),
+      maxMomentum: numberFrom(0, 1),
+    }),
+    object({ name: v.literal('poly'), learningRate: numberFrom(0), power: numberFrom(0) }),
+    object({
+      name: v.literal('cosine'),
+      learningRate: numberFrom(0),
+      finalLearningRate: numberFrom(0),
+      warmup: numberFrom(0, 1),
+    }),
+    object({ name: v.literal('constant'), learningRate: numberFrom(0) }),
+  ],
+  'a schedule, such as oneCycle({ maxLearningRate: 0.01 })',
+);
+
+const probability = numberFrom(0, 1);
+const interval = v.strictTuple([finite(), finite()], 'a lower and an upper value');
+const drawn = <const Name extends string>(name: Name) =>
+  object({ probability, [name]: interval } as { probability: typeof probability } & Record<
+    Name,
+    typeof interval
+  >);
+const augmentation = object(
+  {
+    rotation: object({ probability, degrees: interval, flatDegrees: interval }),
+    scaling: drawn('factor'),
+    mirror: triple(probability, 'three probabilities, along x, y, z'),
+    noise: drawn('deviation'),
+    blur: object({ probability, perChannel: probability, sigma: interval }),
+    brightness: drawn('factor'),
+    contrast: drawn('factor'),
+    lowResolution: object({ probability, perChannel: probability, share: interval }),
+    invertedGamma: drawn('exponent'),
+    gamma: drawn('exponent'),
+  },
+  'an augmentation, such as nnunetAugmentation()',
+);
+
+const sharedDevice = {
+  limits: v.optional(
+    object({
+      maxBindingBytes: bytes,
+      maxBufferBytes: bytes,
+      maxDispatchFlops: limit('a number of operations above 0'),
+      kernels: v.optional(
+        withParts('a choice of kernels', 'conv3', 'conv3Weights', 'reduction', 'workgroups'),
+      ),
+    }),
+  ),
+  memoryBudget: bytes,
+  precision,
+};
+
+const channels = v.array(text, 'a list of names of channels');
+
+export const deviceEntries = {
+  ...sharedDevice,
+  device: v.optional(withParts('a GPUDevice', 'queue', 'limits')),
+};
+export const workerEntries = { ...sharedDevice, worker: v.optional(withParts('a Worker', 'postMessage')) };
+
+const networkEntries = {
+  ...configEntries,
+  seed: v.optional(wholeNumber()),
+  labels: v.optional(distinctNames('classes')),
+  channels: v.optional(channels),
+  preprocessing: v.optional(preprocessingSchema),
+};
+export const createEntries = { ...networkEntries, ...deviceEntries };
+export const workerCreateEntries = { ...networkEntries, ...workerEntries };
+
+const mirrorEntries = {
+  tta: v.optional(flag),
+  mirrorAxes: v.optional(
+    v.pipe(
+      v.array(v.picklist(['x', 'y', 'z'], 'x, y or z'), 'a list of some of x, y and z'),
+      v.check((axes) => new Set(axes).size === axes.length, 'some of x, y and z, each once'),
+    ),
+  ),
+};
+
+export const evaluateEntries = {
+  ...mirrorEntries,
+  loss: v.optional(loss),
+  postprocess: v.optional(flag),
+  signal,
+};
+
+export const probabilityEntries = { ...mirrorEntries, signal, onProgress: callback };
+
+const share = 'a number from 0 up to, not including, 1';
+export const segmentEntries = {
+  overlap: v.optional(v.pipe(v.number(share), v.minValue(0, share), v.ltValue(1, share))),
+  window: v.optional(size3),
+  signal,
+  onProgress: callback,
+};
+
+export const predictEntries = {
+  ...segmentEntries,
+  ...mirrorEntries,
+  output: v.optional(oneOf('labels', 'probabilities', 'logits')),
+  postprocess: v.optional(flag),
+};
+
+const decay = 'a number between 0 and 1, such as 0.999';
+const sharedTraining = {
+  epochs: v.optional(wholeNumber(1)),
+  batchSize: v.optional(wholeNumber(1)),
+  loss: v.optional(loss),
+  optimizer: v.optional(optimizer),
+  schedule: v.optional(schedule),
+  validation: v.optional(caseList),
+  validationWindow: v.optional(size3),
+  preview: v.optional(preparedCase),
+  patch: v.optional(size3),
+  oversample: v.optional(numberFrom(0, 1)),
+  augmentation: v.optional(augmentation),
+  seed: v.optional(wholeNumber()),
+  maxGradientNorm: limit('a number above 0'),
+  accumulate: v.optional(wholeNumber(1)),
+  checkpointing: v.optional(flag),
+  precision,
+  concessions: v.optional(
+    v.union(
+      [v.literal('auto'), v.array(oneOf(...concessions))],
+      `'auto', or any of ${concessions.join(', ')}`,
+    ),
+  ),
+  keepBest: v.optional(flag),
+  earlyStopping: v.optional(object({ patience: wholeNumber(1), minDelta: v.optional(numberFrom(0)) })),
+  ema: v.optional(object({ decay: v.pipe(v.number(decay), v.gtValue(0, decay), v.ltValue(1, decay)) })),
+  onNotFinite: v.optional(oneOf('stop', 'skip')),
+  tune: v.optional(flag),
+  signal,
+  checkpoint: v.optional(
+    withParts('a store with save and load, such as folderStore(folder)', 'save', 'load'),
+  ),
+  resume: v.optional(flag),
+  onEvent: callback,
+};
+
+export const trainingEntries = { ...sharedTraining, through: callback };
+export const workerTrainingEntries = { ...sharedTraining, transfer: v.optional(flag) };
+
+export const planEntries = { size: size3, batch: v.optional(wholeNumber(1)), loss: v.optional(loss) };
+
+export const describeEntries = {
+  labels: v.optional(distinctNames('classes')),
+  channels: v.optional(channels),
+  preprocessing: v.optional(preprocessingSchema),
+  postprocessing: v.optional(object({ largestComponent: v.array(wholeNumber(1, 254), 'a list of classes') })),
+  inputSize: v.optional(size3),
+};
