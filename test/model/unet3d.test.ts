@@ -104,14 +104,18 @@ test('after dispose, everything that needs the GPU says so', async () => {
 });
 
 describe('what is not finite', () => {
-  /** A model file with one weight replaced. */
+  /** A model file with one weight replaced, as other tools write it. */
   async function withWeight(name: string, value: number): Promise<Uint8Array> {
     using model = await create();
     const { tensors, metadata } = readSafetensors(await model.save());
     const tensor = tensors.get(name)!;
     const data = Float32Array.from(tensor.data);
     data[1] = value;
-    return writeSafetensors({ metadata, tensors: new Map([...tensors, [name, { ...tensor, data }]]) });
+    const { sha256: _, ...unhashed } = metadata;
+    return writeSafetensors({
+      metadata: unhashed,
+      tensors: new Map([...tensors, [name, { ...tensor, data }]]),
+    });
   }
 
   test('is told by every call that would take it for background, with where it comes from', async () => {

@@ -29,6 +29,7 @@ const held: Record<string, Float32Array> = {
 /** What a checkpoint is made from, without a device. */
 const state = {
   layout,
+  precision: 'f32',
   kernels: kernelChoices.hardware,
   readWeights: () => Promise.resolve(weights),
   read: (name: string) => Promise.resolve(held[name]),
@@ -54,6 +55,7 @@ const write = (step: number) =>
       epochLosses: [0.4],
       seconds: 2,
       best: { epoch: 0, dice: NaN },
+      applied: step,
       skipped: 0,
     },
     best: { epoch: 0, dice: NaN, weights },
