@@ -1,7 +1,7 @@
 /**
  * Builds dist/: index.js for browsers, node.js for Node, cli.js for the command, worker.js
  * for pages whose GPU work runs in a worker, which is worker-thread.js, report.js for metrics, pictures and reports. Shaders and WASM come in as
- * generated TypeScript, so every bundle stands alone; `webgpu` (Dawn) stays an import of Node's, made on first use.
+ * generated TypeScript, so every bundle stands alone but for what it imports on demand; `webgpu` (Dawn) stays an import of Node's, made on first use.
  */
 import { defineConfig, type Options } from 'tsup';
 
@@ -19,13 +19,18 @@ const shared: Options = {
 
 export default defineConfig([
   { ...shared, entry: { index: 'src/index.ts' }, platform: 'browser' },
-  {
-    ...shared,
-    entry: { worker: 'src/worker/index.ts', 'worker-thread': 'src/worker/thread.ts' },
-    platform: 'browser',
-    // A worker, and a page without a bundler, cannot look up a package by its name.
-    noExternal: ['nifti-reader-js'],
-  },
+  ...Object.entries({ worker: 'src/worker/index.ts', 'worker-thread': 'src/worker/thread.ts' }).map(
+    ([name, file]): Options => ({
+      ...shared,
+      entry: { [name]: file },
+      platform: 'browser',
+      // A worker, and a page without a bundler, cannot look up a package by its name.
+      noExternal: ['nifti-reader-js', 'pako'],
+      // What is imported on demand is a file of its own.
+      splitting: true,
+      esbuildOptions: (options) => void (options.chunkNames = `[name].${name}`),
+    }),
+  ),
   { ...shared, entry: { report: 'src/report/index.ts' }, platform: 'browser' },
   { ...shared, entry: { node: 'src/node.ts', 'report-node': 'src/report/index.node.ts' }, platform: 'node' },
   {

@@ -1,7 +1,9 @@
 /**
  * Two projects: every test in Node, and the tests of the GPU and of the browser in headless Chromium. The op tests
- * run in both.
+ * and those that read volumes run in both.
  */
+import { readFile } from 'node:fs/promises';
+import { join, normalize } from 'node:path';
 import { playwright } from '@vitest/browser-playwright';
 import { defineConfig, type TestProjectConfiguration } from 'vitest/config';
 import { chromium } from './scripts/chromium.ts';
@@ -21,19 +23,31 @@ const node: TestProjectConfiguration = {
   },
 };
 
+/** For tests in a browser: a file of the data beside the checkout in base64, null if there is none of that name. */
+async function sharedFile(_: unknown, path: string): Promise<string | null> {
+  const inside = normalize(path).startsWith(join('..', 'shared', 'data'));
+  return inside ? readFile(path, 'base64').catch(() => null) : null;
+}
+
 const launchOptions = chromium();
 const browser: TestProjectConfiguration = {
   // Found in the middle of a run, it would make Vite reload the page under the tests.
-  optimizeDeps: { include: ['nifti-reader-js'] },
+  optimizeDeps: { include: ['nifti-reader-js', 'pako/browser/inflate'] },
   test: {
     name: 'browser',
-    include: ['test/ops/**/*.test.ts', 'test/model/**/*.test.ts', 'test/browser/**/*.test.ts'],
+    include: [
+      'test/ops/**/*.test.ts',
+      'test/model/**/*.test.ts',
+      'test/data/{nifti,gzip,conformance}.test.ts',
+      'test/browser/**/*.test.ts',
+    ],
     setupFiles: ['test/support/setup.browser.ts'],
     maxWorkers: 2,
     testTimeout: 120_000,
     hookTimeout: 120_000,
     browser: {
       enabled: true,
+      commands: { sharedFile },
       headless: true,
       screenshotFailures: false,
       provider: playwright(launchOptions ? { launchOptions } : {}),

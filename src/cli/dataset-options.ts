@@ -1,11 +1,11 @@
 /** Options that several commands share: where the data set is, who its cases show, and how it is split. */
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Option, type Command } from 'commander';
 import { countValues } from '../data/case-facts.ts';
 import { openDatasetFolder, openFolderPair } from '../data/dataset.node.ts';
 import type { Dataset } from '../data/dataset.ts';
 import { readCase } from '../data/prepare.ts';
+import { readText } from '../data/source.ts';
 import { foldCases, parseSplit, splitCases, type Split, type SplitCase } from '../data/split.ts';
 import { Aborted, InvalidOption } from '../errors.ts';
 import type { Io } from './io.ts';
@@ -63,7 +63,7 @@ export async function openFromArguments(
   folder: string | undefined,
   { images, labels, subjects, subjectPattern, limitCases }: DatasetArguments,
 ): Promise<Dataset> {
-  const table = subjects === undefined ? subjectPattern : await readFile(subjects, 'utf8');
+  const table = subjects === undefined ? subjectPattern : await readText(subjects);
   const options = table === undefined ? {} : { subjects: table };
   let dataset: Dataset;
   if (images !== undefined && labels !== undefined && folder === undefined)
@@ -123,6 +123,6 @@ export async function splitOf(
   { split = '70,15,15', fold, seed }: SplitArguments,
 ): Promise<Split> {
   if (fold) return foldCases(cases, { folds: fold.folds, seed })[fold.fold]!;
-  if (parse.isSplitFile(split)) return parseSplit(await readFile(split, 'utf8'), cases);
+  if (parse.isSplitFile(split)) return parseSplit(await readText(split), cases);
   return splitCases(cases, { fractions: parse.fractions(split), seed });
 }

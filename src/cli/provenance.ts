@@ -1,8 +1,9 @@
 /** What a run was made of and how long its stages took: versions, SHA-256 of data and model, a stopwatch. */
 import { createHash } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
+import { createReadStream } from 'node:fs';
 import { createRequire } from 'node:module';
 import { basename } from 'node:path';
+import { pipeline } from 'node:stream/promises';
 import type { Case } from '../data/dataset.ts';
 import { version } from '../version.ts';
 
@@ -27,6 +28,13 @@ function packageVersion(name: string): string {
 export const sha256 = (bytes: Uint8Array | string): string =>
   createHash('sha256').update(bytes).digest('hex');
 
+/** Piece by piece, however long the file is. */
+async function sha256OfFile(path: string): Promise<string> {
+  const hash = createHash('sha256');
+  await pipeline(createReadStream(path), hash);
+  return hash.digest('hex');
+}
+
 /** One hash for many: that of their lines "hash  name", which is what `sha256sum FILES | sha256sum` gives. */
 export const hashOfHashes = (hashes: Readonly<Record<string, string>>): string =>
   sha256(
@@ -43,7 +51,7 @@ export async function fileHashes(cases: readonly Case[]): Promise<Record<string,
     ...cases.flatMap(({ label }) => (label === undefined ? [] : [['labels', label] as const])),
   ];
   for (const [kind, source] of sources)
-    if (typeof source === 'string') hashes[`${kind}/${basename(source)}`] = sha256(await readFile(source));
+    if (typeof source === 'string') hashes[`${kind}/${basename(source)}`] = await sha256OfFile(source);
   return hashes;
 }
 

@@ -1,9 +1,9 @@
 /** Data sets in a directory: walks it and hands the files to dataset.ts. Node only. */
-import { readdir, readFile, stat } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { InvalidDataset } from '../errors.ts';
 import { openDataset, pairDataset, type Dataset, type DatasetOptions, type FileEntry } from './dataset.ts';
-import type { Source } from './source.ts';
+import './source.node.ts';
 
 const deepest = 3; // levels of folders below the data set's own
 
@@ -33,20 +33,13 @@ async function filesIn(directory: string): Promise<FileEntry[]> {
   return walk(directory);
 }
 
-const readText = async (source: Source): Promise<string> =>
-  typeof source === 'string' || source instanceof URL
-    ? readFile(source, 'utf8')
-    : source instanceof Blob
-      ? source.text()
-      : new TextDecoder().decode(source);
-
 /**
  * The data set in a directory, see openDataset. Sources are paths.
  * @throws InvalidDataset if it is not a directory, and as openDataset does
  */
 export async function openDatasetFolder(directory: string, options: DatasetOptions = {}): Promise<Dataset> {
   const files = await filesIn(directory);
-  const dataset = await openDataset(files, { readText, ...options }).catch((error: unknown) => {
+  const dataset = await openDataset(files, options).catch((error: unknown) => {
     if (!(error instanceof InvalidDataset)) throw error;
     throw new InvalidDataset(`${directory}: ${error.message}`, { cause: error });
   });
@@ -62,5 +55,5 @@ export async function openFolderPair(
   options: DatasetOptions = {},
 ): Promise<Dataset> {
   const name = basename(resolve(images, '..'));
-  return pairDataset(await filesIn(images), await filesIn(labels), { readText, name, ...options });
+  return pairDataset(await filesIn(images), await filesIn(labels), { name, ...options });
 }

@@ -10,7 +10,7 @@ import { text } from '../schema.ts';
 import { decathlonCases, nnUNetCases, readDescription } from './dataset-json.ts';
 import { matchByName, volumePattern } from './dataset-match.ts';
 import { assignSubjects } from './subjects.ts';
-import type { Source } from './source.ts';
+import { readText, type Source } from './source.ts';
 
 /** One file of a data set: its path inside the data set, with forward slashes, and where its bytes are. */
 export interface FileEntry {
@@ -49,7 +49,7 @@ export interface DatasetOptions {
    * subjects.csv (columns case, subject). Default: the data set's own subjects.csv, else by case.
    */
   readonly subjects?: RegExp | string;
-  /** Reads a small text file. Default: Blob, URL and ArrayBuffer sources. */
+  /** Reads a small text file. Default: as every source is read. */
   readonly readText?: (source: Source) => Promise<string>;
 }
 
@@ -61,14 +61,6 @@ const datasetEntries = {
 
 /** Cases before their subjects are known. */
 export type UnassignedCase = Omit<Case, 'subject'>;
-
-async function defaultReadText(source: Source): Promise<string> {
-  if (source instanceof Blob) return source.text();
-  if (source instanceof URL) return (await fetch(source)).text();
-  if (typeof source === 'string')
-    throw new InvalidDataset(`Cannot read ${source} here; give a File or a URL.`);
-  return new TextDecoder().decode(source);
-}
 
 const hidden = /(^|\/)\./; // also the "._name" files that macOS leaves in archives
 
@@ -98,15 +90,14 @@ export async function openDataset(
 ): Promise<Dataset> {
   assertOptions('openDataset', datasetEntries, options);
   const entries = tidy(files);
-  const readText = options.readText ?? defaultReadText;
   const described = entries.find(({ path }) => path === 'dataset.json');
   if (described) {
-    const description = readDescription(await readText(described.source));
+    const description = readDescription(await (options.readText ?? readText)(described.source));
     const cases = description.training
       ? decathlonCases(description, entries)
       : nnUNetCases(description, entries);
     const { name, labels, channels, ignoreLabel } = description;
-    return finish(cases, entries, { ...options, readText }, { name, labels, channels, ignoreLabel });
+    return finish(cases, entries, options, { name, labels, channels, ignoreLabel });
   }
 
   const volumes = entries.filter(({ path }) => volumePattern.test(path));
@@ -130,7 +121,7 @@ export async function openDataset(
         .join(', ')}. Name them "images" and "labels", or give both by name.`,
     );
   const cases = matchByName(folders.get(images[0]!)!, folders.get(labels[0]!)!);
-  return finish(cases, entries, { ...options, readText }, {});
+  return finish(cases, entries, options, {});
 }
 
 /**
@@ -170,7 +161,7 @@ async function finish(
   }
   let subjects = options.subjects;
   const table = entries.find(({ path }) => path === 'subjects.csv');
-  if (subjects === undefined && table) subjects = await (options.readText ?? defaultReadText)(table.source);
+  if (subjects === undefined && table) subjects = await (options.readText ?? readText)(table.source);
   const { cases, warnings } = assignSubjects(unassigned, subjects);
   return {
     name: options.name ?? described.name ?? 'dataset',

@@ -10,13 +10,23 @@ export type Placement = Pick<
 >;
 
 /**
- * The affine of a header, 16 numbers row-major: sform, else qform, else the fallback that nifti.ts describes.
- * @throws InvalidVolume if the qform is used and its quaternion is longer than 1
+ * The affine of a header, 16 finite numbers row-major: sform, else qform, else the fallback that nifti.ts describes.
+ * @throws InvalidVolume if what places the voxels is not finite, or the qform is used and its quaternion is longer
+ *   than 1
  */
 export function headerAffine(header: Placement, shape: readonly number[], name = 'The file'): number[] {
-  if (header.sformCode > 0) return [...header.srow, 0, 0, 0, 1];
+  if (header.sformCode > 0) return finite([...header.srow, 0, 0, 0, 1], 'sform', name);
+  const used = header.qformCode > 0 ? 3 : Math.min(3, shape.length);
+  const broken = header.pixdim.findIndex(
+    (value, axis) => axis >= 1 && axis <= used && !Number.isFinite(value),
+  );
+  if (broken >= 0)
+    throw new InvalidVolume(
+      `${name} has pixdim[${broken}] = ${header.pixdim[broken]}; expected the size of a voxel in mm. Correct its ` +
+        'header: its places follow from it, since it has no sform.',
+    );
   const zooms = [1, 2, 3].map((axis) => Math.abs(header.pixdim[axis]!) || 1) as [number, number, number];
-  if (header.qformCode > 0) return qformAffine(header, zooms, name);
+  if (header.qformCode > 0) return finite(qformAffine(header, zooms, name), 'qform', name);
   const affine = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
   for (const axis of [0, 1, 2]) {
     const zoom = axis < shape.length ? zooms[axis]! * (axis === 0 ? -1 : 1) : 1;
@@ -24,6 +34,13 @@ export function headerAffine(header: Placement, shape: readonly number[], name =
     affine[4 * axis + 3] = (-((shape[axis] ?? 1) - 1) / 2) * zoom;
   }
   return affine;
+}
+
+function finite(affine: number[], form: 'sform' | 'qform', name: string): number[] {
+  if (affine.every(Number.isFinite)) return affine;
+  throw new InvalidVolume(
+    `${name}: its affine is [${affine.join(', ')}]; expected 16 finite numbers. Correct its ${form}.`,
+  );
 }
 
 function qformAffine({ quaternion, qoffset, pixdim }: Placement, zooms: number[], name: string): number[] {

@@ -3,21 +3,23 @@
  * or nibabel leaves open is decided so:
  * - The affine is the sform if its code is above 0, else the qform if its code is, else nibabel's fallback:
  *   pixdim on the diagonal with x flipped and the middle voxel at the origin. qfac other than -1 counts 1,
- *   pixdim 0 counts 1, negative pixdim their absolute value. Units are kept but not applied, as in nibabel.
+ *   pixdim 0 counts 1, negative pixdim their absolute value; what is used and not finite is refused. Units are
+ *   kept but not applied, as in nibabel.
  * - Values are float32(float64(raw) * slope + intercept), rounded once. A slope that is 0 or not finite means
  *   no scaling; a slope with an intercept that is not finite is refused. Voxels that are not finite stay so.
  * - Byte order and version follow from sizeof_hdr; a file without "n+1", "ni1", "n+2" or "ni2" (also Analyze) is refused.
  * - A single file whose vox_offset is 0 has its voxels right after its header; offsets inside the header are
- *   refused. Extensions are skipped, bytes after the voxels ignored; bitpix is not looked at, dim[0] to dim[7] are.
+ *   refused. Extensions are skipped, bytes after the voxels left unread but for the first MiB; bitpix is not looked at, dim[0] to dim[7] are.
  * - The image of a pair lies beside its header under the same name, gzipped if the header is; any other place
  *   is given as `image`.
  * - 1-bit, float128, complex and RGB(A) voxels are refused by name, and so is a dimension of 0 voxels.
  */
-import { InvalidVolume } from '../errors.ts';
+import { InvalidVolume, OutOfMemory } from '../errors.ts';
+import type { ByteStream } from './byte-stream.ts';
 import { headerAffine } from './nifti-affine.ts';
 import { datatypes, headerBytes, parseHeader, type NiftiHeader } from './nifti-header.ts';
 import { RunningStatistics } from './preprocess.ts';
-import { ByteStream, openSource, sourceName, type Source } from './source.ts';
+import { openSource, sourceName, type Source } from './source.ts';
 import { canonicalGrid, spacingOf, spatialShape, type Volume } from './volume.ts';
 import { allocate, floats, wasm } from './wasm.ts';
 
@@ -37,6 +39,9 @@ export interface ReadOptions {
 /** Voxels decoded at a time, as far as whole rows and slices allow. */
 const chunk = 2 ** 16;
 
+/** Bytes behind the voxels that are still looked at: gzip says at its end whether it was damaged. */
+const tail = 2 ** 20;
+
 /**
  * Reads a NIfTI volume.
  * @throws InvalidVolume if the file is missing, is not NIfTI, is damaged or truncated, or holds voxels without
@@ -44,17 +49,35 @@ const chunk = 2 ** 16;
  */
 export async function readNifti(source: Source, options: ReadOptions = {}): Promise<Volume> {
   const main = renamed(source, 'hdr') ?? source;
-  const bytes = await openSource(main);
-  const header = parseHeader(await bytes.peek(headerBytes), sourceName(main));
-  if (!header.pair) return decodeVolume(bytes, header, sourceName(main), options);
-  await bytes.drain();
+  const single = await reading(main, undefined, async (bytes) => {
+    const header = parseHeader(await bytes.peek(headerBytes), sourceName(main));
+    return header.pair ? header : decodeVolume(bytes, header, sourceName(main), options);
+  });
+  if ('data' in single) return single;
   const image = options.image ?? renamed(main, 'img');
   if (image === undefined)
     throw new InvalidVolume(
       `${sourceName(main)} is the header of a .hdr/.img pair; give its .img file as the option "image".`,
     );
-  const voxels = await openSource(image, 'give the image of the pair as the option "image"');
-  return decodeVolume(voxels, header, sourceName(image), options);
+  return reading(image, 'give the image of the pair as the option "image"', (bytes) =>
+    decodeVolume(bytes, single, sourceName(image), options),
+  );
+}
+
+/** What a file says with all that it says of its own damage; `read` takes what it needs, the rest is left unread. */
+async function reading<T>(
+  source: Source,
+  remedy: string | undefined,
+  read: (bytes: ByteStream) => Promise<T>,
+): Promise<T> {
+  const bytes = await openSource(source, remedy);
+  try {
+    const result = await read(bytes);
+    await bytes.skip(tail);
+    return result;
+  } finally {
+    await bytes.close();
+  }
 }
 
 /** The other file of a pair: a path or URL with its ending replaced; undefined if it has neither ending. */
@@ -69,7 +92,7 @@ function renamed<T extends Source>(source: T, ending: 'hdr' | 'img'): string | U
 
 /** Decodes voxels as they arrive. */
 async function decodeVolume(
-  stream: ByteStream,
+  bytes: ByteStream,
   header: NiftiHeader,
   name: string,
   { canonical = false, statistics = false }: ReadOptions,
@@ -78,19 +101,17 @@ async function decodeVolume(
   const [type, size] = datatypes[datatype]!;
   const count = shape.reduce((a, b) => a * b, 1);
   const end = voxOffset + count * size;
-  const requireBytes = (found: number): void => {
+  const { most, announced } = bytes.expected;
+  const requireBytes = (found: number, about = ''): void => {
     if (end > found)
       throw new InvalidVolume(
         `${name} is truncated or its header damaged: ${shape.join(' x ')} voxels of ${type} from byte ${voxOffset} ` +
-          `need ${end} bytes, found ${found}.`,
+          `need ${end} bytes, found ${about}${found}.`,
       );
   };
-  let bytes = stream;
-  if (end > stream.announced) {
-    const all = await stream.rest();
-    requireBytes(all.length);
-    bytes = new ByteStream([all], all.length);
-  }
+  requireBytes(most, most === announced ? '' : 'at most ');
+  const before = await bytes.skip(voxOffset);
+  if (end > announced) requireBytes(before + (await bytes.hold(count * size)));
   const affine = headerAffine(header, shape, name);
   const source = { shape: [...shape], affine };
   const turned = canonical ? canonicalGrid(source) : undefined;
@@ -100,7 +121,7 @@ async function decodeVolume(
   const nz = turn ? depth : count / plane;
   const { origin, strides } = turn ?? { origin: 0, strides: [1, nx, plane] as const };
   const [sx, sy, sz] = strides;
-  const data = new Float32Array(count);
+  const data = allocateFloats(count, name);
   const { decode, reorient, reset, memory } = wasm();
   const running = statistics ? new RunningStatistics() : undefined;
 
@@ -131,7 +152,6 @@ async function decodeVolume(
   const sliced = Math.abs(sz) === plane;
   const slices = sliced ? Math.max(1, Math.floor(chunk / plane)) : 1;
   const rows = Math.abs(sy) === nx * nz ? Math.max(1, Math.floor(chunk / (nx * nz))) : ny;
-  await bytes.take(voxOffset);
   for (let start = 0; start < count; start += plane * nz) {
     const arrived: Uint8Array[] = [];
     for (let z = 0; z < nz; z += slices) {
@@ -152,7 +172,6 @@ async function decodeVolume(
       place(parts, start, [y, now], [0, nz]);
     }
   }
-  await bytes.drain();
   const placed = turn ?? source;
   return {
     data,
@@ -162,4 +181,19 @@ async function decodeVolume(
     ...(running && { statistics: running.statistics }),
     header,
   };
+}
+
+/** @throws OutOfMemory where the machine, or the language, has no array of that length */
+function allocateFloats(count: number, name: string): Float32Array {
+  try {
+    return new Float32Array(count);
+  } catch (cause) {
+    if (!(cause instanceof RangeError)) throw cause;
+    throw new OutOfMemory(
+      `${name} has ${count} voxels, which need ${4 * count} bytes as float32, more than there is memory for; cut it ` +
+        'or resample it to fewer voxels.',
+      4 * count,
+      0,
+    );
+  }
 }

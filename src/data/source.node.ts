@@ -1,41 +1,51 @@
 /** Paths as sources and zlib for gzip, in Node. Importing this module puts them in place. */
-import { open } from 'node:fs/promises';
+import { open, stat } from 'node:fs/promises';
+import { pipeline, Readable } from 'node:stream';
 import { promisify } from 'node:util';
 import { createGunzip, gzip } from 'node:zlib';
 import { InvalidVolume } from '../errors.ts';
 import { setPlatform, type Platform } from './source.ts';
 
-/** Bytes that zlib gives out at a time: it works on the next piece while this one is looked at. */
+/** Bytes that are read, and that zlib gives out, at a time: it works on the next piece while this one is looked at. */
 const chunkSize = 2 ** 20;
 
 const deflate: (bytes: Uint8Array, options: { level: number }) => Promise<Uint8Array> = promisify(gzip);
 
-/** What one call reads at most. */
-const mostBytes = 2 ** 30;
-
-/** A whole file in as few reads as possible: `readFile` takes half a MiB at a time, and three times as long. */
-async function readWhole(path: string | URL): Promise<Uint8Array> {
+/** A file's bytes from a place on, by position where there is one: pipes have none. */
+async function* read(path: string | URL, from: number | undefined): AsyncGenerator<Uint8Array> {
   await using file = await open(path);
-  const found = await file.stat();
-  if (!found.isFile() || found.size === 0) return await file.readFile(); // a pipe, say, does not know its length
-  const bytes = Buffer.allocUnsafeSlow(found.size);
-  let at = 0;
-  for (let read = 1; read > 0 && at < bytes.length; at += read)
-    read = (await file.read(bytes, at, Math.min(mostBytes, bytes.length - at), at)).bytesRead;
-  return bytes.subarray(0, at);
+  for (let at = from; ;) {
+    const piece = Buffer.allocUnsafeSlow(chunkSize);
+    const { bytesRead } = await file.read(piece, 0, chunkSize, at ?? null);
+    if (bytesRead === 0) return;
+    yield piece.subarray(0, bytesRead);
+    if (at !== undefined) at += bytesRead;
+  }
 }
 
 export const nodePlatform: Platform = {
-  async readFile(path) {
+  async openFile(path) {
     try {
-      return await readWhole(path);
+      const info = await stat(path);
+      if (info.isDirectory()) throw new Error('it is a folder');
+      if (!info.isFile() || info.size === 0) return { pieces: () => read(path, undefined) }; // /proc says 0
+      return { size: info.size, pieces: (from = 0) => read(path, from) };
     } catch (cause) {
       const { code, message } = cause as NodeJS.ErrnoException;
       if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
       throw new InvalidVolume(`${String(path)} cannot be read: ${message}.`, { cause });
     }
   },
-  gunzip: (bytes) => createGunzip({ chunkSize }).end(bytes) as AsyncIterable<Uint8Array>,
+  async *gunzip(compressed) {
+    const source = Readable.from(compressed, { highWaterMark: 1 });
+    const stream = createGunzip({ chunkSize });
+    pipeline(source, stream, () => undefined); // what fails is told to who reads
+    try {
+      yield* stream as AsyncIterable<Uint8Array>;
+    } finally {
+      source.destroy();
+    }
+  },
   gzip: (bytes) => deflate(bytes, { level: 6 }),
 };
 

@@ -1,41 +1,51 @@
 /**
- * Where bytes come from: paths (Node), URLs, files picked in a browser, and arrays. Gunzips by what the bytes
- * say, not by the name. Platforms differ in a hook, `setPlatform`; the default is that of browsers.
+ * Where bytes come from: paths (Node), URLs, files picked in a browser, and arrays, read as far as they are asked
+ * for. Gunzips by what the bytes say, not by the name. Platforms differ in a hook, `setPlatform`; the default is that of browsers.
  */
-import { InvalidOption, InvalidVolume } from '../errors.ts';
+import { InvalidOption, InvalidVolume, UNet3DError } from '../errors.ts';
 import { shown } from '../options.ts';
+import { ByteStream } from './byte-stream.ts';
+import { gunzip, piecesOf } from './gunzip.ts';
 
 /** A string is a path and works in Node only; everywhere else use a URL, a File or Blob, or bytes. */
 export type Source = string | URL | Blob | ArrayBuffer | Uint8Array;
 
+/** The bytes of a file, URL or array as they are stored. */
+export interface Stored {
+  /** Absent where only the end tells: URLs, pipes. */
+  readonly size?: number;
+  /** Pieces in order, read as they are asked for. Where there is no `size`, from the beginning only. */
+  readonly pieces: (from?: number) => AsyncIterable<Uint8Array>;
+}
+
 /** What a platform does its own way. */
 export interface Platform {
-  /** The bytes of a file; undefined if there is none of that name. */
-  readFile(path: string | URL): Promise<Uint8Array | undefined>;
-  /** In pieces, as they come out. Fails at the end at the latest if the bytes are damaged or end early. */
-  gunzip(bytes: Uint8Array): AsyncIterable<Uint8Array>;
+  /** A file; undefined if there is none of that name. */
+  openFile(path: string | URL): Promise<Stored | undefined>;
+  /**
+   * In pieces, as they come out. Fails at the end at the latest if the bytes are damaged or end early.
+   * @param again the same bytes from their beginning
+   */
+  gunzip(
+    compressed: AsyncIterable<Uint8Array>,
+    again: () => AsyncIterable<Uint8Array>,
+  ): AsyncIterable<Uint8Array>;
   gzip(bytes: Uint8Array): Promise<Uint8Array>;
 }
 
-function through(bytes: Uint8Array, stream: GenericTransformStream) {
-  const source = new Blob([bytes as Uint8Array<ArrayBuffer>]).stream();
-  return source.pipeThrough(stream) as ReadableStream<Uint8Array<ArrayBuffer>>;
-}
-
-async function* pieces(stream: ReadableStream<Uint8Array>): AsyncGenerator<Uint8Array> {
-  const reader = stream.getReader(); // not every browser iterates over streams
-  for (let next = await reader.read(); !next.done; next = await reader.read()) yield next.value;
-}
-
 const browser: Platform = {
-  readFile: (path) => {
+  openFile: (path) => {
     throw new InvalidVolume(
       `Cannot open the path ${String(path)}: a browser has no files by path; give a File, a URL or an ArrayBuffer.`,
     );
   },
-  gunzip: (bytes) => pieces(through(bytes, new DecompressionStream('gzip'))),
-  gzip: async (bytes) =>
-    new Uint8Array(await new Response(through(bytes, new CompressionStream('gzip'))).arrayBuffer()),
+  gunzip,
+  async gzip(bytes) {
+    const stream = new Blob([bytes as Uint8Array<ArrayBuffer>])
+      .stream()
+      .pipeThrough(new CompressionStream('gzip'));
+    return new Uint8Array(await new Response(stream).arrayBuffer());
+  },
 };
 
 let current = browser;
@@ -58,124 +68,133 @@ export function sourceName(source: Source): string {
   return source instanceof Blob ? 'the Blob' : 'the buffer';
 }
 
+/** Deflate makes bytes at most so many times fewer. */
+const bestRatio = 1032;
+
 /**
- * A source's bytes, gunzipped if they are gzip.
+ * A source's bytes, gunzipped if they are gzip, to be taken in order. Whoever opens it closes it.
  * @param remedy what the message about a missing file advises
- * @throws InvalidVolume if the file is not there, cannot be fetched, or its gzip stream is damaged or truncated;
- *   InvalidOption for what is no source
+ * @throws InvalidVolume if the file is not there or cannot be fetched; at any read, if it cannot be read on or its
+ *   gzip stream is damaged or truncated; InvalidOption for what is no source
  */
-export async function readSource(source: Source, remedy?: string): Promise<Uint8Array> {
-  return (await openSource(source, remedy)).rest();
-}
-
-/** A source's bytes, to be taken in order; see `ByteStream`. @throws as `readSource`, at any read for its gzip */
 export async function openSource(source: Source, remedy = 'check the path'): Promise<ByteStream> {
-  const bytes = await rawBytes(source);
-  if (!bytes) throw new InvalidVolume(`${sourceName(source)} does not exist; ${remedy}.`);
-  if (bytes[0] !== 0x1f || bytes[1] !== 0x8b) return new ByteStream([bytes], bytes.length);
-  return new ByteStream(unzipped(bytes, sourceName(source)), announced(bytes));
+  const name = sourceName(source);
+  const stored = await open(source);
+  if (!stored) throw new InvalidVolume(`${name} does not exist; ${remedy}.`);
+  const { size = Infinity } = stored;
+  const bytes = new ByteStream(named(stored.pieces(), name), {
+    most: size,
+    announced: Number.isFinite(size) ? size : 0,
+  });
+  const magic = await bytes.peek(2);
+  if (magic[0] !== 0x1f || magic[1] !== 0x8b) return bytes;
+  return new ByteStream(
+    unzipped(bytes.rest(), () => named(stored.pieces(), name), name),
+    { most: size * bestRatio, announced: await announced(stored) },
+  );
 }
 
-async function* unzipped(bytes: Uint8Array, name: string): AsyncGenerator<Uint8Array> {
+/** Bytes of a text at most: of data sets with a hundred thousand cases, and more. */
+const longestText = 2 ** 25;
+
+/**
+ * A source's bytes as UTF-8 text.
+ * @throws InvalidVolume as openSource, and if it is longer than any text that belongs to a data set
+ */
+export async function readText(source: Source, remedy?: string): Promise<string> {
+  const stream = await openSource(source, remedy);
   try {
-    yield* current.gunzip(bytes);
+    const bytes = await stream.take(longestText + 1);
+    if (bytes.length > longestText)
+      throw new InvalidVolume(
+        `${sourceName(source)} is longer than ${longestText / 2 ** 20} MiB; expected a text, check that it is the right file.`,
+      );
+    return new TextDecoder().decode(bytes);
+  } finally {
+    await stream.close();
+  }
+}
+
+async function* unzipped(
+  compressed: AsyncIterable<Uint8Array>,
+  again: () => AsyncIterable<Uint8Array>,
+  name: string,
+): AsyncGenerator<Uint8Array> {
+  try {
+    yield* current.gunzip(compressed, again);
   } catch (cause) {
+    if (cause instanceof UNet3DError) throw cause;
     throw new InvalidVolume(
-      `${name} is gzip that ends early or is damaged (${bytes.length} bytes compressed: ` +
-        `${cause instanceof Error ? cause.message : String(cause)}); copy or download it again.`,
+      `${name} is gzip that ends early or is damaged (${messageOf(cause)}); copy or download it again.`,
       { cause },
     );
   }
 }
 
+const messageOf = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause));
+
 /**
- * Bytes that come out of gzip, as its last four announce, within what deflate can do (1032 times). Not to be relied
- * on: wrong beyond 4 GiB, and for streams that are several in a row.
+ * Bytes that come out of gzip, as its last four announce, within what deflate can do. Not to be relied on: wrong
+ * beyond 4 GiB, and for streams that are several in a row.
  */
-function announced(bytes: Uint8Array): number {
-  if (bytes.length < 18) return 0;
-  const length = new DataView(bytes.buffer, bytes.byteOffset + bytes.length - 4, 4).getUint32(0, true);
-  return Math.min(length, bytes.length * 1032);
+async function announced({ size, pieces }: Stored): Promise<number> {
+  if (size === undefined || size < 18) return 0;
+  const end = new ByteStream(pieces(size - 4));
+  const last = await end.take(4);
+  await end.close();
+  if (last.length < 4) return 0;
+  return Math.min(new DataView(last.buffer, last.byteOffset, 4).getUint32(0, true), size * bestRatio);
 }
 
-function joined(pieces: readonly Uint8Array[]): Uint8Array {
-  if (pieces.length === 1) return pieces[0]!;
-  const all = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0));
-  let at = 0;
-  for (const piece of pieces) {
-    all.set(piece, at);
-    at += piece.length;
-  }
-  return all;
-}
-
-/** Bytes that arrive in pieces and are taken in order. */
-export class ByteStream {
-  readonly #pieces: AsyncIterator<Uint8Array> | Iterator<Uint8Array>;
-  #piece: Uint8Array = new Uint8Array();
-
-  /** @param announced the number of bytes that will come, as far as that can be told before */
-  constructor(
-    pieces: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
-    readonly announced: number,
-  ) {
-    this.#pieces =
-      Symbol.asyncIterator in pieces ? pieces[Symbol.asyncIterator]() : pieces[Symbol.iterator]();
-  }
-
-  /** The next `length` bytes, or fewer at the end; they stay. */
-  async peek(length: number): Promise<Uint8Array> {
-    if (this.#piece.length < length) this.#piece = joined(await this.#gather(length));
-    return this.#piece.subarray(0, length);
-  }
-
-  /** The next `length` bytes, or fewer at the end. */
-  async take(length: number): Promise<Uint8Array> {
-    const bytes = await this.peek(length);
-    this.#piece = this.#piece.subarray(bytes.length);
-    return bytes;
-  }
-
-  /** All that is left. */
-  rest(): Promise<Uint8Array> {
-    return this.take(Infinity);
-  }
-
-  /** Leaves out what is left, in order to learn of its damage. */
-  async drain(): Promise<void> {
-    this.#piece = new Uint8Array();
-    while (!(await this.#pieces.next()).done);
-  }
-
-  /** The current piece and as many more as are needed. */
-  async #gather(length: number): Promise<Uint8Array[]> {
-    const pieces = [this.#piece];
-    let found = this.#piece.length;
-    while (found < length) {
-      const next = await this.#pieces.next();
-      if (next.done) break;
-      pieces.push(next.value);
-      found += next.value.length;
-    }
-    return pieces.filter((piece) => piece.length > 0);
+/** Pieces whose failure says of which source it is. */
+async function* named(pieces: AsyncIterable<Uint8Array>, name: string): AsyncGenerator<Uint8Array> {
+  try {
+    yield* pieces;
+  } catch (cause) {
+    if (cause instanceof UNet3DError) throw cause;
+    throw new InvalidVolume(`${name} cannot be read: ${messageOf(cause)}.`, { cause });
   }
 }
 
-async function rawBytes(source: Source): Promise<Uint8Array | undefined> {
-  if (source instanceof Uint8Array) return source;
-  if (source instanceof ArrayBuffer) return new Uint8Array(source);
-  if (source instanceof Blob) return new Uint8Array(await source.arrayBuffer());
+async function open(source: Source): Promise<Stored | undefined> {
+  if (source instanceof Uint8Array) return inMemory(source);
+  if (source instanceof ArrayBuffer) return inMemory(new Uint8Array(source));
+  if (source instanceof Blob)
+    return { size: source.size, pieces: (from = 0) => piecesOf(source.slice(from).stream()) };
   if (typeof source !== 'string' && !(source instanceof URL))
     throw new InvalidOption(
       `a source is ${shown(source)}: give a path (in Node), a URL object, a File or Blob, an ArrayBuffer or a Uint8Array`,
     );
-  if (typeof source === 'string' || source.protocol === 'file:') return current.readFile(source);
-  const response = await fetch(source).catch((cause: unknown) => {
-    throw new InvalidVolume(`${source.href} cannot be fetched: ${String(cause)}.`, { cause });
+  if (typeof source === 'string' || source.protocol === 'file:') return current.openFile(source);
+  return fetched(source);
+}
+
+function inMemory(bytes: Uint8Array): Stored {
+  return {
+    size: bytes.length,
+    async *pieces(from = 0) {
+      yield await Promise.resolve(bytes.subarray(from));
+    },
+  };
+}
+
+/** A URL's answer as it arrives; whoever reads it again fetches it again. */
+async function fetched(url: URL): Promise<Stored> {
+  let answer: Response | undefined = await get(url);
+  return {
+    async *pieces() {
+      const { body } = answer ?? (await get(url));
+      answer = undefined;
+      if (body) yield* piecesOf(body);
+    },
+  };
+}
+
+async function get(url: URL): Promise<Response> {
+  const response = await fetch(url).catch((cause: unknown) => {
+    throw new InvalidVolume(`${url.href} cannot be fetched: ${String(cause)}.`, { cause });
   });
-  if (!response.ok)
-    throw new InvalidVolume(
-      `${source.href} answers ${response.status} ${response.statusText}; check the URL.`,
-    );
-  return new Uint8Array(await response.arrayBuffer());
+  if (response.ok) return response;
+  await response.body?.cancel();
+  throw new InvalidVolume(`${url.href} answers ${response.status} ${response.statusText}; check the URL.`);
 }

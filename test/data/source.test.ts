@@ -1,5 +1,5 @@
 // Where bytes come from: every kind of source, with Node's zlib and with the streams that browsers have.
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -7,14 +7,25 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { afterEach, describe, expect, onTestFinished, test } from 'vitest';
+import { readNifti } from '../../src/data/nifti.ts';
 import { nodePlatform } from '../../src/data/source.node.ts';
-import { platform, readSource, setPlatform } from '../../src/data/source.ts';
+import { openSource, platform, readText, setPlatform, type Source } from '../../src/data/source.ts';
 import { InvalidVolume } from '../../src/errors.ts';
+import { make } from '../support/nifti.ts';
 
 const content = Uint8Array.from({ length: 100_000 }, (_, i) => (i * i) % 253);
 const zipped = new Uint8Array(gzipSync(content));
 
 afterEach(() => setPlatform(nodePlatform));
+
+async function readSource(source: Source): Promise<Uint8Array> {
+  const stream = await openSource(source);
+  try {
+    return await stream.take(Infinity);
+  } finally {
+    await stream.close();
+  }
+}
 
 describe.each([
   ['zlib', nodePlatform],
@@ -59,15 +70,69 @@ function joinedInside(bytes: Uint8Array): Uint8Array {
   return larger.subarray(17, 17 + bytes.length);
 }
 
+async function folder(files: Record<string, Uint8Array>): Promise<string> {
+  const path = await mkdtemp(join(tmpdir(), 'source-'));
+  onTestFinished(() => rm(path, { recursive: true }));
+  for (const [name, bytes] of Object.entries(files)) await writeFile(join(path, name), bytes);
+  return path;
+}
+
 test('paths and file: URLs', async () => {
-  const folder = await mkdtemp(join(tmpdir(), 'source-'));
-  onTestFinished(() => rm(folder, { recursive: true }));
-  const path = join(folder, 'a.gz');
-  await writeFile(path, zipped);
+  const place = await folder({ 'a.gz': zipped });
+  const path = join(place, 'a.gz');
   expect(Buffer.from(await readSource(path)).equals(content)).toBe(true);
   expect(Buffer.from(await readSource(pathToFileURL(path))).equals(content)).toBe(true);
-  await expect(readSource(join(folder, 'b.gz'))).rejects.toThrow(/b\.gz does not exist/);
-  await expect(readSource(folder)).rejects.toThrow(InvalidVolume);
+  await expect(readSource(join(place, 'b.gz'))).rejects.toThrow(/b\.gz does not exist/);
+  await expect(readSource(place)).rejects.toThrow(InvalidVolume);
+});
+
+test('pairs: the other file lies beside the one that is given', async () => {
+  const voxels = Uint8Array.from({ length: 8 }, (_, i) => 7 * i);
+  const header = make({ pair: true });
+  const path = await folder({
+    'a.hdr': header,
+    'a.img': voxels,
+    'b.HDR.gz': gzipSync(header),
+    'b.IMG.gz': gzipSync(voxels),
+    'c.hdr': header,
+    'c.img.gz': gzipSync(voxels),
+    'd.img.nii.gz': gzipSync(make({ voxels })),
+  });
+  for (const name of ['a.hdr', 'a.img', 'b.HDR.gz', 'b.IMG.gz', 'd.img.nii.gz'])
+    expect([...(await readNifti(join(path, name))).data]).toEqual([...voxels]);
+  expect([...(await readNifti(pathToFileURL(join(path, 'a.hdr')))).data]).toEqual([...voxels]);
+  const mixed = await readNifti(join(path, 'c.hdr'), { image: join(path, 'c.img.gz') });
+  expect([...mixed.data]).toEqual([...voxels]);
+  await expect(readNifti(join(path, 'c.hdr'))).rejects.toThrow(/c\.img does not exist.*"image"/);
+});
+
+test('of a file of 3 GiB only what its header says is read, and no file stays open', async ({ skip }) => {
+  const told = async (): Promise<{ read: number; open: number }> => ({
+    read: Number(/rchar: (\d+)/.exec(await readFile('/proc/self/io', 'utf8'))![1]),
+    open: (await readdir('/proc/self/fd')).length,
+  });
+  const isTold = await told().catch(() => undefined);
+  skip(!isTold, 'only Linux tells how much a process has read');
+  const shape = [4, 4, 4];
+  const path = await folder({
+    'long.nii': make({ shape, voxels: new Uint8Array(64).fill(5) }),
+    'long.nii.gz': gzipSync(make({ shape, voxels: new Uint8Array(64).fill(5) })),
+    'long.hdr': make({ shape, pair: true }),
+    'long.img': new Uint8Array(64).fill(5),
+    'damaged.nii': new Uint8Array(400),
+  });
+  const names = ['long.nii', 'long.nii.gz', 'long.hdr'].map((name) => join(path, name));
+  for (const name of await readdir(path)) await truncate(join(path, name), 3 * 2 ** 30);
+  const before = await told();
+  for (const name of names) expect((await readNifti(name)).data).toEqual(new Float32Array(64).fill(5));
+  await expect(readNifti(join(path, 'damaged.nii'))).rejects.toThrow(/is not a NIfTI file/);
+  const middle = await told();
+  expect(middle.read - before.read).toBeLessThan(20 * 2 ** 20);
+  expect(middle.open).toBe(before.open);
+  await expect(readText(join(path, 'damaged.nii'))).rejects.toThrow(/damaged\.nii is longer than 32 MiB/);
+  const after = await told();
+  expect(after.read - middle.read).toBeLessThan(40 * 2 ** 20);
+  expect(after.open).toBe(before.open);
 });
 
 test('a browser says that it has no paths', async () => {
