@@ -6,8 +6,16 @@ import * as v from 'valibot';
 import { InvalidDataset } from '../errors.ts';
 import { readJson } from '../json.ts';
 import { openObject, repeated, text } from '../schema.ts';
-import { groupChannels, listed, stemOf, volumePattern } from './dataset-match.ts';
+import { groupChannels, listed as quoted, stemOf, volumePattern } from './dataset-match.ts';
 import type { FileEntry, UnassignedCase } from './dataset.ts';
+import type { Source } from './source.ts';
+
+/** Files of a case as dataset.json lists them, with the name of the case where it tells one. */
+interface ListedCase {
+  readonly id?: string;
+  readonly images: readonly string[];
+  readonly label: string;
+}
 
 /** What both kinds of dataset.json say. */
 export interface Description {
@@ -16,7 +24,7 @@ export interface Description {
   readonly channels: readonly string[];
   readonly ignoreLabel: number | undefined;
   /** Image and label paths, where the file lists them (Decathlon, and nnU-Net's "dataset" entry). */
-  readonly training: readonly { readonly images: readonly string[]; readonly label: string }[] | undefined;
+  readonly training: readonly ListedCase[] | undefined;
   /** nnU-Net's "file_ending". */
   readonly fileEnding: string | undefined;
 }
@@ -61,12 +69,14 @@ export function readDescription(text: string): Description {
     return new InvalidDataset(`dataset.json: ${problem}. Repair it, or remove it to match files by name.`);
   });
   const { name, file_ending: fileEnding, training, dataset } = json;
-  const listed = dataset && Object.values(dataset).map(({ images, label }) => ({ image: images, label }));
+  const keyed = dataset && Object.entries(dataset);
   return {
     name: name === undefined ? undefined : String(name),
     ...readLabels(json.labels),
     channels: Object.values(json.channel_names ?? json.modality ?? {}).map(String),
-    training: (training ?? listed)?.map(({ image, label }) => ({ images: [image].flat(), label })),
+    training:
+      training?.map(({ image, label }) => ({ images: [image].flat(), label })) ??
+      keyed?.map(([id, { images, label }]) => ({ id, images: [images].flat(), label })),
     fileEnding,
   };
 }
@@ -100,43 +110,105 @@ function readLabels(labels: v.InferOutput<typeof descriptionSchema>['labels']): 
   return { labels: names, ignoreLabel };
 }
 
-const clean = (path: string): string => path.replaceAll('\\', '/').replace(/^(\.?\/)+/, '');
+/** A path inside a data set as files are compared: forward slashes, no "." or "..", letters composed (NFC). */
+export function plainPath(path: string): string {
+  const parts: string[] = [];
+  for (const part of path.replaceAll('\\', '/').split('/'))
+    if (part === '..' && parts.length > 0 && parts.at(-1) !== '..') parts.pop();
+    else if (part !== '' && part !== '.') parts.push(part);
+  return parts.join('/').normalize('NFC');
+}
 
-/** Cases of a "training" list; an image X.nii.gz may also lie there as X_0000.nii.gz, X_0001.nii.gz … */
-export function decathlonCases(description: Description, entries: readonly FileEntry[]): UnassignedCase[] {
+const isOutside = (path: string): boolean =>
+  /^([a-z]:)?[\\/]|^\$/i.test(path) || plainPath(path).startsWith('..');
+
+/** The file at a path as dataset.json writes it: absolute, or relative to it; undefined if there is none. */
+export type Locate = (path: string) => Promise<Source | undefined>;
+
+/**
+ * Cases that dataset.json lists; an image X.nii.gz may also lie there as X_0000.nii.gz, X_0001.nii.gz …
+ * @param locate finds files that are not among the entries; browsers have no such way
+ */
+export async function listedCases(
+  listed: readonly ListedCase[],
+  entries: readonly FileEntry[],
+  locate?: Locate,
+): Promise<UnassignedCase[]> {
   const byPath = new Map(entries.map((entry) => [entry.path, entry.source]));
+  const find = async (path: string): Promise<Source | undefined> =>
+    (isOutside(path) ? undefined : byPath.get(plainPath(path))) ?? (await locate?.(path));
   const missing: string[] = [];
-  const cases = (description.training ?? []).map((item): UnassignedCase => {
-    const paths = item.images.map(clean).flatMap((path) => {
-      if (byPath.has(path)) return [path];
-      const channels: string[] = [];
-      for (;;) {
-        const next = path.replace(/(\.nii(\.gz)?)$/, `_${String(channels.length).padStart(4, '0')}$1`);
-        if (next === path || !byPath.has(next)) return channels.length > 0 ? channels : [path];
-        channels.push(next);
-      }
-    });
-    const label = clean(item.label);
-    missing.push(...[...paths, label].filter((path) => !byPath.has(path)));
-    const id = stemOf(label);
-    return { id, images: paths.map((path) => byPath.get(path)!), label: byPath.get(label)! };
-  });
+  const require = (path: string, source: Source | undefined): Source[] => {
+    if (source === undefined) missing.push(path);
+    return source === undefined ? [] : [source];
+  };
+  const names = caseNames(listed);
+  const cases: UnassignedCase[] = [];
+  for (const [index, { images, label }] of listed.entries()) {
+    const sources: Source[] = [];
+    for (const path of images) {
+      const whole = await find(path);
+      const channels = whole === undefined ? await channelsOf(path, find) : [];
+      sources.push(...(channels.length > 0 ? channels : require(path, whole)));
+    }
+    for (const source of require(label, await find(label)))
+      cases.push({ id: names[index]!, images: sources, label: source });
+  }
+  const outside = locate ? [] : missing.filter(isOutside);
+  if (outside.length > 0)
+    return fail(
+      `names ${outside.length} file(s) outside of the data set's folder: ${quoted(outside)}. A browser cannot open ` +
+        'them: put the files into the folder, with paths relative to dataset.json, or use the command line.',
+    );
   requireFiles(missing);
   return cases;
 }
 
-/** Cases of imagesTr/CASE_0000.ENDING and labelsTr/CASE.ENDING. */
+async function channelsOf(path: string, find: Locate): Promise<Source[]> {
+  const channels: Source[] = [];
+  for (;;) {
+    const next = path.replace(/(\.nii(\.gz)?)$/i, `_${String(channels.length).padStart(4, '0')}$1`);
+    const source = next === path ? undefined : await find(next);
+    if (source === undefined) return channels;
+    channels.push(source);
+  }
+}
+
+/** As dataset.json names the cases, else by the file of their label, or its folder where files have one name in all. */
+function caseNames(listed: readonly ListedCase[]): string[] {
+  const stems = listed.map(({ id, label }) =>
+    id === undefined ? stemOf(plainPath(label)) : id.normalize('NFC'),
+  );
+  if (new Set(stems).size === stems.length || listed.some(({ id }) => id !== undefined)) return stems;
+  const folders = listed.map(({ label }) => plainPath(label).split('/').at(-2) ?? '');
+  return new Set(folders).size === folders.length ? folders : stems;
+}
+
+/**
+ * Cases of imagesTr/CASE_0000.ENDING and labelsTr/CASE.ENDING; or, where every image has the very name of its label,
+ * one file with all channels each.
+ */
 export function nnUNetCases(description: Description, entries: readonly FileEntry[]): UnassignedCase[] {
   const ending = description.fileEnding ?? '.nii.gz';
   if (!volumePattern.test(ending))
     return fail(`has the file_ending "${ending}"; only NIfTI files can be read.`);
   const inside = (folder: string): FileEntry[] =>
-    entries.filter(({ path }) => path.startsWith(`${folder}/`) && path.endsWith(ending));
-  const images = groupChannels(inside('imagesTr'));
+    entries.filter(
+      ({ path }) => path.startsWith(`${folder}/`) && path.toLowerCase().endsWith(ending.toLowerCase()),
+    );
   const labels = inside('labelsTr');
+  const ids = labels.map(({ path }) => stemOf(path));
+  const whole = new Map(inside('imagesTr').map((file) => [stemOf(file.path), file]));
+  if (whole.size > 0 && whole.size === ids.length && ids.every((id) => whole.has(id)))
+    return labels.map(({ source }, at) => ({
+      id: ids[at]!,
+      images: [whole.get(ids[at]!)!.source],
+      label: source,
+    }));
+  const images = groupChannels(inside('imagesTr'));
   const missing: string[] = [];
-  const cases = labels.map(({ path, source }): UnassignedCase => {
-    const id = stemOf(path);
+  const cases = labels.map(({ source }, at): UnassignedCase => {
+    const id = ids[at]!;
     const files = images.get(id) ?? [];
     const count = Math.max(description.channels.length, 1);
     for (let channel = files.length; channel < count; channel++)
@@ -147,7 +219,7 @@ export function nnUNetCases(description: Description, entries: readonly FileEntr
       );
     return { id, images: files.map((file) => file.source), label: source };
   });
-  const known = new Set(labels.map(({ path }) => stemOf(path)));
+  const known = new Set(ids);
   for (const id of images.keys()) if (!known.has(id)) missing.push(`labelsTr/${id}${ending}`);
   requireFiles(missing);
   return cases;
@@ -156,6 +228,6 @@ export function nnUNetCases(description: Description, entries: readonly FileEntr
 function requireFiles(missing: readonly string[]): void {
   if (missing.length > 0)
     throw new InvalidDataset(
-      `${missing.length} file(s) that dataset.json names or implies are missing: ${listed(missing)}.`,
+      `${missing.length} file(s) that dataset.json names or implies are missing: ${quoted(missing)}.`,
     );
 }

@@ -5,9 +5,25 @@ import type { FileEntry, UnassignedCase } from './dataset.ts';
 /** Names of files that hold a volume; the .img of a .hdr/.img pair is found through its header. */
 export const volumePattern = /\.(nii|hdr)(\.gz)?$/i;
 
-/** File name without folders and without the endings of a volume. */
+/** File name without folders and without the endings of a volume, its letters composed (NFC), as people compare them. */
 export function stemOf(path: string): string {
-  return (path.split('/').at(-1) ?? path).replace(volumePattern, '');
+  const name = path.split('/').at(-1) ?? path;
+  return name.replace(/\.(nii|hdr|img)(\.gz)?$/i, '').normalize('NFC');
+}
+
+/** A stem without the number of a channel, as nnU-Net appends it. */
+export const withoutChannel = (stem: string): string => stem.replace(/_\d{4}$/, '');
+
+/**
+ * Finds for each of some names the one of `known` that means the same case: itself, or one of the two with the number
+ * of the first channel (CASE_0000 and CASE); undefined where there is none, or it is another's.
+ */
+export function sameCase(names: readonly string[], known: readonly string[]): (string | undefined)[] {
+  const all = new Set(known);
+  const taken = new Set(names.filter((name) => all.has(name)));
+  const bare = (name: string): string => name.replace(/_0000$/, '');
+  const free = new Map(known.filter((name) => !taken.has(name)).map((name) => [bare(name), name]));
+  return names.map((name) => (all.has(name) ? name : free.get(bare(name))));
 }
 
 /** At most ten names, quoted, and how many more there are. */
@@ -20,7 +36,7 @@ export function listed(names: readonly string[]): string {
 export function groupChannels(images: readonly FileEntry[]): Map<string, FileEntry[]> {
   const groups = new Map<string, FileEntry[]>();
   for (const entry of images) {
-    const stem = stemOf(entry.path).replace(/_\d{4}$/, '');
+    const stem = withoutChannel(stemOf(entry.path));
     groups.set(stem, [...(groups.get(stem) ?? []), entry]);
   }
   for (const [stem, files] of groups)
@@ -35,71 +51,174 @@ export function groupChannels(images: readonly FileEntry[]): Map<string, FileEnt
   return groups;
 }
 
+/** Words that say what a file holds, and nothing of whose it is. */
+const roles = new Set(
+  (
+    'img imgs image images imaging im scan scans vol volume volumes data raw orig original input mr mri ct ' +
+    'label labels lbl seg segs segm segment segmentation segmentations mask masks gt ground truth groundtruth manual ' +
+    'annotation annotations roi contour contours target semantic'
+  ).split(' '),
+);
+
+/** Runs of digits, and of whatever else is neither punctuation nor space, in any script. */
+const words = (name: string): string[] =>
+  name.toLowerCase().match(/\p{N}+|[^\p{N}\p{P}\p{Z}\p{Cc}]+/gu) ?? [];
+
 /**
- * Names without the words that tell an image from a label: words found in every name of one side and
- * in no name of the other ("SEMANTIC", "img", "seg"). Numbers are never dropped.
+ * What identifies each of some names: their words without those that tell an image from a label, which are found
+ * in every name of one side and in no name of the other ("SEMANTIC", "img", "seg"). Numbers are never dropped.
  */
-function keys(mine: readonly string[], others: readonly string[]): string[] {
-  const words = (name: string): string[] => name.toLowerCase().match(/[a-z]+|\d+/g) ?? [];
-  const theirs = new Set(others.flatMap(words));
+function identifiers(
+  mine: readonly string[],
+  others: readonly string[],
+): { keys: string[]; dropped: string[] } {
   const split = mine.map(words);
-  const dropped = (word: string): boolean =>
-    !/\d/.test(word) && !theirs.has(word) && split.every((list) => list.includes(word));
-  return split.map((list) => list.filter((word) => !dropped(word)).join(' '));
+  const theirs = new Set(others.flatMap(words));
+  const shared = split
+    .map((list) => new Set(list))
+    .reduce((a, b) => new Set([...a].filter((word) => b.has(word))), new Set(split[0]));
+  const dropped = [...shared].filter((word) => !/\p{N}/u.test(word) && !theirs.has(word));
+  return { keys: split.map((list) => list.filter((word) => !dropped.includes(word)).join(' ')), dropped };
 }
+
+/** Images by name, one file each or their channels, beside labels. */
+interface Matching {
+  readonly pairs: readonly { readonly id: string; readonly label: FileEntry }[];
+  /** Images and labels that belong to nothing, and names that could belong to several. */
+  readonly alone: readonly [images: string[], labels: string[]];
+  readonly ambiguous: readonly string[];
+}
+
+/** Pairs of equal keys, where a key names one image and one label. */
+function pairUp(
+  ids: readonly string[],
+  idKeys: readonly string[],
+  labels: readonly FileEntry[],
+  labelKeys: readonly string[],
+): Matching {
+  const places = (keys: readonly string[]): Map<string, number[]> => {
+    const found = new Map<string, number[]>();
+    keys.forEach((key, at) => {
+      const list = found.get(key);
+      if (list) list.push(at);
+      else found.set(key, [at]);
+    });
+    return found;
+  };
+  const [images, truths] = [places(idKeys), places(labelKeys)];
+  const pairs: { id: string; label: FileEntry }[] = [];
+  const alone: [string[], string[]] = [[], []];
+  const ambiguous: string[] = [];
+  for (const [key, here] of images) {
+    const there = truths.get(key) ?? [];
+    if (there.length === 0) alone[0].push(...here.map((at) => ids[at]!));
+    else if (here.length > 1 || there.length > 1)
+      ambiguous.push(...here.map((at) => ids[at]!), ...there.map((at) => stemOf(labels[at]!.path)));
+    else pairs.push({ id: ids[here[0]!]!, label: labels[there[0]!]! });
+  }
+  for (const [key, there] of truths)
+    if (!images.has(key)) alone[1].push(...there.map((at) => stemOf(labels[at]!.path)));
+  return { pairs, alone, ambiguous };
+}
+
+/** Pairs by what identifies the names; none where all that they have in common is a number. */
+function byIdentifier(ids: readonly string[], labels: readonly FileEntry[]): Matching {
+  const stems = labels.map(({ path }) => stemOf(path));
+  const [image, label] = [identifiers(ids, stems), identifiers(stems, ids)];
+  const found = pairUp(ids, image.keys, labels, label.keys);
+  const isRole = (dropped: readonly string[]): boolean => dropped.every((word) => roles.has(word));
+  // Where one side has no word of its own, its whole name is in the other's.
+  const isWhole = image.dropped.length === 0 || label.dropped.length === 0;
+  const isKnown = isRole(image.dropped) && isRole(label.dropped);
+  const hasLetters = image.keys.every((key) => /[^\p{N} ]/u.test(key));
+  if (isWhole || isKnown || (hasLetters && isRole(label.dropped))) return found;
+  return { pairs: [], alone: [[...ids], stems], ambiguous: [] };
+}
+
+const isComplete = ({ alone, ambiguous }: Matching): boolean => [...alone.flat(), ...ambiguous].length === 0;
 
 /**
  * Cases of images and labels: equal names, else NAME_0000 … channels with a label NAME, else equal names
  * up to a word that all images or all labels share (Case_004_LFOV and Case_004_SEMANTIC_LFOV).
- * @throws InvalidDataset that lists every image without a label and every label without an image
+ * @throws InvalidDataset that lists every image without a label, every label without an image, and what is ambiguous
  */
 export function matchByName(images: readonly FileEntry[], labels: readonly FileEntry[]): UnassignedCase[] {
   const labelStems = labels.map(({ path }) => stemOf(path));
   const imageStems = images.map(({ path }) => stemOf(path));
   for (const stems of [imageStems, labelStems]) {
-    const twice = stems.filter((stem, index) => stems.indexOf(stem) !== index);
+    const once = new Set<string>();
+    const twice = stems.filter((stem) => once.size === once.add(stem).size);
     if (twice.length > 0)
       throw new InvalidDataset(`Several files have the name ${listed(twice)}; keep one of each.`);
   }
   const known = new Set(labelStems);
-  const plain =
-    imageStems.some((stem) => known.has(stem)) || !imageStems.every((stem) => /_\d{4}$/.test(stem));
-  const single = new Map(images.map((entry) => [stemOf(entry.path), [entry]]));
-  let groups = single;
-  if (!plain) {
-    const channels = groupChannels(images);
-    if ([...channels.keys()].some((stem) => known.has(stem))) groups = channels;
-  }
-
-  const ids = [...groups.keys()];
-  const exact = ids.some((id) => known.has(id));
-  const imageKeys = exact ? ids : keys(ids, labelStems);
-  const labelKeys = exact ? labelStems : keys(labelStems, ids);
-  const unique = (key: string, list: readonly string[]): boolean =>
-    list.indexOf(key) === list.lastIndexOf(key);
-
-  const cases: UnassignedCase[] = [];
-  const withoutLabel: string[] = [];
-  const used = new Set<number>();
-  ids.forEach((id, index) => {
-    const key = imageKeys[index]!;
-    const found = labelKeys.indexOf(key);
-    if (found < 0 || !unique(key, imageKeys) || !unique(key, labelKeys)) return withoutLabel.push(id);
-    used.add(found);
-    return cases.push({
-      id,
-      images: groups.get(id)!.map(({ source }) => source),
-      label: labels[found]!.source,
-    });
+  const groupings = [new Map(images.map((entry) => [stemOf(entry.path), [entry]]))];
+  let gaps: InvalidDataset | undefined;
+  if (imageStems.some((stem) => /_\d{4}$/.test(stem)))
+    try {
+      groupings.push(groupChannels(images));
+    } catch (error) {
+      gaps = error as InvalidDataset; // unless the numbers are those of cases
+    }
+  const chosen = groupings.find((groups) => [...groups.keys()].some((id) => known.has(id)));
+  const ways = (chosen ? [chosen] : groupings).map((groups) => {
+    const ids = [...groups.keys()];
+    return { groups, ...(chosen ? pairUp(ids, ids, labels, labelStems) : byIdentifier(ids, labels)) };
   });
-  const withoutImage = labelStems.filter((_, index) => !used.has(index));
-  if (withoutLabel.length > 0 || withoutImage.length > 0) {
-    const parts: string[] = [];
-    if (withoutLabel.length > 0)
-      parts.push(`${withoutLabel.length} image(s) without a label: ${listed(withoutLabel)}`);
-    if (withoutImage.length > 0)
-      parts.push(`${withoutImage.length} label(s) without an image: ${listed(withoutImage)}`);
+  const { groups, ...found } = ways.find(isComplete) ?? ways[0]!;
+  if (!isComplete(found) && gaps && imageStems.some((stem) => known.has(withoutChannel(stem)))) throw gaps;
+  refuse(found);
+  return found.pairs.map(({ id, label }) => ({
+    id,
+    images: groups.get(id)!.map(({ source }) => source),
+    label: label.source,
+  }));
+}
+
+function refuse({ alone: [images, labels], ambiguous }: Matching): void {
+  const parts: string[] = [];
+  if (images.length > 0) parts.push(`${images.length} image(s) without a label: ${listed(images)}`);
+  if (labels.length > 0) parts.push(`${labels.length} label(s) without an image: ${listed(labels)}`);
+  if (ambiguous.length > 0)
+    parts.push(`${ambiguous.length} name(s) that could belong to several: ${listed(ambiguous)}`);
+  if (parts.length > 0)
     throw new InvalidDataset(`Names do not match: ${parts.join('; ')}. Give each pair the same name.`);
+}
+
+/**
+ * Cases of a folder each, which holds one label, named as such, and the images: one, or channels that all folders
+ * name alike (BraTS_001/BraTS_001_flair, …_t1, …_seg). Undefined where the folders are not of that kind.
+ * @param isLabel whether a name is that of a label
+ * @throws InvalidDataset that lists the folders whose channels are others than those of the first
+ */
+export function matchByFolder(
+  folders: ReadonlyMap<string, readonly FileEntry[]>,
+  isLabel: (name: string) => boolean,
+): UnassignedCase[] | undefined {
+  const cases: (UnassignedCase & { readonly channels: string })[] = [];
+  for (const [folder, files] of folders) {
+    const labels = files.filter(({ path }) => isLabel(stemOf(path)));
+    const images = files.filter((file) => !labels.includes(file));
+    if (folder === '' || labels.length !== 1 || images.length === 0) return undefined;
+    const own = words(folder.split('/').at(-1));
+    const channels = images.map(({ path }) => {
+      const name = words(stemOf(path));
+      const isOwn = own.every((word, at) => name[at] === word);
+      return name.slice(isOwn ? own.length : 0).join(' ');
+    });
+    const id = folder.replaceAll('/', '_');
+    cases.push({
+      id,
+      images: images.map(({ source }) => source),
+      label: labels[0]!.source,
+      channels: channels.join(', '),
+    });
   }
-  return cases;
+  const other = cases.filter(({ channels }) => channels !== cases[0]!.channels);
+  if (other.length > 0)
+    throw new InvalidDataset(
+      `The folders ${listed(other.map(({ id }) => id))} hold other images than "${cases[0]!.id}" ` +
+        `(${cases[0]!.channels}); give every case the same channels under the same names.`,
+    );
+  return cases.map(({ channels: _channels, ...item }) => item);
 }

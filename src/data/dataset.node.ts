@@ -1,36 +1,90 @@
 /** Data sets in a directory: walks it and hands the files to dataset.ts. Node only. */
-import { readdir, stat } from 'node:fs/promises';
-import { basename, join, resolve } from 'node:path';
+import type { Dirent } from 'node:fs';
+import { lstat, readdir, realpath, stat } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
 import { InvalidDataset } from '../errors.ts';
-import { openDataset, pairDataset, type Dataset, type DatasetOptions, type FileEntry } from './dataset.ts';
+import { openFiles, pairDataset, type Dataset, type DatasetOptions, type FileEntry } from './dataset.ts';
 import './source.node.ts';
+import type { Source } from './source.ts';
 
-const deepest = 3; // levels of folders below the data set's own
+/** Folders of a data set at most: links that multiply each other end there. */
+const mostFolders = 100_000;
 
-/** Files below a directory; paths relative to it with forward slashes. */
-async function walk(directory: string, prefix = '', depth = 0): Promise<FileEntry[]> {
-  const found = await readdir(directory, { withFileTypes: true });
-  const lists = await Promise.all(
-    found
-      .filter(({ name }) => !name.startsWith('.'))
-      .map(async (item): Promise<FileEntry[]> => {
-        const path = join(directory, item.name);
-        const isFolder = item.isSymbolicLink() ? (await stat(path)).isDirectory() : item.isDirectory();
-        if (!isFolder) return [{ path: prefix + item.name, source: path }];
-        return depth < deepest ? walk(path, `${prefix}${item.name}/`, depth + 1) : [];
-      }),
-  );
-  return lists.flat();
+/** What a walk through folders has met. */
+interface Walk {
+  readonly files: FileEntry[];
+  /** What it had to leave out, one sentence each. */
+  readonly warnings: string[];
+  folders: number;
 }
 
-async function filesIn(directory: string): Promise<FileEntry[]> {
-  const info = await stat(directory).catch((error: NodeJS.ErrnoException) => {
-    const reason = error.code === 'ENOENT' ? 'does not exist' : `cannot be read (${error.message})`;
+/**
+ * Files below a directory; paths relative to it with forward slashes. Links are followed; one whose target is
+ * missing counts as a file, which is refused when it is read.
+ * @param above real paths of the folders that lead here
+ */
+async function walk(
+  found: Walk,
+  directory: string,
+  prefix = '',
+  above: readonly string[] = [],
+): Promise<void> {
+  const here = await realpath(directory);
+  if (above.includes(here))
+    return void found.warnings.push(`${directory} leads back to ${here}, a folder above it; left out.`);
+  if (++found.folders > mostFolders)
+    throw new InvalidDataset(
+      `${directory} is one of more than ${mostFolders} folders; give the folder of one data set, and look for links in it that lead to each other.`,
+    );
+  let items: Dirent[];
+  try {
+    items = await readdir(directory, { withFileTypes: true });
+  } catch (error) {
+    if (prefix === '') throw error;
+    return void found.warnings.push(`${directory} cannot be read (${(error as Error).message}); left out.`);
+  }
+  for (const item of items) {
+    if (item.name.startsWith('.')) continue;
+    const path = join(directory, item.name);
+    const isFolder = item.isSymbolicLink()
+      ? await stat(path).then(
+          (info) => info.isDirectory(),
+          () => false,
+        )
+      : item.isDirectory();
+    if (isFolder) await walk(found, path, `${prefix}${item.name}/`, [...above, here]);
+    else found.files.push({ path: prefix + item.name, source: path });
+  }
+}
+
+async function filesIn(directory: string): Promise<Walk> {
+  const found: Walk = { files: [], warnings: [], folders: 0 };
+  try {
+    if (!(await stat(directory)).isDirectory())
+      throw new InvalidDataset(`${directory} is not a directory; give the folder of the data set.`);
+    await walk(found, directory);
+    return found;
+  } catch (error) {
+    if (error instanceof InvalidDataset) throw error;
+    const { code, message } = error as NodeJS.ErrnoException;
+    const reason = code === 'ENOENT' ? 'does not exist' : `cannot be read (${message})`;
     throw new InvalidDataset(`${directory} ${reason}; give the folder of the data set.`, { cause: error });
-  });
-  if (!info.isDirectory())
-    throw new InvalidDataset(`${directory} is not a directory; give the folder of the data set.`);
-  return walk(directory);
+  }
+}
+
+/** As nnU-Net has it: absolute, or relative to dataset.json, with variables of the environment. */
+async function locate(path: string, description: Source): Promise<Source | undefined> {
+  if (typeof description !== 'string') return undefined;
+  const expanded = path.replace(
+    /\$(\w+)|\$\{(\w+)\}/g,
+    (text, a?: string, b?: string) => process.env[a ?? b ?? ''] ?? text,
+  );
+  const place = resolve(dirname(description), expanded);
+  const isThere = await lstat(place).then(
+    () => true,
+    () => false,
+  );
+  return isThere ? place : undefined;
 }
 
 /**
@@ -38,14 +92,16 @@ async function filesIn(directory: string): Promise<FileEntry[]> {
  * @throws InvalidDataset if it is not a directory, and as openDataset does
  */
 export async function openDatasetFolder(directory: string, options: DatasetOptions = {}): Promise<Dataset> {
-  const files = await filesIn(directory);
-  const dataset = await openDataset(files, options).catch((error: unknown) => {
+  const { files, warnings } = await filesIn(directory);
+  const dataset = await openFiles(files, options, locate).catch((error: unknown) => {
     if (!(error instanceof InvalidDataset)) throw error;
     throw new InvalidDataset(`${directory}: ${error.message}`, { cause: error });
   });
-  return dataset.name === 'dataset' && options.name === undefined
-    ? { ...dataset, name: basename(resolve(directory)) }
-    : dataset;
+  return {
+    ...dataset,
+    ...(dataset.name === 'dataset' && options.name === undefined && { name: basename(resolve(directory)) }),
+    warnings: [...dataset.warnings, ...warnings],
+  };
 }
 
 /** The data set of a directory of images and one of labels, matched by name; see pairDataset. */
@@ -55,5 +111,7 @@ export async function openFolderPair(
   options: DatasetOptions = {},
 ): Promise<Dataset> {
   const name = basename(resolve(images, '..'));
-  return pairDataset(await filesIn(images), await filesIn(labels), { name, ...options });
+  const [a, b] = [await filesIn(images), await filesIn(labels)];
+  const dataset = await pairDataset(a.files, b.files, { name, ...options });
+  return { ...dataset, warnings: [...dataset.warnings, ...a.warnings, ...b.warnings] };
 }

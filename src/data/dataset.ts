@@ -7,8 +7,8 @@ import * as v from 'valibot';
 import { InvalidDataset } from '../errors.ts';
 import { assertOptions } from '../options.ts';
 import { text } from '../schema.ts';
-import { decathlonCases, nnUNetCases, readDescription } from './dataset-json.ts';
-import { matchByName, volumePattern } from './dataset-match.ts';
+import { listedCases, nnUNetCases, plainPath, readDescription, type Locate } from './dataset-json.ts';
+import { listed, matchByFolder, matchByName, volumePattern } from './dataset-match.ts';
 import { assignSubjects } from './subjects.ts';
 import { readText, type Source } from './source.ts';
 
@@ -67,7 +67,7 @@ const hidden = /(^|\/)\./; // also the "._name" files that macOS leaves in archi
 /** Files without hidden ones, sorted, relative to the folder that they have in common. */
 function tidy(files: readonly FileEntry[]): FileEntry[] {
   let seen = files
-    .map(({ path, source }) => ({ path: path.replaceAll('\\', '/').replace(/^(\.?\/)+/, ''), source }))
+    .map(({ path, source }) => ({ path: plainPath(path), source }))
     .filter(({ path }) => !hidden.test(path));
   const root = seen[0]?.path.split('/')[0];
   if (
@@ -89,12 +89,22 @@ export async function openDataset(
   options: DatasetOptions = {},
 ): Promise<Dataset> {
   assertOptions('openDataset', datasetEntries, options);
+  return openFiles(files, options);
+}
+
+/** As openDataset, on a platform that finds files by path. */
+export async function openFiles(
+  files: readonly FileEntry[],
+  options: DatasetOptions,
+  locate?: (path: string, description: Source) => Promise<Source | undefined>,
+): Promise<Dataset> {
   const entries = tidy(files);
   const described = entries.find(({ path }) => path === 'dataset.json');
   if (described) {
     const description = readDescription(await (options.readText ?? readText)(described.source));
+    const find: Locate | undefined = locate && ((path) => locate(path, described.source));
     const cases = description.training
-      ? decathlonCases(description, entries)
+      ? await listedCases(description.training, entries, find)
       : nnUNetCases(description, entries);
     const { name, labels, channels, ignoreLabel } = description;
     return finish(cases, entries, options, { name, labels, channels, ignoreLabel });
@@ -110,17 +120,19 @@ export async function openDataset(
     const folder = entry.path.split('/').slice(0, -1).join('/');
     folders.set(folder, [...(folders.get(folder) ?? []), entry]);
   }
-  const isLabel = (folder: string): boolean => /label|mask|segm|(^|[^a-z])segs?([^a-z]|$)/i.test(folder);
+  const isLabel = (name: string): boolean => /label|mask|segm|(^|[^a-z])segs?([^a-z]|$)/i.test(name);
   const training = [...folders.keys()].filter((folder) => !/(images|labels)(Ts|Test)$/i.test(folder));
   const labels = training.filter(isLabel);
   const images = training.filter((folder) => !isLabel(folder));
-  if (labels.length !== 1 || images.length !== 1)
+  const isPair = labels.length === 1 && images.length === 1;
+  const cases = isPair
+    ? matchByName(folders.get(images[0]!)!, folders.get(labels[0]!)!)
+    : matchByFolder(folders, isLabel);
+  if (!cases)
     throw new InvalidDataset(
-      `Expected one folder of images and one of labels; found the folders ${[...folders.keys()]
-        .map((folder) => `"${folder}"`)
-        .join(', ')}. Name them "images" and "labels", or give both by name.`,
+      `Expected one folder of images and one of labels, or a folder per case with one label in it; found the ` +
+        `folders ${listed([...folders.keys()])}. Name them "images" and "labels", or give both by name.`,
     );
-  const cases = matchByName(folders.get(images[0]!)!, folders.get(labels[0]!)!);
   return finish(cases, entries, options, {});
 }
 
@@ -156,6 +168,9 @@ async function finish(
     throw new InvalidDataset('The data set has no case with a label; give at least one image and its label.');
   const ids = new Set<string>();
   for (const { id } of unassigned) {
+    // Results are files of that name.
+    if (/[/\\\p{Cc}]|^\.{0,2}$/u.test(id))
+      throw new InvalidDataset(`A case is named "${id}"; give it a name that a file can have.`);
     if (ids.has(id)) throw new InvalidDataset(`Two cases are named "${id}"; give every case its own name.`);
     ids.add(id);
   }

@@ -64,6 +64,20 @@ export async function readNifti(source: Source, options: ReadOptions = {}): Prom
   );
 }
 
+/**
+ * The header alone, of a pair from its .hdr; no voxel is read.
+ * @throws InvalidVolume as readNifti, for what a header can tell
+ */
+export async function readHeader(source: Source): Promise<NiftiHeader> {
+  const main = renamed(source, 'hdr') ?? source;
+  const bytes = await openSource(main);
+  try {
+    return parseHeader(await bytes.peek(headerBytes), sourceName(main));
+  } finally {
+    await bytes.close();
+  }
+}
+
 /** What a file says with all that it says of its own damage; `read` takes what it needs, the rest is left unread. */
 async function reading<T>(
   source: Source,

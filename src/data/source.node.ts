@@ -1,5 +1,5 @@
 /** Paths as sources and zlib for gzip, in Node. Importing this module puts them in place. */
-import { open, stat } from 'node:fs/promises';
+import { open, readlink, stat } from 'node:fs/promises';
 import { pipeline, Readable } from 'node:stream';
 import { promisify } from 'node:util';
 import { createGunzip, gzip } from 'node:zlib';
@@ -32,6 +32,13 @@ export const nodePlatform: Platform = {
       return { size: info.size, pieces: (from = 0) => read(path, from) };
     } catch (cause) {
       const { code, message } = cause as NodeJS.ErrnoException;
+      const target = await readlink(path).catch(() => undefined);
+      if (target !== undefined)
+        throw new InvalidVolume(
+          `${String(path)} is a link to ${target}, which is not there (${message}); get the file ` +
+            '("datalad get", "git annex get") or correct the link.',
+          { cause },
+        );
       if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
       throw new InvalidVolume(`${String(path)} cannot be read: ${message}.`, { cause });
     }

@@ -4,6 +4,7 @@
 import * as v from 'valibot';
 import { assertOptions } from '../options.ts';
 import { distinctNames } from '../schema.ts';
+import { sameCase, stemOf } from '../data/dataset-match.ts';
 import { random } from '../data/random.ts';
 import { InvalidDataset, InvalidOption } from '../errors.ts';
 import { metricNames, type CaseMetrics, type ClassMetrics, type MetricName } from './evaluate.ts';
@@ -217,14 +218,15 @@ export function diceTable(summary: Summary, labels: readonly string[] = []): str
 }
 
 /**
- * Pairs predictions and truths by name, without the folder and the endings .nii, .nii.gz, .hdr, .img.
+ * Pairs predictions and truths by name, without the folder and the endings .nii, .nii.gz, .hdr, .img; CASE_0000, the
+ * first channel's name, means CASE where that is the other side's name.
  * @throws InvalidDataset naming what is missing on either side, or twice there
  */
 export function pairCases<T>(
   predictions: readonly { readonly name: string; readonly source: T }[],
   truths: readonly { readonly name: string; readonly source: T }[],
 ): { name: string; prediction: T; truth: T }[] {
-  const stem = (name: string): string => name.replace(/^.*[\\/]/, '').replace(/\.(nii(\.gz)?|hdr|img)$/i, '');
+  const stem = (name: string): string => stemOf(name.replaceAll('\\', '/'));
   const index = (
     entries: readonly { readonly name: string; readonly source: T }[],
     kind: string,
@@ -237,7 +239,10 @@ export function pairCases<T>(
     }
     return found;
   };
-  const [predicted, true_] = [index(predictions, 'predictions'), index(truths, 'truths')];
+  const [named, true_] = [index(predictions, 'predictions'), index(truths, 'truths')];
+  const stems = [...named.keys()];
+  const meant = sameCase(stems, [...true_.keys()]);
+  const predicted = new Map(stems.map((name, at) => [meant[at] ?? name, named.get(name) as T]));
   const list = (names: string[]): string =>
     `${names.slice(0, 5).join(', ')}${names.length > 5 ? ` and ${names.length - 5} more` : ''}`;
   const noPrediction = [...true_.keys()].filter((name) => !predicted.has(name));

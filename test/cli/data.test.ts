@@ -1,9 +1,10 @@
 /** Bad data is refused before any training begins, each with one clear message; `split` and `check` show what is there. */
-import { cp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { readNifti, writeNifti } from '../../src/data/nifti.ts';
 import type { Split } from '../../src/data/split.ts';
+import { UNet3D } from '../../src/unet3d.ts';
 import { cli, phantomDataset, temporaryFolder, type Ran } from './support.ts';
 
 let good: string;
@@ -217,6 +218,29 @@ describe('predict and evaluate refuse', () => {
     expect([classes.exitCode, names.exitCode]).toEqual([2, 2]);
   });
 
+  test('the name of a first channel means its case', async () => {
+    const [numbered, twice] = [await phantomDataset(3), await phantomDataset(3)];
+    for (const name of await readdir(join(numbered, 'labels'))) {
+      const other = name.replace('.nii.gz', '_0000.nii.gz');
+      await rename(join(numbered, 'labels', name), join(numbered, 'labels', other));
+      await cp(join(twice, 'labels', name), join(twice, 'labels', other));
+    }
+    const plain = await phantomDataset(3);
+    for (const [a, b] of [
+      [numbered, plain],
+      [plain, numbered],
+    ] as const) {
+      const ran = await cli(['evaluate', join(a, 'labels'), join(b, 'labels')]);
+      expect(ran.out).toMatch(/3 case\(s\)[^]*mean foreground +1\.000/);
+    }
+    expectRefusal(
+      await cli(['evaluate', join(twice, 'labels'), join(plain, 'labels')]),
+      /3 of 6 predictions have no truth/,
+    );
+    const some = await cli(['evaluate', join(numbered, 'labels'), join(good, 'labels'), '--only-predicted']);
+    expect(some.err).toContain('3 of 8 labels compared');
+  });
+
   test('labels without a prediction, unless --only-predicted leaves them out', async () => {
     const few = await phantomDataset(3);
     const ran = await cli(['evaluate', join(few, 'labels'), join(good, 'labels'), '--only-predicted']);
@@ -224,6 +248,47 @@ describe('predict and evaluate refuse', () => {
     expect(ran.out).toContain('3 case(s)');
     expect(ran.exitCode).toBe(0);
   });
+});
+
+test('predictions are named as their cases, and compressed as their names say', async () => {
+  const folder = await temporaryFolder();
+  const [model, four] = [join(folder, 'model.safetensors'), join(folder, 'four.safetensors')];
+  const save = async (path: string, inChannels: number): Promise<void> => {
+    const net = await UNet3D.create({ inChannels, classes: 2, features: [4, 8] });
+    await writeFile(path, await net.save());
+    net.dispose();
+  };
+  await save(model, 1);
+  await save(four, 2);
+  const source = await readNifti(join(good, 'images', 'Case_00_Week0.nii.gz'));
+  const one = await writeNifti(source);
+  const two = await writeNifti({
+    ...source,
+    shape: [8, 8, 8, 2],
+    data: Float32Array.of(...source.data, ...source.data),
+  });
+  const inputs = async (files: Record<string, Uint8Array>): Promise<string> => {
+    const place = await temporaryFolder();
+    for (const [name, bytes] of Object.entries(files)) await writeFile(join(place, name), bytes);
+    return place;
+  };
+  for (const [net, files, names] of [
+    [model, { 'a_0000.nii.gz': one, 'b_0000.NII.GZ': one }, ['a.nii.gz', 'b.nii.gz']],
+    [model, { 'scan_0000.nii.gz': one, 'scan_0001.nii': one }, ['scan_0000.nii.gz', 'scan_0001.nii']],
+    [four, { 'a_0000.nii.gz': one, 'a_0001.nii.gz': one }, ['a.nii.gz']],
+    [four, { 'scan_0000.nii.gz': two, 'scan_0001.nii.gz': two }, ['scan_0000.nii.gz', 'scan_0001.nii.gz']],
+    [four, { 'pancreas_0001.nii.gz': two }, ['pancreas_0001.nii.gz']],
+  ] as const) {
+    const out = await temporaryFolder();
+    const ran = await cli(['predict', net, await inputs(files), '--out', out]);
+    expect(ran.exitCode, ran.err).toBe(0);
+    expect(await readdir(out)).toEqual(names);
+  }
+  const pair = await inputs({ 'pair.img.nii.gz': one });
+  const file = join(folder, 'SEG.NII.GZ');
+  const ran = await cli(['predict', model, join(pair, 'pair.img.nii.gz'), '--out', file]);
+  expect(ran.exitCode, ran.err).toBe(0);
+  expect([...(await readFile(file)).subarray(0, 2)]).toEqual([0x1f, 0x8b]);
 });
 
 describe('split and check', () => {

@@ -1,11 +1,12 @@
 // Data set layouts: what is found, which label belongs to which image, and a message for each defect.
 import { existsSync } from 'node:fs';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { openDatasetFolder, openFolderPair } from '../../src/data/dataset.node.ts';
 import { openDataset, pairDataset, type FileEntry } from '../../src/data/dataset.ts';
+import { readHeader } from '../../src/data/nifti.ts';
 import { random } from '../../src/data/random.ts';
 import { InvalidDataset, UNet3DError } from '../../src/errors.ts';
 import { mutatedJson, mutatedText } from '../support/mutations.ts';
@@ -95,6 +96,92 @@ describe('nnU-Net v2', () => {
     [files, { ...nnunet, channel_names: { '0': 'T2' } }, /2 channel files.*1 channel/],
   ])('files %j with a wrong description or gaps are refused', async (paths, json, expected) => {
     expect(await failure(openDataset(entries(paths, { 'dataset.json': json })))).toMatch(expected);
+  });
+});
+
+describe('files as dataset.json lists them', () => {
+  const list = { labels: { background: 0, bone: 1 }, channel_names: ['T1', 'T2'] };
+  const dataset = {
+    anna: { images: ['scans/1.nii.gz', './scans/../more/1.nii.gz'], label: 'anna/label.nii.gz' },
+    bert: { images: ['scans/2.nii.gz', 'more/2.nii.gz'], label: 'bert/label.nii.gz' },
+  };
+  const files = [
+    'scans/1.nii.gz',
+    'scans/2.nii.gz',
+    'more/1.nii.gz',
+    'more/2.nii.gz',
+    'anna/label.nii.gz',
+    'bert/label.nii.gz',
+  ];
+
+  test('cases are named by their key', async () => {
+    const set = await openDataset(entries(files, { 'dataset.json': { ...list, dataset } }));
+    expect(set).toMatchObject({ channels: ['T1', 'T2'], labels: ['background', 'bone'] });
+    expect(set.cases.map(({ id }) => id)).toEqual(['anna', 'bert']);
+    expect(await Promise.all(set.cases[0]!.images.map(textOf))).toEqual([files[0], files[2]]);
+  });
+
+  test('letters composed or not name one file', async () => {
+    const training = [{ image: 'x/Jose\u0301.nii', label: 'y/José.nii' }];
+    const set = await openDataset(
+      entries(['x/José.nii', 'y/Jose\u0301.nii'], { 'dataset.json': { ...list, training } }),
+    );
+    expect(set.cases.map(({ id }) => id)).toEqual(['José']);
+  });
+
+  test('a folder per case names the cases where their files have one name', async () => {
+    const training = ['p1', 'p2'].map((id) => ({ image: `${id}/image.nii`, label: `${id}/label.nii` }));
+    const paths = training.flatMap(({ image, label }) => [image, label]);
+    const set = await openDataset(entries(paths, { 'dataset.json': { ...list, training } }));
+    expect(set.cases.map(({ id }) => id)).toEqual(['p1', 'p2']);
+  });
+
+  test.each(['/data/1.nii.gz', '../1.nii.gz', 'C:\\data\\1.nii.gz', 'scans/../../1.nii.gz'])(
+    'a browser says that it cannot open %s',
+    async (path) => {
+      const outside = { ...dataset, bert: { images: [path, files[3]], label: 'bert/label.nii.gz' } };
+      const message = await failure(
+        openDataset(entries(files, { 'dataset.json': { ...list, dataset: outside } })),
+      );
+      expect(message).toMatch(/1 file\(s\) outside of the data set's folder.*A browser cannot open/);
+      expect(message).toContain(path);
+    },
+  );
+
+  test.each(['../evil', 'a/b', 'a\\b', '..', '', 'a\u0000b'])('a case named %j is refused', async (id) => {
+    const named = { [id]: dataset.anna };
+    expect(
+      await failure(openDataset(entries(files, { 'dataset.json': { ...list, dataset: named } }))),
+    ).toMatch(/A case is named/);
+  });
+
+  test('nnU-Net: 4-D images under the very names of their labels, endings in capitals', async () => {
+    const paths = ['pancreas_0001', 'scan_0000'].flatMap((id) => [
+      `imagesTr/${id}.NII.GZ`,
+      `labelsTr/${id}.nii.gz`,
+    ]);
+    const set = await openDataset(entries(paths, { 'dataset.json': nnunet }));
+    expect(set.cases.map(({ id, images }) => [id, images.length])).toEqual([
+      ['pancreas_0001', 1],
+      ['scan_0000', 1],
+    ]);
+  });
+
+  test('nnU-Net: an id that is another id with a number', async () => {
+    const one = { ...nnunet, channel_names: { '0': 'T2' } };
+    const paths = [
+      'imagesTr/scan_0000.nii.gz',
+      'imagesTr/scan_0000_0000.nii.gz',
+      'labelsTr/scan.nii.gz',
+      'labelsTr/scan_0000.nii.gz',
+    ];
+    const set = await openDataset(entries(paths, { 'dataset.json': one }));
+    expect(await Promise.all(set.cases.map(async ({ id, images }) => [id, await textOf(images[0])]))).toEqual(
+      [
+        ['scan', 'imagesTr/scan_0000.nii.gz'],
+        ['scan_0000', 'imagesTr/scan_0000_0000.nii.gz'],
+      ],
+    );
   });
 });
 
@@ -191,6 +278,164 @@ describe('two folders', () => {
     expect(await failure(openDataset(entries(paths)))).toMatch(expected);
   });
 
+  // Image and label of each pair; the rule is that the identifier is equal, in whatever script it is written.
+  test.each<[string, [image: string, label: string][]]>([
+    [
+      'Greek',
+      [
+        ['α_1', 'α_1'],
+        ['β_2', 'β_2'],
+      ],
+    ],
+    [
+      'Greek with a suffix',
+      [
+        ['ασθενής_1', 'ασθενής_1_seg'],
+        ['ασθενής_2', 'ασθενής_2_seg'],
+      ],
+    ],
+    [
+      'letters cross over',
+      [
+        ['α_1', 'α_1_seg'],
+        ['β_1', 'β_1_seg'],
+        ['α_2', 'α_2_seg'],
+      ],
+    ],
+    [
+      'Chinese with a suffix',
+      [
+        ['病例_1', '病例_1_标签'],
+        ['病例_2', '病例_2_标签'],
+      ],
+    ],
+    [
+      'Chinese without numbers',
+      [
+        ['张三', '张三_分割'],
+        ['李四', '李四_分割'],
+      ],
+    ],
+    [
+      'Hindi, whose vowels are marks',
+      [
+        ['रोगी_१', 'रोगी_१_mask'],
+        ['रागी_१', 'रागी_१_mask'],
+      ],
+    ],
+    [
+      'Arabic digits',
+      [
+        ['مريض٤', 'مريض٤_seg'],
+        ['مريض٥', 'مريض٥_seg'],
+      ],
+    ],
+    [
+      'emoji',
+      [
+        ['😀_1', '😀_1_seg'],
+        ['😎_1', '😎_1_seg'],
+      ],
+    ],
+    [
+      'composed and decomposed',
+      [
+        ['José', 'Jose\u0301'],
+        ['Zoe\u0308_1', 'Zoë_1'],
+        ['한글', '한글'.normalize('NFD')],
+      ],
+    ],
+    [
+      'decomposed with a suffix',
+      [
+        ['Jose\u0301_1', 'José_1_seg'],
+        ['Zoë_1', 'Zoe\u0308_1_seg'],
+      ],
+    ],
+    [
+      'numbers with a suffix',
+      [
+        ['001', '001_seg'],
+        ['002', '002_seg'],
+      ],
+    ],
+    [
+      'as LiTS',
+      [
+        ['volume-0', 'segmentation-0'],
+        ['volume-1', 'segmentation-1'],
+      ],
+    ],
+    [
+      'as BraTS',
+      [
+        ['BraTS_001_flair', 'BraTS_001_seg'],
+        ['BraTS_002_flair', 'BraTS_002_seg'],
+      ],
+    ],
+    [
+      'ids that look like channels',
+      [
+        ['pancreas_0001', 'pancreas_0001_seg'],
+        ['pancreas_0007', 'pancreas_0007_seg'],
+      ],
+    ],
+    [
+      'ids that look like channels, equal',
+      [
+        ['scan_0000', 'scan_0000'],
+        ['scan_0002', 'scan_0002'],
+      ],
+    ],
+  ])('%s', async (_name, pairs) => {
+    const files = pairs.flatMap(([image, label]) => [`images/${image}.nii.gz`, `labels/${label}.nii.gz`]);
+    const set = await openDataset(entries(files.sort()));
+    expect(set.cases).toHaveLength(pairs.length);
+    for (const { id, images, label } of set.cases) {
+      const pair = pairs.find(([image]) => image.normalize('NFC') === id);
+      expect(await textOf(images[0])).toBe(`images/${pair![0]}.nii.gz`);
+      expect(await textOf(label)).toBe(`labels/${pair![1]}.nii.gz`);
+    }
+  });
+
+  test.each([
+    [['α_1'], ['β_1'], /without a label: "α_1".*without an image: "β_1"/],
+    [['α_1', 'α_2'], ['β_1', 'β_2'], /without a label: "α_1", "α_2".*without an image: "β_1", "β_2"/],
+    [['α_1', 'β_2'], ['β_1_seg', 'α_2_seg'], /without a label: "α_1", "β_2"/],
+    [['anna_1'], ['bert_1'], /without a label: "anna_1"/],
+    [['anna_scan_1'], ['bert_scan_1'], /without a label: "anna_scan_1"/],
+    [['张_1', '张_2'], ['李_1', '李_2'], /without a label/],
+    [['a-1', 'a 1'], ['a_1_seg'], /3 name\(s\) that could belong to several: "a 1", "a-1", "a_1_seg"/],
+    [['José'.normalize('NFC'), 'José'.normalize('NFD')], ['José'], /Several files have the name "José"/],
+    [['c_0000', 'c_0002'], ['c'], /numbered from c_0000 without gaps/],
+  ])('images %j and labels %j are refused', async (images, labels, expected) => {
+    const files = [
+      ...images.map((name) => `images/${name}.nii`),
+      ...labels.map((name) => `labels/${name}.nii`),
+    ];
+    expect(await failure(openDataset(entries(files)))).toMatch(expected);
+  });
+
+  test('eight thousand cases are matched in one go', async () => {
+    const ids = Array.from({ length: 8000 }, (_, i) => `case_${i}`);
+    const compared = ids.flatMap((id) => [`images/${id}.nii`, `labels/${id}_seg.nii`]);
+    expect((await openDataset(entries(compared))).cases).toHaveLength(8000);
+  });
+
+  test('a folder per case', async () => {
+    const files = ['1', '2'].flatMap((n) => [
+      `site/p_${n}/p_${n}_t1.nii`,
+      `site/p_${n}/p_${n}_flair.nii`,
+      `site/p_${n}/p_${n}_seg.nii`,
+    ]);
+    const set = await openDataset(entries(files));
+    expect(set.cases.map(({ id }) => id)).toEqual(['p_1', 'p_2']);
+    expect(await Promise.all(set.cases[1]!.images.map(textOf))).toEqual([files[4], files[3]]);
+    expect(await textOf(set.cases[1]!.label)).toBe(files[5]);
+    const other = [...files.filter((file) => !file.includes('p_2_t1')), 'site/p_2/p_2_dwi.nii'];
+    expect(await failure(openDataset(entries(other)))).toMatch(/folders "p_2" hold other images than "p_1"/);
+  });
+
   test('named apart', async () => {
     const set = await pairDataset(entries(['x/a.nii', 'x/notes.txt']), entries(['y/a.nii']), {
       name: 'mine',
@@ -251,6 +496,59 @@ describe('in a directory', () => {
     const set = await openFolderPair(join(root, 'mr'), join(root, 'truth'));
     expect(set.cases[0]!.label).toBe(join(root, 'truth/a.nii'));
     expect(await failure(openDatasetFolder(join(root, 'none')))).toMatch(/none does not exist/);
+  });
+
+  test('links to files and folders, as DataLad keeps them; loops end; a missing target is its own case’s matter', async () => {
+    const store = await folder(['objects/k1', 'objects/k2', 'shared/1.nii', 'shared/2.nii']);
+    const root = await folder([]);
+    await mkdir(join(root, 'images'));
+    await symlink(join(store, 'objects/k1'), join(root, 'images/1.nii'));
+    await symlink(join(store, 'objects/gone'), join(root, 'images/2.nii'));
+    await symlink(join(store, 'shared'), join(root, 'labels'));
+    await symlink('/nowhere', join(root, 'README'));
+    await symlink('self', join(root, 'self'));
+    await symlink('..', join(root, 'images/up'));
+    const set = await openDatasetFolder(root);
+    expect(set.cases.map(({ id }) => id)).toEqual(['1', '2']);
+    expect(set.cases[1]!.label).toBe(join(root, 'labels/2.nii'));
+    expect(set.warnings).toContainEqual(expect.stringMatching(/images\/up leads back to/));
+    await expect(readHeader(set.cases[1]!.images[0]!)).rejects.toThrow(
+      /images\/2\.nii is a link to .*objects\/gone.*get the file/,
+    );
+    await rm(join(root, 'images/up'));
+    expect((await openFolderPair(join(root, 'images'), join(root, 'labels'))).cases).toHaveLength(2);
+  });
+
+  test('folders at any depth', async () => {
+    const deep = 'a/b/c/d/e/f';
+    const root = await folder([`${deep}/images/1.nii`, `${deep}/labels/1.nii`]);
+    expect((await openDatasetFolder(root)).cases[0]!.label).toBe(join(root, deep, 'labels/1.nii'));
+  });
+
+  test('dataset.json with absolute paths, paths above it, variables and a subfolder of its own', async () => {
+    const store = await folder(['i/1.nii.gz', 'i/2.nii.gz', 'l/1.nii.gz', 'l/2.nii.gz', 'raw/x/l3.nii.gz']);
+    vi.stubEnv('TEST_STORE', store);
+    onTestFinished(() => void vi.unstubAllEnvs());
+    const dataset = {
+      one: { images: [join(store, 'i/1.nii.gz')], label: '../l/1.nii.gz' },
+      two: { images: ['$TEST_STORE/i/2.nii.gz'], label: '${TEST_STORE}/l/2.nii.gz' },
+      three: { images: ['../i/1.nii.gz'], label: 'x/l3.nii.gz' },
+    };
+    await writeFile(
+      join(store, 'raw/dataset.json'),
+      JSON.stringify({ ...nnunet, channel_names: { 0: 'T2' }, dataset }),
+    );
+    const set = await openDatasetFolder(join(store, 'raw'));
+    expect(set.cases.map(({ id, images, label }) => [id, ...images, label])).toEqual([
+      ['one', join(store, 'i/1.nii.gz'), join(store, 'l/1.nii.gz')],
+      ['two', join(store, 'i/2.nii.gz'), join(store, 'l/2.nii.gz')],
+      ['three', join(store, 'i/1.nii.gz'), join(store, 'raw/x/l3.nii.gz')],
+    ]);
+    const gone = { ...dataset, three: { images: ['../i/9.nii.gz'], label: 'x/l3.nii.gz' } };
+    await writeFile(join(store, 'raw/dataset.json'), JSON.stringify({ ...nnunet, dataset: gone }));
+    expect(await failure(openDatasetFolder(join(store, 'raw')))).toMatch(
+      /1 file.*are missing: "\.\.\/i\/9\.nii\.gz"/,
+    );
   });
 
   test('the hippocampus data set', async ({ skip }) => {

@@ -2,7 +2,7 @@
 import { readdir, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { Command } from 'commander';
-import { stemOf, volumePattern } from '../../data/dataset-match.ts';
+import { sameCase, stemOf, volumePattern } from '../../data/dataset-match.ts';
 import { readNifti } from '../../data/nifti.ts';
 import { Aborted, InvalidDataset, InvalidOption } from '../../errors.ts';
 import { evaluateCase, type CaseMetrics } from '../../metrics/evaluate.ts';
@@ -28,7 +28,7 @@ export function evaluateCommand(io: Io): Command {
   return new Command('evaluate')
     .description('Compare predictions with labels: Dice, IoU, HD95, ASSD, NSD, precision, recall, volumes.')
     .argument('<PREDICTIONS>', 'a NIfTI file or a folder of them')
-    .argument('<LABELS>', 'the truth: a file, or a folder with the same file names')
+    .argument('<LABELS>', 'the truth: a file, or a folder with the same file names (CASE for CASE_0000)')
     .option(
       '--classes <n>',
       'classes, background included; default: as the labels show',
@@ -108,8 +108,12 @@ function paired(
   labels: readonly NamedFile[],
   onlyPredicted = false,
 ): ReturnType<typeof pairCases<string>> {
-  const names = new Set(predictions.map(({ name }) => stemOf(name)));
-  const found = labels.filter(({ name }) => names.has(stemOf(name)));
+  const stems = labels.map(({ name }) => stemOf(name));
+  const predicted = sameCase(
+    stems,
+    predictions.map(({ name }) => stemOf(name)),
+  );
+  const found = labels.filter((_, at) => predicted[at] !== undefined);
   if (onlyPredicted) {
     io.err(`${found.length} of ${labels.length} labels compared`);
     return pairCases(predictions, found);

@@ -2,8 +2,9 @@
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { basename, dirname, extname, join, resolve } from 'node:path';
 import { Command, Option } from 'commander';
-import { groupChannels, stemOf, volumePattern } from '../../data/dataset-match.ts';
+import { groupChannels, stemOf, volumePattern, withoutChannel } from '../../data/dataset-match.ts';
 import type { FileEntry } from '../../data/dataset.ts';
+import { readHeader } from '../../data/nifti.ts';
 import { Aborted, InvalidModel, InvalidOption, InvalidVolume, UNet3DError } from '../../errors.ts';
 import { assertUnlocked } from '../../files/lock.node.ts';
 import { writeFileAtomically } from '../../files/write.node.ts';
@@ -49,7 +50,7 @@ export function predictCommand(io: Io): Command {
     )
     .requiredOption(
       '--out <file|folder>',
-      'a .nii or .nii.gz for one input, else a folder; file names are kept',
+      'a .nii or .nii.gz for one input, else a folder of files named as their cases (CASE for CASE_0000)',
     )
     .addOption(
       new Option('--output <kind>', 'what to write; logits lie on the grid of the network')
@@ -122,7 +123,7 @@ async function predict(
             if (io.isTerminal) io.status(`${name} ${bar(loaded / total)} window ${loaded}/${total}`);
           },
         });
-        await writeFileAtomically(target, await segmentation.toNifti({ gzip: target.endsWith('.gz') }));
+        await writeFileAtomically(target, await segmentation.toNifti({ gzip: /\.gz$/i.test(target) }));
         for (const warning of segmentation.warnings) io.err(`warning: ${warning}`);
         const seconds = (performance.now() - started) / 1000;
         if (options.json) io.out(toJson({ input: files, output: target, kind: options.output, seconds }));
@@ -163,6 +164,26 @@ async function readModelFile(path: string): Promise<{ bytes: Uint8Array; file: s
   return { bytes, file };
 }
 
+/** Files by the name of their case: one each, or its channels CASE_0000, CASE_0001 …, as nnU-Net names them. */
+async function groupsOf(
+  entries: readonly FileEntry[],
+  inChannels: number,
+): Promise<[name: string, files: FileEntry[]][]> {
+  const single = entries.map((entry): [string, FileEntry[]] => [stemOf(entry.path), [entry]]);
+  if (inChannels === 1) {
+    const isFirst = single.every(([name]) => name.endsWith('_0000'));
+    return isFirst ? single.map(([name, files]) => [withoutChannel(name), files]) : single;
+  }
+  // A number at a name's end may be the case's own where each file holds all channels.
+  const isWhole = (entry: FileEntry): Promise<boolean> =>
+    readHeader(entry.source).then(
+      ({ shape }) => (shape[3] ?? 1) === inChannels,
+      () => false, // told when its turn comes
+    );
+  if (entries[0] && (await isWhole(entries[0]))) return single;
+  return [...groupChannels(entries)];
+}
+
 /** Which files belong together and where their results go. */
 async function jobsOf(inputs: readonly string[], out: string, inChannels: number): Promise<Job[]> {
   const entries: FileEntry[] = [];
@@ -181,10 +202,7 @@ async function jobsOf(inputs: readonly string[], out: string, inChannels: number
       for (const name of names.sort()) entries.push({ path: name, source: join(input, name) });
     } else entries.push({ path: basename(input), source: input });
   }
-  const groups =
-    inChannels === 1
-      ? entries.map((entry): [string, FileEntry[]] => [stemOf(entry.path), [entry]])
-      : [...groupChannels(entries)];
+  const groups = await groupsOf(entries, inChannels);
 
   const asFile = /\.nii(\.gz)?$/i.test(out);
   if (asFile && (groups.length > 1 || folders > 0))
