@@ -1,0 +1,107 @@
+/** NIfTI volumes: headers with strange fields, damaged bytes, gzip of every make, pairs. */
+import { gzipSync } from 'node:zlib';
+import { readNifti } from '../../src/data/nifti.ts';
+import type { Random } from '../../src/data/random.ts';
+import '../../src/data/source.node.ts';
+import { joined, make } from '../../test/support/nifti.ts';
+import type { Kind } from './harness.ts';
+import { chance, damaged, pick } from './mutate.ts';
+
+const strange = [
+  0,
+  -0,
+  1,
+  -1,
+  0.1,
+  NaN,
+  Infinity,
+  -Infinity,
+  1e30,
+  -1e-30,
+  2 ** 31,
+  2 ** 53,
+  32767,
+  352,
+  100,
+];
+const types = [2, 4, 8, 16, 64, 256, 512, 768, 1024, 1280, 1, 32, 128, 1536, 77, 0];
+const widths: Readonly<Record<number, number>> = { 2: 1, 256: 1, 4: 2, 512: 2, 64: 8, 1024: 8, 1280: 8 };
+
+/** A whole file, or the header and the image of a pair. */
+function drawn(source: Random): {
+  file: Uint8Array<ArrayBuffer>;
+  image: Uint8Array<ArrayBuffer> | undefined;
+} {
+  const number = (usual: number): number => (chance(source, 12) ? pick(source, strange) : usual);
+  const shape = Array.from({ length: 1 + source.int(5) }, () => 1 + source.int(9));
+  const datatype = pick(source, types);
+  const count = shape.reduce((a, b) => a * b, 1) * (widths[datatype] ?? 4);
+  const voxels = new Uint8Array(count).map(() => source.int(256));
+  const pair = chance(source, 8);
+  const version = pick(source, [1, 2] as const);
+  const whole = version === 2 ? Math.trunc : Number; // NIfTI-2 stores integers there
+  const size = (n: number): number => {
+    const value = chance(source, 15) ? pick(source, [0, -1, 32767, n + 1, 3]) : n;
+    return value;
+  };
+  const offset = chance(source, 6) ? whole(pick(source, [0, 1, 352, 544, 2 ** 20, 2 ** 31, -8])) : undefined;
+  const between = new Uint8Array(4 + 16 * source.int(4)).map(() => (chance(source, 2) ? 0 : source.int(256)));
+  const file = make({
+    version,
+    little: chance(source, 2),
+    pair,
+    shape: shape.map(size),
+    datatype,
+    voxels,
+    slope: number(1),
+    intercept: number(0),
+    pixdim: Array.from({ length: 8 }, () => number(1.5)),
+    qform: {
+      code: source.int(3),
+      bcd: [number(0.1), number(0), number(0.2)],
+      offset: [number(5), number(6), number(7)],
+    },
+    sform: {
+      code: source.int(3),
+      rows: [2, 0, 0, 1, 0, 2, 0, 1, 0, 0, 2, 1].map(number),
+    },
+    between,
+    ...(offset === undefined ? {} : { offset }),
+  });
+  return { file, image: pair ? (voxels) : undefined };
+}
+
+const zeros = new Uint8Array(gzipSync(new Uint8Array(2 ** 22)));
+
+/** As gzip, of one stream or several, with something behind them, or damaged. */
+function zipped(bytes: Uint8Array, source: Random): Uint8Array<ArrayBuffer> {
+  const cut = source.int(bytes.length + 1);
+  const streams = chance(source, 2) ? [bytes] : [bytes.subarray(0, cut), bytes.subarray(cut)];
+  const parts = streams.map((part) => new Uint8Array(gzipSync(part)));
+  const kind = source.int(8);
+  if (kind === 0) parts.push(new Uint8Array(1 + source.int(2000)));
+  else if (kind === 1) parts.push(...new Array<Uint8Array<ArrayBuffer>>(40).fill(zeros));
+  else if (kind === 2) parts.push(Uint8Array.of(0x1f, 0x8b, source.int(256)));
+  const all = joined(...parts);
+  if (kind === 3) return damaged(all, source);
+  if (kind === 4) new DataView(all.buffer).setUint32(all.length - 4, source.int(2 ** 32), true);
+  return all;
+}
+
+export const volumes: Kind = {
+  name: 'volumes',
+  async read(source) {
+    const { file, image } = drawn(source);
+    const stored = (bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> => {
+      const hurt = chance(source, 3) ? damaged(bytes, source) : bytes;
+      return chance(source, 2) ? zipped(hurt, source) : hurt;
+    };
+    const given = stored(file);
+    const { data } = await readNifti(chance(source, 2) ? given : new Blob([given]), {
+      canonical: chance(source, 2),
+      statistics: chance(source, 2),
+      ...(image && { image: stored(image) }),
+    });
+    return data.byteLength;
+  },
+};
