@@ -68,7 +68,7 @@ function drawn(source: Random): {
     between,
     ...(offset === undefined ? {} : { offset }),
   });
-  return { file, image: pair ? (voxels) : undefined };
+  return { file, image: pair ? voxels : undefined };
 }
 
 const zeros = new Uint8Array(gzipSync(new Uint8Array(2 ** 22)));
