@@ -104,7 +104,7 @@ export async function casesWithClasses(io: Io, { cases, ignoreLabel }: Dataset):
     if (io.isTerminal) io.status(`reading label ${found.length + 1} of ${cases.length}`);
     const { id, subject } = item;
     const { label } = await readCase({ ...item, images: [] });
-    const classes = label && [...countValues(label.data).keys()].filter((value) => value !== ignoreLabel);
+    const classes = label && [...countValues(label.data, ignoreLabel).keys()];
     found.push({ id, subject, ...(classes && { classes }) });
   }
   if (io.isTerminal) io.status();

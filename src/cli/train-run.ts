@@ -2,6 +2,7 @@
 import { trainingBatches } from '../data/patches.ts';
 import type { Dataset } from '../data/dataset.ts';
 import { readNifti } from '../data/nifti.ts';
+import { spatialShape } from '../data/volume.ts';
 import type { Split } from '../data/split.ts';
 import { Aborted, InvalidOption } from '../errors.ts';
 import { evaluateCase, type CaseMetrics } from '../metrics/evaluate.ts';
@@ -10,6 +11,7 @@ import { defaultBudget } from '../model/budget.ts';
 import { sizeMultiple } from '../model/config.ts';
 import { planTraining } from '../model/plan.ts';
 import { summarise } from '../model/summary.ts';
+import { mapsOver } from '../report/render.ts';
 import { UNet3D } from '../unet3d.ts';
 import { folderStore, removeCheckpoints } from '../train/checkpoint.node.ts';
 import type { EpochRow, TrainingEvent } from '../train/events.ts';
@@ -357,28 +359,30 @@ async function testModel(
     if (io.isTerminal) io.status(`testing ${item.id} (${index + 1} of ${items.length})`);
     const segmentation = await model.predict(item.images, { tta, signal: io.signal });
     await folder.write(predictionName(item.id), await segmentation.toNifti());
-    const truth = await readNifti(item.label!);
-    const { shape, spacing } = segmentation.labels;
-    // Voxels that take no part count as background on both sides.
-    const leftOut = (voxel: number): boolean => truth.data[voxel] === dataset.ignoreLabel;
-    const known = truth.data.map((label, voxel) => (leftOut(voxel) ? 0 : label));
-    const seen = segmentation.labels.data.map((label, voxel) => (leftOut(voxel) ? 0 : label));
-    cases.push(
-      evaluateCase(
-        { data: known, shape, spacing },
-        { data: seen, shape, spacing },
-        { classes: labels, name: item.id },
-      ),
-    );
+    const { shape, spacing, data } = segmentation.labels;
+    const truth = await readNifti(item.label!, { onto: segmentation.labels });
+    const options = { classes: labels, name: item.id, ignore: dataset.ignoreLabel };
+    cases.push(evaluateCase({ data: truth.data, shape, spacing }, { data, shape }, options));
   }
   const volumes = async (index: number) => {
     const item = items[index]!;
-    const image = await readNifti(item.images[0]!);
-    const [x, y, z] = [image.shape[0] ?? 1, image.shape[1] ?? 1, image.shape[2] ?? 1];
-    const first = { data: image.data.subarray(0, x * y * z), shape: [x, y, z], affine: image.affine };
-    const truth = await readNifti(item.label!);
-    const prediction = await readNifti(folder.file(predictionName(item.id)));
-    return { image: first, truth: truth.data, prediction: prediction.data };
+    const { data, affine, shape } = await readNifti(item.images[0]!);
+    const grid = spatialShape(shape);
+    const image = { data: data.subarray(0, grid[0] * grid[1] * grid[2]), shape: grid, affine };
+    const [truth, prediction] = [
+      await readNifti(item.label!, { onto: image }),
+      await readNifti(folder.file(predictionName(item.id))),
+    ];
+    const maps = mapsOver(
+      {
+        name: item.id,
+        image,
+        truth: { data: truth.data, shape: grid },
+        prediction: { data: prediction.data, shape: grid },
+      },
+      dataset.ignoreLabel,
+    );
+    return { image, truth: maps.truth!, prediction: maps.prediction! };
   };
   return { cases, volumes };
 }

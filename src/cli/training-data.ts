@@ -1,16 +1,15 @@
 /** Everything a training needs from a data set, read and checked before the training begins. */
-import { createHash } from 'node:crypto';
-import { measureCase, type CaseFacts } from '../data/case-facts.ts';
-import type { Case, Dataset } from '../data/dataset.ts';
+import { contentHash, measureCase, type CaseFacts } from '../data/case-facts.ts';
+import { labelRules, type Case, type Dataset } from '../data/dataset.ts';
 import { nnunetPreprocessing, type PreprocessingDecision } from '../data/decide.ts';
 import { fingerprint, type Fingerprint } from '../data/fingerprint.ts';
 import { readNifti } from '../data/nifti.ts';
 import type { CaseSource } from '../data/patches.ts';
 import { cacheCases } from '../data/prepare-cache.ts';
-import { constantText, requireSameGrid } from '../data/prepare-checks.ts';
+import { channelsOf, constantText, requireOneGrid } from '../data/prepare-checks.ts';
 import {
   defaultPreprocessing,
-  prepareCase,
+  prepareVolumes,
   readCase,
   type PreparedCase,
   type Preprocessing,
@@ -61,19 +60,16 @@ export async function readTrainingData(
   const byId = new Map(dataset.cases.map((item) => [item.id, item]));
   const casesOf = (part: PartName): Case[] => split[part].cases.map((id) => byId.get(id)!);
   const [train, validation, test] = partNames.map(casesOf) as [Case[], Case[], Case[]];
-  const channels = await countChannels(train[0]!);
+  const channels = dataset.channels.length || (await countChannels(train[0]!));
   const classes = options.classes ?? (dataset.labels.length || undefined);
   if (classes !== undefined && dataset.labels.length > classes)
     throw new InvalidDataset(
       `${dataset.labels.length} classes have names (${dataset.labels.join(', ')}), --classes is ${classes}; leave --classes out`,
     );
-  const rules = {
-    ...(classes === undefined ? {} : { classes }),
-    classNames: dataset.labels,
-    ...(dataset.ignoreLabel === undefined ? {} : { ignoreLabel: dataset.ignoreLabel }),
-  };
+  const rules = { ...labelRules(dataset), ...(classes !== undefined && { classes }) };
 
   const hashes = new Map<string, string>();
+  const seen = new Set<string>();
   const spacings: Size3[] = [];
   const constant = new Set<string>();
   let highest = 1;
@@ -87,14 +83,22 @@ export async function readTrainingData(
       cases.length,
       async (index) => {
         const item = cases[index]!;
-        const prepared = await prepareCase(item, preprocessing, rules).catch((error: unknown) => {
+        const files = await readCase(item);
+        const hash = hashes.get(item.id) ?? (await contentHash(files.images));
+        let prepared: PreparedCase;
+        try {
+          prepared = prepareVolumes(files, preprocessing, rules, { owned: true });
+        } catch (error) {
           throw isTooLarge(error) && preprocessing.spacing
             ? tooFine(item.id, preprocessing.spacing, error)
             : error;
-        });
-        if (!hashes.has(item.id)) {
-          hashes.set(item.id, createHash('sha256').update(prepared.image).digest('hex'));
-          for (const what of constantChannels(prepared)) {
+        }
+        if (!seen.has(item.id)) {
+          seen.add(item.id);
+          const flat = constantChannels(prepared);
+          // Of images without contrast, equal ones are no copies.
+          if (flat.length < channels) hashes.set(item.id, hash);
+          for (const what of flat) {
             if (!constant.has(item.id + what)) io.err(`warning: Case "${item.id}": ${constantText(what)}`);
             constant.add(item.id + what);
           }
@@ -128,7 +132,6 @@ export async function readTrainingData(
       io.err(
         `${differ} of ${train.length} training volumes are resampled to the median spacing, ${shown} mm.`,
       );
-      hashes.clear(); // of what is compared with the other parts
       training = await read(train, preprocessing, 'training', options.cacheBytes);
     }
   }
@@ -156,8 +159,9 @@ export async function fingerprintOf(
   for (const [index, item] of cases.entries()) {
     if (io.signal.aborted) throw new Aborted(`Looking at the data was stopped after ${index} cases.`);
     if (io.isTerminal) io.status(`looking at case ${index + 1} of ${cases.length}`);
-    const { images, label } = await readCase(item);
-    if (label) requireSameGrid(item.id, images[0]!, label);
+    const files = await readCase(item);
+    requireOneGrid(files);
+    const { images, label } = files;
     facts.push(await measureCase(item, images, label, ignoreLabel));
   }
   if (io.isTerminal) io.status();
@@ -205,7 +209,7 @@ export function labelled(item: PreparedCase): LabelledCase {
 
 async function countChannels(item: Case): Promise<number> {
   let channels = 0;
-  for (const source of item.images) channels += (await readNifti(source)).shape[3] ?? 1;
+  for (const source of item.images) channels += channelsOf(await readNifti(source));
   return channels;
 }
 

@@ -34,7 +34,7 @@ export interface CaseFacts {
   readonly intensities: readonly IntensityFacts[];
   /** Per channel, intensities of `foregroundSamples` voxels of any class but background; undefined without any. */
   readonly foreground?: readonly Float32Array[];
-  /** Label value to its number of voxels; undefined without a readable label. */
+  /** Label value to its number of voxels, unknown ones left out; undefined without a readable label. */
   readonly classVoxels?: ReadonlyMap<number, number>;
   /** SHA-256 of the decoded image voxels and their shape. */
   readonly hash: string;
@@ -96,17 +96,18 @@ function sampleForeground(
   return samples;
 }
 
-/** Voxels of each value. */
-export function countValues(data: ArrayLike<number>): Map<number, number> {
+/** Voxels of each value but the one of unknown voxels. */
+export function countValues(data: ArrayLike<number>, ignoreLabel?: number): Map<number, number> {
   const counts = new Map<number, number>();
   for (let at = 0; at < data.length; at++) counts.set(data[at]!, (counts.get(data[at]!) ?? 0) + 1);
+  if (ignoreLabel !== undefined) counts.delete(ignoreLabel);
   return counts;
 }
 
 /**
- * Facts of a case whose files have been read, as they are stored.
- * @param images one per channel or one of all channels, of one shape
- * @param label of the images' shape
+ * Facts of a case whose files have been read.
+ * @param images one per channel or one of all channels, on one grid
+ * @param label on the images' grid
  */
 export async function measureCase(
   { id, subject }: Case,
@@ -136,18 +137,23 @@ export async function measureCase(
     orientation: orientation(first.affine),
     intensities: channels.map(intensityFacts),
     ...(foreground ? { foreground } : {}),
-    ...(label ? { classVoxels: countValues(label.data) } : {}),
+    ...(label ? { classVoxels: countValues(label.data, ignoreLabel) } : {}),
     hash: await contentHash(images),
   };
 }
 
-/** SHA-256 of the voxels and shapes of some volumes, in hexadecimal digits. */
-export async function contentHash(volumes: readonly Volume[]): Promise<string> {
-  const parts = volumes.flatMap(({ data, shape }) => [
-    new Uint8Array(Uint32Array.from(shape).buffer),
-    new Uint8Array(data.buffer, data.byteOffset, data.byteLength),
-  ]);
-  const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-  parts.reduce((offset, part) => (bytes.set(part, offset), offset + part.length), 0);
-  return hexadecimal(await sha256(bytes));
+/** Whether some channel has more than one value; of images without contrast, equal ones are no copies. */
+export const hasContrast = ({ intensities }: Pick<CaseFacts, 'intensities'>): boolean =>
+  intensities.some(({ min, max }) => max > min);
+
+const hex = async (bytes: Uint8Array<ArrayBuffer>): Promise<string> => hexadecimal(await sha256(bytes));
+
+/** SHA-256, in hexadecimal digits, of the shapes of some volumes and the SHA-256 of the voxels of each. */
+export async function contentHash(volumes: readonly Pick<Volume, 'data' | 'shape'>[]): Promise<string> {
+  const parts: string[] = [];
+  for (const { data, shape } of volumes) {
+    const bytes = new Uint8Array(data.buffer as ArrayBuffer, data.byteOffset, data.byteLength);
+    parts.push(shape.join(), await hex(bytes));
+  }
+  return hex(new TextEncoder().encode(parts.join('\n')));
 }

@@ -2,17 +2,28 @@
  * Looks at every file of a data set and lists all its problems at once: what would stop a training (errors)
  * and what may spoil it (warnings).
  */
-import { Aborted, InvalidVolume } from '../errors.ts';
+import { Aborted, InvalidDataset, InvalidVolume } from '../errors.ts';
 import { assertOptions } from '../options.ts';
 import { callback, signal } from '../schema.ts';
-import type { Case, Dataset } from './dataset.ts';
-import { countValues, measureCase, type CaseFacts } from './case-facts.ts';
+import { countValues, hasContrast, measureCase, type CaseFacts } from './case-facts.ts';
+import { HeaderRemarks } from './check-headers.ts';
+import { listed } from './dataset-match.ts';
+import { labelRules, type Case, type Dataset } from './dataset.ts';
 import { fingerprint, median, type Fingerprint } from './fingerprint.ts';
-import { readNifti } from './nifti.ts';
-import { constantText, cornerDistance, notFiniteText, shapeText, spatial } from './prepare-checks.ts';
-import type { Size3 } from './prepare.ts';
-import { sourceName } from './source.ts';
-import type { Volume } from './volume.ts';
+import { gridOf } from './nifti-affine.ts';
+import { ignored } from './patches.ts';
+import {
+  channelsText,
+  checkedLabels,
+  constantText,
+  gridProblems,
+  imageName,
+  requireFinite,
+} from './prepare-checks.ts';
+import { fileNames, readOnto, type Size3 } from './prepare.ts';
+import type { Source } from './source.ts';
+import { partNames, type Split, type SplitCase } from './split.ts';
+import { orientation, type Volume } from './volume.ts';
 
 export type ProblemKind =
   | 'corrupt'
@@ -44,19 +55,28 @@ export interface DatasetReport {
   readonly fingerprint?: Fingerprint;
 }
 
-const checkEntries = { signal, onProgress: callback };
+/** How to check. */
+export interface CheckOptions {
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (loaded: number, total: number) => void;
+  /**
+   * The split that the training will make; with it, what it refuses is an error as well: too few subjects, and equal
+   * images in two parts. Without it, equal images of two subjects are an error.
+   */
+  readonly split?: (cases: readonly SplitCase[]) => Split | Promise<Split>;
+}
+
+const checkEntries = {
+  signal,
+  onProgress: callback,
+  split: callback,
+} satisfies Record<keyof CheckOptions, unknown>;
 
 /**
- * Reads every image and label of a data set, one case at a time.
+ * Reads every image and label of a data set, one case at a time, and looks at it as preparation does.
  * @throws Aborted if the signal fires; never for what it finds in the files
  */
-export async function checkDataset(
-  dataset: Dataset,
-  options: {
-    readonly signal?: AbortSignal;
-    readonly onProgress?: (loaded: number, total: number) => void;
-  } = {},
-): Promise<DatasetReport> {
+export async function checkDataset(dataset: Dataset, options: CheckOptions = {}): Promise<DatasetReport> {
   assertOptions('checkDataset', checkEntries, options);
   const problems: Problem[] = dataset.warnings.map((message) => ({
     severity: 'warning',
@@ -65,153 +85,185 @@ export async function checkDataset(
     message,
   }));
   const facts: CaseFacts[] = [];
+  const headers = new HeaderRemarks();
   for (const [index, item] of dataset.cases.entries()) {
     if (options.signal?.aborted) throw new Aborted(`The check was stopped after ${index} cases.`);
-    const found = await checkCase(item, dataset, problems);
+    const found = await checkCase(item, dataset, problems, headers);
     if (found) facts.push(found);
     options.onProgress?.(index + 1, dataset.cases.length);
   }
+  if (dataset.channels.length === 0) compareChannels(facts, problems);
+  problems.push(...headers.problems(warning));
+  await compareImages(facts, dataset, problems, options.split);
   compareCases(facts, dataset, problems);
   return { problems, cases: facts, ...(facts.length > 0 ? { fingerprint: fingerprint(facts) } : {}) };
 }
 
-async function checkCase(item: Case, dataset: Dataset, problems: Problem[]): Promise<CaseFacts | undefined> {
+/** The files of a case that can be read, the facts of which follow only where its images are whole. */
+async function checkCase(
+  item: Case,
+  dataset: Dataset,
+  problems: Problem[],
+  headers: HeaderRemarks,
+): Promise<CaseFacts | undefined> {
   const report = (severity: Problem['severity'], kind: ProblemKind, message: string): void => {
-    problems.push({ severity, kind, cases: [item.id], message: `Case "${item.id}": ${message}` });
+    problems.push({ severity, kind, cases: [item.id], message });
   };
-  const read = async (source: Case['images'][number], what: string): Promise<Volume | undefined> => {
+  const read = async (
+    source: Source,
+    first: Volume | undefined,
+    what: string,
+  ): Promise<Volume | undefined> => {
     try {
-      return await readNifti(source);
+      const volume = await readOnto(first, source, true);
+      headers.see(item.id, volume.header);
+      return volume;
     } catch (error) {
-      if (!(error instanceof InvalidVolume)) throw error;
-      report('error', 'corrupt', `${what} cannot be read. ${error.message}`);
+      if (error instanceof Aborted) throw error;
+      report(
+        'error',
+        'corrupt',
+        `Case "${item.id}": the ${what} cannot be read. ${(error as Error).message}`,
+      );
       return undefined;
     }
   };
-  const images: Volume[] = [];
-  for (const source of item.images) {
-    const image = await read(source, 'the image');
-    if (image) images.push(image);
-  }
-  const label = item.label === undefined ? undefined : await read(item.label, 'the label');
-  const classVoxels = label && checkLabel(sourceName(item.label!), label, dataset, report);
-  const [first] = images;
-  if (!first || images.length < item.images.length) return undefined;
+  const found: (Volume | undefined)[] = [];
+  for (const source of item.images) found.push(await read(source, found[0], 'image'));
+  const images = found.filter((image) => image !== undefined);
+  const label = item.label === undefined ? undefined : await read(item.label, images[0], 'label');
+  const names = fileNames(item);
+  const files = { images: names.images.filter((_, index) => found[index]), label: names.label };
+  const all = { id: item.id, images, label, files };
 
-  let isAligned = true;
-  for (const other of [...images.slice(1), ...(label ? [label] : [])]) {
-    if (shapeText(spatial(other)) !== shapeText(spatial(first))) {
-      const what = other === label ? 'label' : 'second channel';
-      isAligned = false;
-      report(
-        'error',
-        'shape',
-        `the image has the shape ${shapeText(spatial(first))}, its ${what} ${shapeText(spatial(other))}.`,
-      );
-      continue;
-    }
-    const distance = cornerDistance(spatial(first), first.affine, other.affine);
-    if (distance > Math.max(...first.spacing.slice(0, 3)))
-      report(
-        'error',
-        'place',
-        `image and label lie up to ${distance.toFixed(1)} mm apart (their affines differ).`,
-      );
-  }
-  if (images.some((image) => shapeText(spatial(image)) !== shapeText(spatial(first)))) return undefined;
-  const facts = await measureCase(item, images, isAligned ? label : undefined, dataset.ignoreLabel);
-  const { intensities } = facts;
-  const voxels = spatial(first).reduce((a, b) => a * b, 1);
-  let channel = 0;
-  images.forEach(({ data }, index) => {
-    const own = intensities.slice(channel, (channel += data.length / voxels));
-    const wrong = own.reduce((sum, { notFinite }) => sum + notFinite, 0);
-    if (wrong > 0)
-      report(
-        'error',
-        'intensity',
-        `${sourceName(item.images[index]!)}: ${notFiniteText(wrong, data.length)}`,
-      );
+  const isWhole = images.length === item.images.length;
+  const grids = [...gridProblems(all, isWhole ? dataset.channels.length || undefined : undefined)];
+  for (const { kind, error } of grids) report('error', kind, error.message);
+  images.forEach((image, index) => {
+    const problem = problemOf(() => requireFinite(imageName(all, index), image));
+    if (problem) report('error', 'intensity', problem.message);
   });
-  if (dataset.channels.length > 0 && intensities.length !== dataset.channels.length)
-    report(
-      'error',
-      'channels',
-      `has ${intensities.length} channel(s), dataset.json names ${dataset.channels.length}.`,
-    );
+  const classVoxels = label && countValues(label.data, dataset.ignoreLabel);
+  if (label) {
+    const problem = problemOf(() => checkedLabels(item.id, label.data, labelRules(dataset), files.label));
+    if (problem) report('error', 'label values', problem.message);
+  }
+  if (!isWhole || grids.some(({ kind, of }) => kind === 'shape' && of === 'images')) return undefined;
+  const onGrid = grids.some(({ kind }) => kind !== 'channels') ? undefined : label;
+  const facts = await measureCase(item, images, onGrid, dataset.ignoreLabel);
+  reportIntensities(facts, (text) => report('warning', 'intensity', `Case "${item.id}": ${text}`));
+  return {
+    ...facts,
+    orientation: orientation(gridOf(images[0]!.header).affine),
+    ...(classVoxels ? { classVoxels } : {}),
+  };
+}
+
+/** The error that `check` throws. */
+function problemOf(check: () => unknown): InvalidDataset | InvalidVolume | undefined {
+  try {
+    check();
+  } catch (error) {
+    if (error instanceof InvalidDataset || error instanceof InvalidVolume) return error;
+    throw error;
+  }
+  return undefined;
+}
+
+/** What is odd with the intensities of a case. */
+function reportIntensities({ intensities }: CaseFacts, warn: (text: string) => void): void {
   const emptied = intensities.every(({ min, max }) => min === 0 && max === 0)
     ? ' Cropping to what is not zero (train --preprocessing nnunet) refuses it.'
     : '';
   for (const [channel, { min, max, percentile005, percentile995 }] of intensities.entries()) {
     const where = intensities.length > 1 ? `channel ${channel}` : 'the image';
     const span = percentile995 - percentile005;
-    if (max === min)
-      report('warning', 'intensity', `${constantText(`${where} (all ${short(max)})`)}${emptied}`);
+    if (max === min) warn(`${constantText(`${where} (all ${short(max)})`)}${emptied}`);
     else if (Math.max(max - percentile995, percentile005 - min) > 10 * span)
-      report(
-        'warning',
-        'intensity',
+      warn(
         `${where} has outliers: 99 % of its voxels lie in ${short(percentile005)} to ${short(percentile995)}, all in ` +
-          `${short(min)} to ${short(max)}.`,
+          `${short(min)} to ${short(max)}; see whether they are meant.`,
       );
   }
-  return { ...facts, ...(classVoxels ? { classVoxels } : {}) };
 }
 
 const short = (value: number): string => String(Number(value.toPrecision(4)));
 
-type Report = (severity: Problem['severity'], kind: ProblemKind, message: string) => void;
+/** A warning about some cases, of which ten are named. */
+function warning(kind: ProblemKind, cases: readonly string[], text: string): Problem {
+  return { severity: 'warning', kind, cases, message: `${text}: ${listed(cases)}.` };
+}
 
-function checkLabel(
-  file: string,
-  label: Volume,
-  { labels, ignoreLabel }: Dataset,
-  report: Report,
-): Map<number, number> {
-  const counts = countValues(label.data);
-  const values = [...counts.keys()].sort((a, b) => a - b);
-  const limit = labels.length || 255;
-  const wrong = values.filter((v) => v !== ignoreLabel && !(Number.isInteger(v) && v >= 0 && v < limit));
-  if (wrong.length > 0) {
-    const shown = wrong.slice(0, 10).map((value) => `${value} (${counts.get(value)!} voxels)`);
-    report(
-      'error',
-      'label values',
-      `${file}: the label holds ${shown.join(', ')}${wrong.length > 10 ? ' …' : ''}; expected 0 to ${limit - 1}: ` +
-        'correct the label, or name all classes in dataset.json.',
-    );
-  } else if (!values.some((value) => value > 0 && value !== ignoreLabel))
-    report('warning', 'empty class', 'its label holds background only.');
-  return counts;
+/** Where no file says how many channels there are, those of most cases count. */
+function compareChannels(facts: readonly CaseFacts[], problems: Problem[]): void {
+  const counts = new Map<number, number>();
+  for (const { intensities } of facts)
+    counts.set(intensities.length, (counts.get(intensities.length) ?? 0) + 1);
+  const [usual] = [...counts].sort(([, a], [, b]) => b - a)[0] ?? [];
+  for (const { id, intensities } of facts)
+    if (intensities.length !== usual)
+      problems.push({
+        severity: 'error',
+        kind: 'channels',
+        cases: [id],
+        message: `Case "${id}": ${channelsText(intensities.length, usual!)}`,
+      });
+}
+
+/** Equal images, and whether the split keeps them together. */
+async function compareImages(
+  facts: readonly CaseFacts[],
+  dataset: Dataset,
+  problems: Problem[],
+  makeSplit: CheckOptions['split'],
+): Promise<void> {
+  const byId = new Map(facts.map((item) => [item.id, item]));
+  const partOf = new Map<string, string>();
+  if (makeSplit) {
+    const cases = dataset.cases.map(({ id, subject }): SplitCase => {
+      const values = byId.get(id)?.classVoxels?.keys();
+      return { id, subject, ...(values && { classes: [...values] }) };
+    });
+    try {
+      const split = await makeSplit(cases);
+      for (const part of partNames) for (const id of split[part].cases) partOf.set(id, part);
+    } catch (error) {
+      if (!(error instanceof InvalidDataset)) throw error;
+      problems.push({ severity: 'error', kind: 'subjects', cases: [], message: error.message });
+    }
+  }
+  const byHash = new Map<string, CaseFacts[]>();
+  for (const item of facts)
+    if (hasContrast(item)) byHash.set(item.hash, [...(byHash.get(item.hash) ?? []), item]);
+  for (const same of byHash.values()) {
+    if (same.length < 2) continue;
+    const cases = same.map(({ id }) => id);
+    const people = new Set(same.map(({ subject }) => subject)).size;
+    const parts = new Set(same.flatMap(({ id }) => partOf.get(id) ?? [])).size;
+    problems.push({
+      severity: (makeSplit ? parts : people) > 1 ? 'error' : 'warning',
+      kind: 'duplicate',
+      cases,
+      message:
+        `The images of ${listed(cases)} are equal` +
+        (people > 1
+          ? `, but belong to ${people} subjects: a split may leak. Give the copies one subject, or remove them.`
+          : '.'),
+    });
+  }
 }
 
 /** Problems that show only beside the other cases. */
 function compareCases(facts: readonly CaseFacts[], dataset: Dataset, problems: Problem[]): void {
-  const byHash = new Map<string, CaseFacts[]>();
-  for (const item of facts) byHash.set(item.hash, [...(byHash.get(item.hash) ?? []), item]);
-  for (const same of byHash.values()) {
-    if (same.length < 2) continue;
-    const people = new Set(same.map(({ subject }) => subject)).size;
-    problems.push({
-      severity: people > 1 ? 'error' : 'warning',
-      kind: 'duplicate',
-      cases: same.map(({ id }) => id),
-      message:
-        `The images of ${same.map(({ id }) => `"${id}"`).join(', ')} are equal` +
-        (people > 1 ? `, but belong to ${people} subjects: a split may leak.` : '.'),
-    });
-  }
-
-  const warn = (kind: ProblemKind, list: readonly CaseFacts[], message: string): void => {
-    if (list.length === 0) return;
-    const names = list.slice(0, 10).map(({ id }) => `"${id}"`);
-    const more = list.length > 10 ? ` and ${list.length - 10} more` : '';
-    problems.push({
-      severity: 'warning',
-      kind,
-      cases: list.map(({ id }) => id),
-      message: `${message}: ${names.join(', ')}${more}.`,
-    });
+  const warn = (kind: ProblemKind, list: readonly CaseFacts[], text: string): void => {
+    if (list.length > 0)
+      problems.push(
+        warning(
+          kind,
+          list.map(({ id }) => id),
+          text,
+        ),
+      );
   };
   const outliers = (of: (item: CaseFacts) => Size3): CaseFacts[] => {
     const middle = [0, 1, 2].map((axis) => median(facts.map((item) => of(item)[axis]!)));
@@ -235,15 +287,49 @@ function compareCases(facts: readonly CaseFacts[], dataset: Dataset, problems: P
   const turned = facts.filter(({ orientation }) => orientation !== usual);
   warn('orientation', turned, `Most files are stored as ${usual}, these otherwise (all are turned to RAS)`);
 
+  compareClasses(facts, dataset, problems);
+}
+
+/** Classes that are nowhere, and labels without any. */
+function compareClasses(facts: readonly CaseFacts[], dataset: Dataset, problems: Problem[]): void {
   const labelled = facts.filter(({ classVoxels }) => classVoxels !== undefined);
   if (labelled.length === 0) return;
-  dataset.labels.forEach((name, value) => {
-    if (!labelled.some(({ classVoxels }) => (classVoxels!.get(value) ?? 0) > 0))
-      problems.push({
-        severity: 'warning',
-        kind: 'empty class',
-        cases: [],
-        message: `No case shows class ${value} "${name}"; the network cannot learn it.`,
-      });
-  });
+  const everywhere = (message: string): void => {
+    problems.push({ severity: 'warning', kind: 'empty class', cases: [], message });
+  };
+  const shows = (item: CaseFacts, value: number): boolean => (item.classVoxels!.get(value) ?? 0) > 0;
+  const bare = labelled.filter(({ classVoxels }) => ![...classVoxels!.keys()].some((value) => value > 0));
+  if (bare.length === labelled.length && bare.length > 1)
+    everywhere(
+      'The labels of all cases hold background only; there is nothing to learn. See whether these are the right files.',
+    );
+  else if (bare.length > 0)
+    problems.push(
+      warning(
+        'empty class',
+        bare.map(({ id }) => id),
+        'The label holds background only; see whether it is the right file',
+      ),
+    );
+  const highest = Math.max(
+    ...labelled.flatMap(({ classVoxels }) => [...classVoxels!.keys()].filter(isClass)),
+  );
+  const count = dataset.labels.length || highest + 1;
+  const missing = Array.from({ length: Math.max(0, count) }, (_, value) => value).filter(
+    (value) => !labelled.some((item) => shows(item, value)),
+  );
+  if (bare.length === labelled.length) return;
+  if (dataset.labels.length > 0)
+    for (const value of missing)
+      everywhere(
+        `No case shows class ${value} "${dataset.labels[value]}"; the network cannot learn it. Leave it out of ` +
+          'dataset.json, or add cases that show it.',
+      );
+  else if (missing.length > 0)
+    everywhere(
+      `The labels hold values up to ${highest}, but no case shows ${missing.length === 1 ? 'the value' : 'the values'} ` +
+        `${listed(missing.map(String))}; empty classes are trained in vain. Number the classes from 0 without gaps.`,
+    );
 }
+
+const isClass = (value: number): boolean => Number.isInteger(value) && value >= 0 && value < ignored;

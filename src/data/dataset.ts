@@ -9,6 +9,7 @@ import { assertOptions } from '../options.ts';
 import { text } from '../schema.ts';
 import { listedCases, nnUNetCases, plainPath, readDescription, type Locate } from './dataset-json.ts';
 import { listed, matchByFolder, matchByName, volumePattern } from './dataset-match.ts';
+import type { LabelRules } from './prepare-checks.ts';
 import { assignSubjects } from './subjects.ts';
 import { readText, type Source } from './source.ts';
 
@@ -39,6 +40,13 @@ export interface Dataset {
   /** What the user should know, one sentence each. */
   readonly warnings: readonly string[];
 }
+
+/** What the labels of a data set may hold. */
+export const labelRules = ({ labels, ignoreLabel }: Dataset): LabelRules => ({
+  ...(labels.length > 0 && { classes: labels.length }),
+  classNames: labels,
+  ...(ignoreLabel !== undefined && { ignoreLabel }),
+});
 
 /** How to read a data set. */
 export interface DatasetOptions {

@@ -1,20 +1,29 @@
 /** Voxel to millimetres as a header says it, and the quaternion that says it back. */
 import { InvalidVolume } from '../errors.ts';
 import type { NiftiHeader } from './nifti-header.ts';
-import { spacingOf } from './volume.ts';
+import { spacingOf, type Grid } from './volume.ts';
 
 /** What of a header places its voxels. */
 export type Placement = Pick<
   NiftiHeader,
-  'qformCode' | 'sformCode' | 'pixdim' | 'quaternion' | 'qoffset' | 'srow'
+  'qformCode' | 'sformCode' | 'pixdim' | 'quaternion' | 'qoffset' | 'srow' | 'xyztUnits'
 >;
 
+/** Millimetres of the unit of length in xyzt_units: 1 is metres, 3 micrometres; 0, no unit, counts as mm. */
+export const millimetresPerUnit = (xyztUnits: number): number => ({ 1: 1000, 3: 0.001 })[xyztUnits & 7] ?? 1;
+
 /**
- * The affine of a header, 16 finite numbers row-major: sform, else qform, else the fallback that nifti.ts describes.
+ * The affine of a header in mm, 16 numbers row-major: sform, else qform, else the fallback that nifti.ts describes.
  * @throws InvalidVolume if what places the voxels is not finite, or the qform is used and its quaternion is longer
  *   than 1
  */
 export function headerAffine(header: Placement, shape: readonly number[], name = 'The file'): number[] {
+  const unit = millimetresPerUnit(header.xyztUnits);
+  return storedAffine(header, shape, name).map((value, at) => (at < 12 ? value * unit : value));
+}
+
+/** In the header's own unit. */
+function storedAffine(header: Placement, shape: readonly number[], name: string): number[] {
   if (header.sformCode > 0) return finite([...header.srow, 0, 0, 0, 1], 'sform', name);
   const used = header.qformCode > 0 ? 3 : Math.min(3, shape.length);
   const broken = header.pixdim.findIndex(
@@ -42,6 +51,11 @@ function finite(affine: number[], form: 'sform' | 'qform', name: string): number
     `${name}: its affine is [${affine.join(', ')}]; expected 16 finite numbers. Correct its ${form}.`,
   );
 }
+/** The grid of a file's voxels, as they are stored. @throws InvalidVolume as headerAffine */
+export const gridOf = (header: NiftiHeader, name?: string): Grid => ({
+  shape: [...header.shape],
+  affine: headerAffine(header, header.shape, name),
+});
 
 function qformAffine({ quaternion, qoffset, pixdim }: Placement, zooms: number[], name: string): number[] {
   const [x, y, z] = quaternion;

@@ -1,6 +1,6 @@
 /** Writes volumes as single-file NIfTI, little-endian: on the grid of the file they came from, to the last bit. */
 import { InvalidOption } from '../errors.ts';
-import { headerAffine, qformOf, type Placement } from './nifti-affine.ts';
+import { headerAffine, millimetresPerUnit, qformOf, type Placement } from './nifti-affine.ts';
 import type { NiftiHeader } from './nifti-header.ts';
 import { platform } from './source.ts';
 import { spacingOf } from './volume.ts';
@@ -103,6 +103,12 @@ function placement({ affine, shape, header }: WritableVolume): Placement {
     quaternion: qform?.quaternion ?? [0, 0, 0],
     qoffset: qform?.qoffset ?? [0, 0, 0],
     srow: affine.slice(0, 12),
+    // In millimetres, whatever the source counted in; the unit of time stays.
+    xyztUnits: header
+      ? millimetresPerUnit(header.xyztUnits) === 1
+        ? header.xyztUnits
+        : (header.xyztUnits & ~7) | 2
+      : 2,
   };
 }
 
@@ -141,8 +147,8 @@ function headerBytes(volume: WritableVolume, datatype: number, voxelBytes: numbe
   code(at.qformCode + (wide ? 4 : 2), place.sformCode);
   numbers(at.quaternion, [...place.quaternion, ...place.qoffset]);
   numbers(at.srow, place.srow);
-  if (wide) int(at.units, header?.xyztUnits ?? 2);
-  else view.setUint8(at.units, header?.xyztUnits ?? 2);
+  if (wide) int(at.units, place.xyztUnits);
+  else view.setUint8(at.units, place.xyztUnits);
   string(at.description, 79, header?.description ?? '');
   code(at.intentCode, header?.intentCode ?? 0);
   string(at.intentName, 15, header?.intentName ?? '');

@@ -3,8 +3,8 @@
  * or nibabel leaves open is decided so:
  * - The affine is the sform if its code is above 0, else the qform if its code is, else nibabel's fallback:
  *   pixdim on the diagonal with x flipped and the middle voxel at the origin. qfac other than -1 counts 1,
- *   pixdim 0 counts 1, negative pixdim their absolute value; what is used and not finite is refused. Units are
- *   kept but not applied, as in nibabel.
+ *   pixdim 0 counts 1, negative pixdim their absolute value; what is used and not finite is refused. It is in mm:
+ *   metres and micrometres of xyzt_units are converted, which nibabel leaves to the caller; no unit counts as mm.
  * - Values are float32(float64(raw) * slope + intercept), rounded once. A slope that is 0 or not finite means
  *   no scaling; a slope with an intercept that is not finite is refused. Voxels that are not finite stay so.
  * - Byte order and version follow from sizeof_hdr; a file without "n+1", "ni1", "n+2" or "ni2" (also Analyze) is refused.
@@ -16,11 +16,12 @@
  */
 import { InvalidVolume, OutOfMemory } from '../errors.ts';
 import type { ByteStream } from './byte-stream.ts';
+import { turnedOnto } from './grid.ts';
 import { headerAffine } from './nifti-affine.ts';
 import { datatypes, headerBytes, parseHeader, type NiftiHeader } from './nifti-header.ts';
 import { RunningStatistics } from './preprocess.ts';
 import { openSource, sourceName, type Source } from './source.ts';
-import { canonicalGrid, spacingOf, spatialShape, type Volume } from './volume.ts';
+import { canonicalGrid, spacingOf, spatialShape, type Grid, type Volume } from './volume.ts';
 import { allocate, floats, wasm } from './wasm.ts';
 
 export { writeNifti, type WritableVolume, type WriteOptions } from './nifti-write.ts';
@@ -30,6 +31,8 @@ export type { NiftiHeader } from './nifti-header.ts';
 export interface ReadOptions {
   /** Turn the axes to right, anterior, superior (see toCanonical). Default: as stored. */
   readonly canonical?: boolean;
+  /** Turn the axes to those of this grid instead, as nearly as the volume's place allows (see turnedOnto). */
+  readonly onto?: Grid | undefined;
   /** Gather statistics of the voxels while decoding, which takes no time where gunzip is waited for. */
   readonly statistics?: boolean;
   /** The .img of a .hdr whose place does not follow from a path or URL. */
@@ -109,7 +112,7 @@ async function decodeVolume(
   bytes: ByteStream,
   header: NiftiHeader,
   name: string,
-  { canonical = false, statistics = false }: ReadOptions,
+  { canonical = false, onto, statistics = false }: ReadOptions,
 ): Promise<Volume> {
   const { shape, datatype, voxOffset, bigEndian, slope, intercept } = header;
   const [type, size] = datatypes[datatype]!;
@@ -128,7 +131,7 @@ async function decodeVolume(
   if (end > announced) requireBytes(before + (await bytes.hold(count * size)));
   const affine = headerAffine(header, shape, name);
   const source = { shape: [...shape], affine };
-  const turned = canonical ? canonicalGrid(source) : undefined;
+  const turned = onto ? turnedOnto(source, onto) : canonical ? canonicalGrid(source) : undefined;
   const turn = turned?.same === false ? turned : undefined;
   const [nx, ny, depth] = spatialShape(shape);
   const plane = nx * ny;

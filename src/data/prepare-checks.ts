@@ -3,11 +3,12 @@
  */
 import { InvalidDataset, InvalidVolume } from '../errors.ts';
 import { listed } from './dataset-match.ts';
+import { apartText, gridDifference } from './grid.ts';
 import type { Size3 } from './prepare.ts';
 import { spatialShape, type Volume } from './volume.ts';
 
-/** A volume without the header of a file. */
-export type BareVolume = Omit<Volume, 'header'>;
+/** A volume that may come from no file. */
+export type BareVolume = Omit<Volume, 'header'> & Partial<Pick<Volume, 'header'>>;
 
 export const spatial = (volume: BareVolume): Size3 => spatialShape(volume.shape);
 
@@ -23,34 +24,118 @@ export interface LabelRules {
   readonly ignoreLabel?: number;
 }
 
-/** Largest distance in mm between the places that two affines give to the corners of a grid. */
-export function cornerDistance(shape: Size3, a: ArrayLike<number>, b: ArrayLike<number>): number {
-  let largest = 0;
-  for (let corner = 0; corner < 8; corner++) {
-    const [x, y, z] = shape.map((n, axis) => ((corner >> axis) & 1) * (n - 1)) as [number, number, number];
-    let square = 0;
-    for (let row = 0; row < 12; row += 4) {
-      const difference = (i: number): number => a[row + i]! - b[row + i]!;
-      square += (difference(0) * x + difference(1) * y + difference(2) * z + difference(3)) ** 2;
-    }
-    largest = Math.max(largest, Math.sqrt(square));
-  }
-  return largest;
+/** A case as its files hold it, on the axes of its first image (see turnedOnto). */
+export interface ReadCase {
+  readonly id: string;
+  readonly images: readonly BareVolume[];
+  readonly label?: BareVolume | undefined;
+  /** What messages call the files, where there are any. */
+  readonly files?: { readonly images: readonly string[]; readonly label?: string | undefined } | undefined;
 }
 
-/** @throws InvalidDataset if image and label differ in shape, or lie more than a voxel apart */
-export function requireSameGrid(id: string, image: BareVolume, label: BareVolume): void {
-  const [is, ls] = [spatial(image), spatial(label)];
-  if (shapeText(is) !== shapeText(ls) || label.shape.slice(3).some((n) => n > 1))
-    throw new InvalidDataset(
-      `Case "${id}": the image has the shape ${shapeText(image.shape)}, its label ${shapeText(label.shape)}; they must be equal.`,
+/** One thing that keeps a case from training. */
+export interface CaseProblem {
+  readonly kind: 'shape' | 'place' | 'channels';
+  /** Whose grid it is about. */
+  readonly of: 'images' | 'label';
+  readonly error: InvalidDataset;
+}
+
+/** What messages call an image of a case. */
+export const imageName = ({ id, files }: ReadCase, index: number): string =>
+  `Case "${id}": ${files?.images[index] ?? 'the image'}`;
+
+/** Channels of an image, the fourth axis of its shape. */
+export const channelsOf = ({ shape }: BareVolume): number => shape[3] ?? 1;
+
+/**
+ * All that is wrong with the shapes and places of a case, one after the other; training stops at the first. Its
+ * voxels are looked at by `requireFinite` and `checkedLabels`.
+ * @param channels that the case should have; undefined where that is not known
+ */
+export function* gridProblems(item: ReadCase, channels?: number): Generator<CaseProblem> {
+  const { id, images, label, files } = item;
+  const problem = (
+    kind: CaseProblem['kind'],
+    text: string,
+    of: CaseProblem['of'] = 'images',
+  ): CaseProblem => ({
+    kind,
+    of,
+    error: new InvalidDataset(`Case "${id}": ${text}`),
+  });
+  const stored = ({ shape, header }: BareVolume): string => shapeText(header?.shape ?? shape);
+  const first = images[0];
+  for (const [index, image] of images.entries())
+    if (image.shape.length < 3 || image.shape.slice(4).some((n) => n > 1)) {
+      const name = files ? `${files.images[index]} ` : 'an image ';
+      const remedy =
+        image.shape.length < 3
+          ? 'stack its slices into a volume, or give it a third axis of one slice'
+          : 'save its channels along the fourth axis, or as one file each';
+      yield problem(
+        'shape',
+        `${name}has the shape ${stored(image)}; expected x, y, z and possibly channels: ${remedy}.`,
+      );
+    }
+  for (const [index, image] of images.entries()) {
+    const difference = index > 0 && first && gridDifference(first, image);
+    if (!difference) continue;
+    const named = files ? ` (${files.images[0]}, ${files.images[index]})` : '';
+    yield difference.kind === 'shape'
+      ? problem(
+          'shape',
+          `its channels have the shapes ${stored(first)} and ${stored(image)}${named}; all must have one shape: ` +
+            'resample them onto one grid.',
+        )
+      : problem(
+          'place',
+          `its channels lie ${apartText(difference.millimetres)}${named}; voxels of one index must show one place: ` +
+            'register the second and resample it onto the grid of the first.',
+        );
+  }
+  const count = images.reduce((sum, image) => sum + channelsOf(image), 0);
+  if (channels !== undefined && images.length > 0 && count !== channels)
+    yield problem('channels', channelsText(count, channels));
+  if (!label) return;
+  const isMap = !label.shape.slice(3).some((n) => n > 1);
+  const named =
+    files?.label === undefined ? '' : ` (${[files.images[0], files.label].filter(Boolean).join(', ')})`;
+  if (!isMap) {
+    const than = first ? `the image has the shape ${stored(first)}, its label ` : 'its label has the shape ';
+    yield problem(
+      'shape',
+      `${than}${stored(label)}${named}; expected one label map of three axes: join its maps into one, with a value ` +
+        'for each class.',
     );
-  const distance = cornerDistance(is, image.affine, label.affine);
-  if (distance > Math.max(...image.spacing.slice(0, 3)))
-    throw new InvalidDataset(
-      `Case "${id}": the label lies up to ${distance.toFixed(1)} mm away from the image (their affines differ); ` +
-        'save the label with the affine of its image.',
-    );
+    return;
+  }
+  const difference = first && gridDifference(first, label);
+  if (!difference) return;
+  yield difference.kind === 'shape'
+    ? problem(
+        'shape',
+        `the image has the shape ${stored(first)}, its label ${stored(label)}${named}; they must be equal: resample ` +
+          "the label (nearest neighbour) onto the image's grid.",
+        'label',
+      )
+    : problem(
+        'place',
+        `the image and its label lie ${apartText(difference.millimetres)}${named}, more than a quarter of a voxel; ` +
+          'if their voxels correspond, save the label with the affine of its image, else resample it (nearest ' +
+          "neighbour) onto the image's grid.",
+        'label',
+      );
+}
+
+/** What is said of a case with another number of channels. */
+export const channelsText = (found: number, expected: number): string =>
+  `it has ${found} channel(s); expected ${expected}: give every case the same channels, as many as dataset.json names ` +
+  'where there is one.';
+
+/** @throws InvalidDataset for the first of the `gridProblems` */
+export function requireOneGrid(item: ReadCase, channels?: number): void {
+  for (const { error } of gridProblems(item, channels)) throw error;
 }
 
 /** What is said of voxels that are NaN or infinite. */
@@ -91,7 +176,12 @@ export function areFinite(data: Float32Array): boolean {
  * Label values as bytes; the ignore label becomes 255.
  * @throws InvalidDataset that names the case, the values found and the classes
  */
-export function checkedLabels(id: string, data: ArrayLike<number>, rules: LabelRules = {}): Uint8Array {
+export function checkedLabels(
+  id: string,
+  data: ArrayLike<number>,
+  rules: LabelRules = {},
+  file?: string,
+): Uint8Array {
   const { classes = 255, classNames = [], ignoreLabel } = rules;
   const result = new Uint8Array(data.length);
   const wrong = new Map<number, number>();
@@ -104,7 +194,7 @@ export function checkedLabels(id: string, data: ArrayLike<number>, rules: LabelR
   if (wrong.size > 0) {
     const values = valuesText([...wrong].sort(([a], [b]) => a - b));
     throw new InvalidDataset(
-      `Case "${id}": its label holds values outside the classes: ${values}. Expected ` +
+      `Case "${id}": its label${file === undefined ? '' : ` (${file})`} holds values outside the classes: ${values}. Expected ` +
         `${classesText(classes, classNames)}; correct the label, or name all classes in dataset.json.`,
     );
   }

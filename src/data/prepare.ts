@@ -10,19 +10,23 @@ import { text, wholeNumber } from '../schema.ts';
 import type { Case } from './dataset.ts';
 import { preprocessingSchema } from './preprocessing-schema.ts';
 import { readNifti } from './nifti.ts';
+import { turnedOnto } from './grid.ts';
 import {
+  channelsOf,
   checkedLabels,
+  imageName,
   requireFinite,
-  requireSameGrid,
+  requireOneGrid,
   shapeText,
   spatial,
   type BareVolume,
   type LabelRules,
+  type ReadCase,
 } from './prepare-checks.ts';
 import { insideMask, normalize, type Normalization } from './normalize.ts';
 import { crop, joinBoxes, nonZeroBox, resampleTo, sizeAtSpacing, type Box } from './preprocess.ts';
 import { sourceName, type Source } from './source.ts';
-import { spacingOf, toCanonical, type Volume } from './volume.ts';
+import { spacingOf, toCanonical, turnedVolume, type Volume } from './volume.ts';
 
 export type Size3 = readonly [x: number, y: number, z: number];
 
@@ -82,40 +86,28 @@ export interface ArrayVolume {
 }
 
 /**
- * A case of volumes that are read already (canonical): one per channel, or one 4-D volume of all channels.
+ * A case of volumes that are read already (the first image canonical): one per channel, or one 4-D volume of all.
  * @param owned nobody else needs the images' arrays, so that one volume may become the case's image in place
- * @param files the images' names in messages
  * @throws InvalidDataset if shapes or places differ, or a label value is outside the classes; InvalidVolume if an
  *   image holds voxels that are NaN or infinite
  */
 export function prepareVolumes(
-  id: string,
-  images: readonly BareVolume[],
-  label: BareVolume | undefined,
+  item: ReadCase,
   preprocessing: Preprocessing,
   rules: LabelRules = {},
-  { owned = false, files = [] }: { readonly owned?: boolean; readonly files?: readonly string[] } = {},
+  { owned = false }: { readonly owned?: boolean } = {},
 ): PreparedCase {
+  const { id, images, label } = item;
   const first = images[0];
   if (!first) throw new InvalidDataset(`Case "${id}" has no image.`);
   const shape = spatial(first);
-  const channels = images.reduce((sum, image) => sum + channelsOf(id, image), 0);
-  for (const image of images.slice(1))
-    if (shapeText(spatial(image)) !== shapeText(shape))
-      throw new InvalidDataset(
-        `Case "${id}": its channels have the shapes ${shapeText(shape)} and ${shapeText(spatial(image))}; all must have one shape.`,
-      );
-  if (channels !== preprocessing.normalization.length)
-    throw new InvalidDataset(
-      `Case "${id}" has ${channels} channel(s); expected ${preprocessing.normalization.length}.`,
-    );
-  if (label) requireSameGrid(id, first, label);
-  const labels = label && checkedLabels(id, label.data, rules);
+  const channels = preprocessing.normalization.length;
+  requireOneGrid(item, channels);
+  const labels = label && checkedLabels(id, label.data, rules, item.files?.label);
   // Before resampling, which would spread them.
-  for (const [index, image] of images.entries())
-    requireFinite(files[index] ?? `Case "${id}": the image`, image);
+  images.forEach((image, index) => requireFinite(imageName(item, index), image));
 
-  const box = preprocessing.crop && boxOf(images, shape, files[0] ?? `Case "${id}": the image`);
+  const box = preprocessing.crop && boxOf(images, shape, imageName(item, 0));
   const from = box?.size ?? shape;
   const target = preprocessing.spacing ?? first.spacing;
   const change = target.some((mm, axis) => Math.abs(mm / first.spacing[axis]! - 1) > 1e-3);
@@ -174,26 +166,39 @@ function named(id: string, error: unknown): unknown {
     : error;
 }
 
-function channelsOf(id: string, { shape }: BareVolume): number {
-  if (shape.length < 3 || shape.slice(4).some((n) => n > 1))
-    throw new InvalidDataset(
-      `Case "${id}" has an image of shape ${shapeText(shape)}; expected x, y, z and channels.`,
-    );
-  return shape[3] ?? 1;
+/**
+ * The files of a case: the first image turned to canonical axes, the others and the label to its axes.
+ * @throws InvalidVolume, naming the case, for a file that cannot be read
+ */
+export async function readCase(
+  item: Omit<Case, 'subject'>,
+): Promise<ReadCase & { readonly images: Volume[]; readonly label: Volume | undefined }> {
+  const images: Volume[] = [];
+  try {
+    for (const source of item.images) images.push(await readOnto(images[0], source, true));
+    const label = item.label === undefined ? undefined : await readOnto(images[0], item.label);
+    return { id: item.id, images, label, files: fileNames(item) };
+  } catch (error) {
+    throw named(item.id, error);
+  }
 }
 
 /**
- * The files of a case, turned to canonical axes.
- * @throws InvalidVolume, naming the case, for a file that cannot be read
+ * A file on the axes of a volume that is read already; on canonical axes where there is none.
+ * @throws InvalidVolume, naming the file
  */
-export async function readCase(item: Case): Promise<{ images: Volume[]; label: Volume | undefined }> {
-  const read = (source: Source, statistics: boolean): Promise<Volume> =>
-    readNifti(source, { canonical: true, statistics }).catch((error: unknown) => {
-      throw named(item.id, error);
-    });
-  const images: Volume[] = [];
-  for (const source of item.images) images.push(await read(source, true));
-  return { images, label: item.label === undefined ? undefined : await read(item.label, false) };
+export async function readOnto(
+  first: Volume | undefined,
+  source: Source,
+  statistics = false,
+): Promise<Volume> {
+  try {
+    return await readNifti(source, { canonical: true, onto: first, statistics });
+  } catch (error) {
+    const name = sourceName(source);
+    if (!(error instanceof InvalidVolume) || error.message.includes(name)) throw error;
+    throw new InvalidVolume(`${name}: ${error.message}`, { cause: error });
+  }
 }
 
 const ruleEntries = {
@@ -201,6 +206,15 @@ const ruleEntries = {
   classNames: v.optional(v.array(text, 'a list of names of classes')),
   ignoreLabel: v.optional(v.number('a label value')),
 } satisfies Record<keyof LabelRules, unknown>;
+
+/** What messages call the files of a case. */
+export const fileNames = ({
+  images,
+  label,
+}: Pick<Case, 'images' | 'label'>): NonNullable<ReadCase['files']> => ({
+  images: images.map(sourceName),
+  label: label === undefined ? undefined : sourceName(label),
+});
 
 /**
  * Reads and prepares a case of a data set.
@@ -213,9 +227,7 @@ export async function prepareCase(
 ): Promise<PreparedCase> {
   assertValue('prepareCase', preprocessingSchema, preprocessing);
   assertOptions('prepareCase', ruleEntries, rules);
-  const { images, label } = await readCase(item);
-  const files = item.images.map((source) => `Case "${item.id}": ${sourceName(source)}`);
-  return prepareVolumes(item.id, images, label, preprocessing, rules, { owned: true, files });
+  return prepareVolumes(await readCase(item), preprocessing, rules, { owned: true });
 }
 
 /**
@@ -229,26 +241,23 @@ export function fromArrays(
   preprocessing?: Preprocessing,
   rules: LabelRules = {},
 ): PreparedCase {
-  const volumes = [images].flat().map((image) => canonicalVolume(id, image));
-  const channels = volumes.reduce((sum, { shape }) => sum + (shape[3] ?? 1), 0);
-  const truth = label && canonicalVolume(id, label);
-  return prepareVolumes(id, volumes, truth, preprocessing ?? defaultPreprocessing(channels), rules);
+  const given = [images].flat().map((image) => arrayVolume(id, image));
+  const first = given[0] && toCanonical(given[0]);
+  const onto = (volume: BareVolume): BareVolume => turnedVolume(volume, turnedOnto(volume, first!));
+  const volumes = given.map((volume, index) => (index === 0 ? first! : onto(volume)));
+  const channels = volumes.reduce((sum, volume) => sum + channelsOf(volume), 0);
+  const item = { id, images: volumes, label: label && onto(arrayVolume(id, label)) };
+  return prepareVolumes(item, preprocessing ?? defaultPreprocessing(channels), rules);
 }
 
 const identity = [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1];
 
-function canonicalVolume(id: string, { data, dims, affine = identity }: ArrayVolume): BareVolume {
+function arrayVolume(id: string, { data, dims, affine = identity }: ArrayVolume): BareVolume {
   const voxels = dims.reduce((a, b) => a * b, 1);
   if (data.length !== voxels)
     throw new InvalidDataset(
       `Case "${id}": an array of ${data.length} voxels does not fill ${shapeText(dims)} = ${voxels}.`,
     );
   const values = data instanceof Float32Array ? data : Float32Array.from(data);
-  const volume: BareVolume = {
-    data: values,
-    shape: [...dims],
-    affine: [...affine],
-    spacing: spacingOf(affine),
-  };
-  return toCanonical(volume as Volume); // which passes a header on without looking at it
+  return { data: values, shape: [...dims], affine: [...affine], spacing: spacingOf(affine) };
 }

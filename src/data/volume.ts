@@ -25,10 +25,10 @@ export interface Volume {
 type Axis = 0 | 1 | 2;
 type Triple<T> = [T, T, T];
 
-/** How a grid becomes canonical: new axis i is the old axis `axes[i]`, reversed where `flips[i]`. */
-export interface CanonicalTransform {
-  readonly axes: Triple<Axis>;
-  readonly flips: Triple<boolean>;
+/** How a grid is turned: new axis i is the old axis `axes[i]`, reversed where `flips[i]`. */
+export interface AxisTransform {
+  readonly axes: Readonly<Triple<Axis>>;
+  readonly flips: Readonly<Triple<boolean>>;
 }
 
 /** A grid of voxels: what fromCanonical needs to know of a source volume. */
@@ -48,11 +48,8 @@ export function spacingOf(affine: readonly number[]): Triple<number> {
  * decomposition), largest component per voxel axis, each canonical axis taken once.
  * @throws InvalidVolume if the affine has an entry that is not finite
  */
-export function canonicalTransform(affine: readonly number[]): CanonicalTransform {
-  if (affine.length !== 16 || !affine.every(Number.isFinite))
-    throw new InvalidVolume(
-      `The affine is [${affine.join(', ')}]; expected 16 finite numbers. Correct the volume's sform or qform.`,
-    );
+export function canonicalTransform(affine: readonly number[]): AxisTransform {
+  requireFiniteAffine(affine);
   const zooms = spacingOf(affine);
   const turn = nearestRotation([0, 1, 2].map((r) => zooms.map((zoom, c) => affine[4 * r + c]! / zoom)));
   const axes: Triple<Axis> = [0, 1, 2];
@@ -66,6 +63,17 @@ export function canonicalTransform(affine: readonly number[]): CanonicalTransfor
     flips[row] = turn[row]![axis]! < 0;
   }
   return { axes, flips };
+}
+
+/**
+ * @param what the message calls it
+ * @throws InvalidVolume if the affine is not 16 finite numbers
+ */
+export function requireFiniteAffine(affine: readonly number[], what = 'The affine'): void {
+  if (affine.length !== 16 || !affine.every(Number.isFinite))
+    throw new InvalidVolume(
+      `${what} is [${affine.join(', ')}]; expected 16 finite numbers. Correct the volume's sform or qform.`,
+    );
 }
 
 /** The orthogonal factor of a 3 x 3 matrix by Newton's iteration; the matrix itself if it is singular. */
@@ -106,8 +114,8 @@ export function spatialShape(shape: readonly number[]): Triple<number> {
   return [shape[0] ?? 1, shape[1] ?? 1, shape[2] ?? 1];
 }
 
-/** The canonical grid of a grid, and where each voxel of the source lies in it. */
-export interface CanonicalGrid {
+/** A grid after a turn, and where each voxel of the source lies in it. */
+export interface TurnedGrid {
   readonly shape: number[];
   readonly affine: number[];
   /** Nothing is to be moved. */
@@ -117,9 +125,8 @@ export interface CanonicalGrid {
   readonly strides: Triple<number>;
 }
 
-/** @throws InvalidVolume as canonicalTransform */
-export function canonicalGrid({ shape, affine }: Grid): CanonicalGrid {
-  const { axes, flips } = canonicalTransform(affine);
+/** The grid with its axes permuted and flipped; the same voxels at the same places. */
+export function turnedGrid({ shape, affine }: Grid, { axes, flips }: AxisTransform): TurnedGrid {
   const sizes = spatialShape(shape);
   const turned = affine.slice();
   let origin = 0;
@@ -146,13 +153,19 @@ export function canonicalGrid({ shape, affine }: Grid): CanonicalGrid {
   };
 }
 
+/** @throws InvalidVolume as canonicalTransform */
+export const canonicalGrid = (grid: Grid): TurnedGrid => turnedGrid(grid, canonicalTransform(grid.affine));
+
 /**
  * The volume with its axes permuted and flipped so that x points to the right, y to the front and z up, as
  * nearly as that is possible without resampling; itself if it is so already.
  * @throws InvalidVolume as canonicalTransform
  */
-export function toCanonical(volume: Volume): Volume {
-  const grid = canonicalGrid(volume);
+export const toCanonical = <T extends Omit<Volume, 'header'>>(volume: T): T =>
+  turnedVolume(volume, canonicalGrid(volume));
+
+/** The volume on its grid as it is turned; itself if nothing is to be moved. */
+export function turnedVolume<T extends Omit<Volume, 'header'>>(volume: T, grid: TurnedGrid): T {
   if (grid.same) return volume;
   const [nx, ny, nz] = spatialShape(volume.shape);
   const block = nx * ny * nz;

@@ -3,12 +3,20 @@
  * and back onto the file's own grid. Probabilities, not labels, are resampled on the way back; what was cropped away is
  * background.
  */
-import { defaultPreprocessing, prepareVolumes, type Preprocessing, type Size3 } from '../data/prepare.ts';
+import {
+  defaultPreprocessing,
+  prepareVolumes,
+  readOnto,
+  type Preprocessing,
+  type Size3,
+} from '../data/prepare.ts';
+import { channelsOf } from '../data/prepare-checks.ts';
 import { pad, resampleTo, type Box } from '../data/preprocess.ts';
-import { readNifti, writeNifti } from '../data/nifti.ts';
+import { gridOf } from '../data/nifti-affine.ts';
+import { writeNifti } from '../data/nifti.ts';
 import type { NiftiHeader } from '../data/nifti-header.ts';
 import { sourceName, type Source } from '../data/source.ts';
-import { fromCanonical, spacingOf, spatialShape, toCanonical, type Volume } from '../data/volume.ts';
+import { fromCanonical, spacingOf, spatialShape, type Volume } from '../data/volume.ts';
 import { InvalidOption } from '../errors.ts';
 import type { UNet3DConfig } from '../model/config.ts';
 import { postprocessed, type Postprocessing } from '../metrics/components.ts';
@@ -99,7 +107,7 @@ export async function readSources(sources: Source | readonly Source[]): Promise<
   const files = Array.isArray(sources) ? (sources as readonly Source[]) : [sources as Source];
   if (files.length === 0) throw new InvalidOption('there is no file to predict; give at least one');
   const volumes: Volume[] = [];
-  for (const file of files) volumes.push(await readNifti(file));
+  for (const file of files) volumes.push(await readOnto(volumes[0], file, true));
   return { names: files.map(sourceName), volumes };
 }
 
@@ -115,7 +123,7 @@ export async function segmentVolumes(
 ): Promise<Segmentation> {
   const { output = 'labels', postprocess = true } = options;
   const { inChannels, classes } = model.config;
-  const channels = volumes.reduce((sum, { shape }) => sum + (shape[3] ?? 1), 0);
+  const channels = volumes.reduce((sum, volume) => sum + channelsOf(volume), 0);
   const name = names[0]!;
   if (channels !== inChannels)
     throw new InvalidOption(
@@ -124,14 +132,8 @@ export async function segmentVolumes(
 
   const warnings: string[] = [];
   const preprocessing = model.description.preprocessing ?? defaultPreprocessing(inChannels);
-  const prepared = prepareVolumes(
-    name,
-    volumes.map(toCanonical),
-    undefined,
-    preprocessing,
-    {},
-    { owned: true, files: names },
-  );
+  const item = { id: name, images: volumes, files: { images: names } };
+  const prepared = prepareVolumes(item, preprocessing, {}, { owned: true });
   const grid = prepared.grid!;
   if (preprocessing.spacing === null) {
     const own = grid.spacing.map((mm) => Number(mm.toFixed(3))).join(' x ');
@@ -144,8 +146,9 @@ export async function segmentVolumes(
     ? softmax(logits, classes)
     : await segmentProbabilities(model.logits, prepared, classes, options);
 
-  const source = volumes[0]!;
-  const onSource = { affine: source.affine, spacing: source.spacing, header: source.header };
+  const { header } = volumes[0]!;
+  const source = gridOf(header);
+  const onSource = { affine: source.affine, spacing: spacingOf(source.affine), header };
   const shape = spatialShape(source.shape);
   const box = grid.box ?? { start: [0, 0, 0], size: grid.shape };
   const inBox = resampleTo(scores, prepared.shape, box.size, 'linear');
@@ -169,7 +172,7 @@ export async function segmentVolumes(
     shape: [...prepared.shape, classes],
     affine,
     spacing: spacingOf(affine),
-    header: source.header,
+    header,
   };
   return new Segmentation(labels, undefined, raw, warnings);
 }

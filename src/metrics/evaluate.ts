@@ -3,10 +3,11 @@
  * per class, and the confusion matrix.
  */
 import * as v from 'valibot';
-import { spatialShape } from '../data/volume.ts';
+import { requireOver, turnedValues } from '../data/grid.ts';
+import { spatialShape, type TurnedGrid } from '../data/volume.ts';
 import { InvalidOption, InvalidVolume } from '../errors.ts';
 import { assertOptions } from '../options.ts';
-import { distinctNames, flag, text } from '../schema.ts';
+import { distinctNames, flag, text, wholeNumber } from '../schema.ts';
 import { distanceScratch } from './distance.ts';
 import { surfaceMetrics, type SurfaceMetrics } from './surface.ts';
 
@@ -18,7 +19,10 @@ export interface LabelVolume {
   readonly shape: readonly number[];
   /** Millimetres along x, y, z. */
   readonly spacing?: readonly number[];
-  /** Voxel to millimetres, 4 x 4 row-major; compared where both maps have one. */
+  /**
+   * Voxel to millimetres, 4 x 4 row-major. Where both maps have one they must show the same place; in whatever order
+   * and direction their axes are stored, voxels are compared that lie over each other.
+   */
   readonly affine?: readonly number[];
 }
 
@@ -76,6 +80,11 @@ export interface EvaluateOptions {
   readonly name?: string;
   /** Surface metrics of the background as well. Default false: they are NaN. */
   readonly background?: boolean;
+  /**
+   * Value of the truth's unknown voxels, 0 to 255. They count nowhere: no overlap, no volume, no confusion; in both
+   * maps alike a class ends where they begin.
+   */
+  readonly ignore?: number | undefined;
 }
 
 const evaluateEntries = {
@@ -87,23 +96,37 @@ const evaluateEntries = {
   tolerance: v.optional(v.number('a number of mm')),
   name: v.optional(text),
   background: v.optional(flag),
+  ignore: v.optional(wholeNumber(0, 255)),
 } satisfies Record<keyof EvaluateOptions, unknown>;
 
 /** Smallest box, as [low, high) per axis, that holds every voxel of a class in either map. */
 type Box = [[number, number], [number, number], [number, number]];
 
-/** Labels as bytes. */
-function labelBytes(volume: LabelVolume, kind: string, name: string, classes: number): Uint8Array {
+/** Unknown voxels among labels as bytes. */
+const unknown = 255;
+
+/** Labels as bytes; unknown voxels of the truth, and what a prediction copies of them, become `unknown`. */
+function labelBytes(
+  volume: LabelVolume,
+  kind: 'truth' | 'prediction',
+  name: string,
+  classes: number,
+  ignore: number | undefined,
+): Uint8Array {
   const { data } = volume;
   const out = new Uint8Array(data.length);
   for (let at = 0; at < data.length; at++) {
     const value = data[at]!;
-    if (value >= 0 && value < classes && Number.isInteger(value)) {
+    const isClass = value >= 0 && value < classes && Number.isInteger(value);
+    if (value === ignore && (kind === 'truth' || !isClass)) {
+      out[at] = unknown;
+      continue;
+    }
+    if (isClass) {
       out[at] = value;
       continue;
     }
-    const [x, y] = [volume.shape[0]!, volume.shape[1]!];
-    const place = `(${at % x}, ${Math.floor(at / x) % y}, ${Math.floor(at / (x * y))})`;
+    const place = placeText(at, volume.shape);
     if (Number.isNaN(value))
       throw new InvalidVolume(
         `${name}: the ${kind} is NaN at voxel ${place}: label maps hold whole numbers only.`,
@@ -116,8 +139,22 @@ function labelBytes(volume: LabelVolume, kind: string, name: string, classes: nu
   return out;
 }
 
-/** Refuses two maps that do not lie on the same grid. */
-function checkGrids(truth: LabelVolume, prediction: LabelVolume, name: string): Triple {
+function placeText(at: number, [x = 1, y = 1]: readonly number[]): string {
+  return `(${at % x}, ${Math.floor(at / x) % y}, ${Math.floor(at / (x * y))})`;
+}
+
+/** Makes the prediction unknown where the truth is. @throws InvalidVolume if it is unknown elsewhere */
+function leaveOut(truth: Uint8Array, prediction: Uint8Array, shape: Triple, name: string): void {
+  for (let at = 0; at < truth.length; at++)
+    if (truth[at] === unknown) prediction[at] = unknown;
+    else if (prediction[at] === unknown)
+      throw new InvalidVolume(
+        `${name}: the prediction is unknown at voxel ${placeText(at, shape)}, where the truth is known: predict a class there.`,
+      );
+}
+
+/** Refuses two maps that do not show the same place; how the prediction is to be turned to the truth's axes. */
+function checkGrids(truth: LabelVolume, prediction: LabelVolume, name: string): TurnedGrid | undefined {
   const text = (shape: readonly number[]): string => shape.join(' x ');
   for (const [kind, { data, shape }] of [
     ['truth', truth],
@@ -134,23 +171,10 @@ function checkGrids(truth: LabelVolume, prediction: LabelVolume, name: string): 
         `${name}: the ${kind} has ${data.length} values for ${text(shape)} voxels: pass one 3-D label map.`,
       );
   }
-  const [grid, other] = [spatialShape(truth.shape), spatialShape(prediction.shape)];
-  if (text(grid) !== text(other))
-    throw new InvalidVolume(
-      `${name}: the prediction has ${text(other)} voxels, the truth ${text(grid)}: ` +
-        'compare them on the same grid; predict writes labels on the grid of its input.',
-    );
-  const [a, b] = [truth.affine, prediction.affine];
-  const off = a && b ? a.findIndex((value, index) => Math.abs(value - b[index]!) > 1e-3) : -1;
-  if (a && b && off >= 0)
-    throw new InvalidVolume(
-      `${name}: prediction and truth have the same shape but lie elsewhere in space: affine entry ${off} is ` +
-        `${b[off]} against ${a[off]}. Resample one to the other's grid.`,
-    );
-  return grid;
+  return requireOver(prediction, truth, { name, map: 'prediction', volume: 'truth' });
 }
 
-/** Counts of all pairs of labels, and the box of each class. */
+/** Counts of all pairs of labels where the truth is known, and the box of each class. */
 function tally(
   truth: Uint8Array,
   prediction: Uint8Array,
@@ -167,6 +191,7 @@ function tally(
       first.fill(-1);
       for (let x = 0; x < nx; x++, at++) {
         const [t, p] = [truth[at]!, prediction[at]!];
+        if (t >= classes) continue; // unknown
         pairs[t * classes + p]!++;
         if (first[t]! < 0) first[t] = x;
         last[t] = x;
@@ -210,7 +235,7 @@ function crop(labels: Uint8Array, [nx, ny]: Triple, [[x0, x1], [y0, y1], [z0, z1
 }
 
 /**
- * Compares a prediction with the truth. Both empty: NaN. One empty: Dice, IoU and NSD 0, HD95 and
+ * Compares a prediction with the truth, voxels that lie over each other. Both empty: NaN. One empty: Dice, IoU and NSD 0, HD95 and
  * ASSD NaN. Distances are in mm with the spacing, volumes in ml.
  * @throws InvalidVolume if the grids differ or a voxel is NaN or not a class
  * @throws InvalidOption if spacing, tolerance or the number of classes make no sense
@@ -221,10 +246,14 @@ export function evaluateCase(
   options: EvaluateOptions,
 ): CaseMetrics {
   assertOptions('evaluateCase', evaluateEntries, options);
-  const { tolerance = 1, name = 'case' } = options;
+  const { tolerance = 1, name = 'case', ignore } = options;
   const classes = typeof options.classes === 'number' ? options.classes : options.classes.length;
   if (!Number.isInteger(classes) || classes < 2 || classes > 256)
     throw new InvalidOption(`Evaluation needs 2 to 256 classes, background included, got ${classes}.`);
+  if (ignore !== undefined && !(Number.isInteger(ignore) && ignore >= 0 && ignore <= 255))
+    throw new InvalidOption(`The value of unknown voxels is ${ignore}; give a whole number from 0 to 255.`);
+  if (ignore !== undefined && classes > 255)
+    throw new InvalidOption(`Beside unknown voxels there are at most 255 classes, got ${classes}.`);
   if (!(tolerance >= 0))
     throw new InvalidOption(`The tolerance of NSD is in mm and not negative, got ${tolerance}.`);
   const [sx = 1, sy = 1, sz = 1] = options.spacing ?? truth.spacing ?? [];
@@ -233,9 +262,12 @@ export function evaluateCase(
     throw new InvalidOption(
       `${name}: a spacing of ${spacing.join(' x ')} mm cannot be used: pass three positive numbers.`,
     );
-  const shape = checkGrids(truth, prediction, name);
-  const truthLabels = labelBytes(truth, 'truth', name, classes);
-  const predictedLabels = labelBytes(prediction, 'prediction', name, classes);
+  const turned = checkGrids(truth, prediction, name);
+  const shape = spatialShape(truth.shape);
+  const truthLabels = labelBytes(truth, 'truth', name, classes, ignore);
+  const stored = labelBytes(prediction, 'prediction', name, classes, ignore);
+  const predictedLabels = turnedValues(stored, prediction.shape, turned);
+  if (ignore !== undefined) leaveOut(truthLabels, predictedLabels, shape, name);
   const { pairs, boxes } = tally(truthLabels, predictedLabels, shape, classes);
   const confusion = Array.from({ length: classes }, (_, row) => [
     ...pairs.subarray(row * classes, (row + 1) * classes),

@@ -1,13 +1,14 @@
 /**
  * Case pictures on demand: a PNG of one slice or a GIF through all of them, by the name of the file.
  */
+import { requireOver, turnedValues } from '../data/grid.ts';
 import { InvalidOption, InvalidVolume } from '../errors.ts';
 import type { Column } from './panels.ts';
 import { encodePng } from './png.ts';
 import { sliceGif, sliceGrid, type SliceOptions } from './slices.ts';
 import type { GridVolume } from './view.ts';
 
-/** What to draw; label maps lie on the image's grid. */
+/** What to draw; label maps show the image's place, in whatever order and direction their axes are stored. */
 export interface RenderInput {
   /** Stands above the picture. */
   readonly name: string;
@@ -24,19 +25,34 @@ export function pictureFormat(path: string): 'png' | 'gif' {
   return ending;
 }
 
-/** Refuses a map on another grid than the image, or with voxels that are not whole numbers from 0 on. */
-function checked(kind: string, { name, image }: RenderInput, map: GridVolume): ArrayLike<number> {
-  if (map.shape.join() !== image.shape.join())
-    throw new InvalidVolume(
-      `${name}: the ${kind} has ${map.shape.join(' x ')} voxels, the image ${image.shape.join(' x ')}: ` +
-        'bring both to the same grid first.',
-    );
+/** Refuses a map of another place than the image, and voxels that are not whole numbers from 0 on. */
+function mapOver(kind: string, { name, image }: RenderInput, map: GridVolume): Int32Array {
+  const turned = requireOver(map, image, { name, map: kind, volume: 'image' });
   for (let at = 0; at < map.data.length; at++)
     if (!(Number.isInteger(map.data[at]) && map.data[at]! >= 0))
       throw new InvalidVolume(
         `${name}: the ${kind} has the value ${map.data[at]}: pass a map of whole numbers from 0 on.`,
       );
-  return map.data;
+  return turnedValues(Int32Array.from(map.data), map.shape, turned);
+}
+
+/**
+ * The maps of a case over its image, voxel by voxel.
+ * @param ignore value of the truth's unknown voxels, which become background in both maps
+ * @throws InvalidVolume if a map does not show the image's place, or holds other than whole numbers
+ */
+export function mapsOver(
+  input: RenderInput,
+  ignore?: number,
+): { readonly truth?: Int32Array; readonly prediction?: Int32Array } {
+  const truth = input.truth && mapOver('label map', input, input.truth);
+  const prediction = input.prediction && mapOver('prediction', input, input.prediction);
+  truth?.forEach((value, at) => {
+    if (value !== ignore) return;
+    truth[at] = 0;
+    if (prediction) prediction[at] = 0;
+  });
+  return { ...(truth && { truth }), ...(prediction && { prediction }) };
 }
 
 /**
@@ -49,11 +65,12 @@ export async function renderCase(
   options: Omit<SliceOptions, 'columns'> & {
     readonly columns?: readonly Column[];
     readonly delay?: number;
+    /** Value of the truth's unknown voxels, where nothing is drawn. */
+    readonly ignore?: number | undefined;
   } = {},
 ): Promise<Uint8Array<ArrayBuffer>> {
   const { name, image } = input;
-  const truth = input.truth && checked('label map', input, input.truth);
-  const prediction = input.prediction && checked('prediction', input, input.prediction);
+  const { truth, prediction } = mapsOver(input, options.ignore);
   if (format === 'gif') {
     if (options.slice !== undefined)
       throw new InvalidOption(

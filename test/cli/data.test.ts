@@ -349,6 +349,6 @@ describe('split and check', () => {
     expect(exitCode).toBe(1);
     expect(out).toMatch(/error: .*Case_03_Week0.*not a NIfTI file/);
     expect(out).toMatch(/Case_01_Week0.*Case_02_Week0/); // the same image twice
-    expect(out).toMatch(/\n\d errors, \d warnings?$/);
+    expect(out).toMatch(/\n\d errors?, \d warnings?$/);
   });
 });

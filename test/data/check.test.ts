@@ -9,7 +9,7 @@ import { writeNifti } from '../../src/data/nifti.ts';
 import { phantom, phantomLabels, type Phantom } from '../../src/data/phantom.ts';
 import { Aborted } from '../../src/errors.ts';
 
-const shape: [number, number, number] = [16, 16, 12];
+const shape: [number, number, number] = [20, 20, 12];
 
 interface Changes {
   readonly image?: (p: Phantom) => Partial<Phantom>;
@@ -64,13 +64,13 @@ test('sound data have no problem, and a fingerprint', async () => {
 });
 
 const other = (p: Phantom): Partial<Phantom> => ({
-  shape: [16, 16, 6],
-  labels: p.labels.slice(0, 16 * 16 * 6),
+  shape: [20, 20, 6],
+  labels: p.labels.slice(0, 20 * 20 * 6),
 });
 
 describe('one bad case among sound ones', () => {
   test.each<[string, Changes, unknown[], RegExp]>([
-    ['shape', { label: other }, ['error', 'shape', 'c3'], /16 x 16 x 12, its label 16 x 16 x 6/],
+    ['shape', { label: other }, ['error', 'shape', 'c3'], /20 x 20 x 12, its label 20 x 20 x 6/],
     [
       'place',
       { label: ({ affine }) => ({ affine: affine.with(3, affine[3]! + 100) }) },
@@ -81,7 +81,7 @@ describe('one bad case among sound ones', () => {
       'values',
       { label: ({ labels }) => ({ labels: labels.with(0, 9) }) },
       ['error', 'label values', 'c3'],
-      /the buffer: the label holds 9 \(1 voxels\); expected 0 to 5/,
+      /its label \(the buffer\) holds values.*9 \(1 voxels\).*Expected 0 to 5/,
     ],
     [
       'background only',
@@ -93,7 +93,7 @@ describe('one bad case among sound ones', () => {
       'NaN',
       { image: ({ image }) => ({ image: image.with(5, NaN) }) },
       ['error', 'intensity', 'c3'],
-      /the buffer: 1 of 3072 voxels are NaN or infinite, expected finite values; replace/,
+      /the buffer: 1 of 4800 voxels are NaN or infinite, expected finite values; replace/,
     ],
     [
       'constant',
@@ -113,7 +113,7 @@ describe('one bad case among sound ones', () => {
       ['warning', 'intensity', 'c3'],
       /outliers.*to 1000000/,
     ],
-    ['spacing', { image: spread, label: spread }, ['warning', 'spacing', 'c3'], /more than twice/],
+    ['spacing', { image: spread, label: spread }, ['warning', 'spacing', 'c3'], /less than half/],
     ['orientation', { image: turned, label: turned }, ['warning', 'orientation', 'c3'], /stored as RAS/],
     [
       'a copy of another subject',
@@ -135,7 +135,7 @@ describe('one bad case among sound ones', () => {
 });
 
 function spread({ affine }: Phantom): Partial<Phantom> {
-  return { affine: affine.map((value, i) => (i < 12 ? 3 * value : value)) };
+  return { affine: affine.map((value, i) => (i < 12 ? value / 3 : value)) };
 }
 
 function turned({ affine }: Phantom): Partial<Phantom> {

@@ -97,7 +97,7 @@ test('bad input has a message of its own', () => {
   const affine = [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1];
   const moved = { data: ones, shape, affine: affine.with(3, 5) };
   expect(() => evaluateCase({ ...truth, affine }, moved, { classes })).toThrow(
-    'affine entry 3 is 5 against 0',
+    'case: the prediction and the truth lie up to 5.00 mm apart',
   );
   expect(evaluateCase({ ...truth, affine }, { ...moved, affine }, { classes }).classes[1]!.dice).toBe(1);
 });

@@ -4,34 +4,44 @@ import { checkDataset, type DatasetReport } from '../../data/check.ts';
 import type { Dataset } from '../../data/dataset.ts';
 import {
   addDatasetOptions,
+  addSplitOptions,
   datasetHelp,
   openFromArguments,
+  splitOf,
   type DatasetArguments,
+  type SplitArguments,
 } from '../dataset-options.ts';
 import { Unsatisfactory } from '../failure.ts';
 import type { Io } from '../io.ts';
+import * as parse from '../parse.ts';
 import { digits, table, toJson } from '../text.ts';
+
+interface Options extends DatasetArguments, SplitArguments {
+  readonly json?: boolean;
+}
 
 export function checkCommand(io: Io): Command {
   const command = new Command('check').description(
     'Read every file of a data set and list all problems: shapes, places, spacing, labels, intensities, duplicates.',
   );
-  return addDatasetOptions(command)
+  return addSplitOptions(addDatasetOptions(command))
+    .option('--seed <n>', 'of the split', parse.wholeNumber(0), 0)
     .option('--json', 'print JSON')
     .addHelpText(
       'after',
       `${datasetHelp}
-Leaves with 1 if there is a problem that would stop a training; warnings alone leave with 0.
+Leaves with 1 if there is a problem that would stop a training with this split; warnings alone leave with 0.
 
 Examples:
   unet3d-gpu check data/hippocampus
   unet3d-gpu check --images scans --labels masks --json`,
     )
-    .action(async (folder: string | undefined, options: DatasetArguments & { json?: boolean }) => {
+    .action(async (folder: string | undefined, options: Options) => {
       const quiet = { ...io, err: () => undefined }; // the report holds the warnings
       const dataset = await openFromArguments(quiet, folder, options);
       const report = await checkDataset(dataset, {
         signal: io.signal,
+        split: (cases) => splitOf(cases, options),
         onProgress: (loaded, total) => {
           if (io.isTerminal) io.status(`reading case ${loaded} of ${total}`);
         },

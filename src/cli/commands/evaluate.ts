@@ -18,6 +18,7 @@ interface Options {
   readonly classes?: number;
   readonly names?: string;
   readonly tolerance: number;
+  readonly ignore?: number;
   readonly csv?: string;
   readonly out?: string;
   readonly onlyPredicted?: boolean;
@@ -36,6 +37,11 @@ export function evaluateCommand(io: Io): Command {
     )
     .option('--names <list>', 'names of the classes from 0 on, separated by commas')
     .option('--tolerance <mm>', 'of the normalised surface Dice (NSD)', parse.numberFrom(0), 1)
+    .option(
+      '--ignore <value>',
+      'of unknown voxels in LABELS, from 0 to 255; they count in no metric',
+      parse.wholeNumber(0, 255),
+    )
     .option('--only-predicted', 'leave out labels that have no prediction')
     .option('--csv <file>', 'write one line per case and class')
     .option('--out <file>', 'write cases and summary as JSON')
@@ -44,11 +50,13 @@ export function evaluateCommand(io: Io): Command {
       'after',
       `
 Distances are in mm with the spacing of the labels, volumes in ml; NaN (null in JSON) where a class is missing.
+Files of the same place in space are compared voxel over voxel, in whatever order and direction their axes are stored.
 
 Examples:
   unet3d-gpu evaluate predictions/ data/labelsTs/
   unet3d-gpu evaluate runs/1/predictions data/labelsTr --only-predicted
   unet3d-gpu evaluate predicted.nii.gz truth.nii.gz --names background,anterior,posterior
+  unet3d-gpu evaluate predictions/ labels/ --ignore 255
   unet3d-gpu evaluate predictions/ labels/ --csv metrics.csv --out metrics.json`,
     )
     .action((predictions: string, labels: string, options: Options) =>
@@ -74,7 +82,10 @@ async function evaluate(io: Io, predictions: string, labels: string, options: Op
   const classes =
     names ??
     options.classes ??
-    (await highest(pairs.flatMap(({ prediction, truth }) => [truth, prediction])));
+    (await highest(
+      pairs.flatMap(({ prediction, truth }) => [truth, prediction]),
+      options.ignore,
+    ));
 
   const cases: CaseMetrics[] = [];
   for (const { name, prediction, truth } of pairs) {
@@ -83,7 +94,8 @@ async function evaluate(io: Io, predictions: string, labels: string, options: Op
     if (io.isTerminal) io.status(`evaluating ${name} (${cases.length + 1} of ${pairs.length})`);
     const [a, b] = [await readNifti(truth), await readNifti(prediction)];
     assertClasses(name, [a.data, b.data], options, names);
-    cases.push(evaluateCase(a, b, { classes, tolerance: options.tolerance, name }));
+    const { tolerance, ignore } = options;
+    cases.push(evaluateCase(a, b, { classes, tolerance, ignore, name }));
   }
   const summary = summarise(cases);
   const labelNames = names ?? [];
@@ -146,12 +158,12 @@ async function files(path: string): Promise<NamedFile[]> {
 function assertClasses(
   name: string,
   maps: readonly Float32Array[],
-  { classes }: Options,
+  { classes, ignore }: Options,
   names: readonly string[] | undefined,
 ): void {
   const given = names?.length ?? classes;
   if (given === undefined) return;
-  const most = Math.max(...maps.map(highestOf));
+  const most = Math.max(...maps.map((map) => highestOf(map, ignore)));
   if (most < given) return;
   const [option, remedy] = names
     ? [`--names has ${given} names`, 'name all classes']
@@ -160,15 +172,16 @@ function assertClasses(
 }
 
 /** The highest whole number that can be a class, 0 if there is none. */
-function highestOf(data: Float32Array): number {
+function highestOf(data: Float32Array, ignore: number | undefined): number {
   let most = 0;
-  for (const value of data) if (Number.isInteger(value) && value > most && value < 255) most = value;
+  for (const value of data)
+    if (Number.isInteger(value) && value > most && value < 255 && value !== ignore) most = value;
   return most;
 }
 
 /** Classes as the files show them: the highest whole number plus 1, at least 2. */
-async function highest(sources: readonly string[]): Promise<number> {
+async function highest(sources: readonly string[], ignore: number | undefined): Promise<number> {
   let most = 1;
-  for (const source of sources) most = Math.max(most, highestOf((await readNifti(source)).data));
+  for (const source of sources) most = Math.max(most, highestOf((await readNifti(source)).data, ignore));
   return most + 1;
 }

@@ -19,20 +19,26 @@ interface Options {
   readonly names?: string;
   readonly channel: number;
   readonly size?: number;
+  readonly ignore?: number;
 }
 
 export function renderCommand(io: Io): Command {
   return new Command('render')
     .description('Draw a volume with its labels and its prediction.')
     .argument('<IMAGE>', 'a NIfTI file')
-    .option('--labels <file>', 'the truth, on the grid of the image')
-    .option('--prediction <file>', 'the prediction, on the grid of the image')
+    .option('--labels <file>', 'the truth, of the same place as the image')
+    .option('--prediction <file>', 'the prediction, of the same place as the image')
     .requiredOption('--out <file>', 'a .png (one slice) or a .gif (all slices)')
     .addOption(new Option('--plane <plane>').choices(['axial', 'coronal', 'sagittal']).default('axial'))
     .option('--slice <n>', 'from 1 on; default: the one that shows the classes best', parse.wholeNumber(1))
     .option('--names <list>', 'names of the classes from 0 on, separated by commas')
     .option('--channel <n>', 'of a 4-D image, from 0 on', parse.wholeNumber(0), 0)
     .option('--size <pixels>', 'width and height that a panel may fill', parse.wholeNumber(16, 2000))
+    .option(
+      '--ignore <value>',
+      'of unknown voxels of --labels, which are not drawn',
+      parse.wholeNumber(0, 255),
+    )
     .addHelpText(
       'after',
       `
@@ -65,6 +71,7 @@ Examples:
         format,
         {
           plane,
+          ignore: options.ignore,
           ...(slice !== undefined && { slice: slice - 1 }),
           ...(options.names !== undefined && { labels: options.names.split(',').map((name) => name.trim()) }),
           ...(options.size !== undefined && { panel: options.size }),

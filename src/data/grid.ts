@@ -1,0 +1,156 @@
+/**
+ * Which volumes belong together: those of the same place in space, whatever the order and the direction in which
+ * their files store the axes. Everything that lays one volume over another (preparation, check, scores, pictures,
+ * predictions of several channels) asks here.
+ */
+import { InvalidVolume } from '../errors.ts';
+import {
+  requireFiniteAffine,
+  spacingOf,
+  spatialShape,
+  turnedGrid,
+  type AxisTransform,
+  type Grid,
+  type TurnedGrid,
+} from './volume.ts';
+
+/**
+ * How far corners of two grids may lie apart, as a share of the voxel's shortest edge. Two maps that each lie within a
+ * quarter of a voxel of their image lie within half a voxel of each other: the voxel nearest to each one is that of
+ * the same index, so that resampling (nearest) would move nothing, and an index means one place. Rounding stays far
+ * below: float32 affines err by a thousandth of a voxel, direction cosines of five digits by a hundredth at 512 voxels.
+ */
+export const placeTolerance = 1 / 4;
+
+const permutations = [
+  [0, 1, 2],
+  [0, 2, 1],
+  [1, 0, 2],
+  [1, 2, 0],
+  [2, 0, 1],
+  [2, 1, 0],
+] as const;
+
+/** All ways to order and to reverse three axes; first the one that changes nothing. */
+const transforms: readonly AxisTransform[] = permutations.flatMap((axes) =>
+  Array.from({ length: 8 }, (_, reversed): AxisTransform => ({
+    axes,
+    flips: [(reversed & 1) > 0, (reversed & 2) > 0, (reversed & 4) > 0],
+  })),
+);
+
+/** Largest distance in mm between corresponding corner voxels of two grids. */
+export function cornerDistance(a: Grid, b: Grid): number {
+  let largest = 0;
+  for (let corner = 0; corner < 8; corner++) {
+    const place = ({ shape, affine }: Grid, row: number): number =>
+      spatialShape(shape).reduce(
+        (sum, n, axis) => sum + ((corner >> axis) & 1) * (n - 1) * affine[row + axis]!,
+        affine[row + 3]!,
+      );
+    const along = [0, 4, 8].map((row) => place(a, row) - place(b, row));
+    largest = Math.max(largest, Math.hypot(...along));
+  }
+  return largest;
+}
+
+const sameShape = (a: readonly number[], b: readonly number[]): boolean =>
+  spatialShape(a).join() === spatialShape(b).join();
+
+/**
+ * A grid turned to the axes of another: of all orders and directions the one whose corners lie nearest to the other's,
+ * and as it is rather than another way that is no nearer. Where both show the same place, voxels of one index then
+ * show the same point. (To turn each to canonical axes by itself does not do: near 45° two affines that differ in
+ * their last digit have different nearest axes.)
+ * @throws InvalidVolume if an affine has an entry that is not finite
+ */
+export function turnedOnto(grid: Grid, target: Grid): TurnedGrid {
+  requireFiniteAffine(grid.affine);
+  requireFiniteAffine(target.affine);
+  let best = turnedGrid(grid, transforms[0]!);
+  let least = Infinity;
+  for (const transform of transforms) {
+    const turned = turnedGrid(grid, transform);
+    const distance = cornerDistance(target, turned);
+    if (distance < least) [best, least] = [turned, distance];
+  }
+  return best;
+}
+
+/** How two grids of one axis order differ: in shape, or by so many mm. */
+export type GridDifference =
+  { readonly kind: 'shape' } | { readonly kind: 'place'; readonly millimetres: number };
+
+/** What keeps two grids of one axis order (see turnedOnto) from being the same; undefined if they are. */
+export function gridDifference(a: Grid, b: Grid): GridDifference | undefined {
+  if (!sameShape(a.shape, b.shape)) return { kind: 'shape' };
+  const millimetres = cornerDistance(a, b);
+  const limit = placeTolerance * Math.min(...spacingOf(a.affine));
+  return millimetres <= limit ? undefined : { kind: 'place', millimetres };
+}
+
+/** The distance of two grids as messages say it. */
+export const apartText = (millimetres: number): string =>
+  `up to ${millimetres.toFixed(millimetres < 10 ? 2 : 1)} mm apart`;
+
+/** A map over a volume; where it lies may not be known. */
+export interface LooseGrid {
+  readonly shape: readonly number[];
+  /** Voxel to mm, 16 numbers row-major. */
+  readonly affine?: readonly number[];
+}
+
+/**
+ * How a map is to be turned so that it lies over another volume voxel by voxel; undefined where one of them does not
+ * say where it lies, and voxels of one index belong together.
+ * @param names of case, map and volume in messages
+ * @throws InvalidVolume if they are not the same place, or of different shape
+ */
+export function requireOver(
+  map: LooseGrid,
+  volume: LooseGrid,
+  names: { readonly name: string; readonly map: string; readonly volume: string },
+): TurnedGrid | undefined {
+  const { name } = names;
+  const known = map.affine && volume.affine && { a: map.affine, b: volume.affine };
+  if (known) {
+    requireFiniteAffine(known.a, `${name}: the affine of the ${names.map}`);
+    requireFiniteAffine(known.b, `${name}: the affine of the ${names.volume}`);
+  }
+  const target = known && { shape: volume.shape, affine: known.b };
+  const turned = known && target && turnedOnto({ shape: map.shape, affine: known.a }, target);
+  const text = ({ shape }: LooseGrid): string => spatialShape(shape).join(' x ');
+  if (!sameShape((turned ?? map).shape, volume.shape))
+    throw new InvalidVolume(
+      `${name}: the ${names.map} has ${text(map)} voxels, the ${names.volume} ${text(volume)}: resample one onto the ` +
+        "other's grid (labels: nearest neighbour); predict writes labels on the grid of its input.",
+    );
+  const difference = turned && target && gridDifference(target, turned);
+  if (difference?.kind === 'place')
+    throw new InvalidVolume(
+      `${name}: the ${names.map} and the ${names.volume} lie ${apartText(difference.millimetres)}, more than a quarter of ` +
+        'a voxel: see whether they belong together; if their voxels correspond, give both one affine, else resample ' +
+        "one onto the other's grid (labels: nearest neighbour).",
+    );
+  return turned;
+}
+
+/** Arrays of numbers that a turn moves. */
+type Values = Float32Array | Float64Array | Uint8Array | Int16Array | Uint16Array | Int32Array;
+
+/** The voxels of one volume of a shape, moved to where they lie in its turned grid; the array itself if none moves. */
+export function turnedValues<T extends Values>(
+  data: T,
+  shape: readonly number[],
+  turned: TurnedGrid | undefined,
+): T {
+  if (!turned || turned.same) return data;
+  const [nx, ny, nz] = spatialShape(shape);
+  const [sx, sy, sz] = turned.strides;
+  const result = data.slice() as T;
+  let at = 0;
+  for (let z = 0; z < nz; z++)
+    for (let y = 0; y < ny; y++)
+      for (let x = 0, to = turned.origin + y * sy + z * sz; x < nx; x++, to += sx) result[to] = data[at++]!;
+  return result;
+}
