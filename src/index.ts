@@ -63,7 +63,7 @@ export {
 } from './data/prepare.ts';
 export { openDataset, pairDataset, type Case, type Dataset } from './data/dataset.ts';
 export { foldCases, splitCases, type Split } from './data/split.ts';
-export { casesInMemory, trainingBatches } from './data/patches.ts';
+export { casesInMemory, ignored, trainingBatches } from './data/patches.ts';
 export { checkDataset, type DatasetReport } from './data/check.ts';
 export type { Fingerprint } from './data/fingerprint.ts';
 export { nnunetPreprocessing, type PreprocessingDecision } from './data/decide.ts';

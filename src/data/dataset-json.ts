@@ -93,13 +93,19 @@ function readLabels(labels: v.InferOutput<typeof descriptionSchema>['labels']): 
       return fail(`defines the region "${key}" as ${JSON.stringify(value)}; give one value per class.`);
     const [name, written] = byName ? [key, value] : [String(value), key];
     const number = String(written).trim() === '' ? NaN : Number(written);
-    if (!Number.isInteger(number) || number < 0 || number > 254)
-      return fail(`gives the class "${name}" the value ${JSON.stringify(written)}; expected 0 to 254.`);
-    if (byName && name === 'ignore') ignoreLabel = number;
+    const isUnknown = name === 'ignore';
+    const most = isUnknown ? 255 : 254;
+    if (!Number.isInteger(number) || number < 0 || number > most)
+      return fail(`gives the class "${name}" the value ${JSON.stringify(written)}; expected 0 to ${most}.`);
+    if (isUnknown) ignoreLabel = number;
     else if (names[number] !== undefined)
       return fail(`gives the value ${number} to two classes, "${names[number]}" and "${name}".`);
     else names[number] = name;
   }
+  if (ignoreLabel !== undefined && names[ignoreLabel] !== undefined)
+    return fail(
+      `gives the value ${ignoreLabel} to "${names[ignoreLabel]}" and "ignore"; give "ignore" one above the classes'.`,
+    );
   const gap = Array.from(names).findIndex((name) => name === undefined);
   if (gap >= 0) return fail(`names no class for the value ${gap}; expected values from 0 without gaps.`);
   if (names.length < 2)

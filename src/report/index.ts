@@ -10,6 +10,6 @@ export {
 } from '../metrics/evaluate.ts';
 export { metricsCsv, metricsJson, summarise, type Summary } from '../metrics/summary.ts';
 export { casePicture, pickCases, type CasePicture } from './cases.ts';
-export { renderCase, type RenderInput } from './render.ts';
+export { mapsOver, renderCase, type RenderInput } from './render.ts';
 export { reportHtml, type ReportData } from './report.ts';
 export type { GridVolume, Plane } from './view.ts';

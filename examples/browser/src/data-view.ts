@@ -80,6 +80,7 @@ export function dataView(next: () => void): HTMLElement {
         label ? [{ path: (label as File).name, source: label }] : [],
       );
       setCases(dataset.cases);
+      state.ignoreLabel = dataset.ignoreLabel;
       trouble.push(...dataset.warnings);
       channels = dataset.channels;
       await check();
@@ -107,6 +108,7 @@ export function dataView(next: () => void): HTMLElement {
         part: 'unused',
       };
     });
+    state.ignoreLabel = undefined;
     state.report = undefined;
     state.decision = undefined;
     state.predictions.clear();
@@ -117,7 +119,15 @@ export function dataView(next: () => void): HTMLElement {
     const cases = state.cases.filter(({ label }) => label);
     if (cases.length === 0) return draw();
     const plain = cases.map(({ part: _part, ...item }) => item);
-    const dataset: Dataset = { name: state.name, cases: plain, labels: state.labels, channels, warnings: [] };
+    const { name, labels: classes, ignoreLabel } = state;
+    const dataset: Dataset = {
+      name,
+      cases: plain,
+      labels: classes,
+      channels,
+      warnings: [],
+      ...(ignoreLabel !== undefined && { ignoreLabel }),
+    };
     try {
       state.report = await dataJob('check', { dataset }, (loaded, total) => {
         working = `Reading ${loaded} of ${total} cases`;

@@ -2,6 +2,7 @@
 import {
   checkDataset,
   greyWindow,
+  ignored,
   mostTelling,
   phantom,
   phantomLabels,
@@ -18,7 +19,12 @@ import { planes } from './planes.ts';
 
 export interface DataRequests {
   check: { dataset: Dataset };
-  prepare: { cases: readonly Case[]; preprocessing: Preprocessing; classes: number };
+  prepare: {
+    cases: readonly Case[];
+    preprocessing: Preprocessing;
+    classes: number;
+    ignoreLabel: number | undefined;
+  };
   prepared: { ids: readonly string[] };
   survey: { id: string };
   phantoms: { count: number; shape: [number, number, number] };
@@ -38,19 +44,21 @@ const jobs = {
     return checkDataset(dataset, { onProgress: progress });
   },
   async prepare(
-    { cases, preprocessing, classes }: DataRequests['prepare'],
+    { cases, preprocessing, classes, ignoreLabel }: DataRequests['prepare'],
     progress: (loaded: number, total: number) => void,
   ) {
     prepared.clear();
+    const rules = { classes, ...(ignoreLabel !== undefined && { ignoreLabel }) };
     for (const item of cases) {
-      prepared.set(item.id, (await prepareCase(item, preprocessing, { classes })) as LabelledCase);
+      prepared.set(item.id, (await prepareCase(item, preprocessing, rules)) as LabelledCase);
       progress(prepared.size, cases.length);
     }
   },
   /** What pictures of a case should show: a window of greys, and a slice per plane. */
   survey({ id }: DataRequests['survey']) {
     const { image, label, shape, spacing } = find(id);
-    const slices = planes.map((plane) => mostTelling(label, viewOf({ data: label, shape, spacing }, plane)));
+    const known = label.map((value) => (value === ignored ? 0 : value));
+    const slices = planes.map((plane) => mostTelling(known, viewOf({ data: label, shape, spacing }, plane)));
     return Promise.resolve({ grey: greyWindow(image.subarray(0, label.length)), slices });
   },
   /** Copies of prepared cases: who gets them may move them on. */

@@ -60,6 +60,7 @@ function offer(session: Session): void {
           name: session.name,
           cases: [...session.cases],
           labels: [...session.labels],
+          ignoreLabel: session.ignoreLabel,
           settings: session.settings,
           preprocessing: session.preprocessing,
         });

@@ -1,6 +1,6 @@
 /** The report of this page's training as one HTML file: that of the command line, made in the tab. */
-import { casePicture, evaluateCase, pickCases, reportHtml, summarise } from 'unet3d-gpu/report';
-import { adam, lossShape, paddedSize, planTraining, version } from 'unet3d-gpu/worker';
+import { casePicture, evaluateCase, mapsOver, pickCases, reportHtml, summarise } from 'unet3d-gpu/report';
+import { adam, ignored, lossShape, paddedSize, planTraining, version } from 'unet3d-gpu/worker';
 import { classCount, loss } from './planning.ts';
 import { classNames, state } from './state.ts';
 
@@ -19,14 +19,16 @@ export async function trainingReport(): Promise<string> {
     evaluateCase(
       { data: label, shape, spacing },
       { data: scores[index]!.predicted, shape, spacing },
-      { classes: labels, name: id },
+      { classes: labels, name: id, ignore: ignored },
     ),
   );
   const pictures = [];
   for (const { title, index } of pickCases(cases)) {
-    const { image, label, shape, spacing } = validation[index]!;
+    const { id, image, label, shape, spacing } = validation[index]!;
     const first = { data: image.subarray(0, label.length), shape, spacing };
-    const volumes = { image: first, truth: label, prediction: scores[index]!.predicted };
+    const [truth, prediction] = [label, scores[index]!.predicted].map((data) => ({ data, shape }));
+    const maps = mapsOver({ name: id, image: first, truth: truth!, prediction: prediction! }, ignored);
+    const volumes = { image: first, truth: maps.truth!, prediction: maps.prediction! };
     pictures.push(await casePicture(title, cases[index]!, volumes, { labels }));
   }
 

@@ -17,7 +17,7 @@ export function seeView(): HTMLElement {
     const truth = { title: current.label ? `Truth: ${current.id}` : current.id, overlay: current.label };
     const pictures = prediction ? [truth, { title: 'Prediction', overlay: prediction }] : [truth];
     try {
-      await viewer.show(current.images[0]!, pictures, names);
+      await viewer.show(current.images[0]!, pictures, names, state.ignoreLabel);
     } catch (error) {
       status.textContent = `This case cannot be drawn: ${messageOf(error)}`;
     }

@@ -18,6 +18,7 @@ export interface Session {
   readonly name: string;
   readonly cases: readonly PageCase[];
   readonly labels: readonly string[];
+  readonly ignoreLabel: number | undefined;
   readonly settings: Settings;
   readonly preprocessing: State['preprocessing'];
   readonly classes: number;
@@ -97,11 +98,12 @@ export async function checkpoints(warn: (problem: string) => void = () => undefi
 
 /** Keeps what is on the page, as of the start of the training. */
 export async function keepSession(classes: number, channels: number): Promise<void> {
-  const { name, cases, labels, settings, preprocessing } = state;
+  const { name, cases, labels, ignoreLabel, settings, preprocessing } = state;
   const session: Session = {
     name,
     cases,
     labels,
+    ignoreLabel,
     settings,
     preprocessing,
     classes,

@@ -2,7 +2,7 @@
  * A case in three planes, its truth above what the network makes of it. Drawn by the processor: where WebGL has to
  * share a busy GPU with the training, the whole page would wait for it.
  */
-import { classColor, sliceValues, viewOf, type LabelledCase, type View } from 'unet3d-gpu/worker';
+import { classColor, ignored, sliceValues, viewOf, type LabelledCase, type View } from 'unet3d-gpu/worker';
 import type { DataResults } from './data.worker.ts';
 import { el } from './dom.ts';
 import { planes } from './planes.ts';
@@ -24,6 +24,7 @@ interface Column {
 export class CaseSlices {
   readonly element: HTMLElement;
   readonly #image: Float32Array;
+  readonly #truth: Uint8Array;
   readonly #grey: readonly [number, number];
   readonly #columns: readonly Column[];
   readonly #title = el('h3');
@@ -35,6 +36,7 @@ export class CaseSlices {
   /** @param survey the window of greys and the slice of each plane to begin with */
   constructor({ id, image, label, shape, spacing }: LabelledCase, survey: DataResults['survey']) {
     this.#image = image.subarray(0, label.length);
+    this.#truth = label;
     this.#grey = survey.grey;
     const rows: readonly [name: string, labels: Picture['labels']][] = [
       ['Truth', () => label],
@@ -72,7 +74,8 @@ export class CaseSlices {
   /** Draws a plane at a time, so that the page stays free in between. */
   async show(title: string, predicted: Uint8Array): Promise<void> {
     this.#title.textContent = title;
-    this.#predicted = predicted;
+    // Where the truth is unknown, nothing is shown of either.
+    this.#predicted = predicted.map((value, at) => (this.#truth[at] === ignored ? 0 : value));
     for (const column of this.#columns) {
       await new Promise((resolve) => setTimeout(resolve));
       this.#draw(column);
@@ -109,7 +112,8 @@ export class CaseSlices {
       const found = labels();
       if (found) {
         const color = (label: number): number =>
-          (this.#colors[label] ??= label === 0 ? 0 : packed(classColor(label), this.#opacity));
+          (this.#colors[label] ??=
+            label === 0 || label === ignored ? 0 : packed(classColor(label), this.#opacity));
         paint.imageSmoothingEnabled = false;
         const overlay = pixels(view, sliceValues(found, view, slice), color);
         paint.drawImage(overlay, 0, 0, canvas.width, canvas.height);

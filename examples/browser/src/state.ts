@@ -50,6 +50,8 @@ export interface State {
   cases: PageCase[];
   /** Class names by label value, background first. */
   labels: string[];
+  /** Label value of unknown voxels, where dataset.json tells one. */
+  ignoreLabel: number | undefined;
   report: DatasetReport | undefined;
   settings: Settings;
   preprocessing: Preprocessing;
@@ -69,6 +71,7 @@ export const state: State = {
   name: 'your data',
   cases: [],
   labels: [],
+  ignoreLabel: undefined,
   report: undefined,
   settings: {
     epochs: 20,

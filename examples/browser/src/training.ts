@@ -93,7 +93,7 @@ export async function start(resumed?: Session): Promise<void> {
     const plain = wanted.map(({ part: _part, ...item }) => item);
     await dataJob(
       'prepare',
-      { cases: plain, preprocessing: state.preprocessing, classes },
+      { cases: plain, preprocessing: state.preprocessing, classes, ignoreLabel: state.ignoreLabel },
       (loaded, total) => {
         progress.problem = '';
         progress.step = loaded;

@@ -16,17 +16,19 @@ interface Pane {
 /** Loaded when there is something to draw: it is larger than everything else on the page. */
 const library = () => import('@niivue/niivue');
 
-/** Colours of the labels, the background clear. */
-function colormap(names: readonly string[]) {
-  const colors = names.map((_, value) => (value === 0 ? ([0, 0, 0] as const) : classColor(value)));
+/** Colours of the labels, background and unknown voxels clear. */
+function colormap(names: readonly string[], unknown: number | undefined) {
+  const values = [...names.keys(), ...(unknown === undefined ? [] : [unknown])];
+  const isClear = (value: number): boolean => value === 0 || value === unknown;
+  const colors = values.map((value) => (isClear(value) ? ([0, 0, 0] as const) : classColor(value)));
   const channel = (index: 0 | 1 | 2): number[] => colors.map((color) => color[index]);
   return {
     R: channel(0),
     G: channel(1),
     B: channel(2),
-    A: names.map((_, value) => (value === 0 ? 0 : 255)),
-    I: names.map((_, value) => value),
-    labels: [...names],
+    A: values.map((value) => (isClear(value) ? 0 : 255)),
+    I: values,
+    labels: values.map((value) => names[value] ?? 'unknown'),
   };
 }
 
@@ -45,13 +47,21 @@ export class Viewer {
   #turn: Promise<void> = Promise.resolve();
   #base: File | undefined;
 
-  /** Draws after what is being drawn; the newest wish wins where several wait. */
-  show(base: File, pictures: readonly Picture[], names: readonly string[]): Promise<void> {
-    this.#turn = this.#turn.catch(() => undefined).then(() => this.#draw(base, pictures, names));
+  /**
+   * Draws after what is being drawn; the newest wish wins where several wait.
+   * @param unknown value of the overlays' unknown voxels, which stay clear
+   */
+  show(base: File, pictures: readonly Picture[], names: readonly string[], unknown?: number): Promise<void> {
+    this.#turn = this.#turn.catch(() => undefined).then(() => this.#draw(base, pictures, names, unknown));
     return this.#turn;
   }
 
-  async #draw(base: File, pictures: readonly Picture[], names: readonly string[]): Promise<void> {
+  async #draw(
+    base: File,
+    pictures: readonly Picture[],
+    names: readonly string[],
+    unknown: number | undefined,
+  ): Promise<void> {
     const { NVImage } = await library();
     if (this.#panes.length !== pictures.length) {
       fill(this.element);
@@ -78,7 +88,7 @@ export class Viewer {
           name: overlay.name,
           opacity: this.#opacity,
         });
-        image.setColormapLabel(colormap(names));
+        image.setColormapLabel(colormap(names, unknown));
         niivue.addVolume(image);
       }
       niivue.updateGLVolume();
