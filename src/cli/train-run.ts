@@ -17,7 +17,13 @@ import { folderStore, removeCheckpoints } from '../train/checkpoint.node.ts';
 import type { EpochRow, TrainingEvent } from '../train/events.ts';
 import { version } from '../version.ts';
 import type { TrainOptions } from './commands/train.ts';
-import { dataFiles, openFromArguments, splitFromArguments } from './dataset-options.ts';
+import {
+  dataFiles,
+  openFromArguments,
+  splitFromArguments,
+  type DatasetArguments,
+  type SplitArguments,
+} from './dataset-options.ts';
 import { Resumable } from './failure.ts';
 import { drawAugmentation, drawBatch } from './first-batch.ts';
 import { announceAdapter } from './gpu.ts';
@@ -39,14 +45,29 @@ export interface RunDetails {
   readonly decisions?: readonly string[] | undefined;
 }
 
-export async function runTraining(
+/** What a training reads of its data before it looks for a GPU. */
+type DataOptions = Pick<
+  TrainOptions,
+  | keyof DatasetArguments
+  | keyof SplitArguments
+  | 'classNames'
+  | 'classes'
+  | 'preprocessing'
+  | 'spacing'
+  | 'cache'
+  | 'earlyStopping'
+  | 'allowDuplicates'
+>;
+
+/**
+ * Opens and splits a data set and prepares its cases: all that a training can refuse of the data. `check` foresees it.
+ * @throws InvalidDataset or InvalidVolume that names what is wrong; InvalidOption for a split without training cases
+ */
+export async function openData(
   io: Io,
-  folder: RunFolder,
   path: string | undefined,
-  options: TrainOptions,
-  details: RunDetails,
-): Promise<void> {
-  const clock = new Stopwatch();
+  options: DataOptions,
+): Promise<Pick<Job, 'dataset' | 'split' | 'data'>> {
   const opened = await openFromArguments(io, path, options);
   const dataset = options.classNames ? { ...opened, labels: options.classNames } : opened;
   const split = await splitFromArguments(io, dataset, options);
@@ -69,6 +90,18 @@ export async function runTraining(
     cacheBytes: options.cache,
     allowDuplicates: options.allowDuplicates ?? false,
   });
+  return { dataset, split, data };
+}
+
+export async function runTraining(
+  io: Io,
+  folder: RunFolder,
+  path: string | undefined,
+  options: TrainOptions,
+  details: RunDetails,
+): Promise<void> {
+  const clock = new Stopwatch();
+  const { dataset, split, data } = await openData(io, path, options);
   assertClassWeights(options.classWeights, data.labels);
   for (const reason of data.decision?.reasons ?? []) io.err(reason);
   clock.end('reading and preparing the data');
