@@ -61,12 +61,14 @@ type DataOptions = Pick<
 
 /**
  * Opens and splits a data set and prepares its cases: all that a training can refuse of the data. `check` foresees it.
+ * @param look is shown the split before anything large is read
  * @throws InvalidDataset or InvalidVolume that names what is wrong; InvalidOption for a split without training cases
  */
 export async function openData(
   io: Io,
   path: string | undefined,
   options: DataOptions,
+  look?: (dataset: Dataset, split: Split) => Promise<void>,
 ): Promise<Pick<Job, 'dataset' | 'split' | 'data'>> {
   const opened = await openFromArguments(io, path, options);
   const dataset = options.classNames ? { ...opened, labels: options.classNames } : opened;
@@ -82,7 +84,7 @@ export async function openData(
       `--early-stopping is ${options.earlyStopping}, but the split leaves no case to validate on: ` +
         'give the second share more than 0, or leave --early-stopping out',
     );
-  await folder.check(dataFiles(dataset, path, options), split[testedPart(split)].cases);
+  await look?.(dataset, split);
   const data = await readTrainingData(io, dataset, split, {
     classes: options.classes,
     preprocessing: options.preprocessing,
@@ -101,7 +103,9 @@ export async function runTraining(
   details: RunDetails,
 ): Promise<void> {
   const clock = new Stopwatch();
-  const { dataset, split, data } = await openData(io, path, options);
+  const { dataset, split, data } = await openData(io, path, options, (opened, parts) =>
+    folder.check(dataFiles(opened, path, options), parts[testedPart(parts)].cases),
+  );
   assertClassWeights(options.classWeights, data.labels);
   for (const reason of data.decision?.reasons ?? []) io.err(reason);
   clock.end('reading and preparing the data');

@@ -12,11 +12,12 @@ import { openData } from '../../src/cli/train-run.ts';
 import { writeNifti } from '../../src/data/nifti.ts';
 import { random, type Random } from '../../src/data/random.ts';
 import { UNet3DError } from '../../src/errors.ts';
-import { temporaryFolder } from './support.ts';
+import { temporaryFolder, turned } from './support.ts';
 
 const io: Io = {
   out: () => undefined,
   err: () => undefined,
+  written: () => Promise.resolve(undefined),
   status: () => undefined,
   isTerminal: false,
   columns: 80,
@@ -50,24 +51,6 @@ const repeated = ({ data, shape, ...rest }: Draft, more: number[]): Draft => {
   for (let i = 0; i < times; i++) all.set(data, i * data.length);
   return { ...rest, data: all, shape: [...shape, ...more] };
 };
-/** Stored with x and z exchanged and y reversed: the same place. */
-function turned({ data, shape, affine, ...rest }: Draft): Draft {
-  if (shape.length !== 3) return { data, shape, affine, ...rest };
-  const [nx, ny, nz] = shape as [number, number, number];
-  const moved = new Float32Array(data.length);
-  for (let z = 0, at = 0; z < nz; z++)
-    for (let y = 0; y < ny; y++)
-      for (let x = 0; x < nx; x++) moved[z + nz * (ny - 1 - y + ny * x)] = data[at++]!;
-  const column = (row: number, c: number): number => affine[4 * row + c]!;
-  const rows = [0, 1, 2].flatMap((row) => [
-    column(row, 2),
-    -column(row, 1),
-    column(row, 0),
-    column(row, 3) + column(row, 1) * (ny - 1),
-  ]);
-  return { ...rest, data: moved, shape: [nz, ny, nx], affine: [...rows, 0, 0, 0, 1] };
-}
-
 type Change = (set: DraftSet, r: Random) => void;
 const oneCase =
   (change: (item: DraftCase, r: Random) => void): Change =>
@@ -149,7 +132,9 @@ const oddities: Readonly<Record<string, Change>> = {
     data: draft.data.slice(0, 12),
     shape: [2, 3, 2],
   })),
-  'a file in other axes': someFile(turned),
+  'a file in other axes': someFile((draft) =>
+    draft.shape.length === 3 ? { ...draft, ...turned(draft) } : draft,
+  ),
   'a file of other bytes': someFile(atByte(() => new TextEncoder().encode('no NIfTI file'))),
   'an empty file': someFile(atByte(() => new Uint8Array())),
   'a truncated file': someFile(atByte((file) => file.slice(0, -5))),

@@ -77,3 +77,27 @@ export async function writePhantom(
   await writeFile(imagePath, await writeNifti({ data: image, shape, affine }));
   await writeFile(labelPath, await writeNifti({ data: labels, shape, affine }));
 }
+
+/** A volume stored with x and z exchanged and y reversed: the same values at the same places. */
+export function turned({
+  data,
+  shape,
+  affine,
+}: {
+  readonly data: ArrayLike<number>;
+  readonly shape: readonly number[];
+  readonly affine: readonly number[];
+}): { data: Float32Array; shape: number[]; affine: number[] } {
+  const [nx, ny, nz] = shape as Triple;
+  const moved = new Float32Array(data.length);
+  for (let z = 0, at = 0; z < nz; z++)
+    for (let y = 0; y < ny; y++)
+      for (let x = 0; x < nx; x++) moved[z + nz * (ny - 1 - y + ny * x)] = data[at++]!;
+  const rows = [0, 4, 8].flatMap((row) => [
+    affine[row + 2]!,
+    -affine[row + 1]!,
+    affine[row]!,
+    affine[row + 3]! + affine[row + 1]! * (ny - 1),
+  ]);
+  return { data: moved, shape: [nz, ny, nx], affine: [...rows, 0, 0, 0, 1] };
+}

@@ -5,8 +5,9 @@ import '../../src/data/source.node.ts';
 import { checkDataset, type DatasetReport } from '../../src/data/check.ts';
 import { openDatasetFolder } from '../../src/data/dataset.node.ts';
 import type { Case, Dataset } from '../../src/data/dataset.ts';
-import { writeNifti } from '../../src/data/nifti.ts';
+import { readNifti, writeNifti } from '../../src/data/nifti.ts';
 import { phantom, phantomLabels, type Phantom } from '../../src/data/phantom.ts';
+import { splitCases, type Split } from '../../src/data/split.ts';
 import { Aborted } from '../../src/errors.ts';
 
 const shape: [number, number, number] = [20, 20, 12];
@@ -141,6 +142,123 @@ function spread({ affine }: Phantom): Partial<Phantom> {
 function turned({ affine }: Phantom): Partial<Phantom> {
   return { affine: affine.with(0, -affine[0]!) };
 }
+
+/** A file's bytes with some of its header's changed. */
+const patched = (file: Uint8Array, change: (header: DataView) => void): Uint8Array => {
+  const bytes = file.slice();
+  change(new DataView(bytes.buffer));
+  return bytes;
+};
+
+describe('headers that a person should know of', () => {
+  /** Three cases, all of whose files have these bytes of the header changed. */
+  const changed = async (change: (header: DataView) => void): Promise<DatasetReport> =>
+    checkDataset(
+      set(
+        await Promise.all(
+          [0, 1, 2].map(async (index) => {
+            const p = phantom(index, { shape });
+            const file = async (data: Float32Array | Uint8Array) =>
+              patched(await writeNifti({ data, shape, affine: p.affine }, { gzip: false }), change);
+            return {
+              id: `c${index}`,
+              subject: `s${index}`,
+              images: [await file(p.image)],
+              label: await file(p.labels),
+            };
+          }),
+        ),
+      ),
+    );
+  const sform = 280;
+
+  test.each<[string, (header: DataView) => void, string, RegExp]>([
+    [
+      'zeros in the sform',
+      (header) => [0, 1, 2, 3].forEach((i) => header.setFloat32(sform + 16 + 4 * i, 0, true)),
+      'spacing',
+      /sform has zeros.*sform_code to 0/,
+    ],
+    [
+      'a qform elsewhere',
+      (header) => header.setFloat32(268, header.getFloat32(268, true) + 5, true),
+      'place',
+      /qform and sform.*up to 5\.00 mm apart/,
+    ],
+    ['micrometres', (header) => header.setUint8(123, 3), 'spacing', /micrometres; it is converted to mm/],
+    ['metres', (header) => header.setUint8(123, 1), 'spacing', /metres; it is converted to mm/],
+  ])('%s: said once, for all cases', async (_, change, kind, message) => {
+    const { problems } = await changed(change);
+    const about = problems.filter((problem) => message.test(problem.message));
+    expect(about.map(({ severity, cases, kind: of }) => [severity, of, cases])).toEqual([
+      ['warning', kind, ['c0', 'c1', 'c2']],
+    ]);
+    expect(problems.every(({ severity }) => severity === 'warning')).toBe(true);
+  });
+
+  test.each([
+    [1, 0.02],
+    [3, 20000],
+    [2, 20],
+    [0, 20],
+  ])('xyzt_units %i counts in what NIfTI says: %f is 20 mm', async (units, stored) => {
+    const affine = [stored, 0, 0, 0, 0, stored, 0, 0, 0, 0, stored, 0, 0, 0, 0, 1];
+    const file = await writeNifti({ data: new Float32Array(8), shape: [2, 2, 2], affine }, { gzip: false });
+    const source = patched(file, (header) => header.setUint8(123, units));
+    const read = await readNifti(source);
+    for (const mm of read.spacing) expect(mm).toBeCloseTo(20, 4);
+    // Written back it is as it was; on another grid it is in mm.
+    const same = await writeNifti(read, { gzip: false });
+    expect([same[123], (await readNifti(same)).affine]).toEqual([units, read.affine]);
+    const moved = await readNifti(await writeNifti({ ...read, affine: read.affine.with(3, 7) }));
+    for (const mm of moved.spacing) expect(mm).toBeCloseTo(20, 4);
+  });
+});
+
+test('a NaN in an affine is a problem of its own case', async () => {
+  const bad = await item(3, { image: ({ affine }) => ({ affine: affine.with(1, NaN) }) });
+  const report = await checkDataset(set([...sound, bad]));
+  expect(found(report)).toEqual([['error', 'corrupt', 'c3']]);
+  expect(report.problems[0]!.message).toMatch(
+    /Case "c3": the image cannot be read\. the buffer: The affine is \[/,
+  );
+  expect(report.cases).toHaveLength(3);
+});
+
+test('values with a gap, labels without any class, and constant images are told once', async () => {
+  const bare = { labels: [], channels: [] };
+  const all = (changes: Changes) => Promise.all([0, 1, 2].map((index) => item(index, changes)));
+  const gap = await checkDataset(
+    set(
+      await all({ label: ({ labels }) => ({ labels: labels.map((v) => (v === 3 || v === 5 ? 0 : v)) }) }),
+      bare,
+    ),
+  );
+  expect(found(gap)).toEqual([['warning', 'empty class', '']]);
+  expect(gap.problems[0]!.message).toMatch(/up to 4, but no case shows the value "3"/);
+  const empty = await checkDataset(
+    set(await all({ label: ({ labels }) => ({ labels: labels.map(() => 0) }) }), bare),
+  );
+  expect(found(empty)).toEqual([['warning', 'empty class', '']]);
+  const flat = await checkDataset(set(await all({ image: ({ image }) => ({ image: image.map(() => 5) }) })));
+  expect(found(flat)).toEqual([0, 1, 2].map((index) => ['warning', 'intensity', `c${index}`]));
+});
+
+test('with a split, what it refuses is an error, and copies that it keeps together are none', async () => {
+  const copy = await item(3, { from: 1 });
+  const parts = (first: string[], second: string[]): Split => ({
+    ...splitCases(sound),
+    train: { subjects: [], cases: first },
+    validation: { subjects: [], cases: second },
+    test: { subjects: [], cases: [] },
+  });
+  const look = async (split: Split) =>
+    found(await checkDataset(set([...sound, copy]), { split: () => split }));
+  expect(await look(parts(['c0', 'c1', 'c3'], ['c2']))).toEqual([['warning', 'duplicate', 'c1,c3']]);
+  expect(await look(parts(['c0', 'c1'], ['c2', 'c3']))).toEqual([['error', 'duplicate', 'c1,c3']]);
+  const few = await checkDataset(set(sound.slice(0, 2)), { split: (cases) => splitCases(cases) });
+  expect(found(few)).toEqual([['error', 'subjects', '']]);
+});
 
 test('everything is listed at once: corrupt files, a class that nobody shows, channels, warnings of the data set', async () => {
   const broken: Case = { ...sound[0]!, id: 'broken', images: [new Uint8Array(400)] };

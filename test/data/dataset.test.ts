@@ -89,6 +89,24 @@ describe('nnU-Net v2', () => {
     expect(await Promise.all(set.cases[0]!.images.map(textOf))).toEqual([files[1], files[0]]);
   });
 
+  test.each([255, 7])('"ignore" may be %i, whatever the layout', async (value) => {
+    const labels = { background: 0, zone: 1, ignore: value };
+    const set = await openDataset(entries(files, { 'dataset.json': { ...nnunet, labels } }));
+    expect(set).toMatchObject({ labels: ['background', 'zone'], ignoreLabel: value });
+    const paths = ['imagesTr/a.nii.gz', 'imagesTr/b.nii.gz', 'labelsTr/a.nii.gz', 'labelsTr/b.nii.gz'];
+    const listed = { ...decathlon, labels: { ...decathlon.labels, [value]: 'ignore' } };
+    const other = await openDataset(entries(paths, { 'dataset.json': listed }));
+    expect(other).toMatchObject({ labels: ['background', 'Anterior', 'Posterior'], ignoreLabel: value });
+  });
+
+  test.each([
+    [1, /"zone" and "ignore"/],
+    [256, /expected 0 to 255/],
+  ])('"ignore" may not be %i', async (value, expected) => {
+    const json = { ...nnunet, labels: { background: 0, zone: 1, ignore: value } };
+    expect(await failure(openDataset(entries(files, { 'dataset.json': json })))).toMatch(expected);
+  });
+
   test.each([
     [files.slice(1), nnunet, /numbered from p_1_0000|imagesTr\/p_1_0001\.nii\.gz/],
     [files.slice(0, 2), nnunet, /labelsTr\/p_1\.nii\.gz/],

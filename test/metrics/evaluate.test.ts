@@ -183,3 +183,51 @@ test('predictions and truths are paired by name, and what is missing is named', 
   expect(() => pairCases([], [])).toThrow(InvalidDataset);
   expect(() => summarise([])).toThrow(InvalidDataset);
 });
+
+test.each([255, 3, 0])('unknown voxels of value %i count in no metric, whatever lies there', (ignore) => {
+  const r = random(7, 'unknown');
+  const sizes = [7, 6, 5];
+  const draw = () => Uint8Array.from({ length: 210 }, () => r.int(3));
+  const known = Uint8Array.from({ length: 210 }, () => (r.uniform() < 0.6 ? 1 : 0));
+  const marked = draw().map((value, at) => (known[at] ? (value === ignore ? 1 : value) : ignore));
+  const given = draw();
+  const of = (prediction: Uint8Array) =>
+    evaluateCase(
+      { data: marked, shape: sizes },
+      { data: prediction, shape: sizes },
+      {
+        classes: 3,
+        spacing: [1, 2, 5],
+        background: true,
+        ignore,
+      },
+    );
+  const found = of(given);
+  // By plain loops over the known voxels.
+  for (const label of [0, 1, 2]) {
+    let [both, inTruth, inPrediction] = [0, 0, 0];
+    for (let at = 0; at < 210; at++) {
+      if (!known[at]) continue;
+      const [t, p] = [marked[at] === label, given[at] === label];
+      both += +(t && p);
+      inTruth += +t;
+      inPrediction += +p;
+    }
+    const { dice, truthVolume, predictionVolume } = found.classes[label]!;
+    expect(dice).toBeCloseTo((2 * both) / (inTruth + inPrediction), 12);
+    expect([truthVolume, predictionVolume]).toEqual([inTruth / 100, inPrediction / 100]);
+  }
+  expect(found.confusion.flat().reduce((a, b) => a + b)).toBe(known.reduce((a, b) => a + b));
+  for (const other of [draw(), draw()])
+    expect(of(given.map((value, at) => (known[at] ? value : other[at]!)))).toEqual(found);
+  // A prediction may be unknown where the truth is, and nowhere else.
+  if (ignore > 2) {
+    expect(of(given.map((value, at) => (known[at] ? value : ignore)))).toEqual(found);
+    expect(() => of(given.map(() => ignore))).toThrow(/unknown at voxel .* where the truth is known/);
+  }
+});
+
+test('a value of unknown voxels that no byte holds is refused', () => {
+  for (const ignore of [256, -1, 1.5])
+    expect(() => evaluateCase(truth, truth, { classes: 2, ignore })).toThrow(InvalidOption);
+});
