@@ -91,7 +91,7 @@ test('progress counts the windows of every pass, and an abort stops between pass
 test('the result on a flipped volume is the flipped result, for a real network', async () => {
   const { device } = await testDevice();
   using model = await UNet3D.create({ inChannels: 1, classes: 3, features: [4, 8], seed: 1, device });
-  const run = (item: DenseCase, options: ProbabilityOptions) => model.logits(item, options);
+  const run = (item: DenseCase) => model.logits(item);
   const image = noise(7 * 8 * 5);
   const size = [7, 8, 5] as const;
   const options = { tta: true };
