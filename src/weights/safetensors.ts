@@ -179,6 +179,9 @@ function otherKind(bytes: Uint8Array): string | undefined {
   // Archives of torch.save; before them it wrote pickles.
   if (startsWith(0x50, 0x4b, 3, 4) || startsWith(0x80, 2))
     return 'it looks like a file of PyTorch; save the weights with safetensors.torch.save_file';
+  // A protocol buffer: the version of the format, then the name of the tool that wrote it.
+  if (startsWith(8) && bytes[2] === 0x12)
+    return 'it looks like an ONNX model; save the weights of the network that it was exported from as safetensors';
   return undefined;
 }
 
