@@ -232,7 +232,11 @@ describe('model files', () => {
     ['gzip', [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3], /x is not a safetensors file: .*gzip, perhaps an image/],
     ['an archive', [0x50, 0x4b, 3, 4, 0, 0, 8, 8, 0, 0], /PyTorch; save the weights with safetensors\.torch/],
     ['a pickle', [0x80, 2, 0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20], /PyTorch/],
-    ['an ONNX model', [8, 8, 0x12, 7, 0x70, 0x79, 0x74, 0x6f, 0x72, 0x63, 0x68], /ONNX model; save the weights/],
+    [
+      'an ONNX model',
+      [8, 8, 0x12, 7, 0x70, 0x79, 0x74, 0x6f, 0x72, 0x63, 0x68],
+      /ONNX model; save the weights/,
+    ],
     ['text', [...new TextEncoder().encode('{\n  "name": 1}')], /it is text/],
   ])('%s is recognised', async (_, bytes, message) => {
     expect((await refusal(Uint8Array.from(bytes), 'x')).message).toMatch(message);
