@@ -177,7 +177,7 @@ async function finish(
   const ids = new Set<string>();
   for (const { id } of unassigned) {
     // Results are files of that name.
-    if (/[/\\\p{Cc}]|^\.{0,2}$/u.test(id))
+    if (/[/\\\0]|^\.{0,2}$/.test(id))
       throw new InvalidDataset(`A case is named "${id}"; give it a name that a file can have.`);
     if (ids.has(id)) throw new InvalidDataset(`Two cases are named "${id}"; give every case its own name.`);
     ids.add(id);

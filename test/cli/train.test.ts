@@ -14,6 +14,7 @@ import { diceCrossEntropy } from '../../src/train/losses.ts';
 import { constant } from '../../src/train/schedules.ts';
 import { UNet3D } from '../../src/unet3d.ts';
 import { readModel, writeModel } from '../../src/weights/model-file.ts';
+import { readSafetensors, writeSafetensors } from '../../src/weights/safetensors.ts';
 import { cli, phantomDataset, temporaryFolder, type Ran } from './support.ts';
 
 const options = ['--features', '4,8', '--epochs', '2', '--seed', '5', '--subject-pattern', 'Case_(\\d+)'];
@@ -329,11 +330,10 @@ describe('predict', () => {
 
   test('refuses a model of a newer version, and a checkpoint', async () => {
     const folder = await temporaryFolder();
-    const bytes = await readFile(join(run, text.model));
-    const at = bytes.indexOf(String.raw`\"format\":2`);
-    expect(at).toBeGreaterThan(0);
-    bytes[at + String.raw`\"format\":`.length] = '9'.charCodeAt(0);
-    await writeFile(join(folder, text.model), bytes);
+    const { tensors, metadata } = readSafetensors(await readFile(join(run, text.model)));
+    const description = metadata['unet3d-gpu']!.replace('"format":2', '"format":9');
+    const newerModel = writeSafetensors({ tensors, metadata: { 'unet3d-gpu': description } });
+    await writeFile(join(folder, text.model), newerModel);
     const image = join(data, ...text.image);
     const newer = await cli(['predict', folder, image, '--out', join(folder, 'x.nii')]);
     expect(newer.err).toMatch(/error: .*format 9.*update unet3d-gpu/);
