@@ -2,11 +2,12 @@
  * A plan is plain data: tensors with lifetimes and buffers, and the dispatches that fill them. It is
  * recorded without a GPU, can be printed, tested and compared with limits, and is replayed by `Program`.
  */
-import { InvalidOption, OutOfMemory } from '../errors.ts';
+import { GpuError, InvalidOption, OutOfMemory } from '../errors.ts';
 import { kernelChoices, type KernelChoices } from './choices.ts';
 import { passKey, type ConvPass, type CountedPass } from './passes.ts';
 import {
   shaderInfo,
+  writtenBindings,
   type BindingName,
   type ConstantName,
   type Constants,
@@ -28,6 +29,8 @@ export interface Tensor {
   readonly name: string;
   readonly bytes: number;
   readonly storage: Storage;
+  /** How often it had been written when it was taken with `Recorder.current`: reading it later is an error. */
+  readonly version?: number;
 }
 
 /** How volumes are stored; arithmetic, statistics, losses and weights are float32 either way. */
@@ -152,6 +155,8 @@ export class Recorder {
   readonly tensors: Tensor[] = [];
   readonly dispatches: Dispatch[] = [];
   readonly #passes = new Map<string, CountedPass>();
+  /** By tensor: bindings so far that write it. */
+  readonly #versions: number[] = [];
 
   constructor(
     readonly limits: PlanLimits = defaultLimits,
@@ -205,7 +210,13 @@ export class Recorder {
 
   #add<T extends Tensor>(tensor: T): T {
     this.tensors.push(tensor);
+    this.#versions.push(0);
     return tensor;
+  }
+
+  /** The tensor with its content of now: a dispatch that reads it after the next write is refused. */
+  current<T extends Tensor>(tensor: T): T {
+    return { ...tensor, version: this.#versions[tensor.id] };
   }
 
   /** Notes a pass for which there are several kernels. */
@@ -230,6 +241,7 @@ export class Recorder {
       bindings[name] = view;
       bytes += view.used ?? view.size;
     }
+    this.#trackVersions(shader, request.label, bindings);
     const workgroups = request.workgroups;
     if (workgroups.some((count) => count > maxWorkgroups || count < 1)) {
       throw new InvalidOption(
@@ -246,6 +258,19 @@ export class Recorder {
       flops: request.flops ?? 0,
       bytes,
     });
+  }
+
+  /** What keeps gradients that take the place of volumes from taking it too early, without a GPU. */
+  #trackVersions(shader: ShaderName, label: string, bindings: Readonly<Record<string, View>>): void {
+    const written = writtenBindings(shader);
+    for (const [name, { tensor }] of Object.entries(bindings)) {
+      if (written.has(name)) this.#versions[tensor.id]!++;
+      else if (tensor.version !== undefined && tensor.version !== this.#versions[tensor.id])
+        throw new GpuError(
+          `${label} reads ${tensor.name} (binding ${name}) as it was before something else was written in its place: ` +
+            'record the reader first, or the volume again',
+        );
+    }
   }
 
   /**

@@ -35,6 +35,22 @@ export function shaderInfo(name: ShaderName): ShaderInfo {
   return shaders[name];
 }
 
+const written = new Map<ShaderName, ReadonlySet<string>>();
+
+/** Names of the bindings that a kernel writes. */
+export function writtenBindings(name: ShaderName): ReadonlySet<string> {
+  let names = written.get(name);
+  if (!names) {
+    names = new Set(
+      shaderInfo(name)
+        .bindings.filter(({ type }) => type === 'storage')
+        .map(({ name }) => name),
+    );
+    written.set(name, names);
+  }
+  return names;
+}
+
 export type Constants = Readonly<Record<string, number | boolean>>;
 
 /** The WGSL of a kernel for a storage format, with constants replaced by name; an unknown name is an error. */

@@ -5,18 +5,16 @@
 import { random } from '../data/random.ts';
 import type { Tensor, View } from '../gpu/plan.ts';
 import { alignedWords } from '../ops/common.ts';
-import { headName, supervisedLevels, type UNet3DConfig } from './config.ts';
+import { sizeMultiple, type UNet3DConfig } from './config.ts';
+import { shapesOf, type Pair, type ParameterSpec } from './graph.ts';
+import { unet } from './unet.ts';
 
-export interface Parameter {
+export interface Parameter extends Pick<ParameterSpec, 'shape' | 'init'> {
   /** Such as `encoder.0.conv1.weight`. */
   readonly name: string;
-  /** PyTorch's shape: conv (out, in, kz, ky, kx), transposed conv (in, out, kz, ky, kx). */
-  readonly shape: readonly number[];
   /** First word in the flat buffer; a multiple of 64. */
   readonly offset: number;
   readonly length: number;
-  /** Initial values: uniform in ±1/√fanIn, or this constant. */
-  readonly init: { readonly fanIn: number } | { readonly constant: number };
 }
 
 export interface ParameterLayout {
@@ -30,48 +28,27 @@ export interface ParameterLayout {
   readonly count: number;
 }
 
-class Layout {
+class FlatBuffer {
   readonly entries = new Map<string, Parameter>();
   words = 0;
 
-  add(name: string, shape: readonly number[], init: Parameter['init']): void {
+  add(name: string, { shape, init }: ParameterSpec): void {
     const length = shape.reduce((product, size) => product * size, 1);
     this.entries.set(name, { name, shape, offset: this.words, length, init });
     this.words += alignedWords(length);
   }
 }
 
+/** The parameters of a network's layers, in the layers' order. */
 export function layoutParameters(config: UNet3DConfig): ParameterLayout {
-  const { features, inChannels, classes, norm } = config;
-  const trained = new Layout();
-  const running = new Layout();
-  const conv = (name: string, out: number, inputs: number, kernel: number) => {
-    const fanIn = inputs * kernel ** 3;
-    trained.add(`${name}.weight`, [out, inputs, kernel, kernel, kernel], { fanIn });
-    trained.add(`${name}.bias`, [out], { fanIn });
-  };
-  const block = (prefix: string, inputs: number, out: number) => {
-    for (const [index, from] of [inputs, out].entries()) {
-      conv(`${prefix}.conv${index + 1}`, out, from, 3);
-      trained.add(`${prefix}.norm${index + 1}.weight`, [out], { constant: 1 });
-      trained.add(`${prefix}.norm${index + 1}.bias`, [out], { constant: 0 });
-      if (norm === 'batch') {
-        running.add(`${prefix}.norm${index + 1}.running_mean`, [out], { constant: 0 });
-        running.add(`${prefix}.norm${index + 1}.running_var`, [out], { constant: 1 });
-      }
-    }
-  };
-  features.forEach((out, level) =>
-    block(`encoder.${level}`, level === 0 ? inChannels : features[level - 1]!, out),
-  );
-  for (let level = features.length - 2; level >= 0; level--) {
-    const [out, below] = [features[level]!, features[level + 1]!];
-    // PyTorch takes a transposed convolution's fan-in from its output channels.
-    trained.add(`decoder.${level}.up.weight`, [below, out, 2, 2, 2], { fanIn: out * 8 });
-    trained.add(`decoder.${level}.up.bias`, [out], { fanIn: out * 8 });
-    block(`decoder.${level}`, 2 * out, out);
+  const least = sizeMultiple(config); // parameters are the same at every size
+  const { graph } = unet(config, { batch: 1, size: [least, least, least] });
+  const trained = new FlatBuffer();
+  const running = new FlatBuffer();
+  for (const { name, layer, inputs } of graph.nodes) {
+    for (const spec of layer!.parameters?.(shapesOf(inputs)) ?? [])
+      (spec.statistic ? running : trained).add(`${name}.${spec.name}`, spec);
   }
-  for (const level of supervisedLevels(config)) conv(headName(level), classes, features[level]!, 1);
   let count = 0;
   for (const { length } of trained.entries.values()) count += length;
   return {
@@ -108,11 +85,7 @@ export function viewOf(tensor: Tensor, { offset, length }: Parameter): View {
 }
 
 /** Two neighbouring parameters, such as a norm's weight and bias, as one view; the second starts `secondOffset` words in. */
-export function viewOfPair(
-  tensor: Tensor,
-  first: Parameter,
-  second: Parameter,
-): { view: View; secondOffset: number } {
+export function viewOfPair(tensor: Tensor, first: Parameter, second: Parameter): Pair {
   const secondOffset = second.offset - first.offset;
   return {
     view: { tensor, offset: first.offset * 4, size: (secondOffset + second.length) * 4 },

@@ -24,9 +24,13 @@ import {
   updateWords,
   type OptimizerKind,
 } from '../ops/optimizer.ts';
-import { sizeMultiple, type UNet3DConfig } from './config.ts';
-import { Network } from './network.ts';
+import { halveLabels, pooledSize } from '../ops/pool.ts';
+import { sizeMultiple, supervisionWeights, type UNet3DConfig } from './config.ts';
+import type { HeadPass, Truth } from './layers/head.ts';
 import { layoutParameters, type ParameterLayout } from './parameters.ts';
+import { policyOf } from './policy.ts';
+import { Recording } from './recording.ts';
+import { unet } from './unet.ts';
 
 export interface PlanShape {
   readonly config: UNet3DConfig;
@@ -96,7 +100,7 @@ export function sharedWords(config: UNet3DConfig, layout: ParameterLayout): Reco
 
 const none: Size3 = [0, 0, 0];
 
-function begin(shape: PlanShape, training: boolean, checkpointing = false, margin = none) {
+function begin(shape: PlanShape, training: boolean, margin = none) {
   const { config, size, batch, limits = defaultLimits, precision } = shape;
   const multiple = sizeMultiple(config);
   if (!size.every((length) => Number.isInteger(length) && length > 0 && length % multiple === 0)) {
@@ -110,28 +114,33 @@ function begin(shape: PlanShape, training: boolean, checkpointing = false, margi
   const layout = layoutParameters(config);
   const words = sharedWords(config, layout);
   const shared = (name: keyof typeof words) => recorder.flat(name, words[name]!, 'shared');
-  const model = { parameters: shared('parameters'), statistics: shared('statistics') };
+  const weights = { layout, parameters: shared('parameters'), statistics: shared('statistics') };
   // The batches of a step move a copy of the running statistics, which becomes the model's once the step is applied.
   const moved = training && config.norm === 'batch' ? shared('moved.statistics') : undefined;
-  const seen = { ...model, statistics: moved ?? model.statistics };
-  const network = new Network(recorder, config, layout, seen, { training, checkpointing });
   const given = size.map((length, axis) => length + 2 * margin[axis]!) as unknown as Size3;
   const image = recorder.volume('image', batch, config.inChannels, given, 'resident');
-  return { recorder, layout, model, moved, network, image, shared };
+  const { graph, heads } = unet(config, { batch, size });
+  /** Records the forward pass; with `gradients`, as training needs it. */
+  const forward = (seen: VolumeTensor, gradients?: Tensor) => {
+    const model = { ...weights, statistics: moved ?? weights.statistics, gradients };
+    const recording = new Recording(recorder, graph, model, training);
+    recording.forward(seen);
+    return { recording, heads: heads.map((head) => recording.pass(head)) };
+  };
+  return { recorder, ...weights, moved, image, shared, forward };
 }
 
 /** Forward, loss, backward and the optimiser's update of one batch. */
 export function planTraining(shape: TrainingShape): TrainingPlan {
-  const { size, batch, loss, optimizer, checkpointing } = shape;
+  const { size, batch, loss, optimizer } = shape;
   const { accumulate = 1, augment = false, averaging = false, margin = none } = shape;
   if (!augment && margin.some((n) => n !== 0))
     throw new InvalidOption(
       `batches have a margin of [${margin.join(', ')}] voxels, but no augmentation that would read it: leave it out`,
     );
-  const { recorder, layout, model, moved, network, image, shared } = begin(
+  const { recorder, layout, parameters, statistics, moved, image, shared, forward } = begin(
     shape,
     true,
-    checkpointing,
     margin,
   );
   const labels = recorder.labels('labels', batch, image.size, 'resident');
@@ -142,11 +151,11 @@ export function planTraining(shape: TrainingShape): TrainingPlan {
   const [first, second] = [shared('optimizer.first'), shared('optimizer.second')];
   const draws = augment ? drawTensors(recorder, batch, image.channels) : undefined;
   const seen = draws ? augmented(recorder, image, labels, draws, size) : { image, labels };
-  const pass = network.forward(seen.image);
-  const outputs = network.loss(pass, seen.labels, classWeights, { results, lossScale }, loss);
-  network.backward(pass, outputs, classWeights, gradients);
+  const { recording, heads } = forward(seen.image, gradients);
+  recording.forget(policyOf(shape));
+  supervise(recorder, heads, { labels: seen.labels, classWeights, results, lossScale }, loss);
+  recording.backward();
   const accumulated = accumulate > 1 ? shared('accumulated') : undefined;
-  const { parameters, statistics } = model;
   const tensors = { parameters, gradients, accumulated, first, second, step, update, results, lossScale };
   const options = { nesterov: optimizer.nesterov ?? true };
   optimizerStep(recorder, 'optimizer', optimizer.kind, layout.parameterWords, tensors, options);
@@ -163,6 +172,22 @@ export function planTraining(shape: TrainingShape): TrainingPlan {
     average(statistics, layout.statisticsWords);
   }
   return { plan: recorder.finish(), image, labels, draws, step, results };
+}
+
+/** The losses of all heads against the labels at their resolution, the finest first; coarser ones count less. */
+function supervise(recorder: Recorder, heads: readonly HeadPass[], truth: Truth, loss: LossShape): void {
+  const weights = supervisionWeights(heads.length);
+  let { labels } = truth;
+  for (const [level, head] of heads.entries()) {
+    if (level > 0) {
+      const halved = recorder.labels(`labels.${level}`, labels.batch, pooledSize(labels.size));
+      halveLabels(recorder, halved.name, labels, halved);
+      labels = halved;
+    }
+    const weight = weights[level]!;
+    const [dice, crossEntropy] = [weight * loss.dice, weight * loss.crossEntropy];
+    head.loss({ ...truth, labels }, { ...loss, dice, crossEntropy, add: level > 0 });
+  }
 }
 
 function augmented(
@@ -190,13 +215,14 @@ export interface EvaluationPlan {
 /** Forward with inference statistics, loss, and the predicted class of each voxel. */
 export function planEvaluation(shape: PlanShape & { loss: LossShape }): EvaluationPlan {
   const { size, batch, loss } = shape;
-  const { recorder, network, image, shared } = begin(shape, false);
+  const { recorder, image, shared, forward } = begin(shape, false);
   const labels = recorder.labels('labels', batch, size, 'resident');
   const predicted = recorder.labels('predicted', batch, size, 'resident');
   const results = shared('results');
-  const pass = network.forward(image);
-  network.loss(pass, labels, shared('classWeights'), { results, lossScale: shared('lossScale') }, loss);
-  network.labels(pass, predicted);
+  const [head] = forward(image).heads;
+  const truth = { labels, classWeights: shared('classWeights'), results, lossScale: shared('lossScale') };
+  supervise(recorder, [head!], truth, loss);
+  head!.labels(predicted);
   return { plan: recorder.finish(), image, labels, predicted, results };
 }
 
@@ -209,8 +235,8 @@ export interface InferencePlan {
 /** Forward with inference statistics to the logits of the whole input. */
 export function planInference(shape: PlanShape): InferencePlan {
   const { config, size, batch } = shape;
-  const { recorder, network, image } = begin(shape, false);
+  const { recorder, image, forward } = begin(shape, false);
   const logits = recorder.volume('logits', batch, config.classes, size, 'resident');
-  network.logits(network.forward(image), logits);
+  forward(image).heads[0]!.logits(logits);
   return { plan: recorder.finish(), image, logits };
 }

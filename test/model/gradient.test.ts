@@ -7,9 +7,10 @@ import { random } from '../../src/data/random.ts';
 import { toDense, toStored } from '../../src/gpu/layout.ts';
 import { Recorder, type Size3 } from '../../src/gpu/plan.ts';
 import { Program } from '../../src/gpu/program.ts';
-import { completeConfig, headName, supervisedLevels, type UNet3DConfig } from '../../src/model/config.ts';
-import { Network } from '../../src/model/network.ts';
+import { completeConfig, type UNet3DConfig } from '../../src/model/config.ts';
+import { Recording } from '../../src/model/recording.ts';
 import { ModelState, namedTensors } from '../../src/model/state.ts';
+import { unet } from '../../src/model/unet.ts';
 import {
   classWeights,
   crossEntropy,
@@ -52,16 +53,17 @@ async function trainingLogits(state: ModelState, size: Size3, image: Float32Arra
   const { config, gpu, layout } = state;
   const recorder = new Recorder(gpu.limits);
   const model = {
+    layout,
     parameters: recorder.flat('parameters', layout.parameterWords, 'shared'),
     statistics: recorder.flat('statistics', layout.statisticsWords, 'shared'),
   };
-  const network = new Network(recorder, config, layout, model, { training: true, checkpointing: false });
+  const { graph, heads } = unet(config, { batch: batchSize, size });
+  const recording = new Recording(recorder, graph, model, true);
   const input = recorder.volume('image', batchSize, 1, size, 'resident');
-  const pass = network.forward(input);
-  const outputs = supervisedLevels(config).map((level) => {
-    const features = level === 0 ? pass.features : pass.decoder[level]!.second.input;
-    const logits = recorder.volume(`logits ${level}`, batchSize, classes, features.tensor.size, 'resident');
-    network.logits({ ...pass, features }, logits, headName(level));
+  recording.forward(input);
+  const outputs = heads.map((head) => {
+    const logits = recorder.volume(head.name, batchSize, classes, head.shape.size, 'resident');
+    recording.pass(head).logits(logits);
     return logits;
   });
   const program = await Program.create(gpu, recorder.finish(), state.shared(['parameters', 'statistics']));

@@ -1,0 +1,116 @@
+/**
+ * The head: a 1×1×1 convolution to one logit per class, and the loss behind it. Logits are made a slab of planes at a
+ * time, by whoever needs them: those of the whole volume never exist but where they are asked for.
+ */
+import type { Tensor, VolumeTensor } from '../../gpu/plan.ts';
+import { biasSum, type Input } from '../../ops/common.ts';
+import { conv1BackwardInput, conv1Forward, conv1WeightSum } from '../../ops/conv1.ts';
+import {
+  argmax,
+  lossBackward,
+  lossFinalize,
+  lossForward,
+  lossValues,
+  type LossShape,
+} from '../../ops/loss.ts';
+import type { Layer, Pass } from '../graph.ts';
+
+/** Logits are made in slabs of planes of at most this many bytes (or one plane). */
+const slabBytes = 32 * 2 ** 20;
+
+/** What a loss is computed from besides logits, and where it goes. */
+export interface Truth {
+  readonly labels: VolumeTensor;
+  readonly classWeights: Tensor;
+  readonly results: Tensor;
+  readonly lossScale: Tensor;
+}
+
+export interface HeadPass extends Pass {
+  /** Logits of the whole volume into `target`. */
+  logits(target: VolumeTensor): void;
+  /** The class of each voxel into `target`. */
+  labels(target: VolumeTensor): void;
+  /** Loss and Dice per class into the truth's `results`; the backward pass begins with its gradient. */
+  loss(truth: Truth, shape: LossShape): void;
+}
+
+export const head = (classes: number): Layer<HeadPass> => ({
+  shape: ([first]) => ({ ...first!, channels: classes }),
+  parameters([first]) {
+    const init = { fanIn: first!.channels };
+    return [
+      { name: 'weight', shape: [classes, first!.channels, 1, 1, 1], init },
+      { name: 'bias', shape: [classes], init },
+    ];
+  },
+  at(context, { name, inputs: [input] }) {
+    const { recorder } = context;
+    const [weight, bias] = [context.parameter(`${name}.weight`), context.parameter(`${name}.bias`)];
+    let supervised: { readonly truth: Truth; readonly coefficients: Tensor } | undefined;
+
+    /** Ranges of planes whose logits are made at a time. */
+    const slabs = ({ tensor: { planeBytes, channels, planes } }: Input): [number, number][] => {
+      const budget = Math.min(slabBytes, recorder.limits.maxBindingBytes);
+      const most = Math.max(1, Math.floor(budget / ((planeBytes / channels) * classes)));
+      return Array.from({ length: Math.ceil(planes / most) }, (_, i) => [
+        i * most,
+        Math.min(planes, (i + 1) * most),
+      ]);
+    };
+    const slab = (features: Input, range: readonly [number, number]): VolumeTensor => {
+      const { batch, size } = features.tensor;
+      const logits = recorder.volume('logits', batch, classes, size, 'transient', range);
+      conv1Forward(recorder, name, features, weight, bias, logits, { planes: range });
+      return logits;
+    };
+
+    return {
+      logits(target) {
+        conv1Forward(recorder, name, context.read(input!), weight, bias, target);
+      },
+      labels(target) {
+        const features = context.read(input!);
+        for (const range of slabs(features)) argmax(recorder, 'argmax', slab(features, range), target, range);
+      },
+      loss(truth, shape) {
+        const { labels, classWeights, results, lossScale } = truth;
+        const features = context.read(input!);
+        const { batch, planes, size } = features.tensor;
+        const partials = recorder.flat('loss.partials', planes * lossValues(classes));
+        for (const range of slabs(features))
+          lossForward(recorder, 'loss', slab(features, range), labels, classWeights, partials, range);
+        const samples = { samples: batch, depth: size[2] };
+        const coefficients = lossFinalize(
+          recorder,
+          'loss',
+          partials,
+          classWeights,
+          results,
+          lossScale,
+          samples,
+          shape,
+        );
+        supervised = { truth, coefficients };
+      },
+      lossGradient(target, add) {
+        const {
+          truth: { labels, classWeights },
+          coefficients,
+        } = supervised!;
+        const features = context.read(input!);
+        const weightSum = conv1WeightSum(recorder, `${name} dW`, features, classes);
+        const sumOfBias = biasSum(recorder, `${name} db`, classes, features.tensor.planes);
+        for (const range of slabs(features)) {
+          const logits = slab(features, range);
+          lossBackward(recorder, 'loss backward', logits, labels, classWeights, coefficients, range);
+          weightSum.add(logits, ...range);
+          sumOfBias.add(logits, ...range);
+          conv1BackwardInput(recorder, `${name} dX`, logits, weight, target, { planes: range, add });
+        }
+        weightSum.finish(context.gradient(`${name}.weight`));
+        sumOfBias.finish(context.gradient(`${name}.bias`));
+      },
+    };
+  },
+});

@@ -1,0 +1,162 @@
+/**
+ * A network recorded into a plan. Forward is the list of nodes; backward is the list in reverse, in which each node
+ * pulls the gradient of its output from whoever read it. What was not kept is recorded again when somebody reads it.
+ */
+import { InvalidOption } from '../errors.ts';
+import type { Recorder, Tensor, View, VolumeTensor } from '../gpu/plan.ts';
+import type { Input } from '../ops/common.ts';
+import type { Context, Graph, Node, Pair, Pass } from './graph.ts';
+import { viewOf, viewOfPair, type ParameterLayout } from './parameters.ts';
+
+/** Tensors that belong to the model and outlive any plan. */
+export interface ModelTensors {
+  readonly layout: ParameterLayout;
+  readonly parameters: Tensor;
+  readonly statistics: Tensor;
+  /** In training. */
+  readonly gradients?: Tensor | undefined;
+}
+
+/** How a consumer gives its share of a gradient. */
+interface Pull {
+  readonly name: string;
+  readonly target: 'assign' | 'add' | 'either';
+  record(target: VolumeTensor, add: boolean): void;
+}
+
+const order = { assign: 0, either: 1, add: 2 } as const;
+
+export class Recording implements Context {
+  readonly #passes = new Map<Node, Pass>();
+  readonly #outputs = new Map<Node, Input>();
+  /** Of outputs. */
+  readonly #gradients = new Map<Node, VolumeTensor>();
+
+  constructor(
+    readonly recorder: Recorder,
+    readonly graph: Graph,
+    readonly model: ModelTensors,
+    readonly training: boolean,
+  ) {
+    for (const node of graph.nodes) this.#passes.set(node, node.layer!.at(this, node));
+  }
+
+  /** A node as it is recorded here. */
+  pass<P extends Pass>(node: Node<P>): P {
+    return this.#passes.get(node) as P;
+  }
+
+  parameter(name: string): View {
+    return viewOf(this.model.parameters, this.model.layout.parameters.get(name)!);
+  }
+
+  gradient(name: string): View {
+    return viewOf(this.model.gradients!, this.model.layout.parameters.get(name)!);
+  }
+
+  weightAndBias(node: string, of: 'parameters' | 'gradients' = 'parameters'): Pair {
+    const { parameters } = this.model.layout;
+    const tensor = of === 'parameters' ? this.model.parameters : this.model.gradients!;
+    return viewOfPair(tensor, parameters.get(`${node}.weight`)!, parameters.get(`${node}.bias`)!);
+  }
+
+  runningStatistics(node: string): Pair {
+    const { layout, statistics: tensor } = this.model;
+    const [mean, variance] = ['running_mean', 'running_var'].map((name) =>
+      layout.statistics.get(`${node}.${name}`),
+    );
+    if (!mean || !variance) return { view: { tensor, offset: 0, size: 256 }, secondOffset: 0 };
+    return viewOfPair(tensor, mean, variance);
+  }
+
+  /** From the image to whatever the network ends in. */
+  forward(image: VolumeTensor): void {
+    this.#keep(this.graph.image, { tensor: image });
+    for (const node of this.graph.nodes) {
+      const pass = this.#passes.get(node)!;
+      if (pass.forward) this.#keep(node, pass.forward(node.inputs.map((input) => this.#outputs.get(input)!)));
+    }
+  }
+
+  /** An output as it is now: it is an error to read it once something else has been written in its place. */
+  #keep(node: Node, output: Input): Input {
+    const current = { ...output, tensor: this.recorder.current(output.tensor) };
+    this.#outputs.set(node, current);
+    return current;
+  }
+
+  /** Between forward and backward: forgets the stored outputs that are to be computed again. */
+  forget(isForgotten: (node: Node) => boolean): void {
+    for (const node of this.graph.nodes) if (isForgotten(node)) this.#outputs.delete(node);
+  }
+
+  read(node: Node): Input {
+    return this.#read(node, true);
+  }
+
+  /** What is recorded again only to record something else is not held: it is not there for long. */
+  #read(node: Node, hold: boolean): Input {
+    const found = this.#outputs.get(node);
+    const isView = node.layer !== undefined && node.layer.flopsPerByte === undefined;
+    if (found && !isView) return found;
+    const pass = this.#passes.get(node)!;
+    const inputs = node.inputs.map((input) => this.#read(input, isView && hold));
+    const made = (pass.again ?? pass.forward)!.call(pass, inputs);
+    return hold && !isView ? this.#keep(node, made) : made;
+  }
+
+  /** All gradients of parameters, from what the losses left; outputs are overwritten on the way. */
+  backward(): void {
+    for (const node of this.graph.nodes.toReversed()) {
+      const gradient = this.#pulled(node);
+      if (!gradient) continue;
+      const current = this.recorder.current(gradient);
+      this.#gradients.set(node, current);
+      this.#passes.get(node)!.parameterGradients?.(current);
+    }
+  }
+
+  /** The gradient of a node's output from all of its consumers, those first that can only assign. */
+  #pulled(node: Node): VolumeTensor | undefined {
+    const { consumers, name, shape } = node;
+    const [first] = consumers;
+    const inPlace = first && this.#inPlace(first.node);
+    if (inPlace && consumers.length === 1) return inPlace();
+    const pulls = consumers
+      .flatMap(({ node: consumer, slot }) => this.#pulls(consumer, slot))
+      .sort((a, b) => order[a.target] - order[b.target]);
+    if (pulls.length === 0) return undefined;
+    const target = this.recorder.volume(`${name}.d`, shape.batch, shape.channels, shape.size);
+    for (const [index, pull] of pulls.entries()) {
+      const add = index > 0;
+      if (pull.target === (add ? 'assign' : 'add'))
+        throw new InvalidOption(
+          `${pull.name} cannot ${add ? 'add to' : 'begin'} the gradient of ${name}, which ${consumers.length} layers read`,
+        );
+      pull.record(target, add);
+    }
+    return target;
+  }
+
+  #inPlace(consumer: Node): (() => VolumeTensor) | undefined {
+    const pass = this.#passes.get(consumer)!;
+    const d = this.#gradients.get(consumer);
+    return d && pass.gradientInPlace && (() => pass.gradientInPlace!(d));
+  }
+
+  /** What a consumer gives to the gradient of the input in a slot: nothing if the loss does not depend on it. */
+  #pulls(consumer: Node, slot: number): Pull[] {
+    const { name } = consumer;
+    const pass = this.#passes.get(consumer)!;
+    if (pass.lossGradient)
+      return [{ name, target: 'either', record: (target, add) => pass.lossGradient!(target, add) }];
+    const d = this.#gradients.get(consumer);
+    if (!d) return [];
+    if (!pass.inputGradient)
+      throw new InvalidOption(
+        `the gradient of ${name} takes the place of its input ${consumer.inputs[slot]!.name}: no other layer may read that`,
+      );
+    const record = (target: VolumeTensor, add: boolean) => pass.inputGradient!(d, slot, target, add);
+    return [{ name, target: pass.target ?? 'assign', record }];
+  }
+}
