@@ -125,7 +125,8 @@ export interface TrainingOptions
   readonly preview?: PreparedCase | undefined;
   /**
    * What may be given up where the step exceeds the memory budget, in the order float16, checkpointing,
-   * accumulation, patches; `'auto'` for any. What is given up is told by an event. Default: nothing.
+   * accumulation, patches; `'auto'` for any. What is given up is told by an event. Default: checkpointing, which
+   * changes no bit; `[]` for nothing.
    * Batches of the caller's own are neither divided nor cut.
    */
   readonly concessions?: 'auto' | readonly Concession[];
@@ -294,7 +295,15 @@ export class UNet3D {
     options: Omit<TrainingOptions, 'validation' | 'preview'> & Pick<FitOptions, 'validation' | 'preview'>,
     emit: (event: TrainingEvent) => void,
   ): Promise<TrainingResult> {
-    const { batchSize = 2, seed = 0, patch, oversample, concessions = [], through, ...rest } = options;
+    const {
+      batchSize = 2,
+      seed = 0,
+      concessions = ['checkpointing'],
+      patch,
+      oversample,
+      through,
+      ...rest
+    } = options;
     const { config } = this.#state;
     const settings: FitOptions & { precision: Precision } = {
       epochs: 20,
@@ -340,7 +349,7 @@ export class UNet3D {
     );
     assertFits(wish, this.#budget, planner);
     if (taken.length > 0)
-      emit({ type: 'concessions', taken, budget: this.#budget, step: describeWish(wish) });
+      emit({ type: 'concessions', taken, budget: this.#budget, step: describeWish(wish, planner) });
     const patched = taken.includes('patches') ? wish.size : patch;
     const source = taken.some((name) => !ownBatches('auto').includes(name))
       ? batches(patched, wish.batch)

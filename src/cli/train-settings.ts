@@ -117,7 +117,9 @@ export function decide(
   const choose = options.concede === 'auto' ? 'Or' : 'Or let the training choose (--concede auto), or';
   assertFits(wish, memory, planner, `${choose} raise --memory if the GPU has more.`);
   if (taken.length > 0)
-    io.err(`To fit ${formatBytes(memory)} of GPU memory: ${taken.join(', ')}; now ${describeWish(wish)}`);
+    io.err(
+      `To fit ${formatBytes(memory)} of GPU memory: ${taken.join(', ')}; now ${describeWish(wish, planner)}`,
+    );
   return {
     epochs: options.epochs ?? defaultEpochs(data.training.ids.length, batchSize * accumulate),
     patch: taken.includes('patches') ? wish.size : given,

@@ -7,7 +7,15 @@ import type { AdapterClass } from '../gpu/choices.ts';
 import type { Plan, PlanLimits, Precision, Size3 } from '../gpu/plan.ts';
 import type { LossShape } from '../ops/loss.ts';
 import { paddedSize, sizeMultiple, type UNet3DConfig } from './config.ts';
-import { planInference, planTraining, type OptimizerChoice, type PlanShape } from './plan.ts';
+import {
+  planInference,
+  planTraining,
+  recomputedWithin,
+  type Checkpointing,
+  type OptimizerChoice,
+  type PlanShape,
+  type TrainingShape,
+} from './plan.ts';
 import { formatBytes } from './summary.ts';
 
 /** Bytes that plans may use where neither the caller nor the device says: what nearly every GPU of that kind has. */
@@ -34,7 +42,7 @@ export interface TrainingWish {
   /** Batches whose gradients are averaged for one step. Default 1. */
   readonly accumulate?: number | undefined;
   readonly precision?: Precision | undefined;
-  readonly checkpointing?: boolean | undefined;
+  readonly checkpointing?: Checkpointing | undefined;
 }
 
 /** A configuration near the wish, with its planned bytes. */
@@ -55,8 +63,8 @@ export interface Planner {
 }
 
 /**
- * What may be given up for memory, in the order in which it is: volumes in float16 instead of float32;
- * activations computed twice; a batch in parts, whose gradients are averaged (batch norm then takes its
+ * What may be given up for memory, in the order in which it is: volumes in float16 instead of float32; outputs kept
+ * for the backward pass, as many as needed, which are computed again there; a batch in parts, whose gradients are averaged (batch norm then takes its
  * statistics from each part, instance norm does not notice); patches instead of whole volumes.
  */
 export const concessions = ['float16', 'checkpointing', 'accumulation', 'patches'] as const;
@@ -72,8 +80,14 @@ function bytesOf(plan: () => { plan: { peakBytes: number } }): number {
   }
 }
 
+const stepOf = (wish: TrainingWish, planner: Planner): TrainingShape => ({
+  ...wish,
+  ...planner,
+  margin: planner.margin?.(wish.size),
+});
+
 const trainingBytes = (wish: TrainingWish, planner: Planner): number =>
-  bytesOf(() => planTraining({ ...wish, ...planner, margin: planner.margin?.(wish.size) }));
+  bytesOf(() => planTraining(stepOf(wish, planner)));
 
 /** Whether the plan of a step takes no more than the budget. */
 export const fitsBudget = (wish: TrainingWish, budget: number, planner: Planner): boolean =>
@@ -105,11 +119,13 @@ export function concede(
       );
   }
   const fits = (candidate: TrainingWish) => fitsBudget(candidate, budget, planner);
+  const recomputed = (candidate: TrainingWish) => recomputedWithin(stepOf(candidate, planner), budget);
   let current = wish;
   const taken: Concession[] = [];
   const attempts: Record<Concession, () => TrainingWish | undefined> = {
     float16: () => (current.precision === 'f16' ? undefined : { ...current, precision: 'f16' }),
-    checkpointing: () => (current.checkpointing ? undefined : { ...current, checkpointing: true }),
+    checkpointing: () =>
+      current.checkpointing === true ? undefined : { ...current, checkpointing: recomputed(current) },
     accumulation: () => {
       const { batch, accumulate = 1 } = current;
       const parts = Array.from({ length: batch }, (_, i) => i + 1).filter((n) => n > 1 && batch % n === 0);
@@ -137,7 +153,14 @@ export function concede(
     current = next;
     taken.push(name);
   }
-  return { wish: current, taken };
+  if (!taken.includes('checkpointing')) return { wish: current, taken };
+  // What came after it may have made it superfluous, in part or altogether.
+  const checkpointing = recomputed(current);
+  if (checkpointing.length > 0) return { wish: { ...current, checkpointing }, taken };
+  return {
+    wish: { ...current, checkpointing: wish.checkpointing },
+    taken: taken.filter((name) => name !== 'checkpointing'),
+  };
 }
 
 /**
@@ -178,6 +201,7 @@ export function alternatives(wish: TrainingWish, budget: number, planner: Planne
   );
   const found: Alternative[] = [];
   for (const { wish: candidate } of candidates.sort((a, b) => a.distance - b.distance)) {
+    if (candidate.checkpointing && isHopeless(candidate, budget, planner)) continue;
     const bytes = trainingBytes(candidate, planner);
     if (bytes <= budget) found.push({ ...candidate, bytes });
     if (found.length === count) break;
@@ -185,21 +209,29 @@ export function alternatives(wish: TrainingWish, budget: number, planner: Planne
   return found;
 }
 
-/** A wish in words. */
-export function describeWish({
-  config,
-  size,
-  batch,
-  accumulate = 1,
-  precision,
-  checkpointing,
-}: TrainingWish): string {
+/** Whether so much memory is missing that computing outputs again, which saves a third at most, need not be tried. */
+const isHopeless = (wish: TrainingWish, budget: number, planner: Planner): boolean =>
+  trainingBytes({ ...wish, checkpointing: false }, planner) > 2 * budget;
+
+/** A wish in words; with a planner also what it costs to compute outputs again. */
+export function describeWish(wish: TrainingWish, planner?: Planner): string {
+  const { config, size, batch, accumulate = 1, precision, checkpointing } = wish;
+  const price = planner && checkpointing ? `: +${percentMore(wish, planner)} % work` : '';
+  const recomputed = typeof checkpointing === 'object' ? checkpointing : [];
   return [
     `batch ${batch} of [${size.join(', ')}] with features ${config.features.join(', ')}`,
     ...(accumulate > 1 ? [`${accumulate} batches per step`] : []),
     ...(precision === 'f16' ? ['in float16'] : []),
-    ...(checkpointing ? ['with checkpointing'] : []),
+    ...(checkpointing === true ? [`with checkpointing${price}`] : []),
+    ...(recomputed.length > 0 ? [`which recomputes ${recomputed.join(', ')}${price}`] : []),
   ].join(', ');
+}
+
+/** How many percent of a step's work computing outputs again adds to it. */
+function percentMore(wish: TrainingWish, planner: Planner): number {
+  const work = (checkpointing: Checkpointing | undefined) =>
+    planTraining(stepOf({ ...wish, checkpointing }, planner)).plan.flops;
+  return Math.ceil(100 * (work(wish.checkpointing) / work(false) - 1));
 }
 
 /**

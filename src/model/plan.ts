@@ -13,6 +13,7 @@ import {
   type Tensor,
   type VolumeTensor,
 } from '../gpu/plan.ts';
+import { shown } from '../options.ts';
 import { augment as augmentBatch, drawTensors, type DrawTensors } from '../ops/augment.ts';
 import type { LossShape } from '../ops/loss.ts';
 import { keepStatistics } from '../ops/norm.ts';
@@ -28,7 +29,7 @@ import { halveLabels, pooledSize } from '../ops/pool.ts';
 import { sizeMultiple, supervisionWeights, type UNet3DConfig } from './config.ts';
 import type { HeadPass, Truth } from './layers/head.ts';
 import { layoutParameters, type ParameterLayout } from './parameters.ts';
-import { policyOf } from './policy.ts';
+import { candidates, choose, forgotten } from './policy.ts';
 import { Recording } from './recording.ts';
 import { unet } from './unet.ts';
 
@@ -42,11 +43,16 @@ export interface PlanShape {
   readonly precision?: Precision | undefined;
 }
 
+/**
+ * What is computed again in the backward pass instead of being kept, besides what is nearly free: the outputs named,
+ * such as `encoder.0.conv2`; with `true` those that leave as little memory as possible. Never changes a bit.
+ */
+export type Checkpointing = boolean | readonly string[];
+
 export interface TrainingShape extends PlanShape {
   readonly loss: LossShape;
   readonly optimizer: OptimizerChoice;
-  /** Activation checkpointing: the first convolution of each block is computed again in the backward pass. */
-  readonly checkpointing?: boolean | undefined;
+  readonly checkpointing?: Checkpointing | undefined;
   /** Batches whose gradients are averaged for one update. Default 1. */
   readonly accumulate?: number | undefined;
   /** Batches are augmented first, as drawn by the host. */
@@ -72,6 +78,8 @@ export interface TrainingPlan {
   readonly draws: DrawTensors | undefined;
   readonly step: Tensor;
   readonly results: Tensor;
+  /** Names of the outputs that the backward pass computes again. */
+  readonly recomputed: readonly string[];
 }
 
 /** Words that the loss leaves in `results`: loss, Dice part, cross-entropy part, then Dice per class. */
@@ -127,7 +135,7 @@ function begin(shape: PlanShape, training: boolean, margin = none) {
     recording.forward(seen);
     return { recording, heads: heads.map((head) => recording.pass(head)) };
   };
-  return { recorder, ...weights, moved, image, shared, forward };
+  return { recorder, ...weights, moved, image, shared, graph, forward };
 }
 
 /** Forward, loss, backward and the optimiser's update of one batch. */
@@ -138,7 +146,7 @@ export function planTraining(shape: TrainingShape): TrainingPlan {
     throw new InvalidOption(
       `batches have a margin of [${margin.join(', ')}] voxels, but no augmentation that would read it: leave it out`,
     );
-  const { recorder, layout, parameters, statistics, moved, image, shared, forward } = begin(
+  const { recorder, layout, parameters, statistics, moved, image, shared, graph, forward } = begin(
     shape,
     true,
     margin,
@@ -152,7 +160,8 @@ export function planTraining(shape: TrainingShape): TrainingPlan {
   const draws = augment ? drawTensors(recorder, batch, image.channels) : undefined;
   const seen = draws ? augmented(recorder, image, labels, draws, size) : { image, labels };
   const { recording, heads } = forward(seen.image, gradients);
-  recording.forget(policyOf(shape));
+  const again = forgotten(graph, namesOf(shape));
+  recording.forget(again);
   supervise(recorder, heads, { labels: seen.labels, classWeights, results, lossScale }, loss);
   recording.backward();
   const accumulated = accumulate > 1 ? shared('accumulated') : undefined;
@@ -171,7 +180,51 @@ export function planTraining(shape: TrainingShape): TrainingPlan {
     average(parameters, layout.parameterWords);
     average(statistics, layout.statisticsWords);
   }
-  return { plan: recorder.finish(), image, labels, draws, step, results };
+  const recomputed = [...again].map(({ name }) => name);
+  return { plan: recorder.finish(), image, labels, draws, step, results, recomputed };
+}
+
+function namesOf({ checkpointing = false, ...shape }: TrainingShape): readonly string[] {
+  if (typeof checkpointing === 'boolean') return checkpointing ? leastMemory(shape) : [];
+  if (isList(checkpointing)) return checkpointing;
+  throw new InvalidOption(
+    `checkpointing is ${shown(checkpointing)}; give true, false, or a list of outputs such as ['encoder.0.conv2']`,
+  );
+}
+
+const isList = (value: unknown): value is readonly string[] => Array.isArray(value);
+
+/** What `leastMemory` found, by what it depends on: a step is planned several times. */
+const found = new Map<string, readonly string[]>();
+
+/** What to compute again for as little memory as possible. */
+function leastMemory(shape: TrainingShape): readonly string[] {
+  const { limits = defaultLimits, ...rest } = shape;
+  const key = JSON.stringify([limits.kernels, rest]);
+  let names = found.get(key);
+  if (!names) {
+    if (found.size >= 100) found.clear();
+    names = chooseRecomputed(shape, () => false);
+    found.set(key, names);
+  }
+  return names;
+}
+
+/** Names for `checkpointing` with which the plan of a step takes no more than so many bytes, if any do. */
+export const recomputedWithin = (shape: TrainingShape, bytes: number): readonly string[] =>
+  chooseRecomputed(
+    shape,
+    ({ peakBytes }, names) =>
+      peakBytes <= bytes && planTraining({ ...shape, checkpointing: names }).plan.peakBytes <= bytes,
+  );
+
+/** Tries plans without slabs, which are made faster and take nearly the same memory. */
+function chooseRecomputed(shape: TrainingShape, fits: Parameters<typeof choose>[2]): readonly string[] {
+  const uncut = { maxBindingBytes: Infinity, maxBufferBytes: Infinity, maxDispatchFlops: Infinity };
+  const limits = { ...(shape.limits ?? defaultLimits), ...uncut };
+  const { graph } = unet(shape.config, shape);
+  const costOf = (names: readonly string[]) => planTraining({ ...shape, limits, checkpointing: names }).plan;
+  return choose(candidates(graph), costOf, fits);
 }
 
 /** The losses of all heads against the labels at their resolution, the finest first; coarser ones count less. */

@@ -5,7 +5,7 @@
 import { InvalidOption } from '../errors.ts';
 import type { Recorder, Tensor, View, VolumeTensor } from '../gpu/plan.ts';
 import type { Input } from '../ops/common.ts';
-import type { Context, Graph, Node, Pair, Pass } from './graph.ts';
+import { isStored, type Context, type Graph, type Node, type Pair, type Pass } from './graph.ts';
 import { viewOf, viewOfPair, type ParameterLayout } from './parameters.ts';
 
 /** Tensors that belong to the model and outlive any plan. */
@@ -85,9 +85,9 @@ export class Recording implements Context {
     return current;
   }
 
-  /** Between forward and backward: forgets the stored outputs that are to be computed again. */
-  forget(isForgotten: (node: Node) => boolean): void {
-    for (const node of this.graph.nodes) if (isForgotten(node)) this.#outputs.delete(node);
+  /** Between forward and backward: these outputs are computed again when somebody reads them. */
+  forget(nodes: Iterable<Node>): void {
+    for (const node of nodes) this.#outputs.delete(node);
   }
 
   read(node: Node): Input {
@@ -97,7 +97,7 @@ export class Recording implements Context {
   /** What is recorded again only to record something else is not held: it is not there for long. */
   #read(node: Node, hold: boolean): Input {
     const found = this.#outputs.get(node);
-    const isView = node.layer !== undefined && node.layer.flopsPerByte === undefined;
+    const isView = node.layer !== undefined && !isStored(node);
     if (found && !isView) return found;
     const pass = this.#passes.get(node)!;
     const inputs = node.inputs.map((input) => this.#read(input, isView && hold));

@@ -6,7 +6,7 @@ import { GpuError } from '../errors.ts';
 import { labelsToStored, toStored } from '../gpu/layout.ts';
 import type { Size3 } from '../gpu/plan.ts';
 import { Program, type RunOptions } from '../gpu/program.ts';
-import { planTraining, resultWords, type TrainingPlan } from '../model/plan.ts';
+import { planTraining, resultWords, type Checkpointing, type TrainingPlan } from '../model/plan.ts';
 import type { ModelState } from '../model/state.ts';
 import { encodeDraws, type SampleDraw } from '../ops/augment.ts';
 import {
@@ -45,7 +45,7 @@ export interface SessionOptions {
   readonly loss: Loss;
   readonly optimizer: Optimizer;
   /** See `TrainingShape`. */
-  readonly checkpointing?: boolean | undefined;
+  readonly checkpointing?: Checkpointing | undefined;
   readonly accumulate?: number | undefined;
   readonly augment?: boolean | undefined;
   readonly margin?: Size3 | undefined;

@@ -29,7 +29,8 @@ describe('concessions', () => {
     [6, []],
     [3, ['float16']],
     [2.5, ['float16', 'checkpointing']],
-    [1.5, ['float16', 'checkpointing', 'accumulation']],
+    [1.5, ['float16', 'accumulation']],
+    [1.2, ['float16', 'checkpointing', 'accumulation']],
     [0.8, ['float16', 'checkpointing', 'accumulation', 'patches']],
   ])('for %d GiB: %j', (budget, taken) => {
     const found = concede(wish, budget * GiB, planner);

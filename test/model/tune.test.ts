@@ -77,19 +77,19 @@ describe('the passes of a plan', () => {
         maxDispatchFlops: Infinity,
         kernels,
       };
-      const config = completeConfig({ inChannels: 1, classes: 2, features: [4, 8] });
+      const config = completeConfig({ inChannels: 1, classes: 2, features: [8, 16] });
       const loss = lossShape(weightedDice(), 2);
       return planTraining({ config, size: [16, 16, 8], batch: 2, limits, loss, optimizer: adam() }).plan;
     };
     const { passes } = plan();
-    expect(passes[0]!.key).toBe('forward 4>4 16x16x16 f32');
+    expect(passes[0]!.key).toBe('forward 8>8 16x16x16 f32');
     expect(passes.map(({ flops }) => flops)).toEqual(passes.map(({ flops }) => flops).sort((a, b) => b - a));
     expect(new Set(passes.map(({ key }) => key)).size).toBe(passes.length);
     expect(JSON.parse(JSON.stringify(passes))).toEqual(passes);
 
     const tuned = {
-      'forward 4>4 16x16x16 f32': 'tiled 8x8x8, 8',
-      'weights 1>4 16x16x16 f32': 'tiled 8x16, 16x2, 4',
+      'forward 8>8 16x16x16 f32': 'tiled 8x8x8, 8',
+      'weights 1>8 16x16x16 f32': 'tiled 8x16, 16x2, 4',
     };
     const { dispatches } = plan({ ...kernelChoices.hardware, tuned });
     const count = (shader: string) => dispatches.filter((dispatch) => dispatch.shader === shader).length;

@@ -143,7 +143,7 @@ describe('fit', () => {
     using wished = await UNet3D.create({
       inChannels: 1,
       classes: 2,
-      features: [4, 8],
+      features: [8, 16], // so few that not all is nearly free
       norm: 'instance',
       device,
     });
@@ -164,7 +164,9 @@ describe('fit', () => {
     expect(events[0]).toMatchObject({
       type: 'concessions',
       taken: ['float16', 'checkpointing', 'accumulation'],
-      step: expect.stringMatching(/^batch 2 of \[12, 10, 8\]/) as string,
+      step: expect.stringMatching(
+        /^batch 2 of \[12, 10, 8\] .*, in float16, which recomputes (en|de)coder\.\d\.conv\d.*: \+\d+ % work$/,
+      ) as string,
     });
     expect(result.steps).toBe(1);
     expect(model.precision).toBe('f32');

@@ -88,7 +88,7 @@ export function adopt({ config: { features }, size, batch, precision, checkpoint
   settings.batchSize = batch;
   settings.features = [...features];
   settings.precision = precision ?? 'f32';
-  settings.checkpointing = checkpointing ?? false;
+  settings.checkpointing = Boolean(checkpointing);
 }
 
 /** 1 for the most frequent class, 2 for the next and so on, divided by their sum. */

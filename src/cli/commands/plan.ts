@@ -7,7 +7,15 @@ import { nnunetPreprocessing } from '../../data/decide.ts';
 import type { Fingerprint } from '../../data/fingerprint.ts';
 import { InvalidOption } from '../../errors.ts';
 import { writeFileAtomically } from '../../files/write.node.ts';
-import { assertFits, assumedBudget, chooseWindow, type Planner } from '../../model/budget.ts';
+import {
+  assertFits,
+  assumedBudget,
+  chooseWindow,
+  concede,
+  describeWish,
+  type Planner,
+  type TrainingWish,
+} from '../../model/budget.ts';
 import { completeConfig, defaultConfig, paddedSize } from '../../model/config.ts';
 import { nnunetPatch } from '../../model/patch.ts';
 import { planInference, planTraining } from '../../model/plan.ts';
@@ -67,14 +75,18 @@ export function planCommand(io: Io): Command {
     .addOption(
       new Option('--precision <kind>', 'of the stored volumes').choices(['f32', 'f16']).default('f32'),
     )
-    .option('--checkpointing', 'compute activations twice instead of keeping them')
+    .option(
+      '--checkpointing',
+      'as little memory as possible: compute activations again instead of keeping them',
+    )
     .addOption(
       new Option('--augment <kind>', 'of batches, on the GPU').choices(augmentationNames).default('none'),
     )
     .option('--inference', 'plan a prediction instead of a training step')
     .option(
       '--memory <bytes>',
-      'what may be used: predictions then go through windows, a step must fit; a data set is cut into patches for it ' +
+      'what may be used: predictions then go through windows, a step computes activations again until it fits; a data ' +
+        'set is cut into patches for it ' +
         '(default 4GiB)',
       parse.bytes,
     )
@@ -137,25 +149,26 @@ Examples:
         ? chooseWindow({ config, whole }, memory, { limits, precision }, 'raise --memory')
         : whole;
       const batch = inference ? 1 : batchSize;
+      const wish: TrainingWish = inference
+        ? { ...step, size }
+        : concede({ ...step, size }, memory, planner, ['checkpointing']).wish;
       if (!inference)
-        assertFits(
-          { ...step, size },
-          memory,
-          planner,
-          'Or let train choose (--concede auto), or raise --memory.',
-        );
-      const { plan } = inference
+        assertFits(wish, memory, planner, 'Or let train choose (--concede auto), or raise --memory.');
+      const planned = inference
         ? planInference({ config, size, batch, limits, precision })
-        : planTraining({ ...step, ...planner, size, margin: planner.margin?.(size) });
+        : planTraining({ ...wish, ...planner, margin: planner.margin?.(size) });
+      const { plan } = planned;
+      const recomputed = 'recomputed' in planned ? planned.recomputed : undefined;
       if (options.picture !== undefined)
         await writeFileAtomically(options.picture, await memoryPicture(plan));
       if (options.json) {
-        const request = { config, shape: input, size, batchSize: batch, precision };
+        const request = { config, shape: input, size, batchSize: batch, precision, recomputed };
         const text = toJson(description(plan, dataset ? { ...request, decisions } : request), 2);
         io.out(...text.split('\n'));
         return;
       }
       for (const text of decisions) io.out(text);
+      if (wish.checkpointing && !inference) io.out(`This is ${describeWish(wish, planner)}.`);
       if (size !== whole) {
         const windows = input.map((length, axis) => windowStarts(length, size[axis]!, 0.5).length);
         io.out(

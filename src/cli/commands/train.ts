@@ -6,6 +6,7 @@ import type { Size3 } from '../../data/prepare.ts';
 import { InvalidOption } from '../../errors.ts';
 import type { Precision } from '../../gpu/plan.ts';
 import { concessions, type Concession } from '../../model/budget.ts';
+import type { Checkpointing } from '../../model/plan.ts';
 import type { Axis } from '../../infer/probabilities.ts';
 import type { NormKind } from '../../ops/norm.ts';
 import {
@@ -61,7 +62,7 @@ export interface TrainOptions extends DatasetArguments, SplitArguments, OneCycle
   readonly augment: (typeof augmentationNames)[number];
   readonly mirror: readonly Axis[] | 'none';
   readonly precision: Precision;
-  readonly checkpointing?: boolean;
+  readonly checkpointing?: Checkpointing;
   readonly accumulate: number;
   readonly concede: 'auto' | readonly Concession[];
   readonly postprocess: boolean;
@@ -180,13 +181,16 @@ export function trainCommand(io: Io): Command {
         .choices(['f32', 'f16'])
         .default('f32'),
     )
-    .option('--checkpointing', 'compute activations twice instead of keeping them: less memory, more time')
+    .option(
+      '--checkpointing',
+      'as little memory as possible: compute activations again instead of keeping them',
+    )
     .option('--accumulate <n>', 'batches whose gradients are averaged for a step', parse.wholeNumber(1), 1)
     .option(
       '--concede <list>',
       `what may be given up for --memory: auto, none, or any of ${concessions.join(', ')}, taken in this order`,
       parse.concessions,
-      ['patches'],
+      ['checkpointing', 'patches'],
     )
     .option('--tta', 'test with mirror test-time augmentation: the mean over eight flips')
     .option(
@@ -339,7 +343,9 @@ function wordsOf(dataset: string | undefined, options: TrainOptions): string[] {
     if (name === 'fold')
       words.push(`${(value as { fold: number }).fold + 1}/${(value as { folds: number }).folds}`);
     else if (value instanceof RegExp) words.push(value.source);
-    else if (value !== true) words.push(String(value));
+    else if (name === 'concede') words.push(String(value) || 'none');
+    // Which outputs does not matter for the result.
+    else if (value !== true && name !== 'checkpointing') words.push(String(value));
   }
   return words;
 }
