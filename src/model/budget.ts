@@ -209,9 +209,9 @@ export function alternatives(wish: TrainingWish, budget: number, planner: Planne
   return found;
 }
 
-/** Whether so much memory is missing that computing outputs again, which saves a third at most, need not be tried. */
+/** Whether so much memory is missing that computing outputs again, which saves about a quarter, need not be tried. */
 const isHopeless = (wish: TrainingWish, budget: number, planner: Planner): boolean =>
-  trainingBytes({ ...wish, checkpointing: false }, planner) > 2 * budget;
+  trainingBytes({ ...wish, checkpointing: false }, planner) > 1.4 * budget;
 
 /** A wish in words; with a planner also what it costs to compute outputs again. */
 export function describeWish(wish: TrainingWish, planner?: Planner): string {
@@ -231,7 +231,7 @@ export function describeWish(wish: TrainingWish, planner?: Planner): string {
 function percentMore(wish: TrainingWish, planner: Planner): number {
   const work = (checkpointing: Checkpointing | undefined) =>
     planTraining(stepOf({ ...wish, checkpointing }, planner)).plan.flops;
-  return Math.ceil(100 * (work(wish.checkpointing) / work(false) - 1));
+  return Math.max(1, Math.round(100 * (work(wish.checkpointing) / work(false) - 1)));
 }
 
 /**
