@@ -1,8 +1,12 @@
-// Max-pool 2×2×2, stride 2, of the activated source; an odd last row, column or plane is left out.
+// Max-pool of the activated source, windows as large as the strides; an odd last row, column or plane is left out.
 // Assigns target. One thread: four output voxels along x.
 // include "common/volume.wgsl"
 
 const NORM: bool = false;
+// Strides along x, y and z: 1 or 2.
+const STRIDE_X: u32 = 2u;
+const STRIDE_Y: u32 = 2u;
+const STRIDE_Z: u32 = 2u;
 
 struct Params {
   depth: u32, height: u32, rowQuads: u32, channels: u32,                   // source
@@ -15,14 +19,25 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> target_: array<Quad>;
 @group(0) @binding(3) var<uniform> params: Params;
 
-fn pairs(index: u32, scaleShift: vec2<f32>, second: bool) -> vec4<f32> {
+// The maxima along x that make four output voxels.
+fn alongX(index: u32, scaleShift: vec2<f32>, second: bool) -> vec4<f32> {
   var a = toFloat(source[index]);
+  if (STRIDE_X == 1u) {
+    if (NORM) { a = activate4(a, scaleShift, params.slope); }
+    return a;
+  }
   var b = toFloat(source[min(index + select(0u, 1u, second), arrayLength(&source) - 1u)]);
   if (NORM) {
     a = activate4(a, scaleShift, params.slope);
     b = activate4(b, scaleShift, params.slope);
   }
   return vec4<f32>(max(a.x, a.y), max(a.z, a.w), max(b.x, b.y), max(b.z, b.w));
+}
+
+fn alongRows(index: u32, scaleShift: vec2<f32>, second: bool) -> vec4<f32> {
+  let first = alongX(index, scaleShift, second);
+  if (STRIDE_Y == 1u) { return first; }
+  return max(first, alongX(index + params.rowQuads, scaleShift, second));
 }
 
 @compute @workgroup_size(64)
@@ -33,16 +48,15 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(workgroup_id) gro
   let channel = group.y;
   let plane = params.plane0 + group.z;
   let sample = plane / params.depthOut;
-  let planeIn = sample * params.depth + 2u * (plane % params.depthOut);
+  let planeIn = sample * params.depth + STRIDE_Z * (plane % params.depthOut);
   var scaleShift = vec2<f32>(1.0, 0.0);
   if (NORM) { scaleShift = affine[sample * params.channels + channel]; }
 
   let second = 2u * q + 1u < params.rowQuads;
   let area = params.height * params.rowQuads;
-  let at = (planeIn * params.channels + channel) * area + 2u * y * params.rowQuads + 2u * q - params.startSource;
-  let next = at + params.channels * area;
-  let here = max(pairs(at, scaleShift, second), pairs(at + params.rowQuads, scaleShift, second));
-  let beyond = max(pairs(next, scaleShift, second), pairs(next + params.rowQuads, scaleShift, second));
+  let at = (planeIn * params.channels + channel) * area + STRIDE_Y * y * params.rowQuads + STRIDE_X * q - params.startSource;
+  var highest = alongRows(at, scaleShift, second);
+  if (STRIDE_Z == 2u) { highest = max(highest, alongRows(at + params.channels * area, scaleShift, second)); }
   let out = ((plane * params.channels + channel) * params.heightOut + y) * params.rowQuadsOut + q;
-  target_[out - params.startTarget] = toQuad(inside(max(here, beyond), q, params.widthOut));
+  target_[out - params.startTarget] = toQuad(inside(highest, q, params.widthOut));
 }

@@ -1,6 +1,11 @@
-// Every second label along x, y and z, from the first: the truth at half the resolution. Assigns target.
+// Every second label along the axes of stride 2, from the first: the truth at a coarser resolution. Assigns target.
 // One thread: a word of four labels.
 // include "common/labels.wgsl"
+
+// Strides along x, y and z: 1 or 2.
+const STRIDE_X: u32 = 2u;
+const STRIDE_Y: u32 = 2u;
+const STRIDE_Z: u32 = 2u;
 
 struct Params {
   depth: u32, height: u32, rowQuads: u32,                         // source
@@ -18,12 +23,13 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(workgroup_id) gro
   let y = id.x / params.rowQuadsOut;
   if (y >= params.heightOut) { return; }
   let plane = params.plane0 + group.z;
-  let planeIn = plane / params.depthOut * params.depth + 2u * (plane % params.depthOut);
-  let line = (planeIn * params.height + 2u * y) * params.rowQuads - params.startSource;
-  let a = labelsOf(source[line + 2u * q]);
-  let b = labelsOf(source[line + min(2u * q + 1u, params.rowQuads - 1u)]);
+  let planeIn = plane / params.depthOut * params.depth + STRIDE_Z * (plane % params.depthOut);
+  let line = (planeIn * params.height + STRIDE_Y * y) * params.rowQuads - params.startSource;
+  let a = labelsOf(source[line + STRIDE_X * q]);
+  let b = labelsOf(source[line + min(STRIDE_X * q + 1u, params.rowQuads - 1u)]);
+  let along = select(vec4<u32>(a.x, a.z, b.x, b.z), a, STRIDE_X == 1u);
   let x = vec4<u32>(4u * q) + vec4<u32>(0u, 1u, 2u, 3u);
-  let out = select(vec4<u32>(255u), vec4<u32>(a.x, a.z, b.x, b.z), x < vec4<u32>(params.widthOut));
+  let out = select(vec4<u32>(255u), along, x < vec4<u32>(params.widthOut));
   target_[(plane * params.heightOut + y) * params.rowQuadsOut + q - params.startTarget] =
     out.x | (out.y << 8u) | (out.z << 16u) | (out.w << 24u);
 }

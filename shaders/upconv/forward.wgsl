@@ -1,10 +1,14 @@
-// Transposed convolution 2×2×2, stride 2: each source voxel makes a 2×2×2 block. The source is read
-// through its norm and activation. Weights (in, out, 2, 2, 2). Assigns target.
+// Transposed convolution, kernel as large as the strides: each source voxel makes a block of 2×2×2 voxels at most. The
+// source is read through its norm and activation. Weights (in, out, z, y, x). Assigns target.
 // One thread: four target voxels along x, eight output channels.
 // include "common/volume.wgsl"
 
 const NORM: bool = false;
 const BIAS: bool = true;
+// Strides along x, y and z: 1 or 2.
+const STRIDE_X: u32 = 2u;
+const STRIDE_Y: u32 = 2u;
+const STRIDE_Z: u32 = 2u;
 
 struct Params {
   depth: u32, height: u32, rowQuads: u32, channels: u32,             // source
@@ -14,10 +18,14 @@ struct Params {
 
 @group(0) @binding(0) var<storage, read> source: array<Quad>;
 @group(0) @binding(1) var<storage, read> affine: array<vec2<f32>>;
-@group(0) @binding(2) var<storage, read> weights: array<vec2<f32>>; // pairs along x
+@group(0) @binding(2) var<storage, read> weights: array<f32>;
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
 @group(0) @binding(4) var<storage, read_write> target_: array<Quad>;
 @group(0) @binding(5) var<uniform> params: Params;
+
+fn weightsAlongX(index: u32) -> vec2<f32> {
+  return vec2<f32>(weights[STRIDE_X * index], weights[STRIDE_X * index + STRIDE_X - 1u]);
+}
 
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(workgroup_id) group: vec3<u32>) {
@@ -26,14 +34,14 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(workgroup_id) gro
   if (y >= params.height) { return; }
   let out0 = group.y * 8u;
   let top = params.channelsOut - 1u - out0; // channels beyond the last repeat it and are not stored
-  // group.z counts target planes and, within each, the two parities of y.
-  let plane = params.plane0 + group.z / 2u;
-  let parityY = group.z % 2u;
-  let parityZ = plane % 2u;
-  let sample = plane / (2u * params.depth);
-  let tap = parityZ * 2u + parityY;
+  // group.z counts target planes and, within each, the places of y in its block.
+  let plane = params.plane0 + group.z / STRIDE_Y;
+  let placeY = group.z % STRIDE_Y;
+  let placeZ = plane % STRIDE_Z;
+  let sample = plane / (STRIDE_Z * params.depth);
+  let tap = placeZ * STRIDE_Y + placeY;
   let area = params.height * params.rowQuads;
-  let base = (plane / 2u * params.channels) * area + y * params.rowQuads + q / 2u - params.startSource;
+  let base = (plane / STRIDE_Z * params.channels) * area + y * params.rowQuads + q / STRIDE_X - params.startSource;
 
   var sums = array<vec4<f32>, 8>();
   for (var channel = 0u; channel < params.channels; channel++) {
@@ -41,15 +49,15 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(workgroup_id) gro
     if (NORM) { quad = activate4(quad, affine[sample * params.channels + channel], params.slope); }
     let pair = select(quad.xy, quad.zw, q % 2u == 1u);
     for (var i = 0u; i < 8u; i++) {
-      let w = weights[(channel * params.channelsOut + out0 + min(i, top)) * 4u + tap];
-      sums[i] += vec4<f32>(pair.x * w, pair.y * w);
+      let w = weightsAlongX((channel * params.channelsOut + out0 + min(i, top)) * (STRIDE_Y * STRIDE_Z) + tap);
+      if (STRIDE_X == 1u) { sums[i] += quad * w.x; } else { sums[i] += vec4<f32>(pair.x * w, pair.y * w); }
     }
   }
   for (var i = 0u; i < 8u; i++) {
     if (i > top) { break; }
     var value = sums[i];
     if (BIAS) { value += bias[out0 + i]; }
-    let line = (plane * params.channelsOut + out0 + i) * 2u * params.height + 2u * y + parityY;
+    let line = (plane * params.channelsOut + out0 + i) * STRIDE_Y * params.height + STRIDE_Y * y + placeY;
     target_[line * params.rowQuadsOut + q - params.startTarget] = toQuad(inside(value, q, params.widthOut));
   }
 }

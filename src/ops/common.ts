@@ -1,6 +1,13 @@
 /** What the ops share: how an input is read, and how weight gradients are cut into partial sums. */
 import { InvalidOption } from '../errors.ts';
-import { alignUp, type Recorder, type Tensor, type View, type VolumeTensor } from '../gpu/plan.ts';
+import {
+  alignUp,
+  type Recorder,
+  type Size3,
+  type Tensor,
+  type View,
+  type VolumeTensor,
+} from '../gpu/plan.ts';
 
 /**
  * A volume as an op reads it: as it is stored, or, with `affine` (scale and shift per sample and
@@ -12,6 +19,12 @@ export interface Input {
   /** 0 for ReLU, 0.01 for nnU-Net's leaky ReLU, 1 for none; used with `affine` only. */
   readonly slope?: number | undefined;
 }
+
+/** Strides of 2 along every axis. */
+export const doubling: Size3 = [2, 2, 2];
+
+/** Strides along x, y and z as the constants of kernels that take 1 or 2. */
+export const strideConstants = ([x, y, z]: Size3) => ({ STRIDE_X: x, STRIDE_Y: y, STRIDE_Z: z });
 
 /** A view of the first `length` words of a tensor. */
 export function words(tensor: Tensor, length: number): View {

@@ -1,13 +1,17 @@
-/** Max-pool 2×2×2, stride 2. Forward saves nothing: the winner is found again from the source. */
+/** Max-pool of windows as large as the strides, 1 or 2 along each axis. Forward saves nothing: the winner is found again. */
 import { InvalidOption } from '../errors.ts';
 import type { Recorder, Size3, VolumeTensor } from '../gpu/plan.ts';
-import { groupsOf64, planeQuads, type Input } from './common.ts';
+import { doubling, groupsOf64, planeQuads, strideConstants, type Input } from './common.ts';
 
 /** Size after pooling: an odd last row, column or plane is left out. */
-export const pooledSize = (size: Size3): Size3 => [size[0] >> 1, size[1] >> 1, size[2] >> 1];
+export const pooledSize = ([x, y, z]: Size3, stride: Size3 = doubling): Size3 => [
+  Math.floor(x / stride[0]),
+  Math.floor(y / stride[1]),
+  Math.floor(z / stride[2]),
+];
 
-function assertPooled(label: string, source: VolumeTensor, pooled: VolumeTensor): void {
-  const expected = pooledSize(source.size);
+function assertPooled(label: string, source: VolumeTensor, pooled: VolumeTensor, stride: Size3): void {
+  const expected = pooledSize(source.size, stride);
   const fits =
     expected.every((length, axis) => length === pooled.size[axis] && length > 0) &&
     source.batch === pooled.batch &&
@@ -29,12 +33,12 @@ const below = (source: VolumeTensor, pooled: VolumeTensor) => ({
 function sourcePlanes(
   source: VolumeTensor,
   pooled: VolumeTensor,
-  from: number,
-  to: number,
+  stride: Size3,
+  [from, to]: readonly [number, number],
 ): [number, number] {
   const plane = (out: number) =>
-    Math.floor(out / pooled.size[2]) * source.size[2] + 2 * (out % pooled.size[2]);
-  return [plane(from), plane(to - 1) + 2];
+    Math.floor(out / pooled.size[2]) * source.size[2] + stride[2] * (out % pooled.size[2]);
+  return [plane(from), plane(to - 1) + stride[2]];
 }
 
 const shapeParams = (source: VolumeTensor, pooled: VolumeTensor) => ({
@@ -48,11 +52,17 @@ const shapeParams = (source: VolumeTensor, pooled: VolumeTensor) => ({
 });
 
 /** Assigns `target`: the maximum of the activated source. */
-export function poolForward(recorder: Recorder, label: string, source: Input, target: VolumeTensor): void {
-  assertPooled(label, source.tensor, target);
+export function poolForward(
+  recorder: Recorder,
+  label: string,
+  source: Input,
+  target: VolumeTensor,
+  stride: Size3 = doubling,
+): void {
+  assertPooled(label, source.tensor, target, stride);
   const uses = [{ tensor: source.tensor, ...below(source.tensor, target) }, { tensor: target }];
   for (const [from, to] of recorder.slabs(target.planes, uses)) {
-    const slab = recorder.planes(source.tensor, ...sourcePlanes(source.tensor, target, from, to));
+    const slab = recorder.planes(source.tensor, ...sourcePlanes(source.tensor, target, stride, [from, to]));
     const out = recorder.planes(target, from, to);
     recorder.dispatch('pool/forward', {
       label,
@@ -65,7 +75,7 @@ export function poolForward(recorder: Recorder, label: string, source: Input, ta
         startTarget: out.start,
         slope: source.slope ?? 1,
       },
-      constants: { NORM: source.affine !== undefined },
+      constants: { NORM: source.affine !== undefined, ...strideConstants(stride) },
       workgroups: [groupsOf64(planeQuads(target)), target.channels, to - from],
     });
   }
@@ -78,15 +88,16 @@ export function poolBackward(
   source: Input,
   dTarget: VolumeTensor,
   dSource: VolumeTensor,
+  stride: Size3 = doubling,
 ): void {
-  assertPooled(label, source.tensor, dTarget);
+  assertPooled(label, source.tensor, dTarget, stride);
   const uses = [
     { tensor: source.tensor, ...below(source.tensor, dTarget) },
     { tensor: dSource, ...below(source.tensor, dTarget) },
     { tensor: dTarget },
   ];
   for (const [from, to] of recorder.slabs(dTarget.planes, uses)) {
-    const range = sourcePlanes(source.tensor, dTarget, from, to);
+    const range = sourcePlanes(source.tensor, dTarget, stride, [from, to]);
     const slab = recorder.planes(source.tensor, ...range);
     const gradient = recorder.planes(dTarget, from, to);
     const out = recorder.planes(dSource, ...range);
@@ -107,23 +118,24 @@ export function poolBackward(
         startTarget: out.start,
         slope: source.slope ?? 1,
       },
-      constants: { NORM: source.affine !== undefined },
+      constants: { NORM: source.affine !== undefined, ...strideConstants(stride) },
       workgroups: [groupsOf64(planeQuads(dTarget)), dTarget.channels, to - from],
     });
   }
 }
 
-/** Assigns `target`: every second label along each axis, the truth for a network's coarser outputs. */
+/** Assigns `target`: the first label of each window, the truth for a network's coarser outputs. */
 export function halveLabels(
   recorder: Recorder,
   label: string,
   source: VolumeTensor,
   target: VolumeTensor,
+  stride: Size3 = doubling,
 ): void {
-  assertPooled(label, source, target);
+  assertPooled(label, source, target, stride);
   const uses = [{ tensor: source, ...below(source, target) }, { tensor: target }];
   for (const [from, to] of recorder.slabs(target.planes, uses)) {
-    const slab = recorder.planes(source, ...sourcePlanes(source, target, from, to));
+    const slab = recorder.planes(source, ...sourcePlanes(source, target, stride, [from, to]));
     const out = recorder.planes(target, from, to);
     recorder.dispatch('pool/labels', {
       label,
@@ -134,6 +146,7 @@ export function halveLabels(
         startSource: slab.start,
         startTarget: out.start,
       },
+      constants: strideConstants(stride),
       workgroups: [groupsOf64(planeQuads(target)), 1, to - from],
     });
   }

@@ -1,30 +1,33 @@
-/** Transposed convolution 2×2×2, stride 2. Forward saves nothing: its output is recomputed for the backward pass. */
+/** Transposed convolution with a kernel as large as the strides, 1 or 2 along each axis. Forward saves nothing. */
 import { InvalidOption } from '../errors.ts';
-import type { Recorder, View, VolumeTensor } from '../gpu/plan.ts';
+import type { Recorder, Size3, View, VolumeTensor } from '../gpu/plan.ts';
 import {
   assertLength,
   chunking,
+  doubling,
   groupsOf64,
   planeQuads,
   reducePartials,
   reductionGroups,
   reductionLanes,
+  strideConstants,
   weightSlabs,
   type Input,
 } from './common.ts';
 
-const taps = 8;
+const tapsOf = ([x, y, z]: Size3): number => x * y * z;
 
-function assertDoubled(label: string, source: VolumeTensor, target: VolumeTensor): void {
+function assertGrown(label: string, source: VolumeTensor, target: VolumeTensor, stride: Size3): void {
+  const expected = source.size.map((length, axis) => length * stride[axis]!);
   const fits =
-    source.size.every((length, axis) => 2 * length === target.size[axis]) && source.batch === target.batch;
+    expected.every((length, axis) => length === target.size[axis]) && source.batch === target.batch;
   if (!fits)
     throw new InvalidOption(
-      `${label}: ${source.batch}×[${source.size.join(',')}] doubles to twice each axis, not to ${target.batch}×[${target.size.join(',')}]`,
+      `${label}: ${source.batch}×[${source.size.join(',')}] grows to [${expected.join(',')}], not to ${target.batch}×[${target.size.join(',')}]`,
     );
 }
 
-/** Assigns target. weights (in, out, 2, 2, 2). */
+/** Assigns target. weights (in, out, z, y, x), as many taps as the strides. */
 export function upconvForward(
   recorder: Recorder,
   label: string,
@@ -32,16 +35,18 @@ export function upconvForward(
   weights: View,
   bias: View | undefined,
   target: VolumeTensor,
+  stride: Size3 = doubling,
 ): void {
+  const [strideX, strideY, strideZ] = stride;
   const { tensor } = input;
-  assertDoubled(label, tensor, target);
-  assertLength(label, weights, tensor.channels * target.channels * taps);
+  assertGrown(label, tensor, target, stride);
+  assertLength(label, weights, tensor.channels * target.channels * tapsOf(stride));
   const [width, height, depth] = tensor.size;
-  const uses = [{ tensor, ratio: 0.5, halo: 1 }, { tensor: target }];
-  const planeWork = 2 * tensor.channels * target.channels * width * height * 4;
-  const cut = { groupsPerPlane: 2, flops: planeWork * target.planes };
+  const uses = [{ tensor, ratio: 1 / strideZ, halo: strideZ - 1 }, { tensor: target }];
+  const planeWork = 2 * tensor.channels * target.channels * width * height * strideX * strideY;
+  const cut = { groupsPerPlane: strideY, flops: planeWork * target.planes };
   for (const [from, to] of recorder.slabs(target.planes, uses, cut)) {
-    const source = recorder.planes(tensor, Math.floor(from / 2), Math.ceil(to / 2));
+    const source = recorder.planes(tensor, Math.floor(from / strideZ), Math.ceil(to / strideZ));
     const out = recorder.planes(target, from, to);
     recorder.dispatch('upconv/forward', {
       label,
@@ -65,8 +70,12 @@ export function upconvForward(
         startTarget: out.start,
         slope: input.slope ?? 1,
       },
-      constants: { NORM: input.affine !== undefined, BIAS: bias !== undefined },
-      workgroups: [groupsOf64(height * target.rowQuads), Math.ceil(target.channels / 8), (to - from) * 2],
+      constants: { NORM: input.affine !== undefined, BIAS: bias !== undefined, ...strideConstants(stride) },
+      workgroups: [
+        groupsOf64(height * target.rowQuads),
+        Math.ceil(target.channels / 8),
+        (to - from) * strideY,
+      ],
       flops: planeWork * (to - from),
     });
   }
@@ -79,15 +88,17 @@ export function upconvBackwardInput(
   dOutput: VolumeTensor,
   weights: View,
   dInput: VolumeTensor,
+  stride: Size3 = doubling,
 ): void {
-  assertDoubled(label, dInput, dOutput);
-  assertLength(label, weights, dInput.channels * dOutput.channels * taps);
+  const strideZ = stride[2];
+  assertGrown(label, dInput, dOutput, stride);
+  assertLength(label, weights, dInput.channels * dOutput.channels * tapsOf(stride));
   const [width, height] = dInput.size;
-  const uses = [{ tensor: dOutput, ratio: 2 }, { tensor: dInput }];
-  const planeWork = 2 * taps * dInput.channels * dOutput.channels * width * height;
+  const uses = [{ tensor: dOutput, ratio: strideZ }, { tensor: dInput }];
+  const planeWork = 2 * tapsOf(stride) * dInput.channels * dOutput.channels * width * height;
   const cut = { flops: planeWork * dInput.planes };
   for (const [from, to] of recorder.slabs(dInput.planes, uses, cut)) {
-    const gradient = recorder.planes(dOutput, 2 * from, 2 * to);
+    const gradient = recorder.planes(dOutput, strideZ * from, strideZ * to);
     const out = recorder.planes(dInput, from, to);
     recorder.dispatch('upconv/backward_input', {
       label,
@@ -103,22 +114,25 @@ export function upconvBackwardInput(
         startGradient: gradient.start,
         startTarget: out.start,
       },
+      constants: strideConstants(stride),
       workgroups: [groupsOf64(planeQuads(dInput)), Math.ceil(dInput.channels / 8), to - from],
       flops: planeWork * (to - from),
     });
   }
 }
 
-/** Assigns the weight gradient (in, out, 2, 2, 2). */
+/** Assigns the weight gradient (in, out, z, y, x). */
 export function upconvBackwardWeight(
   recorder: Recorder,
   label: string,
   input: Input,
   dOutput: VolumeTensor,
   dWeights: View,
+  stride: Size3 = doubling,
 ): void {
   const { tensor } = input;
-  assertDoubled(label, tensor, dOutput);
+  const taps = tapsOf(stride);
+  assertGrown(label, tensor, dOutput, stride);
   const { channels, planes } = tensor;
   const [width, height, depth] = tensor.size;
   const length = channels * dOutput.channels * taps;
@@ -127,7 +141,7 @@ export function upconvBackwardWeight(
   const { chunkPlanes, chunks } = chunking(recorder, planes, length, groups[0] * groups[1]);
   const partials = recorder.flat(`${label}.partials`, chunks * length);
   const planeWork = 2 * length * width * height;
-  const cut = { ratio: 2, flops: planeWork * planes };
+  const cut = { ratio: stride[2], flops: planeWork * planes };
   for (const slab of weightSlabs(recorder, input, dOutput, chunkPlanes, cut)) {
     recorder.dispatch('upconv/weight_gradient', {
       label,
@@ -142,7 +156,11 @@ export function upconvBackwardWeight(
         rowQuadsOut: dOutput.rowQuads,
         channelsOut: dOutput.channels,
       },
-      constants: { NORM: input.affine !== undefined, LANES: reductionLanes(recorder) },
+      constants: {
+        NORM: input.affine !== undefined,
+        LANES: reductionLanes(recorder),
+        ...strideConstants(stride),
+      },
       workgroups: [...groups, slab.chunks],
       flops: planeWork * (slab.to - slab.from),
     });

@@ -1,7 +1,7 @@
 /** Max-pool against float64 loops: odd sizes, ties, norms in front, gradients on top of others, tiny bindings. */
 import { describe, expect, test } from 'vitest';
 import { InvalidOption, OutOfMemory } from '../../src/errors.ts';
-import { Recorder, type PlanLimits } from '../../src/gpu/plan.ts';
+import { Recorder, type PlanLimits, type Size3 } from '../../src/gpu/plan.ts';
 import { halveLabels, poolBackward, poolForward, pooledSize } from '../../src/ops/pool.ts';
 import { activate } from '../reference/activate.ts';
 import { pool, poolGradient } from '../reference/pool.ts';
@@ -17,6 +17,11 @@ import {
   type Dense,
 } from '../support/run.ts';
 
+/** All but 2 along each axis. */
+const strides: Size3[] = [1, 2].flatMap((x) =>
+  [1, 2].flatMap((y) => [1, 2].filter((z) => x * y * z < 8).map((z): Size3 => [x, y, z])),
+);
+
 interface Case {
   name: string;
   batch: number;
@@ -24,6 +29,8 @@ interface Case {
   channels: number;
   norm?: boolean;
   slope?: number;
+  /** Default: 2 along each axis. */
+  stride?: Size3;
   limits?: Partial<PlanLimits>;
 }
 
@@ -49,6 +56,16 @@ const cases: Case[] = [
     channels: 2,
     limits: { maxBindingBytes: 2048 },
   },
+  ...strides.map((stride): Case => ({
+    name: `strides ${stride.join(', ')}`,
+    batch: 2,
+    size: [13, 7, 5],
+    channels: 3,
+    norm: true,
+    slope: 0.01,
+    stride,
+    limits: { maxBindingBytes: 7168 },
+  })),
 ];
 
 async function run(
@@ -57,15 +74,16 @@ async function run(
   dOutput: Dense,
   norm: { affine: Float64Array; slope: number } | undefined,
   limits: Partial<PlanLimits> = {},
+  stride: Size3 = [2, 2, 2],
 ) {
   const [batch, channels, z, y, x] = source.shape;
   using bench = new Bench(limits);
   const tensor = bench.volume('input', source);
   const input = norm ? activatedInput(bench, tensor, norm.affine, norm.slope) : { tensor };
-  const target = bench.output('target', batch, channels, pooledSize([x, y, z]));
-  poolForward(bench.recorder, 'forward', input, target);
+  const target = bench.output('target', batch, channels, pooledSize([x, y, z], stride));
+  poolForward(bench.recorder, 'forward', input, target, stride);
   const dInput = bench.volume('dInput', before);
-  poolBackward(bench.recorder, 'backward', input, bench.volume('dOutput', dOutput), dInput);
+  poolBackward(bench.recorder, 'backward', input, bench.volume('dOutput', dOutput), dInput, stride);
   await bench.run();
   return {
     target: (await bench.read(target)).data,
@@ -74,31 +92,34 @@ async function run(
   };
 }
 
-describe.each(cases)('pool: $name', ({ batch, size, channels, norm, slope = 0, limits }) => {
-  const [x, y, z] = size;
-  const [w, h, d] = pooledSize(size);
-  const source = randomDense([batch, channels, z, y, x]);
-  const before = randomDense(source.shape);
-  const dOutput = randomDense([batch, channels, d, h, w]);
-  const affine = normals(batch * channels * 2);
-  const front = norm ? { affine, slope } : undefined;
+describe.each(cases)(
+  'pool: $name',
+  ({ batch, size, channels, norm, slope = 0, stride = [2, 2, 2], limits }) => {
+    const [x, y, z] = size;
+    const [w, h, d] = pooledSize(size, stride);
+    const source = randomDense([batch, channels, z, y, x]);
+    const before = randomDense(source.shape);
+    const dOutput = randomDense([batch, channels, d, h, w]);
+    const affine = normals(batch * channels * 2);
+    const front = norm ? { affine, slope } : undefined;
 
-  test('forward, and the gradient added to what was there', async () => {
-    const result = await run(source, before, dOutput, front, limits);
-    const seen = norm ? activate(source, affine, slope) : source;
-    expectClose(result.target, pool(seen).data, 'output');
-    expectClose(result.dInput, poolGradient(seen, dOutput, before).data, 'gradient of the input');
-  });
+    test('forward, and the gradient added to what was there', async () => {
+      const result = await run(source, before, dOutput, front, limits, stride);
+      const seen = norm ? activate(source, affine, slope) : source;
+      expectClose(result.target, pool(seen, stride).data, 'output');
+      expectClose(result.dInput, poolGradient(seen, dOutput, before, stride).data, 'gradient of the input');
+    });
 
-  if (!limits) return;
-  test('the same bits however it is cut', async () => {
-    const { dispatches, ...cut } = await run(source, before, dOutput, front, limits);
-    const { dispatches: fewer, ...whole } = await run(source, before, dOutput, front);
-    expect(dispatches).toBeGreaterThan(fewer);
-    expectSameBits(cut.target, whole.target, 'output');
-    expectSameBits(cut.dInput, whole.dInput, 'gradient of the input');
-  });
-});
+    if (!limits) return;
+    test('the same bits however it is cut', async () => {
+      const { dispatches, ...cut } = await run(source, before, dOutput, front, limits, stride);
+      const { dispatches: fewer, ...whole } = await run(source, before, dOutput, front, {}, stride);
+      expect(dispatches).toBeGreaterThan(fewer);
+      expectSameBits(cut.target, whole.target, 'output');
+      expectSameBits(cut.dInput, whole.dInput, 'gradient of the input');
+    });
+  },
+);
 
 test('pool: of equal maxima the first in z, y, x takes the gradient', async () => {
   const few = normals(1 * 3 * 4 * 6 * 8);
@@ -119,22 +140,29 @@ test('pool: where ReLU makes all eight zero, the first takes the gradient', asyn
   expect([...result.dInput]).toEqual([5, 0, 6, 0, ...new Array<number>(12).fill(0)]);
 });
 
-test.each([
-  [[9, 6, 5], undefined],
-  [[16, 6, 4], undefined],
-  [[32, 12, 6], 2048],
-] as const)('pool: every second label of %j', async ([x, y, z], maxBindingBytes) => {
+test.each<[Size3, Size3, number?]>([
+  [
+    [9, 6, 5],
+    [2, 2, 2],
+  ],
+  [
+    [16, 6, 4],
+    [2, 2, 2],
+  ],
+  [[32, 12, 6], [2, 2, 2], 2048],
+  ...strides.map((stride): [Size3, Size3] => [[13, 7, 5], stride]),
+])('pool: first labels of %j in windows of %j', async ([x, y, z], stride, maxBindingBytes) => {
   const batch = 2;
   const labels = Uint8Array.from({ length: batch * x * y * z }, (_, i) => (i * 7919) % 251);
   using bench = new Bench(maxBindingBytes ? { maxBindingBytes } : {});
   const source = bench.labels('labels', [x, y, z], batch, labels);
-  const [w, h, d] = pooledSize([x, y, z]);
+  const [w, h, d] = pooledSize([x, y, z], stride);
   const target = bench.labels('halved', [w, h, d], batch, []);
-  halveLabels(bench.recorder, 'halve', source, target);
+  halveLabels(bench.recorder, 'halve', source, target, stride);
   await bench.run();
   const at = (i: number) => {
     const [n, k, j] = [Math.floor(i / (w * h * d)), Math.floor(i / (w * h)) % d, Math.floor(i / w) % h];
-    return labels[((n * z + 2 * k) * y + 2 * j) * x + 2 * (i % w)]!;
+    return labels[((n * z + stride[2] * k) * y + stride[1] * j) * x + stride[0] * (i % w)]!;
   };
   const expected = Uint8Array.from({ length: batch * w * h * d }, (_, i) => at(i));
   expect(await bench.readLabels(target)).toEqual(expected);

@@ -1,8 +1,8 @@
-/** Transposed convolution 2×2×2 against float64 loops: odd shapes, norms in front, tiny bindings. */
+/** Transposed convolution against float64 loops: odd shapes, norms in front, tiny bindings. */
 import { describe, expect, test } from 'vitest';
 import { kernelChoices } from '../../src/gpu/choices.ts';
 import { InvalidOption, OutOfMemory } from '../../src/errors.ts';
-import { Recorder, type PlanLimits } from '../../src/gpu/plan.ts';
+import { Recorder, type PlanLimits, type Size3 } from '../../src/gpu/plan.ts';
 import { biasGradient } from '../../src/ops/common.ts';
 import { upconvBackwardInput, upconvBackwardWeight, upconvForward } from '../../src/ops/upconv.ts';
 import { activate } from '../reference/activate.ts';
@@ -18,6 +18,11 @@ import {
   view,
 } from '../support/run.ts';
 
+/** All but 2 along each axis. */
+const strides: Size3[] = [1, 2].flatMap((x) =>
+  [1, 2].flatMap((y) => [1, 2].filter((z) => x * y * z < 8).map((z): Size3 => [x, y, z])),
+);
+
 interface Case {
   name: string;
   batch: number;
@@ -27,6 +32,8 @@ interface Case {
   out: number;
   norm?: boolean;
   slope?: number;
+  /** Default: 2 along each axis. */
+  stride?: Size3;
   limits?: Partial<PlanLimits>;
   /** Bindings too small for the partial sums: weight gradients are summed in another order. */
   otherChunks?: boolean;
@@ -56,6 +63,17 @@ const cases: Case[] = [
     limits: { maxBindingBytes: 4096 },
     otherChunks: true,
   },
+  ...strides.map((stride): Case => ({
+    name: `strides ${stride.join(', ')}`,
+    batch: 2,
+    size: [5, 6, 7],
+    channels: 3,
+    out: 5,
+    norm: true,
+    slope: 0.01,
+    stride,
+    limits: { maxBindingBytes: 4096 },
+  })),
 ];
 
 const variants = (['hardware', 'lavapipe'] as const).flatMap((adapter) =>
@@ -64,16 +82,16 @@ const variants = (['hardware', 'lavapipe'] as const).flatMap((adapter) =>
 
 describe.each(variants)(
   'upconv as on $adapter: $name',
-  ({ batch, size, channels, out, norm, slope = 0, ...rest }) => {
+  ({ batch, size, channels, out, norm, slope = 0, stride = [2, 2, 2], ...rest }) => {
     const { limits, otherChunks } = rest;
     const kernels = kernelChoices[rest.adapter];
     const [x, y, z] = size;
-    const doubled = [2 * x, 2 * y, 2 * z] as const;
+    const grown = [stride[0] * x, stride[1] * y, stride[2] * z] as const;
     const source = randomDense([batch, channels, z, y, x]);
     const affine = normals(batch * channels * 2);
-    const weights = normals(channels * out * 8);
+    const weights = normals(channels * out * stride[0] * stride[1] * stride[2]);
     const bias = normals(out);
-    const dOutput = randomDense([batch, out, 2 * z, 2 * y, 2 * x]);
+    const dOutput = randomDense([batch, out, grown[2], grown[1], grown[0]]);
 
     async function run(limits: Partial<PlanLimits> = {}) {
       using bench = new Bench({ kernels, ...limits });
@@ -81,13 +99,13 @@ describe.each(variants)(
       const tensor = bench.volume('input', source);
       const input = norm ? activatedInput(bench, tensor, affine, slope) : { tensor };
       const w = view(bench.flat('weights', weights), weights.length);
-      const target = bench.output('target', batch, out, doubled);
-      upconvForward(recorder, 'forward', input, w, view(bench.flat('bias', bias), out), target);
+      const target = bench.output('target', batch, out, grown);
+      upconvForward(recorder, 'forward', input, w, view(bench.flat('bias', bias), out), target, stride);
       const upstream = bench.volume('dOutput', dOutput);
       const dInput = bench.output('dInput', batch, channels, size);
-      upconvBackwardInput(recorder, 'dInput', upstream, w, dInput);
+      upconvBackwardInput(recorder, 'dInput', upstream, w, dInput, stride);
       const dWeights = bench.flat('dWeights', new Float64Array(weights.length));
-      upconvBackwardWeight(recorder, 'dWeights', input, upstream, view(dWeights, weights.length));
+      upconvBackwardWeight(recorder, 'dWeights', input, upstream, view(dWeights, weights.length), stride);
       const dBias = bench.flat('dBias', new Float64Array(out));
       biasGradient(recorder, 'dBias', upstream, view(dBias, out));
       await bench.run();
@@ -103,8 +121,8 @@ describe.each(variants)(
     test('forward and gradients', async () => {
       const result = await run(limits);
       const seen = norm ? activate(source, affine, slope) : source;
-      const reference = upconvGradients(seen, weights, dOutput);
-      expectClose(result.target, upconv(seen, weights, bias).data, 'output');
+      const reference = upconvGradients(seen, weights, dOutput, stride);
+      expectClose(result.target, upconv(seen, weights, bias, stride).data, 'output');
       expectClose(result.dInput, reference.dInput.data, 'gradient of the input');
       expectClose(result.dWeights, reference.dWeights, 'gradient of the weights');
       expectClose(result.dBias, reference.dBias, 'gradient of the bias');
@@ -130,7 +148,7 @@ describe('upconv refuses', () => {
 
   test('a target that is not twice the size', () => {
     const target = recorder.volume('target', 1, 3, [8, 8, 7]);
-    const message = 'op: 1×[4,4,4] doubles to twice each axis, not to 1×[8,8,7]';
+    const message = 'op: 1×[4,4,4] grows to [8,8,8], not to 1×[8,8,7]';
     expect(() => upconvForward(recorder, 'op', input, weights, undefined, target)).toThrow(InvalidOption);
     expect(() => upconvForward(recorder, 'op', input, weights, undefined, target)).toThrow(message);
     expect(() => upconvBackwardInput(recorder, 'op', target, weights, input.tensor)).toThrow(message);
