@@ -203,7 +203,9 @@ const sharedTraining = {
   seed: v.optional(wholeNumber()),
   maxGradientNorm: limit('a number above 0'),
   accumulate: v.optional(wholeNumber(1)),
-  checkpointing: v.optional(flag),
+  checkpointing: v.optional(
+    v.union([flag, v.array(text)], 'true, false, or a list of outputs such as "encoder.0.conv2"'),
+  ),
   precision,
   concessions: v.optional(
     v.union(

@@ -81,7 +81,7 @@ export interface DeviceOptions {
 
 /**
  * What a network is made of; all but `inChannels` and `classes` have defaults: features 16, 32, 64, 128, batch norm,
- * ReLU, no deep supervision. (The command line's `train` takes features 8, 16, 32, 64 and instance norm.)
+ * ReLU, no deep supervision, strides of 2. (The command line's `train` takes features 8, 16, 32, 64 and instance norm.)
  */
 export interface CreateOptions extends Partial<UNet3DConfig>, DeviceOptions {
   readonly inChannels: number;

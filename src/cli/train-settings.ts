@@ -58,12 +58,12 @@ export function assertClassWeights(weights: readonly number[] | undefined, label
 const muchPadding = 1 / 5;
 
 /** Proposes patches of about the median size where whole volumes would be mostly padding. */
-export function patchTip(shapes: readonly Size3[], padded: Size3, multiple: number): string | undefined {
+export function patchTip(shapes: readonly Size3[], padded: Size3, multiple: Size3): string | undefined {
   const voxels = ([x, y, z]: Size3): number => x * y * z;
   const share = upperMedian(shapes.map(voxels)) / voxels(padded);
   if (!(share < muchPadding)) return undefined;
   const patch = [0, 1, 2].map(
-    (axis) => multiple * Math.ceil(upperMedian(shapes.map((shape) => shape[axis]!)) / multiple),
+    (axis) => multiple[axis]! * Math.ceil(upperMedian(shapes.map((shape) => shape[axis]!)) / multiple[axis]!),
   );
   return (
     `The median case fills ${Math.round(100 * share)} % of that, the rest is padding: --patch ${patch.join(',')} would ` +

@@ -31,8 +31,8 @@ export function casesInMemory(cases: readonly PreparedCase[]): CaseSource {
 export interface BatchOptions {
   /** Samples per batch. Default 2. */
   readonly batchSize?: number;
-  /** Each axis of a batch is a multiple of this (the network's). Default 1. */
-  readonly multiple?: number;
+  /** Each axis of a batch is a multiple of this, the network's `sizeMultiple`, or one for all axes. Default 1. */
+  readonly multiple?: number | Size3;
   /** Patch size x, y, z, rounded up to the multiple; default: whole volumes, padded to the largest. */
   readonly patch?: Size3;
   /** Where the patch lies in a larger volume: anywhere (default), or always in the middle. */
@@ -68,11 +68,15 @@ export interface PatchBatches {
   readonly identity: Readonly<Record<string, unknown>>;
 }
 
+const multiplesOf = (multiple: number | Size3): Size3 =>
+  typeof multiple === 'number' ? [multiple, multiple, multiple] : multiple;
+
 /** Per-axis maximum of the shapes, rounded up to the multiple. */
-export function commonShape(shapes: readonly Size3[], multiple = 1): Size3 {
+export function commonShape(shapes: readonly Size3[], multiple: number | Size3 = 1): Size3 {
+  const along = multiplesOf(multiple);
   return [0, 1, 2].map((axis) => {
     const largest = Math.max(...shapes.map((shape) => shape[axis]!));
-    return Math.ceil(largest / multiple) * multiple;
+    return Math.ceil(largest / along[axis]!) * along[axis]!;
   }) as unknown as Size3;
 }
 
@@ -83,13 +87,14 @@ export function commonShape(shapes: readonly Size3[], multiple = 1): Size3 {
  * @throws InvalidDataset if there is no case
  */
 export function trainingBatches(cases: CaseSource, options: BatchOptions = {}): PatchBatches {
-  const { batchSize = 2, multiple = 1, patch, placement = 'random', oversample = 1 / 3, seed = 0 } = options;
+  const { batchSize = 2, patch, placement = 'random', oversample = 1 / 3, seed = 0 } = options;
+  const multiple = multiplesOf(options.multiple ?? 1);
   const count = cases.ids.length;
   if (count === 0) throw new InvalidDataset('There is no training case; give at least one.');
-  for (const value of [batchSize, multiple, ...(patch ?? [])])
+  for (const value of [batchSize, ...multiple, ...(patch ?? [])])
     if (!Number.isInteger(value) || value < 1)
       throw new InvalidOption(
-        `Batch size is ${batchSize}, multiple ${multiple}, patch ${patch?.join(' x ') ?? 'none'}; give whole numbers from 1.`,
+        `Batch size is ${batchSize}, multiple ${multiple.join(' x ')}, patch ${patch?.join(' x ') ?? 'none'}; give whole numbers from 1.`,
       );
   if (!(oversample >= 0 && oversample <= 1))
     throw new InvalidOption(`oversample is ${oversample}; give a share from 0 to 1.`);

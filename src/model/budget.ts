@@ -95,8 +95,8 @@ export const fitsBudget = (wish: TrainingWish, budget: number, planner: Planner)
 
 /** The longest axis cut to a share of its length, in the network's multiples; undefined where nothing is left to cut. */
 function shrunk(config: UNet3DConfig, size: Size3, share: number): Size3 | undefined {
-  const multiple = sizeMultiple(config);
   const axis = size.indexOf(Math.max(...size));
+  const multiple = sizeMultiple(config)[axis]!;
   if (size[axis]! <= multiple) return undefined;
   const length = Math.max(multiple, Math.floor((size[axis]! * share) / multiple) * multiple);
   return size.map((old, i) => (i === axis ? length : old)) as unknown as Size3;

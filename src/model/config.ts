@@ -2,8 +2,9 @@
 import * as v from 'valibot';
 import { InvalidOption } from '../errors.ts';
 import type { Size3 } from '../gpu/plan.ts';
+import { doubling } from '../ops/common.ts';
 import type { NormKind } from '../ops/norm.ts';
-import { flag, held, oneOf, openObject, wholeNumber } from '../schema.ts';
+import { flag, held, oneOf, openObject, triple, wholeNumber } from '../schema.ts';
 
 export interface UNet3DConfig {
   /** Channels of the input volume. */
@@ -21,6 +22,11 @@ export interface UNet3DConfig {
    * per level, the coarsest left out. Takes four levels or more. Default false.
    */
   readonly deepSupervision?: boolean;
+  /**
+   * How many times fewer voxels each level has than the one above along x, y and z: 1 or 2, an entry for each level
+   * but the first. Thick slices are kept by a 1 along their axis. Default: 2 along every axis.
+   */
+  readonly strides?: readonly Size3[];
 }
 
 export const defaultConfig = {
@@ -29,6 +35,7 @@ export const defaultConfig = {
   activation: 'relu',
 } as const satisfies Partial<UNet3DConfig>;
 
+const strideText = 'x, y, z of 1 or 2 for each level but the first, such as [2, 2, 1]';
 const levels = '1 to 8 whole numbers from 1 to 4096, one per level';
 
 /** Of which all but `inChannels` and `classes` have defaults. */
@@ -47,6 +54,12 @@ export const configEntries = {
   norm: v.optional(oneOf('batch', 'instance'), defaultConfig.norm),
   activation: v.optional(oneOf('relu', 'leakyRelu'), defaultConfig.activation),
   deepSupervision: v.optional(flag),
+  strides: v.optional(
+    v.pipe(
+      v.array(triple(v.picklist([1, 2], strideText), strideText), strideText),
+      v.description('x, y, z between a level and the one above; absent: 2 along every axis'),
+    ),
+  ),
 };
 
 const configSchema = openObject(configEntries);
@@ -60,10 +73,11 @@ export function completeConfig(
     readonly [Key in keyof UNet3DConfig]?: UNet3DConfig[Key] | undefined;
   },
 ): UNet3DConfig {
-  const { deepSupervision, ...config } = held(configSchema, partial, {
+  const { deepSupervision, strides, ...plain } = held(configSchema, partial, {
     expected: 'give',
     fail: (problem) => new InvalidOption(problem),
   });
+  const config = { ...plain, ...(strides && !isUsual(strides, plain.features) && { strides }) };
   if (!deepSupervision) return config;
   const supervised = { ...config, deepSupervision };
   if (supervisedLevels(supervised).length === 1)
@@ -91,14 +105,34 @@ export const headName = (level: number): string => (level === 0 ? 'head' : `deco
 
 export const activationSlope = (config: UNet3DConfig): number => (config.activation === 'relu' ? 0 : 0.01);
 
-/** Each axis of the network's input is a multiple of this. */
-export const sizeMultiple = (config: UNet3DConfig): number => 2 ** (config.features.length - 1);
+/** Strides between the levels, from the first to the second on. */
+export const stridesOf = ({ features, strides }: UNet3DConfig): readonly Size3[] =>
+  strides ?? features.slice(1).map(() => doubling);
+
+/** Whether strides say no more than their default. @throws InvalidOption if there is not one for each level but the first */
+function isUsual(strides: readonly Size3[], features: readonly number[]): boolean {
+  if (strides.length !== features.length - 1)
+    throw new InvalidOption(
+      `strides is ${JSON.stringify(strides)}; give ${strideText} of ${features.length}`,
+    );
+  return strides.every((stride) => stride.every((n) => n === 2));
+}
+
+/** Along x, y and z, the network's input is a multiple of this. */
+export function sizeMultiple(config: UNet3DConfig): Size3 {
+  const along = (axis: 0 | 1 | 2) => stridesOf(config).reduce((product, stride) => product * stride[axis], 1);
+  return [along(0), along(1), along(2)];
+}
+
+/** A multiple in words: one number where it is the same along all axes. */
+export const multipleInWords = (multiple: Size3): string =>
+  new Set(multiple).size === 1 ? String(multiple[0]) : `${multiple.join(', ')} (x, y, z)`;
 
 /** The network's size for a volume: each axis rounded up to the multiple. */
 export function paddedSize(config: UNet3DConfig, size: Size3): Size3 {
   const multiple = sizeMultiple(config);
-  const up = (length: number) => Math.ceil(length / multiple) * multiple;
-  return [up(size[0]), up(size[1]), up(size[2])];
+  const up = (axis: 0 | 1 | 2) => Math.ceil(size[axis] / multiple[axis]) * multiple[axis];
+  return [up(0), up(1), up(2)];
 }
 
 /**

@@ -41,8 +41,8 @@ class FlatBuffer {
 
 /** The parameters of a network's layers, in the layers' order. */
 export function layoutParameters(config: UNet3DConfig): ParameterLayout {
-  const least = sizeMultiple(config); // parameters are the same at every size
-  const { graph } = unet(config, { batch: 1, size: [least, least, least] });
+  // Parameters are the same at every size.
+  const { graph } = unet(config, { batch: 1, size: sizeMultiple(config) });
   const trained = new FlatBuffer();
   const running = new FlatBuffer();
   for (const { name, layer, inputs } of graph.nodes) {

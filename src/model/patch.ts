@@ -1,7 +1,7 @@
 /** The patch of a training as nnU-Net chooses it: as much context as the memory allows, shaped like the volumes. */
 import type { Size3 } from '../gpu/plan.ts';
 import { fitsBudget, type Planner, type TrainingWish } from './budget.ts';
-import { paddedSize, sizeMultiple } from './config.ts';
+import { multipleInWords, paddedSize, sizeMultiple } from './config.ts';
 import { formatBytes } from './summary.ts';
 
 /** Voxels of the largest patch, as a cube in millimetres. */
@@ -33,14 +33,17 @@ export function nnunetPatch(
   let patch = paddedSize(wish.config, largest);
   const first = patch;
   while (!fitsBudget({ ...wish, size: patch }, budget, planner)) {
-    const shares = patch.map((n, axis) => (n > multiple ? n / shape[axis]! : 0));
+    const shares = patch.map((n, axis) => (n > multiple[axis]! ? n / shape[axis]! : 0));
     const axis = shares.lastIndexOf(Math.max(...shares));
     if (shares[axis] === 0) break;
-    patch = patch.map((n, i) => (i === axis ? n - multiple : n)) as unknown as Size3;
+    patch = patch.map((n, i) => (i === axis ? n - multiple[axis]! : n)) as unknown as Size3;
   }
   const why =
     patch === first
       ? `the median volume of ${shape.join(' x ')}${largest.some((n, i) => n < shape[i]!) ? ', at most 256³ voxels' : ''}`
       : `as much of the median volume of ${shape.join(' x ')} as fits ${formatBytes(budget)} in a step of batch ${wish.batch}`;
-  return { patch, reason: `Patches of ${patch.join(' x ')} voxels: ${why}, in multiples of ${multiple}.` };
+  return {
+    patch,
+    reason: `Patches of ${patch.join(' x ')} voxels: ${why}, in multiples of ${multipleInWords(multiple)}.`,
+  };
 }

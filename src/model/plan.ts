@@ -25,8 +25,8 @@ import {
   updateWords,
   type OptimizerKind,
 } from '../ops/optimizer.ts';
-import { halveLabels, pooledSize } from '../ops/pool.ts';
-import { sizeMultiple, supervisionWeights, type UNet3DConfig } from './config.ts';
+import { coarserLabels, pooledSize } from '../ops/pool.ts';
+import { multipleInWords, sizeMultiple, stridesOf, supervisionWeights, type UNet3DConfig } from './config.ts';
 import type { HeadPass, Truth } from './layers/head.ts';
 import { layoutParameters, type ParameterLayout } from './parameters.ts';
 import { candidates, choose, forgotten } from './policy.ts';
@@ -35,7 +35,7 @@ import { unet } from './unet.ts';
 
 export interface PlanShape {
   readonly config: UNet3DConfig;
-  /** x, y, z of the network's input; multiples of 2^(levels − 1). */
+  /** x, y, z of the network's input; multiples of `sizeMultiple`. */
   readonly size: Size3;
   readonly batch: number;
   readonly limits?: PlanLimits | undefined;
@@ -111,9 +111,11 @@ const none: Size3 = [0, 0, 0];
 function begin(shape: PlanShape, training: boolean, margin = none) {
   const { config, size, batch, limits = defaultLimits, precision } = shape;
   const multiple = sizeMultiple(config);
-  if (!size.every((length) => Number.isInteger(length) && length > 0 && length % multiple === 0)) {
+  if (
+    !size.every((length, axis) => Number.isInteger(length) && length > 0 && length % multiple[axis]! === 0)
+  ) {
     throw new InvalidOption(
-      `a network of ${config.features.length} levels takes sizes in multiples of ${multiple}; got [${size.join(', ')}] (x, y, z)`,
+      `a network of ${config.features.length} levels takes sizes in multiples of ${multipleInWords(multiple)}; got [${size.join(', ')}] (x, y, z)`,
     );
   }
   if (!Number.isInteger(batch) || batch < 1)
@@ -140,7 +142,7 @@ function begin(shape: PlanShape, training: boolean, margin = none) {
 
 /** Forward, loss, backward and the optimiser's update of one batch. */
 export function planTraining(shape: TrainingShape): TrainingPlan {
-  const { size, batch, loss, optimizer } = shape;
+  const { size, batch, optimizer } = shape;
   const { accumulate = 1, augment = false, averaging = false, margin = none } = shape;
   if (!augment && margin.some((n) => n !== 0))
     throw new InvalidOption(
@@ -162,7 +164,7 @@ export function planTraining(shape: TrainingShape): TrainingPlan {
   const { recording, heads } = forward(seen.image, gradients);
   const again = forgotten(graph, namesOf(shape));
   recording.forget(again);
-  supervise(recorder, heads, { labels: seen.labels, classWeights, results, lossScale }, loss);
+  supervise(recorder, heads, { labels: seen.labels, classWeights, results, lossScale }, shape);
   recording.backward();
   const accumulated = accumulate > 1 ? shared('accumulated') : undefined;
   const tensors = { parameters, gradients, accumulated, first, second, step, update, results, lossScale };
@@ -228,14 +230,20 @@ function chooseRecomputed(shape: TrainingShape, fits: Parameters<typeof choose>[
 }
 
 /** The losses of all heads against the labels at their resolution, the finest first; coarser ones count less. */
-function supervise(recorder: Recorder, heads: readonly HeadPass[], truth: Truth, loss: LossShape): void {
+function supervise(
+  recorder: Recorder,
+  heads: readonly HeadPass[],
+  truth: Truth,
+  { config, loss }: { config: UNet3DConfig; loss: LossShape },
+): void {
   const weights = supervisionWeights(heads.length);
   let { labels } = truth;
   for (const [level, head] of heads.entries()) {
     if (level > 0) {
-      const halved = recorder.labels(`labels.${level}`, labels.batch, pooledSize(labels.size));
-      halveLabels(recorder, halved.name, labels, halved);
-      labels = halved;
+      const stride = stridesOf(config)[level - 1]!;
+      const coarser = recorder.labels(`labels.${level}`, labels.batch, pooledSize(labels.size, stride));
+      coarserLabels(recorder, coarser.name, labels, coarser, stride);
+      labels = coarser;
     }
     const weight = weights[level]!;
     const [dice, crossEntropy] = [weight * loss.dice, weight * loss.crossEntropy];
@@ -267,14 +275,14 @@ export interface EvaluationPlan {
 
 /** Forward with inference statistics, loss, and the predicted class of each voxel. */
 export function planEvaluation(shape: PlanShape & { loss: LossShape }): EvaluationPlan {
-  const { size, batch, loss } = shape;
+  const { size, batch } = shape;
   const { recorder, image, shared, forward } = begin(shape, false);
   const labels = recorder.labels('labels', batch, size, 'resident');
   const predicted = recorder.labels('predicted', batch, size, 'resident');
   const results = shared('results');
   const [head] = forward(image).heads;
   const truth = { labels, classWeights: shared('classWeights'), results, lossScale: shared('lossScale') };
-  supervise(recorder, [head!], truth, loss);
+  supervise(recorder, [head!], truth, shape);
   head!.labels(predicted);
   return { plan: recorder.finish(), image, labels, predicted, results };
 }

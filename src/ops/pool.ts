@@ -125,7 +125,7 @@ export function poolBackward(
 }
 
 /** Assigns `target`: the first label of each window, the truth for a network's coarser outputs. */
-export function halveLabels(
+export function coarserLabels(
   recorder: Recorder,
   label: string,
   source: VolumeTensor,

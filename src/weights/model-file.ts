@@ -12,6 +12,7 @@ import { readJson } from '../json.ts';
 import {
   completeConfig,
   configEntries,
+  multipleInWords,
   paddedSize,
   sizeMultiple,
   type UNet3DConfig,
@@ -25,8 +26,11 @@ import { readSafetensors, type NamedTensor } from './safetensors.ts';
 
 /** The JSON under the metadata key `unet3d-gpu`. */
 export interface ModelDescription {
-  /** Version of this description: files of a newer one are refused, those of 1 (resampled before normalised) read. */
-  readonly format: 2;
+  /**
+   * Version of this description: files of a newer one are refused; those of 2 (2 along every axis between levels) and
+   * of 1 (resampled before normalised besides) are read.
+   */
+  readonly format: 3;
   readonly packageVersion: string;
   readonly config: UNet3DConfig;
   /** Names by label value; empty if nobody gave any. */
@@ -42,16 +46,16 @@ export interface ModelDescription {
 }
 
 const key = 'unet3d-gpu';
-const format = 2;
+const format = 3;
 
 const configSchema = object(configEntries);
 
 /**
- * Of a description of format 2, or of 1, which says the same with another order of preprocessing. There are no keys
+ * Of a description of format 3; of 2, which has no strides; or of 1, with another order of preprocessing besides. There are no keys
  * that may be left aside: what a later version adds changes results, and comes with a format of its own.
  */
 export const descriptionSchema = object({
-  format: v.picklist([1, format]),
+  format: v.picklist([1, 2, format]),
   packageVersion: text,
   config: configSchema,
   labels: distinctNames('classes'),
@@ -124,7 +128,7 @@ function readDescription(json: string, name: string): ModelDescription {
   const found = readJson(json, formatSchema, fail);
   if (found.format > format)
     throw new InvalidModel(
-      `${name} has format ${found.format}, written by version ${found.packageVersion}; this package reads formats 1 and ${format}: update unet3d-gpu`,
+      `${name} has format ${found.format}, written by version ${found.packageVersion}; this package reads formats 1 to ${format}: update unet3d-gpu`,
     );
   const stored = readJson(json, descriptionSchema, fail);
   const description: ModelDescription = { ...stored, format, config: checkedConfig(stored.config, fail) };
@@ -170,7 +174,9 @@ export function requireConsistent(
   if (unknown !== undefined)
     throw fail(`postprocessing.largestComponent has ${unknown}; expected classes from 1 to ${classes - 1}`);
   if (inputSize && paddedSize(config, inputSize).join() !== inputSize.join())
-    throw fail(`inputSize is [${inputSize.join(', ')}]; expected multiples of ${sizeMultiple(config)}`);
+    throw fail(
+      `inputSize is [${inputSize.join(', ')}]; expected multiples of ${multipleInWords(sizeMultiple(config))}`,
+    );
 }
 
 function configFromShapes(tensors: ReadonlyMap<string, NamedTensor>, name: string): UNet3DConfig {
@@ -189,6 +195,11 @@ function configFromShapes(tensors: ReadonlyMap<string, NamedTensor>, name: strin
   }
   const norm = tensors.has('encoder.0.norm1.running_mean') ? 'batch' : 'instance';
   const deepSupervision = tensors.has('decoder.1.head.weight');
-  const config = { inChannels, classes, features, norm, deepSupervision } as const;
+  const strides = features.slice(1).map((_, level) => {
+    const [, , z, y, x] = tensors.get(`decoder.${level}.up.weight`)?.shape ?? [];
+    const stride = (taps: number | undefined) => (taps === 1 ? 1 : 2);
+    return [stride(x), stride(y), stride(z)] as const;
+  });
+  const config = { inChannels, classes, features, norm, deepSupervision, strides } as const;
   return checkedConfig(config, (problem) => new InvalidModel(`by the shapes in ${name}, ${problem}`));
 }

@@ -98,9 +98,9 @@ test('history.csv has one line per epoch and empty cells for what was not measur
 
 test('patches of the median size are proposed where whole volumes are mostly padding', () => {
   const small = [30, 30, 10] as const;
-  const tip = patchTip([small, small, [100, 40, 20]], [100, 40, 24], 8);
+  const tip = patchTip([small, small, [100, 40, 20]], [100, 40, 24], [8, 8, 8]);
   expect(tip).toMatch(/median case fills 9 % of that.*--patch 32,32,16 would/);
-  expect(patchTip([small, small], [32, 32, 16], 8)).toBeUndefined();
+  expect(patchTip([small, small], [32, 32, 16], [8, 8, 8])).toBeUndefined();
 });
 
 test('default epochs give about 600 steps within their bounds', () => {

@@ -37,6 +37,19 @@ const cases: { name: string; config: Partial<UNet3DConfig>; loss: Loss; size?: S
   },
   { name: 'three levels, cross-entropy', config: { features: [2, 3, 4] }, loss: crossEntropy() },
   {
+    name: 'strides of 1 along some axes',
+    config: {
+      features: [2, 3, 4],
+      strides: [
+        [2, 2, 1],
+        [1, 2, 2],
+      ],
+      norm: 'instance',
+    },
+    loss: diceCrossEntropy({ diceWeights: [0.2, 0.3, 0.5] }),
+    size: [10, 8, 6],
+  },
+  {
     name: 'deep supervision',
     config: { features: [2, 3, 2, 2], norm: 'instance', deepSupervision: true },
     loss: diceCrossEntropy({ diceWeights: [0.2, 0.3, 0.5] }),

@@ -99,7 +99,8 @@ describe('the order of reads and writes', () => {
   });
 
   test('a gradient that nobody begins, or two that cannot be added, are refused', () => {
-    const alone = (graph: Graph) => graph.add('pool', pool, graph.add('conv', conv3(2), graph.image));
+    const alone = (graph: Graph) =>
+      graph.add('pool', pool([2, 2, 2]), graph.add('conv', conv3(2), graph.image));
     expect(() => record(alone)).toThrow(/pool cannot begin the gradient of conv, which 1 layers read/);
     const twice = (graph: Graph) => {
       const y = graph.add('conv', conv3(2), graph.image);

@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { InvalidOption, OutOfMemory } from '../../src/errors.ts';
 import { Recorder, type PlanLimits, type Size3 } from '../../src/gpu/plan.ts';
-import { halveLabels, poolBackward, poolForward, pooledSize } from '../../src/ops/pool.ts';
+import { coarserLabels, poolBackward, poolForward, pooledSize } from '../../src/ops/pool.ts';
 import { activate } from '../reference/activate.ts';
 import { pool, poolGradient } from '../reference/pool.ts';
 import {
@@ -158,7 +158,7 @@ test.each<[Size3, Size3, number?]>([
   const source = bench.labels('labels', [x, y, z], batch, labels);
   const [w, h, d] = pooledSize([x, y, z], stride);
   const target = bench.labels('halved', [w, h, d], batch, []);
-  halveLabels(bench.recorder, 'halve', source, target, stride);
+  coarserLabels(bench.recorder, 'halve', source, target, stride);
   await bench.run();
   const at = (i: number) => {
     const [n, k, j] = [Math.floor(i / (w * h * d)), Math.floor(i / (w * h)) % d, Math.floor(i / w) % h];

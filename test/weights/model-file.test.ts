@@ -45,7 +45,7 @@ function described(found: object | undefined): Uint8Array {
   return writeSafetensors({ tensors, metadata: found ? { 'unet3d-gpu': JSON.stringify(found) } : {} });
 }
 
-const current = { format: 2, packageVersion: '0.1.0', ...description };
+const current = { format: 3, packageVersion: '0.1.0', ...description };
 
 describe('model files', () => {
   test('come back as they were written', async () => {
@@ -93,6 +93,24 @@ describe('model files', () => {
     expect([...readSafetensors(saved).tensors.get('encoder.0.norm1.num_batches_tracked')!.data]).toEqual([
       259,
     ]);
+  });
+
+  test('keep strides, which without our metadata follow from the shapes', async () => {
+    const flat = completeConfig({ ...config, strides: [[2, 1, 2]] });
+    const { parameters, parameterWords } = layoutParameters(flat);
+    expect(parameters.get('decoder.0.up.weight')!.shape).toEqual([5, 3, 2, 1, 2]);
+    const values = { ...weights, parameters: initialValues(parameters, parameterWords, 1) };
+    const bytes = await writeModel({ ...description, config: flat }, values);
+    expect((await readModel(bytes)).description.config).toEqual(flat);
+    const { tensors } = readSafetensors(bytes);
+    const bare = writeSafetensors({ tensors, metadata: {} });
+    expect((await readModel(bare)).description.config).toEqual(flat);
+  });
+
+  test('of format 2 have strides of 2', async () => {
+    const { labels, channels } = description;
+    const old = described({ format: 2, packageVersion: '0.1.0', config, labels, channels });
+    expect((await readModel(old)).description).toMatchObject({ format: 3, config });
   });
 
   test('have names and shapes of PyTorch', () => {
@@ -145,8 +163,8 @@ describe('model files', () => {
   });
 
   test('of a newer format: says to update', async () => {
-    const { message } = await refusal(described({ format: 3, packageVersion: '9.0.0', news: 1 }));
-    expect(message).toMatch(/format 3, written by version 9\.0\.0.*update/);
+    const { message } = await refusal(described({ format: 4, packageVersion: '9.0.0', news: 1 }));
+    expect(message).toMatch(/format 4, written by version 9\.0\.0.*update/);
   });
 
   test('of format 1: resampled before normalised, as they were trained, also when saved again', async () => {

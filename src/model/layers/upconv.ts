@@ -1,20 +1,21 @@
-/** Transposed convolution 2×2×2 with bias: doubles every axis. */
+/** Transposed convolution with bias and a kernel as large as the strides: as many times more voxels along each axis. */
 import type { Size3 } from '../../gpu/plan.ts';
 import { biasGradient } from '../../ops/common.ts';
 import { upconvBackwardInput, upconvBackwardWeight, upconvForward } from '../../ops/upconv.ts';
 import { channelsOf, type Layer } from '../graph.ts';
 
-export const upconv = (channels: number): Layer => ({
+export const upconv = (channels: number, stride: Size3): Layer => ({
   shape: ([first]) => ({
     ...first!,
     channels,
-    size: first!.size.map((length) => 2 * length) as unknown as Size3,
+    size: first!.size.map((length, axis) => length * stride[axis]!) as unknown as Size3,
   }),
   parameters([first]) {
     // PyTorch takes a transposed convolution's fan-in from its output channels.
-    const init = { fanIn: 8 * channels };
+    const [x, y, z] = stride;
+    const init = { fanIn: x * y * z * channels };
     return [
-      { name: 'weight', shape: [first!.channels, channels, 2, 2, 2], init },
+      { name: 'weight', shape: [first!.channels, channels, z, y, x], init },
       { name: 'bias', shape: [channels], init },
     ];
   },
@@ -25,16 +26,16 @@ export const upconv = (channels: number): Layer => ({
     return {
       forward([source]) {
         const u = recorder.volume(name, batch, channels, size);
-        upconvForward(recorder, name, source!, weight, bias, u);
+        upconvForward(recorder, name, source!, weight, bias, u, stride);
         return { tensor: u };
       },
       parameterGradients(d) {
         const dWeight = context.gradient(`${name}.weight`);
-        upconvBackwardWeight(recorder, `${name} dW`, context.read(input!), d, dWeight);
+        upconvBackwardWeight(recorder, `${name} dW`, context.read(input!), d, dWeight, stride);
         biasGradient(recorder, `${name} db`, d, context.gradient(`${name}.bias`));
       },
       inputGradient(d, _, target) {
-        upconvBackwardInput(recorder, `${name} dX`, d, weight, target);
+        upconvBackwardInput(recorder, `${name} dX`, d, weight, target, stride);
       },
     };
   },
