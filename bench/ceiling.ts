@@ -46,9 +46,12 @@ export async function ceilings(gpu: Gpu): Promise<Ceilings> {
   const threads = software ? 2 ** 14 : 2 ** 20;
   const flopsPerRound = threads * unrolled * chains.length * 4 * 2;
   // On a GPU some 30 ms, beside which a submit is nothing; `speed` is a quarter of what was measured in passing.
-  const rounds = { swiftshader: 20, lavapipe: 500, hardware: Math.ceil((120 * gpu.speed) / flopsPerRound) }[
-    gpu.adapterClass
-  ];
+  const rounds = {
+    swiftshader: 20,
+    lavapipe: 500,
+    software: 500,
+    hardware: Math.ceil((120 * gpu.speed) / flopsPerRound),
+  }[gpu.adapterClass];
   const adds = await timeDispatches(gpu, multiplyAdds(rounds), threads * 16, threads / 64, 1);
   const dispatches = 1000;
   const bare = await timeDispatches(gpu, nothing, 256, 1, dispatches);

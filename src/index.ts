@@ -32,7 +32,7 @@ export {
 export { formatBytes, summarise } from './model/summary.ts';
 export { tune, type Measurement, type Tuning, type TuningOptions } from './model/tune.ts';
 export { setTuningStore, type TuningStore } from './model/tuning-cache.ts';
-export { Gpu, memoryOf, setAdapterProvider } from './gpu/device.ts';
+export { adapterClassOf, Gpu, memoryOf, setAdapterProvider } from './gpu/device.ts';
 export { defaultLimits, type Plan, type PlanLimits, type Size3 } from './gpu/plan.ts';
 export { crossEntropy, diceCrossEntropy, lossShape, weightedDice, type Loss } from './train/losses.ts';
 export { adam, adamW, sgd, type Optimizer } from './train/optimizers.ts';

@@ -63,6 +63,7 @@ export function watch(io: Io, options: WatchOptions): (event: TrainingEvent) => 
       case 'recovered':
         return `warning: ${event.message}`;
       case 'tuning':
+        if (event.done > 0) return undefined;
         return `Measuring kernels for ${event.passes} convolution shapes, once for this GPU; --no-tune leaves it out.`;
       case 'tuned': {
         const better = Object.keys(event.choices).length;

@@ -29,12 +29,16 @@ export interface KernelChoices {
   readonly tuned?: Readonly<Record<string, string>> | undefined;
 }
 
-/** Software adapters compile on the CPU and run there; SwiftShader's compiler suffers from long kernels. */
-export type AdapterClass = 'hardware' | 'lavapipe' | 'swiftshader';
+/**
+ * Software adapters compile on the CPU and run there; SwiftShader's compiler suffers from long kernels. `software`: one
+ * that does not tell its name.
+ */
+export type AdapterClass = 'hardware' | 'lavapipe' | 'software' | 'swiftshader';
 
 export const kernelChoices: Readonly<Record<AdapterClass, KernelChoices>> = {
   hardware: { conv3: 'voxels', conv3Weights: 'lines', reduction: 'parallel', workgroups: Infinity },
   lavapipe: { conv3: 'channels', conv3Weights: 'lines', reduction: 'serial', workgroups: 64 },
+  software: { conv3: 'channels', conv3Weights: 'lines', reduction: 'serial', workgroups: 64 },
   swiftshader: { conv3: 'voxels', conv3Weights: 'lines', reduction: 'serial', workgroups: 64 },
 };
 

@@ -4,6 +4,7 @@
  * here, Dawn in `node.ts`.
  */
 import { DeviceLost, GpuError, OutOfMemory, UnsupportedDevice } from '../errors.ts';
+import { hexadecimal, sha256 } from '../hash.ts';
 import { kernelChoices, type AdapterClass } from './choices.ts';
 import { PipelineCache } from './pipelines.ts';
 import type { PlanLimits, Precision } from './plan.ts';
@@ -61,10 +62,26 @@ export function memoryOf(info: GPUAdapterInfo): number | undefined {
   return own.length > 0 ? Math.max(...own.map(({ size }) => size)) : undefined;
 }
 
-function classOf({ vendor, architecture, device, description }: GPUAdapterInfo): AdapterClass {
+/** What computes: a GPU or a program on the CPU. Firefox names no adapter, but tells those that are no GPU. */
+export function adapterClassOf(info: GPUAdapterInfo): AdapterClass {
+  const { vendor, architecture, device, description, isFallbackAdapter } = info as Partial<GPUAdapterInfo>;
   const text = `${vendor} ${architecture} ${device} ${description}`.toLowerCase();
   if (text.includes('swiftshader')) return 'swiftshader';
-  return /llvmpipe|lavapipe/.test(text) ? 'lavapipe' : 'hardware';
+  if (/llvmpipe|lavapipe/.test(text)) return 'lavapipe';
+  return isFallbackAdapter || text.includes('basic render') ? 'software' : 'hardware';
+}
+
+/** What tells adapters apart that have the same name, or as in Firefox none: a hash of their features and limits. */
+async function abilitiesOf({ features, limits }: Pick<GPUAdapter, 'features' | 'limits'>): Promise<string> {
+  const text = [...[...features].sort(), ...limitsOf(limits)].join(' ');
+  return hexadecimal(await sha256(new TextEncoder().encode(text))).slice(0, 16);
+}
+
+/** `name=value`, by name; limits are accessors of their prototype. */
+function limitsOf(limits: GPUSupportedLimits): string[] {
+  const names: string[] = [];
+  for (const name in limits) names.push(name);
+  return names.sort().map((name) => `${name}=${String(limits[name as keyof GPUSupportedLimits])}`);
 }
 
 /** Floating-point operations per millisecond that kernels may reach: on two CPU cores, or a quarter of a GPU's best. */
@@ -73,7 +90,7 @@ async function expectedSpeed(
   device: GPUDevice,
   pipelines: PipelineCache,
 ): Promise<number> {
-  if (kind !== 'hardware') return { lavapipe: 2e7, swiftshader: 2e6 }[kind];
+  if (kind !== 'hardware') return { lavapipe: 2e7, software: 2e7, swiftshader: 2e6 }[kind];
   try {
     return (await multiplyAddSpeed(device, pipelines)) / 4;
   } catch {
@@ -111,9 +128,9 @@ export interface OpenOptions {
 /** A device and what was found out about it. */
 interface Opened {
   readonly info: GPUAdapterInfo;
+  readonly identity: string;
   readonly adapterClass: AdapterClass;
   readonly describe: string;
-  readonly implementation: string;
   readonly owned: boolean;
   readonly speed: number;
   readonly limits: Partial<PlanLimits>;
@@ -124,7 +141,7 @@ const userAgent = (): string => (globalThis.navigator as Navigator | undefined)?
 export class Gpu {
   readonly limits: PlanLimits;
   readonly describe: string;
-  /** Adapter, driver and implementation with their versions, for what holds on this device alone. */
+  /** Adapter, driver, implementation with their versions, features and limits: for what holds on this device alone. */
   readonly identity: string;
   readonly adapterClass: AdapterClass;
   /** Floating-point operations per millisecond to be expected of the kernels until they have been measured. */
@@ -140,10 +157,10 @@ export class Gpu {
   private constructor(
     readonly device: GPUDevice,
     readonly pipelines: PipelineCache,
-    { info, adapterClass, describe, owned, speed, limits, implementation }: Opened,
+    { info, identity, adapterClass, describe, owned, speed, limits }: Opened,
   ) {
     this.describe = describe;
-    this.identity = `${describeAdapter(info)} | ${implementation}`;
+    this.identity = identity;
     this.memoryBytes = memoryOf(info);
     this.adapterClass = adapterClass;
     this.owned = owned;
@@ -166,13 +183,17 @@ export class Gpu {
     const found = given ? undefined : await provider();
     const device = given ?? (await requestDevice(found!.adapter));
     const info = found?.adapter.info ?? device.adapterInfo;
-    const adapterClass = classOf(info);
+    const adapterClass = adapterClassOf(info);
     const pipelines = PipelineCache.of(device);
     return new Gpu(device, pipelines, {
       info,
       adapterClass,
       describe: found?.describe ?? describeAdapter(info),
-      implementation: found?.implementation ?? userAgent(),
+      identity: [
+        describeAdapter(info),
+        found?.implementation ?? userAgent(),
+        await abilitiesOf(found?.adapter ?? device),
+      ].join(' | '),
       owned: !given,
       speed: await expectedSpeed(adapterClass, device, pipelines),
       limits,

@@ -57,28 +57,76 @@ export function fetchedLavapipe(): { icd: string; node: string } {
   return { icd: join(folder, 'lavapipe.json'), node: join(folder, 'node') };
 }
 
-/**
- * Loads the Vulkan loader, by name or path, so that Dawn finds it by its name. It is no Node module, so
- * `dlopen` throws in either case; only the message tells whether it has stayed loaded.
- */
-export function loadVulkan(library = 'libvulkan.so.1'): boolean {
-  const nodelete = 0x1000;
-  const { RTLD_NOW, RTLD_GLOBAL } = constants.dlopen;
-  try {
-    process.dlopen({ exports: {} }, library, RTLD_NOW | RTLD_GLOBAL | nodelete);
-    return true;
-  } catch (error) {
-    return /did not self-register/.test(String(error));
-  }
+/** What Deno and Bun offer for libraries in C. Both unload what their `process.dlopen` has found to be no module. */
+interface Foreign {
+  dlopen(library: string, symbols: object): { symbols: Record<string, (...values: unknown[]) => unknown> };
 }
 
-/** Whether a driver is announced in one of the folders in which Vulkan's loader looks on Linux. */
-export function hasSystemDriver(): boolean {
-  const data = process.env['XDG_DATA_HOME'] ?? join(homedir(), '.local', 'share');
-  const folders = ['/etc', '/usr/local/share', '/usr/share', data].map((root) =>
-    join(root, 'vulkan', 'icd.d'),
+const { Deno, Bun } = globalThis as { Deno?: Foreign; Bun?: object };
+const bunForeign = (): Foreign => createRequire(import.meta.url)('bun:ffi') as Foreign;
+
+/** Points Vulkan's loader at a driver, or with `undefined` leaves it to search. */
+export function setDriver(driver: string | undefined): void {
+  for (const variable of DRIVER_VARIABLES) {
+    if (driver === undefined) delete process.env[variable];
+    else process.env[variable] = driver;
+  }
+  if (Bun && process.platform === 'linux') tellLibraries(driver ?? '');
+}
+
+/** Bun's `process.env` is its own: libraries in C read what the process was started with. */
+function tellLibraries(driver: string): void {
+  const { symbols } = bunForeign().dlopen('libc.so.6', {
+    setenv: { args: ['cstring', 'cstring', 'i32'], returns: 'i32' },
+  });
+  const text = (value: string): Buffer => Buffer.from(`${value}\0`);
+  for (const variable of DRIVER_VARIABLES) symbols['setenv']!(text(variable), text(driver), 1);
+}
+
+/**
+ * Loads the Vulkan loader, by name or path, so that Dawn finds it by its name. It is no module of Node, whose `dlopen`
+ * throws in either case; so the process's memory map is asked whether the library is there.
+ */
+export function loadVulkan(library = 'libvulkan.so.1'): boolean {
+  try {
+    if (Deno) Deno.dlopen(library, {});
+    else if (Bun) bunForeign().dlopen(library, { vkCreateInstance: { args: [], returns: 'i32' } });
+    else {
+      const nodelete = 0x1000;
+      const { RTLD_NOW, RTLD_GLOBAL } = constants.dlopen;
+      process.dlopen({ exports: {} }, library, RTLD_NOW | RTLD_GLOBAL | nodelete);
+    }
+  } catch {
+    // Whatever it says: see above.
+  }
+  return readFileSync('/proc/self/maps', 'utf8').includes('/libvulkan.so');
+}
+
+/**
+ * Whether a driver is announced where Vulkan's loader looks for one on Linux (LoaderInterfaceArchitecture.md, "Driver
+ * Discovery"). Without any, asking would only make it complain.
+ */
+export function hasSystemDriver(env: Readonly<Record<string, string | undefined>> = process.env): boolean {
+  const home = env['HOME'] ?? homedir();
+  const listed = (variable: string, otherwise: string): string[] =>
+    (env[variable] || otherwise).split(':').filter((folder) => folder !== '');
+  const roots = [
+    ...listed('XDG_CONFIG_HOME', join(home, '.config')),
+    ...listed('XDG_CONFIG_DIRS', '/etc/xdg'),
+    '/etc',
+    '/usr/local/etc',
+    ...listed('XDG_DATA_HOME', join(home, '.local', 'share')),
+    ...listed('XDG_DATA_DIRS', '/usr/local/share:/usr/share'),
+    '/usr/local/share',
+    '/usr/share',
+    '/run/opengl-driver/share', // NixOS
+  ];
+  const folders = roots.map((root) => join(root, 'vulkan', 'icd.d'));
+  const added = listed('VK_ADD_DRIVER_FILES', '');
+  return (
+    added.some((path) => existsSync(path)) ||
+    folders.some((folder) => existsSync(folder) && readdirSync(folder).some((name) => name.endsWith('.json')))
   );
-  return folders.some((folder) => existsSync(folder) && readdirSync(folder).length > 0);
 }
 
 /** The regular files of an uncompressed tar archive (ustar; no long names, no links). */

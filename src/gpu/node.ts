@@ -8,12 +8,12 @@ import { resolve } from 'node:path';
 import { UnsupportedDevice } from '../errors.ts';
 import { installAdvice } from './advice.node.ts';
 import {
-  DRIVER_VARIABLES,
   driverNamedByEnvironment,
   fetchedLavapipe,
   hasSystemDriver,
   inCheckout,
   loadVulkan,
+  setDriver,
   swiftShader,
 } from './drivers.node.ts';
 import { pollAlways, pollCalmly } from './polling.node.ts';
@@ -78,7 +78,7 @@ export async function requestNodeAdapter(options: NodeAdapterOptions = {}): Prom
     sourceOf(named) !== wish &&
     sourceOf(named) !== 'environment'
   ) {
-    forgetDriver(); // our own choice of a driver, by a parent process, yields to what is asked for
+    setDriver(undefined); // our own choice of a driver, by a parent process, yields to what is asked for
     named = undefined;
   }
   const flags = dawnFlags(options);
@@ -109,8 +109,8 @@ export async function requestNodeAdapter(options: NodeAdapterOptions = {}): Prom
 
   const byName = wish !== '' && !isSource(wish);
   if (wish === '' || wish === 'system' || byName) {
-    // Asking Dawn without a Vulkan loader only makes it complain; macOS and Windows need none.
-    const possible = process.platform !== 'linux' || loadVulkan() || (hasSystemDriver() && bringLoader());
+    // Asking Dawn without a Vulkan driver or loader only makes it complain; macOS and Windows need none.
+    const possible = process.platform !== 'linux' || (hasSystemDriver() && bringLoader());
     const found =
       possible && (await attempt(byName ? 'environment' : 'system', byName ? [`adapter=${wish}`] : []));
     if (found) return found;
@@ -120,7 +120,7 @@ export async function requestNodeAdapter(options: NodeAdapterOptions = {}): Prom
     if (useSwiftShader()) {
       const found = await attempt('swiftshader');
       if (found) return found;
-      forgetDriver();
+      setDriver(undefined);
     }
   }
   throw new UnsupportedDevice(noAdapter(wish));
@@ -211,15 +211,11 @@ function bringLoader(): boolean {
   return driver !== undefined && loadVulkan(driver.loader);
 }
 
-function forgetDriver(): void {
-  for (const variable of DRIVER_VARIABLES) delete process.env[variable];
-}
-
 /** Points Vulkan's loader at SwiftShader. */
 function useSwiftShader(): boolean {
   const driver = swiftShader();
   if (!driver || !bringLoader()) return false;
-  for (const variable of DRIVER_VARIABLES) process.env[variable] = driver.icd;
+  setDriver(driver.icd);
   return true;
 }
 

@@ -22,6 +22,7 @@ import { formatBytes } from './summary.ts';
 export const assumedBudget: Readonly<Record<AdapterClass, number>> = {
   hardware: 4 * 2 ** 30,
   lavapipe: 8 * 2 ** 30,
+  software: 8 * 2 ** 30,
   swiftshader: 8 * 2 ** 30,
 };
 

@@ -1,6 +1,7 @@
 /** One pass of a plan by itself, on random data: its result and its time with each of its kernels. */
 import { random } from '../data/random.ts';
 import type { KernelChoices } from '../gpu/choices.ts';
+import { emptyRound, hostClock, type Clock, type Round } from '../gpu/clock.ts';
 import type { Gpu } from '../gpu/device.ts';
 import { fromHalf } from '../gpu/half.ts';
 import { toStored } from '../gpu/layout.ts';
@@ -65,6 +66,7 @@ export function benchPass(gpu: Gpu, pass: ConvPass): PassBench {
   const { kind, inputs, channelsOut, precision } = pass;
   const weightCount = taps * channelsOut * inputs.reduce((sum, { channels }) => sum + channels, 0);
   const buffers = new Map<string, GPUBuffer>();
+  let round: Promise<Round> | undefined;
 
   const share = (tensor: Tensor, fill: () => ArrayBufferView<ArrayBuffer>): void => {
     if (buffers.has(tensor.name)) return;
@@ -133,7 +135,7 @@ export function benchPass(gpu: Gpu, pass: ConvPass): PassBench {
             [head, tail].map((part) => (halves ? fromHalf(new Uint16Array(part)) : new Float32Array(part))),
           );
         },
-        time: (enough) => time(gpu, program, enough),
+        time: (enough) => time(gpu, program, () => (round ??= emptyRound(gpu.device)), enough),
         dispose: () => program.dispose(),
       };
     },
@@ -157,33 +159,79 @@ function joined(parts: readonly Float32Array[]): Float32Array {
 /** Time for repeats of one measurement, and how many there are at least and at most. */
 const repeatMs = 50;
 const [leastRepeats, mostRepeats] = [3, 25];
-/** Where the clock is the host's, one measurement is of so many runs that it takes this long. */
-const hostMs = 5;
+/**
+ * Where the clock is the host's, one measurement is of so many runs that it takes this long, and so many times what the
+ * clock may be wrong by: kernels differ by some per cent.
+ */
+const [hostMs, timesError] = [5, 20];
+const mostRuns = 1000;
 
 /** Browsers give the GPU's clock in steps of 0.1 ms, which is too coarse here. */
 const rounded = (times: readonly number[]): boolean =>
   times.every((ms) => Math.abs(10 * ms - Math.round(10 * ms)) < 1e-6);
 
+/** The host's clock, which alone is at hand, cannot tell kernels of this device apart. */
+export class ClockTooCoarse extends Error {
+  constructor({ ms, error }: Round) {
+    super(
+      `a round trip to the GPU takes ${ms.toFixed(1)} ms here, give or take ${error.toFixed(1)} ms, which is too coarse a ` +
+        'measure of kernels',
+    );
+  }
+}
+
 /** Milliseconds of one run: the mean of the middle half of several, by the GPU's clock where it has a fine one. */
-async function time(gpu: Gpu, program: Program, enough: number): Promise<number> {
-  const own = gpu.device.features.has('timestamp-query') && !rounded(await program.profile());
-  let runs = 1;
-  const once = async (): Promise<number> => {
-    if (own) return (await program.profile()).reduce((sum, ms) => sum + ms, 0);
-    const started = performance.now();
-    for (let run = 0; run < runs; run++) await program.run();
-    await gpu.device.queue.onSubmittedWorkDone();
-    return (performance.now() - started) / runs;
+async function time(
+  gpu: Gpu,
+  program: Program,
+  emptyRound: () => Promise<Round>,
+  enough: number,
+): Promise<number> {
+  const { device } = gpu;
+  if (device.features.has('timestamp-query') && !rounded(await program.profile()))
+    return typicalTime(async () => (await program.profile()).reduce((sum, ms) => sum + ms, 0), enough);
+  return hostTime(device.queue, () => program.run(), await emptyRound(), enough);
+}
+
+/**
+ * The same by the host's clock, which also counts the round trip to the device.
+ * @throws ClockTooCoarse where no number of runs makes up for that
+ */
+export async function hostTime(
+  queue: Pick<GPUQueue, 'onSubmittedWorkDone'>,
+  run: () => Promise<void>,
+  round: Round,
+  enough: number,
+  clock: Clock = hostClock,
+): Promise<number> {
+  const timeOf = async (runs: number): Promise<number> => {
+    const started = clock();
+    for (let i = 0; i < runs; i++) await run();
+    await queue.onSubmittedWorkDone();
+    return clock() - started - round.ms;
   };
+  const wanted = Math.max(hostMs, timesError * round.error);
+  let runs = 1;
+  let ms = await timeOf(runs); // not counted below: clocks rise, caches fill
+  if (ms - round.error > 2 * enough) return ms;
+  while (ms < wanted) {
+    if (runs === mostRuns) throw new ClockTooCoarse(round);
+    runs = Math.min(mostRuns, Math.ceil(runs * Math.min(10, (1.2 * wanted) / Math.max(ms, 1e-3))));
+    ms = await timeOf(runs);
+  }
+  return typicalTime(async () => (await timeOf(runs)) / runs, enough, clock);
+}
+
+async function typicalTime(
+  once: () => Promise<number>,
+  enough: number,
+  clock: Clock = hostClock,
+): Promise<number> {
   const first = await once(); // not counted: clocks rise, caches fill
   if (first > 2 * enough) return first;
-  runs = Math.max(1, Math.min(100, Math.ceil(hostMs / Math.max(first, 0.01))));
   const times: number[] = [];
-  const started = performance.now();
-  while (
-    times.length < leastRepeats ||
-    (times.length < mostRepeats && performance.now() - started < repeatMs)
-  )
+  const started = clock();
+  while (times.length < leastRepeats || (times.length < mostRepeats && clock() - started < repeatMs))
     times.push(await once());
   times.sort((a, b) => a - b);
   const quarter = Math.floor(times.length / 4);

@@ -6,7 +6,7 @@
 import { Aborted } from '../errors.ts';
 import type { Gpu } from '../gpu/device.ts';
 import { kernelsOf, runsOn, type ConvPass, type CountedPass } from '../gpu/passes.ts';
-import { benchPass, type PassBench } from './pass-bench.ts';
+import { benchPass, ClockTooCoarse, type PassBench } from './pass-bench.ts';
 import { readCache, writeCache, type TuningStore } from './tuning-cache.ts';
 
 export interface TuningOptions {
@@ -14,8 +14,8 @@ export interface TuningOptions {
   readonly signal?: AbortSignal | undefined;
   /** What the user should know, such as a damaged cache. */
   readonly warn?: (message: string) => void;
-  /** Called before anything is measured, with the passes that are not in the cache. */
-  readonly onStart?: (passes: number) => void;
+  /** Called before each pass that is measured, with those that were done and those that are not in the cache. */
+  readonly onPass?: (done: number, passes: number) => void;
   /** Milliseconds after which no further pass is begun. Default 60 000. */
   readonly budgetMs?: number;
   /** Names of the kernels to try. Default: all that the device can run. */
@@ -71,17 +71,21 @@ export async function tune(
   const { store, warn = () => undefined, budgetMs = defaultBudgetMs } = options;
   const known = new Map(Object.entries(await cachedChoices(gpu, store, warn)));
   const fresh = passes.filter(({ key }) => !known.has(key));
-  if (fresh.length > 0) options.onStart?.(fresh.length);
   const measured: Measurement[] = [];
   const started = performance.now();
   try {
-    for (const pass of fresh) {
+    for (const [done, pass] of fresh.entries()) {
       if (performance.now() - started > budgetMs) break;
+      options.onPass?.(done, fresh.length);
       try {
         measured.push(await measure(gpu, pass, options));
       } catch (error) {
         if (error instanceof Aborted) throw error;
         if (await gpu.isLost()) throw gpu.lossError();
+        if (error instanceof ClockTooCoarse) {
+          warn(`kernels are not measured, and the default ones are used: ${error.message}`);
+          break;
+        }
         warn(`no kernels were measured for ${pass.key}: ${(error as Error).message}`);
       }
     }
@@ -133,8 +137,9 @@ async function measure(
       try {
         const result = await tried(under, name, standardMs, close);
         if (result.ms <= worthwhile * standardMs && result.ms < ms) [kernel, ms] = [name, result.ms];
-      } catch {
+      } catch (error) {
         if (await gpu.isLost()) throw gpu.lossError();
+        if (error instanceof ClockTooCoarse) throw error;
         rejected.push(name); // it does not compile here, does not fit the memory, or computes something else
       }
     }

@@ -34,6 +34,9 @@ export type TrainingEvent =
       readonly stepsPerEpoch: number;
       /** Bytes that the plan and the shared buffers take on the GPU. */
       readonly gpuBytes: number;
+      /** What computes, in words, and whether it is a software adapter: a program on the CPU, far slower than a GPU. */
+      readonly adapter: string;
+      readonly software: boolean;
       /** Step that training begins with; more than 0 after a resume. */
       readonly step: number;
       /** Epochs that were done before. */
@@ -66,8 +69,8 @@ export type TrainingEvent =
   /** The case given as `preview` as the network segments it after the epoch. */
   | { readonly type: 'preview'; readonly epoch: number; readonly score: CaseScore }
   | { readonly type: 'checkpoint'; readonly step: number }
-  /** Kernels are measured for so many convolution shapes that the cache does not know. */
-  | { readonly type: 'tuning'; readonly passes: number }
+  /** Kernels are measured for `passes` convolution shapes that the cache does not know, `done` of them by now. */
+  | { readonly type: 'tuning'; readonly done: number; readonly passes: number }
   /** What was chosen, from the cache or by measuring. */
   | {
       readonly type: 'tuned';

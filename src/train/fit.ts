@@ -219,7 +219,16 @@ export async function fit(
     const started = performance.now();
     let epochStarted = started;
     const gpuBytes = state.gpu.allocatedBytes;
-    emit({ type: 'start', epochs, stepsPerEpoch, gpuBytes, step, history: [...history] });
+    emit({
+      type: 'start',
+      epochs,
+      stepsPerEpoch,
+      gpuBytes,
+      adapter: state.gpu.describe,
+      software: state.gpu.adapterClass !== 'hardware',
+      step,
+      history: [...history],
+    });
 
     const seconds = () => secondsBefore + (performance.now() - started) / 1000;
     const etaMs = (done: number) =>

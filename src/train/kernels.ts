@@ -42,12 +42,12 @@ export async function chooseKernels(
   if (!(wanted ?? gpu.adapterClass === 'hardware')) return table;
   const started = performance.now();
   const { passes } = planSession(state, session).plan;
-  const onStart = (count: number): void => emit({ type: 'tuning', passes: count });
+  const onPass = (done: number, count: number): void => emit({ type: 'tuning', done, passes: count });
   const { tuned, measured, left } = await tune(gpu, passes, {
     store: await tuningStore(),
     signal,
     warn,
-    onStart,
+    onPass,
   });
   const seconds = (performance.now() - started) / 1000;
   emit({ type: 'tuned', choices: tuned, passes: passes.length, measured: measured.length, left, seconds });

@@ -74,7 +74,16 @@ test('the panel comes back after every line, shows the best epoch, and is wiped 
   });
   // Resumed in the third epoch, of which nothing gets better.
   const history = [row(0, 0.3), row(1, 0.4)];
-  show({ type: 'start', epochs: 3, stepsPerEpoch: 5, gpuBytes: 0, step: 12, history });
+  show({
+    type: 'start',
+    epochs: 3,
+    stepsPerEpoch: 5,
+    gpuBytes: 0,
+    adapter: 'none',
+    software: true,
+    step: 12,
+    history,
+  });
   show({ type: 'warning', message: 'the disk is slow' });
   show({ type: 'epoch', row: row(2, 0.2), best: false, etaMs: 0 });
   const result = { history, bestEpoch: 1, bestDice: 0.4, stoppedEarly: false, steps: 15, seconds: 1 };

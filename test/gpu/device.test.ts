@@ -1,7 +1,7 @@
 /** Typed errors of a device: validation, loss, who owns it; never zeros in place of a result. */
 import { describe, expect, test } from 'vitest';
 import { DeviceLost, GpuError, UnsupportedDevice } from '../../src/errors.ts';
-import { Gpu, setAdapterProvider } from '../../src/gpu/device.ts';
+import { adapterClassOf, Gpu, setAdapterProvider } from '../../src/gpu/device.ts';
 import { requestNodeAdapter } from '../../src/gpu/node.ts';
 import { Recorder } from '../../src/gpu/plan.ts';
 import { Program } from '../../src/gpu/program.ts';
@@ -151,5 +151,55 @@ describe('who owns the device', () => {
     using gpu = await Gpu.open({ limits: { maxBindingBytes: 4096 } });
     expect(gpu.limits.maxBindingBytes).toBe(4096);
     expect(gpu.limits.maxBufferBytes).toBe(gpu.device.limits.maxBufferSize);
+  });
+});
+
+describe('what an adapter is', () => {
+  const unnamed = { vendor: '', architecture: '', device: '', description: '' } as GPUAdapterInfo;
+
+  test.each([
+    [{ vendor: 'nvidia', architecture: 'ada' }, 'hardware'],
+    [{ isFallbackAdapter: false }, 'hardware'],
+    [{ isFallbackAdapter: true }, 'software'],
+    [{ vendor: 'google', architecture: 'swiftshader', isFallbackAdapter: true }, 'swiftshader'],
+    [{ description: 'llvmpipe: Mesa 26', isFallbackAdapter: true }, 'lavapipe'],
+    [{ vendor: 'microsoft', description: 'Microsoft Basic Render Driver' }, 'software'],
+  ] as const)('%j: %s', (info, kind) => {
+    expect(adapterClassOf({ ...unnamed, ...info })).toBe(kind);
+  });
+
+  /** An opened adapter that tells no name, with some features and limits of its own. */
+  async function unnamedAdapter(features: string[], limits: Record<string, number>): Promise<Gpu> {
+    const found = await requestNodeAdapter();
+    const told: Record<string, unknown> = {
+      info: { ...unnamed, isFallbackAdapter: true },
+      features: new Set([...found.adapter.features, ...features]),
+      limits: new Proxy(found.adapter.limits, {
+        get: (target, name) => limits[name as string] ?? (Reflect.get(target, name, target) as unknown),
+      }),
+    };
+    const adapter = new Proxy(found.adapter, {
+      get: (target, name) => {
+        const value: unknown = told[name as string] ?? Reflect.get(target, name, target);
+        return typeof value === 'function' ? (value.bind(target) as unknown) : value;
+      },
+    });
+    setAdapterProvider(() => Promise.resolve({ ...found, adapter, implementation: 'Firefox/150' }));
+    try {
+      return await Gpu.open();
+    } finally {
+      setAdapterProvider(requestNodeAdapter);
+    }
+  }
+
+  test('without names, adapters are told apart by features and limits; the same one is the same again', async () => {
+    using first = await unnamedAdapter([], {});
+    using again = await unnamedAdapter([], {});
+    using featured = await unnamedAdapter(['made-up-feature'], {});
+    using limited = await unnamedAdapter([], { maxTextureDimension2D: 12_345 });
+    expect(again.identity).toBe(first.identity);
+    expect(new Set([first, featured, limited].map(({ identity }) => identity)).size).toBe(3);
+    expect(first.identity).toContain('Firefox/150');
+    expect(first.adapterClass).toBe('software');
   });
 });

@@ -231,8 +231,8 @@ describe('the cache', () => {
     const first = await tune(gpu, [pass()], { store, ...timed(ms) });
     const second = timed({});
     const started: number[] = [];
-    const onStart = (count: number) => started.push(count);
-    const again = await tune(gpu, [pass()], { store, ...second, onStart });
+    const onPass = (_done: number, count: number) => started.push(count);
+    const again = await tune(gpu, [pass()], { store, ...second, onPass });
     expect(again).toEqual({ tuned: first.tuned, measured: [], left: 0 });
     expect(first.tuned).toEqual({ [pass().key]: 'tiled 8x8x8, 8' });
     expect(second.opened).toEqual([]);

@@ -1,5 +1,5 @@
 /** The adapter as this page sees it, before any training: what it can hold, and what to do where there is none. */
-import { defaultBudget, defaultLimits, memoryOf, type PlanLimits } from 'unet3d-gpu/worker';
+import { adapterClassOf, defaultBudget, defaultLimits, memoryOf, type PlanLimits } from 'unet3d-gpu/worker';
 
 export interface DeviceFacts {
   readonly name: string;
@@ -30,17 +30,14 @@ async function look(): Promise<DeviceFacts | undefined> {
   const { vendor, architecture, device: model, description } = adapter.info;
   const name =
     [vendor, architecture, model, description].filter((word) => word !== '').join(' · ') || 'unnamed adapter';
-  const software = /swiftshader|llvmpipe|lavapipe|basic render/i.test(name);
+  const adapterClass = adapterClassOf(adapter.info);
   const limits = {
     ...defaultLimits,
     maxBindingBytes: adapter.limits.maxStorageBufferBindingSize,
     maxBufferBytes: adapter.limits.maxBufferSize,
   };
-  const budget = defaultBudget({
-    adapterClass: software ? 'swiftshader' : 'hardware',
-    memoryBytes: memoryOf(adapter.info),
-  });
-  return { name, software, limits, budget, adapter };
+  const budget = defaultBudget({ adapterClass, memoryBytes: memoryOf(adapter.info) });
+  return { name, software: adapterClass !== 'hardware', limits, budget, adapter };
 }
 
 /** What to do in this very browser so that WebGPU works. */
@@ -52,8 +49,13 @@ export function advice(agent = navigator.userAgent, secure = isSecureContext): s
   if (/Firefox\//.test(agent)) {
     steps.push(
       `This is Firefox ${version('Firefox')}. It has WebGPU on Windows from version 141 and on Apple silicon from 145; update it, or open this page in Chrome or Edge.`,
-      'On other systems set dom.webgpu.enabled to true in about:config and restart Firefox.',
     );
+    if (/Linux/.test(agent) && !/Android/.test(agent))
+      steps.push(
+        'On Linux: open about:config, set dom.webgpu.enabled to true, and gfx.webgpu.ignore-blocklist as well, and restart Firefox.',
+        "Firefox computes through Vulkan there: install the driver of your GPU (Mesa 25 or later, or the vendor's).",
+      );
+    steps.push('Look for the reason in the lines with WEBGPU at about:support, under "Decision Log".');
   } else if (/Chrom(e|ium)\//.test(agent)) {
     const name = /Edg\//.test(agent) ? 'Edge' : 'Chrome or Chromium';
     if (version('Chrome') < 113)

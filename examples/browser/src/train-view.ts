@@ -6,7 +6,7 @@ import { device, type DeviceFacts } from './device.ts';
 import { button, digits, download, duration, el, field, fill, number, select, swatch } from './dom.ts';
 import { adopt, classCount, largestShape, plan } from './planning.ts';
 import { classNames, onChange, state } from './state.ts';
-import { goOn, historyCsv, pause, progress, start, stop, validationCase } from './training.ts';
+import { goOn, historyCsv, pause, progress, skipTuning, start, stop, validationCase } from './training.ts';
 import { CaseSlices } from './slices.ts';
 import { legend, opacitySlider } from './viewer.ts';
 
@@ -267,17 +267,21 @@ function runPanel(onModel: () => void): HTMLElement {
           : 'Preparing the cases',
       running: Number.isFinite(progress.loss)
         ? `Training: ${where}, loss ${digits(progress.loss)}, ${duration(progress.etaMs)} to go, ${formatBytes(progress.gpuBytes)} on the GPU`
-        : 'Starting: compiling shaders and allocating memory',
+        : progress.tuning
+          ? `Measuring which kernels are fastest on this GPU, once: ${progress.tuning.done} of ${progress.tuning.passes} convolution shapes, a minute at most`
+          : 'Starting: compiling shaders and allocating memory',
       pausing: 'Finishing the step and saving',
       paused: `Paused at ${where}.`,
       done: `Done after ${history.length} epochs.${progress.best ? ` Kept: epoch ${progress.best.epoch + 1}, mean Dice ${digits(progress.best.dice)}.` : ''}`,
     }[training];
     problem.textContent = progress.problem;
-    if (controlsFor !== training) {
+    const wanted = progress.tuning ? 'tuning' : training;
+    if (controlsFor !== wanted) {
       const first = controlsFor === '';
-      controlsFor = training;
+      controlsFor = wanted;
       fill(
         controls,
+        wanted === 'tuning' && button('Skip measuring', skipTuning, { className: 'primary' }),
         training === 'running' && [button('Pause', pause), button('Stop early, keep the best', stop)],
         training === 'paused' && [
           button('Resume', () => goOn(), { className: 'primary' }),

@@ -30,6 +30,8 @@ export const progress = {
   etaMs: NaN,
   loss: NaN,
   gpuBytes: NaN,
+  /** Kernels are being measured, so many of so many convolution shapes by now. */
+  tuning: undefined as { done: number; passes: number } | undefined,
   preview: undefined as Preview | undefined,
   best: undefined as { epoch: number; dice: number } | undefined,
   problem: '',
@@ -39,7 +41,7 @@ export const progress = {
 let network = { inChannels: 1, classes: 2 };
 let controller = new AbortController();
 /** What to do when a training has obeyed its abort. */
-const wish = { stop: false };
+const wish = { stop: false, skipTuning: false };
 
 export const validationCase = (): LabelledCase | undefined => state.validation[0];
 
@@ -126,9 +128,9 @@ export async function start(resumed?: Session): Promise<void> {
   await train(resumed !== undefined);
 }
 
-async function train(resume: boolean): Promise<void> {
+async function train(resume: boolean, tune?: boolean): Promise<void> {
   controller = new AbortController();
-  wish.stop = false;
+  Object.assign(wish, { stop: false, skipTuning: false });
   progress.problem = '';
   state.training = 'running';
   changed();
@@ -157,13 +159,16 @@ async function train(resume: boolean): Promise<void> {
       signal: controller.signal,
       resume,
       onEvent: take,
+      ...(tune !== undefined && { tune }),
       ...(settings.patch && { patch: settings.patch }),
       checkpoint: store,
       ...(validation[0] && { preview: validation[0] }),
     });
     await finish('Training is complete');
   } catch (error) {
+    progress.tuning = undefined;
     if (error instanceof Aborted) {
+      if (wish.skipTuning) return train(resume, false);
       if (wish.stop) return stopNow();
       state.training = 'paused';
       log(`Paused. ${error.message}`);
@@ -185,7 +190,20 @@ async function train(resume: boolean): Promise<void> {
 
 function take(event: TrainingEvent): void {
   switch (event.type) {
+    case 'tuning':
+      progress.tuning = { done: event.done, passes: event.passes };
+      break;
+    case 'tuned':
+      progress.tuning = undefined;
+      log(
+        `${Object.keys(event.choices).length} of ${event.passes} convolution shapes run with a faster kernel`,
+      );
+      break;
+    case 'warning':
+      log(event.message);
+      break;
     case 'start':
+      progress.tuning = undefined;
       progress.gpuBytes = event.gpuBytes;
       progress.step = event.step;
       progress.totalSteps = event.epochs * event.stepsPerEpoch;
@@ -224,6 +242,13 @@ function take(event: TrainingEvent): void {
 export function pause(): void {
   wish.stop = false;
   state.training = 'pausing';
+  controller.abort();
+  changed();
+}
+
+/** Ends the measuring of kernels: training begins with the default ones. */
+export function skipTuning(): void {
+  wish.skipTuning = true;
   controller.abort();
   changed();
 }
