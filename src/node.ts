@@ -1,12 +1,13 @@
 /** The Node entry: everything of the browser's, with Dawn as the source of adapters and files as sources. */
 import { setAdapterProvider } from './gpu/device.ts';
-import { adapterNotice, requestNodeAdapter } from './gpu/node.ts';
+import { adapterNotice, requestNodeAdapter, warnOfSoftware } from './gpu/node.ts';
 import './data/source.node.ts';
 import { setTuningStore } from './model/tuning-cache.ts';
 import { folderCache } from './model/tuning-cache.node.ts';
 
 setAdapterProvider(async () => {
   const found = await requestNodeAdapter();
+  warnOfSoftware(found);
   return {
     adapter: found.adapter,
     describe: adapterNotice(found),

@@ -26,8 +26,9 @@ export interface SplitArguments {
 }
 
 export const datasetHelp = `
-DATASET is a folder: a Medical Segmentation Decathlon or nnU-Net v2 data set (with dataset.json), or one folder
-of images and one of labels, matched by name. Or give both folders with --images and --labels.`;
+DATASET is a folder: a Medical Segmentation Decathlon or nnU-Net v2 data set
+(with dataset.json), or one folder of images and one of labels, matched by
+name. Or give both folders with --images and --labels.`;
 
 export function addDatasetOptions(command: Command): Command {
   return command

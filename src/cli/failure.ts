@@ -5,8 +5,9 @@ import { Aborted, InvalidOption, UNet3DError } from '../errors.ts';
 export const exitCodes = { fine: 0, failure: 1, usage: 2, interrupted: 130, closedPipe: 141 } as const;
 
 export const exitCodesHelp = `
-Exit codes: 0 fine, 1 failure or bad input, 2 wrong usage, 130 interrupted (Ctrl-C; 143 by SIGTERM, 129 by SIGHUP),
-141 nobody read the output to its end. train, predict and demo do not need their output read: their results are files.`;
+Exit codes: 0 fine, 1 failure or bad input, 2 wrong usage, 130 interrupted
+(Ctrl-C; 143 by SIGTERM, 129 by SIGHUP), 141 nobody read the output to its end.
+train, predict and demo do not need their output read: their results are files.`;
 
 export interface Failure {
   /** Empty where everything has been said. */

@@ -8,7 +8,8 @@ import type { Io } from './io.ts';
 /** Finds the adapter, prints it (with the tip where it is SwiftShader) and makes models use it, and the user's cache. */
 export async function announceAdapter(io: Io): Promise<NodeAdapter> {
   const found = await requestNodeAdapter();
-  io.err(...`GPU: ${adapterNotice(found)}`.split('\n'));
+  const none = found.source === 'swiftshader' ? 'no system GPU, using SwiftShader: ' : '';
+  io.err(...`GPU: ${none}${adapterNotice(found)}`.split('\n'));
   setTuningStore(() => Promise.resolve(folderCache()));
   // An adapter gives one device; models opened after the first ask again.
   let first: NodeAdapter | undefined = found;

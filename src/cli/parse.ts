@@ -27,10 +27,11 @@ export function numberFrom(low: number, above = false): (text: string) => number
   };
 }
 
-/** From 0 to 1. */
+/** From 0 to 1, also as a fraction. */
 export function share(text: string): number {
-  const value = text.trim() === '' ? NaN : Number(text);
-  return value >= 0 && value <= 1 ? value : fail('Give a share from 0 to 1.');
+  const [, above, below = '1'] = /^\s*([\d.]+(?:e-?\d+)?)\s*(?:\/\s*(\d+))?\s*$/i.exec(text) ?? [];
+  const value = Number(above) / Number(below);
+  return value >= 0 && value <= 1 ? value : fail('Give a share from 0 to 1, such as 0.5 or 1/3.');
 }
 
 /** Between 0 and 1, neither of them. */
@@ -137,6 +138,12 @@ export function bytes(text: string): number {
   if (figure === undefined) return fail('Give bytes, such as 134217728 or 128MiB.');
   const power = 'BKMGT'.indexOf(unit[0]!.toUpperCase());
   return Math.round(Number(figure) * (/i/i.test(unit) ? 1024 : 1000) ** power);
+}
+
+/** A number of bytes as it is typed: in the largest unit of which it is a whole number. */
+export function typedBytes(value: number): string {
+  const power = [4, 3, 2, 1].find((unit) => value >= 1024 ** unit && value % 1024 ** unit === 0) ?? 0;
+  return `${value / 1024 ** power}${['', 'KiB', 'MiB', 'GiB', 'TiB'][power]!}`;
 }
 
 /** `auto`, `none`, or names separated by commas. */

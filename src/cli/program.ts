@@ -14,6 +14,7 @@ import { splitCommand } from './commands/split.ts';
 import { trainCommand } from './commands/train.ts';
 import { exitCodes, exitCodesHelp, failureOf, fileReason } from './failure.ts';
 import type { Io } from './io.ts';
+import { bytes, typedBytes } from './parse.ts';
 
 /** Commands that compute on the GPU, and so may have to be started through a fetched driver. */
 const gpuCommands = new Set(['train', 'predict', 'demo', 'info']);
@@ -41,8 +42,8 @@ export function createProgram(io: Io, { restart = false }: RunOptions = {}): Com
       'after',
       `
 Examples:
-  unet3d-gpu demo                                   train on generated phantoms, start to finish
-  unet3d-gpu train data/hippocampus --out runs/1    train on a folder of NIfTI images and labels
+  unet3d-gpu demo
+  unet3d-gpu train data/hippocampus --out runs/1
   unet3d-gpu predict runs/1/model.safetensors image.nii.gz --out labels.nii.gz
   unet3d-gpu evaluate predictions/ labels/
 ${exitCodesHelp}`,
@@ -68,6 +69,8 @@ ${exitCodesHelp}`,
   for (const make of commands) program.addCommand(make(io));
   for (const command of [program, ...program.commands]) {
     command.exitOverride();
+    command.configureHelp({ subcommandTerm: (sub) => sub.name() });
+    describeDefaults(command);
     command.showHelpAfterError(
       `(unet3d-gpu ${command === program ? '' : `${command.name()} `}--help tells more)`,
     );
@@ -79,9 +82,19 @@ ${exitCodesHelp}`,
   return program;
 }
 
+/** Help shows defaults as a person types them. */
+function describeDefaults({ options }: Command): void {
+  for (const option of options) {
+    const value: unknown = option.defaultValue;
+    if (option.defaultValueDescription !== undefined || typeof value === 'boolean') continue;
+    if (option.parseArg === (bytes as unknown)) option.default(value, typedBytes(value as number));
+    else if (value !== undefined) option.default(value, `${value as string | number | readonly unknown[]}`);
+  }
+}
+
 /** Runs one command line (without `node` and the script) and gives its exit code; never throws. */
 export async function runCli(args: readonly string[], io: Io, options: RunOptions = {}): Promise<number> {
-  const exitCode = await run(args.length > 0 ? args : ['--help'], io, options);
+  const exitCode = await run(args, io, options);
   const lost = await io.written();
   if (lost?.code === 'EPIPE') return filingCommands.has(args[0] ?? '') ? exitCode : exitCodes.closedPipe;
   if (!lost) return exitCode;

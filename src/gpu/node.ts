@@ -7,6 +7,7 @@ import { createRequire } from 'node:module';
 import { resolve } from 'node:path';
 import { UnsupportedDevice } from '../errors.ts';
 import { installAdvice } from './advice.node.ts';
+import { adapterClassOf } from './device.ts';
 import {
   driverNamedByEnvironment,
   fetchedLavapipe,
@@ -129,6 +130,19 @@ export async function requestNodeAdapter(options: NodeAdapterOptions = {}): Prom
 /** The line that is printed for a chosen adapter, with the tip where it is SwiftShader. */
 export function adapterNotice({ describe, adapter }: Pick<NodeAdapter, 'describe' | 'adapter'>): string {
   return isSwiftShader(adapter) ? `${describe}\n${swiftShaderTip()}` : describe;
+}
+
+let warned = false;
+
+/** Warns, once per process, where the adapter is a program on the CPU: a training takes many times longer there. */
+export function warnOfSoftware({ describe, adapter }: Pick<NodeAdapter, 'describe' | 'adapter'>): void {
+  if (warned || adapterClassOf(adapter.info) === 'hardware') return;
+  warned = true;
+  const remedy = isSwiftShader(adapter) ? swiftShaderTip() : `For a GPU: ${installAdvice()}`;
+  process.emitWarning(`unet3d-gpu computes on the CPU, not on a GPU: ${describe}. ${remedy}`, {
+    type: 'SoftwareAdapter',
+    code: 'UNET3D_SOFTWARE_ADAPTER',
+  });
 }
 
 export function isSwiftShader(adapter: GPUAdapter): boolean {

@@ -1,11 +1,11 @@
 /** How Node's adapter is chosen. Each case is a process of its own, because a driver is chosen once per process. */
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
-import { fetchedLavapipe, swiftShader, untar } from '../../src/gpu/drivers.node.ts';
+import { fetchedLavapipe, hasSystemDriver, swiftShader, untar } from '../../src/gpu/drivers.node.ts';
 import { swiftShaderTip } from '../../src/gpu/node.ts';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
@@ -15,7 +15,8 @@ const linux = process.platform === 'linux';
 
 /** Asks for an adapter under the given variables only; the answer is its source, or the error's name and message. */
 function choose(variables: Record<string, string>): string {
-  const program = `
+  return run(
+    `
     const { requestNodeAdapter, releaseNodeGpu } = await import('./src/gpu/node.ts');
     try {
       const { adapter, source } = await requestNodeAdapter();
@@ -23,16 +24,21 @@ function choose(variables: Record<string, string>): string {
     } catch (error) {
       console.log(error.name, error.message);
     }
-    await releaseNodeGpu();`;
+    await releaseNodeGpu();`,
+    variables,
+  ).stdout.trim();
+}
+
+/** What a program prints that is run under the given variables only. */
+function run(program: string, variables: Record<string, string>) {
   const env = { ...process.env };
   for (const name of ['VK_DRIVER_FILES', 'VK_ICD_FILENAMES', 'UNET3D_ADAPTER']) delete env[name];
   const args = ['--import', 'tsx', '--input-type', 'module', '--eval', program];
-  const run = spawnSync(node, args, {
+  return spawnSync(node, args, {
     cwd: root,
     encoding: 'utf8',
     env: { ...env, ...variables },
   });
-  return run.stdout.trim();
 }
 
 test.runIf(linux)(
@@ -73,6 +79,40 @@ test('SwiftShader when asked for, and when named by its file', ({ skip }) => {
 test('whatever there is, it is never the null backend', ({ skip }) => {
   skip(!linux || !swiftShader(), 'no SwiftShader for this machine');
   expect(choose({})).toMatch(/^(system|swiftshader) \S/);
+});
+
+test('a program is warned once that it computes on the CPU; Dawn complains of nothing', ({ skip }) => {
+  skip(!linux || !swiftShader(), 'no SwiftShader for this machine');
+  const { stdout, stderr } = run(
+    `
+    const { UNet3D, releaseNodeGpu } = await import('./src/node.ts');
+    process.on('warning', ({ name, code, message }) => console.log(name, code, message));
+    for (let i = 0; i < 2; i++) (await UNet3D.create({ inChannels: 1, classes: 2, features: [4, 8] })).dispose();
+    await releaseNodeGpu();`,
+    { UNET3D_ADAPTER: 'swiftshader' },
+  );
+  const lines = stdout.trim().split('\n');
+  expect(lines).toHaveLength(1);
+  expect(lines[0]).toMatch(
+    /^SoftwareAdapter UNET3D_SOFTWARE_ADAPTER unet3d-gpu computes on the CPU.*Tip: lavapipe/,
+  );
+  expect(stderr).not.toMatch(/vkCreateInstance|artificially reduced/);
+});
+
+test('Vulkan is not asked where no driver is announced', () => {
+  const home = mkdtempSync(join(tmpdir(), 'drivers-'));
+  const folder = join(home, 'data', 'vulkan', 'icd.d');
+  const nowhere = { HOME: home, XDG_CONFIG_DIRS: home, XDG_DATA_DIRS: join(home, 'data') };
+  const before = hasSystemDriver({ HOME: home, XDG_CONFIG_DIRS: home, XDG_DATA_DIRS: home });
+  try {
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(join(folder, 'readme.txt'), '');
+    expect(hasSystemDriver(nowhere)).toBe(before);
+    writeFileSync(join(folder, 'acme_icd.json'), '{}');
+    expect(hasSystemDriver(nowhere)).toBe(true);
+  } finally {
+    rmSync(home, { recursive: true });
+  }
 });
 
 test('archives unpack as tar would', ({ skip }) => {

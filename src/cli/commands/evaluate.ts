@@ -45,12 +45,18 @@ export function evaluateCommand(io: Io): Command {
     .option('--only-predicted', 'leave out labels that have no prediction')
     .option('--csv <file>', 'write one line per case and class')
     .option('--out <file>', 'write cases and summary as JSON')
+    .option(
+      '--memory <bytes>',
+      'as other commands take it; changes nothing, since metrics need no GPU memory',
+      parse.bytes,
+    )
     .option('--json', 'print the JSON instead of the table')
     .addHelpText(
       'after',
       `
-Distances are in mm with the spacing of the labels, volumes in ml; NaN (null in JSON) where a class is missing.
-Files of the same place in space are compared voxel over voxel, in whatever order and direction their axes are stored.
+Distances are in mm with the spacing of the labels, volumes in ml; NaN (null in
+JSON) where a class is missing. Files of the same place in space are compared
+voxel over voxel, in whatever order and direction their axes are stored.
 
 Examples:
   unet3d-gpu evaluate predictions/ data/labelsTs/

@@ -23,8 +23,9 @@ export function infoCommand(io: Io): Command {
     .addHelpText(
       'after',
       `
-Which adapter: what VK_DRIVER_FILES or UNET3D_ADAPTER name (system, lavapipe, swiftshader, or a part of an
-adapter's name), else the system's, else a fetched lavapipe, else SwiftShader.
+Which adapter: what VK_DRIVER_FILES or UNET3D_ADAPTER name (system, lavapipe,
+swiftshader, or a part of an adapter's name), else the system's, else a fetched
+lavapipe, else SwiftShader.
 
 Examples:
   unet3d-gpu info

@@ -28,6 +28,7 @@ interface Options {
   readonly tta?: boolean;
   readonly mirrorAxes?: readonly Axis[];
   readonly postprocess: boolean;
+  readonly memory?: number;
   readonly json?: boolean;
 }
 
@@ -62,11 +63,17 @@ export function predictCommand(io: Io): Command {
     .option('--tta', 'mirror test-time augmentation: the mean probability over eight flips')
     .option('--mirror-axes <list>', 'the flips for --tta: some of x,y,z (right, front, up)', parse.mirrorAxes)
     .option('--no-postprocess', 'labels without the cleaning that validation chose for the model')
+    .option(
+      '--memory <bytes>',
+      'GPU memory a volume or window may take; default: most of what the GPU tells, else 4 GiB, on software adapters 8 GiB',
+      parse.bytes,
+    )
     .option('--json', 'print one JSON line per volume')
     .addHelpText(
       'after',
       `
-That nobody reads what is printed (--json | head -1) does not keep the rest from being segmented.
+That nobody reads what is printed (--json | head -1) does not keep the rest
+from being segmented.
 
 Examples:
   unet3d-gpu predict runs/1/model.safetensors image.nii.gz --out labels.nii.gz
@@ -98,7 +105,8 @@ async function predict(
   }
 
   await announceAdapter(io);
-  const model = await UNet3D.load(bytes);
+  const { memory } = options;
+  const model = await UNet3D.load(bytes, memory === undefined ? {} : { memoryBudget: memory });
   const failed: string[] = [];
   const window = options.window && paddedSize(model.config, options.window);
   let isTold = false;

@@ -125,7 +125,11 @@ export function trainCommand(io: Io): Command {
         .choices(['random', 'centre'])
         .default('random'),
     )
-    .option('--oversample <share>', 'of random patches that lie around foreground', parse.share, 1 / 3)
+    .addOption(
+      new Option('--oversample <share>', 'of random patches that lie around foreground')
+        .argParser(parse.share)
+        .default(1 / 3, '1/3'),
+    )
     .option(
       '--spacing <mm>',
       'x,y,z in mm, "median" of the training cases (default), or "own"',
@@ -173,7 +177,7 @@ export function trainCommand(io: Io): Command {
     .option('--seed <n>', 'of split, weights, order and patches', parse.wholeNumber(0), 0)
     .option(
       '--memory <bytes>',
-      'GPU memory a step may take; default: most of what the GPU tells, else 4 GiB',
+      'GPU memory a step may take; default: most of what the GPU tells, else 4 GiB, on software adapters 8 GiB',
       parse.bytes,
     )
     .addOption(
