@@ -15,6 +15,7 @@ import { nnunetPatch } from '../model/patch.ts';
 import { formatBytes } from '../model/summary.ts';
 import { augmentationMargin, type Augmentation } from '../train/augmentation.ts';
 import { lossShape } from '../train/losses.ts';
+import { some } from '../listed.ts';
 import type { TrainOptions } from './commands/train.ts';
 import type { Io } from './io.ts';
 import { augmentationOf, defaultEpochs, lossOf, optimizerOf, scheduleOf } from './recipe.ts';
@@ -50,7 +51,7 @@ export function assertClassWeights(weights: readonly number[] | undefined, label
   if (weights === undefined || weights.length === labels.length) return;
   throw new InvalidOption(
     `--class-weights has ${weights.length} number(s), but there are ${labels.length} classes ` +
-      `(${labels.join(', ')}): give one for each, background first`,
+      `(${some(labels)}): give one for each, background first`,
   );
 }
 

@@ -18,6 +18,7 @@ import {
 import { assertNoSharedContent, partNames, type PartName, type Split } from '../data/split.ts';
 import { Aborted, InvalidDataset, OutOfMemory } from '../errors.ts';
 import type { LabelledCase } from '../unet3d.ts';
+import { some } from '../listed.ts';
 import type { Io } from './io.ts';
 import type { PreprocessingName } from './recipe.ts';
 
@@ -64,7 +65,7 @@ export async function readTrainingData(
   const classes = options.classes ?? (dataset.labels.length || undefined);
   if (classes !== undefined && dataset.labels.length > classes)
     throw new InvalidDataset(
-      `${dataset.labels.length} classes have names (${dataset.labels.join(', ')}), --classes is ${classes}; leave --classes out`,
+      `${dataset.labels.length} classes have names (${some(dataset.labels)}), --classes is ${classes}; leave --classes out`,
     );
   const rules = { ...labelRules(dataset), ...(classes !== undefined && { classes }) };
 

@@ -3,11 +3,11 @@
  * and what may spoil it (warnings).
  */
 import { Aborted, InvalidDataset, InvalidVolume } from '../errors.ts';
+import { listed } from '../listed.ts';
 import { assertOptions } from '../options.ts';
 import { callback, signal } from '../schema.ts';
 import { countValues, hasContrast, measureCase, type CaseFacts } from './case-facts.ts';
 import { HeaderRemarks } from './check-headers.ts';
-import { listed } from './dataset-match.ts';
 import { labelRules, type Case, type Dataset } from './dataset.ts';
 import { fingerprint, median, type Fingerprint } from './fingerprint.ts';
 import { gridOf } from './nifti-affine.ts';

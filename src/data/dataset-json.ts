@@ -6,7 +6,8 @@ import * as v from 'valibot';
 import { InvalidDataset } from '../errors.ts';
 import { readJson } from '../json.ts';
 import { openObject, repeated, text } from '../schema.ts';
-import { groupChannels, listed as quoted, stemOf, volumePattern } from './dataset-match.ts';
+import { listed as quoted } from '../listed.ts';
+import { groupChannels, stemOf, volumePattern } from './dataset-match.ts';
 import type { FileEntry, UnassignedCase } from './dataset.ts';
 import type { Source } from './source.ts';
 

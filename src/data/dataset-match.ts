@@ -1,5 +1,6 @@
 /** Finds which label belongs to which image by their file names, and which files are channels of one image. */
 import { InvalidDataset } from '../errors.ts';
+import { listed } from '../listed.ts';
 import type { FileEntry, UnassignedCase } from './dataset.ts';
 
 /** Names of files that hold a volume; the .img of a .hdr/.img pair is found through its header. */
@@ -24,12 +25,6 @@ export function sameCase(names: readonly string[], known: readonly string[]): (s
   const bare = (name: string): string => name.replace(/_0000$/, '');
   const free = new Map(known.filter((name) => !taken.has(name)).map((name) => [bare(name), name]));
   return names.map((name) => (all.has(name) ? name : free.get(bare(name))));
-}
-
-/** At most ten names, quoted, and how many more there are. */
-export function listed(names: readonly string[]): string {
-  const shown = names.slice(0, 10).map((name) => `"${name}"`);
-  return shown.join(', ') + (names.length > 10 ? ` and ${names.length - 10} more` : '');
 }
 
 /** Stem to files: one file each, or the channels NAME_0000, NAME_0001 … in order. */

@@ -8,7 +8,8 @@ import { InvalidDataset } from '../errors.ts';
 import { assertOptions } from '../options.ts';
 import { text } from '../schema.ts';
 import { listedCases, nnUNetCases, plainPath, readDescription, type Locate } from './dataset-json.ts';
-import { listed, matchByFolder, matchByName, volumePattern } from './dataset-match.ts';
+import { listed } from '../listed.ts';
+import { matchByFolder, matchByName, volumePattern } from './dataset-match.ts';
 import type { LabelRules } from './prepare-checks.ts';
 import { assignSubjects } from './subjects.ts';
 import { readText, type Source } from './source.ts';
@@ -136,11 +137,18 @@ export async function openFiles(
   const cases = isPair
     ? matchByName(folders.get(images[0]!)!, folders.get(labels[0]!)!)
     : matchByFolder(folders, isLabel);
-  if (!cases)
+  if (!cases) {
+    const named = [...folders.keys()].filter((folder) => folder !== '');
+    const loose = folders.get('')?.length ?? 0;
+    const found = [
+      ...(loose > 0 ? [`${loose} volume(s) in no folder of their own`] : []),
+      ...(named.length > 0 ? [`the folders ${listed(named)}`] : []),
+    ];
     throw new InvalidDataset(
-      `Expected one folder of images and one of labels, or a folder per case with one label in it; found the ` +
-        `folders ${listed([...folders.keys()])}. Name them "images" and "labels", or give both by name.`,
+      'Expected one folder of images and one of labels, or a folder per case with one label in it; found ' +
+        `${found.join(' and ')}. Name them "images" and "labels", or give both by name.`,
     );
+  }
   return finish(cases, entries, options, {});
 }
 

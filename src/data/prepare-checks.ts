@@ -2,7 +2,7 @@
  * What must hold for an image and its label before training: one grid, one place, and only the classes' values.
  */
 import { InvalidDataset, InvalidVolume } from '../errors.ts';
-import { listed } from './dataset-match.ts';
+import { some } from '../listed.ts';
 import { apartText, gridDifference } from './grid.ts';
 import type { Size3 } from './prepare.ts';
 import { spatialShape, type Volume } from './volume.ts';
@@ -228,9 +228,9 @@ export function requireClasses(
 }
 
 const valuesText = (values: readonly (readonly [number, number])[]): string =>
-  listed(values.map(([value, count]) => `${value} (${count} voxels)`));
+  some(values.map(([value, count]) => `${value} (${count} voxels)`));
 
 function classesText(classes: number, names: readonly string[]): string {
-  const named = names.map((name, value) => `${value} ${name}`).join(', ');
+  const named = some(names.map((name, value) => `${value} ${name}`));
   return `0 to ${classes - 1}${named && ` (${named})`}`;
 }

@@ -7,7 +7,7 @@ import { InvalidDataset, InvalidOption } from '../errors.ts';
 import { readJson } from '../json.ts';
 import { assertOptions } from '../options.ts';
 import { distinctNames, numberFrom, openObject, triple, wholeNumber } from '../schema.ts';
-import { listed } from './dataset-match.ts';
+import { listed } from '../listed.ts';
 import { random } from './random.ts';
 
 export const partNames = ['train', 'validation', 'test'] as const;

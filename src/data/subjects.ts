@@ -3,7 +3,8 @@
  * separates two volumes of one person.
  */
 import { InvalidDataset } from '../errors.ts';
-import { listed, stemOf } from './dataset-match.ts';
+import { listed } from '../listed.ts';
+import { stemOf } from './dataset-match.ts';
 import type { Case, UnassignedCase } from './dataset.ts';
 
 /**
@@ -22,7 +23,7 @@ export function parseSubjects(text: string): Map<string, string> {
   const [caseColumn, subjectColumn] = [header.indexOf('case'), header.indexOf('subject')];
   if (caseColumn < 0 || subjectColumn < 0)
     throw new InvalidDataset(
-      `subjects.csv has the columns "${header.join(', ')}"; expected "case" and "subject".`,
+      `subjects.csv has the columns ${listed(header)}; expected "case" and "subject".`,
     );
   const subjects = new Map<string, string>();
   for (const { cells, line } of rows) {

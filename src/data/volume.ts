@@ -2,6 +2,7 @@
  * A volume in memory and where it lies: orientation codes, and the turn to canonical axes (right, anterior,
  * superior) and back, as nibabel's io_orientation and as_closest_canonical define them.
  */
+import { some } from '../listed.ts';
 import { InvalidVolume } from '../errors.ts';
 import type { NiftiHeader } from './nifti-header.ts';
 import type { Statistics } from './preprocess.ts';
@@ -72,7 +73,7 @@ export function canonicalTransform(affine: readonly number[]): AxisTransform {
 export function requireFiniteAffine(affine: readonly number[], what = 'The affine'): void {
   if (affine.length !== 16 || !affine.every(Number.isFinite))
     throw new InvalidVolume(
-      `${what} is [${affine.join(', ')}]; expected 16 finite numbers. Correct the volume's sform or qform.`,
+      `${what} is [${some([...affine].map(String))}]; expected 16 finite numbers. Correct the volume's sform or qform.`,
     );
 }
 

@@ -110,7 +110,7 @@ export class Program {
     while (next < this.#bound.length) {
       if (signal?.aborted) {
         await Promise.all(inFlight);
-        throw new Aborted('the run was aborted between two submits');
+        throw new Aborted('the computation was stopped before it was complete, as asked');
       }
       this.#gpu.assertAlive();
       const encoder = device.createCommandEncoder();

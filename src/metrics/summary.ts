@@ -4,6 +4,7 @@
 import * as v from 'valibot';
 import { assertOptions } from '../options.ts';
 import { distinctNames } from '../schema.ts';
+import { some } from '../listed.ts';
 import { sameCase, stemOf } from '../data/dataset-match.ts';
 import { random } from '../data/random.ts';
 import { InvalidDataset, InvalidOption } from '../errors.ts';
@@ -243,18 +244,16 @@ export function pairCases<T>(
   const stems = [...named.keys()];
   const meant = sameCase(stems, [...true_.keys()]);
   const predicted = new Map(stems.map((name, at) => [meant[at] ?? name, named.get(name) as T]));
-  const list = (names: string[]): string =>
-    `${names.slice(0, 5).join(', ')}${names.length > 5 ? ` and ${names.length - 5} more` : ''}`;
   const noPrediction = [...true_.keys()].filter((name) => !predicted.has(name));
   const noTruth = [...predicted.keys()].filter((name) => !true_.has(name));
   if (noPrediction.length > 0 || noTruth.length > 0)
     throw new InvalidDataset(
       [
         noPrediction.length > 0
-          ? `${noPrediction.length} of ${true_.size} cases have no prediction: ${list(noPrediction)}.`
+          ? `${noPrediction.length} of ${true_.size} cases have no prediction: ${some(noPrediction)}.`
           : '',
         noTruth.length > 0
-          ? `${noTruth.length} of ${predicted.size} predictions have no truth: ${list(noTruth)}.`
+          ? `${noTruth.length} of ${predicted.size} predictions have no truth: ${some(noTruth)}.`
           : '',
         'Both folders must hold the same file names.',
       ]

@@ -4,6 +4,7 @@ import type { KernelChoices } from '../gpu/choices.ts';
 import type { ModelState } from '../model/state.ts';
 import { tune } from '../model/tune.ts';
 import { tuningStore } from '../model/tuning-cache.ts';
+import { some } from '../listed.ts';
 import type { Checkpoint } from './checkpoint.ts';
 import type { TrainingEvent } from './events.ts';
 import { planSession, type SessionOptions } from './session.ts';
@@ -34,7 +35,7 @@ export async function chooseKernels(
     const missing = unavailable(stored, gpu.device.limits);
     if (missing.length === 0) return stored;
     warn(
-      `the checkpoint was computed with kernels that this device or version does not run (${missing.join('; ')}); ` +
+      `the checkpoint was computed with kernels that this device or version does not run (${some(missing)}); ` +
         "the adapter's own take their place, and results may differ in the last digits",
     );
     return table;

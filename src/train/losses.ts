@@ -1,6 +1,7 @@
 /** Losses by name, with their weights. Definitions: Σ_c w_c (1 − D_c) for Dice, PyTorch's weighted mean for cross-entropy. */
 import { InvalidOption } from '../errors.ts';
 import type { LossShape } from '../ops/loss.ts';
+import { some } from '../listed.ts';
 
 export interface Loss {
   readonly name: 'weightedDice' | 'crossEntropy' | 'diceCrossEntropy';
@@ -68,7 +69,7 @@ export function classWeights(loss: Loss, classes: number): Float32Array<ArrayBuf
     if (!weights) return new Array<number>(classes).fill(fallback);
     if (weights.length !== classes || !weights.every((w) => Number.isFinite(w) && w >= 0)) {
       throw new InvalidOption(
-        `class weights are [${weights.join(', ')}]; give ${classes} numbers from 0 on, one per class, background first`,
+        `class weights are [${some(weights.map(String))}]; give ${classes} numbers from 0 on, one per class, background first`,
       );
     }
     return weights;

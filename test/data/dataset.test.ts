@@ -474,7 +474,7 @@ describe('subjects', () => {
 
   test.each([
     ['case,subject\nl1,anna', /lacks 1 case\(s\): "l2"/],
-    ['name,who\nl1,anna', /columns "name, who"/],
+    ['name,who\nl1,anna', /columns "name", "who"/],
     ['case,subject\nl1', /line 2/],
     ['case,subject\nl1,anna\nl1,bert', /"l1" two subjects, "anna" and "bert"/],
     [/x(\d)/, /no group for 2 case/],

@@ -19,6 +19,7 @@ import { checkOutputs } from '../outputs.ts';
 import * as parse from '../parse.ts';
 import { predictionsName } from '../run-folder.ts';
 import { bar, duration, toJson } from '../text.ts';
+import { some } from '../../listed.ts';
 
 interface Options {
   readonly out: string;
@@ -149,7 +150,7 @@ async function predict(
   }
   if (failed.length > 0)
     throw new Unsatisfactory(
-      `${failed.length} of ${jobs.length} volumes could not be segmented: ${failed.join(', ')}`,
+      `${failed.length} of ${jobs.length} volumes could not be segmented: ${some(failed)}`,
     );
 }
 
