@@ -29,7 +29,7 @@ test('runs on phantoms as it is pasted', async () => {
       new Uint8Array(await readFile(join(folder, 'model.safetensors'))),
     );
     expect(description.labels).toEqual(phantomLabels);
-    const { shape, affine } = phantom(10);
+    const { shape, affine } = phantom(10, { shape: [16, 16, 8] });
     const segmentation = await readNifti(join(folder, 'segmentation.nii.gz'));
     expect(segmentation.shape).toEqual(shape);
     segmentation.affine.forEach((value, i) => expect(value).toBeCloseTo(affine[i]!, 4));
