@@ -1,7 +1,7 @@
 /** The text of dataset.json, of both kinds. */
 import { readDescription } from '../../src/data/dataset-json.ts';
 import type { Kind } from './harness.ts';
-import { chance, changed, damaged, pick } from './mutate.ts';
+import { chance, mutatedJson, mutatedBytes, pick } from './mutations.ts';
 
 const good = [
   {
@@ -22,9 +22,9 @@ const good = [
 export const descriptions: Kind = {
   name: 'descriptions',
   read(source) {
-    const text = JSON.stringify(changed(pick(source, good), source));
+    const text = JSON.stringify(mutatedJson(pick(source, good), source));
     const bytes = new TextEncoder().encode(text);
-    const read = chance(source, 4) ? new TextDecoder().decode(damaged(bytes, source)) : text;
+    const read = chance(source, 4) ? new TextDecoder().decode(mutatedBytes(bytes, source)) : text;
     readDescription(read);
     return Promise.resolve(2 * read.length);
   },

@@ -7,7 +7,7 @@ import { openDataset, type FileEntry } from '../../src/data/dataset.ts';
 import type { Random } from '../../src/data/random.ts';
 import { parseSplit } from '../../src/data/split.ts';
 import type { Kind } from './harness.ts';
-import { chance, changed, damaged, pick } from './mutate.ts';
+import { chance, mutatedJson, mutatedBytes, pick } from './mutations.ts';
 
 const names = [
   'case',
@@ -140,9 +140,9 @@ export const runFolders: Kind = {
       validation: part('b'),
       test: part('c'),
     };
-    const text = JSON.stringify(changed(split, source));
+    const text = JSON.stringify(mutatedJson(split, source));
     const bytes = new TextEncoder().encode(text);
-    const read = chance(source, 3) ? new TextDecoder().decode(damaged(bytes, source)) : text;
+    const read = chance(source, 3) ? new TextDecoder().decode(mutatedBytes(bytes, source)) : text;
     parseSplit(read, cases);
     return Promise.resolve(2 * read.length);
   },

@@ -5,7 +5,7 @@ import type { Random } from '../../src/data/random.ts';
 import '../../src/data/source.node.ts';
 import { joined, make } from '../../test/support/nifti.ts';
 import type { Kind } from './harness.ts';
-import { chance, damaged, pick } from './mutate.ts';
+import { chance, mutatedBytes, pick } from './mutations.ts';
 
 const strange = [
   0,
@@ -83,7 +83,7 @@ function zipped(bytes: Uint8Array, source: Random): Uint8Array<ArrayBuffer> {
   else if (kind === 1) parts.push(...new Array<Uint8Array<ArrayBuffer>>(40).fill(zeros));
   else if (kind === 2) parts.push(Uint8Array.of(0x1f, 0x8b, source.int(256)));
   const all = joined(...parts);
-  if (kind === 3) return damaged(all, source);
+  if (kind === 3) return mutatedBytes(all, source);
   if (kind === 4) new DataView(all.buffer).setUint32(all.length - 4, source.int(2 ** 32), true);
   return all;
 }
@@ -93,7 +93,7 @@ export const volumes: Kind = {
   async read(source) {
     const { file, image } = drawn(source);
     const stored = (bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> => {
-      const hurt = chance(source, 3) ? damaged(bytes, source) : bytes;
+      const hurt = chance(source, 3) ? mutatedBytes(bytes, source) : bytes;
       return chance(source, 2) ? zipped(hurt, source) : hurt;
     };
     const given = stored(file);

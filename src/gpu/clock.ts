@@ -27,7 +27,7 @@ export async function emptyRound(device: GPUDevice, clock: Clock = hostClock): P
   }
   times.sort((a, b) => a - b);
   // The slowest is left out: other work may have held it up.
-  return { ms: times[0]!, error: times.at(-2) - times[0]! + stepOf(clock) };
+  return { ms: times[0]!, error: times[times.length - 2]! - times[0]! + stepOf(clock) };
 }
 
 /** Milliseconds by which the clock moves at least. */

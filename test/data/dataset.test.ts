@@ -9,7 +9,7 @@ import { openDataset, pairDataset, type FileEntry } from '../../src/data/dataset
 import { readHeader } from '../../src/data/nifti.ts';
 import { random } from '../../src/data/random.ts';
 import { InvalidDataset, UNet3DError } from '../../src/errors.ts';
-import { mutatedJson, mutatedText } from '../support/mutations.ts';
+import { mutatedJson, mutatedText } from '../../scripts/fuzz/mutations.ts';
 
 /** Entries whose source is the path's own text, unless a content is given. */
 const entries = (paths: string[], contents: Record<string, unknown> = {}): FileEntry[] => [

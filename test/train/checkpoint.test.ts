@@ -1,5 +1,6 @@
 /** Checkpoints as files: damage is told, and the one before is taken; nothing but named errors comes out. */
 import { describe, expect, test } from 'vitest';
+import { random } from '../../src/data/random.ts';
 import { UNet3DError } from '../../src/errors.ts';
 import { kernelChoices } from '../../src/gpu/choices.ts';
 import { completeConfig } from '../../src/model/config.ts';
@@ -12,7 +13,7 @@ import {
   progressOf,
   writeCheckpoint,
 } from '../../src/train/checkpoint.ts';
-import { headerOf, mutatedSafetensors, withHeader } from '../support/mutations.ts';
+import { headerOf, mutatedSafetensors, withHeader } from '../../scripts/fuzz/mutations.ts';
 import { memory } from '../support/training.ts';
 
 const config = completeConfig({ inChannels: 1, classes: 2, features: [2, 3], norm: 'batch' });
@@ -135,7 +136,10 @@ describe('checkpoints', () => {
 
   test('damaged in any way: a value or a named refusal', async () => {
     for (let seed = 0; seed < 400; seed++) {
-      const error = await load(mutatedSafetensors(newest, seed), seed % 3 ? undefined : before).then(
+      const error = await load(
+        mutatedSafetensors(newest, random(seed, 'checkpoint')),
+        seed % 3 ? undefined : before,
+      ).then(
         () => undefined,
         (problem: unknown) => problem,
       );

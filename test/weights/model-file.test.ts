@@ -7,7 +7,7 @@ import { completeConfig } from '../../src/model/config.ts';
 import { initialValues, layoutParameters } from '../../src/model/parameters.ts';
 import { readModel, writeModel } from '../../src/weights/model-file.ts';
 import { dataStart, readSafetensors, writeSafetensors } from '../../src/weights/safetensors.ts';
-import { headerOf, mutatedSafetensors, withHeader } from '../support/mutations.ts';
+import { headerOf, mutatedSafetensors, withHeader } from '../../scripts/fuzz/mutations.ts';
 
 const config = completeConfig({ inChannels: 2, classes: 3, features: [3, 5], norm: 'batch' });
 const layout = layoutParameters(config);
@@ -153,7 +153,7 @@ describe('model files', () => {
 
   test('damaged in any way: a value or a named refusal', async () => {
     for (let seed = 0; seed < 600; seed++) {
-      const damaged = mutatedSafetensors(file, seed);
+      const damaged = mutatedSafetensors(file, random(seed, 'model'));
       const error = await readModel(damaged).then(
         () => undefined,
         (problem: unknown) => problem,

@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { InvalidModel } from '../../src/errors.ts';
 import { readSafetensors } from '../../src/weights/safetensors.ts';
-import { withHeader } from '../support/mutations.ts';
+import { withHeader } from '../../scripts/fuzz/mutations.ts';
 
 const entry = (dtype: string, shape: number[], from: number, to: number) => ({
   dtype,

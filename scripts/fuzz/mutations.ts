@@ -1,6 +1,11 @@
 /** Seeded damage to files: what readers of hostile input are tried with. */
-import { random, type Random } from '../../src/data/random.ts';
+import type { Random } from '../../src/data/random.ts';
 import { dataStart, readSafetensors } from '../../src/weights/safetensors.ts';
+
+export const pick = <T>(source: Random, list: readonly T[]): T => list[source.int(list.length)]!;
+
+/** One time in `times`. */
+export const chance = (source: Random, times: number): boolean => source.int(times) === 0;
 
 /** Values that numbers, texts and lists of a file may turn into. */
 const strange: readonly unknown[] = [
@@ -14,10 +19,12 @@ const strange: readonly unknown[] = [
   NaN,
   '',
   'LPS',
+  '../x',
   '\u001b[2J',
   '__proto__',
   [],
   [1, 1],
+  [[]],
   {},
   { constructor: 1 },
 ];
@@ -27,13 +34,12 @@ const isObject = (value: unknown): value is Record<string, unknown> =>
 
 /** A copy of a JSON value with one thing in it changed: a value, a name or a length. */
 export function mutatedJson(value: unknown, source: Random): unknown {
-  const pick = <T>(list: readonly T[]): T => list[source.int(list.length)]!;
   const parts: readonly unknown[] = Array.isArray(value)
     ? value
     : isObject(value)
       ? Object.values(value)
       : [];
-  if (parts.length === 0 || source.int(6) === 0) return pick(strange);
+  if (parts.length === 0 || source.int(6) === 0) return pick(source, strange);
   const at = source.int(parts.length);
   const kind = source.int(8);
   if (Array.isArray(value)) {
@@ -46,7 +52,7 @@ export function mutatedJson(value: unknown, source: Random): unknown {
   const entries = Object.entries(value as object) as [string, unknown][];
   const [name, content] = entries[at]!;
   if (kind === 0) entries.splice(at, 1);
-  else if (kind === 1) entries[at] = [pick(['', '__proto__', 'constructor', `${name}x`]), content];
+  else if (kind === 1) entries[at] = [pick(source, ['', '__proto__', 'constructor', `${name}x`]), content];
   else entries[at] = [name, mutatedJson(content, source)];
   return Object.fromEntries(entries);
 }
@@ -55,8 +61,8 @@ export function mutatedJson(value: unknown, source: Random): unknown {
 export function mutatedText(text: string, source: Random): string {
   const letters = [...text];
   for (let count = 1 + source.int(3); count > 0; count--) {
-    const at = source.int(letters.length);
-    const other = ['', '"', '{', ']', '\\', '9', 'e', '\u0000', letters[at]!.repeat(2)];
+    const at = source.int(Math.max(1, letters.length));
+    const other = ['', '"', '{', ']', '\\', '9', 'e', '\u0000', (letters[at] ?? '').repeat(2)];
     letters[at] = other[source.int(other.length)]!;
   }
   return letters.join('');
@@ -68,7 +74,7 @@ export function mutatedBytes(
   source: Random,
   before = bytes.length,
 ): Uint8Array<ArrayBuffer> {
-  const at = source.int(Math.min(before, bytes.length));
+  const at = source.int(Math.max(1, Math.min(before, bytes.length)));
   const copy = new Uint8Array(bytes);
   const length = 1 + source.int(16);
   switch (source.int(5)) {
@@ -82,7 +88,7 @@ export function mutatedBytes(
       copy.fill(source.int(256), at, at + length);
       return copy;
     default:
-      copy[at]! ^= 1 << source.int(8);
+      if (copy.length > 0) copy[at]! ^= 1 << source.int(8);
       return copy;
   }
 }
@@ -110,8 +116,7 @@ export function headerOf(bytes: Uint8Array) {
  * A damaged copy of a safetensors file: its bytes, its header, or the JSON among its metadata changed. Half of
  * them lose their hash first, so that what lies behind it is tried too.
  */
-export function mutatedSafetensors(bytes: Uint8Array, seed: number): Uint8Array<ArrayBuffer> {
-  const source = random(seed, 'safetensors');
+export function mutatedSafetensors(bytes: Uint8Array, source: Random): Uint8Array<ArrayBuffer> {
   const { header, data } = headerOf(bytes);
   const bare = withHeader(header, data);
   const json = Object.entries(readSafetensors(bare).metadata).filter(([, value]) => /^[{[]/.test(value));
