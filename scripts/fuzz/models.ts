@@ -21,7 +21,7 @@ const model = await writeModel(
 export const models: Kind = {
   name: 'models',
   async read(source) {
-    const { weights: found } = await readModel(mutatedSafetensors(model, source));
+    const { weights: found } = await readModel(await mutatedSafetensors(model, source));
     return found.parameters.byteLength;
   },
 };
@@ -46,7 +46,7 @@ const checkpoint = await writeCheckpoint(state, {
 export const checkpoints: Kind = {
   name: 'checkpoints',
   async read(source) {
-    const bytes = mutatedSafetensors(checkpoint, source);
+    const bytes = await mutatedSafetensors(checkpoint, source);
     const store = {
       save: () => Promise.resolve(),
       load: (name: string) => Promise.resolve(name === checkpointName ? bytes : undefined),

@@ -1,5 +1,6 @@
 /** Seeded damage to files: what readers of hostile input are tried with. */
 import type { Random } from '../../src/data/random.ts';
+import { writeHashed } from '../../src/weights/content-hash.ts';
 import { dataStart, readSafetensors } from '../../src/weights/safetensors.ts';
 
 export const pick = <T>(source: Random, list: readonly T[]): T => list[source.int(list.length)]!;
@@ -113,14 +114,23 @@ export function headerOf(bytes: Uint8Array) {
 }
 
 /**
- * A damaged copy of a safetensors file: its bytes, its header, or the JSON among its metadata changed. Half of
- * them lose their hash first, so that what lies behind it is tried too.
+ * A damaged copy of a safetensors file: its bytes, its header, its numbers, or the JSON among its metadata changed. Some
+ * lose their hash first and some are given that of their new content, so that what lies behind it is tried too.
  */
-export function mutatedSafetensors(bytes: Uint8Array, source: Random): Uint8Array<ArrayBuffer> {
+export async function mutatedSafetensors(
+  bytes: Uint8Array,
+  source: Random,
+): Promise<Uint8Array<ArrayBuffer>> {
   const { header, data } = headerOf(bytes);
   const bare = withHeader(header, data);
-  const json = Object.entries(readSafetensors(bare).metadata).filter(([, value]) => /^[{[]/.test(value));
-  switch (source.int(6)) {
+  const { tensors, metadata } = readSafetensors(bare);
+  const otherNumbers = (): Uint8Array => {
+    const copy = bare.slice();
+    copy[copy.length - data.length + source.int(data.length)] = source.int(256);
+    return copy;
+  };
+  const json = Object.entries(metadata).filter(([, value]) => /^[{[]/.test(value));
+  switch (source.int(8)) {
     case 0:
       return mutatedBytes(bytes, source);
     case 1:
@@ -129,13 +139,14 @@ export function mutatedSafetensors(bytes: Uint8Array, source: Random): Uint8Arra
       return withHeader(mutatedJson(header, source), data);
     case 3:
       return withHeader(mutatedText(JSON.stringify(header), source), data);
+    case 4:
+      return writeHashed(readSafetensors(otherNumbers()));
     default: {
-      const [key, text] = json[source.int(json.length)]!;
-      const changed =
-        source.int(4) === 0
-          ? mutatedText(text, source)
-          : JSON.stringify(mutatedJson(JSON.parse(text), source));
-      return withHeader({ ...header, __metadata__: { ...header.__metadata__, [key]: changed } }, data);
+      const [key, text] = pick(source, json);
+      const changed = chance(source, 4)
+        ? mutatedText(text, source)
+        : JSON.stringify(mutatedJson(JSON.parse(text), source));
+      return writeHashed({ tensors, metadata: { ...metadata, [key]: changed } });
     }
   }
 }

@@ -137,7 +137,7 @@ describe('checkpoints', () => {
   test('damaged in any way: a value or a named refusal', async () => {
     for (let seed = 0; seed < 400; seed++) {
       const error = await load(
-        mutatedSafetensors(newest, random(seed, 'checkpoint')),
+        await mutatedSafetensors(newest, random(seed, 'checkpoint')),
         seed % 3 ? undefined : before,
       ).then(
         () => undefined,

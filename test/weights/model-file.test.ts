@@ -153,7 +153,7 @@ describe('model files', () => {
 
   test('damaged in any way: a value or a named refusal', async () => {
     for (let seed = 0; seed < 600; seed++) {
-      const damaged = mutatedSafetensors(file, random(seed, 'model'));
+      const damaged = await mutatedSafetensors(file, random(seed, 'model'));
       const error = await readModel(damaged).then(
         () => undefined,
         (problem: unknown) => problem,
