@@ -235,6 +235,10 @@ function percentMore(wish: TrainingWish, planner: Planner): number {
   return Math.max(1, Math.round(100 * (work(wish.checkpointing) / work(false) - 1)));
 }
 
+/** Bytes of a plan, in words where no device could hold one of its tensors. */
+const needText = (bytes: number): string =>
+  bytes === Infinity ? 'a buffer larger than the device allows' : formatBytes(bytes);
+
 /**
  * Throws `OutOfMemory` with planned bytes, budget and the three nearest configurations that fit.
  * @param remedy what else can be done, in the caller's words
@@ -250,9 +254,8 @@ export function assertFits(
   const near = alternatives(wish, budget, planner).map(
     (alternative) => `${describeWish(alternative)} (${formatBytes(alternative.bytes)})`,
   );
-  const need = planned === Infinity ? 'a buffer larger than the device allows' : formatBytes(planned);
   throw new OutOfMemory(
-    `a training step of ${describeWish(wish)} (x, y, z) needs ${need}; the memory budget is ${formatBytes(budget)}. ` +
+    `a training step of ${describeWish(wish)} (x, y, z) needs ${needText(planned)}; the memory budget is ${formatBytes(budget)}. ` +
       (near.length ? `These fit: ${near.join('; ')}. ` : '') +
       remedy,
     planned,
@@ -291,7 +294,7 @@ export function chooseWindow(
     if (least <= budget) return size;
   }
   throw new OutOfMemory(
-    `predicting through the smallest window needs ${formatBytes(least)}; the memory budget is ${formatBytes(budget)}: ${remedy}`,
+    `predicting through the smallest window needs ${needText(least)}; the memory budget is ${formatBytes(budget)}: ${remedy}`,
     least,
     budget,
   );

@@ -241,6 +241,38 @@ describe('train', () => {
     expect(await readdir(out)).toEqual(expect.arrayContaining([text.model, 'history.csv']));
   });
 
+  test('refuses to resume from a damaged config.json, naming path, value and remedy', async () => {
+    const out = await temporaryFolder();
+    const whole = JSON.parse(await readFile(join(run, 'config.json'), 'utf8')) as {
+      arguments: { options: object };
+      training: object;
+    };
+    const { arguments: kept, training } = whole;
+    for (const [damaged, message] of [
+      ['{', /is not valid JSON/],
+      [{ training }, /arguments is missing; expected/],
+      [
+        { ...whole, training: { ...training, batchSize: 0 } },
+        /training\.batchSize is 0; expected a whole number/,
+      ],
+      [
+        { ...whole, training: { ...training, patch: [8, 8] } },
+        /training\.patch is \[8,8\]; expected three whole/,
+      ],
+      [
+        { ...whole, arguments: { ...kept, options: { ...kept.options, rate: 1 } } },
+        /"rate", which is no option/,
+      ],
+    ] as const) {
+      const text = typeof damaged === 'string' ? damaged : JSON.stringify(damaged);
+      await writeFile(join(out, 'config.json'), text);
+      const { err, exitCode } = await cli(['train', '--out', out, '--resume']);
+      expect(err).toMatch(/config\.json is damaged: .*train again with --overwrite/);
+      expect(err).toMatch(message);
+      expect(exitCode).toBe(1);
+    }
+  });
+
   test('refuses to resume with other options or without a checkpoint', async () => {
     const other = await cli(['train', '--out', run, '--resume', '--learning-rate', '0.001']);
     expect(other.err).toMatch(/checkpoint is of another training: schedule/);

@@ -90,5 +90,9 @@ describe('windows', () => {
     expect(window([512, 512, 304], 3 * GiB, [160, 160, 96])).toEqual([160, 160, 96]);
     expect(window([512, 512, 304], 0.1 * GiB, [160, 160, 96])).toEqual([64, 64, 64]);
     expect(() => window([512, 512, 304], 1000)).toThrow(/budget is 1000 B/);
+    const tiny = { ...limits, maxBufferBytes: 16, maxBindingBytes: 16 };
+    expect(() =>
+      chooseWindow({ config, whole: [64, 64, 64] }, GiB, { limits: tiny, precision: 'f32' }),
+    ).toThrow(/needs a buffer larger than the device allows; the memory budget is 1.00 GiB/);
   });
 });

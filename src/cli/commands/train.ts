@@ -1,8 +1,8 @@
 /** `train`: options of a training, with defaults that work on an unseen data set. */
-import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { Command, Option } from 'commander';
 import type { Size3 } from '../../data/prepare.ts';
+import { readText } from '../../data/source.ts';
 import { InvalidOption } from '../../errors.ts';
 import type { Precision } from '../../gpu/plan.ts';
 import { concessions, type Concession } from '../../model/budget.ts';
@@ -17,6 +17,7 @@ import {
   type SplitArguments,
 } from '../dataset-options.ts';
 import type { Io } from '../io.ts';
+import { readKeptConfig } from '../kept-config.ts';
 import * as parse from '../parse.ts';
 import { presetHelp, presetNames, withPreset, type PresetName } from '../presets.ts';
 import {
@@ -276,15 +277,6 @@ function keep(dataset: string | undefined, options: TrainOptions) {
   };
 }
 
-/** What a run's config.json has of its options, and of what was decided from them, the data and the memory. */
-interface KeptConfig {
-  readonly arguments: { readonly dataset?: string; readonly options: Record<string, unknown> };
-  readonly training: Required<
-    Pick<TrainOptions, 'batchSize' | 'accumulate' | 'precision' | 'checkpointing'>
-  > & { readonly patch: Size3 | null };
-  readonly decisions?: readonly string[];
-}
-
 /**
  * What `--resume` works with: the options of the run's config.json, and those given now. The step stays as it was
  * decided, whatever memory there is now.
@@ -304,7 +296,9 @@ async function keptArguments(
     throw new InvalidOption(
       `${folder.path} holds no training to resume: leave --resume out to start one there`,
     );
-  const config = JSON.parse(await readFile(folder.file('config.json'), 'utf8')) as KeptConfig;
+  const file = folder.file('config.json');
+  const known = command.options.map((option) => option.attributeName());
+  const config = readKeptConfig(await readText(file), file, known);
   const { patch, batchSize, accumulate, precision, checkpointing } = config.training;
   const decided = {
     patch: patch ?? ('whole' as const),
@@ -315,7 +309,8 @@ async function keptArguments(
     concede: [],
   };
   const kept = { ...config.arguments.options };
-  if (typeof kept['subjectPattern'] === 'string') kept['subjectPattern'] = new RegExp(kept['subjectPattern']);
+  const { subjectPattern } = kept;
+  if (typeof subjectPattern === 'string') kept['subjectPattern'] = parse.pattern(subjectPattern);
   const given = Object.fromEntries(
     Object.entries(options).filter(([name]) => command.getOptionValueSource(name) === 'cli'),
   );
