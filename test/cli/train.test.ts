@@ -257,7 +257,7 @@ describe('train', () => {
       ],
       [
         { ...whole, training: { ...training, patch: [8, 8] } },
-        /training\.patch is .*; expected three whole/,
+        /training\.patch\[2\] is missing; expected a whole number/,
       ],
       [
         { ...whole, arguments: { ...kept, options: { ...kept.options, rate: 1 } } },
