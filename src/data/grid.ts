@@ -22,7 +22,8 @@ import {
  */
 export const placeTolerance = 1 / 4;
 
-const permutations = [
+/** The orders of three axes. */
+export const permutations = [
   [0, 1, 2],
   [0, 2, 1],
   [1, 0, 2],

@@ -2,6 +2,7 @@
  * Slices through a volume as a reader of medical images expects them: the affine says which way the
  * voxels lie, so that any stored orientation is shown upright, in radiological convention.
  */
+import { permutations } from '../data/grid.ts';
 import { InvalidVolume } from '../errors.ts';
 
 /** A volume on a grid: x fastest, extents and spacing (mm) along x, y, z. */
@@ -35,14 +36,6 @@ export interface View {
 }
 
 const identity = [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1];
-const permutations = [
-  [0, 1, 2],
-  [0, 2, 1],
-  [1, 0, 2],
-  [1, 2, 0],
-  [2, 0, 1],
-  [2, 1, 0],
-] as const;
 
 /** For the world axes R, A, S: the voxel axis closest to it and its direction. */
 function orientation(affine: readonly number[]): { axis: number; sign: number }[] {
