@@ -11,7 +11,7 @@ import { completeConfig } from '../src/model/config.ts';
 import { ModelState } from '../src/model/state.ts';
 import { augment, drawTensors, encodeDraws, type ChannelDraw, type SampleDraw } from '../src/ops/augment.ts';
 import { augmentationMargin, drawSample, nnunetAugmentation } from '../src/train/augmentation.ts';
-import { weightedDice } from '../src/train/losses.ts';
+import { weightedDice } from '../src/model/losses.ts';
 import { adam } from '../src/train/optimizers.ts';
 import { TrainingSession } from '../src/train/session.ts';
 import { noise, openGpu } from './lib.ts';

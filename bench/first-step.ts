@@ -5,7 +5,7 @@
  */
 import { completeConfig } from '../src/model/config.ts';
 import { ModelState } from '../src/model/state.ts';
-import { weightedDice } from '../src/train/losses.ts';
+import { weightedDice } from '../src/model/losses.ts';
 import { adam } from '../src/train/optimizers.ts';
 import { TrainingSession } from '../src/train/session.ts';
 import { firstStepValues, noise, openGpu } from './lib.ts';

@@ -23,7 +23,7 @@ import { lineChart, type Series } from '../src/report/curves.ts';
 import { drawText } from '../src/report/font.ts';
 import { encodePng } from '../src/report/png.ts';
 import { createPicture, type Color } from '../src/report/raster.ts';
-import { diceCrossEntropy } from '../src/train/losses.ts';
+import { diceCrossEntropy } from '../src/model/losses.ts';
 import { adam } from '../src/train/optimizers.ts';
 import { oneCycle, scheduleAt } from '../src/train/schedules.ts';
 import { UNet3D } from '../src/unet3d.ts';

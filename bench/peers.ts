@@ -22,9 +22,10 @@ import { Recorder, type PlanLimits, type Size3 } from '../src/gpu/plan.ts';
 import { Program } from '../src/gpu/program.ts';
 import { toDense, toStored } from '../src/gpu/layout.ts';
 import { completeConfig } from '../src/model/config.ts';
-import { ModelState, namedTensors } from '../src/model/state.ts';
+import { ModelState } from '../src/model/state.ts';
+import { namedTensors } from '../src/weights/named-tensors.ts';
 import { conv3BackwardInput, conv3BackwardWeight, conv3Forward } from '../src/ops/conv3.ts';
-import { weightedDice } from '../src/train/losses.ts';
+import { weightedDice } from '../src/model/losses.ts';
 import { adam } from '../src/train/optimizers.ts';
 import { writeSafetensors } from '../src/weights/safetensors.ts';
 import {

@@ -2,7 +2,7 @@
  * Prints what the demo's phantoms give away without a network: voxels per class, and the test Dice of
  * the positional prior and of the intensity classifier. Run: npx tsx bench/phantom-baselines.ts [train] [test]
  */
-import { intensityClassifier, positionalPrior } from '../src/data/phantom-baselines.ts';
+import { intensityClassifier, positionalPrior } from '../src/metrics/phantom-baselines.ts';
 import { phantomLabels, phantoms } from '../src/data/phantom.ts';
 import { dice, meanDefined } from '../src/metrics/dice.ts';
 

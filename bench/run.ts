@@ -18,7 +18,7 @@ import { completeConfig } from '../src/model/config.ts';
 import { planInference } from '../src/model/plan.ts';
 import { ModelState } from '../src/model/state.ts';
 import { conv3BackwardInput, conv3BackwardWeight, conv3Forward } from '../src/ops/conv3.ts';
-import { weightedDice } from '../src/train/losses.ts';
+import { weightedDice } from '../src/model/losses.ts';
 import { adam } from '../src/train/optimizers.ts';
 import { ceilings } from './ceiling.ts';
 import {

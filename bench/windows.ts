@@ -11,7 +11,7 @@ import { releaseNodeGpu, requestNodeAdapter } from '../src/gpu/node.ts';
 import { dice } from '../src/metrics/dice.ts';
 import { planInference } from '../src/model/plan.ts';
 import { formatBytes } from '../src/model/summary.ts';
-import { diceCrossEntropy } from '../src/train/losses.ts';
+import { diceCrossEntropy } from '../src/model/losses.ts';
 import { UNet3D, type LabelledCase } from '../src/unet3d.ts';
 
 const steps = Number(process.argv[2] ?? 100);

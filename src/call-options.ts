@@ -1,6 +1,6 @@
 /** What each option of the public calls may be. */
 import * as v from 'valibot';
-import { preprocessingSchema } from './data/preprocessing-schema.ts';
+import { preprocessingSchema } from './data/preprocessing.ts';
 import { concessions } from './model/budget.ts';
 import { configEntries } from './model/config.ts';
 import {

@@ -34,7 +34,7 @@ export { tune, type Measurement, type Tuning, type TuningOptions } from './model
 export { setTuningStore, type TuningStore } from './model/tuning-cache.ts';
 export { adapterClassOf, Gpu, memoryOf, setAdapterProvider } from './gpu/device.ts';
 export { defaultLimits, type Plan, type PlanLimits, type Size3 } from './gpu/plan.ts';
-export { crossEntropy, diceCrossEntropy, lossShape, weightedDice, type Loss } from './train/losses.ts';
+export { crossEntropy, diceCrossEntropy, lossShape, weightedDice, type Loss } from './model/losses.ts';
 export { adam, adamW, sgd, type Optimizer } from './train/optimizers.ts';
 export { augmentationMargin, nnunetAugmentation, type Augmentation } from './train/augmentation.ts';
 export { constant, cosine, oneCycle, poly, scheduleAt, type Schedule } from './train/schedules.ts';

@@ -36,7 +36,7 @@ import { assertAugmentation, augmentationMargin } from './train/augmentation.ts'
 import { Run, type TrainingEvent, type TrainingResult, type TrainingRun } from './train/events.ts';
 import type { BatchSource, FitOptions } from './train/fit.ts';
 import { fitThroughLosses, type Trainee } from './train/recovery.ts';
-import { lossShape, weightedDice, type Loss } from './train/losses.ts';
+import { lossShape, weightedDice, type Loss } from './model/losses.ts';
 import { adam } from './train/optimizers.ts';
 import { oneCycle } from './train/schedules.ts';
 import { assertOptions, assertValue, shown } from './options.ts';

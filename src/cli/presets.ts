@@ -1,11 +1,8 @@
 /** Recipes by name: defaults of `train` that explicit options override. */
 import { phantomLabels } from '../data/phantom.ts';
-import type { TrainOptions } from './commands/train.ts';
+import type { presetNames, TrainOptions } from './train-options.ts';
 
-export const presetNames = ['pelvis-mr'] as const;
-export type PresetName = (typeof presetNames)[number];
-
-const presets: Readonly<Record<PresetName, Partial<TrainOptions>>> = {
+const presets: Readonly<Record<(typeof presetNames)[number], Partial<TrainOptions>>> = {
   'pelvis-mr': {
     subjectPattern: /Case_(\d+)_Week\d+_LFOV/,
     split: '70,15,15',

@@ -1,6 +1,6 @@
 /** From options to a loss, an optimiser, a schedule and sizes, with defaults that serve an unseen data set. */
 import { InvalidOption } from '../errors.ts';
-import { crossEntropy, diceCrossEntropy, weightedDice, type Loss } from '../train/losses.ts';
+import { crossEntropy, diceCrossEntropy, weightedDice, type Loss } from '../model/losses.ts';
 import { adam, adamW, sgd, type Optimizer } from '../train/optimizers.ts';
 import type { Axis } from '../infer/probabilities.ts';
 import { nnunetAugmentation, type Augmentation } from '../train/augmentation.ts';

@@ -16,7 +16,7 @@ import { UNet3D } from '../unet3d.ts';
 import { folderStore, removeCheckpoints } from '../train/checkpoint.node.ts';
 import type { EpochRow, TrainingEvent } from '../train/events.ts';
 import { version } from '../version.ts';
-import type { TrainOptions } from './commands/train.ts';
+import type { TrainOptions } from './train-options.ts';
 import {
   dataFiles,
   openFromArguments,

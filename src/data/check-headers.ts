@@ -1,5 +1,5 @@
 /** What headers say that stops no training, but that a person should know: where and how large the voxels are. */
-import type { Problem } from './check.ts';
+import type { Problem } from './problem.ts';
 import { apartText, gridDifference } from './grid.ts';
 import { headerAffine, millimetresPerUnit } from './nifti-affine.ts';
 import type { NiftiHeader } from './nifti-header.ts';

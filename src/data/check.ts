@@ -21,30 +21,12 @@ import {
   requireFinite,
 } from './prepare-checks.ts';
 import { fileNames, readOnto, type Size3 } from './prepare.ts';
+import type { Problem, ProblemKind } from './problem.ts';
 import type { Source } from './source.ts';
 import { partNames, type Split, type SplitCase } from './split.ts';
 import { orientation, type Volume } from './volume.ts';
 
-export type ProblemKind =
-  | 'corrupt'
-  | 'shape'
-  | 'place'
-  | 'spacing'
-  | 'orientation'
-  | 'label values'
-  | 'empty class'
-  | 'intensity'
-  | 'duplicate'
-  | 'channels'
-  | 'subjects';
-
-/** One problem; `cases` names those it concerns. */
-export interface Problem {
-  readonly severity: 'error' | 'warning';
-  readonly kind: ProblemKind;
-  readonly cases: readonly string[];
-  readonly message: string;
-}
+export type { Problem, ProblemKind };
 
 /** Everything `check` found; plain data apart from the maps of class voxels. */
 export interface DatasetReport {

@@ -8,7 +8,7 @@ import { readJson } from '../json.ts';
 import { openObject, repeated, text } from '../schema.ts';
 import { listed as quoted } from '../listed.ts';
 import { groupChannels, stemOf, volumePattern } from './dataset-match.ts';
-import type { FileEntry, UnassignedCase } from './dataset.ts';
+import type { FileEntry, UnassignedCase } from './case.ts';
 import type { Source } from './source.ts';
 
 /** Files of a case as dataset.json lists them, with the name of the case where it tells one. */

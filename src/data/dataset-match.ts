@@ -1,7 +1,7 @@
 /** Finds which label belongs to which image by their file names, and which files are channels of one image. */
 import { InvalidDataset } from '../errors.ts';
 import { listed } from '../listed.ts';
-import type { FileEntry, UnassignedCase } from './dataset.ts';
+import type { FileEntry, UnassignedCase } from './case.ts';
 
 /** Names of files that hold a volume; the .img of a .hdr/.img pair is found through its header. */
 export const volumePattern = /\.(nii|hdr)(\.gz)?$/i;

@@ -7,6 +7,7 @@ import * as v from 'valibot';
 import { InvalidDataset } from '../errors.ts';
 import { assertOptions } from '../options.ts';
 import { text } from '../schema.ts';
+import type { Case, FileEntry, UnassignedCase } from './case.ts';
 import { listedCases, nnUNetCases, plainPath, readDescription, type Locate } from './dataset-json.ts';
 import { listed } from '../listed.ts';
 import { matchByFolder, matchByName, volumePattern } from './dataset-match.ts';
@@ -14,19 +15,7 @@ import type { LabelRules } from './prepare-checks.ts';
 import { assignSubjects } from './subjects.ts';
 import { readText, type Source } from './source.ts';
 
-/** One file of a data set: its path inside the data set, with forward slashes, and where its bytes are. */
-export interface FileEntry {
-  readonly path: string;
-  readonly source: Source;
-}
-
-/** An image (one source per channel, or one 4-D source), its label map, and who it shows. */
-export interface Case {
-  readonly id: string;
-  readonly subject: string;
-  readonly images: readonly Source[];
-  readonly label?: Source;
-}
+export type { Case, FileEntry, UnassignedCase };
 
 /** What `train`, `split` and `check` start from. */
 export interface Dataset {
@@ -67,9 +56,6 @@ const datasetEntries = {
   subjects: v.optional(v.union([v.instance(RegExp), v.string()], 'a pattern, or the text of a subjects.csv')),
   readText: v.optional(v.function('a function')),
 } satisfies Record<keyof DatasetOptions, unknown>;
-
-/** Cases before their subjects are known. */
-export type UnassignedCase = Omit<Case, 'subject'>;
 
 const hidden = /(^|\/)\./; // also the "._name" files that macOS leaves in archives
 

@@ -3,7 +3,7 @@
  * whole data set where intensities have a meaning, as in CT. The choice is plain data, stored with the model.
  */
 import { zScore, type Statistics } from './preprocess.ts';
-import type { Size3 } from './prepare.ts';
+import type { Size3 } from '../size.ts';
 
 /** Limits first, then (v − mean) / deviation: numbers of the data set, the same for every volume. */
 export interface FixedNormalization {

@@ -4,7 +4,7 @@
 import { InvalidDataset, InvalidVolume } from '../errors.ts';
 import { some } from '../listed.ts';
 import { apartText, gridDifference } from './grid.ts';
-import type { Size3 } from './prepare.ts';
+import type { Size3 } from '../size.ts';
 import { spatialShape, type Volume } from './volume.ts';
 
 /** A volume that may come from no file. */

@@ -7,8 +7,9 @@ import { InvalidDataset, InvalidVolume } from '../errors.ts';
 import * as v from 'valibot';
 import { assertOptions, assertValue } from '../options.ts';
 import { text, wholeNumber } from '../schema.ts';
-import type { Case } from './dataset.ts';
-import { preprocessingSchema } from './preprocessing-schema.ts';
+import type { Size3 } from '../size.ts';
+import type { Case } from './case.ts';
+import { defaultPreprocessing, preprocessingSchema, type Preprocessing } from './preprocessing.ts';
 import { readNifti } from './nifti.ts';
 import { turnedOnto } from './grid.ts';
 import {
@@ -23,38 +24,12 @@ import {
   type LabelRules,
   type ReadCase,
 } from './prepare-checks.ts';
-import { insideMask, normalize, type Normalization } from './normalize.ts';
+import { insideMask, normalize } from './normalize.ts';
 import { crop, joinBoxes, nonZeroBox, resampleTo, sizeAtSpacing, type Box } from './preprocess.ts';
 import { sourceName, type Source } from './source.ts';
 import { spacingOf, toCanonical, turnedVolume, type Volume } from './volume.ts';
 
-export type Size3 = readonly [x: number, y: number, z: number];
-
-/** What happens to a volume before the network; stored in the model file. */
-export interface Preprocessing {
-  /** Axes are turned and flipped to right, anterior, superior. */
-  readonly orientation: 'RAS';
-  /** "non-zero": the smallest box of voxels that are not 0 in some channel is cut out first. Default: nothing is. */
-  readonly crop?: 'non-zero' | undefined;
-  /** Spacing in mm that volumes are resampled to (images trilinear, labels nearest), or null for their own. */
-  readonly spacing: Size3 | null;
-  /** Per channel. */
-  readonly normalization: readonly Normalization[];
-  /** Of models of format 1 only: volumes are resampled before they are normalised. Default: after, as nnU-Net does. */
-  readonly order?: 'resample, normalize' | undefined;
-  /** Zeros are added after normalisation, at the far end of each axis. */
-  readonly padding: 'zeros at the far end';
-}
-
-/** Z-score for each channel, at the volumes' own spacing. */
-export function defaultPreprocessing(channels = 1, spacing: Size3 | null = null): Preprocessing {
-  return {
-    orientation: 'RAS',
-    spacing,
-    normalization: new Array<'z-score'>(channels).fill('z-score'),
-    padding: 'zeros at the far end',
-  };
-}
+export { defaultPreprocessing, type Preprocessing, type Size3 };
 
 /** A case as the network takes it. */
 export interface PreparedCase {

@@ -4,7 +4,7 @@
  * unless it is told where to, and starts with empty WASM memory, which thus never outgrows the largest single call.
  */
 import { InvalidOption, InvalidVolume } from '../errors.ts';
-import type { Size3 } from './prepare.ts';
+import type { Size3 } from '../size.ts';
 import { allocate, copyIn, copyOut, floats, wasm, type WasmExports } from './wasm.ts';
 
 type Voxels = Float32Array | Uint8Array;

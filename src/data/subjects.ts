@@ -5,7 +5,7 @@
 import { InvalidDataset } from '../errors.ts';
 import { listed } from '../listed.ts';
 import { stemOf } from './dataset-match.ts';
-import type { Case, UnassignedCase } from './dataset.ts';
+import type { Case, UnassignedCase } from './case.ts';
 
 /**
  * Case to subject from the text of a subjects.csv: a header naming the columns "case" and "subject",

@@ -3,7 +3,8 @@
  * what matters for speed, with sizes rounded, so that one measurement serves all shapes near by.
  */
 import type { ForwardKernel, KernelChoices, WeightKernel } from './choices.ts';
-import type { Precision, Size3 } from './plan.ts';
+import type { Size3 } from '../size.ts';
+import type { Precision } from './precision.ts';
 import {
   fits,
   forwardNeeds,

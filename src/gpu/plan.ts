@@ -5,6 +5,8 @@
 import { GpuError, InvalidOption, OutOfMemory } from '../errors.ts';
 import { kernelChoices, type KernelChoices } from './choices.ts';
 import { passKey, type ConvPass, type CountedPass } from './passes.ts';
+import type { Precision } from './precision.ts';
+import type { Size3 } from '../size.ts';
 import {
   shaderInfo,
   writtenBindings,
@@ -15,8 +17,7 @@ import {
   type ShaderName,
 } from './shader.ts';
 
-/** Voxels along x, y, z. */
-export type Size3 = readonly [x: number, y: number, z: number];
+export type { Precision, Size3 };
 
 /**
  * Where a tensor's memory comes from: `transient` from the plan's pool, for its lifetime only;
@@ -32,9 +33,6 @@ export interface Tensor {
   /** How often it had been written when it was taken with `Recorder.current`: reading it later is an error. */
   readonly version?: number;
 }
-
-/** How volumes are stored; arithmetic, statistics, losses and weights are float32 either way. */
-export type Precision = 'f32' | 'f16';
 
 /** A stored volume [sample][z][channel][y][x]; rows of x are padded to whole quads of four. */
 export interface VolumeTensor extends Tensor {

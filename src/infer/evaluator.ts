@@ -8,7 +8,7 @@ import { dice, meanDefined } from '../metrics/dice.ts';
 import { chooseWindow } from '../model/budget.ts';
 import { wholeSize } from '../model/config.ts';
 import type { ModelState } from '../model/state.ts';
-import { classWeights, lossShape, type Loss } from '../train/losses.ts';
+import { classWeights, lossShape, type Loss } from '../model/losses.ts';
 
 /** A dense volume [channel][z][y][x] with, possibly, its labels [z][y][x]; shape x, y, z. */
 export interface DenseCase {

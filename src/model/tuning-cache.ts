@@ -7,12 +7,12 @@ import { tunedSchema } from '../gpu/choices.ts';
 import type { Gpu } from '../gpu/device.ts';
 import { readJson } from '../json.ts';
 import { object, type Schema } from '../schema.ts';
-import { privateStore } from '../train/checkpoint.browser.ts';
-import type { CheckpointStore } from '../train/checkpoint.ts';
+import { privateStore } from '../files/private.browser.ts';
+import type { FileStore } from '../files/store.ts';
 import { version } from '../version.ts';
 
 /** Keeps the cache; `save` must leave either the old or the new file. */
-export type TuningStore = CheckpointStore;
+export type TuningStore = FileStore;
 
 export const cacheName = 'kernels.json';
 

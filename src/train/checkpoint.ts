@@ -3,26 +3,24 @@
  * Where the bytes go is a store's business: a folder in Node, the origin's private files in a browser.
  */
 import { InvalidModel } from '../errors.ts';
+import type { FileStore } from '../files/store.ts';
 import { choicesSchema, type KernelChoices } from '../gpu/choices.ts';
 import { hexadecimal } from '../hash.ts';
 import type { Precision } from '../gpu/plan.ts';
 import { readJson } from '../json.ts';
-import { flatFrom, namedTensors, type ModelState, type Weights } from '../model/state.ts';
+import type { ModelState, Weights } from '../model/state.ts';
 import { initialLossScale } from '../ops/optimizer.ts';
 import { requireWhole, writeHashed } from '../weights/content-hash.ts';
+import { flatFrom, namedTensors } from '../weights/named-tensors.ts';
 import { readSafetensors, type NamedTensor } from '../weights/safetensors.ts';
 import type { BestWeights } from './events.ts';
 import { parseProgress, type Progress, type StoredProgress } from './progress.ts';
 
 /**
- * Keeps named files; `save` must leave either the old or the new file, never half of one. A store may keep the file
- * before under `previousName(name)`: it is asked for where the newest turns out to be damaged.
+ * Keeps checkpoints. A store may keep the file before under `previousName(name)`: it is asked for where the newest turns
+ * out to be damaged.
  */
-export interface CheckpointStore {
-  save(name: string, bytes: Uint8Array<ArrayBuffer>): Promise<void>;
-  /** `undefined` where there is none. */
-  load(name: string): Promise<Uint8Array | undefined>;
-}
+export type CheckpointStore = FileStore;
 
 export interface Checkpoint {
   readonly progress: Progress;

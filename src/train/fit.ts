@@ -16,7 +16,7 @@ import {
   type CheckpointStore,
 } from './checkpoint.ts';
 import type { BestWeights, EpochRow, TrainingEvent, TrainingResult } from './events.ts';
-import type { Loss } from './losses.ts';
+import type { Loss } from '../model/losses.ts';
 import type { Optimizer } from './optimizers.ts';
 import { scheduleAt, type Schedule } from './schedules.ts';
 import { assertEarlyStopping, hasStalled, smoothedDice, type EarlyStopping } from './selection.ts';

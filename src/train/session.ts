@@ -19,7 +19,7 @@ import {
   type StepUpdate,
   type StepValues,
 } from '../ops/optimizer.ts';
-import { classWeights, lossShape, type Loss } from './losses.ts';
+import { classWeights, lossShape, type Loss } from '../model/losses.ts';
 import type { Optimizer } from './optimizers.ts';
 
 /** Dense arrays of one batch. */

@@ -6,7 +6,7 @@ import { tiles } from '../infer/window.ts';
 import { dice, meanDefined } from '../metrics/dice.ts';
 import type { ModelState } from '../model/state.ts';
 import type { EpochRow, TrainingEvent } from './events.ts';
-import type { Loss } from './losses.ts';
+import type { Loss } from '../model/losses.ts';
 
 /** A case with its truth. */
 export type ValidationCase = LabelledVolume;

@@ -4,7 +4,7 @@
  */
 import * as v from 'valibot';
 import { InvalidModel, InvalidOption } from '../errors.ts';
-import { preprocessingSchema } from '../data/preprocessing-schema.ts';
+import { preprocessingSchema } from '../data/preprocessing.ts';
 import type { Preprocessing } from '../data/prepare.ts';
 import type { Size3 } from '../gpu/plan.ts';
 import type { Postprocessing } from '../metrics/components.ts';
@@ -18,10 +18,11 @@ import {
   type UNet3DConfig,
 } from '../model/config.ts';
 import { layoutParameters } from '../model/parameters.ts';
-import { flatFrom, namedTensors, type Weights } from '../model/state.ts';
+import type { Weights } from '../model/state.ts';
 import { distinctNames, object, openObject, size3, text, wholeNumber, type Schema } from '../schema.ts';
 import { version as packageVersion } from '../version.ts';
 import { requireWhole, writeHashed } from './content-hash.ts';
+import { flatFrom, namedTensors } from './named-tensors.ts';
 import { readSafetensors, type NamedTensor } from './safetensors.ts';
 
 /** The JSON under the metadata key `unet3d-gpu`. */

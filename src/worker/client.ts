@@ -37,7 +37,7 @@ import type {
 } from '../unet3d.ts';
 import { Run, type TrainingEvent, type TrainingResult, type TrainingRun } from '../train/events.ts';
 import type { BatchSource } from '../train/fit.ts';
-import { lossShape, weightedDice, type Loss } from '../train/losses.ts';
+import { lossShape, weightedDice, type Loss } from '../model/losses.ts';
 import { adam } from '../train/optimizers.ts';
 import { Connection } from './connection.ts';
 import { buffersOf, toPlainSource, type ModelFacts, type Question } from './protocol.ts';

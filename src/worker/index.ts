@@ -5,11 +5,12 @@
 export * from '../index.ts';
 export { UNet3D } from './client.ts';
 export type { WorkerCreateOptions, WorkerOptions, WorkerTrainingOptions } from './client.ts';
-export { bestModel, privateStore, QuotaExceeded, type PrivateStore } from '../train/checkpoint.browser.ts';
+export { privateStore, QuotaExceeded, type PrivateStore } from '../files/private.browser.ts';
+export { bestModel } from '../train/best-model.ts';
 export { checkpointName, progressOf } from '../train/checkpoint.ts';
 export type { Progress } from '../train/progress.ts';
 export { checkDataset, type DatasetReport, type Problem } from '../data/check.ts';
 export type { FileEntry } from '../data/dataset.ts';
 export { classColor, cssColor } from '../report/colors.ts';
 export { greyWindow, mostTelling, sliceValues, viewOf, type Plane, type View } from '../report/view.ts';
-export { lossShape } from '../train/losses.ts';
+export { lossShape } from '../model/losses.ts';

@@ -1,6 +1,7 @@
 /** Checkpoints in the origin's private file system: whole files only, also when the disk is full. */
 import { afterEach, expect, test, vi } from 'vitest';
-import { bestModel, privateStore, QuotaExceeded } from '../../src/train/checkpoint.browser.ts';
+import { privateStore, QuotaExceeded } from '../../src/files/private.browser.ts';
+import { bestModel } from '../../src/train/best-model.ts';
 import { writeSafetensors } from '../../src/weights/safetensors.ts';
 
 afterEach(() => vi.restoreAllMocks());

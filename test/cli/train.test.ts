@@ -10,7 +10,7 @@ import { prepareCase } from '../../src/data/prepare.ts';
 import type { Split } from '../../src/data/split.ts';
 import { largestComponents } from '../../src/metrics/components.ts';
 import type { EpochRow } from '../../src/train/events.ts';
-import { diceCrossEntropy } from '../../src/train/losses.ts';
+import { diceCrossEntropy } from '../../src/model/losses.ts';
 import { constant } from '../../src/train/schedules.ts';
 import { UNet3D } from '../../src/unet3d.ts';
 import { readModel, writeModel } from '../../src/weights/model-file.ts';

@@ -1,6 +1,6 @@
 // Phantoms: repeatable, the same anatomy at any shape, and not solvable by position or intensity alone.
 import { describe, expect, test } from 'vitest';
-import { intensityClassifier, positionalPrior } from '../../src/data/phantom-baselines.ts';
+import { intensityClassifier, positionalPrior } from '../../src/metrics/phantom-baselines.ts';
 import { phantom, phantomLabels, phantoms } from '../../src/data/phantom.ts';
 import { InvalidDataset, InvalidOption } from '../../src/errors.ts';
 import { dice, meanDefined } from '../../src/metrics/dice.ts';

@@ -9,7 +9,8 @@ import { Recorder, type Size3 } from '../../src/gpu/plan.ts';
 import { Program } from '../../src/gpu/program.ts';
 import { completeConfig, type UNet3DConfig } from '../../src/model/config.ts';
 import { Recording } from '../../src/model/recording.ts';
-import { ModelState, namedTensors } from '../../src/model/state.ts';
+import { ModelState } from '../../src/model/state.ts';
+import { namedTensors } from '../../src/weights/named-tensors.ts';
 import { unet } from '../../src/model/unet.ts';
 import {
   classWeights,
@@ -17,7 +18,7 @@ import {
   diceCrossEntropy,
   weightedDice,
   type Loss,
-} from '../../src/train/losses.ts';
+} from '../../src/model/losses.ts';
 import { adam } from '../../src/train/optimizers.ts';
 import { TrainingSession } from '../../src/train/session.ts';
 import { loss as reference } from '../reference/loss.ts';

@@ -8,7 +8,7 @@ import { Gpu } from '../../src/gpu/device.ts';
 import type { PlanLimits, Precision } from '../../src/gpu/plan.ts';
 import { completeConfig } from '../../src/model/config.ts';
 import { ModelState } from '../../src/model/state.ts';
-import { diceCrossEntropy } from '../../src/train/losses.ts';
+import { diceCrossEntropy } from '../../src/model/losses.ts';
 import { adam } from '../../src/train/optimizers.ts';
 import { TrainingSession, type Batch } from '../../src/train/session.ts';
 import { featurelessDevice, testDevice } from '../support/device.ts';

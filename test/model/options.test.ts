@@ -2,7 +2,7 @@
 import { afterAll, describe, expect, test } from 'vitest';
 import { fromArrays } from '../../src/data/prepare.ts';
 import { InvalidOption } from '../../src/errors.ts';
-import { weightedDice } from '../../src/train/losses.ts';
+import { weightedDice } from '../../src/model/losses.ts';
 import { adam } from '../../src/train/optimizers.ts';
 import { oneCycle } from '../../src/train/schedules.ts';
 import { nnunetAugmentation } from '../../src/train/augmentation.ts';

@@ -6,7 +6,7 @@ import { completeConfig } from '../../src/model/config.ts';
 import { nnunetPatch } from '../../src/model/patch.ts';
 import { planTraining } from '../../src/model/plan.ts';
 import { augmentationMargin, nnunetAugmentation } from '../../src/train/augmentation.ts';
-import { lossShape, weightedDice } from '../../src/train/losses.ts';
+import { lossShape, weightedDice } from '../../src/model/losses.ts';
 import { adam } from '../../src/train/optimizers.ts';
 
 const config = completeConfig({ inChannels: 1, classes: 3, features: [4, 8, 16] });

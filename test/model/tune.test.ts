@@ -13,7 +13,7 @@ import { cachedChoices, tune, type TuningOptions } from '../../src/model/tune.ts
 import { cacheName, setTuningStore } from '../../src/model/tuning-cache.ts';
 import { checkpointName, previousName } from '../../src/train/checkpoint.ts';
 import type { TrainingEvent } from '../../src/train/events.ts';
-import { lossShape, weightedDice } from '../../src/train/losses.ts';
+import { lossShape, weightedDice } from '../../src/model/losses.ts';
 import { adam } from '../../src/train/optimizers.ts';
 import { UNet3D, type TrainingOptions } from '../../src/unet3d.ts';
 import { readSafetensors, writeSafetensors } from '../../src/weights/safetensors.ts';

@@ -6,7 +6,7 @@ import { describe, expect, test } from 'vitest';
 import { casesInMemory, trainingBatches } from '../../src/data/patches.ts';
 import { Aborted, DeviceLost, InvalidOption } from '../../src/errors.ts';
 import type { BatchSource } from '../../src/train/fit.ts';
-import { crossEntropy } from '../../src/train/losses.ts';
+import { crossEntropy } from '../../src/model/losses.ts';
 import { UNet3D } from '../../src/unet3d.ts';
 import { calls, cases, network, resultsOf } from '../support/calls.ts';
 import { testDevice } from '../support/device.ts';

@@ -4,7 +4,7 @@ import { casesInMemory, trainingBatches } from '../../src/data/patches.ts';
 import type { PreparedCase } from '../../src/data/prepare.ts';
 import { DeviceLost, InvalidDataset, InvalidOption, NotFinite } from '../../src/errors.ts';
 import { planEvaluation } from '../../src/model/plan.ts';
-import { lossShape, weightedDice } from '../../src/train/losses.ts';
+import { lossShape, weightedDice } from '../../src/model/losses.ts';
 import { UNet3D, type CreateOptions, type LabelledCase, type TrainingOptions } from '../../src/unet3d.ts';
 import { readSafetensors, writeSafetensors } from '../../src/weights/safetensors.ts';
 import { testDevice } from '../support/device.ts';

@@ -2,7 +2,7 @@
 import { writeNifti } from '../../src/data/nifti.ts';
 import { fromArrays } from '../../src/data/prepare.ts';
 import { random } from '../../src/data/random.ts';
-import { crossEntropy } from '../../src/train/losses.ts';
+import { crossEntropy } from '../../src/model/losses.ts';
 import type { LabelledCase, UNet3D as Local } from '../../src/unet3d.ts';
 import type { UNet3D as InWorker } from '../../src/worker/client.ts';
 

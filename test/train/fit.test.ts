@@ -7,7 +7,7 @@ import type { TrainingEvent } from '../../src/train/events.ts';
 import { adam } from '../../src/train/optimizers.ts';
 import { constant } from '../../src/train/schedules.ts';
 import { planTraining } from '../../src/model/plan.ts';
-import { lossShape, weightedDice } from '../../src/train/losses.ts';
+import { lossShape, weightedDice } from '../../src/model/losses.ts';
 import { readModel } from '../../src/weights/model-file.ts';
 import { testDevice } from '../support/device.ts';
 import { box, memory } from '../support/training.ts';

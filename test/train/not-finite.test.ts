@@ -9,7 +9,7 @@ import { ModelState } from '../../src/model/state.ts';
 import { checkpointName } from '../../src/train/checkpoint.ts';
 import type { TrainingEvent } from '../../src/train/events.ts';
 import type { BatchSource } from '../../src/train/fit.ts';
-import { weightedDice } from '../../src/train/losses.ts';
+import { weightedDice } from '../../src/model/losses.ts';
 import { adam } from '../../src/train/optimizers.ts';
 import { constant } from '../../src/train/schedules.ts';
 import { TrainingSession, type Batch } from '../../src/train/session.ts';

@@ -7,7 +7,7 @@ import { dice, meanDefined } from '../../src/metrics/dice.ts';
 import { completeConfig } from '../../src/model/config.ts';
 import { planTraining } from '../../src/model/plan.ts';
 import type { EpochRow, TrainingEvent } from '../../src/train/events.ts';
-import { lossShape, weightedDice } from '../../src/train/losses.ts';
+import { lossShape, weightedDice } from '../../src/model/losses.ts';
 import { adam } from '../../src/train/optimizers.ts';
 import { validationWindows } from '../../src/train/validation.ts';
 import { UNet3D, type TrainingOptions } from '../../src/unet3d.ts';

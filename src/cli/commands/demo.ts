@@ -1,14 +1,14 @@
 /** `demo`: the whole way on generated phantoms, from data to a tested model, in about a minute without a GPU. */
 import { Command } from 'commander';
 import { phantom, phantomLabels, type Phantom } from '../../data/phantom.ts';
-import { intensityClassifier, positionalPrior } from '../../data/phantom-baselines.ts';
+import { intensityClassifier, positionalPrior } from '../../metrics/phantom-baselines.ts';
 import { defaultPreprocessing, fromArrays, type Size3 } from '../../data/prepare.ts';
 import { splitCases } from '../../data/split.ts';
 import { writeNifti } from '../../data/nifti.ts';
 import { dice, meanDefined } from '../../metrics/dice.ts';
 import { evaluateCase, type CaseMetrics } from '../../metrics/evaluate.ts';
 import { UNet3D, type LabelledCase } from '../../unet3d.ts';
-import { weightedDice } from '../../train/losses.ts';
+import { weightedDice } from '../../model/losses.ts';
 import { adam } from '../../train/optimizers.ts';
 import { oneCycle } from '../../train/schedules.ts';
 import { Unsatisfactory } from '../failure.ts';

@@ -23,7 +23,7 @@ import { summarise } from '../../model/summary.ts';
 import type { NormKind } from '../../ops/norm.ts';
 import { memoryPicture } from '../../report/report.node.ts';
 import { augmentationMargin } from '../../train/augmentation.ts';
-import { lossShape } from '../../train/losses.ts';
+import { lossShape } from '../../model/losses.ts';
 import { adam } from '../../train/optimizers.ts';
 import {
   addDatasetOptions,

@@ -1,81 +1,28 @@
 /** `train`: options of a training, with defaults that work on an unseen data set. */
 import { resolve } from 'node:path';
 import { Command, Option } from 'commander';
-import type { Size3 } from '../../data/prepare.ts';
+import type { Size3 } from '../../size.ts';
 import { readText } from '../../data/source.ts';
 import { InvalidOption } from '../../errors.ts';
-import type { Precision } from '../../gpu/plan.ts';
-import { concessions, type Concession } from '../../model/budget.ts';
-import type { Checkpointing } from '../../model/plan.ts';
+import { concessions } from '../../model/budget.ts';
 import type { Axis } from '../../infer/probabilities.ts';
-import type { NormKind } from '../../ops/norm.ts';
-import {
-  addDatasetOptions,
-  addSplitOptions,
-  datasetHelp,
-  type DatasetArguments,
-  type SplitArguments,
-} from '../dataset-options.ts';
+import { addDatasetOptions, addSplitOptions, datasetHelp } from '../dataset-options.ts';
 import type { Io } from '../io.ts';
 import { readKeptConfig } from '../kept-config.ts';
 import * as parse from '../parse.ts';
-import { presetHelp, presetNames, withPreset, type PresetName } from '../presets.ts';
+import { presetHelp, withPreset } from '../presets.ts';
 import {
   augmentationNames,
   lossNames,
   optimizerNames,
   preprocessingNames,
   scheduleNames,
-  type OneCycleOptions,
-  type PreprocessingName,
 } from '../recipe.ts';
 import { hasCheckpoint } from '../../train/checkpoint.node.ts';
 import { commandLine } from '../results.ts';
 import { RunFolder } from '../run-folder.ts';
+import { presetNames, type TrainOptions } from '../train-options.ts';
 import { runTraining } from '../train-run.ts';
-
-export interface TrainOptions extends DatasetArguments, SplitArguments, OneCycleOptions {
-  readonly out: string;
-  readonly preset?: PresetName;
-  readonly epochs?: number;
-  readonly batchSize: number;
-  readonly features: readonly number[];
-  readonly classes?: number;
-  readonly classNames?: readonly string[];
-  readonly norm: NormKind;
-  readonly activation: 'relu' | 'leakyRelu';
-  readonly deepSupervision?: boolean;
-  readonly patch?: Size3 | 'whole';
-  readonly placement: 'random' | 'centre';
-  readonly oversample: number;
-  readonly preprocessing: PreprocessingName;
-  readonly spacing?: Size3 | 'median' | 'own';
-  readonly loss: (typeof lossNames)[number];
-  readonly classWeights?: readonly number[];
-  readonly optimizer: (typeof optimizerNames)[number];
-  readonly schedule: (typeof scheduleNames)[number];
-  readonly learningRate: number;
-  readonly clip?: number;
-  readonly ema?: number;
-  readonly earlyStopping?: number;
-  readonly onNotFinite: 'stop' | 'skip';
-  readonly memory?: number;
-  readonly augment: (typeof augmentationNames)[number];
-  readonly mirror: readonly Axis[] | 'none';
-  readonly precision: Precision;
-  readonly checkpointing?: Checkpointing;
-  readonly accumulate: number;
-  readonly concede: 'auto' | readonly Concession[];
-  readonly postprocess: boolean;
-  readonly tune?: boolean;
-  readonly tta?: boolean;
-  readonly cache: number;
-  readonly allowDuplicates?: boolean;
-  readonly overwrite?: boolean;
-  readonly resume?: boolean;
-  readonly dryRun?: boolean;
-  readonly json?: boolean;
-}
 
 /** Options that say how a run is watched or begun, not what it computes. */
 const notKept = ['out', 'resume', 'overwrite', 'dryRun', 'json'];

@@ -1,11 +1,9 @@
 /**
- * Checkpoints in the origin's private file system: files of the same format as Node's, which outlive reloads and
- * crashes of the tab. A file is replaced whole, when its new content has been written.
+ * Files in the origin's private file system, which outlive reloads and crashes of the tab. A file is replaced whole,
+ * when its new content has been written.
  */
 import { UNet3DError } from '../errors.ts';
-import { requireWhole, writeHashed } from '../weights/content-hash.ts';
-import { readSafetensors, type NamedTensor } from '../weights/safetensors.ts';
-import type { CheckpointStore } from './checkpoint.ts';
+import type { FileStore } from './store.ts';
 
 /** The browser gives this origin no more room on the disk. */
 export class QuotaExceeded extends UNet3DError {
@@ -21,7 +19,7 @@ export class QuotaExceeded extends UNet3DError {
   }
 }
 
-export interface PrivateStore extends CheckpointStore {
+export interface PrivateStore extends FileStore {
   /** Names of the files. */
   list(): Promise<string[]>;
   /** Removes a file; one that is not there is no error. */
@@ -106,24 +104,4 @@ async function replaceFile(
 function ignoreMissing(error: unknown): undefined {
   if (error instanceof DOMException && error.name === 'NotFoundError') return undefined;
   throw error;
-}
-
-/**
- * The best weights that a checkpoint holds, as a model file: what "stop early and keep the best" loads.
- * @param model the same network's model file, whose description is kept
- * @returns undefined if the checkpoint has no best weights yet
- * @throws InvalidModel if one of the two is damaged
- */
-export async function bestModel(
-  checkpoint: Uint8Array,
-  model: Uint8Array,
-): Promise<Uint8Array<ArrayBuffer> | undefined> {
-  const prefix = 'best.';
-  const file = readSafetensors(checkpoint, 'the checkpoint');
-  await requireWhole(checkpoint, file, 'the checkpoint');
-  const tensors = new Map<string, NamedTensor>();
-  for (const [name, tensor] of file.tensors)
-    if (name.startsWith(prefix)) tensors.set(name.slice(prefix.length), tensor);
-  if (tensors.size === 0) return undefined;
-  return writeHashed({ tensors, metadata: readSafetensors(model).metadata });
 }

@@ -3,7 +3,7 @@
  * usually lies (positional prior) and what its intensity is (intensity classifier).
  */
 import { InvalidDataset } from '../errors.ts';
-import { dice, meanDefined } from '../metrics/dice.ts';
+import { dice, meanDefined } from './dice.ts';
 
 /** What the baselines need of a case: an image and its label map on one grid. */
 export interface LabelledImage {

@@ -1,0 +1,62 @@
+/** The options of `train`, as its command line gives them. */
+import type { Axis } from '../infer/probabilities.ts';
+import type { Precision } from '../gpu/precision.ts';
+import type { Concession } from '../model/budget.ts';
+import type { Checkpointing } from '../model/plan.ts';
+import type { NormKind } from '../ops/norm.ts';
+import type { Size3 } from '../size.ts';
+import type { DatasetArguments, SplitArguments } from './dataset-options.ts';
+import type {
+  augmentationNames,
+  lossNames,
+  OneCycleOptions,
+  optimizerNames,
+  PreprocessingName,
+  scheduleNames,
+} from './recipe.ts';
+
+/** Recipes by name: defaults of other options. */
+export const presetNames = ['pelvis-mr'] as const;
+
+export interface TrainOptions extends DatasetArguments, SplitArguments, OneCycleOptions {
+  readonly out: string;
+  readonly preset?: (typeof presetNames)[number];
+  readonly epochs?: number;
+  readonly batchSize: number;
+  readonly features: readonly number[];
+  readonly classes?: number;
+  readonly classNames?: readonly string[];
+  readonly norm: NormKind;
+  readonly activation: 'relu' | 'leakyRelu';
+  readonly deepSupervision?: boolean;
+  readonly patch?: Size3 | 'whole';
+  readonly placement: 'random' | 'centre';
+  readonly oversample: number;
+  readonly preprocessing: PreprocessingName;
+  readonly spacing?: Size3 | 'median' | 'own';
+  readonly loss: (typeof lossNames)[number];
+  readonly classWeights?: readonly number[];
+  readonly optimizer: (typeof optimizerNames)[number];
+  readonly schedule: (typeof scheduleNames)[number];
+  readonly learningRate: number;
+  readonly clip?: number;
+  readonly ema?: number;
+  readonly earlyStopping?: number;
+  readonly onNotFinite: 'stop' | 'skip';
+  readonly memory?: number;
+  readonly augment: (typeof augmentationNames)[number];
+  readonly mirror: readonly Axis[] | 'none';
+  readonly precision: Precision;
+  readonly checkpointing?: Checkpointing;
+  readonly accumulate: number;
+  readonly concede: 'auto' | readonly Concession[];
+  readonly postprocess: boolean;
+  readonly tune?: boolean;
+  readonly tta?: boolean;
+  readonly cache: number;
+  readonly allowDuplicates?: boolean;
+  readonly overwrite?: boolean;
+  readonly resume?: boolean;
+  readonly dryRun?: boolean;
+  readonly json?: boolean;
+}

@@ -1,0 +1,2 @@
+/** How volumes are stored; arithmetic, statistics, losses and weights are float32 either way. */
+export type Precision = 'f32' | 'f16';

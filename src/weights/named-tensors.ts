@@ -1,0 +1,67 @@
+/** Between the flat buffers of a model and tensors under their names. */
+import { InvalidModel } from '../errors.ts';
+import type { Parameter } from '../model/parameters.ts';
+import type { NamedTensor } from './safetensors.ts';
+
+/** The parts of a flat buffer under their names and shapes, `prefix` in front of the names. */
+export function namedTensors(
+  entries: ReadonlyMap<string, Parameter>,
+  flat: Float32Array,
+  prefix = '',
+): Map<string, NamedTensor> {
+  const named = new Map<string, NamedTensor>();
+  for (const { name, shape, offset, length } of entries.values()) {
+    named.set(prefix + name, { shape, data: flat.slice(offset, offset + length) });
+  }
+  return named;
+}
+
+/**
+ * The reverse of `namedTensors`.
+ * @throws InvalidModel for a missing tensor, one of another shape, or one that holds NaN or infinite values
+ */
+export function flatFrom(
+  entries: ReadonlyMap<string, Parameter>,
+  words: number,
+  tensors: ReadonlyMap<string, NamedTensor>,
+  prefix = '',
+): Float32Array<ArrayBuffer> {
+  // All names and shapes first: a configuration may claim more memory than there is.
+  for (const { name, shape } of entries.values()) {
+    const tensor = tensors.get(prefix + name);
+    if (!tensor)
+      throw new InvalidModel(
+        `the file lacks the tensor ${prefix}${name} of shape [${shape.join(',')}]: it belongs to another network`,
+      );
+    if (tensor.shape.join() !== shape.join()) {
+      throw new InvalidModel(
+        `tensor ${prefix}${name} has shape [${tensor.shape.join(',')}]; this network's is [${shape.join(',')}]`,
+      );
+    }
+  }
+  const flat = new Float32Array(words);
+  for (const { name, shape, offset } of entries.values()) {
+    const { data } = tensors.get(prefix + name)!;
+    const broken = data.findIndex((value) => !Number.isFinite(value));
+    if (broken >= 0)
+      throw new InvalidModel(
+        `tensor ${prefix}${name} holds ${data[broken]} at [${placeIn(shape, broken).join(',')}]: the weights are damaged, ` +
+          'or their training had failed; take another copy, or an earlier one',
+      );
+    flat.set(data, offset);
+  }
+  return flat;
+}
+
+/** The indices, slowest first, of an element of a tensor. */
+function placeIn(shape: readonly number[], element: number): number[] {
+  let rest = element;
+  return shape
+    .toReversed()
+    .map((length) => {
+      const index = rest % length;
+      rest = (rest - index) / length;
+      return index;
+    })
+    .reverse();
+}
