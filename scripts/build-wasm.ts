@@ -2,20 +2,25 @@
  * Compiles wasm/assembly/ as asconfig.json says and writes the bytes, as base64 in a TypeScript constant, to
  * src/generated/wasm.ts: every bundler and runtime then loads them alike, without a fetch.
  */
+import { spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { main } from 'assemblyscript/asc';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 process.chdir(root);
 const binary = join(root, 'wasm/build/unet3d.wasm');
 mkdirSync(dirname(binary), { recursive: true });
-const { error } = await main(['--config', 'asconfig.json', '--target', 'release'], {
-  stdout: process.stdout,
-  stderr: process.stderr,
-});
-if (error) process.exit(1);
+// As a command: the types of the compiler's module declare arrays anew, for all files that are checked beside it.
+const compiler = join(root, 'node_modules/assemblyscript/bin/asc.js');
+const { status } = spawnSync(
+  process.execPath,
+  [compiler, '--config', 'asconfig.json', '--target', 'release'],
+  {
+    stdio: 'inherit',
+  },
+);
+if (status !== 0) process.exit(1);
 
 const bytes = readFileSync(binary);
 const out = join(root, 'src/generated/wasm.ts');

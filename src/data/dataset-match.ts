@@ -195,7 +195,7 @@ export function matchByFolder(
     const labels = files.filter(({ path }) => isLabel(stemOf(path)));
     const images = files.filter((file) => !labels.includes(file));
     if (folder === '' || labels.length !== 1 || images.length === 0) return undefined;
-    const own = words(folder.split('/').at(-1));
+    const own = words(folder.split('/').at(-1)!);
     const channels = images.map(({ path }) => {
       const name = words(stemOf(path));
       const isOwn = own.every((word, at) => name[at] === word);

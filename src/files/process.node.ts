@@ -35,7 +35,7 @@ export function isRunning({ host: where, pid, started }: ProcessId): boolean | u
 function kernelFacts(pid: number): { isRunning: boolean; started: string } | undefined {
   try {
     // PID (NAME) STATE …, of which the name may hold anything; the start is field 22.
-    const fields = readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ').at(-1).split(' ');
+    const fields = readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ').at(-1)!.split(' ');
     return { isRunning: !/[ZX]/.test(fields[0]!), started: fields[19]! };
   } catch {
     return undefined;

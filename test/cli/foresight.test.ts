@@ -167,7 +167,7 @@ const oddities: Readonly<Record<string, Change>> = {
       images.push({ ...images[0]!, data: images[0]!.data.map((v) => v * v) });
   },
   'a second channel elsewhere': (set) => {
-    const item = set.cases.at(-1);
+    const item = set.cases.at(-1)!;
     item.images.push(shifted(76)(item.images[0]!));
   },
 };

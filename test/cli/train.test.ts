@@ -181,7 +181,7 @@ describe('train', () => {
     ]);
     expect(ran.err).toMatch(/Patches 4 x 6 x 4 voxels; 1 epochs of 3 steps/);
     expect(ran.exitCode).toBe(0);
-    const result = events(ran).at(-1);
+    const result = events(ran).at(-1)!;
     expect(result).toMatchObject({ type: 'result', part: 'validation', out });
     expect(result['dice']).toHaveLength(6);
     const config = JSON.parse(await read(out, 'config.json')) as { training: Record<string, unknown> };

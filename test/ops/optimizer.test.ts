@@ -115,7 +115,7 @@ describe.each(cases)('optimizer: $name', (choice) => {
     expectClose(moved(result.parameters), moved(state.parameters), 'change of the parameters', 3e-6);
     expectClose(result.first, state.first, 'first moment');
     if (kind !== 'sgd') expectClose(result.second, state.second, 'second moment');
-    expectClose([result.update.gradientNorm], [globalNorm(gradients.at(-1)) * gradientScale], 'norm');
+    expectClose([result.update.gradientNorm], [globalNorm(gradients.at(-1)!) * gradientScale], 'norm');
     expect(result.update).toMatchObject({ outcome: 'applied', applied: steps, skipped: 0, lossScale });
   });
 

@@ -19,7 +19,7 @@ function groups(shape: Dense['shape'], kind: NormOptions['kind']): { channel: nu
   for (let c = 0; c < channels; c++)
     for (let n = 0; n < batch; n++) {
       if (n === 0 || kind === 'instance') made.push({ channel: c, voxels: [] });
-      for (let i = 0; i < size; i++) made.at(-1).voxels.push((n * channels + c) * size + i);
+      for (let i = 0; i < size; i++) made.at(-1)!.voxels.push((n * channels + c) * size + i);
     }
   return made;
 }

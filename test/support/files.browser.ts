@@ -16,7 +16,7 @@ export const bytesOf: FilesBeside['bytesOf'] = async (path) => {
 
 const fileAt = async (path: string): Promise<File | undefined> => {
   const bytes = await bytesOf(path);
-  return bytes && new File([bytes], path.split('/').at(-1));
+  return bytes && new File([bytes], path.split('/').at(-1)!);
 };
 
 export const volumeAt: FilesBeside['volumeAt'] = async (path) => {

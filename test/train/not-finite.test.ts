@@ -70,7 +70,7 @@ describe.each(['f32', 'f16'] as const)('steps in %s', (precision) => {
       for (const batch of lookedAt) expect(await session.firstBrokenGradient(batch)).toMatch(/^encoder/);
       const bits: Record<string, Uint32Array> = {};
       for (const name of kept) bits[name] = new Uint32Array((await state.read(name)).buffer);
-      return { bits, outcomes: results.map(({ outcome }) => outcome), applied: results.at(-1).applied };
+      return { bits, outcomes: results.map(({ outcome }) => outcome), applied: results.at(-1)!.applied };
     } finally {
       session.dispose();
       state.dispose();
