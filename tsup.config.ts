@@ -25,7 +25,7 @@ export default defineConfig([
       entry: { [name]: file },
       platform: 'browser',
       // A worker, and a page without a bundler, cannot look up a package by its name.
-      noExternal: ['nifti-reader-js', 'pako', 'valibot'],
+      noExternal: ['nifti-reader-js', 'pako', 'papaparse', 'valibot'],
       // What is imported on demand is a file of its own.
       splitting: true,
       esbuildOptions: (options) => void (options.chunkNames = `[name].${name}`),

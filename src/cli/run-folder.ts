@@ -9,6 +9,7 @@ import { encodePng } from '../report/png.ts';
 import type { Picture } from '../report/raster.ts';
 import { checkpointFiles } from '../train/checkpoint.node.ts';
 import type { EpochRow } from '../train/events.ts';
+import { historyCsv } from '../train/history.ts';
 import { fileMessage } from './failure.ts';
 import type { Io } from './io.ts';
 import { checkOutputs, removeEmpty } from './outputs.ts';
@@ -117,29 +118,3 @@ export class RunFolder implements Disposable {
 
 /** The segmentation of a tested case, within the folder of a training. */
 export const predictionName = (id: string): string => `${predictionsName}/${id}.nii.gz`;
-
-/** One line per epoch, counted from 1; Dice per class in columns named dice_CLASS; empty where not measured. */
-export function historyCsv(history: readonly EpochRow[], labels: readonly string[]): string {
-  const classes = Math.max(...history.map(({ validationDice }) => validationDice.length));
-  const cell = (value: number | undefined): string => (Number.isFinite(value) ? String(value) : '');
-  const name = (label: number): string => (labels[label] ?? String(label)).replace(/[^\w-]+/g, '_');
-  const head = [
-    'epoch',
-    'loss',
-    'validation_loss',
-    ...Array.from({ length: classes }, (_, label) => `dice_${name(label)}`),
-    'smoothed_dice',
-    'learning_rate',
-    'seconds',
-  ];
-  const rows = history.map((row) => [
-    row.epoch + 1,
-    cell(row.loss),
-    cell(row.validationLoss),
-    ...Array.from({ length: classes }, (_, label) => cell(row.validationDice[label])),
-    cell(row.smoothedDice),
-    cell(row.learningRate),
-    row.seconds.toFixed(3),
-  ]);
-  return [head, ...rows].map((row) => `${row.join(',')}\n`).join('');
-}

@@ -179,7 +179,7 @@ async function finish(
   let subjects = options.subjects;
   const table = entries.find(({ path }) => path === 'subjects.csv');
   if (subjects === undefined && table) subjects = await (options.readText ?? readText)(table.source);
-  const { cases, warnings } = assignSubjects(unassigned, subjects);
+  const { cases, warnings } = await assignSubjects(unassigned, subjects);
   return {
     name: options.name ?? described.name ?? 'dataset',
     cases,

@@ -7,16 +7,32 @@ import { listed } from '../listed.ts';
 import { stemOf } from './dataset-match.ts';
 import type { Case, UnassignedCase } from './case.ts';
 
+/** Rows of trimmed cells, one per line. @throws InvalidDataset for a line that quotes in a way that could be read in two */
+async function readRows(text: string): Promise<string[][]> {
+  const { default: Papa } = await import('papaparse');
+  const lines = text.replace(/^\uFEFF/, '').replace(/\r\n?/g, '\n');
+  const delimiter = /[,;\t]/.exec(lines.trimStart().split('\n', 1)[0]!)?.[0] ?? ',';
+  const { data, errors } = Papa.parse<string[]>(lines, { delimiter, newline: '\n' });
+  const broken = Math.min(
+    ...errors.map(({ row = 0 }) => row),
+    ...data.flatMap((cells, row) => (cells.some((cell) => cell.includes('\n')) ? [row] : [])),
+  );
+  if (broken < Infinity)
+    throw new InvalidDataset(
+      `subjects.csv line ${broken + 1} has a quotation mark that is not closed where the cell ends; close it, or ` +
+        'write one that belongs to a name twice.',
+    );
+  return data.map((cells) => cells.map((cell) => cell.trim()));
+}
+
 /**
  * Case to subject from the text of a subjects.csv: a header naming the columns "case" and "subject",
- * then one line per case; endings such as .nii.gz after the case's name are ignored.
+ * then one line per case; endings such as .nii.gz after the case's name are ignored. Cells are separated as in the
+ * header, by commas, semicolons or tabs; one that holds a separator is quoted.
  * @throws InvalidDataset without these columns, for an incomplete line, or for a case listed with two subjects
  */
-export function parseSubjects(text: string): Map<string, string> {
-  const rows = text
-    .replace(/^\uFEFF/, '')
-    .split(/\r?\n/)
-    .map((line) => line.split(/[,;\t]/).map((cell) => cell.trim().replace(/^"(.*)"$/, '$1')))
+async function parseSubjects(text: string): Promise<Map<string, string>> {
+  const rows = (await readRows(text))
     .map((cells, index) => ({ cells, line: index + 1 }))
     .filter(({ cells }) => cells.some((cell) => cell !== ''));
   const header = rows.shift()?.cells.map((cell) => cell.toLowerCase()) ?? [];
@@ -29,9 +45,11 @@ export function parseSubjects(text: string): Map<string, string> {
   for (const { cells, line } of rows) {
     const name = stemOf(cells[caseColumn] ?? '');
     const subject = cells[subjectColumn] ?? '';
-    if (name === '' || subject === '')
+    const beyond = cells.slice(header.length).some((cell) => cell !== '');
+    if (name === '' || subject === '' || beyond)
       throw new InvalidDataset(
-        `subjects.csv line ${line} is "${cells.join(',')}"; expected a case and a subject.`,
+        `subjects.csv line ${line} is "${cells.join(', ')}"; expected a case and a subject` +
+          (beyond ? `, ${header.length} cells as in the header: quote one that holds a separator.` : '.'),
       );
     const earlier = subjects.get(name);
     if (earlier !== undefined && earlier !== subject)
@@ -48,10 +66,10 @@ export function parseSubjects(text: string): Map<string, string> {
  * text of a subjects.csv, or, with a warning, each case as its own subject.
  * @throws InvalidDataset that lists the cases for which the pattern or the table says nothing
  */
-export function assignSubjects(
+export async function assignSubjects(
   cases: readonly UnassignedCase[],
   subjects?: RegExp | string,
-): { cases: Case[]; warnings: string[] } {
+): Promise<{ cases: Case[]; warnings: string[] }> {
   if (subjects === undefined)
     return {
       cases: cases.map((item) => ({ ...item, subject: item.id })),
@@ -62,7 +80,7 @@ export function assignSubjects(
     };
   let find: (id: string) => string | undefined;
   if (typeof subjects === 'string') {
-    const table = parseSubjects(subjects);
+    const table = await parseSubjects(subjects);
     find = (id) => table.get(id);
   } else {
     const pattern = new RegExp(subjects.source, subjects.flags.replace(/[gy]/g, '')); // no state between calls

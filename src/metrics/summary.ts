@@ -2,6 +2,7 @@
  * Means over cases with bootstrap intervals, and metrics as CSV and JSON.
  */
 import * as v from 'valibot';
+import { csv } from '../csv.ts';
 import { assertOptions } from '../options.ts';
 import { distinctNames } from '../schema.ts';
 import { some } from '../listed.ts';
@@ -145,13 +146,6 @@ export function summarise(
   };
 }
 
-/** A CSV field (RFC 4180). A text that a spreadsheet would run as a formula gets an apostrophe. */
-function field(value: string | number): string {
-  if (typeof value === 'number') return String(value);
-  const text = /^[=+\-@\t\r]/.test(value) ? `'${value}` : value;
-  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
-}
-
 const className = (labels: readonly string[], label: number): string => labels[label] ?? `class ${label}`;
 
 /** One line per case and class; distances in mm, volumes in ml, NaN where not defined. */
@@ -165,7 +159,7 @@ export function metricsCsv(cases: readonly CaseMetrics[], labels: readonly strin
       ...metricNames.map((metric) => entry[metric]),
     ]),
   );
-  return [head, ...rows].map((row) => `${row.map(field).join(',')}\n`).join('');
+  return csv([head, ...rows]);
 }
 
 const metricsEntries = {

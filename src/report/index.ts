@@ -13,3 +13,4 @@ export { casePicture, pickCases, type CasePicture } from './cases.ts';
 export { mapsOver, renderCase, type RenderInput } from './render.ts';
 export { reportHtml, type ReportData } from './report.ts';
 export type { GridVolume, Plane } from './view.ts';
+export { historyCsv } from '../train/history.ts';

@@ -1,7 +1,7 @@
 /** Values of options and text for people. */
 import { describe, expect, test } from 'vitest';
 import * as parse from '../../src/cli/parse.ts';
-import { historyCsv } from '../../src/cli/run-folder.ts';
+import { historyCsv } from '../../src/train/history.ts';
 import { commandLine } from '../../src/cli/results.ts';
 import { defaultEpochs } from '../../src/cli/recipe.ts';
 import { patchTip } from '../../src/cli/train-settings.ts';

@@ -473,9 +473,25 @@ describe('subjects', () => {
   });
 
   test.each([
+    ['case,subject\nl1,"Doe, John"\nl2,"Doe, Jane"', ['Doe, John', 'Doe, Jane']],
+    ['\uFEFFcase,subject\r\nl1,"John ""Jack"" Doe"\r\n\r\nl2, anna ,\r\n', ['John "Jack" Doe', 'anna']],
+    ['Subject;note;Case\nDoe, John;"a;b";l1\nDoe, Jane;;l2', ['Doe, John', 'Doe, Jane']],
+    ['case\tsubject\nl1\tDoe, John\nl2\tDoe; Jane', ['Doe, John', 'Doe; Jane']],
+  ])('%j names two', async (subjects, expected) => {
+    const set = await openDataset(entries(files), { subjects });
+    expect(set.cases.map(({ subject }) => subject)).toEqual(expected);
+  });
+
+  test.each([
     ['case,subject\nl1,anna', /lacks 1 case\(s\): "l2"/],
     ['name,who\nl1,anna', /columns "name", "who"/],
     ['case,subject\nl1', /line 2/],
+    [
+      'case,subject\nl1,Doe, John\nl2,Doe, Jane',
+      /line 2 is "l1, Doe, John".*quote one that holds a separator/,
+    ],
+    ['case,subject\nl2,anna\nl1,"Doe, John\nl3,bert', /line 3 has a quotation mark that is not closed/],
+    ['case,subject\nl1,"Doe" John\nl2,anna', /line 2 has a quotation mark/],
     ['case,subject\nl1,anna\nl1,bert', /"l1" two subjects, "anna" and "bert"/],
     [/x(\d)/, /no group for 2 case/],
   ])('%s is refused', async (subjects, expected) => {

@@ -151,7 +151,7 @@ test('CSV, JSON and the table hold the same figures', () => {
   const labels = ['background', 'organ', 'absent'];
   const lines = metricsCsv(cases, labels).trimEnd().split('\n');
   expect(lines).toHaveLength(1 + 2 * 3);
-  expect(lines[2]).toMatch(/^'=1\+1,1,organ,0.857142857/);
+  expect(lines[2]).toMatch(/^"'=1\+1",1,organ,0.857142857/);
   expect(lines[6]).toMatch(/^"a,""b""",2,absent,NaN,/);
   const summary = summarise(cases);
   const json = JSON.parse(metricsJson(cases, summary, { labels, tolerance: 2 })) as {

@@ -6,7 +6,7 @@ import { device, type DeviceFacts } from './device.ts';
 import { button, digits, download, duration, el, field, fill, number, select, swatch } from './dom.ts';
 import { adopt, classCount, largestShape, plan } from './planning.ts';
 import { classNames, onChange, state } from './state.ts';
-import { goOn, historyCsv, pause, progress, skipTuning, start, stop, validationCase } from './training.ts';
+import { goOn, historyTable, pause, progress, skipTuning, start, stop, validationCase } from './training.ts';
 import { CaseSlices } from './slices.ts';
 import { legend, opacitySlider } from './viewer.ts';
 
@@ -293,7 +293,7 @@ function runPanel(onModel: () => void): HTMLElement {
             'Download the model',
             async () => state.model && download('model.safetensors', await state.model.save()),
           ),
-          button('Download the history', () => download('history.csv', historyCsv())),
+          button('Download the history', async () => download('history.csv', await historyTable())),
           button('Download the report', async () => {
             const { trainingReport } = await import('./report.ts');
             download('report.html', await trainingReport());

@@ -295,27 +295,8 @@ async function finish(message: string): Promise<void> {
   changed();
 }
 
-/** history.csv, with the columns of the command line's. */
-export function historyCsv(): string {
-  const names = classNames(classCount());
-  const head = [
-    'epoch',
-    'loss',
-    'validation_loss',
-    ...names.map((name) => `dice_${name.replaceAll(/[^\w]+/g, '_')}`),
-    'learning_rate',
-    'seconds',
-  ];
-  const rows = state.history.map(
-    ({ epoch, loss: value, validationLoss, validationDice, learningRate, seconds }) =>
-      [
-        epoch + 1,
-        value,
-        validationLoss,
-        ...names.map((_, index) => validationDice[index] ?? NaN),
-        learningRate,
-        seconds,
-      ].join(','),
-  );
-  return [head.join(','), ...rows, ''].join('\n');
+/** history.csv, as the command line writes it. */
+export async function historyTable(): Promise<string> {
+  const { historyCsv } = await import('unet3d-gpu/report');
+  return historyCsv(state.history, classNames(classCount()));
 }

@@ -1,0 +1,33 @@
+/** The epochs of a training as a table. */
+import { csv } from '../csv.ts';
+import type { EpochRow } from './events.ts';
+
+/**
+ * The content of history.csv: one line per epoch, counted from 1; Dice per class in columns named dice_CLASS; empty where
+ * not measured.
+ * @param labels names by label value, background first
+ */
+export function historyCsv(history: readonly EpochRow[], labels: readonly string[]): string {
+  const classes = Math.max(0, ...history.map(({ validationDice }) => validationDice.length));
+  const cell = (value: number | undefined): string => (Number.isFinite(value) ? String(value) : '');
+  const name = (label: number): string => (labels[label] ?? String(label)).replace(/[^\w-]+/g, '_');
+  const head = [
+    'epoch',
+    'loss',
+    'validation_loss',
+    ...Array.from({ length: classes }, (_, label) => `dice_${name(label)}`),
+    'smoothed_dice',
+    'learning_rate',
+    'seconds',
+  ];
+  const rows = history.map((row) => [
+    row.epoch + 1,
+    cell(row.loss),
+    cell(row.validationLoss),
+    ...Array.from({ length: classes }, (_, label) => cell(row.validationDice[label])),
+    cell(row.smoothedDice),
+    cell(row.learningRate),
+    row.seconds.toFixed(3),
+  ]);
+  return csv([head, ...rows]);
+}
