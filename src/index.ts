@@ -38,13 +38,8 @@ export { crossEntropy, diceCrossEntropy, lossShape, weightedDice, type Loss } fr
 export { adam, adamW, sgd, type Optimizer } from './train/optimizers.ts';
 export { augmentationMargin, nnunetAugmentation, type Augmentation } from './train/augmentation.ts';
 export { constant, cosine, oneCycle, poly, scheduleAt, type Schedule } from './train/schedules.ts';
-export {
-  Run,
-  type EpochRow,
-  type TrainingEvent,
-  type TrainingResult,
-  type TrainingRun,
-} from './train/events.ts';
+export type { EpochRow, TrainingEvent, TrainingResult, TrainingRun } from './train/events.ts';
+export type { Run } from './train/run.ts';
 export type { BatchSource, FitOptions } from './train/fit.ts';
 export type { EarlyStopping } from './train/selection.ts';
 export type { CheckpointStore } from './train/checkpoint.ts';

@@ -33,7 +33,8 @@ import {
 } from './metrics/components.ts';
 import { dice } from './metrics/dice.ts';
 import { assertAugmentation, augmentationMargin } from './train/augmentation.ts';
-import { Run, type TrainingEvent, type TrainingResult, type TrainingRun } from './train/events.ts';
+import type { TrainingEvent, TrainingResult, TrainingRun } from './train/events.ts';
+import { startRun } from './train/run.ts';
 import type { BatchSource, FitOptions } from './train/fit.ts';
 import { fitThroughLosses, type Trainee } from './train/recovery.ts';
 import { lossShape, weightedDice, type Loss } from './model/losses.ts';
@@ -268,7 +269,7 @@ export class UNet3D {
    */
   fit(training: readonly PreparedCase[] | BatchSource, options: TrainingOptions = {}): TrainingRun {
     const { validation = [], preview, signal, onEvent } = (options as TrainingOptions | null) ?? {};
-    return new Run(async (emit) => {
+    return startRun(async (emit: (event: TrainingEvent) => void) => {
       assertOptions('fit', trainingEntries satisfies Entries<TrainingOptions>, options);
       assertValue('fit', Array.isArray(training) ? caseList : batchSource, training);
       if (options.augmentation) assertAugmentation(options.augmentation);

@@ -1,7 +1,8 @@
-/** What training tells while it runs, and the handle that can be awaited and iterated. */
+/** What training tells while it runs and at its end. */
 import type { CaseScore } from '../infer/evaluator.ts';
 import type { Concession } from '../model/budget.ts';
 import type { Weights } from '../model/state.ts';
+import type { Run } from './run.ts';
 
 /** One line of history.csv. */
 export interface EpochRow {
@@ -100,62 +101,7 @@ export interface TrainingResult {
   readonly seconds: number;
 }
 
-/** Events that wait for somebody to iterate; beyond these the oldest go, so that a long run does not grow. */
-const mostEvents = 10_000;
-
 /** A running training: `await` it for the result, or iterate over its events. */
-export class Run<Event, Result> implements PromiseLike<Result>, AsyncIterable<Event> {
-  readonly #result: Promise<Result>;
-  readonly #events: Event[] = [];
-  #wake: (() => void) | undefined;
-  #done = false;
-  #iterated = false;
-
-  constructor(work: (emit: (event: Event) => void) => Promise<Result>, onEvent?: (event: Event) => void) {
-    this.#result = work((event) => {
-      onEvent?.(event);
-      this.#events.push(event);
-      this.#keepOnePreview();
-      if (this.#events.length > mostEvents) this.#events.shift();
-      this.#wake?.();
-    }).finally(() => {
-      this.#done = true;
-      this.#wake?.();
-    });
-    // Whoever iterates sees the error there; nobody need await as well.
-    this.#result.catch(() => undefined);
-  }
-
-  /** Of previews, whose label maps are large, only the newest waits. */
-  #keepOnePreview(): void {
-    const isPreview = (event: Event | undefined) =>
-      (event as { readonly type?: unknown } | undefined)?.type === 'preview';
-    if (!isPreview(this.#events.at(-1))) return;
-    const before = this.#events.findIndex(isPreview);
-    if (before < this.#events.length - 1) this.#events.splice(before, 1);
-  }
-
-  then<A = Result, B = never>(
-    fulfilled?: ((value: Result) => A | PromiseLike<A>) | null,
-    rejected?: ((reason: unknown) => B | PromiseLike<B>) | null,
-  ): Promise<A | B> {
-    return this.#result.then(fulfilled, rejected);
-  }
-
-  async *[Symbol.asyncIterator](): AsyncIterator<Event> {
-    if (this.#iterated) throw new Error('the events of a run can be iterated once');
-    this.#iterated = true;
-    for (;;) {
-      for (let event = this.#events.shift(); event !== undefined; event = this.#events.shift()) yield event;
-      if (this.#done) break;
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve;
-      });
-    }
-    await this.#result;
-  }
-}
-
 export type TrainingRun = Run<TrainingEvent, TrainingResult>;
 
 /** Weights with where they come from. */

@@ -35,8 +35,9 @@ import type {
   TrainingOptions,
   UNet3D as Local,
 } from '../unet3d.ts';
-import { Run, type TrainingEvent, type TrainingResult, type TrainingRun } from '../train/events.ts';
+import type { TrainingEvent, TrainingResult, TrainingRun } from '../train/events.ts';
 import type { BatchSource } from '../train/fit.ts';
+import { startRun } from '../train/run.ts';
 import { lossShape, weightedDice, type Loss } from '../model/losses.ts';
 import { adam } from '../train/optimizers.ts';
 import { Connection } from './connection.ts';
@@ -137,17 +138,19 @@ export class UNet3D {
    * bytes come over by transfer. With one, a lost device is replaced and training goes on by itself.
    */
   fit(training: readonly LabelledCase[] | BatchSource, options: WorkerTrainingOptions = {}): TrainingRun {
-    try {
+    const { onEvent } = (options as WorkerTrainingOptions | null) ?? {};
+    return startRun(async (emit: (event: TrainingEvent) => void) => {
       assertOptions('fit', workerTrainingEntries, options);
       assertValue('fit', Array.isArray(training) ? caseList : batchSource, training);
-    } catch (error) {
-      return new Run<TrainingEvent, TrainingResult>(() =>
-        Promise.resolve().then(() => {
-          throw error;
-        }),
-      );
-    }
-    const { signal, checkpoint, onEvent, transfer = false, ...rest } = options;
+      return this.#train(training, options, emit);
+    }, onEvent);
+  }
+
+  #train(
+    training: readonly LabelledCase[] | BatchSource,
+    { signal, checkpoint, onEvent: _, transfer = false, ...rest }: WorkerTrainingOptions,
+    emit: (event: TrainingEvent) => void,
+  ): Promise<TrainingResult> {
     const source = 'batchesPerEpoch' in training ? training : undefined;
     const plain: PlainTraining = source
       ? {
@@ -164,17 +167,12 @@ export class UNet3D {
       if (what === 'loadCheckpoint') return checkpoint?.load(args[0] as string);
       return checkpoint?.save(args[0] as string, args[1] as Uint8Array<ArrayBuffer>);
     };
-    const moved = transfer ? buffersOf([plain, settings.validation, settings.preview]) : [];
-    return new Run<TrainingEvent, TrainingResult>(
-      (emit) =>
-        this.#connection.call('fit', [plain, settings], {
-          signal,
-          answer,
-          transfer: moved,
-          onEvent: (event) => emit(event as TrainingEvent),
-        }),
-      onEvent,
-    );
+    return this.#connection.call('fit', [plain, settings], {
+      signal,
+      answer,
+      transfer: transfer ? buffersOf([plain, settings.validation, settings.preview]) : [],
+      onEvent: (event) => emit(event as TrainingEvent),
+    });
   }
 
   /** Loss, Dice and prediction of each case. */
