@@ -38,6 +38,7 @@ const identity = JSON.stringify({ config, epochs: 3 });
 const checkpoint = await writeCheckpoint(state, {
   identity,
   run: 'r',
+  coarserTruth: 'nearest',
   progress: { step: 4, history: [], epochLosses: [0.4], seconds: 2, applied: 4, skipped: 0 },
   best: undefined,
   averaged: false,

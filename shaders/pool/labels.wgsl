@@ -1,15 +1,9 @@
-// Every second label along the axes of stride 2, from the first: the truth at a coarser resolution. Assigns target.
-// One thread: a word of four labels.
-// include "common/labels.wgsl"
-
-// Strides along x, y and z: 1 or 2.
-const STRIDE_X: u32 = 2u;
-const STRIDE_Y: u32 = 2u;
-const STRIDE_Z: u32 = 2u;
-
+// One label for each window: the truth at a coarser resolution. Assigns target. One thread: a word of four labels.
 struct Params {
   depth: u32, height: u32, rowQuads: u32,                         // source
   widthOut: u32, depthOut: u32, heightOut: u32, rowQuadsOut: u32, // target
+  strideX: u32, strideY: u32, strideZ: u32,                       // size of a window
+  takenX: u32, takenY: u32, takenZ: u32,                          // which voxel of it
   plane0: u32, startSource: u32, startTarget: u32,
 }
 
@@ -23,13 +17,17 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(workgroup_id) gro
   let y = id.x / params.rowQuadsOut;
   if (y >= params.heightOut) { return; }
   let plane = params.plane0 + group.z;
-  let planeIn = plane / params.depthOut * params.depth + STRIDE_Z * (plane % params.depthOut);
-  let line = (planeIn * params.height + STRIDE_Y * y) * params.rowQuads - params.startSource;
-  let a = labelsOf(source[line + STRIDE_X * q]);
-  let b = labelsOf(source[line + min(STRIDE_X * q + 1u, params.rowQuads - 1u)]);
-  let along = select(vec4<u32>(a.x, a.z, b.x, b.z), a, STRIDE_X == 1u);
-  let x = vec4<u32>(4u * q) + vec4<u32>(0u, 1u, 2u, 3u);
-  let out = select(vec4<u32>(255u), along, x < vec4<u32>(params.widthOut));
-  target_[(plane * params.heightOut + y) * params.rowQuadsOut + q - params.startTarget] =
-    out.x | (out.y << 8u) | (out.z << 16u) | (out.w << 24u);
+  let planeIn = plane / params.depthOut * params.depth + params.strideZ * (plane % params.depthOut) + params.takenZ;
+  let line = (planeIn * params.height + params.strideY * y + params.takenY) * params.rowQuads - params.startSource;
+  var word = 0u;
+  for (var i = 0u; i < 4u; i++) {
+    let x = 4u * q + i;
+    var label = 255u;
+    if (x < params.widthOut) {
+      let xIn = params.strideX * x + params.takenX;
+      label = (source[line + xIn / 4u] >> (8u * (xIn % 4u))) & 255u;
+    }
+    word |= label << (8u * i);
+  }
+  target_[(plane * params.heightOut + y) * params.rowQuadsOut + q - params.startTarget] = word;
 }

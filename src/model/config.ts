@@ -118,11 +118,15 @@ function isUsual(strides: readonly Size3[], features: readonly number[]): boolea
   return strides.every((stride) => stride.every((n) => n === 2));
 }
 
-/** Along x, y and z, the network's input is a multiple of this. */
-export function sizeMultiple(config: UNet3DConfig): Size3 {
-  const along = (axis: 0 | 1 | 2) => stridesOf(config).reduce((product, stride) => product * stride[axis], 1);
+/** Voxels of the input along x, y and z in one of a level. */
+export function strideTo(config: UNet3DConfig, level: number): Size3 {
+  const strides = stridesOf(config).slice(0, level);
+  const along = (axis: 0 | 1 | 2) => strides.reduce((product, stride) => product * stride[axis], 1);
   return [along(0), along(1), along(2)];
 }
+
+/** Along x, y and z, the network's input is a multiple of this. */
+export const sizeMultiple = (config: UNet3DConfig): Size3 => strideTo(config, config.features.length - 1);
 
 /** A multiple in words: one number where it is the same along all axes. */
 export const multipleInWords = (multiple: Size3): string =>

@@ -25,8 +25,8 @@ import {
   updateWords,
   type OptimizerKind,
 } from '../ops/optimizer.ts';
-import { coarserLabels, pooledSize } from '../ops/pool.ts';
-import { multipleInWords, sizeMultiple, stridesOf, supervisionWeights, type UNet3DConfig } from './config.ts';
+import { coarserLabels, pooledSize, type TakenVoxel } from '../ops/pool.ts';
+import { multipleInWords, sizeMultiple, strideTo, supervisionWeights, type UNet3DConfig } from './config.ts';
 import type { HeadPass, Truth } from './layers/head.ts';
 import { layoutParameters, type ParameterLayout } from './parameters.ts';
 import { candidates, choose, forgotten } from './policy.ts';
@@ -61,6 +61,8 @@ export interface TrainingShape extends PlanShape {
   readonly margin?: Size3 | undefined;
   /** Keep a running average of the weights. */
   readonly averaging?: boolean | undefined;
+  /** Which label is the truth for the voxel of a coarser head. Default: the nearest. */
+  readonly coarserTruth?: TakenVoxel | undefined;
 }
 
 export interface OptimizerChoice {
@@ -234,16 +236,15 @@ function supervise(
   recorder: Recorder,
   heads: readonly HeadPass[],
   truth: Truth,
-  { config, loss }: { config: UNet3DConfig; loss: LossShape },
+  { config, loss, coarserTruth }: Pick<TrainingShape, 'config' | 'loss' | 'coarserTruth'>,
 ): void {
   const weights = supervisionWeights(heads.length);
-  let { labels } = truth;
   for (const [level, head] of heads.entries()) {
+    let { labels } = truth;
     if (level > 0) {
-      const stride = stridesOf(config)[level - 1]!;
-      const coarser = recorder.labels(`labels.${level}`, labels.batch, pooledSize(labels.size, stride));
-      coarserLabels(recorder, coarser.name, labels, coarser, stride);
-      labels = coarser;
+      const stride = strideTo(config, level);
+      labels = recorder.labels(`labels.${level}`, labels.batch, pooledSize(labels.size, stride));
+      coarserLabels(recorder, labels.name, truth.labels, labels, stride, coarserTruth);
     }
     const weight = weights[level]!;
     const [dice, crossEntropy] = [weight * loss.dice, weight * loss.crossEntropy];

@@ -23,10 +23,10 @@ function assertPooled(label: string, source: VolumeTensor, pooled: VolumeTensor,
     );
 }
 
-/** Source planes per output plane: more than two where an odd last plane is left out. */
-const below = (source: VolumeTensor, pooled: VolumeTensor) => ({
+/** Source planes per output plane: more than the stride where the last planes are left out. */
+const below = (source: VolumeTensor, pooled: VolumeTensor, stride: Size3) => ({
   ratio: source.size[2] / pooled.size[2],
-  halo: 1,
+  halo: Math.ceil((stride[2] - 1) / 2), // counts twice
 });
 
 /** One slab of output planes and the source planes under it. */
@@ -60,7 +60,7 @@ export function poolForward(
   stride: Size3 = doubling,
 ): void {
   assertPooled(label, source.tensor, target, stride);
-  const uses = [{ tensor: source.tensor, ...below(source.tensor, target) }, { tensor: target }];
+  const uses = [{ tensor: source.tensor, ...below(source.tensor, target, stride) }, { tensor: target }];
   for (const [from, to] of recorder.slabs(target.planes, uses)) {
     const slab = recorder.planes(source.tensor, ...sourcePlanes(source.tensor, target, stride, [from, to]));
     const out = recorder.planes(target, from, to);
@@ -92,8 +92,8 @@ export function poolBackward(
 ): void {
   assertPooled(label, source.tensor, dTarget, stride);
   const uses = [
-    { tensor: source.tensor, ...below(source.tensor, dTarget) },
-    { tensor: dSource, ...below(source.tensor, dTarget) },
+    { tensor: source.tensor, ...below(source.tensor, dTarget, stride) },
+    { tensor: dSource, ...below(source.tensor, dTarget, stride) },
     { tensor: dTarget },
   ];
   for (const [from, to] of recorder.slabs(dTarget.planes, uses)) {
@@ -124,16 +124,27 @@ export function poolBackward(
   }
 }
 
-/** Assigns `target`: the first label of each window, the truth for a network's coarser outputs. */
+/**
+ * Which voxel of a window is taken for it: the one nearest to its middle, of two the farther, as PyTorch's
+ * `nearest-exact` does and nnU-Net with it; or the first.
+ */
+export type TakenVoxel = 'nearest' | 'first';
+
+/**
+ * Assigns `target`: one label for each window, the truth for a network's coarser outputs.
+ * @param stride the window's size, from full resolution: any whole numbers
+ */
 export function coarserLabels(
   recorder: Recorder,
   label: string,
   source: VolumeTensor,
   target: VolumeTensor,
-  stride: Size3 = doubling,
+  stride: Size3,
+  taken: TakenVoxel = 'nearest',
 ): void {
+  const voxel = (axis: 0 | 1 | 2) => (taken === 'nearest' ? stride[axis] >> 1 : 0);
   assertPooled(label, source, target, stride);
-  const uses = [{ tensor: source, ...below(source, target) }, { tensor: target }];
+  const uses = [{ tensor: source, ...below(source, target, stride) }, { tensor: target }];
   for (const [from, to] of recorder.slabs(target.planes, uses)) {
     const slab = recorder.planes(source, ...sourcePlanes(source, target, stride, [from, to]));
     const out = recorder.planes(target, from, to);
@@ -142,11 +153,16 @@ export function coarserLabels(
       bindings: { source: slab.view, target_: out.view },
       params: {
         ...shapeParams(source, target),
+        strideX: stride[0],
+        strideY: stride[1],
+        strideZ: stride[2],
+        takenX: voxel(0),
+        takenY: voxel(1),
+        takenZ: voxel(2),
         plane0: from,
         startSource: slab.start,
         startTarget: out.start,
       },
-      constants: strideConstants(stride),
       workgroups: [groupsOf64(planeQuads(target)), 1, to - from],
     });
   }

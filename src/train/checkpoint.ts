@@ -10,6 +10,8 @@ import type { Precision } from '../gpu/plan.ts';
 import { readJson } from '../json.ts';
 import type { ModelState, Weights } from '../model/state.ts';
 import { initialLossScale } from '../ops/optimizer.ts';
+import type { TakenVoxel } from '../ops/pool.ts';
+import { oneOf } from '../schema.ts';
 import { requireWhole, writeHashed } from '../weights/content-hash.ts';
 import { flatFrom, namedTensors } from '../weights/named-tensors.ts';
 import { readSafetensors, type NamedTensor } from '../weights/safetensors.ts';
@@ -28,6 +30,8 @@ export interface Checkpoint {
   readonly identity: string;
   /** Of the run that wrote it; absent in files of older versions. */
   readonly run?: string | undefined;
+  /** Of deep supervision; `first` in files up to version 4. */
+  readonly coarserTruth: TakenVoxel;
   /** Which kernels computed it, so that going on repeats the bits; absent in files of version 2. */
   readonly kernels?: KernelChoices | undefined;
   readonly weights: Weights;
@@ -40,9 +44,11 @@ export interface Checkpoint {
   readonly best?: BestWeights | undefined;
 }
 
-const version = 4;
-/** Versions that are read: 2 said nothing of kernels, 3 had no hash of the content. */
-const readable = [2, 3, version];
+const version = 5;
+/** Versions that are read: 2 said nothing of kernels, 3 had no hash of the content, 4 knew one truth for coarser heads. */
+const readable = [2, 3, 4, version];
+
+const takenVoxel = oneOf('nearest', 'first');
 
 export const checkpointName = 'checkpoint.safetensors';
 export const previousName = (name: string): string => `${name}.previous`;
@@ -56,10 +62,11 @@ export async function writeCheckpoint(
   {
     identity,
     run,
+    coarserTruth,
     progress,
     best,
     averaged,
-  }: Pick<Checkpoint, 'identity' | 'progress' | 'best'> & {
+  }: Pick<Checkpoint, 'identity' | 'coarserTruth' | 'progress' | 'best'> & {
     readonly run: string;
     readonly averaged: boolean;
   },
@@ -81,6 +88,7 @@ export async function writeCheckpoint(
     'unet3d-gpu checkpoint': String(version),
     identity,
     run,
+    coarserTruth: JSON.stringify(coarserTruth),
     progress: JSON.stringify(progress),
     kernels: JSON.stringify(state.kernels),
   };
@@ -153,6 +161,8 @@ async function readCheckpoint(
     new InvalidModel(`${name} is damaged: in its ${key}, ${problem}`);
   const stored = parseProgress(part('progress'), damaged('progress'));
   const kernels = found > 2 ? readJson(part('kernels'), choicesSchema, damaged('kernels')) : undefined;
+  const coarserTruth =
+    found > 4 ? readJson(part('coarserTruth'), takenVoxel, damaged('coarserTruth')) : 'first';
   const { parameters, statistics, parameterWords, statisticsWords } = state.layout;
   const weights = (prefix: string): Weights => ({
     parameters: flatFrom(parameters, parameterWords, tensors, prefix),
@@ -164,6 +174,7 @@ async function readCheckpoint(
     progress: { ...stored, applied },
     identity,
     run: metadata['run'],
+    coarserTruth,
     kernels,
     weights: weights(''),
     average: tensors.has(`average.${[...parameters.keys()][0]!}`) ? weights('average.') : undefined,

@@ -180,6 +180,7 @@ export async function fit(
     augment: augmentation !== undefined,
     margin: source.margin,
     averaging: averaged,
+    coarserTruth: found?.coarserTruth ?? 'nearest',
   };
   state.kernels = await chooseKernels(state, sessionOptions, { tune: options.tune, found, signal }, emit);
   const session = await TrainingSession.create(state, sessionOptions);
@@ -245,7 +246,8 @@ export async function fit(
         skipped,
       };
       record.id ??= newRunId();
-      const kept = { identity, run: record.id, progress, best, averaged };
+      const { coarserTruth } = sessionOptions;
+      const kept = { identity, run: record.id, coarserTruth, progress, best, averaged };
       await checkpoint.save(checkpointName, await writeCheckpoint(state, kept));
       record.kept = true;
       emit({ type: 'checkpoint', step });

@@ -9,6 +9,7 @@ import { Program, type RunOptions } from '../gpu/program.ts';
 import { planTraining, resultWords, type Checkpointing, type TrainingPlan } from '../model/plan.ts';
 import type { ModelState } from '../model/state.ts';
 import { encodeDraws, type SampleDraw } from '../ops/augment.ts';
+import type { TakenVoxel } from '../ops/pool.ts';
 import {
   initialLossScale,
   readUpdate,
@@ -50,6 +51,7 @@ export interface SessionOptions {
   readonly augment?: boolean | undefined;
   readonly margin?: Size3 | undefined;
   readonly averaging?: boolean | undefined;
+  readonly coarserTruth?: TakenVoxel | undefined;
 }
 
 const ringLength = stepsInFlight + 1;

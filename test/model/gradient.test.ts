@@ -99,10 +99,10 @@ async function trainingLogits(state: ModelState, size: Size3, image: Float32Arra
 
 const sizeAt = (size: Size3, level: number): Size3 => [size[0] >> level, size[1] >> level, size[2] >> level];
 
-/** Every second label of [n][z][y][x] along each axis. */
+/** The second of each two labels of [n][z][y][x] along each axis: that which lies nearest to the middle, ties upwards. */
 function halved(labels: Uint8Array, [x, y, z]: Size3): Uint8Array {
   return labels.filter(
-    (_, i) => i % 2 === 0 && Math.floor(i / x) % 2 === 0 && (Math.floor(i / (x * y)) % z) % 2 === 0,
+    (_, i) => i % 2 === 1 && Math.floor(i / x) % 2 === 1 && (Math.floor(i / (x * y)) % z) % 2 === 1,
   );
 }
 

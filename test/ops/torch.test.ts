@@ -7,7 +7,7 @@ import { conv3BackwardInput, conv3BackwardWeight, conv3Forward } from '../../src
 import { lossBackward, lossFinalize, lossForward, lossValues } from '../../src/ops/loss.ts';
 import { normBackward, normForward, normInference, type NormState } from '../../src/ops/norm.ts';
 import { optimizerStep, stepArray, updateArray } from '../../src/ops/optimizer.ts';
-import { poolBackward, poolForward } from '../../src/ops/pool.ts';
+import { coarserLabels, poolBackward, poolForward, pooledSize } from '../../src/ops/pool.ts';
 import { upconvBackwardInput, upconvBackwardWeight, upconvForward } from '../../src/ops/upconv.ts';
 import conv1Fixture from '../fixtures/torch/conv1.json';
 import conv3Fixture from '../fixtures/torch/conv3.json';
@@ -17,6 +17,7 @@ import batchRelu from '../fixtures/torch/norm-batch-relu.json';
 import instanceLeaky from '../fixtures/torch/norm-instance-leaky.json';
 import instanceRelu from '../fixtures/torch/norm-instance-relu.json';
 import optimizerFixture from '../fixtures/torch/optimizers.json';
+import coarserFixture from '../fixtures/torch/coarser-labels.json';
 import poolFixture from '../fixtures/torch/pool.json';
 import upconvFixture from '../fixtures/torch/upconv.json';
 import { Bench, dense, expectClose, view, type Dense } from '../support/run.ts';
@@ -111,6 +112,17 @@ test.each(linear)('$name', async ({ fixture, ...op }) => {
   expectClose(await dInput.read(), floats(fixture.dInput), 'gradient of the input');
   expectClose(await dWeight.read(), floats(fixture.dWeight), 'gradient of the weights');
   expectClose(await dBias.read(), floats(fixture.dBias), 'gradient of the bias');
+});
+
+test.each(Object.values(coarserFixture.coarser))('nearest-exact labels, stride $stride', async (fixture) => {
+  using bench = new Bench();
+  const [batch, z, y, x] = coarserFixture.labels.shape as [number, number, number, number];
+  const stride = fixture.stride as unknown as Size3;
+  const source = bench.labels('labels', [x, y, z], batch, bytes(coarserFixture.labels));
+  const target = bench.labels('coarser', pooledSize([x, y, z], stride), batch, []);
+  coarserLabels(bench.recorder, 'coarser', source, target, stride);
+  await bench.run();
+  expect(await bench.readLabels(target)).toEqual(bytes(fixture.labels));
 });
 
 test('max-pool, with ties', async () => {

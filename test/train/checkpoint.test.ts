@@ -14,6 +14,8 @@ import {
   writeCheckpoint,
 } from '../../src/train/checkpoint.ts';
 import { headerOf, mutatedSafetensors, withHeader } from '../../scripts/fuzz/mutations.ts';
+import { writeHashed } from '../../src/weights/content-hash.ts';
+import { readSafetensors } from '../../src/weights/safetensors.ts';
 import { memory } from '../support/training.ts';
 
 const config = completeConfig({ inChannels: 1, classes: 2, features: [2, 3], norm: 'batch' });
@@ -50,6 +52,7 @@ const write = (step: number) =>
   writeCheckpoint(state, {
     identity,
     run: 'r',
+    coarserTruth: 'nearest',
     progress: {
       step,
       history: [row],
@@ -83,12 +86,20 @@ function older(change: Record<string, string>): Uint8Array {
   return withHeader({ ...header, __metadata__: metadata }, data);
 }
 
+/** Of this version, with a change of the metadata under a hash that fits. */
+function current(change: Record<string, string>): Promise<Uint8Array> {
+  const { tensors, metadata } = readSafetensors(newest, 'checkpoint');
+  return writeHashed({ tensors, metadata: { ...metadata, ...change } });
+}
+const unknown = await current({ coarserTruth: '"last"' });
+
 describe('checkpoints', () => {
   test('come back as they were written, also without a hash', async () => {
     for (const file of [newest, older({})]) {
       const { checkpoint, warnings } = await load(file, before);
       expect(warnings).toEqual([]);
       expect(checkpoint).toMatchObject({ identity, run: 'r', kernels: kernelChoices.hardware, weights });
+      expect(checkpoint.coarserTruth).toBe(file === newest ? 'nearest' : 'first');
       expect(checkpoint.progress).toMatchObject({ step: 8, history: [row], best: { dice: NaN } });
       expect(progressOf(file)).toEqual(checkpoint.progress);
     }
@@ -113,6 +124,7 @@ describe('checkpoints', () => {
       progress({ history: [{ ...row, epoch: 1 }] }),
       /history\[0\]\.epoch is 1; expected 0/,
     ],
+    ['an unknown truth', unknown, /in its coarserTruth, it is "last"; expected/],
     ['broken kernels', older({ kernels: '{}' }), /in its kernels, conv3 is missing/],
   ];
   test.each(broken)('%s: told, and the one before is taken', async (_, file, message) => {
