@@ -1,13 +1,14 @@
 /** Deep supervision: against PyTorch in float64 (test/fixtures/pytorch.py), and resumed as it was begun. */
 import { expect, test } from 'vitest';
-import type { Size3 } from '../../src/gpu/plan.ts';
+import type { Size3 } from '../../src/size.ts';
 import { completeConfig } from '../../src/model/config.ts';
-import { flatFrom, ModelState, namedTensors } from '../../src/model/state.ts';
+import { diceCrossEntropy } from '../../src/model/losses.ts';
+import { ModelState } from '../../src/model/state.ts';
 import { checkpointName, previousName } from '../../src/train/checkpoint.ts';
-import { diceCrossEntropy } from '../../src/train/losses.ts';
 import { adam } from '../../src/train/optimizers.ts';
 import { TrainingSession } from '../../src/train/session.ts';
 import { UNet3D, type TrainingOptions } from '../../src/unet3d.ts';
+import { flatFrom, namedTensors } from '../../src/weights/named-tensors.ts';
 import { readSafetensors, writeSafetensors } from '../../src/weights/safetensors.ts';
 import fixture from '../fixtures/torch/supervised.json';
 import { testDevice } from '../support/device.ts';
