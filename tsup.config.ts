@@ -1,43 +1,50 @@
 /**
- * Builds dist/: index.js for browsers, node.js for Node, cli.js for the command, worker.js
- * for pages whose GPU work runs in a worker, which is worker-thread.js, report.js for metrics, pictures and reports. Shaders and WASM come in as
- * generated TypeScript, so every bundle stands alone but for what it imports on demand; `webgpu` (Dawn) stays an import of Node's, made on first use.
+ * Builds dist/ in one go, so that all entries share their chunks and an error of one is `instanceof` the class of
+ * another: index.js for browsers, node.js for Node, cli.js for the command, worker.js for pages whose GPU work runs in
+ * a worker, which is worker-thread.js, report.js and report-node.js for metrics, pictures and reports. Shaders and WASM
+ * come in as generated TypeScript, the code of the shaders as a chunk that is loaded when a kernel is compiled.
  */
-import { defineConfig, type Options } from 'tsup';
+import { rm } from 'node:fs/promises';
+import { defineConfig } from 'tsup';
 
-const shared: Options = {
-  format: 'esm',
-  target: 'es2022',
-  outDir: 'dist',
-  removeNodeProtocol: false,
-  splitting: false,
-  treeshake: true,
-  external: ['webgpu'],
-  // tsup hands the declarations to a compiler option that TypeScript 6 only takes when told so.
-  dts: { compilerOptions: { ignoreDeprecations: '6.0' } },
+const entries = {
+  index: 'src/index.ts',
+  node: 'src/node.ts',
+  worker: 'src/worker/index.ts',
+  'worker-thread': 'src/worker/thread.ts',
+  report: 'src/report/index.ts',
+  'report-node': 'src/report/index.node.ts',
 };
 
-export default defineConfig([
-  { ...shared, entry: { index: 'src/index.ts' }, platform: 'browser' },
-  ...Object.entries({ worker: 'src/worker/index.ts', 'worker-thread': 'src/worker/thread.ts' }).map(
-    ([name, file]): Options => ({
-      ...shared,
-      entry: { [name]: file },
-      platform: 'browser',
-      // A worker, and a page without a bundler, cannot look up a package by its name.
-      noExternal: ['nifti-reader-js', 'pako', 'papaparse', 'valibot'],
-      // What is imported on demand is a file of its own.
-      splitting: true,
-      esbuildOptions: (options) => void (options.chunkNames = `[name].${name}`),
-    }),
-  ),
-  { ...shared, entry: { report: 'src/report/index.ts' }, platform: 'browser' },
-  { ...shared, entry: { node: 'src/node.ts', 'report-node': 'src/report/index.node.ts' }, platform: 'node' },
-  {
-    ...shared,
-    entry: { cli: 'src/cli/main.ts' },
-    platform: 'node',
-    dts: false,
-    banner: { js: '#!/usr/bin/env node' },
+/**
+ * What a program may want without a network. esbuild, under tsup, cannot be told which files make a chunk, and sees
+ * no harmless calls across files, as those that make schemas: beside them, a function of ten lines would bring 20 kB
+ * along. As entries these files become chunks of their own; the entries themselves are not kept.
+ */
+const alone = {
+  dice: 'src/metrics/dice.ts',
+  losses: 'src/model/losses.ts',
+  optimizers: 'src/train/optimizers.ts',
+  schedules: 'src/train/schedules.ts',
+};
+
+export default defineConfig({
+  entry: { ...entries, ...alone, cli: 'src/cli/main.ts' },
+  format: 'esm',
+  target: 'es2022',
+  // Of the dependencies that are bundled, the files for browsers; modules of Node stay imports.
+  platform: 'browser',
+  external: [/^node:/, 'webgpu'],
+  removeNodeProtocol: false,
+  // A worker, and a page without a bundler, cannot look up a package by its name.
+  noExternal: ['nifti-reader-js', 'pako', 'papaparse', 'valibot'],
+  splitting: true,
+  sourcemap: true,
+  clean: true,
+  // tsup hands the declarations to a compiler option that TypeScript 6 only takes when told so.
+  dts: { entry: entries, compilerOptions: { ignoreDeprecations: '6.0' } },
+  async onSuccess() {
+    for (const name of Object.keys(alone))
+      for (const end of ['js', 'js.map']) await rm(`dist/${name}.${end}`);
   },
-]);
+});

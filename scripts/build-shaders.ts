@@ -1,7 +1,7 @@
 /**
- * Reads shaders/**\/*.wgsl and writes src/generated/shaders.ts: the code with its includes expanded,
- * and typed descriptors of bindings, Params fields and named constants taken from the WGSL itself,
- * so that the TypeScript that dispatches a kernel cannot drift from it.
+ * Reads shaders/**\/*.wgsl and writes src/generated/: in wgsl.ts the code with its includes expanded, in shaders.ts
+ * typed descriptors of bindings, Params fields and named constants taken from the WGSL itself, so that the
+ * TypeScript that dispatches a kernel cannot drift from it. They are apart because plans need no code.
  */
 import { mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative, sep } from 'node:path';
@@ -64,7 +64,7 @@ function describe(file: string) {
   if (!/@compute/.test(code)) throw new Error(`${name}: no @compute entry point`);
   const last = bindings.at(-1);
   if (struct && last?.type !== 'uniform') throw new Error(`${name}: params must be the last binding`);
-  return { name, code, bindings, params, constants };
+  return { code, descriptor: { name, readsVolumes: /\bQuad\b/.test(code), bindings, params, constants } };
 }
 
 function files(folder: string): string[] {
@@ -78,22 +78,26 @@ function files(folder: string): string[] {
 }
 
 const shaders = files(shaderRoot).map(describe);
-const body = shaders
-  .map((shader) => `  ${JSON.stringify(shader.name)}: ${JSON.stringify(shader)},`)
-  .join('\n');
+/** The lines of an object literal. */
+const entries = (values: readonly (readonly [string, unknown])[]): string =>
+  values.map(([name, value]) => `  ${JSON.stringify(name)}: ${JSON.stringify(value)},\n`).join('');
 const storages = readdirSync(join(shaderRoot, 'storage'))
   .sort()
-  .map((name) => {
-    const code = strip(readFileSync(join(shaderRoot, 'storage', name), 'utf8'));
-    return `  ${JSON.stringify(name.replace(/\.wgsl$/, ''))}: ${JSON.stringify(code)},`;
-  })
-  .join('\n');
-const out = join(root, 'src/generated/shaders.ts');
-mkdirSync(dirname(out), { recursive: true });
+  .map((name): [string, string] => [
+    name.replace(/\.wgsl$/, ''),
+    strip(readFileSync(join(shaderRoot, 'storage', name), 'utf8')),
+  ]);
+const generated = join(root, 'src/generated');
+const made = '// Made by scripts/build-shaders.ts from shaders/; do not edit.\n';
+mkdirSync(generated, { recursive: true });
 writeFileSync(
-  out,
-  `// Made by scripts/build-shaders.ts from shaders/; do not edit.\nexport const shaders = {\n${body}\n} as const;\n\n` +
-    `/** How quads are stored; goes in front of every kernel that reads or writes volumes. */\n` +
-    `export const storages = {\n${storages}\n} as const;\n`,
+  join(generated, 'shaders.ts'),
+  `${made}export const shaders = {\n${entries(shaders.map(({ descriptor }) => [descriptor.name, descriptor]))}} as const;\n`,
 );
-console.log(`${shaders.length} shaders -> src/generated/shaders.ts`);
+writeFileSync(
+  join(generated, 'wgsl.ts'),
+  `${made}export const wgsl: Readonly<Record<string, string>> = {\n${entries(shaders.map(({ code, descriptor }) => [descriptor.name, code]))}};\n\n` +
+    '/** How quads are stored; goes in front of every kernel that reads or writes volumes. */\n' +
+    `export const storages = {\n${entries(storages)}};\n`,
+);
+console.log(`${shaders.length} shaders -> src/generated/`);

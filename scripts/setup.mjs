@@ -19,7 +19,7 @@ const steps = [
   {
     name: 'shaders',
     inputs: ['shaders', 'scripts/build-shaders.ts'],
-    output: 'src/generated/shaders.ts',
+    output: 'src/generated/wgsl.ts',
     stamp: '.cache/setup/shaders',
     run: ['--import', 'tsx', 'scripts/build-shaders.ts'],
   },

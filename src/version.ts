@@ -1,4 +1,4 @@
 /** The package's version, as package.json has it. */
-import manifest from '../package.json' with { type: 'json' };
+import { version as packageVersion } from '../package.json';
 
-export const version: string = manifest.version;
+export const version: string = packageVersion;

@@ -1,3 +1,4 @@
+#!/usr/bin/env node
 /** The command `unet3d-gpu`: runs it on this process's terminal and leaves with its exit code. */
 import { constants } from 'node:os';
 import { releaseNodeGpu } from '../gpu/node.ts';

@@ -1,12 +1,5 @@
 /** Compiled kernels: pipelines are made in parallel and cached by shader and constants. */
-import {
-  shaderInfo,
-  specialise,
-  variantLabel,
-  type Constants,
-  type ShaderName,
-  type StorageFormat,
-} from './shader.ts';
+import { shaderInfo, variantLabel, type Constants, type ShaderName, type StorageFormat } from './shader.ts';
 
 /** Of each device; all models on a caller's device share its kernels. */
 const caches = new WeakMap<GPUDevice, PipelineCache>();
@@ -37,12 +30,13 @@ export class PipelineCache {
     return pipeline;
   }
 
-  #compile(
+  async #compile(
     shader: ShaderName,
     constants: Constants,
     format: StorageFormat,
     label: string,
   ): Promise<GPUComputePipeline> {
+    const { specialise } = await import('./wgsl.ts');
     const info = shaderInfo(shader);
     const layout = this.#device.createBindGroupLayout({
       label,

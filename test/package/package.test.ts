@@ -15,9 +15,10 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { gunzipSync, gzipSync } from 'node:zlib';
+import { build as esbuild } from 'esbuild';
 import { chromium as playwright } from 'playwright';
 import { publint } from 'publint';
 import { build, type Rolldown } from 'vite';
@@ -85,7 +86,7 @@ function cli(args: string[], env: Record<string, string> = {}) {
 }
 
 test('the tarball holds dist and the documents, nothing else', () => {
-  const expected = /^(dist\/[^/]+\.(js|d\.ts)|package\.json|README\.md|CHANGELOG\.md|LICENSE)$/;
+  const expected = /^(dist\/[^/]+\.(js|js\.map|d\.ts)|package\.json|README\.md|CHANGELOG\.md|LICENSE)$/;
   expect(names.filter((name) => !expected.test(name))).toEqual([]);
   expect(names).toEqual(
     expect.arrayContaining([
@@ -106,6 +107,91 @@ test('imports in Node', () => {
   });
   expect(run.stderr).toBe('');
   expect(run.stdout.trim()).toBe('function');
+});
+
+test('an error of one entry is of the class of another', () => {
+  const script = `
+    import { InvalidVolume, UNet3DError } from 'unet3d-gpu';
+    import * as worker from 'unet3d-gpu/worker';
+    import { evaluateCase } from 'unet3d-gpu/report';
+    let found;
+    const map = (length) => ({ data: new Uint8Array(length), shape: [length, 1, 1] });
+    try { evaluateCase(map(1), map(2), { classes: 2 }); } catch (error) { found = error; }
+    console.log(found.name, found instanceof UNet3DError, found instanceof worker.UNet3DError, InvalidVolume === worker.InvalidVolume);
+  `;
+  const run = spawnSync(process.execPath, ['--input-type=module', '--eval', script], {
+    cwd: folder,
+    encoding: 'utf8',
+  });
+  expect(run.stderr).toBe('');
+  expect(run.stdout).toMatch(/^Invalid\w+ true true true$/m);
+});
+
+test('each script has its source map, with the sources in it', () => {
+  const scripts = names.filter((name) => /^dist\/.*\.js$/.test(name));
+  for (const script of scripts) {
+    const [, map] =
+      /^\/\/# sourceMappingURL=(\S+)\s*$/m.exec(readFileSync(join(installed, script), 'utf8')) ?? [];
+    const { sources, sourcesContent } = JSON.parse(
+      readFileSync(join(installed, 'dist', map ?? `no map of ${script}`), 'utf8'),
+    ) as { sources: string[]; sourcesContent: string[] };
+    expect(sourcesContent).toHaveLength(sources.length);
+  }
+  const all = scripts.map((script) => readFileSync(join(installed, `${script}.map`), 'utf8')).join('\n');
+  expect(all).toContain('src/unet3d.ts');
+});
+
+/** What no declaration and no page should hold; each kernel has it. */
+const kernelCode = '@compute @workgroup_size';
+
+test('declarations hold no code of kernels', () => {
+  const declarations = names.filter((name) => name.endsWith('.d.ts'));
+  expect(declarations).toContain('dist/index.d.ts');
+  for (const name of declarations)
+    expect(readFileSync(join(installed, name), 'utf8').includes(kernelCode), name).toBe(false);
+});
+
+/** A script of the clean folder as esbuild bundles it for a page: its files, those that it loads at once first. */
+async function bundled(script: string, splitting = false): Promise<{ now: string; later: string }> {
+  const { outputFiles, metafile, warnings } = await esbuild({
+    stdin: { contents: script, resolveDir: folder, sourcefile: 'app.js' },
+    bundle: true,
+    minify: true,
+    splitting,
+    format: 'esm',
+    write: false,
+    metafile: true,
+    outdir: folder,
+    absWorkingDir: folder,
+    logLevel: 'silent',
+  });
+  expect(warnings).toEqual([]);
+  const now = new Set(
+    Object.keys(metafile.outputs).filter((name) => metafile.outputs[name]!.entryPoint === 'app.js'),
+  );
+  for (const name of now)
+    for (const { path, kind } of metafile.outputs[name]!.imports)
+      if (kind === 'import-statement') now.add(path);
+  const text = (loaded: boolean): string =>
+    outputFiles
+      .filter(({ path }) => now.has(relative(folder, path)) === loaded)
+      .map((file) => file.text)
+      .join('\n');
+  return { now: text(true), later: text(false) };
+}
+
+test('who imports dice alone gets no more than that', async () => {
+  const { now } = await bundled("import { dice } from 'unet3d-gpu'; console.log(dice([1], [1], 2));");
+  expect(now.includes('console.log')).toBe(true);
+  expect(now.length).toBeLessThan(2000);
+});
+
+test("the page's side of the worker comes without the code of kernels, with a bundler and without", async () => {
+  const { now } = await bundled("export { UNet3D } from 'unet3d-gpu/worker';", true);
+  expect(now.includes(kernelCode)).toBe(false);
+  const everything = await bundled("export * from 'unet3d-gpu/worker';", true);
+  expect(everything.now.includes(kernelCode)).toBe(false);
+  expect(everything.later.includes(kernelCode)).toBe(true); // loaded by who runs kernels on the page
 });
 
 test('the command runs', () => {
