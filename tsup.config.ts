@@ -37,7 +37,7 @@ export default defineConfig({
   external: [/^node:/, 'webgpu'],
   removeNodeProtocol: false,
   // A worker, and a page without a bundler, cannot look up a package by its name.
-  noExternal: ['nifti-reader-js', 'pako', 'papaparse', 'valibot'],
+  noExternal: ['nifti-reader-js', 'pako', 'papaparse', 'unzipit', 'valibot'],
   splitting: true,
   sourcemap: true,
   clean: true,

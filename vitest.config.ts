@@ -32,7 +32,7 @@ async function sharedFile(_: unknown, path: string): Promise<string | null> {
 const launchOptions = chromium();
 const browser: TestProjectConfiguration = {
   // Found in the middle of a run, it would make Vite reload the page under the tests.
-  optimizeDeps: { include: ['nifti-reader-js', 'pako/browser/inflate', 'papaparse'] },
+  optimizeDeps: { include: ['nifti-reader-js', 'pako/browser/inflate', 'papaparse', 'unzipit'] },
   test: {
     name: 'browser',
     include: [

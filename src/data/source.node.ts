@@ -12,11 +12,13 @@ const chunkSize = 2 ** 20;
 const deflate: (bytes: Uint8Array, options: { level: number }) => Promise<Uint8Array> = promisify(gzip);
 
 /** A file's bytes from a place on, by position where there is one: pipes have none. */
-async function* read(path: string | URL, from: number | undefined): AsyncGenerator<Uint8Array> {
+async function* read(path: string | URL, from?: number, to = Infinity): AsyncGenerator<Uint8Array> {
   await using file = await open(path);
   for (let at = from; ;) {
-    const piece = Buffer.allocUnsafeSlow(chunkSize);
-    const { bytesRead } = await file.read(piece, 0, chunkSize, at ?? null);
+    const length = Math.min(chunkSize, to - (at ?? 0));
+    if (length <= 0) return;
+    const piece = Buffer.allocUnsafeSlow(length);
+    const { bytesRead } = await file.read(piece, 0, length, at ?? null);
     if (bytesRead === 0) return;
     yield piece.subarray(0, bytesRead);
     if (at !== undefined) at += bytesRead;
@@ -28,8 +30,8 @@ export const nodePlatform: Platform = {
     try {
       const info = await stat(path);
       if (info.isDirectory()) throw new Error('it is a folder');
-      if (!info.isFile() || info.size === 0) return { pieces: () => read(path, undefined) }; // /proc says 0
-      return { size: info.size, pieces: (from = 0) => read(path, from) };
+      if (!info.isFile() || info.size === 0) return { pieces: () => read(path) }; // /proc says 0
+      return { size: info.size, pieces: (from = 0, to) => read(path, from, to) };
     } catch (cause) {
       const { code, message } = cause as NodeJS.ErrnoException;
       const target = await readlink(path).catch(() => undefined);

@@ -14,8 +14,8 @@ export type Source = string | URL | Blob | ArrayBuffer | Uint8Array;
 export interface Stored {
   /** Absent where only the end tells: URLs, pipes. */
   readonly size?: number;
-  /** Pieces in order, read as they are asked for. Where there is no `size`, from the beginning only. */
-  readonly pieces: (from?: number) => AsyncIterable<Uint8Array>;
+  /** Pieces in order, read as they are asked for, up to `to` or the end. Where there is no `size`, all of them only. */
+  readonly pieces: (from?: number, to?: number) => AsyncIterable<Uint8Array>;
 }
 
 /** What a platform does its own way. */
@@ -79,7 +79,7 @@ const bestRatio = 1032;
  */
 export async function openSource(source: Source, remedy = 'check the path'): Promise<ByteStream> {
   const name = sourceName(source);
-  const stored = await open(source);
+  const stored = await openStored(source);
   if (!stored) throw new InvalidVolume(`${name} does not exist; ${remedy}.`);
   const { size = Infinity } = stored;
   const bytes = new ByteStream(named(stored.pieces(), name), {
@@ -156,11 +156,15 @@ async function* named(pieces: AsyncIterable<Uint8Array>, name: string): AsyncGen
   }
 }
 
-async function open(source: Source): Promise<Stored | undefined> {
+/**
+ * A source as it is stored; undefined for a path without a file.
+ * @throws InvalidVolume if it cannot be opened or fetched; InvalidOption for what is no source
+ */
+export async function openStored(source: Source): Promise<Stored | undefined> {
   if (source instanceof Uint8Array) return inMemory(source);
   if (source instanceof ArrayBuffer) return inMemory(new Uint8Array(source));
   if (source instanceof Blob)
-    return { size: source.size, pieces: (from = 0) => piecesOf(source.slice(from).stream()) };
+    return { size: source.size, pieces: (from = 0, to) => piecesOf(source.slice(from, to).stream()) };
   if (typeof source !== 'string' && !(source instanceof URL))
     throw new InvalidOption(
       `a source is ${shown(source)}: give a path (in Node), a URL object, a File or Blob, an ArrayBuffer or a Uint8Array`,
@@ -172,8 +176,8 @@ async function open(source: Source): Promise<Stored | undefined> {
 function inMemory(bytes: Uint8Array): Stored {
   return {
     size: bytes.length,
-    async *pieces(from = 0) {
-      yield await Promise.resolve(bytes.subarray(from));
+    async *pieces(from = 0, to) {
+      yield await Promise.resolve(bytes.subarray(from, to));
     },
   };
 }

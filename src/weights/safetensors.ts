@@ -6,6 +6,8 @@ import * as v from 'valibot';
 import { InvalidModel } from '../errors.ts';
 import { readJson } from '../json.ts';
 import { held, object, text, wholeNumber } from '../schema.ts';
+import { fileKind, otherKinds } from './file-kind.ts';
+import { numberTypes } from './number-types.ts';
 
 export interface NamedTensor {
   readonly shape: readonly number[];
@@ -64,8 +66,9 @@ export function readSafetensors(bytes: Uint8Array, name = 'model file'): TensorF
     new InvalidModel(
       `${name} is not a readable safetensors file: ${what}; save it again or take another copy`,
     );
-  const kind = otherKind(bytes);
-  if (kind !== undefined) throw new InvalidModel(`${name} is not a safetensors file: ${kind}`);
+  const kind = fileKind(bytes);
+  if (kind !== undefined && kind !== 'safetensors')
+    throw new InvalidModel(`${name} is not a safetensors file: ${otherKinds[kind]}`);
   if (bytes.byteLength < 10) throw failure(`it has ${bytes.byteLength} bytes`);
   const start = dataStart(bytes);
   if (start - 8 > longestHeader || start > bytes.byteLength)
@@ -116,16 +119,16 @@ class StoredTensor implements NamedTensor {
 
   get data(): Float32Array {
     const { dtype, data_offsets: offsets } = this.entry;
-    const decoder = decoders.get(dtype);
-    if (!decoder)
+    const type = numberTypes.get(dtype);
+    if (!type)
       throw this.failure(
-        `tensor ${this.name} has type ${dtype}; ${[...decoders.keys()].join(', ')} can be read`,
+        `tensor ${this.name} has type ${dtype}; ${[...numberTypes.keys()].join(', ')} can be read`,
       );
     const part = this.bytes.slice(...offsets);
     if (dtype === 'F32') return new Float32Array(part.buffer);
     const view = new DataView(part.buffer);
-    const length = part.byteLength / decoder.bytes;
-    return Float32Array.from({ length }, (_, i) => decoder.get(view, i * decoder.bytes));
+    const length = part.byteLength / type.bytes;
+    return Float32Array.from({ length }, (_, i) => type.get(view, i * type.bytes, true));
   }
 }
 
@@ -135,7 +138,7 @@ function requireSize(
   total: number,
   failure: (what: string) => Error,
 ): void {
-  const bytes = decoders.get(dtype)?.bytes;
+  const bytes = numberTypes.get(dtype)?.bytes;
   const expected = bytes === undefined ? to - from : shape.reduce((product, size) => product * size, bytes);
   if (from > to || to > total || to - from !== expected)
     throw failure(
@@ -164,61 +167,4 @@ function requireCover(
     end = offsets[1];
   }
   if (end !== total) throw failure(`its tensors end at byte ${end} of ${total}`);
-}
-
-/** What a file that starts so is instead, and what to do; undefined where it may be safetensors. */
-function otherKind(bytes: Uint8Array): string | undefined {
-  const startsWith = (...start: number[]): boolean => start.every((byte, at) => bytes[at] === byte);
-  const isPrintable = (byte: number): boolean => (byte >= 0x20 && byte < 0x7f) || (byte >= 9 && byte <= 13);
-  // No header is as long as eight letters would say, and every header begins with a brace behind its length.
-  if (bytes.length >= 2 && bytes.subarray(0, 8).every(isPrintable))
-    return 'it is text; give the model file in its place';
-  if (bytes[8] === 0x7b) return undefined;
-  if (startsWith(0x1f, 0x8b))
-    return 'it is compressed with gzip, perhaps an image; give the model file in its place';
-  // Archives of torch.save; before them it wrote pickles.
-  if (startsWith(0x50, 0x4b, 3, 4) || startsWith(0x80, 2))
-    return 'it looks like a file of PyTorch; save the weights with safetensors.torch.save_file';
-  // A protocol buffer: the version of the format, then the name of the tool that wrote it.
-  if (startsWith(8) && bytes[2] === 0x12)
-    return 'it looks like an ONNX model; save the weights of the network that it was exported from as safetensors';
-  return undefined;
-}
-
-interface Decoder {
-  /** Of one number. */
-  readonly bytes: number;
-  readonly get: (view: DataView, at: number) => number;
-}
-
-/** By the format's names. */
-const decoders: ReadonlyMap<string, Decoder> = new Map([
-  ['F64', { bytes: 8, get: (view, at) => view.getFloat64(at, true) }],
-  ['F32', { bytes: 4, get: (view, at) => view.getFloat32(at, true) }],
-  ['F16', { bytes: 2, get: (view, at) => fromHalf(view.getUint16(at, true)) }],
-  [
-    'BF16',
-    {
-      bytes: 2,
-      get: (view, at) => new Float32Array(new Uint32Array([view.getUint16(at, true) << 16]).buffer)[0]!,
-    },
-  ],
-  ['I64', { bytes: 8, get: (view, at) => Number(view.getBigInt64(at, true)) }],
-  ['U64', { bytes: 8, get: (view, at) => Number(view.getBigUint64(at, true)) }],
-  ['I32', { bytes: 4, get: (view, at) => view.getInt32(at, true) }],
-  ['U32', { bytes: 4, get: (view, at) => view.getUint32(at, true) }],
-  ['I16', { bytes: 2, get: (view, at) => view.getInt16(at, true) }],
-  ['U16', { bytes: 2, get: (view, at) => view.getUint16(at, true) }],
-  ['I8', { bytes: 1, get: (view, at) => view.getInt8(at) }],
-  ['U8', { bytes: 1, get: (view, at) => view.getUint8(at) }],
-  ['BOOL', { bytes: 1, get: (view, at) => view.getUint8(at) }],
-] satisfies [string, Decoder][]);
-
-function fromHalf(bits: number): number {
-  const sign = bits & 0x8000 ? -1 : 1;
-  const exponent = (bits >> 10) & 31;
-  const fraction = bits & 1023;
-  if (exponent === 31) return fraction ? NaN : sign * Infinity;
-  if (exponent === 0) return sign * fraction * 2 ** -24;
-  return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
 }

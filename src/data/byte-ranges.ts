@@ -1,0 +1,51 @@
+/** Bytes of a file read by range, so that no more of it is in memory than somebody wants. */
+import { InvalidModel } from '../errors.ts';
+import { ByteStream } from './byte-stream.ts';
+import { openStored, sourceName, type Source } from './source.ts';
+
+export interface ByteRanges {
+  /** What messages call the file. */
+  readonly name: string;
+  /** In bytes. */
+  readonly size: number;
+  /**
+   * The bytes from `from` up to `to`, which may be a view of what the source holds.
+   * @throws InvalidModel if the file ends before
+   */
+  read(from: number, to: number): Promise<Uint8Array>;
+}
+
+/**
+ * The bytes of a source, as they are stored. What has no ranges (URLs, pipes) is taken into memory.
+ * @param name what messages call the file
+ * @throws InvalidModel if there is no such file; InvalidVolume and InvalidOption as `openStored`
+ */
+export async function openRanges(source: Source, name = sourceName(source)): Promise<ByteRanges> {
+  const stored = await openStored(source);
+  if (!stored) throw new InvalidModel(`${name} does not exist; check the path`);
+  const { size, pieces } = stored;
+  if (size === undefined) {
+    const stream = new ByteStream(pieces());
+    const whole = await stream.take(Infinity);
+    return openRanges(whole, name);
+  }
+  return {
+    name,
+    size,
+    async read(from, to) {
+      const early = (): InvalidModel =>
+        new InvalidModel(
+          `${name} ends at byte ${size} and should go on to ${to} at least; copy or download it again`,
+        );
+      if (!(from >= 0 && from <= to && to <= size)) throw early();
+      const stream = new ByteStream(pieces(from, to));
+      try {
+        const bytes = await stream.take(to - from);
+        if (bytes.length < to - from) throw early(); // it has become shorter
+        return bytes;
+      } finally {
+        await stream.close();
+      }
+    },
+  };
+}

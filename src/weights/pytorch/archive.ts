@@ -1,0 +1,98 @@
+/** Files of torch.save since PyTorch 1.6: zip archives with the structure as a pickle and each storage as an entry. */
+import { unzipRaw, type ZipEntry } from 'unzipit';
+import type { ByteRanges } from '../../data/byte-ranges.ts';
+import { UNet3DError } from '../../errors.ts';
+import { listed } from '../../listed.ts';
+import type { Failures } from './failures.ts';
+import { globals } from './globals.ts';
+import { unpickle } from './pickle.ts';
+import { longestStructure, storageOf } from './storages.ts';
+import { Storage } from './tensor.ts';
+
+/** Bytes of the list of entries at most: of tens of thousands. */
+const longestDirectory = 2 ** 22;
+
+/** What was saved. */
+export async function readArchive(file: ByteRanges, failures: Failures): Promise<unknown> {
+  const entries = await entriesOf(file, failures);
+  const content = async (name: string, most: number): Promise<Uint8Array | undefined> => {
+    const entry = entries.get(name);
+    if (!entry) return undefined;
+    if (entry.size > most)
+      throw failures.damaged(`its ${name} has ${entry.size} bytes; expected ${most} at most`);
+    return contentOf(entry, failures);
+  };
+  const order = new TextDecoder().decode((await content('byteorder', 32)) ?? new Uint8Array());
+  if (!['', 'little', 'big'].includes(order.trim()))
+    throw failures.damaged(`its byteorder is ${JSON.stringify(order)}; expected little or big`);
+  const storage = storageOf(failures, ({ type, key, length }) => {
+    const entry = entries.get(`data/${key}`);
+    if (!entry) throw failures.damaged(`the numbers of its storage ${JSON.stringify(key)} are not in it`);
+    if (entry.size !== length * type.bytes)
+      throw failures.damaged(
+        `its storage ${JSON.stringify(key)} has ${entry.size} bytes; expected ${length * type.bytes}, ${length} of ${type.name}`,
+      );
+    return new Storage(type, length, order.trim() !== 'big', file.size, async (from, to) => {
+      const bytes = await contentOf(entry, failures);
+      return bytes.subarray(from * type.bytes, to * type.bytes);
+    });
+  });
+  const pickle = (await content('data.pkl', longestStructure))!;
+  return unpickle(pickle, { globals, persistent: storage, ...failures }).value;
+}
+
+/** By their names in the one folder that holds data.pkl. */
+async function entriesOf(file: ByteRanges, failures: Failures): Promise<Map<string, ZipEntry>> {
+  let opened = false;
+  const reader = {
+    getLength: () => Promise.resolve(file.size),
+    read(offset: number, size: number) {
+      if (!opened && size > longestDirectory)
+        throw failures.damaged(`its list of entries has ${size} bytes; expected ${longestDirectory} at most`);
+      return file.read(offset, offset + size) as Promise<Uint8Array<ArrayBuffer>>;
+    },
+  };
+  const { entries } = await unzipRaw(reader).catch((cause: unknown) => {
+    throw asRefusal(cause, failures);
+  });
+  opened = true;
+  const names = entries.map(({ name }) => name);
+  const root = names.find((name) => /^[^/]+\/data\.pkl$/.test(name))?.replace('data.pkl', '');
+  if (root === undefined)
+    throw failures.other(
+      `it is a zip archive, but none of torch.save (it holds ${listed(names)}, no data.pkl); unzip it and give the file with the weights`,
+    );
+  if (names.some((name) => name === `${root}constants.pkl` || name.startsWith(`${root}code/`)))
+    throw failures.other(
+      'it is TorchScript, a program with weights; in Python, save the weights alone: ' +
+        'torch.save(torch.jit.load(path).state_dict(), "weights.pth")',
+    );
+  const found = new Map<string, ZipEntry>();
+  for (const entry of entries) {
+    if (!entry.name.startsWith(root)) continue;
+    const name = entry.name.slice(root.length);
+    if (found.has(name)) throw failures.damaged(`it holds ${JSON.stringify(entry.name)} twice`);
+    found.set(name, entry);
+  }
+  return found;
+}
+
+/** Entries are stored as they are: torch.save compresses nothing, and what is not compressed cannot unfold. */
+async function contentOf(entry: ZipEntry, failures: Failures): Promise<Uint8Array> {
+  if (entry.compressionMethod !== 0)
+    throw failures.other(
+      `its ${JSON.stringify(entry.name)} is compressed, which torch.save never does; save it again with torch.save`,
+    );
+  try {
+    return new Uint8Array(await entry.arrayBuffer());
+  } catch (cause) {
+    throw asRefusal(cause, failures);
+  }
+}
+
+const asRefusal = (cause: unknown, failures: Failures): Error =>
+  cause instanceof UNet3DError
+    ? cause
+    : failures.damaged(
+        `its zip archive cannot be read (${cause instanceof Error ? cause.message : String(cause)})`,
+      );

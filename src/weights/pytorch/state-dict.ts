@@ -1,0 +1,67 @@
+/** The weights among what torch.save wrote: a dict of names and tensors, alone or within a checkpoint. */
+import type { Source } from '../../data/source.ts';
+import { sourceName } from '../../data/source.ts';
+import { InvalidModel } from '../../errors.ts';
+import { listed } from '../../listed.ts';
+import { PytorchTensor, readPytorch } from './read.ts';
+
+/** Under which checkpoints hold the weights: nnU-Net, Lightning, many programs, MONAI. */
+const containers = ['network_weights', 'state_dict', 'model_state_dict', 'model', 'net', 'ema'];
+
+/** What torch.compile, DataParallel and DistributedDataParallel put in front of every name. */
+const wrappers = ['_orig_mod.', 'module.'];
+
+/** As which a LightningModule usually holds the network. */
+const lightning = ['model.', 'net.'];
+
+export type StateDict = ReadonlyMap<string, PytorchTensor>;
+
+/**
+ * The tensors of a network by their names, without what wrappers put in front of them.
+ * @param name what messages call the file
+ * @throws InvalidModel as `readPytorch`, and where there are no tensors
+ */
+export async function readStateDict(source: Source, name = sourceName(source)): Promise<StateDict> {
+  return stateDictOf(await readPytorch(source, name), name);
+}
+
+/** The same of what `readPytorch` gave. */
+export function stateDictOf(saved: unknown, name: string): StateDict {
+  const whole = tensorsOf(saved);
+  if (whole.size > 0) return withoutPrefixes(whole, wrappers);
+  for (const container of containers) {
+    const found = saved instanceof Map ? tensorsOf(saved.get(container)) : whole;
+    if (found.size === 0) continue;
+    const bare = withoutPrefixes(found, wrappers);
+    return container === 'state_dict' ? withoutPrefixes(withoutPrefix(bare, lightning), wrappers) : bare;
+  }
+  const keys = saved instanceof Map ? [...saved.keys()].filter((key) => typeof key === 'string') : [];
+  throw new InvalidModel(
+    `${name} holds no weights: expected a dict of tensors by name, as model.state_dict() gives it, alone or under one ` +
+      `of ${listed(containers)}${keys.length > 0 ? `; it has ${listed(keys)}` : ''}; in Python, save model.state_dict() with torch.save`,
+  );
+}
+
+/** The tensors right within a dict. */
+function tensorsOf(value: unknown): Map<string, PytorchTensor> {
+  const found = new Map<string, PytorchTensor>();
+  if (!(value instanceof Map)) return found;
+  for (const [key, item] of value as Map<unknown, unknown>)
+    if (typeof key === 'string' && item instanceof PytorchTensor) found.set(key, item);
+  return found;
+}
+
+/** Takes off whichever of the prefixes all names have, until none is left. */
+function withoutPrefixes(tensors: StateDict, prefixes: readonly string[]): StateDict {
+  const bare = withoutPrefix(tensors, prefixes);
+  return bare === tensors ? tensors : withoutPrefixes(bare, prefixes);
+}
+
+function withoutPrefix(tensors: StateDict, prefixes: readonly string[]): StateDict {
+  const names = [...tensors.keys()];
+  const prefix = prefixes.find((text) =>
+    names.every((name) => name.startsWith(text) && name.length > text.length),
+  );
+  if (prefix === undefined) return tensors;
+  return new Map([...tensors].map(([name, tensor]) => [name.slice(prefix.length), tensor]));
+}
