@@ -43,6 +43,8 @@ const browser: TestProjectConfiguration = {
     ],
     setupFiles: ['test/support/setup.browser.ts'],
     maxWorkers: 2,
+    // Files share a page, and with it a device and its compiled kernels.
+    isolate: false,
     testTimeout: 120_000,
     hookTimeout: 120_000,
     browser: {

@@ -1,4 +1,7 @@
-/** The GPU that tests run on: Dawn's adapter in Node, the page's in a browser; opened once per test file. */
+/**
+ * The GPU that tests run on: Dawn's adapter in Node, opened once per test file; the page's in a browser, opened once
+ * for all of them, which so share its compiled kernels.
+ */
 import { afterAll } from 'vitest';
 import { Gpu, setAdapterProvider } from '../../src/gpu/device.ts';
 
@@ -40,6 +43,7 @@ async function nodeAdapters() {
 
 afterAll(async () => {
   for (const device of others.splice(0)) device.destroy();
+  if (typeof window !== 'undefined') return;
   (await opened)?.dispose();
   opened = undefined;
 });
