@@ -24,7 +24,7 @@ import { toDense, toStored } from '../src/gpu/layout.ts';
 import { completeConfig } from '../src/model/config.ts';
 import { ModelState } from '../src/model/state.ts';
 import { namedTensors } from '../src/weights/named-tensors.ts';
-import { conv3BackwardInput, conv3BackwardWeight, conv3Forward } from '../src/ops/conv3.ts';
+import { convBackwardInput, convBackwardWeight, convForward } from '../src/ops/conv.ts';
 import { weightedDice } from '../src/model/losses.ts';
 import { adam } from '../src/train/optimizers.ts';
 import { writeSafetensors } from '../src/weights/safetensors.ts';
@@ -245,10 +245,14 @@ async function ourConvs(device: Gpu, channels: number, size: Size3, batch: numbe
     const y = recorder.volume('y', batch, channels, size, 'resident');
     const [w, dw] = [recorder.flat('w', words, 'resident'), recorder.flat('dw', words, 'resident')];
     const weights = { tensor: w, offset: 0, size: words * 4 };
-    if (kind === 'forward') conv3Forward(recorder, kind, [{ tensor: x }], weights, undefined, y);
-    if (kind === 'data gradient') conv3BackwardInput(recorder, kind, y, weights, x);
+    if (kind === 'forward') convForward(recorder, kind, { inputs: [{ tensor: x }], weights, target: y });
+    if (kind === 'data gradient') convBackwardInput(recorder, kind, { dOutput: y, weights, dInput: x });
     if (kind === 'weight gradient')
-      conv3BackwardWeight(recorder, kind, { tensor: x }, y, { tensor: dw, offset: 0, size: words * 4 });
+      convBackwardWeight(recorder, kind, {
+        input: { tensor: x },
+        dOutput: y,
+        dWeights: { tensor: dw, offset: 0, size: words * 4 },
+      });
     return { plan: recorder.finish(), x, y, w, dw };
   };
   for (const kind of kinds) {

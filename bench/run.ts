@@ -17,7 +17,7 @@ import { Inference } from '../src/infer/inference.ts';
 import { completeConfig } from '../src/model/config.ts';
 import { planInference } from '../src/model/plan.ts';
 import { ModelState } from '../src/model/state.ts';
-import { conv3BackwardInput, conv3BackwardWeight, conv3Forward } from '../src/ops/conv3.ts';
+import { convBackwardInput, convBackwardWeight, convForward } from '../src/ops/conv.ts';
 import { weightedDice } from '../src/model/losses.ts';
 import { adam } from '../src/train/optimizers.ts';
 import { ceilings } from './ceiling.ts';
@@ -107,11 +107,15 @@ function recordConv(
     bytes += y.bytes + sources.reduce((sum, source) => sum + source.bytes, 0);
     if (kind === 'forward') {
       const both = second ? ([{ tensor: x }, second] as const) : ([{ tensor: x }] as const);
-      conv3Forward(recorder, kind, both, weights, undefined, y);
+      convForward(recorder, kind, { inputs: both, weights, target: y });
     }
-    if (kind === 'data gradient') conv3BackwardInput(recorder, kind, y, weights, x);
+    if (kind === 'data gradient') convBackwardInput(recorder, kind, { dOutput: y, weights, dInput: x });
     if (kind === 'weight gradient')
-      conv3BackwardWeight(recorder, kind, { tensor: x }, y, { tensor: dw, offset: 0, size: words * 4 });
+      convBackwardWeight(recorder, kind, {
+        input: { tensor: x },
+        dOutput: y,
+        dWeights: { tensor: dw, offset: 0, size: words * 4 },
+      });
   }
   return { plan: recorder.finish(), inputs, sets };
 }

@@ -1,13 +1,15 @@
 // 3×3×3 convolution, stride 1, zero padding 1, over one input or over two that stand for their
 // concatenation. An input may be the raw output of an earlier convolution: norm and activation are
 // then applied as it is read, and the zero halo is that of the activated volume. With weights packed
-// flipped and transposed this is also the gradient with respect to the input. Assigns target.
+// flipped and transposed this is also the gradient with respect to the input. Assigns target, or with
+// ADD accumulates into it.
 // One thread: four voxels along x, eight output channels.
 // include "common/volume.wgsl"
 
 const INPUTS: u32 = 1u;
 const NORM_A: bool = false;
 const NORM_B: bool = false;
+const ADD: bool = false;
 
 struct Params {
   width: u32, height: u32, depth: u32, rowQuads: u32,
@@ -76,7 +78,9 @@ fn store(voxels: vec4<f32>, channel: u32, base: u32, q: u32) {
   if (channel >= params.channelsOut) { return; }
   var value = voxels;
   if (params.biased > 0u) { value += bias[channel]; }
-  target_[base + channel * params.height * params.rowQuads] = toQuad(inside(value, q, params.width));
+  let at = base + channel * params.height * params.rowQuads;
+  if (ADD) { value += toFloat(target_[at]); }
+  target_[at] = toQuad(inside(value, q, params.width));
 }
 
 @compute @workgroup_size(64)

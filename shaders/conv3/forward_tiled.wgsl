@@ -1,6 +1,7 @@
 // 3×3×3 convolution as conv3/forward computes it, cut for GPUs: a workgroup brings a block of one input channel,
 // already activated and with its halo, into workgroup memory, and sums from there, channel after channel. Weights,
-// the same for all threads, are read where they are. A block lies within one sample. Assigns target.
+// the same for all threads, are read where they are. A block lies within one sample. Assigns target, or with ADD
+// accumulates into it.
 // One thread: two tiles of four voxels along x by eight output channels, either two rows of the same
 // channels (ROWS 2) or one row of sixteen channels (ROWS 1).
 // include "common/volume.wgsl"
@@ -8,6 +9,7 @@
 const INPUTS: u32 = 1u;
 const NORM_A: bool = false;
 const NORM_B: bool = false;
+const ADD: bool = false;
 const RAGGED: bool = true; // whether rows end inside a quad
 const QUADS: u32 = 4u;     // a workgroup's threads along x,
 const LINES: u32 = 4u;     // along y
@@ -95,7 +97,9 @@ fn storeQuad(voxels: vec4<f32>, plane: u32, channel: u32, y: u32, q: u32) {
   if (params.biased > 0u) { value += bias[channel]; }
   if (RAGGED) { value = inside(value, q, params.width); }
   let line = (plane * params.channelsOut + channel) * params.height + y;
-  target_[line * params.rowQuads + q - params.startTarget] = toQuad(value);
+  let at = line * params.rowQuads + q - params.startTarget;
+  if (ADD) { value += toFloat(target_[at]); }
+  target_[at] = toQuad(value);
 }
 
 fn store(low: mat4x4<f32>, high: mat4x4<f32>, plane: u32, channel: u32, y: u32, q: u32) {

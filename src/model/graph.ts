@@ -59,6 +59,8 @@ export interface Layer<P extends Pass = Pass> {
    * output is a view of input 0, and there is nothing to keep.
    */
   flopsPerByte?(inputs: readonly Shape[]): number;
+  /** Takes the mean of each channel away: a bias in front of it changes nothing, so its gradient is 0. */
+  readonly centres?: boolean;
   /** The layer at its place in one recording; what it keeps for the backward pass lives in there. */
   at(context: Context, node: Node): P;
 }

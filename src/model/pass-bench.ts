@@ -9,7 +9,8 @@ import type { ConvPass } from '../gpu/passes.ts';
 import { Recorder, type Size3, type Tensor, type VolumeTensor } from '../gpu/plan.ts';
 import { Program } from '../gpu/program.ts';
 import type { Input } from '../ops/common.ts';
-import { conv3BackwardWeight, conv3Forward } from '../ops/conv3.ts';
+import { convBackwardWeight, convForward } from '../ops/conv.ts';
+import { tapsOf, usualShape } from '../ops/conv/shape.ts';
 
 /** A pass with one of its kernels. */
 export interface Trial {
@@ -38,7 +39,7 @@ const mostWork = ({ adapterClass, speed }: Gpu) => ({
 /** Bytes that are compared at either end of a result. */
 const comparedBytes = 2 ** 20;
 
-const taps = 27;
+const taps = tapsOf(usualShape.kernel);
 
 /** A slab of the pass's planes, as one sample. */
 function slabOf(gpu: Gpu, { inputs, channelsOut, grid: [x, y, planes] }: ConvPass): Size3 {
@@ -102,12 +103,13 @@ export function benchPass(gpu: Gpu, pass: ConvPass): PassBench {
     const whole = (tensor: Tensor) => ({ tensor, offset: 0, size: tensor.bytes });
     if (kind === 'weights') {
       const result = recorder.flat('dWeights', weightCount, 'resident');
-      conv3BackwardWeight(recorder, 'weights', read[0]!, volume('gradient', channelsOut), whole(result));
+      const dOutput = volume('gradient', channelsOut);
+      convBackwardWeight(recorder, 'weights', { input: read[0]!, dOutput, dWeights: whole(result) });
       return { plan: recorder.finish(), result, bytes: weightCount * 4 };
     }
     const result = recorder.volume('target', 1, channelsOut, size, 'resident');
     const weights = whole(flat('weights', weightCount));
-    conv3Forward(recorder, 'forward', read as [Input, Input?], weights, undefined, result);
+    convForward(recorder, 'forward', { inputs: read as [Input, Input?], weights, target: result });
     return { plan: recorder.finish(), result, bytes: result.dataBytes };
   }
 

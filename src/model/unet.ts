@@ -1,7 +1,7 @@
 /** The topology of the U-Net: everything else about the network follows from this graph. */
 import { activationSlope, headName, stridesOf, supervisedLevels, type UNet3DConfig } from './config.ts';
 import { Graph, type Node, type Shape } from './graph.ts';
-import { conv3 } from './layers/conv3.ts';
+import { conv } from './layers/conv.ts';
 import { head, type HeadPass } from './layers/head.ts';
 import { norm } from './layers/norm.ts';
 import { pool } from './layers/pool.ts';
@@ -21,8 +21,8 @@ export function unet(config: UNet3DConfig, shape: Omit<Shape, 'channels'>): Netw
   const graph = new Graph({ ...shape, channels: inChannels });
   const normed = norm(config.norm, activationSlope(config));
   const block = (name: string, channels: number, ...inputs: Node[]): Node => {
-    const first = graph.add(`${name}.norm1`, normed, graph.add(`${name}.conv1`, conv3(channels), ...inputs));
-    return graph.add(`${name}.norm2`, normed, graph.add(`${name}.conv2`, conv3(channels), first));
+    const first = graph.add(`${name}.norm1`, normed, graph.add(`${name}.conv1`, conv(channels), ...inputs));
+    return graph.add(`${name}.norm2`, normed, graph.add(`${name}.conv2`, conv(channels), first));
   };
   /** What comes out of the encoder at each level, then of the decoder. */
   const levels: Node[] = [];

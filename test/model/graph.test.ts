@@ -3,9 +3,10 @@ import { describe, expect, test } from 'vitest';
 import { Recorder, type Size3 } from '../../src/gpu/plan.ts';
 import { completeConfig } from '../../src/model/config.ts';
 import { Graph, type Layer, type Node } from '../../src/model/graph.ts';
-import { conv3 } from '../../src/model/layers/conv3.ts';
+import { conv } from '../../src/model/layers/conv.ts';
 import { norm } from '../../src/model/layers/norm.ts';
 import { pool } from '../../src/model/layers/pool.ts';
+import { upconv } from '../../src/model/layers/upconv.ts';
 import { layoutParameters } from '../../src/model/parameters.ts';
 import { Recording } from '../../src/model/recording.ts';
 
@@ -86,12 +87,12 @@ describe('the order of reads and writes', () => {
 
   test('a gradient in the place of a volume that somebody else reads is refused', () => {
     const chain = (graph: Graph) =>
-      graph.add('norm', norm('instance', 0), graph.add('conv', conv3(2), graph.image));
+      graph.add('norm', norm('instance', 0), graph.add('conv', conv(2), graph.image));
     expect(record(chain).dispatches.length).toBeGreaterThan(5);
     const shared = (graph: Graph) => {
-      const y = graph.add('conv', conv3(2), graph.image);
+      const y = graph.add('conv', conv(2), graph.image);
       const normed = graph.add('norm', norm('instance', 0), y);
-      return graph.add('join', conv3(2), normed, y);
+      return graph.add('join', conv(2), normed, y);
     };
     expect(() => record(shared)).toThrow(
       /the gradient of norm takes the place of its input conv: no other layer may read that/,
@@ -100,19 +101,20 @@ describe('the order of reads and writes', () => {
 
   test('a gradient that nobody begins, or two that cannot be added, are refused', () => {
     const alone = (graph: Graph) =>
-      graph.add('pool', pool([2, 2, 2]), graph.add('conv', conv3(2), graph.image));
+      graph.add('pool', pool([2, 2, 2]), graph.add('conv', conv(2), graph.image));
     expect(() => record(alone)).toThrow(/pool cannot begin the gradient of conv, which 1 layers read/);
+    const up = upconv(2, [2, 2, 2]);
     const twice = (graph: Graph) => {
-      const y = graph.add('conv', conv3(2), graph.image);
-      return graph.add('join', conv3(2), graph.add('a', conv3(2), y), graph.add('b', conv3(2), y));
+      const y = graph.add('conv', conv(2), graph.image);
+      return graph.add('join', conv(2), graph.add('a', up, y), graph.add('b', up, y));
     };
     expect(() => record(twice)).toThrow(/cannot add to the gradient of conv, which 2 layers read/);
   });
 
   test('a name is used once', () => {
     const graph = new Graph({ batch: 1, channels: 1, size });
-    graph.add('conv', conv3(2), graph.image);
-    expect(() => graph.add('conv', conv3(2), graph.image)).toThrow(/has a node conv already/);
+    graph.add('conv', conv(2), graph.image);
+    expect(() => graph.add('conv', conv(2), graph.image)).toThrow(/has a node conv already/);
   });
 });
 

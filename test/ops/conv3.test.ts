@@ -13,10 +13,10 @@ import {
   weightTiles,
 } from '../../src/gpu/tiles.ts';
 import { biasGradient } from '../../src/ops/common.ts';
-import { conv3BackwardInput, conv3BackwardWeight, conv3Forward } from '../../src/ops/conv3.ts';
+import { convBackwardInput, convBackwardWeight, convForward } from '../../src/ops/conv.ts';
 import { testDevice } from '../support/device.ts';
 import { activate, channels, concatenate } from '../reference/activate.ts';
-import { conv3, conv3Gradients } from '../reference/conv3.ts';
+import { conv, convGradients } from '../reference/conv.ts';
 import {
   activatedInput,
   Bench,
@@ -185,24 +185,32 @@ describe.each(variants)(
       const w = view(bench.flat('weights', weights), weights.length);
       const target = bench.output('target', batch, out, size);
       const both = second ? ([first, second] as const) : ([first] as const);
-      conv3Forward(recorder, 'forward', both, w, view(bench.flat('bias', bias), out), target);
+      const b0 = view(bench.flat('bias', bias), out);
+      convForward(recorder, 'forward', { inputs: both, weights: w, bias: b0, target });
 
       const inChannels = ca + cb;
       const upstream = bench.volume('dOutput', dOutput);
+      const gradients = { dOutput: upstream, weights: w };
       const dA = bench.output('dA', batch, ca, size);
-      conv3BackwardInput(recorder, 'dA', upstream, w, dA, { inChannels, first: 0 });
+      convBackwardInput(recorder, 'dA', { ...gradients, dInput: dA }, { inChannels, first: 0 });
+      const added = bench.volume('added', a);
+      const addTo = { ...gradients, dInput: added };
+      convBackwardInput(recorder, 'added', addTo, { inChannels, first: 0, add: true });
       const dB = second && bench.output('dB', batch, cb, size);
-      if (dB) conv3BackwardInput(recorder, 'dB', upstream, w, dB, { inChannels, first: ca });
+      if (dB) convBackwardInput(recorder, 'dB', { ...gradients, dInput: dB }, { inChannels, first: ca });
       const dWeights = bench.flat('dWeights', new Float64Array(weights.length));
       const dView = view(dWeights, weights.length);
-      conv3BackwardWeight(recorder, 'dW a', first, upstream, dView, { inChannels, first: 0 });
-      if (second) conv3BackwardWeight(recorder, 'dW b', second, upstream, dView, { inChannels, first: ca });
+      const toWeights = { dOutput: upstream, dWeights: dView };
+      convBackwardWeight(recorder, 'dW a', { ...toWeights, input: first }, { inChannels, first: 0 });
+      if (second)
+        convBackwardWeight(recorder, 'dW b', { ...toWeights, input: second }, { inChannels, first: ca });
       const dBias = bench.flat('dBias', new Float64Array(out));
       biasGradient(recorder, 'dBias', upstream, view(dBias, out));
       await bench.run();
       return {
         target: (await bench.read(target)).data,
         dA: (await bench.read(dA)).data,
+        added: (await bench.read(added)).data,
         ...(dB && { dB: (await bench.read(dB)).data }),
         dWeights: await bench.readFlat(dWeights, weights.length),
         dBias: await bench.readFlat(dBias, out),
@@ -214,11 +222,14 @@ describe.each(variants)(
       const result = await run(rest.limits);
       const seen = norm ? activate(a, affine, slope) : a;
       const input = b ? concatenate(seen, b) : seen;
-      const reference = conv3Gradients(input, weights, dOutput);
+      const reference = convGradients(input, weights, dOutput);
       const close = (actual: ArrayLike<number>, expected: ArrayLike<number>, label: string) =>
         expectClose(actual, expected, label, precision === 'f16' ? 1e-3 : undefined);
-      close(result.target, conv3(input, weights, bias, out).data, 'output');
-      close(result.dA, channels(reference.dInput, 0, ca).data, 'gradient of the first input');
+      close(result.target, conv(input, weights, bias, out).data, 'output');
+      const dA = channels(reference.dInput, 0, ca).data;
+      close(result.dA, dA, 'gradient of the first input');
+      const sum = dA.map((d, i) => d + a.data[i]!);
+      close(result.added, sum, 'gradient of the first input on top of another');
       if (result.dB)
         close(result.dB, channels(reference.dInput, ca, ca + cb).data, 'gradient of the second input');
       close(result.dWeights, reference.dWeights, 'gradient of the weights');
@@ -245,17 +256,19 @@ describe('conv3 refuses', () => {
 
   test('another grid', () => {
     const target = recorder.volume('target', 1, 4, [4, 4, 3]);
-    expect(() => conv3Forward(recorder, 'op', [input], weights, undefined, target)).toThrow(InvalidOption);
-    expect(() => conv3Forward(recorder, 'op', [input], weights, undefined, target)).toThrow(
-      'op: grids differ: 1×[4,4,4] and 1×[4,4,3]; they must be equal',
-    );
-    expect(() => conv3BackwardWeight(recorder, 'op', input, target, weights)).toThrow('grids differ');
-    expect(() => conv3BackwardInput(recorder, 'op', target, weights, input.tensor)).toThrow('grids differ');
+    const forward = () => convForward(recorder, 'op', { inputs: [input], weights, target });
+    expect(forward).toThrow(InvalidOption);
+    const message = 'op: 1×[4,4,4] with stride [1,1,1] gives [4,4,4], not 1×[4,4,3]';
+    expect(forward).toThrow(message);
+    const toWeights = { input, dOutput: target, dWeights: weights };
+    expect(() => convBackwardWeight(recorder, 'op', toWeights)).toThrow(message);
+    const toInput = { dOutput: target, weights, dInput: input.tensor };
+    expect(() => convBackwardInput(recorder, 'op', toInput)).toThrow(message);
   });
 
   test('too few weights', () => {
     const target = recorder.volume('target', 1, 5, [4, 4, 4]);
-    expect(() => conv3Forward(recorder, 'op', [input], weights, undefined, target)).toThrow(
+    expect(() => convForward(recorder, 'op', { inputs: [input], weights, target })).toThrow(
       'op: weights holds 216 numbers; 270 are needed',
     );
   });
@@ -263,7 +276,7 @@ describe('conv3 refuses', () => {
   test('planes beyond the binding limit', () => {
     const wide = { tensor: recorder.volume('wide', 1, 2, [16, 16, 4]) };
     const target = recorder.volume('target', 1, 1, [16, 16, 4]);
-    const conv = () => conv3Forward(recorder, 'op', [wide], weights, undefined, target);
+    const conv = () => convForward(recorder, 'op', { inputs: [wide], weights, target });
     expect(conv).toThrow(OutOfMemory);
     expect(conv).toThrow('wide: 3 planes of 2048 bytes exceed the device');
   });
@@ -274,10 +287,10 @@ test('conv3 takes more weights than one axis of the grid counts', () => {
   const input = { tensor: recorder.volume('input', 1, 512, [4, 4, 4]) };
   const target = recorder.volume('target', 1, 512, [4, 4, 4]);
   const weights = view(recorder.flat('weights', 512 * 512 * 27), 512 * 512 * 27);
-  conv3Forward(recorder, 'forward', [input], weights, undefined, target);
-  conv3BackwardWeight(recorder, 'weights', input, target, weights);
+  convForward(recorder, 'forward', { inputs: [input], weights, target });
+  convBackwardWeight(recorder, 'weights', { input, dOutput: target, dWeights: weights });
   const threads = recorder.dispatches
-    .filter(({ shader }) => shader === 'conv3/pack')
+    .filter(({ shader }) => shader === 'conv/pack')
     .map(({ workgroups: [x, y, z] }) => x * y * z * 64);
   expect(threads).toEqual([512 * 512]); // of 27 weights each
 });

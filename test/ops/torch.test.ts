@@ -3,13 +3,15 @@ import { describe, expect, test } from 'vitest';
 import type { Size3, Tensor } from '../../src/gpu/plan.ts';
 import { biasGradient } from '../../src/ops/common.ts';
 import { conv1BackwardInput, conv1BackwardWeight, conv1Forward } from '../../src/ops/conv1.ts';
-import { conv3BackwardInput, conv3BackwardWeight, conv3Forward } from '../../src/ops/conv3.ts';
+import { convBackwardInput, convBackwardWeight, convForward } from '../../src/ops/conv.ts';
+import { usualShape, type ConvShape } from '../../src/ops/conv/shape.ts';
 import { lossBackward, lossFinalize, lossForward, lossValues } from '../../src/ops/loss.ts';
 import { normBackward, normForward, normInference, type NormState } from '../../src/ops/norm.ts';
 import { optimizerStep, stepArray, updateArray } from '../../src/ops/optimizer.ts';
 import { coarserLabels, poolBackward, poolForward, pooledSize } from '../../src/ops/pool.ts';
 import { upconvBackwardInput, upconvBackwardWeight, upconvForward } from '../../src/ops/upconv.ts';
 import conv1Fixture from '../fixtures/torch/conv1.json';
+import convFixture from '../fixtures/torch/conv.json';
 import conv3Fixture from '../fixtures/torch/conv3.json';
 import lossFixture from '../fixtures/torch/loss.json';
 import batchLeaky from '../fixtures/torch/norm-batch-leaky.json';
@@ -42,32 +44,45 @@ function output(bench: Bench, name: string, packed: PackedFloats) {
   return { tensor, read: async () => (await bench.read(tensor)).data };
 }
 
-const conv3Cases: Record<string, Record<string, PackedFloats>> = conv3Fixture;
+/** Kernel and stride, of which PyTorch says z first, stand beside the tensors; without, it is 3×3×3 with stride 1. */
+const axesOf = (values: readonly number[]): Size3 => [values[2]!, values[1]!, values[0]!];
+const convCases: [string, ConvShape, Record<string, PackedFloats>][] = [
+  ...Object.entries(conv3Fixture).map(([name, tensors]) => [name, usualShape, tensors] as const),
+  ...Object.entries(convFixture).map(
+    ([name, { kernel, stride, ...tensors }]) =>
+      [name, { kernel: axesOf(kernel), stride: axesOf(stride) }, tensors] as const,
+  ),
+].map(([name, shape, tensors]) => [name, shape, { ...tensors }]);
 
-test.each(Object.entries(conv3Cases))('conv3: %s', async (_, fixture) => {
+test.each(convCases)('conv: %s', async (_, shape, fixture) => {
   using bench = new Bench();
   const { recorder } = bench;
   const [a, b] = [volume(fixture['a']!), fixture['b'] && volume(fixture['b'])];
   const first = { tensor: bench.volume('a', a) };
   const second = b && { tensor: bench.volume('b', b) };
   const inChannels = a.shape[1] + (b?.shape[1] ?? 0);
-  const weight = parameter(bench, 'weight', fixture['weight']!);
+  const weights = parameter(bench, 'weight', fixture['weight']!);
   const bias = parameter(bench, 'bias', fixture['bias']!);
-  const upstream = bench.volume('dOutput', volume(fixture['dOutput']!));
+  const dOutput = bench.volume('dOutput', volume(fixture['dOutput']!));
   const target = output(bench, 'output', fixture['output']!);
   const [dA, dB] = [output(bench, 'dA', fixture['dA']!), fixture['dB'] && output(bench, 'dB', fixture['dB'])];
   const dWeight = result(bench, 'dWeight', fixture['dWeight']!);
   const dBias = result(bench, 'dBias', fixture['dBias']!);
 
-  conv3Forward(recorder, 'conv3', second ? [first, second] : [first], weight, bias, target.tensor);
-  conv3BackwardInput(recorder, 'dA', upstream, weight, dA.tensor, { inChannels });
-  conv3BackwardWeight(recorder, 'dW a', first, upstream, dWeight.view, { inChannels });
+  const inputs = second ? ([first, second] as const) : ([first] as const);
+  convForward(recorder, 'conv', { inputs, weights, bias, target: target.tensor }, shape);
+  const [toInput, toWeights] = [
+    { dOutput, weights },
+    { dOutput, dWeights: dWeight.view },
+  ];
+  convBackwardInput(recorder, 'dA', { ...toInput, dInput: dA.tensor }, { inChannels }, shape);
+  convBackwardWeight(recorder, 'dW a', { ...toWeights, input: first }, { inChannels }, shape);
   if (second && dB) {
-    const channels = { inChannels, first: a.shape[1] };
-    conv3BackwardInput(recorder, 'dB', upstream, weight, dB.tensor, channels);
-    conv3BackwardWeight(recorder, 'dW b', second, upstream, dWeight.view, channels);
+    const place = { inChannels, first: a.shape[1] };
+    convBackwardInput(recorder, 'dB', { ...toInput, dInput: dB.tensor }, place, shape);
+    convBackwardWeight(recorder, 'dW b', { ...toWeights, input: second }, place, shape);
   }
-  biasGradient(recorder, 'dBias', upstream, dBias.view);
+  biasGradient(recorder, 'dBias', dOutput, dBias.view);
   await bench.run();
   expectClose(await target.read(), floats(fixture['output']!), 'output');
   expectClose(await dA.read(), floats(fixture['dA']!), 'gradient of the first input');

@@ -1,6 +1,6 @@
 /** 1×1×1 convolution and its gradients, in float64, by plain loops. */
 import { dense, type Dense } from '../support/run.ts';
-import { channelSums } from './conv3.ts';
+import { channelSums } from './conv.ts';
 
 const spatial = (shape: Dense['shape']) => shape[2] * shape[3] * shape[4];
 

@@ -13,6 +13,7 @@ const momentum = 0.1;
 /** @param slope of the activation for values below 0 */
 export const norm = (kind: NormKind, slope: number): Layer => ({
   shape: ([first]) => first!,
+  centres: true,
   parameters([first]) {
     const shape = [first!.channels];
     const [zeros, ones] = [

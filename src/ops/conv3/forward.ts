@@ -2,14 +2,14 @@
 import type { Recorder, Tensor, View, VolumeTensor } from '../../gpu/plan.ts';
 import { forwardConstants, forwardTiles, type ForwardTile, type ForwardTileName } from '../../gpu/tiles.ts';
 import { groupsOf64, planeQuads, type Input } from '../common.ts';
+import { convWork, usualShape } from '../conv/shape.ts';
 
-export const taps = 27;
 /** Output channels that are packed, and computed, together. */
 export const block = 8;
 
 /** Multiplications and additions. */
-export const work = (channels: number, target: VolumeTensor): number =>
-  2 * taps * channels * target.channels * target.size[0] * target.size[1] * target.planes;
+const work = (channels: number, target: VolumeTensor): number =>
+  convWork(usualShape.kernel, channels, target);
 
 /** A workgroup's threads take different voxels, read from global memory or from tiles in workgroup memory. */
 export function convolveByVoxels(
@@ -20,6 +20,7 @@ export function convolveByVoxels(
   packed: Tensor,
   bias: View | undefined,
   target: VolumeTensor,
+  add: boolean,
 ): void {
   const [width, height, depth] = target.size;
   const flops = work(a.tensor.channels + (b?.tensor.channels ?? 0), target);
@@ -61,6 +62,7 @@ export function convolveByVoxels(
       INPUTS: b ? 2 : 1,
       NORM_A: a.affine !== undefined,
       NORM_B: b?.affine !== undefined,
+      ...(add && { ADD: true }),
     };
     const common = { label, bindings, flops: (flops * (to - from)) / target.planes };
     if (kernel === 'voxels') {
@@ -93,10 +95,7 @@ export function convolveByVoxels(
   }
 }
 
-/**
- * A workgroup's threads take different output channels of the same voxels. One input at a time: the channels of
- * the first are assigned, those of another are added.
- */
+/** A workgroup's threads take different output channels of the same voxels. One input at a time. */
 export function convolveByChannels(
   recorder: Recorder,
   label: string,
@@ -104,7 +103,7 @@ export function convolveByChannels(
   packed: Tensor,
   bias: View | undefined,
   target: VolumeTensor,
-  { channelsIn, first }: { channelsIn: number; first: number },
+  { channelsIn, first, add }: { channelsIn: number; first: number; add: boolean },
 ): void {
   const [width, height, depth] = target.size;
   const flops = work(tensor.channels, target);
@@ -139,7 +138,7 @@ export function convolveByChannels(
         startTarget: out.start,
         slope,
         biased: bias ? 1 : 0,
-        add: first > 0 ? 1 : 0,
+        add: add ? 1 : 0,
       },
       constants: {
         NORM: affine !== undefined,

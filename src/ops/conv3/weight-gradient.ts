@@ -8,13 +8,11 @@ import {
 } from '../../gpu/plan.ts';
 import { weightConstants, weightTiles, type WeightTileName } from '../../gpu/tiles.ts';
 import { chunking, mostPartials, reducePartials, weightSlabs, type Input } from '../common.ts';
-import { block, taps, work as workOf } from './forward.ts';
+import type { Place } from '../conv/general.ts';
+import { convWork, tapsOf, usualShape } from '../conv/shape.ts';
+import { block } from './forward.ts';
 
-/** Where the weights of one input stand among those of all: see `conv3BackwardWeight`. */
-interface Place {
-  readonly inChannels: number;
-  readonly first: number;
-}
+const taps = tapsOf(usualShape.kernel);
 
 /** What both kernels are told of the volumes, the gradient's words and which of all these are, and the work. */
 function shapesOf({ tensor: { channels } }: Input, dOutput: VolumeTensor, { inChannels, first }: Place) {
@@ -24,7 +22,7 @@ function shapesOf({ tensor: { channels } }: Input, dOutput: VolumeTensor, { inCh
     sizes: { width, height, depth, rowQuads, channels, channelsOut },
     length: channelsOut * channels * taps,
     range: { part: channels * taps, stride: inChannels * taps, offset: first * taps },
-    work: workOf(channels, dOutput),
+    work: convWork(usualShape.kernel, channels, dOutput),
   };
 }
 

@@ -1,9 +1,10 @@
-// Packs weights (out, in, 27) for conv3/forward as [out block][in][27][8], zeros beyond the last
+// Packs a convolution's weights (out, in, taps) as [out block][in][taps][8], zeros beyond the last
 // channel. TRANSPOSE packs them for the gradient with respect to the input: the channels' roles
 // exchanged, the taps flipped, and only input channels [first, first + count) taken.
-// One thread: the 27 taps between two channels; a workgroup: eight inner channels of one block.
+// One thread: the taps between two channels; a workgroup: eight inner channels of one block.
 
 const TRANSPOSE: bool = false;
+const TAPS: u32 = 27u;
 
 struct Params { outChannels: u32, inChannels: u32, first: u32, count: u32 }
 
@@ -17,18 +18,18 @@ fn main(@builtin(local_invocation_index) local: u32, @builtin(workgroup_id) grou
   let own = group.y * 8u + lane;
   let channel = group.x * 8u + local / 8u;
   var inner = params.inChannels;
-  var start = (own * params.inChannels + channel) * 27u;
+  var start = (own * params.inChannels + channel) * TAPS;
   var exists = own < params.outChannels;
   if (TRANSPOSE) {
     inner = params.outChannels;
-    start = (channel * params.inChannels + params.first + own) * 27u;
+    start = (channel * params.inChannels + params.first + own) * TAPS;
     exists = own < params.count;
   }
   if (channel >= inner) { return; }
-  let to = (group.y * inner + channel) * 216u + lane;
-  for (var tap = 0u; tap < 27u; tap++) {
+  let to = (group.y * inner + channel) * (8u * TAPS) + lane;
+  for (var tap = 0u; tap < TAPS; tap++) {
     var value = 0.0;
-    if (exists) { value = source[start + select(tap, 26u - tap, TRANSPOSE)]; }
+    if (exists) { value = source[start + select(tap, TAPS - 1u - tap, TRANSPOSE)]; }
     packed[to + 8u * tap] = value;
   }
 }

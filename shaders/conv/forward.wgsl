@@ -1,0 +1,88 @@
+// Convolution with 1 or 3 taps and a stride of 1 or 2 along each axis, of one input of the two that it may have.
+// Norm and activation of the input are applied as it is read, and the zeros around it are those of the activated volume.
+// With weights packed flipped and transposed, and the stride as a dilation, this is also the gradient with respect to
+// the input. Assigns target, or with ADD accumulates into it. One thread: four voxels along x, eight output channels.
+// include "common/volume.wgsl"
+// include "common/conv_row.wgsl"
+
+const BIAS: bool = false;
+const ADD: bool = false;
+
+struct Params {
+  width: u32, height: u32, depth: u32, rowQuads: u32, channels: u32,                // source
+  widthOut: u32, heightOut: u32, depthOut: u32, rowQuadsOut: u32, channelsOut: u32, // target
+  channelsIn: u32, first: u32,                // of all inputs, and before this one
+  plane0: u32,                                // first target plane of this dispatch
+  startSource: u32, startTarget: u32,         // quads before each binding
+  slope: f32,
+}
+
+@group(0) @binding(0) var<storage, read> source: array<Quad>;
+@group(0) @binding(1) var<storage, read> affine: array<vec2<f32>>;
+@group(0) @binding(2) var<storage, read> weights: array<vec4<f32>>; // [out block][in][taps][8]
+@group(0) @binding(3) var<storage, read> bias: array<f32>;
+@group(0) @binding(4) var<storage, read_write> target_: array<Quad>;
+@group(0) @binding(5) var<uniform> params: Params;
+
+fn outer(voxels: vec4<f32>, w: vec4<f32>) -> mat4x4<f32> {
+  return mat4x4<f32>(voxels * w.x, voxels * w.y, voxels * w.z, voxels * w.w);
+}
+
+fn store(voxels: vec4<f32>, channel: u32, base: u32, q: u32) {
+  if (channel >= params.channelsOut) { return; }
+  var value = voxels;
+  if (BIAS) { value += bias[channel]; }
+  let at = base + channel * params.heightOut * params.rowQuadsOut;
+  if (ADD) { value += toFloat(target_[at]); }
+  target_[at] = toQuad(inside(value, q, params.widthOut));
+}
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(workgroup_id) group: vec3<u32>) {
+  let q = id.x % params.rowQuadsOut;
+  let y = id.x / params.rowQuadsOut;
+  if (y >= params.heightOut) { return; }
+  let block = group.y;
+  let plane = params.plane0 + group.z;
+  let sample = plane / params.depthOut;
+
+  var low = mat4x4<f32>();
+  var high = mat4x4<f32>();
+  for (var channel = 0u; channel < params.channels; channel++) {
+    var norm = vec2<f32>(1.0, 0.0);
+    if (NORM) { norm = affine[sample * params.channels + channel]; }
+    var w = (block * params.channelsIn + params.first + channel) * (KERNEL_Z * KERNEL_Y * KERNEL_X * 2u);
+    for (var dz = 0u; dz < KERNEL_Z; dz++) {
+      let z = seen(plane % params.depthOut, dz, KERNEL_Z, STRIDE_Z, DILATION_Z, params.depth);
+      let lines = ((sample * params.depth + u32(z)) * params.channels + channel) * params.height;
+      for (var dy = 0u; dy < KERNEL_Y; dy++) {
+        let line = seen(y, dy, KERNEL_Y, STRIDE_Y, DILATION_Y, params.height);
+        if (z >= 0 && line >= 0) {
+          let row = rowAt((lines + u32(line)) * params.rowQuads - params.startSource, q, norm);
+          if (KERNEL_X == 1u) {
+            low += outer(row.here, weights[w]);
+            high += outer(row.here, weights[w + 1u]);
+          } else {
+            low += outer(row.before, weights[w]);
+            high += outer(row.before, weights[w + 1u]);
+            low += outer(row.here, weights[w + 2u]);
+            high += outer(row.here, weights[w + 3u]);
+            low += outer(row.after, weights[w + 4u]);
+            high += outer(row.after, weights[w + 5u]);
+          }
+        }
+        w += KERNEL_X * 2u;
+      }
+    }
+  }
+
+  let base = (plane * params.channelsOut * params.heightOut + y) * params.rowQuadsOut + q - params.startTarget;
+  store(low[0], block * 8u, base, q);
+  store(low[1], block * 8u + 1u, base, q);
+  store(low[2], block * 8u + 2u, base, q);
+  store(low[3], block * 8u + 3u, base, q);
+  store(high[0], block * 8u + 4u, base, q);
+  store(high[1], block * 8u + 5u, base, q);
+  store(high[2], block * 8u + 6u, base, q);
+  store(high[3], block * 8u + 7u, base, q);
+}

@@ -1,0 +1,168 @@
+/**
+ * Convolution with 1 or 3 taps and a stride of 1 or 2 along each axis, "same" padding, over one input or two that stand
+ * for their concatenation. 3×3×3 with stride 1 has kernels of its own (`conv3/`), from which a plan chooses; all others
+ * share one (`conv/`). Forward saves nothing: its inputs are read again by the weight gradient.
+ */
+import type { Recorder, Size3, Tensor, View, VolumeTensor } from '../gpu/plan.ts';
+import { forwardKernel, weightKernel, type ConvPass } from '../gpu/passes.ts';
+import { assertLength, type Input } from './common.ts';
+import { convolve, weightGradient, type Place } from './conv/general.ts';
+import { assertConvolved, convWork, isUsual, tapsOf, usualShape, type ConvShape } from './conv/shape.ts';
+import { block, convolveByChannels, convolveByVoxels } from './conv3/forward.ts';
+import { weightGradientByLines, weightGradientTiled } from './conv3/weight-gradient.ts';
+
+/** weights (out, in, taps) → [out block][in][taps][8]; with `transpose`, those of the data gradient for inputs [first, first + count). */
+function pack(
+  recorder: Recorder,
+  label: string,
+  weights: View,
+  { outChannels, inChannels, kernel }: { outChannels: number; inChannels: number; kernel: Size3 },
+  transpose?: { first: number; count: number },
+): Tensor {
+  const taps = tapsOf(kernel);
+  assertLength(label, weights, outChannels * inChannels * taps);
+  const inner = transpose ? outChannels : inChannels;
+  const blocks = Math.ceil((transpose ? transpose.count : outChannels) / block);
+  const packed = recorder.flat(`${label}.packed`, blocks * block * inner * taps);
+  recorder.dispatch('conv/pack', {
+    label: `${label} pack`,
+    bindings: { source: weights, packed },
+    params: { outChannels, inChannels, first: transpose?.first ?? 0, count: transpose?.count ?? inChannels },
+    constants: { TRANSPOSE: transpose !== undefined, TAPS: taps },
+    workgroups: [Math.ceil(inner / 8), blocks, 1],
+  });
+  return packed;
+}
+
+/** The fast kernels for 3×3×3 with stride 1. */
+function convolve3(
+  recorder: Recorder,
+  label: string,
+  inputs: readonly [Input, Input?],
+  packed: Tensor,
+  bias: View | undefined,
+  target: VolumeTensor,
+  { add, flops }: { add: boolean; flops: number },
+): void {
+  const [a, b] = inputs;
+  const pass: ConvPass = {
+    kind: 'forward',
+    inputs: inputs.filter((input) => input !== undefined).map(described),
+    channelsOut: target.channels,
+    grid: [target.size[0], target.size[1], target.planes],
+    precision: recorder.precision,
+  };
+  recorder.pass(pass, flops);
+  const kernel = forwardKernel(recorder.limits.kernels, pass);
+  if (kernel === 'channels') {
+    const channelsIn = a.tensor.channels + (b?.tensor.channels ?? 0);
+    convolveByChannels(recorder, label, a, packed, bias, target, { channelsIn, first: 0, add });
+    if (b) {
+      const place = { channelsIn, first: a.tensor.channels, add: true };
+      convolveByChannels(recorder, label, b, packed, undefined, target, place);
+    }
+  } else convolveByVoxels(recorder, kernel, label, inputs, packed, bias, target, add);
+}
+
+/** An input as the key of a pass has it. */
+const described = ({ tensor: { channels }, affine }: Input) => ({ channels, norm: affine !== undefined });
+
+const none: Size3 = [1, 1, 1];
+
+/** Assigns target = conv(inputs) + bias. */
+export function convForward(
+  recorder: Recorder,
+  label: string,
+  tensors: {
+    readonly inputs: readonly [Input, Input?];
+    /** (out, in, z, y, x); in = channels of all inputs, first input first. */
+    readonly weights: View;
+    readonly bias?: View | undefined;
+    readonly target: VolumeTensor;
+  },
+  shape: ConvShape = usualShape,
+): void {
+  const { inputs, weights, bias, target } = tensors;
+  const { kernel, stride } = shape;
+  const [a, b] = inputs;
+  for (const { tensor } of b ? [a, b] : [a]) assertConvolved(label, tensor, target, shape);
+  const inChannels = a.tensor.channels + (b?.tensor.channels ?? 0);
+  const flops = convWork(kernel, inChannels, target);
+  const packed = pack(recorder, label, weights, { outChannels: target.channels, inChannels, kernel });
+  if (isUsual(shape)) {
+    convolve3(recorder, label, inputs, packed, bias, target, { add: false, flops });
+    return;
+  }
+  const walk = { kernel, stride, dilation: none, inChannels };
+  const of = ({ tensor: { channels } }: Input) => (flops * channels) / inChannels;
+  convolve(recorder, label, a, { packed, bias }, target, { ...walk, first: 0, add: false, flops: of(a) });
+  if (b)
+    convolve(recorder, label, b, { packed }, target, {
+      ...walk,
+      first: a.tensor.channels,
+      add: true,
+      flops: of(b),
+    });
+}
+
+/**
+ * The gradient of the (activated) input channels [first, first + dInput.channels) of the convolution's `inChannels`:
+ * assigns `dInput`, or with `add` accumulates into it.
+ */
+export function convBackwardInput(
+  recorder: Recorder,
+  label: string,
+  tensors: { readonly dOutput: VolumeTensor; readonly weights: View; readonly dInput: VolumeTensor },
+  options: Partial<Place> & { readonly add?: boolean } = {},
+  shape: ConvShape = usualShape,
+): void {
+  const { dOutput, weights, dInput } = tensors;
+  const { inChannels = dInput.channels, first = 0, add = false } = options;
+  const { kernel, stride } = shape;
+  assertConvolved(label, dInput, dOutput, shape);
+  const flops = convWork(kernel, dInput.channels, dOutput);
+  const channels = { outChannels: dOutput.channels, inChannels, kernel };
+  const packed = pack(recorder, label, weights, channels, { first, count: dInput.channels });
+  const source = { tensor: dOutput };
+  if (isUsual(shape)) convolve3(recorder, label, [source], packed, undefined, dInput, { add, flops });
+  else {
+    const place = { inChannels: dOutput.channels, first: 0 };
+    const walk = { kernel, stride: none, dilation: stride, ...place, add, flops };
+    convolve(recorder, label, source, { packed }, dInput, walk);
+  }
+}
+
+/**
+ * Assigns the weight gradient (out, inChannels, z, y, x) for the input channels [first, first + channels of
+ * `input`). Summed in fixed order: the same bits for any cutting into dispatches.
+ */
+export function convBackwardWeight(
+  recorder: Recorder,
+  label: string,
+  tensors: { readonly input: Input; readonly dOutput: VolumeTensor; readonly dWeights: View },
+  options: Partial<Place> = {},
+  shape: ConvShape = usualShape,
+): void {
+  const { input, dOutput, dWeights } = tensors;
+  const { inChannels = input.tensor.channels, first = 0 } = options;
+  assertConvolved(label, input.tensor, dOutput, shape);
+  assertLength(label, dWeights, dOutput.channels * inChannels * tapsOf(shape.kernel));
+  const place = { inChannels, first };
+  const flops = convWork(shape.kernel, input.tensor.channels, dOutput);
+  if (!isUsual(shape)) {
+    weightGradient(recorder, label, input, dOutput, dWeights, { ...place, ...shape, flops });
+    return;
+  }
+  const [width, height] = dOutput.size;
+  const pass: ConvPass = {
+    kind: 'weights',
+    inputs: [described(input)],
+    channelsOut: dOutput.channels,
+    grid: [width, height, dOutput.planes],
+    precision: recorder.precision,
+  };
+  recorder.pass(pass, flops);
+  const kernel = weightKernel(recorder.limits.kernels, pass);
+  if (kernel === 'lines') weightGradientByLines(recorder, label, input, dOutput, dWeights, place);
+  else weightGradientTiled(recorder, kernel, label, input, dOutput, dWeights, place);
+}

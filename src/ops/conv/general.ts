@@ -1,0 +1,181 @@
+/** Convolution with 1 or 3 taps and a stride of 1 or 2 along each axis, one input at a time. */
+import type { Recorder, Size3, SlabUse, Tensor, View, VolumeTensor } from '../../gpu/plan.ts';
+import { chunking, groupsOf64, planeQuads, reducePartials, type Input } from '../common.ts';
+import { tapsOf, type ConvShape } from './shape.ts';
+
+/** How a kernel walks over its source. */
+interface Walk extends ConvShape {
+  /** 2 where a zero stands between any two source voxels: the stride, in the gradient of the input. */
+  readonly dilation: Size3;
+}
+
+const along = <Name extends string>(name: Name, [x, y, z]: Size3) =>
+  ({ [`${name}_X`]: x, [`${name}_Y`]: y, [`${name}_Z`]: z }) as Record<`${Name}_${'X' | 'Y' | 'Z'}`, number>;
+
+/** For `Recorder.slabs`: planes of the source for those of the output. */
+const sourceUse = (
+  tensor: VolumeTensor,
+  output: VolumeTensor,
+  { kernel, stride, dilation }: Walk,
+): SlabUse => ({
+  tensor,
+  ratio: stride[2] > 1 ? stride[2] : tensor.size[2] / output.size[2],
+  halo: kernel[2] > 1 || dilation[2] > 1 ? 1 : 0,
+});
+
+/** Source planes that output planes [from, to) are computed from; never none. */
+function sourcePlanes(
+  { size: [, , depth] }: VolumeTensor,
+  { size: [, , depthOut] }: VolumeTensor,
+  { kernel, stride, dilation }: Walk,
+  [from, to]: readonly [number, number],
+): [number, number] {
+  const pad = (kernel[2] - 1) / 2;
+  const place = (plane: number) => ({
+    sample: Math.floor(plane / depthOut) * depth,
+    z: stride[2] * (plane % depthOut),
+  });
+  const [first, last] = [place(from), place(to - 1)];
+  const begin = Math.max(0, Math.ceil((first.z - pad) / dilation[2]));
+  const end = Math.min(depth - 1, Math.floor((last.z + pad) / dilation[2]));
+  const start = first.sample + Math.min(begin, depth - 1);
+  return [start, Math.max(start, last.sample + end) + 1];
+}
+
+/** Where the weights of one input stand among those of all inputs' channels. */
+export interface Place {
+  readonly inChannels: number;
+  readonly first: number;
+}
+
+/** Assigns `target`, or with `add` accumulates into it. */
+export function convolve(
+  recorder: Recorder,
+  label: string,
+  { tensor, affine, slope = 1 }: Input,
+  { packed, bias }: { packed: Tensor; bias?: View | undefined },
+  target: VolumeTensor,
+  { inChannels, first, add, flops, ...walk }: Walk & Place & { add: boolean; flops: number },
+): void {
+  const [width, height, depth] = tensor.size;
+  const uses = [sourceUse(tensor, target, walk), { tensor: target }];
+  for (const [from, to] of recorder.slabs(target.planes, uses, { flops })) {
+    const source = recorder.planes(tensor, ...sourcePlanes(tensor, target, walk, [from, to]));
+    const out = recorder.planes(target, from, to);
+    recorder.dispatch('conv/forward', {
+      label,
+      bindings: {
+        source: source.view,
+        affine: affine ?? packed,
+        weights: packed,
+        bias: bias ?? packed,
+        target_: out.view,
+      },
+      params: {
+        width,
+        height,
+        depth,
+        rowQuads: tensor.rowQuads,
+        channels: tensor.channels,
+        widthOut: target.size[0],
+        heightOut: target.size[1],
+        depthOut: target.size[2],
+        rowQuadsOut: target.rowQuads,
+        channelsOut: target.channels,
+        channelsIn: inChannels,
+        first,
+        plane0: from,
+        startSource: source.start,
+        startTarget: out.start,
+        slope,
+      },
+      constants: {
+        NORM: affine !== undefined,
+        BIAS: bias !== undefined,
+        ADD: add,
+        ...along('KERNEL', walk.kernel),
+        ...along('STRIDE', walk.stride),
+        ...along('DILATION', walk.dilation),
+      },
+      workgroups: [groupsOf64(planeQuads(target)), Math.ceil(target.channels / 8), to - from],
+      flops: (flops * (to - from)) / target.planes,
+    });
+  }
+}
+
+/** Output channels of one thread of the weight gradient. */
+const outs = 4;
+
+/** Threads that share the sums of a plane: a power of two, as many as it has quads. */
+const lanesOf = (quads: number): number => Math.min(64, 2 ** Math.ceil(Math.log2(quads)));
+
+/** Assigns the gradient of the weights between `input` and the output. */
+export function weightGradient(
+  recorder: Recorder,
+  label: string,
+  { tensor, affine, slope = 1 }: Input,
+  dOutput: VolumeTensor,
+  dWeights: View,
+  { inChannels, first, flops, ...shape }: ConvShape & Place & { flops: number },
+): void {
+  const { channels } = tensor;
+  const [width, height, depth] = tensor.size;
+  const taps = tapsOf(shape.kernel);
+  const length = dOutput.channels * channels * taps;
+  const lanes = lanesOf(planeQuads(dOutput));
+  const groups = [
+    Math.ceil((channels * shape.kernel[2] * lanes) / 64),
+    Math.ceil(dOutput.channels / outs),
+  ] as const;
+  const { chunkPlanes, chunks } = chunking(recorder, dOutput.planes, length, groups[0] * groups[1]);
+  const partials = recorder.flat(`${label}.partials`, chunks * length);
+  const walk: Walk = { ...shape, dilation: [1, 1, 1] };
+  const uses = [sourceUse(tensor, dOutput, walk), { tensor: dOutput }];
+  for (const [from, to] of recorder.slabs(dOutput.planes, uses, { flops })) {
+    const source = recorder.planes(tensor, ...sourcePlanes(tensor, dOutput, walk, [from, to]));
+    const upstream = recorder.planes(dOutput, from, to);
+    const chunk0 = Math.floor(from / chunkPlanes);
+    recorder.dispatch('conv/weight_gradient', {
+      label,
+      bindings: {
+        source: source.view,
+        affine: affine ?? source.view,
+        gradient: upstream.view,
+        partials,
+      },
+      params: {
+        width,
+        height,
+        depth,
+        rowQuads: tensor.rowQuads,
+        channels,
+        heightOut: dOutput.size[1],
+        depthOut: dOutput.size[2],
+        rowQuadsOut: dOutput.rowQuads,
+        channelsOut: dOutput.channels,
+        plane0: from,
+        plane1: to,
+        chunk0,
+        chunkPlanes,
+        startSource: source.start,
+        startGradient: upstream.start,
+        slope,
+      },
+      constants: {
+        NORM: affine !== undefined,
+        LANES: lanes,
+        ...along('KERNEL', shape.kernel),
+        ...along('STRIDE', shape.stride),
+      },
+      workgroups: [...groups, Math.ceil(to / chunkPlanes) - chunk0],
+      flops: (flops * (to - from)) / dOutput.planes,
+    });
+  }
+  reducePartials(recorder, `${label} sum`, partials, dWeights, {
+    chunks,
+    length,
+    part: channels * taps,
+    stride: inChannels * taps,
+    offset: first * taps,
+  });
+}
