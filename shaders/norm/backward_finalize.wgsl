@@ -3,6 +3,7 @@
 // include "common/sum.wgsl"
 
 const BATCH: bool = true;
+const WEIGHTED: bool = true; // has a weight and a bias
 
 struct Params { channels: u32, depth: u32, samples: u32, area: u32, biasOffset: u32 }
 
@@ -35,6 +36,8 @@ fn main(@builtin(local_invocation_index) local: u32, @builtin(workgroup_id) grou
     let mean = all / (area * f32(params.depth * params.samples));
     for (var sample = 0u; sample < params.samples; sample++) { means[sample * params.channels + channel] = mean; }
   }
-  gradientWeightBias[channel] = all.y;
-  gradientWeightBias[params.biasOffset + channel] = all.x;
+  if (WEIGHTED) {
+    gradientWeightBias[channel] = all.y;
+    gradientWeightBias[params.biasOffset + channel] = all.x;
+  }
 }

@@ -5,6 +5,7 @@
 // include "common/sum.wgsl"
 
 const BATCH: bool = true;
+const WEIGHTED: bool = true; // has a weight and a bias; else 1 and 0 stand for them
 
 struct Params {
   channels: u32, depth: u32, samples: u32,
@@ -48,8 +49,12 @@ fn main(@builtin(local_invocation_index) local: u32, @builtin(workgroup_id) grou
   let count = area * f32(planes);
   let variance = total / count;
   let inverse = 1.0 / sqrt(variance + params.epsilon);
-  let scale = weightBias[channel] * inverse;
-  let shift = weightBias[params.biasOffset + channel] - mean * scale;
+  var scale = inverse;
+  var shift = -mean * inverse;
+  if (WEIGHTED) {
+    scale = weightBias[channel] * inverse;
+    shift = weightBias[params.biasOffset + channel] - mean * scale;
+  }
   var begin = group.y;
   var end = group.y + 1u;
   if (BATCH) {

@@ -1,5 +1,7 @@
 // Scale and shift of batch norm from its running statistics, the same for every sample: inference.
 
+const WEIGHTED: bool = true; // has a weight and a bias; else 1 and 0 stand for them
+
 struct Params { channels: u32, samples: u32, biasOffset: u32, varianceOffset: u32, epsilon: f32 }
 
 @group(0) @binding(0) var<storage, read> weightBias: array<f32>;
@@ -11,6 +13,12 @@ struct Params { channels: u32, samples: u32, biasOffset: u32, varianceOffset: u3
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   if (id.x >= params.channels * params.samples) { return; }
   let channel = id.x % params.channels;
-  let scale = weightBias[channel] / sqrt(running[params.varianceOffset + channel] + params.epsilon);
-  affine[id.x] = vec2<f32>(scale, weightBias[params.biasOffset + channel] - running[channel] * scale);
+  var weight = 1.0;
+  var bias = 0.0;
+  if (WEIGHTED) {
+    weight = weightBias[channel];
+    bias = weightBias[params.biasOffset + channel];
+  }
+  let scale = weight / sqrt(running[params.varianceOffset + channel] + params.epsilon);
+  affine[id.x] = vec2<f32>(scale, bias - running[channel] * scale);
 }

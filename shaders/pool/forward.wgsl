@@ -1,8 +1,10 @@
-// Max-pool of the activated source, windows as large as the strides; an odd last row, column or plane is left out.
+// Max-pool, or average-pool, of the activated source, windows as large as the strides; an odd last row, column or plane
+// is left out.
 // Assigns target. One thread: four output voxels along x.
 // include "common/volume.wgsl"
 
 const NORM: bool = false;
+const AVERAGE: bool = false;
 // Strides along x, y and z: 1 or 2.
 const STRIDE_X: u32 = 2u;
 const STRIDE_Y: u32 = 2u;
@@ -19,7 +21,12 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> target_: array<Quad>;
 @group(0) @binding(3) var<uniform> params: Params;
 
-// The maxima along x that make four output voxels.
+fn join(a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
+  if (AVERAGE) { return a + b; }
+  return max(a, b);
+}
+
+// The maxima, or sums, along x that make four output voxels.
 fn alongX(index: u32, scaleShift: vec2<f32>, second: bool) -> vec4<f32> {
   var a = toFloat(source[index]);
   if (STRIDE_X == 1u) {
@@ -31,13 +38,13 @@ fn alongX(index: u32, scaleShift: vec2<f32>, second: bool) -> vec4<f32> {
     a = activate4(a, scaleShift, params.slope);
     b = activate4(b, scaleShift, params.slope);
   }
-  return vec4<f32>(max(a.x, a.y), max(a.z, a.w), max(b.x, b.y), max(b.z, b.w));
+  return join(vec4<f32>(a.xz, b.xz), vec4<f32>(a.yw, b.yw));
 }
 
 fn alongRows(index: u32, scaleShift: vec2<f32>, second: bool) -> vec4<f32> {
   let first = alongX(index, scaleShift, second);
   if (STRIDE_Y == 1u) { return first; }
-  return max(first, alongX(index + params.rowQuads, scaleShift, second));
+  return join(first, alongX(index + params.rowQuads, scaleShift, second));
 }
 
 @compute @workgroup_size(64)
@@ -55,8 +62,9 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(workgroup_id) gro
   let second = 2u * q + 1u < params.rowQuads;
   let area = params.height * params.rowQuads;
   let at = (planeIn * params.channels + channel) * area + STRIDE_Y * y * params.rowQuads + STRIDE_X * q - params.startSource;
-  var highest = alongRows(at, scaleShift, second);
-  if (STRIDE_Z == 2u) { highest = max(highest, alongRows(at + params.channels * area, scaleShift, second)); }
+  var pooled = alongRows(at, scaleShift, second);
+  if (STRIDE_Z == 2u) { pooled = join(pooled, alongRows(at + params.channels * area, scaleShift, second)); }
+  if (AVERAGE) { pooled /= f32(STRIDE_X * STRIDE_Y * STRIDE_Z); }
   let out = ((plane * params.channels + channel) * params.heightOut + y) * params.rowQuadsOut + q;
-  target_[out - params.startTarget] = toQuad(inside(highest, q, params.widthOut));
+  target_[out - params.startTarget] = toQuad(inside(pooled, q, params.widthOut));
 }

@@ -77,6 +77,8 @@ export interface Pass {
   readonly target?: 'assign' | 'add' | 'either';
   /** Records the gradient of the input in this slot from that of the output: assigns `target`, or adds to it. */
   inputGradient?(d: VolumeTensor, slot: number, target: VolumeTensor, add: boolean): void;
+  /** The gradient of the output is that of each input: where it can, it is handed on without `inputGradient`. */
+  readonly passes?: boolean;
   /** The gradient of the only input takes the place of that input, which nobody reads after this; gives it back. */
   gradientInPlace?(d: VolumeTensor): VolumeTensor;
   /** Of a layer that the loss is computed from: the gradient of its input, out of nothing but the loss. */
@@ -136,3 +138,11 @@ export const channelsOf = (inputs: readonly Shape[]): number =>
 
 /** Whether a node's output is stored: heads leave it to their readers, views show an input's. */
 export const isStored = ({ layer }: Node): boolean => layer?.flopsPerByte !== undefined;
+
+/** Throws `InvalidOption` where a layer reads a view that it cannot look through: a norm or activation behind another. */
+export function assertStored(name: string, input: Node): void {
+  if (input.layer && !isStored(input))
+    throw new InvalidOption(
+      `${name} reads ${input.name}, which has a norm or an activation of its own: join them`,
+    );
+}

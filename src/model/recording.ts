@@ -107,35 +107,62 @@ export class Recording implements Context {
 
   /** All gradients of parameters, from what the losses left; outputs are overwritten on the way. */
   backward(): void {
+    const ahead = new Set(this.graph.nodes);
     for (const node of this.graph.nodes.toReversed()) {
-      const gradient = this.#pulled(node);
+      ahead.delete(node);
+      const gradient = this.#pulled(node, (input) => !ahead.has(input));
       if (!gradient) continue;
-      const current = this.recorder.current(gradient);
-      this.#gradients.set(node, current);
-      this.#passes.get(node)!.parameterGradients?.(current);
+      this.#gradients.set(node, gradient);
+      this.#passes.get(node)!.parameterGradients?.(gradient);
     }
   }
 
-  /** The gradient of a node's output from all of its consumers, those first that can only assign. */
-  #pulled(node: Node): VolumeTensor | undefined {
+  /**
+   * The gradient of a node's output from all of its consumers, those first that can only assign.
+   * @param isDone whether an input has its gradient, needs none or is this node
+   */
+  #pulled(node: Node, isDone: (input: Node) => boolean): VolumeTensor | undefined {
     const { consumers, name, shape } = node;
     const [first] = consumers;
     const inPlace = first && this.#inPlace(first.node);
-    if (inPlace && consumers.length === 1) return inPlace();
+    if (inPlace && consumers.length === 1) return this.recorder.current(inPlace());
+    const handed = this.#handed(node, isDone);
     const pulls = consumers
+      .filter((consumer) => consumer !== handed?.by)
       .flatMap(({ node: consumer, slot }) => this.#pulls(consumer, slot))
       .sort((a, b) => order[a.target] - order[b.target]);
-    if (pulls.length === 0) return undefined;
-    const target = this.recorder.volume(`${name}.d`, shape.batch, shape.channels, shape.size);
+    if (pulls.length === 0) return handed?.gradient;
+    const target =
+      handed?.gradient ?? this.recorder.volume(`${name}.d`, shape.batch, shape.channels, shape.size);
     for (const [index, pull] of pulls.entries()) {
-      const add = index > 0;
+      const add = handed !== undefined || index > 0;
       if (pull.target === (add ? 'assign' : 'add'))
         throw new InvalidOption(
           `${pull.name} cannot ${add ? 'add to' : 'begin'} the gradient of ${name}, which ${consumers.length} layers read`,
         );
       pull.record(target, add);
     }
-    return target;
+    return this.recorder.current(target);
+  }
+
+  /**
+   * The gradient of a consumer that passes it on, to become the node's own. Where others add to it, it must be the
+   * node's alone: nobody may still have to read it, for another input or for this one.
+   */
+  #handed({ consumers }: Node, isDone: (input: Node) => boolean) {
+    for (const by of consumers) {
+      const gradient = this.#gradients.get(by.node);
+      if (!gradient || !this.#passes.get(by.node)!.passes) continue;
+      const others = consumers.filter((consumer) => consumer !== by);
+      const readers = [...this.#gradients]
+        .filter(([, { id }]) => id === gradient.id)
+        .map(([reader]) => reader);
+      const isAlone =
+        readers.every((reader) => reader.inputs.every(isDone)) &&
+        !others.some(({ node }) => readers.includes(node));
+      if (others.length === 0 || isAlone) return { by, gradient };
+    }
+    return undefined;
   }
 
   #inPlace(consumer: Node): (() => VolumeTensor) | undefined {

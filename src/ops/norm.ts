@@ -17,8 +17,8 @@ export type NormKind = 'batch' | 'instance';
 
 export interface NormState {
   readonly kind: NormKind;
-  /** Weight γ and bias β in one view; β starts `biasOffset` words after γ. */
-  readonly weightBias: View;
+  /** Weight γ and bias β in one view; β starts `biasOffset` words after γ. Without, they are 1 and 0. */
+  readonly weightBias?: View | undefined;
   readonly biasOffset: number;
   /** Running mean and variance in one view (batch norm); the variance starts `varianceOffset` words in. */
   readonly running: View;
@@ -34,6 +34,8 @@ export interface NormResult {
   readonly saved: Tensor;
 }
 
+const weighted = (weightBias: View | undefined) => (weightBias ? {} : { WEIGHTED: false });
+
 /** Statistics of `source` and what follows from them; batch norm's running statistics are updated. */
 export function normForward(
   recorder: Recorder,
@@ -43,7 +45,7 @@ export function normForward(
 ): NormResult {
   const { batch, channels, planes } = source;
   const [width, height, depth] = source.size;
-  assertLength(label, state.weightBias, state.biasOffset + channels);
+  if (state.weightBias) assertLength(label, state.weightBias, state.biasOffset + channels);
   const partials = recorder.flat(`${label}.partials`, planes * channels * 2);
   const affine = recorder.flat(`${label}.affine`, batch * channels * 2);
   const saved = recorder.flat(`${label}.saved`, batch * channels * 2);
@@ -61,7 +63,13 @@ export function normForward(
   const isBatch = state.kind === 'batch';
   recorder.dispatch('norm/finalize', {
     label: `${label} finalize`,
-    bindings: { partials, weightBias: state.weightBias, affine, saved, running: state.running },
+    bindings: {
+      partials,
+      weightBias: state.weightBias ?? partials,
+      affine,
+      saved,
+      running: state.running,
+    },
     params: {
       channels,
       depth,
@@ -72,7 +80,7 @@ export function normForward(
       epsilon: state.epsilon,
       momentum: state.momentum,
     },
-    constants: { BATCH: isBatch, LANES: reductionLanes(recorder) },
+    constants: { BATCH: isBatch, LANES: reductionLanes(recorder), ...weighted(state.weightBias) },
     workgroups: [reductionGroups(recorder, channels), isBatch ? 1 : batch, 1],
   });
   return { affine, saved };
@@ -100,7 +108,7 @@ export function normInference(
   const affine = recorder.flat(`${label}.affine`, batch * channels * 2);
   recorder.dispatch('norm/running', {
     label: `${label} running`,
-    bindings: { weightBias: state.weightBias, running: state.running, affine },
+    bindings: { weightBias: state.weightBias ?? state.running, running: state.running, affine },
     params: {
       channels,
       samples: batch,
@@ -108,6 +116,7 @@ export function normInference(
       varianceOffset: state.varianceOffset,
       epsilon: state.epsilon,
     },
+    constants: weighted(state.weightBias),
     workgroups: [groupsOf64(batch * channels), 1, 1],
   });
   return affine;
@@ -115,7 +124,7 @@ export function normInference(
 
 /**
  * The gradient of `source` overwrites `source`; `dActivated` is the gradient behind the activation.
- * Assigns `dWeightBias`, laid out as `weightBias`.
+ * Assigns `dWeightBias`, laid out as `weightBias`, where there is one.
  */
 export function normBackward(
   recorder: Recorder,
@@ -125,12 +134,12 @@ export function normBackward(
   { affine, saved }: NormResult,
   { kind, biasOffset }: Pick<NormState, 'kind' | 'biasOffset'>,
   slope: number,
-  dWeightBias: View,
+  dWeightBias: View | undefined,
 ): void {
   const { batch, channels, planes } = source;
   const [width, height, depth] = source.size;
   assertSameGrid(label, source, dActivated);
-  assertLength(label, dWeightBias, biasOffset + channels);
+  if (dWeightBias) assertLength(label, dWeightBias, biasOffset + channels);
   const partials = recorder.flat(`${label}.partials`, planes * channels * 2);
   const means = recorder.flat(`${label}.means`, batch * channels * 2);
   const shape = { width, height, depth, rowQuads: source.rowQuads, channels, slope };
@@ -157,9 +166,9 @@ export function normBackward(
   }
   recorder.dispatch('norm/backward_finalize', {
     label: `${label} finalize`,
-    bindings: { partials, means, gradientWeightBias: dWeightBias },
+    bindings: { partials, means, gradientWeightBias: dWeightBias ?? recorder.flat(`${label}.none`, 1) },
     params: { channels, depth, samples: batch, area: width * height, biasOffset },
-    constants: { BATCH: kind === 'batch', LANES: reductionLanes(recorder) },
+    constants: { BATCH: kind === 'batch', LANES: reductionLanes(recorder), ...weighted(dWeightBias) },
     workgroups: [reductionGroups(recorder, channels), 1, 1],
   });
   for (const range of ranges) {

@@ -1,4 +1,7 @@
-/** Max-pool of windows as large as the strides, 1 or 2 along each axis. Forward saves nothing: the winner is found again. */
+/**
+ * Max-pool and average-pool of windows as large as the strides, 1 or 2 along each axis. Forward saves nothing: the
+ * maximum's place is found again.
+ */
 import { InvalidOption } from '../errors.ts';
 import type { Recorder, Size3, VolumeTensor } from '../gpu/plan.ts';
 import { doubling, groupsOf64, planeQuads, strideConstants, type Input } from './common.ts';
@@ -51,13 +54,16 @@ const shapeParams = (source: VolumeTensor, pooled: VolumeTensor) => ({
   rowQuadsOut: pooled.rowQuads,
 });
 
-/** Assigns `target`: the maximum of the activated source. */
+export type PoolKind = 'max' | 'average';
+
+/** Assigns `target`: maximum or mean of each window of the activated source. */
 export function poolForward(
   recorder: Recorder,
   label: string,
   source: Input,
   target: VolumeTensor,
   stride: Size3 = doubling,
+  kind: PoolKind = 'max',
 ): void {
   assertPooled(label, source.tensor, target, stride);
   const uses = [{ tensor: source.tensor, ...below(source.tensor, target, stride) }, { tensor: target }];
@@ -75,13 +81,17 @@ export function poolForward(
         startTarget: out.start,
         slope: source.slope ?? 1,
       },
-      constants: { NORM: source.affine !== undefined, ...strideConstants(stride) },
+      constants: {
+        NORM: source.affine !== undefined,
+        ...(kind === 'average' && { AVERAGE: true }),
+        ...strideConstants(stride),
+      },
       workgroups: [groupsOf64(planeQuads(target)), target.channels, to - from],
     });
   }
 }
 
-/** Accumulates into `dSource`, the gradient of the activated source. */
+/** Of max-pool: accumulates into `dSource`, the gradient of the activated source. */
 export function poolBackward(
   recorder: Recorder,
   label: string,
@@ -120,6 +130,39 @@ export function poolBackward(
       },
       constants: { NORM: source.affine !== undefined, ...strideConstants(stride) },
       workgroups: [groupsOf64(planeQuads(dTarget)), dTarget.channels, to - from],
+    });
+  }
+}
+
+/** Of average-pool: assigns `dSource`, the gradient of the activated source, or with `add` accumulates into it. */
+export function averagePoolBackward(
+  recorder: Recorder,
+  label: string,
+  dTarget: VolumeTensor,
+  dSource: VolumeTensor,
+  stride: Size3 = doubling,
+  add = false,
+): void {
+  assertPooled(label, dSource, dTarget, stride);
+  const [depth, depthOut] = [dSource.size[2], dTarget.size[2]];
+  const above = (plane: number) =>
+    Math.floor(plane / depth) * depthOut + Math.min(Math.floor((plane % depth) / stride[2]), depthOut - 1);
+  const uses = [{ tensor: dTarget, ratio: 1 / stride[2], halo: stride[2] - 1 }, { tensor: dSource }];
+  for (const [from, to] of recorder.slabs(dSource.planes, uses)) {
+    const gradient = recorder.planes(dTarget, above(from), above(to - 1) + 1);
+    const out = recorder.planes(dSource, from, to);
+    recorder.dispatch('pool/backward_average', {
+      label,
+      bindings: { gradient: gradient.view, target_: out.view },
+      params: {
+        ...shapeParams(dSource, dTarget),
+        channels: dSource.channels,
+        plane0: from,
+        startGradient: gradient.start,
+        startTarget: out.start,
+      },
+      constants: { ADD: add, ...strideConstants(stride) },
+      workgroups: [groupsOf64(planeQuads(dSource)), dSource.channels, to - from],
     });
   }
 }

@@ -4,14 +4,20 @@
  */
 import type { Tensor } from '../../gpu/plan.ts';
 import { normBackward, normForward, normInference, type NormKind, type NormResult } from '../../ops/norm.ts';
-import type { Layer, ParameterSpec } from '../graph.ts';
+import { assertSlope } from '../../ops/activation.ts';
+import { assertStored, type Layer, type ParameterSpec } from '../graph.ts';
 
 /** Epsilon and momentum: PyTorch's defaults. */
 const epsilon = 1e-5;
 const momentum = 0.1;
 
-/** @param slope of the activation for values below 0 */
-export const norm = (kind: NormKind, slope: number): Layer => ({
+export interface NormOptions {
+  /** Whether each channel has a trained weight and bias. Default true. */
+  readonly weighted?: boolean;
+}
+
+/** @param slope of the activation for values below 0: at most 1, which is none */
+export const norm = (kind: NormKind, slope: number, { weighted = true }: NormOptions = {}): Layer => ({
   shape: ([first]) => first!,
   centres: true,
   parameters([first]) {
@@ -20,10 +26,12 @@ export const norm = (kind: NormKind, slope: number): Layer => ({
       { shape, init: { constant: 0 } },
       { shape, init: { constant: 1 } },
     ];
-    const trained: ParameterSpec[] = [
-      { name: 'weight', ...ones },
-      { name: 'bias', ...zeros },
-    ];
+    const trained: ParameterSpec[] = weighted
+      ? [
+          { name: 'weight', ...ones },
+          { name: 'bias', ...zeros },
+        ]
+      : [];
     if (kind === 'instance') return trained;
     return [
       ...trained,
@@ -32,8 +40,10 @@ export const norm = (kind: NormKind, slope: number): Layer => ({
     ];
   },
   at(context, { name, inputs: [input], shape: { batch, channels } }) {
+    assertSlope(slope);
+    assertStored(name, input!);
     const { recorder, training } = context;
-    const { view: weightBias, secondOffset: biasOffset } = context.weightAndBias(name);
+    const { view: weightBias, secondOffset: biasOffset = 0 } = weighted ? context.weightAndBias(name) : {};
     const { view: running, secondOffset: varianceOffset } = context.runningStatistics(name);
     const state = { kind, weightBias, biasOffset, running, varianceOffset, epsilon, momentum };
     /** Of the batch; none where running statistics take their place. */
@@ -48,9 +58,9 @@ export const norm = (kind: NormKind, slope: number): Layer => ({
       },
       again: ([source]) => ({ tensor: source!.tensor, affine, slope }),
       gradientInPlace(d) {
-        const { view: dWeightBias, secondOffset } = context.weightAndBias(name, 'gradients');
+        const { view: dWeightBias } = weighted ? context.weightAndBias(name, 'gradients') : {};
         const y = context.read(input!).tensor;
-        const gradients = { kind, biasOffset: secondOffset };
+        const gradients = { kind, biasOffset };
         normBackward(recorder, `${name} backward`, y, d, result!, gradients, slope, dWeightBias);
         return y;
       },

@@ -1,22 +1,23 @@
-/** Max-pool of windows as large as the strides. */
+/** Max-pool or average-pool of windows as large as the strides. */
 import type { Size3 } from '../../gpu/plan.ts';
-import { poolBackward, poolForward, pooledSize } from '../../ops/pool.ts';
+import { averagePoolBackward, poolBackward, poolForward, pooledSize, type PoolKind } from '../../ops/pool.ts';
 import type { Layer } from '../graph.ts';
 
-export const pool = (stride: Size3): Layer => ({
+export const pool = (stride: Size3, kind: PoolKind = 'max'): Layer => ({
   shape: ([first]) => ({ ...first!, size: pooledSize(first!.size, stride) }),
   flopsPerByte: () => 2,
   at(context, { name, inputs: [input], shape: { batch, channels, size } }) {
     const { recorder } = context;
     return {
-      target: 'add',
+      target: kind === 'max' ? 'add' : 'either',
       forward([source]) {
         const pooled = recorder.volume(name, batch, channels, size);
-        poolForward(recorder, name, source!, pooled, stride);
+        poolForward(recorder, name, source!, pooled, stride, kind);
         return { tensor: pooled };
       },
-      inputGradient(d, _, target) {
-        poolBackward(recorder, `${name} dX`, context.read(input!), d, target, stride);
+      inputGradient(d, _, target, add) {
+        if (kind === 'max') poolBackward(recorder, `${name} dX`, context.read(input!), d, target, stride);
+        else averagePoolBackward(recorder, `${name} dX`, d, target, stride, add);
       },
     };
   },

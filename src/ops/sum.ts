@@ -1,0 +1,74 @@
+/** Sum of two volumes, as at the end of a residual block. The gradient of either is that of the sum. */
+import { InvalidOption } from '../errors.ts';
+import type { Recorder, VolumeTensor } from '../gpu/plan.ts';
+import { assertSameGrid, groupsOf64, planeQuads, type Input } from './common.ts';
+
+function addUp(
+  recorder: Recorder,
+  label: string,
+  inputs: readonly [Input, Input?],
+  target: VolumeTensor,
+  add: boolean,
+): void {
+  const [a, b] = inputs;
+  const tensors = [a.tensor, ...(b ? [b.tensor] : []), target];
+  assertSameGrid(label, ...tensors);
+  const channels = new Set(tensors.map((tensor) => tensor.channels));
+  if (channels.size > 1)
+    throw new InvalidOption(`${label}: volumes of ${[...channels].join(' and ')} channels have no sum`);
+  const [width, height, depth] = target.size;
+  const uses = tensors.map((tensor) => ({ tensor }));
+  for (const [from, to] of recorder.slabs(target.planes, uses)) {
+    const sourceA = recorder.planes(a.tensor, from, to);
+    const sourceB = b ? recorder.planes(b.tensor, from, to) : sourceA;
+    const out = recorder.planes(target, from, to);
+    recorder.dispatch('sum/forward', {
+      label,
+      bindings: {
+        sourceA: sourceA.view,
+        affineA: a.affine ?? sourceA.view,
+        sourceB: sourceB.view,
+        affineB: b?.affine ?? sourceB.view,
+        target_: out.view,
+      },
+      params: {
+        width,
+        height,
+        depth,
+        rowQuads: target.rowQuads,
+        channels: target.channels,
+        plane0: from,
+        startA: sourceA.start,
+        startB: sourceB.start,
+        startTarget: out.start,
+        slopeA: a.slope ?? 1,
+        slopeB: b?.slope ?? 1,
+      },
+      constants: {
+        INPUTS: b ? 2 : 1,
+        NORM_A: a.affine !== undefined,
+        NORM_B: b?.affine !== undefined,
+        ADD: add,
+      },
+      workgroups: [groupsOf64(planeQuads(target)), target.channels, to - from],
+      flops: target.channels * width * height * (to - from),
+    });
+  }
+}
+
+/** Assigns `target`. */
+export const sumForward = (
+  recorder: Recorder,
+  label: string,
+  inputs: readonly [Input, Input],
+  target: VolumeTensor,
+): void => addUp(recorder, label, inputs, target, false);
+
+/** Assigns the gradient of an input, or with `add` accumulates into it, where it cannot be the sum's own. */
+export const sumBackward = (
+  recorder: Recorder,
+  label: string,
+  dTarget: VolumeTensor,
+  dInput: VolumeTensor,
+  add: boolean,
+): void => addUp(recorder, label, [{ tensor: dTarget }], dInput, add);
