@@ -1,46 +1,4 @@
 /** The model that users hold: create or load it, train it, evaluate it, segment with it, save it. */
-import type { Preprocessing, PreparedCase } from './data/prepare.ts';
-import type { Source } from './data/source.ts';
-import { requireClasses } from './data/prepare-checks.ts';
-import { casesInMemory, commonShape, trainingBatches, type BatchOptions } from './data/patches.ts';
-import { Aborted, InvalidDataset, InvalidOption } from './errors.ts';
-import { Gpu } from './gpu/device.ts';
-import type { Plan, PlanLimits, Precision, Size3 } from './gpu/plan.ts';
-import { Evaluator, type CaseScore, type DenseCase } from './infer/evaluator.ts';
-import { Inference, notFinite, type SegmentOptions } from './infer/inference.ts';
-import {
-  assertPredictOptions,
-  readSources,
-  segmentVolumes,
-  type PredictOptions,
-  type Segmentation,
-} from './infer/predict.ts';
-import {
-  argmax,
-  mirrorings,
-  segmentProbabilities,
-  type MirrorOptions,
-  type ProbabilityOptions,
-} from './infer/probabilities.ts';
-import { tiles } from './infer/window.ts';
-import {
-  choosePostprocessing,
-  componentDice,
-  postprocessed,
-  type ComponentDice,
-  type Postprocessing,
-  type PostprocessingChoice,
-} from './metrics/components.ts';
-import { dice } from './metrics/dice.ts';
-import { assertAugmentation, augmentationMargin } from './train/augmentation.ts';
-import type { TrainingEvent, TrainingResult, TrainingRun } from './train/events.ts';
-import { startRun } from './train/run.ts';
-import type { BatchSource, FitOptions } from './train/fit.ts';
-import { fitThroughLosses, type Trainee } from './train/recovery.ts';
-import { lossShape, weightedDice, type Loss } from './model/losses.ts';
-import { adam } from './train/optimizers.ts';
-import { oneCycle } from './train/schedules.ts';
-import { assertOptions, assertValue, shown } from './options.ts';
 import {
   batchSource,
   caseList,
@@ -55,13 +13,44 @@ import {
   segmentEntries,
   trainingEntries,
 } from './call-options.ts';
-import { readModel, requireConsistent, writeModel } from './weights/model-file.ts';
-import { assertFits, defaultBudget, concede, describeWish, type Concession } from './model/budget.ts';
-import { completeConfig, paddedSize, sizeMultiple, type UNet3DConfig } from './model/config.ts';
+import { assertLabelled, type LabelledCase } from './data/labelled-case.ts';
+import type { Preprocessing } from './data/preprocessing.ts';
+import type { PreparedCase } from './data/prepare.ts';
+import type { Source } from './data/source.ts';
+import { InvalidOption } from './errors.ts';
+import { Gpu } from './gpu/device.ts';
+import type { Plan, PlanLimits } from './gpu/plan.ts';
+import type { Precision } from './gpu/precision.ts';
+import type { CaseScore, DenseCase } from './infer/evaluator.ts';
+import type { SegmentOptions } from './infer/inference.ts';
+import type { Description, Model } from './infer/model.ts';
+import {
+  assertNoMeanOfLogits,
+  readSources,
+  type PredictOptions,
+  type Segmentation,
+} from './infer/predict.ts';
+import { Predictor, type EvaluateOptions } from './infer/predictor.ts';
+import type { ProbabilityOptions } from './infer/probabilities.ts';
+import type { PostprocessingChoice } from './metrics/components.ts';
+import { defaultBudget } from './model/budget.ts';
+import { completeConfig, paddedSize, type UNet3DConfig } from './model/config.ts';
+import { lossShape, weightedDice, type Loss } from './model/losses.ts';
 import { planTraining } from './model/plan.ts';
 import { ModelState } from './model/state.ts';
 import { summarise } from './model/summary.ts';
 import { Turns } from './model/turns.ts';
+import { assertOptions, assertValue, shown } from './options.ts';
+import type { Size3 } from './size.ts';
+import { assertAugmentation } from './train/augmentation.ts';
+import type { TrainingEvent, TrainingRun } from './train/events.ts';
+import type { BatchSource } from './train/fit.ts';
+import { adam } from './train/optimizers.ts';
+import { startRun } from './train/run.ts';
+import { isBatchSource, trainModel, type TrainingOptions } from './train/training.ts';
+import { readModel, requireConsistent, writeModel } from './weights/model-file.ts';
+
+export type { EvaluateOptions, LabelledCase, TrainingOptions };
 
 export interface DeviceOptions {
   /** A device of the caller's: used as it is, never destroyed. */
@@ -100,83 +89,23 @@ export interface CreateOptions extends Partial<UNet3DConfig>, DeviceOptions {
 /** One entry for each option. */
 type Entries<Options> = Readonly<Record<keyof Options, unknown>>;
 
-/** A case with its truth, in memory: what `prepareCase` gives for a case with a label. */
-export type LabelledCase = PreparedCase & { readonly label: Uint8Array };
-
-function assertLabelled(
-  cases: readonly PreparedCase[],
-  { classes }: UNet3DConfig,
-  { labels }: Description,
-): asserts cases is readonly LabelledCase[] {
-  for (const { id, label } of cases) {
-    if (!label) throw new InvalidDataset(`Case "${id}" has no label; training and evaluation need one.`);
-    requireClasses(`Case "${id}"`, label, classes, labels);
-  }
-}
-
-export interface TrainingOptions
-  extends Partial<Omit<FitOptions, 'validation' | 'preview'>>, Pick<BatchOptions, 'patch' | 'oversample'> {
-  /** Volumes or patches per step. Default 2. */
-  readonly batchSize?: number;
-  /** Of the order of the cases, the places of patches and the augmentation. Default 0. */
-  readonly seed?: number;
-  /** Cases for the end of each epoch. Default: none; then the last weights are kept. */
-  readonly validation?: readonly PreparedCase[];
-  /** A case to segment after every epoch, for `preview` events. */
-  readonly preview?: PreparedCase | undefined;
-  /**
-   * What may be given up where the step exceeds the memory budget, in the order float16, checkpointing,
-   * accumulation, patches; `'auto'` for any. What is given up is told by an event. Default: checkpointing, which
-   * changes no bit; `[]` for nothing.
-   * Batches of the caller's own are neither divided nor cut.
-   */
-  readonly concessions?: 'auto' | readonly Concession[];
-  /** In which volumes are stored during this training. Default: the model's. */
-  readonly precision?: Precision;
-  /** Stands between the batches and the training: what it gives is trained on. It may not wait for calls of the model. */
-  readonly through?: (source: BatchSource) => BatchSource;
-  /** Called with each event, besides the iteration. */
-  readonly onEvent?: (event: TrainingEvent) => void;
-}
-
-export interface EvaluateOptions extends MirrorOptions {
-  /** Default: weighted Dice with equal weights. */
-  readonly loss?: Loss;
-  /** Whether labels are cleaned as validation chose it for this model. Default true. */
-  readonly postprocess?: boolean;
-  readonly signal?: AbortSignal;
-}
-
-interface Description {
-  readonly labels: readonly string[];
-  readonly channels: readonly string[];
-  readonly preprocessing?: Preprocessing | undefined;
-  readonly postprocessing?: Postprocessing | undefined;
-  readonly inputSize?: Size3 | undefined;
-}
-
 /**
  * A network on a GPU. Its calls take turns in the order they came, so that several may be on their way at once: each
  * gives what it would if they had been awaited one by one.
  */
 export class UNet3D {
-  #state: ModelState;
-  /** As the call that has its turn finds it, and what those that wait will add to it. */
-  #description: Description;
-  readonly #additions: Partial<Description>[] = [];
+  readonly #model: Model;
+  readonly #predictor: Predictor;
   readonly #turns = new Turns();
-  #inference: Inference | undefined;
+  /** What calls of `describe` that wait will add. */
+  readonly #additions: Partial<Description>[] = [];
   #training = false;
-  readonly #precision: Precision;
-  readonly #budget: number;
-  readonly #limits: Partial<PlanLimits> | undefined;
 
   private constructor(state: ModelState, description: Description, options: DeviceOptions) {
-    this.#state = state;
-    this.#description = description;
-    this.#budget = options.memoryBudget ?? defaultBudget(state.gpu);
-    this.#limits = options.limits;
-    this.#precision = state.precision = options.precision ?? 'f32';
+    const { memoryBudget: budget = defaultBudget(state.gpu), limits, precision = 'f32' } = options;
+    this.#model = { state, description, precision, budget, limits };
+    this.#predictor = new Predictor(this.#model);
+    state.precision = precision;
   }
 
   /**
@@ -217,16 +146,20 @@ export class UNet3D {
     return new UNet3D(state, description, options);
   }
 
+  /** The network, with all that was left to defaults. */
   get config(): UNet3DConfig {
-    return this.#state.config;
+    return this.#model.state.config;
   }
 
   /** Label names, channel names, preprocessing and training size, as they are saved with the model. */
   get description(): Description {
-    return Object.assign({}, this.#description, ...this.#additions) as Description;
+    return Object.assign({}, this.#model.description, ...this.#additions) as Description;
   }
 
-  /** Adds to what is saved with the model. Calls that came before still find it as it was. */
+  /**
+   * Adds to what is saved with the model. Calls that came before still find it as it was.
+   * @throws InvalidOption for entries that are unknown or not of their kind
+   */
   describe(more: Partial<Description>): void {
     assertOptions('describe', describeEntries satisfies Entries<Description>, more);
     this.#additions.push(more);
@@ -236,21 +169,22 @@ export class UNet3D {
 
   /** Within a turn. */
   #describeNow(more: Partial<Description>): void {
-    this.#description = { ...this.#description, ...more };
+    this.#model.description = { ...this.#model.description, ...more };
   }
 
   /** How this model's volumes are stored. */
   get precision(): Precision {
-    return this.#precision;
+    return this.#model.precision;
   }
 
   /** The adapter in one line. */
   get adapter(): string {
-    return this.#state.gpu.describe;
+    return this.gpu.describe;
   }
 
+  /** The device that the network is on; another one once a training has opened a lost one again. */
   get gpu(): Gpu {
-    return this.#state.gpu;
+    return this.#model.state.gpu;
   }
 
   /**
@@ -274,15 +208,21 @@ export class UNet3D {
       assertValue('fit', Array.isArray(training) ? caseList : batchSource, training);
       if (options.augmentation) assertAugmentation(options.augmentation);
       if (this.gpu.disposed) throw this.gpu.lossError(); // one that is merely lost may be opened again
-      if (!isBatchSource(training)) assertLabelled(training, this.config, this.description);
-      const previews = preview ? [preview] : [];
-      assertLabelled(validation, this.config, this.description);
-      assertLabelled(previews, this.config, this.description);
+      if (!isBatchSource(training)) this.#labelled(training);
+      const checked = {
+        ...options,
+        validation: this.#labelled(validation),
+        preview: this.#labelled(preview ? [preview] : [])[0],
+      };
       if (this.#training) throw new InvalidOption('this model is training: wait for the run, or abort it');
       this.#training = true;
+      const begin = (inputSize: Size3): void => {
+        this.#describeNow({ inputSize, postprocessing: undefined });
+        this.#predictor.release();
+      };
       try {
         return await this.#turns.take({ name: 'training', signal }, () =>
-          this.#train(training, { ...options, validation, preview: previews[0] }, emit),
+          trainModel(this.#model, training, checked, { emit, begin, asking: () => this.#lending() }),
         );
       } finally {
         this.#training = false;
@@ -290,83 +230,10 @@ export class UNet3D {
     }, onEvent);
   }
 
-  /** Within a turn: what is given up for memory is settled, then steps are taken. */
-  async #train(
-    training: readonly PreparedCase[] | BatchSource,
-    options: Omit<TrainingOptions, 'validation' | 'preview'> & Pick<FitOptions, 'validation' | 'preview'>,
-    emit: (event: TrainingEvent) => void,
-  ): Promise<TrainingResult> {
-    const {
-      batchSize = 2,
-      seed = 0,
-      concessions = ['checkpointing'],
-      patch,
-      oversample,
-      through,
-      ...rest
-    } = options;
-    const { config } = this.#state;
-    const settings: FitOptions & { precision: Precision } = {
-      epochs: 20,
-      loss: weightedDice(),
-      optimizer: adam(),
-      schedule: oneCycle({ maxLearningRate: 0.01 }),
-      precision: this.#precision,
-      seed,
-      ...rest,
-    };
-    const { augmentation, accumulate, checkpointing } = settings;
-    const margin = isBatchSource(training)
-      ? () => training.margin ?? ([0, 0, 0] as const)
-      : augmentation &&
-        ((size: Size3) =>
-          augmentationMargin(augmentation, size, commonShape(training.map(({ shape }) => shape))));
-    const batches = (size: Size3 | undefined, batch: number): BatchSource =>
-      isBatchSource(training)
-        ? checkedBatches(training, config)
-        : trainingBatches(casesInMemory(training), {
-            batchSize: batch,
-            seed,
-            multiple: sizeMultiple(config),
-            ...(size && { patch: size }),
-            ...(oversample !== undefined && { oversample }),
-            ...(margin && { margin }),
-          });
-    const whole = batches(patch, batchSize);
-    const { size, batchSize: batch } = whole;
-    const planner = {
-      limits: this.gpu.limits, // what is conceded does not depend on what was tuned
-      loss: lossShape(settings.loss, config.classes),
-      optimizer: settings.optimizer,
-      augment: augmentation !== undefined,
-      margin,
-      averaging: settings.ema !== undefined,
-    };
-    const { wish, taken } = concede(
-      { config, size, batch, precision: settings.precision, accumulate, checkpointing },
-      this.#budget,
-      planner,
-      isBatchSource(training) ? ownBatches(concessions) : concessions,
-    );
-    assertFits(wish, this.#budget, planner);
-    if (taken.length > 0)
-      emit({ type: 'concessions', taken, budget: this.#budget, step: describeWish(wish, planner) });
-    const patched = taken.includes('patches') ? wish.size : patch;
-    const source = taken.some((name) => !ownBatches('auto').includes(name))
-      ? batches(patched, wish.batch)
-      : whole;
-    this.#describeNow({ inputSize: source.size, postprocessing: undefined });
-    this.#release();
-    const { accumulate: parts = 1, checkpointing: again = false } = wish;
-    const validationWindow = settings.validationWindow ?? (patched && source.size);
-    const steps = { ...settings, validationWindow, accumulate: parts, checkpointing: again };
-    this.#state.precision = wish.precision ?? this.#precision;
-    try {
-      const asking = () => (isBatchSource(training) ? this.#lending() : <T>(made: Promise<T>) => made);
-      return await fitThroughLosses(this.#trainee(), through?.(source) ?? source, steps, emit, asking);
-    } finally {
-      this.#state.precision = this.#precision;
-    }
+  /** @throws InvalidDataset for a case without a label or with label values outside the classes */
+  #labelled(cases: readonly PreparedCase[]): readonly LabelledCase[] {
+    assertLabelled(cases, this.config.classes, this.description.labels);
+    return cases;
   }
 
   /** The caller's code that makes batches may ask the model itself, such as for its hardest cases. */
@@ -376,28 +243,8 @@ export class UNet3D {
       try {
         return await this.#turns.lend(count, made);
       } finally {
-        this.#release();
+        this.#predictor.release();
       }
-    };
-  }
-
-  #trainee(): Trainee {
-    const state = () => this.#state;
-    return {
-      get state() {
-        return state();
-      },
-      openAgain: async () => {
-        const { gpu, config, precision } = this.#state;
-        const opened = await Gpu.open(this.#limits ? { limits: this.#limits } : {});
-        if (gpu.disposed) {
-          opened.dispose();
-          throw gpu.lossError();
-        }
-        this.#state = new ModelState(opened, config, 0);
-        this.#state.precision = precision;
-        gpu.dispose();
-      },
     };
   }
 
@@ -412,42 +259,10 @@ export class UNet3D {
   async evaluate(cases: readonly PreparedCase[], options: EvaluateOptions = {}): Promise<CaseScore[]> {
     assertOptions('evaluate', evaluateEntries satisfies Entries<EvaluateOptions>, options);
     assertValue('evaluate', caseList, cases);
-    const { loss = weightedDice(), postprocess = true, signal } = options;
-    const mirrored = mirrorings(options).length > 1;
-    assertLabelled(cases, this.config, this.description);
-    return this.#turns.take({ name: 'evaluation', signal }, async () => {
-      const { inputSize: trained, postprocessing } = this.#description;
-      const evaluator = new Evaluator(this.#state, loss, { trained });
-      const scores: CaseScore[] = [];
-      try {
-        for (const item of cases) {
-          if (signal?.aborted)
-            throw new Aborted(`evaluation was stopped after ${scores.length} of ${cases.length} cases`);
-          const window = evaluator.windowFor(item.shape, this.#budget);
-          const plain = await (window
-            ? this.#evaluateThrough(window, item, loss, signal)
-            : evaluator.run(item, signal));
-          if (!Number.isFinite(plain.loss)) throw await notFinite(this.#state, item.image);
-          const found = mirrored || window ? await this.#labelsOf(item, options) : plain.predicted;
-          const predicted = postprocess ? postprocessed(found, item.shape, postprocessing) : found;
-          const { id, label } = item;
-          scores.push({ id, loss: plain.loss, dice: dice(predicted, label, this.config.classes), predicted });
-        }
-      } finally {
-        evaluator.dispose();
-      }
-      return scores;
-    });
-  }
-
-  async #evaluateThrough(window: Size3, item: LabelledCase, loss: Loss, signal: AbortSignal | undefined) {
-    this.#release();
-    const evaluator = new Evaluator(this.#state, loss, { trained: window });
-    try {
-      return await evaluator.runThrough(item, tiles(item.shape, window), signal);
-    } finally {
-      evaluator.dispose();
-    }
+    const labelled = this.#labelled(cases);
+    return this.#turns.take({ name: 'evaluation', signal: options.signal }, () =>
+      this.#predictor.evaluate(labelled, options),
+    );
   }
 
   /**
@@ -462,29 +277,13 @@ export class UNet3D {
   ): Promise<PostprocessingChoice> {
     assertOptions('choosePostprocessing', probabilityEntries satisfies Entries<ProbabilityOptions>, options);
     assertValue('choosePostprocessing', caseList, validation);
-    assertLabelled(validation, this.config, this.description);
-    const { classes } = this.config;
+    const cases = this.#labelled(validation);
     return this.#turns.take({ name: 'choosing the post-processing', signal: options.signal }, async () => {
-      const scores: ComponentDice[] = [];
-      for (const item of validation)
-        scores.push(componentDice(await this.#labelsOf(item, options), item.label, item.shape, classes));
-      const choice = choosePostprocessing(scores, classes);
+      const choice = await this.#predictor.choosePostprocessing(cases, options);
       this.#describeNow({ postprocessing: { largestComponent: choice.largestComponent } });
       return choice;
     });
   }
-
-  /** Within a turn: classes of a prepared case as the network gives them, windows and flips included. */
-  async #labelsOf(item: DenseCase, options: ProbabilityOptions): Promise<Uint8Array<ArrayBuffer>> {
-    const { classes } = this.config;
-    return argmax(await segmentProbabilities(this.#logits, item, classes, options), classes);
-  }
-
-  /** Within a turn. */
-  readonly #logits = (volume: DenseCase, options: SegmentOptions): Promise<Float32Array<ArrayBuffer>> => {
-    this.#inference ??= new Inference(this.#state, this.#budget);
-    return this.#inference.logits(volume, this.#description.inputSize, options);
-  };
 
   /**
    * Logits [class][z][y][x] of a prepared volume [channel][z][y][x]. The whole volume at once where its
@@ -496,7 +295,7 @@ export class UNet3D {
     assertOptions('logits', segmentEntries satisfies Entries<SegmentOptions>, options);
     assertValue('logits', preparedCase, volume);
     return this.#turns.take({ name: 'prediction', signal: options.signal }, () =>
-      this.#logits(volume, options),
+      this.#predictor.logits(volume, options),
     );
   }
 
@@ -509,27 +308,17 @@ export class UNet3D {
    */
   async predict(sources: Source | readonly Source[], options: PredictOptions = {}): Promise<Segmentation> {
     assertOptions('predict', predictEntries satisfies Entries<PredictOptions>, options);
-    assertPredictOptions(options);
+    assertNoMeanOfLogits(options);
     const ahead = () => readSources(sources);
     return this.#turns.take({ name: 'prediction', signal: options.signal, ahead }, (read) =>
-      segmentVolumes(
-        { config: this.config, description: this.#description, logits: this.#logits },
-        read,
-        options,
-      ),
+      this.#predictor.segment(read, options),
     );
-  }
-
-  /** Frees what predictions hold on the GPU. */
-  #release(): void {
-    this.#inference?.release();
-    this.#inference = undefined;
   }
 
   /** The bytes of model.safetensors. @throws DeviceLost, also after `dispose` */
   save(): Promise<Uint8Array<ArrayBuffer>> {
     return this.#turns.take({ name: 'save' }, async () =>
-      writeModel({ config: this.config, ...this.#description }, await this.#state.readWeights()),
+      writeModel({ config: this.config, ...this.#model.description }, await this.#model.state.readWeights()),
     );
   }
 
@@ -545,8 +334,8 @@ export class UNet3D {
       config: this.config,
       size: paddedSize(this.config, size),
       batch,
-      limits: this.#state.limits,
-      precision: this.#precision,
+      limits: this.#model.state.limits,
+      precision: this.precision,
       loss: lossShape(loss, this.config.classes),
       optimizer: adam(),
     }).plan;
@@ -565,35 +354,11 @@ export class UNet3D {
   dispose(): void {
     this.gpu.dispose();
     this.#turns.close(this.gpu.lossError());
-    this.#release();
-    this.#state.dispose();
+    this.#predictor.release();
+    this.#model.state.dispose();
   }
 
   [Symbol.dispose](): void {
     this.dispose();
   }
-}
-
-/** What may be given up without touching the caller's batches. */
-const ownBatches = (allowed: 'auto' | readonly Concession[]): Concession[] =>
-  (['float16', 'checkpointing'] as const).filter((name) => allowed === 'auto' || allowed.includes(name));
-
-/** The caller's batches, whose labels are looked at as they come. */
-function checkedBatches(source: BatchSource, { classes }: UNet3DConfig): BatchSource {
-  return {
-    size: source.size,
-    ...(source.margin && { margin: source.margin }),
-    batchSize: source.batchSize,
-    batchesPerEpoch: source.batchesPerEpoch,
-    identity: source.identity,
-    async batch(epoch, index) {
-      const batch = await source.batch(epoch, index);
-      requireClasses(`Batch ${index} of epoch ${epoch}`, batch.label, classes);
-      return batch;
-    },
-  };
-}
-
-function isBatchSource(value: readonly PreparedCase[] | BatchSource): value is BatchSource {
-  return 'batchesPerEpoch' in value;
 }

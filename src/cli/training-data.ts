@@ -1,5 +1,6 @@
 /** Everything a training needs from a data set, read and checked before the training begins. */
 import { contentHash, measureCase, type CaseFacts } from '../data/case-facts.ts';
+import type { LabelledCase } from '../data/labelled-case.ts';
 import { labelRules, type Case, type Dataset } from '../data/dataset.ts';
 import { nnunetPreprocessing, type PreprocessingDecision } from '../data/decide.ts';
 import { fingerprint, type Fingerprint } from '../data/fingerprint.ts';
@@ -17,7 +18,6 @@ import {
 } from '../data/prepare.ts';
 import { assertNoSharedContent, partNames, type PartName, type Split } from '../data/split.ts';
 import { Aborted, InvalidDataset, OutOfMemory } from '../errors.ts';
-import type { LabelledCase } from '../unet3d.ts';
 import { some } from '../listed.ts';
 import type { Io } from './io.ts';
 import type { PreprocessingName } from './recipe.ts';

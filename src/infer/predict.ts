@@ -88,11 +88,8 @@ export class Segmentation {
   }
 }
 
-/** @throws InvalidOption for an output that is none, or one that the other options rule out */
-export function assertPredictOptions(options: PredictOptions): void {
-  const { output = 'labels' } = options;
-  if (!['labels', 'probabilities', 'logits'].includes(output))
-    throw new InvalidOption(`output is '${output}'; give 'labels', 'probabilities' or 'logits'`);
+/** @throws InvalidOption for logits where probabilities are averaged */
+export function assertNoMeanOfLogits({ output, ...options }: PredictOptions): void {
   if (output === 'logits' && mirrorings(options).length > 1)
     throw new InvalidOption(
       "test-time augmentation averages probabilities, not logits: leave tta and mirrorAxes out, or give output 'probabilities'",

@@ -81,7 +81,8 @@ function bytesOf(plan: () => { plan: { peakBytes: number } }): number {
   }
 }
 
-const stepOf = (wish: TrainingWish, planner: Planner): TrainingShape => ({
+/** What the step of a wish is planned from. */
+export const stepOf = (wish: TrainingWish, planner: Planner): TrainingShape => ({
   ...wish,
   ...planner,
   margin: planner.margin?.(wish.size),

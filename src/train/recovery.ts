@@ -1,32 +1,27 @@
 /** Trains on through the loss of a GPU device: it is opened again, and the run goes on from what it has kept. */
 import type { DeviceLost } from '../errors.ts';
-import type { ModelState } from '../model/state.ts';
+import { Gpu } from '../gpu/device.ts';
+import type { Model } from '../infer/model.ts';
+import { ModelState } from '../model/state.ts';
 import type { TrainingEvent, TrainingResult } from './events.ts';
-import { fit, type BatchSource, type FitOptions, type RunRecord, type Surroundings } from './fit.ts';
+import type { BatchSource, FitOptions } from './fit.ts';
+import { train, type Surroundings } from './train.ts';
+import type { RunRecord } from './trainer.ts';
 
 /** Times in a row that a training opens a lost device again without getting to another checkpoint. */
 const mostRecoveries = 3;
 /** What a driver that has just lost two devices is given to come back. */
 const driverRestMs = 1000;
 
-/** The model that is trained. */
-export interface Trainee {
-  /** On the device that is in use now. */
-  readonly state: ModelState;
-  /** Opens a device in place of the lost one, with the network on it as it is initialised. */
-  openAgain(): Promise<void>;
-}
-
 /**
- * `fit`, which with a checkpoint store begins again on a new device where the one that this package opened is lost:
+ * Trains; with a checkpoint store, begins again on a new device where the one that this package opened is lost:
  * from the run's own last checkpoint, or before there is one from the weights that it began with.
  */
-export async function fitThroughLosses(
-  model: Trainee,
+export async function trainThroughLosses(
+  model: Pick<Model, 'state' | 'limits'>,
   source: BatchSource,
   options: FitOptions,
-  emit: (event: TrainingEvent) => void,
-  asking: Surroundings['asking'],
+  { emit, ...around }: Omit<Surroundings, 'record'>,
 ): Promise<TrainingResult> {
   const recovers = options.checkpoint !== undefined && model.state.gpu.owned;
   const initial = recovers ? await model.state.readWeights() : undefined;
@@ -40,7 +35,7 @@ export async function fitThroughLosses(
   for (;;) {
     try {
       if (lost) {
-        await model.openAgain();
+        await openAgain(model);
         model.state.writeWeights(initial!);
         const from = record.kept ? 'goes on from the last checkpoint' : 'begins again';
         tell({
@@ -49,7 +44,7 @@ export async function fitThroughLosses(
         });
         lost = undefined;
       }
-      return await fit(model.state, source, options, tell, { record, asking });
+      return await train(model.state, source, options, { ...around, record, emit: tell });
     } catch (error) {
       const { gpu } = model.state;
       if (gpu.disposed) throw gpu.lossError();
@@ -59,4 +54,17 @@ export async function fitThroughLosses(
       if (losses > 1) await new Promise((resolve) => setTimeout(resolve, driverRestMs));
     }
   }
+}
+
+/** Opens a device in place of the lost one, with the network on it as it is initialised. */
+async function openAgain(model: Pick<Model, 'state' | 'limits'>): Promise<void> {
+  const { gpu, config, precision } = model.state;
+  const opened = await Gpu.open(model.limits ? { limits: model.limits } : {});
+  if (gpu.disposed) {
+    opened.dispose();
+    throw gpu.lossError();
+  }
+  model.state = new ModelState(opened, config, 0);
+  model.state.precision = precision;
+  gpu.dispose();
 }

@@ -6,7 +6,7 @@ import { GpuError } from '../errors.ts';
 import { labelsToStored, toStored } from '../gpu/layout.ts';
 import type { Size3 } from '../gpu/plan.ts';
 import { Program, type RunOptions } from '../gpu/program.ts';
-import { planTraining, resultWords, type Checkpointing, type TrainingPlan } from '../model/plan.ts';
+import { resultWords, type Checkpointing, type TrainingPlan } from '../model/plan.ts';
 import type { ModelState } from '../model/state.ts';
 import { encodeDraws, type SampleDraw } from '../ops/augment.ts';
 import type { TakenVoxel } from '../ops/pool.ts';
@@ -21,6 +21,7 @@ import {
   type StepValues,
 } from '../ops/optimizer.ts';
 import { classWeights, lossShape, type Loss } from '../model/losses.ts';
+import { StepPlans } from './memory.ts';
 import type { Optimizer } from './optimizers.ts';
 
 /** Dense arrays of one batch. */
@@ -52,6 +53,8 @@ export interface SessionOptions {
   readonly margin?: Size3 | undefined;
   readonly averaging?: boolean | undefined;
   readonly coarserTruth?: TakenVoxel | undefined;
+  /** Where the step was planned before, if it was. */
+  readonly plans?: StepPlans | undefined;
 }
 
 const ringLength = stepsInFlight + 1;
@@ -59,10 +62,10 @@ const ringLength = stepsInFlight + 1;
 /** The plan of a step, with the kernels that the model's state names. */
 export function planSession(
   { config, limits, precision }: ModelState,
-  { batchSize, loss, ...rest }: SessionOptions,
+  { batchSize, loss, plans = new StepPlans(), ...rest }: SessionOptions,
 ): TrainingPlan {
   const shape = { ...rest, config, limits, precision, batch: batchSize };
-  return planTraining({ ...shape, loss: lossShape(loss, config.classes) });
+  return plans.of({ ...shape, loss: lossShape(loss, config.classes) });
 }
 
 export class TrainingSession {

@@ -10,7 +10,8 @@ import { completeConfig, paddedSize } from '../../src/model/config.ts';
 import { ModelState } from '../../src/model/state.ts';
 import { flatFrom, namedTensors } from '../../src/weights/named-tensors.ts';
 import { planInference } from '../../src/model/plan.ts';
-import { fit } from '../../src/train/fit.ts';
+import type { TrainingEvent } from '../../src/train/events.ts';
+import { train } from '../../src/train/train.ts';
 import { weightedDice } from '../../src/model/losses.ts';
 import { adam } from '../../src/train/optimizers.ts';
 import { oneCycle } from '../../src/train/schedules.ts';
@@ -134,9 +135,10 @@ test.each(Object.entries(fixture.traces))(
       maxLearningRate: fixture.maxLearningRate,
       cycleMomentum: name === 'momentum cycled',
     });
-    await fit(state, source, { epochs: 1, loss, optimizer: adam(), schedule }, (event) => {
+    const emit = (event: TrainingEvent): void => {
       if (event.type === 'step') losses.push(event.loss);
-    });
+    };
+    await train(state, source, { epochs: 1, loss, optimizer: adam(), schedule }, { emit });
     expect(losses).toHaveLength(10);
     losses.forEach((value, step) => expectClose([value], [expected[step]!], `loss of step ${step}`, 1e-4));
     state.dispose();

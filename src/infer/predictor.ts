@@ -1,0 +1,120 @@
+/** What a model makes of cases and files: logits, segmentations, scores. Each method takes a turn of the model. */
+import type { LabelledCase } from '../data/labelled-case.ts';
+import { Aborted } from '../errors.ts';
+import {
+  choosePostprocessing,
+  componentDice,
+  postprocessed,
+  type ComponentDice,
+  type PostprocessingChoice,
+} from '../metrics/components.ts';
+import { dice } from '../metrics/dice.ts';
+import { weightedDice, type Loss } from '../model/losses.ts';
+import type { Size3 } from '../size.ts';
+import { Evaluator, type CaseScore, type DenseCase } from './evaluator.ts';
+import { Inference, notFinite, type SegmentOptions } from './inference.ts';
+import type { Model } from './model.ts';
+import { segmentVolumes, type PredictOptions, type ReadSources, type Segmentation } from './predict.ts';
+import {
+  argmax,
+  mirrorings,
+  segmentProbabilities,
+  type MirrorOptions,
+  type ProbabilityOptions,
+} from './probabilities.ts';
+import { tiles } from './window.ts';
+
+export interface EvaluateOptions extends MirrorOptions {
+  /** Default: weighted Dice with equal weights. */
+  readonly loss?: Loss;
+  /** Whether labels are cleaned as validation chose it for this model. Default true. */
+  readonly postprocess?: boolean;
+  /** Looked at between cases and within them; the evaluation then throws `Aborted`. */
+  readonly signal?: AbortSignal;
+}
+
+/** Keeps the plan of a window on the device from one volume to the next. */
+export class Predictor {
+  #inference: Inference | undefined;
+
+  constructor(readonly model: Model) {}
+
+  /** Logits [class][z][y][x] of a prepared volume [channel][z][y][x]. */
+  readonly logits = (volume: DenseCase, options: SegmentOptions): Promise<Float32Array<ArrayBuffer>> => {
+    const { state, budget, description } = this.model;
+    this.#inference ??= new Inference(state, budget);
+    return this.#inference.logits(volume, description.inputSize, options);
+  };
+
+  /** Segments what was read, which is used up. */
+  segment(read: ReadSources, options: PredictOptions): Promise<Segmentation> {
+    const { state, description } = this.model;
+    return segmentVolumes({ config: state.config, description, logits: this.logits }, read, options);
+  }
+
+  /** Loss, Dice and prediction of each case; see `UNet3D.evaluate`. */
+  async evaluate(cases: readonly LabelledCase[], options: EvaluateOptions): Promise<CaseScore[]> {
+    const { loss = weightedDice(), signal } = options;
+    const { state, description } = this.model;
+    const evaluator = new Evaluator(state, loss, { trained: description.inputSize });
+    const scores: CaseScore[] = [];
+    try {
+      for (const item of cases) {
+        if (signal?.aborted)
+          throw new Aborted(`evaluation was stopped after ${scores.length} of ${cases.length} cases`);
+        scores.push(await this.#score(evaluator, item, options));
+      }
+    } finally {
+      evaluator.dispose();
+    }
+    return scores;
+  }
+
+  async #score(evaluator: Evaluator, item: LabelledCase, options: EvaluateOptions): Promise<CaseScore> {
+    const { postprocess = true, signal } = options;
+    const { state, budget, description } = this.model;
+    const window = evaluator.windowFor(item.shape, budget);
+    const { loss, predicted } = await (window
+      ? this.#evaluateThrough(window, item, evaluator.loss, signal)
+      : evaluator.run(item, signal));
+    if (!Number.isFinite(loss)) throw await notFinite(state, item.image);
+    const mirrored = mirrorings(options).length > 1;
+    const found = mirrored || window ? await this.#labels(item, options) : predicted;
+    const labels = postprocess ? postprocessed(found, item.shape, description.postprocessing) : found;
+    return { id: item.id, loss, dice: dice(labels, item.label, state.config.classes), predicted: labels };
+  }
+
+  async #evaluateThrough(window: Size3, item: LabelledCase, loss: Loss, signal: AbortSignal | undefined) {
+    this.release();
+    const evaluator = new Evaluator(this.model.state, loss, { trained: window });
+    try {
+      return await evaluator.runThrough(item, tiles(item.shape, window), signal);
+    } finally {
+      evaluator.dispose();
+    }
+  }
+
+  /** For which classes keeping the largest component only is better on these cases. */
+  async choosePostprocessing(
+    cases: readonly LabelledCase[],
+    options: ProbabilityOptions,
+  ): Promise<PostprocessingChoice> {
+    const { classes } = this.model.state.config;
+    const scores: ComponentDice[] = [];
+    for (const item of cases)
+      scores.push(componentDice(await this.#labels(item, options), item.label, item.shape, classes));
+    return choosePostprocessing(scores, classes);
+  }
+
+  /** Classes of a prepared case as the network gives them, windows and flips included. */
+  async #labels(item: DenseCase, options: ProbabilityOptions): Promise<Uint8Array<ArrayBuffer>> {
+    const { classes } = this.model.state.config;
+    return argmax(await segmentProbabilities(this.logits, item, classes, options), classes);
+  }
+
+  /** Frees what predictions hold on the GPU. */
+  release(): void {
+    this.#inference?.release();
+    this.#inference = undefined;
+  }
+}

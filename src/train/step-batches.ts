@@ -1,0 +1,81 @@
+/** The batches of each step, those of the next one made while the device works on this one. */
+import { drawSample, type Augmentation } from './augmentation.ts';
+import type { BatchSource } from './fit.ts';
+import type { Batch } from './session.ts';
+
+/** Called before batches are asked for; what it gives waits for them, at a moment when the device is not used. */
+export type Asking = () => <T>(batches: Promise<T>) => Promise<T>;
+
+interface Asked {
+  readonly step: number;
+  readonly wait: () => Promise<Batch[]>;
+}
+
+export class StepBatches {
+  #ahead: Asked | undefined;
+
+  constructor(
+    readonly source: BatchSource,
+    readonly options: {
+      /** Batches of a step. */
+      readonly accumulate: number;
+      readonly augmentation: Augmentation | undefined;
+      /** Of the augmentation. */
+      readonly seed: number;
+      /** Of an image. */
+      readonly channels: number;
+    },
+    readonly asking: Asking,
+  ) {}
+
+  /** The last step of an epoch may have fewer batches. */
+  get stepsPerEpoch(): number {
+    return Math.ceil(this.source.batchesPerEpoch / this.options.accumulate);
+  }
+
+  /** The batches of a step, counted over the whole training, with what the augmentation draws for their samples. */
+  async of(step: number): Promise<Batch[]> {
+    const { batchesPerEpoch } = this.source;
+    const { accumulate } = this.options;
+    const epoch = Math.floor(step / this.stepsPerEpoch);
+    const first = (step % this.stepsPerEpoch) * accumulate;
+    const end = Math.min(first + accumulate, batchesPerEpoch);
+    const batches: Batch[] = [];
+    for (let index = first; index < end; index++)
+      batches.push({
+        ...(await this.source.batch(epoch, index)),
+        draws: this.#draws(epoch * batchesPerEpoch + index),
+      });
+    return batches;
+  }
+
+  /** Begins to make the batches of a step that `take` will ask for. */
+  prepare(step: number): void {
+    this.#ahead = this.#ask(step);
+  }
+
+  /** As `of`; waits for the caller's code at a moment when the device is not used. */
+  take(step: number): Promise<Batch[]> {
+    const asked = this.#ahead?.step === step ? this.#ahead : this.#ask(step);
+    this.#ahead = undefined;
+    return asked.wait();
+  }
+
+  #ask(step: number): Asked {
+    const wait = this.asking();
+    const batches = this.of(step);
+    batches.catch(() => undefined); // thrown when its turn comes
+    return { step, wait: () => wait(batches) };
+  }
+
+  #draws(batch: number): Batch['draws'] {
+    const { batchSize, size } = this.source;
+    const { augmentation, seed, channels } = this.options;
+    return (
+      augmentation &&
+      Array.from({ length: batchSize }, (_, sample) =>
+        drawSample(augmentation, { size, channels, seed, position: batch * batchSize + sample }),
+      )
+    );
+  }
+}

@@ -1,0 +1,334 @@
+/**
+ * A training from its first step, or a checkpoint, to its end. Steps are sent to the device a few ahead of those whose
+ * results have come back; at the end of an epoch, before a checkpoint and before it stops, all have.
+ */
+import { Aborted, NotFinite } from '../errors.ts';
+import { Evaluator } from '../infer/evaluator.ts';
+import { meanDefined } from '../metrics/dice.ts';
+import type { ModelState } from '../model/state.ts';
+import { stepsInFlight, updateArray, type StepValues } from '../ops/optimizer.ts';
+import type { TakenVoxel } from '../ops/pool.ts';
+import { checkpointName, newRunId, writeCheckpoint, type Checkpoint } from './checkpoint.ts';
+import type { BestWeights, EpochRow, TrainingEvent, TrainingResult } from './events.ts';
+import type { FitOptions } from './fit.ts';
+import { scheduleAt } from './schedules.ts';
+import { hasStalled, smoothedDice } from './selection.ts';
+import type { Batch, StepResult, TrainingSession } from './session.ts';
+import type { StepBatches } from './step-batches.ts';
+import { Validation } from './validation.ts';
+
+/** Steps in a row that may be left out as not finite. */
+const mostSkips = 10;
+
+/** Steps that take longer than this are not finished when a training without checkpoints is stopped. */
+const longStepMs = 10_000;
+
+/** What a run knows of itself, from one device to the next. */
+export interface RunRecord {
+  /** Whether a checkpoint of this run is in the store: then it goes on from there, and from no other run's. */
+  kept: boolean;
+  /** Of the run, as its checkpoints carry it; those of older versions have none. */
+  id?: string | undefined;
+}
+
+/** What a training works with. */
+export interface TrainerParts {
+  readonly state: ModelState;
+  readonly session: TrainingSession;
+  readonly batches: StepBatches;
+  /** What must be the same for a run that goes on from its checkpoints. */
+  readonly identity: string;
+  /** Of deep supervision, as the checkpoints carry it. */
+  readonly coarserTruth: TakenVoxel;
+  readonly record: RunRecord;
+  readonly emit: (event: TrainingEvent) => void;
+}
+
+/** A step that was sent to the device. */
+interface SentStep {
+  readonly step: number;
+  readonly learningRate: number;
+  readonly result: Promise<StepResult>;
+}
+
+export class Trainer {
+  readonly #parts: TrainerParts;
+  readonly #options: FitOptions;
+  readonly #totalSteps: number;
+  readonly #averaged: boolean;
+  readonly #previewer: Evaluator | undefined;
+  #validation: Validation | undefined;
+  /** Steps whose results are not known yet. */
+  readonly #pending: SentStep[] = [];
+
+  /** The next step, counted from 0, and the first of this run. */
+  #step = 0;
+  #firstStep = 0;
+  #history: EpochRow[] = [];
+  /** Losses of the current epoch's finished steps. */
+  #epochLosses: number[] = [];
+  #best: BestWeights | undefined;
+  /** Steps that were applied, and those in a row that were left out as not finite. */
+  #counts = { applied: 0, skipped: 0 };
+  /** Spent before the checkpoint. */
+  #secondsBefore = 0;
+  #started = 0;
+  #epochStarted = 0;
+  #lastStepMs = 0;
+
+  constructor(parts: TrainerParts, options: FitOptions) {
+    const { state, batches } = parts;
+    this.#parts = parts;
+    this.#options = options;
+    this.#totalSteps = options.epochs * batches.stepsPerEpoch;
+    this.#averaged = options.ema !== undefined;
+    this.#previewer = options.preview && new Evaluator(state, options.loss, this.#evaluated);
+  }
+
+  /** Trains to the end. @param found what it goes on from */
+  async run(found: Checkpoint | undefined): Promise<TrainingResult> {
+    if (found) this.#restore(found);
+    else await this.#initialise();
+    this.#start();
+    if (!found) await this.#save(); // in place of another training's
+    const { earlyStopping } = this.#options;
+    for (;;) {
+      if (this.#step === (this.#history.length + 1) * this.#stepsPerEpoch) await this.#endEpoch();
+      if (this.#step === this.#totalSteps || (earlyStopping && hasStalled(this.#history, earlyStopping)))
+        return this.#end();
+      await this.#stopIfAsked();
+      await this.#sendStep();
+      await this.#settle(stepsInFlight);
+    }
+  }
+
+  dispose(): void {
+    this.#validation?.dispose();
+    this.#previewer?.dispose();
+  }
+
+  get #stepsPerEpoch(): number {
+    return this.#parts.batches.stepsPerEpoch;
+  }
+
+  /** How cases are looked at: at the training's size, with the weights that would be kept. */
+  get #evaluated() {
+    return { trained: this.#parts.batches.source.size, averaged: this.#averaged };
+  }
+
+  #restore({ weights, average, first, second, lossScale, progress, best }: Checkpoint): void {
+    const { state } = this.#parts;
+    state.writeWeights(weights);
+    if (average) state.writeWeights(average, { averaged: this.#averaged });
+    state.write('optimizer.first', first);
+    state.write('optimizer.second', second);
+    state.write('lossScale', lossScale);
+    state.write('update', updateArray(progress));
+    this.#step = this.#firstStep = progress.step;
+    this.#counts = { applied: progress.applied, skipped: progress.skipped };
+    this.#history = [...progress.history];
+    this.#epochLosses = [...progress.epochLosses];
+    this.#secondsBefore = progress.seconds;
+    this.#best = best;
+  }
+
+  async #initialise(): Promise<void> {
+    const { state } = this.#parts;
+    const zeros = new Float32Array(state.layout.parameterWords);
+    for (const name of ['optimizer.first', 'optimizer.second', 'gradients']) state.write(name, zeros);
+    if (this.#averaged) state.writeWeights(await state.readWeights(), { averaged: true });
+  }
+
+  #start(): void {
+    const { state, emit } = this.#parts;
+    this.#started = this.#epochStarted = performance.now();
+    emit({
+      type: 'start',
+      epochs: this.#options.epochs,
+      stepsPerEpoch: this.#stepsPerEpoch,
+      gpuBytes: state.gpu.allocatedBytes,
+      adapter: state.gpu.describe,
+      software: state.gpu.adapterClass !== 'hardware',
+      step: this.#step,
+      history: [...this.#history],
+    });
+  }
+
+  /** Of this run and those that it goes on from. */
+  #seconds(): number {
+    return this.#secondsBefore + (performance.now() - this.#started) / 1000;
+  }
+
+  /** Milliseconds for the rest, when `done` steps are behind. */
+  #etaMs(done: number): number {
+    const perStep = (performance.now() - this.#started) / Math.max(1, done - this.#firstStep);
+    return perStep * (this.#totalSteps - done);
+  }
+
+  /** Sends the next step, and asks for the batches of the one after it. */
+  async #sendStep(): Promise<void> {
+    const { session, batches } = this.#parts;
+    const { schedule, optimizer, maxGradientNorm, ema, onNotFinite, checkpoint, signal } = this.#options;
+    const step = this.#step;
+    const given = await batches.take(step);
+    const { learningRate, momentum } = scheduleAt(schedule, step, this.#totalSteps);
+    const values: StepValues = {
+      learningRate,
+      beta1: momentum ?? optimizer.beta1,
+      beta2: optimizer.beta2,
+      epsilon: optimizer.epsilon,
+      weightDecay: optimizer.weightDecay,
+      maxNorm: maxGradientNorm ?? Infinity,
+      decay: ema?.decay,
+      applied: this.#counts.applied,
+      mostSkipped: onNotFinite === 'skip' ? mostSkips : 0,
+    };
+    const sent = performance.now();
+    // A step is finished before training stops, so that the checkpoint is of here and now; only a long one of a
+    // training without checkpoints is given up.
+    const interrupt = this.#lastStepMs > longStepMs && !checkpoint ? signal : undefined;
+    const sending = session.step(given, values, { signal: interrupt });
+    if (step + 1 < this.#totalSteps) batches.prepare(step + 1);
+    const { result } = await sending;
+    this.#lastStepMs = performance.now() - sent;
+    result.catch(() => undefined); // thrown when it is settled
+    this.#pending.push({ step, learningRate, result });
+    this.#step++;
+  }
+
+  /** Takes the results of steps until no more than `most` are pending. */
+  async #settle(most: number): Promise<void> {
+    while (this.#pending.length > most) {
+      const sent = this.#pending.shift()!;
+      this.#take(sent, await this.#finite(sent));
+    }
+  }
+
+  /** @throws NotFinite where the device has stopped at the step, naming the first parameter that it broke on */
+  async #finite({ step, result }: SentStep): Promise<StepResult> {
+    const { session, batches } = this.#parts;
+    const settled = await result;
+    const { applied, skipped, outcome, loss } = settled;
+    this.#counts = { applied, skipped };
+    if (outcome !== 'halted') return settled;
+    const first = async (given: readonly Batch[]): Promise<string> => {
+      for (const batch of given) {
+        const broken = await session.firstBrokenGradient(batch);
+        if (broken !== undefined) return broken;
+      }
+      return 'the loss';
+    };
+    const where = await first(await batches.of(step));
+    const before = skipped > 0 ? ` after ${skipped} such steps that were left out` : '';
+    throw new NotFinite(
+      `step ${step}: the loss is ${loss} and the gradient of ${where} is not finite${before}; weights and statistics are those before the step: lower the learning rate or clip gradients`,
+      step,
+      where,
+    );
+  }
+
+  #take(
+    { step, learningRate }: SentStep,
+    { outcome, loss, dice, gradientNorm, lossScale }: StepResult,
+  ): void {
+    const { emit } = this.#parts;
+    const epoch = Math.floor(step / this.#stepsPerEpoch);
+    if (outcome === 'overflowed' || outcome === 'skipped') {
+      emit({ type: 'skip', epoch, step, overflowed: outcome === 'overflowed', lossScale });
+      return;
+    }
+    this.#epochLosses.push(loss);
+    const [totalSteps, etaMs] = [this.#totalSteps, this.#etaMs(step + 1)];
+    emit({ type: 'step', epoch, step, totalSteps, loss, dice, learningRate, gradientNorm, etaMs });
+  }
+
+  /** Validates, keeps the weights if they are the best so far, and saves. */
+  async #endEpoch(): Promise<void> {
+    const { state, emit } = this.#parts;
+    const { schedule, preview, signal, keepBest = true } = this.#options;
+    await this.#settle(0);
+    const epoch = this.#history.length;
+    const scores = await this.#validate(epoch);
+    const score = meanDefined((scores?.validationDice ?? []).slice(1));
+    const row: EpochRow = {
+      epoch,
+      loss: meanDefined(this.#epochLosses),
+      validationLoss: scores?.validationLoss ?? NaN,
+      validationDice: scores?.validationDice ?? [],
+      smoothedDice: smoothedDice(this.#history.at(-1)?.smoothedDice ?? NaN, score),
+      learningRate: scheduleAt(schedule, this.#step - 1, this.#totalSteps).learningRate,
+      seconds: (performance.now() - this.#epochStarted) / 1000,
+    };
+    this.#epochStarted = performance.now();
+    const before = this.#best && this.#history[this.#best.epoch]!.smoothedDice;
+    const improved =
+      scores !== undefined && keepBest && !(before !== undefined && row.smoothedDice <= before);
+    if (improved)
+      this.#best = { weights: await state.readWeights({ averaged: this.#averaged }), epoch, dice: score };
+    this.#history.push(row);
+    this.#epochLosses = [];
+    emit({ type: 'epoch', row, best: improved, etaMs: this.#etaMs(this.#step) });
+    if (this.#previewer && preview && !signal?.aborted)
+      emit({ type: 'preview', epoch, score: await this.#previewer.score(preview) });
+    await this.#save();
+  }
+
+  /** @returns undefined where there is no case to validate on */
+  async #validate(epoch: number) {
+    const { state, emit } = this.#parts;
+    const { validation = [], validationWindow: window, loss, signal } = this.#options;
+    if (validation.length === 0) return undefined;
+    this.#validation ??= new Validation(state, validation, loss, { window, ...this.#evaluated });
+    const scores = await this.#validation.run(epoch, emit, signal);
+    await this.#stopIfAsked();
+    return scores;
+  }
+
+  async #save(): Promise<void> {
+    const { state, identity, coarserTruth, record, emit } = this.#parts;
+    const { checkpoint } = this.#options;
+    if (!checkpoint) return;
+    const best = this.#best;
+    const progress = {
+      step: this.#step,
+      history: this.#history,
+      epochLosses: this.#epochLosses,
+      seconds: this.#seconds(),
+      best: best && { epoch: best.epoch, dice: best.dice },
+      ...this.#counts,
+    };
+    record.id ??= newRunId();
+    const kept = { identity, run: record.id, coarserTruth, progress, best, averaged: this.#averaged };
+    await checkpoint.save(checkpointName, await writeCheckpoint(state, kept));
+    record.kept = true;
+    emit({ type: 'checkpoint', step: this.#step });
+  }
+
+  /** @throws Aborted, after a checkpoint, if the signal has fired */
+  async #stopIfAsked(): Promise<void> {
+    const { signal, checkpoint } = this.#options;
+    if (!signal?.aborted) return;
+    await this.#settle(0);
+    await this.#save();
+    const advice = checkpoint ? '; resume to go on' : '';
+    throw new Aborted(`training was stopped after step ${this.#step} of ${this.#totalSteps}${advice}`);
+  }
+
+  /** Leaves the best weights in the model. */
+  async #end(): Promise<TrainingResult> {
+    const { state, emit } = this.#parts;
+    const best = this.#best;
+    if (best) state.writeWeights(best.weights);
+    else if (this.#averaged) state.writeWeights(await state.readWeights({ averaged: true }));
+    const result: TrainingResult = {
+      history: this.#history,
+      bestEpoch: best?.epoch ?? this.#history.length - 1,
+      bestDice: best?.dice ?? NaN,
+      stoppedEarly: this.#step < this.#totalSteps,
+      steps: this.#step,
+      seconds: this.#seconds(),
+    };
+    emit({ type: 'end', result });
+    return result;
+  }
+}
