@@ -4,7 +4,8 @@ import { createReadStream } from 'node:fs';
 import { createRequire } from 'node:module';
 import { basename } from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import type { Case } from '../data/dataset.ts';
+import type { Case } from '../data/case.ts';
+import { platform, setPlatform, type Stored } from '../data/source.ts';
 import { version } from '../version.ts';
 
 /** Of everything that results may depend on besides the adapter. */
@@ -43,16 +44,49 @@ export const hashOfHashes = (hashes: Readonly<Record<string, string>>): string =
       .join(''),
   );
 
-/** Hashes of the files of some cases as they lie on the disk; images first, then labels. */
-export async function fileHashes(cases: readonly Case[]): Promise<Record<string, string>> {
-  const hashes: Record<string, string> = {};
-  const sources = [
-    ...cases.flatMap(({ images }) => images.map((source) => ['images', source] as const)),
-    ...cases.flatMap(({ label }) => (label === undefined ? [] : [['labels', label] as const])),
-  ];
-  for (const [kind, source] of sources)
-    if (typeof source === 'string') hashes[`${kind}/${basename(source)}`] = await sha256OfFile(source);
-  return hashes;
+/** Hashes files while others read them, so that none is opened for that alone. */
+export class FileHashes implements Disposable {
+  readonly #found = new Map<string, string>();
+  readonly #before = platform();
+
+  /** From here on, until it is disposed of, files that are read to their end are hashed. */
+  constructor() {
+    const openFile = async (path: string | URL): Promise<Stored | undefined> => {
+      const stored = await this.#before.openFile(path);
+      if (!stored || this.#found.has(String(path))) return stored;
+      const { pieces } = stored;
+      const whole: typeof pieces = (...range) =>
+        range.every((end) => end === undefined) ? this.#hashed(String(path), pieces()) : pieces(...range);
+      return { ...stored, pieces: whole };
+    };
+    setPlatform({ ...this.#before, openFile });
+  }
+
+  async *#hashed(path: string, pieces: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+    const hash = createHash('sha256');
+    for await (const piece of pieces) {
+      hash.update(piece);
+      yield piece;
+    }
+    this.#found.set(path, hash.digest('hex'));
+  }
+
+  /** Of the files of some cases as they lie on the disk; images first, then labels. What was not read is read here. */
+  async of(cases: readonly Case[]): Promise<Record<string, string>> {
+    const hashes: Record<string, string> = {};
+    const sources = [
+      ...cases.flatMap(({ images }) => images.map((source) => ['images', source] as const)),
+      ...cases.flatMap(({ label }) => (label === undefined ? [] : [['labels', label] as const])),
+    ];
+    for (const [kind, source] of sources)
+      if (typeof source === 'string')
+        hashes[`${kind}/${basename(source)}`] = this.#found.get(source) ?? (await sha256OfFile(source));
+    return hashes;
+  }
+
+  [Symbol.dispose](): void {
+    setPlatform(this.#before);
+  }
 }
 
 /** Seconds of the stages of a run, in their order. */

@@ -7,7 +7,7 @@ import { makeFolder, removeLeftovers, writeFileAtomically } from '../files/write
 import { curves } from '../report/curves.ts';
 import { encodePng } from '../report/png.ts';
 import type { Picture } from '../report/raster.ts';
-import { checkpointFiles } from '../train/checkpoint.node.ts';
+import { checkpointFiles, hasCheckpoint } from '../train/checkpoint.node.ts';
 import type { EpochRow } from '../train/events.ts';
 import { historyCsv } from '../train/history.ts';
 import { fileMessage } from './failure.ts';
@@ -87,6 +87,11 @@ export class RunFolder implements Disposable {
 
   has(name: string): boolean {
     return existsSync(this.file(name));
+  }
+
+  /** Whether a training was begun here that can be gone on from, or has ended. */
+  get holdsTraining(): boolean {
+    return hasCheckpoint(this.path) || this.has('model.safetensors');
   }
 
   async write(name: string, content: Uint8Array | string): Promise<void> {

@@ -1,20 +1,14 @@
 /** What a training does, decided before its first step: from options, data and memory. */
 import { commonShape } from '../data/patches.ts';
 import { InvalidOption } from '../errors.ts';
-import type { PlanLimits, Size3 } from '../gpu/plan.ts';
-import {
-  assertFits,
-  concede,
-  concessions,
-  describeWish,
-  type Planner,
-  type TrainingWish,
-} from '../model/budget.ts';
+import type { Plan, PlanLimits, Size3 } from '../gpu/plan.ts';
+import { concessions, describeWish, type Planner, type TrainingWish } from '../model/budget.ts';
 import { paddedSize, type UNet3DConfig } from '../model/config.ts';
 import { nnunetPatch } from '../model/patch.ts';
 import { formatBytes } from '../model/summary.ts';
 import { augmentationMargin, type Augmentation } from '../train/augmentation.ts';
 import { lossShape } from '../model/losses.ts';
+import { fitStep } from '../train/memory.ts';
 import { some } from '../listed.ts';
 import type { TrainOptions } from './train-options.ts';
 import type { Io } from './io.ts';
@@ -28,6 +22,7 @@ export interface Settings {
   /** The step as it fits the memory, and what it is planned for. */
   readonly wish: TrainingWish;
   readonly planner: Planner;
+  readonly plan: Plan;
   /** What was decided from the data and why. */
   readonly reasons: readonly string[];
   readonly loss: ReturnType<typeof lossOf>;
@@ -72,18 +67,22 @@ export function patchTip(shapes: readonly Size3[], padded: Size3, multiple: Size
   );
 }
 
+/** What a training is decided from. */
+export interface Given {
+  readonly network: UNet3DConfig;
+  readonly data: TrainingData;
+  readonly options: TrainOptions;
+  /** The device's. */
+  readonly limits: PlanLimits;
+  /** Bytes that a step may take on the GPU. */
+  readonly memory: number;
+}
+
 /**
  * Loss, optimiser, schedule, patch and step of a training, as the options and the data say and the memory allows.
  * @throws OutOfMemory if no step fits; InvalidOption for options that contradict each other
  */
-export function decide(
-  io: Io,
-  network: UNet3DConfig,
-  data: TrainingData,
-  options: TrainOptions,
-  limits: PlanLimits,
-  memory: number,
-): Settings {
+export function decide(io: Io, { network, data, options, limits, memory }: Given): Settings {
   const { batchSize } = options;
   const loss = lossOf(options.loss, options.classWeights);
   const optimizer = optimizerOf(options.optimizer);
@@ -107,16 +106,14 @@ export function decide(
   const patch = options.patch ?? decided?.patch;
   const given = patch === 'whole' ? undefined : patch;
   const size = paddedSize(network, given ?? largest);
-  const allowed = options.concede === 'auto' ? concessions : options.concede;
-  const { wish, taken } = concede(
-    { ...step, size },
-    memory,
-    planner,
-    // A patch that was asked for, or decided to fit, is kept.
-    patch === undefined ? allowed : allowed.filter((name) => name !== 'patches'),
-  );
+  const concede = options.concede === 'auto' ? concessions : options.concede;
   const choose = options.concede === 'auto' ? 'Or' : 'Or let the training choose (--concede auto), or';
-  assertFits(wish, memory, planner, `${choose} raise --memory if the GPU has more.`);
+  const { wish, taken, planned } = fitStep({ ...step, size }, planner, {
+    budget: memory,
+    // A patch that was asked for, or decided to fit, is kept.
+    allowed: patch === undefined ? concede : concede.filter((name) => name !== 'patches'),
+    remedy: `${choose} raise --memory if the GPU has more.`,
+  });
   if (taken.length > 0)
     io.err(
       `To fit ${formatBytes(memory)} of GPU memory: ${taken.join(', ')}; now ${describeWish(wish, planner)}`,
@@ -126,6 +123,7 @@ export function decide(
     patch: taken.includes('patches') ? wish.size : given,
     wish,
     planner,
+    plan: planned.plan,
     reasons: [...(data.decision?.reasons ?? []), ...(decided ? [decided.reason] : [])],
     loss,
     optimizer,

@@ -4,7 +4,6 @@ import type { LabelledCase } from '../data/labelled-case.ts';
 import { labelRules, type Case, type Dataset } from '../data/dataset.ts';
 import { nnunetPreprocessing, type PreprocessingDecision } from '../data/decide.ts';
 import { fingerprint, type Fingerprint } from '../data/fingerprint.ts';
-import { readNifti } from '../data/nifti.ts';
 import type { CaseSource } from '../data/patches.ts';
 import { cacheCases } from '../data/prepare-cache.ts';
 import { channelsOf, constantText, requireOneGrid } from '../data/prepare-checks.ts';
@@ -16,9 +15,11 @@ import {
   type Preprocessing,
   type Size3,
 } from '../data/prepare.ts';
-import { assertNoSharedContent, partNames, type PartName, type Split } from '../data/split.ts';
+import { assertNoSharedContent, partNames, testedPart, type PartName, type Split } from '../data/split.ts';
 import { Aborted, InvalidDataset, OutOfMemory } from '../errors.ts';
+import type { Volume } from '../data/volume.ts';
 import { some } from '../listed.ts';
+import { CaseFiles, Truths } from './case-files.ts';
 import type { Io } from './io.ts';
 import type { PreprocessingName } from './recipe.ts';
 
@@ -31,6 +32,8 @@ export interface TrainingData {
   readonly channels: number;
   /** Names by label value, background first. */
   readonly labels: readonly string[];
+  /** Labels of the cases that will be tested, as far as they are kept. */
+  readonly truths: Truths;
 }
 
 export interface DataOptions {
@@ -61,7 +64,9 @@ export async function readTrainingData(
   const byId = new Map(dataset.cases.map((item) => [item.id, item]));
   const casesOf = (part: PartName): Case[] => split[part].cases.map((id) => byId.get(id)!);
   const [train, validation, test] = partNames.map(casesOf) as [Case[], Case[], Case[]];
-  const channels = dataset.channels.length || (await countChannels(train[0]!));
+  const files = new CaseFiles(options.cacheBytes);
+  const truths = new Truths(options.cacheBytes);
+  const channels = dataset.channels.length || countChannels(await files.read(train[0]!));
   const classes = options.classes ?? (dataset.labels.length || undefined);
   if (classes !== undefined && dataset.labels.length > classes)
     throw new InvalidDataset(
@@ -71,8 +76,7 @@ export async function readTrainingData(
 
   const hashes = new Map<string, string>();
   const seen = new Set<string>();
-  const spacings: Size3[] = [];
-  const constant = new Set<string>();
+  const tested = new Set(split[testedPart(split)].cases);
   let highest = 1;
   const read = async (
     cases: readonly Case[],
@@ -84,27 +88,27 @@ export async function readTrainingData(
       cases.length,
       async (index) => {
         const item = cases[index]!;
-        const files = await readCase(item);
-        const hash = hashes.get(item.id) ?? (await contentHash(files.images));
+        const given = await files.take(item);
+        const isNew = !seen.has(item.id);
+        const hash = isNew ? await contentHash(given.images) : '';
+        if (isNew && given.label) {
+          highest = Math.max(highest, highestLabel(given.label, dataset.ignoreLabel));
+          if (tested.has(item.id)) truths.keep(item.id, given.label);
+        }
         let prepared: PreparedCase;
         try {
-          prepared = prepareVolumes(files, preprocessing, rules, { owned: true });
+          prepared = prepareVolumes(given, preprocessing, rules, { owned: true });
         } catch (error) {
           throw isTooLarge(error) && preprocessing.spacing
             ? tooFine(item.id, preprocessing.spacing, error)
             : error;
         }
-        if (!seen.has(item.id)) {
+        if (isNew) {
           seen.add(item.id);
           const flat = constantChannels(prepared);
           // Of images without contrast, equal ones are no copies.
           if (flat.length < channels) hashes.set(item.id, hash);
-          for (const what of flat) {
-            if (!constant.has(item.id + what)) io.err(`warning: Case "${item.id}": ${constantText(what)}`);
-            constant.add(item.id + what);
-          }
-          if (cases === train) spacings.push(prepared.grid!.spacing);
-          for (const label of prepared.label ?? []) if (label > highest && label < 255) highest = label;
+          for (const what of flat) io.err(`warning: Case "${item.id}": ${constantText(what)}`);
         }
         return prepared;
       },
@@ -119,10 +123,12 @@ export async function readTrainingData(
 
   const { spacing } = options;
   const fixed = spacing === undefined || typeof spacing === 'string' ? null : spacing;
-  const decision = options.preprocessing === 'nnunet' ? await decide(io, dataset, train, spacing) : undefined;
+  const decision =
+    options.preprocessing === 'nnunet' ? await decide(io, dataset, train, spacing, files) : undefined;
   let preprocessing = decision?.preprocessing ?? defaultPreprocessing(channels, fixed);
-  let training = await read(train, preprocessing, 'training', options.cacheBytes);
+  let forTraining = preprocessing;
   if (!decision && (spacing ?? 'median') === 'median') {
+    const spacings = await spacingsOf(io, train, files);
     const target = [0, 1, 2].map((axis) => upperMedian(spacings.map((mm) => mm[axis]!))) as unknown as Size3;
     preprocessing = defaultPreprocessing(channels, target);
     const differ = spacings.filter((found) =>
@@ -133,9 +139,10 @@ export async function readTrainingData(
       io.err(
         `${differ} of ${train.length} training volumes are resampled to the median spacing, ${shown} mm.`,
       );
-      training = await read(train, preprocessing, 'training', options.cacheBytes);
+      forTraining = preprocessing;
     }
   }
+  const training = await read(train, forTraining, 'training', options.cacheBytes);
   const checked = await read(validation, preprocessing, 'validation', Infinity);
   await read(test, preprocessing, 'test', 0);
   if (io.isTerminal) io.status();
@@ -147,7 +154,26 @@ export async function readTrainingData(
     { length: classes ?? highest + 1 },
     (_, label) => dataset.labels[label] ?? (label === 0 ? 'background' : `class ${label}`),
   );
-  return { training, validation: held, preprocessing, decision, channels, labels: names };
+  return { training, validation: held, preprocessing, decision, channels, labels: names, truths };
+}
+
+/** Spacing x, y, z in mm of the first image of each case, on canonical axes. */
+async function spacingsOf(io: Io, cases: readonly Case[], files: CaseFiles): Promise<Size3[]> {
+  const spacings: Size3[] = [];
+  for (const [index, item] of cases.entries()) {
+    if (io.signal.aborted)
+      throw new Aborted(`Reading the data was stopped after ${index} of ${cases.length} cases.`);
+    if (io.isTerminal) io.status(`reading training case ${index + 1} of ${cases.length}`);
+    spacings.push((await files.read(item)).images[0]!.spacing);
+  }
+  return spacings;
+}
+
+/** The highest value of a label that may be a class. */
+function highestLabel({ data }: Volume, ignoreLabel: number | undefined): number {
+  let highest = 0;
+  for (const value of data) if (value > highest && value < 255 && value !== ignoreLabel) highest = value;
+  return highest;
 }
 
 /** Reads the files of some cases for their fingerprint. */
@@ -155,12 +181,13 @@ export async function fingerprintOf(
   io: Io,
   { ignoreLabel }: Dataset,
   cases: readonly Case[],
+  read: (item: Case) => ReturnType<typeof readCase> = readCase,
 ): Promise<Fingerprint> {
   const facts: CaseFacts[] = [];
   for (const [index, item] of cases.entries()) {
     if (io.signal.aborted) throw new Aborted(`Looking at the data was stopped after ${index} cases.`);
     if (io.isTerminal) io.status(`looking at case ${index + 1} of ${cases.length}`);
-    const files = await readCase(item);
+    const files = await read(item);
     requireOneGrid(files);
     const { images, label } = files;
     facts.push(await measureCase(item, images, label, ignoreLabel));
@@ -174,8 +201,9 @@ async function decide(
   dataset: Dataset,
   cases: readonly Case[],
   spacing: DataOptions['spacing'],
+  files: CaseFiles,
 ): Promise<PreprocessingDecision> {
-  const print = await fingerprintOf(io, dataset, cases);
+  const print = await fingerprintOf(io, dataset, cases, (item) => files.read(item));
   const words = { own: null, median: print.spacing.median };
   return nnunetPreprocessing(print, dataset.channels, typeof spacing === 'string' ? words[spacing] : spacing);
 }
@@ -208,11 +236,8 @@ export function labelled(item: PreparedCase): LabelledCase {
   return { ...item, label: item.label };
 }
 
-async function countChannels(item: Case): Promise<number> {
-  let channels = 0;
-  for (const source of item.images) channels += channelsOf(await readNifti(source));
-  return channels;
-}
+const countChannels = ({ images }: { readonly images: readonly Volume[] }): number =>
+  images.reduce((sum, image) => sum + channelsOf(image), 0);
 
 /** The middle of some numbers, of two the larger: always one of them. */
 export const upperMedian = (values: readonly number[]): number =>

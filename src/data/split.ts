@@ -244,3 +244,7 @@ export function assertNoSharedContent(split: Split, hashes: ReadonlyMap<string, 
       `The same volume is in two parts of the split: ${listed(shared)}. Give the copies one subject, or remove them.`,
     );
 }
+
+/** The part that a training is tested on: its validation cases where nothing was left for a test. */
+export const testedPart = (split: Split): 'test' | 'validation' =>
+  split.test.cases.length > 0 ? 'test' : 'validation';

@@ -8,7 +8,7 @@ import { expect, test } from 'vitest';
 import { checkDataset } from '../../src/data/check.ts';
 import { openFromArguments, splitOf } from '../../src/cli/dataset-options.ts';
 import type { Io } from '../../src/cli/io.ts';
-import { openData } from '../../src/cli/train-run.ts';
+import { openData } from '../../src/cli/open-data.ts';
 import { writeNifti } from '../../src/data/nifti.ts';
 import { random, type Random } from '../../src/data/random.ts';
 import { UNet3DError } from '../../src/errors.ts';

@@ -1,23 +1,29 @@
 /** `demo`: the whole way on generated phantoms, from data to a tested model, in about a minute without a GPU. */
 import { Command } from 'commander';
-import { phantom, phantomLabels, type Phantom } from '../../data/phantom.ts';
-import { intensityClassifier, positionalPrior } from '../../metrics/phantom-baselines.ts';
-import { defaultPreprocessing, fromArrays, type Size3 } from '../../data/prepare.ts';
-import { splitCases } from '../../data/split.ts';
+import type { Case } from '../../data/case.ts';
+import type { Dataset } from '../../data/dataset.ts';
+import type { LabelledCase } from '../../data/labelled-case.ts';
 import { writeNifti } from '../../data/nifti.ts';
+import { phantom, phantomLabels, type Phantom } from '../../data/phantom.ts';
+import { defaultPreprocessing, fromArrays } from '../../data/prepare.ts';
+import { splitCases } from '../../data/split.ts';
+import { InvalidOption } from '../../errors.ts';
 import { dice, meanDefined } from '../../metrics/dice.ts';
-import { evaluateCase, type CaseMetrics } from '../../metrics/evaluate.ts';
-import { UNet3D, type LabelledCase } from '../../unet3d.ts';
+import { intensityClassifier, positionalPrior } from '../../metrics/phantom-baselines.ts';
 import { weightedDice } from '../../model/losses.ts';
+import type { Size3 } from '../../size.ts';
+import { removeCheckpoints } from '../../train/checkpoint.node.ts';
 import { adam } from '../../train/optimizers.ts';
 import { oneCycle } from '../../train/schedules.ts';
+import { UNet3D } from '../../unet3d.ts';
 import { Unsatisfactory } from '../failure.ts';
 import { announceAdapter } from '../gpu.ts';
 import type { Io } from '../io.ts';
 import * as parse from '../parse.ts';
 import { hashOfHashes, sha256, Stopwatch } from '../provenance.ts';
 import { commandLine, writeResults } from '../results.ts';
-import { predictionName, RunFolder } from '../run-folder.ts';
+import { RunFolder } from '../run-folder.ts';
+import { testModel } from '../test-run.ts';
 import { digits, duration, table, toJson } from '../text.ts';
 import { watch } from '../watch.ts';
 
@@ -33,6 +39,7 @@ interface Options {
   readonly batchSize: number;
   readonly seed: number;
   readonly postprocess: boolean;
+  readonly overwrite?: boolean;
   readonly json?: boolean;
 }
 
@@ -49,6 +56,7 @@ export function demoCommand(io: Io): Command {
     .option('--epochs <n>', 'passes over the training subjects', parse.wholeNumber(1), 7)
     .option('--batch-size <n>', 'volumes per step', parse.wholeNumber(1), 1)
     .option('--seed <n>', 'of phantoms, split, weights and order', parse.wholeNumber(0), 0)
+    .option('--overwrite', 'start anew in a folder that holds a training')
     .option('--no-postprocess', 'keep small components, whatever validation says of them')
     .option('--json', 'print JSON lines: events of the training, then the result')
     .addHelpText(
@@ -67,15 +75,26 @@ async function demo(io: Io, options: Options, words: readonly string[]): Promise
   const clock = new Stopwatch();
   using folder = await RunFolder.open(options.out, io);
   await folder.check([], []);
+  if (folder.holdsTraining && !options.overwrite)
+    throw new InvalidOption(
+      `${options.out} holds a training already: start anew there (--overwrite), or give another --out`,
+    );
   await announceAdapter(io);
 
-  const all = Array.from({ length: subjects }, (_, subject) => generate(subject, shape, seed));
-  const split = splitCases(
-    all.map(({ prepared: { id } }) => ({ id, subject: id })),
-    { seed },
+  const all = await Promise.all(
+    Array.from({ length: subjects }, (_, subject) => generate(subject, shape, seed)),
   );
+  const dataset: Dataset = {
+    name: 'generated pelvis phantoms',
+    cases: all.map(({ files }) => files),
+    labels: phantomLabels,
+    channels: ['T2-like'],
+    warnings: [],
+  };
+  const split = splitCases(dataset.cases, { seed });
   const part = (name: 'train' | 'validation' | 'test'): Generated[] =>
-    split[name].cases.map((id) => all.find(({ prepared }) => prepared.id === id)!);
+    split[name].cases.map((id) => all.find(({ files }) => files.id === id)!);
+  const prepared = (name: 'train' | 'validation') => part(name).map((item) => item.prepared);
   const training = {
     loss: weightedDice([1, 2, 3, 4, 5, 6].map((weight) => weight / 21)),
     optimizer: adam(),
@@ -86,91 +105,55 @@ async function demo(io: Io, options: Options, words: readonly string[]): Promise
     `Pelvis phantoms of ${shape.join(' x ')} voxels: ${split.train.cases.length} subjects to train on, ` +
       `${split.validation.cases.length} to validate, ${split.test.cases.length} to test`,
   );
+  if (options.overwrite) await removeCheckpoints(folder.path);
   await folder.json('split.json', split);
   const config = { network, training: { ...training, epochs, batchSize }, subjects, shape, seed };
   await folder.json('config.json', config);
   clock.end('generating the phantoms');
 
-  const model = await UNet3D.create({
-    ...network,
-    seed,
-    labels: phantomLabels,
-    channels: ['T2-like'],
-    preprocessing: defaultPreprocessing(1, all[0]!.prepared.spacing),
-  });
+  const { labels, channels } = dataset;
+  const preprocessing = defaultPreprocessing(1, all[0]!.prepared.spacing);
+  const model = await UNet3D.create({ ...network, seed, labels, channels, preprocessing });
   try {
     const report = watch(io, {
       epochs,
-      labels: phantomLabels,
+      labels,
       json: options.json === true,
       voxelsPerStep: shape.reduce((a, b) => a * b) * batchSize,
       gpuBytes: () => model.gpu.allocatedBytes,
     });
-    const run = model.fit(
-      part('train').map(({ prepared }) => prepared),
-      {
-        ...training,
-        epochs,
-        batchSize,
-        seed,
-        validation: part('validation').map(({ prepared }) => prepared),
-        signal: io.signal,
-        onEvent: report,
-      },
-    );
-    const result = await run;
+    const validation = prepared('validation');
+    const result = await model.fit(prepared('train'), {
+      ...training,
+      epochs,
+      batchSize,
+      seed,
+      validation,
+      signal: io.signal,
+      onEvent: report,
+    });
     clock.end('training');
-    const validation = part('validation').map(({ prepared }) => prepared);
-    const postprocessing =
-      options.postprocess && validation.length > 0
-        ? await model.choosePostprocessing(validation, { signal: io.signal })
-        : undefined;
-    if (postprocessing) clock.end('choosing the post-processing');
-    const weights = await model.save();
-    await folder.write('model.safetensors', weights);
-
-    const test = part('test');
-    const scores = await model.evaluate(
-      test.map(({ prepared }) => prepared),
-      { loss: training.loss, signal: io.signal },
-    );
-    const cases: CaseMetrics[] = [];
-    for (const [index, { prepared, source }] of test.entries()) {
-      const { shape: size, spacing, id } = prepared;
-      const predicted = scores[index]!.predicted;
-      const grid = { shape: size, spacing };
-      const truth = { data: source.labels, ...grid };
-      cases.push(evaluateCase(truth, { data: predicted, ...grid }, { classes: phantomLabels, name: id }));
-      const file = await writeNifti({ data: predicted, shape: size, affine: source.affine });
-      await folder.write(predictionName(id), file);
-    }
-    clock.end(`segmenting and comparing ${test.length} subjects`);
+    const { postprocess } = options;
+    const { weights, ...test } = await testModel({
+      ...{ io, folder, model, dataset, split, labels },
+      ...{ validation, postprocess, tta: false, clock },
+    });
     const hashes = Object.fromEntries(
-      all.flatMap(({ prepared: { id }, source: { image, labels } }) => [
+      all.flatMap(({ files: { id }, source: { image, labels: truth } }) => [
         [`${id} image`, sha256(new Uint8Array(image.buffer))],
-        [`${id} labels`, sha256(labels)],
+        [`${id} labels`, sha256(truth)],
       ]),
     );
     const summary = await writeResults(folder, {
       title: 'Demo: pelvis phantoms',
       model,
-      labels: phantomLabels,
+      labels,
       split,
       training: result,
       plan: model.plan({ size: model.description.inputSize!, batch: batchSize, loss: training.loss }),
-      postprocessing,
-      part: 'test',
-      cases,
-      volumes: (index) => {
-        const { image, labels, affine, spacing } = test[index]!.source;
-        return {
-          image: { data: image, shape, affine, spacing },
-          truth: labels,
-          prediction: scores[index]!.predicted,
-        };
-      },
+      ...test,
       config: { ...network, ...training, epochs, batchSize, precision: model.precision },
-      dataset: { name: 'generated pelvis phantoms', subjects, voxels: shape.join(' x ') },
+      dataset: { name: dataset.name, subjects, voxels: shape.join(' x ') },
       seed,
       hashes: { 'model.safetensors': sha256(weights), 'all phantoms': hashOfHashes(hashes), ...hashes },
       timings: clock.stages,
@@ -179,20 +162,20 @@ async function demo(io: Io, options: Options, words: readonly string[]): Promise
 
     const baselines = baselineDice(
       part('train').map(({ source }) => source),
-      test.map(({ source }) => source),
+      part('test').map(({ source }) => source),
     );
     const means = summary.classes.map((entry) => entry.dice.mean);
     const seconds = (performance.now() - started) / 1000;
     if (options.json) io.out(toJson({ type: 'result', dice: means, baselines, seconds, out: folder.path }));
     else {
-      io.out('', `Dice on ${test.length} test subjects, mean over subjects`);
+      io.out('', `Dice on ${test.cases.length} test subjects, mean over subjects`);
       io.out(
         ...table([
           ['class', 'U-Net', 'worst', 'position only', 'intensity only'],
-          ...phantomLabels.map((name, label) => [
+          ...labels.map((name, label) => [
             name,
             digits(means[label]),
-            digits(Math.min(...scores.map((score) => score.dice[label]!))),
+            digits(Math.min(...test.cases.map(({ classes }) => classes[label]!.dice))),
             digits(baselines.position[label]),
             digits(baselines.intensity[label]),
           ]),
@@ -207,7 +190,7 @@ async function demo(io: Io, options: Options, words: readonly string[]): Promise
           'model.safetensors, predictions/*.nii.gz, history.csv, metrics.json, split.json, config.json',
       );
     }
-    const missed = phantomLabels.filter((_, label) => label > 0 && !(means[label]! >= wanted));
+    const missed = labels.filter((_, label) => label > 0 && !(means[label]! >= wanted));
     if (missed.length > 0)
       throw new Unsatisfactory(`the test Dice of ${missed.join(', ')} stays below ${wanted}`);
   } finally {
@@ -217,19 +200,23 @@ async function demo(io: Io, options: Options, words: readonly string[]): Promise
 
 interface Generated {
   readonly source: Phantom;
+  /** As NIfTI files in memory. */
+  readonly files: Case;
   readonly prepared: LabelledCase;
 }
 
-function generate(subject: number, shape: Size3, seed: number): Generated {
+async function generate(subject: number, shape: Size3, seed: number): Promise<Generated> {
   const source = phantom(subject, { shape: [...shape], seed });
   const { image, labels, affine } = source;
   const id = `phantom_${String(subject).padStart(3, '0')}`;
+  const file = (data: Float32Array | Uint8Array) => writeNifti({ data, shape, affine }, { gzip: false });
+  const files = { id, subject: id, images: [await file(image)], label: await file(labels) };
   const prepared = fromArrays(
     id,
     { data: image, dims: shape, affine },
     { data: labels, dims: shape, affine },
   );
-  return { source, prepared: { ...prepared, label: prepared.label! } };
+  return { source, files, prepared: { ...prepared, label: prepared.label! } };
 }
 
 /** Mean Dice per class of what position or intensity alone can tell. */

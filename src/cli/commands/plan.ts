@@ -7,23 +7,16 @@ import { nnunetPreprocessing } from '../../data/decide.ts';
 import type { Fingerprint } from '../../data/fingerprint.ts';
 import { InvalidOption } from '../../errors.ts';
 import { writeFileAtomically } from '../../files/write.node.ts';
-import {
-  assertFits,
-  assumedBudget,
-  chooseWindow,
-  concede,
-  describeWish,
-  type Planner,
-  type TrainingWish,
-} from '../../model/budget.ts';
+import { assumedBudget, chooseWindow, describeWish, type Planner } from '../../model/budget.ts';
 import { completeConfig, defaultConfig, paddedSize } from '../../model/config.ts';
 import { nnunetPatch } from '../../model/patch.ts';
-import { planInference, planTraining } from '../../model/plan.ts';
+import { planInference } from '../../model/plan.ts';
 import { summarise } from '../../model/summary.ts';
 import type { NormKind } from '../../ops/norm.ts';
 import { memoryPicture } from '../../report/report.node.ts';
 import { augmentationMargin } from '../../train/augmentation.ts';
 import { lossShape } from '../../model/losses.ts';
+import { fitStep } from '../../train/memory.ts';
 import { adam } from '../../train/optimizers.ts';
 import {
   addDatasetOptions,
@@ -149,16 +142,16 @@ Examples:
         ? chooseWindow({ config, whole }, memory, { limits, precision }, 'raise --memory')
         : whole;
       const batch = inference ? 1 : batchSize;
-      const wish: TrainingWish = inference
-        ? { ...step, size }
-        : concede({ ...step, size }, memory, planner, ['checkpointing']).wish;
-      if (!inference)
-        assertFits(wish, memory, planner, 'Or let train choose (--concede auto), or raise --memory.');
-      const planned = inference
-        ? planInference({ config, size, batch, limits, precision })
-        : planTraining({ ...wish, ...planner, margin: planner.margin?.(size) });
+      const fitted = inference
+        ? undefined
+        : fitStep({ ...step, size }, planner, {
+            budget: memory,
+            allowed: ['checkpointing'],
+            remedy: 'Or let train choose (--concede auto), or raise --memory.',
+          });
+      const planned = fitted?.planned ?? planInference({ config, size, batch, limits, precision });
       const { plan } = planned;
-      const recomputed = 'recomputed' in planned ? planned.recomputed : undefined;
+      const recomputed = fitted?.planned.recomputed;
       if (options.picture !== undefined)
         await writeFileAtomically(options.picture, await memoryPicture(plan));
       if (options.json) {
@@ -168,7 +161,7 @@ Examples:
         return;
       }
       for (const text of decisions) io.out(text);
-      if (wish.checkpointing && !inference) io.out(`This is ${describeWish(wish, planner)}.`);
+      if (fitted?.wish.checkpointing) io.out(`This is ${describeWish(fitted.wish, planner)}.`);
       if (size !== whole) {
         const windows = input.map((length, axis) => windowStarts(length, size[axis]!, 0.5).length);
         io.out(

@@ -18,7 +18,6 @@ import {
   preprocessingNames,
   scheduleNames,
 } from '../recipe.ts';
-import { hasCheckpoint } from '../../train/checkpoint.node.ts';
 import { commandLine } from '../results.ts';
 import { RunFolder } from '../run-folder.ts';
 import { presetNames, type TrainOptions } from '../train-options.ts';
@@ -186,7 +185,6 @@ Examples:
     .action(async (dataset: string | undefined, given: TrainOptions) => {
       const options = withPreset(given, (name) => command.getOptionValueSource(name) === 'cli');
       using folder = await RunFolder.open(options.out, io);
-      const started = hasCheckpoint(folder.path) || folder.has('model.safetensors');
       if (options.resume) {
         const kept = await keptArguments(folder, dataset, options, command);
         return await runTraining(io, folder, kept.dataset, kept.options, {
@@ -195,7 +193,7 @@ Examples:
           decisions: kept.decisions,
         });
       }
-      if (started && !options.overwrite && !options.dryRun)
+      if (folder.holdsTraining && !options.overwrite && !options.dryRun)
         throw new InvalidOption(
           `${options.out} holds a training already: go on with it (--resume), start anew there (--overwrite), or ` +
             'give another --out',
