@@ -9,6 +9,7 @@ import type { Preprocessing } from '../data/prepare.ts';
 import type { Size3 } from '../gpu/plan.ts';
 import type { Postprocessing } from '../metrics/components.ts';
 import { readJson } from '../json.ts';
+import { listed } from '../listed.ts';
 import {
   completeConfig,
   configEntries,
@@ -17,13 +18,14 @@ import {
   sizeMultiple,
   type UNet3DConfig,
 } from '../model/config.ts';
-import { layoutParameters } from '../model/parameters.ts';
+import { layoutParameters, type ParameterLayout } from '../model/parameters.ts';
 import type { Weights } from '../model/state.ts';
 import { distinctNames, object, openObject, size3, text, wholeNumber, type Schema } from '../schema.ts';
 import { version as packageVersion } from '../version.ts';
 import { requireWhole, writeHashed } from './content-hash.ts';
 import { flatFrom, namedTensors } from './named-tensors.ts';
-import { readSafetensors, type NamedTensor } from './safetensors.ts';
+import type { NamedTensor } from './safetensors.ts';
+import { readTensors } from './tensors.ts';
 
 /** The JSON under the metadata key `unet3d-gpu`. */
 export interface ModelDescription {
@@ -85,8 +87,8 @@ export function writeModel(
 }
 
 /**
- * Reads a model file. One without our metadata, written by others under these names, is read too: its
- * configuration follows from the shapes.
+ * Reads a model file. One without our metadata, written by others under these names with safetensors or torch.save, is
+ * read too: its configuration follows from the shapes.
  * @param name what messages call the file
  * @throws InvalidModel saying what is wrong with the file
  */
@@ -94,7 +96,7 @@ export async function readModel(
   bytes: Uint8Array,
   name = 'the model file',
 ): Promise<{ description: ModelDescription; weights: Weights }> {
-  const file = readSafetensors(bytes, name);
+  const file = await readTensors(bytes, name);
   const { tensors, metadata } = file;
   if ('unet3d-gpu checkpoint' in metadata) {
     throw new InvalidModel(
@@ -114,6 +116,7 @@ export async function readModel(
         }
       : readDescription(json, name);
   const layout = layoutParameters(description.config);
+  if (json === undefined) requireNoOthers(tensors, layout, name);
   return {
     description,
     weights: {
@@ -121,6 +124,25 @@ export async function readModel(
       statistics: flatFrom(layout.statistics, layout.statisticsWords, tensors),
     },
   };
+}
+
+/** What PyTorch saves beside the weights of a batch norm, and nothing here needs. */
+const counter = /\.num_batches_tracked$/;
+
+/** Weights that have no place in a network would be missed in it: it is another one. */
+function requireNoOthers(
+  tensors: ReadonlyMap<string, NamedTensor>,
+  { parameters, statistics }: ParameterLayout,
+  name: string,
+): void {
+  const others = [...tensors.keys()].filter(
+    (tensor) => !parameters.has(tensor) && !statistics.has(tensor) && !counter.test(tensor),
+  );
+  if (others.length === 0) return;
+  throw new InvalidModel(
+    `${name} holds ${listed(others)}, for which a network of this package with its other weights has no place: it is ` +
+      'another network, or under other names',
+  );
 }
 
 function readDescription(json: string, name: string): ModelDescription {

@@ -180,7 +180,11 @@ describe('predict and evaluate refuse', () => {
     const file = join(folder, 'model.safetensors');
     expectRefusal(await cli(['predict', folder, image, '--out', out]), file, /it is text/);
     await writeFile(file, Uint8Array.of(0x50, 0x4b, 3, 4, 0, 0, 0, 0, 0, 0));
-    expectRefusal(await cli(['predict', file, image, '--out', out]), file, /PyTorch.*save_file/);
+    expectRefusal(
+      await cli(['predict', file, image, '--out', out]),
+      file,
+      /not a readable file of PyTorch.*save it again/,
+    );
     const swapped = await cli(['predict', image, file, '--out', out]);
     expect(swapped.err).toMatch(
       /error: the model .*Case_00_Week0\.nii\.gz has the name of an image: give MODEL first/,

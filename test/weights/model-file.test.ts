@@ -1,12 +1,19 @@
 /** Model files: written and read back, read when others wrote them, and refused by name when damaged. */
 import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
 import { describe, expect, test } from 'vitest';
 import { random } from '../../src/data/random.ts';
 import { InvalidModel, UNet3DError } from '../../src/errors.ts';
 import { completeConfig } from '../../src/model/config.ts';
 import { initialValues, layoutParameters } from '../../src/model/parameters.ts';
 import { readModel, writeModel } from '../../src/weights/model-file.ts';
-import { dataStart, readSafetensors, writeSafetensors } from '../../src/weights/safetensors.ts';
+import { readStateDict } from '../../src/weights/pytorch/state-dict.ts';
+import {
+  dataStart,
+  readSafetensors,
+  writeSafetensors,
+  type NamedTensor,
+} from '../../src/weights/safetensors.ts';
 import { headerOf, mutatedSafetensors, withHeader } from '../../scripts/fuzz/mutations.ts';
 
 const config = completeConfig({ inChannels: 2, classes: 3, features: [3, 5], norm: 'batch' });
@@ -93,6 +100,30 @@ describe('model files', () => {
     expect([...readSafetensors(saved).tensors.get('encoder.0.norm1.num_batches_tracked')!.data]).toEqual([
       259,
     ]);
+  });
+
+  test('as torch.save writes a checkpoint of DistributedDataParallel', async () => {
+    const saved = new Uint8Array(await readFile('test/fixtures/pytorch-files/ours.pth'));
+    const { description: found, weights: read } = await readModel(saved);
+    expect(found.config).toEqual(completeConfig({ inChannels: 1, classes: 2, features: [1, 2] }));
+    const { parameters, statistics } = layoutParameters(found.config);
+    const dict = await readStateDict(saved);
+    for (const [entries, flat] of [
+      [parameters, read.parameters],
+      [statistics, read.statistics],
+    ] as const)
+      for (const { name, offset, length } of entries.values())
+        expect(flat.slice(offset, offset + length), name).toEqual(await dict.get(name)!.read());
+    // The same as safetensors, with the wrapper's prefix still there.
+    const wrapped = new Map<string, NamedTensor>();
+    for (const [name, tensor] of dict)
+      wrapped.set(`module.${name}`, { shape: tensor.shape, data: await tensor.read() });
+    const same = await readModel(writeSafetensors({ tensors: wrapped, metadata: {} }));
+    expect(same.weights).toEqual(read);
+    wrapped.set('module.decoder.0.attention.weight', { shape: [1], data: new Float32Array(1) });
+    await expect(
+      readModel(writeSafetensors({ tensors: wrapped, metadata: {} }), 'more.safetensors'),
+    ).rejects.toThrow(/more\.safetensors holds "decoder\.0\.attention\.weight", for which .* has no place/);
   });
 
   test('keep strides, which without our metadata follow from the shapes', async () => {
@@ -248,7 +279,7 @@ describe('model files', () => {
 
   test.each([
     ['gzip', [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3], /x is not a safetensors file: .*gzip, perhaps an image/],
-    ['an archive', [0x50, 0x4b, 3, 4, 0, 0, 8, 8, 0, 0], /PyTorch; save the weights with safetensors\.torch/],
+    ['an archive', [0x50, 0x4b, 3, 4, 0, 0, 8, 8, 0, 0], /PyTorch: its zip archive cannot be read/],
     ['a pickle', [0x80, 2, 0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20], /PyTorch/],
     [
       'an ONNX model',

@@ -3,13 +3,11 @@ import type { Source } from '../../data/source.ts';
 import { sourceName } from '../../data/source.ts';
 import { InvalidModel } from '../../errors.ts';
 import { listed } from '../../listed.ts';
+import { withoutPrefix, withoutWrappers } from '../prefixes.ts';
 import { PytorchTensor, readPytorch } from './read.ts';
 
 /** Under which checkpoints hold the weights: nnU-Net, Lightning, many programs, MONAI. */
 const containers = ['network_weights', 'state_dict', 'model_state_dict', 'model', 'net', 'ema'];
-
-/** What torch.compile, DataParallel and DistributedDataParallel put in front of every name. */
-const wrappers = ['_orig_mod.', 'module.'];
 
 /** As which a LightningModule usually holds the network. */
 const lightning = ['model.', 'net.'];
@@ -28,12 +26,12 @@ export async function readStateDict(source: Source, name = sourceName(source)): 
 /** The same of what `readPytorch` gave. */
 export function stateDictOf(saved: unknown, name: string): StateDict {
   const whole = tensorsOf(saved);
-  if (whole.size > 0) return withoutPrefixes(whole, wrappers);
+  if (whole.size > 0) return withoutWrappers(whole);
   for (const container of containers) {
     const found = saved instanceof Map ? tensorsOf(saved.get(container)) : whole;
     if (found.size === 0) continue;
-    const bare = withoutPrefixes(found, wrappers);
-    return container === 'state_dict' ? withoutPrefixes(withoutPrefix(bare, lightning), wrappers) : bare;
+    const bare = withoutWrappers(found);
+    return container === 'state_dict' ? withoutWrappers(withoutPrefix(bare, lightning)) : bare;
   }
   const keys = saved instanceof Map ? [...saved.keys()].filter((key) => typeof key === 'string') : [];
   throw new InvalidModel(
@@ -49,19 +47,4 @@ function tensorsOf(value: unknown): Map<string, PytorchTensor> {
   for (const [key, item] of value as Map<unknown, unknown>)
     if (typeof key === 'string' && item instanceof PytorchTensor) found.set(key, item);
   return found;
-}
-
-/** Takes off whichever of the prefixes all names have, until none is left. */
-function withoutPrefixes(tensors: StateDict, prefixes: readonly string[]): StateDict {
-  const bare = withoutPrefix(tensors, prefixes);
-  return bare === tensors ? tensors : withoutPrefixes(bare, prefixes);
-}
-
-function withoutPrefix(tensors: StateDict, prefixes: readonly string[]): StateDict {
-  const names = [...tensors.keys()];
-  const prefix = prefixes.find((text) =>
-    names.every((name) => name.startsWith(text) && name.length > text.length),
-  );
-  if (prefix === undefined) return tensors;
-  return new Map([...tensors].map(([name, tensor]) => [name.slice(prefix.length), tensor]));
 }

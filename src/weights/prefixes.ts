@@ -1,0 +1,23 @@
+/** What programs put in front of the names of a network's weights. */
+
+/** By torch.compile, DataParallel and DistributedDataParallel. */
+const wrappers = ['_orig_mod.', 'module.'];
+
+/** The tensors without what wrappers put in front of every name, however many are around each other. */
+export function withoutWrappers<T>(tensors: ReadonlyMap<string, T>): ReadonlyMap<string, T> {
+  const bare = withoutPrefix(tensors, wrappers);
+  return bare === tensors ? tensors : withoutWrappers(bare);
+}
+
+/** The tensors without the first of the prefixes that every name has; the same map if there is none. */
+export function withoutPrefix<T>(
+  tensors: ReadonlyMap<string, T>,
+  prefixes: readonly string[],
+): ReadonlyMap<string, T> {
+  const names = [...tensors.keys()];
+  const prefix = prefixes.find((text) =>
+    names.every((name) => name.startsWith(text) && name.length > text.length),
+  );
+  if (prefix === undefined || names.length === 0) return tensors;
+  return new Map([...tensors].map(([name, tensor]) => [name.slice(prefix.length), tensor]));
+}
