@@ -40,8 +40,8 @@ function countOpens(): Map<string, number> {
 }
 
 test.each([
-  ['whose volumes are resampled', []],
-  ['with fixed spacing', ['--spacing', '2,2,2']],
+  ['with resampled volumes', []],
+  ['with volumes as they are', ['--spacing', 'own']],
   ['that looks at the data first', ['--preprocessing', 'nnunet', '--patch', '8,8,8']],
 ])('a training %s opens an image to train on once, and no label more than twice', async (_, options) => {
   const [data, out] = [await dataset(), join(await temporaryFolder(), 'run')];
