@@ -2,51 +2,28 @@
 import { trainingBatches, type PatchBatches } from '../data/patches.ts';
 import { testedPart } from '../data/split.ts';
 import { Aborted } from '../errors.ts';
-import { diceTable, type Summary } from '../metrics/summary.ts';
 import { defaultBudget } from '../model/budget.ts';
 import { sizeMultiple } from '../model/config.ts';
 import { summarise } from '../model/summary.ts';
 import { folderStore, removeCheckpoints } from '../train/checkpoint.node.ts';
 import type { TrainingEvent, TrainingResult } from '../train/events.ts';
 import { UNet3D } from '../unet3d.ts';
-import { version } from '../version.ts';
 import { dataFiles } from './dataset-options.ts';
 import { Resumable } from './failure.ts';
 import { drawAugmentation, drawBatch } from './first-batch.ts';
 import { announceAdapter } from './gpu.ts';
 import { HistoryWriter } from './history-writer.ts';
 import type { Io } from './io.ts';
-import { openData, type OpenedData } from './open-data.ts';
-import { FileHashes, hashOfHashes, sha256, Stopwatch } from './provenance.ts';
-import { commandLine, writeResults } from './results.ts';
+import { openData } from './open-data.ts';
+import { FileHashes, Stopwatch } from './provenance.ts';
+import { commandLine } from './results.ts';
 import type { RunFolder } from './run-folder.ts';
-import { testModel, type TestResult } from './test-run.ts';
-import { digits, duration, printable, toJson } from './text.ts';
+import { testModel } from './test-run.ts';
+import { configOf, type Job, type RunDetails } from './train-job.ts';
 import type { TrainOptions } from './train-options.ts';
+import { announceResults, writeAll } from './train-results.ts';
 import { assertClassWeights, decide, patchTip, protocolOf, type Settings } from './train-settings.ts';
 import { watch } from './watch.ts';
-
-export interface RunDetails {
-  /** Stored in config.json for --resume. */
-  readonly kept: unknown;
-  /** The command that repeats the run. */
-  readonly command: string;
-  /** What was decided from the data when the run that is resumed began. */
-  readonly decisions?: readonly string[] | undefined;
-}
-
-/** A training whose data have been read and whose model is on the GPU. */
-interface Job extends OpenedData {
-  readonly io: Io;
-  readonly folder: RunFolder;
-  readonly options: TrainOptions;
-  readonly details: RunDetails;
-  readonly model: UNet3D;
-  readonly history: HistoryWriter;
-  /** Of the files, as they are read. */
-  readonly hashes: FileHashes;
-  readonly clock: Stopwatch;
-}
 
 export async function runTraining(
   io: Io,
@@ -170,40 +147,6 @@ async function dryRun(job: Job, settings: Settings, source: PatchBatches): Promi
   io.out(`Augmentation of its first sample is drawn in ${folder.file('augmentation.png')}.`);
 }
 
-/** The content of config.json. */
-function configOf({ options, details, data, model }: Job, settings: Settings, source: PatchBatches) {
-  const { epochs, patch, wish, loss, optimizer, schedule, augmentation } = settings;
-  const { precision = 'f32', checkpointing = false, accumulate = 1 } = wish;
-  const reasons = details.decisions ?? settings.reasons;
-  return {
-    version,
-    command: details.command,
-    network: model.config,
-    training: {
-      epochs,
-      batchSize: wish.batch,
-      accumulate,
-      precision,
-      checkpointing,
-      size: source.size,
-      patch: patch ?? null,
-      ...(patch && { placement: options.placement }),
-      ...(source.margin.some((n) => n > 0) && { margin: source.margin }),
-      loss,
-      optimizer,
-      schedule,
-      augmentation: augmentation ?? null,
-      seed: options.seed,
-      ...protocolOf(options),
-    },
-    preprocessing: data.preprocessing,
-    ...(reasons.length > 0 && { decisions: reasons }),
-    labels: data.labels,
-    adapter: model.adapter,
-    arguments: details.kept,
-  };
-}
-
 async function fit(job: Job, settings: Settings, source: PatchBatches): Promise<TrainingResult> {
   const { io, folder, options, data, model, history } = job;
   const { epochs, patch, wish, loss, optimizer, schedule, augmentation } = settings;
@@ -239,72 +182,4 @@ async function fit(job: Job, settings: Settings, source: PatchBatches): Promise<
     ...(options.tune !== undefined && { tune: options.tune }),
     onEvent,
   });
-}
-
-/** What a training ended with. */
-interface Ended {
-  readonly config: ReturnType<typeof configOf>;
-  readonly result: TrainingResult;
-  readonly test: TestResult;
-}
-
-/** The metrics, pictures and the report. */
-async function writeAll(job: Job, { plan }: Settings, { config, result, test }: Ended): Promise<Summary> {
-  const { folder, options, details, dataset, split, data, model, hashes, clock } = job;
-  const used = new Set((['train', 'validation', 'test'] as const).flatMap((name) => split[name].cases));
-  const files = await hashes.of(dataset.cases.filter(({ id }) => used.has(id)));
-  const { weights, ...tested } = test;
-  return writeResults(folder, {
-    title: dataset.name,
-    model,
-    labels: data.labels,
-    split,
-    training: result,
-    plan,
-    ...tested,
-    config: {
-      ...config.network,
-      ...config.training,
-      preprocessing: data.preprocessing,
-      'test-time augmentation': options.tta ? 'all mirrorings' : 'none',
-    },
-    dataset: {
-      name: dataset.name,
-      cases: dataset.cases.length,
-      channels: dataset.channels.join(', ') || '1',
-    },
-    seed: options.seed,
-    hashes: { 'model.safetensors': sha256(weights), 'all data files': hashOfHashes(files), ...files },
-    timings: clock.stages,
-    command: details.command,
-  });
-}
-
-function announceResults(
-  { io, folder, options, data }: Job,
-  { epochs }: Settings,
-  { result, test: { part, cases } }: Ended,
-  summary: Summary,
-): void {
-  const { bestEpoch, bestDice, seconds, history, stoppedEarly } = result;
-  if (options.json) {
-    const dice = summary.classes.map((entry) => entry.dice.mean);
-    io.out(toJson({ type: 'result', part, dice, bestEpoch, bestDice, seconds, out: folder.path }));
-    return;
-  }
-  for (const note of summary.notes) io.err(`note: ${note}`);
-  if (stoppedEarly) io.out('', `Stopped after ${history.length} of ${epochs} epochs.`);
-  io.out(
-    '',
-    data.validation.length > 0
-      ? `Best epoch ${bestEpoch + 1} (smoothed validation Dice): its mean validation Dice is ${digits(bestDice)}`
-      : 'Nothing was left to validate on; the weights are those of the last epoch.',
-  );
-  io.out(`${part === 'test' ? 'Test' : 'Validation (no test part)'}: ${cases.length} case(s)`, '');
-  io.out(...diceTable(summary, data.labels.map(printable)).trimEnd().split('\n'));
-  io.out(
-    '',
-    `Trained for ${duration(seconds * 1000)}. In ${folder.path}: report.html, model.safetensors, progress.png, ` +
-      'slices.png, predictions/, history.csv, metrics.json, split.json, config.json',
-  );
 }

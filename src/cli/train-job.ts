@@ -1,0 +1,67 @@
+/** A training from the command line, as its stages hand it on. */
+import type { PatchBatches } from '../data/patches.ts';
+import type { UNet3D } from '../unet3d.ts';
+import { version } from '../version.ts';
+import type { HistoryWriter } from './history-writer.ts';
+import type { Io } from './io.ts';
+import type { OpenedData } from './open-data.ts';
+import type { FileHashes, Stopwatch } from './provenance.ts';
+import type { RunFolder } from './run-folder.ts';
+import type { TrainOptions } from './train-options.ts';
+import { protocolOf, type Settings } from './train-settings.ts';
+
+export interface RunDetails {
+  /** Stored in config.json for --resume. */
+  readonly kept: unknown;
+  /** The command that repeats the run. */
+  readonly command: string;
+  /** What was decided from the data when the run that is resumed began. */
+  readonly decisions?: readonly string[] | undefined;
+}
+
+/** A training whose data have been read and whose model is on the GPU. */
+export interface Job extends OpenedData {
+  readonly io: Io;
+  readonly folder: RunFolder;
+  readonly options: TrainOptions;
+  readonly details: RunDetails;
+  readonly model: UNet3D;
+  readonly history: HistoryWriter;
+  /** Of the files, as they are read. */
+  readonly hashes: FileHashes;
+  readonly clock: Stopwatch;
+}
+
+/** The content of config.json. */
+export function configOf({ options, details, data, model }: Job, settings: Settings, source: PatchBatches) {
+  const { epochs, patch, wish, loss, optimizer, schedule, augmentation } = settings;
+  const { precision = 'f32', checkpointing = false, accumulate = 1 } = wish;
+  const reasons = details.decisions ?? settings.reasons;
+  return {
+    version,
+    command: details.command,
+    network: model.config,
+    training: {
+      epochs,
+      batchSize: wish.batch,
+      accumulate,
+      precision,
+      checkpointing,
+      size: source.size,
+      patch: patch ?? null,
+      ...(patch && { placement: options.placement }),
+      ...(source.margin.some((n) => n > 0) && { margin: source.margin }),
+      loss,
+      optimizer,
+      schedule,
+      augmentation: augmentation ?? null,
+      seed: options.seed,
+      ...protocolOf(options),
+    },
+    preprocessing: data.preprocessing,
+    ...(reasons.length > 0 && { decisions: reasons }),
+    labels: data.labels,
+    adapter: model.adapter,
+    arguments: details.kept,
+  };
+}

@@ -1,0 +1,81 @@
+/** What a training leaves behind and says at its end. */
+import { diceTable, type Summary } from '../metrics/summary.ts';
+import type { TrainingResult } from '../train/events.ts';
+import { hashOfHashes, sha256 } from './provenance.ts';
+import { writeResults } from './results.ts';
+import type { TestResult } from './test-run.ts';
+import { digits, duration, printable, toJson } from './text.ts';
+import type { configOf, Job } from './train-job.ts';
+import type { Settings } from './train-settings.ts';
+
+/** What a training ended with. */
+export interface Ended {
+  readonly config: ReturnType<typeof configOf>;
+  readonly result: TrainingResult;
+  readonly test: TestResult;
+}
+
+/** The metrics, pictures and the report. */
+export async function writeAll(
+  job: Job,
+  { plan }: Settings,
+  { config, result, test }: Ended,
+): Promise<Summary> {
+  const { folder, options, details, dataset, split, data, model, hashes, clock } = job;
+  const used = new Set((['train', 'validation', 'test'] as const).flatMap((name) => split[name].cases));
+  const files = await hashes.of(dataset.cases.filter(({ id }) => used.has(id)));
+  const { weights, ...tested } = test;
+  return writeResults(folder, {
+    title: dataset.name,
+    model,
+    labels: data.labels,
+    split,
+    training: result,
+    plan,
+    ...tested,
+    config: {
+      ...config.network,
+      ...config.training,
+      preprocessing: data.preprocessing,
+      'test-time augmentation': options.tta ? 'all mirrorings' : 'none',
+    },
+    dataset: {
+      name: dataset.name,
+      cases: dataset.cases.length,
+      channels: dataset.channels.join(', ') || '1',
+    },
+    seed: options.seed,
+    hashes: { 'model.safetensors': sha256(weights), 'all data files': hashOfHashes(files), ...files },
+    timings: clock.stages,
+    command: details.command,
+  });
+}
+
+export function announceResults(
+  { io, folder, options, data }: Job,
+  { epochs }: Settings,
+  { result, test: { part, cases } }: Ended,
+  summary: Summary,
+): void {
+  const { bestEpoch, bestDice, seconds, history, stoppedEarly } = result;
+  if (options.json) {
+    const dice = summary.classes.map((entry) => entry.dice.mean);
+    io.out(toJson({ type: 'result', part, dice, bestEpoch, bestDice, seconds, out: folder.path }));
+    return;
+  }
+  for (const note of summary.notes) io.err(`note: ${note}`);
+  if (stoppedEarly) io.out('', `Stopped after ${history.length} of ${epochs} epochs.`);
+  io.out(
+    '',
+    data.validation.length > 0
+      ? `Best epoch ${bestEpoch + 1} (smoothed validation Dice): its mean validation Dice is ${digits(bestDice)}`
+      : 'Nothing was left to validate on; the weights are those of the last epoch.',
+  );
+  io.out(`${part === 'test' ? 'Test' : 'Validation (no test part)'}: ${cases.length} case(s)`, '');
+  io.out(...diceTable(summary, data.labels.map(printable)).trimEnd().split('\n'));
+  io.out(
+    '',
+    `Trained for ${duration(seconds * 1000)}. In ${folder.path}: report.html, model.safetensors, progress.png, ` +
+      'slices.png, predictions/, history.csv, metrics.json, split.json, config.json',
+  );
+}
