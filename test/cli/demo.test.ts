@@ -15,12 +15,12 @@ test('a folder that holds a training is left alone, unless it may be replaced', 
   const model = join(out, 'model.safetensors');
   await writeFile(model, 'of a training');
   const refused = await cli(['demo', '--out', out, ...options]);
-  expect(refused.exitCode).toBe(1);
+  expect(refused.exitCode).toBe(2);
   expect(refused.err).toMatch(/holds a training already: start anew there \(--overwrite\)/);
   expect(await readFile(model, 'utf8')).toBe('of a training');
 
   const ran = await cli(['demo', '--out', out, ...options, '--overwrite', '--json']);
-  expect(ran.err).toMatch(/stays below 0\.7|^$/m);
+  expect([0, 1]).toContain(ran.exitCode); // 1 for a low Dice
   // What it says of the test is what its files hold.
   const result = JSON.parse(ran.out.split('\n').at(-1)!) as { type: string; dice: number[] };
   expect(result.type).toBe('result');
