@@ -52,6 +52,7 @@ import { readModel, requireConsistent, writeModel } from './weights/model-file.t
 
 export type { EvaluateOptions, LabelledCase, TrainingOptions };
 
+/** Where a model runs, and in how much memory. */
 export interface DeviceOptions {
   /** A device of the caller's: used as it is, never destroyed. */
   readonly device?: GPUDevice;

@@ -3,15 +3,21 @@ import type { Source } from './source.ts';
 
 /** One file of a data set: its path inside the data set, with forward slashes, and where its bytes are. */
 export interface FileEntry {
+  /** With forward slashes, from the folder of the data set. */
   readonly path: string;
+  /** Where its bytes are. */
   readonly source: Source;
 }
 
 /** An image (one source per channel, or one 4-D source), its label map, and who it shows. */
 export interface Case {
+  /** Different for each case; files of results are named after it. */
   readonly id: string;
+  /** Whom it shows: a split keeps all cases of a subject in one part. */
   readonly subject: string;
+  /** One file for each channel in order, or one 4-D file. */
   readonly images: readonly Source[];
+  /** The label map; absent for cases that are only to be predicted. */
   readonly label?: Source;
 }
 

@@ -30,6 +30,7 @@ export type { Problem, ProblemKind };
 
 /** Everything `check` found; plain data apart from the maps of class voxels. */
 export interface DatasetReport {
+  /** Errors, which would stop a training, and warnings. */
   readonly problems: readonly Problem[];
   /** Facts of the cases whose images could be read and have one shape. */
   readonly cases: readonly CaseFacts[];

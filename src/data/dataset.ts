@@ -19,7 +19,9 @@ export type { Case, FileEntry, UnassignedCase };
 
 /** What `train`, `split` and `check` start from. */
 export interface Dataset {
+  /** For reports. */
   readonly name: string;
+  /** With their files and subjects. */
   readonly cases: readonly Case[];
   /** Class names by label value; empty when the data set does not tell. */
   readonly labels: readonly string[];

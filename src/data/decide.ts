@@ -8,7 +8,9 @@ import type { Normalization } from './normalize.ts';
 import type { Preprocessing, Size3 } from './prepare.ts';
 import { sizeAtSpacing } from './preprocess.ts';
 
+/** A preprocessing, and why it is so. */
 export interface PreprocessingDecision {
+  /** For `prepareCase`; a model stores it. */
   readonly preprocessing: Preprocessing;
   /** The median volume as the network gets it: voxels along x, y, z, and millimetres between them. */
   readonly typical: { readonly shape: Size3; readonly spacing: Size3 };
@@ -27,6 +29,7 @@ const figures = (values: Size3): string => values.map((mm) => Number(mm.toFixed(
 const shorter = (value: number): number => Number(value.toPrecision(4));
 
 /**
+ * How nnU-Net would prepare the volumes of a data set: crop, normalisation of each channel and spacing, by its rules.
  * @param print of the training cases
  * @param channels names as dataset.json gives them, in any case: "CT" takes the data set's foreground intensities,
  *   "noNorm", "rescale_to_0_1" and "rgb_to_0_1" what they say, all others (and none) a z-score per volume

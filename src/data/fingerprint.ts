@@ -15,9 +15,13 @@ export type ForegroundFacts = Pick<IntensityFacts, 'mean' | 'deviation' | 'perce
 
 /** Summary of a data set; plain JSON. */
 export interface Fingerprint {
+  /** Number of cases. */
   readonly cases: number;
+  /** Number of subjects. */
   readonly subjects: number;
+  /** Voxels along x, y, z, on canonical axes. */
   readonly shape: Range<Size3>;
+  /** Millimetres along x, y, z, on canonical axes. */
   readonly spacing: Range<Size3> & { readonly percentile10: Size3 };
   /** After cropping to what is not zero. */
   readonly cropped: {
@@ -26,6 +30,7 @@ export interface Fingerprint {
     /** Of a volume's voxels, those that are left; median over the cases. */
     readonly share: number;
   };
+  /** Number of cases by how their files store the axes, such as "LAS". */
   readonly orientations: Readonly<Record<string, number>>;
   /** Per channel, medians over the cases. */
   readonly intensities: readonly Omit<IntensityFacts, 'notFinite'>[];

@@ -26,9 +26,13 @@ export interface PhantomOptions {
 
 /** A generated volume with its truth; both arrays have x fastest. */
 export interface Phantom {
+  /** [z][y][x] */
   readonly image: Float32Array;
+  /** [z][y][x], from 0 to 5; their names are `phantomLabels`. */
   readonly labels: Uint8Array;
+  /** Voxels along x, y, z. */
   readonly shape: Triple;
+  /** Millimetres along x, y, z. */
   readonly spacing: Triple;
   /** Voxel to millimetres, 4 x 4 row-major, RAS; the field of view is centred on the origin. */
   readonly affine: number[];

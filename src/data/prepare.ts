@@ -33,13 +33,17 @@ export { defaultPreprocessing, type Preprocessing, type Size3 };
 
 /** A case as the network takes it. */
 export interface PreparedCase {
+  /** Of the case. */
   readonly id: string;
   /** [channel][z][y][x] */
   readonly image: Float32Array;
   /** [z][y][x]; 255 where the loss leaves the voxel out. */
   readonly label?: Uint8Array;
+  /** Voxels along x, y, z, after cropping and resampling. */
   readonly shape: Size3;
+  /** Channels of the image. */
   readonly channels: number;
+  /** Millimetres along x, y, z, after resampling. */
   readonly spacing: Size3;
   /** The image's canonical grid before cropping and resampling, which predictions go back to. */
   readonly grid?: {

@@ -14,8 +14,12 @@ export type ProblemKind =
 
 /** One problem; `cases` names those it concerns. */
 export interface Problem {
+  /** An error would stop a training; a warning may spoil it. */
   readonly severity: 'error' | 'warning';
+  /** What it is about. */
   readonly kind: ProblemKind;
+  /** Their ids; empty where it is about the data set as a whole. */
   readonly cases: readonly string[];
+  /** What was found, what was expected and what to do. */
   readonly message: string;
 }

@@ -29,11 +29,13 @@ export interface SplitPart {
 
 /** Content of split.json. */
 export interface Split extends Readonly<Record<PartName, SplitPart>> {
+  /** Of the shuffling of subjects. */
   readonly seed: number;
   /** Shares of the subjects in train, validation, test, as asked for. */
   readonly fractions: readonly [number, number, number];
   /** Only for k-fold: which of how many folds is the validation part, from 0. */
   readonly fold?: number | undefined;
+  /** Only for k-fold: their number. */
   readonly folds?: number | undefined;
 }
 

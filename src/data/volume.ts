@@ -10,6 +10,7 @@ import { allocate, copyIn, floats, wasm } from './wasm.ts';
 
 /** Voxels with x fastest, and how they lie in space. */
 export interface Volume {
+  /** x fastest, then y, z and further axes. */
   readonly data: Float32Array;
   /** x, y, z and up to four more axes; fewer than three where the file has fewer. */
   readonly shape: number[];

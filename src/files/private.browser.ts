@@ -19,6 +19,7 @@ export class QuotaExceeded extends UNet3DError {
   }
 }
 
+/** A store of files in a folder of the origin. */
 export interface PrivateStore extends FileStore {
   /** Names of the files. */
   list(): Promise<string[]>;

@@ -138,11 +138,15 @@ interface Opened {
 
 const userAgent = (): string => (globalThis.navigator as Navigator | undefined)?.userAgent ?? 'unknown';
 
+/** A WebGPU device with the limits that plans keep to, its pipelines, and a count of the bytes that were allocated on it. */
 export class Gpu {
+  /** What plans for this device keep to. */
   readonly limits: PlanLimits;
+  /** Adapter and driver in one line. */
   readonly describe: string;
   /** Adapter, driver, implementation with their versions, features and limits: for what holds on this device alone. */
   readonly identity: string;
+  /** Decides which kernels are the default. */
   readonly adapterClass: AdapterClass;
   /** Floating-point operations per millisecond to be expected of the kernels until they have been measured. */
   readonly speed: number;
@@ -155,7 +159,9 @@ export class Gpu {
   #disposed = false;
 
   private constructor(
+    /** The device itself. */
     readonly device: GPUDevice,
+    /** Its compiled kernels. */
     readonly pipelines: PipelineCache,
     { info, identity, adapterClass, describe, owned, speed, limits }: Opened,
   ) {
@@ -271,6 +277,7 @@ export class Gpu {
     return outcome.value;
   }
 
+  /** A buffer of so many bytes, which count as allocated. @throws DeviceLost if the device is gone */
   createBuffer(label: string, bytes: number, usage: number): GPUBuffer {
     this.assertAlive();
     const buffer = this.device.createBuffer({ label, size: bytes, usage });
@@ -278,6 +285,7 @@ export class Gpu {
     return buffer;
   }
 
+  /** Frees a buffer that `createBuffer` made. */
   destroyBuffer(buffer: GPUBuffer): void {
     this.#allocated -= buffer.size;
     buffer.destroy();

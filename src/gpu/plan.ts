@@ -85,9 +85,13 @@ export interface PlannedTensor {
   readonly buffer: number;
 }
 
+/** Everything that a step does on the GPU, in order, and the memory it does it in. */
 export interface Plan {
+  /** How it stores volumes. */
   readonly precision: Precision;
+  /** All tensors, those of the model included. */
   readonly tensors: readonly PlannedTensor[];
+  /** In the order in which they run. */
   readonly dispatches: readonly Dispatch[];
   /** Bytes of each buffer that the plan allocates. */
   readonly buffers: readonly number[];
@@ -95,12 +99,15 @@ export interface Plan {
   readonly paramBytes: number;
   /** Bytes of the plan's buffers, of its parameters and of the shared tensors it uses: all that it allocates. */
   readonly peakBytes: number;
+  /** Bytes of the largest range that is bound to a kernel. */
   readonly largestBindingBytes: number;
+  /** Floating-point operations of all dispatches. */
   readonly flops: number;
   /** What may be tuned, each key once; the most work first. */
   readonly passes: readonly CountedPass[];
 }
 
+/** What a plan may not exceed. */
 export interface PlanLimits {
   /** Largest storage binding in bytes. */
   readonly maxBindingBytes: number;

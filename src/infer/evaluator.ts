@@ -34,7 +34,9 @@ export interface Windows {
 
 /** One case's scores. */
 export interface CaseScore {
+  /** Of the case. */
   readonly id: string;
+  /** Of the whole case, as the training defines it. */
   readonly loss: number;
   /** Per class, background first; NaN where neither has the class. */
   readonly dice: readonly number[];

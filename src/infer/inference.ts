@@ -13,12 +13,15 @@ import { tuningStore } from '../model/tuning-cache.ts';
 import type { DenseCase } from './evaluator.ts';
 import { slidingWindow, type WindowProgress } from './window.ts';
 
+/** How a volume is segmented. */
 export interface SegmentOptions {
   /** Of neighbouring windows, where windows are needed. Default 0.5. */
   readonly overlap?: number;
   /** x, y, z; forces windows of this size. */
   readonly window?: Size3;
+  /** Looked at between windows; the call then throws `Aborted`. */
   readonly signal?: AbortSignal;
+  /** Called after each window. */
   readonly onProgress?: (progress: WindowProgress) => void;
 }
 

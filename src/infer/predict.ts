@@ -24,8 +24,10 @@ import type { DenseCase } from './evaluator.ts';
 import { argmax, mirrorings, segmentProbabilities, softmax, type MirrorOptions } from './probabilities.ts';
 import type { WindowProgress } from './window.ts';
 
+/** What a prediction may give: a class for each voxel, softmax probabilities, or the outputs of the network. */
 export type PredictOutput = 'labels' | 'probabilities' | 'logits';
 
+/** How files are segmented. */
 export interface PredictOptions extends MirrorOptions {
   /** What `toNifti` writes; labels are there in any case. Default 'labels'. */
   readonly output?: PredictOutput;
@@ -35,7 +37,9 @@ export interface PredictOptions extends MirrorOptions {
   readonly window?: Size3;
   /** Whether labels are cleaned as validation chose it for this model; probabilities never are. Default true. */
   readonly postprocess?: boolean;
+  /** Looked at between windows; the call then throws `Aborted`. */
   readonly signal?: AbortSignal;
+  /** Called after each window. */
   readonly onProgress?: (progress: WindowProgress) => void;
 }
 

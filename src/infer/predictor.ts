@@ -24,6 +24,7 @@ import {
 } from './probabilities.ts';
 import { tiles } from './window.ts';
 
+/** How cases are scored. */
 export interface EvaluateOptions extends MirrorOptions {
   /** Default: weighted Dice with equal weights. */
   readonly loss?: Loss;

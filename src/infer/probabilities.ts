@@ -7,6 +7,7 @@ import type { WindowProgress } from './window.ts';
 /** An axis of the network's grid: x to the right, y to the front, z up. */
 export type Axis = 'x' | 'y' | 'z';
 
+/** Test-time augmentation by mirroring. */
 export interface MirrorOptions {
   /** Mirror test-time augmentation: probabilities are averaged over all flips of the volume. Default false. */
   readonly tta?: boolean;

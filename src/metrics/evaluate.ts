@@ -15,7 +15,9 @@ type Triple = readonly [number, number, number];
 
 /** A label map: x fastest, extents along x, y, z. */
 export interface LabelVolume {
+  /** Label values, x fastest. */
   readonly data: ArrayLike<number>;
+  /** Voxels along x, y, z. */
   readonly shape: readonly number[];
   /** Millimetres along x, y, z. */
   readonly spacing?: readonly number[];
@@ -60,6 +62,7 @@ export type MetricName = (typeof metricNames)[number];
 
 /** Metrics of one case. */
 export interface CaseMetrics {
+  /** Of the case. */
   readonly name: string;
   /** One entry per label value, background included. */
   readonly classes: readonly ClassMetrics[];
@@ -69,6 +72,7 @@ export interface CaseMetrics {
   readonly notes: readonly string[];
 }
 
+/** How a prediction is compared with the truth. */
 export interface EvaluateOptions {
   /** Number of label values, background included, or their names. */
   readonly classes: number | readonly string[];

@@ -29,6 +29,7 @@ export type Estimates = Readonly<Record<MetricName, Estimate>>;
 
 /** All cases together. */
 export interface Summary {
+  /** Number of cases. */
   readonly cases: number;
   /** One entry per label value, background included. */
   readonly classes: readonly Estimates[];
@@ -36,6 +37,7 @@ export interface Summary {
   readonly foreground: Estimates;
   /** Sum of the cases' matrices: voxels by truth (row) and prediction (column). */
   readonly confusion: readonly (readonly number[])[];
+  /** What a reader of the numbers should know, one sentence each. */
   readonly notes: readonly string[];
 }
 

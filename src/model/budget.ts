@@ -35,6 +35,7 @@ export const defaultBudget = (gpu: {
 
 /** A training step as somebody would like it. */
 export interface TrainingWish {
+  /** The network. */
   readonly config: UNet3DConfig;
   /** x, y, z of the network's input. */
   readonly size: Size3;
@@ -42,22 +43,29 @@ export interface TrainingWish {
   readonly batch: number;
   /** Batches whose gradients are averaged for one step. Default 1. */
   readonly accumulate?: number | undefined;
+  /** How volumes are stored. Default f32. */
   readonly precision?: Precision | undefined;
+  /** Which outputs are computed again instead of kept. */
   readonly checkpointing?: Checkpointing | undefined;
 }
 
 /** A configuration near the wish, with its planned bytes. */
 export interface Alternative extends TrainingWish {
+  /** On the GPU, all included. */
   readonly bytes: number;
 }
 
 /** What a wish is planned for. */
 export interface Planner {
+  /** Of the device. */
   readonly limits: PlanLimits;
+  /** See `lossShape`. */
   readonly loss: LossShape;
+  /** Decides how many moments are kept. */
   readonly optimizer: OptimizerChoice;
   /** See `TrainingShape`. */
   readonly augment?: boolean | undefined;
+  /** Whether a running average of the weights is kept. */
   readonly averaging?: boolean | undefined;
   /** Voxels around patches of a size that the augmentation reads as well. Default: none. */
   readonly margin?: ((size: Size3) => Size3) | undefined;
@@ -69,6 +77,7 @@ export interface Planner {
  * statistics from each part, instance norm does not notice); patches instead of whole volumes.
  */
 export const concessions = ['float16', 'checkpointing', 'accumulation', 'patches'] as const;
+/** Something that may be given up to fit into memory. */
 export type Concession = (typeof concessions)[number];
 
 /** Bytes of a plan; Infinity where a tensor exceeds what the device can hold in one buffer. */

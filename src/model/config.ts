@@ -6,6 +6,7 @@ import { doubling } from '../ops/common.ts';
 import type { NormKind } from '../ops/norm.ts';
 import { flag, held, oneOf, openObject, triple, wholeNumber } from '../schema.ts';
 
+/** The shape of a network. */
 export interface UNet3DConfig {
   /** Channels of the input volume. */
   readonly inChannels: number;
@@ -29,6 +30,7 @@ export interface UNet3DConfig {
   readonly strides?: readonly Size3[];
 }
 
+/** What `completeConfig` fills in. */
 export const defaultConfig = {
   features: [16, 32, 64, 128],
   norm: 'batch',

@@ -3,14 +3,21 @@ import { InvalidOption } from '../errors.ts';
 import type { LossShape } from '../ops/loss.ts';
 import { some } from '../listed.ts';
 
+/** A loss as plain data: made by `weightedDice`, `crossEntropy` or `diceCrossEntropy`. */
 export interface Loss {
+  /** The function that made it. */
   readonly name: 'weightedDice' | 'crossEntropy' | 'diceCrossEntropy';
+  /** Factor of the Dice loss. */
   readonly dice: number;
+  /** Factor of the cross-entropy. */
   readonly crossEntropy: number;
+  /** s in D_c = (2Σpg + s)/(Σp + Σg + s). */
   readonly smooth: number;
+  /** Whether Dice sums over the whole batch instead of each sample. */
   readonly batchDice: boolean;
   /** Per class; `undefined` for the default: Dice 1/classes each, cross-entropy 1 each. */
   readonly diceWeights?: readonly number[] | undefined;
+  /** Per class; `undefined` for 1 each. */
   readonly entropyWeights?: readonly number[] | undefined;
 }
 
@@ -58,6 +65,7 @@ export function diceCrossEntropy(
   };
 }
 
+/** What a plan needs to know of a loss, for a number of classes. */
 export function lossShape(loss: Loss, classes: number): LossShape {
   const { dice, crossEntropy, smooth, batchDice } = loss;
   return { classes, dice, crossEntropy, smooth, batchDice };

@@ -7,6 +7,7 @@ import { formatBytes } from './summary.ts';
 /** Voxels of the largest patch, as a cube in millimetres. */
 const mostVoxels = 256 ** 3;
 
+/** A size of patches, and why it is so. */
 export interface PatchDecision {
   /** x, y, z; multiples of the network's. */
   readonly patch: Size3;

@@ -44,6 +44,7 @@ function sparkline(plan: Plan, columns = 60): string {
 /** Bytes that the dispatches have to do with, each once per dispatch: what memory moves where caches keep the rest. */
 const trafficBytes = ({ dispatches }: Plan): number => dispatches.reduce((sum, { bytes }) => sum + bytes, 0);
 
+/** A network and the plan of its step as text: parameters, memory, and the work of each kind of kernel. */
 export function summarise(
   config: UNet3DConfig,
   plan: Plan,

@@ -9,8 +9,11 @@ import { kernelsOf, runsOn, type ConvPass, type CountedPass } from '../gpu/passe
 import { benchPass, ClockTooCoarse, type PassBench } from './pass-bench.ts';
 import { readCache, writeCache, type TuningStore } from './tuning-cache.ts';
 
+/** How kernels are measured. */
 export interface TuningOptions {
+  /** Where choices are kept. Default: nowhere. */
   readonly store?: TuningStore | undefined;
+  /** Looked at between passes; the call then throws `Aborted`. */
   readonly signal?: AbortSignal | undefined;
   /** What the user should know, such as a damaged cache. */
   readonly warn?: (message: string) => void;
@@ -24,22 +27,27 @@ export interface TuningOptions {
   readonly bench?: (gpu: Gpu, pass: ConvPass) => PassBench;
 }
 
+/** How the kernels of one pass compare on the device. */
 export interface Measurement {
   /** See `passKey`. */
   readonly key: string;
   /** What is used: the table's kernel unless another gains enough. */
   readonly kernel: string;
+  /** The table's kernel. */
   readonly standard: string;
   /** Milliseconds of the kernel that is used, and of the table's. */
   readonly ms: number;
+  /** Milliseconds of the table's kernel. */
   readonly standardMs: number;
   /** Kernels that gave other numbers or did not run. */
   readonly rejected: readonly string[];
 }
 
+/** Which kernels a device runs fastest. */
 export interface Tuning {
   /** For `KernelChoices.tuned`: kernels by key, where they are not the table's. */
   readonly tuned: Readonly<Record<string, string>>;
+  /** Each pass that was measured just now. */
   readonly measured: readonly Measurement[];
   /** Passes that were not measured, mostly for want of time; they keep the table's kernel, next time as well. */
   readonly left: number;

@@ -11,7 +11,9 @@ import type { GridVolume } from './view.ts';
 export interface CasePicture {
   /** For example "Best case". */
   readonly title: string;
+  /** Of the case. */
   readonly name: string;
+  /** What it shows, in a line. */
   readonly caption: string;
   /** Image, truth, prediction and difference side by side. */
   readonly png: Uint8Array;

@@ -12,8 +12,11 @@ import type { GridVolume } from './view.ts';
 export interface RenderInput {
   /** Stands above the picture. */
   readonly name: string;
+  /** The volume under the labels. */
   readonly image: GridVolume;
+  /** Label map on the grid of the image. */
   readonly truth?: GridVolume;
+  /** Label map on the grid of the image. */
   readonly prediction?: GridVolume;
 }
 

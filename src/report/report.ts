@@ -27,6 +27,7 @@ import { style } from './style.ts';
 
 /** Everything a report can show; what is left out has no section. */
 export interface ReportData {
+  /** Stands on top. */
   readonly title: string;
   /** For example an ISO date. */
   readonly created?: string;
@@ -34,27 +35,39 @@ export interface ReportData {
   readonly command: string;
   /** Names of the label values 0, 1, 2 … */
   readonly labels: readonly string[];
+  /** Of network and training, by name. */
   readonly config: Readonly<Record<string, unknown>>;
+  /** Facts about the data set, by name. */
   readonly dataset?: Readonly<Record<string, unknown>>;
   /** Names of the cases of each part, for example train, validation, test. */
   readonly split?: Readonly<Record<string, readonly string[]>>;
+  /** One row for each epoch. */
   readonly history?: readonly HistoryRow[];
   /** Which part was evaluated. Default 'test'. */
   readonly evaluated?: string;
+  /** Metrics of the evaluated cases. */
   readonly cases?: readonly CaseMetrics[];
+  /** Of `cases`. */
   readonly summary?: Summary;
   /** Of NSD, mm. Default 1. */
   readonly tolerance?: number;
   /** What validation chose, with its Dice per class before and after. */
   readonly postprocessing?: PostprocessingChoice;
+  /** Of single cases. */
   readonly pictures?: readonly CasePicture[];
+  /** Of the plan of a step, in bytes. */
   readonly memory?: { readonly peakBytes: number; readonly tensors: readonly MemoryRow[] };
+  /** Seconds by phase. */
   readonly timings?: readonly { readonly name: string; readonly seconds: number }[];
+  /** The GPU in one line. */
   readonly adapter?: string;
+  /** Of software, by name. */
   readonly versions?: Readonly<Record<string, string>>;
+  /** Of the run. */
   readonly seed?: number;
   /** SHA-256 of data and model by name; the first two are shown, the others folded. */
   readonly hashes?: Readonly<Record<string, string>>;
+  /** What a reader should know, one sentence each. */
   readonly notes?: readonly string[];
 }
 

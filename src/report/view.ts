@@ -7,7 +7,9 @@ import { InvalidVolume } from '../errors.ts';
 
 /** A volume on a grid: x fastest, extents and spacing (mm) along x, y, z. */
 export interface GridVolume {
+  /** One value for each voxel, x fastest. */
   readonly data: ArrayLike<number>;
+  /** Voxels along x, y, z. */
   readonly shape: readonly number[];
   /** Default: from the affine, else 1 mm. */
   readonly spacing?: readonly number[];
@@ -20,16 +22,23 @@ export type Plane = 'axial' | 'coronal' | 'sagittal';
 
 /** How the pixels of all slices of a plane lie in the volume's array. */
 export interface View {
+  /** Pixels across. */
   readonly columns: number;
+  /** Pixels down. */
   readonly rows: number;
+  /** Slices of the plane. */
   readonly slices: number;
   /** Millimetres from one column or row to the next. */
   readonly pixelWidth: number;
+  /** Millimetres from one row to the next. */
   readonly pixelHeight: number;
   /** Index of the top left voxel of the first slice, and the steps from there. */
   readonly origin: number;
+  /** From a voxel to that in the next column. */
   readonly columnStep: number;
+  /** From a voxel to that in the next row. */
   readonly rowStep: number;
+  /** From a voxel to that in the next slice. */
   readonly sliceStep: number;
   /** What lies at the left edge: the patient's right (R) or front (A). */
   readonly leftEdge: 'R' | 'A';

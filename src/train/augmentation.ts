@@ -44,6 +44,7 @@ export interface Augmentation {
   };
   /** Gamma of the negative image; mean and standard deviation stay as they were. */
   readonly invertedGamma: { readonly probability: number; readonly exponent: Interval };
+  /** Gamma of the image itself, in the same way. */
   readonly gamma: { readonly probability: number; readonly exponent: Interval };
 }
 

@@ -50,6 +50,7 @@ const readable = [2, 3, 4, version];
 
 const takenVoxel = oneOf('nearest', 'first');
 
+/** The name under which training saves its checkpoint in a store. */
 export const checkpointName = 'checkpoint.safetensors';
 export const previousName = (name: string): string => `${name}.previous`;
 

@@ -6,6 +6,7 @@ import type { Run } from './run.ts';
 
 /** One line of history.csv. */
 export interface EpochRow {
+  /** From 0. */
   readonly epoch: number;
   /** Mean training loss. */
   readonly loss: number;
@@ -17,9 +18,11 @@ export interface EpochRow {
   readonly smoothedDice: number;
   /** Of the epoch's last step. */
   readonly learningRate: number;
+  /** Seconds that the epoch took. */
   readonly seconds: number;
 }
 
+/** What happens in a training, as `onEvent` and iterators get it; told apart by `type`. */
 export type TrainingEvent =
   /** The step as wished exceeds the memory budget; this was given up, by the caller's leave. */
   | {
@@ -89,7 +92,9 @@ export type TrainingEvent =
   | { readonly type: 'recovered'; readonly message: string }
   | { readonly type: 'end'; readonly result: TrainingResult };
 
+/** What a training has come to. */
 export interface TrainingResult {
+  /** One row for each epoch. */
   readonly history: readonly EpochRow[];
   /** Epoch whose weights were kept: the best smoothed validation Dice, or the last. */
   readonly bestEpoch: number;
@@ -97,7 +102,9 @@ export interface TrainingResult {
   readonly bestDice: number;
   /** Validation stopped getting better before the last epoch. */
   readonly stoppedEarly: boolean;
+  /** Optimiser steps, those before a resume included. */
   readonly steps: number;
+  /** Seconds of training, those before a resume included. */
   readonly seconds: number;
 }
 

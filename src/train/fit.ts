@@ -17,17 +17,25 @@ export interface BatchSource {
   readonly size: Size3;
   /** Voxels that batches reach beyond it on both sides, for the augmentation to draw from; x in fours. Default: none. */
   readonly margin?: Size3;
+  /** Samples in a batch. */
   readonly batchSize: number;
+  /** Batches in an epoch. */
   readonly batchesPerEpoch: number;
+  /** The batch of that index in that epoch, both from 0. */
   batch(epoch: number, index: number): Batch | Promise<Batch>;
   /** What must be the same for a resumed run, such as the seed and the case ids. */
   readonly identity: unknown;
 }
 
+/** How a network is trained. */
 export interface FitOptions {
+  /** Passes over the training batches, those before a resume included. */
   readonly epochs: number;
+  /** What is minimised. */
   readonly loss: Loss;
+  /** How gradients change the weights. */
   readonly optimizer: Optimizer;
+  /** Of the learning rate. */
   readonly schedule: Schedule;
   /** Cases for the validation at the end of each epoch. */
   readonly validation?: readonly ValidationCase[];
@@ -80,6 +88,7 @@ export interface FitOptions {
   readonly preview?: (LabelledVolume & { readonly id: string }) | undefined;
   /** Looked at between steps; training then saves a checkpoint (if it has a store) and throws `Aborted`. */
   readonly signal?: AbortSignal;
+  /** Where checkpoints are kept. Default: none are written. */
   readonly checkpoint?: CheckpointStore;
   /** Go on from the store's checkpoint, if there is one. */
   readonly resume?: boolean;

@@ -1,13 +1,19 @@
 /** Optimisers by name; all compute as PyTorch's of the same name do. */
 import type { OptimizerKind } from '../ops/optimizer.ts';
 
+/** An optimiser as plain data: made by `adam`, `adamW` or `sgd`. */
 export interface Optimizer {
+  /** Which update it makes. */
   readonly kind: OptimizerKind;
   /** Adam's β1, or SGD's momentum. A schedule that cycles momentum overrides it. */
   readonly beta1: number;
+  /** Adam's β2; of no meaning for SGD. */
   readonly beta2: number;
+  /** Adam's ε; of no meaning for SGD. */
   readonly epsilon: number;
+  /** L2 penalty; AdamW applies it to the weights instead of the gradients. */
   readonly weightDecay: number;
+  /** Whether SGD's momentum is Nesterov's. */
   readonly nesterov: boolean;
 }
 

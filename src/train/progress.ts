@@ -4,14 +4,17 @@ import { readJson } from '../json.ts';
 import { measured, numberFrom, object, wholeNumber, type Schema } from '../schema.ts';
 import type { EpochRow } from './events.ts';
 
+/** How far a training has come. */
 export interface Progress {
   /** Next optimiser step, counted from 0. */
   readonly step: number;
+  /** One row for each finished epoch. */
   readonly history: readonly EpochRow[];
   /** Losses of the current epoch's finished steps. */
   readonly epochLosses: readonly number[];
   /** Seconds spent in the current epoch and in all before the resume. */
   readonly seconds: number;
+  /** The epoch whose weights are the best so far, and its smoothed Dice. */
   readonly best?: { readonly epoch: number; readonly dice: number } | undefined;
   /** Steps that were applied: those that Adam's bias correction counts. */
   readonly applied: number;

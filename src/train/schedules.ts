@@ -4,6 +4,7 @@
  */
 import { InvalidOption } from '../errors.ts';
 
+/** A learning rate over the steps as plain data: made by `oneCycle`, `poly`, `cosine` or `constant`. */
 export type Schedule =
   | {
       readonly name: 'oneCycle';
@@ -76,6 +77,7 @@ export const cosine = (options: {
   ...options,
 });
 
+/** One learning rate throughout. */
 export const constant = (options: { learningRate: number }): Schedule => ({ name: 'constant', ...options });
 
 export interface ScheduleValue {

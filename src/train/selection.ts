@@ -14,6 +14,7 @@ export function smoothedDice(before: number, dice: number): number {
   return Number.isFinite(before) ? smoothing * before + (1 - smoothing) * dice : dice;
 }
 
+/** When training stops before its last epoch. */
 export interface EarlyStopping {
   /** Epochs without a better smoothed Dice after which training stops. */
   readonly patience: number;

@@ -23,6 +23,7 @@ import { trainThroughLosses } from './recovery.ts';
 import { oneCycle } from './schedules.ts';
 import type { Asking } from './step-batches.ts';
 
+/** How `UNet3D.fit` trains. */
 export interface TrainingOptions
   extends Partial<Omit<FitOptions, 'validation' | 'preview'>>, Pick<BatchOptions, 'patch' | 'oversample'> {
   /** Volumes or patches per step. Default 2. */

@@ -44,6 +44,7 @@ import { Connection } from './connection.ts';
 import { buffersOf, toPlainSource, type ModelFacts, type Question } from './protocol.ts';
 import type { PlainFit, PlainTraining } from './thread.ts';
 
+/** Which worker a model lives in, and in how much memory. */
 export interface WorkerOptions {
   /**
    * A worker made by the caller from `unet3d-gpu/worker/thread`, for bundlers that must see it made; it serves one
@@ -58,8 +59,10 @@ export interface WorkerOptions {
   readonly precision?: Precision;
 }
 
+/** The network, its seed, and the worker it is made in. */
 export type WorkerCreateOptions = Omit<CreateOptions, 'device'> & WorkerOptions;
 
+/** How `UNet3D.fit` trains in a worker. */
 export interface WorkerTrainingOptions extends Omit<TrainingOptions, 'through'> {
   /** Move the cases to the worker; the caller's arrays are then empty. Default: copy. */
   readonly transfer?: boolean;
@@ -67,6 +70,7 @@ export interface WorkerTrainingOptions extends Omit<TrainingOptions, 'through'> 
 
 type PlainSegmentation = Pick<Segmentation, 'labels' | 'probabilities' | 'logits' | 'warnings'>;
 
+/** A network in a worker. Methods reject with `DeviceLost` when the worker dies, and as the local ones do. */
 export class UNet3D {
   readonly #connection: Connection;
 
@@ -108,6 +112,7 @@ export class UNet3D {
     return facts;
   }
 
+  /** The network, with all defaults filled in. */
   get config(): UNet3DConfig {
     return this.#facts.config;
   }

@@ -12,6 +12,7 @@ const containers = ['network_weights', 'state_dict', 'model_state_dict', 'model'
 /** As which a LightningModule usually holds the network. */
 const lightning = ['model.', 'net.'];
 
+/** The tensors of a network by their names. */
 export type StateDict = ReadonlyMap<string, PytorchTensor>;
 
 /**

@@ -54,6 +54,7 @@ const isCount = (value: unknown): value is number => Number.isSafeInteger(value)
 export const isCounts = (value: unknown): value is readonly number[] =>
   Array.isArray(value) && Object.isFrozen(value) && value.length <= mostAxes && value.every(isCount);
 
+/** A tensor of a file of PyTorch's, whose numbers are read when they are asked for. */
 export class PytorchTensor {
   /** How many numbers it has. */
   readonly length: number;
@@ -62,7 +63,9 @@ export class PytorchTensor {
   readonly #to: number;
 
   private constructor(
+    /** The numbers that it is a view of. */
     readonly storage: Storage,
+    /** Where it lies in them. */
     readonly view: View,
   ) {
     const { offset, shape, strides } = view;
@@ -72,7 +75,10 @@ export class PytorchTensor {
     this.#to = this.length === 0 ? offset : offset + reach + 1;
   }
 
-  /** @returns a text that says what is wrong, if something is */
+  /**
+   * A view of a storage; offset and strides count numbers.
+   * @returns a text that says what is wrong, if something is
+   */
   static of(storage: Storage, offset: unknown, shape: unknown, strides: unknown): PytorchTensor | string {
     if (!isCount(offset) || !isCounts(shape) || !isCounts(strides) || shape.length !== strides.length)
       return 'a tensor whose offset, shape or strides are no whole numbers from 0 on';
@@ -84,10 +90,12 @@ export class PytorchTensor {
     return tensor;
   }
 
+  /** Of its numbers. */
   get type(): DataType {
     return this.storage.type;
   }
 
+  /** Slowest axis first. */
   get shape(): readonly number[] {
     return this.view.shape;
   }
