@@ -45,6 +45,7 @@ export type { EarlyStopping } from './train/selection.ts';
 export type { CheckpointStore } from './train/checkpoint.ts';
 export { readPytorch, PytorchTensor } from './weights/pytorch/read.ts';
 export { readStateDict, type StateDict } from './weights/pytorch/state-dict.ts';
+export { openNnunet, type NnunetModel } from './interop/nnunet/folder.ts';
 export { readSafetensors, writeSafetensors } from './weights/safetensors.ts';
 export { phantom, phantomLabels, phantoms, type Phantom, type PhantomOptions } from './data/phantom.ts';
 export { dice, meanDefined } from './metrics/dice.ts';

@@ -1,0 +1,96 @@
+/** nnU-Net's dataset.json, as a trained model needs it: channels, labels or regions, and how heads become labels. */
+import * as v from 'valibot';
+import { InvalidModel } from '../../errors.ts';
+import { readJson } from '../../json.ts';
+import { openObject, text, wholeNumber } from '../../schema.ts';
+
+export interface NnunetLabels {
+  /** Names of the input channels, in order. */
+  readonly channels: readonly string[];
+  /** Such as `.nii.gz`. */
+  readonly fileEnding: string;
+  /** What each of the network's heads finds. */
+  readonly heads: readonly NnunetHead[];
+  /** Heads are regions, which overlap and are each decided by a sigmoid; otherwise one label wins (softmax). */
+  readonly regions: boolean;
+  /** The label that no head has: not known what it is. */
+  readonly ignore: number | undefined;
+}
+
+export interface NnunetHead {
+  readonly name: string;
+  /** Labels of the truth that belong to it: one, or those of a region. */
+  readonly labels: readonly number[];
+  /** The label that is written where it wins; of regions, later ones over earlier. */
+  readonly written: number;
+}
+
+const label = wholeNumber(0, 65535);
+const value = v.union([label, v.array(label)], 'a whole number from 0 on, or a list of them');
+const names = v.optional(v.record(v.string(), text, '{"0": "CT", …}'));
+
+const datasetSchema = openObject({
+  channel_names: names,
+  modality: names,
+  labels: v.record(v.string(), value, '{"background": 0, "liver": 1, …}'),
+  file_ending: text,
+  regions_class_order: v.optional(v.nullable(v.array(label, 'a list of labels'))),
+});
+
+const fail = (problem: string): InvalidModel =>
+  new InvalidModel(`dataset.json: ${problem}; take another copy of the model folder`);
+
+/** @throws InvalidModel with the path and the value of what is wrong */
+export function readLabels(json: string): NnunetLabels {
+  const told = readJson(json, datasetSchema, fail);
+  const { background, ignore: ignored, ...named } = told.labels;
+  if (background !== 0) throw fail('labels.background is not 0; expected 0');
+  if (Array.isArray(ignored)) throw fail('labels.ignore is a list; expected one label');
+  const ignore = ignored;
+  const entries = Object.entries(named).map(([name, labels]) => ({ name, labels: [labels].flat() }));
+  if (entries.length === 0) throw fail('labels has background alone; expected another label');
+  const regions = entries.some(({ labels }) => labels.length > 1);
+  const heads = regions ? regionHeads(entries, told.regions_class_order ?? undefined) : plainHeads(entries);
+  return {
+    channels: channelNames(told.channel_names ?? told.modality),
+    fileEnding: told.file_ending,
+    heads,
+    regions,
+    ignore,
+  };
+}
+
+type Entry = Omit<NnunetHead, 'written'>;
+
+/** In the dictionary's order. */
+function regionHeads(entries: readonly Entry[], order: readonly number[] | undefined): NnunetHead[] {
+  if (order?.length !== entries.length)
+    throw fail(
+      `regions_class_order ${order ? `has ${order.length} entries` : 'is missing'}; expected ${entries.length}, one label for each region`,
+    );
+  return entries.map((entry, index) => ({ ...entry, written: order[index]! }));
+}
+
+/** By label. */
+function plainHeads(entries: readonly Entry[]): NnunetHead[] {
+  const found = [{ name: 'background', labels: [0] }, ...entries].sort((a, b) => a.labels[0]! - b.labels[0]!);
+  const wrong = found.findIndex(({ labels }, index) => labels.length !== 1 || labels[0] !== index);
+  if (wrong >= 0)
+    throw fail(
+      `label "${found[wrong]!.name}" is ${String(found[wrong]!.labels[0])}; expected ${wrong}, as labels are numbered one after another`,
+    );
+  return found.map((entry) => ({ ...entry, written: entry.labels[0]! }));
+}
+
+function channelNames(told: Readonly<Record<string, string>> | undefined): string[] {
+  const channels = Object.keys(told ?? {});
+  if (!told || channels.length === 0) throw fail('channel_names is missing; expected {"0": "CT", …}');
+  return channels.map((_, index) => {
+    const name = Object.hasOwn(told, index) ? told[index] : undefined;
+    if (name === undefined)
+      throw fail(
+        `channel_names.${index} is missing; expected channels numbered from 0 to ${channels.length - 1}`,
+      );
+    return name;
+  });
+}

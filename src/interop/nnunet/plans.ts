@@ -1,0 +1,246 @@
+/** nnU-Net's plans.json of 2.0 to today: one of its configurations, with what it inherits. */
+import * as v from 'valibot';
+import { InvalidModel } from '../../errors.ts';
+import { readJson } from '../../json.ts';
+import { listed } from '../../listed.ts';
+import { finite, flag, held, numberAbove, oneOf, openObject, text, wholeNumber } from '../../schema.ts';
+import {
+  architectureSchema,
+  networkOf,
+  oldNetworkOf,
+  oldNetworkSchema,
+  type Axes,
+  type NnunetNetwork,
+} from './network.ts';
+
+/** How a channel is normalised, before it is resampled. */
+export type NnunetNormalization =
+  | {
+      readonly scheme: 'CTNormalization';
+      /** Clipped to these, then minus the mean, divided by the deviation. */
+      readonly clip: readonly [number, number];
+      readonly mean: number;
+      readonly deviation: number;
+    }
+  | {
+      readonly scheme: 'ZScoreNormalization';
+      /** Statistics of, and only applied to, voxels inside the mask of what is not 0. */
+      readonly masked: boolean;
+    }
+  | { readonly scheme: 'RescaleTo01Normalization' | 'RGBTo01Normalization' | 'NoNormalization' };
+
+/** How volumes get another spacing. */
+export type NnunetResampling =
+  | {
+      readonly method: 'spline';
+      /** 3 is cubic, 1 linear, 0 nearest. */
+      readonly order: 0 | 1 | 3;
+      /** Along a low-resolution axis that is resampled apart. */
+      readonly lowResolutionOrder: 0 | 1 | 3;
+      /** Whether it is apart; undefined: where spacings differ by a factor above 3. */
+      readonly apart: boolean | undefined;
+    }
+  | { readonly method: 'trilinear' }
+  | { readonly method: 'none' };
+
+export interface NnunetConfiguration {
+  /** Such as `3d_fullres`. */
+  readonly name: string;
+  /** Voxels of the window. */
+  readonly patch: Axes;
+  /** In mm, along the axes of the patch. */
+  readonly spacing: Axes;
+  readonly batchSize: number;
+  /** One per channel. */
+  readonly normalization: readonly NnunetNormalization[];
+  readonly resampling: { readonly data: NnunetResampling; readonly probabilities: NnunetResampling };
+  readonly network: NnunetNetwork;
+  /** The configuration whose labels are this one's input beside the image. */
+  readonly previousStage: string | undefined;
+  /** Whether Dice is of a whole batch in training. */
+  readonly batchDice: boolean;
+}
+
+export interface NnunetPlans {
+  readonly dataset: string;
+  /** Such as `nnUNetResEncUNetMPlans`. */
+  readonly name: string;
+  /** Such as `SimpleITKIO`. */
+  readonly reader: string;
+  /** Axis of the file, as z, y, x, that each axis of nnU-Net's arrays is. */
+  readonly transpose: Axes;
+  /** Names of all configurations. */
+  readonly configurations: readonly string[];
+  readonly configuration: NnunetConfiguration;
+}
+
+const permutation = v.pipe(
+  v.strictTuple([wholeNumber(0, 2), wholeNumber(0, 2), wholeNumber(0, 2)], 'an order of the axes 0, 1, 2'),
+  v.check((order) => new Set(order).size === 3, 'each of the axes 0, 1, 2 once'),
+);
+
+const intensities = openObject({
+  mean: finite(),
+  std: finite(),
+  percentile_00_5: finite(),
+  percentile_99_5: finite(),
+});
+const perChannel = v.optional(v.record(v.string(), intensities, 'an object with one entry per channel'));
+
+const plansSchema = openObject({
+  dataset_name: text,
+  plans_name: text,
+  image_reader_writer: text,
+  transpose_forward: permutation,
+  transpose_backward: permutation,
+  foreground_intensity_properties_per_channel: perChannel,
+  foreground_intensity_properties_by_modality: perChannel,
+  configurations: v.record(
+    v.string(),
+    v.looseObject({ inherits_from: v.optional(text) }, 'an object'),
+    'an object with an entry per configuration',
+  ),
+});
+type Plans = v.InferOutput<typeof plansSchema>;
+
+const three = (item: v.GenericSchema<unknown, number>, expected: string) =>
+  v.strictTuple([item, item, item], expected);
+const order = v.picklist([0, 1, 3], '0, 1 or 3');
+const resampler = oneOf('resample_data_or_seg_to_shape', 'resample_torch_fornnunet', 'no_resampling_hack');
+const resamplerOptions = openObject({
+  order: v.optional(order),
+  order_z: v.optional(order),
+  force_separate_z: v.optional(v.nullable(flag)),
+});
+
+const configurationSchema = openObject({
+  patch_size: three(
+    wholeNumber(1, 4096),
+    'three whole numbers: networks in two dimensions are not supported',
+  ),
+  spacing: three(numberAbove(0), 'three numbers above 0'),
+  batch_size: wholeNumber(1),
+  normalization_schemes: v.array(
+    oneOf(
+      'CTNormalization',
+      'ZScoreNormalization',
+      'RescaleTo01Normalization',
+      'RGBTo01Normalization',
+      'NoNormalization',
+    ),
+    'a list with one entry per channel',
+  ),
+  use_mask_for_norm: v.array(flag, 'a list of true and false, one per channel'),
+  resampling_fn_data: resampler,
+  resampling_fn_data_kwargs: resamplerOptions,
+  resampling_fn_probabilities: resampler,
+  resampling_fn_probabilities_kwargs: resamplerOptions,
+  batch_dice: v.optional(flag, true),
+  previous_stage: v.optional(v.nullable(text)),
+});
+
+const fail = (problem: string): InvalidModel =>
+  new InvalidModel(`plans.json: ${problem}; take another copy of the model folder`);
+
+/**
+ * @param json the text of plans.json
+ * @param name of the configuration
+ * @throws InvalidModel with the path and the value of what is wrong or not supported
+ */
+export function readPlans(json: string, name: string): NnunetPlans {
+  const plans = readJson(json, plansSchema, fail);
+  const names = Object.keys(plans.configurations);
+  if (plans.transpose_forward.some((from, to) => plans.transpose_backward[from] !== to))
+    throw fail('transpose_backward is not the reverse of transpose_forward');
+  return {
+    dataset: plans.dataset_name,
+    name: plans.plans_name,
+    reader: plans.image_reader_writer,
+    transpose: plans.transpose_forward,
+    configurations: names,
+    configuration: configurationOf(plans, name),
+  };
+}
+
+function configurationOf(plans: Plans, name: string): NnunetConfiguration {
+  const within = (problem: string): InvalidModel => fail(`of configuration "${name}", ${problem}`);
+  const given = inherited(plans, name);
+  const wording = { expected: 'expected', fail: within } as const;
+  const told = held(configurationSchema, given, wording);
+  const network =
+    'architecture' in given
+      ? networkOf(held(openObject({ architecture: architectureSchema }), given, wording).architecture, within)
+      : oldNetworkOf(held(oldNetworkSchema, given, wording), within);
+  const schemes = told.normalization_schemes;
+  if (schemes.length === 0 || told.use_mask_for_norm.length !== schemes.length)
+    throw within(
+      `use_mask_for_norm has ${told.use_mask_for_norm.length} entries and normalization_schemes ${schemes.length}; expected one per channel`,
+    );
+  return {
+    name,
+    patch: told.patch_size,
+    spacing: told.spacing,
+    batchSize: told.batch_size,
+    normalization: schemes.map((scheme, channel) => {
+      if (scheme === 'ZScoreNormalization') return { scheme, masked: told.use_mask_for_norm[channel]! };
+      return scheme === 'CTNormalization' ? ctNormalization(plans, channel) : { scheme };
+    }),
+    resampling: {
+      data: resamplingOf(told.resampling_fn_data, told.resampling_fn_data_kwargs, 3),
+      probabilities: resamplingOf(
+        told.resampling_fn_probabilities,
+        told.resampling_fn_probabilities_kwargs,
+        1,
+      ),
+    },
+    network,
+    previousStage: told.previous_stage ?? undefined,
+    batchDice: told.batch_dice,
+  };
+}
+
+/** The entries of a configuration over those of its parents. */
+function inherited({ configurations }: Plans, name: string): Record<string, unknown> {
+  const chain: Record<string, unknown>[] = [];
+  const seen = new Set<string>();
+  for (let next: string | undefined = name; next !== undefined;) {
+    if (!Object.hasOwn(configurations, next))
+      throw fail(`configuration "${next}" is missing; there are ${listed(Object.keys(configurations))}`);
+    if (seen.size === seen.add(next).size) throw fail(`configuration "${next}" inherits from itself`);
+    const { inherits_from: parent, ...own }: Plans['configurations'][string] = configurations[next]!;
+    chain.unshift(own);
+    next = parent;
+  }
+  return Object.assign({}, ...chain) as Record<string, unknown>;
+}
+
+function ctNormalization(plans: Plans, channel: number): NnunetNormalization {
+  const all =
+    plans.foreground_intensity_properties_per_channel ?? plans.foreground_intensity_properties_by_modality;
+  const found = all?.[channel];
+  if (!found)
+    throw fail(
+      `foreground_intensity_properties_per_channel.${channel} is missing, which CTNormalization needs`,
+    );
+  return {
+    scheme: 'CTNormalization',
+    clip: [found.percentile_00_5, found.percentile_99_5],
+    mean: found.mean,
+    deviation: Math.max(found.std, 1e-8),
+  };
+}
+
+function resamplingOf(
+  method: v.InferOutput<typeof resampler>,
+  options: v.InferOutput<typeof resamplerOptions>,
+  usual: 1 | 3,
+): NnunetResampling {
+  if (method === 'no_resampling_hack') return { method: 'none' };
+  if (method === 'resample_torch_fornnunet') return { method: 'trilinear' };
+  return {
+    method: 'spline',
+    order: options.order ?? usual,
+    lowResolutionOrder: options.order_z ?? 0,
+    apart: options.force_separate_z ?? undefined,
+  };
+}

@@ -1,0 +1,337 @@
+/** Model folders of nnU-Net: what its own code makes of small ones that lie next to the checkout, and what is refused. */
+import { existsSync, readFileSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import '../../src/data/source.node.ts';
+import type { FileEntry } from '../../src/data/case.ts';
+import { InvalidModel } from '../../src/errors.ts';
+import { openNnunet } from '../../src/interop/nnunet/folder.ts';
+import { readLabels } from '../../src/interop/nnunet/labels.ts';
+import { weightShapes } from '../../src/interop/nnunet/network.ts';
+import { readPlans } from '../../src/interop/nnunet/plans.ts';
+
+const shared = '../shared/data/interop';
+const folders = ['plain-iso', 'plain-aniso', 'plain-regions', 'resenc', 'totalsegmentator'];
+
+interface Fixture {
+  model: string;
+  configuration: string;
+  trainer: string;
+  folds: (number | string)[];
+  resolved: {
+    architecture: { arch_kwargs: Record<string, unknown> };
+    heads: number;
+    inputChannels: number;
+    regions: unknown[] | null;
+    ignoreLabel: number | null;
+  };
+  canonicalNames: string[];
+  stateDict: Record<string, number[] | { shape: number[] }>;
+  mirroringAxes: number[] | null;
+}
+
+const filesIn = (folder: string): FileEntry[] =>
+  readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name))
+    .map((path) => ({ path: path.slice(folder.length + 1), source: path }));
+
+const json = <T>(path: string): T => JSON.parse(readFileSync(path, 'utf8')) as T;
+
+describe.skipIf(!existsSync(shared))('as nnU-Net reads them', () => {
+  test.each(folders)('%s', async (name) => {
+    const folder = `${shared}/nnunet-${name}`;
+    const fixture = json<Fixture>(`${folder}/fixture.json`);
+    const { plans, labels, inChannels, trainer, mirrorAxes, folds } = await openNnunet(
+      filesIn(`${folder}/model`),
+    );
+    const { network } = plans.configuration;
+    const { arch_kwargs: told } = fixture.resolved.architecture;
+    expect(plans.configuration.name).toBe(fixture.configuration);
+    expect([trainer, mirrorAxes]).toEqual([fixture.trainer, fixture.mirroringAxes ?? []]);
+    expect(folds.map((fold) => fold.name)).toEqual(fixture.folds.map(String));
+    expect([labels.heads.length, inChannels]).toEqual([
+      fixture.resolved.heads,
+      fixture.resolved.inputChannels,
+    ]);
+    expect(labels.ignore ?? null).toBe(fixture.resolved.ignoreLabel);
+    expect(labels.regions ? labels.heads.map((head) => head.labels) : null).toEqual(
+      fixture.resolved.regions?.map((region) => [region].flat()) ?? null,
+    );
+    expect([network.features, network.kernels, network.strides, network.bias]).toEqual([
+      told['features_per_stage'],
+      told['kernel_sizes'],
+      told['strides'],
+      told['conv_bias'],
+    ]);
+    expect(network.blocks).toEqual(told['n_conv_per_stage'] ?? told['n_blocks_per_stage']);
+    expect(network.decoderBlocks).toEqual(told['n_conv_per_stage_decoder']);
+    const shapes = weightShapes(network, inChannels, labels.heads.length);
+    expect([...shapes.keys()].sort()).toEqual([...fixture.canonicalNames].sort());
+    for (const fold of folds)
+      for (const [key, shape] of shapes) {
+        expect(shape, key).toEqual(
+          [fixture.stateDict[key]].map((value) => ('shape' in value! ? value.shape : value))[0],
+        );
+        expect(await fold.weights.get(key)!.read()).toHaveLength(
+          shape.reduce((product, size) => product * size, 1),
+        );
+      }
+  });
+
+  test('the planners’ own plans, of all networks in three dimensions', () => {
+    type Summary = Record<
+      string,
+      Record<
+        string,
+        { patch: number[]; spacing: number[]; features: number[]; parameters: number; batch: number }
+      >
+    >;
+    const summary = json<Summary>(`${shared}/plans/summary.json`);
+    let count = 0;
+    for (const [dataset, all] of Object.entries(summary))
+      for (const [key, expected] of Object.entries(all)) {
+        const [file, configuration] = key.split(' ') as [string, string];
+        const text = readFileSync(`${shared}/plans/${dataset}/${file}.json`, 'utf8');
+        const found = readPlans(text, configuration).configuration;
+        expect(found).toMatchObject({
+          patch: expected.patch,
+          spacing: expected.spacing,
+          batchSize: expected.batch,
+        });
+        expect(found.network.features).toEqual(expected.features);
+        const labels = readLabels(readFileSync(`${shared}/plans/${dataset}/dataset.json`, 'utf8'));
+        const shapes = weightShapes(found.network, labels.channels.length, labels.heads.length);
+        const parameters = [...shapes.values()].map((shape) =>
+          shape.reduce((product, size) => product * size, 1),
+        );
+        expect(
+          parameters.reduce((sum, length) => sum + length, 0),
+          key,
+        ).toBe(expected.parameters);
+        count++;
+      }
+    expect(count).toBeGreaterThan(10);
+  });
+
+  test('chosen folds, and what is not there', async () => {
+    const files = filesIn(`${shared}/nnunet-plain-iso/model`);
+    const one = await openNnunet(files, { folds: ['1'] });
+    expect(one.folds.map(({ name }) => name)).toEqual(['1']);
+    const refused = async (entries: readonly FileEntry[], options = {}): Promise<string> =>
+      openNnunet(entries, options).then(
+        () => 'read',
+        (error: Error) => {
+          expect(error).toBeInstanceOf(InvalidModel);
+          return error.message;
+        },
+      );
+    expect(await refused(files, { folds: ['4'] })).toMatch(/fold 4 .* is missing; there are "0", "1"/);
+    expect(await refused(files, { checkpoint: 'checkpoint_best.pth' })).toMatch(
+      /no fold has a checkpoint_best/,
+    );
+    expect(await refused([])).toMatch(/no model of nnU-Net v2: expected a folder with plans\.json/);
+    expect(await refused(files.filter(({ path }) => !path.endsWith('dataset.json')))).toMatch(
+      /has no dataset\.json; give the whole model folder/,
+    );
+    const twice = files.concat(files.map(({ path, source }) => ({ path: `other/${path}`, source })));
+    expect(await refused(twice)).toMatch(/several models of nnU-Net: /);
+    const mixed = [
+      ...files.filter(({ path }) => !path.includes('fold_')),
+      ...filesIn(`${shared}/nnunet-resenc/model`)
+        .filter(({ path }) => path.includes('fold_all'))
+        .map(({ source }) => ({
+          path: `${files[0]!.path.split('/').slice(0, 2).join('/')}/fold_all/checkpoint_final.pth`,
+          source,
+        })),
+    ];
+    expect(await refused(mixed)).toMatch(
+      /lacks "encoder\.stages\.0\.0.*it is not of the network that plans\.json/,
+    );
+  });
+});
+
+const configuration = {
+  patch_size: [8, 8, 8],
+  spacing: [1, 1, 1],
+  batch_size: 2,
+  normalization_schemes: ['CTNormalization'],
+  use_mask_for_norm: [false],
+  resampling_fn_data: 'resample_data_or_seg_to_shape',
+  resampling_fn_data_kwargs: { order: 3, order_z: 0, force_separate_z: null },
+  resampling_fn_probabilities: 'resample_torch_fornnunet',
+  resampling_fn_probabilities_kwargs: {},
+  architecture: {
+    network_class_name: 'x.unet.PlainConvUNet',
+    arch_kwargs: {
+      n_stages: 2,
+      features_per_stage: [4, 8],
+      conv_op: 'torch.nn.modules.conv.Conv3d',
+      kernel_sizes: 3,
+      strides: [1, 2],
+      n_conv_per_stage: 2,
+      n_conv_per_stage_decoder: [1],
+      conv_bias: true,
+      norm_op: 'torch.nn.modules.instancenorm.InstanceNorm3d',
+      norm_op_kwargs: { eps: 1e-5, affine: true },
+      dropout_op: null,
+      nonlin: 'torch.nn.LeakyReLU',
+      nonlin_kwargs: { inplace: true },
+    },
+  },
+};
+const plans = {
+  dataset_name: 'd',
+  plans_name: 'p',
+  image_reader_writer: 'SimpleITKIO',
+  transpose_forward: [2, 0, 1],
+  transpose_backward: [1, 2, 0],
+  foreground_intensity_properties_by_modality: {
+    '0': { mean: 40, std: 9, percentile_00_5: -100, percentile_99_5: 300 },
+  },
+  configurations: {
+    base: configuration,
+    child: { inherits_from: 'base', batch_size: 3, previous_stage: 'low' },
+  },
+};
+
+/** Plans with something else at a path. */
+function changed(path: string, value: unknown): string {
+  const copy = structuredClone(plans) as Record<string, unknown>;
+  const keys = path.split('.');
+  const last = keys.pop()!;
+  const parent = keys.reduce((at, key) => at[key] as Record<string, unknown>, copy);
+  parent[last] = value;
+  return JSON.stringify(copy);
+}
+
+describe('plans.json', () => {
+  test('inherits, and takes one number for all levels', () => {
+    const found = readPlans(JSON.stringify(plans), 'child');
+    expect(found.transpose).toEqual([2, 0, 1]);
+    expect(found.configuration).toMatchObject({
+      batchSize: 3,
+      previousStage: 'low',
+      normalization: [{ scheme: 'CTNormalization', clip: [-100, 300], mean: 40, deviation: 9 }],
+      resampling: {
+        data: { method: 'spline', order: 3, lowResolutionOrder: 0, apart: undefined },
+        probabilities: { method: 'trilinear' },
+      },
+      network: {
+        kernels: [
+          [3, 3, 3],
+          [3, 3, 3],
+        ],
+        strides: [
+          [1, 1, 1],
+          [2, 2, 2],
+        ],
+        blocks: [2, 2],
+      },
+    });
+  });
+
+  const base = 'configurations.base';
+  const kwargs = `${base}.architecture.arch_kwargs`;
+  test.each<[string, string, RegExp]>([
+    [
+      'two dimensions',
+      changed(`${base}.patch_size`, [8, 8]),
+      /patch_size\[2\]|two dimensions are not supported/,
+    ],
+    [
+      'another network',
+      changed(`${base}.architecture.network_class_name`, 'x.SwinUNETR'),
+      /"x\.SwinUNETR"; expected PlainConvUNet or Res/,
+    ],
+    [
+      'dropout',
+      changed(`${kwargs}.dropout_op`, 'torch.nn.Dropout3d'),
+      /dropout_op is "torch\.nn\.Dropout3d"; expected null/,
+    ],
+    [
+      'another activation',
+      changed(`${kwargs}.nonlin`, 'torch.nn.ReLU'),
+      /nonlin is "torch\.nn\.ReLU"; expected/,
+    ],
+    ['an unknown part', changed(`${kwargs}.squeeze_excitation`, true), /squeeze_excitation is not known/],
+    [
+      'too few levels',
+      changed(`${kwargs}.features_per_stage`, [4]),
+      /features are given for 1 levels; expected 2/,
+    ],
+    ['a stride in front', changed(`${kwargs}.strides`, [2, 2]), /first strides are \[2, 2, 2\]; expected 1/],
+    [
+      'another stride',
+      changed(`${kwargs}.strides`, [1, 3]),
+      /strides is \[1, 3\]; expected strides of 1 or 2/,
+    ],
+    ['a huge network', changed(`${kwargs}.n_stages`, 1e9), /n_stages is 1000000000; expected/],
+    [
+      'itself as parent',
+      changed(`${base}.inherits_from`, 'child'),
+      /configuration "\w+" inherits from itself/,
+    ],
+    [
+      'no parent',
+      changed('configurations.child.inherits_from', '__proto__'),
+      /configuration "__proto__" is missing; there are "base", "child"/,
+    ],
+    [
+      'another resampling',
+      changed(`${base}.resampling_fn_data`, 'mine'),
+      /resampling_fn_data is "mine"; expected/,
+    ],
+    [
+      'no intensities',
+      changed('foreground_intensity_properties_by_modality', {}),
+      /per_channel\.0 is missing, which CTNorm/,
+    ],
+    ['two orders of axes', changed('transpose_backward', [0, 1, 2]), /not the reverse of transpose_forward/],
+    [
+      'an axis twice',
+      changed('transpose_forward', [0, 0, 1]),
+      /transpose_forward is \[0, 0, 1\]; expected each/,
+    ],
+    ['no JSON', '{', /not valid JSON/],
+  ])('refuses %s', (_, text, message) => {
+    expect(() => readPlans(text, 'child')).toThrow(message);
+    expect(() => readPlans(text, 'child')).toThrow(InvalidModel);
+  });
+});
+
+describe('dataset.json', () => {
+  const text = (more: object): string =>
+    JSON.stringify({
+      channel_names: { 0: 'CT' },
+      labels: { background: 0, a: 1 },
+      file_ending: '.nii.gz',
+      ...more,
+    });
+
+  test('regions in their order', () => {
+    const labels = { background: 0, whole: [1, 2], core: 2, ignore: 3 };
+    expect(readLabels(text({ labels, regions_class_order: [1, 2] }))).toEqual({
+      channels: ['CT'],
+      fileEnding: '.nii.gz',
+      regions: true,
+      ignore: 3,
+      heads: [
+        { name: 'whole', labels: [1, 2], written: 1 },
+        { name: 'core', labels: [2], written: 2 },
+      ],
+    });
+  });
+
+  test.each<[object, RegExp]>([
+    [{ labels: { background: 0, a: 2 } }, /label "a" is 2; expected 1/],
+    [{ labels: { a: 1 } }, /background is not 0/],
+    [{ labels: { background: 0 } }, /background alone/],
+    [{ labels: { background: 0, a: -1 } }, /labels\.a is -1; expected a whole number/],
+    [{ labels: { background: 0, a: [1, 2] } }, /regions_class_order is missing; expected 1/],
+    [{ channel_names: {} }, /channel_names is missing/],
+    [{ channel_names: { 1: 'CT' } }, /channel_names\.0 is missing/],
+  ])('refuses %j', (more, message) => {
+    expect(() => readLabels(text(more))).toThrow(message);
+  });
+});
