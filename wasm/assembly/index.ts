@@ -4,3 +4,4 @@ export * from './decode';
 export * from './reorient';
 export * from './statistics';
 export * from './resample';
+export * from './spline';
