@@ -43,7 +43,9 @@ export function activationBackward(
       label,
       bindings: { gradient: gradient.view, source: y.view },
       params: {
-        area: planeQuads(source),
+        width: source.size[0],
+        height: source.size[1],
+        rowQuads: source.rowQuads,
         channels: source.channels,
         plane0: from,
         startSource: y.start,

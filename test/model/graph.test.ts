@@ -3,9 +3,11 @@ import { describe, expect, test } from 'vitest';
 import { Recorder, type Size3 } from '../../src/gpu/plan.ts';
 import { completeConfig } from '../../src/model/config.ts';
 import { Graph, type Layer, type Node } from '../../src/model/graph.ts';
+import { act } from '../../src/model/layers/act.ts';
 import { conv } from '../../src/model/layers/conv.ts';
 import { norm } from '../../src/model/layers/norm.ts';
 import { pool } from '../../src/model/layers/pool.ts';
+import { sum } from '../../src/model/layers/sum.ts';
 import { upconv } from '../../src/model/layers/upconv.ts';
 import { layoutParameters } from '../../src/model/parameters.ts';
 import { Recording } from '../../src/model/recording.ts';
@@ -52,7 +54,7 @@ describe('the order of reads and writes', () => {
   function record(build: (graph: Graph) => Node): Recorder {
     const graph = new Graph({ batch: 1, channels: 2, size });
     const last = build(graph);
-    const sum: Layer = {
+    const loss: Layer = {
       shape: ([first]) => first!,
       at: (context, { inputs: [input] }) => ({
         lossGradient: (target) =>
@@ -64,7 +66,7 @@ describe('the order of reads and writes', () => {
           }),
       }),
     };
-    graph.add('loss', sum, last);
+    graph.add('loss', loss, last);
     const recorder = new Recorder();
     const flat = new Map<string, { offset: number; length: number }>();
     let words = 0;
@@ -109,6 +111,43 @@ describe('the order of reads and writes', () => {
       return graph.add('join', conv(2), graph.add('a', up, y), graph.add('b', up, y));
     };
     expect(() => record(twice)).toThrow(/cannot add to the gradient of conv, which 2 layers read/);
+  });
+
+  test('a sum hands its gradient on, but not what is written over before all have read it', () => {
+    const labels = (build: (graph: Graph) => Node) => record(build).dispatches.map(({ label }) => label);
+    /** The shortcut adds to the gradient that it shares with the main path, which has been read by then. */
+    const identity = labels((graph) => {
+      const x = graph.add('x', conv(2), graph.image);
+      const main = graph.add('norm', norm('instance', 1), graph.add('main', conv(2), x));
+      return graph.add('sum', sum, main, x);
+    });
+    expect(identity.filter((label) => label.startsWith('sum dX'))).toEqual([]);
+    expect(identity.indexOf('main dX')).toBeGreaterThan(identity.indexOf('main dW'));
+    /** Here another layer adds to the later input's gradient while the earlier one has still to read the sum's. */
+    const early = labels((graph) => {
+      const x = graph.add('x', conv(2), graph.image);
+      const late = graph.add('late', conv(2), graph.image);
+      const more = graph.add('more', conv(2), late);
+      return graph.add('end', sum, graph.add('sum', sum, x, late), more);
+    });
+    expect(early).toContain('sum dX1');
+    const twice = labels((graph) => {
+      const x = graph.add('x', conv(2), graph.image);
+      return graph.add('sum', sum, x, x);
+    });
+    expect(twice.filter((label) => label.startsWith('sum dX'))).toEqual(['sum dX0', 'sum dX1']);
+  });
+
+  test('a norm or an activation behind another is refused', () => {
+    const chain = (graph: Graph) =>
+      graph.add(
+        'act',
+        act(0),
+        graph.add('norm', norm('instance', 1), graph.add('conv', conv(2), graph.image)),
+      );
+    expect(() => record(chain)).toThrow(
+      /act reads norm, which has a norm or an activation of its own: join them/,
+    );
   });
 
   test('a name is used once', () => {

@@ -1,10 +1,16 @@
-/** Max-pool against float64 loops: odd sizes, ties, norms in front, gradients on top of others, tiny bindings. */
+/** Max-pool and average-pool against float64 loops: odd sizes, ties, norms in front, gradients on top of others, tiny bindings. */
 import { describe, expect, test } from 'vitest';
 import { InvalidOption, OutOfMemory } from '../../src/errors.ts';
 import { Recorder, type PlanLimits, type Size3 } from '../../src/gpu/plan.ts';
-import { coarserLabels, poolBackward, poolForward, pooledSize } from '../../src/ops/pool.ts';
+import {
+  averagePoolBackward,
+  coarserLabels,
+  poolBackward,
+  poolForward,
+  pooledSize,
+} from '../../src/ops/pool.ts';
 import { activate } from '../reference/activate.ts';
-import { pool, poolGradient } from '../reference/pool.ts';
+import { averagePool, averagePoolGradient, pool, poolGradient } from '../reference/pool.ts';
 import {
   activatedInput,
   Bench,
@@ -83,11 +89,23 @@ async function run(
   const target = bench.output('target', batch, channels, pooledSize([x, y, z], stride));
   poolForward(bench.recorder, 'forward', input, target, stride);
   const dInput = bench.volume('dInput', before);
-  poolBackward(bench.recorder, 'backward', input, bench.volume('dOutput', dOutput), dInput, stride);
+  const upstream = bench.volume('dOutput', dOutput);
+  poolBackward(bench.recorder, 'backward', input, upstream, dInput, stride);
+  const mean = bench.output('mean', batch, channels, target.size);
+  poolForward(bench.recorder, 'mean', input, mean, stride, 'average');
+  const [assigned, added] = [
+    bench.output('dMean', batch, channels, [x, y, z]),
+    bench.volume('added', before),
+  ];
+  averagePoolBackward(bench.recorder, 'dMean', upstream, assigned, stride);
+  averagePoolBackward(bench.recorder, 'added', upstream, added, stride, true);
   await bench.run();
   return {
     target: (await bench.read(target)).data,
     dInput: (await bench.read(dInput)).data,
+    mean: (await bench.read(mean)).data,
+    dMean: (await bench.read(assigned)).data,
+    added: (await bench.read(added)).data,
     dispatches: bench.recorder.dispatches.length,
   };
 }
@@ -108,6 +126,12 @@ describe.each(cases)(
       const seen = norm ? activate(source, affine, slope) : source;
       expectClose(result.target, pool(seen, stride).data, 'output');
       expectClose(result.dInput, poolGradient(seen, dOutput, before, stride).data, 'gradient of the input');
+      expectClose(result.mean, averagePool(seen, stride).data, 'mean');
+      const nothing = dense(source.shape);
+      const dMean = averagePoolGradient(dOutput, nothing, stride).data;
+      expectClose(result.dMean, dMean, 'gradient of the mean');
+      const added = averagePoolGradient(dOutput, before, stride).data;
+      expectClose(result.added, added, 'gradient of the mean on top of another');
     });
 
     if (!limits) return;
@@ -115,8 +139,8 @@ describe.each(cases)(
       const { dispatches, ...cut } = await run(source, before, dOutput, front, limits, stride);
       const { dispatches: fewer, ...whole } = await run(source, before, dOutput, front, {}, stride);
       expect(dispatches).toBeGreaterThan(fewer);
-      expectSameBits(cut.target, whole.target, 'output');
-      expectSameBits(cut.dInput, whole.dInput, 'gradient of the input');
+      for (const what of ['target', 'dInput', 'mean', 'dMean', 'added'] as const)
+        expectSameBits(cut[what], whole[what], what);
     });
   },
 );

@@ -8,9 +8,17 @@ import { usualShape, type ConvShape } from '../../src/ops/conv/shape.ts';
 import { lossBackward, lossFinalize, lossForward, lossValues } from '../../src/ops/loss.ts';
 import { normBackward, normForward, normInference, type NormState } from '../../src/ops/norm.ts';
 import { optimizerStep, stepArray, updateArray } from '../../src/ops/optimizer.ts';
-import { coarserLabels, poolBackward, poolForward, pooledSize } from '../../src/ops/pool.ts';
+import {
+  averagePoolBackward,
+  coarserLabels,
+  poolBackward,
+  poolForward,
+  pooledSize,
+} from '../../src/ops/pool.ts';
+import { sumForward } from '../../src/ops/sum.ts';
 import { upconvBackwardInput, upconvBackwardWeight, upconvForward } from '../../src/ops/upconv.ts';
 import conv1Fixture from '../fixtures/torch/conv1.json';
+import averagePoolFixture from '../fixtures/torch/average-pool.json';
 import convFixture from '../fixtures/torch/conv.json';
 import conv3Fixture from '../fixtures/torch/conv3.json';
 import lossFixture from '../fixtures/torch/loss.json';
@@ -18,6 +26,7 @@ import batchLeaky from '../fixtures/torch/norm-batch-leaky.json';
 import batchRelu from '../fixtures/torch/norm-batch-relu.json';
 import instanceLeaky from '../fixtures/torch/norm-instance-leaky.json';
 import instanceRelu from '../fixtures/torch/norm-instance-relu.json';
+import plainNormFixture from '../fixtures/torch/norm-plain.json';
 import optimizerFixture from '../fixtures/torch/optimizers.json';
 import coarserFixture from '../fixtures/torch/coarser-labels.json';
 import poolFixture from '../fixtures/torch/pool.json';
@@ -152,6 +161,50 @@ test('max-pool, with ties', async () => {
   expectClose(await target.read(), floats(fixture.output), 'output', 0);
   expectClose((await bench.read(dInput)).data, floats(fixture.dInput), 'gradient of the input', 0);
 });
+
+test.each(Object.values(averagePoolFixture))('average-pool, stride $stride (z, y, x)', async (fixture) => {
+  using bench = new Bench();
+  const stride = axesOf(fixture.stride);
+  const input = { tensor: bench.volume('input', volume(fixture.input)) };
+  const target = output(bench, 'output', fixture.output);
+  const dInput = output(bench, 'dInput', fixture.dInput);
+  poolForward(bench.recorder, 'forward', input, target.tensor, stride, 'average');
+  const upstream = bench.volume('dOutput', volume(fixture.dOutput));
+  averagePoolBackward(bench.recorder, 'backward', upstream, dInput.tensor, stride);
+  await bench.run();
+  expectClose(await target.read(), floats(fixture.output), 'output');
+  expectClose(await dInput.read(), floats(fixture.dInput), 'gradient of the input');
+});
+
+test.each(Object.values(plainNormFixture))(
+  '$kind norm without weight and bias, slope $slope',
+  async (fixture) => {
+    using bench = new Bench();
+    const { recorder } = bench;
+    const { slope } = fixture;
+    const values = volume(fixture.input);
+    const source = bench.volume('source', values);
+    const running = bench.flat('running', new Float64Array(64 + values.shape[1]));
+    const state: NormState = {
+      kind: fixture.kind === 'batch' ? 'batch' : 'instance',
+      biasOffset: 0,
+      running: view(running, 64 + values.shape[1]),
+      varianceOffset: 64,
+      epsilon: 1e-5,
+      momentum: 0.1,
+    };
+    const result = normForward(recorder, 'norm', source, state);
+    const target = output(bench, 'output', fixture.output);
+    const zero = bench.volume('zero', dense(values.shape));
+    const seen = { tensor: source, affine: result.affine, slope };
+    sumForward(recorder, 'read', [seen, { tensor: zero }], target.tensor);
+    const upstream = bench.volume('dOutput', volume(fixture.dOutput));
+    normBackward(recorder, 'backward', source, upstream, result, state, slope, undefined);
+    await bench.run();
+    expectClose(await target.read(), floats(fixture.output), 'output');
+    expectClose((await bench.read(source)).data, floats(fixture.dInput), 'gradient of the input');
+  },
+);
 
 describe('norm', () => {
   const second = 64;

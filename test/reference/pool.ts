@@ -1,4 +1,4 @@
-/** Max-pool of windows as large as their strides, and its gradient, in float64, by plain loops. */
+/** Max-pool and average-pool of windows as large as their strides, and their gradients, in float64, by plain loops. */
 import type { Size3 } from '../../src/gpu/plan.ts';
 import { dense, type Dense } from '../support/run.ts';
 
@@ -23,9 +23,40 @@ function winners(input: Dense, [sx, sy, sz]: Size3): { shape: Dense['shape']; fr
   return { shape: [batch, channels, d, h, w], from };
 }
 
+/** Visits every voxel of every window with the window's number. */
+function eachWindow(input: Dense, [sx, sy, sz]: Size3, visit: (from: number, to: number) => void): void {
+  const [batch, channels, depth, height, width] = input.shape;
+  const [d, h, w] = [Math.floor(depth / sz), Math.floor(height / sy), Math.floor(width / sx)];
+  for (let volume = 0; volume < batch * channels; volume++)
+    for (let z = 0; z < sz * d; z++)
+      for (let y = 0; y < sy * h; y++)
+        for (let x = 0; x < sx * w; x++) {
+          const [k, j, i] = [Math.floor(z / sz), Math.floor(y / sy), Math.floor(x / sx)];
+          visit(((volume * depth + z) * height + y) * width + x, ((volume * d + k) * h + j) * w + i);
+        }
+}
+
 export function pool(input: Dense, stride: Size3 = [2, 2, 2]): Dense {
   const { shape, from } = winners(input, stride);
   return { shape, data: Float64Array.from(from, (at) => input.data[at]!) };
+}
+
+/** Mean of each window. */
+export function averagePool(input: Dense, stride: Size3): Dense {
+  const output = dense(winners(input, stride).shape);
+  eachWindow(input, stride, (from, to) => {
+    output.data[to]! += input.data[from]! / (stride[0] * stride[1] * stride[2]);
+  });
+  return output;
+}
+
+/** `dInput` holds what was there before: the gradient is added. */
+export function averagePoolGradient(dOutput: Dense, before: Dense, stride: Size3): Dense {
+  const dInput = dense(before.shape, (i) => before.data[i]!);
+  eachWindow(before, stride, (from, to) => {
+    dInput.data[from]! += dOutput.data[to]! / (stride[0] * stride[1] * stride[2]);
+  });
+  return dInput;
 }
 
 /** `dInput` holds what was there before: the gradient is added. */
