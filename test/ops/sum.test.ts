@@ -14,7 +14,7 @@ interface Case {
   size: Size3;
   channels: number;
   /** Of the norms in front of either input; without, there is none. */
-  slopes: readonly [number?, number?];
+  slopes: readonly (number | undefined)[];
   precision?: Precision;
   limits?: Partial<PlanLimits>;
 }
@@ -23,7 +23,7 @@ const cases: Case[] = [
   { name: 'odd sizes', batch: 2, size: [7, 6, 5], channels: 3, slopes: [] },
   { name: 'whole quads', batch: 1, size: [16, 8, 4], channels: 8, slopes: [] },
   { name: 'the first behind a norm', batch: 2, size: [5, 3, 2], channels: 4, slopes: [1] },
-  { name: 'the second behind an activation', batch: 2, size: [5, 3, 2], channels: 4, slopes: [, 0] },
+  { name: 'the second behind an activation', batch: 2, size: [5, 3, 2], channels: 4, slopes: [undefined, 0] },
   { name: 'both, in float16', batch: 2, size: [9, 5, 3], channels: 2, slopes: [1, 0.01], precision: 'f16' },
   {
     name: 'z-slabs',
