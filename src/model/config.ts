@@ -1,33 +1,64 @@
 /** What a 3D U-Net is made of, checked. */
 import * as v from 'valibot';
 import { InvalidOption } from '../errors.ts';
-import type { Size3 } from '../gpu/plan.ts';
-import { doubling } from '../ops/common.ts';
 import type { NormKind } from '../ops/norm.ts';
-import { flag, held, oneOf, openObject, triple, wholeNumber } from '../schema.ts';
+import { brief, flag, held, numberFrom, oneOf, openObject, triple, wholeNumber } from '../schema.ts';
+import type { Size3 } from '../size.ts';
 
-/** The shape of a network. */
+/**
+ * A U-Net of levels, full resolution first; what is left out is a plain U-Net of two 3×3×3 convolutions per level and
+ * max-pooling. nnU-Net's `arch_kwargs` map one to one: see each entry.
+ */
 export interface UNet3DConfig {
   /** Channels of the input volume. */
   readonly inChannels: number;
   /** Output classes, background included. */
   readonly classes: number;
-  /** Channels per level, full resolution first; their number is the number of levels. Default [16, 32, 64, 128]. */
+  /** Channels per level (`features_per_stage`); their number is that of levels. Default [16, 32, 64, 128]. */
   readonly features: readonly number[];
   /** Default `batch`. The command line's `train` and `plan` default to `instance`. */
   readonly norm: NormKind;
-  /** `leakyRelu` has slope 0.01, nnU-Net's. Default `relu`. */
+  /** Default `relu`. nnU-Net has `leakyRelu`. */
   readonly activation: 'relu' | 'leakyRelu';
+  /** Of `leakyRelu` for values below 0 (`negative_slope`). Default 0.01, nnU-Net's and PyTorch's. */
+  readonly slope?: number;
   /**
-   * Deep supervision as in nnU-Net: coarser decoder levels have heads of their own, whose losses count half as much
-   * per level, the coarsest left out. Takes four levels or more. Default false.
+   * How many times fewer voxels each level has than the one above along x, y and z: 1 or 2, an entry for each level
+   * but the first (`strides` without its first entry, which is all ones). Thick slices are kept by a 1 along their
+   * axis. Default: 2 along every axis.
+   */
+  readonly strides?: readonly Size3[];
+  /** Voxels along x, y and z of each level's convolutions: 1 or 3 (`kernel_sizes`). Default: 3 along every axis. */
+  readonly kernels?: readonly Size3[];
+  /**
+   * What the encoder is built of: `plain`, a convolution with norm and activation; `residual`, two of them with the
+   * sum of their input before the last activation, behind a stem of one convolution, as nnU-Net's ResidualEncoderUNet
+   * has it. The decoder is plain either way. Default `plain`.
+   */
+  readonly block?: 'plain' | 'residual';
+  /** Blocks per level of the encoder (`n_conv_per_stage`, `n_blocks_per_stage`). Default: two convolutions' worth. */
+  readonly encoderBlocks?: readonly number[];
+  /**
+   * Plain blocks per level of the decoder, full resolution first: an entry for each level but the last
+   * (`n_conv_per_stage_decoder` in reverse). Default 2.
+   */
+  readonly decoderBlocks?: readonly number[];
+  /** Each level's resolution is lowered by max-pooling, or by its first block's convolution (nnU-Net). Default `pool`. */
+  readonly down?: 'pool' | 'conv';
+  /** Whether convolutions have a bias (`conv_bias`); heads always have one. Default true. */
+  readonly bias?: boolean;
+  /** Whether norms scale and shift each channel by trained numbers (`affine` of `norm_op_kwargs`). Default true. */
+  readonly scaleAndShift?: boolean;
+  /**
+   * Deep supervision as in nnU-Net: the losses of coarser decoder levels' heads count half as much per level, the
+   * coarsest left out. Takes four levels or more. Default false.
    */
   readonly deepSupervision?: boolean;
   /**
-   * How many times fewer voxels each level has than the one above along x, y and z: 1 or 2, an entry for each level
-   * but the first. Thick slices are kept by a 1 along their axis. Default: 2 along every axis.
+   * Decoder levels that have a head, full resolution first. Default: those whose loss counts, so one without deep
+   * supervision. nnU-Net's networks have one on all, of which the coarsest is never trained.
    */
-  readonly strides?: readonly Size3[];
+  readonly heads?: number;
 }
 
 /** What `completeConfig` fills in. */
@@ -37,8 +68,43 @@ export const defaultConfig = {
   activation: 'relu',
 } as const satisfies Partial<UNet3DConfig>;
 
-const strideText = 'x, y, z of 1 or 2 for each level but the first, such as [2, 2, 1]';
+/** Along x, y and z. */
+const every = (n: number): Size3 => [n, n, n];
+
+/** What the entries that may be left out then are. */
+const usual = ({ features, activation, block, deepSupervision }: UNet3DConfig) => ({
+  slope: activation === 'relu' ? 0 : 0.01,
+  strides: features.slice(1).map(() => every(2)),
+  deepSupervision: false,
+  kernels: features.map(() => every(3)),
+  block: 'plain' as const,
+  encoderBlocks: features.map(() => (block === 'residual' ? 1 : 2)),
+  decoderBlocks: features.slice(1).map(() => 2),
+  down: 'pool' as const,
+  bias: true,
+  scaleAndShift: true,
+  heads: supervisedLevels({ features, deepSupervision }).length,
+});
+
+/** All entries, with what those left out mean. */
+export const wholeConfig = (config: UNet3DConfig): Required<UNet3DConfig> => ({
+  ...usual(config),
+  ...config,
+});
+
 const levels = '1 to 8 whole numbers from 1 to 4096, one per level';
+const strideText = 'x, y, z of 1 or 2 for each level but the first, such as [2, 2, 1]';
+const kernelText = 'x, y, z of 1 or 3 for each level, such as [3, 3, 1]';
+const encoderText = 'a whole number from 1 to 64 for each level';
+const decoderText = 'a whole number from 1 to 64 for each level but the last';
+
+const triples = (values: readonly [1, 2 | 3], expected: string) =>
+  v.array(triple(v.picklist(values, expected), expected), expected);
+const counts = (expected: string) =>
+  v.array(
+    v.pipe(v.number(expected), v.integer(expected), v.minValue(1, expected), v.maxValue(64, expected)),
+    expected,
+  );
 
 /** Of which all but `inChannels` and `classes` have defaults. */
 export const configEntries = {
@@ -58,16 +124,48 @@ export const configEntries = {
   deepSupervision: v.optional(flag),
   strides: v.optional(
     v.pipe(
-      v.array(triple(v.picklist([1, 2], strideText), strideText), strideText),
+      triples([1, 2], strideText),
       v.description('x, y, z between a level and the one above; absent: 2 along every axis'),
     ),
+  ),
+  slope: v.optional(v.pipe(numberFrom(0, 1), v.description('of leakyRelu below 0; absent: 0.01'))),
+  kernels: v.optional(
+    v.pipe(
+      triples([1, 3], kernelText),
+      v.description('x, y, z of the convolutions per level; absent: 3 along every axis'),
+    ),
+  ),
+  block: v.optional(v.pipe(oneOf('plain', 'residual'), v.description('of the encoder; absent: plain'))),
+  encoderBlocks: v.optional(
+    v.pipe(
+      counts(encoderText),
+      v.description('convolutions or residual blocks per level; absent: 2 convolutions, or 1 residual block'),
+    ),
+  ),
+  decoderBlocks: v.optional(
+    v.pipe(
+      counts(decoderText),
+      v.description('convolutions per level of the decoder, full resolution first; absent: 2'),
+    ),
+  ),
+  down: v.optional(
+    v.pipe(
+      oneOf('pool', 'conv'),
+      v.description('max-pooling, or the stride of the first block; absent: pool'),
+    ),
+  ),
+  bias: v.optional(v.pipe(flag, v.description('of convolutions but the heads; absent: true'))),
+  scaleAndShift: v.optional(v.pipe(flag, v.description('of the norms; absent: true'))),
+  heads: v.optional(
+    v.pipe(wholeNumber(1, 7), v.description('decoder levels with a head; absent: those whose loss counts')),
   ),
 };
 
 const configSchema = openObject(configEntries);
 
 /**
- * Fills in the defaults; what is not of the configuration is left aside.
+ * Fills in the defaults; what is not of the configuration is left aside, and so is what says no more than its absence:
+ * equal networks have equal configurations.
  * @throws InvalidOption naming the value, what was expected and why
  */
 export function completeConfig(
@@ -75,22 +173,60 @@ export function completeConfig(
     readonly [Key in keyof UNet3DConfig]?: UNet3DConfig[Key] | undefined;
   },
 ): UNet3DConfig {
-  const { deepSupervision, strides, ...plain } = held(configSchema, partial, {
+  const { inChannels, classes, features, norm, activation, ...optional } = held(configSchema, partial, {
     expected: 'give',
     fail: (problem) => new InvalidOption(problem),
   });
-  const config = { ...plain, ...(strides && !isUsual(strides, plain.features) && { strides }) };
-  if (!deepSupervision) return config;
-  const supervised = { ...config, deepSupervision };
-  if (supervisedLevels(supervised).length === 1)
-    throw new InvalidOption(
-      `deepSupervision takes four levels or more; features is [${config.features.join(',')}]: leave it out or add levels`,
-    );
-  return supervised;
+  const basic = { inChannels, classes, features, norm, activation };
+  const given = { ...basic, ...definedOf(optional) } as UNet3DConfig;
+  requireConsistent(given);
+  const told = Object.entries(usual(given)).flatMap(([name, value]) => {
+    const own = given[name as keyof UNet3DConfig];
+    return own === undefined || JSON.stringify(own) === JSON.stringify(value) ? [] : [[name, own]];
+  });
+  return { ...basic, ...Object.fromEntries(told) } as UNet3DConfig;
 }
 
-/** Decoder levels with a head: the finest, and with deep supervision the coarser ones but the coarsest. */
-export function supervisedLevels({ features, deepSupervision }: UNet3DConfig): number[] {
+const definedOf = (entries: object): object =>
+  Object.fromEntries(Object.entries(entries).filter(([, value]) => value !== undefined));
+
+/** @throws InvalidOption for entries that do not go together */
+function requireConsistent(config: UNet3DConfig): void {
+  const { features, activation, slope, deepSupervision, heads } = config;
+  const lists = [
+    ['strides', features.length - 1, strideText],
+    ['kernels', features.length, kernelText],
+    ['encoderBlocks', features.length, encoderText],
+    ['decoderBlocks', features.length - 1, decoderText],
+  ] as const;
+  for (const [name, length, expected] of lists) {
+    const list = config[name];
+    if (list && list.length !== length)
+      throw new InvalidOption(
+        `${name} is ${JSON.stringify(list)}; give ${expected} of ${features.length}: ${length} in all`,
+      );
+  }
+  if (slope !== undefined && activation === 'relu')
+    throw new InvalidOption(
+      `slope is ${slope}, but activation is relu, which has none: give leakyRelu, or no slope`,
+    );
+  const supervised = supervisedLevels(config).length;
+  if (deepSupervision && supervised === 1)
+    throw new InvalidOption(
+      `deepSupervision takes four levels or more; features is ${brief(features)}: leave it out or add levels`,
+    );
+  const most = Math.max(1, features.length - 1);
+  if (heads !== undefined && (heads < supervised || heads > most))
+    throw new InvalidOption(
+      `heads is ${heads}; give a whole number from ${supervised}, the levels whose loss counts, to ${most}, the levels of the decoder`,
+    );
+}
+
+/** Decoder levels whose loss counts: the finest, and with deep supervision the coarser ones but the coarsest. */
+export function supervisedLevels({
+  features,
+  deepSupervision,
+}: Pick<UNet3DConfig, 'features'> & { readonly deepSupervision?: boolean | undefined }): number[] {
   return deepSupervision
     ? Array.from({ length: Math.max(1, features.length - 2) }, (_, level) => level)
     : [0];
@@ -105,24 +241,9 @@ export function supervisionWeights(levels: number): number[] {
 /** The name of a level's head among the parameters. */
 export const headName = (level: number): string => (level === 0 ? 'head' : `decoder.${level}.head`);
 
-export const activationSlope = (config: UNet3DConfig): number => (config.activation === 'relu' ? 0 : 0.01);
-
-/** Strides between the levels, from the first to the second on. */
-export const stridesOf = ({ features, strides }: UNet3DConfig): readonly Size3[] =>
-  strides ?? features.slice(1).map(() => doubling);
-
-/** Whether strides say no more than their default. @throws InvalidOption if there is not one for each level but the first */
-function isUsual(strides: readonly Size3[], features: readonly number[]): boolean {
-  if (strides.length !== features.length - 1)
-    throw new InvalidOption(
-      `strides is ${JSON.stringify(strides)}; give ${strideText} of ${features.length}`,
-    );
-  return strides.every((stride) => stride.every((n) => n === 2));
-}
-
 /** Voxels of the input along x, y and z in one of a level. */
 export function strideTo(config: UNet3DConfig, level: number): Size3 {
-  const strides = stridesOf(config).slice(0, level);
+  const strides = wholeConfig(config).strides.slice(0, level);
   const along = (axis: 0 | 1 | 2) => strides.reduce((product, stride) => product * stride[axis], 1);
   return [along(0), along(1), along(2)];
 }

@@ -1,5 +1,6 @@
 /** A plan as text for people: parameters, memory, the largest tensors and what runs. */
 import type { Plan } from '../gpu/plan.ts';
+import type { Size3 } from '../size.ts';
 import type { UNet3DConfig } from './config.ts';
 import { layoutParameters } from './parameters.ts';
 
@@ -44,6 +45,37 @@ function sparkline(plan: Plan, columns = 60): string {
 /** Bytes that the dispatches have to do with, each once per dispatch: what memory moves where caches keep the rest. */
 const trafficBytes = ({ dispatches }: Plan): number => dispatches.reduce((sum, { bytes }) => sum + bytes, 0);
 
+const sizes = (list: readonly Size3[]): string => list.map((size) => size.join(' × ')).join(', ');
+
+/** What levels are made of where they are not two 3×3×3 convolutions with max-pooling: a line, or none. */
+function stagesInWords(config: UNet3DConfig): string[] {
+  const {
+    strides,
+    kernels,
+    block,
+    encoderBlocks,
+    decoderBlocks,
+    down,
+    slope,
+    bias,
+    scaleAndShift,
+    deepSupervision,
+  } = config;
+  const remarks = [
+    block === 'residual' && 'residual blocks',
+    encoderBlocks && `${encoderBlocks.join(', ')} blocks per level`,
+    decoderBlocks && `${decoderBlocks.join(', ')} convolutions per decoder level`,
+    down === 'conv' && 'strided convolutions',
+    strides && `strides ${sizes(strides)}`,
+    kernels && `kernels ${sizes(kernels)}`,
+    slope !== undefined && `slope ${slope}`,
+    bias === false && 'no biases',
+    scaleAndShift === false && 'norms without scale and shift',
+    deepSupervision && 'deep supervision',
+  ].filter((remark) => typeof remark === 'string');
+  return remarks.length > 0 ? [`levels: ${remarks.join('; ')}`] : [];
+}
+
 /** A network and the plan of its step as text: parameters, memory, and the work of each kind of kernel. */
 export function summarise(
   config: UNet3DConfig,
@@ -71,6 +103,7 @@ export function summarise(
     );
   return [
     `3D U-Net: features ${config.features.join(', ')}; ${config.inChannels} channel(s) in, ${config.classes} classes; ${config.norm} norm, ${config.activation}`,
+    ...stagesInWords(config),
     `parameters: ${count}`,
     `input: ${shape.batch} × [${shape.size.join(', ')}] (x, y, z), ${plan.precision === 'f16' ? 'float16' : 'float32'}`,
     `memory: ${formatBytes(plan.peakBytes)} in ${plan.buffers.length} buffers and the shared ones; largest binding ${formatBytes(plan.largestBindingBytes)}`,

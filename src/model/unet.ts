@@ -1,43 +1,119 @@
 /** The topology of the U-Net: everything else about the network follows from this graph. */
-import { activationSlope, headName, stridesOf, supervisedLevels, type UNet3DConfig } from './config.ts';
-import { Graph, type Node, type Shape } from './graph.ts';
+import type { Size3 } from '../size.ts';
+import { headName, supervisedLevels, wholeConfig, type UNet3DConfig } from './config.ts';
+import { Graph, type Layer, type Node, type Shape } from './graph.ts';
+import { act } from './layers/act.ts';
 import { conv } from './layers/conv.ts';
 import { head, type HeadPass } from './layers/head.ts';
 import { norm } from './layers/norm.ts';
 import { pool } from './layers/pool.ts';
+import { sum } from './layers/sum.ts';
 import { upconv } from './layers/upconv.ts';
 
 export interface Network {
   readonly graph: Graph;
-  /** The finest first; coarser ones with deep supervision. */
+  /** Those whose loss counts: the finest first, coarser ones with deep supervision. */
   readonly heads: readonly Node<HeadPass>[];
 }
 
+/** What the blocks of a level have in common. */
+interface Level {
+  readonly name: string;
+  readonly channels: number;
+  readonly kernel: Size3;
+}
+
+const ones: Size3 = [1, 1, 1];
+const isOnes = (stride: Size3): boolean => stride.every((n) => n === 1);
+
+/** One after the other: 1 to the count. */
+const numbered = (count: number): number[] => Array.from({ length: count }, (_, index) => index + 1);
+
 /** The network for batches of this many samples of this size, a multiple of `sizeMultiple`. */
 export function unet(config: UNet3DConfig, shape: Omit<Shape, 'channels'>): Network {
-  const { features, classes, inChannels } = config;
-  /** Between a level and the one above. */
-  const strideTo = (level: number) => stridesOf(config)[level - 1]!;
+  const { features, classes, inChannels, kernels, bias, slope, scaleAndShift, ...rest } = wholeConfig(config);
+  /** Into each level from the one above; the first has none. */
+  const strides = [ones, ...rest.strides];
   const graph = new Graph({ ...shape, channels: inChannels });
-  const normed = norm(config.norm, activationSlope(config));
-  const block = (name: string, channels: number, ...inputs: Node[]): Node => {
-    const first = graph.add(`${name}.norm1`, normed, graph.add(`${name}.conv1`, conv(channels), ...inputs));
-    return graph.add(`${name}.norm2`, normed, graph.add(`${name}.conv2`, conv(channels), first));
+  /** A convolution with norm and, for values below 0, this slope. */
+  const normed = (
+    name: string,
+    number: number | '',
+    layer: Layer,
+    below: number,
+    ...inputs: Node[]
+  ): Node => {
+    const convolved = graph.add(`${name}.conv${number}`, layer, ...inputs);
+    return graph.add(`${name}.norm${number}`, norm(rest.norm, below, { weighted: scaleAndShift }), convolved);
   };
+
+  /** Plain blocks; the first one strides. */
+  const plain = ({ name, channels, kernel }: Level, count: number, first: Size3, ...inputs: Node[]): Node => {
+    let read = inputs;
+    for (const number of numbered(count)) {
+      const stride = number === 1 ? first : ones;
+      read = [normed(name, number, conv(channels, { kernel, stride, bias }), slope, ...read)];
+    }
+    return read[0]!;
+  };
+
+  /** A residual block: what it adds to is pooled and projected as far as its stride and channels ask for. */
+  const residual = ({ name, channels, kernel }: Level, stride: Size3, x: Node): Node => {
+    const inner = normed(name, 1, conv(channels, { kernel, stride, bias }), slope, x);
+    const own = normed(name, 2, conv(channels, { kernel, bias }), 1, inner);
+    let skip = isOnes(stride) ? x : graph.add(`${name}.skip.pool`, pool(stride, 'average'), x);
+    if (x.shape.channels !== channels)
+      skip = normed(`${name}.skip`, '', conv(channels, { kernel: ones, bias: false }), 1, skip);
+    return graph.add(`${name}.act`, act(slope), graph.add(`${name}.sum`, sum, own, skip));
+  };
+
+  /** The blocks of a level of the encoder; the first one strides. */
+  const encoded = (level: Level, count: number, first: Size3, x: Node): Node => {
+    if (rest.block === 'plain') return plain(level, count, first, x);
+    let read = x;
+    for (const number of numbered(count)) {
+      const block = { ...level, name: `${level.name}.block${number}` };
+      read = residual(block, number === 1 ? first : ones, read);
+    }
+    return read;
+  };
+
+  const levelOf = (part: string, level: number): Level => ({
+    name: `${part}.${level}`,
+    channels: features[level]!,
+    kernel: kernels[level]!,
+  });
   /** What comes out of the encoder at each level, then of the decoder. */
   const levels: Node[] = [];
   let x = graph.image;
-  for (const [level, channels] of features.entries()) {
-    if (level > 0) x = graph.add(`encoder.${level}.pool`, pool(strideTo(level)), x);
-    levels[level] = x = block(`encoder.${level}`, channels, x);
+  if (rest.block === 'residual') x = plain({ ...levelOf('encoder', 0), name: 'encoder.stem' }, 1, ones, x);
+  for (const level of features.keys()) {
+    const stride = strides[level]!;
+    const pooled = rest.down === 'pool' && !isOnes(stride);
+    if (pooled) x = graph.add(`encoder.${level}.pool`, pool(stride), x);
+    levels[level] = x = encoded(
+      levelOf('encoder', level),
+      rest.encoderBlocks[level]!,
+      pooled ? ones : stride,
+      x,
+    );
   }
   for (let level = features.length - 2; level >= 0; level--) {
-    const channels = features[level]!;
-    const up = graph.add(`decoder.${level}.up`, upconv(channels, strideTo(level + 1)), x);
-    levels[level] = x = block(`decoder.${level}`, channels, levels[level]!, up);
+    const up = graph.add(`decoder.${level}.up`, upconv(features[level]!, strides[level + 1]!, { bias }), x);
+    levels[level] = x = plain(
+      levelOf('decoder', level),
+      rest.decoderBlocks[level]!,
+      ones,
+      levels[level]!,
+      up,
+    );
   }
-  const heads = supervisedLevels(config).map((level) =>
-    graph.add(headName(level), head(classes), levels[level]!),
-  );
+  const supervised = supervisedLevels(config);
+  const heads = supervised.map((level) => graph.add(headName(level), head(classes), levels[level]!));
+  for (let level = supervised.length; level < rest.heads; level++)
+    graph.add(headName(level), untrained(head(classes)), levels[level]!);
   return { graph, heads };
 }
+
+/** A head that has its parameters, but that nothing is computed from. */
+const untrained = (layer: Layer<HeadPass>): Layer => ({ ...layer, at: () => ({}) });

@@ -284,5 +284,5 @@ const memoryColors = {
 
 function kindOf(name: string): keyof typeof memoryColors {
   if (/\.d$/.test(name)) return 'gradient';
-  return /^(encoder|decoder)\.\d+\.(conv\d|up|pool)$|^logits$/.test(name) ? 'activation' : 'partial';
+  return /^(encoder|decoder)\..*(conv\d*|up|pool|sum)$|^logits$/.test(name) ? 'activation' : 'partial';
 }

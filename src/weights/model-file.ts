@@ -13,6 +13,7 @@ import { listed } from '../listed.ts';
 import {
   completeConfig,
   configEntries,
+  headName,
   multipleInWords,
   paddedSize,
   sizeMultiple,
@@ -202,27 +203,45 @@ export function requireConsistent(
     );
 }
 
+/** The configuration of a plain network with max-pooling, as its parameters' names and shapes tell it. */
 function configFromShapes(tensors: ReadonlyMap<string, NamedTensor>, name: string): UNet3DConfig {
-  const features: number[] = [];
-  for (;;) {
-    const weight = tensors.get(`encoder.${features.length}.conv1.weight`);
-    if (!weight) break;
-    features.push(weight.shape[0] ?? 0);
-  }
-  const inChannels = tensors.get('encoder.0.conv1.weight')?.shape[1];
-  const classes = tensors.get('head.weight')?.shape[0];
+  const shapeOf = (parameter: string) => tensors.get(`${parameter}.weight`)?.shape;
+  const inChannels = shapeOf('encoder.0.conv1')?.[1];
+  const classes = shapeOf('head')?.[0];
   if (inChannels === undefined || classes === undefined) {
+    const residual = shapeOf('encoder.stem.conv1') !== undefined;
     throw new InvalidModel(
-      `${name} holds no encoder.0.conv1.weight or no head.weight: it is not a 3D U-Net of this package`,
+      residual
+        ? `${name} has residual blocks, but no description, without which it is not known how they lower the resolution: take the file that this package wrote`
+        : `${name} holds no encoder.0.conv1.weight or no head.weight: it is not a 3D U-Net of this package`,
     );
   }
-  const norm = tensors.has('encoder.0.norm1.running_mean') ? 'batch' : 'instance';
-  const deepSupervision = tensors.has('decoder.1.head.weight');
-  const strides = features.slice(1).map((_, level) => {
-    const [, , z, y, x] = tensors.get(`decoder.${level}.up.weight`)?.shape ?? [];
-    const stride = (taps: number | undefined) => (taps === 1 ? 1 : 2);
-    return [stride(x), stride(y), stride(z)] as const;
-  });
-  const config = { inChannels, classes, features, norm, deepSupervision, strides } as const;
+  /** From 0 on, as long as the name for that number is there. */
+  const found = (parameter: (index: number) => string): number[] => {
+    const indices: number[] = [];
+    while (shapeOf(parameter(indices.length))) indices.push(indices.length);
+    return indices;
+  };
+  const levels = found((level) => `encoder.${level}.conv1`);
+  const blocks = (part: string) => found((index) => `${part}.conv${index + 1}`).length;
+  const axes = (parameter: string, odd: number) => {
+    const [, , z = odd, y = odd, x = odd] = shapeOf(parameter) ?? [];
+    return [x, y, z];
+  };
+  const heads = found(headName).length;
+  const config = {
+    inChannels,
+    classes,
+    features: levels.map((level) => shapeOf(`encoder.${level}.conv1`)![0] ?? 0),
+    norm: tensors.has('encoder.0.norm1.running_mean') ? 'batch' : 'instance',
+    strides: levels.slice(1).map((level) => axes(`decoder.${level - 1}.up`, 2)),
+    kernels: levels.map((level) => axes(`encoder.${level}.conv1`, 3)),
+    encoderBlocks: levels.map((level) => blocks(`encoder.${level}`)),
+    decoderBlocks: levels.slice(1).map((level) => blocks(`decoder.${level - 1}`)),
+    bias: tensors.has('encoder.0.conv1.bias'),
+    scaleAndShift: tensors.has('encoder.0.norm1.weight'),
+    deepSupervision: heads > 1,
+    heads,
+  } as unknown as UNet3DConfig;
   return checkedConfig(config, (problem) => new InvalidModel(`by the shapes in ${name}, ${problem}`));
 }

@@ -73,6 +73,33 @@ test('trains, evaluates and saves as the model on the page does, to the last bit
   model.dispose();
 });
 
+test('takes a network of residual blocks with kernels and strides per axis', async () => {
+  const network = {
+    ...options,
+    norm: 'instance',
+    strides: [[2, 2, 1]],
+    kernels: [
+      [3, 3, 1],
+      [3, 3, 3],
+    ],
+    block: 'residual',
+    encoderBlocks: [1, 2],
+    down: 'conv',
+  } as const;
+  const [inWorker, onPage] = [
+    await UNet3D.create({ ...network, worker: thread() }),
+    await Local.create(network),
+  ];
+  expect(inWorker.config).toMatchObject({ block: 'residual', kernels: network.kernels });
+  for (const model of [inWorker, onPage]) await model.fit(training, { epochs: 1 });
+  expect(await inWorker.save()).toEqual(await onPage.save());
+  inWorker.dispose();
+  onPage.dispose();
+  await expect(
+    UNet3D.create({ ...network, kernels: [[3, 3, 2]] as never, worker: thread() }),
+  ).rejects.toThrow(/kernels\[0\]\[2\] is 2; give x, y, z of 1 or 3 for each level/);
+});
+
 test('an abort saves, and resuming gives what an uninterrupted run gives', async () => {
   const model = await UNet3D.create({ ...options, worker: thread() });
   const checkpoint = await store('resume');

@@ -4,7 +4,7 @@ import { Aborted, GpuError, OutOfMemory } from '../../src/errors.ts';
 import { Gpu } from '../../src/gpu/device.ts';
 import { Recorder, type Tensor } from '../../src/gpu/plan.ts';
 import { Program } from '../../src/gpu/program.ts';
-import { completeConfig } from '../../src/model/config.ts';
+import { completeConfig, type UNet3DConfig } from '../../src/model/config.ts';
 import { planInference, planTraining } from '../../src/model/plan.ts';
 import { ModelState } from '../../src/model/state.ts';
 import { reducePartials } from '../../src/ops/common.ts';
@@ -44,26 +44,47 @@ describe('memory', () => {
     expect(gpu.allocatedBytes).toBe(before);
   });
 
-  test("a model's training step and inference: buffers, parameters and shared tensors", async () => {
-    const gpu = await testDevice();
-    const before = gpu.allocatedBytes;
-    const config = completeConfig({ inChannels: 1, classes: 2, features: [2, 4] });
-    const shape = { config, size: [8, 4, 4], batch: 1, limits: gpu.limits } as const;
-    const loss = { classes: 2, dice: 1, crossEntropy: 0, smooth: 1e-5, batchDice: false };
-    const plans = [
-      planInference(shape).plan,
-      planTraining({ ...shape, loss, optimizer: { kind: 'adam' } }).plan,
-    ];
-    for (const plan of plans) {
-      const state = new ModelState(gpu, config, 1);
-      const names = plan.tensors.filter(({ storage }) => storage === 'shared').map(({ name }) => name);
-      const program = await Program.create(gpu, plan, state.shared(names));
-      expect(gpu.allocatedBytes - before).toBe(plan.peakBytes);
-      program.dispose();
-      state.dispose();
-      expect(gpu.allocatedBytes).toBe(before);
-    }
-  });
+  test.each<[string, Partial<UNet3DConfig>]>([
+    ['plain', {}],
+    [
+      'with kernels and strides per axis',
+      {
+        strides: [[2, 2, 1]],
+        kernels: [
+          [3, 3, 1],
+          [3, 3, 3],
+        ],
+        down: 'conv',
+      },
+    ],
+    ['residual', { block: 'residual', encoderBlocks: [1, 2], decoderBlocks: [3], down: 'conv' }],
+    [
+      'residual with pooling, without scale and shift',
+      { block: 'residual', norm: 'instance', scaleAndShift: false },
+    ],
+  ])(
+    "a model's training step and inference: buffers, parameters and shared tensors; %s",
+    async (_, network) => {
+      const gpu = await testDevice();
+      const before = gpu.allocatedBytes;
+      const config = completeConfig({ inChannels: 1, classes: 2, features: [2, 4], ...network });
+      const shape = { config, size: [8, 4, 4], batch: 1, limits: gpu.limits } as const;
+      const loss = { classes: 2, dice: 1, crossEntropy: 0, smooth: 1e-5, batchDice: false };
+      const plans = [
+        planInference(shape).plan,
+        planTraining({ ...shape, loss, optimizer: { kind: 'adam' } }).plan,
+      ];
+      for (const plan of plans) {
+        const state = new ModelState(gpu, config, 1);
+        const names = plan.tensors.filter(({ storage }) => storage === 'shared').map(({ name }) => name);
+        const program = await Program.create(gpu, plan, state.shared(names));
+        expect(gpu.allocatedBytes - before).toBe(plan.peakBytes);
+        program.dispose();
+        state.dispose();
+        expect(gpu.allocatedBytes).toBe(before);
+      }
+    },
+  );
 
   test('out of memory while allocating: OutOfMemory with the planned bytes, nothing left', async () => {
     const gpu = await testDevice();

@@ -63,3 +63,107 @@ describe('strides', () => {
     );
   });
 });
+
+const cube = (n: number) => [n, n, n] as const;
+/** nnU-Net's `arch_kwargs` of a ResidualEncoderUNet, as a configuration. */
+const residual = {
+  ...net,
+  norm: 'instance',
+  activation: 'leakyRelu',
+  slope: 0.02,
+  strides: [[2, 2, 1], cube(2)],
+  kernels: [[3, 3, 1], cube(3), cube(3)],
+  block: 'residual',
+  encoderBlocks: [1, 3, 4],
+  decoderBlocks: [1, 1],
+  down: 'conv',
+  bias: false,
+  heads: 2,
+} as const satisfies UNet3DConfig;
+
+describe('entries per level', () => {
+  test('that say no more than their absence are left out', () => {
+    const usual = {
+      strides: [cube(2), cube(2)],
+      kernels: [cube(3), cube(3), cube(3)],
+      block: 'plain',
+      encoderBlocks: [2, 2, 2],
+      decoderBlocks: [2, 2],
+      down: 'pool',
+      bias: true,
+      scaleAndShift: true,
+      deepSupervision: false,
+      heads: 1,
+    } as const;
+    expect(completeConfig({ ...net, ...usual })).toEqual(completeConfig(net));
+    const leaky = { ...net, activation: 'leakyRelu' } as const;
+    expect(completeConfig({ ...leaky, slope: 0.01 })).toEqual(completeConfig(leaky));
+    const single = { ...net, block: 'residual' } as const;
+    expect(completeConfig({ ...single, encoderBlocks: [1, 1, 1] })).toEqual(completeConfig(single));
+  });
+
+  test('that say more are kept, and completed again stay the same', () => {
+    expect(completeConfig(residual)).toEqual(residual);
+    expect(completeConfig(completeConfig(residual))).toEqual(residual);
+  });
+
+  test('decide the nodes, their shapes and their sizes', () => {
+    const { graph, heads } = unet(completeConfig(residual), { batch: 1, size: [8, 8, 4] });
+    const names = graph.nodes.map(({ name }) => name);
+    const blocks = names.filter((name) => /block\d+\.sum$/.test(name));
+    expect(blocks.map((name) => name.replace('.sum', ''))).toEqual([
+      ...['encoder.0.block1', 'encoder.1.block1', 'encoder.1.block2', 'encoder.1.block3'],
+      ...[1, 2, 3, 4].map((index) => `encoder.2.block${index}`),
+    ]);
+    expect(names.filter((name) => name.includes('skip.'))).toEqual(
+      ['1', '2'].flatMap((level) =>
+        ['pool', 'conv', 'norm'].map((part) => `encoder.${level}.block1.skip.${part}`),
+      ),
+    );
+    expect(names[0]).toBe('encoder.stem.conv1');
+    expect(heads.map(({ name }) => name)).toEqual(['head']);
+    expect(names).toContain('decoder.1.head');
+    const sizeOf = (name: string) => graph.nodes.find((node) => node.name === name)!.shape.size;
+    expect(sizeOf('encoder.1.block1.conv1')).toEqual([4, 4, 4]);
+    expect(sizeOf('encoder.2.block4.sum')).toEqual([2, 2, 2]);
+  });
+
+  test.each<[string, object, string]>([
+    [
+      'kernels',
+      { kernels: [[3, 3, 1]] },
+      'kernels is [[3,3,1]]; give x, y, z of 1 or 3 for each level, such as [3, 3, 1] of 3: 3 in all',
+    ],
+    ['kernels', { kernels: [[3, 3, 5], cube(3), cube(3)] }, 'kernels[0][2] is 5; give x, y, z of 1 or 3'],
+    [
+      'encoderBlocks',
+      { encoderBlocks: [2, 0, 2] },
+      'encoderBlocks[1] is 0; give a whole number from 1 to 64 for each level',
+    ],
+    [
+      'encoderBlocks',
+      { encoderBlocks: [2, 2] },
+      'encoderBlocks is [2,2]; give a whole number from 1 to 64 for each level of 3: 3 in all',
+    ],
+    [
+      'decoderBlocks',
+      { decoderBlocks: [2, 2, 2] },
+      'decoderBlocks is [2,2,2]; give a whole number from 1 to 64 for each level but the last of 3: 2 in all',
+    ],
+    ['block', { block: 'dense' }, 'block is "dense"; give "plain" or "residual"'],
+    ['down', { down: 'max' }, 'down is "max"; give "pool" or "conv"'],
+    ['bias', { bias: 'no' }, 'bias is "no"; give true or false'],
+    ['slope', { slope: -1, activation: 'leakyRelu' }, 'slope is -1; give a number from 0 to 1'],
+    ['slope', { slope: 0.1 }, 'slope is 0.1, but activation is relu'],
+    ['heads', { heads: 3 }, 'heads is 3; give a whole number from 1, the levels whose loss counts, to 2'],
+    [
+      'heads',
+      { features: [4, 4, 4, 4, 4], deepSupervision: true, heads: 2 },
+      'heads is 2; give a whole number from 3',
+    ],
+    ['heads', { heads: 0.5 }, 'heads is 0.5; give a whole number from 1 to 7'],
+  ])('%s: %j is refused', (_, given, message) => {
+    const config = { ...net, ...given } as unknown as UNet3DConfig;
+    expect(() => completeConfig(config)).toThrow(message);
+  });
+});

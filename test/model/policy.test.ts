@@ -80,6 +80,28 @@ describe('what is computed again changes no bit', () => {
     ['batch norm', { inChannels: 2, features: [3, 5, 6] }, 'f32'],
     ['instance norm, leaky ReLU', { features: [4, 6], norm: 'instance', activation: 'leakyRelu' }, 'f32'],
     ['float16', { features: [4, 6] }, 'f16'],
+    [
+      'residual blocks, kernels and strides per axis',
+      {
+        features: [3, 5, 5],
+        norm: 'instance',
+        activation: 'leakyRelu',
+        strides: [
+          [2, 2, 1],
+          [2, 2, 2],
+        ],
+        kernels: [
+          [3, 3, 1],
+          [3, 3, 3],
+          [3, 3, 3],
+        ],
+        block: 'residual',
+        encoderBlocks: [1, 2, 2],
+        decoderBlocks: [1, 1],
+        down: 'conv',
+      },
+      'f32',
+    ],
   ])('%s', async (_, partial, precision) => {
     const config = completeConfig({ inChannels: 1, classes, ...partial });
     const { graph, run, dispose } = await gradientsOf(config, precision);

@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { describe, expect, test } from 'vitest';
 import { random } from '../../src/data/random.ts';
 import { InvalidModel, UNet3DError } from '../../src/errors.ts';
-import { completeConfig } from '../../src/model/config.ts';
+import { completeConfig, type UNet3DConfig } from '../../src/model/config.ts';
 import { initialValues, layoutParameters } from '../../src/model/parameters.ts';
 import { readModel, writeModel } from '../../src/weights/model-file.ts';
 import { readStateDict } from '../../src/weights/pytorch/state-dict.ts';
@@ -136,6 +136,76 @@ describe('model files', () => {
     const { tensors } = readSafetensors(bytes);
     const bare = writeSafetensors({ tensors, metadata: {} });
     expect((await readModel(bare)).description.config).toEqual(flat);
+  });
+
+  /** A model of a configuration, written and read with and without our metadata. */
+  async function through(partial: Partial<UNet3DConfig>) {
+    const given = completeConfig({ ...config, ...partial });
+    const { parameters, parameterWords, statistics, statisticsWords } = layoutParameters(given);
+    const values = {
+      parameters: initialValues(parameters, parameterWords, 1),
+      statistics: initialValues(statistics, statisticsWords, 1),
+    };
+    const bytes = await writeModel({ ...description, inputSize: undefined, config: given }, values);
+    const bare = writeSafetensors({ tensors: readSafetensors(bytes).tensors, metadata: {} });
+    return { given, values, read: await readModel(bytes), bare };
+  }
+  const flat = {
+    features: [3, 4, 5],
+    norm: 'instance',
+    strides: [
+      [2, 2, 1],
+      [2, 2, 2],
+    ],
+    kernels: [
+      [3, 3, 1],
+      [3, 1, 3],
+      [3, 3, 3],
+    ],
+  } as const;
+
+  test('keep what levels are made of, which without our metadata follows from names and shapes', async () => {
+    const { given, values, read, bare } = await through({
+      ...flat,
+      encoderBlocks: [1, 3, 2],
+      decoderBlocks: [3, 1],
+      bias: false,
+      scaleAndShift: false,
+    });
+    expect(read).toMatchObject({ description: { format: 3, config: given }, weights: values });
+    expect(await readModel(bare)).toMatchObject({ description: { config: given }, weights: values });
+  });
+
+  test('of residual blocks are kept with our metadata, and refused without', async () => {
+    const { given, values, read, bare } = await through({
+      ...flat,
+      activation: 'leakyRelu',
+      slope: 0.2,
+      block: 'residual',
+      encoderBlocks: [1, 2, 3],
+      down: 'conv',
+      heads: 2,
+    });
+    expect(read).toMatchObject({ description: { format: 3, config: given }, weights: values });
+    expect((await refusal(bare, 'm.safetensors')).message).toMatch(
+      /^m\.safetensors has residual blocks, but no description.*take the file that this package wrote/,
+    );
+  });
+
+  test('say by path what is wrong with a level', async () => {
+    const wrong = described({
+      ...current,
+      config: {
+        ...config,
+        kernels: [
+          [3, 3, 2],
+          [3, 3, 3],
+        ],
+      },
+    });
+    expect((await refusal(wrong)).message).toMatch(
+      /in the description of the model file, config\.kernels\[0\]\[2\] is 2; expected x, y, z of 1 or 3 for each level/,
+    );
   });
 
   test('of format 2 have strides of 2', async () => {
