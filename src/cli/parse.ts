@@ -68,6 +68,27 @@ export function features(text: string): number[] {
     : fail('Give channels per level, such as 16,32,64,128.');
 }
 
+/** x,y,z per level, such as 2,2,1/2,2,2; one number for all three axes. */
+export function triples(text: string): Size3[] {
+  return text.split('/').map((part) => {
+    const values = part.split(',').map((value) => (value.trim() === '' ? NaN : Number(value)));
+    const all = values.length === 1 ? [values[0]!, values[0]!, values[0]!] : values;
+    return all.length === 3 && all.every(Number.isInteger)
+      ? (all as unknown as Size3)
+      : fail(
+          'Give x,y,z per level, levels separated by slashes, such as 2,2,1/2,2,2; or one number for all axes.',
+        );
+  });
+}
+
+/** Blocks per level. */
+export function counts(text: string): number[] {
+  const values = numbers(text);
+  return values.every((value) => Number.isInteger(value) && value > 0)
+    ? values
+    : fail('Give whole numbers from 1 on per level, such as 1,3,4,6.');
+}
+
 /** Names of classes, background first. */
 export function names(text: string): string[] {
   const values = text.split(',').map((part) => part.trim());

@@ -3,9 +3,9 @@ import type { Axis } from '../infer/probabilities.ts';
 import type { Precision } from '../gpu/precision.ts';
 import type { Concession } from '../model/budget.ts';
 import type { Checkpointing } from '../model/plan.ts';
-import type { NormKind } from '../ops/norm.ts';
 import type { Size3 } from '../size.ts';
 import type { DatasetArguments, SplitArguments } from './dataset-options.ts';
+import type { NetworkOptions } from './network-options.ts';
 import type {
   augmentationNames,
   lossNames,
@@ -18,17 +18,13 @@ import type {
 /** Recipes by name: defaults of other options. */
 export const presetNames = ['pelvis-mr'] as const;
 
-export interface TrainOptions extends DatasetArguments, SplitArguments, OneCycleOptions {
+export interface TrainOptions extends DatasetArguments, SplitArguments, NetworkOptions, OneCycleOptions {
   readonly out: string;
   readonly preset?: (typeof presetNames)[number];
   readonly epochs?: number;
   readonly batchSize: number;
-  readonly features: readonly number[];
   readonly classes?: number;
   readonly classNames?: readonly string[];
-  readonly norm: NormKind;
-  readonly activation: 'relu' | 'leakyRelu';
-  readonly deepSupervision?: boolean;
   readonly patch?: Size3 | 'whole';
   readonly placement: 'random' | 'centre';
   readonly oversample: number;

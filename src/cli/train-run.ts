@@ -14,6 +14,7 @@ import { drawAugmentation, drawBatch } from './first-batch.ts';
 import { announceAdapter } from './gpu.ts';
 import { HistoryWriter } from './history-writer.ts';
 import type { Io } from './io.ts';
+import { networkOf } from './network-options.ts';
 import { openData } from './open-data.ts';
 import { FileHashes, Stopwatch } from './provenance.ts';
 import { commandLine } from './results.ts';
@@ -43,15 +44,11 @@ export async function runTraining(
   clock.end('reading and preparing the data');
 
   await announceAdapter(io);
-  const { features, norm, activation, seed } = options;
   const model = await UNet3D.create({
     inChannels: data.channels,
     classes: data.labels.length,
-    features,
-    norm,
-    activation,
-    ...(options.deepSupervision && { deepSupervision: true }),
-    seed,
+    ...networkOf(options),
+    seed: options.seed,
     labels: data.labels,
     channels: dataset.channels,
     preprocessing: data.preprocessing,

@@ -13,6 +13,7 @@ import {
 } from '../dataset-options.ts';
 import { Unsatisfactory } from '../failure.ts';
 import type { Io } from '../io.ts';
+import { anisotropyTip, trainFeatures } from '../network-options.ts';
 import * as parse from '../parse.ts';
 import { digits, table, toJson } from '../text.ts';
 
@@ -76,6 +77,7 @@ function show(dataset: Dataset, { problems, fingerprint }: DatasetReport): strin
   const lines = [`${dataset.name}: ${dataset.cases.length} case(s)`];
   if (fingerprint) {
     const { shape, spacing, subjects, orientations, classes } = fingerprint;
+    const tip = anisotropyTip(spacing.median, shape.median, trainFeatures.length);
     const range = (values: typeof shape, count: number): string[] =>
       [values.min, values.median, values.max].map((item) => item.map((n) => digits(n, count)).join(' x '));
     const stored = Object.entries(orientations).map(([code, cases]) => `${code} (${cases})`);
@@ -87,6 +89,7 @@ function show(dataset: Dataset, { problems, fingerprint }: DatasetReport): strin
         ['voxels x, y, z', ...range(shape, 0)],
         ['spacing mm', ...range(spacing, 2)],
       ]),
+      ...(tip ? [tip] : []),
       '',
       ...table([
         ['class', 'cases', 'share of voxels'],

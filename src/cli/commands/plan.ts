@@ -12,7 +12,6 @@ import { completeConfig, defaultConfig, paddedSize } from '../../model/config.ts
 import { nnunetPatch } from '../../model/patch.ts';
 import { planInference } from '../../model/plan.ts';
 import { summarise } from '../../model/summary.ts';
-import type { NormKind } from '../../ops/norm.ts';
 import { memoryPicture } from '../../report/report.node.ts';
 import { augmentationMargin } from '../../train/augmentation.ts';
 import { lossShape } from '../../model/losses.ts';
@@ -26,18 +25,23 @@ import {
 } from '../dataset-options.ts';
 import type { Io } from '../io.ts';
 import { checkOutputs } from '../outputs.ts';
+import {
+  addNetworkOptions,
+  anisotropyTip,
+  networkHelp,
+  networkOf,
+  type NetworkOptions,
+} from '../network-options.ts';
 import * as parse from '../parse.ts';
 import { augmentationNames, augmentationOf, lossOf } from '../recipe.ts';
 import { toJson } from '../text.ts';
 import { fingerprintOf } from '../training-data.ts';
 
-interface Options extends DatasetArguments {
+interface Options extends DatasetArguments, NetworkOptions {
   readonly shape?: Size3;
   readonly batchSize: number;
-  readonly features: readonly number[];
   readonly classes?: number;
   readonly channels?: number;
-  readonly norm: NormKind;
   readonly precision: Precision;
   readonly checkpointing?: boolean;
   readonly augment: (typeof augmentationNames)[number];
@@ -54,17 +58,15 @@ export function planCommand(io: Io): Command {
     'Show the memory and the work of one training step, without a GPU. Shapes are x,y,z. For a data set also what ' +
       'train --preprocessing nnunet decides, and why.',
   );
-  return addDatasetOptions(command)
+  return addNetworkOptions(addDatasetOptions(command), defaultConfig.features)
     .option('--shape <x,y,z>', 'voxels of the input, in place of a data set', parse.size)
     .option('--batch-size <n>', 'volumes per step', parse.wholeNumber(1), 2)
-    .option('--features <list>', 'channels per level', parse.features, [...defaultConfig.features])
     .option(
       '--classes <n>',
       'background included; default 2, or as the data set says',
       parse.wholeNumber(2, 255),
     )
     .option('--channels <n>', 'of the input; default 1, or as the data set says', parse.wholeNumber(1, 1024))
-    .addOption(new Option('--norm <kind>').choices(['batch', 'instance']).default('instance'))
     .addOption(
       new Option('--precision <kind>', 'of the stored volumes').choices(['f32', 'f16']).default('f32'),
     )
@@ -89,16 +91,18 @@ export function planCommand(io: Io): Command {
     .option('--json', 'print JSON: peakBytes, largestBindingBytes, tensors, dispatches')
     .addHelpText(
       'after',
-      `
+      `${networkHelp}
+
 Examples:
   unet3d-gpu plan --shape 256,256,128 --batch-size 2 --features 16,32,64,128 --classes 6
   unet3d-gpu plan --shape 256,256,128 --classes 6 --precision f16 --checkpointing --picture memory.svg
+  unet3d-gpu plan --shape 320,320,20 --classes 3 --down conv --strides 2,2,1/2,2,1/2 --kernels 3,3,1/3,3,1/3
   unet3d-gpu plan --shape 512,512,300 --classes 6 --inference --memory 3GiB
   unet3d-gpu plan --shape 128,128,64 --classes 3 --limit-binding 128MiB --json
   unet3d-gpu plan data/liver --memory 6GiB --augment nnunet`,
     )
     .action(async (folder: string | undefined, options: Options) => {
-      const { batchSize, features, norm, precision, checkpointing, inference, memory = Infinity } = options;
+      const { batchSize, precision, checkpointing, inference, memory = Infinity } = options;
       const hasData = folder !== undefined || options.images !== undefined;
       if (hasData === (options.shape !== undefined))
         throw new InvalidOption('give either a data set or --shape x,y,z');
@@ -111,7 +115,7 @@ Examples:
       const print = dataset && (await fingerprintOf(io, dataset, dataset.cases));
       const classes = options.classes ?? (dataset?.labels.length || 1 + Math.max(1, ...valuesOf(print)));
       const inChannels = options.channels ?? print?.intensities.length ?? 1;
-      const config = completeConfig({ inChannels, classes, features, norm });
+      const config = completeConfig({ inChannels, classes, ...networkOf(options) });
       const limits: PlanLimits = {
         ...defaultLimits,
         maxBindingBytes: options.limitBinding,
@@ -133,7 +137,10 @@ Examples:
           planner = { ...planner, margin: (size) => augmentationMargin(augmentation, size, largest) };
         const budget = options.memory ?? assumedBudget.hardware;
         const { patch, reason } = nnunetPatch(typical, step, budget, planner);
-        decisions = inference ? reasons : [...reasons, reason];
+        const { features, strides, kernels } = options;
+        const tip =
+          strides || kernels ? undefined : anisotropyTip(typical.spacing, typical.shape, features.length);
+        decisions = [...reasons, ...(inference ? [] : [reason]), ...(tip ? [tip] : [])];
         shape = inference ? typical.shape : patch;
       }
       const input = shape!;

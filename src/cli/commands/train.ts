@@ -9,6 +9,7 @@ import type { Axis } from '../../infer/probabilities.ts';
 import { addDatasetOptions, addSplitOptions, datasetHelp } from '../dataset-options.ts';
 import type { Io } from '../io.ts';
 import { readKeptConfig } from '../kept-config.ts';
+import { addNetworkOptions, networkHelp, trainFeatures } from '../network-options.ts';
 import * as parse from '../parse.ts';
 import { presetHelp, withPreset } from '../presets.ts';
 import {
@@ -37,7 +38,7 @@ export function trainCommand(io: Io): Command {
   const command = new Command('train').description(
     'Train a 3D U-Net on NIfTI images and labels, test it, and write everything into one folder.',
   );
-  addSplitOptions(addDatasetOptions(command))
+  addSplitOptions(addNetworkOptions(addDatasetOptions(command), trainFeatures))
     .requiredOption('--out <folder>', 'where the model, checkpoint, tables and pictures go')
     .addOption(
       new Option('--preset <name>', 'a recipe as the default of other options, see below').choices(
@@ -46,15 +47,8 @@ export function trainCommand(io: Io): Command {
     )
     .option('--epochs <n>', 'default: about 600 steps, from 8 to 200 epochs', parse.wholeNumber(1))
     .option('--batch-size <n>', 'volumes or patches per step', parse.wholeNumber(1), 2)
-    .option('--features <list>', 'channels per level', parse.features, [8, 16, 32, 64])
     .option('--classes <n>', 'background included; default: as the data set says', parse.wholeNumber(2, 255))
     .option('--class-names <list>', 'background first; default: as the data set says', parse.names)
-    .addOption(new Option('--norm <kind>').choices(['batch', 'instance']).default('instance'))
-    .addOption(new Option('--activation <kind>').choices(['relu', 'leakyRelu']).default('relu'))
-    .option(
-      '--deep-supervision',
-      'losses at coarser decoder levels too, as nnU-Net has them; four levels or more',
-    )
     .addOption(
       new Option(
         '--preprocessing <how>',
@@ -165,6 +159,7 @@ export function trainCommand(io: Io): Command {
     .addHelpText(
       'after',
       `${datasetHelp}
+${networkHelp}
 ${presetHelp}
 
 Training on patches, each epoch validates larger cases through windows of the patch's size: all that cover a case side
@@ -178,6 +173,7 @@ while the first runs.
 Examples:
   unet3d-gpu train data/hippocampus --out runs/hippocampus
   unet3d-gpu train data/liver --out runs/liver --preprocessing nnunet --augment nnunet --memory 6GiB --dry-run
+  unet3d-gpu train data/prostate --out runs/prostate --strides 2,2,1/2 --kernels 3,3,1/3 --block residual --down conv
   unet3d-gpu train data/pelvis --out runs/pelvis --preset pelvis-mr --epochs 100
   unet3d-gpu train --images scans --labels masks --out runs/fold1 --fold 1/5
   unet3d-gpu train --out runs/hippocampus --resume`,
@@ -273,20 +269,26 @@ async function keptArguments(
   };
 }
 
+/** Options that are only ever typed with `--no-`. */
+const onUnlessDenied = ['postprocess', 'bias', 'scaleAndShift'];
+
+/** A list of x,y,z. */
+const isPerLevel = (value: unknown): value is readonly Size3[] =>
+  Array.isArray(value) && value.some(Array.isArray);
+
 /** The arguments as one would type them, without what only concerns this start. */
 function wordsOf(dataset: string | undefined, options: TrainOptions): string[] {
   const words = ['train', ...(dataset === undefined ? [] : [dataset])];
   for (const [name, value] of Object.entries(options)) {
     if (value === undefined || ['resume', 'overwrite', 'dryRun', 'json'].includes(name)) continue;
-    if (name === 'postprocess' && value === true) continue;
-    if (value === false) {
-      words.push(`--no-${name}`);
-      continue;
-    }
-    words.push(`--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`);
+    const option = name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+    if (value === false) words.push(`--no-${option}`);
+    if (value === false || (value === true && onUnlessDenied.includes(name))) continue;
+    words.push(`--${option}`);
     if (name === 'fold')
       words.push(`${(value as { fold: number }).fold + 1}/${(value as { folds: number }).folds}`);
     else if (value instanceof RegExp) words.push(value.source);
+    else if (isPerLevel(value)) words.push(value.join('/'));
     else if (name === 'concede') words.push(String(value) || 'none');
     // Which outputs does not matter for the result.
     else if (value !== true && name !== 'checkpointing') words.push(String(value));
