@@ -27,6 +27,7 @@ import {
 } from '../ops/optimizer.ts';
 import { coarserLabels, pooledSize, type TakenVoxel } from '../ops/pool.ts';
 import { multipleInWords, sizeMultiple, strideTo, supervisionWeights, type UNet3DConfig } from './config.ts';
+import type { Node } from './graph.ts';
 import type { HeadPass, Truth } from './layers/head.ts';
 import { layoutParameters, type ParameterLayout } from './parameters.ts';
 import { candidates, choose, forgotten } from './policy.ts';
@@ -53,6 +54,8 @@ export interface TrainingShape extends PlanShape {
   readonly loss: LossShape;
   readonly optimizer: OptimizerChoice;
   readonly checkpointing?: Checkpointing | undefined;
+  /** Compute nothing again, not even what is nearly free: what the others are compared with. */
+  readonly keepAll?: boolean | undefined;
   /** Batches whose gradients are averaged for one update. Default 1. */
   readonly accumulate?: number | undefined;
   /** Batches are augmented first, as drawn by the host. */
@@ -164,7 +167,7 @@ export function planTraining(shape: TrainingShape): TrainingPlan {
   const draws = augment ? drawTensors(recorder, batch, image.channels) : undefined;
   const seen = draws ? augmented(recorder, image, labels, draws, size) : { image, labels };
   const { recording, heads } = forward(seen.image, gradients);
-  const again = forgotten(graph, namesOf(shape));
+  const again = shape.keepAll ? new Set<Node>() : forgotten(graph, namesOf(shape));
   recording.forget(again);
   supervise(recorder, heads, { labels: seen.labels, classWeights, results, lossScale }, shape);
   recording.backward();

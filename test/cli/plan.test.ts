@@ -4,6 +4,8 @@ import { cli } from './support.ts';
 
 interface PlanJson {
   readonly peakBytes: number;
+  readonly flops: number;
+  readonly recomputed: readonly string[];
   readonly paramBytes: number;
   readonly largestBindingBytes: number;
   readonly size: readonly number[];
@@ -45,6 +47,15 @@ describe('plan', () => {
     const forward = await plan(...tiny, '--batch-size', '1', '--inference');
     expect(one.peakBytes).toBeLessThan(two.peakBytes);
     expect(forward.peakBytes).toBeLessThan(one.peakBytes);
+  });
+
+  test('--keep-all computes nothing again: more memory and less work than by default', async () => {
+    const [all, usual] = [await plan(...tiny, '--keep-all'), await plan(...tiny)];
+    expect(all.recomputed).toEqual([]);
+    expect(usual.recomputed).toContain('encoder.1.pool');
+    expect(all.peakBytes).toBeGreaterThan(usual.peakBytes);
+    expect(all.flops).toBeLessThan(usual.flops);
+    expect((await cli(['plan', ...tiny, '--keep-all', '--checkpointing'])).exitCode).toBe(2);
   });
 
   test('prints a summary for people', async () => {

@@ -44,6 +44,7 @@ interface Options extends DatasetArguments, NetworkOptions {
   readonly channels?: number;
   readonly precision: Precision;
   readonly checkpointing?: boolean;
+  readonly keepAll?: boolean;
   readonly augment: (typeof augmentationNames)[number];
   readonly inference?: boolean;
   readonly memory?: number;
@@ -73,6 +74,12 @@ export function planCommand(io: Io): Command {
     .option(
       '--checkpointing',
       'as little memory as possible: compute activations again instead of keeping them',
+    )
+    .addOption(
+      new Option('--keep-all', 'compute nothing again, to compare with').conflicts([
+        'checkpointing',
+        'memory',
+      ]),
     )
     .addOption(
       new Option('--augment <kind>', 'of batches, on the GPU').choices(augmentationNames).default('none'),
@@ -127,6 +134,7 @@ Examples:
         loss: lossShape(lossOf('dice-ce'), classes),
         optimizer: adam(),
         augment: augmentation !== undefined,
+        keepAll: options.keepAll,
       };
       const step = { config, batch: batchSize, precision, checkpointing };
       let shape = options.shape;
