@@ -59,7 +59,7 @@ export {
   type PreparedCase,
   type Preprocessing,
 } from './data/prepare.ts';
-export { openDataset, pairDataset, type Case, type Dataset } from './data/dataset.ts';
+export { labelRules, openDataset, pairDataset, type Case, type Dataset } from './data/dataset.ts';
 export { foldCases, splitCases, type Split } from './data/split.ts';
 export { casesInMemory, ignored, trainingBatches } from './data/patches.ts';
 export { checkDataset, type DatasetReport } from './data/check.ts';

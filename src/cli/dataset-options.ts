@@ -16,6 +16,7 @@ export interface DatasetArguments {
   readonly labels?: string;
   readonly subjects?: string;
   readonly subjectPattern?: RegExp;
+  readonly ignore?: number;
   readonly limitCases?: number;
 }
 
@@ -41,6 +42,11 @@ export function addDatasetOptions(command: Command): Command {
         .argParser(parse.pattern)
         .conflicts('subjects'),
     )
+    .option(
+      '--ignore <value>',
+      'of unknown voxels in labels, from 0 to 255; default: as dataset.json says',
+      parse.wholeNumber(0, 255),
+    )
     .option('--limit-cases <n>', 'use the first n cases only', parse.wholeNumber(1));
 }
 
@@ -62,10 +68,13 @@ export function addSplitOptions(command: Command): Command {
 export async function openFromArguments(
   io: Io,
   folder: string | undefined,
-  { images, labels, subjects, subjectPattern, limitCases }: DatasetArguments,
+  { images, labels, subjects, subjectPattern, ignore, limitCases }: DatasetArguments,
 ): Promise<Dataset> {
   const table = subjects === undefined ? subjectPattern : await readText(subjects);
-  const options = table === undefined ? {} : { subjects: table };
+  const options = {
+    ...(table !== undefined && { subjects: table }),
+    ...(ignore !== undefined && { ignoreLabel: ignore }),
+  };
   let dataset: Dataset;
   if (images !== undefined && labels !== undefined && folder === undefined)
     dataset = await openFolderPair(images, labels, options);

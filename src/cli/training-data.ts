@@ -152,7 +152,7 @@ export async function readTrainingData(
   for (let index = 0; index < validation.length; index++) held.push(labelled(await checked.get(index)));
   const names = Array.from(
     { length: classes ?? highest + 1 },
-    (_, label) => dataset.labels[label] ?? (label === 0 ? 'background' : `class ${label}`),
+    (_, label) => dataset.labels[label] ?? nameOf(label, dataset.ignoreLabel),
   );
   return { training, validation: held, preprocessing, decision, channels, labels: names, truths };
 }
@@ -230,6 +230,10 @@ function constantChannels({ image, channels }: PreparedCase): string[] {
     .filter(isConstant)
     .map((channel) => (channels > 1 ? `channel ${channel}` : 'the image'));
 }
+
+/** Of a class that the data set does not name. */
+const nameOf = (label: number, ignoreLabel: number | undefined): string =>
+  label === ignoreLabel ? 'ignore' : label === 0 ? 'background' : `class ${label}`;
 
 export function labelled(item: PreparedCase): LabelledCase {
   if (!item.label) throw new InvalidDataset(`Case "${item.id}" has no label; training needs one.`);

@@ -299,7 +299,7 @@ function compareClasses(facts: readonly CaseFacts[], dataset: Dataset, problems:
   );
   const count = dataset.labels.length || highest + 1;
   const missing = Array.from({ length: Math.max(0, count) }, (_, value) => value).filter(
-    (value) => !labelled.some((item) => shows(item, value)),
+    (value) => value !== dataset.ignoreLabel && !labelled.some((item) => shows(item, value)),
   );
   if (bare.length === labelled.length) return;
   if (dataset.labels.length > 0)

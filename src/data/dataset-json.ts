@@ -98,6 +98,8 @@ function readLabels(labels: v.InferOutput<typeof descriptionSchema>['labels']): 
     const most = isUnknown ? 255 : 254;
     if (!Number.isInteger(number) || number < 0 || number > most)
       return fail(`gives the class "${name}" the value ${JSON.stringify(written)}; expected 0 to ${most}.`);
+    if (isUnknown && ignoreLabel !== undefined)
+      return fail(`gives "ignore" the values ${ignoreLabel} and ${number}; expected one.`);
     if (isUnknown) ignoreLabel = number;
     else if (names[number] !== undefined)
       return fail(`gives the value ${number} to two classes, "${names[number]}" and "${name}".`);
@@ -107,10 +109,11 @@ function readLabels(labels: v.InferOutput<typeof descriptionSchema>['labels']): 
     return fail(
       `gives the value ${ignoreLabel} to "${names[ignoreLabel]}" and "ignore"; give "ignore" one above the classes'.`,
     );
+  const classes = Object.keys(names).length;
+  if (ignoreLabel !== undefined && ignoreLabel < names.length) names[ignoreLabel] = 'ignore';
   const gap = Array.from(names).findIndex((name) => name === undefined);
   if (gap >= 0) return fail(`names no class for the value ${gap}; expected values from 0 without gaps.`);
-  if (names.length < 2)
-    return fail(`names ${names.length} class(es); expected background and at least one more.`);
+  if (classes < 2) return fail(`names ${classes} class(es); expected background and at least one more.`);
   const twice = repeated(names);
   if (twice !== undefined)
     return fail(`names two classes "${twice}", which tables could not tell apart; give each its own name.`);

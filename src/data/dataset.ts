@@ -6,7 +6,7 @@
 import * as v from 'valibot';
 import { InvalidDataset } from '../errors.ts';
 import { assertOptions } from '../options.ts';
-import { text } from '../schema.ts';
+import { text, wholeNumber } from '../schema.ts';
 import type { Case, FileEntry, UnassignedCase } from './case.ts';
 import { listedCases, nnUNetCases, plainPath, readDescription, type Locate } from './dataset-json.ts';
 import { listed } from '../listed.ts';
@@ -27,7 +27,10 @@ export interface Dataset {
   readonly labels: readonly string[];
   /** Channel names; empty when the data set does not tell. */
   readonly channels: readonly string[];
-  /** Label value of voxels that take no part in the loss (nnU-Net's "ignore" class). */
+  /**
+   * Label value of unknown voxels (nnU-Net's "ignore" class): they count in no loss, metric, volume or picture. All
+   * others keep their values; where it lies between those of classes, its own is a class that no voxel shows.
+   */
   readonly ignoreLabel?: number;
   /** What the user should know, one sentence each. */
   readonly warnings: readonly string[];
@@ -49,6 +52,8 @@ export interface DatasetOptions {
    * subjects.csv (columns case, subject). Default: the data set's own subjects.csv, else by case.
    */
   readonly subjects?: RegExp | string;
+  /** Label value of unknown voxels, 0 to 255. Default: as dataset.json says, else none. */
+  readonly ignoreLabel?: number;
   /** Reads a small text file. Default: as every source is read. */
   readonly readText?: (source: Source) => Promise<string>;
 }
@@ -56,6 +61,7 @@ export interface DatasetOptions {
 const datasetEntries = {
   name: v.optional(text),
   subjects: v.optional(v.union([v.instance(RegExp), v.string()], 'a pattern, or the text of a subjects.csv')),
+  ignoreLabel: v.optional(wholeNumber(0, 255)),
   readText: v.optional(v.function('a function')),
 } satisfies Record<keyof DatasetOptions, unknown>;
 
@@ -185,9 +191,26 @@ async function finish(
   return {
     name: options.name ?? described.name ?? 'dataset',
     cases,
-    labels: described.labels ?? [],
     channels: described.channels ?? [],
-    ...(described.ignoreLabel === undefined ? {} : { ignoreLabel: described.ignoreLabel }),
+    ...knownClasses(described, options.ignoreLabel),
     warnings,
   };
+}
+
+/** The classes without the value of unknown voxels, which may be that of a class with a name. */
+function knownClasses(
+  { labels = [], ignoreLabel: told }: Described,
+  ignoreLabel = told,
+): Pick<Dataset, 'labels' | 'ignoreLabel'> {
+  if (ignoreLabel === undefined) return { labels };
+  if (told !== undefined && told !== ignoreLabel)
+    throw new InvalidDataset(
+      `Unknown voxels are to have the value ${ignoreLabel}, but dataset.json says ${told}; leave one of the two out.`,
+    );
+  const known = ignoreLabel === labels.length - 1 ? labels.slice(0, -1) : labels;
+  if (labels.length > 0 && known.filter((_, value) => value !== ignoreLabel).length < 2)
+    throw new InvalidDataset(
+      `Without the value ${ignoreLabel} of unknown voxels, dataset.json names fewer than two classes; give another value.`,
+    );
+  return { labels: known, ignoreLabel };
 }

@@ -195,7 +195,8 @@ export function checkedLabels(
     const values = valuesText([...wrong].sort(([a], [b]) => a - b));
     throw new InvalidDataset(
       `Case "${id}": its label${file === undefined ? '' : ` (${file})`} holds values outside the classes: ${values}. Expected ` +
-        `${classesText(classes, classNames)}; correct the label, or name all classes in dataset.json.`,
+        `${classesText(classes, classNames)}; correct the label, name all classes in dataset.json, or say which value ` +
+        'unknown voxels have (--ignore, ignoreLabel).',
     );
   }
   return result;

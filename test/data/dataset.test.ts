@@ -99,6 +99,16 @@ describe('nnU-Net v2', () => {
     expect(other).toMatchObject({ labels: ['background', 'Anterior', 'Posterior'], ignoreLabel: value });
   });
 
+  test('"ignore" may lie between the classes, which keep their values', async () => {
+    const labels = { background: 0, ignore: 1, zone: 2 };
+    const set = await openDataset(entries(files, { 'dataset.json': { ...nnunet, labels } }));
+    expect(set).toMatchObject({ labels: ['background', 'ignore', 'zone'], ignoreLabel: 1 });
+    const alone = { ...nnunet, labels: { ignore: 0, zone: 1 } };
+    expect(await failure(openDataset(entries(files, { 'dataset.json': alone })))).toMatch(/names 1 class/);
+    const twice = { ...nnunet, labels: { 0: 'background', 1: 'zone', 2: 'ignore', 255: 'ignore' } };
+    expect(await failure(openDataset(entries(files, { 'dataset.json': twice })))).toMatch(/values 2 and 255/);
+  });
+
   test.each([
     [1, /"zone" and "ignore"/],
     [256, /expected 0 to 255/],
@@ -114,6 +124,34 @@ describe('nnU-Net v2', () => {
     [files, { ...nnunet, channel_names: { '0': 'T2' } }, /2 channel files.*1 channel/],
   ])('files %j with a wrong description or gaps are refused', async (paths, json, expected) => {
     expect(await failure(openDataset(entries(paths, { 'dataset.json': json })))).toMatch(expected);
+  });
+});
+
+describe('the value of unknown voxels, as the caller says it', () => {
+  const pair = [entries(['a.nii.gz']), entries(['b/a.nii.gz'])] as const;
+  const files = ['imagesTr/a.nii.gz', 'imagesTr/b.nii.gz', 'labelsTr/a.nii.gz', 'labelsTr/b.nii.gz'];
+  const open = (ignoreLabel: number, json: object = decathlon) =>
+    openDataset(entries(files, { 'dataset.json': json }), { ignoreLabel });
+
+  test.each([0, 2, 255])('%i in two folders', async (ignoreLabel) => {
+    expect(await pairDataset(...pair, { ignoreLabel })).toMatchObject({ labels: [], ignoreLabel });
+    for (const wrong of [-1, 256, 1.5])
+      await expect(pairDataset(...pair, { ignoreLabel: wrong })).rejects.toThrow(/ignoreLabel/);
+  });
+
+  test('beside dataset.json: none of its classes, the highest, or one between others', async () => {
+    const { labels } = await openDataset(entries(files, { 'dataset.json': decathlon }));
+    expect(await open(255)).toMatchObject({ labels, ignoreLabel: 255 });
+    expect(await open(2)).toMatchObject({ labels: labels.slice(0, 2), ignoreLabel: 2 });
+    expect(await open(1)).toMatchObject({ labels, ignoreLabel: 1 });
+  });
+
+  test('refused where dataset.json says another, or where it leaves one class', async () => {
+    const told = { ...decathlon, labels: { ...decathlon.labels, 7: 'ignore' } };
+    expect(await open(7, told)).toMatchObject({ ignoreLabel: 7 });
+    expect(await failure(open(8, told))).toMatch(/value 8, but dataset\.json says 7/);
+    const two = { ...decathlon, labels: { 0: 'background', 1: 'zone' } };
+    expect(await failure(open(1, two))).toMatch(/fewer than two classes/);
   });
 });
 
