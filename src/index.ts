@@ -51,7 +51,7 @@ export { phantom, phantomLabels, phantoms, type Phantom, type PhantomOptions } f
 export { dice, meanDefined } from './metrics/dice.ts';
 export { readNifti, writeNifti } from './data/nifti.ts';
 export type { Volume } from './data/volume.ts';
-export type { Source } from './data/source.ts';
+export type { FilePair, Source } from './data/source.ts';
 export {
   defaultPreprocessing,
   fromArrays,

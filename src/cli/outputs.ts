@@ -5,6 +5,7 @@
 import { rmdirSync, rmSync, writeFileSync, type Stats } from 'node:fs';
 import { realpath, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { bothOfPair } from '../data/source.ts';
 import { InvalidOption, UNet3DError } from '../errors.ts';
 import { fileKeys } from '../files/same.node.ts';
 import { makeFolder, removeLeftovers, temporaryName } from '../files/write.node.ts';
@@ -23,7 +24,7 @@ export interface Outputs {
  */
 export async function checkOutputs(outputs: readonly Outputs[], inputs: readonly string[]): Promise<void> {
   const taken = new Map<string, { path: string; isInput: boolean }>();
-  for (const path of inputs.flatMap(withPartner))
+  for (const path of inputs.flatMap(bothOfPair))
     for (const key of await fileKeys(path)) taken.set(key, { path, isInput: true });
   const folders = new Map<string, string>();
   for (const { option, paths } of outputs)
@@ -48,14 +49,6 @@ function oneFile(option: string, path: string, other: { path: string; isInput: b
       ? `the result would overwrite its input ${other.path}${same}: give another ${option}`
       : `two results would both be written to ${other.path}${same}: give them different names`,
   );
-}
-
-/** Both files of a .hdr/.img pair, of which one is named. */
-function withPartner(path: string): string[] {
-  const partner = path.replace(/\.(hdr|img)((\.gz)?)$/i, (_, kind: string, gz: string) =>
-    kind.toLowerCase() === 'hdr' ? `.img${gz}` : `.hdr${gz}`,
-  );
-  return partner === path ? [path] : [path, partner];
 }
 
 /** Results replace a file of their name as a whole, which neither a pipe nor a device can be. */

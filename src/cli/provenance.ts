@@ -5,7 +5,7 @@ import { createRequire } from 'node:module';
 import { basename } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import type { Case } from '../data/case.ts';
-import { platform, setPlatform, type Stored } from '../data/source.ts';
+import { bothOfPair, platform, setPlatform, type Stored } from '../data/source.ts';
 import { version } from '../version.ts';
 
 /** Of everything that results may depend on besides the adapter. */
@@ -79,8 +79,8 @@ export class FileHashes implements Disposable {
       ...cases.flatMap(({ label }) => (label === undefined ? [] : [['labels', label] as const])),
     ];
     for (const [kind, source] of sources)
-      if (typeof source === 'string')
-        hashes[`${kind}/${basename(source)}`] = this.#found.get(source) ?? (await sha256OfFile(source));
+      for (const path of typeof source === 'string' ? bothOfPair(source) : [])
+        hashes[`${kind}/${basename(path)}`] = this.#found.get(path) ?? (await sha256OfFile(path));
     return hashes;
   }
 

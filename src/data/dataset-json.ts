@@ -7,7 +7,7 @@ import { InvalidDataset } from '../errors.ts';
 import { readJson } from '../json.ts';
 import { openObject, repeated, text } from '../schema.ts';
 import { listed as quoted } from '../listed.ts';
-import { groupChannels, stemOf, volumePattern } from './dataset-match.ts';
+import { groupChannels, stemOf, volumePattern } from './volume-names.ts';
 import type { FileEntry, UnassignedCase } from './case.ts';
 import type { Source } from './source.ts';
 

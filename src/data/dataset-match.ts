@@ -1,50 +1,8 @@
-/** Finds which label belongs to which image by their file names, and which files are channels of one image. */
+/** Finds which label belongs to which image by their file names. */
 import { InvalidDataset } from '../errors.ts';
 import { listed } from '../listed.ts';
 import type { FileEntry, UnassignedCase } from './case.ts';
-
-/** Names of files that hold a volume; the .img of a .hdr/.img pair is found through its header. */
-export const volumePattern = /\.(nii|hdr)(\.gz)?$/i;
-
-/** File name without folders and without the endings of a volume, its letters composed (NFC), as people compare them. */
-export function stemOf(path: string): string {
-  const name = path.split('/').at(-1) ?? path;
-  return name.replace(/\.(nii|hdr|img)(\.gz)?$/i, '').normalize('NFC');
-}
-
-/** A stem without the number of a channel, as nnU-Net appends it. */
-export const withoutChannel = (stem: string): string => stem.replace(/_\d{4}$/, '');
-
-/**
- * Finds for each of some names the one of `known` that means the same case: itself, or one of the two with the number
- * of the first channel (CASE_0000 and CASE); undefined where there is none, or it is another's.
- */
-export function sameCase(names: readonly string[], known: readonly string[]): (string | undefined)[] {
-  const all = new Set(known);
-  const taken = new Set(names.filter((name) => all.has(name)));
-  const bare = (name: string): string => name.replace(/_0000$/, '');
-  const free = new Map(known.filter((name) => !taken.has(name)).map((name) => [bare(name), name]));
-  return names.map((name) => (all.has(name) ? name : free.get(bare(name))));
-}
-
-/** Stem to files: one file each, or the channels NAME_0000, NAME_0001 … in order. */
-export function groupChannels(images: readonly FileEntry[]): Map<string, FileEntry[]> {
-  const groups = new Map<string, FileEntry[]>();
-  for (const entry of images) {
-    const stem = withoutChannel(stemOf(entry.path));
-    groups.set(stem, [...(groups.get(stem) ?? []), entry]);
-  }
-  for (const [stem, files] of groups)
-    files.forEach((file, channel) => {
-      const expected = `${stem}_${String(channel).padStart(4, '0')}`;
-      if (stemOf(file.path) !== expected && !(files.length === 1 && stemOf(file.path) === stem))
-        throw new InvalidDataset(
-          `Image "${stem}" has the channel files ${listed(files.map(({ path }) => path))}; expected them to be ` +
-            `numbered from ${stem}_0000 without gaps.`,
-        );
-    });
-  return groups;
-}
+import { groupChannels, looksLikeLabel, stemOf, withoutChannel } from './volume-names.ts';
 
 /** Words that say what a file holds, and nothing of whose it is. */
 const roles = new Set(
@@ -183,16 +141,14 @@ function refuse({ alone: [images, labels], ambiguous }: Matching): void {
 /**
  * Cases of a folder each, which holds one label, named as such, and the images: one, or channels that all folders
  * name alike (BraTS_001/BraTS_001_flair, …_t1, …_seg). Undefined where the folders are not of that kind.
- * @param isLabel whether a name is that of a label
  * @throws InvalidDataset that lists the folders whose channels are others than those of the first
  */
 export function matchByFolder(
   folders: ReadonlyMap<string, readonly FileEntry[]>,
-  isLabel: (name: string) => boolean,
 ): UnassignedCase[] | undefined {
   const cases: (UnassignedCase & { readonly channels: string })[] = [];
   for (const [folder, files] of folders) {
-    const labels = files.filter(({ path }) => isLabel(stemOf(path)));
+    const labels = files.filter(({ path }) => looksLikeLabel(stemOf(path)));
     const images = files.filter((file) => !labels.includes(file));
     if (folder === '' || labels.length !== 1 || images.length === 0) return undefined;
     const own = words(folder.split('/').at(-1)!);

@@ -57,7 +57,11 @@ async function walk(
   }
 }
 
-async function filesIn(directory: string): Promise<Walk> {
+/**
+ * All files below a directory that are not hidden, through links, and what had to be left out.
+ * @throws InvalidDataset if it is not a directory that can be read
+ */
+export async function filesIn(directory: string): Promise<Pick<Walk, 'files' | 'warnings'>> {
   const found: Walk = { files: [], warnings: [], folders: 0 };
   try {
     if (!(await stat(directory)).isDirectory())

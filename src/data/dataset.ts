@@ -10,10 +10,11 @@ import { text, wholeNumber } from '../schema.ts';
 import type { Case, FileEntry, UnassignedCase } from './case.ts';
 import { listedCases, nnUNetCases, plainPath, readDescription, type Locate } from './dataset-json.ts';
 import { listed } from '../listed.ts';
-import { matchByFolder, matchByName, volumePattern } from './dataset-match.ts';
+import { matchByFolder, matchByName } from './dataset-match.ts';
 import type { LabelRules } from './prepare-checks.ts';
 import { assignSubjects } from './subjects.ts';
-import { readText, type Source } from './source.ts';
+import { pairedPath, readText, type FilePair, type Source } from './source.ts';
+import { looksLikeLabel, volumePattern } from './volume-names.ts';
 
 export type { Case, FileEntry, UnassignedCase };
 
@@ -79,8 +80,27 @@ function tidy(files: readonly FileEntry[]): FileEntry[] {
     !/^(images|labels)/i.test(root)
   )
     seen = seen.map(({ path, source }) => ({ path: path.slice(root.length + 1), source }));
-  return seen.sort((a, b) => (a.path < b.path ? -1 : 1));
+  return joinPairs(seen.sort((a, b) => (a.path < b.path ? -1 : 1)));
 }
+
+/** Files without a path, as browsers give them, find the other file of a .hdr/.img pair beside them only here. */
+function joinPairs(entries: readonly FileEntry[]): FileEntry[] {
+  const byPath = new Map(entries.map(({ path, source }) => [path, source]));
+  const half = (path: string | undefined): FilePair['header'] | undefined => {
+    const source = path === undefined ? undefined : byPath.get(path);
+    return source instanceof Blob || source instanceof ArrayBuffer || source instanceof Uint8Array
+      ? source
+      : undefined;
+  };
+  return entries.map(({ path, source }) => {
+    const [header, image] = [half(pairedPath(path, 'hdr')), half(pairedPath(path, 'img'))];
+    return { path, source: header && image ? { header, image } : source };
+  });
+}
+
+/** The volumes among some files: not hidden, sorted, the two files of a .hdr/.img pair as one. */
+export const volumesAmong = (files: readonly FileEntry[]): FileEntry[] =>
+  tidy(files).filter(({ path }) => volumePattern.test(path));
 
 /**
  * The data set in a list of files: with a dataset.json the Decathlon's or nnU-Net's layout, without one
@@ -123,14 +143,13 @@ export async function openFiles(
     const folder = entry.path.split('/').slice(0, -1).join('/');
     folders.set(folder, [...(folders.get(folder) ?? []), entry]);
   }
-  const isLabel = (name: string): boolean => /label|mask|segm|(^|[^a-z])segs?([^a-z]|$)/i.test(name);
   const training = [...folders.keys()].filter((folder) => !/(images|labels)(Ts|Test)$/i.test(folder));
-  const labels = training.filter(isLabel);
-  const images = training.filter((folder) => !isLabel(folder));
+  const labels = training.filter(looksLikeLabel);
+  const images = training.filter((folder) => !looksLikeLabel(folder));
   const isPair = labels.length === 1 && images.length === 1;
   const cases = isPair
     ? matchByName(folders.get(images[0]!)!, folders.get(labels[0]!)!)
-    : matchByFolder(folders, isLabel);
+    : matchByFolder(folders);
   if (!cases) {
     const named = [...folders.keys()].filter((folder) => folder !== '');
     const loose = folders.get('')?.length ?? 0;
@@ -156,9 +175,7 @@ export async function pairDataset(
   options: DatasetOptions = {},
 ): Promise<Dataset> {
   assertOptions('pairDataset', datasetEntries, options);
-  const volumes = (files: readonly FileEntry[]): FileEntry[] =>
-    tidy(files).filter(({ path }) => volumePattern.test(path));
-  return finish(matchByName(volumes(images), volumes(labels)), tidy(images), options, {});
+  return finish(matchByName(volumesAmong(images), volumesAmong(labels)), tidy(images), options, {});
 }
 
 interface Described {

@@ -20,7 +20,7 @@ import { turnedOnto } from './grid.ts';
 import { headerAffine } from './nifti-affine.ts';
 import { datatypes, headerBytes, parseHeader, type NiftiHeader } from './nifti-header.ts';
 import { RunningStatistics } from './preprocess.ts';
-import { openSource, sourceName, type Source } from './source.ts';
+import { isFilePair, openSource, pairedPath, sourceName, type Source } from './source.ts';
 import { canonicalGrid, spacingOf, spatialShape, type Grid, type Volume } from './volume.ts';
 import { allocate, floats, wasm } from './wasm.ts';
 
@@ -57,10 +57,10 @@ export async function readNifti(source: Source, options: ReadOptions = {}): Prom
     return header.pair ? header : decodeVolume(bytes, header, sourceName(main), options);
   });
   if ('data' in single) return single;
-  const image = options.image ?? renamed(main, 'img');
+  const image = options.image ?? (isFilePair(main) ? main.image : renamed(main, 'img'));
   if (image === undefined)
     throw new InvalidVolume(
-      `${sourceName(main)} is the header of a .hdr/.img pair; give its .img file as the option "image".`,
+      `${sourceName(main)} is the header of a .hdr/.img pair; give its .img file too (option "image").`,
     );
   return reading(image, 'give the image of the pair as the option "image"', (bytes) =>
     decodeVolume(bytes, single, sourceName(image), options),
@@ -98,13 +98,10 @@ async function reading<T>(
 }
 
 /** The other file of a pair: a path or URL with its ending replaced; undefined if it has neither ending. */
-function renamed<T extends Source>(source: T, ending: 'hdr' | 'img'): string | URL | undefined {
-  if (typeof source !== 'string' && !(source instanceof URL)) return undefined;
-  const name = typeof source === 'string' ? source : source.pathname;
-  const match = /^(.*)\.(hdr|img)(\.gz)?$/is.exec(name);
-  if (!match) return undefined;
-  const other = `${match[1]}.${match[2] === match[2]!.toUpperCase() ? ending.toUpperCase() : ending}${match[3] ?? ''}`;
-  return typeof source === 'string' ? other : Object.assign(new URL(source), { pathname: other });
+function renamed(source: Source, ending: 'hdr' | 'img'): string | URL | undefined {
+  if (typeof source === 'string') return pairedPath(source, ending);
+  const pathname = source instanceof URL ? pairedPath(source.pathname, ending) : undefined;
+  return pathname === undefined ? undefined : Object.assign(new URL(source as URL), { pathname });
 }
 
 /** Decodes voxels as they arrive. */

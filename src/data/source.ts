@@ -8,7 +8,30 @@ import { ByteStream } from './byte-stream.ts';
 import { gunzip, piecesOf } from './gunzip.ts';
 
 /** A string is a path and works in Node only; everywhere else use a URL, a File or Blob, or bytes. */
-export type Source = string | URL | Blob | ArrayBuffer | Uint8Array;
+export type Source = string | URL | Blob | ArrayBuffer | Uint8Array | FilePair;
+
+/** A .hdr and its .img, where the place of one does not follow from that of the other. */
+export interface FilePair {
+  readonly header: Blob | ArrayBuffer | Uint8Array;
+  readonly image: Blob | ArrayBuffer | Uint8Array;
+}
+
+export const isFilePair = (source: unknown): source is FilePair =>
+  typeof source === 'object' && source !== null && 'header' in source && 'image' in source;
+
+/** The path of one file of a .hdr/.img pair by that of either, gzipped or not; undefined for a path with neither ending. */
+export function pairedPath(path: string, ending: 'hdr' | 'img'): string | undefined {
+  const match = /^(.*)\.(hdr|img)((?:\.gz)?)$/is.exec(path);
+  if (!match) return undefined;
+  const [, start, found, gz] = match as unknown as [string, string, string, string];
+  return `${start}.${found === found.toUpperCase() ? ending.toUpperCase() : ending}${gz}`;
+}
+
+/** Both files of a .hdr/.img pair, of which one is named; else the path alone. */
+export function bothOfPair(path: string): string[] {
+  const [header, image] = [pairedPath(path, 'hdr'), pairedPath(path, 'img')];
+  return header !== undefined && image !== undefined ? [header, image] : [path];
+}
 
 /** The bytes of a file, URL or array as they are stored. */
 export interface Stored {
@@ -65,6 +88,7 @@ export function sourceName(source: Source): string {
   if (typeof source === 'string') return source;
   if (source instanceof URL) return source.href;
   if (typeof File !== 'undefined' && source instanceof File) return source.name;
+  if (isFilePair(source)) return sourceName(source.header);
   return source instanceof Blob ? 'the Blob' : 'the buffer';
 }
 
@@ -161,13 +185,14 @@ async function* named(pieces: AsyncIterable<Uint8Array>, name: string): AsyncGen
  * @throws InvalidVolume if it cannot be opened or fetched; InvalidOption for what is no source
  */
 export async function openStored(source: Source): Promise<Stored | undefined> {
+  if (isFilePair(source)) return openStored(source.header);
   if (source instanceof Uint8Array) return inMemory(source);
   if (source instanceof ArrayBuffer) return inMemory(new Uint8Array(source));
   if (source instanceof Blob)
     return { size: source.size, pieces: (from = 0, to) => piecesOf(source.slice(from, to).stream()) };
   if (typeof source !== 'string' && !(source instanceof URL))
     throw new InvalidOption(
-      `a source is ${shown(source)}: give a path (in Node), a URL object, a File or Blob, an ArrayBuffer or a Uint8Array`,
+      `a source is ${shown(source)}: give a path (in Node), a URL object, a File or Blob, an ArrayBuffer or a Uint8Array, or { header, image } of these two files`,
     );
   if (typeof source === 'string' || source.protocol === 'file:') return current.openFile(source);
   return fetched(source);

@@ -4,7 +4,7 @@
  */
 import { InvalidDataset } from '../errors.ts';
 import { listed } from '../listed.ts';
-import { stemOf } from './dataset-match.ts';
+import { stemOf } from './volume-names.ts';
 import type { Case, UnassignedCase } from './case.ts';
 
 /** Rows of trimmed cells, one per line. @throws InvalidDataset for a line that quotes in a way that could be read in two */

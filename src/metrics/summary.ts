@@ -6,7 +6,7 @@ import { csv } from '../csv.ts';
 import { assertOptions } from '../options.ts';
 import { distinctNames } from '../schema.ts';
 import { some } from '../listed.ts';
-import { sameCase, stemOf } from '../data/dataset-match.ts';
+import { sameCase, stemOf } from '../data/volume-names.ts';
 import { random } from '../data/random.ts';
 import { InvalidDataset, InvalidOption } from '../errors.ts';
 import { metricNames, type CaseMetrics, type ClassMetrics, type MetricName } from './evaluate.ts';

@@ -1,5 +1,6 @@
 // NIfTI files made byte by byte: every datatype and byte order, what must be refused, and writing back.
 import { describe, expect, test } from 'vitest';
+import { openDataset } from '../../src/data/dataset.ts';
 import { readNifti, writeNifti } from '../../src/data/nifti.ts';
 import { statistics } from '../../src/data/preprocess.ts';
 import { random } from '../../src/data/random.ts';
@@ -156,8 +157,38 @@ test('pairs: with the image given', async () => {
   ] as const) {
     const { data } = await readNifti(new Blob([hdr]), { image: new Blob([img]) });
     expect([...data]).toEqual([...voxels]);
+    expect([...(await readNifti({ header: new Blob([hdr]), image: img })).data]).toEqual([...voxels]);
   }
   expect(await refusal(readNifti(new Blob([header])))).toMatch(/"image"/);
+});
+
+test('pairs among picked files are found by their names', async () => {
+  const voxels = (first: number) => Uint8Array.from({ length: 8 }, (_, i) => first + i);
+  const entry = (path: string, bytes: Uint8Array<ArrayBuffer>) => ({ path, source: new Blob([bytes]) });
+  const half = make({ pair: true });
+  const files = [
+    entry('set/images/a.hdr', half),
+    entry('set/images/a.img', voxels(10)),
+    entry('set/images/B.HDR.GZ', await gzip(half)),
+    entry('set/images/B.IMG.GZ', await gzip(voxels(20))),
+    entry('set/labels/a.hdr', half),
+    entry('set/labels/a.img', voxels(0)),
+    entry('set/labels/B.hdr', half),
+    entry('set/labels/B.img', voxels(1)),
+  ];
+  const { cases } = await openDataset(files);
+  const firsts = await Promise.all(
+    cases.map(async ({ id, images, label }) => [
+      id,
+      ...(await Promise.all([images[0]!, label!].map(async (file) => (await readNifti(file)).data[0]))),
+    ]),
+  );
+  expect(firsts).toEqual([
+    ['B', 20, 1],
+    ['a', 10, 0],
+  ]);
+  const alone = await openDataset(files.filter(({ path }) => !path.endsWith('images/a.img')));
+  expect(await refusal(readNifti(alone.cases[1]!.images[0]!))).toMatch(/give its \.img file too/);
 });
 
 describe('refused with a message of its own', () => {

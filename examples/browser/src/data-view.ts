@@ -1,46 +1,54 @@
 /** Data: files in, images matched with labels, every problem named, and who is trained on. */
 import {
   InvalidDataset,
+  looksLikeLabel,
   openDataset,
   pairDataset,
+  sourceName,
+  stemOf,
+  volumePattern,
+  volumesAmong,
   type Case,
   type Dataset,
   type FileEntry,
 } from 'unet3d-gpu/worker';
 import { dataJob } from './data-client.ts';
 import { device } from './device.ts';
-import { button, dropZone, el, field, fill, messageOf, picker, select } from './dom.ts';
+import { button, dropZone, el, entriesOf, field, fill, messageOf, picker, select } from './dom.ts';
 import { chooseDefaults, classCount, divide } from './planning.ts';
-import { changed, classNames, state, type PageCase } from './state.ts';
-
-const volume = /\.(nii|hdr)(\.gz)?$/i;
-const looksLikeLabel = /label|mask|segm|(^|[^a-z])segs?([^a-z]|$)/i;
+import { changed, classNames, state, type PageCase, type VolumeFile } from './state.ts';
 
 export function dataView(next: () => void): HTMLElement {
   let images: FileEntry[] = [];
   let labels: FileEntry[] = [];
   /** Their names, where a dataset.json tells them. */
   let channels: readonly string[] = [];
+  /** Names of the classes, where a dataset.json tells them. */
+  let classes: readonly string[] = [];
   /** What the data are called where no file tells. */
   let called = 'your data';
   let trouble: string[] = [];
   let working = '';
   const body = el('div');
 
-  const entries = (files: readonly File[]): FileEntry[] =>
-    files.map((file) => ({ path: file.webkitRelativePath || file.name, source: file }));
-
   async function take(files: readonly FileEntry[], as: 'any' | 'images' | 'labels'): Promise<void> {
     trouble = [];
     called = commonFolder(files) ?? 'your data';
     if (files.some(({ path }) => /(^|\/)dataset\.json$/.test(path))) return adopt(() => openDataset(files));
     for (const { path } of files)
-      if (!volume.test(path) && !/\.(img|csv|md|txt)(\.gz)?$/i.test(path) && !/(^|\/)\./.test(path))
+      if (!volumePattern.test(path) && !/\.(img|csv|md|txt)(\.gz)?$/i.test(path) && !/(^|\/)\./.test(path))
         trouble.push(`${path}: not a NIfTI file (.nii, .nii.gz); left out.`);
-    const volumes = files.filter(({ path }) => volume.test(path) && !/(^|\/)\./.test(path));
+    const volumes = volumesAmong(files);
     if (volumes.length === 0) {
       trouble.push('There is no NIfTI file among these. Give files that end in .nii or .nii.gz.');
       return draw();
+    }
+    if (as === 'any' && images.length + labels.length === 0) {
+      const dataset = await openDataset(files).catch((error: unknown) => {
+        if (!(error instanceof InvalidDataset)) throw error;
+        return undefined; // no layout of folders: perhaps by the names of the files
+      });
+      if (dataset) return adopt(() => Promise.resolve(dataset));
     }
     const add = (to: FileEntry[], more: readonly FileEntry[]): FileEntry[] => {
       const paths = new Set(more.map(({ path }) => path));
@@ -48,11 +56,11 @@ export function dataView(next: () => void): HTMLElement {
     };
     images = add(
       images,
-      volumes.filter(({ path }) => as === 'images' || (as === 'any' && !looksLikeLabel.test(path))),
+      volumes.filter(({ path }) => as === 'images' || (as === 'any' && !looksLikeLabel(path))),
     );
     labels = add(
       labels,
-      volumes.filter(({ path }) => as === 'labels' || (as === 'any' && looksLikeLabel.test(path))),
+      volumes.filter(({ path }) => as === 'labels' || (as === 'any' && looksLikeLabel(path))),
     );
     if (labels.length === 0 || images.length === 0) {
       setCases(images.map((entry) => bare(entry)));
@@ -63,11 +71,12 @@ export function dataView(next: () => void): HTMLElement {
       );
       return draw();
     }
-    return adopt(() => pairDataset(images, labels));
+    const { ignoreLabel } = state;
+    return adopt(() => pairDataset(images, labels, ignoreLabel === undefined ? {} : { ignoreLabel }));
   }
 
   const bare = ({ path, source }: FileEntry): Case => {
-    const id = (path.split('/').at(-1) ?? path).replace(volume, '');
+    const id = stemOf(path);
     return { id, subject: id, images: [source] };
   };
 
@@ -75,9 +84,10 @@ export function dataView(next: () => void): HTMLElement {
     try {
       const dataset = await open();
       state.name = dataset.name === 'dataset' ? called : dataset.name;
-      state.labels = [...dataset.labels];
+      classes = dataset.labels;
+      state.labels = [...classes];
       labels = dataset.cases.flatMap(({ label }) =>
-        label ? [{ path: (label as File).name, source: label }] : [],
+        label ? [{ path: sourceName(label), source: label }] : [],
       );
       setCases(dataset.cases);
       state.ignoreLabel = dataset.ignoreLabel;
@@ -103,8 +113,8 @@ export function dataView(next: () => void): HTMLElement {
       const { label, ...rest } = item;
       return {
         ...rest,
-        images: item.images as File[],
-        ...(label ? { label: label as File } : {}),
+        images: item.images as VolumeFile[],
+        ...(label ? { label: label as VolumeFile } : {}),
         part: 'unused',
       };
     });
@@ -119,11 +129,11 @@ export function dataView(next: () => void): HTMLElement {
     const cases = state.cases.filter(({ label }) => label);
     if (cases.length === 0) return draw();
     const plain = cases.map(({ part: _part, ...item }) => item);
-    const { name, labels: classes, ignoreLabel } = state;
+    const { name, labels: known, ignoreLabel } = state;
     const dataset: Dataset = {
       name,
       cases: plain,
-      labels: classes,
+      labels: known,
       channels,
       warnings: [],
       ...(ignoreLabel !== undefined && { ignoreLabel }),
@@ -200,7 +210,7 @@ export function dataView(next: () => void): HTMLElement {
               'tr',
               { className: bad ? 'bad' : '' },
               el('th', { scope: 'row' }, item.id),
-              el('td', {}, item.images.map(({ name }) => name).join(', ')),
+              el('td', {}, item.images.map(sourceName).join(', ')),
               el(
                 'td',
                 {},
@@ -209,7 +219,7 @@ export function dataView(next: () => void): HTMLElement {
                   chosen < 0 ? '' : String(chosen),
                   (value) => {
                     const source =
-                      value === '' ? undefined : (labels[Number(value)]?.source as File | undefined);
+                      value === '' ? undefined : (labels[Number(value)]?.source as VolumeFile | undefined);
                     const { id, subject, images: files } = item;
                     const changedCase: PageCase = source
                       ? { ...item, label: source }
@@ -296,6 +306,20 @@ export function dataView(next: () => void): HTMLElement {
     );
   }
 
+  /** Unknown voxels are of no class; what their value was called is forgotten where it was the last. */
+  function unknownVoxels(): HTMLElement {
+    const input = el('input', { type: 'number', min: '0', max: '255', step: '1' });
+    input.value = state.ignoreLabel === undefined ? '' : String(state.ignoreLabel);
+    input.addEventListener('change', () => {
+      if (!input.reportValidity()) return;
+      state.ignoreLabel = input.value === '' ? undefined : input.valueAsNumber;
+      state.labels = classes.slice(0, state.ignoreLabel === classes.length - 1 ? -1 : undefined);
+      void check();
+    });
+    const hint = 'They count in no loss, figure or picture. Empty: there are none.';
+    return field('Label value of unknown voxels', input, hint);
+  }
+
   const introduction = (): HTMLElement =>
     el(
       'section',
@@ -330,13 +354,13 @@ export function dataView(next: () => void): HTMLElement {
           el(
             'div',
             { className: 'row' },
-            picker('Choose images', { multiple: true, accept: '.nii,.gz,.hdr' }, (files) =>
-              take(entries(files), 'images'),
+            picker('Choose images', { multiple: true, accept: '.nii,.gz,.hdr,.img' }, (files) =>
+              take(entriesOf(files), 'images'),
             ),
-            picker('Choose labels', { multiple: true, accept: '.nii,.gz,.hdr' }, (files) =>
-              take(entries(files), 'labels'),
+            picker('Choose labels', { multiple: true, accept: '.nii,.gz,.hdr,.img' }, (files) =>
+              take(entriesOf(files), 'labels'),
             ),
-            picker('Choose a folder', { folder: true }, (files) => take(entries(files), 'any')),
+            picker('Choose a folder', { folder: true }, (files) => take(entriesOf(files), 'any')),
             button('Try it with phantoms', phantoms, { className: state.cases.length > 0 ? '' : 'primary' }),
             state.cases.length > 0 &&
               button('Start over', () => {
@@ -348,14 +372,14 @@ export function dataView(next: () => void): HTMLElement {
               }),
           ),
         ),
-        (files) => take(entries(files), 'any'),
+        (files) => take(entriesOf(files), 'any'),
       ),
       state.cases.length === 0 && working === '' && introduction(),
       working !== '' && el('p', { role: 'status', className: 'busy' }, working),
       problems(),
       state.cases.length > 0 && rows(),
       state.decision && preparation(state.decision.reasons),
-      state.report && state.report.cases.length > 0 && names(),
+      state.report && state.report.cases.length > 0 && [names(), unknownVoxels()],
       ready &&
         el('p', { className: 'row' }, button('Next: look at the cases', next, { className: 'primary' })),
     );

@@ -1,4 +1,6 @@
 /** Small helpers to build the page without a framework. */
+import { sourceName, type FileEntry } from 'unet3d-gpu/worker';
+import type { VolumeFile } from './state.ts';
 
 type Child = Node | string | number | false | undefined | readonly Child[];
 type Properties = Readonly<
@@ -161,6 +163,10 @@ export function download(name: string, content: Uint8Array | string): void {
 export const swatch = (color: string): HTMLElement =>
   el('span', { className: 'swatch', style: `background:${color}`, 'aria-hidden': 'true' });
 
+/** Picked or dropped files with their paths, as the library takes them. */
+export const entriesOf = (files: readonly File[]): FileEntry[] =>
+  files.map((file) => ({ path: file.webkitRelativePath || file.name, source: file }));
+
 /** Files of a drop, with their paths inside dropped folders. */
 export async function droppedFiles(transfer: DataTransfer): Promise<File[]> {
   const entries = [...transfer.items]
@@ -217,8 +223,8 @@ export const digits = (value: number | undefined, count = 3): string =>
   value === undefined || !Number.isFinite(value) ? '–' : value.toFixed(count);
 
 /** A file's problem, named once. */
-export const fileProblem = ({ name }: File, error: unknown): string => {
-  const message = messageOf(error);
+export const fileProblem = (file: VolumeFile, error: unknown): string => {
+  const [name, message] = [sourceName(file), messageOf(error)];
   return message.startsWith(name) ? message : `${name}: ${message}`;
 };
 

@@ -40,7 +40,8 @@ export async function trainingReport(): Promise<string> {
       ...images.map((image) => ['images', image] as const),
       ['labels', label!] as const,
     ])
-      hashes[`${kind}/${file.name}`] = await sha256(await file.arrayBuffer());
+      for (const part of 'header' in file ? [file.header, file.image] : [file])
+        hashes[`${kind}/${part.name}`] = await sha256(await part.arrayBuffer());
   const { config, limits, description } = model;
   const { plan } = planTraining({
     config,

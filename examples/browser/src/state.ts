@@ -9,9 +9,12 @@ import type {
   UNet3D,
 } from 'unet3d-gpu/worker';
 
+/** A volume on the visitor's disk: its file, or the two of a .hdr/.img pair. */
+export type VolumeFile = File | { readonly header: File; readonly image: File };
+
 export interface PageCase extends Case {
-  readonly images: readonly File[];
-  readonly label?: File;
+  readonly images: readonly VolumeFile[];
+  readonly label?: VolumeFile;
   part: 'train' | 'validation' | 'unused';
 }
 
@@ -37,7 +40,7 @@ export interface Settings {
 export interface Result {
   readonly model: UNet3D;
   readonly name: string;
-  readonly source: File;
+  readonly source: VolumeFile;
   readonly labels: File;
   /** Millilitres by label value. */
   readonly millilitres: readonly number[];
@@ -50,7 +53,7 @@ export interface State {
   cases: PageCase[];
   /** Class names by label value, background first. */
   labels: string[];
-  /** Label value of unknown voxels, where dataset.json tells one. */
+  /** Label value of unknown voxels, where dataset.json or the visitor tells one. */
   ignoreLabel: number | undefined;
   report: DatasetReport | undefined;
   settings: Settings;
@@ -119,5 +122,7 @@ export function changed(): void {
 export const classNames = (count: number): string[] =>
   Array.from(
     { length: count },
-    (_, value) => state.labels[value] ?? (value === 0 ? 'background' : `class ${value}`),
+    (_, value) =>
+      state.labels[value] ??
+      (value === state.ignoreLabel ? 'ignore' : value === 0 ? 'background' : `class ${value}`),
   );

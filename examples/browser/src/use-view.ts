@@ -1,7 +1,28 @@
 /** Use: a model, volumes to segment, what they hold in ml, and labels to download on the volumes' own grids. */
-import { classColor, cssColor, UNet3D } from 'unet3d-gpu/worker';
-import { button, digits, download, dropZone, el, fileProblem, fill, picker, swatch } from './dom.ts';
-import { changed, inTraining, onChange, state, type Result } from './state.ts';
+import {
+  classColor,
+  cssColor,
+  imagesByCase,
+  InvalidDataset,
+  sourceName,
+  UNet3D,
+  volumePattern,
+  volumesAmong,
+  type NamedVolume,
+} from 'unet3d-gpu/worker';
+import {
+  button,
+  digits,
+  download,
+  dropZone,
+  el,
+  entriesOf,
+  fileProblem,
+  fill,
+  picker,
+  swatch,
+} from './dom.ts';
+import { changed, inTraining, onChange, state, type Result, type VolumeFile } from './state.ts';
 import { legend, opacitySlider, Viewer } from './viewer.ts';
 
 export function useView(): HTMLElement {
@@ -52,21 +73,30 @@ export function useView(): HTMLElement {
       problems.push('Open a model file first, or train a network here.');
       return draw();
     }
+    const entries = volumesAmong(entriesOf(files));
+    const isVolume = (name: string): boolean => volumePattern.test(name) || /\.img(\.gz)?$/i.test(name);
+    for (const { name } of files)
+      if (!isVolume(name)) problems.push(`${name}: not a NIfTI file (.nii, .nii.gz); left out.`);
+    let volumes: readonly NamedVolume[] = [];
+    try {
+      ({ volumes } = await imagesByCase(entries, model.config.inChannels));
+    } catch (error) {
+      if (!(error instanceof InvalidDataset)) throw error;
+      problems.push(error.message);
+    }
     busy = new AbortController();
-    for (const group of groupsOf(files, model.config.inChannels)) {
-      const [file] = group as [File, ...File[]];
-      status = `Segmenting ${file.name}`;
+    for (const volume of volumes) {
+      const group = volume.files.map(({ source }) => source as VolumeFile);
+      const [file] = group as [VolumeFile, ...VolumeFile[]];
+      const name = sourceName(file);
+      status = `Segmenting ${name}`;
       draw();
       const begun = performance.now();
       try {
-        if (group.length !== model.config.inChannels)
-          throw new Error(
-            `the model reads ${model.config.inChannels} images of a case, ending in _0000, _0001 and so on; given: ${group.length}`,
-          );
         const found = await model.predict(group, {
           signal: busy.signal,
           onProgress: ({ loaded, total }) => {
-            status = `Segmenting ${file.name}: window ${loaded} of ${total}`;
+            status = `Segmenting ${name}: window ${loaded} of ${total}`;
             const line = page.querySelector('.busy');
             if (line) line.textContent = status;
           },
@@ -78,9 +108,9 @@ export function useView(): HTMLElement {
         const bytes = (await found.toNifti()) as Uint8Array<ArrayBuffer>;
         current = {
           model,
-          name: file.name,
+          name,
           source: file,
-          labels: new File([bytes], file.name.replace(/(\.nii)?(\.gz)?$/, '_labels.nii.gz')),
+          labels: new File([bytes], `${volume.name}_labels.nii.gz`),
           millilitres: counts.map((count) => count * perVoxel),
           seconds: (performance.now() - begun) / 1000,
           warnings: found.warnings,
@@ -195,7 +225,7 @@ export function useView(): HTMLElement {
             el(
               'div',
               { className: 'row' },
-              picker('Choose volumes', { multiple: true, accept: '.nii,.gz' }, segment),
+              picker('Choose volumes', { multiple: true, accept: '.nii,.gz,.hdr,.img' }, segment),
               busy && button('Stop', () => busy?.abort()),
             ),
           ),
@@ -217,15 +247,4 @@ export function useView(): HTMLElement {
     else if (inTraining() !== locked) draw();
   });
   return page;
-}
-
-/** The files of each case: one, or the channels that end in _0000, _0001 and so on, in this order. */
-function groupsOf(files: readonly File[], channels: number): File[][] {
-  if (channels === 1) return files.map((file) => [file]);
-  const groups = new Map<string, File[]>();
-  for (const file of [...files].sort((a, b) => a.name.localeCompare(b.name))) {
-    const key = file.name.replace(/_\d{4}(?=\.nii)/, '');
-    groups.set(key, [...(groups.get(key) ?? []), file]);
-  }
-  return [...groups.values()];
 }

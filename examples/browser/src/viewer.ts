@@ -1,11 +1,12 @@
 /** NiiVue: one or two linked pictures of the same volume, each with its own label overlay. */
 import type { Niivue } from '@niivue/niivue';
-import { classColor, cssColor } from 'unet3d-gpu/worker';
+import { classColor, cssColor, sourceName } from 'unet3d-gpu/worker';
 import { el, fill, swatch } from './dom.ts';
+import type { VolumeFile } from './state.ts';
 
 export interface Picture {
   readonly title: string;
-  readonly overlay: File | undefined;
+  readonly overlay: VolumeFile | undefined;
 }
 
 interface Pane {
@@ -15,6 +16,12 @@ interface Pane {
 
 /** Loaded when there is something to draw: it is larger than everything else on the page. */
 const library = () => import('@niivue/niivue');
+
+/** What NiiVue opens a volume by. */
+const opened = (volume: VolumeFile) => ({
+  ...('header' in volume ? { file: volume.header, urlImgData: volume.image } : { file: volume }),
+  name: sourceName(volume),
+});
 
 /** Colours of the labels, background and unknown voxels clear. */
 function colormap(names: readonly string[], unknown: number | undefined) {
@@ -45,19 +52,24 @@ export class Viewer {
   readonly #panes: Pane[] = [];
   #opacity = 0.5;
   #turn: Promise<void> = Promise.resolve();
-  #base: File | undefined;
+  #base: VolumeFile | undefined;
 
   /**
    * Draws after what is being drawn; the newest wish wins where several wait.
    * @param unknown value of the overlays' unknown voxels, which stay clear
    */
-  show(base: File, pictures: readonly Picture[], names: readonly string[], unknown?: number): Promise<void> {
+  show(
+    base: VolumeFile,
+    pictures: readonly Picture[],
+    names: readonly string[],
+    unknown?: number,
+  ): Promise<void> {
     this.#turn = this.#turn.catch(() => undefined).then(() => this.#draw(base, pictures, names, unknown));
     return this.#turn;
   }
 
   async #draw(
-    base: File,
+    base: VolumeFile,
     pictures: readonly Picture[],
     names: readonly string[],
     unknown: number | undefined,
@@ -80,14 +92,9 @@ export class Viewer {
       const { niivue } = pane;
       const first = this.#base === base ? 1 : 0;
       while (niivue.volumes.length > first) niivue.removeVolumeByIndex(niivue.volumes.length - 1);
-      if (first === 0)
-        niivue.addVolume(await NVImage.loadFromFile({ file: base, name: base.name, colormap: 'gray' }));
+      if (first === 0) niivue.addVolume(await NVImage.loadFromFile({ ...opened(base), colormap: 'gray' }));
       if (overlay) {
-        const image = await NVImage.loadFromFile({
-          file: overlay,
-          name: overlay.name,
-          opacity: this.#opacity,
-        });
+        const image = await NVImage.loadFromFile({ ...opened(overlay), opacity: this.#opacity });
         image.setColormapLabel(colormap(names, unknown));
         niivue.addVolume(image);
       }

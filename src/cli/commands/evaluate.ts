@@ -1,9 +1,12 @@
 /** `evaluate`: predictions against the truth, per class and case, in Dice, millimetres and millilitres. */
-import { readdir, stat } from 'node:fs/promises';
-import { basename, join } from 'node:path';
+import { stat } from 'node:fs/promises';
+import { basename } from 'node:path';
 import { Command } from 'commander';
-import { sameCase, stemOf, volumePattern } from '../../data/dataset-match.ts';
+import { volumesAmong } from '../../data/dataset.ts';
+import { filesIn } from '../../data/dataset.node.ts';
 import { readNifti } from '../../data/nifti.ts';
+import { sameCase, stemOf } from '../../data/volume-names.ts';
+import { labelsByCase } from '../../data/volumes-by-case.ts';
 import { Aborted, InvalidDataset, InvalidOption } from '../../errors.ts';
 import { evaluateCase, type CaseMetrics } from '../../metrics/evaluate.ts';
 import { diceTable, metricsCsv, metricsJson, pairCases, summarise } from '../../metrics/summary.ts';
@@ -28,7 +31,7 @@ interface Options {
 export function evaluateCommand(io: Io): Command {
   return new Command('evaluate')
     .description('Compare predictions with labels: Dice, IoU, HD95, ASSD, NSD, precision, recall, volumes.')
-    .argument('<PREDICTIONS>', 'a NIfTI file or a folder of them')
+    .argument('<PREDICTIONS>', 'a NIfTI file or a folder of them, or of folders per case')
     .argument('<LABELS>', 'the truth: a file, or a folder with the same file names (CASE for CASE_0000)')
     .option(
       '--classes <n>',
@@ -71,7 +74,7 @@ Examples:
 }
 
 async function evaluate(io: Io, predictions: string, labels: string, options: Options): Promise<void> {
-  const [predicted, truths] = [await files(predictions), await files(labels)];
+  const [predicted, truths] = [await files(io, predictions), await files(io, labels)];
   await checkOutputs(
     [
       { option: '--csv', paths: options.csv === undefined ? [] : [options.csv] },
@@ -147,17 +150,18 @@ function paired(
   }
 }
 
-async function files(path: string): Promise<NamedFile[]> {
+/** A file, or those of a folder and the folders below it, by the names of their cases. */
+async function files(io: Io, path: string): Promise<NamedFile[]> {
   const info = await stat(path).catch((error: NodeJS.ErrnoException) => {
     throw new InvalidDataset(`cannot read ${fileMessage(error)}`);
   });
   if (!info.isDirectory()) return [{ name: basename(path), source: path }];
-  const names = (await readdir(path))
-    .filter((name) => volumePattern.test(name) && !name.startsWith('.'))
-    .sort();
-  if (names.length === 0)
+  const found = await filesIn(path);
+  for (const warning of found.warnings) io.err(`warning: ${warning}`);
+  const entries = volumesAmong(found.files);
+  if (entries.length === 0)
     throw new InvalidDataset(`${path} holds no NIfTI file; give a folder with .nii or .nii.gz files`);
-  return names.map((name) => ({ name, source: join(path, name) }));
+  return labelsByCase(entries).map(({ name, files: [file] }) => ({ name, source: file!.source as string }));
 }
 
 /** @throws InvalidOption for a whole number that is beyond --names or --classes, as far as one of them is given */

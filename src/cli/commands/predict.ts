@@ -1,10 +1,12 @@
 /** `predict`: segments files or folders of files with a trained model, onto each file's own grid. */
-import { readdir, readFile, stat } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { basename, dirname, extname, join, resolve } from 'node:path';
 import { Command, Option } from 'commander';
-import { groupChannels, stemOf, volumePattern, withoutChannel } from '../../data/dataset-match.ts';
-import type { FileEntry } from '../../data/dataset.ts';
-import { readHeader } from '../../data/nifti.ts';
+import type { FileEntry } from '../../data/case.ts';
+import { volumesAmong } from '../../data/dataset.ts';
+import { filesIn } from '../../data/dataset.node.ts';
+import { volumePattern } from '../../data/volume-names.ts';
+import { imagesByCase, type NamedVolume } from '../../data/volumes-by-case.ts';
 import { Aborted, InvalidModel, InvalidOption, InvalidVolume, UNet3DError } from '../../errors.ts';
 import { assertUnlocked } from '../../files/lock.node.ts';
 import { writeFileAtomically } from '../../files/write.node.ts';
@@ -19,7 +21,7 @@ import { checkOutputs } from '../outputs.ts';
 import * as parse from '../parse.ts';
 import { predictionsName } from '../run-folder.ts';
 import { bar, duration, toJson } from '../text.ts';
-import { some } from '../../listed.ts';
+import { listed, some } from '../../listed.ts';
 
 interface Options {
   readonly out: string;
@@ -48,7 +50,7 @@ export function predictCommand(io: Io): Command {
     .argument('<MODEL>', 'model.safetensors, or the folder of a training')
     .argument(
       '<INPUT...>',
-      'files or folders; channels of one volume as NAME_0000, NAME_0001, or one 4-D file',
+      'files or folders, with those below; channels of one volume as NAME_0000, NAME_0001, one 4-D file, or a folder per case',
     )
     .requiredOption(
       '--out <file|folder>',
@@ -94,7 +96,7 @@ async function predict(
   // The network tells how many channels belong together; it is read before a GPU is looked for.
   const { readModel } = await import('../../weights/model-file.ts');
   const { inChannels } = (await readModel(bytes, file)).description.config;
-  const jobs = await jobsOf(inputs, options.out, inChannels);
+  const jobs = await jobsOf(io, inputs, options.out, inChannels);
   await checkOutputs(
     [{ option: '--out', paths: jobs.map(({ target }) => target) }],
     [file, ...jobs.flatMap(({ files }) => files)],
@@ -173,45 +175,33 @@ async function readModelFile(path: string): Promise<{ bytes: Uint8Array; file: s
   return { bytes, file };
 }
 
-/** Files by the name of their case: one each, or its channels CASE_0000, CASE_0001 …, as nnU-Net names them. */
-async function groupsOf(
-  entries: readonly FileEntry[],
-  inChannels: number,
-): Promise<[name: string, files: FileEntry[]][]> {
-  const single = entries.map((entry): [string, FileEntry[]] => [stemOf(entry.path), [entry]]);
-  if (inChannels === 1) {
-    const isFirst = single.every(([name]) => name.endsWith('_0000'));
-    return isFirst ? single.map(([name, files]) => [withoutChannel(name), files]) : single;
-  }
-  // A number at a name's end may be the case's own where each file holds all channels.
-  const isWhole = (entry: FileEntry): Promise<boolean> =>
-    readHeader(entry.source).then(
-      ({ shape }) => (shape[3] ?? 1) === inChannels,
-      () => false, // told when its turn comes
-    );
-  if (entries[0] && (await isWhole(entries[0]))) return single;
-  return [...groupChannels(entries)];
-}
-
 /** Which files belong together and where their results go. */
-async function jobsOf(inputs: readonly string[], out: string, inChannels: number): Promise<Job[]> {
-  const entries: FileEntry[] = [];
+async function jobsOf(io: Io, inputs: readonly string[], out: string, inChannels: number): Promise<Job[]> {
+  const groups: NamedVolume[] = [];
+  const loose: FileEntry[] = [];
   let folders = 0;
   for (const input of inputs) {
     const info = await stat(input).catch((error: NodeJS.ErrnoException) => {
       throw new InvalidVolume(`cannot read ${fileMessage(error)}`);
     });
-    if (info.isDirectory()) {
-      folders++;
-      const names = (await readdir(input)).filter(
-        (name) => volumePattern.test(name) && !name.startsWith('.'),
+    if (!info.isDirectory()) {
+      loose.push({ path: basename(input), source: input });
+      continue;
+    }
+    folders++;
+    const { files, warnings } = await filesIn(input);
+    for (const warning of warnings) io.err(`warning: ${warning}`);
+    const entries = volumesAmong(files);
+    if (entries.length === 0)
+      throw new InvalidVolume(`${input} holds no NIfTI file; give a folder with .nii or .nii.gz files`);
+    const { volumes, labels } = await imagesByCase(entries, inChannels);
+    if (labels.length > 0)
+      io.err(
+        `${labels.length} file(s) in ${input} are left out, as they are named as labels: ${listed(labels.map(({ path }) => path))}`,
       );
-      if (names.length === 0)
-        throw new InvalidVolume(`${input} holds no NIfTI file; give a folder with .nii or .nii.gz files`);
-      for (const name of names.sort()) entries.push({ path: name, source: join(input, name) });
-    } else entries.push({ path: basename(input), source: input });
+    groups.push(...volumes);
   }
-  const groups = await groupsOf(entries, inChannels);
+  groups.push(...(await imagesByCase(loose, inChannels)).volumes);
 
   const asFile = /\.nii(\.gz)?$/i.test(out);
   if (asFile && (groups.length > 1 || folders > 0))
@@ -224,7 +214,7 @@ async function jobsOf(inputs: readonly string[], out: string, inChannels: number
     throw new InvalidOption(
       `--out ${out} ends in ${extname(out)}: give a .nii or .nii.gz for the one volume, or a folder as ${out}/`,
     );
-  return groups.map(([name, files]): Job => {
+  return groups.map(({ name, files }): Job => {
     const ending = /\.nii$/i.test(files[0]!.path) ? '.nii' : '.nii.gz';
     return {
       files: files.map(({ source }) => source as string),

@@ -1,0 +1,51 @@
+/** What the names of files say: which hold a volume, whose it is, and which are channels of one image. */
+import { InvalidDataset } from '../errors.ts';
+import { listed } from '../listed.ts';
+import type { FileEntry } from './case.ts';
+
+/** Names of files that hold a volume; the .img of a .hdr/.img pair is found through its header. */
+export const volumePattern = /\.(nii|hdr)(\.gz)?$/i;
+
+/** File name without folders and without the endings of a volume, its letters composed (NFC), as people compare them. */
+export function stemOf(path: string): string {
+  const name = path.split('/').at(-1) ?? path;
+  return name.replace(/\.(nii|hdr|img)(\.gz)?$/i, '').normalize('NFC');
+}
+
+/** A stem without the number of a channel, as nnU-Net appends it. */
+export const withoutChannel = (stem: string): string => stem.replace(/_\d{4}$/, '');
+
+/** Whether a name, or the folder in a path, says that a file holds labels. */
+export const looksLikeLabel = (path: string): boolean =>
+  /label|mask|segm|(^|[^a-z])segs?([^a-z]|$)/i.test(path);
+
+/**
+ * Finds for each of some names the one of `known` that means the same case: itself, or one of the two with the number
+ * of the first channel (CASE_0000 and CASE); undefined where there is none, or it is another's.
+ */
+export function sameCase(names: readonly string[], known: readonly string[]): (string | undefined)[] {
+  const all = new Set(known);
+  const taken = new Set(names.filter((name) => all.has(name)));
+  const bare = (name: string): string => name.replace(/_0000$/, '');
+  const free = new Map(known.filter((name) => !taken.has(name)).map((name) => [bare(name), name]));
+  return names.map((name) => (all.has(name) ? name : free.get(bare(name))));
+}
+
+/** Stem to files: one file each, or the channels NAME_0000, NAME_0001 … in order. */
+export function groupChannels(images: readonly FileEntry[]): Map<string, FileEntry[]> {
+  const groups = new Map<string, FileEntry[]>();
+  for (const entry of images) {
+    const stem = withoutChannel(stemOf(entry.path));
+    groups.set(stem, [...(groups.get(stem) ?? []), entry]);
+  }
+  for (const [stem, files] of groups)
+    files.forEach((file, channel) => {
+      const expected = `${stem}_${String(channel).padStart(4, '0')}`;
+      if (stemOf(file.path) !== expected && !(files.length === 1 && stemOf(file.path) === stem))
+        throw new InvalidDataset(
+          `Image "${stem}" has the channel files ${listed(files.map(({ path }) => path))}; expected them to be ` +
+            `numbered from ${stem}_0000 without gaps.`,
+        );
+    });
+  return groups;
+}

@@ -1,0 +1,81 @@
+/** Files to segment or to compare, from a folder of whatever layout, by the name of their case. */
+import type { FileEntry } from './case.ts';
+import { readHeader } from './nifti.ts';
+import { groupChannels, looksLikeLabel, stemOf, withoutChannel } from './volume-names.ts';
+
+/** One volume to work on: the name of its case, and its file, or those of its channels in order. */
+export interface NamedVolume {
+  readonly name: string;
+  readonly files: readonly FileEntry[];
+}
+
+/** The volumes of a folder, and those of its files that are left out because their names say that they hold labels. */
+export interface NamedVolumes {
+  readonly volumes: readonly NamedVolume[];
+  readonly labels: readonly FileEntry[];
+}
+
+/**
+ * Images by the name of their case: one file each, or its channels CASE_0000, CASE_0001 …, as nnU-Net names them. In
+ * folders below, a folder with the files of one image names the case, as in training; other files have the folder's
+ * name before their own. Labels beside them are no images.
+ * @param channels of an image
+ * @throws InvalidDataset if channels are not numbered without gaps
+ */
+export async function imagesByCase(entries: readonly FileEntry[], channels: number): Promise<NamedVolumes> {
+  const folders = byFolder(entries);
+  if (folders.size <= 1) return { volumes: await grouped(entries, channels), labels: [] };
+  const isImage = ({ path }: FileEntry): boolean => !looksLikeLabel(path);
+  const images = entries.some(isImage) ? entries.filter(isImage) : entries;
+  const volumes: NamedVolume[] = [];
+  for (const [folder, files] of byFolder(images)) {
+    const isCase = folder !== '' && files.length === channels;
+    const found = isCase ? [{ name: '', files }] : await grouped(files, channels);
+    const isOnly = folder !== '' && found.length === 1;
+    volumes.push(...found.map(({ name, files }) => ({ name: joined(folder, isOnly ? '' : name), files })));
+  }
+  return { volumes, labels: entries.filter((entry) => !images.includes(entry)) };
+}
+
+/**
+ * Label maps by the name of their case, with the rules of `imagesByCase`: a folder below names the case of its only
+ * file, or of the only one whose name says that it holds labels.
+ */
+export function labelsByCase(entries: readonly FileEntry[]): readonly NamedVolume[] {
+  const folders = byFolder(entries);
+  return [...folders].flatMap(([folder, files]) => {
+    const labels = files.filter(({ path }) => looksLikeLabel(stemOf(path)));
+    const own = files.length === 1 ? files : labels.length === 1 ? labels : undefined;
+    if (own && folders.size > 1 && folder !== '') return [{ name: joined(folder, ''), files: own }];
+    const prefix = folders.size > 1 ? folder : '';
+    return files.map((file) => ({ name: joined(prefix, stemOf(file.path)), files: [file] }));
+  });
+}
+
+function byFolder(entries: readonly FileEntry[]): Map<string, FileEntry[]> {
+  const folders = new Map<string, FileEntry[]>();
+  for (const entry of entries) {
+    const folder = entry.path.split('/').slice(0, -1).join('/');
+    folders.set(folder, [...(folders.get(folder) ?? []), entry]);
+  }
+  return folders;
+}
+
+const joined = (folder: string, name: string): string =>
+  [...folder.normalize('NFC').split('/'), name].filter(Boolean).join('_');
+
+async function grouped(entries: readonly FileEntry[], channels: number): Promise<NamedVolume[]> {
+  const single = entries.map((entry) => ({ name: stemOf(entry.path), files: [entry] }));
+  if (channels === 1) {
+    const isFirst = single.every(({ name }) => name.endsWith('_0000'));
+    return isFirst ? single.map(({ name, files }) => ({ name: withoutChannel(name), files })) : single;
+  }
+  // A number at a name's end may be the case's own where each file holds all channels.
+  const isWhole = (entry: FileEntry): Promise<boolean> =>
+    readHeader(entry.source).then(
+      ({ shape }) => (shape[3] ?? 1) === channels,
+      () => false, // told when its turn comes
+    );
+  if (entries[0] && (await isWhole(entries[0]))) return single;
+  return [...groupChannels(entries)].map(([name, files]) => ({ name, files }));
+}

@@ -1,0 +1,81 @@
+/** Files of folders in the layouts that data sets have, by the name of their case. */
+import { expect, test } from 'vitest';
+import { imagesByCase, labelsByCase } from '../../src/data/volumes-by-case.ts';
+
+const entries = (paths: readonly string[]) => paths.map((path) => ({ path, source: new Uint8Array(4) }));
+const byName = (found: readonly { name: string; files: readonly { path: string }[] }[]) =>
+  Object.fromEntries(found.map(({ name, files }) => [name, files.map(({ path }) => path).join(' ')]));
+
+test.each<[string, number, string[], Record<string, string>, string[]]>([
+  ['one folder', 1, ['a.nii', 'b_0000.nii'], { a: 'a.nii', b_0000: 'b_0000.nii' }, []],
+  [
+    'nnU-Net: the first channel',
+    1,
+    ['a_0000.nii.gz', 'b_0000.nii.gz'],
+    { a: 'a_0000.nii.gz', b: 'b_0000.nii.gz' },
+    [],
+  ],
+  ['nnU-Net: two channels', 2, ['a_0000.nii', 'a_0001.nii'], { a: 'a_0000.nii a_0001.nii' }, []],
+  [
+    'one folder of labels, asked for by hand',
+    1,
+    ['seg_1.nii', 'seg_2.nii'],
+    { seg_1: 'seg_1.nii', seg_2: 'seg_2.nii' },
+    [],
+  ],
+  ['a folder per case', 1, ['p1/scan.nii', 'p2/scan.nii'], { p1: 'p1/scan.nii', p2: 'p2/scan.nii' }, []],
+  [
+    'a folder per case, labels in it',
+    1,
+    ['p1/scan.nii', 'p1/seg.nii', 'p2/scan.nii'],
+    { p1: 'p1/scan.nii', p2: 'p2/scan.nii' },
+    ['p1/seg.nii'],
+  ],
+  [
+    'BraTS: a folder per case with its channels',
+    2,
+    ['B1/B1_flair.nii', 'B1/B1_seg.nii', 'B1/B1_t1.nii', 'B2/B2_flair.nii', 'B2/B2_seg.nii', 'B2/B2_t1.nii'],
+    { B1: 'B1/B1_flair.nii B1/B1_t1.nii', B2: 'B2/B2_flair.nii B2/B2_t1.nii' },
+    ['B1/B1_seg.nii', 'B2/B2_seg.nii'],
+  ],
+  [
+    'two folders of several each, and of labels',
+    1,
+    ['imagesTr/a.nii', 'imagesTr/b.nii', 'imagesTs/a.nii', 'imagesTs/c.nii', 'labelsTr/a.nii'],
+    {
+      imagesTr_a: 'imagesTr/a.nii',
+      imagesTr_b: 'imagesTr/b.nii',
+      imagesTs_a: 'imagesTs/a.nii',
+      imagesTs_c: 'imagesTs/c.nii',
+    },
+    ['labelsTr/a.nii'],
+  ],
+  [
+    'deeper',
+    1,
+    ['p1/week 0/t.nii', 'p1/week 4/t.nii'],
+    { 'p1_week 0': 'p1/week 0/t.nii', 'p1_week 4': 'p1/week 4/t.nii' },
+    [],
+  ],
+])('images: %s', async (_, channels, paths, expected, labels) => {
+  const found = await imagesByCase(entries(paths), channels);
+  expect(byName(found.volumes)).toEqual(expected);
+  expect(found.labels.map(({ path }) => path)).toEqual(labels);
+});
+
+test.each<[string, string[], Record<string, string>]>([
+  ['one folder', ['a.nii', 'seg_b.nii'], { a: 'a.nii', seg_b: 'seg_b.nii' }],
+  ['a folder per case', ['p1/x.nii', 'p2/x.nii'], { p1: 'p1/x.nii', p2: 'p2/x.nii' }],
+  [
+    'beside images',
+    ['p1/scan.nii', 'p1/seg.nii', 'p2/scan.nii', 'p2/seg.nii'],
+    { p1: 'p1/seg.nii', p2: 'p2/seg.nii' },
+  ],
+  [
+    'a map per organ',
+    ['s1/liver.nii', 's1/spleen.nii', 's2/liver.nii'],
+    { s1_liver: 's1/liver.nii', s1_spleen: 's1/spleen.nii', s2: 's2/liver.nii' },
+  ],
+])('labels: %s', (_, paths, expected) => {
+  expect(byName(labelsByCase(entries(paths)))).toEqual(expected);
+});
