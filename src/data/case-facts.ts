@@ -1,6 +1,7 @@
 /** Facts of one case of a data set: grid, intensities, classes, content hash. */
 import { hexadecimal, sha256 } from '../hash.ts';
 import type { Case } from './dataset.ts';
+import { labelOf } from './label-values.ts';
 import { spatial } from './prepare-checks.ts';
 import { joinBoxes, nonZeroBox } from './preprocess.ts';
 import type { Size3 } from './prepare.ts';
@@ -99,7 +100,10 @@ function sampleForeground(
 /** Voxels of each value but the one of unknown voxels. */
 export function countValues(data: ArrayLike<number>, ignoreLabel?: number): Map<number, number> {
   const counts = new Map<number, number>();
-  for (let at = 0; at < data.length; at++) counts.set(data[at]!, (counts.get(data[at]!) ?? 0) + 1);
+  for (let at = 0; at < data.length; at++) {
+    const value = labelOf(data[at]!);
+    counts.set(value, (counts.get(value) ?? 0) + 1);
+  }
   if (ignoreLabel !== undefined) counts.delete(ignoreLabel);
   return counts;
 }
@@ -125,9 +129,9 @@ export async function measureCase(
   const cropped = boxes.length > 0 ? boxes.reduce(joinBoxes).size : size;
   const { axes } = canonicalTransform(first.affine);
   const canonical = (values: Size3): Size3 => axes.map((axis) => values[axis]) as unknown as Size3;
+  const isForeground = (value: number): boolean => value > 0 && value !== ignoreLabel;
   const foreground =
-    label &&
-    sampleForeground(channels, (voxel) => label.data[voxel]! > 0 && label.data[voxel] !== ignoreLabel);
+    label && sampleForeground(channels, (voxel) => isForeground(labelOf(label.data[voxel]!)));
   return {
     id,
     subject,

@@ -11,6 +11,7 @@ import { HeaderRemarks } from './check-headers.ts';
 import { labelRules, type Case, type Dataset } from './dataset.ts';
 import { fingerprint, median, type Fingerprint } from './fingerprint.ts';
 import { gridOf } from './nifti-affine.ts';
+import { labelOf } from './label-values.ts';
 import { ignored } from './patches.ts';
 import {
   channelsText,
@@ -131,6 +132,14 @@ async function checkCase(
     const problem = problemOf(() => checkedLabels(item.id, label.data, labelRules(dataset), files.label));
     if (problem) report('error', 'label values', problem.message);
   }
+  const rounded = label?.data.find((value) => labelOf(value) !== value && Number.isInteger(labelOf(value)));
+  if (rounded !== undefined)
+    report(
+      'warning',
+      'label values',
+      `Case "${item.id}": its label holds values such as ${rounded}, which count as the whole numbers next to them; save ` +
+        'it as integers, without scaling.',
+    );
   if (!isWhole || grids.some(({ kind, of }) => kind === 'shape' && of === 'images')) return undefined;
   const onGrid = grids.some(({ kind }) => kind !== 'channels') ? undefined : label;
   const facts = await measureCase(item, images, onGrid, dataset.ignoreLabel);

@@ -4,6 +4,7 @@
 import { InvalidDataset, InvalidVolume } from '../errors.ts';
 import { some } from '../listed.ts';
 import { apartText, gridDifference } from './grid.ts';
+import { labelOf } from './label-values.ts';
 import type { Size3 } from '../size.ts';
 import { spatialShape, type Volume } from './volume.ts';
 
@@ -186,7 +187,7 @@ export function checkedLabels(
   const result = new Uint8Array(data.length);
   const wrong = new Map<number, number>();
   for (let voxel = 0; voxel < data.length; voxel++) {
-    const value = data[voxel]!;
+    const value = labelOf(data[voxel]!);
     if (value === ignoreLabel) result[voxel] = 255;
     else if (Number.isInteger(value) && value >= 0 && value < classes) result[voxel] = value;
     else if (wrong.size < 1000 || wrong.has(value)) wrong.set(value, (wrong.get(value) ?? 0) + 1);

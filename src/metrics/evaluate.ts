@@ -4,6 +4,7 @@
  */
 import * as v from 'valibot';
 import { requireOver, turnedValues } from '../data/grid.ts';
+import { labelOf } from '../data/label-values.ts';
 import { spatialShape, type TurnedGrid } from '../data/volume.ts';
 import { InvalidOption, InvalidVolume } from '../errors.ts';
 import { assertOptions } from '../options.ts';
@@ -120,7 +121,7 @@ function labelBytes(
   const { data } = volume;
   const out = new Uint8Array(data.length);
   for (let at = 0; at < data.length; at++) {
-    const value = data[at]!;
+    const value = labelOf(data[at]!);
     const isClass = value >= 0 && value < classes && Number.isInteger(value);
     if (value === ignore && (kind === 'truth' || !isClass)) {
       out[at] = unknown;

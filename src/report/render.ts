@@ -2,6 +2,7 @@
  * Case pictures on demand: a PNG of one slice or a GIF through all of them, by the name of the file.
  */
 import { requireOver, turnedValues } from '../data/grid.ts';
+import { labelOf } from '../data/label-values.ts';
 import { InvalidOption, InvalidVolume } from '../errors.ts';
 import type { Column } from './panels.ts';
 import { encodePng } from './png.ts';
@@ -31,12 +32,14 @@ export function pictureFormat(path: string): 'png' | 'gif' {
 /** Refuses a map of another place than the image, and voxels that are not whole numbers from 0 on. */
 function mapOver(kind: string, { name, image }: RenderInput, map: GridVolume): Int32Array {
   const turned = requireOver(map, image, { name, map: kind, volume: 'image' });
-  for (let at = 0; at < map.data.length; at++)
-    if (!(Number.isInteger(map.data[at]) && map.data[at]! >= 0))
-      throw new InvalidVolume(
-        `${name}: the ${kind} has the value ${map.data[at]}: pass a map of whole numbers from 0 on.`,
-      );
-  return turnedValues(Int32Array.from(map.data), map.shape, turned);
+  const labels = Int32Array.from(map.data, (value) => {
+    const label = labelOf(value);
+    if (Number.isInteger(label) && label >= 0) return label;
+    throw new InvalidVolume(
+      `${name}: the ${kind} has the value ${value}: pass a map of whole numbers from 0 on.`,
+    );
+  });
+  return turnedValues(labels, map.shape, turned);
 }
 
 /**

@@ -4,6 +4,7 @@ import { basename } from 'node:path';
 import { Command } from 'commander';
 import { volumesAmong } from '../../data/dataset.ts';
 import { filesIn } from '../../data/dataset.node.ts';
+import { labelOf } from '../../data/label-values.ts';
 import { readNifti } from '../../data/nifti.ts';
 import { sameCase, stemOf } from '../../data/volume-names.ts';
 import { labelsByCase } from '../../data/volumes-by-case.ts';
@@ -184,8 +185,10 @@ function assertClasses(
 /** The highest whole number that can be a class, 0 if there is none. */
 function highestOf(data: Float32Array, ignore: number | undefined): number {
   let most = 0;
-  for (const value of data)
+  for (const found of data) {
+    const value = labelOf(found);
     if (Number.isInteger(value) && value > most && value < 255 && value !== ignore) most = value;
+  }
   return most;
 }
 
