@@ -3,6 +3,7 @@
  * voxels lie, so that any stored orientation is shown upright, in radiological convention.
  */
 import { permutations } from '../data/grid.ts';
+import { spacingOf as axisLengths } from '../data/volume.ts';
 import { InvalidVolume } from '../errors.ts';
 
 /** A volume on a grid: x fastest, extents and spacing (mm) along x, y, z. */
@@ -48,20 +49,18 @@ const identity = [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1];
 
 /** For the world axes R, A, S: the voxel axis closest to it and its direction. */
 function orientation(affine: readonly number[]): { axis: number; sign: number }[] {
-  const norm = (axis: number): number =>
-    Math.hypot(affine[axis]!, affine[4 + axis]!, affine[8 + axis]!) || Number.NaN;
-  const cosine = (world: number, axis: number): number => affine[world * 4 + axis]! / norm(axis);
+  const norms = axisLengths(affine);
+  const cosine = (world: number, axis: number): number => affine[world * 4 + axis]! / norms[axis]!;
   const score = (axes: readonly number[]): number =>
     axes.reduce((sum, axis, world) => sum + Math.abs(cosine(world, axis)), 0);
   const best = permutations.reduce((a, b) => (score(b) > score(a) ? b : a));
   return best.map((axis, world) => ({ axis, sign: cosine(world, axis) < 0 ? -1 : 1 }));
 }
 
-/** Spacing along x, y, z in millimetres. */
-export function spacingOf({ spacing, affine }: GridVolume): [number, number, number] {
-  const along = (axis: number): number =>
-    spacing?.[axis] ?? (affine ? Math.hypot(affine[axis]!, affine[4 + axis]!, affine[8 + axis]!) : 1);
-  return [along(0), along(1), along(2)];
+/** Spacing along x, y, z in millimetres; an axis without length counts 1, as everywhere. */
+export function spacingOf({ spacing = [], affine = identity }: GridVolume): [number, number, number] {
+  const [x, y, z] = axisLengths(affine);
+  return [spacing[0] ?? x, spacing[1] ?? y, spacing[2] ?? z];
 }
 
 /**

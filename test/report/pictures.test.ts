@@ -9,6 +9,7 @@ import { drawText, fitText, textWidth } from '../../src/report/font.ts';
 import { encodeGif } from '../../src/report/gif.ts';
 import { encodePng } from '../../src/report/png.ts';
 import { createPicture, fillRect, stroke, type Picture } from '../../src/report/raster.ts';
+import { renderCase } from '../../src/report/render.ts';
 import { sliceGif, sliceGrid } from '../../src/report/slices.ts';
 import { greyWindow, mostTelling, sliceValues, viewOf } from '../../src/report/view.ts';
 
@@ -95,6 +96,17 @@ test('an affine of any orientation gives the same upright slice', () => {
   }
   // Radiological: the patient's right and the front come first.
   expect([...sliceValues(canonical.data, viewOf(canonical), 1)]).toEqual([121, 21, 111, 11, 101, 1]);
+});
+
+test('an axis without length counts 1 mm and is drawn', async () => {
+  const image = { data: Float32Array.from({ length: 24 }, (_, i) => i), shape: [2, 3, 4] };
+  const flat = { ...image, affine: [0, 0, 0, 5, 0, 2, 0, 0, 0, 0, 3, 0, 0, 0, 0, 1] };
+  expect(viewOf(flat, 'axial')).toMatchObject({ columns: 2, pixelWidth: 1, rows: 3, pixelHeight: 2 });
+  expect(viewOf({ ...image, affine: [...new Array<number>(15).fill(0), 1] })).toMatchObject({
+    pixelWidth: 1,
+  });
+  const gif = await renderCase({ name: 'flat', image: flat, truth: image }, 'gif');
+  expect(gif.length).toBeGreaterThan(100);
 });
 
 test('the most telling slice weighs small classes like large ones', () => {
