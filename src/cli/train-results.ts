@@ -1,4 +1,5 @@
 /** What a training leaves behind and says at its end. */
+import { some } from '../listed.ts';
 import { diceTable, type Summary } from '../metrics/summary.ts';
 import type { TrainingResult } from '../train/events.ts';
 import { hashOfHashes, sha256 } from './provenance.ts';
@@ -42,7 +43,7 @@ export async function writeAll(
     dataset: {
       name: dataset.name,
       cases: dataset.cases.length,
-      channels: dataset.channels.join(', ') || '1',
+      channels: some(dataset.channels) || '1',
     },
     seed: options.seed,
     hashes: { 'model.safetensors': sha256(weights), 'all data files': hashOfHashes(files), ...files },

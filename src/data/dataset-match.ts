@@ -3,6 +3,7 @@ import { InvalidDataset } from '../errors.ts';
 import { listed } from '../listed.ts';
 import type { FileEntry, UnassignedCase } from './case.ts';
 import { groupChannels, looksLikeLabel, stemOf, withoutChannel } from './volume-names.ts';
+import { namedByFolder } from './volumes-by-case.ts';
 
 /** Words that say what a file holds, and nothing of whose it is. */
 const roles = new Set(
@@ -95,7 +96,14 @@ const isComplete = ({ alone, ambiguous }: Matching): boolean => [...alone.flat()
  * up to a word that all images or all labels share (Case_004_LFOV and Case_004_SEMANTIC_LFOV).
  * @throws InvalidDataset that lists every image without a label, every label without an image, and what is ambiguous
  */
-export function matchByName(images: readonly FileEntry[], labels: readonly FileEntry[]): UnassignedCase[] {
+export function matchByName(
+  imageFiles: readonly FileEntry[],
+  labelFiles: readonly FileEntry[],
+): UnassignedCase[] {
+  const [images, labels] = [imageFiles, labelFiles].map(toldApart) as [
+    readonly FileEntry[],
+    readonly FileEntry[],
+  ];
   const labelStems = labels.map(({ path }) => stemOf(path));
   const imageStems = images.map(({ path }) => stemOf(path));
   for (const stems of [imageStems, labelStems]) {
@@ -126,6 +134,13 @@ export function matchByName(images: readonly FileEntry[], labels: readonly FileE
     images: groups.get(id)!.map(({ source }) => source),
     label: label.source,
   }));
+}
+
+/** Files whose names repeat in several folders go by those as well. */
+function toldApart(files: readonly FileEntry[]): readonly FileEntry[] {
+  const isDistinct = new Set(files.map(({ path }) => stemOf(path))).size === files.length;
+  const folders = new Set(files.map(({ path }) => path.split('/').slice(0, -1).join('/')));
+  return isDistinct || folders.size === 1 ? files : namedByFolder(files);
 }
 
 function refuse({ alone: [images, labels], ambiguous }: Matching): void {

@@ -66,7 +66,7 @@ const datasetEntries = {
   readText: v.optional(v.function('a function')),
 } satisfies Record<keyof DatasetOptions, unknown>;
 
-const hidden = /(^|\/)\./; // also the "._name" files that macOS leaves in archives
+const hidden = /(^|\/)(\.|__MACOSX\/)/; // also what macOS leaves in archives: "._name", __MACOSX/
 
 /** Files without hidden ones, sorted, relative to the folder that they have in common. */
 function tidy(files: readonly FileEntry[]): FileEntry[] {
@@ -149,7 +149,7 @@ export async function openFiles(
   const isPair = labels.length === 1 && images.length === 1;
   const cases = isPair
     ? matchByName(folders.get(images[0]!)!, folders.get(labels[0]!)!)
-    : matchByFolder(folders);
+    : (matchSides(volumes) ?? matchByFolder(folders));
   if (!cases) {
     const named = [...folders.keys()].filter((folder) => folder !== '');
     const loose = folders.get('')?.length ?? 0;
@@ -176,6 +176,20 @@ export async function pairDataset(
 ): Promise<Dataset> {
   assertOptions('pairDataset', datasetEntries, options);
   return finish(matchByName(volumesAmong(images), volumesAmong(labels)), tidy(images), options, {});
+}
+
+/** Cases of images/CASE/… and labels/CASE/…; undefined where the files do not lie in two such folders. */
+function matchSides(volumes: readonly FileEntry[]): UnassignedCase[] | undefined {
+  const tops = new Map<string, FileEntry[]>();
+  for (const { path, source } of volumes) {
+    const [top, ...rest] = path.split('/') as [string, ...string[]];
+    tops.set(top, [...(tops.get(top) ?? []), { path: rest.join('/'), source }]);
+  }
+  const isFolder = volumes.every(({ path }) => path.includes('/'));
+  const names = [...tops.keys()].filter((top) => !/^(images|labels)(Ts|Test)$/i.test(top));
+  const [images, labels] = [names.filter((top) => !looksLikeLabel(top)), names.filter(looksLikeLabel)];
+  if (!isFolder || images.length !== 1 || labels.length !== 1) return undefined;
+  return matchByName(tops.get(images[0]!)!, tops.get(labels[0]!)!);
 }
 
 interface Described {

@@ -46,11 +46,14 @@ function storedAffine(header: Placement, shape: readonly number[], name: string)
 }
 
 function finite(affine: number[], form: 'sform' | 'qform', name: string): number[] {
-  if (affine.every(Number.isFinite)) return affine;
+  const broken = affine.findIndex((value) => !Number.isFinite(value));
+  if (broken < 0) return affine;
   throw new InvalidVolume(
-    `${name}: its affine is [${affine.join(', ')}]; expected 16 finite numbers. Correct its ${form}.`,
+    `${name}: its affine has ${affine[broken]} in row ${Math.floor(broken / 4) + 1}, column ${(broken % 4) + 1}; ` +
+      `expected finite numbers. Correct its ${form}.`,
   );
 }
+
 /** The grid of a file's voxels, as they are stored. @throws InvalidVolume as headerAffine */
 export const gridOf = (header: NiftiHeader, name?: string): Grid => ({
   shape: [...header.shape],
@@ -62,7 +65,8 @@ function qformAffine({ quaternion, qoffset, pixdim }: Placement, zooms: number[]
   const square = 1 - (x * x + y * y + z * z);
   if (!(square > -3 * 2 ** -23))
     throw new InvalidVolume(
-      `${name} has the quaternion (${quaternion.join(', ')}), longer than 1; correct its qform.`,
+      `${name} has the quaternion (${quaternion.map((value) => Number(value.toPrecision(6))).join(', ')}), longer ` +
+        'than 1; correct its qform.',
     );
   const w = Math.sqrt(Math.max(0, square));
   const s = 2 / (w * w + x * x + y * y + z * z);

@@ -65,6 +65,26 @@ const magicAt = { 1: [344, 348], 2: [4, 8] } as const;
 /** Bytes that hold the longest header. */
 export const headerBytes = 540;
 
+/** What files begin with that are often found under the name of a volume, and what to do about it. */
+const others: readonly (readonly [RegExp, string])[] = [
+  [/^version https:\/\/git-lfs/, 'it is a pointer of Git LFS to it. Fetch the file with "git lfs pull".'],
+  [
+    /^\/annex\/objects\//,
+    'it is a pointer of git-annex to it. Fetch the file with "git annex get" or "datalad get".',
+  ],
+  [/^\s*<(!doctype|html|\?xml)/i, 'it is a web page, as failed downloads leave. Download the file again.'],
+  [/^[^]{128}DICM/, 'it is DICOM. Convert its series to NIfTI, with dcm2niix for example.'],
+  [/^NRRD0/, 'it is NRRD. Convert it to NIfTI first, with SimpleITK for example.'],
+  [/^ObjectType\s*=/, 'it is MetaImage. Convert it to NIfTI first, with SimpleITK for example.'],
+  [/^PK\x03\x04/, 'it is a ZIP archive. Unpack it first.'],
+];
+
+/** What a file is that is not NIfTI, as far as its first bytes tell. */
+function otherFormat(bytes: Uint8Array): string | undefined {
+  const beginning = String.fromCharCode(...bytes.subarray(0, headerBytes));
+  return others.find(([pattern]) => pattern.test(beginning))?.[1];
+}
+
 /**
  * The header at the start of a file.
  * @param bytes the file, or `headerBytes` of it
@@ -78,11 +98,13 @@ export function parseHeader(bytes: Uint8Array, name: string): NiftiHeader {
   const length = version === 2 ? 540 : 348;
   const magic =
     version && bytes.length >= length ? String.fromCharCode(...bytes.subarray(...magicAt[version])) : '';
-  if (!version || !/^(n\+|ni)[12]\0/.test(magic) || Number(magic[2]) !== version)
-    throw new InvalidVolume(
-      `${name} is not a NIfTI file: its first ${bytes.length} bytes are no NIfTI-1 or NIfTI-2 header ` +
-        '(.nii, .nii.gz, or .hdr with .img). Convert it to NIfTI first.',
-    );
+  if (!version || !/^(n\+|ni)[12]\0/.test(magic) || Number(magic[2]) !== version) {
+    const other = otherFormat(bytes);
+    const generic =
+      `its first ${bytes.length} bytes are no NIfTI-1 or NIfTI-2 header (.nii, .nii.gz, or .hdr with .img). Convert it ` +
+      'to NIfTI first.';
+    throw new InvalidVolume(`${name} is not a NIfTI file: ${other ?? generic}`);
+  }
   const littleEndian = size[0] === length;
   const fields = version === 1 ? new NIFTI1() : new NIFTI2();
   fields.readHeader(new Uint8Array(bytes.subarray(0, length)).buffer);

@@ -52,6 +52,15 @@ export function labelsByCase(entries: readonly FileEntry[]): readonly NamedVolum
   });
 }
 
+/** Files of one name in several folders, named by those too: sub-1/scan is sub-1, of several there sub-1_scan. */
+export const namedByFolder = (entries: readonly FileEntry[]): FileEntry[] =>
+  [...byFolder(entries)].flatMap(([folder, files]) =>
+    files.map(({ path, source }) => ({
+      path: `${joined(folder, folder !== '' && files.length === 1 ? '' : stemOf(path))}.nii`,
+      source,
+    })),
+  );
+
 function byFolder(entries: readonly FileEntry[]): Map<string, FileEntry[]> {
   const folders = new Map<string, FileEntry[]>();
   for (const entry of entries) {

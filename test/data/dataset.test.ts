@@ -632,3 +632,60 @@ describe('in a directory', () => {
     expect(set.warnings).toEqual([]);
   });
 });
+
+describe('folders below those of images and labels', () => {
+  const paired = async (paths: string[]) =>
+    Object.fromEntries(
+      await Promise.all(
+        (await openDataset(entries(paths))).cases.map(
+          async ({ id, images, label }) =>
+            [id, [...(await Promise.all(images.map(textOf))), await textOf(label)].join(' ')] as const,
+        ),
+      ),
+    );
+  const side = (top: string, ...names: string[]) => names.map((name) => `${top}/${name}.nii.gz`);
+
+  test.each([
+    [
+      'a folder per subject, one name in all',
+      [
+        ...side('images', 'sub-1/anat/T1w', 'sub-2/anat/T1w'),
+        ...side('labels', 'sub-1/anat/T1w', 'sub-2/anat/T1w'),
+      ],
+      {
+        'sub-1_anat': 'images/sub-1/anat/T1w.nii.gz labels/sub-1/anat/T1w.nii.gz',
+        'sub-2_anat': 'images/sub-2/anat/T1w.nii.gz labels/sub-2/anat/T1w.nii.gz',
+      },
+    ],
+    [
+      'labels in one folder',
+      [...side('scans', 'sub-1/T1w', 'sub-2/T1w'), ...side('masks', 'sub-1', 'sub-2')],
+      {
+        'sub-1': 'scans/sub-1/T1w.nii.gz masks/sub-1.nii.gz',
+        'sub-2': 'scans/sub-2/T1w.nii.gz masks/sub-2.nii.gz',
+      },
+    ],
+    [
+      'several visits each',
+      [
+        ...side('images', 'a/week 0', 'a/week 4', 'b/week 0'),
+        ...side('labels', 'a/week 0', 'a/week 4', 'b/week 0'),
+      ],
+      undefined,
+    ],
+  ])('%s', async (_, paths, expected) => {
+    const found = await paired(paths);
+    if (expected) expect(found).toEqual(expected);
+    // Each image has the label of its own folder.
+    for (const pair of Object.values(found)) {
+      const [image, label] = pair.split(/ (?=labels|masks)/) as [string, string];
+      expect(label.replace(/^(labels|masks)/, '')).toMatch(image.split('/')[1]!);
+    }
+    expect(Object.keys(found)).toHaveLength(paths.length / 2);
+  });
+
+  test('what lacks its label is named with its folder', async () => {
+    const paths = [...side('images', 'a/x', 'b/x'), ...side('labels', 'a/x')];
+    expect(await failure(openDataset(entries(paths)))).toMatch(/without a label: "b"|Names do not match/);
+  });
+});

@@ -256,7 +256,7 @@ describe('how far apart is elsewhere', () => {
       ],
     };
     await expect(prepareCase(item, defaultPreprocessing(1))).rejects.toThrow(
-      /Case "a": the buffer: its affine is/,
+      /Case "a": the buffer: its affine has/,
     );
     expect(() => fromArrays('a', { data: [0], dims: [1, 1, 1], affine: identity.with(1, NaN) })).toThrow(
       InvalidVolume,

@@ -197,6 +197,20 @@ describe('refused with a message of its own', () => {
       expect(await refusal(readNifti(bytes))).toMatch(/not a NIfTI file: its first \d+ bytes/);
   });
 
+  test.each([
+    ['version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 12345\n', /git lfs pull/],
+    ['/annex/objects/SHA256E-s77--4d7a.nii.gz\n', /git annex get/],
+    ['\n<!DOCTYPE html><html><title>404</title></html>', /web page.*Download/],
+    [`${'\0'.repeat(128)}DICM\x02\0\0\0UL`, /dcm2niix/],
+    ['NRRD0004\ntype: short\n', /NRRD/],
+    ['ObjectType = Image\nNDims = 3\n', /MetaImage/],
+    ['PK\x03\x04\x14\0', /ZIP/],
+  ])('what is often found under such a name: %j', async (text, expected) => {
+    const bytes = Uint8Array.from(text, (letter) => letter.charCodeAt(0));
+    expect(await refusal(readNifti(bytes))).toMatch(expected);
+    expect(await refusal(readNifti(await gzip(bytes)))).toMatch(expected);
+  });
+
   test('truncated voxels, with the bytes expected and found', async () => {
     const file = make({ shape: [4, 4, 4], voxels: new Uint8Array(63) });
     expect(await refusal(readNifti(file))).toMatch(/4 x 4 x 4 voxels of uint8 .* need 416 bytes, found 415/);
@@ -236,10 +250,12 @@ describe('refused with a message of its own', () => {
     expect(await refusal(readNifti(make({ qform })))).toMatch(/quaternion/);
     const sform = { code: 1, rows: [NaN, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0] };
     expect(await refusal(readNifti(new File([make({ sform })], 'a.nii')))).toMatch(
-      /^a\.nii: its affine is \[NaN.*sform/,
+      /^a\.nii: its affine has NaN in row.*sform/,
     );
     const rotated = { ...qform, bcd: [0, 0, 0], offset: [Infinity, 0, 0] };
-    expect(await refusal(readNifti(make({ qform: rotated })))).toMatch(/affine is .*Infinity.*qform/);
+    expect(await refusal(readNifti(make({ qform: rotated })))).toMatch(
+      /affine has Infinity in row 1, column 4.*qform/,
+    );
   });
 
   test('a size of voxels that is no number, where places follow from it', async () => {
