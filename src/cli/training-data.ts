@@ -2,6 +2,7 @@
 import { contentHash, measureCase, type CaseFacts } from '../data/case-facts.ts';
 import type { LabelledCase } from '../data/labelled-case.ts';
 import { labelRules, type Case, type Dataset } from '../data/dataset.ts';
+import { highestLabel } from '../data/label-values.ts';
 import { nnunetPreprocessing, type PreprocessingDecision } from '../data/decide.ts';
 import { fingerprint, type Fingerprint } from '../data/fingerprint.ts';
 import type { CaseSource } from '../data/patches.ts';
@@ -92,7 +93,7 @@ export async function readTrainingData(
         const isNew = !seen.has(item.id);
         const hash = isNew ? await contentHash(given.images) : '';
         if (isNew && given.label) {
-          highest = Math.max(highest, highestLabel(given.label, dataset.ignoreLabel));
+          highest = Math.max(highest, highestLabel(given.label.data, dataset.ignoreLabel));
           if (tested.has(item.id)) truths.keep(item.id, given.label);
         }
         let prepared: PreparedCase;
@@ -167,13 +168,6 @@ async function spacingsOf(io: Io, cases: readonly Case[], files: CaseFiles): Pro
     spacings.push((await files.read(item)).images[0]!.spacing);
   }
   return spacings;
-}
-
-/** The highest value of a label that may be a class. */
-function highestLabel({ data }: Volume, ignoreLabel: number | undefined): number {
-  let highest = 0;
-  for (const value of data) if (value > highest && value < 255 && value !== ignoreLabel) highest = value;
-  return highest;
 }
 
 /** Reads the files of some cases for their fingerprint. */

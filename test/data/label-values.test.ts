@@ -6,6 +6,7 @@ import { expect, test } from 'vitest';
 import { countValues } from '../../src/data/case-facts.ts';
 import { checkDataset } from '../../src/data/check.ts';
 import { pairDataset } from '../../src/data/dataset.ts';
+import { highestLabel } from '../../src/data/label-values.ts';
 import { writeNifti } from '../../src/data/nifti.ts';
 import { checkedLabels } from '../../src/data/prepare-checks.ts';
 import { fromArrays } from '../../src/data/prepare.ts';
@@ -24,6 +25,12 @@ test('training, counts, metrics and pictures take them as what was meant', () =>
   expect(checkedLabels('a', stored, { classes: 3, ignoreLabel: 7 })).toEqual(
     meant.map((value) => (value === 7 ? 255 : value)),
   );
+  expect(
+    highestLabel(
+      Float32Array.from(meant, (value) => value * 0.9999),
+      7,
+    ),
+  ).toBe(2);
   expect(countValues(stored, 7)).toEqual(countValues(meant, 7));
   const image = { data: new Float32Array(64), dims: shape };
   expect(fromArrays('a', image, { data: stored, dims: shape }).label).toEqual(meant);

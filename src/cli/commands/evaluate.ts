@@ -4,7 +4,7 @@ import { basename } from 'node:path';
 import { Command } from 'commander';
 import { volumesAmong } from '../../data/dataset.ts';
 import { filesIn } from '../../data/dataset.node.ts';
-import { labelOf } from '../../data/label-values.ts';
+import { highestLabel } from '../../data/label-values.ts';
 import { readNifti } from '../../data/nifti.ts';
 import { sameCase, stemOf } from '../../data/volume-names.ts';
 import { labelsByCase } from '../../data/volumes-by-case.ts';
@@ -174,7 +174,7 @@ function assertClasses(
 ): void {
   const given = names?.length ?? classes;
   if (given === undefined) return;
-  const most = Math.max(...maps.map((map) => highestOf(map, ignore)));
+  const most = Math.max(...maps.map((map) => highestLabel(map, ignore)));
   if (most < given) return;
   const [option, remedy] = names
     ? [`--names has ${given} names`, 'name all classes']
@@ -182,19 +182,9 @@ function assertClasses(
   throw new InvalidOption(`${name} has the value ${most}, but ${option}, for 0 to ${given - 1}: ${remedy}`);
 }
 
-/** The highest whole number that can be a class, 0 if there is none. */
-function highestOf(data: Float32Array, ignore: number | undefined): number {
-  let most = 0;
-  for (const found of data) {
-    const value = labelOf(found);
-    if (Number.isInteger(value) && value > most && value < 255 && value !== ignore) most = value;
-  }
-  return most;
-}
-
 /** Classes as the files show them: the highest whole number plus 1, at least 2. */
 async function highest(sources: readonly string[], ignore: number | undefined): Promise<number> {
   let most = 1;
-  for (const source of sources) most = Math.max(most, highestOf((await readNifti(source)).data, ignore));
+  for (const source of sources) most = Math.max(most, highestLabel((await readNifti(source)).data, ignore));
   return most + 1;
 }
