@@ -3,19 +3,21 @@ import * as v from 'valibot';
 import { preprocessingSchema } from './data/preprocessing.ts';
 import { concessions } from './model/budget.ts';
 import { configEntries } from './model/config.ts';
+import { augmentationSchema } from './train/augmentation.ts';
+import { lossSchema } from './model/losses.ts';
+import { optimizerSchema } from './train/optimizers.ts';
+import { scheduleSchema } from './train/schedules.ts';
 import {
   callback,
   distinctNames,
-  finite,
   flag,
-  numberAbove,
   numberFrom,
   object,
   oneOf,
+  shareBelow1,
   signal,
   size3,
   text,
-  triple,
   wholeNumber,
   withParts,
 } from './schema.ts';
@@ -42,82 +44,6 @@ export const batchSource = withParts(
   'batchSize',
   'batchesPerEpoch',
   'batch',
-);
-
-const classWeights = v.optional(v.array(numberFrom(0), 'a list of numbers from 0 on, one per class'));
-const loss = object(
-  {
-    name: oneOf('weightedDice', 'crossEntropy', 'diceCrossEntropy'),
-    dice: numberFrom(0),
-    crossEntropy: numberFrom(0),
-    smooth: numberFrom(0),
-    batchDice: flag,
-    diceWeights: classWeights,
-    entropyWeights: classWeights,
-  },
-  'a loss, such as weightedDice()',
-);
-
-const optimizer = object(
-  {
-    kind: oneOf('adam', 'adamw', 'sgd'),
-    beta1: numberFrom(0, 1),
-    beta2: numberFrom(0, 1),
-    epsilon: numberFrom(0),
-    weightDecay: numberFrom(0),
-    nesterov: flag,
-  },
-  'an optimiser, such as adam()',
-);
-
-const schedule = v.variant(
-  'name',
-  [
-    object({
-      name: v.literal('oneCycle'),
-      maxLearningRate: numberFrom(0),
-      pctStart: numberFrom(0, 1),
-      divFactor: numberAbove(0),
-      finalDivFactor: numberAbove(0),
-      anneal: oneOf('cos', 'linear'),
-      threePhase: flag,
-      cycleMomentum: flag,
-      baseMomentum: numberFrom(0, 1),
-      maxMomentum: numberFrom(0, 1),
-    }),
-    object({ name: v.literal('poly'), learningRate: numberFrom(0), power: numberFrom(0) }),
-    object({
-      name: v.literal('cosine'),
-      learningRate: numberFrom(0),
-      finalLearningRate: numberFrom(0),
-      warmup: numberFrom(0, 1),
-    }),
-    object({ name: v.literal('constant'), learningRate: numberFrom(0) }),
-  ],
-  'a schedule, such as oneCycle({ maxLearningRate: 0.01 })',
-);
-
-const probability = numberFrom(0, 1);
-const interval = v.strictTuple([finite(), finite()], 'a lower and an upper value');
-const drawn = <const Name extends string>(name: Name) =>
-  object({ probability, [name]: interval } as { probability: typeof probability } & Record<
-    Name,
-    typeof interval
-  >);
-const augmentation = object(
-  {
-    rotation: object({ probability, degrees: interval, flatDegrees: interval }),
-    scaling: drawn('factor'),
-    mirror: triple(probability, 'three probabilities, along x, y, z'),
-    noise: drawn('deviation'),
-    blur: object({ probability, perChannel: probability, sigma: interval }),
-    brightness: drawn('factor'),
-    contrast: drawn('factor'),
-    lowResolution: object({ probability, perChannel: probability, share: interval }),
-    invertedGamma: drawn('exponent'),
-    gamma: drawn('exponent'),
-  },
-  'an augmentation, such as nnunetAugmentation()',
 );
 
 const sharedDevice = {
@@ -165,16 +91,15 @@ const mirrorEntries = {
 
 export const evaluateEntries = {
   ...mirrorEntries,
-  loss: v.optional(loss),
+  loss: v.optional(lossSchema),
   postprocess: v.optional(flag),
   signal,
 };
 
 export const probabilityEntries = { ...mirrorEntries, signal, onProgress: callback };
 
-const share = 'a number from 0 up to, not including, 1';
 export const segmentEntries = {
-  overlap: v.optional(v.pipe(v.number(share), v.minValue(0, share), v.ltValue(1, share))),
+  overlap: v.optional(shareBelow1()),
   window: v.optional(size3),
   signal,
   onProgress: callback,
@@ -191,15 +116,15 @@ const decay = 'a number between 0 and 1, such as 0.999';
 const sharedTraining = {
   epochs: v.optional(wholeNumber(1)),
   batchSize: v.optional(wholeNumber(1)),
-  loss: v.optional(loss),
-  optimizer: v.optional(optimizer),
-  schedule: v.optional(schedule),
+  loss: v.optional(lossSchema),
+  optimizer: v.optional(optimizerSchema),
+  schedule: v.optional(scheduleSchema),
   validation: v.optional(caseList),
   validationWindow: v.optional(size3),
   preview: v.optional(preparedCase),
   patch: v.optional(size3),
   oversample: v.optional(numberFrom(0, 1)),
-  augmentation: v.optional(augmentation),
+  augmentation: v.optional(augmentationSchema),
   seed: v.optional(wholeNumber()),
   maxGradientNorm: limit('a number above 0'),
   accumulate: v.optional(wholeNumber(1)),
@@ -229,7 +154,7 @@ const sharedTraining = {
 export const trainingEntries = { ...sharedTraining, through: callback };
 export const workerTrainingEntries = { ...sharedTraining, transfer: v.optional(flag) };
 
-export const planEntries = { size: size3, batch: v.optional(wholeNumber(1)), loss: v.optional(loss) };
+export const planEntries = { size: size3, batch: v.optional(wholeNumber(1)), loss: v.optional(lossSchema) };
 
 export const describeEntries = {
   labels: v.optional(distinctNames('classes')),

@@ -59,6 +59,24 @@ export const withParts = (expected: string, ...names: readonly string[]) =>
     expected,
   );
 
+/** An array of numbers of any make; looked into by whoever uses it, as it may be long. */
+export const numbers = withParts('an array of numbers', 'length');
+
+/** An array of which each entry is looked at where it is used. */
+export const list = (expected: string) => v.custom<readonly unknown[]>(Array.isArray, expected);
+
+/** Of what begins with 0: up to, not including, 1. */
+export function shareBelow1() {
+  const text = 'a number from 0 up to, not including, 1';
+  return v.pipe(v.number(text), v.minValue(0, text), v.ltValue(1, text));
+}
+
+/** A 4 x 4 matrix, row by row. */
+export const affine = v.pipe(
+  v.array(finite(), '16 numbers, row by row'),
+  v.length(16, '16 numbers, row by row'),
+);
+
 export const callback = v.optional(v.function('a function'));
 export const signal = v.optional(withParts('an AbortSignal', 'aborted', 'addEventListener'));
 

@@ -42,7 +42,6 @@ import { summarise } from './model/summary.ts';
 import { Turns } from './model/turns.ts';
 import { assertOptions, assertValue, shown } from './options.ts';
 import type { Size3 } from './size.ts';
-import { assertAugmentation } from './train/augmentation.ts';
 import type { TrainingEvent, TrainingRun } from './train/events.ts';
 import type { BatchSource } from './train/fit.ts';
 import { adam } from './train/optimizers.ts';
@@ -207,7 +206,6 @@ export class UNet3D {
     return startRun(async (emit: (event: TrainingEvent) => void) => {
       assertOptions('fit', trainingEntries satisfies Entries<TrainingOptions>, options);
       assertValue('fit', Array.isArray(training) ? caseList : batchSource, training);
-      if (options.augmentation) assertAugmentation(options.augmentation);
       if (this.gpu.disposed) throw this.gpu.lossError(); // one that is merely lost may be opened again
       if (!isBatchSource(training)) this.#labelled(training);
       const checked = {

@@ -31,6 +31,8 @@ const widths: Readonly<Record<number, number>> = { 2: 1, 256: 1, 4: 2, 512: 2, 6
 function drawn(source: Random): {
   file: Uint8Array<ArrayBuffer>;
   image: Uint8Array<ArrayBuffer> | undefined;
+  /** The header claims what its file does not hold. */
+  isLarge: boolean;
 } {
   const number = (usual: number): number => (chance(source, 12) ? pick(source, strange) : usual);
   const shape = Array.from({ length: 1 + source.int(5) }, () => 1 + source.int(9));
@@ -46,11 +48,12 @@ function drawn(source: Random): {
   };
   const offset = chance(source, 6) ? whole(pick(source, [0, 1, 352, 544, 2 ** 20, 2 ** 31, -8])) : undefined;
   const between = new Uint8Array(4 + 16 * source.int(4)).map(() => (chance(source, 2) ? 0 : source.int(256)));
+  const claimed = shape.map(size);
   const file = make({
     version,
     little: chance(source, 2),
     pair,
-    shape: shape.map(size),
+    shape: claimed,
     datatype,
     voxels,
     slope: number(1),
@@ -68,19 +71,23 @@ function drawn(source: Random): {
     between,
     ...(offset === undefined ? {} : { offset }),
   });
-  return { file, image: pair ? voxels : undefined };
+  const isLarge = claimed.reduce((a, b) => a * Math.max(1, b), 1) > 2 ** 20;
+  return { file, image: pair ? voxels : undefined, isLarge };
 }
 
 const zeros = new Uint8Array(gzipSync(new Uint8Array(2 ** 22)));
 
-/** As gzip, of one stream or several, with something behind them, or damaged. */
-function zipped(bytes: Uint8Array, source: Random): Uint8Array<ArrayBuffer> {
+/**
+ * As gzip, of one stream or several, with something behind them, or damaged. Zeros without end follow small volumes
+ * only: to a header that asks for them they would be voxels.
+ */
+function zipped(bytes: Uint8Array, source: Random, isLarge: boolean): Uint8Array<ArrayBuffer> {
   const cut = source.int(bytes.length + 1);
   const streams = chance(source, 2) ? [bytes] : [bytes.subarray(0, cut), bytes.subarray(cut)];
   const parts = streams.map((part) => new Uint8Array(gzipSync(part)));
   const kind = source.int(8);
   if (kind === 0) parts.push(new Uint8Array(1 + source.int(2000)));
-  else if (kind === 1) parts.push(...new Array<Uint8Array<ArrayBuffer>>(40).fill(zeros));
+  else if (kind === 1 && !isLarge) parts.push(...new Array<Uint8Array<ArrayBuffer>>(40).fill(zeros));
   else if (kind === 2) parts.push(Uint8Array.of(0x1f, 0x8b, source.int(256)));
   const all = joined(...parts);
   if (kind === 3) return mutatedBytes(all, source);
@@ -91,10 +98,10 @@ function zipped(bytes: Uint8Array, source: Random): Uint8Array<ArrayBuffer> {
 export const volumes: Kind = {
   name: 'volumes',
   async read(source) {
-    const { file, image } = drawn(source);
+    const { file, image, isLarge } = drawn(source);
     const stored = (bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> => {
       const hurt = chance(source, 3) ? mutatedBytes(bytes, source) : bytes;
-      return chance(source, 2) ? zipped(hurt, source) : hurt;
+      return chance(source, 2) ? zipped(hurt, source, isLarge) : hurt;
     };
     const given = stored(file);
     const { data } = await readNifti(chance(source, 2) ? given : new Blob([given]), {

@@ -3,7 +3,16 @@ import type { Dirent } from 'node:fs';
 import { lstat, readdir, realpath, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { InvalidDataset } from '../errors.ts';
-import { openFiles, pairDataset, type Dataset, type DatasetOptions, type FileEntry } from './dataset.ts';
+import { assertOptions } from '../options.ts';
+import { text } from '../schema.ts';
+import {
+  datasetEntries,
+  openFiles,
+  pairDataset,
+  type Dataset,
+  type DatasetOptions,
+  type FileEntry,
+} from './dataset.ts';
 import './source.node.ts';
 import type { Source } from './source.ts';
 
@@ -96,6 +105,8 @@ async function locate(path: string, description: Source): Promise<Source | undef
  * @throws InvalidDataset if it is not a directory, and as openDataset does
  */
 export async function openDatasetFolder(directory: string, options: DatasetOptions = {}): Promise<Dataset> {
+  assertOptions('openDatasetFolder', { directory: text }, { directory });
+  assertOptions('openDatasetFolder', datasetEntries, options);
   const { files, warnings } = await filesIn(directory);
   const dataset = await openFiles(files, options, locate).catch((error: unknown) => {
     if (!(error instanceof InvalidDataset)) throw error;
@@ -114,6 +125,8 @@ export async function openFolderPair(
   labels: string,
   options: DatasetOptions = {},
 ): Promise<Dataset> {
+  assertOptions('openFolderPair', { images: text, labels: text }, { images, labels });
+  assertOptions('openFolderPair', datasetEntries, options);
   const name = basename(resolve(images, '..'));
   const [a, b] = [await filesIn(images), await filesIn(labels)];
   const dataset = await pairDataset(a.files, b.files, { name, ...options });

@@ -5,15 +5,15 @@
  */
 import * as v from 'valibot';
 import { InvalidDataset } from '../errors.ts';
-import { assertOptions } from '../options.ts';
-import { text, wholeNumber } from '../schema.ts';
+import { assertOptions, assertValue } from '../options.ts';
+import { openObject, text, wholeNumber } from '../schema.ts';
 import type { Case, FileEntry, UnassignedCase } from './case.ts';
 import { listedCases, nnUNetCases, plainPath, readDescription, type Locate } from './dataset-json.ts';
 import { listed } from '../listed.ts';
 import { matchByFolder, matchByName } from './dataset-match.ts';
 import type { LabelRules } from './prepare-checks.ts';
 import { assignSubjects } from './subjects.ts';
-import { pairedPath, readText, type FilePair, type Source } from './source.ts';
+import { pairedPath, readText, sourceSchema, type FilePair, type Source } from './source.ts';
 import { looksLikeLabel, volumePattern } from './volume-names.ts';
 
 export type { Case, FileEntry, UnassignedCase };
@@ -59,12 +59,17 @@ export interface DatasetOptions {
   readonly readText?: (source: Source) => Promise<string>;
 }
 
-const datasetEntries = {
+export const datasetEntries = {
   name: v.optional(text),
   subjects: v.optional(v.union([v.instance(RegExp), v.string()], 'a pattern, or the text of a subjects.csv')),
   ignoreLabel: v.optional(wholeNumber(0, 255)),
   readText: v.optional(v.function('a function')),
 } satisfies Record<keyof DatasetOptions, unknown>;
+
+const fileList = v.array(
+  openObject({ path: text, source: sourceSchema }),
+  'a list of files, each with its path and source',
+);
 
 const hidden = /(^|\/)(\.|__MACOSX\/)/; // also what macOS leaves in archives: "._name", __MACOSX/
 
@@ -111,6 +116,7 @@ export async function openDataset(
   files: readonly FileEntry[],
   options: DatasetOptions = {},
 ): Promise<Dataset> {
+  assertValue('openDataset', fileList, files);
   assertOptions('openDataset', datasetEntries, options);
   return openFiles(files, options);
 }
@@ -174,6 +180,7 @@ export async function pairDataset(
   labels: readonly FileEntry[],
   options: DatasetOptions = {},
 ): Promise<Dataset> {
+  assertOptions('pairDataset', { images: fileList, labels: fileList }, { images, labels });
   assertOptions('pairDataset', datasetEntries, options);
   return finish(matchByName(volumesAmong(images), volumesAmong(labels)), tidy(images), options, {});
 }

@@ -2,11 +2,15 @@
  * Preprocessing decided from a data set's fingerprint by nnU-Net's rules: crop to what is not zero, normalisation by
  * the channels' names, the median spacing. Plain data with the reasons in words.
  */
+import * as v from 'valibot';
 import { InvalidDataset } from '../errors.ts';
+import { assertOptions } from '../options.ts';
+import { text, withParts } from '../schema.ts';
 import type { Fingerprint, ForegroundFacts } from './fingerprint.ts';
 import type { Normalization } from './normalize.ts';
 import type { Preprocessing, Size3 } from './prepare.ts';
 import { sizeAtSpacing } from './preprocess.ts';
+import { spacingSchema } from './preprocessing.ts';
 
 /** A preprocessing, and why it is so. */
 export interface PreprocessingDecision {
@@ -25,6 +29,12 @@ const anisotropy = 3;
 /** Volumes that keep less than this share of their voxels have a background of zeros worth leaving out. */
 const largeShare = 0.75;
 
+const decisionEntries = {
+  fingerprint: withParts('the fingerprint of a data set, as checkDataset gives it', 'cropped', 'intensities'),
+  channels: v.array(text, 'a list of names of channels'),
+  spacing: v.optional(spacingSchema),
+};
+
 const figures = (values: Size3): string => values.map((mm) => Number(mm.toFixed(3))).join(' x ');
 const shorter = (value: number): number => Number(value.toPrecision(4));
 
@@ -41,6 +51,7 @@ export function nnunetPreprocessing(
   channels: readonly string[] = [],
   spacing?: Size3 | null,
 ): PreprocessingDecision {
+  assertOptions('nnunetPreprocessing', decisionEntries, { fingerprint: print, channels, spacing });
   const { share, millimetres, shape } = print.cropped;
   const reasons = [
     share < 1

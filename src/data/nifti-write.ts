@@ -1,5 +1,8 @@
 /** Writes volumes as single-file NIfTI, little-endian: on the grid of the file they came from, to the last bit. */
+import * as v from 'valibot';
 import { InvalidOption } from '../errors.ts';
+import { assertOptions, assertValue } from '../options.ts';
+import { affine, flag, numbers, oneOf, openObject, wholeNumber } from '../schema.ts';
 import { headerAffine, millimetresPerUnit, qformOf, type Placement } from './nifti-affine.ts';
 import type { NiftiHeader } from './nifti-header.ts';
 import { platform } from './source.ts';
@@ -33,21 +36,30 @@ const types = {
   float32: { code: 16, array: Float32Array, low: -Infinity, high: Infinity },
 } as const;
 
+const writeEntries = {
+  datatype: v.optional(oneOf('uint8', 'int16', 'float32')),
+  gzip: v.optional(flag),
+} satisfies Record<keyof WriteOptions, unknown>;
+
+const sizes = '1 to 7 whole numbers from 1 on';
+const writable = openObject({
+  data: numbers,
+  shape: v.pipe(v.array(wholeNumber(1), sizes), v.minLength(1, sizes), v.maxLength(7, sizes)),
+  affine,
+});
+
 /**
  * A volume as the bytes of a .nii.gz (or .nii) file.
  * @throws InvalidOption if data, shape and affine do not fit together, or a value is outside the datatype
  */
 export async function writeNifti(volume: WritableVolume, options: WriteOptions = {}): Promise<Uint8Array> {
-  const { data, shape, affine } = volume;
+  assertValue('writeNifti', writable, volume);
+  assertOptions('writeNifti', writeEntries, options);
+  const { data, shape } = volume;
   const count = shape.reduce((a, b) => a * b, 1);
-  if (shape.length < 1 || shape.length > 7 || shape.some((n) => !(Number.isInteger(n) && n > 0)))
+  if (data.length !== count)
     throw new InvalidOption(
-      `Cannot write the shape ${shape.join(' x ')}; expected 1 to 7 sizes of at least 1.`,
-    );
-  if (data.length !== count || affine.length !== 16)
-    throw new InvalidOption(
-      `Cannot write ${data.length} values as ${shape.join(' x ')} voxels with ${affine.length} affine numbers; ` +
-        `expected ${count} values and 16 numbers.`,
+      `writeNifti: data has ${data.length} values; give the ${count} of ${shape.join(' x ')} voxels`,
     );
   const voxels = encode(data, options.datatype ?? defaultType(data));
   const header = headerBytes(volume, voxels.code, voxels.bytes.length / count);

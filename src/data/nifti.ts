@@ -14,13 +14,16 @@
  *   is given as `image`.
  * - 1-bit, float128, complex and RGB(A) voxels are refused by name, and so is a dimension of 0 voxels.
  */
+import * as v from 'valibot';
 import { InvalidVolume, OutOfMemory } from '../errors.ts';
+import { assertOptions } from '../options.ts';
+import { flag, withParts } from '../schema.ts';
 import type { ByteStream } from './byte-stream.ts';
 import { turnedOnto } from './grid.ts';
 import { headerAffine } from './nifti-affine.ts';
 import { datatypes, headerBytes, parseHeader, type NiftiHeader } from './nifti-header.ts';
 import { RunningStatistics } from './preprocess.ts';
-import { isFilePair, openSource, pairedPath, sourceName, type Source } from './source.ts';
+import { isFilePair, openSource, pairedPath, sourceName, sourceSchema, type Source } from './source.ts';
 import { canonicalGrid, spacingOf, spatialShape, type Grid, type Volume } from './volume.ts';
 import { allocate, floats, wasm } from './wasm.ts';
 
@@ -39,8 +42,18 @@ export interface ReadOptions {
   readonly image?: Source;
 }
 
+const readEntries = {
+  canonical: v.optional(flag),
+  onto: v.optional(withParts('a grid of shape and affine', 'shape', 'affine')),
+  statistics: v.optional(flag),
+  image: v.optional(sourceSchema),
+} satisfies Record<keyof ReadOptions, unknown>;
+
 /** Voxels decoded at a time, as far as whole rows and slices allow. */
 const chunk = 2 ** 16;
+
+/** Bytes of voxels that must have come before a volume is allocated for which no length was announced. */
+const proof = 2 ** 23;
 
 /** Bytes behind the voxels that are still looked at: gzip says at its end whether it was damaged. */
 const tail = 2 ** 20;
@@ -48,9 +61,10 @@ const tail = 2 ** 20;
 /**
  * Reads a NIfTI volume.
  * @throws InvalidVolume if the file is missing, is not NIfTI, is damaged or truncated, or holds voxels without
- *   one real value; OutOfMemory if one volume does not fit into 4 GiB
+ *   one real value; OutOfMemory if one volume does not fit into 4 GiB; InvalidOption for what is no source
  */
 export async function readNifti(source: Source, options: ReadOptions = {}): Promise<Volume> {
+  assertOptions('readNifti', readEntries, options);
   const main = renamed(source, 'hdr') ?? source;
   const single = await reading(main, undefined, async (bytes) => {
     const header = parseHeader(await bytes.peek(headerBytes), sourceName(main));
@@ -124,9 +138,14 @@ async function decodeVolume(
       );
   };
   requireBytes(most, most === announced ? '' : 'at most ');
-  const before = await bytes.skip(voxOffset);
-  if (end > announced) requireBytes(before + (await bytes.hold(count * size)));
   const affine = headerAffine(header, shape, name);
+  const before = await bytes.skip(voxOffset);
+  if (end > announced) {
+    // A file of some length, full of zeros, may well hold `most`; what comes from elsewhere may promise anything.
+    const wanted = most === Infinity ? count * size : Math.min(count * size, proof);
+    const held = await bytes.hold(wanted);
+    if (held < wanted) requireBytes(before + held);
+  }
   const source = { shape: [...shape], affine };
   const turned = onto ? turnedOnto(source, onto) : canonical ? canonicalGrid(source) : undefined;
   const turn = turned?.same === false ? turned : undefined;

@@ -2,7 +2,10 @@
  * Batches for training: whole volumes or patches of prepared cases, padded to one shape, in an order that
  * depends only on the seed and the position, so that a run repeats and can be resumed at any step.
  */
-import { InvalidDataset, InvalidOption } from '../errors.ts';
+import * as v from 'valibot';
+import { InvalidDataset } from '../errors.ts';
+import { assertOptions, assertValue } from '../options.ts';
+import { callback, list, numberFrom, oneOf, size3, wholeNumber, withParts } from '../schema.ts';
 import type { PreparedCase, Size3 } from './prepare.ts';
 import { random, type Random } from './random.ts';
 
@@ -20,6 +23,7 @@ export interface CaseSource {
 
 /** Cases that are all in memory as a CaseSource. */
 export function casesInMemory(cases: readonly PreparedCase[]): CaseSource {
+  assertValue('casesInMemory', list('a list of cases as prepareCase gives them'), cases);
   return {
     ids: cases.map(({ id }) => id),
     shapes: cases.map(({ shape }) => shape),
@@ -46,6 +50,17 @@ export interface BatchOptions {
   /** Default: as many as show each case once, rounded up. */
   readonly batchesPerEpoch?: number;
 }
+
+const batchEntries = {
+  batchSize: v.optional(wholeNumber(1)),
+  multiple: v.optional(v.union([wholeNumber(1), size3], 'a whole number from 1 on, or three: x, y, z')),
+  patch: v.optional(size3),
+  placement: v.optional(oneOf('random', 'centre')),
+  margin: callback,
+  oversample: v.optional(numberFrom(0, 1)),
+  seed: v.optional(wholeNumber()),
+  batchesPerEpoch: v.optional(wholeNumber(1)),
+} satisfies Record<keyof BatchOptions, unknown>;
 
 /** One batch: image [sample][channel][z][y][x], label [sample][z][y][x], 0 and 255 where there is no volume. */
 export interface PatchBatch {
@@ -83,21 +98,20 @@ export function commonShape(shapes: readonly Size3[], multiple: number | Size3 =
 /**
  * Batches of labelled cases. Cases come in a new random order on every pass; passes follow each other
  * without a gap, so every batch is full and every case is seen equally often.
- * @throws InvalidOption for sizes or shares outside their range
+ * @throws InvalidOption for sizes or shares outside their range, and for unknown options
  * @throws InvalidDataset if there is no case
  */
 export function trainingBatches(cases: CaseSource, options: BatchOptions = {}): PatchBatches {
+  assertValue(
+    'trainingBatches',
+    withParts('cases, such as casesInMemory(cases)', 'ids', 'shapes', 'channels', 'get'),
+    cases,
+  );
+  assertOptions('trainingBatches', batchEntries, options);
   const { batchSize = 2, patch, placement = 'random', oversample = 1 / 3, seed = 0 } = options;
   const multiple = multiplesOf(options.multiple ?? 1);
   const count = cases.ids.length;
   if (count === 0) throw new InvalidDataset('There is no training case; give at least one.');
-  for (const value of [batchSize, ...multiple, ...(patch ?? [])])
-    if (!Number.isInteger(value) || value < 1)
-      throw new InvalidOption(
-        `Batch size is ${batchSize}, multiple ${multiple.join(' x ')}, patch ${patch?.join(' x ') ?? 'none'}; give whole numbers from 1.`,
-      );
-  if (!(oversample >= 0 && oversample <= 1))
-    throw new InvalidOption(`oversample is ${oversample}; give a share from 0 to 1.`);
   const size = commonShape(patch ? [patch] : cases.shapes, multiple);
   const batchesPerEpoch = options.batchesPerEpoch ?? Math.ceil(count / batchSize);
 

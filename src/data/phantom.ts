@@ -4,7 +4,9 @@
  * [-1, 1]^3 that fills the field of view (x to the right, y to the front, z up), so that any shape
  * and spacing show the same subject.
  */
-import { InvalidOption } from '../errors.ts';
+import * as v from 'valibot';
+import { assertOptions } from '../options.ts';
+import { numberAbove, numberFrom, size3, triple, wholeNumber } from '../schema.ts';
 import { random, type Random } from './random.ts';
 
 type Triple = [number, number, number];
@@ -23,6 +25,13 @@ export interface PhantomOptions {
   /** Standard deviation of the complex noise, where muscle is 0.3 and fluid 1. Default 0.05. */
   readonly noise?: number;
 }
+
+const phantomEntries = {
+  shape: v.optional(size3),
+  spacing: v.optional(triple(numberAbove(0), 'millimetres along x, y, z')),
+  seed: v.optional(wholeNumber()),
+  noise: v.optional(numberFrom(0)),
+} satisfies Record<keyof PhantomOptions, unknown>;
 
 /** A generated volume with its truth; both arrays have x fastest. */
 export interface Phantom {
@@ -180,16 +189,14 @@ function anatomy(r: Random): Structure[] {
 
 /**
  * The phantom of one subject (a whole number from 0).
- * @throws InvalidOption for a shape that is not three whole numbers of at least 1, or a spacing not above 0
+ * @throws InvalidOption for a subject or options out of range, and for unknown options
  */
 export function phantom(subject: number, options: PhantomOptions = {}): Phantom {
+  assertOptions('phantom', phantomEntries, options);
+  assertOptions('phantom', { subject: wholeNumber() }, { subject });
   const shape: Triple = [...(options.shape ?? [32, 32, 16])];
   const [nx, ny, nz] = shape;
-  if (shape.length !== 3 || shape.some((n) => !Number.isInteger(n) || n < 1))
-    throw new InvalidOption(`Phantom shape is ${shape.join(' x ')}; give three whole numbers of at least 1.`);
   const spacing: Triple = [...(options.spacing ?? ([400 / nx, 400 / ny, 200 / nz] as const))];
-  if (spacing.length !== 3 || spacing.some((mm) => !(mm > 0)))
-    throw new InvalidOption(`Phantom spacing is ${spacing.join(' x ')} mm; give three numbers above 0.`);
   const { seed = 0, noise = 0.05 } = options;
 
   const r = random(seed, 'phantom', subject);
@@ -226,12 +233,15 @@ export function phantom(subject: number, options: PhantomOptions = {}): Phantom 
   return { image, labels, shape, spacing, affine: centredAffine(shape, spacing) };
 }
 
-/** `count` subjects, numbered from `first`. */
+/** `count` subjects, numbered from `first`. @throws InvalidOption as `phantom` */
 export function phantoms(
   count: number,
   options: PhantomOptions & { readonly first?: number } = {},
 ): Phantom[] {
-  return Array.from({ length: count }, (_, index) => phantom((options.first ?? 0) + index, options));
+  assertOptions('phantoms', { ...phantomEntries, first: v.optional(wholeNumber()) }, options);
+  assertOptions('phantoms', { count: wholeNumber() }, { count });
+  const { first = 0, ...each } = options;
+  return Array.from({ length: count }, (_, index) => phantom(first + index, each));
 }
 
 function centredAffine(shape: Triple, spacing: Triple): number[] {

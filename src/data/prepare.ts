@@ -6,7 +6,7 @@
 import { InvalidDataset, InvalidVolume } from '../errors.ts';
 import * as v from 'valibot';
 import { assertOptions, assertValue } from '../options.ts';
-import { text, wholeNumber } from '../schema.ts';
+import { affine, numbers, openObject, text, wholeNumber, withParts } from '../schema.ts';
 import type { Size3 } from '../size.ts';
 import type { Case } from './case.ts';
 import { defaultPreprocessing, preprocessingSchema, type Preprocessing } from './preprocessing.ts';
@@ -183,7 +183,7 @@ export async function readOnto(
 const ruleEntries = {
   classes: v.optional(wholeNumber(1, 255)),
   classNames: v.optional(v.array(text, 'a list of names of classes')),
-  ignoreLabel: v.optional(v.number('a label value')),
+  ignoreLabel: v.optional(wholeNumber()),
 } satisfies Record<keyof LabelRules, unknown>;
 
 /** What messages call the files of a case. */
@@ -204,14 +204,28 @@ export async function prepareCase(
   preprocessing: Preprocessing,
   rules: LabelRules = {},
 ): Promise<PreparedCase> {
-  assertValue('prepareCase', preprocessingSchema, preprocessing);
+  assertValue('prepareCase', withParts('a case of a data set', 'id', 'images'), item);
+  assertOptions('prepareCase', { preprocessing: preprocessingSchema }, { preprocessing });
   assertOptions('prepareCase', ruleEntries, rules);
   return prepareVolumes(await readCase(item), preprocessing, rules, { owned: true });
 }
 
+const arraySchema = openObject({
+  data: numbers,
+  dims: v.array(wholeNumber(1), 'voxels along x, y, z'),
+  affine: v.optional(affine),
+});
+const arrayEntries = {
+  id: text,
+  images: v.array(arraySchema),
+  label: v.optional(arraySchema),
+  preprocessing: v.optional(preprocessingSchema),
+};
+
 /**
  * Prepares a case of arrays in memory: phantoms, or what a caller has read.
- * @throws InvalidDataset if an array does not fill its dims, and as prepareVolumes does
+ * @throws InvalidDataset if an array does not fill its dims, and as prepareVolumes does; InvalidOption for what is
+ *   unknown or out of range
  */
 export function fromArrays(
   id: string,
@@ -220,7 +234,10 @@ export function fromArrays(
   preprocessing?: Preprocessing,
   rules: LabelRules = {},
 ): PreparedCase {
-  const given = [images].flat().map((image) => arrayVolume(id, image));
+  const all = [images].flat();
+  assertOptions('fromArrays', arrayEntries, { id, images: all, label, preprocessing });
+  assertOptions('fromArrays', ruleEntries, rules);
+  const given = all.map((image) => arrayVolume(id, image));
   const first = given[0] && toCanonical(given[0]);
   const onto = (volume: BareVolume): BareVolume => turnedVolume(volume, turnedOnto(volume, first!));
   const volumes = given.map((volume, index) => (index === 0 ? first! : onto(volume)));

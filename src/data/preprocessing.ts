@@ -1,6 +1,7 @@
 /** What happens to a volume before the network, as plain data; and what a stored one may say: nothing that `prepareVolumes` would not do. */
 import * as v from 'valibot';
-import { finite, numberAbove, numberFrom, object, oneOf, triple } from '../schema.ts';
+import { assertOptions } from '../options.ts';
+import { finite, numberAbove, numberFrom, object, oneOf, triple, wholeNumber } from '../schema.ts';
 import type { Size3 } from '../size.ts';
 import type { Normalization } from './normalize.ts';
 import type { Schema } from '../schema.ts';
@@ -21,8 +22,15 @@ export interface Preprocessing {
   readonly padding: 'zeros at the far end';
 }
 
+export const spacingSchema = v.nullable(triple(numberAbove(0), 'millimetres along x, y, z, or null'));
+
 /** Z-score for each channel, at the volumes' own spacing. */
 export function defaultPreprocessing(channels = 1, spacing: Size3 | null = null): Preprocessing {
+  assertOptions(
+    'defaultPreprocessing',
+    { channels: wholeNumber(1), spacing: spacingSchema },
+    { channels, spacing },
+  );
   return {
     orientation: 'RAS',
     spacing,
@@ -47,7 +55,7 @@ const normalization = v.union(
 export const preprocessingSchema = object({
   orientation: v.literal('RAS', '"RAS"'),
   crop: v.optional(v.literal('non-zero', '"non-zero"')),
-  spacing: v.nullable(triple(numberAbove(0), 'millimetres along x, y, z, or null')),
+  spacing: spacingSchema,
   normalization: v.pipe(v.array(normalization, 'a list, one per channel'), v.minLength(1, 'one per channel')),
   order: v.optional(v.literal('resample, normalize', '"resample, normalize"')),
   padding: v.literal('zeros at the far end', '"zeros at the far end"'),

@@ -2,6 +2,7 @@
  * Where bytes come from: paths (Node), URLs, files picked in a browser, and arrays, read as far as they are asked
  * for. Gunzips by what the bytes say, not by the name. Platforms differ in a hook, `setPlatform`; the default is that of browsers.
  */
+import * as v from 'valibot';
 import { InvalidOption, InvalidVolume, UNet3DError } from '../errors.ts';
 import { shown } from '../options.ts';
 import { ByteStream } from './byte-stream.ts';
@@ -32,6 +33,16 @@ export function bothOfPair(path: string): string[] {
   const [header, image] = [pairedPath(path, 'hdr'), pairedPath(path, 'img')];
   return header !== undefined && image !== undefined ? [header, image] : [path];
 }
+
+const sourceText =
+  'a path (in Node), a URL object, a File or Blob, an ArrayBuffer or a Uint8Array, or { header, image } of these two files';
+export const sourceSchema = v.custom<Source>(
+  (value) =>
+    typeof value === 'string' ||
+    isFilePair(value) ||
+    [URL, Blob, ArrayBuffer, Uint8Array].some((type) => value instanceof type),
+  sourceText,
+);
 
 /** The bytes of a file, URL or array as they are stored. */
 export interface Stored {
@@ -191,9 +202,7 @@ export async function openStored(source: Source): Promise<Stored | undefined> {
   if (source instanceof Blob)
     return { size: source.size, pieces: (from = 0, to) => piecesOf(source.slice(from, to).stream()) };
   if (typeof source !== 'string' && !(source instanceof URL))
-    throw new InvalidOption(
-      `a source is ${shown(source)}: give a path (in Node), a URL object, a File or Blob, an ArrayBuffer or a Uint8Array, or { header, image } of these two files`,
-    );
+    throw new InvalidOption(`a source is ${shown(source)}: give ${sourceText}`);
   if (typeof source === 'string' || source.protocol === 'file:') return current.openFile(source);
   return fetched(source);
 }

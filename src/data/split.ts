@@ -3,10 +3,10 @@
  * and stratified by the classes a subject shows where these are known. The result is plain JSON (split.json).
  */
 import * as v from 'valibot';
-import { InvalidDataset, InvalidOption } from '../errors.ts';
+import { InvalidDataset } from '../errors.ts';
 import { readJson } from '../json.ts';
-import { assertOptions } from '../options.ts';
-import { distinctNames, numberFrom, openObject, triple, wholeNumber } from '../schema.ts';
+import { assertOptions, assertValue } from '../options.ts';
+import { distinctNames, list, numberFrom, openObject, shareBelow1, triple, wholeNumber } from '../schema.ts';
 import { listed } from '../listed.ts';
 import { random } from './random.ts';
 
@@ -105,13 +105,20 @@ const partOf = (subjects: readonly Subject[]): SplitPart => ({
   cases: subjects.flatMap(({ cases }) => cases).sort(),
 });
 
+const caseList = list('a list of cases, each with its id and subject');
+const threeShares = 'three shares of training, validation and test that add up to 1';
 const splitEntries = {
-  fractions: v.optional(v.array(v.number('a share'), 'three shares')),
+  fractions: v.optional(
+    v.pipe(
+      triple(numberFrom(0, 1), threeShares),
+      v.check((shares) => Math.abs(shares.reduce((a, b) => a + b, 0) - 1) <= 1e-6, threeShares),
+    ),
+  ),
   seed: v.optional(wholeNumber()),
 };
 const foldEntries = {
-  folds: v.optional(v.number('a whole number')),
-  test: v.optional(v.number('a share')),
+  folds: v.optional(wholeNumber(2)),
+  test: v.optional(shareBelow1()),
   seed: splitEntries.seed,
 };
 
@@ -125,13 +132,9 @@ export function splitCases(
   cases: readonly SplitCase[],
   options: { readonly fractions?: readonly [number, number, number]; readonly seed?: number } = {},
 ): Split {
+  assertValue('splitCases', caseList, cases);
   assertOptions('splitCases', splitEntries, options);
   const { fractions = [0.7, 0.15, 0.15], seed = 0 } = options;
-  const sum = fractions.reduce((a, b) => a + b, 0);
-  if (fractions.length !== 3 || fractions.some((share) => !(share >= 0)) || Math.abs(sum - 1) > 1e-6)
-    throw new InvalidOption(
-      `Fractions are ${fractions.join(', ')} (sum ${sum}); give three of at least 0 with sum 1.`,
-    );
   const [train, validation, test] = deal(subjectsOf(cases), fractions, seed).map(partOf);
   return { seed, fractions, train: train!, validation: validation!, test: test! };
 }
@@ -146,11 +149,9 @@ export function foldCases(
   cases: readonly SplitCase[],
   options: { readonly folds?: number; readonly test?: number; readonly seed?: number } = {},
 ): Split[] {
+  assertValue('foldCases', caseList, cases);
   assertOptions('foldCases', foldEntries, options);
   const { folds = 5, test: share = 0, seed = 0 } = options;
-  if (!Number.isInteger(folds) || folds < 2)
-    throw new InvalidOption(`Folds is ${folds}; give a whole number of at least 2.`);
-  if (!(share >= 0 && share < 1)) throw new InvalidOption(`The test share is ${share}; give 0 to below 1.`);
   const each = (1 - share) / folds;
   const [test, ...dealt] = deal(subjectsOf(cases), [share, ...new Array<number>(folds).fill(each)], seed);
   return dealt.map((validation, fold) => ({

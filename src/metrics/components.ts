@@ -2,7 +2,10 @@
  * Connected components of label maps: per class only the largest one is kept. Runs of
  * equal labels along x are joined with union-find.
  */
-import { InvalidOption, InvalidVolume } from '../errors.ts';
+import * as v from 'valibot';
+import { InvalidVolume } from '../errors.ts';
+import { assertOptions } from '../options.ts';
+import { numbers, wholeNumber } from '../schema.ts';
 import { dice, meanDefined } from './dice.ts';
 
 /** Which voxels are neighbours: across faces, or also across edges and corners. */
@@ -75,12 +78,18 @@ function joinRows(
   }
 }
 
+const mapEntries = { labels: numbers, shape: v.array(wholeNumber(1), 'voxels along x, y, z') };
+const componentEntries = {
+  connectivity: v.optional(v.picklist([6, 26], '6 or 26')),
+  classes: v.optional(v.array(wholeNumber(0, 255), 'a list of label values')),
+};
+
 /**
  * Keeps the largest connected component of each class; all other voxels become 0. Of components of
  * one size the one that starts first in the array stays.
  * @param labels label map, x fastest; whole numbers from 0 to 255
  * @param shape voxels along x, y, z
- * @throws InvalidVolume if the shape does not fit the map, InvalidOption for another connectivity
+ * @throws InvalidVolume if the shape does not fit the map; InvalidOption for options that are unknown or out of range
  */
 export function largestComponents(
   labels: ArrayLike<number>,
@@ -92,14 +101,14 @@ export function largestComponents(
     readonly classes?: readonly number[];
   } = {},
 ): Uint8Array<ArrayBuffer> {
+  assertOptions('largestComponents', mapEntries, { labels, shape });
+  assertOptions('largestComponents', componentEntries, options);
   const { connectivity = 6, classes } = options;
   const [nx = 0, ny = 1, nz = 1] = shape;
   if (labels.length !== nx * ny * nz)
     throw new InvalidVolume(
       `A map of shape ${shape.join(' x ')} has ${nx * ny * nz} voxels, got ${labels.length} labels.`,
     );
-  if (connectivity !== 6 && connectivity !== 26)
-    throw new InvalidOption(`The connectivity is 6 or 26, got ${String(connectivity)}.`);
   const runs = findRuns(labels, nx, ny * nz);
   const parents = Int32Array.from(runs.starts, (_, run) => run);
   const reach = connectivity === 26 ? 1 : 0;

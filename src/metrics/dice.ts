@@ -3,12 +3,17 @@
  * means; one empty: 0. Voxels whose truth is no class (255, "leave out") take no part.
  */
 import { InvalidVolume } from '../errors.ts';
+import { assertOptions } from '../options.ts';
+import { numbers, wholeNumber } from '../schema.ts';
+
+const diceEntries = { prediction: numbers, truth: numbers, classes: wholeNumber(1, 256) };
 
 /**
  * Dice of each of the classes 0 … classes − 1.
- * @throws InvalidVolume if the two maps differ in length
+ * @throws InvalidVolume if the two maps differ in length; InvalidOption for other than 1 to 256 classes
  */
 export function dice(prediction: ArrayLike<number>, truth: ArrayLike<number>, classes: number): number[] {
+  assertOptions('dice', diceEntries, { prediction, truth, classes });
   if (prediction.length !== truth.length)
     throw new InvalidVolume(
       `Prediction has ${prediction.length} voxels, truth has ${truth.length}: compare them on the same grid.`,
@@ -28,6 +33,7 @@ export function dice(prediction: ArrayLike<number>, truth: ArrayLike<number>, cl
 
 /** Mean of the values that are not NaN; NaN if there are none. */
 export function meanDefined(values: readonly number[]): number {
+  assertOptions('meanDefined', { values: numbers }, { values });
   const defined = values.filter((value) => !Number.isNaN(value));
   return defined.reduce((sum, value) => sum + value, 0) / defined.length;
 }

@@ -8,7 +8,16 @@ import { labelOf } from '../data/label-values.ts';
 import { spatialShape, type TurnedGrid } from '../data/volume.ts';
 import { InvalidOption, InvalidVolume } from '../errors.ts';
 import { assertOptions } from '../options.ts';
-import { distinctNames, flag, text, wholeNumber } from '../schema.ts';
+import {
+  distinctNames,
+  flag,
+  numberAbove,
+  numberFrom,
+  numbers,
+  openObject,
+  text,
+  wholeNumber,
+} from '../schema.ts';
 import { distanceScratch } from './distance.ts';
 import { surfaceMetrics, type SurfaceMetrics } from './surface.ts';
 
@@ -92,17 +101,28 @@ export interface EvaluateOptions {
   readonly ignore?: number | undefined;
 }
 
+const classesText = '2 to 256 classes, background included: their number, or a different name for each';
+const spacing = v.optional(v.array(numberAbove(0), 'millimetres along x, y, z'));
 const evaluateEntries = {
   classes: v.union(
-    [v.number(), distinctNames('classes')],
-    'the number of classes, or a different name for each',
+    [
+      wholeNumber(2, 256),
+      v.pipe(distinctNames('classes'), v.minLength(2, classesText), v.maxLength(256, classesText)),
+    ],
+    classesText,
   ),
-  spacing: v.optional(v.array(v.number('a number of mm'), 'millimetres along x, y, z')),
-  tolerance: v.optional(v.number('a number of mm')),
+  spacing,
+  tolerance: v.optional(numberFrom(0)),
   name: v.optional(text),
   background: v.optional(flag),
   ignore: v.optional(wholeNumber(0, 255)),
 } satisfies Record<keyof EvaluateOptions, unknown>;
+
+const labelVolume = openObject({
+  data: numbers,
+  shape: v.array(wholeNumber(1), 'voxels along x, y, z'),
+  spacing,
+});
 
 /** Smallest box, as [low, high) per axis, that holds every voxel of a class in either map. */
 type Box = [[number, number], [number, number], [number, number]];
@@ -252,21 +272,12 @@ export function evaluateCase(
 ): CaseMetrics {
   assertOptions('evaluateCase', evaluateEntries, options);
   const { tolerance = 1, name = 'case', ignore } = options;
+  assertOptions(name, { truth: labelVolume, prediction: labelVolume }, { truth, prediction });
   const classes = typeof options.classes === 'number' ? options.classes : options.classes.length;
-  if (!Number.isInteger(classes) || classes < 2 || classes > 256)
-    throw new InvalidOption(`Evaluation needs 2 to 256 classes, background included, got ${classes}.`);
-  if (ignore !== undefined && !(Number.isInteger(ignore) && ignore >= 0 && ignore <= 255))
-    throw new InvalidOption(`The value of unknown voxels is ${ignore}; give a whole number from 0 to 255.`);
   if (ignore !== undefined && classes > 255)
     throw new InvalidOption(`Beside unknown voxels there are at most 255 classes, got ${classes}.`);
-  if (!(tolerance >= 0))
-    throw new InvalidOption(`The tolerance of NSD is in mm and not negative, got ${tolerance}.`);
   const [sx = 1, sy = 1, sz = 1] = options.spacing ?? truth.spacing ?? [];
   const spacing: Triple = [sx, sy, sz];
-  if (!spacing.every((mm) => mm > 0 && Number.isFinite(mm)))
-    throw new InvalidOption(
-      `${name}: a spacing of ${spacing.join(' x ')} mm cannot be used: pass three positive numbers.`,
-    );
   const turned = checkGrids(truth, prediction, name);
   const shape = spatialShape(truth.shape);
   const truthLabels = labelBytes(truth, 'truth', name, classes, ignore);

@@ -3,12 +3,12 @@
  */
 import * as v from 'valibot';
 import { csv } from '../csv.ts';
-import { assertOptions } from '../options.ts';
-import { distinctNames } from '../schema.ts';
+import { assertOptions, assertValue } from '../options.ts';
+import { distinctNames, list, numberFrom, text, wholeNumber, withParts } from '../schema.ts';
 import { some } from '../listed.ts';
 import { sameCase, stemOf } from '../data/volume-names.ts';
 import { random } from '../data/random.ts';
-import { InvalidDataset, InvalidOption } from '../errors.ts';
+import { InvalidDataset } from '../errors.ts';
 import { metricNames, type CaseMetrics, type ClassMetrics, type MetricName } from './evaluate.ts';
 
 /** Mean of one metric over the cases where it is defined. */
@@ -97,9 +97,13 @@ const foregroundOf = (classes: readonly ClassMetrics[]): Record<MetricName, numb
     ),
   );
 
+const caseList = list('a list of what evaluateCase gives');
+const summaryEntries = { seed: v.optional(wholeNumber()), resamples: v.optional(wholeNumber(1)) };
+
 /**
  * Means over cases with 95 % intervals from resampled cases.
- * @throws InvalidDataset without cases or with cases of different classes
+ * @throws InvalidDataset without cases or with cases of different classes; InvalidOption for options that are unknown
+ *   or out of range
  */
 export function summarise(
   cases: readonly CaseMetrics[],
@@ -108,6 +112,8 @@ export function summarise(
     /** Bootstrap resamples. Default 2000. */ readonly resamples?: number;
   } = {},
 ): Summary {
+  assertValue('summarise', caseList, cases);
+  assertOptions('summarise', summaryEntries, options);
   const first = cases[0];
   if (first === undefined)
     throw new InvalidDataset('There is nothing to summarise: evaluate at least one case.');
@@ -118,8 +124,6 @@ export function summarise(
         'evaluate all cases with the same classes.',
     );
   const { seed = 0, resamples = 2000 } = options;
-  if (!Number.isInteger(resamples) || resamples < 1)
-    throw new InvalidOption(`The bootstrap needs a whole number of resamples from 1 on, got ${resamples}.`);
   const r = random(seed, 'bootstrap');
   const draws = Array.from({ length: resamples }, () => cases.map(() => r.int(cases.length)));
   const foreground = cases.map(({ classes }) => foregroundOf(classes));
@@ -152,6 +156,8 @@ const className = (labels: readonly string[], label: number): string => labels[l
 
 /** One line per case and class; distances in mm, volumes in ml, NaN where not defined. */
 export function metricsCsv(cases: readonly CaseMetrics[], labels: readonly string[] = []): string {
+  assertValue('metricsCsv', caseList, cases);
+  assertOptions('metricsCsv', { labels: v.array(text, 'a list of names of classes') }, { labels });
   const head = ['case', 'label', 'class', ...metricNames];
   const rows = cases.flatMap(({ name, classes }) =>
     classes.map((entry, label) => [
@@ -166,7 +172,7 @@ export function metricsCsv(cases: readonly CaseMetrics[], labels: readonly strin
 
 const metricsEntries = {
   labels: v.optional(distinctNames('classes')),
-  tolerance: v.optional(v.number('a number of mm')),
+  tolerance: v.optional(numberFrom(0)),
 };
 
 /** Cases and summary as JSON text; null where a metric is not defined. */
@@ -175,6 +181,8 @@ export function metricsJson(
   summary: Summary,
   options: { readonly labels?: readonly string[]; readonly tolerance?: number } = {},
 ): string {
+  assertValue('metricsJson', caseList, cases);
+  assertOptions('metricsJson', { summary: withParts('what summarise gives', 'classes') }, { summary });
   assertOptions('metricsJson', metricsEntries, options);
   const { labels = [], tolerance = 1 } = options;
   const named = <T>(entries: readonly T[]): Record<string, T> =>

@@ -1,7 +1,10 @@
 /** Losses by name, with their weights. Definitions: Σ_c w_c (1 − D_c) for Dice, PyTorch's weighted mean for cross-entropy. */
+import * as v from 'valibot';
 import { InvalidOption } from '../errors.ts';
 import type { LossShape } from '../ops/loss.ts';
 import { some } from '../listed.ts';
+import { assertOptions } from '../options.ts';
+import { flag, numberFrom, object, oneOf, wholeNumber, type Schema } from '../schema.ts';
 
 /** A loss as plain data: made by `weightedDice`, `crossEntropy` or `diceCrossEntropy`. */
 export interface Loss {
@@ -21,6 +24,22 @@ export interface Loss {
   readonly entropyWeights?: readonly number[] | undefined;
 }
 
+const amount = numberFrom(0);
+const weightList = v.optional(v.array(amount, 'a list of numbers from 0 on, one per class'));
+
+export const lossSchema = object(
+  {
+    name: oneOf('weightedDice', 'crossEntropy', 'diceCrossEntropy'),
+    dice: amount,
+    crossEntropy: amount,
+    smooth: amount,
+    batchDice: flag,
+    diceWeights: weightList,
+    entropyWeights: weightList,
+  },
+  'a loss, such as weightedDice()',
+) satisfies Schema<Loss>;
+
 export interface DiceOptions {
   /** s in D_c = (2Σpg + s)/(Σp + Σg + s). Default 1e-5. */
   readonly smooth?: number;
@@ -28,17 +47,27 @@ export interface DiceOptions {
   readonly batch?: boolean;
 }
 
+const diceEntries = {
+  smooth: v.optional(amount),
+  batch: v.optional(flag),
+} satisfies Record<keyof DiceOptions, unknown>;
+const bothEntries = { ...diceEntries, diceWeights: weightList, entropyWeights: weightList };
+
 /**
  * Σ_c w_c (1 − D_c), weights used as given: with weights that sum to 1 the loss lies in [0, 1].
  * A weight of 0 for class 0 leaves the background out.
+ * @throws InvalidOption
  */
 export function weightedDice(weights?: readonly number[], options: DiceOptions = {}): Loss {
+  assertOptions('weightedDice', { weights: weightList }, { weights });
+  assertOptions('weightedDice', diceEntries, options);
   const { smooth = 1e-5, batch = false } = options;
   return { name: 'weightedDice', dice: 1, crossEntropy: 0, smooth, batchDice: batch, diceWeights: weights };
 }
 
-/** −log p of the true class, averaged with class weights: Σ w·(−log p) / Σ w, as PyTorch does. */
+/** −log p of the true class, averaged with class weights: Σ w·(−log p) / Σ w, as PyTorch does. @throws InvalidOption */
 export function crossEntropy(weights?: readonly number[]): Loss {
+  assertOptions('crossEntropy', { weights: weightList }, { weights });
   return {
     name: 'crossEntropy',
     dice: 0,
@@ -49,10 +78,11 @@ export function crossEntropy(weights?: readonly number[]): Loss {
   };
 }
 
-/** Weighted Dice plus cross-entropy, each with its own class weights. */
+/** Weighted Dice plus cross-entropy, each with its own class weights. @throws InvalidOption */
 export function diceCrossEntropy(
   options: DiceOptions & { diceWeights?: readonly number[]; entropyWeights?: readonly number[] } = {},
 ): Loss {
+  assertOptions('diceCrossEntropy', bothEntries, options);
   const { smooth = 1e-5, batch = false, diceWeights, entropyWeights } = options;
   return {
     name: 'diceCrossEntropy',
@@ -67,6 +97,7 @@ export function diceCrossEntropy(
 
 /** What a plan needs to know of a loss, for a number of classes. */
 export function lossShape(loss: Loss, classes: number): LossShape {
+  assertOptions('lossShape', { loss: lossSchema, classes: wholeNumber(2, 255) }, { loss, classes });
   const { dice, crossEntropy, smooth, batchDice } = loss;
   return { classes, dice, crossEntropy, smooth, batchDice };
 }

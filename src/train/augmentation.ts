@@ -2,8 +2,10 @@
  * What augmentation may do and how likely, and the draw for one sample. A draw depends on the seed and the
  * sample's position in the training only, so a run repeats, and goes on after a resume, to the bit.
  */
+import * as v from 'valibot';
 import { random, type Random } from '../data/random.ts';
-import { InvalidOption } from '../errors.ts';
+import { assertOptions } from '../options.ts';
+import { finite, numberFrom, object, size3, triple, type Schema } from '../schema.ts';
 import type { Size3 } from '../gpu/plan.ts';
 import {
   largestSigma,
@@ -48,8 +50,42 @@ export interface Augmentation {
   readonly gamma: { readonly probability: number; readonly exponent: Interval };
 }
 
-/** nnU-Net's defaults for three dimensions, for z-scored images; `changes` replaces whole entries. */
+const probability = numberFrom(0, 1);
+/** Both within the limits; at the lower one only where that is not open. */
+function interval(least: number, most: number, isOpen = false) {
+  const range =
+    most === Infinity
+      ? `${isOpen ? 'above' : 'from'} ${least}`
+      : `from ${isOpen ? 'above ' : ''}${least} to ${most}`;
+  const text = `a lower and an upper value ${range}`;
+  return v.pipe(
+    v.strictTuple([finite(), finite()], text),
+    v.check(([low, high]) => low >= least && high <= most && low <= high && !(isOpen && low === least), text),
+  );
+}
+const angles = interval(-180, 180);
+const factor = interval(0, Infinity, true);
+const augmentationEntries = {
+  rotation: object({ probability, degrees: angles, flatDegrees: angles }),
+  scaling: object({ probability, factor }),
+  mirror: triple(probability, 'three probabilities, along x, y, z'),
+  noise: object({ probability, deviation: interval(0, Infinity) }),
+  blur: object({ probability, perChannel: probability, sigma: interval(0, largestSigma, true) }),
+  brightness: object({ probability, factor }),
+  contrast: object({ probability, factor }),
+  lowResolution: object({ probability, perChannel: probability, share: interval(0.5, 1) }),
+  invertedGamma: object({ probability, exponent: factor }),
+  gamma: object({ probability, exponent: factor }),
+};
+export const augmentationSchema = object(
+  augmentationEntries,
+  'an augmentation, such as nnunetAugmentation()',
+) satisfies Schema<Augmentation>;
+const changeEntries = v.partial(augmentationSchema).entries;
+
+/** nnU-Net's defaults for three dimensions, for z-scored images; `changes` replaces whole entries. @throws InvalidOption */
 export function nnunetAugmentation(changes: Partial<Augmentation> = {}): Augmentation {
+  assertOptions('nnunetAugmentation', changeEntries, changes);
   return {
     rotation: { probability: 0.2, degrees: [-30, 30], flatDegrees: [-180, 180] },
     scaling: { probability: 0.2, factor: [0.7, 1.4] },
@@ -65,40 +101,6 @@ export function nnunetAugmentation(changes: Partial<Augmentation> = {}): Augment
   };
 }
 
-/** @throws InvalidOption for a probability or an interval outside its range */
-export function assertAugmentation(augmentation: Augmentation): void {
-  const { mirror, ...entries } = augmentation;
-  const probability = (name: string, value: number): void => {
-    if (!(value >= 0 && value <= 1))
-      throw new InvalidOption(`augmentation: ${name} is ${value}; give a probability from 0 to 1`);
-  };
-  const limits: Readonly<Record<string, Interval>> = {
-    degrees: [-180, 180],
-    flatDegrees: [-180, 180],
-    factor: [0, Infinity],
-    deviation: [0, Infinity],
-    sigma: [0, largestSigma],
-    share: [0.5, 1],
-    exponent: [0, Infinity],
-  };
-  mirror.forEach((value, axis) => probability(`mirror along ${'xyz'[axis]}`, value));
-  for (const [name, entry] of Object.entries(entries))
-    for (const [key, value] of Object.entries<number | Interval>(entry)) {
-      if (typeof value === 'number') {
-        probability(`${name}.${key}`, value);
-        continue;
-      }
-      const [least, most] = limits[key]!;
-      const [low, high] = value;
-      const isOpen = key === 'factor' || key === 'sigma' || key === 'exponent';
-      if (!(low >= least && high <= most && low <= high && !(isOpen && low === 0)))
-        throw new InvalidOption(
-          `augmentation: ${name}.${key} is [${low}, ${high}]; give a lower and an upper value from ` +
-            `${isOpen ? 'above ' : ''}${least} to ${most}`,
-        );
-    }
-}
-
 /** The axis that is left out of rotation, scaling and low resolution: of fewer than a third of the longest's voxels. */
 function flatAxis(size: Size3): number | undefined {
   const least = Math.min(...size);
@@ -108,17 +110,17 @@ function flatAxis(size: Size3): number | undefined {
 /** nnU-Net's limit of how much more of a volume than the patch is read for scaling: rarer draws see zeros. */
 const sourceScale = 1 / 0.85;
 
+const marginEntries = { augmentation: augmentationSchema, size: size3, largest: size3 };
+
 /**
  * Voxels x, y, z around a patch that rotation by one axis and scaling bring into it, as nnU-Net enlarges its patches:
  * no more than the volumes have beyond the patch, along x rounded up to whole fours.
  * @param size of the patch
  * @param largest shape of the volumes, per axis
  */
-export function augmentationMargin(
-  { rotation: turn, scaling }: Augmentation,
-  size: Size3,
-  largest: Size3,
-): Size3 {
+export function augmentationMargin(augmentation: Augmentation, size: Size3, largest: Size3): Size3 {
+  assertOptions('augmentationMargin', marginEntries, { augmentation, size, largest });
+  const { rotation: turn, scaling } = augmentation;
   const flat = flatAxis(size);
   const degrees = flat === undefined ? turn.degrees : turn.flatDegrees;
   const most = turn.probability > 0 ? (Math.min(90, Math.max(...degrees.map(Math.abs))) * Math.PI) / 180 : 0;

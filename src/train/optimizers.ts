@@ -1,5 +1,8 @@
 /** Optimisers by name; all compute as PyTorch's of the same name do. */
+import * as v from 'valibot';
 import type { OptimizerKind } from '../ops/optimizer.ts';
+import { assertOptions } from '../options.ts';
+import { flag, numberFrom, object, oneOf, type Schema } from '../schema.ts';
 
 /** An optimiser as plain data: made by `adam`, `adamW` or `sgd`. */
 export interface Optimizer {
@@ -17,31 +20,61 @@ export interface Optimizer {
   readonly nesterov: boolean;
 }
 
+const share = numberFrom(0, 1);
+const amount = numberFrom(0);
+
+export const optimizerSchema = object(
+  {
+    kind: oneOf('adam', 'adamw', 'sgd'),
+    beta1: share,
+    beta2: share,
+    epsilon: amount,
+    weightDecay: amount,
+    nesterov: flag,
+  },
+  'an optimiser, such as adam()',
+) satisfies Schema<Optimizer>;
+
 interface AdamOptions {
   readonly betas?: readonly [number, number];
   readonly epsilon?: number;
   readonly weightDecay?: number;
 }
 
-/** Adam: β 0.9 / 0.999, ε 1e-8, no weight decay. */
-export function adam({ betas = [0.9, 0.999], epsilon = 1e-8, weightDecay = 0 }: AdamOptions = {}): Optimizer {
+const adamEntries = {
+  betas: v.optional(v.strictTuple([share, share], 'two numbers from 0 to 1')),
+  epsilon: v.optional(amount),
+  weightDecay: v.optional(amount),
+} satisfies Record<keyof AdamOptions, unknown>;
+
+/** Adam: β 0.9 / 0.999, ε 1e-8, no weight decay. @throws InvalidOption */
+export function adam(options: AdamOptions = {}): Optimizer {
+  assertOptions('adam', adamEntries, options);
+  const { betas = [0.9, 0.999], epsilon = 1e-8, weightDecay = 0 } = options;
   return { kind: 'adam', beta1: betas[0], beta2: betas[1], epsilon, weightDecay, nesterov: false };
 }
 
-/** AdamW: Adam with decoupled weight decay, 0.01 by default. */
-export function adamW({
-  betas = [0.9, 0.999],
-  epsilon = 1e-8,
-  weightDecay = 0.01,
-}: AdamOptions = {}): Optimizer {
-  return { kind: 'adamw', beta1: betas[0], beta2: betas[1], epsilon, weightDecay, nesterov: false };
+/** AdamW: Adam with decoupled weight decay, 0.01 by default. @throws InvalidOption */
+export function adamW(options: AdamOptions = {}): Optimizer {
+  assertOptions('adamW', adamEntries, options);
+  return { ...adam({ weightDecay: 0.01, ...options }), kind: 'adamw' };
 }
 
-/** SGD with Nesterov momentum, by default as nnU-Net uses it: 0.99, weight decay 3e-5. */
-export function sgd({
-  momentum = 0.99,
-  weightDecay = 3e-5,
-  nesterov = true,
-}: { momentum?: number; weightDecay?: number; nesterov?: boolean } = {}): Optimizer {
+interface SgdOptions {
+  readonly momentum?: number;
+  readonly weightDecay?: number;
+  readonly nesterov?: boolean;
+}
+
+const sgdEntries = {
+  momentum: v.optional(share),
+  weightDecay: v.optional(amount),
+  nesterov: v.optional(flag),
+} satisfies Record<keyof SgdOptions, unknown>;
+
+/** SGD with Nesterov momentum, by default as nnU-Net uses it: 0.99, weight decay 3e-5. @throws InvalidOption */
+export function sgd(options: SgdOptions = {}): Optimizer {
+  assertOptions('sgd', sgdEntries, options);
+  const { momentum = 0.99, weightDecay = 3e-5, nesterov = true } = options;
   return { kind: 'sgd', beta1: momentum, beta2: 0, epsilon: 0, weightDecay, nesterov };
 }

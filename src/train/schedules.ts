@@ -2,7 +2,10 @@
  * Learning-rate schedules as data, and what they give at a step. Every step counts, one that is left out as not finite
  * too, as where PyTorch's scheduler follows its scaler.
  */
+import * as v from 'valibot';
 import { InvalidOption } from '../errors.ts';
+import { assertOptions } from '../options.ts';
+import { flag, numberAbove, numberFrom, object, oneOf, wholeNumber, type Schema } from '../schema.ts';
 
 /** A learning rate over the steps as plain data: made by `oneCycle`, `poly`, `cosine` or `constant`. */
 export type Schedule =
@@ -30,55 +33,90 @@ export type Schedule =
     }
   | { readonly name: 'constant'; readonly learningRate: number };
 
+const rate = numberFrom(0);
+const share = numberFrom(0, 1);
+const oneCycleEntries = {
+  maxLearningRate: rate,
+  pctStart: share,
+  divFactor: numberAbove(0),
+  finalDivFactor: numberAbove(0),
+  anneal: oneOf('cos', 'linear'),
+  threePhase: flag,
+  cycleMomentum: flag,
+  baseMomentum: share,
+  maxMomentum: share,
+};
+const polyEntries = { learningRate: rate, power: rate };
+const cosineEntries = { learningRate: rate, finalLearningRate: rate, warmup: share };
+const constantEntries = { learningRate: rate };
+
+export const scheduleSchema = v.variant(
+  'name',
+  [
+    object({ name: v.literal('oneCycle'), ...oneCycleEntries }),
+    object({ name: v.literal('poly'), ...polyEntries }),
+    object({ name: v.literal('cosine'), ...cosineEntries }),
+    object({ name: v.literal('constant'), ...constantEntries }),
+  ],
+  'a schedule, such as oneCycle({ maxLearningRate: 0.01 })',
+) satisfies Schema<Schedule>;
+
+/** @throws InvalidOption for options that are unknown or out of range */
+function checked(
+  name: Schedule['name'],
+  entries: Readonly<Record<string, v.GenericSchema<unknown, unknown>>>,
+  options: object,
+  defaults: object,
+): Schedule {
+  assertOptions(
+    name,
+    Object.fromEntries(
+      Object.entries(entries).map(([key, entry]) => [key, key in defaults ? v.optional(entry) : entry]),
+    ),
+    options,
+  );
+  const given = Object.entries(options).filter(([, value]) => value !== undefined);
+  return { name, ...defaults, ...Object.fromEntries(given) } as Schedule;
+}
+
 type OneCycle = Extract<Schedule, { name: 'oneCycle' }>;
 
 /**
  * PyTorch's OneCycleLR: up from max/divFactor to max at pctStart·T − 1, down to start/finalDivFactor at
  * T − 1. With `cycleMomentum` (PyTorch's default) β1 or momentum runs maxMomentum → baseMomentum and back.
- * @throws InvalidOption for a pctStart outside 0 to 1, or factors that are not above 0
+ * @throws InvalidOption
  */
-export function oneCycle(options: Partial<Omit<OneCycle, 'name'>> & { maxLearningRate: number }): Schedule {
-  const { pctStart = 0.3, divFactor = 25, finalDivFactor = 1e4 } = options;
-  if (!(pctStart >= 0 && pctStart <= 1))
-    throw new InvalidOption(`OneCycle's pctStart is ${pctStart}; give a share of the steps from 0 to 1`);
-  for (const [name, value] of Object.entries({ divFactor, finalDivFactor }))
-    if (!(value > 0 && value < Infinity))
-      throw new InvalidOption(`OneCycle's ${name} is ${value}; give a number above 0`);
-  return {
-    name: 'oneCycle',
+export const oneCycle = (
+  options: Partial<Omit<OneCycle, 'name'>> & { readonly maxLearningRate: number },
+): Schedule =>
+  checked('oneCycle', oneCycleEntries, options, {
+    pctStart: 0.3,
+    divFactor: 25,
+    finalDivFactor: 1e4,
     anneal: 'cos',
     threePhase: false,
     cycleMomentum: true,
     baseMomentum: 0.85,
     maxMomentum: 0.95,
-    ...options,
-    pctStart,
-    divFactor,
-    finalDivFactor,
-  };
-}
+  });
 
-/** learningRate · (1 − step/T)^power: nnU-Net's, with power 0.9. */
-export const poly = (options: { learningRate: number; power?: number }): Schedule => ({
-  name: 'poly',
-  power: 0.9,
-  ...options,
-});
+/** learningRate · (1 − step/T)^power: nnU-Net's, with power 0.9. @throws InvalidOption */
+export const poly = (options: { readonly learningRate: number; readonly power?: number }): Schedule =>
+  checked('poly', polyEntries, options, { power: 0.9 });
 
-/** Linear warm-up over `warmup` of the steps (a fraction), then a half cosine to `finalLearningRate`. */
+/**
+ * Linear warm-up over `warmup` of the steps (a fraction), then a half cosine to `finalLearningRate`.
+ * @throws InvalidOption
+ */
 export const cosine = (options: {
-  learningRate: number;
-  finalLearningRate?: number;
-  warmup?: number;
-}): Schedule => ({
-  name: 'cosine',
-  finalLearningRate: 0,
-  warmup: 0.05,
-  ...options,
-});
+  readonly learningRate: number;
+  readonly finalLearningRate?: number;
+  readonly warmup?: number;
+}): Schedule => checked('cosine', cosineEntries, options, { finalLearningRate: 0, warmup: 0.05 });
 
-/** One learning rate throughout. */
-export const constant = (options: { learningRate: number }): Schedule => ({ name: 'constant', ...options });
+/** The same rate at every step. @throws InvalidOption */
+export const constant = (options: { readonly learningRate: number }): Schedule =>
+  checked('constant', constantEntries, options, {});
 
 export interface ScheduleValue {
   readonly learningRate: number;
@@ -86,9 +124,12 @@ export interface ScheduleValue {
   readonly momentum?: number;
 }
 
-/** What the schedule gives at `step` of `total`; step from 0. */
+const placeEntries = { schedule: scheduleSchema, step: wholeNumber(), total: wholeNumber(1) };
+
+/** What the schedule gives at `step` of `total`; step from 0. @throws InvalidOption for a step that is not among them */
 export function scheduleAt(schedule: Schedule, step: number, total: number): ScheduleValue {
-  if (!(step >= 0 && step < total)) {
+  assertOptions('scheduleAt', placeEntries, { schedule, step, total });
+  if (step >= total) {
     throw new InvalidOption(
       `step ${step} lies outside the schedule's ${total} steps: raise the number of epochs`,
     );

@@ -9,6 +9,7 @@ import { readNifti, writeNifti } from '../../src/data/nifti.ts';
 import { phantom, phantomLabels, type Phantom } from '../../src/data/phantom.ts';
 import { splitCases, type Split } from '../../src/data/split.ts';
 import { Aborted } from '../../src/errors.ts';
+import { make } from '../support/nifti.ts';
 
 const shape: [number, number, number] = [20, 20, 12];
 
@@ -216,7 +217,8 @@ describe('headers that a person should know of', () => {
 });
 
 test('a NaN in an affine is a problem of its own case', async () => {
-  const bad = await item(3, { image: ({ affine }) => ({ affine: affine.with(1, NaN) }) });
+  const sform = { code: 1, rows: [1, NaN, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0] };
+  const bad = { ...(await item(3)), images: [make({ sform })] };
   const report = await checkDataset(set([...sound, bad]));
   expect(found(report)).toEqual([['error', 'corrupt', 'c3']]);
   expect(report.problems[0]!.message).toMatch(

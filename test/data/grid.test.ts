@@ -12,6 +12,7 @@ import { canonicalTransform } from '../../src/data/volume.ts';
 import { InvalidDataset, InvalidVolume } from '../../src/errors.ts';
 import { evaluateCase, metricNames } from '../../src/metrics/evaluate.ts';
 import { renderCase } from '../../src/report/render.ts';
+import { make } from '../support/nifti.ts';
 
 interface Stored {
   readonly shape: number[];
@@ -251,15 +252,13 @@ describe('how far apart is elsewhere', () => {
     const item = {
       id: 'a',
       subject: 'a',
-      images: [
-        await writeNifti({ data: new Float32Array(8), shape: [2, 2, 2], affine: identity.with(1, NaN) }),
-      ],
+      images: [make({ sform: { code: 1, rows: identity.slice(0, 12).with(1, NaN) } })],
     };
     await expect(prepareCase(item, defaultPreprocessing(1))).rejects.toThrow(
       /Case "a": the buffer: its affine has/,
     );
     expect(() => fromArrays('a', { data: [0], dims: [1, 1, 1], affine: identity.with(1, NaN) })).toThrow(
-      InvalidVolume,
+      /affine\[1\] is NaN; give a number/,
     );
   });
 

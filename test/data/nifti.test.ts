@@ -440,7 +440,7 @@ describe('writing', () => {
       writeNifti({ data, shape: sizes, affine }, { datatype: 'uint8' });
     await expect(write([0, 256])).rejects.toThrow(/Voxel 1 is 256, outside uint8/);
     await expect(write([NaN, 0])).rejects.toThrow(InvalidOption);
-    await expect(write([1, 2, 3])).rejects.toThrow(/3 values as 2 x 1 x 1/);
-    await expect(write([1], [1, 0])).rejects.toThrow(/1 x 0/);
+    await expect(write([1, 2, 3])).rejects.toThrow(/data has 3 values; give the 2 of 2 x 1 x 1 voxels/);
+    await expect(write([1], [1, 0])).rejects.toThrow(/shape\[1\] is 0; give/);
   });
 });
