@@ -1,8 +1,12 @@
 /** What each option of the public calls may be. */
 import * as v from 'valibot';
 import { preprocessingSchema } from './data/preprocessing.ts';
-import { concessions } from './model/budget.ts';
+import { deviceSchema } from './gpu/device.ts';
+import { limitsSchema } from './gpu/plan.ts';
+import { precisionSchema } from './gpu/precision.ts';
+import { concessionsSchema } from './model/budget.ts';
 import { configEntries } from './model/config.ts';
+import { checkpointingSchema } from './model/plan.ts';
 import { augmentationSchema } from './train/augmentation.ts';
 import { lossSchema } from './model/losses.ts';
 import { optimizerSchema } from './train/optimizers.ts';
@@ -11,6 +15,7 @@ import {
   callback,
   distinctNames,
   flag,
+  limit,
   numberFrom,
   object,
   oneOf,
@@ -21,12 +26,6 @@ import {
   wholeNumber,
   withParts,
 } from './schema.ts';
-
-/** Infinity is none. */
-const limit = (what: string) => v.optional(v.pipe(v.number(what), v.gtValue(0, what)));
-const bytes = limit('a number of bytes above 0, such as 4 * 2 ** 30');
-
-const precision = v.optional(oneOf('f32', 'f16'));
 
 export const preparedCase = v.custom<object>((value) => {
   const { image, shape, label } = (value ?? {}) as Record<string, unknown>;
@@ -47,25 +46,16 @@ export const batchSource = withParts(
 );
 
 const sharedDevice = {
-  limits: v.optional(
-    object({
-      maxBindingBytes: bytes,
-      maxBufferBytes: bytes,
-      maxDispatchFlops: limit('a number of operations above 0'),
-      kernels: v.optional(
-        withParts('a choice of kernels', 'conv3', 'conv3Weights', 'reduction', 'workgroups'),
-      ),
-    }),
-  ),
-  memoryBudget: bytes,
-  precision,
+  limits: v.optional(v.partial(limitsSchema)),
+  memoryBudget: v.optional(limit('a number of bytes above 0, such as 4 * 2 ** 30')),
+  precision: v.optional(precisionSchema),
 };
 
 const channels = v.array(text, 'a list of names of channels');
 
 export const deviceEntries = {
   ...sharedDevice,
-  device: v.optional(withParts('a GPUDevice', 'queue', 'limits')),
+  device: v.optional(deviceSchema),
 };
 export const workerEntries = { ...sharedDevice, worker: v.optional(withParts('a Worker', 'postMessage')) };
 
@@ -126,18 +116,11 @@ const sharedTraining = {
   oversample: v.optional(numberFrom(0, 1)),
   augmentation: v.optional(augmentationSchema),
   seed: v.optional(wholeNumber()),
-  maxGradientNorm: limit('a number above 0'),
+  maxGradientNorm: v.optional(limit()),
   accumulate: v.optional(wholeNumber(1)),
-  checkpointing: v.optional(
-    v.union([flag, v.array(text)], 'true, false, or a list of outputs such as "encoder.0.conv2"'),
-  ),
-  precision,
-  concessions: v.optional(
-    v.union(
-      [v.literal('auto'), v.array(oneOf(...concessions))],
-      `'auto', or any of ${concessions.join(', ')}`,
-    ),
-  ),
+  checkpointing: v.optional(checkpointingSchema),
+  precision: v.optional(precisionSchema),
+  concessions: v.optional(concessionsSchema),
   keepBest: v.optional(flag),
   earlyStopping: v.optional(object({ patience: wholeNumber(1), minDelta: v.optional(numberFrom(0)) })),
   ema: v.optional(object({ decay: v.pipe(v.number(decay), v.gtValue(0, decay), v.ltValue(1, decay)) })),

@@ -27,6 +27,9 @@ export function numberFrom(low: number, high = Number.MAX_VALUE) {
   return v.pipe(v.number(text), v.minValue(low, text), v.maxValue(high, text));
 }
 
+/** Infinity is none. */
+export const limit = (expected = 'a number above 0') => v.pipe(v.number(expected), v.gtValue(0, expected));
+
 export function numberAbove(low: number) {
   const text = `a number above ${low}`;
   return v.pipe(v.number(text), v.gtValue(low, text), v.finite(text));
@@ -61,6 +64,8 @@ export const withParts = (expected: string, ...names: readonly string[]) =>
 
 /** An array of numbers of any make; looked into by whoever uses it, as it may be long. */
 export const numbers = withParts('an array of numbers', 'length');
+
+export const bytes = v.instance(Uint8Array, 'the bytes of a file as a Uint8Array');
 
 /** An array of which each entry is looked at where it is used. */
 export const list = (expected: string) => v.custom<readonly unknown[]>(Array.isArray, expected);

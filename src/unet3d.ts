@@ -121,7 +121,7 @@ export class UNet3D {
       { config, ...description },
       (problem) => new InvalidOption(`UNet3D.create: ${problem}`),
     );
-    const gpu = await Gpu.open(options);
+    const gpu = await Gpu.open({ device: options.device, limits: options.limits });
     return new UNet3D(new ModelState(gpu, config, seed), description, options);
   }
 
@@ -140,7 +140,7 @@ export class UNet3D {
           '`await readFile(path)` (of fs/promises), or in a browser `new Uint8Array(await file.arrayBuffer())`',
       );
     const { description, weights } = await readModel(bytes);
-    const gpu = await Gpu.open(options);
+    const gpu = await Gpu.open({ device: options.device, limits: options.limits });
     const state = new ModelState(gpu, description.config, 0);
     state.writeWeights(weights);
     return new UNet3D(state, description, options);
@@ -342,8 +342,9 @@ export class UNet3D {
 
   /** The plan of a training step as text. */
   summary(shape: { size: Size3; batch?: number }): string {
+    const plan = this.plan(shape);
     const size = paddedSize(this.config, shape.size);
-    return summarise(this.config, this.plan(shape), { size, batch: shape.batch ?? 2 });
+    return summarise(this.config, plan, { size, batch: shape.batch ?? 2 });
   }
 
   /**

@@ -4,8 +4,8 @@
  */
 import { Aborted, InvalidDataset, InvalidVolume } from '../errors.ts';
 import { listed } from '../listed.ts';
-import { assertOptions } from '../options.ts';
-import { callback, signal } from '../schema.ts';
+import { assertOptions, assertValue } from '../options.ts';
+import { callback, signal, withParts } from '../schema.ts';
 import { countValues, hasContrast, measureCase, type CaseFacts } from './case-facts.ts';
 import { HeaderRemarks } from './check-headers.ts';
 import { labelRules, type Case, type Dataset } from './dataset.ts';
@@ -61,6 +61,11 @@ const checkEntries = {
  * @throws Aborted if the signal fires; never for what it finds in the files
  */
 export async function checkDataset(dataset: Dataset, options: CheckOptions = {}): Promise<DatasetReport> {
+  assertValue(
+    'checkDataset',
+    withParts('a data set, such as openDataset gives', 'cases', 'warnings'),
+    dataset,
+  );
   assertOptions('checkDataset', checkEntries, options);
   const problems: Problem[] = dataset.warnings.map((message) => ({
     severity: 'warning',

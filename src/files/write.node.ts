@@ -3,6 +3,9 @@ import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync } from 'node:fs';
 import { open, readdir, rename, rm } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
+import * as v from 'valibot';
+import { assertOptions } from '../options.ts';
+import { text } from '../schema.ts';
 import { formatProcess, isRunning, parseProcess, thisProcess } from './process.node.ts';
 
 /**
@@ -28,12 +31,18 @@ export const temporaryName = (): string =>
   `.unet3d-${formatProcess(thisProcess())}-${randomBytes(4).toString('hex')}.tmp`;
 const temporaryPattern = /^\.unet3d-(.+)-[0-9a-f]{8}\.tmp$/;
 
+const writeEntries = {
+  path: text,
+  bytes: v.union([text, v.instance(Uint8Array)], 'a text or bytes (a Uint8Array)'),
+};
+
 /**
  * Replaces `path` with `bytes` so that at any moment either the old or the new content is there, whole, however many
  * write to it. Makes its folder; a link is replaced, not followed.
  * @throws the operating system's error, about `path`
  */
 export async function writeFileAtomically(path: string, bytes: Uint8Array | string): Promise<void> {
+  assertOptions('writeFileAtomically', writeEntries, { path, bytes });
   const temporary = join(dirname(path), temporaryName());
   try {
     makeFolder(dirname(path));

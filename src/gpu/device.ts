@@ -3,11 +3,14 @@
  * and cached pipelines. Where adapters come from is told by a provider: the browser's `navigator.gpu`
  * here, Dawn in `node.ts`.
  */
+import * as v from 'valibot';
 import { DeviceLost, GpuError, OutOfMemory, UnsupportedDevice } from '../errors.ts';
 import { hexadecimal, sha256 } from '../hash.ts';
+import { assertOptions, assertValue } from '../options.ts';
+import { withParts } from '../schema.ts';
 import { kernelChoices, type AdapterClass } from './choices.ts';
 import { PipelineCache } from './pipelines.ts';
-import type { PlanLimits, Precision } from './plan.ts';
+import { limitsSchema, type PlanLimits, type Precision } from './plan.ts';
 import type { StorageFormat } from './shader.ts';
 import { multiplyAddSpeed } from './speed.ts';
 
@@ -25,6 +28,7 @@ let provider: AdapterProvider = browserAdapter;
 
 /** Replaces `navigator.gpu` as the source of adapters (Node's entry point does, with Dawn). */
 export function setAdapterProvider(replacement: AdapterProvider): void {
+  assertOptions('setAdapterProvider', { replacement: v.function('a function') }, { replacement });
   provider = replacement;
 }
 
@@ -51,11 +55,14 @@ export function describeAdapter(info: GPUAdapterInfo): string {
   return parts.length ? parts.join(' · ') : 'unnamed adapter';
 }
 
+const infoSchema = withParts('a GPUAdapterInfo');
+
 /**
  * Bytes of the device's own memory: its largest device-local heap, where the adapter tells (Chrome does with its
  * developer features on).
  */
 export function memoryOf(info: GPUAdapterInfo): number | undefined {
+  assertValue('memoryOf', infoSchema, info);
   const deviceLocal = 1; // GPUHeapProperty.DEVICE_LOCAL
   const { memoryHeaps = [] } = info as { memoryHeaps?: readonly { size: number; properties: number }[] };
   const own = memoryHeaps.filter(({ properties }) => (properties & deviceLocal) !== 0);
@@ -64,6 +71,7 @@ export function memoryOf(info: GPUAdapterInfo): number | undefined {
 
 /** What computes: a GPU or a program on the CPU. Firefox names no adapter, but tells those that are no GPU. */
 export function adapterClassOf(info: GPUAdapterInfo): AdapterClass {
+  assertValue('adapterClassOf', infoSchema, info);
   const { vendor, architecture, device, description, isFallbackAdapter } = info as Partial<GPUAdapterInfo>;
   const text = `${vendor} ${architecture} ${device} ${description}`.toLowerCase();
   if (text.includes('swiftshader')) return 'swiftshader';
@@ -120,10 +128,17 @@ async function requestDevice(adapter: GPUAdapter): Promise<GPUDevice> {
 
 export interface OpenOptions {
   /** A device of the caller's; it is used as it is and never destroyed. */
-  readonly device?: GPUDevice;
+  readonly device?: GPUDevice | undefined;
   /** Lower the limits that plans respect, for tests and for shared machines. */
-  readonly limits?: Partial<PlanLimits>;
+  readonly limits?: Partial<PlanLimits> | undefined;
 }
+
+export const deviceSchema = withParts('a GPUDevice', 'queue', 'limits');
+
+const openEntries = {
+  device: v.optional(deviceSchema),
+  limits: v.optional(v.partial(limitsSchema)),
+} satisfies Record<keyof OpenOptions, unknown>;
 
 /** A device and what was found out about it. */
 interface Opened {
@@ -185,7 +200,9 @@ export class Gpu {
   }
 
   /** Opens an adapter of this platform with all it can give, or wraps the caller's device. */
-  static async open({ device: given, limits = {} }: OpenOptions = {}): Promise<Gpu> {
+  static async open(options: OpenOptions = {}): Promise<Gpu> {
+    assertOptions('Gpu.open', openEntries, options);
+    const { device: given, limits = {} } = options;
     const found = given ? undefined : await provider();
     const device = given ?? (await requestDevice(found!.adapter));
     const info = found?.adapter.info ?? device.adapterInfo;

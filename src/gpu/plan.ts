@@ -3,6 +3,7 @@
  * recorded without a GPU, can be printed, tested and compared with limits, and is replayed by `Program`.
  */
 import { GpuError, InvalidOption, OutOfMemory } from '../errors.ts';
+import { limit, object, withParts } from '../schema.ts';
 import { kernelChoices, type KernelChoices } from './choices.ts';
 import { passKey, type ConvPass, type CountedPass } from './passes.ts';
 import type { Precision } from './precision.ts';
@@ -118,6 +119,14 @@ export interface PlanLimits {
   /** Which kernels to use. */
   readonly kernels: KernelChoices;
 }
+
+const bytes = limit('a number of bytes above 0');
+export const limitsSchema = object({
+  maxBindingBytes: bytes,
+  maxBufferBytes: bytes,
+  maxDispatchFlops: limit('a number of operations above 0'),
+  kernels: withParts('a choice of kernels', 'conv3', 'conv3Weights', 'reduction', 'workgroups'),
+});
 
 /** Limits every WebGPU implementation grants. */
 export const defaultLimits: PlanLimits = {

@@ -2,18 +2,23 @@
  * Dice per class of two label maps: 2|A and B| / (|A| + |B|). Both empty: NaN, to be left out of
  * means; one empty: 0. Voxels whose truth is no class (255, "leave out") take no part.
  */
-import { InvalidVolume } from '../errors.ts';
-import { assertOptions } from '../options.ts';
-import { numbers, wholeNumber } from '../schema.ts';
+import { InvalidOption, InvalidVolume } from '../errors.ts';
 
-const diceEntries = { prediction: numbers, truth: numbers, classes: wholeNumber(1, 256) };
+/** Not by a schema, so that who takes Dice alone gets little more than that. */
+function requireNumbers(name: string, values: ArrayLike<number> | null): void {
+  if (typeof values !== 'object' || typeof values?.length !== 'number')
+    throw new InvalidOption(`${name} is ${String(values)}; give an array of numbers`);
+}
 
 /**
  * Dice of each of the classes 0 … classes − 1.
  * @throws InvalidVolume if the two maps differ in length; InvalidOption for other than 1 to 256 classes
  */
 export function dice(prediction: ArrayLike<number>, truth: ArrayLike<number>, classes: number): number[] {
-  assertOptions('dice', diceEntries, { prediction, truth, classes });
+  requireNumbers('dice: prediction', prediction);
+  requireNumbers('dice: truth', truth);
+  if (!Number.isInteger(classes) || classes < 1 || classes > 256)
+    throw new InvalidOption(`dice: classes is ${classes}; give a whole number from 1 to 256`);
   if (prediction.length !== truth.length)
     throw new InvalidVolume(
       `Prediction has ${prediction.length} voxels, truth has ${truth.length}: compare them on the same grid.`,
@@ -33,7 +38,7 @@ export function dice(prediction: ArrayLike<number>, truth: ArrayLike<number>, cl
 
 /** Mean of the values that are not NaN; NaN if there are none. */
 export function meanDefined(values: readonly number[]): number {
-  assertOptions('meanDefined', { values: numbers }, { values });
+  requireNumbers('meanDefined: values', values);
   const defined = values.filter((value) => !Number.isNaN(value));
   return defined.reduce((sum, value) => sum + value, 0) / defined.length;
 }

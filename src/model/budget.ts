@@ -2,12 +2,19 @@
  * Does a training step or a prediction fit the memory that may be used, and if not, what would? Few devices
  * tell how much memory they have, so the budget is an assumption that the user can change.
  */
-import { InvalidOption, OutOfMemory } from '../errors.ts';
+import * as v from 'valibot';
+import { OutOfMemory } from '../errors.ts';
 import type { AdapterClass } from '../gpu/choices.ts';
-import type { Plan, PlanLimits, Precision, Size3 } from '../gpu/plan.ts';
+import { limitsSchema, type Plan, type PlanLimits, type Precision, type Size3 } from '../gpu/plan.ts';
+import { precisionSchema } from '../gpu/precision.ts';
 import type { LossShape } from '../ops/loss.ts';
-import { paddedSize, sizeMultiple, type UNet3DConfig } from './config.ts';
+import { assertOptions, assertValue } from '../options.ts';
+import { callback, flag, limit, object, oneOf, size3, wholeNumber, withParts } from '../schema.ts';
+import { completed, paddedSize, sizeMultiple, type UNet3DConfig } from './config.ts';
 import {
+  checkpointingSchema,
+  lossShapeSchema,
+  optimizerChoiceSchema,
   planInference,
   planTraining,
   recomputedWithin,
@@ -30,8 +37,10 @@ export const assumedBudget: Readonly<Record<AdapterClass, number>> = {
 export const defaultBudget = (gpu: {
   readonly adapterClass: AdapterClass;
   readonly memoryBytes?: number | undefined;
-}): number =>
-  gpu.memoryBytes === undefined ? assumedBudget[gpu.adapterClass] : Math.floor(0.8 * gpu.memoryBytes);
+}): number => {
+  assertValue('defaultBudget', withParts('a Gpu', 'adapterClass'), gpu);
+  return gpu.memoryBytes === undefined ? assumedBudget[gpu.adapterClass] : Math.floor(0.8 * gpu.memoryBytes);
+};
 
 /** A training step as somebody would like it. */
 export interface TrainingWish {
@@ -81,6 +90,32 @@ export const concessions = ['float16', 'checkpointing', 'accumulation', 'patches
 /** Something that may be given up to fit into memory. */
 export type Concession = (typeof concessions)[number];
 
+export const concessionsSchema = v.union(
+  [v.literal('auto'), v.array(oneOf(...concessions))],
+  `'auto', or any of ${concessions.join(', ')}`,
+);
+
+const wishEntries = {
+  config: completed,
+  size: size3,
+  batch: wholeNumber(1),
+  accumulate: v.optional(wholeNumber(1)),
+  precision: v.optional(precisionSchema),
+  checkpointing: v.optional(checkpointingSchema),
+} satisfies Record<keyof TrainingWish, unknown>;
+export const wishSchema = object(wishEntries);
+export const plannerSchema = object({
+  limits: limitsSchema,
+  loss: lossShapeSchema,
+  optimizer: optimizerChoiceSchema,
+  augment: v.optional(flag),
+  averaging: v.optional(flag),
+  keepAll: v.optional(flag),
+  margin: callback,
+} satisfies Record<keyof Planner, unknown>);
+export const budgetSchema = limit('a number of bytes above 0');
+const stepEntries = { wish: wishSchema, budget: budgetSchema, planner: plannerSchema };
+
 /** Bytes of a plan; Infinity where a tensor exceeds what the device can hold in one buffer. */
 function bytesOf(plan: () => { plan: { peakBytes: number } }): number {
   try {
@@ -124,12 +159,11 @@ export function concede(
   planner: Planner,
   allowed: readonly Concession[] | 'auto' = 'auto',
 ): { wish: TrainingWish; taken: Concession[] } {
-  for (const name of allowed === 'auto' ? [] : allowed) {
-    if (!concessions.includes(name))
-      throw new InvalidOption(
-        `concession '${String(name)}' is unknown; give 'auto' or any of ${concessions.join(', ')}`,
-      );
-  }
+  assertOptions(
+    'concede',
+    { ...stepEntries, allowed: concessionsSchema },
+    { wish, budget, planner, allowed },
+  );
   const fits = (candidate: TrainingWish) => fitsBudget(candidate, budget, planner);
   const recomputed = (candidate: TrainingWish) => recomputedWithin(stepOf(candidate, planner), budget);
   let current = wish;
@@ -181,6 +215,7 @@ export function concede(
  * twice, float16 and checkpointing half.
  */
 export function alternatives(wish: TrainingWish, budget: number, planner: Planner, count = 3): Alternative[] {
+  assertOptions('alternatives', { ...stepEntries, count: wholeNumber(1) }, { wish, budget, planner, count });
   const { config, size, batch } = wish;
   const batches = [batch, Math.floor(batch / 2), 1].filter((n, i, all) => n >= 1 && all.indexOf(n) === i);
   const sizes: Size3[] = [paddedSize(config, size)];

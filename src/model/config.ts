@@ -2,7 +2,19 @@
 import * as v from 'valibot';
 import { InvalidOption } from '../errors.ts';
 import type { NormKind } from '../ops/norm.ts';
-import { brief, flag, held, numberFrom, oneOf, openObject, triple, wholeNumber } from '../schema.ts';
+import { assertOptions } from '../options.ts';
+import {
+  brief,
+  flag,
+  held,
+  numberFrom,
+  oneOf,
+  openObject,
+  size3,
+  triple,
+  wholeNumber,
+  withParts,
+} from '../schema.ts';
 import type { Size3 } from '../size.ts';
 
 /**
@@ -241,6 +253,13 @@ export function supervisionWeights(levels: number): number[] {
 /** The name of a level's head among the parameters. */
 export const headName = (level: number): string => (level === 0 ? 'head' : `decoder.${level}.head`);
 
+export const completed = withParts(
+  'a configuration as completeConfig gives it',
+  'inChannels',
+  'classes',
+  'features',
+);
+
 /** Voxels of the input along x, y and z in one of a level. */
 export function strideTo(config: UNet3DConfig, level: number): Size3 {
   const strides = wholeConfig(config).strides.slice(0, level);
@@ -249,7 +268,10 @@ export function strideTo(config: UNet3DConfig, level: number): Size3 {
 }
 
 /** Along x, y and z, the network's input is a multiple of this. */
-export const sizeMultiple = (config: UNet3DConfig): Size3 => strideTo(config, config.features.length - 1);
+export function sizeMultiple(config: UNet3DConfig): Size3 {
+  assertOptions('sizeMultiple', { config: completed }, { config });
+  return strideTo(config, config.features.length - 1);
+}
 
 /** A multiple in words: one number where it is the same along all axes. */
 export const multipleInWords = (multiple: Size3): string =>
@@ -257,6 +279,7 @@ export const multipleInWords = (multiple: Size3): string =>
 
 /** The network's size for a volume: each axis rounded up to the multiple. */
 export function paddedSize(config: UNet3DConfig, size: Size3): Size3 {
+  assertOptions('paddedSize', { config: completed, size: size3 }, { config, size });
   const multiple = sizeMultiple(config);
   const up = (axis: 0 | 1 | 2) => Math.ceil(size[axis] / multiple[axis]) * multiple[axis];
   return [up(0), up(1), up(2)];

@@ -1,6 +1,16 @@
 /** The patch of a training as nnU-Net chooses it: as much context as the memory allows, shaped like the volumes. */
+import * as v from 'valibot';
 import type { Size3 } from '../gpu/plan.ts';
-import { fitsBudget, type Planner, type TrainingWish } from './budget.ts';
+import { assertOptions } from '../options.ts';
+import { numberAbove, object, size3, triple } from '../schema.ts';
+import {
+  budgetSchema,
+  fitsBudget,
+  plannerSchema,
+  wishSchema,
+  type Planner,
+  type TrainingWish,
+} from './budget.ts';
 import { multipleInWords, paddedSize, sizeMultiple } from './config.ts';
 import { formatBytes } from './summary.ts';
 
@@ -15,6 +25,13 @@ export interface PatchDecision {
   readonly reason: string;
 }
 
+const decisionEntries = {
+  typical: object({ shape: size3, spacing: triple(numberAbove(0), 'millimetres along x, y, z') }),
+  wish: v.omit(wishSchema, ['size']),
+  budget: budgetSchema,
+  planner: plannerSchema,
+};
+
 /**
  * Begins with the median volume, no larger than 256³ voxels that make a cube in millimetres, and takes voxels from the
  * axis that is longest in proportion to the median volume until the plan of a training step fits the budget. The
@@ -27,6 +44,7 @@ export function nnunetPatch(
   budget: number,
   planner: Planner,
 ): PatchDecision {
+  assertOptions('nnunetPatch', decisionEntries, { typical, wish, budget, planner });
   const { shape, spacing } = typical;
   const multiple = sizeMultiple(wish.config);
   const edge = Math.cbrt(mostVoxels * spacing[0] * spacing[1] * spacing[2]);

@@ -2,9 +2,11 @@
  * Plans of a whole training step, of evaluation and of inference, made without a GPU. They are plain
  * data: what is allocated, for how long, and what runs.
  */
+import * as v from 'valibot';
 import { InvalidOption } from '../errors.ts';
 import {
   defaultLimits,
+  limitsSchema,
   Recorder,
   type Plan,
   type PlanLimits,
@@ -13,7 +15,8 @@ import {
   type Tensor,
   type VolumeTensor,
 } from '../gpu/plan.ts';
-import { shown } from '../options.ts';
+import { precisionSchema } from '../gpu/precision.ts';
+import { assertOptions } from '../options.ts';
 import { augment as augmentBatch, drawTensors, type DrawTensors } from '../ops/augment.ts';
 import type { LossShape } from '../ops/loss.ts';
 import { keepStatistics } from '../ops/norm.ts';
@@ -26,7 +29,15 @@ import {
   type OptimizerKind,
 } from '../ops/optimizer.ts';
 import { coarserLabels, pooledSize, type TakenVoxel } from '../ops/pool.ts';
-import { multipleInWords, sizeMultiple, strideTo, supervisionWeights, type UNet3DConfig } from './config.ts';
+import { flag, numberFrom, object, oneOf, openObject, size3, text, triple, wholeNumber } from '../schema.ts';
+import {
+  completed,
+  multipleInWords,
+  sizeMultiple,
+  strideTo,
+  supervisionWeights,
+  type UNet3DConfig,
+} from './config.ts';
 import type { Node } from './graph.ts';
 import type { HeadPass, Truth } from './layers/head.ts';
 import { layoutParameters, type ParameterLayout } from './parameters.ts';
@@ -73,6 +84,45 @@ export interface OptimizerChoice {
   readonly nesterov?: boolean;
 }
 
+const shapeEntries = {
+  config: completed,
+  size: size3,
+  batch: wholeNumber(1),
+  limits: v.optional(limitsSchema),
+  precision: v.optional(precisionSchema),
+} satisfies Record<keyof PlanShape, unknown>;
+
+export const checkpointingSchema = v.union(
+  [flag, v.array(text)],
+  'true, false, or a list of outputs such as "encoder.0.conv2"',
+);
+export const lossShapeSchema = object({
+  classes: wholeNumber(2, 255),
+  dice: numberFrom(0),
+  crossEntropy: numberFrom(0),
+  smooth: numberFrom(0),
+  batchDice: flag,
+  add: v.optional(flag),
+});
+export const optimizerChoiceSchema = openObject({
+  kind: oneOf('adam', 'adamw', 'sgd'),
+  nesterov: v.optional(flag),
+});
+const margin = v.optional(triple(wholeNumber(), 'voxels along x, y, z, from 0 on'));
+
+const trainingEntries = {
+  ...shapeEntries,
+  loss: lossShapeSchema,
+  optimizer: optimizerChoiceSchema,
+  checkpointing: v.optional(checkpointingSchema),
+  accumulate: v.optional(wholeNumber(1)),
+  augment: v.optional(flag),
+  margin,
+  averaging: v.optional(flag),
+  keepAll: v.optional(flag),
+  coarserTruth: v.optional(oneOf('nearest', 'first')),
+} satisfies Record<keyof TrainingShape, unknown>;
+
 /** Tensors by their role; those of one name are the same buffer in all plans of a model. */
 export interface TrainingPlan {
   readonly plan: Plan;
@@ -116,15 +166,11 @@ const none: Size3 = [0, 0, 0];
 function begin(shape: PlanShape, training: boolean, margin = none) {
   const { config, size, batch, limits = defaultLimits, precision } = shape;
   const multiple = sizeMultiple(config);
-  if (
-    !size.every((length, axis) => Number.isInteger(length) && length > 0 && length % multiple[axis]! === 0)
-  ) {
+  if (!size.every((length, axis) => length % multiple[axis]! === 0)) {
     throw new InvalidOption(
       `a network of ${config.features.length} levels takes sizes in multiples of ${multipleInWords(multiple)}; got [${size.join(', ')}] (x, y, z)`,
     );
   }
-  if (!Number.isInteger(batch) || batch < 1)
-    throw new InvalidOption(`batch is ${batch}; give a whole number from 1 on`);
   const recorder = new Recorder(limits, precision);
   const layout = layoutParameters(config);
   const words = sharedWords(config, layout);
@@ -147,6 +193,7 @@ function begin(shape: PlanShape, training: boolean, margin = none) {
 
 /** Forward, loss, backward and the optimiser's update of one batch. */
 export function planTraining(shape: TrainingShape): TrainingPlan {
+  assertOptions('planTraining', trainingEntries, shape);
   const { size, batch, optimizer } = shape;
   const { accumulate = 1, augment = false, averaging = false, margin = none } = shape;
   if (!augment && margin.some((n) => n !== 0))
@@ -192,14 +239,9 @@ export function planTraining(shape: TrainingShape): TrainingPlan {
 }
 
 function namesOf({ checkpointing = false, ...shape }: TrainingShape): readonly string[] {
-  if (typeof checkpointing === 'boolean') return checkpointing ? leastMemory(shape) : [];
-  if (isList(checkpointing)) return checkpointing;
-  throw new InvalidOption(
-    `checkpointing is ${shown(checkpointing)}; give true, false, or a list of outputs such as ['encoder.0.conv2']`,
-  );
+  if (typeof checkpointing !== 'boolean') return checkpointing;
+  return checkpointing ? leastMemory(shape) : [];
 }
-
-const isList = (value: unknown): value is readonly string[] => Array.isArray(value);
 
 /** What `leastMemory` found, by what it depends on: a step is planned several times. */
 const found = new Map<string, readonly string[]>();
@@ -279,6 +321,7 @@ export interface EvaluationPlan {
 
 /** Forward with inference statistics, loss, and the predicted class of each voxel. */
 export function planEvaluation(shape: PlanShape & { loss: LossShape }): EvaluationPlan {
+  assertOptions('planEvaluation', { ...shapeEntries, loss: lossShapeSchema }, shape);
   const { size, batch } = shape;
   const { recorder, image, shared, forward } = begin(shape, false);
   const labels = recorder.labels('labels', batch, size, 'resident');
@@ -299,6 +342,7 @@ export interface InferencePlan {
 
 /** Forward with inference statistics to the logits of the whole input. */
 export function planInference(shape: PlanShape): InferencePlan {
+  assertOptions('planInference', shapeEntries, shape);
   const { config, size, batch } = shape;
   const { recorder, image, forward } = begin(shape, false);
   const logits = recorder.volume('logits', batch, config.classes, size, 'resident');

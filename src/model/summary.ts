@@ -1,7 +1,9 @@
 /** A plan as text for people: parameters, memory, the largest tensors and what runs. */
 import type { Plan } from '../gpu/plan.ts';
+import { assertOptions } from '../options.ts';
+import { object, size3, wholeNumber, withParts } from '../schema.ts';
 import type { Size3 } from '../size.ts';
-import type { UNet3DConfig } from './config.ts';
+import { completed, type UNet3DConfig } from './config.ts';
 import { layoutParameters } from './parameters.ts';
 
 const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
@@ -76,12 +78,19 @@ function stagesInWords(config: UNet3DConfig): string[] {
   return remarks.length > 0 ? [`levels: ${remarks.join('; ')}`] : [];
 }
 
+const summaryEntries = {
+  config: completed,
+  plan: withParts('a plan, such as planTraining gives', 'tensors', 'dispatches', 'buffers'),
+  shape: object({ size: size3, batch: wholeNumber(1) }),
+};
+
 /** A network and the plan of its step as text: parameters, memory, and the work of each kind of kernel. */
 export function summarise(
   config: UNet3DConfig,
   plan: Plan,
   shape: { size: readonly number[]; batch: number },
 ): string {
+  assertOptions('summarise', summaryEntries, { config, plan, shape });
   const { count } = layoutParameters(config);
   const byKernel = new Map<string, { dispatches: number; flops: number }>();
   for (const { shader, flops } of plan.dispatches) {

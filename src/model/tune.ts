@@ -3,9 +3,12 @@
  * first checked against the table's, then timed, and taken only where it gains. Choices are plain data: they go
  * into the limits that plans are made for, and are kept in a cache for the next time.
  */
+import * as v from 'valibot';
 import { Aborted } from '../errors.ts';
 import type { Gpu } from '../gpu/device.ts';
 import { kernelsOf, runsOn, type ConvPass, type CountedPass } from '../gpu/passes.ts';
+import { assertOptions } from '../options.ts';
+import { callback, limit, list, signal, withParts } from '../schema.ts';
 import { benchPass, ClockTooCoarse, type PassBench } from './pass-bench.ts';
 import { readCache, writeCache, type TuningStore } from './tuning-cache.ts';
 
@@ -26,6 +29,20 @@ export interface TuningOptions {
   /** Runs the kernels of a pass; for tests. */
   readonly bench?: (gpu: Gpu, pass: ConvPass) => PassBench;
 }
+
+const tuningEntries = {
+  store: v.optional(withParts('a store with save and load, such as folderCache()', 'save', 'load')),
+  signal,
+  warn: callback,
+  onPass: callback,
+  budgetMs: v.optional(limit('a number of milliseconds above 0')),
+  candidates: callback,
+  bench: callback,
+} satisfies Record<keyof TuningOptions, unknown>;
+const tunedEntries = {
+  gpu: withParts('a Gpu', 'device', 'limits'),
+  passes: list('the passes of a plan'),
+};
 
 /** How the kernels of one pass compare on the device. */
 export interface Measurement {
@@ -76,6 +93,8 @@ export async function tune(
   passes: readonly CountedPass[],
   options: TuningOptions = {},
 ): Promise<Tuning> {
+  assertOptions('tune', tunedEntries, { gpu, passes });
+  assertOptions('tune', tuningEntries, options);
   const { store, warn = () => undefined, budgetMs = defaultBudgetMs } = options;
   const known = new Map(Object.entries(await cachedChoices(gpu, store, warn)));
   const fresh = passes.filter(({ key }) => !known.has(key));

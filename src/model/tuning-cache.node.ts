@@ -3,6 +3,8 @@ import { readFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { removeLeftovers, writeFileAtomically } from '../files/write.node.ts';
+import { assertOptions } from '../options.ts';
+import { text } from '../schema.ts';
 import type { TuningStore } from './tuning-cache.ts';
 
 /** Where this platform keeps what can be made again. */
@@ -19,6 +21,7 @@ export function cacheFolder(
 
 /** Files of a folder, made on first use; replaced whole. */
 export function folderCache(folder = cacheFolder()): TuningStore {
+  assertOptions('folderCache', { folder: text }, { folder });
   return {
     async save(name, bytes) {
       await removeLeftovers(folder);

@@ -6,6 +6,7 @@ import * as v from 'valibot';
 import { tunedSchema } from '../gpu/choices.ts';
 import type { Gpu } from '../gpu/device.ts';
 import { readJson } from '../json.ts';
+import { assertOptions } from '../options.ts';
 import { object, type Schema } from '../schema.ts';
 import { privateStore } from '../files/private.browser.ts';
 import type { FileStore } from '../files/store.ts';
@@ -33,6 +34,7 @@ let provider: () => Promise<TuningStore | undefined> = () =>
 
 /** Replaces the origin's private files as the place of the cache (Node's entry point does, with a folder). */
 export function setTuningStore(replacement: () => Promise<TuningStore | undefined>): void {
+  assertOptions('setTuningStore', { replacement: v.function('a function') }, { replacement });
   provider = replacement;
 }
 

@@ -1,11 +1,14 @@
 /**
  * The best, the median and the worst case of an evaluation, and their pictures for the report.
  */
+import * as v from 'valibot';
 import type { CaseMetrics } from '../metrics/evaluate.ts';
+import { assertOptions } from '../options.ts';
+import { list, numbers, object, text, withParts } from '../schema.ts';
 import { digits } from './html.ts';
 import { encodePng } from './png.ts';
 import { sliceGif, sliceGrid } from './slices.ts';
-import type { GridVolume } from './view.ts';
+import { volumeSchema, type GridVolume } from './view.ts';
 
 /** A case in pictures. */
 export interface CasePicture {
@@ -32,6 +35,7 @@ export function foregroundDice({ classes }: CaseMetrics): number {
 
 /** Best, median and worst by mean foreground Dice; fewer titles where there are fewer cases. */
 export function pickCases(cases: readonly CaseMetrics[]): { title: string; index: number }[] {
+  assertOptions('pickCases', { cases: list('a list of what evaluateCase gives') }, { cases });
   const ranked = cases
     .map((entry, index) => ({ score: foregroundDice(entry), index }))
     .filter(({ score }) => !Number.isNaN(score))
@@ -50,6 +54,12 @@ export function pickCases(cases: readonly CaseMetrics[]): { title: string; index
   });
 }
 
+const pictureEntries = {
+  title: text,
+  metrics: withParts('what evaluateCase gives', 'name', 'classes'),
+  volumes: object({ image: volumeSchema, truth: numbers, prediction: numbers }),
+};
+
 /**
  * Pictures of one case.
  * @param metrics for the caption
@@ -64,6 +74,8 @@ export async function casePicture(
   },
   options: { readonly labels: readonly string[] },
 ): Promise<CasePicture> {
+  assertOptions('casePicture', pictureEntries, { title, metrics, volumes });
+  assertOptions('casePicture', { labels: v.array(text, 'a list of names of classes') }, options);
   const { labels } = options;
   const scores = metrics.classes
     .slice(1)

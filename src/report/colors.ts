@@ -2,6 +2,8 @@
  * Colours with names. The first seven classes take Okabe and Ito's palette (2008, "Color universal
  * design"), which readers with any kind of colour vision can tell apart.
  */
+import { assertOptions } from '../options.ts';
+import { wholeNumber } from '../schema.ts';
 import type { Color } from './raster.ts';
 
 /** A colour and what to call it. */
@@ -33,6 +35,7 @@ export const differenceColors = {
 
 /** Colour of a label from 1 on; beyond the palette the golden angle spreads hues. */
 export function classColor(label: number): Color {
+  assertOptions('classColor', { label: wholeNumber() }, { label });
   const named = classColors[label - 1];
   if (named) return named.rgb;
   const hue = (label * 137.508) % 360;

@@ -1,13 +1,16 @@
 /**
  * Case pictures on demand: a PNG of one slice or a GIF through all of them, by the name of the file.
  */
+import * as v from 'valibot';
 import { requireOver, turnedValues } from '../data/grid.ts';
 import { labelOf } from '../data/label-values.ts';
 import { InvalidOption, InvalidVolume } from '../errors.ts';
+import { assertOptions } from '../options.ts';
+import { object, oneOf, text, wholeNumber } from '../schema.ts';
 import type { Column } from './panels.ts';
 import { encodePng } from './png.ts';
-import { sliceGif, sliceGrid, type SliceOptions } from './slices.ts';
-import type { GridVolume } from './view.ts';
+import { sliceEntries, sliceGif, sliceGrid, type SliceOptions } from './slices.ts';
+import { volumeSchema, type GridVolume } from './view.ts';
 
 /** What to draw; label maps show the image's place, in whatever order and direction their axes are stored. */
 export interface RenderInput {
@@ -29,6 +32,15 @@ export function pictureFormat(path: string): 'png' | 'gif' {
   return ending;
 }
 
+const inputSchema = object({
+  name: text,
+  image: volumeSchema,
+  truth: v.optional(volumeSchema),
+  prediction: v.optional(volumeSchema),
+});
+const ignore = v.optional(wholeNumber());
+const renderEntries = { ...sliceEntries, delay: v.optional(wholeNumber(1)), ignore };
+
 /** Refuses a map of another place than the image, and voxels that are not whole numbers from 0 on. */
 function mapOver(kind: string, { name, image }: RenderInput, map: GridVolume): Int32Array {
   const turned = requireOver(map, image, { name, map: kind, volume: 'image' });
@@ -44,17 +56,18 @@ function mapOver(kind: string, { name, image }: RenderInput, map: GridVolume): I
 
 /**
  * The maps of a case over its image, voxel by voxel.
- * @param ignore value of the truth's unknown voxels, which become background in both maps
+ * @param unknown value of the truth's unknown voxels, which become background in both maps
  * @throws InvalidVolume if a map does not show the image's place, or holds other than whole numbers
  */
 export function mapsOver(
   input: RenderInput,
-  ignore?: number,
+  unknown?: number,
 ): { readonly truth?: Int32Array; readonly prediction?: Int32Array } {
+  assertOptions('mapsOver', { input: inputSchema, ignore }, { input, ignore: unknown });
   const truth = input.truth && mapOver('label map', input, input.truth);
   const prediction = input.prediction && mapOver('prediction', input, input.prediction);
   truth?.forEach((value, at) => {
-    if (value !== ignore) return;
+    if (value !== unknown) return;
     truth[at] = 0;
     if (prediction) prediction[at] = 0;
   });
@@ -75,6 +88,8 @@ export async function renderCase(
     readonly ignore?: number | undefined;
   } = {},
 ): Promise<Uint8Array<ArrayBuffer>> {
+  assertOptions('renderCase', { input: inputSchema, format: oneOf('png', 'gif') }, { input, format });
+  assertOptions('renderCase', renderEntries, options);
   const { name, image } = input;
   const { truth, prediction } = mapsOver(input, options.ignore);
   if (format === 'gif') {

@@ -2,7 +2,10 @@
  * The report of a run as one HTML file that needs no network: results, curves, cases in pictures and
  * everything that it takes to repeat the run.
  */
+import * as v from 'valibot';
 import { InvalidOption } from '../errors.ts';
+import { assertOptions } from '../options.ts';
+import { list, numberFrom, text, wholeNumber, withParts } from '../schema.ts';
 import type { PostprocessingChoice } from '../metrics/components.ts';
 import type { CaseMetrics, MetricName } from '../metrics/evaluate.ts';
 import type { Estimate, Summary } from '../metrics/summary.ts';
@@ -70,6 +73,35 @@ export interface ReportData {
   /** What a reader should know, one sentence each. */
   readonly notes?: readonly string[];
 }
+
+const record = v.optional(withParts('an object'));
+const dataEntries = {
+  title: text,
+  created: v.optional(text),
+  command: text,
+  labels: v.array(text, 'a list of names of classes'),
+  config: withParts('an object'),
+  dataset: record,
+  split: v.optional(v.record(text, v.array(text), 'lists of cases by part')),
+  history: v.optional(list('a list of epochs')),
+  evaluated: v.optional(text),
+  cases: v.optional(list('a list of what evaluateCase gives')),
+  summary: v.optional(withParts('what summarise gives', 'classes', 'foreground')),
+  tolerance: v.optional(numberFrom(0)),
+  postprocessing: v.optional(withParts('what choosePostprocessing gives', 'before', 'after')),
+  pictures: v.optional(list('a list of what casePicture gives')),
+  memory: v.optional(withParts('peakBytes and tensors', 'peakBytes', 'tensors')),
+  timings: v.optional(list('a list of names and seconds')),
+  adapter: v.optional(text),
+  versions: record,
+  seed: v.optional(wholeNumber()),
+  hashes: record,
+  notes: v.optional(v.array(text, 'a list of texts')),
+} satisfies Record<keyof ReportData, unknown>;
+const drawingEntries = {
+  document: v.optional(withParts('a document', 'createElement')),
+  plot: v.optional(withParts('Observable Plot', 'plot')),
+};
 
 /** Pictures stop here, in characters, so that the file stays below 15 MB. */
 const pictureBudget = 14e6;
@@ -377,12 +409,14 @@ function cards({ summary, cases: all = [], history = [], adapter, evaluated = 't
  * @param options.document a DOM to draw charts in; default: the browser's. In Node use `reportHtml`
  *   of report.node.ts, which brings one.
  * @param options.plot the library that draws them; default: it is imported
- * @throws InvalidOption where there is no document
+ * @throws InvalidOption where there is no document, and for what is unknown or out of range
  */
 export async function reportHtml(
   data_: ReportData,
   options: { readonly document?: Document; readonly plot?: Plot } = {},
 ): Promise<string> {
+  assertOptions('reportHtml', dataEntries, data_);
+  assertOptions('reportHtml', drawingEntries, options);
   const document = options.document ?? (globalThis as { document?: Document }).document;
   if (!document)
     throw new InvalidOption(

@@ -2,13 +2,23 @@
  * Truth beside prediction: grids of slices as pictures and walks through a volume as GIFs. Images
  * are grey between their 1st and 99th percentile, classes coloured on top with a firm outline.
  */
+import * as v from 'valibot';
 import { InvalidOption, InvalidVolume } from '../errors.ts';
+import { finite, oneOf, text, wholeNumber } from '../schema.ts';
 import { classColor, differenceColors } from './colors.ts';
 import { drawText, fitText, textWidth } from './font.ts';
 import { encodeGif } from './gif.ts';
 import { createPicture, drawPicture, fillRect, type Color, type Picture } from './raster.ts';
 import { drawPanel, type Column, type SliceCase } from './panels.ts';
-import { greyWindow, mostTelling, viewOf, type GridVolume, type Plane, type View } from './view.ts';
+import {
+  greyWindow,
+  mostTelling,
+  planeSchema,
+  viewOf,
+  type GridVolume,
+  type Plane,
+  type View,
+} from './view.ts';
 
 export interface SliceOptions {
   /** Names of the label values 0, 1, 2 … for the legend. Default: "class 1" and so on. */
@@ -24,6 +34,21 @@ export interface SliceOptions {
   /** Values that are shown black and white. Default: each image's 1st and 99th percentile. */
   readonly window?: readonly [low: number, high: number];
 }
+
+/** What `renderCase` takes for the slices. */
+export const sliceEntries = {
+  labels: v.optional(v.array(text, 'a list of names of classes')),
+  plane: v.optional(planeSchema),
+  slice: v.optional(wholeNumber()),
+  columns: v.optional(
+    v.pipe(
+      v.array(oneOf('image', 'truth', 'prediction', 'difference', 'overTruth'), 'a list of columns'),
+      v.minLength(1, 'one column at least'),
+    ),
+  ),
+  panel: v.optional(wholeNumber(16, 2000)),
+  window: v.optional(v.strictTuple([finite(), finite()], 'the values that are black and white')),
+} satisfies Record<keyof SliceOptions, unknown>;
 
 const titles: Readonly<Record<Column, string>> = {
   image: 'Image',
@@ -87,7 +112,7 @@ function prepare(entry: SliceCase, options: SliceOptions, wanted?: readonly Colu
 /** Slice to show: the given one, else the most telling of the truth (or prediction, or the middle). */
 function chooseSlice({ entry, view }: Prepared, slice?: number): number {
   if (slice === undefined) return mostTelling(entry.truth ?? entry.prediction ?? [], view);
-  if (!Number.isInteger(slice) || slice < 0 || slice >= view.slices)
+  if (slice >= view.slices)
     throw new InvalidOption(
       `Slice ${slice} is not in ${entry.name}: choose one from 0 to ${view.slices - 1}.`,
     );

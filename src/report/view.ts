@@ -2,9 +2,12 @@
  * Slices through a volume as a reader of medical images expects them: the affine says which way the
  * voxels lie, so that any stored orientation is shown upright, in radiological convention.
  */
+import * as v from 'valibot';
 import { permutations } from '../data/grid.ts';
 import { spacingOf as axisLengths } from '../data/volume.ts';
 import { InvalidVolume } from '../errors.ts';
+import { assertOptions } from '../options.ts';
+import { affine, numberAbove, numbers, oneOf, openObject, wholeNumber, withParts } from '../schema.ts';
 
 /** A volume on a grid: x fastest, extents and spacing (mm) along x, y, z. */
 export interface GridVolume {
@@ -20,6 +23,14 @@ export interface GridVolume {
 
 /** Axial: seen from the feet; coronal: from the front; sagittal: from the patient's left side. */
 export type Plane = 'axial' | 'coronal' | 'sagittal';
+
+export const planeSchema = oneOf('axial', 'coronal', 'sagittal');
+export const volumeSchema = openObject({
+  data: numbers,
+  shape: v.array(wholeNumber(1), 'voxels along x, y, z'),
+  spacing: v.optional(v.array(numberAbove(0), 'millimetres along x, y, z')),
+  affine: v.optional(affine),
+});
 
 /** How the pixels of all slices of a plane lie in the volume's array. */
 export interface View {
@@ -45,6 +56,8 @@ export interface View {
   readonly leftEdge: 'R' | 'A';
 }
 
+const viewSchema = withParts('what viewOf gives', 'columns', 'rows', 'slices');
+
 const identity = [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1];
 
 /** For the world axes R, A, S: the voxel axis closest to it and its direction. */
@@ -68,6 +81,7 @@ export function spacingOf({ spacing = [], affine = identity }: GridVolume): [num
  * @throws InvalidVolume if the data do not fill the first three axes
  */
 export function viewOf(volume: GridVolume, plane: Plane = 'axial'): View {
+  assertOptions('viewOf', { volume: volumeSchema, plane: planeSchema }, { volume, plane });
   const [nx = 0, ny = 1, nz = 1] = volume.shape;
   const extents = [nx, ny, nz];
   if (volume.data.length !== nx * ny * nz)
@@ -109,6 +123,11 @@ interface Axis {
 
 /** One slice's values, row by row. */
 export function sliceValues(data: ArrayLike<number>, view: View, slice: number): Float32Array {
+  assertOptions(
+    'sliceValues',
+    { data: numbers, view: viewSchema, slice: wholeNumber() },
+    { data, view, slice },
+  );
   const out = new Float32Array(view.columns * view.rows);
   for (let row = 0; row < view.rows; row++) {
     let from = view.origin + slice * view.sliceStep + row * view.rowStep;
@@ -123,6 +142,7 @@ export function sliceValues(data: ArrayLike<number>, view: View, slice: number):
  * a small organ counts as much as a large one; the middle slice where there is no label.
  */
 export function mostTelling(labels: ArrayLike<number>, view: View): number {
+  assertOptions('mostTelling', { labels: numbers, view: viewSchema }, { labels, view });
   const perSlice: Map<number, number>[] = [];
   const totals = new Map<number, number>();
   for (let slice = 0; slice < view.slices; slice++) {
@@ -141,6 +161,7 @@ export function mostTelling(labels: ArrayLike<number>, view: View): number {
 
 /** The window from the 1st to the 99th percentile of the finite values (of at most about 200 000 of them). */
 export function greyWindow(data: ArrayLike<number>): [low: number, high: number] {
+  assertOptions('greyWindow', { data: numbers }, { data });
   const step = Math.max(1, Math.floor(data.length / 200_000)) | 1;
   const values: number[] = [];
   for (let at = 0; at < data.length; at += step) if (Number.isFinite(data[at])) values.push(data[at]!);

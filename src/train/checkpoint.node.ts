@@ -3,6 +3,8 @@ import { existsSync } from 'node:fs';
 import { readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { writeFileAtomically } from '../files/write.node.ts';
+import { assertOptions } from '../options.ts';
+import { text } from '../schema.ts';
 import { checkpointName, previousName, type CheckpointStore } from './checkpoint.ts';
 
 /** Where a checkpoint may lie, newest first: a kill between two renames leaves only the new file and the previous. */
@@ -20,6 +22,7 @@ export async function removeCheckpoints(folder: string): Promise<void> {
 
 /** Keeps checkpoints as files of a folder, the one before included. */
 export function folderStore(folder: string): CheckpointStore {
+  assertOptions('folderStore', { folder: text }, { folder });
   return {
     async save(name, bytes) {
       const path = join(folder, name);

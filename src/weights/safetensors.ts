@@ -5,7 +5,8 @@
 import * as v from 'valibot';
 import { InvalidModel } from '../errors.ts';
 import { readJson } from '../json.ts';
-import { held, object, text, wholeNumber } from '../schema.ts';
+import { assertOptions } from '../options.ts';
+import { bytes as byteSchema, held, object, text, wholeNumber } from '../schema.ts';
 import { fileKind, otherKinds } from './file-kind.ts';
 import { numberTypes } from './number-types.ts';
 
@@ -34,8 +35,15 @@ const headerSchema = v.custom<object>(
 
 const longestHeader = 100 * 2 ** 20;
 
+const fileEntries = {
+  tensors: v.instance(Map, 'a Map of tensors by name'),
+  metadata: v.record(v.string(), text, 'texts by name'),
+} satisfies Record<keyof TensorFile, unknown>;
+
 /** The file's bytes; tensors in the map's order, each at a multiple of 8 bytes. */
-export function writeSafetensors({ tensors, metadata }: TensorFile): Uint8Array<ArrayBuffer> {
+export function writeSafetensors(file: TensorFile): Uint8Array<ArrayBuffer> {
+  assertOptions('writeSafetensors', fileEntries, file);
+  const { tensors, metadata } = file;
   const header: Record<string, HeaderEntry | Record<string, string>> = { __metadata__: { ...metadata } };
   let end = 0;
   for (const [name, { shape, data }] of tensors) {
@@ -62,6 +70,7 @@ export function writeSafetensors({ tensors, metadata }: TensorFile): Uint8Array<
  * @throws InvalidModel saying what is wrong with the file, before anything of its size is allocated
  */
 export function readSafetensors(bytes: Uint8Array, name = 'model file'): TensorFile {
+  assertOptions('readSafetensors', { bytes: byteSchema, name: text }, { bytes, name });
   const failure = (what: string): InvalidModel =>
     new InvalidModel(
       `${name} is not a readable safetensors file: ${what}; save it again or take another copy`,

@@ -239,8 +239,9 @@ export class UNet3D {
 
   /** The plan of a training step as text. */
   summary(shape: { size: Size3; batch?: number }): string {
+    const plan = this.plan(shape);
     const size = paddedSize(this.config, shape.size);
-    return summarise(this.config, this.plan(shape), { size, batch: shape.batch ?? 2 });
+    return summarise(this.config, plan, { size, batch: shape.batch ?? 2 });
   }
 
   /** Frees everything on the GPU and ends the worker, unless the caller made it. Pending calls are rejected. */

@@ -169,7 +169,7 @@ describe('choosing what is computed again', () => {
       );
     const text = 'encoder.0.conv2' as unknown as string[];
     expect(() => planTraining({ ...study, checkpointing: text })).toThrow(
-      /checkpointing is the text 'encoder.0.conv2'; give true, false, or a list/,
+      /checkpointing is "encoder.0.conv2"; give true, false, or a list/,
     );
   });
 

@@ -53,7 +53,7 @@ function timed(ms: Record<string, number>, outputs: Record<string, readonly numb
     },
     dispose: () => undefined,
   });
-  return { bench, opened, candidates: () => Object.keys(ms) };
+  return { options: { bench, candidates: () => Object.keys(ms) }, opened };
 }
 
 describe('the passes of a plan', () => {
@@ -129,7 +129,7 @@ describe('tune', () => {
     const gpu = await testDevice();
     const standard = standardOf(gpu);
     const choose = async (ms: Record<string, number>) =>
-      (await tune(gpu, [pass()], { ...timed({ [standard]: 100, ...ms }) })).measured[0]!;
+      (await tune(gpu, [pass()], { ...timed({ [standard]: 100, ...ms }).options })).measured[0]!;
     expect(await choose({ 'tiled 8x8x8, 8': 96 })).toMatchObject({ kernel: standard, ms: 100 });
     expect(await choose({ 'tiled 8x8x8, 8': 95 })).toMatchObject({ kernel: 'tiled 8x8x8, 8', ms: 95 });
     expect(await choose({ 'tiled 8x8x8, 8': 90, 'tiled 16x8x4, 8': 50 })).toMatchObject({
@@ -144,7 +144,7 @@ describe('tune', () => {
     const candidate = 'tiled 8x8x8, 8';
     const times: Record<string, number[]> = { [standard]: [300, 100], [candidate]: [120, 120] };
     const bench: TuningOptions['bench'] = () => ({
-      ...timed({}).bench(),
+      ...timed({}).options.bench(),
       open: (kernel) =>
         Promise.resolve({
           output: () => Promise.resolve(Float32Array.of(1, 2)),
@@ -162,7 +162,7 @@ describe('tune', () => {
     const ms = { [standard]: 100, 'tiled 8x8x8, 8': 1, 'tiled 16x8x4, 8': 2, 'tiled 16x8x4, 16': 80 };
     const outputs = { 'tiled 8x8x8, 8': [1, 2, 3.001], 'tiled 16x8x4, 8': [1, NaN, 3] };
     const names = [...Object.keys(ms), 'tiled 32x8x4, 8'];
-    const options = { ...timed(ms, outputs), candidates: () => names };
+    const options = { ...timed(ms, outputs).options, candidates: () => names };
     const { measured } = await tune(gpu, [pass()], options);
     expect(measured[0]!.kernel).toBe('tiled 16x8x4, 16');
     expect(measured[0]!.rejected).toEqual(['tiled 8x8x8, 8', 'tiled 16x8x4, 8', 'tiled 32x8x4, 8']);
@@ -197,16 +197,16 @@ describe('tune', () => {
     const gpu = await testDevice();
     const standard = standardOf(gpu);
     const long = timed({ [standard]: 501, 'tiled 8x8x8, 8': 1 });
-    const { measured } = await tune(gpu, [pass()], { ...long });
+    const { measured } = await tune(gpu, [pass()], { ...long.options });
     expect(measured[0]!.kernel).toBe(standard);
     expect(long.opened).toEqual([standard]);
 
     const passes = [pass(), pass({ channelsOut: 16 })];
     const short = memory();
-    const none = await tune(gpu, passes, { ...long, store: short, budgetMs: -1 });
+    const none = await tune(gpu, passes, { ...long.options, store: short, budgetMs: 1e-9 });
     expect(none).toEqual({ tuned: {}, measured: [], left: 2 });
     // What was left stays with the table, so that the next training gives the same bits.
-    const next = await tune(gpu, passes, { ...long, store: short });
+    const next = await tune(gpu, passes, { ...long.options, store: short });
     expect(next).toEqual({ tuned: {}, measured: [], left: 0 });
 
     const store = memory();
@@ -214,9 +214,9 @@ describe('tune', () => {
     const quick = timed({ [standard]: 100, 'tiled 8x8x8, 8': 1 });
     const bench: TuningOptions['bench'] = () => {
       if (quick.opened.length > 0) abort.abort();
-      return quick.bench();
+      return quick.options.bench();
     };
-    await expect(tune(gpu, passes, { ...quick, bench, store, signal: abort.signal })).rejects.toThrow(
+    await expect(tune(gpu, passes, { ...quick.options, bench, store, signal: abort.signal })).rejects.toThrow(
       Aborted,
     );
     expect(await cachedChoices(gpu, store)).toEqual({ [passes[0]!.key]: 'tiled 8x8x8, 8' });
@@ -228,11 +228,11 @@ describe('the cache', () => {
     const gpu = await testDevice();
     const store = memory();
     const ms = { [standardOf(gpu)]: 100, 'tiled 8x8x8, 8': 50 };
-    const first = await tune(gpu, [pass()], { store, ...timed(ms) });
+    const first = await tune(gpu, [pass()], { store, ...timed(ms).options });
     const second = timed({});
     const started: number[] = [];
     const onPass = (_done: number, count: number) => started.push(count);
-    const again = await tune(gpu, [pass()], { store, ...second, onPass });
+    const again = await tune(gpu, [pass()], { store, ...second.options, onPass });
     expect(again).toEqual({ tuned: first.tuned, measured: [], left: 0 });
     expect(first.tuned).toEqual({ [pass().key]: 'tiled 8x8x8, 8' });
     expect(second.opened).toEqual([]);
@@ -256,7 +256,7 @@ describe('the cache', () => {
     await store.save(cacheName, new TextEncoder().encode(text));
     const warnings: string[] = [];
     const only = timed({ [standardOf(gpu)]: 100 });
-    await tune(gpu, [pass()], { store, ...only, warn: (message) => warnings.push(message) });
+    await tune(gpu, [pass()], { store, ...only.options, warn: (message) => warnings.push(message) });
     expect(warnings).toHaveLength(1);
     expect(warnings[0]).toContain('the cache of kernel choices (kernels.json) is left aside');
     expect(await cachedChoices(gpu, store)).toEqual({ [pass().key]: standardOf(gpu) });
@@ -265,13 +265,13 @@ describe('the cache', () => {
   test('holds names of other versions, which are not used', async () => {
     const gpu = await testDevice();
     const store = memory();
-    await tune(gpu, [pass()], { store, ...timed({ [standardOf(gpu)]: 1 }) });
+    await tune(gpu, [pass()], { store, ...timed({ [standardOf(gpu)]: 1 }).options });
     const text = new TextDecoder().decode(store.files.get(cacheName));
     const changed = text.replace(`: "${standardOf(gpu)}"`, ': "spheres"');
     expect(changed).not.toBe(text);
     await store.save(cacheName, new TextEncoder().encode(changed));
     expect(await cachedChoices(gpu, store)).toEqual({});
-    const { measured } = await tune(gpu, [pass()], { store, ...timed({ [standardOf(gpu)]: 1 }) });
+    const { measured } = await tune(gpu, [pass()], { store, ...timed({ [standardOf(gpu)]: 1 }).options });
     expect(measured).toHaveLength(1);
   });
 });
@@ -383,7 +383,8 @@ describe('fit', () => {
     const kernelFor = (kind: string) => (kind === 'forward' ? tiled.conv3 : tiled.conv3Weights);
     await tune(model.gpu, plan.passes, {
       store,
-      bench: (_, { kind }) => timed({ voxels: 9, channels: 9, lines: 9, [kernelFor(kind)]: 1 }).bench(),
+      bench: (_, { kind }) =>
+        timed({ voxels: 9, channels: 9, lines: 9, [kernelFor(kind)]: 1 }).options.bench(),
     });
     const { weights, events } = await trained(kernelChoices.hardware, { tune: true });
     const choices = Object.fromEntries(plan.passes.map(({ key, kind }) => [key, kernelFor(kind)]));
