@@ -5,7 +5,7 @@ import { Aborted } from '../errors.ts';
 import { defaultBudget } from '../model/budget.ts';
 import { sizeMultiple } from '../model/config.ts';
 import { summarise } from '../model/summary.ts';
-import { folderStore, removeCheckpoints } from '../train/checkpoint.node.ts';
+import { folderFiles, removeCheckpoints } from '../train/checkpoint.node.ts';
 import type { TrainingEvent, TrainingResult } from '../train/events.ts';
 import { UNet3D } from '../unet3d.ts';
 import { dataFiles } from './dataset-options.ts';
@@ -174,7 +174,7 @@ async function fit(job: Job, settings: Settings, source: PatchBatches): Promise<
     validationWindow: patch && source.size,
     ...protocolOf(options),
     signal: io.signal,
-    checkpoint: folderStore(folder.path),
+    checkpoint: folderFiles(folder.path),
     resume: options.resume ?? false,
     ...(options.tune !== undefined && { tune: options.tune }),
     onEvent,

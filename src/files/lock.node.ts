@@ -95,6 +95,17 @@ export class FolderLock implements Disposable {
     }
   }
 
+  /** As `take`, but waits so long for another to let go. */
+  static async wait(folder: string, patienceMs: number): Promise<FolderLock> {
+    for (const begun = performance.now(); ;)
+      try {
+        return FolderLock.take(folder);
+      } catch (error) {
+        if (!(error instanceof UNet3DError) || performance.now() - begun > patienceMs) throw error;
+        await new Promise((resolve) => setTimeout(resolve, 5 + 20 * Math.random()));
+      }
+  }
+
   [Symbol.dispose](): void {
     process.off('exit', this.#release);
     this.#release();

@@ -3,7 +3,7 @@
  * when its new content has been written.
  */
 import { UNet3DError } from '../errors.ts';
-import type { FileStore } from './store.ts';
+import { previousName, type FileStore } from './store.ts';
 
 /** The browser gives this origin no more room on the disk. */
 export class QuotaExceeded extends UNet3DError {
@@ -48,18 +48,29 @@ export async function privateStore(folder = 'unet3d-gpu'): Promise<PrivateStore>
   }
   // A write cannot overtake another of the same file.
   let last: Promise<unknown> = Promise.resolve();
-  return {
+  const files: FileStore = {
     save(name, bytes) {
-      const write = last.then(() => replaceFile(directory, name, bytes));
+      const write = last.then(async () => {
+        await keepPrevious(directory, name);
+        await replaceFile(directory, name, bytes);
+      });
       last = write.catch(() => undefined);
       return write;
     },
     async load(name) {
-      const handle = await directory.getFileHandle(name).catch(ignoreMissing);
-      const file = await handle?.getFile();
-      // An empty file is one whose first content was never written to the end.
-      return file && file.size > 0 ? new Uint8Array(await file.arrayBuffer()) : undefined;
+      const file = await fileOf(directory, name);
+      return file && new Uint8Array(await file.arrayBuffer());
     },
+  };
+  const { locks } = navigator as Partial<Navigator>;
+  const lockName = `unet3d-gpu ${folder}`;
+  return {
+    ...files,
+    async update(name, change) {
+      const work = async () => files.save(name, change(await files.load(name)));
+      await (locks ? locks.request(`${lockName} ${name}`, work) : work());
+    },
+    hold: () => hold(locks, lockName, folder),
     async list() {
       const names: string[] = [];
       for await (const name of directory.keys()) names.push(name);
@@ -69,6 +80,44 @@ export async function privateStore(folder = 'unet3d-gpu'): Promise<PrivateStore>
       await directory.removeEntry(name).catch(ignoreMissing);
     },
   };
+}
+
+/** The file of a name. An empty one is one whose first content was never written to the end. */
+async function fileOf(directory: FileSystemDirectoryHandle, name: string): Promise<File | undefined> {
+  const handle = await directory.getFileHandle(name).catch(ignoreMissing);
+  const file = await handle?.getFile();
+  return file && file.size > 0 ? file : undefined;
+}
+
+/** Copies a file that is to be replaced, for the case that the new one turns out to be damaged, where there is room. */
+async function keepPrevious(directory: FileSystemDirectoryHandle, name: string): Promise<void> {
+  const file = await fileOf(directory, name);
+  if (!file) return;
+  const previous = previousName(name);
+  try {
+    await replaceFile(directory, previous, new Uint8Array(await file.arrayBuffer()));
+  } catch (error) {
+    if (!(error instanceof QuotaExceeded)) throw error;
+    await directory.removeEntry(previous).catch(ignoreMissing);
+  }
+}
+
+/** Holds a lock of the origin, which its tabs and workers share. @throws UNet3DError if another holds it */
+function hold(locks: LockManager | undefined, name: string, folder: string): Promise<Disposable> {
+  return new Promise((resolve, reject) => {
+    if (!locks) {
+      resolve({ [Symbol.dispose]: () => undefined });
+      return;
+    }
+    const held = locks.request(name, { ifAvailable: true }, (lock) => {
+      if (!lock)
+        throw new UNet3DError(
+          `the private folder "${folder}" is in use by another training of this site: wait until it ends, close its tab, or give another folder`,
+        );
+      return new Promise<void>((release) => resolve({ [Symbol.dispose]: release }));
+    });
+    held.catch(reject);
+  });
 }
 
 const partBytes = 4 * 2 ** 20;

@@ -7,7 +7,7 @@ import { InvalidOption, InvalidVolume } from '../errors.ts';
 /** Not by a schema, so that who takes Dice alone gets little more than that. */
 function requireNumbers(name: string, values: ArrayLike<number> | null): void {
   if (typeof values !== 'object' || typeof values?.length !== 'number')
-    throw new InvalidOption(`${name} is ${String(values)}; give an array of numbers`);
+    throw new InvalidOption(`${name} is none; give an array of numbers`);
 }
 
 /**

@@ -51,18 +51,18 @@ export const tuningStore = async (): Promise<TuningStore> => (await provider()) 
 const deviceKey = ({ identity }: Gpu): string => `${identity} | unet3d-gpu ${version}`;
 
 /** A cache that is damaged or of another layout counts as empty, which `warn` is told. */
-async function load(store: TuningStore, warn: (message: string) => void): Promise<CacheFile['devices']> {
+function parsed(bytes: Uint8Array | undefined, warn: (message: string) => void): CacheFile['devices'] {
+  if (!bytes) return {};
   try {
-    const bytes = await store.load(cacheName);
-    if (!bytes) return {};
     return readJson(new TextDecoder().decode(bytes), cacheSchema, (problem) => new Error(problem)).devices;
   } catch (error) {
-    warn(
-      `the cache of kernel choices (${cacheName}) is left aside and written anew: ${(error as Error).message}`,
-    );
+    warn(leftAside(error));
     return {};
   }
 }
+
+const leftAside = (error: unknown): string =>
+  `the cache of kernel choices (${cacheName}) is left aside and written anew: ${(error as Error).message}`;
 
 /** The choices for a device; undefined where there are none. */
 export async function readCache(
@@ -70,7 +70,8 @@ export async function readCache(
   gpu: Gpu,
   warn: (message: string) => void,
 ): Promise<Readonly<Record<string, string>> | undefined> {
-  return store && (await load(store, warn))[deviceKey(gpu)];
+  const bytes = await store?.load(cacheName).catch((error: unknown) => void warn(leftAside(error)));
+  return parsed(bytes, warn)[deviceKey(gpu)];
 }
 
 /** Replaces the choices for a device. That they cannot be kept is no error: they are measured again. */
@@ -81,10 +82,17 @@ export async function writeCache(
   warn: (message: string) => void,
 ): Promise<void> {
   if (!store) return;
-  const devices = { ...(await load(store, () => undefined)), [deviceKey(gpu)]: choices };
-  const file: CacheFile = { 'unet3d-gpu kernels': 1, devices };
+  const key = deviceKey(gpu);
+  // What another process has chosen meanwhile stays.
+  const added = (bytes: Uint8Array | undefined): Uint8Array<ArrayBuffer> => {
+    const before = parsed(bytes, () => undefined);
+    const devices = { ...before, [key]: { ...choices, ...before[key] } };
+    const file: CacheFile = { 'unet3d-gpu kernels': 1, devices };
+    return new TextEncoder().encode(JSON.stringify(file, null, 1));
+  };
   try {
-    await store.save(cacheName, new TextEncoder().encode(JSON.stringify(file, null, 1)));
+    if (store.update) await store.update(cacheName, added);
+    else await store.save(cacheName, added(await store.load(cacheName).catch(() => undefined)));
   } catch (error) {
     warn(`the choices of kernels cannot be kept: ${(error as Error).message}`);
   }

@@ -2,7 +2,8 @@
 import { existsSync } from 'node:fs';
 import { readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { writeFileAtomically } from '../files/write.node.ts';
+import { FolderLock } from '../files/lock.node.ts';
+import { makeFolder, writeFileAtomically } from '../files/write.node.ts';
 import { assertOptions } from '../options.ts';
 import { text } from '../schema.ts';
 import { checkpointName, previousName, type CheckpointStore } from './checkpoint.ts';
@@ -20,9 +21,21 @@ export async function removeCheckpoints(folder: string): Promise<void> {
   for (const name of checkpointFiles) await rm(join(folder, name), { force: true });
 }
 
-/** Keeps checkpoints as files of a folder, the one before included. */
+/** Keeps checkpoints as files of a folder, the one before included; a training locks the folder while it runs. */
 export function folderStore(folder: string): CheckpointStore {
   assertOptions('folderStore', { folder: text }, { folder });
+  return {
+    ...folderFiles(folder),
+    // eslint-disable-next-line @typescript-eslint/require-await -- what is thrown is a rejection
+    async hold() {
+      makeFolder(folder);
+      return FolderLock.take(folder);
+    },
+  };
+}
+
+/** As `folderStore`, for a folder that is locked already. */
+export function folderFiles(folder: string): CheckpointStore {
   return {
     async save(name, bytes) {
       const path = join(folder, name);

@@ -3,7 +3,7 @@
  * Where the bytes go is a store's business: a folder in Node, the origin's private files in a browser.
  */
 import { InvalidModel } from '../errors.ts';
-import type { FileStore } from '../files/store.ts';
+import { previousName, type FileStore } from '../files/store.ts';
 import { choicesSchema, type KernelChoices } from '../gpu/choices.ts';
 import { hexadecimal } from '../hash.ts';
 import type { Precision } from '../gpu/plan.ts';
@@ -52,7 +52,7 @@ const takenVoxel = oneOf('nearest', 'first');
 
 /** The name under which training saves its checkpoint in a store. */
 export const checkpointName = 'checkpoint.safetensors';
-export const previousName = (name: string): string => `${name}.previous`;
+export { previousName };
 
 /** A name that no other run has. */
 export const newRunId = (): string => hexadecimal(crypto.getRandomValues(new Uint8Array(16)));

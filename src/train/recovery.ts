@@ -23,6 +23,8 @@ export async function trainThroughLosses(
   options: FitOptions,
   { emit, ...around }: Omit<Surroundings, 'record'>,
 ): Promise<TrainingResult> {
+  using held = await options.checkpoint?.hold?.();
+  void held; // until the end
   const recovers = options.checkpoint !== undefined && model.state.gpu.owned;
   const initial = recovers ? await model.state.readWeights() : undefined;
   const record: RunRecord = { kept: false };

@@ -147,7 +147,9 @@ export class UNet3D {
     return startRun(async (emit: (event: TrainingEvent) => void) => {
       assertOptions('fit', workerTrainingEntries, options);
       assertValue('fit', Array.isArray(training) ? caseList : batchSource, training);
-      return this.#train(training, options, emit);
+      using held = await options.checkpoint?.hold?.(); // here, where the store is
+      void held; // until the end
+      return await this.#train(training, options, emit);
     }, onEvent);
   }
 

@@ -10,6 +10,7 @@ import { formatProcess, thisProcess } from '../../src/files/process.node.ts';
 import { fileKeys } from '../../src/files/same.node.ts';
 import { makeFolder, removeLeftovers, writeFileAtomically } from '../../src/files/write.node.ts';
 import { folderCache } from '../../src/model/tuning-cache.node.ts';
+import { folderStore } from '../../src/train/checkpoint.node.ts';
 import { temporaryFolder } from '../cli/support.ts';
 
 /** A process of this host that has ended. */
@@ -156,5 +157,27 @@ describe('a lock', () => {
     for (const { child } of contenders) child.stdin.end();
     await Promise.all(contenders.map(({ ended }) => ended));
     expect(await readdir(folder)).toEqual([]);
+  });
+});
+
+describe('stores', () => {
+  test('two trainings never share a folder: the second is refused by name until the first lets go', async () => {
+    const folder = join(await temporaryFolder(), 'new');
+    const first = await folderStore(folder).hold!();
+    await expect(folderStore(folder).hold!()).rejects.toThrow(/new is in use by process \d+/);
+    first[Symbol.dispose]();
+    (await folderStore(folder).hold!())[Symbol.dispose]();
+    expect(await readdir(folder)).toEqual([]);
+  });
+
+  test('what many write into one file at once is all there', async () => {
+    const folder = join(await temporaryFolder(), 'cache');
+    const add = (entry: string) => (bytes: Uint8Array | undefined) =>
+      new TextEncoder().encode(`${new TextDecoder().decode(bytes)}${entry} `);
+    const entries = Array.from({ length: 12 }, (_, index) => `entry${index}`);
+    await Promise.all(entries.map((entry) => folderCache(folder).update!('kernels.json', add(entry))));
+    const text = await readFile(join(folder, 'kernels.json'), 'utf8');
+    expect(text.trim().split(' ').sort()).toEqual([...entries].sort());
+    expect(await readdir(folder)).toEqual(['kernels.json']);
   });
 });
