@@ -340,6 +340,9 @@ const calls: Readonly<Record<string, PublicCall>> = {
     options: { 0: file },
     mayBe: { '0.metadata': [{}] },
   },
+  readPytorch: { call: library.readPytorch, values: [new Uint8Array(4)] },
+  readStateDict: { call: library.readStateDict, values: [new Uint8Array(4)] },
+  historyCsv: { call: report.historyCsv, values: [[], names] },
   folderStore: { call: library.folderStore, values: ['/nowhere'] },
   folderCache: { call: library.folderCache, values: ['/nowhere'] },
   openDatasetFolder: {
@@ -457,6 +460,7 @@ test.each(Object.entries(calls))('%s', async (_, given) => {
   for (const [at, sample] of Object.entries(options)) samples[Number(at)] = sample;
   const sound = await errorOf(given, samples);
   expect(sound).not.toBeInstanceOf(InvalidOption);
+  expect(sound).not.toBeInstanceOf(TypeError);
 
   const refused: [what: string, values: readonly unknown[], name: string | undefined][] = [];
   for (const [at, sample] of samples.entries()) {

@@ -1,6 +1,14 @@
 /** The epochs of a training as a table. */
+import * as v from 'valibot';
+import { assertOptions } from '../options.ts';
+import { list, text } from '../schema.ts';
 import { csv } from '../csv.ts';
 import type { EpochRow } from './events.ts';
+
+const historyEntries = {
+  history: list('a list of epochs'),
+  labels: v.array(text, 'a list of names of classes'),
+};
 
 /**
  * The content of history.csv: one line per epoch, counted from 1; Dice per class in columns named dice_CLASS; empty where
@@ -8,6 +16,7 @@ import type { EpochRow } from './events.ts';
  * @param labels names by label value, background first
  */
 export function historyCsv(history: readonly EpochRow[], labels: readonly string[]): string {
+  assertOptions('historyCsv', historyEntries, { history, labels });
   const classes = Math.max(0, ...history.map(({ validationDice }) => validationDice.length));
   const cell = (value: number | undefined): string => (Number.isFinite(value) ? String(value) : '');
   const name = (label: number): string => (labels[label] ?? String(label)).replace(/[^\w-]+/g, '_');

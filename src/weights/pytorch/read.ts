@@ -4,7 +4,8 @@
  * and the weights that are wanted of it.
  */
 import { openRanges, type ByteRanges } from '../../data/byte-ranges.ts';
-import type { Source } from '../../data/source.ts';
+import { sourceSchema, type Source } from '../../data/source.ts';
+import { assertOptions } from '../../options.ts';
 import { fileKind, otherKinds, tellingBytes, type FileKind } from '../file-kind.ts';
 import { readArchive } from './archive.ts';
 import { failuresOf } from './failures.ts';
@@ -28,6 +29,7 @@ const advice: Readonly<Record<Exclude<FileKind, 'zip' | 'legacy'>, string>> = {
  * @throws InvalidModel for a file that is damaged, is no file of torch.save, or needs Python to be understood
  */
 export async function readPytorch(source: Source, name?: string): Promise<unknown> {
+  assertOptions('readPytorch', { source: sourceSchema }, { source });
   const file: ByteRanges = await openRanges(source, name);
   const failures = failuresOf(file.name);
   const kind = fileKind(await file.read(0, Math.min(file.size, tellingBytes)));
