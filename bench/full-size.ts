@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { random } from '../src/data/random.ts';
 import { releaseNodeGpu } from '../src/gpu/node.ts';
-import type { Size3 } from '../src/gpu/plan.ts';
+import type { Size3 } from '../src/size.ts';
 import { completeConfig } from '../src/model/config.ts';
 import { ModelState } from '../src/model/state.ts';
 import { namedTensors } from '../src/weights/named-tensors.ts';

@@ -5,7 +5,7 @@
  */
 import { phantom, phantomLabels } from '../src/data/phantom.ts';
 import { fromArrays } from '../src/data/prepare.ts';
-import type { Size3 } from '../src/gpu/plan.ts';
+import type { Size3 } from '../src/size.ts';
 import { setAdapterProvider } from '../src/gpu/device.ts';
 import { releaseNodeGpu, requestNodeAdapter } from '../src/gpu/node.ts';
 import { dice } from '../src/metrics/dice.ts';

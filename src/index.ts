@@ -33,7 +33,8 @@ export { formatBytes, summarise } from './model/summary.ts';
 export { tune, type Measurement, type Tuning, type TuningOptions } from './model/tune.ts';
 export { setTuningStore, type TuningStore } from './model/tuning-cache.ts';
 export { adapterClassOf, Gpu, memoryOf, setAdapterProvider } from './gpu/device.ts';
-export { defaultLimits, type Plan, type PlanLimits, type Size3 } from './gpu/plan.ts';
+export { defaultLimits, type Plan, type PlanLimits } from './gpu/plan.ts';
+export type { Size3 } from './size.ts';
 export { crossEntropy, diceCrossEntropy, lossShape, weightedDice, type Loss } from './model/losses.ts';
 export { adam, adamW, sgd, type Optimizer } from './train/optimizers.ts';
 export { augmentationMargin, nnunetAugmentation, type Augmentation } from './train/augmentation.ts';
@@ -52,14 +53,10 @@ export { dice, meanDefined } from './metrics/dice.ts';
 export { readNifti, writeNifti } from './data/nifti.ts';
 export type { Volume } from './data/volume.ts';
 export type { FilePair, Source } from './data/source.ts';
-export {
-  defaultPreprocessing,
-  fromArrays,
-  prepareCase,
-  type PreparedCase,
-  type Preprocessing,
-} from './data/prepare.ts';
-export { labelRules, openDataset, pairDataset, type Case, type Dataset } from './data/dataset.ts';
+export { defaultPreprocessing, type Preprocessing } from './data/preprocessing.ts';
+export { fromArrays, prepareCase, type PreparedCase } from './data/prepare.ts';
+export type { Case } from './data/case.ts';
+export { labelRules, openDataset, pairDataset, type Dataset } from './data/dataset.ts';
 export { foldCases, splitCases, type Split } from './data/split.ts';
 export { casesInMemory, ignored, trainingBatches } from './data/patches.ts';
 export { checkDataset, type DatasetReport } from './data/check.ts';

@@ -1,6 +1,6 @@
 /** A contact sheet: one training sample as it is and as augmentation changes it, labels drawn on top. */
 import type { Gpu } from '../gpu/device.ts';
-import type { Size3 } from '../gpu/plan.ts';
+import type { Size3 } from '../size.ts';
 import { createPicture, drawPicture, type Picture } from '../report/raster.ts';
 import { sliceGrid } from '../report/slices.ts';
 import { greyWindow } from '../report/view.ts';

@@ -1,6 +1,6 @@
 /** Values of options: what is written on the command line, checked and turned into what the package takes. */
 import { InvalidArgumentError } from 'commander';
-import type { Size3 } from '../gpu/plan.ts';
+import type { Size3 } from '../size.ts';
 import type { Axis } from '../infer/probabilities.ts';
 import { concessions as allConcessions, type Concession } from '../model/budget.ts';
 

@@ -1,7 +1,8 @@
 /** What a training does, decided before its first step: from options, data and memory. */
 import { commonShape } from '../data/patches.ts';
 import { InvalidOption } from '../errors.ts';
-import type { Plan, PlanLimits, Size3 } from '../gpu/plan.ts';
+import type { Plan, PlanLimits } from '../gpu/plan.ts';
+import type { Size3 } from '../size.ts';
 import { concessions, describeWish, type Planner, type TrainingWish } from '../model/budget.ts';
 import { paddedSize, type UNet3DConfig } from '../model/config.ts';
 import { nnunetPatch } from '../model/patch.ts';

@@ -1,21 +1,17 @@
 /** Everything a training needs from a data set, read and checked before the training begins. */
 import { contentHash, measureCase, type CaseFacts } from '../data/case-facts.ts';
 import type { LabelledCase } from '../data/labelled-case.ts';
-import { labelRules, type Case, type Dataset } from '../data/dataset.ts';
+import { labelRules, type Dataset } from '../data/dataset.ts';
+import type { Case } from '../data/case.ts';
 import { highestLabel } from '../data/label-values.ts';
 import { nnunetPreprocessing, type PreprocessingDecision } from '../data/decide.ts';
 import { fingerprint, type Fingerprint } from '../data/fingerprint.ts';
 import type { CaseSource } from '../data/patches.ts';
 import { cacheCases } from '../data/prepare-cache.ts';
 import { channelsOf, constantText, requireOneGrid } from '../data/prepare-checks.ts';
-import {
-  defaultPreprocessing,
-  prepareVolumes,
-  readCase,
-  type PreparedCase,
-  type Preprocessing,
-  type Size3,
-} from '../data/prepare.ts';
+import { prepareVolumes, readCase, type PreparedCase } from '../data/prepare.ts';
+import { defaultPreprocessing, type Preprocessing } from '../data/preprocessing.ts';
+import type { Size3 } from '../size.ts';
 import { assertNoSharedContent, partNames, testedPart, type PartName, type Split } from '../data/split.ts';
 import { Aborted, InvalidDataset, OutOfMemory } from '../errors.ts';
 import type { Volume } from '../data/volume.ts';

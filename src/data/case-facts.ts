@@ -1,10 +1,10 @@
 /** Facts of one case of a data set: grid, intensities, classes, content hash. */
 import { hexadecimal, sha256 } from '../hash.ts';
-import type { Case } from './dataset.ts';
+import type { Case } from './case.ts';
 import { labelOf } from './label-values.ts';
 import { spatial } from './prepare-checks.ts';
 import { joinBoxes, nonZeroBox } from './preprocess.ts';
-import type { Size3 } from './prepare.ts';
+import type { Size3 } from '../size.ts';
 import { canonicalTransform, orientation, type Volume } from './volume.ts';
 
 /** Intensities of one channel. Percentiles are of at most 100 000 voxels at equal distances. */

@@ -8,7 +8,8 @@ import { assertOptions, assertValue } from '../options.ts';
 import { callback, signal, withParts } from '../schema.ts';
 import { countValues, hasContrast, measureCase, type CaseFacts } from './case-facts.ts';
 import { HeaderRemarks } from './check-headers.ts';
-import { labelRules, type Case, type Dataset } from './dataset.ts';
+import { labelRules, type Dataset } from './dataset.ts';
+import type { Case } from './case.ts';
 import { fingerprint, median, type Fingerprint } from './fingerprint.ts';
 import { gridOf } from './nifti-affine.ts';
 import { labelOf } from './label-values.ts';
@@ -21,13 +22,12 @@ import {
   imageName,
   requireFinite,
 } from './prepare-checks.ts';
-import { fileNames, readOnto, type Size3 } from './prepare.ts';
+import { fileNames, readOnto } from './prepare.ts';
+import type { Size3 } from '../size.ts';
 import type { Problem, ProblemKind } from './problem.ts';
 import type { Source } from './source.ts';
 import { partNames, type Split, type SplitCase } from './split.ts';
 import { orientation, type Volume } from './volume.ts';
-
-export type { Problem, ProblemKind };
 
 /** Everything `check` found; plain data apart from the maps of class voxels. */
 export interface DatasetReport {

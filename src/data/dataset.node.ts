@@ -5,14 +5,8 @@ import { basename, dirname, join, resolve } from 'node:path';
 import { InvalidDataset } from '../errors.ts';
 import { assertOptions } from '../options.ts';
 import { text } from '../schema.ts';
-import {
-  datasetEntries,
-  openFiles,
-  pairDataset,
-  type Dataset,
-  type DatasetOptions,
-  type FileEntry,
-} from './dataset.ts';
+import { datasetEntries, openFiles, pairDataset, type Dataset, type DatasetOptions } from './dataset.ts';
+import type { FileEntry } from './case.ts';
 import './source.node.ts';
 import type { Source } from './source.ts';
 

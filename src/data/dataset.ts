@@ -16,8 +16,6 @@ import { assignSubjects } from './subjects.ts';
 import { pairedPath, readText, sourceSchema, type FilePair, type Source } from './source.ts';
 import { looksLikeLabel, volumePattern } from './volume-names.ts';
 
-export type { Case, FileEntry, UnassignedCase };
-
 /** What `train`, `split` and `check` start from. */
 export interface Dataset {
   /** For reports. */

@@ -8,7 +8,8 @@ import { assertOptions } from '../options.ts';
 import { text, withParts } from '../schema.ts';
 import type { Fingerprint, ForegroundFacts } from './fingerprint.ts';
 import type { Normalization } from './normalize.ts';
-import type { Preprocessing, Size3 } from './prepare.ts';
+import type { Preprocessing } from './preprocessing.ts';
+import type { Size3 } from '../size.ts';
 import { sizeAtSpacing } from './preprocess.ts';
 import { spacingSchema } from './preprocessing.ts';
 

@@ -6,7 +6,8 @@ import * as v from 'valibot';
 import { InvalidDataset } from '../errors.ts';
 import { assertOptions, assertValue } from '../options.ts';
 import { callback, list, numberFrom, oneOf, size3, wholeNumber, withParts } from '../schema.ts';
-import type { PreparedCase, Size3 } from './prepare.ts';
+import type { PreparedCase } from './prepare.ts';
+import type { Size3 } from '../size.ts';
 import { random, type Random } from './random.ts';
 
 /** Label value of voxels that the loss leaves out. */

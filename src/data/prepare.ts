@@ -29,8 +29,6 @@ import { crop, joinBoxes, nonZeroBox, resampleTo, sizeAtSpacing, type Box } from
 import { sourceName, type Source } from './source.ts';
 import { spacingOf, toCanonical, turnedVolume, type Volume } from './volume.ts';
 
-export { defaultPreprocessing, type Preprocessing, type Size3 };
-
 /** A case as the network takes it. */
 export interface PreparedCase {
   /** Of the case. */

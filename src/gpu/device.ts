@@ -10,7 +10,8 @@ import { assertOptions, assertValue } from '../options.ts';
 import { withParts } from '../schema.ts';
 import { kernelChoices, type AdapterClass } from './choices.ts';
 import { PipelineCache } from './pipelines.ts';
-import { limitsSchema, type PlanLimits, type Precision } from './plan.ts';
+import { limitsSchema, type PlanLimits } from './plan.ts';
+import type { Precision } from './precision.ts';
 import type { StorageFormat } from './shader.ts';
 import { multiplyAddSpeed } from './speed.ts';
 

@@ -18,8 +18,6 @@ import {
   type ShaderName,
 } from './shader.ts';
 
-export type { Precision, Size3 };
-
 /**
  * Where a tensor's memory comes from: `transient` from the plan's pool, for its lifetime only;
  * `resident` from the plan's pool, for as long as the plan; `shared` from the model, by name.

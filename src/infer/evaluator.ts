@@ -1,7 +1,8 @@
 /** Loss and labels of cases with the inference statistics, one case at a time. */
 import { copyWindow, ignored } from '../data/patches.ts';
 import { labelsToDense, labelsToStored, toStored } from '../gpu/layout.ts';
-import { alignUp, alignment, type Size3 } from '../gpu/plan.ts';
+import { alignUp, alignment } from '../gpu/plan.ts';
+import type { Size3 } from '../size.ts';
 import { Program } from '../gpu/program.ts';
 import { planEvaluation, resultWords, type EvaluationPlan, type PlanShape } from '../model/plan.ts';
 import { dice, meanDefined } from '../metrics/dice.ts';

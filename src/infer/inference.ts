@@ -2,7 +2,7 @@
 import { areFinite } from '../data/prepare-checks.ts';
 import { InvalidOption, NotFinite } from '../errors.ts';
 import { toDense, toStored } from '../gpu/layout.ts';
-import type { Size3 } from '../gpu/plan.ts';
+import type { Size3 } from '../size.ts';
 import { Program } from '../gpu/program.ts';
 import { chooseWindow } from '../model/budget.ts';
 import { paddedSize, wholeSize } from '../model/config.ts';

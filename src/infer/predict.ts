@@ -3,13 +3,9 @@
  * and back onto the file's own grid. Probabilities, not labels, are resampled on the way back; what was cropped away is
  * background.
  */
-import {
-  defaultPreprocessing,
-  prepareVolumes,
-  readOnto,
-  type Preprocessing,
-  type Size3,
-} from '../data/prepare.ts';
+import { prepareVolumes, readOnto } from '../data/prepare.ts';
+import { defaultPreprocessing, type Preprocessing } from '../data/preprocessing.ts';
+import type { Size3 } from '../size.ts';
 import { channelsOf } from '../data/prepare-checks.ts';
 import { pad, resampleTo, type Box } from '../data/preprocess.ts';
 import { gridOf } from '../data/nifti-affine.ts';

@@ -1,6 +1,6 @@
 /** From logits to probabilities and labels, and mirror test-time augmentation: the mean over flipped copies. */
 import { Aborted, InvalidOption } from '../errors.ts';
-import type { Size3 } from '../gpu/plan.ts';
+import type { Size3 } from '../size.ts';
 import type { DenseCase } from './evaluator.ts';
 import type { WindowProgress } from './window.ts';
 

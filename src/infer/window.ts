@@ -1,6 +1,6 @@
 /** Sliding windows: evenly placed starts, Gaussian weights, logits averaged (as MONAI and nnU-Net do). */
 import { Aborted, InvalidOption } from '../errors.ts';
-import type { Size3 } from '../gpu/plan.ts';
+import type { Size3 } from '../size.ts';
 import { copyGrid } from './evaluator.ts';
 
 /** Starts along one axis: as few as cover it with at least this overlap, at equal distances. */

@@ -5,7 +5,9 @@
 import * as v from 'valibot';
 import { OutOfMemory } from '../errors.ts';
 import type { AdapterClass } from '../gpu/choices.ts';
-import { limitsSchema, type Plan, type PlanLimits, type Precision, type Size3 } from '../gpu/plan.ts';
+import { limitsSchema, type Plan, type PlanLimits } from '../gpu/plan.ts';
+import type { Precision } from '../gpu/precision.ts';
+import type { Size3 } from '../size.ts';
 import { precisionSchema } from '../gpu/precision.ts';
 import type { LossShape } from '../ops/loss.ts';
 import { assertOptions, assertValue } from '../options.ts';

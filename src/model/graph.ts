@@ -3,7 +3,8 @@
  * `unet.ts`; parameters, forward and backward pass, evaluation, inference and every plan follow from it.
  */
 import { InvalidOption } from '../errors.ts';
-import type { Recorder, Size3, View, VolumeTensor } from '../gpu/plan.ts';
+import type { Recorder, View, VolumeTensor } from '../gpu/plan.ts';
+import type { Size3 } from '../size.ts';
 import type { Input } from '../ops/common.ts';
 
 /** Of a volume, without how it is stored. */

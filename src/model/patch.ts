@@ -1,6 +1,6 @@
 /** The patch of a training as nnU-Net chooses it: as much context as the memory allows, shaped like the volumes. */
 import * as v from 'valibot';
-import type { Size3 } from '../gpu/plan.ts';
+import type { Size3 } from '../size.ts';
 import { assertOptions } from '../options.ts';
 import { numberAbove, object, size3, triple } from '../schema.ts';
 import {

@@ -10,11 +10,11 @@ import {
   Recorder,
   type Plan,
   type PlanLimits,
-  type Precision,
-  type Size3,
   type Tensor,
   type VolumeTensor,
 } from '../gpu/plan.ts';
+import type { Precision } from '../gpu/precision.ts';
+import type { Size3 } from '../size.ts';
 import { precisionSchema } from '../gpu/precision.ts';
 import { assertOptions } from '../options.ts';
 import { augment as augmentBatch, drawTensors, type DrawTensors } from '../ops/augment.ts';

@@ -4,7 +4,8 @@
  */
 import type { KernelChoices } from '../gpu/choices.ts';
 import type { Gpu } from '../gpu/device.ts';
-import { alignUp, alignment, type PlanLimits, type Precision } from '../gpu/plan.ts';
+import { alignUp, alignment, type PlanLimits } from '../gpu/plan.ts';
+import type { Precision } from '../gpu/precision.ts';
 import { readBuffer } from '../gpu/program.ts';
 import type { UNet3DConfig } from './config.ts';
 import { initialValues, layoutParameters, type ParameterLayout } from './parameters.ts';

@@ -1,13 +1,7 @@
 /** What the ops share: how an input is read, and how weight gradients are cut into partial sums. */
 import { InvalidOption } from '../errors.ts';
-import {
-  alignUp,
-  type Recorder,
-  type Size3,
-  type Tensor,
-  type View,
-  type VolumeTensor,
-} from '../gpu/plan.ts';
+import { alignUp, type Recorder, type Tensor, type View, type VolumeTensor } from '../gpu/plan.ts';
+import type { Size3 } from '../size.ts';
 
 /**
  * A volume as an op reads it: as it is stored, or, with `affine` (scale and shift per sample and

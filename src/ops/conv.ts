@@ -3,7 +3,8 @@
  * for their concatenation. 3×3×3 with stride 1 has kernels of its own (`conv3/`), from which a plan chooses; all others
  * share one (`conv/`). Forward saves nothing: its inputs are read again by the weight gradient.
  */
-import type { Recorder, Size3, Tensor, View, VolumeTensor } from '../gpu/plan.ts';
+import type { Recorder, Tensor, View, VolumeTensor } from '../gpu/plan.ts';
+import type { Size3 } from '../size.ts';
 import { forwardKernel, weightKernel, type ConvPass } from '../gpu/passes.ts';
 import { assertLength, type Input } from './common.ts';
 import { convolve, weightGradient, type Place } from './conv/general.ts';

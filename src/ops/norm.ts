@@ -2,7 +2,8 @@
  * Batch and instance norm with the activation behind it. Forward computes only statistics: scale and
  * shift are applied by whoever reads the volume. Saved for backward: `affine` and `saved`.
  */
-import type { Recorder, Size3, Tensor, View, VolumeTensor } from '../gpu/plan.ts';
+import type { Recorder, Tensor, View, VolumeTensor } from '../gpu/plan.ts';
+import type { Size3 } from '../size.ts';
 import {
   assertLength,
   assertSameGrid,

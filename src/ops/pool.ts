@@ -3,7 +3,8 @@
  * maximum's place is found again.
  */
 import { InvalidOption } from '../errors.ts';
-import type { Recorder, Size3, VolumeTensor } from '../gpu/plan.ts';
+import type { Recorder, VolumeTensor } from '../gpu/plan.ts';
+import type { Size3 } from '../size.ts';
 import { doubling, groupsOf64, planeQuads, strideConstants, type Input } from './common.ts';
 
 /** Size after pooling: an odd last row, column or plane is left out. */

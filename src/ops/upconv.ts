@@ -1,6 +1,7 @@
 /** Transposed convolution with a kernel as large as the strides, 1 or 2 along each axis. Forward saves nothing. */
 import { InvalidOption } from '../errors.ts';
-import type { Recorder, Size3, View, VolumeTensor } from '../gpu/plan.ts';
+import type { Recorder, View, VolumeTensor } from '../gpu/plan.ts';
+import type { Size3 } from '../size.ts';
 import {
   assertLength,
   chunking,

@@ -6,7 +6,7 @@ import * as v from 'valibot';
 import { random, type Random } from '../data/random.ts';
 import { assertOptions } from '../options.ts';
 import { finite, numberFrom, object, size3, triple, type Schema } from '../schema.ts';
-import type { Size3 } from '../gpu/plan.ts';
+import type { Size3 } from '../size.ts';
 import {
   largestSigma,
   mirrorMatrix,

@@ -1,7 +1,8 @@
 /** Augmentation by itself, without a network: to look at what training sees. */
 import { labelsToDense, labelsToStored, toDense, toStored } from '../gpu/layout.ts';
 import type { Gpu } from '../gpu/device.ts';
-import { Recorder, type Size3 } from '../gpu/plan.ts';
+import { Recorder } from '../gpu/plan.ts';
+import type { Size3 } from '../size.ts';
 import { Program } from '../gpu/program.ts';
 import { augment, drawTensors, encodeDraws, type SampleDraw } from '../ops/augment.ts';
 

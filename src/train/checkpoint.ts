@@ -6,7 +6,7 @@ import { InvalidModel } from '../errors.ts';
 import { previousName, type FileStore } from '../files/store.ts';
 import { choicesSchema, type KernelChoices } from '../gpu/choices.ts';
 import { hexadecimal } from '../hash.ts';
-import type { Precision } from '../gpu/plan.ts';
+import type { Precision } from '../gpu/precision.ts';
 import { readJson } from '../json.ts';
 import type { ModelState, Weights } from '../model/state.ts';
 import { initialLossScale } from '../ops/optimizer.ts';

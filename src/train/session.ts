@@ -4,7 +4,7 @@
  */
 import { GpuError } from '../errors.ts';
 import { labelsToStored, toStored } from '../gpu/layout.ts';
-import type { Size3 } from '../gpu/plan.ts';
+import type { Size3 } from '../size.ts';
 import { Program, type RunOptions } from '../gpu/program.ts';
 import { resultWords, type Checkpointing, type TrainingPlan } from '../model/plan.ts';
 import type { ModelState } from '../model/state.ts';

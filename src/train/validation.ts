@@ -1,6 +1,6 @@
 /** The validation after each epoch: at which windows of larger cases it looks, and the scores. */
 import { copyWindow, ignored } from '../data/patches.ts';
-import type { Size3 } from '../gpu/plan.ts';
+import type { Size3 } from '../size.ts';
 import { Evaluator, type LabelledVolume, type Windows } from '../infer/evaluator.ts';
 import { tiles } from '../infer/window.ts';
 import { dice, meanDefined } from '../metrics/dice.ts';

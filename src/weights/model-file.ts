@@ -5,8 +5,8 @@
 import * as v from 'valibot';
 import { InvalidModel, InvalidOption } from '../errors.ts';
 import { preprocessingSchema } from '../data/preprocessing.ts';
-import type { Preprocessing } from '../data/prepare.ts';
-import type { Size3 } from '../gpu/plan.ts';
+import type { Preprocessing } from '../data/preprocessing.ts';
+import type { Size3 } from '../size.ts';
 import type { Postprocessing } from '../metrics/components.ts';
 import { readJson } from '../json.ts';
 import { listed } from '../listed.ts';

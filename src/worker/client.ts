@@ -4,7 +4,9 @@
  */
 import type { Source } from '../data/source.ts';
 import { DeviceLost } from '../errors.ts';
-import type { Plan, PlanLimits, Precision, Size3 } from '../gpu/plan.ts';
+import type { Plan, PlanLimits } from '../gpu/plan.ts';
+import type { Precision } from '../gpu/precision.ts';
+import type { Size3 } from '../size.ts';
 import type { CaseScore, DenseCase } from '../infer/evaluator.ts';
 import type { SegmentOptions } from '../infer/inference.ts';
 import { Segmentation, type PredictOptions } from '../infer/predict.ts';

@@ -9,7 +9,8 @@ export { privateStore, QuotaExceeded, type PrivateStore } from '../files/private
 export { bestModel } from '../train/best-model.ts';
 export { checkpointName, progressOf } from '../train/checkpoint.ts';
 export type { Progress } from '../train/progress.ts';
-export { checkDataset, type DatasetReport, type Problem } from '../data/check.ts';
+export { checkDataset, type DatasetReport } from '../data/check.ts';
+export type { Problem } from '../data/problem.ts';
 export type { FileEntry } from '../data/case.ts';
 export { volumesAmong } from '../data/dataset.ts';
 export { sourceName, type FilePair } from '../data/source.ts';

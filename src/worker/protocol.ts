@@ -5,7 +5,8 @@
 import * as errors from '../errors.ts';
 import type { Source } from '../data/source.ts';
 import type { UNet3DConfig } from '../model/config.ts';
-import type { PlanLimits, Precision } from '../gpu/plan.ts';
+import type { PlanLimits } from '../gpu/plan.ts';
+import type { Precision } from '../gpu/precision.ts';
 import type { UNet3D } from '../unet3d.ts';
 
 /** What the page knows of the worker's model without asking. */

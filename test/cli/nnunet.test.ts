@@ -5,7 +5,7 @@ import { beforeAll, describe, expect, test } from 'vitest';
 import { readNifti, writeNifti } from '../../src/data/nifti.ts';
 import { phantom } from '../../src/data/phantom.ts';
 import { pad } from '../../src/data/preprocess.ts';
-import type { Preprocessing } from '../../src/data/prepare.ts';
+import type { Preprocessing } from '../../src/data/preprocessing.ts';
 import { readModel } from '../../src/weights/model-file.ts';
 import { cli, temporaryFolder, type Ran, type Triple } from './support.ts';
 

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import type { CaseFacts } from '../../src/data/case-facts.ts';
 import { nnunetPreprocessing } from '../../src/data/decide.ts';
 import { fingerprint } from '../../src/data/fingerprint.ts';
-import type { Size3 } from '../../src/data/prepare.ts';
+import type { Size3 } from '../../src/size.ts';
 import { InvalidDataset } from '../../src/errors.ts';
 
 const intensities = {

@@ -2,7 +2,8 @@
 import { describe, expect, test } from 'vitest';
 import { checkDataset } from '../../src/data/check.ts';
 import { matchByName } from '../../src/data/dataset-match.ts';
-import { openDataset, type Case, type FileEntry } from '../../src/data/dataset.ts';
+import { openDataset } from '../../src/data/dataset.ts';
+import type { Case, FileEntry } from '../../src/data/case.ts';
 import { writeNifti } from '../../src/data/nifti.ts';
 import { checkedLabels } from '../../src/data/prepare-checks.ts';
 import { listed, some } from '../../src/listed.ts';

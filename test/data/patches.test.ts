@@ -1,7 +1,8 @@
 // Batches: padding and crops voxel by voxel, order, repetition from any position, oversampling.
 import { describe, expect, test } from 'vitest';
 import { casesInMemory, commonShape, ignored, trainingBatches } from '../../src/data/patches.ts';
-import type { PreparedCase, Size3 } from '../../src/data/prepare.ts';
+import type { PreparedCase } from '../../src/data/prepare.ts';
+import type { Size3 } from '../../src/size.ts';
 import { InvalidDataset, InvalidOption } from '../../src/errors.ts';
 
 /** A case whose every voxel tells its case, channel and place; label 1 in one corner voxel, else 0. */

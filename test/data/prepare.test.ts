@@ -7,7 +7,8 @@ import { writeNifti } from '../../src/data/nifti.ts';
 import { phantom } from '../../src/data/phantom.ts';
 import { cacheCases } from '../../src/data/prepare-cache.ts';
 import { checkedLabels } from '../../src/data/prepare-checks.ts';
-import { defaultPreprocessing, fromArrays, prepareCase, type PreparedCase } from '../../src/data/prepare.ts';
+import { fromArrays, prepareCase, type PreparedCase } from '../../src/data/prepare.ts';
+import { defaultPreprocessing } from '../../src/data/preprocessing.ts';
 import { Aborted, InvalidDataset, InvalidVolume } from '../../src/errors.ts';
 
 const numbers = (count: number) => Float32Array.from({ length: count }, (_, i) => i);

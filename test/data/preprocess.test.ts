@@ -12,7 +12,7 @@ import {
   statistics,
   zScore,
 } from '../../src/data/preprocess.ts';
-import type { Size3 } from '../../src/data/prepare.ts';
+import type { Size3 } from '../../src/size.ts';
 import { random } from '../../src/data/random.ts';
 import { InvalidOption, InvalidVolume } from '../../src/errors.ts';
 

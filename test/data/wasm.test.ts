@@ -1,7 +1,7 @@
 // The WASM memory over a long data set: as large as the largest volume needs, however many there are.
 import { expect, test } from 'vitest';
 import { nonZeroBox, percentiles, resampleTo, zScore } from '../../src/data/preprocess.ts';
-import type { Size3 } from '../../src/data/prepare.ts';
+import type { Size3 } from '../../src/size.ts';
 import { random } from '../../src/data/random.ts';
 import { OutOfMemory } from '../../src/errors.ts';
 import { allocate, wasm } from '../../src/data/wasm.ts';

@@ -1,7 +1,7 @@
 /** Prediction puts what was cropped and resampled back onto the file's own grid; the network is a stand-in. */
 import { describe, expect, test } from 'vitest';
 import { readNifti, writeNifti } from '../../src/data/nifti.ts';
-import type { Preprocessing } from '../../src/data/prepare.ts';
+import type { Preprocessing } from '../../src/data/preprocessing.ts';
 import { readSources, segmentVolumes, type PredictOptions, type Segmenter } from '../../src/infer/predict.ts';
 
 const preprocessing: Preprocessing = {

@@ -5,7 +5,8 @@
 import { expect, test } from 'vitest';
 import { random } from '../../src/data/random.ts';
 import { toDense, toStored } from '../../src/gpu/layout.ts';
-import { Recorder, type Size3 } from '../../src/gpu/plan.ts';
+import { Recorder } from '../../src/gpu/plan.ts';
+import type { Size3 } from '../../src/size.ts';
 import { Program } from '../../src/gpu/program.ts';
 import { completeConfig, type UNet3DConfig } from '../../src/model/config.ts';
 import { Recording } from '../../src/model/recording.ts';

@@ -1,6 +1,7 @@
 /** The network as a graph: what a plan proves about the order of reads and writes, and which parameters follow. */
 import { describe, expect, test } from 'vitest';
-import { Recorder, type Size3 } from '../../src/gpu/plan.ts';
+import { Recorder } from '../../src/gpu/plan.ts';
+import type { Size3 } from '../../src/size.ts';
 import { completeConfig } from '../../src/model/config.ts';
 import { Graph, type Layer, type Node } from '../../src/model/graph.ts';
 import { act } from '../../src/model/layers/act.ts';

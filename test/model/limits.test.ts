@@ -5,7 +5,8 @@
 import { expect, test } from 'vitest';
 import { random } from '../../src/data/random.ts';
 import { Gpu } from '../../src/gpu/device.ts';
-import type { PlanLimits, Precision } from '../../src/gpu/plan.ts';
+import type { PlanLimits } from '../../src/gpu/plan.ts';
+import type { Precision } from '../../src/gpu/precision.ts';
 import { completeConfig } from '../../src/model/config.ts';
 import { ModelState } from '../../src/model/state.ts';
 import { diceCrossEntropy } from '../../src/model/losses.ts';

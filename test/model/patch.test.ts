@@ -1,6 +1,7 @@
 // The patch that a budget allows: from the median volume down, in proportion, and what the plan counts for it.
 import { describe, expect, test } from 'vitest';
-import { defaultLimits, type Size3 } from '../../src/gpu/plan.ts';
+import { defaultLimits } from '../../src/gpu/plan.ts';
+import type { Size3 } from '../../src/size.ts';
 import { fitsBudget, type Planner } from '../../src/model/budget.ts';
 import { completeConfig } from '../../src/model/config.ts';
 import { nnunetPatch } from '../../src/model/patch.ts';

@@ -2,7 +2,9 @@
 import { describe, expect, test } from 'vitest';
 import { random } from '../../src/data/random.ts';
 import { labelsToStored, toStored } from '../../src/gpu/layout.ts';
-import { defaultLimits, Recorder, type Precision, type Size3 } from '../../src/gpu/plan.ts';
+import { defaultLimits, Recorder } from '../../src/gpu/plan.ts';
+import type { Precision } from '../../src/gpu/precision.ts';
+import type { Size3 } from '../../src/size.ts';
 import { Program } from '../../src/gpu/program.ts';
 import { completeConfig, type UNet3DConfig } from '../../src/model/config.ts';
 import { isStored, type Node } from '../../src/model/graph.ts';

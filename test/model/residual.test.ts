@@ -5,7 +5,9 @@
  */
 import { describe, expect, test } from 'vitest';
 import { random } from '../../src/data/random.ts';
-import type { PlanLimits, Precision, Size3 } from '../../src/gpu/plan.ts';
+import type { PlanLimits } from '../../src/gpu/plan.ts';
+import type { Precision } from '../../src/gpu/precision.ts';
+import type { Size3 } from '../../src/size.ts';
 import { Graph, isStored, shapesOf, type Node } from '../../src/model/graph.ts';
 import { act } from '../../src/model/layers/act.ts';
 import { conv } from '../../src/model/layers/conv.ts';

@@ -1,7 +1,8 @@
 /** Augmentation against float64 loops: each operation, all in one, odd sizes, tiny bindings; and what must not change. */
 import { describe, expect, test } from 'vitest';
 import { InvalidOption, OutOfMemory } from '../../src/errors.ts';
-import { Recorder, type PlanLimits, type Precision } from '../../src/gpu/plan.ts';
+import { Recorder, type PlanLimits } from '../../src/gpu/plan.ts';
+import type { Precision } from '../../src/gpu/precision.ts';
 import { augment, drawTensors, encodeDraws, type SampleDraw } from '../../src/ops/augment.ts';
 import { augmented, noiseAt } from '../reference/augment.ts';
 import {

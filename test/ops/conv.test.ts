@@ -5,7 +5,9 @@
  */
 import { describe, expect, test } from 'vitest';
 import { InvalidOption, OutOfMemory } from '../../src/errors.ts';
-import { Recorder, type PlanLimits, type Precision, type Size3 } from '../../src/gpu/plan.ts';
+import { Recorder, type PlanLimits } from '../../src/gpu/plan.ts';
+import type { Precision } from '../../src/gpu/precision.ts';
+import type { Size3 } from '../../src/size.ts';
 import { convBackwardInput, convBackwardWeight, convForward } from '../../src/ops/conv.ts';
 import { convolvedSize, tapsOf } from '../../src/ops/conv/shape.ts';
 import { activate, channels, concatenate } from '../reference/activate.ts';

@@ -2,7 +2,8 @@
 import { describe, expect, test } from 'vitest';
 import { InvalidOption, OutOfMemory } from '../../src/errors.ts';
 import { kernelChoices } from '../../src/gpu/choices.ts';
-import { Recorder, type PlanLimits, type Precision } from '../../src/gpu/plan.ts';
+import { Recorder, type PlanLimits } from '../../src/gpu/plan.ts';
+import type { Precision } from '../../src/gpu/precision.ts';
 import {
   fits,
   forwardNeeds,

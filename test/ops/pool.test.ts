@@ -1,7 +1,8 @@
 /** Max-pool and average-pool against float64 loops: odd sizes, ties, norms in front, gradients on top of others, tiny bindings. */
 import { describe, expect, test } from 'vitest';
 import { InvalidOption, OutOfMemory } from '../../src/errors.ts';
-import { Recorder, type PlanLimits, type Size3 } from '../../src/gpu/plan.ts';
+import { Recorder, type PlanLimits } from '../../src/gpu/plan.ts';
+import type { Size3 } from '../../src/size.ts';
 import {
   averagePoolBackward,
   coarserLabels,

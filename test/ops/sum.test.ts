@@ -1,7 +1,9 @@
 /** Sums of two volumes, and activations without a norm, against float64 loops: odd sizes, norms in front, tiny bindings. */
 import { describe, expect, test } from 'vitest';
 import { InvalidOption } from '../../src/errors.ts';
-import { Recorder, type PlanLimits, type Precision, type Size3 } from '../../src/gpu/plan.ts';
+import { Recorder, type PlanLimits } from '../../src/gpu/plan.ts';
+import type { Precision } from '../../src/gpu/precision.ts';
+import type { Size3 } from '../../src/size.ts';
 import { activationBackward, activationForward, assertSlope } from '../../src/ops/activation.ts';
 import { sumBackward, sumForward } from '../../src/ops/sum.ts';
 import { activate } from '../reference/activate.ts';

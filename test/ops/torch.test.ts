@@ -1,6 +1,7 @@
 /** Every op, forward and all gradients, against what PyTorch gave in float64 (test/fixtures/pytorch.py). */
 import { describe, expect, test } from 'vitest';
-import type { Size3, Tensor } from '../../src/gpu/plan.ts';
+import type { Tensor } from '../../src/gpu/plan.ts';
+import type { Size3 } from '../../src/size.ts';
 import { biasGradient } from '../../src/ops/common.ts';
 import { conv1BackwardInput, conv1BackwardWeight, conv1Forward } from '../../src/ops/conv1.ts';
 import { convBackwardInput, convBackwardWeight, convForward } from '../../src/ops/conv.ts';

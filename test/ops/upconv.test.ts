@@ -2,7 +2,8 @@
 import { describe, expect, test } from 'vitest';
 import { kernelChoices } from '../../src/gpu/choices.ts';
 import { InvalidOption, OutOfMemory } from '../../src/errors.ts';
-import { Recorder, type PlanLimits, type Size3 } from '../../src/gpu/plan.ts';
+import { Recorder, type PlanLimits } from '../../src/gpu/plan.ts';
+import type { Size3 } from '../../src/size.ts';
 import { biasGradient } from '../../src/ops/common.ts';
 import { upconvBackwardInput, upconvBackwardWeight, upconvForward } from '../../src/ops/upconv.ts';
 import { activate } from '../reference/activate.ts';

@@ -1,5 +1,5 @@
 /** Transposed convolution with a kernel as large as its strides, and its gradients, in float64, by plain loops. */
-import type { Size3 } from '../../src/gpu/plan.ts';
+import type { Size3 } from '../../src/size.ts';
 import { dense, type Dense } from '../support/run.ts';
 import { channelSums } from './conv.ts';
 

@@ -7,12 +7,12 @@ import {
   defaultLimits,
   Recorder,
   type PlanLimits,
-  type Precision,
-  type Size3,
   type Tensor,
   type View,
   type VolumeTensor,
 } from '../../src/gpu/plan.ts';
+import type { Precision } from '../../src/gpu/precision.ts';
+import type { Size3 } from '../../src/size.ts';
 import { fromHalf, toHalf } from '../../src/gpu/half.ts';
 import { labelsToDense } from '../../src/gpu/layout.ts';
 import { Program } from '../../src/gpu/program.ts';

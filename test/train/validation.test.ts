@@ -1,6 +1,7 @@
 /** Validation through windows: where they lie, what a case's scores are made of, and that nothing changes where one holds all. */
 import { describe, expect, test } from 'vitest';
-import { fromArrays, type PreparedCase, type Size3 } from '../../src/data/prepare.ts';
+import { fromArrays, type PreparedCase } from '../../src/data/prepare.ts';
+import type { Size3 } from '../../src/size.ts';
 import { random } from '../../src/data/random.ts';
 import { Aborted } from '../../src/errors.ts';
 import { dice, meanDefined } from '../../src/metrics/dice.ts';

@@ -1,5 +1,5 @@
 /** Max-pool or average-pool of windows as large as the strides. */
-import type { Size3 } from '../../gpu/plan.ts';
+import type { Size3 } from '../../size.ts';
 import { averagePoolBackward, poolBackward, poolForward, pooledSize, type PoolKind } from '../../ops/pool.ts';
 import type { Layer } from '../graph.ts';
 

@@ -1,5 +1,5 @@
 /** Transposed convolution with a kernel as large as the strides: as many times more voxels along each axis. */
-import type { Size3 } from '../../gpu/plan.ts';
+import type { Size3 } from '../../size.ts';
 import { biasGradient } from '../../ops/common.ts';
 import { upconvBackwardInput, upconvBackwardWeight, upconvForward } from '../../ops/upconv.ts';
 import { channelsOf, type Layer } from '../graph.ts';

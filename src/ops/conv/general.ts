@@ -1,5 +1,6 @@
 /** Convolution with 1 or 3 taps and a stride of 1 or 2 along each axis, one input at a time. */
-import type { Recorder, Size3, SlabUse, Tensor, View, VolumeTensor } from '../../gpu/plan.ts';
+import type { Recorder, SlabUse, Tensor, View, VolumeTensor } from '../../gpu/plan.ts';
+import type { Size3 } from '../../size.ts';
 import { chunking, groupsOf64, planeQuads, reducePartials, type Input } from '../common.ts';
 import { tapsOf, type ConvShape } from './shape.ts';
 

@@ -1,6 +1,7 @@
 /** Kernel and stride of a convolution, and the sizes that follow. */
 import { InvalidOption } from '../../errors.ts';
-import type { Size3, VolumeTensor } from '../../gpu/plan.ts';
+import type { VolumeTensor } from '../../gpu/plan.ts';
+import type { Size3 } from '../../size.ts';
 
 /** Along x, y and z. Volumes are padded with (kernel − 1) / 2 zeros on both sides. */
 export interface ConvShape {
