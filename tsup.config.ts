@@ -5,7 +5,7 @@
  * come in as generated TypeScript, the code of the shaders as a chunk that is loaded when a kernel is compiled.
  */
 import { rm } from 'node:fs/promises';
-import { defineConfig } from 'tsup';
+import { defineConfig, type Options } from 'tsup';
 
 const entries = {
   index: 'src/index.ts',
@@ -28,13 +28,25 @@ const alone = {
   schedules: 'src/train/schedules.ts',
 };
 
+/** unzipit would unpack in threads of Node where it is told to, which it is not; a page must not ask for them. */
+const withoutThreads: NonNullable<Options['esbuildPlugins']>[number] = {
+  name: 'without threads',
+  setup(build) {
+    build.onResolve({ filter: /^node:worker_threads$/ }, () => ({ path: 'threads', namespace: 'none' }));
+    build.onLoad({ filter: /.*/, namespace: 'none' }, () => ({
+      contents: 'export const Worker = undefined;',
+    }));
+  },
+};
+
 export default defineConfig({
   entry: { ...entries, ...alone, cli: 'src/cli/main.ts' },
   format: 'esm',
   target: 'es2022',
   // Of the dependencies that are bundled, the files for browsers; modules of Node stay imports.
   platform: 'browser',
-  external: [/^node:/, 'webgpu'],
+  external: [/^node:(?!worker_threads)/, 'webgpu'],
+  esbuildPlugins: [withoutThreads],
   removeNodeProtocol: false,
   // A worker, and a page without a bundler, cannot look up a package by its name.
   noExternal: ['nifti-reader-js', 'pako', 'papaparse', 'unzipit', 'valibot'],

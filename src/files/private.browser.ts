@@ -21,9 +21,9 @@ export class QuotaExceeded extends UNet3DError {
 
 /** A store of files in a folder of the origin. */
 export interface PrivateStore extends FileStore {
-  /** Names of the files. */
+  /** Names of the files, those before them included. */
   list(): Promise<string[]>;
-  /** Removes a file; one that is not there is no error. */
+  /** Removes a file and the one before it; one that is not there is no error. */
   remove(name: string): Promise<void>;
 }
 
@@ -77,7 +77,7 @@ export async function privateStore(folder = 'unet3d-gpu'): Promise<PrivateStore>
       return names.sort();
     },
     async remove(name) {
-      await directory.removeEntry(name).catch(ignoreMissing);
+      for (const each of [name, previousName(name)]) await directory.removeEntry(each).catch(ignoreMissing);
     },
   };
 }

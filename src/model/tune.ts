@@ -8,7 +8,7 @@ import { Aborted } from '../errors.ts';
 import type { Gpu } from '../gpu/device.ts';
 import { kernelsOf, runsOn, type ConvPass, type CountedPass } from '../gpu/passes.ts';
 import { assertOptions } from '../options.ts';
-import { callback, limit, list, signal, withParts } from '../schema.ts';
+import { callback, list, signal, withParts } from '../schema.ts';
 import { benchPass, ClockTooCoarse, type PassBench } from './pass-bench.ts';
 import { readCache, writeCache, type TuningStore } from './tuning-cache.ts';
 
@@ -30,12 +30,13 @@ export interface TuningOptions {
   readonly bench?: (gpu: Gpu, pass: ConvPass) => PassBench;
 }
 
+const milliseconds = 'a number of milliseconds from 0 on';
 const tuningEntries = {
   store: v.optional(withParts('a store with save and load, such as folderCache()', 'save', 'load')),
   signal,
   warn: callback,
   onPass: callback,
-  budgetMs: v.optional(limit('a number of milliseconds above 0')),
+  budgetMs: v.optional(v.pipe(v.number(milliseconds), v.minValue(0, milliseconds))),
   candidates: callback,
   bench: callback,
 } satisfies Record<keyof TuningOptions, unknown>;
@@ -102,7 +103,7 @@ export async function tune(
   const started = performance.now();
   try {
     for (const [done, pass] of fresh.entries()) {
-      if (performance.now() - started > budgetMs) break;
+      if (performance.now() - started >= budgetMs) break;
       options.onPass?.(done, fresh.length);
       try {
         measured.push(await measure(gpu, pass, options));

@@ -146,12 +146,11 @@ export class UNet3D {
    */
   fit(training: readonly LabelledCase[] | BatchSource, options: WorkerTrainingOptions = {}): TrainingRun {
     const { onEvent } = (options as WorkerTrainingOptions | null) ?? {};
+    // Sent at once, so that calls that follow come after it.
     return startRun(async (emit: (event: TrainingEvent) => void) => {
       assertOptions('fit', workerTrainingEntries, options);
       assertValue('fit', Array.isArray(training) ? caseList : batchSource, training);
-      using held = await options.checkpoint?.hold?.(); // here, where the store is
-      void held; // until the end
-      return await this.#train(training, options, emit);
+      return this.#train(training, options, emit);
     }, onEvent);
   }
 
@@ -171,17 +170,23 @@ export class UNet3D {
         }
       : training;
     const settings: PlainFit = { ...rest, hasCheckpoint: checkpoint !== undefined };
+    let held: Disposable | undefined;
     const answer = async (what: Question, args: readonly unknown[]): Promise<unknown> => {
       if (what === 'batch') return source?.batch(args[0] as number, args[1] as number);
+      if (what === 'holdCheckpoint') {
+        held = await checkpoint?.hold?.();
+        return undefined;
+      }
       if (what === 'loadCheckpoint') return checkpoint?.load(args[0] as string);
       return checkpoint?.save(args[0] as string, args[1] as Uint8Array<ArrayBuffer>);
     };
-    return this.#connection.call('fit', [plain, settings], {
+    const result: Promise<TrainingResult> = this.#connection.call('fit', [plain, settings], {
       signal,
       answer,
       transfer: transfer ? buffersOf([plain, settings.validation, settings.preview]) : [],
       onEvent: (event) => emit(event as TrainingEvent),
     });
+    return result.finally(() => held?.[Symbol.dispose]());
   }
 
   /** Loss, Dice and prediction of each case. */

@@ -52,7 +52,7 @@ export type Response =
     };
 
 /** Things that a running training asks of the page. */
-export type Question = 'batch' | 'loadCheckpoint' | 'saveCheckpoint';
+export type Question = 'batch' | 'holdCheckpoint' | 'loadCheckpoint' | 'saveCheckpoint';
 
 /** An error as it travels: structured cloning would lose its class and its fields. */
 export interface PlainError {

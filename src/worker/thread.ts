@@ -134,6 +134,10 @@ async function fit(call: Call, training: PlainTraining, options: PlainFit): Prom
           await call.ask('saveCheckpoint', [name, bytes], [bytes.buffer]);
         },
         load: (name: string) => call.ask('loadCheckpoint', [name]) as Promise<Uint8Array | undefined>,
+        async hold() {
+          await call.ask('holdCheckpoint', []);
+          return { [Symbol.dispose]: () => undefined }; // the page lets go at the end of the call
+        },
       },
     }),
   });

@@ -1,6 +1,7 @@
 /** Checkpoints in the origin's private file system: whole files only, also when the disk is full. */
 import { afterEach, expect, test, vi } from 'vitest';
 import { privateStore, QuotaExceeded } from '../../src/files/private.browser.ts';
+import { previousName } from '../../src/files/store.ts';
 import { bestModel } from '../../src/train/best-model.ts';
 import { writeSafetensors } from '../../src/weights/safetensors.ts';
 
@@ -14,10 +15,23 @@ test('keeps, replaces, lists and removes files', async () => {
   await store.save('a', new Uint8Array([4]));
   await store.save('b', new Uint8Array([5]));
   expect(await store.load('a')).toEqual(new Uint8Array([4]));
-  expect(await store.list()).toEqual(['a', 'b']);
+  expect(await store.load(previousName('a'))).toEqual(new Uint8Array([1, 2, 3]));
+  expect(await store.list()).toEqual(['a', previousName('a'), 'b'].sort());
   await store.remove('a');
   await store.remove('never there');
   expect(await store.list()).toEqual(['b']);
+});
+
+test('one training at a time holds a folder, and its end frees it', async () => {
+  const [one, other] = [await privateStore('test hold'), await privateStore('test hold')];
+  {
+    using held = await one.hold!();
+    expect(held).toBeDefined();
+    await expect(other.hold!()).rejects.toThrow('"test hold" is in use by another training of this site');
+  }
+  await new Promise((resolve) => setTimeout(resolve));
+  using again = await other.hold!();
+  expect(again).toBeDefined();
 });
 
 test('a full disk is an error of its own, and the file before it stands', async () => {

@@ -167,9 +167,11 @@ test('loss, gradients of all parameters, and three steps with Adam', async () =>
   }
 });
 
+// Every volume and every gradient on the way is rounded by up to 2⁻¹¹, some forty in a row, and norms over a few voxels
+// enlarge that; adapters that keep float16 as such and those that pack it differ in the third digit.
 test('in float16 the gradients are those of float32 but for rounding', async () => {
   const [exact, rounded] = [await train(1), await train(1, undefined, undefined, 'f16')];
-  expect(relativeError(rounded.gradients, exact.gradients)).toBeLessThanOrEqual(2e-2);
+  expect(relativeError(rounded.gradients, exact.gradients)).toBeLessThanOrEqual(5e-2);
 });
 
 describe('the same bits', async () => {
