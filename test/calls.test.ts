@@ -355,6 +355,11 @@ const calls: Readonly<Record<string, PublicCall>> = {
     values: ['/nowhere', '/nowhere'],
     options: { 2: { name: 'a', subjects: /(a)/ } },
   },
+  openNnunet: {
+    call: library.openNnunet,
+    values: [[{ path: 'a.json', source: new Uint8Array(1) }]],
+    options: { 1: { folds: ['0'], checkpoint: 'a' } },
+  },
   writeFileAtomically: { call: library.writeFileAtomically, values: ['/proc/nowhere', 'a'] },
   classColor: { call: worker.classColor, values: [1] },
   greyWindow: { call: worker.greyWindow, values: [data] },
@@ -416,6 +421,9 @@ const others = {
   'errors and handles of what was begun': /^[A-Z]/,
   'without arguments': ['releaseNodeGpu'],
   'texts for whatever there is': ['formatBytes', 'cssColor', 'cacheFolder'],
+  'names of files and cases, handed on from other calls': [
+    ...['labelRules', 'volumesAmong', 'sourceName', 'looksLikeLabel', 'stemOf', 'imagesByCase'],
+  ],
   'tested in a browser, which has their files': ['privateStore', 'bestModel', 'progressOf'],
 };
 

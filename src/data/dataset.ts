@@ -64,7 +64,7 @@ export const datasetEntries = {
   readText: v.optional(v.function('a function')),
 } satisfies Record<keyof DatasetOptions, unknown>;
 
-const fileList = v.array(
+export const fileList = v.array(
   openObject({ path: text, source: sourceSchema }),
   'a list of files, each with its path and source',
 );

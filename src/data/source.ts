@@ -13,7 +13,9 @@ export type Source = string | URL | Blob | ArrayBuffer | Uint8Array | FilePair;
 
 /** A .hdr and its .img, where the place of one does not follow from that of the other. */
 export interface FilePair {
+  /** The .hdr. */
   readonly header: Blob | ArrayBuffer | Uint8Array;
+  /** The .img, which holds the voxels. */
   readonly image: Blob | ArrayBuffer | Uint8Array;
 }
 

@@ -5,7 +5,9 @@ import { groupChannels, looksLikeLabel, stemOf, withoutChannel } from './volume-
 
 /** One volume to work on: the name of its case, and its file, or those of its channels in order. */
 export interface NamedVolume {
+  /** Of its case. */
   readonly name: string;
+  /** One, or one for each channel. */
   readonly files: readonly FileEntry[];
 }
 

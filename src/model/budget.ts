@@ -78,6 +78,7 @@ export interface Planner {
   readonly augment?: boolean | undefined;
   /** Whether a running average of the weights is kept. */
   readonly averaging?: boolean | undefined;
+  /** Whether nothing is computed again, not even what is nearly free. */
   readonly keepAll?: boolean | undefined;
   /** Voxels around patches of a size that the augmentation reads as well. Default: none. */
   readonly margin?: ((size: Size3) => Size3) | undefined;

@@ -1,21 +1,30 @@
 /** A model folder of nnU-Net v2 as data: what its plans, its dataset.json and its folds' checkpoints say. */
+import * as v from 'valibot';
 import type { FileEntry } from '../../data/case.ts';
+import { fileList } from '../../data/dataset.ts';
 import { readText, type Source } from '../../data/source.ts';
 import { InvalidModel } from '../../errors.ts';
 import { listed } from '../../listed.ts';
+import { assertOptions } from '../../options.ts';
+import { text } from '../../schema.ts';
 import { readCheckpoint, requireWeights, type NnunetCheckpoint } from './checkpoint.ts';
 import { readLabels, type NnunetLabels } from './labels.ts';
 import { weightShapes } from './network.ts';
 import { readPlans, type NnunetPlans } from './plans.ts';
 
+/** What a model folder of nnU-Net v2 says. */
 export interface NnunetModel {
+  /** Of plans.json: the network, spacing, patch and normalisation of its configuration. */
   readonly plans: NnunetPlans;
+  /** Of dataset.json: channels, classes or regions, and the value of unknown voxels. */
   readonly labels: NnunetLabels;
   /** Of the network: those of the image, and one per foreground label of a previous stage. */
   readonly inChannels: number;
+  /** The class that trained it, such as `nnUNetTrainer`. */
   readonly trainer: string;
   /** Axes of nnU-Net's arrays along which windows are mirrored; none if empty. */
   readonly mirrorAxes: readonly number[];
+  /** Those that were asked for, each with its weights. */
   readonly folds: readonly NnunetFold[];
 }
 
@@ -32,29 +41,37 @@ export interface NnunetOptions {
   readonly checkpoint?: string | undefined;
 }
 
+const nnunetEntries = {
+  folds: v.optional(v.array(text, "a list of folds, such as ['0', '3'] or ['all']")),
+  checkpoint: v.optional(text),
+} satisfies Record<keyof NnunetOptions, unknown>;
+
 /**
  * Reads a model folder, or one with a single model somewhere within. Weights stay in their files until they are
  * asked for.
  * @param files with `/` in their paths
- * @throws InvalidModel naming what is missing, damaged or not supported
+ * @throws InvalidModel naming what is missing, damaged or not supported; InvalidOption
  */
 export async function openNnunet(
   files: readonly FileEntry[],
-  { folds, checkpoint = 'checkpoint_final.pth' }: NnunetOptions = {},
+  options: NnunetOptions = {},
 ): Promise<NnunetModel> {
+  assertOptions('openNnunet', { files: fileList }, { files });
+  assertOptions('openNnunet', nnunetEntries, options);
+  const { folds, checkpoint = 'checkpoint_final.pth' } = options;
   const root = modelRoot(files, checkpoint);
   const within = new Map(
     files
       .filter(({ path }) => path.startsWith(root))
       .map(({ path, source }) => [path.slice(root.length), source]),
   );
-  const text = (name: string): Promise<string> => {
+  const textOf = (name: string): Promise<string> => {
     const source = within.get(name);
     if (source === undefined)
       throw new InvalidModel(`the folder ${root} has no ${name}; give the whole model folder`);
     return readText(source);
   };
-  const labels = readLabels(await text('dataset.json'));
+  const labels = readLabels(await textOf('dataset.json'));
   const checkpoints = await Promise.all(
     chosenFolds(within, checkpoint, folds).map(async (name) => {
       const path = `fold_${name}/${checkpoint}`;
@@ -72,7 +89,7 @@ export async function openNnunet(
         `[${other.mirrorAxes.join(', ')}]; ${checkpoints[0]!.path} of ${configuration} and ${trainer}, along ` +
         `[${mirrorAxes.join(', ')}]: give folds of one training`,
     );
-  const plans = readPlans(await text('plans.json'), configuration);
+  const plans = readPlans(await textOf('plans.json'), configuration);
   const { network, normalization, previousStage } = plans.configuration;
   if (normalization.length !== labels.channels.length)
     throw new InvalidModel(
