@@ -35,7 +35,9 @@ export const differenceColors = {
 
 /** Colour of a label from 1 on; beyond the palette the golden angle spreads hues. */
 export function classColor(label: number): Color {
-  assertOptions('classColor', { label: wholeNumber() }, { label });
+  // Pictures ask for every pixel.
+  if (!Number.isSafeInteger(label) || label < 0)
+    assertOptions('classColor', { label: wholeNumber() }, { label });
   const named = classColors[label - 1];
   if (named) return named.rgb;
   const hue = (label * 137.508) % 360;
