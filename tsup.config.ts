@@ -4,7 +4,7 @@
  * a worker, which is worker-thread.js, report.js and report-node.js for metrics, pictures and reports. Shaders and WASM
  * come in as generated TypeScript, the code of the shaders as a chunk that is loaded when a kernel is compiled.
  */
-import { rm } from 'node:fs/promises';
+import { readFile, rm } from 'node:fs/promises';
 import { defineConfig, type Options } from 'tsup';
 
 const entries = {
@@ -28,14 +28,19 @@ const alone = {
   schedules: 'src/train/schedules.ts',
 };
 
-/** unzipit would unpack in threads of Node where it is told to, which it is not; a page must not ask for them. */
+/** unzipit can unpack in threads of Node, for which it is never asked here; bundlers of pages look for them all the same. */
 const withoutThreads: NonNullable<Options['esbuildPlugins']>[number] = {
   name: 'without threads',
   setup(build) {
-    build.onResolve({ filter: /^node:worker_threads$/ }, () => ({ path: 'threads', namespace: 'none' }));
-    build.onLoad({ filter: /.*/, namespace: 'none' }, () => ({
-      contents: 'export const Worker = undefined;',
-    }));
+    build.onLoad({ filter: /unzipit\.module\.js$/ }, async ({ path }) => {
+      const code = await readFile(path, 'utf8');
+      const contents = code.replace(
+        /const moduleId = 'node:worker_threads';\s*const \{ Worker \} = await import\(moduleId\);/,
+        'const Worker = undefined;',
+      );
+      if (contents === code) throw new Error(`${path} asks for threads in another way: see tsup.config.ts`);
+      return { contents, loader: 'js' };
+    });
   },
 };
 
@@ -45,7 +50,7 @@ export default defineConfig({
   target: 'es2022',
   // Of the dependencies that are bundled, the files for browsers; modules of Node stay imports.
   platform: 'browser',
-  external: [/^node:(?!worker_threads)/, 'webgpu'],
+  external: [/^node:/, 'webgpu'],
   esbuildPlugins: [withoutThreads],
   removeNodeProtocol: false,
   // A worker, and a page without a bundler, cannot look up a package by its name.
