@@ -8,10 +8,9 @@ import { assertOptions } from '../options.ts';
 import { text, withParts } from '../schema.ts';
 import type { Fingerprint, ForegroundFacts } from './fingerprint.ts';
 import type { Normalization } from './normalize.ts';
-import type { Preprocessing } from './preprocessing.ts';
 import type { Size3 } from '../size.ts';
 import { sizeAtSpacing } from './preprocess.ts';
-import { spacingSchema } from './preprocessing.ts';
+import { spacingSchema, type Preprocessing } from './preprocessing.ts';
 
 /** A preprocessing, and why it is so. */
 export interface PreprocessingDecision {

@@ -1,10 +1,21 @@
-/** What happens to a volume before the network, as plain data; and what a stored one may say: nothing that `prepareVolumes` would not do. */
+/**
+ * What happens to a volume before the network, as plain data; and what a stored one may say: nothing that
+ * `prepareVolumes` would not do.
+ */
 import * as v from 'valibot';
 import { assertOptions } from '../options.ts';
-import { finite, numberAbove, numberFrom, object, oneOf, triple, wholeNumber } from '../schema.ts';
+import {
+  finite,
+  numberAbove,
+  numberFrom,
+  object,
+  oneOf,
+  triple,
+  wholeNumber,
+  type Schema,
+} from '../schema.ts';
 import type { Size3 } from '../size.ts';
 import type { Normalization } from './normalize.ts';
-import type { Schema } from '../schema.ts';
 
 /** What happens to a volume before the network; stored in the model file. */
 export interface Preprocessing {

@@ -13,9 +13,8 @@ import {
   type Tensor,
   type VolumeTensor,
 } from '../gpu/plan.ts';
-import type { Precision } from '../gpu/precision.ts';
+import { precisionSchema, type Precision } from '../gpu/precision.ts';
 import type { Size3 } from '../size.ts';
-import { precisionSchema } from '../gpu/precision.ts';
 import { assertOptions } from '../options.ts';
 import { augment as augmentBatch, drawTensors, type DrawTensors } from '../ops/augment.ts';
 import type { LossShape } from '../ops/loss.ts';

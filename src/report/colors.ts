@@ -35,9 +35,12 @@ export const differenceColors = {
 
 /** Colour of a label from 1 on; beyond the palette the golden angle spreads hues. */
 export function classColor(label: number): Color {
-  // Pictures ask for every pixel.
-  if (!Number.isSafeInteger(label) || label < 0)
-    assertOptions('classColor', { label: wholeNumber() }, { label });
+  assertOptions('classColor', { label: wholeNumber() }, { label });
+  return colorOf(label);
+}
+
+/** As `classColor`, for the pixels of a picture, whose labels were looked at before. */
+export function colorOf(label: number): Color {
   const named = classColors[label - 1];
   if (named) return named.rgb;
   const hue = (label * 137.508) % 360;

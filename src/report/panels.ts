@@ -2,7 +2,7 @@
  * One panel of a slice picture: the image in grey with the classes in colour and a firm outline, the
  * difference between two maps, or one map over the other.
  */
-import { classColor, differenceColors } from './colors.ts';
+import { colorOf, differenceColors } from './colors.ts';
 import { createPicture, fillRect, type Color, type Picture } from './raster.ts';
 import { sliceValues, type GridVolume, type View } from './view.ts';
 
@@ -93,7 +93,7 @@ export function drawPanel(
       },
       1,
     );
-    overlay(picture, read(entry.prediction!), view, classColor, 0.35);
+    overlay(picture, read(entry.prediction!), view, colorOf, 0.35);
     return picture;
   }
   const values = read(entry.image.data);
@@ -105,8 +105,8 @@ export function drawPanel(
       const unit = Math.min(1, Math.max(0, (value - window[0]) / (window[1] - window[0]))) || 0;
       picture.data.fill(Math.round(unit * 255), (y * width + x) * 4, (y * width + x) * 4 + 3);
     }
-  if (column === 'truth') overlay(picture, read(entry.truth!), view, classColor, 0.3);
-  if (column === 'prediction') overlay(picture, read(entry.prediction!), view, classColor, 0.3);
+  if (column === 'truth') overlay(picture, read(entry.truth!), view, colorOf, 0.3);
+  if (column === 'prediction') overlay(picture, read(entry.prediction!), view, colorOf, 0.3);
   if (column === 'difference') {
     const [truth, prediction] = [read(entry.truth!), read(entry.prediction!)];
     overlay(

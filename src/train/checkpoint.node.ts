@@ -3,10 +3,11 @@ import { existsSync } from 'node:fs';
 import { readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { FolderLock } from '../files/lock.node.ts';
+import { previousName } from '../files/store.ts';
 import { makeFolder, writeFileAtomically } from '../files/write.node.ts';
 import { assertOptions } from '../options.ts';
 import { text } from '../schema.ts';
-import { checkpointName, previousName, type CheckpointStore } from './checkpoint.ts';
+import { checkpointName, type CheckpointStore } from './checkpoint.ts';
 
 /** Where a checkpoint may lie, newest first: a kill between two renames leaves only the new file and the previous. */
 const places = (path: string): string[] => [path, `${path}.new`, previousName(path)];

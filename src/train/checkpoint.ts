@@ -52,7 +52,6 @@ const takenVoxel = oneOf('nearest', 'first');
 
 /** The name under which training saves its checkpoint in a store. */
 export const checkpointName = 'checkpoint.safetensors';
-export { previousName };
 
 /** A name that no other run has. */
 export const newRunId = (): string => hexadecimal(crypto.getRandomValues(new Uint8Array(16)));

@@ -4,8 +4,7 @@
  */
 import * as v from 'valibot';
 import { InvalidModel, InvalidOption } from '../errors.ts';
-import { preprocessingSchema } from '../data/preprocessing.ts';
-import type { Preprocessing } from '../data/preprocessing.ts';
+import { preprocessingSchema, type Preprocessing } from '../data/preprocessing.ts';
 import type { Size3 } from '../size.ts';
 import type { Postprocessing } from '../metrics/components.ts';
 import { readJson } from '../json.ts';

@@ -170,11 +170,12 @@ export class UNet3D {
         }
       : training;
     const settings: PlainFit = { ...rest, hasCheckpoint: checkpoint !== undefined };
-    let held: Disposable | undefined;
+    let held: Promise<Disposable | undefined> | undefined;
     const answer = async (what: Question, args: readonly unknown[]): Promise<unknown> => {
       if (what === 'batch') return source?.batch(args[0] as number, args[1] as number);
       if (what === 'holdCheckpoint') {
-        held = await checkpoint?.hold?.();
+        held = Promise.resolve(checkpoint?.hold?.());
+        await held;
         return undefined;
       }
       if (what === 'loadCheckpoint') return checkpoint?.load(args[0] as string);
@@ -186,7 +187,9 @@ export class UNet3D {
       transfer: transfer ? buffersOf([plain, settings.validation, settings.preview]) : [],
       onEvent: (event) => emit(event as TrainingEvent),
     });
-    return result.finally(() => held?.[Symbol.dispose]());
+    // A store that is held only when the call has ended, as that of a worker that died meanwhile, is let go as well.
+    const letGo = (lock: Disposable | undefined): void => lock?.[Symbol.dispose]();
+    return result.finally(() => void held?.then(letGo, () => undefined));
   }
 
   /** Loss, Dice and prediction of each case. */

@@ -180,3 +180,24 @@ test.each([
   for (const timing of ['together', 'in mid-flight'] as const)
     expect(await resultsOf(await create(), sequence, timing), timing).toEqual(expected);
 });
+
+test('a store that is held only when its training is over is let go', async () => {
+  const model = await UNet3D.create({ ...options, worker: thread() });
+  let isAsked = (): void => undefined;
+  const asked = new Promise<void>((resolve) => (isAsked = resolve));
+  let give = (_lock: Disposable): void => undefined;
+  const checkpoint = {
+    save: () => Promise.resolve(),
+    load: () => Promise.resolve(undefined),
+    hold() {
+      isAsked();
+      return new Promise<Disposable>((resolve) => (give = resolve));
+    },
+  };
+  const run = model.fit(training, { epochs, checkpoint });
+  await asked;
+  model.dispose();
+  await expect(run).rejects.toThrow(DeviceLost);
+  const letGo = new Promise<void>((resolve) => give({ [Symbol.dispose]: resolve }));
+  await letGo;
+});

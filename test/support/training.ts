@@ -2,7 +2,7 @@
 import { random } from '../../src/data/random.ts';
 import { fromArrays, type PreparedCase } from '../../src/data/prepare.ts';
 import type { CheckpointStore } from '../../src/train/checkpoint.ts';
-import { previousName } from '../../src/train/checkpoint.ts';
+import { previousName } from '../../src/files/store.ts';
 
 /** A bright box in noise. */
 export function box(seed: number): PreparedCase {

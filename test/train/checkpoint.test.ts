@@ -1,18 +1,13 @@
 /** Checkpoints as files: damage is told, and the one before is taken; nothing but named errors comes out. */
 import { describe, expect, test } from 'vitest';
+import { previousName } from '../../src/files/store.ts';
 import { random } from '../../src/data/random.ts';
 import { UNet3DError } from '../../src/errors.ts';
 import { kernelChoices } from '../../src/gpu/choices.ts';
 import { completeConfig } from '../../src/model/config.ts';
 import { initialValues, layoutParameters } from '../../src/model/parameters.ts';
 import type { ModelState } from '../../src/model/state.ts';
-import {
-  checkpointName,
-  loadCheckpoint,
-  previousName,
-  progressOf,
-  writeCheckpoint,
-} from '../../src/train/checkpoint.ts';
+import { checkpointName, loadCheckpoint, progressOf, writeCheckpoint } from '../../src/train/checkpoint.ts';
 import { headerOf, mutatedSafetensors, withHeader } from '../../scripts/fuzz/mutations.ts';
 import { writeHashed } from '../../src/weights/content-hash.ts';
 import { readSafetensors } from '../../src/weights/safetensors.ts';

@@ -1,9 +1,8 @@
 /** `plan`: what a training step would allocate and compute, told without a GPU. */
 import { Command, Option } from 'commander';
-import type { Plan, PlanLimits } from '../../gpu/plan.ts';
 import type { Precision } from '../../gpu/precision.ts';
 import type { Size3 } from '../../size.ts';
-import { defaultLimits } from '../../gpu/plan.ts';
+import { defaultLimits, type Plan, type PlanLimits } from '../../gpu/plan.ts';
 import { windowStarts } from '../../infer/window.ts';
 import { nnunetPreprocessing } from '../../data/decide.ts';
 import type { Fingerprint } from '../../data/fingerprint.ts';

@@ -1,6 +1,6 @@
 /** nnU-Net's networks as data: what plans say of them, and the names and shapes of their weights. */
 import * as v from 'valibot';
-import { flag, object, oneOf, openObject, text, wholeNumber } from '../../schema.ts';
+import { flag, object, oneOf, openObject, text, triple, wholeNumber } from '../../schema.ts';
 
 /** Along the axes of nnU-Net's arrays, slowest first: z, y, x of the file, permuted by `transpose_forward`. */
 export type Axes = readonly [number, number, number];
@@ -29,8 +29,6 @@ const feature = wholeNumber(1, 4096);
 const kernel = v.picklist([1, 3], '1 or 3');
 const stride = v.picklist([1, 2], '1 or 2');
 const count = wholeNumber(1, 64);
-const axes = <Item extends v.GenericSchema<unknown, number>>(item: Item, expected: string) =>
-  v.strictTuple([item, item, item], expected);
 const levels = <Item extends v.GenericSchema<unknown, unknown>>(item: Item, expected: string) =>
   v.pipe(v.array(item, expected), v.minLength(1, expected), v.maxLength(mostLevels, expected));
 
@@ -38,7 +36,7 @@ const levels = <Item extends v.GenericSchema<unknown, unknown>>(item: Item, expe
 const perLevel = (item: v.GenericSchema<unknown, number>, expected: string) =>
   v.union([item, levels(item, expected)], expected);
 const perLevelAxes = (item: v.GenericSchema<unknown, number>, expected: string) =>
-  v.union([item, levels(v.union([item, axes(item, expected)], expected), expected)], expected);
+  v.union([item, levels(v.union([item, triple(item, expected)], expected), expected)], expected);
 
 const kernels = perLevelAxes(kernel, 'kernels of 1 or 3 along three axes, for each level');
 const strides = perLevelAxes(stride, 'strides of 1 or 2 along three axes, for each level');
@@ -86,11 +84,11 @@ export const oldNetworkEntries = {
   n_conv_per_stage_encoder: levels(count, 'a whole number from 1 to 64 for each level'),
   n_conv_per_stage_decoder: v.array(count, 'a whole number from 1 to 64 for each level but the last'),
   pool_op_kernel_sizes: levels(
-    axes(stride, 'strides along three axes'),
+    triple(stride, 'strides along three axes'),
     'strides of 1 or 2 along three axes, for each level',
   ),
   conv_kernel_sizes: levels(
-    axes(kernel, 'kernels along three axes'),
+    triple(kernel, 'kernels along three axes'),
     'kernels of 1 or 3 along three axes, for each level',
   ),
 };

@@ -3,7 +3,17 @@ import * as v from 'valibot';
 import { InvalidModel } from '../../errors.ts';
 import { readJson } from '../../json.ts';
 import { listed } from '../../listed.ts';
-import { finite, flag, held, numberAbove, oneOf, openObject, text, wholeNumber } from '../../schema.ts';
+import {
+  finite,
+  flag,
+  held,
+  numberAbove,
+  oneOf,
+  openObject,
+  text,
+  triple,
+  wholeNumber,
+} from '../../schema.ts';
 import {
   architectureSchema,
   networkOf,
@@ -75,7 +85,7 @@ export interface NnunetPlans {
 }
 
 const permutation = v.pipe(
-  v.strictTuple([wholeNumber(0, 2), wholeNumber(0, 2), wholeNumber(0, 2)], 'an order of the axes 0, 1, 2'),
+  triple(wholeNumber(0, 2), 'an order of the axes 0, 1, 2'),
   v.check((order) => new Set(order).size === 3, 'each of the axes 0, 1, 2 once'),
 );
 
@@ -103,8 +113,6 @@ const plansSchema = openObject({
 });
 type Plans = v.InferOutput<typeof plansSchema>;
 
-const three = (item: v.GenericSchema<unknown, number>, expected: string) =>
-  v.strictTuple([item, item, item], expected);
 const order = v.picklist([0, 1, 3], '0, 1 or 3');
 const resampler = oneOf('resample_data_or_seg_to_shape', 'resample_torch_fornnunet', 'no_resampling_hack');
 const resamplerOptions = openObject({
@@ -114,11 +122,11 @@ const resamplerOptions = openObject({
 });
 
 const configurationSchema = openObject({
-  patch_size: three(
+  patch_size: triple(
     wholeNumber(1, 4096),
     'three whole numbers: networks in two dimensions are not supported',
   ),
-  spacing: three(numberAbove(0), 'three numbers above 0'),
+  spacing: triple(numberAbove(0), 'three numbers above 0'),
   batch_size: wholeNumber(1),
   normalization_schemes: v.array(
     oneOf(

@@ -63,7 +63,7 @@ export class Machine {
   readonly #stack: unknown[] = [];
   /** Lengths of the stack at the marks. */
   readonly #marks: number[] = [];
-  readonly memo = new Map<number, unknown>();
+  readonly #memo = new Map<number, unknown>();
   #objects = 0;
 
   constructor(
@@ -139,6 +139,8 @@ export class Machine {
   }
 
   push(value: unknown): void {
+    if (this.#stack.length >= mostObjects)
+      throw this.context.damaged(`its pickle stacks more than ${mostObjects} objects`);
     this.#stack.push(value);
   }
 
@@ -185,9 +187,17 @@ export class Machine {
     this.push(global);
   }
 
+  /** Keeps what is on top of the stack, by default under the next number. */
+  memoize(index = this.#memo.size): void {
+    if (this.#memo.size >= mostObjects)
+      throw this.context.damaged(`its pickle keeps more than ${mostObjects} objects`);
+    this.#memo.set(index, this.top());
+  }
+
   recall(index: number): void {
-    if (!this.memo.has(index)) throw this.damaged(`its pickle recalls number ${index}, which was never kept`);
-    this.push(this.memo.get(index));
+    if (!this.#memo.has(index))
+      throw this.damaged(`its pickle recalls number ${index}, which was never kept`);
+    this.push(this.#memo.get(index));
   }
 
   /** What a global makes of arguments. */
@@ -278,9 +288,9 @@ const operations: ReadonlyMap<number, (machine: Machine) => void> = new Map([
   [letter('u'), (machine) => machine.setItems(machine.popMark())],
   [0x90, (machine) => machine.addItems(machine.popMark())],
   // BINPUT, LONG_BINPUT, MEMOIZE, BINGET, LONG_BINGET
-  [letter('q'), (machine) => machine.memo.set(machine.unsigned(1), machine.top())],
-  [letter('r'), (machine) => machine.memo.set(machine.unsigned(4), machine.top())],
-  [0x94, (machine) => machine.memo.set(machine.memo.size, machine.top())],
+  [letter('q'), (machine) => machine.memoize(machine.unsigned(1))],
+  [letter('r'), (machine) => machine.memoize(machine.unsigned(4))],
+  [0x94, (machine) => machine.memoize()],
   [letter('h'), (machine) => machine.recall(machine.unsigned(1))],
   [letter('j'), (machine) => machine.recall(machine.unsigned(4))],
   // GLOBAL, STACK_GLOBAL

@@ -1,6 +1,5 @@
 /** The weights among what torch.save wrote: a dict of names and tensors, alone or within a checkpoint. */
-import type { Source } from '../../data/source.ts';
-import { sourceName } from '../../data/source.ts';
+import { sourceName, type Source } from '../../data/source.ts';
 import { InvalidModel } from '../../errors.ts';
 import { listed } from '../../listed.ts';
 import { withoutPrefix, withoutWrappers } from '../prefixes.ts';

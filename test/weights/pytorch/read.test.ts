@@ -142,6 +142,8 @@ describe('hostile files are refused', () => {
       /larger than/,
     ],
     ['an unknown reference', 'K\u0001Q.', /refers to a storage in a way that is not known/],
+    ['a memo without end', 'N' + '\u0094'.repeat(300_000) + '.', /keeps more than 262144 objects/],
+    ['a stack without end', 'N'.repeat(300_000) + '.', /stacks more than 262144 objects/],
     ['a dict of dicts without end', '}'.repeat(300_000) + '.', /more than 262144 objects/],
   ])('%s', async (_, pickle, message) => {
     const found = saved(pickle, numbers);
