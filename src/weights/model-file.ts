@@ -23,7 +23,7 @@ import type { Weights } from '../model/state.ts';
 import { distinctNames, object, openObject, size3, text, wholeNumber, type Schema } from '../schema.ts';
 import { version as packageVersion } from '../version.ts';
 import { requireWhole, writeHashed } from './content-hash.ts';
-import { flatFrom, namedTensors } from './named-tensors.ts';
+import { flatFrom, isCounter, namedTensors } from './named-tensors.ts';
 import type { NamedTensor } from './safetensors.ts';
 import { readTensors } from './tensors.ts';
 
@@ -126,9 +126,6 @@ export async function readModel(
   };
 }
 
-/** What PyTorch saves beside the weights of a batch norm, and nothing here needs. */
-const counter = /\.num_batches_tracked$/;
-
 /** Weights that have no place in a network would be missed in it: it is another one. */
 function requireNoOthers(
   tensors: ReadonlyMap<string, NamedTensor>,
@@ -136,7 +133,7 @@ function requireNoOthers(
   name: string,
 ): void {
   const others = [...tensors.keys()].filter(
-    (tensor) => !parameters.has(tensor) && !statistics.has(tensor) && !counter.test(tensor),
+    (tensor) => !parameters.has(tensor) && !statistics.has(tensor) && !isCounter(tensor),
   );
   if (others.length === 0) return;
   throw new InvalidModel(

@@ -3,6 +3,17 @@ import { InvalidModel } from '../errors.ts';
 import type { Parameter } from '../model/parameters.ts';
 import type { NamedTensor } from './safetensors.ts';
 
+/** A tensor of a file, whose numbers are read when they are asked for. */
+export interface ReadableTensor {
+  /** Slowest axis first. */
+  readonly shape: readonly number[];
+  /** Its numbers in C order. */
+  read(): Promise<Float32Array>;
+}
+
+/** Whether it is what PyTorch saves beside the weights of a batch norm, and nothing here needs. */
+export const isCounter = (name: string): boolean => name.endsWith('.num_batches_tracked');
+
 /** The parts of a flat buffer under their names and shapes, `prefix` in front of the names. */
 export function namedTensors(
   entries: ReadonlyMap<string, Parameter>,

@@ -7,28 +7,10 @@ import type { FileEntry } from '../../src/data/case.ts';
 import { InvalidModel } from '../../src/errors.ts';
 import { openNnunet } from '../../src/interop/nnunet/folder.ts';
 import { readLabels } from '../../src/interop/nnunet/labels.ts';
-import { weightShapes } from '../../src/interop/nnunet/network.ts';
 import { readPlans } from '../../src/interop/nnunet/plans.ts';
-
-const shared = '../shared/data/interop';
-const folders = ['plain-iso', 'plain-aniso', 'plain-regions', 'resenc', 'totalsegmentator'];
-
-interface Fixture {
-  model: string;
-  configuration: string;
-  trainer: string;
-  folds: (number | string)[];
-  resolved: {
-    architecture: { arch_kwargs: Record<string, unknown> };
-    heads: number;
-    inputChannels: number;
-    regions: unknown[] | null;
-    ignoreLabel: number | null;
-  };
-  canonicalNames: string[];
-  stateDict: Record<string, number[] | { shape: number[] }>;
-  mirroringAxes: number[] | null;
-}
+import { configOf } from '../../src/interop/nnunet/weights.ts';
+import { layoutParameters } from '../../src/model/parameters.ts';
+import { interopFolder as shared, nnunetFolders, type NnunetFixture } from '../support/interop.ts';
 
 const filesIn = (folder: string): FileEntry[] =>
   readdirSync(folder, { recursive: true, withFileTypes: true })
@@ -39,10 +21,10 @@ const filesIn = (folder: string): FileEntry[] =>
 const json = <T>(path: string): T => JSON.parse(readFileSync(path, 'utf8')) as T;
 
 describe.skipIf(!existsSync(shared))('as nnU-Net reads them', () => {
-  test.each(folders)('%s', async (name) => {
+  test.each(nnunetFolders)('%s', async (name) => {
     const folder = `${shared}/nnunet-${name}`;
-    const fixture = json<Fixture>(`${folder}/fixture.json`);
-    const { plans, labels, inChannels, trainer, mirrorAxes, folds } = await openNnunet(
+    const fixture = json<NnunetFixture>(`${folder}/fixture.json`);
+    const { plans, labels, config, trainer, mirrorAxes, folds } = await openNnunet(
       filesIn(`${folder}/model`),
     );
     const { network } = plans.configuration;
@@ -50,7 +32,7 @@ describe.skipIf(!existsSync(shared))('as nnU-Net reads them', () => {
     expect(plans.configuration.name).toBe(fixture.configuration);
     expect([trainer, mirrorAxes]).toEqual([fixture.trainer, fixture.mirroringAxes ?? []]);
     expect(folds.map((fold) => fold.name)).toEqual(fixture.folds.map(String));
-    expect([labels.heads.length, inChannels]).toEqual([
+    expect([config.classes, config.inChannels]).toEqual([
       fixture.resolved.heads,
       fixture.resolved.inputChannels,
     ]);
@@ -66,17 +48,8 @@ describe.skipIf(!existsSync(shared))('as nnU-Net reads them', () => {
     ]);
     expect(network.blocks).toEqual(told['n_conv_per_stage'] ?? told['n_blocks_per_stage']);
     expect(network.decoderBlocks).toEqual(told['n_conv_per_stage_decoder']);
-    const shapes = weightShapes(network, inChannels, labels.heads.length);
-    expect([...shapes.keys()].sort()).toEqual([...fixture.canonicalNames].sort());
-    for (const fold of folds)
-      for (const [key, shape] of shapes) {
-        expect(shape, key).toEqual(
-          [fixture.stateDict[key]].map((value) => ('shape' in value! ? value.shape : value))[0],
-        );
-        expect(await fold.weights.get(key)!.read()).toHaveLength(
-          shape.reduce((product, size) => product * size, 1),
-        );
-      }
+    const { parameters } = layoutParameters(config);
+    for (const fold of folds) expect([...fold.weights.keys()].sort()).toEqual([...parameters.keys()].sort());
   });
 
   test('the planners’ own plans, of all networks in three dimensions', () => {
@@ -101,14 +74,8 @@ describe.skipIf(!existsSync(shared))('as nnU-Net reads them', () => {
         });
         expect(found.network.features).toEqual(expected.features);
         const labels = readLabels(readFileSync(`${shared}/plans/${dataset}/dataset.json`, 'utf8'));
-        const shapes = weightShapes(found.network, labels.channels.length, labels.heads.length);
-        const parameters = [...shapes.values()].map((shape) =>
-          shape.reduce((product, size) => product * size, 1),
-        );
-        expect(
-          parameters.reduce((sum, length) => sum + length, 0),
-          key,
-        ).toBe(expected.parameters);
+        const config = configOf(found.network, labels.channels.length, labels.heads.length);
+        expect(layoutParameters(config).count, key).toBe(expected.parameters);
         count++;
       }
     expect(count).toBeGreaterThan(10);

@@ -6,11 +6,15 @@ import { readText, type Source } from '../../data/source.ts';
 import { InvalidModel } from '../../errors.ts';
 import { listed } from '../../listed.ts';
 import { assertOptions } from '../../options.ts';
+import type { UNet3DConfig } from '../../model/config.ts';
+import { layoutParameters } from '../../model/parameters.ts';
 import { text } from '../../schema.ts';
-import { readCheckpoint, requireWeights, type NnunetCheckpoint } from './checkpoint.ts';
+import type { ReadableTensor } from '../../weights/named-tensors.ts';
+import { toOurs } from '../mapping.ts';
+import { readCheckpoint } from './checkpoint.ts';
 import { readLabels, type NnunetLabels } from './labels.ts';
-import { weightShapes } from './network.ts';
 import { readPlans, type NnunetPlans } from './plans.ts';
+import { configOf, nnunetMapping } from './weights.ts';
 
 /** What a model folder of nnU-Net v2 says. */
 export interface NnunetModel {
@@ -18,8 +22,8 @@ export interface NnunetModel {
   readonly plans: NnunetPlans;
   /** Of dataset.json: channels, classes or regions, and the value of unknown voxels. */
   readonly labels: NnunetLabels;
-  /** Of the network: those of the image, and one per foreground label of a previous stage. */
-  readonly inChannels: number;
+  /** The network as this package has it; its channels are the image's and one per foreground label of a previous stage. */
+  readonly config: UNet3DConfig;
   /** The class that trained it, such as `nnUNetTrainer`. */
   readonly trainer: string;
   /** Axes of nnU-Net's arrays along which windows are mirrored; none if empty. */
@@ -31,7 +35,8 @@ export interface NnunetModel {
 export interface NnunetFold {
   /** A number, or `all`. */
   readonly name: string;
-  readonly weights: NnunetCheckpoint['weights'];
+  /** Under the names and with the shapes of this package; read from the file one by one when they are asked for. */
+  readonly weights: ReadonlyMap<string, ReadableTensor>;
 }
 
 export interface NnunetOptions {
@@ -97,15 +102,19 @@ export async function openNnunet(
     );
   const foreground = labels.heads.length - (labels.regions ? 0 : 1);
   const inChannels = labels.channels.length + (previousStage === undefined ? 0 : foreground);
-  const shapes = weightShapes(network, inChannels, labels.heads.length);
-  for (const { weights, path } of checkpoints) requireWeights(weights, shapes, path);
+  const config = configOf(network, inChannels, labels.heads.length);
+  const { parameters } = layoutParameters(config);
+  const mapping = nnunetMapping(config);
   return {
     plans,
     labels,
-    inChannels,
+    config,
     trainer,
     mirrorAxes,
-    folds: checkpoints.map(({ name, weights }) => ({ name, weights })),
+    folds: checkpoints.map(({ name, path, weights }) => ({
+      name,
+      weights: toOurs(mapping, weights, parameters, { name: path, describedBy: 'plans.json' }),
+    })),
   };
 }
 

@@ -1,4 +1,4 @@
-/** nnU-Net's networks as data: what plans say of them, and the names and shapes of their weights. */
+/** nnU-Net's networks as data: what plans say of them. */
 import * as v from 'valibot';
 import { flag, object, oneOf, openObject, text, triple, wholeNumber } from '../../schema.ts';
 
@@ -24,7 +24,8 @@ export interface NnunetNetwork {
   readonly bias: boolean;
 }
 
-const mostLevels = 16;
+/** Of what this package runs. */
+const mostLevels = 8;
 const feature = wholeNumber(1, 4096);
 const kernel = v.picklist([1, 3], '1 or 3');
 const stride = v.picklist([1, 2], '1 or 2');
@@ -162,6 +163,7 @@ function encoderOf(path: string, fail: (problem: string) => Error): NnunetNetwor
 }
 
 function consistent(network: NnunetNetwork, stages: number, fail: (problem: string) => Error): NnunetNetwork {
+  if (stages < 2) throw fail('the network has a single level; expected two or more');
   const lengths = {
     features: stages,
     kernels: stages,
@@ -179,58 +181,4 @@ function consistent(network: NnunetNetwork, stages: number, fail: (problem: stri
       `the network's first strides are [${network.strides[0]!.join(', ')}]; expected 1 along every axis`,
     );
   return network;
-}
-
-/**
- * The weights that a file of such a network has under names of their own, with their shapes as PyTorch has them;
- * other names in it are aliases.
- */
-export function weightShapes(
-  network: NnunetNetwork,
-  inChannels: number,
-  heads: number,
-): ReadonlyMap<string, readonly number[]> {
-  const { features, kernels, strides, blocks, decoderBlocks, bias } = network;
-  const shapes = new Map<string, readonly number[]>();
-  const last = features.length - 1;
-  const norm = (name: string, channels: number): void => {
-    shapes.set(`${name}.weight`, [channels]).set(`${name}.bias`, [channels]);
-  };
-  const conv = (name: string, from: number, to: number, size: Axes, biased = bias): void => {
-    shapes.set(`${name}.weight`, [to, from, ...size]);
-    if (biased) shapes.set(`${name}.bias`, [to]);
-  };
-  const convNorm = (name: string, from: number, to: number, size: Axes, biased = bias): void => {
-    conv(`${name}.conv`, from, to, size, biased);
-    norm(`${name}.norm`, to);
-  };
-  let channels = inChannels;
-  if (network.encoder === 'residual') {
-    convNorm('encoder.stem.convs.0', channels, network.stem, kernels[0]!);
-    channels = network.stem;
-  }
-  features.forEach((to, level) => {
-    for (let block = 0; block < blocks[level]!; block++) {
-      if (network.encoder === 'plain') {
-        convNorm(`encoder.stages.${level}.0.convs.${block}`, channels, to, kernels[level]!);
-      } else {
-        const name = `encoder.stages.${level}.blocks.${block}`;
-        convNorm(`${name}.conv1`, channels, to, kernels[level]!);
-        convNorm(`${name}.conv2`, to, to, kernels[level]!);
-        const pooled = block === 0 && strides[level]!.some((step) => step !== 1);
-        if (channels !== to) convNorm(`${name}.skip.${pooled ? 1 : 0}`, channels, to, [1, 1, 1], false);
-      }
-      channels = to;
-    }
-  });
-  for (let step = 0; step < last; step++) {
-    const level = last - 1 - step;
-    const to = features[level]!;
-    shapes.set(`decoder.transpconvs.${step}.weight`, [features[level + 1]!, to, ...strides[level + 1]!]);
-    if (bias) shapes.set(`decoder.transpconvs.${step}.bias`, [to]);
-    for (let block = 0; block < decoderBlocks[step]!; block++)
-      convNorm(`decoder.stages.${step}.convs.${block}`, block === 0 ? 2 * to : to, to, kernels[level]!);
-    conv(`decoder.seg_layers.${step}`, to, heads, [1, 1, 1], true);
-  }
-  return shapes;
 }

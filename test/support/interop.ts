@@ -1,0 +1,84 @@
+/** Small networks of other tools with what those compute from them, which lie beside the checkout; for both runtimes. */
+import type { FileEntry } from '../../src/data/case.ts';
+import { bytesOf } from './files.ts';
+
+export const interopFolder = '../shared/data/interop';
+
+/** An array in a file of little-endian float32 in C order. */
+export interface StoredArray {
+  readonly file: string;
+  readonly shape: readonly number[];
+}
+
+/** fixture.json of a folder; see the README beside it. */
+export interface InteropFixture {
+  readonly forward: {
+    readonly input: StoredArray;
+    /** Finest first; the others are of deep supervision. */
+    readonly outputs: readonly (StoredArray & { readonly maxAbs: number })[];
+    /** Sum over outputs i of sum(logits_i · weights_i) / numel(logits_i). */
+    readonly loss?: {
+      readonly weights: readonly string[];
+      readonly value: number;
+      readonly gradients: string;
+      readonly inputGradient: string;
+    };
+  };
+}
+
+export interface NnunetFixture extends InteropFixture {
+  /** Of the model folder. */
+  readonly model: string;
+  readonly configuration: string;
+  readonly trainer: string;
+  readonly folds: readonly (number | string)[];
+  readonly resolved: {
+    readonly architecture: { readonly arch_kwargs: Record<string, unknown> };
+    readonly heads: number;
+    readonly inputChannels: number;
+    readonly regions: readonly unknown[] | null;
+    readonly ignoreLabel: number | null;
+  };
+  /** All names in the order of the file, with their shapes. */
+  readonly stateDict: Record<string, readonly number[]>;
+  /** Those that are no aliases. */
+  readonly canonicalNames: readonly string[];
+  readonly mirroringAxes: readonly number[] | null;
+}
+
+export const nnunetFolders = ['plain-iso', 'plain-aniso', 'plain-regions', 'resenc', 'totalsegmentator'];
+
+/** A folder of fixtures; undefined where it is not there. */
+export async function interopFixture<Fixture extends InteropFixture>(name: string) {
+  const folder = `${interopFolder}/${name}`;
+  const json = await bytesOf(`${folder}/fixture.json`);
+  if (!json) return undefined;
+  const bytesAt = async (path: string): Promise<Uint8Array<ArrayBuffer>> => {
+    const bytes = await bytesOf(`${folder}/${path}`);
+    if (!bytes) throw new Error(`${folder}/${path} is missing`);
+    return bytes;
+  };
+  return {
+    folder,
+    fixture: JSON.parse(new TextDecoder().decode(json)) as Fixture,
+    bytesAt,
+    /** Of a .f32 file. */
+    floatsAt: async (path: string): Promise<Float32Array<ArrayBuffer>> =>
+      new Float32Array((await bytesAt(path)).buffer),
+  };
+}
+
+/** A model folder of nnU-Net: its fixture, and its files as a user gives them; undefined where it is not there. */
+export async function nnunetFixture(name: string) {
+  const found = await interopFixture<NnunetFixture>(`nnunet-${name}`);
+  if (!found) return undefined;
+  const { model, folds } = found.fixture;
+  const paths = [
+    'plans.json',
+    'dataset.json',
+    ...folds.map((fold) => `fold_${fold}/checkpoint_final.pth`),
+  ].map((path) => `${model}/${path}`);
+  const files: FileEntry[] = [];
+  for (const path of paths) files.push({ path, source: await found.bytesAt(path) });
+  return { ...found, files };
+}
