@@ -287,8 +287,9 @@ function supervise(
     let { labels } = truth;
     if (level > 0) {
       const stride = strideTo(config, level);
-      labels = recorder.labels(`labels.${level}`, labels.batch, pooledSize(labels.size, stride));
-      coarserLabels(recorder, labels.name, truth.labels, labels, stride, coarserTruth);
+      const target = recorder.labels(`labels.${level}`, labels.batch, pooledSize(labels.size, stride));
+      coarserLabels(recorder, target.name, { source: truth.labels, target }, stride, coarserTruth);
+      labels = target;
     }
     const weight = weights[level]!;
     const [dice, crossEntropy] = [weight * loss.dice, weight * loss.crossEntropy];

@@ -7,9 +7,9 @@ import type { Recorder, Tensor, View, VolumeTensor } from '../gpu/plan.ts';
 import type { Size3 } from '../size.ts';
 import { forwardKernel, weightKernel, type ConvPass } from '../gpu/passes.ts';
 import { assertLength, type Input } from './common.ts';
-import { convolve, weightGradient, type Place } from './conv/general.ts';
+import { convolve, weightGradient, type Place, type WeightTensors } from './conv/general.ts';
 import { assertConvolved, convWork, isUsual, tapsOf, usualShape, type ConvShape } from './conv/shape.ts';
-import { block, convolveByChannels, convolveByVoxels } from './conv3/forward.ts';
+import { block, convolveByChannels, convolveByVoxels, type JoinedTensors } from './conv3/forward.ts';
 import { weightGradientByLines, weightGradientTiled } from './conv3/weight-gradient.ts';
 
 /** weights (out, in, taps) → [out block][in][taps][8]; with `transpose`, those of the data gradient for inputs [first, first + count). */
@@ -39,12 +39,10 @@ function pack(
 function convolve3(
   recorder: Recorder,
   label: string,
-  inputs: readonly [Input, Input?],
-  packed: Tensor,
-  bias: View | undefined,
-  target: VolumeTensor,
-  { add, flops }: { add: boolean; flops: number },
+  tensors: JoinedTensors,
+  { add, flops }: { readonly add: boolean; readonly flops: number },
 ): void {
+  const { inputs, packed, bias, target } = tensors;
   const [a, b] = inputs;
   const pass: ConvPass = {
     kind: 'forward',
@@ -57,12 +55,13 @@ function convolve3(
   const kernel = forwardKernel(recorder.limits.kernels, pass);
   if (kernel === 'channels') {
     const channelsIn = a.tensor.channels + (b?.tensor.channels ?? 0);
-    convolveByChannels(recorder, label, a, packed, bias, target, { channelsIn, first: 0, add });
+    const own = { input: a, packed, bias, target };
+    convolveByChannels(recorder, label, own, { channelsIn, first: 0, add });
     if (b) {
       const place = { channelsIn, first: a.tensor.channels, add: true };
-      convolveByChannels(recorder, label, b, packed, undefined, target, place);
+      convolveByChannels(recorder, label, { input: b, packed, target }, place);
     }
-  } else convolveByVoxels(recorder, kernel, label, inputs, packed, bias, target, add);
+  } else convolveByVoxels(recorder, kernel, label, tensors, add);
 }
 
 /** An input as the key of a pass has it. */
@@ -91,19 +90,17 @@ export function convForward(
   const flops = convWork(kernel, inChannels, target);
   const packed = pack(recorder, label, weights, { outChannels: target.channels, inChannels, kernel });
   if (isUsual(shape)) {
-    convolve3(recorder, label, inputs, packed, bias, target, { add: false, flops });
+    convolve3(recorder, label, { inputs, packed, bias, target }, { add: false, flops });
     return;
   }
   const walk = { kernel, stride, dilation: none, inChannels };
   const of = ({ tensor: { channels } }: Input) => (flops * channels) / inChannels;
-  convolve(recorder, label, a, { packed, bias }, target, { ...walk, first: 0, add: false, flops: of(a) });
-  if (b)
-    convolve(recorder, label, b, { packed }, target, {
-      ...walk,
-      first: a.tensor.channels,
-      add: true,
-      flops: of(b),
-    });
+  const firstTensors = { input: a, packed, bias, target };
+  convolve(recorder, label, firstTensors, { ...walk, first: 0, add: false, flops: of(a) });
+  if (b) {
+    const second = { ...walk, first: a.tensor.channels, add: true, flops: of(b) };
+    convolve(recorder, label, { input: b, packed, target }, second);
+  }
 }
 
 /**
@@ -124,12 +121,12 @@ export function convBackwardInput(
   const flops = convWork(kernel, dInput.channels, dOutput);
   const channels = { outChannels: dOutput.channels, inChannels, kernel };
   const packed = pack(recorder, label, weights, channels, { first, count: dInput.channels });
-  const source = { tensor: dOutput };
-  if (isUsual(shape)) convolve3(recorder, label, [source], packed, undefined, dInput, { add, flops });
+  const input = { tensor: dOutput };
+  if (isUsual(shape)) convolve3(recorder, label, { inputs: [input], packed, target: dInput }, { add, flops });
   else {
     const place = { inChannels: dOutput.channels, first: 0 };
     const walk = { kernel, stride: none, dilation: stride, ...place, add, flops };
-    convolve(recorder, label, source, { packed }, dInput, walk);
+    convolve(recorder, label, { input, packed, target: dInput }, walk);
   }
 }
 
@@ -140,7 +137,7 @@ export function convBackwardInput(
 export function convBackwardWeight(
   recorder: Recorder,
   label: string,
-  tensors: { readonly input: Input; readonly dOutput: VolumeTensor; readonly dWeights: View },
+  tensors: WeightTensors,
   options: Partial<Place> = {},
   shape: ConvShape = usualShape,
 ): void {
@@ -151,7 +148,7 @@ export function convBackwardWeight(
   const place = { inChannels, first };
   const flops = convWork(shape.kernel, input.tensor.channels, dOutput);
   if (!isUsual(shape)) {
-    weightGradient(recorder, label, input, dOutput, dWeights, { ...place, ...shape, flops });
+    weightGradient(recorder, label, tensors, { ...place, ...shape, flops });
     return;
   }
   const [width, height] = dOutput.size;
@@ -164,6 +161,6 @@ export function convBackwardWeight(
   };
   recorder.pass(pass, flops);
   const kernel = weightKernel(recorder.limits.kernels, pass);
-  if (kernel === 'lines') weightGradientByLines(recorder, label, input, dOutput, dWeights, place);
-  else weightGradientTiled(recorder, kernel, label, input, dOutput, dWeights, place);
+  if (kernel === 'lines') weightGradientByLines(recorder, label, tensors, place);
+  else weightGradientTiled(recorder, kernel, label, tensors, place);
 }

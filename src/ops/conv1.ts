@@ -21,14 +21,19 @@ interface Range {
   readonly add?: boolean;
 }
 
+interface Conv1Tensors {
+  readonly input: Input;
+  /** (out, in) */
+  readonly weights: View;
+  readonly bias?: View | undefined;
+  readonly target: VolumeTensor;
+}
+
 function multiply(
   recorder: Recorder,
   label: string,
-  input: Input,
-  weights: View,
-  strides: { strideOut: number; strideIn: number },
-  bias: View | undefined,
-  target: VolumeTensor,
+  { input, weights, bias, target }: Conv1Tensors,
+  strides: { readonly strideOut: number; readonly strideIn: number },
   { planes = [0, target.planes], add = false }: Range,
 ): void {
   assertSameGrid(label, input.tensor, target);
@@ -72,31 +77,27 @@ function multiply(
   }
 }
 
-/** target = W·input + bias. weights (out, in). */
+/** target = W·input + bias. */
 export function conv1Forward(
   recorder: Recorder,
   label: string,
-  input: Input,
-  weights: View,
-  bias: View | undefined,
-  target: VolumeTensor,
+  tensors: Conv1Tensors,
   range: Range = {},
 ): void {
-  const strides = { strideOut: input.tensor.channels, strideIn: 1 };
-  multiply(recorder, label, input, weights, strides, bias, target, range);
+  const strides = { strideOut: tensors.input.tensor.channels, strideIn: 1 };
+  multiply(recorder, label, tensors, strides, range);
 }
 
 /** Assigns the gradient of the (activated) input, or with `add` accumulates into it. */
 export function conv1BackwardInput(
   recorder: Recorder,
   label: string,
-  dOutput: VolumeTensor,
-  weights: View,
-  dInput: VolumeTensor,
+  tensors: { readonly dOutput: VolumeTensor; readonly weights: View; readonly dInput: VolumeTensor },
   range: Range = {},
 ): void {
+  const { dOutput, weights, dInput } = tensors;
   const strides = { strideOut: 1, strideIn: dInput.channels };
-  multiply(recorder, label, { tensor: dOutput }, weights, strides, undefined, dInput, range);
+  multiply(recorder, label, { input: { tensor: dOutput }, weights, target: dInput }, strides, range);
 }
 
 /** The weight gradient (out, in), filled slab by slab. */
@@ -144,10 +145,9 @@ export function conv1WeightSum(
 export function conv1BackwardWeight(
   recorder: Recorder,
   label: string,
-  input: Input,
-  dOutput: VolumeTensor,
-  dWeights: View,
+  tensors: { readonly input: Input; readonly dOutput: VolumeTensor; readonly dWeights: View },
 ): void {
+  const { input, dOutput, dWeights } = tensors;
   const sum = conv1WeightSum(recorder, label, input, dOutput.channels);
   sum.add(dOutput, 0, dOutput.planes);
   sum.finish(dWeights);

@@ -130,13 +130,20 @@ export function normInference(
 export function normBackward(
   recorder: Recorder,
   label: string,
-  source: VolumeTensor,
-  dActivated: VolumeTensor,
-  { affine, saved }: NormResult,
-  { kind, biasOffset }: Pick<NormState, 'kind' | 'biasOffset'>,
-  slope: number,
-  dWeightBias: View | undefined,
+  tensors: {
+    readonly source: VolumeTensor;
+    readonly dActivated: VolumeTensor;
+    readonly result: NormResult;
+    readonly dWeightBias?: View | undefined;
+  },
+  { kind, biasOffset, slope }: Pick<NormState, 'kind' | 'biasOffset'> & { readonly slope: number },
 ): void {
+  const {
+    source,
+    dActivated,
+    dWeightBias,
+    result: { affine, saved },
+  } = tensors;
   const { batch, channels, planes } = source;
   const [width, height, depth] = source.size;
   assertSameGrid(label, source, dActivated);

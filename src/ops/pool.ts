@@ -61,8 +61,7 @@ export type PoolKind = 'max' | 'average';
 export function poolForward(
   recorder: Recorder,
   label: string,
-  source: Input,
-  target: VolumeTensor,
+  { source, target }: { readonly source: Input; readonly target: VolumeTensor },
   stride: Size3 = doubling,
   kind: PoolKind = 'max',
 ): void {
@@ -96,11 +95,10 @@ export function poolForward(
 export function poolBackward(
   recorder: Recorder,
   label: string,
-  source: Input,
-  dTarget: VolumeTensor,
-  dSource: VolumeTensor,
+  tensors: { readonly source: Input; readonly dTarget: VolumeTensor; readonly dSource: VolumeTensor },
   stride: Size3 = doubling,
 ): void {
+  const { source, dTarget, dSource } = tensors;
   assertPooled(label, source.tensor, dTarget, stride);
   const uses = [
     { tensor: source.tensor, ...below(source.tensor, dTarget, stride) },
@@ -139,8 +137,7 @@ export function poolBackward(
 export function averagePoolBackward(
   recorder: Recorder,
   label: string,
-  dTarget: VolumeTensor,
-  dSource: VolumeTensor,
+  { dTarget, dSource }: { readonly dTarget: VolumeTensor; readonly dSource: VolumeTensor },
   stride: Size3 = doubling,
   add = false,
 ): void {
@@ -181,8 +178,7 @@ export type TakenVoxel = 'nearest' | 'first';
 export function coarserLabels(
   recorder: Recorder,
   label: string,
-  source: VolumeTensor,
-  target: VolumeTensor,
+  { source, target }: { readonly source: VolumeTensor; readonly target: VolumeTensor },
   stride: Size3,
   taken: TakenVoxel = 'nearest',
 ): void {

@@ -32,12 +32,15 @@ function assertGrown(label: string, source: VolumeTensor, target: VolumeTensor, 
 export function upconvForward(
   recorder: Recorder,
   label: string,
-  input: Input,
-  weights: View,
-  bias: View | undefined,
-  target: VolumeTensor,
+  tensors: {
+    readonly input: Input;
+    readonly weights: View;
+    readonly bias?: View | undefined;
+    readonly target: VolumeTensor;
+  },
   stride: Size3 = doubling,
 ): void {
+  const { input, weights, bias, target } = tensors;
   const [strideX, strideY, strideZ] = stride;
   const { tensor } = input;
   assertGrown(label, tensor, target, stride);
@@ -86,11 +89,10 @@ export function upconvForward(
 export function upconvBackwardInput(
   recorder: Recorder,
   label: string,
-  dOutput: VolumeTensor,
-  weights: View,
-  dInput: VolumeTensor,
+  tensors: { readonly dOutput: VolumeTensor; readonly weights: View; readonly dInput: VolumeTensor },
   stride: Size3 = doubling,
 ): void {
+  const { dOutput, weights, dInput } = tensors;
   const strideZ = stride[2];
   assertGrown(label, dInput, dOutput, stride);
   assertLength(label, weights, dInput.channels * dOutput.channels * tapsOf(stride));
@@ -126,11 +128,10 @@ export function upconvBackwardInput(
 export function upconvBackwardWeight(
   recorder: Recorder,
   label: string,
-  input: Input,
-  dOutput: VolumeTensor,
-  dWeights: View,
+  tensors: { readonly input: Input; readonly dOutput: VolumeTensor; readonly dWeights: View },
   stride: Size3 = doubling,
 ): void {
+  const { input, dOutput, dWeights } = tensors;
   const { tensor } = input;
   const taps = tapsOf(stride);
   assertGrown(label, tensor, dOutput, stride);

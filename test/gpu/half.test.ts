@@ -47,7 +47,7 @@ describe.each([
     const recorder = new Recorder(gpu.limits, 'f16');
     const source = recorder.volume('source', 1, 1, size, 'resident');
     const target = recorder.volume('target', 1, 1, [3, 2, 2], 'resident');
-    poolForward(recorder, 'pool', { tensor: source }, target);
+    poolForward(recorder, 'pool', { source: { tensor: source }, target });
     using program = await Program.create(gpu, recorder.finish());
     program.write(source, toStored(source, values));
     await program.run();

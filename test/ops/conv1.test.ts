@@ -84,13 +84,15 @@ describe.each(variants)(
       const tensor = bench.volume('input', source);
       const input = norm ? activatedInput(bench, tensor, affine, slope) : { tensor };
       const w = view(bench.flat('weights', weights), weights.length);
+      const b = view(bench.flat('bias', bias), out);
       const target = bench.output('target', batch, out, size);
-      conv1Forward(recorder, 'forward', input, w, view(bench.flat('bias', bias), out), target);
+      conv1Forward(recorder, 'forward', { input, weights: w, bias: b, target });
       const upstream = bench.volume('dOutput', dOutput);
       const dInput = bench.output('dInput', batch, channels, size);
-      conv1BackwardInput(recorder, 'dInput', upstream, w, dInput);
+      conv1BackwardInput(recorder, 'dInput', { dOutput: upstream, weights: w, dInput });
       const dWeights = bench.flat('dWeights', new Float64Array(weights.length));
-      conv1BackwardWeight(recorder, 'dWeights', input, upstream, view(dWeights, weights.length));
+      const toWeights = { input, dOutput: upstream, dWeights: view(dWeights, weights.length) };
+      conv1BackwardWeight(recorder, 'dWeights', toWeights);
       const dBias = bench.flat('dBias', new Float64Array(out));
       biasGradient(recorder, 'dBias', upstream, view(dBias, out));
       await bench.run();
@@ -147,8 +149,8 @@ test('conv1 by ranges of planes, through tensors that store only those, gives th
     for (let from = 0; from < whole.planes; from += step) {
       const planes = [from, Math.min(whole.planes, from + step)] as const;
       const slab = recorder.volume('slab', batch, out, size, 'transient', planes);
-      conv1Forward(recorder, 'slab', input, w, b, slab, { planes });
-      conv1BackwardInput(recorder, 'copy', slab, one, whole, { planes });
+      conv1Forward(recorder, 'slab', { input, weights: w, bias: b, target: slab }, { planes });
+      conv1BackwardInput(recorder, 'copy', { dOutput: slab, weights: one, dInput: whole }, { planes });
       sum.add(slab, ...planes);
       sumOfBias.add(slab, ...planes);
     }
@@ -181,14 +183,16 @@ describe('conv1 refuses', () => {
   test('another grid', () => {
     const target = recorder.volume('target', 2, 3, [4, 4, 4]);
     const message = 'op: grids differ: 1×[4,4,4] and 2×[4,4,4]; they must be equal';
-    expect(() => conv1Forward(recorder, 'op', input, weights, undefined, target)).toThrow(InvalidOption);
-    expect(() => conv1Forward(recorder, 'op', input, weights, undefined, target)).toThrow(message);
-    expect(() => conv1BackwardWeight(recorder, 'op', input, target, weights)).toThrow(message);
+    expect(() => conv1Forward(recorder, 'op', { input, weights, target })).toThrow(InvalidOption);
+    expect(() => conv1Forward(recorder, 'op', { input, weights, target })).toThrow(message);
+    expect(() => conv1BackwardWeight(recorder, 'op', { input, dOutput: target, dWeights: weights })).toThrow(
+      message,
+    );
   });
 
   test('too few weights', () => {
     const target = recorder.volume('target', 1, 4, [4, 4, 4]);
-    expect(() => conv1Forward(recorder, 'op', input, weights, undefined, target)).toThrow(
+    expect(() => conv1Forward(recorder, 'op', { input, weights, target })).toThrow(
       'op: weights holds 6 numbers; 8 are needed',
     );
   });
@@ -196,6 +200,6 @@ describe('conv1 refuses', () => {
   test('planes beyond the binding limit', () => {
     const wide = { tensor: recorder.volume('wide', 1, 2, [32, 16, 2]) };
     const target = recorder.volume('target', 1, 3, [32, 16, 2]);
-    expect(() => conv1Forward(recorder, 'op', wide, weights, undefined, target)).toThrow(OutOfMemory);
+    expect(() => conv1Forward(recorder, 'op', { input: wide, weights, target })).toThrow(OutOfMemory);
   });
 });

@@ -100,7 +100,8 @@ function readThrough(bench: Bench, source: VolumeTensor, affine: Tensor, slope: 
   const identity = Float64Array.from({ length: channels ** 2 }, (_, i) => Number(i % (channels + 1) === 0));
   const target = bench.output('activated', batch, channels, size);
   const weights = view(bench.flat('identity', identity), identity.length);
-  conv1Forward(bench.recorder, 'read', { tensor: source, affine, slope }, weights, undefined, target);
+  const input = { tensor: source, affine, slope };
+  conv1Forward(bench.recorder, 'read', { input, weights, target });
   return target;
 }
 
@@ -130,8 +131,8 @@ describe.each(variants)('norm, $reduction: $name', ({ kind, batch, size, channel
     const activated = readThrough(bench, tensor, result.affine, slope);
     const dWeightBias = bench.flat('dWeightBias', new Float64Array(second + channels));
     const upstream = bench.volume('dActivated', dOutput);
-    const dView = view(dWeightBias, second + channels);
-    normBackward(recorder, 'norm', tensor, upstream, result, state, slope, dView);
+    const gradients = { dActivated: upstream, dWeightBias: view(dWeightBias, second + channels) };
+    normBackward(recorder, 'norm', { source: tensor, result, ...gradients }, { ...state, slope });
     await bench.run();
     const words = await bench.readFlat(dWeightBias, second + channels);
     const statistics = await bench.readFlat(running, second + channels);
@@ -201,8 +202,8 @@ describe('norm refuses', () => {
   test('a gradient of another size', () => {
     const result = { affine: recorder.flat('affine', 4), saved: recorder.flat('saved', 4) };
     const other = recorder.volume('other', 1, 2, [4, 5, 4]);
-    const backward = () =>
-      normBackward(recorder, 'op', source, other, result, state, 0, view(flat, second + 2));
+    const tensors = { source, dActivated: other, result, dWeightBias: view(flat, second + 2) };
+    const backward = () => normBackward(recorder, 'op', tensors, { ...state, slope: 0 });
     expect(backward).toThrow(InvalidOption);
     expect(backward).toThrow('op: grids differ: 1×[4,4,4] and 1×[4,5,4]; they must be equal');
   });

@@ -88,18 +88,18 @@ async function run(
   const tensor = bench.volume('input', source);
   const input = norm ? activatedInput(bench, tensor, norm.affine, norm.slope) : { tensor };
   const target = bench.output('target', batch, channels, pooledSize([x, y, z], stride));
-  poolForward(bench.recorder, 'forward', input, target, stride);
+  poolForward(bench.recorder, 'forward', { source: input, target }, stride);
   const dInput = bench.volume('dInput', before);
   const upstream = bench.volume('dOutput', dOutput);
-  poolBackward(bench.recorder, 'backward', input, upstream, dInput, stride);
+  poolBackward(bench.recorder, 'backward', { source: input, dTarget: upstream, dSource: dInput }, stride);
   const mean = bench.output('mean', batch, channels, target.size);
-  poolForward(bench.recorder, 'mean', input, mean, stride, 'average');
+  poolForward(bench.recorder, 'mean', { source: input, target: mean }, stride, 'average');
   const [assigned, added] = [
     bench.output('dMean', batch, channels, [x, y, z]),
     bench.volume('added', before),
   ];
-  averagePoolBackward(bench.recorder, 'dMean', upstream, assigned, stride);
-  averagePoolBackward(bench.recorder, 'added', upstream, added, stride, true);
+  averagePoolBackward(bench.recorder, 'dMean', { dTarget: upstream, dSource: assigned }, stride);
+  averagePoolBackward(bench.recorder, 'added', { dTarget: upstream, dSource: added }, stride, true);
   await bench.run();
   return {
     target: (await bench.read(target)).data,
@@ -184,7 +184,7 @@ test.each<[Size3, Size3, number?]>([
   const source = bench.labels('labels', [x, y, z], batch, labels);
   const [w, h, d] = pooledSize([x, y, z], stride);
   const target = bench.labels('halved', [w, h, d], batch, []);
-  coarserLabels(bench.recorder, 'halve', source, target, stride, 'first');
+  coarserLabels(bench.recorder, 'halve', { source, target }, stride, 'first');
   await bench.run();
   const at = (i: number) => {
     const [n, k, j] = [Math.floor(i / (w * h * d)), Math.floor(i / (w * h)) % d, Math.floor(i / w) % h];
@@ -197,25 +197,27 @@ test.each<[Size3, Size3, number?]>([
 
 describe('pool refuses', () => {
   const recorder = new Recorder(limitsOf({ maxBindingBytes: 4096 }));
-  const input = { tensor: recorder.volume('input', 1, 2, [8, 7, 6]) };
+  const source = { tensor: recorder.volume('input', 1, 2, [8, 7, 6]) };
 
   test('a target of another size', () => {
     const target = recorder.volume('target', 1, 2, [4, 4, 3]);
     const message = 'op: 1×2×[8,7,6] pools to [4,3,3], not to 1×2×[4,4,3]';
-    expect(() => poolForward(recorder, 'op', input, target)).toThrow(InvalidOption);
-    expect(() => poolForward(recorder, 'op', input, target)).toThrow(message);
-    expect(() => poolBackward(recorder, 'op', input, target, input.tensor)).toThrow(message);
+    expect(() => poolForward(recorder, 'op', { source, target })).toThrow(InvalidOption);
+    expect(() => poolForward(recorder, 'op', { source, target })).toThrow(message);
+    expect(() => poolBackward(recorder, 'op', { source, dTarget: target, dSource: source.tensor })).toThrow(
+      message,
+    );
   });
 
   test('an axis of one voxel', () => {
     const flat = { tensor: recorder.volume('flat', 1, 2, [8, 8, 1]) };
     const target = recorder.volume('target', 1, 2, [4, 4, 0]);
-    expect(() => poolForward(recorder, 'op', flat, target)).toThrow('pools to [4,4,0]');
+    expect(() => poolForward(recorder, 'op', { source: flat, target })).toThrow('pools to [4,4,0]');
   });
 
   test('planes beyond the binding limit', () => {
     const wide = { tensor: recorder.volume('wide', 1, 2, [32, 16, 2]) };
     const target = recorder.volume('target', 1, 2, [16, 8, 1]);
-    expect(() => poolForward(recorder, 'op', wide, target)).toThrow(OutOfMemory);
+    expect(() => poolForward(recorder, 'op', { source: wide, target })).toThrow(OutOfMemory);
   });
 });

@@ -122,16 +122,17 @@ test.each(linear)('$name', async ({ fixture, ...op }) => {
   using bench = new Bench();
   const { recorder } = bench;
   const input = { tensor: bench.volume('input', volume(fixture.input)) };
-  const weight = parameter(bench, 'weight', fixture.weight);
-  const upstream = bench.volume('dOutput', volume(fixture.dOutput));
+  const weights = parameter(bench, 'weight', fixture.weight);
+  const bias = parameter(bench, 'bias', fixture.bias);
+  const dOutput = bench.volume('dOutput', volume(fixture.dOutput));
   const target = output(bench, 'output', fixture.output);
   const dInput = output(bench, 'dInput', fixture.dInput);
   const dWeight = result(bench, 'dWeight', fixture.dWeight);
   const dBias = result(bench, 'dBias', fixture.dBias);
-  op.forward(recorder, 'forward', input, weight, parameter(bench, 'bias', fixture.bias), target.tensor);
-  op.input(recorder, 'dInput', upstream, weight, dInput.tensor);
-  op.weight(recorder, 'dWeight', input, upstream, dWeight.view);
-  biasGradient(recorder, 'dBias', upstream, dBias.view);
+  op.forward(recorder, 'forward', { input, weights, bias, target: target.tensor });
+  op.input(recorder, 'dInput', { dOutput, weights, dInput: dInput.tensor });
+  op.weight(recorder, 'dWeight', { input, dOutput, dWeights: dWeight.view });
+  biasGradient(recorder, 'dBias', dOutput, dBias.view);
   await bench.run();
   expectClose(await target.read(), floats(fixture.output), 'output');
   expectClose(await dInput.read(), floats(fixture.dInput), 'gradient of the input');
@@ -145,7 +146,7 @@ test.each(Object.values(coarserFixture.coarser))('nearest-exact labels, stride $
   const stride = fixture.stride as unknown as Size3;
   const source = bench.labels('labels', [x, y, z], batch, bytes(coarserFixture.labels));
   const target = bench.labels('coarser', pooledSize([x, y, z], stride), batch, []);
-  coarserLabels(bench.recorder, 'coarser', source, target, stride);
+  coarserLabels(bench.recorder, 'coarser', { source, target }, stride);
   await bench.run();
   expect(await bench.readLabels(target)).toEqual(bytes(fixture.labels));
 });
@@ -153,11 +154,12 @@ test.each(Object.values(coarserFixture.coarser))('nearest-exact labels, stride $
 test('max-pool, with ties', async () => {
   const fixture = poolFixture.ties;
   using bench = new Bench();
-  const input = { tensor: bench.volume('input', volume(fixture.input)) };
+  const source = { tensor: bench.volume('input', volume(fixture.input)) };
   const target = output(bench, 'output', fixture.output);
   const dInput = bench.volume('dInput', dense(volume(fixture.input).shape));
-  poolForward(bench.recorder, 'forward', input, target.tensor);
-  poolBackward(bench.recorder, 'backward', input, bench.volume('dOutput', volume(fixture.dOutput)), dInput);
+  poolForward(bench.recorder, 'forward', { source, target: target.tensor });
+  const dTarget = bench.volume('dOutput', volume(fixture.dOutput));
+  poolBackward(bench.recorder, 'backward', { source, dTarget, dSource: dInput });
   await bench.run();
   expectClose(await target.read(), floats(fixture.output), 'output', 0);
   expectClose((await bench.read(dInput)).data, floats(fixture.dInput), 'gradient of the input', 0);
@@ -166,12 +168,12 @@ test('max-pool, with ties', async () => {
 test.each(Object.values(averagePoolFixture))('average-pool, stride $stride (z, y, x)', async (fixture) => {
   using bench = new Bench();
   const stride = axesOf(fixture.stride);
-  const input = { tensor: bench.volume('input', volume(fixture.input)) };
+  const source = { tensor: bench.volume('input', volume(fixture.input)) };
   const target = output(bench, 'output', fixture.output);
   const dInput = output(bench, 'dInput', fixture.dInput);
-  poolForward(bench.recorder, 'forward', input, target.tensor, stride, 'average');
-  const upstream = bench.volume('dOutput', volume(fixture.dOutput));
-  averagePoolBackward(bench.recorder, 'backward', upstream, dInput.tensor, stride);
+  poolForward(bench.recorder, 'forward', { source, target: target.tensor }, stride, 'average');
+  const dTarget = bench.volume('dOutput', volume(fixture.dOutput));
+  averagePoolBackward(bench.recorder, 'backward', { dTarget, dSource: dInput.tensor }, stride);
   await bench.run();
   expectClose(await target.read(), floats(fixture.output), 'output');
   expectClose(await dInput.read(), floats(fixture.dInput), 'gradient of the input');
@@ -199,8 +201,8 @@ test.each(Object.values(plainNormFixture))(
     const zero = bench.volume('zero', dense(values.shape));
     const seen = { tensor: source, affine: result.affine, slope };
     sumForward(recorder, 'read', [seen, { tensor: zero }], target.tensor);
-    const upstream = bench.volume('dOutput', volume(fixture.dOutput));
-    normBackward(recorder, 'backward', source, upstream, result, state, slope, undefined);
+    const dActivated = bench.volume('dOutput', volume(fixture.dOutput));
+    normBackward(recorder, 'backward', { source, dActivated, result }, { ...state, slope });
     await bench.run();
     expectClose(await target.read(), floats(fixture.output), 'output');
     expectClose((await bench.read(source)).data, floats(fixture.dInput), 'gradient of the input');
@@ -267,15 +269,17 @@ describe('norm', () => {
     const readThrough = (name: string, affine: Tensor) => {
       const target = output(bench, name, fixture.output);
       const weights = view(bench.flat(`${name} weights`, identity), identity.length);
-      conv1Forward(recorder, name, { tensor: source, affine, slope }, weights, undefined, target.tensor);
+      const input = { tensor: source, affine, slope };
+      conv1Forward(recorder, name, { input, weights, target: target.tensor });
       return target;
     };
     const inference = readThrough('inference', normInference(recorder, 'inference', batch, channels, state));
     const trained = normForward(recorder, 'norm', source, state);
     const training = readThrough('training', trained.affine);
     const dWeightBias = bench.flat('dWeightBias', new Float64Array(length));
-    const upstream = bench.volume('dOutput', volume(fixture.dOutput));
-    normBackward(recorder, 'backward', source, upstream, trained, state, slope, view(dWeightBias, length));
+    const dActivated = bench.volume('dOutput', volume(fixture.dOutput));
+    const gradients = { dActivated, dWeightBias: view(dWeightBias, length) };
+    normBackward(recorder, 'backward', { source, result: trained, ...gradients }, { ...state, slope });
     await bench.run();
 
     expectClose(await training.read(), floats(fixture.output), 'output');

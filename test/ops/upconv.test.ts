@@ -100,13 +100,15 @@ describe.each(variants)(
       const tensor = bench.volume('input', source);
       const input = norm ? activatedInput(bench, tensor, affine, slope) : { tensor };
       const w = view(bench.flat('weights', weights), weights.length);
+      const b = view(bench.flat('bias', bias), out);
       const target = bench.output('target', batch, out, grown);
-      upconvForward(recorder, 'forward', input, w, view(bench.flat('bias', bias), out), target, stride);
+      upconvForward(recorder, 'forward', { input, weights: w, bias: b, target }, stride);
       const upstream = bench.volume('dOutput', dOutput);
       const dInput = bench.output('dInput', batch, channels, size);
-      upconvBackwardInput(recorder, 'dInput', upstream, w, dInput, stride);
+      upconvBackwardInput(recorder, 'dInput', { dOutput: upstream, weights: w, dInput }, stride);
       const dWeights = bench.flat('dWeights', new Float64Array(weights.length));
-      upconvBackwardWeight(recorder, 'dWeights', input, upstream, view(dWeights, weights.length), stride);
+      const toWeights = { input, dOutput: upstream, dWeights: view(dWeights, weights.length) };
+      upconvBackwardWeight(recorder, 'dWeights', toWeights, stride);
       const dBias = bench.flat('dBias', new Float64Array(out));
       biasGradient(recorder, 'dBias', upstream, view(dBias, out));
       await bench.run();
@@ -150,15 +152,19 @@ describe('upconv refuses', () => {
   test('a target that is not twice the size', () => {
     const target = recorder.volume('target', 1, 3, [8, 8, 7]);
     const message = 'op: 1×[4,4,4] grows to [8,8,8], not to 1×[8,8,7]';
-    expect(() => upconvForward(recorder, 'op', input, weights, undefined, target)).toThrow(InvalidOption);
-    expect(() => upconvForward(recorder, 'op', input, weights, undefined, target)).toThrow(message);
-    expect(() => upconvBackwardInput(recorder, 'op', target, weights, input.tensor)).toThrow(message);
-    expect(() => upconvBackwardWeight(recorder, 'op', input, target, weights)).toThrow(message);
+    expect(() => upconvForward(recorder, 'op', { input, weights, target })).toThrow(InvalidOption);
+    expect(() => upconvForward(recorder, 'op', { input, weights, target })).toThrow(message);
+    expect(() =>
+      upconvBackwardInput(recorder, 'op', { dOutput: target, weights, dInput: input.tensor }),
+    ).toThrow(message);
+    expect(() => upconvBackwardWeight(recorder, 'op', { input, dOutput: target, dWeights: weights })).toThrow(
+      message,
+    );
   });
 
   test('too few weights', () => {
     const target = recorder.volume('target', 1, 4, [8, 8, 8]);
-    expect(() => upconvForward(recorder, 'op', input, weights, undefined, target)).toThrow(
+    expect(() => upconvForward(recorder, 'op', { input, weights, target })).toThrow(
       'op: weights holds 48 numbers; 64 are needed',
     );
   });
@@ -166,6 +172,6 @@ describe('upconv refuses', () => {
   test('planes beyond the binding limit', () => {
     const wide = { tensor: recorder.volume('wide', 1, 2, [16, 16, 2]) };
     const target = recorder.volume('target', 1, 3, [32, 32, 4]);
-    expect(() => upconvForward(recorder, 'op', wide, weights, undefined, target)).toThrow(OutOfMemory);
+    expect(() => upconvForward(recorder, 'op', { input: wide, weights, target })).toThrow(OutOfMemory);
   });
 });

@@ -46,7 +46,7 @@ export const head = (classes: number): Layer<HeadPass> => ({
   },
   at(context, { name, inputs: [input] }) {
     const { recorder } = context;
-    const [weight, bias] = [context.parameter(`${name}.weight`), context.parameter(`${name}.bias`)];
+    const [weights, bias] = [context.parameter(`${name}.weight`), context.parameter(`${name}.bias`)];
     let supervised: { readonly truth: Truth; readonly coefficients: Tensor } | undefined;
 
     /** Ranges of planes whose logits are made at a time. */
@@ -61,13 +61,13 @@ export const head = (classes: number): Layer<HeadPass> => ({
     const slab = (features: Input, range: readonly [number, number]): VolumeTensor => {
       const { batch, size } = features.tensor;
       const logits = recorder.volume('logits', batch, classes, size, 'transient', range);
-      conv1Forward(recorder, name, features, weight, bias, logits, { planes: range });
+      conv1Forward(recorder, name, { input: features, weights, bias, target: logits }, { planes: range });
       return logits;
     };
 
     return {
       logits(target) {
-        conv1Forward(recorder, name, context.read(input!), weight, bias, target);
+        conv1Forward(recorder, name, { input: context.read(input!), weights, bias, target });
       },
       labels(target) {
         const features = context.read(input!);
@@ -106,7 +106,8 @@ export const head = (classes: number): Layer<HeadPass> => ({
           lossBackward(recorder, 'loss backward', logits, labels, classWeights, coefficients, range);
           weightSum.add(logits, ...range);
           sumOfBias.add(logits, ...range);
-          conv1BackwardInput(recorder, `${name} dX`, logits, weight, target, { planes: range, add });
+          const tensors = { dOutput: logits, weights, dInput: target };
+          conv1BackwardInput(recorder, `${name} dX`, tensors, { planes: range, add });
         }
         weightSum.finish(context.gradient(`${name}.weight`));
         sumOfBias.finish(context.gradient(`${name}.bias`));

@@ -59,10 +59,10 @@ export const norm = (kind: NormKind, slope: number, { weighted = true }: NormOpt
       again: ([source]) => ({ tensor: source!.tensor, affine, slope }),
       gradientInPlace(d) {
         const { view: dWeightBias } = weighted ? context.weightAndBias(name, 'gradients') : {};
-        const y = context.read(input!).tensor;
-        const gradients = { kind, biasOffset };
-        normBackward(recorder, `${name} backward`, y, d, result!, gradients, slope, dWeightBias);
-        return y;
+        const source = context.read(input!).tensor;
+        const tensors = { source, dActivated: d, result: result!, dWeightBias };
+        normBackward(recorder, `${name} backward`, tensors, { kind, biasOffset, slope });
+        return source;
       },
     };
   },

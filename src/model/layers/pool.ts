@@ -11,13 +11,15 @@ export const pool = (stride: Size3, kind: PoolKind = 'max'): Layer => ({
     return {
       target: kind === 'max' ? 'add' : 'either',
       forward([source]) {
-        const pooled = recorder.volume(name, batch, channels, size);
-        poolForward(recorder, name, source!, pooled, stride, kind);
-        return { tensor: pooled };
+        const target = recorder.volume(name, batch, channels, size);
+        poolForward(recorder, name, { source: source!, target }, stride, kind);
+        return { tensor: target };
       },
-      inputGradient(d, _, target, add) {
-        if (kind === 'max') poolBackward(recorder, `${name} dX`, context.read(input!), d, target, stride);
-        else averagePoolBackward(recorder, `${name} dX`, d, target, stride, add);
+      inputGradient(dTarget, _, dSource, add) {
+        const [label, gradients] = [`${name} dX`, { dTarget, dSource }];
+        if (kind === 'max')
+          poolBackward(recorder, label, { source: context.read(input!), ...gradients }, stride);
+        else averagePoolBackward(recorder, label, gradients, stride, add);
       },
     };
   },

@@ -25,21 +25,22 @@ export const upconv = (
   flopsPerByte: (inputs) => (2 * channelsOf(inputs)) / 4,
   at(context, { name, inputs: [input], shape: { batch, size } }) {
     const { recorder } = context;
-    const weight = context.parameter(`${name}.weight`);
+    const weights = context.parameter(`${name}.weight`);
     const bias = biased ? context.parameter(`${name}.bias`) : undefined;
     return {
       forward([source]) {
-        const u = recorder.volume(name, batch, channels, size);
-        upconvForward(recorder, name, source!, weight, bias, u, stride);
-        return { tensor: u };
+        const target = recorder.volume(name, batch, channels, size);
+        upconvForward(recorder, name, { input: source!, weights, bias, target }, stride);
+        return { tensor: target };
       },
-      parameterGradients(d) {
-        const dWeight = context.gradient(`${name}.weight`);
-        upconvBackwardWeight(recorder, `${name} dW`, context.read(input!), d, dWeight, stride);
-        if (biased) biasGradient(recorder, `${name} db`, d, context.gradient(`${name}.bias`));
+      parameterGradients(dOutput) {
+        const dWeights = context.gradient(`${name}.weight`);
+        const tensors = { input: context.read(input!), dOutput, dWeights };
+        upconvBackwardWeight(recorder, `${name} dW`, tensors, stride);
+        if (biased) biasGradient(recorder, `${name} db`, dOutput, context.gradient(`${name}.bias`));
       },
-      inputGradient(d, _, target) {
-        upconvBackwardInput(recorder, `${name} dX`, d, weight, target, stride);
+      inputGradient(dOutput, _, dInput) {
+        upconvBackwardInput(recorder, `${name} dX`, { dOutput, weights, dInput }, stride);
       },
     };
   },

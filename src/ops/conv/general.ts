@@ -49,15 +49,34 @@ export interface Place {
   readonly first: number;
 }
 
+/** What a convolution of one input reads and writes. */
+export interface PackedTensors {
+  readonly input: Input;
+  /** [out block][in][taps][8] */
+  readonly packed: Tensor;
+  readonly bias?: View | undefined;
+  readonly target: VolumeTensor;
+}
+
 /** Assigns `target`, or with `add` accumulates into it. */
 export function convolve(
   recorder: Recorder,
   label: string,
-  { tensor, affine, slope = 1 }: Input,
-  { packed, bias }: { packed: Tensor; bias?: View | undefined },
-  target: VolumeTensor,
-  { inChannels, first, add, flops, ...walk }: Walk & Place & { add: boolean; flops: number },
+  tensors: PackedTensors,
+  {
+    inChannels,
+    first,
+    add,
+    flops,
+    ...walk
+  }: Walk & Place & { readonly add: boolean; readonly flops: number },
 ): void {
+  const {
+    input: { tensor, affine, slope = 1 },
+    packed,
+    bias,
+    target,
+  } = tensors;
   const [width, height, depth] = tensor.size;
   const uses = [sourceUse(tensor, target, walk), { tensor: target }];
   for (const [from, to] of recorder.slabs(target.planes, uses, { flops })) {
@@ -104,6 +123,13 @@ export function convolve(
   }
 }
 
+/** What a gradient of weights is computed from, and where it goes. */
+export interface WeightTensors {
+  readonly input: Input;
+  readonly dOutput: VolumeTensor;
+  readonly dWeights: View;
+}
+
 /** Output channels of one thread of the weight gradient. */
 const outs = 4;
 
@@ -114,10 +140,8 @@ const lanesOf = (quads: number): number => Math.min(64, 2 ** Math.ceil(Math.log2
 export function weightGradient(
   recorder: Recorder,
   label: string,
-  { tensor, affine, slope = 1 }: Input,
-  dOutput: VolumeTensor,
-  dWeights: View,
-  { inChannels, first, flops, ...shape }: ConvShape & Place & { flops: number },
+  { input: { tensor, affine, slope = 1 }, dOutput, dWeights }: WeightTensors,
+  { inChannels, first, flops, ...shape }: ConvShape & Place & { readonly flops: number },
 ): void {
   const { channels } = tensor;
   const [width, height, depth] = tensor.size;

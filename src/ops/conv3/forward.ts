@@ -1,7 +1,8 @@
 /** Forward kernels of the 3×3×3 convolution; the gradient with respect to the input is one of them with other weights. */
-import type { Recorder, Tensor, View, VolumeTensor } from '../../gpu/plan.ts';
+import type { Recorder, VolumeTensor } from '../../gpu/plan.ts';
 import { forwardConstants, forwardTiles, type ForwardTile, type ForwardTileName } from '../../gpu/tiles.ts';
 import { groupsOf64, planeQuads, type Input } from '../common.ts';
+import type { PackedTensors } from '../conv/general.ts';
 import { convWork, usualShape } from '../conv/shape.ts';
 
 /** Output channels that are packed, and computed, together. */
@@ -11,17 +12,25 @@ export const block = 8;
 const work = (channels: number, target: VolumeTensor): number =>
   convWork(usualShape.kernel, channels, target);
 
+/** What a convolution of one input, or two that stand for their concatenation, reads and writes. */
+export interface JoinedTensors extends Omit<PackedTensors, 'input'> {
+  readonly inputs: readonly [Input, Input?];
+}
+
 /** A workgroup's threads take different voxels, read from global memory or from tiles in workgroup memory. */
 export function convolveByVoxels(
   recorder: Recorder,
   kernel: 'voxels' | ForwardTileName,
   label: string,
-  [a, b]: readonly [Input, Input?],
-  packed: Tensor,
-  bias: View | undefined,
-  target: VolumeTensor,
+  tensors: JoinedTensors,
   add: boolean,
 ): void {
+  const {
+    inputs: [a, b],
+    packed,
+    bias,
+    target,
+  } = tensors;
   const [width, height, depth] = target.size;
   const flops = work(a.tensor.channels + (b?.tensor.channels ?? 0), target);
   const uses = [
@@ -99,12 +108,15 @@ export function convolveByVoxels(
 export function convolveByChannels(
   recorder: Recorder,
   label: string,
-  { tensor, affine, slope = 1 }: Input,
-  packed: Tensor,
-  bias: View | undefined,
-  target: VolumeTensor,
+  tensors: PackedTensors,
   { channelsIn, first, add }: { channelsIn: number; first: number; add: boolean },
 ): void {
+  const {
+    input: { tensor, affine, slope = 1 },
+    packed,
+    bias,
+    target,
+  } = tensors;
   const [width, height, depth] = target.size;
   const flops = work(tensor.channels, target);
   // Four columns of four rows; what a narrow row does not fill lies in the planes behind.

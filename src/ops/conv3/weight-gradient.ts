@@ -1,14 +1,8 @@
 /** Weight gradients of the 3×3×3 convolution: by lines from global memory, and from workgroup memory, for GPUs. */
-import {
-  bindablePlanes,
-  defaultLimits,
-  type Recorder,
-  type View,
-  type VolumeTensor,
-} from '../../gpu/plan.ts';
+import { bindablePlanes, defaultLimits, type Recorder, type VolumeTensor } from '../../gpu/plan.ts';
 import { weightConstants, weightTiles, type WeightTileName } from '../../gpu/tiles.ts';
 import { chunking, mostPartials, reducePartials, weightSlabs, type Input } from '../common.ts';
-import type { Place } from '../conv/general.ts';
+import type { Place, WeightTensors } from '../conv/general.ts';
 import { convWork, tapsOf, usualShape } from '../conv/shape.ts';
 import { block } from './forward.ts';
 
@@ -30,9 +24,7 @@ function shapesOf({ tensor: { channels } }: Input, dOutput: VolumeTensor, { inCh
 export function weightGradientByLines(
   recorder: Recorder,
   label: string,
-  input: Input,
-  dOutput: VolumeTensor,
-  dWeights: View,
+  { input, dOutput, dWeights }: WeightTensors,
   place: Place,
 ): void {
   const { sizes, length, range, work } = shapesOf(input, dOutput, place);
@@ -101,11 +93,10 @@ export function weightGradientTiled(
   recorder: Recorder,
   name: WeightTileName,
   label: string,
-  input: Input,
-  dOutput: VolumeTensor,
-  dWeights: View,
+  tensors: WeightTensors,
   place: Place,
 ): void {
+  const { input, dOutput, dWeights } = tensors;
   const { sizes, length, range, work } = shapesOf(input, dOutput, place);
   const { channels } = sizes;
   const constants = weightConstants(weightTiles[name], channels);
@@ -115,7 +106,7 @@ export function weightGradientTiled(
   const cut = parts(recorder, [input.tensor, dOutput], { lines: LINES, most, groups });
   const sums = cut.chunks * cut.stripes;
   if (sums * LANES * length * 4 > recorder.limits.maxBindingBytes) {
-    weightGradientByLines(recorder, label, input, dOutput, dWeights, place);
+    weightGradientByLines(recorder, label, tensors, place);
     return;
   }
   const partials = recorder.flat(`${label}.partials`, sums * LANES * length);
