@@ -18,8 +18,8 @@ const node: TestProjectConfiguration = {
     // Worker threads cannot be told which Vulkan driver to use.
     pool: 'forks',
     maxWorkers: 2,
-    testTimeout: 120_000,
-    hookTimeout: 120_000,
+    testTimeout: 300_000,
+    hookTimeout: 300_000,
   },
 };
 
@@ -45,8 +45,8 @@ const browser: TestProjectConfiguration = {
     maxWorkers: 2,
     // Files share a page, and with it a device and its compiled kernels.
     isolate: false,
-    testTimeout: 120_000,
-    hookTimeout: 120_000,
+    testTimeout: 300_000,
+    hookTimeout: 300_000,
     browser: {
       enabled: true,
       commands: { sharedFile },

@@ -13,6 +13,7 @@ import { diceCrossEntropy } from '../../src/model/losses.ts';
 import { adam } from '../../src/train/optimizers.ts';
 import { TrainingSession, type Batch } from '../../src/train/session.ts';
 import { featurelessDevice, testDevice } from '../support/device.ts';
+import { testLeftToNode } from '../support/left-to-node.ts';
 import { expectSameBits, relativeError } from '../support/run.ts';
 
 const size = [24, 20, 16] as const;
@@ -127,18 +128,21 @@ test('in float16, as this device keeps it: close to float32', async () => {
   expect(relativeError(unscaled, whole.gradients)).toBeLessThan(3e-2);
 });
 
-test('in float16, packed in pairs: close to float32, the same bits in slabs and slices with checkpointing', async () => {
-  const options = { precision: 'f16', open: featurelessDevice } as const;
-  const limits = { maxBindingBytes: 60 * 1024, maxDispatchFlops: 2e6 };
-  const [half, cut, whole] = [
-    await train({}, options),
-    await train(limits, { ...options, checkpointing: true }),
-    await reference(),
-  ];
-  expect(cut.plan.largestBindingBytes).toBeLessThanOrEqual(limits.maxBindingBytes);
-  expectSameRun(cut, half);
-  expect(relativeError(half.losses, whole.losses)).toBeLessThan(2e-3);
-});
+testLeftToNode(
+  'in float16, packed in pairs: close to float32, the same bits in slabs and slices with checkpointing',
+  async () => {
+    const options = { precision: 'f16', open: featurelessDevice } as const;
+    const limits = { maxBindingBytes: 60 * 1024, maxDispatchFlops: 2e6 };
+    const [half, cut, whole] = [
+      await train({}, options),
+      await train(limits, { ...options, checkpointing: true }),
+      await reference(),
+    ];
+    expect(cut.plan.largestBindingBytes).toBeLessThanOrEqual(limits.maxBindingBytes);
+    expectSameRun(cut, half);
+    expect(relativeError(half.losses, whole.losses)).toBeLessThan(2e-3);
+  },
+);
 
 test('instance norm: samples one after the other make the step of the whole batch', async () => {
   const norm = 'instance';

@@ -20,6 +20,7 @@ import type { Parameter, ParameterLayout } from '../../src/model/parameters.ts';
 import { Recording } from '../../src/model/recording.ts';
 import { optimizerStep, stepArray, updateArray } from '../../src/ops/optimizer.ts';
 import fixture from '../fixtures/torch/residual.json';
+import { testLeftToNode } from '../support/left-to-node.ts';
 import { Bench, expectClose, expectSameBits, relativeError } from '../support/run.ts';
 import { bytes, floats, volume, type PackedFloats } from '../support/torch.ts';
 
@@ -169,7 +170,7 @@ test('loss, gradients of all parameters, and three steps with Adam', async () =>
 
 // Every volume and every gradient on the way is rounded by up to 2⁻¹¹, some forty in a row, and norms over a few voxels
 // enlarge that; adapters that keep float16 as such and those that pack it differ in the third digit.
-test('in float16 the gradients are those of float32 but for rounding', async () => {
+testLeftToNode('in float16 the gradients are those of float32 but for rounding', async () => {
   const [exact, rounded] = [await train(1), await train(1, undefined, undefined, 'f16')];
   expect(relativeError(rounded.gradients, exact.gradients)).toBeLessThanOrEqual(5e-2);
 });

@@ -10,7 +10,7 @@ import type { Precision } from '../../src/gpu/precision.ts';
 import type { Size3 } from '../../src/size.ts';
 import { convBackwardInput, convBackwardWeight, convForward } from '../../src/ops/conv.ts';
 import { convolvedSize, tapsOf } from '../../src/ops/conv/shape.ts';
-import { testDevice } from '../support/device.ts';
+import { leaveToNode } from '../support/left-to-node.ts';
 import { activate, channels, concatenate } from '../reference/activate.ts';
 import { conv, convGradients } from '../reference/conv.ts';
 import {
@@ -55,15 +55,7 @@ const all = axes.flatMap((x, i) =>
   }),
 );
 
-// SwiftShader compiles each pair for seconds: in Chromium, it leaves them to the tests in Node.
-const leavesPairs = (await testDevice()).adapterClass === 'swiftshader' && typeof window !== 'undefined';
-if (leavesPairs)
-  test('convolution, every pair of a kernel and a stride', ({ skip }) => {
-    skip('SwiftShader compiles each for seconds; the tests in Node try them');
-  });
-
-const cases: Case[] = [
-  ...(leavesPairs ? [] : all),
+const others: Case[] = [
   {
     name: 'whole quads and blocks of channels',
     kernel: [3, 3, 3],
@@ -168,6 +160,14 @@ const cases: Case[] = [
     limits: { maxDispatchFlops: 20000 },
   },
 ];
+
+/** Two inputs behind a norm, strides, slabs and blocks of channels. */
+const stands = [
+  'whole quads and blocks of channels',
+  'two inputs, strided',
+  'z-slabs forced by the binding limit',
+];
+const cases = leaveToNode('conv', [...all, ...others], ({ name }) => !stands.includes(name));
 
 describe.each(cases)('conv: $name', ({ kernel, stride, batch, size, inputs, out, slope, ...rest }) => {
   const shape = { kernel, stride };
