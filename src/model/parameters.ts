@@ -24,7 +24,9 @@ export interface ParameterLayout {
   /** Words of the flat buffers, padding included. */
   readonly parameterWords: number;
   readonly statisticsWords: number;
-  /** Trained numbers, padding left out. */
+  /** Words that the optimiser runs over: behind them are heads that no loss is computed from. */
+  readonly trainedWords: number;
+  /** Numbers of all parameters, padding left out. */
   readonly count: number;
 }
 
@@ -42,20 +44,23 @@ class FlatBuffer {
 /** The parameters of a network's layers, in the layers' order. */
 export function layoutParameters(config: UNet3DConfig): ParameterLayout {
   // Parameters are the same at every size.
-  const { graph } = unet(config, { batch: 1, size: sizeMultiple(config) });
-  const trained = new FlatBuffer();
-  const running = new FlatBuffer();
-  for (const { name, layer, inputs } of graph.nodes) {
-    for (const spec of layer!.parameters?.(shapesOf(inputs)) ?? [])
-      (spec.statistic ? running : trained).add(`${name}.${spec.name}`, spec);
+  const { graph, heads } = unet(config, { batch: 1, size: sizeMultiple(config) });
+  const parameters = new FlatBuffer();
+  const statistics = new FlatBuffer();
+  let trainedWords = 0;
+  for (const node of graph.nodes) {
+    for (const spec of node.layer!.parameters?.(shapesOf(node.inputs)) ?? [])
+      (spec.statistic ? statistics : parameters).add(`${node.name}.${spec.name}`, spec);
+    if (node === heads.at(-1)) trainedWords = parameters.words;
   }
   let count = 0;
-  for (const { length } of trained.entries.values()) count += length;
+  for (const { length } of parameters.entries.values()) count += length;
   return {
-    parameters: trained.entries,
-    statistics: running.entries,
-    parameterWords: trained.words,
-    statisticsWords: Math.max(running.words, 64),
+    parameters: parameters.entries,
+    statistics: statistics.entries,
+    parameterWords: parameters.words,
+    statisticsWords: Math.max(statistics.words, 64),
+    trainedWords,
     count,
   };
 }

@@ -220,7 +220,7 @@ export function planTraining(shape: TrainingShape): TrainingPlan {
   const accumulated = accumulate > 1 ? shared('accumulated') : undefined;
   const tensors = { parameters, gradients, accumulated, first, second, step, update, results, lossScale };
   const options = { nesterov: optimizer.nesterov ?? true };
-  optimizerStep(recorder, 'optimizer', optimizer.kind, layout.parameterWords, tensors, options);
+  optimizerStep(recorder, 'optimizer', optimizer.kind, layout.trainedWords, tensors, options);
   if (moved) {
     const bindings = { moved, update, statistics };
     keepStatistics(recorder, 'running statistics', layout.statisticsWords, bindings);

@@ -12,7 +12,10 @@ import { upconv } from './layers/upconv.ts';
 
 export interface Network {
   readonly graph: Graph;
-  /** Those whose loss counts: the finest first, coarser ones with deep supervision. */
+  /**
+   * Those whose loss counts: the finest first, coarser ones with deep supervision. Behind the last of them the graph has
+   * only heads that nothing is computed from.
+   */
   readonly heads: readonly Node<HeadPass>[];
 }
 

@@ -83,6 +83,7 @@ function layoutOf(graph: Graph): ParameterLayout {
     statistics,
     parameterWords: words.parameters,
     statisticsWords: words.statistics,
+    trainedWords: words.parameters,
     count,
   };
 }

@@ -1,6 +1,6 @@
 /**
  * Networks configured by stages against PyTorch in float64 (test/fixtures/pytorch_stages.py): names and shapes of the
- * parameters, logits, loss and every gradient.
+ * parameters, logits, loss, every gradient, and what a step makes of them.
  */
 import { describe, expect, test } from 'vitest';
 import { toDense, toStored } from '../../src/gpu/layout.ts';
@@ -10,7 +10,7 @@ import { diceCrossEntropy } from '../../src/model/losses.ts';
 import { planInference } from '../../src/model/plan.ts';
 import { ModelState } from '../../src/model/state.ts';
 import type { Size3 } from '../../src/size.ts';
-import { adam } from '../../src/train/optimizers.ts';
+import { sgd } from '../../src/train/optimizers.ts';
 import { TrainingSession } from '../../src/train/session.ts';
 import { flatFrom, namedTensors } from '../../src/weights/named-tensors.ts';
 import plain from '../fixtures/torch/stages-plain.json';
@@ -63,17 +63,19 @@ describe.each(Object.entries({ residual, plain }))('%s', (_, fixture) => {
     state.dispose();
   });
 
-  test('loss and gradients of all parameters', async () => {
+  test('loss, gradients of all parameters, and a step', async () => {
     const state = await model();
-    const options = { size, batchSize, loss: diceCrossEntropy(), optimizer: adam() };
-    const session = await TrainingSession.create(state, options);
-    // With a learning rate of zero nothing moves.
+    const { learningRate, momentum, weightDecay } = fixture.sgd;
+    const optimizer = sgd({ momentum, weightDecay });
+    const session = await TrainingSession.create(state, {
+      size,
+      batchSize,
+      loss: diceCrossEntropy(),
+      optimizer,
+    });
     const { result } = await session.step([{ image, label: bytes(fixture.labels) }], {
-      learningRate: 0,
-      beta1: 0.9,
-      beta2: 0.999,
-      epsilon: 1e-8,
-      weightDecay: 0,
+      ...optimizer,
+      learningRate,
       maxNorm: Infinity,
       applied: 0,
     });
@@ -90,6 +92,16 @@ describe.each(Object.entries({ residual, plain }))('%s', (_, fixture) => {
         const difference = norm(floats(gradient).map((d, i) => data[i]! - d));
         expect(difference, name).toBeLessThanOrEqual(1e-5 * norm(weight));
       } else expect(relativeError(data, floats(gradient)), name).toBeLessThanOrEqual(1e-3);
+    }
+
+    const after = namedTensors(state.layout.parameters, await state.read('parameters'));
+    for (const [name, one] of Object.entries(fixture.after as Record<string, PackedFloats>)) {
+      const before = floats(weights[name]!);
+      const change = (values: ArrayLike<number>) => before.map((value, i) => values[i]! - value);
+      const data = after.get(name)!.data;
+      // Without a gradient, no weight decay either.
+      if (!expected[name]) expect(Float64Array.from(data), name).toEqual(before);
+      else expect(relativeError(change(data), change(floats(one))), name).toBeLessThanOrEqual(1e-3);
     }
     session.dispose();
     state.dispose();
