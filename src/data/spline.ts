@@ -1,8 +1,7 @@
-/** Cubic resampling as nnU-Net does it with scipy, on the WASM kernels of wasm/assembly/spline.ts. */
+/** Resampling as nnU-Net does it with scipy, on the WASM kernel of wasm/assembly/spline.ts, one axis after the other. */
 import { InvalidOption, InvalidVolume } from '../errors.ts';
 import type { Size3 } from '../size.ts';
-import { resampleTo } from './preprocess.ts';
-import { allocate, copyIn, copyOut, wasm, type WasmExports } from './wasm.ts';
+import { allocate, floats, wasm, type WasmExports } from './wasm.ts';
 
 interface Kernels extends WasmExports {
   splineScratchBytes(n: number, to: number): number;
@@ -13,34 +12,49 @@ interface Kernels extends WasmExports {
     n: number,
     inner: number,
     to: number,
+    order: number,
     scratch: number,
-  ): void;
-  clipParts(
-    source: number,
-    outer: number,
-    n: number,
-    inner: number,
-    target: number,
-    outerTo: number,
-    innerTo: number,
   ): void;
 }
 const kernels = (): Kernels => wasm() as Kernels;
 
+/** How values between voxels come about: 3 by cubic B-splines, 1 by straight lines, 0 from the nearest voxel. */
+export type SplineOrder = 0 | 1 | 3;
+
+/** How a volume gets another size. */
+export interface SplineOptions {
+  /** Default 3. */
+  readonly order?: SplineOrder;
+  /**
+   * The axis (0 is x) of thick slices: each is resampled, and clipped, on its own; then, by an order of its own (default
+   * 0), along the axis.
+   */
+  readonly apart?: { readonly axis: 0 | 1 | 2; readonly order?: SplineOrder } | undefined;
+}
+
+/** An array with the axis of interest in the middle. */
+interface Blocks {
+  readonly outer: number;
+  readonly n: number;
+  readonly inner: number;
+}
+
+/** Bytes of voxels that are resampled at a time, so that they stay in the cache. */
+const chunkBytes = 2 ** 20;
+
 /**
- * One channel of another size, by cubic B-splines at (d + 1/2) * from / to - 1/2 with the edge's value beyond the
- * ends, clipped to the extremes of the data (scipy.ndimage with order 3 and mode "nearest"). No antialiasing.
+ * One channel of another size: values at (d + 1/2) * from / to - 1/2 with the edge's value beyond the ends, of order 3
+ * clipped to the extremes of the data (scipy.ndimage with mode "nearest"). No antialiasing. Float64 along an axis,
+ * float32 between the axes.
  * @param data x fastest, finite
- * @param apart the axis (0 is x) of thick slices: each is resampled and clipped on its own, then the nearest is taken
- *   along the axis
  * @throws InvalidVolume if the array does not fit its size, InvalidOption for sizes that are none, OutOfMemory
  */
-export function resampleCubic(
+export function resampleSpline(
   data: Float32Array,
   from: Size3,
   to: Size3,
-  apart?: 0 | 1 | 2,
-): Float32Array<ArrayBuffer> {
+  { order = 3, apart }: SplineOptions = {},
+): Float32Array {
   if (![...from, ...to].every((n) => Number.isInteger(n) && n > 0))
     throw new InvalidOption(
       `Sizes are three whole numbers above 0, got ${from.join(' x ')} and ${to.join(' x ')}.`,
@@ -48,31 +62,106 @@ export function resampleCubic(
   if (data.length !== from[0] * from[1] * from[2])
     throw new InvalidVolume(`An array of ${data.length} voxels is not of size ${from.join(' x ')}.`);
   if (to.every((n, axis) => n === from[axis])) return data.slice();
-  wasm().reset();
-  const source = copyIn(data);
   const size: [number, number, number] = [...from];
-  /** Voxels of one step along an axis, and how many blocks of its length there are. */
-  const inner = (axis: number): number => size.slice(0, axis).reduce((product, n) => product * n, 1);
-  const outer = (axis: number): number => size.slice(axis + 1).reduce((product, n) => product * n, 1);
-  // As parts that are clipped on their own: the whole, or slices.
-  const parts =
-    apart === undefined
-      ? ([1, 1, data.length] as const)
-      : ([outer(apart), size[apart], inner(apart)] as const);
-  let current = source;
-  for (const axis of [0, 1, 2] as const) {
-    if (axis === apart || size[axis] === to[axis]) continue;
-    const [blocks, step, n] = [outer(axis), inner(axis), size[axis]];
+  const blocks = (axis: number): Blocks => ({
+    outer: size.slice(axis + 1).reduce((product, n) => product * n, 1),
+    n: size[axis]!,
+    inner: size.slice(0, axis).reduce((product, n) => product * n, 1),
+  });
+  const along = (values: Float32Array, axis: 0 | 1 | 2, by: SplineOrder): Float32Array => {
+    if (size[axis] === to[axis]) return values;
+    const given = blocks(axis);
     size[axis] = to[axis];
-    const target = allocate(4 * size[0] * size[1] * size[2]);
-    const scratch = allocate(kernels().splineScratchBytes(n, to[axis]));
-    kernels().splineAxis(current, target, blocks, n, step, to[axis], scratch);
-    current = target;
+    return by === 0 ? nearestAlong(values, given, to[axis]) : splineAlong(values, given, to[axis], by);
+  };
+  const parts = apart ? blocks(apart.axis) : { outer: 1, n: 1, inner: data.length };
+  // What shrinks most comes first: the least is left to do.
+  const axes = ([0, 1, 2] as const)
+    .filter((axis) => axis !== apart?.axis)
+    .sort((a, b) => to[a] / from[a] - to[b] / from[b]);
+  let current = data;
+  for (const axis of axes) current = along(current, axis, order);
+  if (order === 3 && current !== data)
+    clipParts(data, parts, current, apart ? blocks(apart.axis) : { outer: 1, n: 1, inner: current.length });
+  if (apart) current = along(current, apart.axis, apart.order ?? 0);
+  return current;
+}
+
+/** For each target sample the nearest source sample, as scipy finds it: ties go up. */
+export function nearestIndices(from: number, to: number): Int32Array {
+  return Int32Array.from({ length: to }, (_, i) =>
+    Math.min(from - 1, Math.max(0, Math.floor((from / to) * (i + 0.5) - 0.5 + 0.5))),
+  );
+}
+
+function nearestAlong(data: Float32Array, { outer, n, inner }: Blocks, to: number): Float32Array {
+  const indices = nearestIndices(n, to);
+  const result = new Float32Array(outer * to * inner);
+  for (let block = 0, at = 0; block < outer; block++)
+    for (const index of indices) {
+      const start = (block * n + index) * inner;
+      if (inner === 1) result[at] = data[start]!;
+      else result.set(data.subarray(start, start + inner), at);
+      at += inner;
+    }
+  return result;
+}
+
+function splineAlong(
+  data: Float32Array,
+  { outer, n, inner }: Blocks,
+  to: number,
+  order: SplineOrder,
+): Float32Array {
+  const result = new Float32Array(outer * to * inner);
+  wasm().reset();
+  const lines = Math.max(1, Math.floor(chunkBytes / (4 * Math.max(n, to))));
+  // Whole blocks where several fit, else a part of the lines of one.
+  const width = Math.min(inner, lines);
+  const count = width < inner ? 1 : Math.min(outer, Math.floor(lines / inner));
+  const source = allocate(4 * count * n * width);
+  const target = allocate(4 * count * to * width);
+  const scratch = allocate(kernels().splineScratchBytes(n, to));
+  const [input, output] = [floats(source, count * n * width), floats(target, count * to * width)];
+  for (let block = 0; block < outer; block += count) {
+    const now = Math.min(count, outer - block);
+    for (let first = 0; first < inner; first += width) {
+      const wide = Math.min(width, inner - first);
+      if (wide === inner) input.set(data.subarray(block * n * inner, (block + now) * n * inner));
+      else
+        for (let i = 0, at = block * n * inner + first; i < n; i++, at += inner)
+          input.set(data.subarray(at, at + wide), i * wide);
+      kernels().splineAxis(source, target, now, n, wide, to, order, scratch);
+      if (wide === inner) result.set(output.subarray(0, now * to * inner), block * to * inner);
+      else
+        for (let i = 0, at = block * to * inner + first; i < to; i++, at += inner)
+          result.set(output.subarray(i * wide, (i + 1) * wide), at);
+    }
   }
-  const length = size[0] * size[1] * size[2];
-  if (current !== source) {
-    const [outerTo, innerTo] = apart === undefined ? [1, length] : [outer(apart), inner(apart)];
-    kernels().clipParts(source, ...parts, current, outerTo, innerTo);
-  }
-  return resampleTo(copyOut(current, length), size, to, 'nearest');
+  return result;
+}
+
+/** Clips the n parts of `target` to the extremes that each of them has in `source`. */
+function clipParts(source: Float32Array, from: Blocks, target: Float32Array, to: Blocks): void {
+  const low = new Float32Array(from.n).fill(Infinity);
+  const high = new Float32Array(from.n).fill(-Infinity);
+  for (let at = 0, block = 0; block < from.outer; block++)
+    for (let part = 0; part < from.n; part++) {
+      let [least, most] = [low[part]!, high[part]!];
+      for (const end = at + from.inner; at < end; at++) {
+        const value = source[at]!;
+        if (value < least) least = value;
+        if (value > most) most = value;
+      }
+      [low[part], high[part]] = [least, most];
+    }
+  for (let at = 0, block = 0; block < to.outer; block++)
+    for (let part = 0; part < to.n; part++) {
+      const [least, most] = [low[part]!, high[part]!];
+      for (const end = at + to.inner; at < end; at++) {
+        const value = target[at]!;
+        if (value < least) target[at] = least;
+        else if (value > most) target[at] = most;
+      }
+    }
 }

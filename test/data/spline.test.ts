@@ -1,14 +1,13 @@
-/** Cubic resampling, against scipy. */
+/** Resampling by splines, against scipy. */
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import { resampleCubic } from '../../src/data/spline.ts';
+import { resampleSpline, type SplineOptions } from '../../src/data/spline.ts';
 import { InvalidOption, InvalidVolume } from '../../src/errors.ts';
 import type { Size3 } from '../../src/size.ts';
 
-interface Example {
+interface Example extends SplineOptions {
   from: Size3;
   to: Size3;
-  apart: 0 | 1 | 2 | null;
   data: string;
   expected: string;
 }
@@ -18,9 +17,9 @@ const floats = (base64: string): Float32Array =>
   new Float32Array(Uint8Array.from(Buffer.from(base64, 'base64')).buffer);
 
 describe('as scipy', () => {
-  test.each(examples)('$from to $to, apart $apart', ({ from, to, apart, data, expected }) => {
+  test.each(examples)('$from to $to, order $order, apart $apart', ({ data, expected, from, to, ...how }) => {
     const values = floats(data);
-    const found = resampleCubic(values, from, to, apart ?? undefined);
+    const found = resampleSpline(values, from, to, how);
     const wanted = floats(expected);
     expect(found.length).toBe(wanted.length);
     const largest = values.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
@@ -31,12 +30,12 @@ describe('as scipy', () => {
 
 test('the same size is a copy', () => {
   const data = Float32Array.of(1, 2, 3, 4);
-  const found = resampleCubic(data, [2, 2, 1], [2, 2, 1]);
+  const found = resampleSpline(data, [2, 2, 1], [2, 2, 1]);
   expect(found).toEqual(data);
   expect(found.buffer).not.toBe(data.buffer);
 });
 
 test('what does not fit is refused', () => {
-  expect(() => resampleCubic(new Float32Array(5), [2, 2, 1], [3, 3, 1])).toThrow(InvalidVolume);
-  expect(() => resampleCubic(new Float32Array(4), [2, 2, 1], [3, 0.5, 1])).toThrow(InvalidOption);
+  expect(() => resampleSpline(new Float32Array(5), [2, 2, 1], [3, 3, 1])).toThrow(InvalidVolume);
+  expect(() => resampleSpline(new Float32Array(4), [2, 2, 1], [3, 0.5, 1])).toThrow(InvalidOption);
 });

@@ -1,4 +1,4 @@
-/** Cubic B-spline resampling along one axis, as scipy.ndimage has it with mode "nearest". */
+/** Cubic B-spline and linear resampling along one axis, as scipy.ndimage has them with mode "nearest". */
 
 /** Lines that are worked on at once, so that neighbours in memory are read together. */
 const LANES: i32 = 16;
@@ -18,18 +18,19 @@ export function splineScratchBytes(n: i32, to: i32): usize {
 
 /**
  * target[outer][to][inner] = source[outer][n][inner] at (i + 1/2) * n / to - 1/2 along the middle axis, float32 with
- * float64 within: the edge's value beyond the ends, the filter that makes the spline go through the samples, then the
- * spline.
+ * float64 within: the edge's value beyond the ends; for order 3 the filter that makes the spline go through the samples,
+ * then the spline; for order 1 straight lines.
  */
 export function splineAxis(
-  source: usize, target: usize, outer: i32, n: i32, inner: i32, to: i32, scratch: usize,
+  source: usize, target: usize, outer: i32, n: i32, inner: i32, to: i32, order: i32, scratch: usize,
 ): void {
   const rows = scratch;
   const length = n + 2 * EDGE;
   const table = rows + <usize>length * ROW;
   const lines = table + <usize>to * ENTRY;
   const sum = lines + <usize>LANES * 8;
-  fillTable(table, n, to);
+  fillTable(table, n, to, order);
+  const factor: f64 = order == 3 ? 6 : 1;
   const total = outer * inner;
   const step = <usize>inner << 2;
   for (let first = 0; first < total; first += LANES) {
@@ -45,7 +46,7 @@ export function splineAxis(
     for (let lane = 0; lane < LANES; lane++) {
       let from = <usize>load<u32>(lines + (<usize>lane << 3));
       let row = rows + <usize>EDGE * ROW + (<usize>lane << 3);
-      for (let i = 0; i < n; i++, from += step, row += ROW) store<f64>(row, 6 * <f64>load<f32>(from));
+      for (let i = 0; i < n; i++, from += step, row += ROW) store<f64>(row, factor * <f64>load<f32>(from));
     }
     const begin = rows + <usize>EDGE * ROW;
     const end = begin + <usize>(n - 1) * ROW;
@@ -53,7 +54,7 @@ export function splineAxis(
       memory.copy(rows + <usize>i * ROW, begin, ROW);
       memory.copy(end + <usize>(i + 1) * ROW, end, ROW);
     }
-    filter(rows, length);
+    if (order == 3) filter(rows, length);
     for (let i = 0; i < to; i++) {
       const entry = table + <usize>i * ENTRY;
       const row = rows + load<u32>(entry);
@@ -75,19 +76,20 @@ export function splineAxis(
   }
 }
 
-/** The four basis functions that reach each target sample. */
-function fillTable(table: usize, n: i32, to: i32): void {
+/** The weights of the four samples around each target sample. */
+function fillTable(table: usize, n: i32, to: i32, order: i32): void {
   for (let i = 0; i < to; i++) {
     const place = (<f64>i + 0.5) * <f64>n / <f64>to - 0.5;
     const whole = Math.floor(place);
     const t = place - whole;
     const u = 1 - t;
     const entry = table + <usize>i * ENTRY;
+    const cubic = order == 3;
     store<u32>(entry, <u32>((<i32>whole + EDGE - 1) * <i32>ROW));
-    store<f64>(entry, u * u * u / 6, 8);
-    store<f64>(entry, (4 - 6 * t * t + 3 * t * t * t) / 6, 16);
-    store<f64>(entry, (4 - 6 * u * u + 3 * u * u * u) / 6, 24);
-    store<f64>(entry, t * t * t / 6, 32);
+    store<f64>(entry, cubic ? u * u * u / 6 : 0, 8);
+    store<f64>(entry, cubic ? (4 - 6 * t * t + 3 * t * t * t) / 6 : u, 16);
+    store<f64>(entry, cubic ? (4 - 6 * u * u + 3 * u * u * u) / 6 : t, 24);
+    store<f64>(entry, cubic ? t * t * t / 6 : 0, 32);
   }
 }
 
@@ -115,29 +117,4 @@ function filter(rows: usize, length: i32): void {
   for (let row = last - ROW; row >= rows; row -= ROW)
     for (let at: usize = 0; at < ROW; at += 16)
       v128.store(row + at, f64x2.mul(poles, f64x2.sub(v128.load(row + at, 128), v128.load(row + at))));
-}
-
-/** Clips target[outerTo][n][innerTo] to the extremes that each of the n parts of source[outer][n][inner] has. */
-export function clipParts(
-  source: usize, outer: i32, n: i32, inner: i32, target: usize, outerTo: i32, innerTo: i32,
-): void {
-  for (let part = 0; part < n; part++) {
-    let low: f32 = f32.MAX_VALUE;
-    let high: f32 = -f32.MAX_VALUE;
-    for (let o = 0; o < outer; o++) {
-      const row = source + ((<usize>(o * n + part) * inner) << 2);
-      for (let i = 0; i < inner; i++) {
-        const value = load<f32>(row + (<usize>i << 2));
-        low = min(low, value);
-        high = max(high, value);
-      }
-    }
-    for (let o = 0; o < outerTo; o++) {
-      const row = target + ((<usize>(o * n + part) * innerTo) << 2);
-      for (let i = 0; i < innerTo; i++) {
-        const at = row + (<usize>i << 2);
-        store<f32>(at, min(high, max(low, load<f32>(at))));
-      }
-    }
-  }
 }
