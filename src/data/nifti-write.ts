@@ -24,8 +24,11 @@ export interface WritableVolume {
 
 /** How to write. */
 export interface WriteOptions {
-  /** Default: uint8 for a Uint8Array, int16 for an Int16Array, else float32. Integers are rounded, not scaled. */
-  readonly datatype?: 'uint8' | 'int16' | 'float32';
+  /**
+   * Default: uint8 for a Uint8Array, int16 and uint16 for an Int16Array and a Uint16Array, else float32. Integers are
+   * rounded, not scaled.
+   */
+  readonly datatype?: 'uint8' | 'int16' | 'uint16' | 'float32';
   /** Default: true. */
   readonly gzip?: boolean;
 }
@@ -33,11 +36,12 @@ export interface WriteOptions {
 const types = {
   uint8: { code: 2, array: Uint8Array, low: 0, high: 255 },
   int16: { code: 4, array: Int16Array, low: -32768, high: 32767 },
+  uint16: { code: 512, array: Uint16Array, low: 0, high: 65535 },
   float32: { code: 16, array: Float32Array, low: -Infinity, high: Infinity },
 } as const;
 
 const writeEntries = {
-  datatype: v.optional(oneOf('uint8', 'int16', 'float32')),
+  datatype: v.optional(oneOf('uint8', 'int16', 'uint16', 'float32')),
   gzip: v.optional(flag),
 } satisfies Record<keyof WriteOptions, unknown>;
 
@@ -71,6 +75,7 @@ export async function writeNifti(volume: WritableVolume, options: WriteOptions =
 
 function defaultType(data: ArrayLike<number>): keyof typeof types {
   if (data instanceof Uint8Array || data instanceof Uint8ClampedArray) return 'uint8';
+  if (data instanceof Uint16Array) return 'uint16';
   return data instanceof Int16Array ? 'int16' : 'float32';
 }
 

@@ -185,8 +185,8 @@ function randomStart(shape: Size3, label: Uint8Array, size: Size3, oversample: n
  * Copies the window at `start` of [channel][z][y][x] into `target`, which is returned; what lies outside the volume is
  * left as it is.
  */
-export function copyWindow<T extends Float32Array | Uint8Array>(
-  source: Float32Array | Uint8Array,
+export function copyWindow<T extends Float32Array | Uint8Array | Uint16Array>(
+  source: Float32Array | Uint8Array | Uint16Array,
   shape: Size3,
   channels: number,
   start: Size3,

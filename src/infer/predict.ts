@@ -40,7 +40,7 @@ export interface PredictOptions extends MirrorOptions {
 }
 
 /** A result on a grid: one value per voxel, or one per voxel and class. */
-export interface ResultVolume<T extends Uint8Array | Float32Array> {
+export interface ResultVolume<T extends Uint8Array | Uint16Array | Float32Array> {
   /** x fastest, then y, z, class. */
   readonly data: T;
   /** x, y, z, and classes. */
@@ -70,10 +70,10 @@ export interface ReadSources {
 }
 
 /** A segmented volume. */
-export class Segmentation {
+export class Segmentation<Labels extends Uint8Array | Uint16Array = Uint8Array> {
   constructor(
     /** Class of each voxel on the source's own grid. */
-    readonly labels: ResultVolume<Uint8Array>,
+    readonly labels: ResultVolume<Labels>,
     /** Probabilities on the source's own grid, where they were asked for. */
     readonly probabilities: ResultVolume<Float32Array> | undefined,
     /** Logits on the network's grid (canonical axes, the model's spacing), where they were asked for. */

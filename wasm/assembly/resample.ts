@@ -93,6 +93,56 @@ function blendRows(row: usize, n: i32, p00: usize, p01: usize, p10: usize, p11: 
   }
 }
 
+/**
+ * One plane of a grid between two source planes: `above` weighs the second. A row or column of the target has 16 bytes
+ * in its table: the two rows or columns of the source (int32) and the weight of the second (float64). Float64 within.
+ * @param scratch 8 bytes per source column
+ */
+export function resamplePlane(
+  first: usize, second: usize, above: f64, fromX: i32,
+  rows: usize, toY: i32, columns: usize, toX: i32, target: usize, scratch: usize,
+): void {
+  const rowBytes = <usize>fromX << 2;
+  let out = target;
+  for (let y = 0; y < toY; y++) {
+    const entry = rows + (<usize>y << 4);
+    const low = <usize>load<i32>(entry) * rowBytes;
+    const high = <usize>load<i32>(entry, 4) * rowBytes;
+    blendRows(scratch, fromX, first + low, first + high, second + low, second + high, load<f64>(entry, 8), above);
+    for (let x = 0; x < toX; x++, out += 4) {
+      const column = columns + (<usize>x << 4);
+      const a = load<f64>(scratch + (<usize>load<i32>(column) << 3));
+      const b = load<f64>(scratch + (<usize>load<i32>(column, 4) << 3));
+      const w = load<f64>(column, 8);
+      store<f32>(out, <f32>((1 - w) * a + w * b));
+    }
+  }
+}
+
+/** Where values are above the best so far they become it, and the voxel's label (uint16) becomes `label`. */
+export function keepBest(values: usize, best: usize, labels: usize, length: i32, label: i32): void {
+  const marks = i16x8.splat(<i16>label);
+  let i: usize = 0;
+  for (; i < <usize>(length & ~7); i += 8) {
+    const at = i << 2;
+    const low = v128.load(values + at);
+    const high = v128.load(values + at, 16);
+    const isLow = f32x4.gt(low, v128.load(best + at));
+    const isHigh = f32x4.gt(high, v128.load(best + at, 16));
+    v128.store(best + at, v128.bitselect(low, v128.load(best + at), isLow));
+    v128.store(best + at, v128.bitselect(high, v128.load(best + at, 16), isHigh), 16);
+    const isBetter = i16x8.narrow_i32x4_s(isLow, isHigh);
+    const place = labels + (i << 1);
+    v128.store(place, v128.bitselect(marks, v128.load(place), isBetter));
+  }
+  for (; i < <usize>length; i++) {
+    const value = load<f32>(values + (i << 2));
+    if (!(value > load<f32>(best + (i << 2)))) continue;
+    store<f32>(best + (i << 2), value);
+    store<u16>(labels + (i << 1), <u16>label);
+  }
+}
+
 /** Source voxel whose cell holds the centre of target voxel `index`: floor((index + 1/2) * from / to), in integers. */
 // @ts-ignore: decorator
 @inline

@@ -1,0 +1,130 @@
+/** What nnU-Net does to an image before the network: crop, normalise, resample. */
+import { insideMask, normalize } from '../../../data/normalize.ts';
+import { copyWindow } from '../../../data/patches.ts';
+import type { Box } from '../../../data/preprocess.ts';
+import { resampleSpline } from '../../../data/spline.ts';
+import { InvalidVolume } from '../../../errors.ts';
+import type { Size3 } from '../../../size.ts';
+import type { NnunetNormalization, NnunetPlans } from '../plans.ts';
+import { fastestFirst, voxelsOf } from './axes.ts';
+import type { NnunetImage } from './image.ts';
+import { resampleLabels, sizeAt, splineOf } from './resampling.ts';
+
+/** An image as the network takes it. */
+export interface NnunetInput {
+  /** [channel][z][y][x] */
+  readonly data: Float32Array<ArrayBuffer>;
+  readonly size: Size3;
+  /** What of the image was kept. */
+  readonly box: Box;
+}
+
+/** Labels of the previous stage of a cascade, on the axes of nnU-Net's arrays. */
+export interface PreviousStage {
+  /** [z][y][x] of the whole image. */
+  readonly labels: Uint8Array | Uint16Array;
+  /** Each becomes a channel of 0 and 1. */
+  readonly values: readonly number[];
+}
+
+/** @throws InvalidVolume if all voxels are 0, and for RGB values that are none; OutOfMemory */
+export function nnunetInput(
+  image: NnunetImage,
+  { configuration }: NnunetPlans,
+  previous?: PreviousStage,
+): NnunetInput {
+  const box = nonZeroBox(image);
+  const cut = image.channels.map((channel) => cropped(channel, image.size, box));
+  const spacing = fastestFirst(configuration.spacing);
+  const { resampling, normalization } = configuration;
+  const how = splineOf(resampling.data, image.spacing, spacing);
+  const size = how ? sizeAt(box.size, image.spacing, spacing) : box.size;
+  const voxels = voxelsOf(size);
+  const data = new Float32Array(voxels * (cut.length + (previous?.values.length ?? 0)));
+  const isMasked = normalization.some((scheme) => 'masked' in scheme && scheme.masked);
+  const mask = isMasked ? maskOf(cut, box.size) : undefined;
+  const isSame = size.every((n, axis) => n === box.size[axis]);
+  cut.forEach((channel, index) => {
+    normalizeAs(normalization[index]!, channel, mask, image.name);
+    data.set(isSame ? channel : resampleSpline(channel, box.size, size, how), index * voxels);
+  });
+  if (previous) {
+    const labels = copyWindow(
+      previous.labels,
+      image.size,
+      1,
+      box.start,
+      new Uint16Array(voxelsOf(box.size)),
+      box.size,
+    );
+    const found = isSame ? labels : resampleLabels(labels, box.size, size, previous.values, how ?? {});
+    previous.values.forEach((value, index) => {
+      const at = (cut.length + index) * voxels;
+      for (let voxel = 0; voxel < voxels; voxel++) data[at + voxel] = found[voxel] === value ? 1 : 0;
+    });
+  }
+  return { data, size, box };
+}
+
+/** The smallest box with every voxel that is not 0 in some channel. */
+function nonZeroBox({ channels, size, name }: NnunetImage): Box {
+  const [nx, ny, nz] = size;
+  const near = [nx, ny, nz];
+  const far = [0, 0, 0];
+  for (const channel of channels)
+    for (let z = 0, row = 0; z < nz; z++)
+      for (let y = 0; y < ny; y++, row += nx) {
+        let first = 0;
+        while (first < nx && channel[row + first] === 0) first++;
+        if (first === nx) continue;
+        let last = nx - 1;
+        while (channel[row + last] === 0) last--;
+        [first, y, z].forEach((at, axis) => (near[axis] = Math.min(near[axis]!, at)));
+        [last, y, z].forEach((at, axis) => (far[axis] = Math.max(far[axis]!, at + 1)));
+      }
+  if (far[0] === 0)
+    throw new InvalidVolume(`${name}: all voxels are 0, so there is nothing to segment; take another image.`);
+  return {
+    start: near as unknown as Size3,
+    size: far.map((end, axis) => end - near[axis]!) as unknown as Size3,
+  };
+}
+
+const cropped = (channel: Float32Array, size: Size3, box: Box): Float32Array<ArrayBuffer> =>
+  copyWindow(channel, size, 1, box.start, new Float32Array(voxelsOf(box.size)), box.size);
+
+/** 1 where some channel is not 0, holes filled. */
+function maskOf(channels: readonly Float32Array[], size: Size3): Uint8Array {
+  const found = channels.length === 1 ? channels[0]! : Float32Array.from(channels[0]!);
+  for (const channel of channels.slice(1))
+    for (let voxel = 0; voxel < found.length; voxel++) if (channel[voxel] !== 0) found[voxel] = 1;
+  return insideMask(found, size);
+}
+
+/** In place. */
+function normalizeAs(
+  how: NnunetNormalization,
+  values: Float32Array,
+  mask: Uint8Array | undefined,
+  name: string,
+): void {
+  switch (how.scheme) {
+    case 'CTNormalization':
+      return normalize(values, how);
+    case 'ZScoreNormalization':
+      return how.masked
+        ? normalize(values, 'z-score inside', { inside: mask })
+        : normalize(values, 'z-score');
+    case 'RescaleTo01Normalization':
+      return normalize(values, 'min-max');
+    case 'RGBTo01Normalization':
+      for (let voxel = 0; voxel < values.length; voxel++) {
+        const value = values[voxel]!;
+        if (!(value >= 0 && value <= 255))
+          throw new InvalidVolume(
+            `${name} has the value ${value}; this model takes colours from 0 to 255 (RGBTo01Normalization).`,
+          );
+        values[voxel] = value / 255;
+      }
+  }
+}
