@@ -6,6 +6,7 @@ import { limitsSchema } from './gpu/plan.ts';
 import { precisionSchema } from './gpu/precision.ts';
 import { concessionsSchema } from './model/budget.ts';
 import { configEntries } from './model/config.ts';
+import { frozenSchema } from './model/freeze.ts';
 import { checkpointingSchema } from './model/plan.ts';
 import { augmentationSchema } from './train/augmentation.ts';
 import { lossSchema } from './model/losses.ts';
@@ -79,6 +80,8 @@ const mirrorEntries = {
   ),
 };
 
+export const takeEntries = { heads: v.optional(oneOf('auto', 'keep', 'new')) };
+
 export const evaluateEntries = {
   ...mirrorEntries,
   loss: v.optional(lossSchema),
@@ -121,6 +124,7 @@ const sharedTraining = {
   checkpointing: v.optional(checkpointingSchema),
   precision: v.optional(precisionSchema),
   concessions: v.optional(concessionsSchema),
+  freeze: v.optional(frozenSchema),
   keepBest: v.optional(flag),
   earlyStopping: v.optional(object({ patience: wholeNumber(1), minDelta: v.optional(numberFrom(0)) })),
   ema: v.optional(object({ decay: v.pipe(v.number(decay), v.gtValue(0, decay), v.ltValue(1, decay)) })),

@@ -6,6 +6,7 @@ export type {
   DeviceOptions,
   EvaluateOptions,
   LabelledCase,
+  TakeOptions,
   TrainingOptions,
 } from './unet3d.ts';
 export type { CaseScore } from './infer/evaluator.ts';

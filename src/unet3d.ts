@@ -11,6 +11,7 @@ import {
   preparedCase,
   probabilityEntries,
   segmentEntries,
+  takeEntries,
   trainingEntries,
 } from './call-options.ts';
 import { assertLabelled, type LabelledCase } from './data/labelled-case.ts';
@@ -48,6 +49,7 @@ import { adam } from './train/optimizers.ts';
 import { startRun } from './train/run.ts';
 import { isBatchSource, trainModel, type TrainingOptions } from './train/training.ts';
 import { readModel, requireConsistent, writeModel } from './weights/model-file.ts';
+import { takeOver, type HeadsChoice } from './weights/take-over.ts';
 
 export type { EvaluateOptions, LabelledCase, TrainingOptions };
 
@@ -84,6 +86,16 @@ export interface CreateOptions extends Partial<UNet3DConfig>, DeviceOptions {
   readonly channels?: readonly string[];
   /** What `predict` does to a volume first, as training did. Default: canonical axes, own spacing, z-score. */
   readonly preprocessing?: Preprocessing;
+}
+
+/** What is taken over of another network. */
+export interface TakeOptions {
+  /**
+   * Heads (the last convolutions, one per level that has one): `keep` takes them over, `new` leaves them as they are,
+   * `auto`, the default, takes them over where both networks have as many classes and do not name them otherwise. A
+   * head that the other network lacks stays as it is.
+   */
+  readonly heads?: HeadsChoice;
 }
 
 /** One entry for each option. */
@@ -133,17 +145,38 @@ export class UNet3D {
    */
   static async load(bytes: Uint8Array, options: DeviceOptions = {}): Promise<UNet3D> {
     assertOptions('UNet3D.load', deviceEntries satisfies Entries<DeviceOptions>, options);
-    // Callers without types give a path, or the ArrayBuffer of a file.
-    if (!ArrayBuffer.isView(bytes))
-      throw new InvalidOption(
-        `UNet3D.load takes the bytes of model.safetensors as a Uint8Array, not ${shown(bytes)}: give ` +
-          '`await readFile(path)` (of fs/promises), or in a browser `new Uint8Array(await file.arrayBuffer())`',
-      );
+    assertBytes('UNet3D.load', bytes);
     const { description, weights } = await readModel(bytes);
     const gpu = await Gpu.open({ device: options.device, limits: options.limits });
     const state = new ModelState(gpu, description.config, 0);
     state.writeWeights(weights);
     return new UNet3D(state, description, options);
+  }
+
+  /**
+   * Takes over the weights of a saved network, to go on learning from them. Names and shapes must be the same but for
+   * heads: see `heads`. The next `fit` tells in its `start` event which heads began anew.
+   * @param bytes as for `load`
+   * @returns the heads that begin anew, with the weights that they have now
+   * @throws InvalidModel for a file that is damaged, or of a network with other weights, which are named; InvalidOption;
+   *   DeviceLost
+   */
+  async takeWeights(bytes: Uint8Array, options: TakeOptions = {}): Promise<readonly string[]> {
+    assertOptions('takeWeights', takeEntries satisfies Entries<TakeOptions>, options);
+    assertBytes('takeWeights', bytes);
+    const from = await readModel(bytes);
+    return this.#turns.take({ name: 'taking weights over' }, async () => {
+      const { state, description } = this.#model;
+      const own = {
+        description: { ...description, config: state.config },
+        weights: await state.readWeights(),
+      };
+      const { weights, anew } = takeOver(own, from, options.heads ?? 'auto', 'the model file');
+      state.writeWeights(weights);
+      this.#model.anew = anew;
+      this.#predictor.release();
+      return anew;
+    });
   }
 
   /** The network, with all that was left to defaults. */
@@ -361,4 +394,13 @@ export class UNet3D {
   [Symbol.dispose](): void {
     this.dispose();
   }
+}
+
+/** Callers without types give a path, or the ArrayBuffer of a file. */
+function assertBytes(what: string, bytes: unknown): void {
+  if (ArrayBuffer.isView(bytes)) return;
+  throw new InvalidOption(
+    `${what} takes the bytes of model.safetensors as a Uint8Array, not ${shown(bytes)}: give ` +
+      '`await readFile(path)` (of fs/promises), or in a browser `new Uint8Array(await file.arrayBuffer())`',
+  );
 }

@@ -30,6 +30,7 @@ const gpu = await library.Gpu.open({ device });
 const config = library.completeConfig({ inChannels: 1, classes: 2, features: [2, 3] });
 const model = await library.UNet3D.create({ inChannels: 1, classes: 2, features: [2, 3], device });
 afterAll(() => model.dispose());
+const saved = await model.save();
 const nifti = await library.writeNifti(volume);
 const arrays = { data, dims: shape };
 const prepared = library.fromArrays('a', arrays, { data: labels, dims: shape });
@@ -99,10 +100,16 @@ const calls: Readonly<Record<string, PublicCall>> = {
         augmentation: library.nnunetAugmentation(),
         concessions: 'auto',
         keepBest: true,
+        freeze: 'encoder',
         maxGradientNorm: 1,
         accumulate: 1,
       },
     },
+  },
+  'UNet3D.takeWeights': {
+    call: (bytes, options) => model.takeWeights(bytes, options),
+    values: [saved],
+    options: { 1: { heads: 'auto' } },
   },
   'UNet3D.evaluate': {
     call: (given, options) => model.evaluate(given, options),

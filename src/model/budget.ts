@@ -12,6 +12,7 @@ import type { LossShape } from '../ops/loss.ts';
 import { assertOptions, assertValue } from '../options.ts';
 import { callback, flag, limit, object, oneOf, size3, wholeNumber, withParts } from '../schema.ts';
 import { completed, paddedSize, sizeMultiple, type UNet3DConfig } from './config.ts';
+import { frozenSchema, type Frozen } from './freeze.ts';
 import {
   checkpointingSchema,
   lossShapeSchema,
@@ -81,6 +82,8 @@ export interface Planner {
   readonly keepAll?: boolean | undefined;
   /** Voxels around patches of a size that the augmentation reads as well. Default: none. */
   readonly margin?: ((size: Size3) => Size3) | undefined;
+  /** Part of the network that is not trained. */
+  readonly freeze?: Frozen | undefined;
 }
 
 /**
@@ -114,6 +117,7 @@ export const plannerSchema = object({
   averaging: v.optional(flag),
   keepAll: v.optional(flag),
   margin: callback,
+  freeze: v.optional(frozenSchema),
 } satisfies Record<keyof Planner, unknown>);
 export const budgetSchema = limit('a number of bytes above 0');
 const stepEntries = { wish: wishSchema, budget: budgetSchema, planner: plannerSchema };

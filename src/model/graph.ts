@@ -36,8 +36,8 @@ export interface Pair {
 /** What a layer records with. */
 export interface Context {
   readonly recorder: Recorder;
-  /** Whether norms take the statistics of the batch and keep what the backward pass needs. */
-  readonly training: boolean;
+  /** Whether a node's norm takes the statistics of the batch and keeps what the backward pass needs. */
+  trains(node: string): boolean;
   /** A parameter by its node's name and its own: `encoder.0.conv1.weight`. */
   parameter(name: string): View;
   /** Where its gradient is to be left. */

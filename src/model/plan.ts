@@ -37,6 +37,7 @@ import {
   supervisionWeights,
   type UNet3DConfig,
 } from './config.ts';
+import { firstTrainedWord, frozenSchema, type Frozen } from './freeze.ts';
 import type { Node } from './graph.ts';
 import type { HeadPass, Truth } from './layers/head.ts';
 import { layoutParameters, type ParameterLayout } from './parameters.ts';
@@ -76,6 +77,8 @@ export interface TrainingShape extends PlanShape {
   readonly averaging?: boolean | undefined;
   /** Which label is the truth for the voxel of a coarser head. Default: the nearest. */
   readonly coarserTruth?: TakenVoxel | undefined;
+  /** Part of the network whose weights stay as they are. */
+  readonly freeze?: Frozen | undefined;
 }
 
 export interface OptimizerChoice {
@@ -120,6 +123,7 @@ const trainingEntries = {
   averaging: v.optional(flag),
   keepAll: v.optional(flag),
   coarserTruth: v.optional(oneOf('nearest', 'first')),
+  freeze: v.optional(frozenSchema),
 } satisfies Record<keyof TrainingShape, unknown>;
 
 /** Tensors by their role; those of one name are the same buffer in all plans of a model. */
@@ -162,7 +166,7 @@ export function sharedWords(config: UNet3DConfig, layout: ParameterLayout): Reco
 
 const none: Size3 = [0, 0, 0];
 
-function begin(shape: PlanShape, training: boolean, margin = none) {
+function begin(shape: PlanShape & Pick<TrainingShape, 'freeze'>, training: boolean, margin = none) {
   const { config, size, batch, limits = defaultLimits, precision } = shape;
   const multiple = sizeMultiple(config);
   if (!size.every((length, axis) => length % multiple[axis]! === 0)) {
@@ -183,7 +187,7 @@ function begin(shape: PlanShape, training: boolean, margin = none) {
   /** Records the forward pass; with `gradients`, as training needs it. */
   const forward = (seen: VolumeTensor, gradients?: Tensor) => {
     const model = { ...weights, statistics: moved ?? weights.statistics, gradients };
-    const recording = new Recording(recorder, graph, model, training);
+    const recording = new Recording(recorder, graph, model, training, shape.freeze);
     recording.forward(seen);
     return { recording, heads: heads.map((head) => recording.pass(head)) };
   };
@@ -219,7 +223,8 @@ export function planTraining(shape: TrainingShape): TrainingPlan {
   recording.backward();
   const accumulated = accumulate > 1 ? shared('accumulated') : undefined;
   const tensors = { parameters, gradients, accumulated, first, second, step, update, results, lossScale };
-  const options = { nesterov: optimizer.nesterov ?? true };
+  const from = firstTrainedWord(layout, shape.freeze);
+  const options = { nesterov: optimizer.nesterov ?? true, from };
   optimizerStep(recorder, 'optimizer', optimizer.kind, layout.trainedWords, tensors, options);
   if (moved) {
     const bindings = { moved, update, statistics };

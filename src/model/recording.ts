@@ -5,7 +5,8 @@
 import { InvalidOption } from '../errors.ts';
 import type { Recorder, Tensor, View, VolumeTensor } from '../gpu/plan.ts';
 import type { Input } from '../ops/common.ts';
-import { isStored, type Context, type Graph, type Node, type Pair, type Pass } from './graph.ts';
+import { isFrozen, type Frozen } from './freeze.ts';
+import { isStored, shapesOf, type Context, type Graph, type Node, type Pair, type Pass } from './graph.ts';
 import { viewOf, viewOfPair, type ParameterLayout } from './parameters.ts';
 
 /** Tensors that belong to the model and outlive any plan. */
@@ -37,6 +38,7 @@ export class Recording implements Context {
     readonly graph: Graph,
     readonly model: ModelTensors,
     readonly training: boolean,
+    readonly freeze?: Frozen,
   ) {
     for (const node of graph.nodes) this.#passes.set(node, node.layer!.at(this, node));
   }
@@ -44,6 +46,10 @@ export class Recording implements Context {
   /** A node as it is recorded here. */
   pass<P extends Pass>(node: Node<P>): P {
     return this.#passes.get(node) as P;
+  }
+
+  trains(node: string): boolean {
+    return this.training && !isFrozen(node, this.freeze);
   }
 
   parameter(name: string): View {
@@ -107,14 +113,26 @@ export class Recording implements Context {
 
   /** All gradients of parameters, from what the losses left; outputs are overwritten on the way. */
   backward(): void {
-    const ahead = new Set(this.graph.nodes);
+    const ahead = this.#wanted();
     for (const node of this.graph.nodes.toReversed()) {
-      ahead.delete(node);
+      if (!ahead.delete(node)) continue;
       const gradient = this.#pulled(node, (input) => !ahead.has(input));
       if (!gradient) continue;
       this.#gradients.set(node, gradient);
       this.#passes.get(node)!.parameterGradients?.(gradient);
     }
+  }
+
+  /** Nodes whose gradient leads to something that is trained. */
+  #wanted(): Set<Node> {
+    const wanted = new Set<Node>();
+    for (const node of this.graph.nodes) {
+      const isTrained =
+        !isFrozen(node.name, this.freeze) &&
+        (node.layer!.parameters?.(shapesOf(node.inputs)) ?? []).some(({ statistic }) => !statistic);
+      if (isTrained || node.inputs.some((input) => wanted.has(input))) wanted.add(node);
+    }
+    return wanted;
   }
 
   /**

@@ -115,11 +115,11 @@ export interface OptimizerTensors {
 /** Words that are updated at a time: no device binds less, so the norm's tree depends on the length only. */
 const largestStretch = 2 ** 24;
 
-/** Cuts a flat buffer into what is bound at a time. */
-function stretchesOf(recorder: Recorder, length: number): { from: number; count: number }[] {
+/** Cuts a flat buffer, from its first word or a later one on, into what is bound at a time. */
+function stretchesOf(recorder: Recorder, length: number, first = 0): { from: number; count: number }[] {
   const stretch = Math.min(largestStretch, Math.floor(recorder.limits.maxBindingBytes / 256) * 64);
   const stretches: { from: number; count: number }[] = [];
-  for (let from = 0; from < length; from += stretch)
+  for (let from = first; from < length; from += stretch)
     stretches.push({ from, count: Math.min(stretch, length - from) });
   return stretches;
 }
@@ -130,18 +130,18 @@ const part = (tensor: Tensor, from: number, count: number): View => ({
   size: count * 4,
 });
 
-/** One update of `length` parameters in place; with `accumulated`, after the last of its batches only. */
+/** One update of the parameters up to `length`, those before word `from` left out, in place; with `accumulated`, after the last of its batches only. */
 export function optimizerStep(
   recorder: Recorder,
   label: string,
   kind: OptimizerKind,
   length: number,
   tensors: OptimizerTensors,
-  { nesterov = true }: { nesterov?: boolean } = {},
+  { nesterov = true, from: start = 0 }: { nesterov?: boolean; from?: number } = {},
 ): void {
   const { parameters, first, second, step, update, results, lossScale, accumulated } = tensors;
   const gradients = accumulated ?? tensors.gradients;
-  const stretches = stretchesOf(recorder, length);
+  const stretches = stretchesOf(recorder, length, start);
   if (accumulated) {
     for (const { from, count } of stretches) {
       recorder.dispatch('optimizer/accumulate', {

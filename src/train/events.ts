@@ -1,6 +1,7 @@
 /** What training tells while it runs and at its end. */
 import type { CaseScore } from '../infer/evaluator.ts';
 import type { Concession } from '../model/budget.ts';
+import type { Frozen } from '../model/freeze.ts';
 import type { Weights } from '../model/state.ts';
 import type { Run } from './run.ts';
 
@@ -45,6 +46,10 @@ export type TrainingEvent =
       readonly step: number;
       /** Epochs that were done before. */
       readonly history: readonly EpochRow[];
+      /** Heads that begin anew, such as `head`, where weights were taken over from another model; else absent. */
+      readonly anew?: readonly string[];
+      /** Part of the network that is not trained, if there is one. */
+      readonly freeze?: Frozen;
     }
   | {
       readonly type: 'step';

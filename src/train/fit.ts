@@ -1,5 +1,6 @@
 /** What `fit` takes: batches, and how to train on them. */
 import type { LabelledVolume } from '../infer/evaluator.ts';
+import type { Frozen } from '../model/freeze.ts';
 import type { Loss } from '../model/losses.ts';
 import type { Checkpointing } from '../model/plan.ts';
 import type { Size3 } from '../size.ts';
@@ -49,6 +50,12 @@ export interface FitOptions {
   readonly validationWindow?: Size3 | undefined;
   /** Largest global gradient norm. */
   readonly maxGradientNorm?: number;
+  /**
+   * Part of the network whose weights stay as they are, to the bit: `encoder`, for fine-tuning on few cases. It costs no
+   * gradients and no memory for them. Its batch norms use their running statistics and leave them alone, as PyTorch's
+   * do in `eval()` with `requires_grad_(False)`. Default: all is trained.
+   */
+  readonly freeze?: Frozen;
   /** Keep the weights of the epoch with the best smoothed mean foreground Dice (default with validation). */
   readonly keepBest?: boolean;
   /** Stop where the validation no longer gets better. */

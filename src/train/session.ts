@@ -20,6 +20,7 @@ import {
   type StepUpdate,
   type StepValues,
 } from '../ops/optimizer.ts';
+import type { Frozen } from '../model/freeze.ts';
 import { classWeights, lossShape, type Loss } from '../model/losses.ts';
 import { StepPlans } from './memory.ts';
 import type { Optimizer } from './optimizers.ts';
@@ -53,6 +54,7 @@ export interface SessionOptions {
   readonly margin?: Size3 | undefined;
   readonly averaging?: boolean | undefined;
   readonly coarserTruth?: TakenVoxel | undefined;
+  readonly freeze?: Frozen | undefined;
   /** Where the step was planned before, if it was. */
   readonly plans?: StepPlans | undefined;
 }

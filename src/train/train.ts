@@ -18,6 +18,8 @@ export interface Surroundings {
   readonly record?: RunRecord;
   /** Default: batches are waited for and no more. */
   readonly asking?: Asking;
+  /** Heads that began anew, where weights were taken over from another model. */
+  readonly anew?: readonly string[] | undefined;
   /** That may know the step already. */
   readonly plans?: StepPlans;
 }
@@ -31,7 +33,7 @@ export async function train(
   state: ModelState,
   source: BatchSource,
   options: FitOptions,
-  { emit, record = { kept: false }, asking = () => (batches) => batches, plans }: Surroundings,
+  { emit, record = { kept: false }, asking = () => (batches) => batches, plans, anew }: Surroundings,
 ): Promise<TrainingResult> {
   const { loss, optimizer, validation = [], checkpoint, signal, augmentation, earlyStopping } = options;
   const { accumulate = 1, checkpointing = false, seed = 0 } = options;
@@ -59,13 +61,17 @@ export async function train(
     margin: source.margin,
     averaging: options.ema !== undefined,
     coarserTruth,
+    freeze: options.freeze,
     plans,
   };
   state.kernels = await chooseKernels(state, sessionOptions, { tune: options.tune, found, signal }, emit);
   const session = await TrainingSession.create(state, sessionOptions);
   const { inChannels: channels } = state.config;
   const batches = new StepBatches(source, { accumulate, augmentation, seed, channels }, asking);
-  const trainer = new Trainer({ state, session, batches, identity, coarserTruth, record, emit }, options);
+  const trainer = new Trainer(
+    { state, session, batches, identity, coarserTruth, record, anew, emit },
+    options,
+  );
   try {
     return await trainer.run(found);
   } finally {
@@ -79,7 +85,7 @@ export async function train(
 function identityOf(
   { config, precision }: ModelState,
   { size, batchSize, identity }: BatchSource,
-  { epochs, loss, optimizer, schedule, accumulate = 1, augmentation, seed = 0, ema }: FitOptions,
+  { epochs, loss, optimizer, schedule, accumulate = 1, augmentation, seed = 0, ema, freeze }: FitOptions,
 ): string {
   return JSON.stringify({
     config,
@@ -93,6 +99,7 @@ function identityOf(
     precision,
     ...(augmentation && { augmentation: { ...augmentation, seed } }),
     ...(ema && { ema }),
+    ...(freeze && { freeze }),
     data: identity,
   });
 }

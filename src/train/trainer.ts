@@ -41,6 +41,8 @@ export interface TrainerParts {
   /** Of deep supervision, as the checkpoints carry it. */
   readonly coarserTruth: TakenVoxel;
   readonly record: RunRecord;
+  /** Heads that began anew, where weights were taken over from another model. */
+  readonly anew?: readonly string[] | undefined;
   readonly emit: (event: TrainingEvent) => void;
 }
 
@@ -140,7 +142,8 @@ export class Trainer {
   }
 
   #start(): void {
-    const { state, emit } = this.#parts;
+    const { state, emit, anew } = this.#parts;
+    const { freeze } = this.#options;
     this.#started = this.#epochStarted = performance.now();
     emit({
       type: 'start',
@@ -151,6 +154,8 @@ export class Trainer {
       software: state.gpu.adapterClass !== 'hardware',
       step: this.#step,
       history: [...this.#history],
+      ...(anew && this.#step === 0 && { anew }),
+      ...(freeze && { freeze }),
     });
   }
 

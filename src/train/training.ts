@@ -88,7 +88,7 @@ export async function trainModel(
     checkpointing: false,
     ...rest,
   };
-  const { loss, optimizer, augmentation, ema, seed, precision, accumulate, checkpointing } = settings;
+  const { loss, optimizer, augmentation, ema, seed, precision, accumulate, checkpointing, freeze } = settings;
   const margin = own
     ? () => training.margin ?? ([0, 0, 0] as const)
     : augmentation &&
@@ -103,6 +103,7 @@ export async function trainModel(
     augment: augmentation !== undefined,
     margin,
     averaging: ema !== undefined,
+    freeze,
   };
   const asked: TrainingWish = {
     config,
@@ -134,10 +135,12 @@ export async function trainModel(
     return await trainThroughLosses(model, through?.(source) ?? source, steps, {
       emit,
       plans,
+      anew: model.anew,
       ...(own && { asking }),
     });
   } finally {
     model.state.precision = model.precision;
+    model.anew = undefined;
   }
 }
 

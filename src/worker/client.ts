@@ -22,6 +22,7 @@ import {
   predictEntries,
   probabilityEntries,
   segmentEntries,
+  takeEntries,
   workerCreateEntries,
   workerEntries,
   workerTrainingEntries,
@@ -34,6 +35,7 @@ import type {
   CreateOptions,
   EvaluateOptions,
   LabelledCase,
+  TakeOptions,
   TrainingOptions,
   UNet3D as Local,
 } from '../unet3d.ts';
@@ -128,6 +130,12 @@ export class UNet3D {
   async describe(more: Partial<Local['description']>): Promise<void> {
     assertOptions('describe', describeEntries, more);
     await this.#connection.call('describe', [more]);
+  }
+
+  /** Takes over the weights of a saved network but for heads that do not fit; gives back the heads that begin anew. */
+  async takeWeights(bytes: Uint8Array, options: TakeOptions = {}): Promise<readonly string[]> {
+    assertOptions('takeWeights', takeEntries, options);
+    return this.#connection.call('takeWeights', [bytes, options]);
   }
 
   /** The adapter in one line. */

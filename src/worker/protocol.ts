@@ -22,6 +22,7 @@ export type Method =
   | 'create'
   | 'load'
   | 'describe'
+  | 'takeWeights'
   | 'fit'
   | 'evaluate'
   | 'choosePostprocessing'

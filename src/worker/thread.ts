@@ -9,6 +9,7 @@ import {
   type CreateOptions,
   type DeviceOptions,
   type LabelledCase,
+  type TakeOptions,
   type TrainingOptions,
 } from '../unet3d.ts';
 import type { TrainingResult } from '../train/events.ts';
@@ -85,6 +86,7 @@ const methods: Record<Method, (call: Call, ...args: never[]) => Promise<unknown>
   create: (_call, options: CreateOptions) => replace(UNet3D.create(options)),
   load: (_call, bytes: Uint8Array, options: DeviceOptions) => replace(UNet3D.load(bytes, options)),
   describe: (_call, more: object) => Promise.resolve(current().describe(more)),
+  takeWeights: (_call, bytes: Uint8Array, options: TakeOptions) => current().takeWeights(bytes, options),
   fit,
   evaluate: ({ signal }, cases: LabelledCase[], options: object) =>
     current().evaluate(cases, { ...options, signal }),

@@ -42,7 +42,7 @@ export const norm = (kind: NormKind, slope: number, { weighted = true }: NormOpt
   at(context, { name, inputs: [input], shape: { batch, channels } }) {
     assertSlope(slope);
     assertStored(name, input!);
-    const { recorder, training } = context;
+    const { recorder } = context;
     const { view: weightBias, secondOffset: biasOffset = 0 } = weighted ? context.weightAndBias(name) : {};
     const { view: running, secondOffset: varianceOffset } = context.runningStatistics(name);
     const state = { kind, weightBias, biasOffset, running, varianceOffset, epsilon, momentum };
@@ -52,7 +52,7 @@ export const norm = (kind: NormKind, slope: number, { weighted = true }: NormOpt
     return {
       forward([source]) {
         const { tensor } = source!;
-        if (training || kind === 'instance') result = normForward(recorder, name, tensor, state);
+        if (context.trains(name) || kind === 'instance') result = normForward(recorder, name, tensor, state);
         affine = result?.affine ?? normInference(recorder, name, batch, channels, state);
         return { tensor, affine, slope };
       },
