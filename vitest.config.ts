@@ -40,6 +40,7 @@ const browser: TestProjectConfiguration = {
       'test/model/**/*.test.ts',
       'test/data/{nifti,gzip,conformance}.test.ts',
       'test/browser/**/*.test.ts',
+      'test/interop/forward.test.ts',
     ],
     setupFiles: ['test/support/setup.browser.ts'],
     maxWorkers: 2,
