@@ -1,6 +1,6 @@
 // Packs a convolution's weights (out, in, taps) as [out block][in][taps][8], zeros beyond the last
-// channel. TRANSPOSE packs them for the gradient with respect to the input: the channels' roles
-// exchanged, the taps flipped, and only input channels [first, first + count) taken.
+// channel; only output channels [first, first + count) are taken. TRANSPOSE packs them for the gradient with
+// respect to the input: the channels' roles exchanged, the taps flipped, and only that range of input channels taken.
 // One thread: the taps between two channels; a workgroup: eight inner channels of one block.
 
 const TRANSPOSE: bool = false;
@@ -18,18 +18,16 @@ fn main(@builtin(local_invocation_index) local: u32, @builtin(workgroup_id) grou
   let own = group.y * 8u + lane;
   let channel = group.x * 8u + local / 8u;
   var inner = params.inChannels;
-  var start = (own * params.inChannels + channel) * TAPS;
-  var exists = own < params.outChannels;
+  var start = ((params.first + own) * params.inChannels + channel) * TAPS;
   if (TRANSPOSE) {
     inner = params.outChannels;
     start = (channel * params.inChannels + params.first + own) * TAPS;
-    exists = own < params.count;
   }
   if (channel >= inner) { return; }
   let to = (group.y * inner + channel) * (8u * TAPS) + lane;
   for (var tap = 0u; tap < TAPS; tap++) {
     var value = 0.0;
-    if (exists) { value = source[start + select(tap, TAPS - 1u - tap, TRANSPOSE)]; }
+    if (own < params.count) { value = source[start + select(tap, TAPS - 1u - tap, TRANSPOSE)]; }
     packed[to + 8u * tap] = value;
   }
 }

@@ -3,37 +3,15 @@
  * for their concatenation. 3×3×3 with stride 1 has kernels of its own (`conv3/`), from which a plan chooses; all others
  * share one (`conv/`). Forward saves nothing: its inputs are read again by the weight gradient.
  */
-import type { Recorder, Tensor, View, VolumeTensor } from '../gpu/plan.ts';
+import type { Recorder, View, VolumeTensor } from '../gpu/plan.ts';
 import type { Size3 } from '../size.ts';
 import { forwardKernel, weightKernel, type ConvPass } from '../gpu/passes.ts';
 import { assertLength, type Input } from './common.ts';
+import { packWeights } from './conv/pack.ts';
 import { convolve, weightGradient, type Place, type WeightTensors } from './conv/general.ts';
 import { assertConvolved, convWork, isUsual, tapsOf, usualShape, type ConvShape } from './conv/shape.ts';
-import { block, convolveByChannels, convolveByVoxels, type JoinedTensors } from './conv3/forward.ts';
+import { convolveByChannels, convolveByVoxels, type JoinedTensors } from './conv3/forward.ts';
 import { weightGradientByLines, weightGradientTiled } from './conv3/weight-gradient.ts';
-
-/** weights (out, in, taps) → [out block][in][taps][8]; with `transpose`, those of the data gradient for inputs [first, first + count). */
-function pack(
-  recorder: Recorder,
-  label: string,
-  weights: View,
-  { outChannels, inChannels, kernel }: { outChannels: number; inChannels: number; kernel: Size3 },
-  transpose?: { first: number; count: number },
-): Tensor {
-  const taps = tapsOf(kernel);
-  assertLength(label, weights, outChannels * inChannels * taps);
-  const inner = transpose ? outChannels : inChannels;
-  const blocks = Math.ceil((transpose ? transpose.count : outChannels) / block);
-  const packed = recorder.flat(`${label}.packed`, blocks * block * inner * taps);
-  recorder.dispatch('conv/pack', {
-    label: `${label} pack`,
-    bindings: { source: weights, packed },
-    params: { outChannels, inChannels, first: transpose?.first ?? 0, count: transpose?.count ?? inChannels },
-    constants: { TRANSPOSE: transpose !== undefined, TAPS: taps },
-    workgroups: [Math.ceil(inner / 8), blocks, 1],
-  });
-  return packed;
-}
 
 /** The fast kernels for 3×3×3 with stride 1. */
 function convolve3(
@@ -88,7 +66,8 @@ export function convForward(
   for (const { tensor } of b ? [a, b] : [a]) assertConvolved(label, tensor, target, shape);
   const inChannels = a.tensor.channels + (b?.tensor.channels ?? 0);
   const flops = convWork(kernel, inChannels, target);
-  const packed = pack(recorder, label, weights, { outChannels: target.channels, inChannels, kernel });
+  const channels = { outChannels: target.channels, inChannels, kernel };
+  const packed = packWeights(recorder, label, weights, channels, { of: 'out', count: target.channels });
   if (isUsual(shape)) {
     convolve3(recorder, label, { inputs, packed, bias, target }, { add: false, flops });
     return;
@@ -120,7 +99,8 @@ export function convBackwardInput(
   assertConvolved(label, dInput, dOutput, shape);
   const flops = convWork(kernel, dInput.channels, dOutput);
   const channels = { outChannels: dOutput.channels, inChannels, kernel };
-  const packed = pack(recorder, label, weights, channels, { first, count: dInput.channels });
+  const range = { of: 'in', first, count: dInput.channels } as const;
+  const packed = packWeights(recorder, label, weights, channels, range);
   const input = { tensor: dOutput };
   if (isUsual(shape)) convolve3(recorder, label, { inputs: [input], packed, target: dInput }, { add, flops });
   else {

@@ -1,5 +1,4 @@
 /** Transposed convolution with a kernel as large as the strides, 1 or 2 along each axis. Forward saves nothing. */
-import { InvalidOption } from '../errors.ts';
 import type { Recorder, View, VolumeTensor } from '../gpu/plan.ts';
 import type { Size3 } from '../size.ts';
 import {
@@ -15,18 +14,7 @@ import {
   weightSlabs,
   type Input,
 } from './common.ts';
-
-const tapsOf = ([x, y, z]: Size3): number => x * y * z;
-
-function assertGrown(label: string, source: VolumeTensor, target: VolumeTensor, stride: Size3): void {
-  const expected = source.size.map((length, axis) => length * stride[axis]!);
-  const fits =
-    expected.every((length, axis) => length === target.size[axis]) && source.batch === target.batch;
-  if (!fits)
-    throw new InvalidOption(
-      `${label}: ${source.batch}×[${source.size.join(',')}] grows to [${expected.join(',')}], not to ${target.batch}×[${target.size.join(',')}]`,
-    );
-}
+import { assertGrown, tapsOf } from './conv/shape.ts';
 
 /** Assigns target. weights (in, out, z, y, x), as many taps as the strides. */
 export function upconvForward(

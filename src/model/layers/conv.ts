@@ -2,15 +2,18 @@
 import { biasGradient, type Input } from '../../ops/common.ts';
 import { convBackwardInput, convBackwardWeight, convForward } from '../../ops/conv.ts';
 import { convolvedSize, tapsOf, usualShape, type ConvShape } from '../../ops/conv/shape.ts';
-import { channelsOf, shapesOf, type Layer } from '../graph.ts';
+import { channelsOf, shapesOf, type Layer, type Node } from '../graph.ts';
 
 export interface ConvOptions extends Partial<ConvShape> {
   /** Default true. */
   readonly bias?: boolean;
 }
 
-/** What tells the two inputs of a concatenation apart. */
-const parts = [' first', ' second'];
+/** What tells the inputs of a concatenation apart in labels: nothing where there is but one. */
+export const partNames =
+  (inputs: readonly Node[]) =>
+  (slot: number): string =>
+    inputs.length > 1 ? [' first', ' second'][slot]! : '';
 
 /** Kernel and stride along x, y and z: by default 3×3×3 with stride 1. */
 export const conv = (channels: number, options: ConvOptions = {}): Layer => {
@@ -32,7 +35,7 @@ export const conv = (channels: number, options: ConvOptions = {}): Layer => {
       const bias = biased ? context.parameter(`${name}.bias`) : undefined;
       const inChannels = channelsOf(shapesOf(inputs));
       const firstOf = (slot: number) => channelsOf(shapesOf(inputs.slice(0, slot)));
-      const part = (slot: number) => (inputs.length > 1 ? parts[slot]! : '');
+      const part = partNames(inputs);
       // Otherwise the gradient of the bias is 0, as the buffer of gradients is from the beginning.
       const biasCounts = biased && consumers.some(({ node }) => !node.layer!.centres);
       return {

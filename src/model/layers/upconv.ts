@@ -1,6 +1,7 @@
 /** Transposed convolution with a kernel as large as the strides: as many times more voxels along each axis. */
 import type { Size3 } from '../../size.ts';
 import { biasGradient } from '../../ops/common.ts';
+import { grownSize } from '../../ops/conv/shape.ts';
 import { upconvBackwardInput, upconvBackwardWeight, upconvForward } from '../../ops/upconv.ts';
 import { channelsOf, type Layer } from '../graph.ts';
 
@@ -13,7 +14,7 @@ export const upconv = (
   shape: ([first]) => ({
     ...first!,
     channels,
-    size: first!.size.map((length, axis) => length * stride[axis]!) as unknown as Size3,
+    size: grownSize(first!.size, stride),
   }),
   parameters([first]) {
     // PyTorch takes a transposed convolution's fan-in from its output channels.

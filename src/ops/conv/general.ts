@@ -136,12 +136,18 @@ const outs = 4;
 /** Threads that share the sums of a plane: a power of two, as many as it has quads. */
 const lanesOf = (quads: number): number => Math.min(64, 2 ** Math.ceil(Math.log2(quads)));
 
-/** Assigns the gradient of the weights between `input` and the output. */
+/** Assigns the gradient of the weights between `input` and the output's channels from `firstOut` on. */
 export function weightGradient(
   recorder: Recorder,
   label: string,
   { input: { tensor, affine, slope = 1 }, dOutput, dWeights }: WeightTensors,
-  { inChannels, first, flops, ...shape }: ConvShape & Place & { readonly flops: number },
+  {
+    inChannels,
+    first,
+    firstOut = 0,
+    flops,
+    ...shape
+  }: ConvShape & Place & { readonly firstOut?: number; readonly flops: number },
 ): void {
   const { channels } = tensor;
   const [width, height, depth] = tensor.size;
@@ -201,6 +207,6 @@ export function weightGradient(
     length,
     part: channels * taps,
     stride: inChannels * taps,
-    offset: first * taps,
+    offset: (firstOut * inChannels + first) * taps,
   });
 }

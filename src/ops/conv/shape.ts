@@ -27,6 +27,13 @@ export const convolvedSize = ([x, y, z]: Size3, stride: Size3): Size3 => [
   Math.ceil(z / stride[2]),
 ];
 
+/** Size after a transposed convolution. */
+export const grownSize = ([x, y, z]: Size3, stride: Size3): Size3 => [
+  x * stride[0],
+  y * stride[1],
+  z * stride[2],
+];
+
 /** Throws `InvalidOption` unless the convolution makes volumes of the output's samples and size from the input's. */
 export function assertConvolved(
   label: string,
@@ -44,6 +51,17 @@ export function assertConvolved(
     throw new InvalidOption(
       `${label}: ${input.batch}×[${input.size.join(',')}] with stride [${stride.join(',')}] gives [${expected.join(',')}], ` +
         `not ${output.batch}×[${output.size.join(',')}]`,
+    );
+}
+
+/** Throws `InvalidOption` unless `target` has as many times more voxels along each axis as the strides say. */
+export function assertGrown(label: string, source: VolumeTensor, target: VolumeTensor, stride: Size3): void {
+  const expected = grownSize(source.size, stride);
+  const fits =
+    expected.every((length, axis) => length === target.size[axis]) && source.batch === target.batch;
+  if (!fits)
+    throw new InvalidOption(
+      `${label}: ${source.batch}×[${source.size.join(',')}] grows to [${expected.join(',')}], not to ${target.batch}×[${target.size.join(',')}]`,
     );
 }
 

@@ -3,10 +3,8 @@ import type { Recorder, VolumeTensor } from '../../gpu/plan.ts';
 import { forwardConstants, forwardTiles, type ForwardTile, type ForwardTileName } from '../../gpu/tiles.ts';
 import { groupsOf64, planeQuads, type Input } from '../common.ts';
 import type { PackedTensors } from '../conv/general.ts';
+import { block } from '../conv/pack.ts';
 import { convWork, usualShape } from '../conv/shape.ts';
-
-/** Output channels that are packed, and computed, together. */
-export const block = 8;
 
 /** Multiplications and additions. */
 const work = (channels: number, target: VolumeTensor): number =>

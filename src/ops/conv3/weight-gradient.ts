@@ -3,8 +3,8 @@ import { bindablePlanes, defaultLimits, type Recorder, type VolumeTensor } from 
 import { weightConstants, weightTiles, type WeightTileName } from '../../gpu/tiles.ts';
 import { chunking, mostPartials, reducePartials, weightSlabs, type Input } from '../common.ts';
 import type { Place, WeightTensors } from '../conv/general.ts';
+import { block } from '../conv/pack.ts';
 import { convWork, tapsOf, usualShape } from '../conv/shape.ts';
-import { block } from './forward.ts';
 
 const taps = tapsOf(usualShape.kernel);
 

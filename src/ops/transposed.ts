@@ -1,0 +1,97 @@
+/**
+ * Transposed convolution with the kernels, strides and padding of `conv`, which makes as many times more voxels along
+ * each axis as the strides say; PyTorch calls what is added at the far ends an output padding of stride - 1. It is that
+ * convolution backwards: its forward pass is the other's gradient with respect to the input, and the other way round.
+ * Forward saves nothing.
+ */
+import { InvalidOption } from '../errors.ts';
+import type { Recorder, View, VolumeTensor } from '../gpu/plan.ts';
+import type { Size3 } from '../size.ts';
+import { assertLength, type Input } from './common.ts';
+import { convolve, weightGradient, type Place, type WeightTensors } from './conv/general.ts';
+import { packWeights } from './conv/pack.ts';
+import { assertConvolved, assertGrown, convWork, tapsOf, type ConvShape } from './conv/shape.ts';
+
+const none: Size3 = [1, 1, 1];
+
+function assertTransposed(label: string, source: VolumeTensor, target: VolumeTensor, shape: ConvShape): void {
+  assertGrown(label, source, target, shape.stride);
+  assertConvolved(label, target, source, shape);
+}
+
+/** Assigns target = transposed conv(inputs) + bias. */
+export function transposedForward(
+  recorder: Recorder,
+  label: string,
+  tensors: {
+    readonly inputs: readonly [Input, Input?];
+    /** (in, out, z, y, x); in = channels of all inputs, first input first. */
+    readonly weights: View;
+    readonly bias?: View | undefined;
+    readonly target: VolumeTensor;
+  },
+  shape: ConvShape,
+): void {
+  const { inputs, weights, bias, target } = tensors;
+  const { kernel, stride } = shape;
+  const [a, b] = inputs;
+  for (const { tensor } of b ? [a, b] : [a]) assertTransposed(label, tensor, target, shape);
+  const inChannels = a.tensor.channels + (b?.tensor.channels ?? 0);
+  const channels = { outChannels: inChannels, inChannels: target.channels, kernel };
+  const packed = packWeights(recorder, label, weights, channels, { of: 'in', count: target.channels });
+  const walk = { kernel, stride: none, dilation: stride, inChannels };
+  const flops = ({ tensor }: Input) => convWork(kernel, target.channels, tensor);
+  const first = { input: a, packed, bias, target };
+  convolve(recorder, label, first, { ...walk, first: 0, add: false, flops: flops(a) });
+  if (b) {
+    const second = { ...walk, first: a.tensor.channels, add: true, flops: flops(b) };
+    convolve(recorder, label, { input: b, packed, target }, second);
+  }
+}
+
+/**
+ * The gradient of the (activated) input channels [first, first + dInput.channels) of `inChannels`: assigns `dInput`, or
+ * with `add` accumulates into it.
+ */
+export function transposedBackwardInput(
+  recorder: Recorder,
+  label: string,
+  tensors: { readonly dOutput: VolumeTensor; readonly weights: View; readonly dInput: VolumeTensor },
+  options: Place & { readonly add?: boolean },
+  shape: ConvShape,
+): void {
+  const { dOutput, weights, dInput } = tensors;
+  const { inChannels, first, add = false } = options;
+  const { kernel, stride } = shape;
+  assertTransposed(label, dInput, dOutput, shape);
+  const channels = { outChannels: inChannels, inChannels: dOutput.channels, kernel };
+  const range = { of: 'out', first, count: dInput.channels } as const;
+  const packed = packWeights(recorder, label, weights, channels, range);
+  const walk = { kernel, stride, dilation: none, inChannels: dOutput.channels, first: 0 };
+  const flops = convWork(kernel, dOutput.channels, dInput);
+  convolve(recorder, label, { input: { tensor: dOutput }, packed, target: dInput }, { ...walk, add, flops });
+}
+
+/**
+ * Assigns the weight gradient (in, out, z, y, x) for the input channels [first, first + channels of `input`). Summed in
+ * fixed order: the same bits for any cutting into dispatches.
+ */
+export function transposedBackwardWeight(
+  recorder: Recorder,
+  label: string,
+  { input, dOutput, dWeights }: WeightTensors,
+  { inChannels, first }: Place,
+  shape: ConvShape,
+): void {
+  const { tensor, affine } = input;
+  assertTransposed(label, tensor, dOutput, shape);
+  if (affine)
+    throw new InvalidOption(
+      `${label}: ${tensor.name} has a norm or an activation to apply: store what they make of it`,
+    );
+  assertLength(label, dWeights, inChannels * dOutput.channels * tapsOf(shape.kernel));
+  const backwards = { input: { tensor: dOutput }, dOutput: tensor, dWeights };
+  const place = { inChannels: dOutput.channels, first: 0, firstOut: first };
+  const flops = convWork(shape.kernel, dOutput.channels, tensor);
+  weightGradient(recorder, label, backwards, { ...place, ...shape, flops });
+}
