@@ -60,6 +60,8 @@ const sampleOfMirror = { tta: false, mirrorAxes: [] };
 const file = { tensors: new Map([['a', { shape: [1], data: new Float32Array(1) }]]), metadata: { of: 'a' } };
 const picture = { labels: names, plane: 'axial', slice: 0, columns: ['image'], panel: 40, window: [0, 1] };
 
+const saved = await model.save();
+
 const calls: Readonly<Record<string, PublicCall>> = {
   'UNet3D.create': {
     call: (options) =>
@@ -344,8 +346,14 @@ const calls: Readonly<Record<string, PublicCall>> = {
   writeSafetensors: {
     call: library.writeSafetensors,
     values: [],
-    options: { 0: file },
+    options: { 0: file, 1: { precision: 'f16' } },
     mayBe: { '0.metadata': [{}] },
+  },
+  exportPytorch: { call: library.exportPytorch, values: [saved] },
+  exportSafetensors: {
+    call: library.exportSafetensors,
+    values: [saved],
+    options: { 1: { precision: 'f16' } },
   },
   readPytorch: { call: library.readPytorch, values: [new Uint8Array(4)] },
   readStateDict: { call: library.readStateDict, values: [new Uint8Array(4)] },

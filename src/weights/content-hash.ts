@@ -5,7 +5,7 @@
  */
 import { InvalidModel } from '../errors.ts';
 import { hexadecimal, sha256 } from '../hash.ts';
-import { dataStart, writeSafetensors, type TensorFile } from './safetensors.ts';
+import { dataStart, writeSafetensors, type TensorFile, type SafetensorsOptions } from './safetensors.ts';
 
 /** What a header begins with; the hash follows, so that its place is known. */
 const beginning = '{"__metadata__":{"sha256":"';
@@ -25,11 +25,12 @@ async function hashOf(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
 }
 
 /** The file's bytes, with their hash among the metadata. */
-export async function writeHashed({ tensors, metadata }: TensorFile): Promise<Uint8Array<ArrayBuffer>> {
-  const bytes = writeSafetensors({
-    tensors,
-    metadata: Object.assign({ sha256: blank }, metadata, { sha256: blank }),
-  });
+export async function writeHashed(
+  { tensors, metadata }: TensorFile,
+  options: SafetensorsOptions = {},
+): Promise<Uint8Array<ArrayBuffer>> {
+  const hashed = Object.assign({ sha256: blank }, metadata, { sha256: blank });
+  const bytes = writeSafetensors({ tensors, metadata: hashed }, options);
   bytes.set(encode(await hashOf(bytes)), place);
   return bytes;
 }

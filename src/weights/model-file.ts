@@ -25,7 +25,7 @@ import { version as packageVersion } from '../version.ts';
 import { requireWhole, writeHashed } from './content-hash.ts';
 import { flatFrom, isCounter, namedTensors } from './named-tensors.ts';
 import type { NamedTensor } from './safetensors.ts';
-import { readTensors } from './tensors.ts';
+import { descriptionKey, readTensors } from './tensors.ts';
 
 /** The JSON under the metadata key `unet3d-gpu`. */
 export interface ModelDescription {
@@ -48,7 +48,6 @@ export interface ModelDescription {
   readonly inputSize?: Size3 | undefined;
 }
 
-const key = 'unet3d-gpu';
 const format = 3;
 
 const configSchema = object(configEntries);
@@ -80,11 +79,12 @@ export function writeModel(
     ...namedTensors(layout.parameters, weights.parameters),
     ...namedTensors(layout.statistics, weights.statistics),
   ]);
-  const metadata = {
-    [key]: JSON.stringify({ format, packageVersion, ...description } satisfies ModelDescription),
-  };
-  return writeHashed({ tensors, metadata });
+  return writeHashed({ tensors, metadata: { [descriptionKey]: descriptionText(description) } });
 }
+
+/** The JSON of a description in the format of this version. */
+export const descriptionText = (description: Omit<ModelDescription, 'format' | 'packageVersion'>): string =>
+  JSON.stringify({ ...description, format, packageVersion } satisfies ModelDescription);
 
 /**
  * Reads a model file. One without our metadata, written by others under these names with safetensors or torch.save, is
@@ -104,7 +104,7 @@ export async function readModel(
     );
   }
   await requireWhole(bytes, file, name);
-  const json = metadata[key];
+  const json = metadata[descriptionKey];
   const description: ModelDescription =
     json === undefined
       ? {

@@ -1,9 +1,11 @@
 /**
  * The safetensors format: eight bytes of header length, a JSON header, then the tensors' bytes, without gaps.
- * Reads numbers of every type as float32; writes float32.
+ * Reads numbers of every type as float32; writes float32 or float16.
  */
 import * as v from 'valibot';
 import { InvalidModel } from '../errors.ts';
+import { toHalf } from '../gpu/half.ts';
+import { precisionSchema, type Precision } from '../gpu/precision.ts';
 import { readJson } from '../json.ts';
 import { assertOptions } from '../options.ts';
 import { bytes as byteSchema, held, object, text, wholeNumber } from '../schema.ts';
@@ -40,15 +42,35 @@ const fileEntries = {
   metadata: v.record(v.string(), text, 'texts by name'),
 } satisfies Record<keyof TensorFile, unknown>;
 
-/** The file's bytes; tensors in the map's order, each at a multiple of 8 bytes. */
-export function writeSafetensors(file: TensorFile): Uint8Array<ArrayBuffer> {
+/** How a safetensors file is written. */
+export interface SafetensorsOptions {
+  /** How numbers are stored: `f16` takes half the space and rounds them to the nearest. Default `f32`. */
+  readonly precision?: Precision;
+}
+
+export const safetensorsEntries = {
+  precision: v.optional(precisionSchema),
+} satisfies Record<keyof SafetensorsOptions, unknown>;
+
+/**
+ * The file's bytes; tensors in the map's order.
+ * @throws InvalidModel for numbers that float16 cannot hold
+ */
+export function writeSafetensors(
+  file: TensorFile,
+  options: SafetensorsOptions = {},
+): Uint8Array<ArrayBuffer> {
   assertOptions('writeSafetensors', fileEntries, file);
+  assertOptions('writeSafetensors', safetensorsEntries, options);
   const { tensors, metadata } = file;
+  const { precision = 'f32' } = options;
+  const width = precision === 'f16' ? 2 : 4;
   const header: Record<string, HeaderEntry | Record<string, string>> = { __metadata__: { ...metadata } };
   let end = 0;
   for (const [name, { shape, data }] of tensors) {
-    header[name] = { dtype: 'F32', shape: [...shape], data_offsets: [end, end + data.byteLength] };
-    end += data.byteLength;
+    const size = width * data.length;
+    header[name] = { dtype: precision.toUpperCase(), shape: [...shape], data_offsets: [end, end + size] };
+    end += size;
   }
   let json = JSON.stringify(header);
   json += ' '.repeat((8 - (new TextEncoder().encode(json).length % 8)) % 8);
@@ -57,11 +79,23 @@ export function writeSafetensors(file: TensorFile): Uint8Array<ArrayBuffer> {
   new DataView(bytes.buffer).setBigUint64(0, BigInt(head.length), true);
   bytes.set(head, 8);
   let at = 8 + head.length;
-  for (const { data } of tensors.values()) {
-    bytes.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), at);
-    at += data.byteLength;
+  for (const [name, { data }] of tensors) {
+    const stored = precision === 'f16' ? halved(name, data) : data;
+    bytes.set(new Uint8Array(stored.buffer, stored.byteOffset, stored.byteLength), at);
+    at += stored.byteLength;
   }
   return bytes;
+}
+
+const largestHalf = 65504;
+
+function halved(name: string, data: Float32Array): Uint16Array<ArrayBuffer> {
+  const beyond = data.find((value) => Math.abs(value) > largestHalf);
+  if (beyond !== undefined)
+    throw new InvalidModel(
+      `tensor ${name} holds ${beyond}, and float16 ends at ${largestHalf}: write it in float32`,
+    );
+  return toHalf(data);
 }
 
 /**

@@ -9,11 +9,23 @@ import { unpickle } from './pickle.ts';
 import { longestStructure, storageOf } from './storages.ts';
 import { Storage } from './tensor.ts';
 
+/** What a file of PyTorch holds. */
+export interface Saved {
+  readonly value: unknown;
+  readonly description?: string | undefined;
+}
+
 /** Bytes of the list of entries at most: of tens of thousands. */
 const longestDirectory = 2 ** 22;
 
-/** What was saved. */
-export async function readArchive(file: ByteRanges, failures: Failures): Promise<unknown> {
+/** Of the entry with which this package describes a network that it wrote. */
+export const descriptionName = 'unet3d-gpu.json';
+
+/** Bytes of a description at most. */
+const longestDescription = 2 ** 20;
+
+/** What was saved, and the JSON of its description if there is one. */
+export async function readArchive(file: ByteRanges, failures: Failures): Promise<Saved> {
   const entries = await entriesOf(file, failures);
   const content = async (name: string, most: number): Promise<Uint8Array | undefined> => {
     const entry = entries.get(name);
@@ -38,7 +50,11 @@ export async function readArchive(file: ByteRanges, failures: Failures): Promise
     });
   });
   const pickle = (await content('data.pkl', longestStructure))!;
-  return unpickle(pickle, { globals, persistent: storage, ...failures }).value;
+  const description = await content(descriptionName, longestDescription);
+  return {
+    value: unpickle(pickle, { globals, persistent: storage, ...failures }).value,
+    description: description && new TextDecoder().decode(description),
+  };
 }
 
 /** By their names in the one folder that holds data.pkl. */

@@ -7,7 +7,7 @@ import { openRanges, type ByteRanges } from '../../data/byte-ranges.ts';
 import { sourceSchema, type Source } from '../../data/source.ts';
 import { assertOptions } from '../../options.ts';
 import { fileKind, otherKinds, tellingBytes, type FileKind } from '../file-kind.ts';
-import { readArchive } from './archive.ts';
+import { readArchive, type Saved } from './archive.ts';
 import { failuresOf } from './failures.ts';
 import { readLegacy } from './legacy.ts';
 
@@ -30,11 +30,16 @@ const advice: Readonly<Record<Exclude<FileKind, 'zip' | 'legacy'>, string>> = {
  */
 export async function readPytorch(source: Source, name?: string): Promise<unknown> {
   assertOptions('readPytorch', { source: sourceSchema }, { source });
+  return (await readSaved(source, name)).value;
+}
+
+/** The same with the description that files of this package carry. */
+export async function readSaved(source: Source, name?: string): Promise<Saved> {
   const file: ByteRanges = await openRanges(source, name);
   const failures = failuresOf(file.name);
   const kind = fileKind(await file.read(0, Math.min(file.size, tellingBytes)));
   if (kind === 'zip') return readArchive(file, failures);
-  if (kind === 'legacy') return readLegacy(file, failures);
+  if (kind === 'legacy') return { value: await readLegacy(file, failures) };
   throw failures.other(
     kind === undefined ? 'it is no file of torch.save; check that it is the right file' : advice[kind],
   );

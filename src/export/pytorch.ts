@@ -1,0 +1,26 @@
+/** A model as a state dict in a file of PyTorch. */
+import { descriptionText } from '../weights/model-file.ts';
+import { Storages, writePytorch, type SavedTensor } from '../weights/pytorch/write.ts';
+import { openModel } from './model.ts';
+
+/**
+ * The bytes of a .pth that torch.load gives back as a state dict: float32 tensors under the names of the model file,
+ * running statistics with their counters. `examples/pytorch/unet3d.py` makes the network that it belongs to, from the
+ * description that lies in the archive beside the weights and by which the file loads here too.
+ * @param model the content of model.safetensors
+ * @throws InvalidModel for a file that is damaged, newer, of another network, or of 4 GiB and more; InvalidOption for
+ *   what is not bytes
+ */
+export async function exportPytorch(model: Uint8Array): Promise<Uint8Array<ArrayBuffer>> {
+  const { description, tensors } = await openModel('exportPytorch', model);
+  const saved = new Map<string, SavedTensor>(tensors);
+  for (const name of tensors.keys())
+    if (name.endsWith('.running_var'))
+      // Of the steps that the statistics were averaged over, which only a network without momentum looks at.
+      saved.set(name.replace(/running_var$/, 'num_batches_tracked'), {
+        shape: [],
+        data: new BigInt64Array(1),
+      });
+  const storages = new Storages();
+  return writePytorch(storages.stateDict(saved), storages, descriptionText(description));
+}

@@ -1,0 +1,25 @@
+/** A model as safetensors for other programs. */
+import { assertOptions } from '../options.ts';
+import { writeHashed } from '../weights/content-hash.ts';
+import { descriptionText } from '../weights/model-file.ts';
+import { safetensorsEntries, type SafetensorsOptions } from '../weights/safetensors.ts';
+import { descriptionKey } from '../weights/tensors.ts';
+import { openModel } from './model.ts';
+
+/**
+ * The bytes of a safetensors file that safetensors.torch.load_file gives back as a state dict: tensors under the names
+ * of the model file. Beside them are the metadata of a model file, which others need not look at, so that it loads
+ * here too.
+ * @param model the content of model.safetensors, or of a .pth under its names
+ * @throws InvalidModel for a file that is damaged, newer or of another network, and for weights that float16 cannot
+ *   hold; InvalidOption for what is not bytes and for unknown options
+ */
+export async function exportSafetensors(
+  model: Uint8Array,
+  options: SafetensorsOptions = {},
+): Promise<Uint8Array<ArrayBuffer>> {
+  assertOptions('exportSafetensors', safetensorsEntries, options);
+  const { description, tensors } = await openModel('exportSafetensors', model);
+  const metadata = { format: 'pt', [descriptionKey]: descriptionText(description) };
+  return writeHashed({ tensors, metadata }, options);
+}
