@@ -60,8 +60,6 @@ const sampleOfMirror = { tta: false, mirrorAxes: [] };
 const file = { tensors: new Map([['a', { shape: [1], data: new Float32Array(1) }]]), metadata: { of: 'a' } };
 const picture = { labels: names, plane: 'axial', slice: 0, columns: ['image'], panel: 40, window: [0, 1] };
 
-const saved = await model.save();
-
 const calls: Readonly<Record<string, PublicCall>> = {
   'UNet3D.create': {
     call: (options) =>

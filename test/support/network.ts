@@ -95,12 +95,15 @@ const linear = (layer: Layer<HeadPass>, dLogits: VolumeTensor | undefined): Laye
       ...pass,
       lossGradient(target, add) {
         const { recorder } = context;
-        const features = context.read(inputs[0]!);
-        conv1BackwardWeight(recorder, `${name} dW`, features, dLogits, context.gradient(`${name}.weight`));
-        biasGradient(recorder, `${name} db`, dLogits, context.gradient(`${name}.bias`));
-        conv1BackwardInput(recorder, `${name} dX`, dLogits, context.parameter(`${name}.weight`), target, {
-          add,
+        const dWeights = context.gradient(`${name}.weight`);
+        conv1BackwardWeight(recorder, `${name} dW`, {
+          input: context.read(inputs[0]!),
+          dOutput: dLogits,
+          dWeights,
         });
+        biasGradient(recorder, `${name} db`, dLogits, context.gradient(`${name}.bias`));
+        const weights = context.parameter(`${name}.weight`);
+        conv1BackwardInput(recorder, `${name} dX`, { dOutput: dLogits, weights, dInput: target }, { add });
       },
     };
   },
