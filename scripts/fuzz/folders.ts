@@ -1,13 +1,12 @@
 /** Data sets as folders: names in many scripts, channels, links, loops, subject tables, descriptions among them. */
-import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { mkdir, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { openDatasetFolder, openFolderPair } from '../../src/data/dataset.node.ts';
 import { openDataset } from '../../src/data/dataset.ts';
 import type { FileEntry } from '../../src/data/case.ts';
 import type { Random } from '../../src/data/random.ts';
 import { parseSplit } from '../../src/data/split.ts';
-import type { Kind } from './harness.ts';
+import { inFolder, type Kind } from './harness.ts';
 import { chance, mutatedJson, mutatedBytes, pick } from './mutations.ts';
 
 const names = [
@@ -107,8 +106,7 @@ export const dataFolders: Kind = {
       const { cases } = await openDataset(entries);
       return 1000 * cases.length;
     }
-    const root = await mkdtemp(join(tmpdir(), 'unet3d-fuzz-'));
-    try {
+    return inFolder(async (root) => {
       for (const [name, text] of [...all.map((file) => [file, ''] as const), ...Object.entries(small)]) {
         await mkdir(join(root, dirname(name)), { recursive: true }).catch(() => undefined);
         await writeFile(join(root, name), text).catch(() => undefined); // a folder of that name
@@ -122,9 +120,7 @@ export const dataFolders: Kind = {
         ? await openFolderPair(join(root, 'images'), join(root, 'labels'))
         : await openDatasetFolder(root);
       return 1000 * opened.cases.length;
-    } finally {
-      await rm(root, { recursive: true, force: true });
-    }
+    });
   },
 };
 

@@ -1,8 +1,10 @@
 /**
  * Tries readers with damaged input: each either gives a value or refuses with an error of this package, in little
- * memory and time. Everything is drawn from a seed, so that a fault is found again by its number.
+ * memory and time, and leaves no file open. Everything is drawn from a seed, so that a fault is found again by its number.
  */
-import { readFile, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { random, type Random } from '../../src/data/random.ts';
 import { UNet3DError } from '../../src/errors.ts';
 
@@ -27,6 +29,16 @@ export interface Outcome {
   readonly memory: number | undefined;
 }
 
+/** What `read` makes of a folder of its own, which is removed. */
+export async function inFolder<T>(read: (folder: string) => Promise<T>): Promise<T> {
+  const folder = await mkdtemp(join(tmpdir(), 'unet3d-fuzz-'));
+  try {
+    return await read(folder);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
 const longestSeconds = 5;
 const mostMemory = 64 * 2 ** 20;
 
@@ -37,6 +49,9 @@ async function resident(): Promise<{ now: number; most: number } | undefined> {
     1024 * Number(new RegExp(`${name}:\\s+(\\d+)`).exec(text ?? '')?.[1]);
   return text === undefined ? undefined : { now: field('VmRSS'), most: field('VmHWM') };
 }
+
+/** How many files this process has open; the same number always where the system does not tell. */
+const openFiles = async (): Promise<number> => (await readdir('/proc/self/fd').catch(() => [])).length;
 
 const forget = (): Promise<void> => writeFile('/proc/self/clear_refs', '5').catch(() => undefined);
 
@@ -58,6 +73,7 @@ export async function fuzz(
     const name = `${kind.name}, seed ${seed}, number ${number}`;
     await forget();
     const before = await resident();
+    const open = await openFiles();
     const begun = performance.now();
     let answer = 0;
     try {
@@ -70,6 +86,8 @@ export async function fuzz(
     }
     const seconds = (performance.now() - begun) / 1000;
     if (seconds > longestSeconds) slow.push(`${name}: ${seconds.toFixed(1)} s`);
+    const left = (await openFiles()) - open;
+    if (left > 0) faults.push(`${name}: ${left} files left open`);
     const after = before && (await resident());
     if (!before || !after) continue;
     const taken = after.most - before.now - answer;

@@ -1,10 +1,13 @@
-/** NIfTI volumes: headers with strange fields, damaged bytes, gzip of every make, pairs. */
+/** NIfTI volumes: headers with strange fields, damaged bytes, gzip of every make, pairs in memory and on the disk. */
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
-import { readNifti } from '../../src/data/nifti.ts';
+import { readNifti, type ReadOptions } from '../../src/data/nifti.ts';
 import type { Random } from '../../src/data/random.ts';
 import '../../src/data/source.node.ts';
+import type { Source } from '../../src/data/source.ts';
 import { joined, make } from '../../test/support/nifti.ts';
-import type { Kind } from './harness.ts';
+import { inFolder, type Kind } from './harness.ts';
 import { chance, mutatedBytes, pick } from './mutations.ts';
 
 const strange = [
@@ -95,6 +98,19 @@ function zipped(bytes: Uint8Array, source: Random, isLarge: boolean): Uint8Array
   return all;
 }
 
+/** A header and its image as two files, some of them under names that belong to no pair, or one file short. */
+async function onDisk(
+  folder: string,
+  [header, image]: readonly Uint8Array[],
+  source: Random,
+): Promise<Source> {
+  const [ending, zip] = [pick(source, ['hdr', 'hdr', 'HDR', 'nii']), pick(source, ['', '.gz'])];
+  const other = { hdr: 'img', HDR: 'IMG', nii: 'img' }[ending]!;
+  await writeFile(join(folder, `a.${ending}${zip}`), header!);
+  if (!chance(source, 10)) await writeFile(join(folder, `a.${other}${zip}`), image!);
+  return join(folder, `a.${pick(source, [ending, other])}${zip}`);
+}
+
 export const volumes: Kind = {
   name: 'volumes',
   async read(source) {
@@ -104,11 +120,14 @@ export const volumes: Kind = {
       return chance(source, 2) ? zipped(hurt, source, isLarge) : hurt;
     };
     const given = stored(file);
-    const { data } = await readNifti(chance(source, 2) ? given : new Blob([given]), {
-      canonical: chance(source, 2),
-      statistics: chance(source, 2),
-      ...(image && { image: stored(image) }),
-    });
-    return data.byteLength;
+    const options: ReadOptions = { canonical: chance(source, 2), statistics: chance(source, 2) };
+    const read = async (from: Source, more: ReadOptions = {}): Promise<number> =>
+      (await readNifti(from, { ...options, ...more })).data.byteLength;
+    if (!image) return read(chance(source, 2) ? given : new Blob([given]));
+    const other = stored(image);
+    const way = source.int(3);
+    if (way === 0) return read(given, { image: other });
+    if (way === 1) return read({ header: given, image: new Blob([other]) });
+    return inFolder(async (folder) => read(await onDisk(folder, [given, other], source)));
   },
 };

@@ -14,13 +14,17 @@ const unknown: Expected = { most: Infinity, announced: 0 };
 export class ByteStream {
   readonly expected: Expected;
   readonly #source: AsyncIterator<Uint8Array>;
+  /** Closed as well: a source that was never asked for anything has not begun, and so lets go of nothing. */
+  readonly #beneath: ByteStream | undefined;
   /** Pieces that have arrived and are not taken yet, and the bytes in them. */
   #pieces: Uint8Array[] = [];
   #length = 0;
 
-  constructor(source: AsyncIterable<Uint8Array>, expected = unknown) {
+  /** @param beneath what the source takes its bytes from */
+  constructor(source: AsyncIterable<Uint8Array>, expected = unknown, beneath?: ByteStream) {
     this.expected = expected;
     this.#source = source[Symbol.asyncIterator]();
+    this.#beneath = beneath;
   }
 
   /** Waits until the next `length` bytes are there, or all that come; returns how many are. */
@@ -73,6 +77,7 @@ export class ByteStream {
   /** Lets go of the source, whatever is left of it. */
   async close(): Promise<void> {
     await this.#source.return?.();
+    await this.#beneath?.close();
   }
 
   /** The first piece, or its beginning; there is one. */

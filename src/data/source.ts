@@ -125,9 +125,14 @@ export async function openSource(source: Source, remedy = 'check the path'): Pro
   });
   const magic = await bytes.peek(2);
   if (magic[0] !== 0x1f || magic[1] !== 0x8b) return bytes;
+  const ahead = await announced(stored).catch(async (error: unknown) => {
+    await bytes.close();
+    throw error;
+  });
   return new ByteStream(
     unzipped(bytes.rest(), () => named(stored.pieces(), name), name),
-    { most: size * bestRatio, announced: await announced(stored) },
+    { most: size * bestRatio, announced: ahead },
+    bytes,
   );
 }
 

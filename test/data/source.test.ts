@@ -106,6 +106,18 @@ test('pairs: the other file lies beside the one that is given', async () => {
   await expect(readNifti(join(path, 'c.hdr'))).rejects.toThrow(/c\.img does not exist.*"image"/);
 });
 
+test('a file that is refused by its size, before it is unzipped, does not stay open', async ({ skip }) => {
+  const open = (): Promise<string[]> => readdir('/proc/self/fd');
+  skip(!(await open().catch(() => undefined)), 'only Linux tells which files are open');
+  const path = await folder({
+    'a.hdr.gz': gzipSync(make({ shape: [3000, 3000, 3000], pair: true })),
+    'a.img.gz': gzipSync(new Uint8Array(64)),
+  });
+  const before = await open();
+  await expect(readNifti(join(path, 'a.hdr.gz'))).rejects.toThrow(/a\.img\.gz is truncated/);
+  expect(await open()).toEqual(before);
+});
+
 test('of a file of 3 GiB only what its header says is read, and no file stays open', async ({ skip }) => {
   const told = async (): Promise<{ read: number; open: number }> => ({
     read: Number(/rchar: (\d+)/.exec(await readFile('/proc/self/io', 'utf8'))![1]),
