@@ -2,6 +2,7 @@
 import { setAdapterProvider } from './gpu/device.ts';
 import { adapterNotice, requestNodeAdapter, warnOfSoftware } from './gpu/node.ts';
 import './data/source.node.ts';
+import './hash.node.ts';
 import { setTuningStore } from './model/tuning-cache.ts';
 import { folderCache } from './model/tuning-cache.node.ts';
 

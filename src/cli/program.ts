@@ -1,6 +1,7 @@
 /** All commands under one name, and the one place where failures become messages and exit codes. */
 import { Command } from 'commander';
 import '../data/source.node.ts'; // paths as sources
+import '../hash.node.ts';
 import { restartThroughLavapipe } from '../gpu/lavapipe.node.ts';
 import { version } from '../version.ts';
 import { checkCommand } from './commands/check.ts';

@@ -3,7 +3,16 @@
  * whole or not at all, and one that a killed process has left is followed by N + 1, never replaced: of any number of
  * processes that find it, one gets the next.
  */
-import { constants, copyFileSync, linkSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  constants,
+  copyFileSync,
+  linkSync,
+  lstatSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { UNet3DError } from '../errors.ts';
 import { isRunning, parseProcess, formatProcess, thisProcess, type ProcessId } from './process.node.ts';
@@ -11,7 +20,8 @@ import { temporaryName } from './write.node.ts';
 
 interface Lock {
   readonly path: string;
-  readonly number: number;
+  /** Of as many digits as a name has room for. */
+  readonly number: bigint;
   /** Undefined where it cannot be read. */
   readonly owner: ProcessId | undefined;
 }
@@ -25,12 +35,22 @@ function locksOf(folder: string): Lock[] {
     if (number === undefined) continue;
     const path = join(folder, name);
     try {
-      locks.push({ path, number: Number(number), owner: parseProcess(readFileSync(path, 'utf8').trim()) });
+      locks.push({ path, number: BigInt(number), owner: ownerOf(path) });
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error; // let go of meanwhile
     }
   }
   return locks;
+}
+
+/** Bytes of a lock at most. */
+const longest = 1000;
+
+/** Undefined for what is no lock of ours: a folder or a link of such a name is not gone into, nor is a pipe waited for. */
+function ownerOf(path: string): ProcessId | undefined {
+  const info = lstatSync(path);
+  const isOurs = info.isFile() && info.size <= longest;
+  return isOurs ? parseProcess(readFileSync(path, 'utf8').trim()) : undefined;
 }
 
 const isLeft = ({ owner }: Lock): boolean => owner !== undefined && isRunning(owner) === false;
@@ -79,7 +99,8 @@ export class FolderLock implements Disposable {
       const before = locksOf(folder);
       const held = before.find((lock) => !isLeft(lock));
       if (held) throw inUse(folder, held);
-      const path = join(folder, `.lock-${Math.max(0, ...before.map(({ number }) => number)) + 1}`);
+      const last = before.reduce((most, { number }) => (number > most ? number : most), 0n);
+      const path = join(folder, `.lock-${last + 1n}`);
       if (!create(folder, path)) continue;
       // One who looked before a lock was let go of may have taken an earlier number: who sees another gives way.
       const other = locksOf(folder).find((lock) => lock.path !== path && !isLeft(lock));

@@ -47,6 +47,6 @@ export const formatProcess = ({ host, pid, started }: ProcessId): string => `${h
 
 /** Undefined for what `formatProcess` has not made. */
 export function parseProcess(text: string): ProcessId | undefined {
-  const match = /^([\w.]+)-([1-9]\d*)-(\d*)$/.exec(text);
+  const match = /^([\w.]+)-([1-9]\d{0,8})-(\d*)$/.exec(text);
   return match ? { host: match[1]!, pid: Number(match[2]), started: match[3]! } : undefined;
 }

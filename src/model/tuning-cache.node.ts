@@ -1,24 +1,38 @@
 /** The cache of kernel choices in the user's cache folder. */
-import { readFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { FolderLock } from '../files/lock.node.ts';
+import { readIfThere } from '../files/read.node.ts';
 import { makeFolder, removeLeftovers, writeFileAtomically } from '../files/write.node.ts';
 import { assertOptions } from '../options.ts';
-import { text } from '../schema.ts';
+import { openObject, text, withParts } from '../schema.ts';
 import type { TuningStore } from './tuning-cache.ts';
 
-/** Where this platform keeps what can be made again. */
+const placeEntries = {
+  system: openObject({ platform: text, env: withParts('the environment, by name') }),
+  home: text,
+};
+
+/**
+ * Where this platform keeps what can be made again.
+ * @param home of the user
+ * @throws InvalidOption
+ */
 export function cacheFolder(
-  { platform, env }: { platform: string; env: Readonly<Record<string, string | undefined>> } = process,
+  system: { platform: string; env: Readonly<Record<string, string | undefined>> } = process,
   home = homedir(),
 ): string {
+  assertOptions('cacheFolder', placeEntries, { system, home });
+  const { platform, env } = system;
   const base =
     platform === 'win32'
       ? (env['LOCALAPPDATA'] ?? join(home, 'AppData', 'Local'))
       : (env['XDG_CACHE_HOME'] ?? join(home, platform === 'darwin' ? 'Library/Caches' : '.cache'));
   return join(base, 'unet3d-gpu');
 }
+
+/** Bytes of a cache at most; one of a hundred devices has some hundred thousand. */
+const longest = 2 ** 24;
 
 /** What another process may take to write the cache. */
 const patienceMs = 10_000;
@@ -31,11 +45,7 @@ export function folderCache(folder = cacheFolder()): TuningStore {
       await removeLeftovers(folder);
       await writeFileAtomically(join(folder, name), bytes);
     },
-    load: (name: string): Promise<Uint8Array | undefined> =>
-      readFile(join(folder, name)).catch((error: NodeJS.ErrnoException) => {
-        if (error.code !== 'ENOENT') throw error;
-        return undefined;
-      }),
+    load: (name: string): Promise<Uint8Array | undefined> => readIfThere(join(folder, name), longest),
   };
   return {
     ...store,

@@ -1,8 +1,9 @@
 /** Checkpoints in a folder, written atomically; the one before is kept. */
 import { existsSync } from 'node:fs';
-import { readFile, rename, rm } from 'node:fs/promises';
+import { rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { FolderLock } from '../files/lock.node.ts';
+import { readIfThere } from '../files/read.node.ts';
 import { previousName } from '../files/store.ts';
 import { makeFolder, writeFileAtomically } from '../files/write.node.ts';
 import { assertOptions } from '../options.ts';
@@ -48,7 +49,7 @@ export function folderFiles(folder: string): CheckpointStore {
     },
     async load(name) {
       for (const candidate of places(join(folder, name))) {
-        const bytes = await readFile(candidate).catch(ignoreMissing);
+        const bytes = await readIfThere(candidate);
         if (bytes) return bytes;
       }
       return undefined;

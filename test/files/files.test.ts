@@ -5,10 +5,14 @@ import { link, mkdir, readFile, readdir, rm, symlink, writeFile } from 'node:fs/
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
+import { UNet3DError } from '../../src/errors.ts';
 import { assertUnlocked, FolderLock } from '../../src/files/lock.node.ts';
 import { formatProcess, thisProcess } from '../../src/files/process.node.ts';
+import { readIfThere } from '../../src/files/read.node.ts';
 import { fileKeys } from '../../src/files/same.node.ts';
 import { makeFolder, removeLeftovers, writeFileAtomically } from '../../src/files/write.node.ts';
+import { hexadecimal, sha256 } from '../../src/hash.ts';
+import '../../src/hash.node.ts';
 import { folderCache } from '../../src/model/tuning-cache.node.ts';
 import { folderStore } from '../../src/train/checkpoint.node.ts';
 import { temporaryFolder } from '../cli/support.ts';
@@ -73,6 +77,38 @@ describe('writing', () => {
   });
 });
 
+describe('reading', () => {
+  test('a file that is not there is undefined; what is none, and what is too long, is refused', async () => {
+    const folder = await temporaryFolder();
+    const path = join(folder, 'file');
+    expect(await readIfThere(path)).toBeUndefined();
+    const content = Uint8Array.from({ length: 1000 }, (_, at) => at);
+    await writeFile(path, content);
+    expect(await readIfThere(path, 1000)).toEqual(content);
+    await expect(readIfThere(path, 999)).rejects.toThrow(/file has 1000 bytes; expected 999 at most/);
+    await expect(readIfThere(folder)).rejects.toThrow(UNet3DError);
+    await symlink('nowhere', join(folder, 'link'));
+    expect(await readIfThere(join(folder, 'link'))).toBeUndefined();
+  });
+
+  test.skipIf(process.platform === 'win32')('a pipe that nobody writes to is not waited for', async () => {
+    const folder = await temporaryFolder();
+    spawnSync(
+      'mkfifo',
+      ['kernels.json', 'checkpoint.safetensors'].map((name) => join(folder, name)),
+    );
+    await expect(folderCache(folder).load('kernels.json')).rejects.toThrow(/kernels\.json is a .* pipe/);
+    await expect(folderStore(folder).load('checkpoint.safetensors')).rejects.toThrow(/expected a file/);
+  });
+});
+
+test('bytes beyond 256 MiB have a hash too, that of sha256sum', async () => {
+  const zeros = new Uint8Array(2 ** 28 + 1);
+  expect(hexadecimal(await sha256(zeros))).toBe(
+    'da6ce8755151acd05195db67ebce3ee0fb5f4012e71e821cc5750f3304eaf41e',
+  );
+});
+
 describe('one file', () => {
   test('through links of either kind, other spellings, and before it is there', async () => {
     const folder = await temporaryFolder();
@@ -120,6 +156,34 @@ describe('a lock', () => {
       expect(() => FolderLock.take(folder)).toThrow(`delete ${path}`);
       await rm(path);
       FolderLock.take(folder)[Symbol.dispose]();
+    }
+  });
+
+  test('is neither looked for behind links and pipes, nor in folders, nor in what is far too long', async () => {
+    const strange: readonly ((path: string) => unknown)[] = [
+      (path) => symlink('nowhere', path),
+      (path) => symlink('.', path),
+      (path) => mkdir(path),
+      (path) => writeFile(path, deadProcess().padEnd(2000)),
+      (path) => writeFile(path, 'here-99999999999999999999-1'),
+      ...(process.platform === 'win32' ? [] : [(path: string) => spawnSync('mkfifo', [path])]),
+    ];
+    for (const make of strange) {
+      const folder = await temporaryFolder();
+      await make(join(folder, '.lock-1'));
+      expect(() => FolderLock.take(folder)).toThrow(/in use by another process, .* delete .*lock-1/);
+      expect(await readdir(folder)).toEqual(['.lock-1']);
+    }
+  });
+
+  test('with a number of many digits is followed by the next', async () => {
+    const folder = await temporaryFolder();
+    for (const digits of ['9'.repeat(16), `1${'0'.repeat(200)}`]) {
+      await writeFile(join(folder, `.lock-${digits}`), deadProcess());
+      using lock = FolderLock.take(folder);
+      expect(lock.left).toHaveLength(1);
+      expect(await readdir(folder)).toEqual([`.lock-${BigInt(digits) + 1n}`]);
+      expect(() => FolderLock.take(folder)).toThrow('in use by process');
     }
   });
 
