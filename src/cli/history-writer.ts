@@ -2,7 +2,7 @@
 import type { EpochRow, TrainingEvent } from '../train/events.ts';
 import type { RunFolder } from './run-folder.ts';
 
-/** Keeps history.csv and progress.png up to date while the training runs. */
+/** Keeps history.csv and progress.png up to date while the training runs; one file is written after another. */
 export class HistoryWriter {
   #rows: readonly EpochRow[] = [];
   #writing: Promise<void> = Promise.resolve();
@@ -19,11 +19,14 @@ export class HistoryWriter {
     if (event.type !== 'epoch') return;
     const rows = [...this.#rows, event.row];
     this.#rows = rows;
-    this.#writing = this.#writing
-      .then(() => this.folder.history(rows, this.labels, this.title))
-      .catch((error: unknown) => {
-        this.#failure ??= error;
-      });
+    this.next(() => this.folder.history(rows, this.labels, this.title));
+  }
+
+  /** Writes something else when all that was to be written before is. */
+  next(write: () => Promise<void>): void {
+    this.#writing = this.#writing.then(write).catch((error: unknown) => {
+      this.#failure ??= error;
+    });
   }
 
   /** Waits for what is being written. @throws what writing has thrown */

@@ -1,16 +1,24 @@
 /** What a run folder's config.json keeps for `--resume`: its options, and what was decided from them and the data. */
+import { InvalidArgumentError, type Option } from 'commander';
 import * as v from 'valibot';
 import { InvalidModel } from '../errors.ts';
 import { readJson } from '../json.ts';
-import { flag, oneOf, openObject, size3, text, wholeNumber } from '../schema.ts';
+import { brief, finite, flag, object, oneOf, openObject, size3, text, wholeNumber } from '../schema.ts';
 
 const names = v.array(text, 'a list of texts');
+const single = v.union([finite(), text]);
+
+/** What the value of an option can be at all; whether the option takes it is told by its own parser. */
+const valueSchema = v.union(
+  [flag, single, v.array(v.union([single, v.array(finite())])), object({ fold: finite(), folds: finite() })],
+  'a value of an option, as train has written it',
+);
 
 /** The file has more, for people. */
 const schema = openObject({
   arguments: openObject({
     dataset: v.optional(text),
-    options: v.record(v.string(), v.unknown(), 'options by name'),
+    options: v.record(v.string(), valueSchema, 'options by name'),
   }),
   training: openObject({
     batchSize: wholeNumber(1),
@@ -25,16 +33,61 @@ const schema = openObject({
 export type KeptConfig = v.InferOutput<typeof schema>;
 
 /**
+ * Options come back as the command line would give them.
  * @param name what messages call the file
- * @param known the options that the command has
+ * @param known the options of the command that are kept
  * @throws InvalidModel with the path, the value and what is expected
  */
-export function readKeptConfig(json: string, name: string, known: readonly string[]): KeptConfig {
+export function readKeptConfig(json: string, name: string, known: readonly Option[]) {
   const fail = (problem: string): InvalidModel =>
     new InvalidModel(`${name} is damaged: ${problem}; train again with --overwrite, or in another folder`);
   const config = readJson(json, schema, fail);
-  const foreign = Object.keys(config.arguments.options).find((option) => !known.includes(option));
-  if (foreign !== undefined)
-    throw fail(`arguments.options has "${foreign}", which is no option of train in this version`);
-  return config;
+  const entries = Object.entries(config.arguments.options).map(([key, value]) => {
+    const option = known.find((other) => other.attributeName() === key);
+    if (!option) throw fail(`arguments.options has "${key}", which is no option of train in this version`);
+    const wrong = (expected: string): InvalidModel =>
+      fail(`arguments.options.${key} is ${brief(value)}; ${expected}`);
+    return [key, asTyped(option, value, wrong)] as const;
+  });
+  return { ...config, arguments: { ...config.arguments, options: Object.fromEntries(entries) } };
+}
+
+/** The value as the option's own parser makes it of what one would type. @throws what `wrong` makes */
+function asTyped(option: Option, value: unknown, wrong: (expected: string) => Error): unknown {
+  const name = option.attributeName();
+  if (!option.required && !option.optional) {
+    const isList = name === 'checkpointing' && v.is(names, value); // as a resumed training keeps it
+    if (typeof value !== 'boolean' && !isList) throw wrong('expected true or false');
+    return value;
+  }
+  const typed = typedValue(name, value);
+  if (!option.parseArg && typed !== value) throw wrong('expected a text');
+  const parsed = option.parseArg ? parse(option.parseArg, typed, wrong) : value;
+  const stored: unknown = parsed instanceof RegExp ? parsed.source : parsed;
+  if (JSON.stringify(stored) !== JSON.stringify(value))
+    throw wrong(`expected it as train writes it, such as ${brief(stored)}`);
+  return parsed;
+}
+
+function parse(
+  parseArg: NonNullable<Option['parseArg']>,
+  typed: string,
+  wrong: (expected: string) => Error,
+): unknown {
+  try {
+    return parseArg(typed, undefined);
+  } catch (error) {
+    if (error instanceof InvalidArgumentError) throw wrong(error.message);
+    throw error;
+  }
+}
+
+/** An option's value as one types it. */
+export function typedValue(name: string, value: unknown): string {
+  if (value instanceof RegExp) return value.source;
+  if (Array.isArray(value))
+    return value.join(value.some(Array.isArray) ? '/' : ',') || (name === 'concede' ? 'none' : '');
+  if (typeof value !== 'object') return `${value as string | number | boolean}`;
+  const { fold, folds } = value as { fold: number; folds: number };
+  return `${fold + 1}/${folds}`;
 }

@@ -85,10 +85,14 @@ async function trainModel(job: Job): Promise<void> {
   if (options.dryRun) return dryRun(job, settings, source);
 
   if (options.overwrite && !options.resume) await removeCheckpoints(folder.path);
-  await folder.json('split.json', split);
   const config = configOf(job, settings, source);
-  await folder.json('config.json', config);
-  const result = await fit(job, settings, source);
+  const keep = async (): Promise<void> => {
+    await folder.json('split.json', split);
+    await folder.json('config.json', config);
+  };
+  // What is refused for its options leaves those of the run that it was to go on from.
+  if (!options.resume) await keep();
+  const result = await fit(job, settings, source, () => options.resume && history.next(keep));
   await history.done();
   clock.end('training');
   const { validation, labels, truths } = data;
@@ -144,7 +148,13 @@ async function dryRun(job: Job, settings: Settings, source: PatchBatches): Promi
   io.out(`Augmentation of its first sample is drawn in ${folder.file('augmentation.png')}.`);
 }
 
-async function fit(job: Job, settings: Settings, source: PatchBatches): Promise<TrainingResult> {
+/** @param onStart called when the training was found to be the one that is gone on from */
+async function fit(
+  job: Job,
+  settings: Settings,
+  source: PatchBatches,
+  onStart: () => unknown,
+): Promise<TrainingResult> {
   const { io, folder, options, data, model, history } = job;
   const { epochs, patch, wish, loss, optimizer, schedule, augmentation } = settings;
   const { precision = 'f32', checkpointing = false, accumulate = 1 } = wish;
@@ -158,6 +168,7 @@ async function fit(job: Job, settings: Settings, source: PatchBatches): Promise<
   const onEvent = (event: TrainingEvent): void => {
     show(event);
     history.see(event);
+    if (event.type === 'start') onStart();
   };
   return await model.fit(source, {
     epochs,

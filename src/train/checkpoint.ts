@@ -199,22 +199,27 @@ export function progressOf(checkpoint: Uint8Array): StoredProgress {
   return parseProgress(progress, fail);
 }
 
-/** Both identities are JSON objects; names the first key that differs, with both values. */
+/** Both identities are JSON; names the first place where they differ, with both values. */
 function firstDifference(before: string, now: string): string {
   try {
-    const [a, b] = [JSON.parse(before), JSON.parse(now)] as [
-      Record<string, unknown>,
-      Record<string, unknown>,
-    ];
-    for (const key of new Set([...Object.keys(a), ...Object.keys(b)])) {
-      const [was, is] = [JSON.stringify(a[key]), JSON.stringify(b[key])];
-      if (was !== is) return `${key} was ${short(was)} and is ${short(is)}`;
-    }
+    return differenceOf(JSON.parse(before), JSON.parse(now));
   } catch {
     return 'its description cannot be read';
   }
-  return 'its description differs';
 }
+
+function differenceOf(before: unknown, now: unknown, path = ''): string {
+  if (isObject(before) && isObject(now))
+    for (const key of new Set([...Object.keys(before), ...Object.keys(now)])) {
+      const [was, is] = [before[key], now[key]];
+      if (JSON.stringify(was) !== JSON.stringify(is))
+        return differenceOf(was, is, path === '' ? key : `${path}.${key}`);
+    }
+  return `${path || 'its description'} was ${short(JSON.stringify(before))} and is ${short(JSON.stringify(now))}`;
+}
+
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null;
 
 const short = (text: string | undefined): string =>
   text === undefined ? 'absent' : text.length > 80 ? `${text.slice(0, 77)}...` : text;

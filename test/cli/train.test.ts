@@ -263,6 +263,23 @@ describe('train', () => {
         { ...whole, arguments: { ...kept, options: { ...kept.options, rate: 1 } } },
         /"rate", which is no option/,
       ],
+      ...(
+        [
+          ['epochs', -1, /epochs is -1; Give a whole number from 1 on/],
+          ['features', ['4'], /features is \["4"\]; expected it as train writes it, such as \[4\]/],
+          ['schedule', 'x', /schedule is "x"; Allowed choices are onecycle, /],
+          ['learningRate', null, /learningRate is null; expected a value of an option/],
+          ['deepSupervision', 1, /deepSupervision is 1; expected true or false/],
+          ['images', 1, /images is 1; expected a text/],
+          ['out', '/', /"out", which is no option/],
+        ] as const
+      ).map(
+        ([option, value, message]) =>
+          [
+            { ...whole, arguments: { ...kept, options: { ...kept.options, [option]: value } } },
+            message,
+          ] as const,
+      ),
     ] as const) {
       const text = typeof damaged === 'string' ? damaged : JSON.stringify(damaged);
       await writeFile(join(out, 'config.json'), text);
@@ -273,10 +290,15 @@ describe('train', () => {
     }
   });
 
-  test('refuses to resume with other options or without a checkpoint', async () => {
+  test('refuses to resume with other options, which changes nothing, or without a checkpoint', async () => {
+    const files = () => Promise.all(['config.json', 'split.json'].map((name) => readFile(join(run, name))));
+    const before = await files();
     const other = await cli(['train', '--out', run, '--resume', '--learning-rate', '0.001']);
-    expect(other.err).toMatch(/checkpoint is of another training: schedule/);
+    expect(other.err).toMatch(
+      /checkpoint is of another training: schedule\.maxLearningRate was [\d.]+ and is 0\.001;/,
+    );
     expect(other.exitCode).toBe(1);
+    expect(await files()).toEqual(before);
     const none = await cli(['train', data, '--out', await temporaryFolder(), '--resume']);
     expect(none.err).toContain('no training to resume');
     expect(none.exitCode).toBe(2);

@@ -8,7 +8,7 @@ import { concessions } from '../../model/budget.ts';
 import type { Axis } from '../../infer/probabilities.ts';
 import { addDatasetOptions, addSplitOptions, datasetHelp } from '../dataset-options.ts';
 import type { Io } from '../io.ts';
-import { readKeptConfig } from '../kept-config.ts';
+import { readKeptConfig, typedValue } from '../kept-config.ts';
 import { addNetworkOptions, networkHelp, trainFeatures } from '../network-options.ts';
 import * as parse from '../parse.ts';
 import { presetHelp, withPreset } from '../presets.ts';
@@ -238,7 +238,7 @@ async function keptArguments(
       `${folder.path} holds no training to resume: leave --resume out to start one there`,
     );
   const file = folder.file('config.json');
-  const known = command.options.map((option) => option.attributeName());
+  const known = command.options.filter((option) => !notKept.includes(option.attributeName()));
   const config = readKeptConfig(await readText(file), file, known);
   const { patch, batchSize, accumulate, precision, checkpointing } = config.training;
   const decided = {
@@ -249,9 +249,6 @@ async function keptArguments(
     checkpointing,
     concede: [],
   };
-  const kept = { ...config.arguments.options };
-  const { subjectPattern } = kept;
-  if (typeof subjectPattern === 'string') kept['subjectPattern'] = parse.pattern(subjectPattern);
   const given = Object.fromEntries(
     Object.entries(options).filter(([name]) => command.getOptionValueSource(name) === 'cli'),
   );
@@ -259,7 +256,7 @@ async function keptArguments(
     dataset: dataset ?? config.arguments.dataset,
     options: {
       ...options,
-      ...kept,
+      ...config.arguments.options,
       ...decided,
       ...given,
       ...(folder.has('split.json') && { split: folder.file('split.json') }),
@@ -272,10 +269,6 @@ async function keptArguments(
 /** Options that are only ever typed with `--no-`. */
 const onUnlessDenied = ['postprocess', 'bias', 'scaleAndShift'];
 
-/** A list of x,y,z. */
-const isPerLevel = (value: unknown): value is readonly Size3[] =>
-  Array.isArray(value) && value.some(Array.isArray);
-
 /** The arguments as one would type them, without what only concerns this start. */
 function wordsOf(dataset: string | undefined, options: TrainOptions): string[] {
   const words = ['train', ...(dataset === undefined ? [] : [dataset])];
@@ -285,13 +278,8 @@ function wordsOf(dataset: string | undefined, options: TrainOptions): string[] {
     if (value === false) words.push(`--no-${option}`);
     if (value === false || (value === true && onUnlessDenied.includes(name))) continue;
     words.push(`--${option}`);
-    if (name === 'fold')
-      words.push(`${(value as { fold: number }).fold + 1}/${(value as { folds: number }).folds}`);
-    else if (value instanceof RegExp) words.push(value.source);
-    else if (isPerLevel(value)) words.push(value.join('/'));
-    else if (name === 'concede') words.push(String(value) || 'none');
     // Which outputs does not matter for the result.
-    else if (value !== true && name !== 'checkpointing') words.push(String(value));
+    if (value !== true && name !== 'checkpointing') words.push(typedValue(name, value));
   }
   return words;
 }
