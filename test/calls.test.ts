@@ -374,6 +374,19 @@ const calls: Readonly<Record<string, PublicCall>> = {
     options: { 1: { folds: ['0'], checkpoint: 'a' } },
   },
   writeFileAtomically: { call: library.writeFileAtomically, values: ['/proc/nowhere', 'a'] },
+  labelRules: { call: library.labelRules, values: [dataset] },
+  cacheFolder: {
+    call: library.cacheFolder,
+    values: [{ platform: 'linux', env: {} }, '/home'],
+  },
+  volumesAmong: { call: worker.volumesAmong, values: [files] },
+  looksLikeLabel: { call: worker.looksLikeLabel, values: ['a'] },
+  stemOf: { call: worker.stemOf, values: ['a'] },
+  imagesByCase: { call: worker.imagesByCase, values: [files, 1] },
+  privateStore: { call: worker.privateStore, values: ['a'] },
+  bestModel: { call: worker.bestModel, values: [new Uint8Array(4), new Uint8Array(4)] },
+  progressOf: { call: worker.progressOf, values: [new Uint8Array(4)] },
+  cssColor: { call: worker.cssColor, values: [[1, 2, 3]] },
   classColor: { call: worker.classColor, values: [1] },
   greyWindow: { call: worker.greyWindow, values: [data] },
   mostTelling: { call: worker.mostTelling, values: [labels, view] },
@@ -433,11 +446,7 @@ const calls: Readonly<Record<string, PublicCall>> = {
 const others = {
   'errors and handles of what was begun': /^[A-Z]/,
   'without arguments': ['releaseNodeGpu'],
-  'texts for whatever there is': ['formatBytes', 'cssColor', 'cacheFolder'],
-  'names of files and cases, handed on from other calls': [
-    ...['labelRules', 'volumesAmong', 'sourceName', 'looksLikeLabel', 'stemOf', 'imagesByCase'],
-  ],
-  'tested in a browser, which has their files': ['privateStore', 'bestModel', 'progressOf'],
+  'texts for whatever there is': ['formatBytes', 'sourceName'],
 };
 
 test('is complete', () => {
@@ -466,6 +475,12 @@ async function errorOf({ call }: PublicCall, values: readonly unknown[]): Promis
     return error;
   }
 }
+
+test.each(others['texts for whatever there is'])('%s gives a text', (name) => {
+  const call = { ...library, ...worker }[name as 'formatBytes'] as (value: unknown) => unknown;
+  for (const value of [null, undefined, NaN, Infinity, -1, '', [], {}, { header: null, image: 1 }])
+    expect(call(value)).toBeTypeOf('string');
+});
 
 /** Of another kind than any value, and out of the range of numbers. */
 const wrong = (sample: unknown): readonly unknown[] => [

@@ -6,7 +6,7 @@
 import * as v from 'valibot';
 import { InvalidDataset } from '../errors.ts';
 import { assertOptions, assertValue } from '../options.ts';
-import { openObject, text, wholeNumber } from '../schema.ts';
+import { openObject, text, wholeNumber, withParts } from '../schema.ts';
 import type { Case, FileEntry, UnassignedCase } from './case.ts';
 import { listedCases, nnUNetCases, plainPath, readDescription, type Locate } from './dataset-json.ts';
 import { listed } from '../listed.ts';
@@ -35,12 +35,18 @@ export interface Dataset {
   readonly warnings: readonly string[];
 }
 
-/** What the labels of a data set may hold. */
-export const labelRules = ({ labels, ignoreLabel }: Dataset): LabelRules => ({
-  ...(labels.length > 0 && { classes: labels.length }),
-  classNames: labels,
-  ...(ignoreLabel !== undefined && { ignoreLabel }),
-});
+const datasetSchema = withParts('a data set as openDataset gives it', 'cases', 'labels');
+
+/** What the labels of a data set may hold. @throws InvalidOption for what is no data set */
+export function labelRules(dataset: Dataset): LabelRules {
+  assertValue('labelRules', datasetSchema, dataset);
+  const { labels, ignoreLabel } = dataset;
+  return {
+    ...(labels.length > 0 && { classes: labels.length }),
+    classNames: labels,
+    ...(ignoreLabel !== undefined && { ignoreLabel }),
+  };
+}
 
 /** How to read a data set. */
 export interface DatasetOptions {
@@ -101,9 +107,14 @@ function joinPairs(entries: readonly FileEntry[]): FileEntry[] {
   });
 }
 
-/** The volumes among some files: not hidden, sorted, the two files of a .hdr/.img pair as one. */
-export const volumesAmong = (files: readonly FileEntry[]): FileEntry[] =>
-  tidy(files).filter(({ path }) => volumePattern.test(path));
+/**
+ * The volumes among some files: not hidden, sorted, the two files of a .hdr/.img pair as one.
+ * @throws InvalidOption for what is no list of files
+ */
+export function volumesAmong(files: readonly FileEntry[]): FileEntry[] {
+  assertValue('volumesAmong', fileList, files);
+  return tidy(files).filter(({ path }) => volumePattern.test(path));
+}
 
 /**
  * The data set in a list of files: with a dataset.json the Decathlon's or nnU-Net's layout, without one

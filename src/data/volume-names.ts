@@ -1,13 +1,19 @@
 /** What the names of files say: which hold a volume, whose it is, and which are channels of one image. */
 import { InvalidDataset } from '../errors.ts';
 import { listed } from '../listed.ts';
+import { assertValue } from '../options.ts';
+import { text } from '../schema.ts';
 import type { FileEntry } from './case.ts';
 
 /** Names of files that hold a volume; the .img of a .hdr/.img pair is found through its header. */
 export const volumePattern = /\.(nii|hdr)(\.gz)?$/i;
 
-/** File name without folders and without the endings of a volume, its letters composed (NFC), as people compare them. */
+/**
+ * File name without folders and without the endings of a volume, its letters composed (NFC), as people compare them.
+ * @throws InvalidOption for what is no text
+ */
 export function stemOf(path: string): string {
+  assertValue('stemOf', text, path);
   const name = path.split('/').at(-1) ?? path;
   return name.replace(/\.(nii|hdr|img)(\.gz)?$/i, '').normalize('NFC');
 }
@@ -15,9 +21,11 @@ export function stemOf(path: string): string {
 /** A stem without the number of a channel, as nnU-Net appends it. */
 export const withoutChannel = (stem: string): string => stem.replace(/_\d{4}$/, '');
 
-/** Whether a name, or the folder in a path, says that a file holds labels. */
-export const looksLikeLabel = (path: string): boolean =>
-  /label|mask|segm|(^|[^a-z])segs?([^a-z]|$)/i.test(path);
+/** Whether a name, or the folder in a path, says that a file holds labels. @throws InvalidOption for what is no text */
+export function looksLikeLabel(path: string): boolean {
+  assertValue('looksLikeLabel', text, path);
+  return /label|mask|segm|(^|[^a-z])segs?([^a-z]|$)/i.test(path);
+}
 
 /**
  * Finds for each of some names the one of `known` that means the same case: itself, or one of the two with the number

@@ -1,5 +1,8 @@
 /** Files to segment or to compare, from a folder of whatever layout, by the name of their case. */
+import { assertOptions } from '../options.ts';
+import { wholeNumber } from '../schema.ts';
 import type { FileEntry } from './case.ts';
+import { fileList } from './dataset.ts';
 import { readHeader } from './nifti.ts';
 import { groupChannels, looksLikeLabel, stemOf, withoutChannel } from './volume-names.ts';
 
@@ -22,9 +25,10 @@ export interface NamedVolumes {
  * folders below, a folder with the files of one image names the case, as in training; other files have the folder's
  * name before their own. Labels beside them are no images.
  * @param channels of an image
- * @throws InvalidDataset if channels are not numbered without gaps
+ * @throws InvalidDataset if channels are not numbered without gaps; InvalidOption
  */
 export async function imagesByCase(entries: readonly FileEntry[], channels: number): Promise<NamedVolumes> {
+  assertOptions('imagesByCase', { entries: fileList, channels: wholeNumber(1) }, { entries, channels });
   const folders = byFolder(entries);
   if (folders.size <= 1) return { volumes: await grouped(entries, channels), labels: [] };
   const isImage = ({ path }: FileEntry): boolean => !looksLikeLabel(path);

@@ -3,6 +3,8 @@
  * when its new content has been written.
  */
 import { UNet3DError } from '../errors.ts';
+import { assertOptions } from '../options.ts';
+import { text } from '../schema.ts';
 import { previousName, type FileStore } from './store.ts';
 
 /** The browser gives this origin no more room on the disk. */
@@ -32,7 +34,8 @@ export interface PrivateStore extends FileStore {
  * @throws UNet3DError where the browser has no such file system, as in some private windows; QuotaExceeded from `save`
  */
 export async function privateStore(folder = 'unet3d-gpu'): Promise<PrivateStore> {
-  const storage = (navigator as Partial<Navigator>).storage;
+  assertOptions('privateStore', { folder: text }, { folder });
+  const { storage, locks } = (globalThis.navigator ?? {}) as Partial<Navigator>;
   if (!storage || !('getDirectory' in storage))
     throw new UNet3DError(
       'this page has no private file system for checkpoints: use a current browser over HTTPS or localhost, or train without a checkpoint store',
@@ -46,23 +49,24 @@ export async function privateStore(folder = 'unet3d-gpu'): Promise<PrivateStore>
       { cause },
     );
   }
-  // A write cannot overtake another of the same file.
+  // Neither a write nor a removal can overtake another.
   let last: Promise<unknown> = Promise.resolve();
+  const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
+    const done = last.then(work);
+    last = done.catch(() => undefined);
+    return done;
+  };
   const files: FileStore = {
-    save(name, bytes) {
-      const write = last.then(async () => {
+    save: (name, bytes) =>
+      inTurn(async () => {
         await keepPrevious(directory, name);
         await replaceFile(directory, name, bytes);
-      });
-      last = write.catch(() => undefined);
-      return write;
-    },
+      }),
     async load(name) {
       const file = await fileOf(directory, name);
       return file && new Uint8Array(await file.arrayBuffer());
     },
   };
-  const { locks } = navigator as Partial<Navigator>;
   const lockName = `unet3d-gpu ${folder}`;
   return {
     ...files,
@@ -76,9 +80,10 @@ export async function privateStore(folder = 'unet3d-gpu'): Promise<PrivateStore>
       for await (const name of directory.keys()) names.push(name);
       return names.sort();
     },
-    async remove(name) {
-      for (const each of [name, previousName(name)]) await directory.removeEntry(each).catch(ignoreMissing);
-    },
+    remove: (name) =>
+      inTurn(async () => {
+        for (const each of [name, previousName(name)]) await directory.removeEntry(each).catch(ignoreMissing);
+      }),
   };
 }
 

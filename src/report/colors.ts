@@ -2,8 +2,8 @@
  * Colours with names. The first seven classes take Okabe and Ito's palette (2008, "Color universal
  * design"), which readers with any kind of colour vision can tell apart.
  */
-import { assertOptions } from '../options.ts';
-import { wholeNumber } from '../schema.ts';
+import { assertOptions, assertValue } from '../options.ts';
+import { numberFrom, triple, wholeNumber } from '../schema.ts';
 import type { Color } from './raster.ts';
 
 /** A colour and what to call it. */
@@ -51,5 +51,10 @@ export function colorOf(label: number): Color {
   return [channel(0), channel(8), channel(4)];
 }
 
-/** The colour as CSS writes it. */
-export const cssColor = ([r, g, b]: Color): string => `rgb(${r}, ${g}, ${b})`;
+const colorSchema = triple(numberFrom(0, 255), 'red, green and blue from 0 to 255');
+
+/** The colour as CSS writes it. @throws InvalidOption for what is no colour */
+export function cssColor(color: Color): string {
+  assertValue('cssColor', colorSchema, color);
+  return `rgb(${color.join(', ')})`;
+}
