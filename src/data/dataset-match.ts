@@ -100,6 +100,37 @@ export function matchByName(
   imageFiles: readonly FileEntry[],
   labelFiles: readonly FileEntry[],
 ): UnassignedCase[] {
+  return casesOf(matching(imageFiles, labelFiles));
+}
+
+/** As matchByName; undefined where no label has its image. */
+export function matchWhereAny(
+  imageFiles: readonly FileEntry[],
+  labelFiles: readonly FileEntry[],
+): UnassignedCase[] | undefined {
+  const found = matching(imageFiles, labelFiles);
+  return found.pairs.length > 0 ? casesOf(found) : undefined;
+}
+
+interface GroupedMatching extends Matching {
+  /** Files of each image by its name. */
+  readonly groups: ReadonlyMap<string, readonly FileEntry[]>;
+  /** What is wrong with the numbers of channels, if these are what keeps names apart. */
+  readonly gaps: InvalidDataset | undefined;
+}
+
+function casesOf({ groups, gaps, ...found }: GroupedMatching): UnassignedCase[] {
+  if (!isComplete(found) && gaps) throw gaps;
+  refuse(found);
+  return found.pairs.map(({ id, label }) => ({
+    id,
+    images: groups.get(id)!.map(({ source }) => source),
+    label: label.source,
+  }));
+}
+
+/** @throws InvalidDataset if several files have one name */
+function matching(imageFiles: readonly FileEntry[], labelFiles: readonly FileEntry[]): GroupedMatching {
   const [images, labels] = [imageFiles, labelFiles].map(toldApart) as [
     readonly FileEntry[],
     readonly FileEntry[],
@@ -126,14 +157,8 @@ export function matchByName(
     const ids = [...groups.keys()];
     return { groups, ...(chosen ? pairUp(ids, ids, labels, labelStems) : byIdentifier(ids, labels)) };
   });
-  const { groups, ...found } = ways.find(isComplete) ?? ways[0]!;
-  if (!isComplete(found) && gaps && imageStems.some((stem) => known.has(withoutChannel(stem)))) throw gaps;
-  refuse(found);
-  return found.pairs.map(({ id, label }) => ({
-    id,
-    images: groups.get(id)!.map(({ source }) => source),
-    label: label.source,
-  }));
+  const best = ways.find(isComplete) ?? ways[0]!;
+  return { ...best, gaps: imageStems.some((stem) => known.has(withoutChannel(stem))) ? gaps : undefined };
 }
 
 /** Files whose names repeat in several folders go by those as well. */

@@ -9,12 +9,12 @@ import { assertOptions, assertValue } from '../options.ts';
 import { openObject, text, wholeNumber, withParts } from '../schema.ts';
 import type { Case, FileEntry, UnassignedCase } from './case.ts';
 import { listedCases, nnUNetCases, plainPath, readDescription, type Locate } from './dataset-json.ts';
-import { listed } from '../listed.ts';
-import { matchByFolder, matchByName } from './dataset-match.ts';
+import { casesByLayout } from './dataset-layout.ts';
+import { matchByName } from './dataset-match.ts';
 import type { LabelRules } from './prepare-checks.ts';
 import { assignSubjects } from './subjects.ts';
 import { pairedPath, readText, sourceSchema, type FilePair, type Source } from './source.ts';
-import { looksLikeLabel, volumePattern } from './volume-names.ts';
+import { volumePattern } from './volume-names.ts';
 
 /** What `train`, `split` and `check` start from. */
 export interface Dataset {
@@ -118,7 +118,7 @@ export function volumesAmong(files: readonly FileEntry[]): FileEntry[] {
 
 /**
  * The data set in a list of files: with a dataset.json the Decathlon's or nnU-Net's layout, without one
- * a folder of images beside a folder of labels (its name has "label", "mask" or "seg" in it).
+ * a folder of images beside a folder of labels, a folder per case, or files whose names tell labels from images.
  * @throws InvalidDataset if there is no case, names do not match, dataset.json is broken, or files are missing
  */
 export async function openDataset(
@@ -148,35 +148,7 @@ export async function openFiles(
     return finish(cases, entries, options, { name, labels, channels, ignoreLabel });
   }
 
-  const volumes = entries.filter(({ path }) => volumePattern.test(path));
-  if (volumes.length === 0)
-    throw new InvalidDataset(
-      `Found no dataset.json and no NIfTI file among ${entries.length} files; give a folder with images and labels.`,
-    );
-  const folders = new Map<string, FileEntry[]>();
-  for (const entry of volumes) {
-    const folder = entry.path.split('/').slice(0, -1).join('/');
-    folders.set(folder, [...(folders.get(folder) ?? []), entry]);
-  }
-  const training = [...folders.keys()].filter((folder) => !/(images|labels)(Ts|Test)$/i.test(folder));
-  const labels = training.filter(looksLikeLabel);
-  const images = training.filter((folder) => !looksLikeLabel(folder));
-  const isPair = labels.length === 1 && images.length === 1;
-  const cases = isPair
-    ? matchByName(folders.get(images[0]!)!, folders.get(labels[0]!)!)
-    : (matchSides(volumes) ?? matchByFolder(folders));
-  if (!cases) {
-    const named = [...folders.keys()].filter((folder) => folder !== '');
-    const loose = folders.get('')?.length ?? 0;
-    const found = [
-      ...(loose > 0 ? [`${loose} volume(s) in no folder of their own`] : []),
-      ...(named.length > 0 ? [`the folders ${listed(named)}`] : []),
-    ];
-    throw new InvalidDataset(
-      'Expected one folder of images and one of labels, or a folder per case with one label in it; found ' +
-        `${found.join(' and ')}. Name them "images" and "labels", or give both by name.`,
-    );
-  }
+  const cases = casesByLayout(entries);
   return finish(cases, entries, options, {});
 }
 
@@ -192,20 +164,6 @@ export async function pairDataset(
   assertOptions('pairDataset', { images: fileList, labels: fileList }, { images, labels });
   assertOptions('pairDataset', datasetEntries, options);
   return finish(matchByName(volumesAmong(images), volumesAmong(labels)), tidy(images), options, {});
-}
-
-/** Cases of images/CASE/… and labels/CASE/…; undefined where the files do not lie in two such folders. */
-function matchSides(volumes: readonly FileEntry[]): UnassignedCase[] | undefined {
-  const tops = new Map<string, FileEntry[]>();
-  for (const { path, source } of volumes) {
-    const [top, ...rest] = path.split('/') as [string, ...string[]];
-    tops.set(top, [...(tops.get(top) ?? []), { path: rest.join('/'), source }]);
-  }
-  const isFolder = volumes.every(({ path }) => path.includes('/'));
-  const names = [...tops.keys()].filter((top) => !/^(images|labels)(Ts|Test)$/i.test(top));
-  const [images, labels] = [names.filter((top) => !looksLikeLabel(top)), names.filter(looksLikeLabel)];
-  if (!isFolder || images.length !== 1 || labels.length !== 1) return undefined;
-  return matchByName(tops.get(images[0]!)!, tops.get(labels[0]!)!);
 }
 
 interface Described {

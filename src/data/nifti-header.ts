@@ -77,6 +77,10 @@ const others: readonly (readonly [RegExp, string])[] = [
   [/^NRRD0/, 'it is NRRD. Convert it to NIfTI first, with SimpleITK for example.'],
   [/^ObjectType\s*=/, 'it is MetaImage. Convert it to NIfTI first, with SimpleITK for example.'],
   [/^PK\x03\x04/, 'it is a ZIP archive. Unpack it first.'],
+  [/^\x89PNG|^\xff\xd8\xff|^II\*\0|^MM\0\*/, 'it is a picture. Stack the slices into a volume first.'],
+  [/^\x93NUMPY/, 'it is an array of NumPy, which has no place in space. Save it with nibabel.'],
+  [/^$/, 'it is empty (0 bytes). Copy or download it again.'],
+  [/^\0+$/, 'it holds zeros only, as failed downloads leave. Copy or download it again.'],
 ];
 
 /** What a file is that is not NIfTI, as far as its first bytes tell. */
@@ -99,11 +103,16 @@ export function parseHeader(bytes: Uint8Array, name: string): NiftiHeader {
   const magic =
     version && bytes.length >= length ? String.fromCharCode(...bytes.subarray(...magicAt[version])) : '';
   if (!version || !/^(n\+|ni)[12]\0/.test(magic) || Number(magic[2]) !== version) {
-    const other = otherFormat(bytes);
+    const cut = `it ends after ${bytes.length} bytes of its header. Copy or download it again.`;
+    const analyze =
+      'it is Analyze 7.5, which does not tell left from right. Convert it to NIfTI, with the software that wrote it.';
     const generic =
       `its first ${bytes.length} bytes are no NIfTI-1 or NIfTI-2 header (.nii, .nii.gz, or .hdr with .img). Convert it ` +
       'to NIfTI first.';
-    throw new InvalidVolume(`${name} is not a NIfTI file: ${other ?? generic}`);
+    const found =
+      otherFormat(bytes) ??
+      (version && bytes.length < length ? cut : version === 1 && /^\0/.test(magic) ? analyze : generic);
+    throw new InvalidVolume(`${name} is not a NIfTI file: ${found}`);
   }
   const littleEndian = size[0] === length;
   const fields = version === 1 ? new NIFTI1() : new NIFTI2();

@@ -134,7 +134,7 @@ async function decodeVolume(
     if (end > found)
       throw new InvalidVolume(
         `${name} is truncated or its header damaged: ${shape.join(' x ')} voxels of ${type} from byte ${voxOffset} ` +
-          `need ${end} bytes, found ${about}${found}.`,
+          `need ${end} bytes, found ${about}${found}; copy or download it again.`,
       );
   };
   requireBytes(most, most === announced ? '' : 'at most ');

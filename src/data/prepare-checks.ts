@@ -4,6 +4,7 @@
 import { InvalidDataset, InvalidVolume } from '../errors.ts';
 import { some } from '../listed.ts';
 import { apartText, gridDifference } from './grid.ts';
+import { labelAdvice } from './label-advice.ts';
 import { labelOf } from './label-values.ts';
 import type { Size3 } from '../size.ts';
 import { spatialShape, type Volume } from './volume.ts';
@@ -45,6 +46,10 @@ export interface CaseProblem {
 /** What messages call an image of a case. */
 export const imageName = ({ id, files }: ReadCase, index: number): string =>
   `Case "${id}": ${files?.images[index] ?? 'the image'}`;
+
+/** Whether a map seems to have its axes in the opposite order. */
+const isReversed = (image: BareVolume, map: BareVolume): boolean =>
+  spatial(image).join() === [...spatial(map)].reverse().join();
 
 /** Channels of an image, the fourth axis of its shape. */
 export const channelsOf = ({ shape }: BareVolume): number => shape[3] ?? 1;
@@ -116,8 +121,10 @@ export function* gridProblems(item: ReadCase, channels?: number): Generator<Case
   yield difference.kind === 'shape'
     ? problem(
         'shape',
-        `the image has the shape ${stored(first)}, its label ${stored(label)}${named}; they must be equal: resample ` +
-          "the label (nearest neighbour) onto the image's grid.",
+        `the image has the shape ${stored(first)}, its label ${stored(label)}${named}; they must be equal: ` +
+          (isReversed(first, label)
+            ? 'save the label with its array as x, y, z (SimpleITK gives it as z, y, x).'
+            : "resample the label (nearest neighbour) onto the image's grid."),
         'label',
       )
     : problem(
@@ -175,13 +182,14 @@ export function areFinite(data: Float32Array): boolean {
 
 /**
  * Label values as bytes; the ignore label becomes 255.
- * @throws InvalidDataset that names the case, the values found and the classes
+ * @param beside what tells more of a wrong one: the images of the case, and what its label's file is called
+ * @throws InvalidDataset that names the case, the values found, the classes, and what to do
  */
 export function checkedLabels(
   id: string,
   data: ArrayLike<number>,
   rules: LabelRules = {},
-  file?: string,
+  { images, files }: Partial<ReadCase> = {},
 ): Uint8Array {
   const { classes = 255, classNames = [], ignoreLabel } = rules;
   const result = new Uint8Array(data.length);
@@ -194,10 +202,10 @@ export function checkedLabels(
   }
   if (wrong.size > 0) {
     const values = valuesText([...wrong].sort(([a], [b]) => a - b));
+    const file = files?.label;
     throw new InvalidDataset(
       `Case "${id}": its label${file === undefined ? '' : ` (${file})`} holds values outside the classes: ${values}. Expected ` +
-        `${classesText(classes, classNames)}; correct the label, name all classes in dataset.json, or say which value ` +
-        'unknown voxels have (--ignore, ignoreLabel).',
+        `${classesText(classes, classNames)}; ${labelAdvice(data, { classes, images: images?.map((image) => image.data) })}.`,
     );
   }
   return result;
@@ -230,7 +238,7 @@ export function requireClasses(
 }
 
 const valuesText = (values: readonly (readonly [number, number])[]): string =>
-  some(values.map(([value, count]) => `${value} (${count} voxels)`));
+  some(values.map(([value, count]) => `${Number(value.toPrecision(6))} (${count} voxels)`));
 
 function classesText(classes: number, names: readonly string[]): string {
   const named = some(names.map((name, value) => `${value} ${name}`));

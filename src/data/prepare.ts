@@ -80,7 +80,7 @@ export function prepareVolumes(
   const shape = spatial(first);
   const channels = preprocessing.normalization.length;
   requireOneGrid(item, channels);
-  const labels = label && checkedLabels(id, label.data, rules, item.files?.label);
+  const labels = label && checkedLabels(id, label.data, rules, item);
   // Before resampling, which would spread them.
   images.forEach((image, index) => requireFinite(imageName(item, index), image));
 

@@ -24,7 +24,7 @@ export const withoutChannel = (stem: string): string => stem.replace(/_\d{4}$/, 
 /** Whether a name, or the folder in a path, says that a file holds labels. @throws InvalidOption for what is no text */
 export function looksLikeLabel(path: string): boolean {
   assertValue('looksLikeLabel', text, path);
-  return /label|mask|segm|(^|[^a-z])segs?([^a-z]|$)/i.test(path);
+  return /label|mask|segm|annotation|ground.?truth|(^|[^a-z])(d?segs?|gts?|truths?)([^a-z]|$)/i.test(path);
 }
 
 /**

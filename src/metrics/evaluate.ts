@@ -4,6 +4,7 @@
  */
 import * as v from 'valibot';
 import { requireOver, turnedValues } from '../data/grid.ts';
+import { labelAdvice } from '../data/label-advice.ts';
 import { labelOf } from '../data/label-values.ts';
 import { spatialShape, type TurnedGrid } from '../data/volume.ts';
 import { InvalidOption, InvalidVolume } from '../errors.ts';
@@ -158,7 +159,7 @@ function labelBytes(
       );
     throw new InvalidVolume(
       `${name}: the ${kind} has the value ${value} at voxel ${place}, but the classes are 0 to ${classes - 1}: ` +
-        'pass label maps, not probabilities, and name all classes.',
+        `${labelAdvice(data, { classes })}.`,
     );
   }
   return out;

@@ -137,6 +137,116 @@ describe('one bad case among sound ones', () => {
   });
 });
 
+describe('labels of another kind', () => {
+  const values = (change: (value: number, at: number, p: Phantom) => number): Changes => ({
+    label: (p) => ({ labels: Float32Array.from(p.labels, (value, at) => change(value, at, p)) as never }),
+  });
+  const two = { labels: ['background', 'organ'] };
+
+  test.each<[string, Changes, Partial<Dataset>, RegExp]>([
+    [
+      'a mask of 0 and 255',
+      values((value) => (value > 0 ? 255 : 0)),
+      two,
+      /the buffer\) holds values outside the classes: 255 \(\d+ voxels\)\. Expected 0 to 1.*save 255 as 1.*--ignore/,
+    ],
+    [
+      'a mask of 0 and 255, no names',
+      values((value) => (value > 0 ? 255 : 0)),
+      { labels: [] },
+      /save 255 as 1/,
+    ],
+    ['a mask of 0 and -1', values((value) => (value > 0 ? -1 : 0)), two, /-1 \(.*number the classes/],
+    [
+      'shares',
+      values((value) => value / 5),
+      two,
+      /shares or probabilities: save 1 where they are 0\.5 or more/,
+    ],
+    [
+      'interpolated',
+      values((value, at) => Math.min(5, value + (at % 2) / 2)),
+      {},
+      /interpolation: resample labels to the nearest/,
+    ],
+    [
+      'values with gaps',
+      values((value) => (value === 5 ? 9 : value)),
+      {},
+      /9 \(.*number the classes of all labels/,
+    ],
+    ['an image of another case', values((_, at) => at - 100.5), {}, /image and label are exchanged/],
+    [
+      'its own image',
+      values((_, at, { image }) => image[at]!),
+      {},
+      /voxels are those of the image: give the label/,
+    ],
+    [
+      'NaN outside of the body',
+      values((value) => (value === 0 ? NaN : value)),
+      {},
+      /NaN.*save the value of the background/,
+    ],
+  ])('%s', async (_, changes, more, message) => {
+    const report = await checkDataset(set([await item(0, changes)], more));
+    const errors = report.problems.filter(({ severity }) => severity === 'error');
+    expect(errors.map(({ kind, cases }) => [kind, cases])).toEqual([['label values', ['c0']]]);
+    expect(errors[0]!.message).toMatch(message);
+  });
+
+  test('numbers of any type that mean classes are none of it', async () => {
+    const cases = await Promise.all(
+      [0, 1].map((index) =>
+        item(
+          index,
+          values((value) => value),
+        ),
+      ),
+    );
+    expect((await checkDataset(set(cases))).problems).toEqual([]);
+  });
+});
+
+test('files in the wrong place, where no value tells', async () => {
+  const bare = { labels: [], channels: [] };
+  const binary = (p: Phantom) => p.labels.map((value) => Number(value > 1));
+  const own = await checkDataset(
+    set(
+      [
+        await item(0, {
+          image: (p) => ({ image: Float32Array.from(binary(p)) }),
+          label: (p) => ({ labels: binary(p) }),
+        }),
+      ],
+      bare,
+    ),
+  );
+  expect(found(own)).toEqual([['warning', 'label values', 'c0']]);
+  expect(own.problems[0]!.message).toMatch(
+    /label the buffer holds the voxels of the image the buffer; give the right/,
+  );
+
+  const copied: Case = { ...(await item(3)), label: sound[1]!.label! };
+  const twice = await checkDataset(set([...sound, copied]));
+  expect(found(twice)).toEqual([['warning', 'duplicate', 'c1,c3']]);
+  expect(twice.problems[0]!.message).toMatch(/Labels are equal, but their images are not.*another case/);
+  expect((await checkDataset(set([...sound, { ...copied, subject: 's1' }]))).problems).toEqual([]);
+
+  const full = await item(3, { label: ({ labels }) => ({ labels: labels.map(() => 2) }) });
+  expect(found(await checkDataset(set([...sound, full])))).toEqual([['warning', 'empty class', 'c3']]);
+
+  const series = phantom(0, { shape });
+  const long = await writeNifti({
+    data: Float32Array.from({ length: 20 * series.image.length }, (_, at) => series.image[at % 4800]! + at),
+    shape: [...shape, 20],
+    affine: series.affine,
+  });
+  const over = await checkDataset(set([{ ...sound[0]!, images: [long] }], bare));
+  expect(found(over)).toEqual([['warning', 'channels', 'c0']]);
+  expect(over.problems[0]!.message).toMatch(/20 channels; of a series over time, save one time point/);
+});
+
 function spread({ affine }: Phantom): Partial<Phantom> {
   return { affine: affine.map((value, i) => (i < 12 ? value / 3 : value)) };
 }

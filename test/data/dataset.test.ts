@@ -493,6 +493,163 @@ describe('two folders', () => {
     expect(await failure(openDataset(entries(other)))).toMatch(/folders "p_2" hold other images than "p_1"/);
   });
 
+  // Layouts of public data sets, each as its download unpacks.
+  const four = [0, 1, 2, 3];
+  const each = (...paths: ((n: number) => string)[]) => four.flatMap((n) => paths.map((path) => path(n)));
+  test.each<[string, string[], (n: number) => [id: string, image: string, label: string]]>([
+    [
+      'LiTS, in one folder',
+      each(
+        (n) => `volume-${n}.nii`,
+        (n) => `segmentation-${n}.nii`,
+      ),
+      (n) => [`volume-${n}`, `volume-${n}.nii`, `segmentation-${n}.nii`],
+    ],
+    [
+      'MM-WHS, in one folder',
+      each(
+        (n) => `ct_train_100${n}_image.nii.gz`,
+        (n) => `ct_train_100${n}_label.nii.gz`,
+      ),
+      (n) => [`ct_train_100${n}_image`, `ct_train_100${n}_image.nii.gz`, `ct_train_100${n}_label.nii.gz`],
+    ],
+    [
+      'KiTS, a folder per case',
+      each(
+        (n) => `case_0000${n}/imaging.nii.gz`,
+        (n) => `case_0000${n}/segmentation.nii.gz`,
+      ),
+      (n) => [`case_0000${n}`, `case_0000${n}/imaging.nii.gz`, `case_0000${n}/segmentation.nii.gz`],
+    ],
+    [
+      'ACDC, two frames and their truth per folder',
+      each(
+        (n) => `patient00${n}/patient00${n}_frame01.nii.gz`,
+        (n) => `patient00${n}/patient00${n}_frame01_gt.nii.gz`,
+        (n) => `patient00${n}/patient00${n}_frame12.nii.gz`,
+        (n) => `patient00${n}/patient00${n}_frame12_gt.nii.gz`,
+        (n) => `patient00${n}/Info.cfg`,
+      ),
+      (n) => [
+        `patient00${n}_frame12`,
+        `patient00${n}/patient00${n}_frame12.nii.gz`,
+        `patient00${n}/patient00${n}_frame12_gt.nii.gz`,
+      ],
+    ],
+    [
+      'BIDS, labels among the derivatives',
+      each(
+        (n) => `sub-0${n}/anat/sub-0${n}_T2w.nii.gz`,
+        (n) => `derivatives/labels/sub-0${n}/anat/sub-0${n}_T2w_seg.nii.gz`,
+      ),
+      (n) => [
+        `sub-0${n}_T2w`,
+        `sub-0${n}/anat/sub-0${n}_T2w.nii.gz`,
+        `derivatives/labels/sub-0${n}/anat/sub-0${n}_T2w_seg.nii.gz`,
+      ],
+    ],
+    [
+      'BIDS, with sessions and runs',
+      each(
+        (n) => `sub-1/ses-${n}/anat/sub-1_ses-${n}_run-1_T1w.nii.gz`,
+        (n) => `derivatives/manual/sub-1/ses-${n}/anat/sub-1_ses-${n}_run-1_T1w_label-GM_mask.nii.gz`,
+      ),
+      (n) => [
+        `sub-1_ses-${n}_run-1_T1w`,
+        `sub-1/ses-${n}/anat/sub-1_ses-${n}_run-1_T1w.nii.gz`,
+        `derivatives/manual/sub-1/ses-${n}/anat/sub-1_ses-${n}_run-1_T1w_label-GM_mask.nii.gz`,
+      ],
+    ],
+    [
+      'BTCV',
+      each(
+        (n) => `img/img000${n}.nii.gz`,
+        (n) => `label/label000${n}.nii.gz`,
+      ),
+      (n) => [`img000${n}`, `img/img000${n}.nii.gz`, `label/label000${n}.nii.gz`],
+    ],
+    [
+      'FLARE, a channel number on the images',
+      each(
+        (n) => `images/FLARE22_Tr_000${n}_0000.nii.gz`,
+        (n) => `labels/FLARE22_Tr_000${n}.nii.gz`,
+      ),
+      (n) => [
+        `FLARE22_Tr_000${n}`,
+        `images/FLARE22_Tr_000${n}_0000.nii.gz`,
+        `labels/FLARE22_Tr_000${n}.nii.gz`,
+      ],
+    ],
+    [
+      'image/ and gt/',
+      each(
+        (n) => `image/0${n}.nii.gz`,
+        (n) => `gt/0${n}.nii.gz`,
+      ),
+      (n) => [`0${n}`, `image/0${n}.nii.gz`, `gt/0${n}.nii.gz`],
+    ],
+    [
+      '3D Slicer, with what desktops leave behind',
+      [
+        ...each(
+          (n) => `scans/${n} T2.nii.gz`,
+          (n) => `masks/${n} T2.seg.nii.gz`,
+        ),
+        ...[
+          'scans/._1 T2.nii.gz',
+          '.DS_Store',
+          'masks/Thumbs.db',
+          'masks/1 T2.json',
+          'scans/1 T2.nii.gz.part',
+        ],
+        '__MACOSX/scans/._1 T2.nii.gz',
+      ],
+      (n) => [`${n} T2`, `scans/${n} T2.nii.gz`, `masks/${n} T2.seg.nii.gz`],
+    ],
+    [
+      'ids that begin as others, and ids with dots',
+      [0, 1, 2, 3].flatMap((n) => {
+        const id = ['case_1', 'case_10', 'case_1_0', '1.2.840.1'][n]!;
+        return [`images/${id}.nii`, `labels/${id}.seg.nii.gz`];
+      }),
+      (n) => {
+        const id = ['case_1', 'case_10', 'case_1_0', '1.2.840.1'][n]!;
+        return [id, `images/${id}.nii`, `labels/${id}.seg.nii.gz`];
+      },
+    ],
+  ])('%s', async (_name, paths, expected) => {
+    const { cases } = await openDataset(entries(paths));
+    for (const n of four) {
+      const [id, image, label] = expected(n);
+      const item = cases.find((found) => found.id === id);
+      expect([await textOf(item?.images[0]), await textOf(item?.label)]).toEqual([image, label]);
+    }
+    expect(cases).toHaveLength(paths.filter((path) => /_frame\d+\.nii/.test(path)).length || four.length);
+  });
+
+  test.each([
+    [['p1.nii', 'p1_gt.nii', 'p2.nii'], /1 image\(s\) without a label: "p2"/],
+    [['P1/a.nii', 'P1/a_seg.nii', 'P1/b.nii', 'P1/b_seg.nii', 'P1/4d.nii'], /without a label: "4d"/],
+    [
+      ['s1', 's2'].flatMap((n) => ['ct', 'masks/liver', 'masks/spleen'].map((name) => `${n}/${name}.nii`)),
+      /join several masks of a case into one/,
+    ],
+    [
+      ['train/images/a.nii', 'train/labels/a.nii', 'test/images/b.nii', 'test/labels/b.nii'],
+      /folders "test\/images", "test\/labels", "train\/images", "train\/labels"/,
+    ],
+    [
+      ['images/a.nii', 'labels/a.nii.bz2'],
+      /1 file\(s\) of other formats are not read: "labels\/a\.nii\.bz2"/,
+    ],
+    [
+      ['images/a.mha', 'labels/a.mha'],
+      /no NIfTI file among 2 files.*"images\/a\.mha", "labels\/a\.mha"; convert/,
+    ],
+  ])('%j is refused with what to do', async (paths, expected) => {
+    expect(await failure(openDataset(entries(paths)))).toMatch(expected);
+  });
+
   test('named apart', async () => {
     const set = await pairDataset(entries(['x/a.nii', 'x/notes.txt']), entries(['y/a.nii']), {
       name: 'mine',

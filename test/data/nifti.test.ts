@@ -193,8 +193,26 @@ test('pairs among picked files are found by their names', async () => {
 
 describe('refused with a message of its own', () => {
   test('what is not NIfTI', async () => {
-    for (const bytes of [new Uint8Array(0), new Uint8Array(3), new Uint8Array(348), make({}).slice(0, 200)])
-      expect(await refusal(readNifti(bytes))).toMatch(/not a NIfTI file: its first \d+ bytes/);
+    const words = Uint8Array.from('some text', (letter) => letter.charCodeAt(0));
+    expect(await refusal(readNifti(words))).toMatch(/not a NIfTI file: its first 9 bytes.*Convert/);
+    const analyze = make({}).fill(0, 344, 348);
+    expect(await refusal(readNifti(analyze))).toMatch(/not a NIfTI file: it is Analyze 7\.5.*Convert/);
+  });
+
+  test('what failed downloads and copies leave', async () => {
+    const cases: [Uint8Array<ArrayBuffer>, RegExp][] = [
+      [new Uint8Array(0), /^.* is not a NIfTI file: it is empty \(0 bytes\)\. Copy or download it again\.$/],
+      [new Uint8Array(400), /holds zeros only.*download it again/],
+      [make({}).slice(0, 200), /ends after 200 bytes of its header.*download it again/],
+      [make({ version: 2 }).slice(0, 500), /ends after 500 bytes of its header.*download it again/],
+      [make({}).slice(0, -1), /truncated.*found 359; copy or download it again/],
+    ];
+    for (const [bytes, expected] of cases) {
+      expect(await refusal(readNifti(bytes))).toMatch(expected);
+      expect(await refusal(readNifti(await gzip(bytes)))).toMatch(expected);
+    }
+    const halves = { image: new Uint8Array(0) };
+    expect(await refusal(readNifti(make({ pair: true }), halves))).toMatch(/found 0; copy or download/);
   });
 
   test.each([
@@ -205,6 +223,8 @@ describe('refused with a message of its own', () => {
     ['NRRD0004\ntype: short\n', /NRRD/],
     ['ObjectType = Image\nNDims = 3\n', /MetaImage/],
     ['PK\x03\x04\x14\0', /ZIP/],
+    ['\x89PNG\r\n\x1a\n', /a picture\. Stack/],
+    ['\x93NUMPY\x01\0', /NumPy/],
   ])('what is often found under such a name: %j', async (text, expected) => {
     const bytes = Uint8Array.from(text, (letter) => letter.charCodeAt(0));
     expect(await refusal(readNifti(bytes))).toMatch(expected);

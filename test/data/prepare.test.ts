@@ -156,6 +156,15 @@ describe('refused', () => {
     expect(() => fromArrays('s', image, label)).toThrow(/"s".*2 x 3 x 4.*4 x 3 x 2/);
   });
 
+  test('a label whose axes are in the order of SimpleITK, with what to do', () => {
+    const label = { data: new Uint8Array(24), dims: [4, 3, 2] };
+    expect(() => fromArrays('s', image, label)).toThrow(
+      /must be equal: save the label with its array as x, y, z/,
+    );
+    const smaller = { data: new Uint8Array(12), dims: [2, 3, 2] };
+    expect(() => fromArrays('s', image, smaller)).toThrow(/must be equal: resample the label/);
+  });
+
   test('a label at another place', () => {
     const affine = [1, 0, 0, 50, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1];
     expect(() => fromArrays('s', image, { data: new Uint8Array(24), dims: [2, 3, 4], affine })).toThrow(

@@ -91,6 +91,8 @@ test('bad input has a message of its own', () => {
   expect(against(withValue(NaN))).toThrow('p1: the prediction is NaN at voxel (1, 1, 1)');
   expect(against(withValue(0.25))).toThrow('the value 0.25 at voxel (1, 1, 1), but the classes are 0 to 1');
   expect(against(withValue(2))).toThrow(InvalidVolume);
+  const mask = { data: ones.map((value) => 255 * value), shape };
+  expect(against(mask)).toThrow(/the value 255 at voxel .*but the classes are 0 to 1: save 255 as 1/);
   expect(against(truth, { spacing: [1, 0, 1] })).toThrow(InvalidOption);
   expect(against(truth, { tolerance: -1 })).toThrow(InvalidOption);
   expect(against(truth, { classes: 1 })).toThrow(InvalidOption);
