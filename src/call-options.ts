@@ -12,6 +12,7 @@ import { augmentationSchema } from './train/augmentation.ts';
 import { lossSchema } from './model/losses.ts';
 import { optimizerSchema } from './train/optimizers.ts';
 import { scheduleSchema } from './train/schedules.ts';
+import { nnunetSchema } from './weights/model-file.ts';
 import {
   callback,
   distinctNames,
@@ -149,4 +150,5 @@ export const describeEntries = {
   preprocessing: v.optional(preprocessingSchema),
   postprocessing: v.optional(object({ largestComponent: v.array(wholeNumber(1, 254), 'a list of classes') })),
   inputSize: v.optional(size3),
+  nnunet: v.optional(nnunetSchema),
 };

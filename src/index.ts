@@ -48,6 +48,7 @@ export type { CheckpointStore } from './train/checkpoint.ts';
 export { readPytorch, PytorchTensor } from './weights/pytorch/read.ts';
 export { readStateDict, type StateDict } from './weights/pytorch/state-dict.ts';
 export { openNnunet, type NnunetModel } from './interop/nnunet/folder.ts';
+export { convertNnunet } from './interop/nnunet/convert.ts';
 export { readSafetensors, writeSafetensors, type SafetensorsOptions } from './weights/safetensors.ts';
 export { exportPytorch } from './export/pytorch.ts';
 export { exportSafetensors } from './export/safetensors.ts';

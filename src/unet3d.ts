@@ -148,7 +148,7 @@ export class UNet3D {
     assertBytes('UNet3D.load', bytes);
     const { description, weights } = await readModel(bytes);
     const gpu = await Gpu.open({ device: options.device, limits: options.limits });
-    const state = new ModelState(gpu, description.config, 0);
+    const state = new ModelState(gpu, description.config);
     state.writeWeights(weights);
     return new UNet3D(state, description, options);
   }

@@ -373,6 +373,10 @@ const calls: Readonly<Record<string, PublicCall>> = {
     values: [[{ path: 'a.json', source: new Uint8Array(1) }]],
     options: { 1: { folds: ['0'], checkpoint: 'a' } },
   },
+  convertNnunet: {
+    call: library.convertNnunet,
+    values: [{ config, folds: [{ name: '0', weights: new Map() }], origin: {} }, '0'],
+  },
   writeFileAtomically: { call: library.writeFileAtomically, values: ['/proc/nowhere', 'a'] },
   labelRules: { call: library.labelRules, values: [dataset] },
   cacheFolder: {

@@ -26,14 +26,16 @@ export class ModelState {
   /** Which kernels its plans use: the adapter's, with what was tuned or a checkpoint says. */
   kernels: KernelChoices;
 
+  /** @param seed of the initial weights; without, they are 0 until others are written */
   constructor(
     readonly gpu: Gpu,
     readonly config: UNet3DConfig,
-    seed: number,
+    seed?: number,
   ) {
     this.layout = layoutParameters(config);
     this.kernels = gpu.limits.kernels;
     this.#words = sharedWords(config, this.layout);
+    if (seed === undefined) return;
     this.write('parameters', initialValues(this.layout.parameters, this.layout.parameterWords, seed));
     this.write('statistics', initialValues(this.layout.statistics, this.layout.statisticsWords, seed));
   }
@@ -60,9 +62,10 @@ export class ModelState {
     return buffer;
   }
 
-  write(name: string, values: Float32Array<ArrayBuffer>): void {
+  /** @param first the word of the buffer that the values begin at */
+  write(name: string, values: Float32Array<ArrayBuffer>, first = 0): void {
     this.gpu.assertAlive();
-    this.gpu.device.queue.writeBuffer(this.#buffer(name), 0, values);
+    this.gpu.device.queue.writeBuffer(this.#buffer(name), first * 4, values);
   }
 
   async read(name: string): Promise<Float32Array<ArrayBuffer>> {

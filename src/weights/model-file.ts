@@ -23,17 +23,17 @@ import type { Weights } from '../model/state.ts';
 import { distinctNames, object, openObject, size3, text, wholeNumber, type Schema } from '../schema.ts';
 import { version as packageVersion } from '../version.ts';
 import { requireWhole, writeHashed } from './content-hash.ts';
-import { flatFrom, isCounter, namedTensors } from './named-tensors.ts';
+import { flatFrom, isCounter, namedTensors, requireShapes } from './named-tensors.ts';
 import type { NamedTensor } from './safetensors.ts';
 import { descriptionKey, readTensors } from './tensors.ts';
 
 /** The JSON under the metadata key `unet3d-gpu`. */
 export interface ModelDescription {
   /**
-   * Version of this description: files of a newer one are refused; those of 2 (2 along every axis between levels) and
-   * of 1 (resampled before normalised besides) are read.
+   * Version of this description: files of a newer one are refused; those of 3 (without `nnunet`), of 2 (2 along every
+   * axis between levels besides) and of 1 (resampled before normalised besides) are read.
    */
-  readonly format: 3;
+  readonly format: 4;
   readonly packageVersion: string;
   readonly config: UNet3DConfig;
   /** Names by label value; empty if nobody gave any. */
@@ -46,18 +46,46 @@ export interface ModelDescription {
   readonly postprocessing?: Postprocessing | undefined;
   /** x, y, z that the network was trained on; smaller volumes are padded to it at the far ends. */
   readonly inputSize?: Size3 | undefined;
+  /** Of a network of nnU-Net's: it is run by these rules, in place of `preprocessing`. */
+  readonly nnunet?: NnunetOrigin | undefined;
 }
 
-const format = 3;
+/** What nnU-Net's own files say of a model. */
+export interface NnunetOrigin {
+  /** The text of plans.json. */
+  readonly plans: string;
+  /** The text of dataset.json. */
+  readonly dataset: string;
+  /** Which of plans.json's it is, such as `3d_fullres`. */
+  readonly configuration: string;
+  /** The class that trained it, such as `nnUNetTrainer`. */
+  readonly trainer: string;
+  /** Axes of nnU-Net's arrays, slowest first, along which windows are mirrored; none if empty. */
+  readonly mirrorAxes: readonly number[];
+}
+
+const format = 4;
 
 const configSchema = object(configEntries);
 
+export const nnunetSchema = object({
+  plans: text,
+  dataset: text,
+  configuration: text,
+  trainer: text,
+  mirrorAxes: v.pipe(
+    v.array(wholeNumber(0, 2), 'a list of axes from 0 to 2'),
+    v.check((axes) => new Set(axes).size === axes.length, 'a list of axes from 0 to 2, each once'),
+  ),
+}) satisfies Schema<NnunetOrigin>;
+
 /**
- * Of a description of format 3; of 2, which has no strides; or of 1, with another order of preprocessing besides. There are no keys
- * that may be left aside: what a later version adds changes results, and comes with a format of its own.
+ * Of a description of format 4; of 3, which follows no other rules; of 2, which has no strides; or of 1, with another
+ * order of preprocessing besides. There are no keys that may be left aside: what a later version adds changes results,
+ * and comes with a format of its own.
  */
 export const descriptionSchema = object({
-  format: v.picklist([1, 2, format]),
+  format: v.picklist([1, 2, 3, format]),
   packageVersion: text,
   config: configSchema,
   labels: distinctNames('classes'),
@@ -65,6 +93,7 @@ export const descriptionSchema = object({
   preprocessing: v.optional(preprocessingSchema),
   postprocessing: v.optional(object({ largestComponent: v.array(wholeNumber(1, 254), 'a list of classes') })),
   inputSize: v.optional(size3),
+  nnunet: v.optional(nnunetSchema),
 }) satisfies Schema<Omit<ModelDescription, 'format' | 'config'>>;
 
 const formatSchema = openObject({ format: wholeNumber(1), packageVersion: v.optional(v.string()) });
@@ -96,6 +125,25 @@ export async function readModel(
   bytes: Uint8Array,
   name = 'the model file',
 ): Promise<{ description: ModelDescription; weights: Weights }> {
+  const { description, layout, tensors } = await openModel(bytes, name);
+  return {
+    description,
+    weights: {
+      parameters: flatFrom(layout.parameters, layout.parameterWords, tensors),
+      statistics: flatFrom(layout.statistics, layout.statisticsWords, tensors),
+    },
+  };
+}
+
+/** The same with its weights left in the file until they are looked at. */
+export async function openModel(
+  bytes: Uint8Array,
+  name = 'the model file',
+): Promise<{
+  description: ModelDescription;
+  layout: ParameterLayout;
+  tensors: ReadonlyMap<string, NamedTensor>;
+}> {
   const file = await readTensors(bytes, name);
   const { tensors, metadata } = file;
   if ('unet3d-gpu checkpoint' in metadata) {
@@ -117,13 +165,8 @@ export async function readModel(
       : readDescription(json, name);
   const layout = layoutParameters(description.config);
   if (json === undefined) requireNoOthers(tensors, layout, name);
-  return {
-    description,
-    weights: {
-      parameters: flatFrom(layout.parameters, layout.parameterWords, tensors),
-      statistics: flatFrom(layout.statistics, layout.statisticsWords, tensors),
-    },
-  };
+  for (const entries of [layout.parameters, layout.statistics]) requireShapes(entries, tensors);
+  return { description, layout, tensors };
 }
 
 /** Weights that have no place in a network would be missed in it: it is another one. */

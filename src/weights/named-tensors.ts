@@ -38,6 +38,22 @@ export function flatFrom(
   prefix = '',
 ): Float32Array<ArrayBuffer> {
   // All names and shapes first: a configuration may claim more memory than there is.
+  requireShapes(entries, tensors, prefix);
+  const flat = new Float32Array(words);
+  for (const { name, shape, offset } of entries.values()) {
+    const { data } = tensors.get(prefix + name)!;
+    requireFinite(prefix + name, { shape, data });
+    flat.set(data, offset);
+  }
+  return flat;
+}
+
+/** @throws InvalidModel for a missing tensor, or one of another shape */
+export function requireShapes(
+  entries: ReadonlyMap<string, Parameter>,
+  tensors: ReadonlyMap<string, Pick<NamedTensor, 'shape'>>,
+  prefix = '',
+): void {
   for (const { name, shape } of entries.values()) {
     const tensor = tensors.get(prefix + name);
     if (!tensor)
@@ -50,18 +66,16 @@ export function flatFrom(
       );
     }
   }
-  const flat = new Float32Array(words);
-  for (const { name, shape, offset } of entries.values()) {
-    const { data } = tensors.get(prefix + name)!;
-    const broken = data.findIndex((value) => !Number.isFinite(value));
-    if (broken >= 0)
-      throw new InvalidModel(
-        `tensor ${prefix}${name} holds ${data[broken]} at [${placeIn(shape, broken).join(',')}]: the weights are damaged, ` +
-          'or their training had failed; take another copy, or an earlier one',
-      );
-    flat.set(data, offset);
-  }
-  return flat;
+}
+
+/** @throws InvalidModel for a tensor that holds NaN or infinite values */
+export function requireFinite(name: string, { shape, data }: NamedTensor): void {
+  const broken = data.findIndex((value) => !Number.isFinite(value));
+  if (broken < 0) return;
+  throw new InvalidModel(
+    `tensor ${name} holds ${data[broken]} at [${placeIn(shape, broken).join(',')}]: the weights are damaged, ` +
+      'or their training had failed; take another copy, or an earlier one',
+  );
 }
 
 /** The indices, slowest first, of an element of a tensor. */

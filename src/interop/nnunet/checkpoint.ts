@@ -31,7 +31,11 @@ export async function readCheckpoint(source: Source, name: string): Promise<Nnun
   const trainer = entry(saved, 'trainer_name');
   if (typeof trainer !== 'string') throw wrong('trainer_name is missing');
   const axes = entry(saved, 'inference_allowed_mirroring_axes') ?? [];
-  if (!Array.isArray(axes) || !axes.every((axis) => axis === 0 || axis === 1 || axis === 2))
-    throw wrong('inference_allowed_mirroring_axes are no axes from 0 to 2');
+  if (
+    !Array.isArray(axes) ||
+    !axes.every((axis) => axis === 0 || axis === 1 || axis === 2) ||
+    new Set(axes).size < axes.length
+  )
+    throw wrong('inference_allowed_mirroring_axes are no axes from 0 to 2, each once');
   return { weights: stateDictOf(saved, name), configuration, trainer, mirrorAxes: axes };
 }

@@ -2,36 +2,29 @@
 import * as v from 'valibot';
 import type { FileEntry } from '../../data/case.ts';
 import { fileList } from '../../data/dataset.ts';
-import { readText, type Source } from '../../data/source.ts';
+import { readText, sourceSchema, type Source } from '../../data/source.ts';
 import { InvalidModel } from '../../errors.ts';
 import { listed } from '../../listed.ts';
 import { assertOptions } from '../../options.ts';
-import type { UNet3DConfig } from '../../model/config.ts';
 import { layoutParameters } from '../../model/parameters.ts';
 import { text } from '../../schema.ts';
+import type { NnunetOrigin } from '../../weights/model-file.ts';
 import type { ReadableTensor } from '../../weights/named-tensors.ts';
 import { toOurs } from '../mapping.ts';
+import { filesInZip, type ModelFile } from '../zip.ts';
 import { readCheckpoint } from './checkpoint.ts';
-import { readLabels, type NnunetLabels } from './labels.ts';
-import { readPlans, type NnunetPlans } from './plans.ts';
-import { configOf, nnunetMapping } from './weights.ts';
+import { readRules, type NnunetRules } from './rules.ts';
+import { nnunetMapping } from './weights.ts';
 
-/** What a model folder of nnU-Net v2 says. */
-export interface NnunetModel {
-  /** Of plans.json: the network, spacing, patch and normalisation of its configuration. */
-  readonly plans: NnunetPlans;
-  /** Of dataset.json: channels, classes or regions, and the value of unknown voxels. */
-  readonly labels: NnunetLabels;
-  /** The network as this package has it; its channels are the image's and one per foreground label of a previous stage. */
-  readonly config: UNet3DConfig;
-  /** The class that trained it, such as `nnUNetTrainer`. */
-  readonly trainer: string;
-  /** Axes of nnU-Net's arrays along which windows are mirrored; none if empty. */
-  readonly mirrorAxes: readonly number[];
-  /** Those that were asked for, each with its weights. */
+/** What a model folder of nnU-Net v2 says, and the weights of its folds. */
+export interface NnunetModel extends NnunetRules {
+  /** The words of its files that a saved model carries. */
+  readonly origin: NnunetOrigin;
+  /** Those that were asked for. */
   readonly folds: readonly NnunetFold[];
 }
 
+/** One training of several that differ in the cases they were validated on. */
 export interface NnunetFold {
   /** A number, or `all`. */
   readonly name: string;
@@ -51,36 +44,45 @@ const nnunetEntries = {
   checkpoint: v.optional(text),
 } satisfies Record<keyof NnunetOptions, unknown>;
 
+const filesSchema = v.union(
+  [fileList, sourceSchema],
+  'a list of files, each with its path and source, or a zip archive of them',
+);
+
 /**
  * Reads a model folder, or one with a single model somewhere within. Weights stay in their files until they are
- * asked for.
- * @param files with `/` in their paths
+ * asked for; those of the folds asked for are unpacked from an archive.
+ * @param files with `/` in their paths, or an archive of them as nnUNetv2_export_model_to_zip makes it
  * @throws InvalidModel naming what is missing, damaged or not supported; InvalidOption
  */
 export async function openNnunet(
-  files: readonly FileEntry[],
+  files: readonly FileEntry[] | Source,
   options: NnunetOptions = {},
 ): Promise<NnunetModel> {
-  assertOptions('openNnunet', { files: fileList }, { files });
+  assertOptions('openNnunet', { files: filesSchema }, { files });
   assertOptions('openNnunet', nnunetEntries, options);
   const { folds, checkpoint = 'checkpoint_final.pth' } = options;
-  const root = modelRoot(files, checkpoint);
+  const all: readonly ModelFile[] = Array.isArray(files)
+    ? (files as readonly FileEntry[]).map(({ path, source }) => ({
+        path,
+        open: () => Promise.resolve(source),
+      }))
+    : await filesInZip(files as Source);
+  const root = modelRoot(all, checkpoint);
   const within = new Map(
-    files
-      .filter(({ path }) => path.startsWith(root))
-      .map(({ path, source }) => [path.slice(root.length), source]),
+    all.filter(({ path }) => path.startsWith(root)).map(({ path, open }) => [path.slice(root.length), open]),
   );
-  const textOf = (name: string): Promise<string> => {
-    const source = within.get(name);
-    if (source === undefined)
+  const textOf = async (name: string): Promise<string> => {
+    const open = within.get(name);
+    if (open === undefined)
       throw new InvalidModel(`the folder ${root} has no ${name}; give the whole model folder`);
-    return readText(source);
+    return readText(await open());
   };
-  const labels = readLabels(await textOf('dataset.json'));
+  const [plans, dataset] = [await textOf('plans.json'), await textOf('dataset.json')];
   const checkpoints = await Promise.all(
     chosenFolds(within, checkpoint, folds).map(async (name) => {
       const path = `fold_${name}/${checkpoint}`;
-      return { name, path: root + path, ...(await readCheckpoint(within.get(path) as Source, root + path)) };
+      return { name, path: root + path, ...(await readCheckpoint(await within.get(path)!(), root + path)) };
     }),
   );
   const { configuration, trainer, mirrorAxes } = checkpoints[0]!;
@@ -94,23 +96,13 @@ export async function openNnunet(
         `[${other.mirrorAxes.join(', ')}]; ${checkpoints[0]!.path} of ${configuration} and ${trainer}, along ` +
         `[${mirrorAxes.join(', ')}]: give folds of one training`,
     );
-  const plans = readPlans(await textOf('plans.json'), configuration);
-  const { network, normalization, previousStage } = plans.configuration;
-  if (normalization.length !== labels.channels.length)
-    throw new InvalidModel(
-      `plans.json normalises ${normalization.length} channels and dataset.json names ${labels.channels.length}: they belong to different data sets`,
-    );
-  const foreground = labels.heads.length - (labels.regions ? 0 : 1);
-  const inChannels = labels.channels.length + (previousStage === undefined ? 0 : foreground);
-  const config = configOf(network, inChannels, labels.heads.length);
-  const { parameters } = layoutParameters(config);
-  const mapping = nnunetMapping(config);
+  const origin = { plans, dataset, configuration, trainer, mirrorAxes };
+  const rules = readRules(origin);
+  const { parameters } = layoutParameters(rules.config);
+  const mapping = nnunetMapping(rules.config);
   return {
-    plans,
-    labels,
-    config,
-    trainer,
-    mirrorAxes,
+    ...rules,
+    origin,
     folds: checkpoints.map(({ name, path, weights }) => ({
       name,
       weights: toOurs(mapping, weights, parameters, { name: path, describedBy: 'plans.json' }),
@@ -121,7 +113,7 @@ export async function openNnunet(
 const foldPattern = /^fold_(\d+|all)\//;
 
 /** The folder that holds plans.json beside folds, with its `/`. */
-function modelRoot(files: readonly FileEntry[], checkpoint: string): string {
+function modelRoot(files: readonly ModelFile[], checkpoint: string): string {
   const paths = files.map(({ path }) => path);
   const folders = paths
     .filter((path) => path === 'plans.json' || path.endsWith('/plans.json'))
@@ -140,7 +132,7 @@ function modelRoot(files: readonly FileEntry[], checkpoint: string): string {
 }
 
 function chosenFolds(
-  within: ReadonlyMap<string, Source>,
+  within: ReadonlyMap<string, unknown>,
   checkpoint: string,
   wanted: readonly string[] | undefined,
 ): readonly string[] {

@@ -1,8 +1,8 @@
 /** Files of torch.save since PyTorch 1.6: zip archives with the structure as a pickle and each storage as an entry. */
-import { unzipRaw, type ZipEntry } from 'unzipit';
+import type { ZipEntry } from 'unzipit';
 import type { ByteRanges } from '../../data/byte-ranges.ts';
-import { UNet3DError } from '../../errors.ts';
 import { listed } from '../../listed.ts';
+import { asDamage, zipEntries } from '../zip.ts';
 import type { Failures } from './failures.ts';
 import { globals } from './globals.ts';
 import { unpickle } from './pickle.ts';
@@ -14,9 +14,6 @@ export interface Saved {
   readonly value: unknown;
   readonly description?: string | undefined;
 }
-
-/** Bytes of the list of entries at most: of tens of thousands. */
-const longestDirectory = 2 ** 22;
 
 /** Of the entry with which this package describes a network that it wrote. */
 export const descriptionName = 'unet3d-gpu.json';
@@ -59,19 +56,7 @@ export async function readArchive(file: ByteRanges, failures: Failures): Promise
 
 /** By their names in the one folder that holds data.pkl. */
 async function entriesOf(file: ByteRanges, failures: Failures): Promise<Map<string, ZipEntry>> {
-  let opened = false;
-  const reader = {
-    getLength: () => Promise.resolve(file.size),
-    read(offset: number, size: number) {
-      if (!opened && size > longestDirectory)
-        throw failures.damaged(`its list of entries has ${size} bytes; expected ${longestDirectory} at most`);
-      return file.read(offset, offset + size) as Promise<Uint8Array<ArrayBuffer>>;
-    },
-  };
-  const { entries } = await unzipRaw(reader).catch((cause: unknown) => {
-    throw asRefusal(cause, failures);
-  });
-  opened = true;
+  const entries = await zipEntries(file, failures.damaged);
   const names = entries.map(({ name }) => name);
   const root = names.find((name) => /^[^/]+\/data\.pkl$/.test(name))?.replace('data.pkl', '');
   if (root === undefined)
@@ -102,13 +87,6 @@ async function contentOf(entry: ZipEntry, failures: Failures): Promise<Uint8Arra
   try {
     return new Uint8Array(await entry.arrayBuffer());
   } catch (cause) {
-    throw asRefusal(cause, failures);
+    throw asDamage(cause, failures.damaged);
   }
 }
-
-const asRefusal = (cause: unknown, failures: Failures): Error =>
-  cause instanceof UNet3DError
-    ? cause
-    : failures.damaged(
-        `its zip archive cannot be read (${cause instanceof Error ? cause.message : String(cause)})`,
-      );

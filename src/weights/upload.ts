@@ -1,0 +1,28 @@
+/** Weights to the device one tensor at a time, so that no more than one of them is in memory besides. */
+import type { ModelState } from '../model/state.ts';
+import { requireFinite, type ReadableTensor } from './named-tensors.ts';
+
+/** Bytes that may wait for the device. */
+const mostWaiting = 2 ** 26;
+
+/**
+ * @param tensors all parameters and running statistics of the network, with their shapes
+ * @throws InvalidModel for NaN or infinite values, and if the file cannot be read; DeviceLost
+ */
+export async function uploadWeights(
+  state: ModelState,
+  tensors: ReadonlyMap<string, ReadableTensor>,
+): Promise<void> {
+  const { parameters, statistics } = state.layout;
+  let waiting = 0;
+  for (const [buffer, entries] of Object.entries({ parameters, statistics }))
+    for (const { name, shape, offset } of entries.values()) {
+      const data = await tensors.get(name)!.read();
+      requireFinite(name, { shape, data });
+      state.write(buffer, data as Float32Array<ArrayBuffer>, offset);
+      waiting += data.byteLength;
+      if (waiting < mostWaiting) continue;
+      await state.gpu.device.queue.onSubmittedWorkDone();
+      waiting = 0;
+    }
+}
