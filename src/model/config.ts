@@ -22,6 +22,12 @@ import type { Size3 } from '../size.ts';
  * max-pooling. nnU-Net's `arch_kwargs` map one to one: see each entry.
  */
 export interface UNet3DConfig {
+  /**
+   * `unet` is as the entries below say; `residualUnits` is MONAI's UNet, of which only `features`, `norm`, `strides`
+   * (of each level but the last, full resolution first), `bias`, `scaleAndShift` and `units` may be chosen. Default
+   * `unet`.
+   */
+  readonly architecture?: 'unet' | 'residualUnits';
   /** Channels of the input volume. */
   readonly inChannels: number;
   /** Output classes, background included. */
@@ -30,8 +36,8 @@ export interface UNet3DConfig {
   readonly features: readonly number[];
   /** Default `batch`. The command line's `train` and `plan` default to `instance`. */
   readonly norm: NormKind;
-  /** Default `relu`. nnU-Net has `leakyRelu`. */
-  readonly activation: 'relu' | 'leakyRelu';
+  /** Default `relu`. nnU-Net has `leakyRelu`, MONAI's UNet `prelu`, whose slopes are trained. */
+  readonly activation: 'relu' | 'leakyRelu' | 'prelu';
   /** Of `leakyRelu` for values below 0 (`negative_slope`). Default 0.01, nnU-Net's and PyTorch's. */
   readonly slope?: number;
   /**
@@ -57,6 +63,8 @@ export interface UNet3DConfig {
   readonly decoderBlocks?: readonly number[];
   /** Each level's resolution is lowered by max-pooling, or by its first block's convolution (nnU-Net). Default `pool`. */
   readonly down?: 'pool' | 'conv';
+  /** Of `residualUnits`: convolutions per level of the encoder; 0 for none with a sum (`num_res_units`). Default 0. */
+  readonly units?: number;
   /** Whether convolutions have a bias (`conv_bias`); heads always have one. Default true. */
   readonly bias?: boolean;
   /** Whether norms scale and shift each channel by trained numbers (`affine` of `norm_op_kwargs`). Default true. */
@@ -85,7 +93,8 @@ const every = (n: number): Size3 => [n, n, n];
 
 /** What the entries that may be left out then are. */
 const usual = ({ features, activation, block, deepSupervision }: UNet3DConfig) => ({
-  slope: activation === 'relu' ? 0 : 0.01,
+  architecture: 'unet' as const,
+  slope: activation === 'leakyRelu' ? 0.01 : 0,
   strides: features.slice(1).map(() => every(2)),
   deepSupervision: false,
   kernels: features.map(() => every(3)),
@@ -93,6 +102,7 @@ const usual = ({ features, activation, block, deepSupervision }: UNet3DConfig) =
   encoderBlocks: features.map(() => (block === 'residual' ? 1 : 2)),
   decoderBlocks: features.slice(1).map(() => 2),
   down: 'pool' as const,
+  units: 0,
   bias: true,
   scaleAndShift: true,
   heads: supervisedLevels({ features, deepSupervision }).length,
@@ -120,6 +130,9 @@ const counts = (expected: string) =>
 
 /** Of which all but `inChannels` and `classes` have defaults. */
 export const configEntries = {
+  architecture: v.optional(
+    v.pipe(oneOf('unet', 'residualUnits'), v.description("MONAI's UNet is residualUnits; absent: unet")),
+  ),
   inChannels: wholeNumber(1, 1024),
   classes: v.pipe(wholeNumber(2, 255), v.description('background included')),
   features: v.optional(
@@ -132,7 +145,7 @@ export const configEntries = {
     [...defaultConfig.features],
   ),
   norm: v.optional(oneOf('batch', 'instance'), defaultConfig.norm),
-  activation: v.optional(oneOf('relu', 'leakyRelu'), defaultConfig.activation),
+  activation: v.optional(oneOf('relu', 'leakyRelu', 'prelu'), defaultConfig.activation),
   deepSupervision: v.optional(flag),
   strides: v.optional(
     v.pipe(
@@ -166,12 +179,18 @@ export const configEntries = {
       v.description('max-pooling, or the stride of the first block; absent: pool'),
     ),
   ),
+  units: v.optional(
+    v.pipe(wholeNumber(0, 64), v.description('of residualUnits: convolutions per level; absent: 0')),
+  ),
   bias: v.optional(v.pipe(flag, v.description('of convolutions but the heads; absent: true'))),
   scaleAndShift: v.optional(v.pipe(flag, v.description('of the norms; absent: true'))),
   heads: v.optional(
     v.pipe(wholeNumber(1, 7), v.description('decoder levels with a head; absent: those whose loss counts')),
   ),
 };
+
+/** Without a meaning of their absence. */
+const basicNames = ['inChannels', 'classes', 'features', 'norm', 'activation'];
 
 const configSchema = openObject(configEntries);
 
@@ -202,8 +221,41 @@ export function completeConfig(
 const definedOf = (entries: object): object =>
   Object.fromEntries(Object.entries(entries).filter(([, value]) => value !== undefined));
 
+/** What may be chosen of architectures but the usual one, besides channels, classes, features, norm and activation. */
+const chosen = {
+  residualUnits: { activation: 'prelu', entries: ['strides', 'bias', 'scaleAndShift', 'units'] },
+} as const;
+
+/** @throws InvalidOption for entries that the architecture does not have */
+function requireOfArchitecture(config: UNet3DConfig): void {
+  const { architecture = 'unet', activation, features, units } = config;
+  if (architecture === 'unet') {
+    if (activation === 'prelu' || units !== undefined)
+      throw new InvalidOption(
+        `${activation === 'prelu' ? 'activation is prelu' : `units is ${units}`}, which architecture unet does not have: give architecture residualUnits, or leave it out`,
+      );
+    return;
+  }
+  const own = chosen[architecture];
+  if (activation !== own.activation)
+    throw new InvalidOption(
+      `activation is ${activation}; give ${own.activation}, which architecture ${architecture} has`,
+    );
+  const entries: readonly string[] = [...basicNames, 'architecture', ...own.entries];
+  const other = Object.keys(config).find((name) => !entries.includes(name));
+  if (other)
+    throw new InvalidOption(
+      `${other} is not for choice in architecture ${architecture}: leave it out; there are ${own.entries.join(', ')}`,
+    );
+  if (features.length < 2)
+    throw new InvalidOption(
+      `features is ${brief(features)}; architecture ${architecture} takes two levels or more`,
+    );
+}
+
 /** @throws InvalidOption for entries that do not go together */
 function requireConsistent(config: UNet3DConfig): void {
+  requireOfArchitecture(config);
   const { features, activation, slope, deepSupervision, heads } = config;
   const lists = [
     ['strides', features.length - 1, strideText],

@@ -1,6 +1,6 @@
 /**
  * A network as a list of nodes: layers with their inputs, in the order in which they run. Written down once, in
- * `unet.ts`; parameters, forward and backward pass, evaluation, inference and every plan follow from it.
+ * a topology such as `unet.ts`; parameters, forward and backward pass, evaluation, inference and every plan follow from it.
  */
 import { InvalidOption } from '../errors.ts';
 import type { Recorder, View, VolumeTensor } from '../gpu/plan.ts';

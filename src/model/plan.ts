@@ -40,10 +40,10 @@ import {
 import { firstTrainedWord, frozenSchema, type Frozen } from './freeze.ts';
 import type { Node } from './graph.ts';
 import type { HeadPass, Truth } from './layers/head.ts';
+import { network } from './network.ts';
 import { layoutParameters, type ParameterLayout } from './parameters.ts';
 import { candidates, choose, forgotten } from './policy.ts';
 import { Recording } from './recording.ts';
-import { unet } from './unet.ts';
 
 export interface PlanShape {
   readonly config: UNet3DConfig;
@@ -183,7 +183,7 @@ function begin(shape: PlanShape & Pick<TrainingShape, 'freeze'>, training: boole
   const moved = training && config.norm === 'batch' ? shared('moved.statistics') : undefined;
   const given = size.map((length, axis) => length + 2 * margin[axis]!) as unknown as Size3;
   const image = recorder.volume('image', batch, config.inChannels, given, 'resident');
-  const { graph, heads } = unet(config, { batch, size });
+  const { graph, heads } = network(config, { batch, size });
   /** Records the forward pass; with `gradients`, as training needs it. */
   const forward = (seen: VolumeTensor, gradients?: Tensor) => {
     const model = { ...weights, statistics: moved ?? weights.statistics, gradients };
@@ -275,7 +275,7 @@ export const recomputedWithin = (shape: TrainingShape, bytes: number): readonly 
 function chooseRecomputed(shape: TrainingShape, fits: Parameters<typeof choose>[2]): readonly string[] {
   const uncut = { maxBindingBytes: Infinity, maxBufferBytes: Infinity, maxDispatchFlops: Infinity };
   const limits = { ...(shape.limits ?? defaultLimits), ...uncut };
-  const { graph } = unet(shape.config, shape);
+  const { graph } = network(shape.config, shape);
   const costOf = (names: readonly string[]) => planTraining({ ...shape, limits, checkpointing: names }).plan;
   return choose(candidates(graph), costOf, fits);
 }

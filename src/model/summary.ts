@@ -52,6 +52,8 @@ const sizes = (list: readonly Size3[]): string => list.map((size) => size.join('
 /** What levels are made of where they are not two 3×3×3 convolutions with max-pooling: a line, or none. */
 function stagesInWords(config: UNet3DConfig): string[] {
   const {
+    architecture,
+    units,
     strides,
     kernels,
     block,
@@ -64,6 +66,7 @@ function stagesInWords(config: UNet3DConfig): string[] {
     deepSupervision,
   } = config;
   const remarks = [
+    architecture === 'residualUnits' && `MONAI's UNet with ${units ?? 0} residual units`,
     block === 'residual' && 'residual blocks',
     encoderBlocks && `${encoderBlocks.join(', ')} blocks per level`,
     decoderBlocks && `${decoderBlocks.join(', ')} convolutions per decoder level`,

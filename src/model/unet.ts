@@ -1,23 +1,15 @@
-/** The topology of the U-Net: everything else about the network follows from this graph. */
+/** The topology of this package's own U-Net, which those of nnU-Net are, too. */
 import type { Size3 } from '../size.ts';
+import { isOnes, numbered, ones } from './blocks.ts';
 import { headName, supervisedLevels, wholeConfig, type UNet3DConfig } from './config.ts';
 import { Graph, type Layer, type Node, type Shape } from './graph.ts';
 import { act } from './layers/act.ts';
 import { conv } from './layers/conv.ts';
-import { head, type HeadPass } from './layers/head.ts';
+import { head, type HeadPass, type Network } from './layers/head.ts';
 import { norm } from './layers/norm.ts';
 import { pool } from './layers/pool.ts';
 import { sum } from './layers/sum.ts';
 import { upconv } from './layers/upconv.ts';
-
-export interface Network {
-  readonly graph: Graph;
-  /**
-   * Those whose loss counts: the finest first, coarser ones with deep supervision. Behind the last of them the graph has
-   * only heads that nothing is computed from.
-   */
-  readonly heads: readonly Node<HeadPass>[];
-}
 
 /** What the blocks of a level have in common. */
 interface Level {
@@ -25,12 +17,6 @@ interface Level {
   readonly channels: number;
   readonly kernel: Size3;
 }
-
-const ones: Size3 = [1, 1, 1];
-const isOnes = (stride: Size3): boolean => stride.every((n) => n === 1);
-
-/** One after the other: 1 to the count. */
-const numbered = (count: number): number[] => Array.from({ length: count }, (_, index) => index + 1);
 
 /** The network for batches of this many samples of this size, a multiple of `sizeMultiple`. */
 export function unet(config: UNet3DConfig, shape: Omit<Shape, 'channels'>): Network {

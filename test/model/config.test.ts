@@ -167,3 +167,33 @@ describe('entries per level', () => {
     expect(() => completeConfig(config)).toThrow(message);
   });
 });
+
+describe("MONAI's UNet", () => {
+  const given = {
+    architecture: 'residualUnits',
+    inChannels: 1,
+    classes: 2,
+    features: [4, 8, 8],
+    norm: 'instance',
+    activation: 'prelu',
+  } as const;
+
+  test('is complete with channels, norm and activation', () => {
+    const usual = { strides: [cube(2), cube(2)], units: 0, bias: true, scaleAndShift: true } as const;
+    expect(completeConfig({ ...given, ...usual })).toEqual(given);
+    expect(sizeMultiple(completeConfig({ ...given, strides: [cube(2), [1, 2, 1]] }))).toEqual([2, 4, 2]);
+  });
+
+  test.each<[object, string]>([
+    [{ activation: 'relu' }, 'activation is relu; give prelu, which architecture residualUnits has'],
+    [{ down: 'conv' }, 'down is not for choice in architecture residualUnits: leave it out'],
+    [{ features: [4] }, 'features is [4]; architecture residualUnits takes two levels or more'],
+    [{ architecture: 'unet' }, 'activation is prelu, which architecture unet does not have'],
+    [
+      { architecture: 'unet', activation: 'relu', units: 2 },
+      'units is 2, which architecture unet does not have',
+    ],
+  ])('%j is refused', (other, message) => {
+    expect(() => completeConfig({ ...given, ...other } as UNet3DConfig)).toThrow(message);
+  });
+});

@@ -6,12 +6,13 @@ import { expect } from 'vitest';
 import type { UNet3DConfig } from '../../src/model/config.ts';
 import type { Layer, Node } from '../../src/model/graph.ts';
 import { head, type HeadPass } from '../../src/model/layers/head.ts';
+import { network } from '../../src/model/network.ts';
 import { layoutParameters } from '../../src/model/parameters.ts';
 import { Recording } from '../../src/model/recording.ts';
-import { unet } from '../../src/model/unet.ts';
 import type { VolumeTensor } from '../../src/gpu/plan.ts';
 import { biasGradient } from '../../src/ops/common.ts';
 import { conv1BackwardInput, conv1BackwardWeight } from '../../src/ops/conv1.ts';
+import { copy } from '../../src/ops/sum.ts';
 import type { Weights } from '../../src/model/state.ts';
 import { flatFrom, namedTensors, type ReadableTensor } from '../../src/weights/named-tensors.ts';
 import { readSafetensors, type NamedTensor } from '../../src/weights/safetensors.ts';
@@ -41,19 +42,22 @@ export async function runNetwork(
   const [batch, , z, y, x] = input.shape;
   using bench = new Bench();
   const { recorder } = bench;
-  const { graph } = unet(config, { batch, size: [x, y, z] });
+  const { graph } = network(config, { batch, size: [x, y, z] });
   const layout = layoutParameters(config);
   const heads = graph.nodes
     .filter(({ name }) => /(^|\.)head$/.test(name))
     .sort((a, b) => b.shape.size[0] - a.shape.size[0]) as Node<HeadPass>[];
   const dLogits = logitGradients?.map((values, index) => bench.volume(`logits ${index}.d`, values));
   heads.forEach((node, index) => {
-    Object.assign(node, { layer: linear(head(config.classes), dLogits?.[index]) });
+    // Those that are not trained have no pass of their own; those without weights end in the logits.
+    const layer = node.layer!.parameters ? head(config.classes) : node.layer!;
+    Object.assign(node, { layer: linear(layer, dLogits?.[index]) });
   });
   const target = dLogits && bench.output('image.d', batch, config.inChannels, [x, y, z]);
   if (target) {
-    const [first] = graph.image.consumers;
-    Object.assign(first!.node, { layer: withInputGradient(first!.node.layer!, target) });
+    const left = { target, begun: false };
+    for (const { node, slot } of graph.image.consumers)
+      Object.assign(node, { layer: withInputGradient(node.layer!, slot, left) });
   }
   const model = {
     layout,
@@ -87,30 +91,34 @@ export async function runNetwork(
 const linear = (layer: Layer<HeadPass>, dLogits: VolumeTensor | undefined): Layer<HeadPass> => ({
   ...layer,
   at(context, node) {
-    const pass: HeadPass = { ...layer.at(context, node) };
-    delete pass.lossGradient;
+    const { logits, labels, loss } = layer.at(context, node);
+    const pass = { logits, labels, loss };
     if (!dLogits) return pass;
     const { name, inputs } = node;
     return {
       ...pass,
       lossGradient(target, add) {
         const { recorder } = context;
-        const dWeights = context.gradient(`${name}.weight`);
-        conv1BackwardWeight(recorder, `${name} dW`, {
-          input: context.read(inputs[0]!),
-          dOutput: dLogits,
-          dWeights,
-        });
+        if (!layer.parameters) {
+          copy(recorder, `${name} dX`, dLogits, target);
+          return;
+        }
+        const input = context.read(inputs[0]!);
+        const [weights, dWeights] = [context.parameter(`${name}.weight`), context.gradient(`${name}.weight`)];
+        conv1BackwardWeight(recorder, `${name} dW`, { input, dOutput: dLogits, dWeights });
         biasGradient(recorder, `${name} db`, dLogits, context.gradient(`${name}.bias`));
-        const weights = context.parameter(`${name}.weight`);
         conv1BackwardInput(recorder, `${name} dX`, { dOutput: dLogits, weights, dInput: target }, { add });
       },
     };
   },
 });
 
-/** The first layer, which leaves the gradient of its input as well: no plan has need of that. */
-const withInputGradient = (layer: Layer, target: VolumeTensor): Layer => ({
+/** A layer that reads the image, which leaves the gradient of its input as well: no plan has need of that. */
+const withInputGradient = (
+  layer: Layer,
+  slot: number,
+  left: { readonly target: VolumeTensor; begun: boolean },
+): Layer => ({
   ...layer,
   at(context, node) {
     const pass = layer.at(context, node);
@@ -118,7 +126,8 @@ const withInputGradient = (layer: Layer, target: VolumeTensor): Layer => ({
       ...pass,
       parameterGradients(d) {
         pass.parameterGradients?.(d);
-        pass.inputGradient!(d, 0, target, false);
+        pass.inputGradient!(d, slot, left.target, left.begun);
+        left.begun = true;
       },
     };
   },
@@ -127,6 +136,7 @@ const withInputGradient = (layer: Layer, target: VolumeTensor): Layer => ({
 /**
  * Holds a network against a fixture within the tolerances of the fixtures' README: 1e-4 of the largest output; of
  * gradients, 1e-3 of the largest in each tensor, and 1e-6 for those that are 0 but for rounding.
+ * @param options.axes of the fixture's arrays, slowest first
  * @param theirs turns our gradients into tensors by the names of the other tool
  */
 export async function expectForward(
@@ -134,11 +144,13 @@ export async function expectForward(
   config: UNet3DConfig,
   weights: Weights,
   theirs: (ours: ReadonlyMap<string, NamedTensor>) => ReadonlyMap<string, NamedTensor>,
+  { axes = 'zyx' }: { readonly axes?: 'zyx' | 'xyz' } = {},
 ): Promise<void> {
-  const array = async (shape: readonly number[], path: string): Promise<Dense> => ({
-    shape: shape as Dense['shape'],
-    data: Float64Array.from(await floatsAt(`forward/${path}`)),
-  });
+  const array = async (shape: readonly number[], path: string): Promise<Dense> => {
+    const data = Float64Array.from(await floatsAt(`forward/${path}`));
+    const dense = { shape: shape as Dense['shape'], data };
+    return axes === 'xyz' ? turned(dense) : dense;
+  };
   const { input, outputs, loss } = forward;
   const logitGradients: Dense[] = [];
   for (const [index, path] of (loss?.weights ?? []).entries()) {
@@ -162,6 +174,16 @@ export async function expectForward(
   expect(largestDifference(found.inputGradient!.data, data), 'input').toBeLessThanOrEqual(
     1e-3 * largest(data) + 1e-6,
   );
+}
+
+/** [n][c][x][y][z] as [n][c][z][y][x]. */
+export function turned({ shape: [n, c, x, y, z], data }: Dense): Dense {
+  const result = new Float64Array(data.length);
+  for (let at = 0; at < data.length; at++) {
+    const [i, j, k] = [Math.floor(at / (y * z)) % x, Math.floor(at / z) % y, at % z];
+    result[Math.floor(at / (x * y * z)) * x * y * z + (k * y + j) * x + i] = data[at]!;
+  }
+  return { shape: [n, c, z, y, x], data: result };
 }
 
 const largest = (values: ArrayLike<number>): number =>

@@ -13,7 +13,7 @@ import {
   lossValues,
   type LossShape,
 } from '../../ops/loss.ts';
-import type { Layer, Pass } from '../graph.ts';
+import type { Graph, Layer, Node, Pass } from '../graph.ts';
 
 /** Logits are made in slabs of planes of at most this many bytes (or one plane). */
 const slabBytes = 32 * 2 ** 20;
@@ -33,6 +33,16 @@ export interface HeadPass extends Pass {
   labels(target: VolumeTensor): void;
   /** Loss and Dice per class into the truth's `results`; the backward pass begins with its gradient. */
   loss(truth: Truth, shape: LossShape): void;
+}
+
+/** What a topology gives. */
+export interface Network {
+  readonly graph: Graph;
+  /**
+   * Those whose loss counts: the finest first, coarser ones with deep supervision. Behind the last of them the graph has
+   * only heads that nothing is computed from.
+   */
+  readonly heads: readonly Node<HeadPass>[];
 }
 
 export const head = (classes: number): Layer<HeadPass> => ({

@@ -1,0 +1,58 @@
+/**
+ * The end of a network whose last layer gives the logits itself: a head without weights. They are stored whole, as
+ * every other volume.
+ */
+import { InvalidOption } from '../../errors.ts';
+import type { Tensor } from '../../gpu/plan.ts';
+import { argmax, lossBackward, lossFinalize, lossForward, lossValues } from '../../ops/loss.ts';
+import { copy } from '../../ops/sum.ts';
+import { assertStored, type Layer } from '../graph.ts';
+import type { HeadPass, Truth } from './head.ts';
+
+export const logits = (classes: number): Layer<HeadPass> => ({
+  shape([first]) {
+    if (first!.channels !== classes)
+      throw new InvalidOption(`logits of ${classes} classes cannot be ${first!.channels} channels`);
+    return first!;
+  },
+  at(context, { name, inputs: [input] }) {
+    assertStored(name, input!);
+    const { recorder } = context;
+    let supervised: { readonly truth: Truth; readonly coefficients: Tensor } | undefined;
+    return {
+      logits(target) {
+        copy(recorder, name, context.read(input!).tensor, target);
+      },
+      labels(target) {
+        argmax(recorder, 'argmax', context.read(input!).tensor, target);
+      },
+      loss(truth, shape) {
+        const { labels, classWeights, results, lossScale } = truth;
+        const { tensor } = context.read(input!);
+        const partials = recorder.flat('loss.partials', tensor.planes * lossValues(classes));
+        lossForward(recorder, 'loss', tensor, labels, classWeights, partials);
+        const samples = { samples: tensor.batch, depth: tensor.size[2] };
+        const coefficients = lossFinalize(
+          recorder,
+          'loss',
+          partials,
+          classWeights,
+          results,
+          lossScale,
+          samples,
+          shape,
+        );
+        supervised = { truth, coefficients };
+      },
+      lossGradient(target, add) {
+        if (add)
+          throw new InvalidOption(
+            `${name} cannot add to the gradient of ${input!.name}: let it be the only reader`,
+          );
+        const { truth, coefficients } = supervised!;
+        copy(recorder, `${name} copy`, context.read(input!).tensor, target);
+        lossBackward(recorder, 'loss backward', target, truth.labels, truth.classWeights, coefficients);
+      },
+    };
+  },
+});
