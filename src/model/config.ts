@@ -61,12 +61,36 @@ export interface UNet3DConfig {
    * (`n_conv_per_stage_decoder` in reverse). Default 2.
    */
   readonly decoderBlocks?: readonly number[];
+  /**
+   * Channels of each level of the decoder, full resolution first: an entry for each level but the last. Default: those
+   * of the encoder's.
+   */
+  readonly decoderFeatures?: readonly number[];
+  /** Channels of the volume that comes up to each of these levels, joined with the encoder's. Default: as many as those. */
+  readonly upFeatures?: readonly number[];
+  /** Voxels along x, y and z of these levels' convolutions. Default: those of the encoder's (`kernels`). */
+  readonly decoderKernels?: readonly Size3[];
+  /** Whether a convolution of its own stands in front of a residual encoder. Default true. */
+  readonly stem?: boolean;
+  /**
+   * How a residual block that strides gets its input to the sum: through an average `pool`, and a convolution where
+   * channels change; or always through that convolution, which strides then (MONAI's DynUNet). Default `pool`.
+   */
+  readonly shortcut?: 'pool' | 'conv';
   /** Each level's resolution is lowered by max-pooling, or by its first block's convolution (nnU-Net). Default `pool`. */
   readonly down?: 'pool' | 'conv';
   /** Of `residualUnits`: convolutions per level of the encoder; 0 for none with a sum (`num_res_units`). Default 0. */
   readonly units?: number;
   /** Whether convolutions have a bias (`conv_bias`); heads always have one. Default true. */
   readonly bias?: boolean;
+  /** Whether the transposed convolutions of the decoder have one. Default: as `bias`. */
+  readonly upBias?: boolean;
+  /**
+   * What is done about sizes that the strides do not divide: the image is padded with `zeros` to one that they divide;
+   * or the decoder repeats the last voxels where a level lost its odd ones (`repeat`, MONAI's BasicUNet; takes `pool`).
+   * Default `zeros`.
+   */
+  readonly oddSizes?: 'zeros' | 'repeat';
   /** Whether norms scale and shift each channel by trained numbers (`affine` of `norm_op_kwargs`). Default true. */
   readonly scaleAndShift?: boolean;
   /**
@@ -92,7 +116,7 @@ export const defaultConfig = {
 const every = (n: number): Size3 => [n, n, n];
 
 /** What the entries that may be left out then are. */
-const usual = ({ features, activation, block, deepSupervision }: UNet3DConfig) => ({
+const usual = ({ features, activation, block, deepSupervision, bias, kernels }: UNet3DConfig) => ({
   architecture: 'unet' as const,
   slope: activation === 'leakyRelu' ? 0.01 : 0,
   strides: features.slice(1).map(() => every(2)),
@@ -101,9 +125,16 @@ const usual = ({ features, activation, block, deepSupervision }: UNet3DConfig) =
   block: 'plain' as const,
   encoderBlocks: features.map(() => (block === 'residual' ? 1 : 2)),
   decoderBlocks: features.slice(1).map(() => 2),
+  decoderFeatures: features.slice(0, -1),
+  upFeatures: features.slice(0, -1),
+  decoderKernels: kernels?.slice(0, -1) ?? features.slice(1).map(() => every(3)),
+  stem: true,
+  shortcut: 'pool' as const,
   down: 'pool' as const,
   units: 0,
   bias: true,
+  upBias: bias ?? true,
+  oddSizes: 'zeros' as const,
   scaleAndShift: true,
   heads: supervisedLevels({ features, deepSupervision }).length,
 });
@@ -117,6 +148,8 @@ export const wholeConfig = (config: UNet3DConfig): Required<UNet3DConfig> => ({
 const levels = '1 to 8 whole numbers from 1 to 4096, one per level';
 const strideText = 'x, y, z of 1 or 2 for each level but the first, such as [2, 2, 1]';
 const kernelText = 'x, y, z of 1 or 3 for each level, such as [3, 3, 1]';
+const decoderFeaturesText = 'a whole number from 1 to 4096 for each level but the last';
+const decoderKernelText = 'x, y, z of 1 or 3 for each level but the last';
 const encoderText = 'a whole number from 1 to 64 for each level';
 const decoderText = 'a whole number from 1 to 64 for each level but the last';
 
@@ -173,6 +206,31 @@ export const configEntries = {
       v.description('convolutions per level of the decoder, full resolution first; absent: 2'),
     ),
   ),
+  decoderFeatures: v.optional(
+    v.pipe(
+      v.array(wholeNumber(1, 4096), decoderFeaturesText),
+      v.description('channels per level of the decoder, full resolution first; absent: as features'),
+    ),
+  ),
+  upFeatures: v.optional(
+    v.pipe(
+      v.array(wholeNumber(1, 4096), decoderFeaturesText),
+      v.description('channels that come up to each level of the decoder; absent: as features'),
+    ),
+  ),
+  decoderKernels: v.optional(
+    v.pipe(
+      triples([1, 3], decoderKernelText),
+      v.description('x, y, z of the convolutions per level of the decoder; absent: as kernels'),
+    ),
+  ),
+  stem: v.optional(v.pipe(flag, v.description('in front of a residual encoder; absent: true'))),
+  shortcut: v.optional(
+    v.pipe(
+      oneOf('pool', 'conv'),
+      v.description('of residual blocks that stride: average pool, or strided convolution; absent: pool'),
+    ),
+  ),
   down: v.optional(
     v.pipe(
       oneOf('pool', 'conv'),
@@ -183,6 +241,17 @@ export const configEntries = {
     v.pipe(wholeNumber(0, 64), v.description('of residualUnits: convolutions per level; absent: 0')),
   ),
   bias: v.optional(v.pipe(flag, v.description('of convolutions but the heads; absent: true'))),
+  upBias: v.optional(
+    v.pipe(flag, v.description('of the transposed convolutions of the decoder; absent: as bias')),
+  ),
+  oddSizes: v.optional(
+    v.pipe(
+      oneOf('zeros', 'repeat'),
+      v.description(
+        'sizes that strides do not divide are padded, or the decoder repeats the last voxels; absent: zeros',
+      ),
+    ),
+  ),
   scaleAndShift: v.optional(v.pipe(flag, v.description('of the norms; absent: true'))),
   heads: v.optional(
     v.pipe(wholeNumber(1, 7), v.description('decoder levels with a head; absent: those whose loss counts')),
@@ -256,12 +325,16 @@ function requireOfArchitecture(config: UNet3DConfig): void {
 /** @throws InvalidOption for entries that do not go together */
 function requireConsistent(config: UNet3DConfig): void {
   requireOfArchitecture(config);
-  const { features, activation, slope, deepSupervision, heads } = config;
+  const { features, activation, slope, deepSupervision, heads, oddSizes, down, block, stem, shortcut } =
+    config;
   const lists = [
     ['strides', features.length - 1, strideText],
     ['kernels', features.length, kernelText],
     ['encoderBlocks', features.length, encoderText],
     ['decoderBlocks', features.length - 1, decoderText],
+    ['decoderFeatures', features.length - 1, decoderFeaturesText],
+    ['upFeatures', features.length - 1, decoderFeaturesText],
+    ['decoderKernels', features.length - 1, decoderKernelText],
   ] as const;
   for (const [name, length, expected] of lists) {
     const list = config[name];
@@ -273,6 +346,14 @@ function requireConsistent(config: UNet3DConfig): void {
   if (slope !== undefined && activation === 'relu')
     throw new InvalidOption(
       `slope is ${slope}, but activation is relu, which has none: give leakyRelu, or no slope`,
+    );
+  if (oddSizes === 'repeat' && (down === 'conv' || deepSupervision))
+    throw new InvalidOption(
+      `oddSizes is repeat, which ${down === 'conv' ? 'down conv' : 'deepSupervision'} does not go with: give zeros`,
+    );
+  if (block !== 'residual' && (stem !== undefined || shortcut !== undefined))
+    throw new InvalidOption(
+      `${stem === undefined ? 'shortcut' : 'stem'} is for residual blocks: give block residual, or leave it out`,
     );
   const supervised = supervisedLevels(config).length;
   if (deepSupervision && supervised === 1)
@@ -322,18 +403,22 @@ export function strideTo(config: UNet3DConfig, level: number): Size3 {
 /** Along x, y and z, the network's input is a multiple of this. */
 export function sizeMultiple(config: UNet3DConfig): Size3 {
   assertOptions('sizeMultiple', { config: completed }, { config });
-  return strideTo(config, config.features.length - 1);
+  return wholeConfig(config).oddSizes === 'repeat' ? every(1) : leastSize(config);
 }
+
+/** The smallest input, x, y, z: it has one voxel at the deepest level. */
+export const leastSize = (config: UNet3DConfig): Size3 => strideTo(config, config.features.length - 1);
 
 /** A multiple in words: one number where it is the same along all axes. */
 export const multipleInWords = (multiple: Size3): string =>
   new Set(multiple).size === 1 ? String(multiple[0]) : `${multiple.join(', ')} (x, y, z)`;
 
-/** The network's size for a volume: each axis rounded up to the multiple. */
+/** The network's size for a volume: each axis rounded up to the multiple, and no smaller than the network takes. */
 export function paddedSize(config: UNet3DConfig, size: Size3): Size3 {
   assertOptions('paddedSize', { config: completed, size: size3 }, { config, size });
-  const multiple = sizeMultiple(config);
-  const up = (axis: 0 | 1 | 2) => Math.ceil(size[axis] / multiple[axis]) * multiple[axis];
+  const [multiple, least] = [sizeMultiple(config), leastSize(config)];
+  const up = (axis: 0 | 1 | 2) =>
+    Math.max(least[axis], Math.ceil(size[axis] / multiple[axis]) * multiple[axis]);
   return [up(0), up(1), up(2)];
 }
 

@@ -5,7 +5,7 @@
 import { random } from '../data/random.ts';
 import type { Tensor, View } from '../gpu/plan.ts';
 import { alignedWords } from '../ops/common.ts';
-import { sizeMultiple, type UNet3DConfig } from './config.ts';
+import { leastSize, type UNet3DConfig } from './config.ts';
 import { shapesOf, type Pair, type ParameterSpec } from './graph.ts';
 import { network } from './network.ts';
 
@@ -44,7 +44,7 @@ class FlatBuffer {
 /** The parameters of a network's layers, in the layers' order. */
 export function layoutParameters(config: UNet3DConfig): ParameterLayout {
   // Parameters are the same at every size.
-  const { graph, heads } = network(config, { batch: 1, size: sizeMultiple(config) });
+  const { graph, heads } = network(config, { batch: 1, size: leastSize(config) });
   const parameters = new FlatBuffer();
   const statistics = new FlatBuffer();
   let trainedWords = 0;

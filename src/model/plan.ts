@@ -31,6 +31,7 @@ import { coarserLabels, pooledSize, type TakenVoxel } from '../ops/pool.ts';
 import { flag, numberFrom, object, oneOf, openObject, size3, text, triple, wholeNumber } from '../schema.ts';
 import {
   completed,
+  leastSize,
   multipleInWords,
   sizeMultiple,
   strideTo,
@@ -174,6 +175,11 @@ function begin(shape: PlanShape & Pick<TrainingShape, 'freeze'>, training: boole
       `a network of ${config.features.length} levels takes sizes in multiples of ${multipleInWords(multiple)}; got [${size.join(', ')}] (x, y, z)`,
     );
   }
+  const least = leastSize(config);
+  if (size.some((length, axis) => length < least[axis]!))
+    throw new InvalidOption(
+      `a network of ${config.features.length} levels takes sizes from [${least.join(', ')}] on; got [${size.join(', ')}] (x, y, z)`,
+    );
   const recorder = new Recorder(limits, precision);
   const layout = layoutParameters(config);
   const words = sharedWords(config, layout);

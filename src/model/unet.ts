@@ -7,6 +7,7 @@ import { act } from './layers/act.ts';
 import { conv } from './layers/conv.ts';
 import { head, type HeadPass, type Network } from './layers/head.ts';
 import { norm } from './layers/norm.ts';
+import { pad } from './layers/pad.ts';
 import { pool } from './layers/pool.ts';
 import { sum } from './layers/sum.ts';
 import { upconv } from './layers/upconv.ts';
@@ -50,9 +51,11 @@ export function unet(config: UNet3DConfig, shape: Omit<Shape, 'channels'>): Netw
   const residual = ({ name, channels, kernel }: Level, stride: Size3, x: Node): Node => {
     const inner = normed(name, 1, conv(channels, { kernel, stride, bias }), slope, x);
     const own = normed(name, 2, conv(channels, { kernel, bias }), 1, inner);
-    let skip = isOnes(stride) ? x : graph.add(`${name}.skip.pool`, pool(stride, 'average'), x);
-    if (x.shape.channels !== channels)
-      skip = normed(`${name}.skip`, '', conv(channels, { kernel: ones, bias: false }), 1, skip);
+    const pooled = rest.shortcut === 'pool' && !isOnes(stride);
+    let skip = pooled ? graph.add(`${name}.skip.pool`, pool(stride, 'average'), x) : x;
+    const left = pooled ? ones : stride;
+    if (x.shape.channels !== channels || !isOnes(left))
+      skip = normed(`${name}.skip`, '', conv(channels, { kernel: ones, stride: left, bias: false }), 1, skip);
     return graph.add(`${name}.act`, act(slope), graph.add(`${name}.sum`, sum, own, skip));
   };
 
@@ -67,35 +70,28 @@ export function unet(config: UNet3DConfig, shape: Omit<Shape, 'channels'>): Netw
     return read;
   };
 
-  const levelOf = (part: string, level: number): Level => ({
-    name: `${part}.${level}`,
-    channels: features[level]!,
-    kernel: kernels[level]!,
-  });
   /** What comes out of the encoder at each level, then of the decoder. */
   const levels: Node[] = [];
   let x = graph.image;
-  if (rest.block === 'residual') x = plain({ ...levelOf('encoder', 0), name: 'encoder.stem' }, 1, ones, x);
+  if (rest.block === 'residual' && rest.stem)
+    x = plain({ name: 'encoder.stem', channels: features[0]!, kernel: kernels[0]! }, 1, ones, x);
   for (const level of features.keys()) {
     const stride = strides[level]!;
     const pooled = rest.down === 'pool' && !isOnes(stride);
     if (pooled) x = graph.add(`encoder.${level}.pool`, pool(stride), x);
-    levels[level] = x = encoded(
-      levelOf('encoder', level),
-      rest.encoderBlocks[level]!,
-      pooled ? ones : stride,
-      x,
-    );
+    const own = { name: `encoder.${level}`, channels: features[level]!, kernel: kernels[level]! };
+    levels[level] = x = encoded(own, rest.encoderBlocks[level]!, pooled ? ones : stride, x);
   }
   for (let level = features.length - 2; level >= 0; level--) {
-    const up = graph.add(`decoder.${level}.up`, upconv(features[level]!, strides[level + 1]!, { bias }), x);
-    levels[level] = x = plain(
-      levelOf('decoder', level),
-      rest.decoderBlocks[level]!,
-      ones,
-      levels[level]!,
-      up,
-    );
+    const name = `decoder.${level}`;
+    const skip = levels[level]!;
+    const layer = upconv(rest.upFeatures[level]!, strides[level + 1]!, { bias: rest.upBias });
+    let up = graph.add(`${name}.up`, layer, x);
+    if (up.shape.size.join() !== skip.shape.size.join())
+      up = graph.add(`${name}.pad`, pad(skip.shape.size), up);
+    const kernel = rest.decoderKernels[level]!;
+    const own = { name, channels: rest.decoderFeatures[level]!, kernel };
+    levels[level] = x = plain(own, rest.decoderBlocks[level]!, ones, skip, up);
   }
   const supervised = supervisedLevels(config);
   const heads = supervised.map((level) => graph.add(headName(level), head(classes), levels[level]!));

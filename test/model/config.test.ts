@@ -1,6 +1,7 @@
 /** Configurations: what they are completed to, and what sizes they take. */
 import { describe, expect, test } from 'vitest';
 import { completeConfig, paddedSize, sizeMultiple, type UNet3DConfig } from '../../src/model/config.ts';
+import { layoutParameters } from '../../src/model/parameters.ts';
 import { planTraining } from '../../src/model/plan.ts';
 import { unet } from '../../src/model/unet.ts';
 
@@ -161,11 +162,50 @@ describe('entries per level', () => {
       { features: [4, 4, 4, 4, 4], deepSupervision: true, heads: 2 },
       'heads is 2; give a whole number from 3',
     ],
+    [
+      'oddSizes',
+      { oddSizes: 'repeat', down: 'conv' },
+      'oddSizes is repeat, which down conv does not go with',
+    ],
+    ['stem', { stem: false }, 'stem is for residual blocks: give block residual, or leave it out'],
+    [
+      'upFeatures',
+      { upFeatures: [4] },
+      'upFeatures is [4]; give a whole number from 1 to 4096 for each level',
+    ],
     ['heads', { heads: 0.5 }, 'heads is 0.5; give a whole number from 1 to 7'],
   ])('%s: %j is refused', (_, given, message) => {
     const config = { ...net, ...given } as unknown as UNet3DConfig;
     expect(() => completeConfig(config)).toThrow(message);
   });
+});
+
+test("MONAI's DynUNet and BasicUNet are configurations", () => {
+  const dynunet = completeConfig({
+    ...{ ...residual, kernels: [[3, 3, 1], cube(3), cube(3)], encoderBlocks: [1, 1, 1], heads: 1 },
+    ...{ stem: false, shortcut: 'conv', decoderKernels: [cube(3), cube(3)], upBias: true },
+  });
+  const made = unet(dynunet, { batch: 1, size: [8, 8, 4] }).graph.nodes;
+  expect(made[0]!.name).toBe('encoder.0.block1.conv1');
+  expect(made.filter(({ name }) => name.includes('.skip.')).map(({ name }) => name)).toEqual(
+    ['0', '1', '2'].flatMap((level) =>
+      ['conv', 'norm'].map((part) => `encoder.${level}.block1.skip.${part}`),
+    ),
+  );
+  const parameters = layoutParameters(dynunet).parameters;
+  expect(parameters.get('encoder.1.block1.skip.conv.weight')!.shape).toEqual([8, 4, 1, 1, 1]);
+  expect(parameters.get('decoder.0.conv1.weight')!.shape).toEqual([4, 8, 3, 3, 3]);
+  expect(parameters.has('decoder.0.up.bias')).toBe(true);
+
+  const basic = completeConfig({ ...net, decoderFeatures: [6, 8], upFeatures: [5, 7], oddSizes: 'repeat' });
+  expect(sizeMultiple(basic)).toEqual([1, 1, 1]);
+  expect(paddedSize(basic, [5, 9, 2])).toEqual([5, 9, 4]);
+  const odd = unet(basic, { batch: 1, size: [5, 9, 4] }).graph.nodes;
+  const shapeOf = (name: string) => odd.find((node) => node.name === name)?.shape;
+  expect(shapeOf('decoder.0.up')).toMatchObject({ channels: 5, size: [4, 8, 4] });
+  expect(shapeOf('decoder.0.pad')).toMatchObject({ channels: 5, size: [5, 9, 4] });
+  expect(shapeOf('decoder.1.pad')).toBeUndefined();
+  expect(shapeOf('decoder.0.conv2')).toMatchObject({ channels: 6 });
 });
 
 describe("MONAI's UNet", () => {
