@@ -1,0 +1,276 @@
+/** MONAI's networks as data: their definitions, as arguments of a class by name, and the configurations of ours. */
+import * as v from 'valibot';
+import { InvalidModel, InvalidOption } from '../../errors.ts';
+import { completeConfig, type UNet3DConfig } from '../../model/config.ts';
+import {
+  flag,
+  held,
+  numberFrom,
+  object,
+  oneOf,
+  text,
+  triple,
+  wholeNumber,
+  type Schema,
+} from '../../schema.ts';
+import type { Size3 } from '../../size.ts';
+
+/** What a definition gives. */
+export interface MonaiNetwork {
+  readonly kind: 'BasicUNet' | 'DynUNet' | 'UNet';
+  readonly config: UNet3DConfig;
+}
+
+type Fail = (problem: string) => Error;
+
+const channel = wholeNumber(1, 4096);
+const inputs = { in_channels: wholeNumber(1, 1024), out_channels: wholeNumber(2, 255) };
+/** One number for all axes, or one for each of the file's i, j, k, which are our x, y, z. */
+const axes = (n: v.GenericSchema<unknown, number>, expected: string) =>
+  v.pipe(
+    v.union([n, triple(n, expected)], expected),
+    v.transform((value): Size3 => (typeof value === 'number' ? [value, value, value] : value)),
+  );
+const stride = axes(v.picklist([1, 2], '1 or 2'), 'a stride of 1 or 2, or one for each of three axes');
+const kernel = axes(v.picklist([1, 3], '1 or 3'), 'a kernel of 1 or 3, or one for each of three axes');
+const three = v.pipe(
+  axes(v.literal(3, '3'), '3, for each of three axes'),
+  v.transform(() => 3 as const),
+);
+const common = {
+  _target_: text,
+  spatial_dims: v.optional(v.literal(3, '3: networks are three-dimensional')),
+  dimensions: v.optional(v.literal(3, '3: networks are three-dimensional')),
+  dropout: v.optional(v.nullable(v.literal(0, '0: dropout is not supported'))),
+};
+
+/** A name, or a name with arguments. */
+const named = (expected: string) =>
+  v.pipe(
+    v.union([v.string(), v.strictTuple([v.string(), v.record(v.string(), v.unknown())])], expected),
+    v.transform((value): readonly [string, Record<string, unknown>] =>
+      typeof value === 'string' ? [value.toLowerCase(), {}] : [value[0].toLowerCase(), value[1]],
+    ),
+  );
+const act = v.optional(
+  named('an activation by name, such as "PRELU", or ["leakyrelu", {"negative_slope": 0.1}]'),
+);
+const norm = v.optional(named('a norm by name, such as "INSTANCE", or ["instance", {"affine": true}]'));
+
+const leaky = object({ negative_slope: v.optional(numberFrom(0, 1), 0.01), inplace: v.optional(flag) });
+const rectified = object({ inplace: v.optional(flag) });
+const trained = object({
+  num_parameters: v.optional(v.literal(1, '1')),
+  init: v.optional(v.number('a number')),
+});
+const affine = object({
+  affine: v.optional(flag),
+  eps: v.optional(v.literal(1e-5, '1e-05')),
+  track_running_stats: v.optional(flag),
+  momentum: v.optional(v.literal(0.1, '0.1')),
+});
+
+function arguments_<T>(schema: Schema<T>, what: string, value: unknown, fail: Fail): T {
+  return held(schema, value, { expected: 'expected', fail: (problem) => fail(`in ${what}, ${problem}`) });
+}
+
+/** A rectifier with its slope below 0. */
+function rectifierOf([name, told]: readonly [string, Record<string, unknown>], fail: Fail) {
+  if (name === 'leakyrelu') {
+    const { negative_slope: slope } = arguments_(leaky, name, told, fail);
+    return { activation: 'leakyRelu' as const, slope };
+  }
+  if (name !== 'relu') throw fail(`the activation is ${JSON.stringify(name)}; expected leakyrelu or relu`);
+  arguments_(rectified, name, told, fail);
+  return { activation: 'relu' as const };
+}
+
+function normOf([name, told]: readonly [string, Record<string, unknown>], fail: Fail) {
+  if (name !== 'instance' && name !== 'batch')
+    throw fail(`the norm is ${JSON.stringify(name)}; expected instance or batch`);
+  const { affine: scaleAndShift = name === 'batch', track_running_stats: tracks } = arguments_(
+    affine,
+    name,
+    told,
+    fail,
+  );
+  if ((tracks ?? name === 'batch') !== (name === 'batch'))
+    throw fail(`track_running_stats is ${tracks} for a norm of kind ${name}; expected ${!tracks}`);
+  return { norm: name, scaleAndShift } as const;
+}
+
+const unetSchema = object({
+  ...common,
+  ...inputs,
+  channels: v.pipe(
+    v.array(channel),
+    v.minLength(2, 'two channels or more'),
+    v.maxLength(8, '8 channels or fewer'),
+  ),
+  strides: v.array(stride),
+  kernel_size: v.optional(three),
+  up_kernel_size: v.optional(three),
+  num_res_units: v.optional(wholeNumber(0, 64), 0),
+  act,
+  norm,
+  bias: v.optional(flag, true),
+  adn_ordering: v.optional(oneOf('NDA')),
+});
+
+function unetOf(definition: unknown, fail: Fail): UNet3DConfig {
+  const told = arguments_(unetSchema, 'UNet', definition, fail);
+  const [activation, slopes] = told.act ?? ['prelu', {}];
+  if (activation !== 'prelu')
+    throw fail(`the activation of UNet is ${JSON.stringify(activation)}; expected prelu, the usual one`);
+  arguments_(trained, activation, slopes, fail);
+  const levels = told.channels.length;
+  if (told.strides.length < levels - 1)
+    throw fail(`UNet has strides for ${told.strides.length} of ${levels} levels; expected ${levels - 1}`);
+  return configured(
+    {
+      architecture: 'residualUnits',
+      inChannels: told.in_channels,
+      classes: told.out_channels,
+      features: told.channels,
+      activation: 'prelu',
+      ...normOf(told.norm ?? ['instance', {}], fail),
+      strides: told.strides.slice(0, levels - 1),
+      units: told.num_res_units,
+      bias: told.bias,
+    },
+    fail,
+  );
+}
+
+const dynunetSchema = object({
+  ...common,
+  ...inputs,
+  kernel_size: v.array(kernel),
+  strides: v.array(stride),
+  upsample_kernel_size: v.array(stride),
+  filters: v.optional(v.nullable(v.array(channel))),
+  norm_name: norm,
+  act_name: act,
+  deep_supervision: v.optional(flag, false),
+  deep_supr_num: v.optional(wholeNumber(1, 7), 1),
+  res_block: v.optional(flag, false),
+  trans_bias: v.optional(flag, false),
+});
+
+function dynunetOf(definition: unknown, fail: Fail): UNet3DConfig {
+  const told = arguments_(dynunetSchema, 'DynUNet', definition, fail);
+  const { kernel_size: kernels, strides, upsample_kernel_size: up } = told;
+  const levels = strides.length;
+  if (levels < 2 || levels > 8 || kernels.length !== levels)
+    throw fail(
+      `DynUNet has ${kernels.length} kernels and ${levels} strides; expected as many of both, from 2 to 8`,
+    );
+  if (strides[0]!.some((n) => n !== 1))
+    throw fail(`the first strides of DynUNet are [${strides[0]!.join(', ')}]; expected 1 along every axis`);
+  if (up.join(';') !== strides.slice(1).join(';'))
+    throw fail(
+      'upsample_kernel_size of DynUNet differs from its strides without the first; expected the same',
+    );
+  const features =
+    told.filters ?? Array.from({ length: levels }, (_, level) => Math.min(32 * 2 ** level, 320));
+  if (features.length < levels)
+    throw fail(`DynUNet has filters for ${features.length} of ${levels} levels; expected ${levels}`);
+  const residual = told.res_block;
+  return configured(
+    {
+      inChannels: told.in_channels,
+      classes: told.out_channels,
+      features: features.slice(0, levels),
+      ...normOf(told.norm_name ?? ['instance', { affine: true }], fail),
+      ...rectifierOf(told.act_name ?? ['leakyrelu', { negative_slope: 0.01 }], fail),
+      strides: strides.slice(1),
+      kernels,
+      decoderKernels: kernels.slice(1), // those of the level below
+      block: residual ? 'residual' : 'plain',
+      ...(residual && { stem: false, shortcut: 'conv' }),
+      down: 'conv',
+      bias: false,
+      upBias: told.trans_bias,
+      deepSupervision: told.deep_supervision && told.deep_supr_num >= levels - 3 && levels >= 4,
+      heads: told.deep_supervision ? 1 + told.deep_supr_num : 1,
+    },
+    fail,
+  );
+}
+
+const basicSchema = object({
+  ...common,
+  in_channels: v.optional(inputs.in_channels, 1),
+  out_channels: v.optional(inputs.out_channels, 2),
+  features: v.optional(
+    v.pipe(
+      v.array(channel, 'channels of five levels and of the last layer'),
+      v.length(6, 'six numbers of channels'),
+    ),
+    [32, 32, 64, 128, 256, 32],
+  ),
+  act,
+  norm,
+  bias: v.optional(flag, true),
+  upsample: v.optional(oneOf('deconv')),
+});
+
+function basicOf(definition: unknown, fail: Fail): UNet3DConfig {
+  const told = arguments_(basicSchema, 'BasicUNet', definition, fail);
+  const last = told.features[5]!;
+  const features = told.features.slice(0, 5);
+  return configured(
+    {
+      inChannels: told.in_channels,
+      classes: told.out_channels,
+      features,
+      ...normOf(told.norm ?? ['instance', { affine: true }], fail),
+      ...rectifierOf(told.act ?? ['leakyrelu', { negative_slope: 0.1 }], fail),
+      decoderFeatures: [last, ...features.slice(1, 4)],
+      // Half of what is below but for the last.
+      upFeatures: features.slice(1).map((below, level) => (level === 0 ? below : Math.floor(below / 2))),
+      bias: told.bias,
+      oddSizes: 'repeat',
+    },
+    fail,
+  );
+}
+
+/** Other arguments are refused by name. */
+const networks: Partial<Record<string, { kind: MonaiNetwork['kind']; read: typeof unetOf }>> = {
+  BasicUNet: { kind: 'BasicUNet', read: basicOf },
+  BasicUnet: { kind: 'BasicUNet', read: basicOf },
+  DynUNet: { kind: 'DynUNet', read: dynunetOf },
+  DynUnet: { kind: 'DynUNet', read: dynunetOf },
+  UNet: { kind: 'UNet', read: unetOf },
+  Unet: { kind: 'UNet', read: unetOf },
+};
+
+function configured(config: Parameters<typeof completeConfig>[0], fail: Fail): UNet3DConfig {
+  try {
+    return completeConfig(config);
+  } catch (error) {
+    if (!(error instanceof InvalidOption)) throw error;
+    throw fail(error.message);
+  }
+}
+
+const targetSchema = v.object({ _target_: v.string('a class by name, such as "UNet"') });
+
+/**
+ * @param definition `{"_target_": "UNet", …}` with the arguments of the class, without references
+ * @param name what messages call the file that it is from
+ * @throws InvalidModel naming a class or an argument that is not known
+ */
+export function readNetwork(definition: unknown, name: string): MonaiNetwork {
+  const fail = (problem: string): InvalidModel =>
+    new InvalidModel(`the network in ${name} cannot be run here: ${problem}`);
+  const { _target_: path } = held(targetSchema, definition, { expected: 'expected', fail });
+  const className = path.slice(path.lastIndexOf('.') + 1);
+  const found = Object.hasOwn(networks, className) ? networks[className] : undefined;
+  if (!found)
+    throw fail(
+      `its class is ${JSON.stringify(path.slice(0, 100))}; expected BasicUNet, DynUNet or UNet of MONAI`,
+    );
+  return { kind: found.kind, config: found.read(definition, fail) };
+}

@@ -1,0 +1,57 @@
+/** Definitions of MONAI's networks: what is filled in, and what is refused by name. */
+import { describe, expect, test } from 'vitest';
+import { InvalidModel } from '../../src/errors.ts';
+import { readNetwork } from '../../src/interop/monai/network.ts';
+
+const unet = { _target_: 'UNet', in_channels: 1, out_channels: 2, channels: [4, 8], strides: [2] };
+
+test('what is left out is what MONAI takes', () => {
+  const read = (more: object) => readNetwork({ ...unet, ...more }, 'a file').config;
+  expect(read({ _target_: 'monai.networks.nets.UNet', strides: [[2, 1, 2], 2] })).toEqual({
+    architecture: 'residualUnits',
+    inChannels: 1,
+    classes: 2,
+    features: [4, 8],
+    norm: 'instance',
+    activation: 'prelu',
+    scaleAndShift: false,
+    strides: [[2, 1, 2]],
+  });
+  expect(read({ norm: 'BATCH', act: ['prelu', { init: 0.2 }] })).toMatchObject({ norm: 'batch' });
+  const features = [8, 8, 12, 16, 16, 4];
+  expect(readNetwork({ _target_: 'BasicUNet', features }, 'a file').config).toMatchObject({
+    features: [8, 8, 12, 16, 16],
+    slope: 0.1,
+    upFeatures: [8, 6, 8, 8],
+    decoderFeatures: [4, 8, 12, 16],
+    oddSizes: 'repeat',
+  });
+});
+
+describe('refused by name', () => {
+  const dynunet = {
+    _target_: 'DynUNet',
+    in_channels: 1,
+    out_channels: 2,
+    kernel_size: [3, 3],
+    strides: [1, 2],
+    upsample_kernel_size: [2],
+  };
+  test.each<[string, object]>([
+    ['its class is "SegResNetDS"; expected', { ...unet, _target_: 'SegResNetDS' }],
+    ['its class is "constructor"; expected', { _target_: 'constructor' }],
+    ['in UNet, spatial_dims is 2; expected 3: networks are three-dimensional', { ...unet, spatial_dims: 2 }],
+    ['in UNet, dropout is 0.2; expected 0: dropout is not supported', { ...unet, dropout: 0.2 }],
+    ['in UNet, attention', { ...unet, attention: true }],
+    ['the activation of UNet is "mish"; expected prelu', { ...unet, act: 'MISH' }],
+    ['the norm is "layer"; expected instance or batch', { ...unet, norm: 'LAYER' }],
+    ['UNet has strides for 1 of 3 levels; expected 2', { ...unet, channels: [4, 8, 8] }],
+    ['the first strides of DynUNet are [2, 2, 2]; expected 1', { ...dynunet, strides: [2, 2] }],
+    ['upsample_kernel_size of DynUNet differs', { ...dynunet, upsample_kernel_size: [1] }],
+    ['in BasicUNet, upsample is "pixelshuffle"', { _target_: 'BasicUNet', upsample: 'pixelshuffle' }],
+  ])('%s', (problem, definition) => {
+    const read = () => readNetwork(definition, 'network.json');
+    expect(read).toThrow(InvalidModel);
+    expect(read).toThrow(`the network in network.json cannot be run here: ${problem}`);
+  });
+});
