@@ -234,6 +234,6 @@ describe("MONAI's UNet", () => {
       'units is 2, which architecture unet does not have',
     ],
   ])('%j is refused', (other, message) => {
-    expect(() => completeConfig({ ...given, ...other } as UNet3DConfig)).toThrow(message);
+    expect(() => completeConfig({ ...given, ...other })).toThrow(message);
   });
 });

@@ -1,0 +1,215 @@
+/** MONAI's bundles: a case from file to labels as MONAI computes them, and configurations that are read as data. */
+import { describe, expect, test } from 'vitest';
+import type { FileEntry } from '../../src/data/case.ts';
+import { readNifti } from '../../src/data/nifti.ts';
+import { InvalidModel } from '../../src/errors.ts';
+import { Inference } from '../../src/infer/inference.ts';
+import { BundleConfig } from '../../src/interop/monai/config.ts';
+import { openMonai } from '../../src/interop/monai/open.ts';
+import { readPipeline, type Transform } from '../../src/interop/monai/pipeline.ts';
+import { segmentAsBundle } from '../../src/interop/monai/segment.ts';
+import { transformed } from '../../src/interop/monai/transforms.ts';
+import { startsAlong, throughWindows, weightsOf } from '../../src/interop/monai/windows.ts';
+import { ModelState } from '../../src/model/state.ts';
+import { testDevice } from '../support/device.ts';
+import { interopFixture, interopFolder, type InteropFixture } from '../support/interop.ts';
+import { turned, weightsOf as flatWeights } from '../support/network.ts';
+import type { Dense } from '../support/run.ts';
+
+interface BundleFixture extends InteropFixture {
+  readonly endToEnd: {
+    readonly image: string;
+    readonly preprocessed: {
+      readonly file: string;
+      readonly shape: readonly number[];
+      readonly affine: number[][];
+    };
+    readonly logits: { readonly file: string; readonly shape: readonly number[] };
+    readonly segmentation: { readonly file: string };
+    readonly bundle: readonly string[];
+  };
+}
+
+const largestDifference = (found: ArrayLike<number>, expected: ArrayLike<number>): number => {
+  expect(found.length).toBe(expected.length);
+  return Array.from(expected).reduce((most, value, at) => Math.max(most, Math.abs(found[at]! - value)), 0);
+};
+
+test('a bundle segments a case as MONAI does', async ({ skip }) => {
+  const found = await interopFixture<BundleFixture>('monai-unet-res2');
+  if (!found) return skip(`${interopFolder} is not there`);
+  const { bytesAt, floatsAt, fixture } = found;
+  const { endToEnd } = fixture;
+  const files: FileEntry[] = [];
+  for (const path of endToEnd.bundle) files.push({ path, source: await bytesAt(path) });
+  const { network, weights, labels, channels, pipeline } = await openMonai(files);
+  expect([labels, channels]).toEqual([['background', 'structure 1'], ['image']]);
+  const gpu = await testDevice();
+  const state = new ModelState(gpu, network.config, 0);
+  state.writeWeights(await flatWeights(network.config, weights));
+  const inference = new Inference(state, 2 ** 32);
+  try {
+    const run = (image: Float32Array, shape: readonly [number, number, number]) =>
+      inference.logits({ image, shape }, shape);
+    const source = await readNifti(await bytesAt(endToEnd.image));
+    const result = await segmentAsBundle(source, pipeline!, { ...network.config, run });
+    const stored = async ({ file, shape: [c, x, y, z] }: typeof endToEnd.logits) => {
+      const data = Float64Array.from(await floatsAt(file));
+      return turned({ shape: [1, c!, x!, y!, z!], data } satisfies Dense).data;
+    };
+    const { shape, affine } = endToEnd.preprocessed;
+    expect(result.image.shape).toEqual(shape.slice(1));
+    expect(largestDifference(result.image.affine, affine.flat())).toBeLessThan(1e-5);
+    expect(largestDifference(result.image.data, await stored(endToEnd.preprocessed))).toBeLessThan(1e-4);
+    const logits = await stored(endToEnd.logits);
+    const tolerance = 1e-3 * Math.max(1, ...logits.map(Math.abs));
+    expect(largestDifference(result.logits, logits)).toBeLessThan(tolerance);
+    const { data } = await readNifti(await bytesAt(endToEnd.segmentation.file));
+    expect([...result.labels]).toEqual([...data]);
+  } finally {
+    inference.release();
+    state.dispose();
+  }
+});
+
+const preprocessing = (...transforms: unknown[]) => ({ _target_: 'Compose', transforms });
+const inferer = { _target_: 'SlidingWindowInferer', roi_size: [8, 8, 8] };
+const configOf = (values: object) => new BundleConfig(JSON.stringify(values), 'inference.json');
+
+describe('configurations', () => {
+  test('references are followed, what changes no voxel is left aside', () => {
+    const config = configOf({
+      key: 'image',
+      sizes: { roi: [16, 8, 8] },
+      preprocessing: preprocessing(
+        { _target_: 'monai.transforms.LoadImaged', keys: '@key' },
+        { _target_: 'Orientationd', keys: '@key', axcodes: 'RAS' },
+        {
+          _target_: 'ScaleIntensityRanged',
+          keys: '@key',
+          a_min: -57,
+          a_max: 164,
+          b_min: 0,
+          b_max: 1,
+          clip: true,
+        },
+        { _target_: 'RandFlipd', keys: '@key', _disabled_: true },
+      ),
+      inferer: {
+        ...inferer,
+        roi_size: '@sizes#roi',
+        overlap: 0.5,
+        mode: 'gaussian',
+        device: '$torch.device("cpu")',
+      },
+    });
+    expect(readPipeline(config)).toEqual({
+      transforms: [{ kind: 'orientation' }, { kind: 'range', from: [-57, 164], to: [0, 1], clip: true }],
+      windows: { size: [16, 8, 8], overlap: 0.5, mode: 'gaussian', sigma: 0.125 },
+    });
+  });
+
+  const spacing = { _target_: 'Spacingd', pixdim: [1, 1, 1] };
+  test.each<[string, object]>([
+    [
+      'pixdim of Spacingd is the Python expression "$[1, 1, 1]", which is not evaluated; write its value out',
+      { preprocessing: preprocessing({ ...spacing, pixdim: '$[1, 1, 1]' }), inferer },
+    ],
+    ['preprocessing is the Python expression "$f()"', { preprocessing: '$f()', inferer }],
+    [
+      'preprocessing has "RandFlipd"; expected',
+      { preprocessing: preprocessing({ _target_: 'RandFlipd' }), inferer },
+    ],
+    [
+      'of Spacingd, mode is "nearest"',
+      { preprocessing: preprocessing({ ...spacing, mode: 'nearest' }), inferer },
+    ],
+    ['there is nothing that "@none" refers to', { preprocessing: '@none', inferer }],
+    ['its references go round in a circle', { preprocessing: '@a', a: '@b', b: '@a', inferer }],
+    [
+      'the inferer is "SliceInferer"; expected SlidingWindowInferer',
+      { preprocessing: preprocessing(), inferer: { _target_: 'SliceInferer' } },
+    ],
+    [
+      'postprocessing is Activationsd, AsDiscreted; expected'.replaceAll('d,', ',').replace('d;', ';'),
+      {
+        preprocessing: preprocessing(),
+        inferer,
+        postprocessing: preprocessing(
+          { _target_: 'Activationsd', softmax: true },
+          { _target_: 'AsDiscreted' },
+        ),
+      },
+    ],
+  ])('refused: %s', (problem, values) => {
+    const read = () => readPipeline(configOf(values));
+    expect(read).toThrow(InvalidModel);
+    expect(read).toThrow(`inference.json cannot be followed: ${problem}`);
+  });
+
+  test('half a bundle is refused', async () => {
+    const file = (path: string, value: unknown): FileEntry => ({
+      path,
+      source: new TextEncoder().encode(JSON.stringify(value)),
+    });
+    const metadata = file('spleen/configs/metadata.json', {});
+    await expect(openMonai([metadata])).rejects.toThrow(
+      'neither spleen/configs/inference.json nor train.json has a network_def',
+    );
+    const network_def = { _target_: 'UNet', in_channels: 1, out_channels: 2, channels: [4, 8], strides: [2] };
+    await expect(openMonai([metadata, file('spleen/configs/train.json', { network_def })])).rejects.toThrow(
+      'the bundle has no spleen/models/model.pt; give it whole',
+    );
+    await expect(openMonai([])).rejects.toThrow('there is no state dict; give a bundle of MONAI');
+  });
+});
+
+describe('transforms', () => {
+  const affine = [2, 0, 0, -5, 0, 2, 0, 7, 0, 0, 2, 1, 0, 0, 0, 1];
+  const image = { data: Float32Array.from([0, 1, 2, 5]), shape: [4, 1, 1], affine };
+  const apply = (...transforms: Transform[]) => transformed(image, transforms);
+
+  test('half the spacing: the first voxel stays, linear between, and back again', () => {
+    const { image: made, back } = apply({ kind: 'spacing', spacing: [1, 2, 2] });
+    expect(made.shape).toEqual([7, 1, 1]);
+    expect([...made.data]).toEqual([0, 0.5, 1, 1.5, 2, 3.5, 5]);
+    expect(made.affine).toEqual([1, ...affine.slice(1)]);
+    expect([...back[0]!(made.data)]).toEqual([0, 1, 2, 5]);
+  });
+
+  test('intensities: of what is not 0, and of a range', () => {
+    const [normal] = [apply({ kind: 'normalize', nonzero: true, channelWise: true }).image.data];
+    const deviation = Math.sqrt(((1 - 8 / 3) ** 2 + (2 - 8 / 3) ** 2 + (5 - 8 / 3) ** 2) / 3);
+    expect(normal![0]).toBe(0);
+    expect(
+      largestDifference(
+        normal!.slice(1),
+        [1, 2, 5].map((v) => (v - 8 / 3) / deviation),
+      ),
+    ).toBeLessThan(1e-6);
+    const range = { kind: 'range', from: [0, 4], to: [-1, 1], clip: true } as const;
+    expect([...apply(range).image.data]).toEqual([-1, -0.5, 0, 1]);
+  });
+});
+
+test('windows: regular starts, the last moved back; the mean of what they say; zeros on both sides of a small image', async () => {
+  expect(startsAlong(23, 16, 0.5)).toEqual([0, 7]);
+  expect(startsAlong(40, 16, 0.25)).toEqual([0, 12, 24]);
+  expect(startsAlong(16, 16, 0.5)).toEqual([0]);
+  expect(startsAlong(9, 16, 0.5)).toEqual([0]);
+  const weights = weightsOf([8, 8, 1], { mode: 'gaussian', sigma: 0.125 });
+  expect(weights[3 * 8 + 4]).toBeCloseTo(Math.exp(-0.25), 6);
+  expect(Math.min(...weights)).toBe(Math.fround(1e-3));
+  const seen: number[][] = [];
+  const identity = (part: Float32Array) => {
+    seen.push([...part]);
+    return Promise.resolve(part);
+  };
+  const windows = { size: [4, 1, 1], overlap: 0.5, mode: 'gaussian', sigma: 0.125 } as const;
+  const whole = await throughWindows(Float32Array.from([1, 2, 3, 4, 5, 6, 7]), [7, 1, 1], windows, identity);
+  expect(seen).toHaveLength(3);
+  expect(largestDifference(whole, [1, 2, 3, 4, 5, 6, 7])).toBeLessThan(1e-5);
+  seen.length = 0;
+  expect([...(await throughWindows(Float32Array.from([5]), [1, 1, 1], windows, identity))]).toEqual([5]);
+  expect(seen).toEqual([[0, 5, 0, 0]]);
+});
