@@ -1,5 +1,6 @@
 /** A data set as a training opens it: split, read, and refused where something is wrong with it. */
 import type { Dataset } from '../data/dataset.ts';
+import type { Preprocessing } from '../data/preprocessing.ts';
 import type { Split } from '../data/split.ts';
 import { InvalidOption } from '../errors.ts';
 import {
@@ -24,7 +25,10 @@ type DataOptions = Pick<
   | 'cache'
   | 'earlyStopping'
   | 'allowDuplicates'
->;
+> & {
+  /** See `readTrainingData`. */
+  readonly kept?: Preprocessing | undefined;
+};
 
 /** A data set, split, with its cases prepared. */
 export interface OpenedData {
@@ -62,6 +66,7 @@ export async function openData(
   const data = await readTrainingData(io, dataset, split, {
     classes: options.classes,
     preprocessing: options.preprocessing,
+    kept: options.kept,
     spacing: options.spacing,
     cacheBytes: options.cache,
     allowDuplicates: options.allowDuplicates ?? false,

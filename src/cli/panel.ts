@@ -25,6 +25,8 @@ export interface Standing {
   readonly validating?: { readonly loaded: number; readonly total: number } | undefined;
   /** The best epoch so far, with its mean foreground Dice in the validation. */
   readonly best?: { readonly epoch: number; readonly dice: number } | undefined;
+  /** Of fine-tuning: heads that began anew, what is frozen. */
+  readonly notes?: readonly string[] | undefined;
 }
 
 /** Dice by class, background left out: one text per class. */
@@ -33,7 +35,7 @@ export const diceByClass = (dice: readonly number[], labels: readonly string[]):
 
 /** The panel's lines, none longer than `columns` unless a class name is. */
 export function panel(standing: Standing, columns: number): string[] {
-  const { epoch, epochs, step, totalSteps, dice, labels, validating, best } = standing;
+  const { epoch, epochs, step, totalSteps, dice, labels, validating, best, notes = [] } = standing;
   return [
     [
       `epoch ${epoch}/${epochs}`,
@@ -48,7 +50,7 @@ export function panel(standing: Standing, columns: number): string[] {
       `${count(standing.voxelsPerSecond)} voxels/s`,
     ],
     [`Dice ${digits(meanDefined(dice.slice(1)))}`, ...diceByClass(dice, labels)],
-    best ? [`best epoch ${best.epoch}`, `validation Dice ${digits(best.dice)}`] : [],
+    [...(best ? [`best epoch ${best.epoch}`, `validation Dice ${digits(best.dice)}`] : []), ...notes],
   ].flatMap((items) => wrap(items, columns));
 }
 

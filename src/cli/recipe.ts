@@ -8,8 +8,8 @@ import { constant, cosine, oneCycle, poly, type Schedule } from '../train/schedu
 
 export const lossNames = ['dice-ce', 'dice', 'ce'] as const;
 export const optimizerNames = ['adam', 'adamw', 'sgd'] as const;
-/** `nnunet` decides on crop, normalisation, spacing and patch from the data. */
-export const preprocessingNames = ['plain', 'nnunet'] as const;
+/** `nnunet` decides on crop, normalisation, spacing and patch from the data; `model` does as the one of --init says. */
+export const preprocessingNames = ['plain', 'nnunet', 'model'] as const;
 export type PreprocessingName = (typeof preprocessingNames)[number];
 export const augmentationNames = ['none', 'nnunet'] as const;
 /** `onecycle-plain` leaves the momentum (Adam's β1) alone, where `onecycle` cycles it as PyTorch does by default. */

@@ -2,6 +2,7 @@
 import type { PatchBatches } from '../data/patches.ts';
 import type { UNet3D } from '../unet3d.ts';
 import { version } from '../version.ts';
+import type { InitModel } from './init-model.ts';
 import type { HistoryWriter } from './history-writer.ts';
 import type { Io } from './io.ts';
 import type { OpenedData } from './open-data.ts';
@@ -17,6 +18,8 @@ export interface RunDetails {
   readonly command: string;
   /** What was decided from the data when the run that is resumed began. */
   readonly decisions?: readonly string[] | undefined;
+  /** The model that the training goes on from. */
+  readonly init?: InitModel | undefined;
 }
 
 /** A training whose data have been read and whose model is on the GPU. */
@@ -56,6 +59,7 @@ export function configOf({ options, details, data, model }: Job, settings: Setti
       schedule,
       augmentation: augmentation ?? null,
       seed: options.seed,
+      ...(details.init && { init: details.init.file }),
       ...protocolOf(options),
     },
     preprocessing: data.preprocessing,

@@ -1,6 +1,8 @@
 /** The options of `train`, as its command line gives them. */
 import type { Axis } from '../infer/probabilities.ts';
 import type { Precision } from '../gpu/precision.ts';
+import type { HeadsChoice } from '../weights/take-over.ts';
+import type { Frozen } from '../model/freeze.ts';
 import type { Concession } from '../model/budget.ts';
 import type { Checkpointing } from '../model/plan.ts';
 import type { Size3 } from '../size.ts';
@@ -21,6 +23,9 @@ export const presetNames = ['pelvis-mr'] as const;
 export interface TrainOptions extends DatasetArguments, SplitArguments, NetworkOptions, OneCycleOptions {
   readonly out: string;
   readonly preset?: (typeof presetNames)[number];
+  readonly init?: string;
+  readonly initHeads?: HeadsChoice;
+  readonly freeze?: Frozen;
   readonly epochs?: number;
   readonly batchSize: number;
   readonly classes?: number;

@@ -13,6 +13,7 @@ import { Resumable } from './failure.ts';
 import { drawAugmentation, drawBatch } from './first-batch.ts';
 import { announceAdapter } from './gpu.ts';
 import { HistoryWriter } from './history-writer.ts';
+import { assertChannels, preprocessingOf } from './init-model.ts';
 import type { Io } from './io.ts';
 import { networkOf } from './network-options.ts';
 import { openData } from './open-data.ts';
@@ -35,11 +36,14 @@ export async function runTraining(
 ): Promise<void> {
   const clock = new Stopwatch();
   using hashes = new FileHashes();
-  const opened = await openData(io, path, options, (dataset, split) =>
+  const { init } = details;
+  const kept = preprocessingOf(io, options, init);
+  const opened = await openData(io, path, { ...options, kept }, (dataset, split) =>
     folder.check(dataFiles(dataset, path, options), split[testedPart(split)].cases),
   );
   const { dataset, data } = opened;
   assertClassWeights(options.classWeights, data.labels);
+  if (init) assertChannels(init, data.channels);
   for (const reason of data.decision?.reasons ?? []) io.err(reason);
   clock.end('reading and preparing the data');
 
@@ -48,6 +52,7 @@ export async function runTraining(
     inChannels: data.channels,
     classes: data.labels.length,
     ...networkOf(options),
+    ...(init?.description.config.heads && { heads: init.description.config.heads }),
     seed: options.seed,
     labels: data.labels,
     channels: dataset.channels,
@@ -56,6 +61,7 @@ export async function runTraining(
   });
   const history = new HistoryWriter(folder, data.labels, dataset.name);
   try {
+    if (init) await model.takeWeights(init.bytes, { heads: options.initHeads ?? 'auto' });
     await trainModel({ ...opened, io, folder, options, details, model, history, hashes, clock });
   } catch (error) {
     if (!(error instanceof Aborted)) throw error;

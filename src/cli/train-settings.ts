@@ -33,8 +33,9 @@ export interface Settings {
 }
 
 /** What watches over the steps. */
-export function protocolOf({ clip, ema, earlyStopping, onNotFinite }: TrainOptions) {
+export function protocolOf({ clip, ema, earlyStopping, onNotFinite, freeze }: TrainOptions) {
   return {
+    ...(freeze && { freeze }),
     ...(clip !== undefined && { maxGradientNorm: clip }),
     ...(ema !== undefined && { ema: { decay: ema } }),
     ...(earlyStopping !== undefined && { earlyStopping: { patience: earlyStopping } }),
@@ -96,6 +97,7 @@ export function decide(io: Io, { network, data, options, limits, memory }: Given
     optimizer,
     augment: augmentation !== undefined,
     averaging: options.ema !== undefined,
+    freeze: options.freeze,
     ...(augmentation && { margin: (size: Size3) => augmentationMargin(augmentation, size, largest) }),
   };
   const step = { config: network, batch: batchSize, precision, checkpointing, accumulate };

@@ -38,6 +38,8 @@ export interface DataOptions {
   readonly classes?: number | undefined;
   /** 'nnunet' decides on crop, normalisation and spacing from the training cases. */
   readonly preprocessing: PreprocessingName;
+  /** In place of all that would be decided: that of the model which the training goes on from. */
+  readonly kept?: Preprocessing | undefined;
   /** mm; 'median' of the training cases; or 'own' for each volume's own. Default: the median, or as nnU-Net decides. */
   readonly spacing: Size3 | 'median' | 'own' | undefined;
   /** Bytes of prepared training cases that are kept in memory. */
@@ -122,9 +124,9 @@ export async function readTrainingData(
   const fixed = spacing === undefined || typeof spacing === 'string' ? null : spacing;
   const decision =
     options.preprocessing === 'nnunet' ? await decide(io, dataset, train, spacing, files) : undefined;
-  let preprocessing = decision?.preprocessing ?? defaultPreprocessing(channels, fixed);
+  let preprocessing = options.kept ?? decision?.preprocessing ?? defaultPreprocessing(channels, fixed);
   let forTraining = preprocessing;
-  if (!decision && (spacing ?? 'median') === 'median') {
+  if (!options.kept && !decision && (spacing ?? 'median') === 'median') {
     const spacings = await spacingsOf(io, train, files);
     const target = [0, 1, 2].map((axis) => upperMedian(spacings.map((mm) => mm[axis]!))) as unknown as Size3;
     preprocessing = defaultPreprocessing(channels, target);

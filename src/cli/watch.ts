@@ -34,7 +34,7 @@ export function watch(io: Io, options: WatchOptions): (event: TrainingEvent) => 
   const words = (event: TrainingEvent): string | undefined => {
     switch (event.type) {
       case 'start':
-        return event.step > 0 ? `Going on from step ${event.step}.` : undefined;
+        return beginning(event);
       case 'step':
         if (live || Date.now() - lastLine < plainInterval) return undefined;
         return (
@@ -91,6 +91,20 @@ export function watch(io: Io, options: WatchOptions): (event: TrainingEvent) => 
   };
 }
 
+/** What is said of a training's beginning; nothing of one from scratch. */
+function beginning({ step, anew, freeze }: Extract<TrainingEvent, { type: 'start' }>): string | undefined {
+  const words = [
+    ...(step > 0 ? [`Going on from step ${step}.`] : []),
+    ...(anew
+      ? [
+          `Weights are taken over${anew.length > 0 ? ` but for ${anew.join(', ')}, which begin anew` : ', heads included'}.`,
+        ]
+      : []),
+    ...(freeze ? [`The ${freeze} is frozen.`] : []),
+  ];
+  return words.length > 0 ? words.join(' ') : undefined;
+}
+
 /** Keeps the panel; `printed` says that a line has just taken its place. */
 function livePanel(io: Io, { epochs, labels, voxelsPerStep, gpuBytes }: WatchOptions) {
   const nothing = { step: 0, totalSteps: 1, loss: NaN, dice: [], learningRate: NaN, etaMs: NaN };
@@ -114,7 +128,11 @@ function livePanel(io: Io, { epochs, labels, voxelsPerStep, gpuBytes }: WatchOpt
         [steps, since] = [0, now];
         const totalSteps = event.epochs * event.stepsPerEpoch;
         const epoch = Math.floor(event.step / event.stepsPerEpoch) + 1;
-        standing = { ...standing, ...nothing, epoch, step: event.step, totalSteps };
+        const notes = [
+          ...(event.anew ?? []).map((head) => `${head} anew`),
+          ...(event.freeze ? [`${event.freeze} frozen`] : []),
+        ];
+        standing = { ...standing, ...nothing, epoch, step: event.step, totalSteps, notes };
         event.history.forEach(consider);
         break;
       }

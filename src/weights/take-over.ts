@@ -35,11 +35,16 @@ export function takeOver(
 ): { readonly weights: Weights; readonly anew: readonly string[] } {
   const [target, source] = [own, from].map(({ description }) => layoutParameters(description.config));
   const keeps = heads === 'keep' || (heads === 'auto' && haveEqualClasses(own, from));
+  if (heads === 'keep' && own.description.config.classes !== from.description.config.classes)
+    throw new InvalidModel(
+      `the heads of ${name} are for ${from.description.config.classes} classes, those of this network for ` +
+        `${own.description.config.classes}: they cannot be kept; begin them anew`,
+    );
   const anew = new Set<string>();
   const wrong: string[] = [];
   const isTaken = ({ name: entry, shape }: Parameter, found: Parameter | undefined): boolean => {
     if (found && found.shape.join() === shape.join() && (keeps || !isHead(entry))) return true;
-    if (isHead(entry) && (!found || heads !== 'keep')) {
+    if (isHead(entry)) {
       anew.add(entry.slice(0, entry.lastIndexOf('.')));
       return false;
     }

@@ -130,7 +130,7 @@ test('weights are taken over but for heads that do not fit, which are named', as
   expect(await taken({}, 'new')).toEqual(['head']);
   expect(await taken({ classes: 3 })).toEqual(['head']);
   await expect(taken({ classes: 3 }, 'keep')).rejects.toThrow(
-    /another network: head\.weight of shape \[3, 2, 1, 1, 1\] is \[2, 2, 1, 1, 1\] there/,
+    /heads of the model file are for 2 classes, those of this network for 3/,
   );
   await expect(taken({ features: [2, 4] })).rejects.toThrow(InvalidModel);
   await expect(taken({ features: [2, 3, 4] })).rejects.toThrow(/encoder\.2\.conv1\.weight .* is missing/);

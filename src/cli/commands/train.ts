@@ -7,6 +7,7 @@ import { InvalidOption } from '../../errors.ts';
 import { concessions } from '../../model/budget.ts';
 import type { Axis } from '../../infer/probabilities.ts';
 import { addDatasetOptions, addSplitOptions, datasetHelp } from '../dataset-options.ts';
+import { assertInit, openInit, withInit } from '../init-model.ts';
 import type { Io } from '../io.ts';
 import { readKeptConfig, typedValue } from '../kept-config.ts';
 import { addNetworkOptions, networkHelp, trainFeatures } from '../network-options.ts';
@@ -45,6 +46,19 @@ export function trainCommand(io: Io): Command {
         presetNames,
       ),
     )
+    .option(
+      '--init <model>',
+      'go on from the weights of this model: a model.safetensors, its folder or a .pth',
+    )
+    .addOption(
+      new Option(
+        '--init-heads <how>',
+        'of --init; auto, the default, keeps them where classes are the same',
+      ).choices(['auto', 'keep', 'new']),
+    )
+    .addOption(
+      new Option('--freeze <part>', 'of --init, whose weights then stay as they are').choices(['encoder']),
+    )
     .option('--epochs <n>', 'default: about 600 steps, from 8 to 200 epochs', parse.wholeNumber(1))
     .option('--batch-size <n>', 'volumes or patches per step', parse.wholeNumber(1), 2)
     .option('--classes <n>', 'background included; default: as the data set says', parse.wholeNumber(2, 255))
@@ -52,7 +66,7 @@ export function trainCommand(io: Io): Command {
     .addOption(
       new Option(
         '--preprocessing <how>',
-        "plain: z-score per volume; nnunet: crop, normalisation, --spacing and --patch from the data, by nnU-Net's rules",
+        "plain: z-score per volume; nnunet: crop, normalisation, --spacing and --patch from the data, by nnU-Net's rules; model: as --init was trained, its default",
       )
         .choices(preprocessingNames)
         .default('plain'),
@@ -162,6 +176,9 @@ export function trainCommand(io: Io): Command {
 ${networkHelp}
 ${presetHelp}
 
+--init MODEL goes on from a model: its network (its options need not be given again) and its way of preparing cases are
+kept, and its heads where it has the same classes; --freeze encoder trains the decoder and the heads alone.
+
 Training on patches, each epoch validates larger cases through windows of the patch's size: all that cover a case side
 by side, or, of more than eight, the same eight each time, which hold every class. The test covers whole volumes.
 
@@ -176,10 +193,12 @@ Examples:
   unet3d-gpu train data/prostate --out runs/prostate --strides 2,2,1/2 --kernels 3,3,1/3 --block residual --down conv
   unet3d-gpu train data/pelvis --out runs/pelvis --preset pelvis-mr --epochs 100
   unet3d-gpu train --images scans --labels masks --out runs/fold1 --fold 1/5
+  unet3d-gpu train data/new --out runs/tuned --init runs/1 --freeze encoder --learning-rate 0.001
   unet3d-gpu train --out runs/hippocampus --resume`,
     )
     .action(async (dataset: string | undefined, given: TrainOptions) => {
-      const options = withPreset(given, (name) => command.getOptionValueSource(name) === 'cli');
+      const isGiven = (name: string) => command.getOptionValueSource(name) === 'cli';
+      let options = withPreset(given, isGiven);
       using folder = await RunFolder.open(options.out, io);
       if (options.resume) {
         const kept = await keptArguments(folder, dataset, options, command);
@@ -187,14 +206,19 @@ Examples:
           kept: keep(kept.dataset, kept.options),
           command: commandLine(wordsOf(kept.dataset, kept.options)),
           decisions: kept.decisions,
+          init: kept.options.init === undefined ? undefined : await openInit(kept.options.init),
         });
       }
+      assertInit(options);
       if (folder.holdsTraining && !options.overwrite && !options.dryRun)
         throw new InvalidOption(
           `${options.out} holds a training already: go on with it (--resume), start anew there (--overwrite), or ` +
             'give another --out',
         );
+      const init = options.init === undefined ? undefined : await openInit(options.init);
+      if (init) options = withInit(options, init, isGiven);
       await runTraining(io, folder, dataset, options, {
+        init,
         kept: keep(dataset, options),
         command: commandLine(wordsOf(dataset, options)),
       });
@@ -207,6 +231,7 @@ function keep(dataset: string | undefined, options: TrainOptions) {
   const whole = (path: string | undefined) => (path === undefined ? undefined : resolve(path));
   const kept = {
     ...options,
+    init: whole(options.init),
     images: whole(options.images),
     labels: whole(options.labels),
     subjects: whole(options.subjects),

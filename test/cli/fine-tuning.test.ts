@@ -1,0 +1,64 @@
+/** `train --init`: a training that goes on from a model. */
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { beforeAll, expect, test } from 'vitest';
+import { defaultPreprocessing } from '../../src/data/preprocessing.ts';
+import { UNet3D } from '../../src/unet3d.ts';
+import { readSafetensors } from '../../src/weights/safetensors.ts';
+import { testDevice } from '../support/device.ts';
+import { cli, phantomDataset, temporaryFolder } from './support.ts';
+
+const preprocessing = defaultPreprocessing(1, [40, 40, 40]);
+let data: string;
+let base: string;
+
+beforeAll(async () => {
+  data = await phantomDataset(4);
+  base = join(await temporaryFolder(), 'base.safetensors');
+  const { device } = await testDevice();
+  using model = await UNet3D.create({ inChannels: 1, classes: 4, features: [2, 3], preprocessing, device });
+  await writeFile(base, await model.save());
+});
+
+const encoder = async (file: string) =>
+  [...readSafetensors(await readFile(file), file).tensors]
+    .filter(([name]) => name.startsWith('encoder.'))
+    .map(([name, { data: values }]) => [name, [...values]]);
+
+test('network, preprocessing and encoder are those of the model, the head is new, and a resume knows it all', async () => {
+  const run = join(await temporaryFolder(), 'run');
+  const split = ['--split', '50,50,0', '--epochs', '2', '--batch-size', '2'];
+  const abort = new AbortController();
+  const onLine = (line: string): void => {
+    if (line.includes('"type":"epoch"')) abort.abort();
+  };
+  const args = ['train', data, '--out', run, '--init', base, '--freeze', 'encoder', ...split];
+  const begun = await cli([...args, '--json'], { signal: abort.signal, onLine });
+  expect(begun.exitCode).toBe(130);
+  expect(begun.err).toMatch(
+    /^Cases are prepared as those that .*base\.safetensors was trained on, at 40 x 40 x 40 mm/m,
+  );
+  const start = begun.out.split('\n').find((line) => line.includes('"type":"start"'))!;
+  expect(JSON.parse(start)).toMatchObject({ anew: ['head'], freeze: 'encoder' });
+  const { err, exitCode } = await cli(['train', '--out', run, '--resume']);
+  expect(exitCode, err).toBe(0);
+  expect(err).toMatch(/^Going on from step 1\. The encoder is frozen\.$/m);
+  const config: unknown = JSON.parse(await readFile(join(run, 'config.json'), 'utf8'));
+  expect(config).toMatchObject({ network: { features: [2, 3], norm: 'batch', classes: 6 }, preprocessing });
+  expect(await encoder(join(run, 'model.safetensors'))).toEqual(await encoder(base));
+});
+
+test.each([
+  [['--init', 'BASE', '--features', '4,8'], /--features asks for 4\/8, but .*base\.safetensors has 2\/3/],
+  [['--init', 'BASE', '--norm', 'instance'], /--norm asks for instance, but .* has batch/],
+  [['--init', 'BASE', '--init-heads', 'keep'], /heads .* 4 classes, those of this network for 6/],
+  [['--init', 'nowhere.safetensors'], /cannot read the model of --init/],
+  [['--freeze', 'encoder'], /give --init/],
+  [['--init-heads', 'new'], /no --init/],
+  [['--preprocessing', 'model'], /follows the model of --init/],
+])('%j is refused', async (args, message) => {
+  const given = args.map((word) => (word === 'BASE' ? base : word));
+  const { exitCode, err } = await cli(['train', data, '--out', await temporaryFolder(), ...given]);
+  expect(err).toMatch(message);
+  expect(exitCode).not.toBe(0);
+});
