@@ -113,22 +113,38 @@ function normalizationOf(
   }
 }
 
-/** The median, or along a much coarser axis of few voxels a finer spacing, so that less is interpolated away. */
-function spacingOf(print: Fingerprint): { spacing: Size3; reason: string } {
-  const { median, min, max, percentile10 } = print.spacing;
-  const same = median.every((mm, axis) => min[axis]! > 0.999 * mm && max[axis]! < 1.001 * mm);
+/**
+ * The median, or along a much coarser axis of few voxels a finer spacing, so that less is interpolated away.
+ * @param of the cases, after cropping: the median and the 10th percentile of their spacings, their median shape
+ */
+export function targetSpacing({
+  median,
+  percentile10,
+  shape,
+}: Readonly<Record<'median' | 'percentile10' | 'shape', Size3>>): {
+  readonly spacing: Size3;
+  /** The axis whose spacing is not the median, if there is one. */
+  readonly coarse: number | undefined;
+} {
   const worst = median.lastIndexOf(Math.max(...median));
   const others = [0, 1, 2].filter((axis) => axis !== worst);
   const finest = Math.max(...others.map((axis) => median[axis]!));
-  const fewest = Math.min(...others.map((axis) => print.cropped.shape.median[axis]!));
-  const isAnisotropic =
-    median[worst]! > anisotropy * finest && anisotropy * print.cropped.shape.median[worst]! < fewest;
-  if (same) return { spacing: median, reason: `All have the spacing ${figures(median)} mm.` };
-  if (!isAnisotropic)
-    return { spacing: median, reason: `Spacings differ: resampled to the median, ${figures(median)} mm.` };
+  const fewest = Math.min(...others.map((axis) => shape[axis]!));
+  if (median[worst]! <= anisotropy * finest || anisotropy * shape[worst]! >= fewest)
+    return { spacing: median, coarse: undefined };
   const along = Math.max(percentile10[worst]!, finest);
   const spacing = median.map((mm, axis) => (axis === worst ? along : mm)) as unknown as Size3;
-  const axis = 'xyz'[worst];
+  return { spacing, coarse: worst };
+}
+
+function spacingOf(print: Fingerprint): { spacing: Size3; reason: string } {
+  const { median, min, max, percentile10 } = print.spacing;
+  const same = median.every((mm, axis) => min[axis]! > 0.999 * mm && max[axis]! < 1.001 * mm);
+  if (same) return { spacing: median, reason: `All have the spacing ${figures(median)} mm.` };
+  const { spacing, coarse } = targetSpacing({ median, percentile10, shape: print.cropped.shape.median });
+  if (coarse === undefined)
+    return { spacing, reason: `Spacings differ: resampled to the median, ${figures(median)} mm.` };
+  const axis = 'xyz'[coarse];
   return {
     spacing,
     reason:

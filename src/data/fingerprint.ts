@@ -29,6 +29,8 @@ export interface Fingerprint {
     readonly millimetres: Range<Size3>;
     /** Of a volume's voxels, those that are left; median over the cases. */
     readonly share: number;
+    /** Each case's voxels and millimetres between them, along x, y, z. */
+    readonly volumes: readonly { readonly shape: Size3; readonly spacing: Size3 }[];
   };
   /** Number of cases by how their files store the axes, such as "LAS". */
   readonly orientations: Readonly<Record<string, number>>;
@@ -57,7 +59,7 @@ function foregroundFacts(cases: readonly CaseFacts[], channel: number): Foregrou
 }
 
 /** A percentile of some numbers, linear between neighbours. */
-function percentile(values: readonly number[], percent: number): number {
+export function percentile(values: readonly number[], percent: number): number {
   const sorted = [...values].sort((a, b) => a - b);
   const place = (percent / 100) * (sorted.length - 1);
   const [low, high] = [sorted[Math.floor(place)]!, sorted[Math.ceil(place)]!];
@@ -109,6 +111,7 @@ export function fingerprint(cases: readonly CaseFacts[]): Fingerprint {
       shape: range(({ cropped }) => cropped),
       millimetres: range(millimetres),
       share: median(cases.map(({ cropped, shape }) => product(cropped) / product(shape))),
+      volumes: cases.map(({ cropped, spacing }) => ({ shape: cropped, spacing })),
     },
     orientations,
     intensities,
