@@ -58,7 +58,7 @@ export interface PlanShape {
 
 /**
  * What is computed again in the backward pass instead of being kept, besides what is nearly free: the outputs named,
- * such as `encoder.0.conv2`; with `true` those that leave as little memory as possible. Never changes a bit.
+ * such as `encoder.0.conv2`; with `true` all that save memory worth their work. Never changes a bit.
  */
 export type Checkpointing = boolean | readonly string[];
 
@@ -263,7 +263,7 @@ function leastMemory(shape: TrainingShape): readonly string[] {
   let names = found.get(key);
   if (!names) {
     if (found.size >= 100) found.clear();
-    names = chooseRecomputed(shape, () => false);
+    names = chooseRecomputed(shape);
     found.set(key, names);
   }
   return names;
@@ -278,7 +278,7 @@ export const recomputedWithin = (shape: TrainingShape, bytes: number): readonly 
   );
 
 /** Tries plans without slabs, which are made faster and take nearly the same memory. */
-function chooseRecomputed(shape: TrainingShape, fits: Parameters<typeof choose>[2]): readonly string[] {
+function chooseRecomputed(shape: TrainingShape, fits?: Parameters<typeof choose>[2]): readonly string[] {
   const uncut = { maxBindingBytes: Infinity, maxBufferBytes: Infinity, maxDispatchFlops: Infinity };
   const limits = { ...(shape.limits ?? defaultLimits), ...uncut };
   const { graph } = network(shape.config, shape);

@@ -45,37 +45,50 @@ export interface Cost {
   readonly flops: number;
 }
 
-/** Parts of the peak below which a saving is not worth its work. */
+/** Fraction of the peak below which a saving is not worth another look. */
 const leastSaving = 1 / 1000;
 
+/** Without a budget, half a percent of the peak is saved for each percent of work at least. */
+const leastWorth = 1 / 2;
+
+/** Fraction of the peak that going from one cost to another saves, per fraction of work that it adds. */
+const worth = (from: Cost, to: Cost): number =>
+  (1 - to.peakBytes / from.peakBytes) / (to.flops / from.flops - 1);
+
 /**
- * Forgets one output after the other, always the one that saves most bytes per operation, until the step fits or
- * nothing lowers its peak any more; then keeps again what the others have made superfluous.
+ * Forgets one output after the other, always the one that saves most memory per work, until the step fits or nothing
+ * lowers its peak any more; then keeps again, the dearest first, what others have made superfluous.
  * @param costOf the step without these outputs
- * @param fits whether that is little enough
+ * @param fits whether that is little enough; without, as much is forgotten as is worth its work
  */
 export function choose(
   among: readonly string[],
   costOf: (names: readonly string[]) => Cost,
-  fits: (cost: Cost, names: readonly string[]) => boolean,
+  fits?: (cost: Cost, names: readonly string[]) => boolean,
 ): readonly string[] {
+  const least = fits ? 0 : leastWorth;
   let names: readonly string[] = [];
   let cost = costOf(names);
-  while (!fits(cost, names)) {
-    const { peakBytes, flops } = cost;
+  /** Of each name, in operations. */
+  const prices = new Map<string, number>();
+  while (!fits?.(cost, names)) {
+    const before = cost;
     const [best] = among
       .filter((name) => !names.includes(name))
       .map((name) => ({ name, cost: costOf([...names, name]) }))
-      .filter((tried) => peakBytes - tried.cost.peakBytes > leastSaving * peakBytes)
-      .map((tried) => ({ ...tried, gain: (peakBytes - tried.cost.peakBytes) / (tried.cost.flops - flops) }))
-      .sort((a, b) => b.gain - a.gain);
-    if (!best) return names;
+      .filter((tried) => before.peakBytes - tried.cost.peakBytes > leastSaving * before.peakBytes)
+      .map((tried) => ({ ...tried, worth: worth(before, tried.cost) }))
+      .filter((tried) => tried.worth >= least)
+      .sort((a, b) => b.worth - a.worth);
+    if (!best) break;
     names = [...names, best.name];
+    prices.set(best.name, best.cost.flops - before.flops);
     cost = best.cost;
   }
-  for (const name of names) {
+  for (const name of names.toSorted((a, b) => prices.get(b)! - prices.get(a)!)) {
     const fewer = names.filter((other) => other !== name);
-    if (fits(costOf(fewer), fewer)) names = fewer;
+    const without = costOf(fewer);
+    if (worth(without, cost) <= least || fits?.(without, fewer)) [names, cost] = [fewer, without];
   }
   return names;
 }

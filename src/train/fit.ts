@@ -77,9 +77,9 @@ export interface FitOptions {
   /** Batches whose gradients are averaged for one step; batch norm's statistics are those of each batch. Default 1. */
   readonly accumulate?: number;
   /**
-   * Computes outputs of layers again in the backward pass instead of keeping them: `true` for as little memory as
-   * possible, or names such as `encoder.0.conv2`. The same bits, in about a tenth more time at most. Default: only
-   * what is nearly free.
+   * Computes outputs of layers again in the backward pass instead of keeping them: `true` for as little memory as is
+   * worth the work, about a tenth more, or names such as `encoder.0.conv2`. The same bits. Default: only what is
+   * nearly free.
    */
   readonly checkpointing?: Checkpointing;
   /** Of the training batches, on the GPU. Default: none. */

@@ -8,7 +8,7 @@ import type { Size3 } from '../../src/size.ts';
 import { Program } from '../../src/gpu/program.ts';
 import { completeConfig, type UNet3DConfig } from '../../src/model/config.ts';
 import { isStored, type Node } from '../../src/model/graph.ts';
-import { planTraining, recomputedWithin, sharedWords } from '../../src/model/plan.ts';
+import { planTraining, recomputedWithin, sharedWords, type TrainingShape } from '../../src/model/plan.ts';
 import { candidates, choose, forgotten, type Cost } from '../../src/model/policy.ts';
 import { Recording } from '../../src/model/recording.ts';
 import { ModelState } from '../../src/model/state.ts';
@@ -164,6 +164,38 @@ describe('choosing what is computed again', () => {
   test('what saves nothing is never computed again', () => {
     const costOf = (names: readonly string[]) => ({ peakBytes: 100, flops: 100 + names.length });
     expect(choose(['a', 'b'], costOf, () => false)).toEqual([]);
+  });
+
+  test('without a budget, what saves too little for its work is kept, and what others have made superfluous', () => {
+    const price: Record<string, number> = { a: 1, b: 8, c: 6 };
+    const costOf = (names: readonly string[]): Cost => ({
+      peakBytes: (names.includes('b') ? 60 : names.includes('a') ? 90 : 100) - (names.includes('c') ? 1 : 0),
+      flops: names.reduce((flops, name) => flops + price[name]!, 100),
+    });
+    const all = ['c', 'b', 'a'];
+    expect(choose(all, costOf)).toEqual(['b']);
+    expect(choose(all, costOf, ({ peakBytes }) => peakBytes < 60)).toEqual(['b', 'c']);
+    expect(choose(all, costOf, () => false)).toEqual(['b', 'c']);
+  });
+
+  test('residual blocks without a budget: most of what can be saved, for a fraction of the work', () => {
+    const residual = {
+      ...study,
+      config: completeConfig({
+        ...config,
+        features: [16, 32, 64],
+        block: 'residual',
+        encoderBlocks: [1, 3, 4],
+      }),
+      size: [64, 64, 64],
+    } as const;
+    const cost = (shape: Partial<TrainingShape>) => planTraining({ ...residual, ...shape }).plan;
+    const usual = cost({});
+    const worthwhile = cost({ checkpointing: true });
+    const everything = cost({ checkpointing: recomputedWithin(residual, 0) });
+    const saved = (plan: Cost) => usual.peakBytes - plan.peakBytes;
+    expect(saved(worthwhile)).toBeGreaterThan(0.7 * saved(everything));
+    expect(worthwhile.flops - usual.flops).toBeLessThan(0.5 * (everything.flops - usual.flops));
   });
 
   test('names that are not stored are refused', () => {

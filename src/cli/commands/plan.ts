@@ -74,7 +74,7 @@ export function planCommand(io: Io): Command {
     )
     .option(
       '--checkpointing',
-      'as little memory as possible: compute activations again instead of keeping them',
+      'as little memory as is worth the work: compute activations again instead of keeping them',
     )
     .addOption(
       new Option('--keep-all', 'compute nothing again, to compare with').conflicts([

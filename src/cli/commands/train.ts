@@ -142,7 +142,7 @@ export function trainCommand(io: Io): Command {
     )
     .option(
       '--checkpointing',
-      'as little memory as possible: compute activations again instead of keeping them',
+      'as little memory as is worth the work: compute activations again instead of keeping them',
     )
     .option('--accumulate <n>', 'batches whose gradients are averaged for a step', parse.wholeNumber(1), 1)
     .option(
