@@ -14,7 +14,7 @@ import type { Size3 } from '../src/size.ts';
 import { completeConfig } from '../src/model/config.ts';
 import { ModelState } from '../src/model/state.ts';
 import { namedTensors } from '../src/weights/named-tensors.ts';
-import { formatBytes } from '../src/model/summary.ts';
+import { formatBytes } from '../src/format.ts';
 import { weightedDice } from '../src/model/losses.ts';
 import { adam } from '../src/train/optimizers.ts';
 import { TrainingSession } from '../src/train/session.ts';

@@ -13,7 +13,7 @@ import type { Plan, Tensor } from '../src/gpu/plan.ts';
 import { Program } from '../src/gpu/program.ts';
 import { defaultBudget } from '../src/model/budget.ts';
 import type { ModelState } from '../src/model/state.ts';
-import { formatBytes } from '../src/model/summary.ts';
+import { formatBytes } from '../src/format.ts';
 import { tune, type Measurement } from '../src/model/tune.ts';
 import type { StepValues } from '../src/ops/optimizer.ts';
 import { planSession, TrainingSession, type SessionOptions } from '../src/train/session.ts';

@@ -10,7 +10,7 @@ import { setAdapterProvider } from '../src/gpu/device.ts';
 import { releaseNodeGpu, requestNodeAdapter } from '../src/gpu/node.ts';
 import { dice } from '../src/metrics/dice.ts';
 import { planInference } from '../src/model/plan.ts';
-import { formatBytes } from '../src/model/summary.ts';
+import { formatBytes } from '../src/format.ts';
 import { diceCrossEntropy } from '../src/model/losses.ts';
 import { UNet3D, type LabelledCase } from '../src/unet3d.ts';
 

@@ -30,7 +30,8 @@ export {
   type Planner,
   type TrainingWish,
 } from './model/budget.ts';
-export { formatBytes, summarise } from './model/summary.ts';
+export { formatBytes } from './format.ts';
+export { summarise } from './model/summary.ts';
 export { tune, type Measurement, type Tuning, type TuningOptions } from './model/tune.ts';
 export { setTuningStore, type TuningStore } from './model/tuning-cache.ts';
 export { adapterClassOf, Gpu, memoryOf, setAdapterProvider } from './gpu/device.ts';

@@ -1,7 +1,7 @@
 /** The few lines that stand at the foot of a terminal while a training runs. */
 import { meanDefined } from '../metrics/dice.ts';
-import { formatBytes } from '../model/summary.ts';
-import { bar, digits, duration } from './text.ts';
+import { className, digits, duration, formatBytes } from '../format.ts';
+import { bar } from './text.ts';
 
 /** Where a training stands. Epochs and steps are counted from 1. */
 export interface Standing {
@@ -31,7 +31,7 @@ export interface Standing {
 
 /** Dice by class, background left out: one text per class. */
 export const diceByClass = (dice: readonly number[], labels: readonly string[]): string[] =>
-  dice.map((value, label) => `${labels[label] ?? `class ${label}`} ${digits(value)}`).slice(1);
+  dice.map((value, label) => `${className(labels, label)} ${digits(value)}`).slice(1);
 
 /** The panel's lines, none longer than `columns` unless a class name is. */
 export function panel(standing: Standing, columns: number): string[] {
@@ -41,11 +41,13 @@ export function panel(standing: Standing, columns: number): string[] {
       `epoch ${epoch}/${epochs}`,
       `step ${step}/${totalSteps}`,
       bar(step / totalSteps),
-      validating ? `validating ${validating.loaded}/${validating.total}` : `ETA ${duration(standing.etaMs)}`,
+      validating
+        ? `validating ${validating.loaded}/${validating.total}`
+        : `ETA ${duration(standing.etaMs / 1000)}`,
     ],
     [
       `loss ${digits(standing.loss)}`,
-      `lr ${Number.isFinite(standing.learningRate) ? standing.learningRate.toExponential(1) : '-'}`,
+      `lr ${Number.isFinite(standing.learningRate) ? standing.learningRate.toExponential(1) : '–'}`,
       `GPU memory ${formatBytes(standing.gpuBytes)}`,
       `${count(standing.voxelsPerSecond)} voxels/s`,
     ],
@@ -68,7 +70,7 @@ function wrap(items: readonly string[], columns: number): string[] {
 
 /** 950, 12.3 k, 4.56 M */
 function count(value: number): string {
-  if (!Number.isFinite(value)) return '-';
+  if (!Number.isFinite(value)) return '–';
   const [size, unit] = value < 1e3 ? [1, ''] : value < 1e6 ? [1e3, ' k'] : [1e6, ' M'];
   return `${(value / size).toPrecision(3)}${unit}`;
 }

@@ -12,7 +12,7 @@ import type { GridVolume } from '../report/view.ts';
 import type { TrainingResult } from '../train/events.ts';
 import { versions } from './provenance.ts';
 import type { RunFolder } from './run-folder.ts';
-import { digits } from './text.ts';
+import { digits } from '../format.ts';
 
 /** An image (one channel) with its truth and its prediction on one grid. */
 export interface CaseVolumes {

@@ -1,4 +1,4 @@
-/** Text for people: tables, durations, figures, bars. */
+/** Text for terminals: what may go there, tables, bars, JSON. */
 
 /** What acts on a terminal instead of being shown: control characters, line ends, and turns of the writing direction. */
 const unprintable = /[\p{Cc}\p{Bidi_Control}\u2028\u2029]/gu;
@@ -21,20 +21,6 @@ export function table(rows: readonly (readonly string[])[]): string[] {
   );
   lines.splice(1, 0, '-'.repeat(Math.max(...lines.map((line) => line.length))));
   return lines;
-}
-
-/** Fixed digits; a dash where the value is not defined. */
-export const digits = (value: number | undefined, count = 3): string =>
-  value === undefined || !Number.isFinite(value) ? '-' : value.toFixed(count);
-
-/** 42 s, 3:05, 1:02:03 */
-export function duration(milliseconds: number): string {
-  const seconds = Math.round(milliseconds / 1000);
-  if (!Number.isFinite(seconds)) return '-';
-  if (seconds < 60) return `${seconds} s`;
-  const two = (value: number): string => String(value).padStart(2, '0');
-  const [hours, minutes] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60];
-  return hours > 0 ? `${hours}:${two(minutes)}:${two(seconds % 60)}` : `${minutes}:${two(seconds % 60)}`;
 }
 
 /** [#####.....] */

@@ -5,7 +5,8 @@ import type { TrainingResult } from '../train/events.ts';
 import { hashOfHashes, sha256 } from './provenance.ts';
 import { writeResults } from './results.ts';
 import type { TestResult } from './test-run.ts';
-import { digits, duration, printable, toJson } from './text.ts';
+import { digits, duration } from '../format.ts';
+import { printable, toJson } from './text.ts';
 import type { configOf, Job } from './train-job.ts';
 import type { Settings } from './train-settings.ts';
 
@@ -76,7 +77,7 @@ export function announceResults(
   io.out(...diceTable(summary, data.labels.map(printable)).trimEnd().split('\n'));
   io.out(
     '',
-    `Trained for ${duration(seconds * 1000)}. In ${folder.path}: report.html, model.safetensors, progress.png, ` +
+    `Trained for ${duration(seconds)}. In ${folder.path}: report.html, model.safetensors, progress.png, ` +
       'slices.png, predictions/, history.csv, metrics.json, split.json, config.json',
   );
 }

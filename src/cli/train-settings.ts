@@ -6,7 +6,7 @@ import type { Size3 } from '../size.ts';
 import { concessions, describeWish, type Planner, type TrainingWish } from '../model/budget.ts';
 import { paddedSize, type UNet3DConfig } from '../model/config.ts';
 import { nnunetPatch } from '../model/patch.ts';
-import { formatBytes } from '../model/summary.ts';
+import { formatBytes } from '../format.ts';
 import { augmentationMargin, type Augmentation } from '../train/augmentation.ts';
 import { lossShape } from '../model/losses.ts';
 import { fitStep } from '../train/memory.ts';

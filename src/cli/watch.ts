@@ -3,7 +3,8 @@ import { meanDefined } from '../metrics/dice.ts';
 import type { EpochRow, TrainingEvent } from '../train/events.ts';
 import type { Io } from './io.ts';
 import { diceByClass, panel, type Standing } from './panel.ts';
-import { digits, duration, toJson } from './text.ts';
+import { digits, duration } from '../format.ts';
+import { toJson } from './text.ts';
 
 /** Milliseconds between plain lines within an epoch. */
 const plainInterval = 30_000;
@@ -40,7 +41,7 @@ export function watch(io: Io, options: WatchOptions): (event: TrainingEvent) => 
         return (
           `epoch ${event.epoch + 1}/${epochs}  step ${event.step + 1}/${event.totalSteps}  ` +
           `loss ${digits(event.loss)}  Dice ${digits(foreground(event.dice))}  ` +
-          `lr ${event.learningRate.toExponential(1)}  ETA ${duration(event.etaMs)}`
+          `lr ${event.learningRate.toExponential(1)}  ETA ${duration(event.etaMs / 1000)}`
         );
       case 'epoch': {
         const { row, best, etaMs } = event;
@@ -51,7 +52,7 @@ export function watch(io: Io, options: WatchOptions): (event: TrainingEvent) => 
             : '';
         return (
           `epoch ${row.epoch + 1}/${epochs}  loss ${digits(row.loss)}${validation}  ` +
-          `lr ${row.learningRate.toExponential(1)}  ${row.seconds.toFixed(1)} s  ETA ${duration(etaMs)}`
+          `lr ${row.learningRate.toExponential(1)}  ${row.seconds.toFixed(1)} s  ETA ${duration(etaMs / 1000)}`
         );
       }
       case 'skip':
@@ -70,7 +71,7 @@ export function watch(io: Io, options: WatchOptions): (event: TrainingEvent) => 
         const left = event.left > 0 ? `; ${event.left} were left for want of time` : '';
         return (
           `Kernels: ${better} of ${event.passes} convolution shapes run faster with another than the default` +
-          `${left} (${event.measured} measured in ${duration(event.seconds * 1000)})`
+          `${left} (${event.measured} measured in ${duration(event.seconds)})`
         );
       }
       case 'concessions':

@@ -4,6 +4,7 @@ import type { Case } from './case.ts';
 import { labelOf } from './label-values.ts';
 import { spatial } from './prepare-checks.ts';
 import { joinBoxes, nonZeroBox } from './preprocess.ts';
+import { quantile } from '../quantile.ts';
 import type { Size3 } from '../size.ts';
 import { canonicalTransform, orientation, type Volume } from './volume.ts';
 
@@ -58,15 +59,14 @@ export function intensityFacts(data: Float32Array): IntensityFacts {
   const sample = Float32Array.from({ length: Math.ceil(data.length / stride) }, (_, i) => data[i * stride]!)
     .filter((value) => Number.isFinite(value))
     .sort();
-  const percentile = (share: number): number => sample[Math.round(share * (sample.length - 1))] ?? NaN;
   return {
     min,
     max,
     mean,
     deviation: Math.sqrt(squares / count),
-    percentile005: percentile(0.005),
-    median: percentile(0.5),
-    percentile995: percentile(0.995),
+    percentile005: quantile(sample, 0.005),
+    median: quantile(sample, 0.5),
+    percentile995: quantile(sample, 0.995),
     notFinite: data.length - count,
   };
 }

@@ -3,12 +3,14 @@
  */
 import * as v from 'valibot';
 import { csv } from '../csv.ts';
+import { className, digits } from '../format.ts';
 import { assertOptions, assertValue } from '../options.ts';
 import { distinctNames, list, numberFrom, text, wholeNumber, withParts } from '../schema.ts';
 import { some } from '../listed.ts';
 import { sameCase, stemOf } from '../data/volume-names.ts';
 import { random } from '../data/random.ts';
 import { InvalidDataset } from '../errors.ts';
+import { quantile } from '../quantile.ts';
 import { metricNames, type CaseMetrics, type ClassMetrics, type MetricName } from './evaluate.ts';
 
 /** Mean of one metric over the cases where it is defined. */
@@ -55,13 +57,6 @@ function meanOf(values: readonly number[], draw: readonly number[]): number {
     count++;
   }
   return sum / count;
-}
-
-/** Value at a share of sorted values, linear between ranks. */
-function quantile(sorted: readonly number[] | Float64Array, share: number): number {
-  const rank = share * (sorted.length - 1);
-  const low = sorted[Math.floor(rank)] ?? NaN;
-  return low + ((sorted[Math.ceil(rank)] ?? NaN) - low) * (rank - Math.floor(rank));
 }
 
 /** Mean, median and interval of one metric; `draws` are resamples of the cases. */
@@ -152,8 +147,6 @@ export function summarise(
   };
 }
 
-const className = (labels: readonly string[], label: number): string => labels[label] ?? `class ${label}`;
-
 /** One line per case and class; distances in mm, volumes in ml, NaN where not defined. */
 export function metricsCsv(cases: readonly CaseMetrics[], labels: readonly string[] = []): string {
   assertValue('metricsCsv', caseList, cases);
@@ -197,8 +190,6 @@ export function metricsJson(
 
 /** The per-class table as text: mean Dice, its interval, HD95 and ASSD. */
 export function diceTable(summary: Summary, labels: readonly string[] = []): string {
-  const digits = (value: number, count: number): string =>
-    Number.isFinite(value) ? value.toFixed(count) : '–';
   const line = (name: string, { dice, hd95, assd }: Estimates): string[] => [
     name,
     digits(dice.mean, 3),

@@ -2,6 +2,7 @@
  * Surface metrics of two masks in millimetres: HD95, ASSD and NSD. The border of a mask is the mask
  * minus its 6-neighbour erosion, where what lies outside the volume is background.
  */
+import { quantile } from '../quantile.ts';
 import { squaredDistances, type DistanceScratch } from './distance.ts';
 
 type Triple = readonly [number, number, number];
@@ -58,14 +59,6 @@ function directed(
   return out;
 }
 
-/** Percentile with linear interpolation between ranks, as numpy's default; sorts in place. */
-export function percentile(values: Float64Array, percent: number): number {
-  values.sort();
-  const rank = (percent / 100) * (values.length - 1);
-  const low = values[Math.floor(rank)]!;
-  return low + (values[Math.ceil(rank)]! - low) * (rank - Math.floor(rank));
-}
-
 /**
  * Surface metrics of the masks `truth === label` and `prediction === label`, neither of them empty.
  * A distance counts as within the tolerance up to a relative 1e-6 above it, so that spacings that
@@ -94,6 +87,6 @@ export function surfaceMetrics(
     }
     count += distances.length;
   }
-  const hd95 = Math.max(...sides.map((distances) => percentile(distances, 95)));
+  const hd95 = Math.max(...sides.map((distances) => quantile(distances.sort(), 0.95)));
   return { hd95, assd: sum / count, nsd: within / count };
 }

@@ -4,6 +4,7 @@
  */
 import * as v from 'valibot';
 import { OutOfMemory } from '../errors.ts';
+import { formatBytes } from '../format.ts';
 import type { AdapterClass } from '../gpu/choices.ts';
 import { limitsSchema, type Plan, type PlanLimits } from '../gpu/plan.ts';
 import { precisionSchema, type Precision } from '../gpu/precision.ts';
@@ -25,7 +26,6 @@ import {
   type PlanShape,
   type TrainingShape,
 } from './plan.ts';
-import { formatBytes } from './summary.ts';
 
 /** Bytes that plans may use where neither the caller nor the device says: what nearly every GPU of that kind has. */
 export const assumedBudget: Readonly<Record<AdapterClass, number>> = {

@@ -12,7 +12,7 @@ import {
   type TrainingWish,
 } from './budget.ts';
 import { multipleInWords, paddedSize, sizeMultiple } from './config.ts';
-import { formatBytes } from './summary.ts';
+import { formatBytes } from '../format.ts';
 
 /** Voxels of the largest patch, as a cube in millimetres. */
 const mostVoxels = 256 ** 3;

@@ -1,23 +1,11 @@
 /** A plan as text for people: parameters, memory, the largest tensors and what runs. */
+import { formatBytes } from '../format.ts';
 import type { Plan } from '../gpu/plan.ts';
 import { assertOptions } from '../options.ts';
 import { object, size3, wholeNumber, withParts } from '../schema.ts';
 import type { Size3 } from '../size.ts';
 import { completed, type UNet3DConfig } from './config.ts';
 import { layoutParameters } from './parameters.ts';
-
-const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
-
-/** Bytes with a binary unit and three digits. */
-export function formatBytes(bytes: number): string {
-  let value = bytes;
-  let unit = 0;
-  while (value >= 1024 && unit < units.length - 1) {
-    value /= 1024;
-    unit++;
-  }
-  return `${unit === 0 ? value : value.toPrecision(value >= 1000 ? 4 : 3)} ${units[unit]}`;
-}
 
 /** Bytes in use at each dispatch: living tensors of the plan, without the model's own. */
 export function bytesOverStep({ tensors, dispatches }: Plan): number[] {

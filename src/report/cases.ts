@@ -2,10 +2,11 @@
  * The best, the median and the worst case of an evaluation, and their pictures for the report.
  */
 import * as v from 'valibot';
+import { className, digits } from '../format.ts';
+import { meanDefined } from '../metrics/dice.ts';
 import type { CaseMetrics } from '../metrics/evaluate.ts';
 import { assertOptions } from '../options.ts';
 import { list, numbers, object, text, withParts } from '../schema.ts';
-import { digits } from './html.ts';
 import { encodePng } from './png.ts';
 import { sliceGif, sliceGrid } from './slices.ts';
 import { volumeSchema, type GridVolume } from './view.ts';
@@ -25,13 +26,8 @@ export interface CasePicture {
 }
 
 /** Mean Dice over the foreground classes where it is defined; NaN without any. */
-export function foregroundDice({ classes }: CaseMetrics): number {
-  const defined = classes
-    .slice(1)
-    .map(({ dice }) => dice)
-    .filter((value) => !Number.isNaN(value));
-  return defined.reduce((sum, value) => sum + value, 0) / defined.length;
-}
+export const foregroundDice = ({ classes }: CaseMetrics): number =>
+  meanDefined(classes.slice(1).map(({ dice }) => dice));
 
 /** Best, median and worst by mean foreground Dice; fewer titles where there are fewer cases. */
 export function pickCases(cases: readonly CaseMetrics[]): { title: string; index: number }[] {
@@ -79,12 +75,12 @@ export async function casePicture(
   const { labels } = options;
   const scores = metrics.classes
     .slice(1)
-    .map(({ dice }, index) => `${labels[index + 1] ?? `class ${index + 1}`} ${digits(dice, 3)}`)
+    .map(({ dice }, index) => `${className(labels, index + 1)} ${digits(dice)}`)
     .join(', ');
   const entry = {
     name: metrics.name,
     ...volumes,
-    caption: `mean Dice ${digits(foregroundDice(metrics), 3)}`,
+    caption: `mean Dice ${digits(foregroundDice(metrics))}`,
   };
   const grid = sliceGrid([entry], { labels, columns: ['image', 'truth', 'prediction', 'difference'] });
   return {

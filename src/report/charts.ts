@@ -2,11 +2,12 @@
  * The report's charts as SVG, by Observable Plot: curves of the training, box plots, the confusion
  * matrix and the lifetimes of the memory plan. Ink follows the page's colour, so dark pages work.
  */
+import { className, formatBytes } from '../format.ts';
 import type { Plan } from '../gpu/plan.ts';
 import type { CaseMetrics, MetricName } from '../metrics/evaluate.ts';
 import { classColor, cssColor } from './colors.ts';
-import { historySeries, ticks, type HistoryRow, type Series } from './curves.ts';
-import { bytesText, raw, type Html } from './html.ts';
+import { raw, type Html } from './html.ts';
+import { historySeries, ticks, type HistoryRow, type Series } from './series.ts';
 
 export type Plot = typeof import('@observablehq/plot');
 
@@ -138,14 +139,14 @@ export class Charts {
     const cells = matrix.flatMap((row, truth) => {
       const total = row.reduce((sum, voxels) => sum + voxels, 0);
       return row.map((voxels, prediction) => ({
-        truth: labels[truth] ?? `class ${truth}`,
-        prediction: labels[prediction] ?? `class ${prediction}`,
+        truth: className(labels, truth),
+        prediction: className(labels, prediction),
         voxels,
         share: total > 0 ? voxels / total : NaN,
       }));
     });
     type Cell = (typeof cells)[number];
-    const names = matrix.map((_, label) => labels[label] ?? `class ${label}`);
+    const names = matrix.map((_, label) => className(labels, label));
     const text = ({ share }: Cell): string =>
       Number.isNaN(share) ? '–' : share > 0 && share < 0.0005 ? '<0.1' : (share * 100).toFixed(1);
     return this.draw('Confusion matrix', {
@@ -210,7 +211,7 @@ export class Charts {
         plot.text(bars, {
           x: 'end',
           y: 'key',
-          text: ({ bytes }: Bar) => bytesText(bytes),
+          text: ({ bytes }: Bar) => formatBytes(bytes),
           textAnchor: 'start',
           dx: 4,
         }),
@@ -248,7 +249,7 @@ export class Charts {
       marginLeft: 60,
       x: { label: 'dispatch of a step', domain: [0, dispatches.length] },
       y: {
-        label: `MiB in ${buffers.length} buffers; ${bytesText(peakBytes)} with weights and parameters`,
+        label: `MiB in ${buffers.length} buffers; ${formatBytes(peakBytes)} with weights and parameters`,
         grid: true,
       },
       color: { domain: Object.keys(memoryColors), range: Object.values(memoryColors), legend: false },
@@ -262,7 +263,7 @@ export class Charts {
           fillOpacity: 0.8,
           stroke: 'currentColor',
           strokeWidth: 0.3,
-          title: ({ name, low, high }: Box) => `${name}, ${bytesText((high - low) * MiB)}`,
+          title: ({ name, low, high }: Box) => `${name}, ${formatBytes((high - low) * MiB)}`,
         }),
         plot.text(large, {
           x: ({ from, to }: Box) => (from + to) / 2,

@@ -3,30 +3,9 @@
  * epochs. Rewritten after every epoch it serves as progress.png.
  */
 import { InvalidOption } from '../errors.ts';
-import { classColor } from './colors.ts';
 import { drawText, fitText } from './font.ts';
 import { createPicture, fillRect, polyline, type Color, type Picture } from './raster.ts';
-
-/** One epoch; what was not measured is left out or NaN. */
-export interface HistoryRow {
-  /** Number of the epoch as the axis shows it. */
-  readonly epoch: number;
-  readonly trainLoss?: number;
-  readonly validationLoss?: number;
-  /** Validation Dice of each class, background included, in the order of the labels. */
-  readonly dice?: readonly number[];
-  readonly learningRate?: number;
-}
-
-/** A named line; x and y of equal length, NaN leaves a gap. */
-export interface Series {
-  readonly name: string;
-  readonly color: Color;
-  readonly x: readonly number[];
-  readonly y: readonly number[];
-  /** Default 2. */
-  readonly width?: number;
-}
+import { historySeries, ticks, type HistoryRow, type Series } from './series.ts';
 
 interface Box {
   readonly left: number;
@@ -38,19 +17,6 @@ interface Box {
 const ink: Color = [30, 30, 30];
 const grey: Color = [110, 110, 110];
 const rule: Color = [226, 226, 226];
-const blue: Color = [0, 114, 178];
-const vermilion: Color = [213, 94, 0];
-
-/** Round values that cover [low, high] in about `count` steps of 1, 2 or 5 times a power of ten. */
-export function ticks(low: number, high: number, count: number): number[] {
-  if (!(high > low)) return [low];
-  const rough = (high - low) / count;
-  const power = 10 ** Math.floor(Math.log10(rough));
-  const step = power * ([1, 2, 5, 10].find((factor) => factor * power >= rough) ?? 10);
-  const first = Math.ceil(low / step - 1e-9);
-  const last = Math.floor(high / step + 1e-9);
-  return Array.from({ length: last - first + 1 }, (_, index) => (first + index) * step);
-}
 
 /** A number as an axis writes it: no more digits than it needs. */
 export function axisNumber(value: number): string {
@@ -132,45 +98,6 @@ export function lineChart(
         { color: grey, align: 'right' },
       );
   });
-}
-
-/** Loss, Dice and learning rate as lines over the epochs; also the report's charts are made of these. */
-export function historySeries(
-  history: readonly HistoryRow[],
-  labels: readonly string[] = [],
-): { loss: Series[]; dice: Series[]; learningRate: Series[] } {
-  const x = history.map(({ epoch }) => epoch);
-  const line = (
-    name: string,
-    color: Color,
-    value: (row: HistoryRow) => number | undefined,
-    width = 2,
-  ): Series[] => {
-    const y = history.map((row) => value(row) ?? Number.NaN);
-    return y.some(Number.isFinite) ? [{ name, color, x, y, width }] : [];
-  };
-  const classes = Math.max(0, ...history.map(({ dice }) => dice?.length ?? 0));
-  const mean = ({ dice = [] }: HistoryRow): number => {
-    const foreground = dice.slice(1).filter(Number.isFinite);
-    return foreground.reduce((sum, value) => sum + value, 0) / foreground.length;
-  };
-  return {
-    loss: [
-      ...line('training', blue, (row) => row.trainLoss),
-      ...line('validation', vermilion, (row) => row.validationLoss),
-    ],
-    dice: [
-      ...line('mean', ink, mean, 3),
-      ...Array.from({ length: Math.max(0, classes - 1) }, (_, index) =>
-        line(
-          labels[index + 1] ?? `class ${index + 1}`,
-          classColor(index + 1),
-          (row) => row.dice?.[index + 1],
-        ),
-      ).flat(),
-    ],
-    learningRate: line('learning rate', blue, (row) => row.learningRate),
-  };
 }
 
 /**

@@ -1,5 +1,5 @@
 /**
- * Pieces of HTML for the report: escaping, tables, numbers and embedded files.
+ * Pieces of HTML for the report: escaping, tables, lists and embedded files.
  */
 
 /** HTML that is safe to insert as it is. */
@@ -28,25 +28,6 @@ export const html = (strings: TemplateStringsArray, ...values: readonly Content[
 export const raw = (text: string): Html => ({ html: text });
 export const nothing: Html = { html: '' };
 
-/** A number with a fixed count of digits, a dash where it is not defined. */
-export const digits = (value: number, count = 3): string =>
-  Number.isFinite(value) ? value.toFixed(count).replace('-', '−') : '–';
-
-/** Bytes in the binary unit that fits. */
-export function bytesText(bytes: number): string {
-  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
-  const power = bytes < 1 ? 0 : Math.min(4, Math.floor(Math.log2(bytes) / 10));
-  return `${(bytes / 1024 ** power).toFixed(power === 0 ? 0 : 1)} ${units[power]}`;
-}
-
-/** Seconds as seconds, minutes or hours. */
-export function durationText(seconds: number): string {
-  if (!Number.isFinite(seconds)) return '–';
-  if (seconds < 1) return `${(seconds * 1000).toFixed(0)} ms`;
-  if (seconds < 120) return `${seconds.toFixed(1)} s`;
-  return seconds < 7200 ? `${(seconds / 60).toFixed(1)} min` : `${(seconds / 3600).toFixed(1)} h`;
-}
-
 /** A table that scrolls sideways where it is too wide; columns after the first `textColumns` are numbers. */
 export function table(
   head: readonly Content[],
@@ -72,6 +53,20 @@ export function table(
     </table>
   </div>`;
 }
+
+/** A part of a page that links can lead to. */
+export const section = (id: string, title: string, ...content: readonly Html[]): Html =>
+  html`<section id="${id}">
+    <h2>${title}</h2>
+    ${content}
+  </section> `;
+
+/** What is shown on demand. */
+export const fold = (title: string, content: Html): Html =>
+  html`<details>
+    <summary>${title}</summary>
+    ${content}
+  </details>`;
 
 /** A list of names and values. */
 export const definitions = (entries: Readonly<Record<string, unknown>>): Html =>

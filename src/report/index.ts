@@ -11,6 +11,7 @@ export {
 export { metricsCsv, metricsJson, summarise, type Summary } from '../metrics/summary.ts';
 export { casePicture, pickCases, type CasePicture } from './cases.ts';
 export { mapsOver, renderCase, type RenderInput } from './render.ts';
-export { reportHtml, type ReportData } from './report.ts';
+export { reportHtml } from './report.ts';
+export type { ReportData } from './report-data.ts';
 export type { GridVolume, Plane } from './view.ts';
 export { historyCsv } from '../train/history.ts';

@@ -4,7 +4,8 @@
 import { createRequire } from 'node:module';
 import type { Plan } from '../gpu/plan.ts';
 import { Charts, type Plot } from './charts.ts';
-import { reportHtml as draw, type ReportData } from './report.ts';
+import { reportHtml as draw } from './report.ts';
+import type { ReportData } from './report-data.ts';
 
 /**
  * For what only a report needs, when one is made. `require` opens the files of a package one after another, `import`

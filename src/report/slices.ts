@@ -4,6 +4,7 @@
  */
 import * as v from 'valibot';
 import { InvalidOption, InvalidVolume } from '../errors.ts';
+import { className } from '../format.ts';
 import { finite, oneOf, text, wholeNumber } from '../schema.ts';
 import { classColor, differenceColors } from './colors.ts';
 import { drawText, fitText, textWidth } from './font.ts';
@@ -140,7 +141,7 @@ function legendOf(all: readonly Prepared[], labels: readonly string[] | undefine
   return [
     ...[...found]
       .sort((a, b) => a - b)
-      .map((label): [string, Color] => [labels?.[label] ?? `class ${label}`, classColor(label)]),
+      .map((label): [string, Color] => [className(labels ?? [], label), classColor(label)]),
     ...(isMissing
       ? (['missed', 'added', 'confused'] as const).map((kind): [string, Color] => [
           `difference: ${kind === 'confused' ? 'other class' : kind}`,

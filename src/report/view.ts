@@ -7,6 +7,7 @@ import { permutations } from '../data/grid.ts';
 import { spacingOf as axisLengths } from '../data/volume.ts';
 import { InvalidVolume } from '../errors.ts';
 import { assertOptions } from '../options.ts';
+import { quantile } from '../quantile.ts';
 import { affine, numberAbove, numbers, oneOf, openObject, wholeNumber, withParts } from '../schema.ts';
 
 /** A volume on a grid: x fastest, extents and spacing (mm) along x, y, z. */
@@ -166,7 +167,7 @@ export function greyWindow(data: ArrayLike<number>): [low: number, high: number]
   const values: number[] = [];
   for (let at = 0; at < data.length; at += step) if (Number.isFinite(data[at])) values.push(data[at]!);
   const sorted = Float64Array.from(values).sort();
-  const at = (part: number): number => sorted[Math.round(part * (sorted.length - 1))] ?? 0;
-  const [low, high] = [at(0.01), at(0.99)];
-  return high > low ? [low, high] : [at(0), Math.max(at(1), at(0) + 1)];
+  if (sorted.length === 0) return [0, 1];
+  const [low, high] = [quantile(sorted, 0.01), quantile(sorted, 0.99)];
+  return high > low ? [low, high] : [sorted[0]!, Math.max(sorted.at(-1)!, sorted[0]! + 1)];
 }

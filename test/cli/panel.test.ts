@@ -50,8 +50,8 @@ test('before the first step nothing is made up', () => {
     best: undefined,
   };
   expect(panel({ ...standing, ...nothing }, 80).slice(1)).toEqual([
-    'loss -  lr -  GPU memory 412 MiB  - voxels/s',
-    'Dice -',
+    'loss –  lr –  GPU memory 412 MiB  – voxels/s',
+    'Dice –',
   ]);
 });
 

@@ -5,7 +5,7 @@ import { historyCsv } from '../../src/train/history.ts';
 import { commandLine } from '../../src/cli/results.ts';
 import { defaultEpochs } from '../../src/cli/recipe.ts';
 import { patchTip } from '../../src/cli/train-settings.ts';
-import { bar, duration, table, toJson } from '../../src/cli/text.ts';
+import { bar, table, toJson } from '../../src/cli/text.ts';
 
 describe('options', () => {
   test.each([
@@ -40,10 +40,6 @@ describe('options', () => {
 });
 
 describe('text', () => {
-  test('durations', () => {
-    expect([42_000, 185_000, 3_723_000, NaN].map(duration)).toEqual(['42 s', '3:05', '1:02:03', '-']);
-  });
-
   test('a bar never leaves its frame', () => {
     expect([-1, 0, 0.5, 1, 2].map((share) => bar(share, 4))).toEqual([
       '[....]',

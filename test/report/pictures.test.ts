@@ -4,12 +4,13 @@ import { expect, test } from 'vitest';
 import { InvalidOption, InvalidVolume } from '../../src/errors.ts';
 import { random } from '../../src/data/random.ts';
 import { classColor, classColors, differenceColors } from '../../src/report/colors.ts';
-import { axisNumber, curves, ticks } from '../../src/report/curves.ts';
+import { axisNumber, curves } from '../../src/report/curves.ts';
 import { drawText, fitText, textWidth } from '../../src/report/font.ts';
 import { encodeGif } from '../../src/report/gif.ts';
 import { encodePng } from '../../src/report/png.ts';
 import { createPicture, fillRect, stroke, type Picture } from '../../src/report/raster.ts';
 import { renderCase } from '../../src/report/render.ts';
+import { ticks } from '../../src/report/series.ts';
 import { sliceGif, sliceGrid } from '../../src/report/slices.ts';
 import { greyWindow, mostTelling, sliceValues, viewOf } from '../../src/report/view.ts';
 

@@ -15,7 +15,8 @@ import { Unsatisfactory } from '../failure.ts';
 import type { Io } from '../io.ts';
 import { anisotropyTip, trainFeatures } from '../network-options.ts';
 import * as parse from '../parse.ts';
-import { digits, table, toJson } from '../text.ts';
+import { digits } from '../../format.ts';
+import { table, toJson } from '../text.ts';
 
 interface Options extends DatasetArguments, SplitArguments {
   readonly json?: boolean;

@@ -25,7 +25,8 @@ import { hashOfHashes, sha256, Stopwatch } from '../provenance.ts';
 import { commandLine, writeResults } from '../results.ts';
 import { RunFolder } from '../run-folder.ts';
 import { testModel } from '../test-run.ts';
-import { digits, duration, table, toJson } from '../text.ts';
+import { digits, duration } from '../../format.ts';
+import { table, toJson } from '../text.ts';
 import { watch } from '../watch.ts';
 
 /** Test Dice of a foreground class below this makes the demo fail. */
@@ -187,7 +188,7 @@ async function demo(io: Io, options: Options, words: readonly string[]): Promise
       );
       io.out(
         '',
-        `${duration(seconds * 1000)} in all. In ${folder.path}: report.html, progress.png, slices.png, ` +
+        `${duration(seconds)} in all. In ${folder.path}: report.html, progress.png, slices.png, ` +
           'model.safetensors, predictions/*.nii.gz, history.csv, metrics.json, split.json, config.json',
       );
     }

@@ -1,7 +1,7 @@
 /** `info`: the adapter that would be used, its limits and features, and versions, for people and bug reports. */
 import { Command } from 'commander';
 import { adapterNotice, requestNodeAdapter, type NodeAdapter } from '../../gpu/node.ts';
-import { formatBytes } from '../../model/summary.ts';
+import { formatBytes } from '../../format.ts';
 import type { Io } from '../io.ts';
 import { versions } from '../provenance.ts';
 import { toJson } from '../text.ts';

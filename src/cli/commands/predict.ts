@@ -20,7 +20,8 @@ import type { Io } from '../io.ts';
 import { checkOutputs } from '../outputs.ts';
 import * as parse from '../parse.ts';
 import { predictionsName } from '../run-folder.ts';
-import { bar, duration, toJson } from '../text.ts';
+import { duration } from '../../format.ts';
+import { bar, toJson } from '../text.ts';
 import { listed, some } from '../../listed.ts';
 
 interface Options {
@@ -138,7 +139,7 @@ async function predict(
         for (const warning of segmentation.warnings) io.err(`warning: ${warning}`);
         const seconds = (performance.now() - started) / 1000;
         if (options.json) io.out(toJson({ input: files, output: target, kind: options.output, seconds }));
-        else io.out(`${index + 1}/${jobs.length}  ${name} -> ${target}  ${duration(seconds * 1000)}`);
+        else io.out(`${index + 1}/${jobs.length}  ${name} -> ${target}  ${duration(seconds)}`);
       } catch (error) {
         // One bad file of many does not keep the others from being segmented.
         if (!(error instanceof UNet3DError) || error instanceof Aborted || jobs.length === 1) throw error;
