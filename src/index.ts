@@ -51,6 +51,7 @@ export { readStateDict, type StateDict } from './weights/pytorch/state-dict.ts';
 export { openNnunet, type NnunetModel } from './interop/nnunet/folder.ts';
 export { convertNnunet } from './interop/nnunet/convert.ts';
 export { readSafetensors, writeSafetensors, type SafetensorsOptions } from './weights/safetensors.ts';
+export { exportOnnx, type OnnxOptions } from './export/onnx.ts';
 export { exportPytorch } from './export/pytorch.ts';
 export { exportSafetensors } from './export/safetensors.ts';
 export { phantom, phantomLabels, phantoms, type Phantom, type PhantomOptions } from './data/phantom.ts';

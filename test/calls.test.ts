@@ -347,6 +347,11 @@ const calls: Readonly<Record<string, PublicCall>> = {
     options: { 0: file, 1: { precision: 'f16' } },
     mayBe: { '0.metadata': [{}] },
   },
+  exportOnnx: {
+    call: library.exportOnnx,
+    values: [saved],
+    options: { 1: { upsampling: 'shuffled' } },
+  },
   exportPytorch: { call: library.exportPytorch, values: [saved] },
   exportSafetensors: {
     call: library.exportSafetensors,

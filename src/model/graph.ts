@@ -6,6 +6,7 @@ import { InvalidOption } from '../errors.ts';
 import type { Recorder, View, VolumeTensor } from '../gpu/plan.ts';
 import type { Size3 } from '../size.ts';
 import type { Input } from '../ops/common.ts';
+import type { Operation } from './operation.ts';
 
 /** Of a volume, without how it is stored. */
 export interface Shape {
@@ -52,6 +53,8 @@ export interface Context {
 
 /** A layer kind with its settings: what it makes of shapes, which parameters it has, how it is recorded. */
 export interface Layer<P extends Pass = Pass> {
+  /** What it computes, as data. */
+  readonly operation: Operation;
   /** Of the output. @throws InvalidOption for inputs that do not fit */
   shape(inputs: readonly Shape[]): Shape;
   parameters?(inputs: readonly Shape[]): readonly ParameterSpec[];

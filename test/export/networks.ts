@@ -1,10 +1,13 @@
 /** Small networks of all kinds as model files, with the logits that PyTorch has for an image (test/fixtures). */
+import type { FileEntry } from '../../src/data/case.ts';
 import { defaultPreprocessing } from '../../src/data/preprocessing.ts';
+import { openNnunet } from '../../src/interop/nnunet/folder.ts';
 import { completeConfig, paddedSize, type UNet3DConfig } from '../../src/model/config.ts';
 import { layoutParameters } from '../../src/model/parameters.ts';
 import type { Size3 } from '../../src/size.ts';
 import { writeModel } from '../../src/weights/model-file.ts';
 import { flatFrom } from '../../src/weights/named-tensors.ts';
+import type { NamedTensor } from '../../src/weights/safetensors.ts';
 import { copyGrid } from '../../src/infer/evaluator.ts';
 import batch from '../fixtures/torch/network.json';
 import batchWeights from '../fixtures/torch/network-weights.json';
@@ -99,4 +102,20 @@ export function errorOf(name: NetworkName, logits: Float32Array): number {
   copyGrid(found, logits, samples * count, [shape[4], shape[3], shape[2]], [x, y, z]);
   const largest = exact.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
   return exact.reduce((most, value, i) => Math.max(most, Math.abs(value - found[i]!)), 0) / largest;
+}
+
+/** A model folder of nnU-Net as a model file of this package: the network and the weights of its first fold. */
+export async function modelOfNnunet(files: readonly FileEntry[]): Promise<Uint8Array<ArrayBuffer>> {
+  const { config, folds } = await openNnunet(files);
+  const { parameters, parameterWords, statisticsWords } = layoutParameters(config);
+  const tensors = new Map<string, NamedTensor>();
+  for (const [name, tensor] of folds[0]!.weights)
+    tensors.set(name, { shape: tensor.shape, data: await tensor.read() });
+  return writeModel(
+    { config, labels: [], channels: [] },
+    {
+      parameters: flatFrom(parameters, parameterWords, tensors),
+      statistics: new Float32Array(statisticsWords),
+    },
+  );
 }

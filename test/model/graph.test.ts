@@ -56,6 +56,7 @@ describe('the order of reads and writes', () => {
     const graph = new Graph({ batch: 1, channels: 2, size });
     const last = build(graph);
     const loss: Layer = {
+      operation: { kind: 'act', slope: 1 },
       shape: ([first]) => first!,
       at: (context, { inputs: [input] }) => ({
         lossGradient: (target) =>

@@ -10,6 +10,7 @@ import { assertStored, type Layer } from '../graph.ts';
 export function act(slope: number): Layer {
   assertSlope(slope);
   return {
+    operation: { kind: 'act', slope },
     shape: ([first]) => first!,
     at(context, { name, inputs: [input] }) {
       assertStored(name, input!);

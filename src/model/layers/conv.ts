@@ -20,6 +20,7 @@ export const conv = (channels: number, options: ConvOptions = {}): Layer => {
   const { kernel, stride, bias: biased } = { ...usualShape, bias: true, ...options };
   const shape = { kernel, stride };
   return {
+    operation: { kind: 'conv', ...shape },
     shape: ([first]) => ({ ...first!, channels, size: convolvedSize(first!.size, stride) }),
     parameters(inputs) {
       const inChannels = channelsOf(inputs);

@@ -46,6 +46,7 @@ export interface Network {
 }
 
 export const head = (classes: number): Layer<HeadPass> => ({
+  operation: { kind: 'conv', kernel: [1, 1, 1], stride: [1, 1, 1] },
   shape: ([first]) => ({ ...first!, channels: classes }),
   parameters([first]) {
     const init = { fanIn: first!.channels };

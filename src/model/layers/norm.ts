@@ -18,6 +18,7 @@ export interface NormOptions {
 
 /** @param slope of the activation for values below 0: at most 1, which is none */
 export const norm = (kind: NormKind, slope: number, { weighted = true }: NormOptions = {}): Layer => ({
+  operation: { kind: 'norm', of: kind, epsilon, slope },
   shape: ([first]) => first!,
   centres: true,
   parameters([first]) {

@@ -4,6 +4,7 @@ import { averagePoolBackward, poolBackward, poolForward, pooledSize, type PoolKi
 import type { Layer } from '../graph.ts';
 
 export const pool = (stride: Size3, kind: PoolKind = 'max'): Layer => ({
+  operation: { kind: 'pool', of: kind, stride },
   shape: ([first]) => ({ ...first!, size: pooledSize(first!.size, stride) }),
   flopsPerByte: () => 2,
   at(context, { name, inputs: [input], shape: { batch, channels, size } }) {

@@ -3,6 +3,7 @@ import { preluBackwardInput, preluBackwardSlope, preluForward } from '../../ops/
 import type { Layer } from '../graph.ts';
 
 export const prelu: Layer = {
+  operation: { kind: 'prelu' },
   shape: ([first]) => first!,
   parameters: () => [{ name: 'weight', shape: [1], init: { constant: 0.25 } }],
   flopsPerByte: () => 1 / 2,

@@ -6,6 +6,7 @@ import type { Layer, Shape } from '../graph.ts';
 const inWords = ({ channels, size }: Shape): string => `${channels} channels of [${size.join(', ')}]`;
 
 export const sum: Layer = {
+  operation: { kind: 'sum' },
   shape([first, second]) {
     if (!first || !second || inWords(first) !== inWords(second))
       throw new InvalidOption(

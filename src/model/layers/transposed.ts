@@ -16,6 +16,7 @@ export const transposed = (
   channels: number,
   { bias: biased = true, ...shape }: ConvShape & { readonly bias?: boolean },
 ): Layer => ({
+  operation: { kind: 'transposed', ...shape },
   shape: ([first]) => ({ ...first!, channels, size: grownSize(first!.size, shape.stride) }),
   parameters(inputs) {
     const [x, y, z] = shape.kernel;

@@ -11,6 +11,7 @@ export const upconv = (
   stride: Size3,
   { bias: biased = true }: { readonly bias?: boolean } = {},
 ): Layer => ({
+  operation: { kind: 'upconv', stride },
   shape: ([first]) => ({
     ...first!,
     channels,

@@ -1,0 +1,143 @@
+/** What each operation of a network is in ONNX's operators. */
+import type { Operation } from '../../model/operation.ts';
+import type { Size3 } from '../../size.ts';
+import type { NamedTensor } from '../../weights/safetensors.ts';
+import type { Initializer, OnnxNode } from './format.ts';
+import { shuffled } from './shuffle.ts';
+
+/** How the decoder's resolution is raised. */
+export type Upsampling = 'transposed' | 'shuffled';
+
+/** Where an operation stands in the network. */
+export interface Place {
+  /** Of the layer, which its own tensors begin with. */
+  readonly name: string;
+  /** Names of what it reads. */
+  readonly inputs: readonly string[];
+  /** The name that its output is to have. */
+  readonly output: string;
+  /** Of the output. */
+  readonly channels: number;
+  /** Parameters and running statistics by their names within the layer, such as `weight`. */
+  readonly tensors: ReadonlyMap<string, NamedTensor>;
+  readonly upsampling: Upsampling;
+}
+
+/** What an operation adds to a graph. */
+export interface Fragment {
+  readonly nodes: readonly OnnxNode[];
+  readonly initializers: ReadonlyMap<string, Initializer>;
+}
+
+/** ONNX counts axes as PyTorch does. */
+const zyx = ([x, y, z]: Size3): readonly [number, number, number] => [z, y, x];
+
+export function fragmentOf(operation: Operation, place: Place): Fragment {
+  switch (operation.kind) {
+    case 'conv':
+      return conv(operation, place);
+    case 'upconv':
+      return place.upsampling === 'shuffled'
+        ? shuffled(zyx(operation.stride), place)
+        : upconv(operation, place);
+    case 'transposed':
+      return transposed(operation, place);
+    case 'norm':
+      return norm(operation, place);
+    case 'act':
+      return { nodes: act(operation.slope, place.inputs[0]!, place.output), initializers: new Map() };
+    case 'prelu':
+      return prelu(place);
+    case 'pool':
+      return pool(operation, place);
+    case 'sum':
+      return {
+        nodes: [{ operator: 'Add', inputs: place.inputs, output: place.output }],
+        initializers: new Map(),
+      };
+    default:
+      return operation satisfies never;
+  }
+}
+
+type Of<Kind extends Operation['kind']> = Extract<Operation, { kind: Kind }>;
+
+/** Weights under the layer's name; those that the layer has not are left out. */
+const own = ({ name, tensors }: Place): Map<string, Initializer> =>
+  new Map([...tensors].map(([key, tensor]) => [`${name}.${key}`, tensor]));
+
+/** What reads several inputs reads them one after the other. */
+function joined({ name, inputs }: Place): { readonly input: string; readonly nodes: readonly OnnxNode[] } {
+  if (inputs.length === 1) return { input: inputs[0]!, nodes: [] };
+  const input = `${name}.input`;
+  return { input, nodes: [{ operator: 'Concat', inputs, output: input, attributes: { axis: 1 } }] };
+}
+
+/** A convolution of whichever direction. */
+function convolving(operator: string, place: Place, attributes: OnnxNode['attributes'] & object): Fragment {
+  const initializers = own(place);
+  const { input, nodes } = joined(place);
+  const inputs = [input, ...initializers.keys()];
+  return { nodes: [...nodes, { operator, inputs, output: place.output, attributes }], initializers };
+}
+
+function conv({ kernel, stride }: Of<'conv'>, place: Place): Fragment {
+  const padding = zyx(kernel).map((length) => (length - 1) / 2);
+  const pads = [...padding, ...padding];
+  return convolving('Conv', place, { kernel_shape: zyx(kernel), strides: zyx(stride), pads });
+}
+
+const upconv = ({ stride }: Of<'upconv'>, place: Place): Fragment =>
+  convolving('ConvTranspose', place, { kernel_shape: zyx(stride), strides: zyx(stride) });
+
+function transposed({ kernel, stride }: Of<'transposed'>, place: Place): Fragment {
+  const padding = zyx(kernel).map((length) => (length - 1) / 2);
+  return convolving('ConvTranspose', place, {
+    kernel_shape: zyx(kernel),
+    strides: zyx(stride),
+    pads: [...padding, ...padding],
+    output_padding: zyx(stride).map((step) => step - 1),
+  });
+}
+
+/** Norms without weights get ones and zeros: ONNX has none without. */
+function norm({ of: kind, epsilon, slope }: Of<'norm'>, place: Place): Fragment {
+  const { name, inputs, output, channels } = place;
+  const constant = (value: number): Initializer => ({
+    shape: [channels],
+    data: new Float32Array(channels).fill(value),
+  });
+  const found = own(place);
+  const initializers = new Map<string, Initializer>();
+  const names = ['weight', 'bias', ...(kind === 'batch' ? ['running_mean', 'running_var'] : [])];
+  for (const key of names.map((part) => `${name}.${part}`))
+    initializers.set(key, found.get(key) ?? constant(key.endsWith('weight') ? 1 : 0));
+  const normed = slope === 1 ? output : `${name}.normed`;
+  const node: OnnxNode = {
+    operator: kind === 'batch' ? 'BatchNormalization' : 'InstanceNormalization',
+    inputs: [...inputs, ...initializers.keys()],
+    output: normed,
+    attributes: { epsilon: { float: epsilon } },
+  };
+  return { nodes: [node, ...act(slope, normed, output)], initializers };
+}
+
+/** None for a slope of 1, where input and output have one name. */
+function act(slope: number, input: string, output: string): readonly OnnxNode[] {
+  if (input === output) return [];
+  const inputs = [input];
+  if (slope === 0) return [{ operator: 'Relu', inputs, output }];
+  return [{ operator: 'LeakyRelu', inputs, output, attributes: { alpha: { float: slope } } }];
+}
+
+function prelu(place: Place): Fragment {
+  const initializers = own(place);
+  const inputs = [...place.inputs, ...initializers.keys()];
+  return { nodes: [{ operator: 'PRelu', inputs, output: place.output }], initializers };
+}
+
+function pool({ of: kind, stride }: Of<'pool'>, { inputs, output }: Place): Fragment {
+  const attributes = { kernel_shape: zyx(stride), strides: zyx(stride) };
+  const operator = kind === 'max' ? 'MaxPool' : 'AveragePool';
+  return { nodes: [{ operator, inputs, output, attributes }], initializers: new Map() };
+}
