@@ -1,10 +1,10 @@
 /** A model as ONNX, operators of version 17: written node by node from the network's graph. */
 import * as v from 'valibot';
 import { InvalidModel } from '../errors.ts';
-import { multipleInWords, sizeMultiple, type UNet3DConfig } from '../model/config.ts';
+import { leastSize, multipleInWords, type UNet3DConfig } from '../model/config.ts';
 import type { Node } from '../model/graph.ts';
+import { network } from '../model/network.ts';
 import { layoutParameters } from '../model/parameters.ts';
-import { unet } from '../model/unet.ts';
 import { assertOptions } from '../options.ts';
 import { oneOf } from '../schema.ts';
 import { version } from '../version.ts';
@@ -33,7 +33,7 @@ const mostBytes = 2 ** 31 - 2 ** 24;
 
 /**
  * The bytes of an .onnx file. Its input `image` is float32 [batch][channel][z][y][x], its output `logits`
- * [batch][class][z][y][x]; batch and lengths are free, the lengths multiples of `sizeMultiple`. The metadata
+ * [batch][class][z][y][x]; batch and lengths are free, the lengths multiples of the product of all strides. The metadata
  * `unet3d-gpu` is the description of a model file (preprocessing, post-processing, labels, channels, input size),
  * `unet3d-gpu.sizeMultiple` the multiples along x, y, z, both as JSON.
  * @param model the content of model.safetensors, or of a .pth under its names
@@ -60,8 +60,8 @@ export function assertFitsOnnx(config: UNet3DConfig): void {
 function onnxOf({ description, tensors }: OpenedModel, options: OnnxOptions): Uint8Array<ArrayBuffer> {
   const { config } = description;
   assertFitsOnnx(config);
-  const multiple = sizeMultiple(config);
-  const { graph, heads } = unet(config, { batch: 1, size: multiple });
+  const multiple = leastSize(config);
+  const { graph, heads } = network(config, { batch: 1, size: multiple });
   const head: Node = heads[0]!;
   const needed = ancestorsOf(head);
   const nameOf = (node: Node): string => (node === head ? 'logits' : node.name);

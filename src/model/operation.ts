@@ -19,4 +19,8 @@ export type Operation =
   | { readonly kind: 'prelu' }
   /** Of windows as large as the strides. */
   | { readonly kind: 'pool'; readonly of: PoolKind; readonly stride: Size3 }
-  | { readonly kind: 'sum' };
+  | { readonly kind: 'sum' }
+  /** Repeats the last voxels at the far ends, where an odd length was halved. */
+  | { readonly kind: 'pad' }
+  /** The input is the logits. */
+  | { readonly kind: 'logits' };

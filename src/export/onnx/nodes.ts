@@ -51,14 +51,21 @@ export function fragmentOf(operation: Operation, place: Place): Fragment {
     case 'pool':
       return pool(operation, place);
     case 'sum':
-      return {
-        nodes: [{ operator: 'Add', inputs: place.inputs, output: place.output }],
-        initializers: new Map(),
-      };
+      return bare('Add', place);
+    case 'logits':
+      return bare('Identity', place);
+    case 'pad':
+      throw new Error('lengths that are multiples of all strides are halved without a rest');
     default:
       return operation satisfies never;
   }
 }
+
+/** An operator without parameters. */
+const bare = (operator: string, { inputs, output }: Place): Fragment => ({
+  nodes: [{ operator, inputs, output }],
+  initializers: new Map(),
+});
 
 type Of<Kind extends Operation['kind']> = Extract<Operation, { kind: Kind }>;
 

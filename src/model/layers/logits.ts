@@ -15,6 +15,7 @@ export const logits = (classes: number): Layer<HeadPass> => ({
       throw new InvalidOption(`logits of ${classes} classes cannot be ${first!.channels} channels`);
     return first!;
   },
+  operation: { kind: 'logits' },
   at(context, { name, inputs: [input] }) {
     assertStored(name, input!);
     const { recorder } = context;

@@ -5,6 +5,7 @@ import { assertStored, type Layer } from '../graph.ts';
 
 export const pad = (size: Size3): Layer => ({
   shape: ([first]) => ({ ...first!, size }),
+  operation: { kind: 'pad' },
   flopsPerByte: () => 0,
   at(context, { name, inputs: [input], shape: { batch, channels } }) {
     assertStored(name, input!);
