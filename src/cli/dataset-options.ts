@@ -28,8 +28,9 @@ export interface SplitArguments {
 
 export const datasetHelp = `
 DATASET is a folder: a Medical Segmentation Decathlon or nnU-Net v2 data set
-(with dataset.json), or one folder of images and one of labels, matched by
-name. Or give both folders with --images and --labels.`;
+(with dataset.json); else images and labels matched by name: a folder of each,
+a folder per case, labels beside their images (CASE_seg, CASE_gt) or in a tree
+like theirs (BIDS). Or give both folders with --images and --labels.`;
 
 export function addDatasetOptions(command: Command): Command {
   return command

@@ -75,9 +75,26 @@ function pairUp(
   return { pairs, alone, ambiguous };
 }
 
+/** What tells volumes of BIDS apart: labels have the same, and others such as label- and desc- besides. */
+const bidsEntities = /^(sub|ses|task|acq|ce|rec|dir|run|echo|part|inv)-/;
+
+/** The entities of BIDS in some names (sub-01_ses-2_T1w, sub-01_ses-2_dseg); undefined where one has another form. */
+function bidsKeys(names: readonly string[]): string[] | undefined {
+  if (!names.every((name) => /^sub-[^_]+_/.test(name))) return undefined;
+  return names.map((name) =>
+    name
+      .split('_')
+      .filter((part) => bidsEntities.test(part))
+      .join('_'),
+  );
+}
+
 /** Pairs by what identifies the names; none where all that they have in common is a number. */
 function byIdentifier(ids: readonly string[], labels: readonly FileEntry[]): Matching {
   const stems = labels.map(({ path }) => stemOf(path));
+  const bids = [bidsKeys(ids), bidsKeys(stems)] as const;
+  const told = bids[0] && bids[1] && pairUp(ids, bids[0], labels, bids[1]);
+  if (told && isComplete(told)) return told;
   const [image, label] = [identifiers(ids, stems), identifiers(stems, ids)];
   const found = pairUp(ids, image.keys, labels, label.keys);
   const isRole = (dropped: readonly string[]): boolean => dropped.every((word) => roles.has(word));

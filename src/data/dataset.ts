@@ -1,6 +1,6 @@
 /**
- * Data sets as lists of cases: Medical Segmentation Decathlon, nnU-Net v2, or two folders of images and
- * labels matched by name. Works on a list of named files, so that a folder picked in a browser and a
+ * Data sets as lists of cases: Medical Segmentation Decathlon, nnU-Net v2, or images and labels
+ * matched by name. Works on a list of named files, so that a folder picked in a browser and a
  * directory in Node (dataset.node.ts) read alike. Nothing here opens a volume.
  */
 import * as v from 'valibot';

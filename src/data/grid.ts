@@ -78,6 +78,16 @@ export function turnedOnto(grid: Grid, target: Grid): TurnedGrid {
   return best;
 }
 
+/** What to do about a map whose shape is that of its volume from behind, as arrays of SimpleITK have it; else undefined. */
+export const reversedRemedy = (
+  what: string,
+  map: readonly number[],
+  volume: readonly number[],
+): string | undefined =>
+  sameShape([...spatialShape(map)].reverse(), volume)
+    ? `save the ${what} with its array as x, y, z (SimpleITK gives it as z, y, x)`
+    : undefined;
+
 /** How two grids of one axis order differ: in shape, or by so many mm. */
 export type GridDifference =
   { readonly kind: 'shape' } | { readonly kind: 'place'; readonly millimetres: number };
@@ -121,11 +131,15 @@ export function requireOver(
   const target = known && { shape: volume.shape, affine: known.b };
   const turned = known && target && turnedOnto({ shape: map.shape, affine: known.a }, target);
   const text = ({ shape }: LooseGrid): string => spatialShape(shape).join(' x ');
-  if (!sameShape((turned ?? map).shape, volume.shape))
+  const { shape } = turned ?? map;
+  if (!sameShape(shape, volume.shape)) {
+    const remedy =
+      reversedRemedy(names.map, shape, volume.shape) ??
+      "resample one onto the other's grid (labels: nearest neighbour); predict writes labels on the grid of its input";
     throw new InvalidVolume(
-      `${name}: the ${names.map} has ${text(map)} voxels, the ${names.volume} ${text(volume)}: resample one onto the ` +
-        "other's grid (labels: nearest neighbour); predict writes labels on the grid of its input.",
+      `${name}: the ${names.map} has ${text(map)} voxels, the ${names.volume} ${text(volume)}: ${remedy}.`,
     );
+  }
   const difference = turned && target && gridDifference(target, turned);
   if (difference?.kind === 'place')
     throw new InvalidVolume(

@@ -24,17 +24,27 @@ export function labelAdvice(data: ArrayLike<number>, { classes, images = [] }: E
   if (!values.every(Number.isInteger)) {
     if (least >= 0 && largest <= 1)
       return 'these are shares or probabilities: save 1 where they are 0.5 or more, else 0';
-    if (!isImage || (least >= 0 && largest < classes))
+    if (!isImage || (least >= 0 && largest < classes && isMostlyWhole(data)))
       return 'values between whole numbers come from interpolation: resample labels to the nearest neighbour';
   }
   if (isImage) return 'so many values are those of an image: see whether image and label are exchanged';
-  const unknown = 'or say which value unknown voxels have (--ignore, ignoreLabel)';
+  const unknown =
+    least >= 0 && largest <= 255
+      ? 'or say which value unknown voxels have (--ignore, ignoreLabel)'
+      : 'or save unknown voxels as 255 and say so (--ignore 255, ignoreLabel)';
   if (values.length === 2 && least === 0)
     return `save ${largest} as 1, as the first class is 1 beside the background 0, ${unknown}`;
   return (
     'number the classes of all labels alike and without gaps, such as 0, 1, 2, 4 as 0, 1, 2, 3, name all classes ' +
     `where they have names, ${unknown}`
   );
+}
+
+/** Whether most voxels are whole numbers, as inside of what was interpolated. */
+function isMostlyWhole(data: ArrayLike<number>): boolean {
+  let whole = 0;
+  for (let at = 0; at < data.length; at++) if (Number.isInteger(labelOf(data[at]!))) whole++;
+  return 2 * whole >= data.length;
 }
 
 /** The different labels of a map, and one more than it may have where there are too many. */

@@ -3,7 +3,7 @@
  */
 import { InvalidDataset, InvalidVolume } from '../errors.ts';
 import { some } from '../listed.ts';
-import { apartText, gridDifference } from './grid.ts';
+import { apartText, gridDifference, reversedRemedy } from './grid.ts';
 import { labelAdvice } from './label-advice.ts';
 import { labelOf } from './label-values.ts';
 import type { Size3 } from '../size.ts';
@@ -46,10 +46,6 @@ export interface CaseProblem {
 /** What messages call an image of a case. */
 export const imageName = ({ id, files }: ReadCase, index: number): string =>
   `Case "${id}": ${files?.images[index] ?? 'the image'}`;
-
-/** Whether a map seems to have its axes in the opposite order. */
-const isReversed = (image: BareVolume, map: BareVolume): boolean =>
-  spatial(image).join() === [...spatial(map)].reverse().join();
 
 /** Channels of an image, the fourth axis of its shape. */
 export const channelsOf = ({ shape }: BareVolume): number => shape[3] ?? 1;
@@ -122,9 +118,9 @@ export function* gridProblems(item: ReadCase, channels?: number): Generator<Case
     ? problem(
         'shape',
         `the image has the shape ${stored(first)}, its label ${stored(label)}${named}; they must be equal: ` +
-          (isReversed(first, label)
-            ? 'save the label with its array as x, y, z (SimpleITK gives it as z, y, x).'
-            : "resample the label (nearest neighbour) onto the image's grid."),
+          (reversedRemedy('label', label.shape, first.shape) ??
+            "resample the label (nearest neighbour) onto the image's grid") +
+          '.',
         'label',
       )
     : problem(

@@ -158,7 +158,7 @@ function labelBytes(
         `${name}: the ${kind} is NaN at voxel ${place}: label maps hold whole numbers only.`,
       );
     throw new InvalidVolume(
-      `${name}: the ${kind} has the value ${value} at voxel ${place}, but the classes are 0 to ${classes - 1}: ` +
+      `${name}: the ${kind} has the value ${Number(value.toPrecision(6))} at voxel ${place}, but the classes are 0 to ${classes - 1}: ` +
         `${labelAdvice(data, { classes })}.`,
     );
   }

@@ -48,7 +48,7 @@ function mapOver(kind: string, { name, image }: RenderInput, map: GridVolume): I
     const label = labelOf(value);
     if (Number.isInteger(label) && label >= 0) return label;
     throw new InvalidVolume(
-      `${name}: the ${kind} has the value ${value}: pass a map of whole numbers from 0 on.`,
+      `${name}: the ${kind} has the value ${Number(value.toPrecision(6))}: pass a map of whole numbers from 0 on.`,
     );
   });
   return turnedValues(labels, map.shape, turned);

@@ -151,6 +151,26 @@ const oddities: Readonly<Record<string, Change>> = {
   'empty labels': (set) => {
     for (const { label } of set.cases) label.data = label.data.map(() => 0);
   },
+  'masks of 0 and 255': (set) => {
+    for (const { label } of set.cases) label.data = label.data.map((value) => (value > 0 ? 255 : 0));
+  },
+  'a label of shares': oneCase(({ label }) => (label.data = label.data.map((value) => value / 3))),
+  'labels of one value': (set) => {
+    for (const { label } of set.cases) label.data = label.data.map(() => 1);
+  },
+  'a label that is its image': oneCase((item) => (item.label = { ...item.images[0]! })),
+  'a label of another case': ({ cases }, r) => {
+    if (cases.length > 0) cases[r.int(cases.length)]!.label = cases[r.int(cases.length)]!.label;
+  },
+  'images and labels exchanged': (set) => {
+    for (const item of set.cases) [item.images[0], item.label] = [item.label, item.images[0]!];
+  },
+  'images of 20 volumes': (set) => {
+    for (const item of set.cases) item.images[0] = repeated(item.images[0]!, [20]);
+  },
+  'a slope in a label': oneCase((item) => (item.label = atByte(setFloat(112, 0.5))(item.label))),
+  'a file of zeros': someFile(atByte((file) => file.fill(0))),
+  'a header that ends early': someFile(atByte((file) => file.slice(0, 200))),
   'constant images': (set) => {
     for (const { images } of set.cases) for (const image of images) image.data = image.data.map(() => 7);
   },

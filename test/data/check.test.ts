@@ -156,7 +156,12 @@ describe('labels of another kind', () => {
       { labels: [] },
       /save 255 as 1/,
     ],
-    ['a mask of 0 and -1', values((value) => (value > 0 ? -1 : 0)), two, /-1 \(.*number the classes/],
+    [
+      'a mask of 0 and -1',
+      values((value) => (value > 0 ? -1 : 0)),
+      two,
+      /-1 \(.*number the classes.*save unknown voxels as 255/,
+    ],
     [
       'shares',
       values((value) => value / 5),
@@ -176,6 +181,12 @@ describe('labels of another kind', () => {
       /9 \(.*number the classes of all labels/,
     ],
     ['an image of another case', values((_, at) => at - 100.5), {}, /image and label are exchanged/],
+    [
+      'an image of another case, within the classes',
+      values((_, at) => 60 + at / 50 + 0.01),
+      { labels: [] },
+      /image and label are exchanged/,
+    ],
     [
       'its own image',
       values((_, at, { image }) => image[at]!),

@@ -561,6 +561,30 @@ describe('two folders', () => {
       ],
     ],
     [
+      'BIDS, whose labels have another suffix',
+      each(
+        (n) => `images/sub-0${n}_ses-1_run-1_T1w.nii.gz`,
+        (n) => `labels/sub-0${n}_ses-1_run-1_space-orig_desc-manual_dseg.nii.gz`,
+      ),
+      (n) => [
+        `sub-0${n}_ses-1_run-1_T1w`,
+        `images/sub-0${n}_ses-1_run-1_T1w.nii.gz`,
+        `labels/sub-0${n}_ses-1_run-1_space-orig_desc-manual_dseg.nii.gz`,
+      ],
+    ],
+    [
+      'VerSe',
+      each(
+        (n) => `rawdata/sub-verse00${n}/sub-verse00${n}_ct.nii.gz`,
+        (n) => `derivatives/sub-verse00${n}/sub-verse00${n}_seg-vert_msk.nii.gz`,
+      ),
+      (n) => [
+        `sub-verse00${n}_ct`,
+        `rawdata/sub-verse00${n}/sub-verse00${n}_ct.nii.gz`,
+        `derivatives/sub-verse00${n}/sub-verse00${n}_seg-vert_msk.nii.gz`,
+      ],
+    ],
+    [
       'BTCV',
       each(
         (n) => `img/img000${n}.nii.gz`,
@@ -628,6 +652,11 @@ describe('two folders', () => {
   });
 
   test.each([
+    [
+      ['T1w', 'T2w'].map((name) => `images/sub-1_${name}.nii`).concat('labels/sub-1_T1w_seg.nii'),
+      /1 image\(s\) without a label: "sub-1_T2w"/,
+    ],
+    [['images/sub-1_T1w.nii', 'labels/sub-2_dseg.nii'], /without a label: "sub-1_T1w"/],
     [['p1.nii', 'p1_gt.nii', 'p2.nii'], /1 image\(s\) without a label: "p2"/],
     [['P1/a.nii', 'P1/a_seg.nii', 'P1/b.nii', 'P1/b_seg.nii', 'P1/4d.nii'], /without a label: "4d"/],
     [
