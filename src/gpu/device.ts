@@ -70,14 +70,17 @@ export function memoryOf(info: GPUAdapterInfo): number | undefined {
   return own.length > 0 ? Math.max(...own.map(({ size }) => size)) : undefined;
 }
 
-/** What computes: a GPU or a program on the CPU. Firefox names no adapter, but tells those that are no GPU. */
+/**
+ * What computes: a GPU or a program on the CPU. Firefox names no adapter, but tells those that are no GPU; Chrome names
+ * vendor and architecture alone.
+ */
 export function adapterClassOf(info: GPUAdapterInfo): AdapterClass {
   assertValue('adapterClassOf', infoSchema, info);
   const { vendor, architecture, device, description, isFallbackAdapter } = info as Partial<GPUAdapterInfo>;
   const text = `${vendor} ${architecture} ${device} ${description}`.toLowerCase();
   if (text.includes('swiftshader')) return 'swiftshader';
-  if (/llvmpipe|lavapipe/.test(text)) return 'lavapipe';
-  return isFallbackAdapter || text.includes('basic render') ? 'software' : 'hardware';
+  if (/llvmpipe|lavapipe|^mesa software/.test(text)) return 'lavapipe';
+  return isFallbackAdapter || /basic render|\bwarp\b/.test(text) ? 'software' : 'hardware';
 }
 
 /** What tells adapters apart that have the same name, or as in Firefox none: a hash of their features and limits. */

@@ -164,6 +164,15 @@ describe('what an adapter is', () => {
     [{ vendor: 'google', architecture: 'swiftshader', isFallbackAdapter: true }, 'swiftshader'],
     [{ description: 'llvmpipe: Mesa 26', isFallbackAdapter: true }, 'lavapipe'],
     [{ vendor: 'microsoft', description: 'Microsoft Basic Render Driver' }, 'software'],
+    // Chrome, without what only developers are told.
+    [{ vendor: 'google', architecture: 'swiftshader' }, 'swiftshader'],
+    [{ vendor: 'mesa', architecture: 'software' }, 'lavapipe'],
+    [{ vendor: 'microsoft', architecture: 'warp' }, 'software'],
+    [{ vendor: 'intel', architecture: 'xe-2lpg' }, 'hardware'],
+    [{ vendor: 'apple', architecture: 'metal-3' }, 'hardware'],
+    [{ vendor: 'qualcomm', architecture: 'adreno-7xx' }, 'hardware'],
+    [{ vendor: 'arm', architecture: 'valhall' }, 'hardware'],
+    [{ vendor: 'mesa', architecture: '', device: '', description: 'AMD Radeon (RADV)' }, 'hardware'],
   ] as const)('%j: %s', (info, kind) => {
     expect(adapterClassOf({ ...unnamed, ...info })).toBe(kind);
   });
