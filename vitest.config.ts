@@ -39,6 +39,7 @@ const browser: TestProjectConfiguration = {
       'test/ops/**/*.test.ts',
       'test/model/**/*.test.ts',
       'test/data/{nifti,gzip,conformance}.test.ts',
+      'test/interop/nnunet/segment.test.ts',
       'test/browser/**/*.test.ts',
       'test/interop/forward.test.ts',
     ],

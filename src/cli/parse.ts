@@ -46,6 +46,18 @@ export function overlap(text: string): number {
   return value >= 0 && value < 1 ? value : fail('Give a share from 0 up to, not including, 1.');
 }
 
+/** Above 0 and up to 1. */
+export function step(text: string): number {
+  const value = text.trim() === '' ? NaN : Number(text);
+  return value > 0 && value <= 1 ? value : fail('Give a share above 0 and up to 1, such as 0.5.');
+}
+
+/** Texts separated by commas. */
+export function list(text: string): string[] {
+  const parts = text.split(',').map((part) => part.trim());
+  return parts.includes('') ? fail('Give names separated by commas, such as 0,1,2.') : parts;
+}
+
 /** Numbers from 0 on, not all 0. */
 export function weights(text: string): number[] {
   const values = numbers(text);

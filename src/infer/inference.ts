@@ -53,15 +53,23 @@ export class Inference {
       throw new InvalidOption(`the volume has ${channels} channel(s); this model takes ${config.inChannels}`);
     }
     const window = options.window ? paddedSize(config, options.window) : this.#windowFor(shape, trained);
-    const { planned, program } = await this.#for(window);
-    const run = async (part: Float32Array, signal?: AbortSignal): Promise<Float32Array> => {
+    const run = await this.at(window);
+    const logits = await slidingWindow({ image, shape, channels }, window, config.classes, run, options);
+    if (!areFinite(logits)) throw await notFinite(this.state, image);
+    return logits;
+  }
+
+  /**
+   * The network at one size, which it can take: logits [class][z][y][x] of volumes [channel][z][y][x] of that size, with
+   * the weights that the state then has. Valid until another size is asked for.
+   */
+  async at(size: Size3): Promise<(part: Float32Array, signal?: AbortSignal) => Promise<Float32Array>> {
+    const { planned, program } = await this.#for(size);
+    return async (part, signal) => {
       program.write(planned.image, toStored(planned.image, part));
       await program.run({ signal });
       return toDense(planned.logits, await program.read(planned.logits));
     };
-    const logits = await slidingWindow({ image, shape, channels }, window, config.classes, run, options);
-    if (!areFinite(logits)) throw await notFinite(this.state, image);
-    return logits;
   }
 
   #windowFor(shape: Size3, trained: Size3 | undefined): Size3 {

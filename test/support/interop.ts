@@ -44,6 +44,18 @@ export interface NnunetFixture extends InteropFixture {
   /** Those that are no aliases. */
   readonly canonicalNames: readonly string[];
   readonly mirroringAxes: readonly number[] | null;
+  /** From files to labels; lists run along the axes of nnU-Net's arrays, slowest first. */
+  readonly endToEnd: {
+    readonly images: readonly string[];
+    readonly preprocessed: { readonly shape: readonly number[] };
+    /** Along z, y, x of the file. */
+    readonly spacing: readonly number[];
+    readonly shapeBeforeCropping: readonly number[];
+    readonly box: readonly (readonly [start: number, end: number])[];
+    readonly stepSize: number;
+    readonly windows: readonly (readonly number[])[];
+    readonly logits: { readonly maxAbs: number };
+  };
 }
 
 export const nnunetFolders = ['plain-iso', 'plain-aniso', 'plain-regions', 'resenc', 'totalsegmentator'];

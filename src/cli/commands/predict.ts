@@ -1,38 +1,27 @@
 /** `predict`: segments files or folders of files with a trained model, onto each file's own grid. */
-import { readFile, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { basename, dirname, extname, join, resolve } from 'node:path';
 import { Command, Option } from 'commander';
 import type { FileEntry } from '../../data/case.ts';
 import { volumesAmong } from '../../data/dataset.ts';
 import { filesIn } from '../../data/dataset.node.ts';
-import { volumePattern } from '../../data/volume-names.ts';
 import { imagesByCase, type NamedVolume } from '../../data/volumes-by-case.ts';
-import { Aborted, InvalidModel, InvalidOption, InvalidVolume, UNet3DError } from '../../errors.ts';
+import { Aborted, InvalidOption, InvalidVolume, UNet3DError } from '../../errors.ts';
 import { assertUnlocked } from '../../files/lock.node.ts';
 import { writeFileAtomically } from '../../files/write.node.ts';
-import type { PredictOutput } from '../../infer/predict.ts';
-import type { Axis } from '../../infer/probabilities.ts';
-import { paddedSize } from '../../model/config.ts';
-import { UNet3D } from '../../unet3d.ts';
 import { failureOf, fileMessage, Unsatisfactory } from '../failure.ts';
 import { announceAdapter } from '../gpu.ts';
 import type { Io } from '../io.ts';
 import { checkOutputs } from '../outputs.ts';
 import * as parse from '../parse.ts';
+import { findModel, isFolderAt, type PredictOptions } from '../predict-models.ts';
 import { predictionsName } from '../run-folder.ts';
 import { duration } from '../../format.ts';
 import { bar, toJson } from '../text.ts';
 import { listed, some } from '../../listed.ts';
 
-interface Options {
+interface Options extends PredictOptions {
   readonly out: string;
-  readonly output: PredictOutput;
-  readonly overlap: number;
-  readonly window?: readonly [number, number, number];
-  readonly tta?: boolean;
-  readonly mirrorAxes?: readonly Axis[];
-  readonly postprocess: boolean;
-  readonly memory?: number;
   readonly json?: boolean;
 }
 
@@ -48,7 +37,10 @@ interface Job {
 export function predictCommand(io: Io): Command {
   return new Command('predict')
     .description("Segment NIfTI volumes; results lie on each volume's own grid.")
-    .argument('<MODEL>', 'model.safetensors, or the folder of a training')
+    .argument(
+      '<MODEL>',
+      'model.safetensors, the folder of a training, or a model folder of nnU-Net or its zip',
+    )
     .argument(
       '<INPUT...>',
       'files or folders, with those below; channels of one volume as NAME_0000, NAME_0001, one 4-D file, or a folder per case',
@@ -72,6 +64,20 @@ export function predictCommand(io: Io): Command {
       'GPU memory a volume or window may take; default: most of what the GPU tells, else 4 GiB, on software adapters 8 GiB',
       parse.bytes,
     )
+    .option(
+      '--folds <list>',
+      'nnU-Net: those averaged, such as 0,1 or all; default: all numbered ones',
+      parse.list,
+    )
+    .option('--step <share>', 'nnU-Net: of a window, from one to the next (default: 0.5)', parse.step)
+    .option('--no-mirror', 'nnU-Net: without averaging over the mirrorings that the model allows')
+    .option('--previous-stage <file>', 'nnU-Net: labels of the previous stage of a cascade, for one input')
+    .addOption(
+      new Option(
+        '--pipeline <name>',
+        'what to do around nnU-Net; MODEL is then a folder of one network or of all parts of a task',
+      ).choices(['totalsegmentator']),
+    )
     .option('--json', 'print one JSON line per volume')
     .addHelpText(
       'after',
@@ -82,9 +88,14 @@ from being segmented.
 Examples:
   unet3d-gpu predict runs/1/model.safetensors image.nii.gz --out labels.nii.gz
   unet3d-gpu predict runs/1 data/imagesTs --out predictions --tta
-  unet3d-gpu predict runs/1 image.nii.gz --output probabilities --out probabilities.nii.gz`,
+  unet3d-gpu predict runs/1 image.nii.gz --output probabilities --out probabilities.nii.gz
+  unet3d-gpu predict Dataset003_Liver/nnUNetTrainer__nnUNetPlans__3d_fullres ct.nii.gz --out labels.nii.gz
+  unet3d-gpu predict total_3mm ct.nii.gz --pipeline totalsegmentator --out labels.nii.gz`,
     )
-    .action((model: string, inputs: string[], options: Options) => predict(io, model, inputs, options));
+    .action((model: string, inputs: string[], options: Options, command: Command) => {
+      const given = Object.keys(options).filter((name) => command.getOptionValueSource(name) === 'cli');
+      return predict(io, model, inputs, options, given);
+    });
 }
 
 async function predict(
@@ -92,15 +103,19 @@ async function predict(
   modelPath: string,
   inputs: readonly string[],
   options: Options,
+  given: readonly string[],
 ): Promise<void> {
-  const { bytes, file } = await readModelFile(modelPath);
-  // The network tells how many channels belong together; it is read before a GPU is looked for.
-  const { readModel } = await import('../../weights/model-file.ts');
-  const { inChannels } = (await readModel(bytes, file)).description.config;
-  const jobs = await jobsOf(io, inputs, options.out, inChannels);
+  const found = await findModel(modelPath, options, given);
+  const jobs = await jobsOf(io, inputs, options.out, found.inChannels);
+  if (options.previousStage !== undefined && jobs.length > 1)
+    throw new InvalidOption(`--previous-stage is of one volume; there are ${jobs.length}: give one`);
   await checkOutputs(
     [{ option: '--out', paths: jobs.map(({ target }) => target) }],
-    [file, ...jobs.flatMap(({ files }) => files)],
+    [
+      ...found.files,
+      ...jobs.flatMap(({ files }) => files),
+      ...(options.previousStage ? [options.previousStage] : []),
+    ],
   );
   // A training reads back what it has written there.
   for (const folder of new Set(jobs.map(({ target }) => resolve(dirname(target))))) {
@@ -109,10 +124,10 @@ async function predict(
   }
 
   await announceAdapter(io);
-  const { memory } = options;
-  const model = await UNet3D.load(bytes, memory === undefined ? {} : { memoryBudget: memory });
+  if (found.notes.length > 0) io.err(...found.notes);
+  const model = await found.open();
   const failed: string[] = [];
-  const window = options.window && paddedSize(model.config, options.window);
+  const { window } = model;
   let isTold = false;
   try {
     for (const [index, { files, target }] of jobs.entries()) {
@@ -120,12 +135,6 @@ async function predict(
       const name = basename(files[0]!);
       try {
         const segmentation = await model.predict(files, {
-          output: options.output,
-          overlap: options.overlap,
-          ...(options.window ? { window: options.window } : {}),
-          ...(options.tta === undefined ? {} : { tta: options.tta }),
-          ...(options.mirrorAxes ? { mirrorAxes: options.mirrorAxes } : {}),
-          postprocess: options.postprocess,
           signal: io.signal,
           onProgress: ({ loaded, total }) => {
             if (window && loaded === 1 && total > manyWindows && !isTold) {
@@ -155,25 +164,6 @@ async function predict(
     throw new Unsatisfactory(
       `${failed.length} of ${jobs.length} volumes could not be segmented: ${some(failed)}`,
     );
-}
-
-const isFolderAt = async (path: string): Promise<boolean> =>
-  stat(path).then(
-    (info) => info.isDirectory(),
-    () => false,
-  );
-
-async function readModelFile(path: string): Promise<{ bytes: Uint8Array; file: string }> {
-  const isFolder = await isFolderAt(path);
-  const file = isFolder ? join(path, 'model.safetensors') : path;
-  if (!isFolder && volumePattern.test(path))
-    throw new InvalidOption(`the model ${path} has the name of an image: give MODEL first, then the images`);
-  const bytes = await readFile(file).catch((error: NodeJS.ErrnoException) => {
-    throw new InvalidModel(
-      `cannot read the model ${fileMessage(error)}; give a model.safetensors or its folder`,
-    );
-  });
-  return { bytes, file };
 }
 
 /** Which files belong together and where their results go. */

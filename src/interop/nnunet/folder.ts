@@ -112,15 +112,21 @@ export async function openNnunet(
 
 const foldPattern = /^fold_(\d+|all)\//;
 
-/** The folder that holds plans.json beside folds, with its `/`. */
-function modelRoot(files: readonly ModelFile[], checkpoint: string): string {
+/** The folders that hold plans.json beside folds, each with its `/`, in order. */
+export function modelFolders(files: readonly { readonly path: string }[]): string[] {
   const paths = files.map(({ path }) => path);
-  const folders = paths
+  return paths
     .filter((path) => path === 'plans.json' || path.endsWith('/plans.json'))
-    .map((path) => path.slice(0, -'plans.json'.length));
-  const models = folders.filter((folder) =>
-    paths.some((path) => path.startsWith(folder) && foldPattern.test(path.slice(folder.length))),
-  );
+    .map((path) => path.slice(0, -'plans.json'.length))
+    .filter((folder) =>
+      paths.some((path) => path.startsWith(folder) && foldPattern.test(path.slice(folder.length))),
+    )
+    .sort();
+}
+
+/** The only one. */
+function modelRoot(files: readonly ModelFile[], checkpoint: string): string {
+  const models = modelFolders(files);
   if (models.length === 1) return models[0]!;
   if (models.length > 1)
     throw new InvalidModel(

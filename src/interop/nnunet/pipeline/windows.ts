@@ -1,5 +1,4 @@
 /** nnU-Net's sliding windows: where they start and how they are weighted. */
-import { fromHalf, toHalf } from '../../../gpu/half.ts';
 import type { Size3 } from '../../../size.ts';
 import { roundHalfEven, voxelsOf } from './axes.ts';
 
@@ -10,12 +9,9 @@ export function windowStarts(length: number, window: number, step: number): numb
   return Array.from({ length: count }, (_, i) => roundHalfEven(distance * i));
 }
 
-/** The largest weight: what is small is then rounded less. */
-const peak = 10;
-
 /**
- * Weights [z][y][x] of a window: a Gaussian of σ = size/8 around voxel floor(size/2), rounded to float16; where that
- * gives 0, the smallest weight that is none.
+ * Weights [z][y][x] of a window: a Gaussian of σ = size/8 around voxel floor(size/2). (nnU-Net rounds them, and its sums,
+ * to float16, which shows where a volume has corners.)
  */
 export function windowWeights(size: Size3): Float32Array<ArrayBuffer> {
   const [gx, gy, gz] = size.map((n) =>
@@ -23,10 +19,6 @@ export function windowWeights(size: Size3): Float32Array<ArrayBuffer> {
   ) as [Float64Array, Float64Array, Float64Array];
   const weights = new Float32Array(voxelsOf(size));
   let at = 0;
-  for (const z of gz) for (const y of gy) for (const x of gx) weights[at++] = peak * z * y * x;
-  const rounded = fromHalf(toHalf(weights));
-  let least = Infinity;
-  for (const weight of rounded) if (weight > 0 && weight < least) least = weight;
-  for (let voxel = 0; voxel < rounded.length; voxel++) if (rounded[voxel] === 0) rounded[voxel] = least;
-  return rounded;
+  for (const z of gz) for (const y of gy) for (const x of gx) weights[at++] = z * y * x;
+  return weights;
 }

@@ -1,0 +1,215 @@
+/** The kinds of models that `predict` takes: this package's own, nnU-Net's folders, and TotalSegmentator's. */
+import { readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { filesIn } from '../data/dataset.node.ts';
+import type { FileEntry } from '../data/case.ts';
+import { volumePattern } from '../data/volume-names.ts';
+import { InvalidModel, InvalidOption } from '../errors.ts';
+import { modelFolders, openNnunet, type NnunetModel } from '../interop/nnunet/folder.ts';
+import { fastestFirst } from '../interop/nnunet/pipeline/axes.ts';
+import { NnunetPredictor } from '../interop/nnunet/pipeline/predictor.ts';
+import { filesInZip } from '../interop/nnunet/zip.ts';
+import { mergedNames, segmentAsTotalSegmentator } from '../interop/totalsegmentator.ts';
+import type { PredictOutput } from '../infer/predict.ts';
+import type { Axis } from '../infer/probabilities.ts';
+import type { WindowProgress } from '../infer/window.ts';
+import { paddedSize } from '../model/config.ts';
+import type { Size3 } from '../size.ts';
+import { UNet3D } from '../unet3d.ts';
+import { fileMessage } from './failure.ts';
+
+export interface PredictOptions {
+  readonly output: PredictOutput;
+  readonly overlap: number;
+  readonly window?: readonly [number, number, number];
+  readonly tta?: boolean;
+  readonly mirrorAxes?: readonly Axis[];
+  readonly postprocess: boolean;
+  readonly memory?: number;
+  readonly folds?: readonly string[];
+  readonly step?: number;
+  readonly mirror: boolean;
+  readonly previousStage?: string;
+  readonly pipeline?: 'totalsegmentator';
+}
+
+/** Which options a kind of model takes; the others are of no use to it. */
+const own = ['overlap', 'window', 'tta', 'mirrorAxes', 'postprocess'] as const;
+const nnunet = ['folds', 'step', 'mirror', 'previousStage', 'pipeline'] as const;
+
+/** A model as it was found, before a GPU is looked for. */
+export interface FoundModel {
+  /** Files that belong together for one volume. */
+  readonly inChannels: number;
+  /** Files that no result may replace. */
+  readonly files: readonly string[];
+  /** What the user should know, one sentence each. */
+  readonly notes: readonly string[];
+  /** Opens it on the GPU. */
+  open(): Promise<OpenModel>;
+}
+
+export interface OpenModel {
+  /** Of the windows, where they are known beforehand. */
+  readonly window: Size3 | undefined;
+  predict(
+    files: readonly string[],
+    more: { readonly signal: AbortSignal; readonly onProgress: (progress: WindowProgress) => void },
+  ): Promise<{
+    readonly warnings: readonly string[];
+    toNifti(options: { readonly gzip: boolean }): Promise<Uint8Array>;
+  }>;
+  dispose(): void;
+}
+
+/**
+ * @param given names of the options that were given on the command line
+ * @throws InvalidModel if there is no model of either kind; InvalidOption for options that are of no use to it
+ */
+export async function findModel(
+  path: string,
+  options: PredictOptions,
+  given: readonly string[],
+): Promise<FoundModel> {
+  const isFolder = await isFolderAt(path);
+  if (!isFolder && volumePattern.test(path))
+    throw new InvalidOption(`the model ${path} has the name of an image: give MODEL first, then the images`);
+  const ownFile = isFolder ? join(path, 'model.safetensors') : path;
+  const files = isFolder
+    ? (await exists(ownFile))
+      ? undefined
+      : (await filesIn(path)).files
+    : /\.zip$/i.test(path)
+      ? await filesInZip(path, options)
+      : undefined;
+  if (files && modelFolders(files).length > 0) {
+    refuse(given, own, `${path} is a model of nnU-Net, which keeps its own rules`);
+    return options.pipeline ? totalSegmentator(path, files, options) : nnunetModel(path, files, options);
+  }
+  refuse(given, nnunet, `${path} is no model of nnU-Net`);
+  return ownModel(ownFile, options);
+}
+
+function refuse(given: readonly string[], names: readonly string[], because: string): void {
+  const name = given.find((option) => names.includes(option));
+  if (name === undefined) return;
+  const dashed = name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+  const flag = ['postprocess', 'mirror'].includes(name) ? `--no-${dashed}` : `--${dashed}`;
+  throw new InvalidOption(`${flag} does nothing here: ${because}; leave it out`);
+}
+
+const exists = (path: string): Promise<boolean> =>
+  stat(path).then(
+    () => true,
+    () => false,
+  );
+
+export const isFolderAt = (path: string): Promise<boolean> =>
+  stat(path).then(
+    (info) => info.isDirectory(),
+    () => false,
+  );
+
+async function ownModel(file: string, options: PredictOptions): Promise<FoundModel> {
+  const bytes = await readFile(file).catch((error: NodeJS.ErrnoException) => {
+    throw new InvalidModel(
+      `cannot read the model ${fileMessage(error)}; give a model.safetensors or its folder, or a model folder of nnU-Net`,
+    );
+  });
+  // The network tells how many channels belong together; it is read before a GPU is looked for.
+  const { readModel } = await import('../weights/model-file.ts');
+  const { inChannels } = (await readModel(bytes, file)).description.config;
+  const { memory, output, overlap, tta, mirrorAxes, postprocess } = options;
+  return {
+    inChannels,
+    files: [file],
+    notes: [],
+    async open() {
+      const model = await UNet3D.load(bytes, memory === undefined ? {} : { memoryBudget: memory });
+      return {
+        window: options.window && paddedSize(model.config, options.window),
+        predict: (files, more) =>
+          model.predict(files, {
+            ...{ output, overlap, postprocess, ...more },
+            ...(options.window ? { window: options.window } : {}),
+            ...(tta === undefined ? {} : { tta }),
+            ...(mirrorAxes ? { mirrorAxes } : {}),
+          }),
+        dispose: () => model.dispose(),
+      };
+    },
+  };
+}
+
+const onDisk = (files: readonly FileEntry[]): string[] =>
+  files.flatMap(({ source }) => (typeof source === 'string' ? [source] : []));
+
+const deviceOf = ({ memory }: PredictOptions) => (memory === undefined ? {} : { memoryBudget: memory });
+
+async function nnunetModel(
+  path: string,
+  files: readonly FileEntry[],
+  options: PredictOptions,
+): Promise<FoundModel> {
+  const { output, folds, step, mirror, previousStage } = options;
+  if (output === 'logits')
+    throw new InvalidOption(
+      '--output logits is not there for models of nnU-Net: give labels or probabilities',
+    );
+  const model = await openNnunet(files, { folds });
+  return {
+    inChannels: model.labels.channels.length,
+    files: files.length === onDisk(files).length ? onDisk(files) : [path],
+    notes: [described(model)],
+    async open() {
+      const predictor = await NnunetPredictor.of(model, deviceOf(options));
+      return {
+        window: fastestFirst(model.plans.configuration.patch),
+        predict: (images, more) =>
+          predictor.predict(images, {
+            ...{ step, mirror, previousStage, ...more },
+            probabilities: output === 'probabilities',
+          }),
+        dispose: () => predictor.dispose(),
+      };
+    },
+  };
+}
+
+const described = ({ plans, folds, trainer }: NnunetModel): string =>
+  `${plans.dataset}, ${plans.configuration.name} by ${trainer}: fold${folds.length > 1 ? 's' : ''} ` +
+  folds.map(({ name }) => name).join(', ');
+
+async function totalSegmentator(
+  path: string,
+  files: readonly FileEntry[],
+  options: PredictOptions,
+): Promise<FoundModel> {
+  const { output, folds = ['0'], step, mirror, previousStage } = options;
+  if (output !== 'labels' || !mirror || previousStage !== undefined)
+    throw new InvalidOption(
+      'with --pipeline totalsegmentator there are labels only, no mirroring and no previous stage: leave --output, --no-mirror and --previous-stage out',
+    );
+  const models = await Promise.all(
+    modelFolders(files).map((folder) =>
+      openNnunet(
+        files.filter((file) => file.path.startsWith(folder)),
+        { folds },
+      ),
+    ),
+  );
+  const parts = models.map((model) => ({ model, open: () => NnunetPredictor.of(model, deviceOf(options)) }));
+  const names = mergedNames(parts);
+  return {
+    inChannels: 1,
+    files: files.length === onDisk(files).length ? onDisk(files) : [path],
+    notes: [...models.map(described), `labels: ${names.map((name, label) => `${label} ${name}`).join(', ')}`],
+    open: () =>
+      Promise.resolve({
+        window: undefined,
+        predict: (images, more) =>
+          segmentAsTotalSegmentator(parts, images[0]!, { ...(step === undefined ? {} : { step }), ...more }),
+        dispose: () => undefined,
+      }),
+  };
+}

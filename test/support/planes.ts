@@ -1,0 +1,14 @@
+import type { Size3 } from '../../src/size.ts';
+
+/** Planes [head][y][x] of [head][z][y][x]. */
+export function* planesOf(logits: Float32Array, heads: number, [x, y, z]: Size3): Generator<Float32Array> {
+  const area = x * y;
+  for (let plane = 0; plane < z; plane++) {
+    const result = new Float32Array(heads * area);
+    for (let head = 0; head < heads; head++) {
+      const start = (head * z + plane) * area;
+      result.set(logits.subarray(start, start + area), head * area);
+    }
+    yield result;
+  }
+}
