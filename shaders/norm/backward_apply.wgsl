@@ -1,6 +1,7 @@
 // Second half of the backward pass of norm + activation: the gradient of the convolution output y
-// overwrites y. dy = γ/σ · (dz − mean(dz) − x̂ · mean(dz·x̂)).
+// overwrites y.
 // include "common/volume.wgsl"
+// include "common/norm_gradient.wgsl"
 
 const RAGGED: bool = true; // the width is no multiple of four
 
@@ -23,15 +24,9 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(workgroup_id) gro
   let plane = params.plane0 + group.z;
   let index = (plane * params.channels + group.y) * area + id.x;
   let entry = plane / params.depth * params.channels + group.y;
-  let scaleShift = affine[entry];
-  let meanInverse = saved[entry];
-  let mean = means[entry];
-
   let y = toFloat(source[index - params.startSource]);
   let da = toFloat(gradient[index - params.startGradient]);
-  let dz = select(da * params.slope, da, y * scaleShift.x + scaleShift.y > vec4<f32>(0.0));
-  let normalised = (y - meanInverse.x) * meanInverse.y;
-  var dy = scaleShift.x * (dz - mean.x - normalised * mean.y);
+  var dy = normGradient(y, da, affine[entry], saved[entry], means[entry], params.slope);
   if (RAGGED) { dy = inside(dy, id.x % params.rowQuads, params.width); }
   source[index - params.startSource] = toQuad(dy);
 }

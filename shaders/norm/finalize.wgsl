@@ -1,14 +1,15 @@
 // Joins the planes' statistics (Chan et al.) into mean and variance: over the whole batch (batch norm)
-// or per sample (instance norm). Writes scale and shift for the next kernel's prologue, mean and
+// per sample (instance norm), or per sample and group of neighbouring channels (group norm). Writes scale and shift for the next kernel's prologue, mean and
 // 1/σ for the backward pass, and moves the running statistics of batch norm, unless those of the batch are not finite.
 // LANES threads per channel and statistics group.
 // include "common/sum.wgsl"
 
 const BATCH: bool = true;
 const WEIGHTED: bool = true; // has a weight and a bias; else 1 and 0 stand for them
+const GROUPED: bool = false; // statistics are those of perGroup channels
 
 struct Params {
-  channels: u32, depth: u32, samples: u32,
+  channels: u32, perGroup: u32, depth: u32, samples: u32,
   area: u32,        // voxels in one plane
   biasOffset: u32,  // of the shift within weightBias
   varianceOffset: u32,
@@ -33,20 +34,25 @@ fn main(@builtin(local_invocation_index) local: u32, @builtin(workgroup_id) grou
     first = 0u;
     planes = params.depth * params.samples;
   }
+  let alike = select(1u, params.perGroup, GROUPED);
+  let channel0 = channel / alike * alike;
+  let parts = planes * alike;
   var means = 0.0;
-  for (var i = lane; i < planes; i += LANES) { means += partials[(first + i) * params.channels + channel].x; }
-  let mean = sumLanes(LANES, local, vec2<f32>(means, 0.0)).x / f32(planes);
+  for (var i = lane; i < parts; i += LANES) {
+    means += partials[(first + i / alike) * params.channels + channel0 + i % alike].x;
+  }
+  let mean = sumLanes(LANES, local, vec2<f32>(means, 0.0)).x / f32(parts);
 
   let area = f32(params.area);
   var spread = 0.0;
-  for (var i = lane; i < planes; i += LANES) {
-    let part = partials[(first + i) * params.channels + channel];
+  for (var i = lane; i < parts; i += LANES) {
+    let part = partials[(first + i / alike) * params.channels + channel0 + i % alike];
     spread += part.y + area * (part.x - mean) * (part.x - mean);
   }
   let total = sumLanes(LANES, local, vec2<f32>(spread, 0.0)).x;
   if (lane > 0u || item >= params.channels) { return; }
 
-  let count = area * f32(planes);
+  let count = area * f32(parts);
   let variance = total / count;
   let inverse = 1.0 / sqrt(variance + params.epsilon);
   var scale = inverse;

@@ -12,7 +12,14 @@ export type Operation =
   /** Transposed, with (kernel - 1) / 2 zeros less around it: the size is multiplied by the stride. */
   | { readonly kind: 'transposed'; readonly kernel: Size3; readonly stride: Size3 }
   /** With the activation behind it. */
-  | { readonly kind: 'norm'; readonly of: NormKind; readonly epsilon: number; readonly slope: number }
+  | {
+      readonly kind: 'norm';
+      readonly of: NormKind;
+      /** Of group norm: into how many its channels are divided. */
+      readonly groups: number;
+      readonly epsilon: number;
+      readonly slope: number;
+    }
   /** For values below 0: 0 is ReLU, 1 none. */
   | { readonly kind: 'act'; readonly slope: number }
   /** With one trained slope, `weight`. */

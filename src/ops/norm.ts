@@ -1,7 +1,8 @@
 /**
- * Batch and instance norm with the activation behind it. Forward computes only statistics: scale and
+ * Batch, instance and group norm with the activation behind it. Forward computes only statistics: scale and
  * shift are applied by whoever reads the volume. Saved for backward: `affine` and `saved`.
  */
+import { InvalidOption } from '../errors.ts';
 import type { Recorder, Tensor, View, VolumeTensor } from '../gpu/plan.ts';
 import type { Size3 } from '../size.ts';
 import {
@@ -14,10 +15,12 @@ import {
   reductionLanes,
 } from './common.ts';
 
-export type NormKind = 'batch' | 'instance';
+export type NormKind = 'batch' | 'instance' | 'group';
 
 export interface NormState {
   readonly kind: NormKind;
+  /** Of group norm: into how many groups of neighbours its channels are divided. */
+  readonly groups?: number | undefined;
   /** Weight γ and bias β in one view; β starts `biasOffset` words after γ. Without, they are 1 and 0. */
   readonly weightBias?: View | undefined;
   readonly biasOffset: number;
@@ -33,6 +36,14 @@ export interface NormResult {
   readonly affine: Tensor;
   /** Mean and 1/σ, [sample][channel]. */
   readonly saved: Tensor;
+}
+
+/** Channels that share their statistics, as kernels are told. */
+function grouping(label: string, { kind, groups = 1 }: Pick<NormState, 'kind' | 'groups'>, channels: number) {
+  if (kind !== 'group') return { perGroup: 1, constants: {} };
+  if (channels % groups !== 0)
+    throw new InvalidOption(`${label}: ${channels} channels cannot be divided into ${groups} groups`);
+  return { perGroup: channels / groups, constants: { GROUPED: true } };
 }
 
 const weighted = (weightBias: View | undefined) => (weightBias ? {} : { WEIGHTED: false });
@@ -62,6 +73,7 @@ export function normForward(
     });
   }
   const isBatch = state.kind === 'batch';
+  const { perGroup, constants } = grouping(label, state, channels);
   recorder.dispatch('norm/finalize', {
     label: `${label} finalize`,
     bindings: {
@@ -73,6 +85,7 @@ export function normForward(
     },
     params: {
       channels,
+      perGroup,
       depth,
       samples: batch,
       area: width * height,
@@ -81,7 +94,12 @@ export function normForward(
       epsilon: state.epsilon,
       momentum: state.momentum,
     },
-    constants: { BATCH: isBatch, LANES: reductionLanes(recorder), ...weighted(state.weightBias) },
+    constants: {
+      BATCH: isBatch,
+      LANES: reductionLanes(recorder),
+      ...weighted(state.weightBias),
+      ...constants,
+    },
     workgroups: [reductionGroups(recorder, channels), isBatch ? 1 : batch, 1],
   });
   return { affine, saved };
@@ -124,7 +142,8 @@ export function normInference(
 }
 
 /**
- * The gradient of `source` overwrites `source`; `dActivated` is the gradient behind the activation.
+ * The gradient of `source` overwrites `source`, or goes to `dSource`, which it assigns or with `add` accumulates into;
+ * `dActivated` is the gradient behind the activation.
  * Assigns `dWeightBias`, laid out as `weightBias`, where there is one.
  */
 export function normBackward(
@@ -135,13 +154,19 @@ export function normBackward(
     readonly dActivated: VolumeTensor;
     readonly result: NormResult;
     readonly dWeightBias?: View | undefined;
+    readonly dSource?: VolumeTensor | undefined;
   },
-  { kind, biasOffset, slope }: Pick<NormState, 'kind' | 'biasOffset'> & { readonly slope: number },
+  options: Pick<NormState, 'kind' | 'groups' | 'biasOffset'> & {
+    readonly slope: number;
+    readonly add?: boolean;
+  },
 ): void {
+  const { kind, biasOffset, slope, add = false } = options;
   const {
     source,
     dActivated,
     dWeightBias,
+    dSource,
     result: { affine, saved },
   } = tensors;
   const { batch, channels, planes } = source;
@@ -151,7 +176,9 @@ export function normBackward(
   const partials = recorder.flat(`${label}.partials`, planes * channels * 2);
   const means = recorder.flat(`${label}.means`, batch * channels * 2);
   const shape = { width, height, depth, rowQuads: source.rowQuads, channels, slope };
-  const ranges = recorder.slabs(planes, [{ tensor: source }, { tensor: dActivated }]);
+  const { perGroup, constants } = grouping(label, options, channels);
+  const uses = [source, dActivated, ...(dSource ? [dSource] : [])].map((tensor) => ({ tensor }));
+  const ranges = recorder.slabs(planes, uses);
   const slab = ([from, to]: [number, number]) => {
     const y = recorder.planes(source, from, to);
     const gradient = recorder.planes(dActivated, from, to);
@@ -174,26 +201,46 @@ export function normBackward(
   }
   recorder.dispatch('norm/backward_finalize', {
     label: `${label} finalize`,
-    bindings: { partials, means, gradientWeightBias: dWeightBias ?? recorder.flat(`${label}.none`, 1) },
-    params: { channels, depth, samples: batch, area: width * height, biasOffset },
-    constants: { BATCH: kind === 'batch', LANES: reductionLanes(recorder), ...weighted(dWeightBias) },
+    bindings: {
+      partials,
+      affine,
+      means,
+      gradientWeightBias: dWeightBias ?? recorder.flat(`${label}.none`, 1),
+    },
+    params: { channels, perGroup, depth, samples: batch, area: width * height, biasOffset },
+    constants: {
+      BATCH: kind === 'batch',
+      LANES: reductionLanes(recorder),
+      ...weighted(dWeightBias),
+      ...constants,
+    },
     workgroups: [reductionGroups(recorder, channels), 1, 1],
   });
   for (const range of ranges) {
     const { y, gradient, params } = slab(range);
-    recorder.dispatch('norm/backward_apply', {
+    const common = {
       label: `${label} apply`,
-      bindings: {
-        gradient: gradient.view,
-        affine,
-        saved,
-        means: words(means, batch * channels * 2),
-        source: y.view,
-      },
-      params,
-      constants: { RAGGED: width % 4 !== 0 },
-      workgroups: [groupsOf64(planeQuads(source)), channels, range[1] - range[0]],
+      workgroups: [groupsOf64(planeQuads(source)), channels, range[1] - range[0]] as const,
       flops: 8 * channels * width * height * (range[1] - range[0]),
+    };
+    const bindings = {
+      gradient: gradient.view,
+      affine,
+      saved,
+      means: words(means, batch * channels * 2),
+      source: y.view,
+    };
+    if (!dSource) {
+      const ragged = { RAGGED: width % 4 !== 0, ...constants };
+      recorder.dispatch('norm/backward_apply', { ...common, bindings, params, constants: ragged });
+      continue;
+    }
+    const out = recorder.planes(dSource, ...range);
+    recorder.dispatch('norm/backward_apart', {
+      ...common,
+      bindings: { ...bindings, target_: out.view },
+      params: { ...params, startTarget: out.start },
+      constants: { ADD: add, ...constants },
     });
   }
 }

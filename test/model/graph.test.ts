@@ -95,12 +95,21 @@ describe('the order of reads and writes', () => {
     expect(record(chain).dispatches.length).toBeGreaterThan(5);
     const shared = (graph: Graph) => {
       const y = graph.add('conv', conv(2), graph.image);
-      const normed = graph.add('norm', norm('instance', 0), y);
-      return graph.add('join', conv(2), normed, y);
+      return graph.add('join', conv(2), graph.add('act', act(0), y), y);
     };
     expect(() => record(shared)).toThrow(
-      /the gradient of norm takes the place of its input conv: no other layer may read that/,
+      /the gradient of act takes the place of its input conv: no other layer may read that/,
     );
+  });
+
+  test('of a volume that others read, too, a norm leaves the gradient apart', () => {
+    const shared = (graph: Graph) => {
+      const y = graph.add('conv', conv(2), graph.image);
+      return graph.add('join', sum, graph.add('norm', norm('instance', 0), y), y);
+    };
+    const shaders = record(shared).dispatches.map(({ shader }) => shader);
+    expect(shaders).toContain('norm/backward_apart');
+    expect(shaders).not.toContain('norm/backward_apply');
   });
 
   test('a gradient that nobody begins, or two that cannot be added, are refused', () => {

@@ -25,7 +25,7 @@ import {
 
 interface Case {
   name: string;
-  kind: NormKind;
+  kind: Exclude<NormKind, 'group'>;
   batch: number;
   size: readonly [x: number, y: number, z: number];
   channels: number;
