@@ -12,7 +12,7 @@ import type { Size3 } from '../size.ts';
 import type { LossShape } from '../ops/loss.ts';
 import { assertOptions, assertValue } from '../options.ts';
 import { callback, flag, limit, object, oneOf, size3, wholeNumber, withParts } from '../schema.ts';
-import { completed, paddedSize, sizeMultiple, type UNet3DConfig } from './config.ts';
+import { completed, narrowed, paddedSize, sizeMultiple, type UNet3DConfig } from './config.ts';
 import { frozenSchema, type Frozen } from './freeze.ts';
 import {
   checkpointingSchema,
@@ -230,7 +230,7 @@ export function alternatives(wish: TrainingWish, budget: number, planner: Planne
     if (!next) break;
     sizes.push(next);
   }
-  const widths = [1, 2, 4].filter((by) => config.features.every((n) => n % by === 0));
+  const widths = [1, 2, 4].map((by) => narrowed(config, by)).filter((made) => made !== undefined);
   const savings: { readonly saving: Partial<TrainingWish>; readonly distance: number }[] = [
     { saving: {}, distance: 0 },
     ...(wish.precision === 'f16' ? [] : [{ saving: { precision: 'f16' } as const, distance: 0.4 }]),
@@ -239,11 +239,11 @@ export function alternatives(wish: TrainingWish, budget: number, planner: Planne
   const candidates = savings.flatMap(({ saving, distance }) =>
     batches.flatMap((b, i) =>
       sizes.flatMap((s, j) =>
-        widths.map((by, k) => ({
+        widths.map((narrow, k) => ({
           wish: {
             ...wish,
             ...saving,
-            config: { ...config, features: config.features.map((n) => n / by) },
+            config: narrow,
             size: s,
             batch: b,
           },

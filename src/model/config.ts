@@ -24,18 +24,20 @@ import type { Size3 } from '../size.ts';
 export interface UNet3DConfig {
   /**
    * `unet` is as the entries below say; `residualUnits` is MONAI's UNet, of which only `features`, `norm`, `strides`
-   * (of each level but the last, full resolution first), `bias`, `scaleAndShift` and `units` may be chosen. Default
-   * `unet`.
+   * (of each level but the last, full resolution first), `bias`, `scaleAndShift` and `units` may be chosen; `segResNet`
+   * is MONAI's SegResNet, with `features`, `encoderBlocks`, `decoderBlocks` and `groups`. Default `unet`.
    */
-  readonly architecture?: 'unet' | 'residualUnits';
+  readonly architecture?: 'unet' | 'residualUnits' | 'segResNet';
   /** Channels of the input volume. */
   readonly inChannels: number;
   /** Output classes, background included. */
   readonly classes: number;
   /** Channels per level (`features_per_stage`); their number is that of levels. Default [16, 32, 64, 128]. */
   readonly features: readonly number[];
-  /** Default `batch`. The command line's `train` and `plan` default to `instance`. */
+  /** Default `batch`. The command line's `train` and `plan` default to `instance`. SegResNet has `group`. */
   readonly norm: NormKind;
+  /** Of norm `group`: into how many groups the channels of each level are divided. Default 8. */
+  readonly groups?: number;
   /** Default `relu`. nnU-Net has `leakyRelu`, MONAI's UNet `prelu`, whose slopes are trained. */
   readonly activation: 'relu' | 'leakyRelu' | 'prelu';
   /** Of `leakyRelu` for values below 0 (`negative_slope`). Default 0.01, nnU-Net's and PyTorch's. */
@@ -118,6 +120,7 @@ const every = (n: number): Size3 => [n, n, n];
 /** What the entries that may be left out then are. */
 const usual = ({ features, activation, block, deepSupervision, bias, kernels }: UNet3DConfig) => ({
   architecture: 'unet' as const,
+  groups: 8,
   slope: activation === 'leakyRelu' ? 0.01 : 0,
   strides: features.slice(1).map(() => every(2)),
   deepSupervision: false,
@@ -164,7 +167,10 @@ const counts = (expected: string) =>
 /** Of which all but `inChannels` and `classes` have defaults. */
 export const configEntries = {
   architecture: v.optional(
-    v.pipe(oneOf('unet', 'residualUnits'), v.description("MONAI's UNet is residualUnits; absent: unet")),
+    v.pipe(
+      oneOf('unet', 'residualUnits', 'segResNet'),
+      v.description("MONAI's UNet is residualUnits; absent: unet"),
+    ),
   ),
   inChannels: wholeNumber(1, 1024),
   classes: v.pipe(wholeNumber(2, 255), v.description('background included')),
@@ -177,7 +183,8 @@ export const configEntries = {
     ),
     [...defaultConfig.features],
   ),
-  norm: v.optional(oneOf('batch', 'instance'), defaultConfig.norm),
+  norm: v.optional(oneOf('batch', 'instance', 'group'), defaultConfig.norm),
+  groups: v.optional(v.pipe(wholeNumber(1, 4096), v.description('of norm group; absent: 8'))),
   activation: v.optional(oneOf('relu', 'leakyRelu', 'prelu'), defaultConfig.activation),
   deepSupervision: v.optional(flag),
   strides: v.optional(
@@ -287,38 +294,66 @@ export function completeConfig(
   return { ...basic, ...Object.fromEntries(told) } as UNet3DConfig;
 }
 
+/** The network with so many times fewer features; undefined where they cannot be divided so. */
+export function narrowed(config: UNet3DConfig, by: number): UNet3DConfig | undefined {
+  const { features, decoderFeatures, upFeatures, norm, groups = 8 } = config;
+  const unit = by * (norm === 'group' ? groups : 1);
+  const lists = { features, decoderFeatures, upFeatures };
+  const given = Object.entries(lists).filter((entry): entry is [string, readonly number[]] => !!entry[1]);
+  if (given.some(([, list]) => list.some((n) => n % unit !== 0))) return undefined;
+  return { ...config, ...Object.fromEntries(given.map(([name, list]) => [name, list.map((n) => n / by)])) };
+}
+
 const definedOf = (entries: object): object =>
   Object.fromEntries(Object.entries(entries).filter(([, value]) => value !== undefined));
 
-/** What may be chosen of architectures but the usual one, besides channels, classes, features, norm and activation. */
-const chosen = {
-  residualUnits: { activation: 'prelu', entries: ['strides', 'bias', 'scaleAndShift', 'units'] },
+/** What architectures have, and what may be chosen of those but the usual one besides channels, classes and features. */
+const architectures = {
+  unet: { norms: ['batch', 'instance'], activations: ['relu', 'leakyRelu'], entries: undefined },
+  residualUnits: {
+    norms: ['batch', 'instance'],
+    activations: ['prelu'],
+    entries: ['strides', 'bias', 'scaleAndShift', 'units'],
+  },
+  segResNet: {
+    norms: ['group'],
+    activations: ['relu'],
+    entries: ['encoderBlocks', 'decoderBlocks', 'groups'],
+  },
 } as const;
 
 /** @throws InvalidOption for entries that the architecture does not have */
 function requireOfArchitecture(config: UNet3DConfig): void {
-  const { architecture = 'unet', activation, features, units } = config;
-  if (architecture === 'unet') {
-    if (activation === 'prelu' || units !== undefined)
+  const { architecture = 'unet', norm, activation, features, units, groups } = config;
+  const { norms, activations, entries } = architectures[architecture];
+  for (const [name, value, own] of [
+    ['norm', norm, norms],
+    ['activation', activation, activations],
+  ] as const)
+    if (!(own as readonly string[]).includes(value))
       throw new InvalidOption(
-        `${activation === 'prelu' ? 'activation is prelu' : `units is ${units}`}, which architecture unet does not have: give architecture residualUnits, or leave it out`,
+        `${name} is ${value}; give ${own.join(' or ')}, which architecture ${architecture} has`,
       );
+  if (!entries) {
+    const other = units === undefined ? (groups === undefined ? undefined : 'groups') : 'units';
+    if (other)
+      throw new InvalidOption(`${other} is not for choice in architecture ${architecture}: leave it out`);
     return;
   }
-  const own = chosen[architecture];
-  if (activation !== own.activation)
-    throw new InvalidOption(
-      `activation is ${activation}; give ${own.activation}, which architecture ${architecture} has`,
-    );
-  const entries: readonly string[] = [...basicNames, 'architecture', ...own.entries];
-  const other = Object.keys(config).find((name) => !entries.includes(name));
+  const all: readonly string[] = [...basicNames, 'architecture', ...entries];
+  const other = Object.keys(config).find((name) => !all.includes(name));
   if (other)
     throw new InvalidOption(
-      `${other} is not for choice in architecture ${architecture}: leave it out; there are ${own.entries.join(', ')}`,
+      `${other} is not for choice in architecture ${architecture}: leave it out; there are ${entries.join(', ')}`,
     );
   if (features.length < 2)
     throw new InvalidOption(
       `features is ${brief(features)}; architecture ${architecture} takes two levels or more`,
+    );
+  const uneven = norm === 'group' ? features.find((channels) => channels % (groups ?? 8) !== 0) : undefined;
+  if (uneven !== undefined)
+    throw new InvalidOption(
+      `features is ${brief(features)}; give multiples of ${groups ?? 8}, the groups of the norm`,
     );
 }
 

@@ -61,6 +61,7 @@ function stagesInWords(config: UNet3DConfig): string[] {
     deepSupervision,
   } = config;
   const remarks = [
+    architecture === 'segResNet' && "MONAI's SegResNet",
     architecture === 'residualUnits' && `MONAI's UNet with ${units ?? 0} residual units`,
     block === 'residual' && 'residual blocks',
     encoderBlocks && `${encoderBlocks.join(', ')} blocks per level`,

@@ -228,12 +228,23 @@ describe("MONAI's UNet", () => {
     [{ activation: 'relu' }, 'activation is relu; give prelu, which architecture residualUnits has'],
     [{ down: 'conv' }, 'down is not for choice in architecture residualUnits: leave it out'],
     [{ features: [4] }, 'features is [4]; architecture residualUnits takes two levels or more'],
-    [{ architecture: 'unet' }, 'activation is prelu, which architecture unet does not have'],
+    [{ architecture: 'unet' }, 'activation is prelu; give relu or leakyRelu, which architecture unet has'],
+    [{ norm: 'group' }, 'norm is group; give batch or instance, which architecture residualUnits has'],
     [
       { architecture: 'unet', activation: 'relu', units: 2 },
-      'units is 2, which architecture unet does not have',
+      'units is not for choice in architecture unet: leave it out',
     ],
   ])('%j is refused', (other, message) => {
     expect(() => completeConfig({ ...given, ...other })).toThrow(message);
   });
+});
+
+test("MONAI's SegResNet is complete with channels; groups divide these", () => {
+  const given = { architecture: 'segResNet', inChannels: 1, classes: 2, features: [8, 16] } as const;
+  const config = { ...given, norm: 'group', activation: 'relu' } as const;
+  expect(completeConfig({ ...config, groups: 8, encoderBlocks: [2, 2], decoderBlocks: [2] })).toEqual(config);
+  expect(() => completeConfig({ ...config, groups: 3 })).toThrow(
+    'features is [8, 16]; give multiples of 3, the groups of the norm',
+  );
+  expect(() => completeConfig(given)).toThrow('norm is batch; give group, which architecture segResNet has');
 });

@@ -17,7 +17,7 @@ import type { Size3 } from '../../size.ts';
 
 /** What a definition gives. */
 export interface MonaiNetwork {
-  readonly kind: 'BasicUNet' | 'DynUNet' | 'UNet';
+  readonly kind: 'BasicUNet' | 'DynUNet' | 'SegResNet' | 'UNet';
   readonly config: UNet3DConfig;
 }
 
@@ -236,12 +236,63 @@ function basicOf(definition: unknown, fail: Fail): UNet3DConfig {
   );
 }
 
+const grouped = object({
+  num_groups: v.optional(wholeNumber(1, 4096), 8),
+  eps: v.optional(v.literal(1e-5, '1e-05')),
+  affine: v.optional(v.literal(true, 'true')),
+});
+const blocks = v.array(wholeNumber(1, 64), 'a whole number from 1 to 64 for each level');
+const segResNetSchema = object({
+  _target_: text,
+  spatial_dims: common.spatial_dims,
+  init_filters: v.optional(wholeNumber(1, 4096), 8),
+  in_channels: v.optional(inputs.in_channels, 1),
+  out_channels: v.optional(inputs.out_channels, 2),
+  dropout_prob: common.dropout,
+  act,
+  norm,
+  norm_name: v.optional(v.literal('', '""')),
+  num_groups: v.optional(wholeNumber(1, 4096), 8),
+  use_conv_final: v.optional(v.literal(true, 'true')),
+  blocks_down: v.optional(blocks, [1, 2, 2, 4]),
+  blocks_up: v.optional(blocks, [1, 1, 1]),
+  upsample_mode: v.optional(oneOf('nontrainable')),
+});
+
+function segResNetOf(definition: unknown, fail: Fail): UNet3DConfig {
+  const told = arguments_(segResNetSchema, 'SegResNet', definition, fail);
+  const { blocks_down: down, blocks_up: up } = told;
+  const [normName, norms] = told.norm ?? ['group', { num_groups: told.num_groups }];
+  if (normName !== 'group')
+    throw fail(`the norm of SegResNet is ${JSON.stringify(normName)}; expected group`);
+  const { activation } = rectifierOf(told.act ?? ['relu', {}], fail);
+  if (up.length !== down.length - 1)
+    throw fail(
+      `SegResNet has blocks for ${down.length} levels down and ${up.length} up; expected one fewer up`,
+    );
+  return configured(
+    {
+      architecture: 'segResNet',
+      inChannels: told.in_channels,
+      classes: told.out_channels,
+      features: down.map((_, level) => told.init_filters * 2 ** level),
+      norm: 'group',
+      groups: arguments_(grouped, normName, norms, fail).num_groups,
+      activation,
+      encoderBlocks: down,
+      decoderBlocks: up.toReversed(),
+    },
+    fail,
+  );
+}
+
 /** Other arguments are refused by name. */
 const networks: Partial<Record<string, { kind: MonaiNetwork['kind']; read: typeof unetOf }>> = {
   BasicUNet: { kind: 'BasicUNet', read: basicOf },
   BasicUnet: { kind: 'BasicUNet', read: basicOf },
   DynUNet: { kind: 'DynUNet', read: dynunetOf },
   DynUnet: { kind: 'DynUNet', read: dynunetOf },
+  SegResNet: { kind: 'SegResNet', read: segResNetOf },
   UNet: { kind: 'UNet', read: unetOf },
   Unet: { kind: 'UNet', read: unetOf },
 };
@@ -270,7 +321,7 @@ export function readNetwork(definition: unknown, name: string): MonaiNetwork {
   const found = Object.hasOwn(networks, className) ? networks[className] : undefined;
   if (!found)
     throw fail(
-      `its class is ${JSON.stringify(path.slice(0, 100))}; expected BasicUNet, DynUNet or UNet of MONAI`,
+      `its class is ${JSON.stringify(path.slice(0, 100))}; expected BasicUNet, DynUNet, SegResNet or UNet of MONAI`,
     );
   return { kind: found.kind, config: found.read(definition, fail) };
 }

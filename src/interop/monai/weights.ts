@@ -121,9 +121,38 @@ function dynunetEntries(config: UNet3DConfig): Entry[] {
   ];
 }
 
+function segResNetEntries(config: UNet3DConfig): Entry[] {
+  const { features, encoderBlocks, decoderBlocks } = wholeConfig(config);
+  const blocks = (theirs: (index: number) => string, ours: string, count: number): Entry[] =>
+    Array.from({ length: count }, (_, index) => {
+      const [there, here] = [theirs(index), `${ours}.block${index + 1}`];
+      return [
+        ...norm(`${there}.norm1`, `${here}.norm1`),
+        ...norm(`${there}.norm2`, `${here}.norm2`),
+        ...conv(`${there}.conv1.conv`, `${here}.conv1`),
+        ...conv(`${there}.conv2.conv`, `${here}.conv2`),
+      ];
+    }).flat();
+  const steps = features.slice(1).map((_, step) => ({ step, level: features.length - 2 - step }));
+  return [
+    ...conv('convInit.conv', 'encoder.stem'),
+    ...features.flatMap((_, level) => [
+      ...conv(`down_layers.${level}.0.conv`, `encoder.${level}.down`),
+      ...blocks((index) => `down_layers.${level}.${index + 1}`, `encoder.${level}`, encoderBlocks[level]!),
+    ]),
+    ...steps.flatMap(({ step, level }) =>
+      blocks((index) => `up_layers.${step}.${index}`, `decoder.${level}`, decoderBlocks[level]!),
+    ),
+    ...steps.flatMap(({ step, level }) => conv(`up_samples.${step}.0.conv`, `decoder.${level}.conv`)),
+    ...norm('conv_final.0', 'decoder.norm'),
+    ...conv('conv_final.2.conv', 'head'),
+  ];
+}
+
 const entriesOf: Record<MonaiNetwork['kind'], (config: UNet3DConfig) => Entry[]> = {
   BasicUNet: basicEntries,
   DynUNet: dynunetEntries,
+  SegResNet: segResNetEntries,
   UNet: unetEntries,
 };
 
