@@ -37,7 +37,14 @@ export { setTuningStore, type TuningStore } from './model/tuning-cache.ts';
 export { adapterClassOf, Gpu, memoryOf, setAdapterProvider } from './gpu/device.ts';
 export { defaultLimits, type Plan, type PlanLimits } from './gpu/plan.ts';
 export type { Size3 } from './size.ts';
-export { crossEntropy, diceCrossEntropy, lossShape, weightedDice, type Loss } from './model/losses.ts';
+export {
+  crossEntropy,
+  diceCrossEntropy,
+  lossShape,
+  nnunetLoss,
+  weightedDice,
+  type Loss,
+} from './model/losses.ts';
 export { adam, adamW, sgd, type Optimizer } from './train/optimizers.ts';
 export { augmentationMargin, nnunetAugmentation, type Augmentation } from './train/augmentation.ts';
 export { constant, cosine, oneCycle, poly, scheduleAt, type Schedule } from './train/schedules.ts';

@@ -6,6 +6,7 @@
 
 const CLASSES: u32 = 2u;
 const BATCH_DICE: bool = false;
+const NEGATIVE: bool = false; // Dice counts as −D_c instead of 1 − D_c
 const ADD: bool = false; // to the loss of other outputs, in results[0] alone
 
 struct Params { samples: u32, depth: u32, diceFactor: f32, entropyFactor: f32, smoothing: f32 }
@@ -61,7 +62,7 @@ fn main(@builtin(local_invocation_index) local: u32) {
       coefficients[sample * CLASSES + c] =
         vec2<f32>(-2.0 * weight / denominator, weight * numerator / denominator / denominator);
     }
-    dice += classWeights[c] * (1.0 - mean);
+    dice += classWeights[c] * (select(1.0, 0.0, NEGATIVE) - mean);
     if (!ADD) { results[3u + c] = mean; }
   }
 

@@ -7,7 +7,7 @@ import { wholeConfig } from '../model/config.ts';
 import { readModel, type ModelDescription } from '../weights/model-file.ts';
 import { fileMessage } from './failure.ts';
 import type { Io } from './io.ts';
-import { networkOf, type NetworkOptions } from './network-options.ts';
+import { networkEntries, networkOf, optionName } from './network-options.ts';
 import type { TrainOptions } from './train-options.ts';
 
 export interface InitModel {
@@ -35,22 +35,6 @@ export async function openInit(path: string): Promise<InitModel> {
   return { file, bytes, description };
 }
 
-/** Which options name an entry of the network, all of which the model decides but deep supervision. */
-const entries = [
-  'features',
-  'norm',
-  'activation',
-  'slope',
-  'strides',
-  'kernels',
-  'block',
-  'encoderBlocks',
-  'decoderBlocks',
-  'down',
-  'bias',
-  'scaleAndShift',
-] as const satisfies readonly (keyof NetworkOptions)[];
-
 /**
  * The options with the network of the model and, unless others are given, its preprocessing.
  * @throws InvalidOption for options that are given and say something else than the model
@@ -62,21 +46,25 @@ export function withInit(
 ): TrainOptions {
   const { config, preprocessing } = description;
   const theirs = wholeConfig(config);
-  const ours = networkOf({ ...options, features: isGiven('features') ? options.features : config.features });
-  for (const name of entries) {
+  const ours = networkOf({
+    ...options,
+    features: (isGiven('features') ? options.features : undefined) ?? config.features,
+  });
+  for (const name of networkEntries) {
     if (!isGiven(name) || JSON.stringify(ours[name]) === JSON.stringify(theirs[name])) continue;
-    const option = name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
     throw new InvalidOption(
-      `--${option} asks for ${text(ours[name])}, but the network of ${file} has ${text(theirs[name])}: leave it out, ` +
+      `--${optionName(name)} asks for ${text(ours[name])}, but the network of ${file} has ${text(theirs[name])}: leave it out, ` +
         'or train without --init',
     );
   }
-  const network = Object.fromEntries(entries.map((name) => [name, config[name as keyof typeof config]]));
+  const network = Object.fromEntries(
+    networkEntries.map((name) => [name, config[name as keyof typeof config]]),
+  );
   const isPrepared = isGiven('preprocessing') || isGiven('spacing');
   return {
     ...options,
     ...network,
-    deepSupervision: options.deepSupervision ?? config.deepSupervision ?? false,
+    ...(config.deepSupervision && { deepSupervision: true }),
     ...(preprocessing && !isPrepared && { preprocessing: 'model' }),
   };
 }

@@ -8,6 +8,26 @@ import * as parse from './parse.ts';
 /** As the command line gives them: entries of the configuration, lists perhaps shorter than the levels. */
 export type NetworkOptions = Omit<UNet3DConfig, 'inChannels' | 'classes' | 'heads'>;
 
+/** Those that a model or a planner decides instead, deep supervision apart. */
+export const networkEntries = [
+  'features',
+  'norm',
+  'activation',
+  'slope',
+  'strides',
+  'kernels',
+  'block',
+  'encoderBlocks',
+  'decoderBlocks',
+  'down',
+  'bias',
+  'scaleAndShift',
+] as const satisfies readonly (keyof NetworkOptions)[];
+
+/** An option as one types it, without its dashes. */
+export const optionName = (name: string): string =>
+  name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+
 /** Channels per level of a training that names none. */
 export const trainFeatures = [8, 16, 32, 64];
 

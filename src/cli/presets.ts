@@ -1,8 +1,33 @@
 /** Recipes by name: defaults of `train` that explicit options override. */
 import { phantomLabels } from '../data/phantom.ts';
+import { InvalidOption } from '../errors.ts';
+import { networkEntries, optionName } from './network-options.ts';
+import { plannerOf } from './planned.ts';
 import type { presetNames, TrainOptions } from './train-options.ts';
 
+/** nnU-Net's trainer, whatever its planner; `features` and `batchSize` are the planner's. */
+const nnunet: Partial<TrainOptions> = {
+  preprocessing: 'nnunet',
+  augment: 'nnunet',
+  loss: 'nnunet',
+  optimizer: 'sgd',
+  schedule: 'poly-by-epoch',
+  learningRate: 0.01,
+  clip: 12,
+  epochs: 1000,
+  stepsPerEpoch: 250,
+  order: 'draws',
+  oversample: 0.33,
+  oversampling: 'places',
+  concede: ['checkpointing', 'accumulation', 'patches'],
+  features: undefined,
+  batchSize: undefined,
+};
+
 const presets: Readonly<Record<(typeof presetNames)[number], Partial<TrainOptions>>> = {
+  nnunet,
+  'nnunet-resenc-m': nnunet,
+  'nnunet-resenc-l': nnunet,
   'pelvis-mr': {
     subjectPattern: /Case_(\d+)_Week\d+_LFOV/,
     split: '70,15,15',
@@ -35,12 +60,39 @@ folder that holds both. It stands for:
 as in the study it follows, and, chosen here, --features 16,32,64,128 --epochs
 50 --memory 6GiB (a step takes 5.6 GiB; with --precision f16 2.8 GiB). Larger
 volumes are trimmed in the middle for training; validation and predictions
-cover all slices. Options that are given win over the preset.`;
+cover all slices. Options that are given win over the preset.
+
+--preset nnunet, nnunet-resenc-m, nnunet-resenc-l: nnU-Net's own recipe. Its
+planner decides on network, patch and batch from the training cases (plan
+DATASET --preset nnunet shows it; --features 8,16,32 takes fewer channels or
+levels); trained with
+  --preprocessing nnunet --augment nnunet --loss nnunet --optimizer sgd --schedule poly-by-epoch --learning-rate 0.01
+  --clip 12 --epochs 1000 --steps-per-epoch 250 --order draws --oversample 0.33 --oversampling places
+  --concede checkpointing,accumulation,patches
+and deep supervision. What is not as in nnU-Net: axes are canonical and
+resampling is trilinear; voxels outside of volumes count in no loss instead of
+as background, and volumes smaller than a patch lie at its beginning instead of
+in its middle; each epoch validates whole cases or windows that stay the same
+instead of 50 random patches. With --init, network, patch and preprocessing are
+the model's.`;
+
+/** What nnU-Net's planner decides; --features, --batch-size, --patch and --spacing may be given nevertheless. */
+const plannedOptions = [
+  ...networkEntries.filter((name) => name !== 'features'),
+  'deepSupervision',
+  'preprocessing',
+];
 
 /** The options with a preset's values for those that `isGiven` denies. */
 export function withPreset(options: TrainOptions, isGiven: (name: string) => boolean): TrainOptions {
-  if (options.preset === undefined) return options;
-  const values = Object.entries(presets[options.preset]).filter(
+  const { preset } = options;
+  if (preset === undefined) return options;
+  const decided = plannerOf(preset) && options.init === undefined ? plannedOptions.find(isGiven) : undefined;
+  if (decided !== undefined)
+    throw new InvalidOption(
+      `--${optionName(decided)} is decided from the data under --preset ${preset}: leave it out, or leave out the preset`,
+    );
+  const values = Object.entries(presets[preset]).filter(
     ([name]) => !isGiven(name) && !(name === 'subjectPattern' && isGiven('subjects')),
   );
   return { ...options, ...Object.fromEntries(values) };

@@ -1,21 +1,51 @@
 /** From options to a loss, an optimiser, a schedule and sizes, with defaults that serve an unseen data set. */
 import { InvalidOption } from '../errors.ts';
-import { crossEntropy, diceCrossEntropy, weightedDice, type Loss } from '../model/losses.ts';
+import { crossEntropy, diceCrossEntropy, nnunetLoss, weightedDice, type Loss } from '../model/losses.ts';
 import { adam, adamW, sgd, type Optimizer } from '../train/optimizers.ts';
 import type { Axis } from '../infer/probabilities.ts';
 import { nnunetAugmentation, type Augmentation } from '../train/augmentation.ts';
 import { constant, cosine, oneCycle, poly, type Schedule } from '../train/schedules.ts';
 
-export const lossNames = ['dice-ce', 'dice', 'ce'] as const;
+/** `nnunet` is cross-entropy minus the mean Dice of the foreground. */
+export const lossNames = ['dice-ce', 'dice', 'ce', 'nnunet'] as const;
 export const optimizerNames = ['adam', 'adamw', 'sgd'] as const;
 /** `nnunet` decides on crop, normalisation, spacing and patch from the data; `model` does as the one of --init says. */
 export const preprocessingNames = ['plain', 'nnunet', 'model'] as const;
 export type PreprocessingName = (typeof preprocessingNames)[number];
 export const augmentationNames = ['none', 'nnunet'] as const;
-/** `onecycle-plain` leaves the momentum (Adam's β1) alone, where `onecycle` cycles it as PyTorch does by default. */
-export const scheduleNames = ['onecycle', 'onecycle-plain', 'poly', 'cosine', 'constant'] as const;
+/**
+ * `onecycle-plain` leaves the momentum (Adam's β1) alone, where `onecycle` cycles it as PyTorch does by default.
+ * `poly-by-epoch` is constant within an epoch.
+ */
+export const scheduleNames = [
+  'onecycle',
+  'onecycle-plain',
+  'poly',
+  'poly-by-epoch',
+  'cosine',
+  'constant',
+] as const;
 
-export function lossOf(name: (typeof lossNames)[number], weights?: readonly number[]): Loss {
+/** @throws InvalidOption for weights beside a loss that has its own */
+export function lossOf(
+  name: (typeof lossNames)[number],
+  {
+    classes,
+    weights,
+    batchDice = false,
+  }: {
+    readonly classes: number;
+    readonly weights?: readonly number[] | undefined;
+    readonly batchDice?: boolean | undefined;
+  },
+): Loss {
+  if (name === 'nnunet') {
+    if (weights)
+      throw new InvalidOption(
+        '--class-weights has no place in --loss nnunet, which has its own: leave it out',
+      );
+    return nnunetLoss(classes, { batch: batchDice });
+  }
   if (name === 'ce') return crossEntropy(weights);
   if (name === 'dice') return weightedDice(weights);
   return diceCrossEntropy(weights ? { diceWeights: weights, entropyWeights: weights } : {});
@@ -36,6 +66,7 @@ export interface OneCycleOptions {
 export function scheduleOf(
   name: (typeof scheduleNames)[number],
   learningRate: number,
+  epochs: number,
   { pctStart, divFactor, finalDivFactor }: OneCycleOptions = {},
 ): Schedule {
   const shape = {
@@ -50,6 +81,7 @@ export function scheduleOf(
     throw new InvalidOption(
       `--pct-start, --div-factor and --final-div-factor belong to onecycle; --schedule is ${name}: leave them out`,
     );
+  if (name === 'poly-by-epoch') return poly({ learningRate, stages: epochs });
   return { poly, cosine, constant }[name]({ learningRate });
 }
 

@@ -6,6 +6,7 @@ import type { InitModel } from './init-model.ts';
 import type { HistoryWriter } from './history-writer.ts';
 import type { Io } from './io.ts';
 import type { OpenedData } from './open-data.ts';
+import type { PlannedTraining } from './planned.ts';
 import type { FileHashes, Stopwatch } from './provenance.ts';
 import type { RunFolder } from './run-folder.ts';
 import type { TrainOptions } from './train-options.ts';
@@ -29,6 +30,8 @@ export interface Job extends OpenedData {
   readonly options: TrainOptions;
   readonly details: RunDetails;
   readonly model: UNet3D;
+  /** What nnU-Net's planner has found, with a preset of its. */
+  readonly planned: PlannedTraining | undefined;
   readonly history: HistoryWriter;
   /** Of the files, as they are read. */
   readonly hashes: FileHashes;

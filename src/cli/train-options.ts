@@ -8,6 +8,7 @@ import type { Checkpointing } from '../model/plan.ts';
 import type { Size3 } from '../size.ts';
 import type { DatasetArguments, SplitArguments } from './dataset-options.ts';
 import type { NetworkOptions } from './network-options.ts';
+import { nnunetPresets } from './planned.ts';
 import type {
   augmentationNames,
   lossNames,
@@ -18,21 +19,28 @@ import type {
 } from './recipe.ts';
 
 /** Recipes by name: defaults of other options. */
-export const presetNames = ['pelvis-mr'] as const;
+export const presetNames = ['pelvis-mr', ...nnunetPresets] as const;
 
-export interface TrainOptions extends DatasetArguments, SplitArguments, NetworkOptions, OneCycleOptions {
+export interface TrainOptions
+  extends DatasetArguments, SplitArguments, Omit<NetworkOptions, 'features'>, OneCycleOptions {
+  /** Absent where a planner decides. */
+  readonly features?: readonly number[] | undefined;
   readonly out: string;
   readonly preset?: (typeof presetNames)[number];
   readonly init?: string;
   readonly initHeads?: HeadsChoice;
   readonly freeze?: Frozen;
   readonly epochs?: number;
-  readonly batchSize: number;
+  /** Absent where a planner decides. */
+  readonly batchSize?: number | undefined;
   readonly classes?: number;
   readonly classNames?: readonly string[];
   readonly patch?: Size3 | 'whole';
   readonly placement: 'random' | 'centre';
   readonly oversample: number;
+  readonly oversampling: 'chance' | 'places';
+  readonly order: 'passes' | 'draws';
+  readonly stepsPerEpoch?: number;
   readonly preprocessing: PreprocessingName;
   readonly spacing?: Size3 | 'median' | 'own';
   readonly loss: (typeof lossNames)[number];

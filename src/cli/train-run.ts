@@ -15,8 +15,9 @@ import { announceAdapter } from './gpu.ts';
 import { HistoryWriter } from './history-writer.ts';
 import { assertChannels, preprocessingOf } from './init-model.ts';
 import type { Io } from './io.ts';
-import { networkOf } from './network-options.ts';
+import { networkOf, trainFeatures } from './network-options.ts';
 import { openData } from './open-data.ts';
+import { planned, plannerOf } from './planned.ts';
 import { FileHashes, Stopwatch } from './provenance.ts';
 import { commandLine } from './results.ts';
 import type { RunFolder } from './run-folder.ts';
@@ -47,11 +48,25 @@ export async function runTraining(
   for (const reason of data.decision?.reasons ?? []) io.err(reason);
   clock.end('reading and preparing the data');
 
+  const planner = init ? undefined : plannerOf(options.preset);
+  const plan =
+    planner &&
+    data.decision &&
+    planned(data.decision.fingerprint, {
+      planner,
+      inChannels: data.channels,
+      classes: data.labels.length,
+      labels: data.labels.length + (dataset.ignoreLabel === undefined ? 0 : 1),
+      spacing: data.decision.typical.spacing,
+      features: options.features,
+    });
+  for (const reason of plan?.reasons ?? []) io.err(reason);
+
   await announceAdapter(io);
   const model = await UNet3D.create({
     inChannels: data.channels,
     classes: data.labels.length,
-    ...networkOf(options),
+    ...(plan?.config ?? networkOf({ ...options, features: options.features ?? trainFeatures })),
     ...(init?.description.config.heads && { heads: init.description.config.heads }),
     seed: options.seed,
     labels: data.labels,
@@ -62,7 +77,18 @@ export async function runTraining(
   const history = new HistoryWriter(folder, data.labels, dataset.name);
   try {
     if (init) await model.takeWeights(init.bytes, { heads: options.initHeads ?? 'auto' });
-    await trainModel({ ...opened, io, folder, options, details, model, history, hashes, clock });
+    await trainModel({
+      ...opened,
+      planned: plan,
+      io,
+      folder,
+      options,
+      details,
+      model,
+      history,
+      hashes,
+      clock,
+    });
   } catch (error) {
     if (!(error instanceof Aborted)) throw error;
     const goOn = commandLine(['train', '--out', folder.path, '--resume']);
@@ -79,6 +105,8 @@ async function trainModel(job: Job): Promise<void> {
     network: model.config,
     data,
     options,
+    planned: job.planned,
+    trained: job.details.init?.description.inputSize,
     limits: model.gpu.limits,
     memory: options.memory ?? defaultBudget(model.gpu),
   });
@@ -125,6 +153,12 @@ const batchOptions = ({ options, model }: Job, { wish, patch }: Settings) => ({
   multiple: sizeMultiple(model.config),
   placement: options.placement,
   oversample: options.oversample,
+  oversampling: options.oversampling,
+  order: options.order,
+  accumulate: wish.accumulate ?? 1,
+  ...(options.stepsPerEpoch !== undefined && {
+    batchesPerEpoch: options.stepsPerEpoch * (wish.accumulate ?? 1),
+  }),
   ...(patch && { patch }),
 });
 

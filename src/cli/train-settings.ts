@@ -14,6 +14,7 @@ import { some } from '../listed.ts';
 import type { TrainOptions } from './train-options.ts';
 import type { Io } from './io.ts';
 import { augmentationOf, defaultEpochs, lossOf, optimizerOf, scheduleOf } from './recipe.ts';
+import { plannerOf, type PlannedTraining } from './planned.ts';
 import { upperMedian, type TrainingData } from './training-data.ts';
 
 /** Everything that is decided before the first step. */
@@ -69,11 +70,18 @@ export function patchTip(shapes: readonly Size3[], padded: Size3, multiple: Size
   );
 }
 
+/** Samples of a step, where nobody says. */
+const usualBatch = 2;
+
 /** What a training is decided from. */
 export interface Given {
   readonly network: UNet3DConfig;
   readonly data: TrainingData;
   readonly options: TrainOptions;
+  /** What nnU-Net's planner has found, with a preset of its. */
+  readonly planned: PlannedTraining | undefined;
+  /** x, y, z that the model of --init was trained on. */
+  readonly trained: Size3 | undefined;
   /** The device's. */
   readonly limits: PlanLimits;
   /** Bytes that a step may take on the GPU. */
@@ -84,16 +92,22 @@ export interface Given {
  * Loss, optimiser, schedule, patch and step of a training, as the options and the data say and the memory allows.
  * @throws OutOfMemory if no step fits; InvalidOption for options that contradict each other
  */
-export function decide(io: Io, { network, data, options, limits, memory }: Given): Settings {
-  const { batchSize } = options;
-  const loss = lossOf(options.loss, options.classWeights);
+export function decide(io: Io, given: Given): Settings {
+  const { network, data, options, planned, limits, memory } = given;
+  const batchSize = options.batchSize ?? planned?.batchSize ?? usualBatch;
+  const { classes } = network;
+  const loss = lossOf(options.loss, {
+    classes,
+    weights: options.classWeights,
+    batchDice: planned?.batchDice,
+  });
   const optimizer = optimizerOf(options.optimizer);
   const { precision, checkpointing = false, accumulate } = options;
   const augmentation = augmentationOf(options.augment, options.mirror);
   const largest = commonShape(data.training.shapes);
   const planner: Planner = {
     limits,
-    loss: lossShape(loss, network.classes),
+    loss: lossShape(loss, classes),
     optimizer,
     augment: augmentation !== undefined,
     averaging: options.ema !== undefined,
@@ -101,36 +115,48 @@ export function decide(io: Io, { network, data, options, limits, memory }: Given
     ...(augmentation && { margin: (size: Size3) => augmentationMargin(augmentation, size, largest) }),
   };
   const step = { config: network, batch: batchSize, precision, checkpointing, accumulate };
+  const isPlanned = plannerOf(options.preset) !== undefined;
+  const wanted = options.patch ?? planned?.patch ?? (isPlanned ? given.trained : undefined);
   const decided =
-    data.decision && options.patch === undefined
+    data.decision && wanted === undefined
       ? nnunetPatch(data.decision.typical, step, memory, planner)
       : undefined;
   if (decided) io.err(decided.reason);
-  const patch = options.patch ?? decided?.patch;
-  const given = patch === 'whole' ? undefined : patch;
-  const size = paddedSize(network, given ?? largest);
+  const patch = wanted ?? decided?.patch;
+  const cut = patch === 'whole' ? undefined : patch;
+  const size = paddedSize(network, cut ?? largest);
   const concede = options.concede === 'auto' ? concessions : options.concede;
   const choose = options.concede === 'auto' ? 'Or' : 'Or let the training choose (--concede auto), or';
-  const { wish, taken, planned } = fitStep({ ...step, size }, planner, {
+  const {
+    wish,
+    taken,
+    planned: fitted,
+  } = fitStep({ ...step, size }, planner, {
     budget: memory,
     // A patch that was asked for, or decided to fit, is kept.
-    allowed: patch === undefined ? concede : concede.filter((name) => name !== 'patches'),
+    allowed:
+      (options.patch ?? decided) === undefined ? concede : concede.filter((name) => name !== 'patches'),
     remedy: `${choose} raise --memory if the GPU has more.`,
   });
   if (taken.length > 0)
     io.err(
       `To fit ${formatBytes(memory)} of GPU memory: ${taken.join(', ')}; now ${describeWish(wish, planner)}`,
     );
+  const epochs = options.epochs ?? defaultEpochs(data.training.ids.length, batchSize * accumulate);
   return {
-    epochs: options.epochs ?? defaultEpochs(data.training.ids.length, batchSize * accumulate),
-    patch: taken.includes('patches') ? wish.size : given,
+    epochs,
+    patch: taken.includes('patches') ? wish.size : cut,
     wish,
     planner,
-    plan: planned.plan,
-    reasons: [...(data.decision?.reasons ?? []), ...(decided ? [decided.reason] : [])],
+    plan: fitted.plan,
+    reasons: [
+      ...(data.decision?.reasons ?? []),
+      ...(planned?.reasons ?? []),
+      ...(decided ? [decided.reason] : []),
+    ],
     loss,
     optimizer,
-    schedule: scheduleOf(options.schedule, options.learningRate, options),
+    schedule: scheduleOf(options.schedule, options.learningRate, epochs, options),
     augmentation,
   };
 }

@@ -25,7 +25,7 @@ export interface TrainingData {
   readonly validation: readonly LabelledCase[];
   readonly preprocessing: Preprocessing;
   /** With preprocessing 'nnunet': what was decided and why. */
-  readonly decision: PreprocessingDecision | undefined;
+  readonly decision: (PreprocessingDecision & { readonly fingerprint: Fingerprint }) | undefined;
   readonly channels: number;
   /** Names by label value, background first. */
   readonly labels: readonly string[];
@@ -194,10 +194,11 @@ async function decide(
   cases: readonly Case[],
   spacing: DataOptions['spacing'],
   files: CaseFiles,
-): Promise<PreprocessingDecision> {
+): Promise<PreprocessingDecision & { readonly fingerprint: Fingerprint }> {
   const print = await fingerprintOf(io, dataset, cases, (item) => files.read(item));
   const words = { own: null, median: print.spacing.median };
-  return nnunetPreprocessing(print, dataset.channels, typeof spacing === 'string' ? words[spacing] : spacing);
+  const wanted = typeof spacing === 'string' ? words[spacing] : spacing;
+  return { ...nnunetPreprocessing(print, dataset.channels, wanted), fingerprint: print };
 }
 
 /** WASM memory is full, or an array longer than JavaScript can make. */

@@ -9,6 +9,7 @@ import { callback, list, numberFrom, oneOf, size3, wholeNumber, withParts } from
 import type { PreparedCase } from './prepare.ts';
 import type { Size3 } from '../size.ts';
 import { random, type Random } from './random.ts';
+import { roundHalfEven } from './rounding.ts';
 
 /** Label value of voxels that the loss leaves out. */
 export const ignored = 255;
@@ -46,6 +47,15 @@ export interface BatchOptions {
   readonly margin?: (size: Size3) => Size3;
   /** Share of the random patches that are centred on a foreground voxel. Default 1/3, as nnU-Net. */
   readonly oversample?: number;
+  /**
+   * Which patches these are: each with that probability (default), or the last places of each step, from
+   * round(samples · (1 − share)) on, as in nnU-Net.
+   */
+  readonly oversampling?: 'chance' | 'places';
+  /** Batches of a step, whose samples count together for `oversampling: 'places'`. Default 1. */
+  readonly accumulate?: number;
+  /** Each case once in every pass (default), or cases drawn at random again and again, as in nnU-Net. */
+  readonly order?: 'passes' | 'draws';
   /** Default 0. */
   readonly seed?: number;
   /** Default: as many as show each case once, rounded up. */
@@ -59,6 +69,9 @@ const batchEntries = {
   placement: v.optional(oneOf('random', 'centre')),
   margin: callback,
   oversample: v.optional(numberFrom(0, 1)),
+  oversampling: v.optional(oneOf('chance', 'places')),
+  accumulate: v.optional(wholeNumber(1)),
+  order: v.optional(oneOf('passes', 'draws')),
   seed: v.optional(wholeNumber()),
   batchesPerEpoch: v.optional(wholeNumber(1)),
 } satisfies Record<keyof BatchOptions, unknown>;
@@ -97,8 +110,8 @@ export function commonShape(shapes: readonly Size3[], multiple: number | Size3 =
 }
 
 /**
- * Batches of labelled cases. Cases come in a new random order on every pass; passes follow each other
- * without a gap, so every batch is full and every case is seen equally often.
+ * Batches of labelled cases. Unless they are drawn, cases come in a new random order on every pass; passes follow each
+ * other without a gap, so every batch is full and every case is seen equally often.
  * @throws InvalidOption for sizes or shares outside their range, and for unknown options
  * @throws InvalidDataset if there is no case
  */
@@ -110,6 +123,7 @@ export function trainingBatches(cases: CaseSource, options: BatchOptions = {}): 
   );
   assertOptions('trainingBatches', batchEntries, options);
   const { batchSize = 2, patch, placement = 'random', oversample = 1 / 3, seed = 0 } = options;
+  const { oversampling = 'chance', accumulate = 1, order: how = 'passes' } = options;
   const multiple = multiplesOf(options.multiple ?? 1);
   const count = cases.ids.length;
   if (count === 0) throw new InvalidDataset('There is no training case; give at least one.');
@@ -118,6 +132,7 @@ export function trainingBatches(cases: CaseSource, options: BatchOptions = {}): 
 
   let order: { pass: number; cases: number[] } | undefined;
   const caseAt = (position: number): number => {
+    if (how === 'draws') return random(seed, 'case', position).int(count);
     const pass = Math.floor(position / count);
     if (order?.pass !== pass)
       order = {
@@ -127,10 +142,22 @@ export function trainingBatches(cases: CaseSource, options: BatchOptions = {}): 
     return order.cases[position % count]!;
   };
 
+  const inStep = batchSize * accumulate;
+  const firstForced = roundHalfEven(inStep * (1 - oversample));
+  /** Of the sample at a position: the probability that it lies around foreground. */
+  const shareAt = (position: number): number => {
+    if (oversampling === 'chance') return oversample;
+    return position % inStep >= firstForced ? 1 : 0;
+  };
+
   const margin = options.margin?.(size) ?? [0, 0, 0];
   const whole = size.map((n, axis) => n + 2 * margin[axis]!) as unknown as Size3;
   const voxels = whole[0] * whole[1] * whole[2];
-  const kind = { seed, batchSize, size, placement, oversample, batchesPerEpoch, cases: cases.ids };
+  const kind = {
+    ...{ seed, batchSize, size, placement, oversample, batchesPerEpoch, cases: cases.ids },
+    ...(oversampling === 'places' && { oversampling }),
+    ...(how === 'draws' && { order: how }),
+  };
   return {
     size,
     margin,
@@ -148,7 +175,13 @@ export function trainingBatches(cases: CaseSource, options: BatchOptions = {}): 
         const start =
           placement === 'centre'
             ? (item.shape.map((n, axis) => Math.max(0, (n - size[axis]!) >> 1)) as unknown as Size3)
-            : randomStart(item.shape, item.label, size, oversample, random(seed, 'patch', first + sample));
+            : randomStart(
+                item.shape,
+                item.label,
+                size,
+                shareAt(first + sample),
+                random(seed, 'patch', first + sample),
+              );
         const corner = start.map((at, axis) => at - margin[axis]!) as unknown as Size3;
         copyWindow(item.label, item.shape, 1, corner, label.subarray(sample * voxels), whole);
         const target = image.subarray(sample * cases.channels * voxels);

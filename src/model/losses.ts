@@ -18,6 +18,8 @@ export interface Loss {
   readonly smooth: number;
   /** Whether Dice sums over the whole batch instead of each sample. */
   readonly batchDice: boolean;
+  /** Whether Dice counts as −D_c instead of 1 − D_c; absent: no. */
+  readonly negativeDice?: boolean | undefined;
   /** Per class; `undefined` for the default: Dice 1/classes each, cross-entropy 1 each. */
   readonly diceWeights?: readonly number[] | undefined;
   /** Per class; `undefined` for 1 each. */
@@ -34,6 +36,7 @@ export const lossSchema = object(
     crossEntropy: amount,
     smooth: amount,
     batchDice: flag,
+    negativeDice: v.optional(flag),
     diceWeights: weightList,
     entropyWeights: weightList,
   },
@@ -95,11 +98,25 @@ export function diceCrossEntropy(
   };
 }
 
+const nnunetEntries = { classes: wholeNumber(2, 255), batch: v.optional(flag) };
+
+/**
+ * nnU-Net's loss, to the number: cross-entropy minus the mean Dice of the classes but the background, so that it goes
+ * from about 1 down to about −1.
+ * @param options.batch sums Dice over the batch, as nnU-Net does where it also plans a lower resolution
+ * @throws InvalidOption
+ */
+export function nnunetLoss(classes: number, { batch = false }: { readonly batch?: boolean } = {}): Loss {
+  assertOptions('nnunetLoss', nnunetEntries, { classes, batch });
+  const diceWeights = Array.from({ length: classes }, (_, c) => (c === 0 ? 0 : 1 / (classes - 1)));
+  return { ...diceCrossEntropy({ batch, diceWeights }), negativeDice: true };
+}
+
 /** What a plan needs to know of a loss, for a number of classes. */
 export function lossShape(loss: Loss, classes: number): LossShape {
   assertOptions('lossShape', { loss: lossSchema, classes: wholeNumber(2, 255) }, { loss, classes });
-  const { dice, crossEntropy, smooth, batchDice } = loss;
-  return { classes, dice, crossEntropy, smooth, batchDice };
+  const { dice, crossEntropy, smooth, batchDice, negativeDice } = loss;
+  return { classes, dice, crossEntropy, smooth, batchDice, ...(negativeDice && { negativeDice }) };
 }
 
 /** The buffer of class weights: Dice's, then cross-entropy's. */

@@ -105,6 +105,7 @@ export const lossShapeSchema = object({
   crossEntropy: numberFrom(0),
   smooth: numberFrom(0),
   batchDice: flag,
+  negativeDice: v.optional(flag),
   add: v.optional(flag),
 });
 export const optimizerChoiceSchema = openObject({

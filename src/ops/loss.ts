@@ -15,6 +15,8 @@ export interface LossShape {
   readonly smooth: number;
   /** Dice over the whole batch instead of per sample. */
   readonly batchDice: boolean;
+  /** Counts −D_c instead of 1 − D_c, as nnU-Net does: less by Σ w_c, with the same gradient. */
+  readonly negativeDice?: boolean;
   /** Adds to the loss that `results` holds already, of a finer output. */
   readonly add?: boolean;
 }
@@ -74,7 +76,12 @@ export function lossFinalize(
       entropyFactor: shape.crossEntropy,
       smoothing: shape.smooth,
     },
-    constants: { CLASSES: shape.classes, BATCH_DICE: shape.batchDice, ADD: shape.add ?? false },
+    constants: {
+      CLASSES: shape.classes,
+      BATCH_DICE: shape.batchDice,
+      ADD: shape.add ?? false,
+      ...(shape.negativeDice && { NEGATIVE: true }),
+    },
     workgroups: [1, 1, 1],
   });
   return coefficients;

@@ -24,7 +24,13 @@ export type Schedule =
       readonly baseMomentum: number;
       readonly maxMomentum: number;
     }
-  | { readonly name: 'poly'; readonly learningRate: number; readonly power: number }
+  | {
+      readonly name: 'poly';
+      readonly learningRate: number;
+      readonly power: number;
+      /** Equal parts of the training within which the rate stays the same; absent: it falls with every step. */
+      readonly stages?: number | undefined;
+    }
   | {
       readonly name: 'cosine';
       readonly learningRate: number;
@@ -46,7 +52,7 @@ const oneCycleEntries = {
   baseMomentum: share,
   maxMomentum: share,
 };
-const polyEntries = { learningRate: rate, power: rate };
+const polyEntries = { learningRate: rate, power: rate, stages: v.optional(wholeNumber(1)) };
 const cosineEntries = { learningRate: rate, finalLearningRate: rate, warmup: share };
 const constantEntries = { learningRate: rate };
 
@@ -100,9 +106,16 @@ export const oneCycle = (
     maxMomentum: 0.95,
   });
 
-/** learningRate · (1 − step/T)^power: nnU-Net's, with power 0.9. @throws InvalidOption */
-export const poly = (options: { readonly learningRate: number; readonly power?: number }): Schedule =>
-  checked('poly', polyEntries, options, { power: 0.9 });
+/**
+ * learningRate · (1 − step/T)^power, with power 0.9. With as many `stages` as epochs the rate is constant within an
+ * epoch, as nnU-Net has it.
+ * @throws InvalidOption
+ */
+export const poly = (options: {
+  readonly learningRate: number;
+  readonly power?: number;
+  readonly stages?: number;
+}): Schedule => checked('poly', polyEntries, options, { power: 0.9 });
 
 /**
  * Linear warm-up over `warmup` of the steps (a fraction), then a half cosine to `finalLearningRate`.
@@ -137,8 +150,11 @@ export function scheduleAt(schedule: Schedule, step: number, total: number): Sch
   switch (schedule.name) {
     case 'oneCycle':
       return oneCycleAt(schedule, step, total);
-    case 'poly':
-      return { learningRate: schedule.learningRate * (1 - step / total) ** schedule.power };
+    case 'poly': {
+      const { learningRate, power, stages } = schedule;
+      const done = stages === undefined ? step / total : Math.floor((step * stages) / total) / stages;
+      return { learningRate: learningRate * (1 - done) ** power };
+    }
     case 'cosine': {
       const { learningRate, finalLearningRate, warmup } = schedule;
       const rising = Math.round(warmup * total);

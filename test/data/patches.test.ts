@@ -126,6 +126,50 @@ describe('patches', () => {
   });
 });
 
+describe("nnU-Net's batches", () => {
+  test('draw cases again and again, at any position the same', async () => {
+    const cases = set(...Array.from({ length: 5 }, (_, id) => numbered(id, [2, 2, 2])));
+    const options = { batchSize: 5, seed: 3, order: 'draws', batchesPerEpoch: 40 } as const;
+    const source = trainingBatches(cases, options);
+    const drawn = await Promise.all(
+      Array.from({ length: 40 }, async (_, i) => (await source.batch(0, i)).cases),
+    );
+    expect(drawn.some((batch) => new Set(batch).size < 5)).toBe(true);
+    const counts = [0, 1, 2, 3, 4].map((id) => drawn.flat().filter((index) => index === id).length);
+    // Binomial with mean 40 and deviation 5.7.
+    for (const count of counts) expect(Math.abs(count - 40)).toBeLessThan(24);
+    expect((await trainingBatches(cases, options).batch(0, 7)).cases).toEqual(drawn[7]);
+    expect(source.identity).not.toEqual(trainingBatches(cases, { ...options, order: 'passes' }).identity);
+  });
+
+  // Of 2 samples 0.67 · 2 = 1.34 → 1 is not forced, of 7 4.69 → 5, of 12 8.04 → 8, as Python rounds.
+  test.each([
+    [2, 1, [1]],
+    [1, 2, [1]],
+    [7, 1, [5, 6]],
+    [4, 3, [8, 9, 10, 11]],
+  ])(
+    'of %i samples in %i batches, the last places hold foreground',
+    async (batchSize, accumulate, forced) => {
+      const shape: Size3 = [9, 8, 7];
+      const [patch, share] = [[4, 4, 3] as const, 0.33];
+      const source = trainingBatches(set(numbered(0, shape)), {
+        ...{ batchSize, accumulate, patch, oversample: share, batchesPerEpoch: 20 * accumulate },
+        oversampling: 'places',
+      });
+      const voxels = 4 * 4 * 3;
+      const always = new Set(Array.from({ length: batchSize * accumulate }, (_, place) => place));
+      for (let index = 0; index < 20 * accumulate; index++) {
+        const { label } = await source.batch(0, index);
+        for (let sample = 0; sample < batchSize; sample++)
+          if (!label.subarray(sample * voxels, (sample + 1) * voxels).includes(1))
+            always.delete((index % accumulate) * batchSize + sample);
+      }
+      expect([...always]).toEqual(forced);
+    },
+  );
+});
+
 test('a margin shows what lies around the patch, and 0 and 255 outside the volume', async () => {
   const shape: Size3 = [9, 8, 7];
   const options = { batchSize: 1, patch: [4, 4, 3] as const, oversample: 0 };

@@ -2,7 +2,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import type { Axes } from '../../src/interop/nnunet/network.ts';
-import { planNnunet } from '../../src/interop/nnunet/planner.ts';
+import { alongVolumes, planNnunet } from '../../src/interop/nnunet/planner.ts';
 import { readPlans } from '../../src/interop/nnunet/plans.ts';
 import prostate from '../fixtures/plans/prostate.json';
 
@@ -69,13 +69,16 @@ test('a data set with slices three times as thick as wide', () => {
   expect(lowResolution).toBeUndefined();
 });
 
-test('the coarsest axis comes first, wherever it lies', () => {
+test('the coarsest axis comes first, wherever it lies, and goes back to where it was', () => {
   const turn = ([x, y, z]: readonly number[]) => [z!, y!, x!] as const;
   const straight = volumesOf(prostate as unknown as Told);
   const turned = straight.map(({ shape, spacing }) => ({ shape: turn(shape), spacing: turn(spacing) }));
   const plan = planNnunet(turned, { labels: 3 });
   expect(plan.transpose).toEqual([2, 0, 1]);
-  expect([...plan.fullResolution.patch].sort()).toEqual(
-    [...planNnunet(straight, { labels: 3 }).fullResolution.patch].sort(),
-  );
+  const { patch, spacing, network } = alongVolumes(plan, plan.fullResolution);
+  expect(spacing[0]).toBe(Math.max(...spacing));
+  expect(patch[0]).toBe(Math.min(...patch));
+  // The network's axes are z, y, x of the volumes.
+  expect(network.kernels[0]).toEqual([3, 3, 1]);
+  expect(network.strides[1]).toEqual([2, 2, 1]);
 });

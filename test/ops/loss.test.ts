@@ -93,6 +93,15 @@ const cases: Case[] = [
     scale: 20,
   },
   {
+    name: "nnU-Net's",
+    batch: 2,
+    size: [7, 5, 4],
+    classes: 3,
+    shape: { dice: 1, crossEntropy: 1, negativeDice: true },
+    diceWeights: [0, 0.5, 0.5],
+    ignored: 0.2,
+  },
+  {
     name: 'both, z-slabs',
     batch: 2,
     size: [9, 7, 6],

@@ -13,6 +13,8 @@ export interface LossOptions {
   readonly smooth: number;
   /** Sums over the whole batch instead of per sample. */
   readonly batchDice: boolean;
+  /** −D_c in place of 1 − D_c. */
+  readonly negativeDice?: boolean | undefined;
 }
 
 export function softmax(logits: Dense): Dense {
@@ -58,7 +60,7 @@ export function loss(logits: Dense, labels: ArrayLike<number>, options: LossOpti
       const denominator = both + options.smooth;
       const weight = options.diceWeights[c]! / groups.length;
       scores[c]! += numerator / denominator / groups.length;
-      dice += weight * (1 - numerator / denominator);
+      dice += weight * ((options.negativeDice ? 0 : 1) - numerator / denominator);
       for (const n of group)
         for (let i = 0; i < size; i++) {
           if (!counts(n, i)) continue;

@@ -48,6 +48,16 @@ test.each(cases)('%s', (_, { total, options, rows }) => {
   });
 });
 
+test('poly in stages is constant within each, and then as it would be at their first step', () => {
+  const [epochs, steps] = [7, 30];
+  const smooth = poly({ learningRate: 0.01 });
+  const staged = poly({ learningRate: 0.01, stages: epochs });
+  for (let step = 0; step < epochs * steps; step++) {
+    const first = step - (step % steps);
+    expect(scheduleAt(staged, step, epochs * steps)).toEqual(scheduleAt(smooth, first, epochs * steps));
+  }
+});
+
 describe('OneCycle', () => {
   test('whose first phase is one step begins at the top', () => {
     const schedule = oneCycle({ maxLearningRate: 1, pctStart: 0.1 }); // PyTorch divides by zero here

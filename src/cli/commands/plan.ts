@@ -10,7 +10,7 @@ import { InvalidOption } from '../../errors.ts';
 import { writeFileAtomically } from '../../files/write.node.ts';
 import { assumedBudget, chooseWindow, describeWish, type Planner } from '../../model/budget.ts';
 import { completeConfig, defaultConfig, paddedSize } from '../../model/config.ts';
-import { nnunetPatch } from '../../model/patch.ts';
+import { nnunetPatch, type PatchDecision } from '../../model/patch.ts';
 import { planInference } from '../../model/plan.ts';
 import { summarise } from '../../model/summary.ts';
 import { memoryPicture } from '../../report/report.node.ts';
@@ -34,13 +34,14 @@ import {
   type NetworkOptions,
 } from '../network-options.ts';
 import * as parse from '../parse.ts';
+import { nnunetPresets, planned, plannerOf } from '../planned.ts';
 import { augmentationNames, augmentationOf, lossOf } from '../recipe.ts';
 import { toJson } from '../text.ts';
 import { fingerprintOf } from '../training-data.ts';
 
 interface Options extends DatasetArguments, NetworkOptions {
   readonly shape?: Size3;
-  readonly batchSize: number;
+  readonly batchSize?: number;
   readonly classes?: number;
   readonly channels?: number;
   readonly precision: Precision;
@@ -52,6 +53,7 @@ interface Options extends DatasetArguments, NetworkOptions {
   readonly picture?: string;
   readonly limitBinding: number;
   readonly limitBuffer?: number;
+  readonly preset?: (typeof nnunetPresets)[number];
   readonly json?: boolean;
 }
 
@@ -62,7 +64,13 @@ export function planCommand(io: Io): Command {
   );
   return addNetworkOptions(addDatasetOptions(command), defaultConfig.features)
     .option('--shape <x,y,z>', 'voxels of the input, in place of a data set', parse.size)
-    .option('--batch-size <n>', 'volumes per step', parse.wholeNumber(1), 2)
+    .addOption(
+      new Option(
+        '--preset <name>',
+        "of a data set: network, patch and batch as nnU-Net's planner decides, as train --preset takes them",
+      ).choices(nnunetPresets),
+    )
+    .option('--batch-size <n>', 'volumes per step; default: 2, or as --preset plans', parse.wholeNumber(1))
     .option(
       '--classes <n>',
       'background included; default 2, or as the data set says',
@@ -107,10 +115,11 @@ Examples:
   unet3d-gpu plan --shape 320,320,20 --classes 3 --down conv --strides 2,2,1/2,2,1/2 --kernels 3,3,1/3,3,1/3
   unet3d-gpu plan --shape 512,512,300 --classes 6 --inference --memory 3GiB
   unet3d-gpu plan --shape 128,128,64 --classes 3 --limit-binding 128MiB --json
-  unet3d-gpu plan data/liver --memory 6GiB --augment nnunet`,
+  unet3d-gpu plan data/liver --memory 6GiB --augment nnunet
+  unet3d-gpu plan data/liver --preset nnunet-resenc-m`,
     )
     .action(async (folder: string | undefined, options: Options) => {
-      const { batchSize, precision, checkpointing, inference, memory = Infinity } = options;
+      const { precision, checkpointing, inference, memory = Infinity } = options;
       const hasData = folder !== undefined || options.images !== undefined;
       if (hasData === (options.shape !== undefined))
         throw new InvalidOption('give either a data set or --shape x,y,z');
@@ -123,7 +132,26 @@ Examples:
       const print = dataset && (await fingerprintOf(io, dataset, dataset.cases));
       const classes = options.classes ?? (dataset?.labels.length || 1 + Math.max(1, ...valuesOf(print)));
       const inChannels = options.channels ?? print?.intensities.length ?? 1;
-      const config = completeConfig({ inChannels, classes, ...networkOf(options) });
+      const decision = print && nnunetPreprocessing(print, dataset.channels);
+      const isGiven = (name: string) => command.getOptionValueSource(name) === 'cli';
+      const nnunetPlanner = plannerOf(options.preset);
+      if (nnunetPlanner && !decision)
+        throw new InvalidOption(
+          `--preset ${options.preset} plans for a data set: give one in place of --shape`,
+        );
+      const nnunet =
+        nnunetPlanner &&
+        decision &&
+        planned(print, {
+          planner: nnunetPlanner,
+          inChannels,
+          classes,
+          labels: classes + (dataset?.ignoreLabel === undefined ? 0 : 1),
+          spacing: decision.typical.spacing,
+          features: isGiven('features') ? options.features : undefined,
+        });
+      const config = nnunet?.config ?? completeConfig({ inChannels, classes, ...networkOf(options) });
+      const batchSize = options.batchSize ?? nnunet?.batchSize ?? 2;
       const limits: PlanLimits = {
         ...defaultLimits,
         maxBindingBytes: options.limitBinding,
@@ -132,7 +160,7 @@ Examples:
       const augmentation = augmentationOf(options.augment, ['x', 'y', 'z']);
       let planner: Planner = {
         limits,
-        loss: lossShape(lossOf('dice-ce'), classes),
+        loss: lossShape(lossOf('dice-ce', { classes }), classes),
         optimizer: adam(),
         augment: augmentation !== undefined,
         keepAll: options.keepAll,
@@ -140,16 +168,16 @@ Examples:
       const step = { config, batch: batchSize, precision, checkpointing };
       let shape = options.shape;
       let decisions: readonly string[] = [];
-      if (dataset && print) {
-        const { typical, largest, reasons } = nnunetPreprocessing(print, dataset.channels);
+      if (decision) {
+        const { typical, largest, reasons } = decision;
         if (augmentation)
           planner = { ...planner, margin: (size) => augmentationMargin(augmentation, size, largest) };
         const budget = options.memory ?? assumedBudget.hardware;
-        const { patch, reason } = nnunetPatch(typical, step, budget, planner);
         const { features, strides, kernels } = options;
-        const tip =
-          strides || kernels ? undefined : anisotropyTip(typical.spacing, typical.shape, features.length);
-        decisions = [...reasons, ...(inference ? [] : [reason]), ...(tip ? [tip] : [])];
+        const { patch, reasons: more } = nnunet ?? patchOf(nnunetPatch(typical, step, budget, planner));
+        const isDecided = nnunet ?? strides ?? kernels;
+        const tip = isDecided ? undefined : anisotropyTip(typical.spacing, typical.shape, features.length);
+        decisions = [...reasons, ...(inference ? [] : more), ...(tip ? [tip] : [])];
         shape = inference ? typical.shape : patch;
       }
       const input = shape!;
@@ -162,11 +190,10 @@ Examples:
         ? undefined
         : fitStep({ ...step, size }, planner, {
             budget: memory,
-            allowed: ['checkpointing'],
+            allowed: nnunet ? ['checkpointing', 'accumulation', 'patches'] : ['checkpointing'],
             remedy: 'Or let train choose (--concede auto), or raise --memory.',
           });
-      const planned = fitted?.planned ?? planInference({ config, size, batch, limits, precision });
-      const { plan } = planned;
+      const { plan } = fitted?.planned ?? planInference({ config, size, batch, limits, precision });
       const recomputed = fitted?.planned.recomputed;
       if (options.picture !== undefined)
         await writeFileAtomically(options.picture, await memoryPicture(plan));
@@ -177,7 +204,8 @@ Examples:
         return;
       }
       for (const text of decisions) io.out(text);
-      if (fitted?.wish.checkpointing) io.out(`This is ${describeWish(fitted.wish, planner)}.`);
+      if (fitted && fitted.taken.length > 0)
+        io.out(`To fit that memory, this is ${describeWish(fitted.wish, planner)}.`);
       if (size !== whole) {
         const windows = input.map((length, axis) => windowStarts(length, size[axis]!, 0.5).length);
         io.out(
@@ -189,6 +217,8 @@ Examples:
       if (options.picture !== undefined) io.out(`The memory over the step is drawn in ${options.picture}.`);
     });
 }
+
+const patchOf = ({ patch, reason }: PatchDecision) => ({ patch, reasons: [reason] });
 
 /** Label values of a data set but those that mean "leave out". */
 const valuesOf = (print: Fingerprint | undefined): number[] =>

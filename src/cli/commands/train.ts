@@ -60,7 +60,17 @@ export function trainCommand(io: Io): Command {
       new Option('--freeze <part>', 'of --init, whose weights then stay as they are').choices(['encoder']),
     )
     .option('--epochs <n>', 'default: about 600 steps, from 8 to 200 epochs', parse.wholeNumber(1))
-    .option('--batch-size <n>', 'volumes or patches per step', parse.wholeNumber(1), 2)
+    .option(
+      '--batch-size <n>',
+      'volumes or patches per step; default: 2, or as a preset plans',
+      parse.wholeNumber(1),
+    )
+    .option('--steps-per-epoch <n>', 'default: as many as show each case once', parse.wholeNumber(1))
+    .addOption(
+      new Option('--order <how>', 'each case once per pass, or cases drawn at random again and again')
+        .choices(['passes', 'draws'])
+        .default('passes'),
+    )
     .option('--classes <n>', 'background included; default: as the data set says', parse.wholeNumber(2, 255))
     .option('--class-names <list>', 'background first; default: as the data set says', parse.names)
     .addOption(
@@ -84,6 +94,14 @@ export function trainCommand(io: Io): Command {
       new Option('--oversample <share>', 'of random patches that lie around foreground')
         .argParser(parse.share)
         .default(1 / 3, '1/3'),
+    )
+    .addOption(
+      new Option(
+        '--oversampling <which>',
+        'each patch by chance lies around foreground, or the last places of each step do',
+      )
+        .choices(['chance', 'places'])
+        .default('chance'),
     )
     .option(
       '--spacing <mm>',
@@ -274,6 +292,7 @@ async function keptArguments(
     checkpointing,
     concede: [],
   };
+  const kept = config.arguments.options;
   const given = Object.fromEntries(
     Object.entries(options).filter(([name]) => command.getOptionValueSource(name) === 'cli'),
   );
@@ -281,7 +300,8 @@ async function keptArguments(
     dataset: dataset ?? config.arguments.dataset,
     options: {
       ...options,
-      ...config.arguments.options,
+      ...(!('features' in kept) && { features: undefined }), // left to a planner
+      ...kept,
       ...decided,
       ...given,
       ...(folder.has('split.json') && { split: folder.file('split.json') }),

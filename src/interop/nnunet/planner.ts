@@ -5,6 +5,7 @@
 import * as v from 'valibot';
 import { targetSpacing } from '../../data/decide.ts';
 import { median, percentile } from '../../data/fingerprint.ts';
+import { roundHalfEven } from '../../data/rounding.ts';
 import { assertOptions } from '../../options.ts';
 import { numberAbove, object, oneOf, size3, triple, wholeNumber } from '../../schema.ts';
 import type { Size3 } from '../../size.ts';
@@ -81,31 +82,28 @@ const planEntries = {
     v.minLength(1, 'at least one volume'),
   ),
   labels: wholeNumber(1, 255),
-  planner: oneOf('plain', 'resenc-m', 'resenc-l', 'resenc-xl'),
+  spacing: v.optional(triple(numberAbove(0), 'millimetres along x, y, z')),
+  planner: v.optional(oneOf('plain', 'resenc-m', 'resenc-l', 'resenc-xl')),
 };
 
 /**
  * The plan that nnU-Net makes for a data set.
  * @param volumes of the training cases; `checkDataset` finds them
- * @param labels entries of dataset.json's labels, background and ignore among them
+ * @param options.labels entries of dataset.json's labels, background and ignore among them
+ * @param options.spacing in mm along x, y, z, in place of the one that would be decided
  * @throws InvalidOption
  */
 export function planNnunet(
   volumes: readonly PlannedVolume[],
-  { labels, planner = 'plain' }: { readonly labels: number; readonly planner?: NnunetPlanner },
+  options: {
+    readonly labels: number;
+    readonly planner?: NnunetPlanner | undefined;
+    readonly spacing?: Size3 | undefined;
+  },
 ): NnunetPlan {
-  assertOptions('planNnunet', planEntries, { volumes, labels, planner });
-  const per = (values: readonly Size3[], reduce: (values: number[]) => number): Size3 =>
-    perAxis((axis) => reduce(values.map((value) => value[axis])));
-  const spacings = volumes.map(({ spacing }) => spacing);
-  const { spacing: target } = targetSpacing({
-    median: per(spacings, median),
-    percentile10: per(spacings, (values) => percentile(values, 10)),
-    shape: per(
-      volumes.map(({ shape }) => shape),
-      median,
-    ),
-  });
+  assertOptions('planNnunet', planEntries, { volumes, ...options });
+  const { labels, planner = 'plain' } = options;
+  const target = options.spacing ?? decidedSpacing(volumes);
   const resampled = volumes.map(({ shape, spacing }) =>
     perAxis((axis) => roundHalfEven((spacing[axis] / target[axis]) * shape[axis])),
   );
@@ -124,6 +122,18 @@ export function planNnunet(
     fullResolution: { ...full, batchDice: low !== undefined },
     lowResolution: low,
   };
+}
+
+function decidedSpacing(volumes: readonly PlannedVolume[]): Size3 {
+  const spacings = volumes.map(({ spacing }) => spacing);
+  return targetSpacing({
+    median: per(spacings, median),
+    percentile10: per(spacings, (values) => percentile(values, 10)),
+    shape: per(
+      volumes.map(({ shape }) => shape),
+      median,
+    ),
+  }).spacing;
 }
 
 /** What configurations differ in. */
@@ -239,19 +249,28 @@ function lowResolution(
   return found !== full && fullVoxels / voxels >= worthIt ? found : undefined;
 }
 
+/** A configuration along the axes of the volumes: x, y, z of each triple, and the network along z, y, x of the file. */
+export function alongVolumes({ transpose }: NnunetPlan, configuration: PlannedConfiguration) {
+  const back = (values: Axes): Axes => perAxis((axis) => values[transpose.indexOf(axis)]!);
+  const { patch, spacing, medianShape, network } = configuration;
+  return {
+    patch: reversed(back(patch)),
+    spacing: reversed(back(spacing)),
+    medianShape: reversed(back(medianShape)),
+    network: { ...network, kernels: network.kernels.map(back), strides: network.strides.map(back) },
+  };
+}
+
 const axes = [0, 1, 2] as const;
 
 const perAxis = (of: (axis: 0 | 1 | 2) => number): Size3 => [of(0), of(1), of(2)];
+
+/** A figure of some triples, for each axis. */
+const per = (values: readonly Size3[], reduce: (values: number[]) => number): Size3 =>
+  perAxis((axis) => reduce(values.map((value) => value[axis])));
 
 const product = ([a, b, c]: Axes): number => a * b * c;
 
 const times = (a: Axes, b: Axes): Axes => perAxis((axis) => a[axis] * b[axis]);
 
 const reversed = ([a, b, c]: Axes): Axes => [c, b, a];
-
-/** As Python rounds: halves to the even neighbour. */
-function roundHalfEven(value: number): number {
-  const down = Math.floor(value);
-  const rest = value - down;
-  return rest > 0.5 || (rest === 0.5 && down % 2 === 1) ? down + 1 : down;
-}

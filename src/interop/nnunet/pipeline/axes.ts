@@ -14,11 +14,4 @@ export const transposition = ([z, y, x]: Axes): AxisTransform => ({
   flips: [false, false, false],
 });
 
-/** The nearest whole number, of two the even one. */
-export function roundHalfEven(value: number): number {
-  const below = Math.floor(value);
-  const rest = value - below;
-  return rest < 0.5 || (rest === 0.5 && below % 2 === 0) ? below : below + 1;
-}
-
 export const voxelsOf = ([x, y, z]: Size3): number => x * y * z;

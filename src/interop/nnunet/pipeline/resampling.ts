@@ -2,7 +2,8 @@
 import { resampleSpline, type SplineOptions, type SplineOrder } from '../../../data/spline.ts';
 import type { Size3 } from '../../../size.ts';
 import type { NnunetResampling } from '../plans.ts';
-import { roundHalfEven, voxelsOf } from './axes.ts';
+import { roundHalfEven } from '../../../data/rounding.ts';
+import { voxelsOf } from './axes.ts';
 
 /** Spacings that differ by more than this factor have a low-resolution axis. */
 const anisotropy = 3;

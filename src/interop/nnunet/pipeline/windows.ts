@@ -1,6 +1,7 @@
 /** nnU-Net's sliding windows: where they start and how they are weighted. */
 import type { Size3 } from '../../../size.ts';
-import { roundHalfEven, voxelsOf } from './axes.ts';
+import { roundHalfEven } from '../../../data/rounding.ts';
+import { voxelsOf } from './axes.ts';
 
 /** Near ends of the windows along one axis, which is at least as long as they are. */
 export function windowStarts(length: number, window: number, step: number): number[] {
