@@ -57,6 +57,8 @@ export { readPytorch, PytorchTensor } from './weights/pytorch/read.ts';
 export { readStateDict, type StateDict } from './weights/pytorch/state-dict.ts';
 export { openNnunet, type NnunetModel } from './interop/nnunet/folder.ts';
 export { convertNnunet } from './interop/nnunet/convert.ts';
+export { NnunetPredictor, type NnunetPredictOptions } from './interop/nnunet/pipeline/predictor.ts';
+export { segmentAsTotalSegmentator, type TotalSegmentatorPart } from './interop/totalsegmentator.ts';
 export { readSafetensors, writeSafetensors, type SafetensorsOptions } from './weights/safetensors.ts';
 export { exportOnnx, type OnnxOptions } from './export/onnx.ts';
 export { exportPytorch } from './export/pytorch.ts';

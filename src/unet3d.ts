@@ -34,6 +34,11 @@ import {
 import { Predictor, type EvaluateOptions } from './infer/predictor.ts';
 import type { ProbabilityOptions } from './infer/probabilities.ts';
 import type { PostprocessingChoice } from './metrics/components.ts';
+import { fastestFirst } from './interop/nnunet/pipeline/axes.ts';
+import { readImage } from './interop/nnunet/pipeline/image.ts';
+import { assertWindowFits } from './interop/nnunet/pipeline/predictor.ts';
+import { optionsForNnunet, segmentAsNnunet } from './interop/nnunet/pipeline/segment.ts';
+import { readRules, type NnunetRules } from './interop/nnunet/rules.ts';
 import { defaultBudget } from './model/budget.ts';
 import { completeConfig, paddedSize, type UNet3DConfig } from './model/config.ts';
 import { lossShape, weightedDice, type Loss } from './model/losses.ts';
@@ -333,18 +338,37 @@ export class UNet3D {
 
   /**
    * Segments one volume: a file, URL, path (in Node) or buffer, or one per channel. Labels and probabilities
-   * come back on the source's own grid; `toNifti()` writes them with its affine, codes and units.
+   * come back on the source's own grid; `toNifti()` writes them with its affine, codes and units. A network of nnU-Net's
+   * segments by nnU-Net's rules; mirroring is on then unless `tta` is false.
    * @throws InvalidVolume or InvalidDataset if files cannot be read or do not fit together; InvalidOption for what is no
    *   source, another number of channels, or options out of range; OutOfMemory; Aborted; NotFinite if weights or results
    *   are not; DeviceLost
    */
   async predict(sources: Source | readonly Source[], options: PredictOptions = {}): Promise<Segmentation> {
     assertOptions('predict', predictEntries satisfies Entries<PredictOptions>, options);
+    const { nnunet } = this.description;
+    if (nnunet) return this.#predictAsNnunet(sources, options, readRules(nnunet));
     assertNoMeanOfLogits(options);
     const ahead = () => readSources(sources);
     return this.#turns.take({ name: 'prediction', signal: options.signal, ahead }, (read) =>
       this.#predictor.segment(read, options),
     );
+  }
+
+  #predictAsNnunet(
+    sources: Source | readonly Source[],
+    options: PredictOptions,
+    rules: NnunetRules,
+  ): Promise<Segmentation> {
+    const how = optionsForNnunet(options);
+    const ahead = () => readImage([sources].flat() as Source[], rules.plans);
+    return this.#turns.take({ name: 'prediction', signal: options.signal, ahead }, async (image) => {
+      const { state, budget } = this.#model;
+      assertWindowFits(rules, state, budget);
+      const network = await this.#predictor.at(fastestFirst(rules.plans.configuration.patch));
+      // A network of this package has no more heads than bytes have values.
+      return (await segmentAsNnunet(rules, image, [network], how)) as Segmentation;
+    });
   }
 
   /** The bytes of model.safetensors. @throws DeviceLost, also after `dispose` */

@@ -2,13 +2,12 @@
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { filesIn } from '../data/dataset.node.ts';
-import type { FileEntry } from '../data/case.ts';
 import { volumePattern } from '../data/volume-names.ts';
 import { InvalidModel, InvalidOption } from '../errors.ts';
 import { modelFolders, openNnunet, type NnunetModel } from '../interop/nnunet/folder.ts';
 import { fastestFirst } from '../interop/nnunet/pipeline/axes.ts';
 import { NnunetPredictor } from '../interop/nnunet/pipeline/predictor.ts';
-import { filesInZip } from '../interop/nnunet/zip.ts';
+import { filesInZip } from '../interop/zip.ts';
 import { mergedNames, segmentAsTotalSegmentator } from '../interop/totalsegmentator.ts';
 import type { PredictOutput } from '../infer/predict.ts';
 import type { Axis } from '../infer/probabilities.ts';
@@ -75,19 +74,49 @@ export async function findModel(
   if (!isFolder && volumePattern.test(path))
     throw new InvalidOption(`the model ${path} has the name of an image: give MODEL first, then the images`);
   const ownFile = isFolder ? join(path, 'model.safetensors') : path;
-  const files = isFolder
-    ? (await exists(ownFile))
-      ? undefined
-      : (await filesIn(path)).files
-    : /\.zip$/i.test(path)
-      ? await filesInZip(path, options)
-      : undefined;
-  if (files && modelFolders(files).length > 0) {
+  const found = await nnunetFiles(path, isFolder, ownFile);
+  if (found) {
     refuse(given, own, `${path} is a model of nnU-Net, which keeps its own rules`);
-    return options.pipeline ? totalSegmentator(path, files, options) : nnunetModel(path, files, options);
+    return options.pipeline ? totalSegmentator(found, options) : nnunetModel(found, options);
   }
   refuse(given, nnunet, `${path} is no model of nnU-Net`);
   return ownModel(ownFile, options);
+}
+
+/** Models of nnU-Net in a folder or an archive. */
+interface NnunetFiles {
+  /** Within, each with its `/`. */
+  readonly folders: readonly string[];
+  /** Files that no result may replace. */
+  readonly onDisk: readonly string[];
+  /** @param folder one of them; undefined for the only one */
+  open(folder: string | undefined, folds: readonly string[] | undefined): Promise<NnunetModel>;
+}
+
+/** Undefined where there is none. */
+async function nnunetFiles(
+  path: string,
+  isFolder: boolean,
+  ownFile: string,
+): Promise<NnunetFiles | undefined> {
+  if (!isFolder && /\.zip$/i.test(path)) {
+    const folders = modelFolders(await filesInZip(path));
+    if (folders.length === 0) return undefined;
+    return { folders, onDisk: [path], open: (_, folds) => openNnunet(path, { folds }) };
+  }
+  if (!isFolder || (await exists(ownFile))) return undefined;
+  const { files } = await filesIn(path);
+  const folders = modelFolders(files);
+  if (folders.length === 0) return undefined;
+  return {
+    folders,
+    onDisk: files.map(({ source }) => source as string),
+    open: (folder = '', folds) =>
+      openNnunet(
+        files.filter((file) => file.path.startsWith(folder)),
+        { folds },
+      ),
+  };
 }
 
 function refuse(given: readonly string[], names: readonly string[], because: string): void {
@@ -141,25 +170,18 @@ async function ownModel(file: string, options: PredictOptions): Promise<FoundMod
   };
 }
 
-const onDisk = (files: readonly FileEntry[]): string[] =>
-  files.flatMap(({ source }) => (typeof source === 'string' ? [source] : []));
-
 const deviceOf = ({ memory }: PredictOptions) => (memory === undefined ? {} : { memoryBudget: memory });
 
-async function nnunetModel(
-  path: string,
-  files: readonly FileEntry[],
-  options: PredictOptions,
-): Promise<FoundModel> {
+async function nnunetModel(found: NnunetFiles, options: PredictOptions): Promise<FoundModel> {
   const { output, folds, step, mirror, previousStage } = options;
   if (output === 'logits')
     throw new InvalidOption(
       '--output logits is not there for models of nnU-Net: give labels or probabilities',
     );
-  const model = await openNnunet(files, { folds });
+  const model = await found.open(undefined, folds);
   return {
     inChannels: model.labels.channels.length,
-    files: files.length === onDisk(files).length ? onDisk(files) : [path],
+    files: found.onDisk,
     notes: [described(model)],
     async open() {
       const predictor = await NnunetPredictor.of(model, deviceOf(options));
@@ -180,29 +202,18 @@ const described = ({ plans, folds, trainer }: NnunetModel): string =>
   `${plans.dataset}, ${plans.configuration.name} by ${trainer}: fold${folds.length > 1 ? 's' : ''} ` +
   folds.map(({ name }) => name).join(', ');
 
-async function totalSegmentator(
-  path: string,
-  files: readonly FileEntry[],
-  options: PredictOptions,
-): Promise<FoundModel> {
+async function totalSegmentator(found: NnunetFiles, options: PredictOptions): Promise<FoundModel> {
   const { output, folds = ['0'], step, mirror, previousStage } = options;
   if (output !== 'labels' || !mirror || previousStage !== undefined)
     throw new InvalidOption(
       'with --pipeline totalsegmentator there are labels only, no mirroring and no previous stage: leave --output, --no-mirror and --previous-stage out',
     );
-  const models = await Promise.all(
-    modelFolders(files).map((folder) =>
-      openNnunet(
-        files.filter((file) => file.path.startsWith(folder)),
-        { folds },
-      ),
-    ),
-  );
+  const models = await Promise.all(found.folders.map((folder) => found.open(folder, folds)));
   const parts = models.map((model) => ({ model, open: () => NnunetPredictor.of(model, deviceOf(options)) }));
   const names = mergedNames(parts);
   return {
     inChannels: 1,
-    files: files.length === onDisk(files).length ? onDisk(files) : [path],
+    files: found.onDisk,
     notes: [...models.map(described), `labels: ${names.map((name, label) => `${label} ${name}`).join(', ')}`],
     open: () =>
       Promise.resolve({

@@ -47,6 +47,13 @@ export class Predictor {
     return this.#inference.logits(volume, description.inputSize, options);
   };
 
+  /** The network at one size; see `Inference.at`. */
+  at(size: Size3): ReturnType<Inference['at']> {
+    const { state, budget } = this.model;
+    this.#inference ??= new Inference(state, budget);
+    return this.#inference.at(size);
+  }
+
   /** Segments what was read, which is used up. */
   segment(read: ReadSources, options: PredictOptions): Promise<Segmentation> {
     const { state, description } = this.model;

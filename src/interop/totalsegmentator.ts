@@ -2,6 +2,7 @@
  * What TotalSegmentator does around nnU-Net: the image turned to RAS, brought to one spacing in whole numbers, segmented
  * by one network or several whose labels are merged by name, and the labels brought back to the image's own grid.
  */
+import { roundHalfEven } from '../data/rounding.ts';
 import { gridOf } from '../data/nifti-affine.ts';
 import { readNifti } from '../data/nifti.ts';
 import { requireFinite } from '../data/prepare-checks.ts';
@@ -19,7 +20,7 @@ import { Segmentation } from '../infer/predict.ts';
 import { listed } from '../listed.ts';
 import type { Size3 } from '../size.ts';
 import type { NnunetModel } from './nnunet/folder.ts';
-import { fastestFirst, roundHalfEven, voxelsOf } from './nnunet/pipeline/axes.ts';
+import { fastestFirst, voxelsOf } from './nnunet/pipeline/axes.ts';
 import type { NnunetPredictor } from './nnunet/pipeline/predictor.ts';
 import type { NnunetSegmentation, NnunetSegmentOptions } from './nnunet/pipeline/segment.ts';
 

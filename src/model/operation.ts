@@ -29,5 +29,7 @@ export type Operation =
   | { readonly kind: 'sum' }
   /** Repeats the last voxels at the far ends, where an odd length was halved. */
   | { readonly kind: 'pad' }
+  /** Trilinear to twice the size, voxel centres as they lie in space. */
+  | { readonly kind: 'upsample' }
   /** The input is the logits. */
   | { readonly kind: 'logits' };

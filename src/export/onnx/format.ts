@@ -2,7 +2,7 @@
 import { Message } from './protobuf.ts';
 
 /** Of an operator; whole numbers and lists of them stay what they are. */
-export type Attribute = number | readonly number[] | { readonly float: number };
+export type Attribute = number | readonly number[] | { readonly float: number } | { readonly text: string };
 
 export interface OnnxNode {
   readonly operator: string;
@@ -70,6 +70,7 @@ function nodeMessage({ operator, inputs, output, attributes = {} }: OnnxNode): M
 function attributeMessage(name: string, value: Attribute): Message {
   const message = new Message().text(1, name);
   if (typeof value === 'number') return message.int(3, value).int(20, 2);
+  if ('text' in value) return message.text(4, value.text).int(20, 3);
   if ('float' in value) return message.float(2, value.float).int(20, 1);
   for (const item of value) message.int(8, item);
   return message.int(20, 7);

@@ -52,6 +52,8 @@ export function fragmentOf(operation: Operation, place: Place): Fragment {
       return pool(operation, place);
     case 'sum':
       return bare('Add', place);
+    case 'upsample':
+      return upsample(place);
     case 'logits':
       return bare('Identity', place);
     case 'pad':
@@ -107,8 +109,23 @@ function transposed({ kernel, stride }: Of<'transposed'>, place: Place): Fragmen
   });
 }
 
+/** To twice the size, between the centres of voxels. */
+function upsample({ name, inputs, output }: Place): Fragment {
+  const scales = `${name}.scales`;
+  const attributes = {
+    mode: { text: 'linear' },
+    coordinate_transformation_mode: { text: 'half_pixel' },
+  };
+  return {
+    nodes: [{ operator: 'Resize', inputs: [...inputs, '', scales], output, attributes }],
+    initializers: new Map([[scales, { shape: [5], data: Float32Array.of(1, 1, 2, 2, 2) }]]),
+  };
+}
+
 /** Norms without weights get ones and zeros: ONNX has none without. */
-function norm({ of: kind, epsilon, slope }: Of<'norm'>, place: Place): Fragment {
+function norm(operation: Of<'norm'>, place: Place): Fragment {
+  const { of: kind, epsilon, slope } = operation;
+  if (kind === 'group') return groupNorm(operation, place);
   const { name, inputs, output, channels } = place;
   const constant = (value: number): Initializer => ({
     shape: [channels],
@@ -127,6 +144,45 @@ function norm({ of: kind, epsilon, slope }: Of<'norm'>, place: Place): Fragment 
     attributes: { epsilon: { float: epsilon } },
   };
   return { nodes: [node, ...act(slope, normed, output)], initializers };
+}
+
+/** Groups are the channels of an instance norm; the weights are those of the channels. */
+function groupNorm({ groups, epsilon, slope }: Of<'norm'>, place: Place): Fragment {
+  const { name, inputs, output, channels, tensors } = place;
+  const of = (part: string): string => `${name}.${part}`;
+  const perGroup = (value: number): Initializer => ({
+    shape: [groups],
+    data: new Float32Array(groups).fill(value),
+  });
+  const initializers = new Map<string, Initializer>([
+    [of('ones'), perGroup(1)],
+    [of('zeros'), perGroup(0)],
+    // 0 is the batch's own length, -1 what is left.
+    [of('groups'), { shape: [3], data: BigInt64Array.of(0n, BigInt(groups), -1n) }],
+  ]);
+  const nodes: OnnxNode[] = [
+    { operator: 'Shape', inputs, output: of('shape') },
+    { operator: 'Reshape', inputs: [...inputs, of('groups')], output: of('grouped') },
+    {
+      operator: 'InstanceNormalization',
+      inputs: [of('grouped'), of('ones'), of('zeros')],
+      output: of('standard'),
+      attributes: { epsilon: { float: epsilon } },
+    },
+    { operator: 'Reshape', inputs: [of('standard'), of('shape')], output: of('apart') },
+  ];
+  let last = of('apart');
+  for (const [part, operator] of [
+    ['weight', 'Mul'],
+    ['bias', 'Add'],
+  ] as const) {
+    const tensor = tensors.get(part);
+    if (!tensor) continue;
+    initializers.set(of(part), { shape: [channels, 1, 1, 1], data: tensor.data });
+    nodes.push({ operator, inputs: [last, of(part)], output: of(operator) });
+    last = of(operator);
+  }
+  return { nodes: [...nodes, ...act(slope, last, output)], initializers };
 }
 
 /** None for a slope of 1, where input and output have one name. */

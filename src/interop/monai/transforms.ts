@@ -1,5 +1,6 @@
 /** A bundle's transforms of an image, and the way back of what the network made of it. */
 import { InvalidOption } from '../../errors.ts';
+import { roundHalfEven } from '../../data/rounding.ts';
 import { canonicalGrid, fromCanonical, spatialShape, turnedVolume, type Grid } from '../../data/volume.ts';
 import type { Size3 } from '../../size.ts';
 import type { Transform } from './pipeline.ts';
@@ -107,13 +108,6 @@ function respaced({ shape, affine }: Grid, spacing: Size3) {
     return [...columnsHere, origin];
   });
   return { size: newSize, places, affine: [...turned, 0, 0, 0, 1] };
-}
-
-function roundHalfEven(value: number): number {
-  const floor = Math.floor(value);
-  const rest = value - floor;
-  if (rest !== 0.5) return Math.round(value);
-  return floor % 2 === 0 ? floor : floor + 1;
 }
 
 /** Linear interpolation along x, y and z in float64; beyond the ends the last voxels go on. */

@@ -6,6 +6,7 @@ import { assertStored, type Layer } from '../graph.ts';
 
 export const upsample: Layer = {
   shape: ([first]) => ({ ...first!, size: grownSize(first!.size, doubling) }),
+  operation: { kind: 'upsample' },
   flopsPerByte: () => 4,
   at({ recorder }, { name, inputs: [input], shape: { batch, channels, size } }) {
     assertStored(name, input!);

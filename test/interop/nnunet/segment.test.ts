@@ -1,5 +1,8 @@
 /** From files to labels as nnU-Net does it, step by step, against its own arrays; in both runtimes. */
 import { describe, expect, test } from 'vitest';
+import { convertNnunet } from '../../../src/interop/nnunet/convert.ts';
+import { InvalidOption, OutOfMemory } from '../../../src/errors.ts';
+import { UNet3D } from '../../../src/unet3d.ts';
 import { readNifti } from '../../../src/data/nifti.ts';
 import { fromCanonical } from '../../../src/data/volume.ts';
 import { openNnunet } from '../../../src/interop/nnunet/folder.ts';
@@ -97,4 +100,18 @@ describe.each(nnunetFolders)('nnunet-%s', (name) => {
     expect(planes.length).toBe(input.size[2]);
     requireLabels(await labelsOfPlanes(model, image, input, planes, true), 1e-3);
   });
+});
+
+test('a fold as a model file of this package follows the same rules', async ({ skip }) => {
+  const found = await caseOf('totalsegmentator');
+  if (!found) return skip(`${interopFolder} is not there`);
+  const { model, images, fixture, requireLabels } = found;
+  using own = await UNet3D.load(await convertNnunet(model), { device: (await testDevice()).device });
+  const overlap = 1 - fixture.endToEnd.stepSize;
+  const result = await own.predict(images, { overlap, output: 'probabilities' });
+  requireLabels(result, 1e-3);
+  await expect(own.predict(images, { window: [8, 8, 8] })).rejects.toThrow(/no place for window/);
+  await expect(own.predict(images, { output: 'logits' })).rejects.toThrow(InvalidOption);
+  using tight = await UNet3D.load(await own.save(), { device: own.gpu.device, memoryBudget: 2 ** 16 });
+  await expect(tight.predict(images)).rejects.toThrow(OutOfMemory);
 });

@@ -3,21 +3,19 @@ import * as v from 'valibot';
 import type { FileEntry } from '../../../data/case.ts';
 import type { Source } from '../../../data/source.ts';
 import type { Volume } from '../../../data/volume.ts';
-import { InvalidModel, OutOfMemory } from '../../../errors.ts';
+import { OutOfMemory } from '../../../errors.ts';
 import { Gpu, deviceSchema } from '../../../gpu/device.ts';
+import { formatBytes } from '../../../format.ts';
 import { limitsSchema, type PlanLimits } from '../../../gpu/plan.ts';
 import { precisionSchema, type Precision } from '../../../gpu/precision.ts';
 import { Inference } from '../../../infer/inference.ts';
 import { defaultBudget } from '../../../model/budget.ts';
-import { paddedSize } from '../../../model/config.ts';
 import { planInference } from '../../../model/plan.ts';
 import { ModelState } from '../../../model/state.ts';
-import { formatBytes } from '../../../model/summary.ts';
 import { Turns } from '../../../model/turns.ts';
 import { assertOptions } from '../../../options.ts';
 import { callback, flag, limit, signal, text } from '../../../schema.ts';
-import { flatFrom } from '../../../weights/named-tensors.ts';
-import type { NamedTensor } from '../../../weights/safetensors.ts';
+import { uploadWeights } from '../../../weights/upload.ts';
 import { openNnunet, type NnunetFold, type NnunetModel, type NnunetOptions } from '../folder.ts';
 import { fastestFirst } from './axes.ts';
 import { nnunetImage, readImage } from './image.ts';
@@ -72,23 +70,30 @@ const predictEntries = {
  */
 export class NnunetPredictor {
   readonly #turns = new Turns();
+  readonly #state: ModelState;
+  readonly #inference: Inference;
   /** One per fold; see `logitPlanes`. */
   readonly networks: readonly WindowLogits[];
 
   private constructor(
     /** What the folder says. */
     readonly model: NnunetModel,
-    readonly state: ModelState,
-    readonly inference: Inference,
+    state: ModelState,
+    inference: Inference,
   ) {
+    this.#state = state;
+    this.#inference = inference;
     this.networks = foldNetworks(model, state, inference);
   }
 
   /**
-   * @param files of a model folder, with `/` in their paths
+   * @param files of a model folder, with `/` in their paths, or a zip archive of them
    * @throws InvalidModel as `openNnunet`; OutOfMemory if a window exceeds the budget; InvalidOption; UnsupportedDevice
    */
-  static async load(files: readonly FileEntry[], options: NnunetLoadOptions = {}): Promise<NnunetPredictor> {
+  static async load(
+    files: readonly FileEntry[] | Source,
+    options: NnunetLoadOptions = {},
+  ): Promise<NnunetPredictor> {
     assertOptions('NnunetPredictor.load', loadEntries, options);
     const { folds, checkpoint, ...device } = options;
     return NnunetPredictor.of(await openNnunet(files, { folds, checkpoint }), device);
@@ -97,30 +102,12 @@ export class NnunetPredictor {
   /** Of a model folder that is open already. @throws as `load` */
   static async of(model: NnunetModel, options: NnunetDeviceOptions = {}): Promise<NnunetPredictor> {
     const { device, limits, precision = 'f32' } = options;
-    const size = fastestFirst(model.plans.configuration.patch);
-    if (paddedSize(model.config, size).join() !== size.join())
-      throw new InvalidModel(
-        `plans.json has the patch ${model.plans.configuration.patch.join(' x ')}, which its strides do not divide`,
-      );
     const gpu = await Gpu.open({ device, limits });
     try {
-      const state = new ModelState(gpu, model.config, 0);
+      const state = new ModelState(gpu, model.config);
       state.precision = precision;
       const { memoryBudget = defaultBudget(gpu) } = options;
-      const { plan } = planInference({
-        config: model.config,
-        size,
-        batch: 1,
-        limits: state.limits,
-        precision,
-      });
-      if (plan.peakBytes > memoryBudget)
-        throw new OutOfMemory(
-          `a window of ${size.join(' x ')} voxels, the patch of this model, needs ${formatBytes(plan.peakBytes)}; the ` +
-            `memory budget is ${formatBytes(memoryBudget)}: raise it, or store volumes in float16 (precision 'f16')`,
-          plan.peakBytes,
-          memoryBudget,
-        );
+      assertWindowFits(model, state, memoryBudget);
       return new NnunetPredictor(model, state, new Inference(state, memoryBudget));
     } catch (error) {
       gpu.dispose();
@@ -167,15 +154,33 @@ export class NnunetPredictor {
 
   /** Frees everything on the GPU; the device too, unless the caller brought it. */
   dispose(): void {
-    this.state.gpu.dispose();
-    this.#turns.close(this.state.gpu.lossError());
-    this.inference.release();
-    this.state.dispose();
+    this.#state.gpu.dispose();
+    this.#turns.close(this.#state.gpu.lossError());
+    this.#inference.release();
+    this.#state.dispose();
   }
 
+  /** As `dispose`. */
   [Symbol.dispose](): void {
     this.dispose();
   }
+}
+
+/** @throws OutOfMemory if the plan of a window exceeds the budget */
+export function assertWindowFits(
+  { plans, config }: Pick<NnunetModel, 'plans' | 'config'>,
+  { limits, precision }: Pick<ModelState, 'limits' | 'precision'>,
+  budget: number,
+): void {
+  const size = fastestFirst(plans.configuration.patch);
+  const { peakBytes } = planInference({ config, size, batch: 1, limits, precision }).plan;
+  if (peakBytes <= budget) return;
+  throw new OutOfMemory(
+    `a window of ${size.join(' x ')} voxels, the patch of this model, needs ${formatBytes(peakBytes)}; the memory budget ` +
+      `is ${formatBytes(budget)}: raise it, or store volumes in float16 (precision 'f16')`,
+    peakBytes,
+    budget,
+  );
 }
 
 /** One network per fold on the same buffers: a fold's weights are written when its turn comes. */
@@ -183,12 +188,13 @@ function foldNetworks(model: NnunetModel, state: ModelState, inference: Inferenc
   const size = fastestFirst(model.plans.configuration.patch);
   let written: NnunetFold | undefined;
   return model.folds.map((fold): WindowLogits => {
-    let weights: Promise<Float32Array<ArrayBuffer>> | undefined;
+    // Of several folds, which take turns again and again, each is read once.
+    const weights = model.folds.length > 1 ? inMemory(fold.weights) : fold.weights;
     return async (window, signal) => {
       const run = await inference.at(size);
       if (written !== fold) {
-        weights ??= weightsOf(fold, state);
-        state.write('parameters', await weights);
+        written = undefined;
+        await uploadWeights(state, weights);
         written = fold;
       }
       return run(window, signal);
@@ -196,11 +202,12 @@ function foldNetworks(model: NnunetModel, state: ModelState, inference: Inferenc
   });
 }
 
-async function weightsOf(
-  { weights }: NnunetFold,
-  { layout }: ModelState,
-): Promise<Float32Array<ArrayBuffer>> {
-  const tensors = new Map<string, NamedTensor>();
-  for (const [name, tensor] of weights) tensors.set(name, { shape: tensor.shape, data: await tensor.read() });
-  return flatFrom(layout.parameters, layout.parameterWords, tensors);
+/** Tensors that are kept once they are read. */
+function inMemory(tensors: NnunetFold['weights']): NnunetFold['weights'] {
+  return new Map(
+    [...tensors].map(([name, tensor]) => {
+      let data: Promise<Float32Array> | undefined;
+      return [name, { shape: tensor.shape, read: () => (data ??= tensor.read()) }];
+    }),
+  );
 }

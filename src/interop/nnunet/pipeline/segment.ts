@@ -1,10 +1,10 @@
 /** Segments images as nnU-Net does, from the image to labels on its own grid. */
 import { spacingOf } from '../../../data/volume.ts';
-import { InvalidModel } from '../../../errors.ts';
-import { Segmentation } from '../../../infer/predict.ts';
+import { InvalidModel, InvalidOption } from '../../../errors.ts';
+import { Segmentation, type PredictOptions } from '../../../infer/predict.ts';
 import { softmax } from '../../../infer/probabilities.ts';
 import type { Size3 } from '../../../size.ts';
-import type { NnunetModel } from '../folder.ts';
+import type { NnunetRules } from '../rules.ts';
 import { fastestFirst, voxelsOf } from './axes.ts';
 import type { ImageOrigin, NnunetImage } from './image.ts';
 import { PlaneReducer } from './labels-of-planes.ts';
@@ -13,7 +13,7 @@ import { nnunetInput, type NnunetInput, type PreviousStage } from './preprocess.
 import { splineOf } from './resampling.ts';
 
 /** What of a model a segmentation needs. */
-export type NnunetRules = Pick<NnunetModel, 'plans' | 'labels' | 'mirrorAxes'>;
+export type SegmentationRules = Pick<NnunetRules, 'plans' | 'labels' | 'mirrorAxes'>;
 
 export interface NnunetSegmentOptions extends Omit<WindowOptions, 'mirrorAxes'> {
   /** Whether windows are mirrored along the axes that the model allows. Default true. */
@@ -24,6 +24,26 @@ export interface NnunetSegmentOptions extends Omit<WindowOptions, 'mirrorAxes'> 
   readonly previous?: PreviousStage | undefined;
 }
 
+/**
+ * Options of `UNet3D.predict` for a model that follows nnU-Net's rules.
+ * @throws InvalidOption for those that these rules have no place for
+ */
+export function optionsForNnunet(options: PredictOptions): NnunetSegmentOptions {
+  const { overlap = 0.5, tta = true, window, mirrorAxes, output, signal, onProgress } = options;
+  const refused = window
+    ? 'window'
+    : mirrorAxes
+      ? 'mirrorAxes'
+      : output === 'logits'
+        ? "output 'logits'"
+        : '';
+  if (refused)
+    throw new InvalidOption(
+      `this model follows nnU-Net's rules, which have no place for ${refused}: leave it out`,
+    );
+  return { step: 1 - overlap, mirror: tta, probabilities: output === 'probabilities', signal, onProgress };
+}
+
 /** Labels are uint16 from 255 foreground labels on. */
 export type NnunetSegmentation = Segmentation<Uint8Array | Uint16Array>;
 
@@ -32,7 +52,7 @@ export type NnunetSegmentation = Segmentation<Uint8Array | Uint16Array>;
  * @throws InvalidVolume, InvalidOption, InvalidModel, Aborted, NotFinite, OutOfMemory
  */
 export async function segmentAsNnunet(
-  { plans, labels, mirrorAxes }: NnunetRules,
+  { plans, labels, mirrorAxes }: SegmentationRules,
   image: NnunetImage,
   networks: readonly WindowLogits[],
   { mirror = true, probabilities = false, previous, ...options }: NnunetSegmentOptions = {},
@@ -56,7 +76,7 @@ export async function segmentAsNnunet(
  * @param probabilities whether they are given too
  */
 export async function labelsOfPlanes(
-  model: Pick<NnunetRules, 'plans' | 'labels'>,
+  model: Pick<SegmentationRules, 'plans' | 'labels'>,
   image: NnunetImage,
   input: Pick<NnunetInput, 'size' | 'box'>,
   planes: AsyncIterable<Float32Array> | Iterable<Float32Array>,
@@ -71,7 +91,7 @@ export async function labelsOfPlanes(
 
 /** From the network's grid to what was cropped. */
 function reducerOf(
-  { plans, labels }: Pick<NnunetRules, 'plans' | 'labels'>,
+  { plans, labels }: Pick<SegmentationRules, 'plans' | 'labels'>,
   image: NnunetImage,
   { size, box }: Pick<NnunetInput, 'size' | 'box'>,
   keepLogits: boolean,
@@ -94,12 +114,12 @@ class Placement {
   constructor(
     readonly origin: ImageOrigin,
     readonly box: NnunetInput['box'],
-    readonly rules: NnunetRules['labels'],
+    readonly rules: SegmentationRules['labels'],
     probabilities: boolean,
   ) {
     const voxels = voxelsOf(origin.shape);
-    const foreground = foregroundLabels(rules);
-    this.#labels = foreground.length < 255 ? new Uint8Array(voxels) : new Uint16Array(voxels);
+    const bytesDo = foregroundLabels(rules).length < 255 && rules.heads.every(({ written }) => written < 256);
+    this.#labels = bytesDo ? new Uint8Array(voxels) : new Uint16Array(voxels);
     if (!probabilities) return;
     this.#probabilities = new Float32Array(voxels * rules.heads.length);
     // Around the box there is background.
@@ -148,7 +168,7 @@ class Placement {
 }
 
 /** All labels that heads or regions may write or are made of, without the background. */
-export const foregroundLabels = ({ heads }: Pick<NnunetModel['labels'], 'heads'>): number[] =>
+export const foregroundLabels = ({ heads }: Pick<NnunetRules['labels'], 'heads'>): number[] =>
   [...new Set(heads.flatMap(({ labels }) => labels))].filter((label) => label > 0).sort((a, b) => a - b);
 
 /** What a segmentation takes beside the networks' own plans. */
@@ -162,7 +182,7 @@ export interface NnunetMemory {
   readonly labelBytes: number;
 }
 export function segmentationMemory(
-  { plans, labels }: Pick<NnunetRules, 'plans' | 'labels'>,
+  { plans, labels }: Pick<SegmentationRules, 'plans' | 'labels'>,
   size: Size3,
   step?: number,
 ): NnunetMemory {

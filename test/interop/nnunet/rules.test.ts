@@ -1,0 +1,274 @@
+/** nnU-Net's rules one by one, without a network: numbers by hand from its documentation and numpy's rounding. */
+import { describe, expect, test } from 'vitest';
+import { writeNifti, readNifti } from '../../../src/data/nifti.ts';
+import { Aborted, InvalidModel, InvalidOption, InvalidVolume, NotFinite } from '../../../src/errors.ts';
+import { nnunetImage, readImage } from '../../../src/interop/nnunet/pipeline/image.ts';
+import { logitPlanes, windowGrid } from '../../../src/interop/nnunet/pipeline/logits.ts';
+import { nnunetInput } from '../../../src/interop/nnunet/pipeline/preprocess.ts';
+import { previousStage } from '../../../src/interop/nnunet/pipeline/previous.ts';
+import { apartAxis, resampleLabels, sizeAt } from '../../../src/interop/nnunet/pipeline/resampling.ts';
+import { segmentAsNnunet } from '../../../src/interop/nnunet/pipeline/segment.ts';
+import { windowStarts, windowWeights } from '../../../src/interop/nnunet/pipeline/windows.ts';
+import type { NnunetNormalization, NnunetPlans } from '../../../src/interop/nnunet/plans.ts';
+import type { Size3 } from '../../../src/size.ts';
+
+const spline = { method: 'spline', order: 3, lowResolutionOrder: 0, apart: undefined } as const;
+
+/** Plans of one channel at 1 mm with windows of 4³; the network is left to the tests. */
+const plansOf = (
+  normalization: readonly NnunetNormalization[] = [{ scheme: 'NoNormalization' }],
+  more: Partial<NnunetPlans['configuration']> = {},
+  transpose: NnunetPlans['transpose'] = [0, 1, 2],
+): NnunetPlans => ({
+  dataset: 'Dataset001_Test',
+  name: 'nnUNetPlans',
+  reader: 'SimpleITKIO',
+  transpose,
+  configurations: ['3d_fullres'],
+  configuration: {
+    name: '3d_fullres',
+    patch: [4, 4, 4],
+    spacing: [1, 1, 1],
+    batchSize: 2,
+    normalization,
+    resampling: { data: spline, probabilities: { ...spline, order: 1 } },
+    network: undefined as never,
+    previousStage: undefined,
+    batchDice: false,
+    ...more,
+  },
+});
+
+const identity = [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1];
+const file = (data: ArrayLike<number>, shape: readonly number[], affine: readonly number[] = identity) =>
+  writeNifti({ data: Float32Array.from(data), shape, affine });
+
+describe('windows', () => {
+  test('as few as step by so much at most, rounded half to even', () => {
+    expect(windowStarts(16, 16, 0.5)).toEqual([0]);
+    expect(windowStarts(17, 16, 0.5)).toEqual([0, 1]);
+    expect(windowStarts(26, 20, 0.5)).toEqual([0, 6]);
+    // Distances of 6.5: 6.5 goes to 6 and 19.5 to 20.
+    expect(windowStarts(42, 16, 0.5)).toEqual([0, 6, 13, 20, 26]);
+    expect(windowStarts(17, 16, 0.8)).toEqual([0, 1]);
+    expect(windowStarts(64, 16, 1)).toEqual([0, 16, 32, 48]);
+  });
+
+  test('padded in front by half of what is missing', () => {
+    const grid = windowGrid([10, 3, 17], [16, 4, 16]);
+    expect([grid.size, grid.before, grid.count]).toEqual([[16, 4, 17], [3, 0, 0], 2]);
+    expect(() => windowGrid([10, 3, 17], [16, 4, 16], 0)).toThrow(InvalidOption);
+    expect(() => windowGrid([10, 3, 17], [16, 4, 16], 1.1)).toThrow(InvalidOption);
+  });
+
+  test('weights are 1 at floor(n/2) and fall by σ = n/8', () => {
+    const weights = windowWeights([8, 5, 1]);
+    expect(weights.indexOf(1)).toBe(2 * 8 + 4);
+    expect(weights[2 * 8]).toBeCloseTo(Math.exp(-8), 8);
+    expect(weights[2 * 8 + 7]).toBeCloseTo(Math.exp(-4.5), 8);
+    expect(weights[4]).toBeCloseTo(Math.exp(-0.5 * (2 / 0.625) ** 2), 8);
+  });
+
+  const size: Size3 = [7, 5, 6];
+  const data = Float32Array.from({ length: 7 * 5 * 6 }, (_, i) => Math.sin(i));
+  const shape = { window: [4, 4, 4] as Size3, heads: 2 };
+  const gathered = async (planes: AsyncIterable<Float32Array>) => {
+    const found: Float32Array[] = [];
+    for await (const plane of planes) found.push(plane);
+    return found;
+  };
+  /** Twice the voxel, and its own negative. */
+  const twice = (part: Float32Array) =>
+    Promise.resolve(Float32Array.from({ length: 128 }, (_, at) => (at < 64 ? 2 : -1) * part[at % 64]!));
+
+  test('a voxelwise network comes back as it is, of two networks their mean', async () => {
+    const three = async (part: Float32Array) => (await twice(part)).map((value) => 3 * value);
+    const planes = await gathered(logitPlanes({ data, size }, shape, [twice, three], { mirrorAxes: [0, 2] }));
+    expect(planes.length).toBe(6);
+    planes.forEach((plane, z) =>
+      plane.forEach((value, at) => {
+        const voxel = data[z * 35 + (at % 35)]!;
+        expect(value).toBeCloseTo(at < 35 ? 4 * voxel : -2 * voxel, 5);
+      }),
+    );
+  });
+
+  test('mirrored along all combinations of the axes that are allowed', async () => {
+    const seen: string[] = [];
+    const one = Float32Array.from({ length: 64 }, (_, i) => i);
+    const spying = (part: Float32Array) => {
+      seen.push(String(part[0]));
+      return twice(part);
+    };
+    await gathered(logitPlanes({ data: one, size: [4, 4, 4] }, shape, [spying], { mirrorAxes: [0, 2] }));
+    // The first voxel is the last along z, along x, or along both.
+    expect(seen).toEqual(['0', '48', '3', '51']);
+  });
+
+  test('stops between windows, and at results that are not finite', async () => {
+    const abort = new AbortController();
+    const onProgress = () => abort.abort();
+    const stopped = logitPlanes({ data, size }, shape, [twice], { signal: abort.signal, onProgress });
+    await expect(gathered(stopped)).rejects.toThrow(Aborted);
+    const broken = () => Promise.resolve(new Float32Array(128).fill(NaN));
+    await expect(gathered(logitPlanes({ data, size }, shape, [broken]))).rejects.toThrow(NotFinite);
+  });
+});
+
+describe('resampling', () => {
+  test('sizes are rounded half to even', () => {
+    expect(sizeAt([5, 7, 10], [0.5, 0.5, 1], [1, 1, 1])).toEqual([2, 4, 10]);
+    expect(sizeAt([1, 1, 1], [0.1, 1, 1], [1, 1, 1])).toEqual([1, 1, 1]);
+  });
+
+  test.each<[Size3, Size3, boolean | undefined, number | undefined]>([
+    [[1, 1, 3], [1, 1, 1], undefined, undefined], // a factor of 3 is not above 3
+    [[1, 1, 3.1], [1, 1, 1], undefined, 2],
+    [[1, 1, 1], [0.5, 2, 0.5], undefined, 1],
+    [[4, 1, 4], [1, 1, 1], undefined, undefined], // two axes
+    [[1, 1, 1], [1, 1, 4], true, undefined], // the current spacing has three
+    [[1, 2, 1], [1, 1, 4], true, 1],
+    [[1, 1, 9], [1, 1, 1], false, undefined],
+  ])('from %j to %j mm, forced %j: apart is %j', (current, next, apart, expected) => {
+    expect(apartAxis({ ...spline, apart }, current, next)).toBe(expected);
+  });
+
+  test('labels: at least half, the larger of two; nearest along the axis apart', () => {
+    const labels = Uint8Array.of(0, 2, 1, 1);
+    // Places −0.25, 0.25 … 3.25: shares of 2 are 0, ¼, ¾, ¾, ¼, 0, 0, 0.
+    expect([...resampleLabels(labels, [4, 1, 1], [8, 1, 1], [1, 2], {})]).toEqual([0, 0, 2, 2, 1, 1, 1, 1]);
+    // At ½ both have half.
+    expect([...resampleLabels(labels, [4, 1, 1], [2, 1, 1], [1, 2], {})]).toEqual([2, 1]);
+    expect([...resampleLabels(labels, [4, 1, 1], [2, 1, 1], [1, 2], { apart: { axis: 0 } })]).toEqual([2, 1]);
+  });
+});
+
+describe('preparation', () => {
+  const prepared = async (
+    values: readonly number[],
+    normalization: NnunetNormalization,
+    more: Partial<NnunetPlans['configuration']> = {},
+  ) => {
+    const plans = plansOf([normalization], more);
+    const image = await readImage([await file(values, [values.length, 1, 1])], plans);
+    return [...nnunetInput(image, plans).data];
+  };
+  const near = (found: readonly number[], wanted: readonly number[]) => {
+    expect(found.length).toBe(wanted.length);
+    wanted.forEach((value, at) => expect(found[at]).toBeCloseTo(value, 5));
+  };
+
+  test('each normalisation, after the crop', async () => {
+    const values = [0, 0, 1, 5, 0, 3, 0];
+    near(await prepared(values, { scheme: 'NoNormalization' }), [1, 5, 0, 3]);
+    near(
+      await prepared(values, { scheme: 'CTNormalization', clip: [1, 4], mean: 2, deviation: 0.5 }),
+      [-2, 4, -2, 2],
+    );
+    const sd = Math.sqrt((1.25 ** 2 + 2.75 ** 2 + 2.25 ** 2 + 0.75 ** 2) / 4);
+    near(
+      await prepared(values, { scheme: 'ZScoreNormalization', masked: false }),
+      [-1.25, 2.75, -2.25, 0.75].map((value) => value / sd),
+    );
+    // Without a second dimension the 0 within is no hole.
+    const inside = Math.sqrt((4 + 4) / 3);
+    near(await prepared(values, { scheme: 'ZScoreNormalization', masked: true }), [
+      -2 / inside,
+      2 / inside,
+      0,
+      0,
+    ]);
+    near(await prepared(values, { scheme: 'RescaleTo01Normalization' }), [0.2, 1, 0, 0.6]);
+    near(
+      await prepared(values, { scheme: 'RGBTo01Normalization' }),
+      [1, 5, 0, 3].map((value) => value / 255),
+    );
+    await expect(prepared([-1, 2], { scheme: 'RGBTo01Normalization' })).rejects.toThrow(
+      /value -1; this model takes colours/,
+    );
+    await expect(prepared([0, 0], { scheme: 'NoNormalization' })).rejects.toThrow(InvalidVolume);
+  });
+
+  test('without resampling where the plans say so', async () => {
+    const more = {
+      spacing: [1, 1, 0.5],
+      resampling: { data: { method: 'none' }, probabilities: spline },
+    } as const;
+    near(await prepared([1, 2], { scheme: 'NoNormalization' }, more), [1, 2]);
+  });
+
+  test('axes: as stored and transposed, or turned to RAS; channels of one place', async () => {
+    const values = Float32Array.from({ length: 24 }, (_, i) => i + 1);
+    const left = [-2, 0, 0, 0, 0, 3, 0, 0, 0, 0, 4, 0, 0, 0, 0, 1];
+    const stored = await readNifti(await file(values, [2, 3, 4], left));
+    const image = nnunetImage(['a'], [stored], plansOf(undefined, {}, [2, 0, 1]));
+    // Array axes are the file's x, z, y, slowest first.
+    expect([image.size, image.spacing]).toEqual([
+      [3, 4, 2],
+      [3, 4, 2],
+    ]);
+    expect([...image.channels[0]!.slice(0, 4)]).toEqual([1, 3, 5, 7]);
+    const turned = nnunetImage(['a'], [stored], { ...plansOf(), reader: 'NibabelIOWithReorient' });
+    expect([...turned.channels[0]!.slice(0, 3)]).toEqual([2, 1, 4]);
+    expect([turned.origin.start, turned.origin.steps]).toEqual([1, [-1, 2, 6]]);
+
+    const two = plansOf([{ scheme: 'NoNormalization' }, { scheme: 'NoNormalization' }]);
+    expect(() => nnunetImage(['a'], [stored], two)).toThrow(/a has 1 channel\(s\), this model takes 2/);
+    const other = await readNifti(await file(values, [2, 3, 4], identity));
+    expect(() => nnunetImage(['a', 'b'], [stored, other], two)).toThrow(/\(a, b\)/);
+    const both = nnunetImage(
+      ['ab'],
+      [await readNifti(await file([...values, ...values], [2, 3, 4, 2]))],
+      two,
+    );
+    expect(both.channels.map((channel) => channel.length)).toEqual([24, 24]);
+  });
+});
+
+describe('a cascade', () => {
+  const plans = plansOf(undefined, { previousStage: '3d_lowres', spacing: [1, 1, 1] });
+  const heads = [0, 1, 2].map((written) => ({ name: `${written}`, labels: [written], written }));
+  const labels = { channels: ['CT'], fileEnding: '.nii.gz', heads, regions: false, ignore: undefined };
+  const values = [0, 4, 5, 6, 0];
+  const before = [1, 0, 2, 1, 2];
+
+  test('the previous stage’s labels become channels of 0 and 1, cropped with the image', async () => {
+    const image = await readImage([await file(values, [5, 1, 1])], plans);
+    const previous = await previousStage(await file(before, [5, 1, 1]), image, labels);
+    const { data, size } = nnunetInput(image, plans, previous);
+    expect(size).toEqual([3, 1, 1]);
+    expect([...data]).toEqual([4, 5, 6, 0, 0, 1, 0, 1, 0]);
+    const moved = [1, 0, 0, 9, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1];
+    await expect(previousStage(await file(before, [5, 1, 1], moved), image, labels)).rejects.toThrow(
+      /another grid/,
+    );
+  });
+
+  test('they are asked for, and refused where nothing takes them', async () => {
+    const image = await readImage([await file(values, [5, 1, 1])], plans);
+    const previous = await previousStage(await file(before, [5, 1, 1]), image, labels);
+    const model = { labels, mirrorAxes: [] };
+    await expect(segmentAsNnunet({ ...model, plans }, image, [])).rejects.toThrow(
+      /takes the labels of "3d_lowres"/,
+    );
+    const alone = segmentAsNnunet({ ...model, plans: plansOf() }, image, [], { previous });
+    await expect(alone).rejects.toThrow(InvalidModel);
+  });
+
+  test('from 255 foreground labels on results are uint16', async () => {
+    const many = Array.from({ length: 300 }, (_, written) => ({
+      name: `${written}`,
+      labels: [written],
+      written,
+    }));
+    const image = await readImage([await file([0, 1, 1, 1, 0], [5, 1, 1])], plansOf());
+    /** The last head has it. */
+    const network = () =>
+      Promise.resolve(Float32Array.from({ length: 300 * 64 }, (_, at) => (at >= 299 * 64 ? 1 : 0)));
+    const model = { plans: plansOf(), labels: { ...labels, heads: many }, mirrorAxes: [] };
+    const found = await segmentAsNnunet(model, image, [network]);
+    expect(found.labels.data).toEqual(Uint16Array.of(0, 299, 299, 299, 0));
+    const written = await readNifti(await found.toNifti());
+    expect([written.header.datatype, ...written.data]).toEqual([512, 0, 299, 299, 299, 0]);
+  });
+});
