@@ -2,7 +2,7 @@
  * The page's end of the line to a worker: calls with results, events, questions and abort. A worker that dies,
  * however it dies, rejects everything that waits for it with `DeviceLost`.
  */
-import { Aborted, DeviceLost } from '../errors.ts';
+import { Aborted, DeviceLost, InvalidOption } from '../errors.ts';
 import {
   buffersOf,
   fromPlainError,
@@ -30,6 +30,12 @@ interface Pending extends CallOptions {
 /** How long a worker may take to obey an abort before it is ended. */
 const abortGraceMs = 30_000;
 
+/** Workers of the caller's that hold a model now. */
+const taken = new WeakSet<Worker>();
+
+/** Of the next call of whatever model: an answer that comes when its model is gone is nobody else's. */
+let nextCall = 1;
+
 export class Connection {
   readonly #worker: Worker;
   readonly #owned: boolean;
@@ -37,13 +43,20 @@ export class Connection {
   readonly #watch = new AbortController();
   readonly #ready: Promise<void>;
   #lost: Error | undefined;
-  #next = 1;
   /** What the worker last told of its model. */
   facts: ModelFacts | undefined;
 
-  /** @param worker the caller's, which is not ended on `close`; by default one is started and ended here */
+  /**
+   * @param worker the caller's, which is not ended on `close`; by default one is started and ended here
+   * @throws InvalidOption for a worker that holds another model
+   */
   constructor(worker?: Worker) {
+    if (worker && taken.has(worker))
+      throw new InvalidOption(
+        'this worker holds another model: dispose of that one first, or give each model a worker of its own',
+      );
     this.#owned = worker === undefined;
+    if (worker) taken.add(worker);
     this.#worker = worker ?? new Worker(new URL('./worker-thread.js', import.meta.url), { type: 'module' });
     const lock = `unet3d-gpu ${crypto.randomUUID()}`;
     this.#ready = new Promise<void>((resolve, reject) => {
@@ -86,6 +99,7 @@ export class Connection {
   }
 
   #stopListening(): void {
+    taken.delete(this.#worker);
     this.#watch.abort();
     this.#worker.removeEventListener('message', this.#receive);
     this.#worker.removeEventListener('error', this.#broken);
@@ -130,7 +144,7 @@ export class Connection {
     if (signal?.aborted) throw new Aborted(`${method} was stopped before it began`);
     await this.#ready;
     if (this.#lost) throw this.#lost;
-    const id = this.#next++;
+    const id = nextCall++;
     let timer: ReturnType<typeof setTimeout> | undefined;
     const abort = (): void => {
       if (!this.#pending.has(id)) return;
@@ -163,7 +177,7 @@ export class Connection {
   /** Frees the worker's model and ends the worker, unless it is the caller's. */
   close(): void {
     if (this.#lost) return;
-    this.#send({ type: 'call', id: this.#next++, method: 'dispose', args: [] });
+    this.#send({ type: 'call', id: nextCall++, method: 'dispose', args: [] });
     this.#lost = new DeviceLost('the model was disposed: make a new one');
     for (const { reject } of this.#pending.values()) reject(this.#lost);
     this.#pending.clear();

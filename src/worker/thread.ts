@@ -76,15 +76,21 @@ const facts = ({ config, description, adapter, precision, gpu }: UNet3D): ModelF
   limits: gpu.limits,
 });
 
-async function replace(made: Promise<UNet3D>): Promise<void> {
-  const before = model;
-  model = await made;
-  before?.dispose();
+/** One model is made, or disposed of, after another: the last that was asked for is the one that stays. */
+let changing: Promise<void> = Promise.resolve();
+function change(make?: () => Promise<UNet3D>): Promise<void> {
+  const changed = changing.then(async () => {
+    const before = model;
+    model = await make?.();
+    before?.dispose();
+  });
+  changing = changed.catch(() => undefined);
+  return changed;
 }
 
 const methods: Record<Method, (call: Call, ...args: never[]) => Promise<unknown>> = {
-  create: (_call, options: CreateOptions) => replace(UNet3D.create(options)),
-  load: (_call, bytes: Uint8Array, options: DeviceOptions) => replace(UNet3D.load(bytes, options)),
+  create: (_call, options: CreateOptions) => change(() => UNet3D.create(options)),
+  load: (_call, bytes: Uint8Array, options: DeviceOptions) => change(() => UNet3D.load(bytes, options)),
   describe: (_call, more: object) => Promise.resolve(current().describe(more)),
   takeWeights: (_call, bytes: Uint8Array, options: TakeOptions) => current().takeWeights(bytes, options),
   fit,
@@ -106,11 +112,7 @@ const methods: Record<Method, (call: Call, ...args: never[]) => Promise<unknown>
     return { labels, probabilities, logits, warnings };
   },
   save: () => current().save(),
-  dispose: () => {
-    model?.dispose();
-    model = undefined;
-    return Promise.resolve();
-  },
+  dispose: () => change(),
 };
 
 async function fit(call: Call, training: PlainTraining, options: PlainFit): Promise<TrainingResult> {

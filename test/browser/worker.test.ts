@@ -146,6 +146,26 @@ test('a device that is lost in training is replaced, and training ends as if not
   model.dispose();
 });
 
+test('a worker that the caller made holds one model at a time; what one has asked is no answer to the next', async () => {
+  const saved = async (seed: number) => {
+    using model = await Local.create({ ...options, seed });
+    return await model.save();
+  };
+  const worker = thread();
+  const first = await UNet3D.create({ ...options, worker });
+  await expect(UNet3D.create({ ...options, seed: 4, worker })).rejects.toThrow(
+    /this worker holds another model: dispose of that one first/,
+  );
+  expect(await first.save()).toEqual(await saved(3));
+  const asked = Promise.allSettled([first.save(), first.save(), first.save()]);
+  await Promise.resolve(); // they are sent
+  first.dispose();
+  const second = await UNet3D.create({ ...options, seed: 5, worker });
+  for (const answer of await asked) expect(answer).toMatchObject({ reason: { name: 'DeviceLost' } });
+  expect(await second.save()).toEqual(await saved(5));
+  second.dispose();
+});
+
 test('a killed worker rejects what is pending and what follows', async () => {
   const worker = thread();
   const model = await UNet3D.create({ ...options, worker });
