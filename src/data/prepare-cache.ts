@@ -1,5 +1,5 @@
 /** The prepared cases of one part of a data set, decoded once and kept in memory up to a budget of bytes. */
-import { Aborted } from '../errors.ts';
+import { Aborted, InvalidDataset } from '../errors.ts';
 import type { CaseSource } from './patches.ts';
 import type { PreparedCase } from './prepare.ts';
 
@@ -11,6 +11,9 @@ export interface CachedCases extends CaseSource {
   readonly prepared: number;
 }
 
+const voxels = (shape: PreparedCase['shape'], channels: number): string =>
+  `${shape.join(' x ')} voxels, ${channels} channel(s)`;
+
 const bytesOf = (item: PreparedCase): number => item.image.byteLength + (item.label?.byteLength ?? 0);
 
 /**
@@ -18,7 +21,7 @@ const bytesOf = (item: PreparedCase): number => item.image.byteLength + (item.la
  * budget; the least recently used case gives way, and is prepared again when it is asked for.
  * @param prepare makes the case of an index
  * @param options budget in bytes, default 2 GiB; `onProgress` is called after each case
- * @throws what `prepare` throws, and Aborted
+ * @throws what `prepare` throws, and Aborted; from `get`, InvalidDataset for a case that has become another
  */
 export async function cacheCases(
   count: number,
@@ -35,9 +38,18 @@ export async function cacheCases(
   let prepared = 0;
 
   const pending = new Map<number, Promise<PreparedCase>>();
+  const ids: string[] = [];
+  const shapes: PreparedCase['shape'][] = [];
+  let channels = 0;
 
   async function make(index: number): Promise<PreparedCase> {
     const item = await prepare(index);
+    const before = shapes[index];
+    if (before && (before.join() !== item.shape.join() || item.channels !== channels))
+      throw new InvalidDataset(
+        `Case "${item.id}" has become another: ${voxels(item.shape, item.channels)}, before ${voxels(before, channels)}. ` +
+          'Leave the files alone while they are trained on.',
+      );
     prepared += 1;
     bytes += bytesOf(item);
     kept.set(index, item);
@@ -64,9 +76,6 @@ export async function cacheCases(
     return promise;
   }
 
-  const ids: string[] = [];
-  const shapes: PreparedCase['shape'][] = [];
-  let channels = 0;
   for (let index = 0; index < count; index++) {
     if (signal?.aborted)
       throw new Aborted(`Preparing the data was stopped after ${index} of ${count} cases.`);

@@ -283,6 +283,21 @@ describe('cacheCases', () => {
     expect(cases.prepared).toBe(6);
   });
 
+  test('a case that has other voxels when it is read again is refused', async () => {
+    let dims = [2, 2, 2];
+    const change = (index: number): Promise<PreparedCase> =>
+      Promise.resolve(
+        fromArrays(`c${index}`, { data: numbers(dims.reduce((product, n) => product * n)), dims }),
+      );
+    const cases = await cacheCases(2, change, { budget: 0 });
+    dims = [2, 2, 3];
+    await expect(cases.get(0)).rejects.toThrow(
+      /"c0" has become another: 2 x 2 x 3 voxels, 1 channel\(s\), before 2 x 2 x 2/,
+    );
+    dims = [2, 2, 2];
+    expect((await cases.get(0)).shape).toEqual([2, 2, 2]);
+  });
+
   test('an error of one case and an abort end it', async () => {
     await expect(cacheCases(2, () => Promise.reject(new InvalidVolume('broken')))).rejects.toThrow('broken');
     await expect(cacheCases(2, make, { signal: AbortSignal.abort() })).rejects.toThrow(Aborted);
