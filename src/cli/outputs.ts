@@ -8,7 +8,7 @@ import { dirname, join } from 'node:path';
 import { bothOfPair } from '../data/source.ts';
 import { InvalidOption, UNet3DError } from '../errors.ts';
 import { fileKeys } from '../files/same.node.ts';
-import { makeFolder, removeLeftovers, temporaryName } from '../files/write.node.ts';
+import { aboutFile, makeFolder, removeLeftovers, temporaryName } from '../files/write.node.ts';
 import { fileMessage } from './failure.ts';
 
 /** Files that a command writes, and the option that says where. */
@@ -76,10 +76,10 @@ function assertWritable(option: string, folder: string): void {
     writeFileSync(probe, '');
     rmSync(probe);
   } catch (error) {
-    throw new UNet3DError(
-      `cannot write into the folder ${folder} (${fileMessage(error as NodeJS.ErrnoException)}): give another ${option}`,
-      { cause: error },
-    );
+    const reason = fileMessage(aboutFile(error as NodeJS.ErrnoException, folder));
+    throw new UNet3DError(`cannot write into the folder ${folder} (${reason}): give another ${option}`, {
+      cause: error,
+    });
   } finally {
     removeEmpty(made);
   }

@@ -16,7 +16,7 @@ import {
 import { join } from 'node:path';
 import { UNet3DError } from '../errors.ts';
 import { isRunning, parseProcess, formatProcess, thisProcess, type ProcessId } from './process.node.ts';
-import { temporaryName } from './write.node.ts';
+import { aboutFile, temporaryName } from './write.node.ts';
 
 interface Lock {
   readonly path: string;
@@ -147,7 +147,7 @@ function create(folder: string, path: string): boolean {
     return true;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
-    throw error;
+    throw aboutFile(error as NodeJS.ErrnoException, folder);
   } finally {
     rmSync(draft, { force: true });
   }

@@ -61,7 +61,7 @@ export async function writeFileAtomically(path: string, bytes: Uint8Array | stri
 }
 
 /** The error with the name of the file that was wanted, in place of the one under way or of none. */
-function aboutFile(error: NodeJS.ErrnoException, path: string): NodeJS.ErrnoException {
+export function aboutFile(error: NodeJS.ErrnoException, path: string): NodeJS.ErrnoException {
   if (error.syscall === 'mkdir') return error;
   error.message = error.message.replace(/, \w+( '.*)?$/s, `, write '${path}'`);
   return Object.assign(error, { path });
