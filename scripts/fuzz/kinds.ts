@@ -1,9 +1,12 @@
 /** All kinds of input. */
 import { descriptions } from './descriptions.ts';
-import { dataFolders, runFolders } from './folders.ts';
+import { dataFolders } from './folders.ts';
 import type { Kind } from './harness.ts';
 import { checkpoints, models } from './models.ts';
+import { nnunet } from './nnunet.ts';
 import { pytorch } from './pytorch.ts';
+import { runFolders } from './run-folders.ts';
+import { subjects } from './subjects.ts';
 import { volumes } from './volumes.ts';
 
 export const kinds: readonly Kind[] = [
@@ -13,5 +16,7 @@ export const kinds: readonly Kind[] = [
   models,
   checkpoints,
   pytorch,
+  nnunet,
+  subjects,
   runFolders,
 ];

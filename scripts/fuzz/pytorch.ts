@@ -58,16 +58,20 @@ function mutatedEntries(entries: Entries, source: Random): Entries {
   }
 }
 
+/** Of an archive's entries, another archive. */
+export const mutatedArchive = (entries: Entries, source: Random): Uint8Array<ArrayBuffer> =>
+  storedZip(mutatedEntries(entries, source), {
+    method: chance(source, 20) ? 8 : 0,
+    start: chance(source, 20) ? 64 : 0,
+  });
+
 function mutatedFile(source: Random): Uint8Array<ArrayBuffer> {
   if (chance(source, 3)) {
     const bytes = pick(source, legacy);
     return chance(source, 2) ? mutatedBytes(bytes, source) : concatenated([mutatedPickle(bytes, source)]);
   }
   if (chance(source, 4)) return mutatedBytes(pick(source, files), source);
-  return storedZip(mutatedEntries(pick(source, archives), source), {
-    method: chance(source, 20) ? 8 : 0,
-    start: chance(source, 20) ? 64 : 0,
-  });
+  return mutatedArchive(pick(source, archives), source);
 }
 
 export const pytorch: Kind = {
