@@ -298,6 +298,16 @@ describe('train', () => {
       /checkpoint is of another training: schedule\.maxLearningRate was [\d.]+ and is 0\.001;/,
     );
     expect(other.exitCode).toBe(1);
+    for (const option of [
+      ['--split', '60,20,20'],
+      ['--fold', '1/5'],
+    ]) {
+      const { err, exitCode } = await cli(['train', '--out', run, '--resume', ...option]);
+      expect(err).toMatch(
+        new RegExp(`goes on with the split\\.json that lies there: leave ${option[0]} out`),
+      );
+      expect(exitCode).toBe(2);
+    }
     expect(await files()).toEqual(before);
     const none = await cli(['train', data, '--out', await temporaryFolder(), '--resume']);
     expect(none.err).toContain('no training to resume');

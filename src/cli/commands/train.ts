@@ -296,17 +296,23 @@ async function keptArguments(
   const given = Object.fromEntries(
     Object.entries(options).filter(([name]) => command.getOptionValueSource(name) === 'cli'),
   );
+  const merged = {
+    ...options,
+    ...(!('features' in kept) && { features: undefined }), // left to a planner
+    ...kept,
+    ...decided,
+    ...given,
+    resume: true,
+  };
+  const { fold: _, ...others } = merged;
+  const another = ['split', 'fold'].find((name) => name in given);
+  if (another !== undefined && folder.has('split.json'))
+    throw new InvalidOption(
+      `${folder.path} goes on with the split.json that lies there: leave --${another} out, or train anew in another folder`,
+    );
   return {
     dataset: dataset ?? config.arguments.dataset,
-    options: {
-      ...options,
-      ...(!('features' in kept) && { features: undefined }), // left to a planner
-      ...kept,
-      ...decided,
-      ...given,
-      ...(folder.has('split.json') && { split: folder.file('split.json') }),
-      resume: true,
-    },
+    options: folder.has('split.json') ? { ...others, split: folder.file('split.json') } : merged,
     decisions: config.decisions,
   };
 }
