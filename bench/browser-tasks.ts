@@ -2,7 +2,7 @@
  * How long the page's own thread is busy while its worker trains, and whose fault that is: builds and serves the
  * browser example, trains in Chromium and traces the main thread's tasks with samples of its stack. A task's time is
  * NiiVue's where a function of NiiVue is on the stack; the rest is ours: our functions, uPlot's, and what the
- * browser does for the page. Only with a canvas of NiiVue in sight, "commit" is told apart: the browser handing
+ * browser does for the page. Only with a canvas of NiiVue in sight, "commit" is measured by itself: the browser handing
  * frames on, which waits for WebGL, and so for the training, where both run on the processor.
  *   node scripts/setup.mjs && npx tsx bench/browser-tasks.ts
  */

@@ -1,7 +1,7 @@
 /**
  * What a GPU's compiler makes of the convolution kernels, without the GPU: registers, spills, and how many of the
  * vector instructions where they spend their time are multiply-adds. Mesa's RADV up to version 25 compiles for any
- * AMD GPU that it is told to take for present.
+ * AMD GPU that it takes for present.
  *   npx tsx bench/code.ts [--family navi31] [--kernels REGEXP] [--listing FILE]
  * Needs RADV (Debian: mesa-vulkan-drivers) and a C compiler.
  */

@@ -24,7 +24,7 @@ const [seed, count, first] = [values.seed, values.count, values.first].map(Numbe
   number,
 ];
 for (const kind of chosen) {
-  // In parts, so that a long run that is ended early has told how far it came.
+  // In parts, so that a long run that is ended early has said how far it came.
   for (let from = first; from < first + count; from += 1000) {
     const part = await fuzz(kind, { seed, count: Math.min(1000, first + count - from), first: from });
     console.log(`from ${from}: ${summary(part)}`);

@@ -71,7 +71,7 @@ class Output {
   #failure: NodeJS.ErrnoException | undefined;
 
   constructor(readonly stream: NodeJS.WriteStream) {
-    stream.on('error', () => undefined); // each write is told of its own
+    stream.on('error', () => undefined); // each write reports its own
   }
 
   write(text: string): void {

@@ -8,7 +8,7 @@ import { brief, finite, flag, object, oneOf, openObject, size3, text, wholeNumbe
 const names = v.array(text, 'a list of texts');
 const single = v.union([finite(), text]);
 
-/** What the value of an option can be at all; whether the option takes it is told by its own parser. */
+/** What the value of an option can be at all; whether the option takes it, its own parser says. */
 const valueSchema = v.union(
   [flag, single, v.array(v.union([single, v.array(finite())])), object({ fold: finite(), folds: finite() })],
   'a value of an option, as train has written it',

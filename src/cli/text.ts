@@ -24,8 +24,8 @@ export function table(rows: readonly (readonly string[])[]): string[] {
 }
 
 /** [#####.....] */
-export function bar(share: number, width = 20): string {
-  const full = Math.round(Math.min(Math.max(share, 0), 1) * width);
+export function bar(fraction: number, width = 20): string {
+  const full = Math.round(Math.min(Math.max(fraction, 0), 1) * width);
   return `[${'#'.repeat(full)}${'.'.repeat(width - full)}]`;
 }
 

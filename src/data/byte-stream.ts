@@ -1,6 +1,6 @@
 /** Bytes that arrive in pieces and are taken in order; no more is asked for than somebody wants to see. */
 
-/** What can be told of a stream's length before it is read. */
+/** What is known of a stream's length before it is read. */
 export interface Expected {
   /** No more bytes than this can come. */
   readonly most: number;

@@ -16,11 +16,11 @@ export async function* gunzip(
   compressed: AsyncIterable<Uint8Array>,
   again: () => AsyncIterable<Uint8Array>,
 ): AsyncGenerator<Uint8Array> {
-  let told = 0;
+  let passedOn = 0;
   try {
     const stream = streamOf(compressed).pipeThrough(new DecompressionStream('gzip'));
     for await (const piece of piecesOf(stream)) {
-      told += piece.length;
+      passedOn += piece.length;
       yield piece;
     }
     return;
@@ -28,8 +28,8 @@ export async function* gunzip(
     if (error instanceof UNet3DError) throw error; // the bytes did not arrive
   }
   for await (const piece of gunzipMembers(again())) {
-    const known = Math.min(told, piece.length);
-    told -= known;
+    const known = Math.min(passedOn, piece.length);
+    passedOn -= known;
     if (known < piece.length) yield piece.subarray(known);
   }
 }

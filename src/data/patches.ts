@@ -194,9 +194,9 @@ export function trainingBatches(cases: CaseSource, options: BatchOptions = {}): 
 
 /** Corner of a patch: anywhere inside the volume, or around a random voxel of a random foreground class. */
 function randomStart(shape: Size3, label: Uint8Array, size: Size3, oversample: number, r: Random): Size3 {
-  const room = shape.map((n, axis) => Math.max(0, n - size[axis]!));
-  const anywhere = room.map((free) => r.int(free + 1)) as unknown as Size3;
-  if (room.every((free) => free === 0) || r.uniform() >= oversample) return anywhere;
+  const last = shape.map((n, axis) => Math.max(0, n - size[axis]!));
+  const anywhere = last.map((start) => r.int(start + 1)) as unknown as Size3;
+  if (last.every((start) => start === 0) || r.uniform() >= oversample) return anywhere;
   const counts = new Uint32Array(256);
   for (const value of label) counts[value]! += 1;
   const present = Array.from(counts.keys()).filter(
@@ -210,7 +210,7 @@ function randomStart(shape: Size3, label: Uint8Array, size: Size3, oversample: n
   const [nx, ny] = shape;
   const centre = [voxel % nx, Math.floor(voxel / nx) % ny, Math.floor(voxel / (nx * ny))];
   return centre.map((at, axis) =>
-    Math.min(Math.max(0, at - (size[axis]! >> 1)), room[axis]!),
+    Math.min(Math.max(0, at - (size[axis]! >> 1)), last[axis]!),
   ) as unknown as Size3;
 }
 

@@ -1,7 +1,7 @@
 /**
  * Statistics, normalisation, resampling, crop and pad of voxel arrays, on the WASM kernels. Arrays are x fastest, then
  * y, z, channel; sizes are x, y, z, and the number of channels follows from the length. Every call gives a new array,
- * unless it is told where to, and starts with empty WASM memory, which thus never outgrows the largest single call.
+ * unless it is given a target, and starts with empty WASM memory, which thus never outgrows the largest single call.
  */
 import { InvalidOption, InvalidVolume } from '../errors.ts';
 import type { Size3 } from '../size.ts';

@@ -48,7 +48,7 @@ export const nodePlatform: Platform = {
   async *gunzip(compressed) {
     const source = Readable.from(compressed, { highWaterMark: 1 });
     const stream = createGunzip({ chunkSize });
-    pipeline(source, stream, () => undefined); // what fails is told to who reads
+    pipeline(source, stream, () => undefined); // readers get the error
     try {
       yield* stream as AsyncIterable<Uint8Array>;
     } finally {

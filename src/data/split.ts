@@ -84,16 +84,16 @@ function deal(subjects: readonly Subject[], shares: readonly number[], seed: num
     const signature = [...subject.classes].sort((a, b) => a - b).join(',');
     groups.set(signature, [...(groups.get(signature) ?? []), subject]);
   }
-  const room = sizes(subjects.length, shares);
+  const places = sizes(subjects.length, shares);
   const result: Subject[][] = shares.map(() => []);
   for (const [, group] of [...groups].sort(([, a], [, b]) => a.length - b.length)) {
     const open = shares.map((share) => share * group.length); // what each part should still get of this group
     for (const subject of group) {
       let best = -1;
       for (let part = 0; part < shares.length; part++)
-        if (room[part]! > 0 && (best < 0 || open[part]! > open[best]! + 1e-9)) best = part;
+        if (places[part]! > 0 && (best < 0 || open[part]! > open[best]! + 1e-9)) best = part;
       result[best]!.push(subject);
-      room[best]! -= 1;
+      places[best]! -= 1;
       open[best]! -= 1;
     }
   }

@@ -7,7 +7,7 @@ import { assertOptions } from '../options.ts';
 import { text } from '../schema.ts';
 import { previousName, type FileStore } from './store.ts';
 
-/** The browser gives this origin no more room on the disk. */
+/** The browser gives this origin no more space on the disk. */
 export class QuotaExceeded extends UNet3DError {
   override readonly name = 'QuotaExceeded';
   constructor(
@@ -94,7 +94,7 @@ async function fileOf(directory: FileSystemDirectoryHandle, name: string): Promi
   return file && file.size > 0 ? file : undefined;
 }
 
-/** Copies a file that is to be replaced, for the case that the new one turns out to be damaged, where there is room. */
+/** Copies a file that is to be replaced, for the case that the new one turns out to be damaged, where there is space. */
 async function keepPrevious(directory: FileSystemDirectoryHandle, name: string): Promise<void> {
   const file = await fileOf(directory, name);
   if (!file) return;

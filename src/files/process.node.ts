@@ -5,7 +5,7 @@ import { hostname } from 'node:os';
 export interface ProcessId {
   readonly host: string;
   readonly pid: number;
-  /** Tells a process from a later one of the same number: the kernel's clock at its start; empty where not told. */
+  /** Tells a process from a later one of the same number: the kernel's clock at its start; empty where unknown. */
   readonly started: string;
 }
 

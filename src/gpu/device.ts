@@ -1,6 +1,6 @@
 /**
  * A GPU as the rest of the package sees it: a device with its limits, typed errors, counted buffers
- * and cached pipelines. Where adapters come from is told by a provider: the browser's `navigator.gpu`
+ * and cached pipelines. Where adapters come from is decided by a provider: the browser's `navigator.gpu`
  * here, Dawn in `node.ts`.
  */
 import * as v from 'valibot';
@@ -106,7 +106,7 @@ async function expectedSpeed(
   try {
     return (await multiplyAddSpeed(device, pipelines)) / 4;
   } catch {
-    return 4e8; // an integrated GPU; what is wrong with the device shows, and is told, where it is used
+    return 4e8; // an integrated GPU; what is wrong with the device shows, and is reported, where it is used
   }
 }
 
@@ -261,7 +261,7 @@ export class Gpu {
     );
   }
 
-  /** Whether the device is gone. What a loss breaks may fail before the loss itself is told, so this waits a moment. */
+  /** Whether the device is gone. What a loss breaks may fail before the loss itself is reported, so this waits a moment. */
   async isLost(): Promise<boolean> {
     const soon = new Promise<void>((resolve) => setTimeout(resolve, 100));
     await Promise.race([this.device.lost, soon]);

@@ -210,7 +210,7 @@ function isSource(wish: string): boolean {
   return wish === 'system' || wish === 'lavapipe' || wish === 'swiftshader';
 }
 
-/** A parent process may have chosen for us: its own drivers are told from what the user has named. */
+/** A parent process may have chosen for us: its own drivers are distinguished from what the user has named. */
 function sourceOf(driver: string): AdapterSource {
   if (resolve(driver) === fetchedLavapipe().icd) return 'lavapipe';
   return driver.endsWith('vk_swiftshader_icd.json') && driver === swiftShader()?.icd

@@ -5,6 +5,7 @@
 import { GpuError, InvalidOption, OutOfMemory } from '../errors.ts';
 import { limit, object, withParts } from '../schema.ts';
 import { kernelChoices, type KernelChoices } from './choices.ts';
+import { assignBuffers, type PlannedTensor, type Storage } from './lifetimes.ts';
 import { passKey, type ConvPass, type CountedPass } from './passes.ts';
 import type { Precision } from './precision.ts';
 import type { Size3 } from '../size.ts';
@@ -17,12 +18,6 @@ import {
   type ParamName,
   type ShaderName,
 } from './shader.ts';
-
-/**
- * Where a tensor's memory comes from: `transient` from the plan's pool, for its lifetime only;
- * `resident` from the plan's pool, for as long as the plan; `shared` from the model, by name.
- */
-export type Storage = 'transient' | 'resident' | 'shared';
 
 export interface Tensor {
   readonly id: number;
@@ -71,17 +66,6 @@ export interface Dispatch {
   readonly flops: number;
   /** Bytes of the bound ranges that the dispatch has to do with, each once: a lower bound of the traffic. */
   readonly bytes: number;
-}
-
-/** A tensor as the finished plan sees it: dispatch indices of its first and last use, and its buffer. */
-export interface PlannedTensor {
-  readonly name: string;
-  readonly bytes: number;
-  readonly storage: Storage;
-  readonly first: number;
-  readonly last: number;
-  /** Index into `Plan.buffers`; -1 for shared tensors. */
-  readonly buffer: number;
 }
 
 /** Everything that a step does on the GPU, in order, and the memory it does it in. */
@@ -334,86 +318,25 @@ export class Recorder {
   }
 
   finish(): Plan {
-    const passes = [...this.#passes.values()].sort((a, b) => b.flops - a.flops);
+    const { tensors, dispatches, limits, precision } = this;
+    const uses = dispatches.map(({ bindings }) => Object.values(bindings).map(({ tensor }) => tensor.id));
+    const assigned = assignBuffers(tensors, uses, limits.maxBufferBytes);
+    const sizes = dispatches.flatMap(({ bindings }) => Object.values(bindings).map(({ size }) => size));
+    const paramBytes = dispatches.filter(({ shader }) => hasParams(shader)).length * alignment;
+    const sum = (all: readonly number[]): number => all.reduce((total, value) => total + value, 0);
     return {
-      precision: this.precision,
-      passes,
-      ...assignBuffers(this.tensors, this.dispatches, this.limits),
+      precision,
+      passes: [...this.#passes.values()].sort((a, b) => b.flops - a.flops),
+      tensors: assigned.tensors,
+      dispatches,
+      buffers: assigned.buffers,
+      paramBytes,
+      peakBytes: sum(assigned.buffers) + assigned.sharedBytes + paramBytes,
+      largestBindingBytes: sizes.reduce((most, size) => Math.max(most, size), 0),
+      flops: sum(dispatches.map(({ flops }) => flops)),
     };
   }
 }
 
 /** Whether a kernel has a Params struct; each dispatch of it gets `alignment` bytes of uniforms. */
 export const hasParams = (shader: ShaderName): boolean => Object.keys(shaderInfo(shader).params).length > 0;
-
-/** Lifetimes from the dispatches, then greedy reuse of buffers by size. */
-function assignBuffers(
-  tensors: readonly Tensor[],
-  dispatches: readonly Dispatch[],
-  limits: PlanLimits,
-): Omit<Plan, 'precision' | 'passes'> {
-  const first = new Array<number>(tensors.length).fill(-1);
-  const last = new Array<number>(tensors.length).fill(-1);
-  let largestBindingBytes = 0;
-  let flops = 0;
-  dispatches.forEach((dispatch, index) => {
-    flops += dispatch.flops;
-    for (const view of Object.values(dispatch.bindings)) {
-      const { id } = view.tensor;
-      if (first[id] === -1) first[id] = index;
-      last[id] = index;
-      largestBindingBytes = Math.max(largestBindingBytes, view.size);
-    }
-  });
-
-  const buffers: number[] = [];
-  const assigned = new Array<number>(tensors.length).fill(-1);
-  let sharedBytes = 0;
-  const paramBytes = dispatches.filter(({ shader }) => hasParams(shader)).length * alignment;
-  const transient: Tensor[] = [];
-  for (const tensor of tensors) {
-    if (tensor.bytes > limits.maxBufferBytes) {
-      throw new OutOfMemory(
-        `tensor ${tensor.name} needs ${tensor.bytes} bytes; this device's largest buffer is ${limits.maxBufferBytes}: ` +
-          `use smaller volumes, a smaller batch or fewer features`,
-        tensor.bytes,
-        limits.maxBufferBytes,
-      );
-    }
-    if (tensor.storage === 'shared') sharedBytes += tensor.bytes;
-    else if (tensor.storage === 'resident') assigned[tensor.id] = buffers.push(tensor.bytes) - 1;
-    else if (first[tensor.id] !== -1) transient.push(tensor);
-  }
-  // Largest first: each takes the smallest buffer whose tensors live at other times, or a new one.
-  const tenants = new Map<number, Tensor[]>();
-  for (const tensor of transient.sort((a, b) => b.bytes - a.bytes)) {
-    const free = (others: readonly Tensor[]) =>
-      others.every(({ id }) => last[id]! < first[tensor.id]! || first[id]! > last[tensor.id]!);
-    let best = -1;
-    for (const [buffer, others] of tenants) {
-      if ((best === -1 || buffers[buffer]! < buffers[best]!) && free(others)) best = buffer;
-    }
-    if (best === -1) best = buffers.push(tensor.bytes) - 1;
-    assigned[tensor.id] = best;
-    const others = tenants.get(best);
-    if (others) others.push(tensor);
-    else tenants.set(best, [tensor]);
-  }
-
-  return {
-    tensors: tensors.map((tensor) => ({
-      name: tensor.name,
-      bytes: tensor.bytes,
-      storage: tensor.storage,
-      first: first[tensor.id]!,
-      last: last[tensor.id]!,
-      buffer: assigned[tensor.id]!,
-    })),
-    dispatches,
-    buffers,
-    paramBytes,
-    peakBytes: buffers.reduce((sum, bytes) => sum + bytes, sharedBytes + paramBytes),
-    largestBindingBytes,
-    flops,
-  };
-}

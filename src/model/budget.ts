@@ -1,6 +1,6 @@
 /**
  * Does a training step or a prediction fit the memory that may be used, and if not, what would? Few devices
- * tell how much memory they have, so the budget is an assumption that the user can change.
+ * report how much memory they have, so the budget is an assumption that the user can change.
  */
 import * as v from 'valibot';
 import { OutOfMemory } from '../errors.ts';
@@ -35,7 +35,7 @@ export const assumedBudget: Readonly<Record<AdapterClass, number>> = {
   swiftshader: 8 * 2 ** 30,
 };
 
-/** What plans may use where the caller does not say: four fifths of what the device tells, else the assumption. */
+/** What plans may use where the caller does not say: four fifths of what the device reports, else the assumption. */
 export const defaultBudget = (gpu: {
   readonly adapterClass: AdapterClass;
   readonly memoryBytes?: number | undefined;
@@ -146,12 +146,12 @@ const trainingBytes = (wish: TrainingWish, planner: Planner): number =>
 export const fitsBudget = (wish: TrainingWish, budget: number, planner: Planner): boolean =>
   trainingBytes(wish, planner) <= budget;
 
-/** The longest axis cut to a share of its length, in the network's multiples; undefined where nothing is left to cut. */
-function shrunk(config: UNet3DConfig, size: Size3, share: number): Size3 | undefined {
+/** The longest axis cut to a fraction of its length, in the network's multiples; undefined where nothing is left to cut. */
+function shrunk(config: UNet3DConfig, size: Size3, fraction: number): Size3 | undefined {
   const axis = size.indexOf(Math.max(...size));
   const multiple = sizeMultiple(config)[axis]!;
   if (size[axis]! <= multiple) return undefined;
-  const length = Math.max(multiple, Math.floor((size[axis]! * share) / multiple) * multiple);
+  const length = Math.max(multiple, Math.floor((size[axis]! * fraction) / multiple) * multiple);
   return size.map((old, i) => (i === axis ? length : old)) as unknown as Size3;
 }
 

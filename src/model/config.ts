@@ -287,11 +287,11 @@ export function completeConfig(
   const basic = { inChannels, classes, features, norm, activation };
   const given = { ...basic, ...definedOf(optional) } as UNet3DConfig;
   requireConsistent(given);
-  const told = Object.entries(usual(given)).flatMap(([name, value]) => {
+  const unusual = Object.entries(usual(given)).flatMap(([name, value]) => {
     const own = given[name as keyof UNet3DConfig];
     return own === undefined || JSON.stringify(own) === JSON.stringify(value) ? [] : [[name, own]];
   });
-  return { ...basic, ...Object.fromEntries(told) } as UNet3DConfig;
+  return { ...basic, ...Object.fromEntries(unusual) } as UNet3DConfig;
 }
 
 /** The network with so many times fewer features; undefined where they cannot be divided so. */

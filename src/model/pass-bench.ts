@@ -122,7 +122,7 @@ export function benchPass(gpu: Gpu, pass: ConvPass): PassBench {
         Promise.allSettled(
           dispatches.map(({ shader, constants }) => gpu.pipelines.get(shader, constants, format)),
         );
-      await gpu.checked('compiling', all).catch(() => undefined); // whoever opens the kernel is told
+      await gpu.checked('compiling', all).catch(() => undefined); // opening the kernel reports it
     },
     async open(kernel) {
       const { plan, result, bytes } = record(kernel);

@@ -71,7 +71,7 @@ export interface Tuning {
   readonly left: number;
 }
 
-/** A kernel is taken if its time is at most this share of that of the table's. */
+/** A kernel is taken if its time is at most this fraction of that of the table's. */
 const worthwhile = 0.95;
 /** Largest ‖a − b‖ / ‖b‖ between two kernels' results; stored volumes of float16 are rounded to 2⁻¹¹. */
 const tolerance = { f32: 1e-4, f16: 1e-3 };

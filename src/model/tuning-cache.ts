@@ -50,7 +50,7 @@ export const tuningStore = async (): Promise<TuningStore> => (await provider()) 
 /** Other devices, drivers and versions measure for themselves. */
 const deviceKey = ({ identity }: Gpu): string => `${identity} | unet3d-gpu ${version}`;
 
-/** A cache that is damaged or of another layout counts as empty, which `warn` is told. */
+/** A cache that is damaged or of another layout counts as empty, which is reported to `warn`. */
 function parsed(bytes: Uint8Array | undefined, warn: (message: string) => void): CacheFile['devices'] {
   if (!bytes) return {};
   try {

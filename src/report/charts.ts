@@ -2,7 +2,7 @@
  * The report's charts as SVG, by Observable Plot: curves of the training, box plots, the confusion
  * matrix and the lifetimes of the memory plan. Ink follows the page's colour, so dark pages work.
  */
-import { className, formatBytes } from '../format.ts';
+import { className, digits, formatBytes } from '../format.ts';
 import type { Plan } from '../gpu/plan.ts';
 import type { CaseMetrics, MetricName } from '../metrics/evaluate.ts';
 import { classColor, cssColor } from './colors.ts';
@@ -127,13 +127,13 @@ export class Charts {
           r: 2.5,
           fill: 'currentColor',
           fillOpacity: 0.6,
-          title: (row: (typeof rows)[number]) => `${row.case}: ${row.value.toFixed(3)}`,
+          title: (row: (typeof rows)[number]) => `${row.case}: ${digits(row.value)}`,
         }),
       ],
     });
   }
 
-  /** Share of each true class (row) that was predicted as each class (column). */
+  /** Fraction of each true class (row) that was predicted as each class (column). */
   confusion(matrix: readonly (readonly number[])[], labels: readonly string[]): Html {
     const { plot } = this;
     const cells = matrix.flatMap((row, truth) => {
@@ -142,13 +142,13 @@ export class Charts {
         truth: className(labels, truth),
         prediction: className(labels, prediction),
         voxels,
-        share: total > 0 ? voxels / total : NaN,
+        fraction: total > 0 ? voxels / total : NaN,
       }));
     });
     type Cell = (typeof cells)[number];
     const names = matrix.map((_, label) => className(labels, label));
-    const text = ({ share }: Cell): string =>
-      Number.isNaN(share) ? '–' : share > 0 && share < 0.0005 ? '<0.1' : (share * 100).toFixed(1);
+    const percent = ({ fraction }: Cell): string =>
+      fraction > 0 && fraction < 0.0005 ? '<0.1' : digits(fraction * 100, 1);
     return this.draw('Confusion matrix', {
       width: 170 + 84 * names.length,
       height: 80 + 44 * names.length,
@@ -161,15 +161,15 @@ export class Charts {
         plot.cell(cells, {
           x: 'prediction',
           y: 'truth',
-          fill: 'share',
+          fill: 'fraction',
           inset: 1,
           title: ({ voxels }: Cell) => `${voxels} voxels`,
         }),
         plot.text(cells, {
           x: 'prediction',
           y: 'truth',
-          text,
-          fill: ({ share }: Cell) => (share > 0.55 ? 'white' : 'black'),
+          text: percent,
+          fill: ({ fraction }: Cell) => (fraction > 0.55 ? 'white' : 'black'),
         }),
       ],
     });

@@ -99,7 +99,7 @@ export async function writeCheckpoint(
 class Foreign extends InvalidModel {}
 
 /**
- * The store's last checkpoint, or the one before it where the last is damaged, which `warn` is told.
+ * The store's last checkpoint, or the one before it where the last is damaged, which is reported to `warn`.
  * @returns undefined if there is none
  * @throws InvalidModel if no whole one is left, or it belongs to another training
  */

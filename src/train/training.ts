@@ -36,7 +36,7 @@ export interface TrainingOptions
   readonly preview?: PreparedCase | undefined;
   /**
    * What may be given up where the step exceeds the memory budget, in the order float16, checkpointing,
-   * accumulation, patches; `'auto'` for any. What is given up is told by an event. Default: checkpointing, which
+   * accumulation, patches; `'auto'` for any. What is given up is reported by an event. Default: checkpointing, which
    * changes no bit; `[]` for nothing.
    * Batches of the caller's own are neither divided nor cut.
    */

@@ -1,5 +1,5 @@
 /**
- * The hash that model files and checkpoints carry of their own content, by which a damaged one is told: the metadata
+ * The hash that model files and checkpoints carry of their own content, by which a damaged one is recognised: the metadata
  * entry `sha256` is the SHA-256, in hexadecimal, of the header with zeros in the hash's place, followed by the SHA-256
  * of the tensors' bytes.
  */

@@ -112,7 +112,7 @@ export class UNet3D {
 
   get #facts(): ModelFacts {
     const { facts } = this.#connection;
-    if (!facts) throw new DeviceLost('the worker has told nothing of its model: make a new one');
+    if (!facts) throw new DeviceLost('the worker has not described its model: make a new one');
     return facts;
   }
 

@@ -43,7 +43,7 @@ export class Connection {
   readonly #watch = new AbortController();
   readonly #ready: Promise<void>;
   #lost: Error | undefined;
-  /** What the worker last told of its model. */
+  /** What the worker last said of its model. */
   facts: ModelFacts | undefined;
 
   /**

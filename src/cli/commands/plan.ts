@@ -1,4 +1,4 @@
-/** `plan`: what a training step would allocate and compute, told without a GPU. */
+/** `plan`: what a training step would allocate and compute, found without a GPU. */
 import { Command, Option } from 'commander';
 import type { Precision } from '../../gpu/precision.ts';
 import type { Size3 } from '../../size.ts';

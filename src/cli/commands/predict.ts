@@ -25,7 +25,7 @@ interface Options extends PredictOptions {
   readonly json?: boolean;
 }
 
-/** Windows of a volume from which on their number is told. */
+/** Windows of a volume from which on their number is shown. */
 const manyWindows = 8;
 
 /** One volume to segment: its files, one per channel, and where the result goes. */

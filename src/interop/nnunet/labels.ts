@@ -42,18 +42,18 @@ const fail = (problem: string): InvalidModel =>
 
 /** @throws InvalidModel with the path and the value of what is wrong */
 export function readLabels(json: string): NnunetLabels {
-  const told = readJson(json, datasetSchema, fail);
-  const { background, ignore: ignored, ...named } = told.labels;
+  const parsed = readJson(json, datasetSchema, fail);
+  const { background, ignore: ignored, ...named } = parsed.labels;
   if (background !== 0) throw fail('labels.background is not 0; expected 0');
   if (Array.isArray(ignored)) throw fail('labels.ignore is a list; expected one label');
   const ignore = ignored;
   const entries = Object.entries(named).map(([name, labels]) => ({ name, labels: [labels].flat() }));
   if (entries.length === 0) throw fail('labels has background alone; expected another label');
   const regions = entries.some(({ labels }) => labels.length > 1);
-  const heads = regions ? regionHeads(entries, told.regions_class_order ?? undefined) : plainHeads(entries);
+  const heads = regions ? regionHeads(entries, parsed.regions_class_order ?? undefined) : plainHeads(entries);
   return {
-    channels: channelNames(told.channel_names ?? told.modality),
-    fileEnding: told.file_ending,
+    channels: channelNames(parsed.channel_names ?? parsed.modality),
+    fileEnding: parsed.file_ending,
     heads,
     regions,
     ignore,
@@ -82,11 +82,11 @@ function plainHeads(entries: readonly Entry[]): NnunetHead[] {
   return found.map((entry) => ({ ...entry, written: entry.labels[0]! }));
 }
 
-function channelNames(told: Readonly<Record<string, string>> | undefined): string[] {
-  const channels = Object.keys(told ?? {});
-  if (!told || channels.length === 0) throw fail('channel_names is missing; expected {"0": "CT", …}');
+function channelNames(parsed: Readonly<Record<string, string>> | undefined): string[] {
+  const channels = Object.keys(parsed ?? {});
+  if (!parsed || channels.length === 0) throw fail('channel_names is missing; expected {"0": "CT", …}');
   return channels.map((_, index) => {
-    const name = Object.hasOwn(told, index) ? told[index] : undefined;
+    const name = Object.hasOwn(parsed, index) ? parsed[index] : undefined;
     if (name === undefined)
       throw fail(
         `channel_names.${index} is missing; expected channels numbered from 0 to ${channels.length - 1}`,

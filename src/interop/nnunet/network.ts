@@ -97,26 +97,26 @@ export const oldNetworkSchema = openObject(oldNetworkEntries);
 
 /** @throws what `fail` makes of what does not go together */
 export function networkOf(
-  { network_class_name: path, arch_kwargs: told }: v.InferOutput<typeof architectureSchema>,
+  { network_class_name: path, arch_kwargs: parsed }: v.InferOutput<typeof architectureSchema>,
   fail: (problem: string) => Error,
 ): NnunetNetwork {
   const encoder = encoderOf(path, fail);
-  const stages = told.n_stages;
+  const stages = parsed.n_stages;
   const key = encoder === 'plain' ? 'n_conv_per_stage' : 'n_blocks_per_stage';
-  const blocks = told[key];
+  const blocks = parsed[key];
   if (blocks === undefined)
     throw fail(`architecture.arch_kwargs.${key} is missing; expected a number for each level`);
-  const features = repeated(told.features_per_stage, stages);
+  const features = repeated(parsed.features_per_stage, stages);
   return consistent(
     {
       encoder,
       features,
-      kernels: repeated(told.kernel_sizes, stages).map(along3),
-      strides: repeated(told.strides, stages).map(along3),
+      kernels: repeated(parsed.kernel_sizes, stages).map(along3),
+      strides: repeated(parsed.strides, stages).map(along3),
       blocks: repeated(blocks, stages),
-      decoderBlocks: repeated(told.n_conv_per_stage_decoder, stages - 1),
-      stem: told.stem_channels ?? features[0]!,
-      bias: told.conv_bias,
+      decoderBlocks: repeated(parsed.n_conv_per_stage_decoder, stages - 1),
+      stem: parsed.stem_channels ?? features[0]!,
+      bias: parsed.conv_bias,
     },
     stages,
     fail,
@@ -125,21 +125,21 @@ export function networkOf(
 
 /** The same of the old form. */
 export function oldNetworkOf(
-  told: v.InferOutput<typeof oldNetworkSchema>,
+  parsed: v.InferOutput<typeof oldNetworkSchema>,
   fail: (problem: string) => Error,
 ): NnunetNetwork {
-  const stages = told.n_conv_per_stage_encoder.length;
+  const stages = parsed.n_conv_per_stage_encoder.length;
   const features = Array.from({ length: stages }, (_, level) =>
-    Math.min(told.unet_max_num_features, told.UNet_base_num_features * 2 ** level),
+    Math.min(parsed.unet_max_num_features, parsed.UNet_base_num_features * 2 ** level),
   );
   return consistent(
     {
-      encoder: encoderOf(told.UNet_class_name, fail),
+      encoder: encoderOf(parsed.UNet_class_name, fail),
       features,
-      kernels: told.conv_kernel_sizes,
-      strides: told.pool_op_kernel_sizes,
-      blocks: told.n_conv_per_stage_encoder,
-      decoderBlocks: told.n_conv_per_stage_decoder,
+      kernels: parsed.conv_kernel_sizes,
+      strides: parsed.pool_op_kernel_sizes,
+      blocks: parsed.n_conv_per_stage_encoder,
+      decoderBlocks: parsed.n_conv_per_stage_decoder,
       stem: features[0]!,
       bias: true,
     },

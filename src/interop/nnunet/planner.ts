@@ -166,9 +166,9 @@ function configuration(given: Given, { encoder, elements, share }: Rules): Plann
     ));
     network = networkOf(encoder, strides, kernels);
   }
-  const room = roundHalfEven((elements / elementsOf(network, patch, labels)) * samples);
+  const affordable = roundHalfEven((elements / elementsOf(network, patch, labels)) * samples);
   const most = roundHalfEven((given.voxels * given.cases * share) / product(patch));
-  const batchSize = Math.max(Math.min(room, most), samples);
+  const batchSize = Math.max(Math.min(affordable, most), samples);
   return { spacing: mm, medianShape, patch, batchSize, batchDice: false, network };
 }
 

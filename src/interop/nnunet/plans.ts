@@ -174,36 +174,36 @@ function configurationOf(plans: Plans, name: string): NnunetConfiguration {
   const within = (problem: string): InvalidModel => fail(`of configuration "${name}", ${problem}`);
   const given = inherited(plans, name);
   const wording = { expected: 'expected', fail: within } as const;
-  const told = held(configurationSchema, given, wording);
+  const parsed = held(configurationSchema, given, wording);
   const network =
     'architecture' in given
       ? networkOf(held(openObject({ architecture: architectureSchema }), given, wording).architecture, within)
       : oldNetworkOf(held(oldNetworkSchema, given, wording), within);
-  const schemes = told.normalization_schemes;
-  if (schemes.length === 0 || told.use_mask_for_norm.length !== schemes.length)
+  const schemes = parsed.normalization_schemes;
+  if (schemes.length === 0 || parsed.use_mask_for_norm.length !== schemes.length)
     throw within(
-      `use_mask_for_norm has ${told.use_mask_for_norm.length} entries and normalization_schemes ${schemes.length}; expected one per channel`,
+      `use_mask_for_norm has ${parsed.use_mask_for_norm.length} entries and normalization_schemes ${schemes.length}; expected one per channel`,
     );
   return {
     name,
-    patch: told.patch_size,
-    spacing: told.spacing,
-    batchSize: told.batch_size,
+    patch: parsed.patch_size,
+    spacing: parsed.spacing,
+    batchSize: parsed.batch_size,
     normalization: schemes.map((scheme, channel) => {
-      if (scheme === 'ZScoreNormalization') return { scheme, masked: told.use_mask_for_norm[channel]! };
+      if (scheme === 'ZScoreNormalization') return { scheme, masked: parsed.use_mask_for_norm[channel]! };
       return scheme === 'CTNormalization' ? ctNormalization(plans, channel) : { scheme };
     }),
     resampling: {
-      data: resamplingOf(told.resampling_fn_data, told.resampling_fn_data_kwargs, 3),
+      data: resamplingOf(parsed.resampling_fn_data, parsed.resampling_fn_data_kwargs, 3),
       probabilities: resamplingOf(
-        told.resampling_fn_probabilities,
-        told.resampling_fn_probabilities_kwargs,
+        parsed.resampling_fn_probabilities,
+        parsed.resampling_fn_probabilities_kwargs,
         1,
       ),
     },
     network,
-    previousStage: told.previous_stage ?? undefined,
-    batchDice: told.batch_dice,
+    previousStage: parsed.previous_stage ?? undefined,
+    batchDice: parsed.batch_dice,
   };
 }
 

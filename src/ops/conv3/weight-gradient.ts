@@ -8,7 +8,7 @@ import { convWork, tapsOf, usualShape } from '../conv/shape.ts';
 
 const taps = tapsOf(usualShape.kernel);
 
-/** What both kernels are told of the volumes, the gradient's words and which of all these are, and the work. */
+/** The parameters of both kernels: the volumes, the gradient's words and which of all these are meant, and the work. */
 function shapesOf({ tensor: { channels } }: Input, dOutput: VolumeTensor, { inChannels, first }: Place) {
   const [width, height, depth] = dOutput.size;
   const { rowQuads, channels: channelsOut } = dOutput;

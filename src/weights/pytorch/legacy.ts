@@ -15,7 +15,7 @@ const version = 1001;
 export async function readLegacy(file: ByteRanges, failures: Failures): Promise<unknown> {
   const bytes = await file.read(0, Math.min(file.size, longestStructure));
   let end = 0;
-  /** Where the numbers of each storage begin, which is told behind the pickles. */
+  /** Where the numbers of each storage begin, which is stated behind the pickles. */
   const starts = new Map<string, number>();
   const storages = new Map<string, Storage>();
   const persistent = storageOf(failures, ({ type, key, length }) => {
@@ -31,7 +31,7 @@ export async function readLegacy(file: ByteRanges, failures: Failures): Promise<
     end = found.end;
     return found.value;
   };
-  next(); // the magic number, by which the file is told
+  next(); // the magic number, by which the file is recognised
   const found = next();
   if (found !== version) throw failures.damaged(`its version is not ${version}`);
   next(); // of which machine: numbers are little-endian whatever it was
