@@ -41,7 +41,7 @@ const browser: TestProjectConfiguration = {
       'test/data/{nifti,gzip,conformance}.test.ts',
       'test/interop/nnunet/segment.test.ts',
       'test/browser/**/*.test.ts',
-      'test/interop/forward.test.ts',
+      'test/interop/{forward,monai}.test.ts',
     ],
     setupFiles: ['test/support/setup.browser.ts'],
     maxWorkers: 2,

@@ -59,6 +59,8 @@ export { openNnunet, type NnunetModel } from './interop/nnunet/folder.ts';
 export { convertNnunet } from './interop/nnunet/convert.ts';
 export { NnunetPredictor, type NnunetPredictOptions } from './interop/nnunet/pipeline/predictor.ts';
 export { segmentAsTotalSegmentator, type TotalSegmentatorPart } from './interop/totalsegmentator.ts';
+export { openMonai, type MonaiModel } from './interop/monai/open.ts';
+export { convertMonai } from './interop/monai/convert.ts';
 export { readSafetensors, writeSafetensors, type SafetensorsOptions } from './weights/safetensors.ts';
 export { exportOnnx, type OnnxOptions } from './export/onnx.ts';
 export { exportPytorch } from './export/pytorch.ts';

@@ -382,6 +382,14 @@ const calls: Readonly<Record<string, PublicCall>> = {
     call: library.convertNnunet,
     values: [{ config, folds: [{ name: '0', weights: new Map() }], origin: {} }, '0'],
   },
+  openMonai: {
+    call: library.openMonai,
+    values: [[{ path: 'a.json', source: new Uint8Array(1) }]],
+  },
+  convertMonai: {
+    call: library.convertMonai,
+    values: [{ network: { kind: 'UNet', config }, weights: new Map(), labels: [], channels: [] }],
+  },
   writeFileAtomically: { call: library.writeFileAtomically, values: ['/proc/nowhere', 'a'] },
   labelRules: { call: library.labelRules, values: [dataset] },
   cacheFolder: {

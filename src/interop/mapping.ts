@@ -4,7 +4,10 @@
  */
 import { InvalidModel } from '../errors.ts';
 import { listed } from '../listed.ts';
-import { isCounter, type ReadableTensor } from '../weights/named-tensors.ts';
+import type { UNet3DConfig } from '../model/config.ts';
+import { layoutParameters } from '../model/parameters.ts';
+import type { Weights } from '../model/state.ts';
+import { flatFrom, isCounter, type ReadableTensor } from '../weights/named-tensors.ts';
 import type { NamedTensor } from '../weights/safetensors.ts';
 
 /** What is different about a tensor in the other's file; all of it keeps every number. */
@@ -105,6 +108,20 @@ export function toTheirs(mapping: Mapping, ours: ReadonlyMap<string, NamedTensor
       return [theirs, made.get(name)!];
     }),
   );
+}
+
+/** The tensors of a network of ours, which are read now, in the flat buffers that it runs with. */
+export async function weightsOf(
+  config: UNet3DConfig,
+  tensors: ReadonlyMap<string, ReadableTensor>,
+): Promise<Weights> {
+  const { parameters, parameterWords, statistics, statisticsWords } = layoutParameters(config);
+  const read = new Map<string, NamedTensor>();
+  for (const [name, tensor] of tensors) read.set(name, { shape: tensor.shape, data: await tensor.read() });
+  return {
+    parameters: flatFrom(parameters, parameterWords, read),
+    statistics: flatFrom(statistics, statisticsWords, read),
+  };
 }
 
 /** By our names. */

@@ -3,11 +3,11 @@
  * input, as nnU-Net's code computes them in float64.
  */
 import { expect, test } from 'vitest';
-import { toTheirs } from '../../src/interop/mapping.ts';
+import { toTheirs, weightsOf } from '../../src/interop/mapping.ts';
 import { openNnunet } from '../../src/interop/nnunet/folder.ts';
 import { nnunetMapping } from '../../src/interop/nnunet/weights.ts';
 import { interopFolder, nnunetFixture, nnunetFolders } from '../support/interop.ts';
-import { expectForward, weightsOf } from '../support/network.ts';
+import { expectForward } from '../support/network.ts';
 
 const names = typeof window === 'undefined' ? nnunetFolders : ['plain-regions', 'totalsegmentator'];
 

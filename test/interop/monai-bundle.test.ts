@@ -4,16 +4,19 @@ import type { FileEntry } from '../../src/data/case.ts';
 import { readNifti } from '../../src/data/nifti.ts';
 import { InvalidModel } from '../../src/errors.ts';
 import { Inference } from '../../src/infer/inference.ts';
+import { weightsOf as flatWeights } from '../../src/interop/mapping.ts';
+import { convertMonai } from '../../src/interop/monai/convert.ts';
 import { BundleConfig } from '../../src/interop/monai/config.ts';
 import { openMonai } from '../../src/interop/monai/open.ts';
 import { readPipeline, type Transform } from '../../src/interop/monai/pipeline.ts';
 import { segmentAsBundle } from '../../src/interop/monai/segment.ts';
 import { transformed } from '../../src/interop/monai/transforms.ts';
 import { startsAlong, throughWindows, weightsOf } from '../../src/interop/monai/windows.ts';
+import { readModel } from '../../src/weights/model-file.ts';
 import { ModelState } from '../../src/model/state.ts';
 import { testDevice } from '../support/device.ts';
 import { interopFixture, interopFolder, type InteropFixture } from '../support/interop.ts';
-import { turned, weightsOf as flatWeights } from '../support/network.ts';
+import { turned } from '../support/network.ts';
 import type { Dense } from '../support/run.ts';
 
 interface BundleFixture extends InteropFixture {
@@ -42,10 +45,13 @@ test('a bundle segments a case as MONAI does', async ({ skip }) => {
   const { endToEnd } = fixture;
   const files: FileEntry[] = [];
   for (const path of endToEnd.bundle) files.push({ path, source: await bytesAt(path) });
-  const { network, weights, labels, channels, pipeline } = await openMonai(files);
+  const opened = await openMonai(files);
+  const { network, weights, labels, channels, pipeline } = opened;
   expect([labels, channels]).toEqual([['background', 'structure 1'], ['image']]);
+  const { description } = await readModel(await convertMonai(opened));
+  expect(description).toMatchObject({ config: network.config, labels, channels });
   const gpu = await testDevice();
-  const state = new ModelState(gpu, network.config, 0);
+  const state = new ModelState(gpu, network.config);
   state.writeWeights(await flatWeights(network.config, weights));
   const inference = new Inference(state, 2 ** 32);
   try {

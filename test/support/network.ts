@@ -14,7 +14,7 @@ import { biasGradient } from '../../src/ops/common.ts';
 import { conv1BackwardInput, conv1BackwardWeight } from '../../src/ops/conv1.ts';
 import { copy } from '../../src/ops/sum.ts';
 import type { Weights } from '../../src/model/state.ts';
-import { flatFrom, namedTensors, type ReadableTensor } from '../../src/weights/named-tensors.ts';
+import { namedTensors } from '../../src/weights/named-tensors.ts';
 import { readSafetensors, type NamedTensor } from '../../src/weights/safetensors.ts';
 import type { interopFixture, InteropFixture } from './interop.ts';
 import { Bench, type Dense } from './run.ts';
@@ -192,18 +192,4 @@ const largest = (values: ArrayLike<number>): number =>
 function largestDifference(found: ArrayLike<number>, expected: ArrayLike<number>): number {
   expect(found.length).toBe(expected.length);
   return largest(Array.from(expected, (value, index) => found[index]! - value));
-}
-
-/** The tensors of a network in the flat buffers that it runs with. */
-export async function weightsOf(
-  config: UNet3DConfig,
-  tensors: ReadonlyMap<string, ReadableTensor>,
-): Promise<Weights> {
-  const layout = layoutParameters(config);
-  const read = new Map<string, NamedTensor>();
-  for (const [name, tensor] of tensors) read.set(name, { shape: tensor.shape, data: await tensor.read() });
-  return {
-    parameters: flatFrom(layout.parameters, layout.parameterWords, read),
-    statistics: flatFrom(layout.statistics, layout.statisticsWords, read),
-  };
 }

@@ -18,6 +18,7 @@ import { monaiMapping } from './weights.ts';
 
 /** What a model of MONAI says. */
 export interface MonaiModel {
+  /** Its class, and the network as this package has it. */
   readonly network: MonaiNetwork;
   /** Under this package's names and in its order of axes; read when they are asked for. */
   readonly weights: ReadonlyMap<string, ReadableTensor>;

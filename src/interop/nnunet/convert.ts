@@ -2,12 +2,10 @@
 import * as v from 'valibot';
 import { InvalidOption } from '../../errors.ts';
 import { listed } from '../../listed.ts';
-import { layoutParameters } from '../../model/parameters.ts';
 import { assertOptions } from '../../options.ts';
 import { text, withParts } from '../../schema.ts';
 import { writeModel } from '../../weights/model-file.ts';
-import { flatFrom } from '../../weights/named-tensors.ts';
-import type { NamedTensor } from '../../weights/safetensors.ts';
+import { weightsOf } from '../mapping.ts';
 import type { NnunetModel } from './folder.ts';
 import { descriptionOf } from './rules.ts';
 
@@ -30,12 +28,5 @@ export async function convertNnunet(model: NnunetModel, fold?: string): Promise<
     throw new InvalidOption(
       `convertNnunet: fold is ${fold ?? 'not given'}; give one of those that the model was opened with: ${listed(names)}`,
     );
-  const layout = layoutParameters(model.config);
-  const read = new Map<string, NamedTensor>();
-  for (const [name, tensor] of found[0]!.weights)
-    read.set(name, { shape: tensor.shape, data: await tensor.read() });
-  return writeModel(descriptionOf(model, model.origin), {
-    parameters: flatFrom(layout.parameters, layout.parameterWords, read),
-    statistics: flatFrom(layout.statistics, layout.statisticsWords, read),
-  });
+  return writeModel(descriptionOf(model, model.origin), await weightsOf(model.config, found[0]!.weights));
 }

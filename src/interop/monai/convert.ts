@@ -1,0 +1,26 @@
+/** A model of MONAI as a model file of this package. */
+import { assertOptions } from '../../options.ts';
+import { withParts } from '../../schema.ts';
+import { writeModel } from '../../weights/model-file.ts';
+import { weightsOf } from '../mapping.ts';
+import type { MonaiModel } from './open.ts';
+
+const entries = {
+  model: withParts('a model as openMonai gives it', 'network', 'weights', 'labels', 'channels'),
+};
+
+/**
+ * The bytes of model.safetensors, to go on learning from: the network, its weights, and the names of its labels and
+ * channels. What a bundle does with an image first is not in it; see `MonaiModel.pipeline`.
+ * @throws InvalidModel if the weights cannot be read
+ */
+export async function convertMonai(model: MonaiModel): Promise<Uint8Array<ArrayBuffer>> {
+  assertOptions('convertMonai', entries, { model });
+  const {
+    network: { config },
+    weights,
+    labels,
+    channels,
+  } = model;
+  return writeModel({ config, labels, channels }, await weightsOf(config, weights));
+}
