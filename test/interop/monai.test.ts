@@ -21,7 +21,7 @@ interface MonaiFixture extends InteropFixture {
 }
 
 const all = ['unet-res2', 'dynunet', 'dynunet-res', 'basicunet', 'segresnet'];
-const names = typeof window === 'undefined' ? all : ['unet-res2', 'segresnet'];
+const names = typeof window === 'undefined' ? all : ['segresnet'];
 
 for (const name of names)
   test(`monai-${name}`, async ({ skip }) => {
