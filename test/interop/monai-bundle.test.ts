@@ -7,13 +7,14 @@ import { Inference } from '../../src/infer/inference.ts';
 import { weightsOf as flatWeights } from '../../src/interop/mapping.ts';
 import { convertMonai } from '../../src/interop/monai/convert.ts';
 import { BundleConfig } from '../../src/interop/monai/config.ts';
-import { openMonai } from '../../src/interop/monai/open.ts';
+import { openMonai, type MonaiModel } from '../../src/interop/monai/open.ts';
 import { readPipeline, type Transform } from '../../src/interop/monai/pipeline.ts';
 import { segmentAsBundle } from '../../src/interop/monai/segment.ts';
 import { transformed } from '../../src/interop/monai/transforms.ts';
 import { startsAlong, throughWindows, weightsOf } from '../../src/interop/monai/windows.ts';
 import { readModel } from '../../src/weights/model-file.ts';
 import { ModelState } from '../../src/model/state.ts';
+import { storedArchive } from '../../src/weights/pytorch/write-archive.ts';
 import { testDevice } from '../support/device.ts';
 import { interopFixture, interopFolder, type InteropFixture } from '../support/interop.ts';
 import { turned } from '../support/network.ts';
@@ -48,6 +49,14 @@ test('a bundle segments a case as MONAI does', async ({ skip }) => {
   const opened = await openMonai(files);
   const { network, weights, labels, channels, pipeline } = opened;
   expect([labels, channels]).toEqual([['background', 'structure 1'], ['image']]);
+  const entries = files.map(({ path, source }) => [path, source as Uint8Array] as const);
+  const archive = storedArchive(
+    [...entries, ['bundle/LICENSE', new Uint8Array(4)]],
+    () => new Error('large'),
+  );
+  const zipped = await openMonai(archive);
+  const namesOf = (model: MonaiModel) => ({ ...model, weights: [...model.weights.keys()] });
+  expect(namesOf(zipped)).toEqual(namesOf(opened));
   const { description } = await readModel(await convertMonai(opened));
   expect(description).toMatchObject({ config: network.config, labels, channels });
   const gpu = await testDevice();

@@ -2,7 +2,7 @@
 import * as v from 'valibot';
 import type { FileEntry } from '../../data/case.ts';
 import { fileList } from '../../data/dataset.ts';
-import { readText, type Source } from '../../data/source.ts';
+import { readText, sourceSchema, type Source } from '../../data/source.ts';
 import { InvalidModel } from '../../errors.ts';
 import { readJson } from '../../json.ts';
 import { listed } from '../../listed.ts';
@@ -11,6 +11,7 @@ import { assertOptions } from '../../options.ts';
 import type { ReadableTensor } from '../../weights/named-tensors.ts';
 import { readStateDict } from '../../weights/pytorch/state-dict.ts';
 import { toOurs } from '../mapping.ts';
+import { filesInZip } from '../zip.ts';
 import { BundleConfig, componentOf, requireValues } from './config.ts';
 import { readNetwork, type MonaiNetwork } from './network.ts';
 import { readPipeline, type Pipeline } from './pipeline.ts';
@@ -30,18 +31,37 @@ export interface MonaiModel {
   readonly pipeline?: Pipeline | undefined;
 }
 
-const filesEntries = { files: fileList };
+const filesEntries = {
+  files: v.union(
+    [fileList, sourceSchema],
+    'a list of files, each with its path and source, or a zip archive of them',
+  ),
+};
+
+const metadataPath = /(^|\/)configs\/metadata\.json$/;
+/** Of a bundle's files, those that are read. */
+const bundlePath = /(^|\/)(configs\/(metadata|inference|train)\.json|models\/model\.pt)$/;
+
+/** The files in an archive that may be of a model; others stay packed. */
+async function unpacked(archive: Source): Promise<FileEntry[]> {
+  const all = await filesInZip(archive);
+  const wanted = all.some(({ path }) => metadataPath.test(path)) ? bundlePath : /\.(json|pt|pth|ckpt)$/;
+  const found: FileEntry[] = [];
+  for (const { path, open } of all) if (wanted.test(path)) found.push({ path, source: await open() });
+  return found;
+}
 
 /**
  * Reads a bundle (a folder with configs/metadata.json, configs/inference.json or train.json, and models/model.pt) or,
  * of two files, a state dict and the definition of its network: `{"_target_": "UNet", …}` as JSON. Weights stay in
  * their file until they are asked for.
- * @param files with `/` in their paths
+ * @param given files with `/` in their paths, or a zip archive of them
  * @throws InvalidModel naming what is missing, damaged or not supported
  */
-export async function openMonai(files: readonly FileEntry[]): Promise<MonaiModel> {
-  assertOptions('openMonai', filesEntries, { files });
-  const metadata = files.filter(({ path }) => /(^|\/)configs\/metadata\.json$/.test(path));
+export async function openMonai(given: readonly FileEntry[] | Source): Promise<MonaiModel> {
+  assertOptions('openMonai', filesEntries, { files: given });
+  const files = Array.isArray(given) ? (given as readonly FileEntry[]) : await unpacked(given as Source);
+  const metadata = files.filter(({ path }) => metadataPath.test(path));
   if (metadata.length > 1)
     throw new InvalidModel(
       `there are several bundles of MONAI: ${listed(metadata.map(({ path }) => path))}; give one of these folders`,
