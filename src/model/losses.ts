@@ -112,11 +112,41 @@ export function nnunetLoss(classes: number, { batch = false }: { readonly batch?
   return { ...diceCrossEntropy({ batch, diceWeights }), negativeDice: true };
 }
 
+/** A loss for heads that each decide on a region by a sigmoid: regions may overlap. */
+export interface RegionLoss extends Loss {
+  /** The labels of each head's region. */
+  readonly regions: readonly (readonly number[])[];
+}
+
+/**
+ * nnU-Net's loss for regions, to the number: binary cross-entropy minus the mean Dice of all heads.
+ * @param options.batch as for `nnunetLoss`
+ * @param options.ignore whether the data set has an ignore label; nnU-Net then averages the cross-entropy over the voxels
+ *   that count, else over voxels and heads
+ */
+export function nnunetRegionLoss(
+  regions: RegionLoss['regions'],
+  { batch = false, ignore = false }: { readonly batch?: boolean; readonly ignore?: boolean } = {},
+): RegionLoss {
+  const share = 1 / regions.length;
+  const diceWeights = regions.map(() => share);
+  const loss = diceCrossEntropy({ batch, diceWeights });
+  return { ...loss, crossEntropy: ignore ? 1 : share, negativeDice: true, regions };
+}
+
 /** What a plan needs to know of a loss, for a number of classes. */
 export function lossShape(loss: Loss, classes: number): LossShape {
   assertOptions('lossShape', { loss: lossSchema, classes: wholeNumber(2, 255) }, { loss, classes });
   const { dice, crossEntropy, smooth, batchDice, negativeDice } = loss;
   return { classes, dice, crossEntropy, smooth, batchDice, ...(negativeDice && { negativeDice }) };
+}
+
+/** As `lossShape`, of regions too. */
+export function shapeOf(loss: Loss | RegionLoss, classes: number): LossShape {
+  if (!('regions' in loss)) return lossShape(loss, classes);
+  const plain: Partial<RegionLoss> = { ...loss };
+  delete (plain as { regions?: unknown }).regions;
+  return { ...lossShape(plain as Loss, classes), regions: true };
 }
 
 /** The buffer of class weights: Dice's, then cross-entropy's. */

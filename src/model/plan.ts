@@ -18,6 +18,7 @@ import type { Size3 } from '../size.ts';
 import { assertOptions } from '../options.ts';
 import { augment as augmentBatch, drawTensors, type DrawTensors } from '../ops/augment.ts';
 import type { LossShape } from '../ops/loss.ts';
+import { regionWords } from '../ops/region-loss.ts';
 import { keepStatistics } from '../ops/norm.ts';
 import {
   averageStep,
@@ -106,6 +107,7 @@ export const lossShapeSchema = object({
   smooth: numberFrom(0),
   batchDice: flag,
   negativeDice: v.optional(flag),
+  regions: v.optional(flag),
   add: v.optional(flag),
 });
 export const optimizerChoiceSchema = openObject({
@@ -163,6 +165,7 @@ export function sharedWords(config: UNet3DConfig, layout: ParameterLayout): Reco
     'moved.statistics': statisticsWords,
     results: resultWords(config.classes),
     classWeights: 2 * config.classes,
+    regions: regionWords * config.classes,
   };
 }
 
@@ -226,7 +229,8 @@ export function planTraining(shape: TrainingShape): TrainingPlan {
   const { recording, heads } = forward(seen.image, gradients);
   const again = shape.keepAll ? new Set<Node>() : forgotten(graph, namesOf(shape));
   recording.forget(again);
-  supervise(recorder, heads, { labels: seen.labels, classWeights, results, lossScale }, shape);
+  const regions = shape.loss.regions ? shared('regions') : undefined;
+  supervise(recorder, heads, { labels: seen.labels, classWeights, regions, results, lossScale }, shape);
   recording.backward();
   const accumulated = accumulate > 1 ? shared('accumulated') : undefined;
   const tensors = { parameters, gradients, accumulated, first, second, step, update, results, lossScale };
@@ -334,6 +338,10 @@ export interface EvaluationPlan {
 /** Forward with inference statistics, loss, and the predicted class of each voxel. */
 export function planEvaluation(shape: PlanShape & { loss: LossShape }): EvaluationPlan {
   assertOptions('planEvaluation', { ...shapeEntries, loss: lossShapeSchema }, shape);
+  if (shape.loss.regions)
+    throw new InvalidOption(
+      'networks whose heads decide on regions are not evaluated yet: train without validation',
+    );
   const { size, batch } = shape;
   const { recorder, image, shared, forward } = begin(shape, false);
   const labels = recorder.labels('labels', batch, size, 'resident');

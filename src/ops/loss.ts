@@ -17,6 +17,8 @@ export interface LossShape {
   readonly batchDice: boolean;
   /** Counts −D_c instead of 1 − D_c, as nnU-Net does: less by Σ w_c, with the same gradient. */
   readonly negativeDice?: boolean;
+  /** Heads that each decide on a region by a sigmoid, with binary cross-entropy: see region-loss.ts. */
+  readonly regions?: boolean;
   /** Adds to the loss that `results` holds already, of a finer output. */
   readonly add?: boolean;
 }

@@ -21,7 +21,8 @@ import {
   type StepValues,
 } from '../ops/optimizer.ts';
 import type { Frozen } from '../model/freeze.ts';
-import { classWeights, lossShape, type Loss } from '../model/losses.ts';
+import { classWeights, shapeOf, type Loss, type RegionLoss } from '../model/losses.ts';
+import { regionTable } from '../ops/region-loss.ts';
 import { StepPlans } from './memory.ts';
 import type { Optimizer } from './optimizers.ts';
 
@@ -45,7 +46,7 @@ export interface SessionOptions {
   /** x, y, z; multiples of the network's. */
   readonly size: Size3;
   readonly batchSize: number;
-  readonly loss: Loss;
+  readonly loss: Loss | RegionLoss;
   readonly optimizer: Optimizer;
   /** See `TrainingShape`. */
   readonly checkpointing?: Checkpointing | undefined;
@@ -67,7 +68,7 @@ export function planSession(
   { batchSize, loss, plans = new StepPlans(), ...rest }: SessionOptions,
 ): TrainingPlan {
   const shape = { ...rest, config, limits, precision, batch: batchSize };
-  return plans.of({ ...shape, loss: lossShape(loss, config.classes) });
+  return plans.of({ ...shape, loss: shapeOf(loss, config.classes) });
 }
 
 export class TrainingSession {
@@ -111,6 +112,8 @@ export class TrainingSession {
     );
     const program = await Program.create(gpu, planned.plan, shared);
     state.write('classWeights', weights);
+    if ('regions' in options.loss)
+      state.write('regions', new Float32Array(regionTable(options.loss.regions).buffer));
     state.write('lossScale', new Float32Array([initialLossScale[precision], 0]));
     state.write('update', updateArray());
     return new TrainingSession(state, options.size, planned, program, shared);

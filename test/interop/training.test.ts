@@ -5,7 +5,7 @@ import { testDevice } from '../support/device.ts';
 import { toOurs } from '../../src/interop/mapping.ts';
 import { openNnunet } from '../../src/interop/nnunet/folder.ts';
 import { nnunetMapping } from '../../src/interop/nnunet/weights.ts';
-import { nnunetLoss } from '../../src/model/losses.ts';
+import { nnunetLoss, nnunetRegionLoss } from '../../src/model/losses.ts';
 import { ModelState } from '../../src/model/state.ts';
 import { poly, scheduleAt } from '../../src/train/schedules.ts';
 import { sgd } from '../../src/train/optimizers.ts';
@@ -34,7 +34,7 @@ const distance = (a: ArrayLike<number>, b: ArrayLike<number>): number =>
 const entry = (from: unknown, ...keys: (string | number)[]): unknown =>
   keys.reduce<unknown>((value, key) => (value as Map<unknown, unknown>).get(key), from);
 
-for (const name of ['plain-iso'])
+for (const name of ['plain-iso', 'plain-regions'])
   test(`nnunet-${name}`, async ({ skip }) => {
     const found = await nnunetFixture(name);
     if (!found) return skip(`${interopFolder} is not there`);
@@ -83,7 +83,13 @@ for (const name of ['plain-iso'])
 
     const { clip, optimizer } = training;
     const [batchSize, , d0, d1, d2] = training.input.shape as [number, number, number, number, number];
-    const loss = nnunetLoss(labels.heads.length, { batch: training.batchDice });
+    const batch = training.batchDice;
+    const loss = labels.regions
+      ? nnunetRegionLoss(
+          labels.heads.map((head) => head.labels),
+          { batch, ignore: labels.ignore !== undefined },
+        )
+      : nnunetLoss(labels.heads.length, { batch });
     const { beta1, beta2, epsilon, weightDecay } = sgd();
     expect([beta1, weightDecay]).toEqual([optimizer.momentum, optimizer.weightDecay]);
     const { learningRate } = scheduleAt(poly({ learningRate: 0.01, stages: 1000 }), 250, 250_000);
@@ -95,13 +101,13 @@ for (const name of ['plain-iso'])
       optimizer: sgd(),
     });
     state.write('optimizer.first', await flat(moments));
-    const batch = {
+    const cases = {
       image: await found.floatsAt('training/input.f32'),
       label: Uint8Array.from(await found.floatsAt('training/labels.f32'), (value) =>
         value === labels.ignore ? 255 : value,
       ),
     };
-    const { result } = await session.step([batch], {
+    const { result } = await session.step([cases], {
       ...{ learningRate, beta1, beta2, epsilon, weightDecay, maxNorm: clip, applied: 1 },
     });
     const told = await result;

@@ -204,8 +204,8 @@ Examples:
         return;
       }
       for (const text of decisions) io.out(text);
-      if (fitted && fitted.taken.length > 0)
-        io.out(`To fit that memory, this is ${describeWish(fitted.wish, planner)}.`);
+      if (fitted && (fitted.wish.checkpointing || fitted.taken.length > 0))
+        io.out(`This is ${describeWish(fitted.wish, planner)}.`);
       if (size !== whole) {
         const windows = input.map((length, axis) => windowStarts(length, size[axis]!, 0.5).length);
         io.out(

@@ -13,6 +13,7 @@ import {
   lossValues,
   type LossShape,
 } from '../../ops/loss.ts';
+import { regionLossBackward, regionLossForward } from '../../ops/region-loss.ts';
 import type { Graph, Layer, Node, Pass } from '../graph.ts';
 
 /** Logits are made in slabs of planes of at most this many bytes (or one plane). */
@@ -22,6 +23,8 @@ const slabBytes = 32 * 2 ** 20;
 export interface Truth {
   readonly labels: VolumeTensor;
   readonly classWeights: Tensor;
+  /** Labels of each head where these decide on regions; see `regionTable`. */
+  readonly regions?: Tensor | undefined;
   readonly results: Tensor;
   readonly lossScale: Tensor;
 }
@@ -85,12 +88,15 @@ export const head = (classes: number): Layer<HeadPass> => ({
         for (const range of slabs(features)) argmax(recorder, 'argmax', slab(features, range), target, range);
       },
       loss(truth, shape) {
-        const { labels, classWeights, results, lossScale } = truth;
+        const { labels, classWeights, regions, results, lossScale } = truth;
         const features = context.read(input!);
         const { batch, planes, size } = features.tensor;
         const partials = recorder.flat('loss.partials', planes * lossValues(classes));
-        for (const range of slabs(features))
-          lossForward(recorder, 'loss', slab(features, range), labels, classWeights, partials, range);
+        for (const range of slabs(features)) {
+          const logits = slab(features, range);
+          if (regions) regionLossForward(recorder, 'loss', { logits, labels, regions, partials }, range);
+          else lossForward(recorder, 'loss', logits, labels, classWeights, partials, range);
+        }
         const samples = { samples: batch, depth: size[2] };
         const coefficients = lossFinalize(
           recorder,
@@ -106,7 +112,7 @@ export const head = (classes: number): Layer<HeadPass> => ({
       },
       lossGradient(target, add) {
         const {
-          truth: { labels, classWeights },
+          truth: { labels, classWeights, regions },
           coefficients,
         } = supervised!;
         const features = context.read(input!);
@@ -114,7 +120,9 @@ export const head = (classes: number): Layer<HeadPass> => ({
         const sumOfBias = biasSum(recorder, `${name} db`, classes, features.tensor.planes);
         for (const range of slabs(features)) {
           const logits = slab(features, range);
-          lossBackward(recorder, 'loss backward', logits, labels, classWeights, coefficients, range);
+          if (regions)
+            regionLossBackward(recorder, 'loss backward', { logits, labels, regions, coefficients }, range);
+          else lossBackward(recorder, 'loss backward', logits, labels, classWeights, coefficients, range);
           weightSum.add(logits, ...range);
           sumOfBias.add(logits, ...range);
           const tensors = { dOutput: logits, weights, dInput: target };

@@ -28,7 +28,11 @@ export const logits = (classes: number): Layer<HeadPass> => ({
         argmax(recorder, 'argmax', context.read(input!).tensor, target);
       },
       loss(truth, shape) {
-        const { labels, classWeights, results, lossScale } = truth;
+        const { labels, classWeights, regions, results, lossScale } = truth;
+        if (regions)
+          throw new InvalidOption(
+            `${name} has no loss of regions: its last layer is not a 1×1×1 convolution`,
+          );
         const { tensor } = context.read(input!);
         const partials = recorder.flat('loss.partials', tensor.planes * lossValues(classes));
         lossForward(recorder, 'loss', tensor, labels, classWeights, partials);
