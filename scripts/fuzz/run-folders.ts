@@ -3,7 +3,7 @@ import { mkdir, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { trainCommand } from '../../src/cli/commands/train.ts';
 import { readKeptConfig } from '../../src/cli/kept-config.ts';
-import { networkOf } from '../../src/cli/network-options.ts';
+import { networkOf, type NetworkOptions } from '../../src/cli/network-options.ts';
 import { augmentationOf, lossOf, scheduleOf } from '../../src/cli/recipe.ts';
 import type { TrainOptions } from '../../src/cli/train-options.ts';
 import type { Random } from '../../src/data/random.ts';
@@ -86,10 +86,10 @@ const config = {
 function readConfig(source: Random): number {
   const text = changed(config, source);
   const found = readKeptConfig(text, 'config.json', command.options);
-  const given = { ...options, ...found.arguments.options } as unknown as TrainOptions;
+  const given = { ...options, ...found.arguments.options } as unknown as TrainOptions & NetworkOptions;
   completeConfig({ ...networkOf(given), inChannels: 1, classes: 2 });
-  lossOf(given.loss, given.classWeights);
-  scheduleOf(given.schedule, given.learningRate, given);
+  lossOf(given.loss, { classes: 2, weights: given.classWeights });
+  scheduleOf(given.schedule, given.learningRate, given.epochs, given);
   augmentationOf(given.augment, given.mirror);
   return 2 * text.length;
 }
