@@ -292,27 +292,28 @@ async function keptArguments(
     checkpointing,
     concede: [],
   };
-  const kept = config.arguments.options;
   const given = Object.fromEntries(
     Object.entries(options).filter(([name]) => command.getOptionValueSource(name) === 'cli'),
   );
-  const merged = {
-    ...options,
-    ...(!('features' in kept) && { features: undefined }), // left to a planner
-    ...kept,
-    ...decided,
-    ...given,
-    resume: true,
-  };
-  const { fold: _, ...others } = merged;
+  const hasSplit = folder.has('split.json');
   const another = ['split', 'fold'].find((name) => name in given);
-  if (another !== undefined && folder.has('split.json'))
+  if (another !== undefined && hasSplit)
     throw new InvalidOption(
       `${folder.path} goes on with the split.json that lies there: leave --${another} out, or train anew in another folder`,
     );
+  const kept = { ...config.arguments.options };
+  if (hasSplit) delete kept['fold']; // which the split was made from
   return {
     dataset: dataset ?? config.arguments.dataset,
-    options: folder.has('split.json') ? { ...others, split: folder.file('split.json') } : merged,
+    options: {
+      ...options,
+      ...(!('features' in kept) && { features: undefined }), // left to a planner
+      ...kept,
+      ...decided,
+      ...given,
+      ...(hasSplit && { split: folder.file('split.json') }),
+      resume: true,
+    },
     decisions: config.decisions,
   };
 }
