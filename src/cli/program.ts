@@ -52,7 +52,7 @@ ${exitCodesHelp}`,
   if (restart) {
     program.hook('preAction', async (_, command) => {
       if (!gpuCommands.has(command.name())) return;
-      const exitCode = await restartThroughLavapipe();
+      const exitCode = await restartThroughLavapipe(io.signal);
       if (exitCode !== undefined) throw new DoneElsewhere(exitCode);
     });
   }

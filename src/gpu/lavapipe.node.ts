@@ -5,6 +5,7 @@
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { constants } from 'node:os';
+import { Aborted } from '../errors.ts';
 import { driverNamedByEnvironment, fetchedLavapipe, hasSystemDriver } from './drivers.node.ts';
 import { releaseNodeGpu, requestNodeAdapter } from './node.ts';
 
@@ -55,8 +56,11 @@ export function runNode(node: string, args: readonly string[]): Promise<number> 
 /**
  * Starts the running program again through the fetched lavapipe, where that serves, and resolves to the exit code
  * to leave with; resolves to undefined where the program should simply go on.
+ * @param signal of the program: one that fires before the other process is there would be heard by nobody
+ * @throws Aborted if it has fired
  */
-export async function restartThroughLavapipe(): Promise<number | undefined> {
+export async function restartThroughLavapipe(signal: AbortSignal): Promise<number | undefined> {
   const node = await lavapipeNode();
+  if (signal.aborted) throw new Aborted('stopped before it began');
   return node === undefined ? undefined : runNode(node, [...process.execArgv, ...process.argv.slice(1)]);
 }

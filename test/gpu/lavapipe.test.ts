@@ -4,6 +4,8 @@ import { once } from 'node:events';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
+import { Aborted } from '../../src/errors.ts';
+import { restartThroughLavapipe } from '../../src/gpu/lavapipe.node.ts';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
 
@@ -34,4 +36,8 @@ test('a program that a signal ends has the exit code that shells give', async ({
   expect(
     await once(start("process.kill(process.pid, 'SIGTERM'); setTimeout(() => {}, 20_000)"), 'exit'),
   ).toEqual([143, null]);
+});
+
+test('a signal that comes before the program is started again is not lost', async () => {
+  await expect(restartThroughLavapipe(AbortSignal.abort())).rejects.toThrow(Aborted);
 });
