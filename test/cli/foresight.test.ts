@@ -129,7 +129,7 @@ const oddities: Readonly<Record<string, Change>> = {
   'a file elsewhere': someFile(shifted(76)),
   'a file of another shape': someFile((draft) => ({
     ...draft,
-    data: draft.data.slice(0, 12),
+    data: Float32Array.from({ length: 12 }, (_, at) => draft.data[at % draft.data.length]!),
     shape: [2, 3, 2],
   })),
   'a file in other axes': someFile((draft) =>
@@ -160,7 +160,7 @@ const oddities: Readonly<Record<string, Change>> = {
   },
   'a label that is its image': oneCase((item) => (item.label = { ...item.images[0]! })),
   'a label of another case': ({ cases }, r) => {
-    if (cases.length > 0) cases[r.int(cases.length)]!.label = cases[r.int(cases.length)]!.label;
+    if (cases.length > 0) cases[r.int(cases.length)]!.label = { ...cases[r.int(cases.length)]!.label };
   },
   'images and labels exchanged': (set) => {
     for (const item of set.cases) [item.images[0], item.label] = [item.label, item.images[0]!];
