@@ -2,18 +2,30 @@
  * The browser example as a visitor uses it: built, served as static files from a sub-path, and driven in Chromium.
  * Any violation of its content security policy is a failure. Screenshots of every state go to .cache/screenshots.
  */
-import { mkdirSync, readFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { chromium as playwright, type Browser, type Download, type Locator, type Page } from 'playwright';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { chromium } from '../../scripts/chromium.ts';
 import { phantom } from '../../src/data/phantom.ts';
 import { readNifti, UNet3D, writeNifti } from '../../src/node.ts';
+import { turned } from '../cli/support.ts';
+import {
+  oddFiles,
+  picked,
+  shape as smallShape,
+  tidyFolder,
+  twoMembers,
+  unknownColumns,
+} from '../support/page-files.ts';
 import { serveExample, type Site } from '../support/site.ts';
 
 const screenshots = '.cache/screenshots';
+/** Milliseconds that a training on the page may take on a busy machine. */
+const patience = 400_000;
 const launch = chromium();
 const complaints: string[] = [];
+const folders: string[] = [];
 let site: Site;
 let browser: Browser | undefined;
 
@@ -26,12 +38,13 @@ beforeAll(async () => {
 afterAll(async () => {
   await browser?.close();
   site?.close();
+  for (const folder of folders) rmSync(folder, { recursive: true });
 });
 
 async function visit(from: Browser): Promise<Page> {
   const context = await from.newContext({ viewport: { width: 1280, height: 800 }, acceptDownloads: true });
   const page = await context.newPage();
-  page.setDefaultTimeout(120_000);
+  page.setDefaultTimeout(patience);
   page.on('pageerror', (error) => complaints.push(error.message));
   page.on('console', (message) => {
     if (/Content Security Policy/i.test(message.text())) complaints.push(message.text());
@@ -58,133 +71,149 @@ async function content(press: Promise<Download>): Promise<Buffer> {
   return readFileSync(await (await press).path());
 }
 
-test('phantoms are trained on, across a reload, and the segmentation equals that of Node', async ({
-  skip,
-}) => {
-  if (!browser) return skip('no Chromium for this machine');
-  const page = await visit(browser);
-  await page.getByRole('button', { name: 'Try it with phantoms' }).click();
-  await page.getByRole('button', { name: 'Next: look at the cases' }).click();
-  await page.getByRole('heading', { name: /Truth: phantom/ }).waitFor();
-  await shot(page, 'see');
+test(
+  'phantoms are trained on, across a reload, and the segmentation equals that of Node',
+  async ({ skip }) => {
+    if (!browser) return skip('no Chromium for this machine');
+    const page = await visit(browser);
+    await page.getByRole('button', { name: 'Try it with phantoms' }).click();
+    await page.getByRole('button', { name: 'Next: look at the cases' }).click();
+    await page.getByRole('heading', { name: /Truth: phantom/ }).waitFor();
+    await shot(page, 'see');
 
-  await page.getByRole('tab', { name: 'Train' }).click();
-  await page.getByLabel('Epochs').fill('40');
-  await page.getByLabel('Epochs').press('Tab');
-  await page.getByLabel('Features per level').selectOption('8,16');
-  await shot(page, 'settings');
-  await page.getByRole('button', { name: 'Start training' }).click();
-  await page.locator('table.dice').getByText('prostate').waitFor();
-  await expect.poll(() => page.evaluate(storedBytes), { timeout: 60_000 }).toBeGreaterThan(0);
-  await shot(page, 'training');
-  await page.reload();
-  await page.getByRole('button', { name: 'Resume it' }).waitFor();
-  await shot(page, 'interrupted');
-  await page.getByRole('button', { name: 'Resume it' }).click();
-  await page.getByText(/Going on from step \d+ of 400/).waitFor();
-  await page.getByText(/Training: epoch ([3-9]|\d\d) of 40/).waitFor(); // an epoch or more after the reload
-  await page.getByRole('button', { name: 'Pause' }).click();
-  await page.getByRole('button', { name: 'Resume', exact: true }).waitFor();
-  await shot(page, 'paused');
-  await page.getByRole('button', { name: 'Resume', exact: true }).click();
-  await page.getByRole('button', { name: 'Stop early, keep the best' }).click();
-  await page.getByRole('button', { name: 'Use this network' }).waitFor();
-  await shot(page, 'trained');
+    await page.getByRole('tab', { name: 'Train' }).click();
+    await page.getByLabel('Epochs').fill('40');
+    await page.getByLabel('Epochs').press('Tab');
+    await page.getByLabel('Features per level').selectOption('8,16');
+    await shot(page, 'settings');
+    await page.getByRole('button', { name: 'Start training' }).click();
+    await page.locator('table.dice').getByText('prostate').waitFor();
+    await expect.poll(() => page.evaluate(storedBytes), { timeout: 60_000 }).toBeGreaterThan(0);
+    await shot(page, 'training');
+    await page.reload();
+    await page.getByRole('button', { name: 'Resume it' }).waitFor();
+    await shot(page, 'interrupted');
+    await page.getByRole('button', { name: 'Resume it' }).click();
+    await page.getByText(/Going on from step \d+ of 400/).waitFor();
+    await page.getByText(/Training: epoch ([3-9]|\d\d) of 40/).waitFor(); // an epoch or more after the reload
+    await page.getByRole('button', { name: 'Pause' }).click();
+    await page.getByRole('button', { name: 'Resume', exact: true }).waitFor();
+    await shot(page, 'paused');
+    await page.getByRole('button', { name: 'Resume', exact: true }).click();
+    await page.getByRole('button', { name: 'Stop early, keep the best' }).click();
+    await page.getByRole('button', { name: 'Use this network' }).waitFor();
+    await shot(page, 'trained');
 
-  // The preview shows the classes in their colours.
-  await page.getByLabel('Opacity of labels').fill('1');
-  const body = await page.getByRole('img', { name: 'Truth, axial' }).evaluate((canvas) => {
-    const { data } = (canvas as HTMLCanvasElement).getContext('2d')!.getImageData(0, 0, 200, 190);
-    return [...data].filter((_, at) => at % 4 === 0 && [86, 180, 233].every((v, i) => data[at + i] === v))
-      .length;
-  });
-  expect(body).toBeGreaterThan(500);
-  // A download that fails says so on the page.
-  await page.evaluate(() => {
-    const original = URL.createObjectURL.bind(URL);
-    URL.createObjectURL = () => {
-      URL.createObjectURL = original;
-      throw new Error('no room');
-    };
-  });
-  await page.getByRole('button', { name: 'Download the history' }).click();
-  await page.getByText('Download the history: no room').waitFor();
-  await page.getByRole('button', { name: 'Dismiss' }).click();
+    // The preview shows the classes in their colours.
+    await page.getByLabel('Opacity of labels').fill('1');
+    const body = await page.getByRole('img', { name: 'Truth, axial' }).evaluate((canvas) => {
+      const { data } = (canvas as HTMLCanvasElement).getContext('2d')!.getImageData(0, 0, 200, 190);
+      return [...data].filter((_, at) => at % 4 === 0 && [86, 180, 233].every((v, i) => data[at + i] === v))
+        .length;
+    });
+    expect(body).toBeGreaterThan(500);
+    // A download that fails says so on the page.
+    await page.evaluate(() => {
+      const original = URL.createObjectURL.bind(URL);
+      URL.createObjectURL = () => {
+        URL.createObjectURL = original;
+        throw new Error('no room');
+      };
+    });
+    await page.getByRole('button', { name: 'Download the history' }).click();
+    await page.getByText('Download the history: no room').waitFor();
+    await page.getByRole('button', { name: 'Dismiss' }).click();
 
-  const historyFile = page.waitForEvent('download');
-  await page.getByRole('button', { name: 'Download the history' }).click();
-  const history = (await content(historyFile)).toString().trim().split('\n').slice(1);
-  const losses = history.map((line) => Number(line.split(',')[1]));
-  // With the epochs before the reload.
-  expect(history[0]).toMatch(/^1,/);
-  expect(losses.length).toBeGreaterThanOrEqual(2);
-  expect(losses.at(-1)).toBeLessThan(losses[0]!);
-  // The report opens offline, asks nobody for anything, and its figures are those of the page.
-  const shown = await page.locator('table.dice td').allTextContents();
-  const reportFile = page.waitForEvent('download');
-  await page.getByRole('button', { name: 'Download the report' }).click();
-  const reportText = (await content(reportFile)).toString();
-  const report = await page.context().newPage();
-  await report.context().setOffline(true);
-  const requests: string[] = [];
-  report.on('request', (request) => requests.push(request.url()));
-  await report.setContent(reportText);
-  expect(requests.filter((url) => !url.startsWith('data:'))).toEqual([]);
-  const figures = (rows: Locator) =>
-    rows.evaluateAll((found) =>
-      found.map((row) => [...row.querySelectorAll('td')].map((cell) => cell.firstChild?.textContent ?? '')),
+    const historyFile = page.waitForEvent('download');
+    await page.getByRole('button', { name: 'Download the history' }).click();
+    const history = (await content(historyFile)).toString().trim().split('\n').slice(1);
+    const losses = history.map((line) => Number(line.split(',')[1]));
+    // With the epochs before the reload.
+    expect(history[0]).toMatch(/^1,/);
+    expect(losses.length).toBeGreaterThanOrEqual(2);
+    expect(losses.at(-1)).toBeLessThan(losses[0]!);
+    // The report opens offline, asks nobody for anything, and its figures are those of the page.
+    const shown = await page.locator('table.dice td').allTextContents();
+    const reportFile = page.waitForEvent('download');
+    await page.getByRole('button', { name: 'Download the report' }).click();
+    const reportText = (await content(reportFile)).toString();
+    const report = await page.context().newPage();
+    await report.context().setOffline(true);
+    const requests: string[] = [];
+    report.on('request', (request) => requests.push(request.url()));
+    await report.setContent(reportText);
+    expect(requests.filter((url) => !url.startsWith('data:'))).toEqual([]);
+    const figures = (rows: Locator) =>
+      rows.evaluateAll((found) =>
+        found.map((row) => [...row.querySelectorAll('td')].map((cell) => cell.firstChild?.textContent ?? '')),
+      );
+    const classes = shown.length;
+    const epochs = (await figures(report.locator('#training tbody tr'))).map((row) =>
+      row.slice(0, 2 + classes),
     );
-  const classes = shown.length;
-  const epochs = (await figures(report.locator('#training tbody tr'))).map((row) =>
-    row.slice(0, 2 + classes),
-  );
-  const digits = (value: string | undefined, count: number) => Number(value).toFixed(count);
-  expect(epochs).toEqual(
-    history
-      .map((line) => line.split(','))
-      .map(([epoch, loss, validation, , ...rest]) => [
-        epoch,
-        digits(loss, 4),
-        digits(validation, 4),
-        ...rest.slice(0, classes - 1).map((dice) => digits(dice, 3)),
-      ]),
-  );
-  expect(epochs[epochs.length - 1]!.slice(3)).toEqual(shown.slice(1));
-  // The weights that were kept are those of one of these epochs.
-  const results = await figures(report.locator('#results table').first().locator('tbody tr'));
-  expect(epochs.map((row) => row.slice(3))).toContainEqual(results.slice(1, classes).map((row) => row[1]));
-  expect(await report.evaluate(() => [...document.images].every((image) => image.naturalWidth > 0))).toBe(
-    true,
-  );
-  await shot(report, 'report');
-  await report.context().setOffline(false);
-  await report.close();
+    const digits = (value: string | undefined, count: number) => Number(value).toFixed(count);
+    expect(epochs).toEqual(
+      history
+        .map((line) => line.split(','))
+        .map(([epoch, loss, validation, , ...rest]) => [
+          epoch,
+          digits(loss, 4),
+          digits(validation, 4),
+          ...rest.slice(0, classes - 1).map((dice) => digits(dice, 3)),
+        ]),
+    );
+    expect(epochs[epochs.length - 1]!.slice(3)).toEqual(shown.slice(1));
+    // The weights that were kept are those of one of these epochs.
+    const results = await figures(report.locator('#results table').first().locator('tbody tr'));
+    expect(epochs.map((row) => row.slice(3))).toContainEqual(results.slice(1, classes).map((row) => row[1]));
+    expect(await report.evaluate(() => [...document.images].every((image) => image.naturalWidth > 0))).toBe(
+      true,
+    );
+    await shot(report, 'report');
+    await report.context().setOffline(false);
+    await report.close();
 
-  const modelFile = page.waitForEvent('download');
-  await page.getByRole('button', { name: 'Download the model' }).click();
-  const weights = new Uint8Array(await content(modelFile));
+    const modelFile = page.waitForEvent('download');
+    await page.getByRole('button', { name: 'Download the model' }).click();
+    const weights = new Uint8Array(await content(modelFile));
 
-  const { image, shape, affine } = phantom(11, { shape: [15, 16, 13] });
-  const volume = await writeNifti({ data: image, shape, affine });
-  await page.getByRole('button', { name: 'Use this network' }).click();
-  const chosen = { name: 'new.nii.gz', mimeType: 'application/gzip', buffer: Buffer.from(volume) };
-  await page.getByLabel('Choose volumes').setInputFiles(chosen);
-  const button = page.getByRole('button', { name: 'Download the labels of new.nii.gz' });
-  await button.waitFor();
-  await shot(page, 'segmented');
-  const labelsFile = page.waitForEvent('download');
-  await button.click();
-  const found = await readNifti(new Uint8Array(await content(labelsFile)));
-  expect(found.shape).toEqual([...shape]);
-  expect(found.affine).toEqual((await readNifti(volume)).affine);
+    const { image, shape, affine } = phantom(11, { shape: [15, 16, 13] });
+    const volume = await writeNifti({ data: image, shape, affine });
+    await page.getByRole('button', { name: 'Use this network' }).click();
+    // The same volume in other axes and as gzip of two members beside it: as many millilitres, each on its own grid.
+    const other = await writeNifti(turned({ data: image, shape, affine }), { gzip: false });
+    const chosen = [picked('new.nii.gz', volume), picked('other.nii.gz', twoMembers(other))];
+    await page.getByLabel('Choose volumes').setInputFiles(chosen);
+    await page.getByRole('button', { name: 'Download the labels of other.nii.gz' }).waitFor();
+    const rows = await page
+      .locator('table', { hasText: 'Volumes in ml' })
+      .locator('tbody tr')
+      .evaluateAll((found) =>
+        found.map((row) => [...row.querySelectorAll('td')].map((cell) => cell.textContent)),
+      );
+    expect(rows.map((row) => row.slice(0, 5))).toEqual([rows[0]!.slice(0, 5), rows[0]!.slice(0, 5)]);
+    const button = page.getByRole('button', { name: 'Download the labels of new.nii.gz' });
+    await button.waitFor();
+    await shot(page, 'segmented');
+    const labelsOf = async (name: string) => {
+      const labelsFile = page.waitForEvent('download');
+      await page.getByRole('button', { name: `Download the labels of ${name}` }).click();
+      return readNifti(new Uint8Array(await content(labelsFile)));
+    };
+    const found = await labelsOf('new.nii.gz');
+    expect(await labelsOf('other.nii.gz')).toMatchObject(turned(found));
+    expect(found.shape).toEqual([...shape]);
+    expect(found.affine).toEqual((await readNifti(volume)).affine);
 
-  const model = await UNet3D.load(weights);
-  const { labels } = await model.predict(volume);
-  model.dispose();
-  const equal = found.data.filter((value, voxel) => value === labels.data[voxel]).length;
-  expect(equal / found.data.length).toBeGreaterThanOrEqual(0.999);
-  await page.close();
-}, 400_000);
+    const model = await UNet3D.load(weights);
+    const { labels } = await model.predict(volume);
+    model.dispose();
+    const equal = found.data.filter((value, voxel) => value === labels.data[voxel]).length;
+    expect(equal / found.data.length).toBeGreaterThanOrEqual(0.999);
+    await page.close();
+  },
+  patience,
+);
 
 /** Runs in the worker, ahead of its script: at a step, its GPU device is lost, or the worker itself ends. */
 function breakAt(step: number, what: 'device' | 'worker'): void {
@@ -209,69 +238,194 @@ function breakAt(step: number, what: 'device' | 'worker'): void {
   };
 }
 
-/** Starts three epochs of two steps on tiny volumes; the first worker breaks in the middle of the second epoch. */
-async function startAndBreak(page: Page, what: 'device' | 'worker'): Promise<void> {
+/** Puts a script of the test in front of that of the next worker that computes. */
+async function inFrontOfWorker(page: Page, script: string): Promise<void> {
   await page.route(
     '**/worker-thread*.js',
     async (route) => {
       const response = await route.fetch();
-      const body = `(${breakAt.toString()})(2, '${what}');\n${await response.text()}`;
-      await route.fulfill({ response, body });
+      await route.fulfill({ response, body: `${script}\n${await response.text()}` });
     },
     { times: 1 },
   );
-  const files: Record<'images' | 'labels', { name: string; mimeType: string; buffer: Buffer }[]> = {
-    images: [],
-    labels: [],
-  };
-  for (const subject of [1, 2, 3]) {
-    const { image, labels, shape, affine } = phantom(subject, { shape: [8, 8, 8] });
-    for (const [kind, data] of [['images', image] as const, ['labels', labels] as const]) {
-      const buffer = Buffer.from(await writeNifti({ data, shape, affine }));
-      files[kind].push({ name: `case_${subject}.nii.gz`, mimeType: 'application/gzip', buffer });
-    }
-  }
-  await page.getByLabel('Choose images').setInputFiles(files.images);
-  await page.getByLabel('Choose labels').setInputFiles(files.labels);
+}
+
+/** Opens the tidy small data set, whose files the page goes on reading. */
+async function openTidy(page: Page): Promise<void> {
+  folders.push(await tidyFolder());
+  await page.getByLabel('Choose a folder').setInputFiles(folders.at(-1)!);
   await page.getByRole('button', { name: 'Next: look at the cases' }).waitFor();
+}
+
+/** Opens the same data in odd forms, whose unknown voxels have to be told. */
+async function openOdd(page: Page): Promise<void> {
+  const { images, labels, unknown } = await oddFiles();
+  await page.getByLabel('Choose images').setInputFiles(images);
+  await page.getByLabel('Choose labels').setInputFiles(labels);
+  await page.getByLabel(`Value ${unknown}`).waitFor(); // counts as a class so far
+  await page.getByLabel('Label value of unknown voxels').fill(String(unknown));
+  await page.getByLabel('Label value of unknown voxels').press('Tab');
+  await page.getByLabel(`Value ${unknown}`).waitFor({ state: 'detached' });
+  await page.getByRole('button', { name: 'Next: look at the cases' }).waitFor();
+}
+
+async function startEpochs(page: Page, epochs: number): Promise<void> {
   await page.getByRole('tab', { name: 'Train' }).click();
-  await page.getByLabel('Epochs').fill('3');
+  await page.getByLabel('Epochs').fill(String(epochs));
   await page.getByLabel('Epochs').press('Tab');
   await page.getByLabel('Features per level').selectOption('8,16');
-  await page.getByText('6 steps in all').waitFor();
+  await page.getByText(`${2 * epochs} steps in all`).waitFor();
   await page.getByRole('button', { name: 'Start training' }).click();
 }
 
-test('a training whose device is lost goes on by itself to its end', async ({ skip }) => {
+/** Starts three epochs of two steps; the first worker breaks in the middle of the second epoch. */
+async function startAndBreak(page: Page, what: 'device' | 'worker'): Promise<void> {
+  await inFrontOfWorker(page, `(${breakAt.toString()})(2, '${what}');`);
+  await startEpochs(page, 3);
+}
+
+/** What a training has left on the page: its history but for the seconds, and the pictures of the truth. */
+async function outcome(page: Page): Promise<{ history: string[]; truth: string[] }> {
+  const file = page.waitForEvent('download');
+  await page.getByRole('button', { name: 'Download the history' }).click();
+  const lines = (await content(file)).toString().trim().split('\n');
+  const truth: string[] = [];
+  for (const plane of ['axial', 'coronal', 'sagittal'])
+    truth.push(
+      await page
+        .getByRole('img', { name: `Truth, ${plane}` })
+        .evaluate((canvas) => (canvas as HTMLCanvasElement).toDataURL()),
+    );
+  return { history: lines.map((line) => line.split(',').slice(0, -1).join()), truth };
+}
+
+/** Shares of coloured pixels in the columns of the axial truth whose voxels are unknown, and in the others. */
+async function colours(page: Page): Promise<[unknown: number, known: number]> {
+  const share = unknownColumns / smallShape[0];
+  const sides = await page.getByRole('img', { name: 'Truth, axial' }).evaluate((element, part) => {
+    const canvas = element as HTMLCanvasElement;
+    const { width, height } = canvas;
+    const { data } = canvas.getContext('2d')!.getImageData(0, 0, width, height);
+    const coloured = (from: number, to: number): number => {
+      let count = 0;
+      for (let y = 0; y < height; y++)
+        for (let x = Math.ceil(from); x < Math.floor(to); x++) {
+          const at = 4 * (y * width + x);
+          if (data[at] !== data[at + 1] || data[at] !== data[at + 2]) count++;
+        }
+      return count / (height * (to - from));
+    };
+    const [first, last] = [part * width, (1 - part) * width];
+    // Pictures may show x from either side.
+    return [
+      [coloured(0, first - 1), coloured(first + 1, width)],
+      [coloured(last + 1, width), coloured(0, last - 1)],
+    ] as [number, number][];
+  }, share);
+  return sides.sort(([a], [b]) => a - b)[0]!;
+}
+
+const outcomes: Awaited<ReturnType<typeof outcome>>[] = [];
+
+test(
+  'a training whose device is lost goes on by itself to its end',
+  async ({ skip }) => {
+    if (!browser) return skip('no Chromium for this machine');
+    const page = await visit(browser);
+    await openTidy(page);
+    await startAndBreak(page, 'device');
+    await page
+      .getByText('the device was opened again and training goes on from the last checkpoint')
+      .waitFor();
+    await page.getByText('Going on from step 2 of 6').waitFor();
+    await page.getByText('Done after 3 epochs.').waitFor();
+    await page.getByRole('button', { name: 'Use this network' }).waitFor();
+    expect(await page.getByRole('alert').allTextContents()).toEqual(['']);
+    const [unknown, known] = await colours(page);
+    expect(unknown).toBe(0);
+    expect(known).toBeGreaterThan(0.2);
+    outcomes.push(await outcome(page));
+    await page.close();
+  },
+  patience,
+);
+
+test(
+  'a training whose worker dies says so and is resumed to its end',
+  async ({ skip }) => {
+    if (!browser) return skip('no Chromium for this machine');
+    const page = await visit(browser);
+    await openOdd(page);
+    await startAndBreak(page, 'worker');
+    await page
+      .getByRole('alert')
+      .getByText(
+        'the worker that held the GPU is gone (it was ended from outside, or its tab ran out of memory). "Resume" starts a new one',
+      )
+      .waitFor();
+    await shot(page, 'worker-gone');
+    await page.getByRole('button', { name: 'Resume', exact: true }).click();
+    await page.getByText('Going on from step 2 of 6').waitFor();
+    await page.getByText('Done after 3 epochs.').waitFor();
+    await page.getByRole('button', { name: 'Use this network' }).waitFor();
+    expect(await page.getByRole('alert').allTextContents()).toEqual(['']);
+    outcomes.push(await outcome(page));
+    await page.close();
+  },
+  patience,
+);
+
+test('data in odd forms train as the same data in tidy ones; unknown voxels are in no picture', ({
+  skip,
+}) => {
   if (!browser) return skip('no Chromium for this machine');
-  const page = await visit(browser);
-  await startAndBreak(page, 'device');
-  await page.getByText('the device was opened again and training goes on from the last checkpoint').waitFor();
-  await page.getByText('Going on from step 2 of 6').waitFor();
-  await page.getByText('Done after 3 epochs.').waitFor();
-  await page.getByRole('button', { name: 'Use this network' }).waitFor();
-  expect(await page.getByRole('alert').allTextContents()).toEqual(['']);
-  await page.close();
+  const [tidy, odd] = outcomes;
+  expect(tidy!.history).toHaveLength(4);
+  expect(odd).toEqual(tidy);
 });
 
-test('a training whose worker dies says so and is resumed to its end', async ({ skip }) => {
-  if (!browser) return skip('no Chromium for this machine');
-  const page = await visit(browser);
-  await startAndBreak(page, 'worker');
-  await page
-    .getByRole('alert')
-    .getByText(
-      'the worker that held the GPU is gone (it was ended from outside, or its tab ran out of memory). "Resume" starts a new one',
-    )
-    .waitFor();
-  await shot(page, 'worker-gone');
-  await page.getByRole('button', { name: 'Resume', exact: true }).click();
-  await page.getByText('Going on from step 2 of 6').waitFor();
-  await page.getByText('Done after 3 epochs.').waitFor();
-  await page.getByRole('button', { name: 'Use this network' }).waitFor();
-  expect(await page.getByRole('alert').allTextContents()).toEqual(['']);
-  await page.close();
-});
+/**
+ * Runs in the worker, ahead of its script: a training measures kernels without end, as it does for a while on a GPU,
+ * until it is told to stop, or from the beginning not to.
+ */
+function measureWithoutEnd(): void {
+  type Call = { type: string; id: number; method?: string; args?: [unknown, { tune?: boolean }] };
+  type Listen = (type: string, listener: (event: MessageEvent<Call>) => void) => void;
+  const scope = globalThis as unknown as { addEventListener: Listen; postMessage(message: object): void };
+  const listen = scope.addEventListener.bind(scope);
+  let measuring: number | undefined;
+  scope.addEventListener = (type, listener) =>
+    listen(type, (event) => {
+      const { type: what, id, method, args } = event.data;
+      if (method === 'fit' && args![1].tune === undefined) {
+        measuring = id;
+        for (const done of [0, 1, 2])
+          scope.postMessage({ type: 'event', id, event: { type: 'tuning', done, passes: 7 } });
+      } else if (what === 'abort' && id === measuring) {
+        const error = { name: 'Aborted', message: 'stopped while it chose its kernels', fields: {} };
+        scope.postMessage({ type: 'failure', id, error });
+      } else listener(event);
+    });
+}
+
+test(
+  'the measuring of kernels shows how far it is, and can be skipped',
+  async ({ skip }) => {
+    if (!browser) return skip('no Chromium for this machine');
+    const page = await visit(browser);
+    await openTidy(page);
+    await inFrontOfWorker(page, `(${measureWithoutEnd.toString()})();`);
+    await startEpochs(page, 1);
+    await page.getByText('fastest on this GPU, once: 2 of 7 convolution shapes').waitFor();
+    await shot(page, 'measuring');
+    await page.getByRole('button', { name: 'Skip measuring' }).click();
+    await page.getByText('Done after 1 epochs.').waitFor();
+    expect(await page.getByRole('button', { name: 'Skip measuring' }).count()).toBe(0);
+    expect(await page.getByRole('alert').allTextContents()).toEqual(['']);
+    await page.close();
+  },
+  patience,
+);
 
 test('a training is set up, started, paused and resumed from the keyboard alone', async ({ skip }) => {
   if (!browser) return skip('no Chromium for this machine');
@@ -314,11 +468,20 @@ test('wrong files are named, one by one', async ({ skip }) => {
   const text = { name: 'notes.doc', mimeType: 'text/plain', buffer: Buffer.from('no volume') };
   await page.getByLabel('Choose images').setInputFiles([text]);
   await page.getByText('notes.doc: not a NIfTI file').waitFor();
+  const many = [1, 2, 3, 4].map((n) => ({ ...text, name: `notes ${n}.doc` }));
+  await page.getByLabel('Choose images').setInputFiles(many);
+  await page
+    .getByText(
+      '4 files are not NIfTI (.nii, .nii.gz) and left out, such as notes 1.doc, notes 2.doc, notes 3.doc.',
+    )
+    .waitFor();
   const broken = { name: 'case_1.nii', mimeType: 'application/octet-stream', buffer: Buffer.alloc(400) };
   await page.getByLabel('Choose images').setInputFiles([broken]);
   await page.getByLabel('Choose labels').setInputFiles([broken]);
   await page
-    .getByText(/Error\. Case "case_1"/)
+    .getByText(
+      /Error\. Case "case_1": .*case_1\.nii is not a NIfTI file: it holds zeros only.*Copy or download it/,
+    )
     .first()
     .waitFor();
   await shot(page, 'problems');

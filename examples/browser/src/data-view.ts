@@ -6,7 +6,6 @@ import {
   pairDataset,
   sourceName,
   stemOf,
-  volumePattern,
   volumesAmong,
   type Case,
   type Dataset,
@@ -14,7 +13,7 @@ import {
 } from 'unet3d-gpu/worker';
 import { dataJob } from './data-client.ts';
 import { device } from './device.ts';
-import { button, dropZone, el, entriesOf, field, fill, messageOf, picker, select } from './dom.ts';
+import { button, dropZone, el, entriesOf, field, fill, leftOut, messageOf, picker, select } from './dom.ts';
 import { chooseDefaults, classCount, divide } from './planning.ts';
 import { changed, classNames, state, type PageCase, type VolumeFile } from './state.ts';
 
@@ -35,9 +34,7 @@ export function dataView(next: () => void): HTMLElement {
     trouble = [];
     called = commonFolder(files) ?? 'your data';
     if (files.some(({ path }) => /(^|\/)dataset\.json$/.test(path))) return adopt(() => openDataset(files));
-    for (const { path } of files)
-      if (!volumePattern.test(path) && !/\.(img|csv|md|txt)(\.gz)?$/i.test(path) && !/(^|\/)\./.test(path))
-        trouble.push(`${path}: not a NIfTI file (.nii, .nii.gz); left out.`);
+    trouble.push(...leftOut(files));
     const volumes = volumesAmong(files);
     if (volumes.length === 0) {
       trouble.push('There is no NIfTI file among these. Give files that end in .nii or .nii.gz.');

@@ -1,5 +1,5 @@
 /** Small helpers to build the page without a framework. */
-import { sourceName, type FileEntry } from 'unet3d-gpu/worker';
+import { sourceName, volumePattern, type FileEntry } from 'unet3d-gpu/worker';
 import type { VolumeFile } from './state.ts';
 
 type Child = Node | string | number | false | undefined | readonly Child[];
@@ -166,6 +166,19 @@ export const swatch = (color: string): HTMLElement =>
 /** Picked or dropped files with their paths, as the library takes them. */
 export const entriesOf = (files: readonly File[]): FileEntry[] =>
   files.map((file) => ({ path: file.webkitRelativePath || file.name, source: file }));
+
+/** What is said of files that are no volumes, nor what belongs to them: one line, however many. */
+export function leftOut(entries: readonly FileEntry[]): string[] {
+  const others = entries
+    .map(({ path }) => path)
+    .filter(
+      (path) => !volumePattern.test(path) && !/\.(img|csv|json|md|tsv|txt)(\.gz)?$|(^|\/)\./i.test(path),
+    );
+  if (others.length <= 1) return others.map((path) => `${path}: not a NIfTI file (.nii, .nii.gz); left out.`);
+  return [
+    `${others.length} files are not NIfTI (.nii, .nii.gz) and left out, such as ${others.slice(0, 3).join(', ')}.`,
+  ];
+}
 
 /** Files of a drop, with their paths inside dropped folders. */
 export async function droppedFiles(transfer: DataTransfer): Promise<File[]> {

@@ -6,7 +6,6 @@ import {
   InvalidDataset,
   sourceName,
   UNet3D,
-  volumePattern,
   volumesAmong,
   type NamedVolume,
 } from 'unet3d-gpu/worker';
@@ -19,6 +18,7 @@ import {
   entriesOf,
   fileProblem,
   fill,
+  leftOut,
   picker,
   swatch,
 } from './dom.ts';
@@ -74,12 +74,13 @@ export function useView(): HTMLElement {
       return draw();
     }
     const entries = volumesAmong(entriesOf(files));
-    const isVolume = (name: string): boolean => volumePattern.test(name) || /\.img(\.gz)?$/i.test(name);
-    for (const { name } of files)
-      if (!isVolume(name)) problems.push(`${name}: not a NIfTI file (.nii, .nii.gz); left out.`);
+    problems.push(...leftOut(entriesOf(files)));
     let volumes: readonly NamedVolume[] = [];
     try {
-      ({ volumes } = await imagesByCase(entries, model.config.inChannels));
+      const found = await imagesByCase(entries, model.config.inChannels);
+      volumes = found.volumes;
+      if (found.labels.length > 0)
+        problems.push(`${found.labels.length} files are named as labels and left out.`);
     } catch (error) {
       if (!(error instanceof InvalidDataset)) throw error;
       problems.push(error.message);
