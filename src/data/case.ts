@@ -1,5 +1,7 @@
 /** The files of a data set, and the cases that they make up. */
-import type { Source } from './source.ts';
+import * as v from 'valibot';
+import { openObject, text } from '../schema.ts';
+import { sourceSchema, type Source } from './source.ts';
 
 /** One file of a data set: its path inside the data set, with forward slashes, and where its bytes are. */
 export interface FileEntry {
@@ -8,6 +10,11 @@ export interface FileEntry {
   /** Where its bytes are. */
   readonly source: Source;
 }
+
+export const fileList = v.array(
+  openObject({ path: text, source: sourceSchema }),
+  'a list of files, each with its path and source',
+);
 
 /** An image (one source per channel, or one 4-D source), its label map, and who it shows. */
 export interface Case {

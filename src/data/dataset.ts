@@ -6,14 +6,14 @@
 import * as v from 'valibot';
 import { InvalidDataset } from '../errors.ts';
 import { assertOptions, assertValue } from '../options.ts';
-import { openObject, text, wholeNumber, withParts } from '../schema.ts';
-import type { Case, FileEntry, UnassignedCase } from './case.ts';
+import { text, wholeNumber, withParts } from '../schema.ts';
+import { fileList, type Case, type FileEntry, type UnassignedCase } from './case.ts';
 import { listedCases, nnUNetCases, plainPath, readDescription, type Locate } from './dataset-json.ts';
 import { casesByLayout } from './dataset-layout.ts';
 import { matchByName } from './dataset-match.ts';
 import type { LabelRules } from './prepare-checks.ts';
 import { assignSubjects } from './subjects.ts';
-import { pairedPath, readText, sourceSchema, type FilePair, type Source } from './source.ts';
+import { pairedPath, readText, type FilePair, type Source } from './source.ts';
 import { volumePattern } from './volume-names.ts';
 
 /** What `train`, `split` and `check` start from. */
@@ -69,11 +69,6 @@ export const datasetEntries = {
   ignoreLabel: v.optional(wholeNumber(0, 255)),
   readText: v.optional(v.function('a function')),
 } satisfies Record<keyof DatasetOptions, unknown>;
-
-export const fileList = v.array(
-  openObject({ path: text, source: sourceSchema }),
-  'a list of files, each with its path and source',
-);
 
 const hidden = /(^|\/)(\.|__MACOSX\/)/; // also what macOS leaves in archives: "._name", __MACOSX/
 

@@ -1,8 +1,7 @@
 /** Files to segment or to compare, from a folder of whatever layout, by the name of their case. */
 import { assertOptions } from '../options.ts';
 import { wholeNumber } from '../schema.ts';
-import type { FileEntry } from './case.ts';
-import { fileList } from './dataset.ts';
+import { fileList, type FileEntry } from './case.ts';
 import { readHeader } from './nifti.ts';
 import { groupChannels, looksLikeLabel, stemOf, withoutChannel } from './volume-names.ts';
 

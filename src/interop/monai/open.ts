@@ -1,7 +1,6 @@
 /** Models of MONAI: a bundle, or weights beside the definition of their network, read as data. */
 import * as v from 'valibot';
-import type { FileEntry } from '../../data/case.ts';
-import { fileList } from '../../data/dataset.ts';
+import { fileList, type FileEntry } from '../../data/case.ts';
 import { readText, sourceSchema, type Source } from '../../data/source.ts';
 import { InvalidModel } from '../../errors.ts';
 import { readJson } from '../../json.ts';

@@ -1,7 +1,6 @@
 /** A model folder of nnU-Net v2 as data: what its plans, its dataset.json and its folds' checkpoints say. */
 import * as v from 'valibot';
-import type { FileEntry } from '../../data/case.ts';
-import { fileList } from '../../data/dataset.ts';
+import { fileList, type FileEntry } from '../../data/case.ts';
 import { readText, sourceSchema, type Source } from '../../data/source.ts';
 import { InvalidModel } from '../../errors.ts';
 import { listed } from '../../listed.ts';
