@@ -2,13 +2,12 @@
 import { InvalidDataset } from '../errors.ts';
 import { listed } from '../listed.ts';
 import { hasContrast, type CaseFacts } from './case-facts.ts';
-import type { CheckOptions } from './check.ts';
 import type { Dataset } from './dataset.ts';
 import { median } from './fingerprint.ts';
 import { ignored } from './patches.ts';
 import { channelsText } from './prepare-checks.ts';
 import type { Problem, ProblemKind } from './problem.ts';
-import { partNames, type SplitCase } from './split.ts';
+import { partNames, type Split, type SplitCase } from './split.ts';
 import type { Size3 } from '../size.ts';
 
 /** Facts of a case, and what tells its label from others. */
@@ -22,7 +21,7 @@ export async function compareCases(
   facts: readonly CheckedCase[],
   dataset: Dataset,
   problems: Problem[],
-  makeSplit: CheckOptions['split'],
+  makeSplit: ((cases: readonly SplitCase[]) => Split | Promise<Split>) | undefined,
 ): Promise<void> {
   if (dataset.channels.length === 0) {
     compareChannels(facts, problems);
@@ -109,7 +108,7 @@ async function compareImages(
   facts: readonly CaseFacts[],
   dataset: Dataset,
   problems: Problem[],
-  makeSplit: CheckOptions['split'],
+  makeSplit: ((cases: readonly SplitCase[]) => Split | Promise<Split>) | undefined,
 ): Promise<void> {
   const byId = new Map(facts.map((item) => [item.id, item]));
   const partOf = new Map<string, string>();

@@ -12,7 +12,8 @@ import { descriptionText } from '../weights/model-file.ts';
 import { descriptionKey } from '../weights/tensors.ts';
 import { openModel, type OpenedModel } from './model.ts';
 import { writeOnnx, type Initializer, type OnnxNode } from './onnx/format.ts';
-import { fragmentOf, type Upsampling } from './onnx/nodes.ts';
+import type { Upsampling } from './onnx/fragment.ts';
+import { fragmentOf } from './onnx/nodes.ts';
 
 /** How a network is written as ONNX. */
 export interface OnnxOptions {

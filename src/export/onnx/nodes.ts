@@ -1,33 +1,9 @@
 /** What each operation of a network is in ONNX's operators. */
 import type { Operation } from '../../model/operation.ts';
 import type { Size3 } from '../../size.ts';
-import type { NamedTensor } from '../../weights/safetensors.ts';
 import type { Initializer, OnnxNode } from './format.ts';
+import type { Fragment, Place } from './fragment.ts';
 import { shuffled } from './shuffle.ts';
-
-/** How the decoder's resolution is raised. */
-export type Upsampling = 'transposed' | 'shuffled';
-
-/** Where an operation stands in the network. */
-export interface Place {
-  /** Of the layer, which its own tensors begin with. */
-  readonly name: string;
-  /** Names of what it reads. */
-  readonly inputs: readonly string[];
-  /** The name that its output is to have. */
-  readonly output: string;
-  /** Of the output. */
-  readonly channels: number;
-  /** Parameters and running statistics by their names within the layer, such as `weight`. */
-  readonly tensors: ReadonlyMap<string, NamedTensor>;
-  readonly upsampling: Upsampling;
-}
-
-/** What an operation adds to a graph. */
-export interface Fragment {
-  readonly nodes: readonly OnnxNode[];
-  readonly initializers: ReadonlyMap<string, Initializer>;
-}
 
 /** ONNX counts axes as PyTorch does. */
 const zyx = ([x, y, z]: Size3): readonly [number, number, number] => [z, y, x];

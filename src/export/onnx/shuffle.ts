@@ -4,7 +4,7 @@
  */
 import type { NamedTensor } from '../../weights/safetensors.ts';
 import type { Initializer, OnnxNode } from './format.ts';
-import type { Fragment, Place } from './nodes.ts';
+import type { Fragment, Place } from './fragment.ts';
 
 /** @param stride along z, y, x */
 export function shuffled(stride: readonly [number, number, number], place: Place): Fragment {
