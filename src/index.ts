@@ -1,5 +1,6 @@
 /** Public exports. */
 export * from './errors.ts';
+export { Ensemble, type EnsembleOptions, type EnsemblePredictOptions } from './ensemble.ts';
 export { UNet3D } from './unet3d.ts';
 export type {
   CreateOptions,

@@ -22,4 +22,5 @@ export { releaseNodeGpu } from './gpu/node.ts';
 export { cacheFolder, folderCache } from './model/tuning-cache.node.ts';
 export { folderStore } from './train/checkpoint.node.ts';
 export { openDatasetFolder, openFolderPair } from './data/dataset.node.ts';
+export { openEnsembleFolder } from './ensemble.node.ts';
 export { writeFileAtomically } from './files/write.node.ts';

@@ -38,7 +38,7 @@ import { fastestFirst } from './interop/nnunet/pipeline/axes.ts';
 import { readImage } from './interop/nnunet/pipeline/image.ts';
 import { assertWindowFits } from './interop/nnunet/pipeline/predictor.ts';
 import { optionsForNnunet, segmentAsNnunet } from './interop/nnunet/pipeline/segment.ts';
-import { readRules, type NnunetRules } from './interop/nnunet/rules.ts';
+import { rulesOf, type NnunetRules } from './interop/nnunet/rules.ts';
 import { defaultBudget } from './model/budget.ts';
 import { completeConfig, paddedSize, type UNet3DConfig } from './model/config.ts';
 import { lossShape, weightedDice, type Loss } from './model/losses.ts';
@@ -152,6 +152,7 @@ export class UNet3D {
     assertOptions('UNet3D.load', deviceEntries satisfies Entries<DeviceOptions>, options);
     assertBytes('UNet3D.load', bytes);
     const { description, weights } = await readModel(bytes);
+    rulesOf(description);
     const gpu = await Gpu.open({ device: options.device, limits: options.limits });
     const state = new ModelState(gpu, description.config);
     state.writeWeights(weights);
@@ -346,8 +347,8 @@ export class UNet3D {
    */
   async predict(sources: Source | readonly Source[], options: PredictOptions = {}): Promise<Segmentation> {
     assertOptions('predict', predictEntries satisfies Entries<PredictOptions>, options);
-    const { nnunet } = this.description;
-    if (nnunet) return this.#predictAsNnunet(sources, options, readRules(nnunet));
+    const rules = rulesOf({ ...this.description, config: this.config }, 'the model');
+    if (rules) return this.#predictAsNnunet(sources, options, rules);
     assertNoMeanOfLogits(options);
     const ahead = () => readSources(sources);
     return this.#turns.take({ name: 'prediction', signal: options.signal, ahead }, (read) =>

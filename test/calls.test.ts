@@ -378,6 +378,16 @@ const calls: Readonly<Record<string, PublicCall>> = {
     values: [[{ path: 'a.json', source: new Uint8Array(1) }]],
     options: { 1: { folds: ['0'], checkpoint: 'a' } },
   },
+  'Ensemble.open': {
+    call: library.Ensemble.open,
+    values: [[{ path: 'a.json', source: new Uint8Array(1) }]],
+    options: { 1: { folds: ['0'], checkpoint: 'a', device, memoryBudget: 1 } },
+  },
+  openEnsembleFolder: {
+    call: library.openEnsembleFolder,
+    values: ['/nowhere'],
+    options: { 1: { folds: ['0'], checkpoint: 'a', device, memoryBudget: 1 } },
+  },
   convertNnunet: {
     call: library.convertNnunet,
     values: [{ config, folds: [{ name: '0', weights: new Map() }], origin: {} }, '0'],

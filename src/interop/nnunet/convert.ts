@@ -28,5 +28,6 @@ export async function convertNnunet(model: NnunetModel, fold?: string): Promise<
     throw new InvalidOption(
       `convertNnunet: fold is ${fold ?? 'not given'}; give one of those that the model was opened with: ${listed(names)}`,
     );
-  return writeModel(descriptionOf(model, model.origin), await weightsOf(model.config, found[0]!.weights));
+  const weights = await weightsOf(model.config, found[0]!.weights);
+  return writeModel(descriptionOf(model, model.origin), weights);
 }

@@ -25,6 +25,10 @@ export interface NnunetHead {
   readonly written: number;
 }
 
+/** All labels that heads or regions may write or are made of, without the background, in order. */
+export const foregroundLabels = ({ heads }: Pick<NnunetLabels, 'heads'>): number[] =>
+  [...new Set(heads.flatMap(({ labels }) => labels))].filter((label) => label > 0).sort((a, b) => a - b);
+
 const label = wholeNumber(0, 65535);
 const value = v.union([label, v.array(label)], 'a whole number from 0 on, or a list of them');
 const names = v.optional(v.record(v.string(), text, '{"0": "CT", …}'));

@@ -3,9 +3,9 @@
  * nnU-Net's own files for it, word for word, and they are read again each time.
  */
 import { InvalidModel } from '../../errors.ts';
-import { paddedSize, type UNet3DConfig } from '../../model/config.ts';
+import { completeConfig, paddedSize, type UNet3DConfig } from '../../model/config.ts';
 import type { ModelDescription, NnunetOrigin } from '../../weights/model-file.ts';
-import { readLabels, type NnunetLabels } from './labels.ts';
+import { foregroundLabels, readLabels, type NnunetLabels } from './labels.ts';
 import type { Axes } from './network.ts';
 import { readPlans, type NnunetPlans } from './plans.ts';
 import { configOf } from './weights.ts';
@@ -34,7 +34,8 @@ export function readRules(origin: NnunetOrigin): NnunetRules {
     throw new InvalidModel(
       `plans.json normalises ${normalization.length} channels and dataset.json names ${labels.channels.length}: they belong to different data sets`,
     );
-  const inChannels = labels.channels.length + (previousStage === undefined ? 0 : foregroundOf(labels).length);
+  const inChannels =
+    labels.channels.length + (previousStage === undefined ? 0 : foregroundLabels(labels).length);
   const config = configOf(network, inChannels, labels.heads.length);
   const size = patchSize(plans);
   if (paddedSize(config, size).join() !== size.join())
@@ -44,14 +45,28 @@ export function readRules(origin: NnunetOrigin): NnunetRules {
   return { plans, labels, config, trainer, mirrorAxes };
 }
 
+/**
+ * Of a saved model; undefined where it follows this package's own.
+ * @throws InvalidModel as `readRules`, and where they are those of another network
+ */
+export function rulesOf(
+  { nnunet, config }: Pick<ModelDescription, 'nnunet' | 'config'>,
+  name = 'the model file',
+): NnunetRules | undefined {
+  if (!nnunet) return undefined;
+  const rules = readRules(nnunet);
+  if (JSON.stringify(rules.config) !== JSON.stringify(completeConfig(config)))
+    throw new InvalidModel(
+      `${name} carries nnU-Net's plans of another network than its own; take another copy of the file`,
+    );
+  return rules;
+}
+
 /** x, y, z of the windows: nnU-Net's last axis runs fastest. */
 const patchSize = ({ configuration }: NnunetPlans): readonly [number, number, number] => {
   const [d0, d1, d2]: Axes = configuration.patch;
   return [d2, d1, d0];
 };
-
-/** Labels or regions of the foreground: a previous stage of a cascade gives a channel for each. */
-const foregroundOf = ({ heads, regions }: NnunetLabels) => (regions ? heads : heads.slice(1));
 
 /** What is saved with the network. */
 export function descriptionOf(
@@ -59,11 +74,11 @@ export function descriptionOf(
   origin: NnunetOrigin,
 ): Omit<ModelDescription, 'format' | 'packageVersion'> {
   const { previousStage } = plans.configuration;
-  const earlier = previousStage === undefined ? [] : foregroundOf(labels);
+  const earlier = previousStage === undefined ? [] : foregroundLabels(labels);
   return {
     config,
     labels: labels.regions ? [] : labels.heads.map(({ name }) => name),
-    channels: [...labels.channels, ...earlier.map(({ name }) => `${name} of ${previousStage}`)],
+    channels: [...labels.channels, ...earlier.map((label) => `label ${label} of ${previousStage}`)],
     inputSize: patchSize(plans),
     nnunet: origin,
   };

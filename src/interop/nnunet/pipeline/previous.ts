@@ -4,11 +4,10 @@ import { gridDifference } from '../../../data/grid.ts';
 import { readNifti } from '../../../data/nifti.ts';
 import { sourceName, type Source } from '../../../data/source.ts';
 import { InvalidVolume } from '../../../errors.ts';
-import type { NnunetLabels } from '../labels.ts';
+import { foregroundLabels, type NnunetLabels } from '../labels.ts';
 import { voxelsOf } from './axes.ts';
 import type { NnunetImage } from './image.ts';
 import type { PreviousStage } from './preprocess.ts';
-import { foregroundLabels } from './segment.ts';
 
 /**
  * @param source labels on the image's own grid, as the previous stage writes them

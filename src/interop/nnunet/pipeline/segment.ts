@@ -4,6 +4,7 @@ import { InvalidModel, InvalidOption } from '../../../errors.ts';
 import { Segmentation, type PredictOptions } from '../../../infer/predict.ts';
 import { softmax } from '../../../infer/probabilities.ts';
 import type { Size3 } from '../../../size.ts';
+import { foregroundLabels } from '../labels.ts';
 import type { NnunetRules } from '../rules.ts';
 import { fastestFirst, voxelsOf } from './axes.ts';
 import type { ImageOrigin, NnunetImage } from './image.ts';
@@ -166,10 +167,6 @@ class Placement {
     return new Segmentation({ ...grid, data: this.#labels, shape }, probabilities, undefined, []);
   }
 }
-
-/** All labels that heads or regions may write or are made of, without the background. */
-export const foregroundLabels = ({ heads }: Pick<NnunetRules['labels'], 'heads'>): number[] =>
-  [...new Set(heads.flatMap(({ labels }) => labels))].filter((label) => label > 0).sort((a, b) => a - b);
 
 /** What a segmentation takes beside the networks' own plans. */
 export interface NnunetMemory {

@@ -1,0 +1,227 @@
+/** Several networks as one: folds of one training, or models that differ in their weights alone. */
+import * as v from 'valibot';
+import { deviceEntries, predictEntries } from './call-options.ts';
+import { openRanges } from './data/byte-ranges.ts';
+import type { FileEntry } from './data/case.ts';
+import { fileList } from './data/dataset.ts';
+import { sourceSchema, type Source } from './data/source.ts';
+import { InvalidModel, InvalidOption } from './errors.ts';
+import { Gpu } from './gpu/device.ts';
+import { Inference } from './infer/inference.ts';
+import {
+  assertNoMeanOfLogits,
+  readSources,
+  segmentVolumes,
+  type PredictOptions,
+  type Segmentation,
+} from './infer/predict.ts';
+import type { DenseCase } from './infer/evaluator.ts';
+import type { Description } from './infer/model.ts';
+import { modelFolders, openNnunet, type NnunetModel } from './interop/nnunet/folder.ts';
+import { NnunetPredictor } from './interop/nnunet/pipeline/predictor.ts';
+import { optionsForNnunet } from './interop/nnunet/pipeline/segment.ts';
+import { descriptionOf } from './interop/nnunet/rules.ts';
+import { filesInZip, type ModelFile } from './interop/zip.ts';
+import { listed } from './listed.ts';
+import { defaultBudget } from './model/budget.ts';
+import type { UNet3DConfig } from './model/config.ts';
+import { ModelState } from './model/state.ts';
+import { Turns } from './model/turns.ts';
+import { assertOptions } from './options.ts';
+import { text } from './schema.ts';
+import type { DeviceOptions } from './unet3d.ts';
+import { openModel } from './weights/model-file.ts';
+import type { ReadableTensor } from './weights/named-tensors.ts';
+import { uploadWeights } from './weights/upload.ts';
+
+const modelFilesSchema = v.union(
+  [fileList, sourceSchema],
+  'a list of files, each with its path and source, or a zip archive of them',
+);
+
+/** Which networks, and where they run. */
+export interface EnsembleOptions extends DeviceOptions {
+  /** Of a model folder of nnU-Net, such as `['0', '3']` or `['all']`. Default: all numbered folds, else `all`. */
+  readonly folds?: readonly string[];
+  /** Of a model folder of nnU-Net. Default `checkpoint_final.pth`. */
+  readonly checkpoint?: string;
+}
+
+export const ensembleEntries = {
+  ...deviceEntries,
+  folds: v.optional(v.array(text, "a list of folds, such as ['0', '3'] or ['all']")),
+  checkpoint: v.optional(text),
+} satisfies Record<keyof EnsembleOptions, unknown>;
+
+/** How an ensemble segments. */
+export interface EnsemblePredictOptions extends PredictOptions {
+  /** Of the second network of one of nnU-Net's cascades: the labels of the first, on the image's own grid. */
+  readonly previousStage?: Source;
+}
+
+const ensemblePredictEntries = {
+  ...predictEntries,
+  previousStage: v.optional(sourceSchema),
+} satisfies Record<keyof EnsemblePredictOptions, unknown>;
+
+/** What runs: nnU-Net's folds by its rules, or networks of this package by its own. */
+interface Runner {
+  readonly config: UNet3DConfig;
+  readonly description: Description;
+  readonly members: readonly string[];
+  predict(sources: Source | readonly Source[], options: EnsemblePredictOptions): Promise<Segmentation>;
+  dispose(): void;
+}
+
+/**
+ * The mean of several networks' logits. The device holds one of them at a time: weights are read from their files when
+ * a network's turn comes, and stay nowhere else.
+ */
+export class Ensemble {
+  readonly #runner: Runner;
+
+  private constructor(runner: Runner) {
+    this.#runner = runner;
+  }
+
+  /**
+   * The folds of a model folder of nnU-Net v2 (or one with a single model somewhere within), or files that end in
+   * .safetensors of networks that differ in their weights alone.
+   * @param files with `/` in their paths, or a zip archive of them, such as nnUNetv2_export_model_to_zip makes
+   * @throws InvalidModel naming what is missing, damaged, not supported or of another network; InvalidOption; OutOfMemory
+   *   where one window exceeds the budget; UnsupportedDevice without a GPU adapter
+   */
+  static async open(files: readonly FileEntry[] | Source, options: EnsembleOptions = {}): Promise<Ensemble> {
+    assertOptions('Ensemble.open', { files: modelFilesSchema }, { files });
+    assertOptions('Ensemble.open', ensembleEntries, options);
+    const { folds, checkpoint, ...device } = options;
+    const all: readonly ModelFile[] = Array.isArray(files)
+      ? (files as readonly FileEntry[]).map(({ path, source }) => ({
+          path,
+          open: () => Promise.resolve(source),
+        }))
+      : await filesInZip(files as Source);
+    const own = all.filter(({ path }) => path.endsWith('.safetensors'));
+    if (own.length === 0 || modelFolders(all).length > 0)
+      return new Ensemble(await nnunetRunner(await openNnunet(files, { folds, checkpoint }), device));
+    return new Ensemble(await ownRunner(own, device));
+  }
+
+  /** The network that all have in common. */
+  get config(): UNet3DConfig {
+    return this.#runner.config;
+  }
+
+  /** Names of labels and channels and the rules that predictions follow, as a saved model carries them. */
+  get description(): Description {
+    return this.#runner.description;
+  }
+
+  /** Names of the folds, or paths of the files. */
+  get members(): readonly string[] {
+    return this.#runner.members;
+  }
+
+  /** Segments one volume, as `UNet3D.predict` does. @throws as that */
+  async predict(
+    sources: Source | readonly Source[],
+    options: EnsemblePredictOptions = {},
+  ): Promise<Segmentation> {
+    assertOptions('Ensemble.predict', ensemblePredictEntries, options);
+    return this.#runner.predict(sources, options);
+  }
+
+  /** Frees everything on the GPU; the device too, unless the caller brought it. Calls that run or wait reject. */
+  dispose(): void {
+    this.#runner.dispose();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}
+
+async function nnunetRunner(model: NnunetModel, device: DeviceOptions): Promise<Runner> {
+  const predictor = await NnunetPredictor.of(model, device);
+  const { config, ...description } = descriptionOf(model, model.origin);
+  return {
+    config,
+    description,
+    members: model.folds.map(({ name }) => name),
+    predict: async (sources, options) =>
+      predictor.predict(sources, {
+        ...optionsForNnunet(options),
+        previousStage: options.previousStage,
+      }) as Promise<Segmentation>, // fewer than 256 classes: a byte per voxel
+    dispose: () => predictor.dispose(),
+  };
+}
+
+async function ownRunner(files: readonly ModelFile[], device: DeviceOptions): Promise<Runner> {
+  let common: { config: UNet3DConfig; description: Description } | undefined;
+  for (const file of files) {
+    const { description: saved } = await openModel(await bytesOf(file), file.path);
+    const { config, labels, channels, preprocessing, inputSize, nnunet } = saved;
+    const description = { labels, channels, preprocessing, inputSize, nnunet };
+    common ??= { config, description };
+    if (JSON.stringify([config, description]) !== JSON.stringify([common.config, common.description]))
+      throw new InvalidModel(
+        `${file.path} and ${files[0]!.path} differ in more than their weights: give models of one network with the same labels, channels, preprocessing and training size`,
+      );
+  }
+  const { config, description } = common!;
+  if (description.nnunet)
+    throw new InvalidModel(
+      `${listed(files.map(({ path }) => path))} follow nnU-Net's rules: open their model folder instead`,
+    );
+  const gpu = await Gpu.open({ device: device.device, limits: device.limits });
+  const state = new ModelState(gpu, config);
+  state.precision = device.precision ?? 'f32';
+  const inference = new Inference(state, device.memoryBudget ?? defaultBudget(gpu));
+  const logits = async (volume: DenseCase, options: PredictOptions): Promise<Float32Array> => {
+    let sum: Float32Array | undefined;
+    for (const [index, file] of files.entries()) {
+      await uploadWeights(state, await weightsIn(file));
+      const found = await inference.logits(volume, description.inputSize, {
+        ...options,
+        onProgress: ({ loaded, total }) =>
+          options.onProgress?.({ loaded: index * total + loaded, total: files.length * total }),
+      });
+      if (!sum) sum = found;
+      else for (let at = 0; at < sum.length; at++) sum[at]! += found[at]!;
+    }
+    return sum!.map((value) => value / files.length);
+  };
+  const turns = new Turns();
+  return {
+    config,
+    description,
+    members: files.map(({ path }) => path),
+    async predict(sources, { previousStage, ...options }) {
+      if (previousStage !== undefined)
+        throw new InvalidOption('previousStage is for cascades of nnU-Net, and these are none: leave it out');
+      assertNoMeanOfLogits(options);
+      const turn = { name: 'prediction', signal: options.signal, ahead: () => readSources(sources) };
+      return turns.take(turn, (read) => segmentVolumes({ config, description, logits }, read, options));
+    },
+    dispose() {
+      gpu.dispose();
+      turns.close(gpu.lossError());
+      inference.release();
+      state.dispose();
+    },
+  };
+}
+
+async function weightsIn(file: ModelFile): Promise<ReadonlyMap<string, ReadableTensor>> {
+  const { tensors } = await openModel(await bytesOf(file), file.path);
+  const readable = [...tensors].map(
+    ([name, tensor]) => [name, { shape: tensor.shape, read: () => Promise.resolve(tensor.data) }] as const,
+  );
+  return new Map(readable);
+}
+
+async function bytesOf(file: ModelFile): Promise<Uint8Array> {
+  const ranges = await openRanges(await file.open(), file.path);
+  return ranges.read(0, ranges.size);
+}

@@ -1,0 +1,97 @@
+/** Several networks as one: folds by nnU-Net's rules, and networks of this package by its own. */
+import { afterAll, describe, expect, test } from 'vitest';
+import '../../src/data/source.node.ts';
+import { readNifti, writeNifti } from '../../src/data/nifti.ts';
+import { Ensemble } from '../../src/ensemble.ts';
+import { InvalidModel, InvalidOption } from '../../src/errors.ts';
+import { convertNnunet } from '../../src/interop/nnunet/convert.ts';
+import { openNnunet } from '../../src/interop/nnunet/folder.ts';
+import { UNet3D } from '../../src/unet3d.ts';
+import { openModel } from '../../src/weights/model-file.ts';
+import { testDevice } from '../support/device.ts';
+import { interopFolder, nnunetFixture } from '../support/interop.ts';
+
+const { device } = await testDevice();
+
+describe('nnU-Net', async () => {
+  const found = await nnunetFixture('totalsegmentator');
+  if (!found) return test('its folds', ({ skip }) => skip(`${interopFolder} is not there`));
+  const image = `${found.folder}/case/images/case_0000.nii.gz`;
+  const expected = await readNifti(`${found.folder}/case/segmentation.nii.gz`);
+
+  test('a folder, and its fold as a model file, give nnU-Net’s labels', async () => {
+    using ensemble = await Ensemble.open(found.files, { device });
+    expect([ensemble.members, ensemble.config.inChannels]).toEqual([['0'], 1]);
+    const options = { overlap: 0.2, tta: false };
+    const { labels } = await ensemble.predict(image, options);
+    expect(Array.from(labels.data)).toEqual(Array.from(expected.data));
+
+    const bytes = await convertNnunet(await openNnunet(found.files));
+    using model = await UNet3D.load(bytes, { device });
+    expect(model.description).toMatchObject(ensemble.description);
+    expect((await model.predict(image, options)).labels).toEqual(labels);
+    // Saved again it follows the same rules.
+    const { description } = await openModel(await model.save());
+    expect([description.format, description.nnunet]).toEqual([4, ensemble.description.nnunet]);
+    const refused = (more: object) => model.predict(image, { ...options, ...more });
+    await expect(refused({ window: [8, 8, 8] })).rejects.toThrow(InvalidOption);
+    const stage = ensemble.predict(image, { ...options, previousStage: image });
+    await expect(stage).rejects.toThrow(/has no previous stage/);
+  });
+
+  test('plans of another network than the file’s are refused', async () => {
+    const model = await openNnunet(found.files);
+    const other = (await nnunetFixture('plain-iso'))!;
+    const { origin } = await openNnunet(other.files, { folds: ['0'] });
+    await expect(UNet3D.load(await convertNnunet({ ...model, origin }), { device })).rejects.toThrow(
+      /carries nnU-Net's plans of another network/,
+    );
+    await expect(convertNnunet(model, '3')).rejects.toThrow(/fold is 3; give one .*"0"/);
+  });
+});
+
+describe('networks of this package', () => {
+  const options = { inChannels: 1, classes: 2, features: [2, 3], device };
+  const shape = [6, 4, 4];
+  const affine = [2, 0, 0, 0, 0, 2, 0, 0, 0, 0, 2, 0, 0, 0, 0, 1];
+  const data = Float32Array.from({ length: 96 }, (_, i) => Math.sin(i));
+  const models = [1, 2].map((seed) => UNet3D.create({ ...options, seed }));
+  afterAll(async () => (await Promise.all(models)).forEach((model) => model.dispose()));
+
+  test('the mean of their logits', async () => {
+    const image = await writeNifti({ data, shape, affine });
+    const [a, b] = (await Promise.all(models)) as [UNet3D, UNet3D];
+    const files = [
+      { path: 'a/model.safetensors', source: await a.save() },
+      { path: 'b/model.safetensors', source: await b.save() },
+    ];
+    using ensemble = await Ensemble.open(files, { device });
+    expect(ensemble.members).toEqual(['a/model.safetensors', 'b/model.safetensors']);
+    const output = { output: 'logits' } as const;
+    const alone = [
+      (await a.predict(image, output)).logits!.data,
+      (await b.predict(image, output)).logits!.data,
+    ];
+    const mean = alone[0]!.map((value, at) => (value + alone[1]![at]!) / 2);
+    const [first, second] = await Promise.all([
+      ensemble.predict(image, output),
+      ensemble.predict(image, output),
+    ]);
+    expect(first.logits!.data.every((value, at) => Math.abs(value - mean[at]!) < 1e-6)).toBe(true);
+    expect(second).toEqual(first);
+    expect(first.logits!.data.join()).not.toBe(alone[0]!.join());
+  });
+
+  test('that are of different kinds are refused', async () => {
+    const [a] = (await Promise.all(models)) as [UNet3D];
+    using other = await UNet3D.create({ ...options, features: [2, 4] });
+    const files = [
+      { path: 'a.safetensors', source: await a.save() },
+      { path: 'b.safetensors', source: await other.save() },
+    ];
+    await expect(Ensemble.open(files, { device })).rejects.toThrow(
+      /b\.safetensors and a\.safetensors differ in more than their weights/,
+    );
+    await expect(Ensemble.open([], { device })).rejects.toThrow(InvalidModel);
+  });
+});

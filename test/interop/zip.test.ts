@@ -1,0 +1,77 @@
+/** Models in zip archives: read as their folders are, and refused where they are made to do harm. */
+import { expect, test } from 'vitest';
+import { InvalidModel } from '../../src/errors.ts';
+import { openNnunet } from '../../src/interop/nnunet/folder.ts';
+import { filesInZip } from '../../src/interop/zip.ts';
+import { interopFolder, nnunetFixture } from '../support/interop.ts';
+import { zipOf, type ZipPart } from '../support/zip.ts';
+
+const bytes = (length: number, value = 0) => new Uint8Array(length).fill(value);
+
+test('an exported model, deflated as nnU-Net does it', async ({ skip }) => {
+  const found = await nnunetFixture('totalsegmentator');
+  if (!found) return skip(`${interopFolder} is not there`);
+  const parts = found.files.map(({ path, source }) => ({
+    path: path.slice('model/'.length),
+    content: source as Uint8Array,
+    deflated: true,
+  }));
+  const fromFolder = await openNnunet(found.files);
+  const fromZip = await openNnunet(new Blob([await zipOf(parts)]));
+  const { folds, ...rules } = fromZip;
+  const { folds: expected, ...others } = fromFolder;
+  expect(rules).toEqual(others);
+  expect(folds.map(({ name }) => name)).toEqual(expected.map(({ name }) => name));
+  for (const [name, tensor] of expected[0]!.weights)
+    expect((await folds[0]!.weights.get(name)!.read()).join(), name).toBe((await tensor.read()).join());
+});
+
+test('entries, stored or deflated', async () => {
+  const content = Uint8Array.from({ length: 5000 }, (_, i) => i % 7);
+  const files = await filesInZip(
+    await zipOf([
+      { path: 'a/one', content },
+      { path: 'a/two', content, deflated: true },
+    ]),
+  );
+  expect(files.map(({ path }) => path)).toEqual(['a/one', 'a/two']);
+  for (const file of files)
+    expect(new Uint8Array(await ((await file.open()) as Blob).arrayBuffer())).toEqual(content);
+});
+
+const one: ZipPart = { path: 'a', content: bytes(10) };
+test.each<[string, readonly ZipPart[], RegExp]>([
+  [
+    'a way up',
+    [{ ...one, path: 'a/../../b' }],
+    /no archive of a model: it holds "a\/\.\.\/\.\.\/b", which leads/,
+  ],
+  ['a path of the machine', [{ ...one, path: '/etc/a' }], /relative|leads out of its folder|absolute/],
+  ['a name twice', [one, one], /holds "a" twice/],
+  [
+    'what unfolds without end',
+    [{ path: 'a', content: bytes(2 ** 24), deflated: true }],
+    /its "a" would unfold from \d+ to 16777216 bytes/,
+  ],
+  ['more than the file has', [{ ...one, claimed: 20 }], /not a readable zip archive/],
+  ['what is encrypted', [{ ...one, deflated: true, flags: 1 }], /"a" in the buffer is encrypted/],
+  [
+    'less than there is',
+    [{ path: 'a', content: bytes(100, 1), deflated: true, claimed: 10 }],
+    /of its "a", /,
+  ],
+])('refuses %s', async (_, parts, message) => {
+  const read = async () => {
+    for (const file of await filesInZip(await zipOf(parts))) await file.open();
+  };
+  await expect(read()).rejects.toThrow(message);
+  await expect(read()).rejects.toThrow(InvalidModel);
+});
+
+test('refuses what is no archive', async () => {
+  await expect(filesInZip(bytes(100, 65))).rejects.toThrow(
+    /it is no zip archive; give the folder of a model/,
+  );
+  const whole = await zipOf([one]);
+  await expect(filesInZip(whole.slice(0, -4))).rejects.toThrow(/not a readable zip archive/);
+});
