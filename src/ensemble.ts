@@ -2,8 +2,7 @@
 import * as v from 'valibot';
 import { deviceEntries, predictEntries } from './call-options.ts';
 import { openRanges } from './data/byte-ranges.ts';
-import type { FileEntry } from './data/case.ts';
-import { fileList } from './data/dataset.ts';
+import { fileList, type FileEntry } from './data/case.ts';
 import { sourceSchema, type Source } from './data/source.ts';
 import { InvalidModel, InvalidOption } from './errors.ts';
 import { Gpu } from './gpu/device.ts';

@@ -362,7 +362,8 @@ export class UNet3D {
     rules: NnunetRules,
   ): Promise<Segmentation> {
     const how = optionsForNnunet(options);
-    const ahead = () => readImage([sources].flat() as Source[], rules.plans);
+    const files = Array.isArray(sources) ? (sources as readonly Source[]) : [sources as Source];
+    const ahead = () => readImage(files, rules.plans);
     return this.#turns.take({ name: 'prediction', signal: options.signal, ahead }, async (image) => {
       const { state, budget } = this.#model;
       assertWindowFits(rules, state, budget);

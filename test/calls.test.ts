@@ -400,6 +400,16 @@ const calls: Readonly<Record<string, PublicCall>> = {
     call: library.convertMonai,
     values: [{ network: { kind: 'UNet', config }, weights: new Map(), labels: [], channels: [] }],
   },
+  'NnunetPredictor.load': {
+    call: (files, options) => library.NnunetPredictor.load(files, options),
+    values: [[{ path: 'a.json', source: new Uint8Array(1) }]],
+    options: { 1: { folds: ['0'], checkpoint: 'a', memoryBudget: 1, precision: 'f32' } },
+  },
+  segmentAsTotalSegmentator: {
+    call: library.segmentAsTotalSegmentator,
+    values: [[], nifti],
+    options: { 2: { step: 0.8, signal, onProgress } },
+  },
   writeFileAtomically: { call: library.writeFileAtomically, values: ['/proc/nowhere', 'a'] },
   labelRules: { call: library.labelRules, values: [dataset] },
   cacheFolder: {

@@ -2,17 +2,22 @@
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { filesIn } from '../data/dataset.node.ts';
+import { gridOf } from '../data/nifti-affine.ts';
+import { readHeader } from '../data/nifti.ts';
+import { spacingOf, spatialShape } from '../data/volume.ts';
 import { volumePattern } from '../data/volume-names.ts';
 import { InvalidModel, InvalidOption } from '../errors.ts';
 import { modelFolders, openNnunet, type NnunetModel } from '../interop/nnunet/folder.ts';
 import { fastestFirst } from '../interop/nnunet/pipeline/axes.ts';
 import { NnunetPredictor } from '../interop/nnunet/pipeline/predictor.ts';
+import { planSegmentation } from '../interop/nnunet/pipeline/segment.ts';
 import { filesInZip } from '../interop/zip.ts';
 import { mergedNames, segmentAsTotalSegmentator } from '../interop/totalsegmentator.ts';
 import type { PredictOutput } from '../infer/predict.ts';
 import type { Axis } from '../infer/probabilities.ts';
 import type { WindowProgress } from '../infer/window.ts';
 import { paddedSize } from '../model/config.ts';
+import { formatBytes } from '../format.ts';
 import type { Size3 } from '../size.ts';
 import { UNet3D } from '../unet3d.ts';
 import { fileMessage } from './failure.ts';
@@ -51,6 +56,8 @@ export interface FoundModel {
 export interface OpenModel {
   /** Of the windows, where they are known beforehand. */
   readonly window: Size3 | undefined;
+  /** What a volume takes beside the GPU, one sentence; where that is known beforehand. */
+  memoryOf?(files: readonly string[]): Promise<string>;
   predict(
     files: readonly string[],
     more: { readonly signal: AbortSignal; readonly onProgress: (progress: WindowProgress) => void },
@@ -187,6 +194,17 @@ async function nnunetModel(found: NnunetFiles, options: PredictOptions): Promise
       const predictor = await NnunetPredictor.of(model, deviceOf(options));
       return {
         window: fastestFirst(model.plans.configuration.patch),
+        async memoryOf([first]) {
+          const header = await readHeader(first!);
+          const { affine, shape } = gridOf(header);
+          const plan = planSegmentation(
+            model,
+            { size: spatialShape(shape), spacing: spacingOf(affine) },
+            step,
+          );
+          const { imageBytes, logitBytes, labelBytes } = plan;
+          return `Beside the GPU it takes ${formatBytes(imageBytes)} for the image, ${formatBytes(logitBytes)} for logits and ${formatBytes(labelBytes)} for labels at most.`;
+        },
         predict: (images, more) =>
           predictor.predict(images, {
             ...{ step, mirror, previousStage, ...more },

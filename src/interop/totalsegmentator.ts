@@ -2,11 +2,12 @@
  * What TotalSegmentator does around nnU-Net: the image turned to RAS, brought to one spacing in whole numbers, segmented
  * by one network or several whose labels are merged by name, and the labels brought back to the image's own grid.
  */
-import { roundHalfEven } from '../data/rounding.ts';
+import * as v from 'valibot';
 import { gridOf } from '../data/nifti-affine.ts';
 import { readNifti } from '../data/nifti.ts';
 import { requireFinite } from '../data/prepare-checks.ts';
-import { sourceName, type Source } from '../data/source.ts';
+import { roundHalfEven } from '../data/rounding.ts';
+import { sourceName, sourceSchema, type Source } from '../data/source.ts';
 import {
   canonicalGrid,
   fromCanonical,
@@ -18,6 +19,8 @@ import {
 import { InvalidModel, InvalidVolume } from '../errors.ts';
 import { Segmentation } from '../infer/predict.ts';
 import { listed } from '../listed.ts';
+import { assertOptions } from '../options.ts';
+import { callback, numberFrom, signal, withParts } from '../schema.ts';
 import type { Size3 } from '../size.ts';
 import type { NnunetModel } from './nnunet/folder.ts';
 import { fastestFirst, voxelsOf } from './nnunet/pipeline/axes.ts';
@@ -34,6 +37,19 @@ export interface TotalSegmentatorPart {
 
 /** What is left to the caller. */
 export type TotalSegmentatorOptions = Pick<NnunetSegmentOptions, 'step' | 'signal' | 'onProgress'>;
+
+const entries = {
+  parts: v.array(
+    withParts('a network with model and open', 'model', 'open'),
+    'a list of networks, each with its model and how it is opened',
+  ),
+  source: sourceSchema,
+};
+const optionEntries = {
+  step: v.optional(numberFrom(1e-3, 1)),
+  signal,
+  onProgress: callback,
+} satisfies Record<keyof TotalSegmentatorOptions, unknown>;
 
 /** Names of the merged labels, background first: those of the parts in their order, each once. */
 export function mergedNames(parts: readonly Pick<TotalSegmentatorPart, 'model'>[]): string[] {
@@ -53,8 +69,11 @@ const usualStep = ({ model }: TotalSegmentatorPart): number =>
 export async function segmentAsTotalSegmentator(
   parts: readonly TotalSegmentatorPart[],
   source: Source,
-  { step, signal, onProgress }: TotalSegmentatorOptions = {},
+  options: TotalSegmentatorOptions = {},
 ): Promise<NnunetSegmentation> {
+  assertOptions('segmentAsTotalSegmentator', entries, { parts, source });
+  assertOptions('segmentAsTotalSegmentator', optionEntries, options);
+  const { step, signal: abort, onProgress } = options;
   const millimetres = commonSpacing(parts);
   const name = sourceName(source);
   const read = await readNifti(source, { statistics: true });
@@ -74,7 +93,7 @@ export async function segmentAsTotalSegmentator(
       const { labels } = await predictor.segment([name], [image], {
         mirror: false,
         step: step ?? usualStep(part),
-        signal,
+        signal: abort,
         onProgress: ({ loaded, total }) =>
           onProgress?.({ loaded: index * total + loaded, total: parts.length * total }),
       });

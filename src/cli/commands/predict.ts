@@ -134,12 +134,15 @@ async function predict(
       const started = performance.now();
       const name = basename(files[0]!);
       try {
+        const memory = (await model.memoryOf?.(files)) ?? '';
         const segmentation = await model.predict(files, {
           signal: io.signal,
           onProgress: ({ loaded, total }) => {
             if (window && loaded === 1 && total > manyWindows && !isTold) {
               isTold = true;
-              io.err(`${name} goes through ${total} windows of ${window.join(' x ')} voxels.`);
+              io.err(
+                `${name} goes through ${total} windows of ${window.join(' x ')} voxels. ${memory}`.trim(),
+              );
             }
             if (io.isTerminal) io.status(`${name} ${bar(loaded / total)} window ${loaded}/${total}`);
           },

@@ -7,7 +7,7 @@ import { logitPlanes, windowGrid } from '../../../src/interop/nnunet/pipeline/lo
 import { nnunetInput } from '../../../src/interop/nnunet/pipeline/preprocess.ts';
 import { previousStage } from '../../../src/interop/nnunet/pipeline/previous.ts';
 import { apartAxis, resampleLabels, sizeAt } from '../../../src/interop/nnunet/pipeline/resampling.ts';
-import { segmentAsNnunet } from '../../../src/interop/nnunet/pipeline/segment.ts';
+import { planSegmentation, segmentAsNnunet } from '../../../src/interop/nnunet/pipeline/segment.ts';
 import { windowStarts, windowWeights } from '../../../src/interop/nnunet/pipeline/windows.ts';
 import type { NnunetNormalization, NnunetPlans } from '../../../src/interop/nnunet/plans.ts';
 import type { Size3 } from '../../../src/size.ts';
@@ -271,4 +271,22 @@ describe('a cascade', () => {
     const written = await readNifti(await found.toNifti());
     expect([written.header.datatype, ...written.data]).toEqual([512, 0, 299, 299, 299, 0]);
   });
+});
+
+test('what a segmentation takes: of logits only what one row of windows reaches', () => {
+  const heads = Array.from({ length: 118 }, (_, written) => ({
+    name: `${written}`,
+    labels: [written],
+    written,
+  }));
+  const labels = { channels: ['CT'], fileEnding: '.nii.gz', heads, regions: false, ignore: undefined };
+  const plans = plansOf(undefined, { patch: [112, 112, 128], spacing: [3, 3, 3] });
+  const image = { size: [512, 512, 600] as Size3, spacing: [0.8, 0.8, 1] as Size3 };
+  const plan = planSegmentation({ plans, labels }, image, 0.8);
+  expect([plan.size, plan.windows]).toEqual([[137, 137, 200], 2 * 2 * 2]);
+  expect(plan.labelBytes).toBe(512 * 512 * 600);
+  expect(plan.logitBytes).toBe(4 * 137 * 137 * (112 * 119 + 2 * 118));
+  // Ten times as long, the image has more windows; their logits take as much.
+  const longer = planSegmentation({ plans, labels }, { ...image, size: [512, 512, 6000] }, 0.8);
+  expect([longer.logitBytes, longer.windows > 10 * 4]).toEqual([plan.logitBytes, true]);
 });

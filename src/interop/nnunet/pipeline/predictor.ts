@@ -1,7 +1,7 @@
 /** A model folder of nnU-Net on a GPU. */
 import * as v from 'valibot';
 import type { FileEntry } from '../../../data/case.ts';
-import type { Source } from '../../../data/source.ts';
+import { sourceSchema, type Source } from '../../../data/source.ts';
 import type { Volume } from '../../../data/volume.ts';
 import { OutOfMemory } from '../../../errors.ts';
 import { Gpu, deviceSchema } from '../../../gpu/device.ts';
@@ -13,8 +13,8 @@ import { defaultBudget } from '../../../model/budget.ts';
 import { planInference } from '../../../model/plan.ts';
 import { ModelState } from '../../../model/state.ts';
 import { Turns } from '../../../model/turns.ts';
-import { assertOptions } from '../../../options.ts';
-import { callback, flag, limit, signal, text } from '../../../schema.ts';
+import { assertOptions, assertValue } from '../../../options.ts';
+import { callback, flag, limit, signal, text, withParts } from '../../../schema.ts';
 import { uploadWeights } from '../../../weights/upload.ts';
 import { openNnunet, type NnunetFold, type NnunetModel, type NnunetOptions } from '../folder.ts';
 import { fastestFirst } from './axes.ts';
@@ -44,24 +44,34 @@ export interface NnunetPredictOptions extends Omit<NnunetSegmentOptions, 'previo
   readonly previousStage?: Source | undefined;
 }
 
-const loadEntries = {
-  folds: v.optional(v.array(text, "a list of folds, such as ['0', '3'] or ['all']")),
-  checkpoint: v.optional(text),
+const deviceEntries = {
   device: v.optional(deviceSchema),
   limits: v.optional(v.partial(limitsSchema)),
   memoryBudget: v.optional(limit('a number of bytes above 0, such as 4 * 2 ** 30')),
   precision: v.optional(precisionSchema),
+} satisfies Record<keyof NnunetDeviceOptions, unknown>;
+
+const loadEntries = {
+  ...deviceEntries,
+  folds: v.optional(v.array(text, "a list of folds, such as ['0', '3'] or ['all']")),
+  checkpoint: v.optional(text),
 } satisfies Record<keyof NnunetLoadOptions, unknown>;
 
-const predictEntries = {
-  step: v.optional(
-    v.pipe(limit('a number above 0 and up to 1'), v.maxValue(1, 'a number above 0 and up to 1')),
-  ),
+const share = 'a number above 0 and up to 1';
+const sharedEntries = {
+  step: v.optional(v.pipe(limit(share), v.maxValue(1, share))),
   mirror: v.optional(flag),
   probabilities: v.optional(flag),
-  previousStage: v.optional(v.any()),
   signal,
   onProgress: callback,
+};
+const segmentEntries = {
+  ...sharedEntries,
+  previous: v.optional(withParts('labels of a previous stage', 'labels', 'values')),
+} satisfies Record<keyof NnunetSegmentOptions, unknown>;
+const predictEntries = {
+  ...sharedEntries,
+  previousStage: v.optional(sourceSchema),
 } satisfies Record<keyof NnunetPredictOptions, unknown>;
 
 /**
@@ -87,6 +97,7 @@ export class NnunetPredictor {
   }
 
   /**
+   * Reads a model folder and opens it on this platform's GPU, or on the device given.
    * @param files of a model folder, with `/` in their paths, or a zip archive of them
    * @throws InvalidModel as `openNnunet`; OutOfMemory if a window exceeds the budget; InvalidOption; UnsupportedDevice
    */
@@ -101,6 +112,8 @@ export class NnunetPredictor {
 
   /** Of a model folder that is open already. @throws as `load` */
   static async of(model: NnunetModel, options: NnunetDeviceOptions = {}): Promise<NnunetPredictor> {
+    assertValue('NnunetPredictor.of', withParts('a model of openNnunet', 'plans', 'labels', 'folds'), model);
+    assertOptions('NnunetPredictor.of', deviceEntries, options);
     const { device, limits, precision = 'f32' } = options;
     const gpu = await Gpu.open({ device, limits });
     try {
@@ -142,11 +155,12 @@ export class NnunetPredictor {
    * The same of volumes in memory, one per channel, as their files hold them.
    * @param names what messages call them
    */
-  segment(
+  async segment(
     names: readonly string[],
     volumes: readonly Volume[],
     options: NnunetSegmentOptions = {},
   ): Promise<NnunetSegmentation> {
+    assertOptions('NnunetPredictor.segment', segmentEntries, options);
     return this.#turns.take({ name: 'prediction', signal: options.signal }, () =>
       segmentAsNnunet(this.model, nnunetImage(names, volumes, this.model.plans), this.networks, options),
     );

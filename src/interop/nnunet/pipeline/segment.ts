@@ -6,12 +6,12 @@ import { softmax } from '../../../infer/probabilities.ts';
 import type { Size3 } from '../../../size.ts';
 import { foregroundLabels } from '../labels.ts';
 import type { NnunetRules } from '../rules.ts';
-import { fastestFirst, voxelsOf } from './axes.ts';
+import { fastestFirst, transposition, voxelsOf } from './axes.ts';
 import type { ImageOrigin, NnunetImage } from './image.ts';
 import { PlaneReducer } from './labels-of-planes.ts';
 import { logitPlanes, windowGrid, type WindowLogits, type WindowOptions } from './logits.ts';
 import { nnunetInput, type NnunetInput, type PreviousStage } from './preprocess.ts';
-import { splineOf } from './resampling.ts';
+import { sizeAt, splineOf } from './resampling.ts';
 
 /** What of a model a segmentation needs. */
 export type SegmentationRules = Pick<NnunetRules, 'plans' | 'labels' | 'mirrorAxes'>;
@@ -168,28 +168,41 @@ class Placement {
   }
 }
 
-/** What a segmentation takes beside the networks' own plans. */
-export interface NnunetMemory {
+/** What a segmentation takes at most on the host, beside the network's own plan on the GPU. */
+export interface SegmentationPlan {
+  /** Voxels along x, y, z of nnU-Net's array that the network sees. */
+  readonly size: Size3;
   readonly windows: number;
-  /** Of the prepared image, on the host. */
-  readonly inputBytes: number;
-  /** Of the logits that windows still reach, on the host. */
+  /** Of the image as it is read, prepared and resampled. */
+  readonly imageBytes: number;
+  /** Of the logits that windows still reach, however long the image is. */
   readonly logitBytes: number;
-  /** Of the labels. */
   readonly labelBytes: number;
 }
-export function segmentationMemory(
+
+/**
+ * What an image needs, nothing of which is cropped.
+ * @param image voxels and mm along x, y, z of the file
+ */
+export function planSegmentation(
   { plans, labels }: Pick<SegmentationRules, 'plans' | 'labels'>,
-  size: Size3,
+  image: { readonly size: Size3; readonly spacing: Size3 },
   step?: number,
-): NnunetMemory {
-  const window = fastestFirst(plans.configuration.patch);
+): SegmentationPlan {
+  const { spacing, patch, resampling, normalization } = plans.configuration;
+  const { axes } = transposition(plans.transpose);
+  const along = (list: Size3) => axes.map((axis) => list[axis]) as unknown as Size3;
+  const [from, own, next] = [along(image.size), along(image.spacing), fastestFirst(spacing)];
+  const size = resampling.data.method === 'none' ? from : sizeAt(from, own, next);
+  const window = fastestFirst(patch);
   const grid = windowGrid(size, window, step);
-  const planes = grid.size[0] * grid.size[1] * window[2];
+  const channels = normalization.length;
   return {
+    size,
     windows: grid.count,
-    inputBytes: 4 * voxelsOf(size) * plans.configuration.normalization.length,
-    logitBytes: 4 * planes * (labels.heads.length + 1),
-    labelBytes: voxelsOf(size),
+    imageBytes: 4 * channels * (2 * voxelsOf(from) + voxelsOf(size)),
+    logitBytes:
+      4 * grid.size[0] * grid.size[1] * (window[2] * (labels.heads.length + 1) + 2 * labels.heads.length),
+    labelBytes: voxelsOf(from) * (foregroundLabels(labels).length < 255 ? 1 : 2),
   };
 }
