@@ -91,8 +91,8 @@ export async function runNetwork(
 const linear = (layer: Layer<HeadPass>, dLogits: VolumeTensor | undefined): Layer<HeadPass> => ({
   ...layer,
   at(context, node) {
-    const { logits, labels, loss } = layer.at(context, node);
-    const pass = { logits, labels, loss };
+    const pass: HeadPass = { ...layer.at(context, node) };
+    delete pass.lossGradient;
     if (!dLogits) return pass;
     const { name, inputs } = node;
     return {
