@@ -63,6 +63,7 @@ export { segmentAsTotalSegmentator, type TotalSegmentatorPart } from './interop/
 export { openMonai, type MonaiModel } from './interop/monai/open.ts';
 export { convertMonai } from './interop/monai/convert.ts';
 export { readSafetensors, writeSafetensors, type SafetensorsOptions } from './weights/safetensors.ts';
+export { exportNnunet, type NnunetExport, type NnunetExportOptions } from './export/nnunet.ts';
 export { exportOnnx, type OnnxOptions } from './export/onnx.ts';
 export { exportPytorch } from './export/pytorch.ts';
 export { exportSafetensors } from './export/safetensors.ts';

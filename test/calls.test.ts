@@ -347,6 +347,11 @@ const calls: Readonly<Record<string, PublicCall>> = {
     options: { 0: file, 1: { precision: 'f16' } },
     mayBe: { '0.metadata': [{}] },
   },
+  exportNnunet: {
+    call: library.exportNnunet,
+    values: [saved],
+    options: { 1: { dataset: 'Dataset001_A' } },
+  },
   exportOnnx: {
     call: library.exportOnnx,
     values: [saved],

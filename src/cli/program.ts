@@ -7,6 +7,7 @@ import { version } from '../version.ts';
 import { checkCommand } from './commands/check.ts';
 import { demoCommand } from './commands/demo.ts';
 import { evaluateCommand } from './commands/evaluate.ts';
+import { exportCommand } from './commands/export.ts';
 import { infoCommand } from './commands/info.ts';
 import { planCommand } from './commands/plan.ts';
 import { predictCommand } from './commands/predict.ts';
@@ -65,6 +66,7 @@ ${exitCodesHelp}`,
     checkCommand,
     planCommand,
     renderCommand,
+    exportCommand,
     infoCommand,
   ];
   for (const make of commands) program.addCommand(make(io));

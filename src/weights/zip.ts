@@ -17,10 +17,12 @@ export async function zipEntries(
   let opened = false;
   const reader = {
     getLength: () => Promise.resolve(file.size),
-    read(offset: number, size: number) {
+    async read(offset: number, size: number) {
       if (!opened && size > longestDirectory)
         throw damaged(`its list of entries has ${size} bytes; expected ${longestDirectory} at most`);
-      return file.read(offset, offset + size) as Promise<Uint8Array<ArrayBuffer>>;
+      const { buffer, byteOffset, byteLength } = await file.read(offset, offset + size);
+      // A Buffer of Node's would not do: slices of it are views, and the library counts on copies.
+      return new Uint8Array(buffer as ArrayBuffer, byteOffset, byteLength);
     },
   };
   const { entries } = await unzipRaw(reader).catch((cause: unknown) => {

@@ -5,7 +5,7 @@ import * as parse from '../../src/cli/parse.ts';
 import { processIo } from '../../src/cli/io.ts';
 import { cli } from './support.ts';
 
-const names = ['demo', 'train', 'predict', 'evaluate', 'split', 'check', 'plan', 'render', 'info'];
+const names = ['demo', 'train', 'predict', 'evaluate', 'split', 'check', 'plan', 'render', 'export', 'info'];
 
 test('without arguments the help is shown, as wrong usage', async () => {
   const { exitCode, out, err } = await cli([]);

@@ -17,6 +17,7 @@ test.each(networkNames)('%s: a file of PyTorch has the model’s bits', async (n
   const { tensors } = readSafetensors(model);
   const file = await exportPytorch(model);
   expect(await readModel(file)).toEqual(await readModel(model));
+  expect(await readModel(Buffer.from(file))).toEqual(await readModel(model)); // as readFile gives it
   const found = await readStateDict(file);
   const weights = [...found].filter(([key]) => !key.endsWith('num_batches_tracked'));
   expect(weights.map(([key]) => key).sort()).toEqual([...tensors.keys()].sort());

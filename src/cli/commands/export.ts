@@ -1,0 +1,149 @@
+/** `export`: a trained model as a file or folder that other programs read. */
+import { existsSync } from 'node:fs';
+import { readFile, stat } from 'node:fs/promises';
+import { basename, dirname, extname, join } from 'node:path';
+import { Command, Option } from 'commander';
+import { filesIn } from '../../data/dataset.node.ts';
+import { InvalidModel, InvalidOption } from '../../errors.ts';
+import { exportNnunet } from '../../export/nnunet.ts';
+import { exportOnnx } from '../../export/onnx.ts';
+import { exportPytorch } from '../../export/pytorch.ts';
+import { exportSafetensors } from '../../export/safetensors.ts';
+import { writeFileAtomically } from '../../files/write.node.ts';
+import { convertNnunet } from '../../interop/nnunet/convert.ts';
+import { openNnunet } from '../../interop/nnunet/folder.ts';
+import { fileMessage } from '../failure.ts';
+import type { Io } from '../io.ts';
+import { checkOutputs } from '../outputs.ts';
+
+/** Where each kind goes beside the model: a file's ending, or a folder. */
+const endings = { pytorch: '.pth', safetensors: '.safetensors', onnx: '.onnx', nnunet: '-nnunet' } as const;
+type Kind = keyof typeof endings;
+
+interface Options {
+  readonly to: Kind;
+  readonly out?: string;
+  readonly overwrite?: boolean;
+  readonly precision?: 'f32' | 'f16';
+  readonly upsampling?: 'transposed' | 'shuffled';
+  readonly dataset?: string;
+  readonly fold?: string;
+}
+
+/** Options of one kind alone. */
+const own: Readonly<Record<string, Kind>> = {
+  precision: 'safetensors',
+  upsampling: 'onnx',
+  dataset: 'nnunet',
+};
+
+export function exportCommand(io: Io): Command {
+  return new Command('export')
+    .description('Write a trained model for PyTorch, nnU-Net, ONNX runtimes or readers of safetensors.')
+    .argument('<MODEL>', "model.safetensors or the folder of a training; or nnU-Net's model folder")
+    .addOption(new Option('--to <kind>', 'what to write').choices(Object.keys(endings)).makeOptionMandatory())
+    .option('--out <path>', 'a file, or for nnunet the folder that gets Dataset…; default: beside the model')
+    .option('--overwrite', 'replace what is there')
+    .addOption(
+      new Option('--precision <kind>', 'of safetensors: f16 takes half the space').choices(['f32', 'f16']),
+    )
+    .addOption(
+      new Option(
+        '--upsampling <kind>',
+        'of onnx: shuffled does without transposed convolutions, as onnxruntime-web needs it on WebGPU',
+      ).choices(['transposed', 'shuffled']),
+    )
+    .option('--dataset <name>', 'of nnunet: the data set, such as Dataset042_Liver')
+    .option('--fold <name>', "of nnU-Net's folders with several: which one")
+    .addHelpText(
+      'after',
+      `
+pytorch      a state dict (.pth); examples/pytorch/unet3d.py has the network
+safetensors  a state dict, with this package's description as metadata
+onnx         opset 17, batch and lengths free; how images are prepared, labels
+             and post-processing are JSON in the metadata
+nnunet       a folder that nnUNetv2_predict reads, for networks that nnU-Net has
+
+Examples:
+  unet3d-gpu export runs/1 --to pytorch
+  unet3d-gpu export runs/1/model.safetensors --to onnx --out model.onnx
+  unet3d-gpu export runs/1 --to nnunet --dataset Dataset042_Liver --out nnUNet_results`,
+    )
+    .action((model: string, options: Options) => exportModel(io, model, options));
+}
+
+async function exportModel(io: Io, path: string, options: Options): Promise<void> {
+  const { to, fold, overwrite = false } = options;
+  for (const [option, kind] of Object.entries(own))
+    if (options[option as keyof Options] !== undefined && kind !== to)
+      throw new InvalidOption(`--${option} is for --to ${kind}, but this is --to ${to}: leave it out`);
+  const { bytes, inputs, place } = await modelAt(io, path, fold);
+  const out = options.out ?? `${place}${endings[to]}`;
+  if (to !== 'nnunet' && (await isFolderAt(out)))
+    throw new InvalidOption(
+      `--out ${out} is a folder: give the name of a file, such as ${join(out, `model${endings[to]}`)}`,
+    );
+  const files = await exported(io, bytes, out, options);
+  const paths = files.map((file) => file.path);
+  await checkOutputs([{ option: '--out', paths }], inputs);
+  const present = paths.find((file) => existsSync(file));
+  if (present !== undefined && !overwrite)
+    throw new InvalidOption(`${present} is there already: give another --out, or --overwrite to replace it`);
+  for (const file of files) await writeFileAtomically(file.path, file.bytes);
+  io.out(...paths);
+}
+
+interface ExportedFile {
+  readonly path: string;
+  readonly bytes: Uint8Array;
+}
+
+/** What is to be written, and where. */
+async function exported(
+  io: Io,
+  model: Uint8Array,
+  out: string,
+  { to, precision = 'f32', upsampling = 'transposed', dataset }: Options,
+): Promise<readonly ExportedFile[]> {
+  if (to === 'pytorch') return [{ path: out, bytes: await exportPytorch(model) }];
+  if (to === 'safetensors') return [{ path: out, bytes: await exportSafetensors(model, { precision }) }];
+  if (to === 'onnx') return [{ path: out, bytes: await exportOnnx(model, { upsampling }) }];
+  const { files, warnings } = await exportNnunet(model, dataset === undefined ? {} : { dataset });
+  for (const warning of warnings) io.err(`warning: ${warning}`);
+  return files.map(({ path, source }) => ({ path: join(out, path), bytes: source }));
+}
+
+const isFolderAt = (path: string): Promise<boolean> =>
+  stat(path).then(
+    (info) => info.isDirectory(),
+    () => false,
+  );
+
+/** The bytes of a model file, the files that they are of, and the path that exports go beside. */
+async function modelAt(
+  io: Io,
+  path: string,
+  fold: string | undefined,
+): Promise<{ bytes: Uint8Array; inputs: readonly string[]; place: string }> {
+  const isFolder = await isFolderAt(path);
+  const file = isFolder ? join(path, 'model.safetensors') : path;
+  if (isFolder && !existsSync(file)) {
+    const { files, warnings } = await filesIn(path);
+    if (files.some((entry) => basename(entry.path) === 'plans.json')) {
+      for (const warning of warnings) io.err(`warning: ${warning}`);
+      const model = await openNnunet(files, fold === undefined ? {} : { folds: [fold] });
+      const names = model.folds.map(({ name }) => name);
+      if (names.length > 1)
+        throw new InvalidOption(`${path} has the folds ${names.join(', ')}: give one of them with --fold`);
+      const inputs = files.map(({ source }) => source).filter((source) => typeof source === 'string');
+      return { bytes: await convertNnunet(model, names[0]), inputs, place: join(path, `fold_${names[0]!}`) };
+    }
+  }
+  if (fold !== undefined) throw new InvalidOption(`--fold is for model folders of nnU-Net; ${path} is none`);
+  const bytes = await readFile(file).catch((error: NodeJS.ErrnoException) => {
+    throw new InvalidModel(
+      `cannot read the model ${fileMessage(error)}; give a model.safetensors, its folder, or a model folder of nnU-Net`,
+    );
+  });
+  return { bytes, inputs: [file], place: join(dirname(file), basename(file, extname(file))) };
+}

@@ -1,0 +1,120 @@
+/** A model as a model folder of nnU-Net v2, whose own commands predict with it. */
+import * as v from 'valibot';
+import type { FileEntry } from '../data/case.ts';
+import { InvalidModel } from '../errors.ts';
+import { toTheirs } from '../interop/mapping.ts';
+import { nnunetMapping } from '../interop/nnunet/weights.ts';
+import type { UNet3DConfig } from '../model/config.ts';
+import { layoutParameters } from '../model/parameters.ts';
+import { assertOptions } from '../options.ts';
+import type { NnunetOrigin } from '../weights/model-file.ts';
+import { Storages, writePytorch } from '../weights/pytorch/write.ts';
+import { Call, Tuple, type Pickled } from '../weights/pytorch/write-pickle.ts';
+import type { NamedTensor } from '../weights/safetensors.ts';
+import { openModel } from './model.ts';
+import { describedForNnunet, nnunetConfig } from './nnunet/describe.ts';
+
+/** How a folder of nnU-Net is written. */
+export interface NnunetExportOptions {
+  /** Its data set, by which nnU-Net finds it. Default: the one that a model of nnU-Net's comes from, else `Dataset001_unet3d`. */
+  readonly dataset?: string;
+}
+
+const named = /^Dataset\d{3}_[\w-]+$/;
+
+const exportEntries = {
+  dataset: v.optional(v.pipe(v.string(), v.regex(named, 'a name such as Dataset042_Liver'))),
+} satisfies Record<keyof NnunetExportOptions, unknown>;
+
+/** A folder of nnU-Net's results. */
+export interface NnunetExport {
+  /** Paths from the data set's folder on, `/` in between, with the bytes of each file. */
+  readonly files: readonly (FileEntry & { readonly source: Uint8Array<ArrayBuffer> })[];
+  /** What nnU-Net does in another way than this package does for this model. */
+  readonly warnings: readonly string[];
+}
+
+/**
+ * The model folder `Dataset…/TRAINER__PLANS__CONFIGURATION` with one fold. A model that came from nnU-Net gets its own
+ * plans.json and dataset.json again; for others they are made from the model's description.
+ * @param model the content of model.safetensors
+ * @throws InvalidModel for a file that is damaged, newer or of another network, and naming what of a network or its
+ *   preprocessing nnU-Net does not have; InvalidOption for what is not bytes and for unknown options
+ */
+export async function exportNnunet(
+  model: Uint8Array,
+  options: NnunetExportOptions = {},
+): Promise<NnunetExport> {
+  assertOptions('exportNnunet', exportEntries, options);
+  const { description, tensors } = await openModel('exportNnunet', model);
+  const config = nnunetConfig(description.config);
+  const { origin, warnings } = description.nnunet
+    ? { origin: description.nnunet, warnings: [] }
+    : describedForNnunet({ ...description, config });
+  const plans = parsed(origin.plans);
+  const dataset = options.dataset ?? textIn(plans, 'dataset_name');
+  const folder = `${dataset}/${origin.trainer}__${textIn(plans, 'plans_name')}__${origin.configuration}`;
+  const encoded = (text: string): Uint8Array<ArrayBuffer> => new TextEncoder().encode(text);
+  return {
+    files: [
+      { path: `${folder}/plans.json`, source: encoded(origin.plans) },
+      { path: `${folder}/dataset.json`, source: encoded(origin.dataset) },
+      {
+        path: `${folder}/fold_0/checkpoint_final.pth`,
+        source: checkpoint(config, withAllHeads(config, tensors), origin),
+      },
+    ],
+    warnings,
+  };
+}
+
+/** nnU-Net's decoder has a head at every level, of which only the finest predicts: those that are missing are 0. */
+function withAllHeads(
+  config: UNet3DConfig,
+  tensors: ReadonlyMap<string, NamedTensor>,
+): ReadonlyMap<string, NamedTensor> {
+  const all = new Map<string, NamedTensor>();
+  for (const [name, { shape, length }] of layoutParameters(config).parameters) {
+    const found = tensors.get(name);
+    all.set(name, found ?? { shape, data: new Float32Array(length) });
+  }
+  return all;
+}
+
+/** As nnU-Net's trainer saves it, without what only going on with a training needs. */
+function checkpoint(
+  config: UNet3DConfig,
+  tensors: ReadonlyMap<string, NamedTensor>,
+  { plans, dataset, configuration, trainer, mirrorAxes }: NnunetOrigin,
+): Uint8Array<ArrayBuffer> {
+  const storages = new Storages();
+  const saved: Pickled = {
+    network_weights: storages.stateDict(toTheirs(nnunetMapping(config), tensors)),
+    optimizer_state: { state: {}, param_groups: [] },
+    grad_scaler_state: null,
+    logging: {},
+    _best_ema: null,
+    current_epoch: 0,
+    init_args: {
+      plans: parsed(plans),
+      configuration,
+      fold: 0,
+      dataset_json: parsed(dataset),
+      device: new Call('torch.device', ['cpu']),
+    },
+    trainer_name: trainer,
+    inference_allowed_mirroring_axes: mirrorAxes.length > 0 ? new Tuple(mirrorAxes) : null,
+  };
+  return writePytorch(saved, storages);
+}
+
+/** Of text that has been read before. */
+const parsed = (json: string): Readonly<Record<string, Pickled>> =>
+  JSON.parse(json) as Readonly<Record<string, Pickled>>;
+
+function textIn(plans: Readonly<Record<string, Pickled>>, key: string): string {
+  const found = plans[key];
+  // They become names of folders.
+  if (typeof found === 'string' && /^[\w.-]+$/.test(found) && !/^\.+$/.test(found)) return found;
+  throw new InvalidModel(`plans.json has ${key} ${JSON.stringify(found)}; expected letters, digits and _`);
+}

@@ -1,0 +1,93 @@
+/** `export`: the library's bytes in files, and what it refuses before anything is written. */
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { exportNnunet } from '../../src/export/nnunet.ts';
+import { exportOnnx } from '../../src/export/onnx.ts';
+import { exportPytorch } from '../../src/export/pytorch.ts';
+import { exportSafetensors } from '../../src/export/safetensors.ts';
+import { modelBytes } from '../export/networks.ts';
+import { interopFolder, nnunetFixture } from '../support/interop.ts';
+import { cli, temporaryFolder } from './support.ts';
+
+const bytesAt = async (...parts: string[]) => new Uint8Array(await readFile(join(...parts)));
+
+test('each kind, beside the model or where it is wanted', async () => {
+  const folder = await temporaryFolder();
+  const model = await modelBytes('residual');
+  await writeFile(join(folder, 'model.safetensors'), model);
+  const run = async (...args: string[]) => {
+    const { exitCode, out, err } = await cli(['export', folder, ...args]);
+    expect(err.replace(/^warning: .*$/m, ''), args.join(' ')).toBe('');
+    expect(exitCode).toBe(0);
+    return out.split('\n');
+  };
+  expect(await run('--to', 'pytorch')).toEqual([join(folder, 'model.pth')]);
+  expect(await bytesAt(folder, 'model.pth')).toEqual(await exportPytorch(model));
+  await run('--to', 'onnx', '--upsampling', 'shuffled', '--out', join(folder, 'new', 'a.onnx'));
+  expect(await bytesAt(folder, 'new', 'a.onnx')).toEqual(await exportOnnx(model, { upsampling: 'shuffled' }));
+  await run('--to', 'safetensors', '--precision', 'f16', '--out', join(folder, 'half.safetensors'));
+  expect(await bytesAt(folder, 'half.safetensors')).toEqual(
+    await exportSafetensors(model, { precision: 'f16' }),
+  );
+  const written = await run('--to', 'nnunet', '--dataset', 'Dataset042_Parts');
+  const { files } = await exportNnunet(model, { dataset: 'Dataset042_Parts' });
+  expect(written).toEqual(files.map(({ path }) => join(folder, 'model-nnunet', path)));
+  for (const [index, { source }] of files.entries()) expect(await bytesAt(written[index]!)).toEqual(source);
+  // What was written for PyTorch is a model here too.
+  const again = join(folder, 'again.safetensors');
+  const { err } = await cli(['export', join(folder, 'model.pth'), '--to', 'safetensors', '--out', again]);
+  expect(err).toBe('');
+  expect(await bytesAt(again)).toEqual(await exportSafetensors(model));
+});
+
+test('what is refused, and nothing is written', async () => {
+  const folder = await temporaryFolder();
+  const model = join(folder, 'model.safetensors');
+  await writeFile(model, await modelBytes('batch'));
+  await writeFile(join(folder, 'model.pth'), 'mine');
+  await writeFile(join(folder, 'scan.nii.gz'), 'no model');
+  await mkdir(join(folder, 'empty'));
+  const before = await readdir(folder);
+  const refused = async (...args: string[]) => {
+    const { exitCode, out, err } = await cli(['export', ...args]);
+    expect(out).toBe('');
+    return `${exitCode} ${err}`;
+  };
+  expect(await refused(model, '--to', 'pytorch')).toMatch(/^2 .*model\.pth is there already: .*--overwrite/);
+  expect(await refused(model, '--to', 'safetensors')).toMatch(/^2 .*would overwrite its input/);
+  expect(await refused(model, '--to', 'tensorflow')).toMatch(/^2 .*Allowed choices are pytorch/);
+  expect(await refused(model)).toMatch(/^2 .*required option '--to <kind>'/);
+  expect(await refused(model, '--to', 'onnx', '--out', folder)).toMatch(/^2 .*is a folder: give the name/);
+  expect(await refused(model, '--to', 'onnx', '--precision', 'f16')).toMatch(
+    /^2 .*--precision is for --to saf/,
+  );
+  expect(await refused(model, '--to', 'nnunet')).toMatch(/^1 .*has .*norm "batch".* and nnU-Net’s classes/);
+  expect(await refused(model, '--to', 'nnunet', '--dataset', '../a')).toMatch(
+    /^2 .*a name such as Dataset042/,
+  );
+  expect(await refused(model, '--to', 'onnx', '--fold', '0')).toMatch(
+    /^2 .*--fold is for model folders of nnU/,
+  );
+  expect(await refused(join(folder, 'empty'), '--to', 'onnx')).toMatch(
+    /^1 .*model\.safetensors: it does not exist/,
+  );
+  expect(await refused(join(folder, 'scan.nii.gz'), '--to', 'onnx')).toMatch(/^1 .*it is text/);
+  expect(await readdir(folder)).toEqual(before);
+  expect(await readFile(join(folder, 'model.pth'), 'utf8')).toBe('mine');
+  const { exitCode } = await cli(['export', model, '--to', 'pytorch', '--overwrite']);
+  expect(exitCode).toBe(0);
+  expect(await bytesAt(folder, 'model.pth')).toEqual(await exportPytorch(await modelBytes('batch')));
+});
+
+test('a folder of nnU-Net, one of its folds', async ({ skip }) => {
+  const found = await nnunetFixture('plain-iso');
+  if (!found) return skip(`${interopFolder} is not there`);
+  const folder = `${found.folder}/model`;
+  const out = join(await temporaryFolder(), 'a.onnx');
+  const several = await cli(['export', folder, '--to', 'onnx', '--out', out]);
+  expect(several.err).toMatch(/has the folds 0, 1: give one of them with --fold/);
+  const { exitCode, err } = await cli(['export', folder, '--to', 'onnx', '--fold', '1', '--out', out]);
+  expect([exitCode, err]).toEqual([0, '']);
+  expect((await readFile(out)).length).toBeGreaterThan(100_000);
+});

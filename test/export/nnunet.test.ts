@@ -1,0 +1,69 @@
+/** Model folders of nnU-Net: the files of its own again, bit by bit; and models of this package, which openNnunet reads. */
+import { expect, test } from 'vitest';
+import { InvalidModel } from '../../src/errors.ts';
+import { exportNnunet } from '../../src/export/nnunet.ts';
+import { convertNnunet } from '../../src/interop/nnunet/convert.ts';
+import { openNnunet } from '../../src/interop/nnunet/folder.ts';
+import { readModel } from '../../src/weights/model-file.ts';
+import { readStateDict } from '../../src/weights/pytorch/state-dict.ts';
+import { interopFolder, nnunetFixture, nnunetFolders } from '../support/interop.ts';
+import { modelBytes } from './networks.ts';
+
+test.for(nnunetFolders)('there and back: nnunet-%s', async (name, { skip }) => {
+  const found = await nnunetFixture(name);
+  if (!found) return skip(`${interopFolder} is not there`);
+  const opened = await openNnunet(found.files);
+  const { files, warnings } = await exportNnunet(await convertNnunet(opened, opened.folds[0]!.name));
+  expect(warnings).toEqual([]);
+  const { model, stateDict } = found.fixture;
+  const folder = model.replace(/^model\//, '');
+  expect(files.map(({ path }) => path)).toEqual(
+    ['plans.json', 'dataset.json', 'fold_0/checkpoint_final.pth'].map((path) => `${folder}/${path}`),
+  );
+  for (const at of [0, 1]) expect(files[at]!.source).toEqual(found.files[at]!.source);
+  const [saved, original] = [files[2]!, found.files[2]!].map(({ source, path }) =>
+    readStateDict(source, path),
+  );
+  const [ours, theirs] = [await saved!, await original!];
+  expect([...ours].map(([key, { shape }]) => [key, shape])).toEqual(Object.entries(stateDict));
+  const stored = new Set<unknown>();
+  for (const [key, tensor] of ours) {
+    stored.add(tensor.storage);
+    const [here, there] = [await tensor.read(), await theirs.get(key)!.read()];
+    expect(Buffer.from(here.buffer).equals(Buffer.from(there.buffer)), key).toBe(true);
+  }
+  expect(stored.size).toBe(found.fixture.canonicalNames.length);
+  const again = await openNnunet(files);
+  expect([again.trainer, again.mirrorAxes]).toEqual([opened.trainer, opened.mirrorAxes]);
+});
+
+test('a model of this package gets plans and labels', async () => {
+  const bytes = await modelBytes('residual');
+  const { files, warnings } = await exportNnunet(bytes, { dataset: 'Dataset042_Parts' });
+  expect(warnings).toEqual([expect.stringMatching(/keeps all components of labels 1/)]);
+  const { plans, labels, config, folds, mirrorAxes } = await openNnunet(files);
+  const { description } = await readModel(bytes);
+  expect(files[0]!.path).toBe('Dataset042_Parts/nnUNetTrainer__nnUNetPlans__3d_fullres/plans.json');
+  // Axes are the other way round there.
+  expect(plans.configuration.spacing).toEqual([2.5, 1, 1]);
+  expect(plans.configuration.patch).toEqual(description.inputSize!.toReversed());
+  expect(plans.configuration.normalization).toEqual([{ scheme: 'ZScoreNormalization', masked: false }]);
+  expect(plans.reader).toBe('NibabelIOWithReorient');
+  expect(labels.heads.map(({ name }) => name)).toEqual(description.labels);
+  expect(mirrorAxes).toEqual([]);
+  expect(config.features).toEqual(description.config.features);
+  const again = await readModel(await convertNnunet(await openNnunet(files), folds[0]!.name));
+  expect(again.weights.parameters).toEqual((await readModel(bytes)).weights.parameters);
+});
+
+test.each([
+  ['batch', /has .*norm "batch".*and nnU-Net’s classes .*norm "instance".*; export it to pytorch or onnx/],
+  [
+    'plain',
+    /has slope 0\.1.* scaleAndShift false.* and nnU-Net’s classes .* slope 0\.01.* scaleAndShift true/,
+  ],
+] as const)('what its classes do not have is named: %s', async (name, message) => {
+  const exported = exportNnunet(await modelBytes(name));
+  await expect(exported).rejects.toThrow(InvalidModel);
+  await expect(exported).rejects.toThrow(message);
+});
