@@ -216,6 +216,7 @@ const calls: Readonly<Record<string, PublicCall>> = {
   lossShape: { call: library.lossShape, values: [loss, 2] },
   crossEntropy: { call: library.crossEntropy, values: [[1, 1]] },
   weightedDice: { call: library.weightedDice, values: [[1, 1]], options: { 1: { smooth: 1, batch: true } } },
+  nnunetLoss: { call: library.nnunetLoss, values: [2], options: { 1: { batch: true } } },
   diceCrossEntropy: {
     call: library.diceCrossEntropy,
     values: [],

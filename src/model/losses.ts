@@ -98,7 +98,7 @@ export function diceCrossEntropy(
   };
 }
 
-const nnunetEntries = { classes: wholeNumber(2, 255), batch: v.optional(flag) };
+const batchEntries = { batch: v.optional(flag) };
 
 /**
  * nnU-Net's loss, to the number: cross-entropy minus the mean Dice of the classes but the background, so that it goes
@@ -106,8 +106,10 @@ const nnunetEntries = { classes: wholeNumber(2, 255), batch: v.optional(flag) };
  * @param options.batch sums Dice over the batch, as nnU-Net does where it also plans a lower resolution
  * @throws InvalidOption
  */
-export function nnunetLoss(classes: number, { batch = false }: { readonly batch?: boolean } = {}): Loss {
-  assertOptions('nnunetLoss', nnunetEntries, { classes, batch });
+export function nnunetLoss(classes: number, options: { readonly batch?: boolean } = {}): Loss {
+  assertOptions('nnunetLoss', { classes: wholeNumber(2, 255) }, { classes });
+  assertOptions('nnunetLoss', batchEntries, options);
+  const { batch = false } = options;
   const diceWeights = Array.from({ length: classes }, (_, c) => (c === 0 ? 0 : 1 / (classes - 1)));
   return { ...diceCrossEntropy({ batch, diceWeights }), negativeDice: true };
 }

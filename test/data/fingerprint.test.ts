@@ -61,9 +61,15 @@ test('the summary of two cases', () => {
       shape: { min: [3, 3, 4], median: [3.5, 4.5, 4], max: [4, 6, 4] },
       millimetres: { min: [3, 6, 8], median: [3.5, 6, 8], max: [4, 6, 8] },
       share: (1 / 2 + 1 / 4) / 2,
+      volumes: [
+        { shape: [4, 6, 4], spacing: [1, 1, 2] },
+        { shape: [3, 3, 4], spacing: [1, 2, 2] },
+      ],
     },
     orientations: { RAS: 1, LPI: 1 },
-    intensities: [{ min: 1, max: 3, mean: 2, deviation: 1, percentile005: 1, median: 3, percentile995: 3 }],
+    intensities: [
+      { min: 1, max: 3, mean: 2, deviation: 1, percentile005: 1.01, median: 2, percentile995: 2.99 },
+    ],
     foreground: [],
     classes: [
       { value: 0, cases: 2, share: 14 / 16 },
