@@ -385,7 +385,7 @@ const calls: Readonly<Record<string, PublicCall>> = {
     options: { 1: { folds: ['0'], checkpoint: 'a' } },
   },
   'Ensemble.open': {
-    call: library.Ensemble.open,
+    call: (files, options) => library.Ensemble.open(files, options),
     values: [[{ path: 'a.json', source: new Uint8Array(1) }]],
     options: { 1: { folds: ['0'], checkpoint: 'a', device, memoryBudget: 1 } },
   },

@@ -89,7 +89,7 @@ function readConfig(source: Random): number {
   const given = { ...options, ...found.arguments.options } as unknown as TrainOptions & NetworkOptions;
   completeConfig({ ...networkOf(given), inChannels: 1, classes: 2 });
   lossOf(given.loss, { classes: 2, weights: given.classWeights });
-  scheduleOf(given.schedule, given.learningRate!, given.epochs!, given);
+  scheduleOf(given.schedule, given.learningRate, given.epochs!, given);
   augmentationOf(given.augment, given.mirror);
   return 2 * text.length;
 }
