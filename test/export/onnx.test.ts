@@ -1,16 +1,26 @@
-/** Models as ONNX, run by onnxruntime: the logits of PyTorch, those of this package, and those of nnU-Net's own networks. */
+/** Models as ONNX, run by onnxruntime: the logits of PyTorch, those of this package, those of nnU-Net and of MONAI. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { InvalidModel } from '../../src/errors.ts';
 import { assertFitsOnnx, exportOnnx } from '../../src/export/onnx.ts';
 import { fromArrays } from '../../src/data/prepare.ts';
 import { random } from '../../src/data/random.ts';
+import { convertMonai } from '../../src/interop/monai/convert.ts';
+import { openMonai } from '../../src/interop/monai/open.ts';
 import { completeConfig } from '../../src/model/config.ts';
 import { UNet3D } from '../../src/unet3d.ts';
 import { readModel } from '../../src/weights/model-file.ts';
 import { readSafetensors } from '../../src/weights/safetensors.ts';
 import { testDevice } from '../support/device.ts';
 import { bytesOf } from '../support/files.ts';
-import { interopFolder, nnunetFixture, nnunetFolders } from '../support/interop.ts';
+import {
+  interopFixture,
+  interopFolder,
+  nnunetFixture,
+  nnunetFolders,
+  type InteropFixture,
+  type StoredArray,
+} from '../support/interop.ts';
+import { turned } from '../support/network.ts';
 import { errorOf, imageOf, modelBytes, modelOfNnunet, networkNames, type Volumes } from './networks.ts';
 import { readOnnx } from './read-onnx.ts';
 
@@ -80,6 +90,32 @@ describe('onnxruntime gives', () => {
     const expected = await found.floatsAt(`forward/${outputs[0]!.file}`);
     expect(apart(await logitsOf(file, image), expected)).toBeLessThan(1e-4);
   });
+
+  test.for(['unet-res2', 'dynunet', 'dynunet-res', 'basicunet', 'segresnet'])(
+    'the logits of MONAI: %s',
+    async (name, { skip }) => {
+      const found = await interopFixture<InteropFixture & { network: unknown; files: string[] }>(
+        `monai-${name}`,
+      );
+      if (!found) return skip(`${interopFolder} is not there`);
+      const { fixture, floatsAt, bytesAt } = found;
+      const volumesAt = async (array: StoredArray): Promise<Volumes> => {
+        const { shape, data } = turned({
+          shape: array.shape as Volumes['shape'],
+          data: Float64Array.from(await floatsAt(`forward/${array.file}`)),
+        });
+        return { shape, data: Float32Array.from(data) };
+      };
+      const definition = new TextEncoder().encode(JSON.stringify(fixture.network));
+      const model = await openMonai([
+        { path: 'network.json', source: definition },
+        { path: fixture.files[0]!, source: await bytesAt(fixture.files[0]!) },
+      ]);
+      const file = await exportOnnx(await convertMonai(model));
+      const logits = await logitsOf(file, await volumesAt(fixture.forward.input));
+      expect(apart(logits, (await volumesAt(fixture.forward.outputs[0]!)).data)).toBeLessThan(1e-4);
+    },
+  );
 });
 
 /** What torch.onnx.export of nnU-Net's and MONAI's networks gives; see the README there. */
