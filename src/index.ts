@@ -62,6 +62,7 @@ export { NnunetPredictor, type NnunetPredictOptions } from './interop/nnunet/pip
 export { segmentAsTotalSegmentator, type TotalSegmentatorPart } from './interop/totalsegmentator.ts';
 export { openMonai, type MonaiModel } from './interop/monai/open.ts';
 export { convertMonai } from './interop/monai/convert.ts';
+export { MonaiPredictor, type MonaiPredictOptions } from './interop/monai/predictor.ts';
 export { readSafetensors, writeSafetensors, type SafetensorsOptions } from './weights/safetensors.ts';
 export { exportNnunet, type NnunetExport, type NnunetExportOptions } from './export/nnunet.ts';
 export { exportOnnx, type OnnxOptions } from './export/onnx.ts';

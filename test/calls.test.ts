@@ -411,6 +411,11 @@ const calls: Readonly<Record<string, PublicCall>> = {
     values: [[{ path: 'a.json', source: new Uint8Array(1) }]],
     options: { 1: { folds: ['0'], checkpoint: 'a', memoryBudget: 1, precision: 'f32' } },
   },
+  'MonaiPredictor.load': {
+    call: (files, options) => library.MonaiPredictor.load(files, options),
+    values: [[{ path: 'a.json', source: new Uint8Array(1) }]],
+    options: { 1: { memoryBudget: 1, precision: 'f32' } },
+  },
   segmentAsTotalSegmentator: {
     call: library.segmentAsTotalSegmentator,
     values: [[], nifti],

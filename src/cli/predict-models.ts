@@ -1,14 +1,17 @@
-/** The kinds of models that `predict` takes: this package's own, nnU-Net's folders, and TotalSegmentator's. */
+/** The kinds of models that `predict` takes: this package's own, nnU-Net's folders, TotalSegmentator's, and MONAI's bundles. */
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { filesIn } from '../data/dataset.node.ts';
 import { gridOf } from '../data/nifti-affine.ts';
 import { readHeader } from '../data/nifti.ts';
 import { spacingOf, spatialShape } from '../data/volume.ts';
+import type { FileEntry } from '../data/case.ts';
 import { volumePattern } from '../data/volume-names.ts';
 import { InvalidModel, InvalidOption } from '../errors.ts';
 import { modelFolders, openNnunet, type NnunetModel } from '../interop/nnunet/folder.ts';
 import { fastestFirst } from '../interop/nnunet/pipeline/axes.ts';
+import { metadataPath, openMonai } from '../interop/monai/open.ts';
+import { MonaiPredictor } from '../interop/monai/predictor.ts';
 import { NnunetPredictor } from '../interop/nnunet/pipeline/predictor.ts';
 import { planSegmentation } from '../interop/nnunet/pipeline/segment.ts';
 import { filesInZip } from '../interop/zip.ts';
@@ -87,6 +90,11 @@ export async function findModel(
     return options.pipeline ? totalSegmentator(found, options) : nnunetModel(found, options);
   }
   refuse(given, nnunet, `${path} is no model of nnU-Net`);
+  const bundle = await bundleFiles(path, isFolder, ownFile);
+  if (bundle) {
+    refuse(given, own, `${path} is a bundle of MONAI, which keeps its own rules`);
+    return monaiModel(path, bundle, options);
+  }
   return ownModel(ownFile, options);
 }
 
@@ -126,6 +134,48 @@ async function nnunetFiles(
   };
 }
 
+/** A bundle of MONAI in a folder or an archive; undefined where there is none. */
+async function bundleFiles(
+  path: string,
+  isFolder: boolean,
+  ownFile: string,
+): Promise<readonly FileEntry[] | string | undefined> {
+  const isBundle = (files: readonly { readonly path: string }[]): boolean =>
+    files.some((file) => metadataPath.test(file.path));
+  if (!isFolder) return /\.zip$/i.test(path) && isBundle(await filesInZip(path)) ? path : undefined;
+  if (await exists(ownFile)) return undefined;
+  const { files } = await filesIn(path);
+  return isBundle(files) ? files : undefined;
+}
+
+async function monaiModel(
+  path: string,
+  files: readonly FileEntry[] | string,
+  options: PredictOptions,
+): Promise<FoundModel> {
+  const { output } = options;
+  if (output === 'logits')
+    throw new InvalidOption(
+      '--output logits is not there for bundles of MONAI: give labels or probabilities',
+    );
+  const model = await openMonai(files);
+  const { kind, config } = model.network;
+  return {
+    inChannels: config.inChannels,
+    files: typeof files === 'string' ? [path] : files.map(({ source }) => source as string),
+    notes: [`${kind} of MONAI: labels ${model.labels.join(', ') || `0 to ${config.classes - 1}`}`],
+    async open() {
+      const predictor = await MonaiPredictor.of(model, deviceOf(options));
+      return {
+        window: model.pipeline?.windows.size,
+        predict: (images, more) =>
+          predictor.predict(images, { ...more, probabilities: output === 'probabilities' }),
+        dispose: () => predictor.dispose(),
+      };
+    },
+  };
+}
+
 function refuse(given: readonly string[], names: readonly string[], because: string): void {
   const name = given.find((option) => names.includes(option));
   if (name === undefined) return;
@@ -149,7 +199,7 @@ export const isFolderAt = (path: string): Promise<boolean> =>
 async function ownModel(file: string, options: PredictOptions): Promise<FoundModel> {
   const bytes = await readFile(file).catch((error: NodeJS.ErrnoException) => {
     throw new InvalidModel(
-      `cannot read the model ${fileMessage(error)}; give a model.safetensors or its folder, or a model folder of nnU-Net`,
+      `cannot read the model ${fileMessage(error)}; give a model.safetensors or its folder, a model folder of nnU-Net or a bundle of MONAI`,
     );
   });
   // The network tells how many channels belong together; it is read before a GPU is looked for.

@@ -8,6 +8,7 @@ import { weightsOf as flatWeights } from '../../src/interop/mapping.ts';
 import { convertMonai } from '../../src/interop/monai/convert.ts';
 import { BundleConfig } from '../../src/interop/monai/config.ts';
 import { openMonai, type MonaiModel } from '../../src/interop/monai/open.ts';
+import { MonaiPredictor } from '../../src/interop/monai/predictor.ts';
 import { readPipeline, type Transform } from '../../src/interop/monai/pipeline.ts';
 import { segmentAsBundle } from '../../src/interop/monai/segment.ts';
 import { transformed } from '../../src/interop/monai/transforms.ts';
@@ -81,6 +82,15 @@ test('a bundle segments a case as MONAI does', async ({ skip }) => {
     expect(largestDifference(result.logits, logits)).toBeLessThan(tolerance);
     const { data } = await readNifti(await bytesAt(endToEnd.segmentation.file));
     expect([...result.labels]).toEqual([...data]);
+    using predictor = await MonaiPredictor.of(opened, { device: gpu.device });
+    const file = await bytesAt(endToEnd.image);
+    const [one, two] = await Promise.all([
+      predictor.predict(file, { probabilities: true }),
+      predictor.predict(file),
+    ]);
+    for (const { labels } of [one, two]) expect([...labels.data]).toEqual([...data]);
+    expect(one.probabilities!.data).toEqual(result.probabilities);
+    await expect(predictor.predict([file, file])).rejects.toThrow('the image has 2 channel(s)');
   } finally {
     inference.release();
     state.dispose();

@@ -39,7 +39,7 @@ export function predictCommand(io: Io): Command {
     .description("Segment NIfTI volumes; results lie on each volume's own grid.")
     .argument(
       '<MODEL>',
-      'model.safetensors, the folder of a training, or a model folder of nnU-Net or its zip',
+      'model.safetensors, the folder of a training, or a model folder of nnU-Net, a bundle of MONAI, or the zip of either',
     )
     .argument(
       '<INPUT...>',

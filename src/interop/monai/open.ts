@@ -37,7 +37,8 @@ const filesEntries = {
   ),
 };
 
-const metadataPath = /(^|\/)configs\/metadata\.json$/;
+/** Of a bundle, by which it is known. */
+export const metadataPath = /(^|\/)configs\/metadata\.json$/;
 /** Of a bundle's files, those that are read. */
 const bundlePath = /(^|\/)(configs\/(metadata|inference|train)\.json|models\/model\.pt)$/;
 

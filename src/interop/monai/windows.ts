@@ -1,5 +1,6 @@
 /** Sliding windows as MONAI's SlidingWindowInferer places and weights them. */
 import type { Size3 } from '../../size.ts';
+import type { WindowProgress } from '../../infer/window.ts';
 import type { Windows } from './pipeline.ts';
 
 /** Starts along an axis: at equal distances from 0 on, the last one moved back to fit. */
@@ -29,12 +30,15 @@ export function weightsOf(size: Size3, { mode, sigma }: Pick<Windows, 'mode' | '
 /** Gives the logits [class][z][y][x] of an image [channel][z][y][x] of this size. */
 export type RunNetwork = (image: Float32Array, size: Size3) => Promise<Float32Array>;
 
+export type OnProgress = (progress: WindowProgress) => void;
+
 /** Logits [class][z][y][x] of a whole image [channel][z][y][x]: the weighted mean of those of its windows. */
 export async function throughWindows(
   image: Float32Array,
   shape: Size3,
   { size, ...windows }: Windows,
   run: RunNetwork,
+  onProgress?: OnProgress,
 ): Promise<Float32Array> {
   if (!size) return run(image, shape);
   const voxels = shape[0] * shape[1] * shape[2];
@@ -45,6 +49,8 @@ export async function throughWindows(
   const [xs, ys, zs] = padded.map((length, axis) => startsAlong(length, size[axis]!, windows.overlap));
   const weights = weightsOf(size, windows);
   const total = new Float32Array(voxels);
+  const count = xs!.length * ys!.length * zs!.length;
+  let loaded = 0;
   let sums: Float32Array | undefined;
   for (const z of zs!)
     for (const y of ys!)
@@ -59,6 +65,7 @@ export async function throughWindows(
             );
         });
         const logits = await run(part, size);
+        onProgress?.({ loaded: ++loaded, total: count });
         const classes = logits.length / weights.length;
         sums ??= new Float32Array(classes * voxels);
         const found = sums;

@@ -1,4 +1,4 @@
-/** `predict` with models of nnU-Net and with TotalSegmentator's steps around them, against the labels that those wrote. */
+/** `predict` with models of nnU-Net, TotalSegmentator's steps around them, and MONAI's bundles: the labels that those wrote. */
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
@@ -66,6 +66,21 @@ describe.skipIf(!existsSync(shared))('as the original wrote them', () => {
     expect(ran.err).toContain('labels: 0 background, 1 structure_1, 2 structure_2');
     expect(ran.exitCode).toBe(0);
     expect(await compare(file, `${folderOf('totalsegmentator')}/case/final.nii.gz`)).toBe(0);
+  });
+
+  test('a bundle of MONAI', async () => {
+    const file = join(await temporaryFolder(), 'labels.nii.gz');
+    const monai = `${shared}/monai-unet-res2`;
+    const command = ['predict', `${monai}/bundle`, `${monai}/case/image.nii.gz`, '--out', file];
+    const refused = await cli([...command, '--tta']);
+    expect([refused.exitCode, refused.err]).toEqual([
+      2,
+      expect.stringMatching(/--tta does nothing here: .* is a bundle of MONAI, which keeps its own rules/),
+    ]);
+    const ran = await cli(command);
+    expect(ran.err).toContain('UNet of MONAI: labels background, structure 1');
+    expect(ran.exitCode).toBe(0);
+    expect(await compare(file, `${monai}/case/segmentation.nii.gz`)).toBe(0);
   });
 
   test('what does not go together is refused before a GPU is looked for', async () => {
