@@ -10,7 +10,7 @@ import { bestModel } from '../../src/train/best-model.ts';
 import { readSafetensors } from '../../src/weights/safetensors.ts';
 import { UNet3D } from '../../src/worker/client.ts';
 import type { TrainingEvent } from '../../src/train/events.ts';
-import { calls, network, resultsOf } from '../support/calls.ts';
+import { calls, network, resultsOf, type Timing } from '../support/calls.ts';
 
 const options = { inChannels: 1, classes: 6, features: [4, 8], seed: 3 };
 const epochs = 3;
@@ -196,9 +196,13 @@ test.each([
   ['in mid-flight', Object.values(calls).reverse()],
 ] as const)('all calls, %s: what each gives does not change', async (timing, sequence) => {
   const worker = thread();
-  const create = () => UNet3D.create({ ...network, worker });
-  const expected = await resultsOf(await create(), sequence, 'one after another');
-  expect(await resultsOf(await create(), sequence, timing)).toEqual(expected);
+  const results = async (timing: Timing) => {
+    const model = await UNet3D.create({ ...network, worker });
+    const found = await resultsOf(model, sequence, timing);
+    model.dispose();
+    return found;
+  };
+  expect(await results(timing)).toEqual(await results('one after another'));
 });
 
 test('a store that is held only when its training is over is let go', async () => {

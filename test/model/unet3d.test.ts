@@ -60,7 +60,7 @@ describe('label values outside the classes', () => {
 
 test('a misspelt option is refused with the one it may mean, else with all', async () => {
   await expect(create(untyped({ feature: [4, 8] }))).rejects.toThrow(
-    /UNet3D.create has no option 'feature': did you mean features\?/,
+    /UNet3D.create has no option 'feature': did you mean features or upFeatures\?/,
   );
   await expect(create(untyped({ learningRate: 1 }))).rejects.toThrow(/it takes inChannels, .*features, /);
   using model = await create();

@@ -318,7 +318,11 @@ describe('model files', () => {
       'config.features[1] is 1152921504606847000; expected',
     ],
     [{ config: { ...config, classes: 1 } }, 'config.classes is 1; expected a whole number from 2 to 255'],
-    [{ config: { ...config, norm: 'group' } }, 'config.norm is "group"; expected "batch" or "instance"'],
+    [{ config: { ...config, norm: 'layer' } }, 'config.norm is "layer"; expected "batch"'],
+    [
+      { config: { ...config, norm: 'group' } },
+      'norm is group; give batch or instance, which architecture unet has',
+    ],
     [{ config: { ...config, deepSupervision: true } }, 'deepSupervision takes four levels or more'],
     [{ config: undefined }, 'config is missing; expected an object'],
     [{ preprocesing: 1 }, 'preprocesing is not known; expected preprocessing or postprocessing'],
