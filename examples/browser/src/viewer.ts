@@ -1,6 +1,6 @@
 /** NiiVue: one or two linked pictures of the same volume, each with its own label overlay. */
 import type { Niivue } from '@niivue/niivue';
-import { classColor, cssColor, sourceName } from 'unet3d-gpu/worker';
+import { classColor, cssColor, readNifti, sourceName, stemOf, writeNifti } from 'unet3d-gpu/worker';
 import { el, fill, swatch } from './dom.ts';
 import type { VolumeFile } from './state.ts';
 
@@ -22,6 +22,22 @@ const opened = (volume: VolumeFile) => ({
   ...('header' in volume ? { file: volume.header, urlImgData: volume.image } : { file: volume }),
   name: sourceName(volume),
 });
+
+/** What NiiVue cannot read, such as gzip of several members, is written anew for it. */
+async function loaded(
+  volume: VolumeFile,
+  options: { readonly opacity?: number; readonly colormap?: string },
+) {
+  const { NVImage } = await library();
+  try {
+    return await NVImage.loadFromFile({ ...opened(volume), ...options });
+  } catch {
+    const read = 'header' in volume ? readNifti(volume.header, { image: volume.image }) : readNifti(volume);
+    const bytes = (await writeNifti(await read, { gzip: false })) as Uint8Array<ArrayBuffer>;
+    const name = `${stemOf(sourceName(volume))}.nii`;
+    return NVImage.loadFromFile({ file: new File([bytes], name), name, ...options });
+  }
+}
 
 /** Colours of the labels, background and unknown voxels clear. */
 function colormap(names: readonly string[], unknown: number | undefined) {
@@ -74,7 +90,6 @@ export class Viewer {
     names: readonly string[],
     unknown: number | undefined,
   ): Promise<void> {
-    const { NVImage } = await library();
     if (this.#panes.length !== pictures.length) {
       fill(this.element);
       this.#panes.length = 0;
@@ -92,9 +107,9 @@ export class Viewer {
       const { niivue } = pane;
       const first = this.#base === base ? 1 : 0;
       while (niivue.volumes.length > first) niivue.removeVolumeByIndex(niivue.volumes.length - 1);
-      if (first === 0) niivue.addVolume(await NVImage.loadFromFile({ ...opened(base), colormap: 'gray' }));
+      if (first === 0) niivue.addVolume(await loaded(base, { colormap: 'gray' }));
       if (overlay) {
-        const image = await NVImage.loadFromFile({ ...opened(overlay), opacity: this.#opacity });
+        const image = await loaded(overlay, { opacity: this.#opacity });
         image.setColormapLabel(colormap(names, unknown));
         niivue.addVolume(image);
       }
