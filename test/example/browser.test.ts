@@ -88,6 +88,8 @@ test(
     await shot(page, 'settings');
     await page.getByRole('button', { name: 'Start training' }).click();
     await page.locator('table.dice').getByText('prostate').waitFor();
+    // The checkpoint of an epoch is there, not only that of the beginning.
+    await page.getByText(/Training: epoch ([3-9]|\d\d) of 40/).waitFor();
     await expect.poll(() => page.evaluate(storedBytes), { timeout: 60_000 }).toBeGreaterThan(0);
     await shot(page, 'training');
     await page.reload();
