@@ -1,8 +1,7 @@
 /** What each option of the public calls may be. */
 import * as v from 'valibot';
 import { preprocessingSchema } from './data/preprocessing.ts';
-import { deviceSchema } from './gpu/device.ts';
-import { limitsSchema } from './gpu/plan.ts';
+import { deviceEntries, sharedDeviceEntries } from './gpu/device-options.ts';
 import { precisionSchema } from './gpu/precision.ts';
 import { concessionsSchema } from './model/budget.ts';
 import { configEntries } from './model/config.ts';
@@ -47,19 +46,12 @@ export const batchSource = withParts(
   'batch',
 );
 
-const sharedDevice = {
-  limits: v.optional(v.partial(limitsSchema)),
-  memoryBudget: v.optional(limit('a number of bytes above 0, such as 4 * 2 ** 30')),
-  precision: v.optional(precisionSchema),
-};
-
 const channels = v.array(text, 'a list of names of channels');
 
-export const deviceEntries = {
-  ...sharedDevice,
-  device: v.optional(deviceSchema),
+export const workerEntries = {
+  ...sharedDeviceEntries,
+  worker: v.optional(withParts('a Worker', 'postMessage')),
 };
-export const workerEntries = { ...sharedDevice, worker: v.optional(withParts('a Worker', 'postMessage')) };
 
 const networkEntries = {
   ...configEntries,

@@ -1,12 +1,12 @@
 /** Several networks as one: folds of one training, or models that differ in their weights alone. */
 import * as v from 'valibot';
-import { deviceEntries, predictEntries } from './call-options.ts';
+import { predictEntries } from './call-options.ts';
 import { openRanges } from './data/byte-ranges.ts';
 import { fileList, type FileEntry } from './data/case.ts';
 import { sourceSchema, type Source } from './data/source.ts';
 import { InvalidModel, InvalidOption } from './errors.ts';
-import { Gpu } from './gpu/device.ts';
-import { Inference } from './infer/inference.ts';
+import { deviceEntries, type DeviceOptions } from './gpu/device-options.ts';
+import { OpenNetwork } from './infer/opened.ts';
 import {
   assertNoMeanOfLogits,
   readSources,
@@ -22,13 +22,9 @@ import { optionsForNnunet } from './interop/nnunet/pipeline/segment.ts';
 import { descriptionOf } from './interop/nnunet/rules.ts';
 import { filesInZip, type ModelFile } from './interop/zip.ts';
 import { listed } from './listed.ts';
-import { defaultBudget } from './model/budget.ts';
 import type { UNet3DConfig } from './model/config.ts';
-import { ModelState } from './model/state.ts';
-import { Turns } from './model/turns.ts';
 import { assertOptions } from './options.ts';
 import { text } from './schema.ts';
-import type { DeviceOptions } from './unet3d.ts';
 import { openModel } from './weights/model-file.ts';
 import type { ReadableTensor } from './weights/named-tensors.ts';
 import { uploadWeights } from './weights/upload.ts';
@@ -173,10 +169,8 @@ async function ownRunner(files: readonly ModelFile[], device: DeviceOptions): Pr
     throw new InvalidModel(
       `${listed(files.map(({ path }) => path))} follow nnU-Net's rules: open their model folder instead`,
     );
-  const gpu = await Gpu.open({ device: device.device, limits: device.limits });
-  const state = new ModelState(gpu, config);
-  state.precision = device.precision ?? 'f32';
-  const inference = new Inference(state, device.memoryBudget ?? defaultBudget(gpu));
+  const network = await OpenNetwork.open(config, device);
+  const { state, inference } = network;
   const logits = async (volume: DenseCase, options: PredictOptions): Promise<Float32Array> => {
     let sum: Float32Array | undefined;
     for (const [index, file] of files.entries()) {
@@ -191,7 +185,6 @@ async function ownRunner(files: readonly ModelFile[], device: DeviceOptions): Pr
     }
     return sum!.map((value) => value / files.length);
   };
-  const turns = new Turns();
   return {
     config,
     description,
@@ -201,14 +194,11 @@ async function ownRunner(files: readonly ModelFile[], device: DeviceOptions): Pr
         throw new InvalidOption('previousStage is for cascades of nnU-Net, and these are none: leave it out');
       assertNoMeanOfLogits(options);
       const turn = { name: 'prediction', signal: options.signal, ahead: () => readSources(sources) };
-      return turns.take(turn, (read) => segmentVolumes({ config, description, logits }, read, options));
+      return network.turns.take(turn, (read) =>
+        segmentVolumes({ config, description, logits }, read, options),
+      );
     },
-    dispose() {
-      gpu.dispose();
-      turns.close(gpu.lossError());
-      inference.release();
-      state.dispose();
-    },
+    dispose: () => network.dispose(),
   };
 }
 

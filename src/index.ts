@@ -2,14 +2,8 @@
 export * from './errors.ts';
 export { Ensemble, type EnsembleOptions, type EnsemblePredictOptions } from './ensemble.ts';
 export { UNet3D } from './unet3d.ts';
-export type {
-  CreateOptions,
-  DeviceOptions,
-  EvaluateOptions,
-  LabelledCase,
-  TakeOptions,
-  TrainingOptions,
-} from './unet3d.ts';
+export type { CreateOptions, EvaluateOptions, LabelledCase, TakeOptions, TrainingOptions } from './unet3d.ts';
+export type { DeviceOptions } from './gpu/device-options.ts';
 export type { CaseScore } from './infer/evaluator.ts';
 export type { SegmentOptions } from './infer/inference.ts';
 export {

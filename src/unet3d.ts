@@ -4,7 +4,6 @@ import {
   caseList,
   createEntries,
   describeEntries,
-  deviceEntries,
   evaluateEntries,
   planEntries,
   predictEntries,
@@ -19,8 +18,9 @@ import type { Preprocessing } from './data/preprocessing.ts';
 import type { PreparedCase } from './data/prepare.ts';
 import type { Source } from './data/source.ts';
 import { InvalidOption } from './errors.ts';
+import { deviceEntries, type DeviceOptions } from './gpu/device-options.ts';
 import { Gpu } from './gpu/device.ts';
-import type { Plan, PlanLimits } from './gpu/plan.ts';
+import type { Plan } from './gpu/plan.ts';
 import type { Precision } from './gpu/precision.ts';
 import type { CaseScore, DenseCase } from './infer/evaluator.ts';
 import type { SegmentOptions } from './infer/inference.ts';
@@ -57,24 +57,6 @@ import { readModel, requireConsistent, writeModel } from './weights/model-file.t
 import { takeOver, type HeadsChoice } from './weights/take-over.ts';
 
 export type { EvaluateOptions, LabelledCase, TrainingOptions };
-
-/** Where a model runs, and in how much memory. */
-export interface DeviceOptions {
-  /** A device of the caller's: used as it is, never destroyed. */
-  readonly device?: GPUDevice;
-  /** Lower limits than the device's, for tests and shared machines. */
-  readonly limits?: Partial<PlanLimits>;
-  /**
-   * Bytes that a plan may take on the GPU. Default: four fifths of the device's memory where it tells, else 4 GiB, on
-   * software adapters 8 GiB.
-   */
-  readonly memoryBudget?: number;
-  /**
-   * How volumes are stored: `f16` takes half the memory, natively or packed. Arithmetic, weights, statistics and
-   * losses are float32 either way. Default `f32`.
-   */
-  readonly precision?: Precision;
-}
 
 /**
  * What a network is made of; all but `inChannels` and `classes` have defaults: features 16, 32, 64, 128, batch norm,

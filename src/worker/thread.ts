@@ -3,11 +3,11 @@
  * so that an abort is heard at once, also in a hidden tab.
  */
 import { InvalidOption } from '../errors.ts';
+import type { DeviceOptions } from '../gpu/device-options.ts';
 import type { PredictOptions } from '../infer/predict.ts';
 import {
   UNet3D,
   type CreateOptions,
-  type DeviceOptions,
   type LabelledCase,
   type TakeOptions,
   type TrainingOptions,

@@ -1,5 +1,5 @@
 /** MONAI's bundles: a case from file to labels as MONAI computes them, and configurations that are read as data. */
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import type { FileEntry } from '../../src/data/case.ts';
 import { readNifti } from '../../src/data/nifti.ts';
 import { InvalidModel } from '../../src/errors.ts';
@@ -91,6 +91,18 @@ test('a bundle segments a case as MONAI does', async ({ skip }) => {
     for (const { labels } of [one, two]) expect([...labels.data]).toEqual([...data]);
     expect(one.probabilities!.data).toEqual(result.probabilities);
     await expect(predictor.predict([file, file])).rejects.toThrow('the image has 2 channel(s)');
+    // Weights that cannot be read leave nothing on the device of the caller.
+    const destroyed = vi.spyOn(GPUBuffer.prototype, 'destroy');
+    const created = vi.spyOn(gpu.device, 'createBuffer');
+    const unread = { read: () => Promise.reject(new InvalidModel('unread')) };
+    const last = [...weights].at(-1)!;
+    const broken = new Map(weights).set(last[0], { ...last[1], ...unread });
+    await expect(MonaiPredictor.of({ ...opened, weights: broken }, { device: gpu.device })).rejects.toThrow(
+      'unread',
+    );
+    expect(created).toHaveBeenCalled();
+    for (const { value } of created.mock.results) expect(destroyed.mock.contexts).toContain(value);
+    vi.restoreAllMocks();
   } finally {
     inference.release();
     state.dispose();

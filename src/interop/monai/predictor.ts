@@ -6,33 +6,16 @@ import { readNifti } from '../../data/nifti.ts';
 import { sourceName, type Source } from '../../data/source.ts';
 import { spacingOf, spatialShape, type Volume } from '../../data/volume.ts';
 import { InvalidModel, InvalidOption } from '../../errors.ts';
-import { deviceSchema, Gpu } from '../../gpu/device.ts';
-import { limitsSchema, type PlanLimits } from '../../gpu/plan.ts';
-import { precisionSchema, type Precision } from '../../gpu/precision.ts';
-import { Inference } from '../../infer/inference.ts';
+import { deviceEntries, type DeviceOptions } from '../../gpu/device-options.ts';
+import { OpenNetwork } from '../../infer/opened.ts';
 import { Segmentation } from '../../infer/predict.ts';
 import type { WindowProgress } from '../../infer/window.ts';
-import { defaultBudget } from '../../model/budget.ts';
-import { ModelState } from '../../model/state.ts';
-import { Turns } from '../../model/turns.ts';
 import { assertOptions, assertValue } from '../../options.ts';
-import { callback, flag, limit, signal, withParts } from '../../schema.ts';
+import { callback, flag, signal, withParts } from '../../schema.ts';
 import { uploadWeights } from '../../weights/upload.ts';
 import { openMonai, type MonaiModel } from './open.ts';
 import type { Pipeline } from './pipeline.ts';
 import { segmentAsBundle } from './segment.ts';
-
-/** Where a bundle runs. */
-export interface MonaiDeviceOptions {
-  /** A device of the caller's: used as it is, never destroyed. */
-  readonly device?: GPUDevice;
-  /** Lower limits than the device's, for tests and shared machines. */
-  readonly limits?: Partial<PlanLimits>;
-  /** Bytes that a window may take on the GPU. Default: as `UNet3D.load`. */
-  readonly memoryBudget?: number;
-  /** How volumes are stored. Default `f32`. */
-  readonly precision?: Precision;
-}
 
 /** How images are segmented. */
 export interface MonaiPredictOptions {
@@ -43,13 +26,6 @@ export interface MonaiPredictOptions {
   /** Of the windows that are done. */
   readonly onProgress?: ((progress: WindowProgress) => void) | undefined;
 }
-
-const deviceEntries = {
-  device: v.optional(deviceSchema),
-  limits: v.optional(v.partial(limitsSchema)),
-  memoryBudget: v.optional(limit('a number of bytes above 0, such as 4 * 2 ** 30')),
-  precision: v.optional(precisionSchema),
-} satisfies Record<keyof MonaiDeviceOptions, unknown>;
 
 const predictEntries = {
   probabilities: v.optional(flag),
@@ -62,21 +38,17 @@ const predictEntries = {
  * own grid, of which the largest counts. Calls take turns.
  */
 export class MonaiPredictor {
-  readonly #turns = new Turns();
-  readonly #state: ModelState;
-  readonly #inference: Inference;
+  readonly #network: OpenNetwork;
   readonly #pipeline: Pipeline;
 
   private constructor(
     /** What the bundle says. */
     readonly model: MonaiModel,
     pipeline: Pipeline,
-    state: ModelState,
-    inference: Inference,
+    network: OpenNetwork,
   ) {
     this.#pipeline = pipeline;
-    this.#state = state;
-    this.#inference = inference;
+    this.#network = network;
   }
 
   /**
@@ -87,14 +59,14 @@ export class MonaiPredictor {
    */
   static async load(
     files: readonly FileEntry[] | Source,
-    options: MonaiDeviceOptions = {},
+    options: DeviceOptions = {},
   ): Promise<MonaiPredictor> {
     assertOptions('MonaiPredictor.load', deviceEntries, options);
     return MonaiPredictor.of(await openMonai(files), options);
   }
 
   /** Of a bundle that is open already. @throws as `load` */
-  static async of(model: MonaiModel, options: MonaiDeviceOptions = {}): Promise<MonaiPredictor> {
+  static async of(model: MonaiModel, options: DeviceOptions = {}): Promise<MonaiPredictor> {
     assertValue('MonaiPredictor.of', withParts('a model of openMonai', 'network', 'weights'), model);
     assertOptions('MonaiPredictor.of', deviceEntries, options);
     const { network, weights, pipeline } = model;
@@ -103,18 +75,10 @@ export class MonaiPredictor {
         'the network comes without the transforms of a bundle, so nothing says how images are prepared for it: give ' +
           'a bundle with configs/metadata.json and configs/inference.json, or convert it (convertMonai) and train it on',
       );
-    const { device, limits, precision = 'f32' } = options;
-    const gpu = await Gpu.open({ device, limits });
-    try {
-      const state = new ModelState(gpu, network.config);
-      state.precision = precision;
-      await uploadWeights(state, weights);
-      const { memoryBudget = defaultBudget(gpu) } = options;
-      return new MonaiPredictor(model, pipeline, state, new Inference(state, memoryBudget));
-    } catch (error) {
-      gpu.dispose();
-      throw error;
-    }
+    const opened = await OpenNetwork.open(network.config, options, ({ state }) =>
+      uploadWeights(state, weights),
+    );
+    return new MonaiPredictor(model, pipeline, opened);
   }
 
   /**
@@ -130,13 +94,14 @@ export class MonaiPredictor {
     const { signal, onProgress, probabilities = false } = options;
     const files = Array.isArray(sources) ? (sources as readonly Source[]) : [sources as Source];
     const ahead = () => readImage(files);
-    return this.#turns.take({ name: 'prediction', signal, ahead }, async ({ data, first }) => {
+    return this.#network.turns.take({ name: 'prediction', signal, ahead }, async ({ data, first }) => {
       const { affine, header } = first;
       const shape = spatialShape(first.shape);
       const { config } = this.model.network;
       const found = await segmentAsBundle({ data, shape, affine }, this.#pipeline, {
         ...config,
-        run: (image, size) => this.#inference.logits({ image, shape: size }, size, signal ? { signal } : {}),
+        run: (image, size) =>
+          this.#network.inference.logits({ image, shape: size }, size, signal ? { signal } : {}),
         onProgress,
       });
       const grid = { affine, spacing: spacingOf(affine), header };
@@ -151,10 +116,7 @@ export class MonaiPredictor {
 
   /** Frees everything on the GPU; the device too, unless the caller brought it. */
   dispose(): void {
-    this.#state.gpu.dispose();
-    this.#turns.close(this.#state.gpu.lossError());
-    this.#inference.release();
-    this.#state.dispose();
+    this.#network.dispose();
   }
 
   /** As `dispose`. */

@@ -4,15 +4,11 @@ import type { FileEntry } from '../../../data/case.ts';
 import { sourceSchema, type Source } from '../../../data/source.ts';
 import type { Volume } from '../../../data/volume.ts';
 import { OutOfMemory } from '../../../errors.ts';
-import { Gpu, deviceSchema } from '../../../gpu/device.ts';
+import { deviceEntries, type DeviceOptions } from '../../../gpu/device-options.ts';
 import { formatBytes } from '../../../format.ts';
-import { limitsSchema, type PlanLimits } from '../../../gpu/plan.ts';
-import { precisionSchema, type Precision } from '../../../gpu/precision.ts';
-import { Inference } from '../../../infer/inference.ts';
-import { defaultBudget } from '../../../model/budget.ts';
+import { OpenNetwork } from '../../../infer/opened.ts';
 import { planInference } from '../../../model/plan.ts';
-import { ModelState } from '../../../model/state.ts';
-import { Turns } from '../../../model/turns.ts';
+import type { ModelState } from '../../../model/state.ts';
 import { assertOptions, assertValue } from '../../../options.ts';
 import { callback, flag, limit, signal, text, withParts } from '../../../schema.ts';
 import { uploadWeights } from '../../../weights/upload.ts';
@@ -23,33 +19,14 @@ import type { WindowLogits } from './logits.ts';
 import { previousStage } from './previous.ts';
 import { segmentAsNnunet, type NnunetSegmentation, type NnunetSegmentOptions } from './segment.ts';
 
-/** Where a model runs. */
-export interface NnunetDeviceOptions {
-  /** A device of the caller's: used as it is, never destroyed. */
-  readonly device?: GPUDevice;
-  /** Lower limits than the device's, for tests and shared machines. */
-  readonly limits?: Partial<PlanLimits>;
-  /** Bytes that a window may take on the GPU. Default: as `UNet3D.load`. */
-  readonly memoryBudget?: number;
-  /** How volumes are stored. Default `f32`. */
-  readonly precision?: Precision;
-}
-
 /** Which folds, and where they run. */
-export interface NnunetLoadOptions extends NnunetOptions, NnunetDeviceOptions {}
+export interface NnunetLoadOptions extends NnunetOptions, DeviceOptions {}
 
 /** How images are segmented. */
 export interface NnunetPredictOptions extends Omit<NnunetSegmentOptions, 'previous'> {
   /** Labels of the previous stage on the image's own grid; for the second network of a cascade. */
   readonly previousStage?: Source | undefined;
 }
-
-const deviceEntries = {
-  device: v.optional(deviceSchema),
-  limits: v.optional(v.partial(limitsSchema)),
-  memoryBudget: v.optional(limit('a number of bytes above 0, such as 4 * 2 ** 30')),
-  precision: v.optional(precisionSchema),
-} satisfies Record<keyof NnunetDeviceOptions, unknown>;
 
 const loadEntries = {
   ...deviceEntries,
@@ -79,21 +56,17 @@ const predictEntries = {
  * to the image's own grid. The device holds one fold at a time. Calls take turns.
  */
 export class NnunetPredictor {
-  readonly #turns = new Turns();
-  readonly #state: ModelState;
-  readonly #inference: Inference;
+  readonly #network: OpenNetwork;
   /** One per fold; see `logitPlanes`. */
   readonly networks: readonly WindowLogits[];
 
   private constructor(
     /** What the folder says. */
     readonly model: NnunetModel,
-    state: ModelState,
-    inference: Inference,
+    network: OpenNetwork,
   ) {
-    this.#state = state;
-    this.#inference = inference;
-    this.networks = foldNetworks(model, state, inference);
+    this.#network = network;
+    this.networks = foldNetworks(model, network);
   }
 
   /**
@@ -111,21 +84,13 @@ export class NnunetPredictor {
   }
 
   /** Of a model folder that is open already. @throws as `load` */
-  static async of(model: NnunetModel, options: NnunetDeviceOptions = {}): Promise<NnunetPredictor> {
+  static async of(model: NnunetModel, options: DeviceOptions = {}): Promise<NnunetPredictor> {
     assertValue('NnunetPredictor.of', withParts('a model of openNnunet', 'plans', 'labels', 'folds'), model);
     assertOptions('NnunetPredictor.of', deviceEntries, options);
-    const { device, limits, precision = 'f32' } = options;
-    const gpu = await Gpu.open({ device, limits });
-    try {
-      const state = new ModelState(gpu, model.config);
-      state.precision = precision;
-      const { memoryBudget = defaultBudget(gpu) } = options;
-      assertWindowFits(model, state, memoryBudget);
-      return new NnunetPredictor(model, state, new Inference(state, memoryBudget));
-    } catch (error) {
-      gpu.dispose();
-      throw error;
-    }
+    const opened = await OpenNetwork.open(model.config, options, ({ state, inference }) =>
+      assertWindowFits(model, state, inference.budget),
+    );
+    return new NnunetPredictor(model, opened);
   }
 
   /**
@@ -146,8 +111,9 @@ export class NnunetPredictor {
       if (earlier === undefined) return { image };
       return { image, previous: await previousStage(earlier, image, labels) };
     };
-    return this.#turns.take({ name: 'prediction', signal: options.signal, ahead }, ({ image, previous }) =>
-      segmentAsNnunet(this.model, image, this.networks, { ...rest, previous }),
+    return this.#network.turns.take(
+      { name: 'prediction', signal: options.signal, ahead },
+      ({ image, previous }) => segmentAsNnunet(this.model, image, this.networks, { ...rest, previous }),
     );
   }
 
@@ -161,17 +127,14 @@ export class NnunetPredictor {
     options: NnunetSegmentOptions = {},
   ): Promise<NnunetSegmentation> {
     assertOptions('NnunetPredictor.segment', segmentEntries, options);
-    return this.#turns.take({ name: 'prediction', signal: options.signal }, () =>
+    return this.#network.turns.take({ name: 'prediction', signal: options.signal }, () =>
       segmentAsNnunet(this.model, nnunetImage(names, volumes, this.model.plans), this.networks, options),
     );
   }
 
   /** Frees everything on the GPU; the device too, unless the caller brought it. */
   dispose(): void {
-    this.#state.gpu.dispose();
-    this.#turns.close(this.#state.gpu.lossError());
-    this.#inference.release();
-    this.#state.dispose();
+    this.#network.dispose();
   }
 
   /** As `dispose`. */
@@ -198,7 +161,7 @@ export function assertWindowFits(
 }
 
 /** One network per fold on the same buffers: a fold's weights are written when its turn comes. */
-function foldNetworks(model: NnunetModel, state: ModelState, inference: Inference): WindowLogits[] {
+function foldNetworks(model: NnunetModel, { state, inference }: OpenNetwork): WindowLogits[] {
   const size = fastestFirst(model.plans.configuration.patch);
   let written: NnunetFold | undefined;
   return model.folds.map((fold): WindowLogits => {
