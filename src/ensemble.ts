@@ -2,7 +2,7 @@
 import * as v from 'valibot';
 import { predictEntries } from './call-options.ts';
 import { openRanges } from './data/byte-ranges.ts';
-import { fileList, type FileEntry } from './data/case.ts';
+import type { FileEntry } from './data/case.ts';
 import { sourceSchema, type Source } from './data/source.ts';
 import { InvalidModel, InvalidOption } from './errors.ts';
 import { deviceEntries, type DeviceOptions } from './gpu/device-options.ts';
@@ -16,23 +16,17 @@ import {
 } from './infer/predict.ts';
 import type { DenseCase } from './infer/evaluator.ts';
 import type { Description } from './infer/model.ts';
-import { modelFolders, openNnunet, type NnunetModel } from './interop/nnunet/folder.ts';
+import { modelFolders, nnunetEntries, openNnunet, type NnunetModel } from './interop/nnunet/folder.ts';
 import { NnunetPredictor } from './interop/nnunet/pipeline/predictor.ts';
 import { optionsForNnunet } from './interop/nnunet/pipeline/segment.ts';
 import { descriptionOf } from './interop/nnunet/rules.ts';
-import { filesInZip, type ModelFile } from './interop/zip.ts';
+import { modelFiles, modelFilesSchema, type ModelFile } from './interop/model-files.ts';
 import { listed } from './listed.ts';
 import type { UNet3DConfig } from './model/config.ts';
 import { assertOptions } from './options.ts';
-import { text } from './schema.ts';
 import { openModel } from './weights/model-file.ts';
 import type { ReadableTensor } from './weights/named-tensors.ts';
 import { uploadWeights } from './weights/upload.ts';
-
-const modelFilesSchema = v.union(
-  [fileList, sourceSchema],
-  'a list of files, each with its path and source, or a zip archive of them',
-);
 
 /** Which networks, and where they run. */
 export interface EnsembleOptions extends DeviceOptions {
@@ -44,8 +38,7 @@ export interface EnsembleOptions extends DeviceOptions {
 
 export const ensembleEntries = {
   ...deviceEntries,
-  folds: v.optional(v.array(text, "a list of folds, such as ['0', '3'] or ['all']")),
-  checkpoint: v.optional(text),
+  ...nnunetEntries,
 } satisfies Record<keyof EnsembleOptions, unknown>;
 
 /** How an ensemble segments. */
@@ -90,12 +83,7 @@ export class Ensemble {
     assertOptions('Ensemble.open', { files: modelFilesSchema }, { files });
     assertOptions('Ensemble.open', ensembleEntries, options);
     const { folds, checkpoint, ...device } = options;
-    const all: readonly ModelFile[] = Array.isArray(files)
-      ? (files as readonly FileEntry[]).map(({ path, source }) => ({
-          path,
-          open: () => Promise.resolve(source),
-        }))
-      : await filesInZip(files as Source);
+    const all = await modelFiles(files);
     const own = all.filter(({ path }) => path.endsWith('.safetensors'));
     if (own.length === 0 || modelFolders(all).length > 0)
       return new Ensemble(await nnunetRunner(await openNnunet(files, { folds, checkpoint }), device));

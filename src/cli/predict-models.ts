@@ -14,7 +14,7 @@ import { metadataPath, openMonai } from '../interop/monai/open.ts';
 import { MonaiPredictor } from '../interop/monai/predictor.ts';
 import { NnunetPredictor } from '../interop/nnunet/pipeline/predictor.ts';
 import { planSegmentation } from '../interop/nnunet/pipeline/segment.ts';
-import { filesInZip } from '../interop/zip.ts';
+import { filesInZip } from '../interop/model-files.ts';
 import { mergedNames, segmentAsTotalSegmentator } from '../interop/totalsegmentator.ts';
 import type { PredictOutput } from '../infer/predict.ts';
 import type { Axis } from '../infer/probabilities.ts';
@@ -73,7 +73,7 @@ export interface OpenModel {
 
 /**
  * @param given names of the options that were given on the command line
- * @throws InvalidModel if there is no model of either kind; InvalidOption for options that are of no use to it
+ * @throws InvalidModel if there is no model of any kind; InvalidOption for options that are of no use to it
  */
 export async function findModel(
   path: string,
@@ -84,85 +84,54 @@ export async function findModel(
   if (!isFolder && volumePattern.test(path))
     throw new InvalidOption(`the model ${path} has the name of an image: give MODEL first, then the images`);
   const ownFile = isFolder ? join(path, 'model.safetensors') : path;
-  const found = await nnunetFiles(path, isFolder, ownFile);
-  if (found) {
+  const files = await othersFiles(path, isFolder, ownFile);
+  const folders = files ? modelFolders(files.paths) : [];
+  if (files && folders.length > 0) {
     refuse(given, own, `${path} is a model of nnU-Net, which keeps its own rules`);
-    return options.pipeline ? totalSegmentator(found, options) : nnunetModel(found, options);
+    return options.pipeline ? totalSegmentator(files, folders, options) : nnunetModel(files, options);
   }
   refuse(given, nnunet, `${path} is no model of nnU-Net`);
-  const bundle = await bundleFiles(path, isFolder, ownFile);
-  if (bundle) {
+  if (files?.paths.some((file) => metadataPath.test(file.path))) {
     refuse(given, own, `${path} is a bundle of MONAI, which keeps its own rules`);
-    return monaiModel(path, bundle, options);
+    return monaiModel(files, options);
   }
   return ownModel(ownFile, options);
 }
 
-/** Models of nnU-Net in a folder or an archive. */
-interface NnunetFiles {
-  /** Within, each with its `/`. */
-  readonly folders: readonly string[];
+/** What may be a model of another tool: the files of a folder or an archive. */
+interface OthersFiles {
+  /** Within, with `/`. */
+  readonly paths: readonly { readonly path: string }[];
+  /** As the functions that open models take them. */
+  readonly given: readonly FileEntry[] | string;
   /** Files that no result may replace. */
   readonly onDisk: readonly string[];
-  /** @param folder one of them; undefined for the only one */
-  open(folder: string | undefined, folds: readonly string[] | undefined): Promise<NnunetModel>;
 }
 
-/** Undefined where there is none. */
-async function nnunetFiles(
+/** Undefined for a file that is no archive and for the folder of a training. */
+async function othersFiles(
   path: string,
   isFolder: boolean,
   ownFile: string,
-): Promise<NnunetFiles | undefined> {
-  if (!isFolder && /\.zip$/i.test(path)) {
-    const folders = modelFolders(await filesInZip(path));
-    if (folders.length === 0) return undefined;
-    return { folders, onDisk: [path], open: (_, folds) => openNnunet(path, { folds }) };
-  }
-  if (!isFolder || (await exists(ownFile))) return undefined;
-  const { files } = await filesIn(path);
-  const folders = modelFolders(files);
-  if (folders.length === 0) return undefined;
-  return {
-    folders,
-    onDisk: files.map(({ source }) => source as string),
-    open: (folder = '', folds) =>
-      openNnunet(
-        files.filter((file) => file.path.startsWith(folder)),
-        { folds },
-      ),
-  };
-}
-
-/** A bundle of MONAI in a folder or an archive; undefined where there is none. */
-async function bundleFiles(
-  path: string,
-  isFolder: boolean,
-  ownFile: string,
-): Promise<readonly FileEntry[] | string | undefined> {
-  const isBundle = (files: readonly { readonly path: string }[]): boolean =>
-    files.some((file) => metadataPath.test(file.path));
-  if (!isFolder) return /\.zip$/i.test(path) && isBundle(await filesInZip(path)) ? path : undefined;
+): Promise<OthersFiles | undefined> {
+  if (!isFolder)
+    return /\.zip$/i.test(path) ? { paths: await filesInZip(path), given: path, onDisk: [path] } : undefined;
   if (await exists(ownFile)) return undefined;
   const { files } = await filesIn(path);
-  return isBundle(files) ? files : undefined;
+  return { paths: files, given: files, onDisk: files.map(({ source }) => source as string) };
 }
 
-async function monaiModel(
-  path: string,
-  files: readonly FileEntry[] | string,
-  options: PredictOptions,
-): Promise<FoundModel> {
+async function monaiModel(files: OthersFiles, options: PredictOptions): Promise<FoundModel> {
   const { output } = options;
   if (output === 'logits')
     throw new InvalidOption(
       '--output logits is not there for bundles of MONAI: give labels or probabilities',
     );
-  const model = await openMonai(files);
+  const model = await openMonai(files.given);
   const { kind, config } = model.network;
   return {
     inChannels: config.inChannels,
-    files: typeof files === 'string' ? [path] : files.map(({ source }) => source as string),
+    files: files.onDisk,
     notes: [`${kind} of MONAI: labels ${model.labels.join(', ') || `0 to ${config.classes - 1}`}`],
     async open() {
       const predictor = await MonaiPredictor.of(model, deviceOf(options));
@@ -229,16 +198,16 @@ async function ownModel(file: string, options: PredictOptions): Promise<FoundMod
 
 const deviceOf = ({ memory }: PredictOptions) => (memory === undefined ? {} : { memoryBudget: memory });
 
-async function nnunetModel(found: NnunetFiles, options: PredictOptions): Promise<FoundModel> {
+async function nnunetModel(files: OthersFiles, options: PredictOptions): Promise<FoundModel> {
   const { output, folds, step, mirror, previousStage } = options;
   if (output === 'logits')
     throw new InvalidOption(
       '--output logits is not there for models of nnU-Net: give labels or probabilities',
     );
-  const model = await found.open(undefined, folds);
+  const model = await openNnunet(files.given, { folds });
   return {
     inChannels: model.labels.channels.length,
-    files: found.onDisk,
+    files: files.onDisk,
     notes: [described(model)],
     async open() {
       const predictor = await NnunetPredictor.of(model, deviceOf(options));
@@ -270,18 +239,24 @@ const described = ({ plans, folds, trainer }: NnunetModel): string =>
   `${plans.dataset}, ${plans.configuration.name} by ${trainer}: fold${folds.length > 1 ? 's' : ''} ` +
   folds.map(({ name }) => name).join(', ');
 
-async function totalSegmentator(found: NnunetFiles, options: PredictOptions): Promise<FoundModel> {
+async function totalSegmentator(
+  { given, onDisk }: OthersFiles,
+  folders: readonly string[],
+  options: PredictOptions,
+): Promise<FoundModel> {
   const { output, folds = ['0'], step, mirror, previousStage } = options;
   if (output !== 'labels' || !mirror || previousStage !== undefined)
     throw new InvalidOption(
       'with --pipeline totalsegmentator there are labels only, no mirroring and no previous stage: leave --output, --no-mirror and --previous-stage out',
     );
-  const models = await Promise.all(found.folders.map((folder) => found.open(folder, folds)));
+  const filesOf = (folder: string) =>
+    typeof given === 'string' ? given : given.filter((file) => file.path.startsWith(folder));
+  const models = await Promise.all(folders.map((folder) => openNnunet(filesOf(folder), { folds })));
   const parts = models.map((model) => ({ model, open: () => NnunetPredictor.of(model, deviceOf(options)) }));
   const names = mergedNames(parts);
   return {
     inChannels: 1,
-    files: found.onDisk,
+    files: onDisk,
     notes: [...models.map(described), `labels: ${names.map((name, label) => `${label} ${name}`).join(', ')}`],
     open: () =>
       Promise.resolve({

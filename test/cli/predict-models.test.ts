@@ -1,8 +1,9 @@
 /** `predict` with models of nnU-Net, TotalSegmentator's steps around them, and MONAI's bundles: the labels that those wrote. */
-import { existsSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join, relative } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { readNifti } from '../../src/data/nifti.ts';
+import { zipOf } from '../support/zip.ts';
 import { cli, temporaryFolder } from './support.ts';
 
 const shared = '../shared/data/interop';
@@ -81,6 +82,32 @@ describe.skipIf(!existsSync(shared))('as the original wrote them', () => {
     expect(ran.err).toContain('UNet of MONAI: labels background, structure 1');
     expect(ran.exitCode).toBe(0);
     expect(await compare(file, `${monai}/case/segmentation.nii.gz`)).toBe(0);
+  });
+
+  test('either in a zip archive', async () => {
+    const folder = await temporaryFolder();
+    const zipped = async (from: string): Promise<string> => {
+      const parts = readdirSync(from, { recursive: true, withFileTypes: true })
+        .filter((entry) => entry.isFile())
+        .map((entry) => join(entry.parentPath, entry.name))
+        .map((path) => ({ path: relative(from, path), content: readFileSync(path), deflated: true }));
+      const archive = join(folder, `${parts.length}.zip`);
+      writeFileSync(archive, await zipOf(parts));
+      return archive;
+    };
+    for (const [model, image, labels] of [
+      [`${folderOf('plain-aniso')}/model`, imageOf('plain-aniso'), folderOf('plain-aniso')],
+      [
+        `${shared}/monai-unet-res2/bundle`,
+        `${shared}/monai-unet-res2/case/image.nii.gz`,
+        `${shared}/monai-unet-res2`,
+      ],
+    ] as const) {
+      const file = join(folder, 'labels.nii.gz');
+      const ran = await cli(['predict', await zipped(model), image, '--out', file]);
+      expect(ran.exitCode, ran.err).toBe(0);
+      expect(await compare(file, `${labels}/case/segmentation.nii.gz`)).toBe(0);
+    }
   });
 
   test('what does not go together is refused before a GPU is looked for', async () => {

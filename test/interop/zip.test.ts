@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest';
 import { InvalidModel } from '../../src/errors.ts';
 import { openNnunet } from '../../src/interop/nnunet/folder.ts';
-import { filesInZip } from '../../src/interop/zip.ts';
+import { filesInZip } from '../../src/interop/model-files.ts';
 import { interopFolder, nnunetFixture } from '../support/interop.ts';
 import { zipOf, type ZipPart } from '../support/zip.ts';
 

@@ -1,7 +1,7 @@
 /** Models of MONAI: a bundle, or weights beside the definition of their network, read as data. */
 import * as v from 'valibot';
-import { fileList, type FileEntry } from '../../data/case.ts';
-import { readText, sourceSchema, type Source } from '../../data/source.ts';
+import type { FileEntry } from '../../data/case.ts';
+import { readText, type Source } from '../../data/source.ts';
 import { InvalidModel } from '../../errors.ts';
 import { readJson } from '../../json.ts';
 import { listed } from '../../listed.ts';
@@ -10,7 +10,7 @@ import { assertOptions } from '../../options.ts';
 import type { ReadableTensor } from '../../weights/named-tensors.ts';
 import { readStateDict } from '../../weights/pytorch/state-dict.ts';
 import { toOurs } from '../mapping.ts';
-import { filesInZip } from '../zip.ts';
+import { modelFiles, modelFilesSchema } from '../model-files.ts';
 import { BundleConfig, componentOf, requireValues } from './config.ts';
 import { readNetwork, type MonaiNetwork } from './network.ts';
 import { readPipeline, type Pipeline } from './pipeline.ts';
@@ -30,21 +30,14 @@ export interface MonaiModel {
   readonly pipeline?: Pipeline | undefined;
 }
 
-const filesEntries = {
-  files: v.union(
-    [fileList, sourceSchema],
-    'a list of files, each with its path and source, or a zip archive of them',
-  ),
-};
-
 /** Of a bundle, by which it is known. */
 export const metadataPath = /(^|\/)configs\/metadata\.json$/;
 /** Of a bundle's files, those that are read. */
 const bundlePath = /(^|\/)(configs\/(metadata|inference|train)\.json|models\/model\.pt)$/;
 
-/** The files in an archive that may be of a model; others stay packed. */
-async function unpacked(archive: Source): Promise<FileEntry[]> {
-  const all = await filesInZip(archive);
+/** The files that may be of a model; others of an archive stay packed. */
+async function wantedFiles(given: readonly FileEntry[] | Source): Promise<FileEntry[]> {
+  const all = await modelFiles(given);
   const wanted = all.some(({ path }) => metadataPath.test(path)) ? bundlePath : /\.(json|pt|pth|ckpt)$/;
   const found: FileEntry[] = [];
   for (const { path, open } of all) if (wanted.test(path)) found.push({ path, source: await open() });
@@ -59,8 +52,8 @@ async function unpacked(archive: Source): Promise<FileEntry[]> {
  * @throws InvalidModel naming what is missing, damaged or not supported
  */
 export async function openMonai(given: readonly FileEntry[] | Source): Promise<MonaiModel> {
-  assertOptions('openMonai', filesEntries, { files: given });
-  const files = Array.isArray(given) ? (given as readonly FileEntry[]) : await unpacked(given as Source);
+  assertOptions('openMonai', { files: modelFilesSchema }, { files: given });
+  const files = await wantedFiles(given);
   const metadata = files.filter(({ path }) => metadataPath.test(path));
   if (metadata.length > 1)
     throw new InvalidModel(

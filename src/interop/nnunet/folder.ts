@@ -1,7 +1,7 @@
 /** A model folder of nnU-Net v2 as data: what its plans, its dataset.json and its folds' checkpoints say. */
 import * as v from 'valibot';
-import { fileList, type FileEntry } from '../../data/case.ts';
-import { readText, sourceSchema, type Source } from '../../data/source.ts';
+import type { FileEntry } from '../../data/case.ts';
+import { readText, type Source } from '../../data/source.ts';
 import { InvalidModel } from '../../errors.ts';
 import { listed } from '../../listed.ts';
 import { assertOptions } from '../../options.ts';
@@ -10,7 +10,7 @@ import { text } from '../../schema.ts';
 import type { NnunetOrigin } from '../../weights/model-file.ts';
 import type { ReadableTensor } from '../../weights/named-tensors.ts';
 import { toOurs } from '../mapping.ts';
-import { filesInZip, type ModelFile } from '../zip.ts';
+import { modelFiles, modelFilesSchema, type ModelFile } from '../model-files.ts';
 import { readCheckpoint } from './checkpoint.ts';
 import { readRules, type NnunetRules } from './rules.ts';
 import { nnunetMapping } from './weights.ts';
@@ -38,15 +38,10 @@ export interface NnunetOptions {
   readonly checkpoint?: string | undefined;
 }
 
-const nnunetEntries = {
+export const nnunetEntries = {
   folds: v.optional(v.array(text, "a list of folds, such as ['0', '3'] or ['all']")),
   checkpoint: v.optional(text),
 } satisfies Record<keyof NnunetOptions, unknown>;
-
-const filesSchema = v.union(
-  [fileList, sourceSchema],
-  'a list of files, each with its path and source, or a zip archive of them',
-);
 
 /**
  * Reads a model folder, or one with a single model somewhere within. Weights stay in their files until they are
@@ -58,15 +53,10 @@ export async function openNnunet(
   files: readonly FileEntry[] | Source,
   options: NnunetOptions = {},
 ): Promise<NnunetModel> {
-  assertOptions('openNnunet', { files: filesSchema }, { files });
+  assertOptions('openNnunet', { files: modelFilesSchema }, { files });
   assertOptions('openNnunet', nnunetEntries, options);
   const { folds, checkpoint = 'checkpoint_final.pth' } = options;
-  const all: readonly ModelFile[] = Array.isArray(files)
-    ? (files as readonly FileEntry[]).map(({ path, source }) => ({
-        path,
-        open: () => Promise.resolve(source),
-      }))
-    : await filesInZip(files as Source);
+  const all = await modelFiles(files);
   const root = modelRoot(all, checkpoint);
   const within = new Map(
     all.filter(({ path }) => path.startsWith(root)).map(({ path, open }) => [path.slice(root.length), open]),

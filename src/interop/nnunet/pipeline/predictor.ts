@@ -10,9 +10,15 @@ import { OpenNetwork } from '../../../infer/opened.ts';
 import { planInference } from '../../../model/plan.ts';
 import type { ModelState } from '../../../model/state.ts';
 import { assertOptions, assertValue } from '../../../options.ts';
-import { callback, flag, limit, signal, text, withParts } from '../../../schema.ts';
+import { callback, flag, limit, signal, withParts } from '../../../schema.ts';
 import { uploadWeights } from '../../../weights/upload.ts';
-import { openNnunet, type NnunetFold, type NnunetModel, type NnunetOptions } from '../folder.ts';
+import {
+  nnunetEntries,
+  openNnunet,
+  type NnunetFold,
+  type NnunetModel,
+  type NnunetOptions,
+} from '../folder.ts';
 import { fastestFirst } from './axes.ts';
 import { nnunetImage, readImage } from './image.ts';
 import type { WindowLogits } from './logits.ts';
@@ -30,8 +36,7 @@ export interface NnunetPredictOptions extends Omit<NnunetSegmentOptions, 'previo
 
 const loadEntries = {
   ...deviceEntries,
-  folds: v.optional(v.array(text, "a list of folds, such as ['0', '3'] or ['all']")),
-  checkpoint: v.optional(text),
+  ...nnunetEntries,
 } satisfies Record<keyof NnunetLoadOptions, unknown>;
 
 const share = 'a number above 0 and up to 1';

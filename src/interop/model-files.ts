@@ -1,7 +1,9 @@
-/** Folders of models as zip archives, such as nnUNetv2_export_model_to_zip and MONAI's bundles make them. */
+/** Folders of models as lists of files or as zip archives, such as nnUNetv2_export_model_to_zip and MONAI's bundles are. */
+import * as v from 'valibot';
 import type { ZipEntry } from 'unzipit';
 import { openRanges } from '../data/byte-ranges.ts';
-import { sourceName, type Source } from '../data/source.ts';
+import { fileList, type FileEntry } from '../data/case.ts';
+import { sourceName, sourceSchema, type Source } from '../data/source.ts';
 import { InvalidModel } from '../errors.ts';
 import { fileKind, tellingBytes } from '../weights/file-kind.ts';
 import { asDamage, zipEntries } from '../weights/zip.ts';
@@ -12,6 +14,21 @@ export interface ModelFile {
   readonly path: string;
   /** Its bytes; what is compressed is unpacked as a whole, into a Blob. */
   readonly open: () => Promise<Source>;
+}
+
+/** What a call takes as the files of a model. */
+export const modelFilesSchema = v.union(
+  [fileList, sourceSchema],
+  'a list of files, each with its path and source, or a zip archive of them',
+);
+
+/** @throws InvalidModel as `filesInZip` */
+export async function modelFiles(given: readonly FileEntry[] | Source): Promise<readonly ModelFile[]> {
+  if (!Array.isArray(given)) return filesInZip(given as Source);
+  return (given as readonly FileEntry[]).map(({ path, source }) => ({
+    path,
+    open: () => Promise.resolve(source),
+  }));
 }
 
 /** Weights lose a tenth when they are compressed, zeros nearly all: more than this is made to fill the memory. */
