@@ -23,6 +23,34 @@ export interface LossShape {
   readonly add?: boolean;
 }
 
+/**
+ * Planes [from, to) of logits and labels, cut where a binding holds fewer: views of them, where they begin, and how many
+ * they are.
+ */
+export function* planesOf(
+  recorder: Recorder,
+  label: string,
+  { logits, labels }: { readonly logits: VolumeTensor; readonly labels: VolumeTensor },
+  [from, to]: readonly [number, number] = [0, logits.planes],
+) {
+  assertSameGrid(label, logits, labels);
+  for (const [a, b] of recorder.slabs(to - from, [{ tensor: logits }, { tensor: labels }])) {
+    const values = recorder.planes(logits, from + a, from + b);
+    const truth = recorder.planes(labels, from + a, from + b);
+    yield {
+      views: { logits: values.view, labels: truth.view },
+      params: {
+        area: planeQuads(logits),
+        plane0: from + a,
+        startLogits: values.start,
+        startLabels: truth.start,
+      },
+      constants: { CLASSES: logits.channels },
+      count: b - a,
+    };
+  }
+}
+
 /** Numbers per plane that the loss kernels leave. */
 export const lossValues = (classes: number): number => 3 * classes + 2;
 
@@ -34,25 +62,16 @@ export function lossForward(
   labels: VolumeTensor,
   classWeights: Tensor,
   partials: Tensor,
-  [from, to]: readonly [number, number] = [0, logits.planes],
+  range?: readonly [number, number],
 ): void {
-  assertSameGrid(label, logits, labels);
-  for (const [a, b] of recorder.slabs(to - from, [{ tensor: logits }, { tensor: labels }])) {
-    const source = recorder.planes(logits, from + a, from + b);
-    const truth = recorder.planes(labels, from + a, from + b);
+  for (const { views, params, constants, count } of planesOf(recorder, label, { logits, labels }, range))
     recorder.dispatch('loss/forward', {
       label,
-      bindings: { logits: source.view, labels: truth.view, classWeights, partials },
-      params: {
-        area: planeQuads(logits),
-        plane0: from + a,
-        startLogits: source.start,
-        startLabels: truth.start,
-      },
-      constants: { CLASSES: logits.channels },
-      workgroups: [1, 1, b - a],
+      bindings: { ...views, classWeights, partials },
+      params,
+      constants,
+      workgroups: [1, 1, count],
     });
-  }
 }
 
 /** From partial sums to loss, per-class Dice (`results`) and the coefficients of the gradient, times `lossScale`. */
@@ -97,27 +116,16 @@ export function lossBackward(
   labels: VolumeTensor,
   classWeights: Tensor,
   coefficients: Tensor,
-  [from, to]: readonly [number, number] = [0, logits.planes],
+  range?: readonly [number, number],
 ): void {
-  assertSameGrid(label, logits, labels);
-  for (const [a, b] of recorder.slabs(to - from, [{ tensor: logits }, { tensor: labels }])) {
-    const target = recorder.planes(logits, from + a, from + b);
-    const truth = recorder.planes(labels, from + a, from + b);
+  for (const { views, params, constants, count } of planesOf(recorder, label, { logits, labels }, range))
     recorder.dispatch('loss/backward', {
       label,
-      bindings: { labels: truth.view, classWeights, coefficients, logits: target.view },
-      params: {
-        area: planeQuads(logits),
-        depth: logits.size[2],
-        samples: logits.batch,
-        plane0: from + a,
-        startLogits: target.start,
-        startLabels: truth.start,
-      },
-      constants: { CLASSES: logits.channels },
-      workgroups: [groupsOf64(planeQuads(logits)), 1, b - a],
+      bindings: { ...views, classWeights, coefficients },
+      params: { ...params, depth: logits.size[2], samples: logits.batch },
+      constants,
+      workgroups: [groupsOf64(params.area), 1, count],
     });
-  }
 }
 
 /** The class of the largest logit as bytes, laid out as labels, for planes [from, to). */
@@ -126,23 +134,14 @@ export function argmax(
   label: string,
   logits: VolumeTensor,
   labels: VolumeTensor,
-  [from, to]: readonly [number, number] = [0, logits.planes],
+  range?: readonly [number, number],
 ): void {
-  assertSameGrid(label, logits, labels);
-  for (const [a, b] of recorder.slabs(to - from, [{ tensor: logits }, { tensor: labels }])) {
-    const source = recorder.planes(logits, from + a, from + b);
-    const target = recorder.planes(labels, from + a, from + b);
+  for (const { views, params, constants, count } of planesOf(recorder, label, { logits, labels }, range))
     recorder.dispatch('infer/argmax', {
       label,
-      bindings: { logits: source.view, labels: target.view },
-      params: {
-        area: planeQuads(logits),
-        plane0: from + a,
-        startLogits: source.start,
-        startLabels: target.start,
-      },
-      constants: { CLASSES: logits.channels },
-      workgroups: [groupsOf64(planeQuads(logits)), 1, b - a],
+      bindings: views,
+      params,
+      constants,
+      workgroups: [groupsOf64(params.area), 1, count],
     });
-  }
 }

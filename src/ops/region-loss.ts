@@ -4,7 +4,8 @@
  * over the voxels that count.
  */
 import type { Recorder, Tensor, VolumeTensor } from '../gpu/plan.ts';
-import { assertSameGrid, groupsOf64, planeQuads } from './common.ts';
+import { groupsOf64 } from './common.ts';
+import { planesOf } from './loss.ts';
 
 /** Words per head of the table of its labels. */
 export const regionWords = 8;
@@ -21,54 +22,35 @@ export function regionTable(regions: readonly (readonly number[])[]): Uint32Arra
 export function regionLossForward(
   recorder: Recorder,
   label: string,
-  { logits, labels, regions, partials }: RegionTensors & { readonly partials: Tensor },
-  [from, to]: readonly [number, number] = [0, logits.planes],
+  { regions, partials, ...volumes }: RegionTensors & { readonly partials: Tensor },
+  range?: readonly [number, number],
 ): void {
-  assertSameGrid(label, logits, labels);
-  for (const [a, b] of recorder.slabs(to - from, [{ tensor: logits }, { tensor: labels }])) {
-    const source = recorder.planes(logits, from + a, from + b);
-    const truth = recorder.planes(labels, from + a, from + b);
+  for (const { views, params, constants, count } of planesOf(recorder, label, volumes, range))
     recorder.dispatch('loss/regions_forward', {
       label,
-      bindings: { logits: source.view, labels: truth.view, regions, partials },
-      params: {
-        area: planeQuads(logits),
-        plane0: from + a,
-        startLogits: source.start,
-        startLabels: truth.start,
-      },
-      constants: { CLASSES: logits.channels },
-      workgroups: [1, 1, b - a],
+      bindings: { ...views, regions, partials },
+      params,
+      constants,
+      workgroups: [1, 1, count],
     });
-  }
 }
 
 /** The gradient of the logits overwrites the logits, for planes [from, to). */
 export function regionLossBackward(
   recorder: Recorder,
   label: string,
-  { logits, labels, regions, coefficients }: RegionTensors & { readonly coefficients: Tensor },
-  [from, to]: readonly [number, number] = [0, logits.planes],
+  { regions, coefficients, ...volumes }: RegionTensors & { readonly coefficients: Tensor },
+  range?: readonly [number, number],
 ): void {
-  assertSameGrid(label, logits, labels);
-  for (const [a, b] of recorder.slabs(to - from, [{ tensor: logits }, { tensor: labels }])) {
-    const target = recorder.planes(logits, from + a, from + b);
-    const truth = recorder.planes(labels, from + a, from + b);
+  const { size, batch } = volumes.logits;
+  for (const { views, params, constants, count } of planesOf(recorder, label, volumes, range))
     recorder.dispatch('loss/regions_backward', {
       label,
-      bindings: { labels: truth.view, regions, coefficients, logits: target.view },
-      params: {
-        area: planeQuads(logits),
-        depth: logits.size[2],
-        samples: logits.batch,
-        plane0: from + a,
-        startLogits: target.start,
-        startLabels: truth.start,
-      },
-      constants: { CLASSES: logits.channels },
-      workgroups: [groupsOf64(planeQuads(logits)), 1, b - a],
+      bindings: { ...views, regions, coefficients },
+      params: { ...params, depth: size[2], samples: batch },
+      constants,
+      workgroups: [groupsOf64(params.area), 1, count],
     });
-  }
 }
 
 interface RegionTensors {
