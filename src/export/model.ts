@@ -1,14 +1,13 @@
 /** A model file, as those want it that write it for other programs. */
 import { assertOptions } from '../options.ts';
 import { bytes as bytesSchema } from '../schema.ts';
-import { layoutParameters } from '../model/parameters.ts';
-import { readModel, type ModelDescription } from '../weights/model-file.ts';
-import { namedTensors } from '../weights/named-tensors.ts';
+import { openModel, type ModelDescription } from '../weights/model-file.ts';
+import { requireFinite } from '../weights/named-tensors.ts';
 import type { NamedTensor } from '../weights/safetensors.ts';
 
-export interface OpenedModel {
+export interface ExportedModel {
   readonly description: ModelDescription;
-  /** Trained weights and running statistics under our names, which are PyTorch's. */
+  /** Trained weights and running statistics under our names, which are PyTorch's, in the layers' order. */
   readonly tensors: ReadonlyMap<string, NamedTensor>;
 }
 
@@ -16,15 +15,11 @@ export interface OpenedModel {
  * @param call that was given the bytes
  * @throws InvalidOption for what is not bytes; InvalidModel as `readModel`
  */
-export async function openModel(call: string, model: Uint8Array): Promise<OpenedModel> {
+export async function modelToExport(call: string, model: Uint8Array): Promise<ExportedModel> {
   assertOptions(call, { model: bytesSchema }, { model });
-  const { description, weights } = await readModel(model);
-  const layout = layoutParameters(description.config);
-  return {
-    description,
-    tensors: new Map([
-      ...namedTensors(layout.parameters, weights.parameters),
-      ...namedTensors(layout.statistics, weights.statistics),
-    ]),
-  };
+  const { description, layout, tensors } = await openModel(model);
+  const names = [...layout.parameters.keys(), ...layout.statistics.keys()];
+  const own = new Map(names.map((name) => [name, tensors.get(name)!]));
+  for (const [name, tensor] of own) requireFinite(name, tensor);
+  return { description, tensors: own };
 }

@@ -11,7 +11,7 @@ import type { NnunetOrigin } from '../weights/model-file.ts';
 import { Storages, writePytorch } from '../weights/pytorch/write.ts';
 import { Call, Tuple, type Pickled } from '../weights/pytorch/write-pickle.ts';
 import type { NamedTensor } from '../weights/safetensors.ts';
-import { openModel } from './model.ts';
+import { modelToExport } from './model.ts';
 import { describedForNnunet, nnunetConfig } from './nnunet/describe.ts';
 
 /** How a folder of nnU-Net is written. */
@@ -46,7 +46,7 @@ export async function exportNnunet(
   options: NnunetExportOptions = {},
 ): Promise<NnunetExport> {
   assertOptions('exportNnunet', exportEntries, options);
-  const { description, tensors } = await openModel('exportNnunet', model);
+  const { description, tensors } = await modelToExport('exportNnunet', model);
   const config = nnunetConfig(description.config);
   const { origin, warnings } = description.nnunet
     ? { origin: description.nnunet, warnings: [] }

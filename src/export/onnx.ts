@@ -10,7 +10,7 @@ import { oneOf } from '../schema.ts';
 import { version } from '../version.ts';
 import { descriptionText } from '../weights/model-file.ts';
 import { descriptionKey } from '../weights/tensors.ts';
-import { openModel, type OpenedModel } from './model.ts';
+import { modelToExport, type ExportedModel } from './model.ts';
 import { writeOnnx, type Initializer, type OnnxNode } from './onnx/format.ts';
 import type { Upsampling } from './onnx/fragment.ts';
 import { fragmentOf } from './onnx/nodes.ts';
@@ -46,7 +46,7 @@ export async function exportOnnx(
   options: OnnxOptions = {},
 ): Promise<Uint8Array<ArrayBuffer>> {
   assertOptions('exportOnnx', onnxEntries, options);
-  return onnxOf(await openModel('exportOnnx', model), options);
+  return onnxOf(await modelToExport('exportOnnx', model), options);
 }
 
 /** @throws InvalidModel for weights of 2 GiB and more */
@@ -58,7 +58,7 @@ export function assertFitsOnnx(config: UNet3DConfig): void {
   );
 }
 
-function onnxOf({ description, tensors }: OpenedModel, options: OnnxOptions): Uint8Array<ArrayBuffer> {
+function onnxOf({ description, tensors }: ExportedModel, options: OnnxOptions): Uint8Array<ArrayBuffer> {
   const { config } = description;
   assertFitsOnnx(config);
   const multiple = leastSize(config);

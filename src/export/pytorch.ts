@@ -1,7 +1,7 @@
 /** A model as a state dict in a file of PyTorch. */
 import { descriptionText } from '../weights/model-file.ts';
 import { Storages, writePytorch, type SavedTensor } from '../weights/pytorch/write.ts';
-import { openModel } from './model.ts';
+import { modelToExport } from './model.ts';
 
 /**
  * The bytes of a .pth that torch.load gives back as a state dict: float32 tensors under the names of the model file,
@@ -12,7 +12,7 @@ import { openModel } from './model.ts';
  *   what is not bytes
  */
 export async function exportPytorch(model: Uint8Array): Promise<Uint8Array<ArrayBuffer>> {
-  const { description, tensors } = await openModel('exportPytorch', model);
+  const { description, tensors } = await modelToExport('exportPytorch', model);
   const saved = new Map<string, SavedTensor>(tensors);
   for (const name of tensors.keys())
     if (name.endsWith('.running_var'))

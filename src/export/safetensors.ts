@@ -4,7 +4,7 @@ import { writeHashed } from '../weights/content-hash.ts';
 import { descriptionText } from '../weights/model-file.ts';
 import { safetensorsEntries, type SafetensorsOptions } from '../weights/safetensors.ts';
 import { descriptionKey } from '../weights/tensors.ts';
-import { openModel } from './model.ts';
+import { modelToExport } from './model.ts';
 
 /**
  * The bytes of a safetensors file that safetensors.torch.load_file gives back as a state dict: tensors under the names
@@ -19,7 +19,7 @@ export async function exportSafetensors(
   options: SafetensorsOptions = {},
 ): Promise<Uint8Array<ArrayBuffer>> {
   assertOptions('exportSafetensors', safetensorsEntries, options);
-  const { description, tensors } = await openModel('exportSafetensors', model);
+  const { description, tensors } = await modelToExport('exportSafetensors', model);
   const metadata = { format: 'pt', [descriptionKey]: descriptionText(description) };
   return writeHashed({ tensors, metadata }, options);
 }
