@@ -3,6 +3,7 @@ import { descriptions } from './descriptions.ts';
 import { dataFolders } from './folders.ts';
 import type { Kind } from './harness.ts';
 import { checkpoints, models } from './models.ts';
+import { monai } from './monai.ts';
 import { nnunet } from './nnunet.ts';
 import { pytorch } from './pytorch.ts';
 import { runFolders } from './run-folders.ts';
@@ -17,6 +18,7 @@ export const kinds: readonly Kind[] = [
   checkpoints,
   pytorch,
   nnunet,
+  monai,
   subjects,
   runFolders,
 ];

@@ -15,9 +15,10 @@
  * - 1-bit, float128, complex and RGB(A) voxels are refused by name, and so is a dimension of 0 voxels.
  */
 import * as v from 'valibot';
-import { InvalidVolume, OutOfMemory } from '../errors.ts';
+import { InvalidVolume } from '../errors.ts';
 import { assertOptions } from '../options.ts';
 import { flag, withParts } from '../schema.ts';
+import { floatsFor } from './allocation.ts';
 import type { ByteStream } from './byte-stream.ts';
 import { turnedOnto } from './grid.ts';
 import { headerAffine } from './nifti-affine.ts';
@@ -154,7 +155,7 @@ async function decodeVolume(
   const nz = turn ? depth : count / plane;
   const { origin, strides } = turn ?? { origin: 0, strides: [1, nx, plane] as const };
   const [sx, sy, sz] = strides;
-  const data = allocateFloats(count, name);
+  const data = floatsFor(Float32Array, count, name);
   const { decode, reorient, reset, memory } = wasm();
   const running = statistics ? new RunningStatistics() : undefined;
 
@@ -214,19 +215,4 @@ async function decodeVolume(
     ...(running && { statistics: running.statistics }),
     header,
   };
-}
-
-/** @throws OutOfMemory where the machine, or the language, has no array of that length */
-function allocateFloats(count: number, name: string): Float32Array {
-  try {
-    return new Float32Array(count);
-  } catch (cause) {
-    if (!(cause instanceof RangeError)) throw cause;
-    throw new OutOfMemory(
-      `${name} has ${count} voxels, which need ${4 * count} bytes as float32, more than there is memory for; cut it ` +
-        'or resample it to fewer voxels.',
-      4 * count,
-      0,
-    );
-  }
 }

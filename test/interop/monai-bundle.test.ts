@@ -2,7 +2,7 @@
 import { describe, expect, test, vi } from 'vitest';
 import type { FileEntry } from '../../src/data/case.ts';
 import { readNifti } from '../../src/data/nifti.ts';
-import { InvalidModel } from '../../src/errors.ts';
+import { InvalidModel, OutOfMemory } from '../../src/errors.ts';
 import { Inference } from '../../src/infer/inference.ts';
 import { weightsOf as flatWeights } from '../../src/interop/mapping.ts';
 import { convertMonai } from '../../src/interop/monai/convert.ts';
@@ -162,6 +162,15 @@ describe('configurations', () => {
       { preprocessing: preprocessing({ ...spacing, mode: 'nearest' }), inferer },
     ],
     ['there is nothing that "@none" refers to', { preprocessing: '@none', inferer }],
+    [
+      'its references lead to more than 100000 values',
+      {
+        preprocessing: '@a0',
+        ...Object.fromEntries(Array.from({ length: 25 }, (_, n) => [`a${n}`, [`@a${n + 1}`, `@a${n + 1}`]])),
+        a25: 1,
+        inferer,
+      },
+    ],
     ['its references go round in a circle', { preprocessing: '@a', a: '@b', b: '@a', inferer }],
     [
       'the inferer is "SliceInferer"; expected SlidingWindowInferer',
@@ -212,6 +221,10 @@ describe('transforms', () => {
     expect([...made.data]).toEqual([0, 0.5, 1, 1.5, 2, 3.5, 5]);
     expect(made.affine).toEqual([1, ...affine.slice(1)]);
     expect([...back[0]!(made.data)]).toEqual([0, 1, 2, 5]);
+  });
+
+  test('a spacing that asks for more voxels than any machine holds', () => {
+    expect(() => apply({ kind: 'spacing', spacing: [1e-12, 2, 2] })).toThrow(OutOfMemory);
   });
 
   test('intensities: of what is not 0, and of a range', () => {

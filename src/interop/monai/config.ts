@@ -12,10 +12,14 @@ export class Expression {
 }
 
 const deepest = 64;
+/** Values of a key with everything that it refers to: references may double each other. */
+const mostValues = 1e5;
 
 /** A configuration file. */
 export class BundleConfig {
   readonly #root: Readonly<Record<string, unknown>>;
+  /** Values that may still be followed. */
+  #left = 0;
 
   /**
    * @param name what messages call the file
@@ -40,15 +44,17 @@ export class BundleConfig {
 
   /**
    * The value of a key with what it refers to in place; undefined if there is none.
-   * @throws InvalidModel for references that lead nowhere, or in a circle
+   * @throws InvalidModel for references that lead nowhere, in a circle, or to more than 100,000 values
    */
   value(key: string): unknown {
+    this.#left = mostValues;
     return this.#followed(this.has(key) ? this.#root[key] : undefined, 0);
   }
 
   #followed(value: unknown, depth: number): unknown {
     if (depth > deepest)
       throw this.failure('its references go round in a circle, or lie deeper than 64 within each other');
+    if (this.#left-- === 0) throw this.failure(`its references lead to more than ${mostValues} values`);
     const within = (item: unknown): unknown => this.#followed(item, depth + 1);
     if (typeof value === 'string') {
       if (value.startsWith('$')) return new Expression(value);

@@ -1,4 +1,5 @@
 /** What nnU-Net does to an image before the network: crop, normalise, resample. */
+import { floatsFor } from '../../../data/allocation.ts';
 import { insideMask, normalize } from '../../../data/normalize.ts';
 import { copyWindow } from '../../../data/patches.ts';
 import type { Box } from '../../../data/preprocess.ts';
@@ -40,7 +41,11 @@ export function nnunetInput(
   const how = splineOf(resampling.data, image.spacing, spacing);
   const size = how ? sizeAt(box.size, image.spacing, spacing) : box.size;
   const voxels = voxelsOf(size);
-  const data = new Float32Array(voxels * (cut.length + (previous?.values.length ?? 0)));
+  const data = floatsFor(
+    Float32Array,
+    voxels * (cut.length + (previous?.values.length ?? 0)),
+    `${image.name} at ${spacing.join(' x ')} mm`,
+  );
   const isMasked = normalization.some((scheme) => 'masked' in scheme && scheme.masked);
   const mask = isMasked ? maskOf(cut, box.size) : undefined;
   const isSame = size.every((n, axis) => n === box.size[axis]);
