@@ -1,9 +1,12 @@
 /** The folder of a training: proved writable and locked before anything else is done; each file is written whole. */
 import { existsSync } from 'node:fs';
+import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { UNet3DError } from '../errors.ts';
+import { splitSchema } from '../data/split.ts';
+import { InvalidDataset, UNet3DError } from '../errors.ts';
 import { FolderLock } from '../files/lock.node.ts';
 import { makeFolder, removeLeftovers, writeFileAtomically } from '../files/write.node.ts';
+import { readJson } from '../json.ts';
 import { curves } from '../report/curves.ts';
 import { encodePng } from '../report/png.ts';
 import type { Picture } from '../report/raster.ts';
@@ -94,6 +97,16 @@ export class RunFolder implements Disposable {
     return hasCheckpoint(this.path) || this.has('model.safetensors');
   }
 
+  /**
+   * Takes away what an earlier training left, so that nothing of it stands beside what a new one that is stopped has
+   * written: every file of its own, and the predictions of the cases that its split.json says were tested.
+   */
+  async clear(): Promise<void> {
+    const split = await readFile(this.file('split.json'), 'utf8').catch(() => '');
+    for (const name of [...runFiles, ...testedCases(split).map(predictionName)])
+      await rm(this.file(name), { force: true });
+  }
+
   async write(name: string, content: Uint8Array | string): Promise<void> {
     await writeFileAtomically(this.file(name), content);
   }
@@ -118,6 +131,17 @@ export class RunFolder implements Disposable {
       learningRate: row.learningRate,
     }));
     await this.picture('progress.png', curves(rows, { labels, title }));
+  }
+}
+
+/** Of a split that is whole, whose names are none of paths; else none. */
+function testedCases(split: string): readonly string[] {
+  try {
+    const { test } = readJson(split, splitSchema, (problem) => new InvalidDataset(problem));
+    return test.cases.filter((id) => !/[\\/]/.test(id));
+  } catch (error) {
+    if (error instanceof InvalidDataset) return [];
+    throw error;
   }
 }
 

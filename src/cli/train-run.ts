@@ -5,7 +5,7 @@ import { Aborted } from '../errors.ts';
 import { defaultBudget } from '../model/budget.ts';
 import { sizeMultiple } from '../model/config.ts';
 import { summarise } from '../model/summary.ts';
-import { folderFiles, removeCheckpoints } from '../train/checkpoint.node.ts';
+import { folderFiles } from '../train/checkpoint.node.ts';
 import type { TrainingEvent, TrainingResult } from '../train/events.ts';
 import { UNet3D } from '../unet3d.ts';
 import { dataFiles } from './dataset-options.ts';
@@ -118,7 +118,7 @@ async function trainModel(job: Job): Promise<void> {
   announceStep(job, settings, source);
   if (options.dryRun) return dryRun(job, settings, source);
 
-  if (options.overwrite && !options.resume) await removeCheckpoints(folder.path);
+  if (options.overwrite && !options.resume) await folder.clear();
   const config = configOf(job, settings, source);
   const keep = async (): Promise<void> => {
     await folder.json('split.json', split);

@@ -1,6 +1,6 @@
 /** Checkpoints in a folder, written atomically; the one before is kept. */
 import { existsSync } from 'node:fs';
-import { rename, rm } from 'node:fs/promises';
+import { rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { FolderLock } from '../files/lock.node.ts';
 import { readIfThere } from '../files/read.node.ts';
@@ -18,10 +18,6 @@ export const checkpointFiles: readonly string[] = places(checkpointName);
 
 export const hasCheckpoint = (folder: string): boolean =>
   checkpointFiles.some((name) => existsSync(join(folder, name)));
-
-export async function removeCheckpoints(folder: string): Promise<void> {
-  for (const name of checkpointFiles) await rm(join(folder, name), { force: true });
-}
 
 /** Keeps checkpoints as files of a folder, the one before included; a training locks the folder while it runs. */
 export function folderStore(folder: string): CheckpointStore {

@@ -1,5 +1,6 @@
 /** The demo on tiny phantoms. */
-import { readFile, writeFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { readNifti } from '../../src/data/nifti.ts';
@@ -19,7 +20,16 @@ test('a folder that holds a training is left alone, unless it may be replaced', 
   expect(refused.err).toMatch(/holds a training already: start anew there \(--overwrite\)/);
   expect(await readFile(model, 'utf8')).toBe('of a training');
 
+  // What an earlier training left goes; what else is there stays.
+  const split = { train: { cases: [] }, validation: { cases: [] }, test: { cases: ['old', '../kept'] } };
+  await writeFile(join(out, 'split.json'), JSON.stringify(split));
+  await mkdir(join(out, 'predictions'));
+  const kept = [join(out, 'kept.nii.gz'), join(out, 'predictions', 'own.nii.gz')];
+  const gone = [join(out, 'augmentation.png'), join(out, 'predictions', 'old.nii.gz')];
+  for (const path of [...kept, ...gone]) await writeFile(path, 'earlier');
+
   const ran = await cli(['demo', '--out', out, ...options, '--overwrite', '--json']);
+  expect([...kept, ...gone].filter((path) => existsSync(path))).toEqual(kept);
   expect([0, 1]).toContain(ran.exitCode); // 1 for a low Dice
   // What it says of the test is what its files hold.
   const result = JSON.parse(ran.out.split('\n').at(-1)!) as { type: string; dice: number[] };

@@ -13,7 +13,6 @@ import { dice, meanDefined } from '../../metrics/dice.ts';
 import { intensityClassifier, positionalPrior } from '../../metrics/phantom-baselines.ts';
 import { weightedDice } from '../../model/losses.ts';
 import type { Size3 } from '../../size.ts';
-import { removeCheckpoints } from '../../train/checkpoint.node.ts';
 import { adam } from '../../train/optimizers.ts';
 import { oneCycle } from '../../train/schedules.ts';
 import { UNet3D } from '../../unet3d.ts';
@@ -107,7 +106,7 @@ async function demo(io: Io, options: Options, words: readonly string[]): Promise
     `Pelvis phantoms of ${shape.join(' x ')} voxels: ${split.train.cases.length} subjects to train on, ` +
       `${split.validation.cases.length} to validate, ${split.test.cases.length} to test`,
   );
-  if (options.overwrite) await removeCheckpoints(folder.path);
+  if (options.overwrite) await folder.clear();
   await folder.json('split.json', split);
   const config = { network, training: { ...training, epochs, batchSize }, subjects, shape, seed };
   await folder.json('config.json', config);
