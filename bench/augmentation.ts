@@ -7,7 +7,7 @@
 import { releaseNodeGpu } from '../src/gpu/node.ts';
 import { Recorder } from '../src/gpu/plan.ts';
 import { Program } from '../src/gpu/program.ts';
-import { completeConfig } from '../src/model/config.ts';
+import { completeConfig } from '../src/model/complete-config.ts';
 import { ModelState } from '../src/model/state.ts';
 import { augment, drawTensors, encodeDraws, type ChannelDraw, type SampleDraw } from '../src/ops/augment.ts';
 import { augmentationMargin, drawSample, nnunetAugmentation } from '../src/train/augmentation.ts';

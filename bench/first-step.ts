@@ -3,7 +3,7 @@
  * and from there to the first loss (plan, allocation, compilation, step). Started by bench/run.ts.
  *   node --import tsx bench/first-step.ts FEATURES
  */
-import { completeConfig } from '../src/model/config.ts';
+import { completeConfig } from '../src/model/complete-config.ts';
 import { ModelState } from '../src/model/state.ts';
 import { weightedDice } from '../src/model/losses.ts';
 import { adam } from '../src/train/optimizers.ts';

@@ -11,7 +11,7 @@ import { parseArgs } from 'node:util';
 import { random } from '../src/data/random.ts';
 import { releaseNodeGpu } from '../src/gpu/node.ts';
 import type { Size3 } from '../src/size.ts';
-import { completeConfig } from '../src/model/config.ts';
+import { completeConfig } from '../src/model/complete-config.ts';
 import { ModelState } from '../src/model/state.ts';
 import { namedTensors } from '../src/weights/named-tensors.ts';
 import { formatBytes } from '../src/format.ts';

@@ -22,7 +22,7 @@ import { Recorder, type PlanLimits } from '../src/gpu/plan.ts';
 import type { Size3 } from '../src/size.ts';
 import { Program } from '../src/gpu/program.ts';
 import { toDense, toStored } from '../src/gpu/layout.ts';
-import { completeConfig } from '../src/model/config.ts';
+import { completeConfig } from '../src/model/complete-config.ts';
 import { ModelState } from '../src/model/state.ts';
 import { namedTensors } from '../src/weights/named-tensors.ts';
 import { convBackwardInput, convBackwardWeight, convForward } from '../src/ops/conv.ts';

@@ -15,7 +15,7 @@ import { profileRows, profileTable } from '../src/gpu/profiler.ts';
 import { Recorder, type PlanLimits, type Tensor } from '../src/gpu/plan.ts';
 import type { Size3 } from '../src/size.ts';
 import { Inference } from '../src/infer/inference.ts';
-import { completeConfig } from '../src/model/config.ts';
+import { completeConfig } from '../src/model/complete-config.ts';
 import { planInference } from '../src/model/plan.ts';
 import { ModelState } from '../src/model/state.ts';
 import { convBackwardInput, convBackwardWeight, convForward } from '../src/ops/conv.ts';

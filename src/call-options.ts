@@ -4,7 +4,7 @@ import { preprocessingSchema } from './data/preprocessing.ts';
 import { deviceEntries, sharedDeviceEntries } from './gpu/device-options.ts';
 import { precisionSchema } from './gpu/precision.ts';
 import { concessionsSchema } from './model/budget.ts';
-import { configEntries } from './model/config.ts';
+import { configEntries } from './model/config-entries.ts';
 import { frozenSchema } from './model/freeze.ts';
 import { checkpointingSchema } from './model/plan.ts';
 import { augmentationSchema } from './train/augmentation.ts';

@@ -6,13 +6,9 @@ export type { CreateOptions, EvaluateOptions, LabelledCase, TakeOptions, Trainin
 export type { DeviceOptions } from './gpu/device-options.ts';
 export type { CaseScore } from './infer/evaluator.ts';
 export type { SegmentOptions } from './infer/inference.ts';
-export {
-  completeConfig,
-  defaultConfig,
-  paddedSize,
-  sizeMultiple,
-  type UNet3DConfig,
-} from './model/config.ts';
+export { completeConfig } from './model/complete-config.ts';
+export { defaultConfig, type UNet3DConfig } from './model/config.ts';
+export { paddedSize, sizeMultiple } from './model/sizes.ts';
 export { planEvaluation, planInference, planTraining } from './model/plan.ts';
 export {
   alternatives,

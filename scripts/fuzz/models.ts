@@ -1,6 +1,6 @@
 /** Model files and checkpoints: damaged bytes, headers and metadata that say something else. */
 import { kernelChoices } from '../../src/gpu/choices.ts';
-import { completeConfig } from '../../src/model/config.ts';
+import { completeConfig } from '../../src/model/complete-config.ts';
 import { layoutParameters } from '../../src/model/parameters.ts';
 import type { ModelState } from '../../src/model/state.ts';
 import { checkpointName, loadCheckpoint, progressOf, writeCheckpoint } from '../../src/train/checkpoint.ts';

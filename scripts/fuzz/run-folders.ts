@@ -11,7 +11,7 @@ import { parseSplit } from '../../src/data/split.ts';
 import { assertUnlocked, FolderLock } from '../../src/files/lock.node.ts';
 import { formatProcess, thisProcess } from '../../src/files/process.node.ts';
 import type { Gpu } from '../../src/gpu/device.ts';
-import { completeConfig } from '../../src/model/config.ts';
+import { completeConfig } from '../../src/model/complete-config.ts';
 import { cacheName, readCache, writeCache } from '../../src/model/tuning-cache.ts';
 import { folderCache } from '../../src/model/tuning-cache.node.ts';
 import { version } from '../../src/version.ts';

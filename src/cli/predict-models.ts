@@ -19,7 +19,7 @@ import { mergedNames, segmentAsTotalSegmentator } from '../interop/totalsegmenta
 import type { PredictOutput } from '../infer/predict.ts';
 import type { Axis } from '../infer/probabilities.ts';
 import type { WindowProgress } from '../infer/window.ts';
-import { paddedSize } from '../model/config.ts';
+import { paddedSize } from '../model/sizes.ts';
 import { formatBytes } from '../format.ts';
 import type { Size3 } from '../size.ts';
 import { UNet3D } from '../unet3d.ts';

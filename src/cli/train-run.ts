@@ -3,7 +3,7 @@ import { trainingBatches, type PatchBatches } from '../data/patches.ts';
 import { testedPart } from '../data/split.ts';
 import { Aborted } from '../errors.ts';
 import { defaultBudget } from '../model/budget.ts';
-import { sizeMultiple } from '../model/config.ts';
+import { sizeMultiple } from '../model/sizes.ts';
 import { summarise } from '../model/summary.ts';
 import { folderFiles } from '../train/checkpoint.node.ts';
 import type { TrainingEvent, TrainingResult } from '../train/events.ts';

@@ -1,7 +1,8 @@
 /** A model as ONNX, operators of version 17: written node by node from the network's graph. */
 import * as v from 'valibot';
 import { InvalidModel } from '../errors.ts';
-import { leastSize, multipleInWords, type UNet3DConfig } from '../model/config.ts';
+import { leastSize, multipleInWords } from '../model/sizes.ts';
+import type { UNet3DConfig } from '../model/config.ts';
 import type { Node } from '../model/graph.ts';
 import { network } from '../model/network.ts';
 import { layoutParameters } from '../model/parameters.ts';

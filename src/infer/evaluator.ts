@@ -7,7 +7,7 @@ import { Program } from '../gpu/program.ts';
 import { planEvaluation, resultWords, type EvaluationPlan, type PlanShape } from '../model/plan.ts';
 import { dice, meanDefined } from '../metrics/dice.ts';
 import { chooseWindow } from '../model/budget.ts';
-import { wholeSize } from '../model/config.ts';
+import { wholeSize } from '../model/sizes.ts';
 import type { ModelState } from '../model/state.ts';
 import { classWeights, lossShape, type Loss } from '../model/losses.ts';
 

@@ -5,7 +5,7 @@ import { toDense, toStored } from '../gpu/layout.ts';
 import type { Size3 } from '../size.ts';
 import { Program } from '../gpu/program.ts';
 import { chooseWindow } from '../model/budget.ts';
-import { paddedSize, wholeSize } from '../model/config.ts';
+import { paddedSize, wholeSize } from '../model/sizes.ts';
 import { planInference, type InferencePlan } from '../model/plan.ts';
 import type { ModelState } from '../model/state.ts';
 import { cachedChoices } from '../model/tune.ts';

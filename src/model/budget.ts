@@ -12,7 +12,8 @@ import type { Size3 } from '../size.ts';
 import type { LossShape } from '../ops/loss.ts';
 import { assertOptions, assertValue } from '../options.ts';
 import { callback, flag, limit, object, oneOf, size3, wholeNumber, withParts } from '../schema.ts';
-import { completed, narrowed, paddedSize, sizeMultiple, type UNet3DConfig } from './config.ts';
+import { completed, narrowed, type UNet3DConfig } from './config.ts';
+import { paddedSize, sizeMultiple } from './sizes.ts';
 import { frozenSchema, type Frozen } from './freeze.ts';
 import {
   checkpointingSchema,

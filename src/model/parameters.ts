@@ -5,7 +5,8 @@
 import { random } from '../data/random.ts';
 import type { Tensor, View } from '../gpu/plan.ts';
 import { alignedWords } from '../ops/common.ts';
-import { leastSize, type UNet3DConfig } from './config.ts';
+import { leastSize } from './sizes.ts';
+import type { UNet3DConfig } from './config.ts';
 import { shapesOf, type Pair, type ParameterSpec } from './graph.ts';
 import { network } from './network.ts';
 

@@ -11,7 +11,7 @@ import {
   type Planner,
   type TrainingWish,
 } from './budget.ts';
-import { multipleInWords, paddedSize, sizeMultiple } from './config.ts';
+import { multipleInWords, paddedSize, sizeMultiple } from './sizes.ts';
 import { formatBytes } from '../format.ts';
 
 /** Voxels of the largest patch, as a cube in millimetres. */

@@ -30,15 +30,9 @@ import {
 } from '../ops/optimizer.ts';
 import { coarserLabels, pooledSize, type TakenVoxel } from '../ops/pool.ts';
 import { flag, numberFrom, object, oneOf, openObject, size3, text, triple, wholeNumber } from '../schema.ts';
-import {
-  completed,
-  leastSize,
-  multipleInWords,
-  sizeMultiple,
-  strideTo,
-  supervisionWeights,
-  type UNet3DConfig,
-} from './config.ts';
+import { completed, type UNet3DConfig } from './config.ts';
+import { leastSize, multipleInWords, sizeMultiple, strideTo } from './sizes.ts';
+import { supervisionWeights } from './supervision.ts';
 import { firstTrainedWord, frozenSchema, type Frozen } from './freeze.ts';
 import type { Node } from './graph.ts';
 import type { HeadPass, Truth } from './layers/head.ts';

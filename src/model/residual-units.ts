@@ -5,7 +5,8 @@
  */
 import type { Size3 } from '../size.ts';
 import { isOnes, numbered, ones } from './blocks.ts';
-import { headName, wholeConfig, type UNet3DConfig } from './config.ts';
+import { headName } from './supervision.ts';
+import { wholeConfig, type UNet3DConfig } from './config.ts';
 import { Graph, type Node, type Shape } from './graph.ts';
 import { conv } from './layers/conv.ts';
 import type { Network } from './layers/head.ts';

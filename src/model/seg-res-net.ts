@@ -4,7 +4,8 @@
  */
 import type { Size3 } from '../size.ts';
 import { numbered, ones } from './blocks.ts';
-import { headName, wholeConfig, type UNet3DConfig } from './config.ts';
+import { headName } from './supervision.ts';
+import { wholeConfig, type UNet3DConfig } from './config.ts';
 import { Graph, type Node, type Shape } from './graph.ts';
 import { conv } from './layers/conv.ts';
 import { head, type Network } from './layers/head.ts';

@@ -1,7 +1,8 @@
 /** The topology of this package's own U-Net, which those of nnU-Net are, too. */
 import type { Size3 } from '../size.ts';
 import { isOnes, numbered, ones } from './blocks.ts';
-import { headName, supervisedLevels, wholeConfig, type UNet3DConfig } from './config.ts';
+import { headName, supervisedLevels } from './supervision.ts';
+import { wholeConfig, type UNet3DConfig } from './config.ts';
 import { Graph, type Layer, type Node, type Shape } from './graph.ts';
 import { act } from './layers/act.ts';
 import { conv } from './layers/conv.ts';

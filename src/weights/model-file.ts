@@ -9,15 +9,11 @@ import type { Size3 } from '../size.ts';
 import type { Postprocessing } from '../metrics/components.ts';
 import { readJson } from '../json.ts';
 import { listed } from '../listed.ts';
-import {
-  completeConfig,
-  configEntries,
-  headName,
-  multipleInWords,
-  paddedSize,
-  sizeMultiple,
-  type UNet3DConfig,
-} from '../model/config.ts';
+import { completeConfig } from '../model/complete-config.ts';
+import { configEntries } from '../model/config-entries.ts';
+import { headName } from '../model/supervision.ts';
+import { multipleInWords, paddedSize, sizeMultiple } from '../model/sizes.ts';
+import type { UNet3DConfig } from '../model/config.ts';
 import { layoutParameters, type ParameterLayout } from '../model/parameters.ts';
 import type { Weights } from '../model/state.ts';
 import { distinctNames, object, openObject, size3, text, wholeNumber, type Schema } from '../schema.ts';

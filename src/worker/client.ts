@@ -28,7 +28,8 @@ import {
   workerTrainingEntries,
 } from '../call-options.ts';
 import { assertOptions, assertValue } from '../options.ts';
-import { paddedSize, type UNet3DConfig } from '../model/config.ts';
+import { paddedSize } from '../model/sizes.ts';
+import type { UNet3DConfig } from '../model/config.ts';
 import { planTraining } from '../model/plan.ts';
 import { summarise } from '../model/summary.ts';
 import type {

@@ -2,7 +2,9 @@
 import type { FileEntry } from '../../src/data/case.ts';
 import { defaultPreprocessing } from '../../src/data/preprocessing.ts';
 import { openNnunet } from '../../src/interop/nnunet/folder.ts';
-import { completeConfig, paddedSize, type UNet3DConfig } from '../../src/model/config.ts';
+import { completeConfig } from '../../src/model/complete-config.ts';
+import { paddedSize } from '../../src/model/sizes.ts';
+import type { UNet3DConfig } from '../../src/model/config.ts';
 import { layoutParameters } from '../../src/model/parameters.ts';
 import type { Size3 } from '../../src/size.ts';
 import { writeModel } from '../../src/weights/model-file.ts';

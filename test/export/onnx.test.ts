@@ -6,7 +6,7 @@ import { fromArrays } from '../../src/data/prepare.ts';
 import { random } from '../../src/data/random.ts';
 import { convertMonai } from '../../src/interop/monai/convert.ts';
 import { openMonai } from '../../src/interop/monai/open.ts';
-import { completeConfig } from '../../src/model/config.ts';
+import { completeConfig } from '../../src/model/complete-config.ts';
 import { UNet3D } from '../../src/unet3d.ts';
 import { readModel } from '../../src/weights/model-file.ts';
 import { readSafetensors } from '../../src/weights/safetensors.ts';

@@ -4,7 +4,7 @@ import { random } from '../../src/data/random.ts';
 import { InvalidOption, OutOfMemory } from '../../src/errors.ts';
 import { alignment, defaultLimits, Recorder, type Plan, type Tensor } from '../../src/gpu/plan.ts';
 import { planTraining } from '../../src/model/plan.ts';
-import { completeConfig } from '../../src/model/config.ts';
+import { completeConfig } from '../../src/model/complete-config.ts';
 import { reducePartials } from '../../src/ops/common.ts';
 import { limitsOf, view } from '../support/run.ts';
 

@@ -10,7 +10,8 @@ import {
   type Concession,
   type TrainingWish,
 } from '../../src/model/budget.ts';
-import { completeConfig, paddedSize } from '../../src/model/config.ts';
+import { completeConfig } from '../../src/model/complete-config.ts';
+import { paddedSize } from '../../src/model/sizes.ts';
 import { planInference, planTraining } from '../../src/model/plan.ts';
 
 const GiB = 2 ** 30;

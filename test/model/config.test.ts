@@ -1,6 +1,8 @@
 /** Configurations: what they are completed to, and what sizes they take. */
 import { describe, expect, test } from 'vitest';
-import { completeConfig, paddedSize, sizeMultiple, type UNet3DConfig } from '../../src/model/config.ts';
+import { completeConfig } from '../../src/model/complete-config.ts';
+import { paddedSize, sizeMultiple } from '../../src/model/sizes.ts';
+import type { UNet3DConfig } from '../../src/model/config.ts';
 import { layoutParameters } from '../../src/model/parameters.ts';
 import { planTraining } from '../../src/model/plan.ts';
 import { unet } from '../../src/model/unet.ts';

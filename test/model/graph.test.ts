@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { Recorder } from '../../src/gpu/plan.ts';
 import type { Size3 } from '../../src/size.ts';
-import { completeConfig } from '../../src/model/config.ts';
+import { completeConfig } from '../../src/model/complete-config.ts';
 import { Graph, type Layer, type Node } from '../../src/model/graph.ts';
 import { act } from '../../src/model/layers/act.ts';
 import { conv } from '../../src/model/layers/conv.ts';

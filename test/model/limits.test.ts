@@ -7,7 +7,7 @@ import { random } from '../../src/data/random.ts';
 import { Gpu } from '../../src/gpu/device.ts';
 import type { PlanLimits } from '../../src/gpu/plan.ts';
 import type { Precision } from '../../src/gpu/precision.ts';
-import { completeConfig } from '../../src/model/config.ts';
+import { completeConfig } from '../../src/model/complete-config.ts';
 import { ModelState } from '../../src/model/state.ts';
 import { diceCrossEntropy } from '../../src/model/losses.ts';
 import { adam } from '../../src/train/optimizers.ts';

@@ -1,6 +1,6 @@
 /** MONAI's UNet as a configuration, against PyTorch in float64: logits, gradients of all parameters and of the image. */
 import { expect, test } from 'vitest';
-import { completeConfig } from '../../src/model/config.ts';
+import { completeConfig } from '../../src/model/complete-config.ts';
 import { layoutParameters } from '../../src/model/parameters.ts';
 import { planTraining } from '../../src/model/plan.ts';
 import type { Size3 } from '../../src/size.ts';

@@ -5,7 +5,8 @@
 import { describe, expect, test } from 'vitest';
 import { toDense, toStored } from '../../src/gpu/layout.ts';
 import { Program } from '../../src/gpu/program.ts';
-import { completeConfig, type UNet3DConfig } from '../../src/model/config.ts';
+import { completeConfig } from '../../src/model/complete-config.ts';
+import type { UNet3DConfig } from '../../src/model/config.ts';
 import { diceCrossEntropy } from '../../src/model/losses.ts';
 import { planInference } from '../../src/model/plan.ts';
 import { ModelState } from '../../src/model/state.ts';

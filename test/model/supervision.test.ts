@@ -1,7 +1,7 @@
 /** Deep supervision: against PyTorch in float64 (test/fixtures/pytorch.py), and resumed as it was begun. */
 import { expect, test } from 'vitest';
 import type { Size3 } from '../../src/size.ts';
-import { completeConfig } from '../../src/model/config.ts';
+import { completeConfig } from '../../src/model/complete-config.ts';
 import { diceCrossEntropy } from '../../src/model/losses.ts';
 import { ModelState } from '../../src/model/state.ts';
 import { previousName } from '../../src/files/store.ts';

@@ -8,7 +8,7 @@ import type { PlanLimits } from '../../src/gpu/plan.ts';
 import { readJson } from '../../src/json.ts';
 import { benchPass, type PassBench } from '../../src/model/pass-bench.ts';
 import { planTraining } from '../../src/model/plan.ts';
-import { completeConfig } from '../../src/model/config.ts';
+import { completeConfig } from '../../src/model/complete-config.ts';
 import { cachedChoices, tune, type TuningOptions } from '../../src/model/tune.ts';
 import { cacheName, setTuningStore } from '../../src/model/tuning-cache.ts';
 import { previousName } from '../../src/files/store.ts';

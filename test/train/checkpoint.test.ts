@@ -4,7 +4,7 @@ import { previousName } from '../../src/files/store.ts';
 import { random } from '../../src/data/random.ts';
 import { UNet3DError } from '../../src/errors.ts';
 import { kernelChoices } from '../../src/gpu/choices.ts';
-import { completeConfig } from '../../src/model/config.ts';
+import { completeConfig } from '../../src/model/complete-config.ts';
 import { initialValues, layoutParameters } from '../../src/model/parameters.ts';
 import type { ModelState } from '../../src/model/state.ts';
 import { checkpointName, loadCheckpoint, progressOf, writeCheckpoint } from '../../src/train/checkpoint.ts';

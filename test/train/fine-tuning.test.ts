@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest';
 import { Aborted, InvalidModel, InvalidOption } from '../../src/errors.ts';
 import { defaultLimits } from '../../src/gpu/plan.ts';
-import { completeConfig } from '../../src/model/config.ts';
+import { completeConfig } from '../../src/model/complete-config.ts';
 import { lossShape, weightedDice } from '../../src/model/losses.ts';
 import { planTraining } from '../../src/model/plan.ts';
 import type { TrainingEvent } from '../../src/train/events.ts';

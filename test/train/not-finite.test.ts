@@ -4,7 +4,7 @@
  */
 import { describe, expect, test } from 'vitest';
 import { Aborted, NotFinite } from '../../src/errors.ts';
-import { completeConfig } from '../../src/model/config.ts';
+import { completeConfig } from '../../src/model/complete-config.ts';
 import { ModelState } from '../../src/model/state.ts';
 import { checkpointName } from '../../src/train/checkpoint.ts';
 import type { TrainingEvent } from '../../src/train/events.ts';

@@ -5,7 +5,7 @@ import type { Size3 } from '../../src/size.ts';
 import { random } from '../../src/data/random.ts';
 import { Aborted } from '../../src/errors.ts';
 import { dice, meanDefined } from '../../src/metrics/dice.ts';
-import { completeConfig } from '../../src/model/config.ts';
+import { completeConfig } from '../../src/model/complete-config.ts';
 import { planTraining } from '../../src/model/plan.ts';
 import type { EpochRow, TrainingEvent } from '../../src/train/events.ts';
 import { lossShape, weightedDice } from '../../src/model/losses.ts';

@@ -3,7 +3,8 @@ import type { Normalization } from '../../data/normalize.ts';
 import { InvalidModel } from '../../errors.ts';
 import type { NnunetNetwork } from '../../interop/nnunet/network.ts';
 import { configOf } from '../../interop/nnunet/weights.ts';
-import { completeConfig, wholeConfig, type UNet3DConfig } from '../../model/config.ts';
+import { completeConfig } from '../../model/complete-config.ts';
+import { wholeConfig, type UNet3DConfig } from '../../model/config.ts';
 import type { ModelDescription, NnunetOrigin } from '../../weights/model-file.ts';
 
 type Axes = readonly [number, number, number];

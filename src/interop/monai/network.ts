@@ -1,7 +1,8 @@
 /** MONAI's networks as data: their definitions, as arguments of a class by name, and the configurations of ours. */
 import * as v from 'valibot';
 import { InvalidModel, InvalidOption } from '../../errors.ts';
-import { completeConfig, type UNet3DConfig } from '../../model/config.ts';
+import { completeConfig } from '../../model/complete-config.ts';
+import type { UNet3DConfig } from '../../model/config.ts';
 import {
   flag,
   held,

@@ -1,5 +1,6 @@
 /** Where MONAI's state dicts hold the weights of our networks. */
-import { headName, wholeConfig, type UNet3DConfig } from '../../model/config.ts';
+import { headName } from '../../model/supervision.ts';
+import { wholeConfig, type UNet3DConfig } from '../../model/config.ts';
 import { layoutParameters } from '../../model/parameters.ts';
 import type { Entry, Layout, Mapping } from '../mapping.ts';
 import type { MonaiNetwork } from './network.ts';

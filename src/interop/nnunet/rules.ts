@@ -3,7 +3,9 @@
  * nnU-Net's own files for it, word for word, and they are read again each time.
  */
 import { InvalidModel } from '../../errors.ts';
-import { completeConfig, paddedSize, type UNet3DConfig } from '../../model/config.ts';
+import { completeConfig } from '../../model/complete-config.ts';
+import { paddedSize } from '../../model/sizes.ts';
+import type { UNet3DConfig } from '../../model/config.ts';
 import type { ModelDescription, NnunetOrigin } from '../../weights/model-file.ts';
 import { foregroundLabels, readLabels, type NnunetLabels } from './labels.ts';
 import type { Axes } from './network.ts';

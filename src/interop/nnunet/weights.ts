@@ -1,6 +1,8 @@
 /** nnU-Net's networks as configurations of ours, and where their state dicts hold our weights. */
 import { InvalidModel, InvalidOption } from '../../errors.ts';
-import { completeConfig, headName, wholeConfig, type UNet3DConfig } from '../../model/config.ts';
+import { completeConfig } from '../../model/complete-config.ts';
+import { headName } from '../../model/supervision.ts';
+import { wholeConfig, type UNet3DConfig } from '../../model/config.ts';
 import type { Size3 } from '../../size.ts';
 import type { Entry, Layout, Mapping } from '../mapping.ts';
 import type { Axes, NnunetNetwork } from './network.ts';
