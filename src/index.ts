@@ -10,17 +10,10 @@ export { completeConfig } from './model/complete-config.ts';
 export { defaultConfig, type UNet3DConfig } from './model/config.ts';
 export { paddedSize, sizeMultiple } from './model/sizes.ts';
 export { planEvaluation, planInference, planTraining } from './model/plan.ts';
-export {
-  alternatives,
-  assumedBudget,
-  defaultBudget,
-  concede,
-  concessions,
-  type Alternative,
-  type Concession,
-  type Planner,
-  type TrainingWish,
-} from './model/budget.ts';
+export { alternatives, type Alternative } from './model/alternatives.ts';
+export { assumedBudget, defaultBudget } from './model/budget.ts';
+export { concede, concessions, type Concession } from './model/concessions.ts';
+export type { Planner, TrainingWish } from './model/wish.ts';
 export { formatBytes } from './format.ts';
 export { summarise } from './model/summary.ts';
 export { tune, type Measurement, type Tuning, type TuningOptions } from './model/tune.ts';

@@ -2,7 +2,7 @@
 import { InvalidArgumentError } from 'commander';
 import type { Size3 } from '../size.ts';
 import type { Axis } from '../infer/probabilities.ts';
-import { concessions as allConcessions, type Concession } from '../model/budget.ts';
+import { concessions as allConcessions, type Concession } from '../model/concessions.ts';
 
 const fail = (text: string): never => {
   throw new InvalidArgumentError(text);

@@ -4,7 +4,7 @@ import { InvalidOption, NotFinite } from '../errors.ts';
 import { toDense, toStored } from '../gpu/layout.ts';
 import type { Size3 } from '../size.ts';
 import { Program } from '../gpu/program.ts';
-import { chooseWindow } from '../model/budget.ts';
+import { chooseWindow } from './choose-window.ts';
 import { paddedSize, wholeSize } from '../model/sizes.ts';
 import { planInference, type InferencePlan } from '../model/plan.ts';
 import type { ModelState } from '../model/state.ts';

@@ -3,14 +3,8 @@ import * as v from 'valibot';
 import type { Size3 } from '../size.ts';
 import { assertOptions } from '../options.ts';
 import { numberAbove, object, size3, triple } from '../schema.ts';
-import {
-  budgetSchema,
-  fitsBudget,
-  plannerSchema,
-  wishSchema,
-  type Planner,
-  type TrainingWish,
-} from './budget.ts';
+import { budgetSchema } from './budget.ts';
+import { fitsBudget, plannerSchema, wishSchema, type Planner, type TrainingWish } from './wish.ts';
 import { multipleInWords, paddedSize, sizeMultiple } from './sizes.ts';
 import { formatBytes } from '../format.ts';
 

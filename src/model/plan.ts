@@ -2,127 +2,32 @@
  * Plans of a whole training step, of evaluation and of inference, made without a GPU. They are plain
  * data: what is allocated, for how long, and what runs.
  */
-import * as v from 'valibot';
 import { InvalidOption } from '../errors.ts';
-import {
-  defaultLimits,
-  limitsSchema,
-  Recorder,
-  type Plan,
-  type PlanLimits,
-  type Tensor,
-  type VolumeTensor,
-} from '../gpu/plan.ts';
-import { precisionSchema, type Precision } from '../gpu/precision.ts';
+import { defaultLimits, Recorder, type Plan, type Tensor, type VolumeTensor } from '../gpu/plan.ts';
 import type { Size3 } from '../size.ts';
 import { assertOptions } from '../options.ts';
 import { augment as augmentBatch, drawTensors, type DrawTensors } from '../ops/augment.ts';
 import type { LossShape } from '../ops/loss.ts';
-import { regionWords } from '../ops/region-loss.ts';
 import { keepStatistics } from '../ops/norm.ts';
-import {
-  averageStep,
-  lossScaleWords,
-  optimizerStep,
-  stepWords,
-  updateWords,
-  type OptimizerKind,
-} from '../ops/optimizer.ts';
-import { coarserLabels, pooledSize, type TakenVoxel } from '../ops/pool.ts';
-import { flag, numberFrom, object, oneOf, openObject, size3, text, triple, wholeNumber } from '../schema.ts';
-import { completed, type UNet3DConfig } from './config.ts';
-import { leastSize, multipleInWords, sizeMultiple, strideTo } from './sizes.ts';
-import { supervisionWeights } from './supervision.ts';
-import { firstTrainedWord, frozenSchema, type Frozen } from './freeze.ts';
+import { averageStep, optimizerStep } from '../ops/optimizer.ts';
+import { coarserLabels, pooledSize } from '../ops/pool.ts';
+import { firstTrainedWord } from './freeze.ts';
 import type { Node } from './graph.ts';
 import type { HeadPass, Truth } from './layers/head.ts';
 import { network } from './network.ts';
-import { layoutParameters, type ParameterLayout } from './parameters.ts';
+import { layoutParameters } from './parameters.ts';
+import {
+  lossShapeSchema,
+  shapeEntries,
+  trainingEntries,
+  type PlanShape,
+  type TrainingShape,
+} from './plan-shape.ts';
 import { candidates, choose, forgotten } from './policy.ts';
 import { Recording } from './recording.ts';
-
-export interface PlanShape {
-  readonly config: UNet3DConfig;
-  /** x, y, z of the network's input; multiples of `sizeMultiple`. */
-  readonly size: Size3;
-  readonly batch: number;
-  readonly limits?: PlanLimits | undefined;
-  /** Of the stored volumes. Default float32. */
-  readonly precision?: Precision | undefined;
-}
-
-/**
- * What is computed again in the backward pass instead of being kept, besides what is nearly free: the outputs named,
- * such as `encoder.0.conv2`; with `true` all that save memory worth their work. Never changes a bit.
- */
-export type Checkpointing = boolean | readonly string[];
-
-export interface TrainingShape extends PlanShape {
-  readonly loss: LossShape;
-  readonly optimizer: OptimizerChoice;
-  readonly checkpointing?: Checkpointing | undefined;
-  /** Compute nothing again, not even what is nearly free: what the others are compared with. */
-  readonly keepAll?: boolean | undefined;
-  /** Batches whose gradients are averaged for one update. Default 1. */
-  readonly accumulate?: number | undefined;
-  /** Batches are augmented first, as drawn by the host. */
-  readonly augment?: boolean | undefined;
-  /** Voxels x, y, z that batches reach beyond the network's input on both sides, for the augmentation; x in fours. */
-  readonly margin?: Size3 | undefined;
-  /** Keep a running average of the weights. */
-  readonly averaging?: boolean | undefined;
-  /** Which label is the truth for the voxel of a coarser head. Default: the nearest. */
-  readonly coarserTruth?: TakenVoxel | undefined;
-  /** Part of the network whose weights stay as they are. */
-  readonly freeze?: Frozen | undefined;
-}
-
-export interface OptimizerChoice {
-  readonly kind: OptimizerKind;
-  readonly nesterov?: boolean;
-}
-
-const shapeEntries = {
-  config: completed,
-  size: size3,
-  batch: wholeNumber(1),
-  limits: v.optional(limitsSchema),
-  precision: v.optional(precisionSchema),
-} satisfies Record<keyof PlanShape, unknown>;
-
-export const checkpointingSchema = v.union(
-  [flag, v.array(text)],
-  'true, false, or a list of outputs such as "encoder.0.conv2"',
-);
-export const lossShapeSchema = object({
-  classes: wholeNumber(2, 255),
-  dice: numberFrom(0),
-  crossEntropy: numberFrom(0),
-  smooth: numberFrom(0),
-  batchDice: flag,
-  negativeDice: v.optional(flag),
-  regions: v.optional(flag),
-  add: v.optional(flag),
-});
-export const optimizerChoiceSchema = openObject({
-  kind: oneOf('adam', 'adamw', 'sgd'),
-  nesterov: v.optional(flag),
-});
-const margin = v.optional(triple(wholeNumber(), 'voxels along x, y, z, from 0 on'));
-
-const trainingEntries = {
-  ...shapeEntries,
-  loss: lossShapeSchema,
-  optimizer: optimizerChoiceSchema,
-  checkpointing: v.optional(checkpointingSchema),
-  accumulate: v.optional(wholeNumber(1)),
-  augment: v.optional(flag),
-  margin,
-  averaging: v.optional(flag),
-  keepAll: v.optional(flag),
-  coarserTruth: v.optional(oneOf('nearest', 'first')),
-  freeze: v.optional(frozenSchema),
-} satisfies Record<keyof TrainingShape, unknown>;
+import { sharedWords } from './shared-tensors.ts';
+import { leastSize, multipleInWords, sizeMultiple, strideTo } from './sizes.ts';
+import { supervisionWeights } from './supervision.ts';
 
 /** Tensors by their role; those of one name are the same buffer in all plans of a model. */
 export interface TrainingPlan {
@@ -136,31 +41,6 @@ export interface TrainingPlan {
   readonly results: Tensor;
   /** Names of the outputs that the backward pass computes again. */
   readonly recomputed: readonly string[];
-}
-
-/** Words that the loss leaves in `results`: loss, Dice part, cross-entropy part, then Dice per class. */
-export const resultWords = (classes: number): number => 3 + classes;
-
-/** Words of every shared tensor of a model by name. */
-export function sharedWords(config: UNet3DConfig, layout: ParameterLayout): Record<string, number> {
-  const { parameterWords, statisticsWords } = layout;
-  return {
-    parameters: parameterWords,
-    statistics: statisticsWords,
-    gradients: parameterWords,
-    'optimizer.first': parameterWords,
-    'optimizer.second': parameterWords,
-    step: stepWords,
-    update: updateWords,
-    lossScale: lossScaleWords,
-    accumulated: parameterWords,
-    'average.parameters': parameterWords,
-    'average.statistics': statisticsWords,
-    'moved.statistics': statisticsWords,
-    results: resultWords(config.classes),
-    classWeights: 2 * config.classes,
-    regions: regionWords * config.classes,
-  };
 }
 
 const none: Size3 = [0, 0, 0];

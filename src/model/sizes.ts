@@ -39,3 +39,12 @@ export function paddedSize(config: UNet3DConfig, size: Size3): Size3 {
  */
 export const wholeSize = (config: UNet3DConfig, shape: Size3, trained?: Size3): Size3 =>
   trained && shape.every((length, axis) => length <= trained[axis]!) ? trained : paddedSize(config, shape);
+
+/** The longest axis cut to a fraction of its length, in the network's multiples; undefined where nothing is left to cut. */
+export function shrunk(config: UNet3DConfig, size: Size3, fraction: number): Size3 | undefined {
+  const axis = size.indexOf(Math.max(...size));
+  const multiple = sizeMultiple(config)[axis]!;
+  if (size[axis]! <= multiple) return undefined;
+  const length = Math.max(multiple, Math.floor((size[axis]! * fraction) / multiple) * multiple);
+  return size.map((old, i) => (i === axis ? length : old)) as unknown as Size3;
+}

@@ -9,7 +9,7 @@ import type { Precision } from '../gpu/precision.ts';
 import { readBuffer } from '../gpu/program.ts';
 import type { UNet3DConfig } from './config.ts';
 import { initialValues, layoutParameters, type ParameterLayout } from './parameters.ts';
-import { sharedWords } from './plan.ts';
+import { sharedWords } from './shared-tensors.ts';
 
 /** Weights in host memory: the flat buffers of parameters and running statistics. */
 export interface Weights {

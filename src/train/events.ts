@@ -1,6 +1,6 @@
 /** What training tells while it runs and at its end. */
 import type { CaseScore } from '../infer/evaluator.ts';
-import type { Concession } from '../model/budget.ts';
+import type { Concession } from '../model/concessions.ts';
 import type { Frozen } from '../model/freeze.ts';
 import type { Weights } from '../model/state.ts';
 import type { Run } from './run.ts';

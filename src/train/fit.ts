@@ -2,7 +2,7 @@
 import type { LabelledVolume } from '../infer/evaluator.ts';
 import type { Frozen } from '../model/freeze.ts';
 import type { Loss } from '../model/losses.ts';
-import type { Checkpointing } from '../model/plan.ts';
+import type { Checkpointing } from '../model/plan-shape.ts';
 import type { Size3 } from '../size.ts';
 import type { Augmentation } from './augmentation.ts';
 import type { CheckpointStore } from './checkpoint.ts';

@@ -1,14 +1,10 @@
 /** The one place where a training step and the memory that it may take are brought together. */
 import { OutOfMemory } from '../errors.ts';
-import {
-  assertFits,
-  concede,
-  stepOf,
-  type Concession,
-  type Planner,
-  type TrainingWish,
-} from '../model/budget.ts';
-import { planTraining, type TrainingPlan, type TrainingShape } from '../model/plan.ts';
+import { assertFits } from '../model/alternatives.ts';
+import { concede, type Concession } from '../model/concessions.ts';
+import { stepOf, type Planner, type TrainingWish } from '../model/wish.ts';
+import { planTraining, type TrainingPlan } from '../model/plan.ts';
+import type { TrainingShape } from '../model/plan-shape.ts';
 
 /** Plans training steps. Asked again for the step that it planned last, it gives the same plan. */
 export class StepPlans {

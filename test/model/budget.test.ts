@@ -2,14 +2,11 @@
 import { describe, expect, test } from 'vitest';
 import { memoryOf } from '../../src/gpu/device.ts';
 import { defaultLimits } from '../../src/gpu/plan.ts';
-import {
-  alternatives,
-  chooseWindow,
-  concede,
-  defaultBudget,
-  type Concession,
-  type TrainingWish,
-} from '../../src/model/budget.ts';
+import { alternatives } from '../../src/model/alternatives.ts';
+import { chooseWindow } from '../../src/infer/choose-window.ts';
+import { concede, type Concession } from '../../src/model/concessions.ts';
+import { defaultBudget } from '../../src/model/budget.ts';
+import type { TrainingWish } from '../../src/model/wish.ts';
 import { completeConfig } from '../../src/model/complete-config.ts';
 import { paddedSize } from '../../src/model/sizes.ts';
 import { planInference, planTraining } from '../../src/model/plan.ts';

@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { defaultLimits } from '../../src/gpu/plan.ts';
 import type { Size3 } from '../../src/size.ts';
-import { fitsBudget, type Planner } from '../../src/model/budget.ts';
+import { fitsBudget, type Planner } from '../../src/model/wish.ts';
 import { completeConfig } from '../../src/model/complete-config.ts';
 import { nnunetPatch } from '../../src/model/patch.ts';
 import { planTraining } from '../../src/model/plan.ts';

@@ -1,5 +1,5 @@
 import { expect, test, vi } from 'vitest';
-import type { TrainingShape } from '../../src/model/plan.ts';
+import type { TrainingShape } from '../../src/model/plan-shape.ts';
 import { UNet3D } from '../../src/unet3d.ts';
 import { testDevice } from '../support/device.ts';
 import { box } from '../support/training.ts';

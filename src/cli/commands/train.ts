@@ -4,7 +4,7 @@ import { Command, Option } from 'commander';
 import type { Size3 } from '../../size.ts';
 import { readText } from '../../data/source.ts';
 import { InvalidOption } from '../../errors.ts';
-import { concessions } from '../../model/budget.ts';
+import { concessions } from '../../model/concessions.ts';
 import type { Axis } from '../../infer/probabilities.ts';
 import { addDatasetOptions, addSplitOptions, datasetHelp } from '../dataset-options.ts';
 import { assertInit, openInit, withInit } from '../init-model.ts';
