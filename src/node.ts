@@ -19,6 +19,7 @@ setTuningStore(() => Promise.resolve(folderCache()));
 
 export * from './index.ts';
 export { releaseNodeGpu } from './gpu/node.ts';
+export { setPolling, type Polling } from './gpu/polling.node.ts';
 export { cacheFolder, folderCache } from './model/tuning-cache.node.ts';
 export { folderStore } from './train/checkpoint.node.ts';
 export { openDatasetFolder, openFolderPair } from './data/dataset.node.ts';

@@ -211,6 +211,7 @@ const calls: Readonly<Record<string, PublicCall>> = {
   },
   setTuningStore: { call: library.setTuningStore, values: [() => Promise.resolve(undefined)] },
   setAdapterProvider: { call: library.setAdapterProvider, values: [() => Promise.reject(new Error('none'))] },
+  setPolling: { call: library.setPolling, values: ['calm'] },
   adapterClassOf: { call: library.adapterClassOf, values: [{ vendor: 'a' }], mayBe: { '0': [{}] } },
   memoryOf: { call: library.memoryOf, values: [{ vendor: 'a' }], mayBe: { '0': [{}] } },
   lossShape: { call: library.lossShape, values: [loss, 2] },

@@ -17,7 +17,7 @@ import {
   setDriver,
   swiftShader,
 } from './drivers.node.ts';
-import { pollAlways, pollCalmly } from './polling.node.ts';
+import { pollCalmly, pollEagerly } from './polling.node.ts';
 
 /** Where the adapter comes from. */
 export type AdapterSource = 'environment' | 'system' | 'lavapipe' | 'swiftshader';
@@ -156,7 +156,7 @@ export function isSwiftShader(adapter: GPUAdapter): boolean {
 export async function releaseNodeGpu(): Promise<void> {
   held.clear();
   await new Promise((resolve) => setTimeout(resolve, 20));
-  pollAlways();
+  pollEagerly();
 }
 
 async function loadDawn(): Promise<(flags: string[]) => GPU> {

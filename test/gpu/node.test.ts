@@ -99,6 +99,49 @@ test('a program is warned once that it computes on the CPU; Dawn complains of no
   expect(stderr).not.toMatch(/vkCreateInstance|artificially reduced/);
 });
 
+test('opening and releasing the GPU a hundred times leaves no handle, timer or memory behind', ({ skip }) => {
+  skip(!linux || !swiftShader(), 'no SwiftShader for this machine');
+  const { stdout, status } = run(
+    `
+    const { Gpu, releaseNodeGpu } = await import('./src/node.ts');
+    (await import('node:v8')).setFlagsFromString('--expose-gc');
+    const collect = (await import('node:vm')).runInNewContext('gc');
+    const immediately = globalThis.setImmediate;
+    process.on('warning', () => undefined);
+    const alive = () => process.getActiveResourcesInfo().sort().join();
+    const mebibyte = 2 ** 20;
+    console.log(''); // what printing takes is not counted
+    const before = alive();
+    const resident = [];
+    for (let turn = 0; turn < 100; turn++) {
+      const gpu = await Gpu.open();
+      const buffer = gpu.createBuffer('buffer', mebibyte, GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST);
+      gpu.device.queue.writeBuffer(buffer, 0, new Uint8Array(mebibyte));
+      await gpu.device.queue.onSubmittedWorkDone();
+      gpu.dispose();
+      await releaseNodeGpu();
+      collect();
+      resident.push(process.memoryUsage().rss / mebibyte);
+    }
+    // Dawn's last look for finished work may still be to come.
+    for (let wait = 0; wait < 1000 && alive() !== before; wait++)
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    console.log(JSON.stringify({
+      before,
+      after: alive(),
+      restored: globalThis.setImmediate === immediately,
+      grown: resident[99] - resident[19],
+    }));`,
+    { UNET3D_ADAPTER: 'swiftshader' },
+  );
+  expect(status).toBe(0);
+  const { before, after, restored, grown } = JSON.parse(stdout.trim()) as Record<string, unknown>;
+  expect(after).toBe(before);
+  expect(restored).toBe(true);
+  // Of 80 MiB that went through buffers since the twentieth turn.
+  expect(grown).toBeLessThan(20);
+});
+
 test('Vulkan is not asked where no driver is announced', () => {
   const home = mkdtempSync(join(tmpdir(), 'drivers-'));
   const folder = join(home, 'data', 'vulkan', 'icd.d');

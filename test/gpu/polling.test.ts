@@ -1,20 +1,21 @@
 /** Waiting for the GPU in Node: not in every turn of the event loop, and nobody else's timers are touched. */
 import { promisify } from 'node:util';
 import { afterEach, expect, test } from 'vitest';
-import { pollAlways, pollCalmly } from '../../src/gpu/polling.node.ts';
+import { pollCalmly, pollEagerly, setPolling } from '../../src/gpu/polling.node.ts';
 import { multiplyAddSpeed } from '../../src/gpu/speed.ts';
 import { testDevice } from '../support/device.ts';
 
 const original = globalThis.setImmediate;
 afterEach(() => {
-  pollAlways();
+  setPolling('calm');
+  pollEagerly();
   globalThis.setImmediate = original;
   pollCalmly(); // as it is while a device is open
 });
 
 /** Counts what is called by `setImmediate`. */
 function counted(): { calls: number } {
-  pollAlways();
+  pollEagerly();
   const count = { calls: 0 };
   const counting = (...args: Parameters<typeof original>) => {
     count.calls++;
@@ -57,16 +58,29 @@ test('other calls go their way', async () => {
 });
 
 test('and all is as it was afterwards', () => {
-  pollAlways();
+  pollEagerly();
   globalThis.setImmediate = original;
   pollCalmly();
   expect(globalThis.setImmediate).not.toBe(original);
-  pollAlways();
+  pollEagerly();
   expect(globalThis.setImmediate).toBe(original);
   // Nor is the work of others undone that came later.
   pollCalmly();
   const later = (() => undefined) as unknown as typeof setImmediate;
   globalThis.setImmediate = later;
-  pollAlways();
+  pollEagerly();
   expect(globalThis.setImmediate).toBe(later);
+});
+
+test('or is left alone throughout, if that is wished', () => {
+  pollEagerly();
+  globalThis.setImmediate = original;
+  pollCalmly();
+  setPolling('eager'); // at once
+  expect(globalThis.setImmediate).toBe(original);
+  pollCalmly();
+  expect(globalThis.setImmediate).toBe(original);
+  setPolling('calm');
+  pollCalmly();
+  expect(globalThis.setImmediate).not.toBe(original);
 });
