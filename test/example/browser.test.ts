@@ -61,10 +61,13 @@ async function storedBytes(): Promise<number> {
   try {
     const root = await navigator.storage.getDirectory();
     const directory = await root.getDirectoryHandle('unet3d-gpu-example');
-    return (await (await directory.getFileHandle('checkpoint.safetensors')).getFile()).size;
+    for await (const [name, handle] of directory.entries())
+      if (name.endsWith(' checkpoint.safetensors'))
+        return (await (handle as FileSystemFileHandle).getFile()).size;
   } catch {
-    return 0;
+    // as if it were not there
   }
+  return 0;
 }
 
 async function content(press: Promise<Download>): Promise<Buffer> {

@@ -20,6 +20,7 @@ export class Curves {
   readonly element: HTMLElement;
   readonly #charts: { readonly plot: uPlot; readonly lines: readonly Line[] }[] = [];
   readonly #resize: ResizeObserver;
+  readonly #listening = new AbortController();
 
   constructor(names: readonly string[]) {
     // Asked for at every drawing: the page may turn dark.
@@ -98,10 +99,15 @@ export class Curves {
     this.#resize.observe(this.element);
     const scheme = matchMedia('(prefers-color-scheme: dark)');
     const repaint = (): void => {
-      if (!this.element.isConnected) return scheme.removeEventListener('change', repaint);
       for (const { plot } of this.#charts) plot.redraw(false);
     };
-    scheme.addEventListener('change', repaint);
+    scheme.addEventListener('change', repaint, { signal: this.#listening.signal });
+  }
+
+  dispose(): void {
+    this.#listening.abort();
+    this.#resize.disconnect();
+    for (const { plot } of this.#charts) plot.destroy();
   }
 
   update(history: readonly EpochRow[]): void {

@@ -37,14 +37,17 @@ function started(): Worker {
   return worker;
 }
 
+/** @param signal ends the job, which then rejects, where the job looks at it */
 export function dataJob<K extends keyof DataRequests>(
   job: K,
   input: DataRequests[K],
   progress?: (loaded: number, total: number) => void,
+  signal?: AbortSignal,
 ): Promise<DataResults[K]> {
   return new Promise((resolve, reject) => {
     const id = next++;
     waiting.set(id, { resolve: resolve as (value: unknown) => void, reject, progress });
     started().postMessage({ id, job, input });
+    signal?.addEventListener('abort', () => waiting.has(id) && worker?.postMessage({ id, abort: true }));
   });
 }

@@ -30,6 +30,8 @@ export interface DataRequests {
   phantoms: { count: number; shape: [number, number, number] };
 }
 
+type Progress = (loaded: number, total: number) => void;
+
 /** What a training needs stays here, and the page's thread never copies a volume. */
 const prepared = new Map<string, LabelledCase>();
 
@@ -40,17 +42,20 @@ function find(id: string): LabelledCase {
 }
 
 const jobs = {
-  async check({ dataset }: DataRequests['check'], progress: (loaded: number, total: number) => void) {
+  async check({ dataset }: DataRequests['check'], progress: Progress) {
     return checkDataset(dataset, { onProgress: progress });
   },
   async prepare(
     { cases, preprocessing, classes, ignoreLabel }: DataRequests['prepare'],
-    progress: (loaded: number, total: number) => void,
+    progress: Progress,
+    signal: AbortSignal,
   ) {
     prepared.clear();
     const rules = { classes, ...(ignoreLabel !== undefined && { ignoreLabel }) };
     for (const item of cases) {
-      prepared.set(item.id, (await prepareCase(item, preprocessing, rules)) as LabelledCase);
+      const next = (await prepareCase(item, preprocessing, rules)) as LabelledCase;
+      signal.throwIfAborted();
+      prepared.set(item.id, next);
       progress(prepared.size, cases.length);
     }
   },
@@ -84,13 +89,24 @@ const jobs = {
 
 export type DataResults = { [K in keyof typeof jobs]: Awaited<ReturnType<(typeof jobs)[K]>> };
 
-addEventListener('message', (event: MessageEvent<{ id: number; job: keyof typeof jobs; input: never }>) => {
-  const { id, job, input } = event.data;
+type Request =
+  | { readonly id: number; readonly job: keyof typeof jobs; readonly input: never }
+  | { readonly id: number; readonly abort: true };
+
+const running = new Map<number, AbortController>();
+
+addEventListener('message', ({ data }: MessageEvent<Request>) => {
+  const { id } = data;
+  if ('abort' in data) return running.get(id)?.abort();
+  const controller = new AbortController();
+  running.set(id, controller);
   const progress = (loaded: number, total: number): void => postMessage({ id, loaded, total });
-  jobs[job](input, progress).then(
-    (result: unknown) => postMessage({ id, result }, { transfer: volumesOf(result) }),
-    (error: unknown) => postMessage({ id, error: error instanceof Error ? error.message : String(error) }),
-  );
+  void jobs[data.job](data.input, progress, controller.signal)
+    .then(
+      (result: unknown) => postMessage({ id, result }, { transfer: volumesOf(result) }),
+      (error: unknown) => postMessage({ id, error: error instanceof Error ? error.message : String(error) }),
+    )
+    .finally(() => running.delete(id));
 });
 
 /** The buffers of the cases in a result: they are moved to the page. */

@@ -2,6 +2,7 @@
 import { formatBytes, version } from 'unet3d-gpu/worker';
 import { advice, device } from './device.ts';
 import { button, el, fill } from './dom.ts';
+import type { View } from './view.ts';
 
 /** Limits that matter here, in words; the first ones are in bytes. */
 const byteLimits = {
@@ -17,10 +18,10 @@ const countLimits = {
 const entries = <K extends string>(words: Readonly<Record<K, string>>): [K, string][] =>
   Object.entries(words) as [K, string][];
 
-export function explainView(): HTMLElement {
+export function explainView(): View {
   const page = el('div', {}, el('p', { className: 'busy' }, 'Looking for an adapter'));
   void describe().then((content) => fill(page, content));
-  return page;
+  return { element: page, dispose: () => undefined };
 }
 
 async function describe(): Promise<HTMLElement> {

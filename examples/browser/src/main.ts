@@ -4,24 +4,27 @@ import { dataView } from './data-view.ts';
 import { device } from './device.ts';
 import { button, complain, el, fill, messageOf, notice } from './dom.ts';
 import { explainView } from './explain-view.ts';
-import { forgetSession, interrupted, type Session } from './session.ts';
+import type { RunRecord } from './kept/database.ts';
+import { claimed, keptRuns, removeRun, tidy } from './kept/runs.ts';
 import { seeView } from './see-view.ts';
-import { state } from './state.ts';
 import { trainView } from './train-view.ts';
-import { start } from './training.ts';
+import { reopen } from './training.ts';
 import { useView } from './use-view.ts';
+import type { View } from './view.ts';
 
 const page = document.querySelector<HTMLElement>('#page')!;
 const tabs = document.querySelector<HTMLElement>('#tabs')!;
 
 const data = dataView(() => open('See'));
-const views: Record<string, () => HTMLElement> = {
-  Data: () => data,
+const views: Record<string, () => View> = {
+  Data: () => ({ element: data, dispose: () => undefined }),
   See: seeView,
   Train: () => trainView(() => open('Use')),
   Use: useView,
   Explain: explainView,
 };
+
+let shown: View | undefined;
 
 function open(name: string): void {
   for (const tab of tabs.children) {
@@ -31,7 +34,9 @@ function open(name: string): void {
   }
   page.setAttribute('role', 'tabpanel');
   page.setAttribute('aria-labelledby', `tab-${name}`);
-  fill(page, views[name]!());
+  shown?.dispose();
+  shown = views[name]!();
+  fill(page, shown.element);
   history.replaceState(null, '', `#${name}`);
 }
 
@@ -46,34 +51,32 @@ tabs.addEventListener('keydown', (event) => {
   next?.click();
 });
 
-/** Offers to go on with a training that a reload or a crash has cut off. */
-function offer(session: Session): void {
-  const begun = session.started.toLocaleString();
+/** Offers to go on with a training that a reload or a crash has cut off, unless another tab is at it. */
+function offer({ id, dataName, started }: RunRecord): void {
   const box = notice(
     '',
-    el('p', {}, `A training on ${session.name}, started ${begun}, was interrupted.`),
+    el('p', {}, `A training on ${dataName}, started ${started.toLocaleString()}, was interrupted.`),
     button(
       'Resume it',
-      () => {
+      async () => {
+        await reopen(id);
         box.remove();
-        Object.assign(state, {
-          name: session.name,
-          cases: [...session.cases],
-          labels: [...session.labels],
-          ignoreLabel: session.ignoreLabel,
-          settings: session.settings,
-          preprocessing: session.preprocessing,
-        });
-        void start(session);
         open('Train');
       },
       { className: 'primary' },
     ),
-    button('Discard it', () => {
+    button('Discard it', async () => {
+      await removeRun(id);
       box.remove();
-      return forgetSession();
     }),
   );
+}
+
+async function offerInterrupted(): Promise<void> {
+  const elsewhere = await claimed();
+  const [latest] = (await keptRuns()).filter(({ id, finished }) => !finished && !elsewhere.has(id));
+  if (latest) offer(latest);
+  await tidy();
 }
 
 // Files that miss the drop zone must not replace the page.
@@ -92,4 +95,4 @@ void device().then((found) => {
       button('What to do', () => open('Explain')),
     );
 });
-void interrupted().then((session) => session && offer(session));
+void offerInterrupted();

@@ -16,7 +16,7 @@ import {
   type UNet3DConfig,
 } from 'unet3d-gpu/worker';
 import type { DeviceFacts } from './device.ts';
-import { state } from './state.ts';
+import { state, type Settings } from './state.ts';
 
 const GiB = 2 ** 30;
 
@@ -26,7 +26,7 @@ const wantedSteps = { software: 120, hardware: 600 };
 const softwareVoxels = 2 ** 17;
 
 /** Dice, in which the rarer a class is, the more it weighs: so small organs are learnt within few epochs. */
-export const loss = (): Loss => weightedDice(state.settings.classWeights);
+export const lossOf = ({ classWeights }: Pick<Settings, 'classWeights'>): Loss => weightedDice(classWeights);
 
 /** x, y, z of the largest prepared volume on every axis. */
 export const largestShape = (): Size3 => state.decision?.largest ?? [1, 1, 1];
@@ -40,11 +40,14 @@ export const classCount = (): number => {
 
 export const channelCount = (): number => state.report?.fingerprint?.intensities.length ?? 1;
 
-export const config = (): UNet3DConfig => networkOf(channelCount(), classCount());
+export const config = (): UNet3DConfig => networkOf(channelCount(), classCount(), state.settings);
 
 /** Instance norm: what is seen in a preview is what the network does in training, whatever the batch. */
-export const networkOf = (inChannels: number, classes: number): UNet3DConfig =>
-  completeConfig({ inChannels, classes, features: state.settings.features, norm: 'instance' });
+export const networkOf = (
+  inChannels: number,
+  classes: number,
+  { features }: Pick<Settings, 'features'>,
+): UNet3DConfig => completeConfig({ inChannels, classes, features, norm: 'instance' });
 
 /**
  * Sets preprocessing and settings from what was found in the files.
@@ -139,7 +142,11 @@ export function plan(device: DeviceFacts | undefined): Planned {
   const size = paddedSize(network, settings.patch ?? largestShape());
   const { batchSize: batch, precision, checkpointing } = settings;
   const wish = { config: network, size, batch, precision, checkpointing };
-  const planner = { limits: device!.limits, loss: lossShape(loss(), network.classes), optimizer: adam() };
+  const planner = {
+    limits: device!.limits,
+    loss: lossShape(lossOf(settings), network.classes),
+    optimizer: adam(),
+  };
   const budget = settings.memory * GiB;
   try {
     const { peakBytes, flops } = planTraining({ ...wish, ...planner }).plan;

@@ -1,8 +1,11 @@
-/** The report of this page's training as one HTML file: that of the command line, made in the tab. */
+/** The report of a training as one HTML file: that of the command line, made in the tab. */
 import { casePicture, evaluateCase, mapsOver, pickCases, reportHtml, summarise } from 'unet3d-gpu/report';
 import { adam, ignored, lossShape, paddedSize, planTraining, version } from 'unet3d-gpu/worker';
-import { classCount, loss } from './planning.ts';
-import { classNames, state } from './state.ts';
+import { KeptModel } from './kept-model.ts';
+import { lossOf } from './planning.ts';
+import type { Run } from './run.ts';
+import { state } from './state.ts';
+import { validationCases } from './training.ts';
 
 async function sha256(bytes: ArrayBuffer | Uint8Array<ArrayBuffer>): Promise<string> {
   const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', bytes));
@@ -10,11 +13,23 @@ async function sha256(bytes: ArrayBuffer | Uint8Array<ArrayBuffer>): Promise<str
 }
 
 /** What can be told of the training: its results on the validation cases with the weights that were kept. */
-export async function trainingReport(): Promise<string> {
-  const { model, validation, history, settings, name, preprocessing } = state;
-  if (!model) throw new Error('there is no trained network to report on');
-  const labels = classNames(classCount());
-  const scores = await model.evaluate(validation, { loss: loss() });
+export async function trainingReport(run: Run): Promise<string> {
+  const model = state.model && state.modelName === run.record.name ? state.model : undefined;
+  if (model) return reportOf(run, model);
+  const opened = await KeptModel.open(() => run.files.model());
+  try {
+    return await reportOf(run, opened);
+  } finally {
+    opened.dispose();
+  }
+}
+
+async function reportOf(run: Run, model: KeptModel): Promise<string> {
+  const { history, settings, dataName: name, preprocessing } = run.record;
+  const labels = [...run.record.labels];
+  const loss = lossOf(settings);
+  const validation = await validationCases(run);
+  const scores = await model.evaluate(validation, { loss });
   const cases = validation.map(({ id, label, shape, spacing }, index) =>
     evaluateCase(
       { data: label, shape, spacing },
@@ -32,9 +47,10 @@ export async function trainingReport(): Promise<string> {
     pictures.push(await casePicture(title, cases[index]!, volumes, { labels }));
   }
 
-  const used = state.cases.filter(({ part, label }) => part !== 'unused' && label);
-  const of = (wanted: string): string[] => used.filter(({ part }) => part === wanted).map(({ id }) => id);
-  const hashes: Record<string, string> = { model: await sha256(await model.save()) };
+  const used = run.cases;
+  const hashes: Record<string, string> = {
+    model: await sha256((await model.save()) as Uint8Array<ArrayBuffer>),
+  };
   for (const { images, label } of used)
     for (const [kind, file] of [
       ...images.map((image) => ['images', image] as const),
@@ -42,15 +58,15 @@ export async function trainingReport(): Promise<string> {
     ])
       for (const part of 'header' in file ? [file.header, file.image] : [file])
         hashes[`${kind}/${part.name}`] = await sha256(await part.arrayBuffer());
-  const { config, limits, description } = model;
+  const { config, description } = model;
   const { plan } = planTraining({
     config,
-    limits,
+    limits: await model.limits(),
     size: paddedSize(config, description.inputSize!),
     batch: settings.batchSize,
     precision: settings.precision,
     checkpointing: settings.checkpointing,
-    loss: lossShape(loss(), config.classes),
+    loss: lossShape(loss, config.classes),
     optimizer: adam(),
   });
   return reportHtml({
@@ -58,9 +74,9 @@ export async function trainingReport(): Promise<string> {
     created: `${new Date().toISOString().slice(0, 16).replace('T', ' ')} UTC`,
     command: `Trained in a browser tab: the same files, parts, settings and seed ${settings.seed} give it again.`,
     labels,
-    config: { ...model.config, ...settings, loss: loss(), preprocessing },
+    config: { ...model.config, ...settings, loss, preprocessing },
     dataset: { name, cases: used.length },
-    split: { train: of('train'), validation: of('validation') },
+    split: { train: run.idsOf('train'), validation: run.idsOf('validation') },
     history: history.map((row) => ({
       epoch: row.epoch + 1,
       trainLoss: row.loss,
@@ -73,7 +89,7 @@ export async function trainingReport(): Promise<string> {
     ...(cases.length > 0 && { cases, summary: summarise(cases), pictures }),
     memory: { peakBytes: plan.peakBytes, tensors: plan.tensors },
     timings: [{ name: 'training', seconds: history.reduce((sum, { seconds }) => sum + seconds, 0) }],
-    adapter: model.adapter,
+    adapter: await model.adapter(),
     versions: { 'unet3d-gpu': version, browser: navigator.userAgent },
     seed: settings.seed,
     hashes,

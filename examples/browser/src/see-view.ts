@@ -2,9 +2,10 @@
 import { button, el, fill, messageOf } from './dom.ts';
 import { classCount } from './planning.ts';
 import { changed, classNames, inTraining, onChange, state, type PageCase } from './state.ts';
+import type { View } from './view.ts';
 import { legend, opacitySlider, Viewer } from './viewer.ts';
 
-export function seeView(): HTMLElement {
+export function seeView(): View {
   const viewer = new Viewer();
   const list = el('div', { className: 'cases', role: 'group', 'aria-label': 'Cases' });
   const status = el('p', { role: 'status', className: 'quiet' });
@@ -65,12 +66,10 @@ export function seeView(): HTMLElement {
     void show();
   }
 
-  if (!current)
-    return el(
-      'p',
-      { className: 'empty' },
-      'There is nothing to see yet. Add files under "Data", or try it with phantoms.',
-    );
+  if (!current) {
+    const hint = 'There is nothing to see yet. Add files under "Data", or try it with phantoms.';
+    return { element: el('p', { className: 'empty' }, hint), dispose: () => undefined };
+  }
   const segmentButton = button('Segment this case', segment, { className: 'primary' });
   let hint: string | undefined;
   const update = (): void => {
@@ -97,9 +96,5 @@ export function seeView(): HTMLElement {
       viewer.element,
     ),
   );
-  const stopListening = onChange(() => {
-    if (page.isConnected) update();
-    else stopListening();
-  });
-  return page;
+  return { element: page, dispose: onChange(update) };
 }

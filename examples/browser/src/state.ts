@@ -1,13 +1,10 @@
-/** What the page knows: the cases, the model and the training; views redraw when it changes. */
-import type {
-  Case,
-  DatasetReport,
-  EpochRow,
-  LabelledCase,
-  Preprocessing,
-  PreprocessingDecision,
-  UNet3D,
-} from 'unet3d-gpu/worker';
+/**
+ * What the page knows: the data and settings of the next training, the training at hand, the open model. Views redraw
+ * when it changes.
+ */
+import type { Case, DatasetReport, Preprocessing, PreprocessingDecision } from 'unet3d-gpu/worker';
+import type { KeptModel } from './kept-model.ts';
+import type { Run } from './run.ts';
 
 /** A volume on the visitor's disk: its file, or the two of a .hdr/.img pair. */
 export type VolumeFile = File | { readonly header: File; readonly image: File };
@@ -38,7 +35,7 @@ export interface Settings {
 
 /** A segmentation with what is shown of it. */
 export interface Result {
-  readonly model: UNet3D;
+  readonly model: KeptModel;
   readonly name: string;
   readonly source: VolumeFile;
   readonly labels: File;
@@ -60,11 +57,11 @@ export interface State {
   preprocessing: Preprocessing;
   /** Why it is so, and how large that makes volumes; of the data at hand. */
   decision: PreprocessingDecision | undefined;
-  model: UNet3D | undefined;
-  modelName: string;
-  history: EpochRow[];
-  training: 'idle' | 'preparing' | 'running' | 'pausing' | 'paused' | 'done';
-  validation: LabelledCase[];
+  /** The training at hand, until another takes its place; its data and settings are its own. */
+  readonly run: Run | undefined;
+  /** The network that segments; opened by `openModel`. */
+  readonly model: KeptModel | undefined;
+  readonly modelName: string;
   /** Predictions on the sources' grids by case id. */
   predictions: Map<string, File>;
   results: Result[];
@@ -95,17 +92,30 @@ export const state: State = {
     padding: 'zeros at the far end',
   },
   decision: undefined,
+  run: undefined,
   model: undefined,
   modelName: '',
-  history: [],
-  training: 'idle',
-  validation: [],
   predictions: new Map(),
   results: [],
 };
 
-/** Whether the network is busy with its training. */
-export const inTraining = (): boolean => ['preparing', 'running', 'pausing'].includes(state.training);
+/** Whether a training holds the GPU. */
+export const inTraining = (): boolean =>
+  state.run !== undefined && ['preparing', 'running', 'pausing'].includes(state.run.phase);
+
+/** Puts a training in the place of the one at hand, which its owner has closed. */
+export function takeRun(run: Run | undefined): void {
+  Object.assign(state, { run });
+  changed();
+}
+
+/** Segments with another model from now on, or with none; what the one before has predicted goes with it. */
+export function openModel(model: KeptModel | undefined, modelName = ''): void {
+  if (model !== state.model) state.model?.dispose();
+  Object.assign(state, { model, modelName });
+  state.predictions.clear();
+  changed();
+}
 
 const listeners = new Set<() => void>();
 

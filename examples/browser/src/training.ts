@@ -1,8 +1,7 @@
-/** The training of this page: start, pause, resume, stop; it goes on while other views are shown. */
+/** The trainings of this page: begin, pause, go on, stop; one at a time, whatever view is shown. */
 import {
   Aborted,
   bestModel,
-  checkpointName,
   DeviceLost,
   meanDefined,
   oneCycle,
@@ -12,56 +11,201 @@ import {
 } from 'unet3d-gpu/worker';
 import { dataJob } from './data-client.ts';
 import { messageOf } from './dom.ts';
-import { channelCount, classCount, loss, networkOf } from './planning.ts';
-import { checkpoints, forgetSession, keepSession, storedProgress, type Session } from './session.ts';
-import { changed, classNames, state } from './state.ts';
+import { KeptModel } from './kept-model.ts';
+import type { DataRecord } from './kept/database.ts';
+import { claim, dataKey, forget, keepRun, keptData, keptRun, remember } from './kept/runs.ts';
+import { channelCount, classCount, lossOf, networkOf } from './planning.ts';
+import { Run } from './run.ts';
+import { changed, classNames, inTraining, openModel, state, takeRun } from './state.ts';
 
-export interface Preview {
-  readonly epoch: number;
-  readonly predicted: Uint8Array;
-  readonly dice: readonly number[];
-}
+/** Why the last training did not begin. */
+export let refusal = '';
 
-/** What the view shows of a running training. */
-export const progress = {
-  step: 0,
-  totalSteps: 0,
-  epoch: 0,
-  etaMs: NaN,
-  loss: NaN,
-  gpuBytes: NaN,
-  /** Kernels are being measured, so many of so many convolution shapes by now. */
-  tuning: undefined as { done: number; passes: number } | undefined,
-  preview: undefined as Preview | undefined,
-  best: undefined as { epoch: number; dice: number } | undefined,
-  problem: '',
-  log: [] as string[],
-};
-
-let network = { inChannels: 1, classes: 2 };
 let controller = new AbortController();
 /** What to do when a training has obeyed its abort. */
 const wish = { stop: false, skipTuning: false };
 
-export const validationCase = (): LabelledCase | undefined => state.validation[0];
+/** The training whose cases the data worker has prepared. */
+let prepared: Run | undefined;
 
-/** Ids of the cases, as they were divided when the training began. */
-const used: Record<'train' | 'validation', string[]> = { train: [], validation: [] };
-
-/** Prepared cases; they come from the data worker and may be moved on to that of the network. */
-const casesOf = (part: keyof typeof used): Promise<LabelledCase[]> =>
-  dataJob('prepared', { ids: used[part] });
-
-function log(line: string): void {
-  progress.log.push(`${new Date().toLocaleTimeString()}  ${line}`);
-  changed();
+/** @throws Error where something in this tab must end first */
+function assertFree(): void {
+  if (inTraining())
+    throw new Error('A training is running in this tab: pause it first, or open this one in another tab.');
 }
 
-function newModel(): Promise<UNet3D> {
-  const { settings, preprocessing } = state;
+/** Lets go of the training at hand: it stays where it is kept. */
+export function closeRun(): void {
+  assertFree();
+  const { run } = state;
+  if (run?.files.onlyInMemory && !confirm('This training could not be saved. Close it and lose it?'))
+    throw new Error('the training at hand is still open');
+  if (run && run.phase !== 'done' && state.modelName === pausedName(run)) openModel(undefined);
+  run?.close();
+  takeRun(undefined);
+}
+
+const pausedName = ({ record }: Run): string => `${record.name}, paused`;
+
+/** Begins a training on the data and with the settings of the page as they are now. */
+export async function begin(): Promise<void> {
+  closeRun();
+  const { settings, preprocessing, ignoreLabel } = state;
+  const used = state.cases.filter(({ part, label }) => part !== 'unused' && label);
+  const plain = used.map(({ part: _part, ...item }) => item);
+  const { report, decision } = state;
+  const data: DataRecord = { id: dataKey(plain), name: state.name, cases: plain, report, decision };
+  const started = new Date();
+  const run = new Run(
+    {
+      id: crypto.randomUUID(),
+      name: `${state.name}, ${started.toLocaleString(undefined, { dateStyle: 'medium', timeStyle: 'short' })}`,
+      started,
+      data: data.id,
+      dataName: state.name,
+      cases: used.map(({ id, part }) => ({ id, part: part as 'train' | 'validation' })),
+      labels: classNames(classCount()),
+      ignoreLabel,
+      channels: channelCount(),
+      settings: structuredClone(settings),
+      preprocessing: structuredClone(preprocessing),
+      history: [],
+    },
+    data,
+  );
+  refusal = '';
+  takeRun(run);
+  try {
+    run.hold(await claim(run.id));
+    await setUp(run);
+    await keepRun(run.record, data).catch((error: unknown) =>
+      run.log(`${messageOf(error)}. Closing this tab will lose this training.`),
+    );
+  } catch (error) {
+    if (!(error instanceof Aborted)) refusal = messageOf(error);
+    run.close();
+    await forget(run.id).catch(() => undefined);
+    takeRun(undefined);
+    return;
+  }
+  await train(run, false);
+}
+
+/**
+ * Opens a training that is kept: a finished one with its model, another to go on with it.
+ * @throws Error where another tab has it, this one is busy, or its files are gone
+ */
+export async function reopen(id: string): Promise<void> {
+  if (state.run?.id === id) return;
+  assertFree();
+  const release = await claim(id);
+  try {
+    const record = await keptRun(id);
+    if (!record) throw new Error('this training is no longer kept in this browser');
+    const data = await keptData(record.data);
+    const run = new Run(record, data);
+    if (!record.finished && run.cases.length < record.cases.length)
+      throw new Error('the files of this training are no longer kept in this browser: begin a new one');
+    const model = record.finished && (await KeptModel.open(() => run.files.model()));
+    try {
+      closeRun();
+    } catch (error) {
+      model?.dispose();
+      throw error;
+    }
+    if (data) adoptData(run, data);
+    run.hold(release);
+    if (model) {
+      run.phase = 'done';
+      openModel(model, record.name);
+    }
+    takeRun(run);
+    if (!model) void goOnAfterReload(run);
+  } catch (error) {
+    release();
+    throw error;
+  }
+}
+
+/** Where the page has no data yet, they are those of the training. */
+function adoptData({ cases, record }: Run, data: DataRecord): void {
+  remember(data);
+  if (state.cases.length > 0) return;
+  const { labels, ignoreLabel, settings, preprocessing } = structuredClone(record);
+  const { name, report, decision } = data;
+  Object.assign(state, { name, report, decision, ignoreLabel, settings, preprocessing });
+  state.cases = cases.map((item) => ({ ...item }));
+  state.labels = [...labels];
+}
+
+async function goOnAfterReload(run: Run): Promise<void> {
+  try {
+    await setUp(run);
+  } catch (error) {
+    run.progress.problem = error instanceof Aborted ? '' : messageOf(error);
+    run.phase = 'paused';
+    changed();
+    return;
+  }
+  await train(run, true);
+}
+
+/** Everything before the first step. @throws Aborted where the visitor did not wait for it */
+async function setUp(run: Run): Promise<void> {
+  controller = new AbortController();
+  const { signal } = controller;
+  await prepare(run);
+  if (!signal.aborted) run.network = await newNetwork(run);
+  if (signal.aborted) throw new Aborted('stopped while it was prepared');
+  const [training, validation] = [run.idsOf('train'), run.idsOf('validation')];
+  run.log(`${training.length} training and ${validation.length} validation cases on ${run.network!.adapter}`);
+}
+
+/** Reads and prepares the cases of a training, unless the data worker still has them. */
+async function prepare(run: Run): Promise<void> {
+  const { progress, record } = run;
+  if (prepared !== run) {
+    prepared = undefined;
+    const { signal } = controller;
+    const cases = run.cases.map(({ part: _part, ...item }) => item);
+    const { preprocessing, ignoreLabel } = record;
+    const show = (loaded: number, total: number): void => {
+      progress.step = loaded;
+      progress.totalSteps = total;
+      changed();
+    };
+    const wanted = { cases, preprocessing, classes: run.classes, ignoreLabel };
+    await dataJob('prepare', wanted, show, signal).catch((error: unknown) => {
+      throw signal.aborted ? new Aborted('stopped while the cases were prepared') : error;
+    });
+    prepared = run;
+  }
+  run.validation = await casesOf(run, 'validation');
+  Object.assign(progress, { step: 0, totalSteps: 0 });
+}
+
+/** Copies of prepared cases: they come from the data worker and may be moved on to that of the network. */
+async function casesOf(run: Run, part: 'train' | 'validation'): Promise<LabelledCase[]> {
+  try {
+    return await dataJob('prepared', { ids: run.idsOf(part) });
+  } catch (error) {
+    prepared = undefined;
+    throw error;
+  }
+}
+
+/** The prepared validation cases of a training, also of one that was finished before this visit. */
+export async function validationCases(run: Run): Promise<readonly LabelledCase[]> {
+  if (run.validation.length === 0 && run.cases.length > 0) await prepare(run);
+  return run.validation;
+}
+
+function newNetwork({ record, classes }: Run): Promise<UNet3D> {
+  const { settings, preprocessing, labels, channels } = record;
+  state.model?.release(); // the GPU is the training's
   return UNet3D.create({
-    ...networkOf(network.inChannels, network.classes),
-    labels: classNames(network.classes),
+    ...networkOf(channels, classes, settings),
+    labels,
     seed: settings.seed,
     preprocessing,
     precision: settings.precision,
@@ -69,145 +213,120 @@ function newModel(): Promise<UNet3D> {
   });
 }
 
-/** Prepares the cases and trains from the beginning, or goes on with a session that was interrupted. */
-export async function start(resumed?: Session): Promise<void> {
-  Object.assign(progress, {
-    step: 0,
-    totalSteps: 0,
-    epoch: 0,
-    etaMs: NaN,
-    loss: NaN,
-    preview: undefined,
-    best: undefined,
-    problem: '',
-    log: [],
-  });
-  state.history = [];
-  state.predictions.clear();
-  state.training = 'preparing';
-  changed();
-  try {
-    const classes = resumed?.classes ?? classCount();
-    const channels = resumed?.channels ?? channelCount();
-    const wanted = state.cases.filter(({ part, label }) => part !== 'unused' && label);
-    for (const part of ['train', 'validation'] as const)
-      used[part] = wanted.filter((item) => item.part === part).map(({ id }) => id);
-    const plain = wanted.map(({ part: _part, ...item }) => item);
-    await dataJob(
-      'prepare',
-      { cases: plain, preprocessing: state.preprocessing, classes, ignoreLabel: state.ignoreLabel },
-      (loaded, total) => {
-        progress.problem = '';
-        progress.step = loaded;
-        progress.totalSteps = total;
-        changed();
-      },
-    );
-    state.validation = await casesOf('validation');
-    Object.assign(progress, { step: 0, totalSteps: 0, gpuBytes: NaN });
-    state.model?.dispose();
-    state.model = undefined;
-    network = { inChannels: channels, classes };
-    state.model = await newModel();
-    state.modelName = `${state.name}, in training`;
-    log(
-      `${used.train.length} training and ${used.validation.length} validation cases on ${state.model.adapter}`,
-    );
-    if (!resumed) {
-      await forgetSession().catch(() => undefined);
-      await keepSession(classes, channels).catch((error: unknown) =>
-        log(`${messageOf(error)}. A reload will lose this training.`),
-      );
-    }
-  } catch (error) {
-    progress.problem = messageOf(error);
-    state.training = 'idle';
-    changed();
-    return;
-  }
-  await train(resumed !== undefined);
-}
-
-async function train(resume: boolean, tune?: boolean): Promise<void> {
+async function train(run: Run, resume: boolean, tune?: boolean): Promise<void> {
+  const { progress, files } = run;
+  const { settings } = run.record;
+  let begun = run.network === undefined;
   controller = new AbortController();
   Object.assign(wish, { stop: false, skipTuning: false });
   progress.problem = '';
-  state.training = 'running';
+  run.phase = 'running';
   changed();
-  const store = await checkpoints((problem) =>
-    log(`Not saved: ${problem}. Training goes on, but a reload will lose it.`),
-  );
-  const { settings } = state;
   try {
-    const model = (state.model ??= await newModel());
-    if (resume) {
-      const { history, best } = await storedProgress();
-      state.history = history;
-      progress.best = best;
-      changed();
-    }
-    const validation = await casesOf('validation');
-    await model.fit(await casesOf('train'), {
+    const network = (run.network ??= await newNetwork(run));
+    if (resume) await recall(run);
+    await prepare(run);
+    const [validation, training] = [await casesOf(run, 'validation'), await casesOf(run, 'train')];
+    await network.fit(training, {
       epochs: settings.epochs,
       batchSize: settings.batchSize,
       seed: settings.seed,
-      loss: loss(),
+      loss: lossOf(settings),
       schedule: oneCycle({ maxLearningRate: settings.learningRate }),
       checkpointing: settings.checkpointing,
       validation,
       transfer: true,
       signal: controller.signal,
       resume,
-      onEvent: take,
+      onEvent: (event) => {
+        begun = true;
+        take(run, event);
+      },
       ...(tune !== undefined && { tune }),
       ...(settings.patch && { patch: settings.patch }),
-      checkpoint: store,
+      checkpoint: files,
       ...(validation[0] && { preview: validation[0] }),
     });
-    await finish('Training is complete');
+    await finish(run, network, await network.save(), 'Training is complete');
   } catch (error) {
     progress.tuning = undefined;
     if (error instanceof Aborted) {
-      if (wish.skipTuning) return train(resume, false);
-      if (wish.stop) return stopNow();
-      state.training = 'paused';
-      log(`Paused. ${error.message}`);
+      if (wish.skipTuning) return train(run, resume, false);
+      if (wish.stop) return stopNow(run);
+      await rest(run);
+      run.log('Paused.');
     } else {
       progress.problem = messageOf(error);
-      state.training = 'paused';
-      log(`Stopped by an error: ${progress.problem}`);
+      run.log(`Stopped by an error: ${progress.problem}`);
       if (error instanceof DeviceLost) {
         // Its worker is dead; to go on, a new one takes up the last checkpoint.
-        state.model?.dispose();
-        state.model = undefined;
+        run.network?.dispose();
+        run.network = undefined;
+        // Lost while it rested: nothing that the visitor has to know.
+        if (resume && !begun) return train(run, true, tune);
         const [what = ''] = progress.problem.split(': ', 1);
         progress.problem = `${what[0]?.toUpperCase()}${what.slice(1)}. "Resume" starts a new one, which goes on from the last checkpoint.`;
       }
+      run.phase = 'paused';
     }
   }
   changed();
 }
 
-function take(event: TrainingEvent): void {
+/** Shows the epochs that lie behind the checkpoint. */
+async function recall(run: Run): Promise<void> {
+  const { history, best } = await run.files.progress();
+  await run.update({
+    history,
+    ...(best && { best: { epoch: best.epoch, dice: meanOf(history[best.epoch]?.validationDice) } }),
+  });
+  changed();
+}
+
+const meanOf = (dice: readonly number[] = []): number => meanDefined(dice.slice(1));
+
+/** Paused: the network as it is can segment meanwhile, unless another is open for that. */
+async function rest(run: Run): Promise<void> {
+  const { network } = run;
+  const weights = state.model ? undefined : await network?.save().catch(() => undefined);
+  if (network && weights)
+    openModel(
+      KeptModel.of(network, () => Promise.resolve(weights)),
+      pausedName(run),
+    );
+  run.phase = 'paused';
+}
+
+/** The network that has segmented in the pause is the training's again. */
+async function takeBack(run: Run): Promise<void> {
+  const { model, modelName } = state;
+  if (!model || modelName !== pausedName(run)) return;
+  run.network = await model.giveBack();
+  openModel(undefined);
+}
+
+function take(run: Run, event: TrainingEvent): void {
+  const { progress } = run;
+  const { history } = run.record;
   switch (event.type) {
     case 'tuning':
       progress.tuning = { done: event.done, passes: event.passes };
       break;
     case 'tuned':
       progress.tuning = undefined;
-      log(
+      run.log(
         `${Object.keys(event.choices).length} of ${event.passes} convolution shapes run with a faster kernel`,
       );
       break;
     case 'warning':
-      log(event.message);
+      run.log(event.message);
       break;
     case 'start':
       progress.tuning = undefined;
       progress.gpuBytes = event.gpuBytes;
       progress.step = event.step;
       progress.totalSteps = event.epochs * event.stepsPerEpoch;
-      if (event.step > 0) log(`Going on from step ${event.step} of ${progress.totalSteps}`);
+      if (event.step > 0) run.log(`Going on from step ${event.step} of ${progress.totalSteps}`);
       break;
     case 'step':
       progress.step = event.step + 1;
@@ -216,22 +335,25 @@ function take(event: TrainingEvent): void {
       progress.etaMs = event.etaMs;
       progress.loss = event.loss;
       break;
-    case 'epoch':
-      state.history = [...state.history.filter(({ epoch }) => epoch !== event.row.epoch), event.row];
-      if (event.best)
-        progress.best = { epoch: event.row.epoch, dice: meanDefined(event.row.validationDice.slice(1)) };
+    case 'epoch': {
+      const { epoch, validationDice } = event.row;
+      void run.update({
+        history: [...history.filter((row) => row.epoch !== epoch), event.row],
+        ...(event.best && { best: { epoch, dice: meanOf(validationDice) } }),
+      });
       break;
+    }
     case 'concessions':
-      log(`To fit the memory: ${event.taken.join(', ')}; now ${event.step}`);
+      run.log(`To fit the memory: ${event.taken.join(', ')}; now ${event.step}`);
       break;
     case 'preview':
       progress.preview = { epoch: event.epoch, predicted: event.score.predicted, dice: event.score.dice };
       break;
     case 'recovered':
-      log(event.message);
+      run.log(event.message);
       break;
     case 'end':
-      state.history = [...event.result.history];
+      void run.update({ history: [...event.result.history] });
       break;
     default:
       return;
@@ -239,11 +361,24 @@ function take(event: TrainingEvent): void {
   changed();
 }
 
+/** The training at hand in one of these phases. @throws Error where there is none, as when another click was faster */
+function runIn(...phases: readonly Run['phase'][]): Run {
+  const { run } = state;
+  if (!run || !phases.includes(run.phase)) throw new Error('the training has gone on meanwhile');
+  return run;
+}
+
 export function pause(): void {
   wish.stop = false;
-  state.training = 'pausing';
+  runIn('running').phase = 'pausing';
   controller.abort();
   changed();
+}
+
+/** Ends the preparing of cases. */
+export function cancel(): void {
+  runIn('preparing');
+  controller.abort();
 }
 
 /** Ends the measuring of kernels: training begins with the default ones. */
@@ -253,50 +388,66 @@ export function skipTuning(): void {
   changed();
 }
 
-export const goOn = (): Promise<void> => train(true);
+export async function goOn(): Promise<void> {
+  const run = runIn('paused');
+  run.phase = 'running';
+  await takeBack(run);
+  await train(run, true);
+}
 
 /** Stops for good and keeps the best weights so far. */
 export async function stop(): Promise<void> {
-  if (state.training === 'paused') return stopNow();
+  const run = runIn('paused', 'running');
+  if (run.phase === 'paused') return stopNow(run);
   wish.stop = true;
-  state.training = 'pausing';
+  run.phase = 'pausing';
   controller.abort();
   changed();
 }
 
-async function stopNow(): Promise<void> {
+async function stopNow(run: Run): Promise<void> {
   try {
-    const checkpoint = await (await checkpoints()).load(checkpointName);
-    const known = state.model ?? (await newModel());
-    const best = checkpoint && (await bestModel(checkpoint, await known.save()));
-    if (!best && !state.model) {
+    run.phase = 'pausing';
+    changed();
+    await takeBack(run);
+    const checkpoint = await run.files.checkpoint();
+    const known = run.network ?? (await newNetwork(run));
+    const last = await known.save();
+    const best = checkpoint && (await bestModel(checkpoint, last));
+    if (!best && !run.network) {
       known.dispose();
       throw new Error('No epoch was finished, so there are no weights to keep.');
     }
-    if (best) {
-      state.model = await UNet3D.load(best);
-      known.dispose();
-    }
-    await finish(
-      best ? 'Stopped early; the best weights are kept' : 'Stopped early; the last weights are kept',
-    );
+    if (best) known.dispose();
+    const kept = best ? await UNet3D.load(best) : known;
+    const words = best ? 'the best weights are kept' : 'the last weights are kept';
+    await finish(run, kept, best ?? last, `Stopped early; ${words}`);
   } catch (error) {
-    progress.problem = messageOf(error);
-    state.training = 'paused';
+    run.progress.problem = messageOf(error);
+    run.phase = 'paused';
     changed();
   }
 }
 
-async function finish(message: string): Promise<void> {
-  state.training = 'done';
-  state.modelName = `${state.name}, trained here`;
-  log(message);
-  await forgetSession().catch(() => undefined);
-  changed();
+/** Keeps the model, and only then what says that it is finished. */
+async function finish(
+  run: Run,
+  network: UNet3D,
+  weights: Uint8Array<ArrayBuffer>,
+  message: string,
+): Promise<void> {
+  if (await run.files.finish(weights)) await run.update({ finished: new Date() });
+  run.network = undefined;
+  openModel(
+    KeptModel.of(network, () => run.files.model()),
+    run.record.name,
+  );
+  run.phase = 'done';
+  run.log(message);
 }
 
 /** history.csv, as the command line writes it. */
-export async function historyTable(): Promise<string> {
+export async function historyTable({ record }: Run): Promise<string> {
   const { historyCsv } = await import('unet3d-gpu/report');
-  return historyCsv(state.history, classNames(classCount()));
+  return historyCsv([...record.history], [...record.labels]);
 }

@@ -5,7 +5,6 @@ import {
   imagesByCase,
   InvalidDataset,
   sourceName,
-  UNet3D,
   volumesAmong,
   type NamedVolume,
 } from 'unet3d-gpu/worker';
@@ -22,10 +21,12 @@ import {
   picker,
   swatch,
 } from './dom.ts';
-import { changed, inTraining, onChange, state, type Result, type VolumeFile } from './state.ts';
+import { KeptModel } from './kept-model.ts';
+import { inTraining, onChange, openModel, state, type Result, type VolumeFile } from './state.ts';
+import type { View } from './view.ts';
 import { legend, opacitySlider, Viewer } from './viewer.ts';
 
-export function useView(): HTMLElement {
+export function useView(): View {
   const viewer = new Viewer();
   const page = el('div');
   let busy: AbortController | undefined;
@@ -47,17 +48,13 @@ export function useView(): HTMLElement {
 
   const images = (count: number): string => (count === 1 ? 'one image' : `${count} images of a case`);
 
-  async function openModel([file]: File[]): Promise<void> {
+  async function openFile([file]: File[]): Promise<void> {
     if (!file) return;
     problems = [];
     try {
-      const model = await UNet3D.load(new Uint8Array(await file.arrayBuffer()));
-      state.model?.dispose();
-      state.model = model;
-      state.modelName = file.name;
+      const weights = async () => new Uint8Array(await file.arrayBuffer());
+      openModel(await KeptModel.open(weights), file.name);
       current = undefined;
-      if (state.training !== 'idle') state.training = 'idle';
-      changed();
     } catch (error) {
       problems.push(fileProblem(file, error));
     }
@@ -68,7 +65,7 @@ export function useView(): HTMLElement {
     const { model } = state;
     problems = [];
     const model3d = files.find(({ name }) => name.endsWith('.safetensors'));
-    if (model3d) return openModel([model3d]);
+    if (model3d) return openFile([model3d]);
     if (!model) {
       problems.push('Open a model file first, or train a network here.');
       return draw();
@@ -211,7 +208,7 @@ export function useView(): HTMLElement {
           locked
             ? el('span', { className: 'quiet' }, 'The network is training; it can be used when that is done.')
             : [
-                picker('Open a model file', { accept: '.safetensors' }, openModel),
+                picker('Open a model file', { accept: '.safetensors' }, openFile),
                 model &&
                   button('Download the model', async () => download('model.safetensors', await model.save())),
               ],
@@ -244,8 +241,7 @@ export function useView(): HTMLElement {
 
   draw();
   const stopListening = onChange(() => {
-    if (!page.isConnected) stopListening();
-    else if (inTraining() !== locked) draw();
+    if (inTraining() !== locked) draw();
   });
-  return page;
+  return { element: page, dispose: stopListening };
 }

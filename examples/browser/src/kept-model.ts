@@ -1,0 +1,119 @@
+/**
+ * A network that does not die with its GPU: where the device or its worker is lost, it is loaded anew from where its
+ * weights are kept, and the call is made again.
+ */
+import {
+  DeviceLost,
+  UnsupportedDevice,
+  UNet3D,
+  type PredictOptions,
+  type Segmentation,
+} from 'unet3d-gpu/worker';
+
+type Weights = () => Promise<Uint8Array>;
+
+/** Waits before a GPU process that is being started again is asked once more, in milliseconds. */
+const patience = [500, 1000, 2000, 4000];
+
+export class KeptModel {
+  readonly config: UNet3D['config'];
+  readonly description: UNet3D['description'];
+  readonly #weights: Weights;
+  #network: Promise<UNet3D> | undefined;
+  #disposed = false;
+
+  private constructor(network: UNet3D, weights: Weights) {
+    this.config = network.config;
+    this.description = network.description;
+    this.#weights = weights;
+    this.#network = Promise.resolve(network);
+  }
+
+  /** @param weights gives the bytes of the model file, as often as it is asked. @throws as UNet3D.load */
+  static async open(weights: Weights): Promise<KeptModel> {
+    return new KeptModel(await loaded(weights), weights);
+  }
+
+  /** Of a network that is there already; it belongs to the kept model from now on. */
+  static of(network: UNet3D, weights: Weights): KeptModel {
+    return new KeptModel(network, weights);
+  }
+
+  predict(...[sources, options]: [Parameters<UNet3D['predict']>[0], PredictOptions?]): Promise<Segmentation> {
+    return this.#with((network) => network.predict(sources, options));
+  }
+
+  evaluate(...args: Parameters<UNet3D['evaluate']>): ReturnType<UNet3D['evaluate']> {
+    return this.#with((network) => network.evaluate(...args));
+  }
+
+  /** What it runs on. */
+  adapter(): Promise<string> {
+    return this.#with((network) => Promise.resolve(network.adapter));
+  }
+
+  limits(): Promise<UNet3D['limits']> {
+    return this.#with((network) => Promise.resolve(network.limits));
+  }
+
+  /** The bytes of model.safetensors. */
+  save(): Promise<Uint8Array> {
+    return this.#weights();
+  }
+
+  #opened(): Promise<UNet3D> {
+    if (this.#network) return this.#network;
+    const network = loaded(this.#weights);
+    this.#network = network;
+    network.catch(() => this.#drop(network));
+    return network;
+  }
+
+  #drop(network: Promise<UNet3D>): void {
+    if (this.#network === network) this.#network = undefined;
+    network.then(
+      (opened) => opened.dispose(),
+      () => undefined,
+    );
+  }
+
+  async #with<T>(work: (network: UNet3D) => Promise<T>): Promise<T> {
+    const network = this.#opened();
+    try {
+      return await work(await network);
+    } catch (error) {
+      if (!(error instanceof DeviceLost) || this.#disposed) throw error;
+      this.#drop(network);
+    }
+    return work(await this.#opened());
+  }
+
+  /** Hands the network over, if it is loaded; the kept model is of no use from then on. */
+  async giveBack(): Promise<UNet3D | undefined> {
+    const network = this.#network;
+    this.#network = undefined;
+    this.#disposed = true;
+    return network;
+  }
+
+  /** Frees what it has on the GPU, until it is used again. */
+  release(): void {
+    if (this.#network) this.#drop(this.#network);
+  }
+
+  dispose(): void {
+    this.#disposed = true;
+    this.release();
+  }
+}
+
+async function loaded(weights: Weights): Promise<UNet3D> {
+  for (const wait of patience)
+    try {
+      return await UNet3D.load(await weights());
+    } catch (error) {
+      if (!(error instanceof DeviceLost || error instanceof UnsupportedDevice)) throw error;
+      await new Promise((resolve) => setTimeout(resolve, wait));
+    }
+  return UNet3D.load(await weights());
+}

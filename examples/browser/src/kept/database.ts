@@ -1,0 +1,71 @@
+/** What the browser keeps of this page in IndexedDB: trainings, and the data they were given. Weights are files. */
+import { openDB, type DBSchema, type IDBPDatabase } from 'idb';
+import {
+  QuotaExceeded,
+  type Case,
+  type DatasetReport,
+  type EpochRow,
+  type Preprocessing,
+  type PreprocessingDecision,
+} from 'unet3d-gpu/worker';
+import type { Settings } from '../state.ts';
+
+/** A training as it is kept: nothing in here changes with what the page is set to later. */
+export interface RunRecord {
+  readonly id: string;
+  /** What the visitor calls it. */
+  readonly name: string;
+  readonly started: Date;
+  readonly finished?: Date;
+  /** Key of the data that it was given. */
+  readonly data: string;
+  readonly dataName: string;
+  /** The cases that it uses: others of the data are not here. */
+  readonly cases: readonly { readonly id: string; readonly part: 'train' | 'validation' }[];
+  /** Class names by label value, background first. */
+  readonly labels: readonly string[];
+  readonly ignoreLabel: number | undefined;
+  readonly channels: number;
+  readonly settings: Readonly<Settings>;
+  readonly preprocessing: Preprocessing;
+  readonly history: readonly EpochRow[];
+  /** The epoch whose weights are kept, and the mean Dice of its classes. */
+  readonly best?: { readonly epoch: number; readonly dice: number };
+}
+
+/** Cases with their files, which may belong to several trainings. */
+export interface DataRecord {
+  readonly id: string;
+  readonly name: string;
+  readonly cases: readonly Case[];
+  readonly report: DatasetReport | undefined;
+  readonly decision: PreprocessingDecision | undefined;
+}
+
+interface Kept extends DBSchema {
+  runs: { key: string; value: RunRecord };
+  data: { key: string; value: DataRecord };
+}
+
+/** @throws QuotaExceeded where the files do not fit the disk; Error where the browser keeps nothing */
+export async function withDatabase<T>(work: (database: IDBPDatabase<Kept>) => Promise<T>): Promise<T> {
+  const database = await openDB<Kept>('unet3d-gpu-example', 2, {
+    upgrade(opened) {
+      for (const name of [...opened.objectStoreNames]) opened.deleteObjectStore(name);
+      opened.createObjectStore('runs', { keyPath: 'id' });
+      opened.createObjectStore('data', { keyPath: 'id' });
+    },
+  });
+  try {
+    return await work(database);
+  } catch (error) {
+    if (!(error instanceof DOMException) || error.name !== 'QuotaExceededError') throw error;
+    throw new QuotaExceeded(
+      'the files of this training do not fit the room this site has on the disk: free disk space, or train on fewer cases',
+      NaN,
+      NaN,
+    );
+  } finally {
+    database.close();
+  }
+}

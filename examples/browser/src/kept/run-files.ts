@@ -1,0 +1,93 @@
+/** Weights of trainings in the origin's private file system, each under its training's id. */
+import {
+  checkpointName,
+  privateStore,
+  progressOf,
+  type CheckpointStore,
+  type PrivateStore,
+  type Progress,
+} from 'unet3d-gpu/worker';
+import { messageOf } from '../dom.ts';
+
+const modelName = 'model.safetensors';
+
+let opened: Promise<PrivateStore> | undefined;
+const store = (): Promise<PrivateStore> => (opened ??= privateStore('unet3d-gpu-example'));
+
+/** The checkpoint and the model of one training: on the disk, or in memory where that does not take them. */
+export class RunFiles implements CheckpointStore {
+  readonly #id: string;
+  readonly #warn: (problem: string) => void;
+  readonly #inMemory = new Map<string, Uint8Array<ArrayBuffer>>();
+
+  /** @param warn is told why a file is not on the disk */
+  constructor(id: string, warn: (problem: string) => void = () => undefined) {
+    this.#id = id;
+    this.#warn = warn;
+  }
+
+  /** Whether something would be lost with this tab. */
+  get onlyInMemory(): boolean {
+    return this.#inMemory.size > 0;
+  }
+
+  #path(name: string): string {
+    return `${this.#id} ${name}`;
+  }
+
+  async save(name: string, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
+    try {
+      await (await store()).save(this.#path(name), bytes);
+      this.#inMemory.delete(name);
+    } catch (error) {
+      if (!this.#inMemory.has(name)) this.#warn(messageOf(error));
+      this.#inMemory.set(name, bytes);
+    }
+  }
+
+  async load(name: string): Promise<Uint8Array | undefined> {
+    const files = await store().catch(() => undefined);
+    return this.#inMemory.get(name) ?? files?.load(this.#path(name));
+  }
+
+  async #remove(name: string): Promise<void> {
+    this.#inMemory.delete(name);
+    await (await store()).remove(this.#path(name));
+  }
+
+  checkpoint(): Promise<Uint8Array | undefined> {
+    return this.load(checkpointName).catch(() => undefined);
+  }
+
+  /** The epochs that the checkpoint has behind it, and its best one. */
+  async progress(): Promise<Pick<Progress, 'history' | 'best'>> {
+    const checkpoint = await this.checkpoint();
+    return checkpoint ? progressOf(checkpoint) : { history: [] };
+  }
+
+  /** Keeps the finished model, and only then lets go of the checkpoint; whether it is on the disk. */
+  async finish(model: Uint8Array<ArrayBuffer>): Promise<boolean> {
+    await this.save(modelName, model);
+    if (this.onlyInMemory) return false;
+    await this.#remove(checkpointName).catch(() => undefined);
+    return true;
+  }
+
+  /** @throws Error where it is gone */
+  async model(): Promise<Uint8Array> {
+    const bytes = await this.load(modelName);
+    if (!bytes) throw new Error('the weights of this network are no longer kept in this browser');
+    return bytes;
+  }
+
+  async removeAll(): Promise<void> {
+    for (const name of [checkpointName, modelName]) await this.#remove(name);
+  }
+}
+
+/** Removes files of trainings that are not among these. */
+export async function removeStrays(ids: ReadonlySet<string>): Promise<void> {
+  const files = await store();
+  for (const path of await files.list())
+    if (!ids.has(path.split(' ')[0]!)) await files.remove(path).catch(() => undefined);
+}

@@ -1,0 +1,168 @@
+/** A training as it is watched: live curves, a preview that improves, and the controls. */
+import { classColor, cssColor, formatBytes, meanDefined } from 'unet3d-gpu/worker';
+import { Curves } from './charts.ts';
+import { dataJob } from './data-client.ts';
+import { button, digits, download, duration, el, fill, swatch } from './dom.ts';
+import type { Run } from './run.ts';
+import { CaseSlices } from './slices.ts';
+import { onChange } from './state.ts';
+import { cancel, goOn, historyTable, pause, skipTuning, stop } from './training.ts';
+import type { View } from './view.ts';
+import { legend, opacitySlider } from './viewer.ts';
+
+/** @param onModel shows where to segment; `onNew` asks for the settings of another training */
+export function runPanel(run: Run, onModel: () => unknown, onNew: () => void): View {
+  const { progress } = run;
+  const { settings } = run.record;
+  const names = [...run.record.labels];
+  const curves = new Curves(names);
+  const bar = el('progress', { 'aria-label': 'Progress of the training' });
+  const line = el('p', { role: 'status' });
+  const controls = el('div', {
+    className: 'row',
+    role: 'group',
+    'aria-label': 'Controls of the training',
+    tabIndex: -1,
+  });
+  const table = el('div');
+  const log = el('ol', { className: 'log', 'aria-label': 'Log' });
+  const problem = el('p', { className: 'error', role: 'alert' });
+  const preview = el('div', {}, el('p', { className: 'quiet' }, 'It appears after the first epoch.'));
+  const page = el(
+    'div',
+    { className: 'run' },
+    el('section', { className: 'panel', 'aria-label': 'Progress' }, bar, line, problem, controls),
+    curves.element,
+    el(
+      'div',
+      { className: 'columns wide' },
+      el('section', { className: 'panel' }, el('h2', {}, 'Dice of the last epoch'), table),
+      el(
+        'section',
+        { className: 'panel' },
+        el('h2', {}, 'A validation case, segmented after each epoch'),
+        preview,
+      ),
+    ),
+    el('details', { open: true }, el('summary', {}, 'Log'), log),
+  );
+  let slices: Promise<CaseSlices> | undefined;
+  let shown = -1;
+  let epochs = -1;
+  let controlsFor = '';
+
+  async function showPreview(): Promise<void> {
+    const [item] = run.validation;
+    const { preview: found } = progress;
+    if (!item || !found || found.epoch === shown) return;
+    shown = found.epoch;
+    slices ??= dataJob('survey', { id: item.id }).then((survey) => {
+      const made = new CaseSlices(item, survey);
+      fill(preview, el('div', { className: 'row' }, opacitySlider(made), legend(names)), made.element);
+      return made;
+    });
+    const dice = digits(meanDefined(found.dice.slice(1)));
+    await (
+      await slices
+    ).show(`Prediction after epoch ${found.epoch + 1}: mean Dice ${dice}`, found.predicted);
+  }
+
+  function update(): void {
+    const { phase, record } = run;
+    const { history, best } = record;
+    bar.max = Math.max(1, progress.totalSteps);
+    bar.value = phase === 'done' ? bar.max : progress.step;
+    const where = `epoch ${Math.min(progress.epoch + 1, settings.epochs)} of ${settings.epochs}, step ${progress.step} of ${progress.totalSteps}`;
+    line.textContent = {
+      preparing:
+        progress.totalSteps > 0
+          ? `Preparing: ${progress.step} of ${progress.totalSteps} cases`
+          : 'Preparing the cases',
+      running: Number.isFinite(progress.loss)
+        ? `Training: ${where}, loss ${digits(progress.loss)}, ${duration(progress.etaMs)} to go, ${formatBytes(progress.gpuBytes)} on the GPU`
+        : progress.tuning
+          ? `Measuring which kernels are fastest on this GPU, once: ${progress.tuning.done} of ${progress.tuning.passes} convolution shapes, a minute at most`
+          : 'Starting: compiling shaders and allocating memory',
+      pausing: 'Finishing the step and saving',
+      paused: `Paused at ${where}.`,
+      done: `Done after ${history.length} epochs.${best ? ` Kept: epoch ${best.epoch + 1}, mean Dice ${digits(best.dice)}.` : ''}`,
+    }[phase];
+    problem.textContent = progress.problem;
+    const wanted = progress.tuning ? 'tuning' : phase;
+    if (controlsFor !== wanted) {
+      const first = controlsFor === '';
+      controlsFor = wanted;
+      fill(
+        controls,
+        wanted === 'preparing' && button('Cancel', cancel),
+        wanted === 'tuning' && button('Skip measuring', skipTuning, { className: 'primary' }),
+        phase === 'running' && [button('Pause', pause), button('Stop early, keep the best', stop)],
+        phase === 'paused' && [
+          button('Resume', goOn, { className: 'primary' }),
+          button('Stop early, keep the best', stop),
+          button('Set it aside', onNew, { title: 'It can be resumed later.' }),
+        ],
+        phase === 'done' && [
+          button('Use this network', onModel, { className: 'primary' }),
+          button('Download the model', async () => download('model.safetensors', await run.files.model())),
+          button('Download the history', async () => download('history.csv', await historyTable(run))),
+          button('Download the report', async () => {
+            const { trainingReport } = await import('./report.ts');
+            download('report.html', await trainingReport(run));
+          }),
+          button('New training', onNew),
+        ],
+      );
+      // The button that was pressed is gone: its focus waits in this row for the next one.
+      const { activeElement } = document;
+      const left = first && (activeElement === document.body || activeElement?.id === 'page');
+      if (left || activeElement === controls)
+        (controls.querySelector('button') ?? controls).focus({ preventScroll: true });
+    }
+    if (history.length !== epochs) {
+      epochs = history.length;
+      curves.update(history);
+      const row = history.at(-1);
+      fill(
+        table,
+        row && row.validationDice.length > 0
+          ? el(
+              'table',
+              { className: 'dice' },
+              el(
+                'tbody',
+                {},
+                names.map((name, value) =>
+                  el(
+                    'tr',
+                    {},
+                    el('th', { scope: 'row' }, value > 0 && swatch(cssColor(classColor(value))), name),
+                    el('td', {}, digits(row.validationDice[value])),
+                  ),
+                ),
+              ),
+            )
+          : el(
+              'p',
+              { className: 'quiet' },
+              'It appears after the first epoch, if there are validation cases.',
+            ),
+      );
+    }
+    if (log.childElementCount !== progress.log.length)
+      fill(
+        log,
+        progress.log.map((text) => el('li', {}, text)),
+      );
+    void showPreview();
+  }
+  const stopListening = onChange(update);
+  queueMicrotask(update);
+  return {
+    element: page,
+    dispose() {
+      stopListening();
+      curves.dispose();
+    },
+  };
+}

@@ -1,0 +1,164 @@
+/** The settings of the next training, with the memory that is planned for it. */
+import { formatBytes, type Alternative } from 'unet3d-gpu/worker';
+import type { DeviceFacts } from './device.ts';
+import { button, el, field, fill, number, select } from './dom.ts';
+import { adopt, largestShape, plan } from './planning.ts';
+import { state } from './state.ts';
+import { begin, refusal } from './training.ts';
+
+const widths: [string, string][] = [
+  ['8,16', 'tiny: 8, 16'],
+  ['8,16,32', 'very small: 8, 16, 32'],
+  ['16,32,64', 'small: 16, 32, 64'],
+  ['16,32,64,128', 'standard: 16, 32, 64, 128'],
+  ['32,64,128,256', 'large: 32, 64, 128, 256'],
+];
+
+/** Ways to take less memory: the key names how volumes are stored and whether parts are computed again. */
+const savings: [string, string][] = [
+  ['f32,false', 'none'],
+  ['f16,false', 'volumes in 16 bits'],
+  ['f32,true', 'parts computed again'],
+  ['f16,true', '16 bits, parts computed again'],
+];
+const savingOf = ({ precision = 'f32', checkpointing = false }: Partial<Alternative>): string =>
+  `${precision},${checkpointing}`;
+
+function describe(fitting: Alternative): string {
+  const { config, size, batch, bytes } = fitting;
+  const saving = savings.find(([key]) => key === savingOf(fitting) && key !== 'f32,false')?.[1];
+  const parts = [`${batch} × [${size.join(', ')}] voxels`, `features ${config.features.join(', ')}`, saving];
+  return `${parts.filter(Boolean).join('; ')}: ${formatBytes(bytes)}`;
+}
+
+export function settingsForm(gpu: DeviceFacts | undefined): HTMLElement {
+  const { settings } = state;
+  if (!gpu)
+    return el(
+      'p',
+      { className: 'error' },
+      'This browser offers no WebGPU adapter, so nothing can be trained here. "Explain" tells what to do.',
+    );
+  const planned = el('section', {
+    className: 'panel',
+    'aria-live': 'polite',
+    'aria-label': 'Planned memory',
+  });
+  const go = button('Start training', () => begin(), { className: 'primary' });
+
+  const patchText = (): string => settings.patch?.join(',') ?? '';
+  function replan(): void {
+    const { size, bytes, flops, problem, alternatives } = plan(gpu);
+    const training = state.cases.filter(({ part }) => part === 'train').length;
+    const steps = settings.epochs * Math.ceil(training / settings.batchSize);
+    go.disabled = problem !== undefined;
+    fill(
+      planned,
+      el('h2', {}, 'Planned before anything is allocated'),
+      el(
+        'p',
+        {},
+        el('strong', {}, formatBytes(bytes)),
+        ` of GPU memory for a batch of ${settings.batchSize} × [${size.join(', ')}] voxels (x, y, z).`,
+      ),
+      Number.isFinite(flops) &&
+        el(
+          'p',
+          { className: 'quiet' },
+          `${steps} steps in all, ${(flops / 1e9).toFixed(2)} GFLOP each, on ${gpu!.name}.`,
+        ),
+      gpu!.software &&
+        el('p', { className: 'quiet' }, 'This adapter computes on the processor, so the defaults are small.'),
+      problem !== undefined && el('p', { className: 'error' }, `It does not fit: it ${problem}.`),
+      alternatives.length > 0 &&
+        el(
+          'div',
+          { className: 'row' },
+          'These fit:',
+          alternatives.map((fitting) =>
+            button(describe(fitting), () => {
+              adopt(fitting);
+              page.replaceWith(settingsForm(gpu));
+            }),
+          ),
+        ),
+    );
+  }
+
+  const whole = largestShape();
+  const patches: [string, string][] = [['', `whole volumes, ${whole.join(' × ')}`]];
+  for (const side of [16, 32, 48, 64, 96, 128])
+    if (whole.some((length) => length > side))
+      patches.push([
+        whole.map((length) => Math.min(length, side)).join(','),
+        `patches of ${whole.map((length) => Math.min(length, side)).join(' × ')}`,
+      ]);
+  if (!patches.some(([key]) => key === patchText()))
+    patches.push([patchText(), `patches of ${patchText().replaceAll(',', ' × ')}`]);
+  if (!widths.some(([key]) => key === settings.features.join()))
+    widths.push([settings.features.join(), settings.features.join(', ')]);
+  const set =
+    <K extends keyof typeof settings>(key: K) =>
+    (value: (typeof settings)[K]): void => {
+      settings[key] = value;
+      replan();
+    };
+  const numbers = (text: string): number[] => text.split(',').map(Number);
+  replan();
+  const page = el(
+    'div',
+    { className: 'columns' },
+    el(
+      'form',
+      { className: 'panel form', onsubmit: (event: Event) => event.preventDefault() },
+      el('h2', {}, 'Settings'),
+      field(
+        'Epochs',
+        number(settings.epochs, { min: 1, max: 10000 }, set('epochs')),
+        'Times that each case is seen.',
+      ),
+      field('Batch size', number(settings.batchSize, { min: 1, max: 64 }, set('batchSize'))),
+      field(
+        'Features per level',
+        select(widths, settings.features.join(), (text) => set('features')(numbers(text))),
+        'More learn more, and take more memory and time.',
+      ),
+      field(
+        'Volumes',
+        select(patches, patchText(), (text) =>
+          set('patch')(text === '' ? undefined : (numbers(text) as [number, number, number])),
+        ),
+      ),
+      field(
+        'Highest learning rate',
+        number(settings.learningRate, { min: 1e-6, max: 1, step: 'any' }, set('learningRate')),
+      ),
+      field(
+        'GPU memory to use, GiB',
+        number(settings.memory, { min: 0.1, max: 256, step: 'any' }, set('memory')),
+        'No browser tells how much there is; this is an assumption.',
+      ),
+      field(
+        'Saving memory',
+        select(savings, savingOf(settings), (key) => {
+          settings.precision = key.startsWith('f16') ? 'f16' : 'f32';
+          settings.checkpointing = key.endsWith('true');
+          replan();
+        }),
+        'Slower, with nearly the same result.',
+      ),
+      field(
+        'Seed',
+        number(settings.seed, { min: 0, max: 1e9 }, set('seed')),
+        'The same seed gives the same training.',
+      ),
+    ),
+    el(
+      'div',
+      {},
+      planned,
+      el('p', { className: 'row' }, go, refusal !== '' && el('span', { className: 'error' }, refusal)),
+    ),
+  );
+  return page;
+}
