@@ -77,8 +77,9 @@ function middle(item: PreparedCase): PreparedCase {
   const start = item.shape.map((n, axis) => (n - shape[axis]!) >> 1) as unknown as Size3;
   const voxels = shape[0] * shape[1] * shape[2];
   const image = new Float32Array(item.channels * voxels);
-  copyWindow(item.image, item.shape, item.channels, start, image, shape);
-  const label = copyWindow(item.label!, item.shape, 1, start, new Uint8Array(voxels), shape);
+  const window = { start, size: shape };
+  copyWindow({ data: item.image, shape: item.shape, channels: item.channels }, window, image);
+  const label = copyWindow({ data: item.label!, shape: item.shape }, window, new Uint8Array(voxels));
   return { ...item, shape, image, label };
 }
 

@@ -3,7 +3,7 @@ import { hexadecimal, sha256 } from '../hash.ts';
 import type { Case } from './case.ts';
 import { labelOf } from './label-values.ts';
 import { spatial } from './prepare-checks.ts';
-import { joinBoxes, nonZeroBox } from './preprocess.ts';
+import { joinBoxes, nonZeroBox } from './boxes.ts';
 import { quantile } from '../quantile.ts';
 import type { Size3 } from '../size.ts';
 import { canonicalTransform, orientation, type Volume } from './volume.ts';

@@ -9,7 +9,7 @@ import { text, withParts } from '../schema.ts';
 import type { Fingerprint, ForegroundFacts } from './fingerprint.ts';
 import type { Normalization } from './normalize.ts';
 import type { Size3 } from '../size.ts';
-import { sizeAtSpacing } from './preprocess.ts';
+import { sizeAtSpacing } from './resample.ts';
 import { spacingSchema, type Preprocessing } from './preprocessing.ts';
 
 /** A preprocessing, and why it is so. */

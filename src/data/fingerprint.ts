@@ -1,6 +1,6 @@
 /** What a data set looks like: the summary of its cases, from which preprocessing and patch are decided (decide.ts). */
 import { foregroundSamples, type CaseFacts, type IntensityFacts } from './case-facts.ts';
-import { percentiles, statistics } from './preprocess.ts';
+import { percentiles, statistics } from './statistics.ts';
 import type { Size3 } from '../size.ts';
 
 /** Smallest, median and largest value. */

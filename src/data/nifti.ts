@@ -23,7 +23,7 @@ import type { ByteStream } from './byte-stream.ts';
 import { turnedOnto } from './grid.ts';
 import { headerAffine } from './nifti-affine.ts';
 import { datatypes, headerBytes, parseHeader, type NiftiHeader } from './nifti-header.ts';
-import { RunningStatistics } from './preprocess.ts';
+import { RunningStatistics } from './statistics.ts';
 import { isFilePair, openSource, pairedPath, sourceName, sourceSchema, type Source } from './source.ts';
 import { canonicalGrid, spacingOf, spatialShape, type Grid, type Volume } from './volume.ts';
 import { allocate, floats, wasm } from './wasm.ts';

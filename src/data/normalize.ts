@@ -2,7 +2,7 @@
  * Intensities of a channel brought to a common scale: by the volume's own statistics, or by fixed numbers of the
  * whole data set where intensities have a meaning, as in CT. The choice is plain data, stored with the model.
  */
-import { zScore, type Statistics } from './preprocess.ts';
+import { zScore, type Statistics } from './statistics.ts';
 import type { Size3 } from '../size.ts';
 
 /** Limits first, then (v − mean) / deviation: numbers of the data set, the same for every volume. */

@@ -2,6 +2,7 @@
  * Batches for training: whole volumes or patches of prepared cases, padded to one shape, in an order that
  * depends only on the seed and the position, so that a run repeats and can be resumed at any step.
  */
+import type { Box } from './boxes.ts';
 import * as v from 'valibot';
 import { InvalidDataset } from '../errors.ts';
 import { assertOptions, assertValue } from '../options.ts';
@@ -183,9 +184,11 @@ export function trainingBatches(cases: CaseSource, options: BatchOptions = {}): 
                 random(seed, 'patch', first + sample),
               );
         const corner = start.map((at, axis) => at - margin[axis]!) as unknown as Size3;
-        copyWindow(item.label, item.shape, 1, corner, label.subarray(sample * voxels), whole);
+        const window = { start: corner, size: whole };
+        const { shape, image: data } = item;
+        copyWindow({ data: item.label, shape }, window, label.subarray(sample * voxels));
         const target = image.subarray(sample * cases.channels * voxels);
-        copyWindow(item.image, item.shape, cases.channels, corner, target, whole);
+        copyWindow({ data, shape, channels: cases.channels }, window, target);
       }
       return { image, label, cases: indices };
     },
@@ -214,17 +217,24 @@ function randomStart(shape: Size3, label: Uint8Array, size: Size3, oversample: n
   ) as unknown as Size3;
 }
 
+type Voxels = Float32Array | Uint8Array | Uint16Array;
+
+/** What a window is copied from: [channel][z][y][x]. */
+interface WindowSource {
+  readonly data: Voxels;
+  readonly shape: Size3;
+  /** Default 1. */
+  readonly channels?: number;
+}
+
 /**
- * Copies the window at `start` of [channel][z][y][x] into `target`, which is returned; what lies outside the volume is
- * left as it is.
+ * Copies a window into `target`, [channel][z][y][x] of the window's size, which is returned; what lies outside the
+ * volume is left as it is.
  */
-export function copyWindow<T extends Float32Array | Uint8Array | Uint16Array>(
-  source: Float32Array | Uint8Array | Uint16Array,
-  shape: Size3,
-  channels: number,
-  start: Size3,
+export function copyWindow<T extends Voxels>(
+  { data, shape, channels = 1 }: WindowSource,
+  { start, size }: Box,
   target: T,
-  size: Size3,
 ): T {
   const near = start.map((at) => Math.max(0, at)) as unknown as Size3;
   const far = start.map((at, axis) => Math.min(at + size[axis]!, shape[axis]!)) as unknown as Size3;
@@ -234,7 +244,7 @@ export function copyWindow<T extends Float32Array | Uint8Array | Uint16Array>(
       for (let y = near[1]; y < far[1]; y++) {
         const row = ((c * shape[2] + z) * shape[1] + y) * shape[0];
         const to = ((c * size[2] + z - start[2]) * size[1] + y - start[1]) * size[0] + near[0] - start[0];
-        target.set(source.subarray(row + near[0], row + far[0]), to);
+        target.set(data.subarray(row + near[0], row + far[0]), to);
       }
   return target;
 }

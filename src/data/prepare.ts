@@ -25,7 +25,8 @@ import {
   type ReadCase,
 } from './prepare-checks.ts';
 import { insideMask, normalize } from './normalize.ts';
-import { crop, joinBoxes, nonZeroBox, resampleTo, sizeAtSpacing, type Box } from './preprocess.ts';
+import { crop, joinBoxes, nonZeroBox, type Box } from './boxes.ts';
+import { resampleTo, sizeAtSpacing } from './resample.ts';
 import { sourceName, type Source } from './source.ts';
 import { spacingOf, toCanonical, turnedVolume, type Volume } from './volume.ts';
 

@@ -5,7 +5,7 @@
 import { some } from '../listed.ts';
 import { InvalidVolume } from '../errors.ts';
 import type { NiftiHeader } from './nifti-header.ts';
-import type { Statistics } from './preprocess.ts';
+import type { Statistics } from './statistics.ts';
 import { allocate, copyIn, floats, wasm } from './wasm.ts';
 
 /** Voxels with x fastest, and how they lie in space. */

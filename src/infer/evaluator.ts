@@ -139,16 +139,17 @@ export class Evaluator {
     const truth = new Uint8Array(label.length).fill(ignored);
     for (const start of starts) {
       if (signal?.aborted) break;
+      const window = { start, size };
       const part = {
         shape: size,
-        image: copyWindow(image, shape, channels, start, new Float32Array(channels * voxels), size),
-        label: copyWindow(label, shape, 1, start, new Uint8Array(voxels), size),
+        image: copyWindow({ data: image, shape, channels }, window, new Float32Array(channels * voxels)),
+        label: copyWindow({ data: label, shape }, window, new Uint8Array(voxels)),
       };
       const result = await this.run(part, signal);
       losses.push(result.loss);
-      const back = start.map((at) => -at) as unknown as Size3;
-      copyWindow(part.label, size, 1, back, truth, shape);
-      copyWindow(result.predicted, size, 1, back, predicted, shape);
+      const back = { start: start.map((at) => -at) as unknown as Size3, size: shape };
+      copyWindow({ data: part.label, shape: size }, back, truth);
+      copyWindow({ data: result.predicted, shape: size }, back, predicted);
     }
     return { loss: meanDefined(losses), predicted, truth };
   }

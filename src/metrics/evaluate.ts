@@ -300,9 +300,9 @@ export function evaluateCase(
       return { hd95: NaN, assd: NaN, nsd: isOneSided ? 0 : NaN };
     }
     const box = boxes[label]!;
-    const extents = box.map(([low, high]) => high - low) as unknown as Triple;
+    const size = box.map(([low, high]) => high - low) as unknown as Triple;
     const [a, b] = [crop(truthLabels, shape, box), crop(predictedLabels, shape, box)];
-    return surfaceMetrics(a, b, label, extents, spacing, tolerance, scratch);
+    return surfaceMetrics(a, b, label, { shape: size, spacing, tolerance, scratch });
   };
 
   const metrics = confusion.map((row, label): ClassMetrics => {

@@ -59,6 +59,16 @@ function directed(
   return out;
 }
 
+interface SurfaceOptions {
+  /** Voxels along x, y, z. */
+  readonly shape: Triple;
+  /** mm between them. */
+  readonly spacing: Triple;
+  /** In mm. */
+  readonly tolerance: number;
+  readonly scratch: DistanceScratch;
+}
+
 /**
  * Surface metrics of the masks `truth === label` and `prediction === label`, neither of them empty.
  * A distance counts as within the tolerance up to a relative 1e-6 above it, so that spacings that
@@ -68,10 +78,7 @@ export function surfaceMetrics(
   truth: Uint8Array,
   prediction: Uint8Array,
   label: number,
-  shape: Triple,
-  spacing: Triple,
-  tolerance: number,
-  scratch: DistanceScratch,
+  { shape, spacing, tolerance, scratch }: SurfaceOptions,
 ): SurfaceMetrics {
   const truthBorder = border(truth, label, shape);
   const predictionBorder = border(prediction, label, shape);

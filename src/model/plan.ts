@@ -109,8 +109,7 @@ export function planTraining(shape: TrainingShape): TrainingPlan {
   const accumulated = accumulate > 1 ? shared('accumulated') : undefined;
   const tensors = { parameters, gradients, accumulated, first, second, step, update, results, lossScale };
   const from = firstTrainedWord(layout, shape.freeze);
-  const options = { nesterov: optimizer.nesterov ?? true, from };
-  optimizerStep(recorder, 'optimizer', optimizer.kind, layout.trainedWords, tensors, options);
+  optimizerStep(recorder, 'optimizer', tensors, { ...optimizer, length: layout.trainedWords, from });
   if (moved) {
     const bindings = { moved, update, statistics };
     keepStatistics(recorder, 'running statistics', layout.statisticsWords, bindings);

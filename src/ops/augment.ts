@@ -122,19 +122,12 @@ export function augment(
     );
   resample(recorder, `${label}.resample`, volumes, draws);
   const scratch = recorder.volume(`${label}.scratch`, image.batch, image.channels, image.size);
-  alongZThenXY(recorder, 'augment/blur', `${label}.blur`, image, scratch, draws, blurHalo);
-  intensity(recorder, `${label}.contrast`, image, draws, 0);
-  alongZThenXY(
-    recorder,
-    'augment/low_resolution',
-    `${label}.lowResolution`,
-    image,
-    scratch,
-    draws,
-    lowResolutionHalo,
-  );
-  intensity(recorder, `${label}.invertedGamma`, image, draws, 1);
-  intensity(recorder, `${label}.gamma`, image, draws, 2);
+  const filtered = { image, scratch, draws };
+  alongZThenXY(recorder, 'augment/blur', `${label}.blur`, filtered, blurHalo);
+  intensity(recorder, `${label}.contrast`, filtered, 0);
+  alongZThenXY(recorder, 'augment/low_resolution', `${label}.lowResolution`, filtered, lowResolutionHalo);
+  intensity(recorder, `${label}.invertedGamma`, filtered, 1);
+  intensity(recorder, `${label}.gamma`, filtered, 2);
 }
 
 const shapeParams = ({ size, rowQuads, channels }: VolumeTensor) => ({
@@ -216,17 +209,21 @@ function resample(
   }
 }
 
+interface FilterTensors {
+  readonly image: VolumeTensor;
+  readonly scratch: VolumeTensor;
+  readonly draws: DrawTensors;
+}
+
 /** A separable filter: along z from `image` to `scratch`, then along x and y back to `image`. */
 function alongZThenXY(
   recorder: Recorder,
   shader: 'augment/blur' | 'augment/low_resolution',
   label: string,
-  image: VolumeTensor,
-  scratch: VolumeTensor,
-  draws: DrawTensors,
+  { image, scratch, draws }: FilterTensors,
   reach: number,
 ): void {
-  const pass = (alongZ: boolean, source: VolumeTensor, target: VolumeTensor): void => {
+  const filter = (alongZ: boolean, source: VolumeTensor, target: VolumeTensor): void => {
     const halo = alongZ ? reach : 0;
     for (const [from, to] of recorder.slabs(source.planes, [{ tensor: source, halo }, { tensor: target }])) {
       const [input, out] = [
@@ -247,20 +244,19 @@ function alongZThenXY(
       });
     }
   };
-  pass(true, image, scratch);
-  pass(false, scratch, image);
+  filter(true, image, scratch);
+  filter(false, scratch, image);
 }
 
 /** Contrast (0), inverted gamma (1) or gamma (2), in place. */
 function intensity(
   recorder: Recorder,
   label: string,
-  image: VolumeTensor,
-  draws: DrawTensors,
+  { image, draws }: Omit<FilterTensors, 'scratch'>,
   stage: 0 | 1 | 2,
 ): void {
-  const before = statistics(recorder, label, image, draws, stage);
-  const after = stage === 0 ? before : statistics(recorder, label, image, draws, stage, before);
+  const before = statistics(recorder, label, { image, draws }, stage);
+  const after = stage === 0 ? before : statistics(recorder, label, { image, draws, before }, stage);
   for (const [from, to] of recorder.slabs(image.planes, [{ tensor: image }])) {
     const slab = recorder.planes(image, from, to);
     recorder.dispatch('augment/intensity', {
@@ -276,10 +272,8 @@ function intensity(
 function statistics(
   recorder: Recorder,
   label: string,
-  image: VolumeTensor,
-  draws: DrawTensors,
+  { image, draws, before }: Omit<FilterTensors, 'scratch'> & { readonly before?: Tensor },
   stage: 0 | 1 | 2,
-  before?: Tensor,
 ): Tensor {
   const { batch, channels, planes, size } = image;
   const partials = recorder.flat(`${label}.partials`, 4 * planes * channels);

@@ -51,6 +51,14 @@ export function* planesOf(
   }
 }
 
+/** What a loss is computed from. */
+interface LossTensors {
+  readonly logits: VolumeTensor;
+  readonly labels: VolumeTensor;
+  /** Of the Dice part, then of the cross-entropy part. */
+  readonly classWeights: Tensor;
+}
+
 /** Numbers per plane that the loss kernels leave. */
 export const lossValues = (classes: number): number => 3 * classes + 2;
 
@@ -58,13 +66,10 @@ export const lossValues = (classes: number): number => 3 * classes + 2;
 export function lossForward(
   recorder: Recorder,
   label: string,
-  logits: VolumeTensor,
-  labels: VolumeTensor,
-  classWeights: Tensor,
-  partials: Tensor,
+  { classWeights, partials, ...volumes }: LossTensors & { readonly partials: Tensor },
   range?: readonly [number, number],
 ): void {
-  for (const { views, params, constants, count } of planesOf(recorder, label, { logits, labels }, range))
+  for (const { views, params, constants, count } of planesOf(recorder, label, volumes, range))
     recorder.dispatch('loss/forward', {
       label,
       bindings: { ...views, classWeights, partials },
@@ -78,18 +83,20 @@ export function lossForward(
 export function lossFinalize(
   recorder: Recorder,
   label: string,
-  partials: Tensor,
-  classWeights: Tensor,
-  results: Tensor | View,
-  lossScale: Tensor,
-  { samples, depth }: { samples: number; depth: number },
+  tensors: {
+    readonly partials: Tensor;
+    readonly classWeights: Tensor;
+    readonly results: Tensor | View;
+    readonly lossScale: Tensor;
+  },
+  { samples, depth }: { readonly samples: number; readonly depth: number },
   shape: LossShape,
 ): Tensor {
   const totals = recorder.flat(`${label}.totals`, samples * lossValues(shape.classes));
   const coefficients = recorder.flat(`${label}.coefficients`, (samples * shape.classes + 1) * 2);
   recorder.dispatch('loss/finalize', {
     label,
-    bindings: { partials, classWeights, lossScale, totals, coefficients, results },
+    bindings: { ...tensors, totals, coefficients },
     params: {
       samples,
       depth,
@@ -112,17 +119,15 @@ export function lossFinalize(
 export function lossBackward(
   recorder: Recorder,
   label: string,
-  logits: VolumeTensor,
-  labels: VolumeTensor,
-  classWeights: Tensor,
-  coefficients: Tensor,
+  { classWeights, coefficients, ...volumes }: LossTensors & { readonly coefficients: Tensor },
   range?: readonly [number, number],
 ): void {
-  for (const { views, params, constants, count } of planesOf(recorder, label, { logits, labels }, range))
+  const { size, batch } = volumes.logits;
+  for (const { views, params, constants, count } of planesOf(recorder, label, volumes, range))
     recorder.dispatch('loss/backward', {
       label,
       bindings: { ...views, classWeights, coefficients },
-      params: { ...params, depth: logits.size[2], samples: logits.batch },
+      params: { ...params, depth: size[2], samples: batch },
       constants,
       workgroups: [groupsOf64(params.area), 1, count],
     });

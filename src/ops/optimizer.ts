@@ -130,14 +130,23 @@ const part = (tensor: Tensor, from: number, count: number): View => ({
   size: count * 4,
 });
 
-/** One update of the parameters up to `length`, those before word `from` left out, in place; with `accumulated`, after the last of its batches only. */
+/** How parameters are updated, and which. */
+interface UpdateOptions {
+  readonly kind: OptimizerKind;
+  /** Words up to this one are updated. */
+  readonly length: number;
+  /** Words before this one are left as they are. Default 0. */
+  readonly from?: number;
+  /** Of SGD. Default true. */
+  readonly nesterov?: boolean;
+}
+
+/** One update of the parameters, in place; with `accumulated`, after the last of its batches only. */
 export function optimizerStep(
   recorder: Recorder,
   label: string,
-  kind: OptimizerKind,
-  length: number,
   tensors: OptimizerTensors,
-  { nesterov = true, from: start = 0 }: { nesterov?: boolean; from?: number } = {},
+  { kind, length, from: start = 0, nesterov = true }: UpdateOptions,
 ): void {
   const { parameters, first, second, step, update, results, lossScale, accumulated } = tensors;
   const gradients = accumulated ?? tensors.gradients;

@@ -57,7 +57,7 @@ export function lineChart(
 
   drawText(picture, title, box.left, box.top + 13, { size: 12, weight: 1.7 });
   for (const value of ticks(low, high, 5)) {
-    fillRect(picture, plot.left, Math.round(py(value)), plot.width, 1, rule);
+    fillRect(picture, { x: plot.left, y: Math.round(py(value)), width: plot.width, height: 1 }, rule);
     drawText(picture, axisNumber(value), plot.left - 8, Math.round(py(value)) + 4, {
       size: 9,
       color: grey,
@@ -66,10 +66,10 @@ export function lineChart(
   }
   const bottom = plot.top + plot.height;
   for (const value of ticks(xLow, xHigh, 10).filter(Number.isInteger)) {
-    fillRect(picture, Math.round(px(value)), bottom, 1, 4, grey);
+    fillRect(picture, { x: Math.round(px(value)), y: bottom, width: 1, height: 4 }, grey);
     drawText(picture, String(value), px(value), bottom + 16, { size: 9, color: grey, align: 'center' });
   }
-  fillRect(picture, plot.left, bottom, plot.width, 1, grey);
+  fillRect(picture, { x: plot.left, y: bottom, width: plot.width, height: 1 }, grey);
   drawText(picture, options.xLabel ?? 'epoch', plot.left + plot.width + 8, bottom + 4, {
     size: 9,
     color: grey,
@@ -87,7 +87,7 @@ export function lineChart(
     const top = plot.top + index * 18;
     if (top > bottom - 20) return;
     const last = y.findLast(Number.isFinite);
-    fillRect(picture, legendLeft, top + 3, 14, 4, color);
+    fillRect(picture, { x: legendLeft, y: top + 3, width: 14, height: 4 }, color);
     drawText(picture, fitText(name, 96), legendLeft + 20, top + 9, { color: ink });
     if (last !== undefined)
       drawText(

@@ -3,7 +3,7 @@
  * difference between two maps, or one map over the other.
  */
 import { colorOf, differenceColors } from './colors.ts';
-import { createPicture, fillRect, type Color, type Picture } from './raster.ts';
+import { blend, createPicture, type Color, type Picture } from './raster.ts';
 import { sliceValues, type GridVolume, type View } from './view.ts';
 
 /** One case to show; the maps lie on the image's grid. */
@@ -64,19 +64,26 @@ function overlay(
         labelAt(x + 1, y) !== label ||
         labelAt(x, y - 1) !== label ||
         labelAt(x, y + 1) !== label;
-      fillRect(picture, x, y, 1, 1, color(label), isEdge ? 1 : fill);
+      blend(picture, x, y, color(label), isEdge ? 1 : fill);
     }
 }
 
-/** One panel of a slice, `width` x `height` pixels; the maps that the column needs must be there. */
+/** What a panel shows. */
+interface PanelOptions {
+  readonly view: View;
+  readonly slice: number;
+  /** Values that are black and white. */
+  readonly window: readonly [number, number];
+  /** Of the panel, in pixels. */
+  readonly width: number;
+  readonly height: number;
+}
+
+/** One panel of a slice; the maps that the column needs must be there. */
 export function drawPanel(
   entry: SliceCase,
   column: Column,
-  view: View,
-  slice: number,
-  window: readonly [number, number],
-  width: number,
-  height: number,
+  { view, slice, window, width, height }: PanelOptions,
 ): Picture {
   const picture = createPicture(width, height, [0, 0, 0]);
   const read = (data: ArrayLike<number>): Float32Array => sliceValues(data, view, slice);

@@ -22,7 +22,7 @@ export const black: Color = [0, 0, 0];
 /** A picture of one colour. */
 export function createPicture(width: number, height: number, color: Color = white): Picture {
   const picture: Picture = { width, height, data: new Uint8Array(width * height * 4).fill(255) };
-  fillRect(picture, 0, 0, width, height, color);
+  fillRect(picture, { x: 0, y: 0, width, height }, color);
   return picture;
 }
 
@@ -35,13 +35,18 @@ export function blend(picture: Picture, x: number, y: number, color: Color, opac
   }
 }
 
+/** In pixels, (x, y) at the top left. */
+interface Rectangle {
+  readonly x: number;
+  readonly y: number;
+  readonly width: number;
+  readonly height: number;
+}
+
 /** Fills a rectangle of whole pixels; what lies outside the picture is cut off. */
 export function fillRect(
   picture: Picture,
-  x: number,
-  y: number,
-  width: number,
-  height: number,
+  { x, y, width, height }: Rectangle,
   color: Color,
   opacity = 1,
 ): void {

@@ -122,12 +122,12 @@ function chooseSlice({ entry, view }: Prepared, slice?: number): number {
 
 /** Panels of one slice side by side, with a letter at the left edge. */
 function row(prepared: Prepared, slice: number, pitch = prepared.width + gap): Picture {
-  const { entry, view, window, columns, width, height } = prepared;
+  const { entry, columns, width, height } = prepared;
   const picture = createPicture((columns.length - 1) * pitch + width, height);
   columns.forEach((column, index) => {
-    drawPicture(picture, drawPanel(entry, column, view, slice, window, width, height), index * pitch, 0);
+    drawPicture(picture, drawPanel(entry, column, { ...prepared, slice }), index * pitch, 0);
   });
-  drawText(picture, view.leftEdge, 4, 13, { size: 9, color: [255, 255, 255] });
+  drawText(picture, prepared.view.leftEdge, 4, 13, { size: 9, color: [255, 255, 255] });
   return picture;
 }
 
@@ -159,7 +159,7 @@ function legend(items: readonly [string, Color][], width: number, top: number, p
   for (const [name, color] of items) {
     if (x > margin && x + legendItem(name) > width - margin + 20) [x, y] = [margin, y + 20];
     if (picture) {
-      fillRect(picture, Math.round(x), y, 12, 12, color);
+      fillRect(picture, { x: Math.round(x), y, width: 12, height: 12 }, color);
       drawText(picture, name, x + 17, y + 11);
     }
     x += legendItem(name);

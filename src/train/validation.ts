@@ -32,7 +32,7 @@ export function validationWindows(
   const part = new Uint8Array(size[0] * size[1] * size[2]);
   const counts = starts.map((start) => {
     const count = new Uint32Array(256);
-    for (const value of copyWindow(label, shape, 1, start, part, size)) count[value]! += 1;
+    for (const value of copyWindow({ data: label, shape }, { start, size }, part)) count[value]! += 1;
     return count;
   });
   const chosen = new Set<number>();

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { readNifti, writeNifti } from '../../src/data/nifti.ts';
 import { phantom } from '../../src/data/phantom.ts';
-import { pad } from '../../src/data/preprocess.ts';
+import { pad } from '../../src/data/boxes.ts';
 import type { Preprocessing } from '../../src/data/preprocessing.ts';
 import { readModel } from '../../src/weights/model-file.ts';
 import { cli, temporaryFolder, type Ran, type Triple } from './support.ts';

@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { openDataset } from '../../src/data/dataset.ts';
 import { readNifti, writeNifti } from '../../src/data/nifti.ts';
-import { statistics } from '../../src/data/preprocess.ts';
+import { statistics } from '../../src/data/statistics.ts';
 import { random } from '../../src/data/random.ts';
 import { fromCanonical, orientation, toCanonical } from '../../src/data/volume.ts';
 import { wasm } from '../../src/data/wasm.ts';

@@ -1,6 +1,8 @@
 // The WASM memory over a long data set: as large as the largest volume needs, however many there are.
 import { expect, test } from 'vitest';
-import { nonZeroBox, percentiles, resampleTo, zScore } from '../../src/data/preprocess.ts';
+import { nonZeroBox } from '../../src/data/boxes.ts';
+import { percentiles, zScore } from '../../src/data/statistics.ts';
+import { resampleTo } from '../../src/data/resample.ts';
 import type { Size3 } from '../../src/size.ts';
 import { random } from '../../src/data/random.ts';
 import { OutOfMemory } from '../../src/errors.ts';

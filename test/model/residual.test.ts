@@ -138,7 +138,7 @@ async function train(
       }),
     );
     const tensors = { parameters, gradients, first, second, step, update, results, lossScale };
-    optimizerStep(recorder, 'optimizer', 'adam', layout.parameterWords, tensors, {});
+    optimizerStep(recorder, 'optimizer', tensors, { kind: 'adam', length: layout.parameterWords });
     return { gradients, results };
   });
   const { peakBytes, flops } = recorder.finish();

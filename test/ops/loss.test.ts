@@ -137,19 +137,17 @@ async function run(
   const results = bench.flat('results', new Float64Array(3 + classes));
   const partials = recorder.flat('partials', batch * depth * lossValues(classes));
   const lossScale = bench.flat('lossScale', [scale]);
-  lossForward(recorder, 'loss', tensor, truth, classWeights, partials);
+  const tensors = { logits: tensor, labels: truth, classWeights, partials };
+  lossForward(recorder, 'loss', tensors);
   const samples = { samples: batch, depth };
   const coefficients = lossFinalize(
     recorder,
     'loss',
-    partials,
-    classWeights,
-    results,
-    lossScale,
+    { partials, classWeights, results, lossScale },
     samples,
     shape,
   );
-  lossBackward(recorder, 'loss backward', tensor, truth, classWeights, coefficients);
+  lossBackward(recorder, 'loss backward', { ...tensors, coefficients });
   await bench.run();
   return {
     results: await bench.readFlat(results, 3 + classes),
@@ -250,15 +248,17 @@ describe('loss refuses', () => {
   test('labels of another size', () => {
     const labels = recorder.labels('labels', 2, [4, 4, 4]);
     const message = 'op: grids differ: 1×[4,4,4] and 2×[4,4,4]; they must be equal';
-    expect(() => lossForward(recorder, 'op', logits, labels, flat, flat)).toThrow(InvalidOption);
-    expect(() => lossForward(recorder, 'op', logits, labels, flat, flat)).toThrow(message);
-    expect(() => lossBackward(recorder, 'op', logits, labels, flat, flat)).toThrow(message);
+    const tensors = { logits, labels, classWeights: flat, partials: flat, coefficients: flat };
+    expect(() => lossForward(recorder, 'op', tensors)).toThrow(InvalidOption);
+    expect(() => lossForward(recorder, 'op', tensors)).toThrow(message);
+    expect(() => lossBackward(recorder, 'op', tensors)).toThrow(message);
     expect(() => argmax(recorder, 'op', logits, labels)).toThrow(message);
   });
 
   test('planes beyond the binding limit', () => {
     const wide = recorder.volume('wide', 1, 2, [32, 32, 4]);
     const labels = recorder.labels('labels', 1, [32, 32, 4]);
-    expect(() => lossForward(recorder, 'op', wide, labels, flat, flat)).toThrow(OutOfMemory);
+    const tensors = { logits: wide, labels, classWeights: flat, partials: flat };
+    expect(() => lossForward(recorder, 'op', tensors)).toThrow(OutOfMemory);
   });
 });

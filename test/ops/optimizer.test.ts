@@ -84,7 +84,7 @@ async function run(
       results,
       lossScale,
     };
-    optimizerStep(recorder, `optimizer ${t}`, kind, length, tensors, { nesterov });
+    optimizerStep(recorder, `optimizer ${t}`, tensors, { kind, length, nesterov });
   });
   await bench.run();
   return {
@@ -200,7 +200,7 @@ test('optimizer: gradients of several batches are averaged for one update', asyn
       results,
       lossScale,
     };
-    optimizerStep(bench.recorder, `batch ${index}`, 'sgd', length, tensors, { nesterov: false });
+    optimizerStep(bench.recorder, `batch ${index}`, tensors, { kind: 'sgd', length, nesterov: false });
   });
   await bench.run();
   const mean = (i: number) => gradients.reduce((sum, values) => sum + values[i]! / gradients.length, 0);
@@ -230,7 +230,7 @@ test('optimizer: an average follows the weights, but not after a step that was l
       results: bench.flat('results', [0]),
       lossScale: bench.flat('lossScale', [1, 0]),
     };
-    optimizerStep(bench.recorder, 'step', 'sgd', length, tensors);
+    optimizerStep(bench.recorder, 'step', tensors, { kind: 'sgd', length });
     averageStep(bench.recorder, 'average', length, { weights: tensors.parameters, average, update });
     await bench.run();
     return { before, after: await bench.readFlat(average, length) };
@@ -277,7 +277,7 @@ async function outcomes(
         results: bench.flat(`results ${index}`, [loss]),
         step: bench.flat(`step ${index}`, stepArray({ ...plain, mostSkipped }, part)),
       };
-      optimizerStep(bench.recorder, `step ${index}`, 'sgd', length, tensors);
+      optimizerStep(bench.recorder, `step ${index}`, tensors, { kind: 'sgd', length });
     }
     await bench.run();
     after.push({
@@ -373,7 +373,7 @@ test('optimizer: more parameters than one binding or one axis of the grid holds'
     results: small,
     lossScale: small,
   };
-  optimizerStep(recorder, 'op', 'adam', words, tensors);
+  optimizerStep(recorder, 'op', tensors, { kind: 'adam', length: words });
   const updated = recorder.dispatches
     .filter(({ shader }) => shader === 'optimizer/adam')
     .map(({ params }) => params['length']!);

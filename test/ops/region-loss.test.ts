@@ -33,10 +33,12 @@ async function run(batchDice: boolean, maxBindingBytes?: number) {
   const coefficients = lossFinalize(
     recorder,
     'loss',
-    tensors.partials,
-    weights,
-    results,
-    bench.flat('lossScale', [1]),
+    {
+      partials: tensors.partials,
+      classWeights: weights,
+      results,
+      lossScale: bench.flat('lossScale', [1]),
+    },
     { samples: batch, depth: z },
     { ...options, classes: regions.length },
   );

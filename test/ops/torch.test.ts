@@ -309,19 +309,17 @@ test.each(Object.entries(lossFixture))('loss: %s', async (_, fixture) => {
   const lossScale = bench.flat('lossScale', [1]);
   const { dice, crossEntropy, smooth, batchDice } = fixture;
   const shape = { classes, dice, crossEntropy, smooth, batchDice };
-  lossForward(recorder, 'loss', tensor, labels, classWeights, partials);
+  const tensors = { logits: tensor, labels, classWeights, partials };
+  lossForward(recorder, 'loss', tensors);
   const samples = { samples: batch, depth };
   const coefficients = lossFinalize(
     recorder,
     'loss',
-    partials,
-    classWeights,
-    results,
-    lossScale,
+    { partials, classWeights, results, lossScale },
     samples,
     shape,
   );
-  lossBackward(recorder, 'backward', tensor, labels, classWeights, coefficients);
+  lossBackward(recorder, 'backward', { ...tensors, coefficients });
   await bench.run();
   expectClose((await bench.readFlat(results, 3 + classes)).slice(0, 1), [fixture.loss], 'loss');
   expectClose((await bench.read(tensor)).data, floats(fixture.dLogits), 'gradient of the logits');
@@ -375,7 +373,7 @@ test.each(Object.entries<OptimizerFixture>(optimizerFixture))('optimizer: %s', a
     });
     const step = bench.flat(`step ${t}`, values);
     const tensors = { parameters, gradients, first, second, step, update, results, lossScale };
-    optimizerStep(bench.recorder, `step ${t}`, kind, initial.length, tensors, { nesterov });
+    optimizerStep(bench.recorder, `step ${t}`, tensors, { kind, length: initial.length, nesterov });
   }
   await bench.run();
   const final = await bench.readFlat(parameters, initial.length);

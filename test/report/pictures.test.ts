@@ -28,7 +28,8 @@ test('a PNG decodes to the same pixels, whatever repeats in it', async () => {
   const picture = createPicture(37, 23, [1, 2, 3]);
   const r = random(5, 'png');
   for (let y = 10; y < 15; y++)
-    for (let x = 0; x < 37; x++) fillRect(picture, x, y, 1, 1, [r.int(256), r.int(256), r.int(256)]);
+    for (let x = 0; x < 37; x++)
+      fillRect(picture, { x, y, width: 1, height: 1 }, [r.int(256), r.int(256), r.int(256)]);
   const decoded = PNG.sync.read(Buffer.from(await encodePng(picture)));
   expect([decoded.width, decoded.height]).toEqual([37, 23]);
   expect(new Uint8Array(decoded.data)).toEqual(picture.data);

@@ -95,16 +95,13 @@ export const head = (classes: number): Layer<HeadPass> => ({
         for (const range of slabs(features)) {
           const logits = slab(features, range);
           if (regions) regionLossForward(recorder, 'loss', { logits, labels, regions, partials }, range);
-          else lossForward(recorder, 'loss', logits, labels, classWeights, partials, range);
+          else lossForward(recorder, 'loss', { logits, labels, classWeights, partials }, range);
         }
         const samples = { samples: batch, depth: size[2] };
         const coefficients = lossFinalize(
           recorder,
           'loss',
-          partials,
-          classWeights,
-          results,
-          lossScale,
+          { partials, classWeights, results, lossScale },
           samples,
           shape,
         );
@@ -122,7 +119,7 @@ export const head = (classes: number): Layer<HeadPass> => ({
           const logits = slab(features, range);
           if (regions)
             regionLossBackward(recorder, 'loss backward', { logits, labels, regions, coefficients }, range);
-          else lossBackward(recorder, 'loss backward', logits, labels, classWeights, coefficients, range);
+          else lossBackward(recorder, 'loss backward', { logits, labels, classWeights, coefficients }, range);
           weightSum.add(logits, ...range);
           sumOfBias.add(logits, ...range);
           const tensors = { dOutput: logits, weights, dInput: target };

@@ -35,15 +35,12 @@ export const logits = (classes: number): Layer<HeadPass> => ({
           );
         const { tensor } = context.read(input!);
         const partials = recorder.flat('loss.partials', tensor.planes * lossValues(classes));
-        lossForward(recorder, 'loss', tensor, labels, classWeights, partials);
+        lossForward(recorder, 'loss', { logits: tensor, labels, classWeights, partials });
         const samples = { samples: tensor.batch, depth: tensor.size[2] };
         const coefficients = lossFinalize(
           recorder,
           'loss',
-          partials,
-          classWeights,
-          results,
-          lossScale,
+          { partials, classWeights, results, lossScale },
           samples,
           shape,
         );
@@ -56,7 +53,8 @@ export const logits = (classes: number): Layer<HeadPass> => ({
           );
         const { truth, coefficients } = supervised!;
         copy(recorder, `${name} copy`, context.read(input!).tensor, target);
-        lossBackward(recorder, 'loss backward', target, truth.labels, truth.classWeights, coefficients);
+        const { labels, classWeights } = truth;
+        lossBackward(recorder, 'loss backward', { logits: target, labels, classWeights, coefficients });
       },
     };
   },

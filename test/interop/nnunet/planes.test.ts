@@ -1,6 +1,6 @@
 /** Labels plane by plane, against those of the whole stack of logits on the image's grid. */
 import { expect, test } from 'vitest';
-import { resampleTo } from '../../../src/data/preprocess.ts';
+import { resampleTo } from '../../../src/data/resample.ts';
 import { random } from '../../../src/data/random.ts';
 import { argmax } from '../../../src/infer/probabilities.ts';
 import { PlaneReducer } from '../../../src/interop/nnunet/pipeline/labels-of-planes.ts';

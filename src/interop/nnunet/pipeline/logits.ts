@@ -75,9 +75,10 @@ export async function* logitPlanes(
         for (const x of xs) {
           if (signal?.aborted)
             throw new Aborted(`prediction was stopped after ${progress.loaded} of ${progress.total} windows`);
-          const corner: Size3 = [x - before[0], y - before[1], z - before[2]];
+          const start: Size3 = [x - before[0], y - before[1], z - before[2]];
           const empty = new Float32Array(channels * voxelsOf(window));
-          const part = copyWindow(input.data, input.size, channels, corner, empty, window);
+          const source = { data: input.data, shape: input.size, channels };
+          const part = copyWindow(source, { start, size: window }, empty);
           const logits = await meanOfFlips(network, part, window, flips, signal);
           running.add(logits, weights, [x, y]);
           progress.loaded++;

@@ -2,7 +2,7 @@
 import { floatsFor } from '../../../data/allocation.ts';
 import { insideMask, normalize } from '../../../data/normalize.ts';
 import { copyWindow } from '../../../data/patches.ts';
-import type { Box } from '../../../data/preprocess.ts';
+import type { Box } from '../../../data/boxes.ts';
 import { resampleSpline } from '../../../data/spline.ts';
 import { InvalidVolume } from '../../../errors.ts';
 import type { Size3 } from '../../../size.ts';
@@ -55,12 +55,9 @@ export function nnunetInput(
   });
   if (previous) {
     const labels = copyWindow(
-      previous.labels,
-      image.size,
-      1,
-      box.start,
+      { data: previous.labels, shape: image.size },
+      box,
       new Uint16Array(voxelsOf(box.size)),
-      box.size,
     );
     const found = isSame ? labels : resampleLabels(labels, box.size, size, previous.values, how ?? {});
     previous.values.forEach((value, index) => {
@@ -95,8 +92,8 @@ function nonZeroBox({ channels, size, name }: NnunetImage): Box {
   };
 }
 
-const cropped = (channel: Float32Array, size: Size3, box: Box): Float32Array<ArrayBuffer> =>
-  copyWindow(channel, size, 1, box.start, new Float32Array(voxelsOf(box.size)), box.size);
+const cropped = (data: Float32Array, shape: Size3, box: Box): Float32Array<ArrayBuffer> =>
+  copyWindow({ data, shape }, box, new Float32Array(voxelsOf(box.size)));
 
 /** 1 where some channel is not 0, holes filled. */
 function maskOf(channels: readonly Float32Array[], size: Size3): Uint8Array {

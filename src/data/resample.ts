@@ -1,0 +1,71 @@
+/** Volumes on a grid of another size, on the WASM kernels. Every call gives a new array. */
+import { InvalidOption } from '../errors.ts';
+import type { Size3 } from '../size.ts';
+import { channelsOf, copyLike, load, requireSize, type Fresh, type Three, type Voxels } from './voxels.ts';
+import { allocate, wasm, type WasmExports } from './wasm.ts';
+
+/** How values between voxels come about: trilinear, or that of the voxel whose cell holds the point. */
+export type ResampleMode = 'linear' | 'nearest';
+
+/** The kernels of wasm/assembly/resample.ts; their definitions stand there. */
+interface Kernels extends WasmExports {
+  linearScratchBytes(fromX: number, toX: number): number;
+  resampleLinear(source: number, ...rest: Resampling): void;
+  resampleNearestU8(source: number, ...rest: Resampling): void;
+  resampleNearestF32(source: number, ...rest: Resampling): void;
+}
+type Resampling = [...Three, target: number, ...Three, channels: number, scratch: number];
+
+const kernels = (): Kernels => wasm() as Kernels;
+
+/**
+ * The same field of view with another number of voxels, channel by channel. The centre of voxel d lies at
+ * s = (d + 1/2) * from / to - 1/2 of the source.
+ * - linear: s clamped to the first and last voxel, trilinear in float64, as PyTorch's F.interpolate with
+ *   align_corners=False; without smoothing beforehand. NaN and infinities spread to their neighbours.
+ * - nearest: source voxel floor((d + 1/2) * from / to), exactly; PyTorch's "nearest-exact".
+ * @param data labels (Uint8Array) only take "nearest"
+ * @throws InvalidVolume if the array does not fit its size, InvalidOption for sizes that are none, OutOfMemory
+ */
+export function resampleTo(
+  data: Uint8Array,
+  from: Size3,
+  to: Size3,
+  mode: 'nearest',
+): Uint8Array<ArrayBuffer>;
+export function resampleTo(
+  data: Float32Array,
+  from: Size3,
+  to: Size3,
+  mode: ResampleMode,
+): Float32Array<ArrayBuffer>;
+export function resampleTo(data: Voxels, from: Size3, to: Size3, mode: ResampleMode): Fresh<Voxels> {
+  const channels = channelsOf(data, from);
+  requireSize(to, 'The size to resample to');
+  if (data instanceof Uint8Array && mode === 'linear')
+    throw new InvalidOption('Labels (Uint8Array) cannot be resampled "linear"; use "nearest".');
+  if (to.every((n, axis) => n === from[axis])) return data.slice();
+  const source = load(data);
+  const length = channels * to[0] * to[1] * to[2];
+  const target = allocate(length * data.BYTES_PER_ELEMENT);
+  const scratch = allocate(kernels().linearScratchBytes(from[0], to[0]));
+  const nearest = data instanceof Uint8Array ? 'resampleNearestU8' : 'resampleNearestF32';
+  const kernel = mode === 'linear' ? 'resampleLinear' : nearest;
+  kernels()[kernel](source, ...from, target, ...to, channels, scratch);
+  return copyLike(data, target, length);
+}
+
+/**
+ * The size nearest to a spacing: round(size * spacing / newSpacing), at least 1 along each axis. The field of view
+ * stays, so that resampling to it gives a spacing of spacing * size / new size, a little off the one asked for.
+ * @param spacing mm from voxel to voxel
+ * @throws InvalidOption if a spacing is not above 0
+ */
+export function sizeAtSpacing(size: Size3, spacing: Size3, newSpacing: Size3): Size3 {
+  for (const mm of [...spacing, ...newSpacing])
+    if (!(mm > 0 && mm < Infinity))
+      throw new InvalidOption(`Spacings are finite numbers of mm above 0, got ${mm}.`);
+  return size.map((n, axis) =>
+    Math.max(1, Math.round((n * spacing[axis]!) / newSpacing[axis]!)),
+  ) as unknown as Size3;
+}
