@@ -12,6 +12,7 @@ import { labelRules, type Dataset } from './dataset.ts';
 import type { Case } from './case.ts';
 import { fingerprint, type Fingerprint } from './fingerprint.ts';
 import { gridOf } from './nifti-affine.ts';
+import type { NiftiHeader } from './nifti-header.ts';
 import { startsWith } from './label-advice.ts';
 import { labelOf } from './label-values.ts';
 import {
@@ -66,36 +67,65 @@ export async function checkDataset(dataset: Dataset, options: CheckOptions = {})
     dataset,
   );
   assertOptions('checkDataset', checkEntries, options);
+  const checks: CaseCheck[] = [];
+  for (const [index, item] of dataset.cases.entries()) {
+    if (options.signal?.aborted) throw new Aborted(`The check was stopped after ${index} cases.`);
+    checks.push(await checkCase(item, dataset));
+    options.onProgress?.(index + 1, dataset.cases.length);
+  }
+  return reportOf(dataset, checks, options.split);
+}
+
+/** What was found in the files of one case. */
+export interface CaseCheck {
+  readonly problems: readonly Problem[];
+  readonly headers: readonly NiftiHeader[];
+  /** Only where its images are whole. */
+  readonly facts: CheckedCase | undefined;
+}
+
+/** What there is to say of a data set, each of whose cases has been checked under its labels, channels and ignoreLabel. */
+export async function reportOf(
+  dataset: Dataset,
+  checks: readonly CaseCheck[],
+  split?: CheckOptions['split'],
+): Promise<DatasetReport> {
   const problems: Problem[] = dataset.warnings.map((message) => ({
     severity: 'warning',
     kind: 'subjects',
     cases: [],
     message,
   }));
-  const facts: CheckedCase[] = [];
-  const headers = new HeaderRemarks();
-  for (const [index, item] of dataset.cases.entries()) {
-    if (options.signal?.aborted) throw new Aborted(`The check was stopped after ${index} cases.`);
-    const found = await checkCase(item, dataset, problems, headers);
-    if (found) facts.push(found);
-    options.onProgress?.(index + 1, dataset.cases.length);
+  const remarks = new HeaderRemarks();
+  for (const [index, check] of checks.entries()) {
+    problems.push(...check.problems);
+    for (const header of check.headers) remarks.see(dataset.cases[index]!.id, header);
   }
-  problems.push(...headers.problems(warning));
-  await compareCases(facts, dataset, problems, options.split);
+  problems.push(...remarks.problems(warning));
+  const facts = checks.flatMap((check) => check.facts ?? []);
+  await compareCases(facts, dataset, problems, split);
   const cases = facts.map(({ labelHash: _hash, ...item }): CaseFacts => item);
   return { problems, cases, ...(facts.length > 0 ? { fingerprint: fingerprint(facts) } : {}) };
 }
 
-/** The files of a case that can be read, the facts of which follow only where its images are whole. */
-async function checkCase(
-  item: Case,
-  dataset: Dataset,
-  problems: Problem[],
-  headers: HeaderRemarks,
-): Promise<CheckedCase | undefined> {
+/** Reads the files of one case, and looks at them as preparation does. */
+export async function checkCase(item: Case, dataset: Dataset): Promise<CaseCheck> {
+  const problems: Problem[] = [];
+  const headers: NiftiHeader[] = [];
   const report: Report = (severity, kind, message) => {
     problems.push({ severity, kind, cases: [item.id], message });
   };
+  const facts = await caseFacts(item, dataset, report, (header) => headers.push(header));
+  return { problems, headers, facts };
+}
+
+/** The facts of a case follow only where its images are whole. */
+async function caseFacts(
+  item: Case,
+  dataset: Dataset,
+  report: Report,
+  see: (header: NiftiHeader) => void,
+): Promise<CheckedCase | undefined> {
   const read = async (
     source: Source,
     first: Volume | undefined,
@@ -103,7 +133,7 @@ async function checkCase(
   ): Promise<Volume | undefined> => {
     try {
       const volume = await readOnto(first, source, true);
-      headers.see(item.id, volume.header);
+      see(volume.header);
       return volume;
     } catch (error) {
       if (error instanceof Aborted) throw error;

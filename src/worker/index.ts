@@ -9,10 +9,11 @@ export { privateStore, QuotaExceeded, type PrivateStore } from '../files/private
 export { bestModel } from '../train/best-model.ts';
 export { checkpointName, progressOf } from '../train/checkpoint.ts';
 export type { Progress } from '../train/progress.ts';
-export { checkDataset, type DatasetReport } from '../data/check.ts';
+export { checkCase, checkDataset, reportOf, type CaseCheck, type DatasetReport } from '../data/check.ts';
 export type { Problem } from '../data/problem.ts';
 export type { FileEntry } from '../data/case.ts';
 export { volumesAmong } from '../data/dataset.ts';
+export { labelOf } from '../data/label-values.ts';
 export { sourceName, type FilePair } from '../data/source.ts';
 export { looksLikeLabel, stemOf, volumePattern } from '../data/volume-names.ts';
 export { imagesByCase, type NamedVolume } from '../data/volumes-by-case.ts';

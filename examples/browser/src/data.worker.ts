@@ -1,21 +1,26 @@
 /** Reads, checks and prepares volumes off the page's thread; nothing here touches the GPU. */
 import {
-  checkDataset,
+  checkCase,
   greyWindow,
   ignored,
   mostTelling,
   phantom,
   phantomLabels,
   prepareCase,
+  reportOf,
   viewOf,
   writeNifti,
   type Case,
+  type CaseCheck,
   type Dataset,
+  type DatasetReport,
   type FileEntry,
   type LabelledCase,
   type Preprocessing,
 } from 'unet3d-gpu/worker';
+import { mapped, mostValues, valuesIn, volumeOf } from './label-maps.ts';
 import { planes } from './planes.ts';
+import type { VolumeFile } from './state.ts';
 
 export interface DataRequests {
   check: { dataset: Dataset };
@@ -28,9 +33,22 @@ export interface DataRequests {
   prepared: { ids: readonly string[] };
   survey: { id: string };
   phantoms: { count: number; shape: [number, number, number] };
+  map: { labels: readonly VolumeFile[]; classes: ReadonlyMap<number, number> };
+  reduce: { images: readonly VolumeFile[]; to: 'first' | 'mean' };
 }
 
 type Progress = (loaded: number, total: number) => void;
+
+/** What was found in cases, by what tells whether it still holds: a case is read again only where it has changed. */
+const checked = new Map<string, Promise<CaseCheck>>();
+
+/** The files of a case and the rules under which it was checked. */
+function keyOf({ images, label, ...item }: Case, { labels, channels, ignoreLabel }: Dataset): string {
+  const facts = (file: VolumeFile): unknown[] =>
+    'header' in file ? [file.header, file.image].map(facts) : [file.name, file.size, file.lastModified];
+  const files = [...images, ...(label === undefined ? [] : [label])] as VolumeFile[];
+  return JSON.stringify([item, files.map(facts), labels, channels, ignoreLabel ?? null]);
+}
 
 /** What a training needs stays here, and the page's thread never copies a volume. */
 const prepared = new Map<string, LabelledCase>();
@@ -42,8 +60,45 @@ function find(id: string): LabelledCase {
 }
 
 const jobs = {
-  async check({ dataset }: DataRequests['check'], progress: Progress) {
-    return checkDataset(dataset, { onProgress: progress });
+  async check({ dataset }: DataRequests['check'], progress: Progress, signal: AbortSignal) {
+    const checks: CaseCheck[] = [];
+    const keys = new Set<string>();
+    for (const item of dataset.cases) {
+      signal.throwIfAborted();
+      const key = keyOf(item, dataset);
+      keys.add(key);
+      const known = checked.get(key);
+      const check = known ?? checkCase(item, dataset);
+      checked.set(key, check);
+      checks.push(await check);
+      if (!known) progress(checks.length, dataset.cases.length);
+    }
+    for (const key of checked.keys()) if (!keys.has(key)) checked.delete(key);
+    const { problems, cases, fingerprint } = await reportOf(dataset, checks);
+    const report: DatasetReport = {
+      problems,
+      cases: cases.map(({ foreground: _samples, ...item }) => item), // large, and only for the fingerprint
+      ...(fingerprint && { fingerprint }),
+    };
+    return { report, values: await strangeValues(dataset, report) };
+  },
+  /** Labels with other values. */
+  async map({ labels, classes }: DataRequests['map'], progress: Progress) {
+    const files: File[] = [];
+    for (const label of labels) {
+      files.push(await mapped(label, classes));
+      progress(files.length, labels.length);
+    }
+    return files;
+  },
+  /** One volume of each series. */
+  async reduce({ images, to }: DataRequests['reduce'], progress: Progress) {
+    const files: File[] = [];
+    for (const image of images) {
+      files.push(await volumeOf(image, to));
+      progress(files.length, images.length);
+    }
+    return files;
   },
   async prepare(
     { cases, preprocessing, classes, ignoreLabel }: DataRequests['prepare'],
@@ -89,18 +144,57 @@ const jobs = {
 
 export type DataResults = { [K in keyof typeof jobs]: Awaited<ReturnType<(typeof jobs)[K]>> };
 
+/**
+ * Values of all labels with the number of cases that hold each, where some are no classes, or classes without names
+ * have gaps between them. Undefined where nothing is strange, or so much that nobody can map it.
+ */
+async function strangeValues(
+  { cases, labels, ignoreLabel }: Dataset,
+  { problems, cases: facts }: DatasetReport,
+): Promise<ReadonlyMap<number, number> | undefined> {
+  const wrong = new Set(
+    problems
+      .filter(({ kind, severity }) => kind === 'label values' && severity === 'error')
+      .flatMap((problem) => problem.cases),
+  );
+  if (labels.length > 0 && wrong.size === 0) return undefined;
+  const found = new Map<number, number>();
+  const count = (values: Iterable<number>): void => {
+    for (const value of values) found.set(value, (found.get(value) ?? 0) + 1);
+  };
+  for (const { id, classVoxels } of facts) if (classVoxels && !wrong.has(id)) count(classVoxels.keys());
+  for (const { id, label } of cases)
+    if (wrong.has(id) && found.size <= mostValues)
+      count(
+        await valuesIn(label as VolumeFile).then(
+          (values) => values.keys(),
+          () => [], // a problem of its own, which is told
+        ),
+      );
+  const values = [...found].filter(([value]) => value !== ignoreLabel).sort(([a], [b]) => a - b);
+  const isPlain = values.every(([value], index) => value === index);
+  return isPlain || values.length > mostValues ? undefined : new Map(values);
+}
+
 type Request =
   | { readonly id: number; readonly job: keyof typeof jobs; readonly input: never }
   | { readonly id: number; readonly abort: true };
 
 const running = new Map<number, AbortController>();
+/** Milliseconds: nobody reads faster, and each takes the page's thread. */
+const betweenProgress = 100;
 
 addEventListener('message', ({ data }: MessageEvent<Request>) => {
   const { id } = data;
   if ('abort' in data) return running.get(id)?.abort();
   const controller = new AbortController();
   running.set(id, controller);
-  const progress = (loaded: number, total: number): void => postMessage({ id, loaded, total });
+  let told = 0;
+  const progress = (loaded: number, total: number): void => {
+    if (loaded < total && performance.now() - told < betweenProgress) return;
+    told = performance.now();
+    postMessage({ id, loaded, total });
+  };
   void jobs[data.job](data.input, progress, controller.signal)
     .then(
       (result: unknown) => postMessage({ id, result }, { transfer: volumesOf(result) }),
@@ -112,7 +206,7 @@ addEventListener('message', ({ data }: MessageEvent<Request>) => {
 /** The buffers of the cases in a result: they are moved to the page. */
 function volumesOf(result: unknown): ArrayBuffer[] {
   if (!Array.isArray(result)) return [];
-  return (result as LabelledCase[]).flatMap(
-    ({ image, label }) => [image.buffer, label.buffer] as ArrayBuffer[],
+  return (result as Partial<LabelledCase>[]).flatMap(({ image, label }) =>
+    image && label ? ([image.buffer, label.buffer] as ArrayBuffer[]) : [],
   );
 }

@@ -1,0 +1,66 @@
+/** Data sets beside each other: joined into one, and label folders that compete for the same images. */
+import { InvalidDataset, looksLikeLabel, type Case, type Dataset, type FileEntry } from 'unet3d-gpu/worker';
+
+/**
+ * One data set of two; cases whose names are taken have the name of their data set before their own.
+ * @throws InvalidDataset if equal values mean different things in the two
+ */
+export function joined(first: Dataset, second: Dataset): Dataset {
+  const differ = (what: string, a: string, b: string): InvalidDataset =>
+    new InvalidDataset(
+      `${second.name} cannot be added to ${first.name}: ${what} are ${a} in ${first.name} and ${b} in ${second.name}. Bring them into agreement, or replace the one by the other.`,
+    );
+  for (const what of ['labels', 'channels'] as const) {
+    const [a, b] = [first[what], second[what]];
+    if (a.length > 0 && b.length > 0 && a.join('\n') !== b.join('\n'))
+      throw differ(what === 'labels' ? 'classes' : 'channels', a.join(', '), b.join(', '));
+  }
+  if (first.ignoreLabel !== second.ignoreLabel)
+    throw differ(
+      'unknown voxels',
+      String(first.ignoreLabel ?? 'not marked'),
+      String(second.ignoreLabel ?? 'not marked'),
+    );
+  const taken = new Set(first.cases.map(({ id }) => id));
+  const added = second.cases.map((item): Case => {
+    if (!taken.has(item.id)) return item;
+    let id = `${second.name}_${item.id}`;
+    for (let again = 2; taken.has(id); again++) id = `${second.name}_${again}_${item.id}`;
+    taken.add(id);
+    return { ...item, id, subject: item.subject === item.id ? id : `${second.name}_${item.subject}` };
+  });
+  const either = (what: 'labels' | 'channels'): readonly string[] =>
+    first[what].length > 0 ? first[what] : second[what];
+  return {
+    ...first,
+    name: `${first.name} and ${second.name}`,
+    cases: [...first.cases, ...added],
+    labels: either('labels'),
+    channels: either('channels'),
+    warnings: [...first.warnings, ...second.warnings],
+  };
+}
+
+/** The part of a path up to the folder whose name says that labels lie in it, and the rest. */
+function sideOf(path: string): readonly [side: string, rest: string] | undefined {
+  const parts = path.split('/');
+  const at = parts.slice(0, -1).findIndex(looksLikeLabel);
+  return at < 0 ? undefined : [parts.slice(0, at + 1).join('/'), parts.slice(at + 1).join('/')];
+}
+
+/** Folders of labels that hold labels of the same names, so that an image would have several; with how many each holds. */
+export function rivals(volumes: readonly FileEntry[]): ReadonlyMap<string, number> {
+  const sides = new Map<string, Set<string>>();
+  for (const { path } of volumes) {
+    const found = sideOf(path);
+    if (found) sides.set(found[0], (sides.get(found[0]) ?? new Set()).add(found[1]));
+  }
+  const times = new Map<string, number>();
+  for (const names of sides.values()) for (const name of names) times.set(name, (times.get(name) ?? 0) + 1);
+  const competes = (names: ReadonlySet<string>): boolean => [...names].some((name) => times.get(name)! > 1);
+  return new Map([...sides].filter(([, names]) => competes(names)).map(([side, { size }]) => [side, size]));
+}
+
+/** Without the volumes of some folders of labels. */
+export const withoutSides = (files: readonly FileEntry[], sides: readonly string[]): FileEntry[] =>
+  files.filter(({ path }) => !sides.some((side) => path.startsWith(`${side}/`)));

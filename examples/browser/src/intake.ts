@@ -1,0 +1,364 @@
+/** Files of a person on their way to become the cases of the page: read, matched, asked about, checked. */
+import {
+  InvalidDataset,
+  looksLikeLabel,
+  openDataset,
+  pairDataset,
+  sourceName,
+  stemOf,
+  volumePattern,
+  volumesAmong,
+  type Case,
+  type Dataset,
+  type FileEntry,
+} from 'unet3d-gpu/worker';
+import { ask } from './ask.ts';
+import { dataJob } from './data-client.ts';
+import { joined, rivals, withoutSides } from './datasets.ts';
+import { device } from './device.ts';
+import { leftOut, messageOf } from './dom.ts';
+import { chooseDefaults, classCount, divide } from './planning.ts';
+import { changed, classNames, state, type PageCase, type VolumeFile } from './state.ts';
+
+/** What the person said the files are. */
+export type Kind = 'any' | 'images' | 'labels';
+
+/** What unknown voxels hold in labels that are written anew. */
+export const unknownValue = 255;
+
+const unnamed = 'your data';
+
+export class Intake {
+  /** Images and labels that were given file by file, to be matched. */
+  #images: FileEntry[] = [];
+  #labels: FileEntry[] = [];
+  /** To which those are added. */
+  #base: Dataset | undefined;
+  /** Names where a dataset.json tells them, as the cases of the page have them. */
+  #channels: readonly string[] = [];
+  #classes: readonly string[] = [];
+  /** What the data are called where no file tells. */
+  #called = unnamed;
+  #reading = new AbortController();
+  readonly #onChange: () => void;
+  readonly #onWork: (text: string) => void;
+
+  /** Labels to choose from. */
+  labels: readonly FileEntry[] = [];
+  /** What there is to say about the files, one sentence each. */
+  trouble: string[] = [];
+  /** Values of the labels with the number of cases that hold them, where some are no classes. */
+  values: ReadonlyMap<number, number> | undefined;
+
+  /** @param onWork is told what is being done, and '' at its end */
+  constructor(onChange: () => void, onWork: (text: string) => void) {
+    this.#onChange = onChange;
+    this.#onWork = onWork;
+  }
+
+  async take(given: readonly FileEntry[], as: Kind): Promise<void> {
+    const isDescribed = given.some(({ path }) => /(^|\/)dataset\.json$/.test(path));
+    const trouble = isDescribed ? [] : leftOut(given);
+    if (!isDescribed && volumesAmong(given).length === 0) {
+      this.trouble = [
+        ...trouble,
+        'There is no NIfTI file among these. Give files that end in .nii or .nii.gz.',
+      ];
+      return this.#onChange();
+    }
+    const files = isDescribed ? given : await this.#oneLabelEach(given);
+    if (!files || !(await this.#makeRoom(commonFolder(given) ?? unnamed, as))) return;
+    this.trouble = trouble;
+    if (isDescribed) return this.#open(() => openDataset(files));
+    if (as === 'any' && !this.#isCollecting()) {
+      const dataset = await openDataset(files).catch((error: unknown) => {
+        if (!(error instanceof InvalidDataset)) throw error;
+        return undefined; // no layout of folders: perhaps by the names of the files
+      });
+      if (dataset) return this.#open(() => Promise.resolve(dataset));
+    }
+    return this.#collect(volumesAmong(files), as);
+  }
+
+  /** As `take`, of a data set that needs no files. */
+  async takeMade(name: string, open: () => Promise<Dataset>): Promise<void> {
+    if (!(await this.#makeRoom(name, 'any'))) return;
+    this.trouble = [];
+    await this.#open(open);
+  }
+
+  clear(): void {
+    this.#reading.abort();
+    Object.assign(this, { labels: [], trouble: [], values: undefined });
+    this.#images = [];
+    this.#labels = [];
+    this.#base = undefined;
+    this.#classes = this.#channels = [];
+    state.labels = [];
+    this.#setCases([]);
+    this.#onWork('');
+    this.#onChange();
+  }
+
+  /** Gives a case another label, or none; what the names of the files said is settled by that. */
+  async choose(item: PageCase, label: VolumeFile | undefined): Promise<void> {
+    const parts = new Map(state.cases.filter((other) => other !== item).map(({ id, part }) => [id, part]));
+    const { id, subject, images } = item;
+    state.cases[state.cases.indexOf(item)] = label
+      ? { ...item, label }
+      : { id, subject, images, part: 'unused' };
+    this.trouble = [];
+    await this.check(parts);
+  }
+
+  /** Unknown voxels are of no class; what their value was called is forgotten where it was the last. */
+  async ignore(value: number | undefined): Promise<void> {
+    state.ignoreLabel = value;
+    state.labels = this.#classes.slice(0, value === this.#classes.length - 1 ? -1 : undefined);
+    await this.check();
+  }
+
+  /**
+   * Replaces the values of all labels.
+   * @param given value to class, or to `unknownValue`; values that are not mentioned become background
+   */
+  async map(given: ReadonlyMap<number, number>): Promise<void> {
+    const { ignoreLabel } = state;
+    const classes = new Map(given);
+    if (ignoreLabel !== undefined) classes.set(ignoreLabel, unknownValue);
+    const cases = state.cases.filter(({ label }) => label);
+    const files = await dataJob(
+      'map',
+      { labels: cases.map(({ label }) => label!), classes },
+      this.#counted('Mapping', 'labels'),
+    );
+    this.labels = cases.map(({ id }, index) => ({
+      path: `${id}: ${files[index]!.name}`,
+      source: files[index]!,
+    }));
+    cases.forEach(
+      (item, index) => (state.cases[state.cases.indexOf(item)] = { ...item, label: files[index]! }),
+    );
+    this.#classes = [];
+    state.labels = [];
+    state.ignoreLabel = [...classes.values()].includes(unknownValue) ? unknownValue : undefined;
+    this.trouble = [];
+    await this.check();
+  }
+
+  /**
+   * Reads what has not been read yet, and decides on parts, preparation and settings.
+   * @param parts of cases that keep them
+   */
+  async check(parts?: ReadonlyMap<string, PageCase['part']>): Promise<void> {
+    this.#reading.abort();
+    this.#reading = new AbortController();
+    const { signal } = this.#reading;
+    const dataset = this.#dataset();
+    if (dataset.cases.length === 0) return this.#onChange();
+    const problems: string[] = [];
+    try {
+      const found = await dataJob('check', { dataset }, this.#counted('Reading', 'cases'), signal);
+      if (signal.aborted) return;
+      state.report = found.report;
+      this.values = found.values;
+      if (await this.#asksForTime()) return;
+      state.labels = classNames(classCount());
+      divide();
+      for (const item of state.cases)
+        if (item.part !== 'unused') item.part = parts?.get(item.id) ?? item.part;
+      chooseDefaults(await device(), this.#channels);
+    } catch (error) {
+      if (signal.aborted) return; // for a newer one
+      problems.push(messageOf(error));
+    }
+    this.trouble.push(...problems);
+    this.#onWork('');
+    changed();
+    this.#onChange();
+  }
+
+  #counted(verb: string, what: string): (loaded: number, total: number) => void {
+    return (loaded, total) => this.#onWork(`${verb} ${loaded} of ${total} ${what}`);
+  }
+
+  /** The labelled cases of the page. */
+  #dataset(): Dataset {
+    const { name, ignoreLabel } = state;
+    return {
+      name,
+      cases: state.cases.filter(({ label }) => label).map(({ part: _part, ...item }) => item),
+      labels: ignoreLabel === this.#classes.length - 1 ? this.#classes.slice(0, -1) : this.#classes,
+      channels: this.#channels,
+      warnings: [],
+      ...(ignoreLabel !== undefined && { ignoreLabel }),
+    };
+  }
+
+  /** Whether images and labels are given one after another, which belong to each other. */
+  #isCollecting = (): boolean => this.#images.length + this.#labels.length > 0;
+
+  /** Asks what is to become of the cases that are there; whether to go on. */
+  async #makeRoom(name: string, as: Kind): Promise<boolean> {
+    const { length } = state.cases;
+    const goesOn = this.#isCollecting() && (as !== 'any' || !state.cases.some(({ label }) => label));
+    if (length === 0 || goesOn) {
+      if (length === 0) this.#called = name;
+      return true;
+    }
+    const cases = length === 1 ? 'a case' : `${length} cases`;
+    const answer = await ask(`There ${length === 1 ? 'is' : 'are'} ${cases} of ${state.name} already`, [
+      ['replace', 'Replace them'],
+      ['add', 'Add to them'],
+    ]);
+    if (answer === undefined) return false;
+    this.#base = answer === 'add' ? { ...this.#dataset(), cases: state.cases } : undefined;
+    this.#images = [];
+    this.#labels = [];
+    this.#called = name;
+    if (answer === 'replace') state.labels = [];
+    return true;
+  }
+
+  /** Of several folders with labels of the same images, the one that the person wants; undefined for none of them. */
+  async #oneLabelEach(files: readonly FileEntry[]): Promise<readonly FileEntry[] | undefined> {
+    const folders = rivals(files.filter(({ path }) => volumePattern.test(path)));
+    if (folders.size === 0) return files;
+    const chosen = await ask(
+      'Which labels are to be learnt?',
+      [...folders].map(
+        ([folder, count]) => [folder, `${folder}: ${count} label${count === 1 ? '' : 's'}`] as const,
+      ),
+      'Several folders hold labels of the same images.',
+    );
+    if (chosen === undefined) return undefined;
+    return withoutSides(
+      files,
+      [...folders.keys()].filter((folder) => folder !== chosen),
+    );
+  }
+
+  /** Files one after another: images, then their labels, or the other way round. */
+  async #collect(volumes: readonly FileEntry[], as: Kind): Promise<void> {
+    const add = (to: readonly FileEntry[], more: readonly FileEntry[]): FileEntry[] => {
+      const paths = new Set(more.map(({ path }) => path));
+      return [...to.filter(({ path }) => !paths.has(path)), ...more];
+    };
+    const isLabel = ({ path }: FileEntry): boolean =>
+      as === 'labels' || (as === 'any' && looksLikeLabel(path));
+    this.#images = add(
+      this.#images,
+      volumes.filter((file) => !isLabel(file)),
+    );
+    this.#labels = add(this.#labels, volumes.filter(isLabel));
+    if (this.#labels.length > 0 && this.#images.length > 0) {
+      const { ignoreLabel } = state;
+      const options = ignoreLabel === undefined ? {} : { ignoreLabel };
+      return this.#open(() => pairDataset(this.#images, this.#labels, options), true);
+    }
+    this.trouble.push(
+      this.#images.length === 0
+        ? 'Labels only: add their images.'
+        : 'Images without labels: add the labels to train, or go to "Use" to segment them.',
+    );
+    this.#setCases([...(this.#base?.cases ?? []), ...this.#images.map(bare)]);
+    this.#onChange();
+  }
+
+  async #open(open: () => Promise<Dataset>, isMatched = false): Promise<void> {
+    try {
+      const opened = await open();
+      const named = { ...opened, name: opened.name === 'dataset' ? this.#called : opened.name };
+      const dataset = this.#base ? joined(this.#base, named) : named;
+      if (!isMatched) this.#images = this.#labels = [];
+      state.name = dataset.name;
+      this.#classes = dataset.labels;
+      this.#channels = dataset.channels;
+      state.labels = [...dataset.labels];
+      this.#setCases(dataset.cases);
+      state.ignoreLabel = dataset.ignoreLabel;
+      this.labels = dataset.cases.flatMap(({ label }) =>
+        label ? [{ path: sourceName(label), source: label }] : [],
+      );
+      this.trouble.push(...dataset.warnings);
+      await this.check();
+    } catch (error) {
+      if (!(error instanceof InvalidDataset)) throw error;
+      this.trouble.push(error.message);
+      if (isMatched) {
+        this.trouble.push('Choose the label of each image below.');
+        this.labels = this.#labels;
+        this.#setCases([...(this.#base?.cases ?? []), ...this.#images.map((image) => this.#guessed(image))]);
+        return this.check();
+      }
+      this.#onWork('');
+      this.#onChange();
+    }
+  }
+
+  /** An image with the only label of its name, if there is one. */
+  #guessed(image: FileEntry): Case {
+    const item = bare(image);
+    const [label, ...others] = this.#labels.filter(({ path }) => stemOf(path) === item.id);
+    return label && others.length === 0 ? { ...item, label: label.source } : item;
+  }
+
+  #setCases(cases: readonly Case[]): void {
+    state.cases = cases.map((item): PageCase => {
+      const { label, ...rest } = item;
+      return {
+        ...rest,
+        images: item.images as VolumeFile[],
+        ...(label ? { label: label as VolumeFile } : {}),
+        part: 'unused',
+      };
+    });
+    state.ignoreLabel = undefined;
+    state.report = undefined;
+    state.decision = undefined;
+    this.values = undefined;
+    state.predictions.clear();
+    changed();
+  }
+
+  /** Files with several volumes are channels of an image or moments in time; whether the cases have changed by that. */
+  async #asksForTime(): Promise<boolean> {
+    const several = new Map(
+      state.report?.cases.filter(({ intensities }) => intensities.length > 1).map((item) => [item.id, item]),
+    );
+    const cases = state.cases.filter(({ id, images }) => several.has(id) && images.length === 1);
+    if (this.#channels.length > 0 || cases.length === 0) return false;
+    const count = several.get(cases[0]!.id)!.intensities.length;
+    const answer = await ask(
+      `Files hold ${count} volumes each. What are they?`,
+      [
+        ['channels', `${count} channels of one image`],
+        ['first', 'Moments in time: use the first'],
+        ['mean', 'Moments in time: use their mean'],
+      ],
+      'Channels, such as T1 and T2 of one scan, are read all at once by the network, also when it is used.',
+    );
+    if (answer === undefined || answer === 'channels') {
+      this.#channels = Array.from({ length: count }, (_, channel) => `channel ${channel + 1}`);
+      return false;
+    }
+    const images = cases.map((item) => item.images[0]!);
+    const files = await dataJob('reduce', { images, to: answer }, this.#counted('Reading', 'series'));
+    cases.forEach(
+      (item, index) => (state.cases[state.cases.indexOf(item)] = { ...item, images: [files[index]!] }),
+    );
+    await this.check();
+    return true;
+  }
+}
+
+const bare = ({ path, source }: FileEntry): Case => {
+  const id = stemOf(path);
+  return { id, subject: id, images: [source] };
+};
+
+/** The folder that all files came in, if they came in one. */
+function commonFolder(files: readonly FileEntry[]): string | undefined {
+  const tops = new Set(files.map(({ path }) => (path.includes('/') ? path.split('/')[0] : undefined)));
+  return tops.size === 1 ? [...tops][0] : undefined;
+}

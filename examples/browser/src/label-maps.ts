@@ -1,0 +1,48 @@
+/** Labels with other values than those of classes, written anew with the classes' own; and series of volumes. */
+import { labelOf, readNifti, sourceName, stemOf, writeNifti, type Volume } from 'unet3d-gpu/worker';
+import type { VolumeFile } from './state.ts';
+
+/** Values of a label map, as many as a person can map. */
+export const mostValues = 64;
+
+export const readVolume = (file: VolumeFile): Promise<Volume> =>
+  'header' in file ? readNifti(file.header, { image: file.image }) : readNifti(file);
+
+/** The different values of a label, with the number of voxels; one more than `mostValues` where there are too many. */
+export async function valuesIn(label: VolumeFile): Promise<Map<number, number>> {
+  const { data } = await readVolume(label);
+  const counts = new Map<number, number>();
+  for (let at = 0; at < data.length && counts.size <= mostValues; at++) {
+    const value = labelOf(data[at]!);
+    counts.set(value, (counts.get(value) ?? 0) + 1);
+  }
+  return counts;
+}
+
+/** A label whose values are replaced; those that are not mentioned become background. */
+export async function mapped(label: VolumeFile, map: ReadonlyMap<number, number>): Promise<File> {
+  const { data, shape, affine, header } = await readVolume(label);
+  const labels = Uint8Array.from(data, (voxel) => map.get(labelOf(voxel)) ?? 0);
+  return written({ data: labels, shape: [...shape], affine, header }, sourceName(label));
+}
+
+/** One volume of a series: its first, or the mean of all. */
+export async function volumeOf(image: VolumeFile, which: 'first' | 'mean'): Promise<File> {
+  const { data, shape, affine, header } = await readVolume(image);
+  const [nx, ny, nz] = shape as [number, number, number];
+  const voxels = nx * ny * nz;
+  const volume = data.slice(0, voxels);
+  const count = data.length / voxels;
+  if (which === 'mean')
+    for (let voxel = 0; voxel < voxels; voxel++) {
+      let sum = 0;
+      for (let time = 0; time < count; time++) sum += data[time * voxels + voxel]!;
+      volume[voxel] = sum / count;
+    }
+  return written({ data: volume, shape: [nx, ny, nz], affine, header }, sourceName(image));
+}
+
+async function written(volume: Parameters<typeof writeNifti>[0], like: string): Promise<File> {
+  const bytes = (await writeNifti(volume)) as Uint8Array<ArrayBuffer>;
+  return new File([bytes], `${stemOf(like)}.nii.gz`);
+}

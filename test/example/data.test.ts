@@ -1,0 +1,203 @@
+/** The data view of the browser example: large sets, several sets, labels that have to be asked about. */
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { chromium as playwright, type Browser, type Page } from 'playwright';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { chromium } from '../../scripts/chromium.ts';
+import { writeNifti } from '../../src/node.ts';
+import { serveExample, type Site } from '../support/site.ts';
+import { visitPage } from '../support/visit.ts';
+
+const launch = chromium();
+const complaints: string[] = [];
+const folders: string[] = [];
+let site: Site;
+let browser: Browser | undefined;
+
+beforeAll(async () => {
+  site = await serveExample();
+  if (launch) browser = await playwright.launch({ ...launch, headless: true });
+});
+
+afterAll(async () => {
+  await browser?.close();
+  site?.close();
+  for (const folder of folders) rmSync(folder, { recursive: true });
+});
+
+const visit = (): Promise<Page> => visitPage(browser!, site.address, complaints);
+
+const affine = [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1];
+/** A file of 4 × 3 × 2 voxels, and of so many volumes; `at` gives the value of a voxel. */
+const volume = (at: (voxel: number) => number, volumes = 1): Promise<Uint8Array> =>
+  writeNifti({
+    data: Float32Array.from({ length: 24 * volumes }, (_, voxel) => at(voxel)),
+    shape: volumes === 1 ? [4, 3, 2] : [4, 3, 2, volumes],
+    affine,
+  });
+const image = (subject: number) => volume((voxel) => subject + ((7 * voxel) % 5));
+/** The first half of the voxels is background. */
+const halves = (value: number) => volume((voxel) => (voxel < 12 ? 0 : value));
+
+async function folderOf(files: Record<string, Promise<Uint8Array>>): Promise<string> {
+  const folder = mkdtempSync(join(tmpdir(), 'unet3d-page-'));
+  folders.push(folder);
+  for (const [path, bytes] of Object.entries(files)) {
+    mkdirSync(join(folder, dirname(path)), { recursive: true });
+    writeFileSync(join(folder, path), await bytes);
+  }
+  return folder;
+}
+
+async function pairs(count: number, label = halves(1), name = 'case'): Promise<string> {
+  const files: Record<string, Promise<Uint8Array>> = {};
+  for (let subject = 1; subject <= count; subject++) {
+    const id = `${name}_${String(subject).padStart(3, '0')}`;
+    files[`images/${id}.nii.gz`] = image(subject);
+    files[`labels/${id}.nii.gz`] = label;
+  }
+  return folderOf(files);
+}
+
+const open = async (page: Page, folder: string): Promise<void> =>
+  page.getByLabel('Choose a folder').setInputFiles(folder);
+
+/** Runs in the data worker, ahead of its script: tells the page the names of the files that are read. */
+function tellReads(): void {
+  const channel = new BroadcastChannel('reads');
+  for (const method of ['arrayBuffer', 'slice', 'stream'] as const) {
+    const { value: original } = Object.getOwnPropertyDescriptor(Blob.prototype, method) as {
+      value: (...args: unknown[]) => unknown;
+    };
+    Object.assign(Blob.prototype, {
+      [method](this: Blob, ...args: unknown[]) {
+        if (this instanceof File) channel.postMessage(this.name);
+        return original.apply(this, args);
+      },
+    });
+  }
+}
+
+test('208 cases are read without drawing them all, and another label reads one case alone', async ({
+  skip,
+}) => {
+  if (!browser) return skip('no Chromium for this machine');
+  const page = await visit();
+  await page.route('**/data.worker*.js', async (route) => {
+    const response = await route.fetch();
+    await route.fulfill({ response, body: `(${tellReads.toString()})();\n${await response.text()}` });
+  });
+  const reads = (): Promise<string[]> =>
+    page.evaluate(() => [...(globalThis as unknown as { reads: Set<string> }).reads]);
+  await page.evaluate(() => {
+    const counts = { reads: new Set<string>(), added: 0 };
+    new BroadcastChannel('reads').onmessage = ({ data }) => counts.reads.add(data as string);
+    new MutationObserver((records) => {
+      for (const { addedNodes } of records)
+        for (const node of addedNodes)
+          counts.added += node instanceof Element ? 1 + node.querySelectorAll('*').length : 0;
+    }).observe(document.body, { childList: true, subtree: true });
+    Object.assign(globalThis, counts, { added: () => counts.added });
+  });
+  const cases = 208;
+  await open(page, await pairs(cases));
+  await page.getByRole('button', { name: 'Next: look at the cases' }).waitFor();
+  // Each case once would be two selects, their options and six cells; each progress would be so many times that.
+  const added = await page.evaluate(() => (globalThis as unknown as { added: () => number }).added());
+  expect(added).toBeLessThan(20 * cases);
+  expect(await page.locator('.cases-table tbody tr').count()).toBeLessThan(cases / 2);
+  expect(await reads()).toHaveLength(cases); // an image and its label have one name
+
+  await page.evaluate(() => (globalThis as unknown as { reads: Set<string> }).reads.clear());
+  await page.getByLabel('Use of case_002', { exact: true }).selectOption('unused');
+  const label = page.getByLabel('Label of case_001', { exact: true });
+  await label.focus();
+  await label.selectOption({ label: 'case_003.nii.gz' });
+  await expect
+    .poll(async () => (await reads()).sort(), { timeout: 20_000 })
+    .toEqual(['case_001.nii.gz', 'case_003.nii.gz']);
+  await page.locator('.busy').waitFor({ state: 'detached' });
+  expect(await reads()).toHaveLength(2);
+
+  // The last case is found by scrolling, and what was chosen by hand is still there.
+  const table = page.locator('.cases-table');
+  await table.evaluate((element) => (element.scrollTop = element.scrollHeight));
+  await page.getByLabel('Label of case_208', { exact: true }).waitFor();
+  await table.evaluate((element) => (element.scrollTop = 0));
+  expect(await page.getByLabel('Use of case_002', { exact: true }).inputValue()).toBe('unused');
+  await page.close();
+});
+
+test('another data set replaces the one before or is added to it, as one says', async ({ skip }) => {
+  if (!browser) return skip('no Chromium for this machine');
+  const page = await visit();
+  const count = (text: string) => page.locator('.cases-table caption', { hasText: text }).waitFor();
+  await open(page, await pairs(2));
+  await page.getByRole('button', { name: 'Next: look at the cases' }).waitFor();
+  await open(page, await pairs(3, halves(1), 'other'));
+  await page.getByRole('dialog').getByRole('button', { name: 'Cancel' }).click();
+  await count('2 cases');
+  await open(page, await pairs(3, halves(1), 'other'));
+  await page.getByRole('button', { name: 'Add to them' }).click();
+  await count('5 cases');
+  await page.getByRole('button', { name: 'Next: look at the cases' }).waitFor();
+  // Cases of one name are two cases.
+  await open(page, await pairs(2));
+  await page.getByRole('button', { name: 'Add to them' }).click();
+  await count('7 cases');
+  await page.getByRole('button', { name: 'Try it with phantoms' }).click();
+  await page.getByRole('button', { name: 'Replace them' }).click();
+  await count('12 cases of phantoms');
+  await page.close();
+});
+
+test('of several folders of labels one is asked for, and values that are no classes are mapped', async ({
+  skip,
+}) => {
+  if (!browser) return skip('no Chromium for this machine');
+  const page = await visit();
+  const files: Record<string, Promise<Uint8Array>> = {};
+  for (const subject of [1, 2, 3]) {
+    files[`images/case_${subject}.nii.gz`] = image(subject);
+    files[`labels_expert/case_${subject}.nii.gz`] = halves(255);
+    files[`labels_student/case_${subject}.nii.gz`] = halves(1);
+  }
+  await open(page, await folderOf(files));
+  await page.getByRole('button', { name: /labels_expert: 3 labels/ }).click();
+  await page.getByRole('heading', { name: 'Which class is which value?' }).waitFor();
+  expect(await page.getByLabel('Class of the value 255').inputValue()).toBe('1');
+  await page.getByRole('button', { name: 'Use these classes' }).click();
+  await page.getByRole('button', { name: 'Next: look at the cases' }).waitFor();
+  expect(await page.getByRole('heading', { name: 'Which class is which value?' }).count()).toBe(0);
+  expect(await page.getByLabel('Value 1').count()).toBe(1);
+  expect(await page.getByLabel('Value 2').count()).toBe(0);
+  expect(await page.locator('.problems .error').count()).toBe(0);
+  await page.close();
+});
+
+test('of files with several volumes it is asked what they are', async ({ skip }) => {
+  if (!browser) return skip('no Chromium for this machine');
+  for (const [answer, spoken] of [
+    ['Moments in time: use the mean', undefined],
+    ['5 channels of one image', '5'],
+  ] as const) {
+    const page = await visit();
+    const files: Record<string, Promise<Uint8Array>> = {};
+    for (const subject of [1, 2]) {
+      files[`images/case_${subject}.nii.gz`] = volume((voxel) => subject + ((7 * voxel) % 11), 5);
+      files[`labels/case_${subject}.nii.gz`] = halves(1);
+    }
+    await open(page, await folderOf(files));
+    await page.getByRole('button', { name: answer.replace('the mean', 'their mean') }).click();
+    await page.getByRole('button', { name: 'Next: look at the cases' }).waitFor();
+    await page.getByText('How the volumes will be prepared').click();
+    const reasons = await page.locator('details li').allTextContents();
+    expect(reasons.some((reason) => reason.includes('channel 5'))).toBe(spoken !== undefined);
+    await page.close();
+  }
+});
+
+test('nothing broke the content security policy, and no error went unseen', () => {
+  expect(complaints).toEqual([]);
+});
