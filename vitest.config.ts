@@ -1,6 +1,6 @@
 /**
- * Two projects: every test in Node, and the tests of the GPU and of the browser in headless Chromium. The op tests
- * and those that read volumes run in both.
+ * Three projects: tests in Node that share processes, those that need one of their own, and the tests of the GPU and of
+ * the browser in headless Chromium. The op tests and those that read volumes run in Node and in the browser.
  */
 import { readFile } from 'node:fs/promises';
 import { join, normalize } from 'node:path';
@@ -8,19 +8,38 @@ import { playwright } from '@vitest/browser-playwright';
 import { defineConfig, type TestProjectConfiguration } from 'vitest/config';
 import { chromium } from './scripts/chromium.ts';
 import { SummaryReporter } from './test/support/reporter.ts';
+import { LongestFirst } from './test/support/sequencer.ts';
+
+const inNode = {
+  // Worker threads cannot be told which Vulkan driver to use.
+  pool: 'forks',
+  maxWorkers: 2,
+  testTimeout: 300_000,
+  hookTimeout: 300_000,
+} as const;
+
+/** What changes or measures the process that it runs in, and what opens and loses devices of its own. */
+const alone = [
+  'test/calls.test.ts',
+  'test/data/wasm.test.ts',
+  'test/{example,fuzz,gpu,package}/**/*.test.ts',
+  'test/train/memory.test.ts',
+];
 
 const node: TestProjectConfiguration = {
   test: {
+    ...inNode,
     name: 'node',
     include: ['test/**/*.test.ts'],
-    exclude: ['test/browser/**'],
-    setupFiles: ['test/support/setup.node.ts'],
-    // Worker threads cannot be told which Vulkan driver to use.
-    pool: 'forks',
-    maxWorkers: 2,
-    testTimeout: 300_000,
-    hookTimeout: 300_000,
+    exclude: ['test/browser/**', ...alone],
+    setupFiles: ['test/support/setup.node.ts', 'test/support/share-devices.node.ts'],
+    // Files share a process, and with it what they import, a device and its compiled kernels.
+    isolate: false,
   },
+};
+
+const nodeAlone: TestProjectConfiguration = {
+  test: { ...inNode, name: 'node-alone', include: alone, setupFiles: ['test/support/setup.node.ts'] },
 };
 
 /** For tests in a browser: a file of the data beside the checkout in base64, null if there is none of that name. */
@@ -45,12 +64,13 @@ const browser: TestProjectConfiguration = {
     ],
     setupFiles: ['test/support/setup.browser.ts'],
     maxWorkers: 2,
-    // Files share a page, and with it a device and its compiled kernels.
+    // Files share a page, and with it a device and its compiled kernels: one page, since another would compile them again.
     isolate: false,
     testTimeout: 300_000,
     hookTimeout: 300_000,
     browser: {
       enabled: true,
+      fileParallelism: false,
       commands: { sharedFile },
       headless: true,
       screenshotFailures: false,
@@ -66,7 +86,8 @@ const notRun = launchOptions
 
 export default defineConfig({
   test: {
-    projects: launchOptions ? [node, browser] : [node],
+    projects: [node, nodeAlone, ...(launchOptions ? [browser] : [])],
+    sequence: { sequencer: LongestFirst },
     reporters: ['default', new SummaryReporter(notRun)],
   },
 });

@@ -1,12 +1,13 @@
 /** The command line in process: its lines are collected, and tiny data sets of phantoms are written for it. */
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll } from 'vitest';
 import { runCli } from '../../src/cli/program.ts';
 import { printable } from '../../src/cli/text.ts';
 import { writeNifti } from '../../src/data/nifti.ts';
 import { phantom, type PhantomOptions } from '../../src/data/phantom.ts';
+import { temporaryFolder } from '../support/temporary.node.ts';
+
+export { temporaryFolder };
 
 export interface Ran {
   readonly exitCode: number;
@@ -38,18 +39,6 @@ export async function cli(
     written: () => Promise.resolve(undefined),
   });
   return { exitCode, out: lines.out.join('\n'), err: lines.err.join('\n') };
-}
-
-const folders: string[] = [];
-afterAll(async () => {
-  for (const folder of folders.splice(0)) await rm(folder, { recursive: true, force: true });
-});
-
-/** An empty folder that is removed after the tests of the file. */
-export async function temporaryFolder(): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), 'unet3d-cli-'));
-  folders.push(folder);
-  return folder;
 }
 
 export type Triple = readonly [number, number, number];

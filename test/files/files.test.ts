@@ -15,7 +15,7 @@ import { hexadecimal, sha256 } from '../../src/hash.ts';
 import '../../src/hash.node.ts';
 import { folderCache } from '../../src/model/tuning-cache.node.ts';
 import { folderStore } from '../../src/train/checkpoint.node.ts';
-import { temporaryFolder } from '../cli/support.ts';
+import { temporaryFolder } from '../support/temporary.node.ts';
 
 /** A process of this host that has ended. */
 function deadProcess(): string {

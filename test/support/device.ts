@@ -1,12 +1,10 @@
 /**
- * The GPU that tests run on: Dawn's adapter in Node, opened once per test file; the page's in a browser, opened once
- * for all of them, which so share its compiled kernels.
+ * The GPU that tests run on, Dawn's adapter in Node and the page's in a browser: opened once for all test files that
+ * share a process or a page, and with it its compiled kernels.
  */
-import { afterAll } from 'vitest';
 import { Gpu, setAdapterProvider } from '../../src/gpu/device.ts';
 
 let opened: Promise<Gpu> | undefined;
-const others: GPUDevice[] = [];
 
 export function testDevice(): Promise<Gpu> {
   opened ??= open();
@@ -22,7 +20,6 @@ export async function featurelessDevice(): Promise<Gpu> {
   const device = await adapter!.requestDevice({
     requiredLimits: { maxBufferSize, maxStorageBufferBindingSize },
   });
-  others.push(device);
   return Gpu.open({ device, limits });
 }
 
@@ -40,10 +37,3 @@ async function nodeAdapters() {
   )) as typeof import('../../src/gpu/node.ts');
   return requestNodeAdapter;
 }
-
-afterAll(async () => {
-  for (const device of others.splice(0)) device.destroy();
-  if (typeof window !== 'undefined') return;
-  (await opened)?.dispose();
-  opened = undefined;
-});

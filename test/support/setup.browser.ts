@@ -1,6 +1,9 @@
-/** Runs around every test file in a browser: notes the adapters that were used for the summary. */
+/** Runs around every test file in a browser: notes the adapters that were used for the summary, and shares the device. */
 import { afterAll } from 'vitest';
 import { noteAdapters } from './adapters.ts';
+import { shareDevices } from './one-device.ts';
+
+shareDevices();
 
 const adapters = new Set<string>();
 const gpu = (navigator as Partial<Navigator>).gpu;

@@ -11,6 +11,7 @@ import { constant } from '../../src/train/schedules.ts';
 import { UNet3D, type TrainingOptions } from '../../src/unet3d.ts';
 import { readModel } from '../../src/weights/model-file.ts';
 import { testDevice } from '../support/device.ts';
+import { onDeviceOfItsOwn } from '../support/one-device.ts';
 import { box, memory } from '../support/training.ts';
 
 const cases = [1, 2, 3, 4].map(box);
@@ -115,7 +116,7 @@ describe('a lost device', () => {
   test('is opened again, and training ends with the bits of a run that kept it', async () => {
     using whole = await create();
     await whole.fit(cases, options);
-    using model = await UNet3D.create(network);
+    using model = await onDeviceOfItsOwn(() => UNet3D.create(network));
     const first = model.gpu;
     const recovered: string[] = [];
     await model.fit(cases, {
@@ -138,14 +139,14 @@ describe('a lost device', () => {
       const found = await requestNodeAdapter();
       const request = found.adapter.requestDevice.bind(found.adapter);
       found.adapter.requestDevice = async (descriptor) => {
-        const device = await request(descriptor);
+        const device = await onDeviceOfItsOwn(() => request(descriptor));
         if (++opened > 1) device.destroy();
         return device;
       };
       return found;
     });
     const losing = async (given: TrainingOptions) => {
-      using model = await UNet3D.create(network);
+      using model = await onDeviceOfItsOwn(() => UNet3D.create(network));
       const onEvent = (event: TrainingEvent) => event.type === 'start' && model.gpu.device.destroy();
       await expect(model.fit(cases, { ...given, onEvent })).rejects.toThrow(DeviceLost);
       return opened;
@@ -168,7 +169,7 @@ describe('a lost device', () => {
     using older = await create();
     await older.fit(cases, { ...options, checkpoint });
 
-    using other = await UNet3D.create({ ...network, seed: 77 });
+    using other = await onDeviceOfItsOwn(() => UNet3D.create({ ...network, seed: 77 }));
     await other.fit(cases, { ...options, checkpoint, onEvent: lose(other) });
     const { device } = await testDevice();
     using alone = await UNet3D.create({ ...network, seed: 77, device });
@@ -177,7 +178,7 @@ describe('a lost device', () => {
 
     // A loaded model whose store is empty.
     const bytes = await older.save();
-    using loaded = await UNet3D.load(bytes);
+    using loaded = await onDeviceOfItsOwn(() => UNet3D.load(bytes));
     await loaded.fit(cases, { ...options, checkpoint: memory(), onEvent: lose(loaded) });
     using kept = await UNet3D.load(bytes, { device });
     await kept.fit(cases, options);
@@ -189,7 +190,7 @@ describe('a lost device', () => {
     using older = await create();
     await older.fit(cases, { ...options, checkpoint });
     const foreign = checkpoint.files.get(checkpointName)!;
-    using model = await UNet3D.create(network);
+    using model = await onDeviceOfItsOwn(() => UNet3D.create(network));
     const { gpu } = model;
     const run = model.fit(cases, {
       ...options,
