@@ -1,17 +1,25 @@
-/** What each option of the public calls may be. */
+/** The options of the public calls, and what each may be. */
 import * as v from 'valibot';
-import { preprocessingSchema } from './data/preprocessing.ts';
-import { deviceEntries, sharedDeviceEntries } from './gpu/device-options.ts';
+import { preprocessingSchema, type Preprocessing } from './data/preprocessing.ts';
+import { deviceEntries, sharedDeviceEntries, type DeviceOptions } from './gpu/device-options.ts';
 import { precisionSchema } from './gpu/precision.ts';
+import type { SegmentOptions } from './infer/inference.ts';
+import type { Description } from './infer/model.ts';
+import type { PredictOptions } from './infer/predict.ts';
+import type { EvaluateOptions } from './infer/predictor.ts';
+import type { ProbabilityOptions } from './infer/probabilities.ts';
 import { concessionsSchema } from './model/concessions.ts';
 import { configEntries } from './model/config-entries.ts';
+import type { UNet3DConfig } from './model/config.ts';
 import { frozenSchema } from './model/freeze.ts';
+import { lossSchema } from './model/losses.ts';
 import { checkpointingSchema } from './model/plan-shape.ts';
 import { augmentationSchema } from './train/augmentation.ts';
-import { lossSchema } from './model/losses.ts';
 import { optimizerSchema } from './train/optimizers.ts';
 import { scheduleSchema } from './train/schedules.ts';
+import type { TrainingOptions } from './train/training.ts';
 import { nnunetSchema } from './weights/model-file.ts';
+import type { HeadsChoice } from './weights/take-over.ts';
 import {
   callback,
   distinctNames,
@@ -20,13 +28,43 @@ import {
   numberFrom,
   object,
   oneOf,
-  shareBelow1,
+  fractionBelow1,
   signal,
   size3,
   text,
   wholeNumber,
   withParts,
 } from './schema.ts';
+
+/**
+ * What a network is made of; all but `inChannels` and `classes` have defaults: features 16, 32, 64, 128, batch norm,
+ * ReLU, no deep supervision, strides of 2. (The command line's `train` takes features 8, 16, 32, 64 and instance norm.)
+ */
+export interface CreateOptions extends Partial<UNet3DConfig>, DeviceOptions {
+  readonly inChannels: number;
+  readonly classes: number;
+  /** Of the initial weights. Default 0. */
+  readonly seed?: number;
+  /** Names by label value, background first. Default: none. */
+  readonly labels?: readonly string[];
+  /** Names of the input channels. Default: none. */
+  readonly channels?: readonly string[];
+  /** What `predict` does to a volume first, as training did. Default: canonical axes, own spacing, z-score. */
+  readonly preprocessing?: Preprocessing;
+}
+
+/** What is taken over of another network. */
+export interface TakeOptions {
+  /**
+   * Heads (the last convolutions, one per level that has one): `keep` takes them over, `new` leaves them as they are,
+   * `auto`, the default, takes them over where both networks have as many classes and do not name them otherwise. A
+   * head that the other network lacks stays as it is.
+   */
+  readonly heads?: HeadsChoice;
+}
+
+/** One entry for each option. */
+type Entries<Options> = Readonly<Record<keyof Options, unknown>>;
 
 export const preparedCase = v.custom<object>((value) => {
   const { image, shape, label } = (value ?? {}) as Record<string, unknown>;
@@ -60,7 +98,7 @@ const networkEntries = {
   channels: v.optional(channels),
   preprocessing: v.optional(preprocessingSchema),
 };
-export const createEntries = { ...networkEntries, ...deviceEntries };
+export const createEntries = { ...networkEntries, ...deviceEntries } satisfies Entries<CreateOptions>;
 export const workerCreateEntries = { ...networkEntries, ...workerEntries };
 
 const mirrorEntries = {
@@ -73,30 +111,36 @@ const mirrorEntries = {
   ),
 };
 
-export const takeEntries = { heads: v.optional(oneOf('auto', 'keep', 'new')) };
+export const takeEntries = {
+  heads: v.optional(oneOf('auto', 'keep', 'new')),
+} satisfies Entries<TakeOptions>;
 
 export const evaluateEntries = {
   ...mirrorEntries,
   loss: v.optional(lossSchema),
   postprocess: v.optional(flag),
   signal,
-};
+} satisfies Entries<EvaluateOptions>;
 
-export const probabilityEntries = { ...mirrorEntries, signal, onProgress: callback };
+export const probabilityEntries = {
+  ...mirrorEntries,
+  signal,
+  onProgress: callback,
+} satisfies Entries<ProbabilityOptions>;
 
 export const segmentEntries = {
-  overlap: v.optional(shareBelow1()),
+  overlap: v.optional(fractionBelow1()),
   window: v.optional(size3),
   signal,
   onProgress: callback,
-};
+} satisfies Entries<SegmentOptions>;
 
 export const predictEntries = {
   ...segmentEntries,
   ...mirrorEntries,
   output: v.optional(oneOf('labels', 'probabilities', 'logits')),
   postprocess: v.optional(flag),
-};
+} satisfies Entries<PredictOptions>;
 
 const decay = 'a number between 0 and 1, such as 0.999';
 const sharedTraining = {
@@ -131,7 +175,7 @@ const sharedTraining = {
   onEvent: callback,
 };
 
-export const trainingEntries = { ...sharedTraining, through: callback };
+export const trainingEntries = { ...sharedTraining, through: callback } satisfies Entries<TrainingOptions>;
 export const workerTrainingEntries = { ...sharedTraining, transfer: v.optional(flag) };
 
 export const planEntries = { size: size3, batch: v.optional(wholeNumber(1)), loss: v.optional(lossSchema) };
@@ -143,4 +187,4 @@ export const describeEntries = {
   postprocessing: v.optional(object({ largestComponent: v.array(wholeNumber(1, 254), 'a list of classes') })),
   inputSize: v.optional(size3),
   nnunet: v.optional(nnunetSchema),
-};
+} satisfies Entries<Description>;

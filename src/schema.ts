@@ -71,7 +71,7 @@ export const bytes = v.instance(Uint8Array, 'the bytes of a file as a Uint8Array
 export const list = (expected: string) => v.custom<readonly unknown[]>(Array.isArray, expected);
 
 /** Of what begins with 0: up to, not including, 1. */
-export function shareBelow1() {
+export function fractionBelow1() {
   const text = 'a number from 0 up to, not including, 1';
   return v.pipe(v.number(text), v.minValue(0, text), v.ltValue(1, text));
 }

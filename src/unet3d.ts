@@ -3,6 +3,8 @@ import {
   batchSource,
   caseList,
   createEntries,
+  type CreateOptions,
+  type TakeOptions,
   describeEntries,
   evaluateEntries,
   planEntries,
@@ -14,7 +16,6 @@ import {
   trainingEntries,
 } from './call-options.ts';
 import { assertLabelled, type LabelledCase } from './data/labelled-case.ts';
-import type { Preprocessing } from './data/preprocessing.ts';
 import type { PreparedCase } from './data/prepare.ts';
 import type { Source } from './data/source.ts';
 import { InvalidOption } from './errors.ts';
@@ -56,39 +57,9 @@ import { adam } from './train/optimizers.ts';
 import { startRun } from './train/run.ts';
 import { isBatchSource, trainModel, type TrainingOptions } from './train/training.ts';
 import { readModel, requireConsistent, writeModel } from './weights/model-file.ts';
-import { takeOver, type HeadsChoice } from './weights/take-over.ts';
+import { takeOver } from './weights/take-over.ts';
 
-export type { EvaluateOptions, LabelledCase, TrainingOptions };
-
-/**
- * What a network is made of; all but `inChannels` and `classes` have defaults: features 16, 32, 64, 128, batch norm,
- * ReLU, no deep supervision, strides of 2. (The command line's `train` takes features 8, 16, 32, 64 and instance norm.)
- */
-export interface CreateOptions extends Partial<UNet3DConfig>, DeviceOptions {
-  readonly inChannels: number;
-  readonly classes: number;
-  /** Of the initial weights. Default 0. */
-  readonly seed?: number;
-  /** Names by label value, background first. Default: none. */
-  readonly labels?: readonly string[];
-  /** Names of the input channels. Default: none. */
-  readonly channels?: readonly string[];
-  /** What `predict` does to a volume first, as training did. Default: canonical axes, own spacing, z-score. */
-  readonly preprocessing?: Preprocessing;
-}
-
-/** What is taken over of another network. */
-export interface TakeOptions {
-  /**
-   * Heads (the last convolutions, one per level that has one): `keep` takes them over, `new` leaves them as they are,
-   * `auto`, the default, takes them over where both networks have as many classes and do not name them otherwise. A
-   * head that the other network lacks stays as it is.
-   */
-  readonly heads?: HeadsChoice;
-}
-
-/** One entry for each option. */
-type Entries<Options> = Readonly<Record<keyof Options, unknown>>;
+export type { CreateOptions, EvaluateOptions, LabelledCase, TakeOptions, TrainingOptions };
 
 /**
  * A network on a GPU. Its calls take turns in the order they came, so that several may be on their way at once: each
@@ -114,7 +85,7 @@ export class UNet3D {
    * @throws InvalidOption for options that are unknown or out of range; UnsupportedDevice without a GPU adapter
    */
   static async create(options: CreateOptions): Promise<UNet3D> {
-    assertOptions('UNet3D.create', createEntries satisfies Entries<CreateOptions>, options);
+    assertOptions('UNet3D.create', createEntries, options);
     const { seed = 0, labels = [], channels = [], preprocessing } = options;
     const config = completeConfig(options);
     const description = { labels, channels, preprocessing };
@@ -133,7 +104,7 @@ export class UNet3D {
    *   and for unknown options; UnsupportedDevice without a GPU adapter
    */
   static async load(bytes: Uint8Array, options: DeviceOptions = {}): Promise<UNet3D> {
-    assertOptions('UNet3D.load', deviceEntries satisfies Entries<DeviceOptions>, options);
+    assertOptions('UNet3D.load', deviceEntries, options);
     assertBytes('UNet3D.load', bytes);
     const { description, weights } = await readModel(bytes);
     rulesOf(description);
@@ -152,7 +123,7 @@ export class UNet3D {
    *   DeviceLost
    */
   async takeWeights(bytes: Uint8Array, options: TakeOptions = {}): Promise<readonly string[]> {
-    assertOptions('takeWeights', takeEntries satisfies Entries<TakeOptions>, options);
+    assertOptions('takeWeights', takeEntries, options);
     assertBytes('takeWeights', bytes);
     const from = await readModel(bytes);
     return this.#turns.take({ name: 'taking weights over' }, async () => {
@@ -184,7 +155,7 @@ export class UNet3D {
    * @throws InvalidOption for entries that are unknown or not of their kind
    */
   describe(more: Partial<Description>): void {
-    assertOptions('describe', describeEntries satisfies Entries<Description>, more);
+    assertOptions('describe', describeEntries, more);
     this.#additions.push(more);
     const add = (): void => this.#describeNow(this.#additions.shift()!);
     this.#turns.take({ name: 'describe' }, add).catch(() => undefined); // after `dispose` nobody asks any more
@@ -227,7 +198,7 @@ export class UNet3D {
   fit(training: readonly PreparedCase[] | BatchSource, options: TrainingOptions = {}): TrainingRun {
     const { validation = [], preview, signal, onEvent } = (options as TrainingOptions | null) ?? {};
     return startRun(async (emit: (event: TrainingEvent) => void) => {
-      assertOptions('fit', trainingEntries satisfies Entries<TrainingOptions>, options);
+      assertOptions('fit', trainingEntries, options);
       assertValue('fit', Array.isArray(training) ? caseList : batchSource, training);
       if (this.gpu.disposed) throw this.gpu.lossError(); // one that is merely lost may be opened again
       if (!isBatchSource(training)) this.#labelled(training);
@@ -279,7 +250,7 @@ export class UNet3D {
    *   the signal fires; DeviceLost
    */
   async evaluate(cases: readonly PreparedCase[], options: EvaluateOptions = {}): Promise<CaseScore[]> {
-    assertOptions('evaluate', evaluateEntries satisfies Entries<EvaluateOptions>, options);
+    assertOptions('evaluate', evaluateEntries, options);
     assertValue('evaluate', caseList, cases);
     const labelled = this.#labelled(cases);
     return this.#turns.take({ name: 'evaluation', signal: options.signal }, () =>
@@ -297,7 +268,7 @@ export class UNet3D {
     validation: readonly PreparedCase[],
     options: ProbabilityOptions = {},
   ): Promise<PostprocessingChoice> {
-    assertOptions('choosePostprocessing', probabilityEntries satisfies Entries<ProbabilityOptions>, options);
+    assertOptions('choosePostprocessing', probabilityEntries, options);
     assertValue('choosePostprocessing', caseList, validation);
     const cases = this.#labelled(validation);
     return this.#turns.take({ name: 'choosing the post-processing', signal: options.signal }, async () => {
@@ -314,7 +285,7 @@ export class UNet3D {
    *   weights, image or results are not; DeviceLost
    */
   async logits(volume: DenseCase, options: SegmentOptions = {}): Promise<Float32Array<ArrayBuffer>> {
-    assertOptions('logits', segmentEntries satisfies Entries<SegmentOptions>, options);
+    assertOptions('logits', segmentEntries, options);
     assertValue('logits', preparedCase, volume);
     return this.#turns.take({ name: 'prediction', signal: options.signal }, () =>
       this.#predictor.logits(volume, options),
@@ -330,7 +301,7 @@ export class UNet3D {
    *   are not; DeviceLost
    */
   async predict(sources: Source | readonly Source[], options: PredictOptions = {}): Promise<Segmentation> {
-    assertOptions('predict', predictEntries satisfies Entries<PredictOptions>, options);
+    assertOptions('predict', predictEntries, options);
     const rules = rulesOf({ ...this.description, config: this.config }, 'the model');
     if (rules) return this.#predictAsNnunet(sources, options, rules);
     assertNoMeanOfLogits(options);

@@ -146,7 +146,7 @@ export function trainingBatches(cases: CaseSource, options: BatchOptions = {}): 
   const inStep = batchSize * accumulate;
   const firstForced = roundHalfEven(inStep * (1 - oversample));
   /** Of the sample at a position: the probability that it lies around foreground. */
-  const shareAt = (position: number): number => {
+  const oversampleAt = (position: number): number => {
     if (oversampling === 'chance') return oversample;
     return position % inStep >= firstForced ? 1 : 0;
   };
@@ -180,7 +180,7 @@ export function trainingBatches(cases: CaseSource, options: BatchOptions = {}): 
                 item.shape,
                 item.label,
                 size,
-                shareAt(first + sample),
+                oversampleAt(first + sample),
                 random(seed, 'patch', first + sample),
               );
         const corner = start.map((at, axis) => at - margin[axis]!) as unknown as Size3;

@@ -6,7 +6,15 @@ import * as v from 'valibot';
 import { InvalidDataset } from '../errors.ts';
 import { readJson } from '../json.ts';
 import { assertOptions, assertValue } from '../options.ts';
-import { distinctNames, list, numberFrom, openObject, shareBelow1, triple, wholeNumber } from '../schema.ts';
+import {
+  distinctNames,
+  list,
+  numberFrom,
+  openObject,
+  fractionBelow1,
+  triple,
+  wholeNumber,
+} from '../schema.ts';
 import { listed } from '../listed.ts';
 import { random } from './random.ts';
 
@@ -118,7 +126,7 @@ const splitEntries = {
 };
 const foldEntries = {
   folds: v.optional(wholeNumber(2)),
-  test: v.optional(shareBelow1()),
+  test: v.optional(fractionBelow1()),
   seed: splitEntries.seed,
 };
 

@@ -52,7 +52,7 @@ export interface Context {
 }
 
 /** A layer kind with its settings: what it makes of shapes, which parameters it has, how it is recorded. */
-export interface Layer<P extends Pass = Pass> {
+export interface Layer<R extends NodeRecording = NodeRecording> {
   /** What it computes, as data. */
   readonly operation: Operation;
   /** Of the output. @throws InvalidOption for inputs that do not fit */
@@ -65,12 +65,12 @@ export interface Layer<P extends Pass = Pass> {
   flopsPerByte?(inputs: readonly Shape[]): number;
   /** Takes the mean of each channel away: a bias in front of it changes nothing, so its gradient is 0. */
   readonly centres?: boolean;
-  /** The layer at its place in one recording; what it keeps for the backward pass lives in there. */
-  at(context: Context, node: Node): P;
+  /** The layer at its place in one recording; what it keeps for the backward pass is a variable in there. */
+  at(context: Context, node: Node): R;
 }
 
 /** Forward and backward of one node in one recording. */
-export interface Pass {
+export interface NodeRecording {
   /** Records the output. Without, there is none: the head's is made slab by slab, by whoever needs it. */
   forward?(inputs: readonly Input[]): Input;
   /** The same once more for the backward pass. Default: `forward`. A norm has its statistics still. */
@@ -82,7 +82,7 @@ export interface Pass {
   /** Records the gradient of the input in this slot from that of the output: assigns `target`, or adds to it. */
   inputGradient?(d: VolumeTensor, slot: number, target: VolumeTensor, add: boolean): void;
   /** The gradient of the output is that of each input: where it can, it is handed on without `inputGradient`. */
-  readonly passes?: boolean;
+  readonly sameGradient?: boolean;
   /** The gradient of the only input takes the place of that input, which nobody reads after this; gives it back. */
   gradientInPlace?(d: VolumeTensor): VolumeTensor;
   /** Of a layer that the loss is computed from: the gradient of its input, out of nothing but the loss. */
@@ -90,10 +90,10 @@ export interface Pass {
 }
 
 /** A layer in a network. */
-export interface Node<P extends Pass = Pass> {
+export interface Node<R extends NodeRecording = NodeRecording> {
   readonly name: string;
   /** None for the image, which comes from outside. */
-  readonly layer: Layer<P> | undefined;
+  readonly layer: Layer<R> | undefined;
   readonly inputs: readonly Node[];
   /** Of its output. */
   readonly shape: Shape;
@@ -112,7 +112,7 @@ export class Graph {
   }
 
   /** Appends a layer that reads these nodes. @throws InvalidOption for inputs that do not fit, or a name used twice */
-  add<P extends Pass>(name: string, layer: Layer<P>, ...inputs: readonly Node[]): Node<P> {
+  add<R extends NodeRecording>(name: string, layer: Layer<R>, ...inputs: readonly Node[]): Node<R> {
     if (this.nodes.some((node) => node.name === name))
       throw new InvalidOption(`the network has a node ${name} already: give each a name of its own`);
     const node = this.#node(name, layer, inputs, layer.shape(shapesOf(inputs)));
@@ -121,12 +121,12 @@ export class Graph {
     return node;
   }
 
-  #node<P extends Pass>(
+  #node<R extends NodeRecording>(
     name: string,
-    layer: Layer<P> | undefined,
+    layer: Layer<R> | undefined,
     inputs: readonly Node[],
     shape: Shape,
-  ): Node<P> {
+  ): Node<R> {
     const consumers: { node: Node; slot: number }[] = [];
     const node = { name, layer, inputs, shape, consumers };
     this.#consumers.set(node, consumers);

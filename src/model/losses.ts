@@ -130,10 +130,10 @@ export function nnunetRegionLoss(
   regions: RegionLoss['regions'],
   { batch = false, ignore = false }: { readonly batch?: boolean; readonly ignore?: boolean } = {},
 ): RegionLoss {
-  const share = 1 / regions.length;
-  const diceWeights = regions.map(() => share);
+  const weight = 1 / regions.length;
+  const diceWeights = regions.map(() => weight);
   const loss = diceCrossEntropy({ batch, diceWeights });
-  return { ...loss, crossEntropy: ignore ? 1 : share, negativeDice: true, regions };
+  return { ...loss, crossEntropy: ignore ? 1 : weight, negativeDice: true, regions };
 }
 
 /** What a plan needs to know of a loss, for a number of classes. */

@@ -46,9 +46,9 @@ export function nnunetPatch(
   let patch = paddedSize(wish.config, largest);
   const first = patch;
   while (!fitsBudget({ ...wish, size: patch }, budget, planner)) {
-    const shares = patch.map((n, axis) => (n > multiple[axis]! ? n / shape[axis]! : 0));
-    const axis = shares.lastIndexOf(Math.max(...shares));
-    if (shares[axis] === 0) break;
+    const fractions = patch.map((n, axis) => (n > multiple[axis]! ? n / shape[axis]! : 0));
+    const axis = fractions.lastIndexOf(Math.max(...fractions));
+    if (fractions[axis] === 0) break;
     patch = patch.map((n, i) => (i === axis ? n - multiple[axis]! : n)) as unknown as Size3;
   }
   const why =

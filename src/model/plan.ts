@@ -13,7 +13,7 @@ import { averageStep, optimizerStep } from '../ops/optimizer.ts';
 import { coarserLabels, pooledSize } from '../ops/pool.ts';
 import { firstTrainedWord } from './freeze.ts';
 import type { Node } from './graph.ts';
-import type { HeadPass, Truth } from './layers/head.ts';
+import type { HeadRecording, Truth } from './layers/head.ts';
 import { network } from './network.ts';
 import { layoutParameters } from './parameters.ts';
 import {
@@ -73,7 +73,7 @@ function begin(shape: PlanShape & Pick<TrainingShape, 'freeze'>, training: boole
     const model = { ...weights, statistics: moved ?? weights.statistics, gradients };
     const recording = new Recording(recorder, graph, model, training, shape.freeze);
     recording.forward(seen);
-    return { recording, heads: heads.map((head) => recording.pass(head)) };
+    return { recording, heads: heads.map((head) => recording.of(head)) };
   };
   return { recorder, ...weights, moved, image, shared, graph, forward };
 }
@@ -167,7 +167,7 @@ function chooseRecomputed(shape: TrainingShape, fits?: Parameters<typeof choose>
 /** The losses of all heads against the labels at their resolution, the finest first; coarser ones count less. */
 function supervise(
   recorder: Recorder,
-  heads: readonly HeadPass[],
+  heads: readonly HeadRecording[],
   truth: Truth,
   { config, loss, coarserTruth }: Pick<TrainingShape, 'config' | 'loss' | 'coarserTruth'>,
 ): void {

@@ -6,7 +6,15 @@ import { InvalidOption } from '../errors.ts';
 import type { Recorder, Tensor, View, VolumeTensor } from '../gpu/plan.ts';
 import type { Input } from '../ops/common.ts';
 import { isFrozen, type Frozen } from './freeze.ts';
-import { isStored, shapesOf, type Context, type Graph, type Node, type Pair, type Pass } from './graph.ts';
+import {
+  isStored,
+  shapesOf,
+  type Context,
+  type Graph,
+  type Node,
+  type NodeRecording,
+  type Pair,
+} from './graph.ts';
 import { viewOf, viewOfPair, type ParameterLayout } from './parameters.ts';
 
 /** Tensors that belong to the model and outlive any plan. */
@@ -18,7 +26,7 @@ export interface ModelTensors {
   readonly gradients?: Tensor | undefined;
 }
 
-/** How a consumer gives its share of a gradient. */
+/** How a consumer gives its part of a gradient. */
 interface Pull {
   readonly name: string;
   readonly target: 'assign' | 'add' | 'either';
@@ -28,7 +36,7 @@ interface Pull {
 const order = { assign: 0, either: 1, add: 2 } as const;
 
 export class Recording implements Context {
-  readonly #passes = new Map<Node, Pass>();
+  readonly #recordings = new Map<Node, NodeRecording>();
   readonly #outputs = new Map<Node, Input>();
   /** Of outputs. */
   readonly #gradients = new Map<Node, VolumeTensor>();
@@ -40,12 +48,12 @@ export class Recording implements Context {
     readonly training: boolean,
     readonly freeze?: Frozen,
   ) {
-    for (const node of graph.nodes) this.#passes.set(node, node.layer!.at(this, node));
+    for (const node of graph.nodes) this.#recordings.set(node, node.layer!.at(this, node));
   }
 
   /** A node as it is recorded here. */
-  pass<P extends Pass>(node: Node<P>): P {
-    return this.#passes.get(node) as P;
+  of<R extends NodeRecording>(node: Node<R>): R {
+    return this.#recordings.get(node) as R;
   }
 
   trains(node: string): boolean {
@@ -79,8 +87,9 @@ export class Recording implements Context {
   forward(image: VolumeTensor): void {
     this.#keep(this.graph.image, { tensor: image });
     for (const node of this.graph.nodes) {
-      const pass = this.#passes.get(node)!;
-      if (pass.forward) this.#keep(node, pass.forward(node.inputs.map((input) => this.#outputs.get(input)!)));
+      const recording = this.#recordings.get(node)!;
+      if (recording.forward)
+        this.#keep(node, recording.forward(node.inputs.map((input) => this.#outputs.get(input)!)));
     }
   }
 
@@ -105,9 +114,9 @@ export class Recording implements Context {
     const found = this.#outputs.get(node);
     const isView = node.layer !== undefined && !isStored(node);
     if (found && !isView) return found;
-    const pass = this.#passes.get(node)!;
+    const recording = this.#recordings.get(node)!;
     const inputs = node.inputs.map((input) => this.#read(input, isView && hold));
-    const made = (pass.again ?? pass.forward)!.call(pass, inputs);
+    const made = (recording.again ?? recording.forward)!.call(recording, inputs);
     return hold && !isView ? this.#keep(node, made) : made;
   }
 
@@ -119,7 +128,7 @@ export class Recording implements Context {
       const gradient = this.#pulled(node, (input) => !ahead.has(input));
       if (!gradient) continue;
       this.#gradients.set(node, gradient);
-      this.#passes.get(node)!.parameterGradients?.(gradient);
+      this.#recordings.get(node)!.parameterGradients?.(gradient);
     }
   }
 
@@ -164,13 +173,13 @@ export class Recording implements Context {
   }
 
   /**
-   * The gradient of a consumer that passes it on, to become the node's own. Where others add to it, it must be the
-   * node's alone: nobody may still have to read it, for another input or for this one.
+   * The gradient of a consumer whose inputs have the same, to become the node's own. Where others add to it, it must be
+   * the node's alone: nobody may still have to read it, for another input or for this one.
    */
   #handed({ consumers }: Node, isDone: (input: Node) => boolean) {
     for (const by of consumers) {
       const gradient = this.#gradients.get(by.node);
-      if (!gradient || !this.#passes.get(by.node)!.passes) continue;
+      if (!gradient || !this.#recordings.get(by.node)!.sameGradient) continue;
       const others = consumers.filter((consumer) => consumer !== by);
       const readers = [...this.#gradients]
         .filter(([, { id }]) => id === gradient.id)
@@ -184,24 +193,24 @@ export class Recording implements Context {
   }
 
   #inPlace(consumer: Node): (() => VolumeTensor) | undefined {
-    const pass = this.#passes.get(consumer)!;
+    const recording = this.#recordings.get(consumer)!;
     const d = this.#gradients.get(consumer);
-    return d && pass.gradientInPlace && (() => pass.gradientInPlace!(d));
+    return d && recording.gradientInPlace && (() => recording.gradientInPlace!(d));
   }
 
   /** What a consumer gives to the gradient of the input in a slot: nothing if the loss does not depend on it. */
   #pulls(consumer: Node, slot: number): Pull[] {
     const { name } = consumer;
-    const pass = this.#passes.get(consumer)!;
-    if (pass.lossGradient)
-      return [{ name, target: 'either', record: (target, add) => pass.lossGradient!(target, add) }];
+    const recording = this.#recordings.get(consumer)!;
+    if (recording.lossGradient)
+      return [{ name, target: 'either', record: (target, add) => recording.lossGradient!(target, add) }];
     const d = this.#gradients.get(consumer);
     if (!d) return [];
-    if (!pass.inputGradient)
+    if (!recording.inputGradient)
       throw new InvalidOption(
         `the gradient of ${name} takes the place of its input ${consumer.inputs[slot]!.name}: no other layer may read that`,
       );
-    const record = (target: VolumeTensor, add: boolean) => pass.inputGradient!(d, slot, target, add);
-    return [{ name, target: pass.target ?? 'assign', record }];
+    const record = (target: VolumeTensor, add: boolean) => recording.inputGradient!(d, slot, target, add);
+    return [{ name, target: recording.target ?? 'assign', record }];
   }
 }

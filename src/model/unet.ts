@@ -6,7 +6,7 @@ import { wholeConfig, type UNet3DConfig } from './config.ts';
 import { Graph, type Layer, type Node, type Shape } from './graph.ts';
 import { act } from './layers/act.ts';
 import { conv } from './layers/conv.ts';
-import { head, type HeadPass, type Network } from './layers/head.ts';
+import { head, type HeadRecording, type Network } from './layers/head.ts';
 import { norm } from './layers/norm.ts';
 import { pad } from './layers/pad.ts';
 import { pool } from './layers/pool.ts';
@@ -102,4 +102,4 @@ export function unet(config: UNet3DConfig, shape: Omit<Shape, 'channels'>): Netw
 }
 
 /** A head that has its parameters, but that nothing is computed from. */
-const untrained = (layer: Layer<HeadPass>): Layer => ({ ...layer, at: () => ({}) });
+const untrained = (layer: Layer<HeadRecording>): Layer => ({ ...layer, at: () => ({}) });

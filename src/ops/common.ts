@@ -1,4 +1,4 @@
-/** What the ops share: how an input is read, and how weight gradients are cut into partial sums. */
+/** What the ops have in common: how an input is read, and how weight gradients are cut into partial sums. */
 import { InvalidOption } from '../errors.ts';
 import { alignUp, type Recorder, type Tensor, type View, type VolumeTensor } from '../gpu/plan.ts';
 import type { Size3 } from '../size.ts';

@@ -38,7 +38,7 @@ export interface NormResult {
   readonly saved: Tensor;
 }
 
-/** Channels that share their statistics, as kernels are told. */
+/** Channels with common statistics, as kernels take them. */
 function grouping(label: string, { kind, groups = 1 }: Pick<NormState, 'kind' | 'groups'>, channels: number) {
   if (kind !== 'group') return { perGroup: 1, constants: {} };
   if (channels % groups !== 0)

@@ -139,7 +139,7 @@ export function sliceValues(data: ArrayLike<number>, view: View, slice: number):
 }
 
 /**
- * The slice that shows most: where the classes' shares of their own volumes add up highest, so that
+ * The slice that shows most: where the classes' fractions of their own volumes add up highest, so that
  * a small organ counts as much as a large one; the middle slice where there is no label.
  */
 export function mostTelling(labels: ArrayLike<number>, view: View): number {
@@ -154,10 +154,10 @@ export function mostTelling(labels: ArrayLike<number>, view: View): number {
     perSlice.push(counts);
   }
   if (totals.size === 0) return Math.floor(view.slices / 2);
-  const shares = perSlice.map((counts) =>
+  const sums = perSlice.map((counts) =>
     [...counts].reduce((sum, [label, count]) => sum + count / totals.get(label)!, 0),
   );
-  return shares.indexOf(Math.max(...shares));
+  return sums.indexOf(Math.max(...sums));
 }
 
 /** The window from the 1st to the 99th percentile of the finite values (of at most about 200 000 of them). */

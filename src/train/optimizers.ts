@@ -20,14 +20,14 @@ export interface Optimizer {
   readonly nesterov: boolean;
 }
 
-const share = numberFrom(0, 1);
+const fraction = numberFrom(0, 1);
 const amount = numberFrom(0);
 
 export const optimizerSchema = object(
   {
     kind: oneOf('adam', 'adamw', 'sgd'),
-    beta1: share,
-    beta2: share,
+    beta1: fraction,
+    beta2: fraction,
     epsilon: amount,
     weightDecay: amount,
     nesterov: flag,
@@ -42,7 +42,7 @@ interface AdamOptions {
 }
 
 const adamEntries = {
-  betas: v.optional(v.strictTuple([share, share], 'two numbers from 0 to 1')),
+  betas: v.optional(v.strictTuple([fraction, fraction], 'two numbers from 0 to 1')),
   epsilon: v.optional(amount),
   weightDecay: v.optional(amount),
 } satisfies Record<keyof AdamOptions, unknown>;
@@ -67,7 +67,7 @@ interface SgdOptions {
 }
 
 const sgdEntries = {
-  momentum: v.optional(share),
+  momentum: v.optional(fraction),
   weightDecay: v.optional(amount),
   nesterov: v.optional(flag),
 } satisfies Record<keyof SgdOptions, unknown>;

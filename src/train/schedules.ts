@@ -40,20 +40,20 @@ export type Schedule =
   | { readonly name: 'constant'; readonly learningRate: number };
 
 const rate = numberFrom(0);
-const share = numberFrom(0, 1);
+const fraction = numberFrom(0, 1);
 const oneCycleEntries = {
   maxLearningRate: rate,
-  pctStart: share,
+  pctStart: fraction,
   divFactor: numberAbove(0),
   finalDivFactor: numberAbove(0),
   anneal: oneOf('cos', 'linear'),
   threePhase: flag,
   cycleMomentum: flag,
-  baseMomentum: share,
-  maxMomentum: share,
+  baseMomentum: fraction,
+  maxMomentum: fraction,
 };
 const polyEntries = { learningRate: rate, power: rate, stages: v.optional(wholeNumber(1)) };
-const cosineEntries = { learningRate: rate, finalLearningRate: rate, warmup: share };
+const cosineEntries = { learningRate: rate, finalLearningRate: rate, warmup: fraction };
 const constantEntries = { learningRate: rate };
 
 export const scheduleSchema = v.variant(
@@ -190,9 +190,11 @@ function oneCycleAt(schedule: OneCycle, step: number, total: number): ScheduleVa
   let begin = 0;
   for (const [index, [finish, from, to, momentumFrom, momentumTo]] of phases.entries()) {
     if (step <= finish || index === phases.length - 1) {
-      const share = finish > begin ? (step - begin) / (finish - begin) : 1; // a phase of one step is at its end
+      const fraction = finish > begin ? (step - begin) / (finish - begin) : 1; // a phase of one step is at its end
       const between = (a: number, b: number) =>
-        schedule.anneal === 'cos' ? b + ((a - b) / 2) * (1 + Math.cos(Math.PI * share)) : a + (b - a) * share;
+        schedule.anneal === 'cos'
+          ? b + ((a - b) / 2) * (1 + Math.cos(Math.PI * fraction))
+          : a + (b - a) * fraction;
       const learningRate = between(from, to);
       return cycleMomentum ? { learningRate, momentum: between(momentumFrom, momentumTo) } : { learningRate };
     }

@@ -79,7 +79,7 @@ async function trainingLogits(state: ModelState, size: Size3, image: Float32Arra
   recording.forward(input);
   const outputs = heads.map((head) => {
     const logits = recorder.volume(head.name, batchSize, classes, head.shape.size, 'resident');
-    recording.pass(head).logits(logits);
+    recording.of(head).logits(logits);
     return logits;
   });
   const program = await Program.create(gpu, recorder.finish(), state.shared(['parameters', 'statistics']));

@@ -59,7 +59,7 @@ describe('what is computed again changes no bit', () => {
       recording.forward(image);
       recording.forget(nodes);
       const shape = { classes, dice: 1, crossEntropy: 1, smooth: 1e-5, batchDice: false };
-      recording.pass(heads[0]!).loss({ labels, classWeights, results, lossScale }, shape);
+      recording.of(heads[0]!).loss({ labels, classWeights, results, lossScale }, shape);
       recording.backward();
       const plan = recorder.finish();
       const names = ['parameters', 'statistics', 'gradients', 'results', 'classWeights', 'lossScale'];

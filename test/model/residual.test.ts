@@ -123,7 +123,7 @@ async function train(
     const recording = new Recording(recorder, graph, model, true);
     recording.forward(image);
     recording.forget(graph.nodes.filter((node) => isStored(node) && recompute(node)));
-    recording.pass(head).loss({ labels, classWeights, results, lossScale }, loss);
+    recording.of(head).loss({ labels, classWeights, results, lossScale }, loss);
     recording.backward();
     const step = bench.flat(
       `step ${applied}`,

@@ -5,7 +5,7 @@
 import { expect } from 'vitest';
 import type { UNet3DConfig } from '../../src/model/config.ts';
 import type { Layer, Node } from '../../src/model/graph.ts';
-import { head, type HeadPass } from '../../src/model/layers/head.ts';
+import { head, type HeadRecording } from '../../src/model/layers/head.ts';
 import { network } from '../../src/model/network.ts';
 import { layoutParameters } from '../../src/model/parameters.ts';
 import { Recording } from '../../src/model/recording.ts';
@@ -46,7 +46,7 @@ export async function runNetwork(
   const layout = layoutParameters(config);
   const heads = graph.nodes
     .filter(({ name }) => /(^|\.)head$/.test(name))
-    .sort((a, b) => b.shape.size[0] - a.shape.size[0]) as Node<HeadPass>[];
+    .sort((a, b) => b.shape.size[0] - a.shape.size[0]) as Node<HeadRecording>[];
   const dLogits = logitGradients?.map((values, index) => bench.volume(`logits ${index}.d`, values));
   heads.forEach((node, index) => {
     // Those that are not trained have no pass of their own; those without weights end in the logits.
@@ -71,7 +71,7 @@ export async function runNetwork(
   const outputs = heads.map((node) => {
     const { batch: samples, channels, size } = node.shape;
     const output = bench.output(`${node.name} logits`, samples, channels, size);
-    recording.pass(node).logits(output);
+    recording.of(node).logits(output);
     return output;
   });
   if (dLogits) recording.backward();
@@ -88,15 +88,15 @@ export async function runNetwork(
 }
 
 /** A head whose logits have this gradient. */
-const linear = (layer: Layer<HeadPass>, dLogits: VolumeTensor | undefined): Layer<HeadPass> => ({
+const linear = (layer: Layer<HeadRecording>, dLogits: VolumeTensor | undefined): Layer<HeadRecording> => ({
   ...layer,
   at(context, node) {
-    const pass: HeadPass = { ...layer.at(context, node) };
-    delete pass.lossGradient;
-    if (!dLogits) return pass;
+    const recording: HeadRecording = { ...layer.at(context, node) };
+    delete recording.lossGradient;
+    if (!dLogits) return recording;
     const { name, inputs } = node;
     return {
-      ...pass,
+      ...recording,
       lossGradient(target, add) {
         const { recorder } = context;
         if (!layer.parameters) {

@@ -39,10 +39,10 @@ export function nnunetConfig(config: UNet3DConfig): UNet3DConfig {
   const keys = Object.keys(expected) as (keyof UNet3DConfig)[];
   const others = keys.filter((key) => JSON.stringify(ours[key]) !== JSON.stringify(expected[key]));
   if (others.length === 0) return theirs;
-  const told = (config: UNet3DConfig): string =>
+  const inWords = (config: UNet3DConfig): string =>
     others.map((key) => `${key} ${JSON.stringify(config[key])}`).join(', ');
   throw failed(
-    `the network has ${told(ours)}, and nnU-Net’s classes (PlainConvUNet, ResidualEncoderUNet) have ${told(expected)}`,
+    `the network has ${inWords(ours)}, and nnU-Net’s classes (PlainConvUNet, ResidualEncoderUNet) have ${inWords(expected)}`,
   );
 }
 

@@ -76,23 +76,23 @@ function arguments_<T>(schema: Schema<T>, what: string, value: unknown, fail: Fa
 }
 
 /** A rectifier with its slope below 0. */
-function rectifierOf([name, told]: readonly [string, Record<string, unknown>], fail: Fail) {
+function rectifierOf([name, given]: readonly [string, Record<string, unknown>], fail: Fail) {
   if (name === 'leakyrelu') {
-    const { negative_slope: slope } = arguments_(leaky, name, told, fail);
+    const { negative_slope: slope } = arguments_(leaky, name, given, fail);
     return { activation: 'leakyRelu' as const, slope };
   }
   if (name !== 'relu') throw fail(`the activation is ${JSON.stringify(name)}; expected leakyrelu or relu`);
-  arguments_(rectified, name, told, fail);
+  arguments_(rectified, name, given, fail);
   return { activation: 'relu' as const };
 }
 
-function normOf([name, told]: readonly [string, Record<string, unknown>], fail: Fail) {
+function normOf([name, given]: readonly [string, Record<string, unknown>], fail: Fail) {
   if (name !== 'instance' && name !== 'batch')
     throw fail(`the norm is ${JSON.stringify(name)}; expected instance or batch`);
   const { affine: scaleAndShift = name === 'batch', track_running_stats: tracks } = arguments_(
     affine,
     name,
-    told,
+    given,
     fail,
   );
   if ((tracks ?? name === 'batch') !== (name === 'batch'))
@@ -119,25 +119,25 @@ const unetSchema = object({
 });
 
 function unetOf(definition: unknown, fail: Fail): UNet3DConfig {
-  const told = arguments_(unetSchema, 'UNet', definition, fail);
-  const [activation, slopes] = told.act ?? ['prelu', {}];
+  const given = arguments_(unetSchema, 'UNet', definition, fail);
+  const [activation, slopes] = given.act ?? ['prelu', {}];
   if (activation !== 'prelu')
     throw fail(`the activation of UNet is ${JSON.stringify(activation)}; expected prelu, the usual one`);
   arguments_(trained, activation, slopes, fail);
-  const levels = told.channels.length;
-  if (told.strides.length < levels - 1)
-    throw fail(`UNet has strides for ${told.strides.length} of ${levels} levels; expected ${levels - 1}`);
+  const levels = given.channels.length;
+  if (given.strides.length < levels - 1)
+    throw fail(`UNet has strides for ${given.strides.length} of ${levels} levels; expected ${levels - 1}`);
   return configured(
     {
       architecture: 'residualUnits',
-      inChannels: told.in_channels,
-      classes: told.out_channels,
-      features: told.channels,
+      inChannels: given.in_channels,
+      classes: given.out_channels,
+      features: given.channels,
       activation: 'prelu',
-      ...normOf(told.norm ?? ['instance', {}], fail),
-      strides: told.strides.slice(0, levels - 1),
-      units: told.num_res_units,
-      bias: told.bias,
+      ...normOf(given.norm ?? ['instance', {}], fail),
+      strides: given.strides.slice(0, levels - 1),
+      units: given.num_res_units,
+      bias: given.bias,
     },
     fail,
   );
@@ -159,8 +159,8 @@ const dynunetSchema = object({
 });
 
 function dynunetOf(definition: unknown, fail: Fail): UNet3DConfig {
-  const told = arguments_(dynunetSchema, 'DynUNet', definition, fail);
-  const { kernel_size: kernels, strides, upsample_kernel_size: up } = told;
+  const given = arguments_(dynunetSchema, 'DynUNet', definition, fail);
+  const { kernel_size: kernels, strides, upsample_kernel_size: up } = given;
   const levels = strides.length;
   if (levels < 2 || levels > 8 || kernels.length !== levels)
     throw fail(
@@ -173,17 +173,17 @@ function dynunetOf(definition: unknown, fail: Fail): UNet3DConfig {
       'upsample_kernel_size of DynUNet differs from its strides without the first; expected the same',
     );
   const features =
-    told.filters ?? Array.from({ length: levels }, (_, level) => Math.min(32 * 2 ** level, 320));
+    given.filters ?? Array.from({ length: levels }, (_, level) => Math.min(32 * 2 ** level, 320));
   if (features.length < levels)
     throw fail(`DynUNet has filters for ${features.length} of ${levels} levels; expected ${levels}`);
-  const residual = told.res_block;
+  const residual = given.res_block;
   return configured(
     {
-      inChannels: told.in_channels,
-      classes: told.out_channels,
+      inChannels: given.in_channels,
+      classes: given.out_channels,
       features: features.slice(0, levels),
-      ...normOf(told.norm_name ?? ['instance', { affine: true }], fail),
-      ...rectifierOf(told.act_name ?? ['leakyrelu', { negative_slope: 0.01 }], fail),
+      ...normOf(given.norm_name ?? ['instance', { affine: true }], fail),
+      ...rectifierOf(given.act_name ?? ['leakyrelu', { negative_slope: 0.01 }], fail),
       strides: strides.slice(1),
       kernels,
       decoderKernels: kernels.slice(1), // those of the level below
@@ -191,9 +191,9 @@ function dynunetOf(definition: unknown, fail: Fail): UNet3DConfig {
       ...(residual && { stem: false, shortcut: 'conv' }),
       down: 'conv',
       bias: false,
-      upBias: told.trans_bias,
-      deepSupervision: told.deep_supervision && told.deep_supr_num >= levels - 3 && levels >= 4,
-      heads: told.deep_supervision ? 1 + told.deep_supr_num : 1,
+      upBias: given.trans_bias,
+      deepSupervision: given.deep_supervision && given.deep_supr_num >= levels - 3 && levels >= 4,
+      heads: given.deep_supervision ? 1 + given.deep_supr_num : 1,
     },
     fail,
   );
@@ -217,20 +217,20 @@ const basicSchema = object({
 });
 
 function basicOf(definition: unknown, fail: Fail): UNet3DConfig {
-  const told = arguments_(basicSchema, 'BasicUNet', definition, fail);
-  const last = told.features[5]!;
-  const features = told.features.slice(0, 5);
+  const given = arguments_(basicSchema, 'BasicUNet', definition, fail);
+  const last = given.features[5]!;
+  const features = given.features.slice(0, 5);
   return configured(
     {
-      inChannels: told.in_channels,
-      classes: told.out_channels,
+      inChannels: given.in_channels,
+      classes: given.out_channels,
       features,
-      ...normOf(told.norm ?? ['instance', { affine: true }], fail),
-      ...rectifierOf(told.act ?? ['leakyrelu', { negative_slope: 0.1 }], fail),
+      ...normOf(given.norm ?? ['instance', { affine: true }], fail),
+      ...rectifierOf(given.act ?? ['leakyrelu', { negative_slope: 0.1 }], fail),
       decoderFeatures: [last, ...features.slice(1, 4)],
       // Half of what is below but for the last.
       upFeatures: features.slice(1).map((below, level) => (level === 0 ? below : Math.floor(below / 2))),
-      bias: told.bias,
+      bias: given.bias,
       oddSizes: 'repeat',
     },
     fail,
@@ -261,12 +261,12 @@ const segResNetSchema = object({
 });
 
 function segResNetOf(definition: unknown, fail: Fail): UNet3DConfig {
-  const told = arguments_(segResNetSchema, 'SegResNet', definition, fail);
-  const { blocks_down: down, blocks_up: up } = told;
-  const [normName, norms] = told.norm ?? ['group', { num_groups: told.num_groups }];
+  const given = arguments_(segResNetSchema, 'SegResNet', definition, fail);
+  const { blocks_down: down, blocks_up: up } = given;
+  const [normName, norms] = given.norm ?? ['group', { num_groups: given.num_groups }];
   if (normName !== 'group')
     throw fail(`the norm of SegResNet is ${JSON.stringify(normName)}; expected group`);
-  const { activation } = rectifierOf(told.act ?? ['relu', {}], fail);
+  const { activation } = rectifierOf(given.act ?? ['relu', {}], fail);
   if (up.length !== down.length - 1)
     throw fail(
       `SegResNet has blocks for ${down.length} levels down and ${up.length} up; expected one fewer up`,
@@ -274,9 +274,9 @@ function segResNetOf(definition: unknown, fail: Fail): UNet3DConfig {
   return configured(
     {
       architecture: 'segResNet',
-      inChannels: told.in_channels,
-      classes: told.out_channels,
-      features: down.map((_, level) => told.init_filters * 2 ** level),
+      inChannels: given.in_channels,
+      classes: given.out_channels,
+      features: down.map((_, level) => given.init_filters * 2 ** level),
       norm: 'group',
       groups: arguments_(grouped, normName, norms, fail).num_groups,
       activation,

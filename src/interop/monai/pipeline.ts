@@ -7,7 +7,7 @@ import {
   numberAbove,
   object,
   oneOf,
-  shareBelow1,
+  fractionBelow1,
   triple,
   wholeNumber,
 } from '../../schema.ts';
@@ -32,7 +32,7 @@ export interface Windows {
   readonly size?: Size3 | undefined;
   readonly overlap: number;
   readonly mode: 'constant' | 'gaussian';
-  /** Of the Gaussian, as a share of the window. */
+  /** Of the Gaussian, as a fraction of the window. */
   readonly sigma: number;
 }
 
@@ -143,7 +143,7 @@ function transformsOf(config: BundleConfig): Transform[] {
 
 const sliding = v.object({
   roi_size: triple(wholeNumber(1), 'voxels along three axes'),
-  overlap: v.optional(shareBelow1(), 0.25),
+  overlap: v.optional(fractionBelow1(), 0.25),
   mode: v.optional(oneOf('constant', 'gaussian'), 'constant'),
   sigma_scale: v.optional(numberAbove(0), 0.125),
   padding_mode: v.optional(v.literal('constant', '"constant"')),

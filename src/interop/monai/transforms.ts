@@ -126,12 +126,12 @@ function resampled(data: Float32Array, from: Size3, to: Size3, places: readonly 
       const place = Math.min(length - 1, Math.max(0, scale * i + shift));
       const low = Math.floor(place);
       const high = Math.min(length - 1, low + 1);
-      const share = place - low;
+      const fraction = place - low;
       for (let o = 0; o < outer; o++)
         for (let n = 0; n < inner; n++)
           result[(o * count + i) * inner + n] =
-            (1 - share) * values[(o * length + low) * inner + n]! +
-            share * values[(o * length + high) * inner + n]!;
+            (1 - fraction) * values[(o * length + low) * inner + n]! +
+            fraction * values[(o * length + high) * inner + n]!;
     }
     values = result;
     size[axis] = count;

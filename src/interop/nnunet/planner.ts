@@ -18,15 +18,15 @@ interface Rules {
   readonly encoder: NnunetNetwork['encoder'];
   /** Elements of feature maps that a sample may have, as nnU-Net counts them. */
   readonly elements: number;
-  /** Share of the data set's voxels that a batch may show. */
-  readonly share: number;
+  /** Fraction of the data set's voxels that a batch may show. */
+  readonly fraction: number;
 }
 
 const rules: Readonly<Record<NnunetPlanner, Rules>> = {
-  plain: { encoder: 'plain', elements: 560e6, share: 0.05 },
-  'resenc-m': { encoder: 'residual', elements: 680e6, share: 1 },
-  'resenc-l': { encoder: 'residual', elements: 2100e6, share: 1 },
-  'resenc-xl': { encoder: 'residual', elements: 3600e6, share: 1 },
+  plain: { encoder: 'plain', elements: 560e6, fraction: 0.05 },
+  'resenc-m': { encoder: 'residual', elements: 680e6, fraction: 1 },
+  'resenc-l': { encoder: 'residual', elements: 2100e6, fraction: 1 },
+  'resenc-xl': { encoder: 'residual', elements: 3600e6, fraction: 1 },
 };
 
 /** Residual blocks per level of the encoder; plain levels have two convolutions each. */
@@ -146,7 +146,7 @@ interface Given {
   readonly cases: number;
 }
 
-function configuration(given: Given, { encoder, elements, share }: Rules): PlannedConfiguration {
+function configuration(given: Given, { encoder, elements, fraction }: Rules): PlannedConfiguration {
   const { mm, medianShape, labels } = given;
   const edge = Math.cbrt(firstVoxels * product(mm));
   let { patch, multiple, strides, kernels } = topology(
@@ -155,8 +155,8 @@ function configuration(given: Given, { encoder, elements, share }: Rules): Plann
   );
   let network = networkOf(encoder, strides, kernels);
   while (elementsOf(network, patch, labels) > elements) {
-    const shares = patch.map((length, axis) => length / medianShape[axis]!);
-    const longest = shares.lastIndexOf(Math.max(...shares));
+    const fractions = patch.map((length, axis) => length / medianShape[axis]!);
+    const longest = fractions.lastIndexOf(Math.max(...fractions));
     const shortened = (by: Axes): Axes =>
       perAxis((axis) => (axis === longest ? patch[axis] - by[axis] : patch[axis]));
     // With fewer halvings a smaller step may do: as long as a patch as possible is kept.
@@ -167,7 +167,7 @@ function configuration(given: Given, { encoder, elements, share }: Rules): Plann
     network = networkOf(encoder, strides, kernels);
   }
   const affordable = roundHalfEven((elements / elementsOf(network, patch, labels)) * samples);
-  const most = roundHalfEven((given.voxels * given.cases * share) / product(patch));
+  const most = roundHalfEven((given.voxels * given.cases * fraction) / product(patch));
   const batchSize = Math.max(Math.min(affordable, most), samples);
   return { spacing: mm, medianShape, patch, batchSize, batchDice: false, network };
 }

@@ -14,7 +14,7 @@ import {
   type LossShape,
 } from '../../ops/loss.ts';
 import { regionLossBackward, regionLossForward } from '../../ops/region-loss.ts';
-import type { Graph, Layer, Node, Pass } from '../graph.ts';
+import type { Graph, Layer, Node, NodeRecording } from '../graph.ts';
 
 /** Logits are made in slabs of planes of at most this many bytes (or one plane). */
 const slabBytes = 32 * 2 ** 20;
@@ -29,7 +29,7 @@ export interface Truth {
   readonly lossScale: Tensor;
 }
 
-export interface HeadPass extends Pass {
+export interface HeadRecording extends NodeRecording {
   /** Logits of the whole volume into `target`. */
   logits(target: VolumeTensor): void;
   /** The class of each voxel into `target`. */
@@ -45,10 +45,10 @@ export interface Network {
    * Those whose loss counts: the finest first, coarser ones with deep supervision. Behind the last of them the graph has
    * only heads that nothing is computed from.
    */
-  readonly heads: readonly Node<HeadPass>[];
+  readonly heads: readonly Node<HeadRecording>[];
 }
 
-export const head = (classes: number): Layer<HeadPass> => ({
+export const head = (classes: number): Layer<HeadRecording> => ({
   operation: { kind: 'conv', kernel: [1, 1, 1], stride: [1, 1, 1] },
   shape: ([first]) => ({ ...first!, channels: classes }),
   parameters([first]) {

@@ -7,9 +7,9 @@ import type { Tensor } from '../../gpu/plan.ts';
 import { argmax, lossBackward, lossFinalize, lossForward, lossValues } from '../../ops/loss.ts';
 import { copy } from '../../ops/sum.ts';
 import { assertStored, type Layer } from '../graph.ts';
-import type { HeadPass, Truth } from './head.ts';
+import type { HeadRecording, Truth } from './head.ts';
 
-export const logits = (classes: number): Layer<HeadPass> => ({
+export const logits = (classes: number): Layer<HeadRecording> => ({
   shape([first]) {
     if (first!.channels !== classes)
       throw new InvalidOption(`logits of ${classes} classes cannot be ${first!.channels} channels`);

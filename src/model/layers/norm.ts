@@ -6,7 +6,7 @@
 import type { Tensor, VolumeTensor } from '../../gpu/plan.ts';
 import { normBackward, normForward, normInference, type NormKind, type NormResult } from '../../ops/norm.ts';
 import { assertSlope } from '../../ops/activation.ts';
-import { assertStored, type Layer, type ParameterSpec, type Pass } from '../graph.ts';
+import { assertStored, type Layer, type ParameterSpec, type NodeRecording } from '../graph.ts';
 
 /** Epsilon and momentum: PyTorch's defaults. */
 const epsilon = 1e-5;
@@ -48,7 +48,7 @@ export const norm = (
       { name: 'running_var', ...ones, statistic: true },
     ];
   },
-  at(context, { name, inputs: [input], shape: { batch, channels } }): Pass {
+  at(context, { name, inputs: [input], shape: { batch, channels } }): NodeRecording {
     assertSlope(slope);
     assertStored(name, input!);
     const { recorder } = context;

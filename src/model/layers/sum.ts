@@ -17,7 +17,7 @@ export const sum: Layer = {
   flopsPerByte: () => 1 / 4,
   at({ recorder }, { name, shape: { batch, channels, size } }) {
     return {
-      passes: true,
+      sameGradient: true,
       target: 'either',
       forward([first, second]) {
         const target = recorder.volume(name, batch, channels, size);

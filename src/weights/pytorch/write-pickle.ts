@@ -25,7 +25,7 @@ export class Float {
   constructor(readonly value: number) {}
 }
 
-/** What lies outside of the pickle, by what the reader is told of it. */
+/** What lies outside of the pickle, by what the pickle says of it. */
 export class Persistent {
   constructor(readonly id: Tuple) {}
 }
@@ -63,7 +63,7 @@ class Writer {
     return this.#buffer.slice(0, this.#length);
   }
 
-  #room(count: number): DataView<ArrayBuffer> {
+  #reserve(count: number): DataView<ArrayBuffer> {
     if (this.#length + count > this.#buffer.length) {
       const larger = new Uint8Array(2 * (this.#length + count));
       larger.set(this.#buffer);
@@ -78,7 +78,7 @@ class Writer {
   }
 
   #raw(bytes: Uint8Array): void {
-    this.#room(bytes.length);
+    this.#reserve(bytes.length);
     this.#buffer.set(bytes, this.#length - bytes.length);
   }
 
@@ -112,23 +112,23 @@ class Writer {
     if (!Number.isSafeInteger(value)) return this.#float(value);
     if (value === (value | 0)) {
       this.op('J');
-      this.#room(4).setInt32(0, value, true);
+      this.#reserve(4).setInt32(0, value, true);
     } else {
       this.bytes(0x8a, 8);
-      this.#room(8).setBigInt64(0, BigInt(value), true);
+      this.#reserve(8).setBigInt64(0, BigInt(value), true);
     }
   }
 
   #float(value: number): void {
     this.op('G');
-    this.#room(8).setFloat64(0, value);
+    this.#reserve(8).setFloat64(0, value);
   }
 
   /** BINUNICODE */
   #text(value: string): void {
     const letters = new TextEncoder().encode(value);
     this.op('X');
-    this.#room(4).setUint32(0, letters.length, true);
+    this.#reserve(4).setUint32(0, letters.length, true);
     this.#raw(letters);
   }
 

@@ -118,6 +118,6 @@ function spacingAsRead({ header, affine, shape }: Volume, plans: NnunetPlans): r
   const fromAffine = spacingOf(affine).map(Math.fround);
   if (reorients(plans) && !canonicalGrid({ affine, shape }).same) return fromAffine;
   const unit = millimetresPerUnit(header.xyztUnits);
-  const told = [1, 2, 3].map((axis) => Math.abs(header.pixdim[axis]!) * unit);
-  return told.every((mm) => mm > 0 && mm < Infinity) ? told : fromAffine;
+  const stated = [1, 2, 3].map((axis) => Math.abs(header.pixdim[axis]!) * unit);
+  return stated.every((mm) => mm > 0 && mm < Infinity) ? stated : fromAffine;
 }

@@ -14,7 +14,7 @@ export type WindowLogits = (window: Float32Array, signal?: AbortSignal) => Promi
 
 /** How windows are laid and what is averaged. */
 export interface WindowOptions {
-  /** From window to window, as a share of their size. Default 0.5. */
+  /** From window to window, as a fraction of their size. Default 0.5. */
   readonly step?: number | undefined;
   /** Axes of nnU-Net's arrays (0 is z) along which windows are mirrored, in all combinations. Default: none. */
   readonly mirrorAxes?: readonly number[] | undefined;

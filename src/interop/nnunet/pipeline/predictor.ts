@@ -39,9 +39,9 @@ const loadEntries = {
   ...nnunetEntries,
 } satisfies Record<keyof NnunetLoadOptions, unknown>;
 
-const share = 'a number above 0 and up to 1';
+const fraction = 'a number above 0 and up to 1';
 const sharedEntries = {
-  step: v.optional(v.pipe(limit(share), v.maxValue(1, share))),
+  step: v.optional(v.pipe(limit(fraction), v.maxValue(1, fraction))),
   mirror: v.optional(flag),
   probabilities: v.optional(flag),
   signal,

@@ -57,13 +57,13 @@ export function resampleLabels(
   const result = new Uint16Array(voxelsOf(to));
   const options = { order: 1, apart: apart && { axis: apart.axis } } as const;
   for (const value of [...values].sort((a, b) => a - b)) {
-    const share = resampleSpline(
+    const soft = resampleSpline(
       Float32Array.from(labels, (label) => (label === value ? 1 : 0)),
       from,
       to,
       options,
     );
-    for (let voxel = 0; voxel < result.length; voxel++) if (share[voxel]! >= 0.5) result[voxel] = value;
+    for (let voxel = 0; voxel < result.length; voxel++) if (soft[voxel]! >= 0.5) result[voxel] = value;
   }
   return result;
 }
