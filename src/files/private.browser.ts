@@ -3,6 +3,7 @@
  * when its new content has been written.
  */
 import { UNet3DError } from '../errors.ts';
+import { formatBytes } from '../format.ts';
 import { assertOptions } from '../options.ts';
 import { text } from '../schema.ts';
 import { previousName, type FileStore } from './store.ts';
@@ -148,10 +149,12 @@ async function replaceFile(
   } catch (error) {
     if (!(error instanceof DOMException) || error.name !== 'QuotaExceededError') throw error;
     const { quota = NaN, usage = NaN } = await navigator.storage.estimate();
+    const left = quota - usage;
+    const room = Number.isNaN(left) ? '' : `; this site has room for ${formatBytes(Math.max(0, left))}`;
     throw new QuotaExceeded(
-      `${name} needs ${bytes.length} bytes and this site may use ${quota - usage} more: free disk space or remove stored trainings; the last checkpoint stands`,
+      `${name} of ${formatBytes(bytes.length)} does not fit the disk${room}: free disk space or remove stored trainings; the last checkpoint stands`,
       bytes.length,
-      quota - usage,
+      left,
     );
   }
 }

@@ -1,4 +1,4 @@
-/** Live curves of a training: loss, Dice per class and learning rate over the epochs. */
+/** Curves of trainings over their epochs. */
 import uPlot from 'uplot';
 import 'uplot/dist/uPlot.min.css';
 import { classColor, cssColor, meanDefined, type EpochRow } from 'unet3d-gpu/worker';
@@ -8,7 +8,15 @@ interface Line {
   readonly label: string;
   readonly color: string | (() => string);
   readonly width?: number;
+  /** Which of the trainings, if there are several. */
+  readonly run?: number;
   readonly value: (row: EpochRow) => number | undefined;
+}
+
+interface Chart {
+  readonly title: string;
+  readonly lines: readonly Line[];
+  readonly range?: [number, number];
 }
 
 const mean = ({ validationDice }: EpochRow): number => meanDefined(validationDice.slice(1));
@@ -16,34 +24,58 @@ const mean = ({ validationDice }: EpochRow): number => meanDefined(validationDic
 /** Of a chart's box, left and right together, in CSS pixels. */
 const padding = 20;
 
-export class Curves {
+// Asked for at every drawing: the page may turn dark.
+const ink = (): string => getComputedStyle(document.body).color;
+const rule = ({ root }: uPlot): string => getComputedStyle(root.parentElement ?? root).borderTopColor;
+
+/** Loss, Dice per class and learning rate of one training. */
+export function curvesOf(names: readonly string[]): Charts {
+  const classes = names.slice(1).map((label, index): Line => ({
+    label,
+    color: cssColor(classColor(index + 1)),
+    value: (row) => row.validationDice[index + 1],
+  }));
+  return new Charts([
+    {
+      title: 'Loss',
+      lines: [
+        { label: 'training', color: '#0072b2', value: (row) => row.loss },
+        { label: 'validation', color: '#d55e00', value: (row) => row.validationLoss },
+      ],
+    },
+    {
+      title: 'Dice on validation',
+      lines: [{ label: 'mean', color: ink, width: 3, value: mean }, ...classes],
+      range: [0, 1],
+    },
+    {
+      title: 'Learning rate',
+      lines: [{ label: 'learning rate', color: '#0072b2', value: (row) => row.learningRate }],
+    },
+  ]);
+}
+
+/** Loss and mean Dice of several trainings beside each other. */
+export function comparisonOf(names: readonly string[]): Charts {
+  const lines = (value: Line['value']): Line[] =>
+    names.map((label, run) => ({ label, color: cssColor(classColor(run + 1)), run, value }));
+  return new Charts([
+    { title: 'Loss in training', lines: lines((row) => row.loss) },
+    { title: 'Loss on validation', lines: lines((row) => row.validationLoss) },
+    { title: 'Mean Dice on validation', lines: lines(mean), range: [0, 1] },
+  ]);
+}
+
+/** Curves over epochs. */
+export class Charts {
   readonly element: HTMLElement;
   readonly #charts: { readonly plot: uPlot; readonly lines: readonly Line[] }[] = [];
   readonly #resize: ResizeObserver;
   readonly #listening = new AbortController();
 
-  constructor(names: readonly string[]) {
-    // Asked for at every drawing: the page may turn dark.
-    const ink = (): string => getComputedStyle(document.body).color;
-    const rule = ({ root }: uPlot): string => getComputedStyle(root.parentElement ?? root).borderTopColor;
-    const classes = names.slice(1).map((label, index): Line => ({
-      label,
-      color: cssColor(classColor(index + 1)),
-      value: (row) => row.validationDice[index + 1],
-    }));
-    const sets: [title: string, lines: Line[], range?: [number, number]][] = [
-      [
-        'Loss',
-        [
-          { label: 'training', color: '#0072b2', value: (row) => row.loss },
-          { label: 'validation', color: '#d55e00', value: (row) => row.validationLoss },
-        ],
-      ],
-      ['Dice on validation', [{ label: 'mean', color: ink, width: 3, value: mean }, ...classes], [0, 1]],
-      ['Learning rate', [{ label: 'learning rate', color: '#0072b2', value: (row) => row.learningRate }]],
-    ];
+  constructor(charts: readonly Chart[]) {
     this.element = el('div', { className: 'charts' });
-    for (const [title, lines, range] of sets) {
+    for (const { title, lines, range } of charts) {
       const box = el('figure', { className: 'chart' }, el('figcaption', {}, title));
       this.element.append(box);
       const axis = { stroke: ink, grid: { stroke: rule, width: 1 }, ticks: { stroke: rule, width: 1 } };
@@ -94,6 +126,7 @@ export class Curves {
       for (const { plot } of this.#charts) {
         const width = (plot.root.parentElement?.clientWidth ?? 0) - padding;
         if (width > 50 && Math.abs(width - plot.width) > 1) plot.setSize({ width, height: 190 });
+        this.#showLast(plot);
       }
     });
     this.#resize.observe(this.element);
@@ -110,15 +143,28 @@ export class Curves {
     for (const { plot } of this.#charts) plot.destroy();
   }
 
-  update(history: readonly EpochRow[]): void {
+  /** @param histories one for each training */
+  update(...histories: readonly (readonly EpochRow[])[]): void {
+    const finite = (value: number | undefined): number | null =>
+      value === undefined || !Number.isFinite(value) ? null : value;
+    const epochs = Array.from({ length: Math.max(...histories.map(({ length }) => length)) }, (_, at) => at);
     for (const { plot, lines } of this.#charts) {
-      const finite = (value: number | undefined): number | null =>
-        value === undefined || !Number.isFinite(value) ? null : value;
       plot.setData([
-        history.map(({ epoch }) => epoch + 1),
-        ...lines.map(({ value }) => history.map((row) => finite(value(row)))),
+        epochs.map((epoch) => epoch + 1),
+        ...lines.map(({ value, run = 0 }) =>
+          epochs.map((epoch) => {
+            const row = histories[run]?.[epoch];
+            return finite(row && value(row));
+          }),
+        ),
       ]);
-      if (history.length > 0) plot.setLegend({ idx: history.length - 1 });
+      this.#showLast(plot);
     }
+  }
+
+  /** Where no mouse is over a chart, its legend has the figures of the last epoch. */
+  #showLast(plot: uPlot): void {
+    const epochs = plot.data[0].length;
+    if (epochs > 0) plot.setLegend({ idx: epochs - 1 });
   }
 }

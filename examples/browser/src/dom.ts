@@ -51,15 +51,40 @@ export function button(text: string, action: () => unknown, properties: Properti
   const press = async (): Promise<void> => {
     if (busy) return;
     busy = true;
-    try {
-      await action();
-    } catch (error) {
-      complain(`${text}: ${messageOf(error)}`);
-    } finally {
-      busy = false;
-    }
+    await attempt(text, action);
+    busy = false;
   };
   return el('button', { type: 'button', onclick: () => void press(), ...properties }, text);
+}
+
+/** Does something; what it fails with is said on the page. */
+export async function attempt(what: string, action: () => unknown): Promise<void> {
+  try {
+    await action();
+  } catch (error) {
+    complain(`${what}: ${messageOf(error)}`);
+  }
+}
+
+/** A button for what takes its time: meanwhile it cancels that. */
+export function lengthy(text: string, action: (signal: AbortSignal) => Promise<unknown>): HTMLButtonElement {
+  let running: AbortController | undefined;
+  const press = async (): Promise<void> => {
+    if (running) return running.abort();
+    const controller = new AbortController();
+    running = controller;
+    control.textContent = `Cancel: ${text}`;
+    try {
+      await action(controller.signal);
+    } catch (error) {
+      if (!controller.signal.aborted) complain(`${text}: ${messageOf(error)}`);
+    } finally {
+      running = undefined;
+      control.textContent = text;
+    }
+  };
+  const control = el('button', { type: 'button', onclick: () => void press() }, text);
+  return control;
 }
 
 /** Something to be read above all views: what went wrong, or what there is to decide. */

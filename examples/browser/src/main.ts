@@ -1,14 +1,18 @@
-/** The page: five views behind tabs, and what has to be said above all of them. */
+/** The page: six views behind tabs, and what has to be said above all of them. */
 import './style.css';
 import { dataView } from './data-view.ts';
 import { device } from './device.ts';
-import { button, complain, el, fill, messageOf, notice } from './dom.ts';
+import { attempt, button, complain, el, fill, messageOf, notice } from './dom.ts';
 import { explainView } from './explain-view.ts';
 import type { RunRecord } from './kept/database.ts';
-import { claimed, keptRuns, removeRun, tidy } from './kept/runs.ts';
+import { claimed, keptRuns, tidy } from './kept/runs.ts';
 import { seeView } from './see-view.ts';
 import { trainView } from './train-view.ts';
-import { reopen } from './training.ts';
+import { openLinkedModel } from './linked-model.ts';
+import { modelsView } from './models-view.ts';
+import { workOffline } from './offline.ts';
+import { state, tabsRun } from './state.ts';
+import { discard, isOnlyHere, reopen } from './training.ts';
 import { useView } from './use-view.ts';
 import type { View } from './view.ts';
 
@@ -21,23 +25,31 @@ const views: Record<string, () => View> = {
   See: seeView,
   Train: () => trainView(() => open('Use')),
   Use: useView,
+  Models: () => modelsView(() => open('Train')),
   Explain: explainView,
 };
 
 let shown: View | undefined;
 
+/** Shows a view; the browser's Back leads to the one before. */
 function open(name: string): void {
+  if (name !== wanted()) history.pushState(null, '', `#${name}`);
+  show(name);
+}
+
+const wanted = (): string => location.hash.slice(1);
+
+function show(name: string): void {
   for (const tab of tabs.children) {
     const chosen = tab.id === `tab-${name}`;
     tab.setAttribute('aria-selected', String(chosen));
     (tab as HTMLElement).tabIndex = chosen ? 0 : -1;
   }
-  page.setAttribute('role', 'tabpanel');
   page.setAttribute('aria-labelledby', `tab-${name}`);
+  document.title = `${name} – 3D U-Net`;
   shown?.dispose();
   shown = views[name]!();
-  fill(page, shown.element);
-  history.replaceState(null, '', `#${name}`);
+  fill(page, el('h2', { className: 'unseen' }, name), shown.element);
 }
 
 for (const name of Object.keys(views))
@@ -66,16 +78,20 @@ function offer({ id, dataName, started }: RunRecord): void {
       { className: 'primary' },
     ),
     button('Discard it', async () => {
-      await removeRun(id);
+      await discard(id);
       box.remove();
     }),
   );
 }
 
-async function offerInterrupted(): Promise<void> {
+/** Opens the training that this tab had before a reload, or offers the newest of those that were cut off. */
+async function comeBack(): Promise<void> {
   const elsewhere = await claimed();
-  const [latest] = (await keptRuns()).filter(({ id, finished }) => !finished && !elsewhere.has(id));
-  if (latest) offer(latest);
+  const runs = await keptRuns();
+  const before = runs.find(({ id }) => id === tabsRun());
+  if (before?.finished) await attempt(`Open ${before.name}`, () => reopen(before.id));
+  const cutOff = runs.find(({ id, finished }) => !finished && !elsewhere.has(id));
+  if (cutOff) offer(cutOff);
   await tidy();
 }
 
@@ -83,8 +99,17 @@ async function offerInterrupted(): Promise<void> {
 for (const kind of ['dragover', 'drop']) addEventListener(kind, (event) => event.preventDefault());
 addEventListener('unhandledrejection', ({ reason }) => complain(messageOf(reason)));
 
-const wanted = location.hash.slice(1);
-open(wanted in views ? wanted : 'Data');
+document.querySelector('.skip')!.addEventListener('click', (event) => {
+  event.preventDefault(); // the address tells the view
+  page.focus();
+});
+addEventListener('popstate', () => show(wanted() in views ? wanted() : 'Data'));
+addEventListener('beforeunload', (event) => {
+  const { run, results } = state;
+  if ((run && isOnlyHere(run)) || results.some(({ saved }) => !saved)) event.preventDefault();
+});
+
+show(wanted() in views ? wanted() : 'Data');
 void device().then((found) => {
   const kind = found?.software ? 'Software adapter' : 'GPU';
   document.querySelector('#device')!.textContent = found ? `${kind}: ${found.name}` : 'No WebGPU';
@@ -95,4 +120,6 @@ void device().then((found) => {
       button('What to do', () => open('Explain')),
     );
 });
-void offerInterrupted();
+void comeBack();
+void openLinkedModel(() => open('Use'));
+void workOffline();

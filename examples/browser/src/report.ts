@@ -13,23 +13,26 @@ async function sha256(bytes: ArrayBuffer | Uint8Array<ArrayBuffer>): Promise<str
 }
 
 /** What can be told of the training: its results on the validation cases with the weights that were kept. */
-export async function trainingReport(run: Run): Promise<string> {
-  const model = state.model && state.modelName === run.record.name ? state.model : undefined;
-  if (model) return reportOf(run, model);
+export async function trainingReport(run: Run, signal: AbortSignal): Promise<string> {
+  if (run.cases.length === 0)
+    throw new Error(
+      'the images of this training are no longer kept, and a report needs its validation cases',
+    );
+  if (state.model && state.modelRun === run.id) return reportOf(run, state.model, signal);
   const opened = await KeptModel.open(() => run.files.model());
   try {
-    return await reportOf(run, opened);
+    return await reportOf(run, opened, signal);
   } finally {
     opened.dispose();
   }
 }
 
-async function reportOf(run: Run, model: KeptModel): Promise<string> {
+async function reportOf(run: Run, model: KeptModel, signal: AbortSignal): Promise<string> {
   const { history, settings, dataName: name, preprocessing } = run.record;
   const labels = [...run.record.labels];
   const loss = lossOf(settings);
   const validation = await validationCases(run);
-  const scores = await model.evaluate(validation, { loss });
+  const scores = await model.evaluate(validation, { loss, signal });
   const cases = validation.map(({ id, label, shape, spacing }, index) =>
     evaluateCase(
       { data: label, shape, spacing },
@@ -56,8 +59,10 @@ async function reportOf(run: Run, model: KeptModel): Promise<string> {
       ...images.map((image) => ['images', image] as const),
       ['labels', label!] as const,
     ])
-      for (const part of 'header' in file ? [file.header, file.image] : [file])
+      for (const part of 'header' in file ? [file.header, file.image] : [file]) {
+        signal.throwIfAborted();
         hashes[`${kind}/${part.name}`] = await sha256(await part.arrayBuffer());
+      }
   const { config, description } = model;
   const { plan } = planTraining({
     config,

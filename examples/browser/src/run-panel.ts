@@ -1,8 +1,8 @@
 /** A training as it is watched: live curves, a preview that improves, and the controls. */
 import { classColor, cssColor, formatBytes, meanDefined } from 'unet3d-gpu/worker';
-import { Curves } from './charts.ts';
+import { curvesOf } from './charts.ts';
 import { dataJob } from './data-client.ts';
-import { button, digits, download, duration, el, fill, swatch } from './dom.ts';
+import { button, digits, download, duration, el, fill, lengthy, swatch } from './dom.ts';
 import type { Run } from './run.ts';
 import { CaseSlices } from './slices.ts';
 import { onChange } from './state.ts';
@@ -15,7 +15,7 @@ export function runPanel(run: Run, onModel: () => unknown, onNew: () => void): V
   const { progress } = run;
   const { settings } = run.record;
   const names = [...run.record.labels];
-  const curves = new Curves(names);
+  const curves = curvesOf(names);
   const bar = el('progress', { 'aria-label': 'Progress of the training' });
   const line = el('p', { role: 'status' });
   const controls = el('div', {
@@ -31,18 +31,28 @@ export function runPanel(run: Run, onModel: () => unknown, onNew: () => void): V
   const page = el(
     'div',
     { className: 'run' },
-    el('section', { className: 'panel', 'aria-label': 'Progress' }, bar, line, problem, controls),
+    el(
+      'section',
+      { className: 'panel', 'aria-label': 'Progress' },
+      el('h2', {}, run.record.name),
+      bar,
+      line,
+      problem,
+      controls,
+    ),
     curves.element,
     el(
       'div',
       { className: 'columns wide' },
       el('section', { className: 'panel' }, el('h2', {}, 'Dice of the last epoch'), table),
-      el(
-        'section',
-        { className: 'panel' },
-        el('h2', {}, 'A validation case, segmented after each epoch'),
-        preview,
-      ),
+      // What was finished before this visit has none.
+      (run.phase !== 'done' || progress.preview) &&
+        el(
+          'section',
+          { className: 'panel' },
+          el('h2', {}, 'A validation case, segmented after each epoch'),
+          preview,
+        ),
     ),
     el('details', { open: true }, el('summary', {}, 'Log'), log),
   );
@@ -106,9 +116,9 @@ export function runPanel(run: Run, onModel: () => unknown, onNew: () => void): V
           button('Use this network', onModel, { className: 'primary' }),
           button('Download the model', async () => download('model.safetensors', await run.files.model())),
           button('Download the history', async () => download('history.csv', await historyTable(run))),
-          button('Download the report', async () => {
+          lengthy('Download the report', async (signal) => {
             const { trainingReport } = await import('./report.ts');
-            download('report.html', await trainingReport(run));
+            download('report.html', await trainingReport(run, signal));
           }),
           button('New training', onNew),
         ],

@@ -35,6 +35,8 @@ export class Run {
   readonly files: RunFiles;
   readonly progress: RunProgress;
   phase: Phase = 'preparing';
+  /** Whether the browser has it, so that another visit can go on with it. */
+  kept = false;
   /** The prepared validation cases, once there are any. */
   validation: readonly LabelledCase[] = [];
   /** In training, or paused. */
@@ -95,6 +97,7 @@ export class Run {
 
   /** @param release lets other tabs have it */
   hold(release: () => void): void {
+    this.#release();
     this.#release = release;
   }
 

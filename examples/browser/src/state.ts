@@ -43,6 +43,8 @@ export interface Result {
   readonly millilitres: readonly number[];
   readonly seconds: number;
   readonly warnings: readonly string[];
+  /** Whether the labels have been downloaded: until then they are in this tab alone. */
+  saved: boolean;
 }
 
 export interface State {
@@ -62,6 +64,8 @@ export interface State {
   /** The network that segments; opened by `openModel`. */
   readonly model: KeptModel | undefined;
   readonly modelName: string;
+  /** Id of the training that it comes from, if it does. */
+  readonly modelRun: string | undefined;
   /** Predictions on the sources' grids by case id. */
   predictions: Map<string, File>;
   results: Result[];
@@ -95,6 +99,7 @@ export const state: State = {
   run: undefined,
   model: undefined,
   modelName: '',
+  modelRun: undefined,
   predictions: new Map(),
   results: [],
 };
@@ -106,14 +111,20 @@ export const inTraining = (): boolean =>
 /** Puts a training in the place of the one at hand, which its owner has closed. */
 export function takeRun(run: Run | undefined): void {
   Object.assign(state, { run });
+  sessionStorage.setItem('run', run?.id ?? '');
   changed();
 }
 
+/** Id of the training that this tab had last, also before a reload. */
+export const tabsRun = (): string | null => sessionStorage.getItem('run');
+
 /** Segments with another model from now on, or with none; what the one before has predicted goes with it. */
-export function openModel(model: KeptModel | undefined, modelName = ''): void {
-  if (model !== state.model) state.model?.dispose();
-  Object.assign(state, { model, modelName });
-  state.predictions.clear();
+export function openModel(model: KeptModel | undefined, modelName = '', modelRun?: string): void {
+  if (model !== state.model) {
+    state.model?.dispose();
+    state.predictions.clear();
+  }
+  Object.assign(state, { model, modelName, modelRun });
   changed();
 }
 

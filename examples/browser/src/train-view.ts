@@ -42,8 +42,8 @@ export function trainView(toUse: () => void): View {
 
   /** Another model may have been opened since. */
   async function use(run: Run): Promise<void> {
-    if (state.modelName !== run.record.name)
-      openModel(await KeptModel.open(() => run.files.model()), run.record.name);
+    if (state.modelRun !== run.id)
+      openModel(await KeptModel.open(() => run.files.model()), run.record.name, run.id);
     toUse();
   }
 

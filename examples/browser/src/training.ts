@@ -13,7 +13,17 @@ import { dataJob } from './data-client.ts';
 import { messageOf } from './dom.ts';
 import { KeptModel } from './kept-model.ts';
 import type { DataRecord } from './kept/database.ts';
-import { claim, dataKey, forget, keepRun, keptData, keptRun, remember } from './kept/runs.ts';
+import {
+  claim,
+  dataKey,
+  forget,
+  keepRun,
+  keptData,
+  keptRun,
+  remember,
+  removeRun,
+  updateRun,
+} from './kept/runs.ts';
 import { channelCount, classCount, lossOf, networkOf } from './planning.ts';
 import { Run } from './run.ts';
 import { changed, classNames, inTraining, openModel, state, takeRun } from './state.ts';
@@ -38,14 +48,15 @@ function assertFree(): void {
 export function closeRun(): void {
   assertFree();
   const { run } = state;
-  if (run?.files.onlyInMemory && !confirm('This training could not be saved. Close it and lose it?'))
+  if (run && isOnlyHere(run) && !confirm('This training could not be saved. Close it and lose it?'))
     throw new Error('the training at hand is still open');
-  if (run && run.phase !== 'done' && state.modelName === pausedName(run)) openModel(undefined);
+  if (run?.phase === 'paused' && state.modelRun === run.id) openModel(undefined);
   run?.close();
   takeRun(undefined);
 }
 
-const pausedName = ({ record }: Run): string => `${record.name}, paused`;
+/** Whether it would be lost with this tab. */
+export const isOnlyHere = (run: Run): boolean => !run.kept || run.files.onlyInMemory;
 
 /** Begins a training on the data and with the settings of the page as they are now. */
 export async function begin(): Promise<void> {
@@ -78,9 +89,11 @@ export async function begin(): Promise<void> {
   try {
     run.hold(await claim(run.id));
     await setUp(run);
-    await keepRun(run.record, data).catch((error: unknown) =>
-      run.log(`${messageOf(error)}. Closing this tab will lose this training.`),
+    await keepRun(run.record, data).then(
+      () => (run.kept = true),
+      (error: unknown) => run.log(`${messageOf(error)}. Closing this tab will lose this training.`),
     );
+    void (navigator as Partial<Navigator>).storage?.persist?.().catch(() => false); // however full the disk gets
   } catch (error) {
     if (!(error instanceof Aborted)) refusal = messageOf(error);
     run.close();
@@ -98,15 +111,17 @@ export async function begin(): Promise<void> {
 export async function reopen(id: string): Promise<void> {
   if (state.run?.id === id) return;
   assertFree();
-  const release = await claim(id);
+  const known = await keptRun(id);
+  const release = await claim(id, known?.finished ? 'shared' : 'exclusive');
   try {
-    const record = await keptRun(id);
+    const record = await keptRun(id); // as it is now that no other tab changes it
     if (!record) throw new Error('this training is no longer kept in this browser');
     const data = await keptData(record.data);
     const run = new Run(record, data);
     if (!record.finished && run.cases.length < record.cases.length)
       throw new Error('the files of this training are no longer kept in this browser: begin a new one');
-    const model = record.finished && (await KeptModel.open(() => run.files.model()));
+    run.kept = true;
+    const model = record.finished && (await modelOf(run));
     try {
       closeRun();
     } catch (error) {
@@ -116,14 +131,24 @@ export async function reopen(id: string): Promise<void> {
     if (data) adoptData(run, data);
     run.hold(release);
     if (model) {
-      run.phase = 'done';
-      openModel(model, record.name);
+      openModel(model, record.name, id);
     }
+    if (record.finished) run.phase = 'done';
     takeRun(run);
-    if (!model) void goOnAfterReload(run);
+    if (!record.finished) void goOnAfterReload(run);
   } catch (error) {
     release();
     throw error;
+  }
+}
+
+/** The network of a finished training, to look at it also where no GPU can load it. */
+async function modelOf(run: Run): Promise<KeptModel | undefined> {
+  try {
+    return await KeptModel.open(() => run.files.model());
+  } catch (error) {
+    run.progress.problem = messageOf(error);
+    return undefined;
   }
 }
 
@@ -292,15 +317,15 @@ async function rest(run: Run): Promise<void> {
   if (network && weights)
     openModel(
       KeptModel.of(network, () => Promise.resolve(weights)),
-      pausedName(run),
+      `${run.record.name}, paused`,
     );
   run.phase = 'paused';
 }
 
 /** The network that has segmented in the pause is the training's again. */
 async function takeBack(run: Run): Promise<void> {
-  const { model, modelName } = state;
-  if (!model || modelName !== pausedName(run)) return;
+  const { model, modelRun } = state;
+  if (!model || modelRun !== run.id) return;
   run.network = await model.giveBack();
   openModel(undefined);
 }
@@ -441,9 +466,33 @@ async function finish(
   openModel(
     KeptModel.of(network, () => run.files.model()),
     run.record.name,
+    run.id,
   );
   run.phase = 'done';
   run.log(message);
+  // Other tabs may use it from now on, but not delete it.
+  run.hold(() => undefined);
+  run.hold(await claim(run.id, 'shared').catch(() => () => undefined));
+}
+
+/** Calls a training, and the network that came of it, by another name. */
+export async function rename(id: string, name: string): Promise<void> {
+  const { run, model, modelRun } = state;
+  if (run?.id === id) await run.update({ name });
+  else await updateRun(id, { name });
+  if (modelRun === id) openModel(model, name, id);
+  changed();
+}
+
+/** Forgets a training and what came of it. @throws Error where it is busy, in this tab or in another */
+export async function discard(id: string): Promise<void> {
+  if (state.run?.id === id) {
+    assertFree();
+    state.run.close();
+    takeRun(undefined);
+  }
+  await removeRun(id);
+  if (state.modelRun === id) openModel(undefined);
 }
 
 /** history.csv, as the command line writes it. */

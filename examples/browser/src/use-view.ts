@@ -112,6 +112,7 @@ export function useView(): View {
           millilitres: counts.map((count) => count * perVoxel),
           seconds: (performance.now() - begun) / 1000,
           warnings: found.warnings,
+          saved: false,
         };
         state.results.push(current);
       } catch (error) {
@@ -175,7 +176,10 @@ export function useView(): View {
                 {},
                 button(
                   'Download',
-                  async () => download(result.labels.name, new Uint8Array(await result.labels.arrayBuffer())),
+                  async () => {
+                    download(result.labels.name, new Uint8Array(await result.labels.arrayBuffer()));
+                    result.saved = true;
+                  },
                   { 'aria-label': `Download the labels of ${result.name}` },
                 ),
               ),

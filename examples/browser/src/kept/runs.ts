@@ -19,27 +19,29 @@ export function onRunsChange(listener: () => void): () => void {
   listeners.addEventListener('change', listener);
   return () => listeners.removeEventListener('change', listener);
 }
+// Tabs that were closed, or crashed, have told nobody.
+document.addEventListener('visibilitychange', () => listeners.dispatchEvent(new Event('change')));
+
+/** How long a lock may take that was let go of just now, in milliseconds. */
+const patience = 1000;
 
 /**
- * Takes a training for this tab.
+ * Takes a training for this tab: alone, to work on it, or shared with other tabs that only look at what came of it.
  * @returns how to let it go
  * @throws Error where another tab has it
  */
-export function claim(id: string): Promise<() => void> {
+export function claim(id: string, mode: LockMode = 'exclusive'): Promise<() => void> {
   return new Promise((resolve, reject) => {
     const { locks } = navigator as Partial<Navigator>;
     if (!locks) return resolve(() => undefined);
-    locks
-      .request(lockOf(id), { ifAvailable: true }, (lock) => {
-        if (!lock)
-          throw new Error('this training is open in another tab of this page: go on there, or close it');
-        return new Promise<void>((release) => resolve(release));
-      })
-      .catch(reject);
+    const work = (): Promise<void> => new Promise((release) => resolve(release));
+    locks.request(lockOf(id), { mode, signal: AbortSignal.timeout(patience) }, work).then(tell, () => {
+      reject(new Error('this training is open in another tab of this page: go on there, or close it there'));
+    });
   });
 }
 
-/** Ids of the trainings that tabs, this one included, are working on. */
+/** Ids of the trainings that tabs, this one included, have open. */
 export async function claimed(): Promise<Set<string>> {
   const { locks } = navigator as Partial<Navigator>;
   const held = (await locks?.query())?.held ?? [];

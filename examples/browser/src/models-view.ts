@@ -1,0 +1,209 @@
+/** Models: the trainings that this browser keeps, to open, name, download, compare and delete. */
+import { classColor, cssColor, exportOnnx, exportSafetensors, formatBytes } from 'unet3d-gpu/worker';
+import { comparisonOf, type Charts } from './charts.ts';
+import { attempt, button, digits, download, el, fill, select, swatch } from './dom.ts';
+import type { RunRecord } from './kept/database.ts';
+import { RunFiles } from './kept/run-files.ts';
+import { claimed, keptRuns, onRunsChange } from './kept/runs.ts';
+import { inTraining, state } from './state.ts';
+import { discard, rename, reopen } from './training.ts';
+import type { View } from './view.ts';
+
+const formats: [key: string, text: string][] = [
+  ['', 'Download as …'],
+  ['model', 'model file of this page'],
+  ['safetensors', 'safetensors for PyTorch'],
+  ['onnx', 'ONNX'],
+];
+
+async function downloadAs(format: string, { id, name }: RunRecord): Promise<void> {
+  const model = await new RunFiles(id).model();
+  const stem = name.replace(/[^\p{L}\p{N}-]+/gu, '_');
+  if (format === 'model') download(`${stem}.safetensors`, model);
+  if (format === 'safetensors') download(`${stem}_pytorch.safetensors`, await exportSafetensors(model));
+  if (format === 'onnx') download(`${stem}.onnx`, await exportOnnx(model));
+}
+
+/** The Dice of each class at the epoch whose weights are kept. */
+const keptDice = ({ history, best }: RunRecord): readonly (number | undefined)[] =>
+  (best ? history[best.epoch] : history.at(-1))?.validationDice ?? [];
+
+/** @param toTrain shows the training that was opened */
+export function modelsView(toTrain: () => void): View {
+  const list = el('section', { 'aria-label': 'Kept trainings' });
+  const comparison = el('section', { 'aria-label': 'Comparison' });
+  const page = el('div', {}, list, comparison);
+  const compared = new Set<string>();
+  let charts: Charts | undefined;
+
+  function actions(run: RunRecord): HTMLElement[] {
+    const { id, name, finished } = run;
+    const label = (what: string) => ({ 'aria-label': `${what} ${name}` });
+    const open = async (): Promise<void> => {
+      await reopen(id);
+      toTrain();
+    };
+    const remove = async (): Promise<void> => {
+      const what = finished ? 'its network and its curves' : 'what it has learnt so far';
+      if (confirm(`Delete “${name}”, ${what}?`)) await discard(id);
+    };
+    const verb = state.run?.id === id ? 'Show' : finished ? 'Open' : 'Resume';
+    const found: HTMLElement[] = [button(verb, open, label(verb))];
+    if (finished)
+      found.push(
+        select(
+          formats,
+          '',
+          (format) => void attempt(`Download ${name}`, () => downloadAs(format, run)).then(draw),
+          label('Download'),
+        ),
+      );
+    const busy = state.run?.id === id && inTraining();
+    if (!busy) found.push(button('Delete', remove, label('Delete')));
+    return found;
+  }
+
+  function row(run: RunRecord, elsewhere: boolean): HTMLElement {
+    const { id, name, dataName, started, finished, history, best } = run;
+    const nameBox = el('input', { type: 'text', value: name, 'aria-label': `Name of ${name}` });
+    nameBox.addEventListener('change', () => {
+      const wanted = nameBox.value.trim();
+      if (wanted !== '') void attempt('Rename', () => rename(id, wanted));
+    });
+    const check = el('input', {
+      type: 'checkbox',
+      checked: compared.has(id),
+      'aria-label': `Compare ${name}`,
+    });
+    check.addEventListener('change', () => {
+      if (check.checked) compared.add(id);
+      else compared.delete(id);
+      void draw();
+    });
+    return el(
+      'tr',
+      {},
+      el('td', {}, check),
+      el('th', { scope: 'row' }, nameBox),
+      el('td', {}, dataName),
+      el('td', {}, started.toLocaleString(undefined, { dateStyle: 'medium', timeStyle: 'short' })),
+      el('td', {}, `${history.length} of ${run.settings.epochs}${finished ? '' : ', not finished'}`),
+      el('td', {}, digits(best?.dice)),
+      el(
+        'td',
+        {},
+        elsewhere
+          ? el('span', { className: 'quiet' }, 'Open in another tab')
+          : el('div', { className: 'row' }, actions(run)),
+      ),
+    );
+  }
+
+  function compare(runs: readonly RunRecord[]): void {
+    charts?.dispose();
+    charts = undefined;
+    if (runs.length < 2) return fill(comparison);
+    const names = [...new Set(runs.flatMap(({ labels }) => labels.slice(1)))];
+    charts = comparisonOf(runs.map(({ name }) => name));
+    const head = runs.map(({ name }, index) =>
+      el('th', { scope: 'col' }, swatch(cssColor(classColor(index + 1))), name),
+    );
+    const dice = names.map((name) =>
+      el(
+        'tr',
+        {},
+        el('th', { scope: 'row' }, name),
+        runs.map((run) => {
+          const value = run.labels.indexOf(name, 1);
+          return el('td', {}, digits(value < 0 ? undefined : keptDice(run)[value]));
+        }),
+      ),
+    );
+    fill(
+      comparison,
+      el('h2', {}, 'Beside each other'),
+      el(
+        'div',
+        { className: 'scroll panel' },
+        el(
+          'table',
+          { className: 'dice' },
+          el('caption', {}, 'Dice on validation, with the weights that are kept'),
+          el('thead', {}, el('tr', {}, el('th', { scope: 'col' }, 'Class'), head)),
+          el('tbody', {}, dice),
+        ),
+        el(
+          'p',
+          { className: 'quiet' },
+          'These figures compare only where the trainings had the same validation cases.',
+        ),
+      ),
+      charts.element,
+    );
+    charts.update(...runs.map(({ history }) => history));
+  }
+
+  /** The newest drawing wins. */
+  let turn = 0;
+  async function draw(): Promise<void> {
+    const mine = ++turn;
+    const [runs, busy] = [await keptRuns(), await claimed()];
+    const storage = await (navigator as Partial<Navigator>).storage?.estimate().catch(() => undefined);
+    const isTyping = list.contains(document.activeElement) && document.activeElement?.matches('[type=text]');
+    if (mine !== turn || isTyping) return;
+    const isElsewhere = ({ id, finished }: RunRecord): boolean =>
+      !finished && busy.has(id) && state.run?.id !== id;
+    fill(
+      list,
+      el('h2', {}, 'Kept in this browser'),
+      runs.length === 0
+        ? el(
+            'p',
+            { className: 'empty' },
+            'Nothing yet. What is trained here stays in this browser until you delete it.',
+          )
+        : el(
+            'div',
+            { className: 'scroll' },
+            el(
+              'table',
+              {},
+              el(
+                'thead',
+                {},
+                el(
+                  'tr',
+                  {},
+                  ['Compare', 'Name', 'Data', 'Started', 'Epochs', 'Mean Dice', 'Actions'].map((text) =>
+                    el('th', { scope: 'col' }, text),
+                  ),
+                ),
+              ),
+              el(
+                'tbody',
+                {},
+                runs.map((run) => row(run, isElsewhere(run))),
+              ),
+            ),
+          ),
+      storage?.usage !== undefined &&
+        el(
+          'p',
+          { className: 'quiet' },
+          `${formatBytes(storage.usage)} of this disk are taken, images of the trainings included.`,
+        ),
+    );
+    compare(runs.filter(({ id }) => compared.has(id)));
+  }
+
+  const stopListening = onRunsChange(() => void draw());
+  void draw();
+  return {
+    element: page,
+    dispose() {
+      turn++;
+      stopListening();
+      charts?.dispose();
+    },
+  };
+}
