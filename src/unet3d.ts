@@ -37,6 +37,7 @@ import type { ProbabilityOptions } from './infer/probabilities.ts';
 import type { PostprocessingChoice } from './metrics/components.ts';
 import { fastestFirst } from './interop/nnunet/pipeline/axes.ts';
 import { readImage } from './interop/nnunet/pipeline/image.ts';
+import { networkOn, windowResult } from './interop/nnunet/pipeline/network.ts';
 import { assertWindowFits } from './interop/nnunet/pipeline/predictor.ts';
 import { optionsForNnunet, segmentAsNnunet } from './interop/nnunet/pipeline/segment.ts';
 import { rulesOf, type NnunetRules } from './interop/nnunet/rules.ts';
@@ -320,9 +321,11 @@ export class UNet3D {
     const files = Array.isArray(sources) ? (sources as readonly Source[]) : [sources as Source];
     const ahead = () => readImage(files, rules.plans);
     return this.#turns.take({ name: 'prediction', signal: options.signal, ahead }, async (image) => {
-      const { state, budget } = this.#model;
-      assertWindowFits(rules, state, budget);
-      const network = await this.#predictor.at(fastestFirst(rules.plans.configuration.patch));
+      const { inference } = this.#predictor;
+      assertWindowFits(rules, inference);
+      const { state } = this.#model;
+      const size = fastestFirst(rules.plans.configuration.patch);
+      const network = networkOn({ state, inference }, size, windowResult(rules.config, 1));
       // A network of this package has no more heads than bytes have values.
       return (await segmentAsNnunet(rules, image, [network], how)) as Segmentation;
     });

@@ -13,7 +13,8 @@ import { fastestFirst } from '../interop/nnunet/pipeline/axes.ts';
 import { metadataPath, openMonai } from '../interop/monai/open.ts';
 import { MonaiPredictor } from '../interop/monai/predictor.ts';
 import { NnunetPredictor } from '../interop/nnunet/pipeline/predictor.ts';
-import { planSegmentation } from '../interop/nnunet/pipeline/segment.ts';
+import { planSegmentation } from '../interop/nnunet/pipeline/memory.ts';
+import { windowResult } from '../interop/nnunet/pipeline/network.ts';
 import { filesInZip } from '../interop/model-files.ts';
 import { mergedNames, segmentAsTotalSegmentator } from '../interop/totalsegmentator.ts';
 import type { PredictOutput } from '../infer/predict.ts';
@@ -219,10 +220,14 @@ async function nnunetModel(files: OthersFiles, options: PredictOptions): Promise
           const plan = planSegmentation(
             model,
             { size: spatialShape(shape), spacing: spacingOf(affine) },
-            step,
+            windowResult(model.config, model.folds.length),
+            { step, folds: model.folds.length },
           );
-          const { imageBytes, logitBytes, labelBytes } = plan;
-          return `Beside the GPU it takes ${formatBytes(imageBytes)} for the image, ${formatBytes(logitBytes)} for logits and ${formatBytes(labelBytes)} for labels at most.`;
+          const { peakBytes, imageBytes, inputBytes, logitBytes, labelBytes } = plan;
+          return (
+            `Beside the GPU it takes ${formatBytes(peakBytes)} at most: ${formatBytes(imageBytes)} while the image is prepared, ` +
+            `then ${formatBytes(inputBytes)} for it, ${formatBytes(logitBytes)} for logits and ${formatBytes(labelBytes)} for labels.`
+          );
         },
         predict: (images, more) =>
           predictor.predict(images, {

@@ -3,10 +3,12 @@ import { areFinite } from '../data/prepare-checks.ts';
 import { InvalidOption, NotFinite } from '../errors.ts';
 import { toDense, toStored } from '../gpu/layout.ts';
 import type { Size3 } from '../size.ts';
+import type { Plan, VolumeTensor } from '../gpu/plan.ts';
 import { Program } from '../gpu/program.ts';
 import { chooseWindow } from './choose-window.ts';
 import { paddedSize, wholeSize } from '../model/sizes.ts';
-import { planInference, type InferencePlan } from '../model/plan.ts';
+import { planFeatures, planInference } from '../model/plan.ts';
+import type { PlanShape } from '../model/plan-shape.ts';
 import type { ModelState } from '../model/state.ts';
 import { cachedChoices } from '../model/tune.ts';
 import { tuningStore } from '../model/tuning-cache.ts';
@@ -25,9 +27,28 @@ export interface SegmentOptions {
   readonly onProgress?: (progress: WindowProgress) => void;
 }
 
+/** Of a network's results: the logits, or what its finest head makes them of. */
+export type ResultKind = 'logits' | 'features';
+
+/** A forward pass without gradients. */
+export interface ForwardPlan {
+  readonly plan: Plan;
+  readonly image: VolumeTensor;
+  readonly result: VolumeTensor;
+}
+
+/** Bytes of a result that are read at a time, or one plane. */
+const slabBytes = 2 ** 25;
+
+/** Of a result of so many channels. */
+export const readAtMost = ([x, y, z]: Size3, channels: number): number => {
+  const planeBytes = 4 * x * y * channels;
+  return Math.min(z * planeBytes, Math.max(slabBytes, planeBytes));
+};
+
 /** Holds the plan of one window size, from one volume to the next. */
 export class Inference {
-  #made: { readonly key: string; readonly planned: InferencePlan; readonly program: Program } | undefined;
+  #made: { readonly key: string; readonly planned: ForwardPlan; readonly program: Program } | undefined;
 
   constructor(
     readonly state: ModelState,
@@ -64,12 +85,42 @@ export class Inference {
    * the weights that the state then has. Valid until another size is asked for.
    */
   async at(size: Size3): Promise<(part: Float32Array, signal?: AbortSignal) => Promise<Float32Array>> {
-    const { planned, program } = await this.#for(size);
+    const { planned, program } = await this.#for(size, 'logits');
     return async (part, signal) => {
       program.write(planned.image, toStored(planned.image, part));
       await program.run({ signal });
-      return toDense(planned.logits, await program.read(planned.logits));
+      return toDense(planned.result, await program.read(planned.result));
     };
+  }
+
+  /**
+   * The same some planes at a time, in order: `take` gets [channel][z][y][x]. No more of a result is in memory than these.
+   */
+  async planesAt(
+    size: Size3,
+    kind: ResultKind,
+  ): Promise<
+    (part: Float32Array, take: (planes: Float32Array) => void, signal?: AbortSignal) => Promise<void>
+  > {
+    const { planned, program } = await this.#for(size, kind);
+    const { image, result } = planned;
+    const most = Math.max(1, Math.floor(slabBytes / result.planeBytes));
+    return async (part, take, signal) => {
+      program.write(image, toStored(image, part));
+      await program.run({ signal });
+      for (let from = 0; from < size[2]; from += most) {
+        const depth = Math.min(most, size[2] - from);
+        const bytes = await program.read(result, from * result.planeBytes, depth * result.planeBytes);
+        const { batch, channels, rowQuads, quadBytes } = result;
+        take(toDense({ batch, channels, rowQuads, quadBytes, size: [size[0], size[1], depth] }, bytes));
+      }
+    };
+  }
+
+  /** The plan of a window, as it would run here. */
+  plan(size: Size3, kind: ResultKind): ForwardPlan {
+    const { config, limits, precision } = this.state;
+    return planForward(kind, { config, size, batch: 1, limits, precision });
   }
 
   #windowFor(shape: Size3, trained: Size3 | undefined): Size3 {
@@ -80,13 +131,13 @@ export class Inference {
     });
   }
 
-  async #for(size: Size3) {
-    const key = size.join();
+  async #for(size: Size3, kind: ResultKind) {
+    const key = `${kind} ${size.join()}`;
     if (this.#made?.key === key) return this.#made;
     this.release();
     await this.#useCachedKernels();
-    const { config, gpu, limits, precision } = this.state;
-    const planned = planInference({ config, size, batch: 1, limits, precision });
+    const { gpu } = this.state;
+    const planned = this.plan(size, kind);
     const program = await Program.create(gpu, planned.plan, this.state.shared(['parameters', 'statistics']));
     return (this.#made = { key, planned, program });
   }
@@ -103,6 +154,15 @@ export class Inference {
     this.#made?.program.dispose();
     this.#made = undefined;
   }
+}
+
+function planForward(kind: ResultKind, shape: PlanShape): ForwardPlan {
+  if (kind === 'logits') {
+    const { logits: result, ...rest } = planInference(shape);
+    return { ...rest, result };
+  }
+  const { features: result, ...rest } = planFeatures(shape);
+  return { ...rest, result };
 }
 
 /** What to say of results that are NaN or infinite: the first thing on the way to them that is. */

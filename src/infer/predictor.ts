@@ -41,17 +41,13 @@ export class Predictor {
   constructor(readonly model: Model) {}
 
   /** Logits [class][z][y][x] of a prepared volume [channel][z][y][x]. */
-  readonly logits = (volume: DenseCase, options: SegmentOptions): Promise<Float32Array<ArrayBuffer>> => {
-    const { state, budget, description } = this.model;
-    this.#inference ??= new Inference(state, budget);
-    return this.#inference.logits(volume, description.inputSize, options);
-  };
+  readonly logits = (volume: DenseCase, options: SegmentOptions): Promise<Float32Array<ArrayBuffer>> =>
+    this.inference.logits(volume, this.model.description.inputSize, options);
 
-  /** The network at one size; see `Inference.at`. */
-  at(size: Size3): ReturnType<Inference['at']> {
+  /** On the device that the model is on now. */
+  get inference(): Inference {
     const { state, budget } = this.model;
-    this.#inference ??= new Inference(state, budget);
-    return this.#inference.at(size);
+    return (this.#inference ??= new Inference(state, budget));
   }
 
   /** Segments what was read, which is used up. */

@@ -75,7 +75,8 @@ function begin(shape: PlanShape & Pick<TrainingShape, 'freeze'>, training: boole
     recording.forward(seen);
     return { recording, heads: heads.map((head) => recording.of(head)) };
   };
-  return { recorder, ...weights, moved, image, shared, graph, forward };
+  const featureChannels = heads[0]!.inputs[0]!.shape.channels;
+  return { recorder, ...weights, moved, image, shared, graph, forward, featureChannels };
 }
 
 /** Forward, loss, backward and the optimiser's update of one batch. */
@@ -241,4 +242,28 @@ export function planInference(shape: PlanShape): InferencePlan {
   const logits = recorder.volume('logits', batch, config.classes, size, 'resident');
   forward(image).heads[0]!.logits(logits);
   return { plan: recorder.finish(), image, logits };
+}
+
+export interface FeaturesPlan {
+  readonly plan: Plan;
+  readonly image: VolumeTensor;
+  /** What the finest head makes logits of. */
+  readonly features: VolumeTensor;
+}
+
+/**
+ * Forward with inference statistics to what the finest head reads. Fewer numbers than the logits of many classes, and
+ * means of them give the means of the logits.
+ * @throws InvalidOption for a network whose last layer gives the logits itself
+ */
+export function planFeatures(shape: PlanShape): FeaturesPlan {
+  assertOptions('planFeatures', shapeEntries, shape);
+  const { size, batch } = shape;
+  const { recorder, image, forward, featureChannels } = begin(shape, false);
+  const head = forward(image).heads[0]!;
+  if (!head.features)
+    throw new InvalidOption('the last layer of this network gives its logits: it has no head');
+  const features = recorder.volume('features', batch, featureChannels, size, 'resident');
+  head.features(features);
+  return { plan: recorder.finish(), image, features };
 }

@@ -72,6 +72,12 @@ export class ModelState {
     return new Float32Array(await readBuffer(this.gpu, this.#buffer(name), 0, this.#words[name]! * 4));
   }
 
+  /** One parameter, such as `head.weight`. */
+  async readParameter(name: string): Promise<Float32Array<ArrayBuffer>> {
+    const { offset, length } = this.layout.parameters.get(name)!;
+    return new Float32Array(await readBuffer(this.gpu, this.#buffer('parameters'), 4 * offset, 4 * length));
+  }
+
   /** The weights, or their running average. */
   async readWeights({ averaged = false } = {}): Promise<Weights> {
     const prefix = averaged ? 'average.' : '';

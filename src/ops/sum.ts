@@ -64,9 +64,9 @@ export const sumForward = (
   target: VolumeTensor,
 ): void => addUp(recorder, label, inputs, target, false);
 
-/** Assigns `target`. */
-export const copy = (recorder: Recorder, label: string, source: VolumeTensor, target: VolumeTensor): void =>
-  addUp(recorder, label, [{ tensor: source }], target, false);
+/** A volume as it is read, norm and activation applied where it has them. Assigns `target`. */
+export const copy = (recorder: Recorder, label: string, source: Input, target: VolumeTensor): void =>
+  addUp(recorder, label, [source], target, false);
 
 /** Assigns the gradient of an input, or with `add` accumulates into it, where it cannot be the sum's own. */
 export const sumBackward = (

@@ -62,7 +62,9 @@ test('a misspelt option is refused with the one it may mean, else with all', asy
   await expect(create(untyped({ feature: [4, 8] }))).rejects.toThrow(
     /UNet3D.create has no option 'feature': did you mean features or upFeatures\?/,
   );
-  await expect(create(untyped({ learningRate: 1 }))).rejects.toThrow(/it takes architecture, inChannels, .*features, /);
+  await expect(create(untyped({ learningRate: 1 }))).rejects.toThrow(
+    /it takes architecture, inChannels, .*features, /,
+  );
   using model = await create();
   const fit = async (options: unknown) => model.fit([box(1)], untyped<TrainingOptions>(options));
   await expect(fit({ epoch: 1 })).rejects.toThrow(/fit has no option 'epoch': did you mean epochs\?/);

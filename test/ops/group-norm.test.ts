@@ -69,7 +69,7 @@ async function run(given: Given, limits: Partial<PlanLimits> = {}, precision?: P
   normBackward(recorder, 'added', { ...tensors, dSource: added }, { ...options, add: true });
   normBackward(recorder, 'in place', tensors, options);
   const inPlace = bench.output('in place', batch, channels, [x, y, z]);
-  copy(recorder, 'copy', source, inPlace);
+  copy(recorder, 'copy', { tensor: source }, inPlace);
   await bench.run();
   const gradients = await bench.readFlat(dWeightBias, words.length);
   return {

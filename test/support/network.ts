@@ -100,7 +100,7 @@ const linear = (layer: Layer<HeadRecording>, dLogits: VolumeTensor | undefined):
       lossGradient(target, add) {
         const { recorder } = context;
         if (!layer.parameters) {
-          copy(recorder, `${name} dX`, dLogits, target);
+          copy(recorder, `${name} dX`, { tensor: dLogits }, target);
           return;
         }
         const input = context.read(inputs[0]!);

@@ -5,3 +5,4 @@ export * from './reorient';
 export * from './statistics';
 export * from './resample';
 export * from './spline';
+export * from './linear';

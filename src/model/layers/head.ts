@@ -14,6 +14,7 @@ import {
   type LossShape,
 } from '../../ops/loss.ts';
 import { regionLossBackward, regionLossForward } from '../../ops/region-loss.ts';
+import { copy } from '../../ops/sum.ts';
 import type { Graph, Layer, Node, NodeRecording } from '../graph.ts';
 
 /** Logits are made in slabs of planes of at most this many bytes (or one plane). */
@@ -32,6 +33,8 @@ export interface Truth {
 export interface HeadRecording extends NodeRecording {
   /** Logits of the whole volume into `target`. */
   logits(target: VolumeTensor): void;
+  /** What the logits are a linear map of, voxel by voxel, into `target`; absent where the head has no weights. */
+  features?(target: VolumeTensor): void;
   /** The class of each voxel into `target`. */
   labels(target: VolumeTensor): void;
   /** Loss and Dice per class into the truth's `results`; the backward pass begins with its gradient. */
@@ -82,6 +85,9 @@ export const head = (classes: number): Layer<HeadRecording> => ({
     return {
       logits(target) {
         conv1Forward(recorder, name, { input: context.read(input!), weights, bias, target });
+      },
+      features(target) {
+        copy(recorder, `${name} features`, context.read(input!), target);
       },
       labels(target) {
         const features = context.read(input!);

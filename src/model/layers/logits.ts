@@ -22,7 +22,7 @@ export const logits = (classes: number): Layer<HeadRecording> => ({
     let supervised: { readonly truth: Truth; readonly coefficients: Tensor } | undefined;
     return {
       logits(target) {
-        copy(recorder, name, context.read(input!).tensor, target);
+        copy(recorder, name, context.read(input!), target);
       },
       labels(target) {
         argmax(recorder, 'argmax', context.read(input!).tensor, target);
@@ -52,7 +52,7 @@ export const logits = (classes: number): Layer<HeadRecording> => ({
             `${name} cannot add to the gradient of ${input!.name}: let it be the only reader`,
           );
         const { truth, coefficients } = supervised!;
-        copy(recorder, `${name} copy`, context.read(input!).tensor, target);
+        copy(recorder, `${name} copy`, context.read(input!), target);
         const { labels, classWeights } = truth;
         lossBackward(recorder, 'loss backward', { logits: target, labels, classWeights, coefficients });
       },

@@ -3,14 +3,17 @@ import { describe, expect, test } from 'vitest';
 import { writeNifti, readNifti } from '../../../src/data/nifti.ts';
 import { Aborted, InvalidModel, InvalidOption, InvalidVolume, NotFinite } from '../../../src/errors.ts';
 import { nnunetImage, readImage } from '../../../src/interop/nnunet/pipeline/image.ts';
-import { logitPlanes, windowGrid } from '../../../src/interop/nnunet/pipeline/logits.ts';
+import { linearHead } from '../../../src/interop/nnunet/pipeline/head.ts';
+import { logitPlanes, windowGrid, type Rows } from '../../../src/interop/nnunet/pipeline/logits.ts';
+import { planSegmentation } from '../../../src/interop/nnunet/pipeline/memory.ts';
 import { nnunetInput } from '../../../src/interop/nnunet/pipeline/preprocess.ts';
 import { previousStage } from '../../../src/interop/nnunet/pipeline/previous.ts';
 import { apartAxis, resampleLabels, sizeAt } from '../../../src/interop/nnunet/pipeline/resampling.ts';
-import { planSegmentation, segmentAsNnunet } from '../../../src/interop/nnunet/pipeline/segment.ts';
+import { segmentAsNnunet } from '../../../src/interop/nnunet/pipeline/segment.ts';
 import { windowStarts, windowWeights } from '../../../src/interop/nnunet/pipeline/windows.ts';
 import type { NnunetNormalization, NnunetPlans } from '../../../src/interop/nnunet/plans.ts';
 import type { Size3 } from '../../../src/size.ts';
+import { windowNetwork } from '../../support/windows.ts';
 
 const spline = { method: 'spline', order: 3, lowResolutionOrder: 0, apart: undefined } as const;
 
@@ -71,24 +74,27 @@ describe('windows', () => {
 
   const size: Size3 = [7, 5, 6];
   const data = Float32Array.from({ length: 7 * 5 * 6 }, (_, i) => Math.sin(i));
-  const shape = { window: [4, 4, 4] as Size3, heads: 2 };
+  const window: Size3 = [4, 4, 4];
   const gathered = async (planes: AsyncIterable<Float32Array>) => {
     const found: Float32Array[] = [];
     for await (const plane of planes) found.push(plane);
     return found;
   };
   /** Twice the voxel, and its own negative. */
-  const twice = (part: Float32Array) =>
-    Promise.resolve(Float32Array.from({ length: 128 }, (_, at) => (at < 64 ? 2 : -1) * part[at % 64]!));
+  const doubled = (part: Float32Array) =>
+    Float32Array.from({ length: 128 }, (_, at) => (at < 64 ? 2 : -1) * part[at % 64]!);
+  const twice = windowNetwork(2, doubled);
 
   test('a voxelwise network comes back as it is, of two networks their mean', async () => {
-    const three = async (part: Float32Array) => (await twice(part)).map((value) => 3 * value);
-    const planes = await gathered(logitPlanes({ data, size }, shape, [twice, three], { mirrorAxes: [0, 2] }));
+    const three = windowNetwork(2, (part) => doubled(part).map((value) => 3 * value));
+    const planes = await gathered(
+      logitPlanes({ data, size }, window, [twice, three], { mirrorAxes: [0, 2] }),
+    );
     expect(planes.length).toBe(6);
     planes.forEach((plane, z) =>
       plane.forEach((value, at) => {
         const voxel = data[z * 35 + (at % 35)]!;
-        expect(value).toBeCloseTo(at < 35 ? 4 * voxel : -2 * voxel, 5);
+        expect(value).toBeCloseTo(at < 35 ? 4 * voxel : -2 * voxel, 4);
       }),
     );
   });
@@ -96,11 +102,11 @@ describe('windows', () => {
   test('mirrored along all combinations of the axes that are allowed', async () => {
     const seen: string[] = [];
     const one = Float32Array.from({ length: 64 }, (_, i) => i);
-    const spying = (part: Float32Array) => {
+    const spying = windowNetwork(2, (part) => {
       seen.push(String(part[0]));
-      return twice(part);
-    };
-    await gathered(logitPlanes({ data: one, size: [4, 4, 4] }, shape, [spying], { mirrorAxes: [0, 2] }));
+      return doubled(part);
+    });
+    await gathered(logitPlanes({ data: one, size: [4, 4, 4] }, window, [spying], { mirrorAxes: [0, 2] }));
     // The first voxel is the last along z, along x, or along both.
     expect(seen).toEqual(['0', '48', '3', '51']);
   });
@@ -108,10 +114,128 @@ describe('windows', () => {
   test('stops between windows, and at results that are not finite', async () => {
     const abort = new AbortController();
     const onProgress = () => abort.abort();
-    const stopped = logitPlanes({ data, size }, shape, [twice], { signal: abort.signal, onProgress });
+    const stopped = logitPlanes({ data, size }, window, [twice], { signal: abort.signal, onProgress });
     await expect(gathered(stopped)).rejects.toThrow(Aborted);
-    const broken = () => Promise.resolve(new Float32Array(128).fill(NaN));
-    await expect(gathered(logitPlanes({ data, size }, shape, [broken]))).rejects.toThrow(NotFinite);
+    const broken = windowNetwork(2, () => new Float32Array(128).fill(NaN));
+    await expect(gathered(logitPlanes({ data, size }, window, [broken]))).rejects.toThrow(NotFinite);
+  });
+
+  /** Results of so many channels that hang on the place in the window. */
+  const uneven = (channels: number, seed: number) => (part: Float32Array) =>
+    Float32Array.from(
+      { length: channels * 64 },
+      (_, at) => Math.sin(seed + at) * part[at % 64]! + Math.cos(at * seed),
+    );
+  /** Gives them some planes at a time. */
+  const inPieces = (
+    channels: number,
+    run: (part: Float32Array) => Float32Array,
+    depths: readonly number[],
+  ) => ({
+    channels,
+    run(part: Float32Array, take: (planes: Float32Array) => void) {
+      const whole = run(part);
+      let first = 0;
+      for (const depth of depths) {
+        const pieces = Array.from({ length: channels }, (_, channel) =>
+          whole.subarray(channel * 64 + first * 16, channel * 64 + (first + depth) * 16),
+        );
+        take(Float32Array.from(pieces.flatMap((piece) => [...piece])));
+        first += depth;
+      }
+      return Promise.resolve();
+    },
+  });
+
+  test('planes that come in pieces, and rows without the others, have the same bits', async () => {
+    const run = uneven(3, 1);
+    const options = { mirrorAxes: [0, 1, 2], step: 0.7 };
+    const whole = await gathered(logitPlanes({ data, size }, window, [windowNetwork(3, run)], options));
+    const pieces = logitPlanes({ data, size }, window, [inPieces(3, run, [1, 2, 1])], options);
+    expect(await gathered(pieces)).toEqual(whole);
+    for (const rows of [
+      [0, 2],
+      [1, 4],
+      [4, 5],
+    ] as Rows[]) {
+      const part = await gathered(
+        logitPlanes({ data, size }, window, [windowNetwork(3, run)], options, rows),
+      );
+      const [low, high] = rows.map((row) => 7 * row) as [number, number];
+      const wanted = whole.map((plane) =>
+        Float32Array.from([0, 35, 70].flatMap((head) => [...plane.subarray(head + low, head + high)])),
+      );
+      expect(part).toEqual(wanted);
+    }
+  });
+
+  test('logits of the mean of features are the mean of logits, mirrored, of two networks', async () => {
+    const members = [1, 2].map((seed) => {
+      const features = uneven(2, seed);
+      const [weights, bias] = [
+        [1, -2, 0.5, 3, seed, 0.25],
+        [seed, -1, 0.5],
+      ];
+      const head = linearHead(Float32Array.from(weights), Float32Array.from(bias));
+      const logits = (part: Float32Array) => {
+        const found = features(part);
+        return Float32Array.from({ length: 192 }, (_, at) => {
+          const [row, voxel] = [Math.floor(at / 64), at % 64];
+          return weights[2 * row]! * found[voxel]! + weights[2 * row + 1]! * found[64 + voxel]! + bias[row]!;
+        });
+      };
+      return { direct: windowNetwork(3, logits), late: windowNetwork(2, features, head) };
+    });
+    const of = (kind: 'direct' | 'late') =>
+      gathered(
+        logitPlanes(
+          { data, size },
+          window,
+          members.map((one) => one[kind]),
+          { mirrorAxes: [1] },
+        ),
+      );
+    const [found, wanted] = [await of('late'), await of('direct')];
+    expect(found.length).toBe(6);
+    found.forEach((plane, z) => plane.forEach((value, at) => expect(value).toBeCloseTo(wanted[z]![at]!, 5)));
+  });
+
+  test('a volume in strips has the labels and probabilities of the whole, to the bit', async () => {
+    const plans = plansOf(undefined, { spacing: [1.3, 1.1, 0.9] });
+    const heads = [0, 1, 2, 3, 4].map((written) => ({ name: `${written}`, labels: [written], written }));
+    const labels = { channels: ['CT'], fileEnding: '.nii.gz', heads, regions: false, ignore: undefined };
+    const voxels = Float32Array.from({ length: 9 * 14 * 8 }, (_, i) => 2 + Math.sin(i));
+    const stored = await file(voxels, [9, 14, 8]);
+    const network = windowNetwork(5, uneven(5, 3));
+    const model = { plans, labels, mirrorAxes: [0, 1] };
+    const segmented = async (logitBytes?: number) => {
+      const progress: { loaded: number; total: number }[] = [];
+      const found = await segmentAsNnunet(model, await readImage([stored], plans), [network], {
+        probabilities: true,
+        logitBytes,
+        onProgress: (one) => progress.push(one),
+      });
+      return { found, progress };
+    };
+    const whole = await segmented();
+    const strips = await segmented(1);
+    expect(new Set(whole.found.labels.data).size).toBeGreaterThan(2);
+    expect(strips.found.labels.data).toEqual(whole.found.labels.data);
+    expect(strips.found.probabilities!.data).toEqual(whole.found.probabilities!.data);
+    expect(strips.progress.length).toBeGreaterThan(whole.progress.length);
+    const image = { size: [9, 14, 8], spacing: [1, 1, 1] } as const;
+    for (const [logitBytes, { progress }] of [
+      [2 ** 30, whole],
+      [1, strips],
+    ] as const) {
+      const { windows: total } = planSegmentation(
+        model,
+        image,
+        { kind: 'logits', channels: 5 },
+        { logitBytes },
+      );
+      expect(progress).toEqual(Array.from({ length: total }, (_, i) => ({ loaded: i + 1, total })));
+    }
   });
 });
 
@@ -263,8 +387,9 @@ describe('a cascade', () => {
     }));
     const image = await readImage([await file([0, 1, 1, 1, 0], [5, 1, 1])], plansOf());
     /** The last head has it. */
-    const network = () =>
-      Promise.resolve(Float32Array.from({ length: 300 * 64 }, (_, at) => (at >= 299 * 64 ? 1 : 0)));
+    const network = windowNetwork(300, () =>
+      Float32Array.from({ length: 300 * 64 }, (_, at) => (at >= 299 * 64 ? 1 : 0)),
+    );
     const model = { plans: plansOf(), labels: { ...labels, heads: many }, mirrorAxes: [] };
     const found = await segmentAsNnunet(model, image, [network]);
     expect(found.labels.data).toEqual(Uint16Array.of(0, 299, 299, 299, 0));
@@ -273,20 +398,32 @@ describe('a cascade', () => {
   });
 });
 
-test('what a segmentation takes: of logits only what one row of windows reaches', () => {
+describe('what a segmentation takes', () => {
   const heads = Array.from({ length: 118 }, (_, written) => ({
     name: `${written}`,
     labels: [written],
     written,
   }));
   const labels = { channels: ['CT'], fileEnding: '.nii.gz', heads, regions: false, ignore: undefined };
-  const plans = plansOf(undefined, { patch: [112, 112, 128], spacing: [3, 3, 3] });
-  const image = { size: [512, 512, 600] as Size3, spacing: [0.8, 0.8, 1] as Size3 };
-  const plan = planSegmentation({ plans, labels }, image, 0.8);
-  expect([plan.size, plan.windows]).toEqual([[137, 137, 200], 2 * 2 * 2]);
-  expect(plan.labelBytes).toBe(512 * 512 * 600);
-  expect(plan.logitBytes).toBe(4 * 137 * 137 * (112 * 119 + 2 * 118));
-  // Ten times as long, the image has more windows; their logits take as much.
-  const longer = planSegmentation({ plans, labels }, { ...image, size: [512, 512, 6000] }, 0.8);
-  expect([longer.logitBytes, longer.windows > 10 * 4]).toEqual([plan.logitBytes, true]);
+  const plans = plansOf(undefined, { patch: [128, 128, 128], spacing: [1.5, 1.5, 1.5] });
+  const features = { kind: 'features', channels: 32 } as const;
+
+  test.each<[Size3, number]>([
+    [[0.78, 0.78, 1], 0.5],
+    [[0.98, 0.98, 1], 0.8],
+    [[1.5, 1.5, 1.5], 0.5],
+  ])('of 512 x 512 x 600 voxels of %j mm in 118 classes less than 2 GiB, step %d', (spacing, step) => {
+    const image = { size: [512, 512, 600] as Size3, spacing };
+    const plan = planSegmentation({ plans, labels }, image, features, { step });
+    expect(plan.labelBytes).toBe(512 * 512 * 600);
+    expect(plan.peakBytes).toBeLessThan(2 ** 31);
+    // In one piece there are as few windows as can be.
+    const whole = planSegmentation({ plans, labels }, image, features, { step, logitBytes: 2 ** 40 });
+    expect(plan.windows).toBeGreaterThanOrEqual(whole.windows);
+    // Ten times as long, the image has more windows; their logits take as much.
+    const longer = planSegmentation({ plans, labels }, { ...image, size: [512, 512, 6000] }, features, {
+      step,
+    });
+    expect([longer.logitBytes, longer.windows > 5 * plan.windows]).toEqual([plan.logitBytes, true]);
+  });
 });

@@ -68,7 +68,8 @@ describe.each(nnunetFolders)('nnunet-%s', (name) => {
     const input = nnunetInput(image, plans);
     expect([...input.box.start].reverse()).toEqual(endToEnd.box.map(([start]) => start));
     expect([...input.box.size].reverse()).toEqual(endToEnd.box.map(([start, end]) => end - start));
-    expect([image.channels.length, ...[...input.size].reverse()]).toEqual(endToEnd.preprocessed.shape);
+    const voxels = input.size.reduce((product, n) => product * n);
+    expect([input.data.length / voxels, ...[...input.size].reverse()]).toEqual(endToEnd.preprocessed.shape);
     expect(largestDifference(input.data, await floatsAt('case/preprocessed.f32'))).toBeLessThan(1e-4);
     const grid = windowGrid(input.size, fastestFirst(plans.configuration.patch), endToEnd.stepSize);
     expect([...grid.starts].reverse()).toEqual(endToEnd.windows);
@@ -88,11 +89,11 @@ describe.each(nnunetFolders)('nnunet-%s', (name) => {
     const { model, networks } = predictor;
     const image = await readImage(images, model.plans);
     const input = nnunetInput(image, model.plans);
-    const shape = { window: fastestFirst(model.plans.configuration.patch), heads: model.labels.heads.length };
+    const size = fastestFirst(model.plans.configuration.patch);
     const { stepSize: step, logits } = fixture.endToEnd;
-    const wanted = [...planesOf(await floatsAt('case/logits.f32'), shape.heads, input.size)];
+    const wanted = [...planesOf(await floatsAt('case/logits.f32'), model.labels.heads.length, input.size)];
     const planes: Float32Array[] = [];
-    for await (const plane of logitPlanes(input, shape, networks, { step, mirrorAxes: model.mirrorAxes })) {
+    for await (const plane of logitPlanes(input, size, networks, { step, mirrorAxes: model.mirrorAxes })) {
       const off = largestDifference(plane, wanted[planes.length]!);
       expect(off).toBeLessThan(1e-3 * Math.max(1, logits.maxAbs));
       planes.push(plane);

@@ -24,8 +24,8 @@ import { transposition } from './axes.ts';
 export interface NnunetImage {
   /** What messages call it. */
   readonly name: string;
-  /** One array [z][y][x] per channel. */
-  readonly channels: readonly Float32Array[];
+  /** One array [z][y][x] per channel, until `nnunetInput` takes them. */
+  readonly channels: Float32Array[];
   readonly size: Size3;
   /** In mm. */
   readonly spacing: Size3;

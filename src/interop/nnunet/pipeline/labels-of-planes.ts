@@ -7,6 +7,7 @@ import { allocate, copyIn, floats, wasm, type WasmExports } from '../../../data/
 import { InvalidModel } from '../../../errors.ts';
 import type { Size3 } from '../../../size.ts';
 import type { NnunetLabels } from '../labels.ts';
+import type { Rows } from './logits.ts';
 import { ordersOf } from './resampling.ts';
 
 interface Kernels extends WasmExports {
@@ -42,9 +43,30 @@ interface AxisTable {
   readonly weight: Float64Array;
 }
 
+/** Rows along y of the grid that is gone back to, and those of the network's grid that they lie between. */
+export interface Strip {
+  readonly source: Rows;
+  readonly result: Rows;
+}
+
+/**
+ * The rows of a volume in so many strips, as even as may be.
+ * @param from their number on the network's grid
+ * @param to on the grid that is gone back to, at least as many as strips
+ * @param how as for `PlaneReducer`
+ */
+export function stripsOf(from: number, to: number, how: SplineOptions | undefined, count: number): Strip[] {
+  const { low, high } = axisTable(from, to, ordersOf(how ?? {})[1]!);
+  return Array.from({ length: count }, (_, strip): Strip => {
+    const [first, end] = [Math.floor((strip * to) / count), Math.floor(((strip + 1) * to) / count)];
+    return { source: [low[first]!, high[end - 1]! + 1], result: [first, end] };
+  });
+}
+
 /** Takes planes in order and gives back those that can be made of them. */
 export class PlaneReducer {
   readonly #tables: readonly AxisTable[];
+  readonly #strip: Strip;
   /** Rows and columns as the kernel reads them. */
   readonly #packed: readonly Uint8Array[];
   #previous: Float32Array | undefined;
@@ -53,6 +75,7 @@ export class PlaneReducer {
 
   /**
    * @param how undefined where the grids are the same
+   * @param strip rows that the planes have, and those that are made of them; by default all
    * @throws InvalidModel for cubic resampling of logits
    */
   constructor(
@@ -61,10 +84,12 @@ export class PlaneReducer {
     how: SplineOptions | undefined,
     readonly labels: Pick<NnunetLabels, 'heads' | 'regions'>,
     readonly keepLogits = false,
+    strip: Strip = { source: [0, from[1]], result: [0, to[1]] },
   ) {
     const orders = ordersOf(how ?? {});
     this.#tables = from.map((n, axis) => axisTable(n, to[axis]!, orders[axis]!));
-    this.#packed = this.#tables.map(packed);
+    this.#strip = strip;
+    this.#packed = [packed(this.#tables[0]!), packed(withinStrip(this.#tables[1]!, strip))];
   }
 
   /** @param plane [head][y][x] */
@@ -81,8 +106,9 @@ export class PlaneReducer {
 
   #reduced(first: Float32Array, second: Float32Array, above: number): Omit<ResultPlane, 'z'> {
     const { heads, regions } = this.labels;
-    const [fromX, fromY] = this.from;
-    const [toX, toY] = this.to;
+    const { source, result } = this.#strip;
+    const [fromX, fromY] = [this.from[0], source[1] - source[0]];
+    const [toX, toY] = [this.to[0], result[1] - result[0]];
     const [area, length] = [fromX * fromY, toX * toY];
     wasm().reset();
     const [columns, rows] = [copyIn(this.#packed[0]!), copyIn(this.#packed[1]!)];
@@ -125,6 +151,13 @@ function axisTable(from: number, to: number, order: SplineOrder): AxisTable {
     weight: places.map((place, i) => place - low[i]!),
   };
 }
+
+/** The table of rows, for planes that have those of a strip only. */
+const withinStrip = ({ low, high, weight }: AxisTable, { source, result }: Strip): AxisTable => ({
+  low: low.slice(...result).map((row) => row - source[0]),
+  high: high.slice(...result).map((row) => row - source[0]),
+  weight: weight.slice(...result),
+});
 
 /** 16 bytes a place: low, high, weight. */
 function packed({ low, high, weight }: AxisTable): Uint8Array {

@@ -7,10 +7,24 @@ import type { WindowProgress } from '../../../infer/window.ts';
 import type { Size3 } from '../../../size.ts';
 import { voxelsOf } from './axes.ts';
 import type { NnunetInput } from './preprocess.ts';
+import { RunningPlanes, type Extent, type Place } from './running-planes.ts';
 import { windowStarts, windowWeights } from './windows.ts';
 
-/** A network: logits [head][z][y][x] of a window [channel][z][y][x]. */
-export type WindowLogits = (window: Float32Array, signal?: AbortSignal) => Promise<Float32Array>;
+/** A network whose results for windows are averaged. */
+export interface WindowNetwork {
+  /** Of its results: heads, or features that `head` makes logits of. */
+  readonly channels: number;
+  /** Gives its results for a window [channel][z][y][x] to `take`: some planes [channel][z][y][x] at a time, in order. */
+  run(window: Float32Array, take: (planes: Float32Array) => void, signal?: AbortSignal): Promise<void>;
+  /**
+   * Logits [head][voxel] of features [channel][voxel], once a window has run. It is linear: of the mean of features it
+   * makes the mean of the logits. Absent where the results are logits.
+   */
+  readonly head?: ((features: Float32Array) => Float32Array) | undefined;
+}
+
+/** From one up to another, which is not among them. */
+export type Rows = readonly [from: number, to: number];
 
 /** How windows are laid and what is averaged. */
 export interface WindowOptions {
@@ -35,12 +49,17 @@ export interface WindowGrid {
   readonly count: number;
 }
 
-/** @throws InvalidOption for a step out of range */
-export function windowGrid(input: Size3, window: Size3, step = 0.5): WindowGrid {
+/**
+ * @param rows of the input along y: windows that reach none of them are left out. Default: all
+ * @throws InvalidOption for a step out of range
+ */
+export function windowGrid(input: Size3, window: Size3, step = 0.5, rows: Rows = [0, input[1]]): WindowGrid {
   if (!(step > 0 && step <= 1)) throw new InvalidOption(`step is ${step}; give a number above 0 and up to 1`);
   const size = input.map((n, axis) => Math.max(n, window[axis]!)) as unknown as Size3;
   const before = size.map((n, axis) => Math.floor((n - input[axis]!) / 2)) as unknown as Size3;
-  const [xs = [], ys = [], zs = []] = size.map((n, axis) => windowStarts(n, window[axis]!, step));
+  const [xs = [], all = [], zs = []] = size.map((n, axis) => windowStarts(n, window[axis]!, step));
+  const [from, to] = rows.map((row) => row + before[1]) as unknown as Rows;
+  const ys = all.filter((y) => y < to && y + window[1] > from);
   return { size, before, starts: [xs, ys, zs], count: xs.length * ys.length * zs.length };
 }
 
@@ -53,21 +72,23 @@ function mirrorings(axes: readonly number[]): Axis[][] {
 /**
  * The planes [head][y][x] of an input's logits, from z = 0 on, averaged over mirrorings, windows and networks. A plane
  * comes when the last window that reaches it is done.
- * @param networks the folds of a model: rows of windows go through one after the other
+ * @param networks the folds of a model, all with heads or none: rows of windows go through one after the other
+ * @param rows those along y that are wanted; each is the same whichever others are. Default: all
  * @throws InvalidOption for a step out of range; Aborted; NotFinite; whatever the networks throw
  */
 export async function* logitPlanes(
   input: Pick<NnunetInput, 'data' | 'size'>,
-  { window, heads }: { readonly window: Size3; readonly heads: number },
-  networks: readonly WindowLogits[],
+  window: Size3,
+  networks: readonly WindowNetwork[],
   { step, mirrorAxes = [], signal, onProgress }: WindowOptions = {},
-): AsyncGenerator<Float32Array<ArrayBuffer>> {
-  const { size, before, starts, count } = windowGrid(input.size, window, step);
+  rows: Rows = [0, input.size[1]],
+): AsyncGenerator<Float32Array> {
+  const { size, before, starts, count } = windowGrid(input.size, window, step, rows);
   const [xs, ys, zs] = starts;
   const flips = mirrorings(mirrorAxes);
   const channels = input.data.length / voxelsOf(input.size);
   const weights = windowWeights(window);
-  const running = new RunningPlanes(size, window, heads);
+  const sums = new MeanLogits(networks, { ...input, before, rows, depth: window[2], width: size[0] });
   const progress = { loaded: 0, total: count * networks.length };
   for (const [row, z] of zs.entries()) {
     for (const network of networks)
@@ -79,107 +100,67 @@ export async function* logitPlanes(
           const empty = new Float32Array(channels * voxelsOf(window));
           const source = { data: input.data, shape: input.size, channels };
           const part = copyWindow(source, { start, size: window }, empty);
-          const logits = await meanOfFlips(network, part, window, flips, signal);
-          running.add(logits, weights, [x, y]);
+          for (const axes of flips) {
+            const add = sums.adder(network, { window, weights, start: [x, y], axes });
+            await network.run(axes.length > 0 ? flip(part, window, axes) : part, add, signal);
+          }
           progress.loaded++;
           onProgress?.({ ...progress });
         }
     const done = (zs[row + 1] ?? size[2]) - z;
     for (let plane = 0; plane < done; plane++) {
       const at = z + plane - before[2];
-      if (at >= 0 && at < input.size[2]) yield running.mean(plane, before, input.size);
+      if (at >= 0 && at < input.size[2]) yield sums.plane(plane);
     }
-    running.drop(done);
+    sums.drop(done);
   }
 }
 
-async function meanOfFlips(
-  network: WindowLogits,
-  part: Float32Array,
-  window: Size3,
-  flips: readonly Axis[][],
-  signal: AbortSignal | undefined,
-): Promise<Float32Array> {
-  let sum: Float32Array | undefined;
-  for (const axes of flips) {
-    const found = await network(axes.length > 0 ? flip(part, window, axes) : part, signal);
-    if (!areFinite(found))
-      throw new NotFinite(
-        "the network's results are NaN or infinite: look at the image and at the range that the model expects",
-        undefined,
-        'logits',
-      );
-    const turned = axes.length > 0 ? flip(found, window, axes) : found;
-    if (!sum) sum = flips.length > 1 ? turned.slice() : turned;
-    else for (let at = 0; at < sum.length; at++) sum[at]! += turned[at]!;
-  }
-  if (flips.length > 1) for (let at = 0; at < sum!.length; at++) sum![at]! /= flips.length;
-  return sum!;
-}
+/** Sums of networks' results, and the mean of their logits: features have sums for each network, logits one for all. */
+class MeanLogits {
+  readonly #parts: { readonly networks: readonly WindowNetwork[]; readonly running: RunningPlanes }[];
 
-/** Weighted sums of the planes that the current row of windows covers. */
-class RunningPlanes {
-  /** [head][z][y][x] */
-  readonly #sums: Float32Array;
-  /** [z][y][x] */
-  readonly #weights: Float32Array;
-
-  constructor(
-    readonly size: Size3,
-    readonly window: Size3,
-    readonly heads: number,
-  ) {
-    this.#weights = new Float32Array(size[0] * size[1] * window[2]);
-    this.#sums = new Float32Array(heads * this.#weights.length);
+  constructor(networks: readonly WindowNetwork[], extent: Extent) {
+    const [first] = networks;
+    const together = first?.head ? networks.map((network) => [network]) : [networks];
+    this.#parts = first
+      ? together.map((group) => ({ networks: group, running: new RunningPlanes(extent, first.channels) }))
+      : [];
   }
 
-  /** @param start x, y of the window */
-  add(logits: Float32Array, weights: Float32Array, [x0, y0]: readonly [number, number]): void {
-    const [nx, ny] = this.size;
-    const [w, h, d] = this.window;
-    const sums = this.#sums;
-    for (let head = 0; head < this.heads; head++)
-      for (let z = 0; z < d; z++)
-        for (let y = 0; y < h; y++) {
-          const from = ((head * d + z) * h + y) * w;
-          const to = ((head * d + z) * ny + y0 + y) * nx + x0;
-          const weight = (z * h + y) * w;
-          for (let x = 0; x < w; x++) sums[to + x]! += weights[weight + x]! * logits[from + x]!;
-        }
-    for (let z = 0; z < d; z++)
-      for (let y = 0; y < h; y++) {
-        const to = (z * ny + y0 + y) * nx + x0;
-        const weight = (z * h + y) * w;
-        for (let x = 0; x < w; x++) this.#weights[to + x]! += weights[weight + x]!;
-      }
+  /** Takes the results of a network for a window, which come in order. */
+  adder(network: WindowNetwork, place: Place): (planes: Float32Array) => void {
+    const { running } = this.#parts.find(({ networks }) => networks.includes(network))!;
+    const [w, h] = place.window;
+    let plane = 0;
+    return (planes) => {
+      if (!areFinite(planes))
+        throw new NotFinite(
+          "the network's results are NaN or infinite: look at the image and at the range that the model expects",
+          undefined,
+          'logits',
+        );
+      const depth = planes.length / (network.channels * w * h);
+      running.add(planes, plane, depth, place);
+      plane += depth;
+    };
   }
 
-  /** A plane [head][y][x] without its padding. */
-  mean(plane: number, [x0, y0]: Size3, [w, h]: Size3): Float32Array<ArrayBuffer> {
-    const [nx, ny] = this.size;
-    const d = this.window[2];
-    const result = new Float32Array(this.heads * w * h);
-    for (let head = 0, at = 0; head < this.heads; head++)
-      for (let y = 0; y < h; y++) {
-        const weight = (plane * ny + y0 + y) * nx + x0;
-        const from = ((head * d + plane) * ny + y0 + y) * nx + x0;
-        for (let x = 0; x < w; x++) result[at++] = this.#sums[from + x]! / this.#weights[weight + x]!;
-      }
-    return result;
+  /** Logits [head][y][x] of a plane that all windows have reached. */
+  plane(plane: number): Float32Array {
+    let sum: Float32Array | undefined;
+    for (const { networks, running } of this.#parts) {
+      const mean = running.mean(plane);
+      const logits = networks[0]!.head?.(mean) ?? mean;
+      if (!sum) sum = logits;
+      else for (let at = 0; at < sum.length; at++) sum[at]! += logits[at]!;
+    }
+    const count = this.#parts.length;
+    if (count > 1) for (let at = 0; at < sum!.length; at++) sum![at]! /= count;
+    return sum!;
   }
 
-  /** Makes room behind the planes that are still reached. */
   drop(planes: number): void {
-    const area = this.size[0] * this.size[1];
-    const d = this.window[2];
-    for (const [array, count] of [
-      [this.#sums, this.heads],
-      [this.#weights, 1],
-    ] as const)
-      for (let part = 0; part < count; part++) {
-        const [start, end] = [part * d * area, (part + 1) * d * area];
-        array.copyWithin(start, start + planes * area, end);
-        array.fill(0, end - planes * area, end);
-      }
+    for (const { running } of this.#parts) running.drop(planes);
   }
 }

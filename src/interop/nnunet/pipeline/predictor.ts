@@ -6,9 +6,8 @@ import type { Volume } from '../../../data/volume.ts';
 import { OutOfMemory } from '../../../errors.ts';
 import { deviceEntries, type DeviceOptions } from '../../../gpu/device-options.ts';
 import { formatBytes } from '../../../format.ts';
+import type { Inference } from '../../../infer/inference.ts';
 import { OpenNetwork } from '../../../infer/opened.ts';
-import { planInference } from '../../../model/plan.ts';
-import type { ModelState } from '../../../model/state.ts';
 import { assertOptions, assertValue } from '../../../options.ts';
 import { callback, flag, limit, signal, withParts } from '../../../schema.ts';
 import { uploadWeights } from '../../../weights/upload.ts';
@@ -21,7 +20,8 @@ import {
 } from '../folder.ts';
 import { fastestFirst } from './axes.ts';
 import { nnunetImage, readImage } from './image.ts';
-import type { WindowLogits } from './logits.ts';
+import type { WindowNetwork } from './logits.ts';
+import { networkOn, windowResult } from './network.ts';
 import { previousStage } from './previous.ts';
 import { segmentAsNnunet, type NnunetSegmentation, type NnunetSegmentOptions } from './segment.ts';
 
@@ -44,6 +44,7 @@ const sharedEntries = {
   step: v.optional(v.pipe(limit(fraction), v.maxValue(1, fraction))),
   mirror: v.optional(flag),
   probabilities: v.optional(flag),
+  logitBytes: v.optional(limit('bytes above 0')),
   signal,
   onProgress: callback,
 };
@@ -62,8 +63,8 @@ const predictEntries = {
  */
 export class NnunetPredictor {
   readonly #network: OpenNetwork;
-  /** One per fold; see `logitPlanes`. */
-  readonly networks: readonly WindowLogits[];
+  /** One per fold. */
+  readonly networks: readonly WindowNetwork[];
 
   private constructor(
     /** What the folder says. */
@@ -92,8 +93,8 @@ export class NnunetPredictor {
   static async of(model: NnunetModel, options: DeviceOptions = {}): Promise<NnunetPredictor> {
     assertValue('NnunetPredictor.of', withParts('a model of openNnunet', 'plans', 'labels', 'folds'), model);
     assertOptions('NnunetPredictor.of', deviceEntries, options);
-    const opened = await OpenNetwork.open(model.config, options, ({ state, inference }) =>
-      assertWindowFits(model, state, inference.budget),
+    const opened = await OpenNetwork.open(model.config, options, ({ inference }) =>
+      assertWindowFits(model, inference, model.folds.length),
     );
     return new NnunetPredictor(model, opened);
   }
@@ -151,11 +152,12 @@ export class NnunetPredictor {
 /** @throws OutOfMemory if the plan of a window exceeds the budget */
 export function assertWindowFits(
   { plans, config }: Pick<NnunetModel, 'plans' | 'config'>,
-  { limits, precision }: Pick<ModelState, 'limits' | 'precision'>,
-  budget: number,
+  inference: Pick<Inference, 'plan' | 'budget'>,
+  folds = 1,
 ): void {
   const size = fastestFirst(plans.configuration.patch);
-  const { peakBytes } = planInference({ config, size, batch: 1, limits, precision }).plan;
+  const { peakBytes } = inference.plan(size, windowResult(config, folds).kind).plan;
+  const { budget } = inference;
   if (peakBytes <= budget) return;
   throw new OutOfMemory(
     `a window of ${size.join(' x ')} voxels, the patch of this model, needs ${formatBytes(peakBytes)}; the memory budget ` +
@@ -165,31 +167,17 @@ export function assertWindowFits(
   );
 }
 
-/** One network per fold on the same buffers: a fold's weights are written when its turn comes. */
-function foldNetworks(model: NnunetModel, { state, inference }: OpenNetwork): WindowLogits[] {
-  const size = fastestFirst(model.plans.configuration.patch);
+/** One network per fold on the same buffers: a fold's weights are read and written when its turn comes. */
+function foldNetworks({ plans, config, folds }: NnunetModel, network: OpenNetwork): WindowNetwork[] {
+  const size = fastestFirst(plans.configuration.patch);
+  const result = windowResult(config, folds.length);
   let written: NnunetFold | undefined;
-  return model.folds.map((fold): WindowLogits => {
-    // Of several folds, which take turns again and again, each is read once.
-    const weights = model.folds.length > 1 ? inMemory(fold.weights) : fold.weights;
-    return async (window, signal) => {
-      const run = await inference.at(size);
-      if (written !== fold) {
-        written = undefined;
-        await uploadWeights(state, weights);
-        written = fold;
-      }
-      return run(window, signal);
-    };
-  });
-}
-
-/** Tensors that are kept once they are read. */
-function inMemory(tensors: NnunetFold['weights']): NnunetFold['weights'] {
-  return new Map(
-    [...tensors].map(([name, tensor]) => {
-      let data: Promise<Float32Array> | undefined;
-      return [name, { shape: tensor.shape, read: () => (data ??= tensor.read()) }];
+  return folds.map((fold) =>
+    networkOn(network, size, result, async () => {
+      if (written === fold) return;
+      written = undefined;
+      await uploadWeights(network.state, fold.weights);
+      written = fold;
     }),
   );
 }

@@ -28,14 +28,18 @@ export interface PreviousStage {
   readonly values: readonly number[];
 }
 
-/** @throws InvalidVolume if all voxels are 0, and for RGB values that are none; OutOfMemory */
+/**
+ * @param image is used up: each of its channels goes once it is cropped, so that no more than one is there twice
+ * @throws InvalidVolume if all voxels are 0, and for RGB values that are none; OutOfMemory
+ */
 export function nnunetInput(
   image: NnunetImage,
   { configuration }: NnunetPlans,
   previous?: PreviousStage,
 ): NnunetInput {
   const box = nonZeroBox(image);
-  const cut = image.channels.map((channel) => cropped(channel, image.size, box));
+  const count = image.channels.length;
+  const cut = Array.from({ length: count }, () => cropped(image.channels.shift()!, image.size, box));
   const spacing = fastestFirst(configuration.spacing);
   const { resampling, normalization } = configuration;
   const how = splineOf(resampling.data, image.spacing, spacing);
@@ -43,16 +47,17 @@ export function nnunetInput(
   const voxels = voxelsOf(size);
   const data = floatsFor(
     Float32Array,
-    voxels * (cut.length + (previous?.values.length ?? 0)),
+    voxels * (count + (previous?.values.length ?? 0)),
     `${image.name} at ${spacing.join(' x ')} mm`,
   );
   const isMasked = normalization.some((scheme) => 'masked' in scheme && scheme.masked);
   const mask = isMasked ? maskOf(cut, box.size) : undefined;
   const isSame = size.every((n, axis) => n === box.size[axis]);
-  cut.forEach((channel, index) => {
+  for (let index = 0; index < count; index++) {
+    const channel = cut.shift()!;
     normalizeAs(normalization[index]!, channel, mask, image.name);
     data.set(isSame ? channel : resampleSpline(channel, box.size, size, how), index * voxels);
-  });
+  }
   if (previous) {
     const labels = copyWindow(
       { data: previous.labels, shape: image.size },
@@ -61,7 +66,7 @@ export function nnunetInput(
     );
     const found = isSame ? labels : resampleLabels(labels, box.size, size, previous.values, how ?? {});
     previous.values.forEach((value, index) => {
-      const at = (cut.length + index) * voxels;
+      const at = (count + index) * voxels;
       for (let voxel = 0; voxel < voxels; voxel++) data[at + voxel] = found[voxel] === value ? 1 : 0;
     });
   }

@@ -1,17 +1,18 @@
 /** Segments images as nnU-Net does, from the image to labels on its own grid. */
+import type { SplineOptions } from '../../../data/spline.ts';
 import { spacingOf } from '../../../data/volume.ts';
 import { InvalidModel, InvalidOption } from '../../../errors.ts';
 import { Segmentation, type PredictOptions } from '../../../infer/predict.ts';
 import { softmax } from '../../../infer/probabilities.ts';
-import type { Size3 } from '../../../size.ts';
 import { foregroundLabels } from '../labels.ts';
 import type { NnunetRules } from '../rules.ts';
-import { fastestFirst, transposition, voxelsOf } from './axes.ts';
+import { fastestFirst, voxelsOf } from './axes.ts';
 import type { ImageOrigin, NnunetImage } from './image.ts';
-import { PlaneReducer } from './labels-of-planes.ts';
-import { logitPlanes, windowGrid, type WindowLogits, type WindowOptions } from './logits.ts';
+import { PlaneReducer, type Strip } from './labels-of-planes.ts';
+import { logitPlanes, windowGrid, type Rows, type WindowNetwork, type WindowOptions } from './logits.ts';
+import { defaultLogitBytes, planLogits } from './memory.ts';
 import { nnunetInput, type NnunetInput, type PreviousStage } from './preprocess.ts';
-import { sizeAt, splineOf } from './resampling.ts';
+import { splineOf } from './resampling.ts';
 
 /** What of a model a segmentation needs. */
 export type SegmentationRules = Pick<NnunetRules, 'plans' | 'labels' | 'mirrorAxes'>;
@@ -23,6 +24,11 @@ export interface NnunetSegmentOptions extends Omit<WindowOptions, 'mirrorAxes'> 
   readonly probabilities?: boolean | undefined;
   /** Needed by the second network of a cascade. */
   readonly previous?: PreviousStage | undefined;
+  /**
+   * Bytes of host memory for the sums of windows. Where a whole volume would take more, its rows go through in strips:
+   * the same labels, and some windows are computed twice. Default 1 GiB.
+   */
+  readonly logitBytes?: number | undefined;
 }
 
 /**
@@ -49,14 +55,21 @@ export function optionsForNnunet(options: PredictOptions): NnunetSegmentOptions 
 export type NnunetSegmentation = Segmentation<Uint8Array | Uint16Array>;
 
 /**
- * @param networks one per fold, as `window` takes them: [channel][z][y][x] of the plans' patch
+ * @param image is used up: its channels are emptied
+ * @param networks one per fold, for windows of the plans' patch
  * @throws InvalidVolume, InvalidOption, InvalidModel, Aborted, NotFinite, OutOfMemory
  */
 export async function segmentAsNnunet(
   { plans, labels, mirrorAxes }: SegmentationRules,
   image: NnunetImage,
-  networks: readonly WindowLogits[],
-  { mirror = true, probabilities = false, previous, ...options }: NnunetSegmentOptions = {},
+  networks: readonly WindowNetwork[],
+  {
+    mirror = true,
+    probabilities = false,
+    previous,
+    logitBytes = defaultLogitBytes,
+    ...options
+  }: NnunetSegmentOptions = {},
 ): Promise<NnunetSegmentation> {
   const { configuration } = plans;
   if ((configuration.previousStage === undefined) !== (previous === undefined))
@@ -66,10 +79,35 @@ export async function segmentAsNnunet(
         : `configuration "${configuration.name}" takes the labels of "${configuration.previousStage}"; give them too`,
     );
   const input = nnunetInput(image, plans, previous);
-  const heads = labels.heads.length;
-  const shape = { window: fastestFirst(configuration.patch), heads };
-  const planes = logitPlanes(input, shape, networks, { ...options, mirrorAxes: mirror ? mirrorAxes : [] });
-  return labelsOfPlanes({ plans, labels }, image, input, planes, probabilities);
+  const window = fastestFirst(configuration.patch);
+  const how = wayBack(plans, image, input);
+  const channels = networks[0]?.channels ?? 1;
+  const parts = networks[0]?.head ? networks.length : 1;
+  const { strips, windows } = planLogits(
+    { network: input.size, image: input.box.size, how },
+    { window, step: options.step, heads: labels.heads.length, channels, parts },
+    logitBytes,
+  );
+  const result = new Placement(image.origin, input.box, labels, probabilities);
+  const total = windows * networks.length;
+  let before = 0;
+  for (const strip of strips) {
+    const planes = logitPlanes(
+      input,
+      window,
+      networks,
+      {
+        ...options,
+        mirrorAxes: mirror ? mirrorAxes : [],
+        onProgress: ({ loaded }) => options.onProgress?.({ loaded: before + loaded, total }),
+      },
+      strip.source,
+    );
+    const reducer = new PlaneReducer(input.size, input.box.size, how, labels, probabilities, strip);
+    await result.fill(reducer, planes, strip);
+    before += networks.length * windowGrid(input.size, window, options.step, strip.source).count;
+  }
+  return result.segmentation();
 }
 
 /**
@@ -83,20 +121,19 @@ export async function labelsOfPlanes(
   planes: AsyncIterable<Float32Array> | Iterable<Float32Array>,
   probabilities = false,
 ): Promise<NnunetSegmentation> {
-  const reducer = reducerOf(model, image, input, probabilities);
-  const result = new Placement(image.origin, input.box, model.labels, probabilities);
-  for await (const plane of planes)
-    for (const { z, labels, logits } of reducer.push(plane)) result.put(z, labels, logits);
+  const { size, box } = input;
+  const how = wayBack(model.plans, image, input);
+  const result = new Placement(image.origin, box, model.labels, probabilities);
+  await result.fill(new PlaneReducer(size, box.size, how, model.labels, probabilities), planes);
   return result.segmentation();
 }
 
-/** From the network's grid to what was cropped. */
-function reducerOf(
-  { plans, labels }: Pick<SegmentationRules, 'plans' | 'labels'>,
-  image: NnunetImage,
+/** How logits come from the network's grid to what was cropped; undefined where that is the same. */
+function wayBack(
+  plans: SegmentationRules['plans'],
+  image: Pick<NnunetImage, 'spacing'>,
   { size, box }: Pick<NnunetInput, 'size' | 'box'>,
-  keepLogits: boolean,
-): PlaneReducer {
+): SplineOptions | undefined {
   const { resampling, spacing } = plans.configuration;
   const isSame = size.every((n, axis) => n === box.size[axis]);
   const how = isSame ? undefined : splineOf(resampling.probabilities, fastestFirst(spacing), image.spacing);
@@ -104,7 +141,7 @@ function reducerOf(
     throw new InvalidModel(
       'plans.json resamples images but not logits; expected one of nnU-Net’s resampling_fn_probabilities',
     );
-  return new PlaneReducer(size, box.size, how, labels, keepLogits);
+  return how;
 }
 
 /** Labels and probabilities on the grid of the file, filled plane by plane. */
@@ -127,8 +164,18 @@ class Placement {
     if (!rules.regions) this.#probabilities.fill(1, 0, voxels);
   }
 
-  put(z: number, labels: Uint16Array, logits: Float32Array | undefined): void {
-    this.#putPlane(this.#labels, 0, labels, z);
+  /** With what the reducer makes of the planes. */
+  async fill(
+    reducer: PlaneReducer,
+    planes: AsyncIterable<Float32Array> | Iterable<Float32Array>,
+    { result: rows }: Pick<Strip, 'result'> = { result: [0, this.box.size[1]] },
+  ): Promise<void> {
+    for await (const plane of planes)
+      for (const { z, labels, logits } of reducer.push(plane)) this.#put(z, rows, labels, logits);
+  }
+
+  #put(z: number, rows: Rows, labels: Uint16Array, logits: Float32Array | undefined): void {
+    this.#putPlane(this.#labels, 0, labels, z, rows);
     if (!logits || !this.#probabilities) return;
     const { heads, regions } = this.rules;
     const values = regions
@@ -137,7 +184,7 @@ class Placement {
     const voxels = this.#labels.length;
     heads.forEach((_, head) => {
       const plane = values.subarray(head * labels.length, (head + 1) * labels.length);
-      this.#putPlane(this.#probabilities!, head * voxels, plane, z);
+      this.#putPlane(this.#probabilities!, head * voxels, plane, z, rows);
     });
   }
 
@@ -146,11 +193,12 @@ class Placement {
     first: number,
     plane: ArrayLike<number>,
     z: number,
+    [low, high]: Rows,
   ) {
     const { start, steps } = this.origin;
     const { start: corner, size } = this.box;
     const place = first + start + corner[0] * steps[0] + (corner[2] + z) * steps[2];
-    for (let y = 0, at = 0; y < size[1]; y++) {
+    for (let y = low, at = 0; y < high; y++) {
       let to = place + (corner[1] + y) * steps[1];
       for (let x = 0; x < size[0]; x++, to += steps[0]) target[to] = plane[at++]!;
     }
@@ -166,43 +214,4 @@ class Placement {
     };
     return new Segmentation({ ...grid, data: this.#labels, shape }, probabilities, undefined, []);
   }
-}
-
-/** What a segmentation takes at most on the host, beside the network's own plan on the GPU. */
-export interface SegmentationPlan {
-  /** Voxels along x, y, z of nnU-Net's array that the network sees. */
-  readonly size: Size3;
-  readonly windows: number;
-  /** Of the image as it is read, prepared and resampled. */
-  readonly imageBytes: number;
-  /** Of the logits that windows still reach, however long the image is. */
-  readonly logitBytes: number;
-  readonly labelBytes: number;
-}
-
-/**
- * What an image needs, nothing of which is cropped.
- * @param image voxels and mm along x, y, z of the file
- */
-export function planSegmentation(
-  { plans, labels }: Pick<SegmentationRules, 'plans' | 'labels'>,
-  image: { readonly size: Size3; readonly spacing: Size3 },
-  step?: number,
-): SegmentationPlan {
-  const { spacing, patch, resampling, normalization } = plans.configuration;
-  const { axes } = transposition(plans.transpose);
-  const along = (list: Size3) => axes.map((axis) => list[axis]) as unknown as Size3;
-  const [from, own, next] = [along(image.size), along(image.spacing), fastestFirst(spacing)];
-  const size = resampling.data.method === 'none' ? from : sizeAt(from, own, next);
-  const window = fastestFirst(patch);
-  const grid = windowGrid(size, window, step);
-  const channels = normalization.length;
-  return {
-    size,
-    windows: grid.count,
-    imageBytes: 4 * channels * (2 * voxelsOf(from) + voxelsOf(size)),
-    logitBytes:
-      4 * grid.size[0] * grid.size[1] * (window[2] * (labels.heads.length + 1) + 2 * labels.heads.length),
-    labelBytes: voxelsOf(from) * (foregroundLabels(labels).length < 255 ? 1 : 2),
-  };
 }
