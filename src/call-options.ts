@@ -1,6 +1,7 @@
 /** The options of the public calls, and what each may be. */
 import * as v from 'valibot';
 import { preprocessingSchema, type Preprocessing } from './data/preprocessing.ts';
+import { regionsSchema, type Region } from './data/regions.ts';
 import { deviceEntries, sharedDeviceEntries, type DeviceOptions } from './gpu/device-options.ts';
 import { precisionSchema } from './gpu/precision.ts';
 import type { SegmentOptions } from './infer/inference.ts';
@@ -47,6 +48,12 @@ export interface CreateOptions extends Partial<UNet3DConfig>, DeviceOptions {
   readonly seed?: number;
   /** Names by label value, background first. Default: none. */
   readonly labels?: readonly string[];
+  /**
+   * What each head finds, where that overlaps, as many as `classes`: heads then decide by a sigmoid each, losses and
+   * scores are those of regions, and predictions are label maps into which each region writes its label. Default: each
+   * head is the class of that label, of which one wins.
+   */
+  readonly regions?: readonly Region[] | undefined;
   /** Names of the input channels. Default: none. */
   readonly channels?: readonly string[];
   /** What `predict` does to a volume first, as training did. Default: canonical axes, own spacing, z-score. */
@@ -95,6 +102,7 @@ const networkEntries = {
   ...configEntries,
   seed: v.optional(wholeNumber()),
   labels: v.optional(distinctNames('classes')),
+  regions: v.optional(regionsSchema),
   channels: v.optional(channels),
   preprocessing: v.optional(preprocessingSchema),
 };
@@ -182,6 +190,7 @@ export const planEntries = { size: size3, batch: v.optional(wholeNumber(1)), los
 
 export const describeEntries = {
   labels: v.optional(distinctNames('classes')),
+  regions: v.optional(regionsSchema),
   channels: v.optional(channels),
   preprocessing: v.optional(preprocessingSchema),
   postprocessing: v.optional(object({ largestComponent: v.array(wholeNumber(1, 254), 'a list of classes') })),

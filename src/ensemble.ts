@@ -144,8 +144,8 @@ async function ownRunner(files: readonly ModelFile[], device: DeviceOptions): Pr
   let common: { config: UNet3DConfig; description: Description } | undefined;
   for (const file of files) {
     const { description: saved } = await openModel(await bytesOf(file), file.path);
-    const { config, labels, channels, preprocessing, inputSize, nnunet } = saved;
-    const description = { labels, channels, preprocessing, inputSize, nnunet };
+    const { config, labels, regions, channels, preprocessing, inputSize, nnunet } = saved;
+    const description = { labels, regions, channels, preprocessing, inputSize, nnunet };
     common ??= { config, description };
     if (JSON.stringify([config, description]) !== JSON.stringify([common.config, common.description]))
       throw new InvalidModel(

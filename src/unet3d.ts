@@ -17,6 +17,7 @@ import {
 } from './call-options.ts';
 import { assertLabelled, type LabelledCase } from './data/labelled-case.ts';
 import type { PreparedCase } from './data/prepare.ts';
+import { labelCount } from './data/regions.ts';
 import type { Source } from './data/source.ts';
 import { InvalidOption } from './errors.ts';
 import { deviceEntries, type DeviceOptions } from './gpu/device-options.ts';
@@ -45,7 +46,7 @@ import { defaultBudget } from './model/budget.ts';
 import { completeConfig } from './model/complete-config.ts';
 import { paddedSize } from './model/sizes.ts';
 import type { UNet3DConfig } from './model/config.ts';
-import { lossShape, weightedDice, type Loss } from './model/losses.ts';
+import { lossOfHeads, lossShape, weightedDice, type Loss } from './model/losses.ts';
 import { planTraining } from './model/plan.ts';
 import { ModelState } from './model/state.ts';
 import { summarise } from './model/summary.ts';
@@ -87,9 +88,9 @@ export class UNet3D {
    */
   static async create(options: CreateOptions): Promise<UNet3D> {
     assertOptions('UNet3D.create', createEntries, options);
-    const { seed = 0, labels = [], channels = [], preprocessing } = options;
+    const { seed = 0, labels = [], regions, channels = [], preprocessing } = options;
     const config = completeConfig(options);
-    const description = { labels, channels, preprocessing };
+    const description = { labels, ...(regions && { regions }), channels, preprocessing };
     requireConsistent(
       { config, ...description },
       (problem) => new InvalidOption(`UNet3D.create: ${problem}`),
@@ -226,7 +227,12 @@ export class UNet3D {
 
   /** @throws InvalidDataset for a case without a label or with label values outside the classes */
   #labelled(cases: readonly PreparedCase[]): readonly LabelledCase[] {
-    assertLabelled(cases, this.config.classes, this.description.labels);
+    const { labels, regions } = this.description;
+    assertLabelled(
+      cases,
+      regions ? Math.max(labels.length, labelCount(regions)) : this.config.classes,
+      labels,
+    );
     return cases;
   }
 
@@ -352,7 +358,7 @@ export class UNet3D {
       batch,
       limits: this.#model.state.limits,
       precision: this.precision,
-      loss: lossShape(loss, this.config.classes),
+      loss: lossShape(lossOfHeads(loss, this.description.regions), this.config.classes),
       optimizer: adam(),
     }).plan;
   }

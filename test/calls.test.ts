@@ -55,6 +55,7 @@ const view = worker.viewOf(volume);
 const { signal } = new AbortController();
 const onProgress = () => undefined;
 const names = ['a', 'b'];
+const regions = names.map((name) => ({ name, labels: [1], written: 1 }));
 const cases = ['a', 'b', 'c', 'd'].map((id) => ({ id, subject: id }));
 const sampleOfMirror = { tta: false, mirrorAxes: [] };
 const file = { tensors: new Map([['a', { shape: [1], data: new Float32Array(1) }]]), metadata: { of: 'a' } };
@@ -77,6 +78,7 @@ const calls: Readonly<Record<string, PublicCall>> = {
         deepSupervision: false,
         strides: [[2, 2, 2]],
         labels: names,
+        regions,
         channels: ['t'],
         preprocessing,
         memoryBudget: 2 ** 30,
@@ -218,6 +220,11 @@ const calls: Readonly<Record<string, PublicCall>> = {
   crossEntropy: { call: library.crossEntropy, values: [[1, 1]] },
   weightedDice: { call: library.weightedDice, values: [[1, 1]], options: { 1: { smooth: 1, batch: true } } },
   nnunetLoss: { call: library.nnunetLoss, values: [2], options: { 1: { batch: true } } },
+  nnunetRegionLoss: {
+    call: library.nnunetRegionLoss,
+    values: [regions],
+    options: { 1: { batch: true, ignore: true } },
+  },
   diceCrossEntropy: {
     call: library.diceCrossEntropy,
     values: [],
@@ -342,6 +349,11 @@ const calls: Readonly<Record<string, PublicCall>> = {
     values: [map, map],
     options: { 2: { classes: 2, spacing: [1, 1, 1], tolerance: 1, name: 'a', background: true, ignore: 3 } },
   },
+  evaluateRegions: {
+    call: library.evaluateRegions,
+    values: [map, map],
+    options: { 2: { classes: 2, regions, tolerance: 1, name: 'a', ignore: 3 } },
+  },
   readSafetensors: { call: library.readSafetensors, values: [library.writeSafetensors(file), 'a'] },
   writeSafetensors: {
     call: library.writeSafetensors,
@@ -456,7 +468,7 @@ const calls: Readonly<Record<string, PublicCall>> = {
   casePicture: {
     call: report.casePicture,
     values: ['Best', metrics[0], { image: volume, truth: labels, prediction: labels }],
-    options: { 3: { labels: names } },
+    options: { 3: { labels: names, scored: names } },
   },
   mapsOver: { call: report.mapsOver, values: [{ name: 'a', image: volume, truth: map }, 3] },
   renderCase: {

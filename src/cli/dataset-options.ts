@@ -30,7 +30,8 @@ export const datasetHelp = `
 DATASET is a folder: a Medical Segmentation Decathlon or nnU-Net v2 data set
 (with dataset.json); else images and labels matched by name: a folder of each,
 a folder per case, labels beside their images (CASE_seg, CASE_gt) or in a tree
-like theirs (BIDS). Or give both folders with --images and --labels.`;
+like theirs (BIDS). Or give both folders with --images and --labels. Regions of
+nnU-Net's dataset.json are trained and scored as such.`;
 
 export function addDatasetOptions(command: Command): Command {
   return command

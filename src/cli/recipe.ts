@@ -1,6 +1,15 @@
 /** From options to a loss, an optimiser, a schedule and sizes, with defaults that serve an unseen data set. */
 import { InvalidOption } from '../errors.ts';
-import { crossEntropy, diceCrossEntropy, nnunetLoss, weightedDice, type Loss } from '../model/losses.ts';
+import type { Region } from '../data/regions.ts';
+import {
+  crossEntropy,
+  diceCrossEntropy,
+  lossOfHeads,
+  nnunetLoss,
+  nnunetRegionLoss,
+  weightedDice,
+  type Loss,
+} from '../model/losses.ts';
 import { adam, adamW, sgd, type Optimizer } from '../train/optimizers.ts';
 import type { Axis } from '../infer/probabilities.ts';
 import { nnunetAugmentation, type Augmentation } from '../train/augmentation.ts';
@@ -26,17 +35,25 @@ export const scheduleNames = [
   'constant',
 ] as const;
 
-/** @throws InvalidOption for weights beside a loss that has its own */
+/**
+ * @param of.weights one per class, or per region
+ * @param of.ignore whether there are unknown voxels
+ * @throws InvalidOption for weights beside a loss that has its own or knows none
+ */
 export function lossOf(
   name: (typeof lossNames)[number],
   {
     classes,
+    regions,
     weights,
     batchDice = false,
+    ignore = false,
   }: {
     readonly classes: number;
     readonly weights?: readonly number[] | undefined;
+    readonly regions?: readonly Region[] | undefined;
     readonly batchDice?: boolean | undefined;
+    readonly ignore?: boolean;
   },
 ): Loss {
   if (name === 'nnunet') {
@@ -44,11 +61,18 @@ export function lossOf(
       throw new InvalidOption(
         '--class-weights has no place in --loss nnunet, which has its own: leave it out',
       );
-    return nnunetLoss(classes, { batch: batchDice });
+    return regions
+      ? nnunetRegionLoss(regions, { batch: batchDice, ignore })
+      : nnunetLoss(classes, { batch: batchDice });
   }
-  if (name === 'ce') return crossEntropy(weights);
-  if (name === 'dice') return weightedDice(weights);
-  return diceCrossEntropy(weights ? { diceWeights: weights, entropyWeights: weights } : {});
+  if (name === 'ce' && regions && weights)
+    throw new InvalidOption(
+      '--class-weights weigh classes of which one wins, and these are regions: leave it out, or take --loss dice',
+    );
+  if (name === 'ce') return lossOfHeads(crossEntropy(weights), regions);
+  if (name === 'dice') return lossOfHeads(weightedDice(weights), regions);
+  const both = weights && { diceWeights: weights, ...(!regions && { entropyWeights: weights }) };
+  return lossOfHeads(diceCrossEntropy(both), regions);
 }
 
 export function optimizerOf(name: (typeof optimizerNames)[number]): Optimizer {

@@ -24,7 +24,10 @@ export interface CaseVolumes {
 export interface Outcome {
   readonly title: string;
   readonly model: UNet3D;
+  /** Names of what is scored: classes by label value, or background and regions. */
   readonly labels: readonly string[];
+  /** Names by label value, for pictures. Default: `labels`. */
+  readonly values?: readonly string[];
   readonly split: Split;
   readonly training: TrainingResult;
   /** Of a training step, as it ran. */
@@ -48,7 +51,7 @@ export interface Outcome {
 
 /** Writes metrics.json, history.csv, progress.png, slices.png and report.html; returns the summary. */
 export async function writeResults(folder: RunFolder, outcome: Outcome): Promise<Summary> {
-  const { title, labels, training, cases, part, postprocessing } = outcome;
+  const { title, labels, values = labels, training, cases, part, postprocessing } = outcome;
   const summary = summarise(cases);
   const { history, bestEpoch, bestDice, steps, seconds } = training;
   const best = history[bestEpoch];
@@ -85,10 +88,10 @@ export async function writeResults(folder: RunFolder, outcome: Outcome): Promise
     const metrics = cases[index]!;
     const caption = `mean Dice ${digits(foregroundDice(metrics))}`;
     rows.push({ name: `${name}: ${metrics.name}`, ...volumes, caption });
-    pictures.push(await casePicture(name, metrics, volumes, { labels }));
+    pictures.push(await casePicture(name, metrics, volumes, { labels: values, scored: labels }));
   }
   const columns = ['image', 'truth', 'prediction', 'difference'] as const;
-  await folder.picture('slices.png', sliceGrid(rows, { labels, columns }));
+  await folder.picture('slices.png', sliceGrid(rows, { labels: values, columns }));
   await folder.write('report.html', await report(outcome, summary, pictures));
   return summary;
 }

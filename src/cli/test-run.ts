@@ -3,11 +3,12 @@ import type { Case } from '../data/case.ts';
 import type { Dataset } from '../data/dataset.ts';
 import type { LabelledCase } from '../data/labelled-case.ts';
 import { readNifti } from '../data/nifti.ts';
+import type { Region } from '../data/regions.ts';
 import { testedPart, type Split } from '../data/split.ts';
 import { spatialShape, type Grid, type Volume } from '../data/volume.ts';
 import { Aborted } from '../errors.ts';
 import type { PostprocessingChoice } from '../metrics/components.ts';
-import { evaluateCase, type CaseMetrics } from '../metrics/evaluate.ts';
+import { evaluate, type CaseMetrics } from '../metrics/evaluate.ts';
 import { mapsOver } from '../report/render.ts';
 import type { UNet3D } from '../unet3d.ts';
 import type { Truths } from './case-files.ts';
@@ -23,8 +24,10 @@ export interface TestRun {
   readonly model: UNet3D;
   readonly dataset: Dataset;
   readonly split: Split;
-  /** Names of the classes. */
+  /** Names by label value. */
   readonly labels: readonly string[];
+  /** What is scored, where that overlaps; else the labels are. */
+  readonly regions?: readonly Region[] | undefined;
   /** Prepared, for the choice of the post-processing. */
   readonly validation: readonly LabelledCase[];
   /** Whether post-processing is chosen. */
@@ -75,7 +78,7 @@ export async function testModel(run: TestRun): Promise<TestResult> {
 }
 
 async function testCase(
-  { io, folder, model, dataset, labels, tta, truths }: TestRun,
+  { io, folder, model, dataset, labels, regions, tta, truths }: TestRun,
   item: Case,
 ): Promise<CaseMetrics> {
   const segmentation = await model.predict(item.images, { tta, signal: io.signal });
@@ -83,7 +86,7 @@ async function testCase(
   const { shape, spacing, data } = segmentation.labels;
   const truth = await truthOf(item, segmentation.labels, truths);
   const options = { classes: labels, name: item.id, ignore: dataset.ignoreLabel };
-  return evaluateCase({ data: truth.data, shape, spacing }, { data, shape }, options);
+  return evaluate({ data: truth.data, shape, spacing }, { data, shape }, options, regions);
 }
 
 const truthOf = async (item: Case, grid: Grid, truths: Truths | undefined): Promise<Volume> =>

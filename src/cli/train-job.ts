@@ -68,6 +68,7 @@ export function configOf({ options, details, data, model }: Job, settings: Setti
     preprocessing: data.preprocessing,
     ...(reasons.length > 0 && { decisions: reasons }),
     labels: data.labels,
+    ...(data.regions && { regions: data.regions }),
     adapter: model.adapter,
     arguments: details.kept,
   };

@@ -30,7 +30,8 @@ export async function writeAll(
   return writeResults(folder, {
     title: dataset.name,
     model,
-    labels: data.labels,
+    labels: data.scored,
+    values: data.labels,
     split,
     training: result,
     plan,
@@ -74,7 +75,7 @@ export function announceResults(
       : 'Nothing was left to validate on; the weights are those of the last epoch.',
   );
   io.out(`${part === 'test' ? 'Test' : 'Validation (no test part)'}: ${cases.length} case(s)`, '');
-  io.out(...diceTable(summary, data.labels.map(printable)).trimEnd().split('\n'));
+  io.out(...diceTable(summary, data.scored.map(printable)).trimEnd().split('\n'));
   io.out(
     '',
     `Trained for ${duration(seconds)}. In ${folder.path}: report.html, model.safetensors, progress.png, ` +

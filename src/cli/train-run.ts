@@ -43,11 +43,12 @@ export async function runTraining(
     folder.check(dataFiles(dataset, path, options), split[testedPart(split)].cases),
   );
   const { dataset, data } = opened;
-  assertClassWeights(options.classWeights, data.labels);
+  assertClassWeights(options.classWeights, data);
   if (init) assertChannels(init, data.channels);
   for (const reason of data.decision?.reasons ?? []) io.err(reason);
   clock.end('reading and preparing the data');
 
+  const classes = data.regions?.length ?? data.labels.length;
   const planner = init ? undefined : plannerOf(options.preset);
   const plan =
     planner &&
@@ -55,8 +56,8 @@ export async function runTraining(
     planned(data.decision.fingerprint, {
       planner,
       inChannels: data.channels,
-      classes: data.labels.length,
-      labels: data.labels.length + (dataset.ignoreLabel === undefined ? 0 : 1),
+      classes,
+      labels: data.scored.length + (dataset.ignoreLabel === undefined ? 0 : 1),
       spacing: data.decision.typical.spacing,
       features: options.features,
     });
@@ -65,16 +66,17 @@ export async function runTraining(
   await announceAdapter(io);
   const model = await UNet3D.create({
     inChannels: data.channels,
-    classes: data.labels.length,
+    classes,
     ...(plan?.config ?? networkOf({ ...options, features: options.features ?? trainFeatures })),
     ...(init?.description.config.heads && { heads: init.description.config.heads }),
     seed: options.seed,
     labels: data.labels,
+    regions: data.regions,
     channels: dataset.channels,
     preprocessing: data.preprocessing,
     ...(options.memory === undefined ? {} : { memoryBudget: options.memory }),
   });
-  const history = new HistoryWriter(folder, data.labels, dataset.name);
+  const history = new HistoryWriter(folder, data.scored, dataset.name);
   try {
     if (init) await model.takeWeights(init.bytes, { heads: options.initHeads ?? 'auto' });
     await trainModel({
@@ -104,6 +106,7 @@ async function trainModel(job: Job): Promise<void> {
   const settings = decide(io, {
     network: model.config,
     data,
+    hasUnknown: dataset.ignoreLabel !== undefined,
     options,
     planned: job.planned,
     trained: job.details.init?.description.inputSize,
@@ -129,14 +132,14 @@ async function trainModel(job: Job): Promise<void> {
   const result = await fit(job, settings, source, () => options.resume && history.next(keep));
   await history.done();
   clock.end('training');
-  const { validation, labels, truths } = data;
+  const { validation, labels, regions, scored, truths } = data;
   const { postprocess, tta = false } = options;
   const test = await testModel({
-    ...{ io, folder, model, dataset, split, labels },
+    ...{ io, folder, model, dataset, split, labels, regions },
     ...{ validation, postprocess, tta, truths, clock },
   });
   if (test.cases.length === 0) {
-    await folder.history(result.history, labels, dataset.name);
+    await folder.history(result.history, scored, dataset.name);
     io.out(
       `Trained on all cases; nothing was left to test on. The model is ${folder.file('model.safetensors')}`,
     );
@@ -200,7 +203,7 @@ async function fit(
   const { precision = 'f32', checkpointing = false, accumulate = 1 } = wish;
   const show = watch(io, {
     epochs,
-    labels: data.labels,
+    labels: data.scored,
     json: options.json ?? false,
     voxelsPerStep: source.size.reduce((a, b) => a * b) * wish.batch * accumulate,
     gpuBytes: () => model.gpu.allocatedBytes,

@@ -46,12 +46,16 @@ export function protocolOf({ clip, ema, earlyStopping, onNotFinite, freeze }: Tr
   };
 }
 
-/** @throws InvalidOption unless there is one weight per class, or none at all */
-export function assertClassWeights(weights: readonly number[] | undefined, labels: readonly string[]): void {
-  if (weights === undefined || weights.length === labels.length) return;
+/** @throws InvalidOption unless there is one weight per class or region, or none at all */
+export function assertClassWeights(
+  weights: readonly number[] | undefined,
+  { labels, regions }: Pick<TrainingData, 'labels' | 'regions'>,
+): void {
+  const heads = regions?.map(({ name }) => name) ?? labels;
+  if (weights === undefined || weights.length === heads.length) return;
   throw new InvalidOption(
-    `--class-weights has ${weights.length} number(s), but there are ${labels.length} classes ` +
-      `(${some(labels)}): give one for each, background first`,
+    `--class-weights has ${weights.length} number(s), but there are ${heads.length} ${regions ? 'regions' : 'classes'} ` +
+      `(${some(heads)}): give one for each${regions ? '' : ', background first'}`,
   );
 }
 
@@ -79,6 +83,8 @@ const usualBatch = 2;
 export interface Given {
   readonly network: UNet3DConfig;
   readonly data: TrainingData;
+  /** Whether the data set has a value of unknown voxels. */
+  readonly hasUnknown: boolean;
   readonly options: TrainOptions;
   /** What nnU-Net's planner has found, with a preset of its. */
   readonly planned: PlannedTraining | undefined;
@@ -100,8 +106,10 @@ export function decide(io: Io, given: Given): Settings {
   const { classes } = network;
   const loss = lossOf(options.loss, {
     classes,
+    regions: data.regions,
     weights: options.classWeights,
     batchDice: planned?.batchDice,
+    ignore: given.hasUnknown,
   });
   const optimizer = optimizerOf(options.optimizer);
   const { precision, checkpointing = false, accumulate } = options;

@@ -11,6 +11,7 @@ import { cacheCases } from '../data/prepare-cache.ts';
 import { channelsOf, constantText, requireOneGrid } from '../data/prepare-checks.ts';
 import { prepareVolumes, readCase, type PreparedCase } from '../data/prepare.ts';
 import { defaultPreprocessing, type Preprocessing } from '../data/preprocessing.ts';
+import { scoredNames, type Region } from '../data/regions.ts';
 import type { Size3 } from '../size.ts';
 import { assertNoSharedContent, partNames, testedPart, type PartName, type Split } from '../data/split.ts';
 import { Aborted, InvalidDataset, OutOfMemory } from '../errors.ts';
@@ -29,6 +30,10 @@ export interface TrainingData {
   readonly channels: number;
   /** Names by label value, background first. */
   readonly labels: readonly string[];
+  /** What the network's heads are to find, where that overlaps. */
+  readonly regions: readonly Region[] | undefined;
+  /** Names of what is scored: the labels', or the background's and the regions'. */
+  readonly scored: readonly string[];
   /** Labels of the cases that will be tested, as far as they are kept. */
   readonly truths: Truths;
 }
@@ -153,7 +158,19 @@ export async function readTrainingData(
     { length: classes ?? highest + 1 },
     (_, label) => dataset.labels[label] ?? nameOf(label, dataset.ignoreLabel),
   );
-  return { training, validation: held, preprocessing, decision, channels, labels: names, truths };
+  const { regions } = dataset;
+  const scored = scoredNames(names, regions);
+  return {
+    training,
+    validation: held,
+    preprocessing,
+    decision,
+    channels,
+    labels: names,
+    regions,
+    scored,
+    truths,
+  };
 }
 
 /** Spacing x, y, z in mm of the first image of each case, on canonical axes. */

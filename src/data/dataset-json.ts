@@ -7,6 +7,7 @@ import { InvalidDataset } from '../errors.ts';
 import { readJson } from '../json.ts';
 import { openObject, repeated, text } from '../schema.ts';
 import { listed as quoted } from '../listed.ts';
+import { labelCount, labelNames, readRegions, type Region } from './regions.ts';
 import { groupChannels, stemOf, volumePattern } from './volume-names.ts';
 import type { FileEntry, UnassignedCase } from './case.ts';
 import type { Source } from './source.ts';
@@ -21,7 +22,10 @@ interface ListedCase {
 /** What both kinds of dataset.json say. */
 export interface Description {
   readonly name: string | undefined;
+  /** Names by label value. */
   readonly labels: readonly string[];
+  /** What is to be found, where that overlaps. */
+  readonly regions: readonly Region[] | undefined;
   readonly channels: readonly string[];
   readonly ignoreLabel: number | undefined;
   /** Image and label paths, where the file lists them (Decathlon, and nnU-Net's "dataset" entry). */
@@ -49,6 +53,7 @@ export const descriptionSchema = openObject({
     v.union([text, v.number(), v.array(v.number())], 'a name or a value'),
     '{"0": "background", …} or {"background": 0, …}',
   ),
+  regions_class_order: v.optional(v.nullable(v.array(v.number(), 'a list of labels'))),
   channel_names: v.optional(names),
   modality: v.optional(names),
   file_ending: v.optional(text),
@@ -73,7 +78,9 @@ export function readDescription(text: string): Description {
   const keyed = dataset && Object.entries(dataset);
   return {
     name: name === undefined ? undefined : String(name),
-    ...readLabels(json.labels),
+    ...(Object.values(json.labels).some((value) => Array.isArray(value) && value.length > 1)
+      ? readRegionLabels(json.labels, json.regions_class_order)
+      : { ...readLabels(json.labels), regions: undefined }),
     channels: Object.values(json.channel_names ?? json.modality ?? {}).map(String),
     training:
       training?.map(({ image, label }) => ({ images: [image].flat(), label })) ??
@@ -82,7 +89,61 @@ export function readDescription(text: string): Description {
   };
 }
 
-function readLabels(labels: v.InferOutput<typeof descriptionSchema>['labels']): {
+type Labels = v.InferOutput<typeof descriptionSchema>['labels'];
+
+/** Some entries are lists: each entry but the background is a region. */
+function readRegionLabels(
+  labels: Labels,
+  order: readonly number[] | null | undefined,
+): Pick<Description, 'labels' | 'regions' | 'ignoreLabel'> {
+  const values = (name: string, value: Labels[string], most: number): number[] => {
+    const found = [value].flat().map((written) => (String(written).trim() === '' ? NaN : Number(written)));
+    if (found.length === 0 || !found.every((n) => Number.isInteger(n) && n >= 0 && n <= most))
+      return fail(
+        `gives the region "${name}" the labels ${JSON.stringify(value)}; expected some of 0 to ${most}.`,
+      );
+    return found;
+  };
+  const isBackground = (value: Labels[string]): boolean => [value].flat().join() === '0';
+  const { ignore, ...named } = labels;
+  const ignored = ignore === undefined ? [] : values('ignore', ignore, 255);
+  if (ignored.length > 1) return fail(`gives "ignore" the values ${ignored.join(', ')}; expected one.`);
+  const [ignoreLabel] = ignored;
+  const background = Object.entries(named).find(([, value]) => isBackground(value))?.[0];
+  const entries = Object.entries(named)
+    .filter(([name]) => name !== background)
+    .map(([name, value]) => ({ name, labels: values(name, value, 254) }));
+  if (entries.length < 2)
+    return fail(
+      `defines the region "${entries[0]!.name}" alone; give its labels one value, as a class, or define another region.`,
+    );
+  const regions = readRegions(entries, order, (problem) => new InvalidDataset(`dataset.json: ${problem}.`));
+  const wrong = regions.find(({ written }) => !Number.isInteger(written) || written < 1 || written > 254);
+  if (wrong)
+    return fail(
+      `writes the label ${wrong.written} for the region "${wrong.name}" (regions_class_order); expected 1 to 254.`,
+    );
+  const known = new Set([0, ...regions.flatMap(({ labels: of, written }) => [...of, written])]);
+  const clash = regions.find(
+    ({ labels: of, written }) => ignoreLabel !== undefined && [...of, written].includes(ignoreLabel),
+  );
+  if (clash)
+    return fail(
+      `gives the label ${ignoreLabel} to "${clash.name}" and "ignore"; give "ignore" one of its own.`,
+    );
+  const gap = Array.from({ length: labelCount(regions) }, (_, value) => value).find(
+    (value) => !known.has(value) && value !== ignoreLabel,
+  );
+  if (gap !== undefined)
+    return fail(`has no region with the label ${gap}; expected labels from 0 without gaps.`);
+  const names = labelNames(regions, background);
+  if (ignoreLabel !== undefined && ignoreLabel < names.length) names[ignoreLabel] = 'ignore';
+  const twice = repeated(names);
+  if (twice !== undefined) return fail(`names two labels "${twice}"; give each its own name.`);
+  return { labels: names, regions, ignoreLabel };
+}
+
+function readLabels(labels: Labels): {
   labels: string[];
   ignoreLabel: number | undefined;
 } {
@@ -90,9 +151,7 @@ function readLabels(labels: v.InferOutput<typeof descriptionSchema>['labels']): 
   const names: string[] = [];
   let ignoreLabel: number | undefined;
   for (const [key, value] of Object.entries(labels)) {
-    if (Array.isArray(value))
-      return fail(`defines the region "${key}" as ${JSON.stringify(value)}; give one value per class.`);
-    const [name, written] = byName ? [key, value] : [String(value), key];
+    const [name, written] = byName ? [key, [value].flat()[0]] : [String(value), key];
     const number = String(written).trim() === '' ? NaN : Number(written);
     const isUnknown = name === 'ignore';
     const most = isUnknown ? 255 : 254;

@@ -12,6 +12,7 @@ import { listedCases, nnUNetCases, plainPath, readDescription, type Locate } fro
 import { casesByLayout } from './dataset-layout.ts';
 import { matchByName } from './dataset-match.ts';
 import type { LabelRules } from './prepare-checks.ts';
+import type { Region } from './regions.ts';
 import { assignSubjects } from './subjects.ts';
 import { pairedPath, readText, type FilePair, type Source } from './source.ts';
 import { volumePattern } from './volume-names.ts';
@@ -24,6 +25,8 @@ export interface Dataset {
   readonly cases: readonly Case[];
   /** Class names by label value; empty when the data set does not tell. */
   readonly labels: readonly string[];
+  /** What is to be found where that overlaps, such as a whole tumour and its core; each is a set of labels. */
+  readonly regions?: readonly Region[];
   /** Channel names; empty when the data set does not tell. */
   readonly channels: readonly string[];
   /**
@@ -139,8 +142,7 @@ export async function openFiles(
     const cases = description.training
       ? await listedCases(description.training, entries, find)
       : nnUNetCases(description, entries);
-    const { name, labels, channels, ignoreLabel } = description;
-    return finish(cases, entries, options, { name, labels, channels, ignoreLabel });
+    return finish(cases, entries, options, description);
   }
 
   const cases = casesByLayout(entries);
@@ -164,6 +166,7 @@ export async function pairDataset(
 interface Described {
   readonly name?: string | undefined;
   readonly labels?: readonly string[];
+  readonly regions?: readonly Region[] | undefined;
   readonly channels?: readonly string[];
   readonly ignoreLabel?: number | undefined;
 }
@@ -193,19 +196,25 @@ async function finish(
     cases,
     channels: described.channels ?? [],
     ...knownClasses(described, options.ignoreLabel),
+    ...(described.regions && { regions: described.regions }),
     warnings,
   };
 }
 
 /** The classes without the value of unknown voxels, which may be that of a class with a name. */
 function knownClasses(
-  { labels = [], ignoreLabel: told }: Described,
+  { labels = [], regions = [], ignoreLabel: told }: Described,
   ignoreLabel = told,
 ): Pick<Dataset, 'labels' | 'ignoreLabel'> {
   if (ignoreLabel === undefined) return { labels };
   if (told !== undefined && told !== ignoreLabel)
     throw new InvalidDataset(
       `Unknown voxels are to have the value ${ignoreLabel}, but dataset.json says ${told}; leave one of the two out.`,
+    );
+  const within = regions.find((region) => [...region.labels, region.written].includes(ignoreLabel));
+  if (within)
+    throw new InvalidDataset(
+      `Unknown voxels are to have the value ${ignoreLabel}, which belongs to the region "${within.name}"; give another value.`,
     );
   const known = ignoreLabel === labels.length - 1 ? labels.slice(0, -1) : labels;
   if (labels.length > 0 && known.filter((_, value) => value !== ignoreLabel).length < 2)

@@ -7,11 +7,13 @@ import { Program } from '../gpu/program.ts';
 import { planEvaluation, type EvaluationPlan } from '../model/plan.ts';
 import { resultWords } from '../model/shared-tensors.ts';
 import type { PlanShape } from '../model/plan-shape.ts';
-import { dice, meanDefined } from '../metrics/dice.ts';
+import { meanDefined } from '../metrics/dice.ts';
+import { scoredDice } from '../metrics/region-dice.ts';
 import { chooseWindow } from './choose-window.ts';
 import { wholeSize } from '../model/sizes.ts';
 import type { ModelState } from '../model/state.ts';
 import { classWeights, lossShape, type Loss } from '../model/losses.ts';
+import { regionTable } from '../ops/region-loss.ts';
 
 /** A dense volume [channel][z][y][x] with, possibly, its labels [z][y][x]; shape x, y, z. */
 export interface DenseCase {
@@ -22,7 +24,7 @@ export interface DenseCase {
 
 export interface EvaluationResult {
   readonly loss: number;
-  /** Predicted classes [z][y][x] on the case's own grid. */
+  /** Predicted labels [z][y][x] on the case's own grid. */
   readonly predicted: Uint8Array<ArrayBuffer>;
 }
 
@@ -41,9 +43,9 @@ export interface CaseScore {
   readonly id: string;
   /** Of the whole case, as the training defines it. */
   readonly loss: number;
-  /** Per class, background first; NaN where neither has the class. */
+  /** Per class or region, background first; NaN where neither has it. */
   readonly dice: readonly number[];
-  /** Predicted classes [z][y][x] on the case's own grid. */
+  /** Predicted labels [z][y][x] on the case's own grid. */
   readonly predicted: Uint8Array<ArrayBuffer>;
 }
 
@@ -120,7 +122,12 @@ export class Evaluator {
   /** Loss, Dice and labels as the network gives them. */
   async score(item: LabelledVolume & { readonly id: string }, signal?: AbortSignal): Promise<CaseScore> {
     const { loss, predicted } = await this.run(item, signal);
-    return { id: item.id, loss, dice: dice(predicted, item.label, this.state.config.classes), predicted };
+    return { id: item.id, loss, dice: this.dice(predicted, item.label), predicted };
+  }
+
+  /** Of labels that the network gave. */
+  dice(predicted: Uint8Array, truth: Uint8Array): number[] {
+    return scoredDice(predicted, truth, { ...this.state.config, regions: this.loss.regions });
   }
 
   /**
@@ -190,6 +197,7 @@ export class Evaluator {
       results: new Float32Array(resultWords(config.classes)),
       classWeights: classWeights(this.loss, config.classes),
       lossScale: new Float32Array([1, 0]),
+      ...(this.loss.regions && { regions: regionTable(this.loss.regions) }),
     };
     return new Map(
       Object.entries(contents).map(([name, values]) => {

@@ -17,11 +17,18 @@ import { fromCanonical, spacingOf, spatialShape, type Volume } from '../data/vol
 import { InvalidOption } from '../errors.ts';
 import type { UNet3DConfig } from '../model/config.ts';
 import { postprocessed, type Postprocessing } from '../metrics/components.ts';
+import type { Region } from '../data/regions.ts';
 import type { DenseCase } from './evaluator.ts';
-import { argmax, mirrorings, segmentProbabilities, softmax, type MirrorOptions } from './probabilities.ts';
+import {
+  labelsOf,
+  mirrorings,
+  probabilitiesOf,
+  segmentProbabilities,
+  type MirrorOptions,
+} from './probabilities.ts';
 import type { WindowProgress } from './window.ts';
 
-/** What a prediction may give: a class for each voxel, softmax probabilities, or the outputs of the network. */
+/** What a prediction may give: a label for each voxel, probabilities of classes or regions, or the network's outputs. */
 export type PredictOutput = 'labels' | 'probabilities' | 'logits';
 
 /** How files are segmented. */
@@ -60,6 +67,7 @@ export interface Segmenter {
   readonly description: {
     readonly preprocessing?: Preprocessing | undefined;
     readonly postprocessing?: Postprocessing | undefined;
+    readonly regions?: readonly Region[] | undefined;
   };
   readonly logits: (volume: DenseCase, options: PredictOptions) => Promise<Float32Array>;
 }
@@ -121,6 +129,8 @@ export async function segmentVolumes(
 ): Promise<Segmentation> {
   const { output = 'labels', postprocess = true } = options;
   const { inChannels, classes } = model.config;
+  const { postprocessing, regions } = model.description;
+  const heads = { classes, regions };
   const channels = volumes.reduce((sum, volume) => sum + channelsOf(volume), 0);
   const name = names[0]!;
   if (channels !== inChannels)
@@ -141,8 +151,8 @@ export async function segmentVolumes(
   }
   const logits = output === 'logits' ? await model.logits(prepared, options) : undefined;
   const scores = logits
-    ? softmax(logits, classes)
-    : await segmentProbabilities(model.logits, prepared, classes, options);
+    ? probabilitiesOf(logits, heads)
+    : await segmentProbabilities(model.logits, prepared, heads, options);
 
   const { header } = volumes[0]!;
   const source = gridOf(header);
@@ -150,16 +160,15 @@ export async function segmentVolumes(
   const shape = spatialShape(source.shape);
   const box = grid.box ?? { start: [0, 0, 0], size: grid.shape };
   const inBox = resampleTo(scores, prepared.shape, box.size, 'linear');
-  const found = placed(argmax(inBox, classes), box, grid.shape);
-  const { postprocessing } = model.description;
-  const cleaned = postprocess ? postprocessed(found, grid.shape, postprocessing) : found;
+  const found = placed(labelsOf(inBox, heads), box, grid.shape);
+  const cleaned = postprocess ? postprocessed(found, grid.shape, postprocessing, regions) : found;
   const labels = {
     ...onSource,
     data: fromCanonical(cleaned, { shape, affine: source.affine }),
     shape,
   };
   if (output === 'probabilities') {
-    const probabilities = placed(inBox, box, grid.shape, 1);
+    const probabilities = placed(inBox, box, grid.shape, regions ? 0 : 1);
     const data = fromCanonical(probabilities, { shape, affine: source.affine });
     return new Segmentation(labels, { ...onSource, data, shape: [...shape, classes] }, undefined, warnings);
   }

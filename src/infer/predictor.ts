@@ -1,22 +1,25 @@
 /** What a model makes of cases and files: logits, segmentations, scores. Each method takes a turn of the model. */
 import type { LabelledCase } from '../data/labelled-case.ts';
+import type { Heads } from '../data/regions.ts';
 import { Aborted } from '../errors.ts';
 import {
   choosePostprocessing,
+  chooseRegionPostprocessing,
   componentDice,
   postprocessed,
   type ComponentDice,
+  type LabelPair,
   type PostprocessingChoice,
 } from '../metrics/components.ts';
-import { dice } from '../metrics/dice.ts';
-import { weightedDice, type Loss } from '../model/losses.ts';
+import { scoredDice } from '../metrics/region-dice.ts';
+import { lossOfHeads, weightedDice, type Loss } from '../model/losses.ts';
 import type { Size3 } from '../size.ts';
 import { Evaluator, type CaseScore, type DenseCase } from './evaluator.ts';
 import { Inference, notFinite, type SegmentOptions } from './inference.ts';
 import type { Model } from './model.ts';
 import { segmentVolumes, type PredictOptions, type ReadSources, type Segmentation } from './predict.ts';
 import {
-  argmax,
+  labelsOf,
   mirrorings,
   segmentProbabilities,
   type MirrorOptions,
@@ -60,7 +63,8 @@ export class Predictor {
   async evaluate(cases: readonly LabelledCase[], options: EvaluateOptions): Promise<CaseScore[]> {
     const { loss = weightedDice(), signal } = options;
     const { state, description } = this.model;
-    const evaluator = new Evaluator(state, loss, { trained: description.inputSize });
+    const ofHeads = lossOfHeads(loss, description.regions);
+    const evaluator = new Evaluator(state, ofHeads, { trained: description.inputSize });
     const scores: CaseScore[] = [];
     try {
       for (const item of cases) {
@@ -84,8 +88,9 @@ export class Predictor {
     if (!Number.isFinite(loss)) throw await notFinite(state, item.image);
     const mirrored = mirrorings(options).length > 1;
     const found = mirrored || window ? await this.#labels(item, options) : predicted;
-    const labels = postprocess ? postprocessed(found, item.shape, description.postprocessing) : found;
-    return { id: item.id, loss, dice: dice(labels, item.label, state.config.classes), predicted: labels };
+    const { postprocessing, regions } = description;
+    const labels = postprocess ? postprocessed(found, item.shape, postprocessing, regions) : found;
+    return { id: item.id, loss, dice: scoredDice(labels, item.label, this.#heads), predicted: labels };
   }
 
   async #evaluateThrough(window: Size3, item: LabelledCase, loss: Loss, signal: AbortSignal | undefined) {
@@ -103,17 +108,26 @@ export class Predictor {
     cases: readonly LabelledCase[],
     options: ProbabilityOptions,
   ): Promise<PostprocessingChoice> {
-    const { classes } = this.model.state.config;
+    const { classes, regions } = this.#heads;
+    if (regions) {
+      const found: LabelPair[] = [];
+      for (const item of cases)
+        found.push({ prediction: await this.#labels(item, options), truth: item.label, shape: item.shape });
+      return chooseRegionPostprocessing(found, regions);
+    }
     const scores: ComponentDice[] = [];
     for (const item of cases)
       scores.push(componentDice(await this.#labels(item, options), item.label, item.shape, classes));
     return choosePostprocessing(scores, classes);
   }
 
-  /** Classes of a prepared case as the network gives them, windows and flips included. */
+  get #heads(): Heads {
+    return { classes: this.model.state.config.classes, regions: this.model.description.regions };
+  }
+
+  /** Labels of a prepared case as the network gives them, windows and flips included. */
   async #labels(item: DenseCase, options: ProbabilityOptions): Promise<Uint8Array<ArrayBuffer>> {
-    const { classes } = this.model.state.config;
-    return argmax(await segmentProbabilities(this.logits, item, classes, options), classes);
+    return labelsOf(await segmentProbabilities(this.logits, item, this.#heads, options), this.#heads);
   }
 
   /** Frees what predictions hold on the GPU. */

@@ -1,4 +1,5 @@
 /** From logits to probabilities and labels, and mirror test-time augmentation: the mean over flipped copies. */
+import type { Heads } from '../data/regions.ts';
 import { Aborted, InvalidOption } from '../errors.ts';
 import type { Size3 } from '../size.ts';
 import type { DenseCase } from './evaluator.ts';
@@ -46,14 +47,14 @@ export interface ProbabilityOptions extends MirrorOptions {
 }
 
 /**
- * Probabilities [class][z][y][x] of a volume, averaged over the flips asked for.
+ * Probabilities [head][z][y][x] of a volume, averaged over the flips asked for.
  * @param run gives the logits of a volume of this shape
  * @throws Aborted; InvalidOption for axes that are none
  */
 export async function segmentProbabilities<Options extends ProbabilityOptions>(
   run: (volume: DenseCase, options: Options) => Promise<Float32Array>,
   { image, shape }: DenseCase,
-  classes: number,
+  heads: Heads,
   options: Options,
 ): Promise<Float32Array<ArrayBuffer>> {
   const { signal, onProgress } = options;
@@ -69,7 +70,7 @@ export async function segmentProbabilities<Options extends ProbabilityOptions>(
           onProgress?.({ loaded: pass * total + loaded, total: flips.length * total }),
       },
     );
-    const probabilities = softmax(logits, classes);
+    const probabilities = probabilitiesOf(logits, heads);
     if (!mean) mean = probabilities;
     else {
       const turned = flip(probabilities, shape, axes);
@@ -78,6 +79,25 @@ export async function segmentProbabilities<Options extends ProbabilityOptions>(
   }
   if (flips.length > 1) for (let at = 0; at < mean!.length; at++) mean![at]! /= flips.length;
   return mean!;
+}
+
+/** Probabilities [head][voxel] of logits [head][voxel]: of classes that exclude each other, or of each region by itself. */
+export const probabilitiesOf = (
+  logits: Float32Array,
+  { classes, regions }: Heads,
+): Float32Array<ArrayBuffer> =>
+  regions ? Float32Array.from(logits, (z) => 1 / (1 + Math.exp(-z))) : softmax(logits, classes);
+
+/** The label of each voxel: the likeliest class, or of the last region whose probability exceeds one half. */
+export function labelsOf(probabilities: Float32Array, { classes, regions }: Heads): Uint8Array<ArrayBuffer> {
+  if (!regions) return argmax(probabilities, classes);
+  const voxels = probabilities.length / regions.length;
+  const labels = new Uint8Array(voxels);
+  for (const [head, { written }] of regions.entries()) {
+    const found = probabilities.subarray(head * voxels, (head + 1) * voxels);
+    for (let voxel = 0; voxel < voxels; voxel++) if (found[voxel]! > 0.5) labels[voxel] = written;
+  }
+  return labels;
 }
 
 /** Probabilities [class][voxel] of logits [class][voxel]. */

@@ -6,7 +6,9 @@ import * as v from 'valibot';
 import { InvalidVolume } from '../errors.ts';
 import { assertOptions } from '../options.ts';
 import { numbers, wholeNumber } from '../schema.ts';
+import { members, type Region } from '../data/regions.ts';
 import { dice, meanDefined } from './dice.ts';
+import { regionDice } from './region-dice.ts';
 
 /** Which voxels are neighbours: across faces, or also across edges and corners. */
 export type Connectivity = 6 | 26;
@@ -143,7 +145,7 @@ export function largestComponents(
 
 /** What is done to a model's labels, as it was chosen on validation cases; saved with the model. */
 export interface Postprocessing {
-  /** Classes of which only the largest component by 6 neighbours is kept. */
+  /** Classes, or regions counted from 1, of which only the largest component by 6 neighbours is kept, in this order. */
   readonly largestComponent: readonly number[];
 }
 
@@ -152,12 +154,29 @@ export function postprocessed(
   labels: Uint8Array<ArrayBuffer>,
   shape: readonly number[],
   postprocessing: Postprocessing | undefined,
+  regions?: readonly Region[],
 ): Uint8Array<ArrayBuffer> {
   const classes = postprocessing?.largestComponent ?? [];
+  if (regions)
+    return classes.reduce((map, index) => largestOfRegion(map, shape, regions[index - 1]!), labels);
   return classes.length > 0 ? largestComponents(labels, shape, { classes }) : labels;
 }
 
-/** Dice per class, background first: of one case or the mean over cases. */
+/** Labels of a region that lie outside of its largest component become 0, as in nnU-Net. */
+function largestOfRegion(
+  labels: Uint8Array<ArrayBuffer>,
+  shape: readonly number[],
+  region: Region,
+): Uint8Array<ArrayBuffer> {
+  const isMember = members(region);
+  const kept = largestComponents(
+    labels.map((label) => isMember[label]!),
+    shape,
+  );
+  return labels.map((label, voxel) => (isMember[label] && !kept[voxel] ? 0 : label));
+}
+
+/** Dice per class or region, background first: of one case or the mean over cases. */
 export interface ComponentDice {
   /** As predicted. */
   readonly before: readonly number[];
@@ -189,5 +208,40 @@ export function choosePostprocessing(cases: readonly ComponentDice[], classes: n
   const largestComponent = before.flatMap((score, label) =>
     label > 0 && after[label]! > score ? [label] : [],
   );
+  return { largestComponent, before, after };
+}
+
+/** A label map beside its truth, x fastest. */
+export interface LabelPair {
+  readonly prediction: Uint8Array<ArrayBuffer>;
+  readonly truth: Uint8Array;
+  readonly shape: readonly number[];
+}
+
+/**
+ * Adopts the largest component for one region after another where its mean Dice over the cases rises with it, on top of
+ * what was adopted before: regions overlap.
+ */
+export function chooseRegionPostprocessing(
+  cases: readonly LabelPair[],
+  regions: readonly Region[],
+): PostprocessingChoice {
+  const scores = (maps: readonly Uint8Array[]): number[] => {
+    const each = maps.map((map, at) => regionDice(map, cases[at]!.truth, regions));
+    return [undefined, ...regions].map((_, entry) => meanDefined(each.map((row) => row[entry]!)));
+  };
+  let maps = cases.map(({ prediction }) => prediction);
+  const before = scores(maps);
+  const after = [...before];
+  let reached = before;
+  const largestComponent: number[] = [];
+  for (const [index, region] of regions.entries()) {
+    const cleaned = maps.map((map, at) => largestOfRegion(map, cases[at]!.shape, region));
+    const found = scores(cleaned);
+    after[index + 1] = found[index + 1]!;
+    if (!(found[index + 1]! > reached[index + 1]!)) continue;
+    largestComponent.push(index + 1);
+    [maps, reached] = [cleaned, found];
+  }
   return { largestComponent, before, after };
 }

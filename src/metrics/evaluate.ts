@@ -3,41 +3,23 @@
  * per class, and the confusion matrix.
  */
 import * as v from 'valibot';
-import { requireOver, turnedValues } from '../data/grid.ts';
-import { labelAdvice } from '../data/label-advice.ts';
-import { labelOf } from '../data/label-values.ts';
-import { spatialShape, type TurnedGrid } from '../data/volume.ts';
-import { InvalidOption, InvalidVolume } from '../errors.ts';
+import { labelCount, members, regionsSchema, type Region } from '../data/regions.ts';
+import { InvalidOption } from '../errors.ts';
 import { assertOptions } from '../options.ts';
-import {
-  distinctNames,
-  flag,
-  numberAbove,
-  numberFrom,
-  numbers,
-  openObject,
-  text,
-  wholeNumber,
-} from '../schema.ts';
+import { distinctNames, flag, numberFrom, text, wholeNumber } from '../schema.ts';
 import { distanceScratch } from './distance.ts';
+import {
+  comparedMaps,
+  labelVolume,
+  spacingSchema,
+  unknown,
+  type LabelMaps,
+  type LabelVolume,
+  type Triple,
+} from './label-maps.ts';
 import { surfaceMetrics, type SurfaceMetrics } from './surface.ts';
 
-type Triple = readonly [number, number, number];
-
-/** A label map: x fastest, extents along x, y, z. */
-export interface LabelVolume {
-  /** Label values, x fastest. */
-  readonly data: ArrayLike<number>;
-  /** Voxels along x, y, z. */
-  readonly shape: readonly number[];
-  /** Millimetres along x, y, z. */
-  readonly spacing?: readonly number[];
-  /**
-   * Voxel to millimetres, 4 x 4 row-major. Where both maps have one they must show the same place; in whatever order
-   * and direction their axes are stored, voxels are compared that lie over each other.
-   */
-  readonly affine?: readonly number[];
-}
+export type { LabelVolume };
 
 /** What is measured for one class of one case. NaN: not defined, to be left out of means. */
 export interface ClassMetrics extends SurfaceMetrics {
@@ -75,9 +57,9 @@ export type MetricName = (typeof metricNames)[number];
 export interface CaseMetrics {
   /** Of the case. */
   readonly name: string;
-  /** One entry per label value, background included. */
+  /** One entry per label value, background included; of regions, the voxels outside of all of them come first. */
   readonly classes: readonly ClassMetrics[];
-  /** Voxels by truth (row) and prediction (column). */
+  /** Voxels by truth (row) and prediction (column); empty for regions, which overlap. */
   readonly confusion: readonly (readonly number[])[];
   /** Classes that only one of the two maps has, in words. */
   readonly notes: readonly string[];
@@ -103,7 +85,17 @@ export interface EvaluateOptions {
 }
 
 const classesText = '2 to 256 classes, background included: their number, or a different name for each';
-const spacing = v.optional(v.array(numberAbove(0), 'millimetres along x, y, z'));
+interface Measuring extends Pick<EvaluateOptions, 'tolerance' | 'background'> {
+  readonly name: string;
+  readonly spacing?: readonly number[] | undefined;
+}
+
+/** How label maps are compared by regions. */
+export interface EvaluateRegionsOptions extends EvaluateOptions {
+  /** Sets of labels, which may overlap. */
+  readonly regions: readonly Region[];
+}
+
 const evaluateEntries = {
   classes: v.union(
     [
@@ -112,93 +104,15 @@ const evaluateEntries = {
     ],
     classesText,
   ),
-  spacing,
+  spacing: spacingSchema,
   tolerance: v.optional(numberFrom(0)),
   name: v.optional(text),
   background: v.optional(flag),
   ignore: v.optional(wholeNumber(0, 255)),
 } satisfies Record<keyof EvaluateOptions, unknown>;
 
-const labelVolume = openObject({
-  data: numbers,
-  shape: v.array(wholeNumber(1), 'voxels along x, y, z'),
-  spacing,
-});
-
 /** Smallest box, as [low, high) per axis, that holds every voxel of a class in either map. */
 type Box = [[number, number], [number, number], [number, number]];
-
-/** Unknown voxels among labels as bytes. */
-const unknown = 255;
-
-/** Labels as bytes; unknown voxels of the truth, and what a prediction copies of them, become `unknown`. */
-function labelBytes(
-  volume: LabelVolume,
-  kind: 'truth' | 'prediction',
-  name: string,
-  classes: number,
-  ignore: number | undefined,
-): Uint8Array {
-  const { data } = volume;
-  const out = new Uint8Array(data.length);
-  for (let at = 0; at < data.length; at++) {
-    const value = labelOf(data[at]!);
-    const isClass = value >= 0 && value < classes && Number.isInteger(value);
-    if (value === ignore && (kind === 'truth' || !isClass)) {
-      out[at] = unknown;
-      continue;
-    }
-    if (isClass) {
-      out[at] = value;
-      continue;
-    }
-    const place = placeText(at, volume.shape);
-    if (Number.isNaN(value))
-      throw new InvalidVolume(
-        `${name}: the ${kind} is NaN at voxel ${place}: label maps hold whole numbers only.`,
-      );
-    throw new InvalidVolume(
-      `${name}: the ${kind} has the value ${Number(value.toPrecision(6))} at voxel ${place}, but the classes are 0 to ${classes - 1}: ` +
-        `${labelAdvice(data, { classes })}.`,
-    );
-  }
-  return out;
-}
-
-function placeText(at: number, [x = 1, y = 1]: readonly number[]): string {
-  return `(${at % x}, ${Math.floor(at / x) % y}, ${Math.floor(at / (x * y))})`;
-}
-
-/** Makes the prediction unknown where the truth is. @throws InvalidVolume if it is unknown elsewhere */
-function leaveOut(truth: Uint8Array, prediction: Uint8Array, shape: Triple, name: string): void {
-  for (let at = 0; at < truth.length; at++)
-    if (truth[at] === unknown) prediction[at] = unknown;
-    else if (prediction[at] === unknown)
-      throw new InvalidVolume(
-        `${name}: the prediction is unknown at voxel ${placeText(at, shape)}, where the truth is known: predict a class there.`,
-      );
-}
-
-/** Refuses two maps that do not show the same place; how the prediction is to be turned to the truth's axes. */
-function checkGrids(truth: LabelVolume, prediction: LabelVolume, name: string): TurnedGrid | undefined {
-  const text = (shape: readonly number[]): string => shape.join(' x ');
-  for (const [kind, { data, shape }] of [
-    ['truth', truth],
-    ['prediction', prediction],
-  ] as const) {
-    if (shape.slice(3).some((size) => size > 1))
-      throw new InvalidVolume(
-        `${name}: the ${kind} has ${shape.length} axes, ${text(shape)}, expected the three of a label map: it seems to ` +
-          'hold probabilities or logits; evaluate what predict writes as labels, its default output.',
-      );
-    const voxels = spatialShape(shape).reduce((product, size) => product * size);
-    if (data.length !== voxels)
-      throw new InvalidVolume(
-        `${name}: the ${kind} has ${data.length} values for ${text(shape)} voxels: pass one 3-D label map.`,
-      );
-  }
-  return requireOver(prediction, truth, { name, map: 'prediction', volume: 'truth' });
-}
 
 /** Counts of all pairs of labels where the truth is known, and the box of each class. */
 function tally(
@@ -272,20 +186,86 @@ export function evaluateCase(
   options: EvaluateOptions,
 ): CaseMetrics {
   assertOptions('evaluateCase', evaluateEntries, options);
-  const { tolerance = 1, name = 'case', ignore } = options;
+  const { name = 'case', ignore } = options;
+  assertOptions(name, { truth: labelVolume, prediction: labelVolume }, { truth, prediction });
+  const { classes: given } = options;
+  const classes = typeof given === 'number' ? given : given.length;
+  const titles = Array.from({ length: classes }, (_, label) =>
+    typeof given === 'number' ? `class ${label}` : `"${given[label]}" (class ${label})`,
+  );
+  const maps = comparedMaps(truth, prediction, { classes, ignore, name });
+  return measured(maps, titles, { ...options, name, spacing: options.spacing ?? truth.spacing });
+}
+
+const regionEntries = {
+  ...evaluateEntries,
+  regions: regionsSchema,
+} satisfies Record<keyof EvaluateRegionsOptions, unknown>;
+
+/**
+ * As `evaluateCase`, for regions: each is compared as the set of its labels in both maps, whatever labels these are.
+ * Entries are the voxels outside of all regions, then each region; there is no confusion matrix, as regions overlap.
+ * @param options.classes the label values
+ * @throws as `evaluateCase`; InvalidOption for regions of labels beyond the classes
+ */
+export function evaluateRegions(
+  truth: LabelVolume,
+  prediction: LabelVolume,
+  options: EvaluateRegionsOptions,
+): CaseMetrics {
+  assertOptions('evaluateRegions', regionEntries, options);
+  const { name = 'case', ignore, regions } = options;
   assertOptions(name, { truth: labelVolume, prediction: labelVolume }, { truth, prediction });
   const classes = typeof options.classes === 'number' ? options.classes : options.classes.length;
-  if (ignore !== undefined && classes > 255)
-    throw new InvalidOption(`Beside unknown voxels there are at most 255 classes, got ${classes}.`);
-  const [sx = 1, sy = 1, sz = 1] = options.spacing ?? truth.spacing ?? [];
+  if (labelCount(regions) > classes)
+    throw new InvalidOption(
+      `evaluateRegions: the regions go up to label ${labelCount(regions) - 1}, classes to ${classes - 1}; give as many classes`,
+    );
+  const maps = comparedMaps(truth, prediction, { classes, ignore, name });
+  const how = { ...options, name, spacing: options.spacing ?? truth.spacing };
+  const compared = (labels: readonly number[], title?: string): CaseMetrics => {
+    const table = members({ labels });
+    table[unknown] = unknown;
+    const [inTruth, inPrediction] = [maps.truth, maps.prediction].map((map) =>
+      map.map((label) => table[label]!),
+    );
+    return measured(
+      { shape: maps.shape, truth: inTruth!, prediction: inPrediction! },
+      [undefined, title],
+      how,
+    );
+  };
+  const found = regions.map((region) => compared(region.labels, `the region "${region.name}"`));
+  const any = compared(regions.flatMap(({ labels }) => labels));
+  return {
+    name,
+    classes: [any.classes[0]!, ...found.map((metrics) => metrics.classes[1]!)],
+    confusion: [],
+    notes: found.flatMap(({ notes }) => notes),
+  };
+}
+
+/** By regions where there are some, else by classes. */
+export const evaluate = (
+  truth: LabelVolume,
+  prediction: LabelVolume,
+  options: EvaluateOptions,
+  regions: readonly Region[] | undefined,
+): CaseMetrics =>
+  regions
+    ? evaluateRegions(truth, prediction, { ...options, regions })
+    : evaluateCase(truth, prediction, options);
+
+/** @param titles what notes call each class; of one without, nothing is noted */
+function measured(
+  { truth, prediction, shape }: LabelMaps,
+  titles: readonly (string | undefined)[],
+  { name, tolerance = 1, background = false, spacing: given }: Measuring,
+): CaseMetrics {
+  const [sx = 1, sy = 1, sz = 1] = given ?? [];
   const spacing: Triple = [sx, sy, sz];
-  const turned = checkGrids(truth, prediction, name);
-  const shape = spatialShape(truth.shape);
-  const truthLabels = labelBytes(truth, 'truth', name, classes, ignore);
-  const stored = labelBytes(prediction, 'prediction', name, classes, ignore);
-  const predictedLabels = turnedValues(stored, prediction.shape, turned);
-  if (ignore !== undefined) leaveOut(truthLabels, predictedLabels, shape, name);
-  const { pairs, boxes } = tally(truthLabels, predictedLabels, shape, classes);
+  const classes = titles.length;
+  const { pairs, boxes } = tally(truth, prediction, shape, classes);
   const confusion = Array.from({ length: classes }, (_, row) => [
     ...pairs.subarray(row * classes, (row + 1) * classes),
   ]);
@@ -294,14 +274,14 @@ export function evaluateCase(
   const notes: string[] = [];
 
   const surfaces = (label: number, inTruth: number, inPrediction: number): SurfaceMetrics => {
-    const isWanted = label > 0 || options.background === true;
+    const isWanted = label > 0 || background;
     if (inTruth === 0 || inPrediction === 0 || !isWanted) {
       const isOneSided = isWanted && inTruth + inPrediction > 0;
       return { hd95: NaN, assd: NaN, nsd: isOneSided ? 0 : NaN };
     }
     const box = boxes[label]!;
     const size = box.map(([low, high]) => high - low) as unknown as Triple;
-    const [a, b] = [crop(truthLabels, shape, box), crop(predictedLabels, shape, box)];
+    const [a, b] = [crop(truth, shape, box), crop(prediction, shape, box)];
     return surfaceMetrics(a, b, label, { shape: size, spacing, tolerance, scratch });
   };
 
@@ -309,14 +289,10 @@ export function evaluateCase(
     const both = row[label]!;
     const inTruth = row.reduce((sum, voxels) => sum + voxels, 0);
     const inPrediction = confusion.reduce((sum, other) => sum + other[label]!, 0);
-    if ((inTruth === 0) !== (inPrediction === 0)) {
-      const title =
-        typeof options.classes === 'number'
-          ? `class ${label}`
-          : `"${options.classes[label]}" (class ${label})`;
+    if (titles[label] !== undefined && (inTruth === 0) !== (inPrediction === 0)) {
       const [there, missing] = inTruth > 0 ? ['truth', 'prediction'] : ['prediction', 'truth'];
       notes.push(
-        `${name}: ${title} is in the ${there} but not in the ${missing}: Dice 0, distances not defined.`,
+        `${name}: ${titles[label]} is in the ${there} but not in the ${missing}: Dice 0, distances not defined.`,
       );
     }
     return {

@@ -2,9 +2,13 @@
 import * as v from 'valibot';
 import { InvalidOption } from '../errors.ts';
 import type { LossShape } from '../ops/loss.ts';
+import type { Region } from '../data/regions.ts';
 import { some } from '../listed.ts';
 import { assertOptions } from '../options.ts';
-import { flag, numberFrom, object, oneOf, wholeNumber, type Schema } from '../schema.ts';
+import { flag, numberFrom, object, oneOf, openObject, wholeNumber, type Schema } from '../schema.ts';
+
+/** A region as a loss and its labels need it; see `Region`. */
+export type LossRegion = Pick<Region, 'labels' | 'written'>;
 
 /** A loss as plain data: made by `weightedDice`, `crossEntropy` or `diceCrossEntropy`. */
 export interface Loss {
@@ -24,10 +28,18 @@ export interface Loss {
   readonly diceWeights?: readonly number[] | undefined;
   /** Per class; `undefined` for 1 each. */
   readonly entropyWeights?: readonly number[] | undefined;
+  /**
+   * Of heads that each decide on a region by a sigmoid: one entry per head. The cross-entropy is then binary, summed over
+   * the heads, and the Dice of a head that of its region.
+   */
+  readonly regions?: readonly LossRegion[] | undefined;
 }
 
 const amount = numberFrom(0);
 const weightList = v.optional(v.array(amount, 'a list of numbers from 0 on, one per class'));
+
+const lossRegion = { labels: v.array(wholeNumber(0, 254), 'a list of labels'), written: wholeNumber(0, 254) };
+const lossRegions = v.array(object(lossRegion), 'a list of regions');
 
 export const lossSchema = object(
   {
@@ -39,6 +51,7 @@ export const lossSchema = object(
     negativeDice: v.optional(flag),
     diceWeights: weightList,
     entropyWeights: weightList,
+    regions: v.optional(lossRegions),
   },
   'a loss, such as weightedDice()',
 ) satisfies Schema<Loss>;
@@ -114,41 +127,64 @@ export function nnunetLoss(classes: number, options: { readonly batch?: boolean 
   return { ...diceCrossEntropy({ batch, diceWeights }), negativeDice: true };
 }
 
-/** A loss for heads that each decide on a region by a sigmoid: regions may overlap. */
-export interface RegionLoss extends Loss {
-  /** The labels of each head's region. */
-  readonly regions: readonly (readonly number[])[];
-}
-
 /**
  * nnU-Net's loss for regions, to the number: binary cross-entropy minus the mean Dice of all heads.
  * @param options.batch as for `nnunetLoss`
  * @param options.ignore whether the data set has an ignore label; nnU-Net then averages the cross-entropy over the voxels
  *   that count, else over voxels and heads
+ * @throws InvalidOption
  */
 export function nnunetRegionLoss(
-  regions: RegionLoss['regions'],
-  { batch = false, ignore = false }: { readonly batch?: boolean; readonly ignore?: boolean } = {},
-): RegionLoss {
-  const weight = 1 / regions.length;
-  const diceWeights = regions.map(() => weight);
-  const loss = diceCrossEntropy({ batch, diceWeights });
-  return { ...loss, crossEntropy: ignore ? 1 : weight, negativeDice: true, regions };
+  regions: readonly LossRegion[],
+  options: { readonly batch?: boolean; readonly ignore?: boolean } = {},
+): Loss {
+  const list = v.pipe(
+    v.array(openObject(lossRegion), 'a list of regions'),
+    v.minLength(2, 'two regions or more'),
+  );
+  assertOptions('nnunetRegionLoss', { regions: list }, { regions });
+  assertOptions('nnunetRegionLoss', { ...batchEntries, ignore: v.optional(flag) }, options);
+  const { batch = false, ignore = false } = options;
+  const share = 1 / regions.length;
+  const loss = diceCrossEntropy({ batch, diceWeights: regions.map(() => share) });
+  return { ...loss, crossEntropy: ignore ? 1 : share, negativeDice: true, regions: regions.map(plainRegion) };
+}
+
+const plainRegion = ({ labels, written }: LossRegion): LossRegion => ({ labels, written });
+
+/**
+ * A loss as the heads of a network take it: of regions, cross-entropy is binary and averaged over the heads, and weights
+ * of Dice are one per region.
+ * @param regions of the network, undefined where one class wins
+ * @throws InvalidOption for a loss of other regions, and for weights that have no meaning there
+ */
+export function lossOfHeads(loss: Loss, regions: readonly LossRegion[] | undefined): Loss {
+  const own = regions?.map(plainRegion);
+  if (loss.regions) {
+    if (JSON.stringify(loss.regions) === JSON.stringify(own)) return loss;
+    throw new InvalidOption(
+      own
+        ? 'the loss is made for other regions than those of the network: make it from its description.regions'
+        : 'the loss is made for regions, and the network has classes, of which one wins: give another loss',
+    );
+  }
+  if (!own) return loss;
+  if (loss.entropyWeights)
+    throw new InvalidOption(
+      'entropyWeights weigh classes of which one wins; the heads of this network decide on regions, each by itself: leave them out',
+    );
+  return { ...loss, crossEntropy: loss.crossEntropy / own.length, regions: own };
 }
 
 /** What a plan needs to know of a loss, for a number of classes. */
 export function lossShape(loss: Loss, classes: number): LossShape {
   assertOptions('lossShape', { loss: lossSchema, classes: wholeNumber(2, 255) }, { loss, classes });
-  const { dice, crossEntropy, smooth, batchDice, negativeDice } = loss;
-  return { classes, dice, crossEntropy, smooth, batchDice, ...(negativeDice && { negativeDice }) };
-}
-
-/** As `lossShape`, of regions too. */
-export function shapeOf(loss: Loss | RegionLoss, classes: number): LossShape {
-  if (!('regions' in loss)) return lossShape(loss, classes);
-  const plain: Partial<RegionLoss> = { ...loss };
-  delete (plain as { regions?: unknown }).regions;
-  return { ...lossShape(plain as Loss, classes), regions: true };
+  const { dice, crossEntropy, smooth, batchDice, negativeDice, regions } = loss;
+  return {
+    ...{ classes, dice, crossEntropy, smooth, batchDice },
+    ...(negativeDice && { negativeDice }),
+    ...(regions && { regions: true }),
+  };
 }
 
 /** The buffer of class weights: Dice's, then cross-entropy's. */

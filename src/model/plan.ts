@@ -209,22 +209,19 @@ export interface EvaluationPlan {
   readonly results: Tensor;
 }
 
-/** Forward with inference statistics, loss, and the predicted class of each voxel. */
+/** Forward with inference statistics, loss, and the predicted label of each voxel. */
 export function planEvaluation(shape: PlanShape & { loss: LossShape }): EvaluationPlan {
   assertOptions('planEvaluation', { ...shapeEntries, loss: lossShapeSchema }, shape);
-  if (shape.loss.regions)
-    throw new InvalidOption(
-      'networks whose heads decide on regions are not evaluated yet: train without validation',
-    );
   const { size, batch } = shape;
   const { recorder, image, shared, forward } = begin(shape, false);
   const labels = recorder.labels('labels', batch, size, 'resident');
   const predicted = recorder.labels('predicted', batch, size, 'resident');
   const results = shared('results');
   const [head] = forward(image).heads;
-  const truth = { labels, classWeights: shared('classWeights'), results, lossScale: shared('lossScale') };
-  supervise(recorder, [head!], truth, shape);
-  head!.labels(predicted);
+  const regions = shape.loss.regions ? shared('regions') : undefined;
+  const [classWeights, lossScale] = [shared('classWeights'), shared('lossScale')];
+  supervise(recorder, [head!], { labels, classWeights, regions, results, lossScale }, shape);
+  head!.labels(predicted, regions);
   return { plan: recorder.finish(), image, labels, predicted, results };
 }
 

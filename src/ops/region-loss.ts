@@ -7,14 +7,18 @@ import type { Recorder, Tensor, VolumeTensor } from '../gpu/plan.ts';
 import { groupsOf64 } from './common.ts';
 import { planesOf } from './loss.ts';
 
-/** Words per head of the table of its labels. */
-export const regionWords = 8;
+/** Words per head of the table of regions. */
+export const regionWords = 9;
 
-/** The table of labels by head: one bit per label value. */
-export function regionTable(regions: readonly (readonly number[])[]): Uint32Array<ArrayBuffer> {
+/** The table of regions by head: the label that is written, then one bit per label value that belongs to it. */
+export function regionTable(
+  regions: readonly { readonly labels: readonly number[]; readonly written: number }[],
+): Uint32Array<ArrayBuffer> {
   const table = new Uint32Array(regionWords * regions.length);
-  for (const [head, labels] of regions.entries())
-    for (const label of labels) table[regionWords * head + (label >> 5)]! |= 1 << (label & 31);
+  for (const [head, { labels, written }] of regions.entries()) {
+    table[regionWords * head] = written;
+    for (const label of labels) table[regionWords * head + 1 + (label >> 5)]! |= 1 << (label & 31);
+  }
   return table;
 }
 
@@ -58,4 +62,24 @@ interface RegionTensors {
   readonly labels: VolumeTensor;
   /** As `regionTable` gives it. */
   readonly regions: Tensor;
+}
+
+/**
+ * The labels of regions whose probability exceeds one half, later ones over earlier, as bytes laid out as labels, for
+ * planes [from, to).
+ */
+export function regionLabels(
+  recorder: Recorder,
+  label: string,
+  { regions, ...volumes }: RegionTensors,
+  range?: readonly [number, number],
+): void {
+  for (const { views, params, constants, count } of planesOf(recorder, label, volumes, range))
+    recorder.dispatch('infer/regions', {
+      label,
+      bindings: { ...views, regions },
+      params,
+      constants,
+      workgroups: [groupsOf64(params.area), 1, count],
+    });
 }

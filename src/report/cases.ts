@@ -50,6 +50,7 @@ export function pickCases(cases: readonly CaseMetrics[]): { title: string; index
   });
 }
 
+const names = v.array(text, 'a list of names of classes');
 const pictureEntries = {
   title: text,
   metrics: withParts('what evaluateCase gives', 'name', 'classes'),
@@ -59,6 +60,8 @@ const pictureEntries = {
 /**
  * Pictures of one case.
  * @param metrics for the caption
+ * @param options.labels names by label value
+ * @param options.scored names of what was scored, background first, where that is not the labels
  */
 export async function casePicture(
   title: string,
@@ -68,14 +71,14 @@ export async function casePicture(
     readonly truth: ArrayLike<number>;
     readonly prediction: ArrayLike<number>;
   },
-  options: { readonly labels: readonly string[] },
+  options: { readonly labels: readonly string[]; readonly scored?: readonly string[] },
 ): Promise<CasePicture> {
   assertOptions('casePicture', pictureEntries, { title, metrics, volumes });
-  assertOptions('casePicture', { labels: v.array(text, 'a list of names of classes') }, options);
-  const { labels } = options;
+  assertOptions('casePicture', { labels: names, scored: v.optional(names) }, options);
+  const { labels, scored = labels } = options;
   const scores = metrics.classes
     .slice(1)
-    .map(({ dice }, index) => `${className(labels, index + 1)} ${digits(dice)}`)
+    .map(({ dice }, index) => `${className(scored, index + 1)} ${digits(dice)}`)
     .join(', ');
   const entry = {
     name: metrics.name,

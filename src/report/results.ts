@@ -95,9 +95,11 @@ export function results(
             times that range; each dot is a case.
           </p>`
       : nothing,
-    html`<h3>Confusion matrix</h3>
-      ${charts.confusion(summary.confusion, labels)}
-      <p class="soft">Percent of the voxels of each true class, all cases together.</p>`,
+    summary.confusion.length > 0
+      ? html`<h3>Confusion matrix</h3>
+          ${charts.confusion(summary.confusion, labels)}
+          <p class="soft">Percent of the voxels of each true class, all cases together.</p>`
+      : nothing,
     cases.length > 0
       ? fold('Every case: Dice and HD95', table(['Case', 'mean Dice', ...labels.slice(1)], perCase))
       : nothing,

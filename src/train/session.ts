@@ -23,7 +23,7 @@ import {
   type StepValues,
 } from '../ops/optimizer.ts';
 import type { Frozen } from '../model/freeze.ts';
-import { classWeights, shapeOf, type Loss, type RegionLoss } from '../model/losses.ts';
+import { classWeights, lossShape, type Loss } from '../model/losses.ts';
 import { regionTable } from '../ops/region-loss.ts';
 import { StepPlans } from './memory.ts';
 import type { Optimizer } from './optimizers.ts';
@@ -40,7 +40,7 @@ export interface Batch {
 
 export interface StepResult extends StepUpdate {
   readonly loss: number;
-  /** Soft Dice per class on this batch. */
+  /** Soft Dice per class on this batch; of regions, NaN for the background and then each region's. */
   readonly dice: readonly number[];
 }
 
@@ -48,7 +48,7 @@ export interface SessionOptions {
   /** x, y, z; multiples of the network's. */
   readonly size: Size3;
   readonly batchSize: number;
-  readonly loss: Loss | RegionLoss;
+  readonly loss: Loss;
   readonly optimizer: Optimizer;
   /** See `TrainingShape`. */
   readonly checkpointing?: Checkpointing | undefined;
@@ -70,13 +70,15 @@ export function planSession(
   { batchSize, loss, plans = new StepPlans(), ...rest }: SessionOptions,
 ): TrainingPlan {
   const shape = { ...rest, config, limits, precision, batch: batchSize };
-  return plans.of({ ...shape, loss: shapeOf(loss, config.classes) });
+  return plans.of({ ...shape, loss: lossShape(loss, config.classes) });
 }
 
 export class TrainingSession {
   readonly #state: ModelState;
   /** Of the network's input: x, y, z. */
   readonly #size: Size3;
+  /** Heads decide on regions. */
+  readonly #isOfRegions: boolean;
   readonly #planned: TrainingPlan;
   readonly #program: Program;
   readonly #ring: GPUBuffer[] = [];
@@ -87,13 +89,14 @@ export class TrainingSession {
 
   private constructor(
     state: ModelState,
-    size: Size3,
+    { size, loss }: Pick<SessionOptions, 'size' | 'loss'>,
     planned: TrainingPlan,
     program: Program,
     shared: ReadonlyMap<string, GPUBuffer>,
   ) {
     this.#state = state;
     this.#size = size;
+    this.#isOfRegions = loss.regions !== undefined;
     this.#planned = planned;
     this.#program = program;
     this.#shared = shared;
@@ -114,11 +117,11 @@ export class TrainingSession {
     );
     const program = await Program.create(gpu, planned.plan, shared);
     state.write('classWeights', weights);
-    if ('regions' in options.loss)
-      state.write('regions', new Float32Array(regionTable(options.loss.regions).buffer));
+    const { regions } = options.loss;
+    if (regions) state.write('regions', new Float32Array(regionTable(regions).buffer));
     state.write('lossScale', new Float32Array([initialLossScale[precision], 0]));
     state.write('update', updateArray());
-    return new TrainingSession(state, options.size, planned, program, shared);
+    return new TrainingSession(state, options, planned, program, shared);
   }
 
   get plan() {
@@ -199,7 +202,7 @@ export class TrainingSession {
     buffer.unmap();
     return {
       loss: values[0]!,
-      dice: [...values.subarray(3, words)],
+      dice: [...(this.#isOfRegions ? [NaN] : []), ...values.subarray(3, words)],
       ...readUpdate(values.subarray(words)),
     };
   }

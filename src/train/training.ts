@@ -8,13 +8,14 @@ import {
 } from '../data/patches.ts';
 import { requireClasses } from '../data/prepare-checks.ts';
 import type { PreparedCase } from '../data/prepare.ts';
+import { labelCount } from '../data/regions.ts';
 import type { Precision } from '../gpu/precision.ts';
 import type { Model } from '../infer/model.ts';
 import { describeWish, type Planner, type TrainingWish } from '../model/wish.ts';
 import type { Concession } from '../model/concessions.ts';
 import { sizeMultiple } from '../model/sizes.ts';
 import type { UNet3DConfig } from '../model/config.ts';
-import { lossShape, weightedDice } from '../model/losses.ts';
+import { lossOfHeads, lossShape, weightedDice } from '../model/losses.ts';
 import type { Size3 } from '../size.ts';
 import { augmentationMargin } from './augmentation.ts';
 import type { TrainingEvent, TrainingResult } from './events.ts';
@@ -79,9 +80,9 @@ export async function trainModel(
   const own = isBatchSource(training);
   const { budget } = model;
   const { config, gpu } = model.state;
+  const { labels, regions } = model.description;
   const settings = {
     epochs: 20,
-    loss: weightedDice(),
     optimizer: adam(),
     schedule: oneCycle({ maxLearningRate: 0.01 }),
     precision: model.precision,
@@ -89,6 +90,7 @@ export async function trainModel(
     accumulate: 1,
     checkpointing: false,
     ...rest,
+    loss: lossOfHeads(rest.loss ?? weightedDice(), regions),
   };
   const { loss, optimizer, augmentation, ema, seed, precision, accumulate, checkpointing, freeze } = settings;
   const margin = own
@@ -97,7 +99,9 @@ export async function trainModel(
       ((size: Size3) =>
         augmentationMargin(augmentation, size, commonShape(training.map(({ shape }) => shape))));
   const cut = { patch, batchSize, oversample, margin, seed };
-  const whole = own ? checkedBatches(training, config) : batchesOf(training, config, cut);
+  const whole = own
+    ? checkedBatches(training, regions ? Math.max(labels.length, labelCount(regions)) : config.classes)
+    : batchesOf(training, config, cut);
   const planner: Planner = {
     limits: gpu.limits, // what is conceded does not depend on what was tuned
     loss: lossShape(loss, config.classes),
@@ -159,7 +163,7 @@ function batchesOf(cases: readonly PreparedCase[], config: UNet3DConfig, cut: Cu
 }
 
 /** The caller's batches, whose labels are looked at as they come. */
-function checkedBatches(source: BatchSource, { classes }: UNet3DConfig): BatchSource {
+function checkedBatches(source: BatchSource, classes: number): BatchSource {
   return {
     size: source.size,
     ...(source.margin && { margin: source.margin }),

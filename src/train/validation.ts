@@ -3,7 +3,7 @@ import { copyWindow, ignored } from '../data/patches.ts';
 import type { Size3 } from '../size.ts';
 import { Evaluator, type LabelledVolume, type Windows } from '../infer/evaluator.ts';
 import { tiles } from '../infer/window.ts';
-import { dice, meanDefined } from '../metrics/dice.ts';
+import { meanDefined } from '../metrics/dice.ts';
 import type { ModelState } from '../model/state.ts';
 import type { EpochRow, TrainingEvent } from './events.ts';
 import type { Loss } from '../model/losses.ts';
@@ -82,10 +82,7 @@ export class Validation {
       scores.push(score.dice);
       emit({ type: 'validation', epoch, loaded: index + 1, total: this.cases.length });
     }
-    const { classes } = this.#evaluator.state.config;
-    const validationDice = Array.from({ length: classes }, (_, c) =>
-      meanDefined(scores.map((row) => row[c]!)),
-    );
+    const validationDice = (scores[0] ?? []).map((_, c) => meanDefined(scores.map((row) => row[c]!)));
     return { validationLoss: meanDefined(losses), validationDice };
   }
 
@@ -96,7 +93,7 @@ export class Validation {
       this.#windows[index]!,
       signal,
     );
-    return { loss, dice: dice(predicted, truth, this.#evaluator.state.config.classes) };
+    return { loss, dice: this.#evaluator.dice(predicted, truth) };
   }
 
   dispose(): void {

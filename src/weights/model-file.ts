@@ -5,6 +5,7 @@
 import * as v from 'valibot';
 import { InvalidModel, InvalidOption } from '../errors.ts';
 import { preprocessingSchema, type Preprocessing } from '../data/preprocessing.ts';
+import { labelCount, regionsSchema, type Region } from '../data/regions.ts';
 import type { Size3 } from '../size.ts';
 import type { Postprocessing } from '../metrics/components.ts';
 import { readJson } from '../json.ts';
@@ -34,6 +35,8 @@ export interface ModelDescription {
   readonly config: UNet3DConfig;
   /** Names by label value; empty if nobody gave any. */
   readonly labels: readonly string[];
+  /** What each head finds, where that overlaps; absent: each head is the class of that label, of which one wins. */
+  readonly regions?: readonly Region[] | undefined;
   /** Names of the input channels, in order. */
   readonly channels: readonly string[];
   /** What turns a volume into the network's input, to be repeated exactly. */
@@ -85,6 +88,7 @@ export const descriptionSchema = object({
   packageVersion: text,
   config: configSchema,
   labels: distinctNames('classes'),
+  regions: v.optional(regionsSchema),
   channels: v.array(text, 'a list of names of channels'),
   preprocessing: v.optional(preprocessingSchema),
   postprocessing: v.optional(object({ largestComponent: v.array(wholeNumber(1, 254), 'a list of classes') })),
@@ -215,6 +219,7 @@ export function requireConsistent(
   {
     config,
     labels,
+    regions,
     channels,
     preprocessing,
     postprocessing,
@@ -226,12 +231,20 @@ export function requireConsistent(
   const wrong = (what: string, count: number, expected: number): void => {
     if (count !== expected) throw fail(`${what} has ${count} entries; expected ${expected}, as config says`);
   };
-  if (labels.length > 0) wrong('labels', labels.length, classes);
+  if (regions) wrong('regions', regions.length, classes);
+  if (regions && labels.length > 0 && labels.length < labelCount(regions))
+    throw fail(
+      `labels has ${labels.length} entries; expected ${labelCount(regions)} or more, as regions says`,
+    );
+  if (!regions && labels.length > 0) wrong('labels', labels.length, classes);
   if (channels.length > 0) wrong('channels', channels.length, inChannels);
   if (preprocessing) wrong('preprocessing.normalization', preprocessing.normalization.length, inChannels);
-  const unknown = postprocessing?.largestComponent.find((label) => label >= classes);
+  const most = regions ? classes : classes - 1;
+  const unknown = postprocessing?.largestComponent.find((label) => label > most);
   if (unknown !== undefined)
-    throw fail(`postprocessing.largestComponent has ${unknown}; expected classes from 1 to ${classes - 1}`);
+    throw fail(
+      `postprocessing.largestComponent has ${unknown}; expected ${regions ? 'regions' : 'classes'} from 1 to ${most}`,
+    );
   if (inputSize && paddedSize(config, inputSize).join() !== inputSize.join())
     throw fail(
       `inputSize is [${inputSize.join(', ')}]; expected multiples of ${multipleInWords(sizeMultiple(config))}`,

@@ -6,13 +6,13 @@ import type { ModelDescription } from './model-file.ts';
 
 /**
  * What becomes of the heads: `keep` takes them over, `new` begins them anew, `auto` takes them over where both networks
- * have as many classes, of the same names as far as both have names.
+ * have as many classes, of the same names as far as both have names, or the same regions.
  */
 export type HeadsChoice = 'auto' | 'keep' | 'new';
 
 /** A network and its weights. */
 export interface Trained {
-  readonly description: Pick<ModelDescription, 'config' | 'labels'>;
+  readonly description: Pick<ModelDescription, 'config' | 'labels' | 'regions'>;
   readonly weights: Weights;
 }
 
@@ -74,6 +74,7 @@ export function takeOver(
 }
 
 function haveEqualClasses({ description: a }: Trained, { description: b }: Trained): boolean {
+  if (a.regions ?? b.regions) return JSON.stringify(a.regions) === JSON.stringify(b.regions);
   const [named, others] = [a.labels, b.labels];
   const sameNames = named.length === 0 || others.length === 0 || named.join('\n') === others.join('\n');
   return a.config.classes === b.config.classes && sameNames;

@@ -43,7 +43,7 @@ import type {
 import type { TrainingEvent, TrainingResult, TrainingRun } from '../train/events.ts';
 import type { BatchSource } from '../train/fit.ts';
 import { startRun } from '../train/run.ts';
-import { lossShape, weightedDice, type Loss } from '../model/losses.ts';
+import { lossOfHeads, lossShape, weightedDice, type Loss } from '../model/losses.ts';
 import { adam } from '../train/optimizers.ts';
 import { Connection } from './connection.ts';
 import { buffersOf, toPlainSource, type ModelFacts, type Question } from './protocol.ts';
@@ -253,9 +253,10 @@ export class UNet3D {
   plan(given: { size: Size3; batch?: number; loss?: Loss }): Plan {
     assertOptions('plan', planEntries, given);
     const { size, batch = 2, loss = weightedDice() } = given;
-    const { config, limits, precision } = this.#facts;
+    const { config, description, limits, precision } = this.#facts;
     const shape = { config, size: paddedSize(config, size), batch, limits, precision };
-    return planTraining({ ...shape, loss: lossShape(loss, config.classes), optimizer: adam() }).plan;
+    const ofHeads = lossShape(lossOfHeads(loss, description.regions), config.classes);
+    return planTraining({ ...shape, loss: ofHeads, optimizer: adam() }).plan;
   }
 
   /** The plan of a training step as text. */

@@ -56,8 +56,10 @@ const voxelwise = ({ image }: DenseCase) =>
 test('a network that sees each voxel alone gives what it gives without flips', async () => {
   const plain = softmax(await voxelwise(volume), 2);
   for (const axis of all)
-    expect(await segmentProbabilities(voxelwise, volume, 2, { mirrorAxes: [axis] })).toEqual(plain);
-  const eight = await segmentProbabilities(voxelwise, volume, 2, { tta: true });
+    expect(await segmentProbabilities(voxelwise, volume, { classes: 2 }, { mirrorAxes: [axis] })).toEqual(
+      plain,
+    );
+  const eight = await segmentProbabilities(voxelwise, volume, { classes: 2 }, { tta: true });
   eight.forEach((value, at) => expect(value).toBeCloseTo(plain[at]!, 6));
 });
 
@@ -65,7 +67,7 @@ test('a network that knows places is averaged over the flips', async () => {
   // The probability of class 1 rises along x whatever the image shows.
   const along = () =>
     Promise.resolve(Float32Array.from({ length: 120 }, (_, at) => (at < 60 ? 0 : (at % 5) - 1)));
-  const found = await segmentProbabilities(along, volume, 2, { mirrorAxes: ['x'] });
+  const found = await segmentProbabilities(along, volume, { classes: 2 }, { mirrorAxes: ['x'] });
   const share = (i: number) => 1 / (1 + Math.exp(1 - i));
   for (let at = 0; at < 60; at++)
     expect(found[60 + at]).toBeCloseTo((share(at % 5) + share(4 - (at % 5))) / 2, 6);
@@ -84,7 +86,7 @@ test('progress counts the windows of every pass, and an abort stops between pass
     signal: stop.signal,
     onProgress: ({ loaded, total }) => seen.push(`${loaded}/${total}`),
   };
-  await expect(segmentProbabilities(run, volume, 2, options)).rejects.toThrow(Aborted);
+  await expect(segmentProbabilities(run, volume, { classes: 2 }, options)).rejects.toThrow(Aborted);
   expect(seen).toEqual(['1/8', '2/8', '3/8', '4/8']);
 });
 
@@ -95,18 +97,18 @@ test('the result on a flipped volume is the flipped result, for a real network',
   const image = noise(7 * 8 * 5);
   const size = [7, 8, 5] as const;
   const options = { tta: true };
-  const straight = await segmentProbabilities(run, { image, shape: size }, 3, options);
+  const straight = await segmentProbabilities(run, { image, shape: size }, { classes: 3 }, options);
   for (const axes of [['x'], ['y', 'z'], all] as Axis[][]) {
     const turned = await segmentProbabilities(
       run,
       { image: flip(image, size, axes), shape: size },
-      3,
+      { classes: 3 },
       options,
     );
     const back = flip(turned, size, axes);
     expect(Math.max(...back.map((value, at) => Math.abs(value - straight[at]!)))).toBeLessThan(1e-6);
   }
-  const once = await segmentProbabilities(run, { image, shape: size }, 3, {});
+  const once = await segmentProbabilities(run, { image, shape: size }, { classes: 3 }, {});
   expect(Math.max(...once.map((value, at) => Math.abs(value - straight[at]!)))).toBeGreaterThan(1e-4);
 
   const label = new Uint8Array(image.length);

@@ -85,10 +85,7 @@ for (const name of ['plain-iso', 'plain-regions'])
     const [batchSize, , d0, d1, d2] = training.input.shape as [number, number, number, number, number];
     const batch = training.batchDice;
     const loss = labels.regions
-      ? nnunetRegionLoss(
-          labels.heads.map((head) => head.labels),
-          { batch, ignore: labels.ignore !== undefined },
-        )
+      ? nnunetRegionLoss(labels.heads, { batch, ignore: labels.ignore !== undefined })
       : nnunetLoss(labels.heads.length, { batch });
     const { beta1, beta2, epsilon, weightDecay } = sgd();
     expect([beta1, weightDecay]).toEqual([optimizer.momentum, optimizer.weightDecay]);

@@ -24,7 +24,10 @@ async function run(batchDice: boolean, maxBindingBytes?: number) {
   const tensors = {
     logits: bench.volume('logits', logits),
     labels: bench.labels('labels', size, batch, labels),
-    regions: bench.flat('regions', new Float32Array(regionTable(regions).buffer)),
+    regions: bench.flat(
+      'regions',
+      new Float32Array(regionTable(regions.map((of) => ({ labels: of, written: 1 }))).buffer),
+    ),
     partials: recorder.flat('partials', batch * z * lossValues(regions.length)),
   };
   const weights = bench.flat('classWeights', [...diceWeights, 0, 0, 0]);

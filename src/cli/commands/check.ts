@@ -74,6 +74,18 @@ const plain = (report: DatasetReport): object => ({
   })),
 });
 
+/** What is to be found where that overlaps, and what is written for it. */
+const regionLines = ({ regions }: Dataset): string[] =>
+  regions
+    ? [
+        '',
+        ...table([
+          ['region', 'labels', 'written as'],
+          ...regions.map(({ name, labels, written }) => [name, labels.join(', '), String(written)]),
+        ]),
+      ]
+    : [];
+
 function show(dataset: Dataset, { problems, fingerprint }: DatasetReport): string[] {
   const lines = [`${dataset.name}: ${dataset.cases.length} case(s)`];
   if (fingerprint) {
@@ -100,6 +112,7 @@ function show(dataset: Dataset, { problems, fingerprint }: DatasetReport): strin
           `${digits(share * 100, 2)} %`,
         ]),
       ]),
+      ...regionLines(dataset),
     );
   }
   lines.push('');

@@ -1,15 +1,18 @@
 /** `evaluate`: predictions against the truth, per class and case, in Dice, millimetres and millilitres. */
 import { stat } from 'node:fs/promises';
-import { basename } from 'node:path';
-import { Command } from 'commander';
+import { basename, join } from 'node:path';
+import { Command, Option } from 'commander';
 import { volumesAmong } from '../../data/dataset.ts';
 import { filesIn } from '../../data/dataset.node.ts';
+import { readDescription, type Description } from '../../data/dataset-json.ts';
 import { highestLabel } from '../../data/label-values.ts';
 import { readNifti } from '../../data/nifti.ts';
+import { scoredNames } from '../../data/regions.ts';
+import { readText } from '../../data/source.ts';
 import { sameCase, stemOf } from '../../data/volume-names.ts';
 import { labelsByCase } from '../../data/volumes-by-case.ts';
 import { Aborted, InvalidDataset, InvalidOption } from '../../errors.ts';
-import { evaluateCase, type CaseMetrics } from '../../metrics/evaluate.ts';
+import { evaluate as evaluated, type CaseMetrics } from '../../metrics/evaluate.ts';
 import { diceTable, metricsCsv, metricsJson, pairCases, summarise } from '../../metrics/summary.ts';
 import { writeFileAtomically } from '../../files/write.node.ts';
 import { fileMessage } from '../failure.ts';
@@ -21,8 +24,9 @@ import { printable } from '../text.ts';
 interface Options {
   readonly classes?: number;
   readonly names?: string;
+  readonly dataset?: string;
   readonly tolerance: number;
-  readonly ignore?: number;
+  readonly ignore?: number | undefined;
   readonly csv?: string;
   readonly out?: string;
   readonly onlyPredicted?: boolean;
@@ -40,6 +44,12 @@ export function evaluateCommand(io: Io): Command {
       parse.wholeNumber(2, 255),
     )
     .option('--names <list>', 'names of the classes from 0 on, separated by commas')
+    .addOption(
+      new Option(
+        '--dataset <folder>',
+        'of a data set or its dataset.json: names, regions and unknown voxels as that says',
+      ).conflicts(['names', 'classes', 'ignore']),
+    )
     .option('--tolerance <mm>', 'of the normalised surface Dice (NSD)', parse.numberFrom(0), 1)
     .option(
       '--ignore <value>',
@@ -60,13 +70,15 @@ export function evaluateCommand(io: Io): Command {
       `
 Distances are in mm with the spacing of the labels, volumes in ml; NaN (null in
 JSON) where a class is missing. Files of the same place in space are compared
-voxel over voxel, in whatever order and direction their axes are stored.
+voxel over voxel, in whatever order and direction their axes are stored. Regions
+of --dataset, which may overlap, are compared each as the set of its labels.
 
 Examples:
   unet3d-gpu evaluate predictions/ data/labelsTs/
   unet3d-gpu evaluate runs/1/predictions data/labelsTr --only-predicted
   unet3d-gpu evaluate predicted.nii.gz truth.nii.gz --names background,anterior,posterior
   unet3d-gpu evaluate predictions/ labels/ --ignore 255
+  unet3d-gpu evaluate predictions/ data/tumours/labelsTr --dataset data/tumours
   unet3d-gpu evaluate predictions/ labels/ --csv metrics.csv --out metrics.json`,
     )
     .action((predictions: string, labels: string, options: Options) =>
@@ -74,7 +86,10 @@ Examples:
     );
 }
 
-async function evaluate(io: Io, predictions: string, labels: string, options: Options): Promise<void> {
+async function evaluate(io: Io, predictions: string, labels: string, given: Options): Promise<void> {
+  const description = given.dataset === undefined ? undefined : await descriptionOf(given.dataset);
+  const regions = description?.regions;
+  const options = description ? { ...given, ignore: description.ignoreLabel } : given;
   const [predicted, truths] = [await files(io, predictions), await files(io, labels)];
   await checkOutputs(
     [
@@ -84,7 +99,7 @@ async function evaluate(io: Io, predictions: string, labels: string, options: Op
     [...predicted, ...truths].map(({ source }) => source),
   );
   const single = predicted.length === 1 && truths.length === 1;
-  const names = options.names?.split(',').map((name) => name.trim());
+  const names = description?.labels ?? options.names?.split(',').map((name) => name.trim());
   // Two files are compared whatever they are called.
   const pairs = single
     ? [{ name: truths[0]!.name, prediction: predicted[0]!.source, truth: truths[0]!.source }]
@@ -105,10 +120,10 @@ async function evaluate(io: Io, predictions: string, labels: string, options: Op
     const [a, b] = [await readNifti(truth), await readNifti(prediction)];
     assertClasses(name, [a.data, b.data], options, names);
     const { tolerance, ignore } = options;
-    cases.push(evaluateCase(a, b, { classes, tolerance, ignore, name }));
+    cases.push(evaluated(a, b, { classes, tolerance, ignore, name }, regions));
   }
   const summary = summarise(cases);
-  const labelNames = names ?? [];
+  const labelNames = scoredNames(names ?? [], regions);
   const json = metricsJson(cases, summary, { labels: labelNames, tolerance: options.tolerance });
   if (options.csv !== undefined) await writeFileAtomically(options.csv, metricsCsv(cases, labelNames));
   if (options.out !== undefined) await writeFileAtomically(options.out, json);
@@ -116,6 +131,15 @@ async function evaluate(io: Io, predictions: string, labels: string, options: Op
   for (const note of summary.notes) io.err(`note: ${note}`);
   io.out(`${summary.cases} case(s)`, '');
   io.out(...diceTable(summary, labelNames.map(printable)).trimEnd().split('\n'));
+}
+
+/** Of a data set's folder, or the file itself. */
+async function descriptionOf(path: string): Promise<Description> {
+  const isFolder = await stat(path).then(
+    (info) => info.isDirectory(),
+    () => false,
+  );
+  return readDescription(await readText(isFolder ? join(path, 'dataset.json') : path));
 }
 
 interface NamedFile {
@@ -169,7 +193,7 @@ async function files(io: Io, path: string): Promise<NamedFile[]> {
 function assertClasses(
   name: string,
   maps: readonly Float32Array[],
-  { classes, ignore }: Options,
+  { classes, dataset, ignore }: Options,
   names: readonly string[] | undefined,
 ): void {
   const given = names?.length ?? classes;
@@ -177,7 +201,9 @@ function assertClasses(
   const most = Math.max(...maps.map((map) => highestLabel(map, ignore)));
   if (most < given) return;
   const [option, remedy] = names
-    ? [`--names has ${given} names`, 'name all classes']
+    ? dataset === undefined
+      ? [`--names has ${given} names`, 'name all classes']
+      : [`${dataset} names ${given} labels`, 'give the data set that the labels are of']
     : [`--classes is ${given}`, `raise it to ${most + 1}`];
   throw new InvalidOption(`${name} has the value ${most}, but ${option}, for 0 to ${given - 1}: ${remedy}`);
 }

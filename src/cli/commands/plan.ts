@@ -134,7 +134,9 @@ Examples:
           dataset ? dataFiles(dataset, folder, options) : [],
         );
       const print = dataset && (await fingerprintOf(io, dataset, dataset.cases));
-      const classes = options.classes ?? (dataset?.labels.length || 1 + Math.max(1, ...valuesOf(print)));
+      const regions = dataset?.regions;
+      const labels = options.classes ?? (dataset?.labels.length || 1 + Math.max(1, ...valuesOf(print)));
+      const classes = regions?.length ?? labels;
       const inChannels = options.channels ?? print?.intensities.length ?? 1;
       const decision = print && nnunetPreprocessing(print, dataset.channels);
       const isGiven = (name: string) => command.getOptionValueSource(name) === 'cli';
@@ -150,7 +152,7 @@ Examples:
           planner: nnunetPlanner,
           inChannels,
           classes,
-          labels: classes + (dataset?.ignoreLabel === undefined ? 0 : 1),
+          labels: classes + (regions ? 1 : 0) + (dataset?.ignoreLabel === undefined ? 0 : 1),
           spacing: decision.typical.spacing,
           features: isGiven('features') ? options.features : undefined,
         });
@@ -164,7 +166,7 @@ Examples:
       const augmentation = augmentationOf(options.augment, ['x', 'y', 'z']);
       let planner: Planner = {
         limits,
-        loss: lossShape(lossOf('dice-ce', { classes }), classes),
+        loss: lossShape(lossOf('dice-ce', { classes, regions }), classes),
         optimizer: adam(),
         augment: augmentation !== undefined,
         keepAll: options.keepAll,

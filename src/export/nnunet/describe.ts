@@ -1,5 +1,6 @@
 /** A model of this package in nnU-Net's words: what plans.json and dataset.json say of it. */
 import type { Normalization } from '../../data/normalize.ts';
+import type { Region } from '../../data/regions.ts';
 import { InvalidModel } from '../../errors.ts';
 import type { NnunetNetwork } from '../../interop/nnunet/network.ts';
 import { configOf } from '../../interop/nnunet/weights.ts';
@@ -55,6 +56,7 @@ const failed = (problem: string): InvalidModel =>
 export function describedForNnunet({
   config,
   labels,
+  regions,
   channels,
   preprocessing,
   postprocessing,
@@ -112,12 +114,11 @@ export function describedForNnunet({
       schemes.map(({ intensities }, channel) => [channel, intensities]),
     ),
   };
-  const names = Array.from({ length: config.classes }, (_, label) => nameOf(label, labels));
   const dataset = {
     channel_names: Object.fromEntries(
       normalization.map((_, channel) => [channel, channels[channel] ?? `channel ${channel}`]),
     ),
-    labels: Object.fromEntries(names.map((name, label) => [name, label])),
+    ...labelsFor(config.classes, labels, regions),
     numTraining: 0,
     file_ending: '.nii.gz',
   };
@@ -130,6 +131,22 @@ export function describedForNnunet({
       mirrorAxes: [],
     },
     warnings,
+  };
+}
+
+/** dataset.json's labels, with the order of regions where there are some. */
+function labelsFor(classes: number, labels: readonly string[], regions: readonly Region[] | undefined) {
+  if (!regions)
+    return {
+      labels: Object.fromEntries(Array.from({ length: classes }, (_, at) => [nameOf(at, labels), at])),
+    };
+  if (regions.every((region) => region.labels.length === 1))
+    throw failed('each of its regions is one label, which nnU-Net takes for classes of which one wins');
+  const names = ['', ...regions.map(({ name }) => name)];
+  const entries = regions.map((region, index) => [nameOf(index + 1, names), region.labels] as const);
+  return {
+    labels: { background: 0, ...Object.fromEntries(entries) },
+    regions_class_order: regions.map(({ written }) => written),
   };
 }
 

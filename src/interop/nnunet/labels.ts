@@ -1,5 +1,6 @@
 /** nnU-Net's dataset.json, as a trained model needs it: channels, labels or regions, and how heads become labels. */
 import * as v from 'valibot';
+import { readRegions, type LabelEntry, type Region } from '../../data/regions.ts';
 import { InvalidModel } from '../../errors.ts';
 import { readJson } from '../../json.ts';
 import { openObject, text, wholeNumber } from '../../schema.ts';
@@ -9,20 +10,12 @@ export interface NnunetLabels {
   readonly channels: readonly string[];
   /** Such as `.nii.gz`. */
   readonly fileEnding: string;
-  /** What each of the network's heads finds. */
-  readonly heads: readonly NnunetHead[];
+  /** What each of the network's heads finds: a region, or one label. */
+  readonly heads: readonly Region[];
   /** Heads are regions, which overlap and are each decided by a sigmoid; otherwise one label wins (softmax). */
   readonly regions: boolean;
   /** The label that no head has: not known what it is. */
   readonly ignore: number | undefined;
-}
-
-export interface NnunetHead {
-  readonly name: string;
-  /** Labels of the truth that belong to it: one, or those of a region. */
-  readonly labels: readonly number[];
-  /** The label that is written where it wins; of regions, later ones over earlier. */
-  readonly written: number;
 }
 
 /** All labels that heads or regions may write or are made of, without the background, in order. */
@@ -54,7 +47,7 @@ export function readLabels(json: string): NnunetLabels {
   const entries = Object.entries(named).map(([name, labels]) => ({ name, labels: [labels].flat() }));
   if (entries.length === 0) throw fail('labels has background alone; expected another label');
   const regions = entries.some(({ labels }) => labels.length > 1);
-  const heads = regions ? regionHeads(entries, parsed.regions_class_order ?? undefined) : plainHeads(entries);
+  const heads = regions ? readRegions(entries, parsed.regions_class_order, fail) : plainHeads(entries);
   return {
     channels: channelNames(parsed.channel_names ?? parsed.modality),
     fileEnding: parsed.file_ending,
@@ -64,19 +57,8 @@ export function readLabels(json: string): NnunetLabels {
   };
 }
 
-type Entry = Omit<NnunetHead, 'written'>;
-
-/** In the dictionary's order. */
-function regionHeads(entries: readonly Entry[], order: readonly number[] | undefined): NnunetHead[] {
-  if (order?.length !== entries.length)
-    throw fail(
-      `regions_class_order ${order ? `has ${order.length} entries` : 'is missing'}; expected ${entries.length}, one label for each region`,
-    );
-  return entries.map((entry, index) => ({ ...entry, written: order[index]! }));
-}
-
 /** By label. */
-function plainHeads(entries: readonly Entry[]): NnunetHead[] {
+function plainHeads(entries: readonly LabelEntry[]): Region[] {
   const found = [{ name: 'background', labels: [0] }, ...entries].sort((a, b) => a.labels[0]! - b.labels[0]!);
   const wrong = found.findIndex(({ labels }, index) => labels.length !== 1 || labels[0] !== index);
   if (wrong >= 0)

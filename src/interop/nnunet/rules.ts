@@ -2,6 +2,7 @@
  * What a model of nnU-Net follows in place of this package's own preprocessing and windows. A saved model carries
  * nnU-Net's own files for it, word for word, and they are read again each time.
  */
+import { labelCount, labelNames } from '../../data/regions.ts';
 import { InvalidModel } from '../../errors.ts';
 import { completeConfig } from '../../model/complete-config.ts';
 import { paddedSize } from '../../model/sizes.ts';
@@ -79,9 +80,16 @@ export function descriptionOf(
   const earlier = previousStage === undefined ? [] : foregroundLabels(labels);
   return {
     config,
-    labels: labels.regions ? [] : labels.heads.map(({ name }) => name),
+    ...labelsOf(labels),
     channels: [...labels.channels, ...earlier.map((label) => `label ${label} of ${previousStage}`)],
     inputSize: patchSize(plans),
     nnunet: origin,
   };
+}
+
+/** Names by label value, and regions where heads find these; of labels beyond a byte nothing is said. */
+function labelsOf({ heads, regions }: NnunetLabels): Pick<ModelDescription, 'labels' | 'regions'> {
+  if (!regions) return { labels: heads.map(({ name }) => name) };
+  if (labelCount(heads) > 255) return { labels: [] };
+  return { labels: labelNames(heads), regions: heads };
 }

@@ -13,7 +13,7 @@ import {
   lossValues,
   type LossShape,
 } from '../../ops/loss.ts';
-import { regionLossBackward, regionLossForward } from '../../ops/region-loss.ts';
+import { regionLabels, regionLossBackward, regionLossForward } from '../../ops/region-loss.ts';
 import { copy } from '../../ops/sum.ts';
 import type { Graph, Layer, Node, NodeRecording } from '../graph.ts';
 
@@ -35,8 +35,8 @@ export interface HeadRecording extends NodeRecording {
   logits(target: VolumeTensor): void;
   /** What the logits are a linear map of, voxel by voxel, into `target`; absent where the head has no weights. */
   features?(target: VolumeTensor): void;
-  /** The class of each voxel into `target`. */
-  labels(target: VolumeTensor): void;
+  /** The class of each voxel into `target`, or the label of the regions found there. */
+  labels(target: VolumeTensor, regions?: Tensor): void;
   /** Loss and Dice per class into the truth's `results`; the backward pass begins with its gradient. */
   loss(truth: Truth, shape: LossShape): void;
 }
@@ -89,9 +89,13 @@ export const head = (classes: number): Layer<HeadRecording> => ({
       features(target) {
         copy(recorder, `${name} features`, context.read(input!), target);
       },
-      labels(target) {
+      labels(target, regions) {
         const features = context.read(input!);
-        for (const range of slabs(features)) argmax(recorder, 'argmax', slab(features, range), target, range);
+        for (const range of slabs(features)) {
+          const logits = slab(features, range);
+          if (regions) regionLabels(recorder, 'regions', { logits, labels: target, regions }, range);
+          else argmax(recorder, 'argmax', logits, target, range);
+        }
       },
       loss(truth, shape) {
         const { labels, classWeights, regions, results, lossScale } = truth;

@@ -5,6 +5,7 @@
 import { InvalidOption } from '../../errors.ts';
 import type { Tensor } from '../../gpu/plan.ts';
 import { argmax, lossBackward, lossFinalize, lossForward, lossValues } from '../../ops/loss.ts';
+import { regionLabels, regionLossBackward, regionLossForward } from '../../ops/region-loss.ts';
 import { copy } from '../../ops/sum.ts';
 import { assertStored, type Layer } from '../graph.ts';
 import type { HeadRecording, Truth } from './head.ts';
@@ -24,18 +25,17 @@ export const logits = (classes: number): Layer<HeadRecording> => ({
       logits(target) {
         copy(recorder, name, context.read(input!), target);
       },
-      labels(target) {
-        argmax(recorder, 'argmax', context.read(input!).tensor, target);
+      labels(target, regions) {
+        const { tensor } = context.read(input!);
+        if (regions) regionLabels(recorder, 'regions', { logits: tensor, labels: target, regions });
+        else argmax(recorder, 'argmax', tensor, target);
       },
       loss(truth, shape) {
         const { labels, classWeights, regions, results, lossScale } = truth;
-        if (regions)
-          throw new InvalidOption(
-            `${name} has no loss of regions: its last layer is not a 1×1×1 convolution`,
-          );
         const { tensor } = context.read(input!);
         const partials = recorder.flat('loss.partials', tensor.planes * lossValues(classes));
-        lossForward(recorder, 'loss', { logits: tensor, labels, classWeights, partials });
+        if (regions) regionLossForward(recorder, 'loss', { logits: tensor, labels, regions, partials });
+        else lossForward(recorder, 'loss', { logits: tensor, labels, classWeights, partials });
         const samples = { samples: tensor.batch, depth: tensor.size[2] };
         const coefficients = lossFinalize(
           recorder,
@@ -51,10 +51,14 @@ export const logits = (classes: number): Layer<HeadRecording> => ({
           throw new InvalidOption(
             `${name} cannot add to the gradient of ${input!.name}: let it be the only reader`,
           );
-        const { truth, coefficients } = supervised!;
+        const {
+          truth: { labels, classWeights, regions },
+          coefficients,
+        } = supervised!;
         copy(recorder, `${name} copy`, context.read(input!), target);
-        const { labels, classWeights } = truth;
-        lossBackward(recorder, 'loss backward', { logits: target, labels, classWeights, coefficients });
+        if (regions)
+          regionLossBackward(recorder, 'loss backward', { logits: target, labels, regions, coefficients });
+        else lossBackward(recorder, 'loss backward', { logits: target, labels, classWeights, coefficients });
       },
     };
   },
