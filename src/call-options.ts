@@ -14,6 +14,7 @@ import { configEntries } from './model/config-entries.ts';
 import type { UNet3DConfig } from './model/config.ts';
 import { frozenSchema } from './model/freeze.ts';
 import { lossSchema } from './model/losses.ts';
+import type { InitialWeights } from './model/parameters.ts';
 import { checkpointingSchema } from './model/plan-shape.ts';
 import { augmentationSchema } from './train/augmentation.ts';
 import { optimizerSchema } from './train/optimizers.ts';
@@ -46,6 +47,11 @@ export interface CreateOptions extends Partial<UNet3DConfig>, DeviceOptions {
   readonly classes: number;
   /** Of the initial weights. Default 0. */
   readonly seed?: number;
+  /**
+   * How they are drawn: as PyTorch's layers do (default), or by He for leaky ReLU with biases 0 and residual blocks that
+   * begin as their skip, as nnU-Net does.
+   */
+  readonly initialWeights?: InitialWeights;
   /** Names by label value, background first. Default: none. */
   readonly labels?: readonly string[];
   /**
@@ -101,6 +107,7 @@ export const workerEntries = {
 const networkEntries = {
   ...configEntries,
   seed: v.optional(wholeNumber()),
+  initialWeights: v.optional(oneOf('pytorch', 'he')),
   labels: v.optional(distinctNames('classes')),
   regions: v.optional(regionsSchema),
   channels: v.optional(channels),

@@ -88,7 +88,7 @@ export class UNet3D {
    */
   static async create(options: CreateOptions): Promise<UNet3D> {
     assertOptions('UNet3D.create', createEntries, options);
-    const { seed = 0, labels = [], regions, channels = [], preprocessing } = options;
+    const { seed = 0, initialWeights, labels = [], regions, channels = [], preprocessing } = options;
     const config = completeConfig(options);
     const description = { labels, ...(regions && { regions }), channels, preprocessing };
     requireConsistent(
@@ -96,7 +96,7 @@ export class UNet3D {
       (problem) => new InvalidOption(`UNet3D.create: ${problem}`),
     );
     const gpu = await Gpu.open({ device: options.device, limits: options.limits });
-    return new UNet3D(new ModelState(gpu, config, seed), description, options);
+    return new UNet3D(new ModelState(gpu, config, seed, initialWeights), description, options);
   }
 
   /**

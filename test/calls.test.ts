@@ -78,6 +78,7 @@ const calls: Readonly<Record<string, PublicCall>> = {
         deepSupervision: false,
         strides: [[2, 2, 2]],
         labels: names,
+        initialWeights: 'pytorch',
         regions,
         channels: ['t'],
         preprocessing,

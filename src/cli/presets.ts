@@ -10,6 +10,7 @@ const nnunet: Partial<TrainOptions> = {
   preprocessing: 'nnunet',
   augment: 'nnunet',
   loss: 'nnunet',
+  initialWeights: 'he',
   optimizer: 'sgd',
   schedule: 'poly-by-epoch',
   learningRate: 0.01,
@@ -66,8 +67,8 @@ cover all slices. Options that are given win over the preset.
 planner decides on network, patch and batch from the training cases (plan
 DATASET --preset nnunet shows it; --features 8,16,32 takes fewer channels or
 levels); trained with
-  --preprocessing nnunet --augment nnunet --loss nnunet --optimizer sgd --schedule poly-by-epoch --learning-rate 0.01
-  --clip 12 --epochs 1000 --steps-per-epoch 250 --order draws --oversample 0.33 --oversampling places
+  --preprocessing nnunet --augment nnunet --loss nnunet --initial-weights he --optimizer sgd --schedule poly-by-epoch
+  --learning-rate 0.01 --clip 12 --epochs 1000 --steps-per-epoch 250 --order draws --oversample 0.33 --oversampling places
   --concede checkpointing,accumulation,patches
 and deep supervision. What is not as in nnU-Net: axes are canonical and
 resampling is trilinear; voxels outside of volumes count in no loss instead of

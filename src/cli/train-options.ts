@@ -5,6 +5,7 @@ import type { HeadsChoice } from '../weights/take-over.ts';
 import type { Frozen } from '../model/freeze.ts';
 import type { Concession } from '../model/concessions.ts';
 import type { Checkpointing } from '../model/plan-shape.ts';
+import type { InitialWeights } from '../model/parameters.ts';
 import type { Size3 } from '../size.ts';
 import type { DatasetArguments, SplitArguments } from './dataset-options.ts';
 import type { NetworkOptions } from './network-options.ts';
@@ -29,6 +30,7 @@ export interface TrainOptions
   readonly preset?: (typeof presetNames)[number];
   readonly init?: string;
   readonly initHeads?: HeadsChoice;
+  readonly initialWeights: InitialWeights;
   readonly freeze?: Frozen;
   readonly epochs?: number;
   /** Absent where a planner decides. */

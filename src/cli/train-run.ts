@@ -70,6 +70,7 @@ export async function runTraining(
     ...(plan?.config ?? networkOf({ ...options, features: options.features ?? trainFeatures })),
     ...(init?.description.config.heads && { heads: init.description.config.heads }),
     seed: options.seed,
+    initialWeights: options.initialWeights,
     labels: data.labels,
     regions: data.regions,
     channels: dataset.channels,

@@ -66,20 +66,41 @@ export function layoutParameters(config: UNet3DConfig): ParameterLayout {
   };
 }
 
-/** Initial contents of a flat buffer, as PyTorch's defaults distribute them; one random stream per parameter. */
+/**
+ * How the weights of a new network are drawn. `pytorch`: as PyTorch's layers do by themselves, weights and biases of
+ * convolutions uniform within 1/√fan-in. `he`: as nnU-Net does, weights normal by He et al. 2015 for leaky ReLU of slope
+ * 0.01, biases 0, and the last norm of each residual block 0, so that blocks begin as their skip.
+ */
+export type InitialWeights = 'pytorch' | 'he';
+
+/** Standard deviation times √fan-in: PyTorch's `kaiming_normal_(weight, a=1e-2)`. */
+const heGain = Math.sqrt(2 / (1 + 0.01 ** 2));
+
+/** The second of the two norms of a residual block. */
+const lastOfBlock = /\.block\d+\.norm2\./;
+
+/** Initial contents of a flat buffer; one random stream per parameter. */
 export function initialValues(
   entries: ReadonlyMap<string, Parameter>,
   words: number,
   seed: number,
+  kind: InitialWeights = 'pytorch',
 ): Float32Array<ArrayBuffer> {
   const values = new Float32Array(words);
   for (const { name, offset, length, init } of entries.values()) {
+    const isHe = kind === 'he';
     if ('constant' in init) {
-      values.fill(init.constant, offset, offset + length);
+      values.fill(isHe && lastOfBlock.test(name) ? 0 : init.constant, offset, offset + length);
+      continue;
+    }
+    const source = random(seed, 'parameter', name);
+    if (isHe) {
+      if (name.endsWith('.bias')) continue; // 0
+      const deviation = heGain / Math.sqrt(init.fanIn);
+      for (let i = 0; i < length; i++) values[offset + i] = source.normal(0, deviation);
       continue;
     }
     const bound = 1 / Math.sqrt(init.fanIn);
-    const source = random(seed, 'parameter', name);
     for (let i = 0; i < length; i++) values[offset + i] = source.uniform(-bound, bound);
   }
   return values;

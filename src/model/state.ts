@@ -8,7 +8,7 @@ import { alignUp, alignment, type PlanLimits } from '../gpu/plan.ts';
 import type { Precision } from '../gpu/precision.ts';
 import { readBuffer } from '../gpu/program.ts';
 import type { UNet3DConfig } from './config.ts';
-import { initialValues, layoutParameters, type ParameterLayout } from './parameters.ts';
+import { initialValues, layoutParameters, type InitialWeights, type ParameterLayout } from './parameters.ts';
 import { sharedWords } from './shared-tensors.ts';
 
 /** Weights in host memory: the flat buffers of parameters and running statistics. */
@@ -31,12 +31,14 @@ export class ModelState {
     readonly gpu: Gpu,
     readonly config: UNet3DConfig,
     seed?: number,
+    initial?: InitialWeights,
   ) {
     this.layout = layoutParameters(config);
     this.kernels = gpu.limits.kernels;
     this.#words = sharedWords(config, this.layout);
     if (seed === undefined) return;
-    this.write('parameters', initialValues(this.layout.parameters, this.layout.parameterWords, seed));
+    const { parameters, parameterWords } = this.layout;
+    this.write('parameters', initialValues(parameters, parameterWords, seed, initial));
     this.write('statistics', initialValues(this.layout.statistics, this.layout.statisticsWords, seed));
   }
 

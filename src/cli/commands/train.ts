@@ -59,6 +59,14 @@ export function trainCommand(io: Io): Command {
     .addOption(
       new Option('--freeze <part>', 'of --init, whose weights then stay as they are').choices(['encoder']),
     )
+    .addOption(
+      new Option(
+        '--initial-weights <kind>',
+        "of new weights: pytorch, as its layers draw them; he, as nnU-Net: normal for leaky ReLU, biases 0, residual blocks' last norms 0",
+      )
+        .choices(['pytorch', 'he'])
+        .default('pytorch'),
+    )
     .option('--epochs <n>', 'default: about 600 steps, from 8 to 200 epochs', parse.wholeNumber(1))
     .option(
       '--batch-size <n>',
