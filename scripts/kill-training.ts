@@ -40,7 +40,15 @@ if (code !== 0) throw new Error(`the training that is left alone ended with ${co
 let killedInWriting = 0;
 const out = join(folder, 'killed');
 await trainThroughKills({
-  ...{ node, args, out, steps: epochs * stepsPerEpoch, stepsPerEpoch, kills, seed },
+  ...{
+    command: [node, '--import', 'tsx', main] as const,
+    args,
+    out,
+    steps: epochs * stepsPerEpoch,
+    stepsPerEpoch,
+    kills,
+    seed,
+  },
   onDeath({ step, writing, delayMs, half }) {
     if (half.some((name) => name.startsWith('checkpoint'))) killedInWriting++;
     const when = `${writing ? 'at a checkpoint after' : 'after'} step ${step}, ${delayMs.toFixed(1)} ms later`;

@@ -1,5 +1,5 @@
 /** The model in a worker: the same results as on the page, abort and resume, a killed worker, a lost device. */
-import { afterEach, expect, test } from 'vitest';
+import { afterAll, afterEach, expect, test } from 'vitest';
 import { Aborted, DeviceLost, InvalidOption } from '../../src/errors.ts';
 import { fromArrays } from '../../src/data/prepare.ts';
 import { phantom } from '../../src/data/phantom.ts';
@@ -13,6 +13,8 @@ import type { TrainingEvent } from '../../src/train/events.ts';
 import { calls, network, resultsOf, type Timing } from '../support/calls.ts';
 
 const options = { inChannels: 1, classes: 6, features: [4, 8], seed: 3 };
+/** Of few kernels: each device that is not shared compiles them again. */
+const tiny = { ...options, features: [4], kernels: [[1, 1, 1]] } as const;
 const epochs = 3;
 
 function makeCase(subject: number): LabelledCase {
@@ -35,6 +37,12 @@ const thread = (): Worker => {
 };
 afterEach(() => workers.splice(0).forEach((worker) => worker.terminate()));
 
+/** One for all tests that leave it as they found it: the models that it holds one after another share a device. */
+let shared: Worker | undefined;
+const sharedThread = (): Worker =>
+  (shared ??= new Worker(new URL('./sharing.worker.ts', import.meta.url), { type: 'module' }));
+afterAll(() => shared?.terminate());
+
 const store = async (name: string) => {
   const opened = await privateStore(`test ${name}`);
   for (const file of await opened.list()) await opened.remove(file);
@@ -42,18 +50,17 @@ const store = async (name: string) => {
 };
 
 /** Losses and weights of the same training without a worker. */
-async function localRun() {
-  const model = await Local.create(options);
+async function localRun(network: typeof options | typeof tiny) {
+  using model = await Local.create(network);
   const { history } = await model.fit(training, { epochs, validation });
   const weights = await model.save();
-  model.dispose();
   return { losses: history.map(({ loss }) => loss), weights };
 }
 let local: ReturnType<typeof localRun> | undefined;
-const expected = () => (local ??= localRun());
+const expected = () => (local ??= localRun(options));
 
 test('trains, evaluates and saves as the model on the page does, to the last bit', async () => {
-  const model = await UNet3D.create({ ...options, worker: thread() });
+  using model = await UNet3D.create({ ...options, worker: sharedThread() });
   const events: TrainingEvent[] = [];
   const run = model.fit(training, { epochs, validation, preview: validation[0]! });
   for await (const event of run) events.push(event);
@@ -70,7 +77,6 @@ test('trains, evaluates and saves as the model on the page does, to the last bit
   expect(score!.dice).toHaveLength(6);
   expect(model.plan({ size: [8, 8, 8] }).peakBytes).toBeGreaterThan(0);
   expect(model.description.inputSize).toEqual([8, 8, 8]);
-  model.dispose();
 });
 
 test('takes a network of residual blocks with kernels and strides per axis', async () => {
@@ -86,23 +92,20 @@ test('takes a network of residual blocks with kernels and strides per axis', asy
     encoderBlocks: [1, 2],
     down: 'conv',
   } as const;
-  const [inWorker, onPage] = [
-    await UNet3D.create({ ...network, worker: thread() }),
-    await Local.create(network),
-  ];
+  using inWorker = await UNet3D.create({ ...network, worker: sharedThread() });
+  using onPage = await Local.create(network);
   expect(inWorker.config).toMatchObject({ block: 'residual', kernels: network.kernels });
   const [found, expected] = [await inWorker.logits(training[0]!), await onPage.logits(training[0]!)];
   expect(found).toEqual(expected);
   expect(await inWorker.save()).toEqual(await onPage.save());
-  inWorker.dispose();
-  onPage.dispose();
   await expect(
     UNet3D.create({ ...network, kernels: [[3, 3, 2]] as never, worker: thread() }),
   ).rejects.toThrow(/kernels\[0\]\[2\] is 2; give x, y, z of 1 or 3 for each level/);
 });
 
 test('an abort saves, and resuming gives what an uninterrupted run gives', async () => {
-  const model = await UNet3D.create({ ...options, worker: thread() });
+  const worker = sharedThread();
+  using model = await UNet3D.create({ ...options, worker });
   const checkpoint = await store('resume');
   const controller = new AbortController();
   const stopped = model.fit(training, {
@@ -119,18 +122,17 @@ test('an abort saves, and resuming gives what an uninterrupted run gives', async
   expect(readSafetensors(best!).tensors.size).toBe(readSafetensors(await model.save()).tensors.size);
   model.dispose();
 
-  const second = await UNet3D.create({ ...options, worker: thread() });
+  using second = await UNet3D.create({ ...options, worker });
   const { history } = await second.fit(training, { epochs, validation, checkpoint, resume: true });
   const { losses, weights } = await expected();
   expect(history.map(({ loss }) => loss)).toEqual(losses);
   expect(await second.save()).toEqual(weights);
-  second.dispose();
 });
 
 test('a device that is lost in training is replaced, and training ends as if nothing had happened', async () => {
   const worker = new Worker(new URL('./losing.worker.ts', import.meta.url), { type: 'module' });
   workers.push(worker);
-  const model = await UNet3D.create({ ...options, worker });
+  using model = await UNet3D.create({ ...tiny, worker });
   const recovered: string[] = [];
   const { history } = await model.fit(training, {
     epochs,
@@ -142,8 +144,7 @@ test('a device that is lost in training is replaced, and training ends as if not
   });
   expect(recovered).toHaveLength(1);
   expect(recovered[0]).toContain('goes on from the last checkpoint');
-  expect(history.map(({ loss }) => loss)).toEqual((await expected()).losses);
-  model.dispose();
+  expect(history.map(({ loss }) => loss)).toEqual((await localRun(tiny)).losses);
 });
 
 test('a worker that the caller made holds one model at a time; what one has asked is no answer to the next', async () => {
@@ -168,7 +169,7 @@ test('a worker that the caller made holds one model at a time; what one has aske
 
 test('a killed worker rejects what is pending and what follows', async () => {
   const worker = thread();
-  const model = await UNet3D.create({ ...options, worker });
+  const model = await UNet3D.create({ ...tiny, worker });
   const run = model.fit(training, {
     epochs: 1000,
     onEvent: (event) => {
@@ -195,12 +196,10 @@ test.each([
   ['together', Object.values(calls)],
   ['in mid-flight', Object.values(calls).reverse()],
 ] as const)('all calls, %s: what each gives does not change', async (timing, sequence) => {
-  const worker = thread();
+  const worker = sharedThread();
   const results = async (timing: Timing) => {
-    const model = await UNet3D.create({ ...network, worker });
-    const found = await resultsOf(model, sequence, timing);
-    model.dispose();
-    return found;
+    using model = await UNet3D.create({ ...network, worker });
+    return await resultsOf(model, sequence, timing);
   };
   expect(await results(timing)).toEqual(await results('one after another'));
 });

@@ -9,7 +9,9 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { cli, phantomDataset, temporaryFolder } from './support.ts';
 
 const main = fileURLToPath(new URL('../../dist/cli.js', import.meta.url));
-const small = ['--features', '4', '--epochs', '2', '--batch-size', '1', '--subject-pattern', 'Case_(\\d+)'];
+/** A network of few kernels: each of the processes compiles them again. */
+const network = ['--features', '4', '--kernels', '1,1,1'];
+const small = [...network, '--epochs', '2', '--batch-size', '1', '--subject-pattern', 'Case_(\\d+)'];
 const model = 'model.safetensors';
 
 let data: string;
@@ -242,7 +244,7 @@ test.skipIf(process.platform === 'win32')(
       ['check', folder],
       ['split', folder, '--out', kept],
       ['evaluate', labels, labels, ...named],
-      ['train', folder, '--out', out, '--features', '4,8', '--epochs', '1', '--split', '60,20,20'],
+      ['train', folder, '--out', out, ...network, '--epochs', '1', '--split', '60,20,20'],
       [
         'predict',
         out,

@@ -2,11 +2,8 @@
 import { spawn } from 'node:child_process';
 import { watch } from 'node:fs';
 import { readdir } from 'node:fs/promises';
-import { fileURLToPath } from 'node:url';
 import { random } from '../../src/data/random.ts';
 import { checkpointName } from '../../src/train/checkpoint.ts';
-
-const main = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
 
 /** When a process is killed: soon after a step, or when a checkpoint is next touched on the disk after it. */
 interface Moment {
@@ -22,12 +19,12 @@ export interface Death extends Moment {
 
 /** A process on the adapter of this one; resolves to its exit code, or undefined if it was killed at `moment`. */
 function train(
-  node: string,
+  [node, ...main]: readonly [string, ...string[]],
   args: readonly string[],
   out: string,
   moment?: Moment,
 ): Promise<number | undefined> {
-  const child = spawn(node, ['--import', 'tsx', main, 'train', '--out', out, '--json', ...args], {
+  const child = spawn(node, [...main, 'train', '--out', out, '--json', ...args], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const watcher = watch(out, (_, file) => {
@@ -58,8 +55,8 @@ function train(
 }
 
 export interface KillOptions {
-  /** The `node` to start. */
-  readonly node: string;
+  /** The `node` to start, and what makes it the command line. */
+  readonly command: readonly [string, ...string[]];
   /** Arguments of `train` besides --out. */
   readonly args: readonly string[];
   /** An existing, empty folder. */
@@ -77,14 +74,14 @@ export interface KillOptions {
  * written, and resumed each time. @throws Error if a process ends otherwise
  */
 export async function trainThroughKills(options: KillOptions): Promise<void> {
-  const { node, args, out, steps, stepsPerEpoch, kills, seed, onDeath } = options;
+  const { command, args, out, steps, stepsPerEpoch, kills, seed, onDeath } = options;
   for (let index = 0; index <= kills; index++) {
     const source = random(seed, 'kill', index);
     const at = ((steps - stepsPerEpoch) * (index + source.uniform())) / kills;
     const writing = index % 2 === 1;
     const moment = { step: Math.floor(at), writing, delayMs: source.uniform() * (writing ? 3 : 30) };
     const last = index === kills;
-    const code = await train(node, index === 0 ? args : ['--resume'], out, last ? undefined : moment);
+    const code = await train(command, index === 0 ? args : ['--resume'], out, last ? undefined : moment);
     if (last ? code !== 0 : code !== undefined)
       throw new Error(
         `process ${index + 1} was to ${last ? 'end with 0' : 'be killed'}; it left with ${code}`,
