@@ -1,7 +1,6 @@
 /** Several networks as one: folds of one training, or models that differ in their weights alone. */
 import * as v from 'valibot';
 import { predictEntries } from './call-options.ts';
-import { openRanges } from './data/byte-ranges.ts';
 import type { FileEntry } from './data/case.ts';
 import { sourceSchema, type Source } from './data/source.ts';
 import { InvalidModel, InvalidOption } from './errors.ts';
@@ -34,6 +33,8 @@ export interface EnsembleOptions extends DeviceOptions {
   readonly folds?: readonly string[];
   /** Of a model folder of nnU-Net. Default `checkpoint_final.pth`. */
   readonly checkpoint?: string;
+  /** Of several model folders of nnU-Net within, the one that is meant, with its `/`. */
+  readonly folder?: string;
 }
 
 export const ensembleEntries = {
@@ -82,11 +83,11 @@ export class Ensemble {
   static async open(files: readonly FileEntry[] | Source, options: EnsembleOptions = {}): Promise<Ensemble> {
     assertOptions('Ensemble.open', { files: modelFilesSchema }, { files });
     assertOptions('Ensemble.open', ensembleEntries, options);
-    const { folds, checkpoint, ...device } = options;
+    const { folds, checkpoint, folder, ...device } = options;
     const all = await modelFiles(files);
     const own = all.filter(({ path }) => path.endsWith('.safetensors'));
     if (own.length === 0 || modelFolders(all).length > 0)
-      return new Ensemble(await nnunetRunner(await openNnunet(files, { folds, checkpoint }), device));
+      return new Ensemble(await nnunetRunner(await openNnunet(files, { folds, checkpoint, folder }), device));
     return new Ensemble(await ownRunner(own, device));
   }
 
@@ -191,14 +192,10 @@ async function ownRunner(files: readonly ModelFile[], device: DeviceOptions): Pr
 }
 
 async function weightsIn(file: ModelFile): Promise<ReadonlyMap<string, ReadableTensor>> {
-  const { tensors } = await openModel(await bytesOf(file), file.path);
-  const readable = [...tensors].map(
-    ([name, tensor]) => [name, { shape: tensor.shape, read: () => Promise.resolve(tensor.data) }] as const,
-  );
-  return new Map(readable);
+  return (await openModel(await bytesOf(file), file.path)).tensors;
 }
 
 async function bytesOf(file: ModelFile): Promise<Uint8Array> {
-  const ranges = await openRanges(await file.open(), file.path);
+  const ranges = await file.ranges();
   return ranges.read(0, ranges.size);
 }

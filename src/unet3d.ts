@@ -58,8 +58,9 @@ import type { BatchSource } from './train/fit.ts';
 import { adam } from './train/optimizers.ts';
 import { startRun } from './train/run.ts';
 import { isBatchSource, trainModel, type TrainingOptions } from './train/training.ts';
-import { readModel, requireConsistent, writeModel } from './weights/model-file.ts';
+import { openModel, readModel, requireConsistent, writeModel } from './weights/model-file.ts';
 import { takeOver } from './weights/take-over.ts';
+import { uploadWeights } from './weights/upload.ts';
 
 export type { CreateOptions, EvaluateOptions, LabelledCase, TakeOptions, TrainingOptions };
 
@@ -108,11 +109,17 @@ export class UNet3D {
   static async load(bytes: Uint8Array, options: DeviceOptions = {}): Promise<UNet3D> {
     assertOptions('UNet3D.load', deviceEntries, options);
     assertBytes('UNet3D.load', bytes);
-    const { description, weights } = await readModel(bytes);
+    const { description, tensors } = await openModel(bytes);
     rulesOf(description);
     const gpu = await Gpu.open({ device: options.device, limits: options.limits });
     const state = new ModelState(gpu, description.config);
-    state.writeWeights(weights);
+    try {
+      await uploadWeights(state, tensors);
+    } catch (error) {
+      gpu.dispose();
+      state.dispose();
+      throw error;
+    }
     return new UNet3D(state, description, options);
   }
 

@@ -396,17 +396,17 @@ const calls: Readonly<Record<string, PublicCall>> = {
   openNnunet: {
     call: library.openNnunet,
     values: [[{ path: 'a.json', source: new Uint8Array(1) }]],
-    options: { 1: { folds: ['0'], checkpoint: 'a' } },
+    options: { 1: { folds: ['0'], checkpoint: 'a', folder: 'a/' } },
   },
   'Ensemble.open': {
     call: (files, options) => library.Ensemble.open(files, options),
     values: [[{ path: 'a.json', source: new Uint8Array(1) }]],
-    options: { 1: { folds: ['0'], checkpoint: 'a', device, memoryBudget: 1 } },
+    options: { 1: { folds: ['0'], checkpoint: 'a', folder: 'a/', device, memoryBudget: 1 } },
   },
   openEnsembleFolder: {
     call: library.openEnsembleFolder,
     values: ['/nowhere'],
-    options: { 1: { folds: ['0'], checkpoint: 'a', device, memoryBudget: 1 } },
+    options: { 1: { folds: ['0'], checkpoint: 'a', folder: 'a/', device, memoryBudget: 1 } },
   },
   convertNnunet: {
     call: library.convertNnunet,
@@ -423,7 +423,7 @@ const calls: Readonly<Record<string, PublicCall>> = {
   'NnunetPredictor.load': {
     call: (files, options) => library.NnunetPredictor.load(files, options),
     values: [[{ path: 'a.json', source: new Uint8Array(1) }]],
-    options: { 1: { folds: ['0'], checkpoint: 'a', memoryBudget: 1, precision: 'f32' } },
+    options: { 1: { folds: ['0'], checkpoint: 'a', folder: 'a/', memoryBudget: 1, precision: 'f32' } },
   },
   'MonaiPredictor.load': {
     call: (files, options) => library.MonaiPredictor.load(files, options),

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { filesIn } from '../data/dataset.node.ts';
 import { gridOf } from '../data/nifti-affine.ts';
 import { readHeader } from '../data/nifti.ts';
-import { spacingOf, spatialShape } from '../data/volume.ts';
+import { canonicalGrid, spacingOf, spatialShape } from '../data/volume.ts';
 import type { FileEntry } from '../data/case.ts';
 import { volumePattern } from '../data/volume-names.ts';
 import { InvalidModel, InvalidOption } from '../errors.ts';
@@ -16,7 +16,7 @@ import { NnunetPredictor } from '../interop/nnunet/pipeline/predictor.ts';
 import { planSegmentation } from '../interop/nnunet/pipeline/memory.ts';
 import { windowResult } from '../interop/nnunet/pipeline/network.ts';
 import { filesInZip } from '../interop/model-files.ts';
-import { mergedNames, segmentAsTotalSegmentator } from '../interop/totalsegmentator.ts';
+import { mergedNames, planTotalSegmentator, segmentAsTotalSegmentator } from '../interop/totalsegmentator.ts';
 import type { PredictOutput } from '../infer/predict.ts';
 import type { Axis } from '../infer/probabilities.ts';
 import type { WindowProgress } from '../infer/window.ts';
@@ -173,8 +173,8 @@ async function ownModel(file: string, options: PredictOptions): Promise<FoundMod
     );
   });
   // The network tells how many channels belong together; it is read before a GPU is looked for.
-  const { readModel } = await import('../weights/model-file.ts');
-  const { inChannels } = (await readModel(bytes, file)).description.config;
+  const { openModel } = await import('../weights/model-file.ts');
+  const { inChannels } = (await openModel(bytes, file)).description.config;
   const { memory, output, overlap, tta, mirrorAxes, postprocess } = options;
   return {
     inChannels,
@@ -254,9 +254,7 @@ async function totalSegmentator(
     throw new InvalidOption(
       'with --pipeline totalsegmentator there are labels only, no mirroring and no previous stage: leave --output, --no-mirror and --previous-stage out',
     );
-  const filesOf = (folder: string) =>
-    typeof given === 'string' ? given : given.filter((file) => file.path.startsWith(folder));
-  const models = await Promise.all(folders.map((folder) => openNnunet(filesOf(folder), { folds })));
+  const models = await Promise.all(folders.map((folder) => openNnunet(given, { folds, folder })));
   const parts = models.map((model) => ({ model, open: () => NnunetPredictor.of(model, deviceOf(options)) }));
   const names = mergedNames(parts);
   return {
@@ -265,7 +263,13 @@ async function totalSegmentator(
     notes: [...models.map(described), `labels: ${names.map((name, label) => `${label} ${name}`).join(', ')}`],
     open: () =>
       Promise.resolve({
-        window: undefined,
+        window: fastestFirst(models[0]!.plans.configuration.patch),
+        async memoryOf([first]) {
+          const { affine, shape } = canonicalGrid(gridOf(await readHeader(first!)));
+          const volume = { size: spatialShape(shape), spacing: spacingOf(affine) };
+          const { peakBytes } = planTotalSegmentator(parts, volume, step);
+          return `Beside the GPU it takes ${formatBytes(peakBytes)} at most.`;
+        },
         predict: (images, more) =>
           segmentAsTotalSegmentator(parts, images[0]!, { ...(step === undefined ? {} : { step }), ...more }),
         dispose: () => undefined,

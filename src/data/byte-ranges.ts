@@ -15,12 +15,18 @@ export interface ByteRanges {
   read(from: number, to: number): Promise<Uint8Array>;
 }
 
+const isRanges = (source: Source | ByteRanges): source is ByteRanges => 'read' in Object(source);
+
 /**
- * The bytes of a source, as they are stored. What has no ranges (URLs, pipes) is taken into memory.
+ * The bytes of a source, as they are stored; ranges are given back. What has no ranges (URLs, pipes) is taken into memory.
  * @param name what messages call the file
  * @throws InvalidModel if there is no such file; InvalidVolume and InvalidOption as `openStored`
  */
-export async function openRanges(source: Source, name = sourceName(source)): Promise<ByteRanges> {
+export async function openRanges(
+  source: Source | ByteRanges,
+  name = isRanges(source) ? source.name : sourceName(source),
+): Promise<ByteRanges> {
+  if (isRanges(source)) return source;
   const stored = await openStored(source);
   if (!stored) throw new InvalidModel(`${name} does not exist; check the path`);
   const { size, pieces } = stored;

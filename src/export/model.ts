@@ -19,7 +19,12 @@ export async function modelToExport(call: string, model: Uint8Array): Promise<Ex
   assertOptions(call, { model: bytesSchema }, { model });
   const { description, layout, tensors } = await openModel(model);
   const names = [...layout.parameters.keys(), ...layout.statistics.keys()];
-  const own = new Map(names.map((name) => [name, tensors.get(name)!]));
-  for (const [name, tensor] of own) requireFinite(name, tensor);
+  const own = new Map<string, NamedTensor>();
+  for (const name of names) {
+    const tensor = tensors.get(name)!;
+    const found = 'data' in tensor ? tensor : { shape: tensor.shape, data: await tensor.read() };
+    requireFinite(name, found);
+    own.set(name, found);
+  }
   return { description, tensors: own };
 }

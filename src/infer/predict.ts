@@ -146,7 +146,9 @@ export async function segmentVolumes(
   if (preprocessing.spacing === null) {
     const own = grid.spacing.map((mm) => Number(mm.toFixed(3))).join(' x ');
     warnings.push(
-      `The model does not say at which spacing it was trained: ${name} is used at its own, ${own} mm.`,
+      model.description.preprocessing
+        ? `The model does not say at which spacing it was trained: ${name} is used at its own, ${own} mm.`
+        : `The model does not say how images were prepared for it: ${name} is turned to RAS, used at its own spacing, ${own} mm, and each channel is z-scored.`,
     );
   }
   const logits = output === 'logits' ? await model.logits(prepared, options) : undefined;

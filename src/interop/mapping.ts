@@ -7,7 +7,8 @@ import { listed } from '../listed.ts';
 import type { UNet3DConfig } from '../model/config.ts';
 import { layoutParameters } from '../model/parameters.ts';
 import type { Weights } from '../model/state.ts';
-import { flatFrom, isCounter, type ReadableTensor } from '../weights/named-tensors.ts';
+import { isCounter, readFlat, type ReadableTensor } from '../weights/named-tensors.ts';
+import { holders, withoutPrefix } from '../weights/prefixes.ts';
 import type { NamedTensor } from '../weights/safetensors.ts';
 
 /** What is different about a tensor in the other's file; all of it keeps every number. */
@@ -60,11 +61,12 @@ export function theirShapes(
  */
 export function toOurs(
   mapping: Mapping,
-  dict: ReadonlyMap<string, ReadableTensor>,
+  given: ReadonlyMap<string, ReadableTensor>,
   ours: ReadonlyMap<string, Shaped>,
   { name, describedBy }: { readonly name: string; readonly describedBy: string },
 ): ReadonlyMap<string, ReadableTensor> {
   const shapes = theirShapes(mapping, ours);
+  const dict = underTheirNames(given, shapes);
   const missing = [...shapes.keys()].filter((key) => !dict.has(key));
   if (missing.length > 0)
     throw new InvalidModel(
@@ -87,9 +89,21 @@ export function toOurs(
     [...ownEntries(mapping).values()].map(({ theirs, ours: own, layout }) => {
       const { shape } = ours.get(own)!;
       const tensor = dict.get(theirs)!;
-      return [own, { shape, read: async () => relaid(await tensor.read(), shape, layout, 'ours') }];
+      const read = async () => relaid(await tensor.read(), shape, layout, 'ours');
+      return [own, { shape, read, place: tensor.place }];
     }),
   );
+}
+
+/** The tensors without what the program that saved them put in front of their names. */
+function underTheirNames<T>(
+  dict: ReadonlyMap<string, T>,
+  wanted: ReadonlyMap<string, unknown>,
+): ReadonlyMap<string, T> {
+  const bare = withoutPrefix(dict, holders);
+  const has = (tensors: ReadonlyMap<string, T>): number =>
+    [...wanted.keys()].filter((key) => tensors.has(key)).length;
+  return has(bare) > has(dict) ? bare : dict;
 }
 
 /**
@@ -116,11 +130,9 @@ export async function weightsOf(
   tensors: ReadonlyMap<string, ReadableTensor>,
 ): Promise<Weights> {
   const { parameters, parameterWords, statistics, statisticsWords } = layoutParameters(config);
-  const read = new Map<string, NamedTensor>();
-  for (const [name, tensor] of tensors) read.set(name, { shape: tensor.shape, data: await tensor.read() });
   return {
-    parameters: flatFrom(parameters, parameterWords, read),
-    statistics: flatFrom(statistics, statisticsWords, read),
+    parameters: await readFlat(parameters, parameterWords, tensors),
+    statistics: await readFlat(statistics, statisticsWords, tensors),
   };
 }
 

@@ -1,19 +1,22 @@
 /** Folders of models as lists of files or as zip archives, such as nnUNetv2_export_model_to_zip and MONAI's bundles are. */
 import * as v from 'valibot';
 import type { ZipEntry } from 'unzipit';
-import { openRanges } from '../data/byte-ranges.ts';
+import { openRanges, type ByteRanges } from '../data/byte-ranges.ts';
 import { fileList, type FileEntry } from '../data/case.ts';
 import { sourceName, sourceSchema, type Source } from '../data/source.ts';
 import { InvalidModel } from '../errors.ts';
-import { fileKind, tellingBytes } from '../weights/file-kind.ts';
+import { EntryRanges } from '../weights/entry-ranges.ts';
+import { fileKind, otherKinds, tellingBytes } from '../weights/file-kind.ts';
 import { asDamage, zipEntries } from '../weights/zip.ts';
 
 /** A file of a model's folder. */
 export interface ModelFile {
   /** Within the folder, with forward slashes. */
   readonly path: string;
-  /** Its bytes; what is compressed is unpacked as a whole, into a Blob. */
+  /** Its bytes; what is compressed is unpacked as a whole, into a Blob. For texts. */
   readonly open: () => Promise<Source>;
+  /** The same to read by range, for weights: what is compressed is unpacked as far as it is read. */
+  readonly ranges: () => Promise<ByteRanges>;
 }
 
 /** What a call takes as the files of a model. */
@@ -28,11 +31,15 @@ export async function modelFiles(given: readonly FileEntry[] | Source): Promise<
   return (given as readonly FileEntry[]).map(({ path, source }) => ({
     path,
     open: () => Promise.resolve(source),
+    ranges: () => openRanges(source, path),
   }));
 }
 
 /** Weights lose a tenth when they are compressed, zeros nearly all: more than this is made to fill the memory. */
 const mostUnpacked = { times: 64, more: 2 ** 20 };
+
+/** Bytes of an entry from which on it is unpacked piece by piece. */
+const large = 2 ** 22;
 
 /** The files in a zip archive, each unpacked when it is asked for. */
 export async function filesInZip(source: Source, name = sourceName(source)): Promise<ModelFile[]> {
@@ -43,7 +50,9 @@ export async function filesInZip(source: Source, name = sourceName(source)): Pro
     new InvalidModel(
       `${name} is not a readable zip archive: ${problem}; take another copy of the file or export it again`,
     );
-  if (fileKind(await file.read(0, Math.min(file.size, tellingBytes))) !== 'zip')
+  const kind = fileKind(await file.read(0, Math.min(file.size, tellingBytes)));
+  if (kind === 'pointer') throw refused(otherKinds.pointer);
+  if (kind !== 'zip')
     throw refused('it is no zip archive; give the folder of a model, or its files in a zip archive');
   const entries = (await zipEntries(file, damaged)).filter(({ isDirectory }) => !isDirectory);
   const seen = new Set<string>();
@@ -62,7 +71,20 @@ export async function filesInZip(source: Source, name = sourceName(source)): Pro
   }
   if (packed > file.size)
     throw damaged(`its entries have ${packed} bytes together and the file ${file.size}: they overlap`);
-  return entries.map((entry) => ({ path: entry.name, open: () => unpacked(entry, name, damaged) }));
+  return entries.map((entry): ModelFile => {
+    const within = (problem: string): InvalidModel =>
+      damaged(`of its ${JSON.stringify(entry.name)}, ${problem}`);
+    const open = (): Promise<Source> => unpacked(entry, name, within);
+    return {
+      path: entry.name,
+      open,
+      async ranges() {
+        if (entry.size < large) return openRanges(await open(), entry.name);
+        requireReadable(entry, name);
+        return new EntryRanges(entry, entry.name, within);
+      },
+    };
+  });
 }
 
 async function unpacked(
@@ -70,13 +92,17 @@ async function unpacked(
   archive: string,
   damaged: (problem: string) => InvalidModel,
 ): Promise<Source> {
-  if (entry.encrypted)
-    throw new InvalidModel(
-      `${JSON.stringify(entry.name)} in ${archive} is encrypted; give an archive without a password`,
-    );
+  requireReadable(entry, archive);
   try {
     return new File([await entry.blob()], entry.name);
   } catch (cause) {
-    throw asDamage(cause, (problem) => damaged(`of its ${JSON.stringify(entry.name)}, ${problem}`));
+    throw asDamage(cause, damaged);
   }
+}
+
+function requireReadable(entry: ZipEntry, archive: string): void {
+  if (!entry.encrypted) return;
+  throw new InvalidModel(
+    `${JSON.stringify(entry.name)} in ${archive} is encrypted; give an archive without a password`,
+  );
 }

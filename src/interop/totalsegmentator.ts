@@ -8,14 +8,7 @@ import { readNifti } from '../data/nifti.ts';
 import { requireFinite } from '../data/prepare-checks.ts';
 import { roundHalfEven } from '../data/rounding.ts';
 import { sourceName, sourceSchema, type Source } from '../data/source.ts';
-import {
-  canonicalGrid,
-  fromCanonical,
-  spacingOf,
-  spatialShape,
-  turnedVolume,
-  type Volume,
-} from '../data/volume.ts';
+import { fromCanonical, spacingOf, spatialShape, type Volume } from '../data/volume.ts';
 import { InvalidModel, InvalidVolume } from '../errors.ts';
 import { Segmentation } from '../infer/predict.ts';
 import { listed } from '../listed.ts';
@@ -24,6 +17,8 @@ import { callback, numberFrom, signal, withParts } from '../schema.ts';
 import type { Size3 } from '../size.ts';
 import type { NnunetModel } from './nnunet/folder.ts';
 import { fastestFirst, voxelsOf } from './nnunet/pipeline/axes.ts';
+import { planSegmentation } from './nnunet/pipeline/memory.ts';
+import { windowResult } from './nnunet/pipeline/network.ts';
 import type { NnunetPredictor } from './nnunet/pipeline/predictor.ts';
 import type { NnunetSegmentation, NnunetSegmentOptions } from './nnunet/pipeline/segment.ts';
 
@@ -58,7 +53,7 @@ export function mergedNames(parts: readonly Pick<TotalSegmentatorPart, 'model'>[
 }
 
 /** Of neighbouring windows: its networks for the whole body take fewer. */
-const usualStep = ({ model }: TotalSegmentatorPart): number =>
+const usualStep = ({ model }: Pick<TotalSegmentatorPart, 'model'>): number =>
   /TotalSeg/i.test(model.plans.dataset) ? 0.8 : 0.5;
 
 /**
@@ -76,15 +71,7 @@ export async function segmentAsTotalSegmentator(
   const { step, signal: abort, onProgress } = options;
   const millimetres = commonSpacing(parts);
   const name = sourceName(source);
-  const read = await readNifti(source, { statistics: true });
-  if (read.shape.slice(3).some((n) => n > 1) || read.shape.length < 3)
-    throw new InvalidVolume(
-      `${name} has the shape ${read.shape.join(' x ')}; expected one volume of x, y, z`,
-    );
-  requireFinite(name, read);
-  const canonical = turnedVolume(read, canonicalGrid(read));
-  const size = spatialShape(canonical.shape);
-  const image = atSpacing(canonical, millimetres);
+  const { image, size, header } = await readAtSpacing(source, millimetres);
   const names = mergedNames(parts);
   const merged = names.length <= 255 ? new Uint8Array(image.data.length) : new Uint16Array(image.data.length);
   for (const [index, part] of parts.entries()) {
@@ -105,15 +92,60 @@ export async function segmentAsTotalSegmentator(
       predictor.dispose();
     }
   }
-  const { affine, shape: stored } = gridOf(read.header);
+  const { affine, shape: stored } = gridOf(header);
   const shape = spatialShape(stored);
   const back = nearestAligned(merged, spatialShape(image.shape), size);
   const data = fromCanonical(back, { shape, affine });
-  const grid = { affine, spacing: spacingOf(affine), header: read.header };
+  const grid = { affine, spacing: spacingOf(affine), header };
   return new Segmentation({ ...grid, data, shape }, undefined, undefined, []);
 }
 
-function commonSpacing(parts: readonly TotalSegmentatorPart[]): Size3 {
+/** Turned to RAS and at the networks' spacing: the volume as it was stored does not stay. */
+async function readAtSpacing(source: Source, millimetres: Size3) {
+  const name = sourceName(source);
+  const read = await readNifti(source, { statistics: true, canonical: true });
+  if (read.shape.slice(3).some((n) => n > 1) || read.shape.length < 3)
+    throw new InvalidVolume(
+      `${name} has the shape ${read.shape.join(' x ')}; expected one volume of x, y, z`,
+    );
+  requireFinite(name, read);
+  const { header } = read;
+  return { image: atSpacing(read, millimetres), size: spatialShape(read.shape), header };
+}
+
+/** Of the network's grid, by the spacing of the volume. */
+const sizeAt = (size: Size3, spacing: readonly number[], millimetres: Size3): Size3 =>
+  size.map((n, axis) =>
+    Math.max(1, roundHalfEven(n * (spacing[axis]! / millimetres[axis]!))),
+  ) as unknown as Size3;
+
+/**
+ * What a volume takes on the host at most, beside the plans of the networks on the GPU.
+ * @param volume voxels and mm along the axes of RAS
+ */
+export function planTotalSegmentator(
+  parts: readonly Pick<TotalSegmentatorPart, 'model'>[],
+  volume: { readonly size: Size3; readonly spacing: Size3 },
+  step?: number,
+): { readonly peakBytes: number; readonly windows: number } {
+  const millimetres = commonSpacing(parts);
+  const size = sizeAt(volume.size, volume.spacing, millimetres);
+  const [voxels, seen] = [voxelsOf(volume.size), voxelsOf(size)];
+  const labelBytes = mergedNames(parts).length <= 255 ? 1 : 2;
+  const plans = parts.map(({ model }) =>
+    planSegmentation(model, { size, spacing: millimetres }, windowResult(model.config, model.folds.length), {
+      step: step ?? usualStep({ model }),
+      folds: model.folds.length,
+    }),
+  );
+  const segmenting = (4 + labelBytes) * seen + Math.max(...plans.map(({ peakBytes }) => peakBytes));
+  return {
+    peakBytes: Math.max(4 * (voxels + seen), segmenting, labelBytes * (seen + 2 * voxels)),
+    windows: plans.reduce((sum, { windows }) => sum + windows, 0),
+  };
+}
+
+function commonSpacing(parts: readonly Pick<TotalSegmentatorPart, 'model'>[]): Size3 {
   const wrong = parts.find(({ model }) => model.labels.regions || model.labels.channels.length !== 1);
   if (wrong || parts.length === 0)
     throw new InvalidModel(
@@ -140,10 +172,10 @@ function atSpacing(volume: Volume, millimetres: Size3): Volume {
   if (spacing.every((mm, axis) => mm === Math.fround(millimetres[axis]!)))
     return onGrid(volume.header, volume.data, size, volume.affine, millimetres);
   const ratio = spacing.map((mm, axis) => mm / millimetres[axis]!);
-  const to = size.map((n, axis) => Math.max(1, roundHalfEven(n * ratio[axis]!))) as unknown as Size3;
-  const data = linearAligned(volume.data, size, to).map(Math.trunc);
+  const to = sizeAt(size, spacing, millimetres);
+  const data = wholeNumbers(volume.data, size, to);
   const affine = volume.affine.map((value, at) => (at % 4 < 3 && at < 12 ? value / ratio[at % 4]! : value));
-  return onGrid(volume.header, Float32Array.from(data), to, affine, millimetres);
+  return onGrid(volume.header, data, to, affine, millimetres);
 }
 
 /** A volume whose header says where it lies. */
@@ -172,18 +204,18 @@ const alignedPlaces = (from: number, to: number): Float64Array =>
   );
 
 /**
- * By straight lines with the corners on each other, in float64 and in the order of scipy.ndimage.zoom with order 1: what
- * is truncated afterwards hangs on the last digit. (Where rounding takes the last place beyond the end, scipy gives a
+ * By straight lines with the corners on each other, in float64 and in the order of scipy.ndimage.zoom with order 1, and
+ * truncated, which hangs on the last digit. (Where rounding takes the last place beyond the end, scipy gives a
  * plane of zeros; here the end is held.)
  */
-export function linearAligned(data: Float32Array, from: Size3, to: Size3): Float64Array {
+function wholeNumbers(data: Float32Array, from: Size3, to: Size3): Float32Array {
   const [xs, ys, zs] = from.map((n, axis) => alignedPlaces(n, to[axis]!)) as [
     Float64Array,
     Float64Array,
     Float64Array,
   ];
   const [nx, ny, nz] = from;
-  const result = new Float64Array(voxelsOf(to));
+  const result = new Float32Array(voxelsOf(to));
   let at = 0;
   for (const pz of zs)
     for (const py of ys)
@@ -191,22 +223,23 @@ export function linearAligned(data: Float32Array, from: Size3, to: Size3): Float
         const [x0, y0, z0] = [Math.floor(px), Math.floor(py), Math.floor(pz)];
         const [x1, y1, z1] = [Math.min(x0 + 1, nx - 1), Math.min(y0 + 1, ny - 1), Math.min(z0 + 1, nz - 1)];
         const [tx, ty, tz] = [px - x0, py - y0, pz - z0];
+        let sum = 0;
         const row = (x: number, wx: number, y: number, wy: number): void => {
           const place = y * nx + x;
-          result[at]! += data[z0 * nx * ny + place]! * wx * wy * (1 - tz);
-          result[at]! += data[z1 * nx * ny + place]! * wx * wy * tz;
+          sum += data[z0 * nx * ny + place]! * wx * wy * (1 - tz);
+          sum += data[z1 * nx * ny + place]! * wx * wy * tz;
         };
         row(x0, 1 - tx, y0, 1 - ty);
         row(x0, 1 - tx, y1, ty);
         row(x1, tx, y0, 1 - ty);
         row(x1, tx, y1, ty);
-        at++;
+        result[at++] = Math.trunc(sum);
       }
   return result;
 }
 
 /** Labels of the nearest voxels, with the corners on each other. */
-export function nearestAligned<T extends Uint8Array | Uint16Array>(labels: T, from: Size3, to: Size3): T {
+function nearestAligned<T extends Uint8Array | Uint16Array>(labels: T, from: Size3, to: Size3): T {
   const [xs, ys, zs] = from.map((n, axis) =>
     Int32Array.from(alignedPlaces(n, to[axis]!), (place) => Math.floor(place + 0.5)),
   ) as [Int32Array, Int32Array, Int32Array];

@@ -1,7 +1,7 @@
 /** What a file of weights is, by its first bytes: names of files say little. */
 
 export type FileKind =
-  'safetensors' | 'zip' | 'legacy' | 'pickle' | 'tar' | 'hdf5' | 'gzip' | 'onnx' | 'text';
+  'safetensors' | 'zip' | 'legacy' | 'pickle' | 'tar' | 'hdf5' | 'gzip' | 'onnx' | 'text' | 'pointer';
 
 /** Bytes of a file's beginning that tell its kind. */
 export const tellingBytes = 512;
@@ -21,6 +21,7 @@ export function fileKind(bytes: Uint8Array): FileKind | undefined {
   const has = (at: number, values: readonly number[]): boolean =>
     values.every((value, index) => bytes[at + index] === value);
   const isTar = has(257, codes('ustar'));
+  if (has(0, codes('version https://git-lfs.github.com/spec/'))) return 'pointer';
   // No header of safetensors is as long as eight letters would say.
   if (bytes.length >= 2 && bytes.subarray(0, 8).every(isPrintable)) return isTar ? 'tar' : 'text';
   // Its header begins with a brace behind its length.
@@ -48,4 +49,6 @@ export const otherKinds: Readonly<Record<Exclude<FileKind, 'safetensors'>, strin
   gzip: 'it is compressed with gzip, perhaps an image; give the model file in its place',
   onnx: 'it looks like an ONNX model; save the weights of the network that it was exported from as safetensors',
   text: 'it is text; give the model file in its place',
+  pointer:
+    'it is only the pointer that Git LFS leaves in place of a large file; get the file itself with "git lfs pull", or download it',
 };

@@ -20,7 +20,7 @@ import type { Weights } from '../model/state.ts';
 import { distinctNames, object, openObject, size3, text, wholeNumber, type Schema } from '../schema.ts';
 import { version as packageVersion } from '../version.ts';
 import { requireWhole, writeHashed } from './content-hash.ts';
-import { flatFrom, isCounter, namedTensors, requireShapes } from './named-tensors.ts';
+import { isCounter, namedTensors, readFlat, requireShapes, type FileTensor } from './named-tensors.ts';
 import type { NamedTensor } from './safetensors.ts';
 import { descriptionKey, readTensors } from './tensors.ts';
 
@@ -129,8 +129,8 @@ export async function readModel(
   return {
     description,
     weights: {
-      parameters: flatFrom(layout.parameters, layout.parameterWords, tensors),
-      statistics: flatFrom(layout.statistics, layout.statisticsWords, tensors),
+      parameters: await readFlat(layout.parameters, layout.parameterWords, tensors),
+      statistics: await readFlat(layout.statistics, layout.statisticsWords, tensors),
     },
   };
 }
@@ -142,7 +142,7 @@ export async function openModel(
 ): Promise<{
   description: ModelDescription;
   layout: ParameterLayout;
-  tensors: ReadonlyMap<string, NamedTensor>;
+  tensors: ReadonlyMap<string, FileTensor>;
 }> {
   const file = await readTensors(bytes, name);
   const { tensors, metadata } = file;
@@ -171,7 +171,7 @@ export async function openModel(
 
 /** Weights that have no place in a network would be missed in it: it is another one. */
 function requireNoOthers(
-  tensors: ReadonlyMap<string, NamedTensor>,
+  tensors: ReadonlyMap<string, unknown>,
   { parameters, statistics }: ParameterLayout,
   name: string,
 ): void {
@@ -252,7 +252,10 @@ export function requireConsistent(
 }
 
 /** The configuration of a plain network with max-pooling, as its parameters' names and shapes tell it. */
-function configFromShapes(tensors: ReadonlyMap<string, NamedTensor>, name: string): UNet3DConfig {
+function configFromShapes(
+  tensors: ReadonlyMap<string, Pick<NamedTensor, 'shape'>>,
+  name: string,
+): UNet3DConfig {
   const shapeOf = (parameter: string) => tensors.get(`${parameter}.weight`)?.shape;
   const inChannels = shapeOf('encoder.0.conv1')?.[1];
   const classes = shapeOf('head')?.[0];

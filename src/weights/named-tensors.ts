@@ -9,7 +9,35 @@ export interface ReadableTensor {
   readonly shape: readonly number[];
   /** Its numbers in C order. */
   read(): Promise<Float32Array>;
+  /** Grows with where they lie in the file; absent where it does not matter in which order tensors are read. */
+  readonly place?: number | undefined;
 }
+
+/** A tensor of a file in memory may be decoded at once; each look at `data` does it anew. */
+export type FileTensor = ReadableTensor | (ReadableTensor & NamedTensor);
+
+/** Tensors that are decoded when they are looked at, to be read like those of other files. */
+export const readable = (tensors: ReadonlyMap<string, NamedTensor>): ReadonlyMap<string, FileTensor> =>
+  new Map(
+    [...tensors].map(([name, tensor]) => {
+      const { shape } = tensor;
+      const read = (): Promise<Float32Array> => Promise.resolve(tensor.data);
+      return [
+        name,
+        {
+          shape,
+          read,
+          get data() {
+            return tensor.data;
+          },
+        },
+      ];
+    }),
+  );
+
+/** Tensors in the order in which they are best read. */
+export const inFileOrder = <T extends Pick<ReadableTensor, 'place'>>(tensors: readonly T[]): T[] =>
+  tensors.toSorted((a, b) => (a.place ?? 0) - (b.place ?? 0));
 
 /** Whether it is what PyTorch saves beside the weights of a batch norm, and nothing here needs. */
 export const isCounter = (name: string): boolean => name.endsWith('.num_batches_tracked');
@@ -43,6 +71,26 @@ export function flatFrom(
   for (const { name, shape, offset } of entries.values()) {
     const { data } = tensors.get(prefix + name)!;
     requireFinite(prefix + name, { shape, data });
+    flat.set(data, offset);
+  }
+  return flat;
+}
+
+/** The same of tensors that are read one after the other. @throws as `flatFrom`, and if the file cannot be read */
+export async function readFlat(
+  entries: ReadonlyMap<string, Parameter>,
+  words: number,
+  tensors: ReadonlyMap<string, ReadableTensor>,
+): Promise<Float32Array<ArrayBuffer>> {
+  requireShapes(entries, tensors);
+  const flat = new Float32Array(words);
+  const found = [...entries.values()].map(({ name, shape, offset }) => {
+    const tensor = tensors.get(name)!;
+    return { name, shape, offset, tensor, place: tensor.place };
+  });
+  for (const { name, shape, offset, tensor } of inFileOrder(found)) {
+    const data = await tensor.read();
+    requireFinite(name, { shape, data });
     flat.set(data, offset);
   }
   return flat;

@@ -3,6 +3,9 @@
 /** By torch.compile, DataParallel and DistributedDataParallel. */
 const wrappers = ['_orig_mod.', 'module.'];
 
+/** As programs hold a network: of a LightningModule, for instance. */
+export const holders = ['model.', 'net.', 'network.'];
+
 /** The tensors without what wrappers put in front of every name, however many are around each other. */
 export function withoutWrappers<T>(tensors: ReadonlyMap<string, T>): ReadonlyMap<string, T> {
   const bare = withoutPrefix(tensors, wrappers);

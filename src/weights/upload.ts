@@ -1,6 +1,6 @@
 /** Weights to the device one tensor at a time, so that no more than one of them is in memory besides. */
 import type { ModelState } from '../model/state.ts';
-import { requireFinite, type ReadableTensor } from './named-tensors.ts';
+import { inFileOrder, requireFinite, type ReadableTensor } from './named-tensors.ts';
 
 /** Bytes that may wait for the device. */
 const mostWaiting = 2 ** 26;
@@ -15,14 +15,19 @@ export async function uploadWeights(
 ): Promise<void> {
   const { parameters, statistics } = state.layout;
   let waiting = 0;
-  for (const [buffer, entries] of Object.entries({ parameters, statistics }))
-    for (const { name, shape, offset } of entries.values()) {
-      const data = await tensors.get(name)!.read();
-      requireFinite(name, { shape, data });
-      state.write(buffer, data as Float32Array<ArrayBuffer>, offset);
-      waiting += data.byteLength;
-      if (waiting < mostWaiting) continue;
-      await state.gpu.device.queue.onSubmittedWorkDone();
-      waiting = 0;
-    }
+  const all = Object.entries({ parameters, statistics }).flatMap(([buffer, entries]) =>
+    [...entries.values()].map(({ name, shape, offset }) => {
+      const tensor = tensors.get(name)!;
+      return { buffer, name, shape, offset, tensor, place: tensor.place };
+    }),
+  );
+  for (const { buffer, name, shape, offset, tensor } of inFileOrder(all)) {
+    const data = await tensor.read();
+    requireFinite(name, { shape, data });
+    state.write(buffer, data as Float32Array<ArrayBuffer>, offset);
+    waiting += data.byteLength;
+    if (waiting < mostWaiting) continue;
+    await state.gpu.device.queue.onSubmittedWorkDone();
+    waiting = 0;
+  }
 }

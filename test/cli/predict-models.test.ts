@@ -1,8 +1,14 @@
 /** `predict` with models of nnU-Net, TotalSegmentator's steps around them, and MONAI's bundles: the labels that those wrote. */
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join, relative } from 'node:path';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { filesIn } from '../../src/data/dataset.node.ts';
 import { readNifti } from '../../src/data/nifti.ts';
+import { exportNnunet } from '../../src/export/nnunet.ts';
+import { convertNnunet } from '../../src/interop/nnunet/convert.ts';
+import { openNnunet } from '../../src/interop/nnunet/folder.ts';
+import { layoutParameters } from '../../src/model/parameters.ts';
+import { readModel, writeModel } from '../../src/weights/model-file.ts';
 import { zipOf } from '../support/zip.ts';
 import { cli, temporaryFolder } from './support.ts';
 
@@ -67,6 +73,67 @@ describe.skipIf(!existsSync(shared))('as the original wrote them', () => {
     expect(ran.err).toContain('labels: 0 background, 1 structure_1, 2 structure_2');
     expect(ran.exitCode).toBe(0);
     expect(await compare(file, `${folderOf('totalsegmentator')}/case/final.nii.gz`)).toBe(0);
+  });
+
+  test('two parts of TotalSegmentator, in a folder and in an archive: by their names, the later wins', async () => {
+    const folder = await temporaryFolder();
+    const model = await openNnunet((await filesIn(`${folderOf('totalsegmentator')}/model`)).files);
+    const { description, weights } = await readModel(await convertNnunet(model));
+    const { plans, dataset } = description.nnunet!;
+    const described = (text: string, more: object): string =>
+      JSON.stringify({ ...JSON.parse(text), ...more });
+    /** With its second structure alone, which it calls otherwise than the other part does. */
+    const { offset } = layoutParameters(description.config).parameters.get('head.bias')!;
+    const parameters = weights.parameters.slice();
+    for (const label of [1, 3, 4, 5]) parameters[offset + label] = -1e4;
+    const names = ['background', 'structure_1', 'other', 'structure_3', 'structure_4', 'structure_5'];
+    const labels = Object.fromEntries(names.map((name, label) => [name, label]));
+    const second = await writeModel(
+      {
+        ...description,
+        labels: [],
+        nnunet: {
+          ...description.nnunet!,
+          plans: described(plans, { dataset_name: 'Dataset998_TotalSegmentator_second' }),
+          dataset: described(dataset, { labels }),
+        },
+      },
+      { ...weights, parameters },
+    );
+    const parts = {
+      first: await exportNnunet(await convertNnunet(model)),
+      second: await exportNnunet(second),
+    };
+    const files = Object.values(parts).flatMap((part) => part.files);
+    for (const { path, source } of files) {
+      mkdirSync(join(folder, 'both', dirname(path)), { recursive: true });
+      writeFileSync(join(folder, 'both', path), source);
+    }
+    const content = files.map(({ path, source }) => ({
+      path,
+      content: source as Uint8Array,
+      deflated: true,
+    }));
+    writeFileSync(join(folder, 'both.zip'), await zipOf(content));
+    const ct = `${folderOf('totalsegmentator')}/case/ct.nii.gz`;
+    const labelsOf = async (path: string) => {
+      const out = join(folder, 'labels.nii.gz');
+      const ran = await cli(['predict', path, ct, '--pipeline', 'totalsegmentator', '--out', out]);
+      expect([ran.exitCode, ran.err]).toEqual([0, expect.stringContaining('labels: 0 background, ')]);
+      return { labels: (await readNifti(out)).data, told: ran.err };
+    };
+    const { labels: later } = await labelsOf(join(folder, 'both', dirname(parts.second.files[0]!.path)));
+    const { data: earlier } = await readNifti(`${folderOf('totalsegmentator')}/case/final.nii.gz`);
+    expect(new Set(later)).toEqual(new Set([0, 2]));
+    const wanted = earlier.map((label, voxel) => (later[voxel] === 2 ? 6 : label));
+    expect(wanted.some((label) => label > 0 && label < 6)).toBe(true);
+    for (const path of ['both', 'both.zip']) {
+      const found = await labelsOf(join(folder, path));
+      expect(found.told).toContain(
+        '1 structure_1, 2 structure_2, 3 structure_3, 4 structure_4, 5 structure_5, 6 other',
+      );
+      expect(found.labels).toEqual(wanted);
+    }
   });
 
   test('a bundle of MONAI', async () => {

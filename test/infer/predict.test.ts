@@ -91,3 +91,17 @@ describe('a cropped volume', () => {
     expect(labels.data[at(0, 0, 0)]).toBe(0);
   });
 });
+
+test('a model that does not say how its images were prepared is not used in silence', async () => {
+  const [told, silent] = [threshold({ spacing: [1, 1, 1] }), threshold()];
+  expect((await predictVolume(told, file)).warnings).toEqual([]);
+  expect((await predictVolume(silent, file)).warnings).toEqual([
+    expect.stringMatching(/does not say at which spacing it was trained: .* its own, 2 x 1 x 3 mm/),
+  ]);
+  const { warnings } = await predictVolume({ ...silent, description: {} }, file);
+  expect(warnings).toEqual([
+    expect.stringMatching(
+      /does not say how images were prepared for it: .* RAS, .*2 x 1 x 3 mm, .* z-scored/,
+    ),
+  ]);
+});

@@ -5,12 +5,20 @@ import { describe, expect, test } from 'vitest';
 import '../../src/data/source.node.ts';
 import type { FileEntry } from '../../src/data/case.ts';
 import { InvalidModel } from '../../src/errors.ts';
+import { convertNnunet } from '../../src/interop/nnunet/convert.ts';
 import { openNnunet } from '../../src/interop/nnunet/folder.ts';
 import { readLabels } from '../../src/interop/nnunet/labels.ts';
 import { readPlans } from '../../src/interop/nnunet/plans.ts';
+import { rulesOf } from '../../src/interop/nnunet/rules.ts';
 import { configOf } from '../../src/interop/nnunet/weights.ts';
 import { layoutParameters } from '../../src/model/parameters.ts';
-import { interopFolder as shared, nnunetFolders, type NnunetFixture } from '../support/interop.ts';
+import { readModel } from '../../src/weights/model-file.ts';
+import {
+  interopFolder as shared,
+  nnunetFixture,
+  nnunetFolders,
+  type NnunetFixture,
+} from '../support/interop.ts';
 
 const filesIn = (folder: string): FileEntry[] =>
   readdirSync(folder, { recursive: true, withFileTypes: true })
@@ -301,4 +309,15 @@ describe('dataset.json', () => {
   ])('refuses %j', (more, message) => {
     expect(() => readLabels(text(more))).toThrow(message);
   });
+});
+
+test('what a model file says of nnU-Net is read once', async ({ skip }) => {
+  const found = await nnunetFixture('totalsegmentator');
+  if (!found) return skip(`${shared} is not there`);
+  const { description } = await readModel(await convertNnunet(await openNnunet(found.files)));
+  const rules = rulesOf(description);
+  expect(rules?.plans.dataset).toContain('TotalSegmentator');
+  expect(rulesOf({ ...description })).toBe(rules);
+  const other = { ...description, config: { ...description.config, bias: false } };
+  expect(() => rulesOf(other)).toThrow(/plans of another network/);
 });

@@ -8,9 +8,9 @@ import { listed } from '../../listed.ts';
 import { layoutParameters } from '../../model/parameters.ts';
 import { assertOptions } from '../../options.ts';
 import type { ReadableTensor } from '../../weights/named-tensors.ts';
-import { readStateDict } from '../../weights/pytorch/state-dict.ts';
+import { stateDictIn } from '../../weights/pytorch/state-dict.ts';
 import { toOurs } from '../mapping.ts';
-import { modelFiles, modelFilesSchema } from '../model-files.ts';
+import { modelFiles, modelFilesSchema, type ModelFile } from '../model-files.ts';
 import { BundleConfig, componentOf, requireValues } from './config.ts';
 import { readNetwork, type MonaiNetwork } from './network.ts';
 import { readPipeline, type Pipeline } from './pipeline.ts';
@@ -36,12 +36,10 @@ export const metadataPath = /(^|\/)configs\/metadata\.json$/;
 const bundlePath = /(^|\/)(configs\/(metadata|inference|train)\.json|models\/model\.pt)$/;
 
 /** The files that may be of a model; others of an archive stay packed. */
-async function wantedFiles(given: readonly FileEntry[] | Source): Promise<FileEntry[]> {
+async function wantedFiles(given: readonly FileEntry[] | Source): Promise<readonly ModelFile[]> {
   const all = await modelFiles(given);
   const wanted = all.some(({ path }) => metadataPath.test(path)) ? bundlePath : /\.(json|pt|pth|ckpt)$/;
-  const found: FileEntry[] = [];
-  for (const { path, open } of all) if (wanted.test(path)) found.push({ path, source: await open() });
-  return found;
+  return all.filter(({ path }) => wanted.test(path));
 }
 
 /**
@@ -63,8 +61,8 @@ export async function openMonai(given: readonly FileEntry[] | Source): Promise<M
   return found ? openBundle(files, found) : openPlain(files);
 }
 
-async function openPlain(files: readonly FileEntry[]): Promise<MonaiModel> {
-  const single = (ending: RegExp, expected: string): FileEntry => {
+async function openPlain(files: readonly ModelFile[]): Promise<MonaiModel> {
+  const single = (ending: RegExp, expected: string): ModelFile => {
     const found = files.filter(({ path }) => ending.test(path));
     if (found.length === 1) return found[0]!;
     throw new InvalidModel(
@@ -77,7 +75,7 @@ async function openPlain(files: readonly FileEntry[]): Promise<MonaiModel> {
   const fail = (problem: string): InvalidModel =>
     new InvalidModel(`${definition.path} cannot be followed: ${problem}`);
   const network = readNetwork(
-    readJson(await readText(definition.source), v.record(v.string(), v.unknown(), 'an object'), fail),
+    readJson(await readText(await definition.open()), v.record(v.string(), v.unknown(), 'an object'), fail),
     definition.path,
   );
   return { ...(await withWeights(network, weights, definition.path)), labels: [], channels: [] };
@@ -85,11 +83,11 @@ async function openPlain(files: readonly FileEntry[]): Promise<MonaiModel> {
 
 async function withWeights(
   network: MonaiNetwork,
-  { path, source }: FileEntry,
+  { path, ranges }: ModelFile,
   describedBy: string,
 ): Promise<Pick<MonaiModel, 'network' | 'weights'>> {
   const { parameters, statistics } = layoutParameters(network.config);
-  const dict = await readStateDict(source, path);
+  const dict = await stateDictIn(await ranges(), path);
   const ours = new Map([...parameters, ...statistics]);
   return { network, weights: toOurs(monaiMapping(network), dict, ours, { name: path, describedBy }) };
 }
@@ -106,15 +104,12 @@ const metadataSchema = v.object({
   ),
 });
 
-async function openBundle(files: readonly FileEntry[], metadata: FileEntry): Promise<MonaiModel> {
+async function openBundle(files: readonly ModelFile[], metadata: ModelFile): Promise<MonaiModel> {
   const root = metadata.path.slice(0, -'configs/metadata.json'.length);
-  const sourceOf = (name: string): Source | undefined =>
-    files.find(({ path }) => path === root + name)?.source;
+  const within = (name: string): ModelFile | undefined => files.find(({ path }) => path === root + name);
   const configOf = async (name: string): Promise<BundleConfig | undefined> => {
-    const source = sourceOf(`configs/${name}`);
-    return source === undefined
-      ? undefined
-      : new BundleConfig(await readText(source), `${root}configs/${name}`);
+    const file = within(`configs/${name}`);
+    return file && new BundleConfig(await readText(await file.open()), file.path);
   };
   const [inference, train] = [await configOf('inference.json'), await configOf('train.json')];
   const config = [inference, train].find((one) => one?.has('network_def'));
@@ -127,15 +122,15 @@ async function openBundle(files: readonly FileEntry[], metadata: FileEntry): Pro
   requireValues(definition, config);
   const network = readNetwork({ _target_: definition.className, ...definition.given }, config.name);
   const path = `${root}models/model.pt`;
-  const source = sourceOf('models/model.pt');
-  if (source === undefined) throw new InvalidModel(`the bundle has no ${path}; give it whole`);
+  const weights = within('models/model.pt');
+  if (!weights) throw new InvalidModel(`the bundle has no ${path}; give it whole`);
   const { network_data_format: format } = readJson(
-    await readText(metadata.source),
+    await readText(await metadata.open()),
     metadataSchema,
     (problem) => new InvalidModel(`in ${metadata.path}, ${problem}: take another copy of the bundle`),
   );
   return {
-    ...(await withWeights(network, { path, source }, config.name)),
+    ...(await withWeights(network, weights, config.name)),
     labels: namesOf(format.outputs, network.config.classes),
     channels: namesOf(format.inputs, network.config.inChannels),
     pipeline: inference?.has('preprocessing') ? readPipeline(inference) : undefined,

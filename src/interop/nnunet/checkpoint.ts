@@ -1,7 +1,7 @@
 /** nnU-Net's checkpoint_final.pth: the weights under names of their own, and what a prediction needs besides. */
-import type { Source } from '../../data/source.ts';
+import type { ByteRanges } from '../../data/byte-ranges.ts';
 import { InvalidModel } from '../../errors.ts';
-import { readPytorch } from '../../weights/pytorch/read.ts';
+import { readSaved } from '../../weights/pytorch/read.ts';
 import { stateDictOf, type StateDict } from '../../weights/pytorch/state-dict.ts';
 
 export interface NnunetCheckpoint {
@@ -19,8 +19,8 @@ export interface NnunetCheckpoint {
  * @param name what messages call the file
  * @throws InvalidModel as `readPytorch`, and for a file that is no checkpoint of nnU-Net
  */
-export async function readCheckpoint(source: Source, name: string): Promise<NnunetCheckpoint> {
-  const saved = await readPytorch(source, name);
+export async function readCheckpoint(file: ByteRanges, name: string): Promise<NnunetCheckpoint> {
+  const saved = (await readSaved(file, name)).value;
   const entry = (from: unknown, key: string): unknown => (from instanceof Map ? from.get(key) : undefined);
   const wrong = (what: string): InvalidModel =>
     new InvalidModel(

@@ -36,16 +36,19 @@ export interface NnunetOptions {
   readonly folds?: readonly string[] | undefined;
   /** Default `checkpoint_final.pth`. */
   readonly checkpoint?: string | undefined;
+  /** Of several model folders within, the one that is meant, as `modelFolders` names it. */
+  readonly folder?: string | undefined;
 }
 
 export const nnunetEntries = {
   folds: v.optional(v.array(text, "a list of folds, such as ['0', '3'] or ['all']")),
   checkpoint: v.optional(text),
+  folder: v.optional(text),
 } satisfies Record<keyof NnunetOptions, unknown>;
 
 /**
  * Reads a model folder, or one with a single model somewhere within. Weights stay in their files until they are
- * asked for; those of the folds asked for are unpacked from an archive.
+ * asked for, also in an archive, where they are unpacked as far as they are read.
  * @param files with `/` in their paths, or an archive of them as nnUNetv2_export_model_to_zip makes it
  * @throws InvalidModel naming what is missing, damaged or not supported; InvalidOption
  */
@@ -55,23 +58,26 @@ export async function openNnunet(
 ): Promise<NnunetModel> {
   assertOptions('openNnunet', { files: modelFilesSchema }, { files });
   assertOptions('openNnunet', nnunetEntries, options);
-  const { folds, checkpoint = 'checkpoint_final.pth' } = options;
+  const { folds, checkpoint = 'checkpoint_final.pth', folder } = options;
   const all = await modelFiles(files);
-  const root = modelRoot(all, checkpoint);
+  const root = modelRoot(all, checkpoint, folder);
   const within = new Map(
-    all.filter(({ path }) => path.startsWith(root)).map(({ path, open }) => [path.slice(root.length), open]),
+    all.filter(({ path }) => path.startsWith(root)).map((file) => [file.path.slice(root.length), file]),
   );
   const textOf = async (name: string): Promise<string> => {
-    const open = within.get(name);
-    if (open === undefined)
-      throw new InvalidModel(`the folder ${root} has no ${name}; give the whole model folder`);
-    return readText(await open());
+    const file = within.get(name);
+    if (!file) throw new InvalidModel(`the folder ${root} has no ${name}; give the whole model folder`);
+    return readText(await file.open());
   };
   const [plans, dataset] = [await textOf('plans.json'), await textOf('dataset.json')];
   const checkpoints = await Promise.all(
     chosenFolds(within, checkpoint, folds).map(async (name) => {
       const path = `fold_${name}/${checkpoint}`;
-      return { name, path: root + path, ...(await readCheckpoint(await within.get(path)!(), root + path)) };
+      return {
+        name,
+        path: root + path,
+        ...(await readCheckpoint(await within.get(path)!.ranges(), root + path)),
+      };
     }),
   );
   const { configuration, trainer, mirrorAxes } = checkpoints[0]!;
@@ -113,9 +119,9 @@ export function modelFolders(files: readonly { readonly path: string }[]): strin
     .sort();
 }
 
-/** The only one. */
-function modelRoot(files: readonly ModelFile[], checkpoint: string): string {
-  const models = modelFolders(files);
+/** The only one, or the one that is meant. */
+function modelRoot(files: readonly ModelFile[], checkpoint: string, folder: string | undefined): string {
+  const models = modelFolders(files).filter((found) => folder === undefined || found === folder);
   if (models.length === 1) return models[0]!;
   if (models.length > 1)
     throw new InvalidModel(

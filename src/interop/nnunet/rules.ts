@@ -48,8 +48,11 @@ export function readRules(origin: NnunetOrigin): NnunetRules {
   return { plans, labels, config, trainer, mirrorAxes };
 }
 
+/** What files of saved models say, read once for each. */
+const known = new WeakMap<NnunetOrigin, NnunetRules>();
+
 /**
- * Of a saved model; undefined where it follows this package's own.
+ * Of a saved model; undefined where it follows this package's own. The same object again for the same `nnunet`.
  * @throws InvalidModel as `readRules`, and where they are those of another network
  */
 export function rulesOf(
@@ -57,7 +60,8 @@ export function rulesOf(
   name = 'the model file',
 ): NnunetRules | undefined {
   if (!nnunet) return undefined;
-  const rules = readRules(nnunet);
+  const rules = known.get(nnunet) ?? readRules(nnunet);
+  known.set(nnunet, rules);
   if (JSON.stringify(rules.config) !== JSON.stringify(completeConfig(config)))
     throw new InvalidModel(
       `${name} carries nnU-Net's plans of another network than its own; take another copy of the file`,

@@ -34,6 +34,7 @@ export async function readArchive(file: ByteRanges, failures: Failures): Promise
   const order = new TextDecoder().decode((await content('byteorder', 32)) ?? new Uint8Array());
   if (!['', 'little', 'big'].includes(order.trim()))
     throw failures.damaged(`its byteorder is ${JSON.stringify(order)}; expected little or big`);
+  const places = new Map([...entries.values()].map((entry, index) => [entry, index]));
   const storage = storageOf(failures, ({ type, key, length }) => {
     const entry = entries.get(`data/${key}`);
     if (!entry) throw failures.damaged(`the numbers of its storage ${JSON.stringify(key)} are not in it`);
@@ -41,10 +42,11 @@ export async function readArchive(file: ByteRanges, failures: Failures): Promise
       throw failures.damaged(
         `its storage ${JSON.stringify(key)} has ${entry.size} bytes; expected ${length * type.bytes}, ${length} of ${type.name}`,
       );
-    return new Storage(type, length, order.trim() !== 'big', file.size, async (from, to) => {
+    const read = async (from: number, to: number): Promise<Uint8Array> => {
       const bytes = await contentOf(entry, failures);
       return bytes.subarray(from * type.bytes, to * type.bytes);
-    });
+    };
+    return new Storage(type, length, order.trim() !== 'big', file.size, read, places.get(entry));
   });
   const pickle = (await content('data.pkl', longestStructure))!;
   const description = await content(descriptionName, longestDescription);

@@ -34,9 +34,9 @@ export async function readPytorch(source: Source, name?: string): Promise<unknow
 }
 
 /** The same with the description that files of this package carry. */
-export async function readSaved(source: Source, name?: string): Promise<Saved> {
+export async function readSaved(source: Source | ByteRanges, name?: string): Promise<Saved> {
   const file: ByteRanges = await openRanges(source, name);
-  const failures = failuresOf(file.name);
+  const failures = failuresOf(name ?? file.name);
   const kind = fileKind(await file.read(0, Math.min(file.size, tellingBytes)));
   if (kind === 'zip') return readArchive(file, failures);
   if (kind === 'legacy') return { value: await readLegacy(file, failures) };

@@ -1,15 +1,13 @@
 /** The weights among what torch.save wrote: a dict of names and tensors, alone or within a checkpoint. */
+import type { ByteRanges } from '../../data/byte-ranges.ts';
 import { sourceName, type Source } from '../../data/source.ts';
 import { InvalidModel } from '../../errors.ts';
 import { listed } from '../../listed.ts';
-import { withoutPrefix, withoutWrappers } from '../prefixes.ts';
-import { PytorchTensor, readPytorch } from './read.ts';
+import { holders, withoutPrefix, withoutWrappers } from '../prefixes.ts';
+import { PytorchTensor, readPytorch, readSaved } from './read.ts';
 
 /** Under which checkpoints hold the weights: nnU-Net, Lightning, many programs, MONAI. */
 const containers = ['network_weights', 'state_dict', 'model_state_dict', 'model', 'net', 'ema'];
-
-/** As which a LightningModule usually holds the network. */
-const lightning = ['model.', 'net.'];
 
 /** The tensors of a network by their names. */
 export type StateDict = ReadonlyMap<string, PytorchTensor>;
@@ -23,6 +21,10 @@ export async function readStateDict(source: Source, name = sourceName(source)): 
   return stateDictOf(await readPytorch(source, name), name);
 }
 
+/** The same of a file that is open. */
+export const stateDictIn = async (file: ByteRanges, name: string): Promise<StateDict> =>
+  stateDictOf((await readSaved(file, name)).value, name);
+
 /** The same of what `readPytorch` gave. */
 export function stateDictOf(saved: unknown, name: string): StateDict {
   const whole = tensorsOf(saved);
@@ -31,7 +33,7 @@ export function stateDictOf(saved: unknown, name: string): StateDict {
     const found = saved instanceof Map ? tensorsOf(saved.get(container)) : whole;
     if (found.size === 0) continue;
     const bare = withoutWrappers(found);
-    return container === 'state_dict' ? withoutWrappers(withoutPrefix(bare, lightning)) : bare;
+    return container === 'state_dict' ? withoutWrappers(withoutPrefix(bare, holders)) : bare;
   }
   const keys = saved instanceof Map ? [...saved.keys()].filter((key) => typeof key === 'string') : [];
   throw new InvalidModel(

@@ -34,6 +34,8 @@ export class Storage {
     readonly largestTensor: number,
     /** The bytes of the numbers from `from` up to `to`. */
     readonly read: (from: number, to: number) => Promise<Uint8Array>,
+    /** Grows with where they lie in the file; absent where that is not known. */
+    readonly place?: number,
   ) {}
 }
 
@@ -98,6 +100,11 @@ export class PytorchTensor {
   /** Slowest axis first. */
   get shape(): readonly number[] {
     return this.view.shape;
+  }
+
+  /** Of its storage in the file. */
+  get place(): number | undefined {
+    return this.storage.place;
   }
 
   /**

@@ -1,6 +1,4 @@
 /** Bytes that are there at one time while an image of many classes is segmented, against the plan. */
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import { expect, test } from 'vitest';
 import { writeNifti } from '../../../src/data/nifti.ts';
 import { linearHead } from '../../../src/interop/nnunet/pipeline/head.ts';
@@ -9,16 +7,7 @@ import { planSegmentation } from '../../../src/interop/nnunet/pipeline/memory.ts
 import { segmentAsNnunet } from '../../../src/interop/nnunet/pipeline/segment.ts';
 import type { NnunetPlans } from '../../../src/interop/nnunet/plans.ts';
 import type { Size3 } from '../../../src/size.ts';
-
-setFlagsFromString('--expose-gc');
-// Else arrays that nobody holds are counted until somebody gets round to them.
-setFlagsFromString('--no-concurrent-array-buffer-sweeping');
-const collect = runInNewContext('gc') as () => void;
-/** Bytes of arrays that somebody still holds. */
-const held = (): number => {
-  collect();
-  return process.memoryUsage().arrayBuffers;
-};
+import { heldBytes } from '../../support/memory.node.ts';
 
 /** 512 x 512 x 600 voxels with windows of 128³, an eighth as long along each axis. */
 const size: Size3 = [64, 64, 75];
@@ -74,7 +63,7 @@ test('no more than is planned, and far less than the stack of logits', async () 
     head(features: Float32Array) {
       const logits = last(features);
       // Where most is there: the sums, the plane before, and this one.
-      if (calls++ % 20 === 10) most = Math.max(most, held() - before);
+      if (calls++ % 20 === 10) most = Math.max(most, heldBytes() - before);
       return logits;
     },
   };
@@ -82,7 +71,7 @@ test('no more than is planned, and far less than the stack of logits', async () 
     planSegmentation({ plans, labels }, { size, spacing }, { kind: 'features', channels }, { logitBytes });
   for (const logitBytes of [2 ** 30, plan(2 ** 30).logitBytes / 2]) {
     const image = await readImage([file], plans);
-    [before, most, calls] = [held() - 4 * data.length, 0, 0];
+    [before, most, calls] = [heldBytes() - 4 * data.length, 0, 0];
     await segmentAsNnunet({ plans, labels, mirrorAxes: [] }, image, [network], { logitBytes });
     const planned = plan(logitBytes);
     const bytes = planned.inputBytes + planned.logitBytes + planned.labelBytes;

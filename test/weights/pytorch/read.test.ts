@@ -181,7 +181,12 @@ test.each<[string, Uint8Array, RegExp]>([
   ['ONNX', text('\u0008\u0008\u0012\u0007pytorch'), /looks like an ONNX model; save the weights/],
   ['gzip', text('\u001f\u008b\u0008\0'), /compressed with gzip/],
   ['a pickle', text('\u0080\u0004}.'), /it is a plain pickle.*torch\.save\(model\.state_dict/],
-  ['text', text('version https://git-lfs'), /it is text; give the model file/],
+  ['text', text('weights of 2026'), /it is text; give the model file/],
+  [
+    'what Git LFS leaves in place of a file',
+    text('version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n'),
+    /only the pointer that Git LFS leaves .* "git lfs pull"/,
+  ],
   ['nothing', new Uint8Array(), /check that it is the right file/],
 ])('%s is told by its content', async (_, bytes, message) => {
   await expect(readPytorch(bytes, 'x.pth')).rejects.toThrow(message);

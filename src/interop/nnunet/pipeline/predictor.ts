@@ -85,8 +85,8 @@ export class NnunetPredictor {
     options: NnunetLoadOptions = {},
   ): Promise<NnunetPredictor> {
     assertOptions('NnunetPredictor.load', loadEntries, options);
-    const { folds, checkpoint, ...device } = options;
-    return NnunetPredictor.of(await openNnunet(files, { folds, checkpoint }), device);
+    const { folds, checkpoint, folder, ...device } = options;
+    return NnunetPredictor.of(await openNnunet(files, { folds, checkpoint, folder }), device);
   }
 
   /** Of a model folder that is open already. @throws as `load` */
