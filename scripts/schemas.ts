@@ -7,6 +7,7 @@ import { descriptionSchema as datasetSchema } from '../src/data/dataset-json.ts'
 import { splitSchema } from '../src/data/split.ts';
 import { choicesSchema } from '../src/gpu/choices.ts';
 import { cacheSchema } from '../src/model/tuning-cache.ts';
+import { reportSchema } from '../src/self-test/report.ts';
 import { progressSchema } from '../src/train/progress.ts';
 import { descriptionSchema } from '../src/weights/model-file.ts';
 
@@ -19,6 +20,7 @@ const schemas = {
   'kernel-cache.json': ['kernels.json in the cache folder', cacheSchema],
   'dataset.json': ['dataset.json of the Medical Segmentation Decathlon or nnU-Net v2', datasetSchema],
   'split.json': ['split.json', splitSchema],
+  'self-test.json': ['what `unet3d-gpu info --self-test` prints', reportSchema],
 } as const;
 
 /** The text of each file by its name. */

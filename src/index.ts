@@ -73,4 +73,8 @@ export { Segmentation, type PredictOptions, type PredictOutput } from './infer/p
 export { evaluateCase, evaluateRegions } from './metrics/evaluate.ts';
 export type { Region } from './data/regions.ts';
 export { largestComponents, type Postprocessing, type PostprocessingChoice } from './metrics/components.ts';
+export { selfTest, type SelfTestOptions } from './self-test/index.ts';
+export type { SelfTestReport, TimingRow } from './self-test/report.ts';
+export type { KernelRow } from './self-test/kernels.ts';
+export type { TrainingRow } from './self-test/training.ts';
 export { version } from './version.ts';

@@ -214,6 +214,12 @@ const calls: Readonly<Record<string, PublicCall>> = {
   },
   setTuningStore: { call: library.setTuningStore, values: [() => Promise.resolve(undefined)] },
   setAdapterProvider: { call: library.setAdapterProvider, values: [() => Promise.reject(new Error('none'))] },
+  selfTest: {
+    call: library.selfTest,
+    values: [],
+    options: { 0: { device, limits, signal: AbortSignal.abort(), onProgress } },
+    mayBe: { '0.limits': [{}] },
+  },
   setPolling: { call: library.setPolling, values: ['calm'] },
   adapterClassOf: { call: library.adapterClassOf, values: [{ vendor: 'a' }], mayBe: { '0': [{}] } },
   memoryOf: { call: library.memoryOf, values: [{ vendor: 'a' }], mayBe: { '0': [{}] } },

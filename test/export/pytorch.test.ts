@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { exportPytorch } from '../../src/export/pytorch.ts';
 import { errorOf, imageOf, modelBytes, networkNames } from './networks.ts';
-import { runPython, withoutPytorch } from './python.ts';
+import { runPython, withoutPytorch } from '../support/python.ts';
 
 const program = `
 import json, sys

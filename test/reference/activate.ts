@@ -1,5 +1,5 @@
 /** What a reader of a normalised volume sees: max(z, slope·z) of z = scale·y + shift, in float64. */
-import { type Dense } from '../support/run.ts';
+import { type Dense } from '../support/dense.ts';
 
 /** affine: scale and shift, [sample][channel][2]. */
 export function activate(values: Dense, affine: Float64Array, slope: number): Dense {

@@ -1,6 +1,6 @@
 /** Augmentation in float64, by plain loops, from what was drawn. */
 import { mirrorMatrix, type SampleDraw } from '../../src/ops/augment.ts';
-import { dense, type Dense } from '../support/run.ts';
+import { dense, type Dense } from '../support/dense.ts';
 
 /** A channel of one sample: values [z][y][x]. */
 interface Grid {

@@ -1,6 +1,6 @@
 /** Convolution with zero padding and its gradients, in float64, by plain loops. */
 import { convolvedSize, tapsOf, usualShape, type ConvShape } from '../../src/ops/conv/shape.ts';
-import { dense, type Dense } from '../support/run.ts';
+import { dense, type Dense } from '../support/dense.ts';
 
 /** Visits every (output voxel, input voxel, tap) triple inside the volume. */
 function eachTap(

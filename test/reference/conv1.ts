@@ -1,5 +1,5 @@
 /** 1×1×1 convolution and its gradients, in float64, by plain loops. */
-import { dense, type Dense } from '../support/run.ts';
+import { dense, type Dense } from '../support/dense.ts';
 import { channelSums } from './conv.ts';
 
 const spatial = (shape: Dense['shape']) => shape[2] * shape[3] * shape[4];

@@ -1,5 +1,5 @@
 /** Group norm with the activation behind it and its gradients, in float64, by plain loops over each group. */
-import { dense, type Dense } from '../support/run.ts';
+import { dense, type Dense } from '../support/dense.ts';
 
 export interface GroupNormOptions {
   readonly groups: number;

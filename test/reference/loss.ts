@@ -2,7 +2,7 @@
  * Softmax with weighted soft Dice, Σ_c w_c (1 − D_c) with D_c = (2Σpg + s)/(Σp + Σg + s), and weighted
  * cross-entropy, Σ w(−log p)/Σ w, with their gradient, in float64. Labels outside the classes are ignored.
  */
-import { dense, type Dense } from '../support/run.ts';
+import { dense, type Dense } from '../support/dense.ts';
 
 export interface LossOptions {
   /** Factors of the two parts. */

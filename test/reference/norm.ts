@@ -2,7 +2,7 @@
  * Batch and instance norm with the activation behind them, and their gradients, in float64, as PyTorch
  * defines them: biased variance to normalise, the unbiased one into the running statistics.
  */
-import { dense, type Dense } from '../support/run.ts';
+import { dense, type Dense } from '../support/dense.ts';
 
 export interface NormOptions {
   readonly kind: 'batch' | 'instance';

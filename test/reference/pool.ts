@@ -1,6 +1,6 @@
 /** Max-pool and average-pool of windows as large as their strides, and their gradients, in float64, by plain loops. */
 import type { Size3 } from '../../src/size.ts';
-import { dense, type Dense } from '../support/run.ts';
+import { dense, type Dense } from '../support/dense.ts';
 
 /** For each output voxel, the index of its maximum in the input: the first one in z, y, x order. */
 function winners(input: Dense, [sx, sy, sz]: Size3): { shape: Dense['shape']; from: number[] } {

@@ -1,5 +1,5 @@
 /** PReLU with one slope and its gradients, in float64, by plain loops. */
-import { dense, type Dense } from '../support/run.ts';
+import { dense, type Dense } from '../support/dense.ts';
 
 export function prelu(z: Dense, slope: number): Dense {
   return { shape: z.shape, data: z.data.map((value) => (value > 0 ? value : slope * value)) };

@@ -2,7 +2,7 @@
  * Soft Dice Σ_c w_c (z − D_c), z being 1 or 0, and the sum of binary cross-entropies over the heads, averaged over voxels,
  * of sigmoids that each decide on a region, with their gradient, in float64. Voxels of label 255 are ignored.
  */
-import { dense, type Dense } from '../support/run.ts';
+import { dense, type Dense } from '../support/dense.ts';
 import type { LossOptions } from './loss.ts';
 
 export function regionLoss(

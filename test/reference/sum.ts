@@ -1,5 +1,5 @@
 /** Sums of volumes and the gradient of an activation, in float64, by plain loops. */
-import { dense, type Dense } from '../support/run.ts';
+import { dense, type Dense } from '../support/dense.ts';
 
 export const sum = (a: Dense, b: Dense): Dense => ({
   shape: a.shape,

@@ -3,7 +3,7 @@
  * every input voxel over the outputs that its taps reach.
  */
 import type { ConvShape } from '../../src/ops/conv/shape.ts';
-import { dense, type Dense } from '../support/run.ts';
+import { dense, type Dense } from '../support/dense.ts';
 import { channelSums } from './conv.ts';
 
 /** Visits every (input voxel, output voxel, tap) triple inside the volume. */

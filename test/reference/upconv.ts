@@ -1,6 +1,6 @@
 /** Transposed convolution with a kernel as large as its strides, and its gradients, in float64, by plain loops. */
 import type { Size3 } from '../../src/size.ts';
-import { dense, type Dense } from '../support/run.ts';
+import { dense, type Dense } from '../support/dense.ts';
 import { channelSums } from './conv.ts';
 
 /** Visits every (input voxel, output voxel, tap): each input voxel makes a block of one voxel per tap. */

@@ -1,5 +1,5 @@
 /** Trilinear interpolation to twice the size and its gradient, in float64, as PyTorch defines it (align_corners=false). */
-import { dense, type Dense } from '../support/run.ts';
+import { dense, type Dense } from '../support/dense.ts';
 
 /** Visits every input voxel that an output voxel is made of, with its weight. */
 function eachShare(

@@ -18,19 +18,10 @@ import { labelsToDense } from '../../src/gpu/layout.ts';
 import { Program } from '../../src/gpu/program.ts';
 import type { Input } from '../../src/ops/common.ts';
 import { random } from '../../src/data/random.ts';
+import { dense, type Dense } from './dense.ts';
 import { testDevice } from './device.ts';
 
-/** A dense array [n][c][z][y][x] of float64 values that float32 holds exactly. */
-export interface Dense {
-  readonly shape: readonly [n: number, c: number, z: number, y: number, x: number];
-  readonly data: Float64Array;
-}
-
-export function dense(shape: Dense['shape'], fill: (index: number) => number = () => 0): Dense {
-  const data = new Float64Array(shape.reduce((product, length) => product * length, 1));
-  for (let i = 0; i < data.length; i++) data[i] = Math.fround(fill(i));
-  return { shape, data };
-}
+export { dense, type Dense };
 
 /** Every device's limits, some lowered. */
 export const limitsOf = (limits: Partial<PlanLimits> = {}): PlanLimits => ({ ...defaultLimits, ...limits });

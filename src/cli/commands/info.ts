@@ -1,7 +1,11 @@
-/** `info`: the adapter that would be used, its limits and features, and versions, for people and bug reports. */
+/** `info`: the adapter that would be used, its limits and features, and versions, for people and bug reports; its self-test. */
 import { Command } from 'commander';
 import { adapterNotice, requestNodeAdapter, type NodeAdapter } from '../../gpu/node.ts';
 import { formatBytes } from '../../format.ts';
+import { selfTest, type SelfTestOptions } from '../../self-test/index.ts';
+import type { SelfTestReport } from '../../self-test/report.ts';
+import { Unsatisfactory } from '../failure.ts';
+import { announceAdapter } from '../gpu.ts';
 import type { Io } from '../io.ts';
 import { versions } from '../provenance.ts';
 import { toJson } from '../text.ts';
@@ -20,6 +24,7 @@ export function infoCommand(io: Io): Command {
   return new Command('info')
     .description('Show the GPU adapter that would be used, its limits and features, and versions.')
     .option('--json', 'print JSON')
+    .option('--self-test', 'try every kernel and a short training on it; the report is JSON to hand on')
     .addHelpText(
       'after',
       `
@@ -27,11 +32,17 @@ Which adapter: what VK_DRIVER_FILES or UNET3D_ADAPTER name (system, lavapipe,
 swiftshader, or a part of an adapter's name), else the system's, else a fetched
 lavapipe, else SwiftShader.
 
+--self-test holds every kernel to stored answers of float64 loops and five steps of
+training to PyTorch's losses. Standard output is one JSON document; the exit code
+is 1 where something is wrong.
+
 Examples:
   unet3d-gpu info
+  unet3d-gpu info --self-test > self-test.json
   UNET3D_ADAPTER=swiftshader unet3d-gpu info --json`,
     )
-    .action(async ({ json = false }: { json?: boolean }) => {
+    .action(async ({ json = false, selfTest: wanted = false }: { json?: boolean; selfTest?: boolean }) => {
+      if (wanted) return tryOut(io);
       const found = await requestNodeAdapter();
       const info = collect(found);
       if (json) return io.out(...toJson(info, 2).split('\n'));
@@ -53,4 +64,32 @@ function collect({ adapter, describe, source }: NodeAdapter) {
     features: [...adapter.features].sort(),
     versions: versions(),
   };
+}
+
+/** Runs the self-test: what goes wrong in words on standard error, the report on standard output. */
+async function tryOut(io: Io): Promise<void> {
+  await announceAdapter(io);
+  const onProgress: SelfTestOptions['onProgress'] = (part, done, parts) => {
+    if (done % 10 === 0) io.err(`self-test: ${done} of ${parts}: ${part}`);
+  };
+  const report = await selfTest({ signal: io.signal, onProgress });
+  const problems = problemsOf(report);
+  io.out(...toJson({ ...report, versions: versions() }, 2).split('\n'));
+  if (report.left.length > 0) io.err(`Not tried for want of time: ${report.left.join('; ')}`);
+  io.err(...problems, `self-test: ${report.right ? 'all is right' : 'WRONG'} after ${report.seconds} s`);
+  if (!report.right)
+    throw new Unsatisfactory(
+      'this adapter and driver compute wrongly: do not train or predict on them; hand on the report',
+    );
+}
+
+function problemsOf({ kernels, training }: SelfTestReport): string[] {
+  const wrong = kernels.filter(({ right }) => !right);
+  return [
+    ...wrong.map(({ op, kernels: which, storage, problem }) => `${op} (${which}, ${storage}): ${problem}`),
+    ...(training.right
+      ? []
+      : [`training: losses ${training.losses.join(', ')}; ${training.expected.join(', ')} expected`]),
+    ...(training.sameBits ? [] : ['training: a second one from the same weights ended with other bits']),
+  ];
 }

@@ -1,0 +1,98 @@
+/** The self-test from beginning to end. Loaded when it is called for. */
+import type { Gpu } from '../gpu/device.ts';
+import { forwardKernel, passKey, weightKernel, type ConvPass } from '../gpu/passes.ts';
+import { benchPass } from '../model/pass-bench.ts';
+import type { Size3 } from '../size.ts';
+import { version } from '../version.ts';
+import { trialsOf, tryKernels, type KernelRow, type Trial } from './kernels.ts';
+import type { SelfTestReport, TimingRow } from './report.ts';
+import { tryTraining } from './training.ts';
+
+/** Beyond the kernels that a plan of this adapter begins with, others are tried for this long. */
+const kernelsMs = 20_000;
+
+interface Surroundings {
+  /** Called before each part, with those that are done and those that there are. */
+  readonly onProgress: ((part: string, done: number, parts: number) => void) | undefined;
+  /** Throws where the test should end. */
+  readonly stopIfAsked: () => void;
+}
+
+export async function runSelfTest(
+  gpu: Gpu,
+  { onProgress = () => undefined, stopIfAsked }: Surroundings,
+): Promise<SelfTestReport> {
+  const started = performance.now();
+  const trials = trialsOf(gpu);
+  const kernels: KernelRow[] = [];
+  const left: string[] = [];
+  for (const [done, trial] of trials.entries()) {
+    stopIfAsked();
+    if (!isFirstChoice(trial) && performance.now() - started > kernelsMs) {
+      left.push(nameOf(trial));
+      continue;
+    }
+    onProgress(nameOf(trial), done, trials.length + 2);
+    kernels.push(await tryKernels(gpu, trial));
+  }
+  onProgress('training', trials.length, trials.length + 2);
+  const training = await tryTraining(gpu);
+  onProgress('times', trials.length + 1, trials.length + 2);
+  const timings = await timingsOf(gpu, stopIfAsked);
+  return {
+    'unet3d-gpu self-test': 1,
+    version,
+    adapter: gpu.identity,
+    adapterClass: gpu.adapterClass,
+    features: [...gpu.device.features].sort(),
+    limits: limitsOf(gpu.device.limits),
+    right: kernels.every(({ right }) => right) && training.right && training.sameBits,
+    kernels,
+    left,
+    training,
+    timings,
+    seconds: Math.round(performance.now() - started) / 1000,
+  };
+}
+
+const isFirstChoice = ({ kernels, precision }: Trial): boolean => kernels === 'table' && precision === 'f32';
+
+const nameOf = ({ op, kernels, precision }: Trial): string => `${op.name}, ${kernels}, ${precision}`;
+
+/** Limits are accessors of their prototype. */
+function limitsOf(limits: GPUSupportedLimits): Record<string, number> {
+  const found: Record<string, number> = {};
+  for (const name in limits) {
+    const value: unknown = limits[name as keyof GPUSupportedLimits];
+    if (typeof value === 'number') found[name] = value;
+  }
+  return found;
+}
+
+/** Convolutions of a network's finest level; on software adapters smaller ones. */
+async function timingsOf(gpu: Gpu, stopIfAsked: () => void): Promise<TimingRow[]> {
+  const grid: Size3 = gpu.adapterClass === 'hardware' ? [64, 64, 64] : [16, 16, 16];
+  const rows: TimingRow[] = [];
+  for (const kind of ['forward', 'weights'] as const) {
+    stopIfAsked();
+    const inputs = [{ channels: 16, norm: false }];
+    const pass: ConvPass = { kind, inputs, channelsOut: 16, grid, precision: 'f32' };
+    const kernel = (kind === 'forward' ? forwardKernel : weightKernel)(gpu.limits.kernels, pass);
+    const bench = benchPass(gpu, pass);
+    try {
+      const trial = await bench.open(kernel);
+      try {
+        const ms = await trial.time(0.001);
+        const flops = 2 * 27 * 16 * 16 * grid[0] * grid[1] * grid[2];
+        rows.push({ pass: passKey(pass), kernel, ms: rounded(ms), gflops: rounded(flops / ms / 1e6) });
+      } finally {
+        trial.dispose();
+      }
+    } finally {
+      bench.dispose();
+    }
+  }
+  return rows;
+}
+
+const rounded = (value: number): number => Number(value.toPrecision(3));

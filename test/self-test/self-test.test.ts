@@ -1,0 +1,112 @@
+/** The self-test on the device at hand: what is right passes, what is wrong is named; the command's exit code and report. */
+import { expect, test, vi } from 'vitest';
+import { setAdapterProvider } from '../../src/gpu/device.ts';
+import { requestNodeAdapter } from '../../src/gpu/node.ts';
+import { Unsatisfactory } from '../../src/cli/failure.ts';
+import { createProgram } from '../../src/cli/program.ts';
+import { readJson } from '../../src/json.ts';
+import { trialsOf, tryKernels, type KernelRow } from '../../src/self-test/kernels.ts';
+import type { OpCase } from '../../src/self-test/bench.ts';
+import { reportSchema, type SelfTestReport } from '../../src/self-test/report.ts';
+import { tryTraining } from '../../src/self-test/training.ts';
+import { testDevice } from '../support/device.ts';
+
+/** Kernels of ops that compile fast; test/ops tries all. */
+const light = ['sum', 'padding', 'sgd', 'pooling'];
+
+test('ops are right in float32 and float16', async () => {
+  const gpu = await testDevice();
+  const trials = trialsOf(gpu).filter(({ op }) => light.includes(op.name));
+  expect(trials.map(({ precision }) => precision)).toContain('f16');
+  for (const trial of trials) {
+    const row = await tryKernels(gpu, trial);
+    expect(row).toMatchObject({ op: trial.op.name, right: true });
+    expect(row.problem).toBeUndefined();
+  }
+});
+
+test('an op that computes something else is wrong by name', async () => {
+  const gpu = await testDevice();
+  const [trial] = trialsOf(gpu).filter(({ op }) => op.name === 'padding');
+  const result = async (record: OpCase['record']): Promise<KernelRow> =>
+    tryKernels(gpu, { ...trial!, op: { name: 'padding', record } });
+  const nothing = await result((bench) => {
+    bench.target('output', 4, [8, 7, 6]);
+    bench.target('dInput', 4);
+  });
+  expect(nothing.right).toBe(false);
+  expect(nothing.problem).toMatch(/^output is off by .*, dInput is off by /);
+  const refused = await result(() => {
+    throw new Error('does not compile here');
+  });
+  expect(refused).toMatchObject({ right: false, error: null, problem: 'does not compile here' });
+});
+
+test('the training has the losses of PyTorch and repeats to the bit', async () => {
+  setAdapterProvider(requestNodeAdapter);
+  expect(await tryTraining(await testDevice())).toMatchObject({ right: true, sameBits: true });
+});
+
+const report: SelfTestReport = {
+  'unet3d-gpu self-test': 1,
+  version: '1',
+  adapter: 'a',
+  adapterClass: 'hardware',
+  features: [],
+  limits: { maxBufferSize: 1 },
+  right: true,
+  kernels: [{ op: 'sum', kernels: 'table', storage: 'f32', error: 0, right: true }],
+  left: [],
+  training: { losses: [1], expected: [1], right: true, sameBits: true },
+  timings: [],
+  seconds: 1,
+};
+const wrong: SelfTestReport = {
+  ...report,
+  right: false,
+  kernels: [
+    {
+      op: 'sum',
+      kernels: 'table',
+      storage: 'f32',
+      error: null,
+      right: false,
+      problem: 'output is off by NaN',
+    },
+  ],
+  training: { ...report.training, losses: [NaN], right: false, sameBits: false },
+};
+const found = vi.hoisted((): { report?: unknown } => ({}));
+vi.mock('../../src/self-test/run.ts', () => ({ runSelfTest: () => Promise.resolve(found.report) }));
+
+test.each([
+  [report, ['self-test: all is right after 1 s']],
+  [
+    wrong,
+    [
+      'sum (table, f32): output is off by NaN',
+      'training: losses NaN; 1 expected',
+      'training: a second one from the same weights ended with other bits',
+      'self-test: WRONG after 1 s',
+    ],
+  ],
+])('the command prints the report, and fails where something is wrong', async (given, told) => {
+  found.report = given;
+  const [out, err]: string[][] = [[], []];
+  const io = {
+    out: (...lines: string[]) => void out!.push(...lines),
+    err: (...lines: string[]) => void err!.push(...lines),
+    status: () => undefined,
+    isTerminal: false,
+    columns: 80,
+    signal: new AbortController().signal,
+    written: () => Promise.resolve(undefined),
+  };
+  const running = createProgram(io).parseAsync(['node', 'unet3d-gpu', 'info', '--self-test']);
+  if (given.right) await running;
+  else await expect(running).rejects.toThrow(Unsatisfactory);
+  expect(err!.slice(-told.length)).toEqual(told);
+  const printed = readJson(out!.join('\n'), reportSchema, (problem) => new Error(problem));
+  expect(printed.kernels).toEqual(given.kernels);
+  expect(printed.versions).toHaveProperty('node');
+});
