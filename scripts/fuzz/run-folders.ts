@@ -151,7 +151,7 @@ async function useCache(source: Random): Promise<number> {
     const found = await readCache(store, gpu, warn);
     for (const [key, kernel] of Object.entries(found ?? {}))
       if (typeof kernel !== 'string') throw new TypeError(`the kernel of ${key} is no text`);
-    await writeCache(store, gpu, { new: 'x' }, warn);
+    await writeCache(store, gpu, { choices: { new: 'x' } }, warn);
     const kept = await readCache(store, gpu, warn);
     if (kept?.['new'] === undefined && warnings.length === 0) throw new Error('a choice was lost');
     return 4 * text.length;

@@ -176,6 +176,7 @@ export class Gpu {
   #allocated = 0;
   #lost: GPUDeviceLostInfo | undefined;
   #disposed = false;
+  #packed = false;
 
   private constructor(
     /** The device itself. */
@@ -193,8 +194,9 @@ export class Gpu {
     this.limits = {
       maxBindingBytes: device.limits.maxStorageBufferBindingSize,
       maxBufferBytes: device.limits.maxBufferSize,
-      // About a tenth of a second, so that no watchdog bites and others get their turn, yet all of a GPU is busy.
-      maxDispatchFlops: Math.max(2e10, 100 * speed),
+      // About a tenth of a second, so that no watchdog bites and others get their turn, yet all of a GPU is busy. A
+      // program on the CPU has no watchdog.
+      maxDispatchFlops: Math.max(adapterClass === 'hardware' ? 1e9 : 2e10, 100 * speed),
       kernels: kernelChoices[adapterClass],
       ...limits,
     };
@@ -235,7 +237,12 @@ export class Gpu {
   /** How this device keeps volumes of a precision: float16 natively where it can, packed where not. */
   storageFormat(precision: Precision): StorageFormat {
     if (precision === 'f32') return 'f32';
-    return this.device.features.has('shader-f16') ? 'f16' : 'packed16';
+    return this.device.features.has('shader-f16') && !this.#packed ? 'f16' : 'packed16';
+  }
+
+  /** From here on float16 is packed: what this device computes with it natively is wrong. */
+  packHalves(): void {
+    this.#packed = true;
   }
 
   /** Throws `DeviceLost` if the device is gone. */

@@ -74,7 +74,7 @@ export interface Tuning {
 /** A kernel is taken if its time is at most this fraction of that of the table's. */
 const worthwhile = 0.95;
 /** Largest ‖a − b‖ / ‖b‖ between two kernels' results; stored volumes of float16 are rounded to 2⁻¹¹. */
-const tolerance = { f32: 1e-4, f16: 1e-3 };
+export const tolerance = { f32: 1e-4, f16: 1e-3 };
 /** A pass that takes longer than this is left to the table: trying all kernels would take too long. */
 const longMs = 500;
 const mostCandidates = 12;
@@ -120,7 +120,7 @@ export async function tune(
     for (const pass of fresh) known.set(pass.key, standardOf(gpu, pass));
   } finally {
     for (const { key, kernel } of measured) known.set(key, kernel);
-    if (fresh.length > 0) await writeCache(store, gpu, Object.fromEntries(known), warn);
+    if (fresh.length > 0) await writeCache(store, gpu, { choices: Object.fromEntries(known) }, warn);
   }
   const used = passes.filter((pass) => known.has(pass.key) && known.get(pass.key) !== standardOf(gpu, pass));
   return {
@@ -202,7 +202,7 @@ async function tried(
 }
 
 /** ‖a − b‖ / ‖b‖; NaN where something is not a number. */
-function distance(a: Float32Array, b: Float32Array): number {
+export function distance(a: ArrayLike<number>, b: ArrayLike<number>): number {
   if (a.length !== b.length) return NaN;
   let [difference, norm] = [0, 0];
   for (let i = 0; i < b.length; i++) {

@@ -7,7 +7,7 @@ import { tunedSchema } from '../gpu/choices.ts';
 import type { Gpu } from '../gpu/device.ts';
 import { readJson } from '../json.ts';
 import { assertOptions } from '../options.ts';
-import { object, type Schema } from '../schema.ts';
+import { flag, object, type Schema } from '../schema.ts';
 import { privateStore } from '../files/private.browser.ts';
 import type { FileStore } from '../files/store.ts';
 import { version } from '../version.ts';
@@ -22,11 +22,22 @@ interface CacheFile {
   readonly 'unet3d-gpu kernels': 1;
   /** By device and versions: kernels by the key of their pass. */
   readonly devices: Readonly<Record<string, Readonly<Record<string, string>>>>;
+  /** The same: whether kernels were right where they were first tried, see ladder.ts. */
+  readonly proofs?: Readonly<Record<string, Proofs>> | undefined;
 }
+
+type Proofs = Readonly<Record<string, boolean>>;
 
 export const cacheSchema = object({
   'unet3d-gpu kernels': v.literal(1),
   devices: v.record(v.string(), tunedSchema, 'an object of kernels by device'),
+  proofs: v.optional(
+    v.record(
+      v.string(),
+      v.record(v.string(), flag, 'true or false by kernel'),
+      'an object of kernels by device',
+    ),
+  ),
 }) satisfies Schema<CacheFile>;
 
 let provider: () => Promise<TuningStore | undefined> = () =>
@@ -51,13 +62,16 @@ export const tuningStore = async (): Promise<TuningStore> => (await provider()) 
 const deviceKey = ({ identity }: Gpu): string => `${identity} | unet3d-gpu ${version}`;
 
 /** A cache that is damaged or of another layout counts as empty, which is reported to `warn`. */
-function parsed(bytes: Uint8Array | undefined, warn: (message: string) => void): CacheFile['devices'] {
-  if (!bytes) return {};
+function parsed(
+  bytes: Uint8Array | undefined,
+  warn: (message: string) => void,
+): Pick<CacheFile, 'devices' | 'proofs'> {
+  if (!bytes) return { devices: {} };
   try {
-    return readJson(new TextDecoder().decode(bytes), cacheSchema, (problem) => new Error(problem)).devices;
+    return readJson(new TextDecoder().decode(bytes), cacheSchema, (problem) => new Error(problem));
   } catch (error) {
     warn(leftAside(error));
-    return {};
+    return { devices: {} };
   }
 }
 
@@ -70,15 +84,28 @@ export async function readCache(
   gpu: Gpu,
   warn: (message: string) => void,
 ): Promise<Readonly<Record<string, string>> | undefined> {
-  const bytes = await store?.load(cacheName).catch((error: unknown) => void warn(leftAside(error)));
-  return parsed(bytes, warn)[deviceKey(gpu)];
+  return (await load(store, warn)).devices[deviceKey(gpu)];
 }
 
-/** Replaces the choices for a device. That they cannot be kept is no error: they are measured again. */
+/** Which kernels were right on a device, as far as they were tried. */
+export async function readProofs(
+  store: TuningStore | undefined,
+  gpu: Gpu,
+  warn: (message: string) => void,
+): Promise<Proofs> {
+  return (await load(store, warn)).proofs?.[deviceKey(gpu)] ?? {};
+}
+
+async function load(store: TuningStore | undefined, warn: (message: string) => void) {
+  const bytes = await store?.load(cacheName).catch((error: unknown) => void warn(leftAside(error)));
+  return parsed(bytes, warn);
+}
+
+/** Adds to what is known of a device. That it cannot be kept is no error: it is measured again. */
 export async function writeCache(
   store: TuningStore | undefined,
   gpu: Gpu,
-  choices: Readonly<Record<string, string>>,
+  { choices, proofs }: { readonly choices?: Readonly<Record<string, string>>; readonly proofs?: Proofs },
   warn: (message: string) => void,
 ): Promise<void> {
   if (!store) return;
@@ -86,8 +113,14 @@ export async function writeCache(
   // What another process has chosen meanwhile stays.
   const added = (bytes: Uint8Array | undefined): Uint8Array<ArrayBuffer> => {
     const before = parsed(bytes, () => undefined);
-    const devices = { ...before, [key]: { ...choices, ...before[key] } };
-    const file: CacheFile = { 'unet3d-gpu kernels': 1, devices };
+    const file: CacheFile = {
+      ...before,
+      'unet3d-gpu kernels': 1,
+      devices: choices
+        ? { ...before.devices, [key]: { ...choices, ...before.devices[key] } }
+        : before.devices,
+      ...(proofs && { proofs: { ...before.proofs, [key]: { ...before.proofs?.[key], ...proofs } } }),
+    };
     return new TextEncoder().encode(JSON.stringify(file, null, 1));
   };
   try {

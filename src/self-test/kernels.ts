@@ -4,12 +4,13 @@ import type { Gpu } from '../gpu/device.ts';
 import { kernelsOf, runsOn } from '../gpu/passes.ts';
 import type { Precision } from '../gpu/precision.ts';
 import { shaderInfo, type StorageFormat } from '../gpu/shader.ts';
+import { distance } from '../model/tune.ts';
 import { answers } from './answers.ts';
 import { OpBench, type OpCase } from './bench.ts';
 import { conv3, convolutions } from './cases/convolutions.ts';
 import { layers } from './cases/layers.ts';
 import { learning } from './cases/learning.ts';
-import { decodeSketch, relativeDifference, sketch } from './sketch.ts';
+import { decodeSketch, sketch } from './sketch.ts';
 
 export const opCases: readonly OpCase[] = [...convolutions, ...layers, ...learning];
 
@@ -94,7 +95,7 @@ export async function tryKernels(gpu: Gpu, { op, kernels, choices, precision }: 
     const found = await new OpBench(op, { ...gpu.limits, kernels: choices }, precision).run(gpu);
     const errors = [...found].map(([name, values]): [string, number] => [
       name,
-      relativeDifference(sketch(values), decodeSketch(answers[`${op.name}: ${name}`]!)),
+      distance(sketch(values), decodeSketch(answers[`${op.name}: ${name}`]!)),
     ]);
     const wrong = errors.filter(([, error]) => !(error <= most));
     const error = Math.max(...errors.map(([, value]) => value));

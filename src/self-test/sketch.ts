@@ -6,7 +6,7 @@
 
 const sums = 32;
 
-/** Values and sums of what is stored: base64 of float32. */
+/** The sums. */
 export function sketch(values: ArrayLike<number>): Float64Array {
   const result = new Float64Array(sums);
   for (let i = 0; i < values.length; i++) result[i % sums]! += isNegative(i) ? -values[i]! : values[i]!;
@@ -21,17 +21,7 @@ function isNegative(index: number): boolean {
   return ((hash ^ (hash >>> 16)) & 1) === 1;
 }
 
-/** ‖a − b‖ / ‖b‖; NaN where something is not a number. */
-export function relativeDifference(a: ArrayLike<number>, b: ArrayLike<number>): number {
-  if (a.length !== b.length) return NaN;
-  let [difference, norm] = [0, 0];
-  for (let i = 0; i < b.length; i++) {
-    difference += (a[i]! - b[i]!) ** 2;
-    norm += b[i]! ** 2;
-  }
-  return difference === 0 ? 0 : Math.sqrt(difference / norm);
-}
-
+/** For storing: base64 of float32. */
 export const encodeSketch = (values: Float64Array): string =>
   btoa(String.fromCharCode(...new Uint8Array(Float32Array.from(values).buffer)));
 

@@ -2,6 +2,7 @@
 import { unavailable } from '../gpu/passes.ts';
 import type { KernelChoices } from '../gpu/choices.ts';
 import type { ModelState } from '../model/state.ts';
+import { proved } from '../model/ladder.ts';
 import { tune } from '../model/tune.ts';
 import { tuningStore } from '../model/tuning-cache.ts';
 import { some } from '../listed.ts';
@@ -17,11 +18,23 @@ export interface KernelOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** As `chosen`, without those that the device computes wrongly. @throws Aborted, DeviceLost */
+export async function chooseKernels(
+  state: ModelState,
+  session: SessionOptions,
+  options: KernelOptions,
+  emit: (event: TrainingEvent) => void,
+): Promise<KernelChoices> {
+  const choices = await chosen(state, session, options, emit);
+  const warn = (message: string): void => emit({ type: 'warning', message });
+  return proved(state.gpu, choices, state.precision, { store: await tuningStore(), warn });
+}
+
 /**
  * A resumed training keeps its kernels, so that it repeats to the bit; checkpoints that name none were computed with
  * the table's. @throws Aborted if the signal fires while kernels are measured
  */
-export async function chooseKernels(
+async function chosen(
   state: ModelState,
   session: SessionOptions,
   { tune: wanted, found, signal }: KernelOptions,

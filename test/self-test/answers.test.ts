@@ -9,8 +9,9 @@ import { answers, losses } from '../../src/self-test/answers.ts';
 import { OpBench } from '../../src/self-test/bench.ts';
 import { conv3 } from '../../src/self-test/cases/convolutions.ts';
 import { kernelsOf } from '../../src/gpu/passes.ts';
+import { distance } from '../../src/model/tune.ts';
 import { opCases } from '../../src/self-test/kernels.ts';
-import { decodeSketch, encodeSketch, relativeDifference, sketch } from '../../src/self-test/sketch.ts';
+import { decodeSketch, encodeSketch, sketch } from '../../src/self-test/sketch.ts';
 import { withoutPytorch } from '../support/python.ts';
 
 test('every kernel belongs to an op that is tried', () => {
@@ -33,7 +34,7 @@ test('stored answers are those of the loops: else run `npx tsx scripts/self-test
   const made = opAnswers();
   expect(Object.keys(answers)).toEqual(Object.keys(made));
   for (const [name, text] of Object.entries(made))
-    expect(relativeDifference(decodeSketch(answers[name]!), decodeSketch(text)), name).toBeLessThan(1e-6);
+    expect(distance(decodeSketch(answers[name]!), decodeSketch(text)), name).toBeLessThan(1e-6);
 });
 
 test('stored losses are those of PyTorch', async ({ skip }) => {
@@ -53,10 +54,10 @@ test('a sketch shows a difference as large as it is, and a single wrong value in
   for (const at of [0, 31, 32, 999]) {
     const wrong = values.slice();
     wrong[at]! += 0.01;
-    const difference = relativeDifference(sketch(wrong), stored) * Math.hypot(...stored);
+    const difference = distance(sketch(wrong), stored) * Math.hypot(...stored);
     expect(difference).toBeCloseTo(0.01, 5);
   }
   const broken = values.slice();
   broken[500] = NaN;
-  expect(relativeDifference(sketch(broken), stored)).toBeNaN();
+  expect(distance(sketch(broken), stored)).toBeNaN();
 });

@@ -1,0 +1,119 @@
+/**
+ * Kernels that a device was seen to compute rightly. Drivers give wrong numbers without an error, for float16 and for
+ * tiles in workgroup memory more than for anything else. So before a kernel is first used on an adapter and driver, it
+ * computes a small convolution of odd sizes, which is compared with the plain kernel's in float32; where it differs, the
+ * next one down serves: what was tuned → the adapter's table → the plain kernels, which need neither float16, workgroup
+ * memory nor subgroups, in 64 threads; volumes of float16 natively → packed in pairs. Results are kept with the choices.
+ */
+import type { ForwardKernel, KernelChoices, WeightKernel } from '../gpu/choices.ts';
+import type { Gpu } from '../gpu/device.ts';
+import type { ConvPass } from '../gpu/passes.ts';
+import type { Precision } from '../gpu/precision.ts';
+import { benchPass, type PassBench } from './pass-bench.ts';
+import { distance, tolerance } from './tune.ts';
+import { readProofs, writeCache, type TuningStore } from './tuning-cache.ts';
+
+export interface ProofOptions {
+  /** Where proofs are kept. */
+  readonly store?: TuningStore | undefined;
+  /** Told each kernel that is dropped. */
+  readonly warn: (message: string) => void;
+  /** Runs the kernels of a pass; for tests. */
+  readonly bench?: (gpu: Gpu, pass: ConvPass) => PassBench;
+}
+
+type Kind = ConvPass['kind'];
+
+/** What all others are held against. */
+const plain = { forward: 'voxels', weights: 'lines' } as const satisfies Record<Kind, string>;
+
+/** No side is whole in the blocks of any kernel; weights are summed from one input at a time. */
+const smallPass = (kind: Kind, precision: Precision): ConvPass => ({
+  kind,
+  inputs: [{ channels: 3, norm: true }, ...(kind === 'forward' ? [{ channels: 2, norm: false }] : [])],
+  channelsOut: 5,
+  grid: [37, 7, 5],
+  precision,
+});
+
+/** Operands of matrix units are rounded to 11 bits, as volumes of float16 are. */
+const toleranceOf = (kernel: string, precision: Precision): number =>
+  tolerance[kernel.startsWith('matrix ') ? 'f16' : precision];
+
+/**
+ * The choices for plans of a precision, without kernels that the device computes wrongly; where that is so of float16
+ * itself, `gpu` packs it from here on.
+ * @throws DeviceLost
+ */
+export async function proved(
+  gpu: Gpu,
+  choices: KernelChoices,
+  precision: Precision,
+  { store, warn, bench = benchPass }: ProofOptions,
+): Promise<KernelChoices> {
+  const known = new Map(Object.entries(await readProofs(store, gpu, warn)));
+  const fresh: Record<string, boolean> = {};
+  const dropped = new Set<string>();
+
+  async function holds(kind: Kind, kernel: string): Promise<boolean> {
+    const format = gpu.storageFormat(precision);
+    if (kernel === plain[kind] && format !== 'f16') return true;
+    const name = `${kind} ${kernel} ${format}`;
+    const right = known.get(name) ?? (await isRight(gpu, kind, kernel, precision, bench));
+    if (!known.has(name)) fresh[name] = right;
+    known.set(name, right);
+    if (!right && !dropped.has(name))
+      warn(
+        `this adapter and driver compute the kernel '${name}' wrongly; a plainer one takes its place, and results may ` +
+          'differ in the last digits from those of other runs',
+      );
+    if (!right) dropped.add(name);
+    return right;
+  }
+
+  const native = gpu.storageFormat(precision) === 'f16';
+  if (native && !((await holds('forward', plain.forward)) && (await holds('weights', plain.weights))))
+    gpu.packHalves();
+  const tuned: Record<string, string> = {};
+  for (const [key, kernel] of Object.entries(choices.tuned ?? {}))
+    if (!key.endsWith(` ${precision}`) || (await holds(kindOf(key), kernel))) tuned[key] = kernel;
+  const conv3: ForwardKernel = (await holds('forward', choices.conv3)) ? choices.conv3 : plain.forward;
+  const conv3Weights: WeightKernel = (await holds('weights', choices.conv3Weights))
+    ? choices.conv3Weights
+    : plain.weights;
+  if (Object.keys(fresh).length > 0) await writeCache(store, gpu, { proofs: fresh }, warn);
+  return { ...choices, conv3, conv3Weights, ...(choices.tuned && { tuned }) };
+}
+
+/** See `passKey`. */
+const kindOf = (key: string): Kind => (key.startsWith('weights ') ? 'weights' : 'forward');
+
+/** Whether a kernel gives what the plain one gives in float32. One that does not compile or run does not. */
+async function isRight(
+  gpu: Gpu,
+  kind: Kind,
+  kernel: string,
+  precision: Precision,
+  bench: (gpu: Gpu, pass: ConvPass) => PassBench,
+): Promise<boolean> {
+  const outputOf = async (name: string, stored: Precision): Promise<Float32Array> => {
+    const under = bench(gpu, smallPass(kind, stored));
+    try {
+      const trial = await under.open(name);
+      try {
+        return await trial.output();
+      } finally {
+        trial.dispose();
+      }
+    } finally {
+      under.dispose();
+    }
+  };
+  try {
+    const expected = await outputOf(plain[kind], 'f32');
+    return distance(await outputOf(kernel, precision), expected) <= toleranceOf(kernel, precision);
+  } catch {
+    if (await gpu.isLost()) throw gpu.lossError();
+    return false;
+  }
+}

@@ -1,0 +1,175 @@
+/** Kernels that are seen to be right before they are used: one that is wrong is dropped at each rung, and told once. */
+import { expect, test } from 'vitest';
+import { kernelChoices, type KernelChoices } from '../../src/gpu/choices.ts';
+import { Gpu } from '../../src/gpu/device.ts';
+import type { ConvPass } from '../../src/gpu/passes.ts';
+import { proved } from '../../src/model/ladder.ts';
+import { benchPass, type PassBench } from '../../src/model/pass-bench.ts';
+import { setTuningStore } from '../../src/model/tuning-cache.ts';
+import type { TrainingEvent } from '../../src/train/events.ts';
+import { UNet3D } from '../../src/unet3d.ts';
+import { testDevice } from '../support/device.ts';
+import { box, memory } from '../support/training.ts';
+
+/** A device of which the ladder needs no more than this. */
+function deviceWithHalves(): Gpu {
+  let native = true;
+  const gpu = {
+    device: {},
+    identity: 'made up',
+    storageFormat: (precision: string) => (precision === 'f32' ? 'f32' : native ? 'f16' : 'packed16'),
+    packHalves: () => void (native = false),
+    isLost: () => Promise.resolve(false),
+  };
+  return gpu as unknown as Gpu;
+}
+
+/** Results that are the same for all kernels but the wrong ones, by `KERNEL STORAGE`. */
+function benchWith(gpu: Gpu, wrong: readonly string[]) {
+  const opened: string[] = [];
+  const bench = (_: Gpu, { precision }: ConvPass): PassBench => ({
+    compile: () => Promise.resolve(),
+    open: (kernel) => {
+      const name = `${kernel} ${gpu.storageFormat(precision)}`;
+      opened.push(name);
+      return Promise.resolve({
+        output: () => Promise.resolve(Float32Array.of(1, 2, wrong.includes(name) ? 3.1 : 3)),
+        time: () => Promise.resolve(1),
+        dispose: () => undefined,
+      });
+    },
+    dispose: () => undefined,
+  });
+  return { bench, opened };
+}
+
+const [forward, weights] = ['forward 4>4 8x8x8', 'weights 4>4 8x8x8'];
+const all = (precision: string): KernelChoices => ({
+  conv3: 'tiled 8x8x8, 8',
+  conv3Weights: 'tiled 8x16, 16x2, 4',
+  reduction: 'serial',
+  workgroups: 64,
+  tuned: {
+    [`${forward} ${precision}`]: 'tiled 16x8x4, 8',
+    [`${weights} ${precision}`]: 'tiled 8x32, 16x2, 4',
+  },
+});
+
+test.each([
+  ['nothing', 'f32', [], {}],
+  [
+    'what was tuned',
+    'f32',
+    ['tiled 16x8x4, 8 f32'],
+    { tuned: { [`${weights} f32`]: 'tiled 8x32, 16x2, 4' } },
+  ],
+  ['the table, forward', 'f32', ['tiled 8x8x8, 8 f32'], { conv3: 'voxels' }],
+  ['the table, weights', 'f32', ['tiled 8x16, 16x2, 4 f32'], { conv3Weights: 'lines' }],
+  [
+    'tiles of float16',
+    'f16',
+    ['tiled 8x8x8, 8 f16', 'tiled 16x8x4, 8 f16', 'tiled 8x32, 16x2, 4 f16'],
+    { conv3: 'voxels', tuned: {} },
+  ],
+  [
+    'all in workgroup memory',
+    'f32',
+    ['tiled 8x8x8, 8', 'tiled 8x16, 16x2, 4', 'tiled 16x8x4, 8', 'tiled 8x32, 16x2, 4'].map(
+      (n) => `${n} f32`,
+    ),
+    { conv3: 'voxels', conv3Weights: 'lines', tuned: {} },
+  ],
+] as const)('wrong is %s, in %s', async (_, precision, wrong, replaced) => {
+  const gpu = deviceWithHalves();
+  const store = memory();
+  const warnings: string[] = [];
+  const warn = (message: string): void => void warnings.push(message);
+  const { bench, opened } = benchWith(gpu, wrong);
+  const prove = () => proved(gpu, all(precision), precision, { store, warn, bench });
+  const expected = { ...all(precision), ...replaced };
+  expect(await prove()).toEqual(expected);
+  expect(warnings).toHaveLength(wrong.length);
+  for (const name of wrong) expect(warnings.some((text) => text.includes(`${name}' wrongly`))).toBe(true);
+  // Trying once is enough; another device of the same identity finds it in the store.
+  const count = opened.length;
+  expect(await prove()).toEqual(expected);
+  const other = deviceWithHalves();
+  expect(await proved(other, all(precision), precision, { store, warn: () => undefined, bench })).toEqual(
+    expected,
+  );
+  expect(opened).toHaveLength(count);
+});
+
+test('float16 that is wrong natively is packed, and so are the tiles tried then', async () => {
+  const gpu = deviceWithHalves();
+  const warnings: string[] = [];
+  const { bench, opened } = benchWith(gpu, ['lines f16', 'tiled 8x8x8, 8 packed16']);
+  const warn = (message: string): void => void warnings.push(message);
+  const found = await proved(gpu, all('f16'), 'f16', { warn, bench });
+  expect(gpu.storageFormat('f16')).toBe('packed16');
+  expect(found).toEqual({ ...all('f16'), conv3: 'voxels' });
+  expect(warnings).toHaveLength(2);
+  expect(opened.filter((name) => name.endsWith(' f16'))).toEqual(['voxels f16', 'lines f16']);
+});
+
+test('kernels for another precision are left for when it is used; plain ones in float32 need no proof', async () => {
+  const gpu = deviceWithHalves();
+  const { bench, opened } = benchWith(gpu, []);
+  const choices = { ...kernelChoices.hardware, tuned: all('f16').tuned };
+  const warn = (message: string): void => expect.fail(message);
+  expect(await proved(gpu, choices, 'f32', { warn, bench })).toEqual(choices);
+  expect(opened).toEqual([]);
+});
+
+test('on the device: a right kernel passes, one with a wrong number or an error does not', async () => {
+  const gpu = await testDevice();
+  const choices: KernelChoices = { ...kernelChoices.hardware, conv3: 'tiled 8x8x8, 8' };
+  const prove = (change: (output: Float32Array, kernel: string) => Float32Array) => {
+    const bench = (device: Gpu, pass: ConvPass): PassBench => {
+      const real = benchPass(device, pass);
+      return {
+        ...real,
+        open: async (kernel) => {
+          const trial = await real.open(kernel);
+          return { ...trial, output: async () => change(await trial.output(), kernel) };
+        },
+      };
+    };
+    return proved(gpu, choices, 'f32', { warn: () => undefined, bench });
+  };
+  expect(await prove((output) => output)).toEqual(choices);
+  const off = await prove((output, kernel) => (kernel === 'voxels' ? output : output.fill(1, 40, 41)));
+  expect(off.conv3).toBe('voxels');
+  const failing = await prove((output, kernel) => {
+    if (kernel !== 'voxels') throw new Error('the shader does not compile');
+    return output;
+  });
+  expect(failing.conv3).toBe('voxels');
+});
+
+test('a training does without a kernel that was seen to be wrong, and says so', async () => {
+  const { device } = await testDevice();
+  const gpu = await Gpu.open({ device }); // as models open it
+  const store = memory();
+  setTuningStore(() => Promise.resolve(store));
+  const kernels: KernelChoices = { ...kernelChoices.hardware, conv3: 'tiled 8x8x8, 8' };
+  const { bench } = benchWith(gpu, ['tiled 8x8x8, 8 f32']);
+  await proved(gpu, kernels, 'f32', { store, warn: () => undefined, bench });
+
+  async function trained(given: KernelChoices) {
+    const limits = { kernels: given };
+    using model = await UNet3D.create({ inChannels: 1, classes: 2, features: [4], seed: 3, device, limits });
+    const events: TrainingEvent[] = [];
+    const onEvent = (event: TrainingEvent) => events.push(event);
+    await model.fit([box(1), box(2)], { epochs: 1, seed: 5, onEvent });
+    const warnings = events.filter(({ type }) => type === 'warning');
+    return { weights: await model.save(), warnings };
+  }
+  const plain = await trained(kernelChoices.hardware);
+  const ladder = await trained(kernels);
+  expect(ladder.weights).toEqual(plain.weights);
+  expect(plain.warnings).toEqual([]);
+  expect(ladder.warnings).toEqual([
+    { type: 'warning', message: expect.stringContaining("'forward tiled 8x8x8, 8 f32' wrongly") as string },
+  ]);
+});
