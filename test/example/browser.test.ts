@@ -42,7 +42,11 @@ afterAll(async () => {
 });
 
 async function visit(from: Browser): Promise<Page> {
-  const context = await from.newContext({ viewport: { width: 1280, height: 800 }, acceptDownloads: true });
+  const context = await from.newContext({
+    viewport: { width: 1280, height: 800 },
+    acceptDownloads: true,
+    serviceWorkers: 'block', // their requests go past `page.route`
+  });
   const page = await context.newPage();
   page.setDefaultTimeout(patience);
   page.on('pageerror', (error) => complaints.push(error.message));

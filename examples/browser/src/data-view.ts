@@ -6,10 +6,18 @@ import { device } from './device.ts';
 import { button, dropZone, el, entriesOf, field, fill, picker } from './dom.ts';
 import { Intake } from './intake.ts';
 import { classCount } from './planning.ts';
+import type { Run } from './run.ts';
 import { changed, classNames, state } from './state.ts';
 import { valueMap } from './value-map.ts';
+import type { View } from './view.ts';
 
-export function dataView(next: () => void): HTMLElement {
+export interface DataView extends View {
+  /** Takes over the data and settings of a training. */
+  restore(run: Run): Promise<void>;
+}
+
+/** @param next shows the cases; it is made once, and shown as often as wanted */
+export function dataView(next: () => void): DataView {
   const work = el('p', { role: 'status', className: 'busy' });
   const intake = new Intake(draw, (text) => {
     // Only this line: the cases below it may be a thousand.
@@ -155,5 +163,17 @@ export function dataView(next: () => void): HTMLElement {
   }
 
   draw();
-  return body;
+  async function restore({ cases, record }: Run): Promise<void> {
+    const { dataName: name, labels, channelNames: channels, ignoreLabel } = record;
+    const plain = cases.map(({ part: _part, ...item }) => item);
+    const marked = ignoreLabel === undefined ? {} : { ignoreLabel };
+    await intake.restore(
+      { name, cases: plain, labels, channels, warnings: [], ...marked },
+      new Map(record.cases.map(({ id, part }) => [id, part])),
+    );
+    state.settings = structuredClone(record.settings);
+    state.preprocessing = structuredClone(record.preprocessing);
+    changed();
+  }
+  return { element: body, dispose: () => undefined, restore };
 }

@@ -179,7 +179,7 @@ export function picker(
 }
 
 /** Hands a file to the browser's downloads. */
-export function download(name: string, content: Uint8Array | string): void {
+export function download(name: string, content: Uint8Array | string | Blob): void {
   const url = URL.createObjectURL(new Blob([content as BlobPart]));
   el('a', { href: url, download: name }).click();
   setTimeout(() => URL.revokeObjectURL(url), 60_000);

@@ -35,7 +35,6 @@ export class Intake {
   /** To which those are added. */
   #base: Dataset | undefined;
   /** Names where a dataset.json tells them, as the cases of the page have them. */
-  #channels: readonly string[] = [];
   #classes: readonly string[] = [];
   /** What the data are called where no file tells. */
   #called = unnamed;
@@ -87,13 +86,22 @@ export class Intake {
     await this.#open(open);
   }
 
+  /** Data that were here before, with the parts that their cases had. */
+  async restore(dataset: Dataset, parts: ReadonlyMap<string, PageCase['part']>): Promise<void> {
+    await this.#open(() => Promise.resolve(dataset));
+    for (const item of state.cases) item.part = parts.get(item.id) ?? 'unused';
+    changed();
+    this.#onChange();
+  }
+
   clear(): void {
     this.#reading.abort();
     Object.assign(this, { labels: [], trouble: [], values: undefined });
     this.#images = [];
     this.#labels = [];
     this.#base = undefined;
-    this.#classes = this.#channels = [];
+    this.#classes = [];
+    state.channels = [];
     state.labels = [];
     this.#setCases([]);
     this.#onWork('');
@@ -167,7 +175,7 @@ export class Intake {
       divide();
       for (const item of state.cases)
         if (item.part !== 'unused') item.part = parts?.get(item.id) ?? item.part;
-      chooseDefaults(await device(), this.#channels);
+      chooseDefaults(await device(), state.channels);
     } catch (error) {
       if (signal.aborted) return; // for a newer one
       problems.push(messageOf(error));
@@ -189,7 +197,7 @@ export class Intake {
       name,
       cases: state.cases.filter(({ label }) => label).map(({ part: _part, ...item }) => item),
       labels: ignoreLabel === this.#classes.length - 1 ? this.#classes.slice(0, -1) : this.#classes,
-      channels: this.#channels,
+      channels: state.channels,
       warnings: [],
       ...(ignoreLabel !== undefined && { ignoreLabel }),
     };
@@ -273,7 +281,7 @@ export class Intake {
       if (!isMatched) this.#images = this.#labels = [];
       state.name = dataset.name;
       this.#classes = dataset.labels;
-      this.#channels = dataset.channels;
+      state.channels = dataset.channels;
       state.labels = [...dataset.labels];
       this.#setCases(dataset.cases);
       state.ignoreLabel = dataset.ignoreLabel;
@@ -327,7 +335,7 @@ export class Intake {
       state.report?.cases.filter(({ intensities }) => intensities.length > 1).map((item) => [item.id, item]),
     );
     const cases = state.cases.filter(({ id, images }) => several.has(id) && images.length === 1);
-    if (this.#channels.length > 0 || cases.length === 0) return false;
+    if (state.channels.length > 0 || cases.length === 0) return false;
     const count = several.get(cases[0]!.id)!.intensities.length;
     const answer = await ask(
       `Files hold ${count} volumes each. What are they?`,
@@ -339,7 +347,7 @@ export class Intake {
       'Channels, such as T1 and T2 of one scan, are read all at once by the network, also when it is used.',
     );
     if (answer === undefined || answer === 'channels') {
-      this.#channels = Array.from({ length: count }, (_, channel) => `channel ${channel + 1}`);
+      state.channels = Array.from({ length: count }, (_, channel) => `channel ${channel + 1}`);
       return false;
     }
     const images = cases.map((item) => item.images[0]!);

@@ -21,11 +21,11 @@ const tabs = document.querySelector<HTMLElement>('#tabs')!;
 
 const data = dataView(() => open('See'));
 const views: Record<string, () => View> = {
-  Data: () => ({ element: data, dispose: () => undefined }),
+  Data: () => data,
   See: seeView,
   Train: () => trainView(() => open('Use')),
   Use: useView,
-  Models: () => modelsView(() => open('Train')),
+  Models: () => modelsView(openRun),
   Explain: explainView,
 };
 
@@ -71,9 +71,8 @@ function offer({ id, dataName, started }: RunRecord): void {
     button(
       'Resume it',
       async () => {
-        await reopen(id);
+        await openRun(id);
         box.remove();
-        open('Train');
       },
       { className: 'primary' },
     ),
@@ -84,12 +83,24 @@ function offer({ id, dataName, started }: RunRecord): void {
   );
 }
 
+/** Opens a kept training; where the page has no data, they are those of the training. */
+async function bringBack(id: string): Promise<void> {
+  await reopen(id);
+  const { run } = state;
+  if (run && run.cases.length > 0 && state.cases.length === 0) void data.restore(run);
+}
+
+async function openRun(id: string): Promise<void> {
+  await bringBack(id);
+  open('Train');
+}
+
 /** Opens the training that this tab had before a reload, or offers the newest of those that were cut off. */
 async function comeBack(): Promise<void> {
   const elsewhere = await claimed();
   const runs = await keptRuns();
   const before = runs.find(({ id }) => id === tabsRun());
-  if (before?.finished) await attempt(`Open ${before.name}`, () => reopen(before.id));
+  if (before?.finished) await attempt(`Open ${before.name}`, () => bringBack(before.id));
   const cutOff = runs.find(({ id, finished }) => !finished && !elsewhere.has(id));
   if (cutOff) offer(cutOff);
   await tidy();

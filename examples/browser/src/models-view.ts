@@ -6,7 +6,8 @@ import type { RunRecord } from './kept/database.ts';
 import { RunFiles } from './kept/run-files.ts';
 import { claimed, keptRuns, onRunsChange } from './kept/runs.ts';
 import { inTraining, state } from './state.ts';
-import { discard, rename, reopen } from './training.ts';
+import { discard, rename } from './training.ts';
+import { projectPanel } from './project-panel.ts';
 import type { View } from './view.ts';
 
 const formats: [key: string, text: string][] = [
@@ -28,27 +29,23 @@ async function downloadAs(format: string, { id, name }: RunRecord): Promise<void
 const keptDice = ({ history, best }: RunRecord): readonly (number | undefined)[] =>
   (best ? history[best.epoch] : history.at(-1))?.validationDice ?? [];
 
-/** @param toTrain shows the training that was opened */
-export function modelsView(toTrain: () => void): View {
+/** @param openRun opens a kept training and shows it */
+export function modelsView(openRun: (id: string) => Promise<void>): View {
   const list = el('section', { 'aria-label': 'Kept trainings' });
   const comparison = el('section', { 'aria-label': 'Comparison' });
-  const page = el('div', {}, list, comparison);
+  const page = el('div', {}, list, comparison, projectPanel());
   const compared = new Set<string>();
   let charts: Charts | undefined;
 
   function actions(run: RunRecord): HTMLElement[] {
     const { id, name, finished } = run;
     const label = (what: string) => ({ 'aria-label': `${what} ${name}` });
-    const open = async (): Promise<void> => {
-      await reopen(id);
-      toTrain();
-    };
     const remove = async (): Promise<void> => {
       const what = finished ? 'its network and its curves' : 'what it has learnt so far';
       if (confirm(`Delete “${name}”, ${what}?`)) await discard(id);
     };
     const verb = state.run?.id === id ? 'Show' : finished ? 'Open' : 'Resume';
-    const found: HTMLElement[] = [button(verb, open, label(verb))];
+    const found: HTMLElement[] = [button(verb, () => openRun(id), label(verb))];
     if (finished)
       found.push(
         select(

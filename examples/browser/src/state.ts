@@ -55,6 +55,8 @@ export interface State {
   /** Label value of unknown voxels, where dataset.json or the visitor tells one. */
   ignoreLabel: number | undefined;
   report: DatasetReport | undefined;
+  /** Names of the channels, where the data set tells them. */
+  channels: readonly string[];
   settings: Settings;
   preprocessing: Preprocessing;
   /** Why it is so, and how large that makes volumes; of the data at hand. */
@@ -77,6 +79,7 @@ export const state: State = {
   labels: [],
   ignoreLabel: undefined,
   report: undefined,
+  channels: [],
   settings: {
     epochs: 20,
     batchSize: 2,

@@ -64,13 +64,12 @@ export async function begin(): Promise<void> {
   const { settings, preprocessing, ignoreLabel } = state;
   const used = state.cases.filter(({ part, label }) => part !== 'unused' && label);
   const plain = used.map(({ part: _part, ...item }) => item);
-  const { report, decision } = state;
-  const data: DataRecord = { id: dataKey(plain), name: state.name, cases: plain, report, decision };
+  const data: DataRecord = { id: dataKey(plain), name: state.name, cases: plain };
   const started = new Date();
   const run = new Run(
     {
       id: crypto.randomUUID(),
-      name: `${state.name}, ${started.toLocaleString(undefined, { dateStyle: 'medium', timeStyle: 'short' })}`,
+      name: `${state.name}, ${started.toLocaleTimeString(undefined, { timeStyle: 'short' })}`,
       started,
       data: data.id,
       dataName: state.name,
@@ -78,6 +77,7 @@ export async function begin(): Promise<void> {
       labels: classNames(classCount()),
       ignoreLabel,
       channels: channelCount(),
+      channelNames: [...state.channels],
       settings: structuredClone(settings),
       preprocessing: structuredClone(preprocessing),
       history: [],
@@ -128,7 +128,7 @@ export async function reopen(id: string): Promise<void> {
       model?.dispose();
       throw error;
     }
-    if (data) adoptData(run, data);
+    if (data) remember(data);
     run.hold(release);
     if (model) {
       openModel(model, record.name, id);
@@ -150,17 +150,6 @@ async function modelOf(run: Run): Promise<KeptModel | undefined> {
     run.progress.problem = messageOf(error);
     return undefined;
   }
-}
-
-/** Where the page has no data yet, they are those of the training. */
-function adoptData({ cases, record }: Run, data: DataRecord): void {
-  remember(data);
-  if (state.cases.length > 0) return;
-  const { labels, ignoreLabel, settings, preprocessing } = structuredClone(record);
-  const { name, report, decision } = data;
-  Object.assign(state, { name, report, decision, ignoreLabel, settings, preprocessing });
-  state.cases = cases.map((item) => ({ ...item }));
-  state.labels = [...labels];
 }
 
 async function goOnAfterReload(run: Run): Promise<void> {

@@ -1,13 +1,6 @@
 /** What the browser keeps of this page in IndexedDB: trainings, and the data they were given. Weights are files. */
 import { openDB, type DBSchema, type IDBPDatabase } from 'idb';
-import {
-  QuotaExceeded,
-  type Case,
-  type DatasetReport,
-  type EpochRow,
-  type Preprocessing,
-  type PreprocessingDecision,
-} from 'unet3d-gpu/worker';
+import { QuotaExceeded, type Case, type EpochRow, type Preprocessing } from 'unet3d-gpu/worker';
 import type { Settings } from '../state.ts';
 
 /** A training as it is kept: nothing in here changes with what the page is set to later. */
@@ -26,6 +19,8 @@ export interface RunRecord {
   readonly labels: readonly string[];
   readonly ignoreLabel: number | undefined;
   readonly channels: number;
+  /** Empty where the data set does not tell them. */
+  readonly channelNames: readonly string[];
   readonly settings: Readonly<Settings>;
   readonly preprocessing: Preprocessing;
   readonly history: readonly EpochRow[];
@@ -38,8 +33,6 @@ export interface DataRecord {
   readonly id: string;
   readonly name: string;
   readonly cases: readonly Case[];
-  readonly report: DatasetReport | undefined;
-  readonly decision: PreprocessingDecision | undefined;
 }
 
 interface Kept extends DBSchema {

@@ -9,7 +9,7 @@ import {
 } from 'unet3d-gpu/worker';
 import { messageOf } from '../dom.ts';
 
-const modelName = 'model.safetensors';
+export const modelName = 'model.safetensors';
 
 let opened: Promise<PrivateStore> | undefined;
 const store = (): Promise<PrivateStore> => (opened ??= privateStore('unet3d-gpu-example'));
@@ -43,6 +43,11 @@ export class RunFiles implements CheckpointStore {
       if (!this.#inMemory.has(name)) this.#warn(messageOf(error));
       this.#inMemory.set(name, bytes);
     }
+  }
+
+  /** As `save`, or fails where the disk does not take it. @throws QuotaExceeded */
+  async keep(name: string, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
+    await (await store()).save(this.#path(name), bytes);
   }
 
   async load(name: string): Promise<Uint8Array | undefined> {

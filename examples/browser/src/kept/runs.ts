@@ -85,13 +85,13 @@ export function remember(data: DataRecord): void {
   latest = data;
 }
 
-/** Keeps a training as it begins, with its data. @throws QuotaExceeded where they do not fit */
-export async function keepRun(run: RunRecord, data: DataRecord): Promise<void> {
+/** Keeps a training, with its data where they are at hand. @throws QuotaExceeded where they do not fit */
+export async function keepRun(run: RunRecord, data: DataRecord | undefined): Promise<void> {
   await withDatabase(async (database) => {
     await database.put('runs', run);
-    if ((await database.getKey('data', data.id)) === undefined) await database.put('data', data);
+    if (data && (await database.getKey('data', data.id)) === undefined) await database.put('data', data);
   });
-  latest = data;
+  if (data) latest = data;
   tell();
 }
 

@@ -1,0 +1,98 @@
+/** project.json of a project file: what is in it, in JSON; files are named by their paths in the archive. */
+import * as v from 'valibot';
+import type { RunRecord } from './database.ts';
+
+/** A file of the visitor's. Without a path it is not in the archive, and has to be found again by name and size. */
+const fileSchema = v.object({
+  name: v.string(),
+  size: v.number(),
+  path: v.optional(v.string()),
+});
+const volumeSchema = v.union([fileSchema, v.object({ header: fileSchema, image: fileSchema })]);
+
+/** JSON has no NaN: it writes null. */
+const measured = v.pipe(
+  v.nullable(v.number()),
+  v.transform((value) => value ?? NaN),
+);
+const count = v.pipe(v.number(), v.integer(), v.minValue(0));
+const lengths = v.tuple([count, count, count]);
+const part = v.picklist(['train', 'validation']);
+
+const settingsSchema = v.object({
+  epochs: count,
+  batchSize: count,
+  features: v.array(count),
+  learningRate: v.number(),
+  patch: v.exactOptional(lengths),
+  memory: v.number(),
+  precision: v.picklist(['f32', 'f16']),
+  checkpointing: v.boolean(),
+  seed: count,
+  classWeights: v.array(v.number()),
+});
+
+const runSchema = v.object({
+  id: v.pipe(v.string(), v.uuid()),
+  name: v.string(),
+  started: v.pipe(v.string(), v.isoTimestamp()),
+  finished: v.exactOptional(v.pipe(v.string(), v.isoTimestamp())),
+  data: v.string(),
+  dataName: v.string(),
+  cases: v.array(v.object({ id: v.string(), part })),
+  labels: v.pipe(v.array(v.string()), v.minLength(2)),
+  ignoreLabel: v.exactOptional(count),
+  channelNames: v.array(v.string()),
+  channels: count,
+  settings: settingsSchema,
+  /** Looked at by the library when it is used. */
+  preprocessing: v.looseObject({}),
+  history: v.array(
+    v.object({
+      epoch: count,
+      loss: measured,
+      validationLoss: measured,
+      validationDice: v.array(measured),
+      smoothedDice: measured,
+      learningRate: measured,
+      seconds: measured,
+    }),
+  ),
+  best: v.exactOptional(v.object({ epoch: count, dice: measured })),
+});
+
+const dataSchema = v.object({
+  id: v.string(),
+  name: v.string(),
+  cases: v.array(
+    v.object({
+      id: v.string(),
+      subject: v.string(),
+      images: v.array(volumeSchema),
+      label: v.exactOptional(volumeSchema),
+    }),
+  ),
+});
+
+export const projectSchema = v.object({
+  format: v.literal('unet3d-gpu project'),
+  version: v.literal(1),
+  data: v.array(dataSchema),
+  runs: v.array(runSchema),
+});
+
+export type Project = v.InferOutput<typeof projectSchema>;
+export type ProjectFile = v.InferOutput<typeof fileSchema>;
+export type ProjectVolume = v.InferOutput<typeof volumeSchema>;
+
+/** A training as it is kept, of what a project says of it. */
+export function recordOf({ started, finished, ...run }: Project['runs'][number]): RunRecord {
+  return {
+    ...run,
+    started: new Date(started),
+    ...(finished !== undefined && { finished: new Date(finished) }),
+    ignoreLabel: run.ignoreLabel,
+    settings: { ...run.settings, patch: run.settings.patch },
+    preprocessing: run.preprocessing as unknown as RunRecord['preprocessing'],
+  };
+}

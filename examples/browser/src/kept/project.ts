@@ -1,0 +1,188 @@
+/**
+ * Projects: everything that is kept, in one file (a zip archive, uncompressed), to be opened elsewhere. Images and
+ * labels are copied into it, or only named: then they are asked for where it is opened.
+ */
+import { makeZip } from 'client-zip';
+import { unzip, type ZipEntry } from 'unzipit';
+import * as v from 'valibot';
+import { checkpointName, InvalidDataset } from 'unet3d-gpu/worker';
+import type { VolumeFile } from '../state.ts';
+import type { DataRecord, RunRecord } from './database.ts';
+import {
+  projectSchema,
+  recordOf,
+  type Project,
+  type ProjectFile,
+  type ProjectVolume,
+} from './project-format.ts';
+import { modelName, RunFiles } from './run-files.ts';
+import { keepRun, keptData, keptRun, keptRuns } from './runs.ts';
+
+const descriptionName = 'project.json';
+/** Bytes of the description at most: it names files, and holds none. */
+const longest = 64 * 2 ** 20;
+
+interface Entry {
+  readonly name: string;
+  readonly input: Blob | Uint8Array<ArrayBuffer> | string;
+}
+
+/**
+ * The archive, as it is read from the disk piece by piece.
+ * @param withImages copies images and labels into it
+ */
+export async function projectArchive(withImages: boolean): Promise<ReadableStream<Uint8Array>> {
+  const runs = await keptRuns();
+  const data = (await Promise.all([...new Set(runs.map((run) => run.data))].map(keptData))).filter(
+    (found) => found !== undefined,
+  );
+  const files: Entry[] = [];
+  const fileIn =
+    (folder: string) =>
+    (file: File): ProjectFile => {
+      const { name, size } = file;
+      if (!withImages) return { name, size };
+      const path = `${folder}/${files.length}/${name}`;
+      files.push({ name: path, input: file });
+      return { name, size, path };
+    };
+  const volumeIn =
+    (folder: string) =>
+    (volume: VolumeFile): ProjectVolume => {
+      const file = fileIn(folder);
+      return 'header' in volume ? { header: file(volume.header), image: file(volume.image) } : file(volume);
+    };
+  const project = {
+    format: 'unet3d-gpu project',
+    version: 1,
+    data: data.map(({ id, name, cases }) => ({
+      id,
+      name,
+      cases: cases.map(({ id: caseId, subject, images, label }) => ({
+        id: caseId,
+        subject,
+        images: (images as VolumeFile[]).map(volumeIn(`data/${id}/images`)),
+        ...(label !== undefined && { label: volumeIn(`data/${id}/labels`)(label as VolumeFile) }),
+      })),
+    })),
+    runs,
+  };
+  async function* entries(): AsyncGenerator<Entry> {
+    yield { name: descriptionName, input: JSON.stringify(project, null, 1) };
+    for (const { id } of runs)
+      for (const name of [modelName, checkpointName]) {
+        const bytes = await new RunFiles(id).load(name);
+        if (bytes) yield { name: `runs/${id}/${name}`, input: bytes as Uint8Array<ArrayBuffer> };
+      }
+    yield* files;
+  }
+  return makeZip(entries());
+}
+
+/** What a project has brought, and what it only names. */
+export interface OpenedProject {
+  readonly runs: number;
+  /** Trainings that were here already, and stay as they are. */
+  readonly known: number;
+  /** Trainings whose images have to be given before they can be resumed or reported on. */
+  readonly withoutImages: number;
+}
+
+/**
+ * Keeps the trainings of a project in this browser.
+ * @param found files by which those are replaced that the project only names
+ * @throws InvalidDataset for a file that is no project, or a damaged one
+ */
+export async function openProject(
+  archive: Blob,
+  found: readonly File[] = [],
+  signal?: AbortSignal,
+): Promise<OpenedProject> {
+  const entries = await entriesOf(archive);
+  const project = await descriptionOf(entries);
+  const blobOf = async (path: string): Promise<Blob> => {
+    const entry = entries[path];
+    if (!entry) throw damaged(`it names ${path}, which it does not hold`);
+    return entry.blob();
+  };
+  const fileOf = async ({ name, size, path }: ProjectFile): Promise<File | undefined> =>
+    path === undefined
+      ? found.find((file) => file.name === name && file.size === size)
+      : new File([await blobOf(path)], name);
+  const volumeOf = async (volume: ProjectVolume): Promise<VolumeFile | undefined> => {
+    if (!('header' in volume)) return fileOf(volume);
+    const [header, image] = [await fileOf(volume.header), await fileOf(volume.image)];
+    return header && image && { header, image };
+  };
+  const data = new Map<string, DataRecord>();
+  for (const { id, name, cases } of project.data) {
+    const complete: DataRecord['cases'][number][] = [];
+    for (const item of cases) {
+      signal?.throwIfAborted();
+      const images = await Promise.all(item.images.map(volumeOf));
+      const label = item.label && (await volumeOf(item.label));
+      if (images.every((image) => image !== undefined) && (label || !item.label))
+        complete.push({ id: item.id, subject: item.subject, images, ...(label && { label }) });
+    }
+    data.set(id, { id, name, cases: complete });
+  }
+  let [known, withoutImages, runs] = [0, 0, 0];
+  for (const run of project.runs) {
+    signal?.throwIfAborted();
+    const record = recordOf(run);
+    const itsData = data.get(run.data);
+    const isComplete =
+      itsData !== undefined && record.cases.every(({ id }) => itsData.cases.some((item) => item.id === id));
+    if (!isComplete) withoutImages++;
+    if ((await keptRun(run.id)) && !(isComplete && !(await hasImages(record)))) {
+      known++;
+      continue;
+    }
+    for (const name of [modelName, checkpointName]) {
+      const path = `runs/${run.id}/${name}`;
+      if (path in entries)
+        await new RunFiles(run.id).keep(name, new Uint8Array(await (await blobOf(path)).arrayBuffer()));
+    }
+    await keepRun(record, isComplete ? itsData : undefined);
+    runs++;
+  }
+  return { runs, known, withoutImages };
+}
+
+async function hasImages({ data, cases }: RunRecord): Promise<boolean> {
+  const kept = await keptData(data);
+  return kept !== undefined && cases.every(({ id }) => kept.cases.some((item) => item.id === id));
+}
+
+const damaged = (problem: string): InvalidDataset =>
+  new InvalidDataset(`this is no project of this page, or a damaged one: ${problem}`);
+
+/** Entries lie in the archive as they are: nothing is unpacked, so none is larger than the archive. */
+async function entriesOf(archive: Blob): Promise<Readonly<Record<string, ZipEntry>>> {
+  let opened;
+  try {
+    opened = await unzip(archive);
+  } catch {
+    throw damaged('it is not a zip archive');
+  }
+  const { entries } = opened;
+  for (const { name, compressionMethod, encrypted, size } of Object.values(entries))
+    if (compressionMethod !== 0 || encrypted || size > archive.size)
+      throw damaged(`${name} is packed, and projects are not`);
+  return entries;
+}
+
+async function descriptionOf(entries: Readonly<Record<string, ZipEntry>>): Promise<Project> {
+  const entry = entries[descriptionName];
+  if (!entry || entry.size > longest) throw damaged(`it has no ${descriptionName}`);
+  let json: unknown;
+  try {
+    json = await entry.json();
+  } catch {
+    throw damaged(`${descriptionName} is not JSON`);
+  }
+  const read = v.safeParse(projectSchema, json);
+  if (read.success) return read.output;
+  const [issue] = read.issues;
+  throw damaged(`in ${descriptionName}, ${v.getDotPath(issue) ?? 'the whole'}: ${issue.message}`);
+}

@@ -1,0 +1,75 @@
+/** All that is kept as one file, to go on with elsewhere. */
+import { button, download, el, fill, lengthy, messageOf, picker } from './dom.ts';
+import { openProject, projectArchive } from './kept/project.ts';
+
+const plural = (count: number, what: string): string => `${count} ${what}${count === 1 ? '' : 's'}`;
+
+export function projectPanel(): HTMLElement {
+  const withImages = el('input', { type: 'checkbox', checked: true });
+  const said = el('div', { role: 'status' });
+
+  const save = lengthy('Save as a project', async (signal) => {
+    const archive = await projectArchive(withImages.checked);
+    const stream = archive.pipeThrough(new TransformStream(), { signal });
+    download('project.zip', await new Response(stream).blob());
+  });
+
+  async function take(archive: File, images: readonly File[] = []): Promise<void> {
+    const stop = new AbortController();
+    fill(
+      said,
+      el(
+        'p',
+        { className: 'row' },
+        `Opening ${archive.name}`,
+        button('Cancel', () => stop.abort()),
+      ),
+    );
+    try {
+      const { runs, known, withoutImages } = await openProject(archive, images, stop.signal);
+      const already =
+        known > 0 && ` ${plural(known, 'training')} of it ${known === 1 ? 'was' : 'were'} here already.`;
+      fill(
+        said,
+        el(
+          'p',
+          {},
+          `${plural(runs, 'training')} of ${archive.name} ${runs === 1 ? 'is' : 'are'} kept here now.`,
+          already,
+        ),
+        withoutImages > 0 && [
+          el(
+            'p',
+            {},
+            `The images of ${plural(withoutImages, 'training')} are not in the file. Its networks segment without them; to go on with a training or to report on it, choose the folder that holds them.`,
+          ),
+          picker('Choose the folder with the images', { folder: true }, (files) => take(archive, files)),
+        ],
+      );
+    } catch (error) {
+      fill(
+        said,
+        !stop.signal.aborted && el('p', { className: 'error' }, `${archive.name}: ${messageOf(error)}`),
+      );
+    }
+  }
+
+  return el(
+    'section',
+    { className: 'panel', 'aria-label': 'Project' },
+    el('h2', {}, 'Take it elsewhere'),
+    el(
+      'p',
+      { className: 'quiet' },
+      'A project holds all trainings above with their networks, settings and curves, to be opened in another browser.',
+    ),
+    el(
+      'div',
+      { className: 'row' },
+      save,
+      el('label', { className: 'inline' }, withImages, 'with images and labels'),
+      picker('Open a project', { accept: '.zip' }, ([file]) => file && take(file)),
+    ),
+    said,
+  );
+}
