@@ -134,16 +134,17 @@ export async function openProject(
     const isComplete =
       itsData !== undefined && record.cases.every(({ id }) => itsData.cases.some((item) => item.id === id));
     if (!isComplete) withoutImages++;
-    if ((await keptRun(run.id)) && !(isComplete && !(await hasImages(record)))) {
+    const here = await keptRun(run.id);
+    if (here && !(isComplete && !(await hasImages(here)))) {
       known++;
       continue;
     }
-    for (const name of [modelName, checkpointName]) {
+    for (const name of here ? [] : [modelName, checkpointName]) {
       const path = `runs/${run.id}/${name}`;
       if (path in entries)
         await new RunFiles(run.id).keep(name, new Uint8Array(await (await blobOf(path)).arrayBuffer()));
     }
-    await keepRun(record, isComplete ? itsData : undefined);
+    await keepRun(here ?? record, isComplete ? itsData : undefined);
     runs++;
   }
   return { runs, known, withoutImages };

@@ -1,0 +1,225 @@
+/**
+ * What the browser example keeps: one training in one Chromium, found again after a reload, without its GPU process,
+ * beside a second tab, and without a network.
+ */
+import { readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { chromium as playwright, type Browser, type BrowserContext, type Page } from 'playwright';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { chromium } from '../../scripts/chromium.ts';
+import { exportOnnx, readNifti, UNet3D } from '../../src/node.ts';
+import { picked, tidyFolder } from '../support/page-files.ts';
+import { serveExample, type Site } from '../support/site.ts';
+
+/** Milliseconds that a training on the page may take on a busy machine. */
+const patience = 400_000;
+const launch = chromium();
+const complaints: string[] = [];
+let site: Site;
+let browser: Browser | undefined;
+let context: BrowserContext;
+let folder: string;
+/** The tab in which it is trained, and the network that came of it. */
+let first: Page;
+let weights: Uint8Array;
+
+beforeAll(async () => {
+  site = await serveExample();
+  folder = await tidyFolder();
+  if (!launch) return;
+  browser = await playwright.launch({ ...launch, headless: true });
+  context = await browser.newContext({ acceptDownloads: true });
+});
+
+afterAll(async () => {
+  await browser?.close();
+  site?.close();
+  rmSync(folder, { recursive: true });
+});
+
+async function openTab(from = context): Promise<Page> {
+  const page = await from.newPage();
+  page.setDefaultTimeout(patience);
+  page.on('pageerror', (error) => complaints.push(error.message));
+  page.on('dialog', (dialog) => void dialog.accept());
+  await page.goto(site.address);
+  return page;
+}
+
+const view = (page: Page, name: string) => page.getByRole('tab', { name }).click();
+
+async function start(page: Page, epochs: number): Promise<void> {
+  await view(page, 'Train');
+  await page.getByLabel('Epochs').fill(String(epochs));
+  await page.getByLabel('Epochs').press('Tab');
+  await page.getByLabel('Features per level').selectOption('8,16');
+  await page.getByRole('button', { name: 'Start training' }).click();
+}
+
+async function downloaded(page: Page, act: () => Promise<unknown>): Promise<Uint8Array> {
+  const file = page.waitForEvent('download');
+  await act();
+  return new Uint8Array(readFileSync(await (await file).path()));
+}
+
+/** A kept network, as the list of models gives it out. */
+const taken = (page: Page, name: string, format = 'model') =>
+  downloaded(page, () => page.getByLabel(`Download ${name}`).selectOption(format));
+
+test(
+  'a finished training is there after a reload, and its network where the GPU process was killed meanwhile',
+  async ({ skip }) => {
+    if (!browser) return skip('no Chromium for this machine');
+    first = await openTab();
+    await first.getByLabel('Choose a folder').setInputFiles(folder);
+    await first.getByRole('button', { name: 'Next: look at the cases' }).waitFor();
+    await start(first, 2);
+    await first.getByText('Done after 2 epochs.').waitFor();
+    const history = () =>
+      downloaded(first, () => first.getByRole('button', { name: 'Download the history' }).click());
+    const before = await history();
+    weights = await downloaded(first, () =>
+      first.getByRole('button', { name: 'Download the model' }).click(),
+    );
+
+    await first.reload();
+    await first.getByText('Done after 2 epochs.').waitFor();
+    expect(await history()).toEqual(before);
+
+    const crash = await context.newPage();
+    await crash.goto('chrome://gpucrash').catch(() => undefined); // which never answers
+    await crash.close();
+    await first.getByRole('button', { name: 'Use this network' }).click();
+    const scan = join(folder, 'imagesTr', 'case_1_0000.nii.gz');
+    await first.getByLabel('Choose volumes').setInputFiles(scan);
+    const button = first.getByRole('button', { name: /^Download the labels of/ });
+    const found = await readNifti(await downloaded(first, () => button.click()));
+    using model = await UNet3D.load(weights);
+    const { labels } = await model.predict(new Uint8Array(readFileSync(scan)));
+    const equal = found.data.filter((value, voxel) => value === labels.data[voxel]).length;
+    expect(equal / found.data.length).toBeGreaterThanOrEqual(0.999);
+  },
+  patience,
+);
+
+test(
+  'two tabs share what is finished, and one has what is in training: neither its data nor its weights change',
+  async ({ skip }) => {
+    if (!browser) return skip('no Chromium for this machine');
+    await view(first, 'Models');
+    await first.getByLabel(/^Name of/).fill('the first');
+    await first.getByLabel(/^Name of/).press('Tab');
+    await first.getByLabel('Download the first').waitFor();
+    await view(first, 'Train');
+    await first.getByRole('button', { name: 'New training' }).click();
+    await start(first, 1000);
+    await first.locator('table.dice').getByText('class 5').waitFor();
+
+    const second = await openTab();
+    await view(second, 'Models');
+    await second.getByText('Open in another tab').waitFor();
+    expect(await second.getByRole('button', { name: 'Resume it' }).count()).toBe(0);
+    expect(await second.getByRole('button', { name: /^Delete/ }).allTextContents()).toHaveLength(1);
+    expect(await taken(second, 'the first')).toEqual(weights);
+    expect(await taken(second, 'the first', 'onnx')).toEqual(await exportOnnx(weights));
+
+    // The data of the page are others now: those of the training are not.
+    await first.getByRole('button', { name: 'Pause' }).click();
+    await first.getByRole('button', { name: 'Resume', exact: true }).waitFor();
+    await view(first, 'Data');
+    await first.getByRole('button', { name: 'Start over' }).click();
+    await view(first, 'Train');
+    await first.getByRole('button', { name: 'Resume', exact: true }).click();
+    await first.getByText(/Going on from step \d+ of 2000/).waitFor();
+    await first.getByRole('button', { name: 'Pause' }).click();
+    await first.getByRole('button', { name: 'Set it aside' }).click();
+
+    await second.getByRole('button', { name: /^Resume/ }).click();
+    await second.getByText(/Going on from step \d+ of 2000/).waitFor();
+    await second.locator('table.dice').getByText('class 5').waitFor();
+    await second.getByRole('button', { name: 'Stop early, keep the best' }).click();
+    await second.getByText('Stopped early; the best weights are kept').waitFor();
+    await view(second, 'Models');
+    expect(await taken(second, 'the first')).toEqual(weights);
+    for (const box of await second.getByRole('checkbox').all()) await box.check();
+    await second.getByRole('heading', { name: 'Beside each other' }).waitFor();
+    expect(await second.getByRole('columnheader', { name: 'the first' }).count()).toBe(1);
+    await second.close();
+  },
+  patience,
+);
+
+test(
+  'a project is opened in another browser, with its images or with a folder that holds them',
+  async ({ skip }) => {
+    if (!browser) return skip('no Chromium for this machine');
+    await view(first, 'Models');
+    const saved = (withImages: boolean) =>
+      downloaded(first, async () => {
+        await first.getByLabel('with images and labels').setChecked(withImages);
+        await first.getByRole('button', { name: 'Save as a project' }).click();
+      });
+    const [whole, lean] = [await saved(true), await saved(false)];
+    for (const [project, isWhole] of [
+      [whole, true],
+      [lean, false],
+    ] as const) {
+      const elsewhere = await browser.newContext({ acceptDownloads: true });
+      const page = await openTab(elsewhere);
+      await view(page, 'Models');
+      const opening = page.getByLabel('Open a project');
+      await opening.setInputFiles(picked('half.zip', project.slice(0, project.length / 2)));
+      await page.getByText('half.zip: this is no project of this page, or a damaged one').waitFor();
+      await opening.setInputFiles(picked('whole.zip', project));
+      await page.getByText('2 trainings of whole.zip are kept here now.').waitFor();
+      if (!isWhole) {
+        await page.getByText('The images of 2 trainings are not in the file.').waitFor();
+        await page.getByLabel('Choose the folder with the images').setInputFiles(folder);
+        await page.getByText('The images of 2 trainings are not in the file.').waitFor({ state: 'detached' });
+        await page.getByText('2 trainings of whole.zip are kept here now.').waitFor();
+      }
+      expect(await taken(page, 'the first')).toEqual(weights);
+      await page.getByRole('button', { name: 'Open the first' }).click();
+      await page.getByText('Done after 2 epochs.').waitFor();
+      await view(page, 'Data');
+      // Of the cases themselves, which were read.
+      await page.getByRole('button', { name: 'Next: look at the cases' }).waitFor();
+      await elsewhere.close();
+    }
+  },
+  patience,
+);
+
+test('a model by link is opened from the same site alone', async ({ skip }) => {
+  if (!browser) return skip('no Chromium for this machine');
+  const visitor = await browser.newContext({ serviceWorkers: 'block' });
+  await visitor.route('**/linked.safetensors', (route) => route.fulfill({ body: Buffer.from(weights) }));
+  const page = await openTab(visitor);
+  await page.goto(`${site.address}?model=linked.safetensors`);
+  await page.getByText('linked.safetensors. It reads one image').waitFor();
+  const asked: string[] = [];
+  page.on('request', (request) => asked.push(new URL(request.url()).hostname));
+  await page.goto(`${site.address}?model=https://elsewhere.example/linked.safetensors`);
+  await page.getByRole('alert').getByText('this page opens models of its own site only').waitFor();
+  expect(asked).not.toContain('elsewhere.example');
+  await visitor.close();
+});
+
+test('without a network, the page opens, and Back leads to the view before', async ({ skip }) => {
+  if (!browser) return skip('no Chromium for this machine');
+  await context.setOffline(true);
+  const page = await openTab();
+  await view(page, 'Models');
+  await page.getByLabel('Download the first').waitFor();
+  await page.getByRole('button', { name: 'Open the first' }).click();
+  await page.getByText('Done after 2 epochs.').waitFor(); // the worker with its shaders has come, too
+  await view(page, 'See');
+  await page
+    .getByRole('img', { name: /Slices and 3-D view/ })
+    .first()
+    .waitFor();
+  await page.goBack();
+  await page.getByText('Done after 2 epochs.').waitFor();
+  expect(await page.getByRole('main').count()).toBe(1);
+  expect(complaints).toEqual([]);
+});
