@@ -23,6 +23,7 @@ const alone = [
   'test/calls.test.ts',
   'test/data/wasm.test.ts',
   'test/{example,fuzz,gpu,package}/**/*.test.ts',
+  'test/interop/nnunet/memory.test.ts',
   'test/train/memory.test.ts',
 ];
 

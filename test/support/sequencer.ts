@@ -4,12 +4,23 @@
  */
 import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
-/** What takes ten seconds or more on SwiftShader, the longest first. */
+/** What takes half a minute or more on SwiftShader. */
 const longest = [
   'test/example/browser.test.ts',
+  'test/example/data.test.ts',
   'test/package/package.test.ts',
   'test/cli/processes.test.ts',
+  'test/browser/worker.test.ts',
   'test/ops/conv3.test.ts',
+  'test/model/policy.test.ts',
+  'test/model/tune.test.ts',
+  'test/ops/torch.test.ts',
+  'test/cli/train.test.ts',
+  'test/cli/foresight.test.ts',
+  'test/train/not-finite.test.ts',
+  'test/train/protocol.test.ts',
+  'test/crash/kill.test.ts',
+  'test/model/turns.test.ts',
 ];
 
 export class LongestFirst extends BaseSequencer {
