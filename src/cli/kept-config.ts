@@ -30,8 +30,6 @@ const schema = openObject({
   decisions: v.optional(names),
 });
 
-export type KeptConfig = v.InferOutput<typeof schema>;
-
 /**
  * Options come back as the command line would give them.
  * @param name what messages call the file

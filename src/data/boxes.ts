@@ -69,7 +69,9 @@ export function pad<T extends Voxels>(
 
 /** A box of voxels: its first one and its size. */
 export interface Box {
+  /** The first voxel, x, y, z. */
   readonly start: Size3;
+  /** Voxels along x, y, z. */
   readonly size: Size3;
 }
 

@@ -10,13 +10,19 @@ import { canonicalTransform, orientation, type Volume } from './volume.ts';
 
 /** Intensities of one channel. Percentiles are of at most 100 000 voxels at equal distances. */
 export interface IntensityFacts {
+  /** The smallest finite value. */
   readonly min: number;
+  /** The largest finite value. */
   readonly max: number;
+  /** Of the finite values. */
   readonly mean: number;
   /** Population standard deviation. */
   readonly deviation: number;
+  /** The 0.5th percentile. */
   readonly percentile005: number;
+  /** The 50th percentile. */
   readonly median: number;
+  /** The 99.5th percentile. */
   readonly percentile995: number;
   /** Voxels that are NaN or infinite; they count for nothing else. */
   readonly notFinite: number;
@@ -24,9 +30,13 @@ export interface IntensityFacts {
 
 /** Facts of one case; shape and spacing along x, y, z of the canonical orientation. */
 export interface CaseFacts {
+  /** As in the data set. */
   readonly id: string;
+  /** Whose case it is. */
   readonly subject: string;
+  /** Voxels. */
   readonly shape: Size3;
+  /** In mm. */
   readonly spacing: Size3;
   /** Of the smallest box of voxels that are not 0 in some channel; the whole shape where all are. */
   readonly cropped: Size3;

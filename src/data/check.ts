@@ -41,7 +41,9 @@ export interface DatasetReport {
 
 /** How to check. */
 export interface CheckOptions {
+  /** Stops the check, which then throws `Aborted`. */
   readonly signal?: AbortSignal;
+  /** After each case: how many are done, and how many there are. */
   readonly onProgress?: (loaded: number, total: number) => void;
   /**
    * The split that the training will make; with it, what it refuses is an error as well: too few subjects, and equal
@@ -78,7 +80,9 @@ export async function checkDataset(dataset: Dataset, options: CheckOptions = {})
 
 /** What was found in the files of one case. */
 export interface CaseCheck {
+  /** As the report lists them. */
   readonly problems: readonly Problem[];
+  /** Of its images and its label, as far as they could be read. */
   readonly headers: readonly NiftiHeader[];
   /** Only where its images are whole. */
   readonly facts: CheckedCase | undefined;

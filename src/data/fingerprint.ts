@@ -5,8 +5,11 @@ import type { Size3 } from '../size.ts';
 
 /** Smallest, median and largest value. */
 export interface Range<T> {
+  /** The smallest. */
   readonly min: T;
+  /** The median. */
   readonly median: T;
+  /** The largest. */
   readonly max: T;
 }
 

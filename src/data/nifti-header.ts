@@ -8,7 +8,9 @@ import { InvalidVolume } from '../errors.ts';
 
 /** What a header says, and what is needed to write another volume on the same grid. */
 export interface NiftiHeader {
+  /** NIfTI-1 or NIfTI-2. */
   readonly version: 1 | 2;
+  /** The file's byte order. */
   readonly bigEndian: boolean;
   /** Voxels lie in a second file (.hdr/.img). */
   readonly pair: boolean;
@@ -18,21 +20,29 @@ export interface NiftiHeader {
   readonly voxOffset: number;
   /** Values are raw * slope + intercept; 1 and 0 where the header asks for no scaling. */
   readonly slope: number;
+  /** See `slope`. */
   readonly intercept: number;
   /** dim[1] to dim[dim[0]]. */
   readonly shape: readonly number[];
   /** All eight as stored; the first is qfac. */
   readonly pixdim: readonly number[];
+  /** What the quaternion's axes mean; 0 for no quaternion. */
   readonly qformCode: number;
+  /** What the axes of `srow` mean; 0 for none. */
   readonly sformCode: number;
   /** quatern_b, c, d. */
   readonly quaternion: readonly [number, number, number];
+  /** qoffset_x, y, z. */
   readonly qoffset: readonly [number, number, number];
   /** srow_x, y, z: 12 numbers. */
   readonly srow: readonly number[];
+  /** Code of the units of lengths and of time, as stored. */
   readonly xyztUnits: number;
+  /** Free text, of at most 80 characters. */
   readonly description: string;
+  /** What the values mean, as a code of the format. */
   readonly intentCode: number;
+  /** The same as text. */
   readonly intentName: string;
 }
 

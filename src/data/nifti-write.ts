@@ -12,6 +12,7 @@ import { spacingOf } from './volume.ts';
 export interface WritableVolume {
   /** x fastest. */
   readonly data: ArrayLike<number>;
+  /** x, y, z and possibly more. */
   readonly shape: readonly number[];
   /** 16 numbers row-major, voxel to mm. */
   readonly affine: readonly number[];

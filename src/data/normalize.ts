@@ -7,8 +7,11 @@ import type { Size3 } from '../size.ts';
 
 /** Limits first, then (v − mean) / deviation: numbers of the data set, the same for every volume. */
 export interface FixedNormalization {
+  /** Values below the first and above the second become these. */
   readonly clip: readonly [low: number, high: number];
+  /** What is subtracted. */
   readonly mean: number;
+  /** What the rest is divided by; at least 1e-8. */
   readonly deviation: number;
 }
 

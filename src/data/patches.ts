@@ -17,10 +17,13 @@ export const ignored = 255;
 
 /** Prepared cases, in memory or made on demand. */
 export interface CaseSource {
+  /** Names of the cases, in order. */
   readonly ids: readonly string[];
   /** Shape x, y, z of each case. */
   readonly shapes: readonly Size3[];
+  /** Of every case. */
   readonly channels: number;
+  /** The case at a place of `ids`. */
   get(index: number): PreparedCase | Promise<PreparedCase>;
 }
 
@@ -35,6 +38,7 @@ export function casesInMemory(cases: readonly PreparedCase[]): CaseSource {
   };
 }
 
+/** How batches are cut from cases. */
 export interface BatchOptions {
   /** Samples per batch. Default 2. */
   readonly batchSize?: number;
@@ -79,7 +83,9 @@ const batchEntries = {
 
 /** One batch: image [sample][channel][z][y][x], label [sample][z][y][x], 0 and 255 where there is no volume. */
 export interface PatchBatch {
+  /** [sample][channel][z][y][x] */
   readonly image: Float32Array<ArrayBuffer>;
+  /** [sample][z][y][x] */
   readonly label: Uint8Array<ArrayBuffer>;
   /** Index of each sample's case. */
   readonly cases: readonly number[];
@@ -91,8 +97,11 @@ export interface PatchBatches {
   readonly size: Size3;
   /** Voxels that its arrays hold beyond that, on both sides. */
   readonly margin: Size3;
+  /** Samples of each batch. */
   readonly batchSize: number;
+  /** How many batches make an epoch. */
   readonly batchesPerEpoch: number;
+  /** The batch at a place of an epoch, both from 0 on. */
   batch(epoch: number, index: number): Promise<PatchBatch>;
   /** What makes two sources give the same batches. */
   readonly identity: Readonly<Record<string, unknown>>;

@@ -9,6 +9,7 @@ import { assertOptions } from '../options.ts';
 import { numberAbove, numberFrom, size3, triple, wholeNumber } from '../schema.ts';
 import { random, type Random } from './random.ts';
 
+/** Along x, y and z. */
 type Triple = [number, number, number];
 
 /** Names of the label values 0 to 5. */

@@ -21,6 +21,7 @@ export const shapeText = (shape: readonly number[]): string => shape.join(' x ')
 export interface LabelRules {
   /** Label values are 0 to classes − 1; default: 0 to 254. */
   readonly classes?: number;
+  /** Names by label value, for messages. */
   readonly classNames?: readonly string[];
   /** Value that becomes 255, "leave out". */
   readonly ignoreLabel?: number;
@@ -143,7 +144,7 @@ export function requireOneGrid(item: ReadCase, channels?: number): void {
 }
 
 /** What is said of voxels that are NaN or infinite. */
-export const notFiniteText = (count: number, total: number): string =>
+const notFiniteText = (count: number, total: number): string =>
   `${count} of ${total} voxels are NaN or infinite, expected finite values; ` +
   'replace them, for example with the value of the background, and save the image again.';
 

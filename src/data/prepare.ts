@@ -56,6 +56,7 @@ export interface PreparedCase {
 
 /** A volume in memory with x fastest: what phantoms and callers with their own arrays bring. */
 export interface ArrayVolume {
+  /** As many numbers as `dims` says. */
   readonly data: ArrayLike<number>;
   /** x, y, z, and possibly channels. */
   readonly dims: readonly number[];

@@ -19,11 +19,14 @@ import { listed } from '../listed.ts';
 import { random } from './random.ts';
 
 export const partNames = ['train', 'validation', 'test'] as const;
+/** A part of a split. */
 export type PartName = (typeof partNames)[number];
 
 /** What a split needs to know of a case. */
 export interface SplitCase {
+  /** Unique among the cases. */
   readonly id: string;
+  /** Cases of one subject come into the same part. */
   readonly subject: string;
   /** Label values that occur in it; leave out to split without stratification. */
   readonly classes?: readonly number[];
@@ -31,7 +34,9 @@ export interface SplitCase {
 
 /** Sorted names of one part. */
 export interface SplitPart {
+  /** Whose cases these are. */
   readonly subjects: readonly string[];
+  /** Their ids. */
   readonly cases: readonly string[];
 }
 

@@ -1,7 +1,7 @@
 /** Statistics, percentiles and normalisation of voxels, on the WASM kernels. */
 import { InvalidOption, InvalidVolume } from '../errors.ts';
 import { load, requireVoxels } from './voxels.ts';
-import { allocate, copyOut, floats, wasm, type WasmExports } from './wasm.ts';
+import { allocate, floats, wasm, type WasmExports } from './wasm.ts';
 
 /** What NaN and infinite voxels lead to: InvalidVolume with their number (default), or the value 0. */
 export interface NonFiniteOptions {
@@ -14,8 +14,11 @@ export interface Statistics {
   readonly count: number;
   /** NaN and infinite voxels. */
   readonly nonFinite: number;
+  /** The smallest. */
   readonly min: number;
+  /** The largest. */
   readonly max: number;
+  /** In float64. */
   readonly mean: number;
   /** Population standard deviation: sqrt(sum((v - mean)^2) / count), in float64. */
   readonly sd: number;
@@ -26,7 +29,6 @@ interface Kernels extends WasmExports {
   sums(data: number, length: number, out: number): void;
   squares(data: number, length: number, mean: number): number;
   standardize(data: number, length: number, mean: number, divisor: number): void;
-  clip(data: number, length: number, low: number, high: number): void;
   zeroNonFinite(data: number, length: number): void;
   orderStatistics(
     data: number,
@@ -177,24 +179,6 @@ export function percentiles(
 ): number[] {
   const pointer = loadFinite(data, options);
   return select(pointer, data.length, percents);
-}
-
-/**
- * Values below one percentile or above another become that percentile, rounded to float32.
- * @param range percents, by default 0.5 and 99.5
- * @throws as `percentiles`
- */
-export function clipPercentiles(
-  data: Float32Array,
-  range: readonly [low: number, high: number] = [0.5, 99.5],
-  options: NonFiniteOptions = {},
-): { data: Float32Array<ArrayBuffer>; low: number; high: number } {
-  if (range[0] > range[1])
-    throw new InvalidOption(`Clips from a lower to a higher percentile, got ${range[0]} to ${range[1]}.`);
-  const pointer = loadFinite(data, options);
-  const [low, high] = select(pointer, data.length, range).map(Math.fround) as [number, number];
-  kernels().clip(pointer, data.length, low, high);
-  return { data: copyOut(pointer, data.length), low, high };
 }
 
 /**

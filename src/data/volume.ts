@@ -35,7 +35,9 @@ export interface AxisTransform {
 
 /** A grid of voxels: what fromCanonical needs to know of a source volume. */
 export interface Grid {
+  /** Voxels along x, y, z, and possibly channels. */
   readonly shape: readonly number[];
+  /** Voxel to mm, 16 numbers row-major. */
   readonly affine: readonly number[];
 }
 

@@ -15,7 +15,9 @@ export interface NamedVolume {
 
 /** The volumes of a folder, and those of its files that are left out because their names say that they hold labels. */
 export interface NamedVolumes {
+  /** One for each case, or for each case and channel. */
   readonly volumes: readonly NamedVolume[];
+  /** Files that are left out. */
   readonly labels: readonly FileEntry[];
 }
 

@@ -2,7 +2,7 @@
  * The AssemblyScript module, instantiated once, and copies into and out of its memory. Its bytes are inlined, so
  * that it loads alike in Node, in a browser and under every bundler.
  */
-import { InvalidOption, OutOfMemory } from '../errors.ts';
+import { OutOfMemory } from '../errors.ts';
 import { wasmBase64 } from '../generated/wasm.ts';
 
 /** What wasm/assembly/index.ts exports. Pointers and counts are unsigned 32-bit numbers; all sizes in bytes. */
@@ -36,23 +36,12 @@ export interface WasmExports {
   ) => void;
 }
 
-let binary: BufferSource | undefined;
 let exports: WasmExports | undefined;
-
-/**
- * Takes the module's bytes from the caller instead of the inlined ones, before anything has used them.
- * @throws InvalidOption if the module is in use already
- */
-export function setWasmBinary(bytes: BufferSource): void {
-  if (exports)
-    throw new InvalidOption('The WASM module is in use already; call setWasmBinary before reading.');
-  binary = bytes;
-}
 
 /** The module's exports. The first call instantiates it, synchronously. */
 export function wasm(): WasmExports {
   if (!exports) {
-    const bytes = binary ?? Uint8Array.from(atob(wasmBase64), (letter) => letter.charCodeAt(0));
+    const bytes = Uint8Array.from(atob(wasmBase64), (letter) => letter.charCodeAt(0));
     const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes));
     exports = instance.exports as unknown as WasmExports;
   }

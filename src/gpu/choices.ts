@@ -18,8 +18,11 @@ export type ForwardKernel = 'voxels' | 'channels' | ForwardTileName;
  */
 export type WeightKernel = 'lines' | WeightTileName;
 
+/** Which of several kernels for the same work are used. */
 export interface KernelChoices {
+  /** Of 3×3×3 convolutions and their gradient with respect to the input. */
   readonly conv3: ForwardKernel;
+  /** Of the gradient of their weights. */
   readonly conv3Weights: WeightKernel;
   /** `parallel`: a workgroup sums one plane's channel; `serial`: one thread does. */
   readonly reduction: 'parallel' | 'serial';

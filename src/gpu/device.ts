@@ -15,7 +15,9 @@ import type { Precision } from './precision.ts';
 import type { StorageFormat } from './shader.ts';
 import { multiplyAddSpeed } from './speed.ts';
 
+/** An adapter, and what users read about it. */
 export interface FoundAdapter {
+  /** As WebGPU gives it. */
   readonly adapter: GPUAdapter;
   /** One line for people: what runs, and how to get something faster if it is a software device. */
   readonly describe: string;
@@ -23,6 +25,7 @@ export interface FoundAdapter {
   readonly implementation?: string | undefined;
 }
 
+/** Finds an adapter. Throws `UnsupportedDevice` where there is none. */
 export type AdapterProvider = () => Promise<FoundAdapter>;
 
 let provider: AdapterProvider = browserAdapter;
@@ -130,6 +133,7 @@ async function requestDevice(adapter: GPUAdapter): Promise<GPUDevice> {
   });
 }
 
+/** How a device is opened. */
 export interface OpenOptions {
   /** A device of the caller's; it is used as it is and never destroyed. */
   readonly device?: GPUDevice | undefined;

@@ -29,7 +29,7 @@ export function driverNamedByEnvironment(): string | undefined {
 }
 
 /** The folder of this package: a checkout, or its place in node_modules. */
-export function packageRoot(): string {
+function packageRoot(): string {
   const start = dirname(fileURLToPath(import.meta.url));
   let folder = start;
   while (!existsSync(join(folder, 'package.json'))) {

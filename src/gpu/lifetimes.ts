@@ -9,10 +9,15 @@ export type Storage = 'transient' | 'resident' | 'shared';
 
 /** A tensor as the finished plan sees it: dispatch indices of its first and last use, and its buffer. */
 export interface PlannedTensor {
+  /** As it was recorded under. */
   readonly name: string;
+  /** Rounded up to the binding alignment. */
   readonly bytes: number;
+  /** Who else sees it, and for how long it is kept. */
   readonly storage: Storage;
+  /** Index of the first dispatch that uses it. */
   readonly first: number;
+  /** Index of the last one. */
   readonly last: number;
   /** Index into `Plan.buffers`; -1 for shared tensors. */
   readonly buffer: number;

@@ -145,7 +145,7 @@ export function warnOfSoftware({ describe, adapter }: Pick<NodeAdapter, 'describ
   });
 }
 
-export function isSwiftShader(adapter: GPUAdapter): boolean {
+function isSwiftShader(adapter: GPUAdapter): boolean {
   return adapter.info.architecture === 'swiftshader';
 }
 

@@ -21,15 +21,19 @@ export interface ConvPass {
   readonly kind: 'forward' | 'weights';
   /** Channels of each input that is read, and whether it is read through a norm. */
   readonly inputs: readonly { readonly channels: number; readonly norm: boolean }[];
+  /** Channels of the output. */
   readonly channelsOut: number;
   /** x, y, and planes of z over all samples. */
   readonly grid: Size3;
+  /** Of the volumes. */
   readonly precision: Precision;
 }
 
 /** A pass with the work that a plan has for it and others of its key. */
 export interface CountedPass extends ConvPass {
+  /** What measurements of it are kept under. */
   readonly key: string;
+  /** Floating-point operations. */
   readonly flops: number;
 }
 
@@ -41,10 +45,10 @@ export function passKey({ kind, inputs, channelsOut, grid, precision }: ConvPass
   return `${kind} ${sources}>${channelsOut} ${grid.map(roundUp).join('x')} ${precision}`;
 }
 
-export const isForwardKernel = (name: string): name is ForwardKernel =>
+const isForwardKernel = (name: string): name is ForwardKernel =>
   name === 'voxels' || name === 'channels' || isForwardTile(name);
 
-export const isWeightKernel = (name: string): name is WeightKernel => name === 'lines' || isWeightTile(name);
+const isWeightKernel = (name: string): name is WeightKernel => name === 'lines' || isWeightTile(name);
 
 /** The kernel of a forward pass: what was tuned for its key, else the table's. */
 export function forwardKernel({ conv3, tuned }: KernelChoices, pass: ConvPass): ForwardKernel {

@@ -19,10 +19,15 @@ import {
   type ShaderName,
 } from './shader.ts';
 
+/** Numbers on the GPU that dispatches read or write. */
 export interface Tensor {
+  /** Its place among the plan's tensors. */
   readonly id: number;
+  /** For people; those of shared tensors say which buffer they are. */
   readonly name: string;
+  /** Rounded up to the binding alignment. */
   readonly bytes: number;
+  /** Who else sees it, and for how long it is kept. */
   readonly storage: Storage;
   /** How often it had been written when it was taken with `Recorder.current`: reading it later is an error. */
   readonly version?: number;
@@ -34,8 +39,11 @@ export interface VolumeTensor extends Tensor {
   readonly quadBytes: number;
   /** Without the alignment at the end. */
   readonly dataBytes: number;
+  /** Samples. */
   readonly batch: number;
+  /** Of each sample. */
   readonly channels: number;
+  /** Voxels along x, y, z. */
   readonly size: Size3;
   /** Quads in one row of x. */
   readonly rowQuads: number;
@@ -49,20 +57,31 @@ export interface VolumeTensor extends Tensor {
 
 /** A byte range of a tensor; `offset` is a multiple of the binding alignment. */
 export interface View {
+  /** Of which this is a range. */
   readonly tensor: Tensor;
+  /** In bytes. */
   readonly offset: number;
+  /** In bytes. */
   readonly size: number;
   /** Bytes that a dispatch has to do with, where it is less than all. */
   readonly used?: number;
 }
 
+/** One kernel run over some workgroups. */
 export interface Dispatch {
+  /** Says what it computes, such as `encoder.0.conv1`. */
   readonly label: string;
+  /** Which kernel. */
   readonly shader: ShaderName;
+  /** What the kernel is specialised by, by name. */
   readonly constants: Constants;
+  /** What it reads and writes, by name. */
   readonly bindings: Readonly<Record<string, View>>;
+  /** Its uniform parameters, by name. */
   readonly params: Readonly<Record<string, number>>;
+  /** Along x, y and z. */
   readonly workgroups: Size3;
+  /** Floating-point operations. */
   readonly flops: number;
   /** Bytes of the bound ranges that the dispatch has to do with, each once: a lower bound of the traffic. */
   readonly bytes: number;

@@ -2,6 +2,7 @@
 import { shaders } from '../generated/shaders.ts';
 import type { Precision } from './precision.ts';
 
+/** A kernel by the path of its file under `shaders/`. */
 export type ShaderName = keyof typeof shaders;
 /** How the volumes that a kernel reads and writes are stored: see shaders/storage/. */
 export type StorageFormat = Precision | 'packed16';
@@ -49,6 +50,7 @@ export function writtenBindings(name: ShaderName): ReadonlySet<string> {
   return names;
 }
 
+/** Numbers and switches that a kernel is specialised by. */
 export type Constants = Readonly<Record<string, number | boolean>>;
 
 /** The key under which a specialised pipeline is cached, and its label. */

@@ -47,6 +47,7 @@ export const forwardTiles = {
   'tiled 8x8x8, 16': { quads: 2, lines: 8, planes: 8, rows: 1, pitch: 6 },
 } as const satisfies Readonly<Record<string, ForwardTile>>;
 
+/** A tiled kernel of convolutions, by the sizes of its tiles. */
 export type ForwardTileName = keyof typeof forwardTiles;
 
 export const isForwardTile = (name: string): name is ForwardTileName => Object.hasOwn(forwardTiles, name);
@@ -85,6 +86,7 @@ export const weightTiles = {
   'tiled 16x32, 16x2, 8': { columns: 16, groups: 4, outs: 8, quads: 4, lines: 2 },
 } as const satisfies Readonly<Record<string, WeightTile>>;
 
+/** A tiled kernel of weight gradients, by the sizes of its tiles. */
 export type WeightTileName = keyof typeof weightTiles;
 
 export const isWeightTile = (name: string): name is WeightTileName => Object.hasOwn(weightTiles, name);

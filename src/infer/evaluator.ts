@@ -17,8 +17,11 @@ import { regionTable } from '../ops/region-loss.ts';
 
 /** A dense volume [channel][z][y][x] with, possibly, its labels [z][y][x]; shape x, y, z. */
 export interface DenseCase {
+  /** Voxels along x, y, z. */
   readonly shape: Size3;
+  /** [channel][z][y][x] */
   readonly image: Float32Array;
+  /** [z][y][x]; 255 where it is not known. */
   readonly label?: Uint8Array | undefined;
 }
 

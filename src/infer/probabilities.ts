@@ -41,6 +41,7 @@ export function flip(data: Float32Array, [x, y, z]: Size3, axes: readonly Axis[]
 
 /** What `segmentProbabilities` and those above it take. */
 export interface ProbabilityOptions extends MirrorOptions {
+  /** Stops the work, which then throws `Aborted`. */
   readonly signal?: AbortSignal;
   /** Windows done, over all passes. */
   readonly onProgress?: (progress: WindowProgress) => void;

@@ -28,8 +28,11 @@ export function gaussian(size: number): Float32Array {
   );
 }
 
+/** How far a volume is. */
 export interface WindowProgress {
+  /** Windows that are done. */
   readonly loaded: number;
+  /** Windows in all. */
   readonly total: number;
 }
 

@@ -33,6 +33,7 @@ export interface ClassMetrics extends SurfaceMetrics {
   readonly recall: number;
   /** Millilitres. */
   readonly truthVolume: number;
+  /** Millilitres. */
   readonly predictionVolume: number;
   /** Prediction minus truth, millilitres. */
   readonly volumeDifference: number;
@@ -51,6 +52,7 @@ export const metricNames = [
   'predictionVolume',
   'volumeDifference',
 ] as const satisfies readonly (keyof ClassMetrics)[];
+/** A metric by its name in tables and files. */
 export type MetricName = (typeof metricNames)[number];
 
 /** Metrics of one case. */

@@ -19,14 +19,17 @@ export interface Estimate {
   readonly mean: number;
   /** 95 % percentile bootstrap interval of the mean; NaN with fewer than two defined cases. */
   readonly low: number;
+  /** Upper end of that interval. */
   readonly high: number;
   /** Median over the same cases. */
   readonly median: number;
   /** Cases that define the metric, and those that do not. */
   readonly defined: number;
+  /** See `defined`. */
   readonly missing: number;
 }
 
+/** One for each metric. */
 export type Estimates = Readonly<Record<MetricName, Estimate>>;
 
 /** All cases together. */

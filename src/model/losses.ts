@@ -56,6 +56,7 @@ export const lossSchema = object(
   'a loss, such as weightedDice()',
 ) satisfies Schema<Loss>;
 
+/** How Dice is summed. */
 export interface DiceOptions {
   /** s in D_c = (2Σpg + s)/(Σp + Σg + s). Default 1e-5. */
   readonly smooth?: number;

@@ -19,13 +19,17 @@ export interface Trial {
   output(): Promise<Float32Array>;
   /** Milliseconds of one run; only roughly measured where it is more than twice `enough`. */
   time(enough: number): Promise<number>;
+  /** Frees its buffers. */
   dispose(): void;
 }
 
+/** One pass on made-up volumes, to be run by several kernels. */
 export interface PassBench {
   /** Compiles kernels side by side, as far as they compile, so that opening them takes less time. */
   compile(kernels: readonly string[]): Promise<void>;
+  /** Makes a kernel ready to run. Throws `GpuError` where it does not compile. */
   open(kernel: string): Promise<Trial>;
+  /** Frees its buffers. */
   dispose(): void;
 }
 

@@ -10,11 +10,15 @@ import type { Size3 } from '../size.ts';
 import { completed, type UNet3DConfig } from './config.ts';
 import { frozenSchema, type Frozen } from './freeze.ts';
 
+/** What a plan is made for. */
 export interface PlanShape {
+  /** The network. */
   readonly config: UNet3DConfig;
   /** x, y, z of the network's input; multiples of `sizeMultiple`. */
   readonly size: Size3;
+  /** Samples at a time. */
   readonly batch: number;
+  /** Of the device. Default: what every WebGPU implementation grants. */
   readonly limits?: PlanLimits | undefined;
   /** Of the stored volumes. Default float32. */
   readonly precision?: Precision | undefined;
@@ -26,9 +30,13 @@ export interface PlanShape {
  */
 export type Checkpointing = boolean | readonly string[];
 
+/** What the plan of a training step is made for. */
 export interface TrainingShape extends PlanShape {
+  /** As `lossShape` gives it. */
   readonly loss: LossShape;
+  /** As `adam()` and the others give it. */
   readonly optimizer: OptimizerChoice;
+  /** What is computed again. Default: only what is nearly free. */
   readonly checkpointing?: Checkpointing | undefined;
   /** Compute nothing again, not even what is nearly free: what the others are compared with. */
   readonly keepAll?: boolean | undefined;
@@ -46,8 +54,11 @@ export interface TrainingShape extends PlanShape {
   readonly freeze?: Frozen | undefined;
 }
 
+/** What a plan needs to know of the optimiser. */
 export interface OptimizerChoice {
+  /** Which update is applied. */
   readonly kind: OptimizerKind;
+  /** Of SGD. Default true. */
   readonly nesterov?: boolean;
 }
 

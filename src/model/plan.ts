@@ -31,13 +31,17 @@ import { supervisionWeights } from './supervision.ts';
 
 /** Tensors by their role; those of one name are the same buffer in all plans of a model. */
 export interface TrainingPlan {
+  /** What is allocated, and what runs. */
   readonly plan: Plan;
   /** As the host writes them, margin included, before augmentation. */
   readonly image: VolumeTensor;
+  /** The truth, on the image's grid. */
   readonly labels: VolumeTensor;
   /** What augmentation does to each sample; with `augment` only. */
   readonly draws: DrawTensors | undefined;
+  /** The optimiser's numbers of this step. */
   readonly step: Tensor;
+  /** Loss, Dice part, cross-entropy part, then Dice per class. */
   readonly results: Tensor;
   /** Names of the outputs that the backward pass computes again. */
   readonly recomputed: readonly string[];
@@ -201,11 +205,17 @@ function augmented(
   return { image, labels };
 }
 
+/** Tensors of an evaluation by their role. */
 export interface EvaluationPlan {
+  /** What is allocated, and what runs. */
   readonly plan: Plan;
+  /** As the host writes it. */
   readonly image: VolumeTensor;
+  /** The truth, as the host writes it. */
   readonly labels: VolumeTensor;
+  /** The class of each voxel. */
   readonly predicted: VolumeTensor;
+  /** Loss, Dice part, cross-entropy part, then Dice per class. */
   readonly results: Tensor;
 }
 
@@ -225,9 +235,13 @@ export function planEvaluation(shape: PlanShape & { loss: LossShape }): Evaluati
   return { plan: recorder.finish(), image, labels, predicted, results };
 }
 
+/** Tensors of a prediction by their role. */
 export interface InferencePlan {
+  /** What is allocated, and what runs. */
   readonly plan: Plan;
+  /** As the host writes it. */
   readonly image: VolumeTensor;
+  /** One channel per class. */
   readonly logits: VolumeTensor;
 }
 

@@ -8,7 +8,7 @@ import { completed, type UNet3DConfig } from './config.ts';
 import { layoutParameters } from './parameters.ts';
 
 /** Bytes in use at each dispatch: living tensors of the plan, without the model's own. */
-export function bytesOverStep({ tensors, dispatches }: Plan): number[] {
+function bytesOverStep({ tensors, dispatches }: Plan): number[] {
   const bytes = dispatches.map(() => 0);
   for (const { bytes: size, storage, first, last } of tensors) {
     if (storage === 'shared' || first < 0) continue;

@@ -12,6 +12,7 @@ import { assertSameGrid, groupsOf64, planeQuads, reductionGroups, reductionLanes
 export interface ChannelDraw {
   /** Standard deviations of the blur along x, y, z in voxels, up to `largestSigma`. */
   readonly blur?: readonly [number, number, number] | undefined;
+  /** Factor on all values. */
   readonly brightness?: number | undefined;
   /** Factor on the distance from the mean; the range is kept. */
   readonly contrast?: number | undefined;
@@ -19,6 +20,7 @@ export interface ChannelDraw {
   readonly lowResolution?: readonly [number, number, number] | undefined;
   /** Exponents; the inverted one works from the largest value down. */
   readonly invertedGamma?: number | undefined;
+  /** See `invertedGamma`. */
   readonly gamma?: number | undefined;
 }
 
@@ -33,6 +35,7 @@ export interface SampleDraw {
   readonly matrix?: Matrix3x4 | undefined;
   /** Standard deviation, and the key that the noise is made from: two unsigned 32-bit numbers. */
   readonly noise?: { readonly deviation: number; readonly key: readonly [number, number] } | undefined;
+  /** One per channel. */
   readonly channels: readonly ChannelDraw[];
 }
 
@@ -46,7 +49,9 @@ const channelWords = 12;
 
 /** Where the host writes what was drawn. */
 export interface DrawTensors {
+  /** One record per sample. */
   readonly samples: Tensor;
+  /** One record per sample and channel. */
   readonly channels: Tensor;
 }
 

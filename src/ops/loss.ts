@@ -5,7 +5,9 @@
 import type { Recorder, Tensor, View, VolumeTensor } from '../gpu/plan.ts';
 import { assertSameGrid, groupsOf64, planeQuads } from './common.ts';
 
+/** What a loss is made of; class weights are data. */
 export interface LossShape {
+  /** Classes, or heads that decide on regions. */
   readonly classes: number;
   /** Factor of Σ_c w_c (1 − D_c); 0 for none. */
   readonly dice: number;

@@ -15,6 +15,7 @@ import {
   reductionLanes,
 } from './common.ts';
 
+/** Over which voxels and channels a norm takes its statistics. */
 export type NormKind = 'batch' | 'instance' | 'group';
 
 export interface NormState {

@@ -5,6 +5,7 @@
 import type { Recorder, Tensor, View } from '../gpu/plan.ts';
 import { grid64 } from './common.ts';
 
+/** How gradients change parameters. */
 export type OptimizerKind = 'adam' | 'adamw' | 'sgd';
 
 /** Of one step; `stepArray` makes the Step struct of shaders/common/step.wgsl from it. */

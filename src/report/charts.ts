@@ -9,13 +9,18 @@ import { classColor, cssColor } from './colors.ts';
 import { raw, type Html } from './html.ts';
 import { historySeries, ticks, type HistoryRow, type Series } from './series.ts';
 
+/** The module `@observablehq/plot`. */
 export type Plot = typeof import('@observablehq/plot');
 
 /** One planned tensor: bytes and the first and last dispatch that use it. */
 export interface MemoryRow {
+  /** Of the tensor. */
   readonly name: string;
+  /** That it takes. */
   readonly bytes: number;
+  /** Index of the first dispatch that uses it. */
   readonly first: number;
+  /** Index of the last one. */
   readonly last: number;
 }
 

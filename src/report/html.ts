@@ -8,7 +8,7 @@ export interface Html {
 }
 
 /** Text as HTML. */
-export const escapeHtml = (text: string): string =>
+const escapeHtml = (text: string): string =>
   text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
 
 /** What a template takes: text, numbers, HTML, and lists of these; undefined becomes nothing. */

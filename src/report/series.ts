@@ -8,10 +8,13 @@ import type { Color } from './raster.ts';
 export interface HistoryRow {
   /** Number of the epoch as the axis shows it. */
   readonly epoch: number;
+  /** Mean over the epoch's batches. */
   readonly trainLoss?: number;
+  /** Mean over the validation cases. */
   readonly validationLoss?: number;
   /** Validation Dice of each class, background included, in the order of the labels. */
   readonly dice?: readonly number[];
+  /** Of the epoch's last step. */
   readonly learningRate?: number;
 }
 

@@ -21,6 +21,7 @@ import {
   type View,
 } from './view.ts';
 
+/** What a picture shows, and how. */
 export interface SliceOptions {
   /** Names of the label values 0, 1, 2 … for the legend. Default: "class 1" and so on. */
   readonly labels?: readonly string[];

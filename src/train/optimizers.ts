@@ -35,9 +35,13 @@ export const optimizerSchema = object(
   'an optimiser, such as adam()',
 ) satisfies Schema<Optimizer>;
 
+/** PyTorch's, under its names. */
 interface AdamOptions {
+  /** Decay of both moments. Default 0.9 and 0.999. */
   readonly betas?: readonly [number, number];
+  /** Added to the root of the second moment. Default 1e-8. */
   readonly epsilon?: number;
+  /** L2 penalty, by default 0; of AdamW, decay of the weights themselves, by default 0.01. */
   readonly weightDecay?: number;
 }
 
@@ -60,9 +64,13 @@ export function adamW(options: AdamOptions = {}): Optimizer {
   return { ...adam({ weightDecay: 0.01, ...options }), kind: 'adamw' };
 }
 
+/** PyTorch's, under its names. */
 interface SgdOptions {
+  /** From 0 to 1. Default 0.99. */
   readonly momentum?: number;
+  /** L2 penalty. Default 3e-5. */
   readonly weightDecay?: number;
+  /** Whether the momentum is Nesterov's. Default true. */
   readonly nesterov?: boolean;
 }
 

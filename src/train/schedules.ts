@@ -85,6 +85,7 @@ function checked(
   return { name, ...defaults, ...Object.fromEntries(given) } as Schedule;
 }
 
+/** PyTorch's OneCycleLR. */
 type OneCycle = Extract<Schedule, { name: 'oneCycle' }>;
 
 /**
@@ -131,7 +132,9 @@ export const cosine = (options: {
 export const constant = (options: { readonly learningRate: number }): Schedule =>
   checked('constant', constantEntries, options, {});
 
+/** What a schedule gives for one step. */
 export interface ScheduleValue {
+  /** Of this step. */
   readonly learningRate: number;
   /** β1 or momentum, where the schedule sets it. */
   readonly momentum?: number;

@@ -31,7 +31,9 @@ export interface ModelDescription {
    * axis between levels besides) and of 1 (resampled before normalised besides) are read.
    */
   readonly format: 4;
+  /** Version of this package that wrote the file. */
   readonly packageVersion: string;
+  /** The network. */
   readonly config: UNet3DConfig;
   /** Names by label value; empty if nobody gave any. */
   readonly labels: readonly string[];

@@ -12,13 +12,19 @@ import { bytes as byteSchema, held, object, text, wholeNumber } from '../schema.
 import { fileKind, otherKinds } from './file-kind.ts';
 import { numberTypes } from './number-types.ts';
 
+/** A tensor of a file, converted to float32. */
 export interface NamedTensor {
+  /** The slowest axis first. */
   readonly shape: readonly number[];
+  /** The last axis fastest. */
   readonly data: Float32Array;
 }
 
+/** What a safetensors file holds. */
 export interface TensorFile {
+  /** By name. */
   readonly tensors: ReadonlyMap<string, NamedTensor>;
+  /** Texts by name. */
   readonly metadata: Readonly<Record<string, string>>;
 }
 

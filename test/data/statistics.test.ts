@@ -1,6 +1,6 @@
 // Statistics, percentiles and normalisation against plain float64 loops; lengths odd, tiny and degenerate.
 import { describe, expect, test } from 'vitest';
-import { clipPercentiles, percentiles, statistics, zScore } from '../../src/data/statistics.ts';
+import { percentiles, statistics, zScore } from '../../src/data/statistics.ts';
 import { InvalidOption, InvalidVolume } from '../../src/errors.ts';
 import { different, noise } from './noise.ts';
 
@@ -93,15 +93,6 @@ describe('percentiles', () => {
     expect(() => percentiles(noise(5), [101])).toThrow(InvalidOption);
     expect(() => percentiles(noise(5), [NaN])).toThrow(InvalidOption);
     expect(() => percentiles(Float32Array.of(1, NaN, 2, Infinity), [50])).toThrow(/2 of its 4 voxels/);
-  });
-
-  test('clip', () => {
-    const data = noise(3001);
-    const { data: clipped, low, high } = clipPercentiles(data, [2, 97]);
-    expect(low).toBe(Math.fround(sortedPercentile(data, 2)));
-    expect(high).toBe(Math.fround(sortedPercentile(data, 97)));
-    expect(clipped).toEqual(data.map((v) => Math.min(Math.max(v, low), high)));
-    expect(() => clipPercentiles(data, [97, 2])).toThrow(InvalidOption);
   });
 });
 

@@ -51,22 +51,54 @@ function membersOf(symbol: ts.Symbol): ts.Symbol[] {
   );
 }
 
-/** Names without a docstring, with their files. */
-function undocumented(): string[] {
-  const missing = new Set<string>();
+/** The types of this package that a declaration names. */
+function typesNamedIn(node: ts.Node): ts.Symbol[] {
+  const found: ts.Symbol[] = [];
+  const visit = (child: ts.Node): void => {
+    // What a function does inside is nobody's to see.
+    if (ts.isBlock(child) || isHidden(child)) return;
+    const named = ts.isTypeReferenceNode(child)
+      ? child.typeName
+      : ts.isExpressionWithTypeArguments(child)
+        ? child.expression
+        : undefined;
+    const symbol = named && checker.getSymbolAtLocation(named);
+    if (symbol) found.push(resolved(symbol));
+    ts.forEachChild(child, visit);
+  };
+  visit(node);
+  return found.filter(({ flags }) => !(flags & ts.SymbolFlags.TypeParameter));
+}
+
+const resolved = (symbol: ts.Symbol): ts.Symbol =>
+  symbol.flags & ts.SymbolFlags.Alias ? checker.getAliasedSymbol(symbol) : symbol;
+
+/** All that users can name or reach from what they can name. */
+function publicSymbols(): Set<ts.Symbol> {
+  const found = new Set<ts.Symbol>();
+  const take = (symbol: ts.Symbol): void => {
+    const own = (symbol.declarations ?? []).filter(isOwn);
+    if (found.has(symbol) || own.length === 0) return;
+    found.add(symbol);
+    own.flatMap(typesNamedIn).forEach(take);
+  };
   for (const entry of entries) {
     const module = checker.getSymbolAtLocation(program.getSourceFile(entry)!)!;
-    for (const name of checker.getExportsOfModule(module)) {
-      const symbol = name.flags & ts.SymbolFlags.Alias ? checker.getAliasedSymbol(name) : name;
-      const declaration = symbol.declarations?.[0];
-      if (!declaration || !isOwn(declaration)) continue;
-      const file = relative('.', declaration.getSourceFile().fileName);
-      if (!hasDocs(symbol)) missing.add(`${file}: ${symbol.name}`);
-      for (const member of membersOf(symbol))
-        if (!hasDocs(member)) missing.add(`${file}: ${symbol.name}.${checker.symbolToString(member)}`);
-    }
+    checker.getExportsOfModule(module).map(resolved).forEach(take);
   }
-  return [...missing].sort();
+  return found;
+}
+
+/** Names without a docstring, with their files. */
+function undocumented(): string[] {
+  const missing: string[] = [];
+  for (const symbol of publicSymbols()) {
+    const file = relative('.', symbol.declarations![0]!.getSourceFile().fileName);
+    if (!hasDocs(symbol)) missing.push(`${file}: ${symbol.name}`);
+    for (const member of membersOf(symbol))
+      if (!hasDocs(member)) missing.push(`${file}: ${symbol.name}.${checker.symbolToString(member)}`);
+  }
+  return missing.sort();
 }
 
 test('every public name and member has a docstring', () => {

@@ -119,16 +119,6 @@ export function standardize(data: usize, length: i32, mean: f64, divisor: f64): 
   for (let p = body; p < end; p += 4) store<f32>(p, <f32>((<f64>load<f32>(p) - mean) / divisor));
 }
 
-/** In place: values below `low` become `low`, values above `high` become `high`; NaN stays. */
-export function clip(data: usize, length: i32, low: f32, high: f32): void {
-  const end = data + (<usize>length << 2);
-  const body = data + (<usize>(length & ~3) << 2);
-  const lows = f32x4.splat(low);
-  const highs = f32x4.splat(high);
-  for (let p = data; p < body; p += 16) v128.store(p, f32x4.min(f32x4.max(v128.load(p), lows), highs));
-  for (let p = body; p < end; p += 4) store<f32>(p, min(max(load<f32>(p), low), high));
-}
-
 /** In place: NaN and infinities become 0. */
 export function zeroNonFinite(data: usize, length: i32): void {
   const end = data + (<usize>length << 2);

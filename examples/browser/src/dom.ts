@@ -206,7 +206,7 @@ export function leftOut(entries: readonly FileEntry[]): string[] {
 }
 
 /** Files of a drop, with their paths inside dropped folders. */
-export async function droppedFiles(transfer: DataTransfer): Promise<File[]> {
+async function droppedFiles(transfer: DataTransfer): Promise<File[]> {
   const entries = [...transfer.items]
     .map((item) => item.webkitGetAsEntry())
     .filter((entry) => entry !== null);

@@ -18,7 +18,9 @@ import type { Size3 } from '../../size.ts';
 
 /** What a definition gives. */
 export interface MonaiNetwork {
+  /** The class that it is of. */
   readonly kind: 'BasicUNet' | 'DynUNet' | 'SegResNet' | 'UNet';
+  /** The same network as one of this package. */
   readonly config: UNet3DConfig;
 }
 

@@ -30,14 +30,19 @@ export type Transform =
 export interface Windows {
   /** Voxels along x, y, z; absent: the whole image at once. */
   readonly size?: Size3 | undefined;
+  /** Of neighbouring windows, as a fraction of their size: from 0 up to, not including, 1. */
   readonly overlap: number;
+  /** Whether all voxels of a window count the same, or the inner ones more. */
   readonly mode: 'constant' | 'gaussian';
   /** Of the Gaussian, as a fraction of the window. */
   readonly sigma: number;
 }
 
+/** What a bundle does to an image before the network and how it goes through it. */
 export interface Pipeline {
+  /** In the order in which they are applied. */
   readonly transforms: readonly Transform[];
+  /** How the image goes through the network. */
   readonly windows: Windows;
 }
 

@@ -31,6 +31,7 @@ export interface NnunetFold {
   readonly weights: ReadonlyMap<string, ReadableTensor>;
 }
 
+/** What is opened of a model folder. */
 export interface NnunetOptions {
   /** Such as `['0', '3']` or `['all']`. Default: all numbered folds, else `all`. */
   readonly folds?: readonly string[] | undefined;

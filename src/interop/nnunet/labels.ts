@@ -5,6 +5,7 @@ import { InvalidModel } from '../../errors.ts';
 import { readJson } from '../../json.ts';
 import { openObject, text, wholeNumber } from '../../schema.ts';
 
+/** What `dataset.json` says of channels and labels. */
 export interface NnunetLabels {
   /** Names of the input channels, in order. */
   readonly channels: readonly string[];

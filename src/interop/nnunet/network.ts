@@ -7,6 +7,7 @@ export type Axes = readonly [number, number, number];
 
 /** PlainConvUNet or ResidualEncoderUNet with instance norm and leaky ReLU of slope 0.01; level 0 is full resolution. */
 export interface NnunetNetwork {
+  /** What the encoder is built of. */
   readonly encoder: 'plain' | 'residual';
   /** Channels per level. */
   readonly features: readonly number[];
@@ -78,7 +79,7 @@ export const architectureSchema = openObject({
 });
 
 /** What configurations of 2.0 to 2.2 say in its place. */
-export const oldNetworkEntries = {
+const oldNetworkEntries = {
   UNet_class_name: text,
   UNet_base_num_features: feature,
   unet_max_num_features: feature,

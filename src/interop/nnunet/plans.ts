@@ -53,6 +53,7 @@ export type NnunetResampling =
   | { readonly method: 'trilinear' }
   | { readonly method: 'none' };
 
+/** One of the configurations of `plans.json`. */
 export interface NnunetConfiguration {
   /** Such as `3d_fullres`. */
   readonly name: string;
@@ -60,10 +61,13 @@ export interface NnunetConfiguration {
   readonly patch: Axes;
   /** In mm, along the axes of the patch. */
   readonly spacing: Axes;
+  /** Samples of a training batch. */
   readonly batchSize: number;
   /** One per channel. */
   readonly normalization: readonly NnunetNormalization[];
+  /** Of images, and of what the network gives. */
   readonly resampling: { readonly data: NnunetResampling; readonly probabilities: NnunetResampling };
+  /** What its network is built of. */
   readonly network: NnunetNetwork;
   /** The configuration whose labels are this one's input beside the image. */
   readonly previousStage: string | undefined;
@@ -71,7 +75,9 @@ export interface NnunetConfiguration {
   readonly batchDice: boolean;
 }
 
+/** What `plans.json` says that segmentation needs. */
 export interface NnunetPlans {
+  /** Name of the data set. */
   readonly dataset: string;
   /** Such as `nnUNetResEncUNetMPlans`. */
   readonly name: string;
@@ -81,6 +87,7 @@ export interface NnunetPlans {
   readonly transpose: Axes;
   /** Names of all configurations. */
   readonly configurations: readonly string[];
+  /** The one that is used. */
   readonly configuration: NnunetConfiguration;
 }
 

@@ -26,9 +26,11 @@ export const storageTypes: ReadonlyMap<string, DataType> = new Map([
 /** Numbers in a row, somewhere in a file. */
 export class Storage {
   constructor(
+    /** Of the numbers. */
     readonly type: DataType,
     /** How many numbers. */
     readonly length: number,
+    /** Byte order of the numbers. */
     readonly littleEndian: boolean,
     /** Numbers that a tensor may have at most: one that repeats its storage's could be of any size. */
     readonly largestTensor: number,

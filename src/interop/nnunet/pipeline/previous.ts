@@ -27,7 +27,7 @@ export async function previousStage(
 }
 
 /** Labels in the order of the file, brought to the axes of nnU-Net's arrays. */
-export function onArray(
+function onArray(
   values: ArrayLike<number>,
   { origin, size }: Pick<NnunetImage, 'origin' | 'size'>,
   labels: Pick<NnunetLabels, 'heads'>,

@@ -17,6 +17,7 @@ import { splineOf } from './resampling.ts';
 /** What of a model a segmentation needs. */
 export type SegmentationRules = Pick<NnunetRules, 'plans' | 'labels' | 'mirrorAxes'>;
 
+/** How an image is segmented. */
 export interface NnunetSegmentOptions extends Omit<WindowOptions, 'mirrorAxes'> {
   /** Whether windows are mirrored along the axes that the model allows. Default true. */
   readonly mirror?: boolean | undefined;
