@@ -20,7 +20,7 @@ import { augmentationSchema } from './train/augmentation.ts';
 import { optimizerSchema } from './train/optimizers.ts';
 import { scheduleSchema } from './train/schedules.ts';
 import type { TrainingOptions } from './train/training.ts';
-import { nnunetSchema } from './weights/model-file.ts';
+import { nnunetSchema, postprocessingSchema } from './weights/model-file.ts';
 import type { HeadsChoice } from './weights/take-over.ts';
 import {
   callback,
@@ -200,7 +200,7 @@ export const describeEntries = {
   regions: v.optional(regionsSchema),
   channels: v.optional(channels),
   preprocessing: v.optional(preprocessingSchema),
-  postprocessing: v.optional(object({ largestComponent: v.array(wholeNumber(1, 254), 'a list of classes') })),
+  postprocessing: v.optional(postprocessingSchema),
   inputSize: v.optional(size3),
   nnunet: v.optional(nnunetSchema),
 } satisfies Entries<Description>;

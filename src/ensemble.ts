@@ -2,7 +2,7 @@
 import * as v from 'valibot';
 import { predictEntries } from './call-options.ts';
 import type { FileEntry } from './data/case.ts';
-import { sourceSchema, type Source } from './data/source.ts';
+import { readText, sourceSchema, type Source } from './data/source.ts';
 import { InvalidModel, InvalidOption } from './errors.ts';
 import { deviceEntries, type DeviceOptions } from './gpu/device-options.ts';
 import { OpenNetwork } from './infer/opened.ts';
@@ -20,16 +20,20 @@ import { NnunetPredictor } from './interop/nnunet/pipeline/predictor.ts';
 import { optionsForNnunet } from './interop/nnunet/pipeline/segment.ts';
 import { descriptionOf } from './interop/nnunet/rules.ts';
 import { modelFiles, modelFilesSchema, type ModelFile } from './interop/model-files.ts';
+import { readJson } from './json.ts';
 import { listed } from './listed.ts';
+import type { Postprocessing } from './metrics/components.ts';
 import type { UNet3DConfig } from './model/config.ts';
 import { assertOptions } from './options.ts';
-import { openModel } from './weights/model-file.ts';
+import { openObject } from './schema.ts';
+import type { Size3 } from './size.ts';
+import { openModel, postprocessingSchema, requireConsistent } from './weights/model-file.ts';
 import type { ReadableTensor } from './weights/named-tensors.ts';
 import { uploadWeights } from './weights/upload.ts';
 
 /** Which networks, and where they run. */
 export interface EnsembleOptions extends DeviceOptions {
-  /** Of a model folder of nnU-Net, such as `['0', '3']` or `['all']`. Default: all numbered folds, else `all`. */
+  /** Of a folder of folds, such as `['0', '3']`, or nnU-Net's `['all']`. Default: all numbered folds, else `all`. */
   readonly folds?: readonly string[];
   /** Of a model folder of nnU-Net. Default `checkpoint_final.pth`. */
   readonly checkpoint?: string;
@@ -74,8 +78,8 @@ export class Ensemble {
   }
 
   /**
-   * The folds of a model folder of nnU-Net v2 (or one with a single model somewhere within), or files that end in
-   * .safetensors of networks that differ in their weights alone.
+   * The folds of a model folder of nnU-Net v2 (or one with a single model somewhere within), those of `train --folds`
+   * with their post-processing, or files that end in .safetensors of networks that differ in their weights alone.
    * @param files with `/` in their paths, or a zip archive of them, such as nnUNetv2_export_model_to_zip makes
    * @throws InvalidModel naming what is missing, damaged, not supported or of another network; InvalidOption; OutOfMemory
    *   where one window exceeds the budget; UnsupportedDevice without a GPU adapter
@@ -88,7 +92,10 @@ export class Ensemble {
     const own = all.filter(({ path }) => path.endsWith('.safetensors'));
     if (own.length === 0 || modelFolders(all).length > 0)
       return new Ensemble(await nnunetRunner(await openNnunet(files, { folds, checkpoint, folder }), device));
-    return new Ensemble(await ownRunner(own, device));
+    const trained = foldsAmong(own);
+    if (trained.length === 0) return new Ensemble(await ownRunner(own, device));
+    const chosen = chosenFolds(trained, folds);
+    return new Ensemble(await ownRunner(chosen, device, await postprocessingIn(all, chosen[0]!.root)));
   }
 
   /** The network that all have in common. */
@@ -141,19 +148,84 @@ async function nnunetRunner(model: NnunetModel, device: DeviceOptions): Promise<
   };
 }
 
-async function ownRunner(files: readonly ModelFile[], device: DeviceOptions): Promise<Runner> {
+/** A model within the folder of several folds. */
+interface FoldFile extends ModelFile {
+  readonly fold: string;
+  /** The folder of all, with its `/`. */
+  readonly root: string;
+}
+
+/** The models that `train --folds` has written among some files. */
+export function foldsAmong<File extends { readonly path: string }>(
+  files: readonly File[],
+): (File & { readonly fold: string; readonly root: string })[] {
+  return files
+    .flatMap((file) => {
+      const found = /^(.*\/)?fold_(\d+)\/model\.safetensors$/.exec(file.path);
+      return found ? [{ ...file, root: found[1] ?? '', fold: found[2]! }] : [];
+    })
+    .sort((a, b) => Number(a.fold) - Number(b.fold));
+}
+
+function chosenFolds(files: readonly FoldFile[], wanted: readonly string[] | undefined): readonly FoldFile[] {
+  const other = files.find(({ root }) => root !== files[0]!.root);
+  if (other)
+    throw new InvalidModel(
+      `there are folds in ${files[0]!.root} and in ${other.root}; give one of these folders`,
+    );
+  const chosen = wanted && wanted.join() !== 'all' ? wanted : files.map(({ fold }) => fold);
+  return chosen.map((name) => {
+    const found = files.find(({ fold }) => fold === name);
+    if (found) return found;
+    throw new InvalidModel(`fold ${name} is missing; there are ${listed(files.map(({ fold }) => fold))}`);
+  });
+}
+
+const ensembleSchema = openObject({ postprocessing: postprocessingSchema });
+
+/** What cross-validation chose for the folds; nothing where it has not ended. */
+async function postprocessingIn(
+  files: readonly ModelFile[],
+  root: string,
+): Promise<Postprocessing | undefined> {
+  const path = `${root}ensemble.json`;
+  const file = files.find((other) => other.path === path);
+  if (!file) return undefined;
+  return readJson(await readText(await file.open()), ensembleSchema, (problem) => {
+    return new InvalidModel(`${path}: ${problem}; train again with --resume, which writes it anew`);
+  }).postprocessing;
+}
+
+async function ownRunner(
+  files: readonly ModelFile[],
+  device: DeviceOptions,
+  postprocessing?: Postprocessing,
+): Promise<Runner> {
   let common: { config: UNet3DConfig; description: Description } | undefined;
+  /** Of each network, which may have been trained on another. */
+  const sizes: (Size3 | undefined)[] = [];
   for (const file of files) {
     const { description: saved } = await openModel(await bytesOf(file), file.path);
     const { config, labels, regions, channels, preprocessing, inputSize, nnunet } = saved;
-    const description = { labels, regions, channels, preprocessing, inputSize, nnunet };
+    const description = { labels, regions, channels, preprocessing, nnunet };
+    sizes.push(inputSize);
     common ??= { config, description };
     if (JSON.stringify([config, description]) !== JSON.stringify([common.config, common.description]))
       throw new InvalidModel(
-        `${file.path} and ${files[0]!.path} differ in more than their weights: give models of one network with the same labels, channels, preprocessing and training size`,
+        `${file.path} and ${files[0]!.path} differ in more than their weights: give models of one network with the same labels, channels and preprocessing`,
       );
   }
-  const { config, description } = common!;
+  const { config } = common!;
+  requireConsistent(
+    { config, ...common!.description, postprocessing },
+    (problem) => new InvalidModel(problem),
+  );
+  const isOneSize = sizes.every((size) => size?.join() === sizes[0]?.join());
+  const description = {
+    ...common!.description,
+    ...(postprocessing && { postprocessing }),
+    ...(isOneSize && { inputSize: sizes[0] }),
+  };
   if (description.nnunet)
     throw new InvalidModel(
       `${listed(files.map(({ path }) => path))} follow nnU-Net's rules: open their model folder instead`,
@@ -164,7 +236,7 @@ async function ownRunner(files: readonly ModelFile[], device: DeviceOptions): Pr
     let sum: Float32Array | undefined;
     for (const [index, file] of files.entries()) {
       await uploadWeights(state, await weightsIn(file));
-      const found = await inference.logits(volume, description.inputSize, {
+      const found = await inference.logits(volume, sizes[index], {
         ...options,
         onProgress: ({ loaded, total }) =>
           options.onProgress?.({ loaded: index * total + loaded, total: files.length * total }),

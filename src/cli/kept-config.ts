@@ -3,7 +3,18 @@ import { InvalidArgumentError, type Option } from 'commander';
 import * as v from 'valibot';
 import { InvalidModel } from '../errors.ts';
 import { readJson } from '../json.ts';
-import { brief, finite, flag, object, oneOf, openObject, size3, text, wholeNumber } from '../schema.ts';
+import {
+  brief,
+  finite,
+  flag,
+  object,
+  oneOf,
+  openObject,
+  size3,
+  text,
+  wholeNumber,
+  type Schema,
+} from '../schema.ts';
 
 const names = v.array(text, 'a list of texts');
 const single = v.union([finite(), text]);
@@ -14,12 +25,14 @@ const valueSchema = v.union(
   'a value of an option, as train has written it',
 );
 
+const argumentsSchema = openObject({
+  dataset: v.optional(text),
+  options: v.record(v.string(), valueSchema, 'options by name'),
+});
+
 /** The file has more, for people. */
 const schema = openObject({
-  arguments: openObject({
-    dataset: v.optional(text),
-    options: v.record(v.string(), valueSchema, 'options by name'),
-  }),
+  arguments: argumentsSchema,
   training: openObject({
     batchSize: wholeNumber(1),
     accumulate: wholeNumber(1),
@@ -37,9 +50,23 @@ const schema = openObject({
  * @throws InvalidModel with the path, the value and what is expected
  */
 export function readKeptConfig(json: string, name: string, known: readonly Option[]) {
+  return readWith(schema, json, name, known);
+}
+
+/** The arguments alone, as the folder of several folds keeps them. @throws as `readKeptConfig` */
+export function readKeptArguments(json: string, name: string, known: readonly Option[]) {
+  return readWith(openObject({ arguments: argumentsSchema }), json, name, known).arguments;
+}
+
+function readWith<Config extends { readonly arguments: v.InferOutput<typeof argumentsSchema> }>(
+  expected: Schema<Config>,
+  json: string,
+  name: string,
+  known: readonly Option[],
+) {
   const fail = (problem: string): InvalidModel =>
     new InvalidModel(`${name} is damaged: ${problem}; train again with --overwrite, or in another folder`);
-  const config = readJson(json, schema, fail);
+  const config = readJson(json, expected, fail);
   const entries = Object.entries(config.arguments.options).map(([key, value]) => {
     const option = known.find((other) => other.attributeName() === key);
     if (!option) throw fail(`arguments.options has "${key}", which is no option of train in this version`);

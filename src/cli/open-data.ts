@@ -25,6 +25,7 @@ type DataOptions = Pick<
   | 'cache'
   | 'earlyStopping'
   | 'allowDuplicates'
+  | 'decideFrom'
 > & {
   /** See `readTrainingData`. */
   readonly kept?: Preprocessing | undefined;
@@ -70,6 +71,7 @@ export async function openData(
     spacing: options.spacing,
     cacheBytes: options.cache,
     allowDuplicates: options.allowDuplicates ?? false,
+    decideFromAll: options.decideFrom === 'all',
   });
   return { dataset, split, data };
 }

@@ -165,6 +165,14 @@ export function fold(text: string): { readonly fold: number; readonly folds: num
     : fail('Give the fold and their number, such as 1/5.');
 }
 
+/** all, or numbers of folds from 0 on. */
+export function folds(text: string): string[] {
+  const values = text.split(',').map((part) => part.trim());
+  const isList =
+    values.every((value) => /^(0|[1-9]\d?)$/.test(value)) && new Set(values).size === values.length;
+  return isList || text.trim() === 'all' ? values : fail('Give all, or numbers of folds such as 0,3.');
+}
+
 /** 128MiB, 2GiB, 500MB or plain bytes. */
 export function bytes(text: string): number {
   const [, figure, unit = 'B'] = /^\s*(\d+(?:\.\d+)?)\s*([KMGT]?i?B)?\s*$/i.exec(text) ?? [];

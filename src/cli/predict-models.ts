@@ -1,12 +1,14 @@
 /** The kinds of models that `predict` takes: this package's own, nnU-Net's folders, TotalSegmentator's, and MONAI's bundles. */
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { openRanges } from '../data/byte-ranges.ts';
 import { filesIn } from '../data/dataset.node.ts';
 import { gridOf } from '../data/nifti-affine.ts';
 import { readHeader } from '../data/nifti.ts';
 import { canonicalGrid, spacingOf, spatialShape } from '../data/volume.ts';
 import type { FileEntry } from '../data/case.ts';
 import { volumePattern } from '../data/volume-names.ts';
+import { Ensemble, foldsAmong } from '../ensemble.ts';
 import { InvalidModel, InvalidOption } from '../errors.ts';
 import { modelFolders, openNnunet, type NnunetModel } from '../interop/nnunet/folder.ts';
 import { fastestFirst } from '../interop/nnunet/pipeline/axes.ts';
@@ -15,7 +17,7 @@ import { MonaiPredictor } from '../interop/monai/predictor.ts';
 import { NnunetPredictor } from '../interop/nnunet/pipeline/predictor.ts';
 import { planSegmentation } from '../interop/nnunet/pipeline/memory.ts';
 import { windowResult } from '../interop/nnunet/pipeline/network.ts';
-import { filesInZip } from '../interop/model-files.ts';
+import { filesInZip, modelFiles } from '../interop/model-files.ts';
 import { mergedNames, planTotalSegmentator, segmentAsTotalSegmentator } from '../interop/totalsegmentator.ts';
 import type { PredictOutput } from '../infer/predict.ts';
 import type { Axis } from '../infer/probabilities.ts';
@@ -24,6 +26,7 @@ import { paddedSize } from '../model/sizes.ts';
 import { formatBytes } from '../format.ts';
 import type { Size3 } from '../size.ts';
 import { UNet3D } from '../unet3d.ts';
+import { openModel } from '../weights/model-file.ts';
 import { fileMessage } from './failure.ts';
 
 export interface PredictOptions {
@@ -91,7 +94,10 @@ export async function findModel(
     refuse(given, own, `${path} is a model of nnU-Net, which keeps its own rules`);
     return options.pipeline ? totalSegmentator(files, folders, options) : nnunetModel(files, options);
   }
-  refuse(given, nnunet, `${path} is no model of nnU-Net`);
+  const trained = foldsAmong(files?.paths ?? []);
+  const others = trained.length > 0 ? nnunet.filter((name) => name !== 'folds') : nnunet;
+  refuse(given, others, `${path} is no model of nnU-Net`);
+  if (files && trained.length > 0) return ensembleModel(files, trained, options);
   if (files?.paths.some((file) => metadataPath.test(file.path))) {
     refuse(given, own, `${path} is a bundle of MONAI, which keeps its own rules`);
     return monaiModel(files, options);
@@ -195,6 +201,44 @@ async function ownModel(file: string, options: PredictOptions): Promise<FoundMod
       };
     },
   };
+}
+
+/** Folds of `train --folds`. */
+async function ensembleModel(
+  { given, onDisk }: OthersFiles,
+  folds: readonly { readonly path: string; readonly fold: string }[],
+  options: PredictOptions,
+): Promise<FoundModel> {
+  const { folds: wanted, output, overlap, window, tta, mirrorAxes, postprocess } = options;
+  const names = wanted && wanted.join() !== 'all' ? wanted : folds.map(({ fold }) => fold);
+  const open = () => Ensemble.open(given, { ...deviceOf(options), ...(wanted && { folds: wanted }) });
+  return {
+    inChannels: await channelsOf(given, folds[0]!.path),
+    files: onDisk,
+    notes: [`the mean of fold${names.length > 1 ? 's' : ''} ${names.join(', ')}`],
+    async open() {
+      const model = await open();
+      return {
+        window: window && paddedSize(model.config, window),
+        predict: (files, more) =>
+          model.predict(files, {
+            ...{ output, overlap, postprocess, ...more },
+            ...(window ? { window } : {}),
+            ...(tta === undefined ? {} : { tta }),
+            ...(mirrorAxes ? { mirrorAxes } : {}),
+          }),
+        dispose: () => model.dispose(),
+      };
+    },
+  };
+}
+
+/** Of the first network, which is read before a GPU is looked for. */
+async function channelsOf(given: OthersFiles['given'], path: string): Promise<number> {
+  const files = await modelFiles(given);
+  const ranges = await openRanges(await files.find((file) => file.path === path)!.open(), path);
+  const { description } = await openModel(await ranges.read(0, ranges.size), path);
+  return description.config.inChannels;
 }
 
 const deviceOf = ({ memory }: PredictOptions) => (memory === undefined ? {} : { memoryBudget: memory });

@@ -18,6 +18,9 @@ import type { Io } from './io.ts';
 import { checkOutputs, removeEmpty } from './outputs.ts';
 import { toJson } from './text.ts';
 
+/** Which cases each fold trains on and validates, within the folder of several. */
+export const foldsName = 'splits_final.json';
+
 /** Where the segmentations of the tested cases go, within the folder of a training. */
 export const predictionsName = 'predictions';
 
@@ -95,6 +98,11 @@ export class RunFolder implements Disposable {
   /** Whether a training was begun here that can be gone on from, or has ended. */
   get holdsTraining(): boolean {
     return hasCheckpoint(this.path) || this.has('model.safetensors');
+  }
+
+  /** Whether trainings of folds were begun here. */
+  get holdsFolds(): boolean {
+    return this.has(foldsName);
   }
 
   /**

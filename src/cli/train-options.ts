@@ -27,6 +27,9 @@ export interface TrainOptions
   /** Absent where a planner decides. */
   readonly features?: readonly number[] | undefined;
   readonly out: string;
+  /** Numbers of folds, or `all`. */
+  readonly folds?: readonly string[] | undefined;
+  readonly decideFrom?: 'train' | 'all';
   readonly preset?: (typeof presetNames)[number];
   readonly init?: string;
   readonly initHeads?: HeadsChoice;

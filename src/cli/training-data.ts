@@ -49,6 +49,8 @@ export interface DataOptions {
   readonly spacing: Size3 | 'median' | 'own' | undefined;
   /** Bytes of prepared training cases that are kept in memory. */
   readonly cacheBytes: number;
+  /** Whether preprocessing is decided from the validation cases too, so that it is the same for every fold. */
+  readonly decideFromAll?: boolean;
   readonly allowDuplicates: boolean;
 }
 
@@ -68,6 +70,7 @@ export async function readTrainingData(
   const byId = new Map(dataset.cases.map((item) => [item.id, item]));
   const casesOf = (part: PartName): Case[] => split[part].cases.map((id) => byId.get(id)!);
   const [train, validation, test] = partNames.map(casesOf) as [Case[], Case[], Case[]];
+  const basis = options.decideFromAll ? [...train, ...validation] : train;
   const files = new CaseFiles(options.cacheBytes);
   const truths = new Truths(options.cacheBytes);
   const channels = dataset.channels.length || countChannels(await files.read(train[0]!));
@@ -128,11 +131,11 @@ export async function readTrainingData(
   const { spacing } = options;
   const fixed = spacing === undefined || typeof spacing === 'string' ? null : spacing;
   const decision =
-    options.preprocessing === 'nnunet' ? await decide(io, dataset, train, spacing, files) : undefined;
+    options.preprocessing === 'nnunet' ? await decide(io, dataset, basis, spacing, files) : undefined;
   let preprocessing = options.kept ?? decision?.preprocessing ?? defaultPreprocessing(channels, fixed);
   let forTraining = preprocessing;
   if (!options.kept && !decision && (spacing ?? 'median') === 'median') {
-    const spacings = await spacingsOf(io, train, files);
+    const spacings = await spacingsOf(io, basis, files);
     const target = [0, 1, 2].map((axis) => upperMedian(spacings.map((mm) => mm[axis]!))) as unknown as Size3;
     preprocessing = defaultPreprocessing(channels, target);
     const differ = spacings.filter((found) =>
@@ -141,7 +144,7 @@ export async function readTrainingData(
     if (differ > 0) {
       const shown = target.map((mm) => Number(mm.toFixed(3))).join(' x ');
       io.err(
-        `${differ} of ${train.length} training volumes are resampled to the median spacing, ${shown} mm.`,
+        `${differ} of ${basis.length} ${options.decideFromAll ? '' : 'training '}volumes are resampled to the median spacing, ${shown} mm.`,
       );
       forTraining = preprocessing;
     }

@@ -69,6 +69,10 @@ const format = 4;
 
 const configSchema = object(configEntries);
 
+export const postprocessingSchema = object({
+  largestComponent: v.array(wholeNumber(1, 254), 'a list of classes'),
+}) satisfies Schema<Postprocessing>;
+
 export const nnunetSchema = object({
   plans: text,
   dataset: text,
@@ -93,7 +97,7 @@ export const descriptionSchema = object({
   regions: v.optional(regionsSchema),
   channels: v.array(text, 'a list of names of channels'),
   preprocessing: v.optional(preprocessingSchema),
-  postprocessing: v.optional(object({ largestComponent: v.array(wholeNumber(1, 254), 'a list of classes') })),
+  postprocessing: v.optional(postprocessingSchema),
   inputSize: v.optional(size3),
   nnunet: v.optional(nnunetSchema),
 }) satisfies Schema<Omit<ModelDescription, 'format' | 'config'>>;

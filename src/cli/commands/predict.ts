@@ -66,7 +66,7 @@ export function predictCommand(io: Io): Command {
     )
     .option(
       '--folds <list>',
-      'nnU-Net: those averaged, such as 0,1 or all; default: all numbered ones',
+      'of train --folds or nnU-Net: those averaged, such as 0,1 or all; default: all numbered ones',
       parse.list,
     )
     .option('--step <share>', 'nnU-Net: of a window, from one to the next (default: 0.5)', parse.step)

@@ -1,18 +1,13 @@
 /** `train`: options of a training, with defaults that work on an unseen data set. */
-import { resolve } from 'node:path';
 import { Command, Option } from 'commander';
 import type { Size3 } from '../../size.ts';
-import { readText } from '../../data/source.ts';
-import { InvalidOption } from '../../errors.ts';
 import { concessions } from '../../model/concessions.ts';
 import type { Axis } from '../../infer/probabilities.ts';
 import { addDatasetOptions, addSplitOptions, datasetHelp } from '../dataset-options.ts';
-import { assertInit, openInit, withInit } from '../init-model.ts';
 import type { Io } from '../io.ts';
-import { readKeptConfig, typedValue } from '../kept-config.ts';
 import { addNetworkOptions, networkHelp, trainFeatures } from '../network-options.ts';
 import * as parse from '../parse.ts';
-import { presetHelp, withPreset } from '../presets.ts';
+import { presetHelp } from '../presets.ts';
 import {
   augmentationNames,
   lossNames,
@@ -20,13 +15,10 @@ import {
   preprocessingNames,
   scheduleNames,
 } from '../recipe.ts';
-import { commandLine } from '../results.ts';
 import { RunFolder } from '../run-folder.ts';
 import { presetNames, type TrainOptions } from '../train-options.ts';
-import { runTraining } from '../train-run.ts';
-
-/** Options that say how a run is watched or begun, not what it computes. */
-const notKept = ['out', 'resume', 'overwrite', 'dryRun', 'json'];
+import { startTraining } from '../train-start.ts';
+import { trainFolds } from '../train-folds.ts';
 
 const spacingOrWord = (text: string): Size3 | 'median' | 'own' =>
   text === 'median' || text === 'own' ? text : parse.spacing(text);
@@ -66,6 +58,17 @@ export function trainCommand(io: Io): Command {
       )
         .choices(['pytorch', 'he'])
         .default('pytorch'),
+    )
+    .option(
+      '--folds <list>',
+      'all, or some such as 0,3, of five-fold cross-validation, one after another into --out; see below',
+      parse.folds,
+    )
+    .addOption(
+      new Option(
+        '--decide-from <cases>',
+        'what preprocessing and planner look at: the training cases, or as nnU-Net those of validation too; default: train, with --folds all',
+      ).choices(['train', 'all']),
     )
     .option('--epochs <n>', 'default: about 600 steps, from 8 to 200 epochs', parse.wholeNumber(1))
     .option(
@@ -205,6 +208,12 @@ ${presetHelp}
 --init MODEL goes on from a model: its network (its options need not be given again) and its way of preparing cases are
 kept, and its heads where it has the same classes; --freeze encoder trains the decoder and the heads alone.
 
+--folds all trains five networks, each without a fifth of the cases: as splits_final.json of DATASET (or --split FILE)
+says, else divided as nnU-Net does, subjects kept together. Each has a folder, fold_0 to fold_4, which predict takes
+together as an ensemble (predict OUT scan.nii.gz). cross-validation.csv and report.html score every case by the network
+that has not seen it; from these predictions the post-processing of the ensemble is chosen. --resume leaves out folds
+that are done.
+
 Training on patches, each epoch validates larger cases through windows of the patch's size: all that cover a case side
 by side, or, of more than eight, the same eight each time, which hold every class. The test covers whole volumes.
 
@@ -219,127 +228,17 @@ Examples:
   unet3d-gpu train data/prostate --out runs/prostate --strides 2,2,1/2 --kernels 3,3,1/3 --block residual --down conv
   unet3d-gpu train data/pelvis --out runs/pelvis --preset pelvis-mr --epochs 100
   unet3d-gpu train --images scans --labels masks --out runs/fold1 --fold 1/5
+  unet3d-gpu train data/hippocampus --out runs/folds --folds all
   unet3d-gpu train data/new --out runs/tuned --init runs/1 --freeze encoder --learning-rate 0.001
   unet3d-gpu train --out runs/hippocampus --resume`,
     )
     .action(async (dataset: string | undefined, given: TrainOptions) => {
       const isGiven = (name: string) => command.getOptionValueSource(name) === 'cli';
-      let options = withPreset(given, isGiven);
-      using folder = await RunFolder.open(options.out, io);
-      if (options.resume) {
-        const kept = await keptArguments(folder, dataset, options, command);
-        return await runTraining(io, folder, kept.dataset, kept.options, {
-          kept: keep(kept.dataset, kept.options),
-          command: commandLine(wordsOf(kept.dataset, kept.options)),
-          decisions: kept.decisions,
-          init: kept.options.init === undefined ? undefined : await openInit(kept.options.init),
-        });
-      }
-      assertInit(options);
-      if (folder.holdsTraining && !options.overwrite && !options.dryRun)
-        throw new InvalidOption(
-          `${options.out} holds a training already: go on with it (--resume), start anew there (--overwrite), or ` +
-            'give another --out',
-        );
-      const init = options.init === undefined ? undefined : await openInit(options.init);
-      if (init) options = withInit(options, init, isGiven);
-      await runTraining(io, folder, dataset, options, {
-        init,
-        kept: keep(dataset, options),
-        command: commandLine(wordsOf(dataset, options)),
-      });
+      const start = { io, dataset, command, isGiven };
+      using folder = await RunFolder.open(given.out, io);
+      if (given.folds !== undefined || (given.resume && folder.holdsFolds))
+        return await trainFolds(start, folder, given);
+      await startTraining(start, folder, given);
     });
   return command;
-}
-
-/** The arguments as config.json keeps them for `--resume`; paths whole, so that it works from any folder. */
-function keep(dataset: string | undefined, options: TrainOptions) {
-  const whole = (path: string | undefined) => (path === undefined ? undefined : resolve(path));
-  const kept = {
-    ...options,
-    init: whole(options.init),
-    images: whole(options.images),
-    labels: whole(options.labels),
-    subjects: whole(options.subjects),
-    subjectPattern: options.subjectPattern?.source,
-  };
-  return {
-    dataset: whole(dataset),
-    options: Object.fromEntries(Object.entries(kept).filter(([name]) => !notKept.includes(name))),
-  };
-}
-
-/**
- * What `--resume` works with: the options of the run's config.json, and those given now. The step stays as it was
- * decided, whatever memory there is now.
- */
-async function keptArguments(
-  folder: RunFolder,
-  dataset: string | undefined,
-  options: TrainOptions,
-  command: Command,
-): Promise<{
-  dataset: string | undefined;
-  options: TrainOptions;
-  decisions: readonly string[] | undefined;
-}> {
-  // Killed before its first checkpoint, a training begins again.
-  if (!folder.has('config.json'))
-    throw new InvalidOption(
-      `${folder.path} holds no training to resume: leave --resume out to start one there`,
-    );
-  const file = folder.file('config.json');
-  const known = command.options.filter((option) => !notKept.includes(option.attributeName()));
-  const config = readKeptConfig(await readText(file), file, known);
-  const { patch, batchSize, accumulate, precision, checkpointing } = config.training;
-  const decided = {
-    patch: patch ?? ('whole' as const),
-    batchSize,
-    accumulate,
-    precision,
-    checkpointing,
-    concede: [],
-  };
-  const given = Object.fromEntries(
-    Object.entries(options).filter(([name]) => command.getOptionValueSource(name) === 'cli'),
-  );
-  const hasSplit = folder.has('split.json');
-  const another = ['split', 'fold'].find((name) => name in given);
-  if (another !== undefined && hasSplit)
-    throw new InvalidOption(
-      `${folder.path} goes on with the split.json that lies there: leave --${another} out, or train anew in another folder`,
-    );
-  const kept = { ...config.arguments.options };
-  if (hasSplit) delete kept['fold']; // which the split was made from
-  return {
-    dataset: dataset ?? config.arguments.dataset,
-    options: {
-      ...options,
-      ...(!('features' in kept) && { features: undefined }), // left to a planner
-      ...kept,
-      ...decided,
-      ...given,
-      ...(hasSplit && { split: folder.file('split.json') }),
-      resume: true,
-    },
-    decisions: config.decisions,
-  };
-}
-
-/** Options that are only ever typed with `--no-`. */
-const onUnlessDenied = ['postprocess', 'bias', 'scaleAndShift'];
-
-/** The arguments as one would type them, without what only concerns this start. */
-function wordsOf(dataset: string | undefined, options: TrainOptions): string[] {
-  const words = ['train', ...(dataset === undefined ? [] : [dataset])];
-  for (const [name, value] of Object.entries(options)) {
-    if (value === undefined || ['resume', 'overwrite', 'dryRun', 'json'].includes(name)) continue;
-    const option = name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
-    if (value === false) words.push(`--no-${option}`);
-    if (value === false || (value === true && onUnlessDenied.includes(name))) continue;
-    words.push(`--${option}`);
-    // Which outputs does not matter for the result.
-    if (value !== true && name !== 'checkpointing') words.push(typedValue(name, value));
-  }
-  return words;
 }

@@ -1,0 +1,156 @@
+/** `train --folds`: the trainings of a cross-validation, one after another into one folder. */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { nnunetFolds, parseFolds } from '../data/nnunet-folds.ts';
+import type { Dataset } from '../data/dataset.ts';
+import { readText } from '../data/source.ts';
+import type { Split } from '../data/split.ts';
+import { Aborted, InvalidOption } from '../errors.ts';
+import { version } from '../version.ts';
+import { crossValidate, resultNames } from './cross-validation.ts';
+import { dataFiles, openFromArguments } from './dataset-options.ts';
+import { Resumable } from './failure.ts';
+import type { Io } from './io.ts';
+import { readKeptArguments } from './kept-config.ts';
+import { checkOutputs } from './outputs.ts';
+import * as parse from './parse.ts';
+import { commandLine } from './results.ts';
+import { foldsName, RunFolder } from './run-folder.ts';
+import type { TrainOptions } from './train-options.ts';
+import { keep, notKept, startTraining, wordsOf, type Start } from './train-start.ts';
+
+/** Within the folder of all. */
+export const foldName = (fold: number | string): string => `fold_${fold}`;
+
+/** A fold whose report is there is done: it is written last. */
+const isDone = (folder: RunFolder, fold: string): boolean =>
+  folder.has(`${foldName(fold)}/report.html`) && folder.has(`${foldName(fold)}/model.safetensors`);
+
+/** @param folder of `--out`, locked */
+export async function trainFolds(given: Start, folder: RunFolder, asked: TrainOptions): Promise<void> {
+  const { io } = given;
+  const { resume = false, dryRun = false } = asked;
+  const { start, options } = resume
+    ? await keptStart(given, folder, asked)
+    : { start: given, options: asked };
+  const { dataset: path, isGiven } = start;
+  assertAlone(options);
+  if (!resume && (folder.holdsFolds || folder.holdsTraining) && !asked.overwrite && !dryRun)
+    throw new InvalidOption(
+      `${options.out} holds a training already: go on with it (--resume), start anew there (--overwrite), or give another --out`,
+    );
+  const dataset = await openFromArguments(io, path, options);
+  const file = resume ? folder.file(foldsName) : splitsFile(path, options);
+  const splits = await splitsOf(io, dataset, file);
+  const wanted = options.folds!.join() === 'all' ? splits.map((_, fold) => `${fold}`) : options.folds!;
+  const beyond = wanted.find((fold) => Number(fold) >= splits.length);
+  if (beyond !== undefined)
+    throw new InvalidOption(`--folds has ${beyond}, but there are ${splits.length} folds, from 0 on`);
+  const typed = Object.fromEntries(Object.entries(options).filter(([name]) => isGiven(name))) as TrainOptions;
+  const command = commandLine(wordsOf(path, typed));
+  if (!resume && !dryRun) {
+    const paths = [foldsName, 'config.json', ...resultNames].map((name) => folder.file(name));
+    const inputs = [...dataFiles(dataset, path, options), ...(file === undefined ? [] : [file])];
+    await checkOutputs([{ option: '--out', paths }], inputs);
+    const told = splits.map(({ train, validation }) => ({ train: train.cases, val: validation.cases }));
+    await folder.json('config.json', { version, command, arguments: keep(path, typed) });
+    await folder.json(foldsName, told);
+  }
+  for (const fold of wanted) {
+    if (resume && isDone(folder, fold)) {
+      io.err(`Fold ${fold} is done.`);
+      continue;
+    }
+    io.err(`Fold ${fold} of ${splits.length}:`);
+    await trainFold(start, folder, options, { fold, split: splits[Number(fold)]! });
+    if (dryRun) return;
+  }
+  const done = splits.flatMap((split, fold) => (isDone(folder, `${fold}`) ? [{ fold, split }] : []));
+  const { postprocess } = options;
+  const json = asked.json ?? false;
+  await crossValidate(io, folder, { dataset, done, folds: splits.length, postprocess, command, json });
+}
+
+/** What `--folds` decides itself. */
+function assertAlone({ fold, freeze, initHeads, init }: TrainOptions): void {
+  if (fold)
+    throw new InvalidOption(
+      '--fold is one of the splits that --folds makes all of: leave one of the two out',
+    );
+  if (init === undefined && (freeze ?? initHeads) !== undefined)
+    throw new InvalidOption(
+      '--freeze and --init-heads are about the model of --init: give it, or leave them out',
+    );
+}
+
+/** The splits_final.json that is given, or lies in the data set. */
+function splitsFile(path: string | undefined, { split }: TrainOptions): string | undefined {
+  if (parse.isSplitFile(split ?? '')) return split;
+  const own = path === undefined ? undefined : join(path, foldsName);
+  return own !== undefined && existsSync(own) ? own : undefined;
+}
+
+async function splitsOf(io: Io, { cases }: Dataset, file: string | undefined): Promise<readonly Split[]> {
+  if (file !== undefined) {
+    io.err(`Folds are those of ${file}.`);
+    return parseFolds(await readText(file), cases);
+  }
+  const { splits, rule } = nnunetFolds(cases);
+  io.err(`${cases.length} cases are divided into ${splits.length} folds ${rule}.`);
+  return splits;
+}
+
+/** Trains one fold into its folder, or goes on where it was stopped. */
+async function trainFold(
+  start: Start,
+  parent: RunFolder,
+  options: TrainOptions,
+  { fold, split }: { readonly fold: string; readonly split: Split },
+): Promise<void> {
+  const out = parent.file(foldName(fold));
+  using folder = await RunFolder.open(out, start.io);
+  if (!options.resume && options.overwrite) await folder.clear();
+  const resume = options.resume === true && folder.has('config.json');
+  if (!resume) await folder.json('split.json', split);
+  try {
+    await startTraining(start, folder, {
+      ...options,
+      out,
+      resume,
+      folds: undefined,
+      split: folder.file('split.json'),
+      decideFrom: options.decideFrom ?? 'all',
+      postprocess: false, // chosen on the cases of all folds
+      overwrite: false,
+    });
+  } catch (error) {
+    if (!(error instanceof Aborted)) throw error;
+    const goOn = commandLine(['train', '--out', parent.path, '--resume']);
+    throw new Resumable(`fold ${fold}: ${error.message}`, goOn, { cause: error });
+  }
+}
+
+/** What `--resume` works with: the options that were given when the folds began, and those given now. */
+async function keptStart(
+  start: Start,
+  folder: RunFolder,
+  asked: TrainOptions,
+): Promise<{ start: Start; options: TrainOptions }> {
+  const { command, isGiven } = start;
+  if (!folder.holdsFolds || !folder.has('config.json'))
+    throw new InvalidOption(`${folder.path} holds no folds to resume: leave --resume out to start there`);
+  if (isGiven('split'))
+    throw new InvalidOption(`${folder.path} goes on with the folds of its ${foldsName}: leave --split out`);
+  const file = folder.file('config.json');
+  const known = command.options.filter((option) => !notKept.includes(option.attributeName()));
+  const kept = readKeptArguments(await readText(file), file, known);
+  const now = Object.fromEntries(Object.entries(asked).filter(([name]) => isGiven(name)));
+  return {
+    start: {
+      ...start,
+      dataset: start.dataset ?? kept.dataset,
+      isGiven: (name) => isGiven(name) || name in kept.options,
+    },
+    options: { ...asked, ...kept.options, ...now },
+  };
+}

@@ -1,0 +1,149 @@
+/** How a training of the command line begins: from its options, or from what an earlier one kept of them. */
+import { resolve } from 'node:path';
+import type { Command } from 'commander';
+import { readText } from '../data/source.ts';
+import { InvalidOption } from '../errors.ts';
+import { assertInit, openInit, withInit } from './init-model.ts';
+import type { Io } from './io.ts';
+import { readKeptConfig, typedValue } from './kept-config.ts';
+import { withPreset } from './presets.ts';
+import { commandLine } from './results.ts';
+import type { RunFolder } from './run-folder.ts';
+import type { TrainOptions } from './train-options.ts';
+import { runTraining } from './train-run.ts';
+
+/** Options that say how a run is watched or begun, not what it computes. */
+export const notKept = ['out', 'resume', 'overwrite', 'dryRun', 'json'];
+
+/** What is on the command line besides the options' values. */
+export interface Start {
+  readonly io: Io;
+  readonly dataset: string | undefined;
+  /** With its options. */
+  readonly command: Command;
+  /** Whether an option was given, now or when the training that is gone on with began. */
+  readonly isGiven: (name: string) => boolean;
+}
+
+/** @param folder of `--out`, locked */
+export async function startTraining(
+  { io, dataset, command, isGiven }: Start,
+  folder: RunFolder,
+  given: TrainOptions,
+): Promise<void> {
+  let options = withPreset(given, isGiven);
+  if (options.resume) {
+    const kept = await keptArguments(folder, dataset, options, command);
+    return await runTraining(io, folder, kept.dataset, kept.options, {
+      kept: keep(kept.dataset, kept.options),
+      command: commandLine(wordsOf(kept.dataset, kept.options)),
+      decisions: kept.decisions,
+      init: kept.options.init === undefined ? undefined : await openInit(kept.options.init),
+    });
+  }
+  assertInit(options);
+  if ((folder.holdsTraining || folder.holdsFolds) && !options.overwrite && !options.dryRun)
+    throw new InvalidOption(
+      `${options.out} holds a training already: go on with it (--resume), start anew there (--overwrite), or ` +
+        'give another --out',
+    );
+  const init = options.init === undefined ? undefined : await openInit(options.init);
+  if (init) options = withInit(options, init, isGiven);
+  await runTraining(io, folder, dataset, options, {
+    init,
+    kept: keep(dataset, options),
+    command: commandLine(wordsOf(dataset, options)),
+  });
+}
+
+/** The arguments as config.json keeps them for `--resume`; paths whole, so that it works from any folder. */
+export function keep(dataset: string | undefined, options: TrainOptions) {
+  const whole = (path: string | undefined) => (path === undefined ? undefined : resolve(path));
+  const kept = {
+    ...options,
+    init: whole(options.init),
+    images: whole(options.images),
+    labels: whole(options.labels),
+    subjects: whole(options.subjects),
+    subjectPattern: options.subjectPattern?.source,
+  };
+  return {
+    dataset: whole(dataset),
+    options: Object.fromEntries(Object.entries(kept).filter(([name]) => !notKept.includes(name))),
+  };
+}
+
+/**
+ * What `--resume` works with: the options of the run's config.json, and those given now. The step stays as it was
+ * decided, whatever memory there is now.
+ */
+async function keptArguments(
+  folder: RunFolder,
+  dataset: string | undefined,
+  options: TrainOptions,
+  command: Command,
+): Promise<{
+  dataset: string | undefined;
+  options: TrainOptions;
+  decisions: readonly string[] | undefined;
+}> {
+  // Killed before its first checkpoint, a training begins again.
+  if (!folder.has('config.json'))
+    throw new InvalidOption(
+      `${folder.path} holds no training to resume: leave --resume out to start one there`,
+    );
+  const file = folder.file('config.json');
+  const known = command.options.filter((option) => !notKept.includes(option.attributeName()));
+  const config = readKeptConfig(await readText(file), file, known);
+  const { patch, batchSize, accumulate, precision, checkpointing } = config.training;
+  const decided = {
+    patch: patch ?? ('whole' as const),
+    batchSize,
+    accumulate,
+    precision,
+    checkpointing,
+    concede: [],
+  };
+  const given = Object.fromEntries(
+    Object.entries(options).filter(([name]) => command.getOptionValueSource(name) === 'cli'),
+  );
+  const hasSplit = folder.has('split.json');
+  const another = ['split', 'fold'].find((name) => name in given);
+  if (another !== undefined && hasSplit)
+    throw new InvalidOption(
+      `${folder.path} goes on with the split.json that lies there: leave --${another} out, or train anew in another folder`,
+    );
+  const kept = { ...config.arguments.options };
+  if (hasSplit) delete kept['fold']; // which the split was made from
+  return {
+    dataset: dataset ?? config.arguments.dataset,
+    options: {
+      ...options,
+      ...(!('features' in kept) && { features: undefined }), // left to a planner
+      ...kept,
+      ...decided,
+      ...given,
+      ...(hasSplit && { split: folder.file('split.json') }),
+      resume: true,
+    },
+    decisions: config.decisions,
+  };
+}
+
+/** Options that are only ever typed with `--no-`. */
+const onUnlessDenied = ['postprocess', 'bias', 'scaleAndShift'];
+
+/** The arguments as one would type them, without what only concerns this start. */
+export function wordsOf(dataset: string | undefined, options: TrainOptions): string[] {
+  const words = ['train', ...(dataset === undefined ? [] : [dataset])];
+  for (const [name, value] of Object.entries(options)) {
+    if (value === undefined || ['resume', 'overwrite', 'dryRun', 'json'].includes(name)) continue;
+    const option = name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+    if (value === false) words.push(`--no-${option}`);
+    if (value === false || (value === true && onUnlessDenied.includes(name))) continue;
+    words.push(`--${option}`);
+    // Which outputs does not matter for the result.
+    if (value !== true && name !== 'checkpointing') words.push(typedValue(name, value));
+  }
+  return words;
+}

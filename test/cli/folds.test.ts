@@ -1,0 +1,109 @@
+/** Cross-validation: folds into one folder, stopped and gone on with, scored by cases they have not seen, and as one model. */
+import { mkdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { readNifti } from '../../src/data/nifti.ts';
+import { largestComponents } from '../../src/metrics/components.ts';
+import { cli, temporaryFolder, writePhantom } from './support.ts';
+
+const shape = [8, 8, 8] as const;
+const splits = [
+  { train: ['p0', 'p1'], val: ['p2', 'p3'] },
+  { train: ['p2', 'p3'], val: ['p0', 'p1'] },
+];
+
+async function written(): Promise<string> {
+  const folder = await temporaryFolder();
+  for (const name of ['imagesTr', 'labelsTr']) await mkdir(join(folder, name));
+  for (let subject = 0; subject < 4; subject++)
+    await writePhantom(
+      subject,
+      { shape },
+      join(folder, `imagesTr/p${subject}_0000.nii.gz`),
+      join(folder, `labelsTr/p${subject}.nii.gz`),
+    );
+  const labels = { background: 0, body: 1, bones: 2, bladder: 3, rectum: 4, prostate: 5 };
+  const json = { channel_names: { 0: 'MR' }, labels, file_ending: '.nii.gz' };
+  await writeFile(join(folder, 'dataset.json'), JSON.stringify(json));
+  await writeFile(join(folder, 'splits_final.json'), JSON.stringify(splits));
+  return folder;
+}
+
+const refused = async (...args: string[]) => {
+  const { exitCode, err } = await cli(args);
+  expect(exitCode).toBe(2);
+  return err;
+};
+
+test('two folds, stopped in the second, gone on with, scored, and predicted with as one', async () => {
+  const data = await written();
+  const out = join(await temporaryFolder(), 'runs');
+  const options = ['--features', '2,4', '--epochs', '2', '--no-tune', '--learning-rate', '0.05'];
+  expect(await refused('train', data, '--out', out, '--folds', '2', ...options)).toMatch(/there are 2 folds/);
+  expect(await refused('train', data, '--out', out, '--folds', 'all', '--fold', '1/2')).toMatch(/leave one/);
+
+  const stop = new AbortController();
+  let fold = '';
+  const stopped = await cli(['train', data, '--out', out, '--folds', 'all', ...options], {
+    signal: stop.signal,
+    onLine(line) {
+      fold = /^Fold (\d) of/.exec(line)?.[1] ?? fold;
+      if (fold === '1' && /^epoch 1\/2/.test(line)) stop.abort();
+    },
+  });
+  expect(stopped.exitCode).toBe(130);
+  expect(stopped.err).toMatch(/fold 1: training was stopped.*\n.*train --out \S+runs --resume/);
+  expect(await refused('train', data, '--out', out, '--folds', 'all')).toMatch(/holds a training already/);
+  expect(await refused('train', data, '--out', out)).toMatch(/holds a training already/);
+  const first = join(out, 'fold_0/model.safetensors');
+  const before = [await readFile(first), (await stat(first)).mtimeMs];
+
+  const resumed = await cli(['train', '--out', out, '--resume']);
+  expect(resumed.exitCode === 0 ? '' : resumed.err).toBe('');
+  expect(resumed.err).toMatch(/Fold 0 is done\.[^]*Going on from step 1/);
+  expect([await readFile(first), (await stat(first)).mtimeMs]).toEqual(before);
+  expect(resumed.out).toMatch(/Mean foreground Dice by fold: 0: .*, 1: /);
+
+  // Every case by the fold that has not seen it, in plain loops over the files.
+  const { postprocessing } = JSON.parse(await readFile(join(out, 'ensemble.json'), 'utf8')) as {
+    postprocessing: { largestComponent: number[] };
+  };
+  const table = (await readFile(join(out, 'cross-validation.csv'), 'utf8')).trim().split('\n').slice(1);
+  const rows = table.map((line) => line.split(','));
+  expect(rows.map(([name]) => name)).toEqual(
+    ['p2', 'p3', 'p0', 'p1'].flatMap((name) => Array.from({ length: 6 }, () => name)),
+  );
+  for (const [name, label, , dice] of rows) {
+    const unseen = splits.findIndex(({ val }) => val.includes(name!));
+    const truth = await readNifti(join(data, `labelsTr/${name}.nii.gz`));
+    const raw = await readNifti(join(out, `fold_${unseen}/predictions/${name}.nii.gz`));
+    const classes = postprocessing.largestComponent;
+    const found = classes.length > 0 ? largestComponents(raw.data, shape, { classes }) : raw.data;
+    let [both, either] = [0, 0];
+    truth.data.forEach((t, voxel) => {
+      const [inTruth, inFound] = [t === Number(label), found[voxel] === Number(label)];
+      both += Number(inTruth && inFound);
+      either += Number(inTruth) + Number(inFound);
+    });
+    if (either > 0) expect(Number(dice)).toBeCloseTo((2 * both) / either, 9);
+  }
+  expect(await readFile(join(out, 'report.html'), 'utf8')).toContain('new to a single network only');
+
+  const scan = join(data, 'imagesTr/p0_0000.nii.gz');
+  const segmented = async (model: string, name: string, ...more: string[]) => {
+    const file = join(out, `${name}.nii.gz`);
+    const { exitCode, err } = await cli(['predict', model, scan, '--out', file, ...more]);
+    expect(exitCode === 0 ? '' : err).toBe('');
+    return [...(await readNifti(file)).data];
+  };
+  const logits = ['--output', 'logits'];
+  const [both, one, alone, other] = [
+    await segmented(out, 'both', ...logits),
+    await segmented(out, 'one', '--folds', '1', ...logits),
+    await segmented(join(out, 'fold_1'), 'alone', ...logits),
+    await segmented(join(out, 'fold_0'), 'other', ...logits),
+  ];
+  expect(one).toEqual(alone);
+  both.forEach((value, at) => expect(value).toBeCloseTo((alone[at]! + other[at]!) / 2, 5));
+  expect(await segmented(out, 'labels')).toHaveLength(512);
+});
