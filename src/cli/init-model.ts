@@ -1,38 +1,87 @@
 /** `--init`: the model that a training goes on from, and what of it holds for the training. */
-import { readFile, stat } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Preprocessing } from '../data/preprocessing.ts';
-import { InvalidModel, InvalidOption } from '../errors.ts';
-import { wholeConfig } from '../model/config.ts';
+import { foldsAmong } from '../ensemble.ts';
+import { InvalidDataset, InvalidModel, InvalidOption } from '../errors.ts';
+import { convertMonai } from '../interop/monai/convert.ts';
+import { metadataPath, openMonai } from '../interop/monai/open.ts';
+import { convertNnunet } from '../interop/nnunet/convert.ts';
+import { modelFolders, openNnunet } from '../interop/nnunet/folder.ts';
+import { preprocessingFor } from '../interop/nnunet/go-on.ts';
+import type { Size3 } from '../size.ts';
+import { wholeConfig, type UNet3DConfig } from '../model/config.ts';
 import { readModel, type ModelDescription } from '../weights/model-file.ts';
 import { fileMessage } from './failure.ts';
 import type { Io } from './io.ts';
 import { networkEntries, networkOf, optionName } from './network-options.ts';
+import { isFolderAt, othersFiles } from './predict-models.ts';
 import type { TrainOptions } from './train-options.ts';
 
 export interface InitModel {
   readonly file: string;
+  /** Of model.safetensors. */
   readonly bytes: Uint8Array;
   readonly description: ModelDescription;
+  /** x, y, z of the patches that it was trained on, where it comes from a training on patches alone. */
+  readonly patch: Size3 | undefined;
+  /** What the user should know, one sentence each. */
+  readonly notes: readonly string[];
 }
 
 /**
- * @param path of a model file, or of a training's folder
+ * @param path of a model file, of a training's folder, or of a model of nnU-Net or MONAI: its folder or a zip of it
  * @throws InvalidModel
  */
 export async function openInit(path: string): Promise<InitModel> {
-  const isFolder = await stat(path).then(
-    (info) => info.isDirectory(),
-    () => false,
-  );
+  const isFolder = await isFolderAt(path);
   const file = isFolder ? join(path, 'model.safetensors') : path;
+  const others = await othersFiles(path, isFolder, file).catch((error: unknown) => {
+    throw error instanceof InvalidDataset ? new InvalidModel(error.message, { cause: error }) : error;
+  });
+  if (others && modelFolders(others.paths).length > 0) return nnunetInit(path, others.given);
+  if (others?.paths.some((entry) => metadataPath.test(entry.path))) {
+    const model = await openMonai(others.given);
+    const bytes = await convertMonai(model);
+    return { ...(await ownInit(path, bytes)), notes: [`${path}: ${model.network.kind} of MONAI.`] };
+  }
+  const [fold] = foldsAmong(others?.paths ?? []);
+  if (fold) {
+    const first = join(path, fold.path);
+    return {
+      ...(await ownInit(first, await readFile(first))),
+      notes: [`Of several folds, ${first} is taken.`],
+    };
+  }
   const bytes = await readFile(file).catch((error: NodeJS.ErrnoException) => {
     throw new InvalidModel(
-      `cannot read the model of --init, ${fileMessage(error)}; give a model.safetensors, its folder or a .pth`,
+      `cannot read the model of --init, ${fileMessage(error)}; give a model.safetensors, its folder, a .pth, or a model of nnU-Net or MONAI`,
     );
   });
+  return ownInit(file, bytes);
+}
+
+async function ownInit(file: string, bytes: Uint8Array): Promise<InitModel> {
   const { description } = await readModel(bytes, file);
-  return { file, bytes, description };
+  return { file, bytes, description, patch: undefined, notes: [] };
+}
+
+/** The first fold of a model of nnU-Net's, prepared for as near as trainings here come to it. */
+async function nnunetInit(path: string, given: Parameters<typeof openNnunet>[0]): Promise<InitModel> {
+  const model = await openNnunet(given);
+  const fold = model.folds[0]!.name;
+  const { file, bytes, description } = await ownInit(path, await convertNnunet(model, fold));
+  const preprocessing = preprocessingFor(model.plans);
+  return {
+    file,
+    bytes,
+    description: { ...description, preprocessing },
+    patch: description.inputSize,
+    notes: [
+      `${path}: fold ${fold} of ${model.plans.dataset}, ${model.plans.configuration.name}. Its crop, normalisation, spacing ` +
+        'and patch are kept; axes are canonical and resampling is trilinear, unlike in nnU-Net.',
+    ],
+  };
 }
 
 /**
@@ -50,6 +99,7 @@ export function withInit(
     ...options,
     features: (isGiven('features') ? options.features : undefined) ?? config.features,
   });
+  const isPrepared = isGiven('preprocessing') || isGiven('spacing');
   for (const name of networkEntries) {
     if (!isGiven(name) || JSON.stringify(ours[name]) === JSON.stringify(theirs[name])) continue;
     throw new InvalidOption(
@@ -57,17 +107,22 @@ export function withInit(
         'or train without --init',
     );
   }
-  const network = Object.fromEntries(
-    networkEntries.map((name) => [name, config[name as keyof typeof config]]),
-  );
-  const isPrepared = isGiven('preprocessing') || isGiven('spacing');
   return {
     ...options,
-    ...network,
+    ...withoutNetwork,
     ...(config.deepSupervision && { deepSupervision: true }),
     ...(preprocessing && !isPrepared && { preprocessing: 'model' }),
   };
 }
+
+/** The network is the model's. */
+export const withoutNetwork = Object.fromEntries(networkEntries.map((name) => [name, undefined]));
+
+/** The network of the model, for other images and classes. */
+export const networkFrom = (
+  { description: { config } }: InitModel,
+  { deepSupervision }: TrainOptions,
+): UNet3DConfig => (deepSupervision ? { ...config, deepSupervision } : config);
 
 /**
  * What a training takes of the model to prepare its cases, and says of that.

@@ -106,7 +106,7 @@ export async function findModel(
 }
 
 /** What may be a model of another tool: the files of a folder or an archive. */
-interface OthersFiles {
+export interface OthersFiles {
   /** Within, with `/`. */
   readonly paths: readonly { readonly path: string }[];
   /** As the functions that open models take them. */
@@ -116,7 +116,7 @@ interface OthersFiles {
 }
 
 /** Undefined for a file that is no archive and for the folder of a training. */
-async function othersFiles(
+export async function othersFiles(
   path: string,
   isFolder: boolean,
   ownFile: string,

@@ -13,7 +13,7 @@ import { Resumable } from './failure.ts';
 import { drawAugmentation, drawBatch } from './first-batch.ts';
 import { announceAdapter } from './gpu.ts';
 import { HistoryWriter } from './history-writer.ts';
-import { assertChannels, preprocessingOf } from './init-model.ts';
+import { assertChannels, networkFrom, preprocessingOf } from './init-model.ts';
 import type { Io } from './io.ts';
 import { networkOf, trainFeatures } from './network-options.ts';
 import { openData } from './open-data.ts';
@@ -38,6 +38,7 @@ export async function runTraining(
   const clock = new Stopwatch();
   using hashes = new FileHashes();
   const { init } = details;
+  for (const note of init?.notes ?? []) io.err(note);
   const kept = preprocessingOf(io, options, init);
   const opened = await openData(io, path, { ...options, kept }, (dataset, split) =>
     folder.check(dataFiles(dataset, path, options), split[testedPart(split)].cases),
@@ -65,10 +66,10 @@ export async function runTraining(
 
   await announceAdapter(io);
   const model = await UNet3D.create({
-    inChannels: data.channels,
-    classes,
-    ...(plan?.config ?? networkOf({ ...options, features: options.features ?? trainFeatures })),
-    ...(init?.description.config.heads && { heads: init.description.config.heads }),
+    ...(init
+      ? networkFrom(init, options)
+      : (plan?.config ?? networkOf({ ...options, features: options.features ?? trainFeatures }))),
+    ...{ inChannels: data.channels, classes },
     seed: options.seed,
     initialWeights: options.initialWeights,
     labels: data.labels,
@@ -111,6 +112,7 @@ async function trainModel(job: Job): Promise<void> {
     options,
     planned: job.planned,
     trained: job.details.init?.description.inputSize,
+    trainedPatch: job.details.init?.patch,
     limits: model.gpu.limits,
     memory: options.memory ?? defaultBudget(model.gpu),
   });

@@ -90,6 +90,8 @@ export interface Given {
   readonly planned: PlannedTraining | undefined;
   /** x, y, z that the model of --init was trained on. */
   readonly trained: Size3 | undefined;
+  /** x, y, z of the patches that it was trained on, where it was trained on nothing else. */
+  readonly trainedPatch: Size3 | undefined;
   /** The device's. */
   readonly limits: PlanLimits;
   /** Bytes that a step may take on the GPU. */
@@ -126,7 +128,7 @@ export function decide(io: Io, given: Given): Settings {
   };
   const step = { config: network, batch: batchSize, precision, checkpointing, accumulate };
   const isPlanned = plannerOf(options.preset) !== undefined;
-  const wanted = options.patch ?? planned?.patch ?? (isPlanned ? given.trained : undefined);
+  const wanted = options.patch ?? planned?.patch ?? (isPlanned ? given.trained : given.trainedPatch);
   const decided =
     data.decision && wanted === undefined
       ? nnunetPatch(data.decision.typical, step, memory, planner)

@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { readText } from '../data/source.ts';
 import { InvalidOption } from '../errors.ts';
-import { assertInit, openInit, withInit } from './init-model.ts';
+import { assertInit, openInit, withInit, withoutNetwork } from './init-model.ts';
 import type { Io } from './io.ts';
 import { readKeptConfig, typedValue } from './kept-config.ts';
 import { withPreset } from './presets.ts';
@@ -119,7 +119,7 @@ async function keptArguments(
     dataset: dataset ?? config.arguments.dataset,
     options: {
       ...options,
-      ...(!('features' in kept) && { features: undefined }), // left to a planner
+      ...(kept['init'] === undefined ? !('features' in kept) && { features: undefined } : withoutNetwork), // left to a planner or a model
       ...kept,
       ...decided,
       ...given,

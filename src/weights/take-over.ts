@@ -1,5 +1,6 @@
 /** Weights of one network as the beginning of another: all but heads must fit. */
 import { InvalidModel } from '../errors.ts';
+import type { UNet3DConfig } from '../model/config.ts';
 import { layoutParameters, type Parameter } from '../model/parameters.ts';
 import type { Weights } from '../model/state.ts';
 import type { ModelDescription } from './model-file.ts';
@@ -19,7 +20,15 @@ export interface Trained {
 /** Weights that a message names. */
 const shownAtMost = 3;
 
-const isHead = (name: string): boolean => /^(decoder\.\d+\.)?head\./.test(name);
+const isNamedHead = (name: string): boolean => /^(decoder\.\d+\.)?head\./.test(name);
+
+/** Whether weights belong to a head: to a layer of that name, or to one whose channels are the classes. */
+function headsOf(config: UNet3DConfig): (name: string) => boolean {
+  const [these, others] = [config.classes, config.classes + 1].map(
+    (classes) => layoutParameters({ ...config, classes }).parameters,
+  );
+  return (name) => isNamedHead(name) || these!.get(name)?.shape.join() !== others!.get(name)?.shape.join();
+}
 
 /**
  * The weights of `from` in the layout of `own`, whose heads remain where they are not taken over.
@@ -40,6 +49,7 @@ export function takeOver(
       `the heads of ${name} are for ${from.description.config.classes} classes, those of this network for ` +
         `${own.description.config.classes}: they cannot be kept; begin them anew`,
     );
+  const isHead = headsOf(own.description.config);
   const anew = new Set<string>();
   const wrong: string[] = [];
   const isTaken = ({ name: entry, shape }: Parameter, found: Parameter | undefined): boolean => {

@@ -28,13 +28,16 @@ import {
   openFromArguments,
   type DatasetArguments,
 } from '../dataset-options.ts';
+import { openInit } from '../init-model.ts';
 import type { Io } from '../io.ts';
 import { checkOutputs } from '../outputs.ts';
 import {
   addNetworkOptions,
   anisotropyTip,
+  networkEntries,
   networkHelp,
   networkOf,
+  optionName,
   type NetworkOptions,
 } from '../network-options.ts';
 import * as parse from '../parse.ts';
@@ -58,6 +61,7 @@ interface Options extends DatasetArguments, NetworkOptions {
   readonly limitBinding: number;
   readonly limitBuffer?: number;
   readonly preset?: (typeof nnunetPresets)[number];
+  readonly model?: string;
   readonly json?: boolean;
 }
 
@@ -73,6 +77,10 @@ export function planCommand(io: Io): Command {
         '--preset <name>',
         "of a data set: network, patch and batch as nnU-Net's planner decides, as train --preset takes them",
       ).choices(nnunetPresets),
+    )
+    .option(
+      '--model <path>',
+      'the network of a model, as train --init takes it; --shape is then as it was trained, where that is known',
     )
     .option('--batch-size <n>', 'volumes per step; default: 2, or as --preset plans', parse.wholeNumber(1))
     .option(
@@ -120,13 +128,19 @@ Examples:
   unet3d-gpu plan --shape 512,512,300 --classes 6 --inference --memory 3GiB
   unet3d-gpu plan --shape 128,128,64 --classes 3 --limit-binding 128MiB --json
   unet3d-gpu plan data/liver --memory 6GiB --augment nnunet
-  unet3d-gpu plan data/liver --preset nnunet-resenc-m`,
+  unet3d-gpu plan data/liver --preset nnunet-resenc-m
+  unet3d-gpu plan --model Dataset004_Hippocampus/nnUNetTrainer__nnUNetPlans__3d_fullres --inference`,
     )
     .action(async (folder: string | undefined, options: Options) => {
       const { precision, checkpointing, inference, memory = Infinity } = options;
       const hasData = folder !== undefined || options.images !== undefined;
-      if (hasData === (options.shape !== undefined))
+      const isGiven = (name: string) => command.getOptionValueSource(name) === 'cli';
+      const model = options.model === undefined ? undefined : await openInit(options.model);
+      if (model) assertModelAlone(isGiven);
+      const trained = hasData ? undefined : model?.description.inputSize;
+      if (hasData === ((options.shape ?? trained) !== undefined))
         throw new InvalidOption('give either a data set or --shape x,y,z');
+      for (const note of model?.notes ?? []) io.err(note);
       const dataset = hasData ? await openFromArguments(io, folder, options) : undefined;
       if (options.picture !== undefined)
         await checkOutputs(
@@ -139,7 +153,6 @@ Examples:
       const classes = regions?.length ?? labels;
       const inChannels = options.channels ?? print?.intensities.length ?? 1;
       const decision = print && nnunetPreprocessing(print, dataset.channels);
-      const isGiven = (name: string) => command.getOptionValueSource(name) === 'cli';
       const nnunetPlanner = plannerOf(options.preset);
       if (nnunetPlanner && !decision)
         throw new InvalidOption(
@@ -156,7 +169,10 @@ Examples:
           spacing: decision.typical.spacing,
           features: isGiven('features') ? options.features : undefined,
         });
-      const config = nnunet?.config ?? completeConfig({ inChannels, classes, ...networkOf(options) });
+      const config =
+        model?.description.config ??
+        nnunet?.config ??
+        completeConfig({ inChannels, classes, ...networkOf(options) });
       const batchSize = options.batchSize ?? nnunet?.batchSize ?? 2;
       const limits: PlanLimits = {
         ...defaultLimits,
@@ -166,13 +182,15 @@ Examples:
       const augmentation = augmentationOf(options.augment, ['x', 'y', 'z']);
       let planner: Planner = {
         limits,
-        loss: lossShape(lossOf('dice-ce', { classes, regions }), classes),
+        loss: model
+          ? lossShape(lossOf('dice-ce', { ...config, regions: model.description.regions }), config.classes)
+          : lossShape(lossOf('dice-ce', { classes, regions }), classes),
         optimizer: adam(),
         augment: augmentation !== undefined,
         keepAll: options.keepAll,
       };
       const step = { config, batch: batchSize, precision, checkpointing };
-      let shape = options.shape;
+      let shape = options.shape ?? trained;
       let decisions: readonly string[] = [];
       if (decision) {
         const { typical, largest, reasons } = decision;
@@ -222,6 +240,15 @@ Examples:
       io.out(...summarise(config, plan, { size, batch }).split('\n'));
       if (options.picture !== undefined) io.out(`The memory over the step is drawn in ${options.picture}.`);
     });
+}
+
+/** @throws InvalidOption for options that the model decides */
+function assertModelAlone(isGiven: (name: string) => boolean): void {
+  const own = [...networkEntries, 'deepSupervision', 'classes', 'channels', 'preset'].find(isGiven);
+  if (own !== undefined)
+    throw new InvalidOption(
+      `--${optionName(own)} is decided by the network of --model: leave one of the two out`,
+    );
 }
 
 const patchOf = ({ patch, reason }: PatchDecision) => ({ patch, reasons: [reason] });

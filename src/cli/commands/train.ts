@@ -40,7 +40,7 @@ export function trainCommand(io: Io): Command {
     )
     .option(
       '--init <model>',
-      'go on from the weights of this model: a model.safetensors, its folder or a .pth',
+      'go on from the weights of this model: a model.safetensors, its folder, a .pth, or a folder or zip of nnU-Net or MONAI',
     )
     .addOption(
       new Option(
@@ -206,7 +206,8 @@ ${networkHelp}
 ${presetHelp}
 
 --init MODEL goes on from a model: its network (its options need not be given again) and its way of preparing cases are
-kept, and its heads where it has the same classes; --freeze encoder trains the decoder and the heads alone.
+kept, and its heads where it has the same classes; --freeze encoder trains the decoder and the heads alone. Of nnU-Net's
+models, crop, normalisation, spacing and patch are kept; a bundle of MONAI does not tell how its cases were prepared.
 
 --folds all trains five networks, each without a fifth of the cases: as splits_final.json of DATASET (or --split FILE)
 says, else divided as nnU-Net does, subjects kept together. Each has a folder, fold_0 to fold_4, which predict takes

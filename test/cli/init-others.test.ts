@@ -1,0 +1,102 @@
+/** `train --init` with models of nnU-Net and MONAI: what is kept of them, and what begins anew. */
+import { mkdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { filesIn } from '../../src/data/dataset.node.ts';
+import { convertMonai } from '../../src/interop/monai/convert.ts';
+import { openMonai } from '../../src/interop/monai/open.ts';
+import { convertNnunet } from '../../src/interop/nnunet/convert.ts';
+import { openNnunet } from '../../src/interop/nnunet/folder.ts';
+import { readModel } from '../../src/weights/model-file.ts';
+import { readSafetensors } from '../../src/weights/safetensors.ts';
+import { interopFolder, nnunetFixture } from '../support/interop.ts';
+import { cli, temporaryFolder, writePhantom } from './support.ts';
+
+/** Three phantoms of 1 mm, so that nothing is resampled. */
+async function phantoms(): Promise<string> {
+  const folder = await temporaryFolder();
+  for (const name of ['images', 'labels']) await mkdir(join(folder, name));
+  for (let subject = 0; subject < 3; subject++) {
+    const [image, label] = ['images', 'labels'].map((name) => join(folder, name, `p${subject}.nii.gz`));
+    await writePhantom(subject, { shape: [8, 8, 8], spacing: [1, 1, 1] }, image!, label!);
+  }
+  return folder;
+}
+
+const tensorsIn = (bytes: Uint8Array, which: RegExp) =>
+  [...readSafetensors(bytes, 'a model').tensors]
+    .filter(([name]) => which.test(name))
+    .map(([name, { data }]) => [name, [...data]]);
+
+test('a folder of nnU-Net: network, preparation and patch, a new head; and its plan', async ({ skip }) => {
+  const found = await nnunetFixture('plain-iso');
+  if (!found) return skip(`${interopFolder} is not there`);
+  const folder = join(found.folder, 'model');
+  const data = await phantoms();
+  const out = join(await temporaryFolder(), 'run');
+  const options = ['--split', '67,33,0', '--epochs', '1', '--freeze', 'encoder', '--no-tune'];
+  const begun = await cli(['train', data, '--out', out, '--init', folder, ...options]);
+  expect(begun.exitCode === 0 ? '' : begun.err).toBe('');
+  expect(begun.err).toMatch(/fold 0 of Dataset\d+\w*, 3d_fullres\..*unlike in nnU-Net/);
+  expect(begun.err).toMatch(/Weights are taken over but for .*head.*, which begin anew/);
+  expect(begun.err).toMatch(/^Patches 16 x 16 x 16 voxels/m);
+  const original = await convertNnunet(await openNnunet(found.files), '0');
+  const trained = await readFile(join(out, 'model.safetensors'));
+  expect(tensorsIn(trained, /^encoder/)).toEqual(tensorsIn(original, /^encoder/));
+  const { description } = await readModel(trained);
+  expect(description.config).toMatchObject({ ...(await readModel(original)).description.config, classes: 6 });
+  expect(description.preprocessing).toMatchObject({ crop: 'non-zero', spacing: [1, 1, 1] });
+  expect(description.preprocessing!.normalization[0]).toMatchObject({
+    clip: [expect.any(Number), expect.any(Number)],
+  });
+  expect(description.nnunet).toBeUndefined();
+  const again = await cli(['train', '--out', out, '--resume']);
+  expect(again.exitCode === 0 ? '' : again.err).toBe('');
+
+  const planned = await cli(['plan', '--model', folder, '--json']);
+  expect(planned.exitCode === 0 ? '' : planned.err).toBe('');
+  expect(JSON.parse(planned.out)).toMatchObject({ size: [16, 16, 16], config: { classes: 3, down: 'conv' } });
+  expect((await cli(['plan', '--model', folder, '--features', '4,8'])).err).toMatch(/--features .*--model/);
+});
+
+test('a bundle of MONAI: the last layer begins anew where the classes differ', async ({ skip }) => {
+  const folder = `${interopFolder}/monai-unet-res2/bundle`;
+  const files = await filesIn(folder).catch(() => undefined);
+  if (!files) return skip(`${interopFolder} is not there`);
+  const model = await openMonai(files.files);
+  const data = await phantoms();
+  const out = join(await temporaryFolder(), 'run');
+  const args = [
+    'train',
+    data,
+    '--out',
+    out,
+    '--init',
+    folder,
+    '--split',
+    '67,33,0',
+    '--epochs',
+    '1',
+    '--no-tune',
+  ];
+  const begun = await cli([
+    ...args,
+    '--learning-rate',
+    '1e-9',
+    '--optimizer',
+    'sgd',
+    '--schedule',
+    'constant',
+  ]);
+  expect(begun.exitCode === 0 ? '' : begun.err).toBe('');
+  expect(begun.err).toMatch(/UNet of MONAI[^]*does not say how its cases were prepared/);
+  expect(begun.err).toMatch(/Weights are taken over but for decoder\.0\.\S+.*, which begin anew/);
+  const [trained, original] = [await readFile(join(out, 'model.safetensors')), await convertMonai(model)];
+  const [ours, theirs] = [trained, original].map((bytes) => tensorsIn(bytes, /^encoder.*weight/));
+  for (const [at, [name, values]] of ours!.entries()) {
+    expect(name).toBe(theirs![at]![0]);
+    (values as number[]).forEach((value, i) =>
+      expect(value).toBeCloseTo((theirs![at]![1] as number[])[i]!, 5),
+    );
+  }
+});
