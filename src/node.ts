@@ -1,5 +1,5 @@
-/** The Node entry: everything of the browser's, with Dawn as the source of adapters and files as sources. */
-import { setAdapterProvider } from './gpu/device.ts';
+/** The Node entry, also Deno's: everything of the browser's, with Dawn as Node's source of adapters and files as sources. */
+import { browserAdapter, setAdapterProvider } from './gpu/device.ts';
 import { adapterNotice, requestNodeAdapter, warnOfSoftware } from './gpu/node.ts';
 import './data/source.node.ts';
 import './hash.node.ts';
@@ -7,6 +7,8 @@ import { setTuningStore } from './model/tuning-cache.ts';
 import { folderCache } from './model/tuning-cache.node.ts';
 
 setAdapterProvider(async () => {
+  // Deno has WebGPU of its own.
+  if ('Deno' in globalThis && 'gpu' in navigator) return browserAdapter();
   const found = await requestNodeAdapter();
   warnOfSoftware(found);
   return {

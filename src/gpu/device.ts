@@ -36,7 +36,8 @@ export function setAdapterProvider(replacement: AdapterProvider): void {
   provider = replacement;
 }
 
-async function browserAdapter(): Promise<FoundAdapter> {
+/** The adapter of `navigator.gpu`: a browser's, or Deno's. @throws UnsupportedDevice */
+export async function browserAdapter(): Promise<FoundAdapter> {
   const gpu = (globalThis.navigator as Navigator | undefined)?.gpu;
   if (!gpu) {
     throw new UnsupportedDevice(
