@@ -18,12 +18,13 @@ const inNode = {
   hookTimeout: 300_000,
 } as const;
 
-/** What changes or measures the process that it runs in, and what opens and loses devices of its own. */
+/** What changes or measures the process that it runs in, mocks modules, or opens and loses devices of its own. */
 const alone = [
   'test/calls.test.ts',
   'test/data/wasm.test.ts',
   'test/{example,fuzz,gpu,package}/**/*.test.ts',
   'test/interop/nnunet/memory.test.ts',
+  'test/self-test/self-test.test.ts',
   'test/train/memory.test.ts',
 ];
 

@@ -1,5 +1,5 @@
 /** Kernels that are seen to be right before they are used: one that is wrong is dropped at each rung, and told once. */
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 import { kernelChoices, type KernelChoices } from '../../src/gpu/choices.ts';
 import { Gpu } from '../../src/gpu/device.ts';
 import type { ConvPass } from '../../src/gpu/passes.ts';
@@ -152,6 +152,7 @@ test('a training does without a kernel that was seen to be wrong, and says so', 
   const gpu = await Gpu.open({ device }); // as models open it
   const store = memory();
   setTuningStore(() => Promise.resolve(store));
+  onTestFinished(() => setTuningStore(() => Promise.resolve(undefined)));
   const kernels: KernelChoices = { ...kernelChoices.hardware, conv3: 'tiled 8x8x8, 8' };
   const { bench } = benchWith(gpu, ['tiled 8x8x8, 8 f32']);
   await proved(gpu, kernels, 'f32', { store, warn: () => undefined, bench });

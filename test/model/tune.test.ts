@@ -1,5 +1,5 @@
 /** Kernels chosen by measuring: right ones only, by the 5 % rule, kept from run to run and with a checkpoint. */
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { Aborted, InvalidModel } from '../../src/errors.ts';
 import { choicesSchema, kernelChoices } from '../../src/gpu/choices.ts';
 import { kernelsOf, passKey, runsOn, unavailable, type CountedPass } from '../../src/gpu/passes.ts';
@@ -373,6 +373,7 @@ describe('fit', () => {
     const gpu = await testDevice();
     const store = memory();
     setTuningStore(() => Promise.resolve(store));
+    onTestFinished(() => setTuningStore(() => Promise.resolve(undefined)));
     const silent = await trained(kernelChoices.hardware);
     if (gpu.adapterClass !== 'hardware') {
       expect(silent.events.some(({ type }) => type === 'tuned' || type === 'tuning')).toBe(false);

@@ -1,7 +1,15 @@
-/** Runs before every test file of those that share a process: they share its GPU device as well. */
+/**
+ * Runs before every test file of those that share a process: they share its GPU device as well, but not where the file
+ * before took adapters and tuned kernels from.
+ */
+import { setAdapterProvider } from '../../src/gpu/device.ts';
+import { requestNodeAdapter } from '../../src/gpu/node.ts';
+import { setTuningStore } from '../../src/model/tuning-cache.ts';
 import { shareDevices } from './one-device.ts';
 
 // The optional package is what brings WebGPU's names.
 const dawn = await import('webgpu').catch(() => undefined);
 Object.assign(globalThis, dawn?.globals);
 shareDevices();
+setAdapterProvider(requestNodeAdapter);
+setTuningStore(() => Promise.resolve(undefined));
