@@ -211,7 +211,13 @@ export const references: Readonly<Record<string, (bench: OpBench) => Results>> =
   },
   'loss of regions'(bench) {
     const [logits, labels] = [volume(bench, 'logits'), bench.labels.get('labels')!];
-    return resultsOf(regionLoss(logits, labels, regions, { ...lossOptions, diceWeights }));
+    const size = labels.length / logits.shape[0];
+    const found = Array.from(labels, (_, voxel) => {
+      const [n, i] = [Math.floor(voxel / size), voxel % size];
+      return regions.findLast((_, c) => logits.data[(n * classes + c) * size + i]! > 0)?.written ?? 0;
+    });
+    const sets = regions.map((region) => region.labels);
+    return { found, ...resultsOf(regionLoss(logits, labels, sets, { ...lossOptions, diceWeights })) };
   },
   adam: (bench) => optimized(bench, 'adam'),
   adamw: (bench) => optimized(bench, 'adamw'),

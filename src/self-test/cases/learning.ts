@@ -16,7 +16,7 @@ import {
   type OptimizerKind,
   type StepValues,
 } from '../../ops/optimizer.ts';
-import { regionLossBackward, regionLossForward, regionTable } from '../../ops/region-loss.ts';
+import { regionLabels, regionLossBackward, regionLossForward, regionTable } from '../../ops/region-loss.ts';
 import { batch, oddSize, type OpBench, type OpCase } from '../bench.ts';
 
 export const classes = 4;
@@ -26,7 +26,7 @@ export const diceWeights = [0.5, 1, 0.25, 0.75];
 export const entropyWeights = [1, 0.5, 2, 1];
 export const lossOptions = { dice: 0.5, crossEntropy: 2, smooth: 1e-5, batchDice: false };
 /** Nested, with a label in another word of the table. */
-export const regions = [[1, 2, 70], [2, 70], [3], [1]];
+export const regions = [[1, 2, 70], [2, 70], [3], [1]].map((labels, head) => ({ labels, written: head + 1 }));
 
 function given(bench: OpBench, of: readonly number[]) {
   return {
@@ -69,6 +69,7 @@ const regionLoss: OpCase = {
     const { recorder } = bench;
     const { logits, labels, ...sums } = given(bench, [0, 1, 2, 3, 70]);
     const tensors = { logits, labels, regions: bench.bits('regions', regionTable(regions)) };
+    regionLabels(recorder, 'labels', { ...tensors, labels: bench.targetLabels('found') });
     regionLossForward(recorder, 'loss', { ...tensors, partials: sums.partials });
     const coefficients = finalize(bench, sums);
     regionLossBackward(recorder, 'backward', { ...tensors, coefficients });
