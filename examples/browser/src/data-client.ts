@@ -37,17 +37,21 @@ function started(): Worker {
   return worker;
 }
 
-/** @param signal ends the job, which then rejects, where the job looks at it */
+/**
+ * @param signal ends the job, which then rejects, where the job looks at it
+ * @param transfer what the job takes over of its input
+ */
 export function dataJob<K extends keyof DataRequests>(
   job: K,
   input: DataRequests[K],
   progress?: (loaded: number, total: number) => void,
   signal?: AbortSignal,
+  transfer: readonly ArrayBuffer[] = [],
 ): Promise<DataResults[K]> {
   return new Promise((resolve, reject) => {
     const id = next++;
     waiting.set(id, { resolve: resolve as (value: unknown) => void, reject, progress });
-    started().postMessage({ id, job, input });
+    started().postMessage({ id, job, input }, { transfer: [...transfer] });
     signal?.addEventListener('abort', () => waiting.has(id) && worker?.postMessage({ id, abort: true }));
   });
 }

@@ -17,9 +17,11 @@ import {
   type FileEntry,
   type LabelledCase,
   type Preprocessing,
+  type Segmentation,
 } from 'unet3d-gpu/worker';
 import { mapped, mostValues, valuesIn, volumeOf } from './label-maps.ts';
 import { planes } from './planes.ts';
+import { shown } from './shown.ts';
 import type { VolumeFile } from './state.ts';
 
 export interface DataRequests {
@@ -35,7 +37,14 @@ export interface DataRequests {
   phantoms: { count: number; shape: [number, number, number] };
   map: { labels: readonly VolumeFile[]; classes: ReadonlyMap<number, number> };
   reduce: { images: readonly VolumeFile[]; to: 'first' | 'mean' };
+
+  /** Labels of a segmentation, to be written as a file of that name. */
+  write: { labels: ResultVolume; name: string; classes: number };
+  view: { volume: VolumeFile; isLabels: boolean };
 }
+
+/** Labels on the grid of a source. */
+type ResultVolume = Segmentation<Uint8Array | Uint16Array>['labels'];
 
 type Progress = (loaded: number, total: number) => void;
 
@@ -91,6 +100,19 @@ const jobs = {
     }
     return files;
   },
+  async write({ labels, name, classes }: DataRequests['write']) {
+    const { data, spacing } = labels;
+    const counts = new Array<number>(classes).fill(0);
+    for (const value of data) counts[value]! += 1;
+    const millilitresPerVoxel = (spacing[0] * spacing[1] * spacing[2]) / 1000;
+    const bytes = (await writeNifti(labels)) as Uint8Array<ArrayBuffer>;
+    return {
+      labels: new File([bytes], name),
+      millilitres: counts.map((count) => count * millilitresPerVoxel),
+    };
+  },
+  /** A volume as it is shown. */
+  view: ({ volume, isLabels }: DataRequests['view']) => shown(volume, isLabels),
   /** One volume of each series. */
   async reduce({ images, to }: DataRequests['reduce'], progress: Progress) {
     const files: File[] = [];

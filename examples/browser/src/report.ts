@@ -18,7 +18,8 @@ export async function trainingReport(run: Run, signal: AbortSignal): Promise<str
     throw new Error(
       'the images of this training are no longer kept, and a report needs its validation cases',
     );
-  if (state.model && state.modelRun === run.id) return reportOf(run, state.model, signal);
+  if (state.model instanceof KeptModel && state.modelRun === run.id)
+    return reportOf(run, state.model, signal);
   const opened = await KeptModel.open(() => run.files.model());
   try {
     return await reportOf(run, opened, signal);

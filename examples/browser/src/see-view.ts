@@ -1,22 +1,32 @@
 /** See: one case at a time in slices and 3-D, its truth beside the prediction. */
 import { button, el, fill, messageOf } from './dom.ts';
 import { classCount } from './planning.ts';
+import { segmented } from './segmenting.ts';
 import { changed, classNames, inTraining, onChange, state, type PageCase } from './state.ts';
 import type { View } from './view.ts';
-import { legend, opacitySlider, Viewer } from './viewer.ts';
+import { viewerControls } from './viewer-controls.ts';
+import { Viewer } from './viewer.ts';
+
+const uses = { train: 'training', validation: 'validation', unused: 'not used' };
 
 export function seeView(): View {
+  let current: PageCase | undefined = state.cases.find(({ part }) => part === 'validation') ?? state.cases[0];
+  if (!current) {
+    const hint = 'There is nothing to see yet. Add files under "Data", or try it with phantoms.';
+    return { element: el('p', { className: 'empty' }, hint), dispose: () => undefined };
+  }
   const viewer = new Viewer();
   const list = el('div', { className: 'cases', role: 'group', 'aria-label': 'Cases' });
   const status = el('p', { role: 'status', className: 'quiet' });
   const names = classNames(classCount());
-  let current: PageCase | undefined = state.cases.find(({ part }) => part === 'validation') ?? state.cases[0];
+  let shown = '';
 
   async function show(): Promise<void> {
     if (!current) return;
     const prediction = state.predictions.get(current.id);
     const truth = { title: current.label ? `Truth: ${current.id}` : current.id, overlay: current.label };
     const pictures = prediction ? [truth, { title: 'Prediction', overlay: prediction }] : [truth];
+    shown = `${current.id} ${pictures.length}`;
     try {
       await viewer.show(current.images[0]!, pictures, names, state.ignoreLabel);
     } catch (error) {
@@ -30,49 +40,29 @@ export function seeView(): View {
     const item = current;
     status.textContent = `Segmenting ${item.id}`;
     try {
-      const result = await model.predict([...item.images], {
+      const { labels } = await segmented(model, item.images, `${item.id}_prediction.nii.gz`, {
         onProgress: ({ loaded, total }) =>
           (status.textContent = `Segmenting ${item.id}: ${loaded} of ${total}`),
       });
-      const bytes = (await result.toNifti()) as Uint8Array<ArrayBuffer>;
-      state.predictions.set(item.id, new File([bytes], `${item.id}_prediction.nii.gz`));
+      state.predictions.set(item.id, labels);
       status.textContent = '';
       changed();
-      draw();
     } catch (error) {
       status.textContent = messageOf(error);
     }
   }
 
-  function draw(): void {
-    fill(
-      list,
-      state.cases.map((item) =>
-        el(
-          'button',
-          {
-            type: 'button',
-            'aria-current': String(item === current),
-            onclick: () => {
-              current = item;
-              draw();
-            },
-          },
-          item.id,
-          el('small', {}, { train: 'training', validation: 'validation', unused: 'not used' }[item.part]),
-        ),
-      ),
-    );
+  function choose(item: PageCase, index: number): void {
+    current = item;
+    for (const [at, entry] of [...list.children].entries())
+      entry.setAttribute('aria-current', String(at === index));
     void show();
   }
 
-  if (!current) {
-    const hint = 'There is nothing to see yet. Add files under "Data", or try it with phantoms.';
-    return { element: el('p', { className: 'empty' }, hint), dispose: () => undefined };
-  }
   const segmentButton = button('Segment this case', segment, { className: 'primary' });
   let hint: string | undefined;
   const update = (): void => {
+    if (current && shown !== `${current.id} ${state.predictions.has(current.id) ? 2 : 1}`) void show();
     const next = inTraining()
       ? 'The network is training; it can segment when that is paused or done.'
       : state.model
@@ -82,8 +72,23 @@ export function seeView(): View {
     status.textContent = hint = next;
     segmentButton.disabled = next !== '';
   };
+  fill(
+    list,
+    state.cases.map((item, index) =>
+      el(
+        'button',
+        {
+          type: 'button',
+          title: item.id,
+          'aria-current': String(item === current),
+          onclick: () => choose(item, index),
+        },
+        el('span', {}, item.id),
+        el('small', {}, uses[item.part]),
+      ),
+    ),
+  );
   update();
-  draw();
   const page = el(
     'div',
     { className: 'see' },
@@ -91,10 +96,17 @@ export function seeView(): View {
     el(
       'div',
       { className: 'grow' },
-      el('div', { className: 'row' }, opacitySlider(viewer), segmentButton, status),
-      legend(names),
+      el('div', { className: 'row' }, segmentButton, status),
+      viewerControls(viewer, names),
       viewer.element,
     ),
   );
-  return { element: page, dispose: onChange(update) };
+  const stopListening = onChange(update);
+  return {
+    element: page,
+    dispose() {
+      stopListening();
+      viewer.dispose();
+    },
+  };
 }

@@ -3,6 +3,7 @@
  * when it changes.
  */
 import type { Case, DatasetReport, Preprocessing, PreprocessingDecision } from 'unet3d-gpu/worker';
+import type { ForeignModel } from './foreign-model.ts';
 import type { KeptModel } from './kept-model.ts';
 import type { Run } from './run.ts';
 
@@ -35,7 +36,9 @@ export interface Settings {
 
 /** A segmentation with what is shown of it. */
 export interface Result {
-  readonly model: KeptModel;
+  readonly modelName: string;
+  /** Names by label value. */
+  readonly classes: readonly string[];
   readonly name: string;
   readonly source: VolumeFile;
   readonly labels: File;
@@ -46,6 +49,9 @@ export interface Result {
   /** Whether the labels have been downloaded: until then they are in this tab alone. */
   saved: boolean;
 }
+
+/** What segments. */
+export type OpenModel = KeptModel | ForeignModel;
 
 export interface State {
   name: string;
@@ -64,7 +70,7 @@ export interface State {
   /** The training at hand, until another takes its place; its data and settings are its own. */
   readonly run: Run | undefined;
   /** The network that segments; opened by `openModel`. */
-  readonly model: KeptModel | undefined;
+  readonly model: OpenModel | undefined;
   readonly modelName: string;
   /** Id of the training that it comes from, if it does. */
   readonly modelRun: string | undefined;
@@ -122,7 +128,7 @@ export function takeRun(run: Run | undefined): void {
 export const tabsRun = (): string | null => sessionStorage.getItem('run');
 
 /** Segments with another model from now on, or with none; what the one before has predicted goes with it. */
-export function openModel(model: KeptModel | undefined, modelName = '', modelRun?: string): void {
+export function openModel(model: OpenModel | undefined, modelName = '', modelRun?: string): void {
   if (model !== state.model) {
     state.model?.dispose();
     state.predictions.clear();

@@ -314,7 +314,7 @@ async function rest(run: Run): Promise<void> {
 /** The network that has segmented in the pause is the training's again. */
 async function takeBack(run: Run): Promise<void> {
   const { model, modelRun } = state;
-  if (!model || modelRun !== run.id) return;
+  if (!(model instanceof KeptModel) || modelRun !== run.id) return;
   run.network = await model.giveBack();
   openModel(undefined);
 }

@@ -1,251 +1,180 @@
 /** Use: a model, volumes to segment, what they hold in ml, and labels to download on the volumes' own grids. */
-import {
-  classColor,
-  cssColor,
-  imagesByCase,
-  InvalidDataset,
-  sourceName,
-  volumesAmong,
-  type NamedVolume,
-} from 'unet3d-gpu/worker';
-import {
-  button,
-  digits,
-  download,
-  dropZone,
-  el,
-  entriesOf,
-  fileProblem,
-  fill,
-  leftOut,
-  picker,
-  swatch,
-} from './dom.ts';
+import type { FileEntry } from 'unet3d-gpu/worker';
+import { ask } from './ask.ts';
+import { button, download, dropZone, el, entriesOf, fill, messageOf, picker } from './dom.ts';
+import { foreignAmong, ForeignModel } from './foreign-model.ts';
+import type { ModelSource } from './foreign.worker.ts';
 import { KeptModel } from './kept-model.ts';
-import { inTraining, onChange, openModel, state, type Result, type VolumeFile } from './state.ts';
+import { resultTables } from './results.ts';
+import { enqueue, namesOf, queue, stopQueue } from './segmenting.ts';
+import { inTraining, onChange, openModel, state, type OpenModel, type Result } from './state.ts';
 import type { View } from './view.ts';
-import { legend, opacitySlider, Viewer } from './viewer.ts';
+import { viewerControls } from './viewer-controls.ts';
+import { Viewer } from './viewer.ts';
+
+const images = (count: number): string => (count === 1 ? 'one image' : `${count} images of a case`);
 
 export function useView(): View {
   const viewer = new Viewer();
   const page = el('div');
-  let busy: AbortController | undefined;
-  let status = '';
-  let problems: string[] = [];
-  /** Of the model that is open now: others know other classes. */
-  const results = (): Result[] => state.results.filter(({ model }) => model === state.model);
-  let current: Result | undefined = results().at(-1);
-  let locked: boolean | undefined;
+  const status = el('p', { className: 'busy', role: 'status' });
+  let problem = '';
+  let opening = '';
+  let current: Result | undefined = state.results.at(-1);
+  let drawn = '';
+  let count = state.results.length;
 
-  const names = (): string[] => {
-    const { model } = state;
-    const known = model?.description.labels ?? [];
-    return Array.from(
-      { length: model?.config.classes ?? 0 },
-      (_, value) => known[value] ?? (value === 0 ? 'background' : `class ${value}`),
-    );
-  };
-
-  const images = (count: number): string => (count === 1 ? 'one image' : `${count} images of a case`);
-
-  async function openFile([file]: File[]): Promise<void> {
-    if (!file) return;
-    problems = [];
-    try {
-      const weights = async () => new Uint8Array(await file.arrayBuffer());
-      openModel(await KeptModel.open(weights), file.name);
-      current = undefined;
-    } catch (error) {
-      problems.push(fileProblem(file, error));
-    }
+  async function open(name: string, load: () => Promise<OpenModel | undefined>): Promise<void> {
+    problem = '';
+    opening = `Opening ${name}`;
     draw();
-  }
-
-  async function segment(files: readonly File[]): Promise<void> {
-    const { model } = state;
-    problems = [];
-    const model3d = files.find(({ name }) => name.endsWith('.safetensors'));
-    if (model3d) return openFile([model3d]);
-    if (!model) {
-      problems.push('Open a model file first, or train a network here.');
-      return draw();
-    }
-    const entries = volumesAmong(entriesOf(files));
-    problems.push(...leftOut(entriesOf(files)));
-    let volumes: readonly NamedVolume[] = [];
     try {
-      const found = await imagesByCase(entries, model.config.inChannels);
-      volumes = found.volumes;
-      if (found.labels.length > 0)
-        problems.push(`${found.labels.length} files are named as labels and left out.`);
-    } catch (error) {
-      if (!(error instanceof InvalidDataset)) throw error;
-      problems.push(error.message);
-    }
-    busy = new AbortController();
-    for (const volume of volumes) {
-      const group = volume.files.map(({ source }) => source as VolumeFile);
-      const [file] = group as [VolumeFile, ...VolumeFile[]];
-      const name = sourceName(file);
-      status = `Segmenting ${name}`;
-      draw();
-      const begun = performance.now();
-      try {
-        const found = await model.predict(group, {
-          signal: busy.signal,
-          onProgress: ({ loaded, total }) => {
-            status = `Segmenting ${name}: window ${loaded} of ${total}`;
-            const line = page.querySelector('.busy');
-            if (line) line.textContent = status;
-          },
-        });
-        const { data, spacing } = found.labels;
-        const counts = new Array<number>(model.config.classes).fill(0);
-        for (const value of data) counts[value]! += 1;
-        const perVoxel = (spacing[0] * spacing[1] * spacing[2]) / 1000;
-        const bytes = (await found.toNifti()) as Uint8Array<ArrayBuffer>;
-        current = {
-          model,
-          name,
-          source: file,
-          labels: new File([bytes], `${volume.name}_labels.nii.gz`),
-          millilitres: counts.map((count) => count * perVoxel),
-          seconds: (performance.now() - begun) / 1000,
-          warnings: found.warnings,
-          saved: false,
-        };
-        state.results.push(current);
-      } catch (error) {
-        problems.push(fileProblem(file, error));
-        if (busy.signal.aborted) break;
+      const model = await load();
+      if (model) {
+        stopQueue('another model was opened');
+        openModel(model, name);
       }
+    } catch (error) {
+      const message = messageOf(error);
+      problem = message.includes(name) ? message : `${name}: ${message}`;
     }
-    busy = undefined;
-    status = '';
+    opening = '';
     draw();
   }
 
-  function table(): HTMLElement {
-    const classes = names();
-    return el(
-      'div',
-      { className: 'scroll' },
-      el(
-        'table',
-        {},
-        el('caption', {}, 'Volumes in ml'),
-        el(
-          'thead',
-          {},
-          el(
-            'tr',
-            {},
-            el('th', { scope: 'col' }, 'File'),
-            classes
-              .slice(1)
-              .map((name, index) =>
-                el('th', { scope: 'col' }, swatch(cssColor(classColor(index + 1))), name),
-              ),
-            el('th', { scope: 'col' }, 'Seconds'),
-            el('th', { scope: 'col' }, 'Labels'),
-          ),
-        ),
-        el(
-          'tbody',
-          {},
-          results().map((result) =>
-            el(
-              'tr',
-              { className: result === current ? 'chosen' : '' },
-              el(
-                'th',
-                { scope: 'row' },
-                button(
-                  result.name,
-                  () => {
-                    current = result;
-                    draw();
-                  },
-                  { className: 'link', title: 'Show it' },
-                ),
-              ),
-              result.millilitres.slice(1).map((value) => el('td', {}, digits(value, value < 10 ? 2 : 1))),
-              el('td', {}, digits(result.seconds, 1)),
-              el(
-                'td',
-                {},
-                button(
-                  'Download',
-                  async () => {
-                    download(result.labels.name, new Uint8Array(await result.labels.arrayBuffer()));
-                    result.saved = true;
-                  },
-                  { 'aria-label': `Download the labels of ${result.name}` },
-                ),
-              ),
-            ),
-          ),
-        ),
-      ),
-    );
+  /** One of several models of nnU-Net, or all as TotalSegmentator's parts. */
+  async function foreign(files: ModelSource): Promise<ForeignModel | undefined> {
+    const folders = await ForeignModel.folders(files);
+    if (folders.length < 2) return ForeignModel.open(files);
+    const all = 'All, as the parts of TotalSegmentator';
+    const single = files instanceof File ? [] : folders.map((folder) => [folder, folder] as const);
+    const chosen = await ask(`There are ${folders.length} models of nnU-Net. Which one?`, [
+      ...single,
+      ['', all],
+    ]);
+    return chosen === undefined ? undefined : ForeignModel.open(files, chosen === '' ? undefined : chosen);
+  }
+
+  /** Opens the model among some files, if there is one, and segments the volumes. */
+  async function take(entries: readonly FileEntry[]): Promise<void> {
+    const others = foreignAmong(entries);
+    const own = others ? undefined : entries.find(({ path }) => path.endsWith('.safetensors'));
+    if (own) {
+      const file = own.source as File;
+      await open(file.name, () => KeptModel.open(async () => new Uint8Array(await file.arrayBuffer())));
+    } else if (others) await open(nameOf(others), () => foreign(others));
+    const volumes = others ? [] : entries.filter((entry) => entry !== own);
+    if (volumes.length > 0) await enqueue(volumes);
+  }
+
+  function about(model: OpenModel): string {
+    const kind = model instanceof ForeignModel ? ` (${model.kind})` : '';
+    const names = namesOf(model).slice(1);
+    const more = names.length > 12 ? ` and ${names.length - 12} more` : '';
+    return `${state.modelName}${kind}. It reads ${images(model.config.inChannels)} and finds ${names.slice(0, 12).join(', ')}${more}.`;
   }
 
   function draw(): void {
-    const { model } = state;
-    locked = inTraining();
+    const { model, results } = state;
+    const locked = inTraining();
+    drawn = signature();
+    count = results.length;
+    status.textContent = opening || queue.status;
     fill(
       page,
-      el(
-        'section',
-        { className: 'panel', 'aria-label': 'Model' },
-        el('h2', {}, 'Model'),
+      dropZone(
         el(
-          'p',
-          {},
-          model
-            ? `${state.modelName}. It reads ${images(model.config.inChannels)} and finds ${names().slice(1).join(', ')}.`
-            : 'None yet. Open a model.safetensors, or train a network under "Train".',
+          'section',
+          { className: 'panel', 'aria-label': 'Model' },
+          el('h2', {}, 'Model'),
+          el(
+            'p',
+            {},
+            model
+              ? about(model)
+              : 'None yet. Open a model.safetensors, a model folder or zip of nnU-Net, or a bundle of MONAI; or train a network under "Train".',
+          ),
+          el(
+            'div',
+            { className: 'row' },
+            locked
+              ? el(
+                  'span',
+                  { className: 'quiet' },
+                  'The network is training; it can be used when that is done.',
+                )
+              : [
+                  picker(
+                    'Open a model file',
+                    { multiple: true, accept: '.safetensors,.zip,.pt,.pth,.json' },
+                    (files) => take(entriesOf(files)),
+                  ),
+                  picker('Open a model folder', { folder: true }, (files) => take(entriesOf(files))),
+                  model instanceof KeptModel &&
+                    button('Download the model', async () =>
+                      download('model.safetensors', await model.save()),
+                    ),
+                ],
+          ),
         ),
-        el(
-          'div',
-          { className: 'row' },
-          locked
-            ? el('span', { className: 'quiet' }, 'The network is training; it can be used when that is done.')
-            : [
-                picker('Open a model file', { accept: '.safetensors' }, openFile),
-                model &&
-                  button('Download the model', async () => download('model.safetensors', await model.save())),
-              ],
-        ),
+        (files) => !locked && take(entriesOf(files)),
       ),
       !locked &&
         dropZone(
           el(
             'section',
             { className: 'drop', 'aria-label': 'Volumes to segment' },
-            el('p', {}, 'Drop NIfTI volumes here to segment them.'),
+            el('p', {}, 'Drop NIfTI volumes here, or a folder of them, to segment them.'),
             el(
               'div',
               { className: 'row' },
-              picker('Choose volumes', { multiple: true, accept: '.nii,.gz,.hdr,.img' }, segment),
-              busy && button('Stop', () => busy?.abort()),
+              picker('Choose volumes', { multiple: true, accept: '.nii,.gz,.hdr,.img' }, (files) =>
+                take(entriesOf(files)),
+              ),
+              queue.status !== '' && button('Stop', () => stopQueue()),
             ),
           ),
-          segment,
+          (files) => take(entriesOf(files)),
         ),
-      status !== '' && el('p', { className: 'busy', role: 'status' }, status),
-      problems.map((text) => el('p', { className: 'error', role: 'alert' }, text)),
+      status.textContent !== '' && status,
+      [...(problem === '' ? [] : [problem]), ...queue.problems].map((text) =>
+        el('p', { className: 'error', role: 'alert' }, text),
+      ),
       current?.warnings.map((text) => el('p', { className: 'quiet' }, text)),
-      results().length > 0 && table(),
-      current && [el('div', { className: 'row' }, opacitySlider(viewer), legend(names())), viewer.element],
+      results.length > 0 && resultTables(results, current, show),
+      current && [viewerControls(viewer, current.classes), viewer.element],
     );
-    if (current)
-      void viewer.show(current.source, [{ title: current.name, overlay: current.labels }], names());
   }
 
-  draw();
+  function show(result: Result | undefined): void {
+    current = result;
+    draw();
+    if (result)
+      void viewer.show(result.source, [{ title: result.name, overlay: result.labels }], result.classes);
+  }
+
+  /** What a redraw is for; progress changes a line alone. */
+  const signature = (): string =>
+    [inTraining(), state.modelName, state.results.length, queue.problems.length, queue.status === ''].join();
+
+  show(current);
   const stopListening = onChange(() => {
-    if (inTraining() !== locked) draw();
+    status.textContent = opening || queue.status;
+    if (signature() === drawn) return;
+    if (state.results.length > count) show(state.results.at(-1));
+    else draw();
   });
-  return { element: page, dispose: stopListening };
+  return {
+    element: page,
+    dispose() {
+      stopListening();
+      viewer.dispose();
+    },
+  };
+}
+
+function nameOf(files: ModelSource): string {
+  if (files instanceof File) return files.name;
+  const tops = new Set(files.map(({ path }) => path.split('/')[0]!));
+  return tops.size === 1 ? [...tops][0]! : `${files.length} files`;
 }

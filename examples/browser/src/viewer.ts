@@ -1,6 +1,7 @@
 /** NiiVue: one or two linked pictures of the same volume, each with its own label overlay. */
-import type { Niivue } from '@niivue/niivue';
+import type { Niivue, NVImage } from '@niivue/niivue';
 import { classColor, cssColor, readNifti, sourceName, stemOf, writeNifti } from 'unet3d-gpu/worker';
+import { dataJob } from './data-client.ts';
 import { el, fill, swatch } from './dom.ts';
 import type { VolumeFile } from './state.ts';
 
@@ -17,6 +18,10 @@ interface Pane {
 /** Loaded when there is something to draw: it is larger than everything else on the page. */
 const library = () => import('@niivue/niivue');
 
+/** What is drawn: all planes beside the rendering, or one of them. */
+export const layouts = ['multiplanar', 'axial', 'coronal', 'sagittal', 'rendering'] as const;
+export type Layout = (typeof layouts)[number];
+
 /** What NiiVue opens a volume by. */
 const opened = (volume: VolumeFile) => ({
   ...('header' in volume ? { file: volume.header, urlImgData: volume.image } : { file: volume }),
@@ -27,7 +32,7 @@ const opened = (volume: VolumeFile) => ({
 async function loaded(
   volume: VolumeFile,
   options: { readonly opacity?: number; readonly colormap?: string },
-) {
+): Promise<NVImage> {
   const { NVImage } = await library();
   try {
     return await NVImage.loadFromFile({ ...opened(volume), ...options });
@@ -39,10 +44,13 @@ async function loaded(
   }
 }
 
-/** Colours of the labels, background and unknown voxels clear. */
-function colormap(names: readonly string[], unknown: number | undefined) {
+/** Colours of the labels; background, unknown voxels and hidden classes clear. */
+function colormap(
+  names: readonly string[],
+  isClear: (value: number) => boolean,
+  unknown: number | undefined,
+) {
   const values = [...names.keys(), ...(unknown === undefined ? [] : [unknown])];
-  const isClear = (value: number): boolean => value === 0 || value === unknown;
   const colors = values.map((value) => (isClear(value) ? ([0, 0, 0] as const) : classColor(value)));
   const channel = (index: 0 | 1 | 2): number[] => colors.map((color) => color[index]);
   return {
@@ -64,11 +72,21 @@ export function legend(names: readonly string[]): HTMLElement {
 }
 
 export class Viewer {
-  readonly element = el('div', { className: 'viewer' });
+  readonly #figures = el('div', { className: 'viewer' });
+  readonly #note = el('p', { className: 'quiet', role: 'status' });
+  readonly element = el('div', {}, this.#figures, this.#note);
   readonly #panes: Pane[] = [];
+  readonly #hidden = new Set<number>();
   #opacity = 0.5;
+  #layout: Layout = 'multiplanar';
   #turn: Promise<void> = Promise.resolve();
+  #wish = 0;
   #base: VolumeFile | undefined;
+  #names: readonly string[] = [];
+  #unknown: number | undefined;
+  #disposed = false;
+  /** Called when another volume is there, whose greys have another range. */
+  onVolume: () => void = () => undefined;
 
   /**
    * Draws after what is being drawn; the newest wish wins where several wait.
@@ -80,20 +98,21 @@ export class Viewer {
     names: readonly string[],
     unknown?: number,
   ): Promise<void> {
-    this.#turn = this.#turn.catch(() => undefined).then(() => this.#draw(base, pictures, names, unknown));
+    const wish = ++this.#wish;
+    this.#turn = this.#turn
+      .catch(() => undefined)
+      .then(() => {
+        if (wish !== this.#wish || this.#disposed) return;
+        this.#names = names;
+        this.#unknown = unknown;
+        return this.#draw(base, pictures);
+      });
     return this.#turn;
   }
 
-  async #draw(
-    base: VolumeFile,
-    pictures: readonly Picture[],
-    names: readonly string[],
-    unknown: number | undefined,
-  ): Promise<void> {
+  async #draw(base: VolumeFile, pictures: readonly Picture[]): Promise<void> {
     if (this.#panes.length !== pictures.length) {
-      fill(this.element);
-      this.#panes.length = 0;
-      this.#base = undefined;
+      this.#free();
       for (const { title } of pictures) this.#panes.push(await this.#pane(title));
       const [first, second] = this.#panes;
       if (first && second) {
@@ -101,28 +120,37 @@ export class Viewer {
         second.niivue.broadcastTo([first.niivue], { '2d': true, '3d': true });
       }
     }
+    const isNew = this.#base !== base;
+    this.#base = undefined; // until all of it is there
     for (const [index, { title, overlay }] of pictures.entries()) {
       const pane = this.#panes[index]!;
       pane.title.textContent = title;
+      pane.title.title = title;
       const { niivue } = pane;
-      const first = this.#base === base ? 1 : 0;
+      const first = isNew ? 0 : 1;
       while (niivue.volumes.length > first) niivue.removeVolumeByIndex(niivue.volumes.length - 1);
-      if (first === 0) niivue.addVolume(await loaded(base, { colormap: 'gray' }));
+      if (isNew) {
+        const { file, note } = await dataJob('view', { volume: base, isLabels: false });
+        this.#note.textContent = note;
+        niivue.addVolume(await loaded(file ?? base, { colormap: 'gray' }));
+      }
       if (overlay) {
-        const image = await loaded(overlay, { opacity: this.#opacity });
-        image.setColormapLabel(colormap(names, unknown));
+        const { file } = await dataJob('view', { volume: overlay, isLabels: true });
+        const image = await loaded(file ?? overlay, { opacity: this.#opacity });
+        image.setColormapLabel(this.#colors());
         niivue.addVolume(image);
       }
       niivue.updateGLVolume();
     }
     this.#base = base;
+    if (isNew) this.onVolume();
   }
 
   async #pane(title: string): Promise<Pane> {
-    const { Niivue, SHOW_RENDER, SLICE_TYPE } = await library();
+    const { Niivue, SHOW_RENDER } = await library();
     const canvas = el('canvas', { 'aria-label': `Slices and 3-D view: ${title}`, role: 'img' });
-    const heading = el('h3', {}, title);
-    this.element.append(el('figure', {}, heading, el('div', { className: 'canvas' }, canvas)));
+    const heading = el('h3', { title }, title);
+    this.#figures.append(el('figure', {}, heading, el('div', { className: 'canvas' }, canvas)));
     const niivue = new Niivue({
       backColor: [0, 0, 0, 1],
       show3Dcrosshair: false,
@@ -140,8 +168,30 @@ export class Viewer {
       isColorbar: false,
     });
     await niivue.attachToCanvas(canvas, false);
-    niivue.setSliceType(SLICE_TYPE.MULTIPLANAR);
+    await this.#arrange(niivue);
     return { niivue, title: heading };
+  }
+
+  async #arrange(niivue: Niivue): Promise<void> {
+    const { SLICE_TYPE } = await library();
+    const { MULTIPLANAR, AXIAL, CORONAL, SAGITTAL, RENDER } = SLICE_TYPE;
+    const types = [MULTIPLANAR, AXIAL, CORONAL, SAGITTAL, RENDER];
+    niivue.setSliceType(types[layouts.indexOf(this.#layout)]!);
+  }
+
+  #colors() {
+    const isClear = (value: number): boolean =>
+      value === 0 || value === this.#unknown || this.#hidden.has(value);
+    return colormap(this.#names, isClear, this.#unknown);
+  }
+
+  set layout(value: Layout) {
+    this.#layout = value;
+    for (const { niivue } of this.#panes) void this.#arrange(niivue);
+  }
+
+  get layout(): Layout {
+    return this.#layout;
   }
 
   set opacity(value: number) {
@@ -151,6 +201,60 @@ export class Viewer {
 
   get opacity(): number {
     return this.#opacity;
+  }
+
+  /** Shows or hides a class. */
+  setVisible(value: number, isVisible: boolean): void {
+    if (isVisible) this.#hidden.delete(value);
+    else this.#hidden.add(value);
+    for (const { niivue } of this.#panes) {
+      const [, overlay] = niivue.volumes;
+      if (!overlay) continue;
+      overlay.setColormapLabel(this.#colors());
+      niivue.updateGLVolume();
+    }
+  }
+
+  isVisible(value: number): boolean {
+    return !this.#hidden.has(value);
+  }
+
+  /** The values that are drawn black and white, and those that there are; undefined before there is a volume. */
+  get greys():
+    { readonly low: number; readonly high: number; readonly min: number; readonly max: number } | undefined {
+    const [volume] = this.#panes[0]?.niivue.volumes ?? [];
+    if (!volume) return undefined;
+    const { cal_min: low = 0, cal_max: high = 1, global_min: min = low, global_max: max = high } = volume;
+    return { low, high, min, max };
+  }
+
+  setGreys(low: number, high: number): void {
+    for (const { niivue } of this.#panes) {
+      const [volume] = niivue.volumes;
+      if (!volume) continue;
+      volume.cal_min = low;
+      volume.cal_max = high;
+      niivue.updateGLVolume();
+    }
+  }
+
+  /** Frees volumes, listeners and WebGL contexts, of which a page has few. */
+  #free(): void {
+    for (const { niivue } of this.#panes) {
+      while (niivue.volumes.length > 0) niivue.removeVolumeByIndex(niivue.volumes.length - 1);
+      const context = niivue.canvas?.getContext('webgl2');
+      niivue.cleanup();
+      context?.getExtension('WEBGL_lose_context')?.loseContext();
+    }
+    this.#panes.length = 0;
+    this.#base = undefined;
+    fill(this.#figures);
+  }
+
+  /** After what is being drawn. */
+  dispose(): void {
+    this.#disposed = true;
+    this.#turn = this.#turn.catch(() => undefined).then(() => this.#free());
   }
 }
 

@@ -1,0 +1,90 @@
+/** Volumes as they are shown: what is too large to be drawn smoothly, with fewer voxels over the same place. */
+import { readHeader, sourceName, stemOf, writeNifti } from 'unet3d-gpu/worker';
+import { readVolume } from './label-maps.ts';
+import type { VolumeFile } from './state.ts';
+
+/** Voxels that WebGL on a processor still draws, with several textures of each. */
+const mostVoxels = 2 ** 24;
+
+export interface Shown {
+  /** What is drawn; undefined where that is the file itself. */
+  readonly file: File | undefined;
+  /** Why it is not the whole. */
+  readonly note: string;
+}
+
+/** How many voxels along each axis become one. */
+function factors(shape: readonly number[]): [number, number, number] {
+  const size = shape.slice(0, 3) as [number, number, number];
+  const result: [number, number, number] = [1, 1, 1];
+  const length = (axis: number): number => Math.ceil(size[axis]! / result[axis]!);
+  while (length(0) * length(1) * length(2) > mostVoxels) {
+    const longest = [0, 1, 2].reduce((a, b) => (length(b) > length(a) ? b : a));
+    result[longest]! += 1;
+  }
+  return result;
+}
+
+/** @param isLabels whether values are labels, which have no mean */
+export async function shown(volume: VolumeFile, isLabels: boolean): Promise<Shown> {
+  const source = 'header' in volume ? volume.header : volume;
+  const { shape } = await readHeader(source);
+  const factor = factors([...shape, 1, 1, 1].slice(0, 3));
+  const isWhole = factor.every((n) => n === 1) && shape.slice(3).every((n) => n === 1);
+  if (isWhole) return { file: undefined, note: '' };
+  const read = await readVolume(volume);
+  const size = [...read.shape, 1, 1, 1].slice(0, 3) as [number, number, number];
+  const fewer = size.map((n, axis) => Math.ceil(n / factor[axis]!)) as [number, number, number];
+  const data = reduced(read.data, size, factor, fewer, isLabels);
+  const affine = [...read.affine];
+  for (const row of [0, 4, 8])
+    for (const axis of [0, 1, 2]) {
+      affine[row + axis] = read.affine[row + axis]! * factor[axis]!;
+      // A new voxel lies in the middle of those that it stands for.
+      affine[row + 3]! += read.affine[row + axis]! * ((factor[axis]! - 1) / 2);
+    }
+  const bytes = (await writeNifti(
+    { data, shape: fewer, affine },
+    { gzip: false },
+  )) as Uint8Array<ArrayBuffer>;
+  const volumes = read.data.length / (size[0] * size[1] * size[2]);
+  const note = [
+    ...(factor.some((n) => n > 1)
+      ? [`Shown with ${fewer.join(' × ')} of its ${size.join(' × ')} voxels; all are segmented and saved.`]
+      : []),
+    ...(volumes > 1 ? [`Shown is the first of ${volumes} volumes.`] : []),
+  ].join(' ');
+  return { file: new File([bytes], `${stemOf(sourceName(volume))}.nii`), note };
+}
+
+/** The first volume with one voxel for each block: its mean, or of labels the one in the middle. */
+function reduced(
+  data: Float32Array,
+  [nx, ny, nz]: readonly [number, number, number],
+  [fx, fy, fz]: readonly [number, number, number],
+  [mx, my, mz]: readonly [number, number, number],
+  isLabels: boolean,
+): Float32Array {
+  const result = new Float32Array(mx * my * mz);
+  let at = 0;
+  for (let z = 0; z < mz; z++)
+    for (let y = 0; y < my; y++)
+      for (let x = 0; x < mx; x++) {
+        const [x0, y0, z0] = [x * fx, y * fy, z * fz];
+        if (isLabels) {
+          const middle = (from: number, factor: number, end: number) =>
+            Math.min(end - 1, from + (factor >> 1));
+          result[at++] = data[(middle(z0, fz, nz) * ny + middle(y0, fy, ny)) * nx + middle(x0, fx, nx)]!;
+          continue;
+        }
+        let [sum, count] = [0, 0];
+        for (let k = z0; k < Math.min(nz, z0 + fz); k++)
+          for (let j = y0; j < Math.min(ny, y0 + fy); j++)
+            for (let i = x0; i < Math.min(nx, x0 + fx); i++) {
+              sum += data[(k * ny + j) * nx + i]!;
+              count += 1;
+            }
+        result[at++] = sum / count;
+      }
+  return result;
+}
