@@ -1,11 +1,12 @@
-/** The data view of the browser example: large sets, several sets, labels that have to be asked about. */
+/** What the browser example takes in and lets go: large sets and several, odd labels, DICOM. */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { chromium as playwright, type Browser, type Page } from 'playwright';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { chromium } from '../../scripts/chromium.ts';
-import { writeNifti } from '../../src/node.ts';
+import { readNifti, writeNifti } from '../../src/node.ts';
+import { dicomFile, type Series } from '../support/dicom.ts';
 import { serveExample, type Site } from '../support/site.ts';
 import { visitPage } from '../support/visit.ts';
 
@@ -40,7 +41,7 @@ const image = (subject: number) => volume((voxel) => subject + ((7 * voxel) % 5)
 /** The first half of the voxels is background. */
 const halves = (value: number) => volume((voxel) => (voxel < 12 ? 0 : value));
 
-async function folderOf(files: Record<string, Promise<Uint8Array>>): Promise<string> {
+async function folderOf(files: Record<string, Uint8Array | Promise<Uint8Array>>): Promise<string> {
   const folder = mkdtempSync(join(tmpdir(), 'unet3d-page-'));
   folders.push(folder);
   for (const [path, bytes] of Object.entries(files)) {
@@ -166,7 +167,7 @@ test('of several folders of labels one is asked for, and values that are no clas
   await open(page, await folderOf(files));
   await page.getByRole('button', { name: /labels_expert: 3 labels/ }).click();
   await page.getByRole('heading', { name: 'Which class is which value?' }).waitFor();
-  expect(await page.getByLabel('Class of the value 255').inputValue()).toBe('1');
+  expect(await page.getByLabel('Meaning of 255').inputValue()).toBe('1');
   await page.getByRole('button', { name: 'Use these classes' }).click();
   await page.getByRole('button', { name: 'Next: look at the cases' }).waitFor();
   expect(await page.getByRole('heading', { name: 'Which class is which value?' }).count()).toBe(0);
@@ -196,6 +197,75 @@ test('of files with several volumes it is asked what they are', async ({ skip })
     expect(reasons.some((reason) => reason.includes('channel 5'))).toBe(spoken !== undefined);
     await page.close();
   }
+});
+
+/** An oblique series, its rows turned by 20° about the patient's long axis and its slices by 10° about the rows. */
+function oblique(series: number): Series {
+  const [a, b] = [(20 * Math.PI) / 180, (10 * Math.PI) / 180];
+  const row = [Math.cos(a), Math.sin(a), 0] as const;
+  const column = [-Math.sin(a) * Math.cos(b), Math.cos(a) * Math.cos(b), Math.sin(b)] as const;
+  const normal = [Math.sin(a) * Math.sin(b), -Math.cos(a) * Math.sin(b), Math.cos(b)] as const;
+  const position = (slice: number) =>
+    normal.map((part, axis) => [-20, 30, 12][axis]! + 3 * slice * part) as unknown as [
+      number,
+      number,
+      number,
+    ];
+  const value = (x: number, y: number, slice: number) => 1 + x + 16 * y + 256 * slice;
+  const size = { columns: 12, rows: 10, slices: 5, spacing: [1.5, 1.25] as const, thickness: 3 };
+  return { ...size, row, column, position, value, series };
+}
+
+/** Runs in the page: keeps the files that it makes. */
+function keepMade(): void {
+  const made: File[] = [];
+  const construct = (of: typeof File, parts: ConstructorParameters<typeof File>): File => {
+    const file = new of(...parts);
+    made.push(file);
+    return file;
+  };
+  Object.assign(globalThis, { made, File: new Proxy(File, { construct }) });
+}
+
+test('DICOM series of a folder of patients are volumes at their place', async ({ skip }) => {
+  if (!browser) return skip('no Chromium for this machine');
+  const series = oblique(3);
+  const files: Record<string, Uint8Array | Promise<Uint8Array>> = {};
+  for (let slice = 0; slice < series.slices; slice++) {
+    // In an order that is not that of the slices, and without endings.
+    files[`images/patient_1/IM${(7 * slice) % 5}`] = dicomFile(series, slice);
+    files[`images/patient_2/IM${(7 * slice) % 5}`] = dicomFile(series, slice);
+  }
+  const page = await visit();
+  await page.evaluate(keepMade);
+  await page.getByLabel('Choose a folder').setInputFiles(await folderOf(files));
+  await page.getByText('10 DICOM files of 2 folders: 2 volumes.').waitFor();
+  expect(await page.locator('.cases-table th[scope=row]').allTextContents()).toEqual([
+    'patient_1',
+    'patient_2',
+  ]);
+  const bytes = await page.evaluate(async () => {
+    const { made } = globalThis as unknown as { made: File[] };
+    return [...new Uint8Array(await made.find(({ name }) => name === 'patient_1.nii.gz')!.arrayBuffer())];
+  });
+  const { data, shape, affine: found } = await readNifti(Uint8Array.from(bytes));
+  for (let k = 0; k < shape[2]!; k++)
+    for (let j = 0; j < shape[1]!; j++)
+      for (let i = 0; i < shape[0]!; i++) {
+        const at = [i, j, k, 1];
+        const place = [0, 4, 8].map((line) => at.reduce((sum, n, axis) => sum + n * found[line + axis]!, 0));
+        // The patient's x and y run the other way round in DICOM.
+        const value = data[i + shape[0]! * (j + shape[1]! * k)]! - 1;
+        const [x, y, slice] = [value % 16, Math.floor(value / 16) % 16, Math.floor(value / 256)];
+        const corner = series.position(slice);
+        const expected = [0, 1, 2].map(
+          (axis) =>
+            (corner[axis]! + 1.25 * x * series.row[axis]! + 1.5 * y * series.column[axis]!) *
+            (axis < 2 ? -1 : 1),
+        );
+        for (const axis of [0, 1, 2]) expect(place[axis]).toBeCloseTo(expected[axis]!, 3);
+      }
+  await page.close();
 });
 
 test('nothing broke the content security policy, and no error went unseen', () => {

@@ -106,7 +106,7 @@ export function dataView(next: () => void): DataView {
         'ol',
         {},
         [
-          'Data: add MR or CT images (.nii, .nii.gz), each with a label volume of the same name, in which every voxel holds the number of its class.',
+          'Data: add MR or CT images (.nii, .nii.gz, DICOM series), each with a label volume of the same name, in which every voxel holds the number of its class.',
           'See: look at the cases and their labels in slices and in 3-D.',
           'Train: start, watch it learn, pause, go on after a reload.',
           'Use: segment new volumes, read off millilitres, save the labels.',
@@ -132,13 +132,15 @@ export function dataView(next: () => void): DataView {
         el(
           'section',
           { className: 'drop', 'aria-label': 'Add files' },
-          el('p', {}, 'Drop NIfTI images and labels here, a folder, or a Decathlon or nnU-Net data set.'),
+          el(
+            'p',
+            {},
+            'Drop NIfTI images and labels here, DICOM series, a folder, or a Decathlon or nnU-Net data set.',
+          ),
           el(
             'div',
             { className: 'row' },
-            picker('Choose images', { multiple: true, accept: '.nii,.gz,.hdr,.img' }, (files) =>
-              intake.take(entriesOf(files), 'images'),
-            ),
+            picker('Choose images', { multiple: true }, (files) => intake.take(entriesOf(files), 'images')),
             picker('Choose labels', { multiple: true, accept: '.nii,.gz,.hdr,.img' }, (files) =>
               intake.take(entriesOf(files), 'labels'),
             ),

@@ -16,6 +16,7 @@ import { ask } from './ask.ts';
 import { dataJob } from './data-client.ts';
 import { joined, rivals, withoutSides } from './datasets.ts';
 import { device } from './device.ts';
+import { withoutDicom } from './dicom.ts';
 import { leftOut, messageOf } from './dom.ts';
 import { chooseDefaults, classCount, divide } from './planning.ts';
 import { changed, classNames, state, type PageCase, type VolumeFile } from './state.ts';
@@ -55,13 +56,22 @@ export class Intake {
     this.#onWork = onWork;
   }
 
-  async take(given: readonly FileEntry[], as: Kind): Promise<void> {
+  async take(files: readonly FileEntry[], as: Kind): Promise<void> {
+    const { entries, notes } = await withoutDicom(
+      files,
+      this.#counted('Converting', 'folders of DICOM files'),
+    );
+    this.#onWork('');
+    await this.#takeVolumes(entries, as, notes);
+  }
+
+  async #takeVolumes(given: readonly FileEntry[], as: Kind, notes: readonly string[]): Promise<void> {
     const isDescribed = given.some(({ path }) => /(^|\/)dataset\.json$/.test(path));
-    const trouble = isDescribed ? [] : leftOut(given);
+    const trouble = [...notes, ...(isDescribed ? [] : leftOut(given))];
     if (!isDescribed && volumesAmong(given).length === 0) {
       this.trouble = [
         ...trouble,
-        'There is no NIfTI file among these. Give files that end in .nii or .nii.gz.',
+        'There is no volume among these. Give NIfTI files, which end in .nii or .nii.gz, or DICOM series.',
       ];
       return this.#onChange();
     }
@@ -269,7 +279,7 @@ export class Intake {
         ? 'Labels only: add their images.'
         : 'Images without labels: add the labels to train, or go to "Use" to segment them.',
     );
-    this.#setCases([...(this.#base?.cases ?? []), ...this.#images.map(bare)]);
+    this.#setCases([...(this.#base?.cases ?? []), ...bare(this.#images)]);
     this.#onChange();
   }
 
@@ -296,7 +306,7 @@ export class Intake {
       if (isMatched) {
         this.trouble.push('Choose the label of each image below.');
         this.labels = this.#labels;
-        this.#setCases([...(this.#base?.cases ?? []), ...this.#images.map((image) => this.#guessed(image))]);
+        this.#setCases([...(this.#base?.cases ?? []), ...this.#guessed()]);
         return this.check();
       }
       this.#onWork('');
@@ -304,11 +314,12 @@ export class Intake {
     }
   }
 
-  /** An image with the only label of its name, if there is one. */
-  #guessed(image: FileEntry): Case {
-    const item = bare(image);
-    const [label, ...others] = this.#labels.filter(({ path }) => stemOf(path) === item.id);
-    return label && others.length === 0 ? { ...item, label: label.source } : item;
+  /** Images, each with the only label of its name where there is one. */
+  #guessed(): Case[] {
+    return bare(this.#images).map((item) => {
+      const [label, ...others] = this.#labels.filter(({ path }) => stemOf(path) === item.id);
+      return label && others.length === 0 ? { ...item, label: label.source } : item;
+    });
   }
 
   #setCases(cases: readonly Case[]): void {
@@ -360,10 +371,17 @@ export class Intake {
   }
 }
 
-const bare = ({ path, source }: FileEntry): Case => {
-  const id = stemOf(path);
-  return { id, subject: id, images: [source] };
-};
+/** Images as cases; where names repeat in several folders, those tell them apart. */
+function bare(images: readonly FileEntry[]): Case[] {
+  const times = new Map<string, number>();
+  for (const { path } of images) times.set(stemOf(path), (times.get(stemOf(path)) ?? 0) + 1);
+  return images.map(({ path, source }) => {
+    const folders = path.split('/').slice(0, -1);
+    const name = stemOf(path);
+    const id = times.get(name) === 1 ? name : [...folders, name].join('_');
+    return { id, subject: id, images: [source] };
+  });
+}
 
 /** The folder that all files came in, if they came in one. */
 function commonFolder(files: readonly FileEntry[]): string | undefined {

@@ -9,6 +9,7 @@ import {
   type NamedVolume,
 } from 'unet3d-gpu/worker';
 import { dataJob } from './data-client.ts';
+import { withoutDicom } from './dicom.ts';
 import { fileProblem, leftOut } from './dom.ts';
 import { changed, state, type OpenModel, type VolumeFile } from './state.ts';
 
@@ -52,17 +53,25 @@ export const queue = {
   /** Empty where it rests. */
   status: '',
   problems: [] as string[],
+  /** Of the files that were added last. */
+  notes: [] as readonly string[],
 };
 
 /** Adds the volumes among some files; labels beside them are no images. */
-export async function enqueue(entries: readonly FileEntry[]): Promise<void> {
+export async function enqueue(given: readonly FileEntry[]): Promise<void> {
   const { model } = state;
   if (!controller) queue.problems = [];
   if (!model) {
     queue.problems = ['Open a model first, or train a network here.'];
     return changed();
   }
+  const { entries, notes } = await withoutDicom(given, (done, folders) => {
+    queue.status = `Converting ${done} of ${folders} folders of DICOM files`;
+    changed();
+  });
+  if (!controller) queue.status = '';
   queue.problems.push(...leftOut(entries));
+  queue.notes = notes;
   const all = volumesAmong(entries);
   const isImage = ({ path }: FileEntry): boolean => !looksLikeLabel(path);
   const images = all.some(isImage) ? all.filter(isImage) : all;

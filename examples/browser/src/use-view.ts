@@ -124,13 +124,12 @@ export function useView(): View {
           el(
             'section',
             { className: 'drop', 'aria-label': 'Volumes to segment' },
-            el('p', {}, 'Drop NIfTI volumes here, or a folder of them, to segment them.'),
+            el('p', {}, 'Drop volumes here, NIfTI files, DICOM series or folders of them, to segment them.'),
             el(
               'div',
               { className: 'row' },
-              picker('Choose volumes', { multiple: true, accept: '.nii,.gz,.hdr,.img' }, (files) =>
-                take(entriesOf(files)),
-              ),
+              picker('Choose volumes', { multiple: true }, (files) => take(entriesOf(files))),
+              picker('Choose a folder of volumes', { folder: true }, (files) => take(entriesOf(files))),
               queue.status !== '' && button('Stop', () => stopQueue()),
             ),
           ),
@@ -140,7 +139,7 @@ export function useView(): View {
       [...(problem === '' ? [] : [problem]), ...queue.problems].map((text) =>
         el('p', { className: 'error', role: 'alert' }, text),
       ),
-      current?.warnings.map((text) => el('p', { className: 'quiet' }, text)),
+      [...queue.notes, ...(current?.warnings ?? [])].map((text) => el('p', { className: 'quiet' }, text)),
       results.length > 0 && resultTables(results, current, show),
       current && [viewerControls(viewer, current.classes), viewer.element],
     );

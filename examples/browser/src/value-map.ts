@@ -53,7 +53,7 @@ export function valueMap(
               classes.set(value, Number(chosen));
               check();
             },
-            { 'aria-label': `Class of the value ${Number(value.toPrecision(6))}` },
+            { 'aria-label': `Meaning of ${Number(value.toPrecision(6))}` },
           ),
         ),
       ),

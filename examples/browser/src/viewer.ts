@@ -111,6 +111,8 @@ export class Viewer {
   }
 
   async #draw(base: VolumeFile, pictures: readonly Picture[]): Promise<void> {
+    await library();
+    if (this.#disposed) return;
     if (this.#panes.length !== pictures.length) {
       this.#free();
       for (const { title } of pictures) this.#panes.push(await this.#pane(title));
@@ -123,6 +125,7 @@ export class Viewer {
     const isNew = this.#base !== base;
     this.#base = undefined; // until all of it is there
     for (const [index, { title, overlay }] of pictures.entries()) {
+      if (this.#disposed) return;
       const pane = this.#panes[index]!;
       pane.title.textContent = title;
       pane.title.title = title;

@@ -1,0 +1,90 @@
+/** DICOM series as NIfTI volumes, converted by dcm2niix in a worker that is loaded when it is needed. */
+import type { FileEntry } from 'unet3d-gpu/worker';
+
+/** Files of other kinds, whose beginning nobody needs to look at. */
+const others = /\.(nii|hdr|img|json|csv|tsv|txt|md|zip|safetensors|pth?|ckpt|png|jpe?g|pdf|html?)(\.gz)?$/i;
+/** DICOMDIR is a list of contents. */
+const skipped = /(^|\/)(dicomdir|\..*)$/i;
+const named = /\.(dcm|dicom|ima)$/i;
+/** Where the letters DICM stand in a file. */
+const magicAt = 128;
+
+async function isDicom({ path, source }: FileEntry): Promise<boolean> {
+  if (!(source instanceof Blob) || others.test(path) || skipped.test(path)) return false;
+  if (named.test(path)) return true;
+  return (await source.slice(magicAt, magicAt + 4).text()) === 'DICM';
+}
+
+export interface WithoutDicom {
+  /** The other files, and the volumes in the place of the series. */
+  readonly entries: readonly FileEntry[];
+  /** What the user should know, one sentence each. */
+  readonly notes: readonly string[];
+}
+
+/**
+ * Replaces DICOM files by the volumes of their series. The only series of a folder gets the folder's name; several are
+ * files in it, by protocol and number.
+ * @param onFolder is told how many of so many folders are done
+ */
+export async function withoutDicom(
+  given: readonly FileEntry[],
+  onFolder: (done: number, folders: number) => void,
+): Promise<WithoutDicom> {
+  const folders = new Map<string, File[]>();
+  const entries: FileEntry[] = [];
+  for (const entry of given) {
+    if (!(await isDicom(entry))) {
+      if (!/(^|\/)dicomdir$/i.test(entry.path)) entries.push(entry);
+      continue;
+    }
+    const folder = entry.path.split('/').slice(0, -1).join('/');
+    folders.set(folder, [...(folders.get(folder) ?? []), entry.source as File]);
+  }
+  const notes: string[] = [];
+  let [done, read, made] = [0, 0, 0];
+  for (const [folder, files] of folders) {
+    onFolder(done++, folders.size);
+    const where = folder === '' ? 'these files' : `the folder ${folder}`;
+    try {
+      const volumes = await converted(files);
+      const isOnly = volumes.length === 1 && folder !== '';
+      for (const volume of volumes) {
+        const name = volume.name.replace(/\.gz$/, '').replace(/\.nii$/, '');
+        const path = isOnly ? `${folder}.nii.gz` : [folder, `${name}.nii.gz`].filter(Boolean).join('/');
+        entries.push({ path, source: new File([volume], path.split('/').at(-1)!) });
+      }
+      if (volumes.length === 0)
+        notes.push(`There is no volume in ${where} (${counted(files.length, 'DICOM file')}).`);
+      read += files.length;
+      made += volumes.length;
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      notes.push(
+        `The ${counted(files.length, 'DICOM file')} of ${where} cannot be read (${why}): export the series again, uncompressed.`,
+      );
+    }
+  }
+  if (made > 0)
+    notes.unshift(
+      `${counted(read, 'DICOM file')} of ${counted(folders.size, 'folder')}: ${counted(made, 'volume')}.`,
+    );
+  return { entries, notes };
+}
+
+const counted = (count: number, what: string): string => `${count} ${what}${count === 1 ? '' : 's'}`;
+
+/** Its worker takes files once, and gives its memory back when it ends. */
+async function converted(files: readonly File[]): Promise<File[]> {
+  const { Dcm2niix } = await import('@niivue/dcm2niix');
+  const tool = new Dcm2niix();
+  try {
+    await tool.init();
+    // Names of their own, whatever the folders call them.
+    const input = files.map((file, index) => new File([file], `${index}.dcm`));
+    const made = await tool.input(input).bids('n').filenameformat('%p_%s').gzip('i').run();
+    return made.filter(({ name }) => /\.nii(\.gz)?$/.test(name));
+  } finally {
+    tool.worker?.terminate();
+  }
+}
