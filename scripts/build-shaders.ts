@@ -38,7 +38,10 @@ function describe(file: string) {
     .split(sep)
     .join('/')
     .replace(/\.wgsl$/, '');
-  const code = strip(expand(file));
+  const whole = strip(expand(file));
+  // Extensions come before everything else, wherever a file that needs one is included.
+  const enables = [...new Set(whole.match(/^enable \w+;$/gm))];
+  const code = strip([...enables, whole.replace(/^enable \w+;$/gm, '')].join('\n'));
   const bindings: Binding[] = [];
   for (const match of code.matchAll(/@group\(0\) @binding\((\d+)\) var<([^>]+)> (\w+)\s*:/g)) {
     const space = match[2]!.replaceAll(' ', '');
@@ -64,7 +67,9 @@ function describe(file: string) {
   if (!/@compute/.test(code)) throw new Error(`${name}: no @compute entry point`);
   const last = bindings.at(-1);
   if (struct && last?.type !== 'uniform') throw new Error(`${name}: params must be the last binding`);
-  return { code, descriptor: { name, readsVolumes: /\bQuad\b/.test(code), bindings, params, constants } };
+  const readsVolumes = /\bQuad\b/.test(code);
+  const usesMatrices = /@builtin\(subgroup_id\)/.test(code);
+  return { code, descriptor: { name, readsVolumes, usesMatrices, bindings, params, constants } };
 }
 
 function files(folder: string): string[] {

@@ -6,10 +6,10 @@ import './hash.node.ts';
 import { setTuningStore } from './model/tuning-cache.ts';
 import { folderCache } from './model/tuning-cache.node.ts';
 
-setAdapterProvider(async () => {
+setAdapterProvider(async (wishes) => {
   // Deno has WebGPU of its own.
   if ('Deno' in globalThis && 'gpu' in navigator) return browserAdapter();
-  const found = await requestNodeAdapter();
+  const found = await requestNodeAdapter(wishes);
   warnOfSoftware(found);
   return {
     adapter: found.adapter,

@@ -96,7 +96,8 @@ export class UNet3D {
       { config, ...description },
       (problem) => new InvalidOption(`UNet3D.create: ${problem}`),
     );
-    const gpu = await Gpu.open({ device: options.device, limits: options.limits });
+    const { device, limits, matrixUnits } = options;
+    const gpu = await Gpu.open({ device, limits, matrixUnits });
     return new UNet3D(new ModelState(gpu, config, seed, initialWeights), description, options);
   }
 
@@ -111,7 +112,8 @@ export class UNet3D {
     assertBytes('UNet3D.load', bytes);
     const { description, tensors } = await openModel(bytes);
     rulesOf(description);
-    const gpu = await Gpu.open({ device: options.device, limits: options.limits });
+    const { device, limits, matrixUnits } = options;
+    const gpu = await Gpu.open({ device, limits, matrixUnits });
     const state = new ModelState(gpu, description.config);
     try {
       await uploadWeights(state, tensors);

@@ -75,6 +75,7 @@ const calls: Readonly<Record<string, PublicCall>> = {
         activation: 'relu',
         seed: 1,
         precision: 'f32',
+        matrixUnits: false,
         deepSupervision: false,
         strides: [[2, 2, 2]],
         labels: names,
@@ -162,7 +163,7 @@ const calls: Readonly<Record<string, PublicCall>> = {
   'Gpu.open': {
     call: (given) => library.Gpu.open(given),
     values: [],
-    options: { 0: { device, limits } },
+    options: { 0: { device, limits, matrixUnits: false } },
     mayBe: { '0.limits': [{}] },
   },
   'Segmentation.toNifti': {

@@ -13,10 +13,10 @@ export async function announceAdapter(io: Io): Promise<NodeAdapter> {
   setTuningStore(() => Promise.resolve(folderCache()));
   // An adapter gives one device; models opened after the first ask again.
   let first: NodeAdapter | undefined = found;
-  setAdapterProvider(async () => {
-    const taken = first;
+  setAdapterProvider(async (wishes) => {
+    const taken = wishes.matrixUnits ? undefined : first;
     first = undefined;
-    return taken ?? requestNodeAdapter();
+    return taken ?? requestNodeAdapter(wishes);
   });
   return found;
 }

@@ -4,19 +4,21 @@
  */
 import * as v from 'valibot';
 import { numberAbove, object, oneOf, text } from '../schema.ts';
+import type { MatrixKernelName } from './matrix-units.ts';
 import type { ForwardTileName, WeightTileName } from './tiles.ts';
 
 /**
  * A 3×3×3 convolution, forward or with respect to its input. `voxels`: a workgroup's threads take different
- * voxels; `channels`: different output channels of the same voxels; `tiled …`: from workgroup memory.
+ * voxels; `channels`: different output channels of the same voxels; `tiled …`: from workgroup memory; `matrix …`: on
+ * matrix units.
  */
-export type ForwardKernel = 'voxels' | 'channels' | ForwardTileName;
+export type ForwardKernel = 'voxels' | 'channels' | ForwardTileName | MatrixKernelName;
 
 /**
  * The gradient of a 3×3×3 convolution with respect to its weights. `lines`: a thread sums all lines of its planes
- * from global memory; `tiled …`: from workgroup memory.
+ * from global memory; `tiled …`: from workgroup memory; `matrix …`: on matrix units.
  */
-export type WeightKernel = 'lines' | WeightTileName;
+export type WeightKernel = 'lines' | WeightTileName | MatrixKernelName;
 
 /** Which of several kernels for the same work are used. */
 export interface KernelChoices {

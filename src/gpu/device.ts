@@ -7,8 +7,10 @@ import * as v from 'valibot';
 import { DeviceLost, GpuError, OutOfMemory, UnsupportedDevice } from '../errors.ts';
 import { hexadecimal, sha256 } from '../hash.ts';
 import { assertOptions, assertValue } from '../options.ts';
-import { withParts } from '../schema.ts';
+import { flag, withParts } from '../schema.ts';
 import { kernelChoices, type AdapterClass } from './choices.ts';
+import { matrixFeatures, matrixUnitsOf, subgroupSizeControl, type MatrixUnits } from './matrix-units.ts';
+import type { Abilities } from './passes.ts';
 import { PipelineCache } from './pipelines.ts';
 import { limitsSchema, type PlanLimits } from './plan.ts';
 import type { Precision } from './precision.ts';
@@ -25,8 +27,14 @@ export interface FoundAdapter {
   readonly implementation?: string | undefined;
 }
 
+/** What an adapter is wanted for beyond what WebGPU grants to everybody. */
+export interface AdapterWishes {
+  /** Matrix units, which in Node are among the features that Dawn only offers to those who ask for unsafe ones. */
+  readonly matrixUnits?: boolean;
+}
+
 /** Finds an adapter. Throws `UnsupportedDevice` where there is none. */
-export type AdapterProvider = () => Promise<FoundAdapter>;
+export type AdapterProvider = (wishes: AdapterWishes) => Promise<FoundAdapter>;
 
 let provider: AdapterProvider = browserAdapter;
 
@@ -125,11 +133,12 @@ const wantedLimits = [
 ] as const;
 
 /** With all that this package makes use of. */
-async function requestDevice(adapter: GPUAdapter): Promise<GPUDevice> {
+async function requestDevice(adapter: GPUAdapter, matrixUnits: boolean): Promise<GPUDevice> {
   const requiredLimits: Record<string, number> = {};
   for (const name of wantedLimits) requiredLimits[name] = adapter.limits[name];
+  const wanted = matrixUnits ? [...wantedFeatures, ...matrixFeatures, subgroupSizeControl] : wantedFeatures;
   return adapter.requestDevice({
-    requiredFeatures: wantedFeatures.filter((feature) => adapter.features.has(feature)),
+    requiredFeatures: [...new Set(wanted)].filter((feature) => adapter.features.has(feature)),
     requiredLimits,
   });
 }
@@ -140,6 +149,8 @@ export interface OpenOptions {
   readonly device?: GPUDevice | undefined;
   /** Lower the limits that plans respect, for tests and for shared machines. */
   readonly limits?: Partial<PlanLimits> | undefined;
+  /** Whether convolutions may run on matrix units: see `DeviceOptions`. */
+  readonly matrixUnits?: boolean | undefined;
 }
 
 export const deviceSchema = withParts('a GPUDevice', 'queue', 'limits');
@@ -147,6 +158,7 @@ export const deviceSchema = withParts('a GPUDevice', 'queue', 'limits');
 const openEntries = {
   device: v.optional(deviceSchema),
   limits: v.optional(v.partial(limitsSchema)),
+  matrixUnits: v.optional(flag),
 } satisfies Record<keyof OpenOptions, unknown>;
 
 /** A device and what was found out about it. */
@@ -158,6 +170,8 @@ interface Opened {
   readonly owned: boolean;
   readonly speed: number;
   readonly limits: Partial<PlanLimits>;
+  readonly matrixUnits: MatrixUnits | undefined;
+  readonly matrixWish: boolean | undefined;
 }
 
 const userAgent = (): string => (globalThis.navigator as Navigator | undefined)?.userAgent ?? 'unknown';
@@ -178,6 +192,10 @@ export class Gpu {
   readonly memoryBytes: number | undefined;
   /** Whether this object opened the device, and destroys it. */
   readonly owned: boolean;
+  /** The matrix units that convolutions may run on. */
+  readonly matrixUnits: MatrixUnits | undefined;
+  /** What was asked of them when this was opened. */
+  readonly matrixWish: boolean | undefined;
   #allocated = 0;
   #lost: GPUDeviceLostInfo | undefined;
   #disposed = false;
@@ -188,8 +206,10 @@ export class Gpu {
     readonly device: GPUDevice,
     /** Its compiled kernels. */
     readonly pipelines: PipelineCache,
-    { info, identity, adapterClass, describe, owned, speed, limits }: Opened,
+    { info, identity, adapterClass, describe, owned, speed, limits, matrixUnits, matrixWish }: Opened,
   ) {
+    this.matrixUnits = matrixUnits;
+    this.matrixWish = matrixWish;
     this.describe = describe;
     this.identity = identity;
     this.memoryBytes = memoryOf(info);
@@ -213,10 +233,19 @@ export class Gpu {
   /** Opens an adapter of this platform with all it can give, or wraps the caller's device. */
   static async open(options: OpenOptions = {}): Promise<Gpu> {
     assertOptions('Gpu.open', openEntries, options);
-    const { device: given, limits = {} } = options;
-    const found = given ? undefined : await provider();
-    const device = given ?? (await requestDevice(found!.adapter));
+    const { device: given, limits = {}, matrixUnits: wish } = options;
+    const found = given ? undefined : await provider({ matrixUnits: wish === true });
+    const device = given ?? (await requestDevice(found!.adapter, wish !== false));
     const info = found?.adapter.info ?? device.adapterInfo;
+    const precisions = wish ? (['f16', 'f32'] as const) : (['f16'] as const);
+    const matrixUnits = wish === false ? undefined : matrixUnitsOf(info, device.features, precisions);
+    if (wish && !matrixUnits) {
+      if (!given) device.destroy();
+      throw new UnsupportedDevice(
+        `matrixUnits: ${describeAdapter(info)} offers no matrix units for products of float16 into float32: leave the ` +
+          'option out, or in Chrome start with --enable-unsafe-webgpu',
+      );
+    }
     const adapterClass = adapterClassOf(info);
     const pipelines = PipelineCache.of(device);
     return new Gpu(device, pipelines, {
@@ -227,7 +256,10 @@ export class Gpu {
         describeAdapter(info),
         found?.implementation ?? userAgent(),
         await abilitiesOf(found?.adapter ?? device),
+        ...(wish === undefined ? [] : [`matrix units ${wish ? 'in float32 too' : 'off'}`]),
       ].join(' | '),
+      matrixUnits,
+      matrixWish: wish,
       owned: !given,
       speed: await expectedSpeed(adapterClass, device, pipelines),
       limits,
@@ -237,6 +269,11 @@ export class Gpu {
   /** Bytes of all live buffers made through this object. */
   get allocatedBytes(): number {
     return this.#allocated;
+  }
+
+  /** What decides which kernels it runs. */
+  get abilities(): Abilities {
+    return { limits: this.device.limits, matrixUnits: this.matrixUnits };
   }
 
   /** How this device keeps volumes of a precision: float16 natively where it can, packed where not. */

@@ -25,6 +25,8 @@ export type AdapterSource = 'environment' | 'system' | 'lavapipe' | 'swiftshader
 export interface NodeAdapterOptions {
   /** Dawn toggles to enable, such as `allow_unsafe_apis`. */
   readonly dawnToggles?: readonly string[];
+  /** Offer matrix units, which takes Dawn's `allow_unsafe_apis`. */
+  readonly matrixUnits?: boolean;
 }
 
 export interface NodeAdapter {
@@ -185,8 +187,12 @@ function dawnVersion(): string {
   }
 }
 
-function dawnFlags({ dawnToggles = [] }: NodeAdapterOptions): string[] {
-  return dawnToggles.length > 0 ? [`enable-dawn-features=${dawnToggles.join(',')}`] : [];
+function dawnFlags({ dawnToggles = [], matrixUnits = false }: NodeAdapterOptions): string[] {
+  // Dawn hides float16 on NVIDIA's Vulkan drivers without the second.
+  const all = matrixUnits
+    ? [...new Set([...dawnToggles, 'allow_unsafe_apis', 'vulkan_enable_f16_on_nvidia'])]
+    : dawnToggles;
+  return all.length > 0 ? [`enable-dawn-features=${all.join(',')}`] : [];
 }
 
 async function requestAdapter(gpu: GPU): Promise<GPUAdapter | undefined> {

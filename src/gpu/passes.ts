@@ -3,6 +3,15 @@
  * what matters for speed, with sizes rounded, so that one measurement serves all shapes near by.
  */
 import type { ForwardKernel, KernelChoices, WeightKernel } from './choices.ts';
+import {
+  isMatrixKernel,
+  matrixForwardNeeds,
+  matrixKernel,
+  matrixKernels,
+  matrixWeightNeeds,
+  offers,
+  type MatrixUnits,
+} from './matrix-units.ts';
 import type { Size3 } from '../size.ts';
 import type { Precision } from './precision.ts';
 import {
@@ -46,9 +55,10 @@ export function passKey({ kind, inputs, channelsOut, grid, precision }: ConvPass
 }
 
 const isForwardKernel = (name: string): name is ForwardKernel =>
-  name === 'voxels' || name === 'channels' || isForwardTile(name);
+  name === 'voxels' || name === 'channels' || isForwardTile(name) || isMatrixKernel(name);
 
-const isWeightKernel = (name: string): name is WeightKernel => name === 'lines' || isWeightTile(name);
+const isWeightKernel = (name: string): name is WeightKernel =>
+  name === 'lines' || isWeightTile(name) || isMatrixKernel(name);
 
 /** The kernel of a forward pass: what was tuned for its key, else the table's. */
 export function forwardKernel({ conv3, tuned }: KernelChoices, pass: ConvPass): ForwardKernel {
@@ -62,24 +72,48 @@ export function weightKernel({ conv3Weights, tuned }: KernelChoices, pass: ConvP
   return name !== undefined && isWeightKernel(name) ? name : conv3Weights;
 }
 
-/** The names of all kernels for a pass of this kind. */
-export const kernelsOf = (kind: ConvPass['kind']): readonly string[] =>
-  kind === 'forward'
+/** The names of all kernels for a pass of this kind: those on an adapter's matrix units first. */
+export const kernelsOf = (
+  { kind, precision }: Pick<ConvPass, 'kind' | 'precision'>,
+  units?: MatrixUnits,
+): readonly string[] => [
+  ...matrixKernels(units, precision),
+  ...(kind === 'forward'
     ? ['voxels', 'channels', ...Object.keys(forwardTiles)]
-    : ['lines', ...Object.keys(weightTiles)];
+    : ['lines', ...Object.keys(weightTiles)]),
+];
+
+/** What decides whether a device runs a kernel. */
+export interface Abilities {
+  readonly limits: GPUSupportedLimits;
+  /** That may be used. */
+  readonly matrixUnits?: MatrixUnits | undefined;
+}
 
 /** Whether a device has what a kernel needs; false for names that this package does not know. */
-export function runsOn(name: string, limits: GPUSupportedLimits): boolean {
+export function runsOn(name: string, { limits, matrixUnits }: Abilities): boolean {
   if (isForwardTile(name)) return fits(forwardNeeds(forwardTiles[name]), limits);
   if (isWeightTile(name)) return fits(weightNeeds(weightTiles[name]), limits);
-  return isForwardKernel(name) || isWeightKernel(name);
+  const matrix = matrixKernel(name);
+  if (!matrix) return isForwardKernel(name) || isWeightKernel(name);
+  const needs = [matrixForwardNeeds, matrixWeightNeeds].map((of) => of(matrix, matrixUnits?.subgroup ?? 0));
+  return offers(matrixUnits, matrix) && needs.every((one) => fits(one, limits));
 }
+
+/** The precision that the key of a pass ends with. */
+const precisionOf = (key: string): string => key.slice(key.lastIndexOf(' ') + 1);
+
+/** Whether a kernel may be used for the pass of a key: matrix units, for volumes of this precision only if allowed. */
+export const mayServe = (key: string, name: string, { matrixUnits }: Abilities): boolean =>
+  !isMatrixKernel(name) ||
+  (matrixUnits?.precisions.some((precision) => precision === precisionOf(key)) ?? false);
 
 /** Kernels among the choices that a device cannot run, or that this package does not know. */
 export function unavailable(
   { conv3, conv3Weights, tuned = {} }: KernelChoices,
-  limits: GPUSupportedLimits,
+  abilities: Abilities,
 ): string[] {
-  const names = new Set<string>([conv3, conv3Weights, ...Object.values(tuned)]);
-  return [...names].filter((name) => !runsOn(name, limits));
+  const refused = Object.entries(tuned).filter(([key, name]) => !mayServe(key, name, abilities));
+  const names = [conv3, conv3Weights, ...Object.values(tuned)].filter((name) => !runsOn(name, abilities));
+  return [...new Set([...names, ...refused.map(([, name]) => name)])];
 }

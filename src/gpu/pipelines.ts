@@ -1,4 +1,6 @@
 /** Compiled kernels: pipelines are made in parallel and cached by shader and constants. */
+import { subgroupSizeControl } from './matrix-units.ts';
+import type { Subgroup } from './wgsl.ts';
 import { shaderInfo, variantLabel, type Constants, type ShaderName, type StorageFormat } from './shader.ts';
 
 /** Of each device; all models on a caller's device share its kernels. */
@@ -38,6 +40,7 @@ export class PipelineCache {
   ): Promise<GPUComputePipeline> {
     const { specialise } = await import('./wgsl.ts');
     const info = shaderInfo(shader);
+    const subgroup = info.usesMatrices ? subgroupOf(this.#device) : undefined;
     const layout = this.#device.createBindGroupLayout({
       label,
       entries: info.bindings.map(({ binding, type }) => ({
@@ -50,8 +53,15 @@ export class PipelineCache {
       label,
       layout: this.#device.createPipelineLayout({ label, bindGroupLayouts: [layout] }),
       compute: {
-        module: this.#device.createShaderModule({ label, code: specialise(info, constants, format) }),
+        module: this.#device.createShaderModule({
+          label,
+          code: specialise(info, constants, format, subgroup),
+        }),
       },
     });
   }
+}
+
+function subgroupOf({ adapterInfo, features }: GPUDevice): Subgroup {
+  return { size: adapterInfo.subgroupMaxSize ?? 0, controlled: features.has(subgroupSizeControl) };
 }

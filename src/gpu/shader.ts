@@ -21,6 +21,8 @@ export interface ShaderInfo {
   readonly name: string;
   /** Whether it reads or writes volumes, whose storage format its code then depends on. */
   readonly readsVolumes: boolean;
+  /** Whether it runs on matrix units: its code then depends on how many threads a subgroup has. */
+  readonly usesMatrices: boolean;
   readonly bindings: readonly {
     readonly name: string;
     readonly binding: number;

@@ -3,9 +3,25 @@ import { storages, wgsl } from '../generated/wgsl.ts';
 import { GpuError } from '../errors.ts';
 import type { Constants, ShaderInfo, StorageFormat } from './shader.ts';
 
+/** Threads of a subgroup, and whether a device that has several sizes is asked for this one. */
+export interface Subgroup {
+  readonly size: number;
+  readonly controlled: boolean;
+}
+
 /** The WGSL of a kernel for a storage format, with constants replaced by name; an unknown name is an error. */
-export function specialise(info: ShaderInfo, constants: Constants, format: StorageFormat = 'f32'): string {
+export function specialise(
+  info: ShaderInfo,
+  constants: Constants,
+  format: StorageFormat = 'f32',
+  subgroup?: Subgroup,
+): string {
   let code = wgsl[info.name]!;
+  if (subgroup) {
+    constants = { ...constants, SUBGROUP: subgroup.size };
+    if (subgroup.controlled)
+      code = `enable subgroup_size_control;\n${code.replace('@compute', '@compute @subgroup_size(SUBGROUP)')}`;
+  }
   for (const [name, value] of Object.entries(constants)) {
     if (!(name in info.constants)) {
       throw new GpuError(
@@ -17,7 +33,9 @@ export function specialise(info: ShaderInfo, constants: Constants, format: Stora
       (_, type: string) => `const ${name}${type}= ${literal(value, type)};`,
     );
   }
-  return info.readsVolumes ? `${storages[format]}\n${code}` : code;
+  if (!info.readsVolumes) return code;
+  const enables = /^(?:enable \w+;\n)*/.exec(code)![0]; // before all declarations
+  return `${enables}${storages[format]}\n${code.slice(enables.length)}`;
 }
 
 function literal(value: number | boolean, type: string): string {

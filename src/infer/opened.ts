@@ -22,10 +22,10 @@ export class OpenNetwork {
    */
   static async open(
     config: UNet3DConfig,
-    { device, limits, precision = 'f32', memoryBudget }: DeviceOptions,
+    { device, limits, matrixUnits, precision = 'f32', memoryBudget }: DeviceOptions,
     prepare: (network: OpenNetwork) => Promise<void> | void = () => undefined,
   ): Promise<OpenNetwork> {
-    const gpu = await Gpu.open({ device, limits });
+    const gpu = await Gpu.open({ device, limits, matrixUnits });
     const state = new ModelState(gpu, config);
     state.precision = precision;
     const network = new OpenNetwork(state, new Inference(state, memoryBudget ?? defaultBudget(gpu)));

@@ -6,7 +6,8 @@
 import * as v from 'valibot';
 import { Aborted } from '../errors.ts';
 import type { Gpu } from '../gpu/device.ts';
-import { kernelsOf, runsOn, type ConvPass, type CountedPass } from '../gpu/passes.ts';
+import { isMatrixKernel } from '../gpu/matrix-units.ts';
+import { kernelsOf, mayServe, runsOn, type ConvPass, type CountedPass } from '../gpu/passes.ts';
 import { assertOptions } from '../options.ts';
 import { callback, list, signal, withParts } from '../schema.ts';
 import { benchPass, ClockTooCoarse, type PassBench } from './pass-bench.ts';
@@ -73,7 +74,10 @@ export interface Tuning {
 
 /** A kernel is taken if its time is at most this fraction of that of the table's. */
 const worthwhile = 0.95;
-/** Largest ‖a − b‖ / ‖b‖ between two kernels' results; stored volumes of float16 are rounded to 2⁻¹¹. */
+/**
+ * Largest ‖a − b‖ / ‖b‖ between two kernels' results; stored volumes of float16, and the operands of matrix units, are
+ * rounded to 2⁻¹¹.
+ */
 export const tolerance = { f32: 1e-4, f16: 1e-3 };
 /** A pass that takes longer than this is left to the table: trying all kernels would take too long. */
 const longMs = 500;
@@ -137,13 +141,15 @@ export async function cachedChoices(
   warn: (message: string) => void = () => undefined,
 ): Promise<Readonly<Record<string, string>>> {
   const entries = Object.entries((await readCache(store, gpu, warn)) ?? {});
-  return Object.fromEntries(entries.filter(([, kernel]) => runsOn(kernel, gpu.device.limits)));
+  return Object.fromEntries(
+    entries.filter(([key, kernel]) => runsOn(kernel, gpu.abilities) && mayServe(key, kernel, gpu.abilities)),
+  );
 }
 
 async function measure(
   gpu: Gpu,
   pass: CountedPass,
-  { bench = benchPass, candidates: named = ({ kind }) => kernelsOf(kind), signal }: TuningOptions,
+  { bench = benchPass, candidates: named = (one) => kernelsOf(one, gpu.matrixUnits), signal }: TuningOptions,
 ): Promise<Measurement> {
   const standard = standardOf(gpu, pass);
   const rejected: string[] = [];
@@ -155,15 +161,16 @@ async function measure(
   try {
     const { output: expected, ms: standardMs } = await tried(under, standard, Infinity, () => true);
     let [kernel, ms] = [standard, standardMs];
-    const close = (output: Float32Array) => distance(output, expected) <= tolerance[pass.precision];
+    const close = (name: string) => (output: Float32Array) =>
+      distance(output, expected) <= tolerance[isMatrixKernel(name) ? 'f16' : pass.precision];
     const candidates = named(pass)
-      .filter((name) => name !== standard && runsOn(name, gpu.device.limits))
+      .filter((name) => name !== standard && runsOn(name, gpu.abilities))
       .slice(0, mostCandidates);
     if (standardMs <= longMs) await under.compile(candidates);
     for (const name of standardMs <= longMs ? candidates : []) {
       stopIfAsked();
       try {
-        const result = await tried(under, name, standardMs, close);
+        const result = await tried(under, name, standardMs, close(name));
         if (result.ms <= worthwhile * standardMs && result.ms < ms) [kernel, ms] = [name, result.ms];
       } catch (error) {
         if (await gpu.isLost()) throw gpu.lossError();
@@ -174,8 +181,8 @@ async function measure(
     const found = { key: pass.key, kernel, standard, ms, standardMs, rejected };
     if (kernel === standard) return found;
     // A gain must show twice: other work may have disturbed the first measurement of the table's kernel.
-    const { ms: standardAgain } = await tried(under, standard, Infinity, close);
-    const { ms: again } = await tried(under, kernel, standardAgain, close);
+    const { ms: standardAgain } = await tried(under, standard, Infinity, close(standard));
+    const { ms: again } = await tried(under, kernel, standardAgain, close(kernel));
     const least = { ms: Math.min(ms, again), standardMs: Math.min(standardMs, standardAgain) };
     if (again <= worthwhile * standardAgain) return { ...found, ...least };
     return { ...found, kernel: standard, ...least, ms: least.standardMs };

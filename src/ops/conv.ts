@@ -6,21 +6,31 @@
 import type { Recorder, View, VolumeTensor } from '../gpu/plan.ts';
 import type { Size3 } from '../size.ts';
 import { forwardKernel, weightKernel, type ConvPass } from '../gpu/passes.ts';
+import { isMatrixKernel, matrixKernel } from '../gpu/matrix-units.ts';
 import { assertLength, type Input } from './common.ts';
-import { packWeights } from './conv/pack.ts';
+import { convolveByMatrices, packForMatrices, weightGradientByMatrices } from './conv/matrix.ts';
+import { packWeights, type PackedRange, type WeightChannels } from './conv/pack.ts';
 import { convolve, weightGradient, type Place, type WeightTensors } from './conv/general.ts';
 import { assertConvolved, convWork, isUsual, tapsOf, usualShape, type ConvShape } from './conv/shape.ts';
 import { convolveByChannels, convolveByVoxels, type JoinedTensors } from './conv3/forward.ts';
 import { weightGradientByLines, weightGradientTiled } from './conv3/weight-gradient.ts';
 
+/** The weights of a convolution, and which of its channels they are for. */
+interface Unpacked {
+  readonly weights: View;
+  readonly channels: WeightChannels;
+  readonly range: PackedRange;
+}
+
 /** The fast kernels for 3×3×3 with stride 1. */
 function convolve3(
   recorder: Recorder,
   label: string,
-  tensors: JoinedTensors,
+  tensors: Omit<JoinedTensors, 'packed'>,
+  { weights, channels, range }: Unpacked,
   { add, flops }: { readonly add: boolean; readonly flops: number },
 ): void {
-  const { inputs, packed, bias, target } = tensors;
+  const { inputs, bias, target } = tensors;
   const [a, b] = inputs;
   const pass: ConvPass = {
     kind: 'forward',
@@ -31,6 +41,13 @@ function convolve3(
   };
   recorder.pass(pass, flops);
   const kernel = forwardKernel(recorder.limits.kernels, pass);
+  if (isMatrixKernel(kernel)) {
+    const matrix = matrixKernel(kernel)!;
+    const packed = packForMatrices(recorder, label, weights, channels, range, matrix);
+    convolveByMatrices(recorder, matrix, label, { ...tensors, packed }, add);
+    return;
+  }
+  const packed = packWeights(recorder, label, weights, channels, range);
   if (kernel === 'channels') {
     const channelsIn = a.tensor.channels + (b?.tensor.channels ?? 0);
     const own = { input: a, packed, bias, target };
@@ -39,7 +56,7 @@ function convolve3(
       const place = { channelsIn, first: a.tensor.channels, add: true };
       convolveByChannels(recorder, label, { input: b, packed, target }, place);
     }
-  } else convolveByVoxels(recorder, kernel, label, tensors, add);
+  } else convolveByVoxels(recorder, kernel, label, { ...tensors, packed }, add);
 }
 
 /** An input as the key of a pass has it. */
@@ -67,11 +84,12 @@ export function convForward(
   const inChannels = a.tensor.channels + (b?.tensor.channels ?? 0);
   const flops = convWork(kernel, inChannels, target);
   const channels = { outChannels: target.channels, inChannels, kernel };
-  const packed = packWeights(recorder, label, weights, channels, { of: 'out', count: target.channels });
+  const range = { of: 'out', count: target.channels } as const;
   if (isUsual(shape)) {
-    convolve3(recorder, label, { inputs, packed, bias, target }, { add: false, flops });
+    convolve3(recorder, label, { inputs, bias, target }, { weights, channels, range }, { add: false, flops });
     return;
   }
+  const packed = packWeights(recorder, label, weights, channels, range);
   const walk = { kernel, stride, dilation: none, inChannels };
   const of = ({ tensor: { channels } }: Input) => (flops * channels) / inChannels;
   const firstTensors = { input: a, packed, bias, target };
@@ -100,10 +118,12 @@ export function convBackwardInput(
   const flops = convWork(kernel, dInput.channels, dOutput);
   const channels = { outChannels: dOutput.channels, inChannels, kernel };
   const range = { of: 'in', first, count: dInput.channels } as const;
-  const packed = packWeights(recorder, label, weights, channels, range);
   const input = { tensor: dOutput };
-  if (isUsual(shape)) convolve3(recorder, label, { inputs: [input], packed, target: dInput }, { add, flops });
-  else {
+  if (isUsual(shape)) {
+    const tensors = { inputs: [input], target: dInput } as const;
+    convolve3(recorder, label, tensors, { weights, channels, range }, { add, flops });
+  } else {
+    const packed = packWeights(recorder, label, weights, channels, range);
     const place = { inChannels: dOutput.channels, first: 0 };
     const walk = { kernel, stride: none, dilation: stride, ...place, add, flops };
     convolve(recorder, label, { input, packed, target: dInput }, walk);
@@ -142,5 +162,7 @@ export function convBackwardWeight(
   recorder.pass(pass, flops);
   const kernel = weightKernel(recorder.limits.kernels, pass);
   if (kernel === 'lines') weightGradientByLines(recorder, label, tensors, place);
+  else if (isMatrixKernel(kernel))
+    weightGradientByMatrices(recorder, matrixKernel(kernel)!, label, tensors, place);
   else weightGradientTiled(recorder, kernel, label, tensors, place);
 }

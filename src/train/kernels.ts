@@ -45,7 +45,7 @@ async function chosen(
   const warn = (message: string): void => emit({ type: 'warning', message });
   if (found) {
     const stored = found.kernels ?? table;
-    const missing = unavailable(stored, gpu.device.limits);
+    const missing = unavailable(stored, gpu.abilities);
     if (missing.length === 0) return stored;
     warn(
       `the checkpoint was computed with kernels that this device or version does not run (${some(missing)}); ` +

@@ -61,7 +61,7 @@ export async function trainThroughLosses(
 /** Opens a device in place of the lost one, with the network on it as it is initialised. */
 async function openAgain(model: Pick<Model, 'state' | 'limits'>): Promise<void> {
   const { gpu, config, precision } = model.state;
-  const opened = await Gpu.open({ limits: model.limits });
+  const opened = await Gpu.open({ limits: model.limits, matrixUnits: gpu.matrixWish });
   if (gpu.disposed) {
     opened.dispose();
     throw gpu.lossError();

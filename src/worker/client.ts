@@ -62,6 +62,8 @@ export interface WorkerOptions {
   readonly memoryBudget?: number;
   /** How volumes are stored. Default `f32`. */
   readonly precision?: Precision;
+  /** Whether convolutions may run on matrix units. Default: as for the local model. */
+  readonly matrixUnits?: boolean;
 }
 
 /** The network, its seed, and the worker it is made in. */

@@ -104,8 +104,8 @@ describe('tune', () => {
   test('measures what runs here; all kernels give the same numbers', async () => {
     const gpu = await testDevice();
     const typical = ['voxels', 'lines', 'tiled 8x8x8, 8', 'tiled 8x16, 16x2, 4']; // SwiftShader compiles slowly
-    const candidates: TuningOptions['candidates'] = ({ kind }) =>
-      kernelsOf(kind).filter((name) => gpu.adapterClass !== 'swiftshader' || typical.includes(name));
+    const candidates: TuningOptions['candidates'] = (one) =>
+      kernelsOf(one).filter((name) => gpu.adapterClass !== 'swiftshader' || typical.includes(name));
     const passes = [
       pass({
         inputs: [
@@ -287,11 +287,11 @@ test('choices as JSON', async () => {
   expect(() => read('{}')).toThrow(/conv3 is missing; expected a text/);
   expect(() => read('{"conv3": 1}')).toThrow(/conv3 is 1; expected a text/);
   expect(() => read(text.replace('"tiled 8x8x8, 8"', '3'))).toThrow(/tuned\..* is 3; expected a text/);
-  expect(unavailable(choices, device.limits)).toEqual([]);
-  const small = { ...limitsOf(device), maxComputeWorkgroupStorageSize: 16384 };
+  expect(unavailable(choices, device)).toEqual([]);
+  const small = { limits: { ...limitsOf(device), maxComputeWorkgroupStorageSize: 16384 } };
   expect(runsOn('tiled 16x16, 16x2, 8', small)).toBe(false);
   expect(runsOn('tiled 32x8x4, 8', small)).toBe(true);
-  expect(unavailable({ ...choices, tuned: { a: 'spheres' } }, device.limits)).toEqual(['spheres']);
+  expect(unavailable({ ...choices, tuned: { a: 'spheres' } }, device)).toEqual(['spheres']);
 });
 
 const limitsOf = ({ limits }: GPUDevice): GPUSupportedLimits => {

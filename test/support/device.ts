@@ -2,9 +2,11 @@
  * The GPU that tests run on, Dawn's adapter in Node and the page's in a browser: opened once for all test files that
  * share a process or a page, and with it its compiled kernels.
  */
+import { UnsupportedDevice } from '../../src/errors.ts';
 import { Gpu, setAdapterProvider } from '../../src/gpu/device.ts';
 
 let opened: Promise<Gpu> | undefined;
+let withMatrices: Promise<Gpu | undefined> | undefined;
 
 export function testDevice(): Promise<Gpu> {
   opened ??= open();
@@ -21,6 +23,22 @@ export async function featurelessDevice(): Promise<Gpu> {
     requiredLimits: { maxBufferSize, maxStorageBufferBindingSize },
   });
   return Gpu.open({ device, limits });
+}
+
+/** A device with matrix units, for convolutions in float32, too; undefined where the adapter offers none. */
+export function matrixDevice(): Promise<Gpu | undefined> {
+  withMatrices ??= openWithMatrices();
+  return withMatrices;
+}
+
+async function openWithMatrices(): Promise<Gpu | undefined> {
+  await testDevice();
+  try {
+    return await Gpu.open({ matrixUnits: true });
+  } catch (error) {
+    if (error instanceof UnsupportedDevice) return undefined;
+    throw error;
+  }
 }
 
 async function open(): Promise<Gpu> {

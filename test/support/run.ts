@@ -11,6 +11,7 @@ import {
   type View,
   type VolumeTensor,
 } from '../../src/gpu/plan.ts';
+import type { Gpu } from '../../src/gpu/device.ts';
 import type { Precision } from '../../src/gpu/precision.ts';
 import type { Size3 } from '../../src/size.ts';
 import { fromHalf, toHalf } from '../../src/gpu/half.ts';
@@ -39,6 +40,10 @@ export function randomDense(shape: Dense['shape']): Dense {
   return { shape, data: values };
 }
 
+/** The same values, rounded to float16. */
+export const halves = (values: Float64Array): Float64Array =>
+  Float64Array.from(fromHalf(toHalf(Float32Array.from(values))));
+
 const sentinel = 12345.678;
 
 /** Records, fills and reads back. Tensors made here are kept for the whole plan. */
@@ -50,7 +55,12 @@ export class Bench {
   >();
   #program: Program | undefined;
 
-  constructor(limits: Partial<PlanLimits> = {}, precision: Precision = 'f32') {
+  /** @param gpu where it runs; default: the test device */
+  constructor(
+    limits: Partial<PlanLimits> = {},
+    precision: Precision = 'f32',
+    private readonly gpu?: Gpu,
+  ) {
     this.recorder = new Recorder(limitsOf(limits), precision);
   }
 
@@ -92,7 +102,7 @@ export class Bench {
   }
 
   async run(): Promise<this> {
-    const gpu = await testDevice();
+    const gpu = this.gpu ?? (await testDevice());
     const program = await Program.create(gpu, this.recorder.finish());
     this.#program = program;
     for (const [tensor, data] of this.#contents) program.write(tensor, data);

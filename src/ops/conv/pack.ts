@@ -7,6 +7,20 @@ import { tapsOf } from './shape.ts';
 /** Output channels that are packed, and computed, together. */
 export const block = 8;
 
+/** Of all weights (out, in, taps) of a convolution. */
+export interface WeightChannels {
+  readonly outChannels: number;
+  readonly inChannels: number;
+  readonly kernel: Size3;
+}
+
+/** The output or input channels [first, first + count) that a kernel computes. */
+export interface PackedRange {
+  readonly of: 'out' | 'in';
+  readonly first?: number;
+  readonly count: number;
+}
+
 /**
  * weights (out, in, taps) → [block][in][taps][8] for the output channels of a range; for its input channels [block][out]
  * [taps][8] with the taps flipped, which makes of the convolution the gradient with respect to its input.
@@ -15,8 +29,8 @@ export function packWeights(
   recorder: Recorder,
   label: string,
   weights: View,
-  { outChannels, inChannels, kernel }: { outChannels: number; inChannels: number; kernel: Size3 },
-  { of, first = 0, count }: { readonly of: 'out' | 'in'; readonly first?: number; readonly count: number },
+  { outChannels, inChannels, kernel }: WeightChannels,
+  { of, first = 0, count }: PackedRange,
 ): Tensor {
   const taps = tapsOf(kernel);
   assertLength(label, weights, outChannels * inChannels * taps);

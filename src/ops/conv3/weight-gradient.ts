@@ -63,7 +63,7 @@ const leastQuads = 128;
  * Cuts planes into chunks and a plane's rows into stripes, at most `most` in all, for `groups` workgroups in each.
  * Depends on shapes and the tile only, as long as bindings hold 128 MiB (every device's do).
  */
-function parts(
+export function parts(
   recorder: Recorder,
   tensors: readonly VolumeTensor[],
   { lines, most, groups }: { lines: number; most: number; groups: number },

@@ -1,0 +1,141 @@
+// Convolution with 1 or 3 taps and a stride of 1 or 2 along each axis, over one input or two that stand for their
+// concatenation, on matrix units. An input may be the raw output of an earlier convolution: norm and activation are then
+// applied as it is staged, and the zero halo is that of the activated volume. Operands are rounded to float16, sums are
+// float32. With weights packed flipped and transposed this is also the gradient with respect to the input. Assigns
+// target, or with ADD accumulates into it.
+// A workgroup brings a block of K channels into workgroup memory and multiplies from there, chunk after chunk of
+// channels: a run of M voxels by K channels, for each tap from another voxel on, times K channels by N outputs. Each
+// subgroup has its own runs, and OUTS times N outputs of them. A block lies within one sample.
+// include "common/volume.wgsl"
+// include "common/matrix_units.wgsl"
+
+const RUN = M;
+// include "common/halo_block.wgsl"
+
+const INPUTS: u32 = 1u;
+const NORM_A: bool = false;
+const NORM_B: bool = false;
+const ADD: bool = false;
+const RAGGED: bool = true;   // whether rows end inside a quad
+const OUTS: u32 = 1u;        // tiles of N output channels of a workgroup
+const SUBGROUPS: u32 = 4u;   // of a workgroup: a divisor of the block's runs
+
+struct Params {
+  width: u32, height: u32, depth: u32, rowQuads: u32,
+  widthOut: u32, heightOut: u32, depthOut: u32, rowQuadsOut: u32,
+  channelsA: u32, channelsB: u32, channelsOut: u32,
+  plane0: u32, plane1: u32,                   // planes of this dispatch
+  bound0: u32, bound1: u32,                   // planes of the source that are bound
+  block0: u32,                                // first block of planes, of ceil(depthOut / PLANES) a sample
+  startA: u32, startB: u32, startTarget: u32, // quads before each binding
+  slopeA: f32, slopeB: f32,
+  biased: u32, // 0: without bias
+}
+
+@group(0) @binding(0) var<storage, read> sourceA: array<Quad>;
+@group(0) @binding(1) var<storage, read> affineA: array<vec2<f32>>;
+@group(0) @binding(2) var<storage, read> sourceB: array<Quad>;
+@group(0) @binding(3) var<storage, read> affineB: array<vec2<f32>>;
+@group(0) @binding(4) var<storage, read> operand: array<f16>; // [out tile][chunk][tap][in][out]
+@group(0) @binding(5) var<storage, read> bias: array<f32>;
+@group(0) @binding(6) var<storage, read_write> target_: array<Quad>;
+@group(0) @binding(7) var<uniform> params: Params;
+
+const threads = SUBGROUPS * SUBGROUP;
+const own = RUNS * LINES * PLANES / SUBGROUPS; // runs of a subgroup
+
+var<workgroup> results: array<f32, SUBGROUPS * M * N>; // [subgroup][out][x]
+
+fn stage(local: u32, corner: Corner, channel0: u32) {
+  let area = params.height * params.rowQuads;
+  for (var i = local; i < spots * K; i += threads) {
+    let spot = spotOf(i % spots, corner);
+    let channel = channel0 + i / spots;
+    let second = INPUTS == 2u && channel >= params.channelsA;
+    let count = select(params.channelsA, params.channelsB, second);
+    let here = channel - select(0u, params.channelsA, second);
+    let plane = corner.sample * params.depth + spot.z;
+    var value = vec4<f32>(0.0);
+    if (!spot.outside && here < count && plane >= params.bound0 && plane < params.bound1) {
+      let at = (plane * count + here) * area + spot.y * params.rowQuads + spot.q;
+      if (second) {
+        value = toFloat(sourceB[at - params.startB]);
+        if (NORM_B) { value = activate4(value, affineB[corner.sample * count + here], params.slopeB); }
+      } else {
+        value = toFloat(sourceA[at - params.startA]);
+        if (NORM_A) { value = activate4(value, affineA[corner.sample * count + here], params.slopeA); }
+      }
+      if (RAGGED && (NORM_A || NORM_B)) { value = inside(value, spot.q, params.width); }
+    }
+    put(spot, i / spots, value);
+  }
+}
+
+fn store(value: vec4<f32>, plane: u32, channel: u32, y: u32, q: u32) {
+  if (channel >= params.channelsOut || y >= params.heightOut || q >= params.rowQuadsOut) { return; }
+  var result = value;
+  if (params.biased > 0u) { result += bias[channel]; }
+  if (RAGGED) { result = inside(result, q, params.widthOut); }
+  let line = (plane * params.channelsOut + channel) * params.heightOut + y;
+  let at = line * params.rowQuadsOut + q - params.startTarget;
+  if (ADD) { result += toFloat(target_[at]); }
+  target_[at] = toQuad(result);
+}
+
+@compute @workgroup_size(threads)
+fn main(
+  @builtin(local_invocation_index) local: u32,
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(subgroup_id) subgroup: u32,
+) {
+  let across = (params.rowQuadsOut * 4u + RUNS * M - 1u) / (RUNS * M);
+  let deep = (params.depthOut + PLANES - 1u) / PLANES;
+  let block = params.block0 + group.z;
+  let corner = Corner(
+    group.x % across * (RUNS * M / 4u), group.x / across * LINES, block % deep * PLANES, block / deep);
+  let channels = params.channelsA + params.channelsB;
+  let chunks = (channels + K - 1u) / K;
+  let tile0 = group.y * OUTS;
+  let lastTile = (params.channelsOut - 1u) / N;
+
+  var sums: array<array<Result, OUTS>, own>;
+  for (var chunk = 0u; chunk < chunks; chunk++) {
+    workgroupBarrier();
+    stage(local, corner, chunk * K);
+    workgroupBarrier();
+    for (var tap = 0u; tap < taps; tap++) {
+      var weights: array<Right, OUTS>;
+      for (var i = 0u; i < OUTS; i++) {
+        let tile = min(tile0 + i, lastTile); // sums beyond the last tile are not stored
+        let at = ((tile * chunks + chunk) * taps + tap) * (K * N);
+        weights[i] = operandRight(at, N);
+      }
+      for (var j = 0u; j < own; j++) {
+        let run = subgroup * own + j;
+        let at = seenAt(run % RUNS, run / RUNS % LINES, run / (RUNS * LINES), tap);
+        let voxels = stagedLeft(at, STRIDE_X * PITCH);
+        for (var i = 0u; i < OUTS; i++) {
+          sums[j][i] = multiplyAdd(voxels, weights[i], sums[j][i]);
+        }
+      }
+    }
+  }
+
+  for (var j = 0u; j < own; j++) {
+    for (var i = 0u; i < OUTS; i++) {
+      workgroupBarrier();
+      layOut(subgroup * (M * N), sums[j][i]);
+      workgroupBarrier();
+      for (var at = local; at < SUBGROUPS * M * N / 4u; at += threads) {
+        let run = at / (M * N / 4u) * own + j;
+        let z = corner.z + run / (RUNS * LINES);
+        let plane = corner.sample * params.depthOut + z;
+        if (z >= params.depthOut || plane < params.plane0 || plane >= params.plane1) { continue; }
+        let value = vec4<f32>(results[4u * at], results[4u * at + 1u], results[4u * at + 2u], results[4u * at + 3u]);
+        let channel = (tile0 + i) * N + at / (M / 4u) % N;
+        let q = corner.q + run % RUNS * (M / 4u) + at % (M / 4u);
+        store(value, plane, channel, corner.y + run / RUNS % LINES, q);
+      }
+    }
+  }
+}
