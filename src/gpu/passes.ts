@@ -72,6 +72,10 @@ export function weightKernel({ conv3Weights, tuned }: KernelChoices, pass: ConvP
   return name !== undefined && isWeightKernel(name) ? name : conv3Weights;
 }
 
+/** Whether any of the kernels rounds what it reads to float16. */
+export const roundsToHalf = ({ conv3, conv3Weights, tuned = {} }: KernelChoices): boolean =>
+  [conv3, conv3Weights, ...Object.values(tuned)].some(isMatrixKernel);
+
 /** The names of all kernels for a pass of this kind: those on an adapter's matrix units first. */
 export const kernelsOf = (
   { kind, precision }: Pick<ConvPass, 'kind' | 'precision'>,

@@ -2,7 +2,10 @@
  * Adam, AdamW and SGD over one flat buffer of parameters, with the global gradient norm and its clipping, the decision
  * whether a step is applied, and the running average of weights.
  */
+import type { KernelChoices } from '../gpu/choices.ts';
+import { roundsToHalf } from '../gpu/passes.ts';
 import type { Recorder, Tensor, View } from '../gpu/plan.ts';
+import type { Precision } from '../gpu/precision.ts';
 import { grid64 } from './common.ts';
 
 /** How gradients change parameters. */
@@ -36,6 +39,10 @@ export const lossScaleWords = 2;
 
 /** Loss scale that training in float16 begins with; float32 needs none. */
 export const initialLossScale = { f32: 1, f16: 65536 } as const;
+
+/** Where gradients pass as float32 or as float16: as volumes are stored, or as kernels on matrix units read them. */
+export const gradientPrecision = (precision: Precision, kernels: KernelChoices): Precision =>
+  roundsToHalf(kernels) ? 'f16' : precision;
 
 /** `part`: which of the batches whose gradients are averaged for one update this is. */
 export function stepArray(
@@ -180,7 +187,7 @@ export function optimizerStep(
     label: `${label} decide`,
     bindings: { partials, results, step, update, lossScale },
     params: { stretches: stretches.length },
-    constants: { SCALING: recorder.precision === 'f16' },
+    constants: { SCALING: gradientPrecision(recorder.precision, recorder.limits.kernels) === 'f16' },
     workgroups: [1, 1, 1],
   });
   for (const { from, count } of stretches) {

@@ -13,6 +13,7 @@ import type { ModelState } from '../model/state.ts';
 import { encodeDraws, type SampleDraw } from '../ops/augment.ts';
 import type { TakenVoxel } from '../ops/pool.ts';
 import {
+  gradientPrecision,
   initialLossScale,
   readUpdate,
   stepArray,
@@ -109,7 +110,7 @@ export class TrainingSession {
   }
 
   static async create(state: ModelState, options: SessionOptions): Promise<TrainingSession> {
-    const { gpu, config, precision } = state;
+    const { gpu, config, precision, kernels } = state;
     const planned = planSession(state, options);
     const weights = classWeights(options.loss, config.classes);
     const shared = state.shared(
@@ -119,7 +120,7 @@ export class TrainingSession {
     state.write('classWeights', weights);
     const { regions } = options.loss;
     if (regions) state.write('regions', new Float32Array(regionTable(regions).buffer));
-    state.write('lossScale', new Float32Array([initialLossScale[precision], 0]));
+    state.write('lossScale', new Float32Array([initialLossScale[gradientPrecision(precision, kernels)], 0]));
     state.write('update', updateArray());
     return new TrainingSession(state, options, planned, program, shared);
   }
