@@ -1,6 +1,6 @@
 /**
  * What a GPU's compiler makes of the convolution kernels, without the GPU: registers, spills, and how many of the
- * vector instructions where they spend their time are multiply-adds. Mesa's RADV up to version 25 compiles for any
+ * vector instructions where they spend their time are multiply-adds, or products on matrix units. Mesa's RADV up to version 25 compiles for any
  * AMD GPU that it takes for present.
  *   npx tsx bench/code.ts [--family navi31] [--kernels REGEXP] [--listing FILE]
  * Needs RADV (Debian: mesa-vulkan-drivers) and a C compiler.
@@ -13,7 +13,17 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { requestNodeAdapter } from '../src/gpu/node.ts';
 import { PipelineCache } from '../src/gpu/pipelines.ts';
-import type { Constants, ShaderName } from '../src/gpu/shader.ts';
+import {
+  matrixFeatures,
+  matrixForwardConstants,
+  matrixKernel,
+  matrixKernels,
+  matrixUnitsOf,
+  matrixWeightConstants,
+  subgroupSizeControl,
+  type MatrixUnits,
+} from '../src/gpu/matrix-units.ts';
+import type { Constants, ShaderName, StorageFormat } from '../src/gpu/shader.ts';
 import {
   fits,
   forwardConstants,
@@ -23,6 +33,7 @@ import {
   weightNeeds,
   weightTiles,
 } from '../src/gpu/tiles.ts';
+import { usualShape } from '../src/ops/conv/shape.ts';
 
 const { values: options } = parseArgs({
   options: {
@@ -33,8 +44,10 @@ const { values: options } = parseArgs({
 });
 const mark = '@@@ ';
 
-/** Behind a norm, with sixteen input channels or more, volumes in float32, rows of whole quads. */
-function* kernels(limits: GPUSupportedLimits): Generator<[name: string, shader: ShaderName, Constants]> {
+type Compiled = [name: string, shader: ShaderName, Constants, StorageFormat?];
+
+/** Behind a norm, with sixteen input channels or more, rows of whole quads; volumes in float32, on matrix units float16. */
+function* kernels(limits: GPUSupportedLimits, units: MatrixUnits | undefined): Generator<Compiled> {
   const forward = { INPUTS: 1, NORM_A: true, NORM_B: false };
   yield ['forward, voxels', 'conv3/forward', forward];
   for (const [name, tile] of Object.entries(forwardTiles)) {
@@ -50,21 +63,35 @@ function* kernels(limits: GPUSupportedLimits): Generator<[name: string, shader: 
     const constants = { NORM: true, RAGGED: false, ...weightConstants(tile, tile.columns) };
     if (fits(weightNeeds(tile), limits)) yield [`weights, ${name}`, 'conv3/weight_gradient_tiled', constants];
   }
+  for (const name of matrixKernels(units, 'f16')) {
+    const kernel = matrixKernel(name)!;
+    const flat = { ...forward, RAGGED: false, ...matrixForwardConstants(kernel, usualShape) };
+    yield [`forward, ${name}`, 'conv_matrix/forward', flat, 'f16'];
+    const constants = { NORM: true, RAGGED: false, ...matrixWeightConstants(kernel, usualShape) };
+    yield [`weights, ${name}`, 'conv_matrix/weight_gradient', constants, 'f16'];
+  }
 }
 
 /** Compiles, with a line before each kernel's output of the driver. */
 async function compile(): Promise<void> {
-  const { adapter, describe } = await requestNodeAdapter();
-  const { maxComputeWorkgroupStorageSize, maxComputeInvocationsPerWorkgroup } = adapter.limits;
+  const { adapter, describe } = await requestNodeAdapter({ matrixUnits: true });
+  const { maxComputeWorkgroupStorageSize, maxComputeInvocationsPerWorkgroup, maxComputeWorkgroupSizeX } =
+    adapter.limits;
   const device = await adapter.requestDevice({
-    requiredLimits: { maxComputeWorkgroupStorageSize, maxComputeInvocationsPerWorkgroup },
+    requiredFeatures: [...matrixFeatures, subgroupSizeControl].filter((name) => adapter.features.has(name)),
+    requiredLimits: {
+      maxComputeWorkgroupStorageSize,
+      maxComputeInvocationsPerWorkgroup,
+      maxComputeWorkgroupSizeX,
+    },
   });
   writeSync(1, `${describe}\n`);
   const cache = PipelineCache.of(device);
-  for (const [name, shader, constants] of kernels(device.limits)) {
+  const units = matrixUnitsOf(adapter.info, device.features, ['f16']);
+  for (const [name, shader, constants, format] of kernels(device.limits, units)) {
     if (!new RegExp(options.kernels).test(name)) continue;
     writeSync(2, `\n${mark}${name}\n`);
-    await cache.get(shader, constants);
+    await cache.get(shader, constants, format);
   }
   process.exit(0);
 }
@@ -75,7 +102,7 @@ function hottest(listing: string): { multiplyAdds: number; vector: number } {
     const instructions = block.split('\n').flatMap((line) => line.split(';')[0]!.split('::'));
     const vector = instructions.map((text) => text.trim()).filter((text) => text.startsWith('v_'));
     return {
-      multiplyAdds: vector.filter((text) => /^v_(dual_)?(fma|mac|mad_f)/.test(text)).length,
+      multiplyAdds: vector.filter((text) => /^v_(wmma|(dual_)?(fma|mac|mad_f))/.test(text)).length,
       vector: vector.length,
     };
   });

@@ -15,11 +15,11 @@ alias Left = subgroup_matrix_left<f16, K, M>;
 alias Right = subgroup_matrix_right<f16, N, K>;
 alias Result = subgroup_matrix_result<f32, N, M>;
 
-// Matrices whose rows lie `pitch` numbers apart.
+// Matrices whose rows lie `pitch` numbers apart; of operandRight, columns, as a thread then loads neighbours.
 fn stagedLeft(at: u32, pitch: u32) -> Left { return subgroupMatrixLoad<Left, row_major>(&staged, at, pitch); }
 fn stagedRight(at: u32, pitch: u32) -> Right { return subgroupMatrixLoad<Right, row_major>(&staged, at, pitch); }
 fn operandLeft(at: u32, pitch: u32) -> Left { return subgroupMatrixLoad<Left, row_major>(&operand, at, pitch); }
-fn operandRight(at: u32, pitch: u32) -> Right { return subgroupMatrixLoad<Right, row_major>(&operand, at, pitch); }
+fn operandRight(at: u32, pitch: u32) -> Right { return subgroupMatrixLoad<Right, col_major>(&operand, at, pitch); }
 
 fn multiplyAdd(left: Left, right: Right, sum: Result) -> Result {
   return subgroupMatrixMultiplyAccumulate(left, right, sum);

@@ -36,7 +36,7 @@ struct Params {
 @group(0) @binding(1) var<storage, read> affineA: array<vec2<f32>>;
 @group(0) @binding(2) var<storage, read> sourceB: array<Quad>;
 @group(0) @binding(3) var<storage, read> affineB: array<vec2<f32>>;
-@group(0) @binding(4) var<storage, read> operand: array<f16>; // [out tile][chunk][tap][in][out]
+@group(0) @binding(4) var<storage, read> operand: array<f16>; // [out tile][chunk][tap][out][in]
 @group(0) @binding(5) var<storage, read> bias: array<f32>;
 @group(0) @binding(6) var<storage, read_write> target_: array<Quad>;
 @group(0) @binding(7) var<uniform> params: Params;
@@ -108,7 +108,7 @@ fn main(
       for (var i = 0u; i < OUTS; i++) {
         let tile = min(tile0 + i, lastTile); // sums beyond the last tile are not stored
         let at = ((tile * chunks + chunk) * taps + tap) * (K * N);
-        weights[i] = operandRight(at, N);
+        weights[i] = operandRight(at, K);
       }
       for (var j = 0u; j < own; j++) {
         let run = subgroup * own + j;

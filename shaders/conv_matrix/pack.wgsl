@@ -1,5 +1,5 @@
 // Rounds a convolution's weights (out, in, taps) to float16 and lays them out for conv_matrix/forward: [out tile][chunk]
-// [tap][in][out], K inputs by N outputs, zeros beyond the last of both. Assigns packed. With TRANSPOSE, input and output
+// [tap][out][in], N outputs by K inputs, zeros beyond the last of both. Assigns packed. With TRANSPOSE, input and output
 // change places and the taps are flipped, for the gradient with respect to the input: the input channels
 // [first, first + count) are then the outputs.
 // One thread: the taps of one pair of channels.
@@ -19,8 +19,8 @@ struct Params { outChannels: u32, inChannels: u32, first: u32, count: u32 }
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
   if (id.x >= K * N) { return; }
-  let own = id.z * N + id.x % N;
-  let inner = id.y * K + id.x / N;
+  let own = id.z * N + id.x / K;
+  let inner = id.y * K + id.x % K;
   let innerCount = select(params.inChannels, params.outChannels, TRANSPOSE);
   let weighs = own < params.count && inner < innerCount;
   var start = ((params.first + own) * params.inChannels + inner) * TAPS;

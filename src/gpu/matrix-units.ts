@@ -134,7 +134,7 @@ export function matrixForwardConstants({ m, n, k, outputs }: MatrixKernel, walk:
     PLANES: strided(2) ? 2 : 4,
     PITCH: pitchOf(k),
     OUTS: outputs / n,
-    SUBGROUPS: 4,
+    SUBGROUPS: m > 8 ? 4 : 8,
   };
 }
 

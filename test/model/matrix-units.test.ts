@@ -8,7 +8,7 @@ import { expect, test } from 'vitest';
 import { random } from '../../src/data/random.ts';
 import { kernelChoices, type KernelChoices } from '../../src/gpu/choices.ts';
 import type { Gpu } from '../../src/gpu/device.ts';
-import { matrixKernels } from '../../src/gpu/matrix-units.ts';
+import type { MatrixKernelName } from '../../src/gpu/matrix-units.ts';
 import { completeConfig } from '../../src/model/complete-config.ts';
 import { weightedDice } from '../../src/model/losses.ts';
 import { ModelState } from '../../src/model/state.ts';
@@ -61,9 +61,10 @@ async function stepWith(gpu: Gpu, kernels: KernelChoices) {
 
 test('loss and all gradients', async ({ skip }) => {
   const gpu = await matrixDevice();
-  const [kernel] = matrixKernels(gpu?.matrixUnits, 'f32');
-  if (!gpu || !kernel)
-    return skip('the adapter offers none; tried on lavapipe 26 and on GPUs that have them');
+  const [shape] = gpu?.matrixUnits?.shapes ?? [];
+  if (!gpu || !shape) return skip('the adapter offers none; tried on lavapipe 26 and on GPUs that have them');
+  const { m, n, k } = shape;
+  const kernel: MatrixKernelName = `matrix ${m}x${n}x${k}, ${Math.max(m, n)}`;
   const { hardware } = kernelChoices;
   const plain = await stepWith(gpu, hardware);
   const found = await stepWith(gpu, { ...hardware, conv3: kernel, conv3Weights: kernel });
