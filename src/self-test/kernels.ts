@@ -52,7 +52,7 @@ export function trialsOf(gpu: Gpu): Trial[] {
   };
   const sums = opCases.filter(({ name }) => / norm$/.test(name));
   const available = (kind: 'forward' | 'weights') =>
-    kernelsOf(kind).filter((name) => runsOn(name, gpu.device.limits));
+    kernelsOf({ kind, precision: 'f32' }, gpu.matrixUnits).filter((name) => runsOn(name, gpu.abilities));
   return [
     ...ops('f32'),
     ...ops('f16', opCases.filter(storesVolumes(gpu))),

@@ -18,10 +18,14 @@ test('every kernel belongs to an op that is tried', () => {
   const used = (limits: Partial<PlanLimits>, op = conv3) =>
     new OpBench(op, { ...defaultLimits, ...limits }).recorder.dispatches.map(({ shader }) => shader);
   const { kernels } = defaultLimits;
+  const precision = 'f32';
+  const units = { shapes: [{ m: 8, n: 8, k: 8 }], subgroup: 8, precisions: [precision] } as const;
   const tried = new Set([
     ...opCases.flatMap((op) => used({}, op)),
-    ...kernelsOf('forward').flatMap((conv3) => used({ kernels: { ...kernels, conv3 } as typeof kernels })),
-    ...kernelsOf('weights').flatMap((conv3Weights) =>
+    ...kernelsOf({ kind: 'forward', precision }, units).flatMap((conv3) =>
+      used({ kernels: { ...kernels, conv3 } as typeof kernels }),
+    ),
+    ...kernelsOf({ kind: 'weights', precision }, units).flatMap((conv3Weights) =>
       used({ kernels: { ...kernels, conv3Weights } as typeof kernels }),
     ),
   ]);
