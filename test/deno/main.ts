@@ -31,8 +31,10 @@ function variants(): Map<string, readonly [ShaderName, Constants]> {
   };
   const tables = [
     ...Object.values(kernelChoices),
-    ...kernelsOf('forward').map((conv3) => ({ ...kernelChoices.hardware, conv3 }) as KernelChoices),
-    ...kernelsOf('weights').map(
+    ...kernelsOf({ kind: 'forward', precision: 'f32' }).map(
+      (conv3) => ({ ...kernelChoices.hardware, conv3 }) as KernelChoices,
+    ),
+    ...kernelsOf({ kind: 'weights', precision: 'f32' }).map(
       (conv3Weights) => ({ ...kernelChoices.hardware, conv3Weights }) as KernelChoices,
     ),
   ];
