@@ -199,7 +199,7 @@ test('a model by link is opened from the same site alone', async ({ skip }) => {
   await page.getByText('linked.safetensors. It reads one image').waitFor();
   const asked: string[] = [];
   page.on('request', (request) => asked.push(new URL(request.url()).hostname));
-  await page.goto(`${site.address}?model=https://elsewhere.example/linked.safetensors`);
+  await page.goto(`${site.address}?model=https://elsewhere.example/other.safetensors`);
   await page.getByRole('alert').getByText('this page opens models of its own site only').waitFor();
   expect(asked).not.toContain('elsewhere.example');
   await visitor.close();
