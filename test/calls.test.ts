@@ -347,6 +347,12 @@ const calls: Readonly<Record<string, PublicCall>> = {
     },
   },
   checkDataset: { call: library.checkDataset, values: [dataset], options: { 1: { signal, onProgress } } },
+  checkCase: { call: worker.checkCase, values: [item, dataset] },
+  reportOf: { call: worker.reportOf, values: [dataset, [await worker.checkCase(item, dataset)]] },
+  readHeader: { call: worker.readHeader, values: [nifti] },
+  filesInZip: { call: worker.filesInZip, values: [new Uint8Array(22)] },
+  modelFolders: { call: worker.modelFolders, values: [files] },
+  mergedNames: { call: worker.mergedNames, values: [[]] },
   nnunetPreprocessing: {
     call: library.nnunetPreprocessing,
     values: [fingerprint, ['t'], [1, 1, 1]],
@@ -516,6 +522,7 @@ const others = {
   'errors and handles of what was begun': /^[A-Z]/,
   'without arguments': ['releaseNodeGpu'],
   'texts for whatever there is': ['formatBytes', 'sourceName'],
+  'numbers for numbers, voxel by voxel': ['labelOf'],
 };
 
 test('is complete', () => {

@@ -2,6 +2,7 @@
  * Looks at every file of a data set and lists all its problems at once: what would stop a training (errors)
  * and what may spoil it (warnings).
  */
+import * as v from 'valibot';
 import { Aborted, InvalidDataset, InvalidVolume } from '../errors.ts';
 import { assertOptions, assertValue } from '../options.ts';
 import { callback, signal, withParts } from '../schema.ts';
@@ -52,6 +53,7 @@ export interface CheckOptions {
   readonly split?: (cases: readonly SplitCase[]) => Split | Promise<Split>;
 }
 
+const datasetSchema = withParts('a data set, such as openDataset gives', 'cases', 'warnings');
 const checkEntries = {
   signal,
   onProgress: callback,
@@ -63,11 +65,7 @@ const checkEntries = {
  * @throws Aborted if the signal fires; never for what it finds in the files
  */
 export async function checkDataset(dataset: Dataset, options: CheckOptions = {}): Promise<DatasetReport> {
-  assertValue(
-    'checkDataset',
-    withParts('a data set, such as openDataset gives', 'cases', 'warnings'),
-    dataset,
-  );
+  assertValue('checkDataset', datasetSchema, dataset);
   assertOptions('checkDataset', checkEntries, options);
   const checks: CaseCheck[] = [];
   for (const [index, item] of dataset.cases.entries()) {
@@ -94,6 +92,15 @@ export async function reportOf(
   checks: readonly CaseCheck[],
   split?: CheckOptions['split'],
 ): Promise<DatasetReport> {
+  const entries = {
+    dataset: datasetSchema,
+    checks: v.array(
+      withParts('what checkCase gives', 'problems', 'headers'),
+      'what checkCase gives of each case',
+    ),
+    split: checkEntries.split,
+  };
+  assertOptions('reportOf', entries, { dataset, checks, split });
   const problems: Problem[] = dataset.warnings.map((message) => ({
     severity: 'warning',
     kind: 'subjects',
@@ -114,6 +121,8 @@ export async function reportOf(
 
 /** Reads the files of one case, and looks at them as preparation does. */
 export async function checkCase(item: Case, dataset: Dataset): Promise<CaseCheck> {
+  const entries = { item: withParts('a case of a data set', 'id', 'images'), dataset: datasetSchema };
+  assertOptions('checkCase', entries, { item, dataset });
   const problems: Problem[] = [];
   const headers: NiftiHeader[] = [];
   const report: Report = (severity, kind, message) => {

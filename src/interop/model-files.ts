@@ -4,6 +4,7 @@ import type { ZipEntry } from 'unzipit';
 import { openRanges, type ByteRanges } from '../data/byte-ranges.ts';
 import { fileList, type FileEntry } from '../data/case.ts';
 import { sourceName, sourceSchema, type Source } from '../data/source.ts';
+import { assertOptions } from '../options.ts';
 import { InvalidModel } from '../errors.ts';
 import { EntryRanges } from '../weights/entry-ranges.ts';
 import { fileKind, otherKinds, tellingBytes } from '../weights/file-kind.ts';
@@ -43,6 +44,7 @@ const large = 2 ** 22;
 
 /** The files in a zip archive, each unpacked when it is asked for. */
 export async function filesInZip(source: Source, name = sourceName(source)): Promise<ModelFile[]> {
+  assertOptions('filesInZip', { source: sourceSchema }, { source });
   const file = await openRanges(source, name);
   const refused = (problem: string): InvalidModel =>
     new InvalidModel(`${name} is no archive of a model: ${problem}`);

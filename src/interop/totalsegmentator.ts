@@ -48,6 +48,8 @@ const optionEntries = {
 
 /** Names of the merged labels, background first: those of the parts in their order, each once. */
 export function mergedNames(parts: readonly Pick<TotalSegmentatorPart, 'model'>[]): string[] {
+  const models = v.array(withParts('a part with its model', 'model'), 'parts with their models');
+  assertOptions('mergedNames', { parts: models }, { parts });
   const names = parts.flatMap(({ model }) => model.labels.heads.map(({ name }) => name));
   return ['background', ...new Set(names.filter((name) => name !== 'background'))];
 }

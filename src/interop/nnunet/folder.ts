@@ -6,7 +6,7 @@ import { InvalidModel } from '../../errors.ts';
 import { listed } from '../../listed.ts';
 import { assertOptions } from '../../options.ts';
 import { layoutParameters } from '../../model/parameters.ts';
-import { text } from '../../schema.ts';
+import { text, withParts } from '../../schema.ts';
 import type { NnunetOrigin } from '../../weights/model-file.ts';
 import type { ReadableTensor } from '../../weights/named-tensors.ts';
 import { toOurs } from '../mapping.ts';
@@ -108,8 +108,11 @@ export async function openNnunet(
 
 const foldPattern = /^fold_(\d+|all)\//;
 
+const pathsSchema = v.array(withParts('a file with its path', 'path'), 'files with their paths');
+
 /** The folders that hold plans.json beside folds, each with its `/`, in order. */
 export function modelFolders(files: readonly { readonly path: string }[]): string[] {
+  assertOptions('modelFolders', { files: pathsSchema }, { files });
   const paths = files.map(({ path }) => path);
   return paths
     .filter((path) => path === 'plans.json' || path.endsWith('/plans.json'))
