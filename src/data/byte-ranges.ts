@@ -3,6 +3,7 @@ import { InvalidModel } from '../errors.ts';
 import { ByteStream } from './byte-stream.ts';
 import { openStored, sourceName, type Source } from './source.ts';
 
+/** A file of which parts are read. */
 export interface ByteRanges {
   /** What messages call the file. */
   readonly name: string;

@@ -16,13 +16,17 @@ export const subgroupSizeControl = 'subgroup-size-control' as GPUFeatureName;
 
 /** An M×K matrix times a K×N matrix, both float16, into float32. */
 export interface MatrixShape {
+  /** Rows of the first matrix and of the result. */
   readonly m: number;
+  /** Columns of the second matrix and of the result. */
   readonly n: number;
+  /** Columns of the first matrix, rows of the second. */
   readonly k: number;
 }
 
 /** What plans may use of an adapter's matrix units. */
 export interface MatrixUnits {
+  /** Of the products that they compute. */
   readonly shapes: readonly MatrixShape[];
   /** Threads of a subgroup. */
   readonly subgroup: number;

@@ -89,6 +89,7 @@ export const kernelsOf = (
 
 /** What decides whether a device runs a kernel. */
 export interface Abilities {
+  /** Of the device. */
   readonly limits: GPUSupportedLimits;
   /** That may be used. */
   readonly matrixUnits?: MatrixUnits | undefined;
