@@ -126,6 +126,12 @@ export async function openProject(
     }
     data.set(id, { id, name, cases: complete });
   }
+  // Trainings share data: which have theirs is asked before any are kept.
+  const before = new Map<string, { readonly record: RunRecord; readonly whole: boolean }>();
+  for (const { id } of project.runs) {
+    const record = await keptRun(id);
+    if (record) before.set(id, { record, whole: await hasImages(record) });
+  }
   let [known, withoutImages, runs] = [0, 0, 0];
   for (const run of project.runs) {
     signal?.throwIfAborted();
@@ -134,8 +140,8 @@ export async function openProject(
     const isComplete =
       itsData !== undefined && record.cases.every(({ id }) => itsData.cases.some((item) => item.id === id));
     if (!isComplete) withoutImages++;
-    const here = await keptRun(run.id);
-    if (here && !(isComplete && !(await hasImages(here)))) {
+    const here = before.get(run.id);
+    if (here && (here.whole || !isComplete)) {
       known++;
       continue;
     }
@@ -144,7 +150,7 @@ export async function openProject(
       if (path in entries)
         await new RunFiles(run.id).keep(name, new Uint8Array(await (await blobOf(path)).arrayBuffer()));
     }
-    await keepRun(here ?? record, isComplete ? itsData : undefined);
+    await keepRun(here?.record ?? record, isComplete ? itsData : undefined);
     runs++;
   }
   return { runs, known, withoutImages };
