@@ -24,16 +24,8 @@ import { reportHtml } from '../report/report.node.ts';
 import { readModel, type ModelDescription } from '../weights/model-file.ts';
 import type { Io } from './io.ts';
 import { versions } from './provenance.ts';
-import { predictionName, type RunFolder } from './run-folder.ts';
+import { foldName, predictionName, type RunFolder } from './run-folder.ts';
 import { printable, toJson } from './text.ts';
-
-/** What it writes. */
-export const resultNames = [
-  'cross-validation.csv',
-  'cross-validation.json',
-  'ensemble.json',
-  'report.html',
-] as const;
 
 export interface CrossValidation {
   readonly dataset: Dataset;
@@ -63,7 +55,7 @@ interface HeldVolumes {
 /** Writes cross-validation.csv and .json, ensemble.json and report.html. */
 export async function crossValidate(io: Io, folder: RunFolder, given: CrossValidation): Promise<void> {
   const { dataset, done, folds, command } = given;
-  const model = folder.file(`fold_${done[0]!.fold}/model.safetensors`);
+  const model = folder.file(`${foldName(done[0]!.fold)}/model.safetensors`);
   const { description } = await readModel(await readFile(model), model);
   const held = done.flatMap(({ fold, split }) => split.validation.cases.map((id) => ({ id, fold })));
   const scorer = new Scorer(io, folder, dataset, description);
@@ -108,7 +100,7 @@ export async function crossValidate(io: Io, folder: RunFolder, given: CrossValid
   io.out('', `Cross-validation: ${cases.length} case(s), each by the network that has not seen it`, '');
   io.out(...diceTable(summary, names.map(printable)).trimEnd().split('\n'), '', ...notes);
   io.out(
-    `In ${folder.path}: report.html, cross-validation.csv, ensemble.json, ${listed(byFold.map(({ fold }) => `fold_${fold}`))}`,
+    `In ${folder.path}: report.html, cross-validation.csv, ensemble.json, ${listed(byFold.map(({ fold }) => foldName(fold)))}`,
   );
 }
 
@@ -155,7 +147,7 @@ class Scorer {
       if (this.io.signal.aborted)
         throw new Aborted(`the cross-validation was stopped after ${found.length} of ${held.length} cases`);
       if (this.io.isTerminal) this.io.status(`comparing ${id} (${found.length + 1} of ${held.length})`);
-      const prediction = await readNifti(this.folder.file(`fold_${fold}/${predictionName(id)}`));
+      const prediction = await readNifti(this.folder.file(`${foldName(fold)}/${predictionName(id)}`));
       const truth = await readNifti(byId.get(id)!.label!, { onto: prediction });
       found.push(look({ id, truth, prediction }));
     }

@@ -1,6 +1,6 @@
 /** The folder of a training: proved writable and locked before anything else is done; each file is written whole. */
 import { existsSync } from 'node:fs';
-import { readFile, rm } from 'node:fs/promises';
+import { readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { splitSchema } from '../data/split.ts';
 import { InvalidDataset, UNet3DError } from '../errors.ts';
@@ -20,6 +20,17 @@ import { toJson } from './text.ts';
 
 /** Which cases each fold trains on and validates, within the folder of several. */
 export const foldsName = 'splits_final.json';
+
+/** A fold's own folder, within the folder of several. */
+export const foldName = (fold: number | string): string => `fold_${fold}`;
+
+/** What the folds of a cross-validation come to, within the folder of several. */
+export const crossValidationFiles = [
+  'cross-validation.csv',
+  'cross-validation.json',
+  'ensemble.json',
+  'report.html',
+] as const;
 
 /** Where the segmentations of the tested cases go, within the folder of a training. */
 export const predictionsName = 'predictions';
@@ -42,6 +53,7 @@ const runFiles = [
 export class RunFolder implements Disposable {
   private constructor(
     readonly path: string,
+    private readonly io: Io,
     private readonly lock: FolderLock,
     /** Folders that were not there before, innermost first. */
     private readonly made: readonly string[],
@@ -60,7 +72,7 @@ export class RunFolder implements Disposable {
       for (const pid of lock.left)
         io.err(`warning: process ${pid}, which no longer runs, had left ${path} locked; its place is taken.`);
       for (const folder of [path, join(path, predictionsName)]) await removeLeftovers(folder);
-      return new RunFolder(path, lock, made);
+      return new RunFolder(path, io, lock, made);
     } catch (error) {
       removeEmpty(made);
       if (error instanceof UNet3DError) throw error;
@@ -95,24 +107,32 @@ export class RunFolder implements Disposable {
     return existsSync(this.file(name));
   }
 
-  /** Whether a training was begun here that can be gone on from, or has ended. */
+  /** Whether a training, or those of folds, were begun here that can be gone on from, or have ended. */
   get holdsTraining(): boolean {
-    return hasCheckpoint(this.path) || this.has('model.safetensors');
+    return hasCheckpoint(this.path) || this.has('model.safetensors') || this.holdsFolds;
   }
 
-  /** Whether trainings of folds were begun here. */
+  /** Whether trainings of folds were begun here; data sets of nnU-Net have splits_final.json, too. */
   get holdsFolds(): boolean {
-    return this.has(foldsName);
+    return this.has(foldsName) && this.has('config.json') && !this.has('split.json');
   }
 
   /**
    * Takes away what an earlier training left, so that nothing of it stands beside what a new one that is stopped has
-   * written: every file of its own, and the predictions of the cases that its split.json says were tested.
+   * written: every file of its own, and the predictions of the cases that its split.json says were tested; of folds,
+   * what lies in their folders, and what they came to.
    */
   async clear(): Promise<void> {
     const split = await readFile(this.file('split.json'), 'utf8').catch(() => '');
-    for (const name of [...runFiles, ...testedCases(split).map(predictionName)])
-      await rm(this.file(name), { force: true });
+    const names = [...runFiles, ...testedCases(split).map(predictionName)];
+    if (this.holdsFolds) {
+      for (const name of (await readdir(this.path)).filter((entry) => /^fold_\d+$/.test(entry))) {
+        using fold = await RunFolder.open(this.file(name), this.io);
+        await fold.clear();
+      }
+      names.push(...crossValidationFiles, foldsName);
+    }
+    for (const name of names) await rm(this.file(name), { force: true });
   }
 
   async write(name: string, content: Uint8Array | string): Promise<void> {

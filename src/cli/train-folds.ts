@@ -1,26 +1,25 @@
 /** `train --folds`: the trainings of a cross-validation, one after another into one folder. */
 import { existsSync } from 'node:fs';
-import { join } from 'node:path';
+import { realpath } from 'node:fs/promises';
+import { isAbsolute, join, relative } from 'node:path';
 import { nnunetFolds, parseFolds } from '../data/nnunet-folds.ts';
 import type { Dataset } from '../data/dataset.ts';
 import { readText } from '../data/source.ts';
 import type { Split } from '../data/split.ts';
 import { Aborted, InvalidOption } from '../errors.ts';
 import { version } from '../version.ts';
-import { crossValidate, resultNames } from './cross-validation.ts';
+import { crossValidate } from './cross-validation.ts';
 import { dataFiles, openFromArguments } from './dataset-options.ts';
 import { Resumable } from './failure.ts';
+import { openInit } from './init-model.ts';
 import type { Io } from './io.ts';
 import { readKeptArguments } from './kept-config.ts';
 import { checkOutputs } from './outputs.ts';
 import * as parse from './parse.ts';
 import { commandLine } from './results.ts';
-import { foldsName, RunFolder } from './run-folder.ts';
+import { crossValidationFiles, foldName, foldsName, RunFolder } from './run-folder.ts';
 import type { TrainOptions } from './train-options.ts';
 import { keep, notKept, startTraining, wordsOf, type Start } from './train-start.ts';
-
-/** Within the folder of all. */
-export const foldName = (fold: number | string): string => `fold_${fold}`;
 
 /** A fold whose report is there is done: it is written last. */
 const isDone = (folder: RunFolder, fold: string): boolean =>
@@ -35,7 +34,7 @@ export async function trainFolds(given: Start, folder: RunFolder, asked: TrainOp
     : { start: given, options: asked };
   const { dataset: path, isGiven } = start;
   assertAlone(options);
-  if (!resume && (folder.holdsFolds || folder.holdsTraining) && !asked.overwrite && !dryRun)
+  if (!resume && folder.holdsTraining && !asked.overwrite && !dryRun)
     throw new InvalidOption(
       `${options.out} holds a training already: go on with it (--resume), start anew there (--overwrite), or give another --out`,
     );
@@ -49,10 +48,16 @@ export async function trainFolds(given: Start, folder: RunFolder, asked: TrainOp
   const typed = Object.fromEntries(Object.entries(options).filter(([name]) => isGiven(name))) as TrainOptions;
   const command = commandLine(wordsOf(path, typed));
   if (!resume && !dryRun) {
-    const paths = [foldsName, 'config.json', ...resultNames].map((name) => folder.file(name));
+    const paths = [foldsName, 'config.json', ...crossValidationFiles].map((name) => folder.file(name));
     const inputs = [...dataFiles(dataset, path, options), ...(file === undefined ? [] : [file])];
     await checkOutputs([{ option: '--out', paths }], inputs);
     const told = splits.map(({ train, validation }) => ({ train: train.cases, val: validation.cases }));
+    const { init } = options;
+    if (init !== undefined) await openInit(init); // read by each fold, so refused before anything is taken away
+    if (asked.overwrite) {
+      if (init !== undefined) await assertStays(init, folder);
+      await folder.clear();
+    }
     await folder.json('config.json', { version, command, arguments: keep(path, typed) });
     await folder.json(foldsName, told);
   }
@@ -83,6 +88,15 @@ function assertAlone({ fold, freeze, initHeads, init }: TrainOptions): void {
     );
 }
 
+/** The model of `--init` is none of those that `--overwrite` takes away. */
+async function assertStays(init: string, folder: RunFolder): Promise<void> {
+  const within = relative(await realpath(folder.path), await realpath(init));
+  if (!within.startsWith('..') && !isAbsolute(within))
+    throw new InvalidOption(
+      `--init ${init} lies in ${folder.path}, which --overwrite clears: give another --out`,
+    );
+}
+
 /** The splits_final.json that is given, or lies in the data set. */
 function splitsFile(path: string | undefined, { split }: TrainOptions): string | undefined {
   if (parse.isSplitFile(split ?? '')) return split;
@@ -109,7 +123,6 @@ async function trainFold(
 ): Promise<void> {
   const out = parent.file(foldName(fold));
   using folder = await RunFolder.open(out, start.io);
-  if (!options.resume && options.overwrite) await folder.clear();
   const resume = options.resume === true && folder.has('config.json');
   if (!resume) await folder.json('split.json', split);
   try {
@@ -137,7 +150,7 @@ async function keptStart(
   asked: TrainOptions,
 ): Promise<{ start: Start; options: TrainOptions }> {
   const { command, isGiven } = start;
-  if (!folder.holdsFolds || !folder.has('config.json'))
+  if (!folder.holdsFolds)
     throw new InvalidOption(`${folder.path} holds no folds to resume: leave --resume out to start there`);
   if (isGiven('split'))
     throw new InvalidOption(`${folder.path} goes on with the folds of its ${foldsName}: leave --split out`);

@@ -42,7 +42,7 @@ export async function startTraining(
     });
   }
   assertInit(options);
-  if ((folder.holdsTraining || folder.holdsFolds) && !options.overwrite && !options.dryRun)
+  if (folder.holdsTraining && !options.overwrite && !options.dryRun)
     throw new InvalidOption(
       `${options.out} holds a training already: go on with it (--resume), start anew there (--overwrite), or ` +
         'give another --out',

@@ -1,4 +1,5 @@
 /** Cross-validation: folds into one folder, stopped and gone on with, scored by cases they have not seen, and as one model. */
+import { existsSync } from 'node:fs';
 import { mkdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
@@ -106,4 +107,15 @@ test('two folds, stopped in the second, gone on with, scored, and predicted with
   expect(one).toEqual(alone);
   both.forEach((value, at) => expect(value).toBeCloseTo((alone[at]! + other[at]!) / 2, 5));
   expect(await segmented(out, 'labels')).toHaveLength(512);
+
+  const self = ['train', data, '--out', out, '--folds', '1', '--overwrite', '--init', join(out, 'fold_0')];
+  expect(await refused(...self)).toMatch(/--init .*fold_0 lies in .*give another --out/);
+  expect(existsSync(first)).toBe(true);
+
+  // Begun anew, nothing of the folds before is scored or predicted with.
+  const anew = await cli(['train', data, '--out', out, '--folds', '1', '--overwrite', ...options]);
+  expect(anew.exitCode === 0 ? '' : anew.err).toBe('');
+  expect(anew.out).toMatch(/Mean foreground Dice by fold: 1: [\d.]+\./);
+  expect(existsSync(first)).toBe(false);
+  expect(existsSync(join(out, 'both.nii.gz'))).toBe(true);
 });
