@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { splitSchema } from '../data/split.ts';
+import { splitSchema, testedPart } from '../data/split.ts';
 import { InvalidDataset, UNet3DError } from '../errors.ts';
 import { FolderLock } from '../files/lock.node.ts';
 import { makeFolder, removeLeftovers, writeFileAtomically } from '../files/write.node.ts';
@@ -23,6 +23,7 @@ export const foldsName = 'splits_final.json';
 
 /** A fold's own folder, within the folder of several. */
 export const foldName = (fold: number | string): string => `fold_${fold}`;
+export const foldPattern = /^fold_\d+$/;
 
 /** What the folds of a cross-validation come to, within the folder of several. */
 export const crossValidationFiles = [
@@ -124,15 +125,20 @@ export class RunFolder implements Disposable {
    */
   async clear(): Promise<void> {
     const split = await readFile(this.file('split.json'), 'utf8').catch(() => '');
-    const names = [...runFiles, ...testedCases(split).map(predictionName)];
-    if (this.holdsFolds) {
-      for (const name of (await readdir(this.path)).filter((entry) => /^fold_\d+$/.test(entry))) {
+    const remove = async (names: readonly string[]): Promise<void> => {
+      for (const name of names) await rm(this.file(name), { force: true });
+    };
+    const { holdsFolds } = this;
+    if (holdsFolds) {
+      for (const name of (await readdir(this.path)).filter((entry) => foldPattern.test(entry))) {
         using fold = await RunFolder.open(this.file(name), this.io);
         await fold.clear();
       }
-      names.push(...crossValidationFiles, foldsName);
+      await remove(crossValidationFiles);
     }
-    for (const name of names) await rm(this.file(name), { force: true });
+    await remove([...testedCases(split).map(predictionName), ...runFiles]);
+    // By these two, of which config.json has gone, folds are known: what is stopped before is cleared the next time.
+    if (holdsFolds) await remove([foldsName]);
   }
 
   async write(name: string, content: Uint8Array | string): Promise<void> {
@@ -165,8 +171,8 @@ export class RunFolder implements Disposable {
 /** Of a split that is whole, whose names are none of paths; else none. */
 function testedCases(split: string): readonly string[] {
   try {
-    const { test } = readJson(split, splitSchema, (problem) => new InvalidDataset(problem));
-    return test.cases.filter((id) => !/[\\/]/.test(id));
+    const found = readJson(split, splitSchema, (problem) => new InvalidDataset(problem));
+    return found[testedPart(found)].cases.filter((id) => !/[\\/]/.test(id));
   } catch (error) {
     if (error instanceof InvalidDataset) return [];
     throw error;

@@ -1,12 +1,13 @@
 /** `train --folds`: the trainings of a cross-validation, one after another into one folder. */
 import { existsSync } from 'node:fs';
 import { realpath } from 'node:fs/promises';
-import { isAbsolute, join, relative } from 'node:path';
+import { dirname, isAbsolute, join, relative, sep } from 'node:path';
 import { nnunetFolds, parseFolds } from '../data/nnunet-folds.ts';
 import type { Dataset } from '../data/dataset.ts';
 import { readText } from '../data/source.ts';
 import type { Split } from '../data/split.ts';
 import { Aborted, InvalidOption } from '../errors.ts';
+import { hasCheckpoint } from '../train/checkpoint.node.ts';
 import { version } from '../version.ts';
 import { crossValidate } from './cross-validation.ts';
 import { dataFiles, openFromArguments } from './dataset-options.ts';
@@ -17,7 +18,7 @@ import { readKeptArguments } from './kept-config.ts';
 import { checkOutputs } from './outputs.ts';
 import * as parse from './parse.ts';
 import { commandLine } from './results.ts';
-import { crossValidationFiles, foldName, foldsName, RunFolder } from './run-folder.ts';
+import { crossValidationFiles, foldName, foldPattern, foldsName, RunFolder } from './run-folder.ts';
 import type { TrainOptions } from './train-options.ts';
 import { keep, notKept, startTraining, wordsOf, type Start } from './train-start.ts';
 
@@ -52,10 +53,11 @@ export async function trainFolds(given: Start, folder: RunFolder, asked: TrainOp
     const inputs = [...dataFiles(dataset, path, options), ...(file === undefined ? [] : [file])];
     await checkOutputs([{ option: '--out', paths }], inputs);
     const told = splits.map(({ train, validation }) => ({ train: train.cases, val: validation.cases }));
+    assertOwnFolds(folder, wanted);
     const { init } = options;
     if (init !== undefined) await openInit(init); // read by each fold, so refused before anything is taken away
     if (asked.overwrite) {
-      if (init !== undefined) await assertStays(init, folder);
+      await assertStay(folder, inputs, init);
       await folder.clear();
     }
     await folder.json('config.json', { version, command, arguments: keep(path, typed) });
@@ -88,13 +90,35 @@ function assertAlone({ fold, freeze, initHeads, init }: TrainOptions): void {
     );
 }
 
-/** The model of `--init` is none of those that `--overwrite` takes away. */
-async function assertStays(init: string, folder: RunFolder): Promise<void> {
-  const within = relative(await realpath(folder.path), await realpath(init));
-  if (!within.startsWith('..') && !isAbsolute(within))
-    throw new InvalidOption(
-      `--init ${init} lies in ${folder.path}, which --overwrite clears: give another --out`,
-    );
+/** Folders of folds hold no trainings by themselves, which are neither gone on with nor taken away. */
+function assertOwnFolds(folder: RunFolder, wanted: readonly string[]): void {
+  if (folder.holdsFolds) return;
+  const begun = wanted
+    .map(foldName)
+    .find((name) => hasCheckpoint(folder.file(name)) || folder.has(`${name}/model.safetensors`));
+  if (begun !== undefined)
+    throw new InvalidOption(`${begun} in ${folder.path} holds a training of its own: give another --out`);
+}
+
+/** What is read is none of what `--overwrite` takes away. */
+async function assertStay(
+  folder: RunFolder,
+  inputs: readonly string[],
+  init: string | undefined,
+): Promise<void> {
+  const root = await realpath(folder.path);
+  const pathWithin = async (path: string): Promise<string> =>
+    relative(root, await realpath(path).catch(() => dirname(root)));
+  const refuse = (path: string): never => {
+    throw new InvalidOption(`${path} lies in ${folder.path}, which --overwrite clears: give another --out`);
+  };
+  for (const path of inputs) {
+    const [first, ...rest] = (await pathWithin(path)).split(sep);
+    if (rest.length > 0 && foldPattern.test(first!)) refuse(path);
+  }
+  if (init === undefined) return;
+  const within = await pathWithin(init);
+  if (within.split(sep)[0] !== '..' && !isAbsolute(within)) refuse(`--init ${init}`);
 }
 
 /** The splits_final.json that is given, or lies in the data set. */
@@ -124,7 +148,7 @@ async function trainFold(
   const out = parent.file(foldName(fold));
   using folder = await RunFolder.open(out, start.io);
   const resume = options.resume === true && folder.has('config.json');
-  if (!resume) await folder.json('split.json', split);
+  if (!resume && !folder.holdsTraining) await folder.json('split.json', split);
   try {
     await startTraining(start, folder, {
       ...options,

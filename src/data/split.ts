@@ -262,5 +262,6 @@ export function assertNoSharedContent(split: Split, hashes: ReadonlyMap<string, 
 }
 
 /** The part that a training is tested on: its validation cases where nothing was left for a test. */
-export const testedPart = (split: Split): 'test' | 'validation' =>
-  split.test.cases.length > 0 ? 'test' : 'validation';
+export const testedPart = (split: {
+  readonly test: { readonly cases: readonly string[] };
+}): 'test' | 'validation' => (split.test.cases.length > 0 ? 'test' : 'validation');

@@ -1,7 +1,7 @@
 /** Cross-validation: folds into one folder, stopped and gone on with, scored by cases they have not seen, and as one model. */
 import { existsSync } from 'node:fs';
-import { mkdir, readFile, stat, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { cp, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { expect, test } from 'vitest';
 import { readNifti } from '../../src/data/nifti.ts';
 import { largestComponents } from '../../src/metrics/components.ts';
@@ -42,6 +42,17 @@ test('two folds, stopped in the second, gone on with, scored, and predicted with
   const options = ['--features', '2,4', '--epochs', '2', '--no-tune', '--learning-rate', '0.05'];
   expect(await refused('train', data, '--out', out, '--folds', '2', ...options)).toMatch(/there are 2 folds/);
   expect(await refused('train', data, '--out', out, '--folds', 'all', '--fold', '1/2')).toMatch(/leave one/);
+
+  // A training by itself where a fold would go stays as it is.
+  const own = join(await temporaryFolder(), 'fold_1');
+  await mkdir(own);
+  for (const name of ['model.safetensors', 'split.json']) await writeFile(join(own, name), 'own');
+  for (const more of [[], ['--overwrite']])
+    expect(await refused('train', data, '--out', dirname(own), '--folds', 'all', ...more)).toMatch(
+      /fold_1 in .* holds a training of its own/,
+    );
+  expect((await readdir(dirname(own))).filter((name) => name.includes('.json'))).toEqual([]);
+  expect(await readFile(join(own, 'split.json'), 'utf8')).toBe('own');
 
   const stop = new AbortController();
   let fold = '';
@@ -110,6 +121,11 @@ test('two folds, stopped in the second, gone on with, scored, and predicted with
 
   const self = ['train', data, '--out', out, '--folds', '1', '--overwrite', '--init', join(out, 'fold_0')];
   expect(await refused(...self)).toMatch(/--init .*fold_0 lies in .*give another --out/);
+  const within = join(out, 'fold_0/data');
+  await cp(data, within, { recursive: true });
+  expect(await refused('train', within, '--out', out, '--folds', '0', '--overwrite')).toMatch(
+    /data\S* lies in .*, which --overwrite clears/,
+  );
   expect(existsSync(first)).toBe(true);
 
   // Begun anew, nothing of the folds before is scored or predicted with.
@@ -117,5 +133,6 @@ test('two folds, stopped in the second, gone on with, scored, and predicted with
   expect(anew.exitCode === 0 ? '' : anew.err).toBe('');
   expect(anew.out).toMatch(/Mean foreground Dice by fold: 1: [\d.]+\./);
   expect(existsSync(first)).toBe(false);
+  expect(existsSync(join(out, 'fold_0/predictions/p2.nii.gz'))).toBe(false);
   expect(existsSync(join(out, 'both.nii.gz'))).toBe(true);
 });
