@@ -19,7 +19,7 @@ import { modelFolders, nnunetEntries, openNnunet, type NnunetModel } from './int
 import { NnunetPredictor } from './interop/nnunet/pipeline/predictor.ts';
 import { optionsForNnunet } from './interop/nnunet/pipeline/segment.ts';
 import { descriptionOf } from './interop/nnunet/rules.ts';
-import { modelFiles, modelFilesSchema, type ModelFile } from './interop/model-files.ts';
+import { bytesOf, modelFiles, modelFilesSchema, type ModelFile } from './interop/model-files.ts';
 import { readJson } from './json.ts';
 import { listed } from './listed.ts';
 import type { Postprocessing } from './metrics/components.ts';
@@ -232,10 +232,16 @@ async function ownRunner(
     );
   const network = await OpenNetwork.open(config, device);
   const { state, inference } = network;
+  /** Whose weights the device holds: of one network alone they stay. */
+  let written: ModelFile | undefined;
   const logits = async (volume: DenseCase, options: PredictOptions): Promise<Float32Array> => {
     let sum: Float32Array | undefined;
     for (const [index, file] of files.entries()) {
-      await uploadWeights(state, await weightsIn(file));
+      if (written !== file) {
+        written = undefined;
+        await uploadWeights(state, await weightsIn(file));
+        written = file;
+      }
       const found = await inference.logits(volume, sizes[index], {
         ...options,
         onProgress: ({ loaded, total }) =>
@@ -265,9 +271,4 @@ async function ownRunner(
 
 async function weightsIn(file: ModelFile): Promise<ReadonlyMap<string, ReadableTensor>> {
   return (await openModel(await bytesOf(file), file.path)).tensors;
-}
-
-async function bytesOf(file: ModelFile): Promise<Uint8Array> {
-  const ranges = await file.ranges();
-  return ranges.read(0, ranges.size);
 }

@@ -23,7 +23,7 @@ import { diceTable, metricsCsv, metricsJson, summarise } from '../metrics/summar
 import { reportHtml } from '../report/report.node.ts';
 import { readModel, type ModelDescription } from '../weights/model-file.ts';
 import type { Io } from './io.ts';
-import { versions } from './provenance.ts';
+import { createdNow, versions } from './provenance.ts';
 import { foldName, predictionName, type RunFolder } from './run-folder.ts';
 import { printable, toJson } from './text.ts';
 
@@ -79,7 +79,7 @@ export async function crossValidate(io: Io, folder: RunFolder, given: CrossValid
     'report.html',
     await reportHtml({
       title: `${dataset.name}: ${done.length} of ${folds} folds`,
-      created: `${new Date().toISOString().slice(0, 16).replace('T', ' ')} UTC`,
+      created: createdNow(),
       command,
       labels: names,
       config: { network: description.config, preprocessing: description.preprocessing },
@@ -129,8 +129,9 @@ class Scorer {
     const { labels, regions } = this.description;
     const pairs = (item: HeldVolumes): LabelPair => {
       const how = { classes: labels.length, ignore: this.dataset.ignoreLabel, name: item.id };
-      const { truth, prediction, shape } = comparedMaps(item.truth, item.prediction, how);
-      return { truth, prediction: Uint8Array.from(prediction), shape };
+      const { truth, shape } = comparedMaps(item.truth, item.prediction, how);
+      // As it is post-processed: unknown voxels are left out of scores, and cut no component.
+      return { truth, prediction: Uint8Array.from(item.prediction.data), shape };
     };
     if (regions) return chooseRegionPostprocessing(await this.#each(held, pairs), regions);
     const scores = await this.#each(held, (item): ComponentDice => {

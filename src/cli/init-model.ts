@@ -4,6 +4,8 @@ import { join } from 'node:path';
 import type { Preprocessing } from '../data/preprocessing.ts';
 import { foldsAmong } from '../ensemble.ts';
 import { InvalidDataset, InvalidModel, InvalidOption } from '../errors.ts';
+import { isFolderAt } from '../files/folder.node.ts';
+import { bytesOf, modelFiles } from '../interop/model-files.ts';
 import { convertMonai } from '../interop/monai/convert.ts';
 import { metadataPath, openMonai } from '../interop/monai/open.ts';
 import { convertNnunet } from '../interop/nnunet/convert.ts';
@@ -15,7 +17,7 @@ import { readModel, type ModelDescription } from '../weights/model-file.ts';
 import { fileMessage } from './failure.ts';
 import type { Io } from './io.ts';
 import { networkEntries, networkOf, optionName } from './network-options.ts';
-import { isFolderAt, othersFiles } from './predict-models.ts';
+import { othersFiles } from './predict-models.ts';
 import type { TrainOptions } from './train-options.ts';
 
 export interface InitModel {
@@ -45,11 +47,11 @@ export async function openInit(path: string): Promise<InitModel> {
     const bytes = await convertMonai(model);
     return { ...(await ownInit(path, bytes)), notes: [`${path}: ${model.network.kind} of MONAI.`] };
   }
-  const [fold] = foldsAmong(others?.paths ?? []);
+  const [fold] = foldsAmong(others ? await modelFiles(others.given) : []);
   if (fold) {
     const first = join(path, fold.path);
     return {
-      ...(await ownInit(first, await readFile(first))),
+      ...(await ownInit(first, await bytesOf(fold))),
       notes: [`Of several folds, ${first} is taken.`],
     };
   }

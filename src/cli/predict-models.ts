@@ -1,7 +1,6 @@
 /** The kinds of models that `predict` takes: this package's own, nnU-Net's folders, TotalSegmentator's, and MONAI's bundles. */
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { openRanges } from '../data/byte-ranges.ts';
 import { filesIn } from '../data/dataset.node.ts';
 import { gridOf } from '../data/nifti-affine.ts';
 import { readHeader } from '../data/nifti.ts';
@@ -10,6 +9,7 @@ import type { FileEntry } from '../data/case.ts';
 import { volumePattern } from '../data/volume-names.ts';
 import { Ensemble, foldsAmong } from '../ensemble.ts';
 import { InvalidModel, InvalidOption } from '../errors.ts';
+import { isFolderAt } from '../files/folder.node.ts';
 import { modelFolders, openNnunet, type NnunetModel } from '../interop/nnunet/folder.ts';
 import { fastestFirst } from '../interop/nnunet/pipeline/axes.ts';
 import { metadataPath, openMonai } from '../interop/monai/open.ts';
@@ -17,7 +17,7 @@ import { MonaiPredictor } from '../interop/monai/predictor.ts';
 import { NnunetPredictor } from '../interop/nnunet/pipeline/predictor.ts';
 import { planSegmentation } from '../interop/nnunet/pipeline/memory.ts';
 import { windowResult } from '../interop/nnunet/pipeline/network.ts';
-import { filesInZip, modelFiles } from '../interop/model-files.ts';
+import { bytesOf, filesInZip, modelFiles } from '../interop/model-files.ts';
 import { mergedNames, planTotalSegmentator, segmentAsTotalSegmentator } from '../interop/totalsegmentator.ts';
 import type { PredictOutput } from '../infer/predict.ts';
 import type { Axis } from '../infer/probabilities.ts';
@@ -166,12 +166,6 @@ const exists = (path: string): Promise<boolean> =>
     () => false,
   );
 
-export const isFolderAt = (path: string): Promise<boolean> =>
-  stat(path).then(
-    (info) => info.isDirectory(),
-    () => false,
-  );
-
 async function ownModel(file: string, options: PredictOptions): Promise<FoundModel> {
   const bytes = await readFile(file).catch((error: NodeJS.ErrnoException) => {
     throw new InvalidModel(
@@ -179,27 +173,32 @@ async function ownModel(file: string, options: PredictOptions): Promise<FoundMod
     );
   });
   // The network tells how many channels belong together; it is read before a GPU is looked for.
-  const { openModel } = await import('../weights/model-file.ts');
   const { inChannels } = (await openModel(bytes, file)).description.config;
-  const { memory, output, overlap, tta, mirrorAxes, postprocess } = options;
   return {
     inChannels,
     files: [file],
     notes: [],
     async open() {
-      const model = await UNet3D.load(bytes, memory === undefined ? {} : { memoryBudget: memory });
-      return {
-        window: options.window && paddedSize(model.config, options.window),
-        predict: (files, more) =>
-          model.predict(files, {
-            ...{ output, overlap, postprocess, ...more },
-            ...(options.window ? { window: options.window } : {}),
-            ...(tta === undefined ? {} : { tta }),
-            ...(mirrorAxes ? { mirrorAxes } : {}),
-          }),
-        dispose: () => model.dispose(),
-      };
+      return opened(await UNet3D.load(bytes, deviceOf(options)), options);
     },
+  };
+}
+
+/** A network of this package, or several as one, with the options that they share. */
+function opened(
+  model: UNet3D | Ensemble,
+  { output, overlap, window, tta, mirrorAxes, postprocess }: PredictOptions,
+): OpenModel {
+  return {
+    window: window && paddedSize(model.config, window),
+    predict: (files, more) =>
+      model.predict(files, {
+        ...{ output, overlap, postprocess, ...more },
+        ...(window ? { window } : {}),
+        ...(tta === undefined ? {} : { tta }),
+        ...(mirrorAxes ? { mirrorAxes } : {}),
+      }),
+    dispose: () => model.dispose(),
   };
 }
 
@@ -209,26 +208,15 @@ async function ensembleModel(
   folds: readonly { readonly path: string; readonly fold: string }[],
   options: PredictOptions,
 ): Promise<FoundModel> {
-  const { folds: wanted, output, overlap, window, tta, mirrorAxes, postprocess } = options;
+  const { folds: wanted } = options;
   const names = wanted && wanted.join() !== 'all' ? wanted : folds.map(({ fold }) => fold);
-  const open = () => Ensemble.open(given, { ...deviceOf(options), ...(wanted && { folds: wanted }) });
   return {
     inChannels: await channelsOf(given, folds[0]!.path),
     files: onDisk,
     notes: [`the mean of fold${names.length > 1 ? 's' : ''} ${names.join(', ')}`],
     async open() {
-      const model = await open();
-      return {
-        window: window && paddedSize(model.config, window),
-        predict: (files, more) =>
-          model.predict(files, {
-            ...{ output, overlap, postprocess, ...more },
-            ...(window ? { window } : {}),
-            ...(tta === undefined ? {} : { tta }),
-            ...(mirrorAxes ? { mirrorAxes } : {}),
-          }),
-        dispose: () => model.dispose(),
-      };
+      const device = deviceOf(options);
+      return opened(await Ensemble.open(given, { ...device, ...(wanted && { folds: wanted }) }), options);
     },
   };
 }
@@ -236,8 +224,7 @@ async function ensembleModel(
 /** Of the first network, which is read before a GPU is looked for. */
 async function channelsOf(given: OthersFiles['given'], path: string): Promise<number> {
   const files = await modelFiles(given);
-  const ranges = await openRanges(await files.find((file) => file.path === path)!.open(), path);
-  const { description } = await openModel(await ranges.read(0, ranges.size), path);
+  const { description } = await openModel(await bytesOf(files.find((file) => file.path === path)!), path);
   return description.config.inChannels;
 }
 

@@ -16,6 +16,9 @@ export const versions = (): Record<string, string> => ({
   platform: `${process.platform} ${process.arch}`,
 });
 
+/** When a report is made. */
+export const createdNow = (): string => `${new Date().toISOString().slice(0, 16).replace('T', ' ')} UTC`;
+
 function packageVersion(name: string): string {
   try {
     const manifest: unknown = createRequire(import.meta.url)(`${name}/package.json`);

@@ -10,7 +10,7 @@ import { reportHtml } from '../report/report.node.ts';
 import { sliceGrid } from '../report/slices.ts';
 import type { GridVolume } from '../report/view.ts';
 import type { TrainingResult } from '../train/events.ts';
-import { versions } from './provenance.ts';
+import { createdNow, versions } from './provenance.ts';
 import type { RunFolder } from './run-folder.ts';
 import { digits } from '../format.ts';
 
@@ -105,7 +105,7 @@ function report(
   const { postprocessing, timings, hashes } = outcome;
   return reportHtml({
     title,
-    created: `${new Date().toISOString().slice(0, 16).replace('T', ' ')} UTC`,
+    created: createdNow(),
     command,
     labels,
     config: outcome.config,

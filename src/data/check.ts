@@ -60,6 +60,16 @@ const checkEntries = {
   split: callback,
 } satisfies Record<keyof CheckOptions, unknown>;
 
+const caseEntries = { item: withParts('a case of a data set', 'id', 'images'), dataset: datasetSchema };
+const reportEntries = {
+  dataset: datasetSchema,
+  checks: v.array(
+    withParts('what checkCase gives', 'problems', 'headers'),
+    'what checkCase gives of each case',
+  ),
+  split: checkEntries.split,
+};
+
 /**
  * Reads every image and label of a data set, one case at a time, and looks at it as preparation does.
  * @throws Aborted if the signal fires; never for what it finds in the files
@@ -92,15 +102,7 @@ export async function reportOf(
   checks: readonly CaseCheck[],
   split?: CheckOptions['split'],
 ): Promise<DatasetReport> {
-  const entries = {
-    dataset: datasetSchema,
-    checks: v.array(
-      withParts('what checkCase gives', 'problems', 'headers'),
-      'what checkCase gives of each case',
-    ),
-    split: checkEntries.split,
-  };
-  assertOptions('reportOf', entries, { dataset, checks, split });
+  assertOptions('reportOf', reportEntries, { dataset, checks, split });
   const problems: Problem[] = dataset.warnings.map((message) => ({
     severity: 'warning',
     kind: 'subjects',
@@ -121,8 +123,7 @@ export async function reportOf(
 
 /** Reads the files of one case, and looks at them as preparation does. */
 export async function checkCase(item: Case, dataset: Dataset): Promise<CaseCheck> {
-  const entries = { item: withParts('a case of a data set', 'id', 'images'), dataset: datasetSchema };
-  assertOptions('checkCase', entries, { item, dataset });
+  assertOptions('checkCase', caseEntries, { item, dataset });
   const problems: Problem[] = [];
   const headers: NiftiHeader[] = [];
   const report: Report = (severity, kind, message) => {

@@ -4,7 +4,7 @@
  * `regions_class_order`).
  */
 import * as v from 'valibot';
-import { distinctNames, object, text, wholeNumber, type Schema } from '../schema.ts';
+import { repeated, object, text, wholeNumber, type Schema } from '../schema.ts';
 
 /** A set of labels that one head finds. */
 export interface Region {
@@ -28,14 +28,7 @@ export const regionsSchema = v.pipe(
     'a list of regions',
   ),
   v.minLength(2, 'two regions or more'),
-  v.check(
-    (regions) =>
-      v.is(
-        distinctNames('regions'),
-        regions.map(({ name }) => name),
-      ),
-    'regions of different names',
-  ),
+  v.check((regions) => repeated(regions.map(({ name }) => name)) === undefined, 'regions of different names'),
 ) satisfies Schema<readonly Region[]>;
 
 /** A network's heads: classes, of which one wins, or regions, each of which is found or not. */

@@ -36,6 +36,12 @@ export async function modelFiles(given: readonly FileEntry[] | Source): Promise<
   }));
 }
 
+/** All bytes of a file. */
+export async function bytesOf(file: ModelFile): Promise<Uint8Array> {
+  const ranges = await file.ranges();
+  return ranges.read(0, ranges.size);
+}
+
 /** Weights lose a tenth when they are compressed, zeros nearly all: more than this is made to fill the memory. */
 const mostUnpacked = { times: 64, more: 2 ** 20 };
 

@@ -46,10 +46,13 @@ const optionEntries = {
   onProgress: callback,
 } satisfies Record<keyof TotalSegmentatorOptions, unknown>;
 
+const mergedEntries = {
+  parts: v.array(withParts('a part with its model', 'model'), 'parts with their models'),
+};
+
 /** Names of the merged labels, background first: those of the parts in their order, each once. */
 export function mergedNames(parts: readonly Pick<TotalSegmentatorPart, 'model'>[]): string[] {
-  const models = v.array(withParts('a part with its model', 'model'), 'parts with their models');
-  assertOptions('mergedNames', { parts: models }, { parts });
+  assertOptions('mergedNames', mergedEntries, { parts });
   const names = parts.flatMap(({ model }) => model.labels.heads.map(({ name }) => name));
   return ['background', ...new Set(names.filter((name) => name !== 'background'))];
 }

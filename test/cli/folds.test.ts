@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path';
 import { expect, test } from 'vitest';
 import { readNifti } from '../../src/data/nifti.ts';
 import { largestComponents } from '../../src/metrics/components.ts';
+import { storedArchive } from '../../src/weights/pytorch/write-archive.ts';
 import { cli, temporaryFolder, writePhantom } from './support.ts';
 
 const shape = [8, 8, 8] as const;
@@ -118,6 +119,16 @@ test('two folds, stopped in the second, gone on with, scored, and predicted with
   expect(one).toEqual(alone);
   both.forEach((value, at) => expect(value).toBeCloseTo((alone[at]! + other[at]!) / 2, 5));
   expect(await segmented(out, 'labels')).toHaveLength(512);
+
+  const zip = join(await temporaryFolder(), 'folds.zip');
+  const packed = [['fold_0/model.safetensors', new Uint8Array(await readFile(first))]] as const;
+  await writeFile(
+    zip,
+    storedArchive(packed, () => new Error('large')),
+  );
+  const tried = await cli(['train', data, '--out', `${out}-zip`, '--init', zip, '--dry-run']);
+  expect(tried.exitCode === 0 ? '' : tried.err).toBe('');
+  expect(tried.err).toContain('folds.zip/fold_0/model.safetensors is taken');
 
   const self = ['train', data, '--out', out, '--folds', '1', '--overwrite', '--init', join(out, 'fold_0')];
   expect(await refused(...self)).toMatch(/--init .*fold_0 lies in .*give another --out/);

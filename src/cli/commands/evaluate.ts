@@ -12,6 +12,7 @@ import { readText } from '../../data/source.ts';
 import { sameCase, stemOf } from '../../data/volume-names.ts';
 import { labelsByCase } from '../../data/volumes-by-case.ts';
 import { Aborted, InvalidDataset, InvalidOption } from '../../errors.ts';
+import { isFolderAt } from '../../files/folder.node.ts';
 import { evaluate as evaluated, type CaseMetrics } from '../../metrics/evaluate.ts';
 import { diceTable, metricsCsv, metricsJson, pairCases, summarise } from '../../metrics/summary.ts';
 import { writeFileAtomically } from '../../files/write.node.ts';
@@ -135,11 +136,7 @@ async function evaluate(io: Io, predictions: string, labels: string, given: Opti
 
 /** Of a data set's folder, or the file itself. */
 async function descriptionOf(path: string): Promise<Description> {
-  const isFolder = await stat(path).then(
-    (info) => info.isDirectory(),
-    () => false,
-  );
-  return readDescription(await readText(isFolder ? join(path, 'dataset.json') : path));
+  return readDescription(await readText((await isFolderAt(path)) ? join(path, 'dataset.json') : path));
 }
 
 interface NamedFile {

@@ -1,6 +1,6 @@
 /** `export`: a trained model as a file or folder that other programs read. */
 import { existsSync } from 'node:fs';
-import { readFile, stat } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { basename, dirname, extname, join } from 'node:path';
 import { Command, Option } from 'commander';
 import { filesIn } from '../../data/dataset.node.ts';
@@ -9,6 +9,7 @@ import { exportNnunet } from '../../export/nnunet.ts';
 import { exportOnnx } from '../../export/onnx.ts';
 import { exportPytorch } from '../../export/pytorch.ts';
 import { exportSafetensors } from '../../export/safetensors.ts';
+import { isFolderAt } from '../../files/folder.node.ts';
 import { writeFileAtomically } from '../../files/write.node.ts';
 import { convertNnunet } from '../../interop/nnunet/convert.ts';
 import { openNnunet } from '../../interop/nnunet/folder.ts';
@@ -112,12 +113,6 @@ async function exported(
   for (const warning of warnings) io.err(`warning: ${warning}`);
   return files.map(({ path, source }) => ({ path: join(out, path), bytes: source }));
 }
-
-const isFolderAt = (path: string): Promise<boolean> =>
-  stat(path).then(
-    (info) => info.isDirectory(),
-    () => false,
-  );
 
 /** The bytes of a model file, the files that they are of, and the path that exports go beside. */
 async function modelAt(

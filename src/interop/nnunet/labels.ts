@@ -23,6 +23,10 @@ export interface NnunetLabels {
 export const foregroundLabels = ({ heads }: Pick<NnunetLabels, 'heads'>): number[] =>
   [...new Set(heads.flatMap(({ labels }) => labels))].filter((label) => label > 0).sort((a, b) => a - b);
 
+/** Whether a byte holds every label; from 255 foreground labels on there are two, as in nnU-Net. */
+export const labelsAreBytes = (labels: Pick<NnunetLabels, 'heads'>): boolean =>
+  foregroundLabels(labels).length < 255 && labels.heads.every(({ written }) => written < 256);
+
 const label = wholeNumber(0, 65535);
 const value = v.union([label, v.array(label)], 'a whole number from 0 on, or a list of them');
 const names = v.optional(v.record(v.string(), text, '{"0": "CT", …}'));

@@ -1,7 +1,7 @@
 /** What a segmentation takes on the host, known beforehand, and into how many strips logits are cut to fit. */
 import type { SplineOptions } from '../../../data/spline.ts';
 import type { Size3 } from '../../../size.ts';
-import { foregroundLabels } from '../labels.ts';
+import { foregroundLabels, labelsAreBytes } from '../labels.ts';
 import type { NnunetRules } from '../rules.ts';
 import { fastestFirst, transposition, voxelsOf } from './axes.ts';
 import { stripsOf, type Strip } from './labels-of-planes.ts';
@@ -131,7 +131,7 @@ export function planSegmentation(
   const cropping = 4 * voxels * (images + 1);
   const preparing = 4 * voxels * images + (isSame ? 0 : 4 * Math.max(voxels, seen)) + inputBytes;
   const imageBytes = Math.max(cropping, preparing);
-  const labelBytes = voxels * (foregroundLabels(labels).length < 255 ? 1 : 2);
+  const labelBytes = voxels * (labelsAreBytes(labels) ? 1 : 2);
   // What is read, as it was stored and in order, and the window itself.
   const readBytes = 2 * readAtMost(window, channels) + 8 * inputs * voxelsOf(window);
   return {

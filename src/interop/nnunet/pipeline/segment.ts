@@ -4,7 +4,7 @@ import { spacingOf } from '../../../data/volume.ts';
 import { InvalidModel, InvalidOption } from '../../../errors.ts';
 import { Segmentation, type PredictOptions } from '../../../infer/predict.ts';
 import { softmax } from '../../../infer/probabilities.ts';
-import { foregroundLabels } from '../labels.ts';
+import { labelsAreBytes } from '../labels.ts';
 import type { NnunetRules } from '../rules.ts';
 import { fastestFirst, voxelsOf } from './axes.ts';
 import type { ImageOrigin, NnunetImage } from './image.ts';
@@ -157,8 +157,7 @@ class Placement {
     probabilities: boolean,
   ) {
     const voxels = voxelsOf(origin.shape);
-    const bytesDo = foregroundLabels(rules).length < 255 && rules.heads.every(({ written }) => written < 256);
-    this.#labels = bytesDo ? new Uint8Array(voxels) : new Uint16Array(voxels);
+    this.#labels = labelsAreBytes(rules) ? new Uint8Array(voxels) : new Uint16Array(voxels);
     if (!probabilities) return;
     this.#probabilities = new Float32Array(voxels * rules.heads.length);
     // Around the box there is background.
