@@ -6,13 +6,11 @@ import type { Size3 } from '../size.ts';
 import type { Plan, VolumeTensor } from '../gpu/plan.ts';
 import { Program } from '../gpu/program.ts';
 import { chooseWindow } from './choose-window.ts';
+import { proveKernels } from './kernels.ts';
 import { paddedSize, wholeSize } from '../model/sizes.ts';
 import { planFeatures, planInference } from '../model/plan.ts';
 import type { PlanShape } from '../model/plan-shape.ts';
 import type { ModelState } from '../model/state.ts';
-import { proved } from '../model/ladder.ts';
-import { cachedChoices } from '../model/tune.ts';
-import { tuningStore } from '../model/tuning-cache.ts';
 import type { DenseCase } from './evaluator.ts';
 import { slidingWindow, type WindowProgress } from './window.ts';
 
@@ -136,21 +134,11 @@ export class Inference {
     const key = `${kind} ${size.join()}`;
     if (this.#made?.key === key) return this.#made;
     this.release();
-    await this.#chooseKernels();
+    await proveKernels(this.state);
     const { gpu } = this.state;
     const planned = this.plan(size, kind);
     const program = await Program.create(gpu, planned.plan, this.state.shared(['parameters', 'statistics']));
     return (this.#made = { key, planned, program });
-  }
-
-  /** On GPUs, what earlier trainings have measured; nothing is measured for the sake of a prediction, but seen to be right. */
-  async #chooseKernels(): Promise<void> {
-    const { gpu, kernels, precision } = this.state;
-    const store = await tuningStore();
-    const isTuned = gpu.adapterClass !== 'hardware' || kernels.tuned;
-    const choices = isTuned ? kernels : { ...kernels, tuned: await cachedChoices(gpu, store) };
-    const warn = (message: string): void => console.warn(message);
-    this.state.kernels = await proved(gpu, choices, precision, { store, warn });
   }
 
   /** Frees the plan's buffers. */

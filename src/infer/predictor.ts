@@ -16,6 +16,7 @@ import { lossOfHeads, weightedDice, type Loss } from '../model/losses.ts';
 import type { Size3 } from '../size.ts';
 import { Evaluator, type CaseScore, type DenseCase } from './evaluator.ts';
 import { Inference, notFinite, type SegmentOptions } from './inference.ts';
+import { proveKernels } from './kernels.ts';
 import type { Model } from './model.ts';
 import { segmentVolumes, type PredictOptions, type ReadSources, type Segmentation } from './predict.ts';
 import {
@@ -64,6 +65,7 @@ export class Predictor {
     const { loss = weightedDice(), signal } = options;
     const { state, description } = this.model;
     const ofHeads = lossOfHeads(loss, description.regions);
+    await proveKernels(state);
     const evaluator = new Evaluator(state, ofHeads, { trained: description.inputSize });
     const scores: CaseScore[] = [];
     try {

@@ -5,12 +5,13 @@
  * next one down serves: what was tuned → the adapter's table → the plain kernels, which need neither float16, workgroup
  * memory nor subgroups, in 64 threads; volumes of float16 natively → packed in pairs. Results are kept with the choices.
  */
+import { OutOfMemory } from '../errors.ts';
 import type { ForwardKernel, KernelChoices, WeightKernel } from '../gpu/choices.ts';
 import type { Gpu } from '../gpu/device.ts';
 import type { ConvPass } from '../gpu/passes.ts';
 import type { Precision } from '../gpu/precision.ts';
 import { benchPass, type PassBench } from './pass-bench.ts';
-import { distance, tolerance } from './tune.ts';
+import { distance, toleranceOf } from './tune.ts';
 import { readProofs, writeCache, type TuningStore } from './tuning-cache.ts';
 
 export interface ProofOptions {
@@ -19,7 +20,7 @@ export interface ProofOptions {
   /** Told each kernel that is dropped. */
   readonly warn: (message: string) => void;
   /** Runs the kernels of a pass; for tests. */
-  readonly bench?: (gpu: Gpu, pass: ConvPass) => PassBench;
+  readonly bench?: Bench;
 }
 
 type Kind = ConvPass['kind'];
@@ -36,10 +37,6 @@ const smallPass = (kind: Kind, precision: Precision): ConvPass => ({
   precision,
 });
 
-/** Operands of matrix units are rounded to 11 bits, as volumes of float16 are. */
-const toleranceOf = (kernel: string, precision: Precision): number =>
-  tolerance[kernel.startsWith('matrix ') ? 'f16' : precision];
-
 /**
  * The choices for plans of a precision, without kernels that the device computes wrongly; where that is so of float16
  * itself, `gpu` packs it from here on.
@@ -54,13 +51,22 @@ export async function proved(
   const known = new Map(Object.entries(await readProofs(store, gpu, warn)));
   const fresh: Record<string, boolean> = {};
   const dropped = new Set<string>();
+  const references = new Map<Kind, Promise<Float32Array>>();
+  const reference = (kind: Kind): Promise<Float32Array> => {
+    const known = references.get(kind) ?? outputOf(gpu, kind, plain[kind], 'f32', bench);
+    references.set(kind, known);
+    return known;
+  };
 
   async function holds(kind: Kind, kernel: string): Promise<boolean> {
     const format = gpu.storageFormat(precision);
     if (kernel === plain[kind] && format !== 'f16') return true;
     const name = `${kind} ${kernel} ${format}`;
-    const right = known.get(name) ?? (await isRight(gpu, kind, kernel, precision, bench));
-    if (!known.has(name)) fresh[name] = right;
+    const verdict =
+      known.get(name) ??
+      (await isRight(gpu, { kind, kernel, precision, expected: () => reference(kind), bench }));
+    if (!known.has(name) && verdict !== undefined) fresh[name] = verdict;
+    const right = verdict ?? false;
     known.set(name, right);
     if (!right && !dropped.has(name))
       warn(
@@ -71,49 +77,87 @@ export async function proved(
     return right;
   }
 
-  const native = gpu.storageFormat(precision) === 'f16';
-  if (native && !((await holds('forward', plain.forward)) && (await holds('weights', plain.weights))))
-    gpu.packHalves();
-  const tuned: Record<string, string> = {};
-  for (const [key, kernel] of Object.entries(choices.tuned ?? {}))
-    if (!key.endsWith(` ${precision}`) || (await holds(kindOf(key), kernel))) tuned[key] = kernel;
-  const conv3: ForwardKernel = (await holds('forward', choices.conv3)) ? choices.conv3 : plain.forward;
-  const conv3Weights: WeightKernel = (await holds('weights', choices.conv3Weights))
-    ? choices.conv3Weights
-    : plain.weights;
-  if (Object.keys(fresh).length > 0) await writeCache(store, gpu, { proofs: fresh }, warn);
-  return { ...choices, conv3, conv3Weights, ...(choices.tuned && { tuned }) };
+  try {
+    const native = gpu.storageFormat(precision) === 'f16';
+    if (native && !((await holds('forward', plain.forward)) && (await holds('weights', plain.weights))))
+      gpu.packHalves();
+    const tuned: Record<string, string> = {};
+    for (const [key, kernel] of Object.entries(choices.tuned ?? {}))
+      if (!key.endsWith(` ${precision}`) || (await holds(kindOf(key), kernel))) tuned[key] = kernel;
+    const conv3: ForwardKernel = (await holds('forward', choices.conv3)) ? choices.conv3 : plain.forward;
+    const conv3Weights: WeightKernel = (await holds('weights', choices.conv3Weights))
+      ? choices.conv3Weights
+      : plain.weights;
+    return { ...choices, conv3, conv3Weights, ...(choices.tuned && { tuned }) };
+  } finally {
+    // Those before a kernel that loses the device, too.
+    if (Object.keys(fresh).length > 0) await writeCache(store, gpu, { proofs: fresh }, warn);
+  }
 }
 
 /** See `passKey`. */
 const kindOf = (key: string): Kind => (key.startsWith('weights ') ? 'weights' : 'forward');
 
-/** Whether a kernel gives what the plain one gives in float32. One that does not compile or run does not. */
-async function isRight(
+type Bench = (gpu: Gpu, pass: ConvPass) => PassBench;
+
+/** What a kernel makes of the small convolution. */
+async function outputOf(
   gpu: Gpu,
   kind: Kind,
   kernel: string,
   precision: Precision,
-  bench: (gpu: Gpu, pass: ConvPass) => PassBench,
-): Promise<boolean> {
-  const outputOf = async (name: string, stored: Precision): Promise<Float32Array> => {
-    const under = bench(gpu, smallPass(kind, stored));
-    try {
-      const trial = await under.open(name);
-      try {
-        return await trial.output();
-      } finally {
-        trial.dispose();
-      }
-    } finally {
-      under.dispose();
-    }
-  };
+  bench: Bench,
+): Promise<Float32Array> {
+  const under = bench(gpu, smallPass(kind, precision));
   try {
-    const expected = await outputOf(plain[kind], 'f32');
-    return distance(await outputOf(kernel, precision), expected) <= toleranceOf(kernel, precision);
+    const trial = await under.open(kernel);
+    try {
+      return await trial.output();
+    } finally {
+      trial.dispose();
+    }
+  } finally {
+    under.dispose();
+  }
+}
+
+/**
+ * Whether a kernel gives what the plain one gives in float32. One that does not compile or run does not; undefined where
+ * there was no memory for it, or the plain one does not run, which says nothing of the kernel.
+ * @throws DeviceLost
+ */
+async function isRight(
+  gpu: Gpu,
+  {
+    kind,
+    kernel,
+    precision,
+    expected,
+    bench,
+  }: {
+    readonly kind: Kind;
+    readonly kernel: string;
+    readonly precision: Precision;
+    readonly expected: () => Promise<Float32Array>;
+    readonly bench: Bench;
+  },
+): Promise<boolean | undefined> {
+  const assertThere = async (): Promise<void> => {
+    if (gpu.disposed || (await gpu.isLost())) throw gpu.lossError();
+  };
+  let right: Float32Array;
+  try {
+    right = await expected();
   } catch {
-    if (await gpu.isLost()) throw gpu.lossError();
-    return false;
+    await assertThere();
+    return undefined;
+  }
+  try {
+    return (
+      distance(await outputOf(gpu, kind, kernel, precision, bench), right) <= toleranceOf(kernel, precision)
+    );
+  } catch (error) {
+    await assertThere();
+    return error instanceof OutOfMemory ? undefined : false;
   }
 }

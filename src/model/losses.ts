@@ -162,7 +162,7 @@ const plainRegion = ({ labels, written }: LossRegion): LossRegion => ({ labels, 
 export function lossOfHeads(loss: Loss, regions: readonly LossRegion[] | undefined): Loss {
   const own = regions?.map(plainRegion);
   if (loss.regions) {
-    if (JSON.stringify(loss.regions) === JSON.stringify(own)) return loss;
+    if (JSON.stringify(loss.regions.map(plainRegion)) === JSON.stringify(own)) return loss;
     throw new InvalidOption(
       own
         ? 'the loss is made for other regions than those of the network: make it from its description.regions'

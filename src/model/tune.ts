@@ -8,6 +8,7 @@ import { Aborted } from '../errors.ts';
 import type { Gpu } from '../gpu/device.ts';
 import { isMatrixKernel } from '../gpu/matrix-units.ts';
 import { kernelsOf, mayServe, runsOn, type ConvPass, type CountedPass } from '../gpu/passes.ts';
+import type { Precision } from '../gpu/precision.ts';
 import { assertOptions } from '../options.ts';
 import { callback, list, signal, withParts } from '../schema.ts';
 import { benchPass, ClockTooCoarse, type PassBench } from './pass-bench.ts';
@@ -78,10 +79,14 @@ const worthwhile = 0.95;
  * Largest ‖a − b‖ / ‖b‖ between two kernels' results; stored volumes of float16, and the operands of matrix units, are
  * rounded to 2⁻¹¹.
  */
-export const tolerance = { f32: 1e-4, f16: 1e-3 };
+const tolerance = { f32: 1e-4, f16: 1e-3 };
+export const toleranceOf = (kernel: string, precision: Precision): number =>
+  tolerance[isMatrixKernel(kernel) ? 'f16' : precision];
+
 /** A pass that takes longer than this is left to the table: trying all kernels would take too long. */
 const longMs = 500;
-const mostCandidates = 12;
+/** Those on matrix units, which come first, push none of the others out. */
+const mostCandidates = 20;
 const defaultBudgetMs = 60_000;
 
 /** What the fixed table says for a pass. */
@@ -162,7 +167,7 @@ async function measure(
     const { output: expected, ms: standardMs } = await tried(under, standard, Infinity, () => true);
     let [kernel, ms] = [standard, standardMs];
     const close = (name: string) => (output: Float32Array) =>
-      distance(output, expected) <= tolerance[isMatrixKernel(name) ? 'f16' : pass.precision];
+      distance(output, expected) <= toleranceOf(name, pass.precision);
     const candidates = named(pass)
       .filter((name) => name !== standard && runsOn(name, gpu.abilities))
       .slice(0, mostCandidates);

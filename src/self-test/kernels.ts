@@ -1,7 +1,7 @@
 /** Every kernel on the device, held against stored answers of float64 loops. */
 import type { KernelChoices } from '../gpu/choices.ts';
 import type { Gpu } from '../gpu/device.ts';
-import { kernelsOf, runsOn } from '../gpu/passes.ts';
+import { kernelsOf, roundsToHalf, runsOn } from '../gpu/passes.ts';
 import type { Precision } from '../gpu/precision.ts';
 import { shaderInfo, type StorageFormat } from '../gpu/shader.ts';
 import { distance } from '../model/tune.ts';
@@ -51,8 +51,8 @@ export function trialsOf(gpu: Gpu): Trial[] {
     reduction: choices.reduction === 'serial' ? 'parallel' : 'serial',
   };
   const sums = opCases.filter(({ name }) => / norm$/.test(name));
-  const available = (kind: 'forward' | 'weights') =>
-    kernelsOf({ kind, precision: 'f32' }, gpu.matrixUnits).filter((name) => runsOn(name, gpu.abilities));
+  const available = (kind: 'forward' | 'weights', precision: Precision) =>
+    kernelsOf({ kind, precision }, gpu.matrixUnits).filter((name) => runsOn(name, gpu.abilities));
   return [
     ...ops('f32'),
     ...ops('f16', opCases.filter(storesVolumes(gpu))),
@@ -63,13 +63,13 @@ export function trialsOf(gpu: Gpu): Trial[] {
       precision: 'f32',
     })),
     ...(['f32', 'f16'] as const).flatMap((precision) => [
-      ...without(available('forward'), choices.conv3).map((name): Trial => ({
+      ...without(available('forward', precision), choices.conv3).map((name): Trial => ({
         op: conv3,
         kernels: name,
         choices: { ...choices, conv3: name } as KernelChoices,
         precision,
       })),
-      ...without(available('weights'), choices.conv3Weights).map((name): Trial => ({
+      ...without(available('weights', precision), choices.conv3Weights).map((name): Trial => ({
         op: conv3,
         kernels: `weights ${name}`,
         choices: { ...choices, conv3Weights: name } as KernelChoices,
@@ -90,7 +90,8 @@ const storesVolumes =
 /** Computes an op in one of its ways. What the GPU refuses is a wrong result, but for a lost device. */
 export async function tryKernels(gpu: Gpu, { op, kernels, choices, precision }: Trial): Promise<KernelRow> {
   const row = { op: op.name, kernels, storage: gpu.storageFormat(precision) };
-  const most = precision === 'f32' ? (op.tolerance ?? tolerances.f32) : tolerances.f16;
+  const exact = precision === 'f32' && !roundsToHalf({ ...choices, tuned: {} });
+  const most = exact ? (op.tolerance ?? tolerances.f32) : tolerances.f16;
   try {
     const found = await new OpBench(op, { ...gpu.limits, kernels: choices }, precision).run(gpu);
     const errors = [...found].map(([name, values]): [string, number] => [

@@ -71,6 +71,7 @@ export const reportSchema = object({
     expected: v.array(finite(), 'a list of numbers'),
     right: flag,
     sameBits: flag,
+    problem: v.optional(text),
   }) as unknown as Schema<TrainingRow>,
   timings: v.array(
     object({ pass: text, kernel: text, ms: numberFrom(0), gflops: numberFrom(0) }),

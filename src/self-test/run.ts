@@ -69,7 +69,7 @@ function limitsOf(limits: GPUSupportedLimits): Record<string, number> {
   return found;
 }
 
-/** Convolutions of a network's finest level; on software adapters smaller ones. */
+/** Convolutions of a network's finest level; on software adapters smaller ones. Those that do not run have no row. */
 async function timingsOf(gpu: Gpu, stopIfAsked: () => void): Promise<TimingRow[]> {
   const grid: Size3 = gpu.adapterClass === 'hardware' ? [64, 64, 64] : [16, 16, 16];
   const rows: TimingRow[] = [];
@@ -88,6 +88,8 @@ async function timingsOf(gpu: Gpu, stopIfAsked: () => void): Promise<TimingRow[]
       } finally {
         trial.dispose();
       }
+    } catch {
+      if (await gpu.isLost()) throw gpu.lossError();
     } finally {
       bench.dispose();
     }

@@ -30,6 +30,8 @@ export interface TrainingRow {
   readonly right: boolean;
   /** Whether a second training from the same weights ended with the same bits. */
   readonly sameBits: boolean;
+  /** What stopped it. */
+  readonly problem?: string | undefined;
 }
 
 /** Batches whose labels follow from their images. */
@@ -63,9 +65,15 @@ async function train({ device, limits }: Gpu) {
   return { losses, weights: await model.save() };
 }
 
-/** @throws DeviceLost */
+/** A training that stops is a wrong result, but for a lost device. @throws DeviceLost */
 export async function tryTraining(gpu: Gpu): Promise<TrainingRow> {
-  const [one, two] = [await train(gpu), await train(gpu)];
+  let one, two;
+  try {
+    [one, two] = [await train(gpu), await train(gpu)];
+  } catch (error) {
+    if (await gpu.isLost()) throw gpu.lossError();
+    return { losses: [], expected, right: false, sameBits: false, problem: (error as Error).message };
+  }
   return {
     losses: one.losses,
     expected,

@@ -85,11 +85,18 @@ async function tryOut(io: Io): Promise<void> {
 
 function problemsOf({ kernels, training }: SelfTestReport): string[] {
   const wrong = kernels.filter(({ right }) => !right);
+  const { problem, right, sameBits, losses, expected } = training;
+  const trained =
+    problem === undefined
+      ? [
+          ...(right ? [] : [`losses ${losses.join(', ')}; ${expected.join(', ')} expected`]),
+          ...(sameBits ? [] : ['a second one from the same weights ended with other bits']),
+        ]
+      : [problem];
   return [
-    ...wrong.map(({ op, kernels: which, storage, problem }) => `${op} (${which}, ${storage}): ${problem}`),
-    ...(training.right
-      ? []
-      : [`training: losses ${training.losses.join(', ')}; ${training.expected.join(', ')} expected`]),
-    ...(training.sameBits ? [] : ['training: a second one from the same weights ended with other bits']),
+    ...wrong.map(
+      ({ op, kernels: which, storage, problem: found }) => `${op} (${which}, ${storage}): ${found}`,
+    ),
+    ...trained.map((text) => `training: ${text}`),
   ];
 }
