@@ -3,13 +3,13 @@
 
 // What a convolution sees of a stored value: scale and shift of the norm in front of it, then the
 // (leaky) rectifier. slope is 0 for ReLU and 1 for no activation.
-fn activate4(value: vec4<f32>, affine: vec2<f32>, slope: f32) -> vec4<f32> {
-  let z = value * affine.x + affine.y;
+fn activate4(value: vec4<f32>, scaleShift: vec2<f32>, slope: f32) -> vec4<f32> {
+  let z = value * scaleShift.x + scaleShift.y;
   return max(z, z * slope);
 }
 
-fn activate1(value: f32, affine: vec2<f32>, slope: f32) -> f32 {
-  let z = value * affine.x + affine.y;
+fn activate1(value: f32, scaleShift: vec2<f32>, slope: f32) -> f32 {
+  let z = value * scaleShift.x + scaleShift.y;
   return max(z, z * slope);
 }
 

@@ -18,7 +18,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<storage, read> source: array<Quad>;
-@group(0) @binding(1) var<storage, read> affine: array<vec2<f32>>;
+@group(0) @binding(1) var<storage, read> scaleShifts: array<vec2<f32>>;
 @group(0) @binding(2) var<storage, read> weights: array<vec4<f32>>; // [out block][in][taps][8]
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
 @group(0) @binding(4) var<storage, read_write> target_: array<Quad>;
@@ -50,7 +50,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(workgroup_id) gro
   var high = mat4x4<f32>();
   for (var channel = 0u; channel < params.channels; channel++) {
     var norm = vec2<f32>(1.0, 0.0);
-    if (NORM) { norm = affine[sample * params.channels + channel]; }
+    if (NORM) { norm = scaleShifts[sample * params.channels + channel]; }
     var w = (block * params.channelsIn + params.first + channel) * (KERNEL_Z * KERNEL_Y * KERNEL_X * 2u);
     for (var dz = 0u; dz < KERNEL_Z; dz++) {
       let z = seen(plane % params.depthOut, dz, KERNEL_Z, STRIDE_Z, DILATION_Z, params.depth);

@@ -23,7 +23,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<storage, read> source: array<Quad>;
-@group(0) @binding(1) var<storage, read> affine: array<vec2<f32>>;
+@group(0) @binding(1) var<storage, read> scaleShifts: array<vec2<f32>>;
 @group(0) @binding(2) var<storage, read> gradient: array<Quad>;
 @group(0) @binding(3) var<storage, read_write> partials: array<f32>;
 @group(0) @binding(4) var<uniform> params: Params;
@@ -46,7 +46,7 @@ fn main(@builtin(local_invocation_index) local: u32, @builtin(workgroup_id) grou
   for (var plane = begin; plane < end; plane++) {
     let sample = plane / params.depthOut;
     var norm = vec2<f32>(1.0, 0.0);
-    if (NORM) { norm = affine[sample * params.channels + channel]; }
+    if (NORM) { norm = scaleShifts[sample * params.channels + channel]; }
     let z = seen(plane % params.depthOut, dz, KERNEL_Z, STRIDE_Z, 1u, params.depth);
     let lines = ((sample * params.depth + u32(z)) * params.channels + channel) * params.height;
     let upstream = (plane * params.channelsOut + out0) * area - params.startGradient;

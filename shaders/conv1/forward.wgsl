@@ -15,7 +15,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<storage, read> source: array<Quad>;
-@group(0) @binding(1) var<storage, read> affine: array<vec2<f32>>;
+@group(0) @binding(1) var<storage, read> scaleShifts: array<vec2<f32>>;
 @group(0) @binding(2) var<storage, read> weights: array<f32>;
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
 @group(0) @binding(4) var<storage, read_write> target_: array<Quad>;
@@ -34,7 +34,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(workgroup_id) gro
   var sums = array<vec4<f32>, 8>();
   for (var channel = 0u; channel < params.channels; channel++) {
     var value = toFloat(source[(plane * params.channels + channel) * area + id.x - params.startSource]);
-    if (NORM) { value = activate4(value, affine[sample * params.channels + channel], params.slope); }
+    if (NORM) { value = activate4(value, scaleShifts[sample * params.channels + channel], params.slope); }
     for (var i = 0u; i < 8u; i++) {
       sums[i] += value * weights[(out0 + min(i, top)) * params.strideOut + channel * params.strideIn];
     }

@@ -12,7 +12,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<storage, read> source: array<Quad>;
-@group(0) @binding(1) var<storage, read> affine: array<vec2<f32>>;
+@group(0) @binding(1) var<storage, read> scaleShifts: array<vec2<f32>>;
 @group(0) @binding(2) var<storage, read> gradient: array<Quad>;
 @group(0) @binding(3) var<storage, read_write> partials: array<f32>;
 @group(0) @binding(4) var<uniform> params: Params;
@@ -44,7 +44,7 @@ fn main(@builtin(local_invocation_index) local: u32, @builtin(workgroup_id) grou
       for (var v = block; v < min(area, block + 64u * LANES); v += LANES) {
         // The gradient is zero in the padding columns.
         var value = toFloat(source[base + v]);
-        if (NORM) { value = activate4(value, affine[sample * params.channels + channel], params.slope); }
+        if (NORM) { value = activate4(value, scaleShifts[sample * params.channels + channel], params.slope); }
         for (var i = 0u; i < 8u; i++) { part[i] += dot(value, toFloat(gradient[upstream + min(i, top) * area + v])); }
       }
       for (var i = 0u; i < 8u; i++) { whole[i] += part[i]; }

@@ -21,9 +21,9 @@ struct Params {
 }
 
 @group(0) @binding(0) var<storage, read> sourceA: array<Quad>;
-@group(0) @binding(1) var<storage, read> affineA: array<vec2<f32>>;
+@group(0) @binding(1) var<storage, read> scaleShiftsA: array<vec2<f32>>;
 @group(0) @binding(2) var<storage, read> sourceB: array<Quad>;
-@group(0) @binding(3) var<storage, read> affineB: array<vec2<f32>>;
+@group(0) @binding(3) var<storage, read> scaleShiftsB: array<vec2<f32>>;
 @group(0) @binding(4) var<storage, read> weights: array<vec4<f32>>; // [out block][in][27][8]
 @group(0) @binding(5) var<storage, read> bias: array<f32>;
 @group(0) @binding(6) var<storage, read_write> target_: array<Quad>;
@@ -41,10 +41,10 @@ fn readA(index: u32, q: u32, channel: u32, sample: u32) -> Row {
   row.middle = toFloat(sourceA[index]);
   row.right = toFloat(sourceA[min(index + 1u, last)]).x;
   if (NORM_A) {
-    let affine = affineA[sample * params.channelsA + channel];
-    row.left = activate1(row.left, affine, params.slopeA);
-    row.middle = inside(activate4(row.middle, affine, params.slopeA), q, params.width);
-    row.right = activate1(row.right, affine, params.slopeA);
+    let scaleShift = scaleShiftsA[sample * params.channelsA + channel];
+    row.left = activate1(row.left, scaleShift, params.slopeA);
+    row.middle = inside(activate4(row.middle, scaleShift, params.slopeA), q, params.width);
+    row.right = activate1(row.right, scaleShift, params.slopeA);
   }
   row.left = select(0.0, row.left, hasLeft);
   row.right = select(0.0, row.right, hasRight);
@@ -60,10 +60,10 @@ fn readB(index: u32, q: u32, channel: u32, sample: u32) -> Row {
   row.middle = toFloat(sourceB[index]);
   row.right = toFloat(sourceB[min(index + 1u, last)]).x;
   if (NORM_B) {
-    let affine = affineB[sample * params.channelsB + channel];
-    row.left = activate1(row.left, affine, params.slopeB);
-    row.middle = inside(activate4(row.middle, affine, params.slopeB), q, params.width);
-    row.right = activate1(row.right, affine, params.slopeB);
+    let scaleShift = scaleShiftsB[sample * params.channelsB + channel];
+    row.left = activate1(row.left, scaleShift, params.slopeB);
+    row.middle = inside(activate4(row.middle, scaleShift, params.slopeB), q, params.width);
+    row.right = activate1(row.right, scaleShift, params.slopeB);
   }
   row.left = select(0.0, row.left, hasLeft);
   row.right = select(0.0, row.right, hasRight);

@@ -21,7 +21,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<storage, read> source: array<Quad>;
-@group(0) @binding(1) var<storage, read> affine: array<vec2<f32>>;
+@group(0) @binding(1) var<storage, read> scaleShifts: array<vec2<f32>>;
 @group(0) @binding(2) var<storage, read> weights: array<f32>; // [out block][in][27][8]
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
 @group(0) @binding(4) var<storage, read_write> target_: array<Quad>;
@@ -96,7 +96,7 @@ fn add(sums: Sums, row: Row, w: vec3<f32>) -> Sums {
 }
 
 fn normOf(plane: u32, channel: u32) -> vec2<f32> {
-  if (NORM) { return affine[min(plane / params.depth, params.samples - 1u) * params.channels + channel]; }
+  if (NORM) { return scaleShifts[min(plane / params.depth, params.samples - 1u) * params.channels + channel]; }
   return vec2<f32>(1.0, 0.0);
 }
 

@@ -29,9 +29,9 @@ struct Params {
 }
 
 @group(0) @binding(0) var<storage, read> sourceA: array<Quad>;
-@group(0) @binding(1) var<storage, read> affineA: array<vec2<f32>>;
+@group(0) @binding(1) var<storage, read> scaleShiftsA: array<vec2<f32>>;
 @group(0) @binding(2) var<storage, read> sourceB: array<Quad>;
-@group(0) @binding(3) var<storage, read> affineB: array<vec2<f32>>;
+@group(0) @binding(3) var<storage, read> scaleShiftsB: array<vec2<f32>>;
 @group(0) @binding(4) var<storage, read> weights: array<vec4<f32>>; // [out block][in][27][8]
 @group(0) @binding(5) var<storage, read> bias: array<f32>;
 @group(0) @binding(6) var<storage, read_write> target_: array<Quad>;
@@ -60,9 +60,9 @@ fn stage(share: Share, channel: u32, sample: u32, plane: u32) {
   let own = channel - select(0u, params.channelsA, second);
   let count = select(params.channelsA, params.channelsB, second);
   let slope = select(params.slopeA, params.slopeB, second);
-  var affine = vec2<f32>(1.0, 0.0);
-  if (NORM_A && !second) { affine = affineA[sample * count + own]; }
-  if (NORM_B && second) { affine = affineB[sample * count + own]; }
+  var scaleShift = vec2<f32>(1.0, 0.0);
+  if (NORM_A && !second) { scaleShift = scaleShiftsA[sample * count + own]; }
+  if (NORM_B && second) { scaleShift = scaleShiftsB[sample * count + own]; }
   let area = params.height * params.rowQuads;
   let start = share.inPlane + own * area - select(params.startA, params.startB, second);
   var at = start + (plane + share.begin) * count * area;
@@ -71,7 +71,7 @@ fn stage(share: Share, channel: u32, sample: u32, plane: u32) {
     var value: vec4<f32>;
     if (second) { value = toFloat(sourceB[at]); } else { value = toFloat(sourceA[at]); }
     if (select(NORM_A, NORM_B, second)) {
-      value = activate4(value, affine, slope);
+      value = activate4(value, scaleShift, slope);
       if (RAGGED) { value = inside(value, share.q, params.width); }
     }
     staged[to] = value;

@@ -21,7 +21,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<storage, read> source: array<Quad>;
-@group(0) @binding(1) var<storage, read> affine: array<vec2<f32>>;
+@group(0) @binding(1) var<storage, read> scaleShifts: array<vec2<f32>>;
 @group(0) @binding(2) var<storage, read> gradient: array<Quad>;
 @group(0) @binding(3) var<storage, read_write> partials: array<f32>;
 @group(0) @binding(4) var<uniform> params: Params;
@@ -36,7 +36,7 @@ fn readRow(line: u32, valid: bool, q: u32, channel: u32, sample: u32) -> Row {
   row.middle = toFloat(source[index]);
   row.right = toFloat(source[min(index + 1u, last)]).x;
   if (NORM) {
-    let scaleShift = affine[sample * params.channels + channel];
+    let scaleShift = scaleShifts[sample * params.channels + channel];
     row.left = activate1(row.left, scaleShift, params.slope);
     row.middle = inside(activate4(row.middle, scaleShift, params.slope), q, params.width);
     row.right = activate1(row.right, scaleShift, params.slope);

@@ -31,7 +31,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<storage, read> source: array<Quad>;
-@group(0) @binding(1) var<storage, read> affine: array<vec2<f32>>;
+@group(0) @binding(1) var<storage, read> scaleShifts: array<vec2<f32>>;
 @group(0) @binding(2) var<storage, read> gradient: array<Quad>;
 @group(0) @binding(3) var<storage, read_write> partials: array<f32>;
 @group(0) @binding(4) var<uniform> params: Params;
@@ -55,14 +55,14 @@ fn stage(local: u32, plane: u32, y: u32, q: u32, in0: u32, slot: u32) {
   let outside = hereQ >= params.rowQuads || hereY >= params.height || plane >= params.readable;
   let area = params.height * params.rowQuads;
   let inPlane = hereY * params.rowQuads + hereQ - params.startSource;
-  let affine0 = plane / params.depth * params.channels;
+  let entry0 = plane / params.depth * params.channels;
   var at = inPlane + (plane * params.channels + in0 + local / spots) * area;
   for (var own = local / spots; own < INPUTS; own += abreast) {
     var value = vec4<f32>(0.0);
     if (!outside && in0 + own < params.channels) {
       value = toFloat(source[at]);
       if (NORM) {
-        value = activate4(value, affine[affine0 + in0 + own], params.slope);
+        value = activate4(value, scaleShifts[entry0 + in0 + own], params.slope);
         if (RAGGED) { value = inside(value, hereQ, params.width); }
       }
     }

@@ -33,9 +33,9 @@ struct Params {
 }
 
 @group(0) @binding(0) var<storage, read> sourceA: array<Quad>;
-@group(0) @binding(1) var<storage, read> affineA: array<vec2<f32>>;
+@group(0) @binding(1) var<storage, read> scaleShiftsA: array<vec2<f32>>;
 @group(0) @binding(2) var<storage, read> sourceB: array<Quad>;
-@group(0) @binding(3) var<storage, read> affineB: array<vec2<f32>>;
+@group(0) @binding(3) var<storage, read> scaleShiftsB: array<vec2<f32>>;
 @group(0) @binding(4) var<storage, read> operand: array<f16>; // [out tile][chunk][tap][out][in]
 @group(0) @binding(5) var<storage, read> bias: array<f32>;
 @group(0) @binding(6) var<storage, read_write> target_: array<Quad>;
@@ -60,10 +60,10 @@ fn stage(local: u32, corner: Corner, channel0: u32) {
       let at = (plane * count + here) * area + spot.y * params.rowQuads + spot.q;
       if (second) {
         value = toFloat(sourceB[at - params.startB]);
-        if (NORM_B) { value = activate4(value, affineB[corner.sample * count + here], params.slopeB); }
+        if (NORM_B) { value = activate4(value, scaleShiftsB[corner.sample * count + here], params.slopeB); }
       } else {
         value = toFloat(sourceA[at - params.startA]);
-        if (NORM_A) { value = activate4(value, affineA[corner.sample * count + here], params.slopeA); }
+        if (NORM_A) { value = activate4(value, scaleShiftsA[corner.sample * count + here], params.slopeA); }
       }
       if (RAGGED && (NORM_A || NORM_B)) { value = inside(value, spot.q, params.width); }
     }

@@ -28,7 +28,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<storage, read> source: array<Quad>;
-@group(0) @binding(1) var<storage, read> affine: array<vec2<f32>>;
+@group(0) @binding(1) var<storage, read> scaleShifts: array<vec2<f32>>;
 @group(0) @binding(2) var<storage, read> gradient: array<Quad>;
 @group(0) @binding(3) var<storage, read_write> partials: array<f32>;
 @group(0) @binding(4) var<uniform> params: Params;
@@ -54,7 +54,7 @@ fn stage(local: u32, corner: Corner, in0: u32, count: u32) {
       let at = (plane * params.channels + channel) * area + spot.y * params.rowQuads + spot.q;
       value = toFloat(source[at - params.startSource]);
       if (NORM) {
-        value = activate4(value, affine[corner.sample * params.channels + channel], params.slope);
+        value = activate4(value, scaleShifts[corner.sample * params.channels + channel], params.slope);
         if (RAGGED) { value = inside(value, spot.q, params.width); }
       }
     }

@@ -11,7 +11,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<storage, read> gradient: array<Quad>; // of the activated volume
-@group(0) @binding(1) var<storage, read> affine: array<vec2<f32>>;
+@group(0) @binding(1) var<storage, read> scaleShifts: array<vec2<f32>>;
 @group(0) @binding(2) var<storage, read> saved: array<vec2<f32>>;
 @group(0) @binding(3) var<storage, read> means: array<vec2<f32>>;
 @group(0) @binding(4) var<storage, read> source: array<Quad>;
@@ -27,7 +27,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(workgroup_id) gro
   let entry = plane / params.depth * params.channels + group.y;
   let y = toFloat(source[index - params.startSource]);
   let da = toFloat(gradient[index - params.startGradient]);
-  var dy = normGradient(y, da, affine[entry], saved[entry], means[entry], params.slope);
+  var dy = normGradient(y, da, scaleShifts[entry], saved[entry], means[entry], params.slope);
   if (ADD) { dy += toFloat(target_[index - params.startTarget]); }
   target_[index - params.startTarget] = toQuad(inside(dy, id.x % params.rowQuads, params.width));
 }

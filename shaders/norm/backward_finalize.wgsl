@@ -10,7 +10,7 @@ const GROUPED: bool = false; // statistics are those of perGroup channels
 struct Params { channels: u32, perGroup: u32, depth: u32, samples: u32, area: u32, biasOffset: u32 }
 
 @group(0) @binding(0) var<storage, read> partials: array<vec2<f32>>;
-@group(0) @binding(1) var<storage, read> affine: array<vec2<f32>>;
+@group(0) @binding(1) var<storage, read> scaleShifts: array<vec2<f32>>;
 @group(0) @binding(2) var<storage, read_write> means: array<vec2<f32>>;         // [sample][channel]
 @group(0) @binding(3) var<storage, read_write> gradientWeightBias: array<f32>;
 @group(0) @binding(4) var<uniform> params: Params;
@@ -36,7 +36,7 @@ fn main(@builtin(local_invocation_index) local: u32, @builtin(workgroup_id) grou
       var weighted = vec2<f32>(0.0);
       for (var i = lane; i < parts; i += LANES) {
         let other = channel0 + i % params.perGroup;
-        weighted += affine[sample * params.channels + other].x
+        weighted += scaleShifts[sample * params.channels + other].x
           * partials[(sample * params.depth + i / params.perGroup) * params.channels + other];
       }
       let mean = sumLanes(LANES, local, weighted) / (area * f32(parts));

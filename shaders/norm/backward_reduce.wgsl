@@ -11,7 +11,7 @@ struct Params {
 
 @group(0) @binding(0) var<storage, read> source: array<Quad>;    // convolution output y
 @group(0) @binding(1) var<storage, read> gradient: array<Quad>;  // of the activated volume
-@group(0) @binding(2) var<storage, read> affine: array<vec2<f32>>;
+@group(0) @binding(2) var<storage, read> scaleShifts: array<vec2<f32>>;
 @group(0) @binding(3) var<storage, read> saved: array<vec2<f32>>;
 @group(0) @binding(4) var<storage, read_write> partials: array<vec2<f32>>;
 @group(0) @binding(5) var<uniform> params: Params;
@@ -25,7 +25,7 @@ fn main(@builtin(local_invocation_index) local: u32, @builtin(workgroup_id) grou
   let area = params.height * params.rowQuads;
   let base = (plane * params.channels + channel) * area;
   let sample = plane / params.depth;
-  let scaleShift = affine[sample * params.channels + channel];
+  let scaleShift = scaleShifts[sample * params.channels + channel];
   let meanInverse = saved[sample * params.channels + channel];
 
   // The gradient is zero in the padding columns.

@@ -18,7 +18,7 @@ struct Params {
 
 @group(0) @binding(0) var<storage, read> partials: array<vec2<f32>>;
 @group(0) @binding(1) var<storage, read> weightBias: array<f32>;
-@group(0) @binding(2) var<storage, read_write> affine: array<vec2<f32>>;
+@group(0) @binding(2) var<storage, read_write> scaleShifts: array<vec2<f32>>;
 @group(0) @binding(3) var<storage, read_write> saved: array<vec2<f32>>; // mean, 1/σ
 @group(0) @binding(4) var<storage, read_write> running: array<f32>;
 @group(0) @binding(5) var<uniform> params: Params;
@@ -74,7 +74,7 @@ fn main(@builtin(local_invocation_index) local: u32, @builtin(workgroup_id) grou
     }
   }
   for (var sample = begin; sample < end; sample++) {
-    affine[sample * params.channels + channel] = vec2<f32>(scale, shift);
+    scaleShifts[sample * params.channels + channel] = vec2<f32>(scale, shift);
     saved[sample * params.channels + channel] = vec2<f32>(mean, inverse);
   }
 }

@@ -6,7 +6,7 @@ struct Params { channels: u32, samples: u32, biasOffset: u32, varianceOffset: u3
 
 @group(0) @binding(0) var<storage, read> weightBias: array<f32>;
 @group(0) @binding(1) var<storage, read> running: array<f32>;
-@group(0) @binding(2) var<storage, read_write> affine: array<vec2<f32>>;
+@group(0) @binding(2) var<storage, read_write> scaleShifts: array<vec2<f32>>;
 @group(0) @binding(3) var<uniform> params: Params;
 
 @compute @workgroup_size(64)
@@ -20,5 +20,5 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     bias = weightBias[params.biasOffset + channel];
   }
   let scale = weight / sqrt(running[params.varianceOffset + channel] + params.epsilon);
-  affine[id.x] = vec2<f32>(scale, bias - running[channel] * scale);
+  scaleShifts[id.x] = vec2<f32>(scale, bias - running[channel] * scale);
 }

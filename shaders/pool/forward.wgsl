@@ -17,7 +17,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<storage, read> source: array<Quad>;
-@group(0) @binding(1) var<storage, read> affine: array<vec2<f32>>;
+@group(0) @binding(1) var<storage, read> scaleShifts: array<vec2<f32>>;
 @group(0) @binding(2) var<storage, read_write> target_: array<Quad>;
 @group(0) @binding(3) var<uniform> params: Params;
 
@@ -57,7 +57,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(workgroup_id) gro
   let sample = plane / params.depthOut;
   let planeIn = sample * params.depth + STRIDE_Z * (plane % params.depthOut);
   var scaleShift = vec2<f32>(1.0, 0.0);
-  if (NORM) { scaleShift = affine[sample * params.channels + channel]; }
+  if (NORM) { scaleShift = scaleShifts[sample * params.channels + channel]; }
 
   let second = 2u * q + 1u < params.rowQuads;
   let area = params.height * params.rowQuads;

@@ -7,7 +7,7 @@ const NORM: bool = false;
 struct Params { area: u32, depth: u32, channels: u32, plane0: u32, startSource: u32, startGradient: u32 }
 
 @group(0) @binding(0) var<storage, read> source: array<Quad>;
-@group(0) @binding(1) var<storage, read> affine: array<vec2<f32>>;
+@group(0) @binding(1) var<storage, read> scaleShifts: array<vec2<f32>>;
 @group(0) @binding(2) var<storage, read> gradient: array<Quad>; // of the output: 0 in the padding columns
 @group(0) @binding(3) var<storage, read_write> partials: array<f32>;
 @group(0) @binding(4) var<uniform> params: Params;
@@ -20,7 +20,7 @@ fn main(@builtin(local_invocation_index) local: u32, @builtin(workgroup_id) grou
   let channel = min(item, params.channels - 1u); // threads beyond repeat the last and store nothing
   let base = (plane * params.channels + channel) * params.area;
   var scaleShift = vec2<f32>(1.0, 0.0);
-  if (NORM) { scaleShift = affine[plane / params.depth * params.channels + channel]; }
+  if (NORM) { scaleShift = scaleShifts[plane / params.depth * params.channels + channel]; }
 
   var total = 0.0;
   for (var block = lane; block < params.area; block += 64u * LANES) {

@@ -10,7 +10,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<storage, read> source: array<Quad>;
-@group(0) @binding(1) var<storage, read> affine: array<vec2<f32>>;
+@group(0) @binding(1) var<storage, read> scaleShifts: array<vec2<f32>>;
 @group(0) @binding(2) var<storage, read> slope: array<f32>;
 @group(0) @binding(3) var<storage, read_write> target_: array<Quad>;
 @group(0) @binding(4) var<uniform> params: Params;
@@ -23,7 +23,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(workgroup_id) gro
   let at = (plane * params.channels + group.y) * area + id.x;
   var z = toFloat(source[at - params.startSource]);
   if (NORM) {
-    let scaleShift = affine[plane / params.depth * params.channels + group.y];
+    let scaleShift = scaleShifts[plane / params.depth * params.channels + group.y];
     z = z * scaleShift.x + scaleShift.y;
   }
   let value = select(slope[0] * z, z, z > vec4<f32>(0.0));

@@ -13,9 +13,9 @@ struct Params {
 }
 
 @group(0) @binding(0) var<storage, read> sourceA: array<Quad>;
-@group(0) @binding(1) var<storage, read> affineA: array<vec2<f32>>;
+@group(0) @binding(1) var<storage, read> scaleShiftsA: array<vec2<f32>>;
 @group(0) @binding(2) var<storage, read> sourceB: array<Quad>;
-@group(0) @binding(3) var<storage, read> affineB: array<vec2<f32>>;
+@group(0) @binding(3) var<storage, read> scaleShiftsB: array<vec2<f32>>;
 @group(0) @binding(4) var<storage, read_write> target_: array<Quad>;
 @group(0) @binding(5) var<uniform> params: Params;
 
@@ -27,10 +27,10 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(workgroup_id) gro
   let entry = plane / params.depth * params.channels + group.y;
   let at = (plane * params.channels + group.y) * area + id.x;
   var sum = toFloat(sourceA[at - params.startA]);
-  if (NORM_A) { sum = activate4(sum, affineA[entry], params.slopeA); }
+  if (NORM_A) { sum = activate4(sum, scaleShiftsA[entry], params.slopeA); }
   if (INPUTS == 2u) {
     var value = toFloat(sourceB[at - params.startB]);
-    if (NORM_B) { value = activate4(value, affineB[entry], params.slopeB); }
+    if (NORM_B) { value = activate4(value, scaleShiftsB[entry], params.slopeB); }
     sum += value;
   }
   if (ADD) { sum += toFloat(target_[at - params.startTarget]); }

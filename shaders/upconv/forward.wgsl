@@ -17,7 +17,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<storage, read> source: array<Quad>;
-@group(0) @binding(1) var<storage, read> affine: array<vec2<f32>>;
+@group(0) @binding(1) var<storage, read> scaleShifts: array<vec2<f32>>;
 @group(0) @binding(2) var<storage, read> weights: array<f32>;
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
 @group(0) @binding(4) var<storage, read_write> target_: array<Quad>;
@@ -46,7 +46,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(workgroup_id) gro
   var sums = array<vec4<f32>, 8>();
   for (var channel = 0u; channel < params.channels; channel++) {
     var quad = toFloat(source[base + channel * area]);
-    if (NORM) { quad = activate4(quad, affine[sample * params.channels + channel], params.slope); }
+    if (NORM) { quad = activate4(quad, scaleShifts[sample * params.channels + channel], params.slope); }
     let pair = select(quad.xy, quad.zw, q % 2u == 1u);
     for (var i = 0u; i < 8u; i++) {
       let w = weightsAlongX((channel * params.channelsOut + out0 + min(i, top)) * (STRIDE_Y * STRIDE_Z) + tap);

@@ -20,7 +20,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<storage, read> source: array<Quad>;
-@group(0) @binding(1) var<storage, read> affine: array<vec2<f32>>;
+@group(0) @binding(1) var<storage, read> scaleShifts: array<vec2<f32>>;
 @group(0) @binding(2) var<storage, read> gradient: array<Quad>;
 @group(0) @binding(3) var<storage, read_write> partials: array<f32>;
 @group(0) @binding(4) var<uniform> params: Params;
@@ -89,7 +89,7 @@ fn main(@builtin(local_invocation_index) local: u32, @builtin(workgroup_id) grou
   }
   for (var plane = begin; plane < end; plane++) {
     var scaleShift = vec2<f32>(1.0, 0.0);
-    if (NORM) { scaleShift = affine[plane / params.depth * params.channels + channel]; }
+    if (NORM) { scaleShift = scaleShifts[plane / params.depth * params.channels + channel]; }
     let base = (plane * params.channels + channel) * area - params.startSource;
     let upstream = (STRIDE_Z * plane * params.channelsOut + out0) * areaOut - params.startGradient;
     var whole = array<Taps, 4>(); // of the plane, in blocks, so that long sums keep their digits

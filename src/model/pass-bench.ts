@@ -103,7 +103,7 @@ export function benchPass(gpu: Gpu, pass: ConvPass): PassBench {
     };
     const read = inputs.map(({ channels, norm }, i): Input => {
       const tensor = volume(`input ${i}`, channels);
-      return norm ? { tensor, affine: flat(`affine ${i}`, 2 * channels), slope: 0 } : { tensor };
+      return norm ? { tensor, scaleShifts: flat(`scaleShifts ${i}`, 2 * channels), slope: 0 } : { tensor };
     });
     const whole = (tensor: Tensor) => ({ tensor, offset: 0, size: tensor.bytes });
     if (kind === 'weights') {

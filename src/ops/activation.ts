@@ -17,14 +17,14 @@ export function assertSlope(slope: number): void {
 /** Scale and shift, [sample][channel]. */
 export function activationForward(recorder: Recorder, label: string, source: VolumeTensor): Tensor {
   const length = source.batch * source.channels;
-  const affine = recorder.flat(`${label}.affine`, length * 2);
+  const scaleShifts = recorder.flat(`${label}.scaleShifts`, length * 2);
   recorder.dispatch('activation/identity', {
     label,
-    bindings: { affine },
+    bindings: { scaleShifts },
     params: { length },
     workgroups: [groupsOf64(length), 1, 1],
   });
-  return affine;
+  return scaleShifts;
 }
 
 /** The gradient of `source` overwrites `source`; `dActivated` is the gradient behind the activation. */

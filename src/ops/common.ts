@@ -4,13 +4,13 @@ import { alignUp, type Recorder, type Tensor, type View, type VolumeTensor } fro
 import type { Size3 } from '../size.ts';
 
 /**
- * A volume as an op reads it: as it is stored, or, with `affine` (scale and shift per sample and
+ * A volume as an op reads it: as it is stored, or, with `scaleShifts` (scale and shift per sample and
  * channel, from a norm), normalised and passed through max(z, slope·z) on the way in.
  */
 export interface Input {
   readonly tensor: VolumeTensor;
-  readonly affine?: Tensor | undefined;
-  /** 0 for ReLU, 0.01 for nnU-Net's leaky ReLU, 1 for none; used with `affine` only. */
+  readonly scaleShifts?: Tensor | undefined;
+  /** 0 for ReLU, 0.01 for nnU-Net's leaky ReLU, 1 for none; used with `scaleShifts` only. */
   readonly slope?: number | undefined;
 }
 
@@ -77,7 +77,7 @@ export function chunking(
 interface WeightSlab {
   readonly from: number;
   readonly to: number;
-  readonly bindings: { readonly source: View; readonly affine: View | Tensor; readonly gradient: View };
+  readonly bindings: { readonly source: View; readonly scaleShifts: View | Tensor; readonly gradient: View };
   readonly params: Readonly<
     Record<'plane0' | 'plane1' | 'chunk0' | 'chunkPlanes' | 'startSource' | 'startGradient' | 'slope', number>
   >;
@@ -92,7 +92,7 @@ interface WeightSlab {
  */
 export function weightSlabs(
   recorder: Recorder,
-  { tensor, affine, slope = 1 }: Input,
+  { tensor, scaleShifts, slope = 1 }: Input,
   gradient: VolumeTensor,
   chunkPlanes: number,
   options: {
@@ -122,7 +122,7 @@ export function weightSlabs(
     return {
       from,
       to,
-      bindings: { source: source.view, affine: affine ?? source.view, gradient: upstream.view },
+      bindings: { source: source.view, scaleShifts: scaleShifts ?? source.view, gradient: upstream.view },
       params: {
         plane0: from,
         plane1: to,

@@ -60,7 +60,10 @@ function convolve3(
 }
 
 /** An input as the key of a pass has it. */
-const described = ({ tensor: { channels }, affine }: Input) => ({ channels, norm: affine !== undefined });
+const described = ({ tensor: { channels }, scaleShifts }: Input) => ({
+  channels,
+  norm: scaleShifts !== undefined,
+});
 
 const none: Size3 = [1, 1, 1];
 

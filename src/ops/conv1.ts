@@ -52,7 +52,7 @@ function multiply(
       label,
       bindings: {
         source: source.view,
-        affine: input.affine ?? source.view,
+        scaleShifts: input.scaleShifts ?? source.view,
         weights,
         bias: bias ?? weights,
         target_: out.view,
@@ -70,7 +70,7 @@ function multiply(
         startTarget: out.start,
         slope: input.slope ?? 1,
       },
-      constants: { NORM: input.affine !== undefined, BIAS: bias !== undefined, ADD: add },
+      constants: { NORM: input.scaleShifts !== undefined, BIAS: bias !== undefined, ADD: add },
       workgroups: [groupsOf64(planeQuads(target)), blocks, to - from],
       flops: 2 * channels * target.channels * width * height * (to - from),
     });
@@ -128,7 +128,7 @@ export function conv1WeightSum(
             channels,
             channelsOut: outChannels,
           },
-          constants: { NORM: input.affine !== undefined, LANES: reductionLanes(recorder) },
+          constants: { NORM: input.scaleShifts !== undefined, LANES: reductionLanes(recorder) },
           workgroups: [...groups, slab.chunks],
           flops: 2 * length * width * height * (slab.to - slab.from),
         });

@@ -1,6 +1,6 @@
 /**
  * Batch, instance and group norm with the activation behind it. Forward computes only statistics: scale and
- * shift are applied by whoever reads the volume. Saved for backward: `affine` and `saved`.
+ * shift are applied by whoever reads the volume. Saved for backward: `scaleShifts` and `saved`.
  */
 import { InvalidOption } from '../errors.ts';
 import type { Recorder, Tensor, View, VolumeTensor } from '../gpu/plan.ts';
@@ -34,7 +34,7 @@ export interface NormState {
 
 export interface NormResult {
   /** Scale and shift, [sample][channel]. */
-  readonly affine: Tensor;
+  readonly scaleShifts: Tensor;
   /** Mean and 1/σ, [sample][channel]. */
   readonly saved: Tensor;
 }
@@ -60,7 +60,7 @@ export function normForward(
   const [width, height, depth] = source.size;
   if (state.weightBias) assertLength(label, state.weightBias, state.biasOffset + channels);
   const partials = recorder.flat(`${label}.partials`, planes * channels * 2);
-  const affine = recorder.flat(`${label}.affine`, batch * channels * 2);
+  const scaleShifts = recorder.flat(`${label}.scaleShifts`, batch * channels * 2);
   const saved = recorder.flat(`${label}.saved`, batch * channels * 2);
   for (const [from, to] of recorder.slabs(planes, [{ tensor: source }])) {
     const part = recorder.planes(source, from, to);
@@ -80,7 +80,7 @@ export function normForward(
     bindings: {
       partials,
       weightBias: state.weightBias ?? partials,
-      affine,
+      scaleShifts,
       saved,
       running: state.running,
     },
@@ -103,7 +103,7 @@ export function normForward(
     },
     workgroups: [reductionGroups(recorder, channels), isBatch ? 1 : batch, 1],
   });
-  return { affine, saved };
+  return { scaleShifts, saved };
 }
 
 /** Running statistics as the batches of a step have `moved` them become the model's, if the step is applied. */
@@ -125,10 +125,10 @@ export function normInference(
   channels: number,
   state: NormState,
 ): Tensor {
-  const affine = recorder.flat(`${label}.affine`, batch * channels * 2);
+  const scaleShifts = recorder.flat(`${label}.scaleShifts`, batch * channels * 2);
   recorder.dispatch('norm/running', {
     label: `${label} running`,
-    bindings: { weightBias: state.weightBias ?? state.running, running: state.running, affine },
+    bindings: { weightBias: state.weightBias ?? state.running, running: state.running, scaleShifts },
     params: {
       channels,
       samples: batch,
@@ -139,7 +139,7 @@ export function normInference(
     constants: weighted(state.weightBias),
     workgroups: [groupsOf64(batch * channels), 1, 1],
   });
-  return affine;
+  return scaleShifts;
 }
 
 /**
@@ -168,7 +168,7 @@ export function normBackward(
     dActivated,
     dWeightBias,
     dSource,
-    result: { affine, saved },
+    result: { scaleShifts, saved },
   } = tensors;
   const { batch, channels, planes } = source;
   const [width, height, depth] = source.size;
@@ -193,7 +193,7 @@ export function normBackward(
     const { y, gradient, params } = slab(range);
     recorder.dispatch('norm/backward_reduce', {
       label: `${label} reduce`,
-      bindings: { source: y.view, gradient: gradient.view, affine, saved, partials },
+      bindings: { source: y.view, gradient: gradient.view, scaleShifts, saved, partials },
       params,
       constants: { LANES: reductionLanes(recorder) },
       workgroups: [reductionGroups(recorder, channels), 1, range[1] - range[0]],
@@ -204,7 +204,7 @@ export function normBackward(
     label: `${label} finalize`,
     bindings: {
       partials,
-      affine,
+      scaleShifts,
       means,
       gradientWeightBias: dWeightBias ?? recorder.flat(`${label}.none`, 1),
     },
@@ -226,7 +226,7 @@ export function normBackward(
     };
     const bindings = {
       gradient: gradient.view,
-      affine,
+      scaleShifts,
       saved,
       means: words(means, batch * channels * 2),
       source: y.view,

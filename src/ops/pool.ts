@@ -72,7 +72,7 @@ export function poolForward(
     const out = recorder.planes(target, from, to);
     recorder.dispatch('pool/forward', {
       label,
-      bindings: { source: slab.view, affine: source.affine ?? slab.view, target_: out.view },
+      bindings: { source: slab.view, scaleShifts: source.scaleShifts ?? slab.view, target_: out.view },
       params: {
         ...shapeParams(source.tensor, target),
         channels: target.channels,
@@ -82,7 +82,7 @@ export function poolForward(
         slope: source.slope ?? 1,
       },
       constants: {
-        NORM: source.affine !== undefined,
+        NORM: source.scaleShifts !== undefined,
         ...(kind === 'average' && { AVERAGE: true }),
         ...strideConstants(stride),
       },
@@ -114,7 +114,7 @@ export function poolBackward(
       label,
       bindings: {
         source: slab.view,
-        affine: source.affine ?? slab.view,
+        scaleShifts: source.scaleShifts ?? slab.view,
         gradient: gradient.view,
         target_: out.view,
       },
@@ -127,7 +127,7 @@ export function poolBackward(
         startTarget: out.start,
         slope: source.slope ?? 1,
       },
-      constants: { NORM: source.affine !== undefined, ...strideConstants(stride) },
+      constants: { NORM: source.scaleShifts !== undefined, ...strideConstants(stride) },
       workgroups: [groupsOf64(planeQuads(dTarget)), dTarget.channels, to - from],
     });
   }

@@ -15,8 +15,8 @@ import {
   type Input,
 } from './common.ts';
 
-function assertApplicable(label: string, { affine, slope = 1 }: Input): void {
-  if (affine && slope !== 1)
+function assertApplicable(label: string, { scaleShifts, slope = 1 }: Input): void {
+  if (scaleShifts && slope !== 1)
     throw new InvalidOption(
       `${label} is applied to a volume with an activation of slope ${slope}: leave one of the two out`,
     );
@@ -29,7 +29,7 @@ export function preluForward(
   tensors: { readonly input: Input; readonly slope: View; readonly target: VolumeTensor },
 ): void {
   const { input, slope, target } = tensors;
-  const { tensor: source, affine } = input;
+  const { tensor: source, scaleShifts } = input;
   assertApplicable(label, input);
   assertSameGrid(label, source, target);
   assertLength(label, slope, 1);
@@ -39,7 +39,7 @@ export function preluForward(
     const out = recorder.planes(target, from, to);
     recorder.dispatch('prelu/forward', {
       label,
-      bindings: { source: part.view, affine: affine ?? part.view, slope, target_: out.view },
+      bindings: { source: part.view, scaleShifts: scaleShifts ?? part.view, slope, target_: out.view },
       params: {
         width,
         height,
@@ -50,7 +50,7 @@ export function preluForward(
         startSource: part.start,
         startTarget: out.start,
       },
-      constants: { NORM: affine !== undefined },
+      constants: { NORM: scaleShifts !== undefined },
       workgroups: [groupsOf64(planeQuads(source)), source.channels, to - from],
       flops: 2 * source.channels * width * height * (to - from),
     });
@@ -70,7 +70,7 @@ export function preluBackwardInput(
   add = false,
 ): void {
   const { input, slope, dOutput, dInput } = tensors;
-  const { tensor: source, affine } = input;
+  const { tensor: source, scaleShifts } = input;
   assertSameGrid(label, source, dOutput, dInput);
   const [width, height, depth] = source.size;
   const uses = [source, dOutput, dInput].map((tensor) => ({ tensor }));
@@ -82,7 +82,7 @@ export function preluBackwardInput(
       label,
       bindings: {
         source: part.view,
-        affine: affine ?? part.view,
+        scaleShifts: scaleShifts ?? part.view,
         slope,
         gradient: upstream.view,
         target_: out.view,
@@ -98,7 +98,7 @@ export function preluBackwardInput(
         startGradient: upstream.start,
         startTarget: out.start,
       },
-      constants: { NORM: affine !== undefined, ADD: add },
+      constants: { NORM: scaleShifts !== undefined, ADD: add },
       workgroups: [groupsOf64(planeQuads(source)), source.channels, to - from],
       flops: 2 * source.channels * width * height * (to - from),
     });
@@ -112,7 +112,7 @@ export function preluBackwardSlope(
   tensors: { readonly input: Input; readonly dOutput: VolumeTensor; readonly dSlope: View },
 ): void {
   const { input, dOutput, dSlope } = tensors;
-  const { tensor: source, affine } = input;
+  const { tensor: source, scaleShifts } = input;
   assertSameGrid(label, source, dOutput);
   const { channels, planes } = source;
   const [width, height, depth] = source.size;
@@ -124,7 +124,7 @@ export function preluBackwardSlope(
       label,
       bindings: {
         source: part.view,
-        affine: affine ?? part.view,
+        scaleShifts: scaleShifts ?? part.view,
         gradient: upstream.view,
         partials,
       },
@@ -136,7 +136,7 @@ export function preluBackwardSlope(
         startSource: part.start,
         startGradient: upstream.start,
       },
-      constants: { NORM: affine !== undefined, LANES: reductionLanes(recorder) },
+      constants: { NORM: scaleShifts !== undefined, LANES: reductionLanes(recorder) },
       workgroups: [reductionGroups(recorder, channels), 1, to - from],
       flops: 3 * channels * width * height * (to - from),
     });

@@ -26,9 +26,9 @@ function addUp(
       label,
       bindings: {
         sourceA: sourceA.view,
-        affineA: a.affine ?? sourceA.view,
+        scaleShiftsA: a.scaleShifts ?? sourceA.view,
         sourceB: sourceB.view,
-        affineB: b?.affine ?? sourceB.view,
+        scaleShiftsB: b?.scaleShifts ?? sourceB.view,
         target_: out.view,
       },
       params: {
@@ -46,8 +46,8 @@ function addUp(
       },
       constants: {
         INPUTS: b ? 2 : 1,
-        NORM_A: a.affine !== undefined,
-        NORM_B: b?.affine !== undefined,
+        NORM_A: a.scaleShifts !== undefined,
+        NORM_B: b?.scaleShifts !== undefined,
         ADD: add,
       },
       workgroups: [groupsOf64(planeQuads(target)), target.channels, to - from],

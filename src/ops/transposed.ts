@@ -83,9 +83,9 @@ export function transposedBackwardWeight(
   { inChannels, first }: Place,
   shape: ConvShape,
 ): void {
-  const { tensor, affine } = input;
+  const { tensor, scaleShifts } = input;
   assertTransposed(label, tensor, dOutput, shape);
-  if (affine)
+  if (scaleShifts)
     throw new InvalidOption(
       `${label}: ${tensor.name} has a norm or an activation to apply: store what they make of it`,
     );

@@ -44,7 +44,7 @@ export function upconvForward(
       label,
       bindings: {
         source: source.view,
-        affine: input.affine ?? source.view,
+        scaleShifts: input.scaleShifts ?? source.view,
         weights,
         bias: bias ?? weights,
         target_: out.view,
@@ -62,7 +62,11 @@ export function upconvForward(
         startTarget: out.start,
         slope: input.slope ?? 1,
       },
-      constants: { NORM: input.affine !== undefined, BIAS: bias !== undefined, ...strideConstants(stride) },
+      constants: {
+        NORM: input.scaleShifts !== undefined,
+        BIAS: bias !== undefined,
+        ...strideConstants(stride),
+      },
       workgroups: [
         groupsOf64(height * target.rowQuads),
         Math.ceil(target.channels / 8),
@@ -147,7 +151,7 @@ export function upconvBackwardWeight(
         channelsOut: dOutput.channels,
       },
       constants: {
-        NORM: input.affine !== undefined,
+        NORM: input.scaleShifts !== undefined,
         LANES: reductionLanes(recorder),
         ...strideConstants(stride),
       },

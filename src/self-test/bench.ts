@@ -71,7 +71,11 @@ export class OpBench {
   /** A volume that is read through a norm and an activation. */
   normed(name: string, channels: number, size = oddSize): Required<Input> {
     const tensor = this.volume(name, channels, size);
-    return { tensor, affine: this.words(`${name} affine`, 2 * batch * channels).tensor, slope: 0.125 };
+    return {
+      tensor,
+      scaleShifts: this.words(`${name} scaleShifts`, 2 * batch * channels).tensor,
+      slope: 0.125,
+    };
   }
 
   words(name: string, given: number | ArrayLike<number>): View {

@@ -21,8 +21,8 @@ describe('the order of reads and writes', () => {
     const recorder = new Recorder();
     const volume = (name: string) => recorder.volume(name, 1, 2, size);
     const [y, pooled] = [volume('y'), volume('pooled')];
-    const flat = recorder.flat('affine', 4);
-    const bindings = { source: y, affine: flat, saved: flat, means: flat, gradient: volume('d') };
+    const flat = recorder.flat('scaleShifts', 4);
+    const bindings = { source: y, scaleShifts: flat, saved: flat, means: flat, gradient: volume('d') };
     const params = { width: 16, height: 8, depth: 8, rowQuads: 4, channels: 2, slope: 0 };
     const places = { plane0: 0, startSource: 0, startGradient: 0 };
     const write = () =>

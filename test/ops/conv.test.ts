@@ -177,7 +177,7 @@ describe.each(cases)('conv: $name', ({ kernel, stride, batch, size, inputs, out,
   const inChannels = ca + cb;
   const a = randomDense([batch, ca, z, y, x]);
   const b = cb > 0 ? randomDense([batch, cb, z, y, x]) : undefined;
-  const affine = normals(batch * ca * 2);
+  const scaleShifts = normals(batch * ca * 2);
   const weights = normals(out * inChannels * tapsOf(kernel));
   const bias = rest.bias === false ? undefined : normals(out);
   const dOutput = randomDense([batch, out, d, h, w]);
@@ -186,7 +186,8 @@ describe.each(cases)('conv: $name', ({ kernel, stride, batch, size, inputs, out,
     using bench = new Bench(limits, rest.precision);
     const { recorder } = bench;
     const tensorA = bench.volume('a', a);
-    const first = slope === undefined ? { tensor: tensorA } : activatedInput(bench, tensorA, affine, slope);
+    const first =
+      slope === undefined ? { tensor: tensorA } : activatedInput(bench, tensorA, scaleShifts, slope);
     const second = b && { tensor: bench.volume('b', b) };
     const target = bench.output('target', batch, out, [w, h, d]);
     const tensors = {
@@ -223,7 +224,7 @@ describe.each(cases)('conv: $name', ({ kernel, stride, batch, size, inputs, out,
 
   test('forward and gradients', async () => {
     const result = await run(rest.limits);
-    const seen = slope === undefined ? a : activate(a, affine, slope);
+    const seen = slope === undefined ? a : activate(a, scaleShifts, slope);
     const input = b ? concatenate(seen, b) : seen;
     const reference = convGradients(input, weights, dOutput, shape);
     const close = (actual: ArrayLike<number>, expected: ArrayLike<number>, label: string) =>

@@ -73,7 +73,7 @@ describe.each(variants)(
     const kernels = kernelChoices[rest.adapter];
     const [x, y, z] = size;
     const source = randomDense([batch, channels, z, y, x]);
-    const affine = normals(batch * channels * 2);
+    const scaleShifts = normals(batch * channels * 2);
     const weights = normals(out * channels);
     const bias = normals(out);
     const dOutput = randomDense([batch, out, z, y, x]);
@@ -82,7 +82,7 @@ describe.each(variants)(
       using bench = new Bench({ kernels, ...limits });
       const { recorder } = bench;
       const tensor = bench.volume('input', source);
-      const input = norm ? activatedInput(bench, tensor, affine, slope) : { tensor };
+      const input = norm ? activatedInput(bench, tensor, scaleShifts, slope) : { tensor };
       const w = view(bench.flat('weights', weights), weights.length);
       const b = view(bench.flat('bias', bias), out);
       const target = bench.output('target', batch, out, size);
@@ -107,7 +107,7 @@ describe.each(variants)(
 
     test('forward and gradients', async () => {
       const result = await run(limits);
-      const seen = norm ? activate(source, affine, slope) : source;
+      const seen = norm ? activate(source, scaleShifts, slope) : source;
       const reference = conv1Gradients(seen, weights, dOutput);
       expectClose(result.target, conv1(seen, weights, bias).data, 'output');
       expectClose(result.dInput, reference.dInput.data, 'gradient of the input');

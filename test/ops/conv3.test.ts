@@ -205,7 +205,7 @@ describe.each(variants)(
     };
     const a = volume(ca);
     const b = cb > 0 ? volume(cb) : undefined;
-    const affine = normals(batch * ca * 2);
+    const scaleShifts = normals(batch * ca * 2);
     const weights = given(normals(out * (ca + cb) * 27));
     const bias = normals(out);
     const dOutput = volume(out);
@@ -214,7 +214,7 @@ describe.each(variants)(
       using bench = new Bench({ kernels, ...common, ...limits }, precision, gpu);
       const { recorder } = bench;
       const tensorA = bench.volume('a', a);
-      const first = norm ? activatedInput(bench, tensorA, affine, slope) : { tensor: tensorA };
+      const first = norm ? activatedInput(bench, tensorA, scaleShifts, slope) : { tensor: tensorA };
       const second = b ? { tensor: bench.volume('b', b) } : undefined;
       const w = view(bench.flat('weights', weights), weights.length);
       const target = bench.output('target', batch, out, size);
@@ -254,7 +254,7 @@ describe.each(variants)(
 
     test('forward and gradients', async () => {
       const result = await run(rest.limits);
-      const seen = norm ? activate(a, affine, slope) : a;
+      const seen = norm ? activate(a, scaleShifts, slope) : a;
       const input = b ? concatenate(seen, b) : seen;
       const reference = convGradients(input, weights, dOutput);
       // Matrix units are given numbers that float16 holds: what they compute is then float32's, unless a norm comes between.

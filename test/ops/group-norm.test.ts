@@ -58,7 +58,12 @@ async function run(given: Given, limits: Partial<PlanLimits> = {}, precision?: P
   const result = normForward(recorder, 'norm', source, state);
   const target = bench.output('target', batch, channels, [x, y, z]);
   const zero = bench.volume('zero', dense(given.source.shape));
-  sumForward(recorder, 'read', [{ tensor: source, affine: result.affine, slope }, { tensor: zero }], target);
+  sumForward(
+    recorder,
+    'read',
+    [{ tensor: source, scaleShifts: result.scaleShifts, slope }, { tensor: zero }],
+    target,
+  );
   const dActivated = bench.volume('dOutput', given.dOutput);
   const apart = bench.output('apart', batch, channels, [x, y, z]);
   const added = bench.volume('added', given.before);

@@ -95,12 +95,12 @@ function stateOf(kind: NormKind, weightBias: Tensor, running: Tensor, channels: 
 }
 
 /** Reads a volume through scale, shift and activation, as every consumer of a norm does. */
-function readThrough(bench: Bench, source: VolumeTensor, affine: Tensor, slope: number): VolumeTensor {
+function readThrough(bench: Bench, source: VolumeTensor, scaleShifts: Tensor, slope: number): VolumeTensor {
   const { batch, channels, size } = source;
   const identity = Float64Array.from({ length: channels ** 2 }, (_, i) => Number(i % (channels + 1) === 0));
   const target = bench.output('activated', batch, channels, size);
   const weights = view(bench.flat('identity', identity), identity.length);
-  const input = { tensor: source, affine, slope };
+  const input = { tensor: source, scaleShifts, slope };
   conv1Forward(bench.recorder, 'read', { input, weights, target });
   return target;
 }
@@ -128,7 +128,7 @@ describe.each(variants)('norm, $reduction: $name', ({ kind, batch, size, channel
     const running = bench.flat('running', pair(mean, variance));
     const state = stateOf(kind, bench.flat('weightBias', pair(gamma, beta)), running, channels);
     const result = normForward(recorder, 'norm', tensor, state);
-    const activated = readThrough(bench, tensor, result.affine, slope);
+    const activated = readThrough(bench, tensor, result.scaleShifts, slope);
     const dWeightBias = bench.flat('dWeightBias', new Float64Array(second + channels));
     const upstream = bench.volume('dActivated', dOutput);
     const gradients = { dActivated: upstream, dWeightBias: view(dWeightBias, second + channels) };
@@ -184,8 +184,8 @@ test.each([0, 0.01, 1])('norm: inference uses the running statistics (slope %s)'
   const tensor = bench.volume('source', source);
   const running = bench.flat('running', pair(mean, variance));
   const state = stateOf('batch', bench.flat('weightBias', pair(gamma, beta)), running, channels);
-  const affine = normInference(bench.recorder, 'norm', 2, channels, state);
-  const target = readThrough(bench, tensor, affine, slope);
+  const scaleShifts = normInference(bench.recorder, 'norm', 2, channels, state);
+  const target = readThrough(bench, tensor, scaleShifts, slope);
   await bench.run();
   const expected = inference(source, gamma, beta, { mean, variance }, { epsilon, slope });
   expectClose((await bench.read(target)).data, expected.data, 'output');
@@ -200,7 +200,7 @@ describe('norm refuses', () => {
   const state = stateOf('batch', flat, recorder.flat('running', second + 2), 2);
 
   test('a gradient of another size', () => {
-    const result = { affine: recorder.flat('affine', 4), saved: recorder.flat('saved', 4) };
+    const result = { scaleShifts: recorder.flat('scaleShifts', 4), saved: recorder.flat('saved', 4) };
     const other = recorder.volume('other', 1, 2, [4, 5, 4]);
     const tensors = { source, dActivated: other, result, dWeightBias: view(flat, second + 2) };
     const backward = () => normBackward(recorder, 'op', tensors, { ...state, slope: 0 });

@@ -79,14 +79,14 @@ async function run(
   source: Dense,
   before: Dense,
   dOutput: Dense,
-  norm: { affine: Float64Array; slope: number } | undefined,
+  norm: { scaleShifts: Float64Array; slope: number } | undefined,
   limits: Partial<PlanLimits> = {},
   stride: Size3 = [2, 2, 2],
 ) {
   const [batch, channels, z, y, x] = source.shape;
   using bench = new Bench(limits);
   const tensor = bench.volume('input', source);
-  const input = norm ? activatedInput(bench, tensor, norm.affine, norm.slope) : { tensor };
+  const input = norm ? activatedInput(bench, tensor, norm.scaleShifts, norm.slope) : { tensor };
   const target = bench.output('target', batch, channels, pooledSize([x, y, z], stride));
   poolForward(bench.recorder, 'forward', { source: input, target }, stride);
   const dInput = bench.volume('dInput', before);
@@ -119,12 +119,12 @@ describe.each(cases)(
     const source = randomDense([batch, channels, z, y, x]);
     const before = randomDense(source.shape);
     const dOutput = randomDense([batch, channels, d, h, w]);
-    const affine = normals(batch * channels * 2);
-    const front = norm ? { affine, slope } : undefined;
+    const scaleShifts = normals(batch * channels * 2);
+    const front = norm ? { scaleShifts, slope } : undefined;
 
     test('forward, and the gradient added to what was there', async () => {
       const result = await run(source, before, dOutput, front, limits, stride);
-      const seen = norm ? activate(source, affine, slope) : source;
+      const seen = norm ? activate(source, scaleShifts, slope) : source;
       expectClose(result.target, pool(seen, stride).data, 'output');
       expectClose(result.dInput, poolGradient(seen, dOutput, before, stride).data, 'gradient of the input');
       expectClose(result.mean, averagePool(seen, stride).data, 'mean');
@@ -160,7 +160,7 @@ test('pool: where ReLU makes all eight zero, the first takes the gradient', asyn
   const source = dense([1, 1, 2, 2, 4], (i) => -1 - i);
   const before = dense(source.shape);
   const dOutput = dense([1, 1, 1, 1, 2], (i) => 5 + i);
-  const result = await run(source, before, dOutput, { affine: Float64Array.of(1, 0), slope: 0 });
+  const result = await run(source, before, dOutput, { scaleShifts: Float64Array.of(1, 0), slope: 0 });
   expect(result.target.map(Math.abs)).toEqual(Float64Array.of(0, 0));
   expect([...result.dInput]).toEqual([5, 0, 6, 0, ...new Array<number>(12).fill(0)]);
 });

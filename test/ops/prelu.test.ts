@@ -51,7 +51,7 @@ interface Given {
   slope: number;
   dOutput: Dense;
   before: Dense;
-  affine?: Float64Array | undefined;
+  scaleShifts?: Float64Array | undefined;
 }
 
 async function run(given: Given, limits: Partial<PlanLimits> = {}, precision?: Precision) {
@@ -59,7 +59,7 @@ async function run(given: Given, limits: Partial<PlanLimits> = {}, precision?: P
   const { recorder } = bench;
   const [batch, channels, z, y, x] = given.source.shape;
   const tensor = bench.volume('source', given.source);
-  const input = given.affine ? activatedInput(bench, tensor, given.affine, 1) : { tensor };
+  const input = given.scaleShifts ? activatedInput(bench, tensor, given.scaleShifts, 1) : { tensor };
   const slope = view(bench.flat('slope', [given.slope]), 1);
   const target = bench.output('target', batch, channels, [x, y, z]);
   preluForward(recorder, 'forward', { input, slope, target });
@@ -83,12 +83,12 @@ async function run(given: Given, limits: Partial<PlanLimits> = {}, precision?: P
 describe.each(cases)('prelu: $name', ({ size: [x, y, z], slope, norm, precision, limits }) => {
   const source = randomDense([batch, channels, z, y, x]);
   const [dOutput, before] = [randomDense(source.shape), randomDense(source.shape)];
-  const affine = norm ? normals(batch * channels * 2) : undefined;
-  const given = { source, slope, dOutput, before, affine };
+  const scaleShifts = norm ? normals(batch * channels * 2) : undefined;
+  const given = { source, slope, dOutput, before, scaleShifts };
 
   test('forward and gradients', async () => {
     const found = await run(given, limits, precision);
-    const seen = affine ? activate(source, affine, 1) : source;
+    const seen = scaleShifts ? activate(source, scaleShifts, 1) : source;
     const expected = preluGradients(seen, Math.fround(slope), dOutput);
     const tolerance = precision === 'f16' ? 1e-3 : undefined;
     expectClose(found.output, prelu(seen, Math.fround(slope)).data, 'output', tolerance);
@@ -120,10 +120,14 @@ test('prelu: as PyTorch computes it', async () => {
 test('prelu refuses a volume that has an activation already', () => {
   const recorder = new Recorder();
   const [tensor, target] = [0, 1].map((i) => recorder.volume(`volume ${i}`, 1, 2, [4, 4, 4]));
-  const affine = recorder.flat('affine', 4);
+  const scaleShifts = recorder.flat('scaleShifts', 4);
   const slope = view(recorder.flat('slope', 1), 1);
   const twice = () =>
-    preluForward(recorder, 'op', { input: { tensor: tensor!, affine, slope: 0 }, slope, target: target! });
+    preluForward(recorder, 'op', {
+      input: { tensor: tensor!, scaleShifts, slope: 0 },
+      slope,
+      target: target!,
+    });
   expect(twice).toThrow(InvalidOption);
   expect(twice).toThrow('op is applied to a volume with an activation of slope 0: leave one of the two out');
 });

@@ -40,7 +40,7 @@ const cases: Case[] = [
 describe.each(cases)('sum: $name', ({ batch, size, channels, slopes, precision, limits }) => {
   const [x, y, z] = size;
   const [a, b, before] = [1, 2, 3].map(() => randomDense([batch, channels, z, y, x]));
-  const affines = slopes.map(() => normals(batch * channels * 2));
+  const scaleShifts = slopes.map(() => normals(batch * channels * 2));
   const dOutput = randomDense(a!.shape);
 
   async function run(limits: Partial<PlanLimits> = {}) {
@@ -48,7 +48,7 @@ describe.each(cases)('sum: $name', ({ batch, size, channels, slopes, precision, 
     const { recorder } = bench;
     const inputs = [a!, b!].map((values, i) => {
       const tensor = bench.volume(`input ${i}`, values);
-      return slopes[i] === undefined ? { tensor } : activatedInput(bench, tensor, affines[i]!, slopes[i]);
+      return slopes[i] === undefined ? { tensor } : activatedInput(bench, tensor, scaleShifts[i]!, slopes[i]);
     });
     const target = bench.output('target', batch, channels, size);
     sumForward(recorder, 'forward', [inputs[0]!, inputs[1]!], target);
@@ -68,7 +68,7 @@ describe.each(cases)('sum: $name', ({ batch, size, channels, slopes, precision, 
   test('forward and gradients', async () => {
     const { output, copy, total } = await run(limits);
     const [first, second] = [a!, b!].map((values, i) =>
-      slopes[i] === undefined ? values : activate(values, affines[i]!, slopes[i]),
+      slopes[i] === undefined ? values : activate(values, scaleShifts[i]!, slopes[i]),
     );
     const tolerance = precision === 'f16' ? 1e-3 : undefined;
     expectClose(output, sum(first!, second!).data, 'output', tolerance);
@@ -113,9 +113,9 @@ describe.each([
       using bench = new Bench(limits);
       const { recorder } = bench;
       const tensor = bench.volume('source', values);
-      const affine = activationForward(recorder, 'activation', tensor);
+      const scaleShifts = activationForward(recorder, 'activation', tensor);
       const target = bench.output('target', batch, channels, size);
-      sumForward(recorder, 'read', [{ tensor, affine, slope }, { tensor }], target);
+      sumForward(recorder, 'read', [{ tensor, scaleShifts, slope }, { tensor }], target);
       activationBackward(recorder, 'backward', tensor, bench.volume('dOutput', dOutput), slope);
       await bench.run();
       const identity = Float64Array.from({ length: 2 * batch * channels }, (_, i) => (i + 1) % 2);

@@ -199,7 +199,7 @@ test.each(Object.values(plainNormFixture))(
     const result = normForward(recorder, 'norm', source, state);
     const target = output(bench, 'output', fixture.output);
     const zero = bench.volume('zero', dense(values.shape));
-    const seen = { tensor: source, affine: result.affine, slope };
+    const seen = { tensor: source, scaleShifts: result.scaleShifts, slope };
     sumForward(recorder, 'read', [seen, { tensor: zero }], target.tensor);
     const dActivated = bench.volume('dOutput', volume(fixture.dOutput));
     normBackward(recorder, 'backward', { source, dActivated, result }, { ...state, slope });
@@ -266,16 +266,16 @@ describe('norm', () => {
     };
     const source = bench.volume('source', values);
     const identity = Float64Array.from({ length: channels ** 2 }, (_, i) => Number(i % (channels + 1) === 0));
-    const readThrough = (name: string, affine: Tensor) => {
+    const readThrough = (name: string, scaleShifts: Tensor) => {
       const target = output(bench, name, fixture.output);
       const weights = view(bench.flat(`${name} weights`, identity), identity.length);
-      const input = { tensor: source, affine, slope };
+      const input = { tensor: source, scaleShifts, slope };
       conv1Forward(recorder, name, { input, weights, target: target.tensor });
       return target;
     };
     const inference = readThrough('inference', normInference(recorder, 'inference', batch, channels, state));
     const trained = normForward(recorder, 'norm', source, state);
-    const training = readThrough('training', trained.affine);
+    const training = readThrough('training', trained.scaleShifts);
     const dWeightBias = bench.flat('dWeightBias', new Float64Array(length));
     const dActivated = bench.volume('dOutput', volume(fixture.dOutput));
     const gradients = { dActivated, dWeightBias: view(dWeightBias, length) };

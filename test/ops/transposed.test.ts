@@ -194,7 +194,7 @@ test('transposed conv refuses sizes and inputs that do not fit', () => {
     transposedForward(recorder, 'op', { inputs: [{ tensor: input }], weights, target }, doubling);
   expect(forward).toThrow(InvalidOption);
   expect(forward).toThrow('op: 1×[4,4,4] grows to [8,8,8], not to 1×[8,8,7]');
-  const seen = { tensor: input, affine: recorder.flat('affine', 4), slope: 0 };
+  const seen = { tensor: input, scaleShifts: recorder.flat('scaleShifts', 4), slope: 0 };
   const tensors = { input: seen, dOutput: volume('d', [8, 8, 8]), dWeights: weights };
   const place = { inChannels: 2, first: 0 };
   expect(() => transposedBackwardWeight(recorder, 'op', tensors, place, doubling)).toThrow(

@@ -89,7 +89,7 @@ describe.each(variants)(
     const [x, y, z] = size;
     const grown = [stride[0] * x, stride[1] * y, stride[2] * z] as const;
     const source = randomDense([batch, channels, z, y, x]);
-    const affine = normals(batch * channels * 2);
+    const scaleShifts = normals(batch * channels * 2);
     const weights = normals(channels * out * stride[0] * stride[1] * stride[2]);
     const bias = normals(out);
     const dOutput = randomDense([batch, out, grown[2], grown[1], grown[0]]);
@@ -98,7 +98,7 @@ describe.each(variants)(
       using bench = new Bench({ kernels, ...limits });
       const { recorder } = bench;
       const tensor = bench.volume('input', source);
-      const input = norm ? activatedInput(bench, tensor, affine, slope) : { tensor };
+      const input = norm ? activatedInput(bench, tensor, scaleShifts, slope) : { tensor };
       const w = view(bench.flat('weights', weights), weights.length);
       const b = view(bench.flat('bias', bias), out);
       const target = bench.output('target', batch, out, grown);
@@ -123,7 +123,7 @@ describe.each(variants)(
 
     test('forward and gradients', async () => {
       const result = await run(limits);
-      const seen = norm ? activate(source, affine, slope) : source;
+      const seen = norm ? activate(source, scaleShifts, slope) : source;
       const reference = upconvGradients(seen, weights, dOutput, stride);
       expectClose(result.target, upconv(seen, weights, bias, stride).data, 'output');
       expectClose(result.dInput, reference.dInput.data, 'gradient of the input');

@@ -1,12 +1,12 @@
 /** What a reader of a normalised volume sees: max(z, slope·z) of z = scale·y + shift, in float64. */
 import { type Dense } from '../support/dense.ts';
 
-/** affine: scale and shift, [sample][channel][2]. */
-export function activate(values: Dense, affine: Float64Array, slope: number): Dense {
+/** scaleShifts: scale and shift, [sample][channel][2]. */
+export function activate(values: Dense, scaleShifts: Float64Array, slope: number): Dense {
   const size = values.shape[2] * values.shape[3] * values.shape[4];
   const data = values.data.map((value, i) => {
     const at = Math.floor(i / size) * 2;
-    const z = value * affine[at]! + affine[at + 1]!;
+    const z = value * scaleShifts[at]! + scaleShifts[at + 1]!;
     return Math.max(z, slope * z);
   });
   return { shape: values.shape, data };

@@ -42,7 +42,7 @@ type Results = Readonly<Record<string, ArrayLike<number> | Dense>>;
 const volume = (bench: OpBench, name: string): Dense => bench.volumes.get(name)!;
 const numbers = (bench: OpBench, name: string): Float64Array => bench.numbers.get(name)!;
 const activated = (bench: OpBench, name: string): Dense =>
-  activate(volume(bench, name), numbers(bench, `${name} affine`), slope);
+  activate(volume(bench, name), numbers(bench, `${name} scaleShifts`), slope);
 
 function convolution(bench: OpBench, shape: ConvShape): Results {
   const input = concatenate(activated(bench, 'input 0'), volume(bench, 'input 1'));

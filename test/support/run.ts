@@ -215,8 +215,8 @@ export function expectSameBits(actual: ArrayLike<number>, expected: ArrayLike<nu
 export function activatedInput(
   bench: Bench,
   tensor: VolumeTensor,
-  affine: Float64Array,
+  scaleShifts: Float64Array,
   slope: number,
 ): Input {
-  return { tensor, affine: bench.flat(`${tensor.name}.affine`, affine), slope };
+  return { tensor, scaleShifts: bench.flat(`${tensor.name}.scaleShifts`, scaleShifts), slope };
 }

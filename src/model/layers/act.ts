@@ -15,13 +15,13 @@ export function act(slope: number): Layer {
     at(context, { name, inputs: [input] }) {
       assertStored(name, input!);
       const { recorder } = context;
-      let affine: Tensor | undefined;
+      let scaleShifts: Tensor | undefined;
       return {
         forward([source]) {
-          affine = activationForward(recorder, name, source!.tensor);
-          return { tensor: source!.tensor, affine, slope };
+          scaleShifts = activationForward(recorder, name, source!.tensor);
+          return { tensor: source!.tensor, scaleShifts, slope };
         },
-        again: ([source]) => ({ tensor: source!.tensor, affine, slope }),
+        again: ([source]) => ({ tensor: source!.tensor, scaleShifts, slope }),
         gradientInPlace(d) {
           const { tensor } = context.read(input!);
           activationBackward(recorder, `${name} backward`, tensor, d, slope);

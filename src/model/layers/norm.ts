@@ -57,7 +57,7 @@ export const norm = (
     const state = { kind, groups, weightBias, biasOffset, running, varianceOffset, epsilon, momentum };
     /** Of the batch; none where running statistics take their place. */
     let result: NormResult | undefined;
-    let affine: Tensor | undefined;
+    let scaleShifts: Tensor | undefined;
     const backward = (d: VolumeTensor, dSource?: VolumeTensor, add = false): VolumeTensor => {
       const { view: dWeightBias } = weighted ? context.weightAndBias(name, 'gradients') : {};
       const source = context.read(input!).tensor;
@@ -69,10 +69,10 @@ export const norm = (
       forward([source]) {
         const { tensor } = source!;
         if (context.trains(name) || kind !== 'batch') result = normForward(recorder, name, tensor, state);
-        affine = result?.affine ?? normInference(recorder, name, batch, channels, state);
-        return { tensor, affine, slope };
+        scaleShifts = result?.scaleShifts ?? normInference(recorder, name, batch, channels, state);
+        return { tensor, scaleShifts, slope };
       },
-      again: ([source]) => ({ tensor: source!.tensor, affine, slope }),
+      again: ([source]) => ({ tensor: source!.tensor, scaleShifts, slope }),
       ...(input!.consumers.length === 1
         ? { gradientInPlace: (d) => backward(d) }
         : {

@@ -72,7 +72,7 @@ export function convolve(
   }: Walk & Place & { readonly add: boolean; readonly flops: number },
 ): void {
   const {
-    input: { tensor, affine, slope = 1 },
+    input: { tensor, scaleShifts, slope = 1 },
     packed,
     bias,
     target,
@@ -86,7 +86,7 @@ export function convolve(
       label,
       bindings: {
         source: source.view,
-        affine: affine ?? packed,
+        scaleShifts: scaleShifts ?? packed,
         weights: packed,
         bias: bias ?? packed,
         target_: out.view,
@@ -110,7 +110,7 @@ export function convolve(
         slope,
       },
       constants: {
-        NORM: affine !== undefined,
+        NORM: scaleShifts !== undefined,
         BIAS: bias !== undefined,
         ADD: add,
         ...along('KERNEL', walk.kernel),
@@ -140,7 +140,7 @@ const lanesOf = (quads: number): number => Math.min(64, 2 ** Math.ceil(Math.log2
 export function weightGradient(
   recorder: Recorder,
   label: string,
-  { input: { tensor, affine, slope = 1 }, dOutput, dWeights }: WeightTensors,
+  { input: { tensor, scaleShifts, slope = 1 }, dOutput, dWeights }: WeightTensors,
   {
     inChannels,
     first,
@@ -170,7 +170,7 @@ export function weightGradient(
       label,
       bindings: {
         source: source.view,
-        affine: affine ?? source.view,
+        scaleShifts: scaleShifts ?? source.view,
         gradient: upstream.view,
         partials,
       },
@@ -193,7 +193,7 @@ export function weightGradient(
         slope,
       },
       constants: {
-        NORM: affine !== undefined,
+        NORM: scaleShifts !== undefined,
         LANES: lanes,
         ...along('KERNEL', shape.kernel),
         ...along('STRIDE', shape.stride),

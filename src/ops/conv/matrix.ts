@@ -68,9 +68,9 @@ export function convolveByMatrices(
       label,
       bindings: {
         sourceA: sourceA.view,
-        affineA: a.affine ?? packed,
+        scaleShiftsA: a.scaleShifts ?? packed,
         sourceB: sourceB.view,
-        affineB: b?.affine ?? packed,
+        scaleShiftsB: b?.scaleShifts ?? packed,
         operand: packed,
         bias: bias ?? packed,
         target_: out.view,
@@ -101,8 +101,8 @@ export function convolveByMatrices(
       },
       constants: {
         INPUTS: b ? 2 : 1,
-        NORM_A: a.affine !== undefined,
-        NORM_B: b?.affine !== undefined,
+        NORM_A: a.scaleShifts !== undefined,
+        NORM_B: b?.scaleShifts !== undefined,
         ...(add && { ADD: true }),
         RAGGED: width % 4 !== 0 || widthOut % 4 !== 0,
         ...tile,
@@ -169,7 +169,7 @@ export function weightGradientByMatrices(
         stripes: cut.stripes,
         stripeRows: cut.stripeRows,
       },
-      constants: { ...tile, NORM: input.affine !== undefined, RAGGED: width % 4 !== 0 },
+      constants: { ...tile, NORM: input.scaleShifts !== undefined, RAGGED: width % 4 !== 0 },
       workgroups: [groups, cut.stripes, slab.chunks],
       flops: (work * (slab.to - slab.from)) / dOutput.planes,
     });

@@ -42,9 +42,9 @@ export function convolveByVoxels(
     const out = recorder.planes(target, from, to);
     const bindings = {
       sourceA: sourceA.view,
-      affineA: a.affine ?? packed,
+      scaleShiftsA: a.scaleShifts ?? packed,
       sourceB: sourceB.view,
-      affineB: b?.affine ?? packed,
+      scaleShiftsB: b?.scaleShifts ?? packed,
       weights: packed,
       bias: bias ?? packed,
       target_: out.view,
@@ -67,8 +67,8 @@ export function convolveByVoxels(
     };
     const constants = {
       INPUTS: b ? 2 : 1,
-      NORM_A: a.affine !== undefined,
-      NORM_B: b?.affine !== undefined,
+      NORM_A: a.scaleShifts !== undefined,
+      NORM_B: b?.scaleShifts !== undefined,
       ...(add && { ADD: true }),
     };
     const common = { label, bindings, flops: (flops * (to - from)) / target.planes };
@@ -110,7 +110,7 @@ export function convolveByChannels(
   { channelsIn, first, add }: { channelsIn: number; first: number; add: boolean },
 ): void {
   const {
-    input: { tensor, affine, slope = 1 },
+    input: { tensor, scaleShifts, slope = 1 },
     packed,
     bias,
     target,
@@ -127,7 +127,7 @@ export function convolveByChannels(
       label,
       bindings: {
         source: source.view,
-        affine: affine ?? packed,
+        scaleShifts: scaleShifts ?? packed,
         weights: packed,
         bias: bias ?? packed,
         target_: out.view,
@@ -151,9 +151,9 @@ export function convolveByChannels(
         add: add ? 1 : 0,
       },
       constants: {
-        NORM: affine !== undefined,
+        NORM: scaleShifts !== undefined,
         COLUMNS: columns,
-        RAGGED: width % 4 !== 0 && affine !== undefined,
+        RAGGED: width % 4 !== 0 && scaleShifts !== undefined,
       },
       workgroups: [
         Math.ceil(target.channels / block),

@@ -43,7 +43,7 @@ export function weightGradientByLines(
         stride: partials ? range.part : range.stride,
         offset: partials ? 0 : range.offset,
       },
-      constants: { NORM: input.affine !== undefined, WORKGROUP: workgroup },
+      constants: { NORM: input.scaleShifts !== undefined, WORKGROUP: workgroup },
       workgroups: [...groups, slab.chunks],
       flops: (work * (slab.to - slab.from)) / dOutput.planes,
     });
@@ -123,7 +123,7 @@ export function weightGradientTiled(
         stripes: cut.stripes,
         stripeRows: cut.stripeRows,
       },
-      constants: { ...constants, NORM: input.affine !== undefined, RAGGED: sizes.width % 4 !== 0 },
+      constants: { ...constants, NORM: input.scaleShifts !== undefined, RAGGED: sizes.width % 4 !== 0 },
       workgroups: [groups, cut.stripes, slab.chunks],
       flops: (work * (slab.to - slab.from)) / dOutput.planes,
     });

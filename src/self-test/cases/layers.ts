@@ -29,7 +29,7 @@ function norm(kind: NormKind): OpCase {
       const running = bench.changedWords('running', bench.words('running', second + channels));
       const options = { kind, ...(kind === 'group' && { groups }), ...normOptions, slope };
       const result = normForward(recorder, 'norm', source, { ...options, weightBias, running });
-      const through = { tensor: source, affine: result.affine, slope };
+      const through = { tensor: source, scaleShifts: result.scaleShifts, slope };
       const other = { tensor: bench.volume('other', channels) };
       sumForward(recorder, 'read', [through, other], bench.target('output', channels));
       const dWeightBias = bench.words('dWeightBias', new Float64Array(second + channels));
@@ -55,8 +55,8 @@ const inference: OpCase = {
     keepStatistics(recorder, 'keep', second + channels, kept);
     const weightBias = bench.words('weightBias', second + channels);
     const state = { kind: 'batch', ...normOptions, weightBias, running } as const;
-    const affine = normInference(recorder, 'norm', batch, channels, state);
-    const through = { tensor: bench.volume('source', channels), affine, slope };
+    const scaleShifts = normInference(recorder, 'norm', batch, channels, state);
+    const through = { tensor: bench.volume('source', channels), scaleShifts, slope };
     const other = { tensor: bench.volume('other', channels) };
     sumForward(recorder, 'read', [through, other], bench.target('output', channels));
   },
@@ -67,7 +67,11 @@ const activation: OpCase = {
   record(bench) {
     const { recorder } = bench;
     const source = bench.volume('source', channels);
-    const through = { tensor: source, affine: activationForward(recorder, 'affine', source), slope };
+    const through = {
+      tensor: source,
+      scaleShifts: activationForward(recorder, 'scaleShifts', source),
+      slope,
+    };
     const other = { tensor: bench.volume('other', channels) };
     sumForward(recorder, 'read', [through, other], bench.target('output', channels));
     activationBackward(recorder, 'backward', source, bench.volume('dOutput', channels), slope);
