@@ -40,20 +40,19 @@ const loss = { classes: 6, dice: 1, crossEntropy: 0, smooth: 1e-5, batchDice: fa
 const mebibytes = (bytes: number) => (bytes / 2 ** 20).toFixed(1);
 const rows = features.flatMap((levels) =>
   norms.flatMap((norm) =>
-    ways.map(({ deepSupervision, ...way }) => ({ levels, norm, deepSupervision, way })),
+    ways.map(({ deepSupervision, ...way }) => ({
+      levels,
+      // Coarser heads take four levels or more.
+      network: deepSupervision && levels.length > 3 ? { ...norm, deepSupervision } : norm,
+      way,
+    })),
   ),
 );
 let more = 0;
 console.log('| configuration | before | keep all | default | least |\n| --- | --- | --- | --- | --- |');
-for (const { levels, norm, deepSupervision, way } of rows) {
+for (const { levels, network, way } of rows) {
   const planned = ({ completeConfig, planTraining }: Tree, policy: object = {}) => {
-    const config = completeConfig({
-      inChannels: 1,
-      classes: 6,
-      features: levels,
-      ...norm,
-      ...(deepSupervision && levels.length > 3 ? { deepSupervision } : {}),
-    });
+    const config = completeConfig({ inChannels: 1, classes: 6, features: levels, ...network });
     const shape = { config, size: [64, 48, 32], batch: 2, loss, optimizer: { kind: 'adam' } };
     return planTraining({ ...shape, ...way, ...policy }).plan;
   };
@@ -65,9 +64,7 @@ for (const { levels, norm, deepSupervision, way } of rows) {
     ({ peakBytes, flops, dispatches }) =>
       `${mebibytes(peakBytes)} MiB, ${dispatches.length} dispatches, ${(flops / before.flops).toFixed(3)}×`,
   );
-  const options = Object.entries({ ...norm, deepSupervision, ...way }).filter(
-    ([, value]) => value !== undefined,
-  );
+  const options = Object.entries({ ...network, ...way });
   console.log(
     `| [${levels.join(', ')}] ${options.map(([key, value]) => `${key} ${String(value)}`).join(', ')} | ${cells.join(' | ')} |`,
   );
