@@ -133,7 +133,8 @@ class Scorer {
       // As it is post-processed: unknown voxels are left out of scores, and cut no component.
       return { truth, prediction: Uint8Array.from(item.prediction.data), shape };
     };
-    if (regions) return chooseRegionPostprocessing(await this.#each(held, pairs), regions);
+    if (regions)
+      return chooseRegionPostprocessing((look) => this.#each(held, (item) => look(pairs(item))), regions);
     const scores = await this.#each(held, (item): ComponentDice => {
       const { truth, prediction, shape } = pairs(item);
       return componentDice(prediction, truth, shape, labels.length);

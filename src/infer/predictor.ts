@@ -115,7 +115,7 @@ export class Predictor {
       const found: LabelPair[] = [];
       for (const item of cases)
         found.push({ prediction: await this.#labels(item, options), truth: item.label, shape: item.shape });
-      return chooseRegionPostprocessing(found, regions);
+      return chooseRegionPostprocessing((look) => found.map(look), regions);
     }
     const scores: ComponentDice[] = [];
     for (const item of cases)

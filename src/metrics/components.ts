@@ -221,27 +221,29 @@ export interface LabelPair {
 /**
  * Adopts the largest component for one region after another where its mean Dice over the cases rises with it, on top of
  * what was adopted before: regions overlap.
+ * @param each looks at one case after the other; called once per region, so that cases need not be held together
  */
-export function chooseRegionPostprocessing(
-  cases: readonly LabelPair[],
+export async function chooseRegionPostprocessing(
+  each: <T>(look: (pair: LabelPair) => T) => readonly T[] | Promise<readonly T[]>,
   regions: readonly Region[],
-): PostprocessingChoice {
-  const scores = (maps: readonly Uint8Array[]): number[] => {
-    const each = maps.map((map, at) => regionDice(map, cases[at]!.truth, regions));
-    return [undefined, ...regions].map((_, entry) => meanDefined(each.map((row) => row[entry]!)));
-  };
-  let maps = cases.map(({ prediction }) => prediction);
-  const before = scores(maps);
-  const after = [...before];
-  let reached = before;
+): Promise<PostprocessingChoice> {
   const largestComponent: number[] = [];
+  const before: number[] = [];
+  const after: number[] = [];
   for (const [index, region] of regions.entries()) {
-    const cleaned = maps.map((map, at) => largestOfRegion(map, cases[at]!.shape, region));
-    const found = scores(cleaned);
-    after[index + 1] = found[index + 1]!;
-    if (!(found[index + 1]! > reached[index + 1]!)) continue;
-    largestComponent.push(index + 1);
-    [maps, reached] = [cleaned, found];
+    const scores = await each(({ prediction, truth, shape }): ComponentDice => {
+      const map = postprocessed(prediction, shape, { largestComponent }, regions);
+      const cleaned = largestOfRegion(map, shape, region);
+      return { before: regionDice(map, truth, regions), after: regionDice(cleaned, truth, regions) };
+    });
+    const mean = (side: keyof ComponentDice, entry: number) =>
+      meanDefined(scores.map((score) => score[side][entry]!));
+    if (index === 0) {
+      before.push(...[undefined, ...regions].map((_, entry) => mean('before', entry)));
+      after.push(before[0]!);
+    }
+    after.push(mean('after', index + 1));
+    if (mean('after', index + 1) > mean('before', index + 1)) largestComponent.push(index + 1);
   }
   return { largestComponent, before, after };
 }

@@ -91,20 +91,25 @@ test('all metrics of a region are those of its mask; what is unknown or no label
   );
 });
 
-test('a region keeps its largest component where that helps, one region after another', () => {
+test('a region keeps its largest component where that helps, one region after another', async () => {
   // Along x: a whole with a core, and an island of core that is wrong; an island of rim that is right.
   const line = { shape: [12, 1, 1] };
   const right = Uint8Array.from([1, 2, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
   const island = Uint8Array.from([1, 2, 2, 1, 0, 0, 2, 0, 0, 0, 0, 0]);
   const parts = regions.slice(0, 2);
-  const choice = chooseRegionPostprocessing([{ ...line, prediction: island, truth: right }], parts);
+  const choice = await chooseRegionPostprocessing(
+    (look) => [look({ ...line, prediction: island, truth: right })],
+    parts,
+  );
   // The island goes with the whole; nothing is left that the core would gain.
   expect(choice.largestComponent).toEqual([1]);
   expect(choice.before[1]).toBeCloseTo(8 / 9, 12);
   expect(choice.after[1]).toBe(1);
   expect([...postprocessed(island, line.shape, choice, parts)]).toEqual([...right]);
   const split = Uint8Array.from([1, 2, 2, 1, 0, 0, 2, 2, 0, 0, 0, 0]);
-  expect(
-    chooseRegionPostprocessing([{ ...line, prediction: split, truth: split }], parts).largestComponent,
-  ).toEqual([]);
+  const kept = await chooseRegionPostprocessing(
+    (look) => [look({ ...line, prediction: split, truth: split })],
+    parts,
+  );
+  expect(kept.largestComponent).toEqual([]);
 });
