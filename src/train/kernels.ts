@@ -25,9 +25,13 @@ export async function chooseKernels(
   options: KernelOptions,
   emit: (event: TrainingEvent) => void,
 ): Promise<KernelChoices> {
-  const choices = await chosen(state, session, options, emit);
+  const { gpu, precision } = state;
   const warn = (message: string): void => emit({ type: 'warning', message });
-  return proved(state.gpu, choices, state.precision, { store: await tuningStore(), warn });
+  const store = await tuningStore();
+  const prove = (choices: KernelChoices) => proved(gpu, choices, precision, { store, warn });
+  // Before anything is measured: native float16 that is wrong is packed from here on.
+  const table = await prove(gpu.limits.kernels);
+  return prove(await chosen(state, session, { ...options, table }, emit));
 }
 
 /**
@@ -37,11 +41,10 @@ export async function chooseKernels(
 async function chosen(
   state: ModelState,
   session: SessionOptions,
-  { tune: wanted, found, signal }: KernelOptions,
+  { tune: wanted, found, signal, table }: KernelOptions & { readonly table: KernelChoices },
   emit: (event: TrainingEvent) => void,
 ): Promise<KernelChoices> {
   const { gpu } = state;
-  const table = gpu.limits.kernels;
   const warn = (message: string): void => emit({ type: 'warning', message });
   if (found) {
     const stored = found.kernels ?? table;
