@@ -48,8 +48,18 @@ export interface CaseFacts {
   readonly foreground?: readonly Float32Array[];
   /** Label value to its number of voxels, unknown ones left out; undefined without a readable label. */
   readonly classVoxels?: ReadonlyMap<number, number>;
+  /** How much of the label is known; undefined where all of it is, and without a readable label. */
+  readonly annotated?: AnnotatedFacts;
   /** SHA-256 of the decoded image voxels and their shape. */
   readonly hash: string;
+}
+
+/** How much of a label is known. */
+export interface AnnotatedFacts {
+  /** Voxels that are known. */
+  readonly voxels: number;
+  /** Slices across x, y, z of the canonical orientation that hold a known voxel. */
+  readonly slices: Size3;
 }
 
 /** Facts of one channel's voxels. */
@@ -118,6 +128,24 @@ export function countValues(data: ArrayLike<number>, ignoreLabel?: number): Map<
   return counts;
 }
 
+/** How much of a label is known, on its own axes; undefined where all is. */
+function annotatedFacts(
+  data: ArrayLike<number>,
+  [nx, ny, nz]: Size3,
+  ignoreLabel: number,
+): AnnotatedFacts | undefined {
+  const seen = [nx, ny, nz].map((n) => new Uint8Array(n)) as [Uint8Array, Uint8Array, Uint8Array];
+  let voxels = 0;
+  for (let at = 0; at < data.length; at++) {
+    if (labelOf(data[at]!) === ignoreLabel) continue;
+    voxels += 1;
+    seen[0][at % nx] = seen[1][Math.floor(at / nx) % ny] = seen[2][Math.floor(at / (nx * ny))] = 1;
+  }
+  if (voxels === data.length) return undefined;
+  const count = (flags: Uint8Array): number => flags.reduce((sum, flag) => sum + flag, 0);
+  return { voxels, slices: seen.map(count) as unknown as Size3 };
+}
+
 /**
  * Facts of a case whose files have been read.
  * @param images one per channel or one of all channels, on one grid
@@ -140,6 +168,8 @@ export async function measureCase(
   const { axes } = canonicalTransform(first.affine);
   const canonical = (values: Size3): Size3 => axes.map((axis) => values[axis]) as unknown as Size3;
   const isForeground = (value: number): boolean => value > 0 && value !== ignoreLabel;
+  const annotated =
+    label && ignoreLabel !== undefined ? annotatedFacts(label.data, size, ignoreLabel) : undefined;
   const foreground =
     label && sampleForeground(channels, (voxel) => isForeground(labelOf(label.data[voxel]!)));
   return {
@@ -152,6 +182,7 @@ export async function measureCase(
     intensities: channels.map(intensityFacts),
     ...(foreground ? { foreground } : {}),
     ...(label ? { classVoxels: countValues(label.data, ignoreLabel) } : {}),
+    ...(annotated && { annotated: { ...annotated, slices: canonical(annotated.slices) } }),
     hash: await contentHash(images),
   };
 }

@@ -199,7 +199,9 @@ function compareClasses(facts: readonly CaseFacts[], dataset: Dataset, problems:
         'The label holds background only; see whether it is the right file',
       ),
     );
-  const full = labelled.filter(({ classVoxels }) => classVoxels!.size === 1 && !classVoxels!.has(0));
+  const full = labelled.filter(
+    ({ classVoxels, annotated }) => !annotated && classVoxels!.size === 1 && !classVoxels!.has(0),
+  );
   if (full.length > 0)
     problems.push(
       warning(

@@ -1,6 +1,6 @@
 /** Cases with their truth. */
 import { InvalidDataset } from '../errors.ts';
-import { requireClasses } from './prepare-checks.ts';
+import { requireClasses, requireKnown } from './prepare-checks.ts';
 import type { PreparedCase } from './prepare.ts';
 
 /** A case with its truth, in memory: what `prepareCase` gives for a case with a label. */
@@ -9,7 +9,7 @@ export type LabelledCase = PreparedCase & { readonly label: Uint8Array };
 /**
  * @param classes their number, background included
  * @param names by label value, for the message
- * @throws InvalidDataset for a case without a label or with label values outside the classes
+ * @throws InvalidDataset for a case without a label, with label values outside the classes or with no known voxel
  */
 export function assertLabelled(
   cases: readonly PreparedCase[],
@@ -19,5 +19,6 @@ export function assertLabelled(
   for (const { id, label } of cases) {
     if (!label) throw new InvalidDataset(`Case "${id}" has no label; training and evaluation need one.`);
     requireClasses(`Case "${id}"`, label, classes, names);
+    requireKnown(id, label);
   }
 }

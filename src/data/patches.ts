@@ -50,7 +50,10 @@ export interface BatchOptions {
   readonly placement?: 'random' | 'centre';
   /** Voxels x, y, z that batches of a size reach beyond it on both sides, for augmentation. Default: none. */
   readonly margin?: (size: Size3) => Size3;
-  /** Share of the random patches that are centred on a foreground voxel. Default 1/3, as nnU-Net. */
+  /**
+   * Share of the random patches that are centred on a foreground voxel. Default 1/3, as nnU-Net. The others lie anywhere;
+   * in a case that is known in part, around a random known voxel.
+   */
   readonly oversample?: number;
   /**
    * Which patches these are: each with that probability (default), or the last places of each step, from
@@ -192,6 +195,11 @@ export function trainingBatches(cases: CaseSource, options: BatchOptions = {}): 
                 oversampleAt(first + sample),
                 random(seed, 'patch', first + sample),
               );
+        if (!isKnownIn(item.label, item.shape, { start, size }))
+          throw new InvalidDataset(
+            `Case "${item.id}" has no annotated voxel${placement === 'centre' ? ' in the patch in its middle' : ''}; ` +
+              'annotate some of it, or leave the case out.',
+          );
         const corner = start.map((at, axis) => at - margin[axis]!) as unknown as Size3;
         const window = { start: corner, size: whole };
         const { shape, image: data } = item;
@@ -204,26 +212,52 @@ export function trainingBatches(cases: CaseSource, options: BatchOptions = {}): 
   };
 }
 
-/** Corner of a patch: anywhere inside the volume, or around a random voxel of a random foreground class. */
+/**
+ * Corner of a patch: anywhere inside the volume, or around a random voxel of a random foreground class. Where voxels are
+ * unknown, a patch lies around a random known one rather than anywhere, as in nnU-Net.
+ */
 function randomStart(shape: Size3, label: Uint8Array, size: Size3, oversample: number, r: Random): Size3 {
   const last = shape.map((n, axis) => Math.max(0, n - size[axis]!));
   const anywhere = last.map((start) => r.int(start + 1)) as unknown as Size3;
-  if (last.every((start) => start === 0) || r.uniform() >= oversample) return anywhere;
+  if (last.every((start) => start === 0)) return anywhere;
+  const isForced = r.uniform() < oversample;
+  if (!isForced && !label.includes(ignored)) return anywhere;
   const counts = new Uint32Array(256);
   for (const value of label) counts[value]! += 1;
-  const present = Array.from(counts.keys()).filter(
-    (value) => value > 0 && value !== ignored && counts[value]! > 0,
-  );
-  if (present.length === 0) return anywhere;
-  const wanted = present[r.int(present.length)]!;
-  let skip = r.int(counts[wanted]!);
-  let voxel = label.indexOf(wanted);
-  for (; skip > 0; skip--) voxel = label.indexOf(wanted, voxel + 1);
+  const present = Array.from(counts.keys()).filter((value) => value !== ignored && counts[value]! > 0);
+  const foreground = present.filter((value) => value > 0);
+  let wanted: readonly number[];
+  if (isForced && foreground.length > 0) wanted = [foreground[r.int(foreground.length)]!];
+  else if (counts[ignored]! > 0 && present.length > 0) wanted = present;
+  else return anywhere;
+  const count = wanted.reduce((sum, value) => sum + counts[value]!, 0);
+  const voxel = placeOf(label, wanted, r.int(count));
   const [nx, ny] = shape;
   const centre = [voxel % nx, Math.floor(voxel / nx) % ny, Math.floor(voxel / (nx * ny))];
   return centre.map((at, axis) =>
     Math.min(Math.max(0, at - (size[axis]! >> 1)), last[axis]!),
   ) as unknown as Size3;
+}
+
+/** The place of a voxel that has one of some values and so many of them before it. */
+function placeOf(label: Uint8Array, values: readonly number[], before: number): number {
+  const isWanted = new Uint8Array(256);
+  for (const value of values) isWanted[value] = 1;
+  let voxel = 0;
+  for (let skip = before; skip > 0 || !isWanted[label[voxel]!]; voxel++) skip -= isWanted[label[voxel]!]!;
+  return voxel;
+}
+
+/** Whether some voxel of a label [z][y][x] inside a box is known. */
+export function isKnownIn(label: Uint8Array, shape: Size3, { start, size }: Box): boolean {
+  const [x0, y0, z0] = start;
+  const [x1, y1, z1] = start.map((at, axis) => Math.min(at + size[axis]!, shape[axis]!)) as [...Size3];
+  for (let z = z0; z < z1; z++)
+    for (let y = y0; y < y1; y++) {
+      const row = (z * shape[1] + y) * shape[0];
+      for (let x = x0; x < x1; x++) if (label[row + x] !== ignored) return true;
+    }
+  return false;
 }
 
 type Voxels = Float32Array | Uint8Array | Uint16Array;

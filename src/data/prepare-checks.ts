@@ -180,7 +180,7 @@ export function areFinite(data: Float32Array): boolean {
 /**
  * Label values as bytes; the ignore label becomes 255.
  * @param beside what tells more of a wrong one: the images of the case, and what its label's file is called
- * @throws InvalidDataset that names the case, the values found, the classes, and what to do
+ * @throws InvalidDataset that names the case, the values found, the classes, and what to do; or where no voxel is known
  */
 export function checkedLabels(
   id: string,
@@ -205,7 +205,16 @@ export function checkedLabels(
         `${classesText(classes, classNames)}; ${labelAdvice(data, { classes, images: images?.map((image) => image.data) })}.`,
     );
   }
+  requireKnown(id, result);
   return result;
+}
+
+/** @throws InvalidDataset for a label [z][y][x] without a voxel that is not 255 */
+export function requireKnown(id: string, label: Uint8Array, where = ''): void {
+  if (label.every((value) => value === 255))
+    throw new InvalidDataset(
+      `Case "${id}": no voxel of its label is annotated${where}, all are unknown; annotate some, or leave the case out.`,
+    );
 }
 
 /**

@@ -17,6 +17,7 @@ import {
   checkedLabels,
   imageName,
   requireFinite,
+  requireKnown,
   requireOneGrid,
   shapeText,
   spatial,
@@ -67,7 +68,7 @@ export interface ArrayVolume {
 /**
  * A case of volumes that are read already (the first image canonical): one per channel, or one 4-D volume of all.
  * @param owned nobody else needs the images' arrays, so that one volume may become the case's image in place
- * @throws InvalidDataset if shapes or places differ, or a label value is outside the classes; InvalidVolume if an
+ * @throws InvalidDataset if shapes or places differ, a label value is outside the classes or none is known; InvalidVolume if an
  *   image holds voxels that are NaN or infinite
  */
 export function prepareVolumes(
@@ -110,10 +111,13 @@ export function prepareVolumes(
   if (!preprocessing.order) resampled();
 
   const kept = labels && box ? crop(labels, shape, box.start, box.size) : labels;
+  const onTarget = kept && change ? resampleTo(kept, from, to, 'nearest') : kept;
+  if (onTarget)
+    requireKnown(id, onTarget, change ? ` at ${target.join(' x ')} mm` : ' where the image is not 0');
   return {
     id,
     image,
-    ...(kept ? { label: change ? resampleTo(kept, from, to, 'nearest') : kept } : {}),
+    ...(onTarget ? { label: onTarget } : {}),
     shape: to,
     channels,
     spacing: first.spacing.map((mm, axis) => (mm * from[axis]!) / to[axis]!) as unknown as Size3,

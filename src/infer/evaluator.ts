@@ -1,5 +1,5 @@
 /** Loss and labels of cases with the inference statistics, one case at a time. */
-import { copyWindow, ignored } from '../data/patches.ts';
+import { copyWindow, ignored, isKnownIn } from '../data/patches.ts';
 import { labelsToDense, labelsToStored, toStored } from '../gpu/layout.ts';
 import { alignUp, alignment } from '../gpu/plan.ts';
 import type { Size3 } from '../size.ts';
@@ -134,8 +134,8 @@ export class Evaluator {
   }
 
   /**
-   * A case through windows of one size, each looked at by itself: their mean loss, and the labels of all voxels that
-   * lie in one (0 elsewhere, where `truth` is 255). Ends early if the signal fires.
+   * A case through windows of one size, each looked at by itself, but for those without a known voxel: their mean loss,
+   * and the labels of all voxels that lie in one (0 elsewhere, where `truth` is 255). Ends early if the signal fires.
    */
   async runThrough(
     { shape, image, label }: LabelledVolume,
@@ -150,6 +150,7 @@ export class Evaluator {
     for (const start of starts) {
       if (signal?.aborted) break;
       const window = { start, size };
+      if (!isKnownIn(label, shape, window)) continue;
       const part = {
         shape: size,
         image: copyWindow({ data: image, shape, channels }, window, new Float32Array(channels * voxels)),

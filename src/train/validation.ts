@@ -1,5 +1,5 @@
 /** The validation after each epoch: at which windows of larger cases it looks, and the scores. */
-import { copyWindow, ignored } from '../data/patches.ts';
+import { copyWindow, ignored, isKnownIn } from '../data/patches.ts';
 import type { Size3 } from '../size.ts';
 import { Evaluator, type LabelledVolume, type Windows } from '../infer/evaluator.ts';
 import { tiles } from '../infer/window.ts';
@@ -18,7 +18,7 @@ export type ValidationCase = LabelledVolume;
 const mostWindows = 8;
 
 /**
- * The windows of a case that are looked at: all that cover it side by side where these are at most eight.
+ * The windows of a case that are looked at: all side by side that hold known voxels, where these are at most eight.
  * Else for each foreground class the window that holds most of it (or one chosen before that holds half as much), and
  * others at equal distances up to eight.
  */
@@ -26,9 +26,9 @@ export function validationWindows(
   { shape, label }: Pick<ValidationCase, 'shape' | 'label'>,
   window: Size3,
 ): Windows {
-  const all = tiles(shape, window);
-  const { size, starts } = all;
-  if (starts.length <= mostWindows) return all;
+  const { size, starts: all } = tiles(shape, window);
+  const starts = all.filter((start) => isKnownIn(label, shape, { start, size }));
+  if (starts.length <= mostWindows) return { size, starts };
   const part = new Uint8Array(size[0] * size[1] * size[2]);
   const counts = starts.map((start) => {
     const count = new Uint32Array(256);

@@ -70,6 +70,8 @@ test('a value between the classes, 255 and that of dataset.json: the same traini
   ];
   expect(remarks.exitCode).toBe(0);
   expect(remarks.out).not.toMatch(/value 2|class 2|no case shows/);
+  expect(remarks.out).toMatch(/^p0 +720 +75\.0 % +12 x 10 x 6 +12 x 10 x 8$/m);
+  expect(remarks.out).toMatch(/0 cases annotated throughout, 6 in part/);
   expect(untold.exitCode).toBe(1);
   expect(untold.out).toMatch(/255 \(240 voxels\).*--ignore/);
 });
@@ -92,4 +94,21 @@ test('a named class of dataset.json may be made unknown; a run goes on with it',
   expect(again.out.slice(0, again.out.indexOf('Trained'))).toBe(out.slice(0, out.indexOf('Trained')));
   const other = await cli(['check', folder, '--ignore', '256']);
   expect(other.exitCode).toBe(2);
+});
+
+test('a case of which nothing is known is refused by check and train alike, with its name', async () => {
+  const folder = await written(255);
+  const path = join(folder, 'labels', 'p4.nii.gz');
+  const { affine } = await readNifti(path);
+  const data = new Uint8Array(12 * 10 * 8).fill(255);
+  await writeFile(path, await writeNifti({ data, shape: [...shape], affine }));
+  const run = join(await temporaryFolder(), 'run');
+  for (const words of [
+    ['check', folder],
+    ['train', folder, '--out', run],
+  ]) {
+    const { exitCode, out, err } = await cli([...words, '--ignore', '255']);
+    expect(exitCode).toBe(1);
+    expect(out + err).toMatch(/Case "p4": no voxel of its label is annotated, all are unknown/);
+  }
 });

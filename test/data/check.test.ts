@@ -137,6 +137,45 @@ describe('one bad case among sound ones', () => {
   });
 });
 
+describe('labels that are known in part', () => {
+  const area = 20 * 20;
+  /** Two slices and a scribble along x of a phantom's label. */
+  const drawn = ({ labels }: Phantom) => ({
+    labels: labels.map((value, at) => {
+      const z = Math.floor(at / area);
+      const isKnown = z === 2 || z === 7 || (at >= 9 * area && at < 9 * area + 5);
+      return isKnown ? value : 255;
+    }),
+  });
+  const known = { ignoreLabel: 255 };
+
+  test('are told with their voxels and slices, along the axes of the body', async () => {
+    // As stored: x is up.
+    const affine = [0, 0, 2, 0, 0, 2, 0, 0, 2, 0, 0, 0, 0, 0, 0, 1];
+    const sagittal = { image: () => ({ affine }), label: (p: Phantom) => ({ ...drawn(p), affine }) };
+    const report = await checkDataset(
+      set([...sound, await item(3, { label: drawn }), await item(4, sagittal)], known),
+    );
+    const voxels = 2 * area + 5;
+    expect(report.cases.map(({ annotated }) => annotated)).toEqual([
+      ...sound.map(() => undefined),
+      { voxels, slices: [20, 20, 3] },
+      { voxels, slices: [3, 20, 20] },
+    ]);
+    expect(report.problems.filter(({ severity }) => severity === 'error')).toEqual([]);
+  });
+
+  test('a scribble of one class is no wrong file; a label without any is an error', async () => {
+    const one = { label: () => ({ labels: new Uint8Array(area * 12).fill(255).fill(2, 50, 60) }) };
+    const none = { label: () => ({ labels: new Uint8Array(area * 12).fill(255) }) };
+    const report = await checkDataset(set([...sound, await item(3, one), await item(4, none)], known));
+    expect(found(report)).toEqual([['error', 'label values', 'c4']]);
+    expect(report.problems[0]!.message).toMatch(
+      /^Case "c4": no voxel of its label is annotated, all are unknown;/,
+    );
+  });
+});
+
 describe('labels of another kind', () => {
   const values = (change: (value: number, at: number, p: Phantom) => number): Changes => ({
     label: (p) => ({ labels: Float32Array.from(p.labels, (value, at) => change(value, at, p)) as never }),

@@ -126,6 +126,69 @@ describe('patches', () => {
   });
 });
 
+describe('cases that are known in part', () => {
+  const shape: Size3 = [9, 8, 24];
+  const area = 9 * 8;
+  const patch: Size3 = [4, 4, 4];
+
+  /** Slices 3 and 20 are background, with one voxel of 1 and two of 2 in them; the rest is unknown. */
+  function drawn(): PreparedCase {
+    const label = new Uint8Array(area * 24).fill(ignored);
+    for (const z of [3, 20]) label.fill(0, z * area, (z + 1) * area);
+    label[at(0, 8, 7, 3, shape)] = 1;
+    label.fill(2, at(0, 0, 0, 20, shape), at(0, 2, 0, 20, shape));
+    return { ...numbered(0, shape), label };
+  }
+  /** The labels of some patches. */
+  async function labels(options: Parameters<typeof trainingBatches>[1], count = 60) {
+    const source = trainingBatches(set(drawn()), { batchSize: 1, patch, ...options });
+    return Promise.all(
+      Array.from({ length: count }, async (_, index) => (await source.batch(0, index)).label),
+    );
+  }
+
+  test('patches lie around known voxels, all over them, and repeat from any position', async () => {
+    const found = await labels({ oversample: 0, seed: 2 });
+    const rows = found.map((label) => {
+      const slices = [0, 1, 2, 3].filter((z) => label[z * 16] !== ignored);
+      expect(slices).toHaveLength(1); // whole in the plane, one slice deep
+      expect(label.filter((value) => value !== ignored)).toHaveLength(16);
+      return slices[0];
+    });
+    expect(new Set(rows)).toEqual(new Set([2])); // the known voxel is the patch's centre, but at the volume's border
+    expect(new Set(found.map(String)).size).toBeGreaterThan(3);
+    const again = trainingBatches(set(drawn()), { batchSize: 1, patch, oversample: 0, seed: 2 });
+    expect((await again.batch(0, 41)).label).toEqual(found[41]);
+  });
+
+  test('those of foreground lie around the classes that are drawn, each as often', async () => {
+    const found = await labels({ oversample: 1 }, 80);
+    const ones = found.filter((label) => label.includes(1)).length;
+    expect(found.filter((label) => label.includes(2))).toHaveLength(80 - ones);
+    // Binomial with mean 40 and deviation 4.5.
+    expect(Math.abs(ones - 40)).toBeLessThan(18);
+  });
+
+  test('of a case without foreground all lie around what is known', async () => {
+    const bare = { ...drawn(), label: drawn().label!.map((value) => (value === ignored ? ignored : 0)) };
+    const source = trainingBatches(set(bare), { batchSize: 1, patch, oversample: 1 });
+    for (let index = 0; index < 20; index++) expect((await source.batch(0, index)).label).toContain(0);
+  });
+
+  test('a case of which nothing is known, or nothing in the middle where patches lie, is named', async () => {
+    const nothing = { ...drawn(), label: new Uint8Array(area * 24).fill(ignored) };
+    for (const options of [{ patch }, {}])
+      await expect(trainingBatches(set(nothing), options).batch(0, 0)).rejects.toThrow(
+        /^Case "c0" has no annotated voxel; annotate some of it/,
+      );
+    const middle = trainingBatches(set(drawn()), { patch, placement: 'centre' });
+    await expect(middle.batch(0, 0)).rejects.toThrow(/no annotated voxel in the patch in its middle;/);
+    // What a margin shows beyond the patch is not trained on.
+    const wide = trainingBatches(set(drawn()), { patch, placement: 'centre', margin: () => [0, 0, 8] });
+    await expect(wide.batch(0, 0)).rejects.toThrow(InvalidDataset);
+  });
+});
+
 describe("nnU-Net's batches", () => {
   test('draw cases again and again, at any position the same', async () => {
     const cases = set(...Array.from({ length: 5 }, (_, id) => numbered(id, [2, 2, 2])));

@@ -31,6 +31,7 @@ import plainNormFixture from '../fixtures/torch/norm-plain.json';
 import optimizerFixture from '../fixtures/torch/optimizers.json';
 import coarserFixture from '../fixtures/torch/coarser-labels.json';
 import poolFixture from '../fixtures/torch/pool.json';
+import sparseLossFixture from '../fixtures/torch/sparse-loss.json';
 import upconvFixture from '../fixtures/torch/upconv.json';
 import { Bench, dense, expectClose, view, type Dense } from '../support/run.ts';
 import { bytes, floats, volume, type PackedFloats } from '../support/torch.ts';
@@ -296,7 +297,7 @@ describe('norm', () => {
   });
 });
 
-test.each(Object.entries(lossFixture))('loss: %s', async (_, fixture) => {
+test.each(Object.entries({ ...lossFixture, ...sparseLossFixture }))('loss: %s', async (_, fixture) => {
   using bench = new Bench();
   const { recorder } = bench;
   const logits = volume(fixture.logits);

@@ -63,6 +63,15 @@ describe('validationWindows', () => {
     expect(windowsOf(organs('empty', [24, 24, 24], []))).toHaveLength(8);
   });
 
+  test('only those that hold known voxels', () => {
+    const item = organs('drawn', [24, 24, 24], []);
+    const drawn = { ...item, label: item.label!.map((value, at) => (at < 24 * 24 ? value : 255)) };
+    expect(windowsOf(drawn)).toHaveLength(8);
+    expect(windowsOf(drawn).every(([, , z]) => z === 0)).toBe(true);
+    const corner = { ...item, label: item.label!.map((value, at) => (at === 0 ? value : 255)) };
+    expect(windowsOf(corner)).toEqual([[0, 0, 0]]);
+  });
+
   test('more than eight where the classes lie in more', () => {
     const corners = [0, 8, 16].flatMap((x) => [0, 8, 16].map((y): Size3 => [x, y, 16]));
     const halved: Size3 = [0, 0, 14]; // half of it in the first of these

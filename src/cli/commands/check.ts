@@ -86,7 +86,31 @@ const regionLines = ({ regions }: Dataset): string[] =>
       ]
     : [];
 
-function show(dataset: Dataset, { problems, fingerprint }: DatasetReport): string[] {
+/** How much of each label is known, where some of it is not. */
+function annotatedLines({ ignoreLabel }: Dataset, { cases }: DatasetReport): string[] {
+  const inPart = cases.flatMap(({ id, shape, annotated }) =>
+    annotated ? [{ id, shape, ...annotated }] : [],
+  );
+  if (ignoreLabel === undefined || inPart.length === 0) return [];
+  const labelled = cases.filter(({ classVoxels }) => classVoxels).length;
+  return [
+    '',
+    ...table([
+      ['annotated', 'voxels', 'share', 'slices x, y, z', 'of'],
+      ...inPart.map(({ id, shape, voxels, slices }) => [
+        id,
+        String(voxels),
+        `${digits((100 * voxels) / shape.reduce((a, b) => a * b, 1), 1)} %`,
+        slices.join(' x '),
+        shape.join(' x '),
+      ]),
+    ]),
+    `${counted(labelled - inPart.length, 'case')} annotated throughout, ${inPart.length} in part`,
+  ];
+}
+
+function show(dataset: Dataset, report: DatasetReport): string[] {
+  const { problems, fingerprint } = report;
   const lines = [`${dataset.name}: ${dataset.cases.length} case(s)`];
   if (fingerprint) {
     const { shape, spacing, subjects, orientations, classes } = fingerprint;
@@ -113,6 +137,7 @@ function show(dataset: Dataset, { problems, fingerprint }: DatasetReport): strin
         ]),
       ]),
       ...regionLines(dataset),
+      ...annotatedLines(dataset, report),
     );
   }
   lines.push('');
