@@ -190,7 +190,13 @@ const sharedTraining = {
   onEvent: callback,
 };
 
-export const trainingEntries = { ...sharedTraining, through: callback } satisfies Entries<TrainingOptions>;
+const ranks = v.optional(withParts('ranks as joinRanks gives them', 'rank', 'size', 'sum', 'broadcast'));
+
+export const trainingEntries = {
+  ...sharedTraining,
+  through: callback,
+  ranks,
+} satisfies Entries<TrainingOptions>;
 export const workerTrainingEntries = { ...sharedTraining, transfer: v.optional(flag) };
 
 export const planEntries = { size: size3, batch: v.optional(wholeNumber(1)), loss: v.optional(lossSchema) };

@@ -17,6 +17,9 @@ export interface RunOptions {
   readonly signal?: AbortSignal | undefined;
   /** What one submit of a long plan should take, in milliseconds. Default 250. */
   readonly submitMs?: number;
+  /** Dispatches to run: from this one on, up to the other. Default: all. */
+  readonly from?: number;
+  readonly to?: number;
 }
 
 const usage = () => GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
@@ -98,16 +101,16 @@ export class Program {
   }
 
   /**
-   * Submits every dispatch in order. Resolves when encoded, not when finished, unless the plan is cut into
+   * Submits the dispatches in order. Resolves when encoded, not when finished, unless the plan is cut into
    * several submits: then at most two are on their way, each sized by the measured speed to take about
    * `submitMs`, and the signal is looked at between them. Cutting never changes results.
    */
   async run(options: RunOptions = {}): Promise<void> {
-    const { signal, submitMs = 250 } = options;
+    const { signal, submitMs = 250, from = 0, to = this.#bound.length } = options;
     const { device } = this.#gpu;
     const inFlight: Promise<void>[] = [];
-    let next = 0;
-    while (next < this.#bound.length) {
+    let next = from;
+    while (next < to) {
       if (signal?.aborted) {
         await Promise.all(inFlight);
         throw new Aborted('the computation was stopped before it was complete, as asked');
@@ -122,9 +125,9 @@ export class Program {
         encode(pass, this.#bound[next]!);
         flops += this.#bound[next]!.dispatch.flops;
         next++;
-      } while (next < this.#bound.length && flops < most);
+      } while (next < to && flops < most);
       pass.end();
-      const whole = begin === 0 && next === this.#bound.length;
+      const whole = begin === from && next === to;
       const started = performance.now();
       device.queue.submit([encoder.finish()]);
       if (whole) return;

@@ -44,10 +44,14 @@ export const initialLossScale = { f32: 1, f16: 65536 } as const;
 export const gradientPrecision = (precision: Precision, kernels: KernelChoices): Precision =>
   roundsToHalf(kernels) ? 'f16' : precision;
 
-/** `part`: which of the batches whose gradients are averaged for one update this is. */
+/**
+ * `part`: which of the batches whose gradients are averaged for one update this is; `accumulates`: whether its gradients
+ * are added to those of a batch before.
+ */
 export function stepArray(
   values: StepValues,
   [index, of]: readonly [index: number, of: number] = [0, 1],
+  accumulates = index > 0,
 ): Float32Array<ArrayBuffer> {
   const { beta1, beta2, decay, applied } = values;
   const before = Array.from({ length: stepsInFlight + 1 }, (_, since) => applied + since);
@@ -59,7 +63,7 @@ export function stepArray(
     values.weightDecay,
     Math.min(values.maxNorm, 3e38),
     1 / of,
-    index > 0 ? 1 : 0,
+    accumulates ? 1 : 0,
     index + 1 === of ? 1 : 0,
     values.mostSkipped ?? 0,
     applied,

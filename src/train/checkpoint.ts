@@ -30,6 +30,8 @@ export interface Checkpoint {
   readonly identity: string;
   /** Of the run that wrote it; absent in files of older versions. */
   readonly run?: string | undefined;
+  /** How many ranks computed it; 1 in files that do not say. */
+  readonly ranks: number;
   /** Of deep supervision; `first` in files up to version 4. */
   readonly coarserTruth: TakenVoxel;
   /** Which kernels computed it, so that going on repeats the bits; absent in files of version 2. */
@@ -62,11 +64,13 @@ export async function writeCheckpoint(
   {
     identity,
     run,
+    ranks = 1,
     coarserTruth,
     progress,
     best,
     averaged,
   }: Pick<Checkpoint, 'identity' | 'coarserTruth' | 'progress' | 'best'> & {
+    readonly ranks?: number;
     readonly run: string;
     readonly averaged: boolean;
   },
@@ -91,6 +95,7 @@ export async function writeCheckpoint(
     coarserTruth: JSON.stringify(coarserTruth),
     progress: JSON.stringify(progress),
     kernels: JSON.stringify(state.kernels),
+    ...(ranks > 1 && { ranks: String(ranks) }),
   };
   return writeHashed({ tensors, metadata });
 }
@@ -174,6 +179,7 @@ async function readCheckpoint(
     progress: { ...stored, applied },
     identity,
     run: metadata['run'],
+    ranks: Number(metadata['ranks'] ?? 1),
     coarserTruth,
     kernels,
     weights: weights(''),
@@ -200,22 +206,26 @@ export function progressOf(checkpoint: Uint8Array): StoredProgress {
 }
 
 /** Both identities are JSON; names the first place where they differ, with both values. */
-function firstDifference(before: string, now: string): string {
+export function firstDifference(before: string, now: string, words: Words = ['was', 'and is']): string {
   try {
-    return differenceOf(JSON.parse(before), JSON.parse(now));
+    return differenceOf(JSON.parse(before), JSON.parse(now), words);
   } catch {
     return 'its description cannot be read';
   }
 }
 
-function differenceOf(before: unknown, now: unknown, path = ''): string {
+/** What is said in front of each of two values. */
+type Words = readonly [before: string, now: string];
+
+function differenceOf(before: unknown, now: unknown, words: Words, path = ''): string {
   if (isObject(before) && isObject(now))
     for (const key of new Set([...Object.keys(before), ...Object.keys(now)])) {
       const [was, is] = [before[key], now[key]];
       if (JSON.stringify(was) !== JSON.stringify(is))
-        return differenceOf(was, is, path === '' ? key : `${path}.${key}`);
+        return differenceOf(was, is, words, path === '' ? key : `${path}.${key}`);
     }
-  return `${path || 'its description'} was ${short(JSON.stringify(before))} and is ${short(JSON.stringify(now))}`;
+  const [first, second] = words;
+  return `${path || 'its description'} ${first} ${short(JSON.stringify(before))} ${second} ${short(JSON.stringify(now))}`;
 }
 
 const isObject = (value: unknown): value is Record<string, unknown> =>

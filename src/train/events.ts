@@ -50,6 +50,8 @@ export type TrainingEvent =
       readonly anew?: readonly string[];
       /** Part of the network that is not trained, if there is one. */
       readonly freeze?: Frozen;
+      /** Processes that share the batches of each step, where there are several. */
+      readonly ranks?: number;
     }
   | {
       readonly type: 'step';
@@ -95,6 +97,16 @@ export type TrainingEvent =
   | { readonly type: 'warning'; readonly message: string }
   /** The GPU was lost and opened again; training goes on from the last checkpoint. */
   | { readonly type: 'recovered'; readonly message: string }
+  /** What adding up gradients with the other ranks has taken, at the end of a training of several. */
+  | {
+      readonly type: 'exchange';
+      readonly steps: number;
+      /** Of the gradients of one step. */
+      readonly bytes: number;
+      /** Of all steps: with sums under way; of that, while the GPU was still computing gradients. */
+      readonly milliseconds: number;
+      readonly hidden: number;
+    }
   | { readonly type: 'end'; readonly result: TrainingResult };
 
 /** What a training has come to. */

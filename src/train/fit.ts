@@ -1,4 +1,5 @@
 /** What `fit` takes: batches, and how to train on them. */
+import type { Ranks } from '../distributed/ranks.ts';
 import type { LabelledVolume } from '../infer/evaluator.ts';
 import type { Frozen } from '../model/freeze.ts';
 import type { Loss } from '../model/losses.ts';
@@ -99,4 +100,11 @@ export interface FitOptions {
   readonly checkpoint?: CheckpointStore;
   /** Go on from the store's checkpoint, if there is one. */
   readonly resume?: boolean;
+  /**
+   * Processes that train together, each with its own model: the batches of a step (`accumulate` of them) are shared out
+   * among them, gradients added up, and every process makes the same update. All are called with the same options and
+   * data. Losses are those of one process, but for the order of sums (1e-6 relative); equal numbers of ranks give equal
+   * bits. Cases of the validation are shared out, too; only rank 0 saves checkpoints. Default: this process alone.
+   */
+  readonly ranks?: Ranks | undefined;
 }

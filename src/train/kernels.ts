@@ -1,4 +1,5 @@
 /** Which kernels a training runs with: those of its checkpoint, tuned ones, or the adapter's table. */
+import { assertSame, valueOfFirst, type Ranks } from '../distributed/ranks.ts';
 import { unavailable } from '../gpu/passes.ts';
 import type { KernelChoices } from '../gpu/choices.ts';
 import type { ModelState } from '../model/state.ts';
@@ -16,6 +17,8 @@ export interface KernelOptions {
   /** What the training goes on from. */
   readonly found: Checkpoint | undefined;
   readonly signal?: AbortSignal | undefined;
+  /** Those that compute with the same kernels: rank 0 chooses. */
+  readonly ranks?: Ranks | undefined;
 }
 
 /** As `chosen`, without those that the device computes wrongly. @throws Aborted, DeviceLost */
@@ -26,12 +29,21 @@ export async function chooseKernels(
   emit: (event: TrainingEvent) => void,
 ): Promise<KernelChoices> {
   const { gpu, precision } = state;
+  const { ranks } = options;
   const warn = (message: string): void => emit({ type: 'warning', message });
   const store = await tuningStore();
   const prove = (choices: KernelChoices) => proved(gpu, choices, precision, { store, warn });
   // Before anything is measured: native float16 that is wrong is packed from here on.
   const table = await prove(gpu.limits.kernels);
-  return prove(await chosen(state, session, { ...options, table }, emit));
+  const choices = await valueOfFirst(ranks, () => chosen(state, session, { ...options, table }, emit));
+  const kernels = await prove(unavailable(choices, gpu.abilities).length > 0 ? table : choices);
+  await assertSame(
+    ranks,
+    JSON.stringify(kernels),
+    (rank) =>
+      `the adapter of rank ${rank} does not run the kernels of rank 0's: give all ranks adapters of one kind, or --no-tune`,
+  );
+  return kernels;
 }
 
 /**

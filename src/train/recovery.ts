@@ -1,4 +1,5 @@
 /** Trains on through the loss of a GPU device: it is opened again, and the run goes on from what it has kept. */
+import { leads } from '../distributed/ranks.ts';
 import type { DeviceLost } from '../errors.ts';
 import { Gpu } from '../gpu/device.ts';
 import type { Model } from '../infer/model.ts';
@@ -23,9 +24,10 @@ export async function trainThroughLosses(
   options: FitOptions,
   { emit, ...around }: Omit<Surroundings, 'record'>,
 ): Promise<TrainingResult> {
-  using held = await options.checkpoint?.hold?.();
+  using held = leads(options.ranks) ? await options.checkpoint?.hold?.() : undefined;
   void held; // until the end
-  const recovers = options.checkpoint !== undefined && model.state.gpu.owned;
+  // Other ranks would wait for one that begins again.
+  const recovers = options.checkpoint !== undefined && model.state.gpu.owned && !options.ranks;
   const initial = recovers ? await model.state.readWeights() : undefined;
   const record: RunRecord = { kept: false };
   let losses = 0;

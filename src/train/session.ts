@@ -2,6 +2,7 @@
  * Training on the device: one plan, replayed for each batch. Losses come back through a ring of small
  * buffers, so the host never waits for the step it has just submitted.
  */
+import type { Ranks } from '../distributed/ranks.ts';
 import { GpuError } from '../errors.ts';
 import { labelsToStored, toStored } from '../gpu/layout.ts';
 import type { Size3 } from '../size.ts';
@@ -28,6 +29,7 @@ import { classWeights, lossShape, type Loss } from '../model/losses.ts';
 import { regionTable } from '../ops/region-loss.ts';
 import { StepPlans } from './memory.ts';
 import type { Optimizer } from './optimizers.ts';
+import { SharedStep, type Exchanged } from './shared-step.ts';
 
 /** Dense arrays of one batch. */
 export interface Batch {
@@ -53,12 +55,15 @@ export interface SessionOptions {
   readonly optimizer: Optimizer;
   /** See `TrainingShape`. */
   readonly checkpointing?: Checkpointing | undefined;
+  /** Batches of a step, those of all ranks. */
   readonly accumulate?: number | undefined;
   readonly augment?: boolean | undefined;
   readonly margin?: Size3 | undefined;
   readonly averaging?: boolean | undefined;
   readonly coarserTruth?: TakenVoxel | undefined;
   readonly freeze?: Frozen | undefined;
+  /** Those that share the batches of a step. Default: this process does all. */
+  readonly ranks?: Ranks | undefined;
   /** Where the step was planned before, if it was. */
   readonly plans?: StepPlans | undefined;
 }
@@ -68,9 +73,10 @@ const ringLength = stepsInFlight + 1;
 /** The plan of a step, with the kernels that the model's state names. */
 export function planSession(
   { config, limits, precision }: ModelState,
-  { batchSize, loss, plans = new StepPlans(), ...rest }: SessionOptions,
+  { batchSize, loss, ranks, accumulate = 1, plans = new StepPlans(), ...rest }: SessionOptions,
 ): TrainingPlan {
-  const shape = { ...rest, config, limits, precision, batch: batchSize };
+  const own = Math.ceil(accumulate / (ranks?.size ?? 1));
+  const shape = { ...rest, accumulate: own, config, limits, precision, batch: batchSize };
   return plans.of({ ...shape, loss: lossShape(loss, config.classes) });
 }
 
@@ -87,10 +93,11 @@ export class TrainingSession {
   /** What the buffers of the ring are being read for. */
   readonly #readings: Promise<unknown>[] = [];
   #turn = 0;
+  readonly #sharedStep: SharedStep | undefined;
 
   private constructor(
     state: ModelState,
-    { size, loss }: Pick<SessionOptions, 'size' | 'loss'>,
+    { size, loss, ranks, freeze, accumulate = 1 }: SessionOptions,
     planned: TrainingPlan,
     program: Program,
     shared: ReadonlyMap<string, GPUBuffer>,
@@ -107,6 +114,11 @@ export class TrainingSession {
         state.gpu.createBuffer(`results ${i}`, bytes, GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST),
       );
     }
+    const { gpu, layout } = state;
+    const words = resultWords(state.config.classes);
+    this.#sharedStep =
+      ranks &&
+      new SharedStep({ gpu, ranks, program, layout, freeze, shared, accumulate, resultWords: words });
   }
 
   static async create(state: ModelState, options: SessionOptions): Promise<TrainingSession> {
@@ -133,25 +145,61 @@ export class TrainingSession {
     return this.#program;
   }
 
+  /** What adding up gradients with other ranks has taken. */
+  get exchanged(): Exchanged | undefined {
+    return this.#sharedStep?.exchanged;
+  }
+
   /**
    * Uploads and submits one step over `batches`, whose gradients are averaged for one update (a plan without
    * accumulation takes one). The result, averaged too, arrives when the GPU has done it.
+   * @param count batches of the step; where ranks share them out, `batches` are this rank's
    */
   async step(
     batches: readonly Batch[],
     values: StepValues,
     run: RunOptions = {},
+    count = batches.length,
   ): Promise<{ result: Promise<StepResult> }> {
+    if (this.#sharedStep) return this.#stepTogether(this.#sharedStep, batches, values, run, count);
     const results: Promise<StepResult>[] = [];
     for (const [index, batch] of batches.entries()) {
       await this.#submit(batch, stepArray(values, [index, batches.length]), run, index === 0);
-      const turn = this.#turn++ % ringLength;
-      await this.#readings[turn];
-      const reading = this.#readBack(this.#ring[turn]!);
-      this.#readings[turn] = reading.catch(() => undefined); // seen by whoever awaits the step
-      results.push(reading);
+      results.push((await this.#reading()).result);
     }
     return { result: Promise.all(results).then(averaged) };
+  }
+
+  async #stepTogether(
+    shared: SharedStep,
+    batches: readonly Batch[],
+    values: StepValues,
+    run: RunOptions,
+    count: number,
+  ): Promise<{ result: Promise<StepResult> }> {
+    const submit = (index: number): void => {
+      this.#upload(batches[index]!);
+      this.#program.write(this.#planned.step, stepArray(values, [index, count]));
+    };
+    const found = (await shared.gradients(batches.length, count, submit, run)).map((words) =>
+      this.#lossOf(words),
+    );
+    const { loss, dice } = means(found);
+    // The update looks at the loss, whether it is finite, which is that of all batches.
+    this.#state.write('results', new Float32Array([loss]));
+    this.#program.write(this.#planned.step, stepArray(values, [count - 1, count], false));
+    await shared.update(run);
+    const { result } = await this.#reading();
+    return { result: result.then((update) => ({ ...update, loss, dice })) };
+  }
+
+  /** Begins to read back what is known of the batch that was submitted last; waits for a buffer of the ring. */
+  async #reading(): Promise<{ result: Promise<StepResult> }> {
+    const turn = this.#turn++ % ringLength;
+    await this.#readings[turn];
+    const result = this.#readBack(this.#ring[turn]!);
+    this.#readings[turn] = result.catch(() => undefined); // seen by whoever awaits the step
+    return { result };
   }
 
   async #submit(batch: Batch, step: Float32Array<ArrayBuffer>, run: RunOptions, begins: boolean) {
@@ -201,11 +249,11 @@ export class TrainingSession {
     }
     const values = new Float32Array(buffer.getMappedRange().slice(0));
     buffer.unmap();
-    return {
-      loss: values[0]!,
-      dice: [...(this.#isOfRegions ? [NaN] : []), ...values.subarray(3, words)],
-      ...readUpdate(values.subarray(words)),
-    };
+    return { ...this.#lossOf(values.subarray(0, words)), ...readUpdate(values.subarray(words)) };
+  }
+
+  #lossOf(results: Float32Array): Pick<StepResult, 'loss' | 'dice'> {
+    return { loss: results[0]!, dice: [...(this.#isOfRegions ? [NaN] : []), ...results.subarray(3)] };
   }
 
   /**
@@ -225,19 +273,23 @@ export class TrainingSession {
   }
 
   dispose(): void {
+    this.#sharedStep?.dispose();
     this.#program.dispose();
     for (const buffer of this.#ring.splice(0)) this.#state.gpu.destroyBuffer(buffer);
   }
 }
 
 /** Means of losses and Dice; what became of the step is known after the last batch. */
-function averaged(results: readonly StepResult[]): StepResult {
-  const last = results[results.length - 1]!;
-  const mean = (pick: (result: StepResult) => number) =>
+const averaged = (results: readonly StepResult[]): StepResult => ({
+  ...results[results.length - 1]!,
+  ...means(results),
+});
+
+function means(results: readonly Pick<StepResult, 'loss' | 'dice'>[]): Pick<StepResult, 'loss' | 'dice'> {
+  const mean = (pick: (result: Pick<StepResult, 'loss' | 'dice'>) => number) =>
     results.reduce((sum, result) => sum + pick(result), 0) / results.length;
   return {
-    ...last,
     loss: mean(({ loss }) => loss),
-    dice: last.dice.map((_, c) => mean(({ dice }) => dice[c]!)),
+    dice: results[0]!.dice.map((_, c) => mean(({ dice }) => dice[c]!)),
   };
 }

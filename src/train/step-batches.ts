@@ -1,4 +1,5 @@
 /** The batches of each step, those of the next one made while the device works on this one. */
+import { ownShare, type Ranks } from '../distributed/ranks.ts';
 import { drawSample, type Augmentation } from './augmentation.ts';
 import type { BatchSource } from './fit.ts';
 import type { Batch } from './session.ts';
@@ -24,6 +25,8 @@ export class StepBatches {
       readonly seed: number;
       /** Of an image. */
       readonly channels: number;
+      /** Those that share out the batches of each step. */
+      readonly ranks?: Ranks | undefined;
     },
     readonly asking: Asking,
   ) {}
@@ -33,15 +36,22 @@ export class StepBatches {
     return Math.ceil(this.source.batchesPerEpoch / this.options.accumulate);
   }
 
-  /** The batches of a step, counted over the whole training, with what the augmentation draws for their samples. */
+  /** How many batches a step has, those of all ranks. */
+  count(step: number): number {
+    const { accumulate } = this.options;
+    return Math.min(accumulate, this.source.batchesPerEpoch - (step % this.stepsPerEpoch) * accumulate);
+  }
+
+  /**
+   * This rank's batches of a step, counted over the whole training, with what the augmentation draws for their samples.
+   */
   async of(step: number): Promise<Batch[]> {
     const { batchesPerEpoch } = this.source;
-    const { accumulate } = this.options;
+    const { accumulate, ranks = { rank: 0, size: 1 } } = this.options;
     const epoch = Math.floor(step / this.stepsPerEpoch);
     const first = (step % this.stepsPerEpoch) * accumulate;
-    const end = Math.min(first + accumulate, batchesPerEpoch);
     const batches: Batch[] = [];
-    for (let index = first; index < end; index++)
+    for (const index of ownShare(ranks, this.count(step)).map((own) => first + own))
       batches.push({
         ...(await this.source.batch(epoch, index)),
         draws: this.#draws(epoch * batchesPerEpoch + index),

@@ -1,7 +1,8 @@
 /** Opens a training on a device, with its checkpoint, its kernels and its plan, and trains. */
+import { assertSame, foundBy, type Ranks } from '../distributed/ranks.ts';
 import { InvalidModel } from '../errors.ts';
 import type { ModelState } from '../model/state.ts';
-import { loadCheckpoint } from './checkpoint.ts';
+import { firstDifference, loadCheckpoint, type CheckpointStore } from './checkpoint.ts';
 import type { TrainingEvent, TrainingResult } from './events.ts';
 import type { BatchSource, FitOptions } from './fit.ts';
 import { chooseKernels } from './kernels.ts';
@@ -36,14 +37,24 @@ export async function train(
   { emit, record = { kept: false }, asking = () => (batches) => batches, plans, anew }: Surroundings,
 ): Promise<TrainingResult> {
   const { loss, optimizer, validation = [], checkpoint, signal, augmentation, earlyStopping } = options;
-  const { accumulate = 1, checkpointing = false, seed = 0 } = options;
+  const { accumulate = 1, checkpointing = false, seed = 0, ranks } = options;
   if (earlyStopping) assertEarlyStopping(earlyStopping, validation.length > 0);
   const identity = identityOf(state, source, options);
+  await assertSame(ranks, identity, (rank, other, first) => {
+    const difference = firstDifference(first, other, ['on rank 0 is', `and on rank ${rank}`]);
+    return `ranks would train differently: ${difference}; give all of them the same options, data and --memory`;
+  });
   const warn = (message: string) => emit({ type: 'warning', message });
   const found =
     checkpoint && (record.kept || options.resume)
-      ? await loadCheckpoint(checkpoint, state, identity, warn)
+      ? await loadCheckpoint(ranks ? readByFirst(checkpoint, ranks) : checkpoint, state, identity, warn)
       : undefined;
+  if (found && found.ranks !== (ranks?.size ?? 1))
+    warn(
+      `${processes(found.ranks)} computed the checkpoint, and ${processes(ranks?.size ?? 1)} of now go on from it: gradients ` +
+        'are added up in another order, so that losses may differ in the last digits (about 1e-6) from those of a training ' +
+        'that was not interrupted',
+    );
   if (record.kept && (!found || found.run !== record.id))
     throw new InvalidModel(
       "the store holds another training's checkpoint in place of this one's: train again, with a store for each training",
@@ -62,12 +73,18 @@ export async function train(
     averaging: options.ema !== undefined,
     coarserTruth,
     freeze: options.freeze,
+    ranks,
     plans,
   };
-  state.kernels = await chooseKernels(state, sessionOptions, { tune: options.tune, found, signal }, emit);
+  state.kernels = await chooseKernels(
+    state,
+    sessionOptions,
+    { tune: options.tune, found, signal, ranks },
+    emit,
+  );
   const session = await TrainingSession.create(state, sessionOptions);
   const { inChannels: channels } = state.config;
-  const batches = new StepBatches(source, { accumulate, augmentation, seed, channels }, asking);
+  const batches = new StepBatches(source, { accumulate, augmentation, seed, channels, ranks }, asking);
   const trainer = new Trainer(
     { state, session, batches, identity, coarserTruth, record, anew, emit },
     options,
@@ -80,6 +97,15 @@ export async function train(
     state.releaseTraining();
   }
 }
+
+const processes = (ranks: number): string => (ranks === 1 ? '1 process' : `${ranks} ranks`);
+
+/** Checkpoints as rank 0 reads them. */
+const readByFirst = (store: CheckpointStore, ranks: Ranks): CheckpointStore => ({
+  ...store,
+  load: (name) =>
+    foundBy(ranks, 0, async () => (await store.load(name)) as Uint8Array<ArrayBuffer> | undefined),
+});
 
 /** What must be the same for a run that goes on from a checkpoint, as JSON. */
 function identityOf(

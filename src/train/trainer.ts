@@ -2,13 +2,21 @@
  * A training from its first step, or a checkpoint, to its end. Steps are sent to the device a few ahead of those whose
  * results have come back; at the end of an epoch, before a checkpoint and before it stops, all have.
  */
+import { anyOf, assertSame, gather, leads, meet, type Ranks } from '../distributed/ranks.ts';
 import { Aborted, NotFinite } from '../errors.ts';
+import { hexadecimal, sha256 } from '../hash.ts';
 import { Evaluator } from '../infer/evaluator.ts';
 import { meanDefined } from '../metrics/dice.ts';
 import type { ModelState } from '../model/state.ts';
 import { stepsInFlight, updateArray, type StepValues } from '../ops/optimizer.ts';
 import type { TakenVoxel } from '../ops/pool.ts';
-import { checkpointName, newRunId, writeCheckpoint, type Checkpoint } from './checkpoint.ts';
+import {
+  checkpointName,
+  newRunId,
+  writeCheckpoint,
+  type Checkpoint,
+  type CheckpointStore,
+} from './checkpoint.ts';
 import type { BestWeights, EpochRow, TrainingEvent, TrainingResult } from './events.ts';
 import type { FitOptions } from './fit.ts';
 import { scheduleAt } from './schedules.ts';
@@ -84,13 +92,17 @@ export class Trainer {
     this.#options = options;
     this.#totalSteps = options.epochs * batches.stepsPerEpoch;
     this.#averaged = options.ema !== undefined;
-    this.#previewer = options.preview && new Evaluator(state, options.loss, this.#evaluated);
+    this.#previewer =
+      options.preview && leads(options.ranks)
+        ? new Evaluator(state, options.loss, this.#evaluated)
+        : undefined;
   }
 
   /** Trains to the end. @param found what it goes on from */
   async run(found: Checkpoint | undefined): Promise<TrainingResult> {
     if (found) this.#restore(found);
     else await this.#initialise();
+    await this.#assertSameWeights();
     this.#start();
     if (!found) await this.#save(); // in place of another training's
     const { earlyStopping } = this.#options;
@@ -107,6 +119,10 @@ export class Trainer {
   dispose(): void {
     this.#validation?.dispose();
     this.#previewer?.dispose();
+  }
+
+  get #ranks(): Ranks | undefined {
+    return this.#options.ranks;
   }
 
   get #stepsPerEpoch(): number {
@@ -156,7 +172,25 @@ export class Trainer {
       history: [...this.#history],
       ...(anew && this.#step === 0 && { anew }),
       ...(freeze && { freeze }),
+      ...(this.#ranks && { ranks: this.#ranks.size }),
     });
+  }
+
+  /** Ranks that make the same updates from the same gradients have the same weights, to the bit. */
+  async #assertSameWeights(): Promise<void> {
+    if (!this.#ranks) return;
+    const { state } = this.#parts;
+    const { parameters, statistics } = await state.readWeights();
+    const hashes = [];
+    for (const values of [parameters, statistics])
+      hashes.push(hexadecimal(await sha256(new Uint8Array(values.buffer))));
+    await assertSame(
+      this.#ranks,
+      hashes.join(' '),
+      (rank) =>
+        `before step ${this.#step}, rank ${rank} has other weights than rank 0: its adapter or driver computes other bits; ` +
+        'give all ranks adapters of one kind with one driver, and go on from the checkpoint',
+    );
   }
 
   /** Of this run and those that it goes on from. */
@@ -191,8 +225,9 @@ export class Trainer {
     const sent = performance.now();
     // A step is finished before training stops, so that the checkpoint is of here and now; only a long one of a
     // training without checkpoints is given up.
-    const interrupt = this.#lastStepMs > longStepMs && !checkpoint ? signal : undefined;
-    const sending = session.step(given, values, { signal: interrupt });
+    const isLong = this.#lastStepMs > longStepMs;
+    const interrupt = isLong && !checkpoint && !this.#ranks ? signal : undefined;
+    const sending = session.step(given, values, { signal: interrupt }, batches.count(step));
     if (step + 1 < this.#totalSteps) batches.prepare(step + 1);
     const { result } = await sending;
     this.#lastStepMs = performance.now() - sent;
@@ -211,25 +246,33 @@ export class Trainer {
 
   /** @throws NotFinite where the device has stopped at the step, naming the first parameter that it broke on */
   async #finite({ step, result }: SentStep): Promise<StepResult> {
-    const { session, batches } = this.#parts;
+    const { batches } = this.#parts;
     const settled = await result;
     const { applied, skipped, outcome, loss } = settled;
     this.#counts = { applied, skipped };
     if (outcome !== 'halted') return settled;
-    const first = async (given: readonly Batch[]): Promise<string> => {
-      for (const batch of given) {
-        const broken = await session.firstBrokenGradient(batch);
-        if (broken !== undefined) return broken;
-      }
-      return 'the loss';
-    };
-    const where = await first(await batches.of(step));
+    const where = await this.#firstBroken(await batches.of(step));
     const before = skipped > 0 ? ` after ${skipped} such steps that were left out` : '';
     throw new NotFinite(
       `step ${step}: the loss is ${loss} and the gradient of ${where} is not finite${before}; weights and statistics are those before the step: lower the learning rate or clip gradients`,
       step,
       where,
     );
+  }
+
+  /** The first parameter whose gradient is not finite on one of the batches, whichever rank has it. */
+  async #firstBroken(given: readonly Batch[]): Promise<string> {
+    const { session, state } = this.#parts;
+    const names = [...state.layout.parameters.keys()];
+    let found = -1;
+    for (const batch of given) {
+      const broken = await session.firstBrokenGradient(batch);
+      if (broken === undefined) continue;
+      found = names.indexOf(broken);
+      break;
+    }
+    const [first] = (await gather(this.#ranks, [found])).flat().filter((index) => index >= 0);
+    return first === undefined ? 'the loss' : names[first]!;
   }
 
   #take(
@@ -275,6 +318,7 @@ export class Trainer {
     emit({ type: 'epoch', row, best: improved, etaMs: this.#etaMs(this.#step) });
     if (this.#previewer && preview && !signal?.aborted)
       emit({ type: 'preview', epoch, score: await this.#previewer.score(preview) });
+    await this.#assertSameWeights();
     await this.#save();
   }
 
@@ -283,16 +327,25 @@ export class Trainer {
     const { state, emit } = this.#parts;
     const { validation = [], validationWindow: window, loss, signal } = this.#options;
     if (validation.length === 0) return undefined;
-    this.#validation ??= new Validation(state, validation, loss, { window, ...this.#evaluated });
+    const ranks = this.#ranks;
+    this.#validation ??= new Validation(state, validation, loss, { window, ranks, ...this.#evaluated });
     const scores = await this.#validation.run(epoch, emit, signal);
     await this.#stopIfAsked();
     return scores;
   }
 
   async #save(): Promise<void> {
-    const { state, identity, coarserTruth, record, emit } = this.#parts;
+    const { record, emit } = this.#parts;
     const { checkpoint } = this.#options;
     if (!checkpoint) return;
+    if (leads(this.#ranks)) await this.#write(checkpoint);
+    await meet(this.#ranks);
+    record.kept = true;
+    emit({ type: 'checkpoint', step: this.#step });
+  }
+
+  async #write(checkpoint: CheckpointStore): Promise<void> {
+    const { state, identity, coarserTruth, record } = this.#parts;
     const best = this.#best;
     const progress = {
       step: this.#step,
@@ -303,16 +356,15 @@ export class Trainer {
       ...this.#counts,
     };
     record.id ??= newRunId();
-    const kept = { identity, run: record.id, coarserTruth, progress, best, averaged: this.#averaged };
+    const [run, averaged, ranks] = [record.id, this.#averaged, this.#ranks?.size ?? 1];
+    const kept = { identity, run, coarserTruth, progress, best, averaged, ranks };
     await checkpoint.save(checkpointName, await writeCheckpoint(state, kept));
-    record.kept = true;
-    emit({ type: 'checkpoint', step: this.#step });
   }
 
   /** @throws Aborted, after a checkpoint, if the signal has fired */
   async #stopIfAsked(): Promise<void> {
     const { signal, checkpoint } = this.#options;
-    if (!signal?.aborted) return;
+    if (!(await anyOf(this.#ranks, signal?.aborted ?? false))) return;
     await this.#settle(0);
     await this.#save();
     const advice = checkpoint ? '; resume to go on' : '';
@@ -333,6 +385,8 @@ export class Trainer {
       steps: this.#step,
       seconds: this.#seconds(),
     };
+    const exchanged = this.#parts.session.exchanged;
+    if (exchanged) emit({ type: 'exchange', ...exchanged });
     emit({ type: 'end', result });
     return result;
   }

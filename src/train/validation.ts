@@ -1,6 +1,7 @@
 /** The validation after each epoch: at which windows of larger cases it looks, and the scores. */
 import { copyWindow, ignored, isKnownIn } from '../data/patches.ts';
 import type { Size3 } from '../size.ts';
+import { gather, ownShare, type Ranks } from '../distributed/ranks.ts';
 import { Evaluator, type LabelledVolume, type Windows } from '../infer/evaluator.ts';
 import { tiles } from '../infer/window.ts';
 import { meanDefined } from '../metrics/dice.ts';
@@ -52,17 +53,28 @@ export class Validation {
   readonly #evaluator: Evaluator;
   /** Of each case. */
   readonly #windows: readonly Windows[];
+  readonly #ranks: Ranks | undefined;
 
-  /** @param options.trained the size of the training; see `wholeSize` */
+  /**
+   * @param options.trained the size of the training; see `wholeSize`
+   * @param options.ranks those that share out the cases
+   */
   constructor(
     state: ModelState,
     readonly cases: readonly ValidationCase[],
     loss: Loss,
     {
       window,
+      ranks,
       ...options
-    }: { readonly window?: Size3 | undefined; readonly trained: Size3; readonly averaged: boolean },
+    }: {
+      readonly window?: Size3 | undefined;
+      readonly ranks?: Ranks | undefined;
+      readonly trained: Size3;
+      readonly averaged: boolean;
+    },
   ) {
+    this.#ranks = ranks;
     this.#evaluator = new Evaluator(state, loss, options);
     this.#windows = cases.map((item) => validationWindows(item, window ?? item.shape));
   }
@@ -73,17 +85,34 @@ export class Validation {
     emit: (event: TrainingEvent) => void,
     signal: AbortSignal | undefined,
   ): Promise<Pick<EpochRow, 'validationLoss' | 'validationDice'>> {
-    const losses: number[] = [];
-    const scores: number[][] = [];
-    for (const index of this.cases.keys()) {
-      const score = await this.#score(index, signal);
+    const total = this.cases.length;
+    const found = new Map<number, readonly number[]>();
+    for (const index of ownShare(this.#ranks ?? { rank: 0, size: 1 }, total)) {
+      // Ranks stop between cases, so that each comes to where they agree on it.
+      const { loss, dice } = await this.#score(index, this.#ranks ? undefined : signal);
       if (signal?.aborted) break;
-      losses.push(score.loss);
-      scores.push(score.dice);
-      emit({ type: 'validation', epoch, loaded: index + 1, total: this.cases.length });
+      found.set(index, [loss, ...dice]);
+      emit({ type: 'validation', epoch, loaded: index + 1, total });
     }
-    const validationDice = (scores[0] ?? []).map((_, c) => meanDefined(scores.map((row) => row[c]!)));
-    return { validationLoss: meanDefined(losses), validationDice };
+    const rows = this.#ranks ? await this.#gathered(this.#ranks, found) : [...found.values()];
+    const [, ...classes] = rows[0] ?? [];
+    return {
+      validationLoss: meanDefined(rows.map(([loss]) => loss!)),
+      validationDice: classes.map((_, c) => meanDefined(rows.map((row) => row[c + 1]!))),
+    };
+  }
+
+  /** Loss and Dice of the cases that were looked at on any rank, in the order of the cases. */
+  async #gathered(ranks: Ranks, found: ReadonlyMap<number, readonly number[]>): Promise<readonly number[][]> {
+    const [row = []] = found.values();
+    const width = Math.max(...(await gather(ranks, [row.length])).map(([length]) => length!));
+    const placeOf = (index: number): number => index * (width + 1);
+    const table = new Float64Array(placeOf(this.cases.length));
+    for (const [index, scores] of found) table.set([1, ...scores], placeOf(index));
+    await ranks.sum(table);
+    return [...this.cases.keys()]
+      .filter((index) => table[placeOf(index)] === 1)
+      .map((index) => [...table.subarray(placeOf(index) + 1, placeOf(index + 1))]);
   }
 
   /** The mean loss of a case's windows, and the Dice of all voxels that lie in one. */

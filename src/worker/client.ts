@@ -70,7 +70,7 @@ export interface WorkerOptions {
 export type WorkerCreateOptions = Omit<CreateOptions, 'device'> & WorkerOptions;
 
 /** How `UNet3D.fit` trains in a worker. */
-export interface WorkerTrainingOptions extends Omit<TrainingOptions, 'through'> {
+export interface WorkerTrainingOptions extends Omit<TrainingOptions, 'through' | 'ranks'> {
   /** Move the cases to the worker; the caller's arrays are then empty. Default: copy. */
   readonly transfer?: boolean;
 }

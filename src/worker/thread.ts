@@ -29,7 +29,10 @@ import {
 } from './protocol.ts';
 
 /** Options of `fit` as they cross over: functions stay on the page. */
-export interface PlainFit extends Omit<TrainingOptions, 'signal' | 'checkpoint' | 'onEvent' | 'through'> {
+export interface PlainFit extends Omit<
+  TrainingOptions,
+  'signal' | 'checkpoint' | 'onEvent' | 'through' | 'ranks'
+> {
   readonly hasCheckpoint: boolean;
 }
 

@@ -10,7 +10,7 @@ import { assertStored, type Layer, type ParameterSpec, type NodeRecording } from
 
 /** Epsilon and momentum: PyTorch's defaults. */
 const epsilon = 1e-5;
-const momentum = 0.1;
+export const momentum = 0.1;
 
 export interface NormOptions {
   /** Whether each channel has a trained weight and bias. Default true. */
