@@ -1,0 +1,70 @@
+/** The grid on which a volume is shown and drawn on: its own voxels, with axes to the right, to the front and upwards. */
+import type { Size3 } from 'unet3d-gpu/worker';
+
+/**
+ * Per axis of the display the axis of the file that lies along it, counted from 1, and negative where the two run
+ * against each other: NiiVue's `permRAS`.
+ */
+export type Turn = readonly [number, number, number];
+
+const axisOf = (step: number): 0 | 1 | 2 => (Math.abs(step) - 1) as 0 | 1 | 2;
+
+/** The shape of the display for a file of that shape. */
+export const displayShape = (shape: Size3, turn: Turn): Size3 =>
+  turn.map((step) => shape[axisOf(step)]) as unknown as Size3;
+
+/** Calls `visit` with the place of each voxel in the display's order and in the file's. */
+function eachVoxel(shape: Size3, turn: Turn, visit: (display: number, file: number) => void): void {
+  const strides = [1, shape[0], shape[0] * shape[1]] as const;
+  const [nx, ny, nz] = displayShape(shape, turn);
+  const [sx, sy, sz] = turn.map((step) => Math.sign(step) * strides[axisOf(step)]) as [
+    number,
+    number,
+    number,
+  ];
+  const start = turn.reduce(
+    (sum, step) => sum + (step < 0 ? (shape[axisOf(step)] - 1) * strides[axisOf(step)] : 0),
+    0,
+  );
+  let at = 0;
+  for (let z = 0; z < nz; z++)
+    for (let y = 0; y < ny; y++) {
+      let file = start + z * sz + y * sy;
+      for (let x = 0; x < nx; x++, file += sx) visit(at++, file);
+    }
+}
+
+/** Voxels in the file's order, of those in the display's. `shape`: the file's. */
+export function toFile(drawn: Uint8Array, shape: Size3, turn: Turn): Uint8Array<ArrayBuffer> {
+  const result = new Uint8Array(drawn.length);
+  eachVoxel(shape, turn, (display, file) => (result[file] = drawn[display]!));
+  return result;
+}
+
+/** Voxels in the display's order, of those in the file's. `shape`: the file's. */
+export function toDisplay(voxels: ArrayLike<number>, shape: Size3, turn: Turn): Uint8Array<ArrayBuffer> {
+  const result = new Uint8Array(voxels.length);
+  eachVoxel(shape, turn, (display, file) => (result[display] = voxels[file]!));
+  return result;
+}
+
+/** A slice of the display, or of the file: `axis` is the one across it. */
+export interface Slice {
+  readonly axis: 0 | 1 | 2;
+  readonly index: number;
+}
+
+const mirrored = (index: number, axis: 0 | 1 | 2, step: number, shape: Size3): number =>
+  step < 0 ? shape[axis] - 1 - index : index;
+
+/** Which slice of the file one of the display is. */
+export function sliceOfFile({ axis, index }: Slice, shape: Size3, turn: Turn): Slice {
+  const step = turn[axis];
+  return { axis: axisOf(step), index: mirrored(index, axisOf(step), step, shape) };
+}
+
+/** Which slice of the display one of the file is. */
+export function sliceOfDisplay({ axis, index }: Slice, shape: Size3, turn: Turn): Slice {
+  const display = turn.findIndex((step) => axisOf(step) === axis) as 0 | 1 | 2;
+  return { axis: display, index: mirrored(index, axis, turn[display], shape) };
+}
