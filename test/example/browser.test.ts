@@ -427,6 +427,14 @@ test(
     await startEpochs(page, 1);
     await page.getByText('fastest on this GPU, once: 2 of 7 convolution shapes').waitFor();
     await shot(page, 'measuring');
+    // Who changes their mind at once has paused.
+    await page.evaluate(() => {
+      for (const name of ['Skip measuring', 'Pause'])
+        [...document.querySelectorAll('button')].find(({ textContent }) => textContent === name)!.click();
+    });
+    await page.getByRole('button', { name: 'Resume', exact: true }).waitFor();
+    expect(await page.getByRole('button', { name: 'Skip measuring' }).count()).toBe(0);
+    await page.getByRole('button', { name: 'Resume', exact: true }).click();
     await page.getByRole('button', { name: 'Skip measuring' }).click();
     await page.getByText('Done after 1 epochs.').waitFor();
     expect(await page.getByRole('button', { name: 'Skip measuring' }).count()).toBe(0);
@@ -468,6 +476,15 @@ test('a training is set up, started, paused and resumed from the keyboard alone'
   await focused('Resume');
   await page.keyboard.press('Enter');
   await focused('Pause');
+  // In the pause its network segments, and goes when the training is set aside.
+  await page.keyboard.press('Enter');
+  await focused('Resume');
+  await page.getByRole('tab', { name: 'Use' }).click();
+  await page.getByText(/, paused\. It reads one image/).waitFor();
+  await page.getByRole('tab', { name: 'Train' }).click();
+  await page.getByRole('button', { name: 'Set it aside' }).click();
+  await page.getByRole('tab', { name: 'Use' }).click();
+  await page.getByText('None yet. Open a model').waitFor();
   await page.close();
 });
 

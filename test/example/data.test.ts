@@ -177,6 +177,40 @@ test('of several folders of labels one is asked for, and values that are no clas
   await page.close();
 });
 
+/** Runs in the data worker, ahead of its script: what values are mapped to waits until it is let go. */
+function holdMaps(): void {
+  type Listen = (type: string, listener: (event: MessageEvent<{ job?: string }>) => void) => void;
+  const scope = globalThis as unknown as { addEventListener: Listen };
+  const listen = scope.addEventListener.bind(scope);
+  const go = new Promise((resolve) => (new BroadcastChannel('go').onmessage = resolve));
+  scope.addEventListener = (type, listener) =>
+    listen(type, (event) => {
+      if (event.data.job === 'map') void go.then(() => listener(event));
+      else listener(event);
+    });
+}
+
+test('who starts over while labels are mapped begins with nothing, whatever comes of the mapping', async ({
+  skip,
+}) => {
+  if (!browser) return skip('no Chromium for this machine');
+  const page = await visit();
+  await page.route('**/data.worker*.js', async (route) => {
+    const response = await route.fetch();
+    await route.fulfill({ response, body: `(${holdMaps.toString()})();\n${await response.text()}` });
+  });
+  await open(page, await pairs(2, halves(255)));
+  await page.getByRole('button', { name: 'Use these classes' }).click();
+  await page.getByRole('button', { name: 'Start over' }).click();
+  await page.evaluate(() => new BroadcastChannel('go').postMessage(''));
+  // Other data are as they were given, and the only ones.
+  await open(page, await pairs(3, halves(1), 'other'));
+  await page.getByRole('button', { name: 'Next: look at the cases' }).waitFor();
+  expect(await page.locator('.cases-table caption').textContent()).toMatch(/^3 cases/);
+  expect(await page.locator('.busy').count()).toBe(0);
+  await page.close();
+});
+
 test('of files with several volumes it is asked what they are', async ({ skip }) => {
   if (!browser) return skip('no Chromium for this machine');
   for (const [answer, spoken] of [

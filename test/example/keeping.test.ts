@@ -42,6 +42,9 @@ async function openTab(from = context): Promise<Page> {
   page.setDefaultTimeout(patience);
   page.on('pageerror', (error) => complaints.push(error.message));
   page.on('dialog', (dialog) => void dialog.accept());
+  page.on('console', (message) => {
+    if (/Content Security Policy/i.test(message.text())) complaints.push(message.text());
+  });
   await page.goto(site.address);
   return page;
 }
@@ -190,6 +193,29 @@ test(
   patience,
 );
 
+/** Runs in the page: its database cannot be opened, as while the disk has an error. */
+function withoutDatabase(): void {
+  Object.assign(IDBFactory.prototype, {
+    open() {
+      throw new Error('the disk has an error');
+    },
+  });
+}
+
+test('a visit in which the list of trainings cannot be read takes none of them away', async ({ skip }) => {
+  if (!browser) return skip('no Chromium for this machine');
+  const page = await context.newPage();
+  page.on('pageerror', (error) => complaints.push(error.message));
+  await page.addInitScript(withoutDatabase);
+  await page.goto(site.address);
+  await view(page, 'Models');
+  await page.getByText('What this browser keeps cannot be read').waitFor();
+  await page.close();
+  await first.reload();
+  await view(first, 'Models');
+  expect(await taken(first, 'the first')).toEqual(weights);
+});
+
 test('a model by link is opened from the same site alone', async ({ skip }) => {
   if (!browser) return skip('no Chromium for this machine');
   const visitor = await browser.newContext({ serviceWorkers: 'block' });
@@ -202,6 +228,97 @@ test('a model by link is opened from the same site alone', async ({ skip }) => {
   await page.goto(`${site.address}?model=https://elsewhere.example/other.safetensors`);
   await page.getByRole('alert').getByText('this page opens models of its own site only').waitFor();
   expect(asked).not.toContain('elsewhere.example');
+  await visitor.close();
+});
+
+/** Runs in the worker, ahead of its script: segmenting goes on until it is told to stop. */
+function segmentWithoutEnd(): void {
+  type Call = { type: string; id: number; method?: string };
+  type Listen = (type: string, listener: (event: MessageEvent<Call>) => void) => void;
+  const scope = globalThis as unknown as { addEventListener: Listen; postMessage(message: object): void };
+  const listen = scope.addEventListener.bind(scope);
+  const held = new Set<number>();
+  scope.addEventListener = (type, listener) =>
+    listen(type, (event) => {
+      const { type: what, id, method } = event.data;
+      if (method === 'predict') held.add(id);
+      else if (what === 'abort' && held.delete(id))
+        scope.postMessage({ type: 'failure', id, error: { name: 'Aborted', message: 'ended', fields: {} } });
+      else listener(event);
+    });
+}
+
+test('volumes wait for the model that they were given to, and a stop ends those that were there', async ({
+  skip,
+}) => {
+  if (!browser) return skip('no Chromium for this machine');
+  const visitor = await browser.newContext({ serviceWorkers: 'block' });
+  await visitor.route('**/worker-thread*.js', async (route) => {
+    const response = await route.fetch();
+    await route.fulfill({
+      response,
+      body: `(${segmentWithoutEnd.toString()})();\n${await response.text()}`,
+    });
+  });
+  const page = await openTab(visitor);
+  await view(page, 'Use');
+  const model = (name: string) => page.getByLabel('Open a model file').setInputFiles(picked(name, weights));
+  const scan = readFileSync(join(folder, 'imagesTr', 'case_1_0000.nii.gz'));
+  const volumes = (...names: string[]) =>
+    page
+      .getByLabel('Choose volumes', { exact: true })
+      .setInputFiles(names.map((name) => picked(`${name}.nii.gz`, scan)));
+  await model('one.safetensors');
+  await page.getByText('one.safetensors. It reads one image').waitFor();
+  await volumes('a', 'b');
+  await page.getByText('Segmenting a.nii.gz; 1 more to go').waitFor();
+  await page.getByRole('button', { name: 'Stop' }).click();
+  await page.getByText('1 volume was not segmented: it was stopped.').waitFor();
+  await page.getByText('a.nii.gz was not segmented: it was stopped.').waitFor();
+  await volumes('c', 'd', 'e');
+  await page.getByText('Segmenting c.nii.gz; 2 more to go').waitFor();
+  await model('other.safetensors');
+  await page.getByText('2 volumes were not segmented: another model was opened.').waitFor();
+  await page.getByText('c.nii.gz was not segmented: another model was opened.').waitFor();
+  expect(await page.getByRole('button', { name: 'Stop' }).count()).toBe(0);
+  await visitor.close();
+});
+
+/** Runs in the page: keeps the workers that it starts. */
+function keepWorkers(): void {
+  const workers: Worker[] = [];
+  const construct = (of: typeof Worker, parts: ConstructorParameters<typeof Worker>): Worker => {
+    const worker = new of(...parts);
+    workers.push(worker);
+    return worker;
+  };
+  Object.assign(globalThis, { workers, Worker: new Proxy(Worker, { construct }) });
+}
+
+test('several networks as one are opened again where their worker fails, also after that failed once', async ({
+  skip,
+}) => {
+  if (!browser) return skip('no Chromium for this machine');
+  const visitor = await browser.newContext({ serviceWorkers: 'block' });
+  await visitor.addInitScript(keepWorkers);
+  const page = await openTab(visitor);
+  await view(page, 'Use');
+  const parts = ['one', 'other'].map((name) => picked(`${name}.safetensors`, weights));
+  await page.getByLabel('Open a model file').setInputFiles(parts);
+  await page.getByText('The mean of 2 networks').waitFor();
+  let refused = 0;
+  await page.route('**/foreign.worker*.js', (route) => (++refused > 2 ? route.continue() : route.abort()));
+  await page.evaluate(() =>
+    (globalThis as unknown as { workers: Worker[] }).workers
+      .at(-1)!
+      .dispatchEvent(new ErrorEvent('error', { message: 'out of memory' })),
+  );
+  const volumes = page.getByLabel('Choose volumes', { exact: true });
+  const scan = readFileSync(join(folder, 'imagesTr', 'case_1_0000.nii.gz'));
+  await volumes.setInputFiles(picked('first.nii.gz', scan));
+  await page.getByText('first.nii.gz: a worker of this page has failed').waitFor();
+  await volumes.setInputFiles(picked('second.nii.gz', scan));
+  await page.getByRole('button', { name: 'Download the labels of second.nii.gz' }).waitFor();
   await visitor.close();
 });
 

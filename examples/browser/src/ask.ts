@@ -13,7 +13,7 @@ export function ask<T extends string>(
   return new Promise((resolve) => {
     const dialog: HTMLDialogElement = el(
       'dialog',
-      { 'aria-label': question, onclose: () => dialog.remove() },
+      { 'aria-label': question },
       el('h2', {}, question),
       explanation !== '' && el('p', {}, explanation),
       el(
@@ -36,7 +36,10 @@ export function ask<T extends string>(
         el('button', { type: 'button', onclick: () => dialog.close() }, 'Cancel'),
       ),
     );
-    dialog.addEventListener('close', () => resolve(undefined));
+    dialog.addEventListener('close', () => {
+      dialog.remove();
+      resolve(undefined); // unless an answer was given
+    });
     document.body.append(dialog);
     dialog.showModal();
   });

@@ -1,7 +1,7 @@
 /** The cases of a data set as a table, of which only the rows in sight are there: a thousand cases scroll like ten. */
 import { sourceName, type FileEntry } from 'unet3d-gpu/worker';
-import { el, fill, select } from './dom.ts';
-import { changed, state, type PageCase, type VolumeFile } from './state.ts';
+import { counted, el, fill, select } from './dom.ts';
+import { badCases, changed, state, type PageCase, type VolumeFile } from './state.ts';
 
 /** Pixels of a row, as style.css has them. */
 const rowHeight = 36;
@@ -19,7 +19,7 @@ export class CaseTable {
   readonly #table: HTMLTableElement;
   /** Labels that may be chosen. */
   #labels: readonly FileEntry[] = [];
-  #bad = new Set<string>();
+  #bad: ReadonlySet<string> = new Set();
   #facts: ReadonlyMap<string, { readonly shape: readonly number[]; readonly spacing: readonly number[] }> =
     new Map();
   #shown = '';
@@ -54,11 +54,9 @@ export class CaseTable {
   update(labels: readonly FileEntry[]): void {
     this.#labels = labels;
     const { cases, name, report } = state;
-    this.#bad = new Set(
-      report?.problems.filter(({ severity }) => severity === 'error').flatMap((problem) => problem.cases),
-    );
+    this.#bad = badCases(report);
     this.#facts = new Map(report?.cases.map((item) => [item.id, item]));
-    this.#caption.textContent = `${cases.length} case${cases.length === 1 ? '' : 's'} of ${name}`;
+    this.#caption.textContent = `${counted(cases.length, 'case')} of ${name}`;
     this.#table.setAttribute('aria-rowcount', String(cases.length + 1));
     this.#rows.clear();
     this.#shown = '';

@@ -1,9 +1,9 @@
 /** Data: files in, images matched with labels, every problem named, and who is trained on. */
-import { openDataset } from 'unet3d-gpu/worker';
+import { openDataset, type Region } from 'unet3d-gpu/worker';
 import { CaseTable } from './case-table.ts';
 import { dataJob } from './data-client.ts';
 import { device } from './device.ts';
-import { button, dropZone, el, entriesOf, field, fill, picker } from './dom.ts';
+import { button, counted, dropZone, el, entriesOf, field, fill, picker } from './dom.ts';
 import { Intake } from './intake.ts';
 import { classCount } from './planning.ts';
 import type { Run } from './run.ts';
@@ -48,7 +48,7 @@ export function dataView(next: () => void): DataView {
     return el(
       'section',
       { 'aria-label': 'Problems' },
-      el('h2', {}, `${found.length} remark${found.length === 1 ? '' : 's'} on these files`),
+      el('h2', {}, `${counted(found.length, 'remark')} on these files`),
       el(
         'ul',
         { className: 'problems' },
@@ -68,6 +68,30 @@ export function dataView(next: () => void): DataView {
         'ul',
         {},
         reasons.map((reason) => el('li', {}, reason)),
+      ),
+    );
+
+  /** What is learnt where that is not one class for each voxel. */
+  const nested = (regions: readonly Region[]): HTMLElement =>
+    el(
+      'section',
+      { 'aria-label': 'Regions' },
+      el('h2', {}, 'Regions that overlap'),
+      el(
+        'p',
+        {},
+        'As its dataset.json says, this data set is learnt as regions: each is found by itself, and its voxels may belong to others as well.',
+      ),
+      el(
+        'ul',
+        {},
+        regions.map(({ name, labels, written }) =>
+          el(
+            'li',
+            {},
+            `${name}: the label${labels.length === 1 ? '' : 's'} ${labels.join(', ')}; written as ${written}`,
+          ),
+        ),
       ),
     );
 
@@ -156,6 +180,7 @@ export function dataView(next: () => void): DataView {
       problems(),
       values && !isBusy && valueMap(values, (classes) => intake.map(classes)),
       !isEmpty && table.element,
+      state.regions && nested(state.regions),
       state.decision && preparation(state.decision.reasons),
       state.report && state.report.cases.length > 0 && [names(), unknownVoxels()],
       ready &&
@@ -166,13 +191,14 @@ export function dataView(next: () => void): DataView {
 
   draw();
   async function restore({ cases, record }: Run): Promise<void> {
-    const { dataName: name, labels, channelNames: channels, ignoreLabel } = record;
+    const { dataName: name, labels, regions, channelNames: channels, ignoreLabel } = record;
     const plain = cases.map(({ part: _part, ...item }) => item);
     const marked = ignoreLabel === undefined ? {} : { ignoreLabel };
-    await intake.restore(
-      { name, cases: plain, labels, channels, warnings: [], ...marked },
+    const isThere = await intake.restore(
+      { name, cases: plain, labels, channels, warnings: [], ...marked, ...(regions && { regions }) },
       new Map(record.cases.map(({ id, part }) => [id, part])),
     );
+    if (!isThere) return;
     state.settings = structuredClone(record.settings);
     state.preprocessing = structuredClone(record.preprocessing);
     changed();

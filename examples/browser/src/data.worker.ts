@@ -23,17 +23,21 @@ import { mapped, mostValues, valuesIn, volumeOf } from './label-maps.ts';
 import { planes } from './planes.ts';
 import { shown } from './shown.ts';
 import type { VolumeFile } from './state.ts';
+import { serve, type Task } from './worker-jobs.ts';
 
 export interface DataRequests {
   check: { dataset: Dataset };
+  /** Of one training at a time, by its id. */
   prepare: {
+    run: string;
     cases: readonly Case[];
     preprocessing: Preprocessing;
     classes: number;
     ignoreLabel: number | undefined;
   };
-  prepared: { ids: readonly string[] };
-  survey: { id: string };
+  prepared: { run: string; ids: readonly string[] };
+  release: { run: string };
+  survey: { run: string; id: string };
   phantoms: { count: number; shape: [number, number, number] };
   map: { labels: readonly VolumeFile[]; classes: ReadonlyMap<number, number> };
   reduce: { images: readonly VolumeFile[]; to: 'first' | 'mean' };
@@ -46,8 +50,6 @@ export interface DataRequests {
 /** Labels on the grid of a source. */
 type ResultVolume = Segmentation<Uint8Array | Uint16Array>['labels'];
 
-type Progress = (loaded: number, total: number) => void;
-
 /** What was found in cases, by what tells whether it still holds: a case is read again only where it has changed. */
 const checked = new Map<string, Promise<CaseCheck>>();
 
@@ -59,17 +61,20 @@ function keyOf({ images, label, ...item }: Case, { labels, channels, ignoreLabel
   return JSON.stringify([item, files.map(facts), labels, channels, ignoreLabel ?? null]);
 }
 
-/** What a training needs stays here, and the page's thread never copies a volume. */
-const prepared = new Map<string, LabelledCase>();
+/** What one training needs stays here, and the page's thread never copies a volume. */
+let prepared: { readonly run: string; readonly cases: ReadonlyMap<string, LabelledCase> } | undefined;
 
-function find(id: string): LabelledCase {
-  const item = prepared.get(id);
-  if (!item) throw new Error(`case ${id} is not prepared: start the training again`);
+const replaced = (): Error =>
+  new Error('the cases of another training have been prepared meanwhile: do this again when that is done');
+
+function find(run: string, id: string): LabelledCase {
+  const item = prepared?.run === run ? prepared.cases.get(id) : undefined;
+  if (!item) throw replaced();
   return item;
 }
 
 const jobs = {
-  async check({ dataset }: DataRequests['check'], progress: Progress, signal: AbortSignal) {
+  async check({ dataset }: DataRequests['check'], { progress, signal }: Task) {
     const checks: CaseCheck[] = [];
     const keys = new Set<string>();
     for (const item of dataset.cases) {
@@ -92,9 +97,10 @@ const jobs = {
     return { report, values: await strangeValues(dataset, report) };
   },
   /** Labels with other values. */
-  async map({ labels, classes }: DataRequests['map'], progress: Progress) {
+  async map({ labels, classes }: DataRequests['map'], { progress, signal }: Task) {
     const files: File[] = [];
     for (const label of labels) {
+      signal.throwIfAborted();
       files.push(await mapped(label, classes));
       progress(files.length, labels.length);
     }
@@ -114,38 +120,44 @@ const jobs = {
   /** A volume as it is shown. */
   view: ({ volume, isLabels }: DataRequests['view']) => shown(volume, isLabels),
   /** One volume of each series. */
-  async reduce({ images, to }: DataRequests['reduce'], progress: Progress) {
+  async reduce({ images, to }: DataRequests['reduce'], { progress, signal }: Task) {
     const files: File[] = [];
     for (const image of images) {
+      signal.throwIfAborted();
       files.push(await volumeOf(image, to));
       progress(files.length, images.length);
     }
     return files;
   },
   async prepare(
-    { cases, preprocessing, classes, ignoreLabel }: DataRequests['prepare'],
-    progress: Progress,
-    signal: AbortSignal,
+    { run, cases, preprocessing, classes, ignoreLabel }: DataRequests['prepare'],
+    { progress, signal }: Task,
   ) {
-    prepared.clear();
+    const mine = new Map<string, LabelledCase>();
+    prepared = { run, cases: mine }; // the volumes of the one before are let go of
     const rules = { classes, ...(ignoreLabel !== undefined && { ignoreLabel }) };
     for (const item of cases) {
       const next = (await prepareCase(item, preprocessing, rules)) as LabelledCase;
       signal.throwIfAborted();
-      prepared.set(item.id, next);
-      progress(prepared.size, cases.length);
+      if (prepared?.cases !== mine) throw replaced();
+      mine.set(item.id, next);
+      progress(mine.size, cases.length);
     }
   },
+  /** Frees the cases of a training, unless those of another are in their place. */
+  release({ run }: DataRequests['release']) {
+    if (prepared?.run === run) prepared = undefined;
+  },
   /** What pictures of a case should show: a window of greys, and a slice per plane. */
-  survey({ id }: DataRequests['survey']) {
-    const { image, label, shape, spacing } = find(id);
+  survey({ run, id }: DataRequests['survey']) {
+    const { image, label, shape, spacing } = find(run, id);
     const known = label.map((value) => (value === ignored ? 0 : value));
     const slices = planes.map((plane) => mostTelling(known, viewOf({ data: label, shape, spacing }, plane)));
-    return Promise.resolve({ grey: greyWindow(image.subarray(0, label.length)), slices });
+    return { grey: greyWindow(image.subarray(0, label.length)), slices };
   },
   /** Copies of prepared cases: who gets them may move them on. */
-  prepared({ ids }: DataRequests['prepared']) {
-    return Promise.resolve(ids.map((id) => structuredClone(find(id))));
+  prepared({ run, ids }: DataRequests['prepared']) {
+    return ids.map((id) => structuredClone(find(run, id)));
   },
   async phantoms({ count, shape }: DataRequests['phantoms']) {
     const files: FileEntry[] = [];
@@ -198,32 +210,7 @@ async function strangeValues(
   return isPlain || values.length > mostValues ? undefined : new Map(values);
 }
 
-type Request =
-  | { readonly id: number; readonly job: keyof typeof jobs; readonly input: never }
-  | { readonly id: number; readonly abort: true };
-
-const running = new Map<number, AbortController>();
-/** Milliseconds: nobody reads faster, and each takes the page's thread. */
-const betweenProgress = 100;
-
-addEventListener('message', ({ data }: MessageEvent<Request>) => {
-  const { id } = data;
-  if ('abort' in data) return running.get(id)?.abort();
-  const controller = new AbortController();
-  running.set(id, controller);
-  let told = 0;
-  const progress = (loaded: number, total: number): void => {
-    if (loaded < total && performance.now() - told < betweenProgress) return;
-    told = performance.now();
-    postMessage({ id, loaded, total });
-  };
-  void jobs[data.job](data.input, progress, controller.signal)
-    .then(
-      (result: unknown) => postMessage({ id, result }, { transfer: volumesOf(result) }),
-      (error: unknown) => postMessage({ id, error: error instanceof Error ? error.message : String(error) }),
-    )
-    .finally(() => running.delete(id));
-});
+serve(jobs, volumesOf);
 
 /** The buffers of the cases in a result: they are moved to the page. */
 function volumesOf(result: unknown): ArrayBuffer[] {

@@ -21,6 +21,14 @@ export function joined(first: Dataset, second: Dataset): Dataset {
       String(first.ignoreLabel ?? 'not marked'),
       String(second.ignoreLabel ?? 'not marked'),
     );
+  const regionsOf = ({ regions }: Dataset): string => JSON.stringify(regions ?? []);
+  if (regionsOf(first) !== regionsOf(second))
+    throw differ(
+      'regions',
+      ...([first, second].map(
+        ({ regions }) => regions?.map(({ name }) => name).join(', ') ?? 'not defined',
+      ) as [string, string]),
+    );
   const taken = new Set(first.cases.map(({ id }) => id));
   const added = second.cases.map((item): Case => {
     if (!taken.has(item.id)) return item;

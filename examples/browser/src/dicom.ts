@@ -1,5 +1,6 @@
 /** DICOM series as NIfTI volumes, converted by dcm2niix in a worker that is loaded when it is needed. */
 import type { FileEntry } from 'unet3d-gpu/worker';
+import { counted, messageOf } from './dom.ts';
 
 /** Files of other kinds, whose beginning nobody needs to look at. */
 const others = /\.(nii|hdr|img|json|csv|tsv|txt|md|zip|safetensors|pth?|ckpt|png|jpe?g|pdf|html?)(\.gz)?$/i;
@@ -59,9 +60,8 @@ export async function withoutDicom(
       read += files.length;
       made += volumes.length;
     } catch (error) {
-      const why = error instanceof Error ? error.message : String(error);
       notes.push(
-        `The ${counted(files.length, 'DICOM file')} of ${where} cannot be read (${why}): export the series again, uncompressed.`,
+        `The ${counted(files.length, 'DICOM file')} of ${where} cannot be read (${messageOf(error)}): export the series again, uncompressed.`,
       );
     }
   }
@@ -71,8 +71,6 @@ export async function withoutDicom(
     );
   return { entries, notes };
 }
-
-const counted = (count: number, what: string): string => `${count} ${what}${count === 1 ? '' : 's'}`;
 
 /** Its worker takes files once, and gives its memory back when it ends. */
 async function converted(files: readonly File[]): Promise<File[]> {

@@ -67,7 +67,11 @@ export async function attempt(what: string, action: () => unknown): Promise<void
 }
 
 /** A button for what takes its time: meanwhile it cancels that. */
-export function lengthy(text: string, action: (signal: AbortSignal) => Promise<unknown>): HTMLButtonElement {
+export function lengthy(
+  text: string,
+  action: (signal: AbortSignal) => Promise<unknown>,
+  properties: Properties = {},
+): HTMLButtonElement {
   let running: AbortController | undefined;
   const press = async (): Promise<void> => {
     if (running) return running.abort();
@@ -83,7 +87,7 @@ export function lengthy(text: string, action: (signal: AbortSignal) => Promise<u
       control.textContent = text;
     }
   };
-  const control = el('button', { type: 'button', onclick: () => void press() }, text);
+  const control = el('button', { type: 'button', onclick: () => void press(), ...properties }, text);
   return control;
 }
 
@@ -256,6 +260,9 @@ export function duration(ms: number): string {
   if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
   return `${Math.floor(seconds / 3600)} h ${Math.floor((seconds % 3600) / 60)} min`;
 }
+
+/** A number with what is counted, in the plural where there are several. */
+export const counted = (count: number, what: string): string => `${count} ${what}${count === 1 ? '' : 's'}`;
 
 export const digits = (value: number | undefined, count = 3): string =>
   value === undefined || !Number.isFinite(value) ? '–' : value.toFixed(count);

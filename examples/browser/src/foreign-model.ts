@@ -1,92 +1,40 @@
 /** A model that is not one file of this package: nnU-Net's folders, bundles of MONAI, several networks as one. */
-import type { FileEntry, Source } from 'unet3d-gpu/worker';
-import type {
-  ForeignFacts,
-  ForeignLabels,
-  ForeignReply,
-  ForeignRequest,
-  ModelSource,
-} from './foreign.worker.ts';
+import type { PredictOptions, Source } from 'unet3d-gpu/worker';
+import type { ForeignFacts, ForeignLabels, ForeignRequests } from './foreign.worker.ts';
+import type { ModelSource } from './model-source.ts';
+import { WorkerCalls, workerFailed, type CallOptions } from './worker-calls.ts';
 
-interface Call {
-  readonly resolve: (value: unknown) => void;
-  readonly reject: (error: Error) => void;
-  readonly onProgress: ((progress: { loaded: number; total: number }) => void) | undefined;
+/** A worker with the model in it, and what it says of the model. */
+interface Opened {
+  readonly calls: WorkerCalls;
+  readonly facts: ForeignFacts;
 }
 
-type Asked<T> = T extends ForeignRequest ? Omit<T, 'id'> : never;
-
-/** The worker with one model in it. */
-class Connection {
-  readonly #worker = new Worker(new URL('./foreign.worker.ts', import.meta.url), { type: 'module' });
-  readonly #calls = new Map<number, Call>();
-  #next = 1;
-
-  constructor() {
-    this.#worker.addEventListener('message', ({ data }: MessageEvent<ForeignReply>) => {
-      const { id, loaded, total = 0, error, result } = data;
-      const call = this.#calls.get(id);
-      if (loaded !== undefined) return call?.onProgress?.({ loaded, total });
-      this.#calls.delete(id);
-      if (error) call?.reject(Object.assign(new Error(error.message), { name: error.name }));
-      else call?.resolve(result);
-    });
-    this.#worker.addEventListener('error', (event) => this.close(`its worker failed: ${event.message}`));
-  }
-
-  call<T>(
-    request: Asked<ForeignRequest>,
-    options: { readonly signal?: AbortSignal; readonly onProgress?: Call['onProgress'] } = {},
-  ): Promise<T> {
-    return new Promise((resolve, reject) => {
-      const id = this.#next++;
-      this.#calls.set(id, {
-        resolve: resolve as (value: unknown) => void,
-        reject,
-        onProgress: options.onProgress,
-      });
-      this.#worker.postMessage({ ...request, id });
-      options.signal?.addEventListener('abort', () => this.#worker.postMessage({ type: 'abort', id }));
-    });
-  }
-
-  close(why = 'the model was closed'): void {
-    this.#worker.terminate();
-    for (const { reject } of this.#calls.values()) reject(new Error(why));
-    this.#calls.clear();
+async function opened(input: ForeignRequests['open']): Promise<Opened> {
+  const worker = new Worker(new URL('./foreign.worker.ts', import.meta.url), { type: 'module' });
+  const calls = new WorkerCalls(worker);
+  try {
+    return { calls, facts: (await calls.call('open', input)) as ForeignFacts };
+  } catch (error) {
+    calls.close(closed());
+    throw error;
   }
 }
+
+const closed = (): Error => new Error('the model was closed');
 
 export class ForeignModel {
   readonly config: ForeignFacts['config'];
   readonly description: ForeignFacts['description'];
   readonly kind: string;
-  readonly #files: ModelSource;
-  readonly #folder: string | undefined;
-  #connection: Promise<Connection> | undefined;
+  readonly #input: ForeignRequests['open'];
+  #opened: Promise<Opened> | undefined;
 
-  private constructor(
-    files: ModelSource,
-    folder: string | undefined,
-    facts: ForeignFacts,
-    connection: Connection,
-  ) {
-    this.config = facts.config;
-    this.description = facts.description;
-    this.kind = facts.kind;
-    this.#files = files;
-    this.#folder = folder;
-    this.#connection = Promise.resolve(connection);
-  }
-
-  /** The folders of nnU-Net's models among some files; of one model, or of another tool's, one or none. */
-  static async folders(files: ModelSource): Promise<readonly string[]> {
-    const connection = new Connection();
-    try {
-      return await connection.call<readonly string[]>({ type: 'folders', files });
-    } finally {
-      connection.close();
-    }
+  private constructor(input: ForeignRequests['open'], { config, description, kind }: ForeignFacts) {
+    this.#input = input;
+    this.config = config;
+    this.description = description;
+    this.kind = kind;
   }
 
   /**
@@ -94,62 +42,57 @@ export class ForeignModel {
    * @param folder the one of several of nnU-Net's models; without, all are parts of TotalSegmentator
    */
   static async open(files: ModelSource, folder?: string): Promise<ForeignModel> {
-    const connection = new Connection();
-    try {
-      const facts = await connection.call<ForeignFacts>({ type: 'open', files, folder });
-      return new ForeignModel(files, folder, facts, connection);
-    } catch (error) {
-      connection.close();
-      throw error;
-    }
+    const first = await opened({ files, folder });
+    const model = new ForeignModel({ files, folder }, first.facts);
+    model.#hold(Promise.resolve(first));
+    return model;
   }
 
-  /** Labels on the volume's own grid. Where the GPU is lost, the model is opened anew and asked again. */
+  /** Labels on the volume's own grid. Where the GPU or the worker is lost, the model is opened anew and asked again. */
   async predict(
     sources: readonly Source[],
-    options: Parameters<Connection['call']>[1] = {},
+    { signal, onProgress }: Pick<PredictOptions, 'signal' | 'onProgress'> = {},
   ): Promise<ForeignLabels> {
-    const ask = async (): Promise<ForeignLabels> =>
-      (await this.#opened()).call<ForeignLabels>({ type: 'predict', sources }, options);
+    const options: CallOptions = {
+      signal,
+      onProgress: (loaded, total) => onProgress?.({ loaded, total }),
+    };
+    const ask = async (model: Promise<Opened>): Promise<ForeignLabels> =>
+      (await model).calls.call('predict', { sources }, options) as Promise<ForeignLabels>;
+    const model = this.#open();
     try {
-      return await ask();
+      return await ask(model);
     } catch (error) {
-      if (!(error instanceof Error && error.name === 'DeviceLost')) throw error;
-      this.release();
-      return ask();
+      if (!(error instanceof Error && ['DeviceLost', workerFailed].includes(error.name))) throw error;
+      if (this.#opened === model) this.release(); // another call may have opened it anew already
+      return ask(this.#open());
     }
   }
 
-  #opened(): Promise<Connection> {
-    this.#connection ??= (async () => {
-      const connection = new Connection();
-      await connection.call({ type: 'open', files: this.#files, folder: this.#folder });
-      return connection;
-    })();
-    return this.#connection;
+  #open(): Promise<Opened> {
+    return this.#opened ?? this.#hold(opened(this.#input));
   }
 
-  /** Frees what it has on the GPU, until it is used again. */
+  /** Until its worker dies, or it turns out that it cannot be opened: the next call tries again. */
+  #hold(opening: Promise<Opened>): Promise<Opened> {
+    this.#opened = opening;
+    const drop = (): void => {
+      if (this.#opened === opening) this.release();
+    };
+    void opening.then(({ calls }) => (calls.onFailure = drop), drop);
+    return opening;
+  }
+
+  /** Ends what it is at, and frees what it has on the GPU, until it is used again. */
   release(): void {
-    void this.#connection?.then(
-      (connection) => connection.close(),
+    void this.#opened?.then(
+      ({ calls }) => calls.close(closed()),
       () => undefined,
     );
-    this.#connection = undefined;
+    this.#opened = undefined;
   }
 
   dispose(): void {
     this.release();
   }
-}
-
-/** Which of some files are a model of another tool, or several of this package's; undefined if none are. */
-export function foreignAmong(entries: readonly FileEntry[]): ModelSource | undefined {
-  const archive = entries.find(({ path }) => /\.zip$/i.test(path));
-  if (archive) return archive.source as File;
-  if (entries.some(({ path }) => /(^|\/)(plans|configs\/metadata)\.json$/.test(path))) return entries;
-  const weights = entries.filter(({ path }) => /\.(pt|pth|ckpt)$/i.test(path));
-  if (weights.length > 0) return entries.filter(({ path }) => /\.(pt|pth|ckpt|json)$/i.test(path));
-  const own = entries.filter(({ path }) => path.endsWith('.safetensors'));
-  return own.length > 1 ? own : undefined;
 }

@@ -1,7 +1,6 @@
 /** Holds a model of another tool, or several networks as one, and segments with it off the page's thread. */
 import {
   Ensemble,
-  filesInZip,
   mergedNames,
   metadataPath,
   modelFolders,
@@ -15,9 +14,9 @@ import {
   type Segmentation,
   type Source,
 } from 'unet3d-gpu/worker';
-
-/** The files of a model, or its archive. */
-export type ModelSource = readonly FileEntry[] | File;
+import { pathsOf, type ModelSource } from './model-source.ts';
+import { counted } from './dom.ts';
+import { serve } from './worker-jobs.ts';
 
 export interface ForeignFacts {
   readonly config: { readonly inChannels: number; readonly classes: number };
@@ -28,23 +27,10 @@ export interface ForeignFacts {
 
 export type ForeignLabels = Pick<Segmentation<Uint8Array | Uint16Array>, 'labels' | 'warnings'>;
 
-export type ForeignRequest =
-  | { readonly type: 'folders'; readonly id: number; readonly files: ModelSource }
-  | {
-      readonly type: 'open';
-      readonly id: number;
-      readonly files: ModelSource;
-      readonly folder: string | undefined;
-    }
-  | { readonly type: 'predict'; readonly id: number; readonly sources: readonly Source[] }
-  | { readonly type: 'abort'; readonly id: number };
-
-export interface ForeignReply {
-  readonly id: number;
-  readonly result?: unknown;
-  readonly error?: { readonly name: string; readonly message: string };
-  readonly loaded?: number;
-  readonly total?: number;
+/** What is asked of the worker, by the name of the job. */
+export interface ForeignRequests {
+  open: { readonly files: ModelSource; readonly folder: string | undefined };
+  predict: { readonly sources: readonly Source[] };
 }
 
 interface Options {
@@ -54,11 +40,8 @@ interface Options {
 
 let predict: ((sources: readonly Source[], options: Options) => Promise<ForeignLabels>) | undefined;
 
-const pathsIn = async (files: ModelSource): Promise<readonly { readonly path: string }[]> =>
-  files instanceof File ? filesInZip(files) : files;
-
-async function open(files: ModelSource, folder: string | undefined): Promise<ForeignFacts> {
-  const paths = await pathsIn(files);
+async function open({ files, folder }: ForeignRequests['open']): Promise<ForeignFacts> {
+  const paths = await pathsOf(files);
   const folders = modelFolders(paths);
   if (folders.length > 1 && folder === undefined) return openTotalSegmentator(files, folders);
   if (folders.length > 0)
@@ -74,7 +57,7 @@ async function open(files: ModelSource, folder: string | undefined): Promise<For
   return {
     config,
     description: { labels: description.labels ?? [] },
-    kind: `The mean of ${members.length} network${members.length === 1 ? '' : 's'}`,
+    kind: `The mean of ${counted(members.length, 'network')}`,
   };
 }
 
@@ -123,34 +106,19 @@ async function openTotalSegmentator(files: ModelSource, folders: readonly string
   };
 }
 
-const running = new Map<number, AbortController>();
-
-async function answer(request: Exclude<ForeignRequest, { type: 'abort' }>): Promise<unknown> {
-  const { id } = request;
-  if (request.type === 'folders') return modelFolders(await pathsIn(request.files));
-  if (request.type === 'open') return open(request.files, request.folder);
-  const controller = new AbortController();
-  running.set(id, controller);
-  const { labels, warnings } = await predict!(request.sources, {
-    signal: controller.signal,
-    onProgress: ({ loaded, total }) => postMessage({ id, loaded, total } satisfies ForeignReply),
-  });
-  return { labels, warnings };
-}
-
-addEventListener('message', ({ data }: MessageEvent<ForeignRequest>) => {
-  const { id } = data;
-  if (data.type === 'abort') return running.get(id)?.abort();
-  void answer(data)
-    .then(
-      (result) => {
-        const labels = (result as Partial<ForeignLabels>).labels;
-        postMessage({ id, result }, { transfer: labels ? [labels.data.buffer as ArrayBuffer] : [] });
-      },
-      (error: unknown) => {
-        const { name, message } = error instanceof Error ? error : new Error(String(error));
-        postMessage({ id, error: { name, message } } satisfies ForeignReply);
-      },
-    )
-    .finally(() => running.delete(id));
-});
+serve(
+  {
+    open,
+    async predict({ sources }: ForeignRequests['predict'], { signal, progress }) {
+      const { labels, warnings } = await predict!(sources, {
+        signal,
+        onProgress: ({ loaded, total }) => progress(loaded, total),
+      });
+      return { labels, warnings };
+    },
+  },
+  (result) => {
+    const { labels } = result as Partial<ForeignLabels>;
+    return labels ? [labels.data.buffer as ArrayBuffer] : [];
+  },
+);

@@ -17,7 +17,7 @@ import { dataJob } from './data-client.ts';
 import { joined, rivals, withoutSides } from './datasets.ts';
 import { device } from './device.ts';
 import { withoutDicom } from './dicom.ts';
-import { leftOut, messageOf } from './dom.ts';
+import { counted, leftOut, messageOf } from './dom.ts';
 import { chooseDefaults, classCount, divide } from './planning.ts';
 import { changed, classNames, state, type PageCase, type VolumeFile } from './state.ts';
 
@@ -78,13 +78,19 @@ export class Intake {
     const files = isDescribed ? given : await this.#oneLabelEach(given);
     if (!files || !(await this.#makeRoom(commonFolder(given) ?? unnamed, as))) return;
     this.trouble = trouble;
-    if (isDescribed) return this.#open(() => openDataset(files));
+    if (isDescribed) {
+      await this.#open(() => openDataset(files));
+      return;
+    }
     if (as === 'any' && !this.#isCollecting()) {
       const dataset = await openDataset(files).catch((error: unknown) => {
         if (!(error instanceof InvalidDataset)) throw error;
         return undefined; // no layout of folders: perhaps by the names of the files
       });
-      if (dataset) return this.#open(() => Promise.resolve(dataset));
+      if (dataset) {
+        await this.#open(() => Promise.resolve(dataset));
+        return;
+      }
     }
     return this.#collect(volumesAmong(files), as);
   }
@@ -96,12 +102,11 @@ export class Intake {
     await this.#open(open);
   }
 
-  /** Data that were here before, with the parts that their cases had. */
-  async restore(dataset: Dataset, parts: ReadonlyMap<string, PageCase['part']>): Promise<void> {
-    await this.#open(() => Promise.resolve(dataset));
-    for (const item of state.cases) item.part = parts.get(item.id) ?? 'unused';
-    changed();
-    this.#onChange();
+  /** Data that were here before, with the parts that their cases had; whether others have not come in between. */
+  async restore(dataset: Dataset, parts: ReadonlyMap<string, PageCase['part']>): Promise<boolean> {
+    this.#base = undefined;
+    this.trouble = [];
+    return this.#open(() => Promise.resolve(dataset), false, parts);
   }
 
   clear(): void {
@@ -113,6 +118,7 @@ export class Intake {
     this.#classes = [];
     state.channels = [];
     state.labels = [];
+    state.regions = undefined;
     this.#setCases([]);
     this.#onWork('');
     this.#onChange();
@@ -122,9 +128,7 @@ export class Intake {
   async choose(item: PageCase, label: VolumeFile | undefined): Promise<void> {
     const parts = new Map(state.cases.filter((other) => other !== item).map(({ id, part }) => [id, part]));
     const { id, subject, images } = item;
-    state.cases[state.cases.indexOf(item)] = label
-      ? { ...item, label }
-      : { id, subject, images, part: 'unused' };
+    replaceCases(new Map([[item, label ? { ...item, label } : { id, subject, images, part: 'unused' }]]));
     this.trouble = [];
     await this.check(parts);
   }
@@ -141,24 +145,24 @@ export class Intake {
    * @param given value to class, or to `unknownValue`; values that are not mentioned become background
    */
   async map(given: ReadonlyMap<number, number>): Promise<void> {
-    const { ignoreLabel } = state;
+    const { ignoreLabel, cases: before } = state;
     const classes = new Map(given);
     if (ignoreLabel !== undefined) classes.set(ignoreLabel, unknownValue);
-    const cases = state.cases.filter(({ label }) => label);
+    const cases = before.filter(({ label }) => label);
     const files = await dataJob(
       'map',
       { labels: cases.map(({ label }) => label!), classes },
-      this.#counted('Mapping', 'labels'),
-    );
+      { onProgress: this.#counted('Mapping', 'labels') },
+    ).finally(() => this.#onWork(''));
+    if (state.cases !== before) return; // others are there by now
     this.labels = cases.map(({ id }, index) => ({
       path: `${id}: ${files[index]!.name}`,
       source: files[index]!,
     }));
-    cases.forEach(
-      (item, index) => (state.cases[state.cases.indexOf(item)] = { ...item, label: files[index]! }),
-    );
+    replaceCases(new Map(cases.map((item, index) => [item, { ...item, label: files[index]! }])));
     this.#classes = [];
     state.labels = [];
+    state.regions = undefined;
     state.ignoreLabel = [...classes.values()].includes(unknownValue) ? unknownValue : undefined;
     this.trouble = [];
     await this.check();
@@ -167,33 +171,42 @@ export class Intake {
   /**
    * Reads what has not been read yet, and decides on parts, preparation and settings.
    * @param parts of cases that keep them
+   * @returns whether it came to its end, without a newer one
    */
-  async check(parts?: ReadonlyMap<string, PageCase['part']>): Promise<void> {
+  async check(parts?: ReadonlyMap<string, PageCase['part']>): Promise<boolean> {
     this.#reading.abort();
     this.#reading = new AbortController();
     const { signal } = this.#reading;
     const dataset = this.#dataset();
-    if (dataset.cases.length === 0) return this.#onChange();
+    if (dataset.cases.length === 0) {
+      this.#onWork('');
+      this.#onChange();
+      return true;
+    }
     const problems: string[] = [];
     try {
-      const found = await dataJob('check', { dataset }, this.#counted('Reading', 'cases'), signal);
-      if (signal.aborted) return;
+      const onProgress = this.#counted('Reading', 'cases');
+      const found = await dataJob('check', { dataset }, { onProgress, signal });
+      const gpu = await device();
+      if (signal.aborted) return false;
       state.report = found.report;
       this.values = found.values;
-      if (await this.#asksForTime()) return;
+      if (await this.#takesTimeApart(signal)) return this.check(parts);
+      if (signal.aborted) return false;
       state.labels = classNames(classCount());
       divide();
       for (const item of state.cases)
         if (item.part !== 'unused') item.part = parts?.get(item.id) ?? item.part;
-      chooseDefaults(await device(), state.channels);
+      chooseDefaults(gpu, state.channels);
     } catch (error) {
-      if (signal.aborted) return; // for a newer one
+      if (signal.aborted) return false; // for a newer one
       problems.push(messageOf(error));
     }
     this.trouble.push(...problems);
     this.#onWork('');
     changed();
     this.#onChange();
+    return true;
   }
 
   #counted(verb: string, what: string): (loaded: number, total: number) => void {
@@ -202,13 +215,14 @@ export class Intake {
 
   /** The labelled cases of the page. */
   #dataset(): Dataset {
-    const { name, ignoreLabel } = state;
+    const { name, ignoreLabel, regions } = state;
     return {
       name,
       cases: state.cases.filter(({ label }) => label).map(({ part: _part, ...item }) => item),
       labels: ignoreLabel === this.#classes.length - 1 ? this.#classes.slice(0, -1) : this.#classes,
       channels: state.channels,
       warnings: [],
+      ...(regions && { regions }),
       ...(ignoreLabel !== undefined && { ignoreLabel }),
     };
   }
@@ -234,7 +248,10 @@ export class Intake {
     this.#images = [];
     this.#labels = [];
     this.#called = name;
-    if (answer === 'replace') state.labels = [];
+    if (answer === 'replace') {
+      state.labels = [];
+      state.regions = undefined;
+    }
     return true;
   }
 
@@ -244,9 +261,7 @@ export class Intake {
     if (folders.size === 0) return files;
     const chosen = await ask(
       'Which labels are to be learnt?',
-      [...folders].map(
-        ([folder, count]) => [folder, `${folder}: ${count} label${count === 1 ? '' : 's'}`] as const,
-      ),
+      [...folders].map(([folder, count]) => [folder, `${folder}: ${counted(count, 'label')}`] as const),
       'Several folders hold labels of the same images.',
     );
     if (chosen === undefined) return undefined;
@@ -272,7 +287,8 @@ export class Intake {
     if (this.#labels.length > 0 && this.#images.length > 0) {
       const { ignoreLabel } = state;
       const options = ignoreLabel === undefined ? {} : { ignoreLabel };
-      return this.#open(() => pairDataset(this.#images, this.#labels, options), true);
+      await this.#open(() => pairDataset(this.#images, this.#labels, options), true);
+      return;
     }
     this.trouble.push(
       this.#images.length === 0
@@ -283,7 +299,12 @@ export class Intake {
     this.#onChange();
   }
 
-  async #open(open: () => Promise<Dataset>, isMatched = false): Promise<void> {
+  /** Whether the data set is there at the end. */
+  async #open(
+    open: () => Promise<Dataset>,
+    isMatched = false,
+    parts?: ReadonlyMap<string, PageCase['part']>,
+  ): Promise<boolean> {
     try {
       const opened = await open();
       const named = { ...opened, name: opened.name === 'dataset' ? this.#called : opened.name };
@@ -293,13 +314,14 @@ export class Intake {
       this.#classes = dataset.labels;
       state.channels = dataset.channels;
       state.labels = [...dataset.labels];
+      state.regions = dataset.regions;
       this.#setCases(dataset.cases);
       state.ignoreLabel = dataset.ignoreLabel;
       this.labels = dataset.cases.flatMap(({ label }) =>
         label ? [{ path: sourceName(label), source: label }] : [],
       );
       this.trouble.push(...dataset.warnings);
-      await this.check();
+      return await this.check(parts);
     } catch (error) {
       if (!(error instanceof InvalidDataset)) throw error;
       this.trouble.push(error.message);
@@ -311,6 +333,7 @@ export class Intake {
       }
       this.#onWork('');
       this.#onChange();
+      return false;
     }
   }
 
@@ -340,12 +363,16 @@ export class Intake {
     changed();
   }
 
-  /** Files with several volumes are channels of an image or moments in time; whether the cases have changed by that. */
-  async #asksForTime(): Promise<boolean> {
+  /**
+   * Asks whether files with several volumes are channels of an image or moments in time; of those one volume is made.
+   * @returns whether the cases have changed by that
+   */
+  async #takesTimeApart(signal: AbortSignal): Promise<boolean> {
     const several = new Map(
       state.report?.cases.filter(({ intensities }) => intensities.length > 1).map((item) => [item.id, item]),
     );
-    const cases = state.cases.filter(({ id, images }) => several.has(id) && images.length === 1);
+    const before = state.cases;
+    const cases = before.filter(({ id, images }) => several.has(id) && images.length === 1);
     if (state.channels.length > 0 || cases.length === 0) return false;
     const count = several.get(cases[0]!.id)!.intensities.length;
     const answer = await ask(
@@ -357,18 +384,23 @@ export class Intake {
       ],
       'Channels, such as T1 and T2 of one scan, are read all at once by the network, also when it is used.',
     );
+    if (signal.aborted) return false;
     if (answer === undefined || answer === 'channels') {
       state.channels = Array.from({ length: count }, (_, channel) => `channel ${channel + 1}`);
       return false;
     }
     const images = cases.map((item) => item.images[0]!);
-    const files = await dataJob('reduce', { images, to: answer }, this.#counted('Reading', 'series'));
-    cases.forEach(
-      (item, index) => (state.cases[state.cases.indexOf(item)] = { ...item, images: [files[index]!] }),
-    );
-    await this.check();
+    const onProgress = this.#counted('Reading', 'series');
+    const files = await dataJob('reduce', { images, to: answer }, { onProgress, signal });
+    if (state.cases !== before) return false; // others are there by now
+    replaceCases(new Map(cases.map((item, index) => [item, { ...item, images: [files[index]!] }])));
     return true;
   }
+}
+
+/** Puts other cases in the place of some: the list is a new one, by which who has waited meanwhile sees it. */
+function replaceCases(others: ReadonlyMap<PageCase, PageCase>): void {
+  state.cases = state.cases.map((item) => others.get(item) ?? item);
 }
 
 /** Images as cases; where names repeat in several folders, those tell them apart. */

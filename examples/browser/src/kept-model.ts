@@ -3,6 +3,7 @@
  * weights are kept, and the call is made again.
  */
 import {
+  Aborted,
   DeviceLost,
   UnsupportedDevice,
   UNet3D,
@@ -20,7 +21,8 @@ export class KeptModel {
   readonly description: UNet3D['description'];
   readonly #weights: Weights;
   #network: Promise<UNet3D> | undefined;
-  #disposed = false;
+  /** Changes when the network is taken away on purpose: calls that are on their way end, and do not load it anew. */
+  #taken = 0;
 
   private constructor(network: UNet3D, weights: Weights) {
     this.config = network.config;
@@ -79,10 +81,12 @@ export class KeptModel {
 
   async #with<T>(work: (network: UNet3D) => Promise<T>): Promise<T> {
     const network = this.#opened();
+    const before = this.#taken;
     try {
       return await work(await network);
     } catch (error) {
-      if (!(error instanceof DeviceLost) || this.#disposed) throw error;
+      if (!(error instanceof DeviceLost)) throw error;
+      if (this.#taken !== before) throw new Aborted('the network was put to another use meanwhile');
       this.#drop(network);
     }
     return work(await this.#opened());
@@ -92,17 +96,17 @@ export class KeptModel {
   async giveBack(): Promise<UNet3D | undefined> {
     const network = this.#network;
     this.#network = undefined;
-    this.#disposed = true;
+    this.#taken++;
     return network;
   }
 
   /** Frees what it has on the GPU, until it is used again. */
   release(): void {
+    this.#taken++;
     if (this.#network) this.#drop(this.#network);
   }
 
   dispose(): void {
-    this.#disposed = true;
     this.release();
   }
 }

@@ -23,7 +23,9 @@ export async function openLinkedModel(opened: () => void): Promise<void> {
     if (!response.ok) throw new Error(`the site has no such file (${response.status})`);
     const file = await response.blob();
     const name = decodeURIComponent(address.pathname.split('/').at(-1) ?? link);
-    openModel(await KeptModel.open(async () => new Uint8Array(await file.arrayBuffer())), name);
+    const model = await KeptModel.open(async () => new Uint8Array(await file.arrayBuffer()));
+    if (stop.signal.aborted) return model.dispose();
+    openModel(model, name);
     opened();
   } catch (error) {
     if (!stop.signal.aborted)

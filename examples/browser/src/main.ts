@@ -12,7 +12,7 @@ import { openLinkedModel } from './linked-model.ts';
 import { modelsView } from './models-view.ts';
 import { workOffline } from './offline.ts';
 import { state, tabsRun } from './state.ts';
-import { discard, isOnlyHere, reopen } from './training.ts';
+import { discard, isOnlyHere, reopen } from './run-at-hand.ts';
 import { useView } from './use-view.ts';
 import type { View } from './view.ts';
 
@@ -98,12 +98,12 @@ async function openRun(id: string): Promise<void> {
 /** Opens the training that this tab had before a reload, or offers the newest of those that were cut off. */
 async function comeBack(): Promise<void> {
   const elsewhere = await claimed();
-  const runs = await keptRuns();
+  const runs = await keptRuns().catch(() => []); // "Models" says why
   const before = runs.find(({ id }) => id === tabsRun());
   if (before?.finished) await attempt(`Open ${before.name}`, () => bringBack(before.id));
   const cutOff = runs.find(({ id, finished }) => !finished && !elsewhere.has(id));
   if (cutOff) offer(cutOff);
-  await tidy();
+  await tidy().catch(() => undefined); // the next visit tries again
 }
 
 // Files that miss the drop zone must not replace the page.

@@ -1,12 +1,13 @@
 /** Models: the trainings that this browser keeps, to open, name, download, compare and delete. */
 import { classColor, cssColor, exportOnnx, exportSafetensors, formatBytes } from 'unet3d-gpu/worker';
 import { comparisonOf, type Charts } from './charts.ts';
-import { attempt, button, digits, download, el, fill, select, swatch } from './dom.ts';
+import { attempt, button, digits, download, el, fill, messageOf, select, swatch } from './dom.ts';
 import type { RunRecord } from './kept/database.ts';
 import { RunFiles } from './kept/run-files.ts';
 import { claimed, keptRuns, onRunsChange } from './kept/runs.ts';
 import { inTraining, state } from './state.ts';
-import { discard, rename } from './training.ts';
+import { scoredNames } from './run.ts';
+import { discard, rename } from './run-at-hand.ts';
 import { projectPanel } from './project-panel.ts';
 import type { View } from './view.ts';
 
@@ -100,7 +101,7 @@ export function modelsView(openRun: (id: string) => Promise<void>): View {
     charts?.dispose();
     charts = undefined;
     if (runs.length < 2) return fill(comparison);
-    const names = [...new Set(runs.flatMap(({ labels }) => labels.slice(1)))];
+    const names = [...new Set(runs.flatMap((run) => scoredNames(run).slice(1)))];
     charts = comparisonOf(runs.map(({ name }) => name));
     const head = runs.map(({ name }, index) =>
       el('th', { scope: 'col' }, swatch(cssColor(classColor(index + 1))), name),
@@ -111,7 +112,7 @@ export function modelsView(openRun: (id: string) => Promise<void>): View {
         {},
         el('th', { scope: 'row' }, name),
         runs.map((run) => {
-          const value = run.labels.indexOf(name, 1);
+          const value = scoredNames(run).indexOf(name, 1);
           return el('td', {}, digits(value < 0 ? undefined : keptDice(run)[value]));
         }),
       ),
@@ -144,7 +145,14 @@ export function modelsView(openRun: (id: string) => Promise<void>): View {
   let turn = 0;
   async function draw(): Promise<void> {
     const mine = ++turn;
-    const [runs, busy] = [await keptRuns(), await claimed()];
+    const busy = await claimed();
+    let runs: readonly RunRecord[] = [];
+    let nothing = 'Nothing yet. What is trained here stays in this browser until you delete it.';
+    try {
+      runs = await keptRuns();
+    } catch (error) {
+      nothing = `What this browser keeps cannot be read, as in some private windows: ${messageOf(error)}.`;
+    }
     const storage = await (navigator as Partial<Navigator>).storage?.estimate().catch(() => undefined);
     const isTyping = list.contains(document.activeElement) && document.activeElement?.matches('[type=text]');
     if (mine !== turn || isTyping) return;
@@ -154,11 +162,7 @@ export function modelsView(openRun: (id: string) => Promise<void>): View {
       list,
       el('h2', {}, 'Kept in this browser'),
       runs.length === 0
-        ? el(
-            'p',
-            { className: 'empty' },
-            'Nothing yet. What is trained here stays in this browser until you delete it.',
-          )
+        ? el('p', { className: 'empty' }, nothing)
         : el(
             'div',
             { className: 'scroll' },

@@ -13,10 +13,11 @@ import {
   type Size3,
   weightedDice,
   type Loss,
+  type Region,
   type UNet3DConfig,
 } from 'unet3d-gpu/worker';
 import type { DeviceFacts } from './device.ts';
-import { state, type Settings } from './state.ts';
+import { badCases, state, type Settings } from './state.ts';
 
 const GiB = 2 ** 30;
 
@@ -26,7 +27,13 @@ const wantedSteps = { software: 120, hardware: 600 };
 const softwareVoxels = 2 ** 17;
 
 /** Dice, in which the rarer a class is, the more it weighs: so small organs are learnt within few epochs. */
-export const lossOf = ({ classWeights }: Pick<Settings, 'classWeights'>): Loss => weightedDice(classWeights);
+export function lossOf(
+  { classWeights }: Pick<Settings, 'classWeights'>,
+  regions: readonly Region[] | undefined,
+): Loss {
+  const loss = weightedDice(classWeights);
+  return regions ? { ...loss, regions: regions.map(({ labels, written }) => ({ labels, written })) } : loss;
+}
 
 /** x, y, z of the largest prepared volume on every axis. */
 export const largestShape = (): Size3 => state.decision?.largest ?? [1, 1, 1];
@@ -40,14 +47,17 @@ export const classCount = (): number => {
 
 export const channelCount = (): number => state.report?.fingerprint?.intensities.length ?? 1;
 
-export const config = (): UNet3DConfig => networkOf(channelCount(), classCount(), state.settings);
+/** What the network finds: classes, or regions where these overlap. */
+const headCount = (): number => state.regions?.length ?? classCount();
+
+export const config = (): UNet3DConfig => networkOf(channelCount(), headCount(), state.settings);
 
 /** Instance norm: what is seen in a preview is what the network does in training, whatever the batch. */
 export const networkOf = (
   inChannels: number,
-  classes: number,
+  heads: number,
   { features }: Pick<Settings, 'features'>,
-): UNet3DConfig => completeConfig({ inChannels, classes, features, norm: 'instance' });
+): UNet3DConfig => completeConfig({ inChannels, classes: heads, features, norm: 'instance' });
 
 /**
  * Sets preprocessing and settings from what was found in the files.
@@ -94,8 +104,9 @@ export function adopt({ config: { features }, size, batch, precision, checkpoint
   settings.checkpointing = Boolean(checkpointing);
 }
 
-/** 1 for the most frequent class, 2 for the next and so on, divided by their sum. */
+/** 1 for the most frequent class, 2 for the next and so on, divided by their sum; regions weigh the same. */
 function rarityWeights(): number[] {
+  if (state.regions) return state.regions.map(() => 1 / state.regions!.length);
   const count = classCount();
   const shares = new Map(state.report?.fingerprint?.classes.map(({ value, share }) => [value, share]));
   const byShare = Array.from({ length: count }, (_, value) => value).sort(
@@ -111,9 +122,7 @@ function rarityWeights(): number[] {
 /** A fifth of the subjects for validation; cases with an error are left out. */
 export function divide(): void {
   const facts = new Map(state.report?.cases.map((item) => [item.id, item]));
-  const bad = new Set(
-    state.report?.problems.filter(({ severity }) => severity === 'error').flatMap(({ cases }) => cases),
-  );
+  const bad = badCases(state.report);
   const usable = state.cases.filter(({ id, label }) => label && facts.has(id) && !bad.has(id));
   for (const item of state.cases) item.part = usable.includes(item) ? 'train' : 'unused';
   const subjects = new Set(usable.map(({ subject }) => subject)).size;
@@ -144,7 +153,7 @@ export function plan(device: DeviceFacts | undefined): Planned {
   const wish = { config: network, size, batch, precision, checkpointing };
   const planner = {
     limits: device!.limits,
-    loss: lossShape(lossOf(settings), network.classes),
+    loss: lossShape(lossOf(settings, state.regions), network.classes),
     optimizer: adam(),
   };
   const budget = settings.memory * GiB;

@@ -1,14 +1,15 @@
 /** All that is kept as one file, to go on with elsewhere. */
-import { button, download, el, fill, lengthy, messageOf, picker } from './dom.ts';
-import { openProject, projectArchive } from './kept/project.ts';
+import { button, counted, download, el, fill, lengthy, messageOf, picker } from './dom.ts';
 
-const plural = (count: number, what: string): string => `${count} ${what}${count === 1 ? '' : 's'}`;
+/** Loaded when a project is saved or opened. */
+const projects = () => import('./kept/project.ts');
 
 export function projectPanel(): HTMLElement {
   const withImages = el('input', { type: 'checkbox', checked: true });
   const said = el('div', { role: 'status' });
 
   const save = lengthy('Save as a project', async (signal) => {
+    const { projectArchive } = await projects();
     const archive = await projectArchive(withImages.checked);
     const stream = archive.pipeThrough(new TransformStream(), { signal });
     download('project.zip', await new Response(stream).blob());
@@ -26,22 +27,23 @@ export function projectPanel(): HTMLElement {
       ),
     );
     try {
+      const { openProject } = await projects();
       const { runs, known, withoutImages } = await openProject(archive, images, stop.signal);
       const already =
-        known > 0 && ` ${plural(known, 'training')} of it ${known === 1 ? 'was' : 'were'} here already.`;
+        known > 0 && ` ${counted(known, 'training')} of it ${known === 1 ? 'was' : 'were'} here already.`;
       fill(
         said,
         el(
           'p',
           {},
-          `${plural(runs, 'training')} of ${archive.name} ${runs === 1 ? 'is' : 'are'} kept here now.`,
+          `${counted(runs, 'training')} of ${archive.name} ${runs === 1 ? 'is' : 'are'} kept here now.`,
           already,
         ),
         withoutImages > 0 && [
           el(
             'p',
             {},
-            `The images of ${plural(withoutImages, 'training')} are not in the file. Its networks segment without them; to go on with a training or to report on it, choose the folder that holds them.`,
+            `The images of ${counted(withoutImages, 'training')} are not in the file. Its networks segment without them; to go on with a training or to report on it, choose the folder that holds them.`,
           ),
           picker('Choose the folder with the images', { folder: true }, (files) => take(archive, files)),
         ],

@@ -1,11 +1,19 @@
 /** The report of a training as one HTML file: that of the command line, made in the tab. */
 import { casePicture, evaluateCase, mapsOver, pickCases, reportHtml, summarise } from 'unet3d-gpu/report';
-import { adam, ignored, lossShape, paddedSize, planTraining, version } from 'unet3d-gpu/worker';
+import {
+  adam,
+  evaluateRegions,
+  ignored,
+  lossShape,
+  paddedSize,
+  planTraining,
+  version,
+} from 'unet3d-gpu/worker';
 import { KeptModel } from './kept-model.ts';
 import { lossOf } from './planning.ts';
-import type { Run } from './run.ts';
+import { validationCases } from './prepared-cases.ts';
+import { scoredNames, type Run } from './run.ts';
 import { state } from './state.ts';
-import { validationCases } from './training.ts';
 
 async function sha256(bytes: ArrayBuffer | Uint8Array<ArrayBuffer>): Promise<string> {
   const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', bytes));
@@ -29,18 +37,20 @@ export async function trainingReport(run: Run, signal: AbortSignal): Promise<str
 }
 
 async function reportOf(run: Run, model: KeptModel, signal: AbortSignal): Promise<string> {
-  const { history, settings, dataName: name, preprocessing } = run.record;
-  const labels = [...run.record.labels];
-  const loss = lossOf(settings);
-  const validation = await validationCases(run);
+  const { history, settings, dataName: name, preprocessing, regions } = run.record;
+  const values = [...run.labels];
+  const labels = scoredNames(run.record);
+  const loss = lossOf(settings, regions);
+  const validation = await validationCases(run, signal);
   const scores = await model.evaluate(validation, { loss, signal });
-  const cases = validation.map(({ id, label, shape, spacing }, index) =>
-    evaluateCase(
-      { data: label, shape, spacing },
-      { data: scores[index]!.predicted, shape, spacing },
-      { classes: labels, name: id, ignore: ignored },
-    ),
-  );
+  const cases = validation.map(({ id, label, shape, spacing }, index) => {
+    const truth = { data: label, shape, spacing };
+    const prediction = { data: scores[index]!.predicted, shape, spacing };
+    const options = { classes: values, name: id, ignore: ignored };
+    return regions
+      ? evaluateRegions(truth, prediction, { ...options, regions })
+      : evaluateCase(truth, prediction, options);
+  });
   const pictures = [];
   for (const { title, index } of pickCases(cases)) {
     const { id, image, label, shape, spacing } = validation[index]!;
@@ -48,7 +58,7 @@ async function reportOf(run: Run, model: KeptModel, signal: AbortSignal): Promis
     const [truth, prediction] = [label, scores[index]!.predicted].map((data) => ({ data, shape }));
     const maps = mapsOver({ name: id, image: first, truth: truth!, prediction: prediction! }, ignored);
     const volumes = { image: first, truth: maps.truth!, prediction: maps.prediction! };
-    pictures.push(await casePicture(title, cases[index]!, volumes, { labels }));
+    pictures.push(await casePicture(title, cases[index]!, volumes, { labels: values, scored: labels }));
   }
 
   const used = run.cases;

@@ -117,8 +117,8 @@ function row(result: Result, isShown: boolean, show: (result: Result) => void): 
       {},
       button(
         'Download',
-        async () => {
-          download(labels.name, new Uint8Array(await labels.arrayBuffer()));
+        () => {
+          download(labels.name, labels);
           result.saved = true;
         },
         { 'aria-label': `Download the labels of ${name}` },

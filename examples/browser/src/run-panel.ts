@@ -1,12 +1,12 @@
 /** A training as it is watched: live curves, a preview that improves, and the controls. */
 import { classColor, cssColor, formatBytes, meanDefined } from 'unet3d-gpu/worker';
 import { curvesOf } from './charts.ts';
-import { dataJob } from './data-client.ts';
 import { button, digits, download, duration, el, fill, lengthy, swatch } from './dom.ts';
-import type { Run } from './run.ts';
+import { scoredNames, type Run } from './run.ts';
 import { CaseSlices } from './slices.ts';
 import { onChange } from './state.ts';
-import { cancel, goOn, historyTable, pause, skipTuning, stop } from './training.ts';
+import { historyTable } from './run-at-hand.ts';
+import { cancel, goOn, pause, skipTuning, stop } from './training.ts';
 import type { View } from './view.ts';
 import { legend, opacitySlider } from './viewer.ts';
 
@@ -14,7 +14,7 @@ import { legend, opacitySlider } from './viewer.ts';
 export function runPanel(run: Run, onModel: () => unknown, onNew: () => void): View {
   const { progress } = run;
   const { settings } = run.record;
-  const names = [...run.record.labels];
+  const names = scoredNames(run.record);
   const curves = curvesOf(names);
   const bar = el('progress', { 'aria-label': 'Progress of the training' });
   const line = el('p', { role: 'status' });
@@ -56,25 +56,23 @@ export function runPanel(run: Run, onModel: () => unknown, onNew: () => void): V
     ),
     el('details', { open: true }, el('summary', {}, 'Log'), log),
   );
-  let slices: Promise<CaseSlices> | undefined;
+  let slices: CaseSlices | undefined;
   let shown = -1;
   let epochs = -1;
   let controlsFor = '';
 
   async function showPreview(): Promise<void> {
-    const [item] = run.validation;
+    const { example } = run;
     const { preview: found } = progress;
-    if (!item || !found || found.epoch === shown) return;
+    if (!example || !found || found.epoch === shown) return;
     shown = found.epoch;
-    slices ??= dataJob('survey', { id: item.id }).then((survey) => {
-      const made = new CaseSlices(item, survey);
-      fill(preview, el('div', { className: 'row' }, opacitySlider(made), legend(names)), made.element);
-      return made;
-    });
+    if (!slices) {
+      slices = new CaseSlices(example.item, example.survey);
+      const colours = legend(run.labels);
+      fill(preview, el('div', { className: 'row' }, opacitySlider(slices), colours), slices.element);
+    }
     const dice = digits(meanDefined(found.dice.slice(1)));
-    await (
-      await slices
-    ).show(`Prediction after epoch ${found.epoch + 1}: mean Dice ${dice}`, found.predicted);
+    await slices.show(`Prediction after epoch ${found.epoch + 1}: mean Dice ${dice}`, found.predicted);
   }
 
   function update(): void {
@@ -98,7 +96,7 @@ export function runPanel(run: Run, onModel: () => unknown, onNew: () => void): V
       done: `Done after ${history.length} epochs.${best ? ` Kept: epoch ${best.epoch + 1}, mean Dice ${digits(best.dice)}.` : ''}`,
     }[phase];
     problem.textContent = progress.problem;
-    const wanted = progress.tuning ? 'tuning' : phase;
+    const wanted = phase === 'running' && progress.tuning ? 'tuning' : phase;
     if (controlsFor !== wanted) {
       const first = controlsFor === '';
       controlsFor = wanted;

@@ -1,5 +1,6 @@
 /** A training with all that belongs to it: the page may be set to other data and settings meanwhile. */
 import type { LabelledCase, UNet3D } from 'unet3d-gpu/worker';
+import type { DataResults } from './data.worker.ts';
 import type { DataRecord, RunRecord } from './kept/database.ts';
 import { RunFiles } from './kept/run-files.ts';
 import { updateRun } from './kept/runs.ts';
@@ -9,6 +10,12 @@ export interface Preview {
   readonly epoch: number;
   readonly predicted: Uint8Array;
   readonly dice: readonly number[];
+}
+
+/** A validation case that is shown while it is learnt, with what its pictures should show. */
+export interface Example {
+  readonly item: LabelledCase;
+  readonly survey: DataResults['survey'];
 }
 
 export type Phase = 'preparing' | 'running' | 'pausing' | 'paused' | 'done';
@@ -28,6 +35,10 @@ export interface RunProgress {
   readonly log: string[];
 }
 
+/** Names of what is scored: classes by label value; of regions, what is outside of all of them, then each. */
+export const scoredNames = ({ labels, regions }: Pick<RunRecord, 'labels' | 'regions'>): string[] =>
+  regions ? ['background', ...regions.map(({ name }) => name)] : [...labels];
+
 export class Run {
   readonly id: string;
   /** What it trains and is validated on; none where its files are no longer kept. */
@@ -37,10 +48,14 @@ export class Run {
   phase: Phase = 'preparing';
   /** Whether the browser has it, so that another visit can go on with it. */
   kept = false;
-  /** The prepared validation cases, once there are any. */
-  validation: readonly LabelledCase[] = [];
+  /** Once its cases have been prepared, where one of them is for validation. */
+  example: Example | undefined;
   /** In training, or paused. */
   network: UNet3D | undefined;
+  /** Ends what it is at: its preparing, or its training. */
+  interruption = new AbortController();
+  /** What follows an interruption. */
+  afterwards: 'rest' | 'stop' | 'train untuned' = 'rest';
   #record: RunRecord;
   #release: () => void = () => undefined;
   #lastUpdate: Promise<void> = Promise.resolve();
@@ -74,8 +89,14 @@ export class Run {
     return this.#record;
   }
 
-  get classes(): number {
-    return this.#record.labels.length;
+  /** Names by label value. */
+  get labels(): readonly string[] {
+    return this.#record.labels;
+  }
+
+  /** Of the network: classes, or regions where these overlap. */
+  get heads(): number {
+    return this.#record.regions?.length ?? this.labels.length;
   }
 
   idsOf(part: 'train' | 'validation'): string[] {
@@ -92,6 +113,20 @@ export class Run {
 
   log(line: string): void {
     this.progress.log.push(`${new Date().toLocaleTimeString()}  ${line}`);
+    changed();
+  }
+
+  /** Begins what may be interrupted. */
+  begin(): AbortController {
+    this.afterwards = 'rest';
+    return (this.interruption = new AbortController());
+  }
+
+  /** Ends what it is at; what was asked for last follows. */
+  interrupt(afterwards: Run['afterwards']): void {
+    this.afterwards = afterwards;
+    if (this.phase === 'running' && afterwards !== 'train untuned') this.phase = 'pausing';
+    this.interruption.abort();
     changed();
   }
 

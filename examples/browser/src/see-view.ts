@@ -1,5 +1,5 @@
 /** See: one case at a time in slices and 3-D, its truth beside the prediction. */
-import { button, el, fill, messageOf } from './dom.ts';
+import { el, fill, lengthy, messageOf } from './dom.ts';
 import { classCount } from './planning.ts';
 import { segmented } from './segmenting.ts';
 import { changed, classNames, inTraining, onChange, state, type PageCase } from './state.ts';
@@ -34,21 +34,23 @@ export function seeView(): View {
     }
   }
 
-  async function segment(): Promise<void> {
+  async function segment(signal: AbortSignal): Promise<void> {
     const { model } = state;
     if (!model || !current) return;
     const item = current;
     status.textContent = `Segmenting ${item.id}`;
     try {
       const { labels } = await segmented(model, item.images, `${item.id}_prediction.nii.gz`, {
+        signal,
         onProgress: ({ loaded, total }) =>
           (status.textContent = `Segmenting ${item.id}: ${loaded} of ${total}`),
       });
-      state.predictions.set(item.id, labels);
+      const isStill = state.model === model && state.cases.some(({ images }) => images === item.images);
+      if (isStill) state.predictions.set(item.id, labels);
       status.textContent = '';
       changed();
     } catch (error) {
-      status.textContent = messageOf(error);
+      status.textContent = signal.aborted ? '' : messageOf(error);
     }
   }
 
@@ -59,7 +61,7 @@ export function seeView(): View {
     void show();
   }
 
-  const segmentButton = button('Segment this case', segment, { className: 'primary' });
+  const segmentButton = lengthy('Segment this case', segment, { className: 'primary' });
   let hint: string | undefined;
   const update = (): void => {
     if (current && shown !== `${current.id} ${state.predictions.has(current.id) ? 2 : 1}`) void show();

@@ -10,8 +10,8 @@ import {
 } from 'unet3d-gpu/worker';
 import { dataJob } from './data-client.ts';
 import { withoutDicom } from './dicom.ts';
-import { fileProblem, leftOut } from './dom.ts';
-import { changed, state, type OpenModel, type VolumeFile } from './state.ts';
+import { counted, fileProblem, leftOut } from './dom.ts';
+import { changed, inTraining, onChange, state, type OpenModel, type VolumeFile } from './state.ts';
 
 export interface Segmented {
   readonly labels: File;
@@ -31,21 +31,28 @@ export async function segmented(
   } = {},
 ): Promise<Segmented> {
   const { labels, warnings } = await model.predict([...sources], options);
-  const { classes } = model.config;
-  const written = await dataJob('write', { labels, name, classes }, undefined, undefined, [
-    labels.data.buffer as ArrayBuffer,
-  ]);
+  const written = await dataJob(
+    'write',
+    { labels, name, classes: namesOf(model).length },
+    { transfer: [labels.data.buffer as ArrayBuffer] },
+  );
   return { ...written, warnings };
 }
 
-/** Names of the classes of a model by label value. */
-export const namesOf = ({ config, description }: OpenModel): string[] =>
-  Array.from(
-    { length: config.classes },
-    (_, value) => description.labels?.[value] ?? (value === 0 ? 'background' : `class ${value}`),
+/** Names by label value of what a model writes. Heads that find regions are not as many as the labels. */
+export const namesOf = ({ config, description }: OpenModel): string[] => {
+  const labels = description.labels ?? [];
+  const isOfRegions = 'regions' in description && description.regions !== undefined;
+  return Array.from(
+    { length: isOfRegions ? labels.length : config.classes },
+    (_, value) => labels[value] ?? (value === 0 ? 'background' : `class ${value}`),
   );
+};
 
 const waiting: NamedVolume[] = [];
+/** The model for which they wait. */
+let theirModel: OpenModel | undefined;
+/** Of the volume that is being segmented. */
 let controller: AbortController | undefined;
 
 /** What the queue is at. */
@@ -61,8 +68,11 @@ export const queue = {
 export async function enqueue(given: readonly FileEntry[]): Promise<void> {
   const { model } = state;
   if (!controller) queue.problems = [];
-  if (!model) {
-    queue.problems = ['Open a model first, or train a network here.'];
+  if (!model || inTraining()) {
+    const why = model
+      ? 'The network is training: segment when that is paused or done.'
+      : 'Open a model first, or train a network here.';
+    queue.problems = [why];
     return changed();
   }
   const { entries, notes } = await withoutDicom(given, (done, folders) => {
@@ -78,13 +88,14 @@ export async function enqueue(given: readonly FileEntry[]): Promise<void> {
   const labels = all.length - images.length;
   if (labels > 0)
     queue.problems.push(
-      labels === 1
-        ? 'One file is named as labels and left out.'
-        : `${labels} files are named as labels and left out.`,
+      `${counted(labels, 'file')} named as labels ${labels === 1 ? 'is' : 'are'} left out.`,
     );
   try {
     const { volumes } = await imagesByCase(images, model.config.inChannels);
-    waiting.push(...volumes);
+    if (state.model === model) {
+      waiting.push(...volumes);
+      theirModel = model;
+    } else queue.problems.push(notSegmented(volumes.length, 'another model was opened'));
   } catch (error) {
     if (!(error instanceof InvalidDataset)) throw error;
     queue.problems.push(error.message);
@@ -94,12 +105,9 @@ export async function enqueue(given: readonly FileEntry[]): Promise<void> {
 }
 
 async function work(): Promise<void> {
-  controller = new AbortController();
-  const { signal } = controller;
-  for (;;) {
-    const next = waiting.shift();
-    if (!next) break;
-    await segmentNext(next, signal);
+  for (let next = waiting.shift(); next; next = waiting.shift()) {
+    controller = new AbortController(); // of its own: volumes that are added after a stop are segmented
+    await segmentNext(next, controller.signal);
   }
   controller = undefined;
   queue.status = '';
@@ -134,15 +142,28 @@ async function segmentNext({ name, files }: NamedVolume, signal: AbortSignal): P
       saved: false,
     });
   } catch (error) {
-    queue.problems.push(fileProblem(file, error));
+    const problem = signal.aborted
+      ? `${shown} was not segmented: ${String(signal.reason)}.`
+      : fileProblem(file, error);
+    queue.problems.push(problem);
   }
   changed();
 }
 
+const notSegmented = (count: number, why: string): string =>
+  `${counted(count, 'volume')} ${count === 1 ? 'was' : 'were'} not segmented: ${why}.`;
+
 /** Ends the volume at hand and forgets those that wait. */
-export function stopQueue(why = 'it was stopped'): void {
-  if (waiting.length > 0) queue.problems.push(`${waiting.length} volumes were not segmented: ${why}.`);
+export function stopQueue(why: string): void {
+  if (!controller || controller.signal.aborted) return;
+  if (waiting.length > 0) queue.problems.push(notSegmented(waiting.length, why));
   waiting.length = 0;
-  controller?.abort();
+  controller.abort(why);
   changed();
 }
+
+// Volumes wait for the model that was open when they came.
+onChange(() => {
+  if (state.model !== theirModel)
+    stopQueue(state.model ? 'another model was opened' : 'its model was closed');
+});

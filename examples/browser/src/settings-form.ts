@@ -4,7 +4,7 @@ import type { DeviceFacts } from './device.ts';
 import { button, el, field, fill, number, select } from './dom.ts';
 import { adopt, largestShape, plan } from './planning.ts';
 import { state } from './state.ts';
-import { begin, refusal } from './training.ts';
+import { begin, refusal } from './run-at-hand.ts';
 
 const widths: [string, string][] = [
   ['8,16', 'tiny: 8, 16'],

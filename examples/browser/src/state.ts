@@ -2,7 +2,7 @@
  * What the page knows: the data and settings of the next training, the training at hand, the open model. Views redraw
  * when it changes.
  */
-import type { Case, DatasetReport, Preprocessing, PreprocessingDecision } from 'unet3d-gpu/worker';
+import type { Case, DatasetReport, Preprocessing, PreprocessingDecision, Region } from 'unet3d-gpu/worker';
 import type { ForeignModel } from './foreign-model.ts';
 import type { KeptModel } from './kept-model.ts';
 import type { Run } from './run.ts';
@@ -58,6 +58,8 @@ export interface State {
   cases: PageCase[];
   /** Class names by label value, background first. */
   labels: string[];
+  /** What is to be learnt where dataset.json says that it is regions, which overlap. */
+  regions: readonly Region[] | undefined;
   /** Label value of unknown voxels, where dataset.json or the visitor tells one. */
   ignoreLabel: number | undefined;
   report: DatasetReport | undefined;
@@ -83,6 +85,7 @@ export const state: State = {
   name: 'your data',
   cases: [],
   labels: [],
+  regions: undefined,
   ignoreLabel: undefined,
   report: undefined,
   channels: [],
@@ -136,6 +139,10 @@ export function openModel(model: OpenModel | undefined, modelName = '', modelRun
   Object.assign(state, { model, modelName, modelRun });
   changed();
 }
+
+/** Ids of the cases that cannot be trained on. */
+export const badCases = (report: DatasetReport | undefined): ReadonlySet<string> =>
+  new Set(report?.problems.filter(({ severity }) => severity === 'error').flatMap(({ cases }) => cases));
 
 const listeners = new Set<() => void>();
 

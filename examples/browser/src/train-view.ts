@@ -5,7 +5,7 @@ import { runPanel } from './run-panel.ts';
 import type { Run } from './run.ts';
 import { settingsForm } from './settings-form.ts';
 import { onChange, openModel, state } from './state.ts';
-import { closeRun } from './training.ts';
+import { closeRun } from './run-at-hand.ts';
 import type { View } from './view.ts';
 import { KeptModel } from './kept-model.ts';
 

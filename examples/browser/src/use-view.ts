@@ -2,9 +2,9 @@
 import type { FileEntry } from 'unet3d-gpu/worker';
 import { ask } from './ask.ts';
 import { button, download, dropZone, el, entriesOf, fill, messageOf, picker } from './dom.ts';
-import { foreignAmong, ForeignModel } from './foreign-model.ts';
-import type { ModelSource } from './foreign.worker.ts';
+import { ForeignModel } from './foreign-model.ts';
 import { KeptModel } from './kept-model.ts';
+import { foldersOf, foreignAmong, type ModelSource } from './model-source.ts';
 import { resultTables } from './results.ts';
 import { enqueue, namesOf, queue, stopQueue } from './segmenting.ts';
 import { inTraining, onChange, openModel, state, type OpenModel, type Result } from './state.ts';
@@ -31,7 +31,6 @@ export function useView(): View {
     try {
       const model = await load();
       if (model) {
-        stopQueue('another model was opened');
         openModel(model, name);
       }
     } catch (error) {
@@ -44,7 +43,7 @@ export function useView(): View {
 
   /** One of several models of nnU-Net, or all as TotalSegmentator's parts. */
   async function foreign(files: ModelSource): Promise<ForeignModel | undefined> {
-    const folders = await ForeignModel.folders(files);
+    const folders = await foldersOf(files);
     if (folders.length < 2) return ForeignModel.open(files);
     const all = 'All, as the parts of TotalSegmentator';
     const single = files instanceof File ? [] : folders.map((folder) => [folder, folder] as const);
@@ -130,7 +129,7 @@ export function useView(): View {
               { className: 'row' },
               picker('Choose volumes', { multiple: true }, (files) => take(entriesOf(files))),
               picker('Choose a folder of volumes', { folder: true }, (files) => take(entriesOf(files))),
-              queue.status !== '' && button('Stop', () => stopQueue()),
+              queue.status !== '' && button('Stop', () => stopQueue('it was stopped')),
             ),
           ),
           (files) => take(entriesOf(files)),

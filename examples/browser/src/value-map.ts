@@ -1,5 +1,5 @@
 /** A form that says which class each value of the labels means, where values are not those of classes. */
-import { button, el, fill, select } from './dom.ts';
+import { button, counted, el, fill, select } from './dom.ts';
 import { unknownValue } from './intake.ts';
 
 /**
@@ -45,7 +45,7 @@ export function valueMap(
           'li',
           {},
           el('span', {}, String(Number(value.toPrecision(6)))),
-          el('small', {}, `in ${cases} case${cases === 1 ? '' : 's'}`),
+          el('small', {}, `in ${counted(cases, 'case')}`),
           select(
             options,
             String(classes.get(value)),

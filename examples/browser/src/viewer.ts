@@ -124,6 +124,7 @@ export class Viewer {
     }
     const isNew = this.#base !== base;
     this.#base = undefined; // until all of it is there
+    const volume = isNew ? await this.#volume(base) : undefined;
     for (const [index, { title, overlay }] of pictures.entries()) {
       if (this.#disposed) return;
       const pane = this.#panes[index]!;
@@ -132,11 +133,7 @@ export class Viewer {
       const { niivue } = pane;
       const first = isNew ? 0 : 1;
       while (niivue.volumes.length > first) niivue.removeVolumeByIndex(niivue.volumes.length - 1);
-      if (isNew) {
-        const { file, note } = await dataJob('view', { volume: base, isLabels: false });
-        this.#note.textContent = note;
-        niivue.addVolume(await loaded(file ?? base, { colormap: 'gray' }));
-      }
+      if (volume) niivue.addVolume(await loaded(volume, { colormap: 'gray' }));
       if (overlay) {
         const { file } = await dataJob('view', { volume: overlay, isLabels: true });
         const image = await loaded(file ?? overlay, { opacity: this.#opacity });
@@ -147,6 +144,13 @@ export class Viewer {
     }
     this.#base = base;
     if (isNew) this.onVolume();
+  }
+
+  /** As it is drawn, which is said where that is not the whole. */
+  async #volume(base: VolumeFile): Promise<VolumeFile> {
+    const { file, note } = await dataJob('view', { volume: base, isLabels: false });
+    this.#note.textContent = note;
+    return file ?? base;
   }
 
   async #pane(title: string): Promise<Pane> {

@@ -1,6 +1,6 @@
 /** What the browser keeps of this page in IndexedDB: trainings, and the data they were given. Weights are files. */
 import { openDB, type DBSchema, type IDBPDatabase } from 'idb';
-import { QuotaExceeded, type Case, type EpochRow, type Preprocessing } from 'unet3d-gpu/worker';
+import { QuotaExceeded, type Case, type EpochRow, type Preprocessing, type Region } from 'unet3d-gpu/worker';
 import type { Settings } from '../state.ts';
 
 /** A training as it is kept: nothing in here changes with what the page is set to later. */
@@ -17,6 +17,8 @@ export interface RunRecord {
   readonly cases: readonly { readonly id: string; readonly part: 'train' | 'validation' }[];
   /** Class names by label value, background first. */
   readonly labels: readonly string[];
+  /** What is learnt where that is not classes, of which one wins, but regions that overlap. */
+  readonly regions?: readonly Region[];
   readonly ignoreLabel: number | undefined;
   readonly channels: number;
   /** Empty where the data set does not tell them. */

@@ -41,6 +41,9 @@ const runSchema = v.object({
   dataName: v.string(),
   cases: v.array(v.object({ id: v.string(), part })),
   labels: v.pipe(v.array(v.string()), v.minLength(2)),
+  regions: v.exactOptional(
+    v.pipe(v.array(v.object({ name: v.string(), labels: v.array(count), written: count })), v.minLength(2)),
+  ),
   ignoreLabel: v.exactOptional(count),
   channelNames: v.array(v.string()),
   channels: count,

@@ -16,7 +16,7 @@ import {
   type ProjectVolume,
 } from './project-format.ts';
 import { modelName, RunFiles } from './run-files.ts';
-import { keepRun, keptData, keptRun, keptRuns } from './runs.ts';
+import { claim, keepData, keepRun, keptData, keptRun, keptRuns } from './runs.ts';
 
 const descriptionName = 'project.json';
 /** Bytes of the description at most: it names files, and holds none. */
@@ -105,6 +105,8 @@ export async function openProject(
     if (!entry) throw damaged(`it names ${path}, which it does not hold`);
     return entry.blob();
   };
+  const bytesOf = async (path: string): Promise<Uint8Array<ArrayBuffer> | undefined> =>
+    path in entries ? new Uint8Array(await (await blobOf(path)).arrayBuffer()) : undefined;
   const fileOf = async ({ name, size, path }: ProjectFile): Promise<File | undefined> =>
     path === undefined
       ? found.find((file) => file.name === name && file.size === size)
@@ -127,10 +129,10 @@ export async function openProject(
     data.set(id, { id, name, cases: complete });
   }
   // Trainings share data: which have theirs is asked before any are kept.
-  const before = new Map<string, { readonly record: RunRecord; readonly whole: boolean }>();
+  const before = new Map<string, { readonly isWhole: boolean }>();
   for (const { id } of project.runs) {
     const record = await keptRun(id);
-    if (record) before.set(id, { record, whole: await hasImages(record) });
+    if (record) before.set(id, { isWhole: await hasImages(record) });
   }
   let [known, withoutImages, runs] = [0, 0, 0];
   for (const run of project.runs) {
@@ -141,19 +143,39 @@ export async function openProject(
       itsData !== undefined && record.cases.every(({ id }) => itsData.cases.some((item) => item.id === id));
     if (!isComplete) withoutImages++;
     const here = before.get(run.id);
-    if (here && (here.whole || !isComplete)) {
+    if (here && (here.isWhole || !isComplete)) {
       known++;
       continue;
     }
-    for (const name of here ? [] : [modelName, checkpointName]) {
-      const path = `runs/${run.id}/${name}`;
-      if (path in entries)
-        await new RunFiles(run.id).keep(name, new Uint8Array(await (await blobOf(path)).arrayBuffer()));
-    }
-    await keepRun(here?.record ?? record, isComplete ? itsData : undefined);
+    if (here) await keepData(itsData!);
+    else await keepNew(record, isComplete ? itsData : undefined, bytesOf);
     runs++;
   }
   return { runs, known, withoutImages };
+}
+
+/** Keeps a training with its files. No other tab sees it before all of it is there. */
+async function keepNew(
+  record: RunRecord,
+  data: DataRecord | undefined,
+  bytesOf: (path: string) => Promise<Uint8Array<ArrayBuffer> | undefined>,
+): Promise<void> {
+  const { id } = record;
+  const release = await claim(id);
+  const files = new RunFiles(id);
+  try {
+    if (await keptRun(id)) return; // another tab has opened the same project
+    for (const name of [modelName, checkpointName]) {
+      const bytes = await bytesOf(`runs/${id}/${name}`);
+      if (bytes) await files.keep(name, bytes);
+    }
+    await keepRun(record, data);
+  } catch (error) {
+    await files.removeAll().catch(() => undefined);
+    throw error;
+  } finally {
+    release();
+  }
 }
 
 async function hasImages({ data, cases }: RunRecord): Promise<boolean> {

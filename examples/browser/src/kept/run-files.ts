@@ -12,7 +12,11 @@ import { messageOf } from '../dom.ts';
 export const modelName = 'model.safetensors';
 
 let opened: Promise<PrivateStore> | undefined;
-const store = (): Promise<PrivateStore> => (opened ??= privateStore('unet3d-gpu-example'));
+const store = (): Promise<PrivateStore> =>
+  (opened ??= privateStore('unet3d-gpu-example').catch((error: unknown) => {
+    opened = undefined; // the next call tries again
+    throw error;
+  }));
 
 /** The checkpoint and the model of one training: on the disk, or in memory where that does not take them. */
 export class RunFiles implements CheckpointStore {
@@ -90,9 +94,8 @@ export class RunFiles implements CheckpointStore {
   }
 }
 
-/** Removes files of trainings that are not among these. */
-export async function removeStrays(ids: ReadonlySet<string>): Promise<void> {
-  const files = await store();
-  for (const path of await files.list())
-    if (!ids.has(path.split(' ')[0]!)) await files.remove(path).catch(() => undefined);
+/** Of the trainings that have files on the disk. */
+export async function idsWithFiles(): Promise<Set<string>> {
+  const paths = await (await store()).list();
+  return new Set(paths.map((path) => path.split(' ')[0]!));
 }

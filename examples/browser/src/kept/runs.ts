@@ -1,7 +1,7 @@
 /** The trainings that this browser keeps. A tab that works on one holds its lock: others leave it alone. */
 import type { Case } from 'unet3d-gpu/worker';
 import { withDatabase, type DataRecord, type RunRecord } from './database.ts';
-import { removeStrays, RunFiles } from './run-files.ts';
+import { idsWithFiles, RunFiles } from './run-files.ts';
 
 const lockOf = (id: string): string => `unet3d-gpu-example run ${id}`;
 
@@ -49,9 +49,9 @@ export async function claimed(): Promise<Set<string>> {
   return new Set(held.flatMap(({ name }) => (name?.startsWith(prefix) ? [name.slice(prefix.length)] : [])));
 }
 
-/** All that are kept, the newest first; none where the browser keeps nothing, as in some private windows. */
+/** All that are kept, the newest first. @throws Error where they cannot be read, as in some private windows */
 export async function keptRuns(): Promise<RunRecord[]> {
-  const found = await withDatabase((database) => database.getAll('runs')).catch(() => []);
+  const found = await withDatabase((database) => database.getAll('runs'));
   return found.sort((a, b) => b.started.getTime() - a.started.getTime());
 }
 
@@ -85,14 +85,39 @@ export function remember(data: DataRecord): void {
   latest = data;
 }
 
-/** Keeps a training, with its data where they are at hand. @throws QuotaExceeded where they do not fit */
+/**
+ * Keeps a training, with its data where they are at hand: both, or none. Who calls this has claimed the training.
+ * @throws QuotaExceeded where they do not fit
+ */
 export async function keepRun(run: RunRecord, data: DataRecord | undefined): Promise<void> {
   await withDatabase(async (database) => {
-    await database.put('runs', run);
-    if (data && (await database.getKey('data', data.id)) === undefined) await database.put('data', data);
+    const transaction = database.transaction(['runs', 'data'], 'readwrite');
+    await Promise.all([
+      transaction.objectStore('runs').put(run),
+      data && putData(transaction.objectStore('data'), data),
+      transaction.done,
+    ]);
   });
   if (data) latest = data;
   tell();
+}
+
+/** Keeps data, or those of their cases that are not kept yet. @throws QuotaExceeded where they do not fit */
+export async function keepData(data: DataRecord): Promise<void> {
+  await withDatabase(async (database) => {
+    const transaction = database.transaction('data', 'readwrite');
+    await Promise.all([putData(transaction.store, data), transaction.done]);
+  });
+  tell();
+}
+
+async function putData(
+  store: { get(id: string): Promise<DataRecord | undefined>; put(data: DataRecord): Promise<unknown> },
+  data: DataRecord,
+): Promise<void> {
+  const known = (await store.get(data.id))?.cases ?? [];
+  const more = data.cases.filter(({ id }) => !known.some((item) => item.id === id));
+  if (more.length > 0) await store.put({ ...data, cases: [...known, ...more] });
 }
 
 /** Changes what is kept of a training, if it is still kept. */
@@ -131,8 +156,14 @@ export async function forget(id: string): Promise<void> {
   tell();
 }
 
-/** Removes what a crash has left behind, unless a tab is just writing it. */
+/**
+ * Removes files that a crash has left behind. In this order: a tab claims a training before it writes its files, and
+ * keeps it before it lets go of it.
+ * @throws Error, and removes nothing, where it cannot be told which trainings are kept
+ */
 export async function tidy(): Promise<void> {
-  const known = [...(await keptRuns()).map(({ id }) => id), ...(await claimed())];
-  await removeStrays(new Set(known));
+  const found = await idsWithFiles();
+  const busy = await claimed();
+  const kept = new Set(await withDatabase((database) => database.getAllKeys('runs')));
+  for (const id of found) if (!busy.has(id) && !kept.has(id)) await new RunFiles(id).removeAll();
 }

@@ -1,0 +1,23 @@
+/** Files that a person gives as a model of another tool, or as several networks. */
+import { filesInZip, modelFolders, type FileEntry } from 'unet3d-gpu/worker';
+
+/** The files of a model, or its archive. */
+export type ModelSource = readonly FileEntry[] | File;
+
+export const pathsOf = async (files: ModelSource): Promise<readonly { readonly path: string }[]> =>
+  files instanceof File ? filesInZip(files) : files;
+
+/** The folders of nnU-Net's models among some files; of one model, or of another tool's, one or none. */
+export const foldersOf = async (files: ModelSource): Promise<readonly string[]> =>
+  modelFolders(await pathsOf(files));
+
+/** Which of some files are a model of another tool, or several of this package's; undefined if none are. */
+export function foreignAmong(entries: readonly FileEntry[]): ModelSource | undefined {
+  const archive = entries.find(({ path }) => /\.zip$/i.test(path));
+  if (archive) return archive.source as File;
+  if (entries.some(({ path }) => /(^|\/)(plans|configs\/metadata)\.json$/.test(path))) return entries;
+  const weights = entries.filter(({ path }) => /\.(pt|pth|ckpt)$/i.test(path));
+  if (weights.length > 0) return entries.filter(({ path }) => /\.(pt|pth|ckpt|json)$/i.test(path));
+  const own = entries.filter(({ path }) => path.endsWith('.safetensors'));
+  return own.length > 1 ? own : undefined;
+}

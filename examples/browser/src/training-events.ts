@@ -1,0 +1,72 @@
+/** What a training tells of itself, as the page shows and keeps it. */
+import { meanDefined, type TrainingEvent } from 'unet3d-gpu/worker';
+import type { Run } from './run.ts';
+import { changed } from './state.ts';
+
+/** Shows the epochs that lie behind the checkpoint. */
+export async function recall(run: Run): Promise<void> {
+  const { history, best } = await run.files.progress();
+  await run.update({
+    history,
+    ...(best && { best: { epoch: best.epoch, dice: meanOf(history[best.epoch]?.validationDice) } }),
+  });
+  changed();
+}
+
+const meanOf = (dice: readonly number[] = []): number => meanDefined(dice.slice(1));
+
+export function take(run: Run, event: TrainingEvent): void {
+  const { progress } = run;
+  const { history } = run.record;
+  switch (event.type) {
+    case 'tuning':
+      progress.tuning = { done: event.done, passes: event.passes };
+      break;
+    case 'tuned':
+      progress.tuning = undefined;
+      run.log(
+        `${Object.keys(event.choices).length} of ${event.passes} convolution shapes run with a faster kernel`,
+      );
+      break;
+    case 'warning':
+      run.log(event.message);
+      break;
+    case 'start':
+      progress.tuning = undefined;
+      progress.gpuBytes = event.gpuBytes;
+      progress.step = event.step;
+      progress.totalSteps = event.epochs * event.stepsPerEpoch;
+      if (event.step > 0) run.log(`Going on from step ${event.step} of ${progress.totalSteps}`);
+      break;
+    case 'step':
+      progress.step = event.step + 1;
+      progress.totalSteps = event.totalSteps;
+      progress.epoch = event.epoch;
+      progress.etaMs = event.etaMs;
+      progress.loss = event.loss;
+      break;
+    case 'epoch': {
+      const { epoch, validationDice } = event.row;
+      void run.update({
+        history: [...history.filter((row) => row.epoch !== epoch), event.row],
+        ...(event.best && { best: { epoch, dice: meanOf(validationDice) } }),
+      });
+      break;
+    }
+    case 'concessions':
+      run.log(`To fit the memory: ${event.taken.join(', ')}; now ${event.step}`);
+      break;
+    case 'preview':
+      progress.preview = { epoch: event.epoch, predicted: event.score.predicted, dice: event.score.dice };
+      break;
+    case 'recovered':
+      run.log(event.message);
+      break;
+    case 'end':
+      void run.update({ history: [...event.result.history] });
+      break;
+    default:
+      return;
+  }
+  changed();
+}
