@@ -154,6 +154,7 @@ export const predictEntries = {
   ...segmentEntries,
   ...mirrorEntries,
   output: v.optional(oneOf('labels', 'probabilities', 'logits')),
+  uncertainty: v.optional(flag),
   postprocess: v.optional(flag),
 } satisfies Entries<PredictOptions>;
 

@@ -12,6 +12,7 @@ import {
   segmentVolumes,
   type PredictOptions,
   type Segmentation,
+  withUncertainty,
 } from './infer/predict.ts';
 import type { DenseCase } from './infer/evaluator.ts';
 import type { Description } from './infer/model.ts';
@@ -139,11 +140,12 @@ async function nnunetRunner(model: NnunetModel, device: DeviceOptions): Promise<
     config,
     description,
     members: model.folds.map(({ name }) => name),
-    predict: async (sources, options) =>
-      predictor.predict(sources, {
-        ...optionsForNnunet(options),
-        previousStage: options.previousStage,
-      }) as Promise<Segmentation>, // fewer than 256 classes: a byte per voxel
+    async predict(sources, options) {
+      const { previousStage, uncertainty, output } = options;
+      const how = { ...optionsForNnunet(options), previousStage };
+      const found = (await predictor.predict(sources, how)) as Segmentation; // fewer than 256 classes: a byte per voxel
+      return uncertainty ? withUncertainty(found, { ...description, ...config }, output) : found;
+    },
     dispose: () => predictor.dispose(),
   };
 }

@@ -70,6 +70,7 @@ export { nnunetPatch, type PatchDecision } from './model/patch.ts';
 export type { Normalization } from './data/normalize.ts';
 export type { Axis, MirrorOptions } from './infer/probabilities.ts';
 export { Segmentation, type PredictOptions, type PredictOutput } from './infer/predict.ts';
+export type { Uncertainty } from './infer/uncertainty.ts';
 export { evaluateCase, evaluateRegions } from './metrics/evaluate.ts';
 export type { Region } from './data/regions.ts';
 export { largestComponents, type Postprocessing, type PostprocessingChoice } from './metrics/components.ts';

@@ -30,6 +30,7 @@ import type { Description, Model } from './infer/model.ts';
 import {
   assertNoMeanOfLogits,
   readSources,
+  withUncertainty,
   type PredictOptions,
   type Segmentation,
 } from './infer/predict.ts';
@@ -342,7 +343,10 @@ export class UNet3D {
       const size = fastestFirst(rules.plans.configuration.patch);
       const network = networkOn({ state, inference }, size, windowResult(rules.config, 1));
       // A network of this package has no more heads than bytes have values.
-      return (await segmentAsNnunet(rules, image, [network], how)) as Segmentation;
+      const found = (await segmentAsNnunet(rules, image, [network], how)) as Segmentation;
+      const { config, description } = this;
+      const { uncertainty, output } = options;
+      return uncertainty ? withUncertainty(found, { ...description, ...config }, output) : found;
     });
   }
 

@@ -21,6 +21,7 @@ import { bytesOf, filesInZip, modelFiles } from '../interop/model-files.ts';
 import { mergedNames, planTotalSegmentator, segmentAsTotalSegmentator } from '../interop/totalsegmentator.ts';
 import type { PredictOutput } from '../infer/predict.ts';
 import type { Axis } from '../infer/probabilities.ts';
+import type { Uncertainty } from '../infer/uncertainty.ts';
 import type { WindowProgress } from '../infer/window.ts';
 import { paddedSize } from '../model/sizes.ts';
 import { formatBytes } from '../format.ts';
@@ -36,6 +37,7 @@ export interface PredictOptions {
   readonly tta?: boolean;
   readonly mirrorAxes?: readonly Axis[];
   readonly postprocess: boolean;
+  readonly uncertainty?: boolean;
   readonly memory?: number;
   readonly folds?: readonly string[];
   readonly step?: number;
@@ -45,7 +47,7 @@ export interface PredictOptions {
 }
 
 /** Which options a kind of model takes; the others are of no use to it. */
-const own = ['overlap', 'window', 'tta', 'mirrorAxes', 'postprocess'] as const;
+const own = ['overlap', 'window', 'tta', 'mirrorAxes', 'postprocess', 'uncertainty'] as const;
 const nnunet = ['folds', 'step', 'mirror', 'previousStage', 'pipeline'] as const;
 
 /** A model as it was found, before a GPU is looked for. */
@@ -70,6 +72,7 @@ export interface OpenModel {
     more: { readonly signal: AbortSignal; readonly onProgress: (progress: WindowProgress) => void },
   ): Promise<{
     readonly warnings: readonly string[];
+    readonly uncertainty?: Uncertainty | undefined;
     toNifti(options: { readonly gzip: boolean }): Promise<Uint8Array>;
   }>;
   dispose(): void;
@@ -187,13 +190,13 @@ async function ownModel(file: string, options: PredictOptions): Promise<FoundMod
 /** A network of this package, or several as one, with the options that they share. */
 function opened(
   model: UNet3D | Ensemble,
-  { output, overlap, window, tta, mirrorAxes, postprocess }: PredictOptions,
+  { output, overlap, window, tta, mirrorAxes, postprocess, uncertainty = false }: PredictOptions,
 ): OpenModel {
   return {
     window: window && paddedSize(model.config, window),
     predict: (files, more) =>
       model.predict(files, {
-        ...{ output, overlap, postprocess, ...more },
+        ...{ output, overlap, postprocess, uncertainty, ...more },
         ...(window ? { window } : {}),
         ...(tta === undefined ? {} : { tta }),
         ...(mirrorAxes ? { mirrorAxes } : {}),

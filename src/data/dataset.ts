@@ -15,7 +15,7 @@ import type { LabelRules } from './prepare-checks.ts';
 import type { Region } from './regions.ts';
 import { assignSubjects } from './subjects.ts';
 import { pairedPath, readText, type FilePair, type Source } from './source.ts';
-import { volumePattern } from './volume-names.ts';
+import { volumePattern, withoutUncertainty } from './volume-names.ts';
 
 /** What `train`, `split` and `check` start from. */
 export interface Dataset {
@@ -106,12 +106,13 @@ function joinPairs(entries: readonly FileEntry[]): FileEntry[] {
 }
 
 /**
- * The volumes among some files: not hidden, sorted, the two files of a .hdr/.img pair as one.
+ * The volumes among some files: not hidden, sorted, the two files of a .hdr/.img pair as one, without the maps that
+ * `predict --uncertainty` writes beside its results.
  * @throws InvalidOption for what is no list of files
  */
 export function volumesAmong(files: readonly FileEntry[]): FileEntry[] {
   assertValue('volumesAmong', fileList, files);
-  return tidy(files).filter(({ path }) => volumePattern.test(path));
+  return withoutUncertainty(tidy(files).filter(({ path }) => volumePattern.test(path)));
 }
 
 /**

@@ -8,6 +8,16 @@ import type { FileEntry } from './case.ts';
 /** Names of files that hold a volume; the .img of a .hdr/.img pair is found through its header. */
 export const volumePattern = /\.(nii|hdr)(\.gz)?$/i;
 
+/** What `predict --uncertainty` appends to the name of a result, for the map that it writes beside it. */
+export const uncertaintySuffix = '_uncertainty';
+
+/** Volumes without the maps of uncertainty that lie beside what they belong to. */
+export function withoutUncertainty<File extends { readonly path: string }>(volumes: readonly File[]): File[] {
+  const pattern = new RegExp(`${uncertaintySuffix}(?=\\.(nii|hdr)(\\.gz)?$)`, 'i');
+  const paths = new Set(volumes.map(({ path }) => path));
+  return volumes.filter(({ path }) => !pattern.test(path) || !paths.has(path.replace(pattern, '')));
+}
+
 /**
  * File name without folders and without the endings of a volume, its letters composed (NFC), as people compare them.
  * @throws InvalidOption for what is no text

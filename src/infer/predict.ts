@@ -11,13 +11,12 @@ import { pad, type Box } from '../data/boxes.ts';
 import { resampleTo } from '../data/resample.ts';
 import { gridOf } from '../data/nifti-affine.ts';
 import { writeNifti } from '../data/nifti.ts';
-import type { NiftiHeader } from '../data/nifti-header.ts';
 import { sourceName, type Source } from '../data/source.ts';
 import { fromCanonical, spacingOf, spatialShape, type Volume } from '../data/volume.ts';
 import { InvalidOption } from '../errors.ts';
 import type { UNet3DConfig } from '../model/config.ts';
 import { postprocessed, type Postprocessing } from '../metrics/components.ts';
-import type { Region } from '../data/regions.ts';
+import type { Heads, Region } from '../data/regions.ts';
 import type { DenseCase } from './evaluator.ts';
 import {
   labelsOf,
@@ -26,6 +25,8 @@ import {
   segmentProbabilities,
   type MirrorOptions,
 } from './probabilities.ts';
+import type { ResultVolume } from './result-volume.ts';
+import { entropyOf, uncertaintyOf, type Uncertainty } from './uncertainty.ts';
 import type { WindowProgress } from './window.ts';
 
 /** What a prediction may give: a label for each voxel, probabilities of classes or regions, or the network's outputs. */
@@ -35,6 +36,8 @@ export type PredictOutput = 'labels' | 'probabilities' | 'logits';
 export interface PredictOptions extends MirrorOptions {
   /** What `toNifti` writes; labels are there in any case. Default 'labels'. */
   readonly output?: PredictOutput;
+  /** Whether it is also told how unsure the network is, and where. Default false. */
+  readonly uncertainty?: boolean;
   /** Of neighbouring windows, where the volume needs several. Default 0.5. */
   readonly overlap?: number;
   /** x, y, z; forces windows of this size. */
@@ -45,20 +48,6 @@ export interface PredictOptions extends MirrorOptions {
   readonly signal?: AbortSignal;
   /** Called after each window. */
   readonly onProgress?: (progress: WindowProgress) => void;
-}
-
-/** A result on a grid: one value per voxel, or one per voxel and class. */
-export interface ResultVolume<T extends Uint8Array | Uint16Array | Float32Array> {
-  /** x fastest, then y, z, class. */
-  readonly data: T;
-  /** x, y, z, and classes. */
-  readonly shape: readonly number[];
-  /** Voxel to millimetres, 16 numbers row-major. */
-  readonly affine: readonly number[];
-  /** Millimetres between voxels along x, y, z. */
-  readonly spacing: readonly [number, number, number];
-  /** The source's, so that q- and sform codes and units are written back. */
-  readonly header: NiftiHeader;
 }
 
 /** What prediction needs of a model. */
@@ -89,12 +78,26 @@ export class Segmentation<Labels extends Uint8Array | Uint16Array = Uint8Array> 
     readonly logits: ResultVolume<Float32Array> | undefined,
     /** What the user should know, one sentence each. */
     readonly warnings: readonly string[],
+    /** How unsure the network is of each voxel, and where most, where that was asked for. */
+    readonly uncertainty?: Uncertainty,
   ) {}
 
   /** The output that was asked for as the bytes of a .nii.gz (or .nii) file. */
   async toNifti(options: { readonly gzip?: boolean } = {}): Promise<Uint8Array> {
     return writeNifti(this.logits ?? this.probabilities ?? this.labels, options);
   }
+}
+
+/** A segmentation with its uncertainty, from probabilities that it has; these stay if they were asked for. */
+export function withUncertainty(
+  { labels, probabilities, logits, warnings }: Segmentation,
+  heads: Heads,
+  output: PredictOutput | undefined,
+): Segmentation {
+  const { data, shape, ...grid } = probabilities!;
+  const uncertainty = uncertaintyOf({ ...grid, data: entropyOf(data, heads), shape: shape.slice(0, 3) });
+  const kept = output === 'probabilities' ? probabilities : undefined;
+  return new Segmentation(labels, kept, logits, warnings, uncertainty);
 }
 
 /** @throws InvalidOption for logits where probabilities are averaged */
@@ -169,12 +172,23 @@ export async function segmentVolumes(
     data: fromCanonical(cleaned, { shape, affine: source.affine }),
     shape,
   };
+  const uncertainty = options.uncertainty
+    ? uncertaintyOf({
+        ...onSource,
+        data: fromCanonical(placed(entropyOf(inBox, heads), box, grid.shape), {
+          shape,
+          affine: source.affine,
+        }),
+        shape,
+      })
+    : undefined;
   if (output === 'probabilities') {
     const probabilities = placed(inBox, box, grid.shape, regions ? 0 : 1);
     const data = fromCanonical(probabilities, { shape, affine: source.affine });
-    return new Segmentation(labels, { ...onSource, data, shape: [...shape, classes] }, undefined, warnings);
+    const found = { ...onSource, data, shape: [...shape, classes] };
+    return new Segmentation(labels, found, undefined, warnings, uncertainty);
   }
-  if (!logits) return new Segmentation(labels, undefined, undefined, warnings);
+  if (!logits) return new Segmentation(labels, undefined, undefined, warnings, uncertainty);
   const affine = resampledAffine(grid.affine, box, prepared.shape);
   const raw = {
     data: logits,
@@ -183,7 +197,7 @@ export async function segmentVolumes(
     spacing: spacingOf(affine),
     header,
   };
-  return new Segmentation(labels, undefined, raw, warnings);
+  return new Segmentation(labels, undefined, raw, warnings, uncertainty);
 }
 
 /** [channel][z][y][x] of a box in its grid; around it the first channel (the background's) is `background`, else 0. */

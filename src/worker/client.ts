@@ -75,7 +75,10 @@ export interface WorkerTrainingOptions extends Omit<TrainingOptions, 'through' |
   readonly transfer?: boolean;
 }
 
-type PlainSegmentation = Pick<Segmentation, 'labels' | 'probabilities' | 'logits' | 'warnings'>;
+type PlainSegmentation = Pick<
+  Segmentation,
+  'labels' | 'probabilities' | 'logits' | 'warnings' | 'uncertainty'
+>;
 
 /** A network in a worker. Methods reject with `DeviceLost` when the worker dies, and as the local ones do. */
 export class UNet3D {
@@ -239,11 +242,12 @@ export class UNet3D {
     const { signal, onProgress, ...rest } = options;
     const files = (Array.isArray(sources) ? sources : [sources]) as readonly Source[];
     const plainSources = files.map(toPlainSource);
-    const plain = await this.#connection.call<PlainSegmentation>('predict', [plainSources, rest], {
-      signal,
-      onEvent: (event) => onProgress?.(event as WindowProgress),
-    });
-    return new Segmentation(plain.labels, plain.probabilities, plain.logits, plain.warnings);
+    const { labels, probabilities, logits, warnings, uncertainty } =
+      await this.#connection.call<PlainSegmentation>('predict', [plainSources, rest], {
+        signal,
+        onEvent: (event) => onProgress?.(event as WindowProgress),
+      });
+    return new Segmentation(labels, probabilities, logits, warnings, uncertainty);
   }
 
   /** The bytes of model.safetensors. */

@@ -104,7 +104,7 @@ const methods: Record<Method, (call: Call, ...args: never[]) => Promise<unknown>
   logits: ({ signal, event }, volume: Parameters<UNet3D['logits']>[0], options: object) =>
     current().logits(volume, { ...options, signal, onProgress: event }),
   async predict({ signal, event }, sources: readonly PlainSource[], options: PredictOptions) {
-    const { labels, probabilities, logits, warnings } = await current().predict(
+    const { labels, probabilities, logits, warnings, uncertainty } = await current().predict(
       sources.map(fromPlainSource),
       {
         ...options,
@@ -112,7 +112,7 @@ const methods: Record<Method, (call: Call, ...args: never[]) => Promise<unknown>
         onProgress: event,
       },
     );
-    return { labels, probabilities, logits, warnings };
+    return { labels, probabilities, logits, warnings, uncertainty };
   },
   save: () => current().save(),
   dispose: () => change(),

@@ -2,7 +2,7 @@
 import { cp, mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, expect, test } from 'vitest';
-import { UNet3D } from '../../src/node.ts';
+import { readNifti, UNet3D } from '../../src/node.ts';
 import { cli, temporaryFolder, writePhantom } from './support.ts';
 
 let model: string;
@@ -32,6 +32,38 @@ test('a folder per case: a file per case, named as it; its labels are left out a
 
   const alone = await cli(['evaluate', join(out, 'p1.nii.gz'), join(cases, 'week 0/p1/seg.nii.gz')]);
   expect(alone.out).toMatch(/^1 case\(s\)/);
+});
+
+test('uncertainty: a map beside each result, which evaluate leaves out, and the order of the cases to annotate', async () => {
+  const out = join(await temporaryFolder(), 'out');
+  const { exitCode, out: told } = await cli(['predict', model, cases, '--out', out, '--uncertainty']);
+  expect(exitCode).toBe(0);
+  const maps = ['p1_uncertainty.nii.gz', 'p2_uncertainty.nii.gz'];
+  expect((await readdir(out)).sort()).toEqual(['p1.nii.gz', maps[0], 'p2.nii.gz', maps[1]]);
+  expect((await cli(['evaluate', out, cases, '--classes', '6'])).out).toMatch(/^2 case\(s\)/);
+
+  const lines = await cli(['predict', model, cases, '--out', out, '--uncertainty', '--json']);
+  const found = lines.out.split('\n').map((line) => {
+    const { uncertainty } = JSON.parse(line) as {
+      uncertainty: { output: string; mean: number; voxel: [number, number, number]; millimetres: number[] };
+    };
+    return uncertainty;
+  });
+  expect(found.map(({ output }) => output)).toEqual(maps.map((name) => join(out, name)));
+  for (const { output, mean, voxel, millimetres } of found) {
+    const { data, affine, shape } = await readNifti(output);
+    expect(shape).toEqual([8, 8, 8]);
+    expect(data.reduce((sum, value) => sum + value, 0) / 512).toBeCloseTo(mean, 5);
+    const slice = data.subarray(voxel[2] * 64, (voxel[2] + 1) * 64);
+    expect(slice[voxel[1] * 8 + voxel[0]]).toBe(Math.max(...slice));
+    const at = [0, 1, 2].map((row) =>
+      voxel.reduce((sum, n, i) => sum + affine[4 * row + i]! * n, affine[4 * row + 3]!),
+    );
+    millimetres.forEach((mm, axis) => expect(mm).toBeCloseTo(at[axis]!, 5));
+  }
+  const rows = told.slice(told.indexOf('to annotate next')).split('\n').slice(2);
+  const sorted = found.map(({ mean }) => mean).sort((a, b) => b - a);
+  expect(rows.map((row) => row.split(/ {2,}/)[1])).toEqual(sorted.map((mean) => mean.toFixed(4)));
 });
 
 test('the same names in two folders do not replace each other', async () => {

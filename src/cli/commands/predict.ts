@@ -19,6 +19,7 @@ import { findModel, type PredictOptions } from '../predict-models.ts';
 import { predictionsName } from '../run-folder.ts';
 import { duration } from '../../format.ts';
 import { bar, toJson } from '../text.ts';
+import { annotateNext, uncertaintyPath, writeUncertainty } from '../uncertainty.ts';
 import { listed, some } from '../../listed.ts';
 
 interface Options extends PredictOptions {
@@ -55,6 +56,10 @@ export function predictCommand(io: Io): Command {
         .choices(['labels', 'probabilities', 'logits'])
         .default('labels'),
     )
+    .option(
+      '--uncertainty',
+      'also write CASE_uncertainty.nii.gz, from 0 to 1 per voxel, and tell which cases to annotate next, and where',
+    )
     .option('--overlap <share>', 'of neighbouring windows, for volumes that need several', parse.overlap, 0.5)
     .option('--window <x,y,z>', 'size of the windows; default: as large as memory allows', parse.size)
     .option('--tta', 'mirror test-time augmentation: the mean probability over eight flips')
@@ -89,6 +94,7 @@ from being segmented.
 Examples:
   unet3d-gpu predict runs/1/model.safetensors image.nii.gz --out labels.nii.gz
   unet3d-gpu predict runs/1 data/imagesTs --out predictions --tta
+  unet3d-gpu predict runs/1 data/unlabelled --out proposals --uncertainty
   unet3d-gpu predict runs/1 image.nii.gz --output probabilities --out probabilities.nii.gz
   unet3d-gpu predict Dataset003_Liver/nnUNetTrainer__nnUNetPlans__3d_fullres ct.nii.gz --out labels.nii.gz
   unet3d-gpu predict total_3mm ct.nii.gz --pipeline totalsegmentator --out labels.nii.gz`,
@@ -111,7 +117,14 @@ async function predict(
   if (options.previousStage !== undefined && jobs.length > 1)
     throw new InvalidOption(`--previous-stage is of one volume; there are ${jobs.length}: give one`);
   await checkOutputs(
-    [{ option: '--out', paths: jobs.map(({ target }) => target) }],
+    [
+      {
+        option: '--out',
+        paths: jobs.flatMap(({ target }) =>
+          options.uncertainty ? [target, uncertaintyPath(target)] : [target],
+        ),
+      },
+    ],
     [
       ...found.files,
       ...jobs.flatMap(({ files }) => files),
@@ -128,6 +141,7 @@ async function predict(
   if (found.notes.length > 0) io.err(...found.notes);
   const model = await found.open();
   const failed: string[] = [];
+  const unsure: Parameters<typeof annotateNext>[0][number][] = [];
   const { window } = model;
   let isTold = false;
   try {
@@ -149,9 +163,13 @@ async function predict(
           },
         });
         await writeFileAtomically(target, await segmentation.toNifti({ gzip: /\.gz$/i.test(target) }));
+        const uncertainty =
+          segmentation.uncertainty && (await writeUncertainty(segmentation.uncertainty, target));
+        if (uncertainty) unsure.push({ name, ...uncertainty });
         for (const warning of segmentation.warnings) io.err(`warning: ${warning}`);
         const seconds = (performance.now() - started) / 1000;
-        if (options.json) io.out(toJson({ input: files, output: target, kind: options.output, seconds }));
+        const told = { input: files, output: target, kind: options.output, seconds };
+        if (options.json) io.out(toJson(uncertainty ? { ...told, uncertainty } : told));
         else io.out(`${index + 1}/${jobs.length}  ${name} -> ${target}  ${duration(seconds)}`);
       } catch (error) {
         // One bad file of many does not keep the others from being segmented.
@@ -164,6 +182,7 @@ async function predict(
   } finally {
     model.dispose();
   }
+  if (unsure.length > 0 && !options.json) io.out('', ...annotateNext(unsure));
   if (failed.length > 0)
     throw new Unsatisfactory(
       `${failed.length} of ${jobs.length} volumes could not be segmented: ${some(failed)}`,

@@ -37,7 +37,7 @@ export interface NnunetSegmentOptions extends Omit<WindowOptions, 'mirrorAxes'> 
  * @throws InvalidOption for those that these rules have no place for
  */
 export function optionsForNnunet(options: PredictOptions): NnunetSegmentOptions {
-  const { overlap = 0.5, tta = true, window, mirrorAxes, output, signal, onProgress } = options;
+  const { overlap = 0.5, tta = true, window, mirrorAxes, output, uncertainty, signal, onProgress } = options;
   const refused = window
     ? 'window'
     : mirrorAxes
@@ -49,7 +49,8 @@ export function optionsForNnunet(options: PredictOptions): NnunetSegmentOptions 
     throw new InvalidOption(
       `this model follows nnU-Net's rules, which have no place for ${refused}: leave it out`,
     );
-  return { step: 1 - overlap, mirror: tta, probabilities: output === 'probabilities', signal, onProgress };
+  const probabilities = output === 'probabilities' || uncertainty;
+  return { step: 1 - overlap, mirror: tta, probabilities, signal, onProgress };
 }
 
 /** Labels are uint16 from 255 foreground labels on. */
