@@ -8,7 +8,6 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { random } from '../src/data/random.ts';
 import { releaseNodeGpu } from '../src/gpu/node.ts';
 import type { Size3 } from '../src/size.ts';
 import { completeConfig } from '../src/model/complete-config.ts';
@@ -20,6 +19,7 @@ import { adam } from '../src/train/optimizers.ts';
 import { TrainingSession } from '../src/train/session.ts';
 import { writeSafetensors } from '../src/weights/safetensors.ts';
 import { openGpu } from './lib.ts';
+import { nestedBoxes } from './nested-boxes.ts';
 
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
@@ -39,7 +39,6 @@ const features = options.features.split(',').map(Number);
 const precision = options.precision === 'f16' ? 'f16' : 'f32';
 const { checkpointing } = options;
 const classes = 6;
-const [x, y, z] = size;
 
 const gpu = await openGpu();
 console.log(`GPU: ${gpu.describe}; bindings of at most ${formatBytes(gpu.limits.maxBindingBytes)}`);
@@ -48,16 +47,7 @@ const state = new ModelState(gpu, config, 1);
 state.precision = precision;
 const weights = await state.readWeights();
 
-// Nested boxes as labels, noise around each class's level as image.
-const label = new Uint8Array(batchSize * x * y * z);
-const image = new Float32Array(label.length);
-const source = random(7, 'full-size');
-for (let i = 0; i < label.length; i++) {
-  const [u, v, w] = [(i % x) / x, (Math.floor(i / x) % y) / y, (Math.floor(i / (x * y)) % z) / z];
-  const depth = Math.min(u, 1 - u, v, 1 - v, w, 1 - w) * 2;
-  label[i] = Math.min(classes - 1, Math.floor(depth * classes));
-  image[i] = label[i]! / classes + source.uniform(-0.5, 0.5);
-}
+const { image, label } = nestedBoxes(size, batchSize, classes);
 
 const residentBefore = process.memoryUsage.rss();
 const started = performance.now();

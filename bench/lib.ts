@@ -10,6 +10,7 @@ import type { KernelChoices } from '../src/gpu/choices.ts';
 import { Gpu, setAdapterProvider } from '../src/gpu/device.ts';
 import { requestNodeAdapter } from '../src/gpu/node.ts';
 import type { Plan, Tensor } from '../src/gpu/plan.ts';
+import type { Precision } from '../src/gpu/precision.ts';
 import { Program } from '../src/gpu/program.ts';
 import { defaultBudget } from '../src/model/budget.ts';
 import type { ModelState } from '../src/model/state.ts';
@@ -19,9 +20,10 @@ import type { StepValues } from '../src/ops/optimizer.ts';
 import { planSession, TrainingSession, type SessionOptions } from '../src/train/session.ts';
 import { version } from '../src/version.ts';
 
-export async function openGpu(): Promise<Gpu> {
+/** @param options.matrixUnits ask for matrix units; throws where there are none */
+export async function openGpu({ matrixUnits = false } = {}): Promise<Gpu> {
   setAdapterProvider(requestNodeAdapter);
-  return Gpu.open();
+  return Gpu.open(matrixUnits ? { matrixUnits } : {});
 }
 
 /** Where and with what a result was measured. */
@@ -64,10 +66,20 @@ export async function time(work: () => Promise<void>, { warmUp = 1, runs = 7 } =
 }
 
 /** Uniform in ±½; long arrays repeat a pattern. */
-export function noise(length: number): Float32Array<ArrayBuffer> {
-  const values = new Float32Array(length);
+export const noise = (length: number): Float32Array<ArrayBuffer> =>
+  repeated(new Float32Array(length), () => Math.random() - 0.5);
+
+/** Float16 between ¼ and ½ with either sign; long arrays repeat a pattern. */
+export const halfNoise = (length: number): Uint16Array<ArrayBuffer> =>
+  repeated(new Uint16Array(length), () => {
+    const bits = Math.floor(Math.random() * 0x800);
+    return 0x3400 | ((bits & 0x400) << 5) | (bits & 0x3ff);
+  });
+
+function repeated<T extends Float32Array | Uint16Array>(values: T, draw: () => number): T {
+  const { length } = values;
   const pattern = Math.min(length, 1_048_573);
-  for (let i = 0; i < pattern; i++) values[i] = Math.random() - 0.5;
+  for (let i = 0; i < pattern; i++) values[i] = draw();
   for (let filled = pattern; filled < length; filled += pattern) values.copyWithin(filled, 0, pattern);
   return values;
 }
@@ -138,10 +150,18 @@ export async function openSession(
   return { session: await TrainingSession.create(state, options), ...tuning };
 }
 
-/** Times a plan on random data. */
-export async function timePlan(gpu: Gpu, plan: Plan, inputs: readonly Tensor[], runs = 7): Promise<Timing> {
+/** Times a plan on random data. @param precision of the inputs that are volumes */
+export async function timePlan(
+  gpu: Gpu,
+  plan: Plan,
+  inputs: readonly Tensor[],
+  { runs = 7, precision = 'f32' }: { readonly runs?: number; readonly precision?: Precision } = {},
+): Promise<Timing> {
   using program = await Program.create(gpu, plan);
-  for (const tensor of inputs) program.write(tensor, noise(tensor.bytes / 4));
+  for (const tensor of inputs) {
+    const isHalf = precision === 'f16' && 'planes' in tensor;
+    program.write(tensor, isHalf ? halfNoise(tensor.bytes / 2) : noise(tensor.bytes / 4));
+  }
   const work = async () => {
     await program.run();
     await gpu.device.queue.onSubmittedWorkDone();

@@ -10,11 +10,9 @@
  * place in the file. The Python named by PYTHON (default /usr/bin/python3) needs torch. Peers that are missing or fail
  * are reported and left out.
  */
-import { spawn } from 'node:child_process';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { OutOfMemory } from '../src/errors.ts';
 import type { Gpu } from '../src/gpu/device.ts';
 import { releaseNodeGpu } from '../src/gpu/node.ts';
@@ -27,8 +25,10 @@ import { ModelState } from '../src/model/state.ts';
 import { namedTensors } from '../src/weights/named-tensors.ts';
 import { convBackwardInput, convBackwardWeight, convForward } from '../src/ops/conv.ts';
 import { weightedDice } from '../src/model/losses.ts';
+import { distance } from '../src/model/tune.ts';
 import { adam } from '../src/train/optimizers.ts';
 import { writeSafetensors } from '../src/weights/safetensors.ts';
+import { worstGradient } from './gradients.ts';
 import {
   chooseKernels,
   describeTuning,
@@ -42,62 +42,14 @@ import {
   writeResult,
   type Timing,
 } from './lib.ts';
+import { Peer } from './peers/peer.ts';
 
 const [given = '7', named] = process.argv.slice(2).filter((word) => !word.startsWith('-'));
 const rounds = Number(given);
 const pythonPath = process.env['PYTHON'] ?? '/usr/bin/python3';
 const wanted = named?.split(',');
 const isWanted = (name: string): boolean => wanted?.includes(name) ?? true;
-/** How long a peer may take for its first step, compilation included. */
-const patience = 300_000;
 const classes = 6;
-
-/** A process that answers one line of JSON with another. */
-class Peer {
-  readonly #process;
-  readonly #answers;
-
-  constructor(
-    readonly name: string,
-    command: string,
-    args: readonly string[],
-  ) {
-    this.#process = spawn(command, args, {
-      stdio: ['pipe', 'pipe', process.env['PEERS_VERBOSE'] ? 'inherit' : 'ignore'],
-    });
-    this.#process.on('error', () => undefined);
-    this.#process.stdin.on('error', () => undefined);
-    this.#answers = createInterface(this.#process.stdout)[Symbol.asyncIterator]();
-  }
-
-  async ask<T>(request: Record<string, unknown>): Promise<T> {
-    this.#process.stdin.write(`${JSON.stringify(request)}\n`);
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => reject(new Error(`no answer in ${patience / 1000} s`)), patience);
-    });
-    try {
-      return await Promise.race([this.#answer<T>(), late]);
-    } finally {
-      clearTimeout(timer);
-    }
-  }
-
-  async #answer<T>(): Promise<T> {
-    for (;;) {
-      const line: IteratorResult<string, undefined> = await this.#answers.next();
-      if (line.done) throw new Error('it has ended (PEERS_VERBOSE=1 shows what it prints)');
-      if (!line.value.startsWith('@')) continue;
-      const answer = JSON.parse(line.value.slice(1)) as T & { error?: string };
-      if (answer.error !== undefined) throw new Error(answer.error);
-      return answer;
-    }
-  }
-
-  end(): void {
-    this.#process.kill('SIGKILL');
-  }
-}
 
 const gpu = await openGpu();
 const about = surroundings(gpu);
@@ -169,17 +121,6 @@ const floats = async ({ name }: Peer, part = ''): Promise<Float32Array> => {
   const bytes = await readFile(join(folder, `${files[name] ?? name}${part}.f32`));
   return new Float32Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength));
 };
-
-/** ‖a − b‖ / ‖b‖ */
-function distance(a: Float32Array, b: Float32Array): number {
-  if (a.length !== b.length) return Infinity;
-  let [difference, norm] = [0, 0];
-  for (let i = 0; i < b.length; i++) {
-    difference += (a[i]! - b[i]!) ** 2;
-    norm += b[i]! ** 2;
-  }
-  return Math.sqrt(difference / norm);
-}
 
 /**
  * Times all by turns, each once to warm up; those that then take more than two seconds only once more. Adds to `times`.
@@ -331,8 +272,7 @@ async function compareSteps({ name, base, batch, size, groups }: StepCase): Prom
     const step = async () => (await (await session.step([{ image, label }], firstStepValues)).result).loss;
     const found = await step();
     const firstMs: Record<string, number> = { ours: performance.now() - started };
-    const flat = await state.read('gradients');
-    const gradients = [...namedTensors(parameters, flat)].map(([name, { data }]) => ({ name, data }));
+    const gradients = namedTensors(parameters, await state.read('gradients'));
     const title = `training step, features ${features.join(', ')}, batch ${batch} of ${size.toReversed().join('×')}`;
     const agreement: Record<string, number> = {};
     const times = new Map<string, number[]>();
@@ -346,12 +286,7 @@ async function compareSteps({ name, base, batch, size, groups }: StepCase): Prom
           if (!(Math.abs(first.loss / found - 1) < most.loss))
             throw new Error(`its loss is ${first.loss}, ours ${found}`);
           const theirs = await floats(peer);
-          let [worst, at] = [0, 0];
-          for (const { name, data } of gradients) {
-            const part = theirs.subarray(at, (at += data.length));
-            // A bias in front of a norm has no gradient but rounding.
-            if (!/conv\d\.bias$/.test(name)) worst = Math.max(worst, distance(part, data));
-          }
+          const { worst } = worstGradient(theirs, gradients);
           if (most.gradient !== undefined && !(worst < most.gradient))
             throw new Error(`a gradient differs from ours by ${worst.toExponential(1)}`);
           agreement[peer.name] = worst;

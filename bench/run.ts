@@ -12,16 +12,15 @@ import { promisify } from 'node:util';
 import { OutOfMemory } from '../src/errors.ts';
 import { releaseNodeGpu } from '../src/gpu/node.ts';
 import { profileRows, profileTable } from '../src/gpu/profiler.ts';
-import { Recorder, type PlanLimits, type Tensor } from '../src/gpu/plan.ts';
 import type { Size3 } from '../src/size.ts';
 import { Inference } from '../src/infer/inference.ts';
 import { completeConfig } from '../src/model/complete-config.ts';
 import { planInference } from '../src/model/plan.ts';
 import { ModelState } from '../src/model/state.ts';
-import { convBackwardInput, convBackwardWeight, convForward } from '../src/ops/conv.ts';
 import { weightedDice } from '../src/model/losses.ts';
 import { adam } from '../src/train/optimizers.ts';
 import { ceilings } from './ceiling.ts';
+import { kinds, recordConv, type ConvCase } from './convs.ts';
 import {
   chooseKernels,
   describeTuning,
@@ -78,48 +77,7 @@ async function section(
 
 /** Tensors take turns until they exceed every cache. */
 const beyondCache = (software ? 64 : 512) * 2 ** 20;
-const kinds = ['forward', 'data gradient', 'weight gradient'] as const;
 const full = software ? 8 : 128;
-
-interface ConvCase {
-  readonly from: readonly number[];
-  readonly to: number;
-  readonly size: Size3;
-  readonly batch?: number;
-}
-
-function recordConv(
-  kind: (typeof kinds)[number],
-  { from, to, size, batch = 2 }: ConvCase,
-  limits: PlanLimits,
-) {
-  const recorder = new Recorder(limits);
-  const words = from.reduce((a, b) => a + b) * to * 27;
-  const [w, dw] = [recorder.flat('w', words, 'resident'), recorder.flat('dw', words, 'resident')];
-  const weights = { tensor: w, offset: 0, size: words * 4 };
-  const inputs: Tensor[] = [w];
-  let sets = 0;
-  for (let bytes = 0; bytes < beyondCache && sets < 64; sets++) {
-    const sources = from.map((count) => recorder.volume('x', batch, count, size, 'resident'));
-    const x = sources[0]!;
-    const second = sources[1] && { tensor: sources[1] };
-    const y = recorder.volume('y', batch, to, size, 'resident');
-    inputs.push(...sources, y);
-    bytes += y.bytes + sources.reduce((sum, source) => sum + source.bytes, 0);
-    if (kind === 'forward') {
-      const both = second ? ([{ tensor: x }, second] as const) : ([{ tensor: x }] as const);
-      convForward(recorder, kind, { inputs: both, weights, target: y });
-    }
-    if (kind === 'data gradient') convBackwardInput(recorder, kind, { dOutput: y, weights, dInput: x });
-    if (kind === 'weight gradient')
-      convBackwardWeight(recorder, kind, {
-        input: { tensor: x },
-        dOutput: y,
-        dWeights: { tensor: dw, offset: 0, size: words * 4 },
-      });
-  }
-  return { plan: recorder.finish(), inputs, sets };
-}
 
 await section('kernels', async (kernels) => {
   console.log(
@@ -135,10 +93,10 @@ await section('kernels', async (kernels) => {
     const { from, to, size, batch = 2 } = conv;
     for (const kind of kinds) {
       if (kind !== 'forward' && from.length > 1) continue; // their gradients are those of one input
-      const chosen = await chooseKernels(gpu, recordConv(kind, conv, gpu.limits).plan);
+      const chosen = await chooseKernels(gpu, recordConv(kind, conv, gpu.limits, beyondCache).plan);
       const limits = { ...gpu.limits, kernels: chosen.kernels };
-      const { plan, inputs, sets } = recordConv(kind, conv, limits);
-      const timing = await timePlan(gpu, plan, inputs, 5);
+      const { plan, inputs, sets } = recordConv(kind, conv, limits, beyondCache);
+      const timing = await timePlan(gpu, plan, inputs, { runs: 5 });
       const bytes = plan.dispatches.reduce((sum, dispatch) => sum + dispatch.bytes, 0);
       const reached = shares(plan.flops / timing.median / 1e6, bytes / timing.median / 1e6);
       const each = {
