@@ -127,6 +127,7 @@ const calls: Readonly<Record<string, PublicCall>> = {
       1: {
         ...sampleOfMirror,
         output: 'labels',
+        uncertainty: true,
         overlap: 0,
         window: [2, 2, 2],
         postprocess: true,

@@ -49,8 +49,12 @@ export const calls: Readonly<Record<string, Call>> = {
   'logits through windows': (model, begun) => model.logits(third, { window: [4, 4, 4], onProgress: begun }),
   predict: async (model, begun) => (await model.predict(files[1]!, { onProgress: begun })).labels.data,
   'predict with flips': async (model, begun) => {
-    const options = { mirrorAxes: ['x'], output: 'probabilities', onProgress: begun } as const;
-    return (await model.predict(files[2]!, options)).probabilities!.data;
+    const options = {
+      ...({ mirrorAxes: ['x'], output: 'probabilities', uncertainty: true } as const),
+      onProgress: begun,
+    };
+    const { probabilities, uncertainty } = await model.predict(files[2]!, options);
+    return [probabilities!.data, uncertainty];
   },
   evaluate: (model) => model.evaluate([first, second]),
   'evaluate by another loss': (model) => model.evaluate([third], { loss: crossEntropy([0.9, 0.1]) }),
