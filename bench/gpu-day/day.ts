@@ -31,7 +31,10 @@ const left = (): number => Number(options.seconds) - elapsed();
 /** Less is not worth a process. */
 const leastSeconds = 8;
 /** Bytes of the log of one part. */
-const mostLog = 2 ** 20;
+const mostLog = 2 ** 19;
+
+/** Of the command line's tools; steps and pictures would fill the file. */
+const keptEvents = new Set<unknown>(['start', 'epoch', 'tuned', 'warning', 'recovered', 'result']);
 
 const folder = mkdtempSync(join(tmpdir(), 'gpu-day-'));
 mkdirSync(options.out, { recursive: true });
@@ -105,9 +108,8 @@ async function run(part: Part, seconds: number, driver: string | undefined): Pro
     env,
     seconds,
     onFound: (news) => {
-      if (news['type'] === 'step') return;
-      if ('type' in news) events.push(news);
-      else Object.assign(found, news);
+      if (!('type' in news)) Object.assign(found, news);
+      else if (keptEvents.has(news['type'])) events.push(news);
       save({ ...sofar(), status: 'timeout', reason: 'the day itself was ended' });
     },
     onLine: (line) => {
@@ -146,7 +148,7 @@ say(`Vulkan drivers to try: ${drivers.join(', ') || 'none: no library of a drive
 let hasAdapter = false;
 for (const driver of drivers) {
   const result = await run(adapter, adapter.seconds * scale.patience, driver);
-  hasAdapter = result.status === 'done';
+  hasAdapter = 'ceiling' in result.found; // the last that it tells, also where its end is not orderly
   if (hasAdapter) vulkanDriver = driver;
   if (hasAdapter || driver === drivers.at(-1)) report(result);
   else say(`  ${driver}: ${result.reason}`);

@@ -12,8 +12,10 @@ export interface Scale {
   readonly memory: readonly string[];
   readonly kernels: readonly string[];
   readonly adapter: readonly string[];
-  /** Seconds that measuring kernels may take. */
+  /** Seconds that measuring kernels may take: in float32, in float16, in float32 with matrix units. */
   readonly tune: string;
+  readonly tuneF16: string;
+  readonly tuneMatrix: string;
   /** How much longer parts may take than `seconds` says. */
   readonly patience: number;
 }
@@ -26,25 +28,31 @@ export const day: Scale = {
   levels: '16:256,256,64;32:128,128,64;64:64,64,32;128:32,32,16',
   windows: [],
   demo: [],
-  hippocampus: ['--epochs', '20'],
+  // Measuring kernels first would take most of its time.
+  hippocampus: ['--epochs', '20', '--no-tune'],
   memory: [],
   kernels: [],
   adapter: ['--hardware'],
   tune: '35',
+  tuneF16: '35',
+  tuneMatrix: '10',
   patience: 1,
 };
 
 export const rehearsal: Scale = {
-  study: step('24,24,16', '4,8'),
+  study: [...step('24,24,16', '4,8'), '--steps', '4'],
   small: step('16,16,16', '4,8'),
   levels: '4:16,16,8;8:8,8,8',
   windows: ['--whole', '24,24,16', '--file', '40,40,20', '--window', '24,24,16', '--features', '4,8'],
   demo: ['--subjects', '8', '--epochs', '1', '--features', '4,8'],
   hippocampus: ['--epochs', '1', '--limit-cases', '8', '--features', '4,8', '--steps-per-epoch', '2'],
   memory: ['--most', `${2 ** 28}`],
-  kernels: ['--most', '25'],
+  kernels: ['--most', '8'],
   adapter: [],
   tune: '5',
+  // A program on the CPU compiles matrix kernels for minutes.
+  tuneF16: '0',
+  tuneMatrix: '0',
   patience: 8,
 };
 
@@ -69,7 +77,7 @@ export function partsOf(scale: Scale, folder: string): readonly Part[] {
   return [
     // Which kernels are right.
     { name: 'adapter', seconds: 15, command: ['adapter', ...scale.adapter] },
-    { name: 'kernels', seconds: 45, command: ['kernels', ...scale.kernels] },
+    { name: 'kernels', seconds: 40, command: ['kernels', ...scale.kernels] },
     // Twenty steps beside PyTorch, and both beside float64.
     { name: 'losses', seconds: 20, command: ['step', ...small, '--steps', '20', '--for', '60'] },
     { name: 'losses-torch', seconds: 25, cuda: true, command: [...torch('cuda'), ...small, '--steps', '20'] },
@@ -80,15 +88,15 @@ export function partsOf(scale: Scale, folder: string): readonly Part[] {
       command: [...torch('cuda-f64'), ...small, '--steps', '20'],
     },
     // The study's step, ours and cuDNN's.
-    { name: 'step-f32', seconds: 75, command: ['step', ...study, ...tune] },
-    { name: 'step-torch', seconds: 30, cuda: true, command: [...torch('cuda'), ...study] },
+    { name: 'step-f32', seconds: 70, command: ['step', ...study, ...tune] },
+    { name: 'step-torch', seconds: 40, cuda: true, command: [...torch('cuda'), ...study] },
     { name: 'kernels-f16', seconds: 40, command: ['kernels', '--matrix', ...scale.kernels] },
-    { name: 'step-f16', seconds: 75, command: ['step', ...study, ...f16, ...tune] },
-    { name: 'step-torch-amp', seconds: 25, cuda: true, command: [...torch('cuda-amp'), ...study] },
-    { name: 'step-torch-tf32', seconds: 20, cuda: true, command: [...torch('cuda-tf32'), ...study] },
+    { name: 'step-f16', seconds: 70, command: ['step', ...study, ...f16, '--tune', scale.tuneF16] },
+    { name: 'step-torch-amp', seconds: 30, cuda: true, command: [...torch('cuda-amp'), ...study] },
+    { name: 'step-torch-tf32', seconds: 25, cuda: true, command: [...torch('cuda-tf32'), ...study] },
     {
       name: 'demo',
-      seconds: 25,
+      seconds: 40,
       command: ['dist/cli.js', 'demo', '--json', '--out', `${folder}/demo`, ...scale.demo],
     },
     // Each level by itself.
@@ -96,15 +104,19 @@ export function partsOf(scale: Scale, folder: string): readonly Part[] {
     { name: 'convs-torch', seconds: 20, cuda: true, command: [...torch('cuda'), ...convs] },
     {
       name: 'hippocampus',
-      seconds: 75,
+      seconds: 60,
       command: [
         ...['dist/cli.js', 'train', '.gpu/data/hippocampus', '--folds', '0', '--json'],
         ...['--out', `${folder}/hippocampus`, ...scale.hippocampus],
       ],
     },
-    { name: 'windows', seconds: 30, command: ['windows', ...scale.windows] },
-    { name: 'step-f32-matrix', seconds: 30, command: ['step', ...study, '--matrix', '--tune', '10'] },
-    { name: 'convs-f16', seconds: 30, command: ['convs', ...convs, ...f16] },
+    { name: 'windows', seconds: 25, command: ['windows', ...scale.windows] },
+    {
+      name: 'step-f32-matrix',
+      seconds: 30,
+      command: ['step', ...study, '--matrix', '--tune', scale.tuneMatrix],
+    },
+    { name: 'convs-f16', seconds: 25, command: ['convs', ...convs, ...f16] },
     {
       name: 'step-torch-channels-last',
       seconds: 20,
@@ -117,8 +129,8 @@ export function partsOf(scale: Scale, folder: string): readonly Part[] {
       cuda: true,
       command: [...torch('cuda-amp-channels-last'), ...study],
     },
-    { name: 'two', seconds: 25, command: ['two', `${folder}/two`, ...scale.demo] },
-    { name: 'memory', seconds: 20, command: ['memory', ...scale.memory] },
+    { name: 'two', seconds: 20, command: ['two', `${folder}/two`, ...scale.demo] },
+    { name: 'memory', seconds: 15, command: ['memory', ...scale.memory] },
   ];
 }
 

@@ -85,7 +85,7 @@ class Case:
         self.weights = {name: parameter(value) for name, value in tensors.items()}
         self.levels = sum(name.startswith("encoder.") and name.endswith("conv1.weight") for name in tensors)
         self.image = floats(folder, "image", (case["batch"], 1, z, y, x))
-        label = torch.from_numpy(np.fromfile(f"{folder}/label.u8", "u1").astype("i8"))
+        label = torch.from_numpy(np.fromfile(f"{folder}/label.u8", "u1").astype("i8")).to(device)
         one_hot = F.one_hot(label.reshape(case["batch"], z, y, x), self.classes).permute(0, 4, 1, 2, 3)
         self.one_hot = placed(one_hot.to(real))
         self.shares = torch.arange(1, self.classes + 1, device=device) / sum(range(1, self.classes + 1))
