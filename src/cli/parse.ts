@@ -3,6 +3,7 @@ import { InvalidArgumentError } from 'commander';
 import type { Size3 } from '../size.ts';
 import type { Axis } from '../infer/probabilities.ts';
 import { concessions as allConcessions, type Concession } from '../model/concessions.ts';
+import type { Shard } from './slurm.ts';
 
 const fail = (text: string): never => {
   throw new InvalidArgumentError(text);
@@ -163,6 +164,16 @@ export function fold(text: string): { readonly fold: number; readonly folds: num
   return folds >= 2 && index >= 1 && index <= folds
     ? { fold: index - 1, folds }
     : fail('Give the fold and their number, such as 1/5.');
+}
+
+/** k/n: share k (from 1) of n; or auto. */
+export function shard(text: string): Shard | 'auto' {
+  if (text.trim() === 'auto') return 'auto';
+  const [, k, n] = /^(\d{1,9})\/(\d{1,9})$/.exec(text.trim()) ?? [];
+  const [shard, shards] = [Number(k), Number(n)];
+  return shard >= 1 && shard <= shards
+    ? { shard, shards }
+    : fail('Give the share, counted from 1, and their number, such as 3/40; or auto.');
 }
 
 /** all, or numbers of folds from 0 on. */

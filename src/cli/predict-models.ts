@@ -56,6 +56,8 @@ export interface FoundModel {
   readonly inChannels: number;
   /** Files that no result may replace. */
   readonly files: readonly string[];
+  /** Those that its results depend on, where these are not all. */
+  readonly parts?: readonly string[];
   /** What the user should know, one sentence each. */
   readonly notes: readonly string[];
   /** Opens it on the GPU. */
@@ -216,6 +218,7 @@ async function ensembleModel(
   return {
     inChannels: await channelsOf(given, folds[0]!.path),
     files: onDisk,
+    ...(typeof given !== 'string' && { parts: partsOf(given, names) }),
     notes: [`the mean of fold${names.length > 1 ? 's' : ''} ${names.join(', ')}`],
     async open() {
       const device = deviceOf(options);
@@ -223,6 +226,15 @@ async function ensembleModel(
     },
   };
 }
+
+/** Weights of the folds, and the post-processing of their mean. */
+const partsOf = (files: readonly FileEntry[], folds: readonly string[]): string[] =>
+  files
+    .filter(
+      ({ path }) =>
+        path === 'ensemble.json' || folds.some((fold) => path === `fold_${fold}/model.safetensors`),
+    )
+    .map(({ source }) => source as string);
 
 /** Of the first network, which is read before a GPU is looked for. */
 async function channelsOf(given: OthersFiles['given'], path: string): Promise<number> {

@@ -1,4 +1,5 @@
 /** `predict`: segments files or folders of files with a trained model, onto each file's own grid. */
+import { existsSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { basename, dirname, extname, join, resolve } from 'node:path';
 import { Command, Option } from 'commander';
@@ -15,8 +16,10 @@ import type { Io } from '../io.ts';
 import { checkOutputs } from '../outputs.ts';
 import * as parse from '../parse.ts';
 import { isFolderAt } from '../../files/folder.node.ts';
-import { findModel, type PredictOptions } from '../predict-models.ts';
+import { findModel, type FoundModel, type PredictOptions } from '../predict-models.ts';
+import { isMade, recordName, ResultsFolder, shareOf } from '../results-there.ts';
 import { predictionsName } from '../run-folder.ts';
+import { shardOfTask, type Shard } from '../slurm.ts';
 import { duration } from '../../format.ts';
 import { bar, toJson } from '../text.ts';
 import { annotateNext, uncertaintyPath, writeUncertainty } from '../uncertainty.ts';
@@ -24,8 +27,14 @@ import { listed, some } from '../../listed.ts';
 
 interface Options extends PredictOptions {
   readonly out: string;
+  readonly shard?: Shard | 'auto';
+  readonly continue?: boolean;
+  readonly overwrite?: boolean;
   readonly json?: boolean;
 }
+
+/** Options that results do not depend on. */
+const notOfResults = ['out', 'memory', 'shard', 'continue', 'overwrite', 'json'];
 
 /** Windows of a volume from which on their number is shown. */
 const manyWindows = 8;
@@ -84,6 +93,13 @@ export function predictCommand(io: Io): Command {
         'what to do around nnU-Net; MODEL is then a folder of one network or of all parts of a task',
       ).choices(['totalsegmentator']),
     )
+    .option(
+      '--shard <k/n>',
+      'share k, counted from 1, of n equal ones that run by themselves; auto: the place in an array of Slurm',
+      parse.shard,
+    )
+    .option('--continue', 'leave out volumes whose results are there; --shard does, too')
+    .option('--overwrite', 'of --continue and --shard: take away results of another model or other options')
     .option('--json', 'print one JSON line per volume')
     .addHelpText(
       'after',
@@ -91,10 +107,17 @@ export function predictCommand(io: Io): Command {
 That nobody reads what is printed (--json | head -1) does not keep the rest
 from being segmented.
 
+--shard 3/40 segments every 40th volume by name; the others are left to other
+processes, at once or later, here or on other machines. A result appears whole
+or not at all, so a share that was stopped or killed goes on when it is run
+again. ${recordName} in --out says by which model, options and images: with
+others, the command refuses to go on there.
+
 Examples:
   unet3d-gpu predict runs/1/model.safetensors image.nii.gz --out labels.nii.gz
   unet3d-gpu predict runs/1 data/imagesTs --out predictions --tta
   unet3d-gpu predict runs/1 data/unlabelled --out proposals --uncertainty
+  unet3d-gpu predict runs/folds scans --out predictions --shard 3/40
   unet3d-gpu predict runs/1 image.nii.gz --output probabilities --out probabilities.nii.gz
   unet3d-gpu predict Dataset003_Liver/nnUNetTrainer__nnUNetPlans__3d_fullres ct.nii.gz --out labels.nii.gz
   unet3d-gpu predict total_3mm ct.nii.gz --pipeline totalsegmentator --out labels.nii.gz`,
@@ -113,29 +136,33 @@ async function predict(
   given: readonly string[],
 ): Promise<void> {
   const found = await findModel(modelPath, options, given);
-  const jobs = await jobsOf(io, inputs, options.out, found.inChannels);
-  if (options.previousStage !== undefined && jobs.length > 1)
-    throw new InvalidOption(`--previous-stage is of one volume; there are ${jobs.length}: give one`);
+  const all = await jobsOf(io, inputs, options.out, found.inChannels);
+  if (options.previousStage !== undefined && all.length > 1)
+    throw new InvalidOption(`--previous-stage is of one volume; there are ${all.length}: give one`);
   await checkOutputs(
     [
       {
         option: '--out',
-        paths: jobs.flatMap(({ target }) =>
+        paths: all.flatMap(({ target }) =>
           options.uncertainty ? [target, uncertaintyPath(target)] : [target],
         ),
       },
     ],
     [
       ...found.files,
-      ...jobs.flatMap(({ files }) => files),
+      ...all.flatMap(({ files }) => files),
       ...(options.previousStage ? [options.previousStage] : []),
     ],
   );
   // A training reads back what it has written there.
-  for (const folder of new Set(jobs.map(({ target }) => resolve(dirname(target))))) {
-    assertUnlocked(folder);
+  for (const folder of new Set(all.map(({ target }) => resolve(dirname(target))))) {
+    if (!goesOn(options)) assertUnlocked(folder); // which waits for other shares below
     if (basename(folder) === predictionsName) assertUnlocked(dirname(folder));
   }
+
+  const results = await resultsFolder(found, inputs, options, all);
+  const jobs = goesOn(options) ? await jobsLeft(io, all, options) : all;
+  if (jobs.length === 0) return;
 
   await announceAdapter(io);
   if (found.notes.length > 0) io.err(...found.notes);
@@ -145,7 +172,11 @@ async function predict(
   const { window } = model;
   let isTold = false;
   try {
-    for (const [index, { files, target }] of jobs.entries()) {
+    for (const [index, job] of jobs.entries()) {
+      if (io.signal.aborted)
+        throw new Aborted(`prediction was stopped after ${index} of ${jobs.length} volumes`);
+      if (goesOn(options) && (await isMade(job))) continue; // by another process meanwhile
+      const { files, target } = job;
       const started = performance.now();
       const name = basename(files[0]!);
       try {
@@ -162,9 +193,11 @@ async function predict(
             if (io.isTerminal) io.status(`${name} ${bar(loaded / total)} window ${loaded}/${total}`);
           },
         });
-        await writeFileAtomically(target, await segmentation.toNifti({ gzip: /\.gz$/i.test(target) }));
+        await results?.assertOurs();
+        // First, since a result that is there is taken for whole.
         const uncertainty =
           segmentation.uncertainty && (await writeUncertainty(segmentation.uncertainty, target));
+        await writeFileAtomically(target, await segmentation.toNifti({ gzip: /\.gz$/i.test(target) }));
         if (uncertainty) unsure.push({ name, ...uncertainty });
         for (const warning of segmentation.warnings) io.err(`warning: ${warning}`);
         const seconds = (performance.now() - started) / 1000;
@@ -187,6 +220,44 @@ async function predict(
     throw new Unsatisfactory(
       `${failed.length} of ${jobs.length} volumes could not be segmented: ${some(failed)}`,
     );
+}
+
+/** Whether results that are there stay. */
+const goesOn = (options: Options): boolean => options.continue === true || options.shard !== undefined;
+
+/**
+ * The folder of the results where these are kept together with what they are made by.
+ * @throws InvalidOption if they are made otherwise
+ */
+async function resultsFolder(
+  { files, parts = files }: FoundModel,
+  inputs: readonly string[],
+  options: Options,
+  jobs: readonly Job[],
+): Promise<ResultsFolder | undefined> {
+  const targets = jobs.map(({ target }) => target);
+  const folder = dirname(targets[0]!);
+  if (!goesOn(options) && !existsSync(join(folder, recordName))) return undefined;
+  if (goesOn(options) && targets[0] === options.out)
+    throw new InvalidOption('--shard and --continue are of a folder of results: give one with --out');
+  const made = Object.fromEntries(Object.entries(options).filter(([name]) => !notOfResults.includes(name)));
+  const making = { model: parts, options: made, inputs };
+  const all = targets.flatMap((target) => [target, uncertaintyPath(target)]);
+  return ResultsFolder.open(folder, making, all, options.overwrite ?? false);
+}
+
+/** Those of this process's share whose results are not there. */
+async function jobsLeft(io: Io, all: readonly Job[], { shard }: Options): Promise<Job[]> {
+  const wanted = shard === 'auto' ? shardOfTask() : (shard ?? { shard: 1, shards: 1 });
+  const share = shareOf(all, wanted);
+  const left: Job[] = [];
+  for (const job of share) if (!(await isMade(job))) left.push(job);
+  const there = share.length - left.length;
+  const which = shard === undefined ? '' : `Share ${wanted.shard} of ${wanted.shards}: `;
+  io.err(
+    `${which}${share.length} of ${all.length} volume(s)${there > 0 ? `, of which ${there} are there already` : ''}.`,
+  );
+  return left;
 }
 
 /** Which files belong together and where their results go. */
