@@ -14,7 +14,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { UNet3DError } from '../errors.ts';
+import { Aborted, UNet3DError } from '../errors.ts';
 import { isRunning, parseProcess, formatProcess, thisProcess, type ProcessId } from './process.node.ts';
 import { aboutFile, temporaryName } from './write.node.ts';
 
@@ -116,14 +116,17 @@ export class FolderLock implements Disposable {
     }
   }
 
-  /** As `take`, but waits so long for another to let go. */
-  static async wait(folder: string, patienceMs: number): Promise<FolderLock> {
+  /** As `take`, but waits so long for another to let go. @throws Aborted if the signal fires meanwhile */
+  static async wait(folder: string, patienceMs: number, signal?: AbortSignal): Promise<FolderLock> {
     for (const begun = performance.now(); ;)
       try {
         return FolderLock.take(folder);
       } catch (error) {
-        if (!(error instanceof UNet3DError) || performance.now() - begun > patienceMs) throw error;
-        await new Promise((resolve) => setTimeout(resolve, 5 + 20 * Math.random()));
+        const waitedMs = performance.now() - begun;
+        if (!(error instanceof UNet3DError) || waitedMs >= patienceMs) throw error;
+        if (signal?.aborted) throw new Aborted(`stopped while ${folder} was in use`);
+        // Files of a cluster are far away: who waits long asks seldom.
+        await new Promise((resolve) => setTimeout(resolve, 5 + Math.random() * (20 + waitedMs / 10)));
       }
   }
 

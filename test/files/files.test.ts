@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs';
 import { link, mkdir, readFile, readdir, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { UNet3DError } from '../../src/errors.ts';
 import { assertUnlocked, FolderLock } from '../../src/files/lock.node.ts';
 import { formatProcess, thisProcess } from '../../src/files/process.node.ts';
@@ -156,6 +156,35 @@ describe('a lock', () => {
       expect(() => FolderLock.take(folder)).toThrow(`delete ${path}`);
       await rm(path);
       FolderLock.take(folder)[Symbol.dispose]();
+    }
+  });
+
+  test('of another machine is taken over by the same job of Slurm when it was requeued, and by no other', async () => {
+    const folder = await temporaryFolder();
+    const path = join(folder, '.lock-1');
+    const as = (id: string, count: string): void => {
+      vi.stubEnv('SLURM_CLUSTER_NAME', 'a-b');
+      vi.stubEnv('SLURM_JOB_ID', id);
+      vi.stubEnv('SLURM_RESTART_COUNT', count);
+    };
+    try {
+      as('7', '1');
+      const owner = formatProcess({ ...thisProcess(), host: 'elsewhere' });
+      for (const [id, count] of [
+        ['7', '1'], // another process of this start
+        ['7', '0'],
+        ['8', '2'],
+        ['', ''],
+      ] as const) {
+        await writeFile(path, owner);
+        as(id, count);
+        expect(() => FolderLock.take(folder)).toThrow(/on the machine elsewhere/);
+      }
+      as('7', '2');
+      using lock = FolderLock.take(folder);
+      expect(lock.left).toEqual([process.pid]);
+    } finally {
+      vi.unstubAllEnvs();
     }
   });
 
