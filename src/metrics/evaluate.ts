@@ -273,6 +273,7 @@ function measured(
   ]);
   const millilitres = (voxels: number): number => (voxels * sx * sy * sz) / 1000;
   const scratch = distanceScratch();
+  const hidden = truth.includes(unknown) && classes <= unknown ? unknown : undefined;
   const notes: string[] = [];
 
   const surfaces = (label: number, inTruth: number, inPrediction: number): SurfaceMetrics => {
@@ -281,10 +282,14 @@ function measured(
       const isOneSided = isWanted && inTruth + inPrediction > 0;
       return { hd95: NaN, assd: NaN, nsd: isOneSided ? 0 : NaN };
     }
-    const box = boxes[label]!;
+    // With what lies around it, which may be unknown.
+    const box = boxes[label]!.map(([low, high], axis) => [
+      Math.max(0, low - 1),
+      Math.min(shape[axis]!, high + 1),
+    ]) as unknown as Box;
     const size = box.map(([low, high]) => high - low) as unknown as Triple;
     const [a, b] = [crop(truth, shape, box), crop(prediction, shape, box)];
-    return surfaceMetrics(a, b, label, { shape: size, spacing, tolerance, scratch });
+    return surfaceMetrics(a, b, label, { shape: size, spacing, tolerance, scratch, unknown: hidden });
   };
 
   const metrics = confusion.map((row, label): ClassMetrics => {

@@ -1,6 +1,7 @@
 /**
  * Surface metrics of two masks in millimetres: HD95, ASSD and NSD. The border of a mask is the mask
- * minus its 6-neighbour erosion, where what lies outside the volume is background.
+ * minus its 6-neighbour erosion, where what lies outside the volume is background. Between a mask and unknown
+ * voxels there is no border: where the surface lies there, nobody has said.
  */
 import { quantile } from '../quantile.ts';
 import { squaredDistances, type DistanceScratch } from './distance.ts';
@@ -17,9 +18,15 @@ export interface SurfaceMetrics {
   readonly nsd: number;
 }
 
-/** Border voxels of the mask `labels === label` as 1. */
-export function border(labels: Uint8Array, label: number, [nx, ny, nz]: Triple): Uint8Array {
+/** Border voxels of the mask `labels === label` as 1, but for those towards the value of `unknown` voxels alone. */
+export function border(
+  labels: Uint8Array,
+  label: number,
+  [nx, ny, nz]: Triple,
+  unknown?: number,
+): Uint8Array {
   const out = new Uint8Array(labels.length);
+  const solid = unknown === undefined ? labels : labels.map((value) => (value === unknown ? label : value));
   const slice = nx * ny;
   for (let z = 0, at = 0; z < nz; z++)
     for (let y = 0; y < ny; y++) {
@@ -30,12 +37,12 @@ export function border(labels: Uint8Array, label: number, [nx, ny, nz]: Triple):
           !isRim &&
           x > 0 &&
           x < nx - 1 &&
-          labels[at - 1] === label &&
-          labels[at + 1] === label &&
-          labels[at - nx] === label &&
-          labels[at + nx] === label &&
-          labels[at - slice] === label &&
-          labels[at + slice] === label;
+          solid[at - 1] === label &&
+          solid[at + 1] === label &&
+          solid[at - nx] === label &&
+          solid[at + nx] === label &&
+          solid[at - slice] === label &&
+          solid[at + slice] === label;
         if (!isInside) out[at] = 1;
       }
     }
@@ -66,11 +73,14 @@ interface SurfaceOptions {
   readonly spacing: Triple;
   /** In mm. */
   readonly tolerance: number;
+  /** Value of voxels that are not known, in both maps at the same places. */
+  readonly unknown?: number | undefined;
   readonly scratch: DistanceScratch;
 }
 
 /**
- * Surface metrics of the masks `truth === label` and `prediction === label`, neither of them empty.
+ * Surface metrics of the masks `truth === label` and `prediction === label`, neither of them empty; NaN where unknown
+ * voxels hide the border of one.
  * A distance counts as within the tolerance up to a relative 1e-6 above it, so that spacings that
  * were stored as float32 do not decide.
  */
@@ -78,10 +88,12 @@ export function surfaceMetrics(
   truth: Uint8Array,
   prediction: Uint8Array,
   label: number,
-  { shape, spacing, tolerance, scratch }: SurfaceOptions,
+  { shape, spacing, tolerance, unknown, scratch }: SurfaceOptions,
 ): SurfaceMetrics {
-  const truthBorder = border(truth, label, shape);
-  const predictionBorder = border(prediction, label, shape);
+  const truthBorder = border(truth, label, shape, unknown);
+  const predictionBorder = border(prediction, label, shape, unknown);
+  if (unknown !== undefined && ![truthBorder, predictionBorder].every((voxels) => voxels.includes(1)))
+    return { hd95: NaN, assd: NaN, nsd: NaN };
   const sides = [
     directed(truthBorder, predictionBorder, shape, spacing, scratch),
     directed(predictionBorder, truthBorder, shape, spacing, scratch),
