@@ -50,7 +50,7 @@ export default defineConfig({
   target: 'es2022',
   // Of the dependencies that are bundled, the files for browsers; modules of Node stay imports.
   platform: 'browser',
-  external: [/^node:/, 'webgpu'],
+  external: [/^node:/, 'webgpu', 'koffi'],
   esbuildPlugins: [withoutThreads],
   removeNodeProtocol: false,
   // A worker, and a page without a bundler, cannot look up a package by its name.

@@ -36,6 +36,7 @@ export { constant, cosine, oneCycle, poly, scheduleAt, type Schedule } from './t
 export type { EpochRow, TrainingEvent, TrainingResult, TrainingRun } from './train/events.ts';
 export type { Run } from './train/run.ts';
 export type { BatchSource, FitOptions } from './train/fit.ts';
+export type { Ranks } from './distributed/ranks.ts';
 export type { EarlyStopping } from './train/selection.ts';
 export type { CheckpointStore } from './train/checkpoint.ts';
 export { readPytorch, PytorchTensor } from './weights/pytorch/read.ts';

@@ -24,6 +24,7 @@ export { releaseNodeGpu } from './gpu/node.ts';
 export { setPolling, type Polling } from './gpu/polling.node.ts';
 export { cacheFolder, folderCache } from './model/tuning-cache.node.ts';
 export { folderStore } from './train/checkpoint.node.ts';
+export { joinRanks, type MpiRanks } from './distributed/mpi.node.ts';
 export { openDatasetFolder, openFolderPair } from './data/dataset.node.ts';
 export { openEnsembleFolder } from './ensemble.node.ts';
 export { writeFileAtomically } from './files/write.node.ts';

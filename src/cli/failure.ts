@@ -1,6 +1,7 @@
 /** What the command says and how it leaves when something goes wrong: one clear message, no stack trace. */
 import { CommanderError, InvalidArgumentError } from 'commander';
 import { Aborted, InvalidOption, UNet3DError } from '../errors.ts';
+import type { Io } from './io.ts';
 
 export const exitCodes = { fine: 0, failure: 1, usage: 2, interrupted: 130, closedPipe: 141 } as const;
 
@@ -57,6 +58,13 @@ export function failureOf(error: unknown): Failure {
   return process.env['UNET3D_DEBUG'] && stack !== undefined
     ? { message: `unexpected: ${message}`, more: stack.split('\n'), exitCode: exitCodes.failure }
     : { message: `unexpected: ${message} (UNET3D_DEBUG=1 shows where)`, exitCode: exitCodes.failure };
+}
+
+/** Prints what has failed. @returns the exit code to leave with */
+export function tellFailure(io: Pick<Io, 'err'>, error: unknown): number {
+  const { message, more = [], exitCode } = failureOf(error);
+  if (message !== '') io.err(`error: ${message}`, ...more);
+  return exitCode;
 }
 
 /** What the operating system says about a file, in words. */

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 /** The command `unet3d-gpu`: runs it on this process's terminal and leaves with its exit code. */
 import { constants } from 'node:os';
+import { launchOf } from '../distributed/launch.node.ts';
 import { releaseNodeGpu } from '../gpu/node.ts';
 import { exitCodes } from './failure.ts';
 import { processIo } from './io.ts';
@@ -8,13 +9,15 @@ import { runCli } from './program.ts';
 
 const stop = new AbortController();
 const io = processIo(stop.signal);
+// Of several processes that train together, all are asked to stop, and the first one says so.
+const tells = (launchOf()?.rank ?? 0) === 0;
 let stoppedBy: NodeJS.Signals = 'SIGINT';
 process.on('SIGINT', () => {
   if (stop.signal.aborted) {
     io.err('Stopped at once.');
     process.exit(exitCodes.interrupted);
   }
-  io.err('Stopping after the step at hand; Ctrl-C again stops at once.');
+  if (tells) io.err('Stopping after the step at hand; Ctrl-C again stops at once.');
   stop.abort();
 });
 // A second one changes nothing: what ends whole groups of processes reaches us through our parent once more.
@@ -22,7 +25,7 @@ for (const signal of ['SIGTERM', 'SIGHUP'] as const)
   process.on(signal, () => {
     if (stop.signal.aborted) return;
     stoppedBy = signal;
-    io.err(`Stopping after the step at hand, as ${signal} asks.`);
+    if (tells) io.err(`Stopping after the step at hand, as ${signal} asks.`);
     stop.abort();
   });
 

@@ -3,6 +3,7 @@ import { Command } from 'commander';
 import '../data/source.node.ts'; // paths as sources
 import '../hash.node.ts';
 import { restartThroughLavapipe } from '../gpu/lavapipe.node.ts';
+import { launchOf } from '../distributed/launch.node.ts';
 import { version } from '../version.ts';
 import { checkCommand } from './commands/check.ts';
 import { demoCommand } from './commands/demo.ts';
@@ -14,8 +15,9 @@ import { predictCommand } from './commands/predict.ts';
 import { renderCommand } from './commands/render.ts';
 import { splitCommand } from './commands/split.ts';
 import { trainCommand } from './commands/train.ts';
-import { exitCodes, exitCodesHelp, failureOf, fileReason } from './failure.ts';
+import { exitCodes, exitCodesHelp, fileReason, tellFailure } from './failure.ts';
 import type { Io } from './io.ts';
+import { assertStartedOnce } from './ranks.ts';
 import { bytes, typedBytes } from './parse.ts';
 
 /** Commands that compute on the GPU, and so may have to be started through a fetched driver. */
@@ -52,7 +54,9 @@ ${exitCodesHelp}`,
     );
   if (restart) {
     program.hook('preAction', async (_, command) => {
-      if (!gpuCommands.has(command.name())) return;
+      assertStartedOnce(command.name(), command.opts()['shard'] !== undefined);
+      // A launcher of several processes talks to those that it has started itself.
+      if (!gpuCommands.has(command.name()) || launchOf()) return;
       const exitCode = await restartThroughLavapipe(io.signal);
       if (exitCode !== undefined) throw new DoneElsewhere(exitCode);
     });
@@ -111,8 +115,6 @@ async function run(args: readonly string[], io: Io, options: RunOptions): Promis
     return exitCodes.fine;
   } catch (error) {
     if (error instanceof DoneElsewhere) return error.exitCode;
-    const { message, more = [], exitCode } = failureOf(error);
-    if (message !== '') io.err(`error: ${message}`, ...more);
-    return exitCode;
+    return tellFailure(io, error);
   }
 }

@@ -55,7 +55,8 @@ export class RunFolder implements Disposable {
   private constructor(
     readonly path: string,
     private readonly io: Io,
-    private readonly lock: FolderLock,
+    /** Undefined where it is only looked at. */
+    private readonly lock: FolderLock | undefined,
     /** Folders that were not there before, innermost first. */
     private readonly made: readonly string[],
   ) {}
@@ -85,8 +86,13 @@ export class RunFolder implements Disposable {
     }
   }
 
+  /** The folder of a training whose files another process writes: nothing is made, locked, written or taken away. */
+  static lookAt(path: string, io: Io): RunFolder {
+    return new RunFolder(path, io, undefined, []);
+  }
+
   [Symbol.dispose](): void {
-    this.lock[Symbol.dispose]();
+    this.lock?.[Symbol.dispose]();
     removeEmpty(this.made);
   }
 
@@ -96,6 +102,7 @@ export class RunFolder implements Disposable {
    * @throws InvalidOption if what it writes would replace one of them
    */
   async check(inputs: readonly string[], cases: readonly string[]): Promise<void> {
+    if (!this.lock) return;
     const names = [...runFiles, ...cases.map(predictionName)];
     await checkOutputs([{ option: '--out', paths: names.map((name) => this.file(name)) }], inputs);
   }
@@ -124,6 +131,7 @@ export class RunFolder implements Disposable {
    * what lies in their folders, and what they came to.
    */
   async clear(): Promise<void> {
+    if (!this.lock) return;
     const split = await readFile(this.file('split.json'), 'utf8').catch(() => '');
     const remove = async (names: readonly string[]): Promise<void> => {
       for (const name of names) await rm(this.file(name), { force: true });
@@ -142,7 +150,7 @@ export class RunFolder implements Disposable {
   }
 
   async write(name: string, content: Uint8Array | string): Promise<void> {
-    await writeFileAtomically(this.file(name), content);
+    if (this.lock) await writeFileAtomically(this.file(name), content);
   }
 
   async json(name: string, value: unknown): Promise<void> {
@@ -150,12 +158,12 @@ export class RunFolder implements Disposable {
   }
 
   async picture(name: string, picture: Picture): Promise<void> {
-    await this.write(name, await encodePng(picture));
+    if (this.lock) await this.write(name, await encodePng(picture));
   }
 
   /** history.csv and progress.png. */
   async history(history: readonly EpochRow[], labels: readonly string[], title: string): Promise<void> {
-    if (history.length === 0) return;
+    if (history.length === 0 || !this.lock) return;
     await this.write('history.csv', historyCsv(history, labels));
     const rows = history.map((row) => ({
       epoch: row.epoch + 1,

@@ -28,7 +28,11 @@ const isDone = (folder: RunFolder, fold: string): boolean =>
 
 /** @param folder of `--out`, locked */
 export async function trainFolds(given: Start, folder: RunFolder, asked: TrainOptions): Promise<void> {
-  const { io } = given;
+  const { io, ranks } = given;
+  if (ranks)
+    throw new InvalidOption(
+      `${ranks.size} processes cannot share --folds: give each fold a training of its own (--fold), with or without ranks`,
+    );
   const { resume = false, dryRun = false } = asked;
   const { start, options } = resume
     ? await keptStart(given, folder, asked)

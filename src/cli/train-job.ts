@@ -7,6 +7,7 @@ import type { HistoryWriter } from './history-writer.ts';
 import type { Io } from './io.ts';
 import type { OpenedData } from './open-data.ts';
 import type { PlannedTraining } from './planned.ts';
+import type { CommandRanks } from './ranks.ts';
 import type { FileHashes, Stopwatch } from './provenance.ts';
 import type { RunFolder } from './run-folder.ts';
 import type { TrainOptions } from './train-options.ts';
@@ -21,6 +22,8 @@ export interface RunDetails {
   readonly decisions?: readonly string[] | undefined;
   /** The model that the training goes on from. */
   readonly init?: InitModel | undefined;
+  /** Processes that train together with this one. */
+  readonly ranks: CommandRanks | undefined;
 }
 
 /** A training whose data have been read and whose model is on the GPU. */

@@ -1,6 +1,7 @@
 /** A training from the command line: data, plan, training, test, and the files that are left behind. */
 import { trainingBatches, type PatchBatches } from '../data/patches.ts';
 import { testedPart } from '../data/split.ts';
+import { leads, meet } from '../distributed/ranks.ts';
 import { Aborted } from '../errors.ts';
 import { defaultBudget } from '../model/budget.ts';
 import { sizeMultiple } from '../model/sizes.ts';
@@ -19,6 +20,7 @@ import { networkOf, trainFeatures } from './network-options.ts';
 import { openData } from './open-data.ts';
 import { planned, plannerOf } from './planned.ts';
 import { FileHashes, Stopwatch } from './provenance.ts';
+import { announceRanks } from './ranks.ts';
 import { commandLine } from './results.ts';
 import type { RunFolder } from './run-folder.ts';
 import { testModel } from './test-run.ts';
@@ -64,7 +66,7 @@ export async function runTraining(
     });
   for (const reason of plan?.reasons ?? []) io.err(reason);
 
-  await announceAdapter(io);
+  await announceRanks(io, details.ranks, await announceAdapter(io));
   const model = await UNet3D.create({
     ...(init
       ? networkFrom(init, options)
@@ -105,6 +107,7 @@ export async function runTraining(
 
 async function trainModel(job: Job): Promise<void> {
   const { io, folder, options, dataset, split, data, model, history, clock } = job;
+  const { ranks } = job.details;
   const settings = decide(io, {
     network: model.config,
     data,
@@ -115,6 +118,7 @@ async function trainModel(job: Job): Promise<void> {
     trainedPatch: job.details.init?.patch,
     limits: model.gpu.limits,
     memory: options.memory ?? defaultBudget(model.gpu),
+    ranks: ranks?.size ?? 1,
   });
   const { margin } = settings.planner;
   const source = trainingBatches(data.training, {
@@ -124,6 +128,7 @@ async function trainModel(job: Job): Promise<void> {
   announceStep(job, settings, source);
   if (options.dryRun) return dryRun(job, settings, source);
 
+  await meet(ranks); // all have read what lies in the folder
   if (options.overwrite && !options.resume) await folder.clear();
   const config = configOf(job, settings, source);
   const keep = async (): Promise<void> => {
@@ -135,6 +140,7 @@ async function trainModel(job: Job): Promise<void> {
   const result = await fit(job, settings, source, () => options.resume && history.next(keep));
   await history.done();
   clock.end('training');
+  if (!leads(ranks)) return;
   const { validation, labels, regions, scored, truths } = data;
   const { postprocess, tta = false } = options;
   const test = await testModel({
@@ -202,6 +208,7 @@ async function fit(
   onStart: () => unknown,
 ): Promise<TrainingResult> {
   const { io, folder, options, data, model, history } = job;
+  const { ranks } = job.details;
   const { epochs, patch, wish, loss, optimizer, schedule, augmentation } = settings;
   const { precision = 'f32', checkpointing = false, accumulate = 1 } = wish;
   const show = watch(io, {
@@ -214,6 +221,7 @@ async function fit(
   const onEvent = (event: TrainingEvent): void => {
     show(event);
     history.see(event);
+    if (event.type === 'warning' && !leads(ranks)) ranks!.say(`warning: ${event.message}`);
     if (event.type === 'start') onStart();
   };
   return await model.fit(source, {
@@ -227,6 +235,7 @@ async function fit(
     concessions: [], // the step is as the settings have fitted it to the memory
     augmentation,
     seed: options.seed,
+    ranks,
     validation: data.validation,
     validationWindow: patch && source.size,
     ...protocolOf(options),

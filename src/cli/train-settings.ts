@@ -96,6 +96,27 @@ export interface Given {
   readonly limits: PlanLimits;
   /** Bytes that a step may take on the GPU. */
   readonly memory: number;
+  /** Processes that share the batches of a step. */
+  readonly ranks: number;
+}
+
+/**
+ * A step whose batches so many ranks can share out: as it is where each gets as many, or a batch in as many parts.
+ * @throws InvalidOption for one that cannot be divided equally
+ */
+function shared(
+  { batch, accumulate }: { batch: number; accumulate: number },
+  ranks: number,
+  isResumed: boolean,
+): { batch: number; accumulate: number } {
+  // What the training that is gone on with was divided into, stays: some ranks may have less to do.
+  if (accumulate % ranks === 0 || isResumed) return { batch, accumulate };
+  if (accumulate === 1 && batch % ranks === 0) return { batch: batch / ranks, accumulate: ranks };
+  throw new InvalidOption(
+    accumulate === 1
+      ? `a batch of ${batch} cannot be divided among ${ranks} ranks: give a --batch-size that is a multiple of ${ranks}`
+      : `${accumulate} batches to a step (--accumulate) cannot be shared out among ${ranks} ranks: give a multiple of ${ranks}`,
+  );
 }
 
 /**
@@ -104,7 +125,18 @@ export interface Given {
  */
 export function decide(io: Io, given: Given): Settings {
   const { network, data, options, planned, limits, memory } = given;
-  const batchSize = options.batchSize ?? planned?.batchSize ?? usualBatch;
+  const { ranks } = given;
+  const whole = {
+    batch: options.batchSize ?? planned?.batchSize ?? Math.max(usualBatch, ranks),
+    accumulate: options.accumulate,
+  };
+  const { batch, accumulate } = shared(whole, ranks, options.resume ?? false);
+  if (ranks > 1 && network.norm === 'batch')
+    io.err(
+      `Batch norm takes its statistics from ${batch} of the ${batch * accumulate} samples of a step at a time.`,
+    );
+  if (accumulate % ranks !== 0)
+    io.err(`A step has ${accumulate} batches for ${ranks} ranks: some have less to do than others.`);
   const { classes } = network;
   const loss = lossOf(options.loss, {
     classes,
@@ -114,7 +146,7 @@ export function decide(io: Io, given: Given): Settings {
     ignore: given.hasUnknown,
   });
   const optimizer = optimizerOf(options.optimizer);
-  const { precision, checkpointing = false, accumulate } = options;
+  const { precision, checkpointing = false } = options;
   const augmentation = augmentationOf(options.augment, options.mirror);
   const largest = commonShape(data.training.shapes);
   const planner: Planner = {
@@ -126,7 +158,7 @@ export function decide(io: Io, given: Given): Settings {
     freeze: options.freeze,
     ...(augmentation && { margin: (size: Size3) => augmentationMargin(augmentation, size, largest) }),
   };
-  const step = { config: network, batch: batchSize, precision, checkpointing, accumulate };
+  const step = { config: network, batch, precision, checkpointing, accumulate };
   const isPlanned = plannerOf(options.preset) !== undefined;
   const wanted = options.patch ?? planned?.patch ?? (isPlanned ? given.trained : given.trainedPatch);
   const decided =
@@ -154,7 +186,7 @@ export function decide(io: Io, given: Given): Settings {
     io.err(
       `To fit ${formatBytes(memory)} of GPU memory: ${taken.join(', ')}; now ${describeWish(wish, planner)}`,
     );
-  const epochs = options.epochs ?? defaultEpochs(data.training.ids.length, batchSize * accumulate);
+  const epochs = options.epochs ?? defaultEpochs(data.training.ids.length, batch * accumulate);
   return {
     epochs,
     patch: taken.includes('patches') ? wish.size : cut,

@@ -7,6 +7,7 @@ import { assertInit, openInit, withInit, withoutNetwork } from './init-model.ts'
 import type { Io } from './io.ts';
 import { readKeptConfig, typedValue } from './kept-config.ts';
 import { withPreset } from './presets.ts';
+import type { CommandRanks } from './ranks.ts';
 import { commandLine } from './results.ts';
 import type { RunFolder } from './run-folder.ts';
 import type { TrainOptions } from './train-options.ts';
@@ -23,11 +24,13 @@ export interface Start {
   readonly command: Command;
   /** Whether an option was given, now or when the training that is gone on with began. */
   readonly isGiven: (name: string) => boolean;
+  /** Processes that train together with this one. */
+  readonly ranks: CommandRanks | undefined;
 }
 
 /** @param folder of `--out`, locked */
 export async function startTraining(
-  { io, dataset, command, isGiven }: Start,
+  { io, dataset, command, isGiven, ranks }: Start,
   folder: RunFolder,
   given: TrainOptions,
 ): Promise<void> {
@@ -38,6 +41,7 @@ export async function startTraining(
       kept: keep(kept.dataset, kept.options),
       command: commandLine(wordsOf(kept.dataset, kept.options)),
       decisions: kept.decisions,
+      ranks,
       init: kept.options.init === undefined ? undefined : await openInit(kept.options.init),
     });
   }
@@ -51,6 +55,7 @@ export async function startTraining(
   if (init) options = withInit(options, init, isGiven);
   await runTraining(io, folder, dataset, options, {
     init,
+    ranks,
     kept: keep(dataset, options),
     command: commandLine(wordsOf(dataset, options)),
   });

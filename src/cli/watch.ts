@@ -3,7 +3,7 @@ import { meanDefined } from '../metrics/dice.ts';
 import type { EpochRow, TrainingEvent } from '../train/events.ts';
 import type { Io } from './io.ts';
 import { diceByClass, panel, type Standing } from './panel.ts';
-import { digits, duration } from '../format.ts';
+import { digits, duration, formatBytes } from '../format.ts';
 import { toJson } from './text.ts';
 
 /** Milliseconds between plain lines within an epoch. */
@@ -72,6 +72,13 @@ export function watch(io: Io, options: WatchOptions): (event: TrainingEvent) => 
         return (
           `Kernels: ${better} of ${event.passes} convolution shapes run faster with another than the default` +
           `${left} (${event.measured} measured in ${duration(event.seconds)})`
+        );
+      }
+      case 'exchange': {
+        const { steps, bytes, milliseconds, hidden } = event;
+        return (
+          `Ranks added up ${formatBytes(bytes)} of gradients in ${digits(milliseconds / steps)} ms per step, ` +
+          `${Math.round((100 * hidden) / milliseconds)} % of it while the GPU went on computing`
         );
       }
       case 'concessions':

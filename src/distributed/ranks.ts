@@ -62,6 +62,14 @@ export async function valueOfFirst<T>(ranks: Ranks | undefined, find: () => Prom
   return ranks ? valueOf(ranks, 0, find) : find();
 }
 
+/** What each rank has to say, in their order. */
+export async function valuesOfAll<T>(ranks: Ranks, own: T): Promise<T[]> {
+  const all: T[] = [];
+  for (let rank = 0; rank < ranks.size; rank++)
+    all.push(await valueOf(ranks, rank, () => Promise.resolve(own)));
+  return all;
+}
+
 async function valueOf<T>(ranks: Ranks, root: number, find: () => Promise<T>): Promise<T> {
   const encoded = async () => new TextEncoder().encode(JSON.stringify(await find()));
   return JSON.parse(new TextDecoder().decode(await foundBy(ranks, root, encoded))) as T;

@@ -1,5 +1,5 @@
 /** Opens a training on a device, with its checkpoint, its kernels and its plan, and trains. */
-import { assertSame, foundBy, type Ranks } from '../distributed/ranks.ts';
+import { assertSame, foundBy, leads, type Ranks } from '../distributed/ranks.ts';
 import { InvalidModel } from '../errors.ts';
 import type { ModelState } from '../model/state.ts';
 import { firstDifference, loadCheckpoint, type CheckpointStore } from './checkpoint.ts';
@@ -44,7 +44,9 @@ export async function train(
     const difference = firstDifference(first, other, ['on rank 0 is', `and on rank ${rank}`]);
     return `ranks would train differently: ${difference}; give all of them the same options, data and --memory`;
   });
-  const warn = (message: string) => emit({ type: 'warning', message });
+  const warn = (message: string) => {
+    if (leads(ranks)) emit({ type: 'warning', message });
+  };
   const found =
     checkpoint && (record.kept || options.resume)
       ? await loadCheckpoint(ranks ? readByFirst(checkpoint, ranks) : checkpoint, state, identity, warn)

@@ -1,6 +1,7 @@
 /** `train`: options of a training, with defaults that work on an unseen data set. */
 import { Command, Option } from 'commander';
 import type { Size3 } from '../../size.ts';
+import { leads } from '../../distributed/ranks.ts';
 import { concessions } from '../../model/concessions.ts';
 import type { Axis } from '../../infer/probabilities.ts';
 import { addDatasetOptions, addSplitOptions, datasetHelp } from '../dataset-options.ts';
@@ -15,6 +16,7 @@ import {
   preprocessingNames,
   scheduleNames,
 } from '../recipe.ts';
+import { together } from '../ranks.ts';
 import { RunFolder } from '../run-folder.ts';
 import { presetNames, type TrainOptions } from '../train-options.ts';
 import { startTraining } from '../train-start.ts';
@@ -235,11 +237,13 @@ Examples:
     )
     .action(async (dataset: string | undefined, given: TrainOptions) => {
       const isGiven = (name: string) => command.getOptionValueSource(name) === 'cli';
-      const start = { io, dataset, command, isGiven };
-      using folder = await RunFolder.open(given.out, io);
-      if (given.folds !== undefined || (given.resume && folder.holdsFolds))
-        return await trainFolds(start, folder, given);
-      await startTraining(start, folder, given);
+      await together(io, async (own, ranks) => {
+        const start = { io: own, dataset, command, isGiven, ranks };
+        using folder = leads(ranks) ? await RunFolder.open(given.out, own) : RunFolder.lookAt(given.out, own);
+        if (given.folds !== undefined || (given.resume && folder.holdsFolds))
+          return await trainFolds(start, folder, given);
+        await startTraining(start, folder, given);
+      });
     });
   return command;
 }
