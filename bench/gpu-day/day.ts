@@ -88,6 +88,7 @@ async function run(part: Part, seconds: number, driver: string | undefined): Pro
     ...process.env,
     XDG_CACHE_HOME: join(folder, 'cache'), // kernels are chosen on this day, for all parts
     PYTHONUNBUFFERED: '1',
+    PEERS_VERBOSE: '1', // what PyTorch has to say belongs into the log
     ...(driver !== undefined && { VK_DRIVER_FILES: driver, VK_ICD_FILENAMES: driver }),
     ...(part.name === 'adapter' && { VK_LOADER_DEBUG: 'error,warn,driver' }),
     ...(part.cuda && options.rehearse && { PEER_DEVICE: 'cpu' }),

@@ -2,8 +2,9 @@
  * Vulkan drivers of NVIDIA that may be on a machine where nobody has installed one for Vulkan's loader: descriptions in the
  * known places, and libraries without one, which get a description here.
  */
+import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { driverNamedByEnvironment } from '../../src/gpu/drivers.node.ts';
 
 const descriptions = [
@@ -23,6 +24,16 @@ const libraries = [
 /** The first needs the libraries of X, the second does not. */
 const names = ['libGLX_nvidia.so.0', 'libEGL_nvidia.so.0'];
 
+/** Folders that the system's linker knows for libraries of NVIDIA. */
+function listed(): string[] {
+  try {
+    const text = execFileSync('ldconfig', ['-p'], { encoding: 'utf8', stdio: 'pipe' });
+    return [...text.matchAll(/=> (.*nvidia.*)$/gm)].map(([, path]) => dirname(path!));
+  } catch {
+    return [];
+  }
+}
+
 /** Paths of descriptions, those to try first first. */
 export function vulkanDrivers(folder: string): string[] {
   const named = driverNamedByEnvironment();
@@ -31,7 +42,7 @@ export function vulkanDrivers(folder: string): string[] {
     .flatMap((place) => readdirSync(place).map((name) => join(place, name)))
     .filter((path) => /nvidia.*\.json$/.test(path));
   const written = names.flatMap((name) => {
-    const place = libraries.find((path) => existsSync(join(path, name)));
+    const place = [...libraries, ...listed()].find((path) => existsSync(join(path, name)));
     if (place === undefined) return [];
     const ICD = { library_path: join(place, name), api_version: '1.3.277' };
     mkdirSync(folder, { recursive: true });

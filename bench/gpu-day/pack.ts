@@ -84,7 +84,8 @@ here=$(cd "$(dirname "$0")" && pwd)
 runtime=\${TMPDIR:-/tmp}/${archive.replace('.tar.xz', '')}
 if [ ! -e "$runtime/ready" ]; then
   mkdir -p "$runtime"
-  tar -xJf "$here/${archive}" -C "$runtime"
+  tar -xJf "$here/${archive}" -C "$runtime" 2>/dev/null || # no xz there
+    python3 -c 'import sys, tarfile; tarfile.open(sys.argv[1]).extractall(sys.argv[2])' "$here/${archive}" "$runtime"
   touch "$runtime/ready"
 fi
 cd "$here/.."

@@ -5,10 +5,13 @@ export interface Scale {
   /** Options of a step at the study's size, and of a smaller one that float64 is affordable for. */
   readonly study: readonly string[];
   readonly small: readonly string[];
+  /** Of the smaller one. */
+  readonly steps: string;
   readonly levels: string;
   readonly windows: readonly string[];
   readonly demo: readonly string[];
   readonly hippocampus: readonly string[];
+  readonly two: readonly string[];
   readonly memory: readonly string[];
   readonly kernels: readonly string[];
   readonly adapter: readonly string[];
@@ -25,11 +28,12 @@ const step = (size: string, features: string) => ['--size', size, '--features', 
 export const day: Scale = {
   study: step('256,256,128', '16,32,64,128'),
   small: step('64,64,32', '16,32,64,128'),
+  steps: '20',
   levels: '16:256,256,64;32:128,128,64;64:64,64,32;128:32,32,16',
   windows: [],
   demo: [],
-  // Measuring kernels first would take most of its time.
-  hippocampus: ['--epochs', '20', '--no-tune'],
+  hippocampus: ['--epochs', '20'],
+  two: ['--epochs', '1', '--limit-cases', '30'],
   memory: [],
   kernels: [],
   adapter: ['--hardware'],
@@ -42,10 +46,12 @@ export const day: Scale = {
 export const rehearsal: Scale = {
   study: [...step('24,24,16', '4,8'), '--steps', '4'],
   small: step('16,16,16', '4,8'),
+  steps: '4',
   levels: '4:16,16,8;8:8,8,8',
   windows: ['--whole', '24,24,16', '--file', '40,40,20', '--window', '24,24,16', '--features', '4,8'],
   demo: ['--subjects', '8', '--epochs', '1', '--features', '4,8'],
   hippocampus: ['--epochs', '1', '--limit-cases', '8', '--features', '4,8', '--steps-per-epoch', '2'],
+  two: ['--epochs', '1', '--limit-cases', '8', '--features', '4,8', '--steps-per-epoch', '2'],
   memory: ['--most', `${2 ** 28}`],
   kernels: ['--most', '8'],
   adapter: [],
@@ -73,19 +79,26 @@ export function partsOf(scale: Scale, folder: string): readonly Part[] {
   const torch = (mode: string): readonly string[] => ['torch', '--mode', mode];
   const tune = ['--tune', scale.tune];
   const f16 = ['--precision', 'f16', '--matrix'];
+  // Measuring kernels first would take most of their time.
+  const train = ['train', '.gpu/data/hippocampus', '--no-tune'];
   const convs = ['--convs', scale.levels];
   return [
     // Which kernels are right.
     { name: 'adapter', seconds: 15, command: ['adapter', ...scale.adapter] },
     { name: 'kernels', seconds: 40, command: ['kernels', ...scale.kernels] },
     // Twenty steps beside PyTorch, and both beside float64.
-    { name: 'losses', seconds: 20, command: ['step', ...small, '--steps', '20', '--for', '60'] },
-    { name: 'losses-torch', seconds: 25, cuda: true, command: [...torch('cuda'), ...small, '--steps', '20'] },
+    { name: 'losses', seconds: 20, command: ['step', ...small, '--steps', scale.steps, '--for', '60'] },
+    {
+      name: 'losses-torch',
+      seconds: 25,
+      cuda: true,
+      command: [...torch('cuda'), ...small, '--steps', scale.steps],
+    },
     {
       name: 'losses-f64',
       seconds: 20,
       cuda: true,
-      command: [...torch('cuda-f64'), ...small, '--steps', '20'],
+      command: [...torch('cuda-f64'), ...small, '--steps', scale.steps],
     },
     // The study's step, ours and cuDNN's.
     { name: 'step-f32', seconds: 70, command: ['step', ...study, ...tune] },
@@ -106,7 +119,7 @@ export function partsOf(scale: Scale, folder: string): readonly Part[] {
       name: 'hippocampus',
       seconds: 60,
       command: [
-        ...['dist/cli.js', 'train', '.gpu/data/hippocampus', '--folds', '0', '--json'],
+        ...['dist/cli.js', ...train, '--folds', '0', '--json'],
         ...['--out', `${folder}/hippocampus`, ...scale.hippocampus],
       ],
     },
@@ -129,7 +142,7 @@ export function partsOf(scale: Scale, folder: string): readonly Part[] {
       cuda: true,
       command: [...torch('cuda-amp-channels-last'), ...study],
     },
-    { name: 'two', seconds: 20, command: ['two', `${folder}/two`, ...scale.demo] },
+    { name: 'two', seconds: 20, command: ['two', `${folder}/two`, ...train, ...scale.two] },
     { name: 'memory', seconds: 15, command: ['memory', ...scale.memory] },
   ];
 }

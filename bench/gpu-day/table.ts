@@ -41,8 +41,7 @@ interface ConvRow extends Timing {
   readonly size: readonly number[];
 }
 interface OurConvRow extends Omit<ConvRow, keyof Timing> {
-  readonly standard: string;
-  readonly kernel: string;
+  readonly kernel?: string;
   readonly table: Timing & { share: number };
   readonly tuned: Timing & { share: number };
 }

@@ -1,6 +1,6 @@
 /**
  * Two trainings on the GPU at once, as two processes, and one by itself: all must end with the same bits.
- *   two.ts FOLDER [options of demo]
+ *   two.ts FOLDER train DATASET [options]
  */
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -10,10 +10,10 @@ import { tell } from './tell.ts';
 
 const [folder = 'two', ...given] = process.argv.slice(2);
 
-async function demo(name: string): Promise<{ seconds: number; code: number | null; model: string }> {
+async function training(name: string): Promise<{ seconds: number; code: number | null; model: string }> {
   const out = join(folder, name);
   const started = performance.now();
-  const child = spawn(process.execPath, ['dist/cli.js', 'demo', '--overwrite', '--out', out, ...given], {
+  const child = spawn(process.execPath, ['dist/cli.js', ...given, '--overwrite', '--out', out], {
     stdio: ['ignore', 'ignore', 'inherit'],
   });
   const code = await new Promise<number | null>((resolve) => child.once('exit', resolve));
@@ -22,9 +22,9 @@ async function demo(name: string): Promise<{ seconds: number; code: number | nul
   return { seconds, code, model: createHash('sha256').update(bytes).digest('hex') };
 }
 
-const alone = await demo('alone');
+const alone = await training('alone');
 tell({ alone });
-const both = await Promise.all([demo('first'), demo('second')]);
+const both = await Promise.all([training('first'), training('second')]);
 const same = both.every(({ model }) => model === alone.model);
 tell({
   both,
