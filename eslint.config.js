@@ -11,6 +11,7 @@ export default defineConfig(
       'src/generated',
       'wasm',
       'runs',
+      'site',
       '**/*.js',
       '**/*.cjs',
       '**/*.mjs',

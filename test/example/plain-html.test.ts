@@ -34,7 +34,7 @@ test('the plain page segments a file as Node does', async ({ skip }) => {
   if (!browser) return skip('no Chromium for this machine');
   const page = await browser.newPage();
   page.setDefaultTimeout(60_000);
-  await page.goto(`${site.address}examples/browser/minimal.html`);
+  await page.goto(`${site.address}examples/plain-html/index.html`);
   const { image, shape, affine } = phantom(3, { shape: [12, 10, 8] });
   const volume = await writeNifti({ data: image, shape, affine });
   using model = await UNet3D.create({ inChannels: 1, classes: 3, features: [4, 8], seed: 5 });
@@ -84,7 +84,7 @@ test("on SwiftShader, the first ten losses in a tab's worker are those in Node",
   if (!browser) return skip('no Chromium for this machine');
   const page = await browser.newPage();
   page.setDefaultTimeout(60_000);
-  await page.goto(`${site.address}examples/browser/minimal.html`);
+  await page.goto(`${site.address}examples/plain-html/index.html`);
   const tab = await page.evaluate<TenLosses>(`(${tenLosses})('/dist/worker.js')`);
   await page.close();
   if (!/swiftshader/i.test(tab.adapter)) return skip(`Chromium runs on ${tab.adapter}`);
@@ -130,7 +130,7 @@ const endless = `(async () => {
 
 test('a hidden tab goes on training, though its timers stand almost still', async ({ skip }) => {
   if (!browser) return skip('no Chromium for this machine');
-  const page = await BarePage.open(browser, `${site.address}examples/browser/minimal.html`);
+  const page = await BarePage.open(browser, `${site.address}examples/plain-html/index.html`);
   await page.evaluate(endless);
   const twentySteps = () => page.evaluate<{ page: number; worker: number }>('twentySteps()');
   const visible = await twentySteps();
