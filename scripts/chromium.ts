@@ -1,6 +1,7 @@
 /**
  * The Chromium that tests run in, and how to start it with WebGPU: the one that UNET3D_CHROMIUM names, an installed
- * one, or the one that @sparticuz/chromium carries, with its libraries and SwiftShader beside it.
+ * one, or the one that @sparticuz/chromium carries, with its libraries and SwiftShader beside it; that one is also had
+ * by UNET3D_CHROMIUM=packaged.
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
@@ -16,6 +17,7 @@ const INSTALLED = [
   '/usr/bin/chromium',
   '/usr/bin/google-chrome',
   '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome',
+  'C:\\Program Files\\Google\\Chrome\\Application\\chrome.exe',
 ];
 
 /** Launch options for playwright, or undefined where there is no Chromium for this machine. */
@@ -30,8 +32,10 @@ export function chromium(): Chromium | undefined {
   const args = ['--no-sandbox', '--enable-unsafe-webgpu'];
 
   const named = process.env['UNET3D_CHROMIUM'];
-  if (named !== undefined && !existsSync(named)) throw new Error(`UNET3D_CHROMIUM names no file: ${named}`);
-  const installed = named ?? INSTALLED.find((path) => existsSync(path));
+  const packaged = named === 'packaged';
+  if (named !== undefined && !packaged && !existsSync(named))
+    throw new Error(`UNET3D_CHROMIUM names no file: ${named}`);
+  const installed = packaged ? undefined : (named ?? INSTALLED.find((path) => existsSync(path)));
   if (installed !== undefined) return { executablePath: installed, args, env };
 
   if (process.platform !== 'linux' || process.arch !== 'x64') return undefined;
