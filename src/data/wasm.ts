@@ -36,16 +36,17 @@ export interface WasmExports {
   ) => void;
 }
 
-let exports: WasmExports | undefined;
+/** Not called `exports`: bundlers and test runners that wrap modules in functions have that name for their own. */
+let instantiated: WasmExports | undefined;
 
 /** The module's exports. The first call instantiates it, synchronously. */
 export function wasm(): WasmExports {
-  if (!exports) {
+  if (!instantiated) {
     const bytes = Uint8Array.from(atob(wasmBase64), (letter) => letter.charCodeAt(0));
     const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes));
-    exports = instance.exports as unknown as WasmExports;
+    instantiated = instance.exports as unknown as WasmExports;
   }
-  return exports;
+  return instantiated;
 }
 
 /**

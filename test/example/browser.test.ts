@@ -436,7 +436,7 @@ test(
     expect(await page.getByRole('button', { name: 'Skip measuring' }).count()).toBe(0);
     await page.getByRole('button', { name: 'Resume', exact: true }).click();
     await page.getByRole('button', { name: 'Skip measuring' }).click();
-    await page.getByText('Done after 1 epochs.').waitFor();
+    await page.getByText('Done after 1 epoch.').waitFor();
     expect(await page.getByRole('button', { name: 'Skip measuring' }).count()).toBe(0);
     expect(await page.getByRole('alert').allTextContents()).toEqual(['']);
     await page.close();

@@ -302,6 +302,80 @@ test('DICOM series of a folder of patients are volumes at their place', async ({
   await page.close();
 });
 
+/** Runs in the page: counts the WebGL contexts that nobody has let go of. */
+function countContexts(): void {
+  const contexts: WeakRef<WebGL2RenderingContext>[] = []; // which keep nothing
+  const { value: original } = Object.getOwnPropertyDescriptor(HTMLCanvasElement.prototype, 'getContext') as {
+    value: (this: HTMLCanvasElement, ...args: unknown[]) => unknown;
+  };
+  Object.assign(HTMLCanvasElement.prototype, {
+    getContext(this: HTMLCanvasElement, ...args: unknown[]) {
+      const context = original.apply(this, args);
+      if (context instanceof WebGL2RenderingContext) contexts.push(new WeakRef(context));
+      return context;
+    },
+  });
+  Object.assign(globalThis, {
+    openContexts: () => contexts.filter((context) => context.deref()?.isContextLost() === false).length,
+  });
+}
+
+test('visits of a view leave no context, element or listener behind, and no view is too wide', async ({
+  skip,
+}) => {
+  if (!browser) return skip('no Chromium for this machine');
+  const page = await visit();
+  await page.evaluate(countContexts);
+  const long =
+    'a_name_that_is_as_long_as_those_of_files_from_a_scanner_sometimes_are_2026-11-29_T1_mprage_sag';
+  await open(page, await pairs(2, halves(1), long));
+  const tab = (name: string) => page.getByRole('tab', { name }).click();
+  const visits = async (count: number): Promise<Record<string, number>> => {
+    for (let visit = 0; visit < count; visit++) {
+      await tab('See');
+      await page.getByLabel('White at').and(page.locator(':enabled')).waitFor(); // its volume is there
+      await tab('Data');
+    }
+    const contexts = () =>
+      page.evaluate(() => (globalThis as unknown as { openContexts: () => number }).openContexts());
+    await expect.poll(contexts, { timeout: 60_000 }).toBe(0);
+    const devtools = await page.context().newCDPSession(page);
+    await devtools.send('HeapProfiler.collectGarbage');
+    const { nodes, jsEventListeners } = await devtools.send('Memory.getDOMCounters');
+    await devtools.detach();
+    return { nodes, jsEventListeners };
+  };
+  await page.getByRole('button', { name: 'Next: look at the cases' }).waitFor();
+  const few = await visits(1);
+  const more = 3;
+  const many = await visits(more);
+  // What a visit has are tens of both.
+  for (const [what, count] of Object.entries(few)) expect(many[what], what).toBeLessThan(count + more);
+
+  for (const width of [390, 640]) {
+    await page.setViewportSize({ width, height: 800 }); // a phone, and a window of 1280 at 200 %
+    for (const name of ['Data', 'See', 'Train', 'Use', 'Models', 'Explain']) {
+      await tab(name);
+      await page.locator('.busy').waitFor({ state: 'detached' });
+      const room = () => page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+      await expect.poll(room, { message: `${name} at ${width}`, timeout: 20_000 }).toBeLessThanOrEqual(0);
+    }
+  }
+
+  // The self-test is loaded when it is asked for, and ends when that is.
+  const scripts = () =>
+    page.evaluate(
+      () => performance.getEntriesByType('resource').filter(({ name }) => name.endsWith('.js')).length,
+    );
+  const before = await scripts();
+  await page.getByRole('button', { name: 'Run the self-test', exact: true }).click();
+  await page.getByText(/\(\d+ of \d+ parts are done\)/).waitFor();
+  expect(await scripts()).toBeGreaterThan(before);
+  await page.getByRole('button', { name: 'Cancel: Run the self-test' }).click();
+  await page.getByRole('button', { name: 'Run the self-test', exact: true }).waitFor();
+  await page.close();
+});
+
 test('nothing broke the content security policy, and no error went unseen', () => {
   expect(complaints).toEqual([]);
 });

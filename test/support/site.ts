@@ -16,7 +16,7 @@ const types: Record<string, string> = {
 
 /** What a careful host allows a page: nothing from elsewhere, no script of its own making but WASM. */
 export const contentPolicy =
-  "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; style-src 'self' 'unsafe-inline'; " +
+  "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; style-src 'self'; " +
   "img-src 'self' data: blob:; connect-src 'self'";
 
 export interface Site {

@@ -75,7 +75,7 @@ export function dataView(next: () => void): DataView {
   const nested = (regions: readonly Region[]): HTMLElement =>
     el(
       'section',
-      { 'aria-label': 'Regions' },
+      { className: 'regions', 'aria-label': 'Regions' },
       el('h2', {}, 'Regions that overlap'),
       el(
         'p',

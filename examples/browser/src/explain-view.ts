@@ -1,7 +1,8 @@
-/** Explain: which adapter runs and what it can hold, what to do where there is none, and a block to copy. */
-import { formatBytes, version } from 'unet3d-gpu/worker';
+/** Explain: which adapter runs and what it can hold, what to do where there is none, and blocks to copy. */
+import { formatBytes, selfTest, version } from 'unet3d-gpu/worker';
 import { advice, device } from './device.ts';
-import { button, el, fill } from './dom.ts';
+import { button, el, fill, lengthy } from './dom.ts';
+import { inTraining } from './state.ts';
 import type { View } from './view.ts';
 
 /** Limits that matter here, in words; the first ones are in bytes. */
@@ -20,11 +21,67 @@ const entries = <K extends string>(words: Readonly<Record<K, string>>): [K, stri
 
 export function explainView(): View {
   const page = el('div', {}, el('p', { className: 'busy' }, 'Looking for an adapter'));
-  void describe().then((content) => fill(page, content));
-  return { element: page, dispose: () => undefined };
+  const leaving = new AbortController();
+  void describe(leaving.signal).then((content) => fill(page, content));
+  return { element: page, dispose: () => leaving.abort() };
 }
 
-async function describe(): Promise<HTMLElement> {
+/** A text to be handed on. */
+function copyable(name: string, text: string): HTMLElement {
+  const rows = Math.min(30, text.split('\n').length + 1);
+  const block = el('textarea', { readOnly: true, rows, 'aria-label': name, value: text });
+  const said = el('span', { role: 'status' });
+  const copy = async (): Promise<void> => {
+    try {
+      await navigator.clipboard.writeText(text);
+      said.textContent = 'Copied.';
+    } catch {
+      block.select();
+      said.textContent = 'Selected; copy it with the keyboard.';
+    }
+  };
+  return el('div', {}, block, el('p', { className: 'row' }, button(`Copy the ${name}`, copy), said));
+}
+
+/** @param leaving ends the test */
+function selfTestPanel(leaving: AbortSignal): HTMLElement {
+  const status = el('p', { role: 'status' });
+  const found = el('div');
+  const start = lengthy('Run the self-test', async (cancel) => {
+    if (inTraining()) throw new Error('the network is training: do this when that is paused or done');
+    fill(found);
+    const signal = AbortSignal.any([cancel, leaving]);
+    const onProgress = (part: string, done: number, parts: number): void => {
+      status.textContent = `${part} (${done} of ${parts} parts are done)`;
+    };
+    try {
+      const report = await selfTest({ signal, onProgress });
+      status.textContent = report.right
+        ? 'Everything is computed rightly here.'
+        : 'Not everything is computed rightly here: report it, with the text below.';
+      const versions = { browser: navigator.userAgent };
+      fill(found, copyable('result of the self-test', JSON.stringify({ ...report, versions }, null, 1)));
+    } catch (error) {
+      status.textContent = '';
+      if (!signal.aborted) throw error;
+    }
+  });
+  return el(
+    'section',
+    { className: 'panel', 'aria-label': 'Self-test' },
+    el('h2', {}, 'Is it right on this GPU?'),
+    el(
+      'p',
+      {},
+      'The self-test compares every kernel with stored answers, trains a small network against known losses, and measures how fast this GPU is. It takes a minute or two, on software longer.',
+    ),
+    el('p', { className: 'row' }, start),
+    status,
+    found,
+  );
+}
+
+async function describe(leaving: AbortSignal): Promise<HTMLElement> {
   const found = await device();
   const storage = await (navigator as Partial<Navigator>).storage?.estimate().catch(() => undefined);
   const limits: [name: string, words: string, value: string][] = found
@@ -51,22 +108,6 @@ async function describe(): Promise<HTMLElement> {
     ...limits.map(([name, , value]) => `${name}: ${value}`),
     `processor threads: ${navigator.hardwareConcurrency}; room for checkpoints: ${room}`,
   ].join('\n');
-  const block = el('textarea', {
-    readOnly: true,
-    rows: diagnostics.split('\n').length + 1,
-    'aria-label': 'Diagnostics',
-    value: diagnostics,
-  });
-  const said = el('span', { role: 'status' });
-  const copy = async (): Promise<void> => {
-    try {
-      await navigator.clipboard.writeText(diagnostics);
-      said.textContent = 'Copied.';
-    } catch {
-      block.select();
-      said.textContent = 'Selected; copy it with the keyboard.';
-    }
-  };
   return el(
     'div',
     { className: 'columns' },
@@ -120,11 +161,15 @@ async function describe(): Promise<HTMLElement> {
       ),
     ),
     el(
-      'section',
-      { className: 'panel' },
-      el('h2', {}, 'Diagnostics'),
-      block,
-      el('p', { className: 'row' }, button('Copy', copy), said),
+      'div',
+      {},
+      found && selfTestPanel(leaving),
+      el(
+        'section',
+        { className: 'panel' },
+        el('h2', {}, 'Diagnostics'),
+        copyable('diagnostics', diagnostics),
+      ),
     ),
   );
 }

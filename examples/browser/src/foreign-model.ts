@@ -44,7 +44,7 @@ export class ForeignModel {
   static async open(files: ModelSource, folder?: string): Promise<ForeignModel> {
     const first = await opened({ files, folder });
     const model = new ForeignModel({ files, folder }, first.facts);
-    model.#hold(Promise.resolve(first));
+    void model.#hold(Promise.resolve(first));
     return model;
   }
 

@@ -11,6 +11,7 @@ import {
   segmentAsTotalSegmentator,
   type FileEntry,
   type NnunetModel,
+  type Region,
   type Segmentation,
   type Source,
 } from 'unet3d-gpu/worker';
@@ -20,7 +21,7 @@ import { serve } from './worker-jobs.ts';
 
 export interface ForeignFacts {
   readonly config: { readonly inChannels: number; readonly classes: number };
-  readonly description: { readonly labels: readonly string[] };
+  readonly description: { readonly labels: readonly string[]; readonly regions?: readonly Region[] };
   /** What it is, for people. */
   readonly kind: string;
 }
@@ -76,10 +77,11 @@ async function openAsNnunet(files: ModelSource): Promise<ForeignFacts> {
   const predictor = await NnunetPredictor.of(model);
   predict = (sources, options) => predictor.predict(sources, options);
   const labels = namesOf(model);
+  const { heads, regions } = model.labels;
   const folds = model.folds.map(({ name }) => name).join(', ');
   return {
     config: { inChannels: model.labels.channels.length, classes: labels.length },
-    description: { labels },
+    description: { labels, ...(regions && { regions: heads }) },
     kind: `nnU-Net, ${model.plans.dataset}, ${model.plans.configuration.name}, fold${model.folds.length === 1 ? '' : 's'} ${folds}`,
   };
 }

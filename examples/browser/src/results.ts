@@ -5,16 +5,12 @@ import { state, type Result } from './state.ts';
 
 const cell = (text: string): string => (/[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
 
-/** Volumes in ml, a line per file and class. */
+/** Volumes in ml, a line per file and class; regions have several values, as in 1+2. */
 function volumesCsv(results: readonly Result[]): string {
-  const lines = results.flatMap(({ name, modelName, classes, millilitres, labels }) =>
-    classes
-      .slice(1)
-      .map((found, index) =>
-        [name, labels.name, modelName, String(index + 1), found, String(millilitres[index + 1] ?? 0)]
-          .map(cell)
-          .join(','),
-      ),
+  const lines = results.flatMap(({ name, modelName, volumes, labels: file }) =>
+    volumes.map(({ name: found, labels, millilitres }) =>
+      [name, file.name, modelName, labels.join('+'), found, String(millilitres)].map(cell).join(','),
+    ),
   );
   return ['file,labels,model,value,class,ml', ...lines, ''].join('\n');
 }
@@ -41,7 +37,7 @@ export function resultTables(
 ): HTMLElement {
   const groups = new Map<string, Result[]>();
   for (const result of results) {
-    const key = [result.modelName, ...result.classes].join('\n');
+    const key = [result.modelName, ...result.volumes.map(({ name }) => name)].join('\n');
     groups.set(key, [...(groups.get(key) ?? []), result]);
   }
   return el(
@@ -66,7 +62,7 @@ function table(
   current: Result | undefined,
   show: (result: Result) => void,
 ): HTMLElement {
-  const { classes, modelName } = results[0]!;
+  const { volumes, modelName } = results[0]!;
   return el(
     'div',
     { className: 'scroll' },
@@ -81,9 +77,9 @@ function table(
           'tr',
           {},
           el('th', { scope: 'col' }, 'File'),
-          classes
-            .slice(1)
-            .map((name, index) => el('th', { scope: 'col' }, swatch(cssColor(classColor(index + 1))), name)),
+          volumes.map(({ name, written }) =>
+            el('th', { scope: 'col' }, swatch(cssColor(classColor(written))), name),
+          ),
           el('th', { scope: 'col' }, 'Seconds'),
           el('th', { scope: 'col' }, 'Labels'),
         ),
@@ -98,7 +94,7 @@ function table(
 }
 
 function row(result: Result, isShown: boolean, show: (result: Result) => void): HTMLElement {
-  const { name, millilitres, classes, seconds, labels } = result;
+  const { name, volumes, seconds, labels } = result;
   return el(
     'tr',
     { className: isShown ? 'chosen' : '' },
@@ -107,10 +103,7 @@ function row(result: Result, isShown: boolean, show: (result: Result) => void): 
       { scope: 'row', className: 'name' },
       button(name, () => show(result), { className: 'link', title: `Show ${name}` }),
     ),
-    classes
-      .slice(1)
-      .map((_, index) => millilitres[index + 1] ?? 0)
-      .map((value) => el('td', {}, digits(value, value < 10 ? 2 : 1))),
+    volumes.map(({ millilitres: ml }) => el('td', {}, digits(ml, ml < 10 ? 2 : 1))),
     el('td', {}, digits(seconds, 1)),
     el(
       'td',

@@ -1,7 +1,7 @@
 /** A training as it is watched: live curves, a preview that improves, and the controls. */
 import { classColor, cssColor, formatBytes, meanDefined } from 'unet3d-gpu/worker';
 import { curvesOf } from './charts.ts';
-import { button, digits, download, duration, el, fill, lengthy, swatch } from './dom.ts';
+import { button, counted, digits, download, duration, el, fill, lengthy, swatch } from './dom.ts';
 import { scoredNames, type Run } from './run.ts';
 import { CaseSlices } from './slices.ts';
 import { onChange } from './state.ts';
@@ -93,7 +93,7 @@ export function runPanel(run: Run, onModel: () => unknown, onNew: () => void): V
           : 'Starting: compiling shaders and allocating memory',
       pausing: 'Finishing the step and saving',
       paused: `Paused at ${where}.`,
-      done: `Done after ${history.length} epochs.${best ? ` Kept: epoch ${best.epoch + 1}, mean Dice ${digits(best.dice)}.` : ''}`,
+      done: `Done after ${counted(history.length, 'epoch')}.${best ? ` Kept: epoch ${best.epoch + 1}, mean Dice ${digits(best.dice)}.` : ''}`,
     }[phase];
     problem.textContent = progress.problem;
     const wanted = phase === 'running' && progress.tuning ? 'tuning' : phase;

@@ -7,16 +7,24 @@ import {
   volumesAmong,
   type FileEntry,
   type NamedVolume,
+  type Region,
 } from 'unet3d-gpu/worker';
 import { dataJob } from './data-client.ts';
 import { withoutDicom } from './dicom.ts';
 import { counted, fileProblem, leftOut } from './dom.ts';
-import { changed, inTraining, onChange, state, type OpenModel, type VolumeFile } from './state.ts';
+import {
+  changed,
+  inTraining,
+  onChange,
+  state,
+  type MeasuredVolume,
+  type OpenModel,
+  type VolumeFile,
+} from './state.ts';
 
 export interface Segmented {
   readonly labels: File;
-  /** By label value. */
-  readonly millilitres: readonly number[];
+  readonly volumes: readonly MeasuredVolume[];
   readonly warnings: readonly string[];
 }
 
@@ -31,20 +39,32 @@ export async function segmented(
   } = {},
 ): Promise<Segmented> {
   const { labels, warnings } = await model.predict([...sources], options);
-  const written = await dataJob(
+  const { labels: file, millilitres } = await dataJob(
     'write',
     { labels, name, classes: namesOf(model).length },
     { transfer: [labels.data.buffer as ArrayBuffer] },
   );
-  return { ...written, warnings };
+  const sum = (values: readonly number[]): number =>
+    values.reduce((total, value) => total + (millilitres[value] ?? 0), 0);
+  const volumes = findingsOf(model).map((found) => ({ ...found, millilitres: sum(found.labels) }));
+  return { labels: file, volumes, warnings };
 }
 
+const regionsOf = ({ description }: OpenModel): readonly Region[] | undefined =>
+  'regions' in description ? description.regions : undefined;
+
+/** What a model finds: regions, of which voxels may belong to several, or else its classes. */
+export const findingsOf = (model: OpenModel): readonly Region[] =>
+  regionsOf(model) ??
+  namesOf(model)
+    .map((name, value) => ({ name, labels: [value], written: value }))
+    .slice(1);
+
 /** Names by label value of what a model writes. Heads that find regions are not as many as the labels. */
-export const namesOf = ({ config, description }: OpenModel): string[] => {
-  const labels = description.labels ?? [];
-  const isOfRegions = 'regions' in description && description.regions !== undefined;
+export const namesOf = (model: OpenModel): string[] => {
+  const labels = model.description.labels ?? [];
   return Array.from(
-    { length: isOfRegions ? labels.length : config.classes },
+    { length: regionsOf(model) ? labels.length : model.config.classes },
     (_, value) => labels[value] ?? (value === 0 ? 'background' : `class ${value}`),
   );
 };

@@ -14,22 +14,25 @@ export interface Shown {
 }
 
 /** How many voxels along each axis become one. */
-function factors(shape: readonly number[]): [number, number, number] {
+function factors(shape: readonly number[], most: number): [number, number, number] {
   const size = shape.slice(0, 3) as [number, number, number];
   const result: [number, number, number] = [1, 1, 1];
   const length = (axis: number): number => Math.ceil(size[axis]! / result[axis]!);
-  while (length(0) * length(1) * length(2) > mostVoxels) {
+  while (length(0) * length(1) * length(2) > most) {
     const longest = [0, 1, 2].reduce((a, b) => (length(b) > length(a) ? b : a));
     result[longest]! += 1;
   }
   return result;
 }
 
-/** @param isLabels whether values are labels, which have no mean */
-export async function shown(volume: VolumeFile, isLabels: boolean): Promise<Shown> {
+/**
+ * @param isLabels whether values are labels, which have no mean
+ * @param most voxels that are drawn
+ */
+export async function shown(volume: VolumeFile, isLabels: boolean, most = mostVoxels): Promise<Shown> {
   const source = 'header' in volume ? volume.header : volume;
   const { shape } = await readHeader(source);
-  const factor = factors([...shape, 1, 1, 1].slice(0, 3));
+  const factor = factors([...shape, 1, 1, 1].slice(0, 3), most);
   const isWhole = factor.every((n) => n === 1) && shape.slice(3).every((n) => n === 1);
   if (isWhole) return { file: undefined, note: '' };
   const read = await readVolume(volume);

@@ -34,6 +34,11 @@ export interface Settings {
   classWeights: number[];
 }
 
+/** What was found of a class or region. */
+export interface MeasuredVolume extends Region {
+  readonly millilitres: number;
+}
+
 /** A segmentation with what is shown of it. */
 export interface Result {
   readonly modelName: string;
@@ -42,8 +47,7 @@ export interface Result {
   readonly name: string;
   readonly source: VolumeFile;
   readonly labels: File;
-  /** Millilitres by label value. */
-  readonly millilitres: readonly number[];
+  readonly volumes: readonly MeasuredVolume[];
   readonly seconds: number;
   readonly warnings: readonly string[];
   /** Whether the labels have been downloaded: until then they are in this tab alone. */

@@ -6,7 +6,7 @@ import { ForeignModel } from './foreign-model.ts';
 import { KeptModel } from './kept-model.ts';
 import { foldersOf, foreignAmong, type ModelSource } from './model-source.ts';
 import { resultTables } from './results.ts';
-import { enqueue, namesOf, queue, stopQueue } from './segmenting.ts';
+import { enqueue, findingsOf, queue, stopQueue } from './segmenting.ts';
 import { inTraining, onChange, openModel, state, type OpenModel, type Result } from './state.ts';
 import type { View } from './view.ts';
 import { viewerControls } from './viewer-controls.ts';
@@ -24,16 +24,19 @@ export function useView(): View {
   let drawn = '';
   let count = state.results.length;
 
+  /** The model that is chosen last is the one that stays. */
+  let turn = 0;
   async function open(name: string, load: () => Promise<OpenModel | undefined>): Promise<void> {
+    const mine = ++turn;
     problem = '';
     opening = `Opening ${name}`;
     draw();
     try {
       const model = await load();
-      if (model) {
-        openModel(model, name);
-      }
+      if (mine !== turn) return model?.dispose();
+      if (model) openModel(model, name);
     } catch (error) {
+      if (mine !== turn) return;
       const message = messageOf(error);
       problem = message.includes(name) ? message : `${name}: ${message}`;
     }
@@ -68,7 +71,7 @@ export function useView(): View {
 
   function about(model: OpenModel): string {
     const kind = model instanceof ForeignModel ? ` (${model.kind})` : '';
-    const names = namesOf(model).slice(1);
+    const names = findingsOf(model).map(({ name }) => name);
     const more = names.length > 12 ? ` and ${names.length - 12} more` : '';
     return `${state.modelName}${kind}. It reads ${images(model.config.inChannels)} and finds ${names.slice(0, 12).join(', ')}${more}.`;
   }
