@@ -125,13 +125,24 @@ test('what is not drawn is background in complete slices and cases, and unknown 
   const drawn = new Uint8Array(2 * 2 * 3);
   drawn[0] = 2;
   drawn[5] = drawnBackground;
-  expect([...labelsOf(drawn, [2, 2, 3], noMarks)]).toEqual([2, 255, 255, 255, 255, 0, ...Array<number>(6).fill(255)]);
+  expect([...labelsOf(drawn, [2, 2, 3], noMarks)]).toEqual([
+    2,
+    255,
+    255,
+    255,
+    255,
+    0,
+    ...Array<number>(6).fill(255),
+  ]);
   const oneSlice = withSlice(noMarks, { axis: 2, index: 0 }, true);
   expect([...labelsOf(drawn, [2, 2, 3], oneSlice)].slice(0, 6)).toEqual([2, 0, 0, 0, 255, 0]);
   expect(withSlice(oneSlice, { axis: 2, index: 0 }, false)).toEqual(noMarks);
   const across = withSlice(noMarks, { axis: 0, index: 1 }, true);
   expect([...labelsOf(drawn, [2, 2, 3], across, 7)]).toEqual([2, 0, 7, 0, 7, 0, 7, 0, 7, 0, 7, 0]);
-  expect([...labelsOf(drawn, [2, 2, 3], { ...noMarks, whole: true })]).toEqual([2, ...Array<number>(11).fill(0)]);
+  expect([...labelsOf(drawn, [2, 2, 3], { ...noMarks, whole: true })]).toEqual([
+    2,
+    ...Array<number>(11).fill(0),
+  ]);
   expect(drawnSlices(drawn, [2, 2, 3], 2)).toEqual([0, 1]);
 });
 

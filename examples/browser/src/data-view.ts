@@ -7,17 +7,19 @@ import { button, counted, dropZone, el, entriesOf, field, fill, picker } from '.
 import { Intake } from './intake.ts';
 import { classCount } from './planning.ts';
 import type { Run } from './run.ts';
-import { changed, classNames, state } from './state.ts';
+import { changed, classNames, state, type VolumeFile } from './state.ts';
 import { valueMap } from './value-map.ts';
 import type { View } from './view.ts';
 
 export interface DataView extends View {
   /** Takes over the data and settings of a training. */
   restore(run: Run): Promise<void>;
+  /** Takes over labels that were drawn, by case. */
+  annotate(labels: ReadonlyMap<string, VolumeFile | undefined>): Promise<void>;
 }
 
-/** @param next shows the cases; it is made once, and shown as often as wanted */
-export function dataView(next: () => void): DataView {
+/** @param open shows another view; this one is made once, and shown as often as wanted */
+export function dataView(open: (view: 'See' | 'Annotate') => void): DataView {
   const work = el('p', { role: 'status', className: 'busy' });
   const intake = new Intake(draw, (text) => {
     // Only this line: the cases below it may be a thousand.
@@ -132,6 +134,7 @@ export function dataView(next: () => void): DataView {
         [
           'Data: add MR or CT images (.nii, .nii.gz, DICOM series), each with a label volume of the same name, in which every voxel holds the number of its class.',
           'See: look at the cases and their labels in slices and in 3-D.',
+          'Annotate: without labels, outline a few slices yourself, and correct what the network makes of the rest.',
           'Train: start, watch it learn, pause, go on after a reload.',
           'Use: segment new volumes, read off millilitres, save the labels.',
         ].map((text) => el('li', {}, text)),
@@ -183,8 +186,17 @@ export function dataView(next: () => void): DataView {
       state.regions && nested(state.regions),
       state.decision && preparation(state.decision.reasons),
       state.report && state.report.cases.length > 0 && [names(), unknownVoxels()],
-      ready &&
-        el('p', { className: 'row' }, button('Next: look at the cases', next, { className: 'primary' })),
+      !isEmpty &&
+        !isBusy &&
+        el(
+          'p',
+          { className: 'row' },
+          ready && button('Next: look at the cases', () => open('See'), { className: 'primary' }),
+          state.cases.some(({ label }) => !label) &&
+            button(ready ? 'Annotate more of them' : 'No labels: annotate some', () => open('Annotate'), {
+              className: ready ? '' : 'primary',
+            }),
+        ),
     );
     table.element.scrollTop = scrollTop;
   }
@@ -203,5 +215,6 @@ export function dataView(next: () => void): DataView {
     state.preprocessing = structuredClone(record.preprocessing);
     changed();
   }
-  return { element: body, dispose: () => undefined, restore };
+  const annotate: DataView['annotate'] = (labels) => intake.annotate(labels, classNames(classCount()));
+  return { element: body, dispose: () => undefined, restore, annotate };
 }

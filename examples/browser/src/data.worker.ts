@@ -19,7 +19,7 @@ import {
   type Preprocessing,
   type Segmentation,
 } from 'unet3d-gpu/worker';
-import { mapped, mostValues, valuesIn, volumeOf } from './label-maps.ts';
+import { mapped, mostValues, readVolume, valuesIn, volumeOf } from './label-maps.ts';
 import { planes } from './planes.ts';
 import { shown } from './shown.ts';
 import type { VolumeFile } from './state.ts';
@@ -45,6 +45,7 @@ export interface DataRequests {
   /** Labels of a segmentation, to be written as a file of that name. */
   write: { labels: ResultVolume; name: string; classes: number };
   view: { volume: VolumeFile; isLabels: boolean };
+  label: { image: VolumeFile; labels: Uint8Array; name: string };
 }
 
 /** Labels on the grid of a source. */
@@ -116,6 +117,12 @@ const jobs = {
       labels: new File([bytes], name),
       millilitres: counts.map((count) => count * millilitresPerVoxel),
     };
+  },
+  /** Labels in the order of an image's voxels, as a file on its grid. */
+  async label({ image, labels, name }: DataRequests['label']) {
+    const { shape, affine, header } = await readVolume(image);
+    const bytes = await writeNifti({ data: labels, shape: shape.slice(0, 3), affine, header });
+    return new File([bytes as Uint8Array<ArrayBuffer>], name);
   },
   /** A volume as it is shown. */
   view: ({ volume, isLabels }: DataRequests['view']) => shown(volume, isLabels),

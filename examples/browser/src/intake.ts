@@ -133,6 +133,30 @@ export class Intake {
     await this.check(parts);
   }
 
+  /**
+   * Gives cases the labels that were drawn on them, and classes their names.
+   * @param labels by case; undefined for none
+   */
+  async annotate(
+    labels: ReadonlyMap<string, VolumeFile | undefined>,
+    names: readonly string[],
+  ): Promise<void> {
+    if (!state.cases.some(({ id }) => labels.has(id))) return; // other data meanwhile
+    const parts = new Map(state.cases.filter(({ label }) => label).map(({ id, part }) => [id, part]));
+    state.cases = state.cases.map(({ label: before, ...item }): PageCase => {
+      const label = labels.has(item.id) ? labels.get(item.id) : before;
+      return label ? { ...item, label } : { ...item, part: 'unused' };
+    });
+    state.ignoreLabel ??= unknownValue;
+    this.#classes = names;
+    state.labels = [...names];
+    this.labels = state.cases.flatMap(({ id, label }) =>
+      label ? [{ path: `${id}: ${sourceName(label)}`, source: label }] : [],
+    );
+    this.trouble = [];
+    await this.check(parts);
+  }
+
   /** Unknown voxels are of no class; what their value was called is forgotten where it was the last. */
   async ignore(value: number | undefined): Promise<void> {
     state.ignoreLabel = value;
@@ -293,7 +317,7 @@ export class Intake {
     this.trouble.push(
       this.#images.length === 0
         ? 'Labels only: add their images.'
-        : 'Images without labels: add the labels to train, or go to "Use" to segment them.',
+        : 'Images without labels: add the labels to train, or go to "Annotate" to draw some, or to "Use" to segment them.',
     );
     this.#setCases([...(this.#base?.cases ?? []), ...bare(this.#images)]);
     this.#onChange();

@@ -1,5 +1,7 @@
-/** The page: six views behind tabs, and what has to be said above all of them. */
+/** The page: seven views behind tabs, and what has to be said above all of them. */
 import './style.css';
+import { annotateView } from './annotate/annotate-view.ts';
+import { isWriting } from './annotate/session.ts';
 import { dataView } from './data-view.ts';
 import { device } from './device.ts';
 import { attempt, button, complain, el, fill, messageOf, notice } from './dom.ts';
@@ -19,10 +21,11 @@ import type { View } from './view.ts';
 const page = document.querySelector<HTMLElement>('#page')!;
 const tabs = document.querySelector<HTMLElement>('#tabs')!;
 
-const data = dataView(() => open('See'));
+const data = dataView(open);
 const views: Record<string, () => View> = {
   Data: () => data,
   See: seeView,
+  Annotate: () => annotateView((labels) => data.annotate(labels), open),
   Train: () => trainView(() => open('Use')),
   Use: useView,
   Models: () => modelsView(openRun),
@@ -117,7 +120,7 @@ document.querySelector('.skip')!.addEventListener('click', (event) => {
 addEventListener('popstate', () => show(wanted() in views ? wanted() : 'Data'));
 addEventListener('beforeunload', (event) => {
   const { run, results } = state;
-  if ((run && isOnlyHere(run)) || results.some(({ saved }) => !saved)) event.preventDefault();
+  if ((run && isOnlyHere(run)) || results.some(({ saved }) => !saved) || isWriting()) event.preventDefault();
 });
 
 show(wanted() in views ? wanted() : 'Data');

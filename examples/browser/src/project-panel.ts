@@ -28,7 +28,7 @@ export function projectPanel(): HTMLElement {
     );
     try {
       const { openProject } = await projects();
-      const { runs, known, withoutImages } = await openProject(archive, images, stop.signal);
+      const { runs, known, withoutImages, drawings } = await openProject(archive, images, stop.signal);
       const already =
         known > 0 && ` ${counted(known, 'training')} of it ${known === 1 ? 'was' : 'were'} here already.`;
       fill(
@@ -38,6 +38,7 @@ export function projectPanel(): HTMLElement {
           {},
           `${counted(runs, 'training')} of ${archive.name} ${runs === 1 ? 'is' : 'are'} kept here now.`,
           already,
+          drawings > 0 && ` ${counted(drawings, 'drawing')} came with it: add the scans under "Data".`,
         ),
         withoutImages > 0 && [
           el(
@@ -63,7 +64,7 @@ export function projectPanel(): HTMLElement {
     el(
       'p',
       { className: 'quiet' },
-      'A project holds all trainings above with their networks, settings and curves, to be opened in another browser.',
+      'A project holds all trainings above with their networks, settings and curves, and all that is drawn under "Annotate", to be opened in another browser.',
     ),
     el(
       'div',

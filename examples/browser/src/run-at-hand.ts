@@ -48,8 +48,11 @@ function letGo(run: Run): void {
 /** Whether it would be lost with this tab. */
 export const isOnlyHere = (run: Run): boolean => !run.kept || run.files.onlyInMemory;
 
-/** Begins a training on the data and with the settings of the page as they are now. */
-export async function begin(): Promise<void> {
+/**
+ * Begins a training on the data and with the settings of the page as they are now.
+ * @param from bytes of a model whose weights it begins with, but for heads of other classes
+ */
+export async function begin(from?: Uint8Array): Promise<void> {
   closeRun();
   const { settings, preprocessing, regions, ignoreLabel } = state;
   const used = state.cases.filter(({ part, label }) => part !== 'unused' && label);
@@ -79,7 +82,7 @@ export async function begin(): Promise<void> {
   takeRun(run);
   try {
     run.hold(await claim(run.id));
-    await setUp(run);
+    await setUp(run, from);
     await keepRun(run.record, data).then(
       () => (run.kept = true),
       (error: unknown) => run.log(`${messageOf(error)}. Closing this tab will lose this training.`),

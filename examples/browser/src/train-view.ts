@@ -27,7 +27,7 @@ export function trainView(toUse: () => void): View {
         el(
           'p',
           { className: 'empty' },
-          'There are no cases to train on. Add images with labels under "Data", or try it with phantoms.',
+          'There are no cases to train on. Add images with labels under "Data", draw some under "Annotate", or try it with phantoms.',
         ),
       );
     else if (next === 'settings')

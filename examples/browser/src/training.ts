@@ -10,11 +10,19 @@ import { stopQueue } from './segmenting.ts';
 import { changed, openModel, state } from './state.ts';
 import { recall, take } from './training-events.ts';
 
-/** Everything before the first step. @throws Aborted where the visitor did not wait for it */
-export async function setUp(run: Run): Promise<void> {
+/**
+ * Everything before the first step.
+ * @param from bytes of a model whose weights it begins with, but for heads of other classes
+ * @throws Aborted where the visitor did not wait for it
+ */
+export async function setUp(run: Run, from?: Uint8Array): Promise<void> {
   const { signal } = run.interruption;
   await prepare(run, signal);
   if (!signal.aborted) run.network = await newNetwork(run);
+  if (from && run.network) {
+    const anew = await run.network.takeWeights(from);
+    run.log(`It goes on from the weights of another network${anew.length > 0 ? ', with new heads' : ''}`);
+  }
   if (signal.aborted) throw new Aborted('stopped while it was prepared');
   const [training, validation] = [run.idsOf('train'), run.idsOf('validation')];
   run.log(`${training.length} training and ${validation.length} validation cases on ${run.network!.adapter}`);

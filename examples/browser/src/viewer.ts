@@ -16,7 +16,7 @@ interface Pane {
 }
 
 /** Loaded when there is something to draw: it is larger than everything else on the page. */
-const library = () => import('@niivue/niivue');
+export const library = () => import('@niivue/niivue');
 
 /** What is drawn: all planes beside the rendering, or one of them. */
 export const layouts = ['multiplanar', 'axial', 'coronal', 'sagittal', 'rendering'] as const;
@@ -29,7 +29,7 @@ const opened = (volume: VolumeFile) => ({
 });
 
 /** What NiiVue cannot read, such as gzip of several members, is written anew for it. */
-async function loaded(
+export async function loaded(
   volume: VolumeFile,
   options: { readonly opacity?: number; readonly colormap?: string },
 ): Promise<NVImage> {
@@ -45,7 +45,7 @@ async function loaded(
 }
 
 /** Colours of the labels; background, unknown voxels and hidden classes clear. */
-function colormap(
+export function colormap(
   names: readonly string[],
   isClear: (value: number) => boolean,
   unknown: number | undefined,

@@ -47,7 +47,7 @@ export function labelsOf(
   );
   if (whole) return result;
   slices.forEach((indices, axis) => {
-    for (const index of indices)
+    for (const index of indices.filter((at) => at < shape[axis]!))
       eachOfSlice(shape, { axis: axis as 0 | 1 | 2, index }, (at) => {
         if (drawn[at] === notDrawn) result[at] = 0;
       });

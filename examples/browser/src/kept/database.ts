@@ -1,6 +1,14 @@
 /** What the browser keeps of this page in IndexedDB: trainings, and the data they were given. Weights are files. */
 import { openDB, type DBSchema, type IDBPDatabase } from 'idb';
-import { QuotaExceeded, type Case, type EpochRow, type Preprocessing, type Region } from 'unet3d-gpu/worker';
+import {
+  QuotaExceeded,
+  type Case,
+  type EpochRow,
+  type Preprocessing,
+  type Region,
+  type Size3,
+} from 'unet3d-gpu/worker';
+import type { Marks } from '../annotate/drawing.ts';
 import type { Settings } from '../state.ts';
 
 /** A training as it is kept: nothing in here changes with what the page is set to later. */
@@ -37,18 +45,38 @@ export interface DataRecord {
   readonly cases: readonly Case[];
 }
 
+/** What is drawn on a case, which is known by what its images hold. */
+export interface DrawingRecord {
+  /** Of its images. */
+  readonly id: string;
+  /** x, y, z of the images' files. */
+  readonly shape: Size3;
+  /** One byte per voxel in the order of the file, as annotate/drawing.ts has them; packed by gzip. */
+  readonly voxels: Uint8Array<ArrayBuffer>;
+  readonly marks: Marks;
+  /** Slices with something drawn, across the axis across which they are fewest. */
+  readonly drawn: number;
+  /** Class names by label value, background first. */
+  readonly names: readonly string[];
+  readonly changed: Date;
+}
+
 interface Kept extends DBSchema {
   runs: { key: string; value: RunRecord };
   data: { key: string; value: DataRecord };
+  drawings: { key: string; value: DrawingRecord };
 }
 
 /** @throws QuotaExceeded where the files do not fit the disk; Error where the browser keeps nothing */
 export async function withDatabase<T>(work: (database: IDBPDatabase<Kept>) => Promise<T>): Promise<T> {
-  const database = await openDB<Kept>('unet3d-gpu-example', 2, {
-    upgrade(opened) {
-      for (const name of [...opened.objectStoreNames]) opened.deleteObjectStore(name);
-      opened.createObjectStore('runs', { keyPath: 'id' });
-      opened.createObjectStore('data', { keyPath: 'id' });
+  const database = await openDB<Kept>('unet3d-gpu-example', 3, {
+    upgrade(opened, before) {
+      if (before < 2) {
+        for (const name of [...opened.objectStoreNames]) opened.deleteObjectStore(name);
+        opened.createObjectStore('runs', { keyPath: 'id' });
+        opened.createObjectStore('data', { keyPath: 'id' });
+      }
+      opened.createObjectStore('drawings', { keyPath: 'id' });
     },
   });
   try {

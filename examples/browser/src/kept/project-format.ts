@@ -17,6 +17,8 @@ const measured = v.pipe(
 );
 const count = v.pipe(v.number(), v.integer(), v.minValue(0));
 const lengths = v.tuple([count, count, count]);
+/** Of an axis of a volume, as NIfTI counts voxels. */
+const length = v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(32767));
 const part = v.picklist(['train', 'validation']);
 
 const settingsSchema = v.object({
@@ -77,11 +79,25 @@ const dataSchema = v.object({
   ),
 });
 
+/** What is drawn on a case; its voxels lie in the archive. */
+const drawingSchema = v.object({
+  id: v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/)),
+  shape: v.tuple([length, length, length]),
+  marks: v.object({
+    whole: v.boolean(),
+    slices: v.tuple([v.array(count), v.array(count), v.array(count)]),
+  }),
+  drawn: count,
+  names: v.array(v.string()),
+  changed: v.pipe(v.string(), v.isoTimestamp()),
+});
+
 export const projectSchema = v.object({
   format: v.literal('unet3d-gpu project'),
   version: v.literal(1),
   data: v.array(dataSchema),
   runs: v.array(runSchema),
+  drawings: v.optional(v.array(drawingSchema), []),
 });
 
 export type Project = v.InferOutput<typeof projectSchema>;

@@ -15,12 +15,15 @@ import {
   type ProjectFile,
   type ProjectVolume,
 } from './project-format.ts';
+import { keepDrawing, keptDrawing, keptDrawings, unpacked } from '../annotate/kept-drawings.ts';
 import { modelName, RunFiles } from './run-files.ts';
 import { claim, keepData, keepRun, keptData, keptRun, keptRuns } from './runs.ts';
 
 const descriptionName = 'project.json';
 /** Bytes of the description at most: it names files, and holds none. */
 const longest = 64 * 2 ** 20;
+
+const drawingPath = (id: string): string => `drawings/${id}.gz`;
 
 interface Entry {
   readonly name: string;
@@ -33,6 +36,7 @@ interface Entry {
  */
 export async function projectArchive(withImages: boolean): Promise<ReadableStream<Uint8Array>> {
   const runs = await keptRuns();
+  const drawings = await keptDrawings();
   const data = (await Promise.all([...new Set(runs.map((run) => run.data))].map(keptData))).filter(
     (found) => found !== undefined,
   );
@@ -66,6 +70,7 @@ export async function projectArchive(withImages: boolean): Promise<ReadableStrea
       })),
     })),
     runs,
+    drawings: drawings.map(({ voxels: _voxels, ...drawing }) => drawing),
   };
   async function* entries(): AsyncGenerator<Entry> {
     yield { name: descriptionName, input: JSON.stringify(project, null, 1) };
@@ -74,6 +79,7 @@ export async function projectArchive(withImages: boolean): Promise<ReadableStrea
         const bytes = await new RunFiles(id).load(name);
         if (bytes) yield { name: `runs/${id}/${name}`, input: bytes as Uint8Array<ArrayBuffer> };
       }
+    for (const { id, voxels } of drawings) yield { name: drawingPath(id), input: voxels };
     yield* files;
   }
   return makeZip(entries());
@@ -86,6 +92,8 @@ export interface OpenedProject {
   readonly known: number;
   /** Trainings whose images have to be given before they can be resumed or reported on. */
   readonly withoutImages: number;
+  /** Drawings on cases, but for those that are older than what is drawn here. */
+  readonly drawings: number;
 }
 
 /**
@@ -151,7 +159,19 @@ export async function openProject(
     else await keepNew(record, isComplete ? itsData : undefined, bytesOf);
     runs++;
   }
-  return { runs, known, withoutImages };
+  let drawings = 0;
+  for (const { changed, ...drawing } of project.drawings) {
+    signal?.throwIfAborted();
+    const here = await keptDrawing(drawing.id);
+    if (here && here.changed.toISOString() >= changed) continue;
+    const voxels = new Uint8Array(await (await blobOf(drawingPath(drawing.id))).arrayBuffer());
+    await unpacked({ voxels, shape: drawing.shape }).catch((error: unknown) => {
+      throw damaged(`${drawingPath(drawing.id)}: ${error instanceof Error ? error.message : String(error)}`);
+    });
+    await keepDrawing({ ...drawing, voxels, changed: new Date(changed) });
+    drawings++;
+  }
+  return { runs, known, withoutImages, drawings };
 }
 
 /** Keeps a training with its files. No other tab sees it before all of it is there. */

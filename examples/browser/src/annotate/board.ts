@@ -1,0 +1,266 @@
+/** NiiVue as a drawing board: one case at a time, on its own grid. */
+import type { Niivue } from '@niivue/niivue';
+import { classColor, type Size3 } from 'unet3d-gpu/worker';
+import { el } from '../dom.ts';
+import type { VolumeFile } from '../state.ts';
+import { colormap, library, loaded } from '../viewer.ts';
+import { drawnBackground } from './drawing.ts';
+import { toDisplay, type Slice, type Turn } from './grid.ts';
+
+export const boardPlanes = ['axial', 'coronal', 'sagittal', 'all'] as const;
+export type BoardPlane = (typeof boardPlanes)[number];
+
+export const tools = ['pen', 'outline', 'fill', 'eraser'] as const;
+export type Tool = (typeof tools)[number];
+
+/** Of strokes that say "background": unlike any grey of a scan. */
+const backgroundColor = [150, 120, 90] as const;
+
+/** Across which axis of the display a plane lies. */
+const axes: Record<BoardPlane, 0 | 1 | 2> = { axial: 2, coronal: 1, sagittal: 0, all: 2 };
+
+export class Board {
+  readonly #canvas = el('canvas', { 'aria-label': 'Slices to draw on', role: 'img' });
+  readonly element = el('div', { className: 'canvas board' }, this.#canvas);
+  #niivue: Niivue | undefined;
+  #names: readonly string[] = [];
+  readonly #hidden = new Set<number>();
+  #plane: BoardPlane = 'axial';
+  #tool: Tool = 'pen';
+  #value = 1;
+  #width = 1;
+  #opacity = 0.6;
+  /** Across which axis the slice lies that was touched last. */
+  #axis: 0 | 1 | 2 = 2;
+  #disposed = false;
+  /** Called when the person may have drawn something. */
+  onStroke: () => void = () => undefined;
+  /** Called when another slice is there. */
+  onMove: () => void = () => undefined;
+  /** Called where the person wants to fill what lies there. */
+  onFill: (seed: Size3) => void = () => undefined;
+
+  constructor() {
+    // NiiVue listens to the mouse: by now it has not drawn the end of the stroke.
+    const stroke = (): void => void setTimeout(() => this.#niivue && !this.#disposed && this.onStroke());
+    for (const event of ['mouseup', 'mouseleave', 'touchend', 'touchcancel'])
+      this.#canvas.addEventListener(event, stroke);
+    this.#canvas.addEventListener('click', () => {
+      if (this.#tool === 'fill' && this.#niivue) setTimeout(() => this.onFill(this.place));
+    });
+  }
+
+  /** Shows the case with nothing drawn on it; undefined if the board is gone meanwhile. */
+  async open(image: VolumeFile): Promise<{ shape: Size3; turn: Turn; spacing: Size3 } | undefined> {
+    const niivue = await this.#opened();
+    if (!niivue) return undefined;
+    niivue.setDrawingEnabled(false);
+    niivue.closeDrawing();
+    while (niivue.volumes.length > 0) niivue.removeVolumeByIndex(niivue.volumes.length - 1);
+    const volume = await loaded(image, { colormap: 'gray' });
+    if (this.#disposed) return undefined;
+    niivue.addVolume(volume);
+    niivue.createEmptyDrawing();
+    this.#use();
+    const [, ...size] = volume.dims!;
+    return {
+      shape: size.slice(0, 3) as unknown as Size3,
+      turn: volume.permRAS as unknown as Turn,
+      spacing: volume.pixDimsRAS!.slice(1, 4) as unknown as Size3,
+    };
+  }
+
+  async #opened(): Promise<Niivue | undefined> {
+    if (this.#niivue || this.#disposed) return this.#niivue;
+    const { Niivue } = await library();
+    if (this.#disposed) return undefined;
+    const niivue = new Niivue({
+      backColor: [0, 0, 0, 1],
+      show3Dcrosshair: false,
+      crosshairWidthUnit: 'percent',
+      crosshairWidth: 0,
+      crosshairColor: [1, 1, 1, 0.6],
+      // As everywhere on the page: the patient's right, or front, at the left.
+      isRadiologicalConvention: true,
+      sagittalNoseLeft: true,
+      dragAndDropEnabled: false,
+      multiplanarShowRender: 0,
+      maxDrawUndoBitmaps: 1, // steps are the page's, which has redo
+      loadingText: '',
+      logLevel: 'error',
+      isColorbar: false,
+    });
+    niivue.onLocationChange = (location) => {
+      const { axCorSag } = location as { axCorSag?: number };
+      if (this.#plane === 'all' && axCorSag !== undefined && axCorSag <= 2)
+        this.#axis = (2 - axCorSag) as 0 | 1 | 2;
+      this.onMove();
+    };
+    await niivue.attachToCanvas(this.#canvas, false);
+    if (this.#disposed) return undefined;
+    this.#niivue = niivue;
+    this.#colour();
+    this.plane = this.#plane;
+    niivue.setDrawOpacity(this.#opacity);
+    return niivue;
+  }
+
+  /** What is drawn, in the order of the display; it may be written to, and `redraw` shows that. */
+  get drawn(): Uint8Array {
+    return this.#niivue!.drawBitmap!;
+  }
+
+  redraw(): void {
+    this.#niivue?.refreshDrawing(true);
+  }
+
+  /** Shows a proposal under what is drawn, or none. */
+  async propose(proposal: VolumeFile | undefined): Promise<void> {
+    const niivue = this.#niivue;
+    if (!niivue) return;
+    const overlay = proposal && (await loaded(proposal, { opacity: 0.35 }));
+    if (this.#disposed || niivue.volumes.length === 0) return;
+    while (niivue.volumes.length > 1) niivue.removeVolumeByIndex(niivue.volumes.length - 1);
+    if (overlay) {
+      overlay.setColormapLabel(
+        colormap(this.#names, (value) => value === 0 || this.#hidden.has(value), undefined),
+      );
+      niivue.addVolume(overlay);
+    }
+    niivue.updateGLVolume();
+  }
+
+  set names(names: readonly string[]) {
+    this.#names = names;
+    this.#colour();
+  }
+
+  setVisible(value: number, isVisible: boolean): void {
+    if (isVisible) this.#hidden.delete(value);
+    else this.#hidden.add(value);
+    this.#colour();
+  }
+
+  isVisible(value: number): boolean {
+    return !this.#hidden.has(value);
+  }
+
+  #colour(): void {
+    const niivue = this.#niivue;
+    if (!niivue) return;
+    const lut = new Uint8ClampedArray(4 * 256);
+    const labels = Array.from({ length: 256 }, (_, value) => this.#names[value] ?? '');
+    for (let value = 1; value < 256; value++) {
+      const color = value === drawnBackground ? backgroundColor : classColor(value);
+      lut.set([...color, this.#hidden.has(value === drawnBackground ? 0 : value) ? 0 : 255], 4 * value);
+    }
+    niivue.drawLut = { lut, labels };
+    const [, proposal] = niivue.volumes;
+    proposal?.setColormapLabel(
+      colormap(this.#names, (value) => value === 0 || this.#hidden.has(value), undefined),
+    );
+    if (niivue.volumes.length > 0) niivue.updateGLVolume();
+  }
+
+  /** Fills with this tool and value from now on; 0 draws background. */
+  use(tool: Tool, value: number): void {
+    this.#tool = tool;
+    this.#value = value;
+    this.#use();
+  }
+
+  #use(): void {
+    const niivue = this.#niivue;
+    if (!niivue || niivue.volumes.length === 0) return;
+    const value = this.#value === 0 ? drawnBackground : this.#value;
+    niivue.opts.penSize = this.#tool === 'outline' ? 1 : this.#width;
+    niivue.setPenValue(this.#tool === 'eraser' ? 0 : value, this.#tool === 'outline');
+    niivue.setDrawingEnabled(this.#tool !== 'fill');
+  }
+
+  get width(): number {
+    return this.#width;
+  }
+
+  set width(voxels: number) {
+    this.#width = voxels;
+    this.#use();
+  }
+
+  get opacity(): number {
+    return this.#opacity;
+  }
+
+  set opacity(value: number) {
+    this.#opacity = value;
+    this.#niivue?.setDrawOpacity(value);
+  }
+
+  get plane(): BoardPlane {
+    return this.#plane;
+  }
+
+  set plane(plane: BoardPlane) {
+    this.#plane = plane;
+    this.#axis = axes[plane];
+    const niivue = this.#niivue;
+    if (!niivue) return;
+    // As NiiVue numbers them.
+    const types = { axial: 0, coronal: 1, sagittal: 2, all: 3 };
+    niivue.opts.crosshairWidth = plane === 'all' ? 0.4 : 0;
+    niivue.setSliceType(types[plane]);
+    this.onMove();
+  }
+
+  /** The voxel under the cross-hairs, on the display's grid. */
+  get place(): Size3 {
+    return [...this.#niivue!.frac2vox(this.#niivue!.scene.crosshairPos)] as unknown as Size3;
+  }
+
+  /** The slice that is drawn on, of the display. */
+  get slice(): Slice {
+    return { axis: this.#axis, index: this.place[this.#axis] };
+  }
+
+  goTo({ axis, index }: Slice): void {
+    const niivue = this.#niivue;
+    if (!niivue?.volumes[0]) return;
+    const at = [...this.place];
+    at[axis] = Math.max(0, Math.min(niivue.volumes[0].dimsRAS![axis + 1]! - 1, index));
+    this.goToVoxel(at as unknown as Size3);
+  }
+
+  /** Shows the slices through a voxel of the display's grid. */
+  goToVoxel(voxel: Size3): void {
+    const niivue = this.#niivue;
+    if (!niivue?.volumes[0]) return;
+    niivue.scene.crosshairPos = niivue.vox2frac([...voxel]);
+    niivue.drawScene();
+    this.onMove();
+  }
+
+  /** Grows all that is drawn along the edges of the image, until every voxel is taken. */
+  grow(): void {
+    this.#niivue!.drawGrowCut();
+  }
+
+  /** Of voxels in the order of the file. */
+  toDisplay(voxels: ArrayLike<number>, shape: Size3): Uint8Array {
+    return toDisplay(voxels, shape, this.#niivue!.volumes[0]!.permRAS as unknown as Turn);
+  }
+
+  focus(): void {
+    this.#canvas.focus({ preventScroll: true });
+  }
+
+  /** Frees its volumes and its WebGL context, of which a page has few. */
+  dispose(): void {
+    this.#disposed = true;
+    const niivue = this.#niivue;
+    if (!niivue) return;
+    while (niivue.volumes.length > 0) niivue.removeVolumeByIndex(niivue.volumes.length - 1);
+    const context = niivue.canvas?.getContext('webgl2');
+    niivue.cleanup();
+    context?.getExtension('WEBGL_lose_context')?.loseContext();
+  }
+}

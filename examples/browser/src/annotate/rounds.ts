@@ -1,0 +1,161 @@
+/** From annotations to a network and back: what training is given, and how much better it gets. */
+import { button, digits, el, fill } from '../dom.ts';
+import { KeptModel } from '../kept-model.ts';
+import type { RunRecord } from '../kept/database.ts';
+import { keptRuns, onRunsChange } from '../kept/runs.ts';
+import { inTraining, onChange, state, type PageCase, type VolumeFile } from '../state.ts';
+import { begin, closeRun } from '../run-at-hand.ts';
+import type { View } from '../view.ts';
+import { hasNews, knownDrawing, newLabels } from './annotations.ts';
+
+export type TakeLabels = (labels: ReadonlyMap<string, VolumeFile | undefined>) => Promise<void>;
+
+/** Held-back cases from which on a mean says something about other cases. */
+const enough = 3;
+
+let applying: Promise<void> = Promise.resolve();
+
+/** Makes drawings the labels of their cases, one call after another. */
+export function apply(take: TakeLabels): Promise<void> {
+  applying = applying
+    .catch(() => undefined)
+    .then(async () => {
+      if (hasNews()) await take(await newLabels());
+    });
+  return applying;
+}
+
+const isAnnotated = (item: PageCase): boolean => knownDrawing(item) !== undefined || item.label !== undefined;
+
+const casesOf = ({ cases }: RunRecord, part: 'train' | 'validation'): string[] =>
+  cases.filter((item) => item.part === part).map(({ id }) => id);
+
+/** What the Dice of the last training is worth. */
+function verdict(runs: readonly RunRecord[]): string {
+  const [last, before] = runs;
+  if (!last) return '';
+  const held = casesOf(last, 'validation');
+  if (held.length === 0)
+    return 'No annotated case is held back, so nothing tells how good this network is. Annotate a second case: of several, a fifth is held back.';
+  if (held.length < enough)
+    return `Dice on ${held.length === 1 ? 'one held-back case is' : `${held.length} held-back cases is`} too few to tell whether a network is better than another: from ${enough} on it says something. Set more of the annotated cases to validation under "Data".`;
+  if (before && casesOf(before, 'validation').join() !== held.join())
+    return 'The last two trainings were measured on different held-back cases: their Dice cannot be compared.';
+  return `Dice is the mean over classes on ${held.length} held-back cases, which no training has seen.`;
+}
+
+function table(runs: readonly RunRecord[]): HTMLElement {
+  return el(
+    'div',
+    { className: 'scroll' },
+    el(
+      'table',
+      {},
+      el('caption', {}, 'Trainings on these cases, the newest first'),
+      el(
+        'thead',
+        {},
+        el(
+          'tr',
+          {},
+          ['Training', 'Trained on', 'Held back', 'Dice of held back'].map((text) =>
+            el('th', { scope: 'col' }, text),
+          ),
+        ),
+      ),
+      el(
+        'tbody',
+        {},
+        runs.map((run) =>
+          el(
+            'tr',
+            {},
+            el('th', { scope: 'row' }, run.name),
+            el('td', {}, casesOf(run, 'train').length),
+            el('td', {}, casesOf(run, 'validation').length),
+            el('td', {}, digits(run.best?.dice)),
+          ),
+        ),
+      ),
+    ),
+  );
+}
+
+/** @param open shows another view */
+export function rounds(take: TakeLabels, open: (view: 'Train' | 'Use') => void): View {
+  const body = el('div', {});
+  let runs: RunRecord[] = [];
+  let drawn = '';
+
+  async function train(): Promise<void> {
+    await apply(take);
+    if (state.run?.phase === 'done') closeRun();
+    open('Train');
+  }
+
+  /** Another training from the weights that the open model has now. */
+  async function goOn(): Promise<void> {
+    const { model } = state;
+    if (!(model instanceof KeptModel)) return;
+    await apply(take);
+    const weights = await model.save();
+    state.settings.features = [...model.config.features];
+    state.preprocessing = model.description.preprocessing ?? state.preprocessing;
+    const training = begin(weights);
+    open('Train');
+    await training;
+  }
+
+  function draw(): void {
+    const count = state.cases.filter(isAnnotated).length;
+    const own = state.model instanceof KeptModel;
+    const next = [count, own, inTraining(), runs.map(({ id, best }) => `${id} ${best?.dice}`).join()].join();
+    if (next === drawn) return;
+    drawn = next;
+    const words = `${count} annotated case${count === 1 ? '' : 's'}`;
+    fill(
+      body,
+      el(
+        'section',
+        { className: 'panel', 'aria-label': 'Training on annotations' },
+        el('h3', {}, 'Train, then correct'),
+        el(
+          'p',
+          { className: 'quiet' },
+          count === 0
+            ? 'Draw a few slices in a few cases first. Every fifth annotated case or so is held back to measure the network.'
+            : 'Voxels of which nothing is said count in no loss and no figure.',
+        ),
+        el(
+          'p',
+          { className: 'row' },
+          inTraining()
+            ? button('See the training', () => open('Train'))
+            : [
+                own &&
+                  count > 0 &&
+                  button('Go on training from the present network', goOn, { className: 'primary' }),
+                button(count === 0 ? 'Train' : `Train on ${words}`, train, {
+                  className: own || count === 0 ? '' : 'primary',
+                  disabled: count === 0,
+                }),
+              ],
+        ),
+        runs.length > 0 && table(runs),
+        runs.length > 0 && el('p', {}, verdict(runs)),
+      ),
+    );
+  }
+
+  async function refresh(): Promise<void> {
+    const ids = new Set(state.cases.map(({ id }) => id));
+    const all = await keptRuns();
+    runs = all.filter(({ finished, cases }) => finished && cases.every(({ id }) => ids.has(id))).slice(0, 8);
+    draw();
+  }
+
+  const stops = [onChange(draw), onRunsChange(() => void refresh())];
+  draw();
+  void refresh();
+  return { element: body, dispose: () => stops.forEach((stop) => stop()) };
+}

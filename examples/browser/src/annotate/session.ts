@@ -1,0 +1,248 @@
+/** A case that is being drawn on: every step is kept at once, and can be undone and done again. */
+import type { Size3 } from 'unet3d-gpu/worker';
+import { complain, messageOf } from '../dom.ts';
+import { classNames, type PageCase } from '../state.ts';
+import { classCount } from '../planning.ts';
+import type { Board } from './board.ts';
+import {
+  accept,
+  drawnBackground,
+  drawnSlices,
+  drawnOf,
+  flood,
+  isComplete,
+  noMarks,
+  notDrawn,
+  withSlice,
+  type Acceptance,
+  type Marks,
+} from './drawing.ts';
+import { displayShape, sliceOfFile, toDisplay, toFile, type Slice, type Turn } from './grid.ts';
+import { DrawingHistory } from './history.ts';
+import { interpolate } from './interpolate.ts';
+import { drawingOf, keep } from './annotations.ts';
+import { unpacked } from './kept-drawings.ts';
+
+/** Drawings that are being written. */
+let writing = 0;
+export const isWriting = (): boolean => writing > 0;
+
+/** Takes a case for this tab; undefined where another tab draws on it. */
+function claimed(id: string): Promise<(() => void) | undefined> {
+  return new Promise((resolve) => {
+    const { locks } = navigator as Partial<Navigator>;
+    if (!locks) return resolve(() => undefined);
+    void locks.request(`unet3d-gpu-example drawing ${id}`, { ifAvailable: true }, (lock) =>
+      lock ? new Promise<void>((release) => resolve(release)) : resolve(undefined),
+    );
+  });
+}
+
+export class Session {
+  readonly item: PageCase;
+  /** Of the display. */
+  readonly shape: Size3;
+  readonly #fileShape: Size3;
+  readonly #turn: Turn;
+  readonly #spacing: Size3;
+  readonly #board: Board;
+  readonly #release: () => void;
+  #marks: Marks;
+  #history: DrawingHistory;
+  #latest: { readonly drawn: Uint8Array<ArrayBuffer>; readonly marks: Marks } | undefined;
+  #isWriting = false;
+  #closed = false;
+
+  private constructor(
+    item: PageCase,
+    board: Board,
+    facts: { readonly shape: Size3; readonly turn: Turn; readonly spacing: Size3 },
+    marks: Marks,
+    release: () => void,
+  ) {
+    this.item = item;
+    this.#board = board;
+    this.#fileShape = facts.shape;
+    this.#turn = facts.turn;
+    this.#spacing = facts.spacing;
+    this.shape = displayShape(facts.shape, facts.turn);
+    this.#marks = marks;
+    this.#history = new DrawingHistory(board.drawn, marks);
+    this.#release = release;
+  }
+
+  /** Shows the case on the board with what is drawn on it. @throws Error where another tab draws on it */
+  static async open(board: Board, item: PageCase): Promise<Session | undefined> {
+    const record = await drawingOf(item);
+    const release = await claimed(record.id);
+    if (!release) throw new Error('it is being drawn on in another tab of this page: close it there');
+    try {
+      const facts = await board.open(item.images[0]!);
+      if (!facts) {
+        release();
+        return undefined;
+      }
+      const { kept } = record;
+      if (kept) board.drawn.set(toDisplay(await unpacked(kept), facts.shape, facts.turn));
+      board.redraw();
+      return new Session(item, board, facts, kept?.marks ?? noMarks, release);
+    } catch (error) {
+      release();
+      throw error;
+    }
+  }
+
+  get canUndo(): boolean {
+    return this.#history.canUndo;
+  }
+
+  get canRedo(): boolean {
+    return this.#history.canRedo;
+  }
+
+  get isWhole(): boolean {
+    return this.#marks.whole;
+  }
+
+  get isEmpty(): boolean {
+    return !this.#board.drawn.some((value) => value !== notDrawn);
+  }
+
+  /** Whether all that is not drawn in a slice of the display is background. */
+  isComplete(slice: Slice): boolean {
+    return isComplete(this.#marks, this.#inFile(slice));
+  }
+
+  #inFile = (slice: Slice): Slice => sliceOfFile(slice, this.#fileShape, this.#turn);
+
+  drawnSlices(axis: 0 | 1 | 2): number[] {
+    return drawnSlices(this.#board.drawn, this.shape, axis);
+  }
+
+  /** Takes what has been drawn as a step; whether there was something. */
+  step(): boolean {
+    if (this.#closed || !this.#history.record(this.#board.drawn, this.#marks)) return false;
+    this.#keep();
+    return true;
+  }
+
+  #change(marks: Marks): void {
+    this.#marks = marks;
+    this.#board.redraw();
+    this.step();
+  }
+
+  undo(): void {
+    this.#back(this.#history.undo(this.#board.drawn));
+  }
+
+  redo(): void {
+    this.#back(this.#history.redo(this.#board.drawn));
+  }
+
+  #back(marks: Marks | undefined): void {
+    if (!marks) return;
+    this.#marks = marks;
+    this.#board.redraw();
+    this.#keep();
+  }
+
+  markSlice(slice: Slice, complete: boolean): void {
+    this.#change(withSlice(this.#marks, this.#inFile(slice), complete));
+  }
+
+  markWhole(whole: boolean): void {
+    this.#change({ ...this.#marks, whole });
+  }
+
+  fill(axis: 0 | 1 | 2, seed: Size3, value: number): void {
+    flood(this.#board.drawn, this.shape, axis, seed, value === 0 ? drawnBackground : value);
+    this.#change(this.#marks);
+  }
+
+  /** Draws between drawn slices; returns in how many. */
+  interpolate(axis: 0 | 1 | 2): number {
+    const count = interpolate(this.#board.drawn, this.shape, axis, this.#spacing);
+    this.#change(this.#marks);
+    return count;
+  }
+
+  /** Grows strokes of classes and of background to the edges in the image, between the first and the last drawn slice. */
+  grow(axis: 0 | 1 | 2): void {
+    const values = new Set(this.#board.drawn);
+    if (!values.has(drawnBackground) || values.size < 3)
+      throw new Error('draw a stroke in the background and one in each class first');
+    const slices = this.drawnSlices(axis);
+    const before = this.#board.drawn.slice();
+    this.#board.grow();
+    const { drawn } = this.#board;
+    const [nx, ny] = this.shape;
+    for (let at = 0; at < drawn.length; at++) {
+      const place = [at % nx, Math.floor(at / nx) % ny, Math.floor(at / (nx * ny))][axis]!;
+      const within = place >= slices[0]! && place <= slices.at(-1)!;
+      if (!within || before[at] !== notDrawn || drawn[at] === drawnBackground) drawn[at] = before[at]!;
+    }
+    this.#change(this.#marks);
+  }
+
+  /** Draws what labels on the file's grid say of where nothing is drawn; all of it then counts as looked at. */
+  accept(labels: ArrayLike<number>, { slice, value }: Acceptance = {}): void {
+    const proposal = toDisplay(labels, this.#fileShape, this.#turn);
+    accept(this.#board.drawn, proposal, this.shape, {
+      ...(slice && { slice }),
+      ...(value !== undefined && { value }),
+    });
+    if (value !== undefined) return this.#change(this.#marks);
+    this.#change(slice ? withSlice(this.#marks, this.#inFile(slice), true) : { ...this.#marks, whole: true });
+  }
+
+  /** Begins with labels that are there. */
+  take(labels: ArrayLike<number>, unknown: number | undefined): void {
+    const drawn = drawnOf(labels, unknown);
+    this.#board.drawn.set(toDisplay(drawn, this.#fileShape, this.#turn));
+    this.#change({ ...noMarks, whole: !drawn.includes(drawnBackground) });
+  }
+
+  clear(): void {
+    this.#board.drawn.fill(notDrawn);
+    this.#change(noMarks);
+  }
+
+  /** Where a voxel of the file is shown. */
+  toDisplay(voxel: Size3): Size3 {
+    return this.#turn.map((step) => {
+      const axis = (Math.abs(step) - 1) as 0 | 1 | 2;
+      return step < 0 ? this.#fileShape[axis] - 1 - voxel[axis] : voxel[axis];
+    }) as unknown as Size3;
+  }
+
+  #keep(): void {
+    const drawn = toFile(this.#board.drawn, this.#fileShape, this.#turn);
+    this.#latest = { drawn, marks: this.#marks };
+    if (!this.#isWriting) void this.#write();
+  }
+
+  /** The newest state, after what is being written. */
+  async #write(): Promise<void> {
+    this.#isWriting = true;
+    writing++;
+    for (let next = this.#latest; next; next = this.#latest) {
+      this.#latest = undefined;
+      try {
+        await keep(this.item, this.#fileShape, next.drawn, next.marks, classNames(classCount()));
+      } catch (error) {
+        complain(`The drawing on ${this.item.id} could not be saved: ${messageOf(error)}`);
+      }
+    }
+    writing--;
+    this.#isWriting = false;
+    if (this.#closed) this.#release();
+  }
+
+  /** Lets other tabs draw on it, once all is kept. */
+  close(): void {
+    this.step();
+    this.#closed = true;
+    if (!this.#isWriting) this.#release();
+  }
+}
