@@ -322,6 +322,34 @@ test('several networks as one are opened again where their worker fails, also af
   await visitor.close();
 });
 
+test('the model that comes with the page is fetched when it is asked for, and segments its case', async ({
+  skip,
+}) => {
+  if (!browser) return skip('no Chromium for this machine');
+  const visitor = await browser.newContext({ serviceWorkers: 'block', acceptDownloads: true });
+  const page = await openTab(visitor);
+  const asked: string[] = [];
+  page.on('request', (request) => asked.push(new URL(request.url()).pathname));
+  await view(page, 'Use');
+  const offer = page.getByRole('button', { name: 'Try the hippocampus model' });
+  await offer.waitFor();
+  expect(asked.filter((path) => path.includes('/starter/'))).toEqual([]);
+  await offer.click();
+  await page.getByText('It reads one image and finds Anterior, Posterior.').waitFor();
+  const link = page.getByRole('button', { name: 'Download the labels of hippocampus_225.nii.gz' });
+  const { data, shape } = await readNifti(await downloaded(page, () => link.click()));
+  expect(shape).toEqual([33, 53, 26]);
+  // Voxels of either part in the label of the Decathlon, which the network has not seen.
+  for (const [label, drawn] of [
+    [1, 1119],
+    [2, 1356],
+  ] as const) {
+    const found = data.filter((value) => value === label).length;
+    expect(Math.abs(found / drawn - 1)).toBeLessThan(0.25);
+  }
+  await visitor.close();
+});
+
 test('without a network, the page opens, and Back leads to the view before', async ({ skip }) => {
   if (!browser) return skip('no Chromium for this machine');
   await context.setOffline(true);

@@ -8,6 +8,7 @@ import { foldersOf, foreignAmong, type ModelSource } from './model-source.ts';
 import { resultTables } from './results.ts';
 import { enqueue, findingsOf, queue, stopQueue } from './segmenting.ts';
 import { inTraining, onChange, openModel, state, type OpenModel, type Result } from './state.ts';
+import { starterOffer } from './starter.ts';
 import type { View } from './view.ts';
 import { viewerControls } from './viewer-controls.ts';
 import { Viewer } from './viewer.ts';
@@ -118,6 +119,7 @@ export function useView(): View {
                     ),
                 ],
           ),
+          !model && !locked && starterOffer(open),
         ),
         (files) => !locked && take(entriesOf(files)),
       ),
