@@ -104,7 +104,7 @@ export interface Given {
  * A step whose batches so many ranks can share out: as it is where each gets as many, or a batch in as many parts.
  * @throws InvalidOption for one that cannot be divided equally
  */
-function shared(
+export function sharedOut(
   { batch, accumulate }: { batch: number; accumulate: number },
   ranks: number,
   isResumed: boolean,
@@ -130,7 +130,7 @@ export function decide(io: Io, given: Given): Settings {
     batch: options.batchSize ?? planned?.batchSize ?? Math.max(usualBatch, ranks),
     accumulate: options.accumulate,
   };
-  const { batch, accumulate } = shared(whole, ranks, options.resume ?? false);
+  const { batch, accumulate } = sharedOut(whole, ranks, options.resume ?? false);
   if (ranks > 1 && network.norm === 'batch')
     io.err(
       `Batch norm takes its statistics from ${batch} of the ${batch * accumulate} samples of a step at a time.`,

@@ -5,7 +5,7 @@
  */
 import { UNet3DError } from '../errors.ts';
 import { launchOf, type Launch } from './launch.node.ts';
-import type { Ranks } from './ranks.ts';
+import { meet, type Ranks } from './ranks.ts';
 
 /** Ranks of MPI. */
 export interface MpiRanks extends Ranks {
@@ -123,7 +123,7 @@ async function join(launch: Launch): Promise<MpiRanks> {
     handle('ompi_mpi_byte'),
   ];
   const plus = handle('ompi_mpi_op_sum');
-  return {
+  const ranks: MpiRanks = {
     rank,
     size,
     library: name,
@@ -136,13 +136,15 @@ async function join(launch: Launch): Promise<MpiRanks> {
       for (const part of parts(bytes)) await inTurn('MPI_Bcast', bcast, part, part.length, byte, root, world);
     },
     async finish() {
-      await inTurn('MPI_Finalize', finalize);
+      await meet(ranks);
+      finalize(); // on the thread that has called MPI_Init_thread
     },
     abort(exitCode) {
       abortAll(world, exitCode);
       process.exit(exitCode); // where the library comes back
     },
   };
+  return ranks;
 }
 
 /** An array in parts that one call takes. */

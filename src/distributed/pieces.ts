@@ -20,16 +20,19 @@ export interface Piece {
 export const updateBegins = ({ dispatches }: Plan): number =>
   dispatches.findIndex(({ shader }) => shader === 'optimizer/gradient_norm');
 
-/** Pieces at most, or nearly; and words that one has at least, as messages have a price of their own. */
-const most = 8;
+/** Into as many equal pieces, the last of which is halved again and again; and words that one has at least. */
+const usual = 8;
 const least = 2 ** 14;
 
-/** The trained words, cut between parameters, in the order in which the pieces are whole. */
+/**
+ * The trained words, cut between parameters, from the end of the buffer to its beginning: on every rank alike, also where
+ * plans differ by what they compute again, and nearly always in the order in which the pieces are whole.
+ */
 export function gradientPieces(
   plan: Plan,
   layout: ParameterLayout,
   freeze?: Frozen,
-  { pieces = most, words = least } = {},
+  { pieces = usual, words = least } = {},
 ): Piece[] {
   const begin = firstTrainedWord(layout, freeze);
   const end = layout.trainedWords;
@@ -39,18 +42,20 @@ export function gradientPieces(
       (after, write) => (write.from < to && write.to > from ? Math.max(after, write.after) : after),
       0,
     );
-  const target = Math.max(words, Math.ceil((end - begin) / pieces));
+  // Of what is whole last, as little as possible is left for after the backward pass.
+  const target = (left: number): number =>
+    Math.max(words, Math.min(Math.ceil((end - begin) / pieces), Math.ceil(left / 2)));
   const starts = [...layout.parameters.values()]
     .map(({ offset }) => offset)
     .filter((at) => at >= begin && at < end);
   const cut: Piece[] = [];
   let to = end;
   for (const from of starts.toReversed()) {
-    if (to - from < target && from > begin) continue;
+    if (to - from < target(to - begin) && from > begin) continue;
     cut.push({ from, to, after: whole(from, to) });
     to = from;
   }
-  return cut.sort((a, b) => a.after - b.after || b.from - a.from);
+  return cut;
 }
 
 /** Every write of what the update reads: the gradients of a batch, or the sum over batches. */

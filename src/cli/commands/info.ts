@@ -1,4 +1,5 @@
 /** `info`: the adapter that would be used, its limits and features, and versions, for people and bug reports; its self-test. */
+import { readdirSync } from 'node:fs';
 import { Command } from 'commander';
 import { adapterNotice, requestNodeAdapter, type NodeAdapter } from '../../gpu/node.ts';
 import { formatBytes } from '../../format.ts';
@@ -47,6 +48,11 @@ Examples:
       const info = collect(found);
       if (json) return io.out(...toJson(info, 2).split('\n'));
       io.out(...`GPU: ${adapterNotice(found)}`.split('\n'));
+      const gpus = countGpus();
+      if (gpus > 1)
+        io.out(
+          `This machine has ${gpus} GPUs. A process uses one; to train on several: mpirun -np ${gpus} unet3d-gpu train …`,
+        );
       io.out('', 'Limits');
       for (const [name, value] of Object.entries(info.limits))
         io.out(`  ${name.padEnd(36)} ${/Size$/.test(name) ? formatBytes(value) : value}`);
@@ -54,6 +60,18 @@ Examples:
       io.out('', 'Versions');
       for (const [name, value] of Object.entries(info.versions)) io.out(`  ${name.padEnd(36)} ${value}`);
     });
+}
+
+/** As the kernel of Linux lists them; 0 elsewhere. */
+function countGpus(): number {
+  const count = (folder: string, pattern: RegExp): number => {
+    try {
+      return readdirSync(folder).filter((name) => pattern.test(name)).length;
+    } catch {
+      return 0;
+    }
+  };
+  return Math.max(count('/dev', /^nvidia\d+$/), count('/dev/dri', /^renderD\d+$/));
 }
 
 function collect({ adapter, describe, source }: NodeAdapter) {

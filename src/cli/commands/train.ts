@@ -1,5 +1,5 @@
 /** `train`: options of a training, with defaults that work on an unseen data set. */
-import { Command, Option } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
 import type { Size3 } from '../../size.ts';
 import { leads } from '../../distributed/ranks.ts';
 import { concessions } from '../../model/concessions.ts';
@@ -28,6 +28,13 @@ const patchOrWhole = (text: string): Size3 | 'whole' => (text === 'whole' ? text
 
 const axesOrNone = (text: string): readonly Axis[] | 'none' =>
   text === 'none' ? text : parse.mirrorAxes(text);
+
+/** What people look for who have several. */
+const severalGpus = (): never => {
+  throw new InvalidArgumentError(
+    'each GPU is used by a process of its own, which MPI starts: mpirun -np N unet3d-gpu train …',
+  );
+};
 
 export function trainCommand(io: Io): Command {
   const command = new Command('train').description(
@@ -196,6 +203,8 @@ export function trainCommand(io: Io): Command {
     .option('--allow-duplicates', 'allow the same volume in two parts of the split')
     .option('--resume', 'go on from the checkpoint in --out, with its options')
     .option('--overwrite', 'start anew in a folder that holds a training')
+    .addOption(new Option('--devices <n>').hideHelp().argParser(severalGpus))
+    .addOption(new Option('--gpus <n>').hideHelp().argParser(severalGpus))
     .option('--dry-run', 'read the data, print the plan, draw the first batch and its augmentation, and stop')
     .option(
       '--json',
@@ -216,6 +225,9 @@ says, else divided as nnU-Net does, subjects kept together. Each has a folder, f
 together as an ensemble (predict OUT scan.nii.gz). cross-validation.csv and report.html score every case by the network
 that has not seen it; from these predictions the post-processing of the ensemble is chosen. --resume leaves out folds
 that are done.
+
+Several GPUs: mpirun -np 4 unet3d-gpu train … (or srun) starts a process for each. They share the batches of each step:
+--batch-size is divided among them, or the batches of --accumulate are, with the losses of one process.
 
 Training on patches, each epoch validates larger cases through windows of the patch's size: all that cover a case side
 by side, or, of more than eight, the same eight each time, which hold every class. The test covers whole volumes.
