@@ -13,7 +13,7 @@ import { parseArgs } from 'node:util';
 import { version } from '../../src/version.ts';
 import { vulkanDrivers } from './drivers.ts';
 import { callSeconds, day, partsOf, rehearsal, type Part } from './parts.ts';
-import { readDay, type DayResult, type PartResult } from './results.ts';
+import { headline, readDay, type DayResult, type PartResult } from './results.ts';
 import { runPart } from './run-part.ts';
 
 const { values: options } = parseArgs({
@@ -34,7 +34,15 @@ const leastSeconds = 8;
 const mostLog = 2 ** 19;
 
 /** Of the command line's tools; steps and pictures would fill the file. */
-const keptEvents = new Set<unknown>(['start', 'epoch', 'tuned', 'warning', 'recovered', 'result']);
+const keptEvents = new Set<unknown>([
+  'start',
+  'epoch',
+  'tuned',
+  'warning',
+  'recovered',
+  'result',
+  'cross-validation',
+]);
 
 const folder = mkdtempSync(join(tmpdir(), 'gpu-day-'));
 mkdirSync(options.out, { recursive: true });
@@ -134,9 +142,8 @@ const ordered = [...wanted.filter((part) => !hasFailed(part)), ...wanted.filter(
 function report(result: PartResult): void {
   results.push(result);
   save();
-  const headline = (result.found['line'] as string | undefined) ?? '';
   const words = [
-    headline,
+    headline(result),
     result.status === 'done' ? '' : `${result.status.toUpperCase()}: ${result.reason ?? ''}`,
   ];
   const at = `${elapsed().toFixed(0)} s`.padStart(6);

@@ -27,4 +27,17 @@ export interface DayResult {
   readonly parts: readonly PartResult[];
 }
 
+/** A part in a line: what it told last, or of a training its result, else its last epoch. */
+export function headline({ found, events }: Pick<PartResult, 'found' | 'events'>): string {
+  const scores = (dice: unknown): string =>
+    (dice as (number | null)[]).map((value) => value?.toFixed(3) ?? '–').join(' ');
+  const result = events.findLast(({ type }) => type === 'result');
+  const epoch = events.findLast(({ type }) => type === 'epoch')?.['row'] as
+    { epoch: number; validationDice: readonly number[]; seconds: number } | undefined;
+  if (result) return `Dice ${scores(result['dice'])}; ${Number(result['seconds']).toFixed(1)} s`;
+  if (epoch)
+    return `epoch ${epoch.epoch + 1}: validation Dice ${scores(epoch.validationDice)}, ${epoch.seconds.toFixed(1)} s an epoch`;
+  return (found['line'] as string | undefined) ?? '';
+}
+
 export const readDay = (path: string): DayResult => JSON.parse(readFileSync(path, 'utf8')) as DayResult;

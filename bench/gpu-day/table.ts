@@ -10,7 +10,7 @@ import type { Measurement } from '../../src/model/tune.ts';
 import type { KernelRow } from '../../src/self-test/kernels.ts';
 import type { Ceilings } from '../ceiling.ts';
 import type { Timing } from '../lib.ts';
-import { readDay, type DayResult, type PartResult } from './results.ts';
+import { headline, readDay, type DayResult, type PartResult } from './results.ts';
 import { bytesText } from './tell.ts';
 
 type Cell = string | number | undefined;
@@ -115,9 +115,9 @@ export function document(days: readonly DayResult[]): string {
   const sections = [kernels, losses, steps, tunings, profiles, convs];
   for (const section of sections) lines.push(...section(found));
   lines.push('## All parts', '', ...head('part', 'ended', 'seconds', 'command', 'in a line'));
-  for (const { name, status, seconds, command, found: told, reason } of parts.values()) {
-    const words = [told['line'] as string | undefined, reason].filter(Boolean).join('; ');
-    lines.push(row(name, status, seconds.toFixed(1), `\`${command}\``, words.replaceAll('|', '·')));
+  for (const part of parts.values()) {
+    const words = [headline(part), part.reason].filter(Boolean).join('; ').replaceAll('|', '·');
+    lines.push(row(part.name, part.status, part.seconds.toFixed(1), `\`${part.command}\``, words));
   }
   return `${lines.join('\n')}\n`;
 }

@@ -106,6 +106,7 @@ test('without a GPU and without time it ends in order: two files, every part lef
   const result = readDay(join(out, 'results.json'));
   const others = result.parts.filter(({ name }) => name !== 'adapter');
   expect(others.map(({ name }) => name)).toEqual(parts.slice(1).map(({ name }) => name));
+  expect(result.parts.every((each) => each.reason !== undefined)).toBe(true);
   expect(new Set(others.map((each) => each.status))).toEqual(new Set(['left']));
   expect(document([result])).toContain('| hippocampus');
 });
