@@ -1,5 +1,5 @@
 /** The network and the batch of a step, from a seed, so that every part that asks for it gets the same. */
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { completeConfig } from '../../src/model/complete-config.ts';
 import { weightedDice } from '../../src/model/losses.ts';
@@ -39,15 +39,18 @@ export const caseOf = (given: { size: string; batch: string; features: string })
 export const configOf = ({ features }: StepCase) =>
   completeConfig({ inChannels: 1, classes, features: [...features] });
 
-/** Writes the case for bench/peers/torch_peer.py. */
+/** Writes the case for bench/peers/torch_peer.py, unless another part has. */
 export function writeCase(folder: string, given: StepCase): void {
+  const about = join(folder, 'case.json'); // written last
+  const text = JSON.stringify({ ...given, classes });
+  if (existsSync(about) && readFileSync(about, 'utf8') === text) return;
   mkdirSync(folder, { recursive: true });
   const { size, batch } = given;
   const { parameters, parameterWords } = layoutParameters(configOf(given));
   const tensors = namedTensors(parameters, initialValues(parameters, parameterWords, seed));
   const { image, label } = nestedBoxes(size, batch, classes);
   writeFileSync(join(folder, 'weights.safetensors'), writeSafetensors({ tensors, metadata: {} }));
-  writeFileSync(join(folder, 'case.json'), JSON.stringify({ batch, size, classes }));
   writeFileSync(join(folder, 'image.f32'), image);
   writeFileSync(join(folder, 'label.u8'), label);
+  writeFileSync(about, text);
 }

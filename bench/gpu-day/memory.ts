@@ -4,7 +4,7 @@
  *   memory.ts [--most BYTES]
  */
 import { parseArgs } from 'node:util';
-import { selfTest } from '../../src/self-test/index.ts';
+import { tryTraining } from '../../src/self-test/training.ts';
 import { openGpu } from '../lib.ts';
 import { bytesText, takenBytes, tell } from './tell.ts';
 
@@ -37,12 +37,12 @@ tell({ aliveAfterRefusal: alive });
 
 const lost = gpu.device.lost.then(({ reason }) => reason);
 gpu.device.destroy();
-const report = await selfTest();
+const { right } = await tryTraining(await openGpu());
 tell({
   destroyed: await lost,
-  rightAfterwards: report.right,
+  rightAfterwards: right,
   line:
     `${bytesText(piece * buffers.length)} given, then ${refusal ?? 'no refusal'}; device ${alive ? 'kept' : 'lost'}; ` +
-    `a new one computes ${report.right ? 'rightly' : 'WRONGLY'}`,
+    `a new one computes ${right ? 'rightly' : 'WRONGLY'}`,
 });
 process.exit(0);

@@ -51,7 +51,7 @@ export const rehearsal: Scale = {
   windows: ['--whole', '24,24,16', '--file', '40,40,20', '--window', '24,24,16', '--features', '4,8'],
   demo: ['--subjects', '8', '--epochs', '1', '--features', '4,8'],
   hippocampus: ['--epochs', '1', '--limit-cases', '8', '--features', '4,8', '--steps-per-epoch', '2'],
-  two: ['--epochs', '1', '--limit-cases', '8', '--features', '4,8', '--steps-per-epoch', '2'],
+  two: ['--epochs', '1', '--limit-cases', '4', '--features', '4,8', '--steps-per-epoch', '1'],
   memory: ['--most', `${2 ** 28}`],
   kernels: ['--most', '8'],
   adapter: [],
@@ -142,7 +142,7 @@ export function partsOf(scale: Scale, folder: string): readonly Part[] {
       cuda: true,
       command: [...torch('cuda-amp-channels-last'), ...study],
     },
-    { name: 'two', seconds: 20, command: ['two', `${folder}/two`, ...train, ...scale.two] },
+    { name: 'two', seconds: 30, command: ['two', `${folder}/two`, ...train, ...scale.two] },
     { name: 'memory', seconds: 15, command: ['memory', ...scale.memory] },
   ];
 }
