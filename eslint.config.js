@@ -12,6 +12,7 @@ export default defineConfig(
       'wasm',
       'runs',
       'site',
+      'test/package/consumer',
       '**/*.js',
       '**/*.cjs',
       '**/*.mjs',

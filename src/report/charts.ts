@@ -12,6 +12,11 @@ import { historySeries, ticks, type HistoryRow, type Series } from './series.ts'
 /** The module `@observablehq/plot`. */
 export type Plot = typeof import('@observablehq/plot');
 
+/** The same for callers, whose compilers need not know its types: they lean on d3's, which npm does not install. */
+export interface PlotModule {
+  readonly plot: (...options: never[]) => unknown;
+}
+
 /** One planned tensor: bytes and the first and last dispatch that use it. */
 export interface MemoryRow {
   /** Of the tensor. */
@@ -35,8 +40,14 @@ export class Charts {
   ) {}
 
   /** Loads the plotting library, which only a report needs, unless it is given. */
-  static async load({ document, plot }: { document: Document; plot?: Plot | undefined }): Promise<Charts> {
-    return new Charts(plot ?? (await import('@observablehq/plot')), document);
+  static async load({
+    document,
+    plot,
+  }: {
+    document: Document;
+    plot?: PlotModule | undefined;
+  }): Promise<Charts> {
+    return new Charts((plot as Plot | undefined) ?? (await import('@observablehq/plot')), document);
   }
 
   private draw(label: string, options: import('@observablehq/plot').PlotOptions): Html {

@@ -6,7 +6,7 @@ import * as v from 'valibot';
 import { InvalidOption } from '../errors.ts';
 import { assertOptions } from '../options.ts';
 import { withParts } from '../schema.ts';
-import { Charts, type Plot } from './charts.ts';
+import { Charts, type PlotModule } from './charts.ts';
 import { html, nothing, raw, type Html } from './html.ts';
 import { dataEntries, type ReportData } from './report-data.ts';
 import { results } from './results.ts';
@@ -20,14 +20,14 @@ const drawingEntries = {
 
 /**
  * The report as the text of an HTML file, below 15 MB. It loads nothing from anywhere.
- * @param options.document a DOM to draw charts in; default: the browser's. In Node use `reportHtml`
- *   of report.node.ts, which brings one.
+ * @param options.document a DOM to draw charts in; default: the browser's. In Node there is no need for it:
+ *   `unet3d-gpu/report` brings one there.
  * @param options.plot the library that draws them; default: it is imported
  * @throws InvalidOption where there is no document, and for what is unknown or out of range
  */
 export async function reportHtml(
   data_: ReportData,
-  options: { readonly document?: Document; readonly plot?: Plot } = {},
+  options: { readonly document?: Document; readonly plot?: PlotModule } = {},
 ): Promise<string> {
   assertOptions('reportHtml', dataEntries, data_);
   assertOptions('reportHtml', drawingEntries, options);
