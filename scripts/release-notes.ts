@@ -11,7 +11,7 @@ export function notesOf(changelog: string, version: string): string {
   const [, ...sections] = changelog.split(/^## /m);
   const section = sections.find((text) => text.split(/\s/, 1)[0] === version);
   const notes = section?.slice(section.indexOf('\n')).trim();
-  if (!notes) throw new Error(`CHANGELOG.md says nothing of version ${version}; run npm run version`);
+  if (!notes) throw new Error(`CHANGELOG.md says nothing of version ${version}; run npm run bump`);
   return notes;
 }
 
