@@ -52,18 +52,20 @@ export function addDatasetOptions(command: Command): Command {
     .option('--limit-cases <n>', 'use the first n cases only', parse.wholeNumber(1));
 }
 
-export function addSplitOptions(command: Command): Command {
+const foldOption = (): Option =>
+  new Option('--fold <k/n>', 'fold k of n for validation, the rest for training, no test part').argParser(
+    parse.fold,
+  );
+
+/** @param fold the option of one fold, where a command takes more than k/n */
+export function addSplitOptions(command: Command, fold = foldOption()): Command {
   return command
     .addOption(
       new Option('--split <shares|file>', 'shares of training, validation and test subjects, or a split.json')
         .argParser(parse.split)
         .default('70,15,15'),
     )
-    .addOption(
-      new Option('--fold <k/n>', 'fold k of n for validation, the rest for training, no test part').argParser(
-        parse.fold,
-      ),
-    );
+    .addOption(fold);
 }
 
 /** Opens the data set and prints its warnings. */

@@ -28,6 +28,8 @@ const valueSchema = v.union(
 const argumentsSchema = openObject({
   dataset: v.optional(text),
   options: v.record(v.string(), valueSchema, 'options by name'),
+  /** Those of them that were typed when it began. */
+  typed: v.optional(v.record(v.string(), valueSchema, 'options by name')),
 });
 
 /** The file has more, for people. */

@@ -21,7 +21,7 @@ process.on('SIGINT', () => {
   stop.abort();
 });
 // A second one changes nothing: what ends whole groups of processes reaches us through our parent once more.
-for (const signal of ['SIGTERM', 'SIGHUP'] as const)
+for (const signal of ['SIGTERM', 'SIGHUP', 'SIGUSR1'] as const)
   process.on(signal, () => {
     if (stop.signal.aborted) return;
     stoppedBy = signal;

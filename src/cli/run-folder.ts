@@ -4,7 +4,7 @@ import { readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { splitSchema, testedPart } from '../data/split.ts';
 import { InvalidDataset, UNet3DError } from '../errors.ts';
-import { FolderLock } from '../files/lock.node.ts';
+import { assertUnlocked, FolderLock } from '../files/lock.node.ts';
 import { makeFolder, removeLeftovers, writeFileAtomically } from '../files/write.node.ts';
 import { readJson } from '../json.ts';
 import { curves } from '../report/curves.ts';
@@ -64,13 +64,14 @@ export class RunFolder implements Disposable {
   /**
    * Makes the folder and locks it, so that a training never ends with nowhere to go and never meets another there.
    * Disposing of it takes away the lock, and the folder too where the training has not come to its first file.
+   * @param patienceMs for which it waits for another process that has the folder
    * @throws UNet3DError if that fails, or another process trains into it
    */
-  static async open(path: string, io: Io): Promise<RunFolder> {
+  static async open(path: string, io: Io, patienceMs = 0): Promise<RunFolder> {
     let made: string[] = [];
     try {
       made = makeFolder(path);
-      const lock = FolderLock.take(path);
+      const lock = await FolderLock.wait(path, patienceMs, io.signal);
       for (const pid of lock.left)
         io.err(`warning: process ${pid}, which no longer runs, had left ${path} locked; its place is taken.`);
       for (const folder of [path, join(path, predictionsName)]) await removeLeftovers(folder);
@@ -120,6 +121,16 @@ export class RunFolder implements Disposable {
     return hasCheckpoint(this.path) || this.has('model.safetensors') || this.holdsFolds;
   }
 
+  /** Whether a training has come to its end here: its report is written last. */
+  get isDone(): boolean {
+    return this.has('report.html') && this.has('model.safetensors');
+  }
+
+  /** Whether the cross-validation of folds is there: its report is written last, too. */
+  get isConcluded(): boolean {
+    return crossValidationFiles.every((name) => this.has(name));
+  }
+
   /** Whether trainings of folds were begun here; data sets of nnU-Net have splits_final.json, too. */
   get holdsFolds(): boolean {
     return this.has(foldsName) && this.has('config.json') && !this.has('split.json');
@@ -138,7 +149,9 @@ export class RunFolder implements Disposable {
     };
     const { holdsFolds } = this;
     if (holdsFolds) {
-      for (const name of (await readdir(this.path)).filter((entry) => foldPattern.test(entry))) {
+      const folds = (await readdir(this.path)).filter((entry) => foldPattern.test(entry));
+      for (const name of folds) assertUnlocked(this.file(name)); // before anything is taken away
+      for (const name of folds) {
         using fold = await RunFolder.open(this.file(name), this.io);
         await fold.clear();
       }

@@ -1,4 +1,4 @@
-/** `train --folds`: the trainings of a cross-validation, one after another into one folder. */
+/** `train --folds`: the trainings of a cross-validation into one folder, one after another or by several processes. */
 import { existsSync } from 'node:fs';
 import { realpath } from 'node:fs/promises';
 import { dirname, isAbsolute, join, relative, sep } from 'node:path';
@@ -19,21 +19,113 @@ import { checkOutputs } from './outputs.ts';
 import * as parse from './parse.ts';
 import { commandLine } from './results.ts';
 import { crossValidationFiles, foldName, foldPattern, foldsName, RunFolder } from './run-folder.ts';
+import { foldOfTask } from './slurm.ts';
 import type { TrainOptions } from './train-options.ts';
-import { keep, notKept, startTraining, wordsOf, type Start } from './train-start.ts';
+import {
+  assertAsBegun,
+  keep,
+  notKept,
+  startTraining,
+  typedOptions,
+  wordsOf,
+  type Start,
+} from './train-start.ts';
 
 /** A fold whose report is there is done: it is written last. */
 const isDone = (folder: RunFolder, fold: string): boolean =>
   folder.has(`${foldName(fold)}/report.html`) && folder.has(`${foldName(fold)}/model.safetensors`);
 
+/** Folds that are begun, or gone on with. */
+interface Folds {
+  readonly start: Start;
+  readonly options: TrainOptions;
+  readonly resume: boolean;
+  readonly dataset: Dataset;
+  readonly splits: readonly Split[];
+  /** Of them, those to train. */
+  readonly wanted: readonly string[];
+  /** The command that repeats all. */
+  readonly command: string;
+}
+
 /** @param folder of `--out`, locked */
 export async function trainFolds(given: Start, folder: RunFolder, asked: TrainOptions): Promise<void> {
-  const { io, ranks } = given;
+  const { io } = given;
+  assertOneProcess(given);
+  const folds = await beginFolds(given, folder, asked);
+  for (const fold of folds.wanted) {
+    if (folds.resume && isDone(folder, fold)) {
+      io.err(`Fold ${fold} is done.`);
+      continue;
+    }
+    await trainFold(folds, folder.path, fold);
+    if (asked.dryRun) return;
+  }
+  await concludeFolds(folds, folder);
+}
+
+/** For which a fold's process waits for others, which have the folder of all while they begin or conclude. */
+const patienceMs = 600_000;
+
+/** `--fold auto`: of all folds that of this task of an array; others train theirs into the same folder meanwhile. */
+export async function trainFoldOfTask(given: Start, asked: TrainOptions): Promise<void> {
+  const { io } = given;
+  assertOneProcess(given);
+  const { out, overwrite, resume, dryRun } = asked;
+  if (overwrite || asked.folds)
+    throw new InvalidOption(
+      overwrite
+        ? '--overwrite would take away what other tasks have begun: delete the folder before, or give another --out'
+        : '--folds names the folds that one process trains, --fold auto the one of this task: leave one of the two out',
+    );
+  if (resume) throw new InvalidOption('--fold auto goes on by itself where it can: leave --resume out');
+  const isGiven = (name: string): boolean => name === 'folds' || (name !== 'fold' && given.isGiven(name));
+  const options = { ...asked, folds: ['all'], continue: true };
+  const { folds, fold, isThere } = await alone(io, out, async (folder) => {
+    const folds = await beginFolds({ ...given, isGiven }, folder, options, foldOfTask);
+    const [fold] = folds.wanted;
+    return { folds, fold: fold!, isThere: isDone(folder, fold!) };
+  });
+  if (isThere) io.err(`Fold ${fold} is done.`);
+  else await trainFold({ ...folds, resume: true }, out, fold);
+  if (dryRun) return;
+  await alone(io, out, async (folder) => {
+    const done = folds.splits.filter((_, each) => isDone(folder, `${each}`)).length;
+    if (done < folds.splits.length)
+      return io.err(
+        `${done} of ${folds.splits.length} folds are done; the last to end makes the cross-validation.`,
+      );
+    // Of two that end together, the second makes it again, out of the same files.
+    if (!isThere || !folder.isConcluded) await concludeFolds(folds, folder);
+  });
+}
+
+function assertOneProcess({ ranks }: Start): void {
   if (ranks)
     throw new InvalidOption(
       `${ranks.size} processes cannot share --folds: give each fold a training of its own (--fold), with or without ranks`,
     );
-  const { resume = false, dryRun = false } = asked;
+}
+
+/** Does something while no other process has the folder. */
+async function alone<T>(io: Io, path: string, work: (folder: RunFolder) => Promise<T>): Promise<T> {
+  using folder = await RunFolder.open(path, io, patienceMs);
+  return await work(folder);
+}
+
+/**
+ * Finds which folds there are to train, and writes down what they have in common.
+ * @param pick of their number, the one to train
+ */
+async function beginFolds(
+  given: Start,
+  folder: RunFolder,
+  asked: TrainOptions,
+  pick?: (folds: number) => string,
+): Promise<Folds> {
+  const { io } = given;
+  const { dryRun = false } = asked;
+  const resume = asked.resume ?? (asked.continue === true && folder.holdsFolds);
   const { start, options } = resume
     ? await keptStart(given, folder, asked)
     : { start: given, options: asked };
@@ -46,18 +138,19 @@ export async function trainFolds(given: Start, folder: RunFolder, asked: TrainOp
   const dataset = await openFromArguments(io, path, options);
   const file = resume ? folder.file(foldsName) : splitsFile(path, options);
   const splits = await splitsOf(io, dataset, file);
-  const wanted = options.folds!.join() === 'all' ? splits.map((_, fold) => `${fold}`) : options.folds!;
+  const all = splits.map((_, fold) => `${fold}`);
+  const wanted = pick ? [pick(splits.length)] : options.folds!.join() === 'all' ? all : options.folds!;
   const beyond = wanted.find((fold) => Number(fold) >= splits.length);
   if (beyond !== undefined)
     throw new InvalidOption(`--folds has ${beyond}, but there are ${splits.length} folds, from 0 on`);
-  const typed = Object.fromEntries(Object.entries(options).filter(([name]) => isGiven(name))) as TrainOptions;
+  const typed = typedOptions(options, isGiven);
   const command = commandLine(wordsOf(path, typed));
   if (!resume && !dryRun) {
     const paths = [foldsName, 'config.json', ...crossValidationFiles].map((name) => folder.file(name));
     const inputs = [...dataFiles(dataset, path, options), ...(file === undefined ? [] : [file])];
     await checkOutputs([{ option: '--out', paths }], inputs);
     const told = splits.map(({ train, validation }) => ({ train: train.cases, val: validation.cases }));
-    assertOwnFolds(folder, wanted);
+    assertOwnFolds(folder, pick ? all : wanted);
     const { init } = options;
     if (init !== undefined) await openInit(init); // read by each fold, so refused before anything is taken away
     if (asked.overwrite) {
@@ -67,19 +160,17 @@ export async function trainFolds(given: Start, folder: RunFolder, asked: TrainOp
     await folder.json('config.json', { version, command, arguments: keep(path, typed) });
     await folder.json(foldsName, told);
   }
-  for (const fold of wanted) {
-    if (resume && isDone(folder, fold)) {
-      io.err(`Fold ${fold} is done.`);
-      continue;
-    }
-    io.err(`Fold ${fold} of ${splits.length}:`);
-    await trainFold(start, folder, options, { fold, split: splits[Number(fold)]! });
-    if (dryRun) return;
-  }
+  return { start, options, resume, dataset, splits, wanted, command };
+}
+
+/** The cross-validation of the folds that are done. */
+async function concludeFolds(folds: Folds, folder: RunFolder): Promise<void> {
+  const { dataset, splits, command, options } = folds;
   const done = splits.flatMap((split, fold) => (isDone(folder, `${fold}`) ? [{ fold, split }] : []));
-  const { postprocess } = options;
-  const json = asked.json ?? false;
-  await crossValidate(io, folder, { dataset, done, folds: splits.length, postprocess, command, json });
+  const { postprocess, json = false } = options;
+  await crossValidate(folds.start.io, folder, {
+    ...{ dataset, done, folds: splits.length, postprocess, command, json },
+  });
 }
 
 /** What `--folds` decides itself. */
@@ -143,15 +234,13 @@ async function splitsOf(io: Io, { cases }: Dataset, file: string | undefined): P
 }
 
 /** Trains one fold into its folder, or goes on where it was stopped. */
-async function trainFold(
-  start: Start,
-  parent: RunFolder,
-  options: TrainOptions,
-  { fold, split }: { readonly fold: string; readonly split: Split },
-): Promise<void> {
-  const out = parent.file(foldName(fold));
-  using folder = await RunFolder.open(out, start.io);
-  const resume = options.resume === true && folder.has('config.json');
+async function trainFold({ start, options, ...folds }: Folds, parent: string, fold: string): Promise<void> {
+  const { io } = start;
+  const split = folds.splits[Number(fold)]!;
+  io.err(`Fold ${fold} of ${folds.splits.length}:`);
+  const out = join(parent, foldName(fold));
+  using folder = await RunFolder.open(out, io);
+  const resume = folds.resume && folder.has('config.json');
   if (!resume && !folder.holdsTraining) await folder.json('split.json', split);
   try {
     await startTraining(start, folder, {
@@ -166,7 +255,7 @@ async function trainFold(
     });
   } catch (error) {
     if (!(error instanceof Aborted)) throw error;
-    const goOn = commandLine(['train', '--out', parent.path, '--resume']);
+    const goOn = commandLine(['train', '--out', parent, '--resume']);
     throw new Resumable(`fold ${fold}: ${error.message}`, goOn, { cause: error });
   }
 }
@@ -178,14 +267,21 @@ async function keptStart(
   asked: TrainOptions,
 ): Promise<{ start: Start; options: TrainOptions }> {
   const { command, isGiven } = start;
+  const goesOn = asked.continue === true; // with the same command line
   if (!folder.holdsFolds)
     throw new InvalidOption(`${folder.path} holds no folds to resume: leave --resume out to start there`);
-  if (isGiven('split'))
+  if (!goesOn && isGiven('split'))
     throw new InvalidOption(`${folder.path} goes on with the folds of its ${foldsName}: leave --split out`);
   const file = folder.file('config.json');
   const known = command.options.filter((option) => !notKept.includes(option.attributeName()));
   const kept = readKeptArguments(await readText(file), file, known);
-  const now = Object.fromEntries(Object.entries(asked).filter(([name]) => isGiven(name)));
+  const now = typedOptions(asked, isGiven);
+  if (goesOn)
+    assertAsBegun(
+      folder,
+      keep(kept.dataset, kept.options as unknown as TrainOptions),
+      keep(start.dataset, now),
+    );
   return {
     start: {
       ...start,

@@ -71,6 +71,8 @@ export interface TrainOptions
   readonly allowDuplicates?: boolean;
   readonly overwrite?: boolean;
   readonly resume?: boolean;
+  /** Go on if there is something to go on with, else begin; as the training began, whatever is given now. */
+  readonly continue?: boolean;
   readonly dryRun?: boolean;
   readonly json?: boolean;
 }

@@ -2,10 +2,12 @@
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { readText } from '../data/source.ts';
+import { valueOfFirst } from '../distributed/ranks.ts';
 import { InvalidOption } from '../errors.ts';
 import { assertInit, openInit, withInit, withoutNetwork } from './init-model.ts';
 import type { Io } from './io.ts';
 import { readKeptConfig, typedValue } from './kept-config.ts';
+import { isSplitFile } from './parse.ts';
 import { withPreset } from './presets.ts';
 import type { CommandRanks } from './ranks.ts';
 import { commandLine } from './results.ts';
@@ -14,7 +16,7 @@ import type { TrainOptions } from './train-options.ts';
 import { runTraining } from './train-run.ts';
 
 /** Options that say how a run is watched or begun, not what it computes. */
-export const notKept = ['out', 'resume', 'overwrite', 'dryRun', 'json'];
+export const notKept = ['out', 'resume', 'continue', 'overwrite', 'dryRun', 'json'];
 
 /** What is on the command line besides the options' values. */
 export interface Start {
@@ -35,10 +37,21 @@ export async function startTraining(
   given: TrainOptions,
 ): Promise<void> {
   let options = withPreset(given, isGiven);
-  if (options.resume) {
+  const { options: typed } = keep(dataset, typedOptions(given, isGiven));
+  // As rank 0 finds it, before it writes.
+  const holdsTraining = await valueOfFirst(ranks, () => Promise.resolve(folder.holdsTraining));
+  if (options.resume || (options.continue && holdsTraining)) {
     const kept = await keptArguments(folder, dataset, options, command);
+    if (!options.resume) {
+      assertAsBegun(
+        folder,
+        { dataset: kept.begun.dataset, options: kept.begun.typed ?? typed },
+        { dataset, options: typed },
+      );
+      if (folder.isDone) return io.err(`The training in ${folder.path} is done.`);
+    }
     return await runTraining(io, folder, kept.dataset, kept.options, {
-      kept: keep(kept.dataset, kept.options),
+      kept: { ...keep(kept.dataset, kept.options), typed: kept.begun.typed },
       command: commandLine(wordsOf(kept.dataset, kept.options)),
       decisions: kept.decisions,
       ranks,
@@ -46,7 +59,7 @@ export async function startTraining(
     });
   }
   assertInit(options);
-  if (folder.holdsTraining && !options.overwrite && !options.dryRun)
+  if (holdsTraining && !options.overwrite && !options.dryRun)
     throw new InvalidOption(
       `${options.out} holds a training already: go on with it (--resume), start anew there (--overwrite), or ` +
         'give another --out',
@@ -56,10 +69,41 @@ export async function startTraining(
   await runTraining(io, folder, dataset, options, {
     init,
     ranks,
-    kept: keep(dataset, options),
+    kept: { ...keep(dataset, options), typed },
     command: commandLine(wordsOf(dataset, options)),
   });
 }
+
+/** Those that were given on the command line. */
+export const typedOptions = (options: TrainOptions, isGiven: Start['isGiven']): TrainOptions =>
+  Object.fromEntries(Object.entries(options).filter(([name]) => isGiven(name))) as unknown as TrainOptions;
+
+/** A command line: its data set and the options that are kept. */
+interface Typed {
+  readonly dataset: string | undefined;
+  readonly options: Readonly<Record<string, unknown>>;
+}
+
+/** @throws InvalidOption unless `--continue` is given with the command line that a training began with */
+export function assertAsBegun({ path }: RunFolder, begun: Typed, now: Typed): void {
+  const change = 'give those it was begun with, another --out, or change it with --resume';
+  const whole = now.dataset === undefined ? undefined : resolve(now.dataset);
+  if (whole !== begun.dataset)
+    throw new InvalidOption(
+      `${path} was begun with ${begun.dataset ?? '--images and --labels'}, not ${whole ?? 'without DATASET'}: ${change}`,
+    );
+  const said = (value: unknown): string => JSON.stringify(value) ?? 'left out';
+  for (const name of new Set([...Object.keys(begun.options), ...Object.keys(now.options)])) {
+    const [before, after] = [said(begun.options[name]), said(now.options[name])];
+    if (before !== after)
+      throw new InvalidOption(
+        `${path} was begun with ${flagOf(name)} ${before}, which is now ${after}: ${change}`,
+      );
+  }
+}
+
+const flagOf = (name: string): string =>
+  `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
 
 /** The arguments as config.json keeps them for `--resume`; paths whole, so that it works from any folder. */
 export function keep(dataset: string | undefined, options: TrainOptions) {
@@ -67,6 +111,7 @@ export function keep(dataset: string | undefined, options: TrainOptions) {
   const kept = {
     ...options,
     init: whole(options.init),
+    split: isSplitFile(options.split ?? '') ? whole(options.split) : options.split,
     images: whole(options.images),
     labels: whole(options.labels),
     subjects: whole(options.subjects),
@@ -91,6 +136,11 @@ async function keptArguments(
   dataset: string | undefined;
   options: TrainOptions;
   decisions: readonly string[] | undefined;
+  /** As config.json keeps them. */
+  begun: {
+    readonly dataset?: string | undefined;
+    readonly typed?: Readonly<Record<string, unknown>> | undefined;
+  };
 }> {
   // Killed before its first checkpoint, a training begins again.
   if (!folder.has('config.json'))
@@ -109,9 +159,9 @@ async function keptArguments(
     checkpointing,
     concede: [],
   };
-  const given = Object.fromEntries(
-    Object.entries(options).filter(([name]) => command.getOptionValueSource(name) === 'cli'),
-  );
+  const isCounted = (name: string): boolean =>
+    command.getOptionValueSource(name) === 'cli' && (!options.continue || notKept.includes(name));
+  const given = Object.fromEntries(Object.entries(options).filter(([name]) => isCounted(name)));
   const hasSplit = folder.has('split.json');
   const another = ['split', 'fold'].find((name) => name in given);
   if (another !== undefined && hasSplit)
@@ -132,6 +182,7 @@ async function keptArguments(
       resume: true,
     },
     decisions: config.decisions,
+    begun: config.arguments,
   };
 }
 
@@ -142,11 +193,10 @@ const onUnlessDenied = ['postprocess', 'bias', 'scaleAndShift'];
 export function wordsOf(dataset: string | undefined, options: TrainOptions): string[] {
   const words = ['train', ...(dataset === undefined ? [] : [dataset])];
   for (const [name, value] of Object.entries(options)) {
-    if (value === undefined || ['resume', 'overwrite', 'dryRun', 'json'].includes(name)) continue;
-    const option = name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
-    if (value === false) words.push(`--no-${option}`);
+    if (value === undefined || (name !== 'out' && notKept.includes(name))) continue;
+    if (value === false) words.push(flagOf(name).replace('--', '--no-'));
     if (value === false || (value === true && onUnlessDenied.includes(name))) continue;
-    words.push(`--${option}`);
+    words.push(flagOf(name));
     // Which outputs does not matter for the result.
     if (value !== true && name !== 'checkpointing') words.push(typedValue(name, value));
   }

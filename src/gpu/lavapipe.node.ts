@@ -41,7 +41,7 @@ export function runNode(node: string, args: readonly string[]): Promise<number> 
   // A session of its own: a Ctrl-C of the terminal reaches the child through us only, not twice.
   const env = { ...process.env, UNET3D_NODE: process.env['UNET3D_NODE'] ?? process.execPath };
   const child = spawn(node, args, { stdio: 'inherit', detached: process.platform !== 'win32', env });
-  const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+  const signals = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGUSR1'] as const;
   const passOn = (signal: NodeJS.Signals): void => void child.kill(signal);
   for (const signal of signals) process.removeAllListeners(signal).on(signal, passOn); // from here on, a mere proxy
   return new Promise((resolve, reject) => {

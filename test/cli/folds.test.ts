@@ -1,9 +1,10 @@
 /** Cross-validation: folds into one folder, stopped and gone on with, scored by cases they have not seen, and as one model. */
 import { existsSync } from 'node:fs';
-import { cp, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { cp, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { readNifti } from '../../src/data/nifti.ts';
+import { FolderLock } from '../../src/files/lock.node.ts';
 import { largestComponents } from '../../src/metrics/components.ts';
 import { storedArchive } from '../../src/weights/pytorch/write-archive.ts';
 import { cli, temporaryFolder, writePhantom } from './support.ts';
@@ -146,4 +147,82 @@ test('two folds, stopped in the second, gone on with, scored, and predicted with
   expect(existsSync(first)).toBe(false);
   expect(existsSync(join(out, 'fold_0/predictions/p2.nii.gz'))).toBe(false);
   expect(existsSync(join(out, 'both.nii.gz'))).toBe(true);
+});
+
+describe('--fold auto', () => {
+  const options = ['--features', '2', '--kernels', '1,1,1', '--epochs', '1', '--no-tune'];
+  /** As a task of an array of Slurm. */
+  const task = async (number: string | undefined, args: readonly string[], last = '1') => {
+    vi.stubEnv('SLURM_ARRAY_TASK_ID', number);
+    vi.stubEnv('SLURM_ARRAY_TASK_MAX', last);
+    try {
+      return await cli(['train', ...args, '--fold', 'auto']);
+    } finally {
+      vi.unstubAllEnvs();
+    }
+  };
+
+  test('tasks of an array, the last fold first, make the same files as one process', async () => {
+    const data = await written();
+    const folder = await temporaryFolder();
+    const [whole, out] = [join(folder, 'whole'), join(folder, 'tasks')];
+    const one = await cli(['train', data, '--out', whole, ...options, '--folds', 'all']);
+    expect(one.exitCode === 0 ? '' : one.err).toBe('');
+    const args = [data, '--out', out, ...options];
+
+    const first = await task('1', args);
+    expect(first.exitCode === 0 ? '' : first.err).toBe('');
+    expect(first.err).toMatch(/1 of 2 folds are done; the last to end makes the cross-validation/);
+    expect((await readdir(out)).sort()).toEqual(['config.json', 'fold_1', 'splits_final.json']);
+    const other = await task('0', [...args, '--epochs', '2']);
+    expect([other.exitCode, other.err]).toEqual([
+      2,
+      expect.stringMatching(/begun with --epochs 1, which is now 2/),
+    ]);
+    const held = FolderLock.take(join(out, 'fold_1'));
+    const anew = await cli(['train', data, '--out', out, '--folds', 'all', ...options, '--overwrite']);
+    held[Symbol.dispose]();
+    expect(anew.err).toMatch(/fold_1 is in use/);
+    const second = await task('0', args);
+    expect(second.exitCode === 0 ? '' : second.err).toBe('');
+
+    const files = async (path: string) => (await readdir(path, { recursive: true })).sort();
+    expect(await files(out)).toEqual(await files(whole));
+    const same = (await files(whole)).filter((name) =>
+      /\.(safetensors|gz|csv)$|^[^/]*\.json$|split\.json$/.test(name),
+    );
+    expect(same).toContain('fold_1/predictions/p0.nii.gz');
+    for (const name of same.filter((name) => !/history|checkpoint/.test(name)))
+      expect((await readFile(join(out, name), 'utf8')).replaceAll(out, whole), name).toBe(
+        await readFile(join(whole, name), 'utf8'),
+      );
+
+    // Run again, all is there; what is missing of the conclusion is made.
+    const { mtimeMs } = await stat(join(out, 'ensemble.json'));
+    const again = await task('0', args);
+    expect(again.err).toMatch(/Fold 0 is done\./);
+    expect((await stat(join(out, 'ensemble.json'))).mtimeMs).toBe(mtimeMs);
+    await rm(join(out, 'report.html'));
+    expect((await task('0', args)).exitCode).toBe(0);
+    expect(await files(out)).toEqual(await files(whole));
+  });
+
+  test('outside an array, and in one that has more numbers than folds, it is refused', async () => {
+    const data = await written();
+    const out = join(await temporaryFolder(), 'folds');
+    const args = [data, '--out', out, ...options];
+    for (const [number, last, more, message] of [
+      [undefined, '1', [], /SLURM_ARRAY_TASK_ID, which is not set: submit an array .*--folds/],
+      ['x', '1', [], /SLURM_ARRAY_TASK_ID is "x"/],
+      ['2', '1', [], /goes up to 2, but there are 2 folds, numbered from 0: .*--array=0-1/],
+      ['1', '2', [], /goes up to 2/],
+      ['0', '1', ['--overwrite'], /would take away what other tasks have begun/],
+      ['0', '1', ['--resume'], /leave --resume out/],
+      ['0', '1', ['--folds', '0'], /leave one of the two out/],
+    ] as const) {
+      const ran = await task(number, [...args, ...more], last);
+      expect([ran.exitCode, ran.err]).toEqual([2, expect.stringMatching(message)]);
+      expect(existsSync(out)).toBe(false);
+    }
+  });
 });

@@ -1,7 +1,7 @@
 /** The built command as a process among others: pipes that close, full disks, signals, two at once, kills. */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { mkdir, readFile, readdir, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, readdir, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
@@ -133,20 +133,41 @@ describe.skipIf(process.platform === 'win32')('output that nobody reads', () => 
 
 describe.skipIf(process.platform === 'win32')('signals', () => {
   test.each([
-    ['SIGTERM', 143],
-    ['SIGHUP', 129],
-  ] as const)('%s saves a checkpoint and leaves with %d', async (signal, exitCode) => {
+    ['SIGTERM', 143, ['--resume']],
+    ['SIGHUP', 129, ['--resume']],
+    ['SIGUSR1', 138, ['--continue']],
+  ] as const)('%s saves a checkpoint and leaves with %d; %s goes on', async (signal, exitCode, [again]) => {
     const out = await newFolder();
-    const { child, ended } = command('train', data, '--out', out, ...small, '--json');
+    const whole = ['train', data, '--out', out, ...small, '--continue'];
+    const begin = again === '--continue' ? whole : whole.slice(0, -1);
+    const { child, ended } = command(...begin, '--json');
     await line(child, /"type":"step".*"step":0,/);
+    // Another while it saves changes nothing.
+    child.stderr!.on('data', (text: string) => text.includes('Stopping') && child.kill('SIGTERM'));
     child.kill(signal);
     const { exit, err } = await ended;
     expect(err).toMatch(/^Go on with: .*--resume$/m);
     expect(exit).toBe(exitCode);
     expect(await readdir(out)).toContain('checkpoint.safetensors');
     expect(await readdir(out)).not.toContain(model);
-    expect((await cli(['train', '--out', out, '--resume'])).exitCode).toBe(0);
+    const resumed = await cli(again === '--continue' ? whole : ['train', '--out', out, again]);
+    expect(resumed.err).toMatch(/^Going on from step \d/m);
+    expect(resumed.exitCode).toBe(0);
     expect(await bytes(out)).toEqual(await bytes(run));
+    if (again !== '--continue') return;
+    const made = await stat(join(out, model));
+    const done = await cli(whole);
+    expect(done.err).toMatch(/The training in .* is done/);
+    expect(done.exitCode).toBe(0);
+    expect((await stat(join(out, model))).mtimeMs).toBe(made.mtimeMs);
+    for (const [other, message] of [
+      [['--seed', '3'], /was begun with --seed left out, which is now 3/],
+      [['--epochs', '3'], /was begun with --epochs 2, which is now 3/],
+    ] as const) {
+      const refused = await cli([...whole, ...other]);
+      expect(refused.err).toMatch(message);
+      expect(refused.exitCode).toBe(2);
+    }
   });
 });
 

@@ -20,7 +20,7 @@ import { together } from '../ranks.ts';
 import { RunFolder } from '../run-folder.ts';
 import { presetNames, type TrainOptions } from '../train-options.ts';
 import { startTraining } from '../train-start.ts';
-import { trainFolds } from '../train-folds.ts';
+import { trainFolds, trainFoldOfTask } from '../train-folds.ts';
 
 const spacingOrWord = (text: string): Size3 | 'median' | 'own' =>
   text === 'median' || text === 'own' ? text : parse.spacing(text);
@@ -36,11 +36,19 @@ const severalGpus = (): never => {
   );
 };
 
+type Given = Omit<TrainOptions, 'fold'> & { readonly fold?: NonNullable<TrainOptions['fold']> | 'auto' };
+
+const foldOption = (): Option =>
+  new Option(
+    '--fold <k/n>',
+    'fold k of n for validation, the rest for training, no test part; auto: of --folds all, that of a task of Slurm',
+  ).argParser((text) => (text === 'auto' ? text : parse.fold(text)));
+
 export function trainCommand(io: Io): Command {
   const command = new Command('train').description(
     'Train a 3D U-Net on NIfTI images and labels, test it, and write everything into one folder.',
   );
-  addSplitOptions(addNetworkOptions(addDatasetOptions(command), trainFeatures))
+  addSplitOptions(addNetworkOptions(addDatasetOptions(command), trainFeatures), foldOption())
     .requiredOption('--out <folder>', 'where the model, checkpoint, tables and pictures go')
     .addOption(
       new Option('--preset <name>', 'a recipe as the default of other options, see below').choices(
@@ -202,6 +210,12 @@ export function trainCommand(io: Io): Command {
     .option('--cache <bytes>', 'of prepared volumes to keep in main memory', parse.bytes, 2 * 2 ** 30)
     .option('--allow-duplicates', 'allow the same volume in two parts of the split')
     .option('--resume', 'go on from the checkpoint in --out, with its options')
+    .addOption(
+      new Option(
+        '--continue',
+        'go on with the training of this same command line in --out, or begin it; one that is done stays as it is',
+      ).conflicts(['resume', 'overwrite']),
+    )
     .option('--overwrite', 'start anew in a folder that holds a training')
     .addOption(new Option('--devices <n>').hideHelp().argParser(severalGpus))
     .addOption(new Option('--gpus <n>').hideHelp().argParser(severalGpus))
@@ -224,7 +238,8 @@ models, crop, normalisation, spacing and patch are kept; a bundle of MONAI does 
 says, else divided as nnU-Net does, subjects kept together. Each has a folder, fold_0 to fold_4, which predict takes
 together as an ensemble (predict OUT scan.nii.gz). cross-validation.csv and report.html score every case by the network
 that has not seen it; from these predictions the post-processing of the ensemble is chosen. --resume leaves out folds
-that are done.
+that are done. --fold auto trains one of them, which the number of a task in a job array of Slurm says (sbatch
+--array=0-4): the tasks write into one --out, at once or one after another, and the last makes the cross-validation.
 
 Several GPUs: mpirun -np 4 unet3d-gpu train … (or srun) starts a process for each. They share the batches of each step:
 --batch-size is divided among them, or the batches of --accumulate are, with the losses of one process.
@@ -232,8 +247,8 @@ Several GPUs: mpirun -np 4 unet3d-gpu train … (or srun) starts a process for e
 Training on patches, each epoch validates larger cases through windows of the patch's size: all that cover a case side
 by side, or, of more than eight, the same eight each time, which hold every class. The test covers whole volumes.
 
-Ctrl-C, SIGTERM and SIGHUP save a checkpoint and leave with 130, 143 and 129; --resume goes on as if nothing had
-happened. A closed terminal sends SIGHUP, which nohup does not keep from Node: setsid or tmux do. That nobody reads what
+Ctrl-C, SIGTERM, SIGHUP and SIGUSR1 save a checkpoint and leave with 130, 143, 129 and 138; --resume goes on as if
+nothing had happened, and so does the same command line with --continue, which can be run until it is done. A closed terminal sends SIGHUP, which nohup does not keep from Node: setsid or tmux do. That nobody reads what
 is printed (--json | head -1) does not end a training. Two trainings cannot have one --out: the second is refused
 while the first runs.
 
@@ -244,15 +259,19 @@ Examples:
   unet3d-gpu train data/pelvis --out runs/pelvis --preset pelvis-mr --epochs 100
   unet3d-gpu train --images scans --labels masks --out runs/fold1 --fold 1/5
   unet3d-gpu train data/hippocampus --out runs/folds --folds all
+  unet3d-gpu train data/hippocampus --out runs/folds --fold auto
   unet3d-gpu train data/new --out runs/tuned --init runs/1 --freeze encoder --learning-rate 0.001
   unet3d-gpu train --out runs/hippocampus --resume`,
     )
-    .action(async (dataset: string | undefined, given: TrainOptions) => {
+    .action(async (dataset: string | undefined, { fold, ...others }: Given) => {
       const isGiven = (name: string) => command.getOptionValueSource(name) === 'cli';
       await together(io, async (own, ranks) => {
         const start = { io: own, dataset, command, isGiven, ranks };
+        if (fold === 'auto') return await trainFoldOfTask(start, others);
+        const given = { ...others, ...(fold && { fold }) };
         using folder = leads(ranks) ? await RunFolder.open(given.out, own) : RunFolder.lookAt(given.out, own);
-        if (given.folds !== undefined || (given.resume && folder.holdsFolds))
+        const goesOn = given.resume ?? given.continue;
+        if (given.folds !== undefined || (goesOn && folder.holdsFolds))
           return await trainFolds(start, folder, given);
         await startTraining(start, folder, given);
       });
