@@ -119,7 +119,7 @@ await build({
   format: 'esm',
   platform: 'node',
   target: 'node20',
-  external: ['webgpu'],
+  external: ['webgpu', 'koffi'],
 });
 rmSync(join(out, 'data'), { recursive: true, force: true });
 if (existsSync(options.data))
