@@ -521,7 +521,7 @@ const calls: Readonly<Record<string, PublicCall>> = {
 /** Those that take nothing to look at, or whatever there is. */
 const others = {
   'errors and handles of what was begun': /^[A-Z]/,
-  'without arguments': ['releaseNodeGpu'],
+  'without arguments': ['joinRanks', 'releaseNodeGpu'],
   'texts for whatever there is': ['formatBytes', 'sourceName'],
   'numbers for numbers, voxel by voxel': ['labelOf'],
 };
