@@ -329,7 +329,10 @@ export class Trainer {
     if (validation.length === 0) return undefined;
     const ranks = this.#ranks;
     this.#validation ??= new Validation(state, validation, loss, { window, ranks, ...this.#evaluated });
-    const scores = await this.#validation.run(epoch, emit, signal);
+    const scores = await this.#validation.run(epoch, emit, signal).catch((error: unknown) => {
+      if (error instanceof Aborted) return undefined; // given up in the middle of a case
+      throw error;
+    });
     await this.#stopIfAsked();
     return scores;
   }

@@ -48,6 +48,23 @@ describe('fit', () => {
     expect(await resumed.save()).toEqual(expected);
   });
 
+  test('stopped while it validates, it keeps the steps of the epoch', async () => {
+    using stopped = await create();
+    const abort = new AbortController();
+    const [saved, steps]: number[][] = [[], []];
+    const onEvent = (event: TrainingEvent): void => {
+      if (event.type === 'start') steps!.push(event.stepsPerEpoch);
+      if (event.type === 'checkpoint') saved!.push(event.step);
+      if (event.type === 'validation') abort.abort(); // before the second case
+    };
+    const { signal } = abort;
+    const given = { ...options, validation: [cases[0]!, cases[1]!], checkpoint: memory(), signal, onEvent };
+    const error: unknown = await stopped.fit(cases, given).catch((found: unknown) => found);
+    expect(error).toBeInstanceOf(Aborted);
+    expect((error as Aborted).message).toContain(`after step ${steps![0]} of`);
+    expect(saved).toEqual([0, steps![0]]);
+  });
+
   test('with augmentation: the same bits again, and after a resume; other than without', async () => {
     const augmentation = nnunetAugmentation();
     const short: TrainingOptions = { ...options, epochs: 2, validation: [], augmentation };
