@@ -7,7 +7,8 @@ import type { View } from '../view.ts';
 import { findDrawings, isDone, knownDrawing, labelFile } from './annotations.ts';
 import { Board, boardPlanes, type BoardPlane } from './board.ts';
 import { unknownVoxel } from './drawing.ts';
-import { doubtOf, obstacle, propose, proposing, stopProposing, worthAnnotating } from './proposing.ts';
+import { doubtOf, obstacle, propose, stopProposing, worthAnnotating } from './proposing.ts';
+import { proposalPanel } from './proposal-panel.ts';
 import { apply, rounds, type TakeLabels } from './rounds.ts';
 import { Session } from './session.ts';
 import { keys, toolbar } from './toolbar.ts';
@@ -70,7 +71,8 @@ export function annotateView(take: TakeLabels, open: (view: 'Data' | 'Train' | '
   whole.addEventListener('change', update);
 
   /** Opens a case after the one that is being opened; of several, the last. */
-  function choose(item: PageCase, goTo?: () => void): Promise<void> {
+  async function choose(item: PageCase, goTo?: () => void): Promise<void> {
+    if (item.id === current?.id && !goTo && said === '') return turn;
     current = item;
     drawList();
     turn = turn
@@ -225,53 +227,17 @@ export function annotateView(take: TakeLabels, open: (view: 'Data' | 'Train' | '
         updateTicks();
       });
     }
-    const hurdle = obstacle();
-    const open = state.cases.filter((item) => !isDone(item));
-    const missing = open.filter(({ id }) => !state.predictions.has(id));
-    const names = classNames(classCount());
-    const [next] = worthAnnotating().filter(({ id }) => id !== current?.id);
-    const doubt = next && doubtOf(next.id);
+    const { value } = tools;
+    const name = value === 0 ? undefined : classNames(classCount())[value];
     fill(
       proposal,
-      el('h3', {}, 'Proposals of the network'),
-      proposing.status !== '' &&
-        el('p', { className: 'row' }, proposing.status, button('Stop', stopProposing)),
-      proposing.problem !== '' && el('p', { className: 'error' }, proposing.problem),
-      hurdle !== '' && el('p', { className: 'quiet' }, hurdle),
-      file &&
-        el(
-          'div',
-          { className: 'row' },
-          button('Accept in this slice', acceptSlice, {
-            title: 'Where nothing is drawn; the slice is complete then (A)',
-          }),
-          button(
-            `Accept ${names[tools.value] ?? ''} only, in this slice`,
-            () => withProposal((it, labels) => it.accept(labels, { slice: board.slice, value: tools.value })),
-            { disabled: tools.value === 0 },
-          ),
-          button('Accept all of it', () => withProposal((it, labels) => it.accept(labels)), {
-            title: 'Where nothing is drawn; the case is complete then',
-          }),
-        ),
-      file && el('p', { className: 'quiet' }, 'Fainter than what is drawn. What you have drawn stays.'),
-      hurdle === '' &&
-        proposing.status === '' &&
-        el(
-          'div',
-          { className: 'row' },
-          missing.length > 0 &&
-            button(
-              missing.length === open.length
-                ? `Propose for ${counted(open.length, 'case')}`
-                : `Propose for ${missing.length} more`,
-              () => propose(missing),
-            ),
-          next &&
-            button(doubt ? `Next: ${next.id}, where the network is least sure` : `Next: ${next.id}`, () =>
-              choose(next, doubt && (() => board.goToVoxel(session!.toDisplay(doubt.voxel)))),
-            ),
-        ),
+      proposalPanel(current, name, {
+        acceptSlice,
+        acceptClass: () => withProposal((it, labels) => it.accept(labels, { slice: board.slice, value })),
+        acceptAll: () => withProposal((it, labels) => it.accept(labels)),
+        goTo: (item, doubt) =>
+          choose(item, doubt && (() => board.goToVoxel(session!.toDisplay(doubt.voxel)))),
+      }),
     );
   }
 

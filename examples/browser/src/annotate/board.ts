@@ -85,6 +85,8 @@ export class Board {
       sagittalNoseLeft: true,
       dragAndDropEnabled: false,
       multiplanarShowRender: 0,
+      // Else the slice drifts while one draws on oblique volumes.
+      isForceMouseClickToVoxelCenters: true,
       maxDrawUndoBitmaps: 1, // steps are the page's, which has redo
       loadingText: '',
       logLevel: 'error',

@@ -47,6 +47,7 @@ export function toolbar(board: Board): Toolbar {
     value = nextValue;
     board.use(tool, value);
     update();
+    changed();
     board.focus();
   }
 
@@ -57,7 +58,6 @@ export function toolbar(board: Board): Toolbar {
     state.labels = [...names, `class ${names.length}`];
     board.names = state.labels;
     use('pen', names.length);
-    changed();
     element.querySelector<HTMLInputElement>(`input[data-value="${names.length}"]`)?.select();
   }
 
