@@ -62,7 +62,7 @@ export class Board {
     niivue.addVolume(volume);
     niivue.createEmptyDrawing();
     this.#use();
-    const [, ...size] = volume.dims!;
+    const [, ...size] = volume.hdr!.dims; // of the file: `dims` are the display's once it is shown
     return {
       shape: size.slice(0, 3) as unknown as Size3,
       turn: volume.permRAS as unknown as Turn,
