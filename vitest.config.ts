@@ -33,7 +33,7 @@ const node: TestProjectConfiguration = {
     ...inNode,
     name: 'node',
     include: ['test/**/*.test.ts'],
-    exclude: ['test/browser/**', ...alone],
+    exclude: ['test/browser/**', 'test/cluster/**', ...alone],
     setupFiles: ['test/support/setup.node.ts', 'test/support/share-devices.node.ts'],
     // Files share a process, and with it what they import, a device and its compiled kernels.
     isolate: false,

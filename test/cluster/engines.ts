@@ -17,7 +17,14 @@ export const openMpi: Engine = {
 
 export const mpich: Engine = { name: 'MPICH', programs: ['mpirun.mpich'], packages: ['mpich'] };
 
-export const engines: readonly Engine[] = [openMpi, mpich];
+/** Started by the tests, on this machine alone. */
+export const slurm: Engine = {
+  name: 'Slurm',
+  programs: ['munged', 'slurmctld', 'slurmd', 'sbatch', 'srun'],
+  packages: ['slurm-wlm', 'munge'],
+};
+
+export const engines: readonly Engine[] = [openMpi, mpich, slurm];
 
 const folders = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin', '/sbin'];
 
