@@ -158,6 +158,7 @@ test.skipIf(!canStart)(
     await until('the killed share has failed', async () => (await slurm.state(`${shares}_1`)) === 'FAILED');
     expect(await readdir(at('results'))).toHaveLength(3 + 1);
     await slurm.run('scontrol', 'requeue', `${shares}_1`);
+    await until('it is queued again', async () => (await slurm.state(`${shares}_1`)) !== 'FAILED');
     await slurm.reaches(`${shares}_1`, 'COMPLETED');
     expect(await slurm.logs()).toMatch(/Share 1 of 2: 2 of 4 volume\(s\), of which 1 are there already/);
     await expectSame(at('results'), at('whole-results'));
