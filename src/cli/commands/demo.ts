@@ -1,4 +1,5 @@
 /** `demo`: the whole way on generated phantoms, from data to a tested model, in about a minute without a GPU. */
+import { existsSync } from 'node:fs';
 import { Command } from 'commander';
 import type { Case } from '../../data/case.ts';
 import type { Dataset } from '../../data/dataset.ts';
@@ -17,6 +18,7 @@ import { adam } from '../../train/optimizers.ts';
 import { oneCycle } from '../../train/schedules.ts';
 import { UNet3D } from '../../unet3d.ts';
 import { Unsatisfactory } from '../failure.ts';
+import { fetchedDataset, isAddress } from '../fetched-dataset.ts';
 import { announceAdapter } from '../gpu.ts';
 import type { Io } from '../io.ts';
 import * as parse from '../parse.ts';
@@ -27,11 +29,19 @@ import { testModel } from '../test-run.ts';
 import { digits, duration } from '../../format.ts';
 import { table, toJson } from '../text.ts';
 import { watch } from '../watch.ts';
+import { trainCommand } from './train.ts';
+
+const datasetsHelp = `--dataset is a data set of yours as train takes it, of which 24 cases are used unless
+--subjects says otherwise, or the address of one as .tar or .tar.gz, which is
+fetched into --out. Small and free: Task04_Hippocampus (28 MB) of the Medical
+Segmentation Decathlon, http://medicaldecathlon.com, whose ten data sets are
+under CC BY-SA 4.0: name them, and share what you make of them alike.`;
 
 /** Test Dice of a foreground class below this makes the demo fail. */
 const wanted = 0.7;
 
 interface Options {
+  readonly dataset?: string;
   readonly out: string;
   readonly subjects: number;
   readonly shape: Size3;
@@ -50,6 +60,7 @@ export function demoCommand(io: Io): Command {
       'Train, validate and test on generated pelvis phantoms with six classes. Leaves with 1 if a foreground class ' +
         `stays below a test Dice of ${wanted}.`,
     )
+    .option('--dataset <folder|address>', 'real data in place of phantoms, see below')
     .option('--out <folder>', 'where results go', 'runs/demo')
     .option('--subjects <n>', 'phantoms, split 70/15/15', parse.wholeNumber(3), 56)
     .option('--shape <x,y,z>', 'voxels of a phantom', parse.size, [24, 24, 16] as Size3)
@@ -63,11 +74,34 @@ export function demoCommand(io: Io): Command {
     .addHelpText(
       'after',
       `
+${datasetsHelp}
 Examples:
   unet3d-gpu demo
+  unet3d-gpu demo --dataset Task04_Hippocampus --out runs/hippocampus
   unet3d-gpu demo --seed 7 --out runs/seven`,
     )
-    .action((options: Options, command: Command) => demo(io, options, command.parent?.args ?? []));
+    .action((options: Options, command: Command) =>
+      options.dataset === undefined
+        ? demo(io, options, command.parent?.args ?? [])
+        : demoOnData(io, options.dataset, options, command),
+    );
+}
+
+/** Trains on the first cases of a data set, with the options of `train` that the demo shares with it. */
+async function demoOnData(io: Io, place: string, options: Options, command: Command): Promise<void> {
+  const given = (name: string): boolean => command.getOptionValueSource(name) === 'cli';
+  if (given('shape'))
+    throw new InvalidOption('--shape is of phantoms; leave it out, a --dataset has shapes of its own');
+  if (!isAddress(place) && !existsSync(place))
+    throw new InvalidOption(`there is no folder ${place}; nothing is downloaded by itself. ${datasetsHelp}`);
+  const dataset = isAddress(place) ? await fetchedDataset(io, place, options.out) : place;
+  const words = [dataset, '--out', options.out, '--limit-cases', given('subjects') ? options.subjects : 24];
+  words.push('--features', options.features.join(','), '--epochs', options.epochs);
+  words.push('--batch-size', options.batchSize, '--seed', options.seed);
+  if (options.overwrite) words.push('--overwrite');
+  if (!options.postprocess) words.push('--no-postprocess');
+  if (options.json) words.push('--json');
+  await trainCommand(io).exitOverride().parseAsync(words.map(String), { from: 'user' });
 }
 
 async function demo(io: Io, options: Options, words: readonly string[]): Promise<void> {
