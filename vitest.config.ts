@@ -22,6 +22,7 @@ const inNode = {
 const alone = [
   'test/calls.test.ts',
   'test/data/wasm.test.ts',
+  'test/docs/examples.test.ts',
   'test/{example,fuzz,gpu,package}/**/*.test.ts',
   'test/interop/nnunet/memory.test.ts',
   'test/self-test/self-test.test.ts',

@@ -8,6 +8,12 @@ import { text } from './schema.ts';
 /**
  * The networks in a directory: a model folder of nnU-Net, or files that end in .safetensors; see `Ensemble.open`.
  * @throws InvalidModel if it is not a directory that can be read, and as `Ensemble.open` does
+ * @example
+ * ```js
+ * const ensemble = await openEnsembleFolder('folds'); // as train --folds all leaves it
+ * const { labels } = await ensemble.predict('scan.nii.gz');
+ * await ensemble.dispose();
+ * ```
  */
 export async function openEnsembleFolder(
   directory: string,

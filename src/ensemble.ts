@@ -70,6 +70,15 @@ interface Runner {
 /**
  * The mean of several networks' logits. The device holds one of them at a time: weights are read from their files when
  * a network's turn comes, and stay nowhere else.
+ * @example
+ * ```js
+ * const ensemble = await Ensemble.open([
+ *   { path: 'fold_0/model.safetensors', source: modelBytes },
+ *   { path: 'fold_1/model.safetensors', source: modelBytes },
+ * ]);
+ * const { labels } = await ensemble.predict('scan.nii.gz');
+ * await ensemble.dispose();
+ * ```
  */
 export class Ensemble {
   readonly #runner: Runner;

@@ -3,7 +3,18 @@
  * what was expected, and what to do about it.
  */
 
-/** Base class: `error instanceof UNet3DError` tells this package's errors from all others. */
+/**
+ * Base class: `error instanceof UNet3DError` tells this package's errors from all others.
+ * @example
+ * ```js
+ * try {
+ *   await UNet3D.load(new Uint8Array(10));
+ * } catch (error) {
+ *   if (!(error instanceof InvalidModel)) throw error;
+ *   console.log(error.message, error instanceof UNet3DError); // …, true
+ * }
+ * ```
+ */
 export class UNet3DError extends Error {
   override readonly name: string = 'UNet3DError';
 }

@@ -6,7 +6,13 @@ export const digits = (value: number | undefined, count = 3): string =>
 
 const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
 
-/** Bytes with a binary unit and three digits. */
+/**
+ * Bytes with a binary unit and three digits.
+ * @example
+ * ```js
+ * console.log(formatBytes(3 * 2 ** 30)); // 3.00 GiB
+ * ```
+ */
 export function formatBytes(bytes: number): string {
   let value = bytes;
   let unit = 0;

@@ -68,6 +68,14 @@ export type { CreateOptions, EvaluateOptions, LabelledCase, TakeOptions, Trainin
 /**
  * A network on a GPU. Its calls take turns in the order they came, so that several may be on their way at once: each
  * gives what it would if they had been awaited one by one.
+ * @example
+ * ```js
+ * const model = await UNet3D.create({ inChannels: 1, classes: 6, features: [4, 8], norm: 'instance' });
+ * await model.fit(cases, { epochs: 1 });
+ * const segmentation = await model.predict('scan.nii.gz');
+ * const bytes = await model.save();
+ * model.dispose();
+ * ```
  */
 export class UNet3D {
   readonly #model: Model;

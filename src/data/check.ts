@@ -73,6 +73,11 @@ const reportEntries = {
 /**
  * Reads every image and label of a data set, one case at a time, and looks at it as preparation does.
  * @throws Aborted if the signal fires; never for what it finds in the files
+ * @example
+ * ```js
+ * const { problems } = await checkDataset(dataset);
+ * for (const { message } of problems) console.log(message);
+ * ```
  */
 export async function checkDataset(dataset: Dataset, options: CheckOptions = {}): Promise<DatasetReport> {
   assertValue('checkDataset', datasetSchema, dataset);

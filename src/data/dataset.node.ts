@@ -97,6 +97,10 @@ async function locate(path: string, description: Source): Promise<Source | undef
 /**
  * The data set in a directory, see openDataset. Sources are paths.
  * @throws InvalidDataset if it is not a directory, and as openDataset does
+ * @example
+ * ```js
+ * const { cases, labels, channels } = await openDatasetFolder('data');
+ * ```
  */
 export async function openDatasetFolder(directory: string, options: DatasetOptions = {}): Promise<Dataset> {
   assertOptions('openDatasetFolder', { directory: text }, { directory });
@@ -113,7 +117,13 @@ export async function openDatasetFolder(directory: string, options: DatasetOptio
   };
 }
 
-/** The data set of a directory of images and one of labels, matched by name; see pairDataset. */
+/**
+ * The data set of a directory of images and one of labels, matched by name; see pairDataset.
+ * @example
+ * ```js
+ * const { cases } = await openFolderPair('data/imagesTr', 'data/labelsTr');
+ * ```
+ */
 export async function openFolderPair(
   images: string,
   labels: string,

@@ -40,7 +40,13 @@ export interface Dataset {
 
 const datasetSchema = withParts('a data set as openDataset gives it', 'cases', 'labels');
 
-/** What the labels of a data set may hold. @throws InvalidOption for what is no data set */
+/**
+ * What the labels of a data set may hold. @throws InvalidOption for what is no data set
+ * @example
+ * ```js
+ * const item = await prepareCase(dataset.cases[0], defaultPreprocessing(), labelRules(dataset));
+ * ```
+ */
 export function labelRules(dataset: Dataset): LabelRules {
   assertValue('labelRules', datasetSchema, dataset);
   const { labels, ignoreLabel } = dataset;
@@ -119,6 +125,13 @@ export function volumesAmong(files: readonly FileEntry[]): FileEntry[] {
  * The data set in a list of files: with a dataset.json the Decathlon's or nnU-Net's layout, without one
  * a folder of images beside a folder of labels, a folder per case, or files whose names tell labels from images.
  * @throws InvalidDataset if there is no case, names do not match, dataset.json is broken, or files are missing
+ * @example
+ * ```js
+ * const { cases, labels } = await openDataset([
+ *   { path: 'images/a.nii.gz', source: 'scan.nii.gz' },
+ *   { path: 'labels/a.nii.gz', source: 'truth.nii.gz' },
+ * ]);
+ * ```
  */
 export async function openDataset(
   files: readonly FileEntry[],
@@ -153,6 +166,13 @@ export async function openFiles(
 /**
  * A data set of two lists of files, images and labels, matched by name.
  * @throws InvalidDataset if there is no case or names do not match
+ * @example
+ * ```js
+ * const { cases } = await pairDataset(
+ *   [{ path: 'a.nii.gz', source: 'scan.nii.gz' }],
+ *   [{ path: 'a.nii.gz', source: 'truth.nii.gz' }],
+ * );
+ * ```
  */
 export async function pairDataset(
   images: readonly FileEntry[],

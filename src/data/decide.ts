@@ -45,6 +45,11 @@ const shorter = (value: number): number => Number(value.toPrecision(4));
  *   "noNorm", "rescale_to_0_1" and "rgb_to_0_1" what they say, all others (and none) a z-score per volume
  * @param spacing in place of the one that would be decided; null leaves volumes at their own
  * @throws InvalidDataset for CT without any labelled foreground
+ * @example
+ * ```js
+ * const { fingerprint } = await checkDataset(dataset);
+ * const { preprocessing, reasons } = nnunetPreprocessing(fingerprint, dataset.channels);
+ * ```
  */
 export function nnunetPreprocessing(
   print: Fingerprint,

@@ -56,6 +56,10 @@ const writable = openObject({
 /**
  * A volume as the bytes of a .nii.gz (or .nii) file.
  * @throws InvalidOption if data, shape and affine do not fit together, or a value is outside the datatype
+ * @example
+ * ```js
+ * const bytes = await writeNifti({ data: new Float32Array(24), shape: [4, 3, 2], affine });
+ * ```
  */
 export async function writeNifti(volume: WritableVolume, options: WriteOptions = {}): Promise<Uint8Array> {
   assertValue('writeNifti', writable, volume);

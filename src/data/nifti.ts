@@ -63,6 +63,10 @@ const tail = 2 ** 20;
  * Reads a NIfTI volume.
  * @throws InvalidVolume if the file is missing, is not NIfTI, is damaged or truncated, or holds voxels without
  *   one real value; OutOfMemory if one volume does not fit into 4 GiB; InvalidOption for what is no source
+ * @example
+ * ```js
+ * const { data, shape, affine } = await readNifti('scan.nii.gz');
+ * ```
  */
 export async function readNifti(source: Source, options: ReadOptions = {}): Promise<Volume> {
   assertOptions('readNifti', readEntries, options);

@@ -27,7 +27,13 @@ export interface CaseSource {
   get(index: number): PreparedCase | Promise<PreparedCase>;
 }
 
-/** Cases that are all in memory as a CaseSource. */
+/**
+ * Cases that are all in memory as a CaseSource.
+ * @example
+ * ```js
+ * const batches = trainingBatches(casesInMemory(cases), { batchSize: 2 });
+ * ```
+ */
 export function casesInMemory(cases: readonly PreparedCase[]): CaseSource {
   assertValue('casesInMemory', list('a list of cases as prepareCase gives them'), cases);
   return {
@@ -127,6 +133,11 @@ export function commonShape(shapes: readonly Size3[], multiple: number | Size3 =
  * other without a gap, so every batch is full and every case is seen equally often.
  * @throws InvalidOption for sizes or shares outside their range, and for unknown options
  * @throws InvalidDataset if there is no case
+ * @example
+ * ```js
+ * const batches = trainingBatches(casesInMemory(cases), { batchSize: 2, patch: [8, 8, 4] });
+ * const { image, label } = await batches.batch(0, 0);
+ * ```
  */
 export function trainingBatches(cases: CaseSource, options: BatchOptions = {}): PatchBatches {
   assertValue(

@@ -191,6 +191,10 @@ function anatomy(r: Random): Structure[] {
 /**
  * The phantom of one subject (a whole number from 0).
  * @throws InvalidOption for a subject or options out of range, and for unknown options
+ * @example
+ * ```js
+ * const { image, labels, shape, affine } = phantom(0, { shape: [16, 16, 8] });
+ * ```
  */
 export function phantom(subject: number, options: PhantomOptions = {}): Phantom {
   assertOptions('phantom', phantomEntries, options);
@@ -234,7 +238,13 @@ export function phantom(subject: number, options: PhantomOptions = {}): Phantom 
   return { image, labels, shape, spacing, affine: centredAffine(shape, spacing) };
 }
 
-/** `count` subjects, numbered from `first`. @throws InvalidOption as `phantom` */
+/**
+ * `count` subjects, numbered from `first`. @throws InvalidOption as `phantom`
+ * @example
+ * ```js
+ * const scans = phantoms(3, { shape: [16, 16, 8], first: 10 });
+ * ```
+ */
 export function phantoms(
   count: number,
   options: PhantomOptions & { readonly first?: number } = {},

@@ -202,6 +202,11 @@ export const fileNames = ({
 /**
  * Reads and prepares a case of a data set.
  * @throws InvalidDataset as prepareVolumes does; InvalidVolume, naming the case, for a file that cannot be read
+ * @example
+ * ```js
+ * const item = await prepareCase(dataset.cases[0], defaultPreprocessing());
+ * console.log(item.id, item.shape);
+ * ```
  */
 export async function prepareCase(
   item: Case,
@@ -230,6 +235,11 @@ const arrayEntries = {
  * Prepares a case of arrays in memory: phantoms, or what a caller has read.
  * @throws InvalidDataset if an array does not fill its dims, and as prepareVolumes does; InvalidOption for what is
  *   unknown or out of range
+ * @example
+ * ```js
+ * const grid = { dims: [4, 3, 2], affine };
+ * const item = fromArrays('case 1', { data: new Float32Array(24), ...grid }, { data: new Uint8Array(24), ...grid });
+ * ```
  */
 export function fromArrays(
   id: string,

@@ -35,7 +35,13 @@ export interface Preprocessing {
 
 export const spacingSchema = v.nullable(triple(numberAbove(0), 'millimetres along x, y, z, or null'));
 
-/** Z-score for each channel, at the volumes' own spacing. */
+/**
+ * Z-score for each channel, at the volumes' own spacing.
+ * @example
+ * ```js
+ * const preprocessing = defaultPreprocessing(2, [1, 1, 1]); // two channels, resampled to 1 mm
+ * ```
+ */
 export function defaultPreprocessing(channels = 1, spacing: Size3 | null = null): Preprocessing {
   assertOptions(
     'defaultPreprocessing',

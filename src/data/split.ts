@@ -140,6 +140,10 @@ const foldEntries = {
  * its part empty.
  * @throws InvalidOption if the fractions are negative or do not add up to 1
  * @throws InvalidDataset for fewer subjects than parts
+ * @example
+ * ```js
+ * const { train, validation, test } = splitCases(dataset.cases, { fractions: [0.5, 0.25, 0.25], seed: 1 });
+ * ```
  */
 export function splitCases(
   cases: readonly SplitCase[],
@@ -157,6 +161,11 @@ export function splitCases(
  * of subjects that is kept out of all folds, the same in each split.
  * @throws InvalidOption for fewer than 2 folds or a test share outside [0, 1)
  * @throws InvalidDataset for fewer subjects than folds
+ * @example
+ * ```js
+ * for (const { train, validation } of foldCases(dataset.cases, { folds: 3 }))
+ *   console.log(train.cases, validation.cases);
+ * ```
  */
 export function foldCases(
   cases: readonly SplitCase[],

@@ -40,6 +40,11 @@ export interface NnunetExport {
  * @param model the content of model.safetensors
  * @throws InvalidModel for a file that is damaged, newer or of another network, and naming what of a network or its
  *   preprocessing nnU-Net does not have; InvalidOption for what is not bytes and for unknown options
+ * @example
+ * ```js
+ * const { files, warnings } = await exportNnunet(nnunetModelBytes);
+ * for (const { path, source } of files) console.log(path, source.length);
+ * ```
  */
 export async function exportNnunet(
   model: Uint8Array,

@@ -41,6 +41,10 @@ const mostBytes = 2 ** 31 - 2 ** 24;
  * @param model the content of model.safetensors, or of a .pth under its names
  * @throws InvalidModel for a file that is damaged, newer or of another network, and for weights of 2 GiB and more,
  *   for which ONNX has no room; InvalidOption for what is not bytes and for unknown options
+ * @example
+ * ```js
+ * const onnx = await exportOnnx(modelBytes);
+ * ```
  */
 export async function exportOnnx(
   model: Uint8Array,

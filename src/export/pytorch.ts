@@ -10,6 +10,10 @@ import { modelToExport } from './model.ts';
  * @param model the content of model.safetensors
  * @throws InvalidModel for a file that is damaged, newer, of another network, or of 4 GiB and more; InvalidOption for
  *   what is not bytes
+ * @example
+ * ```js
+ * const stateDict = await exportPytorch(modelBytes); // the bytes of a .pth
+ * ```
  */
 export async function exportPytorch(model: Uint8Array): Promise<Uint8Array<ArrayBuffer>> {
   const { description, tensors } = await modelToExport('exportPytorch', model);

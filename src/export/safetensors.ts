@@ -13,6 +13,10 @@ import { modelToExport } from './model.ts';
  * @param model the content of model.safetensors, or of a .pth under its names
  * @throws InvalidModel for a file that is damaged, newer or of another network, and for weights that float16 cannot
  *   hold; InvalidOption for what is not bytes and for unknown options
+ * @example
+ * ```js
+ * const half = await exportSafetensors(modelBytes, { precision: 'f16' });
+ * ```
  */
 export async function exportSafetensors(
   model: Uint8Array,

@@ -40,6 +40,10 @@ const writeEntries = {
  * Replaces `path` with `bytes` so that at any moment either the old or the new content is there, whole, however many
  * write to it. Makes its folder; a link is replaced, not followed.
  * @throws the operating system's error, about `path`
+ * @example
+ * ```js
+ * await writeFileAtomically('model-copy.safetensors', modelBytes);
+ * ```
  */
 export async function writeFileAtomically(path: string, bytes: Uint8Array | string): Promise<void> {
   assertOptions('writeFileAtomically', writeEntries, { path, bytes });

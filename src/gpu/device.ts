@@ -73,6 +73,12 @@ const infoSchema = withParts('a GPUAdapterInfo');
 /**
  * Bytes of the device's own memory: its largest device-local heap, where the adapter tells (Chrome does with its
  * developer features on).
+ * @example
+ * ```js
+ * const gpu = await Gpu.open();
+ * console.log(memoryOf(gpu.device.adapterInfo)); // undefined where the adapter does not tell
+ * gpu.dispose();
+ * ```
  */
 export function memoryOf(info: GPUAdapterInfo): number | undefined {
   assertValue('memoryOf', infoSchema, info);
@@ -85,6 +91,12 @@ export function memoryOf(info: GPUAdapterInfo): number | undefined {
 /**
  * What computes: a GPU or a program on the CPU. Firefox names no adapter, but tells those that are no GPU; Chrome names
  * vendor and architecture alone.
+ * @example
+ * ```js
+ * const gpu = await Gpu.open();
+ * console.log(adapterClassOf(gpu.device.adapterInfo)); // such as software
+ * gpu.dispose();
+ * ```
  */
 export function adapterClassOf(info: GPUAdapterInfo): AdapterClass {
   assertValue('adapterClassOf', infoSchema, info);
@@ -176,7 +188,15 @@ interface Opened {
 
 const userAgent = (): string => (globalThis.navigator as Navigator | undefined)?.userAgent ?? 'unknown';
 
-/** A WebGPU device with the limits that plans keep to, its pipelines, and a count of the bytes that were allocated on it. */
+/**
+ * A WebGPU device with the limits that plans keep to, its pipelines, and a count of the bytes that were allocated on it.
+ * @example
+ * ```js
+ * const gpu = await Gpu.open();
+ * console.log(gpu.describe, formatBytes(gpu.allocatedBytes));
+ * gpu.dispose();
+ * ```
+ */
 export class Gpu {
   /** What plans for this device keep to. */
   readonly limits: PlanLimits;

@@ -154,6 +154,10 @@ function isSwiftShader(adapter: GPUAdapter): boolean {
 /**
  * Lets go of Dawn, which keeps the process alive while it is held. Destroy the devices first; nothing of WebGPU
  * may be used after. Resolves when what is pending has drained.
+ * @example
+ * ```js
+ * await releaseNodeGpu(); // when all models are disposed: lets Node exit
+ * ```
  */
 export async function releaseNodeGpu(): Promise<void> {
   held.clear();

@@ -25,6 +25,10 @@ let undo: (() => void) | undefined;
  * opened until `releaseNodeGpu`, for Dawn's own calls only: all others are passed on. `eager` leaves it alone, at once,
  * and keeps a processor busy while the GPU works; `calm` holds again from the next GPU that is opened.
  * @throws InvalidOption
+ * @example
+ * ```js
+ * setPolling('eager');
+ * ```
  */
 export function setPolling(polling: Polling): void {
   assertOptions('setPolling', { polling: oneOf('calm', 'eager') }, { polling });

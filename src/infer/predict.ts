@@ -67,7 +67,15 @@ export interface ReadSources {
   readonly volumes: readonly Volume[];
 }
 
-/** A segmented volume. */
+/**
+ * A segmented volume.
+ * @example
+ * ```js
+ * const segmentation = await model.predict('scan.nii.gz');
+ * const { data, shape, spacing } = segmentation.labels;
+ * const file = await segmentation.toNifti();
+ * ```
+ */
 export class Segmentation<Labels extends Uint8Array | Uint16Array = Uint8Array> {
   constructor(
     /** Class of each voxel on the source's own grid. */

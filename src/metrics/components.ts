@@ -92,6 +92,10 @@ const componentEntries = {
  * @param labels label map, x fastest; whole numbers from 0 to 255
  * @param shape voxels along x, y, z
  * @throws InvalidVolume if the shape does not fit the map; InvalidOption for options that are unknown or out of range
+ * @example
+ * ```js
+ * const cleaned = largestComponents([1, 1, 0, 1], [4, 1, 1]); // 1 1 0 0
+ * ```
  */
 export function largestComponents(
   labels: ArrayLike<number>,

@@ -13,6 +13,10 @@ function requireNumbers(name: string, values: ArrayLike<number> | null): void {
 /**
  * Dice of each of the classes 0 … classes − 1.
  * @throws InvalidVolume if the two maps differ in length; InvalidOption for other than 1 to 256 classes
+ * @example
+ * ```js
+ * console.log(dice([0, 1, 1], [0, 1, 0], 2)); // [0.67, 0.67], rounded
+ * ```
  */
 export function dice(prediction: ArrayLike<number>, truth: ArrayLike<number>, classes: number): number[] {
   requireNumbers('dice: prediction', prediction);
@@ -36,7 +40,13 @@ export function dice(prediction: ArrayLike<number>, truth: ArrayLike<number>, cl
   return both.map((count, label) => (2 * count) / sizes[label]!);
 }
 
-/** Mean of the values that are not NaN; NaN if there are none. */
+/**
+ * Mean of the values that are not NaN; NaN if there are none.
+ * @example
+ * ```js
+ * console.log(meanDefined([0.5, NaN, 1])); // 0.75
+ * ```
+ */
 export function meanDefined(values: readonly number[]): number {
   requireNumbers('meanDefined: values', values);
   const defined = values.filter((value) => !Number.isNaN(value));

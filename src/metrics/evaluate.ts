@@ -181,6 +181,12 @@ function crop(labels: Uint8Array, [nx, ny]: Triple, [[x0, x1], [y0, y1], [z0, z1
  * ASSD NaN. Distances are in mm with the spacing, volumes in ml.
  * @throws InvalidVolume if the grids differ or a voxel is NaN or not a class
  * @throws InvalidOption if spacing, tolerance or the number of classes make no sense
+ * @example
+ * ```js
+ * const map = { data: new Uint8Array(8).fill(1), shape: [2, 2, 2], spacing: [1, 1, 1] };
+ * const { classes } = evaluateCase(map, map, { classes: 2 });
+ * console.log(classes[1].dice); // 1
+ * ```
  */
 export function evaluateCase(
   truth: LabelVolume,
@@ -209,6 +215,15 @@ const regionEntries = {
  * Entries are the voxels outside of all regions, then each region; there is no confusion matrix, as regions overlap.
  * @param options.classes the label values
  * @throws as `evaluateCase`; InvalidOption for regions of labels beyond the classes
+ * @example
+ * ```js
+ * const map = { data: new Uint8Array(8).fill(1), shape: [2, 2, 2], spacing: [1, 1, 1] };
+ * const regions = [
+ *   { name: 'whole', labels: [1, 2], written: 1 },
+ *   { name: 'core', labels: [2], written: 2 },
+ * ];
+ * const { classes } = evaluateRegions(map, map, { classes: 3, regions });
+ * ```
  */
 export function evaluateRegions(
   truth: LabelVolume,

@@ -102,6 +102,11 @@ const summaryEntries = { seed: v.optional(wholeNumber()), resamples: v.optional(
  * Means over cases with 95 % intervals from resampled cases.
  * @throws InvalidDataset without cases or with cases of different classes; InvalidOption for options that are unknown
  *   or out of range
+ * @example
+ * ```js
+ * const map = { data: new Uint8Array(8).fill(1), shape: [2, 2, 2], spacing: [1, 1, 1] };
+ * const { classes } = summarise([evaluateCase(map, map, { classes: 2, name: 'a' })]);
+ * ```
  */
 export function summarise(
   cases: readonly CaseMetrics[],

@@ -26,6 +26,13 @@ export interface Alternative extends TrainingWish {
  * The configurations nearest to the wish that fit the budget, nearest first: float16, checkpointing, a smaller
  * batch, patches, fewer features, and their combinations. Distance counts halvings; one of the features counts
  * twice, float16 and checkpointing half.
+ * @example
+ * ```js
+ * const config = completeConfig({ inChannels: 1, classes: 6 });
+ * const planner = { limits: defaultLimits, loss: lossShape(weightedDice(), 6), optimizer: adam() };
+ * for (const { change, bytes } of alternatives({ config, size: [128, 128, 64], batch: 2 }, 2 ** 29, planner))
+ *   console.log(change, formatBytes(bytes));
+ * ```
  */
 export function alternatives(wish: TrainingWish, budget: number, planner: Planner, count = 3): Alternative[] {
   assertOptions(

@@ -16,7 +16,15 @@ export const assumedBudget: Readonly<Record<AdapterClass, number>> = {
   swiftshader: 8 * 2 ** 30,
 };
 
-/** What plans may use where the caller does not say: four fifths of what the device reports, else the assumption. */
+/**
+ * What plans may use where the caller does not say: four fifths of what the device reports, else the assumption.
+ * @example
+ * ```js
+ * const gpu = await Gpu.open();
+ * console.log(formatBytes(defaultBudget(gpu)));
+ * gpu.dispose();
+ * ```
+ */
 export const defaultBudget = (gpu: {
   readonly adapterClass: AdapterClass;
   readonly memoryBytes?: number | undefined;

@@ -14,6 +14,11 @@ const configSchema = openObject(configEntries);
  * Fills in the defaults; what is not of the configuration is left aside, and so is what says no more than its absence:
  * equal networks have equal configurations.
  * @throws InvalidOption naming the value, what was expected and why
+ * @example
+ * ```js
+ * const config = completeConfig({ inChannels: 1, classes: 6, features: [8, 16, 32] });
+ * console.log(config.norm, config.activation);
+ * ```
  */
 export function completeConfig(
   partial: Pick<UNet3DConfig, 'inChannels' | 'classes'> & {

@@ -25,6 +25,13 @@ export const concessionsSchema = v.union(
 /**
  * Gives up what is allowed, one thing after the other in the order of `concessions`, until the step fits.
  * What is given back may still not fit.
+ * @example
+ * ```js
+ * const config = completeConfig({ inChannels: 1, classes: 6 });
+ * const planner = { limits: defaultLimits, loss: lossShape(weightedDice(), 6), optimizer: adam() };
+ * const { wish, taken } = concede({ config, size: [128, 128, 64], batch: 2 }, 2 ** 30, planner);
+ * console.log(taken, wish.batch, wish.size);
+ * ```
  */
 export function concede(
   wish: TrainingWish,

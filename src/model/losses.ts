@@ -74,6 +74,10 @@ const bothEntries = { ...diceEntries, diceWeights: weightList, entropyWeights: w
  * Σ_c w_c (1 − D_c), weights used as given: with weights that sum to 1 the loss lies in [0, 1].
  * A weight of 0 for class 0 leaves the background out.
  * @throws InvalidOption
+ * @example
+ * ```js
+ * const loss = weightedDice([1, 2, 3, 4, 5, 6].map((weight) => weight / 21));
+ * ```
  */
 export function weightedDice(weights?: readonly number[], options: DiceOptions = {}): Loss {
   assertOptions('weightedDice', { weights: weightList }, { weights });
@@ -82,7 +86,13 @@ export function weightedDice(weights?: readonly number[], options: DiceOptions =
   return { name: 'weightedDice', dice: 1, crossEntropy: 0, smooth, batchDice: batch, diceWeights: weights };
 }
 
-/** −log p of the true class, averaged with class weights: Σ w·(−log p) / Σ w, as PyTorch does. @throws InvalidOption */
+/**
+ * −log p of the true class, averaged with class weights: Σ w·(−log p) / Σ w, as PyTorch does. @throws InvalidOption
+ * @example
+ * ```js
+ * const loss = crossEntropy([0.5, 1, 1, 1, 1, 1]); // one weight for each class
+ * ```
+ */
 export function crossEntropy(weights?: readonly number[]): Loss {
   assertOptions('crossEntropy', { weights: weightList }, { weights });
   return {
@@ -95,7 +105,13 @@ export function crossEntropy(weights?: readonly number[]): Loss {
   };
 }
 
-/** Weighted Dice plus cross-entropy, each with its own class weights. @throws InvalidOption */
+/**
+ * Weighted Dice plus cross-entropy, each with its own class weights. @throws InvalidOption
+ * @example
+ * ```js
+ * const loss = diceCrossEntropy({ diceWeights: [0, 1, 1, 1, 1, 1] });
+ * ```
+ */
 export function diceCrossEntropy(
   options: DiceOptions & { diceWeights?: readonly number[]; entropyWeights?: readonly number[] } = {},
 ): Loss {
@@ -119,6 +135,10 @@ const batchEntries = { batch: v.optional(flag) };
  * from about 1 down to about −1.
  * @param options.batch sums Dice over the batch, as nnU-Net does where it also plans a lower resolution
  * @throws InvalidOption
+ * @example
+ * ```js
+ * const loss = nnunetLoss(6);
+ * ```
  */
 export function nnunetLoss(classes: number, options: { readonly batch?: boolean } = {}): Loss {
   assertOptions('nnunetLoss', { classes: wholeNumber(2, 255) }, { classes });
@@ -134,6 +154,13 @@ export function nnunetLoss(classes: number, options: { readonly batch?: boolean 
  * @param options.ignore whether the data set has an ignore label; nnU-Net then averages the cross-entropy over the voxels
  *   that count, else over voxels and heads
  * @throws InvalidOption
+ * @example
+ * ```js
+ * const loss = nnunetRegionLoss([
+ *   { labels: [1, 2], written: 1 },
+ *   { labels: [2], written: 2 },
+ * ]);
+ * ```
  */
 export function nnunetRegionLoss(
   regions: readonly LossRegion[],
@@ -177,7 +204,13 @@ export function lossOfHeads(loss: Loss, regions: readonly LossRegion[] | undefin
   return { ...loss, crossEntropy: loss.crossEntropy / own.length, regions: own };
 }
 
-/** What a plan needs to know of a loss, for a number of classes. */
+/**
+ * What a plan needs to know of a loss, for a number of classes.
+ * @example
+ * ```js
+ * console.log(lossShape(weightedDice(), 6));
+ * ```
+ */
 export function lossShape(loss: Loss, classes: number): LossShape {
   assertOptions('lossShape', { loss: lossSchema, classes: wholeNumber(2, 255) }, { loss, classes });
   const { dice, crossEntropy, smooth, batchDice, negativeDice, regions } = loss;

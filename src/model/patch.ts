@@ -31,6 +31,14 @@ const decisionEntries = {
  * axis that is longest in proportion to the median volume until the plan of a training step fits the budget. The
  * smallest patch may still not fit.
  * @param typical the median volume as the network gets it
+ * @example
+ * ```js
+ * const config = completeConfig({ inChannels: 1, classes: 6 });
+ * const planner = { limits: defaultLimits, loss: lossShape(weightedDice(), 6), optimizer: adam() };
+ * const typical = { shape: [160, 160, 80], spacing: [1, 1, 2] };
+ * const { patch, reason } = nnunetPatch(typical, { config, batch: 2 }, 2 ** 31, planner);
+ * console.log(patch, reason);
+ * ```
  */
 export function nnunetPatch(
   typical: { readonly shape: Size3; readonly spacing: Size3 },

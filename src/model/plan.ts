@@ -83,7 +83,16 @@ function begin(shape: PlanShape & Pick<TrainingShape, 'freeze'>, training: boole
   return { recorder, ...weights, moved, image, shared, graph, forward, featureChannels };
 }
 
-/** Forward, loss, backward and the optimiser's update of one batch. */
+/**
+ * Forward, loss, backward and the optimiser's update of one batch.
+ * @example
+ * ```js
+ * const config = completeConfig({ inChannels: 1, classes: 6, features: [8, 16] });
+ * const loss = lossShape(weightedDice(), 6);
+ * const { plan } = planTraining({ config, size: [32, 32, 32], batch: 2, loss, optimizer: adam() });
+ * console.log(formatBytes(plan.peakBytes));
+ * ```
+ */
 export function planTraining(shape: TrainingShape): TrainingPlan {
   assertOptions('planTraining', trainingEntries, shape);
   const { size, batch, optimizer } = shape;
@@ -219,7 +228,15 @@ export interface EvaluationPlan {
   readonly results: Tensor;
 }
 
-/** Forward with inference statistics, loss, and the predicted label of each voxel. */
+/**
+ * Forward with inference statistics, loss, and the predicted label of each voxel.
+ * @example
+ * ```js
+ * const config = completeConfig({ inChannels: 1, classes: 6, features: [8, 16] });
+ * const { plan } = planEvaluation({ config, size: [32, 32, 32], batch: 1, loss: lossShape(weightedDice(), 6) });
+ * console.log(formatBytes(plan.peakBytes));
+ * ```
+ */
 export function planEvaluation(shape: PlanShape & { loss: LossShape }): EvaluationPlan {
   assertOptions('planEvaluation', { ...shapeEntries, loss: lossShapeSchema }, shape);
   const { size, batch } = shape;
@@ -245,7 +262,15 @@ export interface InferencePlan {
   readonly logits: VolumeTensor;
 }
 
-/** Forward with inference statistics to the logits of the whole input. */
+/**
+ * Forward with inference statistics to the logits of the whole input.
+ * @example
+ * ```js
+ * const config = completeConfig({ inChannels: 1, classes: 6, features: [8, 16] });
+ * const { plan } = planInference({ config, size: [32, 32, 32], batch: 1 });
+ * console.log(formatBytes(plan.peakBytes));
+ * ```
+ */
 export function planInference(shape: PlanShape): InferencePlan {
   assertOptions('planInference', shapeEntries, shape);
   const { config, size, batch } = shape;

@@ -11,7 +11,13 @@ export function strideTo(config: UNet3DConfig, level: number): Size3 {
   return [along(0), along(1), along(2)];
 }
 
-/** Along x, y and z, the network's input is a multiple of this. */
+/**
+ * Along x, y and z, the network's input is a multiple of this.
+ * @example
+ * ```js
+ * console.log(sizeMultiple(completeConfig({ inChannels: 1, classes: 6, features: [8, 16, 32] }))); // [4, 4, 4]
+ * ```
+ */
 export function sizeMultiple(config: UNet3DConfig): Size3 {
   assertOptions('sizeMultiple', { config: completed }, { config });
   return wholeConfig(config).oddSizes === 'repeat' ? [1, 1, 1] : leastSize(config);
@@ -24,7 +30,14 @@ export const leastSize = (config: UNet3DConfig): Size3 => strideTo(config, confi
 export const multipleInWords = (multiple: Size3): string =>
   new Set(multiple).size === 1 ? String(multiple[0]) : `${multiple.join(', ')} (x, y, z)`;
 
-/** The network's size for a volume: each axis rounded up to the multiple, and no smaller than the network takes. */
+/**
+ * The network's size for a volume: each axis rounded up to the multiple, and no smaller than the network takes.
+ * @example
+ * ```js
+ * const config = completeConfig({ inChannels: 1, classes: 6, features: [8, 16, 32] });
+ * console.log(paddedSize(config, [33, 32, 30])); // [36, 32, 32]
+ * ```
+ */
 export function paddedSize(config: UNet3DConfig, size: Size3): Size3 {
   assertOptions('paddedSize', { config: completed, size: size3 }, { config, size });
   const [multiple, least] = [sizeMultiple(config), leastSize(config)];

@@ -90,7 +90,15 @@ const summaryEntries = {
   shape: object({ size: size3, batch: wholeNumber(1) }),
 };
 
-/** A network and the plan of its step as text: parameters, memory, and the work of each kind of kernel. */
+/**
+ * A network and the plan of its step as text: parameters, memory, and the work of each kind of kernel.
+ * @example
+ * ```js
+ * const config = completeConfig({ inChannels: 1, classes: 6, features: [8, 16] });
+ * const { plan } = planInference({ config, size: [32, 32, 32], batch: 1 });
+ * console.log(summarise(config, plan, { size: [32, 32, 32], batch: 1 }));
+ * ```
+ */
 export function summarise(
   config: UNet3DConfig,
   plan: Plan,

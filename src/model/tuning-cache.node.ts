@@ -17,6 +17,10 @@ const placeEntries = {
  * Where this platform keeps what can be made again.
  * @param home of the user
  * @throws InvalidOption
+ * @example
+ * ```js
+ * console.log(cacheFolder());
+ * ```
  */
 export function cacheFolder(
   system: { platform: string; env: Readonly<Record<string, string | undefined>> } = process,
@@ -37,7 +41,13 @@ const longest = 2 ** 24;
 /** What another process may take to write the cache. */
 const patienceMs = 10_000;
 
-/** Files of a folder, made on first use; replaced whole. */
+/**
+ * Files of a folder, made on first use; replaced whole.
+ * @example
+ * ```js
+ * setTuningStore(() => Promise.resolve(folderCache('kernels')));
+ * ```
+ */
 export function folderCache(folder = cacheFolder()): TuningStore {
   assertOptions('folderCache', { folder: text }, { folder });
   const store = {

@@ -43,7 +43,13 @@ export const cacheSchema = object({
 let provider: () => Promise<TuningStore | undefined> = () =>
   privateStore('unet3d-gpu.kernels').catch(() => undefined);
 
-/** Replaces the origin's private files as the place of the cache (Node's entry point does, with a folder). */
+/**
+ * Replaces the origin's private files as the place of the cache (Node's entry point does, with a folder).
+ * @example
+ * ```js
+ * setTuningStore(() => Promise.resolve(undefined)); // keep no choices of kernels
+ * ```
+ */
 export function setTuningStore(replacement: () => Promise<TuningStore | undefined>): void {
   assertOptions('setTuningStore', { replacement: v.function('a function') }, { replacement });
   provider = replacement;

@@ -31,6 +31,10 @@ const entries = {
  * steps of training against PyTorch's losses, twice for the same bits, and how long the main kernels take. What time
  * does not suffice for is named in `left`.
  * @throws InvalidOption, UnsupportedDevice, DeviceLost, Aborted; what is computed wrongly is in the report instead
+ * @example
+ * ```js
+ * const report = await selfTest({ onProgress: (part, done, parts) => console.log(`${done} of ${parts}: ${part}`) });
+ * ```
  */
 export async function selfTest(options: SelfTestOptions = {}): Promise<SelfTestReport> {
   assertOptions('selfTest', entries, options);

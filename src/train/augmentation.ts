@@ -83,7 +83,13 @@ export const augmentationSchema = object(
 ) satisfies Schema<Augmentation>;
 const changeEntries = v.partial(augmentationSchema).entries;
 
-/** nnU-Net's defaults for three dimensions, for z-scored images; `changes` replaces whole entries. @throws InvalidOption */
+/**
+ * nnU-Net's defaults for three dimensions, for z-scored images; `changes` replaces whole entries. @throws InvalidOption
+ * @example
+ * ```js
+ * const augmentation = nnunetAugmentation({ mirror: [0.5, 0, 0] }); // for fit(cases, { augmentation })
+ * ```
+ */
 export function nnunetAugmentation(changes: Partial<Augmentation> = {}): Augmentation {
   assertOptions('nnunetAugmentation', changeEntries, changes);
   return {
@@ -117,6 +123,10 @@ const marginEntries = { augmentation: augmentationSchema, size: size3, largest: 
  * no more than the volumes have beyond the patch, along x rounded up to whole fours.
  * @param size of the patch
  * @param largest shape of the volumes, per axis
+ * @example
+ * ```js
+ * console.log(augmentationMargin(nnunetAugmentation(), [64, 64, 64], [256, 256, 128])); // voxels to cut more on each side
+ * ```
  */
 export function augmentationMargin(augmentation: Augmentation, size: Size3, largest: Size3): Size3 {
   assertOptions('augmentationMargin', marginEntries, { augmentation, size, largest });

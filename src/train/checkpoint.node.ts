@@ -19,7 +19,13 @@ export const checkpointFiles: readonly string[] = places(checkpointName);
 export const hasCheckpoint = (folder: string): boolean =>
   checkpointFiles.some((name) => existsSync(join(folder, name)));
 
-/** Keeps checkpoints as files of a folder, the one before included; a training locks the folder while it runs. */
+/**
+ * Keeps checkpoints as files of a folder, the one before included; a training locks the folder while it runs.
+ * @example
+ * ```js
+ * await model.fit(cases, { epochs: 1, checkpoint: folderStore('checkpoints') });
+ * ```
+ */
 export function folderStore(folder: string): CheckpointStore {
   assertOptions('folderStore', { folder: text }, { folder });
   return {

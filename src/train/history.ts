@@ -14,6 +14,11 @@ const historyEntries = {
  * The content of history.csv: one line per epoch, counted from 1; Dice per class in columns named dice_CLASS; empty where
  * not measured.
  * @param labels names by label value, background first
+ * @example
+ * ```js
+ * const { history } = await model.fit(cases, { epochs: 1 });
+ * const table = historyCsv(history, model.description.labels);
+ * ```
  */
 export function historyCsv(history: readonly EpochRow[], labels: readonly string[]): string {
   assertOptions('historyCsv', historyEntries, { history, labels });

@@ -51,14 +51,26 @@ const adamEntries = {
   weightDecay: v.optional(amount),
 } satisfies Record<keyof AdamOptions, unknown>;
 
-/** Adam: β 0.9 / 0.999, ε 1e-8, no weight decay. @throws InvalidOption */
+/**
+ * Adam: β 0.9 / 0.999, ε 1e-8, no weight decay. @throws InvalidOption
+ * @example
+ * ```js
+ * const optimizer = adam({ betas: [0.95, 0.999] });
+ * ```
+ */
 export function adam(options: AdamOptions = {}): Optimizer {
   assertOptions('adam', adamEntries, options);
   const { betas = [0.9, 0.999], epsilon = 1e-8, weightDecay = 0 } = options;
   return { kind: 'adam', beta1: betas[0], beta2: betas[1], epsilon, weightDecay, nesterov: false };
 }
 
-/** AdamW: Adam with decoupled weight decay, 0.01 by default. @throws InvalidOption */
+/**
+ * AdamW: Adam with decoupled weight decay, 0.01 by default. @throws InvalidOption
+ * @example
+ * ```js
+ * const optimizer = adamW({ weightDecay: 0.01 });
+ * ```
+ */
 export function adamW(options: AdamOptions = {}): Optimizer {
   assertOptions('adamW', adamEntries, options);
   return { ...adam({ weightDecay: 0.01, ...options }), kind: 'adamw' };
@@ -80,7 +92,13 @@ const sgdEntries = {
   nesterov: v.optional(flag),
 } satisfies Record<keyof SgdOptions, unknown>;
 
-/** SGD with Nesterov momentum, by default as nnU-Net uses it: 0.99, weight decay 3e-5. @throws InvalidOption */
+/**
+ * SGD with Nesterov momentum, by default as nnU-Net uses it: 0.99, weight decay 3e-5. @throws InvalidOption
+ * @example
+ * ```js
+ * const optimizer = sgd({ momentum: 0.99, nesterov: true, weightDecay: 3e-5 });
+ * ```
+ */
 export function sgd(options: SgdOptions = {}): Optimizer {
   assertOptions('sgd', sgdEntries, options);
   const { momentum = 0.99, weightDecay = 3e-5, nesterov = true } = options;

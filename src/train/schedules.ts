@@ -92,6 +92,10 @@ type OneCycle = Extract<Schedule, { name: 'oneCycle' }>;
  * PyTorch's OneCycleLR: up from max/divFactor to max at pctStart·T − 1, down to start/finalDivFactor at
  * T − 1. With `cycleMomentum` (PyTorch's default) β1 or momentum runs maxMomentum → baseMomentum and back.
  * @throws InvalidOption
+ * @example
+ * ```js
+ * const schedule = oneCycle({ maxLearningRate: 0.01 });
+ * ```
  */
 export const oneCycle = (
   options: Partial<Omit<OneCycle, 'name'>> & { readonly maxLearningRate: number },
@@ -111,6 +115,10 @@ export const oneCycle = (
  * learningRate · (1 − step/T)^power, with power 0.9. With as many `stages` as epochs the rate is constant within an
  * epoch, as nnU-Net has it.
  * @throws InvalidOption
+ * @example
+ * ```js
+ * const schedule = poly({ learningRate: 0.01, power: 0.9 });
+ * ```
  */
 export const poly = (options: {
   readonly learningRate: number;
@@ -121,6 +129,10 @@ export const poly = (options: {
 /**
  * Linear warm-up over `warmup` of the steps (a fraction), then a half cosine to `finalLearningRate`.
  * @throws InvalidOption
+ * @example
+ * ```js
+ * const schedule = cosine({ learningRate: 0.01, warmup: 0.1 });
+ * ```
  */
 export const cosine = (options: {
   readonly learningRate: number;
@@ -128,7 +140,13 @@ export const cosine = (options: {
   readonly warmup?: number;
 }): Schedule => checked('cosine', cosineEntries, options, { finalLearningRate: 0, warmup: 0.05 });
 
-/** The same rate at every step. @throws InvalidOption */
+/**
+ * The same rate at every step. @throws InvalidOption
+ * @example
+ * ```js
+ * const schedule = constant({ learningRate: 0.001 });
+ * ```
+ */
 export const constant = (options: { readonly learningRate: number }): Schedule =>
   checked('constant', constantEntries, options, {});
 
@@ -142,7 +160,13 @@ export interface ScheduleValue {
 
 const placeEntries = { schedule: scheduleSchema, step: wholeNumber(), total: wholeNumber(1) };
 
-/** What the schedule gives at `step` of `total`; step from 0. @throws InvalidOption for a step that is not among them */
+/**
+ * What the schedule gives at `step` of `total`; step from 0. @throws InvalidOption for a step that is not among them
+ * @example
+ * ```js
+ * console.log(scheduleAt(oneCycle({ maxLearningRate: 0.01 }), 30, 100).learningRate);
+ * ```
+ */
 export function scheduleAt(schedule: Schedule, step: number, total: number): ScheduleValue {
   assertOptions('scheduleAt', placeEntries, { schedule, step, total });
   if (step >= total) {

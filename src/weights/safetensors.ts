@@ -61,6 +61,10 @@ export const safetensorsEntries = {
 /**
  * The file's bytes; tensors in the map's order.
  * @throws InvalidModel for numbers that float16 cannot hold
+ * @example
+ * ```js
+ * const bytes = writeSafetensors(readSafetensors(modelBytes), { precision: 'f16' });
+ * ```
  */
 export function writeSafetensors(
   file: TensorFile,
@@ -108,6 +112,11 @@ function halved(name: string, data: Float32Array): Uint16Array<ArrayBuffer> {
  * The tensors of a file, which are decoded when they are looked at: those that nobody asks for may be of any type.
  * @param name what messages call the file
  * @throws InvalidModel saying what is wrong with the file, before anything of its size is allocated
+ * @example
+ * ```js
+ * const { tensors, metadata } = readSafetensors(modelBytes);
+ * console.log(tensors.length, Object.keys(metadata));
+ * ```
  */
 export function readSafetensors(bytes: Uint8Array, name = 'model file'): TensorFile {
   assertOptions('readSafetensors', { bytes: byteSchema, name: text }, { bytes, name });

@@ -13,6 +13,10 @@ const entries = {
  * The bytes of model.safetensors, to go on learning from: the network, its weights, and the names of its labels and
  * channels. What a bundle does with an image first is not in it; see `MonaiModel.pipeline`.
  * @throws InvalidModel if the weights cannot be read
+ * @example
+ * ```js
+ * const bytes = await convertMonai(await openMonai(monaiFiles)); // a model.safetensors, to go on learning from
+ * ```
  */
 export async function convertMonai(model: MonaiModel): Promise<Uint8Array<ArrayBuffer>> {
   assertOptions('convertMonai', entries, { model });

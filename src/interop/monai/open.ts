@@ -48,6 +48,11 @@ async function wantedFiles(given: readonly FileEntry[] | Source): Promise<readon
  * their file until they are asked for.
  * @param given files with `/` in their paths, or a zip archive of them
  * @throws InvalidModel naming what is missing, damaged or not supported
+ * @example
+ * ```js
+ * const { network, labels, pipeline } = await openMonai(monaiFiles);
+ * console.log(network, labels);
+ * ```
  */
 export async function openMonai(given: readonly FileEntry[] | Source): Promise<MonaiModel> {
   assertOptions('openMonai', { files: modelFilesSchema }, { files: given });

@@ -36,6 +36,12 @@ const predictEntries = {
 /**
  * Segments as a bundle of MONAI does: its transforms, its sliding window, and probabilities brought back to the image's
  * own grid, of which the largest counts. Calls take turns.
+ * @example
+ * ```js
+ * const predictor = await MonaiPredictor.load(monaiFiles);
+ * const { labels } = await predictor.predict('scan.nii.gz');
+ * predictor.dispose();
+ * ```
  */
 export class MonaiPredictor {
   readonly #network: OpenNetwork;

@@ -19,6 +19,10 @@ const entries = {
  * follow these.
  * @param fold its name, such as `0`; not needed where there is one
  * @throws InvalidOption for a fold that the model does not have; InvalidModel if its weights cannot be read
+ * @example
+ * ```js
+ * const bytes = await convertNnunet(await openNnunet(nnunetFiles)); // a model.safetensors, to go on learning from
+ * ```
  */
 export async function convertNnunet(model: NnunetModel, fold?: string): Promise<Uint8Array<ArrayBuffer>> {
   assertOptions('convertNnunet', entries, { model, fold });

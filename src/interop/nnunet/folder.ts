@@ -52,6 +52,11 @@ export const nnunetEntries = {
  * asked for, also in an archive, where they are unpacked as far as they are read.
  * @param files with `/` in their paths, or an archive of them as nnUNetv2_export_model_to_zip makes it
  * @throws InvalidModel naming what is missing, damaged or not supported; InvalidOption
+ * @example
+ * ```js
+ * const { plans, labels, folds } = await openNnunet(nnunetFiles);
+ * console.log(labels, folds);
+ * ```
  */
 export async function openNnunet(
   files: readonly FileEntry[] | Source,

@@ -27,6 +27,11 @@ const advice: Readonly<Record<Exclude<FileKind, 'zip' | 'legacy'>, string>> = {
  * of numpy as numbers.
  * @param name what messages call the file
  * @throws InvalidModel for a file that is damaged, is no file of torch.save, or needs Python to be understood
+ * @example
+ * ```js
+ * const saved = await readPytorch('weights.pth'); // maps, lists, numbers, PytorchTensors
+ * console.log(saved);
+ * ```
  */
 export async function readPytorch(source: Source, name?: string): Promise<unknown> {
   assertOptions('readPytorch', { source: sourceSchema }, { source });

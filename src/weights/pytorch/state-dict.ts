@@ -16,6 +16,10 @@ export type StateDict = ReadonlyMap<string, PytorchTensor>;
  * The tensors of a network by their names, without what wrappers put in front of them.
  * @param name what messages call the file
  * @throws InvalidModel as `readPytorch`, and where there are no tensors
+ * @example
+ * ```js
+ * for (const [name, { view }] of await readStateDict('weights.pth')) console.log(name, view.shape);
+ * ```
  */
 export async function readStateDict(source: Source, name = sourceName(source)): Promise<StateDict> {
   return stateDictOf(await readPytorch(source, name), name);

@@ -58,7 +58,14 @@ const isCount = (value: unknown): value is number => Number.isSafeInteger(value)
 export const isCounts = (value: unknown): value is readonly number[] =>
   Array.isArray(value) && Object.isFrozen(value) && value.length <= mostAxes && value.every(isCount);
 
-/** A tensor of a file of PyTorch's, whose numbers are read when they are asked for. */
+/**
+ * A tensor of a file of PyTorch's, whose numbers are read when they are asked for.
+ * @example
+ * ```js
+ * for (const value of (await readPytorch('weights.pth')).values())
+ *   if (value instanceof PytorchTensor) console.log(value.length, value.view.shape);
+ * ```
+ */
 export class PytorchTensor {
   /** How many numbers it has. */
   readonly length: number;

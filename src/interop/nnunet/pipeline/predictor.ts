@@ -60,6 +60,12 @@ const predictEntries = {
 /**
  * Segments as nnU-Net does: its preparation, its windows and mirroring, the mean of the folds' logits, and its way back
  * to the image's own grid. The device holds one fold at a time. Calls take turns.
+ * @example
+ * ```js
+ * const predictor = await NnunetPredictor.load(nnunetFiles);
+ * const { labels } = await predictor.predict('scan.nii.gz');
+ * predictor.dispose();
+ * ```
  */
 export class NnunetPredictor {
   readonly #network: OpenNetwork;
