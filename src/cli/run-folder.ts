@@ -1,9 +1,9 @@
 /** The folder of a training: proved writable and locked before anything else is done; each file is written whole. */
 import { existsSync } from 'node:fs';
-import { readdir, readFile, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { readdir, readFile, realpath, rm } from 'node:fs/promises';
+import { isAbsolute, join, relative, sep } from 'node:path';
 import { splitSchema, testedPart } from '../data/split.ts';
-import { InvalidDataset, UNet3DError } from '../errors.ts';
+import { InvalidDataset, InvalidOption, UNet3DError } from '../errors.ts';
 import { assertUnlocked, FolderLock } from '../files/lock.node.ts';
 import { makeFolder, removeLeftovers, writeFileAtomically } from '../files/write.node.ts';
 import { readJson } from '../json.ts';
@@ -136,6 +136,14 @@ export class RunFolder implements Disposable {
     return this.has(foldsName) && this.has('config.json') && !this.has('split.json');
   }
 
+  /** The names that lead from here to a path, through whatever links; undefined for one that lies elsewhere. */
+  async pathWithin(path: string): Promise<readonly string[] | undefined> {
+    const real = await realpath(path).catch(() => undefined);
+    if (real === undefined) return undefined;
+    const within = relative(await realpath(this.path), real);
+    return isAbsolute(within) || within.split(sep)[0] === '..' ? undefined : within.split(sep);
+  }
+
   /**
    * Takes away what an earlier training left, so that nothing of it stands beside what a new one that is stopped has
    * written: every file of its own, and the predictions of the cases that its split.json says were tested; of folds,
@@ -188,6 +196,14 @@ export class RunFolder implements Disposable {
     await this.picture('progress.png', curves(rows, { labels, title }));
   }
 }
+
+/** @throws InvalidOption if the model that a training begins with lies where `--overwrite` takes away */
+export async function assertInitStays(folder: RunFolder, init: string | undefined): Promise<void> {
+  if (init !== undefined && (await folder.pathWithin(init))) throw clearedBy(folder, `--init ${init}`);
+}
+
+export const clearedBy = (folder: RunFolder, what: string): InvalidOption =>
+  new InvalidOption(`${what} lies in ${folder.path}, which --overwrite clears: give another --out`);
 
 /** Of a split that is whole, whose names are none of paths; else none. */
 function testedCases(split: string): readonly string[] {

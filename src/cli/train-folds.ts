@@ -1,7 +1,6 @@
 /** `train --folds`: the trainings of a cross-validation into one folder, one after another or by several processes. */
 import { existsSync } from 'node:fs';
-import { realpath } from 'node:fs/promises';
-import { dirname, isAbsolute, join, relative, sep } from 'node:path';
+import { join } from 'node:path';
 import { nnunetFolds, parseFolds } from '../data/nnunet-folds.ts';
 import type { Dataset } from '../data/dataset.ts';
 import { readText } from '../data/source.ts';
@@ -18,7 +17,15 @@ import { readKeptArguments } from './kept-config.ts';
 import { checkOutputs } from './outputs.ts';
 import * as parse from './parse.ts';
 import { commandLine } from './results.ts';
-import { crossValidationFiles, foldName, foldPattern, foldsName, RunFolder } from './run-folder.ts';
+import {
+  assertInitStays,
+  clearedBy,
+  crossValidationFiles,
+  foldName,
+  foldPattern,
+  foldsName,
+  RunFolder,
+} from './run-folder.ts';
 import { foldOfTask } from './slurm.ts';
 import type { TrainOptions } from './train-options.ts';
 import {
@@ -201,19 +208,11 @@ async function assertStay(
   inputs: readonly string[],
   init: string | undefined,
 ): Promise<void> {
-  const root = await realpath(folder.path);
-  const pathWithin = async (path: string): Promise<string> =>
-    relative(root, await realpath(path).catch(() => dirname(root)));
-  const refuse = (path: string): never => {
-    throw new InvalidOption(`${path} lies in ${folder.path}, which --overwrite clears: give another --out`);
-  };
   for (const path of inputs) {
-    const [first, ...rest] = (await pathWithin(path)).split(sep);
-    if (rest.length > 0 && foldPattern.test(first!)) refuse(path);
+    const [first, ...rest] = (await folder.pathWithin(path)) ?? [];
+    if (rest.length > 0 && foldPattern.test(first!)) throw clearedBy(folder, path);
   }
-  if (init === undefined) return;
-  const within = await pathWithin(init);
-  if (within.split(sep)[0] !== '..' && !isAbsolute(within)) refuse(`--init ${init}`);
+  await assertInitStays(folder, init);
 }
 
 /** The splits_final.json that is given, or lies in the data set. */

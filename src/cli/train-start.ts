@@ -11,7 +11,7 @@ import { isSplitFile } from './parse.ts';
 import { withPreset } from './presets.ts';
 import type { CommandRanks } from './ranks.ts';
 import { commandLine } from './results.ts';
-import type { RunFolder } from './run-folder.ts';
+import { assertInitStays, type RunFolder } from './run-folder.ts';
 import type { TrainOptions } from './train-options.ts';
 import { runTraining } from './train-run.ts';
 
@@ -64,6 +64,7 @@ export async function startTraining(
       `${options.out} holds a training already: go on with it (--resume), start anew there (--overwrite), or ` +
         'give another --out',
     );
+  if (options.overwrite) await assertInitStays(folder, options.init);
   const init = options.init === undefined ? undefined : await openInit(options.init);
   if (init) options = withInit(options, init, isGiven);
   await runTraining(io, folder, dataset, options, {

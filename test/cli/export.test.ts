@@ -66,8 +66,16 @@ test('what is refused, and nothing is written', async () => {
   expect(await refused(model, '--to', 'nnunet', '--dataset', '../a')).toMatch(
     /^2 .*a name such as Dataset042/,
   );
+  const folds = await temporaryFolder();
+  for (const fold of ['fold_0', 'fold_1']) {
+    await mkdir(join(folds, fold));
+    await writeFile(join(folds, fold, 'model.safetensors'), await modelBytes('batch'));
+  }
+  const choice = /^2 .*has the folds 0, 1: give one of them with --fold/;
+  expect(await refused(folds, '--to', 'onnx')).toMatch(choice);
+  expect(await refused(folds, '--to', 'onnx', '--fold', '2')).toMatch(choice);
   expect(await refused(model, '--to', 'onnx', '--fold', '0')).toMatch(
-    /^2 .*--fold is for model folders of nnU/,
+    /^2 .*--fold is for folders of several folds/,
   );
   expect(await refused(join(folder, 'empty'), '--to', 'onnx')).toMatch(
     /^1 .*model\.safetensors: it does not exist/,

@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { link, mkdir, readFile, readdir, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { writeNifti } from '../../src/data/nifti.ts';
 import { cli, phantomDataset, temporaryFolder, type Ran } from './support.ts';
 
 const small = [
@@ -83,6 +84,16 @@ describe('an input under another name', () => {
     expectRefusal(await cli(['render', images(name), '--out', at('hard.png')]), overwrite);
     expectRefusal(await cli(['split', data, '--out', images(name)]), overwrite);
     expectRefusal(await cli(['plan', data, '--picture', at('hard.svg')]), overwrite);
+    await symlink(join(run, 'model.safetensors'), at('model.svg'));
+    const ofModel = ['--model', join(run, 'model.safetensors'), '--shape', '16,16,8'];
+    expectRefusal(await cli(['plan', ...ofModel, '--picture', at('model.svg')]), overwrite);
+    const described = at('dataset.json');
+    await writeFile(
+      described,
+      '{"labels": {"background": 0, "part": 1}, "numTraining": 0, "file_ending": ".nii.gz"}',
+    );
+    const compared = ['evaluate', labels(), labels(), '--dataset', described];
+    expectRefusal(await cli([...compared, '--out', described]), overwrite);
     const split = at('split.json');
     expect((await cli(['split', data, '--out', split])).exitCode).toBe(0);
     expectRefusal(await cli(['split', data, '--split', split, '--out', split]), overwrite);
@@ -104,6 +115,29 @@ describe('an input under another name', () => {
     expect(await contents()).toEqual(before);
     expect(await readdir(out)).toEqual(['predictions']);
   });
+});
+
+test('a model that a new training begins with is not cleared', async () => {
+  const before = await readFile(join(run, 'model.safetensors'));
+  const again = ['train', data, '--out', run, '--overwrite', '--init', run, ...small];
+  expectRefusal(await cli(again), /--init .* lies in .*, which --overwrite clears: give another --out/);
+  expect(await readFile(join(run, 'model.safetensors'))).toEqual(before);
+});
+
+test('a file of several volumes is no label map to draw', async () => {
+  const several = at('several.nii.gz');
+  await writeFile(
+    several,
+    await writeNifti({
+      data: new Uint8Array(2 * 8),
+      shape: [2, 2, 2, 2],
+      affine: [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1],
+    }),
+  );
+  const drawn = ['render', images(name), '--labels', several, '--out', at('a.png')];
+  const refused = await cli(drawn);
+  expect(refused.exitCode).toBe(2);
+  expect(refused.err).toMatch(/several\.nii\.gz holds 2 volumes: give a label map, which is one/);
 });
 
 test('two results that would be one file', async () => {

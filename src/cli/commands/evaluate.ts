@@ -4,7 +4,7 @@ import { basename, join } from 'node:path';
 import { Command, Option } from 'commander';
 import { volumesAmong } from '../../data/dataset.ts';
 import { filesIn } from '../../data/dataset.node.ts';
-import { readDescription, type Description } from '../../data/dataset-json.ts';
+import { readDescription } from '../../data/dataset-json.ts';
 import { highestLabel } from '../../data/label-values.ts';
 import { readNifti } from '../../data/nifti.ts';
 import { scoredNames } from '../../data/regions.ts';
@@ -88,7 +88,8 @@ Examples:
 }
 
 async function evaluate(io: Io, predictions: string, labels: string, given: Options): Promise<void> {
-  const description = given.dataset === undefined ? undefined : await descriptionOf(given.dataset);
+  const described = given.dataset === undefined ? undefined : await descriptionAt(given.dataset);
+  const description = described === undefined ? undefined : readDescription(await readText(described));
   const regions = description?.regions;
   const options = description ? { ...given, ignore: description.ignoreLabel } : given;
   const [predicted, truths] = [await files(io, predictions), await files(io, labels)];
@@ -97,7 +98,10 @@ async function evaluate(io: Io, predictions: string, labels: string, given: Opti
       { option: '--csv', paths: options.csv === undefined ? [] : [options.csv] },
       { option: '--out', paths: options.out === undefined ? [] : [options.out] },
     ],
-    [...predicted, ...truths].map(({ source }) => source),
+    [
+      ...[...predicted, ...truths].map(({ source }) => source),
+      ...(described === undefined ? [] : [described]),
+    ],
   );
   const single = predicted.length === 1 && truths.length === 1;
   const names = description?.labels ?? options.names?.split(',').map((name) => name.trim());
@@ -135,9 +139,8 @@ async function evaluate(io: Io, predictions: string, labels: string, given: Opti
 }
 
 /** Of a data set's folder, or the file itself. */
-async function descriptionOf(path: string): Promise<Description> {
-  return readDescription(await readText((await isFolderAt(path)) ? join(path, 'dataset.json') : path));
-}
+const descriptionAt = async (path: string): Promise<string> =>
+  (await isFolderAt(path)) ? join(path, 'dataset.json') : path;
 
 interface NamedFile {
   readonly name: string;

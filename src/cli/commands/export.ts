@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { basename, dirname, extname, join } from 'node:path';
 import { Command, Option } from 'commander';
 import { filesIn } from '../../data/dataset.node.ts';
+import { foldsAmong } from '../../ensemble.ts';
 import { InvalidModel, InvalidOption } from '../../errors.ts';
 import { exportNnunet } from '../../export/nnunet.ts';
 import { exportOnnx } from '../../export/onnx.ts';
@@ -55,7 +56,7 @@ export function exportCommand(io: Io): Command {
       ).choices(['transposed', 'shuffled']),
     )
     .option('--dataset <name>', 'of nnunet: the data set, such as Dataset042_Liver')
-    .option('--fold <name>', "of nnU-Net's folders with several: which one")
+    .option('--fold <name>', 'of a folder with several: which one')
     .addHelpText(
       'after',
       `
@@ -134,7 +135,15 @@ async function modelAt(
       return { bytes: await convertNnunet(model, names[0]), inputs, place: join(path, `fold_${names[0]!}`) };
     }
   }
-  if (fold !== undefined) throw new InvalidOption(`--fold is for model folders of nnU-Net; ${path} is none`);
+  const folds = isFolder && !existsSync(file) ? foldsAmong((await filesIn(path)).files) : [];
+  if (folds.length > 0) {
+    const chosen = folds.find((found) => found.fold === fold);
+    if (chosen) return modelAt(io, join(path, chosen.path), undefined);
+    throw new InvalidOption(
+      `${path} has the folds ${folds.map((found) => found.fold).join(', ')}: give one of them with --fold`,
+    );
+  }
+  if (fold !== undefined) throw new InvalidOption(`--fold is for folders of several folds; ${path} is none`);
   const bytes = await readFile(file).catch((error: NodeJS.ErrnoException) => {
     throw new InvalidModel(
       `cannot read the model ${fileMessage(error)}; give a model.safetensors, its folder, or a model folder of nnU-Net`,

@@ -145,7 +145,10 @@ Examples:
       if (options.picture !== undefined)
         await checkOutputs(
           [{ option: '--picture', paths: [options.picture] }],
-          dataset ? dataFiles(dataset, folder, options) : [],
+          [
+            ...(dataset ? dataFiles(dataset, folder, options) : []),
+            ...(options.model === undefined ? [] : [options.model]),
+          ],
         );
       const print = dataset && (await fingerprintOf(io, dataset, dataset.cases));
       const regions = dataset?.regions;

@@ -7,7 +7,7 @@ import type { FileEntry } from '../../data/case.ts';
 import { volumesAmong } from '../../data/dataset.ts';
 import { filesIn } from '../../data/dataset.node.ts';
 import { imagesByCase, type NamedVolume } from '../../data/volumes-by-case.ts';
-import { Aborted, InvalidOption, InvalidVolume, UNet3DError } from '../../errors.ts';
+import { Aborted, InvalidOption, InvalidVolume, OutOfMemory, UNet3DError } from '../../errors.ts';
 import { assertUnlocked } from '../../files/lock.node.ts';
 import { writeFileAtomically } from '../../files/write.node.ts';
 import { failureOf, fileMessage, Unsatisfactory } from '../failure.ts';
@@ -207,9 +207,12 @@ async function predict(
       } catch (error) {
         // One bad file of many does not keep the others from being segmented.
         if (!(error instanceof UNet3DError) || error instanceof Aborted || jobs.length === 1) throw error;
-        if (!(error instanceof InvalidVolume || error instanceof InvalidOption)) throw error;
+        const isOfVolume = [InvalidVolume, InvalidOption, OutOfMemory].some((kind) => error instanceof kind);
+        if (!isOfVolume) throw error;
         failed.push(name);
-        io.err(`error: ${failureOf(error).message}`);
+        const { message } = failureOf(error);
+        if (options.json) io.out(toJson({ input: files, error: message }));
+        io.err(`error: ${message}`);
       }
     }
   } finally {

@@ -65,8 +65,8 @@ Examples:
         {
           name: basename(image),
           image: volume,
-          ...(options.labels !== undefined && { truth: await channelOf(options.labels, 0) }),
-          ...(options.prediction !== undefined && { prediction: await channelOf(options.prediction, 0) }),
+          ...(options.labels !== undefined && { truth: await channelOf(options.labels) }),
+          ...(options.prediction !== undefined && { prediction: await channelOf(options.prediction) }),
         },
         format,
         {
@@ -82,16 +82,19 @@ Examples:
     });
 }
 
-/** One 3-D volume of a file. */
-async function channelOf(path: string, channel: number): Promise<GridVolume> {
+/** One 3-D volume of a file; without a channel, of one that holds no more, as label maps do. */
+async function channelOf(path: string, channel?: number): Promise<GridVolume> {
   const { data, shape, affine, spacing } = await readNifti(path);
   const [x = 1, y = 1, z = 1, ...rest] = shape;
   const voxels = x * y * z;
   const channels = rest.reduce((a, b) => a * b, 1);
-  if (channel >= channels)
-    throw new InvalidOption(`${path} has ${channels} channel(s); --channel is ${channel}, counted from 0`);
+  if (channel === undefined && channels > 1)
+    throw new InvalidOption(`${path} holds ${channels} volumes: give a label map, which is one`);
+  const at = channel ?? 0;
+  if (at >= channels)
+    throw new InvalidOption(`${path} has ${channels} channel(s); --channel is ${at}, counted from 0`);
   return {
-    data: data.subarray(channel * voxels, (channel + 1) * voxels),
+    data: data.subarray(at * voxels, (at + 1) * voxels),
     shape: [x, y, z],
     affine,
     spacing,
