@@ -55,6 +55,11 @@ let joined: Promise<MpiRanks> | undefined;
  * Joins the processes that mpirun, mpiexec or srun has started with this one; once in a process.
  * @returns undefined for a process by itself, for which MPI is not touched
  * @throws UNet3DError without koffi or an MPI library, or where that library does not see the other processes
+ * @example
+ * ```js
+ * const ranks = await joinRanks(); // undefined without mpirun
+ * await model.fit(cases, { epochs: 1, ranks });
+ * ```
  */
 export async function joinRanks(): Promise<MpiRanks | undefined> {
   const launch = launchOf();
