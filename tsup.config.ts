@@ -59,6 +59,8 @@ export default defineConfig({
   // Names stay, so that errors of users tell where they come from; with source maps the package were three times as large.
   minifyWhitespace: true,
   minifySyntax: true,
+  // Node shows the line that throws: one line for a whole file would hide what the error says.
+  esbuildOptions: (options) => void (options.lineLimit = 160),
   clean: true,
   // tsup hands the declarations to a compiler option that TypeScript 6 only takes when told so.
   dts: { entry: entries, compilerOptions: { ignoreDeprecations: '6.0' } },
