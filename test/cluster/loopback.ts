@@ -81,7 +81,7 @@ export class LoopbackSlurm implements AsyncDisposable {
       (option) => `--${option.replace('=', `=${folder}/`)}`,
     );
     slurm.#daemon('munged', '--foreground', '--force', ...options);
-    await until('munged answers', async () => existsSync(join(folder, 'munge.socket')));
+    await until('munged answers', () => Promise.resolve(existsSync(join(folder, 'munge.socket'))));
     slurm.#daemon('slurmctld', '-D', '-f', config);
     slurm.#daemon('slurmd', '-D', '-f', config);
     await until('the node is idle', async () =>

@@ -121,7 +121,7 @@ test.skipIf(!canStart)(
     const hold = (task: string, line: string) => writeFile(join(programs, task), line);
     const held = async (task: string): Promise<number> => {
       const file = join(programs, `${task}.held`);
-      await until(`${task} is held`, async () => existsSync(file));
+      await until(`${task} is held`, () => Promise.resolve(existsSync(file)));
       return Number(await readFile(file, 'utf8'));
     };
     await using slurm = await LoopbackSlurm.start({
