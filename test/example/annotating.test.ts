@@ -1,0 +1,173 @@
+/**
+ * The browser example for who has no labels: scans in odd orientations are drawn on, found again after a reload, saved on
+ * their own grids, trained on, and what the network makes of them is corrected and trained on again.
+ */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { chromium as playwright, type Browser, type Page } from 'playwright';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { chromium } from '../../scripts/chromium.ts';
+import { readNifti, writeNifti, type Volume } from '../../src/node.ts';
+import { serveExample, type Site } from '../support/site.ts';
+import { visitPage } from '../support/visit.ts';
+
+const launch = chromium();
+const complaints: string[] = [];
+const folder = mkdtempSync(join(tmpdir(), 'unet3d-scans-'));
+let site: Site;
+let browser: Browser | undefined;
+
+const shape = [18, 16, 12] as const;
+/** To the front, downwards, to the left, and a little oblique; another one downwards, to the right, backwards. */
+const affines = [
+  [0, 0, -1, 9, 1, 0, 0, -8, 0, -1, 0, 6, 0, 0, 0, 1],
+  [0, 1, 0, -20, 0, 0, -1, 30, -1, 0, 0, 9, 0, 0, 0, 1],
+] as const;
+const names = ['scan_1', 'scan_2'];
+
+beforeAll(async () => {
+  for (const [index, affine] of affines.entries()) {
+    const data = Float32Array.from({ length: 18 * 16 * 12 }, (_, voxel) => {
+      const place = [voxel % 18, Math.floor(voxel / 18) % 16, Math.floor(voxel / 288)];
+      const distance = Math.hypot(...place.map((at, axis) => at - (shape[axis]! - 1) / 2));
+      return (distance < 5 ? 100 : 10) + ((voxel * (7 + index)) % 5);
+    });
+    const bytes = await writeNifti({ data, shape: [...shape], affine: [...affine] });
+    writeFileSync(join(folder, `${names[index]}.nii.gz`), bytes);
+  }
+  site = await serveExample();
+  if (launch) browser = await playwright.launch({ ...launch, headless: true });
+});
+
+afterAll(async () => {
+  await browser?.close();
+  site?.close();
+  rmSync(folder, { recursive: true });
+});
+
+async function takeFolder(page: Page): Promise<void> {
+  await page.getByRole('tab', { name: 'Data' }).click();
+  const chooser = page.waitForEvent('filechooser');
+  await page.getByRole('button', { name: 'Choose a folder' }).click();
+  await (await chooser).setFiles(folder);
+  await page.getByRole('button', { name: 'No labels: annotate some' }).click();
+}
+
+const boardStatus = (page: Page) => page.locator('.annotate p.quiet[role=status]');
+const openCase = async (page: Page, name: string): Promise<void> => {
+  await page.getByRole('group', { name: 'Cases' }).getByRole('button', { name }).click();
+  await page.getByRole('button', { name: 'Undo' }).and(page.locator(':disabled')).waitFor();
+  await boardStatus(page)
+    .getByText(/drawn|complete/)
+    .waitFor();
+};
+
+/** Draws through points, in pixels from the middle of the board. */
+async function stroke(page: Page, points: readonly (readonly [number, number])[]): Promise<void> {
+  const canvas = page.locator('.board canvas');
+  await canvas.scrollIntoViewIfNeeded();
+  const box = (await canvas.boundingBox())!;
+  const [first, ...others] = points.map(
+    ([x, y]) => [box.x + box.width / 2 + x, box.y + box.height / 2 + y] as const,
+  );
+  await page.mouse.move(...first!);
+  await page.mouse.down();
+  for (const point of others) await page.mouse.move(...point);
+  await page.mouse.up();
+}
+
+const circle = (radius: number): (readonly [number, number])[] =>
+  Array.from({ length: 17 }, (_, at) => {
+    const angle = (at * Math.PI) / 8;
+    return [radius * Math.cos(angle), radius * Math.sin(angle)] as const;
+  });
+
+async function saved(page: Page): Promise<Volume> {
+  const download = page.waitForEvent('download');
+  await page.getByRole('button', { name: 'Save as NIfTI' }).click();
+  return readNifti(readFileSync(await (await download).path()));
+}
+
+/** Where the voxels with a value lie on average, in millimetres. */
+function placeOf({ data, affine }: Volume, value: number): number[] {
+  const sum = [0, 0, 0];
+  let count = 0;
+  data.forEach((label, voxel) => {
+    if (label !== value) return;
+    const at = [voxel % 18, Math.floor(voxel / 18) % 16, Math.floor(voxel / 288), 1];
+    count++;
+    for (const row of [0, 1, 2])
+      sum[row]! += at.reduce((total, n, axis) => total + n * affine[4 * row + axis]!, 0);
+  });
+  return sum.map((total) => total / count);
+}
+
+test('scans without labels are drawn on, kept, saved on their grids, trained on and corrected', async ({
+  skip,
+}) => {
+  if (!browser) return skip('no Chromium for this machine');
+  const page = await visitPage(browser, site.address, complaints);
+  await takeFolder(page);
+  for (const name of names) {
+    await openCase(page, name);
+    await page.keyboard.press('b');
+    await page.keyboard.press('1');
+    await stroke(page, [[0, 0]]);
+    await page.getByRole('button', { name: 'Add a class' }).click();
+    await page.keyboard.press('Tab'); // leaves the name
+    await page.getByRole('button', { name: 'Draw class 2' }).click();
+    await stroke(page, [[-150, -100]]);
+    await page.getByText('1 slice drawn in this plane, 0 complete').waitFor();
+  }
+  await page.reload();
+  await takeFolder(page);
+  for (const [index, name] of names.entries()) {
+    await openCase(page, name);
+    const labels = await saved(page);
+    expect(labels.affine.map((value, at) => value - affines[index]![at]!)).toSatisfy(
+      (differences: number[]) => differences.every((difference) => Math.abs(difference) < 1e-5),
+    );
+    expect(new Set(labels.data)).toEqual(new Set([1, 2, 255]));
+    // At the left of the picture is the patient's right, and at its top the front.
+    const [from, to] = [placeOf(labels, 1), placeOf(labels, 2)];
+    const [right, front, up] = to.map((mm, axis) => mm - from[axis]!) as [number, number, number];
+    expect(right).toBeGreaterThan(2);
+    expect(front).toBeGreaterThan(1);
+    expect(Math.abs(up)).toBeLessThan(1.5);
+    expect(Math.abs(right / front - 1.5)).toBeLessThan(0.75); // to a voxel
+  }
+
+  // A scripted annotator: one slice of each scan, in which nothing else is.
+  for (const name of names) {
+    await openCase(page, name);
+    await page.keyboard.press('o');
+    await page.keyboard.press('1');
+    await stroke(page, circle(120));
+    await page.keyboard.press('c');
+    await page.getByText('1 slice drawn in this plane, 1 complete').waitFor();
+  }
+  await page.keyboard.press('Control+z');
+  await page.getByText('1 slice drawn in this plane, 0 complete').waitFor();
+  await page.keyboard.press('Control+Shift+z');
+  await page.getByText('1 slice drawn in this plane, 1 complete').waitFor();
+  const train = async (): Promise<void> => {
+    await page.getByRole('button', { name: 'Use this network' }).waitFor();
+    await page.getByRole('tab', { name: 'Annotate' }).click();
+  };
+  await page.getByRole('button', { name: 'Train on 2 annotated cases' }).click();
+  await page.getByLabel('Epochs').fill('2');
+  await page.getByLabel('Epochs').press('Tab');
+  await page.getByLabel('Features per level').selectOption('8,16');
+  await page.getByRole('button', { name: 'Start training' }).click();
+  await train();
+  await page.getByRole('button', { name: 'Accept in this slice' }).waitFor();
+  await page.getByText('too few to tell').waitFor();
+  await page.getByRole('button', { name: 'Accept all of it' }).click();
+  await page.getByText('The whole case is complete:').waitFor();
+  await page.getByRole('button', { name: 'Go on training from the present network' }).click();
+  await page.getByText('It goes on from the weights of another network').waitFor();
+  await train();
+  await expect.poll(() => page.locator('.annotate tbody tr').count()).toBe(2);
+  expect(complaints).toEqual([]);
+});
