@@ -1,4 +1,6 @@
-import { UNet3D, fromArrays, phantoms } from 'unet3d-gpu';
+import { UNet3D, fromArrays, phantoms, writeNifti } from 'unet3d-gpu';
+
+addEventListener('unhandledrejection', ({ reason }) => postMessage(`${reason}`));
 
 const shape = [8, 8, 8];
 const cases = phantoms(3, { shape }).map(({ image, labels, affine }, subject) => {
@@ -12,7 +14,8 @@ await model.fit(cases, {
     if (event.type === 'epoch') postMessage(`epoch ${event.row.epoch}: loss ${event.row.loss.toFixed(4)}`);
   },
 });
-const segmentation = await model.predict({ data: cases[0].image, dims: shape, affine: cases[0].affine });
+const [{ image, affine }] = phantoms(1, { first: 3, shape }); // or a File that was chosen or dropped
+const segmentation = await model.predict(await writeNifti({ data: image, shape, affine }));
 postMessage(`segmented ${segmentation.labels.shape.join(' x ')} voxels`);
 model.dispose();
 postMessage('trained');
