@@ -65,6 +65,8 @@ const browser: TestProjectConfiguration = {
       'test/browser/**/*.test.ts',
       'test/interop/{forward,monai}.test.ts',
     ],
+    // The same calls on the same kernels as in Node, many times over.
+    exclude: ['test/model/{limits,policy,tune,turns}.test.ts'],
     setupFiles: ['test/support/setup.browser.ts'],
     maxWorkers: 2,
     // Files share a page, and with it a device and its compiled kernels: one page, since another would compile them again.

@@ -2,18 +2,19 @@
  * Runs the tests of test/cluster, each on an engine that clusters have, and names loudly what could not run. Engines that
  * are missing are installed where continuous integration may do that without being asked: as root, by apt-get.
  */
-import { spawnSync } from 'node:child_process';
+import { spawnSync, type SpawnSyncOptions } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { engines, isHere } from '../test/cluster/engines.ts';
 
-const run = (program: string, args: readonly string[], env: Record<string, string> = {}) =>
-  spawnSync(program, args, { stdio: 'inherit', env: { ...process.env, ...env } });
+const run = (program: string, args: readonly string[], options: SpawnSyncOptions = {}) =>
+  spawnSync(program, args, { stdio: 'inherit', ...options });
 
 const missing = engines.filter((engine) => !isHere(engine));
 const mayInstall = process.env['CI'] !== undefined && process.getuid?.() === 0;
 if (missing.length > 0 && mayInstall) {
   const packages = missing.flatMap((engine) => engine.packages);
-  const quiet = { DEBIAN_FRONTEND: 'noninteractive' };
+  // Without a network, apt-get tries for minutes.
+  const quiet = { env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }, timeout: 90_000 };
   run('apt-get', ['update', '-qq'], quiet);
   run('apt-get', ['install', '-y', '-qq', '--no-install-recommends', ...packages], quiet);
 }

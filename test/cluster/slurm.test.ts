@@ -6,8 +6,8 @@ import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { expect, test } from 'vitest';
-import { temporaryFolder, writePhantom } from '../cli/support.ts';
-import { isHere, slurm as engine } from './engines.ts';
+import { phantomDataset, temporaryFolder, writePhantom } from '../cli/support.ts';
+import { isHere, openMpi, slurm as engine } from './engines.ts';
 import { LoopbackSlurm, until } from './loopback.ts';
 import { command } from './processes.ts';
 
@@ -166,5 +166,34 @@ test.skipIf(!canStart)(
     const last = await slurm.submit(script('finish.sh'), ...given);
     await slurm.reaches(last, 'COMPLETED');
     expect(await slurm.logs()).toMatch(/4 of 4 volume\(s\), of which 4 are there already/);
+  },
+);
+
+test.skipIf(!canStart || !isHere(openMpi))(
+  'two tasks of srun share a training: the losses of accumulation in one process',
+  async () => {
+    const [work, programs] = [await temporaryFolder(), await temporaryFolder()];
+    const program = join(programs, 'unet3d-gpu');
+    const quoted = command.map((word) => `'${word}'`).join(' ');
+    await writeFile(program, `#!/bin/sh\nexec ${quoted} "$@"\n`);
+    await chmod(program, 0o755);
+    const data = await phantomDataset(10, [8, 8, 8]);
+    const options = ['--features', '4,8', '--epochs', '2', '--no-postprocess'];
+    const out = (name: string): string[] => ['--out', join(work, name)];
+    await oneProcess('train', data, ...options, ...out('alone'), '--batch-size', '1', '--accumulate', '2');
+
+    await using slurm = await LoopbackSlurm.start({ PATH: `${programs}:${process.env['PATH'] ?? ''}` });
+    const given = [data, ...options, ...out('shared'), '--batch-size', '2'];
+    const job = await slurm.submit('--ntasks=2', script('ranks.sh'), ...given);
+    await slurm.reaches(job, 'COMPLETED');
+    const losses = async (name: string): Promise<number[]> => {
+      const [, ...rows] = (await readFile(join(work, name, 'history.csv'), 'utf8')).trim().split('\n');
+      return rows.map((row) => Number(row.split(',')[1]));
+    };
+    const [alone, shared] = [await losses('alone'), await losses('shared')];
+    expect(alone).toHaveLength(2);
+    expect(shared).toHaveLength(2);
+    shared.forEach((loss, epoch) => expect(Math.abs(loss / alone[epoch]! - 1)).toBeLessThan(1e-6));
+    expect((await slurm.logs()).match(/^(\d: )?GPU/gm)?.length).toBeGreaterThan(0);
   },
 );

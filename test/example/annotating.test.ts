@@ -83,6 +83,19 @@ const circle = (radius: number): (readonly [number, number])[] =>
     return [radius * Math.cos(angle), radius * Math.sin(angle)] as const;
   });
 
+/** Runs in the page: how many names of classes each kept drawing has. */
+async function namesKept(): Promise<number[]> {
+  const asked = <T>(request: IDBRequest<T>) =>
+    new Promise<T>((resolve, reject) => {
+      request.onsuccess = () => resolve(request.result);
+      request.onerror = () => reject(request.error!);
+    });
+  const database = await asked(indexedDB.open('unet3d-gpu-example'));
+  const kept = await asked(database.transaction('drawings').objectStore('drawings').getAll());
+  database.close();
+  return (kept as { names: string[] }[]).map(({ names }) => names.length).sort();
+}
+
 async function saved(page: Page): Promise<Volume> {
   const download = page.waitForEvent('download');
   await page.getByRole('button', { name: 'Save as NIfTI' }).click();
@@ -120,6 +133,8 @@ test('scans without labels are drawn on, kept, saved on their grids, trained on 
     await stroke(page, [[-150, -100]]);
     await page.getByText('1 slice drawn in this plane, 0 complete').waitFor();
   }
+  // Both strokes of each are kept: the last one knows the class that was added before it.
+  await expect.poll(() => page.evaluate(namesKept)).toEqual([3, 4]);
   await page.reload();
   await takeFolder(page);
   for (const [index, name] of names.entries()) {
@@ -156,7 +171,7 @@ test('scans without labels are drawn on, kept, saved on their grids, trained on 
     await page.getByRole('tab', { name: 'Annotate' }).click();
   };
   await page.getByRole('button', { name: 'Train on 2 annotated cases' }).click();
-  await page.getByLabel('Epochs').fill('2');
+  await page.getByLabel('Epochs').fill('1');
   await page.getByLabel('Epochs').press('Tab');
   await page.getByLabel('Features per level').selectOption('8,16');
   await page.getByRole('button', { name: 'Start training' }).click();
