@@ -7,8 +7,9 @@ export const exitCodes = { fine: 0, failure: 1, usage: 2, interrupted: 130, clos
 
 export const exitCodesHelp = `
 Exit codes: 0 fine, 1 failure or bad input, 2 wrong usage, 130 interrupted
-(Ctrl-C; 143 by SIGTERM, 129 by SIGHUP, 138 by SIGUSR1), 141 nobody read the output to its end.
-train, predict and demo do not need their output read: their results are files.`;
+(Ctrl-C; 143 by SIGTERM, 129 by SIGHUP, 138 by SIGUSR1), 141 nobody read the
+output to its end. train, predict and demo do not need it read: their results
+are files.`;
 
 export interface Failure {
   /** Empty where everything has been said. */

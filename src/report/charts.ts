@@ -14,6 +14,7 @@ export type Plot = typeof import('@observablehq/plot');
 
 /** The same for callers, whose compilers need not know its types: they lean on d3's, which npm does not install. */
 export interface PlotModule {
+  /** Draws marks, as an SVG element. */
   readonly plot: (...options: never[]) => unknown;
 }
 
