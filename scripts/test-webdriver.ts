@@ -48,6 +48,8 @@ const site = createServer(({ url }, response) => {
 await new Promise<void>((resolve) => site.listen(0, '127.0.0.1', resolve));
 const { port } = site.address() as AddressInfo;
 
+/** For the self-test in the page. */
+const patienceMs = 10 * 60_000;
 const driverPort = port + 1;
 const server = spawn(driver, driver === 'safaridriver' ? ['-p', `${driverPort}`] : [`--port=${driverPort}`], {
   stdio: ['ignore', 'ignore', 'inherit'],
@@ -71,11 +73,11 @@ async function selfTestReport(): Promise<string> {
   const { sessionId } = await call<{ sessionId: string }>('POST', '/session', wish);
   try {
     await call('POST', `/session/${sessionId}/url`, { url: `http://127.0.0.1:${port}/` });
-    for (;;) {
+    for (const begun = performance.now(); performance.now() - begun < patienceMs; await wait(500)) {
       const title = await call<string>('GET', `/session/${sessionId}/title`);
       if (title !== '') return title;
-      await wait(500);
     }
+    throw new Error(`the page has not finished within ${patienceMs / 60_000} minutes`);
   } finally {
     await call('DELETE', `/session/${sessionId}`);
   }

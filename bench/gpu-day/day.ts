@@ -6,7 +6,7 @@
  * earlier call, and takes what was not reached before what failed. --rehearse takes small sizes, on a program on the CPU.
  */
 import { execFileSync } from 'node:child_process';
-import { appendFileSync, mkdirSync, mkdtempSync, renameSync, writeFileSync } from 'node:fs';
+import { appendFileSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -45,6 +45,7 @@ const keptEvents = new Set<unknown>([
 ]);
 
 const folder = mkdtempSync(join(tmpdir(), 'gpu-day-'));
+process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
 mkdirSync(options.out, { recursive: true });
 const log = join(options.out, 'log.txt');
 const scale = options.rehearse ? rehearsal : day;

@@ -16,6 +16,9 @@ interface Running {
   readonly onLine: (line: string) => void;
 }
 
+/** By which the whole is stopped, and with it the part, which is no longer in its group. */
+const stopping = ['SIGINT', 'SIGTERM'] as const;
+
 /** What ended processes get to let go of the GPU, after which they are left to themselves. */
 const patienceMs = 5000;
 
@@ -54,8 +57,14 @@ export async function runPart(
   const late = new Promise<undefined>((resolve) => {
     timer = setTimeout(() => resolve(undefined), seconds * 1000);
   });
+  const stop = (): never => {
+    end(child.pid);
+    process.exit(1);
+  };
+  for (const signal of stopping) process.once(signal, stop);
   const ended = await Promise.race([closed, late]);
   clearTimeout(timer);
+  for (const signal of stopping) process.off(signal, stop);
   end(child.pid);
   if (ended) return ended;
   await Promise.race([closed, new Promise((resolve) => setTimeout(resolve, patienceMs).unref())]);

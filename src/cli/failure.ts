@@ -1,9 +1,16 @@
 /** What the command says and how it leaves when something goes wrong: one clear message, no stack trace. */
+import { constants } from 'node:os';
 import { CommanderError, InvalidArgumentError } from 'commander';
 import { Aborted, InvalidOption, UNet3DError } from '../errors.ts';
 import type { Io } from './io.ts';
 
 export const exitCodes = { fine: 0, failure: 1, usage: 2, interrupted: 130, closedPipe: 141 } as const;
+
+/** As shells have it, 128 and the number of the signal where one has stopped the command: the cause of its reason. */
+export function leavingCode(exitCode: number, { reason }: AbortSignal): number {
+  const signal = exitCode === exitCodes.interrupted && reason instanceof Aborted ? reason.cause : undefined;
+  return typeof signal === 'string' ? 128 + constants.signals[signal as NodeJS.Signals] : exitCode;
+}
 
 export const exitCodesHelp = `
 Exit codes: 0 fine, 1 failure or bad input, 2 wrong usage, 130 interrupted

@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
-import { InvalidDataset, InvalidOption } from '../errors.ts';
+import { InvalidDataset, InvalidOption, UNet3DError } from '../errors.ts';
 import { makeFolder } from '../files/write.node.ts';
 import { formatBytes } from '../format.ts';
 import { untar } from '../gpu/drivers.node.ts';
@@ -35,6 +35,8 @@ export async function fetchedDataset(io: Io, address: string, parent: string): P
       await writeFile(target, bytes);
     }
     await rename(draft, folder);
+  } catch (error) {
+    if (!existsSync(folder)) throw error; // otherwise another process was faster
   } finally {
     await rm(draft, { recursive: true, force: true });
   }
@@ -46,19 +48,22 @@ async function fetched(address: string, signal: AbortSignal): Promise<Uint8Array
     new InvalidOption(
       `${address} cannot be fetched: ${reason}; give the address of a .tar or .tar.gz, or a folder`,
     );
-  const response = await fetch(address, { signal }).catch((error: unknown) => {
+  const parts: Uint8Array[] = [];
+  try {
+    const response = await fetch(address, { signal });
+    if (!response.ok || !response.body) throw failed(`the server answers ${response.status}`);
+    let size = 0;
+    for await (const part of response.body) {
+      size += part.length;
+      if (size > mostBytes) throw tooLarge(address);
+      parts.push(part);
+    }
+  } catch (error) {
     signal.throwIfAborted();
+    if (error instanceof UNet3DError) throw error;
     throw failed(
       error instanceof Error && error.cause instanceof Error ? error.cause.message : String(error),
     );
-  });
-  if (!response.ok || !response.body) throw failed(`the server answers ${response.status}`);
-  const parts: Uint8Array[] = [];
-  let size = 0;
-  for await (const part of response.body) {
-    size += part.length;
-    if (size > mostBytes) throw tooLarge(address);
-    parts.push(part);
   }
   return Buffer.concat(parts);
 }
@@ -70,7 +75,7 @@ const tooLarge = (address: string): InvalidDataset =>
 
 /** Files beside and below dataset.json, by their paths from there. */
 function filesOfDataset(archive: Uint8Array, address: string): { path: string; bytes: Uint8Array }[] {
-  const files = untar(unpacked(archive, address)).filter(({ name }) => !/(^|\/)\._/.test(name));
+  const files = filesIn(unpacked(archive, address), address).filter(({ name }) => !/(^|\/)\._/.test(name));
   for (const { name } of files)
     if (/^\/|^[a-z]:|\\/i.test(name) || name.split('/').includes('..'))
       throw new InvalidDataset(
@@ -88,6 +93,14 @@ function filesOfDataset(archive: Uint8Array, address: string): { path: string; b
   return files.flatMap(({ name, bytes }) =>
     name.startsWith(root) ? [{ path: name.slice(root.length), bytes }] : [],
   );
+}
+
+function filesIn(archive: Uint8Array, address: string): ReturnType<typeof untar> {
+  try {
+    return untar(archive);
+  } catch (error) {
+    throw new InvalidDataset(`${address}: ${(error as Error).message}; fetch it again, or give a folder`);
+  }
 }
 
 function unpacked(archive: Uint8Array, address: string): Uint8Array {

@@ -6,7 +6,7 @@ import { valuesOfAll, type Ranks } from '../distributed/ranks.ts';
 import { Aborted, InvalidOption } from '../errors.ts';
 import { adapterClassOf } from '../gpu/device.ts';
 import type { NodeAdapter } from '../gpu/node.ts';
-import { Unsatisfactory, tellFailure } from './failure.ts';
+import { Unsatisfactory, leavingCode, tellFailure } from './failure.ts';
 import type { Io } from './io.ts';
 
 /** Ranks on a command line. */
@@ -41,7 +41,7 @@ export async function together(
     if (rank > 0) await wait(error instanceof Aborted ? patience.stop : patience.failure);
     const exitCode = tellFailure(rank === 0 ? io : { err: (...lines) => lines.forEach(say) }, error);
     await io.written();
-    ranks.abort(exitCode);
+    ranks.abort(leavingCode(exitCode, io.signal));
   }
 }
 

@@ -36,11 +36,23 @@ export interface Making {
   readonly inputs: readonly string[];
 }
 
+/** A result, and where it goes. */
+export interface WrittenFile {
+  readonly path: string;
+  readonly bytes: Uint8Array;
+}
+
+/** One after another: what the last one is taken as the sign of is there by then. */
+export async function writeFiles(files: readonly WrittenFile[]): Promise<void> {
+  for (const { path, bytes } of files) await writeFileAtomically(path, bytes);
+}
+
 /** A folder whose results are all of one making. */
 export class ResultsFolder {
   private constructor(
     private readonly path: string,
     private readonly record: string,
+    private readonly signal: AbortSignal,
   ) {}
 
   /**
@@ -53,7 +65,7 @@ export class ResultsFolder {
     path: string,
     { model, options, inputs }: Making,
     targets: readonly string[],
-    overwrite: boolean,
+    { overwrite, signal }: { readonly overwrite: boolean; readonly signal: AbortSignal },
   ): Promise<ResultsFolder> {
     const hashes: [string, string][] = [];
     for (const file of [...model].sort())
@@ -66,10 +78,10 @@ export class ResultsFolder {
     const record = `${toJson(making, 2)}\n`;
     const file = join(path, recordName);
     makeFolder(path);
-    using held = await FolderLock.wait(path, patienceMs);
+    using held = await FolderLock.wait(path, patienceMs, signal);
     void held; // until the end
     const before = await readIfThere(file, longest);
-    if (before && new TextDecoder().decode(before) === record) return new ResultsFolder(path, record);
+    if (before && new TextDecoder().decode(before) === record) return new ResultsFolder(path, record, signal);
     const there = targets.filter((target) => existsSync(target));
     const remedy = 'have all made anew (--overwrite), or give another --out';
     if (!overwrite && (before ?? there.length > 0))
@@ -80,16 +92,19 @@ export class ResultsFolder {
       );
     for (const target of there) await rm(target, { force: true });
     await writeFileAtomically(file, record);
-    return new ResultsFolder(path, record);
+    return new ResultsFolder(path, record, signal);
   }
 
-  /** @throws UNet3DError where another command has taken over the folder */
-  async assertOurs(): Promise<void> {
+  /** @throws UNet3DError where another command has taken over the folder, and then nothing is written */
+  async write(files: readonly WrittenFile[]): Promise<void> {
+    using held = await FolderLock.wait(this.path, patienceMs, this.signal);
+    void held;
     const found = await readFile(join(this.path, recordName), 'utf8').catch(() => '');
     if (found !== this.record)
       throw new UNet3DError(
         `${this.path} was taken over by another command meanwhile, with another model, options or images: give another --out`,
       );
+    await writeFiles(files);
   }
 }
 

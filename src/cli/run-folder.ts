@@ -126,6 +126,11 @@ export class RunFolder implements Disposable {
     return this.has('report.html') && this.has('model.safetensors');
   }
 
+  /** Whether the training of one of the folds here has. */
+  isFoldDone(fold: number | string): boolean {
+    return RunFolder.lookAt(this.file(foldName(fold)), this.io).isDone;
+  }
+
   /** Whether the cross-validation of folds is there: its report is written last, too. */
   get isConcluded(): boolean {
     return crossValidationFiles.every((name) => this.has(name));

@@ -38,10 +38,6 @@ import {
   type Start,
 } from './train-start.ts';
 
-/** A fold whose report is there is done: it is written last. */
-const isDone = (folder: RunFolder, fold: string): boolean =>
-  folder.has(`${foldName(fold)}/report.html`) && folder.has(`${foldName(fold)}/model.safetensors`);
-
 /** Folds that are begun, or gone on with. */
 interface Folds {
   readonly start: Start;
@@ -61,7 +57,7 @@ export async function trainFolds(given: Start, folder: RunFolder, asked: TrainOp
   assertOneProcess(given);
   const folds = await beginFolds(given, folder, asked);
   for (const fold of folds.wanted) {
-    if (folds.resume && isDone(folder, fold)) {
+    if (folds.resume && folder.isFoldDone(fold)) {
       io.err(`Fold ${fold} is done.`);
       continue;
     }
@@ -91,13 +87,13 @@ export async function trainFoldOfTask(given: Start, asked: TrainOptions): Promis
   const { folds, fold, isThere } = await alone(io, out, async (folder) => {
     const folds = await beginFolds({ ...given, isGiven }, folder, options, foldOfTask);
     const [fold] = folds.wanted;
-    return { folds, fold: fold!, isThere: isDone(folder, fold!) };
+    return { folds, fold: fold!, isThere: folder.isFoldDone(fold!) };
   });
   if (isThere) io.err(`Fold ${fold} is done.`);
   else await trainFold({ ...folds, resume: true }, out, fold);
   if (dryRun) return;
   await alone(io, out, async (folder) => {
-    const done = folds.splits.filter((_, each) => isDone(folder, `${each}`)).length;
+    const done = folds.splits.filter((_, each) => folder.isFoldDone(each)).length;
     if (done < folds.splits.length)
       return io.err(
         `${done} of ${folds.splits.length} folds are done; the last to end makes the cross-validation.`,
@@ -173,7 +169,7 @@ async function beginFolds(
 /** The cross-validation of the folds that are done. */
 async function concludeFolds(folds: Folds, folder: RunFolder): Promise<void> {
   const { dataset, splits, command, options } = folds;
-  const done = splits.flatMap((split, fold) => (isDone(folder, `${fold}`) ? [{ fold, split }] : []));
+  const done = splits.flatMap((split, fold) => (folder.isFoldDone(fold) ? [{ fold, split }] : []));
   const { postprocess, json = false } = options;
   await crossValidate(folds.start.io, folder, {
     ...{ dataset, done, folds: splits.length, postprocess, command, json },

@@ -2,21 +2,24 @@
 import { writeNifti } from '../data/nifti.ts';
 import { uncertaintySuffix } from '../data/volume-names.ts';
 import type { Uncertainty } from '../infer/uncertainty.ts';
-import { writeFileAtomically } from '../files/write.node.ts';
+import type { WrittenFile } from './results-there.ts';
 import { table } from './text.ts';
 
 /** CASE_uncertainty.nii.gz beside CASE.nii.gz. */
 export const uncertaintyPath = (target: string): string =>
   target.replace(/(\.nii(\.gz)?)$/i, `${uncertaintySuffix}$1`);
 
-/** Writes the map of a case; what of it goes into a line of JSON. */
-export async function writeUncertainty(
+/** The map of a case as a file, and what of it goes into a line of JSON. */
+export async function uncertaintyFile(
   { volume, ...facts }: Uncertainty,
   target: string,
-): Promise<Omit<Uncertainty, 'volume'> & { readonly output: string }> {
-  const output = uncertaintyPath(target);
-  await writeFileAtomically(output, await writeNifti(volume, { gzip: /\.gz$/i.test(output) }));
-  return { output, ...facts };
+): Promise<{
+  readonly file: WrittenFile;
+  readonly told: Omit<Uncertainty, 'volume'> & { readonly output: string };
+}> {
+  const path = uncertaintyPath(target);
+  const bytes = await writeNifti(volume, { gzip: /\.gz$/i.test(path) });
+  return { file: { path, bytes }, told: { output: path, ...facts } };
 }
 
 /** The cases, the most uncertain first, each with its slices and its voxel to begin at. */

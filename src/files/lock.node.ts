@@ -3,6 +3,7 @@
  * whole or not at all, and one that a killed process has left is followed by N + 1, never replaced: of any number of
  * processes that find it, one gets the next.
  */
+import { setTimeout as rest } from 'node:timers/promises';
 import {
   constants,
   copyFileSync,
@@ -126,7 +127,8 @@ export class FolderLock implements Disposable {
         if (!(error instanceof UNet3DError) || waitedMs >= patienceMs) throw error;
         if (signal?.aborted) throw new Aborted(`stopped while ${folder} was in use`);
         // Files of a cluster are far away: who waits long asks seldom.
-        await new Promise((resolve) => setTimeout(resolve, 5 + Math.random() * (20 + waitedMs / 10)));
+        const ms = 5 + Math.random() * Math.min(20 + waitedMs / 10, 5000);
+        await rest(ms, undefined, { ...(signal && { signal }) }).catch(() => undefined); // told above
       }
   }
 

@@ -129,22 +129,31 @@ export function hasSystemDriver(env: Readonly<Record<string, string | undefined>
   );
 }
 
-/** The regular files of an uncompressed tar archive (ustar; no long names, no links). */
+/**
+ * The regular files of an uncompressed tar archive (ustar; no links).
+ * @throws Error for one that is cut off, or with names that do not fit its headers
+ */
 export function untar(archive: Uint8Array): { name: string; mode: number; bytes: Uint8Array }[] {
   const text = (at: number, length: number) =>
     new TextDecoder().decode(archive.subarray(at, at + length)).replace(/\0.*$/s, '');
   const files = [];
-  for (let at = 0; at + 512 <= archive.length && archive[at] !== 0;) {
+  let at = 0;
+  while (at + 512 <= archive.length && archive[at] !== 0) {
     const size = Number.parseInt(text(at + 124, 12), 8);
     const type = text(at + 156, 1);
+    if (!(at + 512 + size <= archive.length)) throw new Error('the archive is cut off');
+    if (type === 'L' || (type === 'x' && / path=/.test(text(at + 512, size))))
+      throw new Error('names of more than 100 letters are not read');
+    const prefix = text(at + 257, 6) === 'ustar' ? text(at + 345, 155) : '';
     if (type === '' || type === '0')
       files.push({
-        name: text(at, 100),
+        name: prefix === '' ? text(at, 100) : `${prefix}/${text(at, 100)}`,
         mode: Number.parseInt(text(at + 100, 8), 8),
         bytes: archive.subarray(at + 512, at + 512 + size),
       });
     at += 512 + Math.ceil(size / 512) * 512;
   }
+  if (at > 0 && archive[at] !== 0) throw new Error('the archive is cut off');
   return files;
 }
 

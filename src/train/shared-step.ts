@@ -178,7 +178,10 @@ export class SharedStep {
     }
     if (computes) await program.run({ ...run, from: done, to: this.#updateBegins });
     const computed = gpu.device.queue.onSubmittedWorkDone().then(() => performance.now());
-    return { sums: Promise.all(sums).then(async () => this.#count(spans, await computed)) };
+    const all = Promise.all(sums).then(async () => this.#count(spans, await computed));
+    // Whoever waits is told; where something else fails first, nobody does.
+    for (const promise of [computed, all]) promise.catch(() => undefined);
+    return { sums: all };
   }
 
   #count(spans: readonly { from: number; to: number }[], computed: number): void {

@@ -83,14 +83,16 @@ test('a name that is no folder says where data is to be had, and fetches nothing
 });
 
 test('archives that lead out of their folder, hold no data set, or are not there write nothing', async () => {
-  const outside = `s,labelsTr/p0,../../escaped,`;
-  archives.set('/outside.tar', tar(data, '--transform', outside, '-P'));
+  const outside = ['-P', '-C', data, '-cf', '-', '../Task99_Phantoms'];
+  archives.set('/outside.tar', execFileSync('tar', ['--format=ustar', ...outside]));
   archives.set('/none.tar', tar(data, '--exclude=dataset.json'));
+  archives.set('/cut.tar', tar(data).subarray(0, 1300));
   archives.set('/cut.tar.gz', gzipSync(tar(data)).subarray(0, 5000));
   archives.set('/text.tar', new TextEncoder().encode('<html>'));
   const refusals = {
     '/outside.tar': /leads out of its folder/,
     '/none.tar': /holds 0 files dataset\.json/,
+    '/cut.tar': /the archive is cut off/,
     '/cut.tar.gz': /no whole gzip file/,
     '/text.tar': /holds 0 files dataset\.json/,
     '/nothing.tar': /the server answers 404/,

@@ -37,13 +37,16 @@ PartitionName=all Nodes=${host} Default=YES State=UP
 
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** Asks again until there is an answer. @throws Error with what is known after ten minutes */
-export async function until<T>(what: string, ask: () => Promise<T | undefined | false>): Promise<T> {
-  for (const begun = performance.now(); performance.now() - begun < 600_000; await pause(100)) {
+/** Asks again until there is an answer. @throws Error after five minutes, before the test is given up */
+export async function until<T>(
+  what: string | (() => string),
+  ask: () => Promise<T | undefined | false>,
+): Promise<T> {
+  for (const begun = performance.now(); performance.now() - begun < 300_000; await pause(100)) {
     const answer = await ask();
     if (answer !== undefined && answer !== false) return answer;
   }
-  throw new Error(`waited in vain until ${what}`);
+  throw new Error(`waited in vain until ${typeof what === 'string' ? what : what()}`);
 }
 
 /** A port that nobody has. */
@@ -80,14 +83,19 @@ export class LoopbackSlurm implements AsyncDisposable {
     const options = [...own, 'seed-file=munge.seed'].map(
       (option) => `--${option.replace('=', `=${folder}/`)}`,
     );
-    slurm.#daemon('munged', '--foreground', '--force', ...options);
-    await until('munged answers', () => Promise.resolve(existsSync(join(folder, 'munge.socket'))));
-    slurm.#daemon('slurmctld', '-D', '-f', config);
-    slurm.#daemon('slurmd', '-D', '-f', config);
-    await until('the node is idle', async () =>
-      /^idle/.test(await slurm.run('sinfo', '-h', '-o', '%T').catch(() => '')),
-    );
-    return slurm;
+    try {
+      slurm.#daemon('munged', '--foreground', '--force', ...options);
+      await until('munged answers', () => Promise.resolve(existsSync(join(folder, 'munge.socket'))));
+      slurm.#daemon('slurmctld', '-D', '-f', config);
+      slurm.#daemon('slurmd', '-D', '-f', config);
+      await until('the node is idle', async () =>
+        /^idle/.test(await slurm.run('sinfo', '-h', '-o', '%T').catch(() => '')),
+      );
+      return slurm;
+    } catch (error) {
+      await slurm[Symbol.asyncDispose]();
+      throw error;
+    }
   }
 
   #daemon(name: string, ...args: readonly string[]): void {
@@ -115,7 +123,8 @@ export class LoopbackSlurm implements AsyncDisposable {
   /** Waits for a state; on the way there, a job that was requeued is not kept waiting. */
   async reaches(job: string, wanted: string): Promise<void> {
     let last = '';
-    await until(`job ${job} is ${wanted}; it was ${last}`, async () => {
+    const what = (): string => `job ${job} is ${wanted}; it was ${last}`;
+    await until(what, async () => {
       last = await this.state(job);
       if (last === 'PENDING')
         await this.run('scontrol', 'update', `JobId=${job}`, 'StartTime=now').catch(() => '');

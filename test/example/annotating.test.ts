@@ -134,7 +134,7 @@ test('scans without labels are drawn on, kept, saved on their grids, trained on 
     await page.getByText('1 slice drawn in this plane, 0 complete').waitFor();
   }
   // Both strokes of each are kept: the last one knows the class that was added before it.
-  await expect.poll(() => page.evaluate(namesKept)).toEqual([3, 4]);
+  await expect.poll(() => page.evaluate(namesKept), { timeout: 60_000 }).toEqual([3, 4]);
   await page.reload();
   await takeFolder(page);
   for (const [index, name] of names.entries()) {
@@ -183,6 +183,6 @@ test('scans without labels are drawn on, kept, saved on their grids, trained on 
   await page.getByRole('button', { name: 'Go on training from the present network' }).click();
   await page.getByText('It goes on from the weights of another network').waitFor();
   await train();
-  await expect.poll(() => page.locator('.annotate tbody tr').count()).toBe(2);
+  await expect.poll(() => page.locator('.annotate tbody tr').count(), { timeout: 60_000 }).toBe(2);
   expect(complaints).toEqual([]);
 });

@@ -94,6 +94,8 @@ async function demoOnData(io: Io, place: string, options: Options, command: Comm
     throw new InvalidOption('--shape is of phantoms; leave it out, a --dataset has shapes of its own');
   if (!isAddress(place) && !existsSync(place))
     throw new InvalidOption(`there is no folder ${place}; nothing is downloaded by itself. ${datasetsHelp}`);
+  // Before anything is fetched.
+  if (!options.overwrite) assertNoTraining(RunFolder.lookAt(options.out, io));
   const dataset = isAddress(place) ? await fetchedDataset(io, place, options.out) : place;
   const words = [dataset, '--out', options.out, '--limit-cases', given('subjects') ? options.subjects : 24];
   words.push('--features', options.features.join(','), '--epochs', options.epochs);
@@ -104,16 +106,20 @@ async function demoOnData(io: Io, place: string, options: Options, command: Comm
   await trainCommand(io).exitOverride().parseAsync(words.map(String), { from: 'user' });
 }
 
+function assertNoTraining({ holdsTraining, path }: RunFolder): void {
+  if (holdsTraining)
+    throw new InvalidOption(
+      `${path} holds a training already: start anew there (--overwrite), or give another --out`,
+    );
+}
+
 async function demo(io: Io, options: Options, words: readonly string[]): Promise<void> {
   const { subjects, shape, features, epochs, batchSize, seed } = options;
   const started = performance.now();
   const clock = new Stopwatch();
   using folder = await RunFolder.open(options.out, io);
   await folder.check([], []);
-  if (folder.holdsTraining && !options.overwrite)
-    throw new InvalidOption(
-      `${options.out} holds a training already: start anew there (--overwrite), or give another --out`,
-    );
+  if (!options.overwrite) assertNoTraining(folder);
   await announceAdapter(io);
 
   const all = await Promise.all(

@@ -9,7 +9,6 @@ import { filesIn } from '../../data/dataset.node.ts';
 import { imagesByCase, type NamedVolume } from '../../data/volumes-by-case.ts';
 import { Aborted, InvalidOption, InvalidVolume, OutOfMemory, UNet3DError } from '../../errors.ts';
 import { assertUnlocked } from '../../files/lock.node.ts';
-import { writeFileAtomically } from '../../files/write.node.ts';
 import { failureOf, fileMessage, Unsatisfactory } from '../failure.ts';
 import { announceAdapter } from '../gpu.ts';
 import type { Io } from '../io.ts';
@@ -17,12 +16,12 @@ import { checkOutputs } from '../outputs.ts';
 import * as parse from '../parse.ts';
 import { isFolderAt } from '../../files/folder.node.ts';
 import { findModel, type FoundModel, type PredictOptions } from '../predict-models.ts';
-import { isMade, recordName, ResultsFolder, shareOf } from '../results-there.ts';
+import { isMade, recordName, ResultsFolder, shareOf, writeFiles } from '../results-there.ts';
 import { predictionsName } from '../run-folder.ts';
 import { shardOfTask, type Shard } from '../slurm.ts';
 import { duration } from '../../format.ts';
 import { bar, toJson } from '../text.ts';
-import { annotateNext, uncertaintyPath, writeUncertainty } from '../uncertainty.ts';
+import { annotateNext, uncertaintyFile, uncertaintyPath } from '../uncertainty.ts';
 import { listed, some } from '../../listed.ts';
 
 interface Options extends PredictOptions {
@@ -160,7 +159,7 @@ async function predict(
     if (basename(folder) === predictionsName) assertUnlocked(dirname(folder));
   }
 
-  const results = await resultsFolder(found, inputs, options, all);
+  const results = await resultsFolder(io, found, inputs, options, all);
   const jobs = goesOn(options) ? await jobsLeft(io, all, options) : all;
   if (jobs.length === 0) return;
 
@@ -193,11 +192,13 @@ async function predict(
             if (io.isTerminal) io.status(`${name} ${bar(loaded / total)} window ${loaded}/${total}`);
           },
         });
-        await results?.assertOurs();
-        // First, since a result that is there is taken for whole.
-        const uncertainty =
-          segmentation.uncertainty && (await writeUncertainty(segmentation.uncertainty, target));
-        await writeFileAtomically(target, await segmentation.toNifti({ gzip: /\.gz$/i.test(target) }));
+        const labels = { path: target, bytes: await segmentation.toNifti({ gzip: /\.gz$/i.test(target) }) };
+        const unsureOf =
+          segmentation.uncertainty && (await uncertaintyFile(segmentation.uncertainty, target));
+        // Labels last: a result that is there is taken for whole.
+        const made = unsureOf ? [unsureOf.file, labels] : [labels];
+        await (results ? results.write(made) : writeFiles(made));
+        const uncertainty = unsureOf?.told;
         if (uncertainty) unsure.push({ name, ...uncertainty });
         for (const warning of segmentation.warnings) io.err(`warning: ${warning}`);
         const seconds = (performance.now() - started) / 1000;
@@ -218,7 +219,11 @@ async function predict(
   } finally {
     model.dispose();
   }
-  if (unsure.length > 0 && !options.json) io.out('', ...annotateNext(unsure));
+  if (unsure.length > 0 && !options.json) {
+    if (unsure.length < all.length)
+      io.out('', `Of the ${unsure.length} of ${all.length} volumes segmented now:`);
+    io.out('', ...annotateNext(unsure));
+  }
   if (failed.length > 0)
     throw new Unsatisfactory(
       `${failed.length} of ${jobs.length} volumes could not be segmented: ${some(failed)}`,
@@ -233,6 +238,7 @@ const goesOn = (options: Options): boolean => options.continue === true || optio
  * @throws InvalidOption if they are made otherwise
  */
 async function resultsFolder(
+  io: Io,
   { files, parts = files }: FoundModel,
   inputs: readonly string[],
   options: Options,
@@ -246,7 +252,10 @@ async function resultsFolder(
   const made = Object.fromEntries(Object.entries(options).filter(([name]) => !notOfResults.includes(name)));
   const making = { model: parts, options: made, inputs };
   const all = targets.flatMap((target) => [target, uncertaintyPath(target)]);
-  return ResultsFolder.open(folder, making, all, options.overwrite ?? false);
+  return ResultsFolder.open(folder, making, all, {
+    overwrite: options.overwrite ?? false,
+    signal: io.signal,
+  });
 }
 
 /** Those of this process's share whose results are not there. */
