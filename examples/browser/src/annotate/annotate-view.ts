@@ -6,7 +6,7 @@ import { changed, classNames, onChange, state, type PageCase } from '../state.ts
 import type { View } from '../view.ts';
 import { findDrawings, isDone, knownDrawing, labelFile } from './annotations.ts';
 import { Board, boardPlanes, type BoardPlane } from './board.ts';
-import { unknownVoxel } from './drawing.ts';
+import { unknownVoxel, type Acceptance } from './drawing.ts';
 import { doubtOf, obstacle, propose, stopProposing, worthAnnotating } from './proposing.ts';
 import { proposalPanel } from './proposal-panel.ts';
 import { apply, rounds, type TakeLabels } from './rounds.ts';
@@ -120,15 +120,15 @@ export function annotateView(take: TakeLabels, open: (view: 'Data' | 'Train' | '
         ? 'There are no two drawn slices with empty ones between them that show the same class.'
         : `${counted(count, 'slice')} filled between drawn ones. Look at them; they count as drawn.`;
     });
-  const acceptSlice = (): Promise<void> =>
-    withProposal((it, labels) => it.accept(labels, { slice: board.slice }));
+  const acceptSlice = (): Promise<void> => accept({ slice: board.slice });
 
-  async function withProposal(use: (it: Session, labels: Float32Array) => void): Promise<void> {
+  /** Accepts what is proposed for the case at hand, unless that has gone meanwhile. */
+  async function accept(what: Acceptance): Promise<void> {
     const file = current && state.predictions.get(current.id);
     if (!file) return;
     await act(async (it) => {
       const { data } = await readVolume(file);
-      if (it === session) use(it, data);
+      if (it === session && state.predictions.get(it.item.id) === file) it.accept(data, what);
     });
   }
 
@@ -233,8 +233,8 @@ export function annotateView(take: TakeLabels, open: (view: 'Data' | 'Train' | '
       proposal,
       proposalPanel(current, name, {
         acceptSlice,
-        acceptClass: () => withProposal((it, labels) => it.accept(labels, { slice: board.slice, value })),
-        acceptAll: () => withProposal((it, labels) => it.accept(labels)),
+        acceptClass: () => accept({ slice: board.slice, value }),
+        acceptAll: () => accept({}),
         goTo: (item, doubt) =>
           choose(item, doubt && (() => board.goToVoxel(session!.toDisplay(doubt.voxel)))),
       }),
@@ -399,6 +399,7 @@ export function annotateView(take: TakeLabels, open: (view: 'Data' | 'Train' | '
       stopListening();
       removeEventListener('keydown', onKey, true);
       session?.close();
+      session = undefined;
       training.dispose();
       board.dispose();
       void attempt('Take over what was drawn', () => apply(take).then(changed));

@@ -1,6 +1,7 @@
 /** The drawings of the page's cases, and the labels that they make. */
 import type { Size3 } from 'unet3d-gpu/worker';
 import { dataJob } from '../data-client.ts';
+import { complain, messageOf } from '../dom.ts';
 import { changed, state, type PageCase, type VolumeFile } from '../state.ts';
 import { labelsOf, unknownVoxel, type Marks } from './drawing.ts';
 import {
@@ -21,6 +22,10 @@ const drawings = new Map<string, DrawingRecord>();
 const made = new WeakMap<VolumeFile, VolumeFile | undefined>();
 /** Cases whose drawing has changed since it was made the label. */
 const stale = new Set<string>();
+/** Drawings of which the browser keeps an older state, or none: the newest is here alone. */
+const unsaved = new Set<string>();
+
+export const hasUnsaved = (): boolean => unsaved.size > 0;
 
 /** What is drawn on a case, where its images have been looked at. */
 export function knownDrawing({ images }: PageCase): DrawingRecord | undefined {
@@ -28,26 +33,34 @@ export function knownDrawing({ images }: PageCase): DrawingRecord | undefined {
   return id === undefined ? undefined : drawings.get(id);
 }
 
-/** The identity of a case, and what is drawn on it. */
-export async function drawingOf({ images, id: name }: PageCase) {
+/** What a case is known by, whatever it is called. */
+export async function identityOfCase({ images }: PageCase): Promise<string> {
   const id = identities.get(images) ?? (await identityOf(images));
-  const isNew = !identities.has(images);
   identities.set(images, id);
-  const kept = await keptDrawing(id).catch(() => drawings.get(id)); // a browser that keeps nothing
-  if (kept) {
-    drawings.set(id, kept);
-    if (isNew) stale.add(name);
-  } else drawings.delete(id);
-  return { id, kept };
+  return id;
+}
+
+/** What is drawn on a case, here, in another tab, or in a project that was opened. */
+export async function drawingOf(item: PageCase): Promise<DrawingRecord | undefined> {
+  const id = await identityOfCase(item);
+  const before = drawings.get(id);
+  const kept = unsaved.has(id) ? before : await keptDrawing(id).catch(() => before); // a browser that keeps nothing
+  if (kept) drawings.set(id, kept);
+  else drawings.delete(id);
+  if (kept?.changed.getTime() !== before?.changed.getTime()) {
+    stale.add(item.id);
+    changed();
+  }
+  return kept;
 }
 
 /** Finds the drawings of all cases, and the names of classes that were given with them. */
 export async function findDrawings(signal: AbortSignal): Promise<void> {
   for (const item of state.cases) {
     if (signal.aborted) return;
-    if (identities.has(item.images)) continue;
-    const { kept } = await drawingOf(item);
-    if (kept && kept.names.length > state.labels.length) state.labels = [...kept.names];
+    const kept = await drawingOf(item);
+    if (!kept || kept.names.length <= state.labels.length) continue;
+    state.labels = [...kept.names];
     changed();
   }
 }
@@ -64,11 +77,17 @@ export async function keep(
   names: readonly string[],
 ): Promise<void> {
   const id = identities.get(item.images)!;
-  stale.add(item.id);
-  if (isNothing(drawn, marks)) {
-    drawings.delete(id);
+  const known = (record?: DrawingRecord): void => {
+    if (record) drawings.set(id, record);
+    else drawings.delete(id);
+    stale.add(item.id);
+    unsaved.add(id);
     changed();
-    return forgetDrawing(id);
+  };
+  if (isNothing(drawn, marks)) {
+    known();
+    await forgetDrawing(id);
+    return void unsaved.delete(id);
   }
   const record: DrawingRecord = {
     id,
@@ -79,9 +98,9 @@ export async function keep(
     names,
     changed: new Date(),
   };
-  drawings.set(id, record);
-  changed();
+  known(record);
   await keepDrawing(record);
+  unsaved.delete(id);
 }
 
 /** Whether nothing is left to be annotated in a case. */
@@ -103,18 +122,27 @@ export async function labelFile(
   return dataJob('label', { image: item.images[0]!, labels, name });
 }
 
-/** Labels by case of drawings that have changed: what they are to be from now on. */
+/** Labels by case of drawings that have changed: what they are to be from now on. A damaged one is told, and left out. */
 export async function newLabels(): Promise<Map<string, VolumeFile | undefined>> {
   const result = new Map<string, VolumeFile | undefined>();
   for (const item of state.cases) {
     if (!stale.has(item.id)) continue;
     const given = item.label && made.has(item.label) ? made.get(item.label) : item.label;
-    const label = await labelFile(item, state.ignoreLabel ?? unknownVoxel);
-    if (label) made.set(label, given);
-    result.set(item.id, label ?? given);
-    stale.delete(item.id);
+    stale.delete(item.id); // what is drawn from here on makes it so again
+    try {
+      const label = await labelFile(item, state.ignoreLabel ?? unknownVoxel);
+      if (label) made.set(label, given);
+      result.set(item.id, label ?? given);
+    } catch (error) {
+      complain(`The drawing on ${item.id} cannot be trained on: ${messageOf(error)}`);
+    }
   }
   return result;
+}
+
+/** Labels that were not taken are made again the next time. */
+export function notTaken(ids: Iterable<string>): void {
+  for (const id of ids) stale.add(id);
 }
 
 export const hasNews = (): boolean => state.cases.some(({ id }) => stale.has(id));

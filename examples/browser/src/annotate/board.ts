@@ -5,7 +5,7 @@ import { el } from '../dom.ts';
 import type { VolumeFile } from '../state.ts';
 import { colormap, library, loaded } from '../viewer.ts';
 import { drawnBackground } from './drawing.ts';
-import { toDisplay, type Slice, type Turn } from './grid.ts';
+import type { Slice, Turn } from './grid.ts';
 
 export const boardPlanes = ['axial', 'coronal', 'sagittal', 'all'] as const;
 export type BoardPlane = (typeof boardPlanes)[number];
@@ -33,6 +33,8 @@ export class Board {
   /** Across which axis the slice lies that was touched last. */
   #axis: 0 | 1 | 2 = 2;
   #disposed = false;
+  /** Of what is shown: what was asked for before it comes too late. */
+  #wish = 0;
   /** Called when the person may have drawn something. */
   onStroke: () => void = () => undefined;
   /** Called when another slice is there. */
@@ -54,6 +56,7 @@ export class Board {
   async open(image: VolumeFile): Promise<{ shape: Size3; turn: Turn; spacing: Size3 } | undefined> {
     const niivue = await this.#opened();
     if (!niivue) return undefined;
+    this.#wish++;
     niivue.setDrawingEnabled(false);
     niivue.closeDrawing();
     while (niivue.volumes.length > 0) niivue.removeVolumeByIndex(niivue.volumes.length - 1);
@@ -99,8 +102,11 @@ export class Board {
       this.onMove();
     };
     await niivue.attachToCanvas(this.#canvas, false);
-    if (this.#disposed) return undefined;
     this.#niivue = niivue;
+    if (this.#disposed) {
+      this.dispose(); // which came before there was one
+      return undefined;
+    }
     this.#colour();
     this.plane = this.#plane;
     niivue.setDrawOpacity(this.#opacity);
@@ -120,8 +126,9 @@ export class Board {
   async propose(proposal: VolumeFile | undefined): Promise<void> {
     const niivue = this.#niivue;
     if (!niivue) return;
+    const wish = ++this.#wish;
     const overlay = proposal && (await loaded(proposal, { opacity: 0.35 }));
-    if (this.#disposed || niivue.volumes.length === 0) return;
+    if (this.#disposed || wish !== this.#wish || niivue.volumes.length === 0) return;
     while (niivue.volumes.length > 1) niivue.removeVolumeByIndex(niivue.volumes.length - 1);
     if (overlay) {
       overlay.setColormapLabel(
@@ -244,11 +251,6 @@ export class Board {
   /** Grows all that is drawn along the edges of the image, until every voxel is taken. */
   grow(): void {
     this.#niivue!.drawGrowCut();
-  }
-
-  /** Of voxels in the order of the file. */
-  toDisplay(voxels: ArrayLike<number>, shape: Size3): Uint8Array {
-    return toDisplay(voxels, shape, this.#niivue!.volumes[0]!.permRAS as unknown as Turn);
   }
 
   focus(): void {

@@ -66,7 +66,7 @@ export async function propose(items: readonly PageCase[]): Promise<void> {
       const { labels, doubt } = await predicted(model, item, signal, ({ loaded, total }) =>
         say(total > 1 ? `: window ${loaded} of ${total}` : ''),
       );
-      if (state.model !== model) break;
+      if (signal.aborted || state.model !== model) break;
       state.predictions.set(item.id, labels);
       if (doubt) doubts.set(item.id, doubt);
     } catch (error) {

@@ -6,7 +6,8 @@ import { keptRuns, onRunsChange } from '../kept/runs.ts';
 import { inTraining, onChange, state, type PageCase, type VolumeFile } from '../state.ts';
 import { begin, closeRun } from '../run-at-hand.ts';
 import type { View } from '../view.ts';
-import { hasNews, knownDrawing, newLabels } from './annotations.ts';
+import { hasNews, knownDrawing, newLabels, notTaken } from './annotations.ts';
+import { written } from './session.ts';
 
 export type TakeLabels = (labels: ReadonlyMap<string, VolumeFile | undefined>) => Promise<void>;
 
@@ -20,7 +21,15 @@ export function apply(take: TakeLabels): Promise<void> {
   applying = applying
     .catch(() => undefined)
     .then(async () => {
-      if (hasNews()) await take(await newLabels());
+      await written();
+      if (!hasNews()) return;
+      const labels = await newLabels();
+      try {
+        await take(labels);
+      } catch (error) {
+        notTaken(labels.keys());
+        throw error;
+      }
     });
   return applying;
 }

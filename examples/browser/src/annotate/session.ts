@@ -17,26 +17,19 @@ import {
   type Acceptance,
   type Marks,
 } from './drawing.ts';
+import { hold } from '../kept/locks.ts';
 import { displayShape, sliceOfFile, toDisplay, toFile, type Slice, type Turn } from './grid.ts';
 import { DrawingHistory } from './history.ts';
 import { interpolate } from './interpolate.ts';
-import { drawingOf, keep } from './annotations.ts';
+import { drawingOf, hasUnsaved, identityOfCase, keep } from './annotations.ts';
 import { unpacked } from './kept-drawings.ts';
 
 /** Drawings that are being written. */
-let writing = 0;
-export const isWriting = (): boolean => writing > 0;
+const writes = new Set<Promise<void>>();
+export const isWriting = (): boolean => writes.size > 0 || hasUnsaved();
 
-/** Takes a case for this tab; undefined where another tab draws on it. */
-function claimed(id: string): Promise<(() => void) | undefined> {
-  return new Promise((resolve) => {
-    const { locks } = navigator as Partial<Navigator>;
-    if (!locks) return resolve(() => undefined);
-    void locks.request(`unet3d-gpu-example drawing ${id}`, { ifAvailable: true }, (lock) =>
-      lock ? new Promise<void>((release) => resolve(release)) : resolve(undefined),
-    );
-  });
-}
+/** When all that was drawn until now is written, or could not be. */
+export const written = async (): Promise<void> => void (await Promise.all(writes));
 
 export class Session {
   readonly item: PageCase;
@@ -73,16 +66,23 @@ export class Session {
 
   /** Shows the case on the board with what is drawn on it. @throws Error where another tab draws on it */
   static async open(board: Board, item: PageCase): Promise<Session | undefined> {
-    const record = await drawingOf(item);
-    const release = await claimed(record.id);
-    if (!release) throw new Error('it is being drawn on in another tab of this page: close it there');
+    const id = await identityOfCase(item);
+    await written(); // this tab holds what it still writes
+    const release = await hold(
+      `drawing ${id}`,
+      'it is being drawn on in another tab of this page: close it there',
+    );
     try {
+      const kept = await drawingOf(item);
       const facts = await board.open(item.images[0]!);
       if (!facts) {
         release();
         return undefined;
       }
-      const { kept } = record;
+      if (kept && kept.shape.join() !== facts.shape.join())
+        throw new Error(
+          `its drawing has ${kept.shape.join(' × ')} voxels, the image ${facts.shape.join(' × ')}: it is damaged`,
+        );
       if (kept) board.drawn.set(toDisplay(await unpacked(kept), facts.shape, facts.turn));
       board.redraw();
       return new Session(item, board, facts, kept?.marks ?? noMarks, release);
@@ -203,11 +203,6 @@ export class Session {
     this.#change({ ...noMarks, whole: !drawn.includes(drawnBackground) });
   }
 
-  clear(): void {
-    this.#board.drawn.fill(notDrawn);
-    this.#change(noMarks);
-  }
-
   /** Where a voxel of the file is shown. */
   toDisplay(voxel: Size3): Size3 {
     return this.#turn.map((step) => {
@@ -219,13 +214,15 @@ export class Session {
   #keep(): void {
     const drawn = toFile(this.#board.drawn, this.#fileShape, this.#turn);
     this.#latest = { drawn, marks: this.#marks };
-    if (!this.#isWriting) void this.#write();
+    if (this.#isWriting) return;
+    const write = this.#write();
+    writes.add(write);
+    void write.then(() => writes.delete(write));
   }
 
   /** The newest state, after what is being written. */
   async #write(): Promise<void> {
     this.#isWriting = true;
-    writing++;
     for (let next = this.#latest; next; next = this.#latest) {
       this.#latest = undefined;
       try {
@@ -234,7 +231,6 @@ export class Session {
         complain(`The drawing on ${this.item.id} could not be saved: ${messageOf(error)}`);
       }
     }
-    writing--;
     this.#isWriting = false;
     if (this.#closed) this.#release();
   }

@@ -1,9 +1,10 @@
 /** The trainings that this browser keeps. A tab that works on one holds its lock: others leave it alone. */
 import type { Case } from 'unet3d-gpu/worker';
 import { withDatabase, type DataRecord, type RunRecord } from './database.ts';
+import { held, hold } from './locks.ts';
 import { idsWithFiles, RunFiles } from './run-files.ts';
 
-const lockOf = (id: string): string => `unet3d-gpu-example run ${id}`;
+const lockOf = (id: string): string => `run ${id}`;
 
 /** Tells the other tabs, and this one, that the list is another now. */
 const news = new BroadcastChannel('unet3d-gpu-example');
@@ -22,32 +23,18 @@ export function onRunsChange(listener: () => void): () => void {
 // Tabs that were closed, or crashed, have told nobody.
 document.addEventListener('visibilitychange', () => listeners.dispatchEvent(new Event('change')));
 
-/** How long a lock may take that was let go of just now, in milliseconds. */
-const patience = 1000;
-
 /**
  * Takes a training for this tab: alone, to work on it, or shared with other tabs that only look at what came of it.
  * @returns how to let it go
  * @throws Error where another tab has it
  */
-export function claim(id: string, mode: LockMode = 'exclusive'): Promise<() => void> {
-  return new Promise((resolve, reject) => {
-    const { locks } = navigator as Partial<Navigator>;
-    if (!locks) return resolve(() => undefined);
-    const work = (): Promise<void> => new Promise((release) => resolve(release));
-    locks.request(lockOf(id), { mode, signal: AbortSignal.timeout(patience) }, work).then(tell, () => {
-      reject(new Error('this training is open in another tab of this page: go on there, or close it there'));
-    });
-  });
+export function claim(id: string, mode?: LockMode): Promise<() => void> {
+  const message = 'this training is open in another tab of this page: go on there, or close it there';
+  return hold(lockOf(id), message, { ...(mode && { mode }), onRelease: tell });
 }
 
 /** Ids of the trainings that tabs, this one included, have open. */
-export async function claimed(): Promise<Set<string>> {
-  const { locks } = navigator as Partial<Navigator>;
-  const held = (await locks?.query())?.held ?? [];
-  const prefix = lockOf('');
-  return new Set(held.flatMap(({ name }) => (name?.startsWith(prefix) ? [name.slice(prefix.length)] : [])));
-}
+export const claimed = async (): Promise<Set<string>> => new Set(await held(lockOf('')));
 
 /** All that are kept, the newest first. @throws Error where they cannot be read, as in some private windows */
 export async function keptRuns(): Promise<RunRecord[]> {
