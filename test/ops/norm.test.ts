@@ -114,7 +114,7 @@ describe.each(variants)('norm, $reduction: $name', ({ kind, batch, size, channel
   const kernels = { ...kernelChoices.hardware, reduction: rest.reduction };
   const [x, y, z] = size;
   const values = randomDense([batch, channels, z, y, x]);
-  const source = dense(values.shape, (i) => values.data[i]! + offset);
+  const source = dense(values.shape, (i) => Math.fround(values.data[i]! + offset));
   const gamma = normals(channels);
   const beta = normals(channels);
   const mean = normals(channels);

@@ -18,22 +18,14 @@ import { fromHalf, toHalf } from '../../src/gpu/half.ts';
 import { labelsToDense } from '../../src/gpu/layout.ts';
 import { Program } from '../../src/gpu/program.ts';
 import type { Input } from '../../src/ops/common.ts';
-import { random } from '../../src/data/random.ts';
 import { dense, type Dense } from './dense.ts';
 import { testDevice } from './device.ts';
+import { normals } from './normals.ts';
 
-export { dense, type Dense };
+export { dense, normals, type Dense };
 
 /** Every device's limits, some lowered. */
 export const limitsOf = (limits: Partial<PlanLimits> = {}): PlanLimits => ({ ...defaultLimits, ...limits });
-
-let stream = 0;
-
-/** Standard normal values, another stream at every call, the same in every run. */
-export function normals(length: number): Float64Array {
-  const source = random(2024, stream++);
-  return Float64Array.from({ length }, () => Math.fround(source.normal()));
-}
 
 export function randomDense(shape: Dense['shape']): Dense {
   const values = normals(shape.reduce((product, length) => product * length, 1));

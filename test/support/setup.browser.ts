@@ -1,9 +1,14 @@
-/** Runs around every test file in a browser: notes the adapters that were used for the summary, and shares the device. */
+/**
+ * Runs around every test file in a browser: notes the adapters that were used for the summary, shares the device, and
+ * draws the same random numbers whatever file came before.
+ */
 import { afterAll } from 'vitest';
 import { noteAdapters } from './adapters.ts';
+import { restartNormals } from './normals.ts';
 import { shareDevices } from './one-device.ts';
 
 shareDevices();
+restartNormals();
 
 const adapters = new Set<string>();
 const gpu = (navigator as Partial<Navigator>).gpu;
