@@ -33,18 +33,22 @@ export interface Tensor {
   readonly version?: number;
 }
 
-/** A stored volume [sample][z][channel][y][x]; rows of x are padded to whole quads of four. */
-export interface VolumeTensor extends Tensor {
-  /** Bytes of four voxels: 16 in float32, 8 in float16, 4 of labels. */
-  readonly quadBytes: number;
-  /** Without the alignment at the end. */
-  readonly dataBytes: number;
+/** What a volume is of. */
+export interface VolumeShape {
   /** Samples. */
   readonly batch: number;
   /** Of each sample. */
   readonly channels: number;
   /** Voxels along x, y, z. */
   readonly size: Size3;
+}
+
+/** A stored volume [sample][z][channel][y][x]; rows of x are padded to whole quads of four. */
+export interface VolumeTensor extends Tensor, VolumeShape {
+  /** Bytes of four voxels: 16 in float32, 8 in float16, 4 of labels. */
+  readonly quadBytes: number;
+  /** Without the alignment at the end. */
+  readonly dataBytes: number;
   /** Quads in one row of x. */
   readonly rowQuads: number;
   /** z-planes over all samples. */
@@ -194,28 +198,36 @@ export class Recorder {
     channels: number,
     size: Size3,
     storage: Storage = 'transient',
-    stored: readonly [from: number, to: number] = [0, batch * size[2]],
   ): VolumeTensor {
-    const quadBytes = this.precision === 'f32' ? 16 : 8;
-    return this.#volume(name, batch, channels, size, quadBytes, storage, stored);
+    return this.#volume(name, { batch, channels, size }, { storage });
+  }
+
+  /** Planes `from` up to `to` of a volume, counted over all its samples. */
+  slab(name: string, shape: VolumeShape, stored: readonly [from: number, to: number]): VolumeTensor {
+    return this.#volume(name, shape, { storage: 'transient', stored });
   }
 
   /** Label bytes [sample][z][y][x], four to a word, rows padded to whole words. */
   labels(name: string, batch: number, size: Size3, storage: Storage = 'transient'): VolumeTensor {
-    return this.#volume(name, batch, 1, size, 4, storage, [0, batch * size[2]]);
+    return this.#volume(name, { batch, channels: 1, size }, { storage, quadBytes: 4 });
   }
 
   #volume(
     name: string,
-    batch: number,
-    channels: number,
-    size: Size3,
-    quadBytes: number,
-    storage: Storage,
-    [from, to]: readonly [number, number],
+    { batch, channels, size }: VolumeShape,
+    {
+      storage,
+      quadBytes = this.precision === 'f32' ? 16 : 8,
+      stored,
+    }: {
+      readonly storage: Storage;
+      readonly quadBytes?: number;
+      readonly stored?: readonly [from: number, to: number];
+    },
   ): VolumeTensor {
     const rowQuads = Math.ceil(size[0] / 4);
     const planes = batch * size[2];
+    const [from, to] = stored ?? [0, planes];
     const planeBytes = channels * size[1] * rowQuads * quadBytes;
     const dataBytes = (to - from) * planeBytes;
     const bytes = alignUp(dataBytes, alignment);

@@ -22,6 +22,14 @@ export interface RunOptions {
   readonly to?: number;
 }
 
+/** What a program has on the GPU. */
+interface Allocated {
+  readonly buffers: GPUBuffer[];
+  readonly shared: ReadonlyMap<string, GPUBuffer>;
+  readonly params: GPUBuffer | undefined;
+  readonly bound: readonly Bound[];
+}
+
 const usage = () => GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
 
 export class Program {
@@ -36,10 +44,7 @@ export class Program {
   private constructor(
     gpu: Gpu,
     readonly plan: Plan,
-    buffers: GPUBuffer[],
-    shared: ReadonlyMap<string, GPUBuffer>,
-    params: GPUBuffer | undefined,
-    bound: readonly Bound[],
+    { buffers, shared, params, bound }: Allocated,
   ) {
     this.#gpu = gpu;
     this.#speed = gpu.speed;
@@ -87,10 +92,14 @@ export class Program {
           return {
             dispatch,
             pipeline,
-            group: bind(gpu.device, dispatch, pipeline, find, params, slots.offsets[index]!),
+            group: bind(gpu.device, dispatch, pipeline, {
+              find,
+              params,
+              paramsOffset: slots.offsets[index]!,
+            }),
           };
         });
-        return new Program(gpu, plan, buffers, shared, params, bound);
+        return new Program(gpu, plan, { buffers, shared, params, bound });
       });
     } catch (error) {
       for (const buffer of buffers) gpu.destroyBuffer(buffer);
@@ -277,13 +286,19 @@ function layoutParams({ dispatches, paramBytes }: Plan): { bytes: ArrayBuffer; o
   return { bytes, offsets };
 }
 
+interface Buffers {
+  readonly find: (tensor: Tensor) => GPUBuffer;
+  /** Of all dispatches; undefined where none has any. */
+  readonly params: GPUBuffer | undefined;
+  /** Where those of this dispatch begin. */
+  readonly paramsOffset: number;
+}
+
 function bind(
   device: GPUDevice,
   dispatch: Dispatch,
   pipeline: GPUComputePipeline,
-  find: (tensor: Tensor) => GPUBuffer,
-  params: GPUBuffer | undefined,
-  paramsOffset: number,
+  { find, params, paramsOffset }: Buffers,
 ): GPUBindGroup {
   const entries = shaderInfo(dispatch.shader).bindings.map(({ name, binding, type }): GPUBindGroupEntry => {
     if (type === 'uniform')

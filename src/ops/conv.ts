@@ -9,18 +9,11 @@ import { forwardKernel, weightKernel, type ConvPass } from '../gpu/passes.ts';
 import { isMatrixKernel, matrixKernel } from '../gpu/matrix-units.ts';
 import { assertLength, type Input } from './common.ts';
 import { convolveByMatrices, packForMatrices, weightGradientByMatrices } from './conv/matrix.ts';
-import { packWeights, type PackedRange, type WeightChannels } from './conv/pack.ts';
+import { packWeights, type Unpacked } from './conv/pack.ts';
 import { convolve, weightGradient, type Place, type WeightTensors } from './conv/general.ts';
 import { assertConvolved, convWork, isUsual, tapsOf, usualShape, type ConvShape } from './conv/shape.ts';
 import { convolveByChannels, convolveByVoxels, type JoinedTensors } from './conv3/forward.ts';
 import { weightGradientByLines, weightGradientTiled } from './conv3/weight-gradient.ts';
-
-/** The weights of a convolution, and which of its channels they are for. */
-interface Unpacked {
-  readonly weights: View;
-  readonly channels: WeightChannels;
-  readonly range: PackedRange;
-}
 
 /** The fast kernels for 3×3×3 with stride 1. */
 function convolve3(
@@ -43,7 +36,7 @@ function convolve3(
   const kernel = forwardKernel(recorder.limits.kernels, pass);
   if (isMatrixKernel(kernel)) {
     const matrix = matrixKernel(kernel)!;
-    const packed = packForMatrices(recorder, label, weights, channels, range, matrix);
+    const packed = packForMatrices(recorder, label, { weights, channels, range }, matrix);
     convolveByMatrices(recorder, matrix, label, { ...tensors, packed }, add);
     return;
   }

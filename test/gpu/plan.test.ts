@@ -171,7 +171,7 @@ describe('slabs', () => {
   });
 
   test('a tensor that stores only some planes is bound relative to them', () => {
-    const part = recorder.volume('part', 2, 3, [9, 5, 7], 'transient', [4, 12]);
+    const part = recorder.slab('part', { batch: 2, channels: 3, size: [9, 5, 7] }, [4, 12]);
     const { view, start } = recorder.planes(part, 6, 9);
     expect(part.bytes).toBe(Math.ceil((8 * 720) / 256) * 256);
     expect(view.offset).toBe(Math.floor((2 * 720) / 256) * 256);

@@ -148,7 +148,7 @@ test('conv1 by ranges of planes, through tensors that store only those, gives th
     const sumOfBias = biasSum(recorder, 'db', out, whole.planes);
     for (let from = 0; from < whole.planes; from += step) {
       const planes = [from, Math.min(whole.planes, from + step)] as const;
-      const slab = recorder.volume('slab', batch, out, size, 'transient', planes);
+      const slab = recorder.slab('slab', { batch, channels: out, size }, planes);
       conv1Forward(recorder, 'slab', { input, weights: w, bias: b, target: slab }, { planes });
       conv1BackwardInput(recorder, 'copy', { dOutput: slab, weights: one, dInput: whole }, { planes });
       sum.add(slab, ...planes);

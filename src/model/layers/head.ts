@@ -77,7 +77,7 @@ export const head = (classes: number): Layer<HeadRecording> => ({
     };
     const slab = (features: Input, range: readonly [number, number]): VolumeTensor => {
       const { batch, size } = features.tensor;
-      const logits = recorder.volume('logits', batch, classes, size, 'transient', range);
+      const logits = recorder.slab('logits', { batch, channels: classes, size }, range);
       conv1Forward(recorder, name, { input: features, weights, bias, target: logits }, { planes: range });
       return logits;
     };

@@ -1,22 +1,22 @@
 /** Convolutions on matrix units, with operands in float16 and sums in float32. */
 import { matrixForwardConstants, matrixWeightConstants, type MatrixKernel } from '../../gpu/matrix-units.ts';
-import type { Recorder, Tensor, View } from '../../gpu/plan.ts';
+import type { Recorder, Tensor } from '../../gpu/plan.ts';
 import { assertLength, mostPartials, reducePartials, weightSlabs } from '../common.ts';
 import type { JoinedTensors } from '../conv3/forward.ts';
 import { parts, weightGradientByLines } from '../conv3/weight-gradient.ts';
 import type { Place, WeightTensors } from './general.ts';
-import type { PackedRange, WeightChannels } from './pack.ts';
+import type { Unpacked } from './pack.ts';
 import { convWork, tapsOf, usualShape } from './shape.ts';
 
 /** Weights (out, in, taps) as conv_matrix/forward reads them: see `packWeights`. */
 export function packForMatrices(
   recorder: Recorder,
   label: string,
-  weights: View,
-  { outChannels, inChannels, kernel }: WeightChannels,
-  { of, first = 0, count }: PackedRange,
+  { weights, channels, range }: Unpacked,
   { n, k }: MatrixKernel,
 ): Tensor {
+  const { outChannels, inChannels, kernel } = channels;
+  const { of, first = 0, count } = range;
   const taps = tapsOf(kernel);
   assertLength(label, weights, outChannels * inChannels * taps);
   const chunks = Math.ceil((of === 'in' ? outChannels : inChannels) / k);

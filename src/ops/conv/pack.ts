@@ -21,6 +21,13 @@ export interface PackedRange {
   readonly count: number;
 }
 
+/** The weights of a convolution, and which of its channels they are for. */
+export interface Unpacked {
+  readonly weights: View;
+  readonly channels: WeightChannels;
+  readonly range: PackedRange;
+}
+
 /**
  * weights (out, in, taps) → [block][in][taps][8] for the output channels of a range; for its input channels [block][out]
  * [taps][8] with the taps flipped, which makes of the convolution the gradient with respect to its input.

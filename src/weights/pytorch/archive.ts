@@ -46,7 +46,12 @@ export async function readArchive(file: ByteRanges, failures: Failures): Promise
       const bytes = await contentOf(entry, failures);
       return bytes.subarray(from * type.bytes, to * type.bytes);
     };
-    return new Storage(type, length, order.trim() !== 'big', file.size, read, places.get(entry));
+    return new Storage(type, length, {
+      littleEndian: order.trim() !== 'big',
+      largestTensor: file.size,
+      read,
+      place: places.get(entry),
+    });
   });
   const pickle = (await content('data.pkl', longestStructure))!;
   const description = await content(descriptionName, longestDescription);

@@ -19,9 +19,13 @@ export async function readLegacy(file: ByteRanges, failures: Failures): Promise<
   const starts = new Map<string, number>();
   const storages = new Map<string, Storage>();
   const persistent = storageOf(failures, ({ type, key, length }) => {
-    const storage = new Storage(type, length, true, file.size, (from, to) => {
-      const start = starts.get(key)!;
-      return file.read(start + from * type.bytes, start + to * type.bytes);
+    const storage = new Storage(type, length, {
+      littleEndian: true,
+      largestTensor: file.size,
+      read: (from, to) => {
+        const start = starts.get(key)!;
+        return file.read(start + from * type.bytes, start + to * type.bytes);
+      },
     });
     storages.set(key, storage);
     return storage;

@@ -23,6 +23,18 @@ export const storageTypes: ReadonlyMap<string, DataType> = new Map([
   ['torch.BoolStorage', dataType('bool', 'BOOL')],
 ]);
 
+/** Where the numbers of a storage come from. */
+export interface StorageSource {
+  /** Their byte order. */
+  readonly littleEndian: boolean;
+  /** Numbers that a tensor may have at most: one that repeats its storage's could be of any size. */
+  readonly largestTensor: number;
+  /** The bytes of the numbers from `from` up to `to`. */
+  readonly read: (from: number, to: number) => Promise<Uint8Array>;
+  /** Grows with where they lie in the file; absent where that is not known. */
+  readonly place?: number | undefined;
+}
+
 /** Numbers in a row, somewhere in a file. */
 export class Storage {
   constructor(
@@ -30,14 +42,8 @@ export class Storage {
     readonly type: DataType,
     /** How many numbers. */
     readonly length: number,
-    /** Byte order of the numbers. */
-    readonly littleEndian: boolean,
-    /** Numbers that a tensor may have at most: one that repeats its storage's could be of any size. */
-    readonly largestTensor: number,
-    /** The bytes of the numbers from `from` up to `to`. */
-    readonly read: (from: number, to: number) => Promise<Uint8Array>,
-    /** Grows with where they lie in the file; absent where that is not known. */
-    readonly place?: number,
+    /** Where they come from. */
+    readonly source: StorageSource,
   ) {}
 }
 
@@ -97,7 +103,7 @@ export class PytorchTensor {
     const where = `a tensor of shape [${shape.join(', ')}], strides [${strides.join(', ')}] and offset ${offset}`;
     if (!(tensor.#to <= storage.length))
       return `${where} that reaches beyond its storage of ${storage.length} numbers`;
-    if (!(tensor.length <= storage.largestTensor)) return `${where}, larger than the file`;
+    if (!(tensor.length <= storage.source.largestTensor)) return `${where}, larger than the file`;
     return tensor;
   }
 
@@ -113,7 +119,7 @@ export class PytorchTensor {
 
   /** Of its storage in the file. */
   get place(): number | undefined {
-    return this.storage.place;
+    return this.storage.source.place;
   }
 
   /**
@@ -121,17 +127,17 @@ export class PytorchTensor {
    * @throws InvalidModel if the file cannot be read there
    */
   async read(): Promise<Float32Array<ArrayBuffer>> {
-    const { type, littleEndian } = this.storage;
-    const bytes = await this.storage.read(this.#from, this.#to);
+    const { type, source } = this.storage;
+    const bytes = await source.read(this.#from, this.#to);
     const values = new Float32Array(this.length);
-    if (type.name === 'float32' && littleEndian && this.#isContiguous()) {
+    if (type.name === 'float32' && source.littleEndian && this.#isContiguous()) {
       new Uint8Array(values.buffer).set(bytes);
       return values;
     }
-    const source = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    const numbers = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     let next = 0;
     for (const at of positions(this.view, this.length))
-      values[next++] = type.get(source, at * type.bytes, littleEndian);
+      values[next++] = type.get(numbers, at * type.bytes, source.littleEndian);
     return values;
   }
 

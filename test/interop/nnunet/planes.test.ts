@@ -13,11 +13,8 @@ const source = random(4, 'logits');
 const logits = Float32Array.from({ length: 4 * 9 * 7 * 6 }, () => source.normal());
 
 /** All planes that come of pushing those of `logits`. */
-const reduced = (
-  to: Size3,
-  ...rest: ConstructorParameters<typeof PlaneReducer> extends [unknown, unknown, ...infer R] ? R : never
-) => {
-  const reducer = new PlaneReducer(from, to, ...rest);
+const reduced = (to: Size3, labels: PlaneReducer['labels']) => {
+  const reducer = new PlaneReducer(from, to, labels, { how: { order: 1 } });
   const found = [...planesOf(logits, heads.length, from)].flatMap((plane) => [...reducer.push(plane)]);
   expect(found.map(({ z }) => z)).toEqual(Array.from({ length: to[2] }, (_, z) => z));
   return found.flatMap(({ labels }) => [...labels]);
@@ -25,7 +22,7 @@ const reduced = (
 
 test.each<[Size3]>([[[14, 11, 13]], [[5, 9, 3]], [[9, 7, 6]], [[1, 8, 1]]])('to %j', (to) => {
   const stack = resampleTo(logits, from, to, 'linear');
-  expect(reduced(to, { order: 1 }, { heads, regions: false })).toEqual([...argmax(stack, 4)]);
+  expect(reduced(to, { heads, regions: false })).toEqual([...argmax(stack, 4)]);
 });
 
 test('regions: where each is above one half, later ones over earlier', () => {
@@ -36,5 +33,5 @@ test('regions: where each is above one half, later ones over earlier', () => {
   const wanted = Array.from({ length: voxels }, (_, voxel) =>
     regions.reduce((label, { written }, head) => (stack[head * voxels + voxel]! > 0 ? written : label), 0),
   );
-  expect(reduced(to, { order: 1 }, { heads: regions, regions: true })).toEqual(wanted);
+  expect(reduced(to, { heads: regions, regions: true })).toEqual(wanted);
 });

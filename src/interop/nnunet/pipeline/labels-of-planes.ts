@@ -63,29 +63,34 @@ export function stripsOf(from: number, to: number, how: SplineOptions | undefine
   });
 }
 
+export interface ReducerOptions {
+  /** Absent where the grids are the same. */
+  readonly how?: SplineOptions | undefined;
+  /** Whether planes of results have their logits, too. */
+  readonly keepLogits?: boolean;
+  /** Rows that the planes have, and those that are made of them; by default all. */
+  readonly strip?: Strip;
+}
+
 /** Takes planes in order and gives back those that can be made of them. */
 export class PlaneReducer {
   readonly #tables: readonly AxisTable[];
   readonly #strip: Strip;
+  readonly #keepLogits: boolean;
   /** Rows and columns as the kernel reads them. */
   readonly #packed: readonly Uint8Array[];
   #previous: Float32Array | undefined;
   #taken = 0;
   #given = 0;
 
-  /**
-   * @param how undefined where the grids are the same
-   * @param strip rows that the planes have, and those that are made of them; by default all
-   * @throws InvalidModel for cubic resampling of logits
-   */
+  /** @throws InvalidModel for cubic resampling of logits */
   constructor(
     readonly from: Size3,
     readonly to: Size3,
-    how: SplineOptions | undefined,
     readonly labels: Pick<NnunetLabels, 'heads' | 'regions'>,
-    readonly keepLogits = false,
-    strip: Strip = { source: [0, from[1]], result: [0, to[1]] },
+    { how, keepLogits = false, strip = { source: [0, from[1]], result: [0, to[1]] } }: ReducerOptions = {},
   ) {
+    this.#keepLogits = keepLogits;
     const orders = ordersOf(how ?? {});
     this.#tables = from.map((n, axis) => axisTable(n, to[axis]!, orders[axis]!));
     this.#strip = strip;
@@ -117,7 +122,7 @@ export class PlaneReducer {
     const scratch = allocate(8 * fromX);
     floats(best, length).fill(-Infinity);
     new Uint16Array(wasm().memory.buffer, found, length).fill(0);
-    const logits = this.keepLogits ? new Float32Array(heads.length * length) : undefined;
+    const logits = this.#keepLogits ? new Float32Array(heads.length * length) : undefined;
     heads.forEach(({ written }, head) => {
       floats(below, area).set(first.subarray(head * area, (head + 1) * area));
       floats(on, area).set(second.subarray(head * area, (head + 1) * area));

@@ -105,7 +105,11 @@ export async function segmentAsNnunet(
       },
       strip.source,
     );
-    const reducer = new PlaneReducer(input.size, input.box.size, how, labels, probabilities, strip);
+    const reducer = new PlaneReducer(input.size, input.box.size, labels, {
+      how,
+      keepLogits: probabilities,
+      strip,
+    });
     await result.fill(reducer, planes, strip);
     before += networks.length * windowGrid(input.size, window, options.step, strip.source).count;
   }
@@ -126,7 +130,10 @@ export async function labelsOfPlanes(
   const { size, box } = input;
   const how = wayBack(model.plans, image, input);
   const result = new Placement(image.origin, box, model.labels, probabilities);
-  await result.fill(new PlaneReducer(size, box.size, how, model.labels, probabilities), planes);
+  await result.fill(
+    new PlaneReducer(size, box.size, model.labels, { how, keepLogits: probabilities }),
+    planes,
+  );
   return result.segmentation();
 }
 
