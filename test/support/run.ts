@@ -175,7 +175,7 @@ const stored = ({ quadBytes }: VolumeTensor, data: Float32Array<ArrayBuffer>) =>
 const loaded = ({ quadBytes }: VolumeTensor, buffer: ArrayBuffer): Float32Array =>
   quadBytes === 8 ? fromHalf(new Uint16Array(buffer)) : new Float32Array(buffer);
 
-/** ‖actual − expected‖ / ‖expected‖ */
+/** ‖actual − expected‖ / ‖expected‖; 0 where they are equal, all zeros, too. */
 export function relativeError(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
   expect(actual.length).toBe(expected.length);
   let difference = 0;
@@ -184,7 +184,7 @@ export function relativeError(actual: ArrayLike<number>, expected: ArrayLike<num
     difference += (actual[i]! - expected[i]!) ** 2;
     norm += expected[i]! ** 2;
   }
-  return Math.sqrt(difference / norm);
+  return difference === 0 ? 0 : Math.sqrt(difference / norm);
 }
 
 /** float32 against float64: numbers agree to 1e-5 in the norm, unless said otherwise. */
