@@ -123,14 +123,16 @@ export class LoopbackSlurm implements AsyncDisposable {
   /** Waits for a state; on the way there, a job that was requeued is not kept waiting. */
   async reaches(job: string, wanted: string): Promise<void> {
     let last = '';
+    /** Answers in a row by which it has ended otherwise: a job that is being requeued may say so for a moment. */
+    let ended = 0;
     const what = (): string => `job ${job} is ${wanted}; it was ${last}`;
     await until(what, async () => {
       last = await this.state(job);
       if (last === 'PENDING')
         await this.run('scontrol', 'update', `JobId=${job}`, 'StartTime=now').catch(() => '');
       if (last === wanted) return true;
-      if (['FAILED', 'CANCELLED', 'TIMEOUT', 'NODE_FAIL'].includes(last))
-        throw new Error(`job ${job} is ${last}\n${await this.logs()}`);
+      ended = ['FAILED', 'CANCELLED', 'TIMEOUT', 'NODE_FAIL'].includes(last) ? ended + 1 : 0;
+      if (ended > 100) throw new Error(`job ${job} is ${last}\n${await this.logs()}`);
       return false;
     });
   }
