@@ -54,6 +54,10 @@ export function spread(times: readonly number[]): Timing {
   return { median: sorted[sorted.length >> 1]!, least: sorted[0]!, most: sorted[sorted.length - 1]! };
 }
 
+/** Median (least–most), as tables give it. */
+export const timingText = ({ median, least, most }: Timing, digits: number): string =>
+  `${median.toFixed(digits)} (${least.toFixed(digits)}–${most.toFixed(digits)})`;
+
 export async function time(work: () => Promise<void>, { warmUp = 1, runs = 7 } = {}): Promise<Timing> {
   for (let i = 0; i < warmUp; i++) await work();
   const times: number[] = [];

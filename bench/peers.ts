@@ -39,6 +39,7 @@ import {
   readResult,
   spread,
   surroundings,
+  timingText,
   writeResult,
   type Timing,
 } from './lib.ts';
@@ -155,9 +156,9 @@ const digits = gpu.adapterClass === 'hardware' ? 2 : 0;
 function print(title: string, timings: Record<string, Timing>, note = ''): void {
   const ours = timings['ours']!.median;
   const parts = Object.entries(timings).map(
-    ([name, { median, least, most }]) =>
-      `${name} ${median.toFixed(digits)} (${least.toFixed(digits)}–${most.toFixed(digits)})` +
-      (name === 'ours' ? '' : ` = ${(median / ours).toFixed(2)}x ours`),
+    ([name, timing]) =>
+      `${name} ${timingText(timing, digits)}` +
+      (name === 'ours' ? '' : ` = ${(timing.median / ours).toFixed(2)}x ours`),
   );
   console.log(`${title}, ms: ${parts.join('; ')}${note}`);
 }

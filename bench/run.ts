@@ -32,6 +32,7 @@ import {
   surroundings,
   time,
   timePlan,
+  timingText,
   writeResult,
   type Timing,
 } from './lib.ts';
@@ -49,8 +50,7 @@ console.log(
 );
 
 const digits = software ? 1 : 2;
-const milliseconds = ({ median, least, most }: Timing): string =>
-  `${median.toFixed(digits)} (${least.toFixed(digits)}–${most.toFixed(digits)})`;
+const milliseconds = (timing: Timing): string => timingText(timing, digits);
 const shares = (gflops: number, gigabytes: number) => ({
   gflops,
   gigabytes,

@@ -14,6 +14,7 @@ import type * as State from '../src/model/state.ts';
 import type { Size3 } from '../src/size.ts';
 import type * as Optimizers from '../src/train/optimizers.ts';
 import type * as Lib from './lib.ts';
+import { spread, timingText } from './lib.ts';
 
 interface Case {
   readonly features: readonly number[];
@@ -28,14 +29,11 @@ const cases: readonly Case[] = [
 
 /** Takes a case's step each time that a message names one, and answers with its milliseconds. */
 async function serve(tree: string): Promise<void> {
-  const load = <T>(...paths: string[]): Promise<T> =>
-    paths
-      .map((path) => pathToFileURL(resolve(tree, path)).href)
-      .reduce<Promise<T>>(
-        // Older trees have some of these elsewhere.
-        (found, path) => found.catch(() => import(path) as Promise<T>),
-        Promise.reject(new Error('nothing is loaded yet')),
-      );
+  /** Older trees have some of these elsewhere. */
+  const load = <T>(path: string, older = path): Promise<T> => {
+    const at = (path: string) => import(pathToFileURL(resolve(tree, path)).href) as Promise<T>;
+    return at(path).catch(() => at(older));
+  };
   const lib = await load<typeof Lib>('bench/lib.ts');
   const { completeConfig } = await load<typeof Completion>(
     'src/model/complete-config.ts',
@@ -66,6 +64,8 @@ async function compare(other: string, rounds: number): Promise<void> {
   const trees: ChildProcess[] = [];
   for (const tree of [other, '.']) {
     const child = fork(script, ['--serve', tree]);
+    // One that cannot go on has said why, and would be waited for.
+    child.on('exit', (code) => code !== null && process.exit(code));
     const [adapter] = (await once(child, 'message')) as [string];
     if (tree === '.') console.log(`${adapter}; ${rounds} rounds in turns, ms: median (least–most)\n`);
     trees.push(child);
@@ -73,7 +73,6 @@ async function compare(other: string, rounds: number): Promise<void> {
   console.log(
     '| step | there | here | here / there, of medians | of the least |\n| --- | --- | --- | --- | --- |',
   );
-  const { spread } = await import('./lib.ts');
   for (const [index, { features, size, batchSize }] of cases.entries()) {
     const times: [there: number[], here: number[]] = [[], []];
     for (let round = -1; round < rounds; round++)
@@ -83,11 +82,11 @@ async function compare(other: string, rounds: number): Promise<void> {
         if (round >= 0) times[which]!.push(milliseconds); // kernels are compiled in the first
       }
     const [there, here] = times.map(spread) as [Lib.Timing, Lib.Timing];
-    const told = ({ median, least, most }: Lib.Timing) =>
-      `${median.toFixed(0)} (${least.toFixed(0)}–${most.toFixed(0)})`;
     const name = `[${features.join(', ')}], ${batchSize} × ${size.join('×')}`;
     const ratio = (key: 'median' | 'least') => `${(here[key] / there[key]).toFixed(3)}×`;
-    console.log(`| ${name} | ${told(there)} | ${told(here)} | ${ratio('median')} | ${ratio('least')} |`);
+    console.log(
+      `| ${name} | ${timingText(there, 0)} | ${timingText(here, 0)} | ${ratio('median')} | ${ratio('least')} |`,
+    );
   }
   for (const child of trees) child.kill();
 }

@@ -3,7 +3,7 @@
  *   npm run bench:table
  */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
-import { readResult, type Timing } from './lib.ts';
+import { readResult, timingText, type Timing } from './lib.ts';
 
 interface Bench {
   sections: {
@@ -56,8 +56,7 @@ interface Nifti {
 
 const lines: string[] = [];
 let digits = 0;
-const ms = ({ median, least, most }: Timing): string =>
-  `${median.toFixed(digits)} (${least.toFixed(digits)}–${most.toFixed(digits)})`;
+const ms = (timing: Timing): string => timingText(timing, digits);
 const beside = (timings: Timings, name: string): string => {
   const [ours, theirs] = [timings['ours']!, timings[name]];
   return theirs ? `${theirs.median.toFixed(digits)} = ${(theirs.median / ours.median).toFixed(2)}×` : '–';

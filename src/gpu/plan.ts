@@ -33,7 +33,7 @@ export interface Tensor {
   readonly version?: number;
 }
 
-/** What a volume is of. */
+/** Of a volume, without how it is stored. */
 export interface VolumeShape {
   /** Samples. */
   readonly batch: number;

@@ -3,18 +3,12 @@
  * a topology such as `unet.ts`; parameters, forward and backward pass, evaluation, inference and every plan follow from it.
  */
 import { InvalidOption } from '../errors.ts';
-import type { Recorder, View, VolumeTensor } from '../gpu/plan.ts';
-import type { Size3 } from '../size.ts';
+import type { Recorder, View, VolumeShape, VolumeTensor } from '../gpu/plan.ts';
 import type { Input } from '../ops/common.ts';
 import type { Operation } from './operation.ts';
 
 /** Of a volume, without how it is stored. */
-export interface Shape {
-  readonly batch: number;
-  readonly channels: number;
-  /** x, y, z */
-  readonly size: Size3;
-}
+export type Shape = VolumeShape;
 
 /** A parameter or running statistic of a layer. */
 export interface ParameterSpec {
