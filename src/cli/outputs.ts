@@ -2,14 +2,14 @@
  * What a command is about to write, looked at before its work: places that cannot be written, and files that the
  * result would destroy because they are the command's own input, under whatever name.
  */
-import { rmdirSync, rmSync, writeFileSync, type Stats } from 'node:fs';
+import { lstatSync, mkdirSync, rmdirSync, rmSync, type Stats } from 'node:fs';
 import { realpath, stat } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { dirname, join, relative, resolve } from 'node:path';
 import { bothOfPair } from '../data/source.ts';
 import { InvalidOption, UNet3DError } from '../errors.ts';
 import { fileKeys } from '../files/same.node.ts';
-import { aboutFile, makeFolder, removeLeftovers, temporaryName } from '../files/write.node.ts';
-import { fileMessage } from './failure.ts';
+import { makeFolder, removeLeftovers, temporaryName } from '../files/write.node.ts';
+import { fileReason } from './failure.ts';
 
 /** Files that a command writes, and the option that says where. */
 export interface Outputs {
@@ -67,21 +67,24 @@ async function assertPlainFile(option: string, path: string): Promise<void> {
 const kindOf = (info: Stats): string =>
   info.isFIFO() ? 'a named pipe' : info.isSocket() ? 'a socket' : 'a device';
 
-/** Writes a file into the folder and takes both away again, so that nothing is left where the work fails. */
+/**
+ * Tries where the folder is or would be made, in a place of its own, and leaves nothing there: no other process that is
+ * about to write into the folder finds it made or taken away.
+ */
 function assertWritable(option: string, folder: string): void {
-  let made: string[] = [];
+  let there = resolve(folder);
+  while (!lstatSync(there, { throwIfNoEntry: false })) there = dirname(there);
+  const trial = join(there, temporaryName());
   try {
-    made = makeFolder(folder);
-    const probe = join(folder, temporaryName());
-    writeFileSync(probe, '');
-    rmSync(probe);
+    mkdirSync(trial);
+    makeFolder(join(trial, relative(there, resolve(folder))));
   } catch (error) {
-    const reason = fileMessage(aboutFile(error as NodeJS.ErrnoException, folder));
+    const reason = fileReason(error as NodeJS.ErrnoException) ?? (error as Error).message;
     throw new UNet3DError(`cannot write into the folder ${folder} (${reason}): give another ${option}`, {
       cause: error,
     });
   } finally {
-    removeEmpty(made);
+    rmSync(trial, { recursive: true, force: true });
   }
 }
 

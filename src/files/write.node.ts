@@ -21,8 +21,10 @@ export function makeFolder(path: string): string[] {
     mkdirSync(folder);
     return [folder, ...made];
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error; // made by another process meanwhile
-    return made;
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'EEXIST') return made; // by another process meanwhile
+    if (code === 'ENOENT' && !existsSync(parent)) return makeFolder(path); // one has taken its empty parent away
+    throw error;
   }
 }
 
@@ -75,6 +77,6 @@ export function aboutFile(error: NodeJS.ErrnoException, path: string): NodeJS.Er
 export async function removeLeftovers(folder: string): Promise<void> {
   for (const name of await readdir(folder).catch(() => [])) {
     const owner = parseProcess(temporaryPattern.exec(name)?.[1] ?? '');
-    if (owner && isRunning(owner) === false) await rm(join(folder, name), { force: true });
+    if (owner && isRunning(owner) === false) await rm(join(folder, name), { recursive: true, force: true });
   }
 }

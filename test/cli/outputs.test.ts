@@ -1,8 +1,10 @@
 /** Outputs that would destroy an input or another output, or that are no plain files, are refused before any work. */
 import { execFileSync } from 'node:child_process';
+import { watch } from 'node:fs';
 import { link, mkdir, readFile, readdir, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
+import { checkOutputs } from '../../src/cli/outputs.ts';
 import { writeNifti } from '../../src/data/nifti.ts';
 import { cli, phantomDataset, temporaryFolder, type Ran } from './support.ts';
 
@@ -180,4 +182,19 @@ describe.skipIf(process.platform === 'win32')('what is no plain file', () => {
     expect(ran.err).toMatch(/cannot write into the folder \/proc\/no\/such .*give another --csv/);
     expect(ran.exitCode).toBe(1);
   });
+
+  test.runIf(process.platform === 'linux')(
+    'a folder that is to come is tried without making it, which another process that is about to would notice',
+    async () => {
+      const seen: (string | null)[] = [];
+      const watcher = watch(folder, (_, name) => seen.push(name));
+      await checkOutputs([{ option: '--out', paths: [at('results/of/a.nii.gz')] }], []);
+      await mkdir(at('end'));
+      await vi.waitUntil(() => seen.includes('end'));
+      watcher.close();
+      expect(seen.length).toBeGreaterThan(1);
+      expect(seen).not.toContain('results');
+      expect(await readdir(folder)).toEqual(['end']);
+    },
+  );
 });

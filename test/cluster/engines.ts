@@ -21,7 +21,7 @@ export const mpich: Engine = { name: 'MPICH', programs: ['mpirun.mpich'], packag
 export const slurm: Engine = {
   name: 'Slurm',
   programs: ['munged', 'slurmctld', 'slurmd', 'sbatch', 'srun'],
-  packages: ['slurm-wlm', 'munge'],
+  packages: ['slurm-wlm', 'munge', 'libpmix-dev'], // with which srun starts the ranks of Open MPI
 };
 
 export const engines: readonly Engine[] = [openMpi, mpich, slurm];

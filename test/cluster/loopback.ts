@@ -115,24 +115,33 @@ export class LoopbackSlurm implements AsyncDisposable {
     return this.run('sbatch', '--parsable', ...args);
   }
 
-  /** State of a job or a task of an array, such as RUNNING. */
-  async state(job: string): Promise<string> {
-    return /JobState=(\w+)/.exec(await this.run('scontrol', 'show', 'job', job))?.[1] ?? '';
+  /** A field of a job or of a task of an array, such as RUNNING of its JobState. */
+  async #field(job: string, field: string): Promise<string> {
+    return new RegExp(`${field}=(\\w+)`).exec(await this.run('scontrol', 'show', 'job', job))?.[1] ?? '';
   }
 
-  /** Waits for a state; on the way there, a job that was requeued is not kept waiting. */
+  /** State of a job or a task of an array, such as RUNNING. */
+  state(job: string): Promise<string> {
+    return this.#field(job, 'JobState');
+  }
+
+  /**
+   * Waits for a state. On the way there, a job that was requeued is not kept waiting for the two minutes that Slurm gives
+   * it, but for as long as it needs: what was revoked and what is granted within one second is taken for revoked.
+   */
   async reaches(job: string, wanted: string): Promise<void> {
-    let last = '';
-    /** Answers in a row by which it has ended otherwise: a job that is being requeued may say so for a moment. */
-    let ended = 0;
+    let [last, isHurried] = ['', false];
     const what = (): string => `job ${job} is ${wanted}; it was ${last}`;
     await until(what, async () => {
       last = await this.state(job);
-      if (last === 'PENDING')
-        await this.run('scontrol', 'update', `JobId=${job}`, 'StartTime=now').catch(() => '');
       if (last === wanted) return true;
-      ended = ['FAILED', 'CANCELLED', 'TIMEOUT', 'NODE_FAIL'].includes(last) ? ended + 1 : 0;
-      if (ended > 100) throw new Error(`job ${job} is ${last}\n${await this.logs()}`);
+      if (last !== 'PENDING') isHurried = false;
+      else if (!isHurried && (await this.#field(job, 'Reason')) === 'BeginTime') {
+        await this.run('scontrol', 'update', `JobId=${job}`, 'StartTime=now+2');
+        isHurried = true;
+      }
+      if (['FAILED', 'CANCELLED', 'TIMEOUT', 'NODE_FAIL'].includes(last))
+        throw new Error(`job ${job} is ${last}\n${await this.logs()}`);
       return false;
     });
   }
