@@ -2,83 +2,31 @@
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { filesIn } from '../data/dataset.node.ts';
-import { gridOf } from '../data/nifti-affine.ts';
-import { readHeader } from '../data/nifti.ts';
-import { canonicalGrid, spacingOf, spatialShape } from '../data/volume.ts';
 import type { FileEntry } from '../data/case.ts';
 import { volumePattern } from '../data/volume-names.ts';
 import { Ensemble, foldsAmong } from '../ensemble.ts';
 import { InvalidModel, InvalidOption } from '../errors.ts';
 import { isFolderAt } from '../files/folder.node.ts';
-import { modelFolders, openNnunet, type NnunetModel } from '../interop/nnunet/folder.ts';
-import { fastestFirst } from '../interop/nnunet/pipeline/axes.ts';
+import { modelFolders } from '../interop/nnunet/folder.ts';
 import { metadataPath, openMonai } from '../interop/monai/open.ts';
 import { MonaiPredictor } from '../interop/monai/predictor.ts';
-import { NnunetPredictor } from '../interop/nnunet/pipeline/predictor.ts';
-import { planSegmentation } from '../interop/nnunet/pipeline/memory.ts';
-import { windowResult } from '../interop/nnunet/pipeline/network.ts';
 import { bytesOf, filesInZip, modelFiles } from '../interop/model-files.ts';
-import { mergedNames, planTotalSegmentator, segmentAsTotalSegmentator } from '../interop/totalsegmentator.ts';
-import type { PredictOutput } from '../infer/predict.ts';
-import type { Axis } from '../infer/probabilities.ts';
-import type { Uncertainty } from '../infer/uncertainty.ts';
-import type { WindowProgress } from '../infer/window.ts';
 import { paddedSize } from '../model/sizes.ts';
-import { formatBytes } from '../format.ts';
-import type { Size3 } from '../size.ts';
 import { UNet3D } from '../unet3d.ts';
 import { openModel } from '../weights/model-file.ts';
 import { fileMessage } from './failure.ts';
-
-export interface PredictOptions {
-  readonly output: PredictOutput;
-  readonly overlap: number;
-  readonly window?: readonly [number, number, number];
-  readonly tta?: boolean;
-  readonly mirrorAxes?: readonly Axis[];
-  readonly postprocess: boolean;
-  readonly uncertainty?: boolean;
-  readonly memory?: number;
-  readonly folds?: readonly string[];
-  readonly step?: number;
-  readonly mirror: boolean;
-  readonly previousStage?: string;
-  readonly pipeline?: 'totalsegmentator';
-}
+import { nnunetModel, totalSegmentator, withPreviousStage } from './predict-nnunet.ts';
+import {
+  deviceOf,
+  type FoundModel,
+  type OpenModel,
+  type OthersFiles,
+  type PredictOptions,
+} from './found-model.ts';
 
 /** Which options a kind of model takes; the others are of no use to it. */
 const own = ['overlap', 'window', 'tta', 'mirrorAxes', 'postprocess', 'uncertainty'] as const;
 const nnunet = ['folds', 'step', 'mirror', 'previousStage', 'pipeline'] as const;
-
-/** A model as it was found, before a GPU is looked for. */
-export interface FoundModel {
-  /** Files that belong together for one volume. */
-  readonly inChannels: number;
-  /** Files that no result may replace. */
-  readonly files: readonly string[];
-  /** Those that its results depend on, where these are not all. */
-  readonly parts?: readonly string[];
-  /** What the user should know, one sentence each. */
-  readonly notes: readonly string[];
-  /** Opens it on the GPU. */
-  open(): Promise<OpenModel>;
-}
-
-export interface OpenModel {
-  /** Of the windows, where they are known beforehand. */
-  readonly window: Size3 | undefined;
-  /** What a volume takes beside the GPU, one sentence; where that is known beforehand. */
-  memoryOf?(files: readonly string[]): Promise<string>;
-  predict(
-    files: readonly string[],
-    more: { readonly signal: AbortSignal; readonly onProgress: (progress: WindowProgress) => void },
-  ): Promise<{
-    readonly warnings: readonly string[];
-    readonly uncertainty?: Uncertainty | undefined;
-    toNifti(options: { readonly gzip: boolean }): Promise<Uint8Array>;
-  }>;
-  dispose(): void;
-}
 
 /**
  * @param given names of the options that were given on the command line
@@ -97,7 +45,8 @@ export async function findModel(
   const folders = files ? modelFolders(files.paths) : [];
   if (files && folders.length > 0) {
     refuse(given, own, `${path} is a model of nnU-Net, which keeps its own rules`);
-    return options.pipeline ? totalSegmentator(files, folders, options) : nnunetModel(files, options);
+    if (options.pipeline) return totalSegmentator(files, folders, options);
+    return nnunetModel(isFolder ? await withPreviousStage(path, files) : files, options);
   }
   const trained = foldsAmong(files?.paths ?? []);
   const others = trained.length > 0 ? nnunet.filter((name) => name !== 'folds') : nnunet;
@@ -108,16 +57,6 @@ export async function findModel(
     return monaiModel(files, options);
   }
   return ownModel(ownFile, options);
-}
-
-/** What may be a model of another tool: the files of a folder or an archive. */
-export interface OthersFiles {
-  /** Within, with `/`. */
-  readonly paths: readonly { readonly path: string }[];
-  /** As the functions that open models take them. */
-  readonly given: readonly FileEntry[] | string;
-  /** Files that no result may replace. */
-  readonly onDisk: readonly string[];
 }
 
 /** Undefined for a file that is no archive and for the folder of a training. */
@@ -149,8 +88,8 @@ async function monaiModel(files: OthersFiles, options: PredictOptions): Promise<
       const predictor = await MonaiPredictor.of(model, deviceOf(options));
       return {
         window: model.pipeline?.windows.size,
-        predict: (images, more) =>
-          predictor.predict(images, { ...more, probabilities: output === 'probabilities' }),
+        predict: (images, { signal, onProgress }) =>
+          predictor.predict(images, { signal, onProgress, probabilities: output === 'probabilities' }),
         dispose: () => predictor.dispose(),
       };
     },
@@ -196,9 +135,9 @@ function opened(
 ): OpenModel {
   return {
     window: window && paddedSize(model.config, window),
-    predict: (files, more) =>
+    predict: (files, { signal, onProgress }) =>
       model.predict(files, {
-        ...{ output, overlap, postprocess, uncertainty, ...more },
+        ...{ output, overlap, postprocess, uncertainty, signal, onProgress },
         ...(window ? { window } : {}),
         ...(tta === undefined ? {} : { tta }),
         ...(mirrorAxes ? { mirrorAxes } : {}),
@@ -241,84 +180,4 @@ async function channelsOf(given: OthersFiles['given'], path: string): Promise<nu
   const files = await modelFiles(given);
   const { description } = await openModel(await bytesOf(files.find((file) => file.path === path)!), path);
   return description.config.inChannels;
-}
-
-const deviceOf = ({ memory }: PredictOptions) => (memory === undefined ? {} : { memoryBudget: memory });
-
-async function nnunetModel(files: OthersFiles, options: PredictOptions): Promise<FoundModel> {
-  const { output, folds, step, mirror, previousStage } = options;
-  if (output === 'logits')
-    throw new InvalidOption(
-      '--output logits is not there for models of nnU-Net: give labels or probabilities',
-    );
-  const model = await openNnunet(files.given, { folds });
-  return {
-    inChannels: model.labels.channels.length,
-    files: files.onDisk,
-    notes: [described(model)],
-    async open() {
-      const predictor = await NnunetPredictor.of(model, deviceOf(options));
-      return {
-        window: fastestFirst(model.plans.configuration.patch),
-        async memoryOf([first]) {
-          const header = await readHeader(first!);
-          const { affine, shape } = gridOf(header);
-          const plan = planSegmentation(
-            model,
-            { size: spatialShape(shape), spacing: spacingOf(affine) },
-            windowResult(model.config, model.folds.length),
-            { step, folds: model.folds.length },
-          );
-          const { peakBytes, imageBytes, inputBytes, logitBytes, labelBytes } = plan;
-          return (
-            `Beside the GPU it takes ${formatBytes(peakBytes)} at most: ${formatBytes(imageBytes)} while the image is prepared, ` +
-            `then ${formatBytes(inputBytes)} for it, ${formatBytes(logitBytes)} for logits and ${formatBytes(labelBytes)} for labels.`
-          );
-        },
-        predict: (images, more) =>
-          predictor.predict(images, {
-            ...{ step, mirror, previousStage, ...more },
-            probabilities: output === 'probabilities',
-          }),
-        dispose: () => predictor.dispose(),
-      };
-    },
-  };
-}
-
-const described = ({ plans, folds, trainer }: NnunetModel): string =>
-  `${plans.dataset}, ${plans.configuration.name} by ${trainer}: fold${folds.length > 1 ? 's' : ''} ` +
-  folds.map(({ name }) => name).join(', ');
-
-async function totalSegmentator(
-  { given, onDisk }: OthersFiles,
-  folders: readonly string[],
-  options: PredictOptions,
-): Promise<FoundModel> {
-  const { output, folds = ['0'], step, mirror, previousStage } = options;
-  if (output !== 'labels' || !mirror || previousStage !== undefined)
-    throw new InvalidOption(
-      'with --pipeline totalsegmentator there are labels only, no mirroring and no previous stage: leave --output, --no-mirror and --previous-stage out',
-    );
-  const models = await Promise.all(folders.map((folder) => openNnunet(given, { folds, folder })));
-  const parts = models.map((model) => ({ model, open: () => NnunetPredictor.of(model, deviceOf(options)) }));
-  const names = mergedNames(parts);
-  return {
-    inChannels: 1,
-    files: onDisk,
-    notes: [...models.map(described), `labels: ${names.map((name, label) => `${label} ${name}`).join(', ')}`],
-    open: () =>
-      Promise.resolve({
-        window: fastestFirst(models[0]!.plans.configuration.patch),
-        async memoryOf([first]) {
-          const { affine, shape } = canonicalGrid(gridOf(await readHeader(first!)));
-          const volume = { size: spatialShape(shape), spacing: spacingOf(affine) };
-          const { peakBytes } = planTotalSegmentator(parts, volume, step);
-          return `Beside the GPU it takes ${formatBytes(peakBytes)} at most.`;
-        },
-        predict: (images, more) =>
-          segmentAsTotalSegmentator(parts, images[0]!, { ...(step === undefined ? {} : { step }), ...more }),
-        dispose: () => undefined,
-      }),
-  };
 }

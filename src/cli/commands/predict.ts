@@ -1,28 +1,24 @@
 /** `predict`: segments files or folders of files with a trained model, onto each file's own grid. */
 import { existsSync } from 'node:fs';
-import { stat } from 'node:fs/promises';
-import { basename, dirname, extname, join, resolve } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { Command, Option } from 'commander';
-import type { FileEntry } from '../../data/case.ts';
-import { volumesAmong } from '../../data/dataset.ts';
-import { filesIn } from '../../data/dataset.node.ts';
-import { imagesByCase, type NamedVolume } from '../../data/volumes-by-case.ts';
 import { Aborted, InvalidOption, InvalidVolume, OutOfMemory, UNet3DError } from '../../errors.ts';
 import { assertUnlocked } from '../../files/lock.node.ts';
-import { failureOf, fileMessage, Unsatisfactory } from '../failure.ts';
+import { failureOf, Unsatisfactory } from '../failure.ts';
 import { announceAdapter } from '../gpu.ts';
 import type { Io } from '../io.ts';
 import { checkOutputs } from '../outputs.ts';
 import * as parse from '../parse.ts';
-import { isFolderAt } from '../../files/folder.node.ts';
-import { findModel, type FoundModel, type PredictOptions } from '../predict-models.ts';
+import type { FoundModel, PredictOptions } from '../found-model.ts';
+import { jobsOf, previousStages, type Job } from '../predict-jobs.ts';
+import { findModel } from '../predict-models.ts';
 import { isMade, recordName, ResultsFolder, shareOf, writeFiles } from '../results-there.ts';
 import { predictionsName } from '../run-folder.ts';
 import { shardOfTask, type Shard } from '../slurm.ts';
 import { duration } from '../../format.ts';
 import { bar, toJson } from '../text.ts';
 import { annotateNext, uncertaintyFile, uncertaintyPath } from '../uncertainty.ts';
-import { listed, some } from '../../listed.ts';
+import { some } from '../../listed.ts';
 
 interface Options extends PredictOptions {
   readonly out: string;
@@ -37,12 +33,6 @@ const notOfResults = ['out', 'memory', 'shard', 'continue', 'overwrite', 'json']
 
 /** Windows of a volume from which on their number is shown. */
 const manyWindows = 8;
-
-/** One volume to segment: its files, one per channel, and where the result goes. */
-interface Job {
-  readonly files: readonly string[];
-  readonly target: string;
-}
 
 export function predictCommand(io: Io): Command {
   return new Command('predict')
@@ -85,7 +75,10 @@ export function predictCommand(io: Io): Command {
     )
     .option('--step <share>', 'nnU-Net: of a window, from one to the next (default: 0.5)', parse.step)
     .option('--no-mirror', 'nnU-Net: without averaging over the mirrorings that the model allows')
-    .option('--previous-stage <file>', 'nnU-Net: labels of the previous stage of a cascade, for one input')
+    .option(
+      '--previous-stage <file|folder>',
+      "nnU-Net: labels of a cascade's first network, as CASE.nii.gz; default: it makes them, if its folder lies beside MODEL",
+    )
     .addOption(
       new Option(
         '--pipeline <name>',
@@ -136,8 +129,7 @@ async function predict(
 ): Promise<void> {
   const found = await findModel(modelPath, options, given);
   const all = await jobsOf(io, inputs, options.out, found.inChannels);
-  if (options.previousStage !== undefined && all.length > 1)
-    throw new InvalidOption(`--previous-stage is of one volume; there are ${all.length}: give one`);
+  const earlier = await previousStages(options.previousStage, all);
   await checkOutputs(
     [
       {
@@ -147,11 +139,7 @@ async function predict(
         ),
       },
     ],
-    [
-      ...found.files,
-      ...all.flatMap(({ files }) => files),
-      ...(options.previousStage ? [options.previousStage] : []),
-    ],
+    [...found.files, ...all.flatMap(({ files }) => files), ...earlier.values()],
   );
   // A training reads back what it has written there.
   for (const folder of new Set(all.map(({ target }) => resolve(dirname(target))))) {
@@ -182,6 +170,7 @@ async function predict(
         const memory = (await model.memoryOf?.(files)) ?? '';
         const segmentation = await model.predict(files, {
           signal: io.signal,
+          previousStage: earlier.get(job),
           onProgress: ({ loaded, total }) => {
             if (window && loaded === 1 && total > manyWindows && !isTold) {
               isTold = true;
@@ -270,52 +259,4 @@ async function jobsLeft(io: Io, all: readonly Job[], { shard }: Options): Promis
     `${which}${share.length} of ${all.length} volume(s)${there > 0 ? `, of which ${there} are there already` : ''}.`,
   );
   return left;
-}
-
-/** Which files belong together and where their results go. */
-async function jobsOf(io: Io, inputs: readonly string[], out: string, inChannels: number): Promise<Job[]> {
-  const groups: NamedVolume[] = [];
-  const loose: FileEntry[] = [];
-  let folders = 0;
-  for (const input of inputs) {
-    const info = await stat(input).catch((error: NodeJS.ErrnoException) => {
-      throw new InvalidVolume(`cannot read ${fileMessage(error)}`);
-    });
-    if (!info.isDirectory()) {
-      loose.push({ path: basename(input), source: input });
-      continue;
-    }
-    folders++;
-    const { files, warnings } = await filesIn(input);
-    for (const warning of warnings) io.err(`warning: ${warning}`);
-    const entries = volumesAmong(files);
-    if (entries.length === 0)
-      throw new InvalidVolume(`${input} holds no NIfTI file; give a folder with .nii or .nii.gz files`);
-    const { volumes, labels } = await imagesByCase(entries, inChannels);
-    if (labels.length > 0)
-      io.err(
-        `${labels.length} file(s) in ${input} are left out, as they are named as labels: ${listed(labels.map(({ path }) => path))}`,
-      );
-    groups.push(...volumes);
-  }
-  groups.push(...(await imagesByCase(loose, inChannels)).volumes);
-
-  const asFile = /\.nii(\.gz)?$/i.test(out);
-  if (asFile && (groups.length > 1 || folders > 0))
-    throw new InvalidOption(
-      `--out ${out} names a file, but the input holds ${groups.length} volume(s)${folders > 0 ? ' in a folder' : ''}: ` +
-        'give a folder',
-    );
-  const isFolder = folders > 0 || groups.length > 1 || (await isFolderAt(out)) || /[\\/]$/.test(out);
-  if (!asFile && !isFolder && /\.[a-z]\w*$/i.test(out))
-    throw new InvalidOption(
-      `--out ${out} ends in ${extname(out)}: give a .nii or .nii.gz for the one volume, or a folder as ${out}/`,
-    );
-  return groups.map(({ name, files }): Job => {
-    const ending = /\.nii$/i.test(files[0]!.path) ? '.nii' : '.nii.gz';
-    return {
-      files: files.map(({ source }) => source as string),
-      target: asFile ? out : join(out, `${name}${ending}`),
-    };
-  });
 }

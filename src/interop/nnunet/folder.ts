@@ -12,6 +12,7 @@ import type { ReadableTensor } from '../../weights/named-tensors.ts';
 import { toOurs } from '../mapping.ts';
 import { modelFiles, modelFilesSchema, type ModelFile } from '../model-files.ts';
 import { readCheckpoint } from './checkpoint.ts';
+import { previousStageIn } from './plans.ts';
 import { readRules, type NnunetRules } from './rules.ts';
 import { nnunetMapping } from './weights.ts';
 
@@ -21,6 +22,8 @@ export interface NnunetModel extends NnunetRules {
   readonly origin: NnunetOrigin;
   /** Those that were asked for. */
   readonly folds: readonly NnunetFold[];
+  /** Of the second network of a cascade, the first, where its folder lies beside this one's. */
+  readonly previous?: NnunetModel | undefined;
 }
 
 /** One training of several that differ in the cases they were validated on. */
@@ -33,7 +36,7 @@ export interface NnunetFold {
 
 /** What is opened of a model folder. */
 export interface NnunetOptions {
-  /** Such as `['0', '3']` or `['all']`. Default: all numbered folds, else `all`. */
+  /** Such as `['0', '3']` or `['all']`, of both networks of a cascade. Default: all numbered folds, else `all`. */
   readonly folds?: readonly string[] | undefined;
   /** Default `checkpoint_final.pth`. */
   readonly checkpoint?: string | undefined;
@@ -48,8 +51,8 @@ export const nnunetEntries = {
 } satisfies Record<keyof NnunetOptions, unknown>;
 
 /**
- * Reads a model folder, or one with a single model somewhere within. Weights stay in their files until they are
- * asked for, also in an archive, where they are unpacked as far as they are read.
+ * Reads a model folder, or one with a single model or the two of a cascade somewhere within. Weights stay in their files
+ * until they are asked for, also in an archive, where they are unpacked as far as they are read.
  * @param files with `/` in their paths, or an archive of them as nnUNetv2_export_model_to_zip makes it
  * @throws InvalidModel naming what is missing, damaged or not supported; InvalidOption
  * @example
@@ -64,9 +67,16 @@ export async function openNnunet(
 ): Promise<NnunetModel> {
   assertOptions('openNnunet', { files: modelFilesSchema }, { files });
   assertOptions('openNnunet', nnunetEntries, options);
-  const { folds, checkpoint = 'checkpoint_final.pth', folder } = options;
+  const { folder, ...chosen } = options;
   const all = await modelFiles(files);
-  const root = modelRoot(all, checkpoint, folder);
+  return openModel(all, await modelRoot(all, chosen.checkpoint, folder), chosen);
+}
+
+async function openModel(
+  all: readonly ModelFile[],
+  root: string,
+  { folds, checkpoint = usualCheckpoint }: Omit<NnunetOptions, 'folder'>,
+): Promise<NnunetModel> {
   const within = new Map(
     all.filter(({ path }) => path.startsWith(root)).map((file) => [file.path.slice(root.length), file]),
   );
@@ -101,15 +111,21 @@ export async function openNnunet(
   const rules = readRules(origin);
   const { parameters } = layoutParameters(rules.config);
   const mapping = nnunetMapping(rules.config);
+  const { previousStage } = rules.plans.configuration;
+  const before = previousStage && besideFolder(root, configuration, previousStage);
+  const isThere = before && modelFolders(all).includes(before);
   return {
     ...rules,
     origin,
+    ...(isThere && { previous: await openModel(all, before, { folds, checkpoint }) }),
     folds: checkpoints.map(({ name, path, weights }) => ({
       name,
       weights: toOurs(mapping, weights, parameters, { name: path, describedBy: 'plans.json' }),
     })),
   };
 }
+
+const usualCheckpoint = 'checkpoint_final.pth';
 
 const foldPattern = /^fold_(\d+|all)\//;
 
@@ -128,10 +144,25 @@ export function modelFolders(files: readonly { readonly path: string }[]): strin
     .sort();
 }
 
-/** The only one, or the one that is meant. */
-function modelRoot(files: readonly ModelFile[], checkpoint: string, folder: string | undefined): string {
+/**
+ * The folder of another configuration of the same training, with its `/`: nnU-Net calls them
+ * TRAINER__PLANS__CONFIGURATION. Undefined for a folder that has another name.
+ */
+export function besideFolder(folder: string, configuration: string, other: string): string | undefined {
+  const ending = `__${configuration}/`;
+  return folder.endsWith(ending) ? `${folder.slice(0, -ending.length)}__${other}/` : undefined;
+}
+
+/** The only one, or the one that is meant; of the two of a cascade the second. */
+async function modelRoot(
+  files: readonly ModelFile[],
+  checkpoint = usualCheckpoint,
+  folder?: string,
+): Promise<string> {
   const models = modelFolders(files).filter((found) => folder === undefined || found === folder);
   if (models.length === 1) return models[0]!;
+  const last = models.length === 2 ? await lastStage(files, models) : undefined;
+  if (last !== undefined) return last;
   if (models.length > 1)
     throw new InvalidModel(
       `there are several models of nnU-Net: ${listed(models)}; give one of these folders`,
@@ -139,6 +170,21 @@ function modelRoot(files: readonly ModelFile[], checkpoint: string, folder: stri
   throw new InvalidModel(
     `there is no model of nnU-Net v2: expected a folder with plans.json, dataset.json and fold_0/${checkpoint} or the like`,
   );
+}
+
+/** Of these folders, the one whose network takes the labels of another's. */
+async function lastStage(
+  files: readonly ModelFile[],
+  folders: readonly string[],
+): Promise<string | undefined> {
+  for (const folder of folders) {
+    const plans = files.find(({ path }) => path === `${folder}plans.json`)!;
+    const configuration = folder.slice(folder.lastIndexOf('__') + 2, -1);
+    const previous = previousStageIn(await readText(await plans.open()), configuration);
+    const before = previous && besideFolder(folder, configuration, previous);
+    if (before && folders.includes(before)) return folder;
+  }
+  return undefined;
 }
 
 function chosenFolds(

@@ -177,6 +177,14 @@ export function readPlans(json: string, name: string): NnunetPlans {
   };
 }
 
+/** The configuration whose labels another takes, as far as plans.json says; whatever else it says. @throws InvalidModel */
+export function previousStageIn(json: string, name: string): string | undefined {
+  const plans = readJson(json, plansSchema, fail);
+  if (!Object.hasOwn(plans.configurations, name)) return undefined;
+  const { previous_stage: previous } = inherited(plans, name);
+  return typeof previous === 'string' ? previous : undefined;
+}
+
 function configurationOf(plans: Plans, name: string): NnunetConfiguration {
   const within = (problem: string): InvalidModel => fail(`of configuration "${name}", ${problem}`);
   const given = inherited(plans, name);

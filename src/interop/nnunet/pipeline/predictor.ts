@@ -19,10 +19,10 @@ import {
   type NnunetOptions,
 } from '../folder.ts';
 import { fastestFirst } from './axes.ts';
-import { nnunetImage, readImage } from './image.ts';
+import { nnunetImage, readImage, type NnunetImage } from './image.ts';
 import type { WindowNetwork } from './logits.ts';
 import { networkOn, windowResult } from './network.ts';
-import { previousStage } from './previous.ts';
+import { labelsBefore, previousStage } from './previous.ts';
 import { segmentAsNnunet, type NnunetSegmentation, type NnunetSegmentOptions } from './segment.ts';
 
 /** Which folds, and where they run. */
@@ -30,7 +30,10 @@ export interface NnunetLoadOptions extends NnunetOptions, DeviceOptions {}
 
 /** How images are segmented. */
 export interface NnunetPredictOptions extends Omit<NnunetSegmentOptions, 'previous'> {
-  /** Labels of the previous stage on the image's own grid; for the second network of a cascade. */
+  /**
+   * Of the second network of a cascade: the labels of the first on the image's own grid. Where the folder of the first
+   * is there, too, it makes them if they are not given.
+   */
   readonly previousStage?: Source | undefined;
 }
 
@@ -59,7 +62,8 @@ const predictEntries = {
 
 /**
  * Segments as nnU-Net does: its preparation, its windows and mirroring, the mean of the folds' logits, and its way back
- * to the image's own grid. The device holds one fold at a time. Calls take turns.
+ * to the image's own grid. Of a cascade the first network goes first. The device holds one fold of each at a time. Calls
+ * take turns.
  * @example
  * ```js
  * const predictor = await NnunetPredictor.load(nnunetFiles);
@@ -76,6 +80,8 @@ export class NnunetPredictor {
     /** What the folder says. */
     readonly model: NnunetModel,
     network: OpenNetwork,
+    /** Of a cascade, on the same device. */
+    readonly previous: NnunetPredictor | undefined,
   ) {
     this.#network = network;
     this.networks = foldNetworks(model, network);
@@ -102,7 +108,14 @@ export class NnunetPredictor {
     const opened = await OpenNetwork.open(model.config, options, ({ inference }) =>
       assertWindowFits(model, inference, model.folds.length),
     );
-    return new NnunetPredictor(model, opened);
+    try {
+      const { device } = opened.state.gpu;
+      const previous = model.previous && (await NnunetPredictor.of(model.previous, { ...options, device }));
+      return new NnunetPredictor(model, opened, previous);
+    } catch (error) {
+      opened.dispose();
+      throw error;
+    }
   }
 
   /**
@@ -118,15 +131,49 @@ export class NnunetPredictor {
     const { previousStage: earlier, ...rest } = options;
     const { plans, labels } = this.model;
     const files = Array.isArray(sources) ? (sources as readonly Source[]) : [sources as Source];
+    const turn = { name: 'prediction', signal: options.signal };
+    if (this.previous && earlier === undefined)
+      return this.#network.turns.take(turn, () =>
+        this.#throughBoth(
+          rest,
+          (first, more) => first.predict(files, more),
+          () => readImage(files, plans),
+        ),
+      );
     const ahead = async () => {
       const image = await readImage(files, plans);
       if (earlier === undefined) return { image };
       return { image, previous: await previousStage(earlier, image, labels) };
     };
-    return this.#network.turns.take(
-      { name: 'prediction', signal: options.signal, ahead },
-      ({ image, previous }) => segmentAsNnunet(this.model, image, this.networks, { ...rest, previous }),
+    return this.#network.turns.take({ ...turn, ahead }, ({ image, previous }) =>
+      segmentAsNnunet(this.model, image, this.networks, { ...rest, previous }),
     );
+  }
+
+  /** A cascade: of the two networks, one plan at a time is on the device. */
+  async #throughBoth(
+    options: NnunetSegmentOptions,
+    segment: (first: NnunetPredictor, options: NnunetSegmentOptions) => Promise<NnunetSegmentation>,
+    read: () => Promise<NnunetImage> | NnunetImage,
+  ): Promise<NnunetSegmentation> {
+    const first = this.previous!;
+    const { onProgress, probabilities, ...shared } = options;
+    this.#network.inference.release();
+    let done = 0;
+    const { labels } = await segment(first, {
+      ...shared,
+      onProgress({ loaded, total }) {
+        done = total;
+        onProgress?.({ loaded, total: 2 * total }); // until the second tells its own
+      },
+    });
+    first.#network.inference.release();
+    const image = await read();
+    const previous = labelsBefore(labels.data, image, this.model.labels);
+    return segmentAsNnunet(this.model, image, this.networks, {
+      ...{ ...shared, probabilities, previous },
+      onProgress: ({ loaded, total }) => onProgress?.({ loaded: done + loaded, total: done + total }),
+    });
   }
 
   /**
@@ -139,13 +186,17 @@ export class NnunetPredictor {
     options: NnunetSegmentOptions = {},
   ): Promise<NnunetSegmentation> {
     assertOptions('NnunetPredictor.segment', segmentEntries, options);
+    const image = () => nnunetImage(names, volumes, this.model.plans);
     return this.#network.turns.take({ name: 'prediction', signal: options.signal }, () =>
-      segmentAsNnunet(this.model, nnunetImage(names, volumes, this.model.plans), this.networks, options),
+      this.previous && !options.previous
+        ? this.#throughBoth(options, (first, more) => first.segment(names, volumes, more), image)
+        : segmentAsNnunet(this.model, image(), this.networks, options),
     );
   }
 
   /** Frees everything on the GPU; the device too, unless the caller brought it. */
   dispose(): void {
+    this.previous?.dispose();
     this.#network.dispose();
   }
 

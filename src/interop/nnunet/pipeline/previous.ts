@@ -10,7 +10,7 @@ import type { NnunetImage } from './image.ts';
 import type { PreviousStage } from './preprocess.ts';
 
 /**
- * @param source labels on the image's own grid, as the previous stage writes them
+ * @param source a file of labels on the image's own grid, as the previous stage writes them
  * @throws InvalidVolume if they lie on another grid
  */
 export async function previousStage(
@@ -23,11 +23,11 @@ export async function previousStage(
     throw new InvalidVolume(
       `${sourceName(source)} lies on another grid than ${name}; give what the previous stage made of this image`,
     );
-  return onArray(Uint16Array.from(read.data, labelOf), { origin, size }, labels);
+  return labelsBefore(Uint16Array.from(read.data, labelOf), { origin, size }, labels);
 }
 
 /** Labels in the order of the file, brought to the axes of nnU-Net's arrays. */
-function onArray(
+export function labelsBefore(
   values: ArrayLike<number>,
   { origin, size }: Pick<NnunetImage, 'origin' | 'size'>,
   labels: Pick<NnunetLabels, 'heads'>,

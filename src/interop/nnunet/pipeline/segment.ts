@@ -78,7 +78,7 @@ export async function segmentAsNnunet(
     throw new InvalidModel(
       configuration.previousStage === undefined
         ? `configuration "${configuration.name}" has no previous stage; leave its labels out`
-        : `configuration "${configuration.name}" takes the labels of "${configuration.previousStage}"; give them too`,
+        : `configuration "${configuration.name}" takes the labels of "${configuration.previousStage}": give these, too, or both networks in one folder`,
     );
   const input = nnunetInput(image, plans, previous);
   const window = fastestFirst(configuration.patch);

@@ -1,0 +1,127 @@
+/** Models of nnU-Net, alone, as a cascade and as TotalSegmentator's parts, as `predict` takes them. */
+import { basename, resolve } from 'node:path';
+import type { FileEntry } from '../data/case.ts';
+import { filesIn } from '../data/dataset.node.ts';
+import { gridOf } from '../data/nifti-affine.ts';
+import { readHeader } from '../data/nifti.ts';
+import { readText } from '../data/source.ts';
+import { canonicalGrid, spacingOf, spatialShape } from '../data/volume.ts';
+import { InvalidModel, InvalidOption } from '../errors.ts';
+import { isFolderAt } from '../files/folder.node.ts';
+import { formatBytes } from '../format.ts';
+import { modelFiles } from '../interop/model-files.ts';
+import { besideFolder, openNnunet, type NnunetModel } from '../interop/nnunet/folder.ts';
+import { fastestFirst } from '../interop/nnunet/pipeline/axes.ts';
+import { planSegmentation, type SegmentationPlan } from '../interop/nnunet/pipeline/memory.ts';
+import { windowResult } from '../interop/nnunet/pipeline/network.ts';
+import { NnunetPredictor } from '../interop/nnunet/pipeline/predictor.ts';
+import { previousStageIn } from '../interop/nnunet/plans.ts';
+import { mergedNames, planTotalSegmentator, segmentAsTotalSegmentator } from '../interop/totalsegmentator.ts';
+import { deviceOf, type FoundModel, type OthersFiles, type PredictOptions } from './found-model.ts';
+
+/** The files of a cascade's second network with those of the first, where its folder lies beside the one that was given. */
+export async function withPreviousStage(path: string, files: OthersFiles): Promise<OthersFiles> {
+  const plans = (await modelFiles(files.given)).find((file) => file.path === 'plans.json');
+  if (!plans) return files;
+  const whole = resolve(path);
+  const configuration = whole.slice(whole.lastIndexOf('__') + 2);
+  const previous = previousStageIn(await readText(await plans.open()), configuration);
+  const first = previous && besideFolder(`${whole}/`, configuration, previous);
+  if (!first || !(await isFolderAt(first))) return files;
+  const given: FileEntry[] = [];
+  for (const folder of [whole, first])
+    for (const { path: within, source } of (await filesIn(folder)).files)
+      given.push({ path: `${basename(folder)}/${within}`, source });
+  return { paths: given, given, onDisk: given.map(({ source }) => source as string) };
+}
+
+export async function nnunetModel(files: OthersFiles, options: PredictOptions): Promise<FoundModel> {
+  const { output, folds, step, mirror, previousStage } = options;
+  if (output === 'logits')
+    throw new InvalidOption(
+      '--output logits is not there for models of nnU-Net: give labels or probabilities',
+    );
+  const model = await openNnunet(files.given, { folds });
+  const first = previousStage === undefined ? model.previous : undefined;
+  const { name, previousStage: before } = model.plans.configuration;
+  if (before !== undefined && !first && previousStage === undefined)
+    throw new InvalidModel(
+      `${name} is the second network of a cascade and takes the labels of "${before}": give --previous-stage with them, ` +
+        `or keep the folder of ${before} beside this one, and it makes them`,
+    );
+  const stages = first ? [first, model] : [model];
+  return {
+    inChannels: model.labels.channels.length,
+    files: files.onDisk,
+    notes: stages.map(described),
+    async open() {
+      const predictor = await NnunetPredictor.of(model, deviceOf(options));
+      return {
+        window: fastestFirst(model.plans.configuration.patch),
+        async memoryOf([first]) {
+          const header = await readHeader(first!);
+          const { affine, shape } = gridOf(header);
+          const image = { size: spatialShape(shape), spacing: spacingOf(affine) };
+          const plans = stages.map((stage) =>
+            planSegmentation(stage, image, windowResult(stage.config, stage.folds.length), {
+              step,
+              folds: stage.folds.length,
+            }),
+          );
+          const most = (a: SegmentationPlan, b: SegmentationPlan) => (b.peakBytes > a.peakBytes ? b : a);
+          const { peakBytes, imageBytes, inputBytes, logitBytes, labelBytes } = plans.reduce(most);
+          return (
+            `Beside the GPU it takes ${formatBytes(peakBytes)} at most: ${formatBytes(imageBytes)} while the image is prepared, ` +
+            `then ${formatBytes(inputBytes)} for it, ${formatBytes(logitBytes)} for logits and ${formatBytes(labelBytes)} for labels.`
+          );
+        },
+        predict: (images, more) =>
+          predictor.predict(images, {
+            ...{ step, mirror, ...more },
+            probabilities: output === 'probabilities',
+          }),
+        dispose: () => predictor.dispose(),
+      };
+    },
+  };
+}
+
+const described = ({ plans, folds, trainer }: NnunetModel): string =>
+  `${plans.dataset}, ${plans.configuration.name} by ${trainer}: fold${folds.length > 1 ? 's' : ''} ` +
+  folds.map(({ name }) => name).join(', ');
+
+export async function totalSegmentator(
+  { given, onDisk }: OthersFiles,
+  folders: readonly string[],
+  options: PredictOptions,
+): Promise<FoundModel> {
+  const { output, folds = ['0'], step, mirror, previousStage } = options;
+  if (output !== 'labels' || !mirror || previousStage !== undefined)
+    throw new InvalidOption(
+      'with --pipeline totalsegmentator there are labels only, no mirroring and no previous stage: leave --output, --no-mirror and --previous-stage out',
+    );
+  const models = await Promise.all(folders.map((folder) => openNnunet(given, { folds, folder })));
+  const parts = models.map((model) => ({ model, open: () => NnunetPredictor.of(model, deviceOf(options)) }));
+  const names = mergedNames(parts);
+  return {
+    inChannels: 1,
+    files: onDisk,
+    notes: [...models.map(described), `labels: ${names.map((name, label) => `${label} ${name}`).join(', ')}`],
+    open: () =>
+      Promise.resolve({
+        window: fastestFirst(models[0]!.plans.configuration.patch),
+        async memoryOf([first]) {
+          const { affine, shape } = canonicalGrid(gridOf(await readHeader(first!)));
+          const volume = { size: spatialShape(shape), spacing: spacingOf(affine) };
+          const { peakBytes } = planTotalSegmentator(parts, volume, step);
+          return `Beside the GPU it takes ${formatBytes(peakBytes)} at most.`;
+        },
+        predict: (images, { signal, onProgress }) =>
+          segmentAsTotalSegmentator(parts, images[0]!, {
+            ...(step === undefined ? {} : { step }),
+            ...{ signal, onProgress },
+          }),
+        dispose: () => undefined,
+      }),
+  };
+}

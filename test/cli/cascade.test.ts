@@ -1,0 +1,110 @@
+/**
+ * `predict` with cascades of nnU-Net: the first network is nnU-Net's own with the labels that nnU-Net wrote, the second
+ * one with random weights by the same plans. What runs by itself gives what the two give by hand.
+ */
+import { existsSync, readFileSync } from 'node:fs';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { filesIn } from '../../src/data/dataset.node.ts';
+import { readNifti, writeNifti } from '../../src/data/nifti.ts';
+import { exportNnunet } from '../../src/export/nnunet.ts';
+import { openNnunet } from '../../src/interop/nnunet/folder.ts';
+import { descriptionOf, readRules } from '../../src/interop/nnunet/rules.ts';
+import { initialValues, layoutParameters } from '../../src/model/parameters.ts';
+import { writeModel } from '../../src/weights/model-file.ts';
+import { interopFolder } from '../support/interop.ts';
+import { zipOf } from '../support/zip.ts';
+import { cli, temporaryFolder } from './support.ts';
+
+const shared = `${interopFolder}/nnunet-plain-regions`;
+const ofFirst = '3d_lowres';
+const ofSecond = '3d_cascade_fullres';
+const images = `${shared}/case/images`;
+const ownLabels = `${shared}/case/segmentation.nii.gz`;
+
+describe.skipIf(!existsSync(shared))('a cascade', () => {
+  let folder: string;
+  /** Of the second network. */
+  let second: string;
+  let parts: { readonly path: string; readonly content: Uint8Array }[];
+
+  beforeAll(async () => {
+    folder = await temporaryFolder();
+    const { files } = await filesIn(`${shared}/model`);
+    const { origin } = await openNnunet(files);
+    const own = { ...origin, configuration: ofSecond };
+    const rules = readRules(own);
+    const { parameters, parameterWords, statisticsWords } = layoutParameters(rules.config);
+    const model = await writeModel(descriptionOf(rules, own), {
+      parameters: initialValues(parameters, parameterWords, 5),
+      statistics: new Float32Array(statisticsWords),
+    });
+    const made = (await exportNnunet(model)).files;
+    const first = files.map(({ path, source }) => ({ path, content: readFileSync(source as string) }));
+    parts = [...first, ...made.map(({ path, source }) => ({ path, content: source }))];
+    for (const { path, content } of parts) {
+      await mkdir(dirname(join(folder, path)), { recursive: true });
+      await writeFile(join(folder, path), content);
+    }
+    second = join(folder, dirname(made[0]!.path));
+  });
+
+  const labelsOf = async (model: string, ...options: readonly string[]) => {
+    const out = join(await temporaryFolder(), 'labels.nii.gz');
+    const inputs = ['0000', '0001'].map((channel) => `${images}/case_${channel}.nii.gz`);
+    const ran = await cli(['predict', model, ...inputs, '--out', out, ...options]);
+    return { ...ran, labels: ran.exitCode === 0 ? (await readNifti(out)).data : undefined };
+  };
+
+  test('the first network runs first: from the folder of both, a zip of it, or beside the second', async () => {
+    const byHand = await labelsOf(second, '--previous-stage', ownLabels);
+    expect([byHand.exitCode, byHand.err]).toEqual([0, expect.stringContaining(ofSecond)]);
+    expect(byHand.err).not.toContain(ofFirst);
+    const archive = join(folder, 'both.zip');
+    await writeFile(archive, await zipOf(parts));
+    for (const model of [folder, archive, second]) {
+      const ran = await labelsOf(model);
+      expect([ran.exitCode, ran.err]).toEqual([
+        0,
+        expect.stringMatching(/, 3d_lowres by .*\n.*, 3d_cascade_fullres by /),
+      ]);
+      expect(ran.labels, model).toEqual(byHand.labels);
+    }
+    // It is the previous labels that decide here.
+    const { header, shape, affine, data } = await readNifti(ownLabels);
+    const none = join(folder, 'none.nii.gz');
+    await writeFile(none, await writeNifti({ data: new Uint8Array(data.length), shape, affine, header }));
+    expect((await labelsOf(second, '--previous-stage', none)).labels).not.toEqual(byHand.labels);
+  });
+
+  test('without the first network, what to give is said before a GPU is looked for', async () => {
+    const alone = join(await temporaryFolder(), basename(second));
+    const prefix = `${dirname(parts.at(-1)!.path).split('/').slice(0, 2).join('/')}/`;
+    for (const { path, content } of parts.filter((part) => part.path.startsWith(prefix))) {
+      const target = join(alone, path.slice(prefix.length));
+      await mkdir(dirname(target), { recursive: true });
+      await writeFile(target, content);
+    }
+    const { exitCode, err } = await labelsOf(alone);
+    expect(exitCode).toBe(1);
+    expect(err).toMatch(
+      /second network of a cascade and takes the labels of "3d_lowres": give --previous-stage/,
+    );
+    expect(err).not.toContain('GPU');
+    // A model that is no cascade has no place for them.
+    const first = second.replace(ofSecond, ofFirst);
+    expect((await labelsOf(first, '--previous-stage', ownLabels)).err).toMatch(/has no previous stage/);
+  });
+
+  test('labels of several volumes lie in a folder, named as these', async () => {
+    const before = join(await temporaryFolder(), 'before');
+    await mkdir(before);
+    await writeFile(join(before, 'case.nii.gz'), readFileSync(ownLabels));
+    const found = await labelsOf(second, '--previous-stage', before);
+    expect(found.labels).toEqual((await labelsOf(second, '--previous-stage', ownLabels)).labels);
+    await rm(join(before, 'case.nii.gz'));
+    const { exitCode, err } = await labelsOf(second, '--previous-stage', before);
+    expect([exitCode, err]).toEqual([2, expect.stringMatching(/has no case\.nii\.gz: give labels for each/)]);
+  });
+});
