@@ -1,11 +1,11 @@
 /**
  * Fine-tuning against training from scratch: a network trained on half of a data set goes on for a few steps on eight other
- * cases, and a new one is trained on these for five times as many; both are tested on the rest. Prints a table.
+ * cases, and a new one is trained on these for five times as many; both are tested on others again. Prints a table.
  *
  *     npx tsx scripts/run.ts --import tsx bench/fine-tuning.ts ../shared/data/hippocampus
  *
- * `--base 600 --steps 60 --scratch 300 --seeds 3` are the defaults; `--base 2 --steps 1 --scratch 2 --seeds 1` shows that
- * it runs.
+ * `--base 600 --steps 60 --scratch 300 --seeds 3` are the defaults, tested on all that is left; `--tested 32` tests on so
+ * many. Steps are whole epochs. `--base 2 --steps 1 --scratch 2 --seeds 1 --tested 2` shows that it runs.
  */
 import { parseArgs } from 'node:util';
 import {
@@ -28,11 +28,12 @@ const { values, positionals } = parseArgs({
     steps: { type: 'string', default: '60' },
     scratch: { type: 'string', default: '300' },
     seeds: { type: 'string', default: '3' },
+    tested: { type: 'string', default: 'Infinity' },
   },
 });
-const [base, steps, scratch, seeds] = [values.base, values.steps, values.scratch, values.seeds].map(
-  Number,
-) as [number, number, number, number];
+const [base, steps, scratch, seeds, tested] = (['base', 'steps', 'scratch', 'seeds', 'tested'] as const).map(
+  (name) => Number(values[name]),
+) as [number, number, number, number, number];
 
 const dataset = await openDatasetFolder(positionals[0] ?? '../shared/data/hippocampus');
 const preprocessing = defaultPreprocessing(1, [1, 1, 1]);
@@ -59,8 +60,7 @@ const batchSize = 2;
 async function train(
   model: UNet3D,
   cases: readonly PreparedCase[],
-  count: number,
-  rate: number,
+  { count, rate, seed }: { count: number; rate: number; seed: number },
 ): Promise<void> {
   const perEpoch = Math.ceil(cases.length / batchSize);
   await model.fit(cases, {
@@ -68,11 +68,12 @@ async function train(
     batchSize,
     loss: diceCrossEntropy(),
     schedule: oneCycle({ maxLearningRate: rate }),
+    seed,
     tune: false,
   });
 }
 
-const tested = async (model: UNet3D, cases: readonly PreparedCase[]): Promise<number[]> => {
+const diceOf = async (model: UNet3D, cases: readonly PreparedCase[]): Promise<number[]> => {
   const scores = await model.evaluate(cases);
   return dataset.labels.map((_, label) => meanDefined(scores.map(({ dice }) => dice[label]!)));
 };
@@ -82,19 +83,19 @@ const row = (cells: readonly (string | number)[]): string =>
 console.log(row(['seed', 'network', ...dataset.labels.slice(1), 'mean']));
 for (let seed = 0; seed < seeds; seed++) {
   const { train: half, validation: others } = splitCases(prepared, { fractions: [0.5, 0.5, 0], seed });
-  const [few, rest] = [casesOf(others.cases).slice(0, 8), casesOf(others.cases).slice(8)];
+  const [few, rest] = [casesOf(others.cases).slice(0, 8), casesOf(others.cases).slice(8, 8 + tested)];
   using first = await UNet3D.create({ ...network, seed });
-  await train(first, casesOf(half.cases), base, 0.01);
+  await train(first, casesOf(half.cases), { count: base, rate: 0.01, seed });
   using tuned = await UNet3D.load(await first.save());
-  await train(tuned, few, steps, 0.003);
+  await train(tuned, few, { count: steps, rate: 0.003, seed });
   using anew = await UNet3D.create({ ...network, seed });
-  await train(anew, few, scratch, 0.01);
+  await train(anew, few, { count: scratch, rate: 0.01, seed });
   for (const [name, model] of [
     ['before', first],
     [`+ ${steps} steps`, tuned],
     [`new, ${scratch}`, anew],
   ] as const) {
-    const dice = (await tested(model, rest)).slice(1);
+    const dice = (await diceOf(model, rest)).slice(1);
     console.log(row([`${seed}`, name, ...dice, meanDefined(dice)]));
   }
 }
