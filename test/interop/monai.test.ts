@@ -9,13 +9,16 @@ import { monaiMapping } from '../../src/interop/monai/weights.ts';
 import { layoutParameters } from '../../src/model/parameters.ts';
 import { readStateDict } from '../../src/weights/pytorch/state-dict.ts';
 import { interopFixture, interopFolder, type InteropFixture } from '../support/interop.ts';
-import { expectForward } from '../support/network.ts';
+import { expectForward, runNetwork, turned } from '../support/network.ts';
+import type { Dense } from '../support/run.ts';
 
 interface MonaiFixture extends InteropFixture {
   readonly network: unknown;
   readonly files: readonly string[];
   /** Sizes that the strides do not divide. */
   readonly oddForward?: InteropFixture['forward'];
+  /** What the network gives while it trains with deep supervision: all heads in one array, brought to the finest size. */
+  readonly trainingForward?: InteropFixture['forward'];
   /** All names in the order of the file, with their shapes. */
   readonly stateDict: Record<string, readonly number[]>;
 }
@@ -41,4 +44,38 @@ for (const name of names)
       const beside = { ...found, fixture: { forward } };
       await expectForward(beside, described.config, weights, theirs, { axes: 'xyz' });
     }
+    if (!fixture.trainingForward) return;
+    const {
+      input,
+      outputs: [stack],
+    } = fixture.trainingForward;
+    const stored = await found.floatsAt(`forward/${input.file}`);
+    const image = turned({ shape: input.shape as Dense['shape'], data: Float64Array.from(stored) });
+    const { logits } = await runNetwork(described.config, weights, image);
+    const [, heads, classes, ...size] = stack!.shape as [1, number, number, number, number, number];
+    expect(logits.length).toBe(heads);
+    const expected = await found.floatsAt(`forward/${stack!.file}`);
+    const length = classes * size[0] * size[1] * size[2];
+    logits.forEach((head, index) => {
+      const whole = turned({
+        shape: [1, classes, ...size],
+        data: Float64Array.from(expected.subarray(index * length, (index + 1) * length)),
+      });
+      const { data } = repeated(head, whole.shape);
+      const most = data.reduce((sum, value, at) => Math.max(sum, Math.abs(value - whole.data[at]!)), 0);
+      expect(most, `head ${index}`).toBeLessThanOrEqual(1e-4 * stack!.maxAbs);
+    });
   });
+
+/** Each voxel as often as the larger size asks for. */
+function repeated({ shape: from, data }: Dense, shape: Dense['shape']): Dense {
+  const [n, c, z, y, x] = shape;
+  const result = new Float64Array(n * c * z * y * x);
+  for (let at = 0; at < result.length; at++) {
+    const [i, j, k] = [at % x, Math.floor(at / x) % y, Math.floor(at / (x * y)) % z];
+    const channel = Math.floor(at / (x * y * z));
+    const [i0, j0, k0] = [(i * from[4]) / x, (j * from[3]) / y, (k * from[2]) / z].map(Math.floor);
+    result[at] = data[((channel * from[2] + k0!) * from[3] + j0!) * from[4] + i0!]!;
+  }
+  return { shape, data: result };
+}
