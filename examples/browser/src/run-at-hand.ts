@@ -14,6 +14,7 @@ import {
   removeRun,
   updateRun,
 } from './kept/runs.ts';
+import { startName } from './kept/run-files.ts';
 import { channelCount, classCount } from './planning.ts';
 import { releaseCases } from './prepared-cases.ts';
 import { Run, scoredNames } from './run.ts';
@@ -74,6 +75,7 @@ export async function begin(from?: Uint8Array): Promise<void> {
       channelNames: [...state.channels],
       settings: structuredClone(settings),
       preprocessing: structuredClone(preprocessing),
+      ...(from && { continues: true }),
       history: [],
     },
     data,
@@ -82,7 +84,8 @@ export async function begin(from?: Uint8Array): Promise<void> {
   takeRun(run);
   try {
     run.hold(await claim(run.id));
-    await setUp(run, from);
+    if (from) await run.files.save(startName, from as Uint8Array<ArrayBuffer>);
+    await setUp(run);
     await keepRun(run.record, data).then(
       () => (run.kept = true),
       (error: unknown) => run.log(`${messageOf(error)}. Closing this tab will lose this training.`),

@@ -2,6 +2,7 @@
 import { Aborted, bestModel, DeviceLost, oneCycle, UNet3D } from 'unet3d-gpu/worker';
 import { messageOf } from './dom.ts';
 import { KeptModel } from './kept-model.ts';
+import { startName } from './kept/run-files.ts';
 import { claim } from './kept/runs.ts';
 import { lossOf, networkOf } from './planning.ts';
 import { casesOf, exampleOf, prepare, releaseCases } from './prepared-cases.ts';
@@ -10,29 +11,23 @@ import { stopQueue } from './segmenting.ts';
 import { changed, openModel, state } from './state.ts';
 import { recall, take } from './training-events.ts';
 
-/**
- * Everything before the first step.
- * @param from bytes of a model whose weights it begins with, but for heads of other classes
- * @throws Aborted where the visitor did not wait for it
- */
-export async function setUp(run: Run, from?: Uint8Array): Promise<void> {
+/** Everything before the first step. @throws Aborted where the visitor did not wait for it */
+export async function setUp(run: Run): Promise<void> {
   const { signal } = run.interruption;
   await prepare(run, signal);
   if (!signal.aborted) run.network = await newNetwork(run);
-  if (from && run.network) {
-    const anew = await run.network.takeWeights(from);
-    run.log(`It goes on from the weights of another network${anew.length > 0 ? ', with new heads' : ''}`);
-  }
   if (signal.aborted) throw new Aborted('stopped while it was prepared');
   const [training, validation] = [run.idsOf('train'), run.idsOf('validation')];
   run.log(`${training.length} training and ${validation.length} validation cases on ${run.network!.adapter}`);
 }
 
-function newNetwork({ record, heads }: Run): Promise<UNet3D> {
-  const { settings, preprocessing, labels, regions, channels } = record;
+/** As the training began, with the weights that it was given. */
+async function newNetwork(run: Run): Promise<UNet3D> {
+  const { settings, preprocessing, labels, regions, channels } = run.record;
   takeGpu();
-  return UNet3D.create({
-    ...networkOf(channels, heads, settings),
+  const start = await startOf(run);
+  const network = await UNet3D.create({
+    ...networkOf(channels, run.heads, settings),
     labels,
     ...(regions && { regions }),
     seed: settings.seed,
@@ -40,6 +35,26 @@ function newNetwork({ record, heads }: Run): Promise<UNet3D> {
     precision: settings.precision,
     memoryBudget: settings.memory * 2 ** 30,
   });
+  if (!start) return network;
+  try {
+    const anew = await network.takeWeights(start);
+    run.log(`It goes on from the weights of another network${anew.length > 0 ? ', with new heads' : ''}`);
+  } catch (error) {
+    network.dispose();
+    throw error;
+  }
+  return network;
+}
+
+/** The weights that a training was given to begin with; undefined where its checkpoint takes their place. */
+async function startOf({ record, files }: Run): Promise<Uint8Array | undefined> {
+  if (!record.continues || (await files.checkpoint())) return undefined;
+  const start = await files.load(startName);
+  if (!start)
+    throw new Error(
+      'the weights that this training began with are no longer kept in this browser: begin a new one',
+    );
+  return start;
 }
 
 /** The GPU is the training's: what segments has to wait. */

@@ -33,6 +33,8 @@ export interface RunRecord {
   readonly channelNames: readonly string[];
   readonly settings: Readonly<Settings>;
   readonly preprocessing: Preprocessing;
+  /** Whether it began with the weights of another network, which lie beside its checkpoint. */
+  readonly continues?: boolean;
   readonly history: readonly EpochRow[];
   /** The epoch whose weights are kept, and the mean Dice of its classes. */
   readonly best?: { readonly epoch: number; readonly dice: number };

@@ -52,6 +52,7 @@ const runSchema = v.object({
   settings: settingsSchema,
   /** Looked at by the library when it is used. */
   preprocessing: v.looseObject({}),
+  continues: v.exactOptional(v.boolean()),
   history: v.array(
     v.object({
       epoch: count,

@@ -5,7 +5,7 @@
 import { makeZip } from 'client-zip';
 import { unzip, type ZipEntry } from 'unzipit';
 import * as v from 'valibot';
-import { checkpointName, InvalidDataset } from 'unet3d-gpu/worker';
+import { InvalidDataset } from 'unet3d-gpu/worker';
 import type { VolumeFile } from '../state.ts';
 import type { DataRecord, RunRecord } from './database.ts';
 import {
@@ -16,7 +16,7 @@ import {
   type ProjectVolume,
 } from './project-format.ts';
 import { keepDrawing, keptDrawing, keptDrawings, unpacked } from '../annotate/kept-drawings.ts';
-import { modelName, RunFiles } from './run-files.ts';
+import { fileNames, RunFiles } from './run-files.ts';
 import { claim, keepData, keepRun, keptData, keptRun, keptRuns } from './runs.ts';
 
 const descriptionName = 'project.json';
@@ -75,7 +75,7 @@ export async function projectArchive(withImages: boolean): Promise<ReadableStrea
   async function* entries(): AsyncGenerator<Entry> {
     yield { name: descriptionName, input: JSON.stringify(project, null, 1) };
     for (const { id } of runs)
-      for (const name of [modelName, checkpointName]) {
+      for (const name of fileNames) {
         const bytes = await new RunFiles(id).load(name);
         if (bytes) yield { name: `runs/${id}/${name}`, input: bytes as Uint8Array<ArrayBuffer> };
       }
@@ -185,7 +185,7 @@ async function keepNew(
   const files = new RunFiles(id);
   try {
     if (await keptRun(id)) return; // another tab has opened the same project
-    for (const name of [modelName, checkpointName]) {
+    for (const name of fileNames) {
       const bytes = await bytesOf(`runs/${id}/${name}`);
       if (bytes) await files.keep(name, bytes);
     }

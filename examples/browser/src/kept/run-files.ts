@@ -10,6 +10,11 @@ import {
 import { messageOf } from '../dom.ts';
 
 export const modelName = 'model.safetensors';
+/** The weights that a training began with, where these were given. */
+export const startName = 'start.safetensors';
+
+/** All files that a training may have. */
+export const fileNames: readonly string[] = [modelName, checkpointName, startName];
 
 let opened: Promise<PrivateStore> | undefined;
 const store = (): Promise<PrivateStore> =>
@@ -18,7 +23,7 @@ const store = (): Promise<PrivateStore> =>
     throw error;
   }));
 
-/** The checkpoint and the model of one training: on the disk, or in memory where that does not take them. */
+/** The weights of one training, of its beginning, its last checkpoint and its end: on the disk, or in memory where that does not take them. */
 export class RunFiles implements CheckpointStore {
   readonly #id: string;
   readonly #warn: (problem: string) => void;
@@ -74,11 +79,11 @@ export class RunFiles implements CheckpointStore {
     return checkpoint ? progressOf(checkpoint) : { history: [] };
   }
 
-  /** Keeps the finished model, and only then lets go of the checkpoint; whether it is on the disk. */
+  /** Keeps the finished model, and only then lets go of what led to it; whether it is on the disk. */
   async finish(model: Uint8Array<ArrayBuffer>): Promise<boolean> {
     await this.save(modelName, model);
     if (this.onlyInMemory) return false;
-    await this.#remove(checkpointName).catch(() => undefined);
+    for (const name of [checkpointName, startName]) await this.#remove(name).catch(() => undefined);
     return true;
   }
 
@@ -90,7 +95,7 @@ export class RunFiles implements CheckpointStore {
   }
 
   async removeAll(): Promise<void> {
-    for (const name of [checkpointName, modelName]) await this.#remove(name);
+    for (const name of fileNames) await this.#remove(name);
   }
 }
 
