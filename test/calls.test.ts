@@ -219,7 +219,7 @@ const calls: Readonly<Record<string, PublicCall>> = {
   selfTest: {
     call: library.selfTest,
     values: [],
-    options: { 0: { device, limits, signal: AbortSignal.abort(), onProgress } },
+    options: { 0: { device, limits, matrixUnits: false, signal: AbortSignal.abort(), onProgress } },
     mayBe: { '0.limits': [{}] },
   },
   setPolling: { call: library.setPolling, values: ['calm'] },

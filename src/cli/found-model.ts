@@ -5,8 +5,9 @@ import type { Axis } from '../infer/probabilities.ts';
 import type { Uncertainty } from '../infer/uncertainty.ts';
 import type { WindowProgress } from '../infer/window.ts';
 import type { Size3 } from '../size.ts';
+import { gpuWishes, type GpuArguments } from './gpu.ts';
 
-export interface PredictOptions {
+export interface PredictOptions extends GpuArguments {
   readonly output: PredictOutput;
   readonly overlap: number;
   readonly window?: readonly [number, number, number];
@@ -68,5 +69,7 @@ export interface OthersFiles {
   readonly onDisk: readonly string[];
 }
 
-export const deviceOf = ({ memory }: PredictOptions) =>
-  memory === undefined ? {} : { memoryBudget: memory };
+export const deviceOf = ({ memory, ...options }: PredictOptions) => ({
+  ...(memory === undefined ? {} : { memoryBudget: memory }),
+  ...gpuWishes(options),
+});

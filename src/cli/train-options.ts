@@ -8,6 +8,7 @@ import type { Checkpointing } from '../model/plan-shape.ts';
 import type { InitialWeights } from '../model/parameters.ts';
 import type { Size3 } from '../size.ts';
 import type { DatasetArguments, SplitArguments } from './dataset-options.ts';
+import type { GpuArguments } from './gpu.ts';
 import type { NetworkOptions } from './network-options.ts';
 import { nnunetPresets } from './planned.ts';
 import type {
@@ -23,7 +24,7 @@ import type {
 export const presetNames = ['pelvis-mr', ...nnunetPresets] as const;
 
 export interface TrainOptions
-  extends DatasetArguments, SplitArguments, Omit<NetworkOptions, 'features'>, OneCycleOptions {
+  extends DatasetArguments, SplitArguments, GpuArguments, Omit<NetworkOptions, 'features'>, OneCycleOptions {
   /** Absent where a planner decides. */
   readonly features?: readonly number[] | undefined;
   readonly out: string;

@@ -12,7 +12,7 @@ import { UNet3D } from '../unet3d.ts';
 import { dataFiles } from './dataset-options.ts';
 import { Resumable } from './failure.ts';
 import { drawAugmentation, drawBatch } from './first-batch.ts';
-import { announceAdapter } from './gpu.ts';
+import { announceAdapter, gpuWishes } from './gpu.ts';
 import { HistoryWriter } from './history-writer.ts';
 import { assertChannels, networkFrom, preprocessingOf } from './init-model.ts';
 import type { Io } from './io.ts';
@@ -66,7 +66,7 @@ export async function runTraining(
     });
   for (const reason of plan?.reasons ?? []) io.err(reason);
 
-  await announceRanks(io, details.ranks, await announceAdapter(io));
+  await announceRanks(io, details.ranks, await announceAdapter(io, options));
   const model = await UNet3D.create({
     ...(init
       ? networkFrom(init, options)
@@ -79,6 +79,7 @@ export async function runTraining(
     channels: dataset.channels,
     preprocessing: data.preprocessing,
     ...(options.memory === undefined ? {} : { memoryBudget: options.memory }),
+    ...gpuWishes(options),
   });
   const history = new HistoryWriter(folder, data.scored, dataset.name);
   try {

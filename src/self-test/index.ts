@@ -4,7 +4,7 @@ import { Aborted } from '../errors.ts';
 import { deviceSchema, Gpu } from '../gpu/device.ts';
 import { limitsSchema, type PlanLimits } from '../gpu/plan.ts';
 import { assertOptions } from '../options.ts';
-import { callback, signal } from '../schema.ts';
+import { callback, flag, signal } from '../schema.ts';
 import type { SelfTestReport } from './report.ts';
 
 /** How the self-test runs. */
@@ -13,6 +13,8 @@ export interface SelfTestOptions {
   readonly device?: GPUDevice | undefined;
   /** Lower limits than the device's. */
   readonly limits?: Partial<PlanLimits> | undefined;
+  /** Whether matrix units are tried: see `DeviceOptions`. */
+  readonly matrixUnits?: boolean | undefined;
   /** Looked at between ops; the call then throws `Aborted`. */
   readonly signal?: AbortSignal | undefined;
   /** Called before each part of the test, with its name, those that are done and those that there are. */
@@ -22,6 +24,7 @@ export interface SelfTestOptions {
 const entries = {
   device: v.optional(deviceSchema),
   limits: v.optional(v.partial(limitsSchema)),
+  matrixUnits: v.optional(flag),
   signal,
   onProgress: callback,
 } satisfies Record<keyof SelfTestOptions, unknown>;
@@ -38,11 +41,11 @@ const entries = {
  */
 export async function selfTest(options: SelfTestOptions = {}): Promise<SelfTestReport> {
   assertOptions('selfTest', entries, options);
-  const { device, limits, signal, onProgress } = options;
+  const { device, limits, matrixUnits, signal, onProgress } = options;
   const stopIfAsked = (): void => {
     if (signal?.aborted) throw new Aborted('the self-test was stopped');
   };
   const { runSelfTest } = await import('./run.ts');
-  using gpu = await Gpu.open({ device, limits });
+  using gpu = await Gpu.open({ device, limits, matrixUnits });
   return await runSelfTest(gpu, { onProgress, stopIfAsked });
 }

@@ -5,7 +5,7 @@ import { Command, Option } from 'commander';
 import { Aborted, InvalidOption, InvalidVolume, OutOfMemory, UNet3DError } from '../../errors.ts';
 import { assertUnlocked } from '../../files/lock.node.ts';
 import { failureOf, Unsatisfactory } from '../failure.ts';
-import { announceAdapter } from '../gpu.ts';
+import { addGpuOptions, announceAdapter } from '../gpu.ts';
 import type { Io } from '../io.ts';
 import { checkOutputs } from '../outputs.ts';
 import * as parse from '../parse.ts';
@@ -35,7 +35,7 @@ const notOfResults = ['out', 'memory', 'shard', 'continue', 'overwrite', 'json']
 const manyWindows = 8;
 
 export function predictCommand(io: Io): Command {
-  return new Command('predict')
+  const command = new Command('predict')
     .description("Segment NIfTI volumes; results lie on each volume's own grid.")
     .argument(
       '<MODEL>',
@@ -67,7 +67,8 @@ export function predictCommand(io: Io): Command {
       '--memory <bytes>',
       'GPU memory a volume or window may take; default: most of what the GPU tells, else 4 GiB, on software adapters 8 GiB',
       parse.bytes,
-    )
+    );
+  return addGpuOptions(command)
     .option(
       '--folds <list>',
       'of train --folds or nnU-Net: those averaged, such as 0,1 or all; default: all numbered ones',
@@ -151,7 +152,7 @@ async function predict(
   const jobs = goesOn(options) ? await jobsLeft(io, all, options) : all;
   if (jobs.length === 0) return;
 
-  await announceAdapter(io);
+  await announceAdapter(io, options);
   if (found.notes.length > 0) io.err(...found.notes);
   const model = await found.open();
   const failed: string[] = [];

@@ -5,6 +5,7 @@ import { leads } from '../../distributed/ranks.ts';
 import { concessions } from '../../model/concessions.ts';
 import type { Axis } from '../../infer/probabilities.ts';
 import { addDatasetOptions, addSplitOptions, datasetHelp } from '../dataset-options.ts';
+import { addGpuOptions } from '../gpu.ts';
 import type { Io } from '../io.ts';
 import { addNetworkOptions, networkHelp, trainFeatures } from '../network-options.ts';
 import * as parse from '../parse.ts';
@@ -206,7 +207,8 @@ export function trainCommand(io: Io): Command {
       '--tune',
       'measure, once for an adapter, which kernels are fastest; on by default but for software',
     )
-    .option('--no-tune', 'keep the default kernels')
+    .option('--no-tune', 'keep the default kernels');
+  addGpuOptions(command)
     .option('--cache <bytes>', 'of prepared volumes to keep in main memory', parse.bytes, 2 * 2 ** 30)
     .option('--allow-duplicates', 'allow the same volume in two parts of the split')
     .option('--resume', 'go on from the checkpoint in --out, with its options')
