@@ -1,5 +1,6 @@
 /** Small networks of other tools with what those compute from them, which lie beside the checkout; for both runtimes. */
 import type { FileEntry } from '../../src/data/case.ts';
+import { openMonai, type MonaiModel } from '../../src/interop/monai/open.ts';
 import { bytesOf } from './files.ts';
 
 export const interopFolder = '../shared/data/interop';
@@ -93,4 +94,17 @@ export async function nnunetFixture(name: string) {
   const files: FileEntry[] = [];
   for (const path of paths) files.push({ path, source: await found.bytesAt(path) });
   return { ...found, files };
+}
+
+export const monaiFolders = ['unet-res2', 'dynunet', 'dynunet-res', 'basicunet', 'segresnet'];
+
+/** A network of MONAI by its state dict and its definition; undefined where it is not there. */
+export async function monaiModel(name: string): Promise<MonaiModel | undefined> {
+  const found = await interopFixture<InteropFixture & { network: unknown; files: string[] }>(`monai-${name}`);
+  if (!found) return undefined;
+  const { network, files } = found.fixture;
+  return openMonai([
+    { path: 'network.json', source: new TextEncoder().encode(JSON.stringify(network)) },
+    { path: files[0]!, source: await found.bytesAt(files[0]!) },
+  ]);
 }
