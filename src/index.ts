@@ -49,6 +49,7 @@ export { openMonai, type MonaiModel } from './interop/monai/open.ts';
 export { convertMonai } from './interop/monai/convert.ts';
 export { MonaiPredictor, type MonaiPredictOptions } from './interop/monai/predictor.ts';
 export { readSafetensors, writeSafetensors, type SafetensorsOptions } from './weights/safetensors.ts';
+export { exportMonai, type MonaiExport } from './export/monai.ts';
 export { exportNnunet, type NnunetExport, type NnunetExportOptions } from './export/nnunet.ts';
 export { exportOnnx, type OnnxOptions } from './export/onnx.ts';
 export { exportPytorch } from './export/pytorch.ts';

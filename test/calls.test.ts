@@ -376,6 +376,7 @@ const calls: Readonly<Record<string, PublicCall>> = {
     options: { 0: file, 1: { precision: 'f16' } },
     mayBe: { '0.metadata': [{}] },
   },
+  exportMonai: { call: library.exportMonai, values: [saved] },
   exportNnunet: {
     call: library.exportNnunet,
     values: [saved],

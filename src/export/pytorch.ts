@@ -1,6 +1,7 @@
 /** A model as a state dict in a file of PyTorch. */
 import { descriptionText } from '../weights/model-file.ts';
 import { Storages, writePytorch, type SavedTensor } from '../weights/pytorch/write.ts';
+import type { NamedTensor } from '../weights/safetensors.ts';
 import { modelToExport } from './model.ts';
 
 /**
@@ -17,14 +18,15 @@ import { modelToExport } from './model.ts';
  */
 export async function exportPytorch(model: Uint8Array): Promise<Uint8Array<ArrayBuffer>> {
   const { description, tensors } = await modelToExport('exportPytorch', model);
-  const saved = new Map<string, SavedTensor>(tensors);
+  const storages = new Storages();
+  return writePytorch(storages.stateDict(withCounters(tensors)), storages, descriptionText(description));
+}
+
+/** With the counters of batch norms beside their statistics: only networks without momentum look at them. */
+export function withCounters(tensors: ReadonlyMap<string, NamedTensor>): Map<string, SavedTensor> {
+  const all = new Map<string, SavedTensor>(tensors);
   for (const name of tensors.keys())
     if (name.endsWith('.running_var'))
-      // Of the steps that the statistics were averaged over, which only a network without momentum looks at.
-      saved.set(name.replace(/running_var$/, 'num_batches_tracked'), {
-        shape: [],
-        data: new BigInt64Array(1),
-      });
-  const storages = new Storages();
-  return writePytorch(storages.stateDict(saved), storages, descriptionText(description));
+      all.set(name.replace(/running_var$/, 'num_batches_tracked'), { shape: [], data: new BigInt64Array(1) });
+  return all;
 }

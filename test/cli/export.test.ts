@@ -1,13 +1,19 @@
 /** `export`: the library's bytes in files, and what it refuses before anything is written. */
+import { readFileSync } from 'node:fs';
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { filesIn } from '../../src/data/dataset.node.ts';
+import { exportMonai } from '../../src/export/monai.ts';
 import { exportNnunet } from '../../src/export/nnunet.ts';
 import { exportOnnx } from '../../src/export/onnx.ts';
 import { exportPytorch } from '../../src/export/pytorch.ts';
 import { exportSafetensors } from '../../src/export/safetensors.ts';
+import { convertMonai } from '../../src/interop/monai/convert.ts';
+import { openMonai } from '../../src/interop/monai/open.ts';
 import { modelBytes } from '../export/networks.ts';
 import { interopFolder, nnunetFixture } from '../support/interop.ts';
+import { zipOf } from '../support/zip.ts';
 import { cli, temporaryFolder } from './support.ts';
 
 const bytesAt = async (...parts: string[]) => new Uint8Array(await readFile(join(...parts)));
@@ -98,4 +104,31 @@ test('a folder of nnU-Net, one of its folds', async ({ skip }) => {
   const { exitCode, err } = await cli(['export', folder, '--to', 'onnx', '--fold', '1', '--out', out]);
   expect([exitCode, err]).toEqual([0, '']);
   expect((await readFile(out)).length).toBeGreaterThan(100_000);
+});
+
+test('a bundle of MONAI, its folder or a zip of it', async ({ skip }) => {
+  const bundle = `${interopFolder}/monai-unet-res2/bundle`;
+  const found = await filesIn(bundle).catch(() => undefined);
+  if (!found) return skip(`${interopFolder} is not there`);
+  const folder = await temporaryFolder();
+  const model = await convertMonai(await openMonai(found.files));
+  const run = async (...args: string[]) => {
+    const { exitCode, out, err } = await cli(['export', ...args]);
+    expect([exitCode, err]).toEqual([0, '']);
+    return out.split('\n');
+  };
+  const models = join(folder, 'models');
+  expect(await run(bundle, '--to', 'monai', '--out', models)).toEqual(
+    ['model.pt', 'network.json'].map((name) => join(models, name)),
+  );
+  const { files } = await exportMonai(model);
+  for (const { path, source } of files) expect(await bytesAt(models, path)).toEqual(source);
+
+  const parts = found.files.map(({ path, source }) => ({ path, content: readFileSync(source as string) }));
+  const archive = join(folder, 'bundle.zip');
+  await writeFile(archive, await zipOf(parts));
+  expect(await run(archive, '--to', 'onnx')).toEqual([join(folder, 'bundle.onnx')]);
+  expect(await bytesAt(folder, 'bundle.onnx')).toEqual(await exportOnnx(model));
+  const { exitCode, err } = await cli(['export', bundle, '--to', 'onnx', '--fold', '0']);
+  expect([exitCode, err]).toEqual([2, expect.stringMatching(/--fold is for folders of several folds/)]);
 });

@@ -113,11 +113,31 @@ beforeAll(async () => {
   const nnunetModelBytes = await writeModel({ ...description, inputSize: shape }, drawn);
   other.dispose();
   const { files: nnunetFiles } = await node.exportNnunet(nnunetModelBytes);
+  const ofMonai = {
+    inChannels: 1,
+    classes: 6,
+    features: [4, 8],
+    norm: 'instance',
+    architecture: 'residualUnits',
+  } as const;
+  using third = await node.UNet3D.create({ ...ofMonai, activation: 'prelu', scaleAndShift: false });
+  const monaiModelBytes = await third.save();
+  const { files: monaiFiles } = await node.exportMonai(monaiModelBytes);
   const dataset = await node.openDatasetFolder('data');
   given = {
     ...report,
     ...node,
-    ...{ model, cases, dataset, affine: scans[0]!.affine, modelBytes, nnunetModelBytes, nnunetFiles },
+    ...{
+      model,
+      cases,
+      dataset,
+      affine: scans[0]!.affine,
+      modelBytes,
+      nnunetModelBytes,
+      nnunetFiles,
+      monaiModelBytes,
+      monaiFiles,
+    },
     console: { ...console, log: () => {}, warn: () => {} },
   };
 });

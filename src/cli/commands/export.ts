@@ -3,9 +3,9 @@ import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { basename, dirname, extname, join } from 'node:path';
 import { Command, Option } from 'commander';
-import { filesIn } from '../../data/dataset.node.ts';
 import { foldsAmong } from '../../ensemble.ts';
 import { InvalidModel, InvalidOption } from '../../errors.ts';
+import { exportMonai } from '../../export/monai.ts';
 import { exportNnunet } from '../../export/nnunet.ts';
 import { exportOnnx } from '../../export/onnx.ts';
 import { exportPytorch } from '../../export/pytorch.ts';
@@ -13,13 +13,22 @@ import { exportSafetensors } from '../../export/safetensors.ts';
 import { isFolderAt } from '../../files/folder.node.ts';
 import { writeFileAtomically } from '../../files/write.node.ts';
 import { convertNnunet } from '../../interop/nnunet/convert.ts';
+import { convertMonai } from '../../interop/monai/convert.ts';
+import { metadataPath, openMonai } from '../../interop/monai/open.ts';
 import { openNnunet } from '../../interop/nnunet/folder.ts';
 import { fileMessage } from '../failure.ts';
 import type { Io } from '../io.ts';
 import { checkOutputs } from '../outputs.ts';
+import { othersFiles } from '../predict-models.ts';
 
 /** Where each kind goes beside the model: a file's ending, or a folder. */
-const endings = { pytorch: '.pth', safetensors: '.safetensors', onnx: '.onnx', nnunet: '-nnunet' } as const;
+const endings = {
+  pytorch: '.pth',
+  safetensors: '.safetensors',
+  onnx: '.onnx',
+  nnunet: '-nnunet',
+  monai: '-monai',
+} as const;
 type Kind = keyof typeof endings;
 
 interface Options {
@@ -41,10 +50,18 @@ const own: Readonly<Record<string, Kind>> = {
 
 export function exportCommand(io: Io): Command {
   return new Command('export')
-    .description('Write a trained model for PyTorch, nnU-Net, ONNX runtimes or readers of safetensors.')
-    .argument('<MODEL>', "model.safetensors or the folder of a training; or nnU-Net's model folder")
+    .description(
+      'Write a trained model for PyTorch, nnU-Net, MONAI, ONNX runtimes or readers of safetensors.',
+    )
+    .argument(
+      '<MODEL>',
+      "model.safetensors or the folder of a training; or nnU-Net's model folder, a bundle of MONAI, or the zip of either",
+    )
     .addOption(new Option('--to <kind>', 'what to write').choices(Object.keys(endings)).makeOptionMandatory())
-    .option('--out <path>', 'a file, or for nnunet the folder that gets Dataset…; default: beside the model')
+    .option(
+      '--out <path>',
+      'a file, or a folder: for nnunet that which gets Dataset…, for monai the models/ of a bundle; default: beside the model',
+    )
     .option('--overwrite', 'replace what is there')
     .addOption(
       new Option('--precision <kind>', 'of safetensors: f16 takes half the space').choices(['f32', 'f16']),
@@ -65,6 +82,8 @@ safetensors  a state dict, with this package's description as metadata
 onnx         opset 17, batch and lengths free; how images are prepared, labels
              and post-processing are JSON in the metadata
 nnunet       a folder that nnUNetv2_predict reads, for networks that nnU-Net has
+monai        model.pt and network.json (its network_def in a bundle), for
+             networks that MONAI has
 
 Examples:
   unet3d-gpu export runs/1 --to pytorch
@@ -81,7 +100,7 @@ async function exportModel(io: Io, path: string, options: Options): Promise<void
       throw new InvalidOption(`--${option} is for --to ${kind}, but this is --to ${to}: leave it out`);
   const { bytes, inputs, place } = await modelAt(io, path, fold);
   const out = options.out ?? `${place}${endings[to]}`;
-  if (to !== 'nnunet' && (await isFolderAt(out)))
+  if (to !== 'nnunet' && to !== 'monai' && (await isFolderAt(out)))
     throw new InvalidOption(
       `--out ${out} is a folder: give the name of a file, such as ${join(out, `model${endings[to]}`)}`,
     );
@@ -110,6 +129,10 @@ async function exported(
   if (to === 'pytorch') return [{ path: out, bytes: await exportPytorch(model) }];
   if (to === 'safetensors') return [{ path: out, bytes: await exportSafetensors(model, { precision }) }];
   if (to === 'onnx') return [{ path: out, bytes: await exportOnnx(model, { upsampling }) }];
+  if (to === 'monai') {
+    const { files } = await exportMonai(model);
+    return files.map(({ path, source }) => ({ path: join(out, path), bytes: source }));
+  }
   const { files, warnings } = await exportNnunet(model, dataset === undefined ? {} : { dataset });
   for (const warning of warnings) io.err(`warning: ${warning}`);
   return files.map(({ path, source }) => ({ path: join(out, path), bytes: source }));
@@ -123,19 +146,17 @@ async function modelAt(
 ): Promise<{ bytes: Uint8Array; inputs: readonly string[]; place: string }> {
   const isFolder = await isFolderAt(path);
   const file = isFolder ? join(path, 'model.safetensors') : path;
-  if (isFolder && !existsSync(file)) {
-    const { files, warnings } = await filesIn(path);
-    if (files.some((entry) => basename(entry.path) === 'plans.json')) {
-      for (const warning of warnings) io.err(`warning: ${warning}`);
-      const model = await openNnunet(files, fold === undefined ? {} : { folds: [fold] });
-      const names = model.folds.map(({ name }) => name);
-      if (names.length > 1)
-        throw new InvalidOption(`${path} has the folds ${names.join(', ')}: give one of them with --fold`);
-      const inputs = files.map(({ source }) => source).filter((source) => typeof source === 'string');
-      return { bytes: await convertNnunet(model, names[0]), inputs, place: join(path, `fold_${names[0]!}`) };
-    }
+  const others = await othersFiles(path, isFolder, file);
+  const place = (name: string): string => (isFolder ? join(path, name) : path.replace(/\.zip$/i, ''));
+  if (others?.paths.some((entry) => basename(entry.path) === 'plans.json')) {
+    const model = await openNnunet(others.given, fold === undefined ? {} : { folds: [fold] });
+    const names = model.folds.map(({ name }) => name);
+    if (names.length > 1)
+      throw new InvalidOption(`${path} has the folds ${names.join(', ')}: give one of them with --fold`);
+    const bytes = await convertNnunet(model, names[0]);
+    return { bytes, inputs: others.onDisk, place: place(`fold_${names[0]!}`) };
   }
-  const folds = isFolder && !existsSync(file) ? foldsAmong((await filesIn(path)).files) : [];
+  const folds = isFolder ? foldsAmong(others?.paths ?? []) : [];
   if (folds.length > 0) {
     const chosen = folds.find((found) => found.fold === fold);
     if (chosen) return modelAt(io, join(path, chosen.path), undefined);
@@ -144,9 +165,15 @@ async function modelAt(
     );
   }
   if (fold !== undefined) throw new InvalidOption(`--fold is for folders of several folds; ${path} is none`);
+  if (others?.paths.some((entry) => metadataPath.test(entry.path)))
+    return {
+      bytes: await convertMonai(await openMonai(others.given)),
+      inputs: others.onDisk,
+      place: place('model'),
+    };
   const bytes = await readFile(file).catch((error: NodeJS.ErrnoException) => {
     throw new InvalidModel(
-      `cannot read the model ${fileMessage(error)}; give a model.safetensors, its folder, or a model folder of nnU-Net`,
+      `cannot read the model ${fileMessage(error)}; give a model.safetensors, its folder, a model folder of nnU-Net or a bundle of MONAI`,
     );
   });
   return { bytes, inputs: [file], place: join(dirname(file), basename(file, extname(file))) };
