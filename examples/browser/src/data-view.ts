@@ -1,30 +1,35 @@
 /** Data: files in, images matched with labels, every problem named, and who is trained on. */
 import { openDataset, type Region } from 'unet3d-gpu/worker';
+import { findDrawings, type TakeLabels } from './annotate/labels.ts';
 import { CaseTable } from './case-table.ts';
 import { dataJob } from './data-client.ts';
 import { device } from './device.ts';
-import { button, counted, dropZone, el, entriesOf, field, fill, picker } from './dom.ts';
+import { attempt, button, counted, dropZone, el, entriesOf, field, fill, picker } from './dom.ts';
 import { Intake } from './intake.ts';
 import { classCount } from './planning.ts';
 import type { Run } from './run.ts';
-import { changed, classNames, state, type VolumeFile } from './state.ts';
+import { changed, choicesOf, classNames, state } from './state.ts';
 import { valueMap } from './value-map.ts';
 import type { View } from './view.ts';
 
 export interface DataView extends View {
   /** Takes over the data and settings of a training. */
   restore(run: Run): Promise<void>;
-  /** Takes over labels that were drawn, by case. */
-  annotate(labels: ReadonlyMap<string, VolumeFile | undefined>): Promise<void>;
+  /** Takes over labels that were drawn. */
+  annotate: TakeLabels;
 }
 
 /** @param open shows another view; this one is made once, and shown as often as wanted */
 export function dataView(open: (view: 'See' | 'Annotate') => void): DataView {
   const work = el('p', { role: 'status', className: 'busy' });
-  const intake = new Intake(draw, (text) => {
-    // Only this line: the cases below it may be a thousand.
-    if ((work.textContent === '') !== (text === '')) queueMicrotask(draw);
-    work.textContent = text;
+  const intake = new Intake({
+    onChange: draw,
+    onWork(text) {
+      // Only this line: the cases below it may be a thousand.
+      if ((work.textContent === '') !== (text === '')) queueMicrotask(draw);
+      work.textContent = text;
+    },
+    onCases: () => attempt('Find drawings', () => findDrawings(annotate)),
   });
   const table = new CaseTable((item, label) => void intake.choose(item, label));
   const body = el('div');
@@ -212,6 +217,7 @@ export function dataView(open: (view: 'See' | 'Annotate') => void): DataView {
     );
     if (!isThere) return;
     state.settings = structuredClone(record.settings);
+    state.chosen = choicesOf(record.settings);
     state.preprocessing = structuredClone(record.preprocessing);
     changed();
   }

@@ -45,7 +45,8 @@ export interface DataRequests {
   /** Labels of a segmentation, to be written as a file of that name. */
   write: { labels: ResultVolume; name: string; classes: number };
   view: { volume: VolumeFile; isLabels: boolean };
-  label: { image: VolumeFile; labels: Uint8Array; name: string };
+  /** `changed`: when, in milliseconds. */
+  label: { image: VolumeFile; labels: Uint8Array; name: string; changed: number };
 }
 
 /** Labels on the grid of a source. */
@@ -119,10 +120,10 @@ const jobs = {
     };
   },
   /** Labels in the order of an image's voxels, as a file on its grid. */
-  async label({ image, labels, name }: DataRequests['label']) {
+  async label({ image, labels, name, changed }: DataRequests['label']) {
     const { shape, affine, header } = await readVolume(image);
     const bytes = await writeNifti({ data: labels, shape: shape.slice(0, 3), affine, header });
-    return new File([bytes as Uint8Array<ArrayBuffer>], name);
+    return new File([bytes as Uint8Array<ArrayBuffer>], name, { lastModified: changed });
   },
   /** A volume as it is shown. */
   view: ({ volume, isLabels }: DataRequests['view']) => shown(volume, isLabels),

@@ -19,7 +19,15 @@ import { device } from './device.ts';
 import { withoutDicom } from './dicom.ts';
 import { counted, leftOut, messageOf } from './dom.ts';
 import { chooseDefaults, classCount, divide } from './planning.ts';
-import { changed, classNames, state, type PageCase, type VolumeFile } from './state.ts';
+import {
+  badCases,
+  changed,
+  classNames,
+  state,
+  type Images,
+  type PageCase,
+  type VolumeFile,
+} from './state.ts';
 
 /** What the person said the files are. */
 export type Kind = 'any' | 'images' | 'labels';
@@ -28,6 +36,14 @@ export type Kind = 'any' | 'images' | 'labels';
 export const unknownValue = 255;
 
 const unnamed = 'your data';
+
+interface Listeners {
+  readonly onChange: () => void;
+  /** @param text what is being done, and '' at its end */
+  readonly onWork: (text: string) => void;
+  /** There are other cases, which may have been drawn on before. */
+  readonly onCases: () => Promise<void>;
+}
 
 export class Intake {
   /** Images and labels that were given file by file, to be matched. */
@@ -40,8 +56,9 @@ export class Intake {
   /** What the data are called where no file tells. */
   #called = unnamed;
   #reading = new AbortController();
-  readonly #onChange: () => void;
-  readonly #onWork: (text: string) => void;
+  readonly #onChange: Listeners['onChange'];
+  readonly #onWork: Listeners['onWork'];
+  readonly #onCases: Listeners['onCases'];
 
   /** Labels to choose from. */
   labels: readonly FileEntry[] = [];
@@ -50,10 +67,10 @@ export class Intake {
   /** Values of the labels with the number of cases that hold them, where some are no classes. */
   values: ReadonlyMap<number, number> | undefined;
 
-  /** @param onWork is told what is being done, and '' at its end */
-  constructor(onChange: () => void, onWork: (text: string) => void) {
+  constructor({ onChange, onWork, onCases }: Listeners) {
     this.#onChange = onChange;
     this.#onWork = onWork;
+    this.#onCases = onCases;
   }
 
   async take(files: readonly FileEntry[], as: Kind): Promise<void> {
@@ -119,6 +136,7 @@ export class Intake {
     state.channels = [];
     state.labels = [];
     state.regions = undefined;
+    state.chosen = {};
     this.#setCases([]);
     this.#onWork('');
     this.#onChange();
@@ -126,7 +144,7 @@ export class Intake {
 
   /** Gives a case another label, or none; what the names of the files said is settled by that. */
   async choose(item: PageCase, label: VolumeFile | undefined): Promise<void> {
-    const parts = new Map(state.cases.filter((other) => other !== item).map(({ id, part }) => [id, part]));
+    const parts = partsOf(state.cases.filter((other) => other !== item));
     const { id, subject, images } = item;
     replaceCases(new Map([[item, label ? { ...item, label } : { id, subject, images, part: 'unused' }]]));
     this.trouble = [];
@@ -135,16 +153,16 @@ export class Intake {
 
   /**
    * Gives cases the labels that were drawn on them, and classes their names.
-   * @param labels by case; undefined for none
+   * @param labels undefined for none
    */
   async annotate(
-    labels: ReadonlyMap<string, VolumeFile | undefined>,
+    labels: ReadonlyMap<Images, VolumeFile | undefined>,
     names: readonly string[],
   ): Promise<void> {
-    if (!state.cases.some(({ id }) => labels.has(id))) return; // other data meanwhile
-    const parts = new Map(state.cases.filter(({ label }) => label).map(({ id, part }) => [id, part]));
+    if (!state.cases.some(({ images }) => labels.has(images))) return; // other data meanwhile
+    const parts = partsOf(state.cases);
     state.cases = state.cases.map(({ label: before, ...item }): PageCase => {
-      const label = labels.has(item.id) ? labels.get(item.id) : before;
+      const label = labels.has(item.images) ? labels.get(item.images) : before;
       return label ? { ...item, label } : { ...item, part: 'unused' };
     });
     state.ignoreLabel ??= unknownValue;
@@ -161,7 +179,7 @@ export class Intake {
   async ignore(value: number | undefined): Promise<void> {
     state.ignoreLabel = value;
     state.labels = this.#classes.slice(0, value === this.#classes.length - 1 ? -1 : undefined);
-    await this.check();
+    await this.check(partsOf(state.cases));
   }
 
   /**
@@ -170,6 +188,7 @@ export class Intake {
    */
   async map(given: ReadonlyMap<number, number>): Promise<void> {
     const { ignoreLabel, cases: before } = state;
+    const parts = partsOf(before);
     const classes = new Map(given);
     if (ignoreLabel !== undefined) classes.set(ignoreLabel, unknownValue);
     const cases = before.filter(({ label }) => label);
@@ -189,7 +208,7 @@ export class Intake {
     state.regions = undefined;
     state.ignoreLabel = [...classes.values()].includes(unknownValue) ? unknownValue : undefined;
     this.trouble = [];
-    await this.check();
+    await this.check(parts);
   }
 
   /**
@@ -218,9 +237,7 @@ export class Intake {
       if (await this.#takesTimeApart(signal)) return this.check(parts);
       if (signal.aborted) return false;
       state.labels = classNames(classCount());
-      divide();
-      for (const item of state.cases)
-        if (item.part !== 'unused') item.part = parts?.get(item.id) ?? item.part;
+      divide(parts);
       chooseDefaults(gpu, state.channels);
     } catch (error) {
       if (signal.aborted) return false; // for a newer one
@@ -273,6 +290,7 @@ export class Intake {
     this.#labels = [];
     this.#called = name;
     if (answer === 'replace') {
+      state.chosen = {};
       state.labels = [];
       state.regions = undefined;
     }
@@ -321,6 +339,7 @@ export class Intake {
     );
     this.#setCases([...(this.#base?.cases ?? []), ...bare(this.#images)]);
     this.#onChange();
+    await this.#onCases();
   }
 
   /** Whether the data set is there at the end. */
@@ -345,7 +364,7 @@ export class Intake {
         label ? [{ path: sourceName(label), source: label }] : [],
       );
       this.trouble.push(...dataset.warnings);
-      return await this.check(parts);
+      return await this.#settle(parts);
     } catch (error) {
       if (!(error instanceof InvalidDataset)) throw error;
       this.trouble.push(error.message);
@@ -353,12 +372,19 @@ export class Intake {
         this.trouble.push('Choose the label of each image below.');
         this.labels = this.#labels;
         this.#setCases([...(this.#base?.cases ?? []), ...this.#guessed()]);
-        return this.check();
+        return this.#settle();
       }
       this.#onWork('');
       this.#onChange();
       return false;
     }
+  }
+
+  /** As `check`, of cases that have just come. */
+  async #settle(parts?: ReadonlyMap<string, PageCase['part']>): Promise<boolean> {
+    const isThere = await this.check(parts);
+    if (isThere) await this.#onCases();
+    return isThere;
   }
 
   /** Images, each with the only label of its name where there is one. */
@@ -420,6 +446,14 @@ export class Intake {
     replaceCases(new Map(cases.map((item, index) => [item, { ...item, images: [files[index]!] }])));
     return true;
   }
+}
+
+/** What labelled cases are for, but for those that could not be used: a person may have chosen it. */
+function partsOf(cases: readonly PageCase[]): Map<string, PageCase['part']> {
+  const bad = badCases(state.report);
+  return new Map(
+    cases.filter(({ id, label }) => label && !bad.has(id)).map(({ id, part }) => [id, part] as const),
+  );
 }
 
 /** Puts other cases in the place of some: the list is a new one, by which who has waited meanwhile sees it. */

@@ -17,7 +17,7 @@ import {
   type UNet3DConfig,
 } from 'unet3d-gpu/worker';
 import type { DeviceFacts } from './device.ts';
-import { badCases, state, type Settings } from './state.ts';
+import { badCases, state, type PageCase, type Settings } from './state.ts';
 
 const GiB = 2 ** 30;
 
@@ -60,7 +60,7 @@ export const networkOf = (
 ): UNet3DConfig => completeConfig({ inChannels, classes: heads, features, norm: 'instance' });
 
 /**
- * Sets preprocessing and settings from what was found in the files.
+ * Sets preprocessing, and the settings that nobody has chosen, from what was found in the files.
  * @param channels their names, where the data set tells them: CT is normalised unlike MR
  */
 export function chooseDefaults(device: DeviceFacts | undefined, channels: readonly string[]): void {
@@ -69,7 +69,7 @@ export function chooseDefaults(device: DeviceFacts | undefined, channels: readon
   state.decision = nnunetPreprocessing(print, channels);
   state.preprocessing = state.decision.preprocessing;
   const shape = largestShape();
-  const { settings } = state;
+  const { settings, chosen } = state;
   const software = device?.software ?? true;
   // Three halvings of a short axis leave nothing to see.
   settings.features = software ? [8, 16, 32] : [16, 32, 64, 128].slice(0, Math.min(...shape) < 24 ? 3 : 4);
@@ -82,26 +82,26 @@ export function chooseDefaults(device: DeviceFacts | undefined, channels: readon
     software && voxels > softwareVoxels ? [side(shape[0]), side(shape[1]), side(shape[2])] : undefined;
   const training = state.cases.filter(({ part }) => part === 'train').length;
   const steps = wantedSteps[software ? 'software' : 'hardware'];
-  settings.epochs = Math.min(
-    200,
-    Math.max(8, Math.round((steps * settings.batchSize) / Math.max(1, training))),
-  );
+  const batchSize = chosen.batchSize ?? settings.batchSize;
+  settings.epochs = Math.min(200, Math.max(8, Math.round((steps * batchSize) / Math.max(1, training))));
   settings.classWeights = rarityWeights();
   settings.precision = 'f32';
   settings.checkpointing = false;
-  const [fitting] = plan(device).alternatives;
-  if (fitting) adopt(fitting);
+  Object.assign(settings, chosen);
+  const [fitting] = device ? plan(device).alternatives : [];
+  if (fitting) Object.assign(settings, settingsOf(fitting), chosen);
 }
 
-/** Makes the settings those of a plan that fits. */
-export function adopt({ config: { features }, size, batch, precision, checkpointing }: Alternative): void {
-  const { settings } = state;
+/** The settings of a plan that fits. */
+export function settingsOf({ config: { features }, size, batch, precision, checkpointing }: Alternative) {
   const whole = size.every((length, axis) => length >= largestShape()[axis]!);
-  settings.patch = whole ? undefined : [...size];
-  settings.batchSize = batch;
-  settings.features = [...features];
-  settings.precision = precision ?? 'f32';
-  settings.checkpointing = Boolean(checkpointing);
+  return {
+    patch: whole ? undefined : ([...size] as Settings['patch']),
+    batchSize: batch,
+    features: [...features],
+    precision: precision ?? ('f32' as const),
+    checkpointing: Boolean(checkpointing),
+  };
 }
 
 /** 1 for the most frequent class, 2 for the next and so on, divided by their sum; regions weigh the same. */
@@ -119,21 +119,38 @@ function rarityWeights(): number[] {
   }, []);
 }
 
-/** A fifth of the subjects for validation; cases with an error are left out. */
-export function divide(): void {
+/**
+ * A fifth of the subjects for validation; cases with an error are left out.
+ * @param kept by id, the parts that cases keep: of the other subjects as many are held back as are lacking then
+ */
+export function divide(kept: ReadonlyMap<string, PageCase['part']> = new Map()): void {
   const facts = new Map(state.report?.cases.map((item) => [item.id, item]));
   const bad = badCases(state.report);
   const usable = state.cases.filter(({ id, label }) => label && facts.has(id) && !bad.has(id));
-  for (const item of state.cases) item.part = usable.includes(item) ? 'train' : 'unused';
-  const subjects = new Set(usable.map(({ subject }) => subject)).size;
-  if (subjects < 2) return;
   const known = usable.map(({ id, subject }) => ({
     id,
     subject,
     classes: [...(facts.get(id)?.classVoxels?.keys() ?? [])],
   }));
-  const { validation } = splitCases(known, { fractions: [0.8, 0.2, 0] });
-  for (const item of usable) if (validation.cases.includes(item.id)) item.part = 'validation';
+  const hasSeveral = new Set(usable.map(({ subject }) => subject)).size > 1;
+  const split = hasSeveral ? splitCases(known, { fractions: [0.8, 0.2, 0] }).validation.cases : [];
+  const chosen = new Set(split);
+  const partOf = new Map<string, PageCase['part']>(); // of a subject
+  for (const { id, subject } of usable) {
+    const part = kept.get(id);
+    if (part && part !== 'unused') partOf.set(subject, part);
+  }
+  for (const item of state.cases) item.part = 'unused';
+  for (const item of usable) item.part = kept.get(item.id) ?? partOf.get(item.subject) ?? 'train';
+  let lacking = chosen.size - usable.filter(({ part }) => part === 'validation').length;
+  const free = usable.filter(({ id, subject }) => !kept.has(id) && !partOf.has(subject));
+  free.sort((a, b) => Number(chosen.has(b.id)) - Number(chosen.has(a.id)));
+  for (const { subject } of free)
+    for (const item of lacking > 0 ? free.filter((other) => other.subject === subject) : [])
+      if (item.part !== 'validation') {
+        item.part = 'validation';
+        lacking--;
+      }
 }
 
 export interface Planned {
@@ -145,14 +162,14 @@ export interface Planned {
 }
 
 /** What one training step takes, and what would fit if it does not. */
-export function plan(device: DeviceFacts | undefined): Planned {
+export function plan(device: DeviceFacts): Planned {
   const { settings } = state;
   const network = config();
   const size = paddedSize(network, settings.patch ?? largestShape());
   const { batchSize: batch, precision, checkpointing } = settings;
   const wish = { config: network, size, batch, precision, checkpointing };
   const planner = {
-    limits: device!.limits,
+    limits: device.limits,
     loss: lossShape(lossOf(settings, state.regions), network.classes),
     optimizer: adam(),
   };

@@ -23,7 +23,7 @@ export function seeView(): View {
 
   async function show(): Promise<void> {
     if (!current) return;
-    const prediction = state.predictions.get(current.id);
+    const prediction = state.predictions.get(current.images);
     const truth = { title: current.label ? `Truth: ${current.id}` : current.id, overlay: current.label };
     const pictures = prediction ? [truth, { title: 'Prediction', overlay: prediction }] : [truth];
     shown = `${current.id} ${pictures.length}`;
@@ -46,7 +46,7 @@ export function seeView(): View {
           (status.textContent = `Segmenting ${item.id}: ${loaded} of ${total}`),
       });
       const isStill = state.model === model && state.cases.some(({ images }) => images === item.images);
-      if (isStill) state.predictions.set(item.id, labels);
+      if (isStill) state.predictions.set(item.images, labels);
       status.textContent = '';
       changed();
     } catch (error) {
@@ -64,7 +64,7 @@ export function seeView(): View {
   const segmentButton = lengthy('Segment this case', segment, { className: 'primary' });
   let hint: string | undefined;
   const update = (): void => {
-    if (current && shown !== `${current.id} ${state.predictions.has(current.id) ? 2 : 1}`) void show();
+    if (current && shown !== `${current.id} ${state.predictions.has(current.images) ? 2 : 1}`) void show();
     const next = inTraining()
       ? 'The network is training; it can segment when that is paused or done.'
       : state.model

@@ -1,9 +1,10 @@
 /** The settings of the next training, with the memory that is planned for it. */
 import { formatBytes, type Alternative } from 'unet3d-gpu/worker';
+import { labelsTaken } from './annotate/labels.ts';
 import type { DeviceFacts } from './device.ts';
 import { button, el, field, fill, number, select } from './dom.ts';
-import { adopt, largestShape, plan } from './planning.ts';
-import { state } from './state.ts';
+import { largestShape, plan, settingsOf } from './planning.ts';
+import { choose, state, type Choices } from './state.ts';
 import { begin, refusal } from './run-at-hand.ts';
 
 const widths: [string, string][] = [
@@ -44,11 +45,11 @@ export function settingsForm(gpu: DeviceFacts | undefined): HTMLElement {
     'aria-live': 'polite',
     'aria-label': 'Planned memory',
   });
-  const go = button('Start training', () => begin(), { className: 'primary' });
+  const go = button('Start training', () => labelsTaken().then(() => begin()), { className: 'primary' });
 
   const patchText = (): string => settings.patch?.join(',') ?? '';
   function replan(): void {
-    const { size, bytes, flops, problem, alternatives } = plan(gpu);
+    const { size, bytes, flops, problem, alternatives } = plan(gpu!);
     const training = state.cases.filter(({ part }) => part === 'train').length;
     const steps = settings.epochs * Math.ceil(training / settings.batchSize);
     go.disabled = problem !== undefined;
@@ -77,7 +78,7 @@ export function settingsForm(gpu: DeviceFacts | undefined): HTMLElement {
           'These fit:',
           alternatives.map((fitting) =>
             button(describe(fitting), () => {
-              adopt(fitting);
+              choose(settingsOf(fitting));
               page.replaceWith(settingsForm(gpu));
             }),
           ),
@@ -98,9 +99,9 @@ export function settingsForm(gpu: DeviceFacts | undefined): HTMLElement {
   if (!widths.some(([key]) => key === settings.features.join()))
     widths.push([settings.features.join(), settings.features.join(', ')]);
   const set =
-    <K extends keyof typeof settings>(key: K) =>
-    (value: (typeof settings)[K]): void => {
-      settings[key] = value;
+    <K extends keyof Choices>(key: K) =>
+    (value: Choices[K]): void => {
+      choose({ [key]: value });
       replan();
     };
   const numbers = (text: string): number[] => text.split(',').map(Number);
@@ -141,8 +142,10 @@ export function settingsForm(gpu: DeviceFacts | undefined): HTMLElement {
       field(
         'Saving memory',
         select(savings, savingOf(settings), (key) => {
-          settings.precision = key.startsWith('f16') ? 'f16' : 'f32';
-          settings.checkpointing = key.endsWith('true');
+          choose({
+            precision: key.startsWith('f16') ? 'f16' : 'f32',
+            checkpointing: key.endsWith('true'),
+          });
           replan();
         }),
         'Slower, with nearly the same result.',

@@ -10,8 +10,11 @@ import type { Run } from './run.ts';
 /** A volume on the visitor's disk: its file, or the two of a .hdr/.img pair. */
 export type VolumeFile = File | { readonly header: File; readonly image: File };
 
+/** The files of a case's images: by this list cases are told apart, for other data may have the same names. */
+export type Images = readonly VolumeFile[];
+
 export interface PageCase extends Case {
-  readonly images: readonly VolumeFile[];
+  readonly images: Images;
   readonly label?: VolumeFile;
   part: 'train' | 'validation' | 'unused';
 }
@@ -33,6 +36,9 @@ export interface Settings {
   /** Of the loss, per class, background first. */
   classWeights: number[];
 }
+
+/** Settings that a person can choose: the weights of classes follow from the data. */
+export type Choices = Omit<Settings, 'classWeights'>;
 
 /** What was found of a class or region. */
 export interface MeasuredVolume extends Region {
@@ -70,6 +76,8 @@ export interface State {
   /** Names of the channels, where the data set tells them. */
   channels: readonly string[];
   settings: Settings;
+  /** What of the settings a person has chosen for these data: no default takes its place. */
+  chosen: Partial<Choices>;
   preprocessing: Preprocessing;
   /** Why it is so, and how large that makes volumes; of the data at hand. */
   decision: PreprocessingDecision | undefined;
@@ -80,8 +88,8 @@ export interface State {
   readonly modelName: string;
   /** Id of the training that it comes from, if it does. */
   readonly modelRun: string | undefined;
-  /** Predictions on the sources' grids by case id. */
-  predictions: Map<string, File>;
+  /** Predictions on the sources' grids. */
+  predictions: Map<Images, File>;
   results: Result[];
 }
 
@@ -105,6 +113,7 @@ export const state: State = {
     seed: 0,
     classWeights: [],
   },
+  chosen: {},
   preprocessing: {
     orientation: 'RAS',
     spacing: null,
@@ -119,6 +128,15 @@ export const state: State = {
   predictions: new Map(),
   results: [],
 };
+
+/** Settings that a person wants, whatever is found in the data from now on. */
+export function choose(choices: Partial<Choices>): void {
+  Object.assign(state.chosen, choices);
+  Object.assign(state.settings, choices);
+}
+
+export const choicesOf = ({ classWeights: _followTheData, ...choices }: Settings): Choices =>
+  structuredClone(choices);
 
 /** Whether a training holds the GPU. */
 export const inTraining = (): boolean =>

@@ -4,12 +4,13 @@ import { attempt, button, counted, download, el, fill, messageOf, select } from 
 import { classCount } from '../planning.ts';
 import { changed, classNames, onChange, state, type PageCase } from '../state.ts';
 import type { View } from '../view.ts';
-import { findDrawings, isDone, knownDrawing, labelFile } from './annotations.ts';
+import { isDone, knownDrawing, labelFile, lookForDrawings } from './annotations.ts';
 import { Board, boardPlanes, type BoardPlane } from './board.ts';
 import { unknownVoxel, type Acceptance } from './drawing.ts';
 import { doubtOf, obstacle, propose, stopProposing, worthAnnotating } from './proposing.ts';
 import { proposalPanel } from './proposal-panel.ts';
-import { apply, rounds, type TakeLabels } from './rounds.ts';
+import { apply, type TakeLabels } from './labels.ts';
+import { rounds } from './rounds.ts';
 import { Session } from './session.ts';
 import { keys, toolbar } from './toolbar.ts';
 
@@ -26,7 +27,7 @@ function standing(item: PageCase): string {
   if (drawing?.marks.whole) return 'complete';
   if (drawing) return `${counted(drawing.drawn, 'slice')} drawn`;
   if (item.label) return 'has a label file';
-  return state.predictions.has(item.id) ? 'proposal' : 'nothing yet';
+  return state.predictions.has(item.images) ? 'proposal' : 'nothing yet';
 }
 
 /**
@@ -124,11 +125,11 @@ export function annotateView(take: TakeLabels, open: (view: 'Data' | 'Train' | '
 
   /** Accepts what is proposed for the case at hand, unless that has gone meanwhile. */
   async function accept(what: Acceptance): Promise<void> {
-    const file = current && state.predictions.get(current.id);
+    const file = current && state.predictions.get(current.images);
     if (!file) return;
     await act(async (it) => {
       const { data } = await readVolume(file);
-      if (it === session && state.predictions.get(it.item.id) === file) it.accept(data, what);
+      if (it === session && state.predictions.get(it.item.images) === file) it.accept(data, what);
     });
   }
 
@@ -156,13 +157,13 @@ export function annotateView(take: TakeLabels, open: (view: 'Data' | 'Train' | '
   async function save(): Promise<void> {
     if (!current) return;
     const name = `${current.id}_annotation.nii.gz`;
-    const file = await labelFile(current, unknownVoxel, name);
-    if (file) download(name, file);
+    const drawing = knownDrawing(current);
+    if (drawing) download(name, await labelFile(current, drawing, unknownVoxel, name));
   }
 
   function drawList(): void {
     const order = state.model ? worthAnnotating() : [];
-    const [next] = order.filter(({ id }) => doubtOf(id) !== undefined);
+    const next = order.find((item) => doubtOf(item) !== undefined);
     fill(
       list,
       state.cases.map((item) =>
@@ -219,7 +220,7 @@ export function annotateView(take: TakeLabels, open: (view: 'Data' | 'Train' | '
   }
 
   function updateProposal(): void {
-    const file = current && state.predictions.get(current.id);
+    const file = current && state.predictions.get(current.images);
     if (session && file !== shownProposal) {
       shownProposal = file;
       void board.propose(file).catch((error: unknown) => {
@@ -390,7 +391,7 @@ export function annotateView(take: TakeLabels, open: (view: 'Data' | 'Train' | '
   update();
   const first = worthAnnotating()[0] ?? state.cases[0]!;
   void choose(first);
-  void attempt('Find drawings', () => findDrawings(lookup.signal));
+  void attempt('Find drawings', () => lookForDrawings(lookup.signal));
   return {
     element: page,
     dispose() {

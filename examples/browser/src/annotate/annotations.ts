@@ -1,27 +1,24 @@
-/** The drawings of the page's cases, and the labels that they make. */
+/** The drawings of the page's cases. */
 import type { Size3 } from 'unet3d-gpu/worker';
 import { dataJob } from '../data-client.ts';
-import { complain, messageOf } from '../dom.ts';
-import { changed, state, type PageCase, type VolumeFile } from '../state.ts';
-import { labelsOf, unknownVoxel, type Marks } from './drawing.ts';
+import { changed, state, type Images, type PageCase } from '../state.ts';
+import { labelsOf, type Marks } from './drawing.ts';
 import {
+  bytesOf,
   forgetDrawing,
   identityOf,
   keepDrawing,
   keptDrawing,
+  keptDrawings,
   packed,
   slicesOf,
   unpacked,
   type DrawingRecord,
 } from './kept-drawings.ts';
 
-/** By the images of a case. */
-const identities = new WeakMap<readonly VolumeFile[], string>();
+const identities = new WeakMap<Images, string>();
+/** By identity of the images that they are on. */
 const drawings = new Map<string, DrawingRecord>();
-/** Labels that were made of drawings, with those that the cases had before. */
-const made = new WeakMap<VolumeFile, VolumeFile | undefined>();
-/** Cases whose drawing has changed since it was made the label. */
-const stale = new Set<string>();
 /** Drawings of which the browser keeps an older state, or none: the newest is here alone. */
 const unsaved = new Set<string>();
 
@@ -45,18 +42,19 @@ export async function drawingOf(item: PageCase): Promise<DrawingRecord | undefin
   const id = await identityOfCase(item);
   const before = drawings.get(id);
   const kept = unsaved.has(id) ? before : await keptDrawing(id).catch(() => before); // a browser that keeps nothing
+  if (kept?.changed.getTime() === before?.changed.getTime()) return before;
   if (kept) drawings.set(id, kept);
   else drawings.delete(id);
-  if (kept?.changed.getTime() !== before?.changed.getTime()) {
-    stale.add(item.id);
-    changed();
-  }
+  changed();
   return kept;
 }
 
-/** Finds the drawings of all cases, and the names of classes that were given with them. */
-export async function findDrawings(signal: AbortSignal): Promise<void> {
-  for (const item of state.cases) {
+/** Looks for the drawings of all cases, and the names of classes that were given with them. */
+export async function lookForDrawings(signal: AbortSignal): Promise<void> {
+  const sizes = new Set((await keptDrawings()).map(({ bytes }) => bytes));
+  const mayHave = ({ images }: PageCase): boolean =>
+    identities.has(images) || sizes.has(bytesOf(images)) || sizes.has(undefined);
+  for (const item of state.cases.filter(mayHave)) {
     if (signal.aborted) return;
     const kept = await drawingOf(item);
     if (!kept || kept.names.length <= state.labels.length) continue;
@@ -80,7 +78,6 @@ export async function keep(
   const known = (record?: DrawingRecord): void => {
     if (record) drawings.set(id, record);
     else drawings.delete(id);
-    stale.add(item.id);
     unsaved.add(id);
     changed();
   };
@@ -91,6 +88,7 @@ export async function keep(
   }
   const record: DrawingRecord = {
     id,
+    bytes: bytesOf(item.images),
     shape,
     voxels: await packed(drawn),
     marks,
@@ -109,40 +107,14 @@ export function isDone(item: PageCase): boolean {
   return drawing ? drawing.marks.whole : item.label !== undefined;
 }
 
-/** The label map of a drawing, on the grid of the case's file. */
+/** The label map of a drawing, of its time, on the grid of the case's file. @throws InvalidVolume where the drawing is damaged */
 export async function labelFile(
   item: PageCase,
+  drawing: DrawingRecord,
   unknown: number,
   name = `${item.id}.nii.gz`,
-): Promise<File | undefined> {
-  const drawing = knownDrawing(item);
-  if (!drawing) return undefined;
+): Promise<File> {
   const drawn = await unpacked(drawing);
   const labels = labelsOf(drawn, drawing.shape, drawing.marks, unknown);
-  return dataJob('label', { image: item.images[0]!, labels, name });
+  return dataJob('label', { image: item.images[0]!, labels, name, changed: drawing.changed.getTime() });
 }
-
-/** Labels by case of drawings that have changed: what they are to be from now on. A damaged one is told, and left out. */
-export async function newLabels(): Promise<Map<string, VolumeFile | undefined>> {
-  const result = new Map<string, VolumeFile | undefined>();
-  for (const item of state.cases) {
-    if (!stale.has(item.id)) continue;
-    const given = item.label && made.has(item.label) ? made.get(item.label) : item.label;
-    stale.delete(item.id); // what is drawn from here on makes it so again
-    try {
-      const label = await labelFile(item, state.ignoreLabel ?? unknownVoxel);
-      if (label) made.set(label, given);
-      result.set(item.id, label ?? given);
-    } catch (error) {
-      complain(`The drawing on ${item.id} cannot be trained on: ${messageOf(error)}`);
-    }
-  }
-  return result;
-}
-
-/** Labels that were not taken are made again the next time. */
-export function notTaken(ids: Iterable<string>): void {
-  for (const id of ids) stale.add(id);
-}
-
-export const hasNews = (): boolean => state.cases.some(({ id }) => stale.has(id));

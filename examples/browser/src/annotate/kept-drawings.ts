@@ -1,7 +1,7 @@
 /** Drawings that the browser keeps. They belong to a case by what its images hold, whatever these are called. */
 import { InvalidVolume, type Size3 } from 'unet3d-gpu/worker';
 import { withDatabase, type DrawingRecord } from '../kept/database.ts';
-import type { VolumeFile } from '../state.ts';
+import type { Images } from '../state.ts';
 
 export type { DrawingRecord } from '../kept/database.ts';
 
@@ -42,10 +42,15 @@ function identityOfFile(file: File): Promise<string> {
   return found;
 }
 
+export const filesOf = (images: Images): File[] =>
+  images.flatMap((image) => ('header' in image ? [image.header, image.image] : [image]));
+
+/** Images with drawings have as many bytes as these tell: others need not be read to know that they have none. */
+export const bytesOf = (images: Images): number => filesOf(images).reduce((sum, { size }) => sum + size, 0);
+
 /** What tells a case from all others: a hash of its images. */
-export async function identityOf(images: readonly VolumeFile[]): Promise<string> {
-  const files = images.flatMap((image) => ('header' in image ? [image.header, image.image] : [image]));
-  const all = await Promise.all(files.map(identityOfFile));
+export async function identityOf(images: Images): Promise<string> {
+  const all = await Promise.all(filesOf(images).map(identityOfFile));
   return all.length === 1 ? all[0]! : hex(await digest(new TextEncoder().encode(all.join())));
 }
 

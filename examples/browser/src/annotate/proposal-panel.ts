@@ -27,12 +27,12 @@ export function proposalPanel(
   name: string | undefined,
   actions: ProposalActions,
 ): (HTMLElement | false)[] {
-  const hasProposal = current !== undefined && state.predictions.has(current.id);
+  const hasProposal = current !== undefined && state.predictions.has(current.images);
   const hurdle = obstacle();
   const open = state.cases.filter((item) => !isDone(item));
-  const missing = open.filter(({ id }) => !state.predictions.has(id));
-  const [next] = worthAnnotating().filter(({ id }) => id !== current?.id);
-  const doubt = next && doubtOf(next.id);
+  const missing = open.filter(({ images }) => !state.predictions.has(images));
+  const [next] = worthAnnotating().filter(({ images }) => images !== current?.images);
+  const doubt = next && doubtOf(next);
   return [
     el('h3', {}, 'Proposals of the network'),
     proposing.status !== '' && el('p', { className: 'row' }, proposing.status, button('Stop', stopProposing)),

@@ -5,7 +5,7 @@ import { messageOf } from '../dom.ts';
 import { KeptModel } from '../kept-model.ts';
 import { channelCount, classCount } from '../planning.ts';
 import { namesOf, segmented } from '../segmenting.ts';
-import { changed, inTraining, state, type OpenModel, type PageCase } from '../state.ts';
+import { changed, inTraining, state, type Images, type OpenModel, type PageCase } from '../state.ts';
 import { isDone } from './annotations.ts';
 
 /** How unsure a model is of a case: 0 to 1, and the voxel of the file where most. */
@@ -14,12 +14,18 @@ export interface Doubt {
   readonly voxel: Size3;
 }
 
-let doubts = new Map<string, Doubt>();
+let doubts = new WeakMap<Images, Doubt>();
 let doubtsOf: OpenModel | undefined;
 
 /** What is being done, for the line that says it. */
 export const proposing = { status: '', problem: '' };
+/** Of the case at hand. */
 let controller: AbortController | undefined;
+/** Cases that are wanted, the next one first. */
+let waiting: readonly PageCase[] = [];
+let isAtWork = false;
+/** Says what is being done, and how much of it is left. */
+let say: (more?: string) => void = () => undefined;
 
 /** Why the open model proposes nothing here; empty where it does. */
 export function obstacle(): string {
@@ -35,51 +41,65 @@ export function obstacle(): string {
   return '';
 }
 
-export function doubtOf(id: string): Doubt | undefined {
-  return doubtsOf === state.model ? doubts.get(id) : undefined;
+export function doubtOf({ images }: PageCase): Doubt | undefined {
+  return doubtsOf === state.model ? doubts.get(images) : undefined;
 }
 
 /** Cases that are not done, those first of which the model is least sure. */
 export function worthAnnotating(): PageCase[] {
   const open = state.cases.filter((item) => !isDone(item));
-  return open.sort((a, b) => (doubtOf(b.id)?.mean ?? -1) - (doubtOf(a.id)?.mean ?? -1));
+  return open.sort((a, b) => (doubtOf(b)?.mean ?? -1) - (doubtOf(a)?.mean ?? -1));
 }
 
-/** Proposes outlines for cases, one after another; those that have them already are left out. */
+const isWanted = ({ images }: PageCase): boolean =>
+  !state.predictions.has(images) && state.cases.some((item) => item.images === images);
+
+/**
+ * Proposes outlines for cases, one after another, and ahead of those that were wanted before; cases that have them
+ * already are left out.
+ */
 export async function propose(items: readonly PageCase[]): Promise<void> {
-  const { model } = state;
-  if (!model || controller) return;
-  if (doubtsOf !== model) [doubts, doubtsOf] = [new Map<string, Doubt>(), model];
-  controller = new AbortController();
-  const { signal } = controller;
+  const isNew = ({ images }: PageCase): boolean => !items.some((item) => item.images === images);
+  waiting = [...items, ...waiting.filter(isNew)];
+  if (isAtWork) return say();
+  isAtWork = true;
   proposing.problem = '';
-  const wanted = items.filter(({ id }) => !state.predictions.has(id));
-  for (const [at, item] of wanted.entries()) {
-    if (signal.aborted || state.model !== model) break;
-    const say = (more = ''): void => {
-      const rest = wanted.length > 1 ? ` (${at + 1} of ${wanted.length})` : '';
-      proposing.status = `Proposing outlines for ${item.id}${rest}${more}`;
-      changed();
-    };
-    say();
-    try {
-      const { labels, doubt } = await predicted(model, item, signal, ({ loaded, total }) =>
-        say(total > 1 ? `: window ${loaded} of ${total}` : ''),
-      );
-      if (signal.aborted || state.model !== model) break;
-      state.predictions.set(item.id, labels);
-      if (doubt) doubts.set(item.id, doubt);
-    } catch (error) {
-      if (!signal.aborted) proposing.problem = `${item.id}: ${messageOf(error)}`;
-      break;
-    }
+  for (let [next] = waiting; next && obstacle() === ''; [next] = waiting) {
+    waiting = waiting.slice(1);
+    controller = new AbortController();
+    if (isWanted(next)) await proposeNext(state.model!, next, controller.signal);
   }
-  controller = undefined;
+  waiting = [];
+  isAtWork = false;
   proposing.status = '';
   changed();
 }
 
+async function proposeNext(model: OpenModel, item: PageCase, signal: AbortSignal): Promise<void> {
+  if (doubtsOf !== model) [doubts, doubtsOf] = [new WeakMap<Images, Doubt>(), model];
+  say = (more = '') => {
+    const rest = waiting.length > 0 ? `; ${waiting.length} more to go` : '';
+    proposing.status = `Proposing outlines for ${item.id}${more}${rest}`;
+    changed();
+  };
+  say();
+  try {
+    const { labels, doubt } = await predicted(model, item, signal, ({ loaded, total }) =>
+      say(total > 1 ? `: window ${loaded} of ${total}` : ''),
+    );
+    if (signal.aborted || state.model !== model || !isWanted(item)) return;
+    state.predictions.set(item.images, labels);
+    if (doubt) doubts.set(item.images, doubt);
+  } catch (error) {
+    if (signal.aborted || inTraining()) return;
+    if (state.model === model) proposing.problem = `${item.id}: ${messageOf(error)}`;
+    else waiting = [item, ...waiting]; // of the model that is open now
+  }
+}
+
+/** Ends the proposal at hand and forgets the cases that wait. */
 export function stopProposing(): void {
+  waiting = [];
   controller?.abort();
 }
 

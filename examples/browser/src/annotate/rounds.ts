@@ -1,38 +1,20 @@
 /** From annotations to a network and back: what training is given, and how much better it gets. */
+import type { Case } from 'unet3d-gpu/worker';
 import { button, digits, el, fill } from '../dom.ts';
 import { KeptModel } from '../kept-model.ts';
 import type { RunRecord } from '../kept/database.ts';
-import { keptRuns, onRunsChange } from '../kept/runs.ts';
-import { inTraining, onChange, state, type PageCase, type VolumeFile } from '../state.ts';
+import { keptData, keptRuns, onRunsChange } from '../kept/runs.ts';
+import { choose, inTraining, onChange, state, type Images, type PageCase } from '../state.ts';
 import { begin, closeRun } from '../run-at-hand.ts';
 import type { View } from '../view.ts';
-import { hasNews, knownDrawing, newLabels, notTaken } from './annotations.ts';
-import { written } from './session.ts';
-
-export type TakeLabels = (labels: ReadonlyMap<string, VolumeFile | undefined>) => Promise<void>;
+import { knownDrawing } from './annotations.ts';
+import { filesOf } from './kept-drawings.ts';
+import { apply, type TakeLabels } from './labels.ts';
 
 /** Held-back cases from which on a mean says something about other cases. */
 const enough = 3;
-
-let applying: Promise<void> = Promise.resolve();
-
-/** Makes drawings the labels of their cases, one call after another. */
-export function apply(take: TakeLabels): Promise<void> {
-  applying = applying
-    .catch(() => undefined)
-    .then(async () => {
-      await written();
-      if (!hasNews()) return;
-      const labels = await newLabels();
-      try {
-        await take(labels);
-      } catch (error) {
-        notTaken(labels.keys());
-        throw error;
-      }
-    });
-  return applying;
-}
+/** Trainings that are listed. */
+const mostRuns = 8;
 
 const isAnnotated = (item: PageCase): boolean => knownDrawing(item) !== undefined || item.label !== undefined;
 
@@ -90,6 +72,10 @@ function table(runs: readonly RunRecord[]): HTMLElement {
   );
 }
 
+/** What tells the files of a case from those of others with its name. */
+const keyOf = ({ id, images }: Case): string =>
+  [id, ...filesOf(images as Images).map(({ name, size }) => `${name} ${size}`)].join('\n');
+
 /** @param open shows another view */
 export function rounds(take: TakeLabels, open: (view: 'Train' | 'Use') => void): View {
   const body = el('div', {});
@@ -108,7 +94,7 @@ export function rounds(take: TakeLabels, open: (view: 'Train' | 'Use') => void):
     if (!(model instanceof KeptModel)) return;
     await apply(take);
     const weights = await model.save();
-    state.settings.features = [...model.config.features];
+    choose({ features: [...model.config.features] });
     state.preprocessing = model.description.preprocessing ?? state.preprocessing;
     const training = begin(weights);
     open('Train');
@@ -157,9 +143,16 @@ export function rounds(take: TakeLabels, open: (view: 'Train' | 'Use') => void):
   }
 
   async function refresh(): Promise<void> {
-    const ids = new Set(state.cases.map(({ id }) => id));
-    const all = await keptRuns();
-    runs = all.filter(({ finished, cases }) => finished && cases.every(({ id }) => ids.has(id))).slice(0, 8);
+    const here = new Set(state.cases.map(keyOf));
+    const found: RunRecord[] = [];
+    for (const run of await keptRuns()) {
+      if (!run.finished || found.length === mostRuns) continue;
+      const cases = (await keptData(run.data))?.cases.filter(({ id }) =>
+        run.cases.some((its) => its.id === id),
+      );
+      if (cases?.every((item) => here.has(keyOf(item)))) found.push(run);
+    }
+    runs = found;
     draw();
   }
 

@@ -51,6 +51,8 @@ export interface DataRecord {
 export interface DrawingRecord {
   /** Of its images. */
   readonly id: string;
+  /** Of the images' files. */
+  readonly bytes?: number;
   /** x, y, z of the images' files. */
   readonly shape: Size3;
   /** One byte per voxel in the order of the file, as annotate/drawing.ts has them; packed by gzip. */

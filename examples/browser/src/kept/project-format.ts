@@ -83,6 +83,7 @@ const dataSchema = v.object({
 /** What is drawn on a case; its voxels lie in the archive. */
 const drawingSchema = v.object({
   id: v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/)),
+  bytes: v.exactOptional(count),
   shape: v.tuple([length, length, length]),
   marks: v.object({
     whole: v.boolean(),

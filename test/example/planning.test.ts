@@ -1,0 +1,107 @@
+/** What the page decides for data, and what it leaves as a person has chosen it, without a browser or a GPU. */
+import { beforeEach, expect, test } from 'vitest';
+import type { DeviceFacts } from '../../examples/browser/src/device.ts';
+import { chooseDefaults, divide } from '../../examples/browser/src/planning.ts';
+import { choose, state, type PageCase } from '../../examples/browser/src/state.ts';
+import { checkDataset, defaultLimits } from '../../src/worker/index.ts';
+import { writeNifti } from '../../src/node.ts';
+
+const software = { software: true, budget: 2 ** 30, limits: defaultLimits } as DeviceFacts;
+
+async function volume(data: Uint8Array): Promise<File> {
+  const affine = [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1];
+  const bytes = await writeNifti({ data, shape: [8, 8, 8], affine });
+  return new File([bytes as Uint8Array<ArrayBuffer>], 'volume.nii.gz');
+}
+
+/** Cases of as many subjects, with what is found in them; `labelled` of them have a label. */
+async function take(count: number, labelled: number): Promise<void> {
+  const images = await Promise.all(
+    Array.from({ length: count }, (_, index) =>
+      volume(Uint8Array.from({ length: 512 }, (_, voxel) => (voxel * (7 + index)) % 31)),
+    ),
+  );
+  const label = await volume(Uint8Array.from({ length: 512 }, (_, voxel) => Number(voxel > 300)));
+  const before = new Map(state.cases.map(({ id, part }) => [id, part]));
+  state.cases = Array.from({ length: count }, (_, index): PageCase => {
+    const id = `case_${index}`;
+    const part = before.get(id) ?? 'unused';
+    return { id, subject: id, images: [images[index]!], part, ...(index < labelled && { label }) };
+  });
+  const cases = state.cases.filter(({ label: its }) => its);
+  state.report = await checkDataset({ name: 'test', cases, labels: [], channels: [], warnings: [] });
+}
+
+const parts = (): string[] => state.cases.map(({ part }) => part);
+/** Of the cases that have been given labels so far. */
+const kept = (labelled: number) =>
+  new Map(state.cases.slice(0, labelled).map(({ id, part }) => [id, part] as const));
+
+beforeEach(() => {
+  state.cases = [];
+  state.chosen = {};
+});
+
+test('cases that are annotated later are held back where too few are, and those that were trained on never', async () => {
+  await take(6, 1);
+  divide();
+  expect(parts()).toEqual(['train', ...Array<string>(5).fill('unused')]);
+  for (const labelled of [2, 3, 6]) {
+    const before = kept(labelled === 6 ? 3 : labelled - 1);
+    await take(6, labelled);
+    divide(before);
+    expect(parts().slice(0, 1)).toEqual(['train']);
+    for (const [index, part] of [...before.values()].entries()) expect(parts()[index]).toBe(part);
+    expect(parts().filter((part) => part === 'validation')).toHaveLength(1);
+    expect(parts().filter((part) => part !== 'unused')).toHaveLength(labelled);
+  }
+});
+
+test('a case that a person leaves out or holds back stays so', async () => {
+  await take(5, 5);
+  divide(
+    new Map([
+      ['case_0', 'unused'],
+      ['case_3', 'validation'],
+    ]),
+  );
+  expect(parts()).toEqual(['unused', 'train', 'train', 'validation', 'train']);
+});
+
+test('what a person has chosen is kept when the same data are looked at again, and the rest follows the data', async () => {
+  await take(3, 3);
+  divide();
+  chooseDefaults(software, []);
+  expect(state.settings).toMatchObject({
+    epochs: 60,
+    features: [8, 16, 32],
+    batchSize: 1,
+    classWeights: [1 / 3, 2 / 3],
+  });
+  choose({ epochs: 3, features: [8, 16], patch: [4, 4, 4], learningRate: 0.5 });
+  await take(6, 6);
+  divide();
+  chooseDefaults(software, []);
+  expect(state.settings).toMatchObject({
+    epochs: 3,
+    features: [8, 16],
+    patch: [4, 4, 4],
+    learningRate: 0.5,
+    batchSize: 1,
+  });
+  state.chosen = {};
+  chooseDefaults(software, []);
+  expect(state.settings).toMatchObject({
+    epochs: 24,
+    features: [8, 16, 32],
+    patch: undefined,
+    learningRate: 0.02,
+  });
+});
+
+test('without a GPU, data are looked at all the same', async () => {
+  await take(2, 2);
+  divide();
+  chooseDefaults(undefined, []);
+  expect(state.decision?.largest).toEqual([8, 8, 8]);
+});

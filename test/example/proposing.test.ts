@@ -1,0 +1,89 @@
+/** Which cases the page proposes outlines for, and in which order, without a browser or a GPU. */
+import { beforeEach, expect, test, vi } from 'vitest';
+import { propose, proposing, stopProposing } from '../../examples/browser/src/annotate/proposing.ts';
+import { state, type OpenModel, type PageCase } from '../../examples/browser/src/state.ts';
+
+/** Cases that are being segmented, with the model and how to end it. */
+const begun: { name: string; model: OpenModel; end: (error?: Error) => void }[] = [];
+
+vi.mock('../../examples/browser/src/segmenting.ts', () => ({
+  segmented: (model: OpenModel, _sources: unknown, name: string, { signal }: { signal: AbortSignal }) =>
+    new Promise((resolve, reject) => {
+      const end = (error?: Error): void => (error ? reject(error) : resolve({ labels: new File([], name) }));
+      signal.addEventListener('abort', () => end(new Error('aborted')));
+      begun.push({ name, model, end });
+    }),
+}));
+
+const model = (): OpenModel =>
+  ({ config: { inChannels: 1, classes: 2 }, description: {}, dispose: () => undefined }) as OpenModel;
+const [a, b, c] = ['a', 'b', 'c'].map((id): PageCase => ({
+  id,
+  subject: id,
+  images: [new File([id], id)],
+  part: 'unused',
+})) as [PageCase, PageCase, PageCase];
+
+const isAt = (count: number): Promise<void> => vi.waitFor(() => expect(begun).toHaveLength(count));
+const names = (): string[] => begun.map(({ name }) => name[0]!);
+
+beforeEach(() => {
+  begun.length = 0;
+  state.predictions.clear();
+  state.cases = [a, b, c];
+  Object.assign(state, { model: model() });
+});
+
+test('a case that is opened while others are proposed for is the next one, and the others follow', async () => {
+  const all = propose([a, b]);
+  await isAt(1);
+  await propose([c]);
+  expect(proposing.status).toBe('Proposing outlines for a; 2 more to go');
+  for (const count of [1, 2, 3]) {
+    await isAt(count);
+    begun.at(-1)!.end();
+  }
+  await all;
+  expect(names()).toEqual(['a', 'c', 'b']);
+  expect(state.predictions.size).toBe(3);
+  expect(proposing.status).toBe('');
+});
+
+test('what is asked for right after a stop is proposed, and what waited before is not', async () => {
+  const all = propose([a, b]);
+  await isAt(1);
+  stopProposing();
+  void propose([c]);
+  await isAt(2);
+  begun[1]!.end();
+  await all;
+  expect(names()).toEqual(['a', 'c']);
+  expect([...state.predictions.keys()]).toEqual([c.images]);
+  expect(proposing.problem).toBe('');
+});
+
+test('where another model is opened meanwhile, its proposals come, and none of the one before', async () => {
+  const all = propose([a]);
+  await isAt(1);
+  Object.assign(state, { model: model() });
+  begun[0]!.end(new Error('the network was put to another use meanwhile'));
+  await isAt(2);
+  expect(begun[1]!.model).toBe(state.model);
+  begun[1]!.end();
+  await all;
+  expect(state.predictions.size).toBe(1);
+  expect(proposing.problem).toBe('');
+});
+
+test('a case that other data have replaced gets no proposal, whatever theirs is called', async () => {
+  const all = propose([a, b]);
+  await isAt(1);
+  state.cases = [
+    { ...a, images: [new File(['other'], 'a')] },
+    { ...b, images: [new File(['other'], 'b')] },
+  ];
+  begun[0]!.end();
+  await all;
+  expect(names()).toEqual(['a']);
+  expect(state.predictions.size).toBe(0);
+});
