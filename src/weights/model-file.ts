@@ -270,7 +270,8 @@ function configFromShapes(
     throw new InvalidModel(
       residual
         ? `${name} has residual blocks, but no description, without which it is not known how they lower the resolution: take the file that this package wrote`
-        : `${name} holds no encoder.0.conv1.weight or no head.weight: it is not a 3D U-Net of this package`,
+        : `${name} holds no encoder.0.conv1.weight or no head.weight, but ${listed([...tensors.keys()])}: it is no 3D U-Net under ` +
+            'the names of this package; if it is such a network, rename its tensors in Python (docs/formats.md has the names)',
     );
   }
   /** From 0 on, as long as the name for that number is there. */
