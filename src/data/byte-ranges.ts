@@ -11,7 +11,7 @@ export interface ByteRanges {
   readonly size: number;
   /**
    * The bytes from `from` up to `to`, which may be a view of what the source holds.
-   * @throws InvalidModel if the file ends before
+   * @throws InvalidModel if the file ends before, or is another one than it was
    */
   read(from: number, to: number): Promise<Uint8Array>;
 }
@@ -30,7 +30,7 @@ export async function openRanges(
   if (isRanges(source)) return source;
   const stored = await openStored(source);
   if (!stored) throw new InvalidModel(`${name} does not exist; check the path`);
-  const { size, pieces } = stored;
+  const { size, pieces, isChanged } = stored;
   if (size === undefined) {
     const stream = new ByteStream(pieces());
     const whole = await stream.take(Infinity);
@@ -48,6 +48,11 @@ export async function openRanges(
       const stream = new ByteStream(pieces(from, to));
       try {
         const bytes = await stream.take(to - from);
+        // Numbers of two files would go together without a word.
+        if (await isChanged?.())
+          throw new InvalidModel(
+            `${name} has been replaced or removed since it was opened: open the model again`,
+          );
         if (bytes.length < to - from) throw early(); // it has become shorter
         return bytes;
       } finally {

@@ -31,7 +31,14 @@ export const nodePlatform: Platform = {
       const info = await stat(path);
       if (info.isDirectory()) throw new Error('it is a folder');
       if (!info.isFile() || info.size === 0) return { pieces: () => read(path) }; // /proc says 0
-      return { size: info.size, pieces: (from = 0, to) => read(path, from, to) };
+      return {
+        size: info.size,
+        pieces: (from = 0, to) => read(path, from, to),
+        async isChanged() {
+          const now = await stat(path).catch(() => undefined);
+          return now?.size !== info.size || now.mtimeMs !== info.mtimeMs;
+        },
+      };
     } catch (cause) {
       const { code, message } = cause as NodeJS.ErrnoException;
       const target = await readlink(path).catch(() => undefined);

@@ -52,6 +52,8 @@ export interface Stored {
   readonly size?: number;
   /** Pieces in order, read as they are asked for, up to `to` or the end. Where there is no `size`, all of them only. */
   readonly pieces: (from?: number, to?: number) => AsyncIterable<Uint8Array>;
+  /** Of a file on disk: whether it is another one by now, or is gone. */
+  readonly isChanged?: () => Promise<boolean>;
 }
 
 /** What a platform does its own way. */

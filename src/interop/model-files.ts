@@ -29,11 +29,18 @@ export const modelFilesSchema = v.union(
 /** @throws InvalidModel as `filesInZip` */
 export async function modelFiles(given: readonly FileEntry[] | Source): Promise<readonly ModelFile[]> {
   if (!Array.isArray(given)) return filesInZip(given as Source);
-  return (given as readonly FileEntry[]).map(({ path, source }) => ({
-    path,
-    open: () => Promise.resolve(source),
-    ranges: () => openRanges(source, path),
-  }));
+  return (given as readonly FileEntry[]).map(({ path, source }) => {
+    let opened: Promise<ByteRanges> | undefined;
+    return {
+      path,
+      open: () => Promise.resolve(source),
+      // One file throughout: that another takes its place is told. What is fetched would stay in memory.
+      ranges: () =>
+        source instanceof URL && source.protocol !== 'file:'
+          ? openRanges(source, path)
+          : (opened ??= openRanges(source, path)),
+    };
+  });
 }
 
 /** All bytes of a file. */
