@@ -20,6 +20,7 @@ import type { Heads, Region } from '../data/regions.ts';
 import type { DenseCase } from './evaluator.ts';
 import {
   labelsOf,
+  labelsThrough,
   mirrorings,
   probabilitiesOf,
   segmentProbabilities,
@@ -172,8 +173,13 @@ export async function segmentVolumes(
   const onSource = { affine: source.affine, spacing: spacingOf(source.affine), header };
   const shape = spatialShape(source.shape);
   const box = grid.box ?? { start: [0, 0, 0], size: grid.shape };
-  const inBox = resampleTo(scores, prepared.shape, box.size, 'linear');
-  const found = placed(labelsOf(inBox, heads), box, grid.shape);
+  const isSame = box.size.every((n, axis) => n === prepared.shape[axis]);
+  const brought = (values: Float32Array): Float32Array =>
+    isSame ? values : resampleTo(values, prepared.shape, box.size, 'linear');
+  // All heads on the source's grid are there for those alone who ask for them.
+  const inBox = isSame || output === 'probabilities' || options.uncertainty ? brought(scores) : undefined;
+  const inPlace = inBox ? labelsOf(inBox, heads) : labelsThrough(scores, heads, brought);
+  const found = placed(inPlace, box, grid.shape);
   const cleaned = postprocess ? postprocessed(found, grid.shape, postprocessing, regions) : found;
   const labels = {
     ...onSource,
@@ -183,7 +189,7 @@ export async function segmentVolumes(
   const uncertainty = options.uncertainty
     ? uncertaintyOf({
         ...onSource,
-        data: fromCanonical(placed(entropyOf(inBox, heads), box, grid.shape), {
+        data: fromCanonical(placed(entropyOf(inBox!, heads), box, grid.shape), {
           shape,
           affine: source.affine,
         }),
@@ -191,7 +197,7 @@ export async function segmentVolumes(
       })
     : undefined;
   if (output === 'probabilities') {
-    const probabilities = placed(inBox, box, grid.shape, regions ? 0 : 1);
+    const probabilities = placed(inBox!, box, grid.shape, regions ? 0 : 1);
     const data = fromCanonical(probabilities, { shape, affine: source.affine });
     const found = { ...onSource, data, shape: [...shape, classes] };
     return new Segmentation(labels, found, undefined, warnings, uncertainty);

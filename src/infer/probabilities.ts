@@ -101,6 +101,42 @@ export function labelsOf(probabilities: Float32Array, { classes, regions }: Head
   return labels;
 }
 
+/**
+ * The same on another grid, to which probabilities are brought head by head: one at a time is there, however many they
+ * are.
+ * @param probabilities are used up
+ * @param bring gives the probabilities of a head on that grid
+ */
+export function labelsThrough(
+  probabilities: Float32Array,
+  { classes, regions }: Heads,
+  bring: (head: Float32Array) => Float32Array,
+): Uint8Array<ArrayBuffer> {
+  const heads = regions?.length ?? classes;
+  const voxels = probabilities.length / heads;
+  let labels: Uint8Array<ArrayBuffer> | undefined;
+  let best: Float32Array | undefined;
+  for (let head = 0; head < heads; head++) {
+    const found = bring(probabilities.subarray(head * voxels, (head + 1) * voxels));
+    labels ??= new Uint8Array(found.length);
+    if (regions) {
+      for (let voxel = 0; voxel < found.length; voxel++)
+        if (found[voxel]! > 0.5) labels[voxel] = regions[head]!.written;
+      continue;
+    }
+    if (!best) {
+      best = found;
+      continue;
+    }
+    for (let voxel = 0; voxel < found.length; voxel++)
+      if (found[voxel]! > best[voxel]!) {
+        best[voxel] = found[voxel]!;
+        labels[voxel] = head;
+      }
+  }
+  return labels!;
+}
+
 /** Probabilities [class][voxel] of logits [class][voxel]. */
 export function softmax(logits: Float32Array, classes: number): Float32Array<ArrayBuffer> {
   const voxels = logits.length / classes;

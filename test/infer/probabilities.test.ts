@@ -5,12 +5,15 @@ import { Aborted, InvalidOption } from '../../src/errors.ts';
 import type { DenseCase } from '../../src/infer/evaluator.ts';
 import {
   flip,
+  labelsOf,
+  labelsThrough,
   mirrorings,
   segmentProbabilities,
   softmax,
   type Axis,
   type ProbabilityOptions,
 } from '../../src/infer/probabilities.ts';
+import { resampleTo } from '../../src/data/resample.ts';
 import { UNet3D } from '../../src/unet3d.ts';
 import { testDevice } from '../support/device.ts';
 
@@ -118,4 +121,23 @@ test('the result on a flipped volume is the flipped result, for a real network',
   const top = (voxel: number) =>
     [0, 1, 2].reduce((best, c) => (straight[c * 280 + voxel]! > straight[best * 280 + voxel]! ? c : best), 0);
   expect([...score!.predicted]).toEqual(Array.from({ length: 280 }, (_, voxel) => top(voxel)));
+});
+
+test('labels on another grid, head by head, are those of all heads there at once', () => {
+  const [from, to] = [[5, 4, 3] as const, [9, 7, 8] as const];
+  const scores = softmax(noise(4 * 60), 4);
+  const written = [3, 1, 2, 200].map((label) => ({ name: `${label}`, labels: [label], written: label }));
+  for (const heads of [{ classes: 4 }, { classes: 4, regions: written }]) {
+    // Of regions each has a probability of its own.
+    const given = heads.regions ? Float32Array.from(scores, (p) => Math.min(1, 2 * p)) : scores;
+    const wanted = labelsOf(resampleTo(given, from, to, 'linear'), heads);
+    const lengths: number[] = [];
+    const found = labelsThrough(given.slice(), heads, (head) => {
+      lengths.push(head.length);
+      return resampleTo(head, from, to, 'linear');
+    });
+    expect(found).toEqual(wanted);
+    expect(new Set(found).size).toBeGreaterThan(3);
+    expect(lengths).toEqual([60, 60, 60, 60]);
+  }
 });

@@ -68,7 +68,12 @@ test('a bundle segments a case as MONAI does', async ({ skip }) => {
     const run = (image: Float32Array, shape: readonly [number, number, number]) =>
       inference.logits({ image, shape }, shape);
     const source = await readNifti(await bytesAt(endToEnd.image));
-    const result = await segmentAsBundle(source, pipeline!, { ...network.config, run });
+    const result = await segmentAsBundle(
+      source,
+      pipeline!,
+      { ...network.config, run },
+      { probabilities: true },
+    );
     const stored = async ({ file, shape: [c, x, y, z] }: typeof endToEnd.logits) => {
       const data = Float64Array.from(await floatsAt(file));
       return turned({ shape: [1, c!, x!, y!, z!], data } satisfies Dense).data;

@@ -11,6 +11,7 @@ import { OpenNetwork } from '../../infer/opened.ts';
 import { Segmentation } from '../../infer/predict.ts';
 import type { WindowProgress } from '../../infer/window.ts';
 import { assertOptions, assertValue } from '../../options.ts';
+import type { Size3 } from '../../size.ts';
 import { callback, flag, signal, withParts } from '../../schema.ts';
 import { uploadWeights } from '../../weights/upload.ts';
 import { openMonai, type MonaiModel } from './open.ts';
@@ -104,16 +105,20 @@ export class MonaiPredictor {
       const { affine, header } = first;
       const shape = spatialShape(first.shape);
       const { config } = this.model.network;
-      const found = await segmentAsBundle({ data, shape, affine }, this.#pipeline, {
-        ...config,
-        run: (image, size) =>
-          this.#network.inference.logits({ image, shape: size }, size, signal ? { signal } : {}),
-        onProgress,
+      const run = (image: Float32Array, size: Size3) =>
+        this.#network.inference.logits({ image, shape: size }, size, signal ? { signal } : {});
+      const network = { ...config, run, onProgress };
+      const found = await segmentAsBundle({ data, shape, affine }, this.#pipeline, network, {
+        probabilities,
       });
       const grid = { affine, spacing: spacingOf(affine), header };
       return new Segmentation(
         { ...grid, data: found.labels, shape },
-        probabilities ? { ...grid, data: found.probabilities, shape: [...shape, config.classes] } : undefined,
+        found.probabilities && {
+          ...grid,
+          data: found.probabilities,
+          shape: [...shape, config.classes],
+        },
         undefined,
         [],
       );

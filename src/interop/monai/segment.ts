@@ -1,7 +1,7 @@
 /** An image through a bundle: its transforms, its windows, and labels on the image's own grid. */
 import { spatialShape } from '../../data/volume.ts';
 import { InvalidOption } from '../../errors.ts';
-import { argmax, softmax } from '../../infer/probabilities.ts';
+import { argmax, labelsThrough, softmax } from '../../infer/probabilities.ts';
 import type { Pipeline } from './pipeline.ts';
 import { transformed, type PlacedImage } from './transforms.ts';
 import { throughWindows, type OnProgress, type RunNetwork } from './windows.ts';
@@ -9,8 +9,8 @@ import { throughWindows, type OnProgress, type RunNetwork } from './windows.ts';
 export interface MonaiSegmentation {
   /** [z][y][x] on the image's grid. */
   readonly labels: Uint8Array<ArrayBuffer>;
-  /** [class][z][y][x] on the image's grid. */
-  readonly probabilities: Float32Array;
+  /** [class][z][y][x] on the image's grid, where they were asked for. */
+  readonly probabilities: Float32Array | undefined;
   /** [class][z][y][x] on that of the transformed image. */
   readonly logits: Float32Array;
   /** The network's input. */
@@ -18,7 +18,7 @@ export interface MonaiSegmentation {
 }
 
 /**
- * Probabilities come back to the image's own grid step by step, and there the largest counts.
+ * Probabilities come back to the image's own grid step by step, class by class, and there the largest counts.
  * @param network its numbers of channels and classes, and what gives its logits of a window
  * @throws InvalidOption for another number of channels
  */
@@ -31,6 +31,7 @@ export async function segmentAsBundle(
     readonly run: RunNetwork;
     readonly onProgress?: OnProgress | undefined;
   },
+  wanted: { readonly probabilities?: boolean } = {},
 ): Promise<MonaiSegmentation> {
   const { inChannels, classes, run, onProgress } = network;
   const [x, y, z] = spatialShape(source.shape);
@@ -39,7 +40,9 @@ export async function segmentAsBundle(
     throw new InvalidOption(`the image has ${channels} channel(s); this bundle takes ${inChannels}`);
   const { image, back } = transformed(source, transforms);
   const logits = await throughWindows(image.data, spatialShape(image.shape), windows, run, onProgress);
-  let probabilities: Float32Array = softmax(logits, classes);
-  for (const step of back) probabilities = step(probabilities);
-  return { labels: argmax(probabilities, classes), probabilities, logits, image };
+  const scores = softmax(logits, classes);
+  const brought = (values: Float32Array): Float32Array => back.reduce((found, step) => step(found), values);
+  const probabilities = wanted.probabilities ? brought(scores) : undefined;
+  const labels = probabilities ? argmax(probabilities, classes) : labelsThrough(scores, { classes }, brought);
+  return { labels, probabilities, logits, image };
 }
