@@ -13,14 +13,16 @@ import {
 } from '../../examples/browser/src/annotate/drawing.ts';
 import {
   displayShape,
-  sliceOfDisplay,
+  placesInFile,
   sliceOfFile,
   toDisplay,
   toFile,
+  voxelOfDisplay,
   type Turn,
 } from '../../examples/browser/src/annotate/grid.ts';
 import { DrawingHistory } from '../../examples/browser/src/annotate/history.ts';
 import { interpolate } from '../../examples/browser/src/annotate/interpolate.ts';
+import { Tally } from '../../examples/browser/src/annotate/tally.ts';
 import { writeNifti } from '../../src/node.ts';
 
 const orders = [
@@ -100,11 +102,14 @@ test('NiiVue shows the voxels of a drawing where the file has them, in all orien
     }
     expect(toDisplay(data, shape, turn)).toEqual(expected);
     expect(toFile(expected, shape, turn)).toEqual(data);
+    const inFile = placesInFile(shape, turn);
+    expect(expected.map((_, at) => data[inFile(at)]!)).toEqual(expected);
+    const [x, y, z] = voxelOfDisplay([1, 2, 3], shape, turn);
+    expect(expected[x + size[0] * (y + size[1] * z)]).toBe(valueAt(1 + 3 * (2 + 4 * 3)));
     // A slice of the file holds the same voxels as that of the display.
     for (const axis of [0, 1, 2] as const)
       for (let index = 0; index < size[axis]; index++) {
         const slice = sliceOfFile({ axis, index }, shape, turn);
-        expect(sliceOfDisplay(slice, shape, turn)).toEqual({ axis, index });
         const held = (values: Uint8Array, within: readonly number[], across: number, at: number): number[] =>
           [...values]
             .filter((_, voxel) => {
@@ -179,15 +184,15 @@ test('filling stops at outlines, and stays in its slice', () => {
 test('steps are undone and done again with their marks, and a new one ends what was undone', () => {
   const drawn = new Uint8Array(8);
   const history = new DrawingHistory(drawn, noMarks);
-  expect(history.record(drawn, noMarks)).toBe(false);
+  expect(history.record(drawn, noMarks)).toBeUndefined();
   drawn[3] = 1;
   history.record(drawn, noMarks);
   const marked = withSlice(noMarks, { axis: 2, index: 1 }, true);
   drawn.set([2, 2], 3);
   history.record(drawn, marked);
-  expect(history.undo(drawn)).toBe(noMarks);
+  expect(history.undo(drawn)!.marks).toBe(noMarks);
   expect([...drawn]).toEqual([0, 0, 0, 1, 0, 0, 0, 0]);
-  expect(history.redo(drawn)).toBe(marked);
+  expect(history.redo(drawn)!.marks).toBe(marked);
   expect([...drawn]).toEqual([0, 0, 0, 2, 2, 0, 0, 0]);
   history.undo(drawn);
   history.undo(drawn);
@@ -196,6 +201,33 @@ test('steps are undone and done again with their marks, and a new one ends what 
   drawn[0] = 5;
   history.record(drawn, noMarks);
   expect(history.canRedo).toBe(false);
+});
+
+test('drawn slices are known after any step as if they were counted anew', () => {
+  const size = [4, 3, 2] as const;
+  const drawn = new Uint8Array(24);
+  drawn.set([1, 1], 5);
+  const tally = new Tally(drawn, size);
+  const history = new DrawingHistory(drawn, noMarks);
+  const holds = (): void => {
+    for (const axis of [0, 1, 2] as const) expect(tally.slices(axis)).toEqual(drawnSlices(drawn, size, axis));
+    expect(tally.isEmpty).toBe(drawn.every((value) => value === 0));
+  };
+  holds();
+  drawn.fill(2, 3, 20); // classes change, and voxels are drawn
+  drawn[5] = 0;
+  tally.take(history.record(drawn, noMarks)!);
+  holds();
+  expect(tally.fewestSlices).toBe(2);
+  drawn.fill(0);
+  tally.take(history.record(drawn, noMarks)!);
+  holds();
+  for (let steps = 0; steps < 2; steps++) {
+    tally.take(history.undo(drawn)!);
+    holds();
+  }
+  tally.take(history.redo(drawn)!);
+  holds();
 });
 
 test('between discs of two sizes lie discs of the sizes between them, also where voxels are no squares', () => {

@@ -49,10 +49,13 @@ async function page() {
     apply: () => labels.apply(annotate),
     draw: async (item: PageCase): Promise<void> => {
       await annotations.identityOfCase(item);
-      await annotations.keep(item, shape, drawn.slice(), { ...noMarks, whole: true }, [
-        'background',
-        'lesion',
-      ]);
+      await annotations.keep(item, {
+        shape,
+        voxels: drawn.slice(),
+        marks: { ...noMarks, whole: true },
+        drawn: 1,
+        names: ['background', 'lesion'],
+      });
     },
     /** Voxels of the labels, by case; none where it has no label. */
     labels: () =>

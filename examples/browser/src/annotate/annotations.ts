@@ -11,7 +11,6 @@ import {
   keptDrawing,
   keptDrawings,
   packed,
-  slicesOf,
   unpacked,
   type DrawingRecord,
 } from './kept-drawings.ts';
@@ -63,17 +62,23 @@ export async function lookForDrawings(signal: AbortSignal): Promise<void> {
   }
 }
 
-const isNothing = (drawn: Uint8Array, { whole, slices }: Marks): boolean =>
-  !whole && slices.every((list) => list.length === 0) && !drawn.some((value) => value !== 0);
+/** A drawing as it is now. */
+export interface Drawing {
+  /** x, y, z of the file. */
+  readonly shape: Size3;
+  /** In the order of the file; it may change once `keep` has been called. */
+  readonly voxels: Uint8Array<ArrayBuffer>;
+  readonly marks: Marks;
+  /** Slices with something drawn, across the axis across which they are fewest. */
+  readonly drawn: number;
+  /** Class names by label value, background first. */
+  readonly names: readonly string[];
+}
 
-/** @param drawn in the order of the file, whose shape is given */
-export async function keep(
-  item: PageCase,
-  shape: Size3,
-  drawn: Uint8Array<ArrayBuffer>,
-  marks: Marks,
-  names: readonly string[],
-): Promise<void> {
+const isNothing = ({ drawn, marks: { whole, slices } }: Drawing): boolean =>
+  drawn === 0 && !whole && slices.every((list) => list.length === 0);
+
+export async function keep(item: PageCase, drawing: Drawing): Promise<void> {
   const id = identities.get(item.images)!;
   const known = (record?: DrawingRecord): void => {
     if (record) drawings.set(id, record);
@@ -81,19 +86,16 @@ export async function keep(
     unsaved.add(id);
     changed();
   };
-  if (isNothing(drawn, marks)) {
+  if (isNothing(drawing)) {
     known();
     await forgetDrawing(id);
     return void unsaved.delete(id);
   }
   const record: DrawingRecord = {
+    ...drawing,
     id,
     bytes: bytesOf(item.images),
-    shape,
-    voxels: await packed(drawn),
-    marks,
-    drawn: slicesOf(drawn, shape),
-    names,
+    voxels: await packed(drawing.voxels),
     changed: new Date(),
   };
   known(record);

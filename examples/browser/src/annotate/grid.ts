@@ -13,19 +13,35 @@ const axisOf = (step: number): 0 | 1 | 2 => (Math.abs(step) - 1) as 0 | 1 | 2;
 export const displayShape = (shape: Size3, turn: Turn): Size3 =>
   turn.map((step) => shape[axisOf(step)]) as unknown as Size3;
 
-/** Calls `visit` with the place of each voxel in the display's order and in the file's. */
-function eachVoxel(shape: Size3, turn: Turn, visit: (display: number, file: number) => void): void {
+/** Where the display's first voxel is in the file, and how far apart its neighbours are along the display's axes. */
+function layout(shape: Size3, turn: Turn): { start: number; steps: Size3 } {
   const strides = [1, shape[0], shape[0] * shape[1]] as const;
-  const [nx, ny, nz] = displayShape(shape, turn);
-  const [sx, sy, sz] = turn.map((step) => Math.sign(step) * strides[axisOf(step)]) as [
-    number,
-    number,
-    number,
-  ];
+  const steps = turn.map((step) => Math.sign(step) * strides[axisOf(step)]) as unknown as Size3;
   const start = turn.reduce(
     (sum, step) => sum + (step < 0 ? (shape[axisOf(step)] - 1) * strides[axisOf(step)] : 0),
     0,
   );
+  return { start, steps };
+}
+
+/** Gives the place in the file's order of one in the display's. `shape`: the file's. */
+export function placesInFile(shape: Size3, turn: Turn): (at: number) => number {
+  const [nx, ny] = displayShape(shape, turn);
+  const { start, steps } = layout(shape, turn);
+  return (at) => {
+    const row = Math.floor(at / nx);
+    const z = Math.floor(row / ny);
+    return start + (at - row * nx) * steps[0] + (row - z * ny) * steps[1] + z * steps[2];
+  };
+}
+
+/** Calls `visit` with the place of each voxel in the display's order and in the file's. */
+function eachVoxel(shape: Size3, turn: Turn, visit: (display: number, file: number) => void): void {
+  const [nx, ny, nz] = displayShape(shape, turn);
+  const {
+    start,
+    steps: [sx, sy, sz],
+  } = layout(shape, turn);
   let at = 0;
   for (let z = 0; z < nz; z++)
     for (let y = 0; y < ny; y++) {
@@ -63,8 +79,6 @@ export function sliceOfFile({ axis, index }: Slice, shape: Size3, turn: Turn): S
   return { axis: axisOf(step), index: mirrored(index, axisOf(step), step, shape) };
 }
 
-/** Which slice of the display one of the file is. */
-export function sliceOfDisplay({ axis, index }: Slice, shape: Size3, turn: Turn): Slice {
-  const display = turn.findIndex((step) => axisOf(step) === axis) as 0 | 1 | 2;
-  return { axis: display, index: mirrored(index, axis, turn[display], shape) };
-}
+/** Where a voxel of the file is in the display. */
+export const voxelOfDisplay = (voxel: Size3, shape: Size3, turn: Turn): Size3 =>
+  turn.map((step) => mirrored(voxel[axisOf(step)], axisOf(step), step, shape)) as unknown as Size3;

@@ -1,12 +1,16 @@
 /** What can be undone and done again: of each step the voxels that it changed, as many steps as fit. */
 import type { Marks } from './drawing.ts';
 
-interface Step {
+/** Voxels that have changed, with their values, and the marks that hold from then on. */
+export interface Change {
   readonly places: Uint32Array;
   readonly before: Uint8Array;
   readonly after: Uint8Array;
+  readonly marks: Marks;
+}
+
+interface Step extends Change {
   readonly marksBefore: Marks;
-  readonly marksAfter: Marks;
 }
 
 /** Bytes that steps may take; the last one stays in any case. */
@@ -33,43 +37,59 @@ export class DrawingHistory {
     return this.#undone.length > 0;
   }
 
-  /** Takes a step to what there is now; false where nothing has changed. */
-  record(drawn: Uint8Array, marks: Marks): boolean {
+  /** Takes a step to what there is now; undefined where nothing has changed. */
+  record(drawn: Uint8Array, marks: Marks): Change | undefined {
     const known = this.#known;
-    let count = 0;
-    for (let at = 0; at < known.length; at++) if (known[at] !== drawn[at]) count++;
-    if (count === 0 && marks === this.#marks) return false;
-    const places = new Uint32Array(count);
-    for (let at = 0, next = 0; next < count; at++) if (known[at] !== drawn[at]) places[next++] = at;
+    const places = differences(known, drawn);
+    if (places.length === 0 && marks === this.#marks) return undefined;
     const before = Uint8Array.from(places, (at) => known[at]!);
     const after = Uint8Array.from(places, (at) => drawn[at]!);
     places.forEach((at, index) => (known[at] = after[index]!));
-    this.#done.push({ places, before, after, marksBefore: this.#marks, marksAfter: marks });
+    const step = { places, before, after, marks, marksBefore: this.#marks };
+    this.#done.push(step);
     this.#marks = marks;
     this.#undone = [];
     let bytes = this.#done.reduce((sum, step) => sum + bytesOf(step), 0);
     while (bytes > room && this.#done.length > 1) bytes -= bytesOf(this.#done.shift()!);
-    return true;
+    return step;
   }
 
-  /** Takes the last step back in `drawn`; returns the marks from before it, or undefined where there is none. */
-  undo(drawn: Uint8Array): Marks | undefined {
+  /** Takes the last step back in `drawn`; undefined where there is none. */
+  undo(drawn: Uint8Array): Change | undefined {
     const step = this.#done.pop();
     if (!step) return undefined;
     this.#undone.push(step);
-    return this.#set(drawn, step.places, step.before, step.marksBefore);
+    const { places, before, after, marksBefore } = step;
+    return this.#set(drawn, { places, before: after, after: before, marks: marksBefore });
   }
 
-  /** Takes the step again that was undone last; returns the marks after it, or undefined where there is none. */
-  redo(drawn: Uint8Array): Marks | undefined {
+  /** Takes the step again that was undone last; undefined where there is none. */
+  redo(drawn: Uint8Array): Change | undefined {
     const step = this.#undone.pop();
     if (!step) return undefined;
     this.#done.push(step);
-    return this.#set(drawn, step.places, step.after, step.marksAfter);
+    return this.#set(drawn, step);
   }
 
-  #set(drawn: Uint8Array, places: Uint32Array, values: Uint8Array, marks: Marks): Marks {
-    places.forEach((at, index) => (drawn[at] = this.#known[at] = values[index]!));
-    return (this.#marks = marks);
+  #set(drawn: Uint8Array, change: Change): Change {
+    change.places.forEach((at, index) => (drawn[at] = this.#known[at] = change.after[index]!));
+    this.#marks = change.marks;
+    return change;
   }
+}
+
+/** Where two drawings differ, found in one pass. */
+function differences(a: Uint8Array, b: Uint8Array): Uint32Array {
+  let found = new Uint32Array(1024);
+  let count = 0;
+  for (let at = 0; at < a.length; at++) {
+    if (a[at] === b[at]) continue;
+    if (count === found.length) {
+      const larger = new Uint32Array(2 * count);
+      larger.set(found);
+      found = larger;
+    }
+    found[count++] = at;
+  }
+  return found.slice(0, count);
 }

@@ -84,14 +84,3 @@ export async function unpacked({ voxels, shape }: Pick<DrawingRecord, 'voxels' |
   if (at !== count) throw damaged(shape);
   return result;
 }
-
-/** How many slices have something drawn, across the axis across which they are fewest. */
-export function slicesOf(drawn: Uint8Array, shape: Size3): number {
-  const [nx, ny, nz] = shape;
-  const has = shape.map((n) => new Uint8Array(n)) as [Uint8Array, Uint8Array, Uint8Array];
-  let at = 0;
-  for (let z = 0; z < nz; z++)
-    for (let y = 0; y < ny; y++)
-      for (let x = 0; x < nx; x++) if (drawn[at++] !== 0) has[0][x] = has[1][y] = has[2][z] = 1;
-  return Math.min(...has.map((slices) => slices.reduce((sum, value) => sum + value, 0)));
-}

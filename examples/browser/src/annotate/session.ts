@@ -7,7 +7,6 @@ import type { Board } from './board.ts';
 import {
   accept,
   drawnBackground,
-  drawnSlices,
   drawnOf,
   flood,
   isComplete,
@@ -18,11 +17,21 @@ import {
   type Marks,
 } from './drawing.ts';
 import { hold } from '../kept/locks.ts';
-import { displayShape, sliceOfFile, toDisplay, toFile, type Slice, type Turn } from './grid.ts';
-import { DrawingHistory } from './history.ts';
+import {
+  displayShape,
+  placesInFile,
+  sliceOfFile,
+  toDisplay,
+  toFile,
+  voxelOfDisplay,
+  type Slice,
+  type Turn,
+} from './grid.ts';
+import { DrawingHistory, type Change } from './history.ts';
 import { interpolate } from './interpolate.ts';
 import { drawingOf, hasUnsaved, identityOfCase, keep } from './annotations.ts';
 import { unpacked } from './kept-drawings.ts';
+import { Tally } from './tally.ts';
 
 /** Drawings that are being written. */
 const writes = new Set<Promise<void>>();
@@ -40,9 +49,14 @@ export class Session {
   readonly #spacing: Size3;
   readonly #board: Board;
   readonly #release: () => void;
+  readonly #placeInFile: (at: number) => number;
+  /** What is drawn, in the order of the file. */
+  readonly #voxels: Uint8Array<ArrayBuffer>;
+  readonly #tally: Tally;
+  readonly #history: DrawingHistory;
   #marks: Marks;
-  #history: DrawingHistory;
-  #latest: { readonly drawn: Uint8Array<ArrayBuffer>; readonly marks: Marks } | undefined;
+  /** Whether there is something newer than what was written last. */
+  #isNew = false;
   #isWriting = false;
   #closed = false;
 
@@ -61,6 +75,9 @@ export class Session {
     this.shape = displayShape(facts.shape, facts.turn);
     this.#marks = marks;
     this.#history = new DrawingHistory(board.drawn, marks);
+    this.#placeInFile = placesInFile(facts.shape, facts.turn);
+    this.#voxels = toFile(board.drawn, facts.shape, facts.turn);
+    this.#tally = new Tally(board.drawn, this.shape);
     this.#release = release;
   }
 
@@ -105,7 +122,7 @@ export class Session {
   }
 
   get isEmpty(): boolean {
-    return !this.#board.drawn.some((value) => value !== notDrawn);
+    return this.#tally.isEmpty;
   }
 
   /** Whether all that is not drawn in a slice of the display is background. */
@@ -116,14 +133,14 @@ export class Session {
   #inFile = (slice: Slice): Slice => sliceOfFile(slice, this.#fileShape, this.#turn);
 
   drawnSlices(axis: 0 | 1 | 2): number[] {
-    return drawnSlices(this.#board.drawn, this.shape, axis);
+    return this.#tally.slices(axis);
   }
 
   /** Takes what has been drawn as a step; whether there was something. */
   step(): boolean {
-    if (this.#closed || !this.#history.record(this.#board.drawn, this.#marks)) return false;
-    this.#keep();
-    return true;
+    const change = this.#closed ? undefined : this.#history.record(this.#board.drawn, this.#marks);
+    if (change) this.#take(change);
+    return change !== undefined;
   }
 
   #change(marks: Marks): void {
@@ -140,11 +157,11 @@ export class Session {
     this.#back(this.#history.redo(this.#board.drawn));
   }
 
-  #back(marks: Marks | undefined): void {
-    if (!marks) return;
-    this.#marks = marks;
+  #back(change: Change | undefined): void {
+    if (!change) return;
+    this.#marks = change.marks;
     this.#board.redraw();
-    this.#keep();
+    this.#take(change);
   }
 
   markSlice(slice: Slice, complete: boolean): void {
@@ -205,15 +222,14 @@ export class Session {
 
   /** Where a voxel of the file is shown. */
   toDisplay(voxel: Size3): Size3 {
-    return this.#turn.map((step) => {
-      const axis = (Math.abs(step) - 1) as 0 | 1 | 2;
-      return step < 0 ? this.#fileShape[axis] - 1 - voxel[axis] : voxel[axis];
-    }) as unknown as Size3;
+    return voxelOfDisplay(voxel, this.#fileShape, this.#turn);
   }
 
-  #keep(): void {
-    const drawn = toFile(this.#board.drawn, this.#fileShape, this.#turn);
-    this.#latest = { drawn, marks: this.#marks };
+  /** Keeps what has changed. */
+  #take(change: Change): void {
+    this.#tally.take(change);
+    change.places.forEach((at, index) => (this.#voxels[this.#placeInFile(at)] = change.after[index]!));
+    this.#isNew = true;
     if (this.#isWriting) return;
     const write = this.#write();
     writes.add(write);
@@ -223,10 +239,16 @@ export class Session {
   /** The newest state, after what is being written. */
   async #write(): Promise<void> {
     this.#isWriting = true;
-    for (let next = this.#latest; next; next = this.#latest) {
-      this.#latest = undefined;
+    while (this.#isNew) {
+      this.#isNew = false;
       try {
-        await keep(this.item, this.#fileShape, next.drawn, next.marks, classNames(classCount()));
+        await keep(this.item, {
+          shape: this.#fileShape,
+          voxels: this.#voxels,
+          marks: this.#marks,
+          drawn: this.#tally.fewestSlices,
+          names: classNames(classCount()),
+        });
       } catch (error) {
         complain(`The drawing on ${this.item.id} could not be saved: ${messageOf(error)}`);
       }
