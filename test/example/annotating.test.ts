@@ -178,6 +178,14 @@ test('scans without labels are drawn on, kept, saved on their grids, trained on 
   await train();
   await page.getByRole('button', { name: 'Accept in this slice' }).waitFor();
   await page.getByText('too few to tell').waitFor();
+  // What shows the same stays there while something else changes: a click that has begun is not lost.
+  const shown = [
+    page.getByRole('button', { name: 'Accept all of it' }),
+    page.getByRole('group', { name: 'Cases' }).getByRole('button').first(),
+  ];
+  const before = await Promise.all(shown.map((button) => button.elementHandle()));
+  await page.keyboard.press('b');
+  for (const element of before) expect(await element.evaluate(({ isConnected }) => isConnected)).toBe(true);
   await page.getByRole('button', { name: 'Accept all of it' }).click();
   await page.getByText('The whole case is complete:').waitFor();
   await page.getByRole('button', { name: 'Go on training from the present network' }).click();

@@ -1,6 +1,7 @@
 /** What becomes of drawings when data come, go and come back, without a browser: they are the labels of their cases. */
 import { beforeEach, expect, test, vi } from 'vitest';
 import { noMarks } from '../../examples/browser/src/annotate/drawing.ts';
+import type { DrawingRecord } from '../../examples/browser/src/annotate/kept-drawings.ts';
 import type { PageCase } from '../../examples/browser/src/state.ts';
 import { readNifti, writeNifti } from '../../src/node.ts';
 import { forgetAll, stubBrowser } from '../support/page-store.ts';
@@ -10,20 +11,33 @@ vi.mock('../../examples/browser/src/data-client.ts', () => import('../support/pa
 vi.mock('../../examples/browser/src/device.ts', () => ({ device: () => Promise.resolve(undefined) }));
 vi.mock('../../examples/browser/src/ask.ts', () => ({ ask: () => Promise.resolve('replace') }));
 
+const complaints: string[] = [];
+vi.mock('../../examples/browser/src/dom.ts', async (original) => ({
+  ...(await original<object>()),
+  complain: (text: string) => complaints.push(text),
+}));
+
 const shape = [4, 3, 2] as const;
 const drawn = Uint8Array.from({ length: 24 }, (_, voxel) => (voxel < 6 ? 1 : 0));
 
-/** Files `a` and `b` of a person; of each `which` the voxels are others. */
-function scans(which: number): Promise<File[]> {
-  const affine = [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1];
-  return Promise.all(
-    ['a', 'b'].map(async (name, index) => {
-      const data = Float32Array.from({ length: 24 }, (_, voxel) => (voxel * (which + 2 * index + 3)) % 17);
-      const bytes = await writeNifti({ data, shape: [...shape], affine }, { gzip: false });
-      return new File([bytes as Uint8Array<ArrayBuffer>], `${name}.nii`);
-    }),
-  );
+const identity = [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1];
+
+/** A file of as many voxels as the drawing has. */
+async function file(data: Float32Array, name: string): Promise<File> {
+  const bytes = await writeNifti({ data, shape: [...shape], affine: identity }, { gzip: false });
+  return new File([bytes as Uint8Array<ArrayBuffer>], name);
 }
+
+/** Files `a` and `b` of a person; of each `which` the voxels are others. */
+const scans = (which: number): Promise<File[]> =>
+  Promise.all(
+    ['a', 'b'].map((name, index) =>
+      file(
+        Float32Array.from({ length: 24 }, (_, voxel) => (voxel * (which + 2 * index + 3)) % 17),
+        `${name}.nii`,
+      ),
+    ),
+  );
 
 /** The modules of the page as after a reload. */
 async function page() {
@@ -70,6 +84,7 @@ async function page() {
 beforeEach(() => {
   stubBrowser();
   forgetAll();
+  complaints.length = 0;
 });
 
 test('after a reload, scans have the labels that were drawn on them as soon as they are there', async () => {
@@ -119,4 +134,99 @@ test('a drawing that is its label already is not made a label again', async () =
   const { label } = first.state.cases[0]!;
   await first.apply();
   expect(first.state.cases[0]!.label).toBe(label);
+});
+
+/** A drawing board without pictures, on which what is drawn is an array. */
+function bareBoard() {
+  const facts = { shape, turn: [1, 2, 3] as const, spacing: [1, 1, 1] as const };
+  const board = {
+    drawn: new Uint8Array(24),
+    isLocked: false,
+    open(): Promise<typeof facts> {
+      board.drawn.fill(0);
+      board.isLocked = false;
+      return Promise.resolve(facts);
+    },
+    lock: () => (board.isLocked = true),
+    redraw: () => undefined,
+  };
+  return board;
+}
+
+async function drawing() {
+  const page_ = await page();
+  const { Session, DamagedDrawing, written } = await import('../../examples/browser/src/annotate/session.ts');
+  const { forget } = await import('../../examples/browser/src/annotate/annotations.ts');
+  const board = bareBoard();
+  await page_.take(await scans(0));
+  const [item] = page_.state.cases as [PageCase];
+  const open = () => Session.open(board as unknown as Parameters<typeof Session.open>[0], item);
+  return { ...page_, board, item, open, written, forget, DamagedDrawing };
+}
+
+test('each step is kept, and what is undone is not', async () => {
+  const first = await drawing();
+  const session = (await first.open())!;
+  first.board.drawn.set([1, 2], 7);
+  expect(session.step()).toBe(true);
+  first.board.drawn[20] = 1;
+  session.step();
+  session.undo();
+  session.close();
+  await first.written();
+  const second = await drawing();
+  await second.open();
+  expect([...second.board.drawn.entries()].filter(([, value]) => value !== 0)).toEqual([
+    [7, 1],
+    [8, 2],
+  ]);
+});
+
+test('a damaged drawing is told with what is kept of it, nothing is drawn over it, and one may begin anew', async () => {
+  const first = await drawing();
+  const session = (await first.open())!;
+  first.board.drawn[3] = 1;
+  session.step();
+  session.close();
+  await first.written();
+  const { withDatabase } = await import('../support/page-store.ts');
+  const [record] = (await withDatabase((database) => database.getAll('drawings'))) as [DrawingRecord];
+  const voxels = record.voxels.slice(0, record.voxels.length / 2);
+  await withDatabase((database) => database.put('drawings', { ...record, voxels }));
+
+  const { open, board, forget, item, DamagedDrawing } = await drawing();
+  expect(complaints).toHaveLength(1);
+  expect(complaints[0]).toMatch(/^The drawing on a cannot be trained on/);
+  const problem = await open().catch((error: unknown) => error);
+  expect(problem).toBeInstanceOf(DamagedDrawing);
+  expect((problem as InstanceType<typeof DamagedDrawing>).record.voxels).toEqual(voxels);
+  expect(board.isLocked).toBe(true);
+  await forget(item);
+  const anew = (await open())!;
+  expect(anew.isEmpty).toBe(true);
+});
+
+test('a label file becomes a drawing where its voxels lie, by the values that they stand for', async () => {
+  const { labelOver } = await import('../../examples/browser/src/label-maps.ts');
+  const { drawnOf } = await import('../../examples/browser/src/annotate/drawing.ts');
+  const [image] = await scans(0);
+  // x backwards and at its other end, values halved: 3 in the file is 6 · 0.5.
+  const data = Float32Array.from({ length: 24 }, (_, voxel) => (voxel % 4 === 0 ? 6 : 0));
+  const turned = [-1, 0, 0, 3, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1];
+  const bytes = await writeNifti({ data, shape: [...shape], affine: turned }, { gzip: false });
+  new DataView(bytes.buffer, bytes.byteOffset).setFloat32(112, 0.5, true); // scl_slope
+  const label = new File([bytes as Uint8Array<ArrayBuffer>], 'label.nii');
+  const values = await labelOver(image!, label);
+  expect([...drawnOf(values, undefined)]).toEqual(
+    Array.from({ length: 24 }, (_, voxel) => (voxel % 4 === 3 ? 3 : 0)),
+  );
+  expect(() => drawnOf([0, 1.5], undefined)).toThrow('1.5, which is no class');
+  const elsewhere = await writeNifti({
+    data,
+    shape: [...shape],
+    affine: [...turned.slice(0, 3), 90, ...turned.slice(4)],
+  });
+  await expect(
+    labelOver(image!, new File([elsewhere as Uint8Array<ArrayBuffer>], 'far.nii.gz')),
+  ).rejects.toThrow('mm apart');
 });

@@ -10,14 +10,15 @@ import { chromium } from '../../scripts/chromium.ts';
 import { exportOnnx, readNifti, UNet3D } from '../../src/node.ts';
 import { picked, tidyFolder } from '../support/page-files.ts';
 import { serveExample, type Site } from '../support/site.ts';
+import { patience } from '../support/visit.ts';
 
-/** Milliseconds that a training on the page may take on a busy machine. */
-const patience = 400_000;
 const launch = chromium();
 const complaints: string[] = [];
 let site: Site;
 let browser: Browser | undefined;
 let context: BrowserContext;
+/** Of somebody else, who keeps nothing of this; without service workers, whose requests go past `page.route`. */
+let visitor: BrowserContext;
 let folder: string;
 /** The tab in which it is trained, and the network that came of it. */
 let first: Page;
@@ -29,6 +30,7 @@ beforeAll(async () => {
   if (!launch) return;
   browser = await playwright.launch({ ...launch, headless: true });
   context = await browser.newContext({ acceptDownloads: true });
+  visitor = await browser.newContext({ acceptDownloads: true, serviceWorkers: 'block' });
 });
 
 afterAll(async () => {
@@ -37,9 +39,11 @@ afterAll(async () => {
   rmSync(folder, { recursive: true });
 });
 
-async function openTab(from = context): Promise<Page> {
+/** @param script runs in the page ahead of its own */
+async function openTab(from = context, script?: () => void): Promise<Page> {
   const page = await from.newPage();
   page.setDefaultTimeout(patience);
+  if (script) await page.addInitScript(script);
   page.on('pageerror', (error) => complaints.push(error.message));
   page.on('dialog', (dialog) => void dialog.accept());
   page.on('console', (message) => {
@@ -218,9 +222,8 @@ test('a visit in which the list of trainings cannot be read takes none of them a
 
 test('a model by link is opened from the same site alone', async ({ skip }) => {
   if (!browser) return skip('no Chromium for this machine');
-  const visitor = await browser.newContext({ serviceWorkers: 'block' });
-  await visitor.route('**/linked.safetensors', (route) => route.fulfill({ body: Buffer.from(weights) }));
   const page = await openTab(visitor);
+  await page.route('**/linked.safetensors', (route) => route.fulfill({ body: Buffer.from(weights) }));
   await page.goto(`${site.address}?model=linked.safetensors`);
   await page.getByText('linked.safetensors. It reads one image').waitFor();
   const asked: string[] = [];
@@ -228,7 +231,7 @@ test('a model by link is opened from the same site alone', async ({ skip }) => {
   await page.goto(`${site.address}?model=https://elsewhere.example/other.safetensors`);
   await page.getByRole('alert').getByText('this page opens models of its own site only').waitFor();
   expect(asked).not.toContain('elsewhere.example');
-  await visitor.close();
+  await page.close();
 });
 
 /** Runs in the worker, ahead of its script: segmenting goes on until it is told to stop. */
@@ -252,15 +255,14 @@ test('volumes wait for the model that they were given to, and a stop ends those 
   skip,
 }) => {
   if (!browser) return skip('no Chromium for this machine');
-  const visitor = await browser.newContext({ serviceWorkers: 'block' });
-  await visitor.route('**/worker-thread*.js', async (route) => {
+  const page = await openTab(visitor);
+  await page.route('**/worker-thread*.js', async (route) => {
     const response = await route.fetch();
     await route.fulfill({
       response,
       body: `(${segmentWithoutEnd.toString()})();\n${await response.text()}`,
     });
   });
-  const page = await openTab(visitor);
   await view(page, 'Use');
   const model = (name: string) => page.getByLabel('Open a model file').setInputFiles(picked(name, weights));
   const scan = readFileSync(join(folder, 'imagesTr', 'case_1_0000.nii.gz'));
@@ -281,7 +283,7 @@ test('volumes wait for the model that they were given to, and a stop ends those 
   await page.getByText('2 volumes were not segmented: another model was opened.').waitFor();
   await page.getByText('c.nii.gz was not segmented: another model was opened.').waitFor();
   expect(await page.getByRole('button', { name: 'Stop' }).count()).toBe(0);
-  await visitor.close();
+  await page.close();
 });
 
 /** Runs in the page: keeps the workers that it starts. */
@@ -299,9 +301,7 @@ test('several networks as one are opened again where their worker fails, also af
   skip,
 }) => {
   if (!browser) return skip('no Chromium for this machine');
-  const visitor = await browser.newContext({ serviceWorkers: 'block' });
-  await visitor.addInitScript(keepWorkers);
-  const page = await openTab(visitor);
+  const page = await openTab(visitor, keepWorkers);
   await view(page, 'Use');
   const parts = ['one', 'other'].map((name) => picked(`${name}.safetensors`, weights));
   await page.getByLabel('Open a model file').setInputFiles(parts);
@@ -319,14 +319,13 @@ test('several networks as one are opened again where their worker fails, also af
   await page.getByText('first.nii.gz: a worker of this page has failed').waitFor();
   await volumes.setInputFiles(picked('second.nii.gz', scan));
   await page.getByRole('button', { name: 'Download the labels of second.nii.gz' }).waitFor();
-  await visitor.close();
+  await page.close();
 });
 
 test('the model that comes with the page is fetched when it is asked for, and segments its case', async ({
   skip,
 }) => {
   if (!browser) return skip('no Chromium for this machine');
-  const visitor = await browser.newContext({ serviceWorkers: 'block', acceptDownloads: true });
   const page = await openTab(visitor);
   const asked: string[] = [];
   page.on('request', (request) => asked.push(new URL(request.url()).pathname));
@@ -347,7 +346,7 @@ test('the model that comes with the page is fetched when it is asked for, and se
     const found = data.filter((value) => value === label).length;
     expect(Math.abs(found / drawn - 1)).toBeLessThan(0.25);
   }
-  await visitor.close();
+  await page.close();
 });
 
 test('without a network, the page opens, and Back leads to the view before', async ({ skip }) => {

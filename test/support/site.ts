@@ -1,9 +1,9 @@
 /** A static web server for tests that drive a real browser: plain files, no headers but their type. */
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { tmpdir } from 'node:os';
-import { extname, join } from 'node:path';
+import { extname, join, resolve } from 'node:path';
 import { build } from 'vite';
 
 const types: Record<string, string> = {
@@ -46,21 +46,40 @@ export async function serve(folder: string, path = '/', policy?: string): Promis
   return { address: `http://127.0.0.1:${port}${path}`, close: () => void server.close() };
 }
 
-/** The browser example, built and served from a sub-path with the strict policy; `close` removes what was built. */
-export async function serveExample(): Promise<Site> {
-  const folder = mkdtempSync(join(tmpdir(), 'unet3d-gpu-example-'));
+/** Of what the example is built from: its files, the package's, and the versions of all else. */
+function digestOfExample(): string {
+  const hash = createHash('sha256');
+  const add = (path: string): void => void hash.update(path).update(readFileSync(path));
+  for (const folder of ['examples/browser', 'dist'])
+    for (const entry of readdirSync(folder, { recursive: true, withFileTypes: true }))
+      if (entry.isFile()) add(join(entry.parentPath, entry.name));
+  for (const file of ['package.json', 'package-lock.json']) add(file);
+  return hash.digest('hex').slice(0, 16);
+}
+
+/** The folder with the browser example, built unless a test before, or beside this one, has built the same. */
+async function builtExample(): Promise<string> {
+  const built = join('.cache', 'example');
+  const folder = join(built, digestOfExample());
+  if (existsSync(folder)) return folder;
+  mkdirSync(built, { recursive: true });
+  const outDir = resolve(mkdtempSync(join(built, 'building-')));
   await build({
     root: 'examples/browser',
     configFile: 'examples/browser/vite.config.ts',
     logLevel: 'error',
-    build: { outDir: folder, emptyOutDir: true },
+    build: { outDir, emptyOutDir: true },
   });
-  const { address, close } = await serve(folder, '/sub/path/', contentPolicy);
-  return {
-    address,
-    close() {
-      close();
-      rmSync(folder, { recursive: true, force: true });
-    },
-  };
+  try {
+    renameSync(outDir, folder);
+  } catch (error) {
+    rmSync(outDir, { recursive: true });
+    if (!existsSync(folder)) throw error;
+  }
+  return folder;
+}
+
+/** The browser example, built and served from a sub-path with the strict policy. */
+export async function serveExample(): Promise<Site> {
+  return serve(await builtExample(), '/sub/path/', contentPolicy);
 }

@@ -1,18 +1,30 @@
 /** Pages of the browser example in Chromium, whose unseen errors and breaches of its content policy are gathered. */
-import type { Browser, Page } from 'playwright';
+import type { Browser, BrowserContext, Page } from 'playwright';
 
-/** Milliseconds that something on the page may take on a busy machine. */
-const patience = 200_000;
+/** Milliseconds that something on the page, such as a training, may take on a busy machine. */
+export const patience = 400_000;
 
-/** @param complaints takes what should not have happened */
+const contexts = new WeakMap<Browser, Promise<BrowserContext>>();
+
+/**
+ * The pages of a browser share what it keeps, and with that the kernels that were compiled and proved for one of them.
+ * @param complaints takes what should not have happened
+ */
 export async function visitPage(
   browser: Browser,
   address: string,
   complaints: string[],
   viewport = { width: 1280, height: 800 },
 ): Promise<Page> {
-  const context = await browser.newContext({ viewport, acceptDownloads: true });
-  const page = await context.newPage();
+  const context =
+    contexts.get(browser) ??
+    browser.newContext({
+      acceptDownloads: true,
+      serviceWorkers: 'block', // their requests go past `page.route`
+    });
+  contexts.set(browser, context);
+  const page = await (await context).newPage();
+  await page.setViewportSize(viewport);
   page.setDefaultTimeout(patience);
   page.on('pageerror', (error) => complaints.push(error.message));
   page.on('console', (message) => {

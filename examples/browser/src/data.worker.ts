@@ -19,7 +19,8 @@ import {
   type Preprocessing,
   type Segmentation,
 } from 'unet3d-gpu/worker';
-import { mapped, mostValues, readVolume, valuesIn, volumeOf } from './label-maps.ts';
+import { drawnOf } from './annotate/drawing.ts';
+import { labelOver, mapped, mostValues, readVolume, valuesIn, volumeOf } from './label-maps.ts';
 import { planes } from './planes.ts';
 import { shown } from './shown.ts';
 import type { VolumeFile } from './state.ts';
@@ -45,6 +46,8 @@ export interface DataRequests {
   /** Labels of a segmentation, to be written as a file of that name. */
   write: { labels: ResultVolume; name: string; classes: number };
   view: { volume: VolumeFile; isLabels: boolean };
+  /** The drawing that a label file makes, in the order of the image's voxels. */
+  drawing: { image: VolumeFile; label: VolumeFile; unknown: number | undefined };
   /** `changed`: when, in milliseconds. */
   label: { image: VolumeFile; labels: Uint8Array; name: string; changed: number };
 }
@@ -125,6 +128,8 @@ const jobs = {
     const bytes = await writeNifti({ data: labels, shape: shape.slice(0, 3), affine, header });
     return new File([bytes as Uint8Array<ArrayBuffer>], name, { lastModified: changed });
   },
+  drawing: async ({ image, label, unknown }: DataRequests['drawing']) =>
+    drawnOf(await labelOver(image, label), unknown),
   /** A volume as it is shown. */
   view: ({ volume, isLabels }: DataRequests['view']) => shown(volume, isLabels),
   /** One volume of each series. */

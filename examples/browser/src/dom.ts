@@ -2,7 +2,7 @@
 import { sourceName, volumePattern, type FileEntry } from 'unet3d-gpu/worker';
 import type { VolumeFile } from './state.ts';
 
-type Child = Node | string | number | false | undefined | readonly Child[];
+export type Child = Node | string | number | false | undefined | readonly Child[];
 type Properties = Readonly<
   Record<string, string | number | boolean | undefined | ((event: Event) => unknown)>
 >;
@@ -43,6 +43,18 @@ export function fill(parent: Element, ...children: readonly Child[]): void {
   );
   const next = same ?? parent.querySelector<HTMLElement>('button.primary, button');
   (next ?? parent.closest<HTMLElement>('[tabindex]'))?.focus({ preventScroll: true });
+}
+
+const shown = new WeakMap<Element, string>();
+
+/**
+ * Replaces what is inside where something else is to be shown: a click that has begun on what is there would be lost.
+ * @param shows all that `build` depends on
+ */
+export function refill(parent: Element, shows: string, build: () => Child): void {
+  if (shown.get(parent) === shows) return;
+  shown.set(parent, shows);
+  fill(parent, build());
 }
 
 /** A button; what its action fails with is said on the page, and a second press waits for the first. */

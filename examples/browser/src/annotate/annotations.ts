@@ -103,6 +103,15 @@ export async function keep(item: PageCase, drawing: Drawing): Promise<void> {
   unsaved.delete(id);
 }
 
+/** Forgets what is drawn on a case, such as a drawing that is damaged. */
+export async function forget(item: PageCase): Promise<void> {
+  const id = await identityOfCase(item);
+  await forgetDrawing(id);
+  drawings.delete(id);
+  unsaved.delete(id);
+  changed();
+}
+
 /** Whether nothing is left to be annotated in a case. */
 export function isDone(item: PageCase): boolean {
   const drawing = knownDrawing(item);

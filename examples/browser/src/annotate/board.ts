@@ -187,6 +187,11 @@ export class Board {
     niivue.setDrawingEnabled(this.#tool !== 'fill');
   }
 
+  /** Nothing can be drawn until the next case is opened. */
+  lock(): void {
+    this.#niivue?.setDrawingEnabled(false);
+  }
+
   get width(): number {
     return this.#width;
   }

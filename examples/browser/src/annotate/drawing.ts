@@ -1,5 +1,5 @@
 /** What is drawn on a case, and what that says of its voxels. */
-import type { Size3 } from 'unet3d-gpu/worker';
+import { InvalidVolume, labelOf, type Size3 } from 'unet3d-gpu/worker';
 import type { Slice } from './grid.ts';
 
 /** Values of drawn voxels: nothing is drawn, a class from 1 on, or that it is background. */
@@ -55,12 +55,21 @@ export function labelsOf(
   return result;
 }
 
-/** The drawing that says the same as labels all of whose voxels are known or `unknown`. */
-export function drawnOf(labels: ArrayLike<number>, unknown: number | undefined): Uint8Array<ArrayBuffer> {
-  const hasUnknown = unknown !== undefined && Array.prototype.includes.call(labels, unknown);
-  return Uint8Array.from(labels, (value) =>
-    value === unknown ? notDrawn : value === 0 ? (hasUnknown ? drawnBackground : notDrawn) : value,
-  );
+/**
+ * The drawing that says the same as labels all of whose voxels are known or `unknown`.
+ * @throws InvalidVolume for values that cannot be drawn
+ */
+export function drawnOf(values: ArrayLike<number>, unknown: number | undefined): Uint8Array<ArrayBuffer> {
+  const labels = Float32Array.from(values, labelOf);
+  const background = unknown !== undefined && labels.includes(unknown) ? drawnBackground : notDrawn;
+  return Uint8Array.from(labels, (label) => {
+    if (label === unknown) return notDrawn;
+    if (!Number.isInteger(label) || label < 0 || label >= drawnBackground)
+      throw new InvalidVolume(
+        `its label file holds ${label}, which is no class: classes are whole numbers from 0 to ${drawnBackground - 1}`,
+      );
+    return label === 0 ? background : label;
+  });
 }
 
 /** Calls `visit` with the place of each voxel of a slice. */

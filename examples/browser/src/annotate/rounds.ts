@@ -1,6 +1,6 @@
 /** From annotations to a network and back: what training is given, and how much better it gets. */
 import type { Case } from 'unet3d-gpu/worker';
-import { button, digits, el, fill } from '../dom.ts';
+import { button, counted, digits, el, refill } from '../dom.ts';
 import { KeptModel } from '../kept-model.ts';
 import type { RunRecord } from '../kept/database.ts';
 import { keptData, keptRuns, onRunsChange } from '../kept/runs.ts';
@@ -78,9 +78,8 @@ const keyOf = ({ id, images }: Case): string =>
 
 /** @param open shows another view */
 export function rounds(take: TakeLabels, open: (view: 'Train' | 'Use') => void): View {
-  const body = el('div', {});
+  const body = el('section', { className: 'panel', 'aria-label': 'Training on annotations' });
   let runs: RunRecord[] = [];
-  let drawn = '';
 
   async function train(): Promise<void> {
     await apply(take);
@@ -104,43 +103,34 @@ export function rounds(take: TakeLabels, open: (view: 'Train' | 'Use') => void):
   function draw(): void {
     const count = state.cases.filter(isAnnotated).length;
     const own = state.model instanceof KeptModel;
-    const next = [count, own, inTraining(), runs.map(({ id, best }) => `${id} ${best?.dice}`).join()].join();
-    if (next === drawn) return;
-    drawn = next;
-    const words = `${count} annotated case${count === 1 ? '' : 's'}`;
-    fill(
-      body,
+    const isBusy = inTraining();
+    const shows = [count, own, isBusy, ...runs.map(({ id, name, best }) => `${id} ${name} ${best?.dice}`)];
+    refill(body, shows.join('\n'), () => [
+      el('h3', {}, 'Train, then correct'),
       el(
-        'section',
-        { className: 'panel', 'aria-label': 'Training on annotations' },
-        el('h3', {}, 'Train, then correct'),
-        el(
-          'p',
-          { className: 'quiet' },
-          count === 0
-            ? 'Draw a few slices in a few cases first. Every fifth annotated case or so is held back to measure the network.'
-            : 'Voxels of which nothing is said count in no loss and no figure.',
-        ),
-        el(
-          'p',
-          { className: 'row' },
-          inTraining()
-            ? button('See the training', () => open('Train'))
-            : [
-                own &&
-                  count > 0 &&
-                  button('Go on training from the present network', goOn, { className: 'primary' }),
-                button(count === 0 ? 'Train' : `Train on ${words}`, train, {
-                  className: own || count === 0 ? '' : 'primary',
-                  disabled: count === 0,
-                }),
-              ],
-        ),
-        runs.length > 0 && table(runs),
-        runs.length > 0 && el('p', {}, verdict(runs)),
+        'p',
+        { className: 'quiet' },
+        count === 0
+          ? 'Draw a few slices in a few cases first. Every fifth annotated case or so is held back to measure the network.'
+          : 'Voxels of which nothing is said count in no loss and no figure.',
       ),
-    );
+      el(
+        'p',
+        { className: 'row' },
+        isBusy ? button('See the training', () => open('Train')) : starters(count, own && count > 0),
+      ),
+      runs.length > 0 && table(runs),
+      runs.length > 0 && el('p', {}, verdict(runs)),
+    ]);
   }
+
+  const starters = (count: number, goesOn: boolean): (HTMLElement | false)[] => [
+    goesOn && button('Go on training from the present network', goOn, { className: 'primary' }),
+    button(count === 0 ? 'Train' : `Train on ${counted(count, 'annotated case')}`, train, {
+      className: goesOn || count === 0 ? '' : 'primary',
+      disabled: count === 0,
+    }),
+  ];
 
   async function refresh(): Promise<void> {
     const here = new Set(state.cases.map(keyOf));

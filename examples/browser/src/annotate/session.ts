@@ -7,7 +7,6 @@ import type { Board } from './board.ts';
 import {
   accept,
   drawnBackground,
-  drawnOf,
   flood,
   isComplete,
   noMarks,
@@ -30,7 +29,7 @@ import {
 import { DrawingHistory, type Change } from './history.ts';
 import { interpolate } from './interpolate.ts';
 import { drawingOf, hasUnsaved, identityOfCase, keep } from './annotations.ts';
-import { unpacked } from './kept-drawings.ts';
+import { unpacked, type DrawingRecord } from './kept-drawings.ts';
 import { Tally } from './tally.ts';
 
 /** Drawings that are being written. */
@@ -39,6 +38,30 @@ export const isWriting = (): boolean => writes.size > 0 || hasUnsaved();
 
 /** When all that was drawn until now is written, or could not be. */
 export const written = async (): Promise<void> => void (await Promise.all(writes));
+
+/** A kept drawing that cannot be opened. */
+export class DamagedDrawing extends Error {
+  readonly record: DrawingRecord;
+
+  constructor(record: DrawingRecord, problem: string) {
+    super(`${problem}; download what is kept of it, or begin a new one`);
+    this.record = record;
+  }
+}
+
+/** @throws DamagedDrawing where it does not fit an image of that shape */
+async function voxelsOf(record: DrawingRecord, shape: Size3): Promise<Uint8Array> {
+  if (record.shape.join() !== shape.join())
+    throw new DamagedDrawing(
+      record,
+      `its drawing has ${record.shape.join(' × ')} voxels, the image ${shape.join(' × ')}: it is damaged`,
+    );
+  try {
+    return await unpacked(record);
+  } catch (error) {
+    throw new DamagedDrawing(record, `its drawing is damaged (${messageOf(error)})`);
+  }
+}
 
 export class Session {
   readonly item: PageCase;
@@ -81,7 +104,7 @@ export class Session {
     this.#release = release;
   }
 
-  /** Shows the case on the board with what is drawn on it. @throws Error where another tab draws on it */
+  /** Shows the case on the board with what is drawn on it. @throws DamagedDrawing; Error where another tab draws on it */
   static async open(board: Board, item: PageCase): Promise<Session | undefined> {
     const id = await identityOfCase(item);
     await written(); // this tab holds what it still writes
@@ -96,14 +119,11 @@ export class Session {
         release();
         return undefined;
       }
-      if (kept && kept.shape.join() !== facts.shape.join())
-        throw new Error(
-          `its drawing has ${kept.shape.join(' × ')} voxels, the image ${facts.shape.join(' × ')}: it is damaged`,
-        );
-      if (kept) board.drawn.set(toDisplay(await unpacked(kept), facts.shape, facts.turn));
+      if (kept) board.drawn.set(toDisplay(await voxelsOf(kept, facts.shape), facts.shape, facts.turn));
       board.redraw();
       return new Session(item, board, facts, kept?.marks ?? noMarks, release);
     } catch (error) {
+      board.lock();
       release();
       throw error;
     }
@@ -213,9 +233,8 @@ export class Session {
     this.#change(slice ? withSlice(this.#marks, this.#inFile(slice), true) : { ...this.#marks, whole: true });
   }
 
-  /** Begins with labels that are there. */
-  take(labels: ArrayLike<number>, unknown: number | undefined): void {
-    const drawn = drawnOf(labels, unknown);
+  /** Begins with a drawing that is there, in the order of the file. */
+  take(drawn: Uint8Array): void {
     this.#board.drawn.set(toDisplay(drawn, this.#fileShape, this.#turn));
     this.#change({ ...noMarks, whole: !drawn.includes(drawnBackground) });
   }
