@@ -33,7 +33,8 @@ import {
   weightNeeds,
   weightTiles,
 } from '../src/gpu/tiles.ts';
-import { usualShape } from '../src/ops/conv/shape.ts';
+import { kindName } from '../src/gpu/passes.ts';
+import { ones, usualWalk, type Walk } from '../src/gpu/walk.ts';
 
 const { values: options } = parseArgs({
   options: {
@@ -43,6 +44,17 @@ const { values: options } = parseArgs({
   },
 });
 const mark = '@@@ ';
+
+const doubling = [2, 2, 2] as const;
+/** 3×3×3, 1×1×1 and 3×3×3 with stride 2; transposed, its gradient; and those of a kernel of 2×2×2 with stride 2. */
+const walks: readonly Walk[] = [
+  usualWalk,
+  { ...usualWalk, kernel: ones },
+  { ...usualWalk, stride: doubling },
+  { ...usualWalk, dilation: doubling },
+  { kernel: doubling, stride: ones, dilation: doubling },
+  { kernel: doubling, stride: doubling, dilation: ones },
+];
 
 type Compiled = [name: string, shader: ShaderName, Constants, StorageFormat?];
 
@@ -63,13 +75,16 @@ function* kernels(limits: GPUSupportedLimits, units: MatrixUnits | undefined): G
     const constants = { NORM: true, RAGGED: false, ...weightConstants(tile, tile.columns) };
     if (fits(weightNeeds(tile), limits)) yield [`weights, ${name}`, 'conv3/weight_gradient_tiled', constants];
   }
-  for (const name of matrixKernels(units, 'f16')) {
-    const kernel = matrixKernel(name)!;
-    const flat = { ...forward, RAGGED: false, ...matrixForwardConstants(kernel, usualShape) };
-    yield [`forward, ${name}`, 'conv_matrix/forward', flat, 'f16'];
-    const constants = { NORM: true, RAGGED: false, ...matrixWeightConstants(kernel, usualShape) };
-    yield [`weights, ${name}`, 'conv_matrix/weight_gradient', constants, 'f16'];
-  }
+  for (const name of matrixKernels(units, 'f16'))
+    for (const walk of walks) {
+      const kernel = matrixKernel(name)!;
+      const of = (kind: 'forward' | 'weights') => `${kindName({ kind, walk })}, ${name}`;
+      const flat = { ...forward, RAGGED: false, ...matrixForwardConstants(kernel, walk) };
+      yield [of('forward'), 'conv_matrix/forward', flat, 'f16'];
+      if (walk.dilation !== ones) continue; // source and gradient change places, and the stride is as above
+      const constants = { NORM: true, RAGGED: false, ...matrixWeightConstants(kernel, walk) };
+      yield [of('weights'), 'conv_matrix/weight_gradient', constants, 'f16'];
+    }
 }
 
 /** Compiles, with a line before each kernel's output of the driver. */

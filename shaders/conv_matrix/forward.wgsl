@@ -1,11 +1,12 @@
-// Convolution with 1 or 3 taps and a stride of 1 or 2 along each axis, over one input or two that stand for their
-// concatenation, on matrix units. An input may be the raw output of an earlier convolution: norm and activation are then
-// applied as it is staged, and the zero halo is that of the activated volume. Operands are rounded to float16, sums are
-// float32. With weights packed flipped and transposed this is also the gradient with respect to the input. Assigns
-// target, or with ADD accumulates into it.
+// Convolution with 1 to 3 taps and a stride of 1 or 2 along each axis, over one input or two that stand for their
+// concatenation, on matrix units; with dilation a transposed one. An input may be the raw output of an earlier
+// convolution: norm and activation are then applied as it is staged, and the zero halo is that of the activated volume.
+// Operands are rounded to float16, sums are float32. With weights packed flipped and transposed this is also the gradient
+// with respect to the input. Assigns target, or with ADD accumulates into it.
 // A workgroup brings a block of K channels into workgroup memory and multiplies from there, chunk after chunk of
 // channels: a run of M voxels by K channels, for each tap from another voxel on, times K channels by N outputs. Each
-// subgroup has its own runs, and OUTS times N outputs of them. A block lies within one sample.
+// subgroup has its own runs, and OUTS times N outputs of them. A block lies within one sample. Of dilated pairs a
+// workgroup has both outputs along x, and one along y and z.
 // include "common/volume.wgsl"
 // include "common/matrix_units.wgsl"
 
@@ -26,7 +27,7 @@ struct Params {
   channelsA: u32, channelsB: u32, channelsOut: u32,
   plane0: u32, plane1: u32,                   // planes of this dispatch
   bound0: u32, bound1: u32,                   // planes of the source that are bound
-  block0: u32,                                // first block of planes, of ceil(depthOut / PLANES) a sample
+  block0: u32,                                // first block of planes of places, PLANES each, within a sample
   startA: u32, startB: u32, startTarget: u32, // quads before each binding
   slopeA: f32, slopeB: f32,
   biased: u32, // 0: without bias
@@ -44,7 +45,14 @@ struct Params {
 const threads = SUBGROUPS * SUBGROUP;
 const own = RUNS * LINES * PLANES / SUBGROUPS; // runs of a subgroup
 
-var<workgroup> results: array<f32, SUBGROUPS * M * N>; // [subgroup][out][x]
+const dilations = DILATION_Y * DILATION_Z;
+const runQuads = M * DILATION_X / 4u; // of a run, in the target
+
+var<workgroup> results: array<f32, SUBGROUPS * DILATION_X * M * N>; // [subgroup][of a pair][out][x]
+
+fn resultOf(subgroup: u32, out: u32, x: u32) -> f32 {
+  return results[((subgroup * DILATION_X + x % DILATION_X) * N + out) * M + x / DILATION_X];
+}
 
 fn stage(local: u32, corner: Corner, channel0: u32) {
   let area = params.height * params.rowQuads;
@@ -88,22 +96,25 @@ fn main(
   @builtin(workgroup_id) group: vec3<u32>,
   @builtin(subgroup_id) subgroup: u32,
 ) {
-  let across = (params.rowQuadsOut * 4u + RUNS * M - 1u) / (RUNS * M);
-  let deep = (params.depthOut + PLANES - 1u) / PLANES;
+  let across = (params.rowQuadsOut + RUNS * runQuads - 1u) / (RUNS * runQuads);
+  let deep = (params.depthOut + PLANES * DILATION_Z - 1u) / (PLANES * DILATION_Z);
   let block = params.block0 + group.z;
   let corner = Corner(
     group.x % across * (RUNS * M / 4u), group.x / across * LINES, block % deep * PLANES, block / deep);
   let channels = params.channelsA + params.channelsB;
   let chunks = (channels + K - 1u) / K;
-  let tile0 = group.y * OUTS;
+  let tile0 = group.y / dilations * OUTS;
+  let ofPair = vec3<u32>(0u, group.y % DILATION_Y, group.y / DILATION_Y % DILATION_Z);
   let lastTile = (params.channelsOut - 1u) / N;
 
-  var sums: array<array<Result, OUTS>, own>;
+  var sums: array<array<Result, OUTS * DILATION_X>, own>;
   for (var chunk = 0u; chunk < chunks; chunk++) {
     workgroupBarrier();
     stage(local, corner, chunk * K);
     workgroupBarrier();
     for (var tap = 0u; tap < taps; tap++) {
+      let met = metBy(tap);
+      if (any(met.yz != ofPair.yz)) { continue; }
       var weights: array<Right, OUTS>;
       for (var i = 0u; i < OUTS; i++) {
         let tile = min(tile0 + i, lastTile); // sums beyond the last tile are not stored
@@ -114,8 +125,8 @@ fn main(
         let run = subgroup * own + j;
         let at = seenAt(run % RUNS, run / RUNS % LINES, run / (RUNS * LINES), tap);
         let voxels = stagedLeft(at, STRIDE_X * PITCH);
-        for (var i = 0u; i < OUTS; i++) {
-          sums[j][i] = multiplyAdd(voxels, weights[i], sums[j][i]);
+        for (var i = 0u; i < OUTS * DILATION_X; i++) {
+          if (i % DILATION_X == met.x) { sums[j][i] = multiplyAdd(voxels, weights[i / DILATION_X], sums[j][i]); }
         }
       }
     }
@@ -124,17 +135,23 @@ fn main(
   for (var j = 0u; j < own; j++) {
     for (var i = 0u; i < OUTS; i++) {
       workgroupBarrier();
-      layOut(subgroup * (M * N), sums[j][i]);
+      for (var x = 0u; x < DILATION_X; x++) {
+        layOut((subgroup * DILATION_X + x) * (M * N), sums[j][i * DILATION_X + x]);
+      }
       workgroupBarrier();
-      for (var at = local; at < SUBGROUPS * M * N / 4u; at += threads) {
-        let run = at / (M * N / 4u) * own + j;
-        let z = corner.z + run / (RUNS * LINES);
+      for (var at = local; at < SUBGROUPS * N * runQuads; at += threads) {
+        let by = at / (N * runQuads);
+        let run = by * own + j;
+        let z = (corner.z + run / (RUNS * LINES)) * DILATION_Z + ofPair.z;
         let plane = corner.sample * params.depthOut + z;
         if (z >= params.depthOut || plane < params.plane0 || plane >= params.plane1) { continue; }
-        let value = vec4<f32>(results[4u * at], results[4u * at + 1u], results[4u * at + 2u], results[4u * at + 3u]);
-        let channel = (tile0 + i) * N + at / (M / 4u) % N;
-        let q = corner.q + run % RUNS * (M / 4u) + at % (M / 4u);
-        store(value, plane, channel, corner.y + run / RUNS % LINES, q);
+        let out = at / runQuads % N;
+        let x = at % runQuads * 4u;
+        let value = vec4<f32>(
+          resultOf(by, out, x), resultOf(by, out, x + 1u), resultOf(by, out, x + 2u), resultOf(by, out, x + 3u));
+        let y = (corner.y + run / RUNS % LINES) * DILATION_Y + ofPair.y;
+        let q = corner.q * DILATION_X + run % RUNS * runQuads + at % runQuads;
+        store(value, plane, (tile0 + i) * N + out, y, q);
       }
     }
   }

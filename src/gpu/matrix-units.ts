@@ -2,9 +2,9 @@
  * Matrix units: what an adapter offers, and the kernels that use them, by the name under which a plan chooses them. A
  * draft of WebGPU: all names of it are here and, in WGSL, in shaders/common/matrix_units.wgsl.
  */
-import type { Size3 } from '../size.ts';
 import type { Precision } from './precision.ts';
 import type { Needs } from './tiles.ts';
+import { axisConstants, usualWalk, type Walk } from './walk.ts';
 
 /** What an adapter must offer; `subgroup-size-control` on top where its subgroups differ in size. */
 export const matrixFeatures = [
@@ -23,6 +23,21 @@ export interface MatrixShape {
   /** Columns of the first matrix, rows of the second. */
   readonly k: number;
 }
+
+/**
+ * How far an element of a result may be off, as a share of the sum of |ab| over the products that it is the sum of.
+ * Rounding to float16, which has 11 digits, changes an operand by at most u = 2⁻¹¹ of it (but for numbers below 2⁻¹⁴, by
+ * 2⁻²⁵), so a product by at most (1 + u)² - 1 = 2⁻¹⁰ + 2⁻²² of it. The product of two numbers of 11 digits is exact in
+ * float32, and adding `terms` of them loses at most terms · 2⁻²⁴ of that sum more.
+ */
+export const operandBound = (terms: number): number => 2 ** -10 + 2 ** -22 + terms * 2 ** -24;
+
+/**
+ * The same of a whole result, ‖x - y‖ / ‖y‖, where signs are as good as random, as then errors add up as the terms do.
+ * A number of [1, 2) is off by u/√3 in the mean square; over numbers whose logarithms are evenly spread that is
+ * u/√3 · √(3 / (8 ln 2)) = 0.42 u of a number, and of two operands √2 as much: 2.9e-4. This leaves a factor of three.
+ */
+export const operandTolerance = 1e-3;
 
 /** What plans may use of an adapter's matrix units. */
 export interface MatrixUnits {
@@ -101,59 +116,55 @@ export function matrixKernels(
 export const offers = (units: MatrixUnits | undefined, { m, n, k }: MatrixKernel): boolean =>
   units?.shapes.some((shape) => shape.m === m && shape.n === n && shape.k === k) ?? false;
 
-/** Taps and strides along x, y and z. */
-interface Walk {
-  readonly kernel: Size3;
-  readonly stride: Size3;
-}
-
-/** Voxels that a block of outputs sees along an axis. */
-const seen = (outputs: number, kernel: number, stride: number): number => (outputs - 1) * stride + kernel;
+/** Voxels that a block of places sees along an axis; of dilated ones, a place is a pair of outputs. */
+const seen = (places: number, { kernel, stride, dilation }: Walk, axis: 0 | 1 | 2): number =>
+  (places - 1) * stride[axis] + Math.floor((kernel[axis] - 1) / dilation[axis]) + 1;
 
 /** A voxel's channels in workgroup memory, and eight more where rows of matrices would else share banks. */
 const pitchOf = (channels: number): number => (channels > 8 ? channels + 8 : channels);
 
-const blockConstants = ({ kernel, stride }: Walk) => ({
-  KERNEL_X: kernel[0],
-  KERNEL_Y: kernel[1],
-  KERNEL_Z: kernel[2],
-  STRIDE_X: stride[0],
-  STRIDE_Y: stride[1],
-  STRIDE_Z: stride[2],
+const blockConstants = ({ kernel, stride, dilation }: Walk) => ({
+  ...axisConstants('KERNEL', kernel),
+  ...axisConstants('STRIDE', stride),
+  ...axisConstants('DILATION', dilation),
 });
+
+interface Block {
+  readonly RUNS: number;
+  readonly LINES: number;
+  readonly PLANES: number;
+  readonly PITCH: number;
+}
+
+/** Halves of workgroup memory that hold what a block of runs of so many voxels sees. */
+const staged = ({ RUNS, LINES, PLANES, PITCH }: Block, run: number, walk: Walk): number =>
+  seen(RUNS * run, walk, 0) * seen(LINES, walk, 1) * seen(PLANES, walk, 2) * PITCH;
 
 /** Voxels along x of a block, and of a whole row of matrices. */
 const alongX = 16;
 
 /** The constants of conv_matrix/forward. */
 export function matrixForwardConstants({ m, n, k, outputs }: MatrixKernel, walk: Walk) {
-  const strided = (axis: 0 | 1 | 2) => walk.stride[axis] > 1;
+  const { stride, dilation } = walk;
   return {
     ...blockConstants(walk),
     M: m,
     N: n,
     K: k,
     RUNS: Math.ceil(alongX / m),
-    LINES: strided(1) ? 2 : 4,
-    PLANES: strided(2) ? 2 : 4,
+    LINES: stride[1] > 1 || dilation[0] > 1 ? 2 : 4,
+    PLANES: stride[2] > 1 ? 2 : 4,
     PITCH: pitchOf(k),
     OUTS: outputs / n,
     SUBGROUPS: m > 8 ? 4 : 8,
   };
 }
 
-/** Of the kernel for 3×3×3 with stride 1. */
-export function matrixForwardNeeds(kernel: MatrixKernel, subgroup: number): Needs {
-  const walk: Walk = { kernel: [3, 3, 3], stride: [1, 1, 1] };
-  const { RUNS, LINES, PLANES, PITCH, SUBGROUPS, M, N } = matrixForwardConstants(kernel, walk);
-  const staged = seen(RUNS * M, 3, 1) * seen(LINES, 3, 1) * seen(PLANES, 3, 1) * PITCH;
-  return { bytes: 2 * staged + 4 * SUBGROUPS * M * N, threads: SUBGROUPS * subgroup };
-}
-
 /** The constants of conv_matrix/weight_gradient. */
 export function matrixWeightConstants({ m, n, k, outputs }: MatrixKernel, walk: Walk) {
-  const taps = walk.kernel[0] * walk.kernel[1] * walk.kernel[2];
-  const [RUNS, LINES, PLANES] = [Math.ceil(alongX / k), walk.stride[1] > 1 ? 2 : 4, 2];
+  const { kernel, stride } = walk;
+  const taps = kernel[0] * kernel[1] * kernel[2];
+  const [RUNS, LINES, PLANES] = [Math.ceil(alongX / k), stride[1] > 1 ? 2 : 4, stride[2] > 1 ? 1 : 2];
   return {
     ...blockConstants(walk),
     M: m,
@@ -164,14 +175,27 @@ export function matrixWeightConstants({ m, n, k, outputs }: MatrixKernel, walk: 
     PLANES,
     PITCH: pitchOf(n),
     OUTS: outputs / m,
-    SUBGROUPS: Math.min(9, taps),
+    SHARES: Math.min(9, taps),
+    LANES: taps < 8 ? Math.min(RUNS * LINES * PLANES, 2 ** Math.floor(Math.log2(8 / taps))) : 1,
   };
 }
 
-export function matrixWeightNeeds(kernel: MatrixKernel, subgroup: number): Needs {
-  const walk: Walk = { kernel: [3, 3, 3], stride: [1, 1, 1] };
-  const { RUNS, LINES, PLANES, PITCH, SUBGROUPS, OUTS, M, N, K } = matrixWeightConstants(kernel, walk);
-  const staged = seen(RUNS * K, 3, 1) * seen(LINES, 3, 1) * seen(PLANES, 3, 1) * PITCH;
+/** What a kernel for a pass of this kind asks of a device whose subgroups have so many threads. */
+export function matrixNeeds(
+  { kind, walk = usualWalk }: { readonly kind: 'forward' | 'weights'; readonly walk?: Walk | undefined },
+  kernel: MatrixKernel,
+  subgroup: number,
+): Needs {
+  const result = kernel.m * kernel.n;
+  if (kind === 'forward') {
+    const block = matrixForwardConstants(kernel, walk);
+    const { SUBGROUPS, DILATION_X, M } = block;
+    const bytes = 2 * staged(block, M, walk) + 4 * SUBGROUPS * DILATION_X * result;
+    return { bytes, threads: SUBGROUPS * subgroup };
+  }
+  const block = matrixWeightConstants(kernel, walk);
+  const { RUNS, LINES, PLANES, SHARES, LANES, OUTS, M, K } = block;
   const gradient = OUTS * M * (RUNS * K * LINES * PLANES + 8);
-  return { bytes: 2 * (staged + gradient) + 4 * SUBGROUPS * M * N, threads: SUBGROUPS * subgroup };
+  const bytes = 2 * (staged(block, K, walk) + gradient) + 4 * SHARES * LANES * result;
+  return { bytes, threads: SHARES * LANES * subgroup };
 }

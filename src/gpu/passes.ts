@@ -5,11 +5,11 @@
 import type { ForwardKernel, KernelChoices, WeightKernel } from './choices.ts';
 import {
   isMatrixKernel,
-  matrixForwardNeeds,
   matrixKernel,
   matrixKernels,
-  matrixWeightNeeds,
+  matrixNeeds,
   offers,
+  type MatrixKernel,
   type MatrixUnits,
 } from './matrix-units.ts';
 import type { Size3 } from '../size.ts';
@@ -23,11 +23,18 @@ import {
   weightNeeds,
   weightTiles,
 } from './tiles.ts';
+import { walkName, walkOf, type Walk } from './walk.ts';
 
-/** One 3×3×3 convolution. */
-export interface ConvPass {
+/** What kernels there are for a pass depends on. */
+export interface PassKind {
   /** `forward` is also the gradient with respect to the input; `weights` that with respect to the weights. */
   readonly kind: 'forward' | 'weights';
+  /** Absent of 3×3×3 with stride 1, for which there are most kernels. */
+  readonly walk?: Walk | undefined;
+}
+
+/** One convolution. */
+export interface ConvPass extends PassKind {
   /** Channels of each input that is read, and whether it is read through a norm. */
   readonly inputs: readonly { readonly channels: number; readonly norm: boolean }[];
   /** Channels of the output. */
@@ -48,11 +55,29 @@ export interface CountedPass extends ConvPass {
 
 const roundUp = (length: number): number => 2 ** Math.ceil(Math.log2(length));
 
-/** Such as `forward 16n+16>16 256x256x256 f32`: n where there is a norm; each side up to a power of two. */
-export function passKey({ kind, inputs, channelsOut, grid, precision }: ConvPass): string {
-  const sources = inputs.map(({ channels, norm }) => `${channels}${norm ? 'n' : ''}`).join('+');
-  return `${kind} ${sources}>${channelsOut} ${grid.map(roundUp).join('x')} ${precision}`;
+/** `forward` or `weights` of the usual walk, else followed by the walk, as in `forward 3x3x3/2x2x2`. */
+export function kindName({ kind, walk }: PassKind): string {
+  const name = walk && walkName(walk);
+  return name === undefined ? kind : `${kind} ${name}`;
 }
+
+/**
+ * Such as `forward 16n+16>16 256x256x256 f32`: n where there is a norm; each side up to a power of two. `kindName` comes
+ * first.
+ */
+export function passKey({ inputs, channelsOut, grid, precision, ...kind }: ConvPass): string {
+  const sources = inputs.map(({ channels, norm }) => `${channels}${norm ? 'n' : ''}`).join('+');
+  return `${kindName(kind)} ${sources}>${channelsOut} ${grid.map(roundUp).join('x')} ${precision}`;
+}
+
+/** What a key begins with. */
+export function kindOf(key: string): PassKind {
+  const [first, second = ''] = key.split(' ');
+  return { kind: first === 'weights' ? 'weights' : 'forward', walk: walkOf(second) };
+}
+
+/** The one kernel that needs no matrix units, of walks other than the usual. */
+export const plainKernel = 'plain';
 
 const isForwardKernel = (name: string): name is ForwardKernel =>
   name === 'voxels' || name === 'channels' || isForwardTile(name) || isMatrixKernel(name);
@@ -72,20 +97,39 @@ export function weightKernel({ conv3Weights, tuned }: KernelChoices, pass: ConvP
   return name !== undefined && isWeightKernel(name) ? name : conv3Weights;
 }
 
+/** The kernel of a pass where none was tuned for it. */
+export const standardKernel = ({ conv3, conv3Weights }: KernelChoices, { kind, walk }: PassKind): string =>
+  walk ? plainKernel : kind === 'forward' ? conv3 : conv3Weights;
+
+/** The kernel of a pass that is to run on matrix units; undefined where another is chosen. */
+export const matrixKernelOf = (kernels: KernelChoices, pass: ConvPass): MatrixKernel | undefined =>
+  matrixKernel(kernels.tuned?.[passKey(pass)] ?? standardKernel(kernels, pass));
+
+/** The same choices with a kernel for one pass. */
+export const withKernel = (kernels: KernelChoices, pass: ConvPass, kernel: string): KernelChoices => ({
+  ...kernels,
+  tuned: { ...kernels.tuned, [passKey(pass)]: kernel },
+});
+
 /** Whether any of the kernels rounds what it reads to float16. */
 export const roundsToHalf = ({ conv3, conv3Weights, tuned = {} }: KernelChoices): boolean =>
   [conv3, conv3Weights, ...Object.values(tuned)].some(isMatrixKernel);
 
 /** The names of all kernels for a pass of this kind: those on an adapter's matrix units first. */
-export const kernelsOf = (
-  { kind, precision }: Pick<ConvPass, 'kind' | 'precision'>,
+export function kernelsOf(
+  { kind, walk, precision }: Pick<ConvPass, 'kind' | 'walk' | 'precision'>,
   units?: MatrixUnits,
-): readonly string[] => [
-  ...matrixKernels(units, precision),
-  ...(kind === 'forward'
-    ? ['voxels', 'channels', ...Object.keys(forwardTiles)]
-    : ['lines', ...Object.keys(weightTiles)]),
-];
+): readonly string[] {
+  const matrices = matrixKernels(units, precision);
+  if (walk) return [...matrices, plainKernel];
+  return kind === 'forward'
+    ? [...matrices, 'voxels', 'channels', ...Object.keys(forwardTiles)]
+    : [...matrices, 'lines', ...Object.keys(weightTiles)];
+}
+
+/** Whether a device has several kernels for a pass. */
+export const hasChoice = (pass: ConvPass, { matrixUnits }: Abilities): boolean =>
+  kernelsOf(pass, matrixUnits).length > 1;
 
 /** What decides whether a device runs a kernel. */
 export interface Abilities {
@@ -95,23 +139,33 @@ export interface Abilities {
   readonly matrixUnits?: MatrixUnits | undefined;
 }
 
-/** Whether a device has what a kernel needs; false for names that this package does not know. */
-export function runsOn(name: string, { limits, matrixUnits }: Abilities): boolean {
+/**
+ * Whether a device has what a kernel needs for passes of a kind, or for those of both kinds with the usual walk; false
+ * for names that this package does not know.
+ */
+export function runsOn(name: string, { limits, matrixUnits }: Abilities, of?: PassKind): boolean {
   if (isForwardTile(name)) return fits(forwardNeeds(forwardTiles[name]), limits);
   if (isWeightTile(name)) return fits(weightNeeds(weightTiles[name]), limits);
   const matrix = matrixKernel(name);
-  if (!matrix) return isForwardKernel(name) || isWeightKernel(name);
-  const needs = [matrixForwardNeeds, matrixWeightNeeds].map((of) => of(matrix, matrixUnits?.subgroup ?? 0));
-  return offers(matrixUnits, matrix) && needs.every((one) => fits(one, limits));
+  if (!matrix) return name === plainKernel || isForwardKernel(name) || isWeightKernel(name);
+  const kinds: readonly PassKind[] = of ? [of] : [{ kind: 'forward' }, { kind: 'weights' }];
+  const { subgroup = 0 } = matrixUnits ?? {};
+  return (
+    offers(matrixUnits, matrix) && kinds.every((kind) => fits(matrixNeeds(kind, matrix, subgroup), limits))
+  );
 }
 
 /** The precision that the key of a pass ends with. */
 const precisionOf = (key: string): string => key.slice(key.lastIndexOf(' ') + 1);
 
-/** Whether a kernel may be used for the pass of a key: matrix units, for volumes of this precision only if allowed. */
-export const mayServe = (key: string, name: string, { matrixUnits }: Abilities): boolean =>
-  !isMatrixKernel(name) ||
-  (matrixUnits?.precisions.some((precision) => precision === precisionOf(key)) ?? false);
+/**
+ * Whether a device has what a kernel needs for the pass of a key, and may use it there: matrix units, for volumes of this
+ * precision only if allowed.
+ */
+export const mayServe = (key: string, name: string, abilities: Abilities): boolean =>
+  runsOn(name, abilities, kindOf(key)) &&
+  (!isMatrixKernel(name) ||
+    (abilities.matrixUnits?.precisions.some((precision) => precision === precisionOf(key)) ?? false));
 
 /** Kernels among the choices that a device cannot run, or that this package does not know. */
 export function unavailable(
@@ -119,6 +173,6 @@ export function unavailable(
   abilities: Abilities,
 ): string[] {
   const refused = Object.entries(tuned).filter(([key, name]) => !mayServe(key, name, abilities));
-  const names = [conv3, conv3Weights, ...Object.values(tuned)].filter((name) => !runsOn(name, abilities));
+  const names = [conv3, conv3Weights].filter((name) => !runsOn(name, abilities));
   return [...new Set([...names, ...refused.map(([, name]) => name)])];
 }

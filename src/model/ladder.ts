@@ -8,7 +8,7 @@
 import { OutOfMemory } from '../errors.ts';
 import type { ForwardKernel, KernelChoices, WeightKernel } from '../gpu/choices.ts';
 import type { Gpu } from '../gpu/device.ts';
-import type { ConvPass } from '../gpu/passes.ts';
+import { kindName, kindOf, plainKernel, type ConvPass, type PassKind } from '../gpu/passes.ts';
 import type { Precision } from '../gpu/precision.ts';
 import { benchPass, type PassBench } from './pass-bench.ts';
 import { distance, toleranceOf } from './tune.ts';
@@ -23,15 +23,15 @@ export interface ProofOptions {
   readonly bench?: Bench;
 }
 
-type Kind = ConvPass['kind'];
+const plain = { forward: 'voxels', weights: 'lines' } as const;
 
 /** What all others are held against. */
-const plain = { forward: 'voxels', weights: 'lines' } as const satisfies Record<Kind, string>;
+const plainOf = ({ kind, walk }: PassKind): string => (walk ? plainKernel : plain[kind]);
 
 /** No side is whole in the blocks of any kernel; weights are summed from one input at a time. */
-const smallPass = (kind: Kind, precision: Precision): ConvPass => ({
-  kind,
-  inputs: [{ channels: 3, norm: true }, ...(kind === 'forward' ? [{ channels: 2, norm: false }] : [])],
+const smallPass = (of: PassKind, precision: Precision): ConvPass => ({
+  ...of,
+  inputs: [{ channels: 3, norm: true }, ...(of.kind === 'forward' ? [{ channels: 2, norm: false }] : [])],
   channelsOut: 5,
   grid: [37, 7, 5],
   precision,
@@ -51,20 +51,20 @@ export async function proved(
   const known = new Map(Object.entries(await readProofs(store, gpu, warn)));
   const fresh: Record<string, boolean> = {};
   const dropped = new Set<string>();
-  const references = new Map<Kind, Promise<Float32Array>>();
-  const reference = (kind: Kind): Promise<Float32Array> => {
-    const known = references.get(kind) ?? outputOf(gpu, kind, plain[kind], 'f32', bench);
-    references.set(kind, known);
+  const references = new Map<string, Promise<Float32Array>>();
+  const reference = (of: PassKind): Promise<Float32Array> => {
+    const known = references.get(kindName(of)) ?? outputOf(gpu, of, plainOf(of), 'f32', bench);
+    references.set(kindName(of), known);
     return known;
   };
 
-  async function holds(kind: Kind, kernel: string): Promise<boolean> {
+  async function holds(of: PassKind, kernel: string): Promise<boolean> {
     const format = gpu.storageFormat(precision);
-    if (kernel === plain[kind] && format !== 'f16') return true;
-    const name = `${kind} ${kernel} ${format}`;
+    if (kernel === plainOf(of) && format !== 'f16') return true;
+    const name = `${kindName(of)} ${kernel} ${format}`;
     const verdict =
       known.get(name) ??
-      (await isRight(gpu, { kind, kernel, precision, expected: () => reference(kind), bench }));
+      (await isRight(gpu, { of, kernel, precision, expected: () => reference(of), bench }));
     if (!known.has(name) && verdict !== undefined) fresh[name] = verdict;
     const right = verdict ?? false;
     known.set(name, right);
@@ -79,13 +79,14 @@ export async function proved(
 
   try {
     const native = gpu.storageFormat(precision) === 'f16';
-    if (native && !((await holds('forward', plain.forward)) && (await holds('weights', plain.weights))))
+    const [forward, weights] = [{ kind: 'forward' }, { kind: 'weights' }] as const;
+    if (native && !((await holds(forward, plain.forward)) && (await holds(weights, plain.weights))))
       gpu.packHalves();
     const tuned: Record<string, string> = {};
     for (const [key, kernel] of Object.entries(choices.tuned ?? {}))
       if (!key.endsWith(` ${precision}`) || (await holds(kindOf(key), kernel))) tuned[key] = kernel;
-    const conv3: ForwardKernel = (await holds('forward', choices.conv3)) ? choices.conv3 : plain.forward;
-    const conv3Weights: WeightKernel = (await holds('weights', choices.conv3Weights))
+    const conv3: ForwardKernel = (await holds(forward, choices.conv3)) ? choices.conv3 : plain.forward;
+    const conv3Weights: WeightKernel = (await holds(weights, choices.conv3Weights))
       ? choices.conv3Weights
       : plain.weights;
     return { ...choices, conv3, conv3Weights, ...(choices.tuned && { tuned }) };
@@ -95,20 +96,17 @@ export async function proved(
   }
 }
 
-/** See `passKey`. */
-const kindOf = (key: string): Kind => (key.startsWith('weights ') ? 'weights' : 'forward');
-
 type Bench = (gpu: Gpu, pass: ConvPass) => PassBench;
 
 /** What a kernel makes of the small convolution. */
 async function outputOf(
   gpu: Gpu,
-  kind: Kind,
+  of: PassKind,
   kernel: string,
   precision: Precision,
   bench: Bench,
 ): Promise<Float32Array> {
-  const under = bench(gpu, smallPass(kind, precision));
+  const under = bench(gpu, smallPass(of, precision));
   try {
     const trial = await under.open(kernel);
     try {
@@ -129,13 +127,13 @@ async function outputOf(
 async function isRight(
   gpu: Gpu,
   {
-    kind,
+    of,
     kernel,
     precision,
     expected,
     bench,
   }: {
-    readonly kind: Kind;
+    readonly of: PassKind;
     readonly kernel: string;
     readonly precision: Precision;
     readonly expected: () => Promise<Float32Array>;
@@ -154,7 +152,7 @@ async function isRight(
   }
   try {
     return (
-      distance(await outputOf(gpu, kind, kernel, precision, bench), right) <= toleranceOf(kernel, precision)
+      distance(await outputOf(gpu, of, kernel, precision, bench), right) <= toleranceOf(kernel, precision)
     );
   } catch (error) {
     await assertThere();

@@ -5,13 +5,16 @@ import { emptyRound, hostClock, type Clock, type Round } from '../gpu/clock.ts';
 import type { Gpu } from '../gpu/device.ts';
 import { fromHalf } from '../gpu/half.ts';
 import { toStored } from '../gpu/layout.ts';
-import type { ConvPass } from '../gpu/passes.ts';
+import { withKernel, type ConvPass } from '../gpu/passes.ts';
 import { Recorder, type Tensor, type VolumeTensor } from '../gpu/plan.ts';
+import { usualWalk, type Walk } from '../gpu/walk.ts';
 import type { Size3 } from '../size.ts';
 import { Program } from '../gpu/program.ts';
 import type { Input } from '../ops/common.ts';
 import { convBackwardWeight, convForward } from '../ops/conv.ts';
-import { tapsOf, usualShape } from '../ops/conv/shape.ts';
+import { tapsOf } from '../ops/conv/shape.ts';
+import { transposedForward } from '../ops/transposed.ts';
+import { upconvBackwardInput, upconvBackwardWeight, upconvForward } from '../ops/upconv.ts';
 
 /** A pass with one of its kernels. */
 export interface Trial {
@@ -44,17 +47,28 @@ const mostWork = ({ adapterClass, speed }: Gpu) => ({
 /** Bytes that are compared at either end of a result. */
 const comparedBytes = 2 ** 20;
 
-const taps = tapsOf(usualShape.kernel);
+const channelsOf = ({ inputs }: ConvPass): number => inputs.reduce((sum, { channels }) => sum + channels, 0);
 
-/** A slab of the pass's planes, as one sample. */
-function slabOf(gpu: Gpu, { inputs, channelsOut, grid: [x, y, planes] }: ConvPass): Size3 {
-  const channels = inputs.reduce((sum, input) => sum + input.channels, 0);
+/** A slab of the pass's planes, as one sample: what is seen of the source, and the output. */
+function slabOf(gpu: Gpu, pass: ConvPass): { source: Size3; target: Size3 } {
+  const { channelsOut, grid, walk = usualWalk } = pass;
+  const { stride, dilation } = walk;
+  const each = (size: (axis: 0 | 1 | 2) => number): Size3 => [size(0), size(1), size(2)];
+  const seenOf = (grid: Size3): Size3 =>
+    each((axis) => Math.ceil(grid[axis] / dilation[axis]) * stride[axis]);
   const { flops, bytes } = mostWork(gpu);
-  const byFlops = flops / (2 * taps * channels * channelsOut * x * y);
-  const byBytes = bytes / (4 * (channels + channelsOut) * x * y);
-  const most = Math.floor(Math.min(byFlops, byBytes));
-  return [x, y, Math.max(1, Math.min(planes, most))];
+  const [x, y] = seenOf(grid);
+  const planeFlops =
+    (2 * tapsOf(walk.kernel) * channelsOf(pass) * channelsOut * x * y) / (stride[0] * stride[1]);
+  const planeBytes =
+    4 * (channelsOf(pass) * x * y * stride[2] + channelsOut * grid[0] * grid[1] * dilation[2]);
+  const most = Math.floor(Math.min(flops / planeFlops, bytes / planeBytes)) * dilation[2];
+  const source = seenOf([grid[0], grid[1], Math.max(1, Math.min(grid[2], most))]);
+  return { source, target: each((axis) => (source[axis] / stride[axis]) * dilation[axis]) };
 }
+
+/** Whether it is that of a transposed convolution with a kernel as large as its strides, which has ops of its own. */
+const isUpconv = ({ kernel }: Walk): boolean => kernel.includes(2);
 
 /** Random numbers between -1 and 1, the same in every run; long arrays repeat a pattern. */
 function noise(length: number): Float32Array<ArrayBuffer> {
@@ -68,9 +82,10 @@ function noise(length: number): Float32Array<ArrayBuffer> {
 
 /** Fills buffers with a pass's inputs. Dispose of it, and of each trial. */
 export function benchPass(gpu: Gpu, pass: ConvPass): PassBench {
-  const size = slabOf(gpu, pass);
-  const { kind, inputs, channelsOut, precision } = pass;
-  const weightCount = taps * channelsOut * inputs.reduce((sum, { channels }) => sum + channels, 0);
+  const { source, target } = slabOf(gpu, pass);
+  const { kind, walk = usualWalk, inputs, channelsOut, precision } = pass;
+  const { kernel: shape, stride, dilation } = walk;
+  const weightCount = tapsOf(shape) * channelsOut * channelsOf(pass);
   const buffers = new Map<string, GPUBuffer>();
   let round: Promise<Round> | undefined;
 
@@ -85,13 +100,14 @@ export function benchPass(gpu: Gpu, pass: ConvPass): PassBench {
 
   /** The pass with one kernel; inputs are shared by name. */
   function record(kernel: string) {
-    const kernels = {
-      ...gpu.limits.kernels,
-      [kind === 'forward' ? 'conv3' : 'conv3Weights']: kernel,
-      tuned: {},
-    } as KernelChoices;
+    const table = { ...gpu.limits.kernels, tuned: {} };
+    const [noted] = recordWith(table).plan.passes;
+    return recordWith(withKernel(table, noted!, kernel));
+  }
+
+  function recordWith(kernels: KernelChoices) {
     const recorder = new Recorder({ ...gpu.limits, kernels }, precision);
-    const volume = (name: string, channels: number): VolumeTensor => {
+    const volume = (name: string, channels: number, size: Size3): VolumeTensor => {
       const tensor = recorder.volume(name, 1, channels, size, 'shared');
       share(tensor, () => toStored(tensor, noise(channels * size[0] * size[1] * size[2])));
       return tensor;
@@ -101,20 +117,42 @@ export function benchPass(gpu: Gpu, pass: ConvPass): PassBench {
       share(tensor, () => noise(length));
       return tensor;
     };
-    const read = inputs.map(({ channels, norm }, i): Input => {
-      const tensor = volume(`input ${i}`, channels);
-      return norm ? { tensor, scaleShifts: flat(`scaleShifts ${i}`, 2 * channels), slope: 0 } : { tensor };
+    const normed = (tensor: VolumeTensor): Input => ({
+      tensor,
+      scaleShifts: flat(`scaleShifts of ${tensor.name}`, 2 * tensor.channels),
+      slope: 0,
     });
+    const read = inputs.map(({ channels, norm }, i): Input => {
+      const tensor = volume(`input ${i}`, channels, source);
+      return norm ? normed(tensor) : { tensor };
+    });
+    const [{ tensor: first }] = read as [Input];
     const whole = (tensor: Tensor) => ({ tensor, offset: 0, size: tensor.bytes });
     if (kind === 'weights') {
       const result = recorder.flat('dWeights', weightCount, 'resident');
-      const dOutput = volume('gradient', channelsOut);
-      convBackwardWeight(recorder, 'weights', { input: read[0]!, dOutput, dWeights: whole(result) });
+      const dWeights = whole(result);
+      const small = volume('gradient', channelsOut, target);
+      if (isUpconv(walk)) {
+        const exchanged = { input: normed(small), dOutput: first, dWeights };
+        upconvBackwardWeight(recorder, 'weights', exchanged, stride);
+      } else {
+        const tensors = { input: read[0]!, dOutput: small, dWeights };
+        convBackwardWeight(recorder, 'weights', tensors, {}, { kernel: shape, stride });
+      }
       return { plan: recorder.finish(), result, bytes: weightCount * 4 };
     }
-    const result = recorder.volume('target', 1, channelsOut, size, 'resident');
+    const result = recorder.volume('target', 1, channelsOut, target, 'resident');
     const weights = whole(flat('weights', weightCount));
-    convForward(recorder, 'forward', { inputs: read as [Input, Input?], weights, target: result });
+    const tensors = { inputs: read as [Input, Input?], weights, target: result };
+    const isDilated = dilation.some((n) => n > 1);
+    if (!isUpconv(walk)) {
+      if (isDilated) transposedForward(recorder, 'forward', tensors, { kernel: shape, stride: dilation });
+      else convForward(recorder, 'forward', tensors, { kernel: shape, stride });
+    } else if (isDilated) {
+      upconvForward(recorder, 'forward', { ...tensors, input: read[0]! }, dilation);
+    } else {
+      upconvBackwardInput(recorder, 'forward', { dOutput: first, weights, dInput: result }, stride);
+    }
     return { plan: recorder.finish(), result, bytes: result.dataBytes };
   }
 

@@ -6,8 +6,15 @@
 import * as v from 'valibot';
 import { Aborted } from '../errors.ts';
 import type { Gpu } from '../gpu/device.ts';
-import { isMatrixKernel } from '../gpu/matrix-units.ts';
-import { kernelsOf, mayServe, runsOn, type ConvPass, type CountedPass } from '../gpu/passes.ts';
+import { isMatrixKernel, operandTolerance } from '../gpu/matrix-units.ts';
+import {
+  kernelsOf,
+  mayServe,
+  runsOn,
+  standardKernel,
+  type ConvPass,
+  type CountedPass,
+} from '../gpu/passes.ts';
 import type { Precision } from '../gpu/precision.ts';
 import { assertOptions } from '../options.ts';
 import { callback, list, signal, withParts } from '../schema.ts';
@@ -75,13 +82,10 @@ export interface Tuning {
 
 /** A kernel is taken if its time is at most this fraction of that of the table's. */
 const worthwhile = 0.95;
-/**
- * Largest ‖a − b‖ / ‖b‖ between two kernels' results; stored volumes of float16, and the operands of matrix units, are
- * rounded to 2⁻¹¹.
- */
+/** Largest ‖a − b‖ / ‖b‖ between two kernels' results; stored volumes of float16 are rounded to 2⁻¹¹. */
 const tolerance = { f32: 1e-4, f16: 1e-3 };
 export const toleranceOf = (kernel: string, precision: Precision): number =>
-  tolerance[isMatrixKernel(kernel) ? 'f16' : precision];
+  Math.max(tolerance[precision], isMatrixKernel(kernel) ? operandTolerance : 0);
 
 /** A pass that takes longer than this is left to the table: trying all kernels would take too long. */
 const longMs = 500;
@@ -90,8 +94,7 @@ const mostCandidates = 20;
 const defaultBudgetMs = 60_000;
 
 /** What the fixed table says for a pass. */
-const standardOf = ({ limits: { kernels } }: Gpu, { kind }: ConvPass): string =>
-  kind === 'forward' ? kernels.conv3 : kernels.conv3Weights;
+const standardOf = ({ limits: { kernels } }: Gpu, pass: ConvPass): string => standardKernel(kernels, pass);
 
 /**
  * Kernels for the passes of a plan, from the cache or measured; those with the most work first. What is chosen once
@@ -146,9 +149,7 @@ export async function cachedChoices(
   warn: (message: string) => void = () => undefined,
 ): Promise<Readonly<Record<string, string>>> {
   const entries = Object.entries((await readCache(store, gpu, warn)) ?? {});
-  return Object.fromEntries(
-    entries.filter(([key, kernel]) => runsOn(kernel, gpu.abilities) && mayServe(key, kernel, gpu.abilities)),
-  );
+  return Object.fromEntries(entries.filter(([key, kernel]) => mayServe(key, kernel, gpu.abilities)));
 }
 
 async function measure(
@@ -169,7 +170,7 @@ async function measure(
     const close = (name: string) => (output: Float32Array) =>
       distance(output, expected) <= toleranceOf(name, pass.precision);
     const candidates = named(pass)
-      .filter((name) => name !== standard && runsOn(name, gpu.abilities))
+      .filter((name) => name !== standard && runsOn(name, gpu.abilities, pass))
       .slice(0, mostCandidates);
     if (standardMs <= longMs) await under.compile(candidates);
     for (const name of standardMs <= longMs ? candidates : []) {

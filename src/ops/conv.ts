@@ -1,45 +1,40 @@
 /**
  * Convolution with 1 or 3 taps and a stride of 1 or 2 along each axis, "same" padding, over one input or two that stand
  * for their concatenation. 3×3×3 with stride 1 has kernels of its own (`conv3/`), from which a plan chooses; all others
- * share one (`conv/`). Forward saves nothing: its inputs are read again by the weight gradient.
+ * share one (`conv/`); where a plan has chosen that, any runs on matrix units. Forward saves nothing: its inputs are read
+ * again by the weight gradient.
  */
 import type { Recorder, View, VolumeTensor } from '../gpu/plan.ts';
-import type { Size3 } from '../size.ts';
-import { forwardKernel, weightKernel, type ConvPass } from '../gpu/passes.ts';
-import { isMatrixKernel, matrixKernel } from '../gpu/matrix-units.ts';
+import { forwardKernel, weightKernel } from '../gpu/passes.ts';
+import { isMatrixKernel } from '../gpu/matrix-units.ts';
+import { ones, usualWalk } from '../gpu/walk.ts';
 import { assertLength, type Input } from './common.ts';
-import { convolveByMatrices, packForMatrices, weightGradientByMatrices } from './conv/matrix.ts';
+import {
+  convolvedByMatrices,
+  forwardPass,
+  weightGradientByMatrices,
+  weightPass,
+  type ConvTensors,
+} from './conv/matrix.ts';
 import { packWeights, type Unpacked } from './conv/pack.ts';
 import { convolve, weightGradient, type Place, type WeightTensors } from './conv/general.ts';
 import { assertConvolved, convWork, isUsual, tapsOf, usualShape, type ConvShape } from './conv/shape.ts';
-import { convolveByChannels, convolveByVoxels, type JoinedTensors } from './conv3/forward.ts';
+import { convolveByChannels, convolveByVoxels } from './conv3/forward.ts';
 import { weightGradientByLines, weightGradientTiled } from './conv3/weight-gradient.ts';
 
 /** The fast kernels for 3×3×3 with stride 1. */
 function convolve3(
   recorder: Recorder,
   label: string,
-  tensors: Omit<JoinedTensors, 'packed'>,
-  { weights, channels, range }: Unpacked,
+  tensors: ConvTensors,
+  unpacked: Unpacked,
   { add, flops }: { readonly add: boolean; readonly flops: number },
 ): void {
+  if (convolvedByMatrices(recorder, label, tensors, unpacked, { ...usualWalk, add, flops })) return;
+  const { weights, channels, range } = unpacked;
   const { inputs, bias, target } = tensors;
   const [a, b] = inputs;
-  const pass: ConvPass = {
-    kind: 'forward',
-    inputs: inputs.filter((input) => input !== undefined).map(described),
-    channelsOut: target.channels,
-    grid: [target.size[0], target.size[1], target.planes],
-    precision: recorder.precision,
-  };
-  recorder.pass(pass, flops);
-  const kernel = forwardKernel(recorder.limits.kernels, pass);
-  if (isMatrixKernel(kernel)) {
-    const matrix = matrixKernel(kernel)!;
-    const packed = packForMatrices(recorder, label, { weights, channels, range }, matrix);
-    convolveByMatrices(recorder, matrix, label, { ...tensors, packed }, add);
-    return;
-  }
+  const kernel = forwardKernel(recorder.limits.kernels, forwardPass(recorder, tensors, usualWalk));
   const packed = packWeights(recorder, label, weights, channels, range);
   if (kernel === 'channels') {
     const channelsIn = a.tensor.channels + (b?.tensor.channels ?? 0);
@@ -49,16 +44,8 @@ function convolve3(
       const place = { channelsIn, first: a.tensor.channels, add: true };
       convolveByChannels(recorder, label, { input: b, packed, target }, place);
     }
-  } else convolveByVoxels(recorder, kernel, label, { ...tensors, packed }, add);
+  } else if (!isMatrixKernel(kernel)) convolveByVoxels(recorder, kernel, label, { ...tensors, packed }, add);
 }
-
-/** An input as the key of a pass has it. */
-const described = ({ tensor: { channels }, scaleShifts }: Input) => ({
-  channels,
-  norm: scaleShifts !== undefined,
-});
-
-const none: Size3 = [1, 1, 1];
 
 /** Assigns target = conv(inputs) + bias. */
 export function convForward(
@@ -81,12 +68,15 @@ export function convForward(
   const flops = convWork(kernel, inChannels, target);
   const channels = { outChannels: target.channels, inChannels, kernel };
   const range = { of: 'out', count: target.channels } as const;
+  const unpacked = { weights, channels, range };
   if (isUsual(shape)) {
-    convolve3(recorder, label, { inputs, bias, target }, { weights, channels, range }, { add: false, flops });
+    convolve3(recorder, label, { inputs, bias, target }, unpacked, { add: false, flops });
     return;
   }
+  const walk = { kernel, stride, dilation: ones, inChannels };
+  const whole = { inputs, bias, target };
+  if (convolvedByMatrices(recorder, label, whole, unpacked, { ...walk, add: false, flops })) return;
   const packed = packWeights(recorder, label, weights, channels, range);
-  const walk = { kernel, stride, dilation: none, inChannels };
   const of = ({ tensor: { channels } }: Input) => (flops * channels) / inChannels;
   const firstTensors = { input: a, packed, bias, target };
   convolve(recorder, label, firstTensors, { ...walk, first: 0, add: false, flops: of(a) });
@@ -115,15 +105,17 @@ export function convBackwardInput(
   const channels = { outChannels: dOutput.channels, inChannels, kernel };
   const range = { of: 'in', first, count: dInput.channels } as const;
   const input = { tensor: dOutput };
+  const unpacked = { weights, channels, range };
+  const backwards = { inputs: [input], target: dInput } as const;
   if (isUsual(shape)) {
-    const tensors = { inputs: [input], target: dInput } as const;
-    convolve3(recorder, label, tensors, { weights, channels, range }, { add, flops });
-  } else {
-    const packed = packWeights(recorder, label, weights, channels, range);
-    const place = { inChannels: dOutput.channels, first: 0 };
-    const walk = { kernel, stride: none, dilation: stride, ...place, add, flops };
-    convolve(recorder, label, { input, packed, target: dInput }, walk);
+    convolve3(recorder, label, backwards, unpacked, { add, flops });
+    return;
   }
+  const walk = { kernel, stride: ones, dilation: stride, add, flops };
+  if (convolvedByMatrices(recorder, label, backwards, unpacked, walk)) return;
+  const packed = packWeights(recorder, label, weights, channels, range);
+  const place = { inChannels: dOutput.channels, first: 0 };
+  convolve(recorder, label, { input, packed, target: dInput }, { ...walk, ...place });
 }
 
 /**
@@ -143,22 +135,13 @@ export function convBackwardWeight(
   assertLength(label, dWeights, dOutput.channels * inChannels * tapsOf(shape.kernel));
   const place = { inChannels, first };
   const flops = convWork(shape.kernel, input.tensor.channels, dOutput);
+  const work = { ...place, ...shape, flops };
+  if (weightGradientByMatrices(recorder, label, { ...tensors, dOutput: { tensor: dOutput } }, work)) return;
   if (!isUsual(shape)) {
-    weightGradient(recorder, label, tensors, { ...place, ...shape, flops });
+    weightGradient(recorder, label, tensors, work);
     return;
   }
-  const [width, height] = dOutput.size;
-  const pass: ConvPass = {
-    kind: 'weights',
-    inputs: [described(input)],
-    channelsOut: dOutput.channels,
-    grid: [width, height, dOutput.planes],
-    precision: recorder.precision,
-  };
-  recorder.pass(pass, flops);
-  const kernel = weightKernel(recorder.limits.kernels, pass);
-  if (kernel === 'lines') weightGradientByLines(recorder, label, tensors, place);
-  else if (isMatrixKernel(kernel))
-    weightGradientByMatrices(recorder, matrixKernel(kernel)!, label, tensors, place);
+  const kernel = weightKernel(recorder.limits.kernels, weightPass(recorder, input, dOutput, usualWalk));
+  if (kernel === 'lines' || isMatrixKernel(kernel)) weightGradientByLines(recorder, label, tensors, place);
   else weightGradientTiled(recorder, kernel, label, tensors, place);
 }

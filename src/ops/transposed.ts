@@ -6,13 +6,12 @@
  */
 import { InvalidOption } from '../errors.ts';
 import type { Recorder, View, VolumeTensor } from '../gpu/plan.ts';
-import type { Size3 } from '../size.ts';
+import { ones } from '../gpu/walk.ts';
 import { assertLength, type Input } from './common.ts';
 import { convolve, weightGradient, type Place, type WeightTensors } from './conv/general.ts';
+import { convolvedByMatrices, weightGradientByMatrices } from './conv/matrix.ts';
 import { packWeights } from './conv/pack.ts';
 import { assertConvolved, assertGrown, convWork, tapsOf, type ConvShape } from './conv/shape.ts';
-
-const none: Size3 = [1, 1, 1];
 
 function assertTransposed(label: string, source: VolumeTensor, target: VolumeTensor, shape: ConvShape): void {
   assertGrown(label, source, target, shape.stride);
@@ -38,9 +37,13 @@ export function transposedForward(
   for (const { tensor } of b ? [a, b] : [a]) assertTransposed(label, tensor, target, shape);
   const inChannels = a.tensor.channels + (b?.tensor.channels ?? 0);
   const channels = { outChannels: inChannels, inChannels: target.channels, kernel };
-  const packed = packWeights(recorder, label, weights, channels, { of: 'in', count: target.channels });
-  const walk = { kernel, stride: none, dilation: stride, inChannels };
+  const range = { of: 'in', count: target.channels } as const;
+  const walk = { kernel, stride: ones, dilation: stride, inChannels };
   const flops = ({ tensor }: Input) => convWork(kernel, target.channels, tensor);
+  const whole = { inputs, bias, target };
+  const work = { ...walk, add: false, flops: flops(a) + (b ? flops(b) : 0) };
+  if (convolvedByMatrices(recorder, label, whole, { weights, channels, range }, work)) return;
+  const packed = packWeights(recorder, label, weights, channels, range);
   const first = { input: a, packed, bias, target };
   convolve(recorder, label, first, { ...walk, first: 0, add: false, flops: flops(a) });
   if (b) {
@@ -66,10 +69,13 @@ export function transposedBackwardInput(
   assertTransposed(label, dInput, dOutput, shape);
   const channels = { outChannels: inChannels, inChannels: dOutput.channels, kernel };
   const range = { of: 'out', first, count: dInput.channels } as const;
+  const input = { tensor: dOutput };
+  const walk = { kernel, stride, dilation: ones, add, flops: convWork(kernel, dOutput.channels, dInput) };
+  const backwards = { inputs: [input], target: dInput } as const;
+  if (convolvedByMatrices(recorder, label, backwards, { weights, channels, range }, walk)) return;
   const packed = packWeights(recorder, label, weights, channels, range);
-  const walk = { kernel, stride, dilation: none, inChannels: dOutput.channels, first: 0 };
-  const flops = convWork(kernel, dOutput.channels, dInput);
-  convolve(recorder, label, { input: { tensor: dOutput }, packed, target: dInput }, { ...walk, add, flops });
+  const place = { inChannels: dOutput.channels, first: 0 };
+  convolve(recorder, label, { input, packed, target: dInput }, { ...walk, ...place });
 }
 
 /**
@@ -90,8 +96,9 @@ export function transposedBackwardWeight(
       `${label}: ${tensor.name} has a norm or an activation to apply: store what they make of it`,
     );
   assertLength(label, dWeights, inChannels * dOutput.channels * tapsOf(shape.kernel));
-  const backwards = { input: { tensor: dOutput }, dOutput: tensor, dWeights };
+  const backwards = { input: { tensor: dOutput }, dWeights };
   const place = { inChannels: dOutput.channels, first: 0, firstOut: first };
-  const flops = convWork(shape.kernel, dOutput.channels, tensor);
-  weightGradient(recorder, label, backwards, { ...place, ...shape, flops });
+  const options = { ...place, ...shape, flops: convWork(shape.kernel, dOutput.channels, tensor) };
+  if (!weightGradientByMatrices(recorder, label, { ...backwards, dOutput: { tensor } }, options))
+    weightGradient(recorder, label, { ...backwards, dOutput: tensor }, options);
 }

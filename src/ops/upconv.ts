@@ -14,7 +14,16 @@ import {
   weightSlabs,
   type Input,
 } from './common.ts';
+import { ones } from '../gpu/walk.ts';
+import { convolvedByMatrices, weightGradientByMatrices } from './conv/matrix.ts';
 import { assertGrown, tapsOf } from './conv/shape.ts';
+
+/** Its weights are those of the convolution that it is the gradient of: from its outputs to its inputs. */
+const backwards = (input: VolumeTensor, output: VolumeTensor, kernel: Size3) => ({
+  outChannels: input.channels,
+  inChannels: output.channels,
+  kernel,
+});
 
 /** Assigns target. weights (in, out, z, y, x), as many taps as the strides. */
 export function upconvForward(
@@ -34,9 +43,14 @@ export function upconvForward(
   assertGrown(label, tensor, target, stride);
   assertLength(label, weights, tensor.channels * target.channels * tapsOf(stride));
   const [width, height, depth] = tensor.size;
-  const uses = [{ tensor, ratio: 1 / strideZ, halo: strideZ - 1 }, { tensor: target }];
   const planeWork = 2 * tensor.channels * target.channels * width * height * strideX * strideY;
-  const cut = { groupsPerPlane: strideY, flops: planeWork * target.planes };
+  const flops = planeWork * target.planes;
+  const channels = backwards(tensor, target, stride);
+  const unpacked = { weights, channels, range: { of: 'in', count: target.channels } } as const;
+  const walk = { kernel: stride, stride: ones, dilation: stride, add: false, flops };
+  if (convolvedByMatrices(recorder, label, { inputs: [input], bias, target }, unpacked, walk)) return;
+  const uses = [{ tensor, ratio: 1 / strideZ, halo: strideZ - 1 }, { tensor: target }];
+  const cut = { groupsPerPlane: strideY, flops };
   for (const [from, to] of recorder.slabs(target.planes, uses, cut)) {
     const source = recorder.planes(tensor, Math.floor(from / strideZ), Math.ceil(to / strideZ));
     const out = recorder.planes(target, from, to);
@@ -89,9 +103,14 @@ export function upconvBackwardInput(
   assertGrown(label, dInput, dOutput, stride);
   assertLength(label, weights, dInput.channels * dOutput.channels * tapsOf(stride));
   const [width, height] = dInput.size;
-  const uses = [{ tensor: dOutput, ratio: strideZ }, { tensor: dInput }];
   const planeWork = 2 * tapsOf(stride) * dInput.channels * dOutput.channels * width * height;
   const cut = { flops: planeWork * dInput.planes };
+  const channels = backwards(dInput, dOutput, stride);
+  const unpacked = { weights, channels, range: { of: 'out', count: dInput.channels } } as const;
+  const walk = { kernel: stride, stride, dilation: ones, add: false, ...cut };
+  const whole = { inputs: [{ tensor: dOutput }], target: dInput } as const;
+  if (convolvedByMatrices(recorder, label, whole, unpacked, walk)) return;
+  const uses = [{ tensor: dOutput, ratio: strideZ }, { tensor: dInput }];
   for (const [from, to] of recorder.slabs(dInput.planes, uses, cut)) {
     const gradient = recorder.planes(dOutput, strideZ * from, strideZ * to);
     const out = recorder.planes(dInput, from, to);
@@ -131,11 +150,16 @@ export function upconvBackwardWeight(
   const [width, height, depth] = tensor.size;
   const length = channels * dOutput.channels * taps;
   assertLength(label, dWeights, length);
+  const planeWork = 2 * length * width * height;
+  const flops = planeWork * planes;
+  const exchanged = { input: { tensor: dOutput }, dOutput: input, dWeights };
+  const place = { inChannels: dOutput.channels, first: 0 };
+  const walk = { kernel: stride, stride, ...place, flops };
+  if (weightGradientByMatrices(recorder, label, exchanged, walk)) return;
   const groups = [reductionGroups(recorder, channels), Math.ceil(dOutput.channels / 4)] as const;
   const { chunkPlanes, chunks } = chunking(recorder, planes, length, groups[0] * groups[1]);
   const partials = recorder.flat(`${label}.partials`, chunks * length);
-  const planeWork = 2 * length * width * height;
-  const cut = { ratio: stride[2], flops: planeWork * planes };
+  const cut = { ratio: stride[2], flops };
   for (const slab of weightSlabs(recorder, input, dOutput, chunkPlanes, cut)) {
     recorder.dispatch('upconv/weight_gradient', {
       label,

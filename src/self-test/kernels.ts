@@ -1,13 +1,14 @@
 /** Every kernel on the device, held against stored answers of float64 loops. */
 import type { KernelChoices } from '../gpu/choices.ts';
 import type { Gpu } from '../gpu/device.ts';
-import { kernelsOf, roundsToHalf, runsOn } from '../gpu/passes.ts';
+import { kernelsOf, roundsToHalf, runsOn, withKernel } from '../gpu/passes.ts';
+import { matrixKernels, operandTolerance } from '../gpu/matrix-units.ts';
 import type { Precision } from '../gpu/precision.ts';
 import { shaderInfo, type StorageFormat } from '../gpu/shader.ts';
 import { distance } from '../model/tune.ts';
 import { answers } from './answers.ts';
 import { OpBench, type OpCase } from './bench.ts';
-import { conv3, convolutions } from './cases/convolutions.ts';
+import { conv3, convolutions, otherConvolutions } from './cases/convolutions.ts';
 import { layers } from './cases/layers.ts';
 import { learning } from './cases/learning.ts';
 import { decodeSketch, sketch } from './sketch.ts';
@@ -75,8 +76,23 @@ export function trialsOf(gpu: Gpu): Trial[] {
         choices: { ...choices, conv3Weights: name } as KernelChoices,
         precision,
       })),
+      ...otherConvolutions.flatMap((op) => onMatrices(gpu, op, precision)),
     ]),
   ];
+}
+
+/** A convolution of another walk, forward and backward on matrix units where the device has the memory for it. */
+function onMatrices(gpu: Gpu, op: OpCase, precision: Precision): Trial[] {
+  const { kernels } = gpu.limits;
+  const { passes } = new OpBench(op, gpu.limits, precision).recorder.finish();
+  return matrixKernels(gpu.matrixUnits, precision)
+    .filter((name) => passes.every((pass) => runsOn(name, gpu.abilities, pass)))
+    .map((name) => ({
+      op,
+      kernels: name,
+      choices: passes.reduce((choices, pass) => withKernel(choices, pass, name), kernels),
+      precision,
+    }));
 }
 
 const without = (names: readonly string[], one: string): string[] => names.filter((name) => name !== one);
@@ -90,8 +106,9 @@ const storesVolumes =
 /** Computes an op in one of its ways. What the GPU refuses is a wrong result, but for a lost device. */
 export async function tryKernels(gpu: Gpu, { op, kernels, choices, precision }: Trial): Promise<KernelRow> {
   const row = { op: op.name, kernels, storage: gpu.storageFormat(precision) };
-  const exact = precision === 'f32' && !roundsToHalf({ ...choices, tuned: {} });
-  const most = exact ? (op.tolerance ?? tolerances.f32) : tolerances.f16;
+  const exact = precision === 'f32' && !roundsToHalf(choices);
+  const rounded = precision === 'f16' ? tolerances.f16 : operandTolerance;
+  const most = exact ? (op.tolerance ?? tolerances.f32) : rounded;
   try {
     const found = await new OpBench(op, { ...gpu.limits, kernels: choices }, precision).run(gpu);
     const errors = [...found].map(([name, values]): [string, number] => [

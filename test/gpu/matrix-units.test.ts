@@ -1,18 +1,27 @@
 /** Matrix units: what adapters offer, the names of kernels, and their WGSL for sizes that no adapter here has. */
 import { describe, expect, test } from 'vitest';
-import { kernelsOf, mayServe, runsOn, unavailable } from '../../src/gpu/passes.ts';
+import {
+  hasChoice,
+  kernelsOf,
+  kindOf,
+  mayServe,
+  passKey,
+  runsOn,
+  unavailable,
+  type ConvPass,
+} from '../../src/gpu/passes.ts';
 import { kernelChoices } from '../../src/gpu/choices.ts';
 import {
   matrixFeatures,
   matrixForwardConstants,
-  matrixForwardNeeds,
   matrixKernel,
   matrixKernels,
+  matrixNeeds,
   matrixUnitsOf,
   matrixWeightConstants,
-  matrixWeightNeeds,
 } from '../../src/gpu/matrix-units.ts';
 import { shaderInfo, type Constants, type ShaderName } from '../../src/gpu/shader.ts';
+import { ones, reach, usualWalk, walkName, walkOf, type Walk } from '../../src/gpu/walk.ts';
 import { specialise } from '../../src/gpu/wgsl.ts';
 import { matrixDevice } from '../support/device.ts';
 
@@ -33,6 +42,13 @@ const limits = {
   maxComputeWorkgroupSizeX: 1024,
 } as GPUSupportedLimits;
 const shapes = ['8x8x8', '16x16x16', '16x8x16', '8x16x16'];
+const twos = [2, 2, 2] as const;
+const point: Walk = { kernel: ones, stride: ones, dilation: ones };
+const strided: Walk = { ...usualWalk, stride: twos };
+const dilated: Walk = { ...usualWalk, dilation: twos };
+const upconv: Walk = { kernel: twos, stride: ones, dilation: twos };
+const upconvBackward: Walk = { kernel: twos, stride: twos, dilation: ones };
+const walks = [usualWalk, point, strided, dilated, upconv, upconvBackward];
 
 describe('an adapter', () => {
   test('offers what multiplies float16 into float32', () => {
@@ -106,27 +122,78 @@ describe('kernels', () => {
     expect(unavailable(stored({ 'forward 8>8 16x16x16 f32': name }), device)).toEqual([name]);
   });
 
+  test('are chosen for other walks where there is more than the plain one', () => {
+    const pass: ConvPass = {
+      kind: 'forward',
+      walk: strided,
+      inputs: [{ channels: 8, norm: true }],
+      channelsOut: 16,
+      grid: [16, 16, 16],
+      precision: 'f16',
+    };
+    expect(passKey(pass)).toBe('forward 3x3x3/2x2x2 8n>16 16x16x16 f16');
+    expect(kindOf(passKey(pass))).toEqual({ kind: 'forward', walk: strided });
+    expect(kernelsOf(pass)).toEqual(['plain']);
+    expect(hasChoice(pass, { limits })).toBe(false);
+    expect(kernelsOf(pass, units)).toEqual([...matrixKernels(units, 'f16'), 'plain']);
+    expect(hasChoice(pass, device)).toBe(true);
+    expect(mayServe(passKey(pass), 'matrix 16x16x16, 16', device)).toBe(true);
+    // What a walk takes of workgroup memory decides for that walk alone.
+    const small = { ...device, limits: { ...limits, maxComputeWorkgroupStorageSize: 32768 } };
+    const name = 'matrix 16x16x16, 16';
+    expect(mayServe('forward 2x2x2*2x2x2 8>16 16x16x16 f16', name, small)).toBe(true);
+    expect(mayServe(passKey(pass), name, small)).toBe(false);
+  });
+
   test.each(shapes)(
     '%s: every subgroup has as many runs and taps, and its matrices begin at 16 bytes',
     (shape) => {
       for (const outputs of [16, 32]) {
         const kernel = matrixKernel(`matrix ${shape}, ${outputs}`)!;
-        const walk = { kernel: [3, 3, 3], stride: [1, 1, 1] } as const;
-        const forward = matrixForwardConstants(kernel, walk);
-        expect((forward.RUNS * forward.LINES * forward.PLANES) % forward.SUBGROUPS).toBe(0);
-        expect(forward.PITCH).toBeGreaterThanOrEqual(kernel.k);
-        const weights = matrixWeightConstants(kernel, walk);
-        expect(27 % weights.SUBGROUPS).toBe(0);
-        expect(weights.PITCH).toBeGreaterThanOrEqual(kernel.n);
-        for (const { PITCH, OUTS } of [forward, weights]) {
-          expect(PITCH % 8).toBe(0);
-          expect(Number.isInteger(OUTS)).toBe(true);
+        for (const walk of walks) {
+          const forward = matrixForwardConstants(kernel, walk);
+          expect((forward.RUNS * forward.LINES * forward.PLANES) % forward.SUBGROUPS).toBe(0);
+          expect(forward.PITCH).toBeGreaterThanOrEqual(kernel.k);
+          const weights = matrixWeightConstants(kernel, walk);
+          expect(walk.kernel.reduce((taps, n) => taps * n) % weights.SHARES).toBe(0);
+          expect((weights.RUNS * weights.LINES * weights.PLANES) % weights.LANES).toBe(0);
+          expect(weights.PITCH).toBeGreaterThanOrEqual(kernel.n);
+          for (const { PITCH, OUTS } of [forward, weights]) {
+            expect(PITCH % 8).toBe(0);
+            expect(Number.isInteger(OUTS)).toBe(true);
+          }
+          for (const kind of ['forward', 'weights'] as const)
+            if (kind === 'forward' || walk.dilation === ones) {
+              const { bytes, threads } = matrixNeeds({ kind, walk }, kernel, 32);
+              expect(bytes).toBeLessThanOrEqual(limits.maxComputeWorkgroupStorageSize);
+              expect(threads).toBeLessThanOrEqual(limits.maxComputeInvocationsPerWorkgroup);
+            }
         }
-        for (const { bytes } of [matrixForwardNeeds(kernel, 32), matrixWeightNeeds(kernel, 32)])
-          expect(bytes).toBeLessThanOrEqual(limits.maxComputeWorkgroupStorageSize);
       }
     },
   );
+});
+
+describe('walks', () => {
+  test('are named and found by their names', () => {
+    expect(walks.map(walkName)).toEqual([
+      undefined,
+      '1x1x1',
+      '3x3x3/2x2x2',
+      '3x3x3*2x2x2',
+      '2x2x2*2x2x2',
+      '2x2x2/2x2x2',
+    ]);
+    for (const walk of walks.slice(1)) expect(walkOf(walkName(walk)!)).toEqual(walk);
+    for (const name of ['', '8n>16', '3x3', '4x3x3', '3x3x3/3x1x1']) expect(walkOf(name)).toBeUndefined();
+  });
+
+  test('reach as far as their taps', () => {
+    expect(reach(usualWalk, 0)).toEqual({ before: 1, after: 1 });
+    expect(reach(point, 1)).toEqual({ before: 0, after: 0 });
+    expect(reach(upconvBackward, 2)).toEqual({ before: 0, after: 1 });
+    expect(reach(upconv, 2)).toEqual({ before: 1, after: 0 });
+  });
 });
 
 // Pipelines are only made for sizes that the adapter has; the code is checked for all.
@@ -136,11 +203,12 @@ describe('WGSL', () => {
   test.for(shapes)('%s is valid', async (shape, { skip }) => {
     if (!gpu) return skip('the adapter offers no matrix units, so that its WGSL knows none');
     const kernel = matrixKernel(`matrix ${shape}, 32`)!;
-    const walk = { kernel: [3, 3, 3], stride: [1, 1, 1] } as const;
     const codes: [ShaderName, Constants][] = [
       ['conv_matrix/pack', { N: kernel.n, K: kernel.k, TRANSPOSE: true }],
-      ['conv_matrix/forward', { ...matrixForwardConstants(kernel, walk), INPUTS: 2, NORM_A: true }],
-      ['conv_matrix/weight_gradient', { ...matrixWeightConstants(kernel, walk), NORM: true }],
+      ...walks.flatMap((walk): [ShaderName, Constants][] => [
+        ['conv_matrix/forward', { ...matrixForwardConstants(kernel, walk), INPUTS: 2, NORM_A: true }],
+        ['conv_matrix/weight_gradient', { ...matrixWeightConstants(kernel, walk), NORM: true }],
+      ]),
     ];
     for (const [name, constants] of codes)
       for (const format of ['f32', 'f16'] as const) {

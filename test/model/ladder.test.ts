@@ -2,13 +2,15 @@
 import { expect, onTestFinished, test } from 'vitest';
 import { kernelChoices, type KernelChoices } from '../../src/gpu/choices.ts';
 import { Gpu } from '../../src/gpu/device.ts';
-import type { ConvPass } from '../../src/gpu/passes.ts';
+import { kindName, kindOf, type ConvPass } from '../../src/gpu/passes.ts';
+import { defaultLimits } from '../../src/gpu/plan.ts';
 import { proved } from '../../src/model/ladder.ts';
 import { benchPass, type PassBench } from '../../src/model/pass-bench.ts';
 import { setTuningStore } from '../../src/model/tuning-cache.ts';
 import type { TrainingEvent } from '../../src/train/events.ts';
 import { UNet3D } from '../../src/unet3d.ts';
 import { testDevice } from '../support/device.ts';
+import { kernelsOnMatrices } from '../support/matrices.ts';
 import { box, memory } from '../support/training.ts';
 
 /** A device of which the ladder needs no more than this. */
@@ -145,6 +147,95 @@ test('on the device: a right kernel passes, one with a wrong number or an error 
     return output;
   });
   expect(failing.conv3).toBe('voxels');
+});
+
+/** Passes of every other walk, by their keys. */
+const walked = [
+  'forward 1x1x1',
+  'weights 1x1x1',
+  'forward 3x3x3/2x2x2',
+  'weights 3x3x3/2x2x2',
+  'forward 3x3x3*2x2x2',
+  'forward 2x2x2*2x2x2',
+  'forward 2x2x2/2x2x2',
+  'weights 2x2x2/2x2x2',
+].map((name) => `${name} 4>4 8x8x8 f32`);
+
+test('of other walks each is seen to be right by itself; the wrong one leaves its place to the plain one', async () => {
+  const gpu = deviceWithHalves();
+  const warnings: string[] = [];
+  const opened: string[] = [];
+  const bench = (_: Gpu, pass: ConvPass): PassBench => ({
+    ...benchWith(gpu, []).bench(gpu, pass),
+    open: (kernel) => {
+      const name = `${kindName(pass)}: ${kernel}`;
+      opened.push(name);
+      const isWrong = name === 'forward 2x2x2*2x2x2: matrix 8x8x8, 8';
+      return Promise.resolve({
+        output: () => Promise.resolve(Float32Array.of(1, 2, isWrong ? 3.1 : 3)),
+        time: () => Promise.resolve(1),
+        dispose: () => undefined,
+      });
+    },
+  });
+  const tuned = Object.fromEntries(walked.map((key) => [key, 'matrix 8x8x8, 8']));
+  const choices = { ...kernelChoices.hardware, tuned };
+  const found = await proved(gpu, choices, 'f32', { warn: (message) => warnings.push(message), bench });
+  const { 'forward 2x2x2*2x2x2 4>4 8x8x8 f32': wrong, ...right } = tuned;
+  expect(wrong).toBeDefined();
+  expect(found).toEqual({ ...choices, tuned: right });
+  expect(warnings).toEqual([
+    expect.stringContaining("'forward 2x2x2*2x2x2 matrix 8x8x8, 8 f32' wrongly") as string,
+  ]);
+  for (const key of walked) {
+    const kind = kindName(kindOf(key));
+    expect(opened.filter((name) => name.startsWith(`${kind}: `))).toEqual([
+      `${kind}: plain`,
+      `${kind}: matrix 8x8x8, 8`,
+    ]);
+  }
+});
+
+test.each(walked)('%s: what is tried runs the kernel that is named', async (key) => {
+  const names: string[] = [];
+  const gpu = {
+    limits: defaultLimits,
+    adapterClass: 'lavapipe',
+    speed: 1e6,
+    device: { queue: { writeBuffer: () => undefined } },
+    createBuffer: () => ({}),
+    storageFormat: () => 'f32',
+    pipelines: { get: (shader: string) => Promise.resolve(names.push(shader)) },
+    checked: (_: string, run: () => unknown) => Promise.resolve(run()),
+  } as unknown as Gpu;
+  const pass: ConvPass = {
+    ...kindOf(key),
+    inputs: [{ channels: 3, norm: true }],
+    channelsOut: 5,
+    grid: [37, 7, 5],
+    precision: 'f32',
+  };
+  const bench = benchPass(gpu, pass);
+  await bench.compile(['plain']);
+  expect(names.length).toBeGreaterThan(0);
+  expect(names.filter((name) => name.startsWith('conv_matrix/'))).toEqual([]);
+  names.length = 0;
+  await bench.compile(['matrix 16x8x16, 16']);
+  const expected = pass.kind === 'forward' ? ['pack', 'forward'] : ['weight_gradient'];
+  expect(names.filter((name) => !name.startsWith('reduce/'))).toEqual(
+    expected.map((name) => `conv_matrix/${name}`),
+  );
+});
+
+test('on matrix units: kernels of all walks are right', async ({ skip }) => {
+  const [first] = await kernelsOnMatrices();
+  if (!first) return skip('the adapter offers none; they are tried on lavapipe 26');
+  const choices = {
+    ...kernelChoices.hardware,
+    tuned: Object.fromEntries(walked.map((key) => [key, first.name])),
+  };
+  const warn = (message: string): void => expect.fail(message);
+  expect(await proved(first.gpu, choices, 'f32', { warn })).toEqual(choices);
 });
 
 test('a training does without a kernel that was seen to be wrong, and says so', async () => {

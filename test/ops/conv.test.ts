@@ -1,7 +1,7 @@
 /**
  * Convolution with kernels of 1 and 3 and strides of 1 and 2 along each axis against float64 loops: one and two inputs,
  * norms in front, odd shapes, float16, gradients on top of others, tiny bindings. test/ops/conv3.test.ts has the
- * kernels of the 3×3×3 convolution.
+ * kernels of the 3×3×3 convolution. The same on matrix units, for some of them.
  */
 import { describe, expect, test } from 'vitest';
 import { InvalidOption, OutOfMemory } from '../../src/errors.ts';
@@ -10,14 +10,19 @@ import type { Precision } from '../../src/gpu/precision.ts';
 import type { Size3 } from '../../src/size.ts';
 import { convBackwardInput, convBackwardWeight, convForward } from '../../src/ops/conv.ts';
 import { convolvedSize, tapsOf } from '../../src/ops/conv/shape.ts';
+import type { Gpu } from '../../src/gpu/device.ts';
+import { operandTolerance } from '../../src/gpu/matrix-units.ts';
 import { leaveToNode } from '../support/left-to-node.ts';
+import { always, kernelsOnMatrices } from '../support/matrices.ts';
 import { activate, channels, concatenate } from '../reference/activate.ts';
 import { conv, convGradients } from '../reference/conv.ts';
 import {
   activatedInput,
   Bench,
+  type Dense,
   expectClose,
   expectSameBits,
+  halves,
   limitsOf,
   normals,
   randomDense,
@@ -37,6 +42,11 @@ interface Case {
   bias?: false;
   precision?: Precision;
   limits?: Partial<PlanLimits>;
+  /** A device with matrix units, in place of the test device, and the choice of kernels on them. */
+  gpu?: Gpu;
+  kernels?: PlanLimits['kernels'];
+  /** Tried on them, too. */
+  onMatrices?: true;
   /** Bindings too small for the partial sums: weight gradients are summed in another order. */
   otherChunks?: boolean;
 }
@@ -67,6 +77,17 @@ const others: Case[] = [
   },
   { name: 'one voxel', kernel: [3, 3, 3], stride: twos, batch: 2, size: ones, inputs: [2], out: 3 },
   {
+    name: 'two inputs, 1×1×1, several blocks of matrices',
+    kernel: ones,
+    stride: ones,
+    batch: 2,
+    size: [37, 9, 5],
+    inputs: [9, 4],
+    out: 17,
+    slope: 0,
+    onMatrices: true,
+  },
+  {
     name: 'two inputs, 3×3×1',
     kernel: [3, 3, 1],
     stride: ones,
@@ -85,6 +106,7 @@ const others: Case[] = [
     inputs: [5, 2],
     out: 4,
     slope: 0.3,
+    onMatrices: true,
   },
   {
     name: 'a shortcut, without bias',
@@ -96,6 +118,7 @@ const others: Case[] = [
     out: 11,
     slope: -0.2,
     bias: false,
+    onMatrices: true,
   },
   {
     name: 'planes of more quads than a workgroup has threads',
@@ -116,6 +139,7 @@ const others: Case[] = [
     out: 4,
     slope: 0.01,
     precision: 'f16',
+    onMatrices: true,
   })),
   {
     name: 'z-slabs forced by the binding limit',
@@ -127,6 +151,7 @@ const others: Case[] = [
     out: 3,
     slope: 0.01,
     limits: { maxBindingBytes: 8192 },
+    onMatrices: true,
   },
   {
     name: 'z-slabs that begin inside the chunks of the weight gradient',
@@ -137,6 +162,7 @@ const others: Case[] = [
     inputs: [8],
     out: 16,
     limits: { maxBindingBytes: 6144 },
+    onMatrices: true,
     otherChunks: true,
   },
   {
@@ -158,6 +184,7 @@ const others: Case[] = [
     inputs: [3],
     out: 5,
     limits: { maxDispatchFlops: 20000 },
+    onMatrices: true,
   },
 ];
 
@@ -167,23 +194,40 @@ const stands = [
   'two inputs, strided',
   'z-slabs forced by the binding limit',
 ];
-const cases = leaveToNode('conv', [...all, ...others], ({ name }) => !stands.includes(name));
+const onMatrices = (await kernelsOnMatrices()).flatMap(({ gpu, name }) =>
+  others
+    .filter((one) => one.onMatrices)
+    .map((one): Case => ({
+      ...one,
+      name: `${name}: ${one.name}`,
+      gpu,
+      kernels: always(name),
+      otherChunks: one.limits?.maxBindingBytes !== undefined,
+    })),
+);
+if (onMatrices.length === 0)
+  test('conv, matrix units', ({ skip }) => skip('the adapter offers none; they are tried on lavapipe 26'));
+const cases = leaveToNode('conv', [...all, ...others, ...onMatrices], ({ name }) => !stands.includes(name));
 
-describe.each(cases)('conv: $name', ({ kernel, stride, batch, size, inputs, out, slope, ...rest }) => {
+describe.each(cases)('conv: $name', ({ kernel, stride, batch, size, inputs, out, slope, gpu, ...rest }) => {
+  // Numbers that float16 holds: what matrix units compute is then float32's, unless a norm comes between.
+  const given = (values: Float64Array): Float64Array => (gpu ? halves(values) : values);
+  const volume = (shape: Dense['shape']): Dense => ({ shape, data: given(randomDense(shape).data) });
   const shape = { kernel, stride };
   const [x, y, z] = size;
   const [w, h, d] = convolvedSize(size, stride);
   const [ca, cb = 0] = inputs;
   const inChannels = ca + cb;
-  const a = randomDense([batch, ca, z, y, x]);
-  const b = cb > 0 ? randomDense([batch, cb, z, y, x]) : undefined;
+  const a = volume([batch, ca, z, y, x]);
+  const b = cb > 0 ? volume([batch, cb, z, y, x]) : undefined;
   const scaleShifts = normals(batch * ca * 2);
-  const weights = normals(out * inChannels * tapsOf(kernel));
+  const weights = given(normals(out * inChannels * tapsOf(kernel)));
   const bias = rest.bias === false ? undefined : normals(out);
-  const dOutput = randomDense([batch, out, d, h, w]);
+  const dOutput = volume([batch, out, d, h, w]);
 
   async function run(limits: Partial<PlanLimits> = {}) {
-    using bench = new Bench(limits, rest.precision);
+    const { kernels } = rest;
+    using bench = new Bench({ ...(kernels && { kernels }), ...limits }, rest.precision, gpu);
     const { recorder } = bench;
     const tensorA = bench.volume('a', a);
     const first =
@@ -227,10 +271,18 @@ describe.each(cases)('conv: $name', ({ kernel, stride, batch, size, inputs, out,
     const seen = slope === undefined ? a : activate(a, scaleShifts, slope);
     const input = b ? concatenate(seen, b) : seen;
     const reference = convGradients(input, weights, dOutput, shape);
-    const close = (actual: ArrayLike<number>, expected: ArrayLike<number>, label: string) =>
-      expectClose(actual, expected, label, rest.precision === 'f16' ? 1e-3 : undefined);
+    const isNormed = gpu !== undefined && slope !== undefined;
+    const close = (
+      actual: ArrayLike<number>,
+      expected: ArrayLike<number>,
+      label: string,
+      readsNorm = false,
+    ) => {
+      const tolerance = isNormed && readsNorm ? operandTolerance : undefined;
+      expectClose(actual, expected, label, rest.precision === 'f16' ? 1e-3 : tolerance);
+    };
     const noBias = new Float64Array(out);
-    close(result.target, conv(input, weights, bias ?? noBias, out, shape).data, 'output');
+    close(result.target, conv(input, weights, bias ?? noBias, out, shape).data, 'output', true);
     const expectedA = channels(reference.dInput, 0, ca).data;
     close(result.dA, expectedA, 'gradient of the first input');
     const sum = expectedA.map((value, i) => value + a.data[i]!);
@@ -239,7 +291,7 @@ describe.each(cases)('conv: $name', ({ kernel, stride, batch, size, inputs, out,
       const expectedB = channels(reference.dInput, ca, inChannels).data;
       close(result.dB, expectedB, 'gradient of the second input');
     }
-    close(result.dWeights, reference.dWeights, 'gradient of the weights');
+    close(result.dWeights, reference.dWeights, 'gradient of the weights', true);
   });
 
   if (!rest.limits) return;
@@ -248,7 +300,8 @@ describe.each(cases)('conv: $name', ({ kernel, stride, batch, size, inputs, out,
     const { dispatches: fewer, ...whole } = await run();
     expect(dispatches).toBeGreaterThan(fewer);
     for (const [name, values] of Object.entries(cut)) {
-      if (name === 'dWeights' && rest.otherChunks) expectClose(values, whole.dWeights, name);
+      if (name === 'dWeights' && rest.otherChunks)
+        expectClose(values, whole.dWeights, name, gpu && operandTolerance);
       else expectSameBits(values, whole[name as keyof typeof whole]!, name);
     }
   });

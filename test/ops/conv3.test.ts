@@ -16,9 +16,10 @@ import {
 } from '../../src/gpu/tiles.ts';
 import { biasGradient } from '../../src/ops/common.ts';
 import { convBackwardInput, convBackwardWeight, convForward } from '../../src/ops/conv.ts';
-import type { MatrixKernelName } from '../../src/gpu/matrix-units.ts';
-import { matrixDevice, testDevice } from '../support/device.ts';
+import { operandTolerance } from '../../src/gpu/matrix-units.ts';
+import { testDevice } from '../support/device.ts';
 import { leaveToNode } from '../support/left-to-node.ts';
+import { kernelsOnMatrices } from '../support/matrices.ts';
 import { activate, channels, concatenate } from '../reference/activate.ts';
 import { conv, convGradients } from '../reference/conv.ts';
 import {
@@ -134,13 +135,10 @@ const cases: Case[] = [
 
 const { hardware } = kernelChoices;
 const { adapterClass, device } = await testDevice();
-const onMatrices = await matrixDevice();
-// lavapipe compiles many seconds where a subgroup has several tiles of outputs, which are loops of the same code: one case.
-const matrixVariants = (onMatrices?.matrixUnits?.shapes ?? []).flatMap(({ m, n, k }) => {
-  const name = (outputs: number): MatrixKernelName => `matrix ${m}x${n}x${k}, ${outputs}`;
-  const [one, two] = [name(Math.max(m, n)), name(2 * Math.max(m, n))];
-  return cases.map((each) => ({ each, conv3: each.name === 'several blocks of every tile' ? two : one }));
-});
+const onMatrices = await kernelsOnMatrices();
+const matrixVariants = onMatrices.flatMap(({ gpu, name, wide }) =>
+  cases.map((each) => ({ each, gpu, conv3: each.name === 'several blocks of every tile' ? wide : name })),
+);
 const forwardNames = Object.keys(forwardTiles)
   .filter(isForwardTile)
   .filter((name) => fits(forwardNeeds(forwardTiles[name]), device.limits));
@@ -181,12 +179,12 @@ const variants = leaveToNode(
         otherChunks: one.limits?.maxBindingBytes !== undefined,
       })),
     ),
-    ...matrixVariants.map(({ each, conv3 }) => ({
+    ...matrixVariants.map(({ each, gpu, conv3 }) => ({
       ...each,
       variant: conv3,
       kernels: { ...hardware, conv3, conv3Weights: conv3 },
       otherChunks: each.limits?.maxBindingBytes !== undefined,
-      gpu: onMatrices,
+      gpu,
     })),
   ].map((one) => ({ ...one, name: `${one.variant}: ${one.name}` })),
   ({ name }) => !/^voxels: |odd sizes/.test(name),
@@ -262,9 +260,12 @@ describe.each(variants)(
         actual: ArrayLike<number>,
         expected: ArrayLike<number>,
         label: string,
-        rounded = precision === 'f16',
-      ) => expectClose(actual, expected, label, rounded ? 1e-3 : undefined);
-      const normed = precision === 'f16' || (gpu !== undefined && norm === true);
+        rounded = false,
+      ) => {
+        const tolerance = rounded ? operandTolerance : undefined;
+        expectClose(actual, expected, label, precision === 'f16' ? 1e-3 : tolerance);
+      };
+      const normed = gpu !== undefined && norm === true;
       close(result.target, conv(input, weights, bias, out).data, 'output', normed);
       const dA = channels(reference.dInput, 0, ca).data;
       close(result.dA, dA, 'gradient of the first input');
@@ -282,14 +283,15 @@ describe.each(variants)(
       const { dispatches: fewer, ...whole } = await run();
       expect(dispatches).toBeGreaterThan(fewer);
       for (const [name, values] of Object.entries(cut)) {
-        if (name === 'dWeights' && rest.otherChunks) expectClose(values, whole.dWeights, name, gpu && 1e-3);
+        if (name === 'dWeights' && rest.otherChunks)
+          expectClose(values, whole.dWeights, name, gpu && operandTolerance);
         else expectSameBits(values, whole[name as keyof typeof whole]!, name);
       }
     });
   },
 );
 
-if (!onMatrices)
+if (onMatrices.length === 0)
   test('conv3, matrix units', ({ skip }) => {
     skip('the adapter offers none; they are tried on lavapipe 26 and on GPUs that have them');
   });

@@ -1,7 +1,8 @@
-/** Transposed convolutions with padding against float64 loops and PyTorch: odd sizes, two inputs, tiny bindings. */
+/** Transposed convolutions with padding against float64 loops and PyTorch: odd sizes, two inputs, tiny bindings, matrix units. */
 import { describe, expect, test } from 'vitest';
 import { InvalidOption } from '../../src/errors.ts';
 import { Recorder, type PlanLimits } from '../../src/gpu/plan.ts';
+import type { Gpu } from '../../src/gpu/device.ts';
 import type { Precision } from '../../src/gpu/precision.ts';
 import type { Size3 } from '../../src/size.ts';
 import { biasGradient } from '../../src/ops/common.ts';
@@ -13,12 +14,14 @@ import {
 } from '../../src/ops/transposed.ts';
 import fixtures from '../fixtures/torch/transposed.json';
 import { channels, concatenate } from '../reference/activate.ts';
+import { always, kernelsOnMatrices } from '../support/matrices.ts';
 import { sum } from '../reference/sum.ts';
 import { transposed, transposedGradients } from '../reference/transposed.ts';
 import {
   Bench,
   expectClose,
   expectSameBits,
+  halves,
   normals,
   randomDense,
   view,
@@ -34,6 +37,9 @@ interface Case {
   shape: ConvShape;
   precision?: Precision;
   limits?: Partial<PlanLimits>;
+  /** A device with matrix units, in place of the test device, and the choice of kernels on them. */
+  gpu?: Gpu;
+  common?: Partial<PlanLimits>;
 }
 
 const batch = 2;
@@ -75,8 +81,8 @@ interface Given {
   shape: ConvShape;
 }
 
-async function run(given: Given, limits: Partial<PlanLimits> = {}, precision?: Precision) {
-  using bench = new Bench(limits, precision);
+async function run(given: Given, limits: Partial<PlanLimits> = {}, precision?: Precision, gpu?: Gpu) {
+  using bench = new Bench(limits, precision, gpu);
   const { recorder } = bench;
   const { shape, bias } = given;
   const [first, second] = given.inputs.map((values, i) => ({ tensor: bench.volume(`input ${i}`, values) }));
@@ -123,21 +129,41 @@ async function run(given: Given, limits: Partial<PlanLimits> = {}, precision?: P
 // Chromium on SwiftShader leaves strides that differ by axis to Node, which compiles faster.
 const isNode = typeof window === 'undefined';
 
-describe.each(isNode ? cases : cases.slice(0, 3))(
+const onMatrices = (await kernelsOnMatrices()).flatMap(({ gpu, name }) =>
+  cases.map((one): Case => ({
+    ...one,
+    name: `${name}: ${one.name}`,
+    gpu,
+    common: { kernels: always(name) },
+  })),
+);
+if (onMatrices.length === 0)
+  test('transposed conv, matrix units', ({ skip }) =>
+    skip('the adapter offers none; they are tried on lavapipe 26'));
+
+describe.each([...(isNode ? cases : cases.slice(0, 3)), ...onMatrices])(
   'transposed conv: $name',
-  ({ size, channels: counts, out, shape, precision, limits }) => {
+  ({ size, channels: counts, out, shape, precision, limits, gpu, common }) => {
+    // Numbers that float16 holds: what matrix units compute is then float32's.
+    const exact = (values: Float64Array): Float64Array => (gpu ? halves(values) : values);
+    const drawn = (shape: Dense['shape']): Dense => ({ shape, data: exact(randomDense(shape).data) });
     const [x, y, z] = size;
     const [sx, sy, sz] = shape.stride;
-    const inputs = counts.map((count) => randomDense([batch, count, z, y, x]));
+    const inputs = counts.map((count) => drawn([batch, count, z, y, x]));
     const before = counts.map((count) => randomDense([batch, count, z, y, x]));
     const joined = inputs.length > 1 ? concatenate(inputs[0]!, inputs[1]!) : inputs[0]!;
-    const weights = normals(joined.shape[1] * out * tapsOf(shape.kernel));
+    const weights = exact(normals(joined.shape[1] * out * tapsOf(shape.kernel)));
     const bias = normals(out);
-    const dOutput = randomDense([batch, out, sz * z, sy * y, sx * x]);
+    const dOutput = drawn([batch, out, sz * z, sy * y, sx * x]);
     const given = { inputs, weights, bias, dOutput, before, shape };
 
     test('forward and gradients', async () => {
-      const found: Record<string, ArrayLike<number> | number> = await run(given, limits, precision);
+      const found: Record<string, ArrayLike<number> | number> = await run(
+        given,
+        { ...common, ...limits },
+        precision,
+        gpu,
+      );
       const expected = transposedGradients(joined, weights, dOutput, shape);
       const tolerance = precision === 'f16' ? 1e-3 : undefined;
       const close = (name: string, values: ArrayLike<number>) =>
@@ -156,8 +182,8 @@ describe.each(isNode ? cases : cases.slice(0, 3))(
 
     if (!limits) return;
     test('the same bits however it is cut', async () => {
-      const { dispatches, ...cut } = await run(given, limits);
-      const { dispatches: fewer, ...whole } = await run(given);
+      const { dispatches, ...cut } = await run(given, { ...common, ...limits }, precision, gpu);
+      const { dispatches: fewer, ...whole } = await run(given, common, precision, gpu);
       expect(dispatches).toBeGreaterThan(fewer);
       for (const [name, values] of Object.entries(cut))
         if (name !== 'dWeights') expectSameBits(values, whole[name as 'output'], name);

@@ -1,18 +1,26 @@
-/** Transposed convolution against float64 loops: odd shapes, norms in front, tiny bindings. */
+/**
+ * Transposed convolution against float64 loops: odd shapes, norms in front, tiny bindings. On matrix units, too: those of
+ * the adapter, and emulated ones of the sizes that GPUs have.
+ */
 import { describe, expect, test } from 'vitest';
 import { kernelChoices } from '../../src/gpu/choices.ts';
+import type { Gpu } from '../../src/gpu/device.ts';
+import { operandTolerance } from '../../src/gpu/matrix-units.ts';
 import { InvalidOption, OutOfMemory } from '../../src/errors.ts';
 import { Recorder, type PlanLimits } from '../../src/gpu/plan.ts';
 import type { Size3 } from '../../src/size.ts';
 import { biasGradient } from '../../src/ops/common.ts';
 import { upconvBackwardInput, upconvBackwardWeight, upconvForward } from '../../src/ops/upconv.ts';
 import { activate } from '../reference/activate.ts';
+import { always, kernelsOnMatrices, kernelsOnOthers } from '../support/matrices.ts';
 import { upconv, upconvGradients } from '../reference/upconv.ts';
 import {
   activatedInput,
   Bench,
+  type Dense,
   expectClose,
   expectSameBits,
+  halves,
   limitsOf,
   normals,
   randomDense,
@@ -77,25 +85,58 @@ const cases: Case[] = [
   })),
 ];
 
-const variants = (['hardware', 'lavapipe'] as const).flatMap((adapter) =>
-  cases.map((one) => ({ ...one, adapter })),
-);
+interface Variant extends Case {
+  /** Which kernels. */
+  variant: string;
+  kernels: PlanLimits['kernels'];
+  /** A device with matrix units, in place of the test device. */
+  gpu?: Gpu;
+}
+
+const [own, emulated] = await Promise.all([kernelsOnMatrices(), kernelsOnOthers()]);
+const isNode = typeof window === 'undefined'; // one device, and one compiler, is enough for matrices of other sizes
+const variants: Variant[] = [
+  ...(['hardware', 'lavapipe'] as const).flatMap((adapter) =>
+    cases.map((one) => ({ ...one, variant: `as on ${adapter}`, kernels: kernelChoices[adapter] })),
+  ),
+  ...own.flatMap(({ gpu, name }) =>
+    cases
+      .filter(({ stride }) => !stride || ['2,1,1', '1,2,2'].includes(stride.join()))
+      .map((one) => {
+        const otherChunks = one.limits !== undefined;
+        return { ...one, variant: name, kernels: always(name), gpu, otherChunks };
+      }),
+  ),
+  ...(isNode ? emulated : []).map(({ gpu, name }) => {
+    const [batch, size] = [1, [19, 3, 5]] as const;
+    const one = { batch, size, channels: 18, out: 17, norm: true, slope: 0.01 };
+    return { ...one, name: 'several blocks, emulated', variant: name, kernels: always(name), gpu };
+  }),
+];
+
+if (own.length === 0)
+  test('upconv, matrix units', ({ skip }) => skip('the adapter offers none; they are tried on lavapipe 26'));
+if (emulated.length === 0)
+  test('upconv, emulated matrix units', ({ skip }) => skip('the adapter has no float16'));
 
 describe.each(variants)(
-  'upconv as on $adapter: $name',
+  'upconv, $variant: $name',
   ({ batch, size, channels, out, norm, slope = 0, stride = [2, 2, 2], ...rest }) => {
-    const { limits, otherChunks } = rest;
-    const kernels = kernelChoices[rest.adapter];
+    const { limits, otherChunks, kernels, gpu } = rest;
+    // Numbers that float16 holds: what matrix units compute is then float32's, unless a norm comes between.
+    const given = (values: Float64Array): Float64Array => (gpu ? halves(values) : values);
+    const volume = (shape: Dense['shape']): Dense => ({ shape, data: given(randomDense(shape).data) });
+    const tolerance = gpu && norm ? operandTolerance : undefined;
     const [x, y, z] = size;
     const grown = [stride[0] * x, stride[1] * y, stride[2] * z] as const;
-    const source = randomDense([batch, channels, z, y, x]);
+    const source = volume([batch, channels, z, y, x]);
     const scaleShifts = normals(batch * channels * 2);
-    const weights = normals(channels * out * stride[0] * stride[1] * stride[2]);
+    const weights = given(normals(channels * out * stride[0] * stride[1] * stride[2]));
     const bias = normals(out);
-    const dOutput = randomDense([batch, out, grown[2], grown[1], grown[0]]);
+    const dOutput = volume([batch, out, grown[2], grown[1], grown[0]]);
 
     async function run(limits: Partial<PlanLimits> = {}) {
-      using bench = new Bench({ kernels, ...limits });
+      using bench = new Bench({ kernels, ...limits }, 'f32', gpu);
       const { recorder } = bench;
       const tensor = bench.volume('input', source);
       const input = norm ? activatedInput(bench, tensor, scaleShifts, slope) : { tensor };
@@ -125,9 +166,9 @@ describe.each(variants)(
       const result = await run(limits);
       const seen = norm ? activate(source, scaleShifts, slope) : source;
       const reference = upconvGradients(seen, weights, dOutput, stride);
-      expectClose(result.target, upconv(seen, weights, bias, stride).data, 'output');
+      expectClose(result.target, upconv(seen, weights, bias, stride).data, 'output', tolerance);
       expectClose(result.dInput, reference.dInput.data, 'gradient of the input');
-      expectClose(result.dWeights, reference.dWeights, 'gradient of the weights');
+      expectClose(result.dWeights, reference.dWeights, 'gradient of the weights', tolerance);
       expectClose(result.dBias, reference.dBias, 'gradient of the bias');
     });
 
@@ -137,7 +178,7 @@ describe.each(variants)(
       const { dispatches: fewer, ...whole } = await run();
       expect(dispatches).toBeGreaterThan(fewer);
       for (const [name, values] of Object.entries(cut)) {
-        if (name === 'dWeights' && otherChunks) expectClose(values, whole.dWeights, name);
+        if (name === 'dWeights' && otherChunks) expectClose(values, whole.dWeights, name, tolerance);
         else expectSameBits(values, whole[name as keyof typeof whole], name);
       }
     });

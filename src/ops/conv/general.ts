@@ -1,44 +1,32 @@
 /** Convolution with 1 or 3 taps and a stride of 1 or 2 along each axis, one input at a time. */
 import type { Recorder, SlabUse, Tensor, View, VolumeTensor } from '../../gpu/plan.ts';
-import type { Size3 } from '../../size.ts';
+import { axisConstants, ones, reach, type Walk } from '../../gpu/walk.ts';
 import { chunking, groupsOf64, planeQuads, reducePartials, type Input } from '../common.ts';
 import { tapsOf, type ConvShape } from './shape.ts';
 
-/** How a kernel walks over its source. */
-interface Walk extends ConvShape {
-  /** 2 where a zero stands between any two source voxels: the stride, in the gradient of the input. */
-  readonly dilation: Size3;
-}
-
-const along = <Name extends string>(name: Name, [x, y, z]: Size3) =>
-  ({ [`${name}_X`]: x, [`${name}_Y`]: y, [`${name}_Z`]: z }) as Record<`${Name}_${'X' | 'Y' | 'Z'}`, number>;
-
 /** For `Recorder.slabs`: planes of the source for those of the output. */
-const sourceUse = (
-  tensor: VolumeTensor,
-  output: VolumeTensor,
-  { kernel, stride, dilation }: Walk,
-): SlabUse => ({
+export const sourceUse = (tensor: VolumeTensor, output: VolumeTensor, walk: Walk): SlabUse => ({
   tensor,
-  ratio: stride[2] > 1 ? stride[2] : tensor.size[2] / output.size[2],
-  halo: kernel[2] > 1 || dilation[2] > 1 ? 1 : 0,
+  ratio: walk.stride[2] > 1 ? walk.stride[2] : tensor.size[2] / output.size[2],
+  halo: reach(walk, 2).before > 0 || walk.dilation[2] > 1 ? 1 : 0,
 });
 
 /** Source planes that output planes [from, to) are computed from; never none. */
-function sourcePlanes(
+export function sourcePlanes(
   { size: [, , depth] }: VolumeTensor,
   { size: [, , depthOut] }: VolumeTensor,
-  { kernel, stride, dilation }: Walk,
+  walk: Walk,
   [from, to]: readonly [number, number],
 ): [number, number] {
-  const pad = (kernel[2] - 1) / 2;
+  const { stride, dilation } = walk;
+  const { before, after } = reach(walk, 2);
   const place = (plane: number) => ({
     sample: Math.floor(plane / depthOut) * depth,
     z: stride[2] * (plane % depthOut),
   });
   const [first, last] = [place(from), place(to - 1)];
-  const begin = Math.max(0, Math.ceil((first.z - pad) / dilation[2]));
-  const end = Math.min(depth - 1, Math.floor((last.z + pad) / dilation[2]));
+  const begin = Math.max(0, Math.ceil((first.z - before) / dilation[2]));
+  const end = Math.min(depth - 1, Math.floor((last.z + after) / dilation[2]));
   const start = first.sample + Math.min(begin, depth - 1);
   return [start, Math.max(start, last.sample + end) + 1];
 }
@@ -47,6 +35,12 @@ function sourcePlanes(
 export interface Place {
   readonly inChannels: number;
   readonly first: number;
+}
+
+/** Of a gradient of weights, in which input and output may have changed places. */
+export interface WeightPlace extends Place {
+  /** The output channel that the first of `dOutput` stands for; default 0. */
+  readonly firstOut?: number;
 }
 
 /** What a convolution of one input reads and writes. */
@@ -113,9 +107,9 @@ export function convolve(
         NORM: scaleShifts !== undefined,
         BIAS: bias !== undefined,
         ADD: add,
-        ...along('KERNEL', walk.kernel),
-        ...along('STRIDE', walk.stride),
-        ...along('DILATION', walk.dilation),
+        ...axisConstants('KERNEL', walk.kernel),
+        ...axisConstants('STRIDE', walk.stride),
+        ...axisConstants('DILATION', walk.dilation),
       },
       workgroups: [groupsOf64(planeQuads(target)), Math.ceil(target.channels / 8), to - from],
       flops: (flops * (to - from)) / target.planes,
@@ -141,13 +135,7 @@ export function weightGradient(
   recorder: Recorder,
   label: string,
   { input: { tensor, scaleShifts, slope = 1 }, dOutput, dWeights }: WeightTensors,
-  {
-    inChannels,
-    first,
-    firstOut = 0,
-    flops,
-    ...shape
-  }: ConvShape & Place & { readonly firstOut?: number; readonly flops: number },
+  { inChannels, first, firstOut = 0, flops, ...shape }: ConvShape & WeightPlace & { readonly flops: number },
 ): void {
   const { channels } = tensor;
   const [width, height, depth] = tensor.size;
@@ -160,7 +148,7 @@ export function weightGradient(
   ] as const;
   const { chunkPlanes, chunks } = chunking(recorder, dOutput.planes, length, groups[0] * groups[1]);
   const partials = recorder.flat(`${label}.partials`, chunks * length);
-  const walk: Walk = { ...shape, dilation: [1, 1, 1] };
+  const walk: Walk = { ...shape, dilation: ones };
   const uses = [sourceUse(tensor, dOutput, walk), { tensor: dOutput }];
   for (const [from, to] of recorder.slabs(dOutput.planes, uses, { flops })) {
     const source = recorder.planes(tensor, ...sourcePlanes(tensor, dOutput, walk, [from, to]));
@@ -195,8 +183,8 @@ export function weightGradient(
       constants: {
         NORM: scaleShifts !== undefined,
         LANES: lanes,
-        ...along('KERNEL', shape.kernel),
-        ...along('STRIDE', shape.stride),
+        ...axisConstants('KERNEL', shape.kernel),
+        ...axisConstants('STRIDE', shape.stride),
       },
       workgroups: [...groups, Math.ceil(to / chunkPlanes) - chunk0],
       flops: (flops * (to - from)) / dOutput.planes,

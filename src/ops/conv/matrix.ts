@@ -1,15 +1,20 @@
-/** Convolutions on matrix units, with operands in float16 and sums in float32. */
+/**
+ * Convolutions of every walk on matrix units, with operands in float16 and sums in float32, where a plan has chosen that
+ * for their pass.
+ */
 import { matrixForwardConstants, matrixWeightConstants, type MatrixKernel } from '../../gpu/matrix-units.ts';
-import type { Recorder, Tensor } from '../../gpu/plan.ts';
-import { assertLength, mostPartials, reducePartials, weightSlabs } from '../common.ts';
+import { matrixKernelOf, type ConvPass } from '../../gpu/passes.ts';
+import type { Recorder, Tensor, View, VolumeTensor } from '../../gpu/plan.ts';
+import { ones, walkName, type Walk } from '../../gpu/walk.ts';
+import { assertLength, mostPartials, reducePartials, type Input } from '../common.ts';
 import type { JoinedTensors } from '../conv3/forward.ts';
-import { parts, weightGradientByLines } from '../conv3/weight-gradient.ts';
-import type { Place, WeightTensors } from './general.ts';
+import { parts } from '../conv3/weight-gradient.ts';
+import { sourcePlanes, sourceUse, type WeightPlace } from './general.ts';
 import type { Unpacked } from './pack.ts';
-import { convWork, tapsOf, usualShape } from './shape.ts';
+import { tapsOf, type ConvShape } from './shape.ts';
 
 /** Weights (out, in, taps) as conv_matrix/forward reads them: see `packWeights`. */
-export function packForMatrices(
+function pack(
   recorder: Recorder,
   label: string,
   { weights, channels, range }: Unpacked,
@@ -32,35 +37,90 @@ export function packForMatrices(
   return packed;
 }
 
-/** Assigns the target, or with `add` accumulates into it. */
-export function convolveByMatrices(
+/** What of a volume that is read decides which kernel is fastest. */
+const described = ({ tensor: { channels }, scaleShifts }: Input) => ({
+  channels,
+  norm: scaleShifts !== undefined,
+});
+
+/** A convolution without its weights. */
+export type ConvTensors = Omit<JoinedTensors, 'packed'>;
+
+/** How it is computed; `add` accumulates into the target, `flops` is the work. */
+interface ConvOptions extends Walk {
+  readonly add: boolean;
+  readonly flops: number;
+}
+
+/** What of an output and a walk does. */
+const placed = ({ channels, size: [x, y], planes }: VolumeTensor, { kernel, stride, dilation }: Walk) => {
+  const walk = { kernel, stride, dilation };
+  return {
+    channelsOut: channels,
+    grid: [x, y, planes] as const,
+    ...(walkName(walk) !== undefined && { walk }),
+  };
+};
+
+/** The pass of a convolution. */
+export const forwardPass = (
+  { precision }: Recorder,
+  { inputs, target }: ConvTensors,
+  walk: Walk,
+): ConvPass => ({
+  kind: 'forward',
+  inputs: inputs.filter((input) => input !== undefined).map(described),
+  ...placed(target, walk),
+  precision,
+});
+
+/** The pass of a gradient of weights. */
+export const weightPass = (
+  { precision }: Recorder,
+  input: Input,
+  dOutput: VolumeTensor,
+  walk: Walk,
+): ConvPass => ({ kind: 'weights', inputs: [described(input)], ...placed(dOutput, walk), precision });
+
+/** Notes the pass; computes it if a plan has chosen matrix units for it, and says whether it has. */
+export function convolvedByMatrices(
   recorder: Recorder,
-  kernel: MatrixKernel,
   label: string,
-  tensors: JoinedTensors,
-  add: boolean,
+  tensors: ConvTensors,
+  unpacked: Unpacked,
+  options: ConvOptions,
+): boolean {
+  const pass = forwardPass(recorder, tensors, options);
+  recorder.pass(pass, options.flops);
+  const kernel = matrixKernelOf(recorder.limits.kernels, pass);
+  if (kernel)
+    convolve(
+      recorder,
+      label,
+      kernel,
+      { ...tensors, packed: pack(recorder, label, unpacked, kernel) },
+      options,
+    );
+  return kernel !== undefined;
+}
+
+function convolve(
+  recorder: Recorder,
+  label: string,
+  kernel: MatrixKernel,
+  { inputs: [a, b], packed, bias, target }: JoinedTensors,
+  { add, flops, ...walk }: ConvOptions,
 ): void {
-  const {
-    inputs: [a, b],
-    packed,
-    bias,
-    target,
-  } = tensors;
-  const walk = usualShape;
   const tile = matrixForwardConstants(kernel, walk);
   const [width, height, depth] = a.tensor.size;
   const [widthOut, heightOut, depthOut] = target.size;
-  const flops = convWork(walk.kernel, a.tensor.channels + (b?.tensor.channels ?? 0), target);
-  const uses = [
-    { tensor: a.tensor, halo: 1 },
-    ...(b ? [{ tensor: b.tensor, halo: 1 }] : []),
-    { tensor: target },
-  ];
+  const uses = [a, ...(b ? [b] : [])].map(({ tensor }) => sourceUse(tensor, target, walk));
+  // Planes of a block, which lies within one sample.
+  const deep = tile.PLANES * tile.DILATION_Z;
   const blockOf = (plane: number) =>
-    Math.floor(plane / depthOut) * Math.ceil(depthOut / tile.PLANES) +
-    Math.floor((plane % depthOut) / tile.PLANES);
-  for (const [from, to] of recorder.slabs(target.planes, uses, { flops })) {
-    const [bound0, bound1] = [Math.max(0, from - 1), Math.min(a.tensor.planes, to + 1)];
+    Math.floor(plane / depthOut) * Math.ceil(depthOut / deep) + Math.floor((plane % depthOut) / deep);
+  for (const [from, to] of recorder.slabs(target.planes, [...uses, { tensor: target }], { flops })) {
+    const [bound0, bound1] = sourcePlanes(a.tensor, target, walk, [from, to]);
     const sourceA = recorder.planes(a.tensor, bound0, bound1);
     const sourceB = b ? recorder.planes(b.tensor, bound0, bound1) : sourceA;
     const out = recorder.planes(target, from, to);
@@ -108,8 +168,9 @@ export function convolveByMatrices(
         ...tile,
       },
       workgroups: [
-        Math.ceil((target.rowQuads * 4) / (tile.RUNS * tile.M)) * Math.ceil(heightOut / tile.LINES),
-        Math.ceil(target.channels / kernel.outputs),
+        Math.ceil((target.rowQuads * 4) / (tile.RUNS * tile.M * tile.DILATION_X)) *
+          Math.ceil(heightOut / (tile.LINES * tile.DILATION_Y)),
+        Math.ceil(target.channels / kernel.outputs) * tile.DILATION_Y * tile.DILATION_Z,
         blockOf(to - 1) + 1 - blockOf(from),
       ],
       flops: (flops * (to - from)) / target.planes,
@@ -118,60 +179,90 @@ export function convolveByMatrices(
 }
 
 /**
- * Assigns the gradient of the weights between `input` and the output, at `first` of `inChannels` inputs. By lines where
- * so few planes can be bound at a time that the partial sums would not fit a binding.
+ * What a gradient of weights is summed from: `dOutput` has as many voxels as outputs, `input` those that these see. Of a
+ * transposed convolution, the gradient of the output is the one that is seen, and its input, which may be read through a
+ * norm, stands for `dOutput`.
+ */
+export interface MatrixWeightTensors {
+  readonly input: Input;
+  readonly dOutput: Input;
+  readonly dWeights: View;
+}
+
+/**
+ * Notes the pass; assigns the gradient of the weights between `input` and the channels of `dOutput` if a plan has chosen
+ * matrix units for it, and says whether it has. They are not used where so few planes can be bound at a time that the
+ * partial sums would not fit a binding.
  */
 export function weightGradientByMatrices(
   recorder: Recorder,
-  kernel: MatrixKernel,
   label: string,
-  tensors: WeightTensors,
-  place: Place,
-): void {
-  const { input, dOutput, dWeights } = tensors;
-  const { inChannels, first } = place;
-  const walk = usualShape;
+  { input, dOutput: { tensor: dOutput, scaleShifts, slope }, dWeights }: MatrixWeightTensors,
+  { inChannels, first, firstOut = 0, flops, ...shape }: ConvShape & WeightPlace & { readonly flops: number },
+): boolean {
+  const walk = { ...shape, dilation: ones };
+  const pass = weightPass(recorder, input, dOutput, walk);
+  recorder.pass(pass, flops);
+  const kernel = matrixKernelOf(recorder.limits.kernels, pass);
+  if (!kernel) return false;
   const taps = tapsOf(walk.kernel);
   const tile = matrixWeightConstants(kernel, walk);
   const { channels, size, rowQuads } = input.tensor;
   const [width, height, depth] = size;
-  const [, heightOut, depthOut] = dOutput.size;
+  const [widthOut, heightOut, depthOut] = dOutput.size;
   const length = dOutput.channels * channels * taps;
   const groups = Math.ceil(channels / tile.N) * Math.ceil(dOutput.channels / kernel.outputs);
-  const cut = parts(recorder, [input.tensor, dOutput], {
+  const use = sourceUse(input.tensor, dOutput, walk);
+  const { chunks, chunkPlanes, stripes, stripeRows } = parts(recorder, dOutput, use, {
     lines: tile.LINES,
-    most: mostPartials(recorder, length),
+    most: mostPartials(recorder, tile.LANES * length),
     groups,
   });
-  const sums = cut.chunks * cut.stripes;
-  if (sums * length * 4 > recorder.limits.maxBindingBytes) {
-    weightGradientByLines(recorder, label, tensors, place);
-    return;
-  }
+  const sums = chunks * stripes * tile.LANES;
+  if (sums * length * 4 > recorder.limits.maxBindingBytes) return false;
   const partials = recorder.flat(`${label}.partials`, sums * length);
-  const work = convWork(walk.kernel, channels, dOutput);
-  const options = { halo: 1, flops: work, multiple: cut.chunkPlanes };
-  for (const slab of weightSlabs(recorder, input, dOutput, cut.chunkPlanes, options)) {
+  const cut = { flops, multiple: chunkPlanes };
+  for (const [from, to] of recorder.slabs(dOutput.planes, [use, { tensor: dOutput }], cut)) {
+    const source = recorder.planes(input.tensor, ...sourcePlanes(input.tensor, dOutput, walk, [from, to]));
+    const upstream = recorder.planes(dOutput, from, to);
+    const chunk0 = from / chunkPlanes;
     recorder.dispatch('conv_matrix/weight_gradient', {
       label,
-      bindings: { ...slab.bindings, partials },
+      bindings: {
+        source: source.view,
+        scaleShifts: input.scaleShifts ?? scaleShifts ?? source.view,
+        gradient: upstream.view,
+        partials,
+      },
       params: {
-        ...slab.params,
         width,
         height,
         depth,
         rowQuads,
+        widthOut,
         heightOut,
         depthOut,
         rowQuadsOut: dOutput.rowQuads,
         channels,
         channelsOut: dOutput.channels,
-        stripes: cut.stripes,
-        stripeRows: cut.stripeRows,
+        plane0: from,
+        plane1: to,
+        chunk0,
+        chunkPlanes,
+        stripes,
+        stripeRows,
+        startSource: source.start,
+        startGradient: upstream.start,
+        slope: input.slope ?? slope ?? 1,
       },
-      constants: { ...tile, NORM: input.scaleShifts !== undefined, RAGGED: width % 4 !== 0 },
-      workgroups: [groups, cut.stripes, slab.chunks],
-      flops: (work * (slab.to - slab.from)) / dOutput.planes,
+      constants: {
+        ...tile,
+        NORM: input.scaleShifts !== undefined,
+        ...(scaleShifts && { NORM_GRADIENT: true }),
+        RAGGED: width % 4 !== 0 || widthOut % 4 !== 0,
+      },
+      workgroups: [groups, stripes, Math.ceil(to / chunkPlanes) - chunk0],
+      flops: (flops * (to - from)) / dOutput.planes,
     });
   }
   reducePartials(recorder, `${label} sum`, partials, dWeights, {
@@ -179,6 +270,7 @@ export function weightGradientByMatrices(
     length,
     part: channels * taps,
     stride: inChannels * taps,
-    offset: first * taps,
+    offset: (firstOut * inChannels + first) * taps,
   });
+  return true;
 }

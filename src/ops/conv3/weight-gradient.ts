@@ -1,5 +1,11 @@
 /** Weight gradients of the 3×3×3 convolution: by lines from global memory, and from workgroup memory, for GPUs. */
-import { bindablePlanes, defaultLimits, type Recorder, type VolumeTensor } from '../../gpu/plan.ts';
+import {
+  bindablePlanes,
+  defaultLimits,
+  type Recorder,
+  type SlabUse,
+  type VolumeTensor,
+} from '../../gpu/plan.ts';
 import { weightConstants, weightTiles, type WeightTileName } from '../../gpu/tiles.ts';
 import { chunking, mostPartials, reducePartials, weightSlabs, type Input } from '../common.ts';
 import type { Place, WeightTensors } from '../conv/general.ts';
@@ -60,21 +66,27 @@ const plenty = 1024;
 const leastQuads = 128;
 
 /**
- * Cuts planes into chunks and a plane's rows into stripes, at most `most` in all, for `groups` workgroups in each.
- * Depends on shapes and the tile only, as long as bindings hold 128 MiB (every device's do).
+ * Cuts the planes of an output's gradient into chunks and its rows into stripes, at most `most` in all, for `groups`
+ * workgroups in each; `source` says which planes of the source these are summed with. Depends on shapes and the tile
+ * only, as long as bindings hold 128 MiB (every device's do).
  */
 export function parts(
   recorder: Recorder,
-  tensors: readonly VolumeTensor[],
+  dOutput: VolumeTensor,
+  source: SlabUse,
   { lines, most, groups }: { lines: number; most: number; groups: number },
 ) {
   const {
     planes,
     size: [, height],
     rowQuads,
-  } = tensors[0]!;
+  } = dOutput;
   const bytes = Math.min(recorder.limits.maxBindingBytes, defaultLimits.maxBindingBytes);
-  const bound = Math.min(...tensors.map((tensor) => bindablePlanes(tensor, bytes, 1)));
+  const { tensor, ratio = 1 } = source;
+  const bound = Math.min(
+    bindablePlanes(dOutput, bytes, 1),
+    Math.floor(bindablePlanes(tensor, bytes, 1) / ratio),
+  );
   const finest = Math.max(1, Math.floor((height * rowQuads) / leastQuads));
   let chunkPlanes = Math.min(walk, planes);
   const chunks = () => Math.ceil(planes / chunkPlanes);
@@ -103,7 +115,8 @@ export function weightGradientTiled(
   const { INPUTS, LANES, GROUPS, OUTS, LINES } = constants;
   const groups = Math.ceil(channels / INPUTS) * Math.ceil(dOutput.channels / (GROUPS * OUTS));
   const most = mostPartials(recorder, LANES * length);
-  const cut = parts(recorder, [input.tensor, dOutput], { lines: LINES, most, groups });
+  const source = { tensor: input.tensor };
+  const cut = parts(recorder, dOutput, source, { lines: LINES, most, groups });
   const sums = cut.chunks * cut.stripes;
   if (sums * LANES * length * 4 > recorder.limits.maxBindingBytes) {
     weightGradientByLines(recorder, label, tensors, place);

@@ -102,4 +102,7 @@ const upconv: OpCase = {
   },
 };
 
+/** Those that run on matrix units, too, where a device has them. */
+export const otherConvolutions: readonly OpCase[] = [strided, transposed, upconv];
+
 export const convolutions: readonly OpCase[] = [conv3, strided, conv1, transposed, upconv];

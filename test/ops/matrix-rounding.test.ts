@@ -1,0 +1,72 @@
+/** How far matrix units are off where operands are not numbers of float16: by no more than rounding these explains. */
+import { expect, test } from 'vitest';
+import { operandBound } from '../../src/gpu/matrix-units.ts';
+import { convBackwardInput, convBackwardWeight, convForward } from '../../src/ops/conv.ts';
+import type { Dense } from '../support/dense.ts';
+import { conv, convGradients } from '../reference/conv.ts';
+import { always, kernelsOnMatrices } from '../support/matrices.ts';
+import { Bench, normals, randomDense, relativeError, view } from '../support/run.ts';
+
+const [batch, channels, out, size] = [1, 6, 7, [13, 6, 5]] as const;
+const [x, y, z] = size;
+const voxels = x * y * z;
+const source = randomDense([batch, channels, z, y, x]);
+const dOutput = randomDense([batch, out, z, y, x]);
+const weights = normals(out * channels * 27);
+const none = new Float64Array(out);
+
+const magnitudes = (values: Float64Array): Float64Array => values.map(Math.abs);
+const sizes = ({ shape, data }: Dense): Dense => ({ shape, data: magnitudes(data) });
+
+/** The predicted error in the norm, 2.9e-4, give or take a third. */
+const [least, most] = [2e-4, 4e-4];
+
+const onMatrices = await kernelsOnMatrices();
+if (onMatrices.length === 0)
+  test('rounding', ({ skip }) => skip('the adapter offers no matrix units; they are tried on lavapipe 26'));
+
+test.each(onMatrices)('$name', async ({ gpu, name }) => {
+  using bench = new Bench({ kernels: always(name) }, 'f32', gpu);
+  const { recorder } = bench;
+  const input = { tensor: bench.volume('source', source) };
+  const w = view(bench.flat('weights', weights), weights.length);
+  const target = bench.output('target', batch, out, size);
+  convForward(recorder, 'forward', { inputs: [input], weights: w, target });
+  const upstream = bench.volume('dOutput', dOutput);
+  const dInput = bench.output('dInput', batch, channels, size);
+  convBackwardInput(recorder, 'dInput', { dOutput: upstream, weights: w, dInput });
+  const dWeights = bench.flat('dWeights', new Float64Array(weights.length));
+  const toWeights = { input, dOutput: upstream, dWeights: view(dWeights, weights.length) };
+  convBackwardWeight(recorder, 'dWeights', toWeights);
+  await bench.run();
+
+  const expected = convGradients(source, weights, dOutput);
+  const sums = convGradients(sizes(source), magnitudes(weights), sizes(dOutput));
+  const all = [
+    {
+      found: (await bench.read(target)).data,
+      expected: conv(source, weights, none, out).data,
+      sums: conv(sizes(source), magnitudes(weights), none, out).data,
+      terms: 27 * channels,
+    },
+    {
+      found: (await bench.read(dInput)).data,
+      expected: expected.dInput.data,
+      sums: sums.dInput.data,
+      terms: 27 * out,
+    },
+    {
+      found: await bench.readFlat(dWeights, weights.length),
+      expected: expected.dWeights,
+      sums: sums.dWeights,
+      terms: voxels,
+    },
+  ];
+  for (const { found, expected, sums, terms } of all) {
+    const off = Float64Array.from(expected, (value, i) => Math.abs(found[i]! - value) / sums[i]!);
+    expect(Math.max(...off)).toBeLessThanOrEqual(operandBound(terms));
+    const error = relativeError(found, expected);
+    expect(error).toBeGreaterThan(least);
+    expect(error).toBeLessThan(most);
+  }
+});
