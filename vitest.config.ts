@@ -21,6 +21,7 @@ const inNode = {
 /** What changes or measures the process that it runs in, mocks modules, or opens and loses devices of its own. */
 const alone = [
   'test/calls.test.ts',
+  'test/cli/clear.test.ts',
   'test/data/wasm.test.ts',
   'test/docs/examples.test.ts',
   'test/{example,fuzz,gpu,package}/**/*.test.ts',

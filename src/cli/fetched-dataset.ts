@@ -1,10 +1,10 @@
 /** A data set at a web address: fetched because the user asked for it, unpacked beside where results go. */
 import { existsSync } from 'node:fs';
-import { mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
+import { rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { InvalidDataset, InvalidOption, UNet3DError } from '../errors.ts';
-import { makeFolder } from '../files/write.node.ts';
+import { makeFolder, removeLeftovers, temporaryName } from '../files/write.node.ts';
 import { formatBytes } from '../format.ts';
 import { untar } from '../gpu/drivers.node.ts';
 import type { Io } from './io.ts';
@@ -27,7 +27,8 @@ export async function fetchedDataset(io: Io, address: string, parent: string): P
   io.err(`Fetching ${address}`);
   const files = filesOfDataset(await fetched(address, io.signal), address);
   makeFolder(parent);
-  const draft = await mkdtemp(`${folder}-`);
+  await removeLeftovers(parent);
+  const draft = join(parent, temporaryName());
   try {
     for (const { path, bytes } of files) {
       const target = join(draft, path);

@@ -2,7 +2,7 @@
  * What a command is about to write, looked at before its work: places that cannot be written, and files that the
  * result would destroy because they are the command's own input, under whatever name.
  */
-import { lstatSync, mkdirSync, rmdirSync, rmSync, type Stats } from 'node:fs';
+import { lstatSync, mkdirSync, rmSync, type Stats } from 'node:fs';
 import { realpath, stat } from 'node:fs/promises';
 import { dirname, join, relative, resolve } from 'node:path';
 import { bothOfPair } from '../data/source.ts';
@@ -37,8 +37,9 @@ export async function checkOutputs(outputs: readonly Outputs[], inputs: readonly
       folders.set(dirname(path), option);
     }
   for (const [folder, option] of folders) {
-    assertWritable(option, folder);
-    await removeLeftovers(folder);
+    const there = nearest(folder);
+    assertWritable(option, folder, there);
+    for (const place of new Set([there, folder])) await removeLeftovers(place);
   }
 }
 
@@ -67,13 +68,18 @@ async function assertPlainFile(option: string, path: string): Promise<void> {
 const kindOf = (info: Stats): string =>
   info.isFIFO() ? 'a named pipe' : info.isSocket() ? 'a socket' : 'a device';
 
+/** The folder, or the innermost one around it that is there. */
+function nearest(folder: string): string {
+  let there = resolve(folder);
+  while (!lstatSync(there, { throwIfNoEntry: false })) there = dirname(there);
+  return there;
+}
+
 /**
  * Tries where the folder is or would be made, in a place of its own, and leaves nothing there: no other process that is
  * about to write into the folder finds it made or taken away.
  */
-function assertWritable(option: string, folder: string): void {
-  let there = resolve(folder);
-  while (!lstatSync(there, { throwIfNoEntry: false })) there = dirname(there);
+function assertWritable(option: string, folder: string, there: string): void {
   const trial = join(there, temporaryName());
   try {
     mkdirSync(trial);
@@ -86,14 +92,4 @@ function assertWritable(option: string, folder: string): void {
   } finally {
     rmSync(trial, { recursive: true, force: true });
   }
-}
-
-/** Removes folders, innermost first, as far as nobody has put something there. */
-export function removeEmpty(folders: readonly string[]): void {
-  for (const folder of folders)
-    try {
-      rmdirSync(folder);
-    } catch {
-      return;
-    }
 }

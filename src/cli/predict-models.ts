@@ -111,19 +111,20 @@ const exists = (path: string): Promise<boolean> =>
   );
 
 async function ownModel(file: string, options: PredictOptions): Promise<FoundModel> {
-  const bytes = await readFile(file).catch((error: NodeJS.ErrnoException) => {
-    throw new InvalidModel(
-      `cannot read the model ${fileMessage(error)}; give a model.safetensors or its folder, a model folder of nnU-Net or a bundle of MONAI`,
-    );
-  });
+  const read = (): Promise<Uint8Array> =>
+    readFile(file).catch((error: NodeJS.ErrnoException) => {
+      throw new InvalidModel(
+        `cannot read the model ${fileMessage(error)}; give a model.safetensors or its folder, a model folder of nnU-Net or a bundle of MONAI`,
+      );
+    });
   // The network tells how many channels belong together; it is read before a GPU is looked for.
-  const { inChannels } = (await openModel(bytes, file)).description.config;
+  const { inChannels } = (await openModel(await read(), file)).description.config;
   return {
     inChannels,
     files: [file],
     notes: [],
     async open() {
-      return opened(await UNet3D.load(bytes, deviceOf(options)), options);
+      return opened(await UNet3D.load(await read(), deviceOf(options)), options);
     },
   };
 }

@@ -1,11 +1,11 @@
 /** `predict --shard` and `--continue`: which volumes are this process's, and which results are there already. */
 import { existsSync } from 'node:fs';
-import { readFile, rm, stat } from 'node:fs/promises';
+import { rm, stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { InvalidOption, UNet3DError } from '../errors.ts';
 import { FolderLock } from '../files/lock.node.ts';
 import { readIfThere } from '../files/read.node.ts';
-import { makeFolder, writeFileAtomically } from '../files/write.node.ts';
+import { replaceFile, writeFileAtomically } from '../files/write.node.ts';
 import { hashOfHashes, sha256OfFile } from './provenance.ts';
 import type { Shard } from './slurm.ts';
 import { toJson } from './text.ts';
@@ -28,8 +28,7 @@ const patienceMs = 60_000;
 const longest = 10 * 2 ** 20;
 
 export interface Making {
-  /** Files of the model. */
-  readonly model: readonly string[];
+  readonly model: ModelFiles;
   /** Options that results depend on. */
   readonly options: Readonly<Record<string, unknown>>;
   /** Files and folders, as they were given. */
@@ -42,18 +41,16 @@ export interface WrittenFile {
   readonly bytes: Uint8Array;
 }
 
-/** One after another: what the last one is taken as the sign of is there by then. */
-export async function writeFiles(files: readonly WrittenFile[]): Promise<void> {
-  for (const { path, bytes } of files) await writeFileAtomically(path, bytes);
-}
-
-/** A folder whose results are all of one making. */
+/** A folder whose results are all of one making, or of which nothing is recorded. */
 export class ResultsFolder {
   private constructor(
     private readonly path: string,
-    private readonly record: string,
-    private readonly signal: AbortSignal,
+    /** Undefined where nothing is to be recorded. */
+    private readonly record: string | undefined,
   ) {}
+
+  /** Of results that replace what is there, until another command records there what its own are made by. */
+  static unrecorded = (path: string): ResultsFolder => new ResultsFolder(path, undefined);
 
   /**
    * Writes the record, or finds it there.
@@ -67,21 +64,17 @@ export class ResultsFolder {
     targets: readonly string[],
     { overwrite, signal }: { readonly overwrite: boolean; readonly signal: AbortSignal },
   ): Promise<ResultsFolder> {
-    const hashes: [string, string][] = [];
-    for (const file of [...model].sort())
-      hashes.push([`${hashes.length} ${basename(file)}`, await sha256OfFile(file)]);
     const making = {
-      model: hashOfHashes(Object.fromEntries(hashes)),
+      model: model.hash,
       options,
       inputs: inputs.map((input) => resolve(input)).sort(),
     };
     const record = `${toJson(making, 2)}\n`;
-    const file = join(path, recordName);
-    makeFolder(path);
     using held = await FolderLock.wait(path, patienceMs, signal);
     void held; // until the end
-    const before = await readIfThere(file, longest);
-    if (before && new TextDecoder().decode(before) === record) return new ResultsFolder(path, record, signal);
+    const results = new ResultsFolder(path, record);
+    const before = await results.#found();
+    if (before === record) return results;
     const there = targets.filter((target) => existsSync(target));
     const remedy = 'have all made anew (--overwrite), or give another --out';
     if (!overwrite && (before ?? there.length > 0))
@@ -90,21 +83,71 @@ export class ResultsFolder {
           ? `the results in ${path} are of another model, other options or other images, see ${recordName} there: ${remedy}`
           : `${there[0]} is there already, and no ${recordName} beside it says by which model: ${remedy}`,
       );
-    for (const target of there) await rm(target, { force: true });
-    await writeFileAtomically(file, record);
-    return new ResultsFolder(path, record, signal);
+    // First of all the record: whoever still writes by it gives up.
+    for (const path of [results.#file, ...there]) await rm(path, { force: true });
+    await writeFileAtomically(results.#file, record);
+    return results;
   }
 
-  /** @throws UNet3DError where another command has taken over the folder, and then nothing is written */
-  async write(files: readonly WrittenFile[]): Promise<void> {
-    using held = await FolderLock.wait(this.path, patienceMs, this.signal);
-    void held;
-    const found = await readFile(join(this.path, recordName), 'utf8').catch(() => '');
-    if (found !== this.record)
-      throw new UNet3DError(
-        `${this.path} was taken over by another command meanwhile, with another model, options or images: give another --out`,
-      );
-    await writeFiles(files);
+  get #file(): string {
+    return join(this.path, recordName);
+  }
+
+  async #found(): Promise<string | undefined> {
+    const bytes = await readIfThere(this.#file, longest);
+    return bytes && new TextDecoder().decode(bytes);
+  }
+
+  /**
+   * Writes one file after another: what the last one is taken as the sign of is there by then.
+   * @param confirm is asked before each appears
+   * @throws UNet3DError where another command has taken over the folder, and then nothing is written
+   */
+  async write(files: readonly WrittenFile[], confirm: () => Promise<void>): Promise<void> {
+    for (const { path, bytes } of files)
+      await replaceFile(path, bytes, async () => {
+        await confirm();
+        if ((await this.#found()) === this.record) return;
+        throw new UNet3DError(
+          `${this.path} was taken over by another command meanwhile, with another model, options or images: give another --out`,
+        );
+      });
+  }
+}
+
+/** What files are, as far as the disk tells without reading them: changes when one is replaced or written to. */
+export async function stampOf(files: readonly string[]): Promise<string> {
+  const stamps = await Promise.all(
+    files.map(async (file) => {
+      const info = await stat(file).catch(() => undefined);
+      return info && [info.dev, info.ino, info.size, info.mtimeMs];
+    }),
+  );
+  return JSON.stringify(stamps);
+}
+
+/** Files of a model by what they hold, which must be what is loaded. */
+export class ModelFiles {
+  private constructor(
+    private readonly files: readonly string[],
+    private readonly stamp: string,
+    readonly hash: string,
+  ) {}
+
+  static async read(given: readonly string[]): Promise<ModelFiles> {
+    const files = [...given].sort();
+    const stamp = await stampOf(files);
+    const hashes: [string, string][] = [];
+    for (const file of files) hashes.push([`${hashes.length} ${basename(file)}`, await sha256OfFile(file)]);
+    return new ModelFiles(files, stamp, hashOfHashes(Object.fromEntries(hashes)));
+  }
+
+  /** @throws UNet3DError where one of them was replaced since they were read */
+  async assertSame(): Promise<void> {
+    if ((await stampOf(this.files)) === this.stamp) return;
+    throw new UNet3DError(
+      `the model was replaced while it was opened (${this.files[0]}): start again, with the new one`,
+    );
   }
 }
 

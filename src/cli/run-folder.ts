@@ -5,17 +5,18 @@ import { isAbsolute, join, relative, sep } from 'node:path';
 import { splitSchema, testedPart } from '../data/split.ts';
 import { InvalidDataset, InvalidOption, UNet3DError } from '../errors.ts';
 import { assertUnlocked, FolderLock } from '../files/lock.node.ts';
-import { makeFolder, removeLeftovers, writeFileAtomically } from '../files/write.node.ts';
+import { removeLeftovers, writeFileAtomically } from '../files/write.node.ts';
 import { readJson } from '../json.ts';
 import { curves } from '../report/curves.ts';
 import { encodePng } from '../report/png.ts';
 import type { Picture } from '../report/raster.ts';
-import { checkpointFiles, hasCheckpoint } from '../train/checkpoint.node.ts';
+import { checkpointFiles, folderFiles, hasCheckpoint } from '../train/checkpoint.node.ts';
+import type { CheckpointStore } from '../train/checkpoint.ts';
 import type { EpochRow } from '../train/events.ts';
 import { historyCsv } from '../train/history.ts';
 import { fileMessage } from './failure.ts';
 import type { Io } from './io.ts';
-import { checkOutputs, removeEmpty } from './outputs.ts';
+import { checkOutputs } from './outputs.ts';
 import { toJson } from './text.ts';
 
 /** Which cases each fold trains on and validates, within the folder of several. */
@@ -36,19 +37,23 @@ export const crossValidationFiles = [
 /** Where the segmentations of the tested cases go, within the folder of a training. */
 export const predictionsName = 'predictions';
 
-/** Everything that a training may write besides its predictions. */
-const runFiles = [
-  ...checkpointFiles,
-  'config.json',
-  'split.json',
-  'history.csv',
-  'progress.png',
-  'model.safetensors',
-  'metrics.json',
-  'slices.png',
-  'report.html',
-  'batch.png',
-  'augmentation.png',
+/**
+ * Everything that a training may write besides its predictions, in the order in which it is taken away: what says that
+ * it is done before what it is done with, and last what it can be gone on with.
+ */
+const [resultFiles, beginnings] = [
+  [
+    'report.html',
+    'model.safetensors',
+    'metrics.json',
+    'slices.png',
+    'history.csv',
+    'progress.png',
+    'batch.png',
+    'augmentation.png',
+    ...checkpointFiles,
+  ],
+  ['config.json', 'split.json'],
 ];
 
 export class RunFolder implements Disposable {
@@ -57,8 +62,6 @@ export class RunFolder implements Disposable {
     private readonly io: Io,
     /** Undefined where it is only looked at. */
     private readonly lock: FolderLock | undefined,
-    /** Folders that were not there before, innermost first. */
-    private readonly made: readonly string[],
   ) {}
 
   /**
@@ -68,16 +71,15 @@ export class RunFolder implements Disposable {
    * @throws UNet3DError if that fails, or another process trains into it
    */
   static async open(path: string, io: Io, patienceMs = 0): Promise<RunFolder> {
-    let made: string[] = [];
+    let lock: FolderLock | undefined;
     try {
-      made = makeFolder(path);
-      const lock = await FolderLock.wait(path, patienceMs, io.signal);
+      lock = await FolderLock.wait(path, patienceMs, io.signal);
       for (const pid of lock.left)
         io.err(`warning: process ${pid}, which no longer runs, had left ${path} locked; its place is taken.`);
       for (const folder of [path, join(path, predictionsName)]) await removeLeftovers(folder);
-      return new RunFolder(path, io, lock, made);
+      return new RunFolder(path, io, lock);
     } catch (error) {
-      removeEmpty(made);
+      lock?.[Symbol.dispose]();
       if (error instanceof UNet3DError) throw error;
       const reason = fileMessage(error as NodeJS.ErrnoException);
       throw new UNet3DError(
@@ -89,12 +91,11 @@ export class RunFolder implements Disposable {
 
   /** The folder of a training whose files another process writes: nothing is made, locked, written or taken away. */
   static lookAt(path: string, io: Io): RunFolder {
-    return new RunFolder(path, io, undefined, []);
+    return new RunFolder(path, io, undefined);
   }
 
   [Symbol.dispose](): void {
     this.lock?.[Symbol.dispose]();
-    removeEmpty(this.made);
   }
 
   /**
@@ -104,7 +105,7 @@ export class RunFolder implements Disposable {
    */
   async check(inputs: readonly string[], cases: readonly string[]): Promise<void> {
     if (!this.lock) return;
-    const names = [...runFiles, ...cases.map(predictionName)];
+    const names = [...resultFiles, ...beginnings, ...cases.map(predictionName)];
     await checkOutputs([{ option: '--out', paths: names.map((name) => this.file(name)) }], inputs);
   }
 
@@ -162,21 +163,28 @@ export class RunFolder implements Disposable {
     };
     const { holdsFolds } = this;
     if (holdsFolds) {
+      await remove(crossValidationFiles);
       const folds = (await readdir(this.path)).filter((entry) => foldPattern.test(entry));
       for (const name of folds) assertUnlocked(this.file(name)); // before anything is taken away
       for (const name of folds) {
         using fold = await RunFolder.open(this.file(name), this.io);
         await fold.clear();
       }
-      await remove(crossValidationFiles);
     }
-    await remove([...testedCases(split).map(predictionName), ...runFiles]);
+    await remove([...resultFiles, ...testedCases(split).map(predictionName), ...beginnings]);
     // By these two, of which config.json has gone, folds are known: what is stopped before is cleared the next time.
     if (holdsFolds) await remove([foldsName]);
   }
 
+  /** @throws UNet3DError where the folder is no longer this training's: somebody deleted it, or moved it away */
   async write(name: string, content: Uint8Array | string): Promise<void> {
+    this.lock?.assertHeld();
     if (this.lock) await writeFileAtomically(this.file(name), content);
+  }
+
+  /** Where checkpoints are kept; saving one throws as `write`. */
+  get checkpoints(): CheckpointStore {
+    return folderFiles(this.path, this.lock);
   }
 
   async json(name: string, value: unknown): Promise<void> {

@@ -6,7 +6,6 @@ import { Aborted } from '../errors.ts';
 import { defaultBudget } from '../model/budget.ts';
 import { sizeMultiple } from '../model/sizes.ts';
 import { summarise } from '../model/summary.ts';
-import { folderFiles } from '../train/checkpoint.node.ts';
 import type { TrainingEvent, TrainingResult } from '../train/events.ts';
 import { UNet3D } from '../unet3d.ts';
 import { dataFiles } from './dataset-options.ts';
@@ -241,7 +240,7 @@ async function fit(
     validationWindow: patch && source.size,
     ...protocolOf(options),
     signal: io.signal,
-    checkpoint: folderFiles(folder.path),
+    checkpoint: folder.checkpoints,
     resume: options.resume ?? false,
     ...(options.tune !== undefined && { tune: options.tune }),
     onEvent,

@@ -3,7 +3,7 @@
  * whole or not at all, and one that a killed process has left is followed by N + 1, never replaced: of any number of
  * processes that find it, one gets the next.
  */
-import { setTimeout as rest } from 'node:timers/promises';
+import { randomUUID } from 'node:crypto';
 import {
   constants,
   copyFileSync,
@@ -14,10 +14,11 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
+import { setTimeout as rest } from 'node:timers/promises';
 import { Aborted, UNet3DError } from '../errors.ts';
 import { isRunning, parseProcess, formatProcess, thisProcess, type ProcessId } from './process.node.ts';
-import { aboutFile, temporaryName } from './write.node.ts';
+import { aboutFile, makeFolder, removeEmpty, temporaryName } from './write.node.ts';
 
 interface Lock {
   readonly path: string;
@@ -51,7 +52,7 @@ const longest = 1000;
 function ownerOf(path: string): ProcessId | undefined {
   const info = lstatSync(path);
   const isOurs = info.isFile() && info.size <= longest;
-  return isOurs ? parseProcess(readFileSync(path, 'utf8').trim()) : undefined;
+  return isOurs ? parseProcess(readFileSync(path, 'utf8').split('\n')[0]!) : undefined;
 }
 
 const isLeft = ({ owner }: Lock): boolean => owner !== undefined && isRunning(owner) === false;
@@ -82,38 +83,69 @@ function inUse(folder: string, { owner, path }: Lock): UNet3DError {
 }
 
 export class FolderLock implements Disposable {
-  readonly #path: string;
-  readonly #release = (): void => rmSync(this.#path, { force: true });
+  readonly #release = (): void => {
+    if (this.isHeld) rmSync(this.path, { force: true });
+    removeEmpty(this.made);
+  };
 
   private constructor(
-    path: string,
+    private readonly folder: string,
+    private readonly path: string,
+    /** What the lock says, like no other one. */
+    private readonly text: string,
+    /** Folders that were not there before, innermost first. */
+    private readonly made: readonly string[],
     /** Numbers of the processes that no longer run and had left the folder locked. */
     readonly left: readonly number[],
   ) {
-    this.#path = path;
     process.once('exit', this.#release); // also where a second Ctrl-C ends the process at once
   }
 
-  /** @throws UNet3DError if a process that may still run has locked the folder; what the operating system says */
+  /**
+   * Makes the folder where it is not there; disposing of the lock takes it away again if nothing was put there.
+   * @throws UNet3DError if a process that may still run has locked the folder; what the operating system says
+   */
   static take(folder: string): FolderLock {
+    const made: string[] = [];
+    try {
+      return FolderLock.#take(folder, made);
+    } catch (error) {
+      removeEmpty(made);
+      throw error;
+    }
+  }
+
+  /** @param made gets the folders that had to be made */
+  static #take(folder: string, made: string[]): FolderLock {
     for (;;) {
-      const before = locksOf(folder);
-      const held = before.find((lock) => !isLeft(lock));
-      if (held) throw inUse(folder, held);
-      const last = before.reduce((most, { number }) => (number > most ? number : most), 0n);
-      const path = join(folder, `.lock-${last + 1n}`);
-      if (!create(folder, path)) continue;
-      // One who looked before a lock was let go of may have taken an earlier number: who sees another gives way.
-      const other = locksOf(folder).find((lock) => lock.path !== path && !isLeft(lock));
-      if (other) {
-        rmSync(path, { force: true });
-        throw inUse(folder, other);
+      made.unshift(...makeFolder(folder));
+      try {
+        const before = locksOf(folder);
+        const held = before.find((lock) => !isLeft(lock));
+        if (held) throw inUse(folder, held);
+        const last = before.reduce((most, { number }) => (number > most ? number : most), 0n);
+        const path = join(folder, `.lock-${last + 1n}`);
+        const text = `${formatProcess(thisProcess())}\n${randomUUID()}\n`;
+        if (!create(folder, path, text)) continue;
+        // One who looked before a lock was let go of may have taken an earlier number: who sees another gives way.
+        const other = locksOf(folder).find((lock) => lock.path !== path && !isLeft(lock));
+        if (other) {
+          rmSync(path, { force: true });
+          throw inUse(folder, other);
+        }
+        for (const lock of before) rmSync(lock.path, { force: true });
+        return new FolderLock(
+          resolve(folder),
+          resolve(path),
+          text,
+          made,
+          before.map(({ owner }) => owner!.pid),
+        );
+      } catch (error) {
+        // One who made it and left has taken it away, empty.
+        const isGone = lstatSync(folder, { throwIfNoEntry: false }) === undefined;
+        if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || !isGone) throw error;
       }
-      for (const lock of before) rmSync(lock.path, { force: true });
-      return new FolderLock(
-        path,
-        before.map(({ owner }) => owner!.pid),
-      );
     }
   }
 
@@ -132,6 +164,23 @@ export class FolderLock implements Disposable {
       }
   }
 
+  /** Whether the lock is there as it was made: somebody may have moved the folder away, or deleted it. */
+  get isHeld(): boolean {
+    try {
+      return readFileSync(this.path, 'utf8') === this.text;
+    } catch {
+      return false;
+    }
+  }
+
+  /** @throws UNet3DError where it is not */
+  assertHeld(): void {
+    if (this.isHeld) return;
+    throw new UNet3DError(
+      `${this.folder} was deleted, moved away or taken over while this process wrote into it: nothing more is written there`,
+    );
+  }
+
   [Symbol.dispose](): void {
     process.off('exit', this.#release);
     this.#release();
@@ -139,10 +188,10 @@ export class FolderLock implements Disposable {
 }
 
 /** Makes a lock that is whole from the start; false if it is there already. */
-function create(folder: string, path: string): boolean {
+function create(folder: string, path: string, text: string): boolean {
   const draft = join(folder, temporaryName());
   try {
-    writeFileSync(draft, `${formatProcess(thisProcess())}\n`);
+    writeFileSync(draft, text);
     try {
       linkSync(draft, path);
     } catch (error) {

@@ -1,5 +1,6 @@
 /** Which process something on the disk belongs to, and whether that process still runs. */
-import { readFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { readFileSync, readlinkSync } from 'node:fs';
 import { hostname } from 'node:os';
 
 export interface ProcessId {
@@ -7,8 +8,20 @@ export interface ProcessId {
   readonly pid: number;
   /** Tells a process from a later one of the same number: the kernel's clock at its start; empty where unknown. */
   readonly started: string;
+  /** Where the number means that process; undefined where unknown. */
+  readonly place?: Place | undefined;
   /** Of a process that Slurm has started. */
   readonly job?: Job | undefined;
+}
+
+/** What Linux tells of where a process runs: containers and machines may share a host's name. Empty where unknown. */
+interface Place {
+  /** Stays through restarts. */
+  readonly machine: string;
+  /** Since the machine was started. */
+  readonly boot: string;
+  /** Within which processes are numbered. */
+  readonly namespace: string;
 }
 
 /** A job of Slurm, which starts on one host and, requeued, goes on on another, but never runs twice at a time. */
@@ -20,6 +33,26 @@ interface Job {
 
 const plain = (name: string): string => name.replace(/[^\w.]/g, '_');
 const host = plain(hostname());
+
+/** What `read` gives, or nothing. */
+function orEmpty(read: () => string): string {
+  try {
+    return read();
+  } catch {
+    return '';
+  }
+}
+
+const digest = (path: string): string =>
+  orEmpty(() => createHash('sha256').update(readFileSync(path)).digest('hex').slice(0, 8));
+
+function thisPlace(): Place | undefined {
+  const boot = digest('/proc/sys/kernel/random/boot_id');
+  if (boot === '') return undefined;
+  const namespace = orEmpty(() => /\d+/.exec(readlinkSync('/proc/self/ns/pid'))?.[0] ?? '');
+  return { machine: digest('/etc/machine-id'), boot, namespace };
+}
+const place = thisPlace();
 
 function thisJob(): Job | undefined {
   const {
@@ -35,12 +68,26 @@ export const thisProcess = (): ProcessId => ({
   host,
   pid: process.pid,
   started: kernelFacts(process.pid)?.started ?? '',
+  place,
   job: thisJob(),
 });
 
-/** `undefined` for a process of another host, of which nothing is known here but that it ended if its job was requeued. */
-export function isRunning({ host: where, pid, started, job }: ProcessId): boolean | undefined {
-  if (where !== host) {
+/**
+ * `undefined` for a process of another host or container, of which nothing is known here but that it ended if its job
+ * was requeued.
+ */
+export function isRunning({ host: where, pid, started, place: its, job }: ProcessId): boolean | undefined {
+  const isNear = where === host && (!its || !place || isSame(its, place));
+  if (!isNear) {
+    // Of this very machine, but from before it was started anew.
+    if (
+      where === host &&
+      its &&
+      its.machine !== '' &&
+      its.machine === place?.machine &&
+      its.boot !== place.boot
+    )
+      return false;
     const now = thisJob();
     return job && job.name === now?.name && job.restarts < now.restarts ? false : undefined;
   }
@@ -54,6 +101,9 @@ export function isRunning({ host: where, pid, started, job }: ProcessId): boolea
   return facts.isRunning && (started === '' || facts.started === started);
 }
 
+const isSame = (one: Place, other: Place): boolean =>
+  one.boot === other.boot && one.namespace === other.namespace;
+
 /** What Linux tells of a process; undefined elsewhere, and of what is hidden from us. */
 function kernelFacts(pid: number): { isRunning: boolean; started: string } | undefined {
   try {
@@ -66,14 +116,22 @@ function kernelFacts(pid: number): { isRunning: boolean; started: string } | und
 }
 
 /** As a part of a file's name. */
-export const formatProcess = ({ host, pid, started, job }: ProcessId): string =>
-  `${host}-${pid}-${started}${job ? `-${job.name}-${job.restarts}` : ''}`;
+export function formatProcess({ host, pid, started, place, job }: ProcessId): string {
+  const where = place ? `~${place.machine}.${place.boot}.${place.namespace}` : '';
+  return `${host}-${pid}-${started}${where}${job ? `-${job.name}-${job.restarts}` : ''}`;
+}
 
 /** Undefined for what `formatProcess` has not made. */
 export function parseProcess(text: string): ProcessId | undefined {
-  const match = /^([\w.]+)-([1-9]\d{0,8})-(\d*)(?:-([\w.]+)-(\d{1,9}))?$/.exec(text);
+  const match =
+    /^([\w.]+)-([1-9]\d{0,8})-(\d*)(?:~([\da-f]*)\.([\da-f]+)\.(\d*))?(?:-([\w.]+)-(\d{1,9}))?$/.exec(text);
   if (!match) return undefined;
-  const [, host, pid, started, name, restarts] = match;
-  const job = name === undefined ? undefined : { name, restarts: Number(restarts) };
-  return { host: host!, pid: Number(pid), started: started!, job };
+  const [, host, pid, started, machine, boot, namespace, name, restarts] = match;
+  return {
+    host: host!,
+    pid: Number(pid),
+    started: started!,
+    place: boot === undefined ? undefined : { machine: machine!, boot, namespace: namespace! },
+    job: name === undefined ? undefined : { name, restarts: Number(restarts) },
+  };
 }

@@ -1,6 +1,6 @@
 /** Files that are written whole or not at all, and folders for them. */
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync, rmdirSync } from 'node:fs';
 import { open, readdir, rename, rm } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import * as v from 'valibot';
@@ -28,6 +28,16 @@ export function makeFolder(path: string): string[] {
   }
 }
 
+/** Removes folders, innermost first, as far as nobody has put something there. */
+export function removeEmpty(folders: readonly string[]): void {
+  for (const folder of folders)
+    try {
+      rmdirSync(folder);
+    } catch {
+      return;
+    }
+}
+
 /** A file under way, beside the one that it is to become; hidden, so that nothing takes it for a volume. */
 export const temporaryName = (): string =>
   `.unet3d-${formatProcess(thisProcess())}-${randomBytes(4).toString('hex')}.tmp`;
@@ -49,6 +59,15 @@ const writeEntries = {
  */
 export async function writeFileAtomically(path: string, bytes: Uint8Array | string): Promise<void> {
   assertOptions('writeFileAtomically', writeEntries, { path, bytes });
+  await replaceFile(path, bytes);
+}
+
+/** As `writeFileAtomically`. @param confirm is asked last, when all is written but the name: the old file stays if it throws */
+export async function replaceFile(
+  path: string,
+  bytes: Uint8Array | string,
+  confirm?: () => Promise<void>,
+): Promise<void> {
   const temporary = join(dirname(path), temporaryName());
   try {
     makeFolder(dirname(path));
@@ -59,6 +78,7 @@ export async function writeFileAtomically(path: string, bytes: Uint8Array | stri
     } finally {
       await file.close();
     }
+    await confirm?.();
     await rename(temporary, path);
   } catch (error) {
     await rm(temporary, { force: true }).catch(() => undefined);

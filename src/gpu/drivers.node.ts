@@ -2,21 +2,13 @@
  * The Vulkan drivers that may be at hand besides the system's: a lavapipe fetched into the checkout and the
  * SwiftShader that a Chromium package for servers carries. Node on Linux only.
  */
-import {
-  existsSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { existsSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { constants, homedir } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { brotliDecompressSync } from 'node:zlib';
-import { makeFolder } from '../files/write.node.ts';
+import { makeFolder, temporaryName } from '../files/write.node.ts';
 
 /** The variables by which Vulkan's loader is told what drivers to use, the newer one first. */
 export const DRIVER_VARIABLES = ['VK_DRIVER_FILES', 'VK_ICD_FILENAMES'] as const;
@@ -48,7 +40,7 @@ export function inCheckout(): boolean {
 /** Where unpacked drivers live: `.cache` of a checkout, or the user's cache folder for an installed package. */
 export function cacheFolder(): string {
   if (inCheckout()) return join(packageRoot(), '.cache');
-  return join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'unet3d-gpu');
+  return join(process.env['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'unet3d-gpu');
 }
 
 /** The driver description and the `node` wrapper that `npm run gpu:lavapipe` leaves behind. */
@@ -178,8 +170,7 @@ export function unpackFromChromium(archives: readonly string[], folder: string):
   if (existsSync(target)) return target;
   const bin = chromiumPackage();
   if (bin === undefined) return undefined;
-  makeFolder(cacheFolder());
-  const draft = mkdtempSync(`${target}-`);
+  const draft = join(cacheFolder(), temporaryName());
   try {
     for (const archive of archives) {
       const bytes = brotliDecompressSync(readFileSync(join(bin, `${archive}.br`)));

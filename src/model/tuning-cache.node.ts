@@ -1,9 +1,10 @@
 /** The cache of kernel choices in the user's cache folder. */
 import { homedir } from 'node:os';
 import { join } from 'node:path';
+import { UNet3DError } from '../errors.ts';
 import { FolderLock } from '../files/lock.node.ts';
 import { readIfThere } from '../files/read.node.ts';
-import { makeFolder, removeLeftovers, writeFileAtomically } from '../files/write.node.ts';
+import { removeLeftovers, writeFileAtomically } from '../files/write.node.ts';
 import { assertOptions } from '../options.ts';
 import { openObject, text, withParts } from '../schema.ts';
 import type { TuningStore } from './tuning-cache.ts';
@@ -30,9 +31,27 @@ export function cacheFolder(
   const { platform, env } = system;
   const base =
     platform === 'win32'
-      ? (env['LOCALAPPDATA'] ?? join(home, 'AppData', 'Local'))
-      : (env['XDG_CACHE_HOME'] ?? join(home, platform === 'darwin' ? 'Library/Caches' : '.cache'));
+      ? env['LOCALAPPDATA'] || join(home, 'AppData', 'Local')
+      : env['XDG_CACHE_HOME'] || join(home, platform === 'darwin' ? 'Library/Caches' : '.cache');
   return join(base, 'unet3d-gpu');
+}
+
+/** Folders whose lock somebody has left, or keeps for longer than a write takes. */
+const stuck = new Set<string>();
+
+/**
+ * The lock of the folder; none where it is not to be had within the time, once: at worst the choices of one of two
+ * processes are lost, and measured again.
+ */
+async function locked(folder: string): Promise<FolderLock | undefined> {
+  if (stuck.has(folder)) return undefined;
+  try {
+    return await FolderLock.wait(folder, patienceMs);
+  } catch (error) {
+    if (!(error instanceof UNet3DError)) throw error;
+    stuck.add(folder);
+    return undefined;
+  }
 }
 
 /** Bytes of a cache at most; one of a hundred devices has some hundred thousand. */
@@ -60,8 +79,7 @@ export function folderCache(folder = cacheFolder()): TuningStore {
   return {
     ...store,
     async update(name, change) {
-      makeFolder(folder);
-      using held = await FolderLock.wait(folder, patienceMs);
+      using held = await locked(folder);
       void held; // until the end
       await store.save(name, change(await store.load(name).catch(() => undefined)));
     },

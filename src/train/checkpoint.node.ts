@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { FolderLock } from '../files/lock.node.ts';
 import { readIfThere } from '../files/read.node.ts';
 import { previousName } from '../files/store.ts';
-import { makeFolder, writeFileAtomically } from '../files/write.node.ts';
+import { writeFileAtomically } from '../files/write.node.ts';
 import { assertOptions } from '../options.ts';
 import { text } from '../schema.ts';
 import { checkpointName, type CheckpointStore } from './checkpoint.ts';
@@ -28,20 +28,30 @@ export const hasCheckpoint = (folder: string): boolean =>
  */
 export function folderStore(folder: string): CheckpointStore {
   assertOptions('folderStore', { folder: text }, { folder });
+  let lock: FolderLock | undefined;
   return {
-    ...folderFiles(folder),
+    ...folderFiles(folder, { assertHeld: () => lock?.assertHeld() }),
     // eslint-disable-next-line @typescript-eslint/require-await -- what is thrown is a rejection
     async hold() {
-      makeFolder(folder);
-      return FolderLock.take(folder);
+      const taken = (lock = FolderLock.take(folder));
+      return {
+        [Symbol.dispose]() {
+          taken[Symbol.dispose]();
+          lock = undefined;
+        },
+      };
     },
   };
 }
 
 /** As `folderStore`, for a folder that is locked already. */
-export function folderFiles(folder: string): CheckpointStore {
+export function folderFiles(
+  folder: string,
+  lock: Pick<FolderLock, 'assertHeld'> | undefined,
+): CheckpointStore {
   return {
     async save(name, bytes) {
+      lock?.assertHeld();
       const path = join(folder, name);
       await writeFileAtomically(`${path}.new`, bytes).catch((error: Error) => {
         throw Object.assign(error, { path }); // the name that people know

@@ -1,6 +1,6 @@
 /** `export`: the library's bytes in files, and what it refuses before anything is written. */
 import { readFileSync } from 'node:fs';
-import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { filesIn } from '../../src/data/dataset.node.ts';
@@ -40,6 +40,12 @@ test('each kind, beside the model or where it is wanted', async () => {
   const { files } = await exportNnunet(model, { dataset: 'Dataset042_Parts' });
   expect(written).toEqual(files.map(({ path }) => join(folder, 'model-nnunet', path)));
   for (const [index, { source }] of files.entries()) expect(await bytesAt(written[index]!)).toEqual(source);
+  // What describes the others comes last: where writing ends early, it is not beside weights that it is not of.
+  await run('--to', 'nnunet', '--dataset', 'Dataset042_Parts', '--overwrite');
+  const times = await Promise.all(written.map((path) => stat(path, { bigint: true })));
+  const [plans, ...others] = times.map(({ mtimeNs }) => mtimeNs);
+  expect(written[0]).toMatch(/plans\.json$/);
+  expect(others.every((time) => time <= plans!)).toBe(true);
   // What was written for PyTorch is a model here too.
   const again = join(folder, 'again.safetensors');
   const { err } = await cli(['export', join(folder, 'model.pth'), '--to', 'safetensors', '--out', again]);

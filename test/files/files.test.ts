@@ -1,13 +1,13 @@
 /** Files written whole, folders, locks, and what tells one file from another. */
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { link, mkdir, readFile, readdir, rm, symlink, writeFile } from 'node:fs/promises';
+import { link, mkdir, readFile, readdir, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test, vi } from 'vitest';
 import { UNet3DError } from '../../src/errors.ts';
 import { assertUnlocked, FolderLock } from '../../src/files/lock.node.ts';
-import { formatProcess, thisProcess } from '../../src/files/process.node.ts';
+import { formatProcess, isRunning, parseProcess, thisProcess } from '../../src/files/process.node.ts';
 import { readIfThere } from '../../src/files/read.node.ts';
 import { fileKeys } from '../../src/files/same.node.ts';
 import { makeFolder, removeLeftovers, writeFileAtomically } from '../../src/files/write.node.ts';
@@ -223,6 +223,58 @@ describe('a lock', () => {
     expect(lock.left).toEqual([process.pid]);
   });
 
+  test.runIf(thisProcess().place)(
+    'of a host of our name is another container, or another machine; or this machine, before it was started anew',
+    () => {
+      const own = thisProcess();
+      const elsewhere = (other: Partial<NonNullable<typeof own.place>>, pid = own.pid) =>
+        isRunning(parseProcess(formatProcess({ ...own, pid, place: { ...own.place!, ...other } }))!);
+      expect(elsewhere({})).toBe(true);
+      for (const pid of [own.pid, 999_999_999]) {
+        expect(elsewhere({ namespace: '1' }, pid)).toBeUndefined();
+        expect(elsewhere({ boot: 'abc', machine: '' }, pid)).toBeUndefined();
+        expect(elsewhere({ boot: 'abc', machine: '123' }, pid)).toBeUndefined();
+        if (own.place!.machine !== '') expect(elsewhere({ boot: 'abc' }, pid)).toBe(false);
+      }
+    },
+  );
+
+  test('of a folder that was moved away is not that of the next one of its name', async () => {
+    const folder = join(await temporaryFolder(), 'run');
+    const [held, store] = [FolderLock.take(folder), folderStore(folder)];
+    held.assertHeld();
+    await rename(folder, `${folder}.away`);
+    using other = FolderLock.take(folder);
+    expect(() => held.assertHeld()).toThrow(`${folder} was deleted, moved away or taken over`);
+    held[Symbol.dispose]();
+    other.assertHeld();
+    other[Symbol.dispose]();
+
+    using hold = await store.hold!();
+    await store.save('a', new Uint8Array(1));
+    await rm(folder, { recursive: true });
+    await expect(store.save('a', new Uint8Array(2))).rejects.toThrow('was deleted, moved away or taken over');
+    expect(existsSync(folder)).toBe(false);
+    hold[Symbol.dispose]();
+  });
+
+  test('makes its folder, and takes it away if nothing was put there; who waits for it then makes it again', async () => {
+    const [parent, path] = [await temporaryFolder(), ['a', 'b']];
+    const folder = join(parent, ...path);
+    const first = FolderLock.take(folder);
+    const waiting = FolderLock.wait(folder, 60_000);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    first[Symbol.dispose]();
+    const second = await waiting;
+    second.assertHeld();
+    await writeFile(join(folder, 'file'), '');
+    second[Symbol.dispose]();
+    expect(await readdir(folder)).toEqual(['file']);
+    await rm(join(parent, 'a'), { recursive: true });
+    await symlink('nowhere', join(parent, 'a'));
+    expect(() => FolderLock.take(join(parent, 'a'))).toThrow(/ENOENT/);
+  });
+
   test('left by a dead process goes to one of many that want it at the same time', async () => {
     const folder = await temporaryFolder();
     await writeFile(join(folder, '.lock-7'), deadProcess());
@@ -260,7 +312,7 @@ describe('stores', () => {
     await expect(folderStore(folder).hold!()).rejects.toThrow(/new is in use by process \d+/);
     first[Symbol.dispose]();
     (await folderStore(folder).hold!())[Symbol.dispose]();
-    expect(await readdir(folder)).toEqual([]);
+    expect(existsSync(folder)).toBe(false); // nothing was put there
   });
 
   test('what many write into one file at once is all there', async () => {

@@ -10,6 +10,7 @@ test("the user's cache folder, as the platform has it", () => {
   const folder = (platform: string, env: Record<string, string> = {}) => cacheFolder({ platform, env }, home);
   expect(folder('linux')).toBe(join(home, '.cache', 'unet3d-gpu'));
   expect(folder('linux', { XDG_CACHE_HOME: 'elsewhere' })).toBe(join('elsewhere', 'unet3d-gpu'));
+  expect(folder('linux', { XDG_CACHE_HOME: '' })).toBe(join(home, '.cache', 'unet3d-gpu'));
   expect(folder('darwin')).toBe(join(home, 'Library', 'Caches', 'unet3d-gpu'));
   expect(folder('win32', { LOCALAPPDATA: 'local' })).toBe(join('local', 'unet3d-gpu'));
   expect(folder('win32')).toBe(join(home, 'AppData', 'Local', 'unet3d-gpu'));

@@ -115,6 +115,7 @@ async function evaluate(io: Io, predictions: string, labels: string, given: Opti
     (await highest(
       pairs.flatMap(({ prediction, truth }) => [truth, prediction]),
       options.ignore,
+      io.signal,
     ));
 
   const cases: CaseMetrics[] = [];
@@ -209,8 +210,16 @@ function assertClasses(
 }
 
 /** Classes as the files show them: the highest whole number plus 1, at least 2. */
-async function highest(sources: readonly string[], ignore: number | undefined): Promise<number> {
+async function highest(
+  sources: readonly string[],
+  ignore: number | undefined,
+  signal: AbortSignal,
+): Promise<number> {
   let most = 1;
-  for (const source of sources) most = Math.max(most, highestLabel((await readNifti(source)).data, ignore));
+  for (const source of sources) {
+    if (signal.aborted)
+      throw new Aborted('the evaluation was stopped while the highest label was looked for');
+    most = Math.max(most, highestLabel((await readNifti(source)).data, ignore));
+  }
   return most + 1;
 }

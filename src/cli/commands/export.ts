@@ -1,6 +1,6 @@
 /** `export`: a trained model as a file or folder that other programs read. */
 import { existsSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
+import { readFile, rm } from 'node:fs/promises';
 import { basename, dirname, extname, join } from 'node:path';
 import { Command, Option } from 'commander';
 import { foldsAmong } from '../../ensemble.ts';
@@ -11,6 +11,7 @@ import { exportOnnx } from '../../export/onnx.ts';
 import { exportPytorch } from '../../export/pytorch.ts';
 import { exportSafetensors } from '../../export/safetensors.ts';
 import { isFolderAt } from '../../files/folder.node.ts';
+import { FolderLock } from '../../files/lock.node.ts';
 import { writeFileAtomically } from '../../files/write.node.ts';
 import { convertNnunet } from '../../interop/nnunet/convert.ts';
 import { convertMonai } from '../../interop/monai/convert.ts';
@@ -100,19 +101,31 @@ async function exportModel(io: Io, path: string, options: Options): Promise<void
       throw new InvalidOption(`--${option} is for --to ${kind}, but this is --to ${to}: leave it out`);
   const { bytes, inputs, place } = await modelAt(io, path, fold);
   const out = options.out ?? `${place}${endings[to]}`;
-  if (to !== 'nnunet' && to !== 'monai' && (await isFolderAt(out)))
+  if (!isFolder(to) && (await isFolderAt(out)))
     throw new InvalidOption(
       `--out ${out} is a folder: give the name of a file, such as ${join(out, `model${endings[to]}`)}`,
     );
   const files = await exported(io, bytes, out, options);
   const paths = files.map((file) => file.path);
   await checkOutputs([{ option: '--out', paths }], inputs);
+  using lock = isFolder(to) ? FolderLock.take(dirname(paths[0]!)) : undefined;
+  void lock; // until the end
   const present = paths.find((file) => existsSync(file));
   if (present !== undefined && !overwrite)
     throw new InvalidOption(`${present} is there already: give another --out, or --overwrite to replace it`);
-  for (const file of files) await writeFileAtomically(file.path, file.bytes);
+  // What describes the others goes first and comes last: nothing is read by a description that it is not of.
+  const describes = (file: ExportedFile): boolean => isFolder(to) && basename(file.path) === descriptions[to];
+  for (const file of files.filter(describes)) await rm(file.path, { force: true });
+  const others = files.filter((file) => !describes(file));
+  for (const file of [...others, ...files.filter(describes)])
+    await writeFileAtomically(file.path, file.bytes);
   io.out(...paths);
 }
+
+/** Of kinds that are folders, the file without which the others are not read. */
+const descriptions = { nnunet: 'plans.json', monai: 'network.json' } as const;
+
+const isFolder = (kind: Kind): kind is keyof typeof descriptions => kind in descriptions;
 
 interface ExportedFile {
   readonly path: string;

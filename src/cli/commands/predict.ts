@@ -12,7 +12,7 @@ import * as parse from '../parse.ts';
 import type { FoundModel, PredictOptions } from '../found-model.ts';
 import { jobsOf, previousStages, type Job } from '../predict-jobs.ts';
 import { findModel } from '../predict-models.ts';
-import { isMade, recordName, ResultsFolder, shareOf, writeFiles } from '../results-there.ts';
+import { isMade, ModelFiles, recordName, ResultsFolder, shareOf, stampOf } from '../results-there.ts';
 import { predictionsName } from '../run-folder.ts';
 import { shardOfTask, type Shard } from '../slurm.ts';
 import { duration } from '../../format.ts';
@@ -148,7 +148,7 @@ async function predict(
     if (basename(folder) === predictionsName) assertUnlocked(dirname(folder));
   }
 
-  const results = await resultsFolder(io, found, inputs, options, all);
+  const { results, parts } = await resultsFolder(io, found, inputs, options, all);
   const jobs = goesOn(options) ? await jobsLeft(io, all, options) : all;
   if (jobs.length === 0) return;
 
@@ -166,6 +166,14 @@ async function predict(
       if (goesOn(options) && (await isMade(job))) continue; // by another process meanwhile
       const { files, target } = job;
       const started = performance.now();
+      const stamp = await stampOf(files);
+      const assertUnchanged = async (): Promise<void> => {
+        await parts?.assertSame(); // whose weights may be read anew for each volume
+        if ((await stampOf(files)) !== stamp)
+          throw new InvalidVolume(
+            `${files.join(', ')} was replaced while it was segmented: run the command again`,
+          );
+      };
       const name = basename(files[0]!);
       try {
         const memory = (await model.memoryOf?.(files)) ?? '';
@@ -187,7 +195,7 @@ async function predict(
           segmentation.uncertainty && (await uncertaintyFile(segmentation.uncertainty, target));
         // Labels last: a result that is there is taken for whole.
         const made = unsureOf ? [unsureOf.file, labels] : [labels];
-        await (results ? results.write(made) : writeFiles(made));
+        await results.write(made, assertUnchanged);
         const uncertainty = unsureOf?.told;
         if (uncertainty) unsure.push({ name, ...uncertainty });
         for (const warning of segmentation.warnings) io.err(`warning: ${warning}`);
@@ -224,7 +232,7 @@ async function predict(
 const goesOn = (options: Options): boolean => options.continue === true || options.shard !== undefined;
 
 /**
- * The folder of the results where these are kept together with what they are made by.
+ * The folder of the results, and the model's files where these are kept together with what they are made by.
  * @throws InvalidOption if they are made otherwise
  */
 async function resultsFolder(
@@ -233,19 +241,21 @@ async function resultsFolder(
   inputs: readonly string[],
   options: Options,
   jobs: readonly Job[],
-): Promise<ResultsFolder | undefined> {
+): Promise<{ results: ResultsFolder; parts?: ModelFiles }> {
   const targets = jobs.map(({ target }) => target);
   const folder = dirname(targets[0]!);
-  if (!goesOn(options) && !existsSync(join(folder, recordName))) return undefined;
+  if (!goesOn(options) && !existsSync(join(folder, recordName)))
+    return { results: ResultsFolder.unrecorded(folder) };
   if (goesOn(options) && targets[0] === options.out)
     throw new InvalidOption('--shard and --continue are of a folder of results: give one with --out');
   const made = Object.fromEntries(Object.entries(options).filter(([name]) => !notOfResults.includes(name)));
-  const making = { model: parts, options: made, inputs };
+  const model = await ModelFiles.read(parts);
   const all = targets.flatMap((target) => [target, uncertaintyPath(target)]);
-  return ResultsFolder.open(folder, making, all, {
+  const results = await ResultsFolder.open(folder, { model, options: made, inputs }, all, {
     overwrite: options.overwrite ?? false,
     signal: io.signal,
   });
+  return { results, parts: model };
 }
 
 /** Those of this process's share whose results are not there. */
