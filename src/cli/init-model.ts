@@ -7,7 +7,7 @@ import { InvalidDataset, InvalidModel, InvalidOption } from '../errors.ts';
 import { isFolderAt } from '../files/folder.node.ts';
 import { bytesOf, modelFiles } from '../interop/model-files.ts';
 import { convertMonai } from '../interop/monai/convert.ts';
-import { metadataPath, openMonai } from '../interop/monai/open.ts';
+import { isMonai, openMonai } from '../interop/monai/open.ts';
 import { convertNnunet } from '../interop/nnunet/convert.ts';
 import { modelFolders, openNnunet } from '../interop/nnunet/folder.ts';
 import { preprocessingFor } from '../interop/nnunet/go-on.ts';
@@ -42,7 +42,7 @@ export async function openInit(path: string): Promise<InitModel> {
     throw error instanceof InvalidDataset ? new InvalidModel(error.message, { cause: error }) : error;
   });
   if (others && modelFolders(others.paths).length > 0) return nnunetInit(path, others.given);
-  if (others?.paths.some((entry) => metadataPath.test(entry.path))) {
+  if (others && isMonai(others.paths)) {
     const model = await openMonai(others.given);
     const bytes = await convertMonai(model);
     return { ...(await ownInit(path, bytes)), notes: [`${path}: ${model.network.kind} of MONAI.`] };

@@ -8,8 +8,8 @@ import { Ensemble, foldsAmong } from '../ensemble.ts';
 import { InvalidModel, InvalidOption } from '../errors.ts';
 import { isFolderAt } from '../files/folder.node.ts';
 import { modelFolders } from '../interop/nnunet/folder.ts';
-import { metadataPath, openMonai } from '../interop/monai/open.ts';
-import { MonaiPredictor } from '../interop/monai/predictor.ts';
+import { isMonai, openMonai } from '../interop/monai/open.ts';
+import { MonaiPredictor, requirePipeline } from '../interop/monai/predictor.ts';
 import { bytesOf, filesInZip, modelFiles } from '../interop/model-files.ts';
 import { paddedSize } from '../model/sizes.ts';
 import { UNet3D } from '../unet3d.ts';
@@ -52,8 +52,8 @@ export async function findModel(
   const others = trained.length > 0 ? nnunet.filter((name) => name !== 'folds') : nnunet;
   refuse(given, others, `${path} is no model of nnU-Net`);
   if (files && trained.length > 0) return ensembleModel(files, trained, options);
-  if (files?.paths.some((file) => metadataPath.test(file.path))) {
-    refuse(given, own, `${path} is a bundle of MONAI, which keeps its own rules`);
+  if (files && isMonai(files.paths)) {
+    refuse(given, own, `${path} is a model of MONAI, which keeps its own rules`);
     return monaiModel(files, options);
   }
   return ownModel(ownFile, options);
@@ -79,6 +79,7 @@ async function monaiModel(files: OthersFiles, options: PredictOptions): Promise<
       '--output logits is not there for bundles of MONAI: give labels or probabilities',
     );
   const model = await openMonai(files.given);
+  requirePipeline(model);
   const { kind, config } = model.network;
   return {
     inChannels: config.inChannels,

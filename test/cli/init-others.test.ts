@@ -1,15 +1,16 @@
 /** `train --init` with models of nnU-Net and MONAI: what is kept of them, and what begins anew. */
-import { mkdir, readFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { filesIn } from '../../src/data/dataset.node.ts';
+import { exportMonai } from '../../src/export/monai.ts';
 import { convertMonai } from '../../src/interop/monai/convert.ts';
 import { openMonai } from '../../src/interop/monai/open.ts';
 import { convertNnunet } from '../../src/interop/nnunet/convert.ts';
 import { openNnunet } from '../../src/interop/nnunet/folder.ts';
 import { readModel } from '../../src/weights/model-file.ts';
 import { readSafetensors } from '../../src/weights/safetensors.ts';
-import { interopFolder, nnunetFixture } from '../support/interop.ts';
+import { interopFolder, monaiModel, nnunetFixture } from '../support/interop.ts';
 import { cli, temporaryFolder, writePhantom } from './support.ts';
 
 /** Three phantoms of 1 mm, so that nothing is resampled. */
@@ -99,4 +100,31 @@ test('a bundle of MONAI: the last layer begins anew where the classes differ', a
       expect(value).toBeCloseTo((theirs![at]![1] as number[])[i]!, 5),
     );
   }
+});
+
+test('a state dict of MONAI with its network: what was trained on goes back to it', async ({ skip }) => {
+  const model = await monaiModel('segresnet');
+  if (!model) return skip(`${interopFolder} is not there`);
+  const folder = await temporaryFolder();
+  for (const { path, source } of (await exportMonai(await convertMonai(model))).files)
+    await writeFile(join(folder, path), source);
+  await writeFile(join(folder, 'history.json'), '{}'); // other JSON beside it
+  const data = await phantoms();
+  const [out, back] = [join(await temporaryFolder(), 'run'), join(await temporaryFolder(), 'tuned')];
+  const options = ['--split', '67,33,0', '--epochs', '1', '--no-tune'];
+  const begun = await cli(['train', data, '--out', out, '--init', folder, ...options]);
+  expect([begun.exitCode, begun.err]).toEqual([0, expect.stringMatching(/SegResNet of MONAI/)]);
+  const exported = await cli(['export', out, '--to', 'monai', '--out', back]);
+  expect([exported.exitCode, exported.err]).toEqual([0, '']);
+  const again = await openMonai((await filesIn(back)).files);
+  expect(again.network).toMatchObject({ kind: 'SegResNet', config: { ...model.network.config, classes: 6 } });
+  const { weights } = await readModel(await convertMonai(again));
+  expect(weights).toEqual((await readModel(await readFile(join(out, 'model.safetensors')))).weights);
+  const image = join(data, 'images', 'p0.nii.gz');
+  const refused = await cli(['predict', folder, image, '--out', join(out, 'labels.nii.gz')]);
+  expect([refused.exitCode, refused.err]).toEqual([
+    1,
+    expect.stringMatching(/comes without the transforms of a bundle, .* or train it on/),
+  ]);
+  expect(refused.err).not.toContain('GPU');
 });

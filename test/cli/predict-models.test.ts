@@ -143,7 +143,7 @@ describe.skipIf(!existsSync(shared))('as the original wrote them', () => {
     const refused = await cli([...command, '--tta']);
     expect([refused.exitCode, refused.err]).toEqual([
       2,
-      expect.stringMatching(/--tta does nothing here: .* is a bundle of MONAI, which keeps its own rules/),
+      expect.stringMatching(/--tta does nothing here: .* is a model of MONAI, which keeps its own rules/),
     ]);
     const ran = await cli(command);
     expect(ran.err).toContain('UNet of MONAI: labels background, structure 1');

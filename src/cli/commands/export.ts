@@ -15,7 +15,7 @@ import { FolderLock } from '../../files/lock.node.ts';
 import { writeFileAtomically } from '../../files/write.node.ts';
 import { convertNnunet } from '../../interop/nnunet/convert.ts';
 import { convertMonai } from '../../interop/monai/convert.ts';
-import { metadataPath, openMonai } from '../../interop/monai/open.ts';
+import { isMonai, openMonai } from '../../interop/monai/open.ts';
 import { openNnunet } from '../../interop/nnunet/folder.ts';
 import { fileMessage } from '../failure.ts';
 import type { Io } from '../io.ts';
@@ -178,7 +178,7 @@ async function modelAt(
     );
   }
   if (fold !== undefined) throw new InvalidOption(`--fold is for folders of several folds; ${path} is none`);
-  if (others?.paths.some((entry) => metadataPath.test(entry.path)))
+  if (others && isMonai(others.paths))
     return {
       bytes: await convertMonai(await openMonai(others.given)),
       inputs: others.onDisk,

@@ -32,6 +32,13 @@ export interface MonaiModel {
 
 /** Of a bundle, by which it is known. */
 export const metadataPath = /(^|\/)configs\/metadata\.json$/;
+/** Of a state dict that its network's definition lies beside. */
+const definitionPath = /(^|\/)network\.json$/;
+
+/** Whether files are a model of MONAI's: a bundle, or a state dict with its network.json. */
+export const isMonai = (files: readonly { readonly path: string }[]): boolean =>
+  files.some(({ path }) => metadataPath.test(path) || definitionPath.test(path));
+
 /** Of a bundle's files, those that are read. */
 const bundlePath = /(^|\/)(configs\/(metadata|inference|train)\.json|models\/model\.pt)$/;
 
@@ -76,7 +83,8 @@ async function openPlain(files: readonly ModelFile[]): Promise<MonaiModel> {
     );
   };
   const weights = single(/\.(pt|pth|ckpt)$/, 'state dict');
-  const definition = single(/\.json$/, 'definition of the network');
+  const named = files.filter(({ path }) => definitionPath.test(path));
+  const definition = named.length === 1 ? named[0]! : single(/\.json$/, 'definition of the network');
   const fail = (problem: string): InvalidModel =>
     new InvalidModel(`${definition.path} cannot be followed: ${problem}`);
   const network = readNetwork(

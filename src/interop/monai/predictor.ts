@@ -76,16 +76,12 @@ export class MonaiPredictor {
   static async of(model: MonaiModel, options: DeviceOptions = {}): Promise<MonaiPredictor> {
     assertValue('MonaiPredictor.of', withParts('a model of openMonai', 'network', 'weights'), model);
     assertOptions('MonaiPredictor.of', deviceEntries, options);
-    const { network, weights, pipeline } = model;
-    if (!pipeline)
-      throw new InvalidModel(
-        'the network comes without the transforms of a bundle, so nothing says how images are prepared for it: give ' +
-          'a bundle with configs/metadata.json and configs/inference.json, or convert it (convertMonai) and train it on',
-      );
+    const { network, weights } = model;
+    requirePipeline(model);
     const opened = await OpenNetwork.open(network.config, options, ({ state }) =>
       uploadWeights(state, weights),
     );
-    return new MonaiPredictor(model, pipeline, opened);
+    return new MonaiPredictor(model, model.pipeline, opened);
   }
 
   /**
@@ -134,6 +130,15 @@ export class MonaiPredictor {
   [Symbol.dispose](): void {
     this.dispose();
   }
+}
+
+/** @throws InvalidModel for a network without a bundle's transforms */
+export function requirePipeline(model: MonaiModel): asserts model is MonaiModel & { pipeline: Pipeline } {
+  if (model.pipeline) return;
+  throw new InvalidModel(
+    'the network comes without the transforms of a bundle, so nothing says how images are prepared for it: give ' +
+      'a bundle with configs/metadata.json and configs/inference.json, or train it on (train --init, convertMonai)',
+  );
 }
 
 /** The channels of an image on the axes of its first file. */
