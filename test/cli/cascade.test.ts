@@ -8,11 +8,14 @@ import { basename, dirname, join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { filesIn } from '../../src/data/dataset.node.ts';
 import { readNifti, writeNifti } from '../../src/data/nifti.ts';
+import { openEnsembleFolder } from '../../src/ensemble.node.ts';
 import { exportNnunet } from '../../src/export/nnunet.ts';
 import { openNnunet } from '../../src/interop/nnunet/folder.ts';
 import { descriptionOf, readRules } from '../../src/interop/nnunet/rules.ts';
+import { NnunetPredictor } from '../../src/interop/nnunet/pipeline/predictor.ts';
 import { initialValues, layoutParameters } from '../../src/model/parameters.ts';
 import { writeModel } from '../../src/weights/model-file.ts';
+import { testDevice } from '../support/device.ts';
 import { interopFolder } from '../support/interop.ts';
 import { zipOf } from '../support/zip.ts';
 import { cli, temporaryFolder } from './support.ts';
@@ -106,5 +109,24 @@ describe.skipIf(!existsSync(shared))('a cascade', () => {
     await rm(join(before, 'case.nii.gz'));
     const { exitCode, err } = await labelsOf(second, '--previous-stage', before);
     expect([exitCode, err]).toEqual([2, expect.stringMatching(/has no case\.nii\.gz: give labels for each/)]);
+  });
+
+  test('in code, of files and of volumes in memory; progress goes up to the end', async () => {
+    const { device } = await testDevice();
+    const byHand = await labelsOf(second, '--previous-stage', ownLabels);
+    using predictor = await NnunetPredictor.load((await filesIn(folder)).files, { device });
+    const names = ['0000', '0001'].map((channel) => `${images}/case_${channel}.nii.gz`);
+    const told: number[] = [];
+    const found = await predictor.predict(names, {
+      onProgress: ({ loaded, total }) => told.push(loaded / total),
+    });
+    expect(Float32Array.from(found.labels.data)).toEqual(byHand.labels);
+    expect(told.at(-1)).toBe(1);
+    expect(told).toEqual(told.toSorted((a, b) => a - b));
+    const volumes = await Promise.all(names.map((name) => readNifti(name)));
+    expect((await predictor.segment(names, volumes)).labels).toEqual(found.labels);
+    using ensemble = await openEnsembleFolder(folder, { device });
+    const given = await ensemble.predict(names, { previousStage: ownLabels });
+    expect([(await ensemble.predict(names)).labels, given.labels]).toEqual([found.labels, found.labels]);
   });
 });

@@ -159,20 +159,17 @@ export class NnunetPredictor {
     const first = this.previous!;
     const { onProgress, probabilities, ...shared } = options;
     this.#network.inference.release();
-    let done = 0;
+    // How many windows the second takes is not known yet: each of the two is half of it.
     const { labels } = await segment(first, {
       ...shared,
-      onProgress({ loaded, total }) {
-        done = total;
-        onProgress?.({ loaded, total: 2 * total }); // until the second tells its own
-      },
+      onProgress: ({ loaded, total }) => onProgress?.({ loaded, total: 2 * total }),
     });
     first.#network.inference.release();
     const image = await read();
     const previous = labelsBefore(labels.data, image, this.model.labels);
     return segmentAsNnunet(this.model, image, this.networks, {
       ...{ ...shared, probabilities, previous },
-      onProgress: ({ loaded, total }) => onProgress?.({ loaded: done + loaded, total: done + total }),
+      onProgress: ({ loaded, total }) => onProgress?.({ loaded: total + loaded, total: 2 * total }),
     });
   }
 
