@@ -17,6 +17,7 @@ export interface PredictOptions extends GpuArguments {
   readonly uncertainty?: boolean;
   readonly memory?: number;
   readonly folds?: readonly string[];
+  readonly checkpoint?: string;
   readonly step?: number;
   readonly mirror: boolean;
   /** A file, or a folder with one for each volume. */

@@ -26,7 +26,7 @@ import {
 
 /** Which options a kind of model takes; the others are of no use to it. */
 const own = ['overlap', 'window', 'tta', 'mirrorAxes', 'postprocess', 'uncertainty'] as const;
-const nnunet = ['folds', 'step', 'mirror', 'previousStage', 'pipeline'] as const;
+const nnunet = ['folds', 'checkpoint', 'step', 'mirror', 'previousStage', 'pipeline'] as const;
 
 /**
  * @param given names of the options that were given on the command line

@@ -36,12 +36,12 @@ export async function withPreviousStage(path: string, files: OthersFiles): Promi
 }
 
 export async function nnunetModel(files: OthersFiles, options: PredictOptions): Promise<FoundModel> {
-  const { output, folds, step, mirror, previousStage } = options;
+  const { output, folds, checkpoint, step, mirror, previousStage } = options;
   if (output === 'logits')
     throw new InvalidOption(
       '--output logits is not there for models of nnU-Net: give labels or probabilities',
     );
-  const model = await openNnunet(files.given, { folds });
+  const model = await openNnunet(files.given, { folds, checkpoint });
   const first = previousStage === undefined ? model.previous : undefined;
   const { name, previousStage: before } = model.plans.configuration;
   if (before !== undefined && !first && previousStage === undefined)
@@ -95,12 +95,12 @@ export async function totalSegmentator(
   folders: readonly string[],
   options: PredictOptions,
 ): Promise<FoundModel> {
-  const { output, folds = ['0'], step, mirror, previousStage } = options;
+  const { output, folds = ['0'], checkpoint, step, mirror, previousStage } = options;
   if (output !== 'labels' || !mirror || previousStage !== undefined)
     throw new InvalidOption(
       'with --pipeline totalsegmentator there are labels only, no mirroring and no previous stage: leave --output, --no-mirror and --previous-stage out',
     );
-  const models = await Promise.all(folders.map((folder) => openNnunet(given, { folds, folder })));
+  const models = await Promise.all(folders.map((folder) => openNnunet(given, { folds, checkpoint, folder })));
   const parts = models.map((model) => ({ model, open: () => NnunetPredictor.of(model, deviceOf(options)) }));
   const names = mergedNames(parts);
   return {

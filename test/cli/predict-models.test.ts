@@ -1,5 +1,5 @@
 /** `predict` with models of nnU-Net, TotalSegmentator's steps around them, and MONAI's bundles: the labels that those wrote. */
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { filesIn } from '../../src/data/dataset.node.ts';
@@ -9,6 +9,7 @@ import { convertNnunet } from '../../src/interop/nnunet/convert.ts';
 import { openNnunet } from '../../src/interop/nnunet/folder.ts';
 import { layoutParameters } from '../../src/model/parameters.ts';
 import { readModel, writeModel } from '../../src/weights/model-file.ts';
+import { copyOf } from '../support/copy.node.ts';
 import { zipOf } from '../support/zip.ts';
 import { cli, temporaryFolder } from './support.ts';
 
@@ -56,6 +57,18 @@ describe.skipIf(!existsSync(shared))('as the original wrote them', () => {
     expect(
       await compare(join(out, 'case.nii.gz'), `${folderOf('plain-regions')}/case/segmentation.nii.gz`),
     ).toBe(0);
+  });
+
+  test('another checkpoint than the last', async () => {
+    const folder = await copyOf(modelOf('plain-aniso'));
+    const [fold] = readdirSync(folder).filter((name) => name.startsWith('fold_'));
+    renameSync(join(folder, fold!, 'checkpoint_final.pth'), join(folder, fold!, 'checkpoint_best.pth'));
+    const file = join(folder, 'labels.nii.gz');
+    const command = ['predict', folder, imageOf('plain-aniso'), '--out', file];
+    expect((await cli(command)).err).toMatch(/no fold has a checkpoint_final\.pth; .* or another checkpoint/);
+    const { exitCode } = await cli([...command, '--checkpoint', 'checkpoint_best.pth']);
+    expect(exitCode).toBe(0);
+    expect(await compare(file, `${folderOf('plain-aniso')}/case/segmentation.nii.gz`)).toBe(0);
   });
 
   test('TotalSegmentator', async () => {

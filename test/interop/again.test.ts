@@ -1,5 +1,5 @@
 /** Models at once, the same one again, and files that change while their model is open. */
-import { copyFile, cp, rm, utimes, writeFile } from 'node:fs/promises';
+import { copyFile, rm, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import '../../src/data/source.node.ts';
@@ -10,6 +10,7 @@ import { InvalidModel } from '../../src/errors.ts';
 import { MonaiPredictor } from '../../src/interop/monai/predictor.ts';
 import { NnunetPredictor } from '../../src/interop/nnunet/pipeline/predictor.ts';
 import { UNet3D } from '../../src/unet3d.ts';
+import { copyOf } from '../support/copy.node.ts';
 import { testDevice } from '../support/device.ts';
 import { interopFolder, nnunetFixture } from '../support/interop.ts';
 import { temporaryFolder } from '../support/temporary.node.ts';
@@ -25,8 +26,7 @@ else
 
     /** A copy of the model's folder: its files, and the weights of its two folds. */
     async function copied() {
-      const folder = join(await temporaryFolder(), 'model');
-      await cp(join(found!.folder, 'model'), folder, { recursive: true });
+      const folder = await copyOf(join(found!.folder, 'model'));
       const { files } = await filesIn(folder);
       const [zero, one] = ['0', '1'].map(
         (fold) =>

@@ -74,6 +74,7 @@ export function predictCommand(io: Io): Command {
       'of train --folds or nnU-Net: those averaged, such as 0,1 or all; default: all numbered ones',
       parse.list,
     )
+    .option('--checkpoint <file>', 'nnU-Net: of each fold (default: checkpoint_final.pth)')
     .option('--step <share>', 'nnU-Net: of a window, from one to the next (default: 0.5)', parse.step)
     .option('--no-mirror', 'nnU-Net: without averaging over the mirrorings that the model allows')
     .option(
