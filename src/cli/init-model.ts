@@ -45,7 +45,9 @@ export async function openInit(path: string): Promise<InitModel> {
   if (others && isMonai(others.paths)) {
     const model = await openMonai(others.given);
     const bytes = await convertMonai(model);
-    return { ...(await ownInit(path, bytes)), notes: [`${path}: ${model.network.kind} of MONAI.`] };
+    const { kind, dropout } = model.network;
+    const without = dropout > 0 ? ` Its dropout of ${dropout} is left out: trainings here have none.` : '';
+    return { ...(await ownInit(path, bytes)), notes: [`${path}: ${kind} of MONAI.${without}`] };
   }
   const [fold] = foldsAmong(others ? await modelFiles(others.given) : []);
   if (fold) {

@@ -151,6 +151,25 @@ describe('configurations', () => {
     });
   });
 
+  test('of a bundle for the whole body: scaled to a range, the image’s edge around it', () => {
+    const config = configOf({
+      preprocessing: preprocessing(
+        { _target_: 'NormalizeIntensityd', keys: 'image', nonzero: true },
+        { _target_: 'ScaleIntensityd', keys: 'image', minv: -1.0, maxv: 1.0 },
+        { _target_: 'ScaleIntensityd', keys: 'image' },
+      ),
+      inferer: { ...inferer, roi_size: [96, 96, 96], padding_mode: 'replicate' },
+    });
+    expect(readPipeline(config)).toEqual({
+      transforms: [
+        { kind: 'normalize', nonzero: true, channelWise: false },
+        { kind: 'scale', to: [-1, 1], channelWise: false },
+        { kind: 'scale', to: [0, 1], channelWise: false },
+      ],
+      windows: { size: [96, 96, 96], overlap: 0.25, mode: 'constant', sigma: 0.125, padding: 'replicate' },
+    });
+  });
+
   const spacing = { _target_: 'Spacingd', pixdim: [1, 1, 1] };
   test.each<[string, object]>([
     [
@@ -244,6 +263,14 @@ describe('transforms', () => {
     ).toBeLessThan(1e-6);
     const range = { kind: 'range', from: [0, 4], to: [-1, 1], clip: true } as const;
     expect([...apply(range).image.data]).toEqual([-1, -0.5, 0, 1]);
+    const scale = { kind: 'scale', to: [-1, 1], channelWise: false } as const;
+    expect([...apply(scale).image.data]).toEqual([-1, -0.6, -0.2, 1].map(Math.fround));
+    const two = { ...image, data: Float32Array.from([0, 1, 2, 4, 3, 3, 3, 3]) };
+    const each = (channelWise: boolean) => [
+      ...transformed(two, [{ kind: 'scale', to: [2, 6], channelWise }]).image.data,
+    ];
+    expect(each(false)).toEqual([2, 3, 4, 6, 5, 5, 5, 5]);
+    expect(each(true)).toEqual([2, 3, 4, 6, 6, 6, 6, 6]); // one value alone: times the least wanted
   });
 });
 
@@ -267,4 +294,23 @@ test('windows: regular starts, the last moved back; the mean of what they say; z
   seen.length = 0;
   expect([...(await throughWindows(Float32Array.from([5]), [1, 1, 1], windows, identity))]).toEqual([5]);
   expect(seen).toEqual([[0, 5, 0, 0]]);
+});
+
+test('a window larger than the image sees its edge go on, where the bundle says so', async () => {
+  const seen: Float32Array[] = [];
+  const identity = (part: Float32Array) => {
+    seen.push(part.slice());
+    return Promise.resolve(part);
+  };
+  const windows = {
+    size: [6, 3, 1],
+    overlap: 0.5,
+    mode: 'constant',
+    sigma: 0.125,
+    padding: 'replicate',
+  } as const;
+  const image = Float32Array.from([1, 2, 3, 4, 5, 6]);
+  expect([...(await throughWindows(image, [3, 2, 1], windows, identity))]).toEqual([...image]);
+  // As numpy.pad with mode "edge": one voxel before and two behind along x, none before and one behind along y.
+  expect(seen.map((part) => [...part])).toEqual([[1, 1, 2, 3, 3, 3, 4, 4, 5, 6, 6, 6, 4, 4, 5, 6, 6, 6]]);
 });

@@ -28,6 +28,19 @@ test('what is left out is what MONAI takes', () => {
   });
 });
 
+test('dropout is of MONAI’s trainings alone: the network is the same', () => {
+  const segResNet = { _target_: 'SegResNet', in_channels: 1, out_channels: 105, init_filters: 32 };
+  for (const [definition, key] of [
+    [unet, 'dropout'],
+    [segResNet, 'dropout_prob'],
+  ] as const) {
+    const plain = readNetwork(definition, 'a file');
+    expect(plain.dropout).toBe(0);
+    expect(readNetwork({ ...definition, [key]: 0.2 }, 'a file')).toEqual({ ...plain, dropout: 0.2 });
+    expect(readNetwork({ ...definition, [key]: null }, 'a file')).toEqual(plain);
+  }
+});
+
 describe('refused by name', () => {
   const dynunet = {
     _target_: 'DynUNet',
@@ -41,7 +54,7 @@ describe('refused by name', () => {
     ['its class is "SegResNetDS"; expected', { ...unet, _target_: 'SegResNetDS' }],
     ['its class is "constructor"; expected', { _target_: 'constructor' }],
     ['in UNet, spatial_dims is 2; expected 3: networks are three-dimensional', { ...unet, spatial_dims: 2 }],
-    ['in UNet, dropout is 0.2; expected 0: dropout is not supported', { ...unet, dropout: 0.2 }],
+    ['in UNet, dropout is 2; expected a number from 0 to 1', { ...unet, dropout: 2 }],
     ['in UNet, attention', { ...unet, attention: true }],
     ['the activation of UNet is "mish"; expected prelu', { ...unet, act: 'MISH' }],
     ['the norm is "layer"; expected instance or batch', { ...unet, norm: 'LAYER' }],

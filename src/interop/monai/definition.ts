@@ -70,7 +70,10 @@ const kindsOf = ({ architecture }: Whole): readonly Kind[] => {
  * The class of MONAI that has this network, and its arguments.
  * @throws InvalidModel naming what no class of MONAI's has, by the one that comes nearest
  */
-export function definitionOf(config: UNet3DConfig): { network: MonaiNetwork; definition: Definition } {
+export function definitionOf(config: UNet3DConfig): {
+  network: Pick<MonaiNetwork, 'kind' | 'config'>;
+  definition: Definition;
+} {
   const ours = wholeConfig(config);
   const problems: { readonly text: string; readonly count: number }[] = [];
   for (const kind of kindsOf(ours)) {

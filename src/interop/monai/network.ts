@@ -22,6 +22,8 @@ export interface MonaiNetwork {
   readonly kind: 'BasicUNet' | 'DynUNet' | 'SegResNet' | 'UNet';
   /** The same network as one of this package. */
   readonly config: UNet3DConfig;
+  /** What it drops while MONAI trains it, which trainings here do not do and predictions nowhere. */
+  readonly dropout: number;
 }
 
 type Fail = (problem: string) => Error;
@@ -40,11 +42,12 @@ const three = v.pipe(
   axes(v.literal(3, '3'), '3, for each of three axes'),
   v.transform(() => 3 as const),
 );
+const dropout = v.optional(v.nullable(numberFrom(0, 1)), 0);
 const common = {
   _target_: text,
   spatial_dims: v.optional(v.literal(3, '3: networks are three-dimensional')),
   dimensions: v.optional(v.literal(3, '3: networks are three-dimensional')),
-  dropout: v.optional(v.nullable(v.literal(0, '0: dropout is not supported'))),
+  dropout,
 };
 
 /** A name, or a name with arguments. */
@@ -251,7 +254,7 @@ const segResNetSchema = object({
   init_filters: v.optional(wholeNumber(1, 4096), 8),
   in_channels: v.optional(inputs.in_channels, 1),
   out_channels: v.optional(inputs.out_channels, 2),
-  dropout_prob: common.dropout,
+  dropout_prob: dropout,
   act,
   norm,
   norm_name: v.optional(v.literal('', '""')),
@@ -309,7 +312,11 @@ function configured(config: Parameters<typeof completeConfig>[0], fail: Fail): U
   }
 }
 
-const targetSchema = v.object({ _target_: v.string('a class by name, such as "UNet"') });
+const targetSchema = v.object({
+  _target_: v.string('a class by name, such as "UNet"'),
+  dropout: v.optional(v.unknown()),
+  dropout_prob: v.optional(v.unknown()),
+});
 
 /**
  * @param definition `{"_target_": "UNet", …}` with the arguments of the class, without references
@@ -319,12 +326,14 @@ const targetSchema = v.object({ _target_: v.string('a class by name, such as "UN
 export function readNetwork(definition: unknown, name: string): MonaiNetwork {
   const fail = (problem: string): InvalidModel =>
     new InvalidModel(`the network in ${name} cannot be run here: ${problem}`);
-  const { _target_: path } = held(targetSchema, definition, { expected: 'expected', fail });
+  const { _target_: path, ...dropouts } = held(targetSchema, definition, { expected: 'expected', fail });
   const className = path.slice(path.lastIndexOf('.') + 1);
   const found = Object.hasOwn(networks, className) ? networks[className] : undefined;
   if (!found)
     throw fail(
       `its class is ${JSON.stringify(path.slice(0, 100))}; expected BasicUNet, DynUNet, SegResNet or UNet of MONAI`,
     );
-  return { kind: found.kind, config: found.read(definition, fail) };
+  const config = found.read(definition, fail);
+  const dropped = dropouts[found.kind === 'SegResNet' ? 'dropout_prob' : 'dropout'];
+  return { kind: found.kind, config, dropout: typeof dropped === 'number' ? dropped : 0 };
 }

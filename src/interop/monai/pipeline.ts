@@ -24,6 +24,12 @@ export type Transform =
       readonly from: readonly [number, number];
       readonly to: readonly [number, number];
       readonly clip: boolean;
+    }
+  | {
+      /** From the least and the largest value to these, of all channels together or of each. */
+      readonly kind: 'scale';
+      readonly to: readonly [number, number];
+      readonly channelWise: boolean;
     };
 
 /** How an image goes through the network. */
@@ -36,6 +42,8 @@ export interface Windows {
   readonly mode: 'constant' | 'gaussian';
   /** Of the Gaussian, as a fraction of the window. */
   readonly sigma: number;
+  /** What is around an image that a window is larger than. Default: zeros. */
+  readonly padding?: 'replicate' | undefined;
 }
 
 /** What a bundle does to an image before the network and how it goes through it. */
@@ -89,6 +97,14 @@ const range = object({
   clip: v.optional(flag, false),
 });
 
+const scale = object({
+  ...ignored,
+  minv: v.optional(finite(), 0),
+  maxv: v.optional(finite(), 1),
+  factor: v.optional(v.null('null')),
+  channel_wise: v.optional(flag, false),
+});
+
 /** Reading and types, which change no voxel. */
 const harmless = ['LoadImage', 'EnsureChannelFirst', 'AddChannel', 'EnsureType', 'ToTensor'];
 
@@ -111,6 +127,10 @@ const readers: Partial<
     const { a_min, a_max, b_min, b_max, clip } = held(range, given, { expected: 'expected', fail });
     if (a_min === a_max) throw fail(`a_min and a_max are both ${a_min}; expected two numbers`);
     return { kind: 'range', from: [a_min, a_max], to: [b_min, b_max], clip };
+  },
+  ScaleIntensity(given, fail) {
+    const { minv, maxv, channel_wise: channelWise } = held(scale, given, { expected: 'expected', fail });
+    return { kind: 'scale', to: [minv, maxv], channelWise };
   },
 };
 
@@ -151,7 +171,7 @@ const sliding = v.object({
   overlap: v.optional(fractionBelow1(), 0.25),
   mode: v.optional(oneOf('constant', 'gaussian'), 'constant'),
   sigma_scale: v.optional(numberAbove(0), 0.125),
-  padding_mode: v.optional(v.literal('constant', '"constant"')),
+  padding_mode: v.optional(oneOf('constant', 'replicate'), 'constant'),
   cval: v.optional(v.literal(0, '0')),
 });
 
@@ -170,11 +190,12 @@ function windowsOf(config: BundleConfig): Windows {
     overlap,
     mode,
     sigma_scale: sigma,
+    padding_mode: padding,
   } = held(sliding, needed, {
     expected: 'expected',
     fail: (problem) => config.failure(`of ${className}, ${problem}`),
   });
-  return { size, overlap, mode, sigma };
+  return { size, overlap, mode, sigma, ...(padding === 'replicate' && { padding }) };
 }
 
 /** What labels are made by here: probabilities, brought back to the image's own grid, of which the largest counts. */

@@ -56,6 +56,9 @@ export function transformed(source: PlacedImage, transforms: readonly Transform[
         break;
       case 'range':
         image = { ...image, data: rescaled(image.data, transform) };
+        break;
+      case 'scale':
+        image = { ...image, data: spread(image, transform) };
     }
   }
   return { image, back };
@@ -175,4 +178,25 @@ function rescaled(
     const scaled = ((value - from[0]) / (from[1] - from[0])) * (high - low) + low;
     return clip ? Math.min(high, Math.max(low, scaled)) : scaled;
   });
+}
+
+/** From the least to the largest value; where these are one, times the least wanted, as MONAI does. */
+function spread(
+  { data, shape }: PlacedImage,
+  { to: [low, high], channelWise }: Extract<Transform, { kind: 'scale' }>,
+): Float32Array {
+  const result = data.slice();
+  const part = channelWise ? voxelsOf(spatialShape(shape)) : data.length;
+  for (let first = 0; first < data.length; first += part) {
+    const values = result.subarray(first, first + part);
+    let [least, largest] = [Infinity, -Infinity];
+    for (const value of values) {
+      least = Math.min(least, value);
+      largest = Math.max(largest, value);
+    }
+    const range = largest - least;
+    for (let at = 0; at < values.length; at++)
+      values[at] = range === 0 ? values[at]! * low : ((values[at]! - least) / range) * (high - low) + low;
+  }
+  return result;
 }

@@ -158,7 +158,7 @@ const entriesOf: Record<MonaiNetwork['kind'], (config: UNet3DConfig) => Entry[]>
 };
 
 /** Where MONAI's network has the weights of ours; of the names that its class may have, those that this one has. */
-export function monaiMapping({ kind, config }: MonaiNetwork): Mapping {
+export function monaiMapping({ kind, config }: Pick<MonaiNetwork, 'kind' | 'config'>): Mapping {
   const { parameters, statistics } = layoutParameters(config);
   return entriesOf[kind](config).filter(({ ours }) => parameters.has(ours) || statistics.has(ours));
 }

@@ -46,6 +46,12 @@ export async function throughWindows(
   // Where the window is longer, zeros lie on both sides.
   const before = shape.map((length, axis) => Math.floor(Math.max(0, size[axis]! - length) / 2));
   const padded = shape.map((length, axis) => Math.max(length, size[axis]!)) as unknown as Size3;
+  if (windows.padding === 'replicate' && padded.join() !== shape.join()) {
+    const all = { ...windows, size, padding: undefined };
+    const logits = await throughWindows(moved(image, shape, padded, before), padded, all, run, onProgress);
+    const back = before.map((voxels) => -voxels);
+    return moved(logits, padded, shape, back);
+  }
   const [xs, ys, zs] = padded.map((length, axis) => startsAlong(length, size[axis]!, windows.overlap));
   const weights = weightsOf(size, windows);
   const total = new Float32Array(voxels);
@@ -79,6 +85,23 @@ export async function throughWindows(
         });
       }
   return sums!.map((sum, at) => sum / total[at % voxels]!);
+}
+
+/** Volumes on another grid, so many voxels later along each axis; beyond the ends the last voxels go on. */
+function moved(data: Float32Array, from: Size3, to: Size3, by: readonly number[]): Float32Array {
+  const [x, y, z] = from;
+  const clamped = (at: number, axis: 0 | 1 | 2): number =>
+    Math.min(from[axis] - 1, Math.max(0, at - by[axis]!));
+  const volumes = data.length / (x * y * z);
+  const result = new Float32Array(volumes * to[0] * to[1] * to[2]);
+  let at = 0;
+  for (let volume = 0; volume < volumes; volume++)
+    for (let k = 0; k < to[2]; k++)
+      for (let j = 0; j < to[1]; j++) {
+        const row = ((volume * z + clamped(k, 2)) * y + clamped(j, 1)) * x;
+        for (let i = 0; i < to[0]; i++) result[at++] = data[row + clamped(i, 0)]!;
+      }
+  return result;
 }
 
 /** Visits the rows that a window shares with a volume: where they begin in either, and how long they are. */
