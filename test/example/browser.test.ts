@@ -246,6 +246,30 @@ function breakAt(step: number, what: 'device' | 'worker'): void {
   };
 }
 
+/**
+ * Runs in the worker, ahead of its script: a training measures kernels without end, as it does for a while on a GPU,
+ * until it is told to stop, or from the beginning not to.
+ */
+function measureWithoutEnd(): void {
+  type Call = { type: string; id: number; method?: string; args?: [unknown, { tune?: boolean }] };
+  type Listen = (type: string, listener: (event: MessageEvent<Call>) => void) => void;
+  const scope = globalThis as unknown as { addEventListener: Listen; postMessage(message: object): void };
+  const listen = scope.addEventListener.bind(scope);
+  let measuring: number | undefined;
+  scope.addEventListener = (type, listener) =>
+    listen(type, (event) => {
+      const { type: what, id, method, args } = event.data;
+      if (method === 'fit' && args![1].tune === undefined) {
+        measuring = id;
+        for (const done of [0, 1, 2])
+          scope.postMessage({ type: 'event', id, event: { type: 'tuning', done, passes: 7 } });
+      } else if (what === 'abort' && id === measuring) {
+        const error = { name: 'Aborted', message: 'stopped while it chose its kernels', fields: {} };
+        scope.postMessage({ type: 'failure', id, error });
+      } else listener(event);
+    });
+}
+
 /** Puts a script of the test in front of that of the next worker that computes. */
 async function inFrontOfWorker(page: Page, script: string): Promise<void> {
   await page.route(
@@ -286,11 +310,8 @@ async function startEpochs(page: Page, epochs: number): Promise<void> {
   await page.getByRole('button', { name: 'Start training' }).click();
 }
 
-/** Starts three epochs of two steps; the first worker breaks in the middle of the second epoch. */
-async function startAndBreak(page: Page, what: 'device' | 'worker'): Promise<void> {
-  await inFrontOfWorker(page, `(${breakAt.toString()})(2, '${what}');`);
-  await startEpochs(page, 3);
-}
+/** For the first worker, which breaks in the middle of the second of epochs of two steps. */
+const breaking = (what: 'device' | 'worker'): string => `(${breakAt.toString()})(2, '${what}');`;
 
 /** What a training has left on the page: its history but for the seconds, and the pictures of the truth. */
 async function outcome(page: Page): Promise<{ history: string[]; truth: string[] }> {
@@ -336,18 +357,31 @@ async function colours(page: Page): Promise<[unknown: number, known: number]> {
 const outcomes: Awaited<ReturnType<typeof outcome>>[] = [];
 
 test(
-  'a training whose device is lost goes on by itself to its end',
+  'the measuring of kernels shows how far it is, and can be skipped; a training whose device is lost goes on by itself',
   async ({ skip }) => {
     if (!browser) return skip('no Chromium for this machine');
     const page = await visit(browser);
     await openTidy(page);
-    await startAndBreak(page, 'device');
+    await inFrontOfWorker(page, `${breaking('device')}(${measureWithoutEnd.toString()})();`);
+    await startEpochs(page, 3);
+    await page.getByText('fastest on this GPU, once: 2 of 7 convolution shapes').waitFor();
+    await shot(page, 'measuring');
+    // Who changes their mind at once has paused.
+    await page.evaluate(() => {
+      for (const name of ['Skip measuring', 'Pause'])
+        [...document.querySelectorAll('button')].find(({ textContent }) => textContent === name)!.click();
+    });
+    await page.getByRole('button', { name: 'Resume', exact: true }).waitFor();
+    expect(await page.getByRole('button', { name: 'Skip measuring' }).count()).toBe(0);
+    await page.getByRole('button', { name: 'Resume', exact: true }).click();
+    await page.getByRole('button', { name: 'Skip measuring' }).click();
     await page
       .getByText('the device was opened again and training goes on from the last checkpoint')
       .waitFor();
     await page.getByText('Going on from step 2 of 6').waitFor();
     await page.getByText('Done after 3 epochs.').waitFor();
     await page.getByRole('button', { name: 'Use this network' }).waitFor();
+    expect(await page.getByRole('button', { name: 'Skip measuring' }).count()).toBe(0);
     expect(await page.getByRole('alert').allTextContents()).toEqual(['']);
     const [unknown, known] = await colours(page);
     expect(unknown).toBe(0);
@@ -364,7 +398,8 @@ test(
     if (!browser) return skip('no Chromium for this machine');
     const page = await visit(browser);
     await openOdd(page);
-    await startAndBreak(page, 'worker');
+    await inFrontOfWorker(page, breaking('worker'));
+    await startEpochs(page, 3);
     await page
       .getByRole('alert')
       .getByText(
@@ -391,57 +426,6 @@ test('data in odd forms train as the same data in tidy ones; unknown voxels are 
   expect(tidy!.history).toHaveLength(4);
   expect(odd).toEqual(tidy);
 });
-
-/**
- * Runs in the worker, ahead of its script: a training measures kernels without end, as it does for a while on a GPU,
- * until it is told to stop, or from the beginning not to.
- */
-function measureWithoutEnd(): void {
-  type Call = { type: string; id: number; method?: string; args?: [unknown, { tune?: boolean }] };
-  type Listen = (type: string, listener: (event: MessageEvent<Call>) => void) => void;
-  const scope = globalThis as unknown as { addEventListener: Listen; postMessage(message: object): void };
-  const listen = scope.addEventListener.bind(scope);
-  let measuring: number | undefined;
-  scope.addEventListener = (type, listener) =>
-    listen(type, (event) => {
-      const { type: what, id, method, args } = event.data;
-      if (method === 'fit' && args![1].tune === undefined) {
-        measuring = id;
-        for (const done of [0, 1, 2])
-          scope.postMessage({ type: 'event', id, event: { type: 'tuning', done, passes: 7 } });
-      } else if (what === 'abort' && id === measuring) {
-        const error = { name: 'Aborted', message: 'stopped while it chose its kernels', fields: {} };
-        scope.postMessage({ type: 'failure', id, error });
-      } else listener(event);
-    });
-}
-
-test(
-  'the measuring of kernels shows how far it is, and can be skipped',
-  async ({ skip }) => {
-    if (!browser) return skip('no Chromium for this machine');
-    const page = await visit(browser);
-    await openTidy(page);
-    await inFrontOfWorker(page, `(${measureWithoutEnd.toString()})();`);
-    await startEpochs(page, 1);
-    await page.getByText('fastest on this GPU, once: 2 of 7 convolution shapes').waitFor();
-    await shot(page, 'measuring');
-    // Who changes their mind at once has paused.
-    await page.evaluate(() => {
-      for (const name of ['Skip measuring', 'Pause'])
-        [...document.querySelectorAll('button')].find(({ textContent }) => textContent === name)!.click();
-    });
-    await page.getByRole('button', { name: 'Resume', exact: true }).waitFor();
-    expect(await page.getByRole('button', { name: 'Skip measuring' }).count()).toBe(0);
-    await page.getByRole('button', { name: 'Resume', exact: true }).click();
-    await page.getByRole('button', { name: 'Skip measuring' }).click();
-    await page.getByText('Done after 1 epoch.').waitFor();
-    expect(await page.getByRole('button', { name: 'Skip measuring' }).count()).toBe(0);
-    expect(await page.getByRole('alert').allTextContents()).toEqual(['']);
-    await page.close();
-  },
-  patience,
-);
 
 test('a training is set up, started, paused and resumed from the keyboard alone', async ({ skip }) => {
   if (!browser) return skip('no Chromium for this machine');

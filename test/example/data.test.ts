@@ -324,19 +324,24 @@ test('visits of a view leave no context, element or listener behind, and no view
   skip,
 }) => {
   if (!browser) return skip('no Chromium for this machine');
-  // Small: a processor draws every pixel.
-  const page = await visitPage(browser, site.address, complaints, { width: 480, height: 640 });
+  const page = await visit();
   await page.evaluate(countContexts);
   const long =
     'a_name_that_is_as_long_as_those_of_files_from_a_scanner_sometimes_are_2026-11-29_T1_mprage_sag';
   await open(page, await pairs(2, halves(1), long));
   const tab = (name: string) => page.getByRole('tab', { name }).click();
-  const visits = async (count: number): Promise<Record<string, number>> => {
-    for (let visit = 0; visit < count; visit++) {
-      await tab('See');
-      await page.getByLabel('White at').and(page.locator(':enabled')).waitFor(); // its volume is there
-      await tab('Data');
-    }
+  const fits = async (name: string, width: number): Promise<void> => {
+    const room = () => page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+    await expect.poll(room, { message: `${name} at ${width}`, timeout: 20_000 }).toBeLessThanOrEqual(0);
+  };
+  const look = async (width: number): Promise<void> => {
+    await page.setViewportSize({ width, height: 800 });
+    await tab('See');
+    await page.getByLabel('White at').and(page.locator(':enabled')).waitFor(); // its volume is there
+    await fits('See', width);
+    await tab('Data');
+  };
+  const left = async (): Promise<Record<string, number>> => {
     const contexts = () =>
       page.evaluate(() => (globalThis as unknown as { openContexts: () => number }).openContexts());
     await expect.poll(contexts, { timeout: 60_000 }).toBe(0);
@@ -346,20 +351,22 @@ test('visits of a view leave no context, element or listener behind, and no view
     await devtools.detach();
     return { nodes, jsEventListeners };
   };
+  const widths = [390, 640]; // a phone, and a window of 1280 at 200 %
   await page.getByRole('button', { name: 'Next: look at the cases' }).waitFor();
-  const few = await visits(1);
-  const more = 2;
-  const many = await visits(more);
+  await look(widths[0]!);
+  const few = await left();
+  for (const width of widths) await look(width);
+  const many = await left();
   // What a visit has are tens of both.
-  for (const [what, count] of Object.entries(few)) expect(many[what], what).toBeLessThan(count + more);
+  for (const [what, count] of Object.entries(few))
+    expect(many[what], what).toBeLessThan(count + widths.length);
 
-  for (const width of [390, 640]) {
-    await page.setViewportSize({ width, height: 800 }); // a phone, and a window of 1280 at 200 %
-    for (const name of ['Data', 'See', 'Train', 'Use', 'Models', 'Explain']) {
+  for (const width of widths) {
+    await page.setViewportSize({ width, height: 800 });
+    for (const name of ['Data', 'Train', 'Use', 'Models', 'Explain']) {
       await tab(name);
       await page.locator('.busy').waitFor({ state: 'detached' });
-      const room = () => page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
-      await expect.poll(room, { message: `${name} at ${width}`, timeout: 20_000 }).toBeLessThanOrEqual(0);
+      await fits(name, width);
     }
   }
 

@@ -61,11 +61,11 @@ async function page() {
         'images',
       ),
     apply: () => labels.apply(annotate),
-    draw: async (item: PageCase): Promise<void> => {
+    draw: async (item: PageCase, voxels = drawn): Promise<void> => {
       await annotations.identityOfCase(item);
       await annotations.keep(item, {
         shape,
-        voxels: drawn.slice(),
+        voxels: voxels.slice(),
         marks: { ...noMarks, whole: true },
         drawn: 1,
         names: ['background', 'lesion'],
@@ -204,6 +204,30 @@ test('a damaged drawing is told with what is kept of it, nothing is drawn over i
   await forget(item);
   const anew = (await open())!;
   expect(anew.isEmpty).toBe(true);
+});
+
+test('a project takes drawings to another browser, where they are on their scans; those that are newer there stay', async () => {
+  const first = await page();
+  await first.take(await scans(0));
+  await first.draw(first.state.cases[0]!);
+  const { projectArchive } = await import('../../examples/browser/src/kept/project.ts');
+  const archive = await new Response(await projectArchive(false)).blob();
+
+  forgetAll();
+  const second = await page();
+  const { openProject } = await import('../../examples/browser/src/kept/project.ts');
+  expect(await openProject(archive)).toMatchObject({ runs: 0, drawings: 1 });
+  await second.take(await scans(0));
+  expect(await second.labels()).toEqual([[...drawn], undefined]);
+  expect(second.state.labels).toEqual(['background', 'lesion']);
+
+  await second.draw(
+    second.state.cases[0]!,
+    drawn.map((value) => 2 * value),
+  );
+  expect(await openProject(archive)).toMatchObject({ drawings: 0 });
+  await second.apply();
+  expect((await second.labels())[0]).toEqual([...drawn].map((value) => 2 * value));
 });
 
 test('a label file becomes a drawing where its voxels lie, by the values that they stand for', async () => {
