@@ -47,7 +47,7 @@ async function page() {
   const labels = await import('../../examples/browser/src/annotate/labels.ts');
   const { state } = await import('../../examples/browser/src/state.ts');
   const annotate = (given: Parameters<Parameters<typeof labels.apply>[0]>[0]): Promise<void> =>
-    intake.annotate(given, state.labels);
+    intake.cases.annotate(given, state.labels);
   const intake = new Intake({
     onChange: () => undefined,
     onWork: () => undefined,
@@ -55,10 +55,11 @@ async function page() {
   });
   return {
     state,
-    take: (files: readonly File[]) =>
+    cases: intake.cases,
+    take: (files: readonly File[], as: 'images' | 'labels' = 'images') =>
       intake.take(
         files.map((source) => ({ path: source.name, source })),
-        'images',
+        as,
       ),
     apply: () => labels.apply(annotate),
     draw: async (item: PageCase, voxels = drawn): Promise<void> => {
@@ -124,6 +125,21 @@ test('what is drawn while other scans take the place of these is not their label
   await take(await scans(1));
   await applied;
   expect(await labels()).toEqual([undefined, undefined]);
+});
+
+test('label files that belong to no image by their names can still be chosen when something has been drawn', async () => {
+  const { state, cases, take, draw, apply } = await page();
+  await take(await scans(0));
+  const label = (name: string) => file(Float32Array.from(drawn), name);
+  await take([await label('x.nii'), await label('y.nii')], 'labels');
+  for (let round = 0; round < 2; round++) {
+    await draw(
+      state.cases[1]!,
+      drawn.map((value) => (1 + round) * value),
+    );
+    await apply();
+    expect(cases.labels.map(({ path }) => path)).toEqual(['x.nii', 'y.nii', 'b: b.nii.gz']);
+  }
 });
 
 test('a drawing that is its label already is not made a label again', async () => {

@@ -31,7 +31,7 @@ export function dataView(open: (view: 'See' | 'Annotate') => void): DataView {
     },
     onCases: () => attempt('Find drawings', () => findDrawings(annotate)),
   });
-  const table = new CaseTable((item, label) => void intake.choose(item, label));
+  const table = new CaseTable((item, label) => void intake.cases.choose(item, label));
   const body = el('div');
 
   async function phantoms(): Promise<void> {
@@ -47,7 +47,7 @@ export function dataView(open: (view: 'See' | 'Annotate') => void): DataView {
 
   function problems(): HTMLElement | undefined {
     const found = [
-      ...intake.trouble.map((message) => ({ severity: 'warning', message })),
+      ...intake.cases.trouble.map((message) => ({ severity: 'warning', message })),
       ...(state.report?.problems ?? []),
     ].sort((a, b) => Number(b.severity === 'error') - Number(a.severity === 'error'));
     if (found.length === 0)
@@ -122,7 +122,8 @@ export function dataView(open: (view: 'See' | 'Annotate') => void): DataView {
     const input = el('input', { type: 'number', min: '0', max: '255', step: '1' });
     input.value = state.ignoreLabel === undefined ? '' : String(state.ignoreLabel);
     input.addEventListener('change', () => {
-      if (input.reportValidity()) void intake.ignore(input.value === '' ? undefined : input.valueAsNumber);
+      if (input.reportValidity())
+        void intake.cases.ignore(input.value === '' ? undefined : input.valueAsNumber);
     });
     const hint = 'They count in no loss, figure or picture. Empty: there are none.';
     return field('Label value of unknown voxels', input, hint);
@@ -155,9 +156,9 @@ export function dataView(open: (view: 'See' | 'Annotate') => void): DataView {
     const isEmpty = state.cases.length === 0;
     const isBusy = work.textContent !== '';
     const ready = state.cases.some(({ part }) => part === 'train');
-    const { values } = intake;
+    const { values } = intake.cases;
     const { scrollTop } = table.element;
-    table.update(intake.labels);
+    table.update(intake.cases.labels);
     fill(
       body,
       dropZone(
@@ -186,7 +187,7 @@ export function dataView(open: (view: 'See' | 'Annotate') => void): DataView {
       isEmpty && !isBusy && introduction(),
       isBusy && work,
       problems(),
-      values && !isBusy && valueMap(values, (classes) => intake.map(classes)),
+      values && !isBusy && valueMap(values, (classes) => intake.cases.map(classes)),
       !isEmpty && table.element,
       state.regions && nested(state.regions),
       state.decision && preparation(state.decision.reasons),
@@ -221,6 +222,6 @@ export function dataView(open: (view: 'See' | 'Annotate') => void): DataView {
     state.preprocessing = structuredClone(record.preprocessing);
     changed();
   }
-  const annotate: DataView['annotate'] = (labels) => intake.annotate(labels, classNames(classCount()));
+  const annotate: DataView['annotate'] = (labels) => intake.cases.annotate(labels, classNames(classCount()));
   return { element: body, dispose: () => undefined, restore, annotate };
 }

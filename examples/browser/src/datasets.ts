@@ -72,3 +72,9 @@ export function rivals(volumes: readonly FileEntry[]): ReadonlyMap<string, numbe
 /** Without the volumes of some folders of labels. */
 export const withoutSides = (files: readonly FileEntry[], sides: readonly string[]): FileEntry[] =>
   files.filter(({ path }) => !sides.some((side) => path.startsWith(`${side}/`)));
+
+/** The folder that all files came in, if they came in one. */
+export function commonFolder(files: readonly FileEntry[]): string | undefined {
+  const tops = new Set(files.map(({ path }) => (path.includes('/') ? path.split('/')[0] : undefined)));
+  return tops.size === 1 ? [...tops][0] : undefined;
+}

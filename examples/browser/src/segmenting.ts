@@ -8,10 +8,12 @@ import {
   type FileEntry,
   type NamedVolume,
   type Region,
+  type Segmentation,
 } from 'unet3d-gpu/worker';
 import { dataJob } from './data-client.ts';
 import { withoutDicom } from './dicom.ts';
 import { counted, fileProblem, leftOut } from './dom.ts';
+import { KeptModel } from './kept-model.ts';
 import {
   changed,
   inTraining,
@@ -26,6 +28,7 @@ export interface Segmented {
   readonly labels: File;
   readonly volumes: readonly MeasuredVolume[];
   readonly warnings: readonly string[];
+  readonly uncertainty: Segmentation['uncertainty'];
 }
 
 /** Labels of one volume on its own grid, as a file of that name. */
@@ -36,9 +39,14 @@ export async function segmented(
   options: {
     readonly signal?: AbortSignal;
     readonly onProgress?: (progress: { readonly loaded: number; readonly total: number }) => void;
+    /** Networks of this package tell how unsure they are. */
+    readonly uncertainty?: boolean;
   } = {},
 ): Promise<Segmented> {
-  const { labels, warnings } = await model.predict([...sources], options);
+  const { labels, warnings, uncertainty } =
+    model instanceof KeptModel
+      ? await model.predict([...sources], options)
+      : { ...(await model.predict([...sources], options)), uncertainty: undefined };
   const { labels: file, millilitres } = await dataJob(
     'write',
     { labels, name, classes: namesOf(model).length },
@@ -47,7 +55,7 @@ export async function segmented(
   const sum = (values: readonly number[]): number =>
     values.reduce((total, value) => total + (millilitres[value] ?? 0), 0);
   const volumes = findingsOf(model).map((found) => ({ ...found, millilitres: sum(found.labels) }));
-  return { labels: file, volumes, warnings };
+  return { labels: file, volumes, warnings, uncertainty };
 }
 
 const regionsOf = ({ description }: OpenModel): readonly Region[] | undefined =>

@@ -129,6 +129,11 @@ export const state: State = {
   results: [],
 };
 
+/** Puts other cases in the place of some: the list is a new one, by which who has waited meanwhile sees it. */
+export function replaceCases(others: ReadonlyMap<PageCase, PageCase>): void {
+  state.cases = state.cases.map((item) => others.get(item) ?? item);
+}
+
 /** Settings that a person wants, whatever is found in the data from now on. */
 export function choose(choices: Partial<Choices>): void {
   Object.assign(state.chosen, choices);

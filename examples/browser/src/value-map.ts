@@ -1,6 +1,6 @@
 /** A form that says which class each value of the labels means, where values are not those of classes. */
 import { button, counted, el, fill, select } from './dom.ts';
-import { unknownValue } from './intake.ts';
+import { unknownVoxel } from './annotate/drawing.ts';
 
 /**
  * @param values with the number of cases that hold each
@@ -18,11 +18,11 @@ export function valueMap(
   const options: [string, string][] = [
     ['0', 'background'],
     ...Array.from({ length: most }, (_, index): [string, string] => [`${index + 1}`, `class ${index + 1}`]),
-    [String(unknownValue), 'unknown: left out'],
+    [String(unknownVoxel), 'unknown: left out'],
   ];
   const problem = el('p', { className: 'error', role: 'alert' });
   const check = (): boolean => {
-    const used = new Set([...classes.values()].filter((known) => known > 0 && known < unknownValue));
+    const used = new Set([...classes.values()].filter((known) => known > 0 && known < unknownVoxel));
     const gap = Array.from({ length: used.size }, (_, index) => index + 1).find((known) => !used.has(known));
     fill(
       problem,

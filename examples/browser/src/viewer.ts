@@ -1,8 +1,9 @@
 /** NiiVue: one or two linked pictures of the same volume, each with its own label overlay. */
-import type { Niivue, NVImage } from '@niivue/niivue';
-import { classColor, cssColor, readNifti, sourceName, stemOf, writeNifti } from 'unet3d-gpu/worker';
+import type { Niivue } from '@niivue/niivue';
+import { classColor, cssColor } from 'unet3d-gpu/worker';
 import { dataJob } from './data-client.ts';
 import { el, fill, swatch } from './dom.ts';
+import { colormap, free, keepVolumes, library, loaded, pictureOptions, thinCrosshair } from './niivue.ts';
 import type { VolumeFile } from './state.ts';
 
 export interface Picture {
@@ -15,53 +16,9 @@ interface Pane {
   readonly title: HTMLElement;
 }
 
-/** Loaded when there is something to draw: it is larger than everything else on the page. */
-export const library = () => import('@niivue/niivue');
-
 /** What is drawn: all planes beside the rendering, or one of them. */
 export const layouts = ['multiplanar', 'axial', 'coronal', 'sagittal', 'rendering'] as const;
 export type Layout = (typeof layouts)[number];
-
-/** What NiiVue opens a volume by. */
-const opened = (volume: VolumeFile) => ({
-  ...('header' in volume ? { file: volume.header, urlImgData: volume.image } : { file: volume }),
-  name: sourceName(volume),
-});
-
-/** What NiiVue cannot read, such as gzip of several members, is written anew for it. */
-export async function loaded(
-  volume: VolumeFile,
-  options: { readonly opacity?: number; readonly colormap?: string },
-): Promise<NVImage> {
-  const { NVImage } = await library();
-  try {
-    return await NVImage.loadFromFile({ ...opened(volume), ...options });
-  } catch {
-    const read = 'header' in volume ? readNifti(volume.header, { image: volume.image }) : readNifti(volume);
-    const bytes = (await writeNifti(await read, { gzip: false })) as Uint8Array<ArrayBuffer>;
-    const name = `${stemOf(sourceName(volume))}.nii`;
-    return NVImage.loadFromFile({ file: new File([bytes], name), name, ...options });
-  }
-}
-
-/** Colours of the labels; background, unknown voxels and hidden classes clear. */
-export function colormap(
-  names: readonly string[],
-  isClear: (value: number) => boolean,
-  unknown: number | undefined,
-) {
-  const values = [...names.keys(), ...(unknown === undefined ? [] : [unknown])];
-  const colors = values.map((value) => (isClear(value) ? ([0, 0, 0] as const) : classColor(value)));
-  const channel = (index: 0 | 1 | 2): number[] => colors.map((color) => color[index]);
-  return {
-    R: channel(0),
-    G: channel(1),
-    B: channel(2),
-    A: values.map((value) => (isClear(value) ? 0 : 255)),
-    I: values,
-    labels: values.map((value) => names[value] ?? 'unknown'),
-  };
-}
 
 export function legend(names: readonly string[]): HTMLElement {
   return el(
@@ -132,7 +89,7 @@ export class Viewer {
       pane.title.title = title;
       const { niivue } = pane;
       const first = isNew ? 0 : 1;
-      while (niivue.volumes.length > first) niivue.removeVolumeByIndex(niivue.volumes.length - 1);
+      keepVolumes(niivue, first);
       if (volume) niivue.addVolume(await loaded(volume, { colormap: 'gray' }));
       if (overlay) {
         const { file } = await dataJob('view', { volume: overlay, isLabels: true });
@@ -159,20 +116,9 @@ export class Viewer {
     const heading = el('h3', { title }, title);
     this.#figures.append(el('figure', {}, heading, el('div', { className: 'canvas' }, canvas)));
     const niivue = new Niivue({
-      backColor: [0, 0, 0, 1],
-      show3Dcrosshair: false,
-      // Thin on volumes of any size.
-      crosshairWidth: 0.4,
-      crosshairWidthUnit: 'percent',
-      crosshairColor: [1, 1, 1, 0.6],
-      // As in the report: the patient's right, or front, at the left.
-      isRadiologicalConvention: true,
-      sagittalNoseLeft: true,
-      dragAndDropEnabled: false,
+      ...pictureOptions,
+      crosshairWidth: thinCrosshair,
       multiplanarShowRender: SHOW_RENDER.ALWAYS,
-      loadingText: '',
-      logLevel: 'error',
-      isColorbar: false,
     });
     await niivue.attachToCanvas(canvas, false);
     await this.#arrange(niivue);
@@ -245,14 +191,8 @@ export class Viewer {
     }
   }
 
-  /** Frees volumes, listeners and WebGL contexts, of which a page has few. */
   #free(): void {
-    for (const { niivue } of this.#panes) {
-      while (niivue.volumes.length > 0) niivue.removeVolumeByIndex(niivue.volumes.length - 1);
-      const context = niivue.canvas?.getContext('webgl2');
-      niivue.cleanup();
-      context?.getExtension('WEBGL_lose_context')?.loseContext();
-    }
+    for (const { niivue } of this.#panes) free(niivue);
     this.#panes.length = 0;
     this.#base = undefined;
     fill(this.#figures);

@@ -3,7 +3,7 @@ import type { Niivue } from '@niivue/niivue';
 import { classColor, type Size3 } from 'unet3d-gpu/worker';
 import { el } from '../dom.ts';
 import type { VolumeFile } from '../state.ts';
-import { colormap, library, loaded } from '../viewer.ts';
+import { colormap, free, keepVolumes, library, loaded, pictureOptions, thinCrosshair } from '../niivue.ts';
 import { drawnBackground } from './drawing.ts';
 import type { Slice, Turn } from './grid.ts';
 
@@ -59,7 +59,7 @@ export class Board {
     this.#wish++;
     niivue.setDrawingEnabled(false);
     niivue.closeDrawing();
-    while (niivue.volumes.length > 0) niivue.removeVolumeByIndex(niivue.volumes.length - 1);
+    keepVolumes(niivue, 0);
     const volume = await loaded(image, { colormap: 'gray' });
     if (this.#disposed) return undefined;
     niivue.addVolume(volume);
@@ -78,22 +78,12 @@ export class Board {
     const { Niivue } = await library();
     if (this.#disposed) return undefined;
     const niivue = new Niivue({
-      backColor: [0, 0, 0, 1],
-      show3Dcrosshair: false,
-      crosshairWidthUnit: 'percent',
+      ...pictureOptions,
       crosshairWidth: 0,
-      crosshairColor: [1, 1, 1, 0.6],
-      // As everywhere on the page: the patient's right, or front, at the left.
-      isRadiologicalConvention: true,
-      sagittalNoseLeft: true,
-      dragAndDropEnabled: false,
       multiplanarShowRender: 0,
       // Else the slice drifts while one draws on oblique volumes.
       isForceMouseClickToVoxelCenters: true,
       maxDrawUndoBitmaps: 1, // steps are the page's, which has redo
-      loadingText: '',
-      logLevel: 'error',
-      isColorbar: false,
     });
     niivue.onLocationChange = (location) => {
       const { axCorSag } = location as { axCorSag?: number };
@@ -129,11 +119,9 @@ export class Board {
     const wish = ++this.#wish;
     const overlay = proposal && (await loaded(proposal, { opacity: 0.35 }));
     if (this.#disposed || wish !== this.#wish || niivue.volumes.length === 0) return;
-    while (niivue.volumes.length > 1) niivue.removeVolumeByIndex(niivue.volumes.length - 1);
+    keepVolumes(niivue, 1);
     if (overlay) {
-      overlay.setColormapLabel(
-        colormap(this.#names, (value) => value === 0 || this.#hidden.has(value), undefined),
-      );
+      overlay.setColormapLabel(this.#colormap());
       niivue.addVolume(overlay);
     }
     niivue.updateGLVolume();
@@ -154,6 +142,9 @@ export class Board {
     return !this.#hidden.has(value);
   }
 
+  /** Of proposals. */
+  #colormap = () => colormap(this.#names, (value) => value === 0 || this.#hidden.has(value), undefined);
+
   #colour(): void {
     const niivue = this.#niivue;
     if (!niivue) return;
@@ -164,10 +155,7 @@ export class Board {
       lut.set([...color, this.#hidden.has(value === drawnBackground ? 0 : value) ? 0 : 255], 4 * value);
     }
     niivue.drawLut = { lut, labels };
-    const [, proposal] = niivue.volumes;
-    proposal?.setColormapLabel(
-      colormap(this.#names, (value) => value === 0 || this.#hidden.has(value), undefined),
-    );
+    niivue.volumes[1]?.setColormapLabel(this.#colormap()); // the proposal
     if (niivue.volumes.length > 0) niivue.updateGLVolume();
   }
 
@@ -221,7 +209,7 @@ export class Board {
     if (!niivue) return;
     // As NiiVue numbers them.
     const types = { axial: 0, coronal: 1, sagittal: 2, all: 3 };
-    niivue.opts.crosshairWidth = plane === 'all' ? 0.4 : 0;
+    niivue.opts.crosshairWidth = plane === 'all' ? thinCrosshair : 0;
     niivue.setSliceType(types[plane]);
     this.onMove();
   }
@@ -265,11 +253,6 @@ export class Board {
   /** Frees its volumes and its WebGL context, of which a page has few. */
   dispose(): void {
     this.#disposed = true;
-    const niivue = this.#niivue;
-    if (!niivue) return;
-    while (niivue.volumes.length > 0) niivue.removeVolumeByIndex(niivue.volumes.length - 1);
-    const context = niivue.canvas?.getContext('webgl2');
-    niivue.cleanup();
-    context?.getExtension('WEBGL_lose_context')?.loseContext();
+    if (this.#niivue) free(this.#niivue);
   }
 }

@@ -1,10 +1,8 @@
 /** What the open model makes of cases, as proposals, and of which it is least sure. */
 import type { Size3 } from 'unet3d-gpu/worker';
-import { dataJob } from '../data-client.ts';
 import { messageOf } from '../dom.ts';
-import { KeptModel } from '../kept-model.ts';
 import { channelCount, classCount } from '../planning.ts';
-import { namesOf, segmented } from '../segmenting.ts';
+import { segmented } from '../segmenting.ts';
 import { changed, inTraining, state, type Images, type OpenModel, type PageCase } from '../state.ts';
 import { isDone } from './annotations.ts';
 
@@ -84,12 +82,14 @@ async function proposeNext(model: OpenModel, item: PageCase, signal: AbortSignal
   };
   say();
   try {
-    const { labels, doubt } = await predicted(model, item, signal, ({ loaded, total }) =>
-      say(total > 1 ? `: window ${loaded} of ${total}` : ''),
-    );
+    const { labels, uncertainty } = await segmented(model, item.images, `${item.id}_proposal.nii.gz`, {
+      signal,
+      onProgress: ({ loaded, total }) => say(total > 1 ? `: window ${loaded} of ${total}` : ''),
+      uncertainty: true,
+    });
     if (signal.aborted || state.model !== model || !isWanted(item)) return;
     state.predictions.set(item.images, labels);
-    if (doubt) doubts.set(item.images, doubt);
+    if (uncertainty) doubts.set(item.images, { mean: uncertainty.mean, voxel: uncertainty.voxel });
   } catch (error) {
     if (signal.aborted || inTraining()) return;
     if (state.model === model) proposing.problem = `${item.id}: ${messageOf(error)}`;
@@ -101,27 +101,4 @@ async function proposeNext(model: OpenModel, item: PageCase, signal: AbortSignal
 export function stopProposing(): void {
   waiting = [];
   controller?.abort();
-}
-
-async function predicted(
-  model: OpenModel,
-  item: PageCase,
-  signal: AbortSignal,
-  onProgress: (progress: { readonly loaded: number; readonly total: number }) => void,
-): Promise<{ labels: File; doubt: Doubt | undefined }> {
-  const sources = [...item.images];
-  const name = `${item.id}_proposal.nii.gz`;
-  const options = { signal, onProgress };
-  if (!(model instanceof KeptModel))
-    return { labels: (await segmented(model, sources, name, options)).labels, doubt: undefined };
-  const { labels, uncertainty } = await model.predict(sources, { ...options, uncertainty: true });
-  const written = await dataJob(
-    'write',
-    { labels, name, classes: namesOf(model).length },
-    { transfer: [labels.data.buffer as ArrayBuffer] },
-  );
-  return {
-    labels: written.labels,
-    doubt: uncertainty && { mean: uncertainty.mean, voxel: uncertainty.voxel },
-  };
 }

@@ -1,0 +1,69 @@
+/** What has to be asked about data before they are the cases of the page. */
+import { volumePattern, type FileEntry } from 'unet3d-gpu/worker';
+import { ask } from './ask.ts';
+import { dataJob } from './data-client.ts';
+import { rivals, withoutSides } from './datasets.ts';
+import { counted } from './dom.ts';
+import { replaceCases, state } from './state.ts';
+
+/** What is to become of the cases that are there; undefined where the person wants no others after all. */
+export function askWhatStays(): Promise<'replace' | 'add' | undefined> {
+  const { length } = state.cases;
+  const cases = length === 1 ? 'a case' : `${length} cases`;
+  return ask(`There ${length === 1 ? 'is' : 'are'} ${cases} of ${state.name} already`, [
+    ['replace', 'Replace them'],
+    ['add', 'Add to them'],
+  ]);
+}
+
+/** Of several folders with labels of the same images, the one that the person wants; undefined for none of them. */
+export async function oneLabelEach(files: readonly FileEntry[]): Promise<readonly FileEntry[] | undefined> {
+  const folders = rivals(files.filter(({ path }) => volumePattern.test(path)));
+  if (folders.size === 0) return files;
+  const chosen = await ask(
+    'Which labels are to be learnt?',
+    [...folders].map(([folder, count]) => [folder, `${folder}: ${counted(count, 'label')}`] as const),
+    'Several folders hold labels of the same images.',
+  );
+  if (chosen === undefined) return undefined;
+  return withoutSides(
+    files,
+    [...folders.keys()].filter((folder) => folder !== chosen),
+  );
+}
+
+/**
+ * Asks whether files with several volumes are channels of an image or moments in time; of those one volume is made.
+ * @returns whether the cases have changed by that
+ */
+export async function takesTimeApart(
+  signal: AbortSignal,
+  onProgress: (loaded: number, total: number) => void,
+): Promise<boolean> {
+  const several = new Map(
+    state.report?.cases.filter(({ intensities }) => intensities.length > 1).map((item) => [item.id, item]),
+  );
+  const before = state.cases;
+  const cases = before.filter(({ id, images }) => several.has(id) && images.length === 1);
+  if (state.channels.length > 0 || cases.length === 0) return false;
+  const count = several.get(cases[0]!.id)!.intensities.length;
+  const answer = await ask(
+    `Files hold ${count} volumes each. What are they?`,
+    [
+      ['channels', `${count} channels of one image`],
+      ['first', 'Moments in time: use the first'],
+      ['mean', 'Moments in time: use their mean'],
+    ],
+    'Channels, such as T1 and T2 of one scan, are read all at once by the network, also when it is used.',
+  );
+  if (signal.aborted) return false;
+  if (answer === undefined || answer === 'channels') {
+    state.channels = Array.from({ length: count }, (_, channel) => `channel ${channel + 1}`);
+    return false;
+  }
+  const images = cases.map((item) => item.images[0]!);
+  const files = await dataJob('reduce', { images, to: answer }, { onProgress, signal });
+  if (state.cases !== before) return false; // others are there by now
+  replaceCases(new Map(cases.map((item, index) => [item, { ...item, images: [files[index]!] }])));
+  return true;
+}

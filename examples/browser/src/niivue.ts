@@ -1,0 +1,78 @@
+/** What all pictures by NiiVue have in common: how they are drawn, how volumes are opened, and how all of it is freed. */
+import type { Niivue, NVImage } from '@niivue/niivue';
+import { classColor, readNifti, sourceName, stemOf, writeNifti } from 'unet3d-gpu/worker';
+import type { VolumeFile } from './state.ts';
+
+/** Loaded when there is something to draw: it is larger than everything else on the page. */
+export const library = () => import('@niivue/niivue');
+
+/** Of every picture; as in the report, the patient's right, or front, is at the left. */
+export const pictureOptions = {
+  backColor: [0, 0, 0, 1] as [number, number, number, number],
+  show3Dcrosshair: false,
+  crosshairColor: [1, 1, 1, 0.6] as [number, number, number, number],
+  crosshairWidthUnit: 'percent' as const,
+  isRadiologicalConvention: true,
+  sagittalNoseLeft: true,
+  dragAndDropEnabled: false,
+  loadingText: '',
+  logLevel: 'error' as const,
+  isColorbar: false,
+};
+
+/** In percent: thin on volumes of any size. */
+export const thinCrosshair = 0.4;
+
+/** Takes volumes away, the last one first, until so many are left. */
+export function keepVolumes(niivue: Niivue, count: number): void {
+  while (niivue.volumes.length > count) niivue.removeVolumeByIndex(niivue.volumes.length - 1);
+}
+
+/** Frees volumes, listeners and the WebGL context, of which a page has few. */
+export function free(niivue: Niivue): void {
+  keepVolumes(niivue, 0);
+  const context = niivue.canvas?.getContext('webgl2');
+  niivue.cleanup();
+  context?.getExtension('WEBGL_lose_context')?.loseContext();
+}
+
+/** What NiiVue opens a volume by. */
+const opened = (volume: VolumeFile) => ({
+  ...('header' in volume ? { file: volume.header, urlImgData: volume.image } : { file: volume }),
+  name: sourceName(volume),
+});
+
+/** What NiiVue cannot read, such as gzip of several members, is written anew for it. */
+export async function loaded(
+  volume: VolumeFile,
+  options: { readonly opacity?: number; readonly colormap?: string },
+): Promise<NVImage> {
+  const { NVImage } = await library();
+  try {
+    return await NVImage.loadFromFile({ ...opened(volume), ...options });
+  } catch {
+    const read = 'header' in volume ? readNifti(volume.header, { image: volume.image }) : readNifti(volume);
+    const bytes = (await writeNifti(await read, { gzip: false })) as Uint8Array<ArrayBuffer>;
+    const name = `${stemOf(sourceName(volume))}.nii`;
+    return NVImage.loadFromFile({ file: new File([bytes], name), name, ...options });
+  }
+}
+
+/** Colours of the labels; background, unknown voxels and hidden classes clear. */
+export function colormap(
+  names: readonly string[],
+  isClear: (value: number) => boolean,
+  unknown: number | undefined,
+) {
+  const values = [...names.keys(), ...(unknown === undefined ? [] : [unknown])];
+  const colors = values.map((value) => (isClear(value) ? ([0, 0, 0] as const) : classColor(value)));
+  const channel = (index: 0 | 1 | 2): number[] => colors.map((color) => color[index]);
+  return {
+    R: channel(0),
+    G: channel(1),
+    B: channel(2),
+    A: values.map((value) => (isClear(value) ? 0 : 255)),
+    I: values,
+    labels: values.map((value) => names[value] ?? 'unknown'),
+  };
+}
