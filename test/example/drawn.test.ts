@@ -198,6 +198,20 @@ test('each step is kept, and what is undone is not', async () => {
   ]);
 });
 
+test('a class that is called otherwise after the last stroke is so after a reload', async () => {
+  const first = await drawing();
+  const session = (await first.open())!;
+  first.board.drawn[3] = 1;
+  session.step();
+  await first.written();
+  first.state.labels = ['background', 'tumour'];
+  session.keepNames();
+  session.close();
+  await first.written();
+  const second = await drawing();
+  expect(second.state.labels).toEqual(['background', 'tumour']);
+});
+
 test('a damaged drawing is told with what is kept of it, nothing is drawn over it, and one may begin anew', async () => {
   const first = await drawing();
   const session = (await first.open())!;

@@ -13,12 +13,16 @@ export function trainView(toUse: () => void): View {
   const page = el('div');
   let shown: Run | 'nothing' | 'settings' | undefined;
   let panel: View | undefined;
+  let report = state.report;
 
   function draw(): void {
     const ready = state.cases.some(({ part }) => part === 'train');
     const next = state.run ?? (ready ? 'settings' : 'nothing');
-    if (next === shown) return;
+    // Labels that were drawn may come when the settings are shown already.
+    const isNew = next === 'settings' && report !== state.report;
+    if (next === shown && !isNew) return;
     shown = next;
+    report = state.report;
     panel?.dispose();
     panel = undefined;
     if (next === 'nothing')

@@ -272,6 +272,7 @@ export function annotateView(take: TakeLabels, open: (view: 'Data' | 'Train' | '
       names = state.labels;
       board.names = classNames(classCount());
       tools.update();
+      session?.keepNames();
     }
     current = state.cases.find(({ images }) => images === current?.images) ?? current; // it may have another label
     updateEdit();

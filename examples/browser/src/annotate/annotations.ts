@@ -53,13 +53,24 @@ export async function lookForDrawings(signal: AbortSignal): Promise<void> {
   const sizes = new Set((await keptDrawings()).map(({ bytes }) => bytes));
   const mayHave = ({ images }: PageCase): boolean =>
     identities.has(images) || sizes.has(bytesOf(images)) || sizes.has(undefined);
+  let newest: DrawingRecord | undefined;
   for (const item of state.cases.filter(mayHave)) {
     if (signal.aborted) return;
     const kept = await drawingOf(item);
-    if (!kept || kept.names.length <= state.labels.length) continue;
-    state.labels = [...kept.names];
-    changed();
+    if (kept && (!newest || kept.changed > newest.changed)) newest = kept;
   }
+  if (newest && !signal.aborted) takeNames(newest.names);
+}
+
+/** Gives classes that have no name of their own those that they were given with a drawing. */
+function takeNames(names: readonly string[]): void {
+  const labels = Array.from({ length: Math.max(names.length, state.labels.length) }, (_, value) => {
+    const here = state.labels[value] ?? `class ${value}`;
+    return here === `class ${value}` ? (names[value] ?? here) : here;
+  });
+  if (labels.join('\n') === state.labels.join('\n')) return;
+  state.labels = labels;
+  changed();
 }
 
 /** A drawing as it is now. */

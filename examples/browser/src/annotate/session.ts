@@ -28,7 +28,7 @@ import {
 } from './grid.ts';
 import { DrawingHistory, type Change } from './history.ts';
 import { interpolate } from './interpolate.ts';
-import { drawingOf, hasUnsaved, identityOfCase, keep } from './annotations.ts';
+import { drawingOf, hasUnsaved, identityOfCase, keep, knownDrawing } from './annotations.ts';
 import { unpacked, type DrawingRecord } from './kept-drawings.ts';
 import { Tally } from './tally.ts';
 
@@ -244,10 +244,20 @@ export class Session {
     return voxelOfDisplay(voxel, this.#fileShape, this.#turn);
   }
 
+  /** Classes are called otherwise now. */
+  keepNames(): void {
+    const kept = knownDrawing(this.item);
+    if (kept && !this.#closed && kept.names.join('\n') !== classNames(classCount()).join('\n')) this.#keep();
+  }
+
   /** Keeps what has changed. */
   #take(change: Change): void {
     this.#tally.take(change);
     change.places.forEach((at, index) => (this.#voxels[this.#placeInFile(at)] = change.after[index]!));
+    this.#keep();
+  }
+
+  #keep(): void {
     this.#isNew = true;
     if (this.#isWriting) return;
     const write = this.#write();
