@@ -7,12 +7,12 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node';
 /** What takes half a minute or more on SwiftShader. */
 const longest = [
   'test/example/browser.test.ts',
-  'test/example/annotating.test.ts',
   'test/example/keeping.test.ts',
-  'test/example/data.test.ts',
   'test/package/package.test.ts',
   'test/docs/examples.test.ts',
   'test/example/folders.test.ts',
+  'test/example/annotating.test.ts',
+  'test/example/data.test.ts',
   'test/cli/processes.test.ts',
   'test/train/ranks.test.ts',
   'test/browser/worker.test.ts',

@@ -1,6 +1,15 @@
 /** A static web server for tests that drive a real browser: plain files, no headers but their type. */
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+} from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { extname, join, resolve } from 'node:path';
@@ -46,6 +55,9 @@ export async function serve(folder: string, path = '/', policy?: string): Promis
   return { address: `http://127.0.0.1:${port}${path}`, close: () => void server.close() };
 }
 
+/** Milliseconds for which a build of the example is kept. */
+const aDay = 24 * 60 * 60 * 1000;
+
 /** Of what the example is built from: its files, the package's, and the versions of all else. */
 function digestOfExample(): string {
   const hash = createHash('sha256');
@@ -63,6 +75,11 @@ async function builtExample(): Promise<string> {
   const folder = join(built, digestOfExample());
   if (existsSync(folder)) return folder;
   mkdirSync(built, { recursive: true });
+  for (const name of readdirSync(built)) {
+    const older = join(built, name);
+    const since = statSync(older, { throwIfNoEntry: false })?.mtimeMs ?? Infinity; // gone meanwhile
+    if (Date.now() - since > aDay) rmSync(older, { recursive: true, force: true });
+  }
   const outDir = resolve(mkdtempSync(join(built, 'building-')));
   await build({
     root: 'examples/browser',
