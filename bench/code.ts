@@ -75,16 +75,22 @@ function* kernels(limits: GPUSupportedLimits, units: MatrixUnits | undefined): G
     const constants = { NORM: true, RAGGED: false, ...weightConstants(tile, tile.columns) };
     if (fits(weightNeeds(tile), limits)) yield [`weights, ${name}`, 'conv3/weight_gradient_tiled', constants];
   }
-  for (const name of matrixKernels(units, 'f16'))
-    for (const walk of walks) {
-      const kernel = matrixKernel(name)!;
-      const of = (kind: 'forward' | 'weights') => `${kindName({ kind, walk })}, ${name}`;
-      const flat = { ...forward, RAGGED: false, ...matrixForwardConstants(kernel, walk) };
-      yield [of('forward'), 'conv_matrix/forward', flat, 'f16'];
-      if (walk.dilation !== ones) continue; // source and gradient change places, and the stride is as above
-      const constants = { NORM: true, RAGGED: false, ...matrixWeightConstants(kernel, walk) };
-      yield [of('weights'), 'conv_matrix/weight_gradient', constants, 'f16'];
+  for (const walk of walks) {
+    const names = (kind: 'forward' | 'weights') =>
+      matrixKernels(units, { kind, walk, precision: 'f16' }).map((name) => ({
+        name: `${kindName({ kind, walk })}, ${name}`,
+        kernel: matrixKernel(name)!,
+      }));
+    for (const { name, kernel } of names('forward')) {
+      const constants = { ...forward, RAGGED: false, ...matrixForwardConstants(kernel, walk) };
+      yield [name, 'conv_matrix/forward', constants, 'f16'];
     }
+    if (walk.dilation !== ones) continue; // source and gradient change places, and the stride is as above
+    for (const { name, kernel } of names('weights')) {
+      const constants = { NORM: true, RAGGED: false, ...matrixWeightConstants(kernel, walk) };
+      yield [name, 'conv_matrix/weight_gradient', constants, 'f16'];
+    }
+  }
 }
 
 /** Compiles, with a line before each kernel's output of the driver. */

@@ -79,12 +79,15 @@ export function matrixUnitsOf(
 /** Matrices begin at multiples of eight numbers, and a quad lies within one. */
 const isUsable = ({ m, n, k }: MatrixShape): boolean => [m, n, k].every((length) => length % 8 === 0);
 
-/** A kernel on matrix units: the sizes of its matrices, and output channels of a workgroup. */
+/** A kernel on matrix units. */
 export interface MatrixKernel extends MatrixShape {
+  /** Output channels of a workgroup. */
   readonly outputs: number;
+  /** Whether its blocks are half as deep, and take little more than half the workgroup memory. */
+  readonly flat: boolean;
 }
 
-/** `matrix MxNxK, outputs`. */
+/** `matrix MxNxK, outputs`, and ` flat`. */
 export type MatrixKernelName = `matrix ${string}`;
 
 /** Sizes that a name may hold: none is larger on any adapter. */
@@ -92,24 +95,40 @@ const largest = 64;
 
 /** What a name says; undefined for names of other kernels, and for sizes that cannot be. */
 export function matrixKernel(name: string): MatrixKernel | undefined {
-  const match = /^matrix (\d+)x(\d+)x(\d+), (\d+)$/.exec(name);
+  const match = /^matrix (\d+)x(\d+)x(\d+), (\d+)( flat)?$/.exec(name);
   if (!match) return undefined;
-  const [m, n, k, outputs] = match.slice(1).map(Number) as [number, number, number, number];
+  const [m, n, k, outputs] = match.slice(1, 5).map(Number) as [number, number, number, number];
+  const flat = match[5] !== undefined;
   const fits = isUsable({ m, n, k }) && [m, n, k, outputs].every((length) => length > 0 && length <= largest);
-  return fits && outputs % n === 0 && outputs % m === 0 ? { m, n, k, outputs } : undefined;
+  return fits && outputs % n === 0 && outputs % m === 0 ? { m, n, k, outputs, flat } : undefined;
 }
 
 export const isMatrixKernel = (name: string): name is MatrixKernelName => matrixKernel(name) !== undefined;
 
-/** The kernels to try for volumes of this precision. */
+/** What kernels there are for a pass depends on. */
+export interface PassKind {
+  /** `forward` is also the gradient with respect to the input; `weights` that with respect to the weights. */
+  readonly kind: 'forward' | 'weights';
+  /** Absent of 3×3×3 with stride 1, for which there are most kernels. */
+  readonly walk?: Walk | undefined;
+}
+
+/** Workgroup memory beyond this, which Direct3D 12 has not, is a reason to try flat blocks, too. */
+const ampleBytes = 32 * 2 ** 10;
+
+/** The kernels to try for a pass over volumes of a precision; flat ones behind all others. */
 export function matrixKernels(
   units: MatrixUnits | undefined,
-  precision: Precision,
+  { precision, ...pass }: PassKind & { readonly precision: Precision },
 ): readonly MatrixKernelName[] {
   if (!units?.precisions.includes(precision)) return [];
-  return units.shapes.flatMap(({ m, n, k }) =>
+  const names = units.shapes.flatMap(({ m, n, k }) =>
     [16, 32].map((outputs): MatrixKernelName => `matrix ${m}x${n}x${k}, ${outputs}`).filter(isMatrixKernel),
   );
+  const deep = names.filter(
+    (name) => matrixNeeds(pass, matrixKernel(name)!, units.subgroup).bytes > ampleBytes,
+  );
+  return [...names, ...deep.map((name): MatrixKernelName => `${name} flat`)];
 }
 
 /** Whether the units have the sizes of a kernel. */
@@ -143,28 +162,36 @@ const staged = ({ RUNS, LINES, PLANES, PITCH }: Block, run: number, walk: Walk):
 /** Voxels along x of a block, and of a whole row of matrices. */
 const alongX = 16;
 
+/** Rows and planes of a block: half of either where it is to be flat. */
+function blockOf(lines: number, planes: number, flat: boolean): { LINES: number; PLANES: number } {
+  if (!flat) return { LINES: lines, PLANES: planes };
+  return planes > 1 ? { LINES: lines, PLANES: planes / 2 } : { LINES: lines / 2, PLANES: planes };
+}
+
 /** The constants of conv_matrix/forward. */
-export function matrixForwardConstants({ m, n, k, outputs }: MatrixKernel, walk: Walk) {
+export function matrixForwardConstants({ m, n, k, outputs, flat }: MatrixKernel, walk: Walk) {
   const { stride, dilation } = walk;
+  const RUNS = Math.ceil(alongX / m);
+  const block = blockOf(stride[1] > 1 || dilation[0] > 1 ? 2 : 4, stride[2] > 1 ? 2 : 4, flat);
   return {
     ...blockConstants(walk),
     M: m,
     N: n,
     K: k,
-    RUNS: Math.ceil(alongX / m),
-    LINES: stride[1] > 1 || dilation[0] > 1 ? 2 : 4,
-    PLANES: stride[2] > 1 ? 2 : 4,
+    RUNS,
+    ...block,
     PITCH: pitchOf(k),
     OUTS: outputs / n,
-    SUBGROUPS: m > 8 ? 4 : 8,
+    SUBGROUPS: Math.min(m > 8 ? 4 : 8, RUNS * block.LINES * block.PLANES),
   };
 }
 
 /** The constants of conv_matrix/weight_gradient. */
-export function matrixWeightConstants({ m, n, k, outputs }: MatrixKernel, walk: Walk) {
+export function matrixWeightConstants({ m, n, k, outputs, flat }: MatrixKernel, walk: Walk) {
   const { kernel, stride } = walk;
   const taps = kernel[0] * kernel[1] * kernel[2];
-  const [RUNS, LINES, PLANES] = [Math.ceil(alongX / k), stride[1] > 1 ? 2 : 4, stride[2] > 1 ? 1 : 2];
+  const RUNS = Math.ceil(alongX / k);
+  const { LINES, PLANES } = blockOf(stride[1] > 1 ? 2 : 4, stride[2] > 1 ? 1 : 2, flat);
   return {
     ...blockConstants(walk),
     M: m,
@@ -182,7 +209,7 @@ export function matrixWeightConstants({ m, n, k, outputs }: MatrixKernel, walk: 
 
 /** What a kernel for a pass of this kind asks of a device whose subgroups have so many threads. */
 export function matrixNeeds(
-  { kind, walk = usualWalk }: { readonly kind: 'forward' | 'weights'; readonly walk?: Walk | undefined },
+  { kind, walk = usualWalk }: PassKind,
   kernel: MatrixKernel,
   subgroup: number,
 ): Needs {

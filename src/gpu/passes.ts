@@ -11,6 +11,7 @@ import {
   offers,
   type MatrixKernel,
   type MatrixUnits,
+  type PassKind,
 } from './matrix-units.ts';
 import type { Size3 } from '../size.ts';
 import type { Precision } from './precision.ts';
@@ -23,15 +24,7 @@ import {
   weightNeeds,
   weightTiles,
 } from './tiles.ts';
-import { walkName, walkOf, type Walk } from './walk.ts';
-
-/** What kernels there are for a pass depends on. */
-export interface PassKind {
-  /** `forward` is also the gradient with respect to the input; `weights` that with respect to the weights. */
-  readonly kind: 'forward' | 'weights';
-  /** Absent of 3×3×3 with stride 1, for which there are most kernels. */
-  readonly walk?: Walk | undefined;
-}
+import { walkName, walkOf } from './walk.ts';
 
 /** One convolution. */
 export interface ConvPass extends PassKind {
@@ -120,7 +113,7 @@ export function kernelsOf(
   { kind, walk, precision }: Pick<ConvPass, 'kind' | 'walk' | 'precision'>,
   units?: MatrixUnits,
 ): readonly string[] {
-  const matrices = matrixKernels(units, precision);
+  const matrices = matrixKernels(units, { kind, walk, precision });
   if (walk) return [...matrices, plainKernel];
   return kind === 'forward'
     ? [...matrices, 'voxels', 'channels', ...Object.keys(forwardTiles)]

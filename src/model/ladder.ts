@@ -8,7 +8,8 @@
 import { OutOfMemory } from '../errors.ts';
 import type { ForwardKernel, KernelChoices, WeightKernel } from '../gpu/choices.ts';
 import type { Gpu } from '../gpu/device.ts';
-import { kindName, kindOf, plainKernel, type ConvPass, type PassKind } from '../gpu/passes.ts';
+import type { PassKind } from '../gpu/matrix-units.ts';
+import { kindName, kindOf, plainKernel, type ConvPass } from '../gpu/passes.ts';
 import type { Precision } from '../gpu/precision.ts';
 import { benchPass, type PassBench } from './pass-bench.ts';
 import { distance, toleranceOf } from './tune.ts';

@@ -90,7 +90,7 @@ export const toleranceOf = (kernel: string, precision: Precision): number =>
 /** A pass that takes longer than this is left to the table: trying all kernels would take too long. */
 const longMs = 500;
 /** Those on matrix units, which come first, push none of the others out. */
-const mostCandidates = 20;
+const mostCandidates = 24;
 const defaultBudgetMs = 60_000;
 
 /** What the fixed table says for a pass. */

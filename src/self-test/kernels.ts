@@ -85,7 +85,8 @@ export function trialsOf(gpu: Gpu): Trial[] {
 function onMatrices(gpu: Gpu, op: OpCase, precision: Precision): Trial[] {
   const { kernels } = gpu.limits;
   const { passes } = new OpBench(op, gpu.limits, precision).recorder.finish();
-  return matrixKernels(gpu.matrixUnits, precision)
+  const names = passes.flatMap((pass) => matrixKernels(gpu.matrixUnits, pass));
+  return [...new Set(names)]
     .filter((name) => passes.every((pass) => runsOn(name, gpu.abilities, pass)))
     .map((name) => ({
       op,

@@ -81,13 +81,16 @@ describe('kernels', () => {
   const device = { limits, matrixUnits: units };
 
   test('are named by the sizes of their matrices and their outputs', () => {
-    expect(matrixKernels(units, 'f16')).toEqual([
-      'matrix 16x16x16, 16',
-      'matrix 16x16x16, 32',
-      'matrix 16x8x16, 16',
-      'matrix 16x8x16, 32',
-    ]);
-    expect(matrixKernel('matrix 16x8x16, 32')).toEqual({ m: 16, n: 8, k: 16, outputs: 32 });
+    const deep = ['matrix 16x16x16, 16', 'matrix 16x16x16, 32', 'matrix 16x8x16, 16', 'matrix 16x8x16, 32'];
+    const flat = deep.map((name) => `${name} flat`);
+    const of = (kind: 'forward' | 'weights', walk?: Walk) =>
+      matrixKernels(units, { kind, walk, precision: 'f16' });
+    expect(of('forward')).toEqual([...deep, ...flat]);
+    expect(of('forward', upconv)).toEqual(deep);
+    expect(of('weights', point)).toEqual(deep);
+    const sizes = { m: 16, n: 8, k: 16, outputs: 32 };
+    expect(matrixKernel('matrix 16x8x16, 32')).toEqual({ ...sizes, flat: false });
+    expect(matrixKernel('matrix 16x8x16, 32 flat')).toEqual({ ...sizes, flat: true });
   });
 
   test.each([
@@ -95,6 +98,7 @@ describe('kernels', () => {
     'matrix 4x8x8, 16',
     'matrix 16x16x16, 24',
     'matrix 8x8x8, 0',
+    'matrix 8x8x8, 8 deep',
     'matrix 8x8x128, 8',
   ])('%s is none', (name) => expect(matrixKernel(name)).toBeUndefined());
 
@@ -102,7 +106,7 @@ describe('kernels', () => {
     const pass = { kind: 'forward', precision: 'f32' } as const;
     expect(kernelsOf(pass, units)).toEqual(kernelsOf(pass));
     expect(kernelsOf({ ...pass, precision: 'f16' }, units)).toEqual([
-      ...matrixKernels(units, 'f16'),
+      ...matrixKernels(units, { ...pass, precision: 'f16' }),
       ...kernelsOf(pass),
     ]);
     expect(mayServe('forward 8>8 16x16x16 f16', 'matrix 16x16x16, 16', device)).toBe(true);
@@ -135,12 +139,13 @@ describe('kernels', () => {
     expect(kindOf(passKey(pass))).toEqual({ kind: 'forward', walk: strided });
     expect(kernelsOf(pass)).toEqual(['plain']);
     expect(hasChoice(pass, { limits })).toBe(false);
-    expect(kernelsOf(pass, units)).toEqual([...matrixKernels(units, 'f16'), 'plain']);
+    expect(kernelsOf(pass, units)).toEqual([...matrixKernels(units, pass), 'plain']);
     expect(hasChoice(pass, device)).toBe(true);
     expect(mayServe(passKey(pass), 'matrix 16x16x16, 16', device)).toBe(true);
     // What a walk takes of workgroup memory decides for that walk alone.
     const small = { ...device, limits: { ...limits, maxComputeWorkgroupStorageSize: 32768 } };
     const name = 'matrix 16x16x16, 16';
+    expect(mayServe(passKey(pass), `${name} flat`, small)).toBe(true);
     expect(mayServe('forward 2x2x2*2x2x2 8>16 16x16x16 f16', name, small)).toBe(true);
     expect(mayServe(passKey(pass), name, small)).toBe(false);
   });
@@ -148,8 +153,8 @@ describe('kernels', () => {
   test.each(shapes)(
     '%s: every subgroup has as many runs and taps, and its matrices begin at 16 bytes',
     (shape) => {
-      for (const outputs of [16, 32]) {
-        const kernel = matrixKernel(`matrix ${shape}, ${outputs}`)!;
+      for (const rest of ['16', '32', '16 flat', '32 flat']) {
+        const kernel = matrixKernel(`matrix ${shape}, ${rest}`)!;
         for (const walk of walks) {
           const forward = matrixForwardConstants(kernel, walk);
           expect((forward.RUNS * forward.LINES * forward.PLANES) % forward.SUBGROUPS).toBe(0);
@@ -165,7 +170,8 @@ describe('kernels', () => {
           for (const kind of ['forward', 'weights'] as const)
             if (kind === 'forward' || walk.dilation === ones) {
               const { bytes, threads } = matrixNeeds({ kind, walk }, kernel, 32);
-              expect(bytes).toBeLessThanOrEqual(limits.maxComputeWorkgroupStorageSize);
+              const most = kernel.flat ? 32768 : limits.maxComputeWorkgroupStorageSize;
+              expect(bytes).toBeLessThanOrEqual(most);
               expect(threads).toBeLessThanOrEqual(limits.maxComputeInvocationsPerWorkgroup);
             }
         }

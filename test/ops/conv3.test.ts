@@ -1,4 +1,7 @@
-/** 3×3×3 convolution against float64 loops: one and two inputs, norms in front, odd shapes, tiny bindings. */
+/**
+ * 3×3×3 convolution against float64 loops: one and two inputs, norms in front, odd shapes, tiny bindings. On matrix units,
+ * too: those of the adapter, and emulated ones of the sizes that GPUs have.
+ */
 import { describe, expect, test } from 'vitest';
 import { InvalidOption, OutOfMemory } from '../../src/errors.ts';
 import { kernelChoices } from '../../src/gpu/choices.ts';
@@ -19,7 +22,7 @@ import { convBackwardInput, convBackwardWeight, convForward } from '../../src/op
 import { operandTolerance } from '../../src/gpu/matrix-units.ts';
 import { testDevice } from '../support/device.ts';
 import { leaveToNode } from '../support/left-to-node.ts';
-import { kernelsOnMatrices } from '../support/matrices.ts';
+import { kernelsOnMatrices, kernelsOnOthers } from '../support/matrices.ts';
 import { activate, channels, concatenate } from '../reference/activate.ts';
 import { conv, convGradients } from '../reference/conv.ts';
 import {
@@ -136,9 +139,17 @@ const cases: Case[] = [
 const { hardware } = kernelChoices;
 const { adapterClass, device } = await testDevice();
 const onMatrices = await kernelsOnMatrices();
-const matrixVariants = onMatrices.flatMap(({ gpu, name, wide }) =>
-  cases.map((each) => ({ each, gpu, conv3: each.name === 'several blocks of every tile' ? wide : name })),
-);
+// One device, and one compiler, is enough for matrices of other sizes.
+const emulated = typeof window === 'undefined' ? await kernelsOnOthers() : [];
+const isOfBlocks = ({ name }: Case): boolean => name === 'several blocks of every tile';
+const matrixVariants = [
+  ...onMatrices.flatMap(({ gpu, name, wide }) =>
+    cases.map((each) => ({ each, gpu, conv3: isOfBlocks(each) ? wide : name })),
+  ),
+  ...emulated.flatMap(({ gpu, flat }) =>
+    cases.filter(isOfBlocks).map((each) => ({ each, gpu, conv3: flat })),
+  ),
+];
 const forwardNames = Object.keys(forwardTiles)
   .filter(isForwardTile)
   .filter((name) => fits(forwardNeeds(forwardTiles[name]), device.limits));

@@ -20,11 +20,14 @@ export interface OnMatrices {
   readonly name: MatrixKernelName;
   /** The same with twice as many. */
   readonly wide: MatrixKernelName;
+  /** With blocks that fit 32 KiB of workgroup memory, as lavapipe has it. */
+  readonly flat: MatrixKernelName;
 }
 
 function named(gpu: Gpu, { m, n, k }: MatrixShape): OnMatrices {
   const withOutputs = (outputs: number): MatrixKernelName => `matrix ${m}x${n}x${k}, ${outputs}`;
-  return { gpu, name: withOutputs(Math.max(m, n)), wide: withOutputs(2 * Math.max(m, n)) };
+  const name = withOutputs(Math.max(m, n));
+  return { gpu, name, wide: withOutputs(2 * Math.max(m, n)), flat: `${name} flat` };
 }
 
 /** One for each size of the adapter's own. */
