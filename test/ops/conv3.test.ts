@@ -139,8 +139,7 @@ const cases: Case[] = [
 const { hardware } = kernelChoices;
 const { adapterClass, device } = await testDevice();
 const onMatrices = await kernelsOnMatrices();
-// One device, and one compiler, is enough for matrices of other sizes.
-const emulated = typeof window === 'undefined' ? await kernelsOnOthers() : [];
+const emulated = await kernelsOnOthers();
 const isOfBlocks = ({ name }: Case): boolean => name === 'several blocks of every tile';
 const matrixVariants = [
   ...onMatrices.flatMap(({ gpu, name, wide }) =>

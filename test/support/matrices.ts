@@ -36,8 +36,12 @@ export async function kernelsOnMatrices(): Promise<readonly OnMatrices[]> {
   return gpu?.matrixUnits?.shapes.map((shape) => named(gpu, shape)) ?? [];
 }
 
-/** One for each size that GPUs have and the adapter has not, emulated; none where it has no float16. */
+/**
+ * One for each size that GPUs have and the adapter has not, emulated; none where it has no float16, nor in a browser: one
+ * device, and one compiler, is enough.
+ */
 export async function kernelsOnOthers(): Promise<readonly OnMatrices[]> {
+  if (typeof window !== 'undefined') return [];
   const own = (await matrixDevice())?.matrixUnits?.shapes ?? [];
   const isOwn = ({ m, n, k }: MatrixShape) => own.some((one) => one.m === m && one.n === n && one.k === k);
   const others = matrixShapes.filter((shape) => !isOwn(shape));
