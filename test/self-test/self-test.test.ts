@@ -6,10 +6,11 @@ import { Unsatisfactory } from '../../src/cli/failure.ts';
 import { createProgram } from '../../src/cli/program.ts';
 import { readJson } from '../../src/json.ts';
 import { trialsOf, tryKernels, type KernelRow } from '../../src/self-test/kernels.ts';
-import type { OpCase } from '../../src/self-test/bench.ts';
+import { OpBench, type OpCase } from '../../src/self-test/bench.ts';
 import { reportSchema, type SelfTestReport } from '../../src/self-test/report.ts';
 import { tryTraining } from '../../src/self-test/training.ts';
 import { testDevice } from '../support/device.ts';
+import { kernelsOnMatrices } from '../support/matrices.ts';
 
 /** Kernels of ops that compile fast; test/ops tries all. */
 const light = ['sum', 'padding', 'sgd', 'pooling'];
@@ -23,6 +24,28 @@ test('ops are right in float32 and float16', async () => {
     expect(row).toMatchObject({ op: trial.op.name, right: true });
     expect(row.problem).toBeUndefined();
   }
+});
+
+test('convolutions are right on matrix units, each on all of them', async ({ skip }) => {
+  const [first] = await kernelsOnMatrices();
+  if (!first) return skip('the adapter offers none; they are tried on lavapipe 26');
+  // lavapipe compiles each for seconds: those of float32 are the same code but for loads.
+  const trials = trialsOf(first.gpu).filter(
+    ({ kernels, precision }) => kernels.endsWith(first.wide) && precision === 'f16',
+  );
+  const found = new Set<string>();
+  for (const trial of trials) {
+    const { op, choices, precision } = trial;
+    const limits = { ...first.gpu.limits, kernels: choices };
+    for (const { shader } of new OpBench(op, limits, precision).recorder.dispatches)
+      if (shader.startsWith('conv_matrix/')) found.add(`${op.name}: ${shader}`);
+    expect(await tryKernels(first.gpu, trial)).toMatchObject({ op: op.name, right: true });
+  }
+  const [pack, forward, weights] = ['pack', 'forward', 'weight_gradient'];
+  const expected = ['conv3', 'conv, strided', 'transposed convolution', 'up-convolution'].flatMap((op) =>
+    [pack, forward, weights].map((name) => `${op}: conv_matrix/${name}`),
+  );
+  expect([...found].sort()).toEqual(expected.sort());
 });
 
 test('an op that computes something else is wrong by name', async () => {
