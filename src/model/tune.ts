@@ -8,6 +8,7 @@ import { Aborted } from '../errors.ts';
 import type { Gpu } from '../gpu/device.ts';
 import { isMatrixKernel, operandTolerance } from '../gpu/matrix-units.ts';
 import {
+  hasChoice,
   kernelsOf,
   mayServe,
   runsOn,
@@ -97,7 +98,8 @@ const defaultBudgetMs = 60_000;
 const standardOf = ({ limits: { kernels } }: Gpu, pass: ConvPass): string => standardKernel(kernels, pass);
 
 /**
- * Kernels for the passes of a plan, from the cache or measured; those with the most work first. What is chosen once
+ * Kernels for the passes of a plan for which the device has several, from the cache or measured; those with the most work
+ * first. What is chosen once
  * stays, so that trainings repeat: remove the cache to measure again.
  * @throws Aborted if the signal fires; what was measured until then is cached
  */
@@ -110,7 +112,7 @@ export async function tune(
   assertOptions('tune', tuningEntries, options);
   const { store, warn = () => undefined, budgetMs = defaultBudgetMs } = options;
   const known = new Map(Object.entries(await cachedChoices(gpu, store, warn)));
-  const fresh = passes.filter(({ key }) => !known.has(key));
+  const fresh = passes.filter((pass) => hasChoice(pass, gpu.abilities) && !known.has(pass.key));
   const measured: Measurement[] = [];
   const started = performance.now();
   try {

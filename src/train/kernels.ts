@@ -1,6 +1,6 @@
 /** Which kernels a training runs with: those of its checkpoint, tuned ones, or the adapter's table. */
 import { assertSame, valueOfFirst, type Ranks } from '../distributed/ranks.ts';
-import { hasChoice, unavailable } from '../gpu/passes.ts';
+import { unavailable } from '../gpu/passes.ts';
 import type { KernelChoices } from '../gpu/choices.ts';
 import type { ModelState } from '../model/state.ts';
 import { proved } from '../model/ladder.ts';
@@ -70,7 +70,7 @@ async function chosen(
   }
   if (!(wanted ?? gpu.adapterClass === 'hardware')) return table;
   const started = performance.now();
-  const passes = planSession(state, session).plan.passes.filter((pass) => hasChoice(pass, gpu.abilities));
+  const { passes } = planSession(state, session).plan;
   const onPass = (done: number, count: number): void => emit({ type: 'tuning', done, passes: count });
   const { tuned, measured, left } = await tune(gpu, passes, {
     store: await tuningStore(),

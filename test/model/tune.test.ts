@@ -3,7 +3,8 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import { Aborted, InvalidModel } from '../../src/errors.ts';
 import { choicesSchema, kernelChoices } from '../../src/gpu/choices.ts';
 import { kernelsOf, passKey, runsOn, unavailable, type CountedPass } from '../../src/gpu/passes.ts';
-import type { Gpu } from '../../src/gpu/device.ts';
+import { Gpu } from '../../src/gpu/device.ts';
+import { usualWalk } from '../../src/gpu/walk.ts';
 import type { PlanLimits } from '../../src/gpu/plan.ts';
 import { readJson } from '../../src/json.ts';
 import { benchPass, type PassBench } from '../../src/model/pass-bench.ts';
@@ -124,6 +125,16 @@ describe('tune', () => {
       expect(ms).toBeLessThanOrEqual(standardMs);
       expect(tuned[key]).toBe(kernel === standard ? undefined : kernel);
     }
+  });
+
+  test('measures nothing where there is one kernel', async () => {
+    const { device } = await testDevice();
+    using gpu = await Gpu.open({ device, matrixUnits: false });
+    const { kernel } = usualWalk;
+    const strided = pass({ walk: { kernel, stride: [2, 2, 2], dilation: [1, 1, 1] } });
+    const { options, opened } = timed({ plain: 100 });
+    expect(await tune(gpu, [strided], options)).toEqual({ tuned: {}, measured: [], left: 0 });
+    expect(opened).toEqual([]);
   });
 
   test('a kernel must gain five per cent, and the fastest is taken', async () => {
