@@ -25,7 +25,8 @@ export interface DeviceOptions {
    * Matrix units, which multiply in float16 and add in float32, may do convolutions where that is faster. By default
    * those of `precision: 'f16'`, whose volumes are float16 anyhow, where the adapter offers them. `false`: none. `true`:
    * also in `f32`, where operands are rounded to float16 as they are read (relative error 2⁻¹¹); in Node this switches
-   * on what Dawn calls unsafe APIs, without which it offers no matrix units. An experimental feature of WebGPU.
+   * on what Dawn calls unsafe APIs, without which it offers no matrix units; a `device` of the caller's does not tell
+   * their sizes there, and goes without. An experimental feature of WebGPU.
    */
   readonly matrixUnits?: boolean;
 }
