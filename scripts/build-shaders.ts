@@ -97,7 +97,11 @@ const made = '// Made by scripts/build-shaders.ts from shaders/; do not edit.\n'
 mkdirSync(generated, { recursive: true });
 writeFileSync(
   join(generated, 'shaders.ts'),
-  `${made}export const shaders = {\n${entries(shaders.map(({ descriptor }) => [descriptor.name, descriptor]))}} as const;\n`,
+  `${made}/** A kernel by the path of its file under \`shaders/\`. */
+export type ShaderName =
+${shaders.map(({ descriptor }) => `  | '${descriptor.name}'\n`).join('')};
+
+export const shaders = {\n${entries(shaders.map(({ descriptor }) => [descriptor.name, descriptor]))}} as const;\n`,
 );
 writeFileSync(
   join(generated, 'wgsl.ts'),

@@ -1,9 +1,8 @@
 /** Kernels as data: the typed view of the generated shader table, which holds no code (see wgsl.ts). */
-import { shaders } from '../generated/shaders.ts';
+import { shaders, type ShaderName } from '../generated/shaders.ts';
 import type { Precision } from './precision.ts';
 
-/** A kernel by the path of its file under `shaders/`. */
-export type ShaderName = keyof typeof shaders;
+export type { ShaderName };
 /** How the volumes that a kernel reads and writes are stored: see shaders/storage/. */
 export type StorageFormat = Precision | 'packed16';
 type Shader<N extends ShaderName> = (typeof shaders)[N];
