@@ -170,6 +170,25 @@ describe('configurations', () => {
     });
   });
 
+  test.each([[[{ _target_: 'Activationsd', softmax: true }]], [[]]])(
+    'labels that are brought back from the nearest voxels, after %j',
+    (first) => {
+      const postprocessing = (nearest: boolean) =>
+        preprocessing(
+          ...first,
+          { _target_: 'AsDiscreted', argmax: true },
+          { _target_: 'Invertd', nearest_interp: nearest },
+          { _target_: 'SaveImaged' },
+        );
+      const read = (nearest: boolean) =>
+        readPipeline(
+          configOf({ preprocessing: preprocessing(), inferer, postprocessing: postprocessing(nearest) }),
+        );
+      expect(read(true).back).toBe('labels');
+      expect(() => read(false)).toThrow(/postprocessing is .*AsDiscrete, Invert; expected/);
+    },
+  );
+
   const spacing = { _target_: 'Spacingd', pixdim: [1, 1, 1] };
   test.each<[string, object]>([
     [
@@ -245,6 +264,22 @@ describe('transforms', () => {
     expect([...made.data]).toEqual([0, 0.5, 1, 1.5, 2, 3.5, 5]);
     expect(made.affine).toEqual([1, ...affine.slice(1)]);
     expect([...back[0]!(made.data)]).toEqual([0, 1, 2, 5]);
+  });
+
+  test('labels come back from the nearest voxel, of two as near from the even one', async () => {
+    // Four voxels of 2 mm lie on voxels 0, 2/3, 4/3, 2 of 3 mm, and on 0, 1/2, 1, 3/2 of 4 mm.
+    for (const [millimetres, labels, expected] of [
+      [3, [1, 0, 2], [1, 0, 0, 2]],
+      [4, [1, 2], [1, 1, 2, 2]],
+    ] as const) {
+      const windows = { overlap: 0, mode: 'constant', sigma: 1 } as const;
+      const transforms: Transform[] = [{ kind: 'spacing', spacing: [millimetres, 2, 2] }];
+      const run = () =>
+        Promise.resolve(Float32Array.from([0, 1, 2].flatMap((c) => labels.map((l) => (l === c ? 1 : 0)))));
+      const network = { inChannels: 1, classes: 3, run };
+      const found = await segmentAsBundle(image, { transforms, windows, back: 'labels' }, network);
+      expect([...found.labels]).toEqual([...expected]);
+    }
   });
 
   test('a spacing that asks for more voxels than any machine holds', () => {

@@ -52,6 +52,11 @@ export interface Pipeline {
   readonly transforms: readonly Transform[];
   /** How the image goes through the network. */
   readonly windows: Windows;
+  /**
+   * What comes back to the image's own grid: probabilities, of which the largest counts there, or labels, each from the
+   * voxel that is nearest. Default: probabilities.
+   */
+  readonly back?: 'labels' | undefined;
 }
 
 /** Decorations of every transform that change nothing here. */
@@ -198,29 +203,33 @@ function windowsOf(config: BundleConfig): Windows {
   return { size, overlap, mode, sigma, ...(padding === 'replicate' && { padding }) };
 }
 
-/** What labels are made by here: probabilities, brought back to the image's own grid, of which the largest counts. */
-const usualEnd = ['Activations', 'Invert', 'AsDiscrete'];
+/** Probabilities are brought back to the image's own grid, and there the largest counts. */
+const probabilitiesBack = ['Activations', 'Invert', 'AsDiscrete'];
+/** The largest counts on the network's grid, and labels are brought back. */
+const labelsBack = ['AsDiscrete', 'Invert'];
 
-function requireUsualEnd(config: BundleConfig): void {
-  if (!config.has('postprocessing')) return;
-  const steps = components(config.value('postprocessing'), 'postprocessing', config).filter(
-    ({ className }) => plainName(className) !== 'SaveImage' && !harmless.includes(plainName(className)),
+function backOf(config: BundleConfig): Pipeline['back'] {
+  if (!config.has('postprocessing')) return undefined;
+  const steps = components(config.value('postprocessing'), 'postprocessing', config)
+    .map(({ className, given }) => ({ name: plainName(className), given }))
+    .filter(({ name }) => name !== 'SaveImage' && !harmless.includes(name));
+  const names = steps.map(({ name }) => name);
+  const given = (name: string) => steps.find((step) => step.name === name)?.given ?? {};
+  const isNearest = given('Invert')['nearest_interp'];
+  const isUsual = given('AsDiscrete')['argmax'] === true;
+  const isSoftmax = given('Activations')['softmax'] === true;
+  if (isUsual && isSoftmax && isNearest === false && names.join() === probabilitiesBack.join())
+    return undefined;
+  const rest = names[0] === 'Activations' && isSoftmax ? names.slice(1) : names;
+  if (isUsual && isNearest === true && rest.join() === labelsBack.join()) return 'labels';
+  throw config.failure(
+    `postprocessing is ${names.join(', ')}; expected Activations with softmax, Invert with nearest_interp false, then AsDiscrete ` +
+      'with argmax; or AsDiscrete with argmax, then Invert with nearest_interp true',
   );
-  const names = steps.map(({ className }) => plainName(className));
-  const [activations, invert, discrete] = steps.map(({ given }) => given);
-  const isUsual =
-    names.join() === usualEnd.join() &&
-    activations!['softmax'] === true &&
-    invert!['nearest_interp'] === false &&
-    discrete!['argmax'] === true;
-  if (!isUsual)
-    throw config.failure(
-      `postprocessing is ${names.join(', ')}; expected Activations with softmax, Invert with nearest_interp false, then AsDiscrete with argmax`,
-    );
 }
 
 /** @throws InvalidModel naming what is not supported */
 export function readPipeline(config: BundleConfig): Pipeline {
-  requireUsualEnd(config);
-  return { transforms: transformsOf(config), windows: windowsOf(config) };
+  const back = backOf(config);
+  return { transforms: transformsOf(config), windows: windowsOf(config), ...(back && { back }) };
 }

@@ -18,13 +18,14 @@ export interface MonaiSegmentation {
 }
 
 /**
- * Probabilities come back to the image's own grid step by step, class by class, and there the largest counts.
+ * Probabilities come back to the image's own grid step by step, class by class, and there the largest counts; or labels
+ * do, where the bundle says so.
  * @param network its numbers of channels and classes, and what gives its logits of a window
  * @throws InvalidOption for another number of channels
  */
 export async function segmentAsBundle(
   source: PlacedImage,
-  { transforms, windows }: Pipeline,
+  { transforms, windows, back: what }: Pipeline,
   network: {
     readonly inChannels: number;
     readonly classes: number;
@@ -40,9 +41,16 @@ export async function segmentAsBundle(
     throw new InvalidOption(`the image has ${channels} channel(s); this bundle takes ${inChannels}`);
   const { image, back } = transformed(source, transforms);
   const logits = await throughWindows(image.data, spatialShape(image.shape), windows, run, onProgress);
-  const scores = softmax(logits, classes);
-  const brought = (values: Float32Array): Float32Array => back.reduce((found, step) => step(found), values);
-  const probabilities = wanted.probabilities ? brought(scores) : undefined;
-  const labels = probabilities ? argmax(probabilities, classes) : labelsThrough(scores, { classes }, brought);
+  const brought = (values: Float32Array): Float32Array =>
+    back.reduce<Float32Array>((found, step) => step(found), values);
+  const probabilities = wanted.probabilities ? brought(softmax(logits, classes)) : undefined;
+  if (what === 'labels') {
+    const there: Float32Array = Float32Array.from(argmax(logits, classes));
+    const labels = Uint8Array.from(back.reduce((found, step) => step(found, true), there));
+    return { labels, probabilities, logits, image };
+  }
+  const labels = probabilities
+    ? argmax(probabilities, classes)
+    : labelsThrough(softmax(logits, classes), { classes }, brought);
   return { labels, probabilities, logits, image };
 }

@@ -18,8 +18,8 @@ export interface Transformed {
   readonly back: readonly Back[];
 }
 
-/** Takes volumes [class][z][y][x] one step back. */
-type Back = (values: Float32Array) => Float32Array;
+/** Takes volumes [class][z][y][x] one step back; labels are those of the nearest voxels. */
+type Back = (values: Float32Array, nearest?: boolean) => Float32Array;
 
 const voxelsOf = ([x, y, z]: Size3): number => x * y * z;
 
@@ -48,7 +48,9 @@ export function transformed(source: PlacedImage, transforms: readonly Transform[
           affine: step.affine,
         };
         const inverse = step.places.map(({ scale, shift }) => ({ scale: 1 / scale, shift: -shift / scale }));
-        back.unshift((values) => resampled(values, step.size, size, inverse));
+        back.unshift((values, nearest) =>
+          (nearest ? resampledNearest : resampled)(values, step.size, size, inverse),
+        );
         break;
       }
       case 'normalize':
@@ -140,6 +142,30 @@ function resampled(data: Float32Array, from: Size3, to: Size3, places: readonly 
     size[axis] = count;
   }
   return Float32Array.from(values);
+}
+
+/** The nearest voxel along x, y and z, of two as near that with the even number; beyond the ends the last ones go on. */
+function resampledNearest(
+  data: Float32Array,
+  from: Size3,
+  to: Size3,
+  places: readonly Place[],
+): Float32Array {
+  const [xs, ys, zs] = places.map(({ scale, shift }, axis) =>
+    Int32Array.from({ length: to[axis]! }, (_, i) =>
+      Math.min(from[axis]! - 1, Math.max(0, roundHalfEven(scale * i + shift))),
+    ),
+  ) as [Int32Array, Int32Array, Int32Array];
+  const volumes = data.length / voxelsOf(from);
+  const result = new Float32Array(volumes * voxelsOf(to));
+  let at = 0;
+  for (let volume = 0; volume < volumes; volume++)
+    for (const z of zs)
+      for (const y of ys) {
+        const row = ((volume * from[2] + z) * from[1] + y) * from[0];
+        for (const x of xs) result[at++] = data[row + x]!;
+      }
+  return result;
 }
 
 /** Minus the mean, divided by the deviation, of all voxels or of those that are not 0, which alone change then. */

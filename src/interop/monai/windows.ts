@@ -1,4 +1,5 @@
 /** Sliding windows as MONAI's SlidingWindowInferer places and weights them. */
+import { floatsFor } from '../../data/allocation.ts';
 import type { Size3 } from '../../size.ts';
 import type { WindowProgress } from '../../infer/window.ts';
 import type { Windows } from './pipeline.ts';
@@ -73,7 +74,11 @@ export async function throughWindows(
         const logits = await run(part, size);
         onProgress?.({ loaded: ++loaded, total: count });
         const classes = logits.length / weights.length;
-        sums ??= new Float32Array(classes * voxels);
+        sums ??= floatsFor(
+          Float32Array,
+          classes * voxels,
+          `logits of ${classes} classes at ${shape.join(' x ')} voxels`,
+        );
         const found = sums;
         eachRow(size, shape, start, ({ window, whole, length }) => {
           for (let i = 0; i < length; i++) {
@@ -84,7 +89,8 @@ export async function throughWindows(
           }
         });
       }
-  return sums!.map((sum, at) => sum / total[at % voxels]!);
+  for (let at = 0; at < sums!.length; at++) sums![at]! /= total[at % voxels]!;
+  return sums!;
 }
 
 /** Volumes on another grid, so many voxels later along each axis; beyond the ends the last voxels go on. */
