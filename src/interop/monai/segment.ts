@@ -4,15 +4,15 @@ import { InvalidOption } from '../../errors.ts';
 import { argmax, labelsThrough, softmax } from '../../infer/probabilities.ts';
 import type { Pipeline } from './pipeline.ts';
 import { transformed, type PlacedImage } from './transforms.ts';
-import { throughWindows, type OnProgress, type RunNetwork } from './windows.ts';
+import { planesThrough, throughWindows, type OnProgress, type RunNetwork } from './windows.ts';
 
 export interface MonaiSegmentation {
   /** [z][y][x] on the image's grid. */
   readonly labels: Uint8Array<ArrayBuffer>;
   /** [class][z][y][x] on the image's grid, where they were asked for. */
   readonly probabilities: Float32Array | undefined;
-  /** [class][z][y][x] on that of the transformed image. */
-  readonly logits: Float32Array;
+  /** [class][z][y][x] on that of the transformed image, where labels are not made of them plane by plane. */
+  readonly logits?: Float32Array;
   /** The network's input. */
   readonly image: PlacedImage;
 }
@@ -40,15 +40,24 @@ export async function segmentAsBundle(
   if (channels !== inChannels)
     throw new InvalidOption(`the image has ${channels} channel(s); this bundle takes ${inChannels}`);
   const { image, back } = transformed(source, transforms);
-  const logits = await throughWindows(image.data, spatialShape(image.shape), windows, run, onProgress);
+  const shape = spatialShape(image.shape);
   const brought = (values: Float32Array): Float32Array =>
     back.reduce<Float32Array>((found, step) => step(found), values);
-  const probabilities = wanted.probabilities ? brought(softmax(logits, classes)) : undefined;
-  if (what === 'labels') {
-    const there: Float32Array = Float32Array.from(argmax(logits, classes));
-    const labels = Uint8Array.from(back.reduce((found, step) => step(found, true), there));
-    return { labels, probabilities, logits, image };
+  const labelsBack = (there: Uint8Array): Uint8Array<ArrayBuffer> =>
+    Uint8Array.from(back.reduce<Float32Array>((found, step) => step(found, true), Float32Array.from(there)));
+  if (what === 'labels' && windows.size && !wanted.probabilities) {
+    const there = new Uint8Array(shape[0] * shape[1] * shape[2]);
+    let at = 0;
+    const planes = planesThrough(image.data, shape, { ...windows, size: windows.size }, run, onProgress);
+    for await (const plane of planes) {
+      there.set(argmax(plane, classes), at);
+      at += plane.length / classes;
+    }
+    return { labels: labelsBack(there), probabilities: undefined, image };
   }
+  const logits = await throughWindows(image.data, shape, windows, run, onProgress);
+  const probabilities = wanted.probabilities ? brought(softmax(logits, classes)) : undefined;
+  if (what === 'labels') return { labels: labelsBack(argmax(logits, classes)), probabilities, logits, image };
   const labels = probabilities
     ? argmax(probabilities, classes)
     : labelsThrough(softmax(logits, classes), { classes }, brought);

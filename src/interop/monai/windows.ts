@@ -1,7 +1,9 @@
 /** Sliding windows as MONAI's SlidingWindowInferer places and weights them. */
 import { floatsFor } from '../../data/allocation.ts';
+import { copyWindow } from '../../data/patches.ts';
 import type { Size3 } from '../../size.ts';
 import type { WindowProgress } from '../../infer/window.ts';
+import { RunningPlanes } from '../nnunet/pipeline/running-planes.ts';
 import type { Windows } from './pipeline.ts';
 
 /** Starts along an axis: at equal distances from 0 on, the last one moved back to fit. */
@@ -37,60 +39,81 @@ export type OnProgress = (progress: WindowProgress) => void;
 export async function throughWindows(
   image: Float32Array,
   shape: Size3,
-  { size, ...windows }: Windows,
+  windows: Windows,
   run: RunNetwork,
   onProgress?: OnProgress,
 ): Promise<Float32Array> {
-  if (!size) return run(image, shape);
-  const voxels = shape[0] * shape[1] * shape[2];
-  const channels = image.length / voxels;
-  // Where the window is longer, zeros lie on both sides.
-  const before = shape.map((length, axis) => Math.floor(Math.max(0, size[axis]! - length) / 2));
-  const padded = shape.map((length, axis) => Math.max(length, size[axis]!)) as unknown as Size3;
-  if (windows.padding === 'replicate' && padded.join() !== shape.join()) {
-    const all = { ...windows, size, padding: undefined };
-    const logits = await throughWindows(moved(image, shape, padded, before), padded, all, run, onProgress);
-    const back = before.map((voxels) => -voxels);
-    return moved(logits, padded, shape, back);
+  if (!windows.size) return run(image, shape);
+  const area = shape[0] * shape[1];
+  let whole: Float32Array | undefined;
+  let z = 0;
+  for await (const plane of planesThrough(
+    image,
+    shape,
+    { ...windows, size: windows.size },
+    run,
+    onProgress,
+  )) {
+    const classes = plane.length / area;
+    const grid = `logits of ${classes} classes at ${shape.join(' x ')} voxels`;
+    whole ??= floatsFor(Float32Array, classes * area * shape[2], grid);
+    for (let c = 0; c < classes; c++)
+      whole.set(plane.subarray(c * area, (c + 1) * area), (c * shape[2] + z) * area);
+    z++;
   }
-  const [xs, ys, zs] = padded.map((length, axis) => startsAlong(length, size[axis]!, windows.overlap));
+  return whole!;
+}
+
+/** The same plane by plane, [class][y][x] from z = 0 on: no more is there than windows still reach. */
+export async function* planesThrough(
+  image: Float32Array,
+  shape: Size3,
+  { size, ...windows }: Windows & { readonly size: Size3 },
+  run: RunNetwork,
+  onProgress?: OnProgress,
+): AsyncGenerator<Float32Array> {
+  const channels = image.length / (shape[0] * shape[1] * shape[2]);
+  // Where the window is longer, there is something on both sides: zeros, or the edge of the image.
+  const before = shape.map((length, axis) => Math.floor(Math.max(0, size[axis]! - length) / 2)) as [
+    number,
+    number,
+    number,
+  ];
+  const padded = shape.map((length, axis) => Math.max(length, size[axis]!)) as unknown as Size3;
+  const isEdge = windows.padding === 'replicate' && padded.join() !== shape.join();
+  const source = isEdge
+    ? { data: moved(image, shape, padded, before), shape: padded, channels }
+    : { data: image, shape, channels };
+  const offset = isEdge ? [0, 0, 0] : before;
+  const [xs, ys, zs] = padded.map((length, axis) => startsAlong(length, size[axis]!, windows.overlap)) as [
+    number[],
+    number[],
+    number[],
+  ];
   const weights = weightsOf(size, windows);
-  const total = new Float32Array(voxels);
-  const count = xs!.length * ys!.length * zs!.length;
+  const total = xs.length * ys.length * zs.length;
   let loaded = 0;
-  let sums: Float32Array | undefined;
-  for (const z of zs!)
-    for (const y of ys!)
-      for (const x of xs!) {
-        const start: Size3 = [x - before[0]!, y - before[1]!, z - before[2]!];
-        const part = new Float32Array(channels * weights.length);
-        eachRow(size, shape, start, ({ window, whole, length }) => {
-          for (let c = 0; c < channels; c++)
-            part.set(
-              image.subarray(c * voxels + whole, c * voxels + whole + length),
-              c * weights.length + window,
-            );
-        });
-        const logits = await run(part, size);
-        onProgress?.({ loaded: ++loaded, total: count });
-        const classes = logits.length / weights.length;
-        sums ??= floatsFor(
-          Float32Array,
-          classes * voxels,
-          `logits of ${classes} classes at ${shape.join(' x ')} voxels`,
+  let running: RunningPlanes | undefined;
+  for (const [row, z] of zs.entries()) {
+    for (const y of ys)
+      for (const x of xs) {
+        const start: Size3 = [x - offset[0]!, y - offset[1]!, z - offset[2]!];
+        const empty = new Float32Array(channels * weights.length);
+        const logits = await run(copyWindow(source, { start, size }, empty), size);
+        onProgress?.({ loaded: ++loaded, total });
+        running ??= new RunningPlanes(
+          { size: shape, before, rows: [0, shape[1]], depth: size[2], width: padded[0] },
+          logits.length / weights.length,
         );
-        const found = sums;
-        eachRow(size, shape, start, ({ window, whole, length }) => {
-          for (let i = 0; i < length; i++) {
-            const weight = weights[window + i]!;
-            total[whole + i]! += weight;
-            for (let c = 0; c < classes; c++)
-              found[c * voxels + whole + i]! += weight * logits[c * weights.length + window + i]!;
-          }
-        });
+        running.add(logits, 0, size[2], { window: size, weights, start: [x, y], axes: [] });
       }
-  for (let at = 0; at < sums!.length; at++) sums![at]! /= total[at % voxels]!;
-  return sums!;
+    const done = (zs[row + 1] ?? padded[2]) - z;
+    for (let plane = 0; plane < done; plane++) {
+      const at = z + plane - before[2];
+      if (at >= 0 && at < shape[2]) yield running!.mean(plane);
+    }
+    running!.drop(done);
+  }
 }
 
 /** Volumes on another grid, so many voxels later along each axis; beyond the ends the last voxels go on. */
@@ -108,27 +131,4 @@ function moved(data: Float32Array, from: Size3, to: Size3, by: readonly number[]
         for (let i = 0; i < to[0]; i++) result[at++] = data[row + clamped(i, 0)]!;
       }
   return result;
-}
-
-/** Visits the rows that a window shares with a volume: where they begin in either, and how long they are. */
-function eachRow(
-  size: Size3,
-  shape: Size3,
-  start: Size3,
-  visit: (row: { window: number; whole: number; length: number }) => void,
-): void {
-  const [low, high] = [0, 1, 2].reduce<[number[], number[]]>(
-    ([low, high], axis) => [
-      [...low, Math.max(0, -start[axis]!)],
-      [...high, Math.min(size[axis]!, shape[axis]! - start[axis]!)],
-    ],
-    [[], []],
-  );
-  for (let z = low[2]!; z < high[2]!; z++)
-    for (let y = low[1]!; y < high[1]!; y++)
-      visit({
-        window: (z * size[1] + y) * size[0] + low[0]!,
-        whole: ((z + start[2]) * shape[1] + y + start[1]) * shape[0] + low[0]! + start[0],
-        length: high[0]! - low[0]!,
-      });
 }
