@@ -51,7 +51,6 @@ async function takeFolder(page: Page): Promise<void> {
   const chooser = page.waitForEvent('filechooser');
   await page.getByRole('button', { name: 'Choose a folder' }).click();
   await (await chooser).setFiles(folder);
-  await page.getByRole('button', { name: 'No labels: annotate some' }).click();
 }
 
 const boardStatus = (page: Page) => page.locator('.annotate p.quiet[role=status]');
@@ -122,6 +121,7 @@ test('scans without labels are drawn on, kept, saved on their grids, trained on 
   if (!browser) return skip('no Chromium for this machine');
   const page = await visitPage(browser, site.address, complaints);
   await takeFolder(page);
+  await page.getByRole('button', { name: 'No labels: annotate some' }).click();
   for (const name of names) {
     await openCase(page, name);
     await page.keyboard.press('b');
@@ -137,6 +137,8 @@ test('scans without labels are drawn on, kept, saved on their grids, trained on 
   await expect.poll(() => page.evaluate(namesKept), { timeout: 60_000 }).toEqual([3, 4]);
   await page.reload();
   await takeFolder(page);
+  await page.getByRole('button', { name: 'Next: look at the cases' }).waitFor(); // the drawings are their labels
+  await page.getByRole('tab', { name: 'Annotate' }).click();
   for (const [index, name] of names.entries()) {
     await openCase(page, name);
     const labels = await saved(page);
@@ -177,6 +179,7 @@ test('scans without labels are drawn on, kept, saved on their grids, trained on 
   await page.getByRole('button', { name: 'Start training' }).click();
   await train();
   await page.getByRole('button', { name: 'Accept in this slice' }).waitFor();
+  await expect.poll(() => page.getByRole('button', { name: 'Stop' }).count()).toBe(0);
   await page.getByText('too few to tell').waitFor();
   // What shows the same stays there while something else changes: a click that has begun is not lost.
   const shown = [

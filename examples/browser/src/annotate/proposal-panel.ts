@@ -32,7 +32,7 @@ const withoutProposal = (): PageCase[] =>
 
 export function proposalPanel(actions: ProposalActions): ProposalPanel {
   const status = el('span');
-  const work = el('p', { className: 'row' }, status, button('Stop', stopProposing));
+  const work = el('p', {}, status, button('Stop', stopProposing));
   const body = el('div');
   const acceptance = (name: string | undefined): HTMLElement[] => [
     el(
@@ -52,7 +52,7 @@ export function proposalPanel(actions: ProposalActions): ProposalPanel {
   function update(current: PageCase | undefined, name: string | undefined): void {
     const isAtWork = proposing.status !== '';
     status.textContent = proposing.status;
-    work.classList.toggle('hidden', !isAtWork);
+    work.className = isAtWork ? 'row' : 'hidden';
     const hasProposal = current !== undefined && state.predictions.has(current.images);
     const hurdle = obstacle();
     const open = state.cases.filter((item) => !isDone(item));
