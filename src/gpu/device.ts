@@ -263,7 +263,7 @@ export class Gpu {
       if (!given) device.destroy();
       throw new UnsupportedDevice(
         `matrixUnits: ${describeAdapter(info)} offers no matrix units for products of float16 into float32: leave the ` +
-          'option out, or in Chrome start with --enable-unsafe-webgpu',
+          `option out, or ${given ? 'leave the device out, to have one opened that does' : 'in Chrome start with --enable-unsafe-webgpu'}`,
       );
     }
     const adapterClass = adapterClassOf(info);

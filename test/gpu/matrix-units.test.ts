@@ -10,7 +10,9 @@ import {
   unavailable,
   type ConvPass,
 } from '../../src/gpu/passes.ts';
+import { UnsupportedDevice } from '../../src/errors.ts';
 import { kernelChoices } from '../../src/gpu/choices.ts';
+import { Gpu } from '../../src/gpu/device.ts';
 import {
   matrixFeatures,
   matrixForwardConstants,
@@ -23,7 +25,7 @@ import {
 import { shaderInfo, type Constants, type ShaderName } from '../../src/gpu/shader.ts';
 import { ones, reach, usualWalk, walkName, walkOf, type Walk } from '../../src/gpu/walk.ts';
 import { specialise } from '../../src/gpu/wgsl.ts';
-import { matrixDevice } from '../support/device.ts';
+import { featurelessDevice, matrixDevice } from '../support/device.ts';
 
 const config = (M: number, N: number, K: number, componentType = 'f16', resultComponentType = 'f32') => ({
   M,
@@ -74,6 +76,15 @@ describe('an adapter', () => {
     const controlled = new Set([...features, 'subgroup-size-control']);
     expect(matrixUnitsOf(several, controlled, ['f16'])?.subgroup).toBe(64);
   });
+});
+
+test('a device without them is refused where they are asked for', async () => {
+  const { device } = await featurelessDevice();
+  const open = Gpu.open({ device, matrixUnits: true });
+  await expect(open).rejects.toThrow(UnsupportedDevice);
+  await expect(open).rejects.toThrow('offers no matrix units for products of float16 into float32');
+  await expect(open).rejects.toThrow('or leave the device out');
+  device.destroy();
 });
 
 describe('kernels', () => {
