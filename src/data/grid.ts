@@ -12,7 +12,6 @@ import {
   type AxisTransform,
   type Grid,
   type TurnedGrid,
-  type Volume,
 } from './volume.ts';
 
 /**
@@ -170,14 +169,3 @@ export function turnedValues<T extends Values>(
       for (let x = 0, to = turned.origin + y * sy + z * sz; x < nx; x++, to += sx) result[to] = data[at++]!;
   return result;
 }
-
-/**
- * The values of a map in the order of the voxels of a volume that shows the same place.
- * @param names of case, map and volume in messages
- * @throws InvalidVolume if they are not the same place, or of different shape
- */
-export const valuesOver = (
-  map: Volume,
-  volume: Volume,
-  names: { readonly name: string; readonly map: string; readonly volume: string },
-): Float32Array => turnedValues(map.data, map.shape, requireOver(map, volume, names));

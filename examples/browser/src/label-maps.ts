@@ -1,13 +1,5 @@
 /** Labels with other values than those of classes, written anew with the classes' own; and series of volumes. */
-import {
-  labelOf,
-  readNifti,
-  sourceName,
-  stemOf,
-  valuesOver,
-  writeNifti,
-  type Volume,
-} from 'unet3d-gpu/worker';
+import { labelOf, readNifti, sourceName, stemOf, writeNifti, type Volume } from 'unet3d-gpu/worker';
 import type { VolumeFile } from './state.ts';
 
 /** Values of a label map, as many as a person can map. */
@@ -17,9 +9,10 @@ export const readVolume = (file: VolumeFile): Promise<Volume> =>
   'header' in file ? readNifti(file.header, { image: file.image }) : readNifti(file);
 
 /** The values of a label in the order of its image's voxels. @throws InvalidVolume where it shows another place */
-export async function labelOver(image: VolumeFile, label: VolumeFile): Promise<Float32Array> {
-  const names = { name: sourceName(label), map: 'label', volume: 'image' };
-  return valuesOver(await readVolume(label), await readVolume(image), names);
+export async function labelOver(image: VolumeFile, label: VolumeFile): Promise<Int32Array> {
+  const [volume, truth] = [await readVolume(image), await readVolume(label)];
+  const { mapsOver } = await import('unet3d-gpu/report');
+  return mapsOver({ name: sourceName(label), image: volume, truth }).truth!;
 }
 
 /** The different values of a label, with the number of voxels; one more than `mostValues` where there are too many. */
