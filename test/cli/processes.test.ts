@@ -218,7 +218,8 @@ describe.skipIf(process.platform === 'win32')('two processes', () => {
     child.kill('SIGKILL');
     expect((await ended).exit).toBe('SIGKILL');
     const lock = (await readdir(out)).find((name) => name.startsWith('.lock-'))!;
-    const half = `.unet3d-${(await readFile(join(out, lock), 'utf8')).trim()}-00000000.tmp`;
+    const [owner] = (await readFile(join(out, lock), 'utf8')).split('\n');
+    const half = `.unet3d-${owner!}-00000000.tmp`;
     await mkdir(join(out, 'predictions'), { recursive: true });
     for (const folder of [out, join(out, 'predictions')]) await writeFile(join(folder, half), 'half');
     const resumed = await cli(['train', '--out', out, '--resume']);
