@@ -27,6 +27,10 @@ class Table {
     return copied(this.rows.get(id));
   }
 
+  getKey(id: string): string | undefined {
+    return this.rows.has(id) ? id : undefined;
+  }
+
   getAll(): unknown {
     return [...this.rows.values()].map(copied);
   }

@@ -65,22 +65,30 @@ export interface DrawingRecord {
   readonly changed: Date;
 }
 
-interface Kept extends DBSchema {
+/** A case as it lies in the database: its images elsewhere there; in what was kept earlier, with it. */
+export type StoredCase = Omit<Case, 'images'> & {
+  readonly images?: Case['images'];
+  readonly imagesId?: string;
+};
+
+export interface Kept extends DBSchema {
   runs: { key: string; value: RunRecord };
-  data: { key: string; value: DataRecord };
+  data: { key: string; value: Omit<DataRecord, 'cases'> & { readonly cases: readonly StoredCase[] } };
+  images: { key: string; value: { readonly id: string; readonly images: Case['images'] } };
   drawings: { key: string; value: DrawingRecord };
 }
 
 /** @throws QuotaExceeded where the files do not fit the disk; Error where the browser keeps nothing */
 export async function withDatabase<T>(work: (database: IDBPDatabase<Kept>) => Promise<T>): Promise<T> {
-  const database = await openDB<Kept>('unet3d-gpu-example', 3, {
+  const database = await openDB<Kept>('unet3d-gpu-example', 4, {
     upgrade(opened, before) {
       if (before < 2) {
         for (const name of [...opened.objectStoreNames]) opened.deleteObjectStore(name);
         opened.createObjectStore('runs', { keyPath: 'id' });
         opened.createObjectStore('data', { keyPath: 'id' });
       }
-      opened.createObjectStore('drawings', { keyPath: 'id' });
+      if (before < 3) opened.createObjectStore('drawings', { keyPath: 'id' });
+      opened.createObjectStore('images', { keyPath: 'id' });
     },
   });
   try {

@@ -1,5 +1,6 @@
 /** The trainings that this browser keeps. A tab that works on one holds its lock: others leave it alone. */
 import type { Case } from 'unet3d-gpu/worker';
+import { getData, putData, removeUnused } from './data.ts';
 import { withDatabase, type DataRecord, type RunRecord } from './database.ts';
 import { held, hold } from './locks.ts';
 import { idsWithFiles, RunFiles } from './run-files.ts';
@@ -47,7 +48,7 @@ export const keptRun = (id: string): Promise<RunRecord | undefined> =>
 
 /** The data of a training, where they are still kept. */
 export const keptData = (id: string): Promise<DataRecord | undefined> =>
-  withDatabase((database) => database.get('data', id));
+  withDatabase((database) => getData(database.transaction(['data', 'images', 'runs']), id));
 
 /** What was kept last, or came from there: the same files are not kept twice. */
 let latest: DataRecord | undefined;
@@ -78,10 +79,10 @@ export function remember(data: DataRecord): void {
  */
 export async function keepRun(run: RunRecord, data: DataRecord | undefined): Promise<void> {
   await withDatabase(async (database) => {
-    const transaction = database.transaction(['runs', 'data'], 'readwrite');
+    const transaction = database.transaction(['runs', 'data', 'images'], 'readwrite');
     await Promise.all([
       transaction.objectStore('runs').put(run),
-      data && putData(transaction.objectStore('data'), data),
+      data && putData(transaction, data),
       transaction.done,
     ]);
   });
@@ -92,19 +93,10 @@ export async function keepRun(run: RunRecord, data: DataRecord | undefined): Pro
 /** Keeps data, or those of their cases that are not kept yet. @throws QuotaExceeded where they do not fit */
 export async function keepData(data: DataRecord): Promise<void> {
   await withDatabase(async (database) => {
-    const transaction = database.transaction('data', 'readwrite');
-    await Promise.all([putData(transaction.store, data), transaction.done]);
+    const transaction = database.transaction(['runs', 'data', 'images'], 'readwrite');
+    await Promise.all([putData(transaction, data), transaction.done]);
   });
   tell();
-}
-
-async function putData(
-  store: { get(id: string): Promise<DataRecord | undefined>; put(data: DataRecord): Promise<unknown> },
-  data: DataRecord,
-): Promise<void> {
-  const known = (await store.get(data.id))?.cases ?? [];
-  const more = data.cases.filter(({ id }) => !known.some((item) => item.id === id));
-  if (more.length > 0) await store.put({ ...data, cases: [...known, ...more] });
 }
 
 /** Changes what is kept of a training, if it is still kept. */
@@ -131,12 +123,9 @@ export async function removeRun(id: string): Promise<void> {
 /** As `removeRun`, by the tab that has it. */
 export async function forget(id: string): Promise<void> {
   await withDatabase(async (database) => {
-    const transaction = database.transaction(['runs', 'data'], 'readwrite');
-    const [runs, data] = [transaction.objectStore('runs'), transaction.objectStore('data')];
-    const found = await runs.get(id);
-    await runs.delete(id);
-    if (found && !(await runs.getAll()).some((other) => other.data === found.data))
-      await data.delete(found.data);
+    const transaction = database.transaction(['runs', 'data', 'images'], 'readwrite');
+    await transaction.objectStore('runs').delete(id);
+    await removeUnused(transaction);
     await transaction.done;
   });
   await new RunFiles(id).removeAll();
