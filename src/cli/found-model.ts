@@ -70,6 +70,14 @@ export interface OthersFiles {
   readonly onDisk: readonly string[];
 }
 
+/** Of files on the disk those that are parts of a model; an archive is one as a whole. */
+export function partsOnDisk(
+  { paths, onDisk }: OthersFiles,
+  isPart: (file: { readonly path: string }) => boolean,
+): readonly string[] {
+  return onDisk.length === paths.length ? onDisk.filter((_, at) => isPart(paths[at]!)) : onDisk;
+}
+
 export const deviceOf = ({ memory, ...options }: PredictOptions) => ({
   ...(memory === undefined ? {} : { memoryBudget: memory }),
   ...gpuWishes(options),

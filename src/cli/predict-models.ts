@@ -8,7 +8,7 @@ import { Ensemble, foldsAmong } from '../ensemble.ts';
 import { InvalidModel, InvalidOption } from '../errors.ts';
 import { isFolderAt } from '../files/folder.node.ts';
 import { modelFolders } from '../interop/nnunet/folder.ts';
-import { isMonai, openMonai } from '../interop/monai/open.ts';
+import { isMonai, mayBeOfModel, openMonai } from '../interop/monai/open.ts';
 import { MonaiPredictor, requirePipeline } from '../interop/monai/predictor.ts';
 import { bytesOf, filesInZip, modelFiles } from '../interop/model-files.ts';
 import { paddedSize } from '../model/sizes.ts';
@@ -18,6 +18,7 @@ import { fileMessage } from './failure.ts';
 import { nnunetModel, totalSegmentator, withPreviousStage } from './predict-nnunet.ts';
 import {
   deviceOf,
+  partsOnDisk,
   type FoundModel,
   type OpenModel,
   type OthersFiles,
@@ -46,7 +47,8 @@ export async function findModel(
   if (files && folders.length > 0) {
     refuse(given, own, `${path} is a model of nnU-Net, which keeps its own rules`);
     if (options.pipeline) return totalSegmentator(files, folders, options);
-    return nnunetModel(isFolder ? await withPreviousStage(path, files) : files, options);
+    const isAlone = !isFolder || options.previousStage !== undefined;
+    return nnunetModel(isAlone ? files : await withPreviousStage(path, files), options);
   }
   const trained = foldsAmong(files?.paths ?? []);
   const others = trained.length > 0 ? nnunet.filter((name) => name !== 'folds') : nnunet;
@@ -83,7 +85,7 @@ async function monaiModel(files: OthersFiles, options: PredictOptions): Promise<
   const { kind, config } = model.network;
   return {
     inChannels: config.inChannels,
-    files: files.onDisk,
+    files: partsOnDisk(files, mayBeOfModel(files.paths)),
     notes: [`${kind} of MONAI: labels ${model.labels.join(', ') || `0 to ${config.classes - 1}`}`],
     async open() {
       const predictor = await MonaiPredictor.of(model, deviceOf(options));

@@ -10,14 +10,20 @@ import { InvalidModel, InvalidOption } from '../errors.ts';
 import { isFolderAt } from '../files/folder.node.ts';
 import { formatBytes } from '../format.ts';
 import { modelFiles } from '../interop/model-files.ts';
-import { besideFolder, openNnunet, type NnunetModel } from '../interop/nnunet/folder.ts';
+import { besideFolder, openNnunet, usualCheckpoint, type NnunetModel } from '../interop/nnunet/folder.ts';
 import { fastestFirst } from '../interop/nnunet/pipeline/axes.ts';
 import { planSegmentation, type SegmentationPlan } from '../interop/nnunet/pipeline/memory.ts';
 import { windowResult } from '../interop/nnunet/pipeline/network.ts';
 import { NnunetPredictor } from '../interop/nnunet/pipeline/predictor.ts';
 import { previousStageIn } from '../interop/nnunet/plans.ts';
 import { mergedNames, planTotalSegmentator, segmentAsTotalSegmentator } from '../interop/totalsegmentator.ts';
-import { deviceOf, type FoundModel, type OthersFiles, type PredictOptions } from './found-model.ts';
+import {
+  deviceOf,
+  partsOnDisk,
+  type FoundModel,
+  type OthersFiles,
+  type PredictOptions,
+} from './found-model.ts';
 
 /** The files of a cascade's second network with those of the first, where its folder lies beside the one that was given. */
 export async function withPreviousStage(path: string, files: OthersFiles): Promise<OthersFiles> {
@@ -41,8 +47,10 @@ export async function nnunetModel(files: OthersFiles, options: PredictOptions): 
     throw new InvalidOption(
       '--output logits is not there for models of nnU-Net: give labels or probabilities',
     );
-  const model = await openNnunet(files.given, { folds, checkpoint });
-  const first = previousStage === undefined ? model.previous : undefined;
+  const opened = await openNnunet(files.given, { folds, checkpoint });
+  // Labels of the first network that are given take its place.
+  const model = previousStage === undefined ? opened : { ...opened, previous: undefined };
+  const first = model.previous;
   const { name, previousStage: before } = model.plans.configuration;
   if (before !== undefined && !first && previousStage === undefined)
     throw new InvalidModel(
@@ -52,12 +60,12 @@ export async function nnunetModel(files: OthersFiles, options: PredictOptions): 
   const stages = first ? [first, model] : [model];
   return {
     inChannels: model.labels.channels.length,
-    files: files.onDisk,
+    files: partsOnDisk(files, isPart(stages, checkpoint)),
     notes: stages.map(described),
     async open() {
       const predictor = await NnunetPredictor.of(model, deviceOf(options));
       return {
-        window: fastestFirst(model.plans.configuration.patch),
+        window: first ? undefined : fastestFirst(model.plans.configuration.patch),
         async memoryOf([first]) {
           const header = await readHeader(first!);
           const { affine, shape } = gridOf(header);
@@ -86,12 +94,19 @@ export async function nnunetModel(files: OthersFiles, options: PredictOptions): 
   };
 }
 
+/** Whether a file is of what is read of these models. */
+const isPart =
+  (models: readonly NnunetModel[], checkpoint = usualCheckpoint) =>
+  ({ path }: { readonly path: string }): boolean =>
+    /(^|\/)(plans|dataset)\.json$/.test(path) ||
+    models.some(({ folds }) => folds.some(({ name }) => `/${path}`.endsWith(`/fold_${name}/${checkpoint}`)));
+
 const described = ({ plans, folds, trainer }: NnunetModel): string =>
   `${plans.dataset}, ${plans.configuration.name} by ${trainer}: fold${folds.length > 1 ? 's' : ''} ` +
   folds.map(({ name }) => name).join(', ');
 
 export async function totalSegmentator(
-  { given, onDisk }: OthersFiles,
+  { paths, given, onDisk }: OthersFiles,
   folders: readonly string[],
   options: PredictOptions,
 ): Promise<FoundModel> {
@@ -105,7 +120,7 @@ export async function totalSegmentator(
   const names = mergedNames(parts);
   return {
     inChannels: 1,
-    files: onDisk,
+    files: partsOnDisk({ paths, given, onDisk }, isPart(models, checkpoint)),
     notes: [...models.map(described), `labels: ${names.map((name, label) => `${label} ${name}`).join(', ')}`],
     open: () =>
       Promise.resolve({

@@ -5,6 +5,7 @@ import { basename, join, resolve } from 'node:path';
 import { InvalidOption, UNet3DError } from '../errors.ts';
 import { FolderLock } from '../files/lock.node.ts';
 import { readIfThere } from '../files/read.node.ts';
+import { stampAt } from '../files/stamp.node.ts';
 import { replaceFile, writeFileAtomically } from '../files/write.node.ts';
 import { hashOfHashes, sha256OfFile } from './provenance.ts';
 import type { Shard } from './slurm.ts';
@@ -77,9 +78,9 @@ export class ResultsFolder {
     if (before === record) return results;
     const there = targets.filter((target) => existsSync(target));
     const remedy = 'have all made anew (--overwrite), or give another --out';
-    if (!overwrite && (before ?? there.length > 0))
+    if (!overwrite && (before !== undefined || there.length > 0))
       throw new InvalidOption(
-        before
+        before !== undefined
           ? `the results in ${path} are of another model, other options or other images, see ${recordName} there: ${remedy}`
           : `${there[0]} is there already, and no ${recordName} beside it says by which model: ${remedy}`,
       );
@@ -115,52 +116,56 @@ export class ResultsFolder {
   }
 }
 
-/** What files are, as far as the disk tells without reading them: changes when one is replaced or written to. */
-export async function stampOf(files: readonly string[]): Promise<string> {
-  const stamps = await Promise.all(
-    files.map(async (file) => {
-      const info = await stat(file).catch(() => undefined);
-      return info && [info.dev, info.ino, info.size, info.mtimeMs];
-    }),
-  );
-  return JSON.stringify(stamps);
+/** Files that are to stay as they are while work is done with them. */
+export class SteadyFiles {
+  private constructor(
+    private readonly files: readonly string[],
+    private readonly stamps: readonly string[],
+  ) {}
+
+  static async of(files: readonly string[]): Promise<SteadyFiles> {
+    return new SteadyFiles(files, await Promise.all(files.map(stampAt)));
+  }
+
+  /** The first that was replaced, written to or taken away since; undefined if none was. */
+  async changed(): Promise<string | undefined> {
+    const now = await Promise.all(this.files.map(stampAt));
+    return this.files.find((_, at) => now[at] !== this.stamps[at]);
+  }
 }
 
 /** Files of a model by what they hold, which must be what is loaded. */
 export class ModelFiles {
   private constructor(
-    private readonly files: readonly string[],
-    private readonly stamp: string,
+    private readonly files: SteadyFiles,
     readonly hash: string,
   ) {}
 
   static async read(given: readonly string[]): Promise<ModelFiles> {
-    const files = [...given].sort();
-    const stamp = await stampOf(files);
+    const sorted = [...given].sort();
+    const files = await SteadyFiles.of(sorted);
     const hashes: [string, string][] = [];
-    for (const file of files) hashes.push([`${hashes.length} ${basename(file)}`, await sha256OfFile(file)]);
-    return new ModelFiles(files, stamp, hashOfHashes(Object.fromEntries(hashes)));
+    for (const file of sorted) hashes.push([`${hashes.length} ${basename(file)}`, await sha256OfFile(file)]);
+    return new ModelFiles(files, hashOfHashes(Object.fromEntries(hashes)));
   }
 
   /** @throws UNet3DError where one of them was replaced since they were read */
   async assertSame(): Promise<void> {
-    if ((await stampOf(this.files)) === this.stamp) return;
-    throw new UNet3DError(
-      `the model was replaced while it was opened (${this.files[0]}): start again, with the new one`,
-    );
+    const file = await this.files.changed();
+    if (file !== undefined)
+      throw new UNet3DError(
+        `the model was replaced since it was opened (${file}): start again, with the new one`,
+      );
   }
 }
 
-/** Whether a result is there, which is whole then, and no older than what it is made from. */
-export async function isMade({
-  files,
-  target,
-}: {
-  readonly files: readonly string[];
-  readonly target: string;
-}): Promise<boolean> {
+/**
+ * Whether a result is there, which is whole then, and no older than what it is made from.
+ * @param sources files of it
+ */
+export async function isMade(target: string, sources: readonly string[]): Promise<boolean> {
   const made = await stat(target).catch(() => undefined);
   if (!made) return false;
-  const images = await Promise.all(files.map((file) => stat(file).catch(() => undefined)));
+  const images = await Promise.all(sources.map((file) => stat(file).catch(() => undefined)));
   return images.every((image) => image && image.mtimeMs <= made.mtimeMs);
 }

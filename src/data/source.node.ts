@@ -4,6 +4,7 @@ import { pipeline, Readable } from 'node:stream';
 import { promisify } from 'node:util';
 import { createGunzip, gzip } from 'node:zlib';
 import { InvalidVolume } from '../errors.ts';
+import { stampAt, stampOf } from '../files/stamp.node.ts';
 import { setPlatform, type Platform } from './source.ts';
 
 /** Bytes that are read, and that zlib gives out, at a time: it works on the next piece while this one is looked at. */
@@ -34,10 +35,7 @@ export const nodePlatform: Platform = {
       return {
         size: info.size,
         pieces: (from = 0, to) => read(path, from, to),
-        async isChanged() {
-          const now = await stat(path).catch(() => undefined);
-          return now?.size !== info.size || now.mtimeMs !== info.mtimeMs;
-        },
+        isChanged: async () => (await stampAt(path)) !== stampOf(info),
       };
     } catch (cause) {
       const { code, message } = cause as NodeJS.ErrnoException;

@@ -72,7 +72,7 @@ export function assertUnlocked(folder: string): void {
 function inUse(folder: string, { owner, path }: Lock): UNet3DError {
   if (owner && isRunning(owner))
     return new UNet3DError(
-      `${folder} is in use by process ${owner.pid}, which writes a training into it: wait until it ends, stop it, ` +
+      `${folder} is in use by process ${owner.pid}, which writes into it: wait until it ends, stop it, ` +
         'or give another folder',
     );
   const who = owner ? `process ${owner.pid} on the machine ${owner.host}` : 'another process';

@@ -79,15 +79,7 @@ export const thisProcess = (): ProcessId => ({
 export function isRunning({ host: where, pid, started, place: its, job }: ProcessId): boolean | undefined {
   const isNear = where === host && (!its || !place || isSame(its, place));
   if (!isNear) {
-    // Of this very machine, but from before it was started anew.
-    if (
-      where === host &&
-      its &&
-      its.machine !== '' &&
-      its.machine === place?.machine &&
-      its.boot !== place.boot
-    )
-      return false;
+    if (where === host && its && place && isEarlier(its, place)) return false;
     const now = thisJob();
     return job && job.name === now?.name && job.restarts < now.restarts ? false : undefined;
   }
@@ -103,6 +95,17 @@ export function isRunning({ host: where, pid, started, place: its, job }: Proces
 
 const isSame = (one: Place, other: Place): boolean =>
   one.boot === other.boot && one.namespace === other.namespace;
+
+/** The namespace that Linux itself begins with: a container, which may share the machine's id with others, has another. */
+const outermost = '4026531836';
+
+/** Whether that is this very machine before it was started anew. */
+const isEarlier = (before: Place, now: Place): boolean =>
+  before.machine !== '' &&
+  before.machine === now.machine &&
+  before.boot !== now.boot &&
+  before.namespace === outermost &&
+  now.namespace === outermost;
 
 /** What Linux tells of a process; undefined elsewhere, and of what is hidden from us. */
 function kernelFacts(pid: number): { isRunning: boolean; started: string } | undefined {

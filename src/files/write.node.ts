@@ -1,9 +1,10 @@
 /** Files that are written whole or not at all, and folders for them. */
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, rmdirSync } from 'node:fs';
+import { existsSync, lstatSync, mkdirSync, rmdirSync } from 'node:fs';
 import { open, readdir, rename, rm } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import * as v from 'valibot';
+import { UNet3DError } from '../errors.ts';
 import { assertOptions } from '../options.ts';
 import { text } from '../schema.ts';
 import { formatProcess, isRunning, parseProcess, thisProcess } from './process.node.ts';
@@ -23,7 +24,8 @@ export function makeFolder(path: string): string[] {
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     if (code === 'EEXIST') return made; // by another process meanwhile
-    if (code === 'ENOENT' && !existsSync(parent)) return makeFolder(path); // one has taken its empty parent away
+    // Another process has taken its empty parent away.
+    if (code === 'ENOENT' && !lstatSync(parent, { throwIfNoEntry: false })) return makeFolder(path);
     throw error;
   }
 }
@@ -82,7 +84,7 @@ export async function replaceFile(
     await rename(temporary, path);
   } catch (error) {
     await rm(temporary, { force: true }).catch(() => undefined);
-    throw aboutFile(error as NodeJS.ErrnoException, path);
+    throw error instanceof UNet3DError ? error : aboutFile(error as NodeJS.ErrnoException, path);
   }
 }
 

@@ -102,8 +102,8 @@ export function labelsOf(probabilities: Float32Array, { classes, regions }: Head
 }
 
 /**
- * The same on another grid, to which probabilities are brought head by head: one at a time is there, however many they
- * are.
+ * The same on another grid, to which probabilities are brought head by head: there is one at a time beside the largest so
+ * far, however many they are.
  * @param probabilities are used up
  * @param bring gives the probabilities of a head on that grid
  */

@@ -38,7 +38,10 @@ export async function modelFiles(given: readonly FileEntry[] | Source): Promise<
       ranges: () =>
         source instanceof URL && source.protocol !== 'file:'
           ? openRanges(source, path)
-          : (opened ??= openRanges(source, path)),
+          : (opened ??= openRanges(source, path).catch((error: unknown) => {
+              opened = undefined; // the next one tries again
+              throw error;
+            })),
     };
   });
 }

@@ -130,6 +130,10 @@ test('a bundle of MONAI, its folder or a zip of it', async ({ skip }) => {
   const { files } = await exportMonai(model);
   for (const { path, source } of files) expect(await bytesAt(models, path)).toEqual(source);
 
+  // What is written beside the model is no part of it: it is opened again.
+  expect(await run(models, '--to', 'pytorch')).toEqual([`${models}.pth`]);
+  expect(await run(models, '--to', 'safetensors')).toEqual([`${models}.safetensors`]);
+
   const parts = found.files.map(({ path, source }) => ({ path, content: readFileSync(source as string) }));
   const archive = join(folder, 'bundle.zip');
   await writeFile(archive, await zipOf(parts));

@@ -1,9 +1,13 @@
 /** What another process does while a command is at work: it leaves locks, takes over folders, replaces models. */
 import { copyFileSync, renameSync, writeFileSync } from 'node:fs';
-import { cp, readdir, rename, utimes, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { cp, mkdir, readdir, rename, utimes, writeFile } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import { beforeAll, expect, test } from 'vitest';
-import { recordName, stampOf } from '../../src/cli/results-there.ts';
+import type { PredictOptions } from '../../src/cli/found-model.ts';
+import { findModel } from '../../src/cli/predict-models.ts';
+import { recordName } from '../../src/cli/results-there.ts';
+import { stampAt } from '../../src/files/stamp.node.ts';
+import { interopFolder, nnunetFixture } from '../support/interop.ts';
 import { cli, phantomDataset, temporaryFolder, type Ran } from './support.ts';
 
 let data: string;
@@ -68,8 +72,41 @@ test('a model that is replaced makes no results in the name of the one before', 
   };
   const ran = await predict(out, replace, file, '--shard', '1/1');
   expect(ran.exitCode).toBe(1);
-  expect(ran.err).toMatch(/the model was replaced while it was opened .*: start again/);
+  expect(ran.err).toMatch(/the model was replaced since it was opened \(.*model\.safetensors\): start again/);
   expect((await readdir(out)).filter((name) => name.endsWith('.nii.gz'))).toHaveLength(1);
+});
+
+test('an empty record is that of no model: results beside it are taken away only where that is asked for', async () => {
+  const out = join(await temporaryFolder(), 'out');
+  expect((await predict(out, () => undefined)).exitCode).toBe(0);
+  await writeFile(join(out, recordName), '');
+  const before = await readdir(out);
+  const ran = await predict(out, () => undefined, run, '--continue');
+  expect(ran.exitCode).toBe(2);
+  expect(ran.err).toMatch(/are of another model, other options or other images.*--overwrite/);
+  expect(await readdir(out)).toEqual(before);
+});
+
+test('of a folder of nnU-Net, what is read of it is the model: what else lies there may come and go', async ({
+  skip,
+}) => {
+  const found = await nnunetFixture('plain-iso');
+  if (!found) return skip(`${interopFolder} is not there`);
+  const folder = join(await temporaryFolder(), 'model');
+  await cp(`${found.folder}/model`, folder, { recursive: true });
+  const partsOf = async (): Promise<readonly string[]> =>
+    (await findModel(folder, { folds: ['0'] } as unknown as PredictOptions, [])).files;
+  const before = await partsOf();
+  expect(before.map((file) => basename(file)).sort()).toEqual([
+    'checkpoint_final.pth',
+    'dataset.json',
+    'plans.json',
+  ]);
+  const fold = dirname(before.find((file) => file.endsWith('.pth'))!);
+  await mkdir(join(fold, 'validation'));
+  await writeFile(join(fold, 'validation', 'case.nii.gz'), '');
+  await writeFile(join(fold, 'checkpoint_latest.pth'), '');
+  expect(await partsOf()).toEqual(before);
 });
 
 test('a file that was replaced by one of its size and time is another', async () => {
@@ -78,8 +115,9 @@ test('a file that was replaced by one of its size and time is another', async ()
     await writeFile(each, 'abc');
     await utimes(each, 1, 1);
   }
-  const before = await stampOf([path]);
-  expect(await stampOf([path])).toBe(before);
+  const before = await stampAt(path);
+  expect(await stampAt(path)).toBe(before);
   await rename(other, path);
-  expect(await stampOf([path])).not.toBe(before);
+  expect(await stampAt(path)).not.toBe(before);
+  expect(await stampAt(other)).toBe('');
 });

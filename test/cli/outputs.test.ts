@@ -190,7 +190,7 @@ describe.skipIf(process.platform === 'win32')('what is no plain file', () => {
       const watcher = watch(folder, (_, name) => seen.push(name));
       await checkOutputs([{ option: '--out', paths: [at('results/of/a.nii.gz')] }], []);
       await mkdir(at('end'));
-      await vi.waitUntil(() => seen.includes('end'));
+      await vi.waitUntil(() => seen.includes('end'), { timeout: 60_000 });
       watcher.close();
       expect(seen.length).toBeGreaterThan(1);
       expect(seen).not.toContain('results');

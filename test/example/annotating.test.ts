@@ -179,7 +179,7 @@ test('scans without labels are drawn on, kept, saved on their grids, trained on 
   await page.getByRole('button', { name: 'Start training' }).click();
   await train();
   await page.getByRole('button', { name: 'Accept in this slice' }).waitFor();
-  await expect.poll(() => page.getByRole('button', { name: 'Stop' }).count()).toBe(0);
+  await expect.poll(() => page.getByRole('button', { name: 'Stop' }).count(), { timeout: 60_000 }).toBe(0);
   await page.getByText('too few to tell').waitFor();
   // What shows the same stays there while something else changes: a click that has begun is not lost.
   const shown = [

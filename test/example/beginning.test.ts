@@ -76,7 +76,7 @@ test('a training that begins with given weights has them again before its first 
   const { id } = first.state.run!;
   const second = await page();
   await second.reopen(id);
-  await vi.waitFor(() => expect(second.state.run!.phase).toBe('paused'));
+  await vi.waitFor(() => expect(second.state.run!.phase).toBe('paused'), { timeout: 60_000 });
   expect(networks.length).toBeGreaterThan(2);
   expect(networks.every(({ taken }) => taken?.join() === weights.join())).toBe(true);
 });
@@ -90,7 +90,10 @@ test('a training whose beginning is no longer kept says so, and does not begin w
   for (const name of await store.list()) await store.remove(name);
   const second = await page();
   await second.reopen(id);
-  await vi.waitFor(() => expect(second.state.run!.progress.problem).toMatch(/began with are no longer kept/));
+  await vi.waitFor(
+    () => expect(second.state.run!.progress.problem).toMatch(/began with are no longer kept/),
+    { timeout: 60_000 },
+  );
   expect(networks.at(-1)!.taken).toEqual(weights);
   expect(networks).toHaveLength(1);
 });

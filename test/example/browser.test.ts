@@ -20,7 +20,7 @@ import {
   unknownColumns,
 } from '../support/page-files.ts';
 import { serveExample, type Site } from '../support/site.ts';
-import { patience, visitPage } from '../support/visit.ts';
+import { journeyTimeout, visitPage } from '../support/visit.ts';
 
 const screenshots = process.env['UNET3D_SCREENSHOTS'];
 const launch = chromium();
@@ -220,7 +220,7 @@ test(
     expect(equal / found.data.length).toBeGreaterThanOrEqual(0.999);
     await page.close();
   },
-  patience,
+  journeyTimeout,
 );
 
 /** Runs in the worker, ahead of its script: at a step, its GPU device is lost, or the worker itself ends. */
@@ -389,7 +389,7 @@ test(
     outcomes.push(await outcome(page));
     await page.close();
   },
-  patience,
+  journeyTimeout,
 );
 
 test(
@@ -415,7 +415,7 @@ test(
     outcomes.push(await outcome(page));
     await page.close();
   },
-  patience,
+  journeyTimeout,
 );
 
 test('data in odd forms train as the same data in tidy ones; unknown voxels are in no picture', ({

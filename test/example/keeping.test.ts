@@ -10,7 +10,7 @@ import { chromium } from '../../scripts/chromium.ts';
 import { exportOnnx, readNifti, UNet3D } from '../../src/node.ts';
 import { picked, tidyFolder } from '../support/page-files.ts';
 import { serveExample, type Site } from '../support/site.ts';
-import { patience } from '../support/visit.ts';
+import { journeyTimeout, patience } from '../support/visit.ts';
 
 const launch = chromium();
 const complaints: string[] = [];
@@ -106,7 +106,7 @@ test(
     const equal = found.data.filter((value, voxel) => value === labels.data[voxel]).length;
     expect(equal / found.data.length).toBeGreaterThanOrEqual(0.999);
   },
-  patience,
+  journeyTimeout,
 );
 
 test(
@@ -153,7 +153,7 @@ test(
     expect(await second.getByRole('columnheader', { name: 'the first' }).count()).toBe(1);
     await second.close();
   },
-  patience,
+  journeyTimeout,
 );
 
 test(
@@ -194,7 +194,7 @@ test(
       await elsewhere.close();
     }
   },
-  patience,
+  journeyTimeout,
 );
 
 /** Runs in the page: its database cannot be opened, as while the disk has an error. */

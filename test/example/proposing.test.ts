@@ -24,7 +24,8 @@ const [a, b, c] = ['a', 'b', 'c'].map((id): PageCase => ({
   part: 'unused',
 })) as [PageCase, PageCase, PageCase];
 
-const isAt = (count: number): Promise<void> => vi.waitFor(() => expect(begun).toHaveLength(count));
+const isAt = (count: number): Promise<void> =>
+  vi.waitFor(() => expect(begun).toHaveLength(count), { timeout: 60_000 });
 const names = (): string[] => begun.map(({ name }) => name[0]!);
 
 beforeEach(() => {

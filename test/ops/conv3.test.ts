@@ -301,6 +301,9 @@ describe.each(variants)(
   },
 );
 
+if (emulated.length === 0)
+  test('conv3, emulated matrix units', ({ skip }) =>
+    skip('they are tried in Node, where the adapter has float16'));
 if (onMatrices.length === 0)
   test('conv3, matrix units', ({ skip }) => {
     skip('the adapter offers none; they are tried on lavapipe 26 and on GPUs that have them');

@@ -2,7 +2,9 @@
 import type { Browser, BrowserContext, Page } from 'playwright';
 
 /** Milliseconds that something on the page, such as a training, may take on a busy machine. */
-export const patience = 400_000;
+export const patience = 250_000;
+/** For a test of several such things: longer, so that what was waited for in vain is told. */
+export const journeyTimeout = 600_000;
 
 const contexts = new WeakMap<Browser, Promise<BrowserContext>>();
 

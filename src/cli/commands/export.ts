@@ -1,7 +1,7 @@
 /** `export`: a trained model as a file or folder that other programs read. */
 import { existsSync } from 'node:fs';
 import { readFile, rm } from 'node:fs/promises';
-import { basename, dirname, extname, join } from 'node:path';
+import { basename, dirname, extname, join, resolve } from 'node:path';
 import { Command, Option } from 'commander';
 import { foldsAmong } from '../../ensemble.ts';
 import { InvalidModel, InvalidOption } from '../../errors.ts';
@@ -160,14 +160,15 @@ async function modelAt(
   const isFolder = await isFolderAt(path);
   const file = isFolder ? join(path, 'model.safetensors') : path;
   const others = await othersFiles(path, isFolder, file);
-  const place = (name: string): string => (isFolder ? join(path, name) : path.replace(/\.zip$/i, ''));
+  // Beside a folder of another tool: within, it would be taken for a part of the model.
+  const place = isFolder ? resolve(path) : path.replace(/\.zip$/i, '');
   if (others?.paths.some((entry) => basename(entry.path) === 'plans.json')) {
     const model = await openNnunet(others.given, fold === undefined ? {} : { folds: [fold] });
     const names = model.folds.map(({ name }) => name);
     if (names.length > 1)
       throw new InvalidOption(`${path} has the folds ${names.join(', ')}: give one of them with --fold`);
     const bytes = await convertNnunet(model, names[0]);
-    return { bytes, inputs: others.onDisk, place: place(`fold_${names[0]!}`) };
+    return { bytes, inputs: others.onDisk, place: `${place}-fold_${names[0]!}` };
   }
   const folds = isFolder ? foldsAmong(others?.paths ?? []) : [];
   if (folds.length > 0) {
@@ -182,7 +183,7 @@ async function modelAt(
     return {
       bytes: await convertMonai(await openMonai(others.given)),
       inputs: others.onDisk,
-      place: place('model'),
+      place,
     };
   const bytes = await readFile(file).catch((error: NodeJS.ErrnoException) => {
     throw new InvalidModel(

@@ -12,7 +12,7 @@ import * as parse from '../parse.ts';
 import type { FoundModel, PredictOptions } from '../found-model.ts';
 import { jobsOf, previousStages, type Job } from '../predict-jobs.ts';
 import { findModel } from '../predict-models.ts';
-import { isMade, ModelFiles, recordName, ResultsFolder, shareOf, stampOf } from '../results-there.ts';
+import { isMade, ModelFiles, recordName, ResultsFolder, shareOf, SteadyFiles } from '../results-there.ts';
 import { predictionsName } from '../run-folder.ts';
 import { shardOfTask, type Shard } from '../slurm.ts';
 import { duration } from '../../format.ts';
@@ -150,7 +150,13 @@ async function predict(
   }
 
   const { results, parts } = await resultsFolder(io, found, inputs, options, all);
-  const jobs = goesOn(options) ? await jobsLeft(io, all, options) : all;
+  /** What its result is made from. */
+  const sourcesOf = (job: Job): readonly string[] => [
+    ...job.files,
+    ...(earlier.has(job) ? [earlier.get(job)!] : []),
+  ];
+  const isDone = (job: Job): Promise<boolean> => isMade(job.target, sourcesOf(job));
+  const jobs = goesOn(options) ? await jobsLeft(io, all, options, isDone) : all;
   if (jobs.length === 0) return;
 
   await announceAdapter(io, options);
@@ -164,16 +170,15 @@ async function predict(
     for (const [index, job] of jobs.entries()) {
       if (io.signal.aborted)
         throw new Aborted(`prediction was stopped after ${index} of ${jobs.length} volumes`);
-      if (goesOn(options) && (await isMade(job))) continue; // by another process meanwhile
+      if (goesOn(options) && (await isDone(job))) continue; // by another process meanwhile
       const { files, target } = job;
       const started = performance.now();
-      const stamp = await stampOf(files);
+      const sources = await SteadyFiles.of(sourcesOf(job));
       const assertUnchanged = async (): Promise<void> => {
         await parts?.assertSame(); // whose weights may be read anew for each volume
-        if ((await stampOf(files)) !== stamp)
-          throw new InvalidVolume(
-            `${files.join(', ')} was replaced while it was segmented: run the command again`,
-          );
+        const changed = await sources.changed();
+        if (changed !== undefined)
+          throw new InvalidVolume(`${changed} was replaced while it was worked with: run the command again`);
       };
       const name = basename(files[0]!);
       try {
@@ -182,11 +187,12 @@ async function predict(
           signal: io.signal,
           previousStage: earlier.get(job),
           onProgress: ({ loaded, total }) => {
-            if (window && loaded === 1 && total > manyWindows && !isTold) {
+            if (loaded === 1 && total > manyWindows && !isTold) {
               isTold = true;
-              io.err(
-                `${name} goes through ${total} windows of ${window.join(' x ')} voxels. ${memory}`.trim(),
-              );
+              const windows = window
+                ? `goes through ${total} windows of ${window.join(' x ')} voxels`
+                : 'goes through many windows';
+              io.err(`${name} ${windows}. ${memory}`.trim());
             }
             if (io.isTerminal) io.status(`${name} ${bar(loaded / total)} window ${loaded}/${total}`);
           },
@@ -250,6 +256,7 @@ async function resultsFolder(
   if (goesOn(options) && targets[0] === options.out)
     throw new InvalidOption('--shard and --continue are of a folder of results: give one with --out');
   const made = Object.fromEntries(Object.entries(options).filter(([name]) => !notOfResults.includes(name)));
+  if (options.previousStage !== undefined) made['previousStage'] = resolve(options.previousStage);
   const model = await ModelFiles.read(parts);
   const all = targets.flatMap((target) => [target, uncertaintyPath(target)]);
   const results = await ResultsFolder.open(folder, { model, options: made, inputs }, all, {
@@ -260,11 +267,16 @@ async function resultsFolder(
 }
 
 /** Those of this process's share whose results are not there. */
-async function jobsLeft(io: Io, all: readonly Job[], { shard }: Options): Promise<Job[]> {
+async function jobsLeft(
+  io: Io,
+  all: readonly Job[],
+  { shard }: Options,
+  isDone: (job: Job) => Promise<boolean>,
+): Promise<Job[]> {
   const wanted = shard === 'auto' ? shardOfTask() : (shard ?? { shard: 1, shards: 1 });
   const share = shareOf(all, wanted);
   const left: Job[] = [];
-  for (const job of share) if (!(await isMade(job))) left.push(job);
+  for (const job of share) if (!(await isDone(job))) left.push(job);
   const there = share.length - left.length;
   const which = shard === undefined ? '' : `Share ${wanted.shard} of ${wanted.shards}: `;
   io.err(

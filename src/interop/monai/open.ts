@@ -42,11 +42,18 @@ export const isMonai = (files: readonly { readonly path: string }[]): boolean =>
 /** Of a bundle's files, those that are read. */
 const bundlePath = /(^|\/)(configs\/(metadata|inference|train)\.json|models\/model\.pt)$/;
 
+/** Which of these files may be of a model. */
+export function mayBeOfModel(
+  files: readonly { readonly path: string }[],
+): (file: { readonly path: string }) => boolean {
+  const wanted = files.some(({ path }) => metadataPath.test(path)) ? bundlePath : /\.(json|pt|pth|ckpt)$/;
+  return ({ path }) => wanted.test(path);
+}
+
 /** The files that may be of a model; others of an archive stay packed. */
 async function wantedFiles(given: readonly FileEntry[] | Source): Promise<readonly ModelFile[]> {
   const all = await modelFiles(given);
-  const wanted = all.some(({ path }) => metadataPath.test(path)) ? bundlePath : /\.(json|pt|pth|ckpt)$/;
-  return all.filter(({ path }) => wanted.test(path));
+  return all.filter(mayBeOfModel(all));
 }
 
 /**

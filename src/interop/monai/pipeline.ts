@@ -215,7 +215,7 @@ function backOf(config: BundleConfig): Pipeline['back'] {
     .filter(({ name }) => name !== 'SaveImage' && !harmless.includes(name));
   const names = steps.map(({ name }) => name);
   const given = (name: string) => steps.find((step) => step.name === name)?.given ?? {};
-  const isNearest = given('Invert')['nearest_interp'];
+  const isNearest = given('Invert')['nearest_interp'] ?? true; // MONAI's default
   const isUsual = given('AsDiscrete')['argmax'] === true;
   const isSoftmax = given('Activations')['softmax'] === true;
   if (isUsual && isSoftmax && isNearest === false && names.join() === probabilitiesBack.join())

@@ -125,7 +125,8 @@ async function openModel(
   };
 }
 
-const usualCheckpoint = 'checkpoint_final.pth';
+/** Of a training that has ended. */
+export const usualCheckpoint = 'checkpoint_final.pth';
 
 const foldPattern = /^fold_(\d+|all)\//;
 
