@@ -1,6 +1,6 @@
 /**
- * `predict` with cascades of nnU-Net: the first network is nnU-Net's own with the labels that nnU-Net wrote, the second
- * one with random weights by the same plans. What runs by itself gives what the two give by hand.
+ * `predict` with cascades of nnU-Net: the first network is one whose labels test/interop/nnunet/segment holds to nnU-Net's,
+ * the second one with random weights by the same plans. What runs by itself gives what the two give by hand.
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
@@ -24,12 +24,13 @@ const shared = `${interopFolder}/nnunet-plain-regions`;
 const ofFirst = '3d_lowres';
 const ofSecond = '3d_cascade_fullres';
 const images = `${shared}/case/images`;
-const ownLabels = `${shared}/case/segmentation.nii.gz`;
 
 describe.skipIf(!existsSync(shared))('a cascade', () => {
   let folder: string;
   /** Of the second network. */
   let second: string;
+  /** Labels of the first one, made by itself. */
+  let before: string;
   let parts: { readonly path: string; readonly content: Uint8Array }[];
 
   beforeAll(async () => {
@@ -51,17 +52,20 @@ describe.skipIf(!existsSync(shared))('a cascade', () => {
       await writeFile(join(folder, path), content);
     }
     second = join(folder, dirname(made[0]!.path));
+    before = join(await temporaryFolder(), 'before.nii.gz');
+    await writeFile(before, (await labelsOf(second.replace(ofSecond, ofFirst))).bytes!);
   });
 
   const labelsOf = async (model: string, ...options: readonly string[]) => {
     const out = join(await temporaryFolder(), 'labels.nii.gz');
     const inputs = ['0000', '0001'].map((channel) => `${images}/case_${channel}.nii.gz`);
-    const ran = await cli(['predict', model, ...inputs, '--out', out, ...options]);
-    return { ...ran, labels: ran.exitCode === 0 ? (await readNifti(out)).data : undefined };
+    const ran = await cli(['predict', model, ...inputs, '--out', out, '--no-mirror', ...options]);
+    const bytes = ran.exitCode === 0 ? readFileSync(out) : undefined;
+    return { ...ran, bytes, labels: bytes && (await readNifti(bytes)).data };
   };
 
   test('the first network runs first: from the folder of both, a zip of it, or beside the second', async () => {
-    const byHand = await labelsOf(second, '--previous-stage', ownLabels);
+    const byHand = await labelsOf(second, '--previous-stage', before);
     expect([byHand.exitCode, byHand.err]).toEqual([0, expect.stringContaining(ofSecond)]);
     expect(byHand.err).not.toContain(ofFirst);
     const archive = join(folder, 'both.zip');
@@ -75,7 +79,7 @@ describe.skipIf(!existsSync(shared))('a cascade', () => {
       expect(ran.labels, model).toEqual(byHand.labels);
     }
     // It is the previous labels that decide here.
-    const { header, shape, affine, data } = await readNifti(ownLabels);
+    const { header, shape, affine, data } = await readNifti(before);
     const none = join(folder, 'none.nii.gz');
     await writeFile(none, await writeNifti({ data: new Uint8Array(data.length), shape, affine, header }));
     expect((await labelsOf(second, '--previous-stage', none)).labels).not.toEqual(byHand.labels);
@@ -97,36 +101,40 @@ describe.skipIf(!existsSync(shared))('a cascade', () => {
     expect(err).not.toContain('GPU');
     // A model that is no cascade has no place for them.
     const first = second.replace(ofSecond, ofFirst);
-    expect((await labelsOf(first, '--previous-stage', ownLabels)).err).toMatch(/has no previous stage/);
+    expect((await labelsOf(first, '--previous-stage', before)).err).toMatch(/has no previous stage/);
   });
 
   test('labels of several volumes lie in a folder, named as these', async () => {
-    const before = join(await temporaryFolder(), 'before');
-    await mkdir(before);
-    await writeFile(join(before, 'case.nii.gz'), readFileSync(ownLabels));
-    const found = await labelsOf(second, '--previous-stage', before);
-    expect(found.labels).toEqual((await labelsOf(second, '--previous-stage', ownLabels)).labels);
-    await rm(join(before, 'case.nii.gz'));
-    const { exitCode, err } = await labelsOf(second, '--previous-stage', before);
+    const several = join(await temporaryFolder(), 'several');
+    await mkdir(several);
+    await writeFile(join(several, 'case.nii.gz'), readFileSync(before));
+    const found = await labelsOf(second, '--previous-stage', several);
+    expect(found.labels).toEqual((await labelsOf(second, '--previous-stage', before)).labels);
+    await rm(join(several, 'case.nii.gz'));
+    const { exitCode, err } = await labelsOf(second, '--previous-stage', several);
     expect([exitCode, err]).toEqual([2, expect.stringMatching(/has no case\.nii\.gz: give labels for each/)]);
   });
 
   test('in code, of files and of volumes in memory; progress goes up to the end', async () => {
     const { device } = await testDevice();
-    const byHand = await labelsOf(second, '--previous-stage', ownLabels);
+    const byHand = await labelsOf(second, '--previous-stage', before);
     using predictor = await NnunetPredictor.load((await filesIn(folder)).files, { device });
     const names = ['0000', '0001'].map((channel) => `${images}/case_${channel}.nii.gz`);
     const told: number[] = [];
     const found = await predictor.predict(names, {
+      mirror: false,
       onProgress: ({ loaded, total }) => told.push(loaded / total),
     });
     expect(Float32Array.from(found.labels.data)).toEqual(byHand.labels);
     expect(told.at(-1)).toBe(1);
     expect(told).toEqual(told.toSorted((a, b) => a - b));
     const volumes = await Promise.all(names.map((name) => readNifti(name)));
-    expect((await predictor.segment(names, volumes)).labels).toEqual(found.labels);
+    expect((await predictor.segment(names, volumes, { mirror: false })).labels).toEqual(found.labels);
     using ensemble = await openEnsembleFolder(folder, { device });
-    const given = await ensemble.predict(names, { previousStage: ownLabels });
-    expect([(await ensemble.predict(names)).labels, given.labels]).toEqual([found.labels, found.labels]);
+    const given = await ensemble.predict(names, { previousStage: before, tta: false });
+    expect([(await ensemble.predict(names, { tta: false })).labels, given.labels]).toEqual([
+      found.labels,
+      found.labels,
+    ]);
   });
 });

@@ -20,7 +20,7 @@ import { testDevice } from '../support/device.ts';
 import { leaveToNode } from '../support/left-to-node.ts';
 import { expectSameBits } from '../support/run.ts';
 
-const size: Size3 = [24, 16, 8];
+const size: Size3 = [12, 8, 8];
 const residual = 'residual blocks, kernels and strides per axis';
 
 describe('what is computed again changes no bit', () => {
