@@ -4,28 +4,36 @@
  */
 import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
-/** What takes half a minute or more on SwiftShader. */
+/** What takes some ten seconds or more on SwiftShader. */
 const longest = [
   'test/example/browser.test.ts',
   'test/example/keeping.test.ts',
-  'test/package/package.test.ts',
   'test/docs/examples.test.ts',
   'test/example/folders.test.ts',
+  'test/package/package.test.ts',
   'test/example/annotating.test.ts',
   'test/example/data.test.ts',
-  'test/cli/processes.test.ts',
-  'test/train/ranks.test.ts',
-  'test/browser/worker.test.ts',
   'test/ops/conv3.test.ts',
+  'test/cli/processes.test.ts',
+  'test/model/turns.test.ts',
+  'test/interop/gradients.test.ts',
+  'test/interop/nnunet/segment.test.ts',
+  'test/cli/cascade.test.ts',
+  'test/ops/conv.test.ts',
+  'test/train/protocol.test.ts',
+  'test/interop/fine-tuning.test.ts',
+  'test/interop/again.test.ts',
   'test/model/policy.test.ts',
-  'test/model/tune.test.ts',
+  'test/browser/worker.test.ts',
+  'test/train/not-finite.test.ts',
   'test/ops/torch.test.ts',
+  'test/cli/stages.test.ts',
+  'test/model/limits.test.ts',
+  'test/model/tune.test.ts',
+  'test/crash/kill.test.ts',
+  'test/train/ranks.test.ts',
   'test/cli/train.test.ts',
   'test/cli/foresight.test.ts',
-  'test/train/not-finite.test.ts',
-  'test/train/protocol.test.ts',
-  'test/crash/kill.test.ts',
-  'test/model/turns.test.ts',
 ];
 
 export class LongestFirst extends BaseSequencer {
