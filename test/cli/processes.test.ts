@@ -177,7 +177,7 @@ describe.skipIf(process.platform === 'win32')('two processes', () => {
     const { child, ended } = command('train', data, '--out', out, ...small, '--json');
     await line(child, /"type":"start"/);
     child.kill('SIGSTOP');
-    const inUse = new RegExp(`error: .*run is in use by process ${child.pid}, which writes a training`);
+    const inUse = new RegExp(`error: .*run is in use by process ${child.pid}, which writes into it`);
     for (const args of [
       ['train', data, '--out', out, ...small],
       ['train', data, '--out', out, ...small, '--overwrite'],
