@@ -157,7 +157,7 @@ try {
   await page.getByRole('button', { name: 'Accept in this slice' }).waitFor();
   await board.scrollIntoViewIfNeeded();
   await shoot(4);
-  await show('Accept all of it');
+  await show('Accept liver only, in this slice');
   await board.scrollIntoViewIfNeeded();
   await shoot(3);
   await page
