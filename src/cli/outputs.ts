@@ -68,10 +68,17 @@ async function assertPlainFile(option: string, path: string): Promise<void> {
 const kindOf = (info: Stats): string =>
   info.isFIFO() ? 'a named pipe' : info.isSocket() ? 'a socket' : 'a device';
 
-/** The folder, or the innermost one around it that is there. */
+/** The folder, or the innermost place around it that is there: a file, where one is in the way. */
 function nearest(folder: string): string {
+  const isThere = (place: string): boolean => {
+    try {
+      return lstatSync(place, { throwIfNoEntry: false }) !== undefined;
+    } catch {
+      return false; // below a file, or of too long a name
+    }
+  };
   let there = resolve(folder);
-  while (!lstatSync(there, { throwIfNoEntry: false })) there = dirname(there);
+  while (!isThere(there) && dirname(there) !== there) there = dirname(there);
   return there;
 }
 
@@ -83,13 +90,15 @@ function assertWritable(option: string, folder: string, there: string): void {
   const trial = join(there, temporaryName());
   try {
     mkdirSync(trial);
-    makeFolder(join(trial, relative(there, resolve(folder))));
+    try {
+      makeFolder(join(trial, relative(there, resolve(folder))));
+    } finally {
+      rmSync(trial, { recursive: true, force: true });
+    }
   } catch (error) {
     const reason = fileReason(error as NodeJS.ErrnoException) ?? (error as Error).message;
     throw new UNet3DError(`cannot write into the folder ${folder} (${reason}): give another ${option}`, {
       cause: error,
     });
-  } finally {
-    rmSync(trial, { recursive: true, force: true });
   }
 }

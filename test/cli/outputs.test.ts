@@ -177,6 +177,15 @@ describe.skipIf(process.platform === 'win32')('what is no plain file', () => {
     );
   });
 
+  test('a place below a file', async () => {
+    await writeFile(at('file'), '');
+    const ran = await cli(['evaluate', labels(), labels(), '--csv', at('file/of/y.csv')]);
+    expect(ran.err).toMatch(
+      /cannot write into the folder .*file\/of \(a part of its path is a file.*give another --csv/,
+    );
+    expect(ran.exitCode).toBe(1);
+  });
+
   test.runIf(process.platform === 'linux')('a place where no folder can be made', async () => {
     const ran = await cli(['evaluate', labels(), labels(), '--csv', '/proc/no/such/y.csv']);
     expect(ran.err).toMatch(/cannot write into the folder \/proc\/no\/such .*give another --csv/);
