@@ -2,10 +2,11 @@
 import { OutOfMemory } from '../errors.ts';
 
 /**
- * Where a tensor's memory comes from: `transient` from the plan's pool, for its lifetime only;
- * `resident` from the plan's pool, for as long as the plan; `shared` from the model, by name.
+ * Where a tensor's memory comes from: `transient` from the plan's pool, for its lifetime only; `result` likewise, and
+ * from its first use to the plan's end; `resident` from the plan's pool, for as long as the plan; `shared` from the model,
+ * by name.
  */
-export type Storage = 'transient' | 'resident' | 'shared';
+export type Storage = 'transient' | 'result' | 'resident' | 'shared';
 
 /** A tensor as the finished plan sees it: dispatch indices of its first and last use, and its buffer. */
 export interface PlannedTensor {
@@ -48,11 +49,13 @@ export function assignBuffers(
       if (first[id] === -1) first[id] = index;
       last[id] = index;
     }
+  for (const { id, storage } of tensors)
+    if (storage === 'result' && first[id] !== -1) last[id] = uses.length - 1;
 
   const buffers: number[] = [];
   const assigned = new Array<number>(tensors.length).fill(-1);
   let sharedBytes = 0;
-  const transient: Stored[] = [];
+  const pooled: Stored[] = [];
   for (const tensor of tensors) {
     if (tensor.bytes > maxBufferBytes) {
       throw new OutOfMemory(
@@ -64,11 +67,11 @@ export function assignBuffers(
     }
     if (tensor.storage === 'shared') sharedBytes += tensor.bytes;
     else if (tensor.storage === 'resident') assigned[tensor.id] = buffers.push(tensor.bytes) - 1;
-    else if (first[tensor.id] !== -1) transient.push(tensor);
+    else if (first[tensor.id] !== -1) pooled.push(tensor);
   }
   // Largest first: each takes the smallest buffer whose tensors live at other times, or a new one.
   const tenants = new Map<number, Stored[]>();
-  for (const tensor of transient.sort((a, b) => b.bytes - a.bytes)) {
+  for (const tensor of pooled.sort((a, b) => b.bytes - a.bytes)) {
     const free = (others: readonly Stored[]) =>
       others.every(({ id }) => last[id]! < first[tensor.id]! || first[id]! > last[tensor.id]!);
     let best = -1;

@@ -242,7 +242,7 @@ export function planEvaluation(shape: PlanShape & { loss: LossShape }): Evaluati
   const { size, batch } = shape;
   const { recorder, image, shared, forward } = begin(shape, false);
   const labels = recorder.labels('labels', batch, size, 'resident');
-  const predicted = recorder.labels('predicted', batch, size, 'resident');
+  const predicted = recorder.labels('predicted', batch, size, 'result');
   const results = shared('results');
   const [head] = forward(image).heads;
   const regions = shape.loss.regions ? shared('regions') : undefined;
@@ -275,7 +275,7 @@ export function planInference(shape: PlanShape): InferencePlan {
   assertOptions('planInference', shapeEntries, shape);
   const { config, size, batch } = shape;
   const { recorder, image, forward } = begin(shape, false);
-  const logits = recorder.volume('logits', batch, config.classes, size, 'resident');
+  const logits = recorder.volume('logits', batch, config.classes, size, 'result');
   forward(image).heads[0]!.logits(logits);
   return { plan: recorder.finish(), image, logits };
 }
@@ -299,7 +299,7 @@ export function planFeatures(shape: PlanShape): FeaturesPlan {
   const head = forward(image).heads[0]!;
   if (!head.features)
     throw new InvalidOption('the last layer of this network gives its logits: it has no head');
-  const features = recorder.volume('features', batch, featureChannels, size, 'resident');
+  const features = recorder.volume('features', batch, featureChannels, size, 'result');
   head.features(features);
   return { plan: recorder.finish(), image, features };
 }

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { random } from '../../src/data/random.ts';
 import { InvalidOption, OutOfMemory } from '../../src/errors.ts';
 import { alignment, defaultLimits, Recorder, type Plan, type Tensor } from '../../src/gpu/plan.ts';
-import { planTraining } from '../../src/model/plan.ts';
+import { planInference, planTraining } from '../../src/model/plan.ts';
 import { completeConfig } from '../../src/model/complete-config.ts';
 import { reducePartials } from '../../src/ops/common.ts';
 import { limitsOf, view } from '../support/run.ts';
@@ -25,8 +25,10 @@ function copy(recorder: Recorder, from: Tensor, to: Tensor): void {
 
 /** Tensors that share a buffer live at different times, fit it, and every use lies within a lifetime. */
 function expectSound(plan: Plan): void {
-  const transient = plan.tensors.filter(({ storage, first }) => storage === 'transient' && first >= 0);
-  for (const one of transient) {
+  const pooled = plan.tensors.filter(
+    ({ storage, first }) => (storage === 'transient' || storage === 'result') && first >= 0,
+  );
+  for (const one of pooled) {
     expect(plan.buffers[one.buffer], one.name).toBeGreaterThanOrEqual(one.bytes);
     for (const other of plan.tensors) {
       if (other === one || other.buffer !== one.buffer) continue;
@@ -95,6 +97,29 @@ describe('buffers', () => {
         expect(allocated).toBeGreaterThanOrEqual(alive.reduce((sum, { bytes }) => sum + bytes, 0));
       });
     }
+  });
+
+  test('a result takes the place of what came before it, and keeps it to the end', () => {
+    const recorder = new Recorder();
+    const chain = Array.from({ length: 7 }, (_, i) =>
+      recorder.flat(`t${i}`, 64, i === 3 ? 'result' : 'transient'),
+    );
+    for (let i = 1; i < chain.length; i++) copy(recorder, chain[i - 1]!, chain[i]!);
+    const plan = recorder.finish();
+    expectSound(plan);
+    expect(plan.buffers).toEqual([256, 256, 256]);
+    expect([plan.tensors[3]!.first, plan.tensors[3]!.last]).toEqual([2, 5]);
+    expect(plan.tensors[3]!.buffer).toBe(plan.tensors[1]!.buffer);
+  });
+
+  test('many classes cost inference no memory beside the widest layer', () => {
+    const bytesOf = (classes: number): number => {
+      const config = completeConfig({ inChannels: 1, classes, features: [32, 64] });
+      const { plan } = planInference({ config, size: [32, 32, 32], batch: 1 });
+      expectSound(plan);
+      return plan.buffers.reduce((sum, bytes) => sum + bytes, 0);
+    };
+    expect(bytesOf(25)).toBe(bytesOf(2));
   });
 
   test('a training step is sound, reuses memory, and is plain data', () => {
