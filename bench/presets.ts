@@ -3,7 +3,7 @@
  * PyTorch and onnxruntime-node on the CPU, one after the other in one run. Each runs in a process of its own, whose
  * peak memory is told.
  *   npx tsx bench/presets.ts [--preset plain|resenc] [--size 128,128,128] [--features 32,64,128,256,320,320]
- *     [--runs 3] [--without torch,onnx] [--python /usr/bin/python3] [--out FILE.json]
+ *     [--runs 3] [--precision f32|f16] [--without torch,onnx] [--python /usr/bin/python3] [--out FILE.json]
  */
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -30,6 +30,7 @@ const { values: options, positionals } = parseArgs({
     preset: { type: 'string', default: 'plain' },
     size: { type: 'string', default: '128,128,128' },
     features: { type: 'string', default: '32,64,128,256,320,320' },
+    precision: { type: 'string', default: 'f32' },
     runs: { type: 'string', default: '3' },
     without: { type: 'string', default: '' },
     python: { type: 'string', default: '/usr/bin/python3' },
@@ -40,6 +41,7 @@ const numbers = (list: string): number[] => list.split(',').map(Number);
 const size = numbers(options.size) as unknown as Size3;
 const features = numbers(options.features);
 const runs = Number(options.runs);
+const precision = options.precision === 'f16' ? 'f16' : 'f32';
 /** Of ResEnc M to XL; from the seventh on as the sixth. */
 const residualBlocks = [1, 3, 4, 6, 6, 6, 6];
 const config = completeConfig({
@@ -85,7 +87,7 @@ async function timed(run: () => Promise<unknown>): Promise<number[]> {
 const tasks: Readonly<Record<string, (folder: string) => Promise<void>>> = {
   async gpu(folder) {
     const gpu = await openGpu();
-    const network = await OpenNetwork.open(config, { device: gpu.device });
+    const network = await OpenNetwork.open(config, { device: gpu.device, precision });
     const { state, inference } = network;
     await uploadWeights(state, (await openModel(readFileSync(join(folder, 'model.safetensors')))).tensors);
     const voxels = image();
@@ -116,14 +118,14 @@ try {
     parameters: initialValues(layout.parameters, layout.parameterWords, 1),
     statistics: new Float32Array(),
   };
-  const network = await OpenNetwork.open(config, { device: gpu.device });
+  const network = await OpenNetwork.open(config, { device: gpu.device, precision });
   const { plan } = network.inference.plan(size, 'logits');
   const about = surroundings(gpu);
   network.dispose();
   await releaseNodeGpu();
   console.log(about.adapter);
   console.log(
-    `${options.preset}: ${(layout.count / 1e6).toFixed(1)} M parameters, ${(plan.flops / 1e9).toFixed(0)} GFLOP a window ` +
+    `${options.preset} in ${precision}: ${(layout.count / 1e6).toFixed(1)} M parameters, ${(plan.flops / 1e9).toFixed(0)} GFLOP a window ` +
       `of ${size.join(' x ')}; plan ${formatBytes(plan.peakBytes)}, weights ${formatBytes(4 * layout.count)}`,
   );
   const model = await writeModel({ config, labels: [], channels: [] }, weights);
@@ -169,6 +171,7 @@ try {
           ...about,
           preset: options.preset,
           size,
+          precision,
           features,
           parameters: layout.count,
           planBytes: plan.peakBytes,
