@@ -37,7 +37,7 @@ export interface ForwardPlan {
 }
 
 /** Bytes of a result that are read at a time, or one plane. */
-const slabBytes = 2 ** 25;
+const slabBytes = 2 ** 23;
 
 /** Of a result of so many channels. */
 export const readAtMost = ([x, y, z]: Size3, channels: number): number => {
