@@ -55,7 +55,11 @@ async function sharedFile(_: unknown, path: string): Promise<string | null> {
 const launchOptions = chromium();
 const browser: TestProjectConfiguration = {
   // Found in the middle of a run, it would make Vite reload the page under the tests.
-  optimizeDeps: { include: ['nifti-reader-js', 'pako/browser/inflate', 'papaparse', 'unzipit'] },
+  optimizeDeps: {
+    include: ['nifti-reader-js', 'pako/browser/inflate', 'papaparse', 'unzipit'],
+    // It looks for its WASM beside itself.
+    exclude: ['onnxruntime-web'],
+  },
   test: {
     name: 'browser',
     include: [

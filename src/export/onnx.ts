@@ -20,8 +20,8 @@ import { fragmentOf } from './onnx/nodes.ts';
 export interface OnnxOptions {
   /**
    * How the decoder raises the resolution: by `transposed` convolutions; or, for runtimes that have none in three
-   * dimensions, such as onnxruntime-web on WebGPU, by 1×1×1 convolutions whose channels are `shuffled` into place.
-   * The numbers are the same. Default `transposed`.
+   * dimensions, such as onnxruntime-web on WebGPU, by convolutions whose channels are `shuffled` into place. The
+   * numbers are the same. Default `transposed`.
    */
   readonly upsampling?: Upsampling;
 }

@@ -1,6 +1,7 @@
 /** Small networks of all kinds as model files, with the logits that PyTorch has for an image (test/fixtures). */
 import type { FileEntry } from '../../src/data/case.ts';
 import { defaultPreprocessing } from '../../src/data/preprocessing.ts';
+import { convertMonai } from '../../src/interop/monai/convert.ts';
 import { openNnunet } from '../../src/interop/nnunet/folder.ts';
 import { completeConfig } from '../../src/model/complete-config.ts';
 import { paddedSize } from '../../src/model/sizes.ts';
@@ -15,6 +16,8 @@ import batch from '../fixtures/torch/network.json';
 import batchWeights from '../fixtures/torch/network-weights.json';
 import plain from '../fixtures/torch/stages-plain.json';
 import residual from '../fixtures/torch/stages-residual.json';
+import { interopFixture, monaiModel, type StoredArray } from '../support/interop.ts';
+import { turned } from '../support/network.ts';
 import { floats, type PackedFloats } from '../support/torch.ts';
 
 export interface Example {
@@ -104,6 +107,36 @@ export function errorOf(name: NetworkName, logits: Float32Array): number {
   copyGrid(found, logits, samples * count, [shape[4], shape[3], shape[2]], [x, y, z]);
   const largest = exact.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
   return exact.reduce((most, value, i) => Math.max(most, Math.abs(value - found[i]!)), 0) / largest;
+}
+
+/** The largest difference as a share of the largest value that is expected. */
+export function apart(found: Float32Array, expected: Float32Array): number {
+  if (found.length !== expected.length)
+    throw new Error(`${found.length} values where ${expected.length} are expected`);
+  const largest = (values: Float32Array): number =>
+    values.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+  return largest(found.map((value, index) => value - expected[index]!)) / largest(expected);
+}
+
+/** A network of MONAI as a model file of this package, with the logits that MONAI has for an image, or undefined. */
+export async function monaiExample(
+  name: string,
+): Promise<{ bytes: Uint8Array; image: Volumes; logits: Volumes } | undefined> {
+  const [found, model] = [await interopFixture(`monai-${name}`), await monaiModel(name)];
+  if (!found || !model) return undefined;
+  const volumesAt = async (array: StoredArray): Promise<Volumes> => {
+    const { shape, data } = turned({
+      shape: array.shape as Volumes['shape'],
+      data: Float64Array.from(await found.floatsAt(`forward/${array.file}`)),
+    });
+    return { shape, data: Float32Array.from(data) };
+  };
+  const { input, outputs } = found.fixture.forward;
+  return {
+    bytes: await convertMonai(model),
+    image: await volumesAt(input),
+    logits: await volumesAt(outputs[0]!),
+  };
 }
 
 /** A model folder of nnU-Net as a model file of this package: the network and the weights of its first fold. */

@@ -1,54 +1,54 @@
-/** Models as ONNX, run by onnxruntime: the logits of PyTorch, those of this package, those of nnU-Net and of MONAI. */
+/** Models as ONNX, run by onnxruntime, natively and as WASM: the logits of PyTorch, those of this package, those of nnU-Net and of MONAI. */
+import * as web from 'onnxruntime-web/wasm';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { InvalidModel } from '../../src/errors.ts';
 import { assertFitsOnnx, exportOnnx } from '../../src/export/onnx.ts';
 import { fromArrays } from '../../src/data/prepare.ts';
 import { random } from '../../src/data/random.ts';
-import { convertMonai } from '../../src/interop/monai/convert.ts';
-import { openMonai } from '../../src/interop/monai/open.ts';
 import { completeConfig } from '../../src/model/complete-config.ts';
 import { UNet3D } from '../../src/unet3d.ts';
 import { readModel } from '../../src/weights/model-file.ts';
 import { readSafetensors } from '../../src/weights/safetensors.ts';
 import { testDevice } from '../support/device.ts';
 import { bytesOf } from '../support/files.ts';
+import { interopFolder, monaiFolders, nnunetFixture, nnunetFolders } from '../support/interop.ts';
 import {
-  interopFixture,
-  interopFolder,
-  nnunetFixture,
-  nnunetFolders,
-  type InteropFixture,
-  type StoredArray,
-} from '../support/interop.ts';
-import { turned } from '../support/network.ts';
-import { errorOf, imageOf, modelBytes, modelOfNnunet, networkNames, type Volumes } from './networks.ts';
+  apart,
+  errorOf,
+  imageOf,
+  modelBytes,
+  modelOfNnunet,
+  monaiExample,
+  networkNames,
+  type Volumes,
+} from './networks.ts';
 import { readOnnx } from './read-onnx.ts';
 
-/** Not built for every machine. */
-const runtime = await import('onnxruntime-node').catch((error: unknown) => String(error));
+type Runtime = Pick<typeof import('onnxruntime-node'), 'InferenceSession' | 'Tensor'>;
 
-async function logitsOf(file: Uint8Array, { data, shape }: Volumes): Promise<Float32Array> {
-  if (typeof runtime === 'string') throw new Error(runtime);
+web.env.wasm.numThreads = 1;
+
+/** The first is not built for every machine. */
+const runtimes: Record<string, Runtime | string> = {
+  'onnxruntime-node': await import('onnxruntime-node').catch((error: unknown) => String(error)),
+  'onnxruntime-web': web,
+};
+
+async function logitsBy(runtime: Runtime, file: Uint8Array, { data, shape }: Volumes): Promise<Float32Array> {
   const session = await runtime.InferenceSession.create(file, { intraOpNumThreads: 1 });
   const { logits } = await session.run({ image: new runtime.Tensor('float32', data, shape) });
   await session.release();
   return logits!.data as Float32Array;
 }
 
-const largest = (values: Float32Array): number =>
-  values.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
-
-/** The largest difference as a share of the largest value that is expected. */
-function apart(found: Float32Array, expected: Float32Array): number {
-  expect(found.length).toBe(expected.length);
-  return largest(found.map((value, index) => value - expected[index]!)) / largest(expected);
-}
-
-describe('onnxruntime gives', () => {
+describe.each(Object.keys(runtimes))('%s gives', (runtime) => {
   beforeEach(({ skip }) => {
-    if (typeof runtime === 'string') skip(`there is no onnxruntime: ${runtime}`);
+    const found = runtimes[runtime]!;
+    if (typeof found === 'string') skip(`there is none: ${found}`);
   });
 
+  const logitsOf = (file: Uint8Array, image: Volumes): Promise<Float32Array> =>
+    logitsBy(runtimes[runtime] as Runtime, file, image);
   const upsamplings = ['transposed', 'shuffled'] as const;
   const cases = networkNames.flatMap((name) => upsamplings.map((upsampling) => ({ name, upsampling })));
 
@@ -70,11 +70,11 @@ describe('onnxruntime gives', () => {
       const model = await UNet3D.load(bytes, { device });
       const logits = await model.logits(noise);
       model.dispose();
-      const found = await logitsOf(await exportOnnx(bytes), {
-        data: noise.image as Float32Array<ArrayBuffer>,
-        shape: [1, 1, 8, 12, 20],
-      });
-      expect(apart(found, logits)).toBeLessThan(1e-4);
+      const image = { data: noise.image as Float32Array<ArrayBuffer>, shape: [1, 1, 8, 12, 20] } as const;
+      for (const upsampling of upsamplings)
+        expect(apart(await logitsOf(await exportOnnx(bytes, { upsampling }), image), logits)).toBeLessThan(
+          1e-4,
+        );
     },
   );
 
@@ -91,31 +91,14 @@ describe('onnxruntime gives', () => {
     expect(apart(await logitsOf(file, image), expected)).toBeLessThan(1e-4);
   });
 
-  test.for(['unet-res2', 'dynunet', 'dynunet-res', 'basicunet', 'segresnet'])(
-    'the logits of MONAI: %s',
-    async (name, { skip }) => {
-      const found = await interopFixture<InteropFixture & { network: unknown; files: string[] }>(
-        `monai-${name}`,
-      );
-      if (!found) return skip(`${interopFolder} is not there`);
-      const { fixture, floatsAt, bytesAt } = found;
-      const volumesAt = async (array: StoredArray): Promise<Volumes> => {
-        const { shape, data } = turned({
-          shape: array.shape as Volumes['shape'],
-          data: Float64Array.from(await floatsAt(`forward/${array.file}`)),
-        });
-        return { shape, data: Float32Array.from(data) };
-      };
-      const definition = new TextEncoder().encode(JSON.stringify(fixture.network));
-      const model = await openMonai([
-        { path: 'network.json', source: definition },
-        { path: fixture.files[0]!, source: await bytesAt(fixture.files[0]!) },
-      ]);
-      const file = await exportOnnx(await convertMonai(model));
-      const logits = await logitsOf(file, await volumesAt(fixture.forward.input));
-      expect(apart(logits, (await volumesAt(fixture.forward.outputs[0]!)).data)).toBeLessThan(1e-4);
-    },
-  );
+  test.for(monaiFolders)('the logits of MONAI: %s', async (name, { skip }) => {
+    const found = await monaiExample(name);
+    if (!found) return skip(`${interopFolder} is not there`);
+    for (const upsampling of upsamplings) {
+      const logits = await logitsOf(await exportOnnx(found.bytes, { upsampling }), found.image);
+      expect(apart(logits, found.logits.data), upsampling).toBeLessThan(1e-4);
+    }
+  });
 });
 
 /** What torch.onnx.export of nnU-Net's and MONAI's networks gives; see the README there. */
@@ -129,7 +112,13 @@ interface Exported {
 const exported = nnunetFolders.filter((name) => name !== 'totalsegmentator');
 
 /** What the format takes where nothing is said. */
-const usual = { dilations: '1,1,1', group: '1', pads: '0,0,0,0,0,0', ceil_mode: '0' };
+const usual = {
+  dilations: '1,1,1',
+  group: '1',
+  pads: '0,0,0,0,0,0',
+  ceil_mode: '0',
+  output_padding: '0,0,0',
+};
 
 const spelled = (attributes: Readonly<Record<string, string>>): string =>
   Object.entries({ ...usual, ...attributes })

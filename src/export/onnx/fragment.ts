@@ -25,3 +25,13 @@ export interface Fragment {
   readonly nodes: readonly OnnxNode[];
   readonly initializers: ReadonlyMap<string, Initializer>;
 }
+
+/** What reads several inputs reads them one after the other. */
+export function joined({ name, inputs }: Place): {
+  readonly input: string;
+  readonly nodes: readonly OnnxNode[];
+} {
+  if (inputs.length === 1) return { input: inputs[0]!, nodes: [] };
+  const input = `${name}.input`;
+  return { input, nodes: [{ operator: 'Concat', inputs, output: input, attributes: { axis: 1 } }] };
+}

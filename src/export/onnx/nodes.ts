@@ -2,22 +2,25 @@
 import type { Operation } from '../../model/operation.ts';
 import type { Size3 } from '../../size.ts';
 import type { Initializer, OnnxNode } from './format.ts';
-import type { Fragment, Place } from './fragment.ts';
-import { shuffled } from './shuffle.ts';
+import { joined, type Fragment, type Place } from './fragment.ts';
+import { shuffled, type Lengths, type TransposedShape } from './shuffle.ts';
 
 /** ONNX counts axes as PyTorch does. */
-const zyx = ([x, y, z]: Size3): readonly [number, number, number] => [z, y, x];
+const zyx = ([x, y, z]: Size3): Lengths => [z, y, x];
 
 export function fragmentOf(operation: Operation, place: Place): Fragment {
   switch (operation.kind) {
     case 'conv':
       return conv(operation, place);
     case 'upconv':
-      return place.upsampling === 'shuffled'
-        ? shuffled(zyx(operation.stride), place)
-        : upconv(operation, place);
-    case 'transposed':
-      return transposed(operation, place);
+      return upwards(
+        { kernel: zyx(operation.stride), stride: zyx(operation.stride), padding: [0, 0, 0] },
+        place,
+      );
+    case 'transposed': {
+      const [kernel, stride] = [zyx(operation.kernel), zyx(operation.stride)];
+      return upwards({ kernel, stride, padding: halved(kernel) }, place);
+    }
     case 'norm':
       return norm(operation, place);
     case 'act':
@@ -51,13 +54,6 @@ type Of<Kind extends Operation['kind']> = Extract<Operation, { kind: Kind }>;
 const own = ({ name, tensors }: Place): Map<string, Initializer> =>
   new Map([...tensors].map(([key, tensor]) => [`${name}.${key}`, tensor]));
 
-/** What reads several inputs reads them one after the other. */
-function joined({ name, inputs }: Place): { readonly input: string; readonly nodes: readonly OnnxNode[] } {
-  if (inputs.length === 1) return { input: inputs[0]!, nodes: [] };
-  const input = `${name}.input`;
-  return { input, nodes: [{ operator: 'Concat', inputs, output: input, attributes: { axis: 1 } }] };
-}
-
 /** A convolution of whichever direction. */
 function convolving(operator: string, place: Place, attributes: OnnxNode['attributes'] & object): Fragment {
   const initializers = own(place);
@@ -66,22 +62,23 @@ function convolving(operator: string, place: Place, attributes: OnnxNode['attrib
   return { nodes: [...nodes, { operator, inputs, output: place.output, attributes }], initializers };
 }
 
+/** The zeros around a volume that keep its size under a kernel. */
+const halved = ([z, y, x]: Lengths): Lengths => [(z - 1) / 2, (y - 1) / 2, (x - 1) / 2];
+
 function conv({ kernel, stride }: Of<'conv'>, place: Place): Fragment {
-  const padding = zyx(kernel).map((length) => (length - 1) / 2);
+  const padding = halved(zyx(kernel));
   const pads = [...padding, ...padding];
   return convolving('Conv', place, { kernel_shape: zyx(kernel), strides: zyx(stride), pads });
 }
 
-const upconv = ({ stride }: Of<'upconv'>, place: Place): Fragment =>
-  convolving('ConvTranspose', place, { kernel_shape: zyx(stride), strides: zyx(stride) });
-
-function transposed({ kernel, stride }: Of<'transposed'>, place: Place): Fragment {
-  const padding = zyx(kernel).map((length) => (length - 1) / 2);
+function upwards(shape: TransposedShape, place: Place): Fragment {
+  if (place.upsampling === 'shuffled') return shuffled(shape, place);
+  const { kernel, stride, padding } = shape;
   return convolving('ConvTranspose', place, {
-    kernel_shape: zyx(kernel),
-    strides: zyx(stride),
+    kernel_shape: kernel,
+    strides: stride,
     pads: [...padding, ...padding],
-    output_padding: zyx(stride).map((step) => step - 1),
+    output_padding: stride.map((step, axis) => step - kernel[axis]! + 2 * padding[axis]!),
   });
 }
 
