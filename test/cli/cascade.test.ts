@@ -85,6 +85,15 @@ describe.skipIf(!existsSync(shared))('a cascade', () => {
     expect((await labelsOf(second, '--previous-stage', none)).labels).not.toEqual(byHand.labels);
   });
 
+  test('a fold that the first network lacks is told with its folder', async () => {
+    const files = parts.map(({ path, content }) => ({ path, source: Uint8Array.from(content) }));
+    const { path, source } = files.find((file) => /3d_cascade_fullres\/fold_\d\//.test(file.path))!;
+    const more = { path: path.replace(/fold_\d/, 'fold_7'), source };
+    await expect(openNnunet([...files, more], { folds: ['7'] })).rejects.toThrow(
+      /^fold 7 of .*__3d_lowres with its checkpoint_final\.pth is missing/,
+    );
+  });
+
   test('without the first network, what to give is said before a GPU is looked for', async () => {
     const alone = join(await temporaryFolder(), basename(second));
     const prefix = `${dirname(parts.at(-1)!.path).split('/').slice(0, 2).join('/')}/`;

@@ -103,7 +103,7 @@ describe.skipIf(!existsSync(shared))('as nnU-Net reads them', () => {
       );
     expect(await refused(files, { folds: ['4'] })).toMatch(/fold 4 .* is missing; there are "0", "1"/);
     expect(await refused(files, { checkpoint: 'checkpoint_best.pth' })).toMatch(
-      /no fold has a checkpoint_best/,
+      /no fold of .*__3d_fullres has a checkpoint_best/,
     );
     expect(await refused([])).toMatch(/no model of nnU-Net v2: expected a folder with plans\.json/);
     expect(await refused(files.filter(({ path }) => !path.endsWith('dataset.json')))).toMatch(

@@ -87,7 +87,7 @@ async function openModel(
   };
   const [plans, dataset] = [await textOf('plans.json'), await textOf('dataset.json')];
   const checkpoints = await Promise.all(
-    chosenFolds(within, checkpoint, folds).map(async (name) => {
+    chosenFolds(within, root, checkpoint, folds).map(async (name) => {
       const path = `fold_${name}/${checkpoint}`;
       return {
         name,
@@ -190,6 +190,7 @@ async function lastStage(
 
 function chosenFolds(
   within: ReadonlyMap<string, unknown>,
+  root: string,
   checkpoint: string,
   wanted: readonly string[] | undefined,
 ): readonly string[] {
@@ -203,10 +204,12 @@ function chosenFolds(
   const chosen = wanted ?? (numbered.length > 0 ? numbered : all);
   const missing = chosen.find((name) => !all.includes(name));
   if (missing === undefined && chosen.length > 0) return chosen;
+  // Of the two networks of a cascade, it may be the other one's.
+  const where = root === '' ? '' : ` of ${root.slice(0, -1)}`;
   const found = all.length > 0 ? `there are ${listed(all)}` : 'there is none';
   throw new InvalidModel(
     missing === undefined
-      ? `no fold has a ${checkpoint}; give a model folder whose training has ended, or another checkpoint`
-      : `fold ${missing} with its ${checkpoint} is missing; ${found}`,
+      ? `no fold${where} has a ${checkpoint}; give a model folder whose training has ended, or another checkpoint`
+      : `fold ${missing}${where} with its ${checkpoint} is missing; ${found}`,
   );
 }
