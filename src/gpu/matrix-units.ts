@@ -25,17 +25,11 @@ export interface MatrixShape {
 }
 
 /**
- * How far an element of a result may be off, as a share of the sum of |ab| over the products that it is the sum of.
- * Rounding to float16, which has 11 digits, changes an operand by at most u = 2⁻¹¹ of it (but for numbers below 2⁻¹⁴, by
- * 2⁻²⁵), so a product by at most (1 + u)² - 1 = 2⁻¹⁰ + 2⁻²² of it. The product of two numbers of 11 digits is exact in
- * float32, and adding `terms` of them loses at most terms · 2⁻²⁴ of that sum more.
- */
-export const operandBound = (terms: number): number => 2 ** -10 + 2 ** -22 + terms * 2 ** -24;
-
-/**
- * The same of a whole result, ‖x - y‖ / ‖y‖, where signs are as good as random, as then errors add up as the terms do.
- * A number of [1, 2) is off by u/√3 in the mean square; over numbers whose logarithms are evenly spread that is
- * u/√3 · √(3 / (8 ln 2)) = 0.42 u of a number, and of two operands √2 as much: 2.9e-4. This leaves a factor of three.
+ * How far a result may be off, ‖x - y‖ / ‖y‖. Rounding to float16, which has 11 digits, changes an operand by at most
+ * u = 2⁻¹¹ of it (but for numbers below 2⁻¹⁴, by 2⁻²⁵). A number of [1, 2) is off by u/√3 in the mean square; over
+ * numbers whose logarithms are evenly spread that is u/√3 · √(3 / (8 ln 2)) = 0.42 u of a number, and of two operands √2
+ * as much: 2.9e-4, also of a sum, where signs are as good as random, as then errors add up as the terms do. This leaves a
+ * factor of three.
  */
 export const operandTolerance = 1e-3;
 
