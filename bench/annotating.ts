@@ -48,8 +48,6 @@ const batchSize = 2;
 const patch = [32, 40, 32] as const;
 /** Slices from one that is drawn to the next. */
 const every = 8;
-/** A slice of a proposal whose Dice is less is wrong to the annotator's eye. */
-const goodEnough = 0.9;
 
 const dataset = await openDatasetFolder(positionals[0] ?? '../shared/data/hippocampus');
 const preprocessing = defaultPreprocessing(1);
@@ -83,27 +81,17 @@ const drawings = cases.map(({ label, shape }): Drawing => {
   };
 });
 
-/** Of all classes but the background together; 1 where there are none. */
-function sliceDice(truth: Uint8Array, predicted: Uint8Array): number {
-  let [both, all] = [0, 0];
-  truth.forEach((value, at) => {
-    both += 2 * Number(value > 0 && value === predicted[at]);
-    all += Number(value > 0) + Number(predicted[at]! > 0);
-  });
-  return all ? both / all : 1;
-}
-
-/** Accepts a proposal for a case, and draws anew what is wrong with it. Returns how many slices that are. */
-function correct({ label, shape }: LabelledCase, predicted: Uint8Array, drawing: Drawing): number {
+/** Accepts a proposal for a case, and draws anew each slice of it that is wrong. Returns how many slices that are. */
+function correct(
+  { label, shape }: LabelledCase,
+  predicted: Uint8Array,
+  { slices, ...drawing }: Drawing,
+): number {
   const area = shape[0] * shape[1];
-  const before = drawing.slices.size;
-  for (let z = 0; z < shape[2]; z++) {
-    const [from, to] = [z * area, (z + 1) * area];
-    const [truth, proposed] = [label.subarray(from, to), predicted.subarray(from, to)];
-    if (sliceDice(truth, proposed) < goodEnough) drawing.slices.add(z);
-    drawing.label.set(drawing.slices.has(z) ? truth : proposed, from);
-  }
-  return drawing.slices.size - before;
+  const before = slices.size;
+  label.forEach((value, voxel) => value !== predicted[voxel] && slices.add(Math.floor(voxel / area)));
+  drawing.label.set(label);
+  return slices.size - before;
 }
 
 const create = () =>
