@@ -20,7 +20,7 @@ import { modelFolders, nnunetEntries, openNnunet, type NnunetModel } from './int
 import { NnunetPredictor } from './interop/nnunet/pipeline/predictor.ts';
 import { optionsForNnunet } from './interop/nnunet/pipeline/segment.ts';
 import { descriptionOf } from './interop/nnunet/rules.ts';
-import { bytesOf, modelFiles, modelFilesSchema, type ModelFile } from './interop/model-files.ts';
+import { modelFiles, modelFilesSchema, type ModelFile } from './interop/model-files.ts';
 import { readJson } from './json.ts';
 import { listed } from './listed.ts';
 import type { Postprocessing } from './metrics/components.ts';
@@ -216,7 +216,7 @@ async function ownRunner(
   /** Of each network, which may have been trained on another. */
   const sizes: (Size3 | undefined)[] = [];
   for (const file of files) {
-    const { description: saved } = await openModel(await bytesOf(file), file.path);
+    const { description: saved } = await openModel(await file.ranges(), file.path);
     const { config, labels, regions, channels, preprocessing, inputSize, nnunet } = saved;
     const description = { labels, regions, channels, preprocessing, nnunet };
     sizes.push(inputSize);
@@ -281,5 +281,5 @@ async function ownRunner(
 }
 
 async function weightsIn(file: ModelFile): Promise<ReadonlyMap<string, ReadableTensor>> {
-  return (await openModel(await bytesOf(file), file.path)).tensors;
+  return (await openModel(await file.ranges(), file.path)).tensors;
 }

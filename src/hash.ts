@@ -1,5 +1,6 @@
 /** SHA-256 as every platform has it. */
 import { UnsupportedDevice } from './errors.ts';
+import { Sha256 } from './sha256.ts';
 
 type Digest = (bytes: Uint8Array<ArrayBuffer>) => Promise<Uint8Array<ArrayBuffer>>;
 
@@ -12,13 +13,26 @@ let digest: Digest = async (bytes) => {
   return new Uint8Array(await subtle.digest('SHA-256', bytes));
 };
 
-/** Replaces the platform's own, which in Node takes no more than 256 MiB. */
-export function setDigest(replacement: Digest): void {
-  digest = replacement;
+/** Hashes bytes that come piece by piece. */
+export interface Hasher {
+  update(bytes: Uint8Array): unknown;
+  /** Of all that came. */
+  digest(): Uint8Array;
+}
+
+let makeHasher = (): Hasher => new Sha256();
+
+/** Replaces the platform's own, of which Web Crypto takes no more than 256 MiB in Node. */
+export function setHash(replacement: { readonly digest: Digest; readonly make: () => Hasher }): void {
+  digest = replacement.digest;
+  makeHasher = replacement.make;
 }
 
 /** @throws UnsupportedDevice on a page that is no secure context, where there is no WebGPU either */
 export const sha256: Digest = (bytes) => digest(bytes);
+
+/** Of bytes that come piece by piece: no more of them is in memory than one. */
+export const sha256Hasher = (): Hasher => makeHasher();
 
 export const hexadecimal = (bytes: Uint8Array): string =>
   Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');

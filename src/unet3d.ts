@@ -19,6 +19,7 @@ import { assertLabelled, type LabelledCase } from './data/labelled-case.ts';
 import type { PreparedCase } from './data/prepare.ts';
 import { labelCount } from './data/regions.ts';
 import type { Source } from './data/source.ts';
+import { openRanges } from './data/byte-ranges.ts';
 import { InvalidOption } from './errors.ts';
 import { deviceEntries, type DeviceOptions } from './gpu/device-options.ts';
 import { Gpu } from './gpu/device.ts';
@@ -112,14 +113,16 @@ export class UNet3D {
 
   /**
    * A saved network, with everything inference needs.
-   * @param bytes the content of model.safetensors: in Node `await readFile(path)`
-   * @throws InvalidModel for a file that is damaged, newer, or of another network; InvalidOption for what is not bytes
-   *   and for unknown options; UnsupportedDevice without a GPU adapter
+   * @param model the content of model.safetensors: in Node `await readFile(path)`; or it as a File or Blob, of which no
+   *   more is in memory at a time than a tensor
+   * @throws InvalidModel for a file that is damaged, newer, or of another network; InvalidOption for what is no model
+   *   file and for unknown options; UnsupportedDevice without a GPU adapter
    */
-  static async load(bytes: Uint8Array, options: DeviceOptions = {}): Promise<UNet3D> {
+  static async load(model: Uint8Array | Blob, options: DeviceOptions = {}): Promise<UNet3D> {
     assertOptions('UNet3D.load', deviceEntries, options);
-    assertBytes('UNet3D.load', bytes);
-    const { description, tensors } = await openModel(bytes);
+    const isFile = model instanceof Blob;
+    if (!isFile) assertBytes('UNet3D.load', model);
+    const { description, tensors } = await openModel(isFile ? await openRanges(model) : model);
     rulesOf(description);
     const { device, limits, matrixUnits } = options;
     const gpu = await Gpu.open({ device, limits, matrixUnits });
@@ -412,6 +415,6 @@ function assertBytes(what: string, bytes: unknown): void {
   if (ArrayBuffer.isView(bytes)) return;
   throw new InvalidOption(
     `${what} takes the bytes of model.safetensors as a Uint8Array, not ${shown(bytes)}: give ` +
-      '`await readFile(path)` (of fs/promises), or in a browser `new Uint8Array(await file.arrayBuffer())`',
+      '`await readFile(path)` (of fs/promises), or in a browser `new Uint8Array(await file.arrayBuffer())`; `UNet3D.load` takes the File itself, too',
   );
 }

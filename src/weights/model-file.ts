@@ -3,6 +3,7 @@
  * inference needs. The metadata key `unet3d-gpu` holds JSON as `ModelDescription` describes it.
  */
 import * as v from 'valibot';
+import type { ByteRanges } from '../data/byte-ranges.ts';
 import { InvalidModel, InvalidOption } from '../errors.ts';
 import { preprocessingSchema, type Preprocessing } from '../data/preprocessing.ts';
 import { labelCount, regionsSchema, type Region } from '../data/regions.ts';
@@ -128,10 +129,10 @@ export const descriptionText = (description: Omit<ModelDescription, 'format' | '
  * @throws InvalidModel saying what is wrong with the file
  */
 export async function readModel(
-  bytes: Uint8Array,
+  source: Uint8Array | ByteRanges,
   name = 'the model file',
 ): Promise<{ description: ModelDescription; weights: Weights }> {
-  const { description, layout, tensors } = await openModel(bytes, name);
+  const { description, layout, tensors } = await openModel(source, name);
   return {
     description,
     weights: {
@@ -143,21 +144,21 @@ export async function readModel(
 
 /** The same with its weights left in the file until they are looked at. */
 export async function openModel(
-  bytes: Uint8Array,
+  source: Uint8Array | ByteRanges,
   name = 'the model file',
 ): Promise<{
   description: ModelDescription;
   layout: ParameterLayout;
   tensors: ReadonlyMap<string, FileTensor>;
 }> {
-  const file = await readTensors(bytes, name);
+  const file = await readTensors(source, name);
   const { tensors, metadata } = file;
   if ('unet3d-gpu checkpoint' in metadata) {
     throw new InvalidModel(
       `${name} is a checkpoint of a training, not a model: take model.safetensors from the same folder`,
     );
   }
-  await requireWhole(bytes, file, name);
+  await requireWhole(source, file, name);
   const json = metadata[descriptionKey];
   const description: ModelDescription =
     json === undefined

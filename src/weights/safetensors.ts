@@ -3,13 +3,14 @@
  * Reads numbers of every type as float32; writes float32 or float16.
  */
 import * as v from 'valibot';
+import type { ByteRanges } from '../data/byte-ranges.ts';
 import { InvalidModel } from '../errors.ts';
 import { toHalf } from '../gpu/half.ts';
 import { precisionSchema, type Precision } from '../gpu/precision.ts';
 import { readJson } from '../json.ts';
 import { assertOptions } from '../options.ts';
 import { bytes as byteSchema, held, object, text, wholeNumber } from '../schema.ts';
-import { fileKind, otherKinds } from './file-kind.ts';
+import { fileKind, otherKinds, tellingBytes } from './file-kind.ts';
 import { numberTypes } from './number-types.ts';
 
 /** A tensor of a file, converted to float32. */
@@ -120,26 +121,64 @@ function halved(name: string, data: Float32Array): Uint16Array<ArrayBuffer> {
  */
 export function readSafetensors(bytes: Uint8Array, name = 'model file'): TensorFile {
   assertOptions('readSafetensors', { bytes: byteSchema, name: text }, { bytes, name });
-  const failure = (what: string): InvalidModel =>
-    new InvalidModel(
-      `${name} is not a readable safetensors file: ${what}; save it again or take another copy`,
-    );
+  const start = startOf(bytes, bytes.byteLength, name);
+  const { entries, metadata } = readHeader(bytes.subarray(0, start), bytes.byteLength, name);
+  const tensors = new Map<string, NamedTensor>();
+  for (const [key, entry] of entries) {
+    const [from, to] = entry.data_offsets;
+    tensors.set(key, {
+      shape: entry.shape,
+      get data() {
+        return decoded(name, key, entry, bytes.subarray(start + from, start + to));
+      },
+    });
+  }
+  return { tensors, metadata };
+}
+
+/** The same of a file that stays where it is: of its tensors, those are read that are asked for. @throws as `readSafetensors` */
+export async function openSafetensors(file: ByteRanges, name: string) {
+  const start = startOf(await file.read(0, Math.min(file.size, tellingBytes)), file.size, name);
+  const { entries, metadata } = readHeader(await file.read(0, start), file.size, name);
+  const tensors = [...entries].map(([key, entry]) => {
+    const [from, to] = entry.data_offsets;
+    const read = async () => decoded(name, key, entry, await file.read(start + from, start + to));
+    return [key, { shape: entry.shape, read, place: from }] as const;
+  });
+  return { tensors: new Map(tensors), metadata };
+}
+
+const failed = (name: string, what: string): InvalidModel =>
+  new InvalidModel(`${name} is not a readable safetensors file: ${what}; save it again or take another copy`);
+
+/**
+ * The first byte of the tensors.
+ * @param bytes the file or its beginning
+ * @param size of the file
+ */
+function startOf(bytes: Uint8Array, size: number, name: string): number {
   const kind = fileKind(bytes);
   if (kind !== undefined && kind !== 'safetensors')
     throw new InvalidModel(`${name} is not a safetensors file: ${otherKinds[kind]}`);
-  if (bytes.byteLength < 10) throw failure(`it has ${bytes.byteLength} bytes`);
+  if (size < 10) throw failed(name, `it has ${size} bytes`);
   const start = dataStart(bytes);
-  if (start - 8 > longestHeader || start > bytes.byteLength)
-    throw failure(`its header claims ${start - 8} bytes and the file has ${bytes.byteLength}`);
+  if (start - 8 > longestHeader || start > size)
+    throw failed(name, `its header claims ${start - 8} bytes and the file has ${size}`);
+  return start;
+}
+
+/** @param bytes the file up to its tensors */
+function readHeader(bytes: Uint8Array, size: number, name: string) {
+  const failure = (what: string): InvalidModel => failed(name, what);
   let json: string;
   try {
-    json = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes.subarray(8, start));
+    json = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes.subarray(8));
   } catch {
     throw failure('its header is not JSON, which is UTF-8 text');
   }
   const header = readJson(json, headerSchema, (problem) => failure(`of its header, ${problem}`));
-  const data = new Uint8Array(bytes.buffer, bytes.byteOffset + start, bytes.byteLength - start);
-  const tensors = new Map<string, StoredTensor>();
+  const dataBytes = size - bytes.length;
+  const entries = new Map<string, HeaderEntry>();
   let metadata: Record<string, string> = {};
   for (const [key, value] of Object.entries(header) as [string, unknown][]) {
     const fail = (problem: string): InvalidModel => failure(`of ${JSON.stringify(key)}, ${problem}`);
@@ -150,11 +189,11 @@ export function readSafetensors(bytes: Uint8Array, name = 'model file'): TensorF
       continue;
     }
     const entry = held(entrySchema, value, { expected: 'expected', fail });
-    requireSize(key, entry, data.byteLength, failure);
-    tensors.set(key, new StoredTensor(key, entry, data, failure));
+    requireSize(key, entry, dataBytes, failure);
+    entries.set(key, entry);
   }
-  requireCover(tensors, data.byteLength, failure);
-  return { tensors, metadata };
+  requireCover(entries, dataBytes, failure);
+  return { entries, metadata };
 }
 
 /** The first byte of the tensors, by the length that the file states. */
@@ -163,31 +202,16 @@ export function dataStart(bytes: Uint8Array): number {
   return 8 + Number(view.getBigUint64(0, true));
 }
 
-class StoredTensor implements NamedTensor {
-  readonly shape: readonly number[];
-
-  constructor(
-    readonly name: string,
-    readonly entry: HeaderEntry,
-    readonly bytes: Uint8Array,
-    readonly failure: (what: string) => Error,
-  ) {
-    this.shape = entry.shape;
-  }
-
-  get data(): Float32Array {
-    const { dtype, data_offsets: offsets } = this.entry;
-    const type = numberTypes.get(dtype);
-    if (!type)
-      throw this.failure(
-        `tensor ${this.name} has type ${dtype}; ${[...numberTypes.keys()].join(', ')} can be read`,
-      );
-    const part = this.bytes.slice(...offsets);
-    if (dtype === 'F32') return new Float32Array(part.buffer);
-    const view = new DataView(part.buffer);
-    const length = part.byteLength / type.bytes;
-    return Float32Array.from({ length }, (_, i) => type.get(view, i * type.bytes, true));
-  }
+/** A tensor's numbers, of which the bytes may belong to somebody else. */
+function decoded(file: string, name: string, { dtype }: HeaderEntry, bytes: Uint8Array): Float32Array {
+  const type = numberTypes.get(dtype);
+  if (!type)
+    throw failed(file, `tensor ${name} has type ${dtype}; ${[...numberTypes.keys()].join(', ')} can be read`);
+  const part = new Uint8Array(bytes);
+  if (dtype === 'F32') return new Float32Array(part.buffer);
+  const view = new DataView(part.buffer);
+  const length = part.byteLength / type.bytes;
+  return Float32Array.from({ length }, (_, i) => type.get(view, i * type.bytes, true));
 }
 
 function requireSize(
@@ -206,14 +230,11 @@ function requireSize(
 
 /** The format allows neither gaps nor bytes that belong to two tensors. */
 function requireCover(
-  tensors: ReadonlyMap<string, StoredTensor>,
+  entries: ReadonlyMap<string, HeaderEntry>,
   total: number,
   failure: (what: string) => Error,
 ): void {
-  const ranges = [...tensors.values()].map(({ name, entry: { data_offsets: offsets } }) => ({
-    name,
-    offsets,
-  }));
+  const ranges = [...entries].map(([name, { data_offsets: offsets }]) => ({ name, offsets }));
   ranges.sort((a, b) => a.offsets[0] - b.offsets[0] || a.offsets[1] - b.offsets[1]);
   let end = 0;
   for (const { name, offsets } of ranges) {

@@ -95,11 +95,15 @@ export class UNet3D {
     return UNet3D.#open(worker, (connection) => connection.call('create', [options]));
   }
 
-  /** A saved network, in a worker. `bytes`: the content of model.safetensors. */
-  static async load(bytes: Uint8Array, given: WorkerOptions = {}): Promise<UNet3D> {
+  /**
+   * A saved network, in a worker.
+   * @param model model.safetensors as a File or Blob, which the worker reads as far as it goes; or its content, which is
+   *   copied
+   */
+  static async load(model: Uint8Array | Blob, given: WorkerOptions = {}): Promise<UNet3D> {
     assertOptions('UNet3D.load', workerEntries, given);
     const { worker, ...options } = given;
-    return UNet3D.#open(worker, (connection) => connection.call('load', [bytes, options]));
+    return UNet3D.#open(worker, (connection) => connection.call('load', [model, options]));
   }
 
   static async #open(

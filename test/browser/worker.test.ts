@@ -127,6 +127,11 @@ test('an abort saves, and resuming gives what an uninterrupted run gives', async
   const { losses, weights } = await expected();
   expect(history.map(({ loss }) => loss)).toEqual(losses);
   expect(await second.save()).toEqual(weights);
+  second.dispose();
+
+  // The worker reads the file itself.
+  using third = await UNet3D.load(new Blob([weights]), { worker });
+  expect(readSafetensors(await third.save()).tensors).toEqual(readSafetensors(weights).tensors);
 });
 
 test('a device that is lost in training is replaced, and training ends as if nothing had happened', async () => {

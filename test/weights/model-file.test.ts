@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { describe, expect, test } from 'vitest';
+import { openRanges, type ByteRanges } from '../../src/data/byte-ranges.ts';
 import { random } from '../../src/data/random.ts';
 import { InvalidModel, UNet3DError } from '../../src/errors.ts';
 import { completeConfig } from '../../src/model/complete-config.ts';
@@ -40,12 +41,17 @@ const description = {
 
 const file = await writeModel(description, weights);
 
-/** The error of reading a file. */
-const refusal = (bytes: Uint8Array, name?: string): Promise<Error> =>
-  readModel(bytes, name).then(
-    () => Promise.reject(new Error('the file was read')),
-    (error: Error) => error,
-  );
+/** The error of reading a file, which is the same where only parts of it are read at a time. */
+async function refusal(bytes: Uint8Array, name?: string): Promise<Error> {
+  const failed = (source: Uint8Array | ByteRanges): Promise<Error> =>
+    readModel(source, name).then(
+      () => Promise.reject(new Error('the file was read')),
+      (error: Error) => error,
+    );
+  const error = await failed(bytes);
+  expect(await failed(await openRanges(new Blob([new Uint8Array(bytes)])))).toEqual(error);
+  return error;
+}
 
 /** The same model under another description, or under none. */
 function described(found: object | undefined): Uint8Array {
