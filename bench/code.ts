@@ -61,14 +61,14 @@ type Compiled = [name: string, shader: ShaderName, Constants, StorageFormat?];
 /** Behind a norm, with sixteen input channels or more, rows of whole quads; volumes in float32, on matrix units float16. */
 function* kernels(limits: GPUSupportedLimits, units: MatrixUnits | undefined): Generator<Compiled> {
   const forward = { INPUTS: 1, NORM_A: true, NORM_B: false };
+  const statistics = { STATISTICS: true };
   yield ['forward, voxels', 'conv3/forward', forward];
+  yield ['forward, voxels, statistics', 'conv3/forward', { ...forward, ...statistics }];
   for (const [name, tile] of Object.entries(forwardTiles)) {
-    if (fits(forwardNeeds(tile), limits))
-      yield [
-        `forward, ${name}`,
-        'conv3/forward_tiled',
-        { ...forward, RAGGED: false, ...forwardConstants(tile) },
-      ];
+    if (!fits(forwardNeeds(tile), limits)) continue;
+    const constants = { ...forward, RAGGED: false, ...forwardConstants(tile) };
+    yield [`forward, ${name}`, 'conv3/forward_tiled', constants];
+    yield [`forward, ${name}, statistics`, 'conv3/forward_tiled', { ...constants, ...statistics }];
   }
   yield ['weights, lines', 'conv3/weight_gradient', { NORM: true, WORKGROUP: 48 }];
   for (const [name, tile] of Object.entries(weightTiles)) {

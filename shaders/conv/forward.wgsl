@@ -1,8 +1,10 @@
 // Convolution with 1 or 3 taps and a stride of 1 or 2 along each axis, of one input of the two that it may have.
 // Norm and activation of the input are applied as it is read, and the zeros around it are those of the activated volume.
 // With weights packed flipped and transposed, and the stride as a dilation, this is also the gradient with respect to
-// the input. Assigns target, or with ADD accumulates into it. One thread: four voxels along x, eight output channels.
+// the input. Assigns target, or with ADD accumulates into it; with STATISTICS leaves those of what it stores. One thread:
+// four voxels along x, eight output channels.
 // include "common/volume.wgsl"
+// include "common/flat_parts.wgsl"
 // include "common/conv_row.wgsl"
 
 const BIAS: bool = false;
@@ -15,6 +17,7 @@ struct Params {
   plane0: u32,                                // first target plane of this dispatch
   startSource: u32, startTarget: u32,         // quads before each binding
   slope: f32,
+  tiles: u32, startParts: u32, // of the statistics
 }
 
 @group(0) @binding(0) var<storage, read> source: array<Quad>;
@@ -22,33 +25,42 @@ struct Params {
 @group(0) @binding(2) var<storage, read> weights: array<vec4<f32>>; // [out block][in][taps][8]
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
 @group(0) @binding(4) var<storage, read_write> target_: array<Quad>;
-@group(0) @binding(5) var<uniform> params: Params;
+@group(0) @binding(5) var<storage, read_write> parts: array<f32>;
+@group(0) @binding(6) var<uniform> params: Params;
 
 fn outer(voxels: vec4<f32>, w: vec4<f32>) -> mat4x4<f32> {
   return mat4x4<f32>(voxels * w.x, voxels * w.y, voxels * w.z, voxels * w.w);
 }
 
-fn store(voxels: vec4<f32>, channel: u32, base: u32, q: u32) {
-  if (channel >= params.channelsOut) { return; }
+// Gives back what is stored.
+fn store(voxels: vec4<f32>, channel: u32, base: u32, q: u32) -> vec4<f32> {
+  if (channel >= params.channelsOut) { return voxels; }
   var value = voxels;
   if (BIAS) { value += bias[channel]; }
   let at = base + channel * params.heightOut * params.rowQuadsOut;
   if (ADD) { value += toFloat(target_[at]); }
-  target_[at] = toQuad(inside(value, q, params.widthOut));
+  value = inside(value, q, params.widthOut);
+  target_[at] = toQuad(value);
+  return asStored(value);
 }
 
 @compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(workgroup_id) group: vec3<u32>) {
+fn main(
+  @builtin(global_invocation_id) id: vec3<u32>,
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(local_invocation_index) local: u32,
+) {
   let q = id.x % params.rowQuadsOut;
   let y = id.x / params.rowQuadsOut;
-  if (y >= params.heightOut) { return; }
+  let exists = y < params.heightOut;
   let block = group.y;
   let plane = params.plane0 + group.z;
   let sample = plane / params.depthOut;
 
   var low = mat4x4<f32>();
   var high = mat4x4<f32>();
-  for (var channel = 0u; channel < params.channels; channel++) {
+  let channels = select(0u, params.channels, exists);
+  for (var channel = 0u; channel < channels; channel++) {
     var norm = vec2<f32>(1.0, 0.0);
     if (NORM) { norm = scaleShifts[sample * params.channels + channel]; }
     var w = (block * params.channelsIn + params.first + channel) * (KERNEL_Z * KERNEL_Y * KERNEL_X * 2u);
@@ -77,12 +89,20 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(workgroup_id) gro
   }
 
   let base = (plane * params.channelsOut * params.heightOut + y) * params.rowQuadsOut + q - params.startTarget;
-  store(low[0], block * 8u, base, q);
-  store(low[1], block * 8u + 1u, base, q);
-  store(low[2], block * 8u + 2u, base, q);
-  store(low[3], block * 8u + 3u, base, q);
-  store(high[0], block * 8u + 4u, base, q);
-  store(high[1], block * 8u + 5u, base, q);
-  store(high[2], block * 8u + 6u, base, q);
-  store(high[3], block * 8u + 7u, base, q);
+  if (exists) {
+    low[0] = store(low[0], block * 8u, base, q);
+    low[1] = store(low[1], block * 8u + 1u, base, q);
+    low[2] = store(low[2], block * 8u + 2u, base, q);
+    low[3] = store(low[3], block * 8u + 3u, base, q);
+    high[0] = store(high[0], block * 8u + 4u, base, q);
+    high[1] = store(high[1], block * 8u + 5u, base, q);
+    high[2] = store(high[2], block * 8u + 6u, base, q);
+    high[3] = store(high[3], block * 8u + 7u, base, q);
+  }
+  if (STATISTICS) {
+    let area = params.heightOut * params.rowQuadsOut;
+    let count = flatCount(group.x, area, params.rowQuadsOut, params.widthOut);
+    let tile = Tile(plane, block * 8u, group.x, count, true);
+    keepEight(local, 64u, tile, low, high, validOf(q, params.widthOut, exists));
+  }
 }

@@ -2,9 +2,10 @@
 // concatenation. An input may be the raw output of an earlier convolution: norm and activation are
 // then applied as it is read, and the zero halo is that of the activated volume. With weights packed
 // flipped and transposed this is also the gradient with respect to the input. Assigns target, or with
-// ADD accumulates into it.
+// ADD accumulates into it; with STATISTICS leaves those of what it stores.
 // One thread: four voxels along x, eight output channels.
 // include "common/volume.wgsl"
+// include "common/flat_parts.wgsl"
 
 const INPUTS: u32 = 1u;
 const NORM_A: bool = false;
@@ -18,6 +19,7 @@ struct Params {
   startA: u32, startB: u32, startTarget: u32, // quads before each binding
   slopeA: f32, slopeB: f32,
   biased: u32, // 0: without bias
+  tiles: u32, startParts: u32, // of the statistics
 }
 
 @group(0) @binding(0) var<storage, read> sourceA: array<Quad>;
@@ -27,7 +29,8 @@ struct Params {
 @group(0) @binding(4) var<storage, read> weights: array<vec4<f32>>; // [out block][in][27][8]
 @group(0) @binding(5) var<storage, read> bias: array<f32>;
 @group(0) @binding(6) var<storage, read_write> target_: array<Quad>;
-@group(0) @binding(7) var<uniform> params: Params;
+@group(0) @binding(7) var<storage, read_write> parts: array<f32>;
+@group(0) @binding(8) var<uniform> params: Params;
 
 // A quad of x with its two neighbours.
 struct Row { left: f32, middle: vec4<f32>, right: f32 }
@@ -74,25 +77,32 @@ fn outer(voxels: vec4<f32>, w: vec4<f32>) -> mat4x4<f32> {
   return mat4x4<f32>(voxels * w.x, voxels * w.y, voxels * w.z, voxels * w.w);
 }
 
-fn store(voxels: vec4<f32>, channel: u32, base: u32, q: u32) {
-  if (channel >= params.channelsOut) { return; }
+// Gives back what is stored.
+fn store(voxels: vec4<f32>, channel: u32, base: u32, q: u32) -> vec4<f32> {
+  if (channel >= params.channelsOut) { return voxels; }
   var value = voxels;
   if (params.biased > 0u) { value += bias[channel]; }
   let at = base + channel * params.height * params.rowQuads;
   if (ADD) { value += toFloat(target_[at]); }
-  target_[at] = toQuad(inside(value, q, params.width));
+  value = inside(value, q, params.width);
+  target_[at] = toQuad(value);
+  return asStored(value);
 }
 
 @compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(workgroup_id) group: vec3<u32>) {
+fn main(
+  @builtin(global_invocation_id) id: vec3<u32>,
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(local_invocation_index) local: u32,
+) {
   let q = id.x % params.rowQuads;
   let y = id.x / params.rowQuads;
-  if (y >= params.height) { return; }
+  let exists = y < params.height;
   let block = group.y;
   let plane = params.plane0 + group.z;
   let z = plane % params.depth;
   let sample = plane / params.depth;
-  let channels = params.channelsA + params.channelsB;
+  let channels = select(0u, params.channelsA + params.channelsB, exists);
 
   var low = mat4x4<f32>();
   var high = mat4x4<f32>();
@@ -124,12 +134,20 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(workgroup_id) gro
   }
 
   let base = (plane * params.channelsOut * params.height + y) * params.rowQuads + q - params.startTarget;
-  store(low[0], block * 8u, base, q);
-  store(low[1], block * 8u + 1u, base, q);
-  store(low[2], block * 8u + 2u, base, q);
-  store(low[3], block * 8u + 3u, base, q);
-  store(high[0], block * 8u + 4u, base, q);
-  store(high[1], block * 8u + 5u, base, q);
-  store(high[2], block * 8u + 6u, base, q);
-  store(high[3], block * 8u + 7u, base, q);
+  if (exists) {
+    low[0] = store(low[0], block * 8u, base, q);
+    low[1] = store(low[1], block * 8u + 1u, base, q);
+    low[2] = store(low[2], block * 8u + 2u, base, q);
+    low[3] = store(low[3], block * 8u + 3u, base, q);
+    high[0] = store(high[0], block * 8u + 4u, base, q);
+    high[1] = store(high[1], block * 8u + 5u, base, q);
+    high[2] = store(high[2], block * 8u + 6u, base, q);
+    high[3] = store(high[3], block * 8u + 7u, base, q);
+  }
+  if (STATISTICS) {
+    let area = params.height * params.rowQuads;
+    let count = flatCount(group.x, area, params.rowQuads, params.width);
+    let tile = Tile(plane, block * 8u, group.x, count, true);
+    keepEight(local, 64u, tile, low, high, validOf(q, params.width, exists));
+  }
 }

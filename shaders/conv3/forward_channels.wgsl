@@ -1,10 +1,12 @@
 // 3×3×3 convolution as conv3/forward computes it, cut for adapters that run a workgroup's threads in
 // the lanes of a CPU: the threads of a workgroup take different output channels of the same voxels, so
 // what they read of the source is the same for all and loaded once. Reads one input of the two that the
-// convolution may have: `add` puts the second's share on top of the first's. Assigns target, or accumulates into it.
+// convolution may have: `add` puts the second's share on top of the first's. Assigns target, or accumulates into it; leaves
+// statistics of what it stores, if the plan has `tiles` for them.
 // One thread: one output channel; four columns of four rows of a quad. Columns lie side by side along
 // x, COLUMNS of them, and the rest in the planes behind, so that narrow volumes fill them too.
 // include "common/volume.wgsl"
+// include "common/parts.wgsl"
 
 const NORM: bool = false;
 const COLUMNS: u32 = 4u; // 4, 2 or 1
@@ -18,6 +20,7 @@ struct Params {
   startSource: u32, startTarget: u32,         // quads before each binding
   slope: f32,
   biased: u32, add: u32,                      // 1: yes, 0: no
+  tiles: u32, startParts: u32,                // of the statistics; 0: none
 }
 
 @group(0) @binding(0) var<storage, read> source: array<Quad>;
@@ -25,7 +28,8 @@ struct Params {
 @group(0) @binding(2) var<storage, read> weights: array<f32>; // [out block][in][27][8]
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
 @group(0) @binding(4) var<storage, read_write> target_: array<Quad>;
-@group(0) @binding(5) var<uniform> params: Params;
+@group(0) @binding(5) var<storage, read_write> parts: array<f32>;
+@group(0) @binding(6) var<uniform> params: Params;
 
 // The source channel that is being read.
 struct Place {
@@ -100,24 +104,48 @@ fn normOf(plane: u32, channel: u32) -> vec2<f32> {
   return vec2<f32>(1.0, 0.0);
 }
 
-fn storeQuad(value: vec4<f32>, i: u32, channel: u32, plane: u32, row: u32, q: u32) {
+// Gives back what is stored; 0 for what is not.
+fn storeQuad(value: vec4<f32>, i: u32, channel: u32, plane: u32, row: u32, q: u32) -> vec4<f32> {
   let here = plane + i / COLUMNS;
   let column = q + i % COLUMNS;
-  if (here >= params.plane1 || column >= params.rowQuads) { return; }
+  if (here >= params.plane1 || column >= params.rowQuads) { return vec4<f32>(0.0); }
   var result = value;
   if (params.biased > 0u) { result += bias[channel]; }
   let line = (here * params.channelsOut + channel) * params.height + row;
   let at = line * params.rowQuads + column - params.startTarget;
   if (params.add > 0u) { result += toFloat(target_[at]); }
-  target_[at] = toQuad(inside(result, column, params.width));
+  result = inside(result, column, params.width);
+  target_[at] = toQuad(result);
+  return asStored(result);
 }
 
-fn store(sums: Sums, channel: u32, plane: u32, row: u32, q: u32) {
-  if (row >= params.height || channel >= params.channelsOut) { return; }
-  storeQuad(sums.s0, 0u, channel, plane, row, q);
-  storeQuad(sums.s1, 1u, channel, plane, row, q);
-  storeQuad(sums.s2, 2u, channel, plane, row, q);
-  storeQuad(sums.s3, 3u, channel, plane, row, q);
+fn store(sums: Sums, channel: u32, plane: u32, row: u32, q: u32) -> Sums {
+  if (row >= params.height || channel >= params.channelsOut) { return Sums(); }
+  return Sums(
+    storeQuad(sums.s0, 0u, channel, plane, row, q), storeQuad(sums.s1, 1u, channel, plane, row, q),
+    storeQuad(sums.s2, 2u, channel, plane, row, q), storeQuad(sums.s3, 3u, channel, plane, row, q));
+}
+
+// Columns of the ith plane of a thread: as they are, and squares of how far they are off a mean.
+fn inPlane(row: Sums, i: u32) -> vec4<f32> {
+  var sum = vec4<f32>(0.0);
+  if (i == 0u) { sum += row.s0; }
+  if (i == 1u / COLUMNS) { sum += row.s1; }
+  if (i == 2u / COLUMNS) { sum += row.s2; }
+  if (i == 3u / COLUMNS) { sum += row.s3; }
+  return sum;
+}
+
+fn squares(value: vec4<f32>, mean: f32, column: u32) -> vec4<f32> {
+  let off = inside(value - mean, column, params.width);
+  return off * off;
+}
+
+fn squaresInPlane(row: Sums, i: u32, mean: f32, q: u32) -> vec4<f32> {
+  let all = Sums(
+    squares(row.s0, mean, q), squares(row.s1, mean, q + 1u % COLUMNS),
+    squares(row.s2, mean, q + 2u % COLUMNS), squares(row.s3, mean, q + 3u % COLUMNS));
+  return inPlane(all, i);
 }
 
 @compute @workgroup_size(8)
@@ -179,8 +207,20 @@ fn main(@builtin(local_invocation_id) local: vec3<u32>, @builtin(workgroup_id) g
       out3 = add(out3, row, bottom * below);
     }
   }
-  store(out0, channelOut, plane, y, q);
-  store(out1, channelOut, plane, y + 1u, q);
-  store(out2, channelOut, plane, y + 2u, q);
-  store(out3, channelOut, plane, y + 3u, q);
+  out0 = store(out0, channelOut, plane, y, q);
+  out1 = store(out1, channelOut, plane, y + 1u, q);
+  out2 = store(out2, channelOut, plane, y + 2u, q);
+  out3 = store(out3, channelOut, plane, y + 3u, q);
+  if (params.tiles == 0u) { return; }
+  let count = f32(min(4u * COLUMNS, params.width - 4u * q) * min(4u, params.height - y));
+  for (var i = 0u; i < 4u / COLUMNS; i++) {
+    if (plane + i >= params.plane1) { break; }
+    let sum = inPlane(out0, i) + inPlane(out1, i) + inPlane(out2, i) + inPlane(out3, i);
+    let mean = dot(sum, vec4<f32>(1.0)) / count;
+    var spread = squaresInPlane(out0, i, mean, q);
+    if (in1 > 0.0) { spread += squaresInPlane(out1, i, mean, q); }
+    if (in2 > 0.0) { spread += squaresInPlane(out2, i, mean, q); }
+    if (in3 > 0.0) { spread += squaresInPlane(out3, i, mean, q); }
+    keepPart(plane + i, channelOut, group.y, count, mean, dot(spread, vec4<f32>(1.0)));
+  }
 }

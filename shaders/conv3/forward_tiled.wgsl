@@ -1,10 +1,11 @@
 // 3×3×3 convolution as conv3/forward computes it, cut for GPUs: a workgroup brings a block of one input channel,
 // already activated and with its halo, into workgroup memory, and sums from there, channel after channel. Weights,
 // the same for all threads, are read where they are. A block lies within one sample. Assigns target, or with ADD
-// accumulates into it.
+// accumulates into it; with STATISTICS leaves those of what it stores.
 // One thread: two tiles of four voxels along x by eight output channels, either two rows of the same
 // channels (ROWS 2) or one row of sixteen channels (ROWS 1).
 // include "common/volume.wgsl"
+// include "common/eight_parts.wgsl"
 
 const INPUTS: u32 = 1u;
 const NORM_A: bool = false;
@@ -26,6 +27,7 @@ struct Params {
   startA: u32, startB: u32, startTarget: u32, // quads before each binding
   slopeA: f32, slopeB: f32,
   biased: u32, // 0: without bias
+  tiles: u32, startParts: u32, // of the statistics
 }
 
 @group(0) @binding(0) var<storage, read> sourceA: array<Quad>;
@@ -35,7 +37,8 @@ struct Params {
 @group(0) @binding(4) var<storage, read> weights: array<vec4<f32>>; // [out block][in][27][8]
 @group(0) @binding(5) var<storage, read> bias: array<f32>;
 @group(0) @binding(6) var<storage, read_write> target_: array<Quad>;
-@group(0) @binding(7) var<uniform> params: Params;
+@group(0) @binding(7) var<storage, read_write> parts: array<f32>;
+@group(0) @binding(8) var<uniform> params: Params;
 
 const threads = QUADS * LINES * PLANES;
 const columns = QUADS + 2u;
@@ -91,8 +94,9 @@ fn outer(voxels: vec4<f32>, w: vec4<f32>) -> mat4x4<f32> {
   return mat4x4<f32>(voxels * w.x, voxels * w.y, voxels * w.z, voxels * w.w);
 }
 
-fn storeQuad(voxels: vec4<f32>, plane: u32, channel: u32, y: u32, q: u32) {
-  if (channel >= params.channelsOut) { return; }
+// Gives back what is stored.
+fn storeQuad(voxels: vec4<f32>, plane: u32, channel: u32, y: u32, q: u32) -> vec4<f32> {
+  if (channel >= params.channelsOut) { return voxels; }
   var value = voxels;
   if (params.biased > 0u) { value += bias[channel]; }
   if (RAGGED) { value = inside(value, q, params.width); }
@@ -100,18 +104,14 @@ fn storeQuad(voxels: vec4<f32>, plane: u32, channel: u32, y: u32, q: u32) {
   let at = line * params.rowQuads + q - params.startTarget;
   if (ADD) { value += toFloat(target_[at]); }
   target_[at] = toQuad(value);
+  return asStored(value);
 }
 
-fn store(low: mat4x4<f32>, high: mat4x4<f32>, plane: u32, channel: u32, y: u32, q: u32) {
-  if (y >= params.height || q >= params.rowQuads) { return; }
-  storeQuad(low[0], plane, channel, y, q);
-  storeQuad(low[1], plane, channel + 1u, y, q);
-  storeQuad(low[2], plane, channel + 2u, y, q);
-  storeQuad(low[3], plane, channel + 3u, y, q);
-  storeQuad(high[0], plane, channel + 4u, y, q);
-  storeQuad(high[1], plane, channel + 5u, y, q);
-  storeQuad(high[2], plane, channel + 6u, y, q);
-  storeQuad(high[3], plane, channel + 7u, y, q);
+fn store(voxels: mat4x4<f32>, plane: u32, channel: u32, y: u32, q: u32) -> mat4x4<f32> {
+  if (y >= params.height || q >= params.rowQuads) { return voxels; }
+  return mat4x4<f32>(
+    storeQuad(voxels[0], plane, channel, y, q), storeQuad(voxels[1], plane, channel + 1u, y, q),
+    storeQuad(voxels[2], plane, channel + 2u, y, q), storeQuad(voxels[3], plane, channel + 3u, y, q));
 }
 
 @compute @workgroup_size(threads)
@@ -180,12 +180,26 @@ fn main(@builtin(local_invocation_index) local: u32, @builtin(workgroup_id) grou
   }
 
   let plane = haloPlane + 1u + ownPlane;
-  if (blockZ + ownPlane >= params.depth || plane < params.plane0 || plane >= params.plane1) { return; }
+  let exists = blockZ + ownPlane < params.depth && plane >= params.plane0 && plane < params.plane1;
   let channel = block * 8u;
-  store(low, high, plane, channel, blockY + ownY, blockQ + ownQ);
-  if (ROWS == 2u) {
-    store(lowB, highB, plane, channel, blockY + ownY + 1u, blockQ + ownQ);
-  } else {
-    store(lowB, highB, plane, channel + 8u, blockY + ownY, blockQ + ownQ);
+  let q = blockQ + ownQ;
+  let lineA = blockY + ownY;
+  let lineB = lineA + ROWS - 1u;
+  let channelB = channel + (blocks - 1u) * 8u;
+  if (exists) {
+    low = store(low, plane, channel, lineA, q);
+    high = store(high, plane, channel + 4u, lineA, q);
+    lowB = store(lowB, plane, channelB, lineB, q);
+    highB = store(highB, plane, channelB + 4u, lineB, q);
+  }
+  if (STATISTICS) {
+    // Each plane of the block by itself; with two rows of the same channels, each of these.
+    let wide = min(4u * QUADS, params.width - 4u * blockQ);
+    let tall = min(ROWS * LINES, params.height - blockY);
+    let number = group.x * ROWS;
+    let tile = Tile(plane, channel, number, f32(wide * ((tall + ROWS - 1u) / ROWS)), exists);
+    keepEight(local, QUADS * LINES, tile, low, high, validOf(q, params.width, lineA < params.height));
+    let tileB = Tile(plane, channelB, number + ROWS - 1u, f32(wide * (tall / ROWS)), exists);
+    keepEight(local, QUADS * LINES, tileB, lowB, highB, validOf(q, params.width, lineB < params.height));
   }
 }

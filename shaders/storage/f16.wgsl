@@ -4,3 +4,5 @@ alias Quad = vec4<f16>;
 
 fn toFloat(quad: Quad) -> vec4<f32> { return vec4<f32>(quad); }
 fn toQuad(value: vec4<f32>) -> Quad { return vec4<f16>(value); }
+// The value that is read back; compilers take toFloat(toQuad(value)) for the value itself.
+fn asStored(value: vec4<f32>) -> vec4<f32> { return quantizeToF16(value); }

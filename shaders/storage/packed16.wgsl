@@ -3,3 +3,5 @@ alias Quad = vec2<u32>;
 
 fn toFloat(quad: Quad) -> vec4<f32> { return vec4<f32>(unpack2x16float(quad.x), unpack2x16float(quad.y)); }
 fn toQuad(value: vec4<f32>) -> Quad { return vec2<u32>(pack2x16float(value.xy), pack2x16float(value.zw)); }
+// The value that is read back.
+fn asStored(value: vec4<f32>) -> vec4<f32> { return quantizeToF16(value); }

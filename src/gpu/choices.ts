@@ -30,6 +30,11 @@ export interface KernelChoices {
   readonly reduction: 'parallel' | 'serial';
   /** Workgroups that keep the adapter busy; sums are not cut into more parts than that takes. */
   readonly workgroups: number;
+  /**
+   * Where a norm has the statistics of the convolution in front of it from. `joined`: from what that leaves tile by tile,
+   * where its kernel does; `apart`, the default: from its whole output.
+   */
+  readonly statistics?: 'joined' | 'apart' | undefined;
   /** By the key of a pass (passes.ts): the kernel that measuring on the device has found faster than the above. */
   readonly tuned?: Readonly<Record<string, string>> | undefined;
 }
@@ -41,7 +46,13 @@ export interface KernelChoices {
 export type AdapterClass = 'hardware' | 'lavapipe' | 'software' | 'swiftshader';
 
 export const kernelChoices: Readonly<Record<AdapterClass, KernelChoices>> = {
-  hardware: { conv3: 'voxels', conv3Weights: 'lines', reduction: 'parallel', workgroups: Infinity },
+  hardware: {
+    conv3: 'voxels',
+    conv3Weights: 'lines',
+    reduction: 'parallel',
+    workgroups: Infinity,
+    statistics: 'joined',
+  },
   lavapipe: { conv3: 'channels', conv3Weights: 'lines', reduction: 'serial', workgroups: 64 },
   software: { conv3: 'channels', conv3Weights: 'lines', reduction: 'serial', workgroups: 64 },
   swiftshader: { conv3: 'voxels', conv3Weights: 'lines', reduction: 'serial', workgroups: 64 },
@@ -59,5 +70,6 @@ export const choicesSchema = object({
     v.nullable(numberAbove(0)),
     v.transform((count) => count ?? Infinity),
   ),
+  statistics: v.optional(oneOf('joined', 'apart')),
   tuned: v.optional(tunedSchema),
 });

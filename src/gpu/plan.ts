@@ -212,6 +212,12 @@ export class Recorder {
     return this.#volume(name, { batch, channels: 1, size }, { storage, quadBytes: 4 });
   }
 
+  /** 32-bit words for each plane of a volume. */
+  planewise(name: string, { batch, size }: VolumeShape, words: number): VolumeTensor {
+    const shape = { batch, channels: 1, size: [4 * words, 1, size[2]] } as const;
+    return this.#volume(name, shape, { storage: 'transient', quadBytes: 4 });
+  }
+
   #volume(
     name: string,
     { batch, channels, size }: VolumeShape,

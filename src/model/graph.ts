@@ -41,6 +41,8 @@ export interface Context {
   weightAndBias(node: string, of?: 'parameters' | 'gradients'): Pair;
   /** Running mean and variance of a node; of a norm without any, 256 bytes that nobody looks at. */
   runningStatistics(node: string): Pair;
+  /** Whether a norm takes statistics of a node's output as it is recorded for the first time. */
+  measures(node: Node): boolean;
   /** What readers of a node's output read, recorded again if it was not kept. */
   read(node: Node): Input;
 }
@@ -69,6 +71,8 @@ export interface NodeRecording {
   forward?(inputs: readonly Input[]): Input;
   /** The same once more for the backward pass. Default: `forward`. A norm has its statistics still. */
   again?(inputs: readonly Input[]): Input;
+  /** Whether `forward` takes statistics of its input. */
+  readonly measures?: boolean;
   /** Assigns the gradients of the parameters, from that of the output. */
   parameterGradients?(d: VolumeTensor): void;
   /** Whether `inputGradient` can assign its target, add to it, or either. Default `assign`. */

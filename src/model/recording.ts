@@ -83,6 +83,10 @@ export class Recording implements Context {
     return viewOfPair(tensor, mean, variance);
   }
 
+  measures(node: Node): boolean {
+    return node.consumers.some((consumer) => this.#recordings.get(consumer.node)!.measures);
+  }
+
   /** From the image to whatever the network ends in. */
   forward(image: VolumeTensor): void {
     this.#keep(this.graph.image, { tensor: image });

@@ -12,6 +12,8 @@ export interface Input {
   readonly scaleShifts?: Tensor | undefined;
   /** 0 for ReLU, 0.01 for nnU-Net's leaky ReLU, 1 for none; used with `scaleShifts` only. */
   readonly slope?: number | undefined;
+  /** Statistics of the tensor as it is stored, which the convolution that made it left tile by tile. */
+  readonly parts?: VolumeTensor | undefined;
 }
 
 /** Strides of 2 along every axis. */

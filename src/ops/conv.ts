@@ -17,6 +17,7 @@ import {
   type ConvTensors,
 } from './conv/matrix.ts';
 import { packWeights, type Unpacked } from './conv/pack.ts';
+import { isMeasured } from './conv/parts.ts';
 import { convolve, weightGradient, type Place, type WeightTensors } from './conv/general.ts';
 import { assertConvolved, convWork, isUsual, tapsOf, usualShape, type ConvShape } from './conv/shape.ts';
 import { convolveByChannels, convolveByVoxels } from './conv3/forward.ts';
@@ -28,26 +29,32 @@ function convolve3(
   label: string,
   tensors: ConvTensors,
   unpacked: Unpacked,
-  { add, flops }: { readonly add: boolean; readonly flops: number },
-): void {
-  if (convolvedByMatrices(recorder, label, tensors, unpacked, { ...usualWalk, add, flops })) return;
+  { flops, ...options }: { readonly add: boolean; readonly flops: number; readonly measured: boolean },
+): VolumeTensor | undefined {
+  const { add, measured } = options;
+  if (convolvedByMatrices(recorder, label, tensors, unpacked, { ...usualWalk, add, flops })) return undefined;
   const { weights, channels, range } = unpacked;
   const { inputs, bias, target } = tensors;
   const [a, b] = inputs;
   const kernel = forwardKernel(recorder.limits.kernels, forwardPass(recorder, tensors, usualWalk));
   const packed = packWeights(recorder, label, weights, channels, range);
   if (kernel === 'channels') {
-    const channelsIn = a.tensor.channels + (b?.tensor.channels ?? 0);
+    const inChannels = a.tensor.channels + (b?.tensor.channels ?? 0);
     const own = { input: a, packed, bias, target };
-    convolveByChannels(recorder, label, own, { channelsIn, first: 0, add });
-    if (b) {
-      const place = { channelsIn, first: a.tensor.channels, add: true };
-      convolveByChannels(recorder, label, { input: b, packed, target }, place);
-    }
-  } else if (!isMatrixKernel(kernel)) convolveByVoxels(recorder, kernel, label, { ...tensors, packed }, add);
+    const first = { inChannels, first: 0, add, measured: measured && !b };
+    const parts = convolveByChannels(recorder, label, own, first);
+    if (!b) return parts;
+    const second = { inChannels, first: a.tensor.channels, add: true, measured };
+    return convolveByChannels(recorder, label, { input: b, packed, target }, second);
+  }
+  if (isMatrixKernel(kernel)) return undefined;
+  return convolveByVoxels(recorder, kernel, label, { ...tensors, packed }, options);
 }
 
-/** Assigns target = conv(inputs) + bias. */
+/**
+ * Assigns target = conv(inputs) + bias. Gives back statistics of the target, tile by tile, if a norm is to read them, the
+ * plan wants them from convolutions and the kernel has them.
+ */
 export function convForward(
   recorder: Recorder,
   label: string,
@@ -57,10 +64,13 @@ export function convForward(
     readonly weights: View;
     readonly bias?: View | undefined;
     readonly target: VolumeTensor;
+    /** Whether a norm is to read statistics of the target. */
+    readonly measured?: boolean;
   },
   shape: ConvShape = usualShape,
-): void {
+): VolumeTensor | undefined {
   const { inputs, weights, bias, target } = tensors;
+  const measured = isMeasured(recorder, tensors);
   const { kernel, stride } = shape;
   const [a, b] = inputs;
   for (const { tensor } of b ? [a, b] : [a]) assertConvolved(label, tensor, target, shape);
@@ -69,21 +79,19 @@ export function convForward(
   const channels = { outChannels: target.channels, inChannels, kernel };
   const range = { of: 'out', count: target.channels } as const;
   const unpacked = { weights, channels, range };
-  if (isUsual(shape)) {
-    convolve3(recorder, label, { inputs, bias, target }, unpacked, { add: false, flops });
-    return;
-  }
+  if (isUsual(shape))
+    return convolve3(recorder, label, { inputs, bias, target }, unpacked, { add: false, flops, measured });
   const walk = { kernel, stride, dilation: ones, inChannels };
   const whole = { inputs, bias, target };
-  if (convolvedByMatrices(recorder, label, whole, unpacked, { ...walk, add: false, flops })) return;
+  if (convolvedByMatrices(recorder, label, whole, unpacked, { ...walk, add: false, flops })) return undefined;
   const packed = packWeights(recorder, label, weights, channels, range);
   const of = ({ tensor: { channels } }: Input) => (flops * channels) / inChannels;
   const firstTensors = { input: a, packed, bias, target };
-  convolve(recorder, label, firstTensors, { ...walk, first: 0, add: false, flops: of(a) });
-  if (b) {
-    const second = { ...walk, first: a.tensor.channels, add: true, flops: of(b) };
-    convolve(recorder, label, { input: b, packed, target }, second);
-  }
+  const first = { ...walk, first: 0, add: false, flops: of(a), measured: measured && !b };
+  const parts = convolve(recorder, label, firstTensors, first);
+  if (!b) return parts;
+  const second = { ...walk, first: a.tensor.channels, add: true, flops: of(b), measured };
+  return convolve(recorder, label, { input: b, packed, target }, second);
 }
 
 /**
@@ -108,7 +116,7 @@ export function convBackwardInput(
   const unpacked = { weights, channels, range };
   const backwards = { inputs: [input], target: dInput } as const;
   if (isUsual(shape)) {
-    convolve3(recorder, label, backwards, unpacked, { add, flops });
+    convolve3(recorder, label, backwards, unpacked, { add, flops, measured: false });
     return;
   }
   const walk = { kernel, stride: ones, dilation: stride, add, flops };

@@ -14,6 +14,7 @@ import {
   reductionGroups,
   reductionLanes,
 } from './common.ts';
+import { tilesOf } from './conv/parts.ts';
 
 /** Over which voxels and channels a norm takes its statistics. */
 export type NormKind = 'batch' | 'instance' | 'group';
@@ -49,12 +50,16 @@ function grouping(label: string, { kind, groups = 1 }: Pick<NormState, 'kind' | 
 
 const weighted = (weightBias: View | undefined) => (weightBias ? {} : { WEIGHTED: false });
 
-/** Statistics of `source` and what follows from them; batch norm's running statistics are updated. */
+/**
+ * Statistics of `source` and what follows from them; batch norm's running statistics are updated.
+ * @param parts what the convolution that made `source` left of its statistics
+ */
 export function normForward(
   recorder: Recorder,
   label: string,
   source: VolumeTensor,
   state: NormState,
+  parts?: VolumeTensor,
 ): NormResult {
   const { batch, channels, planes } = source;
   const [width, height, depth] = source.size;
@@ -62,17 +67,8 @@ export function normForward(
   const partials = recorder.flat(`${label}.partials`, planes * channels * 2);
   const scaleShifts = recorder.flat(`${label}.scaleShifts`, batch * channels * 2);
   const saved = recorder.flat(`${label}.saved`, batch * channels * 2);
-  for (const [from, to] of recorder.slabs(planes, [{ tensor: source }])) {
-    const part = recorder.planes(source, from, to);
-    recorder.dispatch('norm/statistics', {
-      label: `${label} statistics`,
-      bindings: { source: part.view, partials },
-      params: { width, height, rowQuads: source.rowQuads, channels, plane0: from, startSource: part.start },
-      constants: { LANES: reductionLanes(recorder), RAGGED: width % 4 !== 0 },
-      workgroups: [reductionGroups(recorder, channels), 1, to - from],
-      flops: 4 * channels * width * height * (to - from),
-    });
-  }
+  if (parts) joinParts(recorder, label, { parts, partials }, channels);
+  else measure(recorder, label, source, partials);
   const isBatch = state.kind === 'batch';
   const { perGroup, constants } = grouping(label, state, channels);
   recorder.dispatch('norm/finalize', {
@@ -104,6 +100,44 @@ export function normForward(
     workgroups: [reductionGroups(recorder, channels), isBatch ? 1 : batch, 1],
   });
   return { scaleShifts, saved };
+}
+
+/** Mean and squared deviations of each channel of each plane, from the volume. */
+function measure(recorder: Recorder, label: string, source: VolumeTensor, partials: Tensor): void {
+  const { channels, planes, rowQuads } = source;
+  const [width, height] = source.size;
+  for (const [from, to] of recorder.slabs(planes, [{ tensor: source }])) {
+    const part = recorder.planes(source, from, to);
+    recorder.dispatch('norm/statistics', {
+      label: `${label} statistics`,
+      bindings: { source: part.view, partials },
+      params: { width, height, rowQuads, channels, plane0: from, startSource: part.start },
+      constants: { LANES: reductionLanes(recorder), RAGGED: width % 4 !== 0 },
+      workgroups: [reductionGroups(recorder, channels), 1, to - from],
+      flops: 4 * channels * width * height * (to - from),
+    });
+  }
+}
+
+/** The same from what a convolution left of it. */
+function joinParts(
+  recorder: Recorder,
+  label: string,
+  { parts, partials }: { readonly parts: VolumeTensor; readonly partials: Tensor },
+  channels: number,
+): void {
+  const tiles = tilesOf(parts, channels);
+  for (const [from, to] of recorder.slabs(parts.planes, [{ tensor: parts }])) {
+    const { view, start } = recorder.planes(parts, from, to);
+    recorder.dispatch('norm/join', {
+      label: `${label} statistics`,
+      bindings: { parts: view, partials },
+      params: { channels, tiles, plane0: from, startParts: start },
+      constants: { LANES: reductionLanes(recorder) },
+      workgroups: [reductionGroups(recorder, channels), 1, to - from],
+      flops: 6 * channels * tiles * (to - from),
+    });
+  }
 }
 
 /** Running statistics as the batches of a step have `moved` them become the model's, if the step is applied. */

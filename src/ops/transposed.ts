@@ -11,6 +11,7 @@ import { assertLength, type Input } from './common.ts';
 import { convolve, weightGradient, type Place, type WeightTensors } from './conv/general.ts';
 import { convolvedByMatrices, weightGradientByMatrices } from './conv/matrix.ts';
 import { packWeights } from './conv/pack.ts';
+import { isMeasured } from './conv/parts.ts';
 import { assertConvolved, assertGrown, convWork, tapsOf, type ConvShape } from './conv/shape.ts';
 
 function assertTransposed(label: string, source: VolumeTensor, target: VolumeTensor, shape: ConvShape): void {
@@ -18,7 +19,7 @@ function assertTransposed(label: string, source: VolumeTensor, target: VolumeTen
   assertConvolved(label, target, source, shape);
 }
 
-/** Assigns target = transposed conv(inputs) + bias. */
+/** Assigns target = transposed conv(inputs) + bias. Gives back statistics of the target where `convForward` does. */
 export function transposedForward(
   recorder: Recorder,
   label: string,
@@ -28,10 +29,12 @@ export function transposedForward(
     readonly weights: View;
     readonly bias?: View | undefined;
     readonly target: VolumeTensor;
+    readonly measured?: boolean;
   },
   shape: ConvShape,
-): void {
+): VolumeTensor | undefined {
   const { inputs, weights, bias, target } = tensors;
+  const measured = isMeasured(recorder, tensors);
   const { kernel, stride } = shape;
   const [a, b] = inputs;
   for (const { tensor } of b ? [a, b] : [a]) assertTransposed(label, tensor, target, shape);
@@ -42,14 +45,14 @@ export function transposedForward(
   const flops = ({ tensor }: Input) => convWork(kernel, target.channels, tensor);
   const whole = { inputs, bias, target };
   const work = { ...walk, add: false, flops: flops(a) + (b ? flops(b) : 0) };
-  if (convolvedByMatrices(recorder, label, whole, { weights, channels, range }, work)) return;
+  if (convolvedByMatrices(recorder, label, whole, { weights, channels, range }, work)) return undefined;
   const packed = packWeights(recorder, label, weights, channels, range);
-  const first = { input: a, packed, bias, target };
-  convolve(recorder, label, first, { ...walk, first: 0, add: false, flops: flops(a) });
-  if (b) {
-    const second = { ...walk, first: a.tensor.channels, add: true, flops: flops(b) };
-    convolve(recorder, label, { input: b, packed, target }, second);
-  }
+  const own = { input: a, packed, bias, target };
+  const first = { ...walk, first: 0, add: false, flops: flops(a), measured: measured && !b };
+  const parts = convolve(recorder, label, own, first);
+  if (!b) return parts;
+  const second = { ...walk, first: a.tensor.channels, add: true, flops: flops(b), measured };
+  return convolve(recorder, label, { input: b, packed, target }, second);
 }
 
 /**

@@ -1,7 +1,9 @@
 /** The ops of the self-test by the float64 loops beside this file: results by name, from the inputs of the same names. */
 import type { OpBench } from '../../src/self-test/bench.ts';
 import {
+  epsilon,
   firstChannels,
+  normSlope,
   outChannels,
   stridedShape,
   transposedShape,
@@ -48,8 +50,12 @@ function convolution(bench: OpBench, shape: ConvShape): Results {
   const input = concatenate(activated(bench, 'input 0'), volume(bench, 'input 1'));
   const [weights, dOutput] = [numbers(bench, 'weights'), volume(bench, 'dOutput')];
   const { dInput, dWeights } = convGradients(input, weights, dOutput, shape);
+  const output = conv(input, weights, numbers(bench, 'bias'), outChannels, shape);
+  const [ones, zeros] = [new Float64Array(outChannels).fill(1), new Float64Array(outChannels)];
+  const normed = norm(output, ones, zeros, { kind: 'batch', epsilon, slope: normSlope });
   return {
-    output: conv(input, weights, numbers(bench, 'bias'), outChannels, shape),
+    output,
+    normed: sum(normed, volume(bench, 'other')),
     dWeights,
     'dInput 0': part(dInput, 0, firstChannels),
     'dInput 1': part(dInput, firstChannels, input.shape[1]),

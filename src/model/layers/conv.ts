@@ -30,7 +30,7 @@ const ops: ConvOps = {
 /** A convolution by these ops at its place in one recording. */
 export function convolution(
   context: Context,
-  { name, inputs, consumers, shape: { batch, size } }: Node,
+  node: Node,
   { forward, backwardInput, backwardWeight }: ConvOps,
   {
     channels,
@@ -39,6 +39,8 @@ export function convolution(
   }: { readonly channels: number; readonly biased: boolean; readonly shape: ConvShape },
 ): NodeRecording {
   const { recorder } = context;
+  const { name, inputs, consumers } = node;
+  const { batch, size } = node.shape;
   const weights = context.parameter(`${name}.weight`);
   const bias = biased ? context.parameter(`${name}.bias`) : undefined;
   const inChannels = channelsOf(shapesOf(inputs));
@@ -46,14 +48,16 @@ export function convolution(
   const part = (slot: number) => (inputs.length > 1 ? [' first', ' second'][slot]! : '');
   // Otherwise the gradient of the bias is 0, as the buffer of gradients is from the beginning.
   const biasCounts = biased && consumers.some(({ node }) => !node.layer!.centres);
+  const record = ([first, second]: readonly Input[], measured: boolean): Input => {
+    const target = recorder.volume(name, batch, channels, size);
+    const read: [Input, Input?] = second ? [first!, second] : [first!];
+    const parts = forward(recorder, name, { inputs: read, weights, bias, target, measured }, shape);
+    return { tensor: target, ...(parts && { parts }) };
+  };
   return {
     target: 'either',
-    forward([first, second]) {
-      const target = recorder.volume(name, batch, channels, size);
-      const read: [Input, Input?] = second ? [first!, second] : [first!];
-      forward(recorder, name, { inputs: read, weights, bias, target }, shape);
-      return { tensor: target };
-    },
+    forward: (inputs) => record(inputs, context.measures(node)),
+    again: (inputs) => record(inputs, false),
     parameterGradients(dOutput) {
       const dWeights = context.gradient(`${name}.weight`);
       for (const [slot, node] of inputs.entries()) {

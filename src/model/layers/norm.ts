@@ -65,10 +65,12 @@ export const norm = (
       normBackward(recorder, `${name} backward`, tensors, { kind, groups, biasOffset, slope, add });
       return source;
     };
+    const measures = context.trains(name) || kind !== 'batch';
     return {
+      measures,
       forward([source]) {
-        const { tensor } = source!;
-        if (context.trains(name) || kind !== 'batch') result = normForward(recorder, name, tensor, state);
+        const { tensor, parts } = source!;
+        if (measures) result = normForward(recorder, name, tensor, state, parts);
         scaleShifts = result?.scaleShifts ?? normInference(recorder, name, batch, channels, state);
         return { tensor, scaleShifts, slope };
       },

@@ -2,6 +2,7 @@
 import type { Recorder, SlabUse, Tensor, View, VolumeTensor } from '../../gpu/plan.ts';
 import { axisConstants, ones, reach, type Walk } from '../../gpu/walk.ts';
 import { chunking, groupsOf64, planeQuads, reducePartials, type Input } from '../common.ts';
+import { partsOf } from './parts.ts';
 import { tapsOf, type ConvShape } from './shape.ts';
 
 /** For `Recorder.slabs`: planes of the source for those of the output. */
@@ -52,7 +53,7 @@ export interface PackedTensors {
   readonly target: VolumeTensor;
 }
 
-/** Assigns `target`, or with `add` accumulates into it. */
+/** Assigns `target`, or with `add` accumulates into it. Gives back statistics of the result if it is to be `measured`. */
 export function convolve(
   recorder: Recorder,
   label: string,
@@ -62,9 +63,10 @@ export function convolve(
     first,
     add,
     flops,
+    measured = false,
     ...walk
-  }: Walk & Place & { readonly add: boolean; readonly flops: number },
-): void {
+  }: Walk & Place & { readonly add: boolean; readonly flops: number; readonly measured?: boolean },
+): VolumeTensor | undefined {
   const {
     input: { tensor, scaleShifts, slope = 1 },
     packed,
@@ -72,9 +74,12 @@ export function convolve(
     target,
   } = tensors;
   const [width, height, depth] = tensor.size;
-  const uses = [sourceUse(tensor, target, walk), { tensor: target }];
+  const tiles = groupsOf64(planeQuads(target));
+  const statistics = partsOf(recorder, label, target, measured ? tiles : 0);
+  const uses = [sourceUse(tensor, target, walk), { tensor: target }, ...statistics.uses];
   for (const [from, to] of recorder.slabs(target.planes, uses, { flops })) {
     const source = recorder.planes(tensor, ...sourcePlanes(tensor, target, walk, [from, to]));
+    const left = statistics.at(from, to);
     const out = recorder.planes(target, from, to);
     recorder.dispatch('conv/forward', {
       label,
@@ -84,8 +89,10 @@ export function convolve(
         weights: packed,
         bias: bias ?? packed,
         target_: out.view,
+        parts: left.view,
       },
       params: {
+        ...left.params,
         width,
         height,
         depth,
@@ -107,14 +114,16 @@ export function convolve(
         NORM: scaleShifts !== undefined,
         BIAS: bias !== undefined,
         ADD: add,
+        ...(measured && { STATISTICS: true }),
         ...axisConstants('KERNEL', walk.kernel),
         ...axisConstants('STRIDE', walk.stride),
         ...axisConstants('DILATION', walk.dilation),
       },
-      workgroups: [groupsOf64(planeQuads(target)), Math.ceil(target.channels / 8), to - from],
+      workgroups: [tiles, Math.ceil(target.channels / 8), to - from],
       flops: (flops * (to - from)) / target.planes,
     });
   }
+  return statistics.parts;
 }
 
 /** What a gradient of weights is computed from, and where it goes. */

@@ -2,8 +2,9 @@
 import type { Recorder, VolumeTensor } from '../../gpu/plan.ts';
 import { forwardConstants, forwardTiles, type ForwardTile, type ForwardTileName } from '../../gpu/tiles.ts';
 import { groupsOf64, planeQuads, type Input } from '../common.ts';
-import type { PackedTensors } from '../conv/general.ts';
+import type { PackedTensors, Place } from '../conv/general.ts';
 import { block } from '../conv/pack.ts';
+import { partsOf } from '../conv/parts.ts';
 import { convWork, usualShape } from '../conv/shape.ts';
 
 /** Multiplications and additions. */
@@ -15,14 +16,22 @@ export interface JoinedTensors extends Omit<PackedTensors, 'input'> {
   readonly inputs: readonly [Input, Input?];
 }
 
+/** How it is computed. */
+interface Options {
+  /** Whether the target is accumulated into. */
+  readonly add: boolean;
+  /** Whether statistics of the result are given back. */
+  readonly measured: boolean;
+}
+
 /** A workgroup's threads take different voxels, read from global memory or from tiles in workgroup memory. */
 export function convolveByVoxels(
   recorder: Recorder,
   kernel: 'voxels' | ForwardTileName,
   label: string,
   tensors: JoinedTensors,
-  add: boolean,
-): void {
+  { add, measured }: Options,
+): VolumeTensor | undefined {
   const {
     inputs: [a, b],
     packed,
@@ -31,15 +40,23 @@ export function convolveByVoxels(
   } = tensors;
   const [width, height, depth] = target.size;
   const flops = work(a.tensor.channels + (b?.tensor.channels ?? 0), target);
+  const tile: ForwardTile | undefined = kernel === 'voxels' ? undefined : forwardTiles[kernel];
+  const tiles = tile
+    ? Math.ceil(target.rowQuads / tile.quads) * Math.ceil(height / (tile.rows * tile.lines))
+    : groupsOf64(planeQuads(target));
+  // A thread's two rows of the same channels have statistics of their own.
+  const statistics = partsOf(recorder, label, target, measured ? tiles * (tile?.rows ?? 1) : 0);
   const uses = [
     { tensor: a.tensor, halo: 1 },
     ...(b ? [{ tensor: b.tensor, halo: 1 }] : []),
     { tensor: target },
+    ...statistics.uses,
   ];
   for (const [from, to] of recorder.slabs(target.planes, uses, { flops })) {
     const sourceA = recorder.planes(a.tensor, from - 1, to + 1);
     const sourceB = b ? recorder.planes(b.tensor, from - 1, to + 1) : sourceA;
     const out = recorder.planes(target, from, to);
+    const left = statistics.at(from, to);
     const bindings = {
       sourceA: sourceA.view,
       scaleShiftsA: a.scaleShifts ?? packed,
@@ -48,8 +65,10 @@ export function convolveByVoxels(
       weights: packed,
       bias: bias ?? packed,
       target_: out.view,
+      parts: left.view,
     };
     const params = {
+      ...left.params,
       width,
       height,
       depth,
@@ -70,18 +89,18 @@ export function convolveByVoxels(
       NORM_A: a.scaleShifts !== undefined,
       NORM_B: b?.scaleShifts !== undefined,
       ...(add && { ADD: true }),
+      ...(measured && { STATISTICS: true }),
     };
     const common = { label, bindings, flops: (flops * (to - from)) / target.planes };
-    if (kernel === 'voxels') {
+    if (!tile) {
       recorder.dispatch('conv3/forward', {
         ...common,
         params,
         constants,
-        workgroups: [groupsOf64(planeQuads(target)), Math.ceil(target.channels / block), to - from],
+        workgroups: [tiles, Math.ceil(target.channels / block), to - from],
       });
       continue;
     }
-    const tile: ForwardTile = forwardTiles[kernel];
     const blockOf = (plane: number) =>
       Math.floor(plane / depth) * Math.ceil(depth / tile.planes) + Math.floor((plane % depth) / tile.planes);
     recorder.dispatch('conv3/forward_tiled', {
@@ -94,12 +113,13 @@ export function convolveByVoxels(
       },
       constants: { ...constants, RAGGED: width % 4 !== 0, ...forwardConstants(tile) },
       workgroups: [
-        Math.ceil(target.rowQuads / tile.quads) * Math.ceil(height / (tile.rows * tile.lines)),
+        tiles,
         Math.ceil(target.channels / ((2 / tile.rows) * block)),
         blockOf(to - 1) + 1 - blockOf(from),
       ],
     });
   }
+  return statistics.parts;
 }
 
 /** A workgroup's threads take different output channels of the same voxels. One input at a time. */
@@ -107,8 +127,8 @@ export function convolveByChannels(
   recorder: Recorder,
   label: string,
   tensors: PackedTensors,
-  { channelsIn, first, add }: { channelsIn: number; first: number; add: boolean },
-): void {
+  { inChannels, first, add, measured }: Options & Place,
+): VolumeTensor | undefined {
   const {
     input: { tensor, scaleShifts, slope = 1 },
     packed,
@@ -119,10 +139,13 @@ export function convolveByChannels(
   const flops = work(tensor.channels, target);
   // Four columns of four rows; what a narrow row does not fill lies in the planes behind.
   const columns = target.rowQuads >= 3 ? 4 : target.rowQuads;
-  const uses = [{ tensor, halo: 1 }, { tensor: target }];
+  const tiles = Math.ceil(target.rowQuads / columns) * Math.ceil(height / 4);
+  const statistics = partsOf(recorder, label, target, measured ? tiles : 0);
+  const uses = [{ tensor, halo: 1 }, { tensor: target }, ...statistics.uses];
   for (const [from, to] of recorder.slabs(target.planes, uses, { flops })) {
     const source = recorder.planes(tensor, from - 1, to + 1);
     const out = recorder.planes(target, from, to);
+    const left = statistics.at(from, to);
     recorder.dispatch('conv3/forward_channels', {
       label,
       bindings: {
@@ -131,8 +154,10 @@ export function convolveByChannels(
         weights: packed,
         bias: bias ?? packed,
         target_: out.view,
+        parts: left.view,
       },
       params: {
+        ...left.params,
         width,
         height,
         depth,
@@ -140,7 +165,7 @@ export function convolveByChannels(
         rowQuads: target.rowQuads,
         channels: tensor.channels,
         channelsOut: target.channels,
-        channelsIn,
+        channelsIn: inChannels,
         first,
         plane0: from,
         plane1: to,
@@ -155,12 +180,9 @@ export function convolveByChannels(
         COLUMNS: columns,
         RAGGED: width % 4 !== 0 && scaleShifts !== undefined,
       },
-      workgroups: [
-        Math.ceil(target.channels / block),
-        Math.ceil(target.rowQuads / columns) * Math.ceil(height / 4),
-        Math.ceil(((to - from) * columns) / 4),
-      ],
+      workgroups: [Math.ceil(target.channels / block), tiles, Math.ceil(((to - from) * columns) / 4)],
       flops: (flops * (to - from)) / target.planes,
     });
   }
+  return statistics.parts;
 }

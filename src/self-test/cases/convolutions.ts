@@ -1,4 +1,4 @@
-/** Convolutions forward and backward, of two inputs, the first behind a norm. */
+/** Convolutions forward and backward, of two inputs, the first behind a norm; with a norm behind them. */
 import { biasGradient, type Input } from '../../ops/common.ts';
 import { conv1BackwardInput, conv1BackwardWeight, conv1Forward } from '../../ops/conv1.ts';
 import { convBackwardInput, convBackwardWeight, convForward } from '../../ops/conv.ts';
@@ -8,6 +8,8 @@ import {
   transposedBackwardWeight,
   transposedForward,
 } from '../../ops/transposed.ts';
+import { normForward } from '../../ops/norm.ts';
+import { sumForward } from '../../ops/sum.ts';
 import { upconvBackwardInput, upconvBackwardWeight, upconvForward } from '../../ops/upconv.ts';
 import { oddSize, type OpBench, type OpCase } from '../bench.ts';
 
@@ -20,6 +22,8 @@ export const stridedShape: ConvShape = { kernel: [3, 1, 3], stride: [2, 1, 2] };
 /** The same, so that its kernels are those of the strided one. */
 export const transposedShape = stridedShape;
 const smallSize = [5, 3, 2] as const;
+/** Of the norm behind. */
+export const [epsilon, normSlope] = [1e-5, 0.125];
 
 const placeOf = (i: number) => ({ inChannels, first: i === 0 ? 0 : firstChannels });
 
@@ -33,7 +37,21 @@ function convolution(bench: OpBench, shape: ConvShape): void {
   const length = inChannels * outChannels * tapsOf(shape.kernel);
   const [weights, bias] = [bench.words('weights', length), bench.words('bias', outChannels)];
   const target = bench.target('output', outChannels, size);
-  convForward(recorder, 'forward', { inputs, weights, bias, target }, shape);
+  const tensors = { inputs, weights, bias, target, measured: true };
+  const parts = convForward(recorder, 'forward', tensors, shape);
+  const running = bench.words('running', 2 * outChannels);
+  const state = {
+    kind: 'batch',
+    biasOffset: 0,
+    running,
+    varianceOffset: outChannels,
+    epsilon,
+    momentum: 0,
+  } as const;
+  const { scaleShifts } = normForward(recorder, 'norm', target, state, parts);
+  const normed = { tensor: target, scaleShifts, slope: normSlope };
+  const other = { tensor: bench.volume('other', outChannels, size) };
+  sumForward(recorder, 'read', [normed, other], bench.target('normed', outChannels, size));
   const dOutput = bench.volume('dOutput', outChannels, size);
   const dWeights = bench.targetWords('dWeights', length);
   for (const [i, input] of inputs.entries()) {
