@@ -23,7 +23,7 @@ export { greyWindow, mostTelling, sliceValues, viewOf, type Plane, type View } f
 export { lossShape } from '../model/losses.ts';
 export { metadataPath } from '../interop/monai/open.ts';
 export { filesInZip } from '../interop/model-files.ts';
-export { modelFolders } from '../interop/nnunet/folder.ts';
+export { cascadeIn, modelFolders } from '../interop/nnunet/folder.ts';
 export { mergedNames } from '../interop/totalsegmentator.ts';
 export type { Source } from '../data/source.ts';
 export type { NnunetModel } from '../interop/nnunet/folder.ts';

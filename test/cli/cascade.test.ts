@@ -2,64 +2,43 @@
  * `predict` with cascades of nnU-Net: the first network is one whose labels test/interop/nnunet/segment holds to nnU-Net's,
  * the second one with random weights by the same plans. What runs by itself gives what the two give by hand.
  */
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { filesIn } from '../../src/data/dataset.node.ts';
 import { readNifti, writeNifti } from '../../src/data/nifti.ts';
 import { openEnsembleFolder } from '../../src/ensemble.node.ts';
-import { exportNnunet } from '../../src/export/nnunet.ts';
-import { openNnunet } from '../../src/interop/nnunet/folder.ts';
-import { descriptionOf, readRules } from '../../src/interop/nnunet/rules.ts';
 import { NnunetPredictor } from '../../src/interop/nnunet/pipeline/predictor.ts';
-import { initialValues, layoutParameters } from '../../src/model/parameters.ts';
-import { writeModel } from '../../src/weights/model-file.ts';
+import { cascade, cascadeImages, hasCascade, ofFirst, ofSecond, type Cascade } from '../support/cascade.ts';
 import { testDevice } from '../support/device.ts';
-import { interopFolder } from '../support/interop.ts';
 import { zipOf } from '../support/zip.ts';
 import { cli, temporaryFolder } from './support.ts';
 
-const shared = `${interopFolder}/nnunet-plain-regions`;
-const ofFirst = '3d_lowres';
-const ofSecond = '3d_cascade_fullres';
-const images = `${shared}/case/images`;
-
-describe.skipIf(!existsSync(shared))('a cascade', () => {
+describe.skipIf(!hasCascade)('a cascade', () => {
   let folder: string;
   /** Of the second network. */
   let second: string;
   /** Labels of the first one, made by itself. */
   let before: string;
-  let parts: { readonly path: string; readonly content: Uint8Array }[];
+  let parts: Cascade['parts'];
 
   beforeAll(async () => {
     folder = await temporaryFolder();
-    const { files } = await filesIn(`${shared}/model`);
-    const { origin } = await openNnunet(files);
-    const own = { ...origin, configuration: ofSecond };
-    const rules = readRules(own);
-    const { parameters, parameterWords, statisticsWords } = layoutParameters(rules.config);
-    const model = await writeModel(descriptionOf(rules, own), {
-      parameters: initialValues(parameters, parameterWords, 5),
-      statistics: new Float32Array(statisticsWords),
-    });
-    const made = (await exportNnunet(model)).files;
-    const first = files.map(({ path, source }) => ({ path, content: readFileSync(source as string) }));
-    parts = [...first, ...made.map(({ path, source }) => ({ path, content: source }))];
+    const made = await cascade();
+    ({ parts } = made);
     for (const { path, content } of parts) {
       await mkdir(dirname(join(folder, path)), { recursive: true });
       await writeFile(join(folder, path), content);
     }
-    second = join(folder, dirname(made[0]!.path));
+    second = join(folder, made.second);
     before = join(await temporaryFolder(), 'before.nii.gz');
     await writeFile(before, (await labelsOf(second.replace(ofSecond, ofFirst))).bytes!);
   });
 
   const labelsOf = async (model: string, ...options: readonly string[]) => {
     const out = join(await temporaryFolder(), 'labels.nii.gz');
-    const inputs = ['0000', '0001'].map((channel) => `${images}/case_${channel}.nii.gz`);
-    const ran = await cli(['predict', model, ...inputs, '--out', out, '--no-mirror', ...options]);
+    const ran = await cli(['predict', model, ...cascadeImages, '--out', out, '--no-mirror', ...options]);
     const bytes = ran.exitCode === 0 ? readFileSync(out) : undefined;
     return { ...ran, bytes, labels: bytes && (await readNifti(bytes)).data };
   };
@@ -128,20 +107,19 @@ describe.skipIf(!existsSync(shared))('a cascade', () => {
     const { device } = await testDevice();
     const byHand = await labelsOf(second, '--previous-stage', before);
     using predictor = await NnunetPredictor.load((await filesIn(folder)).files, { device });
-    const names = ['0000', '0001'].map((channel) => `${images}/case_${channel}.nii.gz`);
     const told: number[] = [];
-    const found = await predictor.predict(names, {
+    const found = await predictor.predict(cascadeImages, {
       mirror: false,
       onProgress: ({ loaded, total }) => told.push(loaded / total),
     });
     expect(Float32Array.from(found.labels.data)).toEqual(byHand.labels);
     expect(told.at(-1)).toBe(1);
     expect(told).toEqual(told.toSorted((a, b) => a - b));
-    const volumes = await Promise.all(names.map((name) => readNifti(name)));
-    expect((await predictor.segment(names, volumes, { mirror: false })).labels).toEqual(found.labels);
+    const volumes = await Promise.all(cascadeImages.map((name) => readNifti(name)));
+    expect((await predictor.segment(cascadeImages, volumes, { mirror: false })).labels).toEqual(found.labels);
     using ensemble = await openEnsembleFolder(folder, { device });
-    const given = await ensemble.predict(names, { previousStage: before, tta: false });
-    expect([(await ensemble.predict(names, { tta: false })).labels, given.labels]).toEqual([
+    const given = await ensemble.predict(cascadeImages, { previousStage: before, tta: false });
+    expect([(await ensemble.predict(cascadeImages, { tta: false })).labels, given.labels]).toEqual([
       found.labels,
       found.labels,
     ]);

@@ -6,7 +6,7 @@ import { expect, test } from 'vitest';
 const marks: readonly (readonly [row: RegExp, mark: RegExp])[] = [
   [/PlainConvUNet/, /nnunetFolders|plain-(iso|aniso|regions)|totalsegmentator/],
   [/ResidualEncoderUNet/, /nnunetFolders|resenc/],
-  [/cascade/, /nnunetFolders|plain-regions/],
+  [/cascade/, /nnunetFolders|plain-regions|support\/cascade\.ts/],
   [/TotalSegmentator/, /nnunetFolders|totalsegmentator/],
   [/MONAI UNet/, /monaiFolders|unet-res2/],
   [/DynUNet/, /monaiFolders|dynunet/],

@@ -7,10 +7,12 @@ import { join } from 'node:path';
 import { chromium as playwright, type Browser, type BrowserContext, type Page } from 'playwright';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { chromium } from '../../scripts/chromium.ts';
-import { exportOnnx, readNifti, UNet3D } from '../../src/node.ts';
+import { exportOnnx, NnunetPredictor, readNifti, UNet3D } from '../../src/node.ts';
+import { cascade, cascadeImages, hasCascade } from '../support/cascade.ts';
 import { picked, tidyFolder } from '../support/page-files.ts';
 import { serveExample, type Site } from '../support/site.ts';
 import { journeyTimeout, patience } from '../support/visit.ts';
+import { zipOf } from '../support/zip.ts';
 
 const launch = chromium();
 const complaints: string[] = [];
@@ -319,6 +321,32 @@ test('several networks as one are opened again where their worker fails, also af
   await page.getByText('first.nii.gz: a worker of this page has failed').waitFor();
   await volumes.setInputFiles(picked('second.nii.gz', scan));
   await page.getByRole('button', { name: 'Download the labels of second.nii.gz' }).waitFor();
+  await page.close();
+});
+
+test("a zip of both networks of nnU-Net's cascade segments as in Node, the first network ahead of the second", async ({
+  skip,
+}) => {
+  if (!browser || !hasCascade)
+    return skip('no Chromium for this machine, or no fixtures beside the checkout');
+  const { parts, second } = await cascade();
+  const page = await openTab(visitor);
+  await view(page, 'Use');
+  const opening = page.getByLabel('Open a model file');
+  const both = await zipOf(parts);
+  await opening.setInputFiles(
+    picked('second.zip', await zipOf(parts.filter(({ path }) => path.startsWith(second)))),
+  );
+  await page.getByText('give a folder or zip archive with that of "3d_lowres" beside it').waitFor();
+  await opening.setInputFiles(picked('both.zip', both));
+  await page.getByText('3d_lowres, then 3d_cascade_fullres, fold 0). It reads 2 images').waitFor();
+  await page.getByLabel('Choose volumes', { exact: true }).setInputFiles(cascadeImages);
+  const link = page.getByRole('button', { name: /^Download the labels of/ });
+  const found = await readNifti(await downloaded(page, () => link.click()));
+  using predictor = await NnunetPredictor.load(both);
+  const { labels } = await predictor.predict(cascadeImages);
+  const equal = found.data.filter((value, voxel) => value === labels.data[voxel]).length;
+  expect(equal / found.data.length).toBeGreaterThanOrEqual(0.999);
   await page.close();
 });
 

@@ -9,7 +9,6 @@ import {
   openMonai,
   openNnunet,
   segmentAsTotalSegmentator,
-  type FileEntry,
   type NnunetModel,
   type Region,
   type Segmentation,
@@ -45,8 +44,7 @@ async function open({ files, folder }: ForeignRequests['open']): Promise<Foreign
   const paths = await pathsOf(files);
   const folders = modelFolders(paths);
   if (folders.length > 1 && folder === undefined) return openTotalSegmentator(files, folders);
-  if (folders.length > 0)
-    return openAsNnunet(folder === undefined || files instanceof File ? files : within(files, folder));
+  if (folders.length > 0) return openAsNnunet(files, folder);
   if (
     paths.some(({ path }) => metadataPath.test(path)) ||
     !paths.some(({ path }) => path.endsWith('.safetensors'))
@@ -62,9 +60,6 @@ async function open({ files, folder }: ForeignRequests['open']): Promise<Foreign
   };
 }
 
-const within = (files: readonly FileEntry[], folder: string): readonly FileEntry[] =>
-  files.filter(({ path }) => path.startsWith(folder));
-
 /** Names by the value that is written. */
 function namesOf({ labels: { heads } }: NnunetModel): string[] {
   const names: string[] = ['background'];
@@ -72,17 +67,24 @@ function namesOf({ labels: { heads } }: NnunetModel): string[] {
   return Array.from(names, (name, value) => name ?? `label ${value}`);
 }
 
-async function openAsNnunet(files: ModelSource): Promise<ForeignFacts> {
-  const model = await openNnunet(files);
+async function openAsNnunet(files: ModelSource, folder: string | undefined): Promise<ForeignFacts> {
+  const model = await openNnunet(files, { folder });
+  const { dataset, configuration } = model.plans;
+  const { name, previousStage } = configuration;
+  if (previousStage && !model.previous)
+    throw new Error(
+      `this is the second network of a cascade, which takes the labels of the first: give a folder or zip archive ` +
+        `with that of "${previousStage}" beside it`,
+    );
   const predictor = await NnunetPredictor.of(model);
   predict = (sources, options) => predictor.predict(sources, options);
   const labels = namesOf(model);
   const { heads, regions } = model.labels;
-  const folds = model.folds.map(({ name }) => name).join(', ');
+  const folds = model.folds.map((fold) => fold.name).join(', ');
   return {
     config: { inChannels: model.labels.channels.length, classes: labels.length },
     description: { labels, ...(regions && { regions: heads }) },
-    kind: `nnU-Net, ${model.plans.dataset}, ${model.plans.configuration.name}, fold${model.folds.length === 1 ? '' : 's'} ${folds}`,
+    kind: `nnU-Net, ${dataset}, ${model.previous ? `${previousStage}, then ` : ''}${name}, fold${model.folds.length === 1 ? '' : 's'} ${folds}`,
   };
 }
 
@@ -96,8 +98,7 @@ async function openAsMonai(files: ModelSource): Promise<ForeignFacts> {
 
 async function openTotalSegmentator(files: ModelSource, folders: readonly string[]): Promise<ForeignFacts> {
   const models: NnunetModel[] = [];
-  for (const folder of folders)
-    models.push(await openNnunet(files instanceof File ? files : within(files, folder), { folds: ['0'] }));
+  for (const folder of folders) models.push(await openNnunet(files, { folder, folds: ['0'] }));
   const parts = models.map((model) => ({ model, open: () => NnunetPredictor.of(model) }));
   predict = (sources, options) => segmentAsTotalSegmentator(parts, sources[0]!, options);
   const labels = mergedNames(parts);

@@ -48,11 +48,10 @@ export function useView(): View {
   /** One of several models of nnU-Net, or all as TotalSegmentator's parts. */
   async function foreign(files: ModelSource): Promise<ForeignModel | undefined> {
     const folders = await foldersOf(files);
-    if (folders.length < 2) return ForeignModel.open(files);
+    if (folders.length < 2) return ForeignModel.open(files, folders[0]);
     const all = 'All, as the parts of TotalSegmentator';
-    const single = files instanceof File ? [] : folders.map((folder) => [folder, folder] as const);
     const chosen = await ask(`There are ${folders.length} models of nnU-Net. Which one?`, [
-      ...single,
+      ...folders.map((folder) => [folder, folder] as const),
       ['', all],
     ]);
     return chosen === undefined ? undefined : ForeignModel.open(files, chosen === '' ? undefined : chosen);

@@ -173,6 +173,17 @@ async function modelRoot(
   );
 }
 
+/**
+ * The folder of the second network where the models within are the two of a cascade, as `openNnunet` opens them; undefined
+ * where they are others. @throws InvalidModel where plans.json cannot be read
+ */
+export async function cascadeIn(files: readonly FileEntry[] | Source): Promise<string | undefined> {
+  assertOptions('cascadeIn', { files: modelFilesSchema }, { files });
+  const all = await modelFiles(files);
+  const folders = modelFolders(all);
+  return folders.length === 2 ? lastStage(all, folders) : undefined;
+}
+
 /** Of these folders, the one whose network takes the labels of another's. */
 async function lastStage(
   files: readonly ModelFile[],
