@@ -1,6 +1,6 @@
 /**
  * Annotate, train, correct, by a scripted annotator who knows the truth: every eighth slice of six cases is drawn, a network
- * learns from these slices alone and proposes the rest, of the case that it segments worst the proposal is accepted and its
+ * learns from these slices alone and proposes the rest, of the case that it segments worst, and that is not corrected yet, the proposal is accepted and its
  * wrong slices are drawn anew, and training goes on from the present weights. Beside it, a network that has the full labels
  * of the same cases learns for as many steps. Both are scored on cases of other people. Prints tables and draws
  * bench/results/annotating.png.
@@ -137,6 +137,7 @@ console.log(
 const allSlices = cases.reduce((sum, { shape }) => sum + shape[2], 0);
 const table: { slices: number; sparse: number[]; full: number[] }[] = [];
 const notes: string[] = [];
+const corrected = new Set<number>();
 const names = dataset.labels.slice(1);
 row([
   'round',
@@ -168,12 +169,14 @@ for (let round = 0; round < rounds; round++) {
   for (const { images } of cases)
     unsure.push((await sparse.predict(images, { uncertainty: true })).uncertainty!.mean);
   const dice = proposals.map(foreground);
-  const worst = dice.indexOf(Math.min(...dice));
-  const rank = [...unsure].sort((a, b) => b - a).indexOf(unsure[worst]!) + 1;
+  const open = [...dice.keys()].filter((index) => !corrected.has(index));
+  const worst = open.reduce((least, index) => (dice[index]! < dice[least]! ? index : least));
+  corrected.add(worst);
+  const rank = open.filter((index) => unsure[index]! >= unsure[worst]!).length;
   const added = correct(cases[worst]!, proposals[worst]!.predicted, drawings[worst]!);
   notes.push(
     `After round ${round + 1} the worst proposal was ${cases[worst]!.id}, Dice ${digits(dice[worst]!)}, number ${rank} of ` +
-      `${cases.length} by uncertainty; ${added} of its ${cases[worst]!.shape[2]} slices were drawn anew.`,
+      `${open.length} by uncertainty; ${added} of its ${cases[worst]!.shape[2]} slices were drawn anew.`,
   );
 }
 console.log(`\n${notes.join('\n')}`);

@@ -9,6 +9,7 @@ import { beforeAll, describe, expect, test } from 'vitest';
 import { filesIn } from '../../src/data/dataset.node.ts';
 import { readNifti, writeNifti } from '../../src/data/nifti.ts';
 import { openEnsembleFolder } from '../../src/ensemble.node.ts';
+import { openNnunet } from '../../src/interop/nnunet/folder.ts';
 import { NnunetPredictor } from '../../src/interop/nnunet/pipeline/predictor.ts';
 import { cascade, cascadeImages, hasCascade, ofFirst, ofSecond, type Cascade } from '../support/cascade.ts';
 import { testDevice } from '../support/device.ts';

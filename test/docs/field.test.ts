@@ -12,7 +12,7 @@ const marks: readonly (readonly [row: RegExp, mark: RegExp])[] = [
   [/DynUNet/, /monaiFolders|dynunet/],
   [/BasicUNet/, /monaiFolders|basicunet/],
   [/SegResNet/, /monaiFolders|segresnet/],
-  [/plain PyTorch/, /\bstudy\b|support\/(torch|python|network)\.ts/],
+  [/plain PyTorch/, /\bstudy\b|support\/(torch|python|network)\.ts|modelBytes/],
 ];
 
 const table = readFileSync('docs/checks.md', 'utf8')
