@@ -54,7 +54,7 @@ export default defineConfig({
   esbuildPlugins: [withoutThreads],
   removeNodeProtocol: false,
   // A worker, and a page without a bundler, cannot look up a package by its name.
-  noExternal: ['nifti-reader-js', 'pako', 'papaparse', 'unzipit', 'valibot'],
+  noExternal: ['@noble/hashes', 'nifti-reader-js', 'pako', 'papaparse', 'unzipit', 'valibot'],
   splitting: true,
   // Names stay, so that errors of users tell where they come from; with source maps the package were three times as large.
   minifyWhitespace: true,

@@ -56,7 +56,7 @@ const launchOptions = chromium();
 const browser: TestProjectConfiguration = {
   // Found in the middle of a run, it would make Vite reload the page under the tests.
   optimizeDeps: {
-    include: ['nifti-reader-js', 'pako/browser/inflate', 'papaparse', 'unzipit'],
+    include: ['@noble/hashes/sha2.js', 'nifti-reader-js', 'pako/browser/inflate', 'papaparse', 'unzipit'],
     // It looks for its WASM beside itself.
     exclude: ['onnxruntime-web'],
   },

@@ -1,6 +1,6 @@
 /** SHA-256 as every platform has it. */
+import { sha256 as piecewise } from '@noble/hashes/sha2.js';
 import { UnsupportedDevice } from './errors.ts';
-import { Sha256 } from './sha256.ts';
 
 type Digest = (bytes: Uint8Array<ArrayBuffer>) => Promise<Uint8Array<ArrayBuffer>>;
 
@@ -20,7 +20,8 @@ export interface Hasher {
   digest(): Uint8Array;
 }
 
-let makeHasher = (): Hasher => new Sha256();
+/** Web Crypto takes bytes only as a whole, and copies them. */
+let makeHasher = (): Hasher => piecewise.create();
 
 /** Replaces the platform's own, of which Web Crypto takes no more than 256 MiB in Node. */
 export function setHash(replacement: { readonly digest: Digest; readonly make: () => Hasher }): void {

@@ -158,9 +158,12 @@ describe('a checkpoint in an archive', () => {
     const [file] = await filesInZip(archive);
     const dict = await stateDictIn(await file!.ranges(), file!.path);
     const wanted = new Map([...dict].filter(([name]) => name !== 'momentum'));
-    expect(heldBytes() - before).toBeLessThan(0.3 * bytes);
+    /** Streams let go of what they hold some turns after they are done. */
+    const holdsLessThan = (share: number) =>
+      vi.waitFor(() => expect(heldBytes() - before).toBeLessThan(share * bytes), { timeout: 10_000 });
+    await holdsLessThan(0.3);
     const read = await readFlat(layout.parameters, layout.parameterWords, wanted);
-    expect(heldBytes() - before).toBeLessThan(1.3 * bytes);
+    await holdsLessThan(1.3);
     expect(equal(read, weights.parameters)).toBe(true);
     expect(equal(await dict.get('momentum')!.read(), momentum)).toBe(true);
   });
