@@ -86,7 +86,10 @@ async function monaiModel(files: OthersFiles, options: PredictOptions): Promise<
   return {
     inChannels: config.inChannels,
     files: partsOnDisk(files, mayBeOfModel(files.paths)),
-    notes: [`${kind} of MONAI: labels ${model.labels.join(', ') || `0 to ${config.classes - 1}`}`],
+    notes: [
+      `${kind} of MONAI: labels ${model.labels.join(', ') || `0 to ${config.classes - 1}`}` +
+        (model.pipeline.threshold === undefined ? '' : ', which may overlap: a volume of 0 and 1 for each'),
+    ],
     async open() {
       const predictor = await MonaiPredictor.of(model, deviceOf(options));
       return {

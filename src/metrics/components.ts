@@ -14,7 +14,7 @@ import { regionDice } from './region-dice.ts';
 export type Connectivity = 6 | 26;
 
 /** Runs of one foreground label along x: row by row, with start, end (exclusive) and label. */
-interface Runs {
+export interface Runs {
   readonly starts: Int32Array;
   readonly ends: Int32Array;
   readonly labels: Int32Array;
@@ -80,6 +80,45 @@ function joinRows(
   }
 }
 
+/** Connected runs. */
+export interface Components {
+  readonly runs: Runs;
+  /** For each run, the first one of its component. */
+  readonly roots: Int32Array;
+  /** Voxels of the component, for each run that is the first of one; else 0. */
+  readonly sizes: Float64Array;
+}
+
+/**
+ * The components of each label above 0.
+ * @param labels x fastest
+ * @param hops how many steps across faces lead to a neighbour: 1 of faces, 2 of edges, too, 3 of corners
+ */
+export function findComponents(
+  labels: ArrayLike<number>,
+  [nx, ny, nz]: readonly [number, number, number],
+  hops: 1 | 2 | 3,
+): Components {
+  const runs = findRuns(labels, nx, ny * nz);
+  const parents = Int32Array.from(runs.starts, (_, run) => run);
+  for (let z = 0; z < nz; z++)
+    for (let y = 0; y < ny; y++) {
+      const row = z * ny + y;
+      const beside = hops > 1 ? 1 : 0;
+      if (y > 0) joinRows(runs, parents, row, row - 1, beside);
+      if (z === 0) continue;
+      joinRows(runs, parents, row, row - ny, beside);
+      if (hops === 1) continue;
+      const across = hops > 2 ? 1 : 0;
+      if (y > 0) joinRows(runs, parents, row, row - ny - 1, across);
+      if (y < ny - 1) joinRows(runs, parents, row, row - ny + 1, across);
+    }
+  const roots = parents.map((_, run) => root(parents, run));
+  const sizes = new Float64Array(roots.length);
+  roots.forEach((first, run) => (sizes[first]! += runs.ends[run]! - runs.starts[run]!));
+  return { runs, roots, sizes };
+}
+
 const mapEntries = { labels: numbers, shape: v.array(wholeNumber(1), 'voxels along x, y, z') };
 const componentEntries = {
   connectivity: v.optional(v.picklist([6, 26], '6 or 26')),
@@ -115,24 +154,9 @@ export function largestComponents(
     throw new InvalidVolume(
       `A map of shape ${shape.join(' x ')} has ${nx * ny * nz} voxels, got ${labels.length} labels.`,
     );
-  const runs = findRuns(labels, nx, ny * nz);
-  const parents = Int32Array.from(runs.starts, (_, run) => run);
-  const reach = connectivity === 26 ? 1 : 0;
-  for (let z = 0; z < nz; z++)
-    for (let y = 0; y < ny; y++) {
-      const row = z * ny + y;
-      if (y > 0) joinRows(runs, parents, row, row - 1, reach);
-      if (z === 0) continue;
-      joinRows(runs, parents, row, row - ny, reach);
-      if (reach > 0 && y > 0) joinRows(runs, parents, row, row - ny - 1, reach);
-      if (reach > 0 && y < ny - 1) joinRows(runs, parents, row, row - ny + 1, reach);
-    }
-
-  const sizes = new Float64Array(parents.length);
-  for (let run = 0; run < parents.length; run++)
-    sizes[root(parents, run)]! += runs.ends[run]! - runs.starts[run]!;
+  const { runs, roots, sizes } = findComponents(labels, [nx, ny, nz], connectivity === 26 ? 3 : 1);
   const largest = new Map<number, number>();
-  for (let run = 0; run < parents.length; run++) {
+  for (let run = 0; run < roots.length; run++) {
     const best = largest.get(runs.labels[run]!);
     if (sizes[run]! > (best === undefined ? 0 : sizes[best]!)) largest.set(runs.labels[run]!, run);
   }
@@ -140,8 +164,7 @@ export function largestComponents(
   for (let row = 0; row < ny * nz; row++)
     for (let run = runs.rows[row]!; run < runs.rows[row + 1]!; run++) {
       const label = runs.labels[run]!;
-      const isKept =
-        root(parents, run) === largest.get(label) || (classes !== undefined && !classes.includes(label));
+      const isKept = roots[run] === largest.get(label) || (classes !== undefined && !classes.includes(label));
       if (isKept) out.fill(label, row * nx + runs.starts[run]!, row * nx + runs.ends[run]!);
     }
   return out;

@@ -116,6 +116,7 @@ test('a bundle segments a case as MONAI does', async ({ skip }) => {
 
 const preprocessing = (...transforms: unknown[]) => ({ _target_: 'Compose', transforms });
 const inferer = { _target_: 'SlidingWindowInferer', roi_size: [8, 8, 8] };
+const readBundle = (config: BundleConfig) => readPipeline(config, 3);
 const configOf = (values: object) => new BundleConfig(JSON.stringify(values), 'inference.json');
 
 describe('configurations', () => {
@@ -145,7 +146,7 @@ describe('configurations', () => {
         device: '$torch.device("cpu")',
       },
     });
-    expect(readPipeline(config)).toEqual({
+    expect(readBundle(config)).toEqual({
       transforms: [{ kind: 'orientation' }, { kind: 'range', from: [-57, 164], to: [0, 1], clip: true }],
       windows: { size: [16, 8, 8], overlap: 0.5, mode: 'gaussian', sigma: 0.125 },
     });
@@ -160,7 +161,7 @@ describe('configurations', () => {
       ),
       inferer: { ...inferer, roi_size: [96, 96, 96], padding_mode: 'replicate' },
     });
-    expect(readPipeline(config)).toEqual({
+    expect(readBundle(config)).toEqual({
       transforms: [
         { kind: 'normalize', nonzero: true, channelWise: false },
         { kind: 'scale', to: [-1, 1], channelWise: false },
@@ -181,7 +182,7 @@ describe('configurations', () => {
           { _target_: 'SaveImaged' },
         );
       const read = (nearest: boolean) =>
-        readPipeline(
+        readBundle(
           configOf({ preprocessing: preprocessing(), inferer, postprocessing: postprocessing(nearest) }),
         );
       expect(read(true).back).toBe('labels');
@@ -231,9 +232,73 @@ describe('configurations', () => {
       },
     ],
   ])('refused: %s', (problem, values) => {
-    const read = () => readPipeline(configOf(values));
+    const read = () => readBundle(configOf(values));
     expect(read).toThrow(InvalidModel);
     expect(read).toThrow(`inference.json cannot be followed: ${problem}`);
+  });
+
+  const spoken = (...transforms: object[]) =>
+    readBundle(
+      configOf({ preprocessing: preprocessing(), inferer, postprocessing: preprocessing(...transforms) }),
+    );
+  const sigmoid = { _target_: 'Activationsd', keys: 'pred', sigmoid: true };
+  const threshold = { _target_: 'AsDiscreted', keys: 'pred', threshold: 0.5 };
+  const argmax = { _target_: 'AsDiscreted', keys: 'pred', argmax: true };
+  const invert = (nearest: boolean) => ({ _target_: 'Invertd', keys: 'pred', nearest_interp: nearest });
+  const largest = { _target_: 'KeepLargestConnectedComponentd', keys: 'pred' };
+
+  test('channels that may overlap, and components that stay', () => {
+    expect(spoken(sigmoid, invert(false), threshold)).toMatchObject({ threshold: 0.5 });
+    expect(spoken(sigmoid, threshold, invert(true), { _target_: 'SaveImaged' })).toMatchObject({
+      back: 'labels',
+      threshold: 0.5,
+    });
+    const given = {
+      ...largest,
+      applied_labels: [1, 2],
+      independent: false,
+      connectivity: 2,
+      is_onehot: false,
+    };
+    const softmax = { _target_: 'Activationsd', softmax: true };
+    expect(spoken(softmax, invert(false), argmax, given).components).toEqual([
+      { grid: 'image', labels: [1, 2], independent: false, hops: 2, count: 1 },
+    ]);
+    expect(
+      spoken(sigmoid, threshold, { ...largest, applied_labels: 2, num_components: 3 }, invert(true), largest)
+        .components,
+    ).toEqual([
+      { grid: 'network', labels: [2], independent: true, hops: 3, count: 3 },
+      { grid: 'image', independent: true, hops: 3, count: 1 },
+    ]);
+  });
+
+  test.each<[string, object[]]>([
+    ['expected Activations with softmax', [sigmoid, invert(false), argmax]],
+    ['expected Activations with softmax', [invert(false), threshold]],
+    ['expected Activations with softmax', [sigmoid, invert(true), threshold]],
+    ['expected Activations with softmax', [sigmoid, largest, invert(false), threshold]],
+    ['of AsDiscreted, to_onehot is 3', [sigmoid, invert(false), { ...threshold, to_onehot: 3 }]],
+    ['of Activationsd, other is', [{ ...sigmoid, other: 'tanh' }, invert(false), threshold]],
+    [
+      'threshold of AsDiscreted is the Python expression',
+      [sigmoid, invert(false), { ...threshold, threshold: '$0.5' }],
+    ],
+    [
+      'of KeepLargestConnectedComponentd, is_onehot is false where there are 3 channels; expected true',
+      [sigmoid, invert(false), threshold, { ...largest, is_onehot: false }],
+    ],
+    [
+      'of KeepLargestConnectedComponentd, applied_labels has 3; expected channels from 0 to 2',
+      [sigmoid, invert(false), threshold, { ...largest, applied_labels: [1, 3] }],
+    ],
+    [
+      'connectivity is 4; expected 1, 2 or 3',
+      [sigmoid, invert(false), threshold, { ...largest, connectivity: 4 }],
+    ],
+  ])('of what comes behind the network, refused: %s', (problem, transforms) => {
+    expect(() => spoken(...transforms)).toThrow(InvalidModel);
+    expect(() => spoken(...transforms)).toThrow(problem);
   });
 
   test('half a bundle is refused', async () => {

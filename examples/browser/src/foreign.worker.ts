@@ -90,6 +90,10 @@ async function openAsNnunet(files: ModelSource, folder: string | undefined): Pro
 
 async function openAsMonai(files: ModelSource): Promise<ForeignFacts> {
   const model = await openMonai(files);
+  if (model.pipeline?.threshold !== undefined)
+    throw new Error(
+      'This bundle’s labels may overlap, and this page shows one label per voxel: segment with unet3d-gpu predict instead.',
+    );
   const predictor = await MonaiPredictor.of(model);
   predict = (sources, options) => predictor.predict(sources, options);
   const { config, kind } = model.network;

@@ -153,7 +153,7 @@ async function openBundle(files: readonly ModelFile[], metadata: ModelFile): Pro
     ...(await withWeights(network, weights, config.name)),
     labels: namesOf(format.outputs, network.config.classes),
     channels: namesOf(format.inputs, network.config.inChannels),
-    pipeline: inference?.has('preprocessing') ? readPipeline(inference) : undefined,
+    pipeline: inference?.has('preprocessing') ? readPipeline(inference, network.config.classes) : undefined,
   };
 }
 

@@ -12,7 +12,9 @@ import {
   wholeNumber,
 } from '../../schema.ts';
 import type { Size3 } from '../../size.ts';
+import { componentsIn, harmless, ignored, plainName } from './compose.ts';
 import { componentOf, requireValues, type BundleConfig, type Component } from './config.ts';
+import { readOutcome, type Outcome } from './postprocessing.ts';
 
 /** In the order in which they are applied. */
 export type Transform =
@@ -46,25 +48,14 @@ export interface Windows {
   readonly padding?: 'replicate' | undefined;
 }
 
-/** What a bundle does to an image before the network and how it goes through it. */
-export interface Pipeline {
+/** What a bundle does to an image before the network, how it goes through it, and what is made of its logits. */
+export interface Pipeline extends Outcome {
   /** In the order in which they are applied. */
   readonly transforms: readonly Transform[];
   /** How the image goes through the network. */
   readonly windows: Windows;
-  /**
-   * What comes back to the image's own grid: probabilities, of which the largest counts there, or labels, each from the
-   * voxel that is nearest. Default: probabilities.
-   */
-  readonly back?: 'labels' | undefined;
 }
 
-/** Decorations of every transform that change nothing here. */
-const ignored = {
-  keys: v.optional(v.unknown()),
-  allow_missing_keys: v.optional(v.unknown()),
-  lazy: v.optional(v.literal(false, 'false')),
-};
 const one = <T extends v.GenericSchema<unknown, unknown>>(item: T, expected: string) =>
   v.pipe(
     v.union([item, v.strictTuple([item])], expected),
@@ -110,9 +101,6 @@ const scale = object({
   channel_wise: v.optional(flag, false),
 });
 
-/** Reading and types, which change no voxel. */
-const harmless = ['LoadImage', 'EnsureChannelFirst', 'AddChannel', 'EnsureType', 'ToTensor'];
-
 const readers: Partial<
   Record<string, (given: Component['given'], fail: (problem: string) => Error) => Transform>
 > = {
@@ -139,27 +127,10 @@ const readers: Partial<
   },
 };
 
-/** `Spacingd`, `SpacingD` and `SpacingDict` are `Spacing` of an entry of a dict. */
-const plainName = (className: string): string => className.replace(/(Dict|[dD])$/, '');
-
-function components(value: unknown, what: string, config: BundleConfig): Component[] {
-  const { className, given } = componentOf(value, what, config);
-  if (className !== 'Compose') return [{ className, given }];
-  const { transforms } = given;
-  if (!Array.isArray(transforms)) {
-    componentOf(transforms, `transforms of ${what}`, config); // an expression is named
-    throw config.failure(`transforms of ${what} are no list`);
-  }
-  return transforms
-    .map((item, index) => componentOf(item, `transform ${index + 1} of ${what}`, config))
-    .filter(({ given: { _disabled_: disabled } }) => disabled !== true);
-}
-
 function transformsOf(config: BundleConfig): Transform[] {
   const found: Transform[] = [];
-  for (const component of components(config.value('preprocessing'), 'preprocessing', config)) {
+  for (const component of componentsIn('preprocessing', config)) {
     const name = plainName(component.className);
-    if (harmless.includes(name) || harmless.includes(component.className)) continue;
     const read = Object.hasOwn(readers, name) ? readers[name] : undefined;
     if (!read)
       throw config.failure(
@@ -203,33 +174,11 @@ function windowsOf(config: BundleConfig): Windows {
   return { size, overlap, mode, sigma, ...(padding === 'replicate' && { padding }) };
 }
 
-/** Probabilities are brought back to the image's own grid, and there the largest counts. */
-const probabilitiesBack = ['Activations', 'Invert', 'AsDiscrete'];
-/** The largest counts on the network's grid, and labels are brought back. */
-const labelsBack = ['AsDiscrete', 'Invert'];
-
-function backOf(config: BundleConfig): Pipeline['back'] {
-  if (!config.has('postprocessing')) return undefined;
-  const steps = components(config.value('postprocessing'), 'postprocessing', config)
-    .map(({ className, given }) => ({ name: plainName(className), given }))
-    .filter(({ name }) => name !== 'SaveImage' && !harmless.includes(name));
-  const names = steps.map(({ name }) => name);
-  const given = (name: string) => steps.find((step) => step.name === name)?.given ?? {};
-  const isNearest = given('Invert')['nearest_interp'] ?? true; // MONAI's default
-  const isUsual = given('AsDiscrete')['argmax'] === true;
-  const isSoftmax = given('Activations')['softmax'] === true;
-  if (isUsual && isSoftmax && isNearest === false && names.join() === probabilitiesBack.join())
-    return undefined;
-  const rest = names[0] === 'Activations' && isSoftmax ? names.slice(1) : names;
-  if (isUsual && isNearest === true && rest.join() === labelsBack.join()) return 'labels';
-  throw config.failure(
-    `postprocessing is ${names.join(', ')}; expected Activations with softmax, Invert with nearest_interp false, then AsDiscrete ` +
-      'with argmax; or AsDiscrete with argmax, then Invert with nearest_interp true',
-  );
-}
-
-/** @throws InvalidModel naming what is not supported */
-export function readPipeline(config: BundleConfig): Pipeline {
-  const back = backOf(config);
-  return { transforms: transformsOf(config), windows: windowsOf(config), ...(back && { back }) };
+/**
+ * @param classes of the network
+ * @throws InvalidModel naming what is not supported
+ */
+export function readPipeline(config: BundleConfig, classes: number): Pipeline {
+  const outcome = readOutcome(config, classes);
+  return { transforms: transformsOf(config), windows: windowsOf(config), ...outcome };
 }

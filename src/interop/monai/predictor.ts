@@ -36,7 +36,8 @@ const predictEntries = {
 
 /**
  * Segments as a bundle of MONAI does: its transforms, its sliding window, and probabilities brought back to the image's
- * own grid, of which the largest counts. Calls take turns.
+ * own grid, of which the largest counts. Channels that may overlap, each with a sigmoid, give labels of one volume of 0 and 1
+ * per channel, as MONAI saves them. Calls take turns.
  * @example
  * ```js
  * const predictor = await MonaiPredictor.load(monaiFiles);
@@ -109,7 +110,11 @@ export class MonaiPredictor {
       });
       const grid = { affine, spacing: spacingOf(affine), header };
       return new Segmentation(
-        { ...grid, data: found.labels, shape },
+        {
+          ...grid,
+          data: found.labels,
+          shape: this.#pipeline.threshold === undefined ? shape : [...shape, config.classes],
+        },
         found.probabilities && {
           ...grid,
           data: found.probabilities,

@@ -2,12 +2,14 @@
 import { spatialShape } from '../../data/volume.ts';
 import { InvalidOption } from '../../errors.ts';
 import { argmax, labelsThrough, softmax } from '../../infer/probabilities.ts';
+import type { Size3 } from '../../size.ts';
+import { withKept, type KeptComponents } from './components.ts';
 import type { Pipeline } from './pipeline.ts';
 import { transformed, type PlacedImage } from './transforms.ts';
 import { planesThrough, throughWindows, type OnProgress, type RunNetwork } from './windows.ts';
 
 export interface MonaiSegmentation {
-  /** [z][y][x] on the image's grid. */
+  /** [z][y][x] on the image's grid; of channels that overlap [class][z][y][x] of 0 and 1. */
   readonly labels: Uint8Array<ArrayBuffer>;
   /** [class][z][y][x] on the image's grid, where they were asked for. */
   readonly probabilities: Float32Array | undefined;
@@ -18,14 +20,14 @@ export interface MonaiSegmentation {
 }
 
 /**
- * Probabilities come back to the image's own grid step by step, class by class, and there the largest counts; or labels
- * do, where the bundle says so.
+ * Probabilities come back to the image's own grid step by step, class by class, and decide there; or labels do, where
+ * the bundle says so.
  * @param network its numbers of channels and classes, and what gives its logits of a window
  * @throws InvalidOption for another number of channels
  */
 export async function segmentAsBundle(
   source: PlacedImage,
-  { transforms, windows, back: what }: Pipeline,
+  { transforms, windows, back: what, threshold, components = [] }: Pipeline,
   network: {
     readonly inChannels: number;
     readonly classes: number;
@@ -43,23 +45,72 @@ export async function segmentAsBundle(
   const shape = spatialShape(image.shape);
   const brought = (values: Float32Array): Float32Array =>
     back.reduce<Float32Array>((found, step) => step(found), values);
-  const labelsBack = (there: Uint8Array): Uint8Array<ArrayBuffer> =>
-    Uint8Array.from(back.reduce<Float32Array>((found, step) => step(found, true), Float32Array.from(there)));
+  /** Maps of labels: one, or one per channel. */
+  const maps = threshold === undefined ? 1 : classes;
+  const probabilitiesOf = (logits: Float32Array): Float32Array =>
+    threshold === undefined ? softmax(logits, classes) : sigmoid(logits);
+  const decided = (logits: Float32Array): Uint8Array<ArrayBuffer> =>
+    threshold === undefined ? argmax(logits, classes) : reaching(sigmoid(logits), threshold);
+  const cleaned = (labels: Uint8Array<ArrayBuffer>, grid: KeptComponents['grid'], size: Size3) =>
+    components
+      .filter((step) => step.grid === grid)
+      .reduce((found, step) => withKept(found, size, maps, step), labels);
+  const labelsBack = (there: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> => {
+    const clean = cleaned(there, 'network', shape);
+    const here = new Uint8Array(maps * x * y * z);
+    for (let map = 0; map < maps; map++) {
+      const own = Float32Array.from(partOf(clean, map, maps));
+      here.set(
+        back.reduce<Float32Array>((found, step) => step(found, true), own),
+        map * x * y * z,
+      );
+    }
+    return cleaned(here, 'image', [x, y, z]);
+  };
   if (what === 'labels' && windows.size && !wanted.probabilities) {
-    const there = new Uint8Array(shape[0] * shape[1] * shape[2]);
+    const there = new Uint8Array(maps * shape[0] * shape[1] * shape[2]);
     let at = 0;
     const planes = planesThrough(image.data, shape, { ...windows, size: windows.size }, run, onProgress);
     for await (const plane of planes) {
-      there.set(argmax(plane, classes), at);
+      const found = decided(plane);
+      for (let map = 0; map < maps; map++) partOf(there, map, maps).set(partOf(found, map, maps), at);
       at += plane.length / classes;
     }
     return { labels: labelsBack(there), probabilities: undefined, image };
   }
   const logits = await throughWindows(image.data, shape, windows, run, onProgress);
-  const probabilities = wanted.probabilities ? brought(softmax(logits, classes)) : undefined;
-  if (what === 'labels') return { labels: labelsBack(argmax(logits, classes)), probabilities, logits, image };
-  const labels = probabilities
-    ? argmax(probabilities, classes)
-    : labelsThrough(softmax(logits, classes), { classes }, brought);
-  return { labels, probabilities, logits, image };
+  const probabilities = wanted.probabilities ? brought(probabilitiesOf(logits)) : undefined;
+  if (what === 'labels') return { labels: labelsBack(decided(logits)), probabilities, logits, image };
+  const found = probabilities ?? probabilitiesOf(logits);
+  const bring = probabilities ? (values: Float32Array) => values : brought;
+  let labels: Uint8Array<ArrayBuffer>;
+  if (threshold !== undefined)
+    labels = channelsThrough(found, classes, (channel) => reaching(bring(channel), threshold));
+  else labels = probabilities ? argmax(found, classes) : labelsThrough(found, { classes }, brought);
+  return { labels: cleaned(labels, 'image', [x, y, z]), probabilities, logits, image };
+}
+
+/** One of several volumes in a row. */
+const partOf = <T extends Uint8Array | Float32Array>(all: T, index: number, count: number): T =>
+  all.subarray((index * all.length) / count, ((index + 1) * all.length) / count) as T;
+
+const sigmoid = (logits: Float32Array): Float32Array => logits.map((value) => 1 / (1 + Math.exp(-value)));
+
+/** 1 where it is at least the threshold, both in float32. */
+const reaching = (probabilities: Float32Array, threshold: number): Uint8Array<ArrayBuffer> =>
+  Uint8Array.from(probabilities, (value) => Number(value >= Math.fround(threshold)));
+
+/** One channel after the other, so that no two of them are there as probabilities. */
+function channelsThrough(
+  probabilities: Float32Array,
+  classes: number,
+  labelled: (channel: Float32Array) => Uint8Array<ArrayBuffer>,
+): Uint8Array<ArrayBuffer> {
+  let result: Uint8Array<ArrayBuffer> | undefined;
+  for (let channel = 0; channel < classes; channel++) {
+    const labels = labelled(partOf(probabilities, channel, classes));
+    result ??= new Uint8Array(classes * labels.length);
+    result.set(labels, channel * labels.length);
+  }
+  return result!;
 }
