@@ -1,5 +1,5 @@
 /** Bytes of a file read by range, so that no more of it is in memory than somebody wants. */
-import { InvalidModel } from '../errors.ts';
+import { InvalidModel, UNet3DError } from '../errors.ts';
 import { ByteStream } from './byte-stream.ts';
 import { openStored, sourceName, type Source } from './source.ts';
 
@@ -55,6 +55,14 @@ export async function openRanges(
           );
         if (bytes.length < to - from) throw early(); // it has become shorter
         return bytes;
+      } catch (cause) {
+        if (cause instanceof UNet3DError) throw cause;
+        // A browser's word for a File that was changed or moved since it was chosen.
+        const said = cause instanceof Error ? cause.message : String(cause);
+        throw new InvalidModel(
+          `${name} cannot be read any more (${said}): has it been changed or moved? Give it again`,
+          { cause },
+        );
       } finally {
         await stream.close();
       }

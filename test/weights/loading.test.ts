@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { describe, expect, test, vi } from 'vitest';
 import type { FileEntry } from '../../src/data/case.ts';
 import { defaultPreprocessing } from '../../src/data/preprocessing.ts';
+import { InvalidModel } from '../../src/errors.ts';
 import { exportNnunet } from '../../src/export/nnunet.ts';
 import { OpenNetwork } from '../../src/infer/opened.ts';
 import { filesInZip } from '../../src/interop/model-files.ts';
@@ -87,6 +88,17 @@ describe('weights go to the device tensor by tensor, and none of them stays', ()
     slice.mockRestore();
     // For its hash and for its weights.
     expect(read).toBeLessThan(2.1 * bytes);
+  });
+
+  test('a file that has changed since it was chosen is told', async () => {
+    const path = join(await temporaryFolder(), 'model.safetensors');
+    await writeFile(path, await writeModel(description, weights));
+    const file = await openAsBlob(path);
+    await writeFile(path, 'another');
+    const { device } = await testDevice();
+    const loading = UNet3D.load(file, { device });
+    await expect(loading).rejects.toThrow(InvalidModel);
+    await expect(loading).rejects.toThrow(/cannot be read any more .*: has it been changed or moved/);
   });
 
   test('of a model folder of nnU-Net, in whose checkpoint nobody reads the momentum', async () => {
