@@ -36,6 +36,8 @@ export interface ConvPass extends PassKind {
   readonly grid: Size3;
   /** Of the volumes. */
   readonly precision: Precision;
+  /** Of a pass to be proved: where a norm behind it has statistics from, which then belong to its result. */
+  readonly measured?: KernelChoices['statistics'];
 }
 
 /** A pass with the work that a plan has for it and others of its key. */

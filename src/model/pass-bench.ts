@@ -13,12 +13,16 @@ import { Program } from '../gpu/program.ts';
 import type { Input } from '../ops/common.ts';
 import { convBackwardWeight, convForward } from '../ops/conv.ts';
 import { tapsOf } from '../ops/conv/shape.ts';
+import { normForward } from '../ops/norm.ts';
 import { transposedForward } from '../ops/transposed.ts';
 import { upconvBackwardInput, upconvBackwardWeight, upconvForward } from '../ops/upconv.ts';
 
 /** A pass with one of its kernels. */
 export interface Trial {
-  /** Numbers of the result: all, or of a large one the first and the last. */
+  /**
+   * Numbers of the result: all, or of a large one the first and the last; of a `measured` pass, scale and shift of a norm
+   * behind it follow.
+   */
   output(): Promise<Float32Array>;
   /** Milliseconds of one run; only roughly measured where it is more than twice `enough`. */
   time(enough: number): Promise<number>;
@@ -83,7 +87,7 @@ function noise(length: number): Float32Array<ArrayBuffer> {
 /** Fills buffers with a pass's inputs. Dispose of it, and of each trial. */
 export function benchPass(gpu: Gpu, pass: ConvPass): PassBench {
   const { source, target } = slabOf(gpu, pass);
-  const { kind, walk = usualWalk, inputs, channelsOut, precision } = pass;
+  const { kind, walk = usualWalk, inputs, channelsOut, precision, measured } = pass;
   const { kernel: shape, stride, dilation } = walk;
   const weightCount = tapsOf(shape) * channelsOut * channelsOf(pass);
   const buffers = new Map<string, GPUBuffer>();
@@ -100,7 +104,7 @@ export function benchPass(gpu: Gpu, pass: ConvPass): PassBench {
 
   /** The pass with one kernel; inputs are shared by name. */
   function record(kernel: string) {
-    const table = { ...gpu.limits.kernels, tuned: {} };
+    const table = { ...gpu.limits.kernels, tuned: {}, statistics: measured };
     const [noted] = recordWith(table).plan.passes;
     return recordWith(withKernel(table, noted!, kernel));
   }
@@ -139,21 +143,27 @@ export function benchPass(gpu: Gpu, pass: ConvPass): PassBench {
         const tensors = { input: read[0]!, dOutput: small, dWeights };
         convBackwardWeight(recorder, 'weights', tensors, {}, { kernel: shape, stride });
       }
-      return { plan: recorder.finish(), result, bytes: weightCount * 4 };
+      return { plan: recorder.finish(), result, bytes: weightCount * 4, scaleShifts: undefined };
     }
     const result = recorder.volume('target', 1, channelsOut, target, 'resident');
     const weights = whole(flat('weights', weightCount));
     const tensors = { inputs: read as [Input, Input?], weights, target: result };
     const isDilated = dilation.some((n) => n > 1);
+    let scaleShifts: Tensor | undefined;
     if (!isUpconv(walk)) {
       if (isDilated) transposedForward(recorder, 'forward', tensors, { kernel: shape, stride: dilation });
-      else convForward(recorder, 'forward', tensors, { kernel: shape, stride });
+      else {
+        const asked = { ...tensors, measured: measured !== undefined };
+        const parts = convForward(recorder, 'forward', asked, { kernel: shape, stride });
+        // A kernel that leaves none has them taken from its output, so that all give the same.
+        if (measured) scaleShifts = normalise(recorder, result, parts);
+      }
     } else if (isDilated) {
       upconvForward(recorder, 'forward', { ...tensors, input: read[0]! }, dilation);
     } else {
       upconvBackwardInput(recorder, 'forward', { dOutput: first, weights, dInput: result }, stride);
     }
-    return { plan: recorder.finish(), result, bytes: result.dataBytes };
+    return { plan: recorder.finish(), result, bytes: result.dataBytes, scaleShifts };
   }
 
   return {
@@ -167,7 +177,7 @@ export function benchPass(gpu: Gpu, pass: ConvPass): PassBench {
       await gpu.checked('compiling', all).catch(() => undefined); // opening the kernel reports it
     },
     async open(kernel) {
-      const { plan, result, bytes } = record(kernel);
+      const { plan, result, bytes, scaleShifts } = record(kernel);
       const program = await Program.create(gpu, plan, buffers);
       return {
         async output() {
@@ -176,9 +186,12 @@ export function benchPass(gpu: Gpu, pass: ConvPass): PassBench {
           const rest = Math.min(bytes - head.byteLength, comparedBytes);
           const tail = await program.read(result, bytes - rest, rest);
           const halves = kind === 'forward' && precision === 'f16';
-          return joined(
-            [head, tail].map((part) => (halves ? fromHalf(new Uint16Array(part)) : new Float32Array(part))),
+          const numbers = [head, tail].map((part) =>
+            halves ? fromHalf(new Uint16Array(part)) : new Float32Array(part),
           );
+          if (!scaleShifts) return joined(numbers);
+          const ofNorm = await program.read(scaleShifts, 0, 8 * channelsOut);
+          return joined([...numbers, new Float32Array(ofNorm)]);
         },
         time: (enough) => time(gpu, program, () => (round ??= emptyRound(gpu.device)), enough),
         dispose: () => program.dispose(),
@@ -189,6 +202,14 @@ export function benchPass(gpu: Gpu, pass: ConvPass): PassBench {
       buffers.clear();
     },
   };
+}
+
+/** Statistics of a volume as an instance norm has them. */
+function normalise(recorder: Recorder, target: VolumeTensor, parts: VolumeTensor | undefined): Tensor {
+  const none = recorder.flat('none', 1);
+  const state = { kind: 'instance', running: { tensor: none, offset: 0, size: none.bytes } } as const;
+  const numbers = { biasOffset: 0, varianceOffset: 0, epsilon: 1e-5, momentum: 0 };
+  return normForward(recorder, 'norm', target, { ...state, ...numbers }, parts).scaleShifts;
 }
 
 function joined(parts: readonly Float32Array[]): Float32Array {
