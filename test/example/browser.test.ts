@@ -19,6 +19,8 @@ import {
   twoMembers,
   unknownColumns,
 } from '../support/page-files.ts';
+import { countIn, countsOf, type Counts } from '../support/page-counts.ts';
+import { trainSegmentLook } from '../support/page-round.ts';
 import { serveExample, type Site } from '../support/site.ts';
 import { journeyTimeout, visitPage } from '../support/visit.ts';
 
@@ -426,6 +428,34 @@ test('data in odd forms train as the same data in tidy ones; unknown voxels are 
   expect(tidy!.history).toHaveLength(4);
   expect(odd).toEqual(tidy);
 });
+
+test(
+  'rounds of training, segmenting and looking leave nothing in use behind',
+  async ({ skip }) => {
+    if (!browser) return skip('no Chromium for this machine');
+    const page = await visit(browser);
+    await countIn(page);
+    await page.reload();
+    await openTidy(page);
+    const file = readFileSync(join(folders.at(-1)!, 'imagesTr/case_1_0000.nii.gz'));
+    const left: Counts[] = [];
+    for (let round = 0; round < 3; round++) {
+      await trainSegmentLook(page, { epochs: 1, name: 'new.nii.gz', file });
+      const contexts = async () => (await countsOf(page)).contexts;
+      await expect.poll(contexts, { timeout: 60_000 }).toBe(0);
+      left.push(await countsOf(page));
+    }
+    const [first, ...others] = left.map(({ nodes: _, listeners: __, ...things }) => things);
+    expect(first).toMatchObject({ urls: 0, workers: 2 }); // that of the data, and the open network's
+    expect(first!.buffers).toBeGreaterThan(0);
+    for (const later of others) expect(later).toEqual(first);
+    // A round makes hundreds of nodes and tens of listeners.
+    for (const what of ['nodes', 'listeners'] as const)
+      expect(left.at(-1)![what], what).toBeLessThan(left[0]![what] + 10);
+    await page.close();
+  },
+  journeyTimeout,
+);
 
 test('a training is set up, started, paused and resumed from the keyboard alone', async ({ skip }) => {
   if (!browser) return skip('no Chromium for this machine');
