@@ -191,7 +191,7 @@ lineChart(
   'Dice on cases of other people, mean of both parts',
   [
     { name: 'all slices', color: [213, 94, 0], of: (at: (typeof table)[number]) => at.full },
-    { name: 'drawn slices only', color: [0, 114, 178], of: (at: (typeof table)[number]) => at.sparse },
+    { name: 'drawn', color: [0, 114, 178], of: (at: (typeof table)[number]) => at.sparse },
   ].map(({ name, color, of }) => ({
     name,
     color: color as [number, number, number],
