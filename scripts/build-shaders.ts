@@ -22,7 +22,7 @@ function expand(file: string, seen = new Set<string>()): string {
 function strip(code: string): string {
   return code
     .replace(/\/\/.*$/gm, '')
-    .replace(/[ \t]+$/gm, '')
+    .replace(/^[ \t]+|[ \t]+$/gm, '')
     .replace(/\n{2,}/g, '\n')
     .trim();
 }
