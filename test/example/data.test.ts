@@ -302,12 +302,23 @@ test('DICOM series of a folder of patients are volumes at their place', async ({
   await page.close();
 });
 
-test('no view is too wide', async ({ skip }) => {
+test('no view is too wide; a volume too large to be drawn without a GPU says so', async ({ skip }) => {
   if (!browser) return skip('no Chromium for this machine');
   const page = await visit();
   const long =
     'a_name_that_is_as_long_as_those_of_files_from_a_scanner_sometimes_are_2026-11-29_T1_mprage_sag';
-  await open(page, await pairs(2, halves(1), long));
+  const shape = [129, 128, 128]; // more than two million voxels
+  const data = Uint8Array.from({ length: 129 * 128 * 128 }, (_, voxel) => (voxel % 129 < 64 ? 0 : 1));
+  const large = await writeNifti({ data, shape, affine });
+  await open(
+    page,
+    await folderOf({
+      [`images/${long}.nii.gz`]: large,
+      [`labels/${long}.nii.gz`]: large,
+      'images/z_small.nii.gz': image(1),
+      'labels/z_small.nii.gz': halves(1),
+    }),
+  );
   const tab = (name: string) => page.getByRole('tab', { name }).click();
   const fits = async (name: string, width: number): Promise<void> => {
     const room = () => page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
@@ -315,11 +326,18 @@ test('no view is too wide', async ({ skip }) => {
   };
   const widths = [390, 640]; // a phone, and a window of 1280 at 200 %
   await page.getByRole('button', { name: 'Next: look at the cases' }).waitFor();
+  const adapter = page.locator('#device', { hasText: /^(Software adapter|GPU): / });
+  const withoutGpu = (await adapter.textContent())!.startsWith('Software adapter');
 
   for (const width of widths) {
     await page.setViewportSize({ width, height: 800 });
     await tab('See');
+    await page.getByRole('group', { name: 'Cases' }).getByTitle(long).click();
     await page.getByLabel('White at').and(page.locator(':enabled')).waitFor(); // its volume is there
+    if (withoutGpu) {
+      await page.getByText(/^Shown with 65 × 128 × 128 of its 129 × 128 × 128 voxels/).waitFor();
+      await page.getByText('3-D is drawn where it is chosen').waitFor();
+    }
     await fits('See', width);
     for (const name of ['Data', 'Train', 'Use', 'Models', 'Explain']) {
       await tab(name);

@@ -56,10 +56,10 @@ test('a large volume is shown with means over blocks, labels with values of thei
 test('a volume that can be drawn is shown as it is; of several, the first is and says so', async () => {
   const small = { data: new Uint8Array(24), shape: [4, 3, 2], affine };
   const bytes = (await writeNifti(small)) as Uint8Array<ArrayBuffer>;
-  expect(await shown(new File([bytes], 'small.nii.gz'), false)).toEqual({ file: undefined, note: '' });
+  expect(await shown(new File([bytes], 'small.nii.gz'), false, most)).toEqual({ file: undefined, note: '' });
   const several = { data: Uint8Array.from({ length: 72 }, (_, voxel) => voxel), shape: [4, 3, 2, 3], affine };
   const series = new File([(await writeNifti(several)) as Uint8Array<ArrayBuffer>], 'series.nii.gz');
-  const { file: first, note } = await shown(series, false);
+  const { file: first, note } = await shown(series, false, most);
   expect(note).toBe('Shown is the first of 3 volumes.');
   const { data } = await readNifti(new Uint8Array(await first!.arrayBuffer()));
   expect([...data]).toEqual([...several.data.subarray(0, 24)]);

@@ -45,7 +45,7 @@ export interface DataRequests {
 
   /** Labels of a segmentation, to be written as a file of that name. */
   write: { labels: ResultVolume; name: string; classes: number };
-  view: { volume: VolumeFile; isLabels: boolean };
+  view: { volume: VolumeFile; isLabels: boolean; most: number };
   /** The drawing that a label file makes, in the order of the image's voxels. */
   drawing: { image: VolumeFile; label: VolumeFile; unknown: number | undefined };
   /** `changed`: when, in milliseconds. */
@@ -131,7 +131,7 @@ const jobs = {
   drawing: async ({ image, label, unknown }: DataRequests['drawing']) =>
     drawnOf(await labelOver(image, label), unknown),
   /** A volume as it is shown. */
-  view: ({ volume, isLabels }: DataRequests['view']) => shown(volume, isLabels),
+  view: ({ volume, isLabels, most }: DataRequests['view']) => shown(volume, isLabels, most),
   /** One volume of each series. */
   async reduce({ images, to }: DataRequests['reduce'], { progress, signal }: Task) {
     const files: File[] = [];

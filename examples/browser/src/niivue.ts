@@ -1,6 +1,7 @@
 /** What all pictures by NiiVue have in common: how they are drawn, how volumes are opened, and how all of it is freed. */
 import type { Niivue, NVImage } from '@niivue/niivue';
 import { classColor, readNifti, sourceName, stemOf, writeNifti } from 'unet3d-gpu/worker';
+import { el } from './dom.ts';
 import type { VolumeFile } from './state.ts';
 
 /** Loaded when there is something to draw: it is larger than everything else on the page. */
@@ -22,6 +23,21 @@ export const pictureOptions = {
 
 /** In percent: thin on volumes of any size. */
 export const thinCrosshair = 0.4;
+
+let onProcessor: boolean | undefined;
+
+/** Whether WebGL runs on a processor, where the page's thread has to wait for it. */
+export function drawsOnProcessor(): boolean {
+  if (onProcessor !== undefined) return onProcessor;
+  const context = el('canvas').getContext('webgl2');
+  const info = context?.getExtension('WEBGL_debug_renderer_info');
+  const renderer: unknown = info && context!.getParameter(info.UNMASKED_RENDERER_WEBGL);
+  context?.getExtension('WEBGL_lose_context')?.loseContext();
+  return (onProcessor = /swiftshader|llvmpipe|softpipe|software|basic render/i.test(String(renderer)));
+}
+
+/** Voxels that are drawn, with several textures of each. */
+export const mostVoxels = (): number => (drawsOnProcessor() ? 2 ** 21 : 2 ** 24);
 
 /** Takes volumes away, the last one first, until so many are left. */
 export function keepVolumes(niivue: Niivue, count: number): void {

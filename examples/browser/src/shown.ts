@@ -3,9 +3,6 @@ import { readHeader, sourceName, stemOf, writeNifti } from 'unet3d-gpu/worker';
 import { readVolume } from './label-maps.ts';
 import type { VolumeFile } from './state.ts';
 
-/** Voxels that WebGL on a processor still draws, with several textures of each. */
-const mostVoxels = 2 ** 24;
-
 export interface Shown {
   /** What is drawn; undefined where that is the file itself. */
   readonly file: File | undefined;
@@ -29,7 +26,7 @@ function factors(shape: readonly number[], most: number): [number, number, numbe
  * @param isLabels whether values are labels, which have no mean
  * @param most voxels that are drawn
  */
-export async function shown(volume: VolumeFile, isLabels: boolean, most = mostVoxels): Promise<Shown> {
+export async function shown(volume: VolumeFile, isLabels: boolean, most: number): Promise<Shown> {
   const source = 'header' in volume ? volume.header : volume;
   const { shape } = await readHeader(source);
   const factor = factors([...shape, 1, 1, 1].slice(0, 3), most);

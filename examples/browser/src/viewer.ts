@@ -3,7 +3,17 @@ import type { Niivue } from '@niivue/niivue';
 import { classColor, cssColor } from 'unet3d-gpu/worker';
 import { dataJob } from './data-client.ts';
 import { el, fill, swatch } from './dom.ts';
-import { colormap, free, keepVolumes, library, loaded, pictureOptions, thinCrosshair } from './niivue.ts';
+import {
+  colormap,
+  drawsOnProcessor,
+  free,
+  keepVolumes,
+  library,
+  loaded,
+  mostVoxels,
+  pictureOptions,
+  thinCrosshair,
+} from './niivue.ts';
 import type { VolumeFile } from './state.ts';
 
 export interface Picture {
@@ -92,7 +102,7 @@ export class Viewer {
       keepVolumes(niivue, first);
       if (volume) niivue.addVolume(await loaded(volume, { colormap: 'gray' }));
       if (overlay) {
-        const { file } = await dataJob('view', { volume: overlay, isLabels: true });
+        const { file } = await dataJob('view', { volume: overlay, isLabels: true, most: mostVoxels() });
         const image = await loaded(file ?? overlay, { opacity: this.#opacity });
         image.setColormapLabel(this.#colors());
         niivue.addVolume(image);
@@ -105,8 +115,15 @@ export class Viewer {
 
   /** As it is drawn, which is said where that is not the whole. */
   async #volume(base: VolumeFile): Promise<VolumeFile> {
-    const { file, note } = await dataJob('view', { volume: base, isLabels: false });
-    this.#note.textContent = note;
+    const { file, note } = await dataJob('view', { volume: base, isLabels: false, most: mostVoxels() });
+    const { SHOW_RENDER } = await library();
+    // What is too large for a processor takes it seconds to render, at each move of the crosshair.
+    const isFlat = file !== undefined && drawsOnProcessor();
+    for (const { niivue } of this.#panes)
+      niivue.opts.multiplanarShowRender = isFlat ? SHOW_RENDER.NEVER : SHOW_RENDER.ALWAYS;
+    this.#note.textContent = isFlat
+      ? `${note} This browser draws without a GPU: 3-D is drawn where it is chosen.`
+      : note;
     return file ?? base;
   }
 
