@@ -1,4 +1,4 @@
-// The same for kernels whose threads have quads of eight channels, and two vectors of `staged` each.
+// Statistics as in parts.wgsl, for kernels whose threads have quads of eight channels, and two vectors of `staged` each.
 // include "common/parts.wgsl"
 
 const STATISTICS: bool = false;

@@ -1,4 +1,4 @@
-// The same for kernels whose workgroups take 64 quads of a plane that follow each other.
+// Statistics as in parts.wgsl, for kernels whose workgroups take 64 quads of a plane that follow each other.
 // include "common/eight_parts.wgsl"
 
 var<workgroup> staged: array<vec4<f32>, 128>;
