@@ -1,5 +1,5 @@
 /** The speed that is expected of a device: measured on a GPU, known of software adapters. */
-import { afterAll, expect, test } from 'vitest';
+import { afterAll, expect, test, vi } from 'vitest';
 import { Gpu, setAdapterProvider } from '../../src/gpu/device.ts';
 import { requestNodeAdapter } from '../../src/gpu/node.ts';
 import { multiplyAddSpeed } from '../../src/gpu/speed.ts';
@@ -7,15 +7,26 @@ import { testDevice } from '../support/device.ts';
 
 afterAll(() => setAdapterProvider(requestNodeAdapter));
 
-test('multiply-adds are measured: the same speed twice, within what machines vary', async () => {
+test('multiply-adds are counted right, whatever else a machine has to do: by a clock that knows the work', async () => {
   const { device, pipelines } = await testDevice();
-  const [first, second] = [
-    await multiplyAddSpeed(device, pipelines),
-    await multiplyAddSpeed(device, pipelines),
-  ];
-  expect(first).toBeGreaterThan(1e5); // 0.1 GFLOP/s
-  expect(second / first).toBeGreaterThan(0.1);
-  expect(second / first).toBeLessThan(10);
+  const { queue } = device;
+  /** Of a round of the probe: 2¹⁸ threads, 256 multiply-adds of three vec4. */
+  const flops = 2 ** 18 * 256 * 3 * 4 * 2;
+  let [now, rounds] = [0, 0];
+  const submit = vi.spyOn(queue, 'submit').mockImplementation(() => {
+    now += 0.5 + 2 * rounds; // milliseconds: waiting, and the work
+    rounds = 0;
+  });
+  const write = vi.spyOn(queue, 'writeBuffer').mockImplementation((_buffer, _offset, data) => {
+    rounds = (data as Uint32Array)[0]!;
+  });
+  const read = (): number => (now += 1e-6);
+  try {
+    expect((await multiplyAddSpeed(device, pipelines, read)) / (flops / 2)).toBeCloseTo(1, 3);
+  } finally {
+    submit.mockRestore();
+    write.mockRestore();
+  }
 });
 
 test('a GPU is measured when it is opened, and dispatches are as long as it can take', async () => {
@@ -32,9 +43,8 @@ test('a GPU is measured when it is opened, and dispatches are as long as it can 
   using gpu = await Gpu.open();
   expect(gpu.adapterClass).toBe('hardware');
   const known = await testDevice();
-  const measured = await multiplyAddSpeed(known.device, known.pipelines);
-  expect(gpu.speed / measured).toBeGreaterThan(0.25 / 10);
-  expect(gpu.speed / measured).toBeLessThan(0.25 * 10);
+  expect(gpu.speed).toBeGreaterThan(0);
+  expect([Infinity, known.speed]).not.toContain(gpu.speed);
   expect(gpu.limits.maxDispatchFlops).toBe(Math.max(1e9, 100 * gpu.speed));
   expect(known.limits.maxDispatchFlops).toBe(2e10);
 });
