@@ -87,3 +87,20 @@ export function dicomFile(series: Series, slice: number): Buffer {
     element(0x7fe0, 0x10, 'OW', Buffer.from(pixels.buffer)),
   ]);
 }
+
+/** An oblique series, its rows turned by 20° about the patient's long axis and its slices by 10° about the rows. */
+export function obliqueSeries(series: number): Series {
+  const [a, b] = [(20 * Math.PI) / 180, (10 * Math.PI) / 180];
+  const row = [Math.cos(a), Math.sin(a), 0] as const;
+  const column = [-Math.sin(a) * Math.cos(b), Math.cos(a) * Math.cos(b), Math.sin(b)] as const;
+  const normal = [Math.sin(a) * Math.sin(b), -Math.cos(a) * Math.sin(b), Math.cos(b)] as const;
+  const position = (slice: number) =>
+    normal.map((part, axis) => [-20, 30, 12][axis]! + 3 * slice * part) as unknown as [
+      number,
+      number,
+      number,
+    ];
+  const value = (x: number, y: number, slice: number) => 1 + x + 16 * y + 256 * slice;
+  const size = { columns: 12, rows: 10, slices: 5, spacing: [1.5, 1.25] as const, thickness: 3 };
+  return { ...size, row, column, position, value, series };
+}
