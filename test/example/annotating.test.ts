@@ -176,6 +176,9 @@ test('scans without labels are drawn on, kept, saved on their grids, trained on 
   await page.getByLabel('Epochs').fill('1');
   await page.getByLabel('Epochs').press('Tab');
   await page.getByLabel('Features per level').selectOption('8,16');
+  await page
+    .getByText('Batches are augmented as by nnU-Net: turned, scaled, mirrored along x, y and z')
+    .waitFor();
   await page.getByRole('button', { name: 'Start training' }).click();
   await train();
   await page.getByRole('button', { name: 'Accept in this slice' }).waitFor();

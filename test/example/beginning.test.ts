@@ -1,11 +1,14 @@
 /** What a training of the page begins with, without a browser or a GPU: it is the same after a reload. */
+import * as v from 'valibot';
 import { beforeEach, expect, test, vi } from 'vitest';
+import { projectSchema, recordOf } from '../../examples/browser/src/kept/project-format.ts';
+import { nnunetAugmentation, type FitOptions } from '../../src/index.ts';
 import { forgetAll, privateStore, stubBrowser } from '../support/page-store.ts';
 
 const weights = Uint8Array.of(1, 2, 3, 4);
 
 /** Networks that have been made, with the weights that they took over; training ends by the loss of their worker. */
-const networks: { taken: Uint8Array | undefined }[] = [];
+const networks: { taken: Uint8Array | undefined; asked: FitOptions | undefined }[] = [];
 
 vi.mock('../../examples/browser/src/kept/database.ts', () => import('../support/page-store.ts'));
 vi.mock('../../examples/browser/src/prepared-cases.ts', () => ({
@@ -19,6 +22,7 @@ vi.mock('unet3d-gpu/worker', async (original) => {
   const kept = await import('../support/page-store.ts');
   class UNet3D {
     taken: Uint8Array | undefined;
+    asked: FitOptions | undefined;
     adapter = 'none';
     static create(): Promise<UNet3D> {
       const network = new UNet3D();
@@ -29,7 +33,8 @@ vi.mock('unet3d-gpu/worker', async (original) => {
       this.taken = bytes;
       return Promise.resolve([]);
     }
-    fit(): Promise<never> {
+    fit(_cases: unknown, options: FitOptions): Promise<never> {
+      this.asked = options;
       return Promise.reject(new real.DeviceLost('the worker is gone'));
     }
     dispose(): void {
@@ -97,3 +102,26 @@ test('a training whose beginning is no longer kept says so, and does not begin w
   expect(networks.at(-1)!.taken).toEqual(weights);
   expect(networks).toHaveLength(1);
 });
+
+test.each([
+  ['mirrored', nnunetAugmentation()],
+  ['sides kept', nnunetAugmentation({ mirror: [0, 0.5, 0.5] })],
+  [undefined, undefined],
+] as const)(
+  'a training is augmented as it was when it began (%s), also from a project file',
+  async (choice, expected) => {
+    const { begin, goOn, state } = await page();
+    state.cases = [{ id: 'a', subject: 'a', images: [file('a')], label: file('b'), part: 'train' }];
+    state.settings.augmentation = choice;
+    state.labels = ['background', 'liver'];
+    await begin();
+    state.settings.augmentation = choice ? undefined : 'mirrored';
+    await goOn();
+    expect(networks.map(({ asked }) => asked!.augmentation)).toEqual(networks.map(() => expected));
+
+    const { record } = state.run!;
+    const project = { format: 'unet3d-gpu project', version: 1, data: [], runs: [record] };
+    const [run] = v.parse(projectSchema, JSON.parse(JSON.stringify(project))).runs;
+    expect(recordOf(run!).settings).toEqual(record.settings);
+  },
+);

@@ -95,6 +95,7 @@ test(
     await page.getByLabel('Epochs').press('Tab');
     await page.getByLabel('Features per level').selectOption('8,16');
     await shot(page, 'settings');
+    await page.getByLabel('Augmentation').selectOption('none');
     await page.getByRole('button', { name: 'Start training' }).click();
     await page.locator('table.dice').getByText('prostate').waitFor();
     // The checkpoint of an epoch is there, not only that of the beginning.
@@ -308,6 +309,7 @@ async function startEpochs(page: Page, epochs: number): Promise<void> {
   await page.getByLabel('Epochs').fill(String(epochs));
   await page.getByLabel('Epochs').press('Tab');
   await page.getByLabel('Features per level').selectOption('8,16');
+  await page.getByLabel('Augmentation').selectOption('none');
   await page.getByText(`${2 * epochs} steps in all`).waitFor();
   await page.getByRole('button', { name: 'Start training' }).click();
 }
@@ -481,6 +483,9 @@ test('a training is set up, started, paused and resumed from the keyboard alone'
   await reach(page.getByLabel('Features per level'), 'Tab');
   await page.keyboard.press('ArrowUp');
   expect(await page.getByLabel('Features per level').inputValue()).toBe('8,16');
+  await reach(page.getByLabel('Augmentation'), 'Tab');
+  await page.keyboard.press('End');
+  await page.getByText('Batches are not augmented').waitFor();
   await reach(page.getByRole('button', { name: 'Start training' }), 'Tab');
   await page.keyboard.press('Space');
   await focused('Pause');

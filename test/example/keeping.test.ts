@@ -62,6 +62,7 @@ async function start(page: Page, epochs: number): Promise<void> {
   await page.getByLabel('Epochs').fill(String(epochs));
   await page.getByLabel('Epochs').press('Tab');
   await page.getByLabel('Features per level').selectOption('8,16');
+  await page.getByLabel('Augmentation').selectOption('none');
   await page.getByRole('button', { name: 'Start training' }).click();
 }
 

@@ -1,8 +1,8 @@
 /** What the page decides for data, and what it leaves as a person has chosen it, without a browser or a GPU. */
 import { beforeEach, expect, test } from 'vitest';
 import type { DeviceFacts } from '../../examples/browser/src/device.ts';
-import { chooseDefaults, divide } from '../../examples/browser/src/planning.ts';
-import { choose, state, type PageCase } from '../../examples/browser/src/state.ts';
+import { chooseDefaults, divide, plan } from '../../examples/browser/src/planning.ts';
+import { choicesOf, choose, state, type PageCase, type Settings } from '../../examples/browser/src/state.ts';
 import { checkDataset, defaultLimits } from '../../src/worker/index.ts';
 import { writeNifti } from '../../src/node.ts';
 
@@ -32,6 +32,13 @@ async function take(count: number, labelled: number): Promise<void> {
   state.report = await checkDataset({ name: 'test', cases, labels: [], channels: [], warnings: [] });
 }
 
+/** Of a training step with these choices. */
+function bytes(choices: object): number {
+  state.chosen = choices;
+  chooseDefaults(software, []);
+  return plan(software).bytes;
+}
+
 const parts = (): string[] => state.cases.map(({ part }) => part);
 /** Of the cases that have been given labels so far. */
 const kept = (labelled: number) =>
@@ -40,6 +47,7 @@ const kept = (labelled: number) =>
 beforeEach(() => {
   state.cases = [];
   state.chosen = {};
+  state.labels = [];
 });
 
 test('cases that are annotated later are held back where too few are, and those that were trained on never', async () => {
@@ -97,6 +105,40 @@ test('what a person has chosen is kept when the same data are looked at again, a
     patch: undefined,
     learningRate: 0.02,
   });
+});
+
+test.each([
+  [['background', 'liver', 'tumour'], 'mirrored'],
+  [['background', 'bright spot', 'upright', 'vertebra L1'], 'mirrored'],
+  [['background', 'left kidney'], 'sides kept'],
+  [['background', 'kidney_right', 'kidney_left'], 'sides kept'],
+  [['background', 'ctx-lh-cuneus'], 'sides kept'],
+  [['background', 'HippocampusLeft'], 'sides kept'],
+])('batches are augmented by default, and %j are %s', async (labels, expected) => {
+  await take(2, 2);
+  divide();
+  state.labels = labels;
+  chooseDefaults(software, []);
+  expect(state.settings.augmentation).toBe(expected);
+  // A choice stays, also that of none, and so does that of a training before there was any.
+  for (const choices of [{ augmentation: undefined }, choicesOf({} as Settings)]) {
+    state.chosen = choices;
+    chooseDefaults(software, []);
+    expect(state.settings.augmentation).toBeUndefined();
+    state.chosen = {};
+  }
+});
+
+test('what turns bring into a patch is planned for', async () => {
+  await take(2, 2);
+  divide();
+  const [with8, without8] = [{ patch: [8, 8, 8] }, { patch: [8, 8, 8], augmentation: undefined }].map(bytes);
+  const [with4, without4] = [{ patch: [4, 4, 4] }, { patch: [4, 4, 4], augmentation: undefined }].map(bytes);
+  // A second copy of the image (4 bytes), and of its labels (1 byte at least), as large as they are read.
+  expect(with8! - without8!).toBeGreaterThanOrEqual(5 * 8 ** 3);
+  // Turned by 30 degrees, the edge of a cube reaches 4 (cos 30 + sin 30) = 5.5; scaled by 1 / 0.85, 6.4 voxels: two on
+  // each side, along x in fours.
+  expect(with4! - without4!).toBeGreaterThanOrEqual(5 * 12 * 8 * 8);
 });
 
 test('without a GPU, data are looked at all the same', async () => {

@@ -35,6 +35,7 @@ export async function trainSegmentLook(page: Page, round: Round): Promise<void> 
   await page.getByLabel('Epochs').fill(String(round.epochs));
   await page.getByLabel('Epochs').press('Tab');
   await page.getByLabel('Features per level').selectOption('8,16');
+  await page.getByLabel('Augmentation').selectOption('none');
   await press(page, 'Start training');
   await page.getByText(/^Done after \d+ epochs?\./).waitFor();
   await press(page, 'Use this network');

@@ -6,7 +6,7 @@ import { dataJob } from './data-client.ts';
 import { device } from './device.ts';
 import { attempt, button, counted, dropZone, el, entriesOf, field, fill, picker } from './dom.ts';
 import { Intake } from './intake.ts';
-import { classCount } from './planning.ts';
+import { chooseAugmentation, classCount } from './planning.ts';
 import type { Run } from './run.ts';
 import { changed, choicesOf, classNames, state } from './state.ts';
 import { valueMap } from './value-map.ts';
@@ -111,6 +111,7 @@ export function dataView(open: (view: 'See' | 'Annotate') => void): DataView {
         const input = el('input', { type: 'text', value: name });
         input.addEventListener('change', () => {
           state.labels[value] = input.value;
+          chooseAugmentation();
           changed();
         });
         return field(`Value ${value}`, input);

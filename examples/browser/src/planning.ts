@@ -16,6 +16,7 @@ import {
   type Region,
   type UNet3DConfig,
 } from 'unet3d-gpu/worker';
+import { augmentedStep, tellSides } from './augmentation.ts';
 import type { DeviceFacts } from './device.ts';
 import { badCases, state, type PageCase, type Settings } from './state.ts';
 
@@ -87,9 +88,18 @@ export function chooseDefaults(device: DeviceFacts | undefined, channels: readon
   settings.classWeights = rarityWeights();
   settings.precision = 'f32';
   settings.checkpointing = false;
+  chooseAugmentation();
   Object.assign(settings, chosen);
   const [fitting] = device ? plan(device).alternatives : [];
   if (fitting) Object.assign(settings, settingsOf(fitting), chosen);
+}
+
+/** Follows the names of classes and regions, unless a person has chosen. */
+export function chooseAugmentation(): void {
+  const { chosen, labels, regions = [], settings } = state;
+  if ('augmentation' in chosen) return;
+  const names = [...labels, ...regions.map(({ name }) => name)];
+  settings.augmentation = tellSides(names) ? 'sides kept' : 'mirrored';
 }
 
 /** The settings of a plan that fits. */
@@ -172,10 +182,11 @@ export function plan(device: DeviceFacts): Planned {
     limits: device.limits,
     loss: lossShape(lossOf(settings, state.regions), network.classes),
     optimizer: adam(),
+    ...augmentedStep(settings.augmentation, largestShape()),
   };
   const budget = settings.memory * GiB;
   try {
-    const { peakBytes, flops } = planTraining({ ...wish, ...planner }).plan;
+    const { peakBytes, flops } = planTraining({ ...wish, ...planner, margin: planner.margin?.(size) }).plan;
     const text = `needs more than the ${settings.memory} GiB to use`;
     return {
       size,

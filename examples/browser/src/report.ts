@@ -8,7 +8,10 @@ import {
   paddedSize,
   planTraining,
   version,
+  type LabelledCase,
+  type Size3,
 } from 'unet3d-gpu/worker';
+import { augmentedStep } from './augmentation.ts';
 import { KeptModel } from './kept-model.ts';
 import { lossOf } from './planning.ts';
 import { validationCases } from './prepared-cases.ts';
@@ -19,6 +22,10 @@ async function sha256(bytes: ArrayBuffer | Uint8Array<ArrayBuffer>): Promise<str
   const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', bytes));
   return Array.from(digest, (byte) => byte.toString(16).padStart(2, '0')).join('');
 }
+
+/** On every axis the longest of a size and of what cases have. */
+const largestOf = (size: Size3, cases: readonly LabelledCase[]): Size3 =>
+  size.map((length, axis) => Math.max(length, ...cases.map(({ shape }) => shape[axis]!))) as unknown as Size3;
 
 /** What can be told of the training: its results on the validation cases with the weights that were kept. */
 export async function trainingReport(run: Run, signal: AbortSignal): Promise<string> {
@@ -75,13 +82,17 @@ async function reportOf(run: Run, model: KeptModel, signal: AbortSignal): Promis
         hashes[`${kind}/${part.name}`] = await sha256(await part.arrayBuffer());
       }
   const { config, description } = model;
+  const size = paddedSize(config, description.inputSize!);
+  const { augment, margin } = augmentedStep(settings.augmentation, largestOf(size, validation));
   const { plan } = planTraining({
     config,
     limits: await model.limits(),
-    size: paddedSize(config, description.inputSize!),
+    size,
     batch: settings.batchSize,
     precision: settings.precision,
     checkpointing: settings.checkpointing,
+    augment,
+    margin: margin?.(size),
     loss: lossShape(loss, config.classes),
     optimizer: adam(),
   });

@@ -1,6 +1,7 @@
 /** The settings of the next training, with the memory that is planned for it. */
 import { formatBytes, type Alternative } from 'unet3d-gpu/worker';
 import { labelsTaken } from './annotate/labels.ts';
+import { describeAugmentation, type AugmentationChoice } from './augmentation.ts';
 import type { DeviceFacts } from './device.ts';
 import { button, el, field, fill, number, select } from './dom.ts';
 import { largestShape, plan, settingsOf } from './planning.ts';
@@ -13,6 +14,12 @@ const widths: [string, string][] = [
   ['16,32,64', 'small: 16, 32, 64'],
   ['16,32,64,128', 'standard: 16, 32, 64, 128'],
   ['32,64,128,256', 'large: 32, 64, 128, 256'],
+];
+
+const augmentations: [string, string][] = [
+  ['mirrored', 'as nnU-Net'],
+  ['sides kept', 'as nnU-Net, left and right kept apart'],
+  ['', 'none'],
 ];
 
 /** Ways to take less memory: the key names how volumes are stored and whether parts are computed again. */
@@ -68,6 +75,7 @@ export function settingsForm(gpu: DeviceFacts | undefined): HTMLElement {
           { className: 'quiet' },
           `${steps} steps in all, ${(flops / 1e9).toFixed(2)} GFLOP each, on ${gpu!.name}.`,
         ),
+      el('p', { className: 'quiet' }, describeAugmentation(settings.augmentation)),
       gpu!.software &&
         el('p', { className: 'quiet' }, 'This adapter computes on the processor, so the defaults are small.'),
       problem !== undefined && el('p', { className: 'error' }, `It does not fit: it ${problem}.`),
@@ -129,6 +137,13 @@ export function settingsForm(gpu: DeviceFacts | undefined): HTMLElement {
         select(patches, patchText(), (text) =>
           set('patch')(text === '' ? undefined : (numbers(text) as [number, number, number])),
         ),
+      ),
+      field(
+        'Augmentation',
+        select(augmentations, settings.augmentation ?? '', (text) =>
+          set('augmentation')(text === '' ? undefined : (text as AugmentationChoice)),
+        ),
+        'Of few cases more is learnt. Left and right are kept apart where names of classes tell them.',
       ),
       field(
         'Highest learning rate',

@@ -3,6 +3,7 @@
  * when it changes.
  */
 import type { Case, DatasetReport, Preprocessing, PreprocessingDecision, Region } from 'unet3d-gpu/worker';
+import type { AugmentationChoice } from './augmentation.ts';
 import type { ForeignModel } from './foreign-model.ts';
 import type { KeptModel } from './kept-model.ts';
 import type { Run } from './run.ts';
@@ -32,6 +33,8 @@ export interface Settings {
   precision: 'f32' | 'f16';
   /** Computes parts again in the backward pass instead of keeping them. */
   checkpointing: boolean;
+  /** Trainings of earlier versions of this page had none. */
+  augmentation: AugmentationChoice;
   seed: number;
   /** Of the loss, per class, background first. */
   classWeights: number[];
@@ -110,6 +113,7 @@ export const state: State = {
     memory: 2,
     precision: 'f32',
     checkpointing: false,
+    augmentation: undefined,
     seed: 0,
     classWeights: [],
   },
@@ -141,7 +145,7 @@ export function choose(choices: Partial<Choices>): void {
 }
 
 export const choicesOf = ({ classWeights: _followTheData, ...choices }: Settings): Choices =>
-  structuredClone(choices);
+  structuredClone({ ...choices, augmentation: choices.augmentation });
 
 /** Whether a training holds the GPU. */
 export const inTraining = (): boolean =>

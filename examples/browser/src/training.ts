@@ -1,5 +1,6 @@
 /** How a training goes: what a person can tell it, and what becomes of it when it ends, rests or fails. */
 import { Aborted, bestModel, DeviceLost, oneCycle, UNet3D } from 'unet3d-gpu/worker';
+import { augmentationOf } from './augmentation.ts';
 import { messageOf } from './dom.ts';
 import { KeptModel } from './kept-model.ts';
 import { startName } from './kept/run-files.ts';
@@ -81,6 +82,7 @@ export async function train(run: Run, resume: boolean, tune?: boolean): Promise<
     await prepare(run, signal);
     run.example ??= await exampleOf(run);
     const validation = await casesOf(run, run.idsOf('validation'));
+    const augmentation = augmentationOf(settings.augmentation);
     await network.fit(await casesOf(run, run.idsOf('train')), {
       epochs: settings.epochs,
       batchSize: settings.batchSize,
@@ -98,6 +100,7 @@ export async function train(run: Run, resume: boolean, tune?: boolean): Promise<
       },
       ...(tune !== undefined && { tune }),
       ...(settings.patch && { patch: settings.patch }),
+      ...(augmentation && { augmentation }),
       checkpoint: files,
       ...(validation[0] && { preview: validation[0] }),
     });

@@ -30,6 +30,7 @@ const settingsSchema = v.object({
   memory: v.number(),
   precision: v.picklist(['f32', 'f16']),
   checkpointing: v.boolean(),
+  augmentation: v.exactOptional(v.picklist(['mirrored', 'sides kept'])),
   seed: count,
   classWeights: v.array(v.number()),
 });
@@ -113,7 +114,7 @@ export function recordOf({ started, finished, ...run }: Project['runs'][number])
     started: new Date(started),
     ...(finished !== undefined && { finished: new Date(finished) }),
     ignoreLabel: run.ignoreLabel,
-    settings: { ...run.settings, patch: run.settings.patch },
+    settings: { ...run.settings, patch: run.settings.patch, augmentation: run.settings.augmentation },
     preprocessing: run.preprocessing as unknown as RunRecord['preprocessing'],
   };
 }

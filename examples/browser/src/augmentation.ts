@@ -1,0 +1,35 @@
+/** How training batches are augmented: as a person chooses it, and as the library takes it. */
+import { augmentationMargin, nnunetAugmentation, type Augmentation, type Size3 } from 'unet3d-gpu/worker';
+
+/** As nnU-Net does it, mirrored along every axis, or along y and z alone; undefined for none. */
+export type AugmentationChoice = 'mirrored' | 'sides kept' | undefined;
+
+const side = /(^|[^a-z0-9])(left|right|lh|rh|l|r)([^a-z0-9]|$)/i;
+
+/** Whether class names tell left from right: in a mirrored volume they would be wrong. */
+export const tellSides = (names: readonly string[]): boolean =>
+  names.some((name) => side.test(name.replace(/([a-z])([A-Z])/g, '$1 $2')));
+
+/** Prepared volumes lie as RAS: x goes from left to right. */
+export const augmentationOf = (choice: AugmentationChoice): Augmentation | undefined =>
+  choice && nnunetAugmentation(choice === 'sides kept' ? { mirror: [0, 0.5, 0.5] } : {});
+
+/**
+ * What augmentation adds to the plan of a training step.
+ * @param largest x, y, z of the largest prepared volume on every axis
+ */
+export function augmentedStep(
+  choice: AugmentationChoice,
+  largest: Size3,
+): { augment: boolean; margin?: (size: Size3) => Size3 } {
+  const augmentation = augmentationOf(choice);
+  if (!augmentation) return { augment: false };
+  return { augment: true, margin: (size) => augmentationMargin(augmentation, size, largest) };
+}
+
+/** What is done to batches, in words. */
+export function describeAugmentation(choice: AugmentationChoice): string {
+  if (!choice) return 'Batches are not augmented: the network sees each volume as it is, time and again.';
+  const axes = choice === 'mirrored' ? 'along x, y and z' : 'along y and z, never from left to right';
+  return `Batches are augmented as by nnU-Net: turned, scaled, mirrored ${axes}, with noise, blur and other contrasts.`;
+}
