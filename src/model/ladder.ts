@@ -3,7 +3,8 @@
  * tiles in workgroup memory more than for anything else. So before a kernel is first used on an adapter and driver, it
  * computes a small convolution of odd sizes, which is compared with the plain kernel's in float32; where it differs, the
  * next one down serves: what was tuned → the adapter's table → the plain kernels, which need neither float16, workgroup
- * memory nor subgroups, in 64 threads; volumes of float16 natively → packed in pairs. Results are kept with the choices.
+ * memory nor subgroups, in 64 threads; sums by workgroups → by single threads; volumes of float16 natively → packed in
+ * pairs. Results are kept with the choices.
  */
 import { OutOfMemory } from '../errors.ts';
 import type { ForwardKernel, KernelChoices, WeightKernel } from '../gpu/choices.ts';
@@ -12,6 +13,7 @@ import type { PassKind } from '../gpu/matrix-units.ts';
 import { kindName, kindOf, plainKernel, type ConvPass } from '../gpu/passes.ts';
 import type { Precision } from '../gpu/precision.ts';
 import { benchPass, type PassBench } from './pass-bench.ts';
+import { reductionsOf } from './reduction-bench.ts';
 import { distance, toleranceOf } from './tune.ts';
 import { readProofs, writeCache, type TuningStore } from './tuning-cache.ts';
 
@@ -22,6 +24,8 @@ export interface ProofOptions {
   readonly warn: (message: string) => void;
   /** Runs the kernels of a pass; for tests. */
   readonly bench?: Bench;
+  /** Runs the sums; for tests. */
+  readonly reductions?: typeof reductionsOf;
 }
 
 const plain = { forward: 'voxels', weights: 'lines' } as const;
@@ -53,7 +57,7 @@ export async function proved(
   gpu: Gpu,
   choices: KernelChoices,
   precision: Precision,
-  { store, warn, bench = benchPass }: ProofOptions,
+  { store, warn, bench = benchPass, reductions = reductionsOf }: ProofOptions,
 ): Promise<KernelChoices> {
   const known = new Map(Object.entries(await readProofs(store, gpu, warn)));
   const fresh: Record<string, boolean> = {};
@@ -67,13 +71,9 @@ export async function proved(
     return known;
   };
 
-  async function holds(of: PassKind, kernel: string): Promise<boolean> {
-    const format = gpu.storageFormat(precision);
-    if (kernel === plainOf(of) && format !== 'f16') return true;
-    const pass = smallPass(of, precision, choices.statistics);
-    const name = `${kindName(of)} ${kernel} ${format}${pass.measured ? ' with statistics' : ''}`;
-    const verdict =
-      known.get(name) ?? (await isRight(gpu, { pass, kernel, expected: () => reference(of), bench }));
+  /** Whether what is named is right, from earlier or as `look` sees; one that is not is told once. */
+  async function isRight(name: string, look: () => Promise<boolean | undefined>): Promise<boolean> {
+    const verdict = known.get(name) ?? (await look());
     if (!known.has(name) && verdict !== undefined) fresh[name] = verdict;
     const right = verdict ?? false;
     known.set(name, right);
@@ -86,11 +86,39 @@ export async function proved(
     return right;
   }
 
+  async function holds(of: PassKind, kernel: string): Promise<boolean> {
+    const format = gpu.storageFormat(precision);
+    if (kernel === plainOf(of) && format !== 'f16') return true;
+    const pass = smallPass(of, precision, choices.statistics);
+    const name = `${kindName(of)} ${kernel} ${format}${pass.measured ? ' with statistics' : ''}`;
+    const output = async (): Promise<Float32Array[]> =>
+      partsOf(pass, await outputOf(gpu, pass, kernel, bench));
+    const expected = async (): Promise<Float32Array[]> => partsOf(pass, await reference(of));
+    return isRight(name, () => agree(gpu, output, expected, toleranceOf(kernel, precision)));
+  }
+
+  async function sumsHold(reduction: KernelChoices['reduction']): Promise<boolean> {
+    const format = gpu.storageFormat(precision);
+    if (reduction === 'serial' && format !== 'f16') return true;
+    const { statistics = 'apart' } = choices;
+    return isRight(`sums ${reduction} ${format}, statistics ${statistics}`, () =>
+      agree(
+        gpu,
+        () => reductions(gpu, precision, { ...choices, reduction }),
+        () => reductions(gpu, 'f32', { ...choices, reduction: 'serial' }),
+        toleranceOf('sums', precision),
+      ),
+    );
+  }
+
   try {
     const native = gpu.storageFormat(precision) === 'f16';
     const [forward, weights] = [{ kind: 'forward' }, { kind: 'weights' }] as const;
-    if (native && !((await holds(forward, plain.forward)) && (await holds(weights, plain.weights))))
-      gpu.packHalves();
+    const plainHolds = async (): Promise<boolean> =>
+      (await holds(forward, plain.forward)) &&
+      (await holds(weights, plain.weights)) &&
+      (await sumsHold('serial'));
+    if (native && !(await plainHolds())) gpu.packHalves();
     const tuned: Record<string, string> = {};
     for (const [key, kernel] of Object.entries(choices.tuned ?? {}))
       if (!key.endsWith(` ${precision}`) || (await holds(kindOf(key), kernel))) tuned[key] = kernel;
@@ -98,7 +126,8 @@ export async function proved(
     const conv3Weights: WeightKernel = (await holds(weights, choices.conv3Weights))
       ? choices.conv3Weights
       : plain.weights;
-    return { ...choices, conv3, conv3Weights, ...(choices.tuned && { tuned }) };
+    const reduction = (await sumsHold(choices.reduction)) ? choices.reduction : 'serial';
+    return { ...choices, conv3, conv3Weights, reduction, ...(choices.tuned && { tuned }) };
   } finally {
     // Those before a kernel that loses the device, too.
     if (Object.keys(fresh).length > 0) await writeCache(store, gpu, { proofs: fresh }, warn);
@@ -122,29 +151,27 @@ async function outputOf(gpu: Gpu, pass: ConvPass, kernel: string, bench: Bench):
   }
 }
 
+/** Statistics are few numbers: by themselves, lest they pass among the many of the output. */
+function partsOf({ measured, channelsOut }: ConvPass, output: Float32Array): Float32Array[] {
+  const end = measured ? output.length - 2 * channelsOut : output.length;
+  return [output.subarray(0, end), output.subarray(end)];
+}
+
 /**
  * Whether a kernel gives what the plain one gives in float32. One that does not compile or run does not; undefined where
  * there was no memory for it, or the plain one does not run, which says nothing of the kernel.
  * @throws DeviceLost
  */
-async function isRight(
+async function agree(
   gpu: Gpu,
-  {
-    pass,
-    kernel,
-    expected,
-    bench,
-  }: {
-    readonly pass: ConvPass;
-    readonly kernel: string;
-    readonly expected: () => Promise<Float32Array>;
-    readonly bench: Bench;
-  },
+  found: () => Promise<readonly Float32Array[]>,
+  expected: () => Promise<readonly Float32Array[]>,
+  tolerance: number,
 ): Promise<boolean | undefined> {
   const assertThere = async (): Promise<void> => {
     if (gpu.disposed || (await gpu.isLost())) throw gpu.lossError();
   };
-  let right: Float32Array;
+  let right: readonly Float32Array[];
   try {
     right = await expected();
   } catch {
@@ -152,16 +179,13 @@ async function isRight(
     return undefined;
   }
   try {
-    const output = await outputOf(gpu, pass, kernel, bench);
-    const tolerance = toleranceOf(kernel, pass.precision);
-    // Statistics are few numbers: by themselves, lest they pass among the many of the output.
-    const ends = pass.measured ? [right.length - 2 * pass.channelsOut, right.length] : [right.length];
+    const parts = await found();
     return (
-      output.length === right.length &&
-      ends.every((end, i) => {
-        const begin = ends[i - 1] ?? 0;
-        return distance(output.subarray(begin, end), right.subarray(begin, end)) <= tolerance;
-      })
+      parts.length === right.length &&
+      parts.every(
+        (part, i) =>
+          part.length === right[i]!.length && (part.length === 0 || distance(part, right[i]!) <= tolerance),
+      )
     );
   } catch (error) {
     await assertThere();

@@ -6,6 +6,7 @@ import { kindName, kindOf, type ConvPass } from '../../src/gpu/passes.ts';
 import { defaultLimits } from '../../src/gpu/plan.ts';
 import { proved } from '../../src/model/ladder.ts';
 import { benchPass, type PassBench } from '../../src/model/pass-bench.ts';
+import { reductionsOf } from '../../src/model/reduction-bench.ts';
 import { setTuningStore } from '../../src/model/tuning-cache.ts';
 import type { TrainingEvent } from '../../src/train/events.ts';
 import { UNet3D } from '../../src/unet3d.ts';
@@ -43,6 +44,17 @@ function benchWith(gpu: Gpu, wrong: readonly string[]) {
     dispose: () => undefined,
   });
   return { bench, opened };
+}
+
+/** Sums that are right but for the wrong ones, by `REDUCTION STORAGE`. */
+function sumsWith(gpu: Gpu, wrong: readonly string[] = []) {
+  const summed: string[] = [];
+  const reductions: typeof reductionsOf = (_, precision, { reduction }) => {
+    const name = `${reduction} ${gpu.storageFormat(precision)}`;
+    summed.push(name);
+    return Promise.resolve([Float32Array.of(1, 2), Float32Array.of(wrong.includes(name) ? NaN : 3)]);
+  };
+  return { reductions, summed };
 }
 
 const [forward, weights] = ['forward 4>4 8x8x8', 'weights 4>4 8x8x8'];
@@ -87,7 +99,8 @@ test.each([
   const warnings: string[] = [];
   const warn = (message: string): void => void warnings.push(message);
   const { bench, opened } = benchWith(gpu, wrong);
-  const prove = () => proved(gpu, all(precision), precision, { store, warn, bench });
+  const { reductions } = sumsWith(gpu);
+  const prove = () => proved(gpu, all(precision), precision, { store, warn, bench, reductions });
   const expected = { ...all(precision), ...replaced };
   expect(await prove()).toEqual(expected);
   expect(warnings).toHaveLength(wrong.length);
@@ -96,9 +109,8 @@ test.each([
   const count = opened.length;
   expect(await prove()).toEqual(expected);
   const other = deviceWithHalves();
-  expect(await proved(other, all(precision), precision, { store, warn: () => undefined, bench })).toEqual(
-    expected,
-  );
+  const again = { store, warn: () => undefined, bench, reductions };
+  expect(await proved(other, all(precision), precision, again)).toEqual(expected);
   expect(opened).toHaveLength(count);
 });
 
@@ -107,19 +119,66 @@ test('float16 that is wrong natively is packed, and so are the tiles tried then'
   const warnings: string[] = [];
   const { bench, opened } = benchWith(gpu, ['lines f16', 'tiled 8x8x8, 8 packed16']);
   const warn = (message: string): void => void warnings.push(message);
-  const found = await proved(gpu, all('f16'), 'f16', { warn, bench });
+  const found = await proved(gpu, all('f16'), 'f16', { warn, bench, ...sumsWith(gpu) });
   expect(gpu.storageFormat('f16')).toBe('packed16');
   expect(found).toEqual({ ...all('f16'), conv3: 'voxels' });
   expect(warnings).toHaveLength(2);
   expect(opened.filter((name) => name.endsWith(' f16'))).toEqual(['voxels f16', 'lines f16']);
 });
 
+test.each([
+  ['f32', ['parallel f32'], 'serial', 'f16'],
+  ['f16', ['parallel f16'], 'serial', 'f16'],
+  ['f16', ['serial f16'], 'parallel', 'packed16'],
+  ['f16', ['serial f16', 'parallel packed16'], 'serial', 'packed16'],
+] as const)(
+  'sums in %s, wrong are those %s: %s ones serve, %s',
+  async (precision, wrong, reduction, halves) => {
+    const gpu = deviceWithHalves();
+    const store = memory();
+    const warnings: string[] = [];
+    const { reductions, summed } = sumsWith(gpu, wrong);
+    const warn = (message: string): void => void warnings.push(message);
+    const given = { store, warn, bench: benchWith(gpu, []).bench, reductions };
+    const choices = { ...all(precision), reduction: 'parallel' } as const;
+    expect(await proved(gpu, choices, precision, given)).toEqual({ ...choices, reduction });
+    expect(gpu.storageFormat('f16')).toBe(halves);
+    expect(warnings).toEqual(
+      wrong.map((name) => expect.stringContaining(`'sums ${name}, statistics apart' wrongly`) as string),
+    );
+    const count = summed.length;
+    expect(count).toBeGreaterThan(1);
+    expect(await proved(deviceWithHalves(), choices, precision, given)).toMatchObject({ reduction });
+    expect(summed).toHaveLength(count);
+  },
+);
+
+test.each(['f32', 'f16'] as const)(
+  'on the device: sums by workgroups in %s are seen right or wrong',
+  async (precision) => {
+    const gpu = await testDevice();
+    const prove = async (change: (results: Float32Array[]) => void): Promise<KernelChoices> => {
+      const reductions: typeof reductionsOf = async (gpu, precision, kernels) => {
+        const results = await reductionsOf(gpu, precision, kernels);
+        if (kernels.reduction === 'parallel') change(results);
+        return results;
+      };
+      // Convolutions are those of the tests above.
+      const { bench } = benchWith(gpu, []);
+      return proved(gpu, kernelChoices.hardware, precision, { warn: () => undefined, bench, reductions });
+    };
+    expect(await prove(() => undefined)).toEqual(kernelChoices.hardware);
+    const wrong = await prove((results) => void (results.at(-1)![7]! += 1));
+    expect(wrong).toEqual({ ...kernelChoices.hardware, reduction: 'serial' });
+  },
+);
+
 test('kernels for another precision are left for when it is used; plain ones in float32 need no proof', async () => {
   const gpu = deviceWithHalves();
   const { bench, opened } = benchWith(gpu, []);
   const choices = { ...kernelChoices.hardware, tuned: all('f16').tuned };
   const warn = (message: string): void => expect.fail(message);
-  expect(await proved(gpu, choices, 'f32', { warn, bench })).toEqual(choices);
+  expect(await proved(gpu, choices, 'f32', { warn, bench, ...sumsWith(gpu) })).toEqual(choices);
   expect(opened).toEqual([]);
 });
 
@@ -137,7 +196,7 @@ test('on the device: a right kernel passes, one with a wrong number or an error 
         },
       };
     };
-    return proved(gpu, choices, 'f32', { warn: () => undefined, bench });
+    return proved(gpu, choices, 'f32', { warn: () => undefined, bench, ...sumsWith(gpu) });
   };
   expect(await prove((output) => output)).toEqual(choices);
   const off = await prove((output, kernel) => (kernel === 'voxels' ? output : output.fill(1, 40, 41)));
@@ -186,7 +245,8 @@ test('of other walks each is seen to be right by itself; the wrong one leaves it
   });
   const tuned = Object.fromEntries(walked.map((key) => [key, 'matrix 8x8x8, 8']));
   const choices = { ...kernelChoices.hardware, tuned };
-  const found = await proved(gpu, choices, 'f32', { warn: (message) => warnings.push(message), bench });
+  const warn = (message: string): void => void warnings.push(message);
+  const found = await proved(gpu, choices, 'f32', { warn, bench, ...sumsWith(gpu) });
   const { 'forward 2x2x2*2x2x2 4>4 8x8x8 f32': wrong, ...right } = tuned;
   expect(wrong).toBeDefined();
   expect(found).toEqual({ ...choices, tuned: right });

@@ -388,7 +388,9 @@ describe('fit', () => {
     const silent = await trained(kernelChoices.hardware);
     if (gpu.adapterClass !== 'hardware') {
       expect(silent.events.some(({ type }) => type === 'tuned' || type === 'tuning')).toBe(false);
-      expect(store.files.size).toBe(0);
+      const kept = new TextDecoder().decode(store.files.get(cacheName));
+      expect(JSON.parse(kept)).toMatchObject({ devices: {} }); // no choices, but proofs
+      expect(kept).not.toContain('forward');
     }
     // Everything is known already.
     using model = await create(kernelChoices.hardware);
