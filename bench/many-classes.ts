@@ -1,10 +1,11 @@
 /**
- * A whole-body CT in many classes through nnU-Net's rules: what is planned beside the GPU, what the process takes, and how
+ * A whole-body CT in many classes through nnU-Net's rules, or with --own as a model of this package has them: what is planned beside the GPU, what the process takes, and how
  * long the network and the way from its features to labels take. The network has random weights and 1×1×1 kernels where
  * it is finest, so that the rest can be seen beside it; its features are as many as nnU-Net's.
- *   npx tsx bench/many-classes.ts [--size 512,512,600] [--mm 0.78,0.78,1] [--classes 118] [--step 0.5] [--logits-gib 1]
+ *   npx tsx bench/many-classes.ts [--size 512,512,600] [--mm 0.78,0.78,1] [--classes 118] [--step 0.5] [--logits-gib 1] [--features 32] [--own]
  */
 import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { mkdtempSync, openSync, readFileSync, rmSync, writeFileSync, writeSync, closeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -24,6 +25,7 @@ import { OpenNetwork } from '../src/infer/opened.ts';
 import { completeConfig } from '../src/model/complete-config.ts';
 import { initialValues, layoutParameters } from '../src/model/parameters.ts';
 import type { Size3 } from '../src/size.ts';
+import { UNet3D } from '../src/unet3d.ts';
 import { writeModel } from '../src/weights/model-file.ts';
 import { openGpu, surroundings } from './lib.ts';
 
@@ -36,11 +38,14 @@ const { values: options, positionals } = parseArgs({
     classes: { type: 'string', default: '118' },
     step: { type: 'string', default: '0.5' },
     'logits-gib': { type: 'string', default: '1' },
+    features: { type: 'string', default: '32' },
+    own: { type: 'boolean', default: false },
   },
 });
 const triple = (list: string): Size3 => list.split(',').map(Number) as unknown as Size3;
 const [size, mm, patch] = [triple(options.size), triple(options.mm), triple(options.patch)];
 const classes = Number(options.classes);
+const features = Number(options.features);
 const step = Number(options.step);
 const logitBytes = Number(options['logits-gib']) * 2 ** 30;
 
@@ -50,7 +55,7 @@ async function modelBytes(): Promise<Uint8Array> {
     ...{
       inChannels: 1,
       classes,
-      features: [32, 32, 32],
+      features: [features, features, features],
       norm: 'instance',
       activation: 'leakyRelu',
       down: 'conv',
@@ -63,7 +68,7 @@ async function modelBytes(): Promise<Uint8Array> {
       config,
       labels: Array.from({ length: classes }, (_, label) => (label === 0 ? 'background' : `part ${label}`)),
       channels: ['CT'],
-      preprocessing: { ...defaultPreprocessing(1, [1.5, 1.5, 1.5]), crop: 'non-zero' },
+      preprocessing: { ...defaultPreprocessing(1, options.own ? null : [1.5, 1.5, 1.5]), crop: 'non-zero' },
       inputSize: patch,
     },
     { parameters: initialValues(parameters, parameterWords, 1), statistics: new Float32Array() },
@@ -95,7 +100,7 @@ async function writeImage(path: string): Promise<void> {
 }
 
 if (positionals[0] !== undefined) {
-  await segment(positionals[0]);
+  await (options.own ? segmentOwn : segment)(positionals[0]);
   process.exit(0);
 }
 
@@ -143,6 +148,32 @@ async function segment(folder: string): Promise<void> {
   );
   console.log(`${new Set(labels.data).size} labels found`);
   predictor.dispose();
+  await releaseNodeGpu();
+}
+
+/** The same with the model as it is: at the image's own spacing. */
+async function segmentOwn(folder: string): Promise<void> {
+  const gpu = await openGpu();
+  const model = await UNet3D.load(readFileSync(join(folder, 'model.safetensors')), { device: gpu.device });
+  console.log(surroundings(gpu).adapter);
+  console.log(
+    `${size.join(' x ')} voxels, ${classes} classes: all logits would take ${formatBytes(4 * classes * size[0] * size[1] * size[2])}`,
+  );
+  const before = process.resourceUsage().maxRSS * 1024;
+  const started = performance.now();
+  const { labels } = await model.predict(join(folder, 'image.nii'), {
+    ...{ window: patch, overlap: 1 - step },
+    onProgress: ({ loaded, total }) => console.error(`window ${loaded}/${total}`),
+  });
+  const seconds = (performance.now() - started) / 1000;
+  const { maxRSS } = process.resourceUsage();
+  console.log(
+    `process: ${formatBytes(maxRSS * 1024)} at most, ${formatBytes(before)} before the image; ${seconds.toFixed(0)} s`,
+  );
+  console.log(
+    `${new Set(labels.data).size} labels found, ${createHash('sha256').update(labels.data).digest('hex').slice(0, 16)}`,
+  );
+  model.dispose();
   await releaseNodeGpu();
 }
 

@@ -15,6 +15,7 @@ import {
   withUncertainty,
 } from './infer/predict.ts';
 import type { DenseCase } from './infer/evaluator.ts';
+import { meanPlanes, type Member } from './infer/mean-planes.ts';
 import type { Description } from './infer/model.ts';
 import { modelFolders, nnunetEntries, openNnunet, type NnunetModel } from './interop/nnunet/folder.ts';
 import { NnunetPredictor } from './interop/nnunet/pipeline/predictor.ts';
@@ -245,23 +246,20 @@ async function ownRunner(
   const { state, inference } = network;
   /** Whose weights the device holds: of one network alone they stay. */
   let written: ModelFile | undefined;
-  const logits = async (volume: DenseCase, options: PredictOptions): Promise<Float32Array> => {
-    let sum: Float32Array | undefined;
-    for (const [index, file] of files.entries()) {
-      if (written !== file) {
+  const planes = (volume: DenseCase, options: PredictOptions): AsyncIterable<Float32Array> => {
+    const members = files.map((file, index): Member => {
+      const prepare = async (): Promise<void> => {
+        if (written === file) return;
         written = undefined;
         await uploadWeights(state, await weightsIn(file));
         written = file;
-      }
-      const found = await inference.logits(volume, sizes[index], {
-        ...options,
-        onProgress: ({ loaded, total }) =>
-          options.onProgress?.({ loaded: index * total + loaded, total: files.length * total }),
-      });
-      if (!sum) sum = found;
-      else for (let at = 0; at < sum.length; at++) sum[at]! += found[at]!;
-    }
-    return sum!.map((value) => value / files.length);
+      };
+      return {
+        planes: (more) => inference.planes(volume, sizes[index], { ...options, ...more }, prepare),
+        isWhole: inference.isWhole(volume.shape, sizes[index], options),
+      };
+    });
+    return meanPlanes(members, volume.shape, config.classes, options.onProgress);
   };
   return {
     config,
@@ -273,7 +271,7 @@ async function ownRunner(
       assertNoMeanOfLogits(options);
       const turn = { name: 'prediction', signal: options.signal, ahead: () => readSources(sources) };
       return network.turns.take(turn, (read) =>
-        segmentVolumes({ config, description, logits }, read, options),
+        segmentVolumes({ config, description, planes }, read, options),
       );
     },
     dispose: () => network.dispose(),

@@ -2,7 +2,7 @@
 import { InvalidOption } from '../errors.ts';
 import type { Size3 } from '../size.ts';
 import { channelsOf, copyLike, load, requireSize, type Fresh, type Three, type Voxels } from './voxels.ts';
-import { allocate, wasm, type WasmExports } from './wasm.ts';
+import { allocate, copyIn, wasm, type WasmExports } from './wasm.ts';
 
 /** How values between voxels come about: trilinear, or that of the voxel whose cell holds the point. */
 export type ResampleMode = 'linear' | 'nearest';
@@ -11,6 +11,7 @@ export type ResampleMode = 'linear' | 'nearest';
 interface Kernels extends WasmExports {
   linearScratchBytes(fromX: number, toX: number): number;
   resampleLinear(source: number, ...rest: Resampling): void;
+  resamplePlane(...all: readonly number[]): void;
   resampleNearestU8(source: number, ...rest: Resampling): void;
   resampleNearestF32(source: number, ...rest: Resampling): void;
 }
@@ -53,6 +54,56 @@ export function resampleTo(data: Voxels, from: Size3, to: Size3, mode: ResampleM
   const kernel = mode === 'linear' ? 'resampleLinear' : nearest;
   kernels()[kernel](source, ...from, target, ...to, channels, scratch);
   return copyLike(data, target, length);
+}
+
+/** A place of an axis between two voxels of another, and the weight of the second. */
+export interface Between {
+  readonly low: number;
+  readonly high: number;
+  readonly weight: number;
+}
+
+/** For each voxel of an axis those that it lies between, as `resampleTo` has them for "linear". */
+export const linearPlaces = (from: number, to: number): Between[] =>
+  Array.from({ length: to }, (_, i) => {
+    const place = Math.max((i + 0.5) * (from / to) - 0.5, 0);
+    const low = Math.min(Math.trunc(place), from - 1);
+    return { low, high: Math.min(low + 1, from - 1), weight: place - low };
+  });
+
+/**
+ * One plane [y][x] between two of a grid, to the bit what "linear" gives of the whole.
+ * @param pair the planes, one after the other
+ * @param columns of x, and rows of y, as `linearPlaces` gives them
+ * @param weight of the second plane
+ */
+export function resamplePlane(
+  pair: Float32Array,
+  [columns, rows]: readonly [x: readonly Between[], y: readonly Between[]],
+  [fromX, fromY]: readonly [x: number, y: number],
+  weight: number,
+): Float32Array<ArrayBuffer> {
+  const first = load(pair);
+  const second = first + 4 * fromX * fromY;
+  const [xs, ys] = [columns, rows].map((places) => copyIn(packed(places))) as [number, number];
+  const length = columns.length * rows.length;
+  const target = allocate(4 * length);
+  const scratch = allocate(8 * fromX);
+  kernels().resamplePlane(
+    ...[first, second, weight, fromX, ys, rows.length, xs, columns.length, target, scratch],
+  );
+  return copyLike(pair, target, length);
+}
+
+/** 16 bytes a place, as the kernel reads them. */
+function packed(places: readonly Between[]): Uint8Array {
+  const bytes = new DataView(new ArrayBuffer(16 * places.length));
+  places.forEach(({ low, high, weight }, i) => {
+    bytes.setInt32(16 * i, low, true);
+    bytes.setInt32(16 * i + 4, high, true);
+    bytes.setFloat64(16 * i + 8, weight, true);
+  });
+  return new Uint8Array(bytes.buffer);
 }
 
 /**

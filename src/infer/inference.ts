@@ -1,4 +1,4 @@
-/** Logits of whole volumes: at once where the plan fits the memory, else through windows. */
+/** Logits of whole volumes, plane by plane: at once where the plan fits the memory, else through windows. */
 import { areFinite } from '../data/prepare-checks.ts';
 import { InvalidOption, NotFinite } from '../errors.ts';
 import { toDense, toStored } from '../gpu/layout.ts';
@@ -12,7 +12,7 @@ import { planFeatures, planInference } from '../model/plan.ts';
 import type { PlanShape } from '../model/plan-shape.ts';
 import type { ModelState } from '../model/state.ts';
 import type { DenseCase } from './evaluator.ts';
-import { slidingWindow, type WindowProgress } from './window.ts';
+import { windowPlanes, type WindowProgress } from './window.ts';
 
 /** How a volume is segmented. */
 export interface SegmentOptions {
@@ -56,27 +56,48 @@ export class Inference {
   ) {}
 
   /**
-   * Logits [class][z][y][x] of a prepared volume [channel][z][y][x].
+   * Logits of a prepared volume [channel][z][y][x], as planes [class][y][x] from z = 0 on. Of a volume that goes through
+   * at once, its planes are read as they are asked for: nothing else may run on this network until the last of them.
    * @param trained the size of the training; see `wholeSize`
+   * @param prepare called in front of each window: the weights are the right ones then
    * @throws InvalidOption for another number of channels or an overlap out of range; OutOfMemory; Aborted; DeviceLost;
    *   NotFinite if what comes out is not, naming the first tensor that is not
    */
+  async *planes(
+    { image, shape }: DenseCase,
+    trained: Size3 | undefined,
+    options: SegmentOptions = {},
+    prepare: () => Promise<void> = () => Promise.resolve(),
+  ): AsyncGenerator<Float32Array<ArrayBuffer>> {
+    const { state } = this;
+    const { inChannels, classes } = state.config;
+    const channels = image.length / (shape[0] * shape[1] * shape[2]);
+    if (channels !== inChannels)
+      throw new InvalidOption(`the volume has ${channels} channel(s); this model takes ${inChannels}`);
+    const window = this.#windowFor(shape, trained, options);
+    const run = async function* (this: Inference, part: Float32Array, signal?: AbortSignal) {
+      await prepare();
+      for await (const slab of (await this.#slabsAt(window, 'logits'))(part, signal)) {
+        if (!areFinite(slab)) throw await notFinite(state, image);
+        yield slab;
+      }
+    };
+    yield* windowPlanes({ image, shape, channels }, window, classes, run.bind(this), options);
+  }
+
+  /** All of them, [class][z][y][x]. @throws as `planes` */
   async logits(
     volume: DenseCase,
     trained: Size3 | undefined,
     options: SegmentOptions = {},
   ): Promise<Float32Array<ArrayBuffer>> {
-    const { config } = this.state;
-    const { image, shape } = volume;
-    const channels = image.length / (shape[0] * shape[1] * shape[2]);
-    if (channels !== config.inChannels) {
-      throw new InvalidOption(`the volume has ${channels} channel(s); this model takes ${config.inChannels}`);
-    }
-    const window = options.window ? paddedSize(config, options.window) : this.#windowFor(shape, trained);
-    const run = await this.at(window);
-    const logits = await slidingWindow({ image, shape, channels }, window, config.classes, run, options);
-    if (!areFinite(logits)) throw await notFinite(this.state, image);
-    return logits;
+    return stacked(this.planes(volume, trained, options), volume.shape, this.state.config.classes);
+  }
+
+  /** Whether a volume goes through at once. */
+  isWhole(shape: Size3, trained: Size3 | undefined, options: SegmentOptions = {}): boolean {
+    const window = this.#windowFor(shape, trained, options);
+    return shape.every((n, axis) => n <= window[axis]!);
   }
 
   /**
@@ -101,17 +122,27 @@ export class Inference {
   ): Promise<
     (part: Float32Array, take: (planes: Float32Array) => void, signal?: AbortSignal) => Promise<void>
   > {
+    const slabs = await this.#slabsAt(size, kind);
+    return async (part, take, signal) => {
+      for await (const planes of slabs(part, signal)) take(planes);
+    };
+  }
+
+  async #slabsAt(
+    size: Size3,
+    kind: ResultKind,
+  ): Promise<(part: Float32Array, signal?: AbortSignal) => AsyncGenerator<Float32Array>> {
     const { planned, program } = await this.#for(size, kind);
     const { image, result } = planned;
     const most = Math.max(1, Math.floor(slabBytes / result.planeBytes));
-    return async (part, take, signal) => {
+    return async function* (part, signal) {
       program.write(image, toStored(image, part));
       await program.run({ signal });
       for (let from = 0; from < size[2]; from += most) {
         const depth = Math.min(most, size[2] - from);
         const bytes = await program.read(result, from * result.planeBytes, depth * result.planeBytes);
         const { batch, channels, rowQuads, quadBytes } = result;
-        take(toDense({ batch, channels, rowQuads, quadBytes, size: [size[0], size[1], depth] }, bytes));
+        yield toDense({ batch, channels, rowQuads, quadBytes, size: [size[0], size[1], depth] }, bytes);
       }
     };
   }
@@ -122,12 +153,11 @@ export class Inference {
     return planForward(kind, { config, size, batch: 1, limits, precision });
   }
 
-  #windowFor(shape: Size3, trained: Size3 | undefined): Size3 {
+  #windowFor(shape: Size3, trained: Size3 | undefined, { window }: SegmentOptions): Size3 {
     const { config, limits, precision } = this.state;
-    return chooseWindow({ config, whole: wholeSize(config, shape, trained), trained }, this.budget, {
-      limits,
-      precision,
-    });
+    if (window) return paddedSize(config, window);
+    const whole = wholeSize(config, shape, trained);
+    return chooseWindow({ config, whole, trained }, this.budget, { limits, precision });
   }
 
   async #for(size: Size3, kind: ResultKind) {
@@ -155,6 +185,22 @@ function planForward(kind: ResultKind, shape: PlanShape): ForwardPlan {
   }
   const { features: result, ...rest } = planFeatures(shape);
   return { ...rest, result };
+}
+
+/** [class][z][y][x] of planes [class][y][x]. */
+export async function stacked(
+  planes: AsyncIterable<Float32Array>,
+  [x, y, z]: Size3,
+  classes: number,
+): Promise<Float32Array<ArrayBuffer>> {
+  const area = x * y;
+  const all = new Float32Array(classes * z * area);
+  let k = 0;
+  for await (const plane of planes) {
+    for (let c = 0; c < classes; c++) all.set(plane.subarray(c * area, (c + 1) * area), (c * z + k) * area);
+    k++;
+  }
+  return all;
 }
 
 /** What to say of results that are NaN or infinite: the first thing on the way to them that is. */

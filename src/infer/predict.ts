@@ -26,6 +26,8 @@ import {
   segmentProbabilities,
   type MirrorOptions,
 } from './probabilities.ts';
+import { stacked } from './inference.ts';
+import { segmentLabels } from './labels.ts';
 import type { ResultVolume } from './result-volume.ts';
 import { entropyOf, uncertaintyOf, type Uncertainty } from './uncertainty.ts';
 import type { WindowProgress } from './window.ts';
@@ -59,7 +61,8 @@ export interface Segmenter {
     readonly postprocessing?: Postprocessing | undefined;
     readonly regions?: readonly Region[] | undefined;
   };
-  readonly logits: (volume: DenseCase, options: PredictOptions) => Promise<Float32Array>;
+  /** Logits of a prepared volume, as planes [head][y][x] in order. */
+  readonly planes: (volume: DenseCase, options: PredictOptions) => AsyncIterable<Float32Array>;
 }
 
 /** Volumes as their files hold them, and what messages call these. */
@@ -132,7 +135,7 @@ export async function readSources(sources: Source | readonly Source[]): Promise<
 /**
  * Segments what was read, which is used up.
  * @throws InvalidVolume or InvalidDataset if the files do not fit together; InvalidOption if their channels are not the
- *   model's; Aborted; and what `logits` throws
+ *   model's; Aborted; and what `planes` throws
  */
 export async function segmentVolumes(
   model: Segmenter,
@@ -163,22 +166,32 @@ export async function segmentVolumes(
         : `The model does not say how images were prepared for it: ${name} is turned to RAS, used at its own spacing, ${own} mm, and each channel is z-scored.`,
     );
   }
-  const logits = output === 'logits' ? await model.logits(prepared, options) : undefined;
+  const stack = (volume: DenseCase, how: PredictOptions): Promise<Float32Array<ArrayBuffer>> =>
+    stacked(model.planes(volume, how), volume.shape, classes);
+  const logits = output === 'logits' ? await stack(prepared, options) : undefined;
+  // All heads at once are there for those alone who ask for them.
+  const isAsked = output === 'probabilities' || options.uncertainty;
   const scores = logits
     ? probabilitiesOf(logits, heads)
-    : await segmentProbabilities(model.logits, prepared, heads, options);
+    : isAsked
+      ? await segmentProbabilities(stack, prepared, heads, options)
+      : undefined;
 
   const { header } = volumes[0]!;
   const source = gridOf(header);
   const onSource = { affine: source.affine, spacing: spacingOf(source.affine), header };
   const shape = spatialShape(source.shape);
   const box = grid.box ?? { start: [0, 0, 0], size: grid.shape };
-  const isSame = box.size.every((n, axis) => n === prepared.shape[axis]);
   const brought = (values: Float32Array): Float32Array =>
-    isSame ? values : resampleTo(values, prepared.shape, box.size, 'linear');
-  // All heads on the source's grid are there for those alone who ask for them.
-  const inBox = isSame || output === 'probabilities' || options.uncertainty ? brought(scores) : undefined;
-  const inPlace = inBox ? labelsOf(inBox, heads) : labelsThrough(scores, heads, brought);
+    box.size.every((n, axis) => n === prepared.shape[axis])
+      ? values
+      : resampleTo(values, prepared.shape, box.size, 'linear');
+  const inBox = scores && isAsked ? brought(scores) : undefined;
+  const inPlace = inBox
+    ? labelsOf(inBox, heads)
+    : scores
+      ? labelsThrough(scores, heads, brought)
+      : await segmentLabels(model.planes, prepared, heads, options, box.size);
   const found = placed(inPlace, box, grid.shape);
   const cleaned = postprocess ? postprocessed(found, grid.shape, postprocessing, regions) : found;
   const labels = {

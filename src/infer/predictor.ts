@@ -19,13 +19,8 @@ import { Inference, notFinite, type SegmentOptions } from './inference.ts';
 import { proveKernels } from './kernels.ts';
 import type { Model } from './model.ts';
 import { segmentVolumes, type PredictOptions, type ReadSources, type Segmentation } from './predict.ts';
-import {
-  labelsOf,
-  mirrorings,
-  segmentProbabilities,
-  type MirrorOptions,
-  type ProbabilityOptions,
-} from './probabilities.ts';
+import { segmentLabels } from './labels.ts';
+import { mirrorings, type MirrorOptions, type ProbabilityOptions } from './probabilities.ts';
 import { tiles } from './window.ts';
 
 /** How cases are scored. */
@@ -48,6 +43,10 @@ export class Predictor {
   readonly logits = (volume: DenseCase, options: SegmentOptions): Promise<Float32Array<ArrayBuffer>> =>
     this.inference.logits(volume, this.model.description.inputSize, options);
 
+  /** The same as planes [class][y][x] in order, which no other call may come between. */
+  readonly #planes = (volume: DenseCase, options: SegmentOptions): AsyncIterable<Float32Array> =>
+    this.inference.planes(volume, this.model.description.inputSize, options);
+
   /** On the device that the model is on now. */
   get inference(): Inference {
     const { state, budget } = this.model;
@@ -57,7 +56,7 @@ export class Predictor {
   /** Segments what was read, which is used up. */
   segment(read: ReadSources, options: PredictOptions): Promise<Segmentation> {
     const { state, description } = this.model;
-    return segmentVolumes({ config: state.config, description, logits: this.logits }, read, options);
+    return segmentVolumes({ config: state.config, description, planes: this.#planes }, read, options);
   }
 
   /** Loss, Dice and prediction of each case; see `UNet3D.evaluate`. */
@@ -128,8 +127,8 @@ export class Predictor {
   }
 
   /** Labels of a prepared case as the network gives them, windows and flips included. */
-  async #labels(item: DenseCase, options: ProbabilityOptions): Promise<Uint8Array<ArrayBuffer>> {
-    return labelsOf(await segmentProbabilities(this.logits, item, this.#heads, options), this.#heads);
+  #labels(item: DenseCase, options: ProbabilityOptions): Promise<Uint8Array<ArrayBuffer>> {
+    return segmentLabels(this.#planes, item, this.#heads, options);
   }
 
   /** Frees what predictions hold on the GPU. */

@@ -1,6 +1,7 @@
-/** Sliding windows: evenly placed starts, Gaussian weights, logits averaged (as MONAI and nnU-Net do). */
+/** Sliding windows: evenly placed starts, Gaussian weights, logits averaged (as MONAI and nnU-Net do), plane by plane. */
 import { Aborted, InvalidOption } from '../errors.ts';
 import type { Size3 } from '../size.ts';
+import { copyWindow } from '../data/patches.ts';
 import { copyGrid } from './evaluator.ts';
 
 /** Starts along one axis: as few as cover it with at least this overlap, at equal distances. */
@@ -36,76 +37,139 @@ export interface WindowProgress {
   readonly total: number;
 }
 
-/**
- * Logits [class][z][y][x] of a volume [channel][z][y][x] through windows of one size. A volume that fits
- * one window goes through it once, padded with zeros at the far ends.
- */
-export async function slidingWindow(
-  volume: { readonly image: Float32Array; readonly shape: Size3; readonly channels: number },
-  window: Size3,
-  classes: number,
-  run: (image: Float32Array, signal?: AbortSignal) => Promise<Float32Array>,
-  options: {
-    overlap?: number;
-    signal?: AbortSignal | undefined;
-    onProgress?: (progress: WindowProgress) => void;
-  } = {},
-): Promise<Float32Array<ArrayBuffer>> {
-  const { overlap = 0.5, signal, onProgress } = options;
-  const { shape, channels, image } = volume;
-  const [x, y, z] = shape;
-  const [w, h, d] = window;
-  const voxels = w * h * d;
-  const starts = shape.map((length, axis) => windowStarts(length, window[axis]!, overlap));
-  const positions: Size3[] = [];
-  for (const k of starts[2]!)
-    for (const j of starts[1]!) for (const i of starts[0]!) positions.push([i, j, k]);
+/** A network at the size of a window: gives its logits some planes [class][z][y][x] at a time, in order. */
+export type WindowRun = (image: Float32Array, signal?: AbortSignal) => AsyncIterable<Float32Array>;
 
-  const sums = new Float32Array(classes * x * y * z);
-  if (positions.length === 1) {
-    const padded = copyGrid(new Float32Array(channels * voxels), image, channels, shape, window);
-    const logits = await run(padded, signal);
-    onProgress?.({ loaded: 1, total: 1 });
-    return copyGrid(sums, logits, classes, window, shape);
-  }
-  const [gx, gy, gz] = [gaussian(w), gaussian(h), gaussian(d)];
-  const weights = new Float32Array(x * y * z);
-  for (const [index, [i0, j0, k0]] of positions.entries()) {
-    if (signal?.aborted)
-      throw new Aborted(`prediction was stopped after ${index} of ${positions.length} windows`);
-    const part = new Float32Array(channels * voxels);
-    forEachRow(shape, window, [i0, j0, k0], channels, (from, to, count) =>
-      part.set(image.subarray(from, from + count), to),
-    );
-    const logits = await run(part, signal);
-    forEachRow(shape, window, [i0, j0, k0], classes, (to, from, count, j, k) => {
-      const row = gy[j]! * gz[k]!;
-      for (let i = 0; i < count; i++) sums[to + i]! += gx[i]! * row * logits[from + i]!;
-    });
-    forEachRow(shape, window, [i0, j0, k0], 1, (to, _, count, j, k) => {
-      const row = gy[j]! * gz[k]!;
-      for (let i = 0; i < count; i++) weights[to + i]! += gx[i]! * row;
-    });
-    onProgress?.({ loaded: index + 1, total: positions.length });
-  }
-  for (let c = 0; c < classes; c++)
-    for (let i = 0; i < weights.length; i++) sums[c * weights.length + i]! /= weights[i]!;
-  return sums;
+/** How windows are laid, and who is told. */
+export interface WindowOptions {
+  /** Of neighbouring windows. Default 0.5. */
+  readonly overlap?: number | undefined;
+  /** Looked at between windows; the call then throws `Aborted`. */
+  readonly signal?: AbortSignal | undefined;
+  /** Called after each window. */
+  readonly onProgress?: ((progress: WindowProgress) => void) | undefined;
 }
 
-/** Rows of the window that lie inside the volume: where each starts in volume and window, its length, and its y and z in the window. */
-function forEachRow(
-  shape: Size3,
+/**
+ * Logits of a volume [channel][z][y][x] through windows of one size, as planes [class][y][x] from z = 0 on: a plane
+ * comes when the last window that reaches it is done, and sums are held of those only that windows still reach. A
+ * volume that fits one window goes through it once, padded with zeros at the far ends.
+ */
+export async function* windowPlanes(
+  {
+    image,
+    shape,
+    channels,
+  }: { readonly image: Float32Array; readonly shape: Size3; readonly channels: number },
   window: Size3,
-  [i0, j0, k0]: Size3,
-  channels: number,
-  visit: (inVolume: number, inWindow: number, count: number, j: number, k: number) => void,
-): void {
-  const [x, y, z] = shape;
+  classes: number,
+  run: WindowRun,
+  { overlap = 0.5, signal, onProgress }: WindowOptions = {},
+): AsyncGenerator<Float32Array<ArrayBuffer>> {
   const [w, h, d] = window;
-  const count = Math.min(w, x - i0);
-  for (let c = 0; c < channels; c++)
-    for (let k = 0; k < Math.min(d, z - k0); k++)
-      for (let j = 0; j < Math.min(h, y - j0); j++)
-        visit(((c * z + k0 + k) * y + j0 + j) * x + i0, ((c * d + k) * h + j) * w, count, j, k);
+  const [xs = [], ys = [], zs = []] = shape.map((length, axis) =>
+    windowStarts(length, window[axis]!, overlap),
+  );
+  const total = xs.length * ys.length * zs.length;
+  const empty = (): Float32Array<ArrayBuffer> => new Float32Array(channels * w * h * d);
+  /** Slabs [class][z][y][x] of a window, and how far up each begins. */
+  const slabsOf = async function* (part: Float32Array) {
+    let z = 0;
+    for await (const slab of run(part, signal)) {
+      const depth = slab.length / (classes * w * h);
+      yield { slab, z, depth };
+      z += depth;
+    }
+  };
+  if (total === 1) {
+    const [x, y] = shape;
+    for await (const { slab, z, depth } of slabsOf(copyGrid(empty(), image, channels, shape, window))) {
+      if (z === 0) onProgress?.({ loaded: 1, total });
+      const source = { data: slab, shape: [w, h, depth] as const, channels: classes };
+      for (let k = 0; k < Math.min(depth, shape[2] - z); k++)
+        yield copyWindow(source, { start: [0, 0, k], size: [x, y, 1] }, new Float32Array(classes * x * y));
+    }
+    return;
+  }
+  const sums = new RunningSums(shape, window, classes);
+  let loaded = 0;
+  for (const [row, k0] of zs.entries()) {
+    for (const j0 of ys)
+      for (const i0 of xs) {
+        if (signal?.aborted) throw new Aborted(`prediction was stopped after ${loaded} of ${total} windows`);
+        const part = copyWindow(
+          { data: image, shape, channels },
+          { start: [i0, j0, k0], size: window },
+          empty(),
+        );
+        for await (const { slab, z, depth } of slabsOf(part))
+          for (let k = 0; k < depth; k++) sums.add(slab.subarray(k * w * h), depth * w * h, z + k, [i0, j0]);
+        onProgress?.({ loaded: ++loaded, total });
+      }
+    yield* sums.take((zs[row + 1] ?? shape[2]) - k0);
+  }
+}
+
+/** Weighted sums of the logits of windows, for the planes that the current row of them reaches. */
+class RunningSums {
+  /** [z][class][y][x] */
+  readonly #sums: Float32Array<ArrayBuffer>;
+  /** [z][y][x] */
+  readonly #weights: Float32Array<ArrayBuffer>;
+  readonly #gaussians: readonly Float32Array[];
+
+  constructor(
+    readonly shape: Size3,
+    readonly window: Size3,
+    readonly classes: number,
+  ) {
+    this.#gaussians = window.map(gaussian);
+    this.#weights = new Float32Array(shape[0] * shape[1] * Math.min(shape[2], window[2]));
+    this.#sums = new Float32Array(classes * this.#weights.length);
+  }
+
+  /**
+   * Plane z, [class][y][x], of the window with this near corner; what lies beyond the volume counts for nothing.
+   * @param stride from class to class
+   */
+  add(plane: Float32Array, stride: number, z: number, [i0, j0]: readonly [x: number, y: number]): void {
+    const [x, y] = this.shape;
+    const [w, h] = this.window;
+    const [gx, gy, gz] = this.#gaussians as [Float32Array, Float32Array, Float32Array];
+    const { classes } = this;
+    const [sums, weights] = [this.#sums, this.#weights];
+    if (z * x * y >= weights.length) return;
+    const count = Math.min(w, x - i0);
+    for (let c = 0; c < classes; c++)
+      for (let j = 0; j < Math.min(h, y - j0); j++) {
+        const row = gy[j]! * gz[z]!;
+        const from = c * stride + j * w;
+        const to = ((z * classes + c) * y + j0 + j) * x + i0;
+        for (let i = 0; i < count; i++) sums[to + i]! += gx[i]! * row * plane[from + i]!;
+      }
+    for (let j = 0; j < Math.min(h, y - j0); j++) {
+      const row = gy[j]! * gz[z]!;
+      const to = (z * y + j0 + j) * x + i0;
+      for (let i = 0; i < count; i++) weights[to + i]! += gx[i]! * row;
+    }
+  }
+
+  /** The means of so many planes [class][y][x], which all windows have reached; there is room behind them then. */
+  *take(planes: number): Generator<Float32Array<ArrayBuffer>> {
+    const area = this.shape[0] * this.shape[1];
+    const [sums, weights] = [this.#sums, this.#weights];
+    for (let z = 0; z < planes; z++) {
+      const mean = sums.slice(z * this.classes * area, (z + 1) * this.classes * area);
+      for (let c = 0; c < this.classes; c++)
+        for (let at = 0; at < area; at++) mean[c * area + at]! /= weights[z * area + at]!;
+      yield mean;
+    }
+    for (const [array, gone] of [
+      [sums, planes * this.classes * area],
+      [weights, planes * area],
+    ] as const) {
+      array.copyWithin(0, gone);
+      array.fill(0, array.length - gone);
+    }
+  }
 }

@@ -8,6 +8,7 @@ import { beforeAll, expect, test } from 'vitest';
 import { writeNifti } from '../../src/data/nifti.ts';
 import { phantom, phantomLabels } from '../../src/data/phantom.ts';
 import { readSources, segmentVolumes } from '../../src/infer/predict.ts';
+import { inPlanes } from '../support/planes.ts';
 import { cli, temporaryFolder, turned, type Ran } from './support.ts';
 
 const shape = [12, 10, 8] as const;
@@ -165,7 +166,7 @@ test('predict refuses channels of two places, with both files and the distance',
   const model = {
     config: { inChannels: 2, classes: 2 },
     description: {},
-    logits: () => Promise.reject(new Error('was segmented')),
+    planes: inPlanes(() => Promise.reject(new Error('was segmented'))),
   };
   const told = segmentVolumes(model, await readSources(paths));
   await expect(told).rejects.toThrow(/76\.0 mm apart/);

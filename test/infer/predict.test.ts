@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { readNifti, writeNifti } from '../../src/data/nifti.ts';
 import type { Preprocessing } from '../../src/data/preprocessing.ts';
 import { readSources, segmentVolumes, type PredictOptions, type Segmenter } from '../../src/infer/predict.ts';
+import { inPlanes } from '../support/planes.ts';
 
 const preprocessing: Preprocessing = {
   orientation: 'RAS',
@@ -22,12 +23,12 @@ function threshold(given: Partial<Preprocessing> = {}): Segmenter & { shapes: st
     shapes,
     config: { inChannels: 1, classes: 2 },
     description: { preprocessing: { ...preprocessing, ...given } },
-    logits: ({ image, shape }) => {
+    planes: inPlanes(({ image, shape }) => {
       shapes.push(shape.join());
       const result = new Float32Array(2 * image.length);
       image.forEach((value, voxel) => (result[image.length + voxel] = value - 1.5));
-      return Promise.resolve(result);
-    },
+      return result;
+    }),
   };
 }
 

@@ -5,6 +5,7 @@ import type { Region } from '../../src/data/regions.ts';
 import type { PredictOptions } from '../../src/infer/predict.ts';
 import { readSources, segmentVolumes, withUncertainty, type Segmenter } from '../../src/infer/predict.ts';
 import type { Uncertainty } from '../../src/infer/uncertainty.ts';
+import { inPlanes } from '../support/planes.ts';
 import fixture from '../fixtures/uncertainty/uncertainty.json';
 
 const { image, shape, affine, slopes, ramps, expected } = fixture;
@@ -23,13 +24,12 @@ function network(regions?: readonly Region[]): Segmenter {
       },
       regions,
     },
-    logits: ({ image: given, shape: [nx] }) =>
-      Promise.resolve(
-        Float32Array.from({ length: 3 * given.length }, (_, i) => {
-          const [head, voxel] = [Math.floor(i / given.length), i % given.length];
-          return slopes[head]! * given[voxel]! + ramps[head]! * (voxel % nx);
-        }),
-      ),
+    planes: inPlanes(({ image: given, shape: [nx] }) =>
+      Float32Array.from({ length: 3 * given.length }, (_, i) => {
+        const [head, voxel] = [Math.floor(i / given.length), i % given.length];
+        return slopes[head]! * given[voxel]! + ramps[head]! * (voxel % nx);
+      }),
+    ),
   };
 }
 const regions = ['a', 'b', 'c'].map((name, i): Region => ({ name, labels: [i + 1], written: i + 1 }));

@@ -3,6 +3,8 @@ import { afterAll, describe, expect, test } from 'vitest';
 import '../../src/data/source.node.ts';
 import { readNifti, writeNifti } from '../../src/data/nifti.ts';
 import { Ensemble } from '../../src/ensemble.ts';
+import { defaultPreprocessing } from '../../src/data/preprocessing.ts';
+import { argmax, softmax } from '../../src/infer/probabilities.ts';
 import { InvalidModel, InvalidOption } from '../../src/errors.ts';
 import { convertNnunet } from '../../src/interop/nnunet/convert.ts';
 import { openNnunet } from '../../src/interop/nnunet/folder.ts';
@@ -80,6 +82,45 @@ describe('networks of this package', () => {
     expect(first.logits!.data.every((value, at) => Math.abs(value - mean[at]!) < 1e-6)).toBe(true);
     expect(second).toEqual(first);
     expect(first.logits!.data.join()).not.toBe(alone[0]!.join());
+  });
+
+  test('labels come plane by plane and are those of all logits there at once, to the bit', async () => {
+    const size = [11, 9, 7];
+    const values = Float32Array.from({ length: 693 }, (_, i) => Math.sin(i * i));
+    const image = await writeNifti({ data: values, shape: size, affine });
+    const [a, b] = (await Promise.all(models)) as [UNet3D, UNet3D];
+    const files = [
+      { path: 'a.safetensors', source: await a.save() },
+      { path: 'b.safetensors', source: await b.save() },
+    ];
+    using ensemble = await Ensemble.open(files, { device });
+    for (const window of [
+      [4, 4, 4],
+      [12, 10, 8],
+    ] as const) {
+      const raw = (model: UNet3D) => model.predict(image, { window, output: 'logits' });
+      const [first, second] = [(await raw(a)).logits!.data, (await raw(b)).logits!.data];
+      const mean = first.map((value, at) => value + second[at]!).map((value) => value / 2);
+      const seen: number[] = [];
+      const { labels } = await ensemble.predict(image, {
+        window,
+        onProgress: ({ loaded, total }) => seen.push(loaded, total),
+      });
+      expect(Array.from(labels.data)).toEqual(Array.from(argmax(softmax(mean, 2), 2)));
+      expect(new Set(labels.data).size).toBe(2);
+      // 5 x 4 x 3 windows of 4 voxels half over each other, of two networks.
+      expect(seen.slice(-2)).toEqual(window[0] === 4 ? [120, 120] : [2, 2]);
+    }
+
+    using other = await UNet3D.create({ ...options, classes: 5, norm: 'instance', seed: 3 });
+    other.describe({ preprocessing: { ...defaultPreprocessing(1), spacing: [1.3, 2.5, 2] } });
+    const window = [8, 4, 4] as const;
+    for (const how of [{ window }, { window, mirrorAxes: ['z'] }] as const) {
+      const { labels } = await other.predict(image, how);
+      const whole = await other.predict(image, { ...how, output: 'probabilities' });
+      expect(labels).toEqual(whole.labels);
+      expect(new Set(labels.data).size).toBeGreaterThan(1);
+    }
   });
 
   test('that are of different kinds are refused', async () => {
