@@ -1,7 +1,10 @@
 /** Several networks as one: folds of one training, or models that differ in their weights alone. */
 import * as v from 'valibot';
-import { predictEntries } from './call-options.ts';
+import { caseList, evaluateEntries, predictEntries } from './call-options.ts';
 import type { FileEntry } from './data/case.ts';
+import { assertLabelled } from './data/labelled-case.ts';
+import type { PreparedCase } from './data/prepare.ts';
+import { labelCount } from './data/regions.ts';
 import { readText, sourceSchema, type Source } from './data/source.ts';
 import { InvalidModel, InvalidOption } from './errors.ts';
 import { deviceEntries, type DeviceOptions } from './gpu/device-options.ts';
@@ -14,7 +17,9 @@ import {
   type Segmentation,
   withUncertainty,
 } from './infer/predict.ts';
-import type { DenseCase } from './infer/evaluator.ts';
+import type { CaseScore, DenseCase } from './infer/evaluator.ts';
+import { evaluateMean, type ScoredMember } from './infer/mean-scores.ts';
+import type { EvaluateOptions } from './infer/predictor.ts';
 import { meanPlanes, type Member } from './infer/mean-planes.ts';
 import type { Description } from './infer/model.ts';
 import { modelFolders, nnunetEntries, openNnunet, type NnunetModel } from './interop/nnunet/folder.ts';
@@ -26,7 +31,7 @@ import { readJson } from './json.ts';
 import { listed } from './listed.ts';
 import type { Postprocessing } from './metrics/components.ts';
 import type { UNet3DConfig } from './model/config.ts';
-import { assertOptions } from './options.ts';
+import { assertOptions, assertValue } from './options.ts';
 import { openObject } from './schema.ts';
 import type { Size3 } from './size.ts';
 import { openModel, postprocessingSchema, requireConsistent } from './weights/model-file.ts';
@@ -65,6 +70,7 @@ interface Runner {
   readonly description: Description;
   readonly members: readonly string[];
   predict(sources: Source | readonly Source[], options: EnsemblePredictOptions): Promise<Segmentation>;
+  evaluate(cases: readonly PreparedCase[], options: EvaluateOptions): Promise<CaseScore[]>;
   dispose(): void;
 }
 
@@ -133,6 +139,17 @@ export class Ensemble {
     return this.#runner.predict(sources, options);
   }
 
+  /**
+   * Loss, Dice and prediction of each prepared case, as `UNet3D.evaluate` gives them: labels by the mean of the logits,
+   * the loss the mean of the networks' own.
+   * @throws as that; InvalidOption for a folder of nnU-Net, whose images are prepared by its own rules
+   */
+  async evaluate(cases: readonly PreparedCase[], options: EvaluateOptions = {}): Promise<CaseScore[]> {
+    assertOptions('Ensemble.evaluate', evaluateEntries, options);
+    assertValue('Ensemble.evaluate', caseList, cases);
+    return this.#runner.evaluate(cases, options);
+  }
+
   /** Frees everything on the GPU; the device too, unless the caller brought it. Calls that run or wait reject. */
   dispose(): void {
     this.#runner.dispose();
@@ -156,6 +173,12 @@ async function nnunetRunner(model: NnunetModel, device: DeviceOptions): Promise<
       const found = (await predictor.predict(sources, how)) as Segmentation; // fewer than 256 classes: a byte per voxel
       return uncertainty ? withUncertainty(found, { ...description, ...config }, output) : found;
     },
+    evaluate: () =>
+      Promise.reject(
+        new InvalidOption(
+          'these networks follow nnU-Net’s rules and prepare images themselves: predict the files, and compare with the command `evaluate`',
+        ),
+      ),
     dispose: () => predictor.dispose(),
   };
 }
@@ -246,21 +269,20 @@ async function ownRunner(
   const { state, inference } = network;
   /** Whose weights the device holds: of one network alone they stay. */
   let written: ModelFile | undefined;
+  const write = async (file: ModelFile): Promise<void> => {
+    if (written === file) return;
+    written = undefined;
+    await uploadWeights(state, await weightsIn(file));
+    written = file;
+  };
   const planes = (volume: DenseCase, options: PredictOptions): AsyncIterable<Float32Array> => {
-    const members = files.map((file, index): Member => {
-      const prepare = async (): Promise<void> => {
-        if (written === file) return;
-        written = undefined;
-        await uploadWeights(state, await weightsIn(file));
-        written = file;
-      };
-      return {
-        planes: (more) => inference.planes(volume, sizes[index], { ...options, ...more }, prepare),
-        isWhole: inference.isWhole(volume.shape, sizes[index], options),
-      };
-    });
+    const members = files.map((file, index): Member => ({
+      planes: (more) => inference.planes(volume, sizes[index], { ...options, ...more }, () => write(file)),
+      isWhole: inference.isWhole(volume.shape, sizes[index], options),
+    }));
     return meanPlanes(members, volume.shape, config.classes, options.onProgress);
   };
+  const mean = { config, description, planes };
   return {
     config,
     description,
@@ -270,9 +292,24 @@ async function ownRunner(
         throw new InvalidOption('previousStage is for cascades of nnU-Net, and these are none: leave it out');
       assertNoMeanOfLogits(options);
       const turn = { name: 'prediction', signal: options.signal, ahead: () => readSources(sources) };
-      return network.turns.take(turn, (read) =>
-        segmentVolumes({ config, description, planes }, read, options),
-      );
+      return network.turns.take(turn, (read) => segmentVolumes(mean, read, options));
+    },
+    evaluate(cases, options) {
+      const { labels, regions } = description;
+      const values = regions ? Math.max(labels.length, labelCount(regions)) : config.classes;
+      assertLabelled(cases, values, labels);
+      const { precision } = state;
+      const members = files.map((file, index): ScoredMember => {
+        const own = { ...description, inputSize: sizes[index] };
+        return {
+          model: { state, description: own, precision, budget: inference.budget, limits: undefined },
+          prepare: () => write(file),
+        };
+      });
+      return network.turns.take({ name: 'evaluation', signal: options.signal }, () => {
+        inference.release();
+        return evaluateMean(mean, members, cases, options);
+      });
     },
     dispose: () => network.dispose(),
   };

@@ -35,6 +35,7 @@ describe('nnU-Net', async () => {
     // Saved again it follows the same rules.
     const { description } = await openModel(await model.save());
     expect([description.format, description.nnunet]).toEqual([4, ensemble.description.nnunet]);
+    await expect(ensemble.evaluate([])).rejects.toThrow(/predict the files/);
     const refused = (more: object) => model.predict(image, { ...options, ...more });
     await expect(refused({ window: [8, 8, 8] })).rejects.toThrow(InvalidOption);
     const stage = ensemble.predict(image, { ...options, previousStage: image });
@@ -121,6 +122,41 @@ describe('networks of this package', () => {
       expect(labels).toEqual(whole.labels);
       expect(new Set(labels.data).size).toBeGreaterThan(1);
     }
+  });
+
+  test('are scored as one, like one network', async () => {
+    const [a, b] = (await Promise.all(models)) as [UNet3D, UNet3D];
+    const saved = [await a.save(), await b.save()];
+    const files = saved.map((source, index) => ({ path: `${index}.safetensors`, source }));
+    const label = Uint8Array.from(data, (value) => (value > 0 ? 1 : 0));
+    const volume = { image: data, shape: [6, 4, 4], channels: 1, spacing: [2, 2, 2] } as const;
+    const cases = [
+      { id: 'one', ...volume, label },
+      { id: 'two', ...volume, label: label.toReversed() },
+    ];
+    using alone = await Ensemble.open(files.slice(0, 1), { device });
+    expect(await alone.evaluate(cases, { tta: true })).toEqual(await a.evaluate(cases, { tta: true }));
+
+    using ensemble = await Ensemble.open(files, { device });
+    const scores = await ensemble.evaluate(cases);
+    const [first, second] = [await a.evaluate(cases), await b.evaluate(cases)];
+    const logits = [await a.logits(volume), await b.logits(volume)];
+    const mean = logits[0]!.map((value, at) => value + logits[1]![at]!).map((value) => value / 2);
+    const predicted = argmax(softmax(mean, 2), 2);
+    for (const [index, { id, loss, dice, predicted: found }] of scores.entries()) {
+      expect(id).toBe(cases[index]!.id);
+      expect(loss).toBeCloseTo((first[index]!.loss + second[index]!.loss) / 2, 6);
+      expect(found).toEqual(predicted);
+      const truth = cases[index]!.label;
+      for (const value of [0, 1]) {
+        const count = (where: (voxel: number) => boolean) => [...predicted.keys()].filter(where).length;
+        const both = count((voxel) => predicted[voxel] === value && truth[voxel] === value);
+        const either = count((v) => predicted[v] === value) + count((v) => truth[v] === value);
+        expect(dice[value]).toBeCloseTo((2 * both) / either, 6);
+      }
+    }
+    const unknown = { ...cases[0]!, label: label.map(() => 7) };
+    await expect(ensemble.evaluate([unknown])).rejects.toThrow(/Case "one"/);
   });
 
   test('that are of different kinds are refused', async () => {
