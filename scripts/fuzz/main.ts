@@ -28,7 +28,7 @@ for (const kind of chosen) {
   for (let from = first; from < first + count; from += 1000) {
     const part = await fuzz(kind, { seed, count: Math.min(1000, first + count - from), first: from });
     console.log(`from ${from}: ${summary(part)}`);
-    for (const fault of [...part.faults, ...part.slow].slice(0, 20)) console.log(`  ${fault}`);
+    for (const fault of part.faults.slice(0, 20)) console.log(`  ${fault}`);
     if (part.faults.length > 0) process.exitCode = 1;
   }
 }
