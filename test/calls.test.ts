@@ -353,6 +353,11 @@ const calls: Readonly<Record<string, PublicCall>> = {
   readHeader: { call: worker.readHeader, values: [nifti] },
   filesInZip: { call: worker.filesInZip, values: [new Uint8Array(22)] },
   modelFolders: { call: worker.modelFolders, values: [files] },
+  cascadeIn: { call: worker.cascadeIn, values: [[{ path: 'a.json', source: new Uint8Array(1) }]] },
+  preprocessingFor: {
+    call: worker.preprocessingFor,
+    values: [{ configuration: { spacing: [1, 1, 1], normalization: [] }, transpose: [0, 1, 2] }],
+  },
   mergedNames: { call: worker.mergedNames, values: [[]] },
   nnunetPreprocessing: {
     call: library.nnunetPreprocessing,

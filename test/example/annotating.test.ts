@@ -195,7 +195,7 @@ test('scans without labels are drawn on, kept, saved on their grids, trained on 
   await page.getByRole('button', { name: 'Accept all of it' }).click();
   await page.getByText('The whole case is complete:').waitFor();
   await page.getByRole('button', { name: 'Go on training from the present network' }).click();
-  await page.getByText('It goes on from the weights of another network').waitFor();
+  await page.getByText('It goes on from the weights of your data, ').waitFor();
   await train();
   await expect.poll(() => page.locator('.annotate tbody tr').count(), { timeout: 60_000 }).toBe(2);
   expect(complaints).toEqual([]);

@@ -2,13 +2,46 @@
 import * as v from 'valibot';
 import { beforeEach, expect, test, vi } from 'vitest';
 import { projectSchema, recordOf } from '../../examples/browser/src/kept/project-format.ts';
-import { nnunetAugmentation, type FitOptions } from '../../src/index.ts';
+import { completeConfig, nnunetAugmentation, type FitOptions } from '../../src/index.ts';
 import { forgetAll, privateStore, stubBrowser } from '../support/page-store.ts';
 
 const weights = Uint8Array.of(1, 2, 3, 4);
 
-/** Networks that have been made, with the weights that they took over; training ends by the loss of their worker. */
-const networks: { taken: Uint8Array | undefined; asked: FitOptions | undefined }[] = [];
+/** A network as nothing in the page's own settings makes one, with its way of preparing cases. */
+const given = {
+  bytes: weights,
+  from: {
+    name: 'other.safetensors',
+    config: completeConfig({
+      inChannels: 1,
+      classes: 4,
+      features: [4, 12],
+      block: 'residual',
+      norm: 'batch',
+      kernels: [
+        [3, 3, 1],
+        [3, 3, 3],
+      ],
+      strides: [[2, 2, 1]],
+    }),
+    heads: 'new',
+    freeze: 'encoder',
+  },
+  preprocessing: {
+    orientation: 'RAS',
+    spacing: [1, 1, 3],
+    normalization: ['min-max'],
+    padding: 'zeros at the far end',
+  },
+} as const;
+
+/** Networks that have been made, with what was asked of them; training ends by the loss of their worker. */
+const networks: {
+  readonly created: object;
+  taken: Uint8Array | undefined;
+  heads: string | undefined;
+  asked: FitOptions | undefined;
+}[] = [];
 
 vi.mock('../../examples/browser/src/kept/database.ts', () => import('../support/page-store.ts'));
 vi.mock('../../examples/browser/src/prepared-cases.ts', () => ({
@@ -23,14 +56,17 @@ vi.mock('unet3d-gpu/worker', async (original) => {
   class UNet3D {
     taken: Uint8Array | undefined;
     asked: FitOptions | undefined;
+    heads: string | undefined;
+    constructor(readonly created: object) {}
     adapter = 'none';
-    static create(): Promise<UNet3D> {
-      const network = new UNet3D();
+    static create(options: object): Promise<UNet3D> {
+      const network = new UNet3D(options);
       networks.push(network);
       return Promise.resolve(network);
     }
-    takeWeights(bytes: Uint8Array): Promise<string[]> {
+    takeWeights(bytes: Uint8Array, { heads }: { heads?: string } = {}): Promise<string[]> {
       this.taken = bytes;
+      this.heads = heads;
       return Promise.resolve([]);
     }
     fit(_cases: unknown, options: FitOptions): Promise<never> {
@@ -63,7 +99,7 @@ beforeEach(() => {
 
 const file = (name: string): File => new File([name], name);
 
-test('a training that begins with given weights has them again before its first checkpoint, after a loss and a reload', async () => {
+test('a training that begins with a given network is of that network, again before its first checkpoint, after a loss and a reload', async () => {
   const first = await page();
   first.state.cases = ['a', 'b'].map((id) => ({
     id,
@@ -72,7 +108,7 @@ test('a training that begins with given weights has them again before its first 
     label: file(`${id}_label.nii`),
     part: 'train' as const,
   }));
-  await first.begin(weights);
+  await first.begin(given);
   expect(first.state.run!.phase).toBe('paused');
   expect(networks.map(({ taken }) => taken)).toEqual([weights]);
   await first.goOn();
@@ -83,13 +119,32 @@ test('a training that begins with given weights has them again before its first 
   await second.reopen(id);
   await vi.waitFor(() => expect(second.state.run!.phase).toBe('paused'), { timeout: 60_000 });
   expect(networks.length).toBeGreaterThan(2);
-  expect(networks.every(({ taken }) => taken?.join() === weights.join())).toBe(true);
+  for (const { created, taken, heads, asked } of networks) {
+    expect({ taken: [...taken!], heads, freeze: asked?.freeze }).toEqual({
+      taken: [...weights],
+      heads: 'new',
+      freeze: 'encoder',
+    });
+    expect(created).toMatchObject({
+      ...given.from.config,
+      classes: 2, // of the data
+      preprocessing: given.preprocessing,
+    });
+  }
+  expect(second.state.run!.record.settings.features).toEqual([4, 12]);
+
+  // The data's own way of preparing cases, and what new weights begin with, are still there.
+  expect(second.state.preprocessing).not.toEqual(given.preprocessing);
+  await second.begin();
+  const anew = networks.at(-1)!;
+  expect([anew.taken, anew.asked!.freeze]).toEqual([undefined, undefined]);
+  expect(anew.created).toMatchObject({ norm: 'instance', preprocessing: second.state.preprocessing });
 });
 
 test('a training whose beginning is no longer kept says so, and does not begin with other weights', async () => {
   const first = await page();
   first.state.cases = [{ id: 'a', subject: 'a', images: [file('a')], label: file('b'), part: 'train' }];
-  await first.begin(weights);
+  await first.begin(given);
   const { id } = first.state.run!;
   const store = await privateStore();
   for (const name of await store.list()) await store.remove(name);

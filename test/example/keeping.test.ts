@@ -7,8 +7,19 @@ import { join } from 'node:path';
 import { chromium as playwright, type Browser, type BrowserContext, type Page } from 'playwright';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { chromium } from '../../scripts/chromium.ts';
-import { exportOnnx, NnunetPredictor, readNifti, UNet3D } from '../../src/node.ts';
+import { initialValues, layoutParameters } from '../../src/model/parameters.ts';
+import {
+  completeConfig,
+  defaultPreprocessing,
+  exportOnnx,
+  NnunetPredictor,
+  openNnunet,
+  readNifti,
+  UNet3D,
+} from '../../src/node.ts';
+import { readModel, writeModel } from '../../src/weights/model-file.ts';
 import { cascade, cascadeImages, hasCascade } from '../support/cascade.ts';
+import { nnunetFixture } from '../support/interop.ts';
 import { picked, tidyFolder } from '../support/page-files.ts';
 import { serveExample, type Site } from '../support/site.ts';
 import { journeyTimeout, patience } from '../support/visit.ts';
@@ -199,6 +210,95 @@ test(
   },
   journeyTimeout,
 );
+
+/** A page with the cases of the folder, of somebody who keeps nothing of this. */
+async function withCases(from = folder): Promise<Page> {
+  const page = await openTab(visitor);
+  await page.getByLabel('Choose a folder').setInputFiles(from);
+  await page.getByRole('button', { name: 'Next: look at the cases' }).waitFor();
+  return page;
+}
+
+/** Opens a model, and begins a training with its network. Gives back what came of it. */
+async function tuned(page: Page, name: string, file: Uint8Array, keepEncoder: boolean) {
+  await view(page, 'Use');
+  await page.getByLabel('Open a model file').setInputFiles(picked(name, file));
+  await page.getByText(new RegExp(`^${name}.* It reads one image and finds`)).waitFor();
+  await view(page, 'Train');
+  await page.getByLabel('Begin with').selectOption('open');
+  await page.getByLabel('Keep the encoder as it is').setChecked(keepEncoder);
+  await page.getByLabel('Epochs').fill('1');
+  await page.getByLabel('Epochs').press('Tab');
+  await page.getByRole('button', { name: 'Start training' }).click();
+  await page.getByText(`It goes on from the weights of ${name}, with new heads`).waitFor();
+  await page.getByText('Done after 1 epoch.').waitFor();
+  return readModel(
+    await downloaded(page, () => page.getByRole('button', { name: 'Download the model' }).click()),
+  );
+}
+
+test("a training begins with an opened network of another kind than the page's, for other classes, its encoder kept", async ({
+  skip,
+}) => {
+  if (!browser) return skip('no Chromium for this machine');
+  const config = completeConfig({
+    ...{ inChannels: 1, classes: 3, features: [4, 8], block: 'residual', norm: 'batch', down: 'conv' },
+    kernels: [
+      [3, 3, 1],
+      [3, 3, 3],
+    ],
+    strides: [[2, 2, 1]],
+  });
+  const preprocessing = { ...defaultPreprocessing(1), normalization: ['min-max'] } as const;
+  const { parameters, parameterWords, statisticsWords } = layoutParameters(config);
+  const given = {
+    parameters: initialValues(parameters, parameterWords, 7),
+    statistics: new Float32Array(statisticsWords).fill(0.5),
+  };
+  const file = await writeModel({ config, labels: [], channels: [], preprocessing }, given);
+  const page = await withCases();
+  const { description, weights: learnt } = await tuned(page, 'residual.safetensors', file, true);
+  await page.close();
+  expect(description).toMatchObject({ config: { ...config, classes: 6 }, preprocessing });
+  const changed = { encoder: 0, decoder: 0 };
+  const layout = layoutParameters(description.config);
+  for (const part of ['parameters', 'statistics'] as const)
+    for (const { name, offset, length } of layoutParameters(config)[part].values()) {
+      const now = layout[part].get(name)!.offset;
+      const before = given[part].subarray(offset, offset + length);
+      const isSame = before.every((value, at) => value === learnt[part][now + at]);
+      if (!isSame) changed[name.startsWith('encoder.') ? 'encoder' : 'decoder']++;
+    }
+  expect(changed.encoder).toBe(0);
+  expect(changed.decoder).toBeGreaterThan(2);
+});
+
+test('a training begins with one fold of nnU-Net, prepared as its plans say, and with several it is told why not', async ({
+  skip,
+}) => {
+  const [single, several] = [await nnunetFixture('resenc'), await nnunetFixture('plain-iso')];
+  if (!browser || !single || !several)
+    return skip('no Chromium for this machine, or no fixtures beside the checkout');
+  const zipped = ({ files }: typeof single) =>
+    zipOf(files.map(({ path, source }) => ({ path, content: source as Uint8Array })));
+  const { config, plans } = await openNnunet(single.files);
+  const [d0, d1, d2] = plans.configuration.spacing;
+  const cases = await tidyFolder([d2, d1, d0]);
+  const page = await withCases(cases);
+  await view(page, 'Use');
+  await page.getByLabel('Open a model file').setInputFiles(picked('folds.zip', await zipped(several)));
+  await page.getByText('folds.zip (nnU-Net').waitFor();
+  await view(page, 'Train');
+  await page
+    .getByText('No training can begin with folds.zip: it is the mean of 2 folds: open its folder')
+    .waitFor();
+  expect(await page.getByLabel('Begin with').count()).toBe(0);
+  const { description } = await tuned(page, 'fold.zip', await zipped(single), false);
+  await page.close();
+  rmSync(cases, { recursive: true });
+  expect(description.config).toEqual({ ...config, classes: 6 });
+  expect(description.preprocessing).toMatchObject({ crop: 'non-zero', spacing: [d2, d1, d0] });
+});
 
 /** Runs in the page: its database cannot be opened, as while the disk has an error. */
 function withoutDatabase(): void {

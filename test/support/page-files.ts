@@ -29,8 +29,14 @@ export const shape: [number, number, number] = [10, 8, 6];
 /** What unknown voxels hold: in the tidy files, as dataset.json says, and in the others, as a visitor has to say. */
 const unknown = { tidy: 255, odd: 200 };
 
-function volumes(subject: number) {
-  const { image, labels, affine } = phantom(subject, { shape });
+/** Millimetres along x, y, z. */
+type Spacing = readonly [number, number, number];
+
+function volumes(subject: number, spacing?: Spacing) {
+  const made = phantom(subject, { shape });
+  const { image, labels } = made;
+  const [x, y, z] = spacing ?? [];
+  const affine = spacing ? [x!, 0, 0, 0, 0, y!, 0, 0, 0, 0, z!, 0, 0, 0, 0, 1] : made.affine;
   const marked = (value: number) =>
     Float32Array.from(labels, (label, at) => (at % shape[0] < unknownColumns ? value : label));
   const volume = (data: Float32Array) => ({ data, shape: [...shape], affine });
@@ -41,11 +47,11 @@ type Volume = ReturnType<typeof volumes>['image'];
 const file = async (volume: Volume, gzip: boolean): Promise<Uint8Array> => writeNifti(volume, { gzip });
 
 /** Three cases in nnU-Net's layout; the folder. */
-export async function tidyFolder(): Promise<string> {
+export async function tidyFolder(spacing?: Spacing): Promise<string> {
   const folder = mkdtempSync(join(tmpdir(), 'unet3d-page-'));
   for (const name of ['imagesTr', 'labelsTr']) mkdirSync(join(folder, name));
   for (const subject of [1, 2, 3]) {
-    const { image, tidy } = volumes(subject);
+    const { image, tidy } = volumes(subject, spacing);
     writeFileSync(join(folder, `imagesTr/case_${subject}_0000.nii.gz`), await file(image, true));
     writeFileSync(join(folder, `labelsTr/case_${subject}.nii.gz`), await file(tidy, true));
   }

@@ -220,7 +220,8 @@ export function dataView(open: (view: 'See' | 'Annotate') => void): DataView {
     if (!isThere) return;
     state.settings = structuredClone(record.settings);
     state.chosen = choicesOf(record.settings);
-    state.preprocessing = structuredClone(record.preprocessing);
+    // Of a network that it began with, it is not the data's.
+    if (!record.from) state.preprocessing = structuredClone(record.preprocessing);
     changed();
   }
   const annotate: DataView['annotate'] = (labels) => intake.cases.annotate(labels, classNames(classCount()));

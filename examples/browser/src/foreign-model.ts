@@ -1,4 +1,5 @@
 /** A model that is not one file of this package: nnU-Net's folders, bundles of MONAI, several networks as one. */
+import type { Start } from './beginning.ts';
 import type { PredictOptions, Source } from 'unet3d-gpu/worker';
 import type { ForeignFacts, ForeignLabels, ForeignRequests } from './foreign.worker.ts';
 import type { ModelSource } from './model-source.ts';
@@ -27,14 +28,17 @@ export class ForeignModel {
   readonly config: ForeignFacts['config'];
   readonly description: ForeignFacts['description'];
   readonly kind: string;
+  /** What a training that begins with it needs to know, or why none can. */
+  readonly start: Start | string;
   readonly #input: ForeignRequests['open'];
   #opened: Promise<Opened> | undefined;
 
-  private constructor(input: ForeignRequests['open'], { config, description, kind }: ForeignFacts) {
+  private constructor(input: ForeignRequests['open'], { config, description, kind, start }: ForeignFacts) {
     this.#input = input;
     this.config = config;
     this.description = description;
     this.kind = kind;
+    this.start = start;
   }
 
   /**
@@ -67,6 +71,11 @@ export class ForeignModel {
       if (this.#opened === model) this.release(); // another call may have opened it anew already
       return ask(this.#open());
     }
+  }
+
+  /** The bytes of model.safetensors, to begin a training with. */
+  async save(): Promise<Uint8Array> {
+    return (await this.#open()).calls.call('save', undefined) as Promise<Uint8Array>;
   }
 
   #open(): Promise<Opened> {

@@ -1,5 +1,7 @@
 /** Holds a model of another tool, or several networks as one, and segments with it off the page's thread. */
 import {
+  convertMonai,
+  convertNnunet,
   Ensemble,
   mergedNames,
   metadataPath,
@@ -8,14 +10,16 @@ import {
   NnunetPredictor,
   openMonai,
   openNnunet,
+  preprocessingFor,
   segmentAsTotalSegmentator,
   type NnunetModel,
   type Region,
   type Segmentation,
   type Source,
 } from 'unet3d-gpu/worker';
+import type { Start } from './beginning.ts';
 import { pathsOf, type ModelSource } from './model-source.ts';
-import { counted } from './dom.ts';
+import { counted, messageOf } from './dom.ts';
 import { serve } from './worker-jobs.ts';
 
 export interface ForeignFacts {
@@ -23,6 +27,8 @@ export interface ForeignFacts {
   readonly description: { readonly labels: readonly string[]; readonly regions?: readonly Region[] };
   /** What it is, for people. */
   readonly kind: string;
+  /** What a training that begins with it needs to know, or why none can. */
+  readonly start: Start | string;
 }
 
 export type ForeignLabels = Pick<Segmentation<Uint8Array | Uint16Array>, 'labels' | 'warnings'>;
@@ -31,6 +37,7 @@ export type ForeignLabels = Pick<Segmentation<Uint8Array | Uint16Array>, 'labels
 export interface ForeignRequests {
   open: { readonly files: ModelSource; readonly folder: string | undefined };
   predict: { readonly sources: readonly Source[] };
+  save: undefined;
 }
 
 interface Options {
@@ -39,6 +46,8 @@ interface Options {
 }
 
 let predict: ((sources: readonly Source[], options: Options) => Promise<ForeignLabels>) | undefined;
+/** The bytes of model.safetensors, where `start` does not say that there are none. */
+let save: (() => Promise<Uint8Array<ArrayBuffer>>) | undefined;
 
 async function open({ files, folder }: ForeignRequests['open']): Promise<ForeignFacts> {
   const paths = await pathsOf(files);
@@ -57,6 +66,7 @@ async function open({ files, folder }: ForeignRequests['open']): Promise<Foreign
     config,
     description: { labels: description.labels ?? [] },
     kind: `The mean of ${counted(members.length, 'network')}`,
+    start: `it is the mean of ${counted(members.length, 'network')}: open one of them alone, by its model file`,
   };
 }
 
@@ -78,6 +88,7 @@ async function openAsNnunet(files: ModelSource, folder: string | undefined): Pro
     );
   const predictor = await NnunetPredictor.of(model);
   predict = (sources, options) => predictor.predict(sources, options);
+  save = () => convertNnunet(model);
   const labels = namesOf(model);
   const { heads, regions } = model.labels;
   const folds = model.folds.map((fold) => fold.name).join(', ');
@@ -85,7 +96,22 @@ async function openAsNnunet(files: ModelSource, folder: string | undefined): Pro
     config: { inChannels: model.labels.channels.length, classes: labels.length },
     description: { labels, ...(regions && { regions: heads }) },
     kind: `nnU-Net, ${dataset}, ${model.previous ? `${previousStage}, then ` : ''}${name}, fold${model.folds.length === 1 ? '' : 's'} ${folds}`,
+    start: startOfNnunet(model),
   };
+}
+
+function startOfNnunet({ plans, previous, folds, config }: NnunetModel): Start | string {
+  const [first] = folds;
+  if (previous ?? plans.configuration.previousStage)
+    return 'it is a cascade of two networks, of which the second reads labels of the first: open the first alone, or a model that is no cascade';
+  if (folds.length > 1)
+    return `it is the mean of ${folds.length} folds: open its folder or zip archive with one fold in it, such as fold_${first!.name}`;
+  const [d0, d1, d2] = plans.configuration.patch;
+  try {
+    return { config, preprocessing: preprocessingFor(plans), patch: [d2, d1, d0] };
+  } catch (error) {
+    return messageOf(error);
+  }
 }
 
 async function openAsMonai(files: ModelSource): Promise<ForeignFacts> {
@@ -96,8 +122,9 @@ async function openAsMonai(files: ModelSource): Promise<ForeignFacts> {
     );
   const predictor = await MonaiPredictor.of(model);
   predict = (sources, options) => predictor.predict(sources, options);
+  save = () => convertMonai(model);
   const { config, kind } = model.network;
-  return { config, description: { labels: model.labels }, kind: `${kind} of MONAI` };
+  return { config, description: { labels: model.labels }, kind: `${kind} of MONAI`, start: { config } };
 }
 
 async function openTotalSegmentator(files: ModelSource, folders: readonly string[]): Promise<ForeignFacts> {
@@ -110,6 +137,7 @@ async function openTotalSegmentator(files: ModelSource, folders: readonly string
     config: { inChannels: 1, classes: labels.length },
     description: { labels },
     kind: `TotalSegmentator's way, ${parts.length} parts`,
+    start: `it is ${parts.length} networks, each for other classes: open one of them alone`,
   };
 }
 
@@ -123,8 +151,10 @@ serve(
       });
       return { labels, warnings };
     },
+    save: () => save!(),
   },
   (result) => {
+    if (result instanceof Uint8Array) return [result.buffer as ArrayBuffer];
     const { labels } = result as Partial<ForeignLabels>;
     return labels ? [labels.data.buffer as ArrayBuffer] : [];
   },

@@ -2,6 +2,7 @@
  * A network that does not die with its GPU: where the device or its worker is lost, it is loaded anew from where its
  * weights are kept, and the call is made again.
  */
+import type { Start } from './beginning.ts';
 import {
   Aborted,
   DeviceLost,
@@ -47,6 +48,11 @@ export class KeptModel {
 
   evaluate(...args: Parameters<UNet3D['evaluate']>): ReturnType<UNet3D['evaluate']> {
     return this.#with((network) => network.evaluate(...args));
+  }
+
+  /** What a training that begins with it needs to know. */
+  get start(): Start {
+    return { config: this.config, preprocessing: this.description.preprocessing };
   }
 
   /** What it runs on. */

@@ -37,7 +37,12 @@ export function lossOf(
 }
 
 /** x, y, z of the largest prepared volume on every axis. */
-export const largestShape = (): Size3 => state.decision?.largest ?? [1, 1, 1];
+export function largestShape(): Size3 {
+  const print = state.report?.fingerprint;
+  const prepared = state.beginning?.start.preprocessing;
+  if (print && prepared) return nnunetPreprocessing(print, state.channels, prepared.spacing).largest;
+  return state.decision?.largest ?? [1, 1, 1];
+}
 
 export const classCount = (): number => {
   const values = (state.report?.fingerprint?.classes ?? [])
@@ -51,14 +56,20 @@ export const channelCount = (): number => state.report?.fingerprint?.intensities
 /** What the network finds: classes, or regions where these overlap. */
 const headCount = (): number => state.regions?.length ?? classCount();
 
-export const config = (): UNet3DConfig => networkOf(channelCount(), headCount(), state.settings);
+export const config = (): UNet3DConfig =>
+  networkOf(channelCount(), headCount(), state.settings, state.beginning?.start.config);
 
-/** Instance norm: what is seen in a preview is what the network does in training, whatever the batch. */
+/**
+ * Instance norm: what is seen in a preview is what the network does in training, whatever the batch.
+ * @param from the network that it begins with, whatever the features
+ */
 export const networkOf = (
   inChannels: number,
   heads: number,
   { features }: Pick<Settings, 'features'>,
-): UNet3DConfig => completeConfig({ inChannels, classes: heads, features, norm: 'instance' });
+  from?: UNet3DConfig,
+): UNet3DConfig =>
+  completeConfig({ ...(from ?? { features, norm: 'instance' }), inChannels, classes: heads });
 
 /**
  * Sets preprocessing, and the settings that nobody has chosen, from what was found in the files.
@@ -79,8 +90,10 @@ export function chooseDefaults(device: DeviceFacts | undefined, channels: readon
   settings.memory = Number(((device?.budget ?? 4 * GiB) / GiB).toFixed(1));
   const voxels = shape[0] * shape[1] * shape[2];
   const side = (length: number): number => Math.min(length, 32);
-  settings.patch =
+  const cut: Settings['patch'] =
     software && voxels > softwareVoxels ? [side(shape[0]), side(shape[1]), side(shape[2])] : undefined;
+  const learnt = state.beginning?.start.patch;
+  settings.patch = learnt ? [...learnt] : cut;
   const training = state.cases.filter(({ part }) => part === 'train').length;
   const steps = wantedSteps[software ? 'software' : 'hardware'];
   const batchSize = chosen.batchSize ?? settings.batchSize;
@@ -171,6 +184,15 @@ export interface Planned {
   readonly alternatives: readonly Alternative[];
 }
 
+/** Steps near one that fit; the width of a network that a training begins with is given. */
+function nearest(...[wish, budget, planner]: Parameters<typeof alternatives>): Alternative[] {
+  if (!state.beginning) return alternatives(wish, budget, planner);
+  const width = wish.config.features.join();
+  return alternatives(wish, budget, planner, 12)
+    .filter(({ config: { features } }) => features.join() === width)
+    .slice(0, 3);
+}
+
 /** What one training step takes, and what would fit if it does not. */
 export function plan(device: DeviceFacts): Planned {
   const { settings } = state;
@@ -183,6 +205,7 @@ export function plan(device: DeviceFacts): Planned {
     loss: lossShape(lossOf(settings, state.regions), network.classes),
     optimizer: adam(),
     ...augmentedStep(settings.augmentation, largestShape()),
+    freeze: state.beginning?.freeze,
   };
   const budget = settings.memory * GiB;
   try {
@@ -193,7 +216,7 @@ export function plan(device: DeviceFacts): Planned {
       bytes: peakBytes,
       flops,
       ...(peakBytes > budget && { problem: text }),
-      alternatives: peakBytes > budget ? alternatives(wish, budget, planner) : [],
+      alternatives: peakBytes > budget ? nearest(wish, budget, planner) : [],
     };
   } catch (error) {
     if (!(error instanceof OutOfMemory)) throw error;
@@ -202,7 +225,7 @@ export function plan(device: DeviceFacts): Planned {
       bytes: error.planned,
       flops: NaN,
       problem: error.message,
-      alternatives: alternatives(wish, budget, planner),
+      alternatives: nearest(wish, budget, planner),
     };
   }
 }

@@ -1,5 +1,6 @@
 /** The training at hand: begun, opened again, closed, renamed, discarded; one at a time, whatever view is shown. */
 import { Aborted } from 'unet3d-gpu/worker';
+import type { Given } from './beginning.ts';
 import { messageOf } from './dom.ts';
 import { KeptModel } from './kept-model.ts';
 import type { DataRecord } from './kept/database.ts';
@@ -51,11 +52,12 @@ export const isOnlyHere = (run: Run): boolean => !run.kept || run.files.onlyInMe
 
 /**
  * Begins a training on the data and with the settings of the page as they are now.
- * @param from bytes of a model whose weights it begins with, but for heads of other classes
+ * @param given the network that it begins with; without, with new weights
  */
-export async function begin(from?: Uint8Array): Promise<void> {
+export async function begin(given?: Given): Promise<void> {
   closeRun();
   const { settings, preprocessing, regions, ignoreLabel } = state;
+  const features = given?.from.config.features ?? settings.features;
   const used = state.cases.filter(({ part, label }) => part !== 'unused' && label);
   const plain = used.map(({ part: _part, ...item }) => item);
   const data: DataRecord = { id: dataKey(plain), name: state.name, cases: plain };
@@ -73,9 +75,9 @@ export async function begin(from?: Uint8Array): Promise<void> {
       ignoreLabel,
       channels: channelCount(),
       channelNames: [...state.channels],
-      settings: structuredClone(settings),
-      preprocessing: structuredClone(preprocessing),
-      ...(from && { continues: true }),
+      settings: structuredClone({ ...settings, features: [...features] }),
+      preprocessing: structuredClone(given?.preprocessing ?? preprocessing),
+      ...(given && { continues: true, from: structuredClone(given.from) }),
       history: [],
     },
     data,
@@ -84,7 +86,7 @@ export async function begin(from?: Uint8Array): Promise<void> {
   takeRun(run);
   try {
     run.hold(await claim(run.id));
-    if (from) await run.files.save(startName, from as Uint8Array<ArrayBuffer>);
+    if (given) await run.files.save(startName, given.bytes as Uint8Array<ArrayBuffer>);
     await setUp(run);
     await keepRun(run.record, data).then(
       () => (run.kept = true),

@@ -2,6 +2,8 @@
 import { formatBytes, type Alternative } from 'unet3d-gpu/worker';
 import { labelsTaken } from './annotate/labels.ts';
 import { describeAugmentation, type AugmentationChoice } from './augmentation.ts';
+import { beginningFields } from './beginning-fields.ts';
+import { givenNetwork } from './beginning.ts';
 import type { DeviceFacts } from './device.ts';
 import { button, el, field, fill, number, select } from './dom.ts';
 import { largestShape, plan, settingsOf } from './planning.ts';
@@ -52,8 +54,11 @@ export function settingsForm(gpu: DeviceFacts | undefined): HTMLElement {
     'aria-live': 'polite',
     'aria-label': 'Planned memory',
   });
-  const go = button('Start training', () => labelsTaken().then(() => begin()), { className: 'primary' });
+  const go = button('Start training', () => labelsTaken().then(givenNetwork).then(begin), {
+    className: 'primary',
+  });
 
+  const redraw = (): void => page.replaceWith(settingsForm(gpu));
   const patchText = (): string => settings.patch?.join(',') ?? '';
   function replan(): void {
     const { size, bytes, flops, problem, alternatives } = plan(gpu!);
@@ -87,7 +92,7 @@ export function settingsForm(gpu: DeviceFacts | undefined): HTMLElement {
           alternatives.map((fitting) =>
             button(describe(fitting), () => {
               choose(settingsOf(fitting));
-              page.replaceWith(settingsForm(gpu));
+              redraw();
             }),
           ),
         ),
@@ -121,17 +126,19 @@ export function settingsForm(gpu: DeviceFacts | undefined): HTMLElement {
       'form',
       { className: 'panel form', onsubmit: (event: Event) => event.preventDefault() },
       el('h2', {}, 'Settings'),
+      beginningFields(redraw),
       field(
         'Epochs',
         number(settings.epochs, { min: 1, max: 10000 }, set('epochs')),
         'Times that each case is seen.',
       ),
       field('Batch size', number(settings.batchSize, { min: 1, max: 64 }, set('batchSize'))),
-      field(
-        'Features per level',
-        select(widths, settings.features.join(), (text) => set('features')(numbers(text))),
-        'More learn more, and take more memory and time.',
-      ),
+      !state.beginning &&
+        field(
+          'Features per level',
+          select(widths, settings.features.join(), (text) => set('features')(numbers(text))),
+          'More learn more, and take more memory and time.',
+        ),
       field(
         'Volumes',
         select(patches, patchText(), (text) =>

@@ -4,6 +4,7 @@
  */
 import type { Case, DatasetReport, Preprocessing, PreprocessingDecision, Region } from 'unet3d-gpu/worker';
 import type { AugmentationChoice } from './augmentation.ts';
+import type { Chosen, Start } from './beginning.ts';
 import type { ForeignModel } from './foreign-model.ts';
 import type { KeptModel } from './kept-model.ts';
 import type { Run } from './run.ts';
@@ -81,6 +82,8 @@ export interface State {
   settings: Settings;
   /** What of the settings a person has chosen for these data: no default takes its place. */
   chosen: Partial<Choices>;
+  /** How the next training begins with the open network; undefined where it begins with new weights. */
+  beginning: (Chosen & { readonly start: Start }) | undefined;
   preprocessing: Preprocessing;
   /** Why it is so, and how large that makes volumes; of the data at hand. */
   decision: PreprocessingDecision | undefined;
@@ -118,6 +121,7 @@ export const state: State = {
     classWeights: [],
   },
   chosen: {},
+  beginning: undefined,
   preprocessing: {
     orientation: 'RAS',
     spacing: null,
@@ -166,6 +170,7 @@ export function openModel(model: OpenModel | undefined, modelName = '', modelRun
   if (model !== state.model) {
     state.model?.dispose();
     state.predictions.clear();
+    state.beginning = undefined;
   }
   Object.assign(state, { model, modelName, modelRun });
   changed();

@@ -13,16 +13,16 @@ export function trainView(toUse: () => void): View {
   const page = el('div');
   let shown: Run | 'nothing' | 'settings' | undefined;
   let panel: View | undefined;
-  let report = state.report;
+  let { report, model } = state;
 
   function draw(): void {
     const ready = state.cases.some(({ part }) => part === 'train');
     const next = state.run ?? (ready ? 'settings' : 'nothing');
-    // Labels that were drawn may come when the settings are shown already.
-    const isNew = next === 'settings' && report !== state.report;
+    // Labels that were drawn, and a model that is being opened, may come when the settings are shown already.
+    const isNew = next === 'settings' && (report !== state.report || model !== state.model);
     if (next === shown && !isNew) return;
     shown = next;
-    report = state.report;
+    ({ report, model } = state);
     panel?.dispose();
     panel = undefined;
     if (next === 'nothing')

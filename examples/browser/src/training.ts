@@ -24,11 +24,11 @@ export async function setUp(run: Run): Promise<void> {
 
 /** As the training began, with the weights that it was given. */
 async function newNetwork(run: Run): Promise<UNet3D> {
-  const { settings, preprocessing, labels, regions, channels } = run.record;
+  const { settings, preprocessing, labels, regions, channels, from } = run.record;
   takeGpu();
   const start = await startOf(run);
   const network = await UNet3D.create({
-    ...networkOf(channels, run.heads, settings),
+    ...networkOf(channels, run.heads, settings, from?.config),
     labels,
     ...(regions && { regions }),
     seed: settings.seed,
@@ -38,8 +38,10 @@ async function newNetwork(run: Run): Promise<UNet3D> {
   });
   if (!start) return network;
   try {
-    const anew = await network.takeWeights(start);
-    run.log(`It goes on from the weights of another network${anew.length > 0 ? ', with new heads' : ''}`);
+    const anew = await network.takeWeights(start, { heads: from?.heads ?? 'auto' });
+    run.log(
+      `It goes on from the weights of ${from?.name ?? 'another network'}${anew.length > 0 ? ', with new heads' : ''}`,
+    );
   } catch (error) {
     network.dispose();
     throw error;
@@ -94,6 +96,7 @@ export async function train(run: Run, resume: boolean, tune?: boolean): Promise<
       transfer: true,
       signal,
       resume,
+      ...(run.record.from?.freeze && { freeze: run.record.from.freeze }),
       onEvent: (event) => {
         begun = true;
         take(run, event);

@@ -2,14 +2,22 @@
 import type { Normalization } from '../../data/normalize.ts';
 import type { Preprocessing } from '../../data/preprocessing.ts';
 import { InvalidModel } from '../../errors.ts';
+import { assertOptions } from '../../options.ts';
+import { withParts } from '../../schema.ts';
 import type { NnunetNormalization, NnunetPlans } from './plans.ts';
+
+const entries = {
+  plans: withParts('the plans of a model as openNnunet gives it', 'configuration', 'transpose'),
+};
 
 /**
  * nnU-Net's preparation in this package's words: the same crop, normalisation and spacing; axes are canonical and
  * resampling is trilinear instead.
  * @throws InvalidModel for plans that turn the axes, and for a normalisation that this package does not have
  */
-export function preprocessingFor({ configuration, transpose }: NnunetPlans): Preprocessing {
+export function preprocessingFor(plans: NnunetPlans): Preprocessing {
+  assertOptions('preprocessingFor', entries, { plans });
+  const { configuration, transpose } = plans;
   if (transpose.join() !== '0,1,2')
     throw new InvalidModel(
       `plans.json turns the axes (transpose_forward [${transpose.join(', ')}]), and trainings here do not: its weights would see other axes than they learnt; go on with it in nnU-Net`,

@@ -1,10 +1,10 @@
 /** From annotations to a network and back: what training is given, and how much better it gets. */
 import type { Case } from 'unet3d-gpu/worker';
+import { beginWith, givenNetwork, openStart } from '../beginning.ts';
 import { button, counted, digits, el, refill } from '../dom.ts';
-import { KeptModel } from '../kept-model.ts';
 import type { RunRecord } from '../kept/database.ts';
 import { keptData, keptRuns, onRunsChange } from '../kept/runs.ts';
-import { choose, inTraining, onChange, state, type Images, type PageCase } from '../state.ts';
+import { inTraining, onChange, state, type Images, type PageCase } from '../state.ts';
 import { begin, closeRun } from '../run-at-hand.ts';
 import type { View } from '../view.ts';
 import { knownDrawing } from './annotations.ts';
@@ -89,22 +89,25 @@ export function rounds(take: TakeLabels, open: (view: 'Train' | 'Use') => void):
 
   /** Another training from the weights that the open model has now. */
   async function goOn(): Promise<void> {
-    const { model } = state;
-    if (!(model instanceof KeptModel)) return;
     await apply(take);
-    const weights = await model.save();
-    choose({ features: [...model.config.features] });
-    state.preprocessing = model.description.preprocessing ?? state.preprocessing;
-    const training = begin(weights);
+    await beginWith({ heads: 'auto' });
+    const training = begin(await givenNetwork());
     open('Train');
     await training;
   }
 
   function draw(): void {
     const count = state.cases.filter(isAnnotated).length;
-    const own = state.model instanceof KeptModel;
+    const start = openStart();
+    const goesOn = typeof start === 'object' && count > 0;
     const isBusy = inTraining();
-    const shows = [count, own, isBusy, ...runs.map(({ id, name, best }) => `${id} ${name} ${best?.dice}`)];
+    const shows = [
+      count,
+      goesOn,
+      state.modelName,
+      isBusy,
+      ...runs.map(({ id, name, best }) => `${id} ${name} ${best?.dice}`),
+    ];
     refill(body, shows.join('\n'), () => [
       el('h3', {}, 'Train, then correct'),
       el(
@@ -117,8 +120,10 @@ export function rounds(take: TakeLabels, open: (view: 'Train' | 'Use') => void):
       el(
         'p',
         { className: 'row' },
-        isBusy ? button('See the training', () => open('Train')) : starters(count, own && count > 0),
+        isBusy ? button('See the training', () => open('Train')) : starters(count, goesOn),
       ),
+      typeof start === 'string' &&
+        el('p', { className: 'quiet' }, `No training can begin with ${state.modelName}: ${start}.`),
       runs.length > 0 && table(runs),
       runs.length > 0 && el('p', {}, verdict(runs)),
     ]);

@@ -7,9 +7,21 @@ import {
   type Preprocessing,
   type Region,
   type Size3,
+  type TakeOptions,
+  type UNet3DConfig,
 } from 'unet3d-gpu/worker';
 import type { Marks } from '../annotate/drawing.ts';
 import type { Settings } from '../state.ts';
+
+/** The network that a training begins with. Its weights lie beside the checkpoint. */
+export interface Beginning {
+  /** What it was called. */
+  readonly name: string;
+  readonly config: UNet3DConfig;
+  readonly heads: NonNullable<TakeOptions['heads']>;
+  /** What of it stays as it is. */
+  readonly freeze?: 'encoder';
+}
 
 /** A training as it is kept: nothing in here changes with what the page is set to later. */
 export interface RunRecord {
@@ -35,6 +47,8 @@ export interface RunRecord {
   readonly preprocessing: Preprocessing;
   /** Whether it began with the weights of another network, which lie beside its checkpoint. */
   readonly continues?: boolean;
+  /** That network; what was kept earlier has one of the settings' features. */
+  readonly from?: Beginning;
   readonly history: readonly EpochRow[];
   /** The epoch whose weights are kept, and the mean Dice of its classes. */
   readonly best?: { readonly epoch: number; readonly dice: number };

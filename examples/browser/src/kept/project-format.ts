@@ -54,6 +54,15 @@ const runSchema = v.object({
   /** Looked at by the library when it is used. */
   preprocessing: v.looseObject({}),
   continues: v.exactOptional(v.boolean()),
+  from: v.exactOptional(
+    v.object({
+      name: v.string(),
+      /** Looked at by the library, too. */
+      config: v.looseObject({}),
+      heads: v.picklist(['auto', 'keep', 'new']),
+      freeze: v.exactOptional(v.literal('encoder')),
+    }),
+  ),
   history: v.array(
     v.object({
       epoch: count,
@@ -108,11 +117,12 @@ export type ProjectFile = v.InferOutput<typeof fileSchema>;
 export type ProjectVolume = v.InferOutput<typeof volumeSchema>;
 
 /** A training as it is kept, of what a project says of it. */
-export function recordOf({ started, finished, ...run }: Project['runs'][number]): RunRecord {
+export function recordOf({ started, finished, from, ...run }: Project['runs'][number]): RunRecord {
   return {
     ...run,
     started: new Date(started),
     ...(finished !== undefined && { finished: new Date(finished) }),
+    ...(from && { from: from as unknown as NonNullable<RunRecord['from']> }),
     ignoreLabel: run.ignoreLabel,
     settings: { ...run.settings, patch: run.settings.patch, augmentation: run.settings.augmentation },
     preprocessing: run.preprocessing as unknown as RunRecord['preprocessing'],

@@ -1,0 +1,58 @@
+/** The settings of what a training begins with: new weights, or the network that is open. */
+import { beginWith, openStart, type Chosen } from './beginning.ts';
+import { attempt, el, field, select, type Child } from './dom.ts';
+import { state } from './state.ts';
+
+const heads: [Chosen['heads'], string][] = [
+  ['auto', 'kept where the classes are the same'],
+  ['keep', 'kept'],
+  ['new', 'new'],
+];
+
+/** @param redraw shows the settings as they are then */
+export function beginningFields(redraw: () => void): Child {
+  const start = openStart();
+  if (start === undefined) return false;
+  const { beginning, modelName } = state;
+  if (typeof start === 'string')
+    return el('p', { className: 'quiet' }, `No training can begin with ${modelName}: ${start}.`);
+  const set = (chosen: Chosen | undefined): void =>
+    void attempt('Begin with this network', () => beginWith(chosen).then(redraw));
+  const prepared = start.preprocessing
+    ? 'Its network and its way of preparing cases are kept.'
+    : 'Its network is kept. It does not tell how its cases were prepared: these are prepared as "Data" tells.';
+  return [
+    field(
+      'Begin with',
+      select(
+        [
+          ['new', 'new weights'],
+          ['open', `the open network, ${modelName}`],
+        ],
+        beginning ? 'open' : 'new',
+        (choice) => set(choice === 'open' ? { heads: 'auto' } : undefined),
+      ),
+      beginning && prepared,
+    ),
+    beginning &&
+      field(
+        'Its heads',
+        select(heads, beginning.heads, (choice) => set({ ...beginning, heads: choice as Chosen['heads'] })),
+        'The last convolutions, one for each class.',
+      ),
+    beginning &&
+      el(
+        'label',
+        { className: 'inline' },
+        el('input', {
+          type: 'checkbox',
+          checked: beginning.freeze !== undefined,
+          onchange: () => {
+            const { heads: chosen } = beginning;
+            set(beginning.freeze ? { heads: chosen } : { heads: chosen, freeze: 'encoder' });
+          },
+        }),
+        'Keep the encoder as it is',
+      ),
+  ];
+}
