@@ -10,7 +10,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { chromium } from '../../scripts/chromium.ts';
 import { readNifti, writeNifti, type Volume } from '../../src/node.ts';
 import { serveExample, type Site } from '../support/site.ts';
-import { visitPage } from '../support/visit.ts';
+import { patience, visitPage } from '../support/visit.ts';
 
 const launch = chromium();
 const complaints: string[] = [];
@@ -198,5 +198,26 @@ test('scans without labels are drawn on, kept, saved on their grids, trained on 
   await page.getByText('It goes on from the weights of your data, ').waitFor();
   await train();
   await expect.poll(() => page.locator('.annotate tbody tr').count(), { timeout: 60_000 }).toBe(2);
+
+  // Elsewhere, without the files.
+  await openCase(page, names[1]!);
+  const here = await saved(page);
+  const download = page.waitForEvent('download');
+  await page.getByRole('tab', { name: 'Models' }).click();
+  await page.getByRole('button', { name: 'Save as a project' }).click();
+  const project = await (await download).path();
+  const elsewhere = await browser.newContext({ acceptDownloads: true, serviceWorkers: 'block' });
+  const other = await elsewhere.newPage();
+  other.setDefaultTimeout(patience);
+  await other.goto(site.address);
+  await other.getByRole('tab', { name: 'Models' }).click();
+  await other.getByLabel('Open a project').setInputFiles(project);
+  await other.getByText('2 drawings came with it.').waitFor();
+  await other.getByText('2 scans with drawings are kept here.').waitFor();
+  await other.getByRole('button', { name: 'Open them' }).click();
+  await other.getByRole('button', { name: 'Next: look at the cases' }).waitFor();
+  await other.getByRole('tab', { name: 'Annotate' }).click();
+  await openCase(other, names[1]!);
+  expect((await saved(other)).data).toEqual(here.data);
   expect(complaints).toEqual([]);
 });

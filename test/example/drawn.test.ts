@@ -1,4 +1,5 @@
 /** What becomes of drawings when data come, go and come back, without a browser: they are the labels of their cases. */
+import { unzip } from 'unzipit';
 import { beforeEach, expect, test, vi } from 'vitest';
 import { noMarks } from '../../examples/browser/src/annotate/drawing.ts';
 import type { DrawingRecord } from '../../examples/browser/src/annotate/kept-drawings.ts';
@@ -61,6 +62,7 @@ async function page() {
         files.map((source) => ({ path: source.name, source })),
         as,
       ),
+    takeDrawn: () => intake.takeDrawn(),
     apply: () => labels.apply(annotate),
     draw: async (item: PageCase, voxels = drawn): Promise<void> => {
       await annotations.identityOfCase(item);
@@ -258,6 +260,62 @@ test('a project takes drawings to another browser, where they are on their scans
   expect(await openProject(archive)).toMatchObject({ drawings: 0 });
   await second.apply();
   expect((await second.labels())[0]).toEqual([...drawn].map((value) => 2 * value));
+});
+
+test('a project with images has each scan that is drawn on once, and elsewhere these are opened with their drawings', async () => {
+  const first = await page();
+  const files = await scans(0);
+  await first.take(files);
+  const [drawnOn] = first.state.cases as [PageCase];
+  await first.draw(drawnOn);
+  await first.apply();
+  // Twice, as each step of the pen is kept; and in a training.
+  await first.draw(drawnOn);
+  const { keepRun } = await import('../../examples/browser/src/kept/runs.ts');
+  const { id, subject, images, label } = first.state.cases[0]!;
+  const data = { id: 'data', name: 'scans', cases: [{ id, subject, images, label: label! }] };
+  const run = {
+    ...{ id: crypto.randomUUID(), name: 'a round', started: new Date(), data: data.id, dataName: data.name },
+    ...{ cases: [{ id, part: 'train' as const }], labels: first.state.labels, ignoreLabel: 255, channels: 1 },
+    ...{ channelNames: [], history: [], settings: first.state.settings },
+    preprocessing: first.state.preprocessing,
+  };
+  await keepRun(run, data);
+  const { projectArchive } = await import('../../examples/browser/src/kept/project.ts');
+  const [archive, lean] = await Promise.all(
+    [true, false].map(async (withImages) => new Response(await projectArchive(withImages)).blob()),
+  );
+  const { entries } = await unzip(archive!);
+  const copies = Object.values(entries).filter(({ name }) => /\/[ab]\.nii$/.test(name));
+  expect(copies.map(({ name }) => name.split('/').at(-1))).toEqual(['a.nii']);
+  expect(await copies[0]!.arrayBuffer()).toEqual(await files[0]!.arrayBuffer());
+
+  for (const [project, found] of [
+    [archive!, []],
+    [lean!, files],
+  ] as const) {
+    forgetAll();
+    const second = await page();
+    const { openProject } = await import('../../examples/browser/src/kept/project.ts');
+    if (found.length > 0) expect(await openProject(project)).toMatchObject({ drawings: 1, withoutScans: 1 });
+    expect(await openProject(project, found)).toMatchObject({ withoutScans: 0 });
+    await second.takeDrawn();
+    expect(second.state.cases.map((item) => [item.id, item.subject])).toEqual([[id, subject]]);
+    expect(await second.labels()).toEqual([[...drawn]]);
+    expect(second.state.labels).toEqual(['background', 'lesion']);
+  }
+});
+
+test('files of the names of scans that were drawn on, but with other voxels, are not taken for these', async () => {
+  const first = await page();
+  await first.take(await scans(0));
+  await first.draw(first.state.cases[0]!);
+  const { projectArchive } = await import('../../examples/browser/src/kept/project.ts');
+  const lean = await new Response(await projectArchive(false)).blob();
+  forgetAll();
+  await page();
+  const { openProject } = await import('../../examples/browser/src/kept/project.ts');
+  expect(await openProject(lean, await scans(1))).toMatchObject({ drawings: 1, withoutScans: 1 });
 });
 
 test('a label file becomes a drawing where its voxels lie, by the values that they stand for', async () => {

@@ -1,6 +1,7 @@
 /** What the page keeps of the data of trainings: images once, and as long as a training has them. */
 import { beforeEach, expect, test, vi } from 'vitest';
-import type { DataRecord, RunRecord } from '../../examples/browser/src/kept/database.ts';
+import type { DataRecord, DrawingRecord, RunRecord } from '../../examples/browser/src/kept/database.ts';
+import type { Case } from '../../src/worker/index.ts';
 import { forgetAll, privateStore, stubBrowser } from '../support/page-store.ts';
 
 vi.mock('../../examples/browser/src/kept/database.ts', () => import('../support/page-store.ts'));
@@ -48,4 +49,30 @@ test('rounds with other labels for the same images keep these once, until the la
   expect(await images()).toBe(2);
   await forget('1');
   expect([await keptData('first'), await images()]).toEqual([undefined, 0]);
+});
+
+test('the images of a drawing are those of its trainings, are kept without any, and go with the drawing', async () => {
+  const { keepRun, forget } = await import('../../examples/browser/src/kept/runs.ts');
+  const { drawnCases, forgetDrawing, keepDrawing } =
+    await import('../../examples/browser/src/annotate/kept-drawings.ts');
+  const { withDatabase } = await import('../support/page-store.ts');
+  const images = () => withDatabase((database) => (database.getAll('images') as unknown[]).length);
+  const item = (scan: string): Case => ({ id: 'scan', subject: scan, images: [file(scan)] });
+  const [one, other] = [item('one'), item('other')];
+  const drawing = (id: string) => ({ id }) as DrawingRecord;
+  await keepDrawing(drawing('1'), one);
+  await keepRun(run('a', 'data'), { id: 'data', name: 'scans', cases: [one, other] });
+  await keepDrawing(drawing('2'), other);
+  // As after a reload, when the same files are chosen anew: a drawing is known by what they hold.
+  await keepDrawing(drawing('2'), { ...other, images: [file('other')] });
+  expect(await images()).toBe(2);
+  await forget('a');
+  expect(await images()).toBe(2);
+  expect([...(await drawnCases())]).toEqual([
+    ['1', one],
+    ['2', { ...other, id: 'scan (2)', subject: 'scan (2)' }],
+  ]);
+  await forgetDrawing('1');
+  expect([...(await drawnCases())]).toEqual([['2', other]]);
+  expect(await images()).toBe(1);
 });

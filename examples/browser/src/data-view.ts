@@ -15,6 +15,8 @@ import type { View } from './view.ts';
 export interface DataView extends View {
   /** Takes over the data and settings of a training. */
   restore(run: Run): Promise<void>;
+  /** Opens the scans that were drawn on. */
+  openDrawn(): Promise<void>;
   /** Takes over labels that were drawn. */
   annotate: TakeLabels;
 }
@@ -225,5 +227,6 @@ export function dataView(open: (view: 'See' | 'Annotate') => void): DataView {
     changed();
   }
   const annotate: DataView['annotate'] = (labels) => intake.cases.annotate(labels, classNames(classCount()));
-  return { element: body, dispose: () => undefined, restore, annotate };
+  const openDrawn = (): Promise<void> => intake.takeDrawn();
+  return { element: body, dispose: () => undefined, restore, annotate, openDrawn };
 }

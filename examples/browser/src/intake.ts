@@ -11,6 +11,7 @@ import { commonFolder, joined } from './datasets.ts';
 import { withoutDicom } from './dicom.ts';
 import { leftOut } from './dom.ts';
 import { askWhatStays, oneLabelEach } from './intake-questions.ts';
+import { drawnCases } from './annotate/kept-drawings.ts';
 import { LabelledCases } from './labelled-cases.ts';
 import { SingleFiles, type Kind } from './single-files.ts';
 import { state, type PageCase } from './state.ts';
@@ -77,6 +78,15 @@ export class Intake {
       }
     }
     return this.#collect(volumesAmong(files), as);
+  }
+
+  /** The scans that were drawn on, as far as this browser keeps them; the drawings are their labels. */
+  takeDrawn(): Promise<void> {
+    const name = 'drawn scans';
+    return this.takeMade(name, async () => {
+      const cases = [...(await drawnCases()).values()];
+      return { name, cases, labels: [], channels: [], warnings: [] };
+    });
   }
 
   /** As `take`, of a data set that needs no files. */

@@ -28,7 +28,7 @@ const views: Record<string, () => View> = {
   Annotate: () => annotateView((labels) => data.annotate(labels), open),
   Train: () => trainView(() => open('Use')),
   Use: useView,
-  Models: () => modelsView(openRun),
+  Models: () => modelsView(openRun, openDrawn),
   Explain: explainView,
 };
 
@@ -96,6 +96,12 @@ async function bringBack(id: string): Promise<void> {
 async function openRun(id: string): Promise<void> {
   await bringBack(id);
   open('Train');
+}
+
+/** Opens the scans that were drawn on. */
+async function openDrawn(): Promise<void> {
+  open('Data');
+  await data.openDrawn();
 }
 
 /** Opens the training that this tab had before a reload, or offers the newest of those that were cut off. */

@@ -30,11 +30,14 @@ async function downloadAs(format: string, { id, name }: RunRecord): Promise<void
 const keptDice = ({ history, best }: RunRecord): readonly (number | undefined)[] =>
   (best ? history[best.epoch] : history.at(-1))?.validationDice ?? [];
 
-/** @param openRun opens a kept training and shows it */
-export function modelsView(openRun: (id: string) => Promise<void>): View {
+/**
+ * @param openRun opens a kept training and shows it
+ * @param openDrawn opens the scans that were drawn on
+ */
+export function modelsView(openRun: (id: string) => Promise<void>, openDrawn: () => Promise<void>): View {
   const list = el('section', { 'aria-label': 'Kept trainings' });
   const comparison = el('section', { 'aria-label': 'Comparison' });
-  const page = el('div', {}, list, comparison, projectPanel());
+  const page = el('div', {}, list, comparison, projectPanel(openDrawn));
   const compared = new Set<string>();
   let charts: Charts | undefined;
 

@@ -4,9 +4,25 @@ import { button, counted, download, el, fill, lengthy, messageOf, picker } from 
 /** Loaded when a project is saved or opened. */
 const projects = () => import('./kept/project.ts');
 
-export function projectPanel(): HTMLElement {
+/** @param openDrawn opens the scans that were drawn on */
+export function projectPanel(openDrawn: () => Promise<void>): HTMLElement {
   const withImages = el('input', { type: 'checkbox', checked: true });
   const said = el('div', { role: 'status' });
+  const scans = el('p', { className: 'row' });
+
+  /** Scans with drawings that are kept here. */
+  async function offerScans(): Promise<void> {
+    const { drawnCases } = await import('./annotate/kept-drawings.ts');
+    const { size } = await drawnCases();
+    fill(
+      scans,
+      size > 0 && [
+        `${counted(size, 'scan')} with drawings ${size === 1 ? 'is' : 'are'} kept here.`,
+        button(size === 1 ? 'Open it' : 'Open them', openDrawn),
+      ],
+    );
+  }
+  void offerScans().catch(() => undefined); // "Models" says what cannot be read
 
   const save = lengthy('Save as a project', async (signal) => {
     const { projectArchive } = await projects();
@@ -28,7 +44,11 @@ export function projectPanel(): HTMLElement {
     );
     try {
       const { openProject } = await projects();
-      const { runs, known, withoutImages, drawings } = await openProject(archive, images, stop.signal);
+      const { runs, known, withoutImages, drawings, withoutScans } = await openProject(
+        archive,
+        images,
+        stop.signal,
+      );
       const already =
         known > 0 && ` ${counted(known, 'training')} of it ${known === 1 ? 'was' : 'were'} here already.`;
       fill(
@@ -38,17 +58,25 @@ export function projectPanel(): HTMLElement {
           {},
           `${counted(runs, 'training')} of ${archive.name} ${runs === 1 ? 'is' : 'are'} kept here now.`,
           already,
-          drawings > 0 && ` ${counted(drawings, 'drawing')} came with it: add the scans under "Data".`,
+          drawings > 0 && ` ${counted(drawings, 'drawing')} came with it.`,
         ),
-        withoutImages > 0 && [
-          el(
-            'p',
-            {},
-            `The images of ${counted(withoutImages, 'training')} are not in the file. Its networks segment without them; to go on with a training or to report on it, choose the folder that holds them.`,
-          ),
+        withoutImages + withoutScans > 0 && [
+          withoutImages > 0 &&
+            el(
+              'p',
+              {},
+              `The images of ${counted(withoutImages, 'training')} are not in the file. Its networks segment without them; to go on with a training or to report on it, choose the folder that holds them.`,
+            ),
+          withoutScans > 0 &&
+            el(
+              'p',
+              {},
+              `The scans of ${counted(withoutScans, 'drawing')} are not in the file: choose the folder that holds them, or add them under "Data".`,
+            ),
           picker('Choose the folder with the images', { folder: true }, (files) => take(archive, files)),
         ],
       );
+      await offerScans();
     } catch (error) {
       fill(
         said,
@@ -64,7 +92,7 @@ export function projectPanel(): HTMLElement {
     el(
       'p',
       { className: 'quiet' },
-      'A project holds all trainings above with their networks, settings and curves, and all that is drawn under "Annotate", to be opened in another browser.',
+      'A project holds all trainings above with their networks, settings and curves, and all that is drawn under "Annotate" with its scans, to be opened in another browser.',
     ),
     el(
       'div',
@@ -74,5 +102,6 @@ export function projectPanel(): HTMLElement {
       picker('Open a project', { accept: '.zip' }, ([file]) => file && take(file)),
     ),
     said,
+    scans,
   );
 }

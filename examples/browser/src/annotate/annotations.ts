@@ -110,7 +110,8 @@ export async function keep(item: PageCase, drawing: Drawing): Promise<void> {
     changed: new Date(),
   };
   known(record);
-  await keepDrawing(record);
+  const { id: name, subject, images } = item;
+  await keepDrawing(record, { id: name, subject, images });
   unsaved.delete(id);
 }
 

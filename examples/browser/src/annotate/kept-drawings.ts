@@ -1,5 +1,6 @@
 /** Drawings that the browser keeps. They belong to a case by what its images hold, whatever these are called. */
-import { InvalidVolume, type Size3 } from 'unet3d-gpu/worker';
+import { InvalidVolume, QuotaExceeded, type Case, type Size3 } from 'unet3d-gpu/worker';
+import { getImages, putImages, removeUnused, stores } from '../kept/data.ts';
 import { withDatabase, type DrawingRecord } from '../kept/database.ts';
 import type { Images } from '../state.ts';
 
@@ -11,11 +12,54 @@ export const keptDrawing = (id: string): Promise<DrawingRecord | undefined> =>
 export const keptDrawings = (): Promise<DrawingRecord[]> =>
   withDatabase((database) => database.getAll('drawings')).catch(() => []);
 
-export const keepDrawing = (record: DrawingRecord): Promise<unknown> =>
-  withDatabase((database) => database.put('drawings', record));
+/**
+ * Keeps a drawing, with the images that it is on where the disk takes them.
+ * @param item undefined where the images are not at hand
+ */
+export async function keepDrawing(drawing: DrawingRecord, item: Case | undefined): Promise<void> {
+  const alone = () => withDatabase((database) => database.put('drawings', drawing));
+  if (!item) return void (await alone());
+  const { id, subject, images } = item;
+  await withDatabase(async (database) => {
+    const transaction = database.transaction(stores, 'readwrite');
+    const keep = async (): Promise<unknown> => {
+      const drawings = transaction.objectStore('drawings');
+      const before = (await drawings.get(drawing.id))?.scan?.imagesId;
+      const scan = { id, subject, imagesId: await putImages(transaction, images, before) };
+      return drawings.put({ ...drawing, scan });
+    };
+    await Promise.all([keep(), transaction.done]);
+  }).catch(async (error: unknown) => {
+    if (!(error instanceof QuotaExceeded)) throw error;
+    await alone();
+  });
+}
 
+/** Forgets a drawing, and its images if nothing else has them. */
 export const forgetDrawing = (id: string): Promise<void> =>
-  withDatabase((database) => database.delete('drawings', id));
+  withDatabase(async (database) => {
+    const transaction = database.transaction(stores, 'readwrite');
+    await transaction.objectStore('drawings').delete(id);
+    await removeUnused(transaction);
+    await transaction.done;
+  });
+
+/** The cases that are drawn on, by the ids of their drawings, as far as their images are kept. No two have one name. */
+export const drawnCases = (): Promise<ReadonlyMap<string, Case>> =>
+  withDatabase(async (database) => {
+    const transaction = database.transaction(stores);
+    const found = new Map<string, Case>();
+    const names = new Set<string>();
+    for (const { id: drawing, scan } of await transaction.objectStore('drawings').getAll()) {
+      const images = scan && (await getImages(transaction, scan.imagesId));
+      if (!images) continue;
+      let name = scan.id;
+      for (let count = 2; names.has(name); count++) name = `${scan.id} (${count})`;
+      names.add(name);
+      found.set(drawing, { id: name, subject: name === scan.id ? scan.subject : name, images });
+    }
+    return found;
+  });
 
 /** Bytes that are read of a file at once. */
 const part = 16 * 2 ** 20;

@@ -1,13 +1,42 @@
-/** The data of trainings as they are kept: images once, however many trainings have labels for them. */
+/** The data of trainings as they are kept: images once, however many trainings and drawings are on them. */
 import type { IDBPTransaction } from 'idb';
+import type { Case } from 'unet3d-gpu/worker';
 import type { DataRecord, Kept, StoredCase } from './database.ts';
 
-type Stores = ('runs' | 'data' | 'images')[];
+type Stores = ('runs' | 'data' | 'images' | 'drawings')[];
+/** What has images, and these. */
+export const stores: Stores = ['runs', 'data', 'images', 'drawings'];
 type Reading = IDBPTransaction<Kept, Stores, 'readonly' | 'readwrite'>;
 type Writing = IDBPTransaction<Kept, Stores, 'readwrite'>;
 
 /** Keys of images that are kept, by the list that they are in: cases with other labels share it. */
 const keys = new WeakMap<object, string>();
+
+/** The key of images, where they are kept or came from there. */
+export const keyOf = (images: Case['images']): string | undefined => keys.get(images);
+
+export async function getImages(transaction: Reading, id: string): Promise<Case['images'] | undefined> {
+  const images = (await transaction.objectStore('images').get(id))?.images;
+  if (images) keys.set(images, id);
+  return images;
+}
+
+/**
+ * Keeps images, unless they are kept already.
+ * @param known the key of images that hold the same
+ * @returns their key
+ */
+export async function putImages(
+  transaction: Writing,
+  images: Case['images'],
+  known?: string,
+): Promise<string> {
+  const kept = transaction.objectStore('images');
+  const id = keys.get(images) ?? known ?? crypto.randomUUID();
+  if ((await kept.getKey(id)) === undefined) await kept.put({ id, images });
+  keys.set(images, id);
+  return id;
+}
 
 /** Data with their images. Cases whose images are gone are left out. */
 export async function getData(transaction: Reading, id: string): Promise<DataRecord | undefined> {
@@ -16,9 +45,7 @@ export async function getData(transaction: Reading, id: string): Promise<DataRec
   const cases = await Promise.all(
     found.cases.map(async ({ imagesId, ...item }) => {
       if (imagesId === undefined) return item;
-      const images = (await transaction.objectStore('images').get(imagesId))?.images;
-      if (images) keys.set(images, imagesId);
-      return { ...item, images };
+      return { ...item, images: await getImages(transaction, imagesId) };
     }),
   );
   return { ...found, cases: cases.filter((item): item is DataRecord['cases'][number] => !!item.images) };
@@ -26,20 +53,17 @@ export async function getData(transaction: Reading, id: string): Promise<DataRec
 
 /** Keeps data, or those of their cases that are not kept yet. */
 export async function putData(transaction: Writing, data: DataRecord): Promise<void> {
-  const [records, kept] = [transaction.objectStore('data'), transaction.objectStore('images')];
+  const records = transaction.objectStore('data');
   const known = (await records.get(data.id))?.cases ?? [];
   const more: StoredCase[] = [];
   for (const { images, ...item } of data.cases) {
     if (known.some(({ id }) => id === item.id)) continue;
-    const imagesId = keys.get(images) ?? crypto.randomUUID();
-    if ((await kept.getKey(imagesId)) === undefined) await kept.put({ id: imagesId, images });
-    keys.set(images, imagesId);
-    more.push({ ...item, imagesId });
+    more.push({ ...item, imagesId: await putImages(transaction, images) });
   }
   if (more.length > 0) await records.put({ ...data, cases: [...known, ...more] });
 }
 
-/** Removes data that no training has, and images that no data have. */
+/** Removes data that no training has, and images that neither data nor drawings have. */
 export async function removeUnused(transaction: Writing): Promise<void> {
   const [runs, records, images] = [
     transaction.objectStore('runs'),
@@ -51,5 +75,6 @@ export async function removeUnused(transaction: Writing): Promise<void> {
   for (const { id, cases } of await records.getAll())
     if (!wanted.has(id)) await records.delete(id);
     else for (const { imagesId } of cases) used.add(imagesId);
+  for (const { scan } of await transaction.objectStore('drawings').getAll()) used.add(scan?.imagesId);
   for (const id of await images.getAllKeys()) if (!used.has(id)) await images.delete(id);
 }

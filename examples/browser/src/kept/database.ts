@@ -77,6 +77,8 @@ export interface DrawingRecord {
   /** Class names by label value, background first. */
   readonly names: readonly string[];
   readonly changed: Date;
+  /** The case, with the key of its images; none where these did not fit the disk, and in what was kept earlier. */
+  readonly scan?: Pick<Case, 'id' | 'subject'> & { readonly imagesId: string };
 }
 
 /** A case as it lies in the database: its images elsewhere there; in what was kept earlier, with it. */

@@ -102,6 +102,8 @@ const drawingSchema = v.object({
   drawn: count,
   names: v.array(v.string()),
   changed: v.pipe(v.string(), v.isoTimestamp()),
+  /** The case that it is on. */
+  scan: v.exactOptional(v.object({ id: v.string(), subject: v.string(), images: v.array(volumeSchema) })),
 });
 
 export const projectSchema = v.object({
@@ -114,6 +116,7 @@ export const projectSchema = v.object({
 
 export type Project = v.InferOutput<typeof projectSchema>;
 export type ProjectFile = v.InferOutput<typeof fileSchema>;
+export type ProjectScan = Project['drawings'][number]['scan'];
 export type ProjectVolume = v.InferOutput<typeof volumeSchema>;
 
 /** A training as it is kept, of what a project says of it. */

@@ -5,17 +5,26 @@
 import { makeZip } from 'client-zip';
 import { unzip, type ZipEntry } from 'unzipit';
 import * as v from 'valibot';
-import { InvalidDataset } from 'unet3d-gpu/worker';
-import type { VolumeFile } from '../state.ts';
+import { InvalidDataset, type Case } from 'unet3d-gpu/worker';
+import type { Images, VolumeFile } from '../state.ts';
+import { keyOf } from './data.ts';
 import type { DataRecord, RunRecord } from './database.ts';
 import {
   projectSchema,
   recordOf,
   type Project,
   type ProjectFile,
+  type ProjectScan,
   type ProjectVolume,
 } from './project-format.ts';
-import { keepDrawing, keptDrawing, keptDrawings, unpacked } from '../annotate/kept-drawings.ts';
+import {
+  drawnCases,
+  identityOf,
+  keepDrawing,
+  keptDrawing,
+  keptDrawings,
+  unpacked,
+} from '../annotate/kept-drawings.ts';
 import { fileNames, RunFiles } from './run-files.ts';
 import { claim, keepData, keepRun, keptData, keptRun, keptRuns } from './runs.ts';
 
@@ -37,6 +46,7 @@ interface Entry {
 export async function projectArchive(withImages: boolean): Promise<ReadableStream<Uint8Array>> {
   const runs = await keptRuns();
   const drawings = await keptDrawings();
+  const scans = await drawnCases();
   const data = (await Promise.all([...new Set(runs.map((run) => run.data))].map(keptData))).filter(
     (found) => found !== undefined,
   );
@@ -56,6 +66,18 @@ export async function projectArchive(withImages: boolean): Promise<ReadableStrea
       const file = fileIn(folder);
       return 'header' in volume ? { header: file(volume.header), image: file(volume.image) } : file(volume);
     };
+  const copies = new Map<string, ProjectVolume[]>();
+  /** Images are copied once, however many trainings and drawings are on them. */
+  const imagesIn = (images: Case['images']): ProjectVolume[] => {
+    const key = keyOf(images);
+    const copy = (key !== undefined && copies.get(key)) || (images as Images).map(volumeIn('images'));
+    if (key !== undefined) copies.set(key, copy);
+    return copy;
+  };
+  const scanOf = (drawing: string) => {
+    const item = scans.get(drawing);
+    return item && { scan: { id: item.id, subject: item.subject, images: imagesIn(item.images) } };
+  };
   const project = {
     format: 'unet3d-gpu project',
     version: 1,
@@ -65,12 +87,15 @@ export async function projectArchive(withImages: boolean): Promise<ReadableStrea
       cases: cases.map(({ id: caseId, subject, images, label }) => ({
         id: caseId,
         subject,
-        images: (images as VolumeFile[]).map(volumeIn(`data/${id}/images`)),
+        images: imagesIn(images),
         ...(label !== undefined && { label: volumeIn(`data/${id}/labels`)(label as VolumeFile) }),
       })),
     })),
     runs,
-    drawings: drawings.map(({ voxels: _voxels, ...drawing }) => drawing),
+    drawings: drawings.map(({ voxels: _voxels, scan: _kept, ...drawing }) => ({
+      ...drawing,
+      ...scanOf(drawing.id),
+    })),
   };
   async function* entries(): AsyncGenerator<Entry> {
     yield { name: descriptionName, input: JSON.stringify(project, null, 1) };
@@ -94,6 +119,8 @@ export interface OpenedProject {
   readonly withoutImages: number;
   /** Drawings on cases, but for those that are older than what is drawn here. */
   readonly drawings: number;
+  /** Drawings whose scans have to be given before they can be drawn on or trained on. */
+  readonly withoutScans: number;
 }
 
 /**
@@ -124,14 +151,26 @@ export async function openProject(
     const [header, image] = [await fileOf(volume.header), await fileOf(volume.image)];
     return header && image && { header, image };
   };
+  const lists = new Map<string, Promise<Images | undefined>>();
+  /** The same list for all that have the same images, by which these are kept once. */
+  const imagesOf = (volumes: readonly ProjectVolume[]): Promise<Images | undefined> => {
+    const key = JSON.stringify(volumes);
+    const known = lists.get(key);
+    if (known) return known;
+    const found = Promise.all(volumes.map(volumeOf)).then((images) =>
+      images.every((image) => image !== undefined) ? images : undefined,
+    );
+    lists.set(key, found);
+    return found;
+  };
   const data = new Map<string, DataRecord>();
   for (const { id, name, cases } of project.data) {
     const complete: DataRecord['cases'][number][] = [];
     for (const item of cases) {
       signal?.throwIfAborted();
-      const images = await Promise.all(item.images.map(volumeOf));
+      const images = await imagesOf(item.images);
       const label = item.label && (await volumeOf(item.label));
-      if (images.every((image) => image !== undefined) && (label || !item.label))
+      if (images && (label || !item.label))
         complete.push({ id: item.id, subject: item.subject, images, ...(label && { label }) });
     }
     data.set(id, { id, name, cases: complete });
@@ -159,19 +198,30 @@ export async function openProject(
     else await keepNew(record, isComplete ? itsData : undefined, bytesOf);
     runs++;
   }
-  let drawings = 0;
-  for (const { changed, ...drawing } of project.drawings) {
+  /** The case of a drawing, where its images are at hand: others may have their names. */
+  const caseOf = async (id: string, scan: ProjectScan): Promise<Case | undefined> => {
+    const images = scan && (await imagesOf(scan.images));
+    return images && (await identityOf(images)) === id ? { ...scan, images } : undefined;
+  };
+  let [drawings, withoutScans] = [0, 0];
+  for (const { changed, scan: named, ...drawing } of project.drawings) {
     signal?.throwIfAborted();
     const here = await keptDrawing(drawing.id);
-    if (here && here.changed.toISOString() >= changed) continue;
+    const its = here?.scan ? undefined : await caseOf(drawing.id, named);
+    if (!here?.scan && !its) withoutScans++;
+    if (here && here.changed.toISOString() >= changed) {
+      if (its) await keepDrawing(here, its);
+      continue;
+    }
     const voxels = new Uint8Array(await (await blobOf(drawingPath(drawing.id))).arrayBuffer());
     await unpacked({ voxels, shape: drawing.shape }).catch((error: unknown) => {
       throw damaged(`${drawingPath(drawing.id)}: ${error instanceof Error ? error.message : String(error)}`);
     });
-    await keepDrawing({ ...drawing, voxels, changed: new Date(changed) });
+    const { scan } = here ?? {};
+    await keepDrawing({ ...drawing, ...(scan && { scan }), voxels, changed: new Date(changed) }, its);
     drawings++;
   }
-  return { runs, known, withoutImages, drawings };
+  return { runs, known, withoutImages, drawings, withoutScans };
 }
 
 /** Keeps a training with its files. No other tab sees it before all of it is there. */

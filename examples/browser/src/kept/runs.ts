@@ -1,6 +1,6 @@
 /** The trainings that this browser keeps. A tab that works on one holds its lock: others leave it alone. */
 import type { Case } from 'unet3d-gpu/worker';
-import { getData, putData, removeUnused } from './data.ts';
+import { getData, putData, removeUnused, stores } from './data.ts';
 import { withDatabase, type DataRecord, type RunRecord } from './database.ts';
 import { held, hold } from './locks.ts';
 import { idsWithFiles, RunFiles } from './run-files.ts';
@@ -48,7 +48,7 @@ export const keptRun = (id: string): Promise<RunRecord | undefined> =>
 
 /** The data of a training, where they are still kept. */
 export const keptData = (id: string): Promise<DataRecord | undefined> =>
-  withDatabase((database) => getData(database.transaction(['data', 'images', 'runs']), id));
+  withDatabase((database) => getData(database.transaction(stores), id));
 
 /** What was kept last, or came from there: the same files are not kept twice. */
 let latest: DataRecord | undefined;
@@ -79,7 +79,7 @@ export function remember(data: DataRecord): void {
  */
 export async function keepRun(run: RunRecord, data: DataRecord | undefined): Promise<void> {
   await withDatabase(async (database) => {
-    const transaction = database.transaction(['runs', 'data', 'images'], 'readwrite');
+    const transaction = database.transaction(stores, 'readwrite');
     await Promise.all([
       transaction.objectStore('runs').put(run),
       data && putData(transaction, data),
@@ -93,7 +93,7 @@ export async function keepRun(run: RunRecord, data: DataRecord | undefined): Pro
 /** Keeps data, or those of their cases that are not kept yet. @throws QuotaExceeded where they do not fit */
 export async function keepData(data: DataRecord): Promise<void> {
   await withDatabase(async (database) => {
-    const transaction = database.transaction(['runs', 'data', 'images'], 'readwrite');
+    const transaction = database.transaction(stores, 'readwrite');
     await Promise.all([putData(transaction, data), transaction.done]);
   });
   tell();
@@ -123,7 +123,7 @@ export async function removeRun(id: string): Promise<void> {
 /** As `removeRun`, by the tab that has it. */
 export async function forget(id: string): Promise<void> {
   await withDatabase(async (database) => {
-    const transaction = database.transaction(['runs', 'data', 'images'], 'readwrite');
+    const transaction = database.transaction(stores, 'readwrite');
     await transaction.objectStore('runs').delete(id);
     await removeUnused(transaction);
     await transaction.done;
