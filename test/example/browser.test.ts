@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { chromium as playwright, type Browser, type Download, type Locator, type Page } from 'playwright';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { chromium } from '../../scripts/chromium.ts';
-import { phantom } from '../../src/data/phantom.ts';
+import { phantom, phantomLabels } from '../../src/data/phantom.ts';
 import { readNifti, UNet3D, writeNifti } from '../../src/node.ts';
 import { turned } from '../cli/support.ts';
 import {
@@ -19,6 +19,8 @@ import {
   twoMembers,
   unknownColumns,
 } from '../support/page-files.ts';
+import { bytesOf, filesInZip } from '../../src/interop/model-files.ts';
+import { lookOf, type Look } from '../support/page-picture.ts';
 import { countIn, countsOf, type Counts } from '../support/page-counts.ts';
 import { trainSegmentLook } from '../support/page-round.ts';
 import { serveExample, type Site } from '../support/site.ts';
@@ -77,6 +79,47 @@ async function content(press: Promise<Download>): Promise<Buffer> {
   return readFileSync(await (await press).path());
 }
 
+/** What is set in See changes the picture, and setting it back brings the picture back. */
+async function tryControls(page: Page): Promise<void> {
+  const canvas = page.getByRole('img', { name: /^Slices and 3-D view: Truth/ });
+  const planes = page.getByLabel('Planes');
+  await page.getByLabel('White at').and(page.locator(':enabled')).waitFor(); // its volume is there
+  const becomes = (isSo: (look: Look) => boolean, what: string) =>
+    expect.poll(async () => isSo(await lookOf(canvas)), { message: what, timeout: 60_000 }).toBe(true);
+  await planes.selectOption('axial');
+  await becomes(({ coloured, grey }) => coloured > 0 && grey > 0, 'axial');
+  const axial = await lookOf(canvas);
+  await planes.selectOption('coronal');
+  await becomes(({ hash }) => hash !== axial.hash, 'coronal');
+  const coronal = await lookOf(canvas);
+  await planes.selectOption('sagittal');
+  await becomes(({ hash }) => hash !== axial.hash && hash !== coronal.hash, 'sagittal');
+  await planes.selectOption('axial');
+  await becomes(({ hash }) => hash === axial.hash, 'axial again');
+
+  const white = page.getByLabel('White at');
+  const before = await white.inputValue();
+  await white.fill((await white.getAttribute('max'))!);
+  const black = page.getByLabel('Black at');
+  const low = await black.inputValue();
+  await black.fill(String((Number(low) + Number(before)) / 2));
+  await becomes(({ grey }) => grey < 0.9 * axial.grey, 'darker');
+  await black.fill(low);
+  await white.fill(before);
+
+  const seen = page.getByRole('group', { name: 'Classes that are seen' }).getByRole('checkbox');
+  for (const box of await seen.all()) await box.uncheck();
+  await becomes(({ coloured }) => coloured === 0, 'no class');
+  await seen.first().check();
+  await becomes(({ coloured }) => coloured > 0 && coloured < axial.coloured, 'one class');
+  for (const box of await seen.all()) await box.check();
+  await becomes(({ coloured }) => coloured === axial.coloured, 'all classes');
+}
+
+/** Whether the browser asks before it closes the page. */
+const asksFirst = (page: Page): Promise<boolean> =>
+  page.evaluate(() => !dispatchEvent(new Event('beforeunload', { cancelable: true })));
+
 test(
   'phantoms are trained on, across a reload, and the segmentation equals that of Node',
   async ({ skip }) => {
@@ -89,6 +132,7 @@ test(
     await next.click();
     await page.getByRole('heading', { name: /Truth: phantom/ }).waitFor();
     await shot(page, 'see');
+    await tryControls(page);
 
     await page.getByRole('tab', { name: 'Train' }).click();
     await page.getByLabel('Epochs').fill('60');
@@ -211,8 +255,37 @@ test(
       await page.getByRole('button', { name: `Download the labels of ${name}` }).click();
       return readNifti(new Uint8Array(await content(labelsFile)));
     };
+    // Another view does not take what has been found away, and until it is saved, it is not lost by closing either.
+    await page.getByRole('tab', { name: 'Data' }).click();
+    await page.getByRole('tab', { name: 'Use' }).click();
+    expect(await asksFirst(page)).toBe(true);
     const found = await labelsOf('new.nii.gz');
-    expect(await labelsOf('other.nii.gz')).toMatchObject(turned(found));
+    expect(await asksFirst(page)).toBe(true);
+    const archive = page.waitForEvent('download');
+    await page.getByRole('button', { name: 'Download all with their volumes (zip)' }).click();
+    const files = new Map<string, Uint8Array>();
+    for (const file of await filesInZip(new Uint8Array(await content(archive))))
+      files.set(file.path, await bytesOf(file));
+    expect([...files.keys()]).toEqual(['new_labels.nii.gz', 'other_labels.nii.gz', 'volumes.csv']);
+    expect(await asksFirst(page)).toBe(false);
+    const turnedOne = await readNifti(files.get('other_labels.nii.gz')!);
+    expect(turnedOne).toMatchObject(turned(found));
+    expect((await readNifti(files.get('new_labels.nii.gz')!)).data).toEqual(found.data);
+    const lines = new TextDecoder().decode(files.get('volumes.csv')).trimEnd().split('\n');
+    const fields = lines.map((line) => line.match(/("[^"]*"|[^,])+/g)!);
+    expect(fields.map((line) => line.slice(0, 2).concat(line.slice(3, 5)))).toEqual([
+      ['file', 'labels', 'value', 'class'],
+      ...['new', 'other'].flatMap((name) =>
+        phantomLabels
+          .slice(1)
+          .map((label, index) => [`${name}.nii.gz`, `${name}_labels.nii.gz`, String(index + 1), label]),
+      ),
+    ]);
+    const millilitres = (400 / 15) * (400 / 16) * (200 / 13) * 1e-3; // of a voxel
+    for (const line of fields.slice(1)) {
+      const voxels = found.data.filter((value) => value === Number(line[3])).length;
+      expect(Number(line[5])).toBeCloseTo(voxels * millilitres, 1); // files hold float32
+    }
     expect(found.shape).toEqual([...shape]);
     expect(found.affine).toEqual((await readNifti(volume)).affine);
 

@@ -4,7 +4,13 @@
  */
 import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { chromium as playwright, type Browser, type BrowserContext, type Page } from 'playwright';
+import {
+  chromium as playwright,
+  type Browser,
+  type BrowserContext,
+  type Locator,
+  type Page,
+} from 'playwright';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { chromium } from '../../scripts/chromium.ts';
 import { initialValues, layoutParameters } from '../../src/model/parameters.ts';
@@ -12,6 +18,7 @@ import {
   completeConfig,
   defaultPreprocessing,
   exportOnnx,
+  exportSafetensors,
   NnunetPredictor,
   openNnunet,
   readNifti,
@@ -143,6 +150,7 @@ test(
     expect(await second.getByRole('button', { name: /^Delete/ }).allTextContents()).toHaveLength(1);
     expect(await taken(second, 'the first')).toEqual(weights);
     expect(await taken(second, 'the first', 'onnx')).toEqual(await exportOnnx(weights));
+    expect(await taken(second, 'the first', 'safetensors')).toEqual(await exportSafetensors(weights));
 
     // The data of the page are others now: those of the training are not.
     await first.getByRole('button', { name: 'Pause' }).click();
@@ -354,6 +362,21 @@ function segmentWithoutEnd(): void {
     });
 }
 
+/** Drops a file or folder on an element, as the hand of a visitor does. */
+async function drop(page: Page, zone: Locator, path: string): Promise<void> {
+  await zone.scrollIntoViewIfNeeded();
+  const { x, y, width, height } = (await zone.boundingBox())!;
+  const session = await page.context().newCDPSession(page);
+  for (const type of ['dragEnter', 'dragOver', 'drop'] as const)
+    await session.send('Input.dispatchDragEvent', {
+      type,
+      x: x + width / 2,
+      y: y + height / 2,
+      data: { items: [], files: [path], dragOperationsMask: 1 },
+    });
+  await session.detach();
+}
+
 test('volumes wait for the model that they were given to, and a stop ends those that were there', async ({
   skip,
 }) => {
@@ -382,10 +405,17 @@ test('volumes wait for the model that they were given to, and a stop ends those 
   await page.getByText('a.nii.gz was not segmented: it was stopped.').waitFor();
   await volumes('c', 'd', 'e');
   await page.getByText('Segmenting c.nii.gz; 2 more to go').waitFor();
+  await view(page, 'Data');
+  await view(page, 'Use');
+  await page.getByText('Segmenting c.nii.gz; 2 more to go').waitFor();
   await model('other.safetensors');
   await page.getByText('2 volumes were not segmented: another model was opened.').waitFor();
   await page.getByText('c.nii.gz was not segmented: another model was opened.').waitFor();
   expect(await page.getByRole('button', { name: 'Stop' }).count()).toBe(0);
+  // A folder of images and labels.
+  await drop(page, page.getByRole('region', { name: 'Volumes to segment' }), folder);
+  await page.getByText('3 files named as labels are left out.').waitFor();
+  await page.getByText('Segmenting case_1_0000.nii.gz; 2 more to go').waitFor();
   await page.close();
 });
 
