@@ -4,7 +4,6 @@ import { linearPlaces, resamplePlane, resampleTo } from '../data/resample.ts';
 import { Aborted } from '../errors.ts';
 import type { Size3 } from '../size.ts';
 import type { DenseCase } from './evaluator.ts';
-import { stacked } from './inference.ts';
 import {
   labelsOf,
   labelsThrough,
@@ -30,10 +29,7 @@ export async function segmentLabels<Options extends ProbabilityOptions>(
   if (options.signal?.aborted) throw new Aborted('prediction was stopped before the first window');
   if (mirrorings(options).length === 1)
     return labelsOfPlanes(planes(volume, options), heads, volume.shape, to);
-  const count = heads.regions?.length ?? heads.classes;
-  const stack = (part: DenseCase, how: Options): Promise<Float32Array<ArrayBuffer>> =>
-    stacked(planes(part, how), part.shape, count);
-  const mean = await segmentProbabilities(stack, volume, heads, options);
+  const mean = await segmentProbabilities(planes, volume, heads, options);
   const isSame = to.join() === volume.shape.join();
   return labelsThrough(mean, heads, (head) => (isSame ? head : resampleTo(head, volume.shape, to, 'linear')));
 }

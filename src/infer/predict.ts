@@ -166,15 +166,14 @@ export async function segmentVolumes(
         : `The model does not say how images were prepared for it: ${name} is turned to RAS, used at its own spacing, ${own} mm, and each channel is z-scored.`,
     );
   }
-  const stack = (volume: DenseCase, how: PredictOptions): Promise<Float32Array<ArrayBuffer>> =>
-    stacked(model.planes(volume, how), volume.shape, classes);
-  const logits = output === 'logits' ? await stack(prepared, options) : undefined;
+  const logits =
+    output === 'logits' ? await stacked(model.planes(prepared, options), prepared.shape, classes) : undefined;
   // All heads at once are there for those alone who ask for them.
   const isAsked = output === 'probabilities' || options.uncertainty;
   const scores = logits
     ? probabilitiesOf(logits, heads)
     : isAsked
-      ? await segmentProbabilities(stack, prepared, heads, options)
+      ? await segmentProbabilities(model.planes, prepared, heads, options)
       : undefined;
 
   const { header } = volumes[0]!;

@@ -49,21 +49,23 @@ export interface ProbabilityOptions extends MirrorOptions {
 
 /**
  * Probabilities [head][z][y][x] of a volume, averaged over the flips asked for.
- * @param run gives the logits of a volume of this shape
+ * @param planes gives the logits of a volume of this shape, [head][y][x] from z = 0 on
  * @throws Aborted; InvalidOption for axes that are none
  */
 export async function segmentProbabilities<Options extends ProbabilityOptions>(
-  run: (volume: DenseCase, options: Options) => Promise<Float32Array>,
+  planes: (volume: DenseCase, options: Options) => AsyncIterable<Float32Array>,
   { image, shape }: DenseCase,
   heads: Heads,
   options: Options,
 ): Promise<Float32Array<ArrayBuffer>> {
   const { signal, onProgress } = options;
   const flips = mirrorings(options);
-  let mean: Float32Array<ArrayBuffer> | undefined;
+  const [x, y, z] = shape;
+  const area = x * y;
+  const mean = new Float32Array((heads.regions?.length ?? heads.classes) * z * area);
   for (const [pass, axes] of flips.entries()) {
     if (signal?.aborted) throw new Aborted(`prediction was stopped after ${pass} of ${flips.length} passes`);
-    const logits = await run(
+    const logits = planes(
       { image: axes.length > 0 ? flip(image, shape, axes) : image, shape },
       {
         ...options,
@@ -71,15 +73,18 @@ export async function segmentProbabilities<Options extends ProbabilityOptions>(
           onProgress?.({ loaded: pass * total + loaded, total: flips.length * total }),
       },
     );
-    const probabilities = probabilitiesOf(logits, heads);
-    if (!mean) mean = probabilities;
-    else {
-      const turned = flip(probabilities, shape, axes);
-      for (let at = 0; at < mean.length; at++) mean[at]! += turned[at]!;
+    let k = 0;
+    for await (const plane of logits) {
+      const found = flip(probabilitiesOf(plane, heads), [x, y, 1], axes);
+      const place = axes.includes('z') ? z - 1 - k : k;
+      for (let at = 0; at < found.length; at += area)
+        for (let voxel = 0, to = at * z + place * area; voxel < area; voxel++, to++)
+          mean[to]! += found[at + voxel]!;
+      k++;
     }
   }
-  if (flips.length > 1) for (let at = 0; at < mean!.length; at++) mean![at]! /= flips.length;
-  return mean!;
+  if (flips.length > 1) for (let at = 0; at < mean.length; at++) mean[at]! /= flips.length;
+  return mean;
 }
 
 /** Probabilities [head][voxel] of logits [head][voxel]: of classes that exclude each other, or of each region by itself. */

@@ -37,7 +37,12 @@ test('mirrored passes: of the mean of their probabilities', async () => {
   const logits = noise();
   const options = { mirrorAxes: ['x', 'z'] } as const;
   const to: Size3 = [9, 6, 8];
-  const mean = await segmentProbabilities(() => Promise.resolve(logits), volume, { classes }, options);
+  const mean = await segmentProbabilities(
+    inPlanes(() => logits),
+    volume,
+    { classes },
+    options,
+  );
   const wanted = labelsOf(resampleTo(mean, from, to, 'linear'), { classes });
   const found = await segmentLabels(
     inPlanes(() => logits),

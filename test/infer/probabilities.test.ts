@@ -15,6 +15,7 @@ import {
 } from '../../src/infer/probabilities.ts';
 import { resampleTo } from '../../src/data/resample.ts';
 import { UNet3D } from '../../src/unet3d.ts';
+import { inPlanes } from '../support/planes.ts';
 import { testDevice } from '../support/device.ts';
 
 const shape = [5, 4, 3] as const;
@@ -51,13 +52,14 @@ test('all combinations of the axes, each once', () => {
 
 const volume: DenseCase = { image: noise(60), shape };
 /** Two logits that see each voxel alone. */
-const voxelwise = ({ image }: DenseCase) =>
+const logitsOf = ({ image }: DenseCase) =>
   Promise.resolve(
     Float32Array.from({ length: 120 }, (_, at) => (at < 60 ? image[at]! : -2 * image[at - 60]!)),
   );
+const voxelwise = inPlanes(logitsOf);
 
 test('a network that sees each voxel alone gives what it gives without flips', async () => {
-  const plain = softmax(await voxelwise(volume), 2);
+  const plain = softmax(await logitsOf(volume), 2);
   for (const axis of all)
     expect(await segmentProbabilities(voxelwise, volume, { classes: 2 }, { mirrorAxes: [axis] })).toEqual(
       plain,
@@ -68,8 +70,7 @@ test('a network that sees each voxel alone gives what it gives without flips', a
 
 test('a network that knows places is averaged over the flips', async () => {
   // The probability of class 1 rises along x whatever the image shows.
-  const along = () =>
-    Promise.resolve(Float32Array.from({ length: 120 }, (_, at) => (at < 60 ? 0 : (at % 5) - 1)));
+  const along = inPlanes(() => Float32Array.from({ length: 120 }, (_, at) => (at < 60 ? 0 : (at % 5) - 1)));
   const found = await segmentProbabilities(along, volume, { classes: 2 }, { mirrorAxes: ['x'] });
   const share = (i: number) => 1 / (1 + Math.exp(1 - i));
   for (let at = 0; at < 60; at++)
@@ -96,7 +97,7 @@ test('progress counts the windows of every pass, and an abort stops between pass
 test('the result on a flipped volume is the flipped result, for a real network', async () => {
   const { device } = await testDevice();
   using model = await UNet3D.create({ inChannels: 1, classes: 3, features: [4, 8], seed: 1, device });
-  const run = (item: DenseCase) => model.logits(item);
+  const run = inPlanes((item) => model.logits(item));
   const image = noise(7 * 8 * 5);
   const size = [7, 8, 5] as const;
   const options = { tta: true };
