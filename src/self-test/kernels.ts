@@ -42,7 +42,7 @@ export interface Trial {
 /** Relative error that rounding explains: see CONTRIBUTING.md. The sketch of a difference may be off by an eighth. */
 const tolerances = { f32: 1e-5, f16: 1e-3 };
 
-/** All that can be computed in several ways on a device, what its plans use first. */
+/** All that can be computed in several ways on a device, what its plans use first, then some of each kind in turns. */
 export function trialsOf(gpu: Gpu): Trial[] {
   const choices = gpu.limits.kernels;
   const ops = (precision: Precision, cases = opCases): Trial[] =>
@@ -63,22 +63,30 @@ export function trialsOf(gpu: Gpu): Trial[] {
       choices: other,
       precision: 'f32',
     })),
-    ...(['f32', 'f16'] as const).flatMap((precision) => [
-      ...without(available('forward', precision), choices.conv3).map((name): Trial => ({
-        op: conv3,
-        kernels: name,
-        choices: { ...choices, conv3: name } as KernelChoices,
-        precision,
-      })),
-      ...without(available('weights', precision), choices.conv3Weights).map((name): Trial => ({
-        op: conv3,
-        kernels: `weights ${name}`,
-        choices: { ...choices, conv3Weights: name } as KernelChoices,
-        precision,
-      })),
-      ...otherConvolutions.flatMap((op) => onMatrices(gpu, op, precision)),
-    ]),
+    ...inTurns(
+      (['f32', 'f16'] as const).flatMap((precision) => [
+        without(available('forward', precision), choices.conv3).map((name): Trial => ({
+          op: conv3,
+          kernels: name,
+          choices: { ...choices, conv3: name } as KernelChoices,
+          precision,
+        })),
+        without(available('weights', precision), choices.conv3Weights).map((name): Trial => ({
+          op: conv3,
+          kernels: `weights ${name}`,
+          choices: { ...choices, conv3Weights: name } as KernelChoices,
+          precision,
+        })),
+        otherConvolutions.flatMap((op) => onMatrices(gpu, op, precision)),
+      ]),
+    ),
   ];
+}
+
+/** The first of each list, then the second of each, and so on. */
+function inTurns(lists: readonly Trial[][]): Trial[] {
+  const longest = Math.max(...lists.map(({ length }) => length));
+  return Array.from({ length: longest }, (_, i) => lists.flatMap((list) => list.slice(i, i + 1))).flat();
 }
 
 /** A convolution of another walk, forward and backward on matrix units where the device has the memory for it. */

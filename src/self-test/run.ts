@@ -8,8 +8,8 @@ import { trialsOf, tryKernels, type KernelRow, type Trial } from './kernels.ts';
 import type { SelfTestReport, TimingRow } from './report.ts';
 import { tryTraining } from './training.ts';
 
-/** Beyond the kernels that a plan of this adapter begins with, others are tried for this long. */
-const kernelsMs = 20_000;
+/** Beyond what a plan of this adapter begins with, kernels are tried until so long after the test's beginning. */
+const kernelsMs = ({ adapterClass }: Gpu): number => (adapterClass === 'hardware' ? 20_000 : 44_000);
 
 interface Surroundings {
   /** Called before each part, with those that are done and those that there are. */
@@ -26,19 +26,24 @@ export async function runSelfTest(
   const trials = trialsOf(gpu);
   const kernels: KernelRow[] = [];
   const left: string[] = [];
-  for (const [done, trial] of trials.entries()) {
+  const parts = trials.length + 2;
+  let done = 0;
+  const next = (part: string): void => {
     stopIfAsked();
-    if (!isFirstChoice(trial) && performance.now() - started > kernelsMs) {
-      left.push(nameOf(trial));
-      continue;
-    }
-    onProgress(nameOf(trial), done, trials.length + 2);
+    onProgress(part, done++, parts);
+  };
+  const compute = async (trial: Trial): Promise<void> => {
+    next(nameOf(trial));
     kernels.push(await tryKernels(gpu, trial));
-  }
-  onProgress('training', trials.length, trials.length + 2);
+  };
+  for (const trial of trials.filter(isFirstChoice)) await compute(trial);
+  next('training');
   const training = await tryTraining(gpu);
-  onProgress('times', trials.length + 1, trials.length + 2);
+  next('times');
   const timings = await timingsOf(gpu, stopIfAsked);
+  for (const trial of trials.filter((trial) => !isFirstChoice(trial)))
+    if (performance.now() - started > kernelsMs(gpu)) left.push(nameOf(trial));
+    else await compute(trial);
   return {
     'unet3d-gpu self-test': 1,
     version,
