@@ -1,0 +1,133 @@
+/** What runs an ensemble, and how networks of this package do. */
+import type { PreparedCase } from './data/prepare.ts';
+import { assertLabelled } from './data/labelled-case.ts';
+import { labelCount } from './data/regions.ts';
+import type { Source } from './data/source.ts';
+import { InvalidModel, InvalidOption } from './errors.ts';
+import type { DeviceOptions } from './gpu/device-options.ts';
+import type { CaseScore, DenseCase } from './infer/evaluator.ts';
+import { meanPlanes, type Member } from './infer/mean-planes.ts';
+import { evaluateMean, type ScoredMember } from './infer/mean-scores.ts';
+import type { Description } from './infer/model.ts';
+import { OpenNetwork } from './infer/opened.ts';
+import {
+  assertNoMeanOfLogits,
+  readSources,
+  segmentVolumes,
+  type PredictOptions,
+  type Segmentation,
+} from './infer/predict.ts';
+import type { EvaluateOptions } from './infer/predictor.ts';
+import type { ModelFile } from './interop/model-files.ts';
+import { listed } from './listed.ts';
+import type { Postprocessing } from './metrics/components.ts';
+import type { UNet3DConfig } from './model/config.ts';
+import type { Size3 } from './size.ts';
+import { openModel, requireConsistent } from './weights/model-file.ts';
+import type { ReadableTensor } from './weights/named-tensors.ts';
+import { uploadWeights } from './weights/upload.ts';
+
+/** How an ensemble segments. */
+export interface EnsemblePredictOptions extends PredictOptions {
+  /** Of the second network of one of nnU-Net's cascades: the labels of the first, on the image's own grid. */
+  readonly previousStage?: Source;
+}
+
+/** What runs: nnU-Net's folds by its rules, or networks of this package by its own. */
+export interface Runner {
+  readonly config: UNet3DConfig;
+  readonly description: Description;
+  readonly members: readonly string[];
+  predict(sources: Source | readonly Source[], options: EnsemblePredictOptions): Promise<Segmentation>;
+  evaluate(cases: readonly PreparedCase[], options: EvaluateOptions): Promise<CaseScore[]>;
+  dispose(): void;
+}
+
+/** @throws InvalidModel for networks that differ in more than their weights; UnsupportedDevice without a GPU adapter */
+export async function ownRunner(
+  files: readonly ModelFile[],
+  device: DeviceOptions,
+  postprocessing?: Postprocessing,
+): Promise<Runner> {
+  let common: { config: UNet3DConfig; description: Description } | undefined;
+  /** Of each network, which may have been trained on another. */
+  const sizes: (Size3 | undefined)[] = [];
+  for (const file of files) {
+    const { description: saved } = await openModel(await file.ranges(), file.path);
+    const { config, labels, regions, channels, preprocessing, inputSize, nnunet } = saved;
+    const description = { labels, regions, channels, preprocessing, nnunet };
+    sizes.push(inputSize);
+    common ??= { config, description };
+    if (JSON.stringify([config, description]) !== JSON.stringify([common.config, common.description]))
+      throw new InvalidModel(
+        `${file.path} and ${files[0]!.path} differ in more than their weights: give models of one network with the same labels, channels and preprocessing`,
+      );
+  }
+  const { config } = common!;
+  requireConsistent(
+    { config, ...common!.description, postprocessing },
+    (problem) => new InvalidModel(problem),
+  );
+  const isOneSize = sizes.every((size) => size?.join() === sizes[0]?.join());
+  const description = {
+    ...common!.description,
+    ...(postprocessing && { postprocessing }),
+    ...(isOneSize && { inputSize: sizes[0] }),
+  };
+  if (description.nnunet)
+    throw new InvalidModel(
+      `${listed(files.map(({ path }) => path))} follow nnU-Net's rules: open their model folder instead`,
+    );
+  const network = await OpenNetwork.open(config, device);
+  const { state, inference } = network;
+  /** Whose weights the device holds: of one network alone they stay. */
+  let written: ModelFile | undefined;
+  const write = async (file: ModelFile): Promise<void> => {
+    if (written === file) return;
+    written = undefined;
+    await uploadWeights(state, await weightsIn(file));
+    written = file;
+  };
+  const planes = (volume: DenseCase, options: PredictOptions): AsyncIterable<Float32Array> => {
+    const members = files.map((file, index): Member => ({
+      planes: (more) => inference.planes(volume, sizes[index], { ...options, ...more }, () => write(file)),
+      isWhole: inference.isWhole(volume.shape, sizes[index], options),
+    }));
+    return meanPlanes(members, volume.shape, config.classes, options.onProgress);
+  };
+  const mean = { config, description, planes };
+  return {
+    config,
+    description,
+    members: files.map(({ path }) => path),
+    async predict(sources, { previousStage, ...options }) {
+      if (previousStage !== undefined)
+        throw new InvalidOption('previousStage is for cascades of nnU-Net, and these are none: leave it out');
+      assertNoMeanOfLogits(options);
+      const turn = { name: 'prediction', signal: options.signal, ahead: () => readSources(sources) };
+      return network.turns.take(turn, (read) => segmentVolumes(mean, read, options));
+    },
+    evaluate(cases, options) {
+      const { labels, regions } = description;
+      const values = regions ? Math.max(labels.length, labelCount(regions)) : config.classes;
+      assertLabelled(cases, values, labels);
+      const { precision } = state;
+      const members = files.map((file, index): ScoredMember => {
+        const own = { ...description, inputSize: sizes[index] };
+        return {
+          model: { state, description: own, precision, budget: inference.budget, limits: undefined },
+          prepare: () => write(file),
+        };
+      });
+      return network.turns.take({ name: 'evaluation', signal: options.signal }, () => {
+        inference.release();
+        return evaluateMean(mean, members, cases, options);
+      });
+    },
+    dispose: () => network.dispose(),
+  };
+}
+
+async function weightsIn(file: ModelFile): Promise<ReadonlyMap<string, ReadableTensor>> {
+  return (await openModel(await file.ranges(), file.path)).tensors;
+}
