@@ -1,5 +1,6 @@
 /** See: one case at a time in slices and 3-D, its truth beside the prediction. */
-import { el, fill, lengthy, messageOf } from './dom.ts';
+import { el, lengthy, messageOf } from './dom.ts';
+import { CaseButtons } from './case-buttons.ts';
 import { classCount } from './planning.ts';
 import { segmented } from './segmenting.ts';
 import { changed, classNames, inTraining, onChange, state, type PageCase } from './state.ts';
@@ -16,7 +17,7 @@ export function seeView(): View {
     return { element: el('p', { className: 'empty' }, hint), dispose: () => undefined };
   }
   const viewer = new Viewer();
-  const list = el('div', { className: 'cases', role: 'group', 'aria-label': 'Cases' });
+  const list = new CaseButtons(choose);
   const status = el('p', { role: 'status', className: 'quiet' });
   const names = classNames(classCount());
   let shown = '';
@@ -54,16 +55,15 @@ export function seeView(): View {
     }
   }
 
-  function choose(item: PageCase, index: number): void {
+  function choose(item: PageCase): void {
     current = item;
-    for (const [at, entry] of [...list.children].entries())
-      entry.setAttribute('aria-current', String(at === index));
-    void show();
+    update();
   }
 
   const segmentButton = lengthy('Segment this case', segment, { className: 'primary' });
   let hint: string | undefined;
-  const update = (): void => {
+  function update(): void {
+    list.update(current, ({ part }) => uses[part]);
     if (current && shown !== `${current.id} ${state.predictions.has(current.images) ? 2 : 1}`) void show();
     const next = inTraining()
       ? 'The network is training; it can segment when that is paused or done.'
@@ -73,28 +73,12 @@ export function seeView(): View {
     if (next === hint) return;
     status.textContent = hint = next;
     segmentButton.disabled = next !== '';
-  };
-  fill(
-    list,
-    state.cases.map((item, index) =>
-      el(
-        'button',
-        {
-          type: 'button',
-          title: item.id,
-          'aria-current': String(item === current),
-          onclick: () => choose(item, index),
-        },
-        el('span', {}, item.id),
-        el('small', {}, uses[item.part]),
-      ),
-    ),
-  );
+  }
   update();
   const page = el(
     'div',
     { className: 'see' },
-    list,
+    list.element,
     el(
       'div',
       { className: 'grow' },

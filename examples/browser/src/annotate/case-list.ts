@@ -1,5 +1,6 @@
 /** The cases of the page, to choose from, with how far each of them is annotated. */
-import { counted, el, refill } from '../dom.ts';
+import { CaseButtons } from '../case-buttons.ts';
+import { counted } from '../dom.ts';
 import { state, type PageCase } from '../state.ts';
 import { knownDrawing } from './annotations.ts';
 import { doubtOf, worthAnnotating } from './proposing.ts';
@@ -19,32 +20,12 @@ export interface CaseList {
 }
 
 export function caseList(choose: (item: PageCase) => void): CaseList {
-  const element = el('div', { className: 'cases', role: 'group', 'aria-label': 'Cases' });
+  const buttons = new CaseButtons(choose);
   return {
-    element,
+    element: buttons.element,
     update(current) {
       const next = state.model && worthAnnotating().find((item) => doubtOf(item) !== undefined);
-      const entries = state.cases.map((item) => ({
-        item,
-        isCurrent: item.images === current?.images,
-        text: standing(item) + (item === next ? ' · least sure' : ''),
-      }));
-      const shows = entries.map(({ item, isCurrent, text }) => `${item.id} ${isCurrent} ${text}`).join('\n');
-      refill(element, shows, () =>
-        entries.map(({ item, isCurrent, text }) =>
-          el(
-            'button',
-            {
-              type: 'button',
-              title: item.id,
-              'aria-current': String(isCurrent),
-              onclick: () => choose(state.cases.find(({ images }) => images === item.images) ?? item),
-            },
-            el('span', {}, item.id),
-            el('small', {}, text),
-          ),
-        ),
-      );
+      buttons.update(current, (item) => standing(item) + (item === next ? ' · least sure' : ''));
     },
   };
 }
