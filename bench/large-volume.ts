@@ -1,8 +1,8 @@
 /**
- * A volume of 512 x 512 x 400 voxels in the browser example: looked at, segmented and saved, with what the page's own thread
+ * A volume of 512 x 512 x 400 voxels in the browser example: looked at, drawn on, segmented and saved, with what the page's own thread
  * was busy with meanwhile. Makes the volume and a small network of 4-mm voxels in a temporary folder, builds and serves the
  * page and drives it in Chromium; Python with nibabel, as PYTHON names it, compares the label map with its source.
- *   node scripts/setup.mjs && node --import tsx scripts/run.ts --import tsx bench/large-volume.ts [--size 512,512,400] [--shots FOLDER]
+ *   node scripts/setup.mjs && node --import tsx scripts/run.ts --import tsx bench/large-volume.ts [--size 512,512,400] [--shots FOLDER] [--annotate]
  */
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
@@ -16,7 +16,11 @@ import { serveExample } from '../test/support/site.ts';
 
 const python = process.env['PYTHON'] ?? '/usr/bin/python3';
 const { values } = parseArgs({
-  options: { size: { type: 'string', default: '512,512,400' }, shots: { type: 'string' } },
+  options: {
+    size: { type: 'string', default: '512,512,400' },
+    shots: { type: 'string' },
+    annotate: { type: 'boolean', default: false }, // and nothing else
+  },
 });
 const folder = mkdtempSync(join(tmpdir(), 'unet3d-large-'));
 const [scan, labels, weights] = ['scan.nii.gz', 'labels.nii.gz', 'model.safetensors'].map((name) =>
@@ -96,6 +100,47 @@ async function phase(page: Page, name: string, work: () => Promise<unknown>): Pr
 }
 const notes: string[] = [];
 
+/** Draws a stroke, in another slice another one, and takes that back. */
+async function annotate(page: Page): Promise<void> {
+  const stroke = async (): Promise<void> => {
+    const box = (await page.locator('.board canvas').boundingBox())!;
+    const [x, y] = [box.x + box.width / 2, box.y + box.height / 2];
+    await page.mouse.move(x, y);
+    await page.mouse.down();
+    for (const step of [5, 10, 15]) await page.mouse.move(x + step, y + step);
+    await page.mouse.up();
+  };
+  const drawn = (slices: number) =>
+    page.getByText(`${slices} slice${slices > 1 ? 's' : ''} drawn in this plane`);
+  const at = page.locator('.slice-text');
+  await phase(page, 'annotate: open', async () => {
+    await page.getByRole('tab', { name: 'Annotate' }).click();
+    await page.getByText('Nothing is drawn here yet').waitFor();
+  });
+  await page.locator('.board canvas').scrollIntoViewIfNeeded();
+  await phase(page, 'annotate: a stroke', async () => {
+    await stroke();
+    await drawn(1).waitFor();
+  });
+  await phase(page, 'annotate: the next slice', async () => {
+    const before = await at.textContent();
+    await page.keyboard.press('ArrowUp');
+    while ((await at.textContent()) === before) await page.waitForTimeout(10);
+  });
+  await phase(page, 'annotate: another stroke', async () => {
+    await stroke();
+    await drawn(2).waitFor();
+  });
+  await phase(page, 'annotate: undo', async () => {
+    await page.keyboard.press('Control+z');
+    await drawn(1).waitFor();
+  });
+  await phase(page, 'annotate: another plane', async () => {
+    await page.getByLabel('Plane').selectOption('sagittal');
+    await page.getByText(/^Slice \d+ of/).waitFor();
+  });
+}
+
 const launch = chromium();
 if (!launch) throw new Error('there is no Chromium for this machine: name one in UNET3D_CHROMIUM');
 const site = await serveExample();
@@ -130,30 +175,34 @@ try {
   console.log('| --- | ---: | ---: | ---: | ---: |');
   const tab = (name: string) => page.getByRole('tab', { name }).click();
   const drawn = () => page.getByLabel('White at').and(page.locator(':enabled')).waitFor();
+  const lookAndSegment = async (): Promise<void> => {
+    await phase(page, 'see', async () => {
+      await tab('See');
+      await drawn();
+    });
+    console.log(`\n"${await page.getByText(/^Shown with/).textContent()}"\n`);
+    await phase(page, 'segment', async () => {
+      await tab('Use');
+      await page.getByLabel('Open a model file').setInputFiles(weights);
+      await page.getByText('model.safetensors. It reads one image').waitFor();
+      await page.getByLabel('Choose volumes', { exact: true }).setInputFiles(scan);
+      await page.getByRole('button', { name: /^Download the labels of/ }).waitFor();
+    });
+    await phase(page, 'overlay', drawn);
+    await phase(page, 'save', async () => {
+      const file = page.waitForEvent('download');
+      await page.getByRole('button', { name: /^Download the labels of/ }).click();
+      await (await file).saveAs(labels);
+    });
+  };
   await phase(page, 'read', async () => {
     await page.getByLabel('Choose images').setInputFiles(scan);
     await page.getByRole('button', { name: 'No labels: annotate some' }).waitFor();
   });
-  await phase(page, 'see', async () => {
-    await tab('See');
-    await drawn();
-  });
-  console.log(`\n"${await page.getByText(/^Shown with/).textContent()}"\n`);
-  await phase(page, 'segment', async () => {
-    await tab('Use');
-    await page.getByLabel('Open a model file').setInputFiles(weights);
-    await page.getByText('model.safetensors. It reads one image').waitFor();
-    await page.getByLabel('Choose volumes', { exact: true }).setInputFiles(scan);
-    await page.getByRole('button', { name: /^Download the labels of/ }).waitFor();
-  });
-  await phase(page, 'overlay', drawn);
-  await phase(page, 'save', async () => {
-    const file = page.waitForEvent('download');
-    await page.getByRole('button', { name: /^Download the labels of/ }).click();
-    await (await file).saveAs(labels);
-  });
+  await annotate(page);
+  if (!values.annotate) await lookAndSegment();
   console.log(`\n${notes.join('\n')}\n`);
-  execFileSync(python, ['-c', compare, scan, labels], { stdio: 'inherit' });
+  if (!values.annotate) execFileSync(python, ['-c', compare, scan, labels], { stdio: 'inherit' });
 } finally {
   await browser.close();
   site.close();

@@ -9,6 +9,7 @@ import {
   flood,
   labelsOf,
   noMarks,
+  placesOfSlice,
   withSlice,
 } from '../../examples/browser/src/annotate/drawing.ts';
 import {
@@ -201,6 +202,20 @@ test('steps are undone and done again with their marks, and a new one ends what 
   drawn[0] = 5;
   history.record(drawn, noMarks);
   expect(history.canRedo).toBe(false);
+});
+
+test('a step in one slice is found there, and undone', () => {
+  const size = [4, 3, 2] as const;
+  const drawn = new Uint8Array(24);
+  const history = new DrawingHistory(drawn, noMarks);
+  for (const axis of [0, 1, 2] as const) {
+    const places = placesOfSlice(size, { axis, index: 1 });
+    expect(places).toHaveLength(24 / size[axis]);
+    drawn[places[1]!] = 3;
+    expect([...history.record(drawn, noMarks, places)!.places]).toEqual([places[1]]);
+    history.undo(drawn);
+    expect(drawn.every((value) => value === 0)).toBe(true);
+  }
 });
 
 test('drawn slices are known after any step as if they were counted anew', () => {

@@ -2,9 +2,9 @@
  * The browser example for who has no labels: scans in odd orientations are drawn on, found again after a reload, saved on
  * their own grids, trained on, and what the network makes of them is corrected and trained on again.
  */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { chromium as playwright, type Browser, type Page } from 'playwright';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { chromium } from '../../scripts/chromium.ts';
@@ -15,6 +15,7 @@ import { patience, visitPage } from '../support/visit.ts';
 const launch = chromium();
 const complaints: string[] = [];
 const folder = mkdtempSync(join(tmpdir(), 'unet3d-scans-'));
+const beside = mkdtempSync(join(tmpdir(), 'unet3d-scans-'));
 let site: Site;
 let browser: Browser | undefined;
 
@@ -43,14 +44,24 @@ beforeAll(async () => {
 afterAll(async () => {
   await browser?.close();
   site?.close();
-  rmSync(folder, { recursive: true });
+  for (const path of [folder, beside]) rmSync(path, { recursive: true });
 });
 
-async function takeFolder(page: Page): Promise<void> {
+async function takeFolder(page: Page, from = folder): Promise<void> {
   await page.getByRole('tab', { name: 'Data' }).click();
   const chooser = page.waitForEvent('filechooser');
   await page.getByRole('button', { name: 'Choose a folder' }).click();
-  await (await chooser).setFiles(folder);
+  await (await chooser).setFiles(from);
+}
+
+/** A folder beside the one of the scans, removed with it. */
+function folderOf(name: string, files: Readonly<Record<string, Uint8Array>>): string {
+  const path = join(beside, name);
+  for (const [file, bytes] of Object.entries(files)) {
+    mkdirSync(join(path, dirname(file)), { recursive: true });
+    writeFileSync(join(path, file), bytes);
+  }
+  return path;
 }
 
 const boardStatus = (page: Page) => page.locator('.annotate p.quiet[role=status]');
@@ -102,12 +113,13 @@ async function saved(page: Page): Promise<Volume> {
 }
 
 /** Where the voxels with a value lie on average, in millimetres. */
-function placeOf({ data, affine }: Volume, value: number): number[] {
+function placeOf({ data, affine, shape }: Volume, value: number): number[] {
+  const [nx, ny] = shape as [number, number, number];
   const sum = [0, 0, 0];
   let count = 0;
   data.forEach((label, voxel) => {
     if (label !== value) return;
-    const at = [voxel % 18, Math.floor(voxel / 18) % 16, Math.floor(voxel / 288), 1];
+    const at = [voxel % nx, Math.floor(voxel / nx) % ny, Math.floor(voxel / (nx * ny)), 1];
     count++;
     for (const row of [0, 1, 2])
       sum[row]! += at.reduce((total, n, axis) => total + n * affine[4 * row + axis]!, 0);
@@ -192,8 +204,27 @@ test('scans without labels are drawn on, kept, saved on their grids, trained on 
   const before = await Promise.all(shown.map((button) => button.elementHandle()));
   await page.keyboard.press('b');
   for (const element of before) expect(await element.evaluate(({ isConnected }) => isConnected)).toBe(true);
+  // In one slice, of a class and of all, and then in all.
+  await page.keyboard.press('1');
+  for (let step = 0; step < 3; step++) await page.keyboard.press('ArrowUp');
+  const unaccepted = await saved(page);
+  await page.getByRole('button', { name: 'Accept class 1 only, in this slice' }).click();
+  const accepted = await saved(page);
+  expect(accepted.data.every((value, at) => value === unaccepted.data[at] || value === 1)).toBe(true);
+  await page.getByRole('button', { name: 'Accept in this slice' }).click();
+  await page.getByText('2 complete').waitFor();
   await page.getByRole('button', { name: 'Accept all of it' }).click();
   await page.getByText('The whole case is complete:').waitFor();
+  // The next one is where the network is least sure, once it has looked at it.
+  const others = page.getByRole('button', { name: 'Propose for 1 case' });
+  const unsure = page.getByRole('button', { name: /^Next: scan_., where the network is least sure/ });
+  await others.or(unsure).click();
+  const next = /scan_./.exec((await unsure.textContent())!)![0];
+  await unsure.click();
+  await page
+    .getByRole('group', { name: 'Cases' })
+    .locator('[aria-current=true]', { hasText: next })
+    .waitFor();
   await page.getByRole('button', { name: 'Go on training from the present network' }).click();
   await page.getByText('It goes on from the weights of your data, ').waitFor();
   await train();
@@ -220,4 +251,152 @@ test('scans without labels are drawn on, kept, saved on their grids, trained on 
   await openCase(other, names[1]!);
   expect((await saved(other)).data).toEqual(here.data);
   expect(complaints).toEqual([]);
+});
+
+test('each tool does what it says', async ({ skip }) => {
+  if (!browser) return skip('no Chromium for this machine');
+  const page = await visitPage(browser, site.address, complaints);
+  const scan = async (seed: number): Promise<Uint8Array> => {
+    const data = Float32Array.from({ length: 18 * 16 * 12 }, (_, voxel) => 10 + ((voxel * seed) % 7));
+    return writeNifti({ data, shape: [...shape], affine: [...affines[0]] });
+  };
+  const label = Uint8Array.from({ length: 18 * 16 * 12 }, (_, voxel) => (voxel % 18 < 6 ? 1 : 0));
+  await takeFolder(
+    page,
+    folderOf('tools', {
+      'images/scan_a.nii.gz': await scan(3),
+      'images/scan_b.nii.gz': await scan(5),
+      'images/scan_c.nii.gz': await scan(11),
+      'labels/scan_b.nii.gz': await writeNifti({ data: label, shape: [...shape], affine: [...affines[0]] }),
+      'labels/scan_c.nii.gz': await writeNifti({ data: label, shape: [...shape], affine: [...affines[0]] }),
+    }),
+  );
+  await page.getByRole('button', { name: 'Next: look at the cases' }).waitFor();
+  await page.getByRole('tab', { name: 'Annotate' }).click();
+
+  await openCase(page, 'scan_b');
+  await page.getByRole('button', { name: 'Begin with its label file' }).click();
+  await page.getByText('The whole case is complete:').waitFor();
+  expect((await saved(page)).data).toEqual(Float32Array.from(label));
+
+  await openCase(page, 'scan_a');
+  const drawn = (slices: number) => boardStatus(page).getByText(`${slices} slice`, { exact: false });
+  const count = async (value: number): Promise<number> =>
+    (await saved(page)).data.filter((found) => found === value).length;
+  const picture = () => page.locator('.board canvas').screenshot();
+  await page.keyboard.press('b');
+  await page.keyboard.press('1');
+  await stroke(page, circle(120));
+  await drawn(1).waitFor();
+  const ring = await count(1);
+  await page.keyboard.press('f');
+  await stroke(page, [[0, 0]]);
+  await expect.poll(() => count(1)).toBeGreaterThan(ring + 8); // a radius of about four voxels
+  const disc = await count(1);
+  await page.keyboard.press('e');
+  await stroke(page, [[0, 0]]);
+  await expect.poll(() => count(1)).toBe(disc - 1);
+
+  // What is drawn goes from the picture in three ways, and comes back.
+  const shows = await picture();
+  await page.keyboard.press('h');
+  await expect.poll(async () => (await picture()).equals(shows), { timeout: 20_000 }).toBe(false);
+  const hidden = await picture();
+  await page.keyboard.press('h');
+  const looksLike = async (other: Buffer): Promise<void> =>
+    expect.poll(async () => (await picture()).equals(other), { timeout: 20_000 }).toBe(true);
+  const seen = page.getByLabel('Show class 1');
+  const opacity = page.getByLabel('Opacity', { exact: true });
+  const asBefore = await opacity.inputValue();
+  await looksLike(shows);
+  for (const [hide, show] of [
+    [() => seen.uncheck(), () => seen.check()],
+    [() => opacity.fill('0'), () => opacity.fill(asBefore)],
+  ] as const) {
+    await hide();
+    await looksLike(hidden);
+    await show();
+    await looksLike(shows);
+  }
+
+  await page.keyboard.press('b');
+  for (let step = 0; step < 2; step++) await page.keyboard.press('ArrowUp');
+  await page.keyboard.press('o');
+  await stroke(page, circle(120));
+  await drawn(2).waitFor();
+  await page.getByRole('button', { name: 'Fill between slices' }).click();
+  await page.getByText('1 slice filled between drawn ones').waitFor();
+  await page.keyboard.press('b');
+  await page.keyboard.press('0');
+  await stroke(page, [
+    [-150, -150],
+    [-150, 150],
+  ]);
+  await expect.poll(() => count(0)).toBeGreaterThan(5);
+  const before = await count(1);
+  await page.getByRole('button', { name: 'Grow to edges' }).click();
+  await expect.poll(() => count(1)).toBeGreaterThan(before);
+  await page.keyboard.press('Control+z');
+  await expect.poll(() => count(1)).toBe(before);
+  await page.close();
+});
+
+test('a scan too large to be drawn whole is drawn on slice by slice, on its own grid', async ({ skip }) => {
+  if (!browser) return skip('no Chromium for this machine');
+  const page = await visitPage(browser, site.address, complaints);
+  const size = [129, 128, 130] as const; // more than two million voxels
+  const data = Uint8Array.from(
+    { length: size[0] * size[1] * size[2] },
+    (_, voxel) => 50 + (Math.floor(voxel / 129) % 128) + (voxel % 3),
+  );
+  const affine: readonly number[] = affines[1];
+  const large = await writeNifti({ data, shape: [...size], affine: [...affine] });
+  await takeFolder(page, folderOf('large', { 'large.nii.gz': large }));
+  await page.getByRole('button', { name: 'No labels: annotate some' }).click();
+  await boardStatus(page).getByText('Nothing is drawn here yet').waitFor();
+  const slice = page.locator('.slice-text');
+  const nextTo = async (key: string): Promise<void> => {
+    const before = await slice.textContent();
+    await page.keyboard.press(key);
+    await expect.poll(() => slice.textContent()).not.toBe(before);
+  };
+  await page.keyboard.press('b');
+  await page.keyboard.press('1');
+  await stroke(page, [[0, 0]]);
+  await page.getByText('1 slice drawn in this plane').waitFor();
+  await nextTo('ArrowUp');
+  await page.getByRole('button', { name: 'Add a class' }).click();
+  await page.keyboard.press('Tab');
+  await stroke(page, [[-150, -100]]);
+  await page.getByText('2 slices drawn in this plane').waitFor();
+  const [first, second] = await saved(page).then((labels) => {
+    expect(labels.shape).toEqual([...size]);
+    for (const [at, value] of labels.affine.entries()) expect(value).toBeCloseTo(affine[at]!, 5);
+    return [placeOf(labels, 1), placeOf(labels, 2)] as const;
+  });
+  // The middle of the scan's voxels; then one slice up, to the patient's right and to the front.
+  const [right, front, up] = second.map((mm, axis) => mm - first[axis]!) as [number, number, number];
+  for (const [row, mm] of first.entries()) {
+    const middle = size.reduce(
+      (sum, n, axis) => sum + (n / 2) * affine[4 * row + axis]!,
+      affine[4 * row + 3]!,
+    );
+    expect(Math.abs(mm - middle)).toBeLessThan(2);
+  }
+  expect(up).toBeCloseTo(1, 5);
+  expect(Math.abs(right / front - 1.5)).toBeLessThan(0.1);
+
+  // Across another axis the strokes are where they are, and what is drawn there is undone in any slice.
+  await page.getByLabel('Plane').selectOption('sagittal');
+  await page.getByText('2 slices drawn in this plane').waitFor();
+  await stroke(page, [
+    [-60, 0],
+    [60, 0],
+  ]);
+  await expect.poll(async () => placeOf(await saved(page), 2)).not.toEqual(second);
+  await nextTo('ArrowDown');
+  await page.keyboard.press('Control+z');
+  await expect.poll(async () => placeOf(await saved(page), 2)).toEqual(second);
+  expect(complaints).toEqual([]);
+  await page.close();
 });

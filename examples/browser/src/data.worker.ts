@@ -7,6 +7,7 @@ import {
   phantom,
   phantomLabels,
   prepareCase,
+  readHeader,
   reportOf,
   viewOf,
   writeNifti,
@@ -20,6 +21,8 @@ import {
   type Segmentation,
 } from 'unet3d-gpu/worker';
 import { drawnOf } from './annotate/drawing.ts';
+import type { Turn } from './annotate/grid.ts';
+import { greysOf, valuesOf } from './annotate/scan.ts';
 import { labelOver, mapped, mostValues, readVolume, valuesIn, volumeOf } from './label-maps.ts';
 import { planes } from './planes.ts';
 import { shown } from './shown.ts';
@@ -46,6 +49,10 @@ export interface DataRequests {
   /** Labels of a segmentation, to be written as a file of that name. */
   write: { labels: ResultVolume; name: string; classes: number };
   view: { volume: VolumeFile; isLabels: boolean; most: number };
+  /** `most`: voxels that are shown whole. */
+  greys: { image: VolumeFile; most: number };
+  /** `turn`: of the display. */
+  values: { labels: VolumeFile; turn: Turn };
   /** The drawing that a label file makes, in the order of the image's voxels. */
   drawing: { image: VolumeFile; label: VolumeFile; unknown: number | undefined };
   /** `changed`: when, in milliseconds. */
@@ -132,6 +139,14 @@ const jobs = {
     drawnOf(await labelOver(image, label), unknown),
   /** A volume as it is shown. */
   view: ({ volume, isLabels, most }: DataRequests['view']) => shown(volume, isLabels, most),
+  /** A scan to be drawn on slice by slice; undefined where it is shown whole. */
+  async greys({ image, most }: DataRequests['greys']) {
+    const { shape } = await readHeader('header' in image ? image.header : image);
+    const voxels = shape.slice(0, 3).reduce((product, length) => product * length, 1);
+    return voxels > most ? greysOf(await readVolume(image)) : undefined;
+  },
+  /** Labels to be drawn on it. */
+  values: async ({ labels, turn }: DataRequests['values']) => valuesOf(await readVolume(labels), turn),
   /** One volume of each series. */
   async reduce({ images, to }: DataRequests['reduce'], { progress, signal }: Task) {
     const files: File[] = [];
@@ -225,8 +240,11 @@ async function strangeValues(
 
 serve(jobs, volumesOf);
 
-/** The buffers of the cases in a result: they are moved to the page. */
+/** The buffers of the volumes in a result: they are moved to the page. */
 function volumesOf(result: unknown): ArrayBuffer[] {
+  if (result instanceof Uint8Array) return [result.buffer as ArrayBuffer];
+  const { greys } = (result ?? {}) as { greys?: Uint8Array };
+  if (greys) return [greys.buffer as ArrayBuffer];
   if (!Array.isArray(result)) return [];
   return (result as Partial<LabelledCase>[]).flatMap(({ image, label }) =>
     image && label ? ([image.buffer, label.buffer] as ArrayBuffer[]) : [],

@@ -1,6 +1,5 @@
 /** Annotate: draw what is to be learnt, and correct what the network makes of it. */
 import { dataJob } from '../data-client.ts';
-import { readVolume } from '../label-maps.ts';
 import { attempt, button, counted, download, el, messageOf, refill } from '../dom.ts';
 import { classCount } from '../planning.ts';
 import { changed, classNames, onChange, state, type PageCase } from '../state.ts';
@@ -117,8 +116,8 @@ export function annotateView(take: TakeLabels, open: (view: 'Data' | 'Train' | '
     const file = current && state.predictions.get(current.images);
     if (!file) return;
     await act(async (it) => {
-      const { data } = await readVolume(file);
-      if (it === session && state.predictions.get(it.item.images) === file) it.accept(data, what);
+      const labels = await it.labelsOf(file);
+      if (it === session && state.predictions.get(it.item.images) === file) it.accept(labels, what);
     });
   }
 
@@ -167,9 +166,9 @@ export function annotateView(take: TakeLabels, open: (view: 'Data' | 'Train' | '
               disabled: isEmpty,
               title: 'Shapes between drawn slices (I)',
             }),
-            button('Grow to edges', () => act((it) => it.grow(board.slice.axis)), {
+            button('Grow to edges', () => act((it) => it.grow(board.slice)), {
               disabled: isEmpty,
-              title: 'Grows strokes of classes and background to the edges in the image (GrowCut)',
+              title: `Grows strokes of classes and background to the edges in the image${board.isLarge ? ', in this slice' : ''} (GrowCut)`,
             }),
             canBegin && button('Begin with its label file', beginWithLabel),
             button('Save as NIfTI', save, { disabled: isSaved }),

@@ -1,11 +1,26 @@
 /** NiiVue as a drawing board: one case at a time, on its own grid. */
 import type { Niivue } from '@niivue/niivue';
 import { classColor, type Size3 } from 'unet3d-gpu/worker';
+import { dataJob } from '../data-client.ts';
 import { el } from '../dom.ts';
 import type { VolumeFile } from '../state.ts';
-import { colormap, free, keepVolumes, library, loaded, pictureOptions, thinCrosshair } from '../niivue.ts';
+import {
+  colormap,
+  free,
+  keepVolumes,
+  library,
+  loaded,
+  mostVoxels,
+  pictureOptions,
+  thinCrosshair,
+} from '../niivue.ts';
 import { drawnBackground } from './drawing.ts';
-import type { Slice, Turn } from './grid.ts';
+import { displayShape, type Slice, type Turn } from './grid.ts';
+import { OneSlice } from './one-slice.ts';
+import type { Greys } from './scan.ts';
+
+/** Of the file, but the spacing: that is the display's. */
+type Opened = Omit<Greys, 'greys'>;
 
 export const boardPlanes = ['axial', 'coronal', 'sagittal', 'all'] as const;
 export type BoardPlane = (typeof boardPlanes)[number];
@@ -23,6 +38,9 @@ export class Board {
   readonly #canvas = el('canvas', { 'aria-label': 'Slices to draw on', role: 'img' });
   readonly element = el('div', { className: 'canvas board' }, this.#canvas);
   #niivue: Niivue | undefined;
+  /** Where the scan is too large to be drawn whole. */
+  #large: OneSlice | undefined;
+  #turn: Turn = [1, 2, 3];
   #names: readonly string[] = [];
   readonly #hidden = new Set<number>();
   #plane: BoardPlane = 'axial';
@@ -44,7 +62,7 @@ export class Board {
 
   constructor() {
     // NiiVue listens to the mouse: by now it has not drawn the end of the stroke.
-    const stroke = (): void => void setTimeout(() => this.#niivue && !this.#disposed && this.onStroke());
+    const stroke = (): void => void setTimeout(() => this.#endStroke());
     for (const event of ['mouseup', 'mouseleave', 'touchend', 'touchcancel'])
       this.#canvas.addEventListener(event, stroke);
     this.#canvas.addEventListener('click', () => {
@@ -52,25 +70,55 @@ export class Board {
     });
   }
 
+  #endStroke(): void {
+    if (!this.#niivue || this.#disposed) return;
+    this.#large?.collect();
+    this.onStroke();
+  }
+
   /** Shows the case with nothing drawn on it; undefined if the board is gone meanwhile. */
-  async open(image: VolumeFile): Promise<{ shape: Size3; turn: Turn; spacing: Size3 } | undefined> {
+  async open(image: VolumeFile): Promise<Opened | undefined> {
     const niivue = await this.#opened();
     if (!niivue) return undefined;
     this.#wish++;
     niivue.setDrawingEnabled(false);
     niivue.closeDrawing();
     keepVolumes(niivue, 0);
+    this.#large = undefined;
+    const large = await dataJob('greys', { image, most: mostVoxels() });
+    if (large) return this.#openLarge(niivue, large);
     const volume = await loaded(image, { colormap: 'gray' });
     if (this.#disposed) return undefined;
     niivue.addVolume(volume);
     niivue.createEmptyDrawing();
     this.#use();
-    const [, ...size] = volume.hdr!.dims; // of the file: `dims` are the display's once it is shown
+    const { dims } = volume.hdr!; // of the file: the volume's own are the display's once it is shown
     return {
-      shape: size.slice(0, 3) as unknown as Size3,
+      shape: dims.slice(1, 4) as unknown as Size3,
       turn: volume.permRAS as unknown as Turn,
       spacing: volume.pixDimsRAS!.slice(1, 4) as unknown as Size3,
     };
+  }
+
+  async #openLarge(niivue: Niivue, { greys, shape, turn, spacing }: Greys): Promise<Opened | undefined> {
+    if (this.#disposed) return undefined;
+    const drawn = new Uint8Array(greys.length);
+    const large = new OneSlice(
+      niivue,
+      { size: displayShape(shape, turn), spacing, greys, drawn },
+      (proposal) => void proposal.setColormapLabel(this.#colormap()),
+    );
+    this.#large = large;
+    this.#turn = turn;
+    if (this.#plane === 'all') this.plane = 'axial';
+    else await large.show({ axis: this.#axis, index: large.place[this.#axis] });
+    this.#use();
+    return this.#disposed ? undefined : { shape, turn, spacing };
+  }
+
+  /** Whether the scan is shown and drawn on one slice at a time. */
+  get isLarge(): boolean {
+    return this.#large !== undefined;
   }
 
   async #opened(): Promise<Niivue | undefined> {
@@ -105,10 +153,11 @@ export class Board {
 
   /** What is drawn, in the order of the display; it may be written to, and `redraw` shows that. */
   get drawn(): Uint8Array {
-    return this.#niivue!.drawBitmap!;
+    return this.#large?.scan.drawn ?? this.#niivue!.drawBitmap!;
   }
 
   redraw(): void {
+    if (this.#large) return this.#large.redraw();
     this.#niivue?.refreshDrawing(true);
   }
 
@@ -117,6 +166,12 @@ export class Board {
     const niivue = this.#niivue;
     if (!niivue) return;
     const wish = ++this.#wish;
+    const large = this.#large;
+    if (large) {
+      const values = proposal && (await dataJob('values', { labels: proposal, turn: this.#turn }));
+      if (!this.#disposed && wish === this.#wish) await large.propose(values);
+      return;
+    }
     const overlay = proposal && (await loaded(proposal, { opacity: 0.35 }));
     if (this.#disposed || wish !== this.#wish || niivue.volumes.length === 0) return;
     keepVolumes(niivue, 1);
@@ -211,24 +266,28 @@ export class Board {
     const types = { axial: 0, coronal: 1, sagittal: 2, all: 3 };
     niivue.opts.crosshairWidth = plane === 'all' ? thinCrosshair : 0;
     niivue.setSliceType(types[plane]);
-    this.onMove();
+    if (this.#large) this.#show({ axis: this.#axis, index: this.#large.place[this.#axis] });
+    else this.onMove();
   }
 
   /** The voxel under the cross-hairs, on the display's grid. */
   get place(): Size3 {
-    return [...this.#niivue!.frac2vox(this.#niivue!.scene.crosshairPos)] as unknown as Size3;
+    const place = [...this.#niivue!.frac2vox(this.#niivue!.scene.crosshairPos)];
+    if (this.#large) place[this.#large.slice.axis] = this.#large.slice.index;
+    return place as unknown as Size3;
   }
 
   /** The slice that is drawn on, of the display. */
   get slice(): Slice {
-    return { axis: this.#axis, index: this.place[this.#axis] };
+    return this.#large?.slice ?? { axis: this.#axis, index: this.place[this.#axis] };
   }
 
   goTo({ axis, index }: Slice): void {
     const niivue = this.#niivue;
     if (!niivue?.volumes[0]) return;
     const at = [...this.place];
-    at[axis] = Math.max(0, Math.min(niivue.volumes[0].dimsRAS![axis + 1]! - 1, index));
+    const length = this.#large?.scan.size[axis] ?? niivue.volumes[0].dimsRAS![axis + 1]!;
+    at[axis] = Math.max(0, Math.min(length - 1, index));
     this.goToVoxel(at as unknown as Size3);
   }
 
@@ -236,14 +295,26 @@ export class Board {
   goToVoxel(voxel: Size3): void {
     const niivue = this.#niivue;
     if (!niivue?.volumes[0]) return;
+    if (this.#large) {
+      const across = this.#axis;
+      return this.#show({ axis: across, index: voxel[across] });
+    }
     niivue.scene.crosshairPos = niivue.vox2frac([...voxel]);
     niivue.drawScene();
     this.onMove();
   }
 
-  /** Grows all that is drawn along the edges of the image, until every voxel is taken. */
+  /** Shows a slice of a large scan, once what has been drawn on the one before is taken. */
+  #show(slice: Slice): void {
+    this.#endStroke();
+    void this.#large?.show(slice);
+    this.onMove();
+  }
+
+  /** Grows all that is drawn along the edges of the image, until every voxel is taken: of a large scan, of the slice. */
   grow(): void {
     this.#niivue!.drawGrowCut();
+    this.#large?.collect();
   }
 
   focus(): void {

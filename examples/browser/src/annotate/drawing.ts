@@ -80,6 +80,14 @@ export function eachOfSlice(shape: Size3, { axis, index }: Slice, visit: (at: nu
     for (let i = 0; i < shape[u]; i++) visit(index * strides[axis] + j * strides[v] + i * strides[u]);
 }
 
+/** The places of a slice's voxels. */
+export function placesOfSlice(shape: Size3, slice: Slice): Uint32Array {
+  const places = new Uint32Array((shape[0] * shape[1] * shape[2]) / shape[slice.axis]);
+  let next = 0;
+  eachOfSlice(shape, slice, (at) => (places[next++] = at));
+  return places;
+}
+
 /** Indices of the slices across an axis in which something is drawn. */
 export function drawnSlices(drawn: Uint8Array, shape: Size3, axis: 0 | 1 | 2): number[] {
   const has = new Uint8Array(shape[axis]);

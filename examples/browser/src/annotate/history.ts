@@ -37,10 +37,13 @@ export class DrawingHistory {
     return this.#undone.length > 0;
   }
 
-  /** Takes a step to what there is now; undefined where nothing has changed. */
-  record(drawn: Uint8Array, marks: Marks): Change | undefined {
+  /**
+   * Takes a step to what there is now; undefined where nothing has changed.
+   * @param within where something may have changed, in ascending order: anywhere if it is not given
+   */
+  record(drawn: Uint8Array, marks: Marks, within?: Uint32Array): Change | undefined {
     const known = this.#known;
-    const places = differences(known, drawn);
+    const places = within ? within.filter((at) => known[at] !== drawn[at]) : differences(known, drawn);
     if (places.length === 0 && marks === this.#marks) return undefined;
     const before = Uint8Array.from(places, (at) => known[at]!);
     const after = Uint8Array.from(places, (at) => drawn[at]!);

@@ -98,11 +98,31 @@ export async function identityOf(images: Images): Promise<string> {
   return all.length === 1 ? all[0]! : hex(await digest(new TextEncoder().encode(all.join())));
 }
 
-const through = (bytes: Uint8Array<ArrayBuffer>, how: CompressionStream | DecompressionStream) =>
-  new Blob([bytes]).stream().pipeThrough(how);
+/** Lets the page do what else waits; timers wait for seconds in a hidden tab. */
+const pause = (): Promise<void> =>
+  new Promise((resolve) => {
+    const { port1, port2 } = new MessageChannel();
+    port1.onmessage = () => {
+      port1.close();
+      resolve();
+    };
+    port2.postMessage(undefined);
+  });
 
-export const packed = async (voxels: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>> =>
-  new Uint8Array(await new Response(through(voxels, new CompressionStream('gzip'))).arrayBuffer());
+/** The voxels as they are now, packed in pieces, between which the page stays free. */
+export async function packed(voxels: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>> {
+  const now = voxels.slice();
+  const { readable, writable } = new CompressionStream('gzip');
+  const result = new Response(readable).arrayBuffer();
+  const writer = writable.getWriter();
+  const piece = 2 ** 20;
+  for (let from = 0; from < now.length; from += piece) {
+    await writer.write(now.subarray(from, from + piece));
+    await pause();
+  }
+  await writer.close();
+  return new Uint8Array(await result);
+}
 
 /** Bytes that one byte of gzip can stand for, and more. */
 const mostPacked = 1100;
@@ -118,7 +138,7 @@ export async function unpacked({ voxels, shape }: Pick<DrawingRecord, 'voxels' |
   if (count > mostPacked * voxels.length) throw damaged(shape);
   const result = new Uint8Array(count);
   let at = 0;
-  const reader = through(voxels, new DecompressionStream('gzip')).getReader();
+  const reader = new Blob([voxels]).stream().pipeThrough(new DecompressionStream('gzip')).getReader();
   for (let next = await reader.read(); !next.done; next = await reader.read()) {
     const bytes = next.value as Uint8Array;
     if (at + bytes.length <= count) result.set(bytes, at);

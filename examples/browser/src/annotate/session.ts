@@ -1,16 +1,19 @@
 /** A case that is being drawn on: every step is kept at once, and can be undone and done again. */
 import type { Size3 } from 'unet3d-gpu/worker';
+import { dataJob } from '../data-client.ts';
 import { complain, messageOf } from '../dom.ts';
-import { classNames, type PageCase } from '../state.ts';
+import { classNames, type PageCase, type VolumeFile } from '../state.ts';
 import { classCount } from '../planning.ts';
 import type { Board } from './board.ts';
 import {
   accept,
   drawnBackground,
+  eachOfSlice,
   flood,
   isComplete,
   noMarks,
   notDrawn,
+  placesOfSlice,
   withSlice,
   type Acceptance,
   type Marks,
@@ -21,7 +24,6 @@ import {
   placesInFile,
   sliceOfFile,
   toDisplay,
-  toFile,
   voxelOfDisplay,
   type Slice,
   type Turn,
@@ -50,7 +52,7 @@ export class DamagedDrawing extends Error {
 }
 
 /** @throws DamagedDrawing where it does not fit an image of that shape */
-async function voxelsOf(record: DrawingRecord, shape: Size3): Promise<Uint8Array> {
+async function voxelsOf(record: DrawingRecord, shape: Size3): Promise<Uint8Array<ArrayBuffer>> {
   if (record.shape.join() !== shape.join())
     throw new DamagedDrawing(
       record,
@@ -87,7 +89,7 @@ export class Session {
     item: PageCase,
     board: Board,
     facts: { readonly shape: Size3; readonly turn: Turn; readonly spacing: Size3 },
-    marks: Marks,
+    { marks, voxels }: { readonly marks: Marks; readonly voxels: Uint8Array<ArrayBuffer> },
     release: () => void,
   ) {
     this.item = item;
@@ -99,7 +101,7 @@ export class Session {
     this.#marks = marks;
     this.#history = new DrawingHistory(board.drawn, marks);
     this.#placeInFile = placesInFile(facts.shape, facts.turn);
-    this.#voxels = toFile(board.drawn, facts.shape, facts.turn);
+    this.#voxels = voxels;
     this.#tally = new Tally(board.drawn, this.shape);
     this.#release = release;
   }
@@ -119,9 +121,10 @@ export class Session {
         release();
         return undefined;
       }
-      if (kept) board.drawn.set(toDisplay(await voxelsOf(kept, facts.shape), facts.shape, facts.turn));
+      const voxels = kept ? await voxelsOf(kept, facts.shape) : new Uint8Array(board.drawn.length);
+      if (kept) board.drawn.set(toDisplay(voxels, facts.shape, facts.turn));
       board.redraw();
-      return new Session(item, board, facts, kept?.marks ?? noMarks, release);
+      return new Session(item, board, facts, { marks: kept?.marks ?? noMarks, voxels }, release);
     } catch (error) {
       board.lock();
       release();
@@ -158,15 +161,21 @@ export class Session {
 
   /** Takes what has been drawn as a step; whether there was something. */
   step(): boolean {
-    const change = this.#closed ? undefined : this.#history.record(this.#board.drawn, this.#marks);
+    return this.#record(this.#board.isLarge ? this.#board.slice : undefined);
+  }
+
+  #record(within: Slice | undefined): boolean {
+    const places = within && placesOfSlice(this.shape, within);
+    const change = this.#closed ? undefined : this.#history.record(this.#board.drawn, this.#marks, places);
     if (change) this.#take(change);
     return change !== undefined;
   }
 
-  #change(marks: Marks): void {
+  /** @param within the only slice in which something is drawn otherwise */
+  #change(marks: Marks, within?: Slice): void {
     this.#marks = marks;
     this.#board.redraw();
-    this.step();
+    this.#record(within);
   }
 
   undo(): void {
@@ -185,16 +194,16 @@ export class Session {
   }
 
   markSlice(slice: Slice, complete: boolean): void {
-    this.#change(withSlice(this.#marks, this.#inFile(slice), complete));
+    this.#change(withSlice(this.#marks, this.#inFile(slice), complete), slice);
   }
 
   markWhole(whole: boolean): void {
-    this.#change({ ...this.#marks, whole });
+    this.#change({ ...this.#marks, whole }, this.#board.slice);
   }
 
   fill(axis: 0 | 1 | 2, seed: Size3, value: number): void {
     flood(this.#board.drawn, this.shape, axis, seed, value === 0 ? drawnBackground : value);
-    this.#change(this.#marks);
+    this.#change(this.#marks, { axis, index: seed[axis] });
   }
 
   /** Draws between drawn slices; returns in how many. */
@@ -204,33 +213,45 @@ export class Session {
     return count;
   }
 
-  /** Grows strokes of classes and of background to the edges in the image, between the first and the last drawn slice. */
-  grow(axis: 0 | 1 | 2): void {
-    const values = new Set(this.#board.drawn);
-    if (!values.has(drawnBackground) || values.size < 3)
+  /**
+   * Grows strokes of classes and of background to the edges in the image, between the first and the last drawn slice; in a
+   * large scan within the slice at hand.
+   */
+  grow({ axis, index }: Slice): void {
+    const board = this.#board;
+    const drawn = board.isLarge ? [index] : this.drawnSlices(axis);
+    const within = (visit: (at: number) => void): void => {
+      for (let at = drawn[0]!; at <= drawn.at(-1)!; at++) eachOfSlice(this.shape, { axis, index: at }, visit);
+    };
+    const before = board.drawn.slice();
+    const values = new Set<number>();
+    within((at) => values.add(before[at]!));
+    values.delete(notDrawn);
+    if (!values.has(drawnBackground) || values.size < 2)
       throw new Error('draw a stroke in the background and one in each class first');
-    const slices = this.drawnSlices(axis);
-    const before = this.#board.drawn.slice();
-    this.#board.grow();
-    const { drawn } = this.#board;
-    const [nx, ny] = this.shape;
-    for (let at = 0; at < drawn.length; at++) {
-      const place = [at % nx, Math.floor(at / nx) % ny, Math.floor(at / (nx * ny))][axis]!;
-      const within = place >= slices[0]! && place <= slices.at(-1)!;
-      if (!within || before[at] !== notDrawn || drawn[at] === drawnBackground) drawn[at] = before[at]!;
-    }
-    this.#change(this.#marks);
+    board.grow();
+    within((at) => {
+      const grown = board.drawn[at]!;
+      if (before[at] === notDrawn && grown !== drawnBackground) before[at] = grown;
+    });
+    board.drawn.set(before);
+    this.#change(this.#marks, board.isLarge ? { axis, index } : undefined);
   }
 
-  /** Draws what labels on the file's grid say of where nothing is drawn; all of it then counts as looked at. */
-  accept(labels: ArrayLike<number>, { slice, value }: Acceptance = {}): void {
-    const proposal = toDisplay(labels, this.#fileShape, this.#turn);
-    accept(this.#board.drawn, proposal, this.shape, {
+  /** Labels of a file on the scan's grid, in the order of the display. */
+  labelsOf(file: VolumeFile): Promise<Uint8Array> {
+    return dataJob('values', { labels: file, turn: this.#turn });
+  }
+
+  /** Draws what such labels say of where nothing is drawn; all of it then counts as looked at. */
+  accept(labels: Uint8Array, { slice, value }: Acceptance = {}): void {
+    accept(this.#board.drawn, labels, this.shape, {
       ...(slice && { slice }),
       ...(value !== undefined && { value }),
     });
-    if (value !== undefined) return this.#change(this.#marks);
-    this.#change(slice ? withSlice(this.#marks, this.#inFile(slice), true) : { ...this.#marks, whole: true });
+    if (value !== undefined) return this.#change(this.#marks, slice);
+    if (slice) this.#change(withSlice(this.#marks, this.#inFile(slice), true), slice);
+    else this.#change({ ...this.#marks, whole: true });
   }
 
   /** Begins with a drawing that is there, in the order of the file. */

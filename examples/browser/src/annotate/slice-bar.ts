@@ -57,6 +57,12 @@ export function sliceBar(board: Board, session: () => Session | undefined, onCha
     onChange();
   }
 
+  const planes = select(
+    boardPlanes.map((plane) => [plane, planeNames[plane]] as const),
+    board.plane,
+    choosePlane,
+  );
+
   function toDrawn(step: 1 | -1): void {
     const { axis, index } = board.slice;
     const slices = session()?.drawnSlices(axis) ?? [];
@@ -81,6 +87,9 @@ export function sliceBar(board: Board, session: () => Session | undefined, onCha
   function update(): { drawn: number; complete: number } {
     const open = session();
     if (!open) return { drawn: 0, complete: 0 };
+    planes.value = board.plane;
+    for (const option of planes.options) option.disabled = option.value === 'all' && board.isLarge;
+    planes.title = board.isLarge ? 'This scan is large: one slice at a time is shown and drawn on' : '';
     move();
     const { axis } = board.slice;
     const drawn = new Set(open.drawnSlices(axis));
@@ -94,7 +103,6 @@ export function sliceBar(board: Board, session: () => Session | undefined, onCha
     return { drawn: drawn.size, complete: marks.filter((mark) => mark === 'complete').length };
   }
 
-  const planes = boardPlanes.map((plane) => [plane, planeNames[plane]] as const);
   const drawnButton = (label: string, step: 1 | -1, name: string, key: string): HTMLElement =>
     button(label, () => toDrawn(step), { title: `${name} (${key})`, 'aria-label': name });
   const element = el(
@@ -103,7 +111,7 @@ export function sliceBar(board: Board, session: () => Session | undefined, onCha
     el(
       'div',
       { className: 'row' },
-      el('label', { className: 'inline' }, 'Plane ', select(planes, board.plane, choosePlane)),
+      el('label', { className: 'inline' }, 'Plane ', planes),
       drawnButton('‹ drawn', -1, 'Previous drawn slice', 'P'),
       text,
       drawnButton('drawn ›', 1, 'Next drawn slice', 'N'),

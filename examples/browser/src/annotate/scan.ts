@@ -1,0 +1,36 @@
+/** A scan of which one slice at a time is shown and drawn on, and the worker's part in it: all that goes over its voxels. */
+import { canonicalTransform, greyWindow, type Size3, type Volume } from 'unet3d-gpu/worker';
+import { toDisplay, type Turn } from './grid.ts';
+
+export interface Greys {
+  /** 0 to 255, in the order of the display. */
+  readonly greys: Uint8Array<ArrayBuffer>;
+  /** x, y, z of the file. */
+  readonly shape: Size3;
+  readonly turn: Turn;
+  /** Of the display, in millimetres. */
+  readonly spacing: Size3;
+}
+
+const first = (shape: readonly number[]): Size3 => [shape[0] ?? 1, shape[1] ?? 1, shape[2] ?? 1];
+
+/** The first volume of a file. */
+export function greysOf({ data, shape, affine, spacing }: Volume): Greys {
+  const size = first(shape);
+  const { axes, flips } = canonicalTransform(affine);
+  const turn = axes.map((axis, at) => (flips[at] ? -1 : 1) * (axis + 1)) as unknown as Turn;
+  const [low, high] = greyWindow(data);
+  const scale = 255 / (high - low);
+  const greys = new Uint8ClampedArray(size[0] * size[1] * size[2]);
+  for (let at = 0; at < greys.length; at++) greys[at] = (data[at]! - low) * scale;
+  return {
+    greys: toDisplay(greys, size, turn),
+    shape: size,
+    turn,
+    spacing: axes.map((axis) => spacing[axis]) as unknown as Size3,
+  };
+}
+
+/** Labels from 0 to 255, in the order of the display. */
+export const valuesOf = ({ data, shape }: Volume, turn: Turn): Uint8Array<ArrayBuffer> =>
+  toDisplay(data, first(shape), turn);
