@@ -2,7 +2,7 @@
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { chromium as playwright, type Browser, type Page } from 'playwright';
+import { chromium as playwright, type Browser, type Page, type Route } from 'playwright';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { chromium } from '../../scripts/chromium.ts';
 import { readNifti, writeNifti } from '../../src/node.ts';
@@ -178,32 +178,62 @@ test('of several folders of labels one is asked for, and values that are no clas
   await page.close();
 });
 
-/** Runs in the data worker, ahead of its script: what values are mapped to waits until it is let go. */
-function holdMaps(): void {
+/** Runs in the data worker, ahead of its script: a kind of job waits until it is let go. */
+function holdJobs(kind: string): void {
   type Listen = (type: string, listener: (event: MessageEvent<{ job?: string }>) => void) => void;
   const scope = globalThis as unknown as { addEventListener: Listen };
   const listen = scope.addEventListener.bind(scope);
   const go = new Promise((resolve) => (new BroadcastChannel('go').onmessage = resolve));
   scope.addEventListener = (type, listener) =>
     listen(type, (event) => {
-      if (event.data.job === 'map') void go.then(() => listener(event));
+      if (event.data.job === kind) void go.then(() => listener(event));
       else listener(event);
     });
 }
+
+async function holding(page: Page, kind: 'check' | 'map'): Promise<void> {
+  await page.route('**/data.worker*.js', async (route) => {
+    const response = await route.fetch();
+    const script = `(${holdJobs.toString()})('${kind}');`;
+    await route.fulfill({ response, body: `${script}\n${await response.text()}` });
+  });
+}
+
+const letGo = (page: Page): Promise<void> => page.evaluate(() => new BroadcastChannel('go').postMessage(''));
+
+test('the reading of cases can be cancelled, and gone on with', async ({ skip }) => {
+  if (!browser) return skip('no Chromium for this machine');
+  const page = await visit();
+  await holding(page, 'check');
+  await open(page, await pairs(2));
+  await page.getByText('Reading 0 of 2 cases').waitFor();
+  await page.getByRole('button', { name: 'Cancel' }).click();
+  await page.locator('.busy').waitFor({ state: 'detached' });
+  await page.getByText('these cases have not been looked at').waitFor();
+  await page.getByRole('tab', { name: 'Train' }).click();
+  await page.getByText('There are no cases to train on.').waitFor();
+  await page.getByRole('tab', { name: 'Data' }).click();
+  await letGo(page);
+  await page.getByRole('button', { name: 'Go on reading' }).click();
+  await page.getByRole('button', { name: 'Next: look at the cases' }).waitFor();
+  expect(await page.getByRole('button', { name: 'Go on reading' }).count()).toBe(0);
+  await page.close();
+});
 
 test('who starts over while labels are mapped begins with nothing, whatever comes of the mapping', async ({
   skip,
 }) => {
   if (!browser) return skip('no Chromium for this machine');
   const page = await visit();
-  await page.route('**/data.worker*.js', async (route) => {
-    const response = await route.fetch();
-    await route.fulfill({ response, body: `(${holdMaps.toString()})();\n${await response.text()}` });
-  });
+  await holding(page, 'map');
   await open(page, await pairs(2, halves(255)));
-  await page.getByRole('button', { name: 'Use these classes' }).click();
+  const use = page.getByRole('button', { name: 'Use these classes' });
+  await use.click();
+  await page.getByText('Mapping 0 of 2 labels').waitFor();
+  await page.getByRole('button', { name: 'Cancel' }).click();
+  await use.click(); // they are as they were
   await page.getByRole('button', { name: 'Start over' }).click();
-  await page.evaluate(() => new BroadcastChannel('go').postMessage(''));
+  await letGo(page);
   // Other data are as they were given, and the only ones.
   await open(page, await pairs(3, halves(1), 'other'));
   await page.getByRole('button', { name: 'Next: look at the cases' }).waitFor();
@@ -244,7 +274,19 @@ test('DICOM series of a folder of patients are volumes at their place', async ({
     files[`images/patient_2/IM${(7 * slice) % 5}`] = dicomFile(series, slice);
   }
   const page = await visit();
-  expect(await chooseDicom(page, await folderOf(files))).toBe('10 DICOM files of 2 folders: 2 volumes.');
+  const patients = await folderOf(files);
+  // The program is long in coming: who does not wait for it has no data, and can begin again.
+  const held: Route[] = [];
+  await page.route('**/dcm2niix*', (route) => void held.push(route));
+  await open(page, patients);
+  await page.getByText('Converting 0 of 2 folders of DICOM files').waitFor();
+  await expect.poll(() => held.length, { timeout: 60_000 }).toBeGreaterThan(0);
+  await page.getByRole('button', { name: 'Cancel' }).click();
+  await page.locator('.busy').waitFor({ state: 'detached' });
+  await page.getByText('No data at hand?').waitFor();
+  await page.unroute('**/dcm2niix*');
+  for (const route of held) await route.continue().catch(() => undefined);
+  expect(await chooseDicom(page, patients)).toBe('10 DICOM files of 2 folders: 2 volumes.');
   expect(await page.locator('.cases-table th[scope=row]').allTextContents()).toEqual([
     'patient_1',
     'patient_2',

@@ -10,6 +10,7 @@ import {
   type BrowserContext,
   type Locator,
   type Page,
+  type Route,
 } from 'playwright';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { chromium } from '../../scripts/chromium.ts';
@@ -437,6 +438,15 @@ test('several networks as one are opened again where their worker fails, also af
   const page = await openTab(visitor, keepWorkers);
   await view(page, 'Use');
   const parts = ['one', 'other'].map((name) => picked(`${name}.safetensors`, weights));
+  const held: Route[] = [];
+  await page.route('**/foreign.worker*.js', (route) => void held.push(route));
+  await page.getByLabel('Open a model file').setInputFiles(parts);
+  await page.getByText('Opening 2 files').waitFor();
+  await page.getByRole('button', { name: 'Cancel' }).click();
+  await page.getByText('Opening 2 files').waitFor({ state: 'detached' });
+  await page.getByText('None yet. Open a model').waitFor();
+  await page.unroute('**/foreign.worker*.js');
+  for (const route of held) await route.continue().catch(() => undefined);
   await page.getByLabel('Open a model file').setInputFiles(parts);
   await page.getByText('The mean of 2 networks').waitFor();
   let refused = 0;
@@ -492,6 +502,13 @@ test('the model that comes with the page is fetched when it is asked for, and se
   const offer = page.getByRole('button', { name: 'Try the hippocampus model' });
   await offer.waitFor();
   expect(asked.filter((path) => path.includes('/starter/'))).toEqual([]);
+  const network = '**/starter/*.safetensors';
+  await page.route(network, () => undefined); // which never comes
+  await offer.click();
+  await page.getByText('Opening hippocampus.safetensors').waitFor();
+  await page.getByRole('button', { name: 'Cancel' }).click();
+  await page.getByText('Opening hippocampus.safetensors').waitFor({ state: 'detached' });
+  await page.unroute(network);
   await offer.click();
   await page.getByText('It reads one image and finds Anterior, Posterior.').waitFor();
   const link = page.getByRole('button', { name: 'Download the labels of hippocampus_225.nii.gz' });

@@ -37,12 +37,10 @@ export function dataView(open: (view: 'See' | 'Annotate') => void): DataView {
   const body = el('div');
 
   async function phantoms(): Promise<void> {
-    await intake.takeMade('phantoms', async () => {
-      work.textContent = 'Making phantoms';
-      draw();
+    await intake.takeMade('phantoms', async (signal) => {
       const software = (await device())?.software ?? true;
       const shape: [number, number, number] = software ? [24, 24, 16] : [64, 64, 32];
-      const made = await dataJob('phantoms', { count: 12, shape });
+      const made = await dataJob('phantoms', { count: 12, shape }, { signal });
       return { ...(await openDataset(made.files, { name: 'phantoms' })), labels: made.labels };
     });
   }
@@ -159,7 +157,7 @@ export function dataView(open: (view: 'See' | 'Annotate') => void): DataView {
     const isEmpty = state.cases.length === 0;
     const isBusy = work.textContent !== '';
     const ready = state.cases.some(({ part }) => part === 'train');
-    const { values } = intake.cases;
+    const { values, unread } = intake.cases;
     const { scrollTop } = table.element;
     table.update(intake.cases.labels);
     fill(
@@ -188,7 +186,21 @@ export function dataView(open: (view: 'See' | 'Annotate') => void): DataView {
         (files) => intake.take(entriesOf(files), 'any'),
       ),
       isEmpty && !isBusy && introduction(),
-      isBusy && work,
+      isBusy &&
+        el(
+          'div',
+          { className: 'row' },
+          work,
+          button('Cancel', () => intake.cancel()),
+        ),
+      unread &&
+        !isBusy &&
+        el(
+          'p',
+          { className: 'row' },
+          'Reading was cancelled: these cases have not been looked at.',
+          button('Go on reading', () => intake.readOn(), { className: 'primary' }),
+        ),
       problems(),
       values && !isBusy && valueMap(values, (classes) => intake.cases.map(classes)),
       !isEmpty && table.element,

@@ -187,9 +187,10 @@ const jobs = {
   prepared({ run, ids }: DataRequests['prepared']) {
     return ids.map((id) => structuredClone(find(run, id)));
   },
-  async phantoms({ count, shape }: DataRequests['phantoms']) {
+  async phantoms({ count, shape }: DataRequests['phantoms'], { signal }: Task) {
     const files: FileEntry[] = [];
     for (let subject = 0; subject < count; subject++) {
+      signal.throwIfAborted();
       const { image, labels, shape: size, affine } = phantom(subject, { shape });
       const name = `phantom_${String(subject + 1).padStart(2, '0')}.nii.gz`;
       const file = async (data: Float32Array | Uint8Array, folder: string): Promise<void> => {

@@ -27,14 +27,16 @@ export interface WithoutDicom {
  * Replaces DICOM files by the volumes of their series. The only series of a folder gets the folder's name; several are
  * files in it, by protocol and number.
  * @param onFolder is told how many of so many folders are done
+ * @returns undefined where `signal` has ended it
  */
 export async function withoutDicom(
   given: readonly FileEntry[],
-  onFolder: (done: number, folders: number) => void,
-): Promise<WithoutDicom> {
+  { signal, onFolder }: { signal: AbortSignal; onFolder: (done: number, folders: number) => void },
+): Promise<WithoutDicom | undefined> {
   const folders = new Map<string, File[]>();
   const entries: FileEntry[] = [];
   for (const entry of given) {
+    if (signal.aborted) return undefined;
     if (!(await isDicom(entry))) {
       if (!/(^|\/)dicomdir$/i.test(entry.path)) entries.push(entry);
       continue;
@@ -48,7 +50,7 @@ export async function withoutDicom(
     onFolder(done++, folders.size);
     const where = folder === '' ? 'these files' : `the folder ${folder}`;
     try {
-      const volumes = await converted(files);
+      const volumes = await converted(files, signal);
       const isOnly = volumes.length === 1 && folder !== '';
       for (const volume of volumes) {
         const name = volume.name.replace(/\.gz$/, '').replace(/\.nii$/, '');
@@ -60,6 +62,7 @@ export async function withoutDicom(
       read += files.length;
       made += volumes.length;
     } catch (error) {
+      if (signal.aborted) return undefined;
       notes.push(
         `The ${counted(files.length, 'DICOM file')} of ${where} cannot be read (${messageOf(error)}): export the series again, uncompressed.`,
       );
@@ -73,16 +76,24 @@ export async function withoutDicom(
 }
 
 /** Its worker takes files once, and gives its memory back when it ends. */
-async function converted(files: readonly File[]): Promise<File[]> {
+async function converted(files: readonly File[], signal: AbortSignal): Promise<File[]> {
   const { Dcm2niix } = await import('@niivue/dcm2niix');
+  signal.throwIfAborted();
   const tool = new Dcm2niix();
-  try {
+  const convert = async (): Promise<File[]> => {
     await tool.init();
     // Names of their own, whatever the folders call them.
     const input = files.map((file, index) => new File([file], `${index}.dcm`));
-    const made = await tool.input(input).bids('n').filenameformat('%p_%s').gzip('i').run();
+    return tool.input(input).bids('n').filenameformat('%p_%s').gzip('i').run();
+  };
+  let end: () => void;
+  const ended = new Promise<never>((_, reject) => (end = () => reject(new Error('it was cancelled'))));
+  signal.addEventListener('abort', end!);
+  try {
+    const made = await Promise.race([convert(), ended]); // a worker that is ended never answers
     return made.filter(({ name }) => /\.nii(\.gz)?$/.test(name));
   } finally {
+    signal.removeEventListener('abort', end!);
     tool.worker?.terminate();
   }
 }

@@ -11,14 +11,19 @@ interface Opened {
   readonly facts: ForeignFacts;
 }
 
-async function opened(input: ForeignRequests['open']): Promise<Opened> {
+async function opened(input: ForeignRequests['open'], signal?: AbortSignal): Promise<Opened> {
+  signal?.throwIfAborted();
   const worker = new Worker(new URL('./foreign.worker.ts', import.meta.url), { type: 'module' });
   const calls = new WorkerCalls(worker);
+  const end = (): void => calls.close(closed());
+  signal?.addEventListener('abort', end);
   try {
     return { calls, facts: (await calls.call('open', input)) as ForeignFacts };
   } catch (error) {
-    calls.close(closed());
+    end();
     throw error;
+  } finally {
+    signal?.removeEventListener('abort', end);
   }
 }
 
@@ -45,8 +50,8 @@ export class ForeignModel {
    * @param files those of the model, or its zip archive
    * @param folder the one of several of nnU-Net's models; without, all are parts of TotalSegmentator
    */
-  static async open(files: ModelSource, folder?: string): Promise<ForeignModel> {
-    const first = await opened({ files, folder });
+  static async open(files: ModelSource, folder?: string, signal?: AbortSignal): Promise<ForeignModel> {
+    const first = await opened({ files, folder }, signal);
     const model = new ForeignModel({ files, folder }, first.facts);
     void model.#hold(Promise.resolve(first));
     return model;

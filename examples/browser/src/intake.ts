@@ -32,6 +32,8 @@ export class Intake {
   readonly #single = new SingleFiles();
   /** To which those are added. */
   #base: Dataset | undefined;
+  /** Ends what is done before there are other cases. */
+  #stop = new AbortController();
   /** What the data are called where no file tells. */
   #called = unnamed;
   readonly #listeners: Listeners;
@@ -42,12 +44,25 @@ export class Intake {
   }
 
   async take(files: readonly FileEntry[], as: Kind): Promise<void> {
-    const { entries, notes } = await withoutDicom(
-      files,
-      this.cases.counted('Converting', 'folders of DICOM files'),
-    );
+    const converted = await withoutDicom(files, {
+      signal: this.#stop.signal,
+      onFolder: this.cases.counted('Converting', 'folders of DICOM files'),
+    });
+    if (!converted) return;
     this.#listeners.onWork('');
-    await this.#takeVolumes(entries, as, notes);
+    await this.#takeVolumes(converted.entries, as, converted.notes);
+  }
+
+  /** Ends what is being done: what was there stays, and cases that were to be read can be read later. */
+  cancel(): void {
+    this.#stop.abort();
+    this.#stop = new AbortController();
+    this.cases.cancel();
+  }
+
+  /** Goes on reading where that was cancelled. */
+  async readOn(): Promise<void> {
+    await this.#settle(this.cases.unread?.parts);
   }
 
   async #takeVolumes(given: readonly FileEntry[], as: Kind, notes: readonly string[]): Promise<void> {
@@ -90,10 +105,17 @@ export class Intake {
   }
 
   /** As `take`, of a data set that needs no files. */
-  async takeMade(name: string, open: () => Promise<Dataset>): Promise<void> {
-    if (!(await this.#makeRoom(name, 'any'))) return;
+  async takeMade(name: string, make: (signal: AbortSignal) => Promise<Dataset>): Promise<void> {
+    const { signal } = this.#stop;
+    this.#listeners.onWork(`Making ${name}`);
+    const dataset = await make(signal)
+      .catch((error: unknown) => {
+        if (!signal.aborted) throw error;
+      })
+      .finally(() => this.#listeners.onWork(''));
+    if (!dataset || signal.aborted || !(await this.#makeRoom(name, 'any'))) return;
     this.cases.trouble = [];
-    await this.#open(open);
+    await this.#open(() => Promise.resolve(dataset));
   }
 
   /** Data that were here before, with the parts that their cases had; whether others have not come in between. */

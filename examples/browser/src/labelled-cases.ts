@@ -17,15 +17,25 @@ import {
   type VolumeFile,
 } from './state.ts';
 
+/** The parts that cases keep when they are checked. */
+interface Parts {
+  readonly parts: ReadonlyMap<string, PageCase['part']> | undefined;
+}
+
 export class LabelledCases {
   /** Names where a dataset.json tells them, as the cases have them. */
   #classes: readonly string[] = [];
   /** Labels that were drawn. */
   #drawn = new Set<VolumeFile>();
   #reading = new AbortController();
+  #mapping = new AbortController();
+  /** The check that is going on. */
+  #begun: Parts | undefined;
   readonly #onChange: () => void;
   readonly #onWork: (text: string) => void;
 
+  /** The check that was cancelled: some cases have not been read. */
+  unread: Parts | undefined;
   /** Labels to choose from. */
   labels: readonly FileEntry[] = [];
   /** What there is to say about the files, one sentence each. */
@@ -54,6 +64,7 @@ export class LabelledCases {
     state.report = undefined;
     state.decision = undefined;
     this.values = undefined;
+    this.unread = undefined;
     state.predictions.clear();
     changed();
   }
@@ -73,8 +84,19 @@ export class LabelledCases {
     this.trouble.push(...dataset.warnings);
   }
 
+  /** Ends the reading of cases, or the mapping of their labels. */
+  cancel(): void {
+    this.#mapping.abort();
+    this.#reading.abort();
+    this.unread = this.#begun;
+    this.#begun = undefined;
+    this.#onWork('');
+    this.#onChange();
+  }
+
   clear(): void {
     this.#reading.abort();
+    this.#begun = undefined;
     this.labels = [];
     this.trouble = [];
     this.#classes = [];
@@ -166,12 +188,19 @@ export class LabelledCases {
     const classes = new Map(given);
     if (ignoreLabel !== undefined) classes.set(ignoreLabel, unknownVoxel);
     const cases = before.filter(({ label }) => label);
+    const { signal } = (this.#mapping = new AbortController());
+    const onProgress = this.counted('Mapping', 'labels');
+    onProgress(0, cases.length);
     const files = await dataJob(
       'map',
       { labels: cases.map(({ label }) => label!), classes },
-      { onProgress: this.counted('Mapping', 'labels') },
-    ).finally(() => this.#onWork(''));
-    if (state.cases !== before) return; // others are there by now
+      { onProgress, signal },
+    )
+      .catch((error: unknown) => {
+        if (!signal.aborted) throw error;
+      })
+      .finally(() => this.#onWork(''));
+    if (!files || signal.aborted || state.cases !== before) return; // others are there by now
     this.labels = cases.map(({ id }, index) => ({
       path: `${id}: ${files[index]!.name}`,
       source: files[index]!,
@@ -195,7 +224,10 @@ export class LabelledCases {
     this.#reading = new AbortController();
     const { signal } = this.#reading;
     const dataset = this.dataset();
+    this.unread = undefined;
+    this.#begun = { parts };
     if (dataset.cases.length === 0) {
+      this.#begun = undefined;
       this.#onWork('');
       this.#onChange();
       return true;
@@ -203,7 +235,11 @@ export class LabelledCases {
     const problems: string[] = [];
     try {
       const onProgress = this.counted('Reading', 'cases');
-      const found = await dataJob('check', { dataset }, { onProgress, signal });
+      // The first case may take its time.
+      const soon = setTimeout(() => signal.aborted || onProgress(0, dataset.cases.length), 300);
+      const found = await dataJob('check', { dataset }, { onProgress, signal }).finally(() =>
+        clearTimeout(soon),
+      );
       const gpu = await device();
       if (signal.aborted) return false;
       state.report = found.report;
@@ -218,6 +254,7 @@ export class LabelledCases {
       problems.push(messageOf(error));
     }
     this.trouble.push(...problems);
+    this.#begun = undefined;
     this.#onWork('');
     changed();
     this.#onChange();

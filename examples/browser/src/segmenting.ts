@@ -83,6 +83,9 @@ let theirModel: OpenModel | undefined;
 /** Of the volume that is being segmented. */
 let controller: AbortController | undefined;
 
+/** Ends the converting of DICOM files that are to be segmented. */
+let conversion = new AbortController();
+
 /** What the queue is at. */
 export const queue = {
   /** Empty where it rests. */
@@ -103,11 +106,16 @@ export async function enqueue(given: readonly FileEntry[]): Promise<void> {
     queue.problems = [why];
     return changed();
   }
-  const { entries, notes } = await withoutDicom(given, (done, folders) => {
-    queue.status = `Converting ${done} of ${folders} folders of DICOM files`;
-    changed();
+  const converted = await withoutDicom(given, {
+    signal: conversion.signal,
+    onFolder(done, folders) {
+      queue.status = `Converting ${done} of ${folders} folders of DICOM files`;
+      changed();
+    },
   });
   if (!controller) queue.status = '';
+  if (!converted) return changed();
+  const { entries, notes } = converted;
   queue.problems.push(...leftOut(entries));
   queue.notes = notes;
   const all = volumesAmong(entries);
@@ -181,8 +189,10 @@ async function segmentNext({ name, files }: NamedVolume, signal: AbortSignal): P
 const notSegmented = (count: number, why: string): string =>
   `${counted(count, 'volume')} ${count === 1 ? 'was' : 'were'} not segmented: ${why}.`;
 
-/** Ends the volume at hand and forgets those that wait. */
+/** Ends the volume at hand and forgets those that wait, or are being converted. */
 export function stopQueue(why: string): void {
+  conversion.abort();
+  conversion = new AbortController();
   if (!controller || controller.signal.aborted) return;
   if (waiting.length > 0) queue.problems.push(notSegmented(waiting.length, why));
   waiting.length = 0;

@@ -25,47 +25,64 @@ export function useView(): View {
   let drawn = '';
   let count = state.results.length;
 
-  /** The model that is chosen last is the one that stays. */
-  let turn = 0;
-  async function open(name: string, load: () => Promise<OpenModel | undefined>): Promise<void> {
-    const mine = ++turn;
+  /** The model that is chosen last is the one that stays: the opening of the one before ends. */
+  let loading = new AbortController();
+  /** Whether it was not cancelled. */
+  async function open(
+    name: string,
+    load: (signal: AbortSignal) => Promise<OpenModel | undefined>,
+  ): Promise<boolean> {
+    loading.abort();
+    loading = new AbortController();
+    const { signal } = loading;
     problem = '';
     opening = `Opening ${name}`;
     draw();
     try {
-      const model = await load();
-      if (mine !== turn) return model?.dispose();
-      if (model) openModel(model, name);
+      const model = await load(signal);
+      if (signal.aborted) model?.dispose();
+      else if (model) openModel(model, name);
     } catch (error) {
-      if (mine !== turn) return;
+      if (signal.aborted) return false;
       const message = messageOf(error);
       problem = message.includes(name) ? message : `${name}: ${message}`;
     }
+    if (signal.aborted) return false;
+    opening = '';
+    draw();
+    return true;
+  }
+
+  function cancelOpening(): void {
+    loading.abort();
     opening = '';
     draw();
   }
 
   /** One of several models of nnU-Net, or all as TotalSegmentator's parts. */
-  async function foreign(files: ModelSource): Promise<ForeignModel | undefined> {
+  async function foreign(files: ModelSource, signal: AbortSignal): Promise<ForeignModel | undefined> {
     const folders = await foldersOf(files);
-    if (folders.length < 2) return ForeignModel.open(files, folders[0]);
+    if (folders.length < 2) return ForeignModel.open(files, folders[0], signal);
     const all = 'All, as the parts of TotalSegmentator';
     const chosen = await ask(`There are ${folders.length} models of nnU-Net. Which one?`, [
       ...folders.map((folder) => [folder, folder] as const),
       ['', all],
     ]);
-    return chosen === undefined ? undefined : ForeignModel.open(files, chosen === '' ? undefined : chosen);
+    if (chosen === undefined) return undefined;
+    return ForeignModel.open(files, chosen === '' ? undefined : chosen, signal);
   }
 
   /** Opens the model among some files, if there is one, and segments the volumes. */
   async function take(entries: readonly FileEntry[]): Promise<void> {
     const others = foreignAmong(entries);
     const own = others ? undefined : entries.find(({ path }) => path.endsWith('.safetensors'));
+    if (others) return void (await open(nameOf(others), (signal) => foreign(others, signal)));
     if (own) {
       const file = own.source as File;
-      await open(file.name, () => KeptModel.open(async () => new Uint8Array(await file.arrayBuffer())));
-    } else if (others) await open(nameOf(others), () => foreign(others));
-    const volumes = others ? [] : entries.filter((entry) => entry !== own);
+      const weights = async () => new Uint8Array(await file.arrayBuffer());
+      if (!(await open(file.name, () => KeptModel.open(weights)))) return;
+    }
+    const volumes = entries.filter((entry) => entry !== own);
     if (volumes.length > 0) await enqueue(volumes);
   }
 
@@ -138,7 +155,8 @@ export function useView(): View {
           ),
           (files) => take(entriesOf(files)),
         ),
-      status.textContent !== '' && status,
+      status.textContent !== '' &&
+        el('div', { className: 'row' }, status, opening !== '' && button('Cancel', cancelOpening)),
       [...(problem === '' ? [] : [problem]), ...queue.problems].map((text) =>
         el('p', { className: 'error', role: 'alert' }, text),
       ),

@@ -3,7 +3,7 @@
 interface Call {
   readonly resolve: (value: unknown) => void;
   readonly reject: (error: Error) => void;
-  readonly onProgress: Progress | undefined;
+  readonly onProgress: Progress;
 }
 
 type Progress = (loaded: number, total: number) => void;
@@ -54,7 +54,7 @@ export class WorkerCalls {
 
   #receive({ id, loaded, total = 0, error, result }: WorkerReply): void {
     const call = this.#calls.get(id);
-    if (loaded !== undefined) return call?.onProgress?.(loaded, total);
+    if (loaded !== undefined) return call?.onProgress(loaded, total);
     this.#calls.delete(id);
     if (error) call?.reject(named(error.name, error.message));
     else call?.resolve(result);
@@ -71,7 +71,12 @@ export class WorkerCalls {
     return new Promise((resolve, reject) => {
       if (this.#end) return reject(this.#end);
       this.#worker.postMessage({ id, job, input } satisfies WorkerRequest, [...transfer]);
-      this.#calls.set(id, { resolve, reject, onProgress });
+      this.#calls.set(id, {
+        resolve,
+        reject,
+        // What is on its way when a job is cancelled is no news.
+        onProgress: (loaded, total) => signal?.aborted || onProgress?.(loaded, total),
+      });
       signal?.addEventListener('abort', abort);
       if (signal?.aborted) abort();
     }).finally(() => signal?.removeEventListener('abort', abort));
