@@ -14,10 +14,12 @@ export function beginningFields(redraw: () => void): Child {
   const start = openStart();
   if (start === undefined) return false;
   const { beginning, modelName } = state;
-  if (typeof start === 'string')
-    return el('p', { className: 'quiet' }, `No training can begin with ${modelName}: ${start}.`);
   const set = (chosen: Chosen | undefined): void =>
     void attempt('Begin with this network', () => beginWith(chosen).then(redraw));
+  if (typeof start === 'string') {
+    if (beginning) set(undefined); // it was chosen for other cases
+    return el('p', { className: 'quiet' }, `No training can begin with ${modelName}: ${start}.`);
+  }
   const prepared = start.preprocessing
     ? 'Its network and its way of preparing cases are kept.'
     : 'Its network is kept. It does not tell how its cases were prepared: these are prepared as "Data" tells.';
