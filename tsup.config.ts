@@ -60,7 +60,7 @@ export default defineConfig({
   minifyWhitespace: true,
   minifySyntax: true,
   // Node shows the line that throws: one line for a whole file would hide what the error says.
-  esbuildOptions: (options) => void (options.lineLimit = 400),
+  esbuildOptions: (options) => void (options.lineLimit = 800),
   clean: true,
   // tsup hands the declarations to a compiler option that TypeScript 6 only takes when told so.
   dts: { entry: entries, compilerOptions: { ignoreDeprecations: '6.0' } },
