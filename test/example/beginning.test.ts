@@ -1,6 +1,7 @@
 /** What a training of the page begins with, without a browser or a GPU: it is the same after a reload. */
 import * as v from 'valibot';
 import { beforeEach, expect, test, vi } from 'vitest';
+import type { RunRecord } from '../../examples/browser/src/kept/database.ts';
 import { projectSchema, recordOf } from '../../examples/browser/src/kept/project-format.ts';
 import { completeConfig, nnunetAugmentation, type FitOptions } from '../../src/index.ts';
 import { forgetAll, privateStore, stubBrowser } from '../support/page-store.ts';
@@ -97,6 +98,12 @@ beforeEach(() => {
   networks.length = 0;
 });
 
+/** What a project file says of a training. */
+function throughProject(record: RunRecord): RunRecord {
+  const project = { format: 'unet3d-gpu project', version: 1, data: [], runs: [record] };
+  return recordOf(v.parse(projectSchema, JSON.parse(JSON.stringify(project))).runs[0]!);
+}
+
 const file = (name: string): File => new File([name], name);
 
 test('a training that begins with a given network is of that network, again before its first checkpoint, after a loss and a reload', async () => {
@@ -131,7 +138,9 @@ test('a training that begins with a given network is of that network, again befo
       preprocessing: given.preprocessing,
     });
   }
-  expect(second.state.run!.record.settings.features).toEqual([4, 12]);
+  const { record } = second.state.run!;
+  expect(record.settings.features).toEqual([4, 12]);
+  expect(throughProject(record).from).toEqual(given.from);
 
   // The data's own way of preparing cases, and what new weights begin with, are still there.
   expect(second.state.preprocessing).not.toEqual(given.preprocessing);
@@ -175,8 +184,6 @@ test.each([
     expect(networks.map(({ asked }) => asked!.augmentation)).toEqual(networks.map(() => expected));
 
     const { record } = state.run!;
-    const project = { format: 'unet3d-gpu project', version: 1, data: [], runs: [record] };
-    const [run] = v.parse(projectSchema, JSON.parse(JSON.stringify(project))).runs;
-    expect(recordOf(run!).settings).toEqual(record.settings);
+    expect(throughProject(record).settings).toEqual(record.settings);
   },
 );
