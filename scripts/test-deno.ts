@@ -100,7 +100,7 @@ function run(
 const deno = [...adapter.deno, 'run', '-A', '--no-lock'];
 
 const all = process.argv.includes('--all') || process.env['UNET3D_ADAPTER'] === 'lavapipe';
-run([...deno, main.program, all ? 'Infinity' : '20'], adapter.denoEnv);
+run([...deno, main.program, all ? 'Infinity' : '8'], adapter.denoEnv);
 
 const [there, here] = ['deno', 'node'].map((name) => join(folder, `${name}.json`)) as [string, string];
 run([...deno, training.program, there], adapter.denoEnv);

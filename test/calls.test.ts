@@ -353,6 +353,7 @@ const calls: Readonly<Record<string, PublicCall>> = {
   readHeader: { call: worker.readHeader, values: [nifti] },
   filesInZip: { call: worker.filesInZip, values: [new Uint8Array(22)] },
   modelFolders: { call: worker.modelFolders, values: [files] },
+  closestCanonical: { call: worker.closestCanonical, values: [affine] },
   cascadeIn: { call: worker.cascadeIn, values: [[{ path: 'a.json', source: new Uint8Array(1) }]] },
   preprocessingFor: {
     call: worker.preprocessingFor,

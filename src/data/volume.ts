@@ -24,12 +24,16 @@ export interface Volume {
   readonly header: NiftiHeader;
 }
 
+/** x, y or z of voxels. */
 type Axis = 0 | 1 | 2;
+/** Along x, y and z. */
 type Triple<T> = [T, T, T];
 
 /** How a grid is turned: new axis i is the old axis `axes[i]`, reversed where `flips[i]`. */
 export interface AxisTransform {
+  /** By new axis: the old one. */
   readonly axes: Readonly<Triple<Axis>>;
+  /** By new axis: whether it runs the other way. */
   readonly flips: Readonly<Triple<boolean>>;
 }
 

@@ -17,7 +17,7 @@ export { labelOf } from '../data/label-values.ts';
 export { sourceName, type FilePair } from '../data/source.ts';
 export { looksLikeLabel, stemOf, volumePattern } from '../data/volume-names.ts';
 export { readHeader } from '../data/nifti.ts';
-export { canonicalTransform } from '../data/volume.ts';
+export { closestCanonical } from './closest-canonical.ts';
 export { imagesByCase, type NamedVolume } from '../data/volumes-by-case.ts';
 export { classColor, cssColor } from '../report/colors.ts';
 export { greyWindow, mostTelling, sliceValues, viewOf, type Plane, type View } from '../report/view.ts';

@@ -1,5 +1,5 @@
 /** A scan of which one slice at a time is shown and drawn on, and the worker's part in it: all that goes over its voxels. */
-import { canonicalTransform, greyWindow, type Size3, type Volume } from 'unet3d-gpu/worker';
+import { closestCanonical, greyWindow, type Size3, type Volume } from 'unet3d-gpu/worker';
 import { toDisplay, type Turn } from './grid.ts';
 
 export interface Greys {
@@ -17,7 +17,7 @@ const first = (shape: readonly number[]): Size3 => [shape[0] ?? 1, shape[1] ?? 1
 /** The first volume of a file. */
 export function greysOf({ data, shape, affine, spacing }: Volume): Greys {
   const size = first(shape);
-  const { axes, flips } = canonicalTransform(affine);
+  const { axes, flips } = closestCanonical(affine);
   const turn = axes.map((axis, at) => (flips[at] ? -1 : 1) * (axis + 1)) as unknown as Turn;
   const [low, high] = greyWindow(data);
   const scale = 255 / (high - low);
