@@ -150,7 +150,7 @@ export function settingsForm(gpu: DeviceFacts | undefined): HTMLElement {
         select(augmentations, settings.augmentation ?? '', (text) =>
           set('augmentation')(text === '' ? undefined : (text as AugmentationChoice)),
         ),
-        'Of few cases more is learnt. Left and right are kept apart where names of classes tell them.',
+        'More is learnt from few cases. Left and right are kept apart where names of classes tell them.',
       ),
       field(
         'Highest learning rate',
