@@ -9,8 +9,8 @@
 import { loadavg } from 'node:os';
 import { chromium as playwright, type Page } from 'playwright';
 import { chromium } from '../scripts/chromium.ts';
-import { phantom, writeNifti } from '../src/node.ts';
 import { serveExample } from '../test/support/site.ts';
+import { phantomUploads } from './phantom-uploads.ts';
 import { mainThreadTasks } from './trace.ts';
 
 const traced = [
@@ -21,28 +21,8 @@ const traced = [
   'disabled-by-default-v8.cpu_profiler',
 ];
 
-/** Files for the page's pickers: phantoms of this size. */
-async function volumes(shape: [number, number, number], count: number) {
-  const files = { images: [] as Upload[], labels: [] as Upload[] };
-  for (let subject = 0; subject < count; subject++) {
-    const { image, labels, affine } = phantom(subject, { shape });
-    for (const [kind, data] of [['images', image] as const, ['labels', labels] as const])
-      files[kind].push({
-        name: `case_${subject}.nii.gz`,
-        mimeType: 'application/gzip',
-        buffer: Buffer.from(await writeNifti({ data, shape, affine })),
-      });
-  }
-  return files;
-}
-interface Upload {
-  readonly name: string;
-  readonly mimeType: string;
-  readonly buffer: Buffer;
-}
-
 /** To the settings of a training of many epochs. */
-async function prepare(page: Page, files?: Awaited<ReturnType<typeof volumes>>): Promise<void> {
+async function prepare(page: Page, files?: Awaited<ReturnType<typeof phantomUploads>>): Promise<void> {
   await page.goto(site.address);
   if (files) {
     await page.getByLabel('Choose images').setInputFiles(files.images);
@@ -92,7 +72,7 @@ try {
     await page.getByRole('tab', { name: 'See' }).click();
     await page.waitForTimeout(10_000);
   });
-  await prepare(page, await volumes([160, 160, 64], 3));
+  await prepare(page, await phantomUploads(3, [160, 160, 64]));
   await watch('160 × 160 × 64 voxels, from the start to the first preview', async () => {
     await start.click();
     await page.getByText(/after epoch 1: mean Dice/).waitFor();

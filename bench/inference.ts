@@ -13,12 +13,11 @@ import { exportOnnx } from '../src/export/onnx.ts';
 import { releaseNodeGpu } from '../src/gpu/node.ts';
 import { OpenNetwork } from '../src/infer/opened.ts';
 import { completeConfig } from '../src/model/complete-config.ts';
-import { initialValues, layoutParameters } from '../src/model/parameters.ts';
 import { distance } from '../src/model/tune.ts';
 import type { Size3 } from '../src/size.ts';
 import { openModel, writeModel } from '../src/weights/model-file.ts';
 import { uploadWeights } from '../src/weights/upload.ts';
-import { noise, openGpu, spread, surroundings, timingText } from './lib.ts';
+import { elapsed, initialWeights, noise, numbers, openGpu, spread, surroundings, timingText } from './lib.ts';
 import { Peer } from './peers/peer.ts';
 
 const { values: options } = parseArgs({
@@ -28,7 +27,6 @@ const { values: options } = parseArgs({
     rounds: { type: 'string', default: '3' },
   },
 });
-const numbers = (list: string): number[] => list.split(',').map(Number);
 const size = numbers(options.size) as unknown as Size3;
 const config = completeConfig({
   inChannels: 1,
@@ -36,14 +34,7 @@ const config = completeConfig({
   features: numbers(options.features),
   norm: 'instance',
 });
-const layout = layoutParameters(config);
-const model = await writeModel(
-  { config, labels: [], channels: [] },
-  {
-    parameters: initialValues(layout.parameters, layout.parameterWords, 1),
-    statistics: new Float32Array(),
-  },
-);
+const model = await writeModel({ config, labels: [], channels: [] }, initialWeights(config));
 const image = noise(size[0] * size[1] * size[2]);
 const shape = [1, 1, ...size.toReversed()];
 
@@ -84,11 +75,6 @@ try {
     if (!(apart < 1e-4)) throw new Error(`${name} computes something else: ${apart.toExponential(1)}`);
   }
 
-  const elapsed = async (work: () => Promise<unknown>): Promise<number> => {
-    const started = performance.now();
-    await work();
-    return performance.now() - started;
-  };
   const runs = {
     ours: () => elapsed(() => ours(image)),
     'onnxruntime-web, WebGPU': async () => (await web.ask<{ ms: number }>({ do: 'run' })).ms,

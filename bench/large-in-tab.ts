@@ -18,10 +18,11 @@ import { defaultPreprocessing } from '../src/data/preprocessing.ts';
 import { exportNnunet } from '../src/export/nnunet.ts';
 import { formatBytes } from '../src/format.ts';
 import { completeConfig } from '../src/model/complete-config.ts';
-import { initialValues, layoutParameters } from '../src/model/parameters.ts';
+import { layoutParameters } from '../src/model/parameters.ts';
 import { writeModel } from '../src/weights/model-file.ts';
 import { serve } from '../test/support/site.ts';
 import { zipOf } from '../test/support/zip.ts';
+import { initialWeights } from './lib.ts';
 
 const { values: options } = parseArgs({
   options: {
@@ -53,10 +54,7 @@ async function writeFiles(folder: string): Promise<void> {
       preprocessing: defaultPreprocessing(1, [1.5, 1.5, 1.5]),
       inputSize: [patch, patch, patch],
     },
-    {
-      parameters: initialValues(layout.parameters, layout.parameterWords, 1),
-      statistics: new Float32Array(),
-    },
+    initialWeights(config),
   );
   writeFileSync(join(folder, 'model.safetensors'), model);
   const { files } = await exportNnunet(model);

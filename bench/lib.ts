@@ -13,12 +13,30 @@ import type { Plan, Tensor } from '../src/gpu/plan.ts';
 import type { Precision } from '../src/gpu/precision.ts';
 import { Program } from '../src/gpu/program.ts';
 import { defaultBudget } from '../src/model/budget.ts';
-import type { ModelState } from '../src/model/state.ts';
+import type { UNet3DConfig } from '../src/model/config.ts';
+import { initialValues, layoutParameters } from '../src/model/parameters.ts';
+import type { ModelState, Weights } from '../src/model/state.ts';
 import { formatBytes } from '../src/format.ts';
 import { tune, type Measurement } from '../src/model/tune.ts';
 import type { StepValues } from '../src/ops/optimizer.ts';
 import { planSession, TrainingSession, type SessionOptions } from '../src/train/session.ts';
 import { version } from '../src/version.ts';
+
+/** Of an option such as 16,32,64. */
+export const numbers = (list: string): number[] => list.split(',').map(Number);
+
+/** Milliseconds that `work` takes. */
+export async function elapsed(work: () => Promise<unknown>): Promise<number> {
+  const started = performance.now();
+  await work();
+  return performance.now() - started;
+}
+
+/** As training begins with, the same each time; of a network without running statistics. */
+export function initialWeights(config: UNet3DConfig): Weights {
+  const { parameters, parameterWords } = layoutParameters(config);
+  return { parameters: initialValues(parameters, parameterWords, 1), statistics: new Float32Array() };
+}
 
 /** @param options.matrixUnits ask for matrix units; throws where there are none */
 export async function openGpu({ matrixUnits = false } = {}): Promise<Gpu> {

@@ -23,11 +23,10 @@ import { planSegmentation } from '../src/interop/nnunet/pipeline/memory.ts';
 import { windowResult } from '../src/interop/nnunet/pipeline/network.ts';
 import { OpenNetwork } from '../src/infer/opened.ts';
 import { completeConfig } from '../src/model/complete-config.ts';
-import { initialValues, layoutParameters } from '../src/model/parameters.ts';
 import type { Size3 } from '../src/size.ts';
 import { UNet3D } from '../src/unet3d.ts';
 import { writeModel } from '../src/weights/model-file.ts';
-import { openGpu, surroundings } from './lib.ts';
+import { initialWeights, openGpu, surroundings } from './lib.ts';
 
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
@@ -62,7 +61,6 @@ async function modelBytes(): Promise<Uint8Array> {
     },
     ...{ kernels: [one, one, [3, 3, 3]], encoderBlocks: [1, 1, 1], decoderBlocks: [1, 1] },
   });
-  const { parameters, parameterWords } = layoutParameters(config);
   return writeModel(
     {
       config,
@@ -71,7 +69,7 @@ async function modelBytes(): Promise<Uint8Array> {
       preprocessing: { ...defaultPreprocessing(1, options.own ? null : [1.5, 1.5, 1.5]), crop: 'non-zero' },
       inputSize: patch,
     },
-    { parameters: initialValues(parameters, parameterWords, 1), statistics: new Float32Array() },
+    initialWeights(config),
   );
 }
 

@@ -27,7 +27,7 @@ import { lossShape } from '../src/model/losses.ts';
 import { completeConfig } from '../src/model/complete-config.ts';
 import type { Size3 } from '../src/size.ts';
 import { adam } from '../src/train/optimizers.ts';
-import { openGpu } from './lib.ts';
+import { numbers, openGpu } from './lib.ts';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -40,7 +40,6 @@ const { values, positionals } = parseArgs({
     kernels: { type: 'string', default: 'matrix,own' },
   },
 });
-const numbers = (list: string): number[] => list.split(',').map(Number);
 const epochs = Number(values.epochs);
 const patch = numbers(values.patch) as unknown as Size3;
 const batchSize = 2;

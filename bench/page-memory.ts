@@ -7,10 +7,10 @@ import { readFileSync } from 'node:fs';
 import { loadavg } from 'node:os';
 import { chromium as playwright, type Browser, type CDPSession, type Page } from 'playwright';
 import { chromium } from '../scripts/chromium.ts';
-import { phantom, writeNifti } from '../src/node.ts';
 import { countIn, countsOf } from '../test/support/page-counts.ts';
 import { trainSegmentLook } from '../test/support/page-round.ts';
 import { serveExample } from '../test/support/site.ts';
+import { phantomUploads } from './phantom-uploads.ts';
 
 const rounds = Number(process.argv[2] ?? 20);
 const MB = 1e6;
@@ -139,25 +139,6 @@ async function deleteOld(page: Page): Promise<void> {
   await page.getByRole('tab', { name: 'Data' }).click();
 }
 
-async function volumes(count: number): Promise<Record<'images' | 'labels', Upload[]>> {
-  const files = { images: [] as Upload[], labels: [] as Upload[] };
-  for (let subject = 0; subject < count; subject++) {
-    const { image, labels, shape, affine } = phantom(subject, { shape: [32, 32, 24] });
-    for (const [kind, data] of [['images', image] as const, ['labels', labels] as const])
-      files[kind].push({
-        name: `case_${subject}.nii.gz`,
-        mimeType: 'application/gzip',
-        buffer: Buffer.from(await writeNifti({ data, shape, affine })),
-      });
-  }
-  return files;
-}
-interface Upload {
-  readonly name: string;
-  readonly mimeType: string;
-  readonly buffer: Buffer;
-}
-
 const launch = chromium();
 if (!launch) throw new Error('there is no Chromium for this machine: name one in UNET3D_CHROMIUM');
 const site = await serveExample();
@@ -173,7 +154,7 @@ try {
   await countIn(page);
   await page.goto(site.address);
   const heaps = await Heaps.of(page);
-  const { images, labels } = await volumes(4);
+  const { images, labels } = await phantomUploads(4, [32, 32, 24]);
   await page.getByLabel('Choose images').setInputFiles(images);
   await page.getByLabel('Choose labels').setInputFiles(labels);
   await page.getByRole('button', { name: 'Next: look at the cases' }).waitFor();

@@ -32,6 +32,7 @@ import { worstGradient } from './gradients.ts';
 import {
   chooseKernels,
   describeTuning,
+  elapsed,
   firstStepValues,
   noise,
   openGpu,
@@ -162,12 +163,6 @@ function print(title: string, timings: Record<string, Timing>, note = ''): void 
   );
   console.log(`${title}, ms: ${parts.join('; ')}${note}`);
 }
-
-const elapsed = async (work: () => Promise<unknown>): Promise<number> => {
-  const started = performance.now();
-  await work();
-  return performance.now() - started;
-};
 
 const kinds = ['forward', 'data gradient', 'weight gradient'] as const;
 

@@ -18,11 +18,11 @@ import { formatBytes } from '../src/format.ts';
 import { releaseNodeGpu } from '../src/gpu/node.ts';
 import { OpenNetwork } from '../src/infer/opened.ts';
 import { completeConfig } from '../src/model/complete-config.ts';
-import { initialValues, layoutParameters } from '../src/model/parameters.ts';
+import { layoutParameters } from '../src/model/parameters.ts';
 import type { Size3 } from '../src/size.ts';
 import { openModel, writeModel } from '../src/weights/model-file.ts';
 import { uploadWeights } from '../src/weights/upload.ts';
-import { openGpu, spread, surroundings } from './lib.ts';
+import { initialWeights, numbers, openGpu, spread, surroundings } from './lib.ts';
 
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
@@ -37,7 +37,6 @@ const { values: options, positionals } = parseArgs({
     out: { type: 'string' },
   },
 });
-const numbers = (list: string): number[] => list.split(',').map(Number);
 const size = numbers(options.size) as unknown as Size3;
 const features = numbers(options.features);
 const runs = Number(options.runs);
@@ -114,10 +113,7 @@ const folder = mkdtempSync(join(tmpdir(), 'presets-'));
 try {
   const gpu = await openGpu();
   const layout = layoutParameters(config);
-  const weights = {
-    parameters: initialValues(layout.parameters, layout.parameterWords, 1),
-    statistics: new Float32Array(),
-  };
+  const weights = initialWeights(config);
   const network = await OpenNetwork.open(config, { device: gpu.device, precision });
   const { plan } = network.inference.plan(size, 'logits');
   const about = surroundings(gpu);

@@ -21,7 +21,7 @@ import { layoutParameters } from '../src/model/parameters.ts';
 import { planTraining } from '../src/model/plan.ts';
 import type { Size3 } from '../src/size.ts';
 import { UNet3D } from '../src/unet3d.ts';
-import { noise, openGpu, spread, surroundings } from './lib.ts';
+import { noise, numbers, openGpu, spread, surroundings } from './lib.ts';
 
 const { values: options } = parseArgs({
   options: {
@@ -34,7 +34,6 @@ const { values: options } = parseArgs({
     out: { type: 'string' },
   },
 });
-const numbers = (list: string): number[] => list.split(',').map(Number);
 const size = numbers(options.size) as unknown as Size3;
 const features = numbers(options.features);
 const steps = Number(options.steps);
