@@ -167,6 +167,8 @@ export interface SlabUse {
   readonly ratio?: number;
   /** Planes read beyond the range at either side. */
   readonly halo?: number;
+  /** Of a volume whose planes are made range by range: bytes of those that are there at a time. */
+  readonly madeBytes?: number | undefined;
 }
 
 /** Records tensors and dispatches; `finish()` turns them into a plan. */
@@ -320,9 +322,11 @@ export class Recorder {
     let most = Math.floor(maxWorkgroups / groupsPerPlane);
     if (flops > 0)
       most = Math.min(most, Math.max(1, Math.floor((this.limits.maxDispatchFlops / flops) * planes)));
-    for (const { tensor, ratio = 1, halo = 0 } of uses) {
-      if (tensor.bytes <= this.limits.maxBindingBytes) continue;
-      const fit = bindablePlanes(tensor, this.limits.maxBindingBytes, halo);
+    for (const { tensor, ratio = 1, halo = 0, madeBytes } of uses) {
+      const all = madeBytes === undefined ? tensor.bytes : tensor.planes * tensor.planeBytes;
+      const bytes = Math.min(this.limits.maxBindingBytes, madeBytes ?? Infinity);
+      if (all <= bytes) continue;
+      const fit = bindablePlanes(tensor, bytes, halo);
       most = Math.min(most, Math.floor(fit / ratio));
       if (most < 1) {
         throw new OutOfMemory(

@@ -41,6 +41,8 @@ export interface Context {
   weightAndBias(node: string, of?: 'parameters' | 'gradients'): Pair;
   /** Running mean and variance of a node; of a norm without any, 256 bytes that nobody looks at. */
   runningStatistics(node: string): Pair;
+  /** Whether a node's output is read once, by a layer that takes it a slab of planes at a time: it need never exist as a whole. */
+  readsByPlanes(node: Node): boolean;
   /** Whether a norm takes statistics of a node's output as it is recorded for the first time. */
   measures(node: Node): boolean;
   /** What readers of a node's output read, recorded again if it was not kept. */
@@ -59,6 +61,8 @@ export interface Layer<R extends NodeRecording = NodeRecording> {
    * output is a view of input 0, and there is nothing to keep.
    */
   flopsPerByte?(inputs: readonly Shape[]): number;
+  /** Reads its inputs a slab of planes at a time. */
+  readonly byPlanes?: boolean;
   /** Takes the mean of each channel away: a bias in front of it changes nothing, so its gradient is 0. */
   readonly centres?: boolean;
   /** The layer at its place in one recording; what it keeps for the backward pass is a variable in there. */

@@ -83,6 +83,10 @@ export class Recording implements Context {
     return viewOfPair(tensor, mean, variance);
   }
 
+  readsByPlanes({ consumers }: Node): boolean {
+    return !this.training && consumers.length === 1 && consumers[0]!.node.layer!.byPlanes === true;
+  }
+
   measures(node: Node): boolean {
     return node.consumers.some((consumer) => this.#recordings.get(consumer.node)!.measures);
   }

@@ -1,6 +1,14 @@
 /** What the ops have in common: how an input is read, and how weight gradients are cut into partial sums. */
 import { InvalidOption } from '../errors.ts';
-import { alignUp, type Recorder, type Tensor, type View, type VolumeTensor } from '../gpu/plan.ts';
+import {
+  alignment,
+  alignUp,
+  type Recorder,
+  type SlabUse,
+  type Tensor,
+  type View,
+  type VolumeTensor,
+} from '../gpu/plan.ts';
 import type { Size3 } from '../size.ts';
 
 /**
@@ -14,6 +22,54 @@ export interface Input {
   readonly slope?: number | undefined;
   /** Statistics of the tensor as it is stored, which the convolution that made it left tile by tile. */
   readonly parts?: VolumeTensor | undefined;
+  /** Where no plane is stored: planes are made as they are about to be read. */
+  readonly maker?: PlaneMaker | undefined;
+}
+
+/** Makes planes of a volume that never exists as a whole. */
+export interface PlaneMaker {
+  /** Of the planes that are made at a time. */
+  readonly bytes: number;
+  /** Planes from `from` up to `to`, counted over all samples, as a slab of the volume. */
+  make(from: number, to: number): VolumeTensor;
+}
+
+/** Volumes that are made a slab of planes at a time have slabs of at most this many bytes (or a few planes). */
+export const slabBytes = 32 * 2 ** 20;
+
+/**
+ * Makes planes of `volume`, of which none is stored, as `assign` assigns them to a slab of it: a multiple of eight, so that
+ * no kernel's tiles are cut, and one on either side, for those who read a neighbourhood.
+ */
+export function planeMaker(
+  recorder: Recorder,
+  volume: VolumeTensor,
+  assign: (slab: VolumeTensor, planes: readonly [from: number, to: number]) => void,
+): PlaneMaker {
+  const { name, planes, planeBytes } = volume;
+  const budget = Math.min(slabBytes, recorder.limits.maxBindingBytes);
+  const most = 8 * Math.max(1, Math.floor((budget / planeBytes - 2) / 8)) + 2;
+  let slab = volume;
+  let end = 0;
+  return {
+    bytes: most * planeBytes + alignment,
+    make(from, to) {
+      if (from >= slab.firstPlane && to <= end) return slab;
+      end = Math.min(planes, Math.max(to, from + most));
+      slab = recorder.slab(name, volume, [from, end]);
+      assign(slab, [from, end]);
+      return slab;
+    },
+  };
+}
+
+/** For `Recorder.slabs`. */
+export const inputUse = ({ tensor, maker }: Input): SlabUse => ({ tensor, madeBytes: maker?.bytes });
+
+/** The binding of planes [from, to) of an input, clipped to it, and the quads of the volume before it. */
+export function inputPlanes(recorder: Recorder, { tensor, maker }: Input, from: number, to: number) {
+  const stored = maker?.make(Math.max(0, from), Math.min(to, tensor.planes)) ?? tensor;
+  return recorder.planes(stored, from, to);
 }
 
 /** Strides of 2 along every axis. */

@@ -15,7 +15,7 @@ import {
   type Input,
 } from './common.ts';
 import { ones } from '../gpu/walk.ts';
-import { convolvedByMatrices, weightGradientByMatrices } from './conv/matrix.ts';
+import { convolvedByMatrices, matrixConvolution, weightGradientByMatrices } from './conv/matrix.ts';
 import { assertGrown, tapsOf } from './conv/shape.ts';
 
 /** Its weights are those of the convolution that it is the gradient of: from its outputs to its inputs. */
@@ -25,18 +25,32 @@ const backwards = (input: VolumeTensor, output: VolumeTensor, kernel: Size3) => 
   kernel,
 });
 
-/** Assigns target. weights (in, out, z, y, x), as many taps as the strides. */
+interface Tensors {
+  readonly input: Input;
+  /** (in, out, z, y, x), as many taps as the strides. */
+  readonly weights: View;
+  readonly bias?: View | undefined;
+  readonly target: VolumeTensor;
+}
+
+/** Assigns target. */
 export function upconvForward(
   recorder: Recorder,
   label: string,
-  tensors: {
-    readonly input: Input;
-    readonly weights: View;
-    readonly bias?: View | undefined;
-    readonly target: VolumeTensor;
-  },
+  tensors: Tensors,
   stride: Size3 = doubling,
 ): void {
+  const { target } = tensors;
+  upconvPlanes(recorder, label, tensors, stride)(target, [0, target.planes]);
+}
+
+/** Gives what assigns planes from the first up to the second of a slab of `target`, of which none need be stored. */
+export function upconvPlanes(
+  recorder: Recorder,
+  label: string,
+  tensors: Tensors,
+  stride: Size3,
+): (slab: VolumeTensor, planes: readonly [from: number, to: number]) => void {
   const { input, weights, bias, target } = tensors;
   const [strideX, strideY, strideZ] = stride;
   const { tensor } = input;
@@ -48,47 +62,51 @@ export function upconvForward(
   const channels = backwards(tensor, target, stride);
   const unpacked = { weights, channels, range: { of: 'in', count: target.channels } } as const;
   const walk = { kernel: stride, stride: ones, dilation: stride, add: false, flops };
-  if (convolvedByMatrices(recorder, label, { inputs: [input], bias, target }, unpacked, walk)) return;
-  const uses = [{ tensor, ratio: 1 / strideZ, halo: strideZ - 1 }, { tensor: target }];
-  const cut = { groupsPerPlane: strideY, flops };
-  for (const [from, to] of recorder.slabs(target.planes, uses, cut)) {
-    const source = recorder.planes(tensor, Math.floor(from / strideZ), Math.ceil(to / strideZ));
-    const out = recorder.planes(target, from, to);
-    recorder.dispatch('upconv/forward', {
-      label,
-      bindings: {
-        source: source.view,
-        scaleShifts: input.scaleShifts ?? source.view,
-        weights,
-        bias: bias ?? weights,
-        target_: out.view,
-      },
-      params: {
-        depth,
-        height,
-        rowQuads: tensor.rowQuads,
-        channels: tensor.channels,
-        widthOut: target.size[0],
-        rowQuadsOut: target.rowQuads,
-        channelsOut: target.channels,
-        plane0: from,
-        startSource: source.start,
-        startTarget: out.start,
-        slope: input.slope ?? 1,
-      },
-      constants: {
-        NORM: input.scaleShifts !== undefined,
-        BIAS: bias !== undefined,
-        ...strideConstants(stride),
-      },
-      workgroups: [
-        groupsOf64(height * target.rowQuads),
-        Math.ceil(target.channels / 8),
-        (to - from) * strideY,
-      ],
-      flops: planeWork * (to - from),
-    });
-  }
+  const byMatrices = matrixConvolution(recorder, label, { inputs: [input], bias, target }, unpacked, walk);
+  if (byMatrices) return byMatrices;
+  return (slab, [first, last]) => {
+    const uses = [{ tensor, ratio: 1 / strideZ, halo: strideZ - 1 }, { tensor: slab }];
+    const cut = { groupsPerPlane: strideY, flops: planeWork * (last - first) };
+    for (const [a, b] of recorder.slabs(last - first, uses, cut)) {
+      const [from, to] = [first + a, first + b];
+      const source = recorder.planes(tensor, Math.floor(from / strideZ), Math.ceil(to / strideZ));
+      const out = recorder.planes(slab, from, to);
+      recorder.dispatch('upconv/forward', {
+        label,
+        bindings: {
+          source: source.view,
+          scaleShifts: input.scaleShifts ?? source.view,
+          weights,
+          bias: bias ?? weights,
+          target_: out.view,
+        },
+        params: {
+          depth,
+          height,
+          rowQuads: tensor.rowQuads,
+          channels: tensor.channels,
+          widthOut: target.size[0],
+          rowQuadsOut: target.rowQuads,
+          channelsOut: target.channels,
+          plane0: from,
+          startSource: source.start,
+          startTarget: out.start,
+          slope: input.slope ?? 1,
+        },
+        constants: {
+          NORM: input.scaleShifts !== undefined,
+          BIAS: bias !== undefined,
+          ...strideConstants(stride),
+        },
+        workgroups: [
+          groupsOf64(height * target.rowQuads),
+          Math.ceil(target.channels / 8),
+          (to - from) * strideY,
+        ],
+        flops: planeWork * (to - from),
+      });
+    }
+  };
 }
 
 /** Assigns the gradient of the (activated) input. */

@@ -69,7 +69,7 @@ export class OpBench {
   }
 
   /** A volume that is read through a norm and an activation. */
-  normed(name: string, channels: number, size = oddSize): Required<Omit<Input, 'parts'>> {
+  normed(name: string, channels: number, size = oddSize): Required<Omit<Input, 'parts' | 'maker'>> {
     const tensor = this.volume(name, channels, size);
     return {
       tensor,

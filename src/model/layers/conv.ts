@@ -79,6 +79,7 @@ export const conv = (channels: number, options: ConvOptions = {}): Layer => {
   const shape = { kernel, stride };
   return {
     operation: { kind: 'conv', ...shape },
+    byPlanes: true,
     shape: ([first]) => ({ ...first!, channels, size: convolvedSize(first!.size, stride) }),
     parameters(inputs) {
       const inChannels = channelsOf(inputs);

@@ -3,7 +3,7 @@
  * time, by whoever needs them: those of the whole volume never exist but where they are asked for.
  */
 import type { Tensor, VolumeTensor } from '../../gpu/plan.ts';
-import { biasSum, type Input } from '../../ops/common.ts';
+import { biasSum, slabBytes, type Input } from '../../ops/common.ts';
 import { conv1BackwardInput, conv1Forward, conv1WeightSum } from '../../ops/conv1.ts';
 import {
   argmax,
@@ -16,9 +16,6 @@ import {
 import { regionLabels, regionLossBackward, regionLossForward } from '../../ops/region-loss.ts';
 import { copy } from '../../ops/sum.ts';
 import type { Graph, Layer, Node, NodeRecording } from '../graph.ts';
-
-/** Logits are made in slabs of planes of at most this many bytes (or one plane). */
-const slabBytes = 32 * 2 ** 20;
 
 /** What a loss is computed from besides logits, and where it goes. */
 export interface Truth {

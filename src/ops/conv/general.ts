@@ -1,14 +1,22 @@
 /** Convolution with 1 or 3 taps and a stride of 1 or 2 along each axis, one input at a time. */
 import type { Recorder, SlabUse, Tensor, View, VolumeTensor } from '../../gpu/plan.ts';
 import { axisConstants, ones, reach, type Walk } from '../../gpu/walk.ts';
-import { chunking, groupsOf64, planeQuads, reducePartials, type Input } from '../common.ts';
+import {
+  chunking,
+  groupsOf64,
+  inputPlanes,
+  inputUse,
+  planeQuads,
+  reducePartials,
+  type Input,
+} from '../common.ts';
 import { partsOf } from './parts.ts';
 import { tapsOf, type ConvShape } from './shape.ts';
 
 /** For `Recorder.slabs`: planes of the source for those of the output. */
-export const sourceUse = (tensor: VolumeTensor, output: VolumeTensor, walk: Walk): SlabUse => ({
-  tensor,
-  ratio: walk.stride[2] > 1 ? walk.stride[2] : tensor.size[2] / output.size[2],
+export const sourceUse = (input: Input, output: VolumeTensor, walk: Walk): SlabUse => ({
+  ...inputUse(input),
+  ratio: walk.stride[2] > 1 ? walk.stride[2] : input.tensor.size[2] / output.size[2],
   halo: reach(walk, 2).before > 0 || walk.dilation[2] > 1 ? 1 : 0,
 });
 
@@ -67,18 +75,14 @@ export function convolve(
     ...walk
   }: Walk & Place & { readonly add: boolean; readonly flops: number; readonly measured?: boolean },
 ): VolumeTensor | undefined {
-  const {
-    input: { tensor, scaleShifts, slope = 1 },
-    packed,
-    bias,
-    target,
-  } = tensors;
+  const { input, packed, bias, target } = tensors;
+  const { tensor, scaleShifts, slope = 1 } = input;
   const [width, height, depth] = tensor.size;
   const tiles = groupsOf64(planeQuads(target));
   const statistics = partsOf(recorder, label, target, measured ? tiles : 0);
-  const uses = [sourceUse(tensor, target, walk), { tensor: target }, ...statistics.uses];
+  const uses = [sourceUse(input, target, walk), { tensor: target }, ...statistics.uses];
   for (const [from, to] of recorder.slabs(target.planes, uses, { flops })) {
-    const source = recorder.planes(tensor, ...sourcePlanes(tensor, target, walk, [from, to]));
+    const source = inputPlanes(recorder, input, ...sourcePlanes(tensor, target, walk, [from, to]));
     const left = statistics.at(from, to);
     const out = recorder.planes(target, from, to);
     recorder.dispatch('conv/forward', {
@@ -143,9 +147,10 @@ const lanesOf = (quads: number): number => Math.min(64, 2 ** Math.ceil(Math.log2
 export function weightGradient(
   recorder: Recorder,
   label: string,
-  { input: { tensor, scaleShifts, slope = 1 }, dOutput, dWeights }: WeightTensors,
+  { input, dOutput, dWeights }: WeightTensors,
   { inChannels, first, firstOut = 0, flops, ...shape }: ConvShape & WeightPlace & { readonly flops: number },
 ): void {
+  const { tensor, scaleShifts, slope = 1 } = input;
   const { channels } = tensor;
   const [width, height, depth] = tensor.size;
   const taps = tapsOf(shape.kernel);
@@ -158,7 +163,7 @@ export function weightGradient(
   const { chunkPlanes, chunks } = chunking(recorder, dOutput.planes, length, groups[0] * groups[1]);
   const partials = recorder.flat(`${label}.partials`, chunks * length);
   const walk: Walk = { ...shape, dilation: ones };
-  const uses = [sourceUse(tensor, dOutput, walk), { tensor: dOutput }];
+  const uses = [sourceUse(input, dOutput, walk), { tensor: dOutput }];
   for (const [from, to] of recorder.slabs(dOutput.planes, uses, { flops })) {
     const source = recorder.planes(tensor, ...sourcePlanes(tensor, dOutput, walk, [from, to]));
     const upstream = recorder.planes(dOutput, from, to);

@@ -6,7 +6,7 @@ import { matrixForwardConstants, matrixWeightConstants, type MatrixKernel } from
 import { matrixKernelOf, type ConvPass } from '../../gpu/passes.ts';
 import type { Recorder, Tensor, View, VolumeTensor } from '../../gpu/plan.ts';
 import { ones, walkName, type Walk } from '../../gpu/walk.ts';
-import { assertLength, mostPartials, reducePartials, type Input } from '../common.ts';
+import { assertLength, inputPlanes, mostPartials, reducePartials, type Input } from '../common.ts';
 import type { JoinedTensors } from '../conv3/forward.ts';
 import { parts } from '../conv3/weight-gradient.ts';
 import { sourcePlanes, sourceUse, type WeightPlace } from './general.ts';
@@ -90,18 +90,31 @@ export function convolvedByMatrices(
   unpacked: Unpacked,
   options: ConvOptions,
 ): boolean {
+  const { target } = tensors;
+  const convolve = matrixConvolution(recorder, label, tensors, unpacked, options);
+  convolve?.(target, [0, target.planes]);
+  return convolve !== undefined;
+}
+
+/**
+ * Notes the pass. If a plan has chosen matrix units for it, gives what computes planes from the first up to the second
+ * into `target`, the whole volume or a slab of it.
+ */
+export function matrixConvolution(
+  recorder: Recorder,
+  label: string,
+  tensors: ConvTensors,
+  unpacked: Unpacked,
+  options: ConvOptions,
+): ((target: VolumeTensor, planes: readonly [from: number, to: number]) => void) | undefined {
   const pass = forwardPass(recorder, tensors, options);
   recorder.pass(pass, options.flops);
   const kernel = matrixKernelOf(recorder.limits.kernels, pass);
-  if (kernel)
-    convolve(
-      recorder,
-      label,
-      kernel,
-      { ...tensors, packed: pack(recorder, label, unpacked, kernel) },
-      options,
-    );
-  return kernel !== undefined;
+  if (!kernel) return undefined;
+  const packed = pack(recorder, label, unpacked, kernel);
+  return (target, planes) => {
+    convolve(recorder, label, kernel, { ...tensors, packed, target }, { ...options, planes });
+  };
 }
 
 function convolve(
@@ -109,20 +122,24 @@ function convolve(
   label: string,
   kernel: MatrixKernel,
   { inputs: [a, b], packed, bias, target }: JoinedTensors,
-  { add, flops, ...walk }: ConvOptions,
+  { add, flops, planes, ...walk }: ConvOptions & { readonly planes: readonly [from: number, to: number] },
 ): void {
   const tile = matrixForwardConstants(kernel, walk);
   const [width, height, depth] = a.tensor.size;
   const [widthOut, heightOut, depthOut] = target.size;
-  const uses = [a, ...(b ? [b] : [])].map(({ tensor }) => sourceUse(tensor, target, walk));
+  const uses = [a, ...(b ? [b] : [])].map((input) => sourceUse(input, target, walk));
   // Planes of a block, which lies within one sample.
   const deep = tile.PLANES * tile.DILATION_Z;
   const blockOf = (plane: number) =>
     Math.floor(plane / depthOut) * Math.ceil(depthOut / deep) + Math.floor((plane % depthOut) / deep);
-  for (const [from, to] of recorder.slabs(target.planes, [...uses, { tensor: target }], { flops })) {
+  const [first, last] = planes;
+  const work = (from: number, to: number) => (flops * (to - from)) / target.planes;
+  const cut = { flops: work(first, last) };
+  for (const range of recorder.slabs(last - first, [...uses, { tensor: target }], cut)) {
+    const [from, to] = [first + range[0], first + range[1]];
     const [bound0, bound1] = sourcePlanes(a.tensor, target, walk, [from, to]);
-    const sourceA = recorder.planes(a.tensor, bound0, bound1);
-    const sourceB = b ? recorder.planes(b.tensor, bound0, bound1) : sourceA;
+    const sourceA = inputPlanes(recorder, a, bound0, bound1);
+    const sourceB = b ? inputPlanes(recorder, b, bound0, bound1) : sourceA;
     const out = recorder.planes(target, from, to);
     recorder.dispatch('conv_matrix/forward', {
       label,
@@ -173,7 +190,7 @@ function convolve(
         Math.ceil(target.channels / kernel.outputs) * tile.DILATION_Y * tile.DILATION_Z,
         blockOf(to - 1) + 1 - blockOf(from),
       ],
-      flops: (flops * (to - from)) / target.planes,
+      flops: work(from, to),
     });
   }
 }
@@ -212,7 +229,7 @@ export function weightGradientByMatrices(
   const [widthOut, heightOut, depthOut] = dOutput.size;
   const length = dOutput.channels * channels * taps;
   const groups = Math.ceil(channels / tile.N) * Math.ceil(dOutput.channels / kernel.outputs);
-  const use = sourceUse(input.tensor, dOutput, walk);
+  const use = sourceUse(input, dOutput, walk);
   const { chunks, chunkPlanes, stripes, stripeRows } = parts(recorder, dOutput, use, {
     lines: tile.LINES,
     most: mostPartials(recorder, tile.LANES * length),

@@ -1,7 +1,7 @@
 /** Forward kernels of the 3×3×3 convolution; the gradient with respect to the input is one of them with other weights. */
 import type { Recorder, VolumeTensor } from '../../gpu/plan.ts';
 import { forwardConstants, forwardTiles, type ForwardTile, type ForwardTileName } from '../../gpu/tiles.ts';
-import { groupsOf64, planeQuads, type Input } from '../common.ts';
+import { groupsOf64, inputPlanes, inputUse, planeQuads, type Input } from '../common.ts';
 import type { PackedTensors, Place } from '../conv/general.ts';
 import { block } from '../conv/pack.ts';
 import { partsOf } from '../conv/parts.ts';
@@ -47,14 +47,14 @@ export function convolveByVoxels(
   // A thread's two rows of the same channels have statistics of their own.
   const statistics = partsOf(recorder, label, target, measured ? tiles * (tile?.rows ?? 1) : 0);
   const uses = [
-    { tensor: a.tensor, halo: 1 },
-    ...(b ? [{ tensor: b.tensor, halo: 1 }] : []),
+    { ...inputUse(a), halo: 1 },
+    ...(b ? [{ ...inputUse(b), halo: 1 }] : []),
     { tensor: target },
     ...statistics.uses,
   ];
   for (const [from, to] of recorder.slabs(target.planes, uses, { flops })) {
-    const sourceA = recorder.planes(a.tensor, from - 1, to + 1);
-    const sourceB = b ? recorder.planes(b.tensor, from - 1, to + 1) : sourceA;
+    const sourceA = inputPlanes(recorder, a, from - 1, to + 1);
+    const sourceB = b ? inputPlanes(recorder, b, from - 1, to + 1) : sourceA;
     const out = recorder.planes(target, from, to);
     const left = statistics.at(from, to);
     const bindings = {
@@ -129,21 +129,17 @@ export function convolveByChannels(
   tensors: PackedTensors,
   { inChannels, first, add, measured }: Options & Place,
 ): VolumeTensor | undefined {
-  const {
-    input: { tensor, scaleShifts, slope = 1 },
-    packed,
-    bias,
-    target,
-  } = tensors;
+  const { input, packed, bias, target } = tensors;
+  const { tensor, scaleShifts, slope = 1 } = input;
   const [width, height, depth] = target.size;
   const flops = work(tensor.channels, target);
   // Four columns of four rows; what a narrow row does not fill lies in the planes behind.
   const columns = target.rowQuads >= 3 ? 4 : target.rowQuads;
   const tiles = Math.ceil(target.rowQuads / columns) * Math.ceil(height / 4);
   const statistics = partsOf(recorder, label, target, measured ? tiles : 0);
-  const uses = [{ tensor, halo: 1 }, { tensor: target }, ...statistics.uses];
+  const uses = [{ ...inputUse(input), halo: 1 }, { tensor: target }, ...statistics.uses];
   for (const [from, to] of recorder.slabs(target.planes, uses, { flops })) {
-    const source = recorder.planes(tensor, from - 1, to + 1);
+    const source = inputPlanes(recorder, input, from - 1, to + 1);
     const out = recorder.planes(target, from, to);
     const left = statistics.at(from, to);
     recorder.dispatch('conv3/forward_channels', {
