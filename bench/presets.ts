@@ -11,6 +11,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { openRanges } from '../src/data/byte-ranges.ts';
+import '../src/data/source.node.ts';
 import { random } from '../src/data/random.ts';
 import { exportOnnx } from '../src/export/onnx.ts';
 import { exportPytorch } from '../src/export/pytorch.ts';
@@ -88,7 +90,10 @@ const tasks: Readonly<Record<string, (folder: string) => Promise<void>>> = {
     const gpu = await openGpu();
     const network = await OpenNetwork.open(config, { device: gpu.device, precision });
     const { state, inference } = network;
-    await uploadWeights(state, (await openModel(readFileSync(join(folder, 'model.safetensors')))).tensors);
+    await uploadWeights(
+      state,
+      (await openModel(await openRanges(join(folder, 'model.safetensors')))).tensors,
+    );
     const voxels = image();
     const run = await inference.planesAt(size, 'logits');
     tell({ seconds: await timed(() => run(voxels, () => undefined)), peakBytes: peak() });

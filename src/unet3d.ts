@@ -113,14 +113,14 @@ export class UNet3D {
 
   /**
    * A saved network, with everything inference needs.
-   * @param model the content of model.safetensors: in Node `await readFile(path)`; or it as a File or Blob, of which no
-   *   more is in memory at a time than a tensor
+   * @param model model.safetensors: in Node its path, in a browser a File, Blob or URL, of which, but for what is fetched,
+   *   no more is in memory at a time than a tensor; or its content
    * @throws InvalidModel for a file that is damaged, newer, or of another network; InvalidOption for what is no model
    *   file and for unknown options; UnsupportedDevice without a GPU adapter
    */
-  static async load(model: Uint8Array | Blob, options: DeviceOptions = {}): Promise<UNet3D> {
+  static async load(model: Uint8Array | Blob | string | URL, options: DeviceOptions = {}): Promise<UNet3D> {
     assertOptions('UNet3D.load', deviceEntries, options);
-    const isFile = model instanceof Blob;
+    const isFile = model instanceof Blob || typeof model === 'string' || model instanceof URL;
     if (!isFile) assertBytes('UNet3D.load', model);
     const { description, tensors } = await openModel(isFile ? await openRanges(model) : model);
     rulesOf(description);
@@ -415,6 +415,6 @@ function assertBytes(what: string, bytes: unknown): void {
   if (ArrayBuffer.isView(bytes)) return;
   throw new InvalidOption(
     `${what} takes the bytes of model.safetensors as a Uint8Array, not ${shown(bytes)}: give ` +
-      '`await readFile(path)` (of fs/promises), or in a browser `new Uint8Array(await file.arrayBuffer())`; `UNet3D.load` takes the File itself, too',
+      '`await readFile(path)` (of fs/promises), or in a browser `new Uint8Array(await file.arrayBuffer())`; `UNet3D.load` takes the path or the File itself, too',
   );
 }

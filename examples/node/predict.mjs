@@ -3,12 +3,11 @@
  *   node examples/node/predict.mjs [MODEL] [IMAGE] [OUTPUT]
  * Without arguments it takes the model of train.mjs and a new phantom. In a checkout run `npm run build` first.
  */
-import { readFile } from 'node:fs/promises';
 import { UNet3D, phantom, releaseNodeGpu, writeFileAtomically, writeNifti } from 'unet3d-gpu';
 
 const [path = 'runs/example/model.safetensors', image, target = 'runs/example/labels.nii.gz'] =
   process.argv.slice(2);
-const model = await UNet3D.load(await readFile(path));
+const model = await UNet3D.load(path);
 
 const segmentation = await model.predict(image ?? (await newPhantom()), {
   overlap: 0.5,

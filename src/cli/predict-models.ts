@@ -1,6 +1,7 @@
 /** The kinds of models that `predict` takes: this package's own, nnU-Net's folders, TotalSegmentator's, and MONAI's bundles. */
-import { readFile, stat } from 'node:fs/promises';
+import { access, constants, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { openRanges } from '../data/byte-ranges.ts';
 import { filesIn } from '../data/dataset.node.ts';
 import type { FileEntry } from '../data/case.ts';
 import { volumePattern } from '../data/volume-names.ts';
@@ -10,7 +11,7 @@ import { isFolderAt } from '../files/folder.node.ts';
 import { modelFolders } from '../interop/nnunet/folder.ts';
 import { isMonai, mayBeOfModel, openMonai } from '../interop/monai/open.ts';
 import { MonaiPredictor, requirePipeline } from '../interop/monai/predictor.ts';
-import { bytesOf, filesInZip, modelFiles } from '../interop/model-files.ts';
+import { filesInZip, modelFiles } from '../interop/model-files.ts';
 import { paddedSize } from '../model/sizes.ts';
 import { UNet3D } from '../unet3d.ts';
 import { openModel } from '../weights/model-file.ts';
@@ -117,20 +118,19 @@ const exists = (path: string): Promise<boolean> =>
   );
 
 async function ownModel(file: string, options: PredictOptions): Promise<FoundModel> {
-  const read = (): Promise<Uint8Array> =>
-    readFile(file).catch((error: NodeJS.ErrnoException) => {
-      throw new InvalidModel(
-        `cannot read the model ${fileMessage(error)}; give a model.safetensors or its folder, a model folder of nnU-Net or a bundle of MONAI`,
-      );
-    });
+  await access(file, constants.R_OK).catch((error: NodeJS.ErrnoException) => {
+    throw new InvalidModel(
+      `cannot read the model ${fileMessage(error)}; give a model.safetensors or its folder, a model folder of nnU-Net or a bundle of MONAI`,
+    );
+  });
   // The network tells how many channels belong together; it is read before a GPU is looked for.
-  const { inChannels } = (await openModel(await read(), file)).description.config;
+  const { inChannels } = (await openModel(await openRanges(file))).description.config;
   return {
     inChannels,
     files: [file],
     notes: [],
     async open() {
-      return opened(await UNet3D.load(await read(), deviceOf(options)), options);
+      return opened(await UNet3D.load(file, deviceOf(options)), options);
     },
   };
 }
@@ -185,6 +185,7 @@ const partsOf = (files: readonly FileEntry[], folds: readonly string[]): string[
 /** Of the first network, which is read before a GPU is looked for. */
 async function channelsOf(given: OthersFiles['given'], path: string): Promise<number> {
   const files = await modelFiles(given);
-  const { description } = await openModel(await bytesOf(files.find((file) => file.path === path)!), path);
+  const ranges = await files.find((file) => file.path === path)!.ranges();
+  const { description } = await openModel(ranges, path);
   return description.config.inChannels;
 }

@@ -73,10 +73,9 @@ test('a misspelt option is refused with the one it may mean, else with all', asy
 });
 
 test('what is no file is refused with what is one', async () => {
-  await expect(UNet3D.load(untyped('model.safetensors'))).rejects.toThrow(
-    /takes the bytes .* not the text 'model.safetensors': give `await readFile\(path\)`/,
+  await expect(UNet3D.load(untyped(new ArrayBuffer(8)))).rejects.toThrow(
+    /takes the bytes .* not an object of type ArrayBuffer: give `await readFile\(path\)`/,
   );
-  await expect(UNet3D.load(untyped(new ArrayBuffer(8)))).rejects.toThrow(/not an object of type ArrayBuffer/);
   using model = await create();
   for (const [value, name] of [
     [5, '5'],

@@ -12,6 +12,7 @@ import { filesInZip } from '../../src/interop/model-files.ts';
 import { toOurs, toTheirs } from '../../src/interop/mapping.ts';
 import { openNnunet } from '../../src/interop/nnunet/folder.ts';
 import { nnunetMapping } from '../../src/interop/nnunet/weights.ts';
+import '../../src/data/source.node.ts';
 import { completeConfig } from '../../src/model/complete-config.ts';
 import { initialValues, layoutParameters } from '../../src/model/parameters.ts';
 import { UNet3D } from '../../src/unet3d.ts';
@@ -70,12 +71,12 @@ async function watched(load: (device: GPUDevice) => Promise<void>) {
 describe('weights go to the device tensor by tensor, and none of them stays', () => {
   const description = { config, labels: ['rest', 'part'], channels: ['CT'] };
 
-  test('of model.safetensors in memory, and of the file itself', async () => {
+  test('of model.safetensors in memory, by its path, and of the file itself', async () => {
     const model = await writeModel(description, weights);
     const path = join(await temporaryFolder(), 'model.safetensors');
     await writeFile(path, model);
     const slice = vi.spyOn(Blob.prototype, 'slice');
-    for (const source of [model, await openAsBlob(path)]) {
+    for (const source of [model, path, await openAsBlob(path)]) {
       const most = await watched(async (device) => {
         using loaded = await UNet3D.load(source, { device });
         const kept = await readModel(await loaded.save());
