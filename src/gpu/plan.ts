@@ -160,6 +160,9 @@ interface DispatchRequest<N extends ShaderName> {
   flops?: number;
 }
 
+/** z-planes of a volume, counted over all its samples: from the first up to the second. */
+export type Planes = readonly [from: number, to: number];
+
 /** How the planes of one tensor relate to the output planes of a dispatch that is cut along z. */
 export interface SlabUse {
   readonly tensor: VolumeTensor;
@@ -205,7 +208,7 @@ export class Recorder {
   }
 
   /** Planes `from` up to `to` of a volume, counted over all its samples. */
-  slab(name: string, shape: VolumeShape, stored: readonly [from: number, to: number]): VolumeTensor {
+  slab(name: string, shape: VolumeShape, stored: Planes): VolumeTensor {
     return this.#volume(name, shape, { storage: 'transient', stored });
   }
 
@@ -230,7 +233,7 @@ export class Recorder {
     }: {
       readonly storage: Storage;
       readonly quadBytes?: number;
-      readonly stored?: readonly [from: number, to: number];
+      readonly stored?: Planes;
     },
   ): VolumeTensor {
     const rowQuads = Math.ceil(size[0] / 4);
@@ -309,19 +312,20 @@ export class Recorder {
   }
 
   /**
-   * Cuts output planes [0, planes) into ranges such that every tensor's part, halo included, fits one
-   * binding and each range stays under the limit of work. Gives one range where nothing needs cutting.
+   * Cuts output planes, all up to `planes` or those of a range, into ranges such that every tensor's part, halo
+   * included, fits one binding and each range stays under the limit of work. Gives one range where nothing needs cutting.
    * `groupsPerPlane` keeps planes × groups within the grid's z-limit; `multiple` keeps cuts at multiples.
    */
   slabs(
-    planes: number,
+    planes: number | Planes,
     uses: readonly SlabUse[],
     options: { flops?: number; groupsPerPlane?: number; multiple?: number } = {},
   ): [from: number, to: number][] {
     const { flops = 0, groupsPerPlane = 1, multiple = 1 } = options;
+    const [first, last] = typeof planes === 'number' ? [0, planes] : planes;
     let most = Math.floor(maxWorkgroups / groupsPerPlane);
     if (flops > 0)
-      most = Math.min(most, Math.max(1, Math.floor((this.limits.maxDispatchFlops / flops) * planes)));
+      most = Math.min(most, Math.max(1, Math.floor((this.limits.maxDispatchFlops / flops) * (last - first))));
     for (const { tensor, ratio = 1, halo = 0, madeBytes } of uses) {
       const all = madeBytes === undefined ? tensor.bytes : tensor.planes * tensor.planeBytes;
       const bytes = Math.min(this.limits.maxBindingBytes, madeBytes ?? Infinity);
@@ -339,7 +343,7 @@ export class Recorder {
     }
     most = Math.max(multiple, Math.floor(most / multiple) * multiple);
     const ranges: [number, number][] = [];
-    for (let from = 0; from < planes; from += most) ranges.push([from, Math.min(planes, from + most)]);
+    for (let from = first; from < last; from += most) ranges.push([from, Math.min(last, from + most)]);
     return ranges;
   }
 

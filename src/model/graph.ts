@@ -4,7 +4,7 @@
  */
 import { InvalidOption } from '../errors.ts';
 import type { Recorder, View, VolumeShape, VolumeTensor } from '../gpu/plan.ts';
-import type { Input } from '../ops/common.ts';
+import type { AssignPlanes, Input } from '../ops/common.ts';
 import type { Operation } from './operation.ts';
 
 /** Of a volume, without how it is stored. */
@@ -41,8 +41,6 @@ export interface Context {
   weightAndBias(node: string, of?: 'parameters' | 'gradients'): Pair;
   /** Running mean and variance of a node; of a norm without any, 256 bytes that nobody looks at. */
   runningStatistics(node: string): Pair;
-  /** Whether a node's output is read once, by a layer that takes it a slab of planes at a time: it need never exist as a whole. */
-  readsByPlanes(node: Node): boolean;
   /** Whether a norm takes statistics of a node's output as it is recorded for the first time. */
   measures(node: Node): boolean;
   /** What readers of a node's output read, recorded again if it was not kept. */
@@ -61,8 +59,8 @@ export interface Layer<R extends NodeRecording = NodeRecording> {
    * output is a view of input 0, and there is nothing to keep.
    */
   flopsPerByte?(inputs: readonly Shape[]): number;
-  /** Reads its inputs a slab of planes at a time. */
-  readonly byPlanes?: boolean;
+  /** Reads its inputs a slab of planes at a time: they need not exist as a whole. */
+  readonly readsPlanes?: boolean;
   /** Takes the mean of each channel away: a bias in front of it changes nothing, so its gradient is 0. */
   readonly centres?: boolean;
   /** The layer at its place in one recording; what it keeps for the backward pass is a variable in there. */
@@ -75,6 +73,8 @@ export interface NodeRecording {
   forward?(inputs: readonly Input[]): Input;
   /** The same once more for the backward pass. Default: `forward`. A norm has its statistics still. */
   again?(inputs: readonly Input[]): Input;
+  /** Gives what records planes of the output into a slab of it; `none` is one that holds none. */
+  planes?(inputs: readonly Input[], none: VolumeTensor): AssignPlanes;
   /** Whether `forward` takes statistics of its input. */
   readonly measures?: boolean;
   /** Assigns the gradients of the parameters, from that of the output. */
@@ -144,6 +144,14 @@ export const channelsOf = (inputs: readonly Shape[]): number =>
 
 /** Whether a node's output is stored: heads leave it to their readers, views show an input's. */
 export const isStored = ({ layer }: Node): boolean => layer?.flopsPerByte !== undefined;
+
+/** The node whose output, or a view of it, a node's output is. */
+export const storedBehind = (node: Node): Node =>
+  node.layer && !isStored(node) ? storedBehind(node.inputs[0]!) : node;
+
+/** The layers that read a node's output, or a view of it. */
+export const readersOf = ({ consumers }: Node): Node[] =>
+  consumers.flatMap(({ node }) => (isStored(node) ? [node] : readersOf(node)));
 
 /** Throws `InvalidOption` where a layer reads a view that it cannot look through: a norm or activation behind another. */
 export function assertStored(name: string, input: Node): void {

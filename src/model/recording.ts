@@ -4,11 +4,13 @@
  */
 import { InvalidOption } from '../errors.ts';
 import type { Recorder, Tensor, View, VolumeTensor } from '../gpu/plan.ts';
-import type { Input } from '../ops/common.ts';
+import { planeMaker, type Input } from '../ops/common.ts';
 import { isFrozen, type Frozen } from './freeze.ts';
 import {
   isStored,
+  readersOf,
   shapesOf,
+  storedBehind,
   type Context,
   type Graph,
   type Node,
@@ -32,6 +34,9 @@ interface Pull {
   readonly target: 'assign' | 'add' | 'either';
   record(target: VolumeTensor, add: boolean): void;
 }
+
+/** Operations per byte of an output up to which planes of it may be made twice: a slab's outermost are the next one's, too. */
+const cheap = 64;
 
 const order = { assign: 0, either: 1, add: 2 } as const;
 
@@ -83,10 +88,6 @@ export class Recording implements Context {
     return viewOfPair(tensor, mean, variance);
   }
 
-  readsByPlanes({ consumers }: Node): boolean {
-    return !this.training && consumers.length === 1 && consumers[0]!.node.layer!.byPlanes === true;
-  }
-
   measures(node: Node): boolean {
     return node.consumers.some((consumer) => this.#recordings.get(consumer.node)!.measures);
   }
@@ -96,9 +97,43 @@ export class Recording implements Context {
     this.#keep(this.graph.image, { tensor: image });
     for (const node of this.graph.nodes) {
       const recording = this.#recordings.get(node)!;
-      if (recording.forward)
-        this.#keep(node, recording.forward(node.inputs.map((input) => this.#outputs.get(input)!)));
+      if (!recording.forward) continue;
+      const inputs = node.inputs.map((input) => this.#toRead(input, node));
+      const [first, ...others] = node.consumers;
+      const isReadOnce = first !== undefined && others.length === 0;
+      const output =
+        isReadOnce && this.#mayBeByPlanes(node, first.node)
+          ? this.#byPlanes(node, inputs)
+          : recording.forward(inputs);
+      this.#keep(node, output);
     }
+  }
+
+  /**
+   * A node's output for a layer. What is made of the image alone is not kept from its first reader to the next, as a
+   * shortcut or skip has them: it is made again.
+   */
+  #toRead(node: Node, by: Node): Input {
+    const output = this.#outputs.get(node)!;
+    const stored = storedBehind(node);
+    const { nodes, image } = this.graph;
+    if (stored.inputs.some((input) => input !== image) || !this.#mayBeByPlanes(stored, by)) return output;
+    const readers = readersOf(stored);
+    if (nodes.find((one) => readers.includes(one)) === by) return output;
+    return { ...output, ...this.#byPlanes(stored, [this.#outputs.get(image)!]) };
+  }
+
+  /** Whether an output may be made a slab of planes at a time for this reader: without a backward pass, if it is cheap. */
+  #mayBeByPlanes(node: Node, by: Node): boolean {
+    const price = node.layer?.flopsPerByte?.(shapesOf(node.inputs)) ?? Infinity;
+    const canBe = by.layer!.readsPlanes === true && this.#recordings.get(node)?.planes !== undefined;
+    return !this.training && canBe && price <= cheap;
+  }
+
+  #byPlanes(node: Node, inputs: readonly Input[]): Input {
+    const none = this.recorder.slab(node.name, node.shape, [0, 0]);
+    const assign = this.#recordings.get(node)!.planes!(inputs, none);
+    return { tensor: none, maker: planeMaker(this.recorder, none, assign) };
   }
 
   /** An output as it is now: it is an error to read it once something else has been written in its place. */

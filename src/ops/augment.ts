@@ -175,14 +175,16 @@ function resample(
   }
   const samples = whole ? source.batch : 1;
   for (let sample = 0; sample < source.batch; sample += samples) {
-    const from = sample * sourceDepth;
-    const raw = recorder.planes(source, from, from + samples * sourceDepth);
-    const rawLabels = recorder.planes(sourceLabels, from, from + samples * sourceDepth);
+    const seen = [sample * sourceDepth, (sample + samples) * sourceDepth] as const;
+    const raw = recorder.planes(source, ...seen);
+    const rawLabels = recorder.planes(sourceLabels, ...seen);
     const first = sample * depth;
-    for (const [a, b] of recorder.slabs(samples * depth, [{ tensor: image }, { tensor: labels }])) {
-      const [out, outLabels] = [image, labels].map((tensor) =>
-        recorder.planes(tensor, first + a, first + b),
-      ) as [ReturnType<Recorder['planes']>, ReturnType<Recorder['planes']>];
+    const planes = [first, first + samples * depth] as const;
+    for (const [from, to] of recorder.slabs(planes, [{ tensor: image }, { tensor: labels }])) {
+      const [out, outLabels] = [image, labels].map((tensor) => recorder.planes(tensor, from, to)) as [
+        ReturnType<Recorder['planes']>,
+        ReturnType<Recorder['planes']>,
+      ];
       recorder.dispatch('augment/resample', {
         label,
         bindings: {
@@ -202,13 +204,13 @@ function resample(
           marginX,
           marginY,
           marginZ,
-          plane0: first + a,
+          plane0: from,
           startSource: raw.start,
           startSourceLabels: rawLabels.start,
           startImage: out.start,
           startLabels: outLabels.start,
         },
-        workgroups: [groupsOf64(planeQuads(image)), 1, b - a],
+        workgroups: [groupsOf64(planeQuads(image)), 1, to - from],
       });
     }
   }

@@ -3,6 +3,7 @@ import { InvalidOption } from '../errors.ts';
 import {
   alignment,
   alignUp,
+  type Planes,
   type Recorder,
   type SlabUse,
   type Tensor,
@@ -26,6 +27,9 @@ export interface Input {
   readonly maker?: PlaneMaker | undefined;
 }
 
+/** Assigns planes of a volume to a slab that holds them. */
+export type AssignPlanes = (slab: VolumeTensor, planes: Planes) => void;
+
 /** Makes planes of a volume that never exists as a whole. */
 export interface PlaneMaker {
   /** Of the planes that are made at a time. */
@@ -41,11 +45,7 @@ export const slabBytes = 32 * 2 ** 20;
  * Makes planes of `volume`, of which none is stored, as `assign` assigns them to a slab of it: a multiple of eight, so that
  * no kernel's tiles are cut, and one on either side, for those who read a neighbourhood.
  */
-export function planeMaker(
-  recorder: Recorder,
-  volume: VolumeTensor,
-  assign: (slab: VolumeTensor, planes: readonly [from: number, to: number]) => void,
-): PlaneMaker {
+export function planeMaker(recorder: Recorder, volume: VolumeTensor, assign: AssignPlanes): PlaneMaker {
   const { name, planes, planeBytes } = volume;
   const budget = Math.min(slabBytes, recorder.limits.maxBindingBytes);
   const most = 8 * Math.max(1, Math.floor((budget / planeBytes - 2) / 8)) + 2;
@@ -158,22 +158,15 @@ export function weightSlabs(
     ratio?: number;
     flops?: number;
     multiple?: number;
-    planes?: readonly [from: number, to: number];
+    planes?: Planes;
   },
 ): WeightSlab[] {
-  const {
-    halo = 0,
-    ratio = 1,
-    flops = 0,
-    multiple = 1,
-    planes: [first, last] = [0, tensor.planes],
-  } = options;
+  const { halo = 0, ratio = 1, flops = 0, multiple = 1, planes = [0, tensor.planes] } = options;
   const uses = [
     { tensor, halo },
     { tensor: gradient, ratio },
   ];
-  return recorder.slabs(last - first, uses, { flops, multiple }).map(([a, b]) => {
-    const [from, to] = [first + a, first + b];
+  return recorder.slabs(planes, uses, { flops, multiple }).map(([from, to]) => {
     const source = recorder.planes(tensor, from - halo, to + halo);
     const upstream = recorder.planes(gradient, ratio * from, ratio * to);
     const chunk0 = Math.floor(from / chunkPlanes);
@@ -238,9 +231,8 @@ export interface SlabSum {
 export function biasSum(recorder: Recorder, label: string, channels: number, planes: number): SlabSum {
   const partials = recorder.flat(`${label}.partials`, planes * channels);
   return {
-    add(gradient, first, last) {
-      for (const [a, b] of recorder.slabs(last - first, [{ tensor: gradient }])) {
-        const [from, to] = [first + a, first + b];
+    add(gradient, ...range) {
+      for (const [from, to] of recorder.slabs(range, [{ tensor: gradient }])) {
         const source = recorder.planes(gradient, from, to);
         recorder.dispatch('reduce/channel_sums', {
           label,

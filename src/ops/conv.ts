@@ -4,7 +4,7 @@
  * share one (`conv/`); where a plan has chosen that, any runs on matrix units. Forward saves nothing: its inputs are read
  * again by the weight gradient.
  */
-import type { Recorder, View, VolumeTensor } from '../gpu/plan.ts';
+import type { Planes, Recorder, View, VolumeTensor } from '../gpu/plan.ts';
 import { forwardKernel, weightKernel } from '../gpu/passes.ts';
 import { isMatrixKernel } from '../gpu/matrix-units.ts';
 import { ones, usualWalk } from '../gpu/walk.ts';
@@ -18,7 +18,13 @@ import {
 } from './conv/matrix.ts';
 import { packWeights, type Unpacked } from './conv/pack.ts';
 import { isMeasured } from './conv/parts.ts';
-import { convolve, weightGradient, type Place, type WeightTensors } from './conv/general.ts';
+import {
+  convolve,
+  weightGradient,
+  type ConvolveOptions,
+  type Place,
+  type WeightTensors,
+} from './conv/general.ts';
 import { assertConvolved, convWork, isUsual, tapsOf, usualShape, type ConvShape } from './conv/shape.ts';
 import { convolveByChannels, convolveByVoxels } from './conv3/forward.ts';
 import { weightGradientByLines, weightGradientTiled } from './conv3/weight-gradient.ts';
@@ -29,10 +35,11 @@ function convolve3(
   label: string,
   tensors: ConvTensors,
   unpacked: Unpacked,
-  { flops, ...options }: { readonly add: boolean; readonly flops: number; readonly measured: boolean },
+  { flops, ...options }: Required<ConvolveOptions>,
 ): VolumeTensor | undefined {
-  const { add, measured } = options;
-  if (convolvedByMatrices(recorder, label, tensors, unpacked, { ...usualWalk, add, flops })) return undefined;
+  const { add, measured, planes } = options;
+  const onMatrices = { ...usualWalk, add, flops, planes };
+  if (convolvedByMatrices(recorder, label, tensors, unpacked, onMatrices)) return undefined;
   const { weights, channels, range } = unpacked;
   const { inputs, bias, target } = tensors;
   const [a, b] = inputs;
@@ -41,10 +48,10 @@ function convolve3(
   if (kernel === 'channels') {
     const inChannels = a.tensor.channels + (b?.tensor.channels ?? 0);
     const own = { input: a, packed, bias, target };
-    const first = { inChannels, first: 0, add, measured: measured && !b };
+    const first = { inChannels, first: 0, add, measured: measured && !b, planes };
     const parts = convolveByChannels(recorder, label, own, first);
     if (!b) return parts;
-    const second = { inChannels, first: a.tensor.channels, add: true, measured };
+    const second = { inChannels, first: a.tensor.channels, add: true, measured, planes };
     return convolveByChannels(recorder, label, { input: b, packed, target }, second);
   }
   if (isMatrixKernel(kernel)) return undefined;
@@ -52,8 +59,8 @@ function convolve3(
 }
 
 /**
- * Assigns target = conv(inputs) + bias. Gives back statistics of the target, tile by tile, if a norm is to read them, the
- * plan wants them from convolutions and the kernel has them.
+ * Assigns target = conv(inputs) + bias, all of it or these planes. Gives back statistics of the target, tile by tile, if
+ * a norm is to read them, the plan wants them from convolutions and the kernel has them.
  */
 export function convForward(
   recorder: Recorder,
@@ -68,6 +75,7 @@ export function convForward(
     readonly measured?: boolean;
   },
   shape: ConvShape = usualShape,
+  planes?: Planes,
 ): VolumeTensor | undefined {
   const { inputs, weights, bias, target } = tensors;
   const measured = isMeasured(recorder, tensors);
@@ -79,10 +87,10 @@ export function convForward(
   const channels = { outChannels: target.channels, inChannels, kernel };
   const range = { of: 'out', count: target.channels } as const;
   const unpacked = { weights, channels, range };
-  if (isUsual(shape))
-    return convolve3(recorder, label, { inputs, bias, target }, unpacked, { add: false, flops, measured });
-  const walk = { kernel, stride, dilation: ones, inChannels };
   const whole = { inputs, bias, target };
+  const options = { add: false, flops, measured, planes };
+  if (isUsual(shape)) return convolve3(recorder, label, whole, unpacked, options);
+  const walk = { kernel, stride, dilation: ones, inChannels, planes };
   if (convolvedByMatrices(recorder, label, whole, unpacked, { ...walk, add: false, flops })) return undefined;
   const packed = packWeights(recorder, label, weights, channels, range);
   const of = ({ tensor: { channels } }: Input) => (flops * channels) / inChannels;
@@ -116,7 +124,8 @@ export function convBackwardInput(
   const unpacked = { weights, channels, range };
   const backwards = { inputs: [input], target: dInput } as const;
   if (isUsual(shape)) {
-    convolve3(recorder, label, backwards, unpacked, { add, flops, measured: false });
+    const options = { add, flops, measured: false, planes: undefined };
+    convolve3(recorder, label, backwards, unpacked, options);
     return;
   }
   const walk = { kernel, stride: ones, dilation: stride, add, flops };

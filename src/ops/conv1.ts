@@ -1,5 +1,5 @@
 /** 1×1×1 convolution: the head. Forward saves nothing; logits are recomputed where they are needed. */
-import type { Recorder, View, VolumeTensor } from '../gpu/plan.ts';
+import type { Planes, Recorder, View, VolumeTensor } from '../gpu/plan.ts';
 import {
   assertLength,
   assertSameGrid,
@@ -16,7 +16,7 @@ import {
 
 interface Range {
   /** First plane and the plane after the last; all of them by default. */
-  readonly planes?: readonly [from: number, to: number];
+  readonly planes?: Planes;
   /** Accumulates into the target instead of assigning it. */
   readonly add?: boolean;
 }
@@ -41,11 +41,7 @@ function multiply(
   assertLength(label, weights, channels * target.channels);
   const [width, height, depth] = target.size;
   const blocks = Math.ceil(target.channels / 8);
-  for (const [a, b] of recorder.slabs(planes[1] - planes[0], [
-    { tensor: input.tensor },
-    { tensor: target },
-  ])) {
-    const [from, to] = [planes[0] + a, planes[0] + b];
+  for (const [from, to] of recorder.slabs(planes, [{ tensor: input.tensor }, { tensor: target }])) {
     const source = recorder.planes(input.tensor, from, to);
     const out = recorder.planes(target, from, to);
     recorder.dispatch('conv1/forward', {

@@ -2,7 +2,7 @@
  * Softmax with weighted soft Dice, cross-entropy, or both. Forward leaves the coefficients that turn
  * logits into their gradient; backward overwrites logits, which may be recomputed for it.
  */
-import type { Recorder, Tensor, View, VolumeTensor } from '../gpu/plan.ts';
+import type { Planes, Recorder, Tensor, View, VolumeTensor } from '../gpu/plan.ts';
 import { assertSameGrid, groupsOf64, planeQuads } from './common.ts';
 
 /** What a loss is made of; class weights are data. */
@@ -33,22 +33,22 @@ export function* planesOf(
   recorder: Recorder,
   label: string,
   { logits, labels }: { readonly logits: VolumeTensor; readonly labels: VolumeTensor },
-  [from, to]: readonly [number, number] = [0, logits.planes],
+  planes: Planes = [0, logits.planes],
 ) {
   assertSameGrid(label, logits, labels);
-  for (const [a, b] of recorder.slabs(to - from, [{ tensor: logits }, { tensor: labels }])) {
-    const values = recorder.planes(logits, from + a, from + b);
-    const truth = recorder.planes(labels, from + a, from + b);
+  for (const [from, to] of recorder.slabs(planes, [{ tensor: logits }, { tensor: labels }])) {
+    const values = recorder.planes(logits, from, to);
+    const truth = recorder.planes(labels, from, to);
     yield {
       views: { logits: values.view, labels: truth.view },
       params: {
         area: planeQuads(logits),
-        plane0: from + a,
+        plane0: from,
         startLogits: values.start,
         startLabels: truth.start,
       },
       constants: { CLASSES: logits.channels },
-      count: b - a,
+      count: to - from,
     };
   }
 }
@@ -69,7 +69,7 @@ export function lossForward(
   recorder: Recorder,
   label: string,
   { classWeights, partials, ...volumes }: LossTensors & { readonly partials: Tensor },
-  range?: readonly [number, number],
+  range?: Planes,
 ): void {
   for (const { views, params, constants, count } of planesOf(recorder, label, volumes, range))
     recorder.dispatch('loss/forward', {
@@ -122,7 +122,7 @@ export function lossBackward(
   recorder: Recorder,
   label: string,
   { classWeights, coefficients, ...volumes }: LossTensors & { readonly coefficients: Tensor },
-  range?: readonly [number, number],
+  range?: Planes,
 ): void {
   const { size, batch } = volumes.logits;
   for (const { views, params, constants, count } of planesOf(recorder, label, volumes, range))
@@ -141,7 +141,7 @@ export function argmax(
   label: string,
   logits: VolumeTensor,
   labels: VolumeTensor,
-  range?: readonly [number, number],
+  range?: Planes,
 ): void {
   for (const { views, params, constants, count } of planesOf(recorder, label, { logits, labels }, range))
     recorder.dispatch('infer/argmax', {

@@ -3,7 +3,7 @@
  * maximum's place is found again.
  */
 import { InvalidOption } from '../errors.ts';
-import type { Recorder, VolumeTensor } from '../gpu/plan.ts';
+import type { Planes, Recorder, VolumeTensor } from '../gpu/plan.ts';
 import type { Size3 } from '../size.ts';
 import { doubling, groupsOf64, planeQuads, strideConstants, type Input } from './common.ts';
 
@@ -38,7 +38,7 @@ function sourcePlanes(
   source: VolumeTensor,
   pooled: VolumeTensor,
   stride: Size3,
-  [from, to]: readonly [number, number],
+  [from, to]: Planes,
 ): [number, number] {
   const plane = (out: number) =>
     Math.floor(out / pooled.size[2]) * source.size[2] + stride[2] * (out % pooled.size[2]);

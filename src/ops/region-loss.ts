@@ -3,7 +3,7 @@
  * `lossForward` and `lossBackward`, around the same `lossFinalize`. Its cross-entropy is the sum over the heads, averaged
  * over the voxels that count.
  */
-import type { Recorder, Tensor, VolumeTensor } from '../gpu/plan.ts';
+import type { Planes, Recorder, Tensor, VolumeTensor } from '../gpu/plan.ts';
 import { groupsOf64 } from './common.ts';
 import { planesOf } from './loss.ts';
 
@@ -27,7 +27,7 @@ export function regionLossForward(
   recorder: Recorder,
   label: string,
   { regions, partials, ...volumes }: RegionTensors & { readonly partials: Tensor },
-  range?: readonly [number, number],
+  range?: Planes,
 ): void {
   for (const { views, params, constants, count } of planesOf(recorder, label, volumes, range))
     recorder.dispatch('loss/regions_forward', {
@@ -44,7 +44,7 @@ export function regionLossBackward(
   recorder: Recorder,
   label: string,
   { regions, coefficients, ...volumes }: RegionTensors & { readonly coefficients: Tensor },
-  range?: readonly [number, number],
+  range?: Planes,
 ): void {
   const { size, batch } = volumes.logits;
   for (const { views, params, constants, count } of planesOf(recorder, label, volumes, range))
@@ -72,7 +72,7 @@ export function regionLabels(
   recorder: Recorder,
   label: string,
   { regions, ...volumes }: RegionTensors,
-  range?: readonly [number, number],
+  range?: Planes,
 ): void {
   for (const { views, params, constants, count } of planesOf(recorder, label, volumes, range))
     recorder.dispatch('infer/regions', {

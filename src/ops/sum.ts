@@ -1,7 +1,7 @@
 /** Sum of two volumes, as at the end of a residual block. The gradient of either is that of the sum. */
 import { InvalidOption } from '../errors.ts';
 import type { Recorder, VolumeTensor } from '../gpu/plan.ts';
-import { assertSameGrid, groupsOf64, planeQuads, type Input } from './common.ts';
+import { assertSameGrid, groupsOf64, inputPlanes, inputUse, planeQuads, type Input } from './common.ts';
 
 function addUp(
   recorder: Recorder,
@@ -17,10 +17,10 @@ function addUp(
   if (channels.size > 1)
     throw new InvalidOption(`${label}: volumes of ${[...channels].join(' and ')} channels have no sum`);
   const [width, height, depth] = target.size;
-  const uses = tensors.map((tensor) => ({ tensor }));
+  const uses = [...(b ? [a, b] : [a]).map(inputUse), { tensor: target }];
   for (const [from, to] of recorder.slabs(target.planes, uses)) {
-    const sourceA = recorder.planes(a.tensor, from, to);
-    const sourceB = b ? recorder.planes(b.tensor, from, to) : sourceA;
+    const sourceA = inputPlanes(recorder, a, from, to);
+    const sourceB = b ? inputPlanes(recorder, b, from, to) : sourceA;
     const out = recorder.planes(target, from, to);
     recorder.dispatch('sum/forward', {
       label,

@@ -5,7 +5,7 @@
  * Forward saves nothing.
  */
 import { InvalidOption } from '../errors.ts';
-import type { Recorder, View, VolumeTensor } from '../gpu/plan.ts';
+import type { Planes, Recorder, View, VolumeTensor } from '../gpu/plan.ts';
 import { ones } from '../gpu/walk.ts';
 import { assertLength, type Input } from './common.ts';
 import { convolve, weightGradient, type Place, type WeightTensors } from './conv/general.ts';
@@ -19,7 +19,7 @@ function assertTransposed(label: string, source: VolumeTensor, target: VolumeTen
   assertConvolved(label, target, source, shape);
 }
 
-/** Assigns target = transposed conv(inputs) + bias. Gives back statistics of the target where `convForward` does. */
+/** Assigns target = transposed conv(inputs) + bias, all of it or these planes. Gives back statistics of the target where `convForward` does. */
 export function transposedForward(
   recorder: Recorder,
   label: string,
@@ -32,6 +32,7 @@ export function transposedForward(
     readonly measured?: boolean;
   },
   shape: ConvShape,
+  planes?: Planes,
 ): VolumeTensor | undefined {
   const { inputs, weights, bias, target } = tensors;
   const measured = isMeasured(recorder, tensors);
@@ -41,7 +42,7 @@ export function transposedForward(
   const inChannels = a.tensor.channels + (b?.tensor.channels ?? 0);
   const channels = { outChannels: inChannels, inChannels: target.channels, kernel };
   const range = { of: 'in', count: target.channels } as const;
-  const walk = { kernel, stride: ones, dilation: stride, inChannels };
+  const walk = { kernel, stride: ones, dilation: stride, inChannels, planes };
   const flops = ({ tensor }: Input) => convWork(kernel, target.channels, tensor);
   const whole = { inputs, bias, target };
   const work = { ...walk, add: false, flops: flops(a) + (b ? flops(b) : 0) };

@@ -12,6 +12,7 @@ import {
   reductionLanes,
   strideConstants,
   weightSlabs,
+  type AssignPlanes,
   type Input,
 } from './common.ts';
 import { ones } from '../gpu/walk.ts';
@@ -50,7 +51,7 @@ export function upconvPlanes(
   label: string,
   tensors: Tensors,
   stride: Size3,
-): (slab: VolumeTensor, planes: readonly [from: number, to: number]) => void {
+): AssignPlanes {
   const { input, weights, bias, target } = tensors;
   const [strideX, strideY, strideZ] = stride;
   const { tensor } = input;
@@ -64,11 +65,10 @@ export function upconvPlanes(
   const walk = { kernel: stride, stride: ones, dilation: stride, add: false, flops };
   const byMatrices = matrixConvolution(recorder, label, { inputs: [input], bias, target }, unpacked, walk);
   if (byMatrices) return byMatrices;
-  return (slab, [first, last]) => {
+  return (slab, planes) => {
     const uses = [{ tensor, ratio: 1 / strideZ, halo: strideZ - 1 }, { tensor: slab }];
-    const cut = { groupsPerPlane: strideY, flops: planeWork * (last - first) };
-    for (const [a, b] of recorder.slabs(last - first, uses, cut)) {
-      const [from, to] = [first + a, first + b];
+    const cut = { groupsPerPlane: strideY, flops: planeWork * (planes[1] - planes[0]) };
+    for (const [from, to] of recorder.slabs(planes, uses, cut)) {
       const source = recorder.planes(tensor, Math.floor(from / strideZ), Math.ceil(to / strideZ));
       const out = recorder.planes(slab, from, to);
       recorder.dispatch('upconv/forward', {

@@ -10,6 +10,7 @@ import type { PlanLimits } from '../../src/gpu/plan.ts';
 import { toStored } from '../../src/gpu/layout.ts';
 import type { Precision } from '../../src/gpu/precision.ts';
 import { Program } from '../../src/gpu/program.ts';
+import type { UNet3DConfig } from '../../src/model/config.ts';
 import { completeConfig } from '../../src/model/complete-config.ts';
 import { planInference } from '../../src/model/plan.ts';
 import { ModelState } from '../../src/model/state.ts';
@@ -30,7 +31,9 @@ const batch = {
   image: Float32Array.from({ length: voxels }, () => source.normal()),
   label: Uint8Array.from({ length: voxels }, () => source.int(3)),
 };
-const config = completeConfig({ inChannels: 1, classes: 3, features: [3, 5, 8] });
+const completed = (network: Partial<UNet3DConfig> = {}): UNet3DConfig =>
+  completeConfig({ inChannels: 1, classes: 3, features: [3, 5, 8], ...network });
+const config = completed();
 
 interface Options {
   precision?: Precision;
@@ -158,29 +161,37 @@ test('in float16, as this device keeps it: close to float32', async () => {
 });
 
 /** Logits of the batch from weights of a seed, as they are stored. */
-async function infer(device: GPUDevice, limits: Partial<PlanLimits>) {
+async function infer(device: GPUDevice, limits: Partial<PlanLimits>, network: Partial<UNet3DConfig>) {
   using gpu = await Gpu.open({ device, limits });
-  const state = new ModelState(gpu, { ...config, norm: 'instance' }, 17);
+  const state = new ModelState(gpu, { ...config, norm: 'instance', ...network }, 17);
   const planned = planInference({ config: state.config, size, batch: batchSize, limits: gpu.limits });
   using program = await Program.create(gpu, planned.plan, state.shared(['parameters', 'statistics']));
   program.write(planned.image, toStored(planned.image, batch.image));
   await program.run();
   const logits = new Float32Array(await program.read(planned.logits));
-  const raised = planned.plan.tensors.filter(({ name, first }) => name === 'decoder.0.up' && first >= 0);
+  const madeOf = (node: string) =>
+    planned.plan.tensors.filter(({ name, first }) => name === node && first >= 0);
   state.dispose();
-  return { logits, raised };
+  return { logits, madeOf };
 }
 
-async function expectInferenceByPlanes(device: GPUDevice, kernels: KernelChoices): Promise<void> {
+/** Slabs of what a decoder raises take the place of each other, and make the logits that all at once makes. */
+async function expectInferenceByPlanes(
+  device: GPUDevice,
+  kernels: KernelChoices,
+  network: Partial<UNet3DConfig> = {},
+) {
   const [slabs, whole] = [
-    await infer(device, { kernels, maxBindingBytes: 70 * 1024, maxDispatchFlops: 2e6 }),
-    await infer(device, { kernels }),
+    await infer(device, { kernels, maxBindingBytes: 70 * 1024, maxDispatchFlops: 2e6 }, network),
+    await infer(device, { kernels }, network),
   ];
-  expect(whole.raised).toHaveLength(1);
-  expect(slabs.raised.length).toBeGreaterThan(2);
-  expect(new Set(slabs.raised.map(({ buffer }) => buffer)).size).toBe(1);
-  for (const { bytes } of slabs.raised) expect(bytes).toBeLessThan(whole.raised[0]!.bytes / 2);
+  const [raised, atOnce] = [slabs.madeOf('decoder.0.up'), whole.madeOf('decoder.0.up')];
+  expect(atOnce).toHaveLength(1);
+  expect(raised.length).toBeGreaterThan(2);
+  expect(new Set(raised.map(({ buffer }) => buffer)).size).toBe(1);
+  for (const { bytes } of raised) expect(bytes).toBeLessThan(atOnce[0]!.bytes / 2);
   expectSameBits(slabs.logits, whole.logits, 'logits');
+  return { slabs, whole };
 }
 
 describe('inference makes what a decoder raises by planes, with the same bits as all at once, for convolutions', () => {
@@ -188,6 +199,21 @@ describe('inference makes what a decoder raises by planes, with the same bits as
     const { device } = await testDevice();
     await expectInferenceByPlanes(device, { ...limits.kernels, conv3 });
   });
+
+  test.each([
+    ['a shortcut', { block: 'residual' }, 'encoder.stem.conv1'],
+    ['a skip', { encoderBlocks: [1, 2, 2] }, 'encoder.0.conv1'],
+  ] as const)(
+    'of %s that is made of the image alone, again where it is read again',
+    async (_, network, name) => {
+      const { device } = await testDevice();
+      const { slabs, whole } = await expectInferenceByPlanes(device, limits.kernels, completed(network));
+      const [first, again, ...more] = slabs.madeOf(name);
+      expect(again!.first).toBeGreaterThan(first!.last);
+      expect(more.length).toBeGreaterThan(1);
+      expect(whole.madeOf(name)).toHaveLength(2);
+    },
+  );
 
   test('on matrix units', async ({ skip }) => {
     const [first] = await kernelsOnMatrices();

@@ -27,6 +27,8 @@ const ops: ConvOps = {
   backwardWeight: convBackwardWeight,
 };
 
+const pairOf = ([first, second]: readonly Input[]): [Input, Input?] => (second ? [first!, second] : [first!]);
+
 /** A convolution by these ops at its place in one recording. */
 export function convolution(
   context: Context,
@@ -48,16 +50,18 @@ export function convolution(
   const part = (slot: number) => (inputs.length > 1 ? [' first', ' second'][slot]! : '');
   // Otherwise the gradient of the bias is 0, as the buffer of gradients is from the beginning.
   const biasCounts = biased && consumers.some(({ node }) => !node.layer!.centres);
-  const record = ([first, second]: readonly Input[], measured: boolean): Input => {
+  const record = (inputs: readonly Input[], measured: boolean): Input => {
     const target = recorder.volume(name, batch, channels, size);
-    const read: [Input, Input?] = second ? [first!, second] : [first!];
-    const parts = forward(recorder, name, { inputs: read, weights, bias, target, measured }, shape);
+    const parts = forward(recorder, name, { inputs: pairOf(inputs), weights, bias, target, measured }, shape);
     return { tensor: target, ...(parts && { parts }) };
   };
   return {
     target: 'either',
     forward: (inputs) => record(inputs, context.measures(node)),
     again: (inputs) => record(inputs, false),
+    planes: (inputs) => (target, planes) => {
+      forward(recorder, name, { inputs: pairOf(inputs), weights, bias, target }, shape, planes);
+    },
     parameterGradients(dOutput) {
       const dWeights = context.gradient(`${name}.weight`);
       for (const [slot, node] of inputs.entries()) {
@@ -79,7 +83,7 @@ export const conv = (channels: number, options: ConvOptions = {}): Layer => {
   const shape = { kernel, stride };
   return {
     operation: { kind: 'conv', ...shape },
-    byPlanes: true,
+    readsPlanes: true,
     shape: ([first]) => ({ ...first!, channels, size: convolvedSize(first!.size, stride) }),
     parameters(inputs) {
       const inChannels = channelsOf(inputs);

@@ -2,7 +2,7 @@
  * The head: a 1×1×1 convolution to one logit per class, and the loss behind it. Logits are made a slab of planes at a
  * time, by whoever needs them: those of the whole volume never exist but where they are asked for.
  */
-import type { Tensor, VolumeTensor } from '../../gpu/plan.ts';
+import type { Planes, Tensor, VolumeTensor } from '../../gpu/plan.ts';
 import { biasSum, slabBytes, type Input } from '../../ops/common.ts';
 import { conv1BackwardInput, conv1Forward, conv1WeightSum } from '../../ops/conv1.ts';
 import {
@@ -72,7 +72,7 @@ export const head = (classes: number): Layer<HeadRecording> => ({
         Math.min(planes, (i + 1) * most),
       ]);
     };
-    const slab = (features: Input, range: readonly [number, number]): VolumeTensor => {
+    const slab = (features: Input, range: Planes): VolumeTensor => {
       const { batch, size } = features.tensor;
       const logits = recorder.slab('logits', { batch, channels: classes, size }, range);
       conv1Forward(recorder, name, { input: features, weights, bias, target: logits }, { planes: range });

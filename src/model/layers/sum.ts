@@ -7,6 +7,7 @@ const inWords = ({ channels, size }: Shape): string => `${channels} channels of 
 
 export const sum: Layer = {
   operation: { kind: 'sum' },
+  readsPlanes: true,
   shape([first, second]) {
     if (!first || !second || inWords(first) !== inWords(second))
       throw new InvalidOption(

@@ -1,7 +1,6 @@
 /** Transposed convolution with a kernel as large as the strides: as many times more voxels along each axis. */
 import type { Size3 } from '../../size.ts';
-import type { VolumeTensor } from '../../gpu/plan.ts';
-import { biasGradient, planeMaker } from '../../ops/common.ts';
+import { biasGradient } from '../../ops/common.ts';
 import { grownSize } from '../../ops/conv/shape.ts';
 import { upconvBackwardInput, upconvBackwardWeight, upconvForward, upconvPlanes } from '../../ops/upconv.ts';
 import { channelsOf, type Layer } from '../graph.ts';
@@ -26,28 +25,18 @@ export const upconv = (
     return biased ? [weight, { name: 'bias', shape: [channels], init }] : [weight];
   },
   flopsPerByte: (inputs) => (2 * channelsOf(inputs)) / 4,
-  at(context, node) {
-    const {
-      name,
-      inputs: [input],
-      shape: { batch, size },
-    } = node;
+  at(context, { name, inputs: [input], shape: { batch, size } }) {
     const { recorder } = context;
     const weights = context.parameter(`${name}.weight`);
     const bias = biased ? context.parameter(`${name}.bias`) : undefined;
     return {
       forward([source]) {
-        const shape = { batch, channels, size };
-        const tensors = (target: VolumeTensor) => ({ input: source!, weights, bias, target });
-        if (!context.readsByPlanes(node)) {
-          const target = recorder.volume(name, batch, channels, size);
-          upconvForward(recorder, name, tensors(target), stride);
-          return { tensor: target };
-        }
-        const none = recorder.slab(name, shape, [0, 0]);
-        const assign = upconvPlanes(recorder, name, tensors(none), stride);
-        return { tensor: none, maker: planeMaker(recorder, none, assign) };
+        const target = recorder.volume(name, batch, channels, size);
+        upconvForward(recorder, name, { input: source!, weights, bias, target }, stride);
+        return { tensor: target };
       },
+      planes: ([source], target) =>
+        upconvPlanes(recorder, name, { input: source!, weights, bias, target }, stride),
       parameterGradients(dOutput) {
         const dWeights = context.gradient(`${name}.weight`);
         const tensors = { input: context.read(input!), dOutput, dWeights };

@@ -1,5 +1,5 @@
 /** Convolution with 1 or 3 taps and a stride of 1 or 2 along each axis, one input at a time. */
-import type { Recorder, SlabUse, Tensor, View, VolumeTensor } from '../../gpu/plan.ts';
+import type { Planes, Recorder, SlabUse, Tensor, View, VolumeTensor } from '../../gpu/plan.ts';
 import { axisConstants, ones, reach, type Walk } from '../../gpu/walk.ts';
 import {
   chunking,
@@ -11,7 +11,7 @@ import {
   type Input,
 } from '../common.ts';
 import { partsOf } from './parts.ts';
-import { tapsOf, type ConvShape } from './shape.ts';
+import { shareOf, tapsOf, type ConvShape } from './shape.ts';
 
 /** For `Recorder.slabs`: planes of the source for those of the output. */
 export const sourceUse = (input: Input, output: VolumeTensor, walk: Walk): SlabUse => ({
@@ -25,7 +25,7 @@ export function sourcePlanes(
   { size: [, , depth] }: VolumeTensor,
   { size: [, , depthOut] }: VolumeTensor,
   walk: Walk,
-  [from, to]: readonly [number, number],
+  [from, to]: Planes,
 ): [number, number] {
   const { stride, dilation } = walk;
   const { before, after } = reach(walk, 2);
@@ -61,6 +61,18 @@ export interface PackedTensors {
   readonly target: VolumeTensor;
 }
 
+/** How a convolution is computed. */
+export interface ConvolveOptions {
+  /** Accumulates into the target. */
+  readonly add: boolean;
+  /** Of the whole target. */
+  readonly flops: number;
+  /** Whether statistics of the result are given back. Default false. */
+  readonly measured?: boolean;
+  /** Of the target; default all. */
+  readonly planes?: Planes | undefined;
+}
+
 /** Assigns `target`, or with `add` accumulates into it. Gives back statistics of the result if it is to be `measured`. */
 export function convolve(
   recorder: Recorder,
@@ -72,8 +84,9 @@ export function convolve(
     add,
     flops,
     measured = false,
+    planes = [0, tensors.target.planes],
     ...walk
-  }: Walk & Place & { readonly add: boolean; readonly flops: number; readonly measured?: boolean },
+  }: Walk & Place & ConvolveOptions,
 ): VolumeTensor | undefined {
   const { input, packed, bias, target } = tensors;
   const { tensor, scaleShifts, slope = 1 } = input;
@@ -81,7 +94,8 @@ export function convolve(
   const tiles = groupsOf64(planeQuads(target));
   const statistics = partsOf(recorder, label, target, measured ? tiles : 0);
   const uses = [sourceUse(input, target, walk), { tensor: target }, ...statistics.uses];
-  for (const [from, to] of recorder.slabs(target.planes, uses, { flops })) {
+  const work = (planes: Planes) => shareOf(flops, target, planes);
+  for (const [from, to] of recorder.slabs(planes, uses, { flops: work(planes) })) {
     const source = inputPlanes(recorder, input, ...sourcePlanes(tensor, target, walk, [from, to]));
     const left = statistics.at(from, to);
     const out = recorder.planes(target, from, to);
@@ -124,7 +138,7 @@ export function convolve(
         ...axisConstants('DILATION', walk.dilation),
       },
       workgroups: [tiles, Math.ceil(target.channels / 8), to - from],
-      flops: (flops * (to - from)) / target.planes,
+      flops: work([from, to]),
     });
   }
   return statistics.parts;

@@ -4,14 +4,21 @@
  */
 import { matrixForwardConstants, matrixWeightConstants, type MatrixKernel } from '../../gpu/matrix-units.ts';
 import { matrixKernelOf, type ConvPass } from '../../gpu/passes.ts';
-import type { Recorder, Tensor, View, VolumeTensor } from '../../gpu/plan.ts';
+import type { Planes, Recorder, Tensor, View, VolumeTensor } from '../../gpu/plan.ts';
 import { ones, walkName, type Walk } from '../../gpu/walk.ts';
-import { assertLength, inputPlanes, mostPartials, reducePartials, type Input } from '../common.ts';
+import {
+  assertLength,
+  inputPlanes,
+  mostPartials,
+  reducePartials,
+  type AssignPlanes,
+  type Input,
+} from '../common.ts';
 import type { JoinedTensors } from '../conv3/forward.ts';
 import { parts } from '../conv3/weight-gradient.ts';
-import { sourcePlanes, sourceUse, type WeightPlace } from './general.ts';
+import { sourcePlanes, sourceUse, type ConvolveOptions, type WeightPlace } from './general.ts';
 import type { Unpacked } from './pack.ts';
-import { tapsOf, type ConvShape } from './shape.ts';
+import { shareOf, tapsOf, type ConvShape } from './shape.ts';
 
 /** Weights (out, in, taps) as conv_matrix/forward reads them: see `packWeights`. */
 function pack(
@@ -46,11 +53,8 @@ const described = ({ tensor: { channels }, scaleShifts }: Input) => ({
 /** A convolution without its weights. */
 export type ConvTensors = Omit<JoinedTensors, 'packed'>;
 
-/** How it is computed; `add` accumulates into the target, `flops` is the work. */
-interface ConvOptions extends Walk {
-  readonly add: boolean;
-  readonly flops: number;
-}
+/** How it is computed. */
+type ConvOptions = Walk & Omit<ConvolveOptions, 'measured'>;
 
 /** What of an output and a walk does. */
 const placed = ({ channels, size: [x, y], planes }: VolumeTensor, { kernel, stride, dilation }: Walk) => {
@@ -91,14 +95,15 @@ export function convolvedByMatrices(
   options: ConvOptions,
 ): boolean {
   const { target } = tensors;
+  const { planes = [0, target.planes] } = options;
   const convolve = matrixConvolution(recorder, label, tensors, unpacked, options);
-  convolve?.(target, [0, target.planes]);
+  convolve?.(target, planes);
   return convolve !== undefined;
 }
 
 /**
- * Notes the pass. If a plan has chosen matrix units for it, gives what computes planes from the first up to the second
- * into `target`, the whole volume or a slab of it.
+ * Notes the pass. If a plan has chosen matrix units for it, gives what assigns planes of the target, of which none need
+ * be stored.
  */
 export function matrixConvolution(
   recorder: Recorder,
@@ -106,9 +111,10 @@ export function matrixConvolution(
   tensors: ConvTensors,
   unpacked: Unpacked,
   options: ConvOptions,
-): ((target: VolumeTensor, planes: readonly [from: number, to: number]) => void) | undefined {
+): AssignPlanes | undefined {
   const pass = forwardPass(recorder, tensors, options);
-  recorder.pass(pass, options.flops);
+  const { planes = [0, tensors.target.planes], flops } = options;
+  recorder.pass(pass, shareOf(flops, tensors.target, planes));
   const kernel = matrixKernelOf(recorder.limits.kernels, pass);
   if (!kernel) return undefined;
   const packed = pack(recorder, label, unpacked, kernel);
@@ -122,7 +128,7 @@ function convolve(
   label: string,
   kernel: MatrixKernel,
   { inputs: [a, b], packed, bias, target }: JoinedTensors,
-  { add, flops, planes, ...walk }: ConvOptions & { readonly planes: readonly [from: number, to: number] },
+  { add, flops, planes, ...walk }: ConvOptions & { readonly planes: Planes },
 ): void {
   const tile = matrixForwardConstants(kernel, walk);
   const [width, height, depth] = a.tensor.size;
@@ -132,11 +138,8 @@ function convolve(
   const deep = tile.PLANES * tile.DILATION_Z;
   const blockOf = (plane: number) =>
     Math.floor(plane / depthOut) * Math.ceil(depthOut / deep) + Math.floor((plane % depthOut) / deep);
-  const [first, last] = planes;
-  const work = (from: number, to: number) => (flops * (to - from)) / target.planes;
-  const cut = { flops: work(first, last) };
-  for (const range of recorder.slabs(last - first, [...uses, { tensor: target }], cut)) {
-    const [from, to] = [first + range[0], first + range[1]];
+  const work = (planes: Planes) => shareOf(flops, target, planes);
+  for (const [from, to] of recorder.slabs(planes, [...uses, { tensor: target }], { flops: work(planes) })) {
     const [bound0, bound1] = sourcePlanes(a.tensor, target, walk, [from, to]);
     const sourceA = inputPlanes(recorder, a, bound0, bound1);
     const sourceB = b ? inputPlanes(recorder, b, bound0, bound1) : sourceA;
@@ -190,7 +193,7 @@ function convolve(
         Math.ceil(target.channels / kernel.outputs) * tile.DILATION_Y * tile.DILATION_Z,
         blockOf(to - 1) + 1 - blockOf(from),
       ],
-      flops: work(from, to),
+      flops: work([from, to]),
     });
   }
 }

@@ -1,6 +1,6 @@
 /** Kernel and stride of a convolution, and the sizes that follow. */
 import { InvalidOption } from '../../errors.ts';
-import type { VolumeTensor } from '../../gpu/plan.ts';
+import type { Planes, VolumeTensor } from '../../gpu/plan.ts';
 import type { Size3 } from '../../size.ts';
 
 /** Along x, y and z. Volumes are padded with (kernel − 1) / 2 zeros on both sides. */
@@ -68,3 +68,7 @@ export function assertGrown(label: string, source: VolumeTensor, target: VolumeT
 /** Multiplications and additions of a convolution from so many channels to `output`. */
 export const convWork = (kernel: Size3, channels: number, { channels: out, size, planes }: VolumeTensor) =>
   2 * tapsOf(kernel) * channels * out * size[0] * size[1] * planes;
+
+/** Of the work of a whole volume, that of some of its planes. */
+export const shareOf = (work: number, { planes }: VolumeTensor, [from, to]: Planes): number =>
+  (work * (to - from)) / planes;

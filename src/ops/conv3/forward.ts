@@ -1,15 +1,17 @@
 /** Forward kernels of the 3×3×3 convolution; the gradient with respect to the input is one of them with other weights. */
-import type { Recorder, VolumeTensor } from '../../gpu/plan.ts';
+import type { Planes, Recorder, VolumeTensor } from '../../gpu/plan.ts';
 import { forwardConstants, forwardTiles, type ForwardTile, type ForwardTileName } from '../../gpu/tiles.ts';
 import { groupsOf64, inputPlanes, inputUse, planeQuads, type Input } from '../common.ts';
 import type { PackedTensors, Place } from '../conv/general.ts';
 import { block } from '../conv/pack.ts';
 import { partsOf } from '../conv/parts.ts';
-import { convWork, usualShape } from '../conv/shape.ts';
+import { convWork, shareOf, usualShape } from '../conv/shape.ts';
 
-/** Multiplications and additions. */
-const work = (channels: number, target: VolumeTensor): number =>
-  convWork(usualShape.kernel, channels, target);
+/** Multiplications and additions of planes of the target. */
+const work =
+  (channels: number, target: VolumeTensor) =>
+  (planes: Planes): number =>
+    shareOf(convWork(usualShape.kernel, channels, target), target, planes);
 
 /** What a convolution of one input, or two that stand for their concatenation, reads and writes. */
 export interface JoinedTensors extends Omit<PackedTensors, 'input'> {
@@ -22,6 +24,8 @@ interface Options {
   readonly add: boolean;
   /** Whether statistics of the result are given back. */
   readonly measured: boolean;
+  /** Of the target; default all. */
+  readonly planes?: Planes | undefined;
 }
 
 /** A workgroup's threads take different voxels, read from global memory or from tiles in workgroup memory. */
@@ -30,7 +34,7 @@ export function convolveByVoxels(
   kernel: 'voxels' | ForwardTileName,
   label: string,
   tensors: JoinedTensors,
-  { add, measured }: Options,
+  { add, measured, planes = [0, tensors.target.planes] }: Options,
 ): VolumeTensor | undefined {
   const {
     inputs: [a, b],
@@ -39,7 +43,7 @@ export function convolveByVoxels(
     target,
   } = tensors;
   const [width, height, depth] = target.size;
-  const flops = work(a.tensor.channels + (b?.tensor.channels ?? 0), target);
+  const workOf = work(a.tensor.channels + (b?.tensor.channels ?? 0), target);
   const tile: ForwardTile | undefined = kernel === 'voxels' ? undefined : forwardTiles[kernel];
   const tiles = tile
     ? Math.ceil(target.rowQuads / tile.quads) * Math.ceil(height / (tile.rows * tile.lines))
@@ -52,7 +56,7 @@ export function convolveByVoxels(
     { tensor: target },
     ...statistics.uses,
   ];
-  for (const [from, to] of recorder.slabs(target.planes, uses, { flops })) {
+  for (const [from, to] of recorder.slabs(planes, uses, { flops: workOf(planes) })) {
     const sourceA = inputPlanes(recorder, a, from - 1, to + 1);
     const sourceB = b ? inputPlanes(recorder, b, from - 1, to + 1) : sourceA;
     const out = recorder.planes(target, from, to);
@@ -91,7 +95,7 @@ export function convolveByVoxels(
       ...(add && { ADD: true }),
       ...(measured && { STATISTICS: true }),
     };
-    const common = { label, bindings, flops: (flops * (to - from)) / target.planes };
+    const common = { label, bindings, flops: workOf([from, to]) };
     if (!tile) {
       recorder.dispatch('conv3/forward', {
         ...common,
@@ -127,18 +131,18 @@ export function convolveByChannels(
   recorder: Recorder,
   label: string,
   tensors: PackedTensors,
-  { inChannels, first, add, measured }: Options & Place,
+  { inChannels, first, add, measured, planes = [0, tensors.target.planes] }: Options & Place,
 ): VolumeTensor | undefined {
   const { input, packed, bias, target } = tensors;
   const { tensor, scaleShifts, slope = 1 } = input;
   const [width, height, depth] = target.size;
-  const flops = work(tensor.channels, target);
+  const workOf = work(tensor.channels, target);
   // Four columns of four rows; what a narrow row does not fill lies in the planes behind.
   const columns = target.rowQuads >= 3 ? 4 : target.rowQuads;
   const tiles = Math.ceil(target.rowQuads / columns) * Math.ceil(height / 4);
   const statistics = partsOf(recorder, label, target, measured ? tiles : 0);
   const uses = [{ ...inputUse(input), halo: 1 }, { tensor: target }, ...statistics.uses];
-  for (const [from, to] of recorder.slabs(target.planes, uses, { flops })) {
+  for (const [from, to] of recorder.slabs(planes, uses, { flops: workOf(planes) })) {
     const source = inputPlanes(recorder, input, from - 1, to + 1);
     const out = recorder.planes(target, from, to);
     const left = statistics.at(from, to);
@@ -177,7 +181,7 @@ export function convolveByChannels(
         RAGGED: width % 4 !== 0 && scaleShifts !== undefined,
       },
       workgroups: [Math.ceil(target.channels / block), tiles, Math.ceil(((to - from) * columns) / 4)],
-      flops: (flops * (to - from)) / target.planes,
+      flops: workOf([from, to]),
     });
   }
   return statistics.parts;
