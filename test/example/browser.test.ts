@@ -24,7 +24,7 @@ import { lookOf, type Look } from '../support/page-picture.ts';
 import { countIn, countsOf, type Counts } from '../support/page-counts.ts';
 import { trainSegmentLook } from '../support/page-round.ts';
 import { serveExample, type Site } from '../support/site.ts';
-import { journeyTimeout, visitPage } from '../support/visit.ts';
+import { inFrontOf, journeyTimeout, visitPage, workers } from '../support/visit.ts';
 
 const screenshots = process.env['UNET3D_SCREENSHOTS'];
 const launch = chromium();
@@ -346,21 +346,9 @@ function measureWithoutEnd(): void {
     });
 }
 
-/** Puts a script of the test in front of that of the next worker that computes. */
-async function inFrontOfWorker(page: Page, script: string): Promise<void> {
-  await page.route(
-    '**/worker-thread*.js',
-    async (route) => {
-      const response = await route.fetch();
-      await route.fulfill({ response, body: `${script}\n${await response.text()}` });
-    },
-    { times: 1 },
-  );
-}
-
-/** Opens the tidy small data set, whose files the page goes on reading. */
-async function openTidy(page: Page): Promise<void> {
-  folders.push(await tidyFolder());
+/** Opens a small data set, whose files the page goes on reading. */
+async function openTidy(page: Page, made = tidyFolder()): Promise<void> {
+  folders.push(await made);
   await page.getByLabel('Choose a folder').setInputFiles(folders.at(-1)!);
   await page.getByRole('button', { name: 'Next: look at the cases' }).waitFor();
 }
@@ -439,7 +427,7 @@ test(
     if (!browser) return skip('no Chromium for this machine');
     const page = await visit(browser);
     await openTidy(page);
-    await inFrontOfWorker(page, `${breaking('device')}(${measureWithoutEnd.toString()})();`);
+    await inFrontOf(page, workers.gpu, `${breaking('device')}(${measureWithoutEnd.toString()})();`, 1);
     await startEpochs(page, 3);
     await page.getByText('fastest on this GPU, once: 2 of 7 convolution shapes').waitFor();
     await shot(page, 'measuring');
@@ -475,7 +463,7 @@ test(
     if (!browser) return skip('no Chromium for this machine');
     const page = await visit(browser);
     await openOdd(page);
-    await inFrontOfWorker(page, breaking('worker'));
+    await inFrontOf(page, workers.gpu, breaking('worker'), 1);
     await startEpochs(page, 3);
     await page
       .getByRole('alert')

@@ -9,7 +9,7 @@ import { readNifti, writeNifti } from '../../src/node.ts';
 import { chooseDicom, volumeOfFolder } from '../support/dicom-page.ts';
 import { dicomFile, obliqueSeries } from '../support/dicom.ts';
 import { serveExample, type Site } from '../support/site.ts';
-import { visitPage } from '../support/visit.ts';
+import { inFrontOf, visitPage, workers } from '../support/visit.ts';
 
 const launch = chromium();
 const complaints: string[] = [];
@@ -86,10 +86,7 @@ test('208 cases are read without drawing them all, and another label reads one c
 }) => {
   if (!browser) return skip('no Chromium for this machine');
   const page = await visit();
-  await page.route('**/data.worker*.js', async (route) => {
-    const response = await route.fetch();
-    await route.fulfill({ response, body: `(${tellReads.toString()})();\n${await response.text()}` });
-  });
+  await inFrontOf(page, workers.data, `(${tellReads.toString()})();`);
   const reads = (): Promise<string[]> =>
     page.evaluate(() => [...(globalThis as unknown as { reads: Set<string> }).reads]);
   await page.evaluate(() => {
@@ -191,13 +188,8 @@ function holdJobs(kind: string): void {
     });
 }
 
-async function holding(page: Page, kind: 'check' | 'map'): Promise<void> {
-  await page.route('**/data.worker*.js', async (route) => {
-    const response = await route.fetch();
-    const script = `(${holdJobs.toString()})('${kind}');`;
-    await route.fulfill({ response, body: `${script}\n${await response.text()}` });
-  });
-}
+const holding = (page: Page, kind: 'check' | 'map'): Promise<void> =>
+  inFrontOf(page, workers.data, `(${holdJobs.toString()})('${kind}');`);
 
 const letGo = (page: Page): Promise<void> => page.evaluate(() => new BroadcastChannel('go').postMessage(''));
 
@@ -242,26 +234,63 @@ test('who starts over while labels are mapped begins with nothing, whatever come
   await page.close();
 });
 
+/** Runs in the data worker, ahead of its script: gives the page the files that it makes. */
+function tellMade(): void {
+  const scope = globalThis as unknown as { postMessage(message: { result?: unknown }, more: object): void };
+  const post = scope.postMessage.bind(scope);
+  const channel = new BroadcastChannel('made');
+  scope.postMessage = (message, more) => {
+    if (Array.isArray(message.result) && message.result[0] instanceof File)
+      channel.postMessage(message.result);
+    post(message, more);
+  };
+}
+
 test('of files with several volumes it is asked what they are', async ({ skip }) => {
   if (!browser) return skip('no Chromium for this machine');
-  for (const [answer, spoken] of [
-    ['Moments in time: use the mean', undefined],
-    ['5 channels of one image', '5'],
-  ] as const) {
-    const page = await visit();
-    const files: Record<string, Promise<Uint8Array>> = {};
-    for (const subject of [1, 2]) {
-      files[`images/case_${subject}.nii.gz`] = volume((voxel) => subject + ((7 * voxel) % 11), 5);
-      files[`labels/case_${subject}.nii.gz`] = halves(1);
-    }
-    await open(page, await folderOf(files));
-    await page.getByRole('button', { name: answer.replace('the mean', 'their mean') }).click();
-    await page.getByRole('button', { name: 'Next: look at the cases' }).waitFor();
-    await page.getByText('How the volumes will be prepared').click();
-    const reasons = await page.locator('details li').allTextContents();
-    expect(reasons.some((reason) => reason.includes('channel 5'))).toBe(spoken !== undefined);
-    await page.close();
+  const page = await visit();
+  await inFrontOf(page, workers.data, `(${tellMade.toString()})();`);
+  await page.evaluate(() => {
+    new BroadcastChannel('made').onmessage = ({ data }) =>
+      Object.assign(globalThis, { made: data as File[] });
+  });
+  /** The voxels of the images that have been made of the series. */
+  const made = async (): Promise<number[][]> => {
+    const files = await page.evaluate(async () => {
+      const { made: latest } = globalThis as unknown as { made: File[] };
+      return Promise.all(latest.map(async (file) => [...new Uint8Array(await file.arrayBuffer())]));
+    });
+    const volumes = await Promise.all(files.map((bytes) => readNifti(Uint8Array.from(bytes))));
+    expect(volumes.map(({ shape }) => shape)).toEqual(subjects.map(() => [4, 3, 2]));
+    return volumes.map(({ data }) => [...data]);
+  };
+  const [subjects, times] = [[1, 2], 5];
+  const valueAt = (subject: number, voxel: number, time: number) => subject + ((7 * voxel) % 11) + time ** 2;
+  const files: Record<string, Promise<Uint8Array>> = {};
+  for (const subject of subjects) {
+    const value = (at: number) => valueAt(subject, at % 24, Math.floor(at / 24));
+    files[`images/case_${subject}.nii.gz`] = volume(value, times);
+    files[`labels/case_${subject}.nii.gz`] = halves(1);
   }
+  const folder = await folderOf(files);
+  const answer = async (text: string): Promise<string[]> => {
+    await open(page, folder);
+    await page.getByRole('button', { name: text }).click();
+    await page.getByRole('button', { name: 'Next: look at the cases' }).waitFor();
+    const reasons = await page.locator('details li').allTextContents();
+    await page.getByRole('button', { name: 'Start over' }).click();
+    return reasons.filter((reason) => reason.includes('channel 5'));
+  };
+  const voxels = Array.from({ length: 24 }, (_, voxel) => voxel);
+  expect(await answer('Moments in time: use the first')).toEqual([]);
+  expect(await made()).toEqual(subjects.map((subject) => voxels.map((voxel) => valueAt(subject, voxel, 0))));
+  expect(await answer('Moments in time: use their mean')).toEqual([]);
+  // The mean of 0, 1, 4, 9 and 16 is 6.
+  expect(await made()).toEqual(
+    subjects.map((subject) => voxels.map((voxel) => valueAt(subject, voxel, 0) + 6)),
+  );
+  expect(await answer('5 channels of one image')).toHaveLength(1);
+  await page.close();
 });
 
 test('DICOM series of a folder of patients are volumes at their place', async ({ skip }) => {

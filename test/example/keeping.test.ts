@@ -30,7 +30,7 @@ import { cascade, cascadeImages, hasCascade } from '../support/cascade.ts';
 import { nnunetFixture } from '../support/interop.ts';
 import { picked, tidyFolder } from '../support/page-files.ts';
 import { serveExample, type Site } from '../support/site.ts';
-import { journeyTimeout, patience } from '../support/visit.ts';
+import { inFrontOf, journeyTimeout, patience, workers } from '../support/visit.ts';
 import { zipOf } from '../support/zip.ts';
 
 const launch = chromium();
@@ -383,13 +383,7 @@ test('volumes wait for the model that they were given to, and a stop ends those 
 }) => {
   if (!browser) return skip('no Chromium for this machine');
   const page = await openTab(visitor);
-  await page.route('**/worker-thread*.js', async (route) => {
-    const response = await route.fetch();
-    await route.fulfill({
-      response,
-      body: `(${segmentWithoutEnd.toString()})();\n${await response.text()}`,
-    });
-  });
+  await inFrontOf(page, workers.gpu, `(${segmentWithoutEnd.toString()})();`);
   await view(page, 'Use');
   const model = (name: string) => page.getByLabel('Open a model file').setInputFiles(picked(name, weights));
   const scan = readFileSync(join(folder, 'imagesTr', 'case_1_0000.nii.gz'));

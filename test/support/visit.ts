@@ -35,3 +35,18 @@ export async function visitPage(
   await page.goto(address);
   return page;
 }
+
+/** Addresses of the workers that compute, and of the one that reads data. */
+export const workers = { gpu: '**/worker-thread*.js', data: '**/data.worker*.js' };
+
+/** Puts a script of the test in front of that of the workers that are started from now on, or of so many of them. */
+export async function inFrontOf(page: Page, address: string, script: string, times?: number): Promise<void> {
+  await page.route(
+    address,
+    async (route) => {
+      const response = await route.fetch();
+      await route.fulfill({ response, body: `${script}\n${await response.text()}` });
+    },
+    times === undefined ? {} : { times },
+  );
+}
