@@ -537,3 +537,44 @@ test('without a network, the page opens, and Back leads to the view before', asy
   expect(await page.getByRole('main').count()).toBe(1);
   expect(complaints).toEqual([]);
 });
+interface Manifest {
+  readonly name: string;
+  readonly short_name: string;
+  readonly start_url: string;
+  readonly scope: string;
+  readonly display: string;
+  readonly icons: readonly { src: string; sizes: string; type: string; purpose: string }[];
+}
+
+/** Runs in the page: its manifest, and the pixels that each of its icons has. */
+async function manifestOfPage() {
+  const address = document.querySelector<HTMLLinkElement>('link[rel=manifest]')!.href;
+  const manifest = (await (await fetch(address)).json()) as Manifest;
+  const at = (relative: string) => new URL(relative, address).href;
+  const icons = [];
+  for (const { src, sizes, type, purpose } of manifest.icons) {
+    const response = await fetch(at(src));
+    const picture = type === 'image/png' && (await createImageBitmap(await response.blob()));
+    icons.push({ sizes, purpose, type, pixels: picture && `${picture.width}x${picture.height}` });
+  }
+  return { ...manifest, icons, start: at(manifest.start_url), within: at(manifest.scope) };
+}
+
+test('the page can be installed, by what Chromium asks of a manifest', async ({ skip }) => {
+  if (!browser) return skip('no Chromium for this machine');
+  // https://developer.chrome.com/docs/lighthouse/pwa/installable-manifest
+  const devtools = await context.newCDPSession(first);
+  expect((await devtools.send('Page.getAppManifest')).errors).toEqual([]);
+  await devtools.detach();
+  const { name, short_name, display, icons, start, within } = await first.evaluate(manifestOfPage);
+  expect([name, short_name].every((text) => text.length > 0)).toBe(true);
+  expect(['standalone', 'fullscreen', 'minimal-ui']).toContain(display);
+  expect([start, within]).toEqual([site.address, site.address]);
+  const drawn = icons.filter(({ type }) => type === 'image/png');
+  for (const { sizes, pixels } of drawn) expect(pixels).toBe(sizes);
+  const sizesFor = (wanted: string) =>
+    drawn.filter(({ purpose }) => purpose === wanted).map(({ sizes }) => sizes);
+  expect(sizesFor('any')).toEqual(['192x192', '512x512']);
+  expect(sizesFor('maskable')).toContain('512x512');
+});
+
