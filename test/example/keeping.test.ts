@@ -13,6 +13,7 @@ import {
   type Route,
 } from 'playwright';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import starter from '../../examples/browser/src/starter.json';
 import { chromium } from '../../scripts/chromium.ts';
 import { initialValues, layoutParameters } from '../../src/model/parameters.ts';
 import {
@@ -485,7 +486,26 @@ test("a zip of both networks of nnU-Net's cascade segments as in Node, the first
   await page.close();
 });
 
-test('the model that comes with the page is fetched when it is asked for, and segments its case', async ({
+/** Runs in the worker, ahead of its script: its GPU device is lost at the first window of a volume, which is told. */
+function loseWhileSegmenting(): void {
+  const request = Object.getOwnPropertyDescriptor(GPUAdapter.prototype, 'requestDevice')
+    ?.value as GPUAdapter['requestDevice'];
+  let device: GPUDevice | undefined;
+  GPUAdapter.prototype.requestDevice = async function (this: GPUAdapter, descriptor) {
+    return (device = await request.call(this, descriptor));
+  };
+  const scope = globalThis as unknown as { postMessage(message: object, transfer?: Transferable[]): void };
+  const post = scope.postMessage.bind(scope);
+  scope.postMessage = (message, transfer) => {
+    post(message, transfer);
+    if (!device || !('event' in message)) return;
+    device.destroy();
+    device = undefined;
+    new BroadcastChannel('lost').postMessage('');
+  };
+}
+
+test('the model that comes with the page is fetched when it is asked for, and segments its case, also when the GPU is lost meanwhile', async ({
   skip,
 }) => {
   if (!browser) return skip('no Chromium for this machine');
@@ -512,6 +532,14 @@ test('the model that comes with the page is fetched when it is asked for, and se
   for (const [label, drawn] of [
     [1, 1119],
     [2, 1356],
+  const { testCases, parts } = starter;
+  const figures = page.getByRole('table', { name: `On ${testCases} test cases` }).locator('tbody tr');
+  for (const { name, dice, hd95 } of parts)
+    await figures
+      .filter({ hasText: name })
+      .filter({ hasText: `${dice}` })
+      .getByText(`${hd95}`)
+      .waitFor();
   ] as const) {
     const found = data.filter((value) => value === label).length;
     expect(Math.abs(found / drawn - 1)).toBeLessThan(0.25);
@@ -519,8 +547,13 @@ test('the model that comes with the page is fetched when it is asked for, and se
   await page.close();
 });
 
+  await inFrontOf(page, workers.gpu, `(${loseWhileSegmenting.toString()})();`, 1);
+  const lost = page.evaluate(
+    () => new Promise((resolve) => (new BroadcastChannel('lost').onmessage = () => resolve('lost'))),
+  );
 test('without a network, the page opens, and Back leads to the view before', async ({ skip }) => {
   if (!browser) return skip('no Chromium for this machine');
+  expect(await lost).toBe('lost');
   await context.setOffline(true);
   const page = await openTab();
   await view(page, 'Models');

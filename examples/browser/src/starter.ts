@@ -1,11 +1,54 @@
 /** The network that comes with the page, and a case to try it on; both are fetched from its own site when asked for. */
-import { button, el } from './dom.ts';
+import { button, digits, el } from './dom.ts';
 import { KeptModel } from './kept-model.ts';
 import { enqueue } from './segmenting.ts';
+import starter from './starter.json';
 import { state, type OpenModel } from './state.ts';
 
 const folder = 'starter/';
-const [modelName, imageName] = ['hippocampus.safetensors', 'hippocampus_225.nii.gz'];
+const { model: modelName, image: imageName } = starter;
+const licence = 'https://creativecommons.org/licenses/by-sa/4.0/';
+const link = (href: string, text: string): HTMLElement => el('a', { href, target: '_blank' }, text);
+
+/** What it reached on cases that it has not seen. */
+const figures = (): HTMLElement =>
+  el(
+    'div',
+    { className: 'scroll' },
+    el(
+      'table',
+      { className: 'dice' },
+      el('caption', {}, `On ${starter.testCases} test cases`),
+      el(
+        'thead',
+        {},
+        el(
+          'tr',
+          {},
+          ['Part', 'Dice', '95 % interval', 'HD95 (mm)', 'ASSD (mm)'].map((text) =>
+            el('th', { scope: 'col' }, text),
+          ),
+        ),
+      ),
+      el(
+        'tbody',
+        {},
+        starter.parts.map(({ name, dice, interval, hd95, assd }) =>
+          el(
+            'tr',
+            {},
+            el('th', { scope: 'row' }, name),
+            [
+              digits(dice),
+              interval.map((end) => digits(end)).join(' to '),
+              digits(hd95, 2),
+              digits(assd, 2),
+            ].map((text) => el('td', {}, text)),
+          ),
+        ),
+      ),
+    ),
+  );
 
 async function fetched(name: string, signal: AbortSignal): Promise<File> {
   const response = await fetch(new URL(folder + name, document.baseURI), { signal });
@@ -18,22 +61,29 @@ export const starterOffer = (
   open: (name: string, load: (signal: AbortSignal) => Promise<OpenModel>) => Promise<boolean>,
 ): HTMLElement =>
   el(
-    'p',
-    { className: 'quiet' },
-    button('Try the hippocampus model', async () => {
-      let image: File | undefined;
-      const isOpen = await open(modelName, async (signal) => {
-        const [file, example] = await Promise.all(
-          [modelName, imageName].map((name) => fetched(name, signal)),
-        );
-        const model = await KeptModel.open(async () => new Uint8Array(await file!.arrayBuffer()));
-        image = example;
-        return model;
-      });
-      if (isOpen && image && state.modelName === modelName)
-        await enqueue([{ path: imageName, source: image }]);
-    }),
-    ' It finds the two parts of the hippocampus in MR; it comes with a case of the ',
-    el('a', { href: `${folder}README.md`, target: '_blank' }, 'Medical Segmentation Decathlon'),
-    ', CC BY-SA 4.0.',
+    'div',
+    {},
+    el(
+      'p',
+      { className: 'quiet' },
+      button('Try the hippocampus model', async () => {
+        let image: File | undefined;
+        const isOpen = await open(modelName, async (signal) => {
+          const [file, example] = await Promise.all(
+            [modelName, imageName].map((name) => fetched(name, signal)),
+          );
+          const model = await KeptModel.open(async () => new Uint8Array(await file!.arrayBuffer()));
+          image = example;
+          return model;
+        });
+        if (isOpen && image && state.modelName === modelName)
+          await enqueue([{ path: imageName, source: image }]);
+      }),
+      ' It finds the two parts of the hippocampus in MR; it comes with a case of the ',
+      link(`${folder}README.md`, 'Medical Segmentation Decathlon'),
+      '. Both are under ',
+      link(licence, 'CC BY-SA 4.0'),
+      '. It is for trying the page, not for diagnosis.',
+    ),
+    figures(),
   );
