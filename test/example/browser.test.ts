@@ -118,6 +118,15 @@ async function tryControls(page: Page): Promise<void> {
 
 /** Whether the browser asks before it closes the page. */
 const asksFirst = (page: Page): Promise<boolean> =>
+/** What the page asks when a button is pressed, which is answered so. */
+async function asked(page: Page, name: string, answer: 'accept' | 'dismiss'): Promise<string> {
+  const question = new Promise<string>((resolve) =>
+    page.once('dialog', (dialog) => void dialog[answer]().then(() => resolve(dialog.message()))),
+  );
+  await page.getByRole('button', { name }).click();
+  return question;
+}
+
   page.evaluate(() => !dispatchEvent(new Event('beforeunload', { cancelable: true })));
 
 test(
@@ -263,6 +272,7 @@ test(
     expect(await asksFirst(page)).toBe(true);
     const archive = page.waitForEvent('download');
     await page.getByRole('button', { name: 'Download all with their volumes (zip)' }).click();
+    expect(await asked(page, 'Forget these results', 'dismiss')).toContain('labels of 1 volume have not');
     const files = new Map<string, Uint8Array>();
     for (const file of await filesInZip(new Uint8Array(await content(archive))))
       files.set(file.path, await bytesOf(file));
@@ -614,3 +624,11 @@ test('without WebGPU, the page says what to do in this browser', async ({ skip }
 test('nothing broke the content security policy, and no error went unseen', () => {
   expect(complaints).toEqual([]);
 });
+  // What was set aside is offered at the next visit, and not lost by one click.
+  await page.reload();
+  const offer = page.getByText('was interrupted.');
+  await offer.waitFor();
+  expect(await asked(page, 'Discard it', 'dismiss')).toContain('what it has learnt so far?');
+  await offer.waitFor();
+  await asked(page, 'Discard it', 'accept');
+  await offer.waitFor({ state: 'detached' });

@@ -42,6 +42,7 @@ export async function trainSegmentLook(page: Page, round: Round): Promise<void> 
   await choose(page, 'Choose volumes', round);
   await page.getByRole('button', { name: `Download the labels of ${round.name}` }).waitFor();
   await drawn(page);
+  page.once('dialog', (dialog) => void dialog.accept()); // of labels that were not downloaded
   await press(page, 'Forget these results');
   await tab(page, 'See');
   await drawn(page);

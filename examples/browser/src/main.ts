@@ -67,7 +67,8 @@ tabs.addEventListener('keydown', (event) => {
 });
 
 /** Offers to go on with a training that a reload or a crash has cut off, unless another tab is at it. */
-function offer({ id, dataName, started }: RunRecord): void {
+function offer(run: RunRecord): void {
+  const { id, dataName, started } = run;
   const box = notice(
     '',
     el('p', {}, `A training on ${dataName}, started ${started.toLocaleString()}, was interrupted.`),
@@ -80,8 +81,7 @@ function offer({ id, dataName, started }: RunRecord): void {
       { className: 'primary' },
     ),
     button('Discard it', async () => {
-      await discard(id);
-      box.remove();
+      if (await discard(run)) box.remove();
     }),
   );
 }

@@ -44,10 +44,6 @@ export function modelsView(openRun: (id: string) => Promise<void>, openDrawn: ()
   function actions(run: RunRecord): HTMLElement[] {
     const { id, name, finished } = run;
     const label = (what: string) => ({ 'aria-label': `${what} ${name}` });
-    const remove = async (): Promise<void> => {
-      const what = finished ? 'its network and its curves' : 'what it has learnt so far';
-      if (confirm(`Delete “${name}”, ${what}?`)) await discard(id);
-    };
     const verb = state.run?.id === id ? 'Show' : finished ? 'Open' : 'Resume';
     const found: HTMLElement[] = [button(verb, () => openRun(id), label(verb))];
     if (finished)
@@ -60,7 +56,7 @@ export function modelsView(openRun: (id: string) => Promise<void>, openDrawn: ()
         ),
       );
     const busy = state.run?.id === id && inTraining();
-    if (!busy) found.push(button('Delete', remove, label('Delete')));
+    if (!busy) found.push(button('Delete', () => discard(run), label('Delete')));
     return found;
   }
 

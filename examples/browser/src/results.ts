@@ -1,6 +1,6 @@
 /** What segmentations have found: volumes in tables, everything as one archive. */
 import { classColor, cssColor } from 'unet3d-gpu/worker';
-import { button, digits, download, el, swatch } from './dom.ts';
+import { button, counted, digits, download, el, swatch } from './dom.ts';
 import { state, type Result } from './state.ts';
 
 const cell = (text: string): string => (/[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
@@ -29,6 +29,14 @@ async function downloadAll(results: readonly Result[]): Promise<void> {
   for (const result of results) result.saved = true;
 }
 
+/** Asks where labels would be lost with them. */
+function mayForget(results: readonly Result[]): boolean {
+  const lost = results.filter(({ saved }) => !saved).length;
+  return (
+    lost === 0 || confirm(`The labels of ${counted(lost, 'volume')} have not been downloaded. Forget them?`)
+  );
+}
+
 /** A table per model, as each has its own classes. */
 export function resultTables(
   results: readonly Result[],
@@ -49,6 +57,7 @@ export function resultTables(
       { className: 'row' },
       button('Download all with their volumes (zip)', () => downloadAll(results)),
       button('Forget these results', () => {
+        if (!mayForget(results)) return;
         state.results = [];
         show(undefined);
       }),

@@ -3,7 +3,7 @@ import { Aborted } from 'unet3d-gpu/worker';
 import type { Given } from './beginning.ts';
 import { messageOf } from './dom.ts';
 import { KeptModel } from './kept-model.ts';
-import type { DataRecord } from './kept/database.ts';
+import type { DataRecord, RunRecord } from './kept/database.ts';
 import {
   claim,
   dataKey,
@@ -172,8 +172,13 @@ export async function rename(id: string, name: string): Promise<void> {
   changed();
 }
 
-/** Forgets a training and what came of it. @throws Error where it is busy, in this tab or in another */
-export async function discard(id: string): Promise<void> {
+/**
+ * Forgets a training and what came of it, once the visitor has said so; whether they have.
+ * @throws Error where it is busy, in this tab or in another
+ */
+export async function discard({ id, name, finished }: RunRecord): Promise<boolean> {
+  const what = finished ? 'its network and its curves' : 'what it has learnt so far';
+  if (!confirm(`Delete “${name}”, ${what}?`)) return false;
   const { run } = state;
   if (run?.id === id) {
     assertFree();
@@ -181,6 +186,7 @@ export async function discard(id: string): Promise<void> {
   }
   await removeRun(id);
   if (state.modelRun === id) openModel(undefined);
+  return true;
 }
 
 /** history.csv, as the command line writes it. */
