@@ -46,8 +46,17 @@ function volumes(subject: number, spacing?: Spacing) {
 type Volume = ReturnType<typeof volumes>['image'];
 const file = async (volume: Volume, gzip: boolean): Promise<Uint8Array> => writeNifti(volume, { gzip });
 
+type Labels = Readonly<Record<string, number | readonly number[]>>;
+
+const classes: Labels = Object.fromEntries(
+  ['background', 'class 1', 'class 2', 'class 3', 'class 4', 'class 5'].map((name, value) => [name, value]),
+);
+
+/** Regions of the same voxels: of the whole, and of what is inside. */
+export const regions = { body: [1, 2, 3, 4, 5], inside: [2, 3, 4, 5] } as const;
+
 /** Three cases in nnU-Net's layout; the folder. */
-export async function tidyFolder(spacing?: Spacing): Promise<string> {
+export async function tidyFolder(spacing?: Spacing, labels = classes, more = {}): Promise<string> {
   const folder = mkdtempSync(join(tmpdir(), 'unet3d-page-'));
   for (const name of ['imagesTr', 'labelsTr']) mkdirSync(join(folder, name));
   for (const subject of [1, 2, 3]) {
@@ -55,12 +64,17 @@ export async function tidyFolder(spacing?: Spacing): Promise<string> {
     writeFileSync(join(folder, `imagesTr/case_${subject}_0000.nii.gz`), await file(image, true));
     writeFileSync(join(folder, `labelsTr/case_${subject}.nii.gz`), await file(tidy, true));
   }
-  const classes = ['background', 'class 1', 'class 2', 'class 3', 'class 4', 'class 5'];
-  const labels = { ...Object.fromEntries(classes.map((name, value) => [name, value])), ignore: unknown.tidy };
-  const description = { channel_names: { 0: 'MR' }, labels, numTraining: 3, file_ending: '.nii.gz' };
+  const description = {
+    ...{ channel_names: { 0: 'MR' }, numTraining: 3, file_ending: '.nii.gz' },
+    ...{ labels: { ...labels, ignore: unknown.tidy }, ...more },
+  };
   writeFileSync(join(folder, 'dataset.json'), JSON.stringify(description));
   return folder;
 }
+
+/** The same cases with `regions` in the place of classes, each written as the first label of its own. */
+export const regionsFolder = (): Promise<string> =>
+  tidyFolder(undefined, { background: 0, ...regions }, { regions_class_order: [1, 2] });
 
 /** A .nii as the two files of a pair. */
 function pair(name: string, nii: Uint8Array, gzip = false): Picked[] {

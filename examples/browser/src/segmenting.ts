@@ -68,12 +68,13 @@ export const findingsOf = (model: OpenModel): readonly Region[] =>
     .map((name, value) => ({ name, labels: [value], written: value }))
     .slice(1);
 
-/** Names by label value of what a model writes. Heads that find regions are not as many as the labels. */
+/** Names by label value of what a model writes: of regions that overlap, that of the last one that holds a voxel. */
 export const namesOf = (model: OpenModel): string[] => {
-  const labels = model.description.labels ?? [];
+  const { labels = [] } = model.description;
+  const written = new Map(regionsOf(model)?.map((region) => [region.written, region.name]));
   return Array.from(
-    { length: regionsOf(model) ? labels.length : model.config.classes },
-    (_, value) => labels[value] ?? (value === 0 ? 'background' : `class ${value}`),
+    { length: written.size > 0 ? Math.max(...written.keys()) + 1 : model.config.classes },
+    (_, value) => written.get(value) ?? labels[value] ?? (value === 0 ? 'background' : `class ${value}`),
   );
 };
 
