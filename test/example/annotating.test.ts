@@ -253,6 +253,84 @@ test('scans without labels are drawn on, kept, saved on their grids, trained on 
   expect(complaints).toEqual([]);
 });
 
+/** Axis `order[i]` of the file lies along direction i of the patient, in this sense, after which all is turned. */
+const orientations = [
+  { order: [0, 1, 2], sense: [1, 1, 1], turn: 0 },
+  { order: [0, 1, 2], sense: [-1, -1, 1], turn: 0.2 },
+  { order: [0, 2, 1], sense: [1, -1, 1], turn: 0 },
+  { order: [1, 2, 0], sense: [-1, 1, -1], turn: 0.2 },
+  { order: [2, 0, 1], sense: [1, -1, -1], turn: 0 },
+  { order: [2, 1, 0], sense: [-1, -1, -1], turn: 0.2 },
+] as const;
+const spacing = [1.5, 0.75, 2];
+
+function affineOf({ order, sense, turn }: (typeof orientations)[number]): number[] {
+  const plain = [0, 1, 2].map((direction) =>
+    [0, 1, 2].map((axis) => (order[direction] === axis ? sense[direction]! * spacing[axis]! : 0)),
+  );
+  const [cos, sin] = [Math.cos(turn), Math.sin(turn)];
+  const rows = [
+    [cos, -sin * cos, sin * sin],
+    [sin, cos * cos, -cos * sin],
+    [0, sin, cos],
+  ];
+  const turned = rows.map((row) =>
+    [0, 1, 2].map((axis) => row.reduce((sum, value, at) => sum + value * plain[at]![axis]!, 0)),
+  );
+  return [...turned.flatMap((row, at) => [...row, 10 * at - 9]), 0, 0, 0, 1];
+}
+
+/** Planes with the direction across them, and those to the right and downwards on the screen, against which they run. */
+const planes = [
+  { plane: 'axial', across: 2, right: 0, down: 1 },
+  { plane: 'coronal', across: 1, right: 0, down: 2 },
+  { plane: 'sagittal', across: 0, right: 1, down: 2 },
+] as const;
+
+test('in any orientation, what is drawn lies in the voxels that were pointed at', async ({ skip }) => {
+  if (!browser) return skip('no Chromium for this machine');
+  const page = await visitPage(browser, site.address, complaints, { width: 640, height: 480 }); // soon drawn
+  const size = [11, 14, 9];
+  const files: Record<string, Uint8Array> = {};
+  for (const [index, orientation] of orientations.entries()) {
+    const data = Float32Array.from({ length: 11 * 14 * 9 }, (_, voxel) => (voxel * (3 + 2 * index)) % 17);
+    files[`scan_${index}.nii.gz`] = await writeNifti({ data, shape: size, affine: affineOf(orientation) });
+  }
+  await takeFolder(page, folderOf('orientations', files));
+  await page.getByRole('button', { name: 'No labels: annotate some' }).click();
+  for (const [index, { order, sense }] of orientations.entries()) {
+    await openCase(page, `scan_${index}`);
+    await page.keyboard.press('b');
+    const drawn = new Float32Array(11 * 14 * 9).fill(255);
+    for (const [at, { plane, across, right, down }] of planes.entries()) {
+      const value = at % 2;
+      await page.keyboard.press(String(value));
+      await page.getByLabel('Plane').selectOption(plane);
+      // Counted along the patient's directions: to the right, to the front, upwards.
+      const voxel = [2 + index, 6 - at, 3 + 2 * at].map((n, direction) => n % size[order[direction]!]!);
+      await page.getByLabel('Slice', { exact: true }).fill(String(voxel[across]));
+      const { width, height } = (await page.locator('.board canvas').boundingBox())!;
+      const mm = (direction: number) => spacing[order[direction]!]!;
+      const count = (direction: number) => size[order[direction]!]!;
+      const pixels = Math.min(width / (mm(right) * count(right)), height / (mm(down) * count(down)));
+      const offset = (direction: number) =>
+        -(voxel[direction]! + 0.5 - count(direction) / 2) * mm(direction) * pixels;
+      await stroke(page, [[offset(right), offset(down)]]);
+      const place = [0, 0, 0];
+      for (const direction of [0, 1, 2]) {
+        const n = voxel[direction]!;
+        place[order[direction]!] = sense[direction]! > 0 ? n : count(direction) - 1 - n;
+      }
+      drawn[place[0]! + 11 * (place[1]! + 14 * place[2]!)] = value;
+    }
+    const expected = [...drawn.entries()].filter(([, value]) => value !== 255);
+    const found = async () => [...(await saved(page)).data.entries()].filter(([, value]) => value !== 255);
+    await expect.poll(found, { message: `scan_${index}`, timeout: 20_000 }).toEqual(expected);
+  }
+  expect(complaints).toEqual([]);
+  await page.close();
+});
+
 test('each tool does what it says', async ({ skip }) => {
   if (!browser) return skip('no Chromium for this machine');
   const page = await visitPage(browser, site.address, complaints);
