@@ -15,6 +15,7 @@ import {
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import starter from '../../examples/browser/src/starter.json';
 import { chromium } from '../../scripts/chromium.ts';
+import type { FileEntry } from '../../src/data/case.ts';
 import { initialValues, layoutParameters } from '../../src/model/parameters.ts';
 import {
   completeConfig,
@@ -22,13 +23,14 @@ import {
   exportOnnx,
   exportSafetensors,
   NnunetPredictor,
+  openMonai,
   openNnunet,
   readNifti,
   UNet3D,
 } from '../../src/node.ts';
 import { readModel, writeModel } from '../../src/weights/model-file.ts';
 import { cascade, cascadeImages, hasCascade } from '../support/cascade.ts';
-import { nnunetFixture } from '../support/interop.ts';
+import { monaiFiles, nnunetFixture } from '../support/interop.ts';
 import { picked, tidyFolder } from '../support/page-files.ts';
 import { serveExample, type Site } from '../support/site.ts';
 import { inFrontOf, journeyTimeout, patience, workers } from '../support/visit.ts';
@@ -240,7 +242,7 @@ async function tuned(page: Page, name: string, file: Uint8Array, keepEncoder: bo
   await page.getByLabel('Epochs').fill('1');
   await page.getByLabel('Epochs').press('Tab');
   await page.getByRole('button', { name: 'Start training' }).click();
-  await page.getByText(`It goes on from the weights of ${name}, with new heads`).waitFor();
+  await page.getByText(`It goes on from the weights of ${name}, with a new last layer`).waitFor();
   await page.getByText('Done after 1 epoch.').waitFor();
   return readModel(
     await downloaded(page, () => page.getByRole('button', { name: 'Download the model' }).click()),
@@ -283,31 +285,45 @@ test("a training begins with an opened network of another kind than the page's, 
   expect(changed.decoder).toBeGreaterThan(2);
 });
 
+const zipped = (files: readonly FileEntry[]) =>
+  zipOf(files.map(({ path, source }) => ({ path, content: source as Uint8Array })));
+
 test('a training begins with one fold of nnU-Net, prepared as its plans say, and with several it is told why not', async ({
   skip,
 }) => {
   const [single, several] = [await nnunetFixture('resenc'), await nnunetFixture('plain-iso')];
   if (!browser || !single || !several)
     return skip('no Chromium for this machine, or no fixtures beside the checkout');
-  const zipped = ({ files }: typeof single) =>
-    zipOf(files.map(({ path, source }) => ({ path, content: source as Uint8Array })));
   const { config, plans } = await openNnunet(single.files);
   const [d0, d1, d2] = plans.configuration.spacing;
   const cases = await tidyFolder([d2, d1, d0]);
   const page = await withCases(cases);
   await view(page, 'Use');
-  await page.getByLabel('Open a model file').setInputFiles(picked('folds.zip', await zipped(several)));
+  await page.getByLabel('Open a model file').setInputFiles(picked('folds.zip', await zipped(several.files)));
   await page.getByText('folds.zip (nnU-Net').waitFor();
   await view(page, 'Train');
   await page
     .getByText('No training can begin with folds.zip: it is the mean of 2 folds: open its folder')
     .waitFor();
   expect(await page.getByLabel('Begin with').count()).toBe(0);
-  const { description } = await tuned(page, 'fold.zip', await zipped(single), false);
+  const { description } = await tuned(page, 'fold.zip', await zipped(single.files), false);
   await page.close();
   rmSync(cases, { recursive: true });
   expect(description.config).toEqual({ ...config, classes: 6 });
   expect(description.preprocessing).toMatchObject({ crop: 'non-zero', spacing: [d2, d1, d0] });
+});
+
+test('a training begins with a network of MONAI, built as there, on cases prepared as the data ask', async ({
+  skip,
+}) => {
+  const files = await monaiFiles('unet-res2');
+  if (!browser || !files) return skip('no Chromium for this machine, or no fixtures beside the checkout');
+  const { network } = await openMonai(files);
+  const page = await withCases();
+  const { description } = await tuned(page, 'monai.zip', await zipped(files), false);
+  await page.close();
+  expect(description.config).toEqual({ ...network.config, classes: 6 });
+  expect(description.preprocessing).toMatchObject({ orientation: 'RAS', normalization: ['z-score'] });
 });
 
 /** Runs in the page: its database cannot be opened, as while the disk has an error. */
@@ -454,7 +470,7 @@ test('several networks as one are opened again where their worker fails, also af
   const volumes = page.getByLabel('Choose volumes', { exact: true });
   const scan = readFileSync(join(folder, 'imagesTr', 'case_1_0000.nii.gz'));
   await volumes.setInputFiles(picked('first.nii.gz', scan));
-  await page.getByText('first.nii.gz: a worker of this page has failed').waitFor();
+  await page.getByText('first.nii.gz: a part of this page has failed').waitFor();
   await volumes.setInputFiles(picked('second.nii.gz', scan));
   await page.getByRole('button', { name: 'Download the labels of second.nii.gz' }).waitFor();
   await page.close();
@@ -516,22 +532,6 @@ test('the model that comes with the page is fetched when it is asked for, and se
   const offer = page.getByRole('button', { name: 'Try the hippocampus model' });
   await offer.waitFor();
   expect(asked.filter((path) => path.includes('/starter/'))).toEqual([]);
-  const network = '**/starter/*.safetensors';
-  await page.route(network, () => undefined); // which never comes
-  await offer.click();
-  await page.getByText('Opening hippocampus.safetensors').waitFor();
-  await page.getByRole('button', { name: 'Cancel' }).click();
-  await page.getByText('Opening hippocampus.safetensors').waitFor({ state: 'detached' });
-  await page.unroute(network);
-  await offer.click();
-  await page.getByText('It reads one image and finds Anterior, Posterior.').waitFor();
-  const link = page.getByRole('button', { name: 'Download the labels of hippocampus_225.nii.gz' });
-  const { data, shape } = await readNifti(await downloaded(page, () => link.click()));
-  expect(shape).toEqual([33, 53, 26]);
-  // Voxels of either part in the label of the Decathlon, which the network has not seen.
-  for (const [label, drawn] of [
-    [1, 1119],
-    [2, 1356],
   const { testCases, parts } = starter;
   const figures = page.getByRole('table', { name: `On ${testCases} test cases` }).locator('tbody tr');
   for (const { name, dice, hd95 } of parts)
@@ -540,6 +540,27 @@ test('the model that comes with the page is fetched when it is asked for, and se
       .filter({ hasText: `${dice}` })
       .getByText(`${hd95}`)
       .waitFor();
+  const network = '**/starter/*.safetensors';
+  await page.route(network, () => undefined); // which never comes
+  await offer.click();
+  await page.getByText('Opening hippocampus.safetensors').waitFor();
+  await page.getByRole('button', { name: 'Cancel' }).click();
+  await page.getByText('Opening hippocampus.safetensors').waitFor({ state: 'detached' });
+  await page.unroute(network);
+  await inFrontOf(page, workers.gpu, `(${loseWhileSegmenting.toString()})();`, 1);
+  const lost = page.evaluate(
+    () => new Promise((resolve) => (new BroadcastChannel('lost').onmessage = () => resolve('lost'))),
+  );
+  await offer.click();
+  await page.getByText('It reads one image and finds Anterior, Posterior.').waitFor();
+  expect(await lost).toBe('lost');
+  const link = page.getByRole('button', { name: 'Download the labels of hippocampus_225.nii.gz' });
+  const { data, shape } = await readNifti(await downloaded(page, () => link.click()));
+  expect(shape).toEqual([33, 53, 26]);
+  // Voxels of either part in the label of the Decathlon, which the network has not seen.
+  for (const [label, drawn] of [
+    [1, 1119],
+    [2, 1356],
   ] as const) {
     const found = data.filter((value) => value === label).length;
     expect(Math.abs(found / drawn - 1)).toBeLessThan(0.25);
@@ -547,29 +568,6 @@ test('the model that comes with the page is fetched when it is asked for, and se
   await page.close();
 });
 
-  await inFrontOf(page, workers.gpu, `(${loseWhileSegmenting.toString()})();`, 1);
-  const lost = page.evaluate(
-    () => new Promise((resolve) => (new BroadcastChannel('lost').onmessage = () => resolve('lost'))),
-  );
-test('without a network, the page opens, and Back leads to the view before', async ({ skip }) => {
-  if (!browser) return skip('no Chromium for this machine');
-  expect(await lost).toBe('lost');
-  await context.setOffline(true);
-  const page = await openTab();
-  await view(page, 'Models');
-  await page.getByLabel('Download the first').waitFor();
-  await page.getByRole('button', { name: 'Open the first' }).click();
-  await page.getByText('Done after 2 epochs.').waitFor(); // the worker with its shaders has come, too
-  await view(page, 'See');
-  await page
-    .getByRole('img', { name: /Slices and 3-D view/ })
-    .first()
-    .waitFor();
-  await page.goBack();
-  await page.getByText('Done after 2 epochs.').waitFor();
-  expect(await page.getByRole('main').count()).toBe(1);
-  expect(complaints).toEqual([]);
-});
 interface Manifest {
   readonly name: string;
   readonly short_name: string;
@@ -611,3 +609,21 @@ test('the page can be installed, by what Chromium asks of a manifest', async ({ 
   expect(sizesFor('maskable')).toContain('512x512');
 });
 
+test('without a network, the page opens, and Back leads to the view before', async ({ skip }) => {
+  if (!browser) return skip('no Chromium for this machine');
+  await context.setOffline(true);
+  const page = await openTab();
+  await view(page, 'Models');
+  await page.getByLabel('Download the first').waitFor();
+  await page.getByRole('button', { name: 'Open the first' }).click();
+  await page.getByText('Done after 2 epochs.').waitFor(); // the worker with its shaders has come, too
+  await view(page, 'See');
+  await page
+    .getByRole('img', { name: /Slices and 3-D view/ })
+    .first()
+    .waitFor();
+  await page.goBack();
+  await page.getByText('Done after 2 epochs.').waitFor();
+  expect(await page.getByRole('main').count()).toBe(1);
+  expect(complaints).toEqual([]);
+});

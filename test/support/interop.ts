@@ -98,13 +98,19 @@ export async function nnunetFixture(name: string) {
 
 export const monaiFolders = ['unet-res2', 'dynunet', 'dynunet-res', 'basicunet', 'segresnet'];
 
-/** A network of MONAI by its state dict and its definition; undefined where it is not there. */
-export async function monaiModel(name: string): Promise<MonaiModel | undefined> {
+/** The state dict and the definition of a network of MONAI, as a user gives them; undefined where they are not there. */
+export async function monaiFiles(name: string) {
   const found = await interopFixture<InteropFixture & { network: unknown; files: string[] }>(`monai-${name}`);
   if (!found) return undefined;
   const { network, files } = found.fixture;
-  return openMonai([
+  return [
     { path: 'network.json', source: new TextEncoder().encode(JSON.stringify(network)) },
     { path: files[0]!, source: await found.bytesAt(files[0]!) },
-  ]);
+  ];
+}
+
+/** A network of MONAI; undefined where it is not there. */
+export async function monaiModel(name: string): Promise<MonaiModel | undefined> {
+  const files = await monaiFiles(name);
+  return files && openMonai(files);
 }

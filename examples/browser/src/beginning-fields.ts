@@ -4,7 +4,7 @@ import { attempt, el, field, select, type Child } from './dom.ts';
 import { state } from './state.ts';
 
 const heads: [Chosen['heads'], string][] = [
-  ['auto', 'kept where the classes are the same'],
+  ['auto', 'kept for the same classes'],
   ['keep', 'kept'],
   ['new', 'new'],
 ];
@@ -21,26 +21,26 @@ export function beginningFields(redraw: () => void): Child {
     return el('p', { className: 'quiet' }, `No training can begin with ${modelName}: ${start}.`);
   }
   const prepared = start.preprocessing
-    ? 'Its network and its way of preparing cases are kept.'
-    : 'Its network is kept. It does not tell how its cases were prepared: these are prepared as "Data" tells.';
+    ? 'Cases are prepared as for it.'
+    : 'It does not tell how its cases were prepared: these are prepared as "Data" tells.';
   return [
     field(
       'Begin with',
       select(
         [
           ['new', 'new weights'],
-          ['open', `the open network, ${modelName}`],
+          ['open', 'the open network'],
         ],
         beginning ? 'open' : 'new',
         (choice) => set(choice === 'open' ? { heads: 'auto' } : undefined),
       ),
-      beginning && prepared,
+      `The open network is ${modelName}. ${beginning ? prepared : ''}`,
     ),
     beginning &&
       field(
-        'Its heads',
+        'Its last layer',
         select(heads, beginning.heads, (choice) => set({ ...beginning, heads: choice as Chosen['heads'] })),
-        'The last convolutions, one for each class.',
+        'It tells the classes from each other.',
       ),
     beginning &&
       el(
@@ -54,7 +54,7 @@ export function beginningFields(redraw: () => void): Child {
             set(beginning.freeze ? { heads: chosen } : { heads: chosen, freeze: 'encoder' });
           },
         }),
-        'Keep the encoder as it is',
+        'Keep the encoder as it is: only what follows it learns',
       ),
   ];
 }

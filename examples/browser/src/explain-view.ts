@@ -1,26 +1,26 @@
-/** Explain: which adapter runs and what it can hold, what to do where there is none, and blocks to copy. */
+/** Explain: which GPU computes and what it can hold, what to do where there is none, and blocks to copy. */
 import { formatBytes, selfTest, version } from 'unet3d-gpu/worker';
 import { advice, device } from './device.ts';
 import { button, el, fill, lengthy } from './dom.ts';
 import { inTraining } from './state.ts';
 import type { View } from './view.ts';
 
-/** Limits that matter here, in words; the first ones are in bytes. */
-const byteLimits = {
-  maxBufferSize: 'Largest buffer',
-  maxStorageBufferBindingSize: 'Largest part of a buffer in use at once',
-  maxComputeWorkgroupStorageSize: 'Memory of a workgroup',
-} as const;
-const countLimits = {
-  maxStorageBuffersPerShaderStage: 'Buffers per shader',
-  maxComputeInvocationsPerWorkgroup: 'Threads of a workgroup',
-  maxComputeWorkgroupsPerDimension: 'Workgroups along an axis',
-} as const;
-const entries = <K extends string>(words: Readonly<Record<K, string>>): [K, string][] =>
-  Object.entries(words) as [K, string][];
+/** What the table tells, in bytes. */
+const shownLimits = [
+  ['maxBufferSize', 'Largest block of memory'],
+  ['maxStorageBufferBindingSize', 'Largest part of it in use at once'],
+] as const;
+/** Limits that matter here. */
+const limitNames = [
+  ...shownLimits.map(([name]) => name),
+  'maxComputeWorkgroupStorageSize',
+  'maxStorageBuffersPerShaderStage',
+  'maxComputeInvocationsPerWorkgroup',
+  'maxComputeWorkgroupsPerDimension',
+] as const;
 
 export function explainView(): View {
-  const page = el('div', {}, el('p', { className: 'busy' }, 'Looking for an adapter'));
+  const page = el('div', {}, el('p', { className: 'busy' }, 'Looking for a GPU'));
   const leaving = new AbortController();
   void describe(leaving.signal).then((content) => fill(page, content));
   return { element: page, dispose: () => leaving.abort() };
@@ -73,7 +73,7 @@ function selfTestPanel(leaving: AbortSignal): HTMLElement {
     el(
       'p',
       {},
-      'The self-test compares every kernel with stored answers, trains a small network against known losses, and measures how fast this GPU is. It takes seconds on a GPU, about a minute on software.',
+      'The self-test compares all that is computed here with stored answers, trains a small network against known losses, and measures how fast this GPU is. It takes seconds on a GPU, about a minute without one.',
     ),
     el('p', { className: 'row' }, start),
     status,
@@ -84,28 +84,18 @@ function selfTestPanel(leaving: AbortSignal): HTMLElement {
 async function describe(leaving: AbortSignal): Promise<HTMLElement> {
   const found = await device();
   const storage = await (navigator as Partial<Navigator>).storage?.estimate().catch(() => undefined);
-  const limits: [name: string, words: string, value: string][] = found
-    ? [
-        ...entries(byteLimits).map(([name, words]): [string, string, string] => [
-          name,
-          words,
-          formatBytes(found.adapter.limits[name]),
-        ]),
-        ...entries(countLimits).map(([name, words]): [string, string, string] => [
-          name,
-          words,
-          String(found.adapter.limits[name]),
-        ]),
-      ]
-    : [];
   const room = storage?.quota === undefined ? 'unknown' : formatBytes(storage.quota - (storage.usage ?? 0));
   const diagnostics = [
     `unet3d-gpu ${version}`,
     `browser: ${navigator.userAgent}`,
     `secure context: ${isSecureContext}; navigator.gpu: ${'gpu' in navigator}`,
     `adapter: ${found?.name ?? 'none'}`,
-    ...(found ? [`features: ${[...found.adapter.features].sort().join(', ')}`] : []),
-    ...limits.map(([name, , value]) => `${name}: ${value}`),
+    ...(found
+      ? [
+          `features: ${[...found.adapter.features].sort().join(', ')}`,
+          ...limitNames.map((name) => `${name}: ${found.adapter.limits[name]}`),
+        ]
+      : []),
     `processor threads: ${navigator.hardwareConcurrency}; room for checkpoints: ${room}`,
   ].join('\n');
   return el(
@@ -122,7 +112,7 @@ async function describe(leaving: AbortSignal): Promise<HTMLElement> {
               el(
                 'p',
                 { className: 'warning' },
-                'This adapter is software: the processor does the work of a GPU, some hundred times slower. Switch hardware acceleration on, if this machine has a GPU.',
+                'The processor does the work of a GPU here, some hundred times slower. Switch hardware acceleration on, if this machine has a GPU.',
               ),
             el(
               'table',
@@ -130,22 +120,27 @@ async function describe(leaving: AbortSignal): Promise<HTMLElement> {
               el(
                 'tbody',
                 {},
-                limits.map(([name, words, value]) =>
-                  el('tr', { title: name }, el('th', { scope: 'row' }, words), el('td', {}, value)),
+                shownLimits.map(([name, words]) =>
+                  el(
+                    'tr',
+                    {},
+                    el('th', { scope: 'row' }, words),
+                    el('td', {}, formatBytes(found.adapter.limits[name])),
+                  ),
                 ),
               ),
             ),
             el(
               'p',
               { className: 'quiet' },
-              `Room for checkpoints on the disk: ${room}. Tensors beyond the largest part are worked on in slabs, with the same result.`,
+              `Room on the disk for what is kept: ${room}. What is larger than such a part is computed piece by piece, with the same result.`,
             ),
           ]
         : [
             el(
               'p',
               {},
-              'Training and segmenting need WebGPU, and this browser gives no adapter. What to do here:',
+              'Training and segmenting need WebGPU, and this browser offers none. What to do here:',
             ),
             el(
               'ol',
@@ -157,7 +152,7 @@ async function describe(leaving: AbortSignal): Promise<HTMLElement> {
       el(
         'p',
         {},
-        'They are read by this tab and go nowhere else: the page has no server, and its security policy forbids connections to any other site. A training is kept in this browser until it ends, so that a reload can go on with it.',
+        'They are read by this tab and go nowhere else: the page has no server, and its security policy forbids connections to any other site. Trainings and their networks are kept in this browser until you delete them under "Models".',
       ),
     ),
     el(

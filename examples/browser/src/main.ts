@@ -131,7 +131,7 @@ addEventListener('beforeunload', (event) => {
 
 show(wanted() in views ? wanted() : 'Data');
 void device().then((found) => {
-  const kind = found?.software ? 'Software adapter' : 'GPU';
+  const kind = found?.software ? 'Processor' : 'GPU';
   document.querySelector('#device')!.textContent = found ? `${kind}: ${found.name}` : 'No WebGPU';
   if (!found)
     notice(

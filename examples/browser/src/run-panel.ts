@@ -89,8 +89,8 @@ export function runPanel(run: Run, onModel: () => unknown, onNew: () => void): V
       running: Number.isFinite(progress.loss)
         ? `Training: ${where}, loss ${digits(progress.loss)}, ${duration(progress.etaMs)} to go, ${formatBytes(progress.gpuBytes)} on the GPU`
         : progress.tuning
-          ? `Measuring which kernels are fastest on this GPU, once: ${progress.tuning.done} of ${progress.tuning.passes} convolution shapes, a minute at most`
-          : 'Starting: compiling shaders and allocating memory',
+          ? `Measuring how to compute fastest on this GPU, once: ${progress.tuning.done} of ${progress.tuning.passes} parts of the network, a minute at most`
+          : 'Starting: making the GPU ready',
       pausing: 'Finishing the step and saving',
       paused: `Paused at ${where}.`,
       done: `Done after ${counted(history.length, 'epoch')}.${best ? ` Kept: epoch ${best.epoch + 1}, mean Dice ${digits(best.dice)}.` : ''}`,

@@ -5,7 +5,7 @@ import { describeAugmentation, type AugmentationChoice } from './augmentation.ts
 import { beginningFields } from './beginning-fields.ts';
 import { givenNetwork } from './beginning.ts';
 import type { DeviceFacts } from './device.ts';
-import { button, el, field, fill, number, select } from './dom.ts';
+import { button, counted, el, field, fill, number, select } from './dom.ts';
 import { largestShape, plan, settingsOf } from './planning.ts';
 import { choose, state, type Choices } from './state.ts';
 import { begin, refusal } from './run-at-hand.ts';
@@ -34,10 +34,13 @@ const savings: [string, string][] = [
 const savingOf = ({ precision = 'f32', checkpointing = false }: Partial<Alternative>): string =>
   `${precision},${checkpointing}`;
 
+const volumes = (batch: number, size: readonly number[]): string =>
+  `${counted(batch, 'volume')} of ${size.join(' × ')} voxels`;
+
 function describe(fitting: Alternative): string {
   const { config, size, batch, bytes } = fitting;
   const saving = savings.find(([key]) => key === savingOf(fitting) && key !== 'f32,false')?.[1];
-  const parts = [`${batch} × [${size.join(', ')}] voxels`, `features ${config.features.join(', ')}`, saving];
+  const parts = [volumes(batch, size), `features ${config.features.join(', ')}`, saving];
   return `${parts.filter(Boolean).join('; ')}: ${formatBytes(bytes)}`;
 }
 
@@ -47,7 +50,7 @@ export function settingsForm(gpu: DeviceFacts | undefined): HTMLElement {
     return el(
       'p',
       { className: 'error' },
-      'This browser offers no WebGPU adapter, so nothing can be trained here. "Explain" tells what to do.',
+      'This browser offers no WebGPU, so nothing can be trained here. "Explain" tells what to do.',
     );
   const planned = el('section', {
     className: 'panel',
@@ -67,22 +70,26 @@ export function settingsForm(gpu: DeviceFacts | undefined): HTMLElement {
     go.disabled = problem !== undefined;
     fill(
       planned,
-      el('h2', {}, 'Planned before anything is allocated'),
+      el('h2', {}, 'What it will take'),
       el(
         'p',
         {},
         el('strong', {}, formatBytes(bytes)),
-        ` of GPU memory for a batch of ${settings.batchSize} × [${size.join(', ')}] voxels (x, y, z).`,
+        ` of GPU memory for a batch of ${volumes(settings.batchSize, size)}.`,
       ),
       Number.isFinite(flops) &&
         el(
           'p',
           { className: 'quiet' },
-          `${steps} steps in all, ${(flops / 1e9).toFixed(2)} GFLOP each, on ${gpu!.name}.`,
+          `${steps} steps in all, ${(flops / 1e9).toFixed(2)} billion operations each, on ${gpu!.name}.`,
         ),
       el('p', { className: 'quiet' }, describeAugmentation(settings.augmentation)),
       gpu!.software &&
-        el('p', { className: 'quiet' }, 'This adapter computes on the processor, so the defaults are small.'),
+        el(
+          'p',
+          { className: 'quiet' },
+          'The processor computes here, in place of a GPU: the defaults are small.',
+        ),
       problem !== undefined && el('p', { className: 'error' }, `It does not fit: it ${problem}.`),
       alternatives.length > 0 &&
         el(

@@ -25,7 +25,7 @@ export function take(run: Run, event: TrainingEvent): void {
     case 'tuned':
       progress.tuning = undefined;
       run.log(
-        `${Object.keys(event.choices).length} of ${event.passes} convolution shapes run with a faster kernel`,
+        `${Object.keys(event.choices).length} of ${event.passes} parts of the network are computed in a faster way`,
       );
       break;
     case 'warning':

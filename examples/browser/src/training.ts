@@ -40,7 +40,7 @@ async function newNetwork(run: Run): Promise<UNet3D> {
   try {
     const anew = await network.takeWeights(start, { heads: from?.heads ?? 'auto' });
     run.log(
-      `It goes on from the weights of ${from?.name ?? 'another network'}${anew.length > 0 ? ', with new heads' : ''}`,
+      `It goes on from the weights of ${from?.name ?? 'another network'}${anew.length > 0 ? ', with a new last layer' : ''}`,
     );
   } catch (error) {
     network.dispose();

@@ -46,7 +46,7 @@ export class WorkerCalls {
     const failed = (event: Event): void => {
       const why = event instanceof ErrorEvent && event.message ? event.message : 'its script cannot be read';
       this.onFailure();
-      this.close(named(workerFailed, `a worker of this page has failed: ${why}`));
+      this.close(named(workerFailed, `a part of this page has failed in the background: ${why}`));
     };
     worker.addEventListener('error', failed);
     worker.addEventListener('messageerror', failed);
