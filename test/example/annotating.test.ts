@@ -289,7 +289,7 @@ const planes = [
 
 test('in any orientation, what is drawn lies in the voxels that were pointed at', async ({ skip }) => {
   if (!browser) return skip('no Chromium for this machine');
-  const page = await visitPage(browser, site.address, complaints, { width: 640, height: 480 }); // soon drawn
+  const page = await visitPage(browser, site.address, complaints, { width: 1000, height: 480 }); // soon drawn
   const size = [11, 14, 9];
   const files: Record<string, Uint8Array> = {};
   for (const [index, orientation] of orientations.entries()) {

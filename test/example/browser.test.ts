@@ -582,6 +582,7 @@ test(
   async ({ skip }) => {
     if (!browser) return skip('no Chromium for this machine');
     const page = await visit(browser);
+    page.on('dialog', (dialog) => void dialog.accept());
     await countIn(page);
     await page.reload();
     await openTidy(page);

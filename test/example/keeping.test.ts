@@ -320,6 +320,12 @@ test('a training begins with a network of MONAI, built as there, on cases prepar
   if (!browser || !files) return skip('no Chromium for this machine, or no fixtures beside the checkout');
   const { network } = await openMonai(files);
   const page = await withCases();
+  await view(page, 'Use');
+  await page.getByLabel('Open a model file').setInputFiles(picked('monai.zip', await zipped(files)));
+  await page.getByText('(UNet of MONAI, to begin a training with)').waitFor();
+  const scan = join(folder, 'imagesTr', 'case_1_0000.nii.gz');
+  await page.getByLabel('Choose volumes', { exact: true }).setInputFiles(scan);
+  await page.getByText('case_1_0000.nii.gz: nothing tells how images are prepared').waitFor();
   const { description } = await tuned(page, 'monai.zip', await zipped(files), false);
   await page.close();
   expect(description.config).toEqual({ ...network.config, classes: 6 });

@@ -26,7 +26,7 @@ async function choose(page: Page, label: string, { name, file }: Round): Promise
   );
 }
 
-/** Of a page that has data; it is left at "Data", with the training open that was the last. */
+/** Of a page that has data and says yes to its questions; it is left at "Data", with the training open that was the last. */
 export async function trainSegmentLook(page: Page, round: Round): Promise<void> {
   await tab(page, 'Train');
   const again = page.getByRole('button', { name: 'New training' });
@@ -42,7 +42,6 @@ export async function trainSegmentLook(page: Page, round: Round): Promise<void> 
   await choose(page, 'Choose volumes', round);
   await page.getByRole('button', { name: `Download the labels of ${round.name}` }).waitFor();
   await drawn(page);
-  page.once('dialog', (dialog) => void dialog.accept()); // of labels that were not downloaded
   await press(page, 'Forget these results');
   await tab(page, 'See');
   await drawn(page);

@@ -120,11 +120,22 @@ async function openAsMonai(files: ModelSource): Promise<ForeignFacts> {
     throw new Error(
       'This bundle’s labels may overlap, and this page shows one label per voxel: segment with unet3d-gpu predict instead.',
     );
-  const predictor = await MonaiPredictor.of(model);
-  predict = (sources, options) => predictor.predict(sources, options);
+  // Weights beside the definition of their network do not tell how images are prepared: they can be trained on.
+  const predictor = model.pipeline && (await MonaiPredictor.of(model));
+  predict = async (sources, options) => {
+    if (predictor) return predictor.predict(sources, options);
+    throw new Error(
+      'nothing tells how images are prepared for this network: open the bundle of MONAI that it belongs to, or begin a training with it',
+    );
+  };
   save = () => convertMonai(model);
   const { config, kind } = model.network;
-  return { config, description: { labels: model.labels }, kind: `${kind} of MONAI`, start: { config } };
+  return {
+    config,
+    description: { labels: model.labels },
+    kind: `${kind} of MONAI${predictor ? '' : ', to begin a training with'}`,
+    start: { config },
+  };
 }
 
 async function openTotalSegmentator(files: ModelSource, folders: readonly string[]): Promise<ForeignFacts> {
