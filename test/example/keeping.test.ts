@@ -326,7 +326,7 @@ test('a training begins with a network of MONAI, built as there, on cases prepar
   const scan = join(folder, 'imagesTr', 'case_1_0000.nii.gz');
   await page.getByLabel('Choose volumes', { exact: true }).setInputFiles(scan);
   await page.getByText('case_1_0000.nii.gz: nothing tells how images are prepared').waitFor();
-  const { description } = await tuned(page, 'monai.zip', await zipped(files), false);
+  const { description } = await tuned(page, 'again.zip', await zipped(files), false);
   await page.close();
   expect(description.config).toEqual({ ...network.config, classes: 6 });
   expect(description.preprocessing).toMatchObject({ orientation: 'RAS', normalization: ['z-score'] });
