@@ -148,12 +148,12 @@ async function useCache(source: Random): Promise<number> {
     const store = folderCache(folder);
     const warnings: string[] = [];
     const warn = (message: string): void => void warnings.push(message);
-    const found = await readCache(store, gpu, warn);
-    for (const [key, kernel] of Object.entries(found ?? {}))
+    const { choices } = await readCache(store, gpu, warn);
+    for (const [key, kernel] of Object.entries(choices))
       if (typeof kernel !== 'string') throw new TypeError(`the kernel of ${key} is no text`);
     await writeCache(store, gpu, { choices: { new: 'x' } }, warn);
     const kept = await readCache(store, gpu, warn);
-    if (kept?.['new'] === undefined && warnings.length === 0) throw new Error('a choice was lost');
+    if (kept.choices['new'] === undefined && warnings.length === 0) throw new Error('a choice was lost');
     return 4 * text.length;
   });
 }

@@ -110,6 +110,16 @@ export const withKernel = (kernels: KernelChoices, pass: ConvPass, kernel: strin
 export const roundsToHalf = ({ conv3, conv3Weights, tuned = {} }: KernelChoices): boolean =>
   [conv3, conv3Weights, ...Object.values(tuned)].some(isMatrixKernel);
 
+/** What is to be said where matrix units were asked for and none of the kernels uses them. */
+export const idleMatrixUnits = (
+  { matrixWish }: { readonly matrixWish: boolean | undefined },
+  kernels: KernelChoices,
+  why: string,
+): string | undefined =>
+  matrixWish && !roundsToHalf(kernels)
+    ? `matrix units were asked for, but no convolution runs on them: ${why}`
+    : undefined;
+
 /** The names of all kernels for a pass of this kind: those on an adapter's matrix units first. */
 export function kernelsOf(
   { kind, walk, precision }: Pick<ConvPass, 'kind' | 'walk' | 'precision'>,

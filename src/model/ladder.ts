@@ -2,23 +2,23 @@
  * Kernels that a device was seen to compute rightly. Drivers give wrong numbers without an error, for float16 and for
  * tiles in workgroup memory more than for anything else. So before a kernel is first used on an adapter and driver, it
  * computes a small convolution of odd sizes, which is compared with the plain kernel's in float32; where it differs, the
- * next one down serves: what was tuned → the adapter's table → the plain kernels, which need neither float16, workgroup
- * memory nor subgroups, in 64 threads; sums by workgroups → by single threads; volumes of float16 natively → packed in
- * pairs. Results are kept with the choices.
+ * next one down serves: what was tuned, be it on matrix units or in tiles → the next fastest that was measured → the
+ * adapter's table → the plain kernels, which need neither float16, workgroup memory nor subgroups, in 64 threads; sums by
+ * workgroups → by single threads; volumes of float16 natively → packed in pairs. Results are kept with the choices.
  */
 import { OutOfMemory } from '../errors.ts';
 import type { ForwardKernel, KernelChoices, WeightKernel } from '../gpu/choices.ts';
 import type { Gpu } from '../gpu/device.ts';
 import type { PassKind } from '../gpu/matrix-units.ts';
-import { kindName, kindOf, plainKernel, type ConvPass } from '../gpu/passes.ts';
+import { kindName, kindOf, mayServe, plainKernel, type ConvPass } from '../gpu/passes.ts';
 import type { Precision } from '../gpu/precision.ts';
 import { benchPass, type PassBench } from './pass-bench.ts';
 import { reductionsOf } from './reduction-bench.ts';
 import { distance, toleranceOf } from './tune.ts';
-import { readProofs, writeCache, type TuningStore } from './tuning-cache.ts';
+import { readCache, writeCache, type TuningStore } from './tuning-cache.ts';
 
 export interface ProofOptions {
-  /** Where proofs are kept. */
+  /** Where proofs are kept, and which kernels were measured to be the next fastest. */
   readonly store?: TuningStore | undefined;
   /** Told each kernel that is dropped. */
   readonly warn: (message: string) => void;
@@ -59,7 +59,8 @@ export async function proved(
   precision: Precision,
   { store, warn, bench = benchPass, reductions = reductionsOf }: ProofOptions,
 ): Promise<KernelChoices> {
-  const known = new Map(Object.entries(await readProofs(store, gpu, warn)));
+  const { proofs, next } = await readCache(store, gpu, warn);
+  const known = new Map(Object.entries(proofs));
   const fresh: Record<string, boolean> = {};
   const dropped = new Set<string>();
   const references = new Map<string, Promise<Float32Array>>();
@@ -79,7 +80,7 @@ export async function proved(
     known.set(name, right);
     if (!right && !dropped.has(name))
       warn(
-        `this adapter and driver compute the kernel '${name}' wrongly; a plainer one takes its place, and results may ` +
+        `this adapter and driver compute the kernel '${name}' wrongly; another takes its place, and results may ` +
           'differ in the last digits from those of other runs',
       );
     if (!right) dropped.add(name);
@@ -95,6 +96,13 @@ export async function proved(
       partsOf(pass, await outputOf(gpu, pass, kernel, bench));
     const expected = async (): Promise<Float32Array[]> => partsOf(pass, await reference(of));
     return isRight(name, () => agree(gpu, output, expected, toleranceOf(kernel, precision)));
+  }
+
+  /** What was tuned for the pass of a key, or the next fastest kernel, whichever is right; else the table's is to serve. */
+  async function firstRight(key: string, tuned: string): Promise<string | undefined> {
+    const others = (next[key] ?? []).filter((name) => mayServe(key, name, gpu.abilities));
+    for (const name of [tuned, ...others]) if (await holds(kindOf(key), name)) return name;
+    return undefined;
   }
 
   async function sumsHold(reduction: KernelChoices['reduction']): Promise<boolean> {
@@ -120,8 +128,10 @@ export async function proved(
       (await sumsHold('serial'));
     if (native && !(await plainHolds())) gpu.packHalves();
     const tuned: Record<string, string> = {};
-    for (const [key, kernel] of Object.entries(choices.tuned ?? {}))
-      if (!key.endsWith(` ${precision}`) || (await holds(kindOf(key), kernel))) tuned[key] = kernel;
+    for (const [key, kernel] of Object.entries(choices.tuned ?? {})) {
+      const right = key.endsWith(` ${precision}`) ? await firstRight(key, kernel) : kernel;
+      if (right !== undefined) tuned[key] = right;
+    }
     const conv3: ForwardKernel = (await holds(forward, choices.conv3)) ? choices.conv3 : plain.forward;
     const conv3Weights: WeightKernel = (await holds(weights, choices.conv3Weights))
       ? choices.conv3Weights

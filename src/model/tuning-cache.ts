@@ -7,7 +7,7 @@ import { tunedSchema } from '../gpu/choices.ts';
 import type { Gpu } from '../gpu/device.ts';
 import { readJson } from '../json.ts';
 import { assertOptions } from '../options.ts';
-import { flag, object, type Schema } from '../schema.ts';
+import { flag, object, text, type Schema } from '../schema.ts';
 import { privateStore } from '../files/private.browser.ts';
 import type { FileStore } from '../files/store.ts';
 import { version } from '../version.ts';
@@ -22,15 +22,32 @@ interface CacheFile {
   readonly 'unet3d-gpu kernels': 1;
   /** By device and versions: kernels by the key of their pass. */
   readonly devices: Readonly<Record<string, Readonly<Record<string, string>>>>;
+  /** The same: kernels that gained less, the fastest first; they serve where the one above is wrong. */
+  readonly next?: Readonly<Record<string, Ranking>> | undefined;
   /** The same: whether kernels were right where they were first tried, see ladder.ts. */
   readonly proofs?: Readonly<Record<string, Proofs>> | undefined;
 }
 
+type Ranking = Readonly<Record<string, readonly string[]>>;
 type Proofs = Readonly<Record<string, boolean>>;
+
+/** What is known of a device. */
+interface Known {
+  readonly choices: Readonly<Record<string, string>>;
+  readonly next: Ranking;
+  readonly proofs: Proofs;
+}
 
 export const cacheSchema = object({
   'unet3d-gpu kernels': v.literal(1),
   devices: v.record(v.string(), tunedSchema, 'an object of kernels by device'),
+  next: v.optional(
+    v.record(
+      v.string(),
+      v.record(v.string(), v.array(text, 'a list of kernels'), 'lists of kernels by pass'),
+      'an object of kernels by device',
+    ),
+  ),
   proofs: v.optional(
     v.record(
       v.string(),
@@ -71,7 +88,7 @@ const deviceKey = ({ identity }: Gpu): string => `${identity} | unet3d-gpu ${ver
 function parsed(
   bytes: Uint8Array | undefined,
   warn: (message: string) => void,
-): Pick<CacheFile, 'devices' | 'proofs'> {
+): Pick<CacheFile, 'devices' | 'next' | 'proofs'> {
   if (!bytes) return { devices: {} };
   try {
     return readJson(new TextDecoder().decode(bytes), cacheSchema, (problem) => new Error(problem));
@@ -84,34 +101,23 @@ function parsed(
 const leftAside = (error: unknown): string =>
   `the cache of kernel choices (${cacheName}) is left aside and written anew: ${(error as Error).message}`;
 
-/** The choices for a device; undefined where there are none. */
+/** What the cache holds of a device. */
 export async function readCache(
   store: TuningStore | undefined,
   gpu: Gpu,
   warn: (message: string) => void,
-): Promise<Readonly<Record<string, string>> | undefined> {
-  return (await load(store, warn)).devices[deviceKey(gpu)];
-}
-
-/** Which kernels were right on a device, as far as they were tried. */
-export async function readProofs(
-  store: TuningStore | undefined,
-  gpu: Gpu,
-  warn: (message: string) => void,
-): Promise<Proofs> {
-  return (await load(store, warn)).proofs?.[deviceKey(gpu)] ?? {};
-}
-
-async function load(store: TuningStore | undefined, warn: (message: string) => void) {
+): Promise<Known> {
   const bytes = await store?.load(cacheName).catch((error: unknown) => void warn(leftAside(error)));
-  return parsed(bytes, warn);
+  const { devices, next, proofs } = parsed(bytes, warn);
+  const key = deviceKey(gpu);
+  return { choices: devices[key] ?? {}, next: next?.[key] ?? {}, proofs: proofs?.[key] ?? {} };
 }
 
 /** Adds to what is known of a device. That it cannot be kept is no error: it is measured again. */
 export async function writeCache(
   store: TuningStore | undefined,
   gpu: Gpu,
-  { choices, proofs }: { readonly choices?: Readonly<Record<string, string>>; readonly proofs?: Proofs },
+  { choices, next, proofs }: Partial<Known>,
   warn: (message: string) => void,
 ): Promise<void> {
   if (!store) return;
@@ -125,6 +131,7 @@ export async function writeCache(
       devices: choices
         ? { ...before.devices, [key]: { ...choices, ...before.devices[key] } }
         : before.devices,
+      ...(next && { next: { ...before.next, [key]: { ...next, ...before.next?.[key] } } }),
       ...(proofs && { proofs: { ...before.proofs, [key]: { ...before.proofs?.[key], ...proofs } } }),
     };
     return new TextEncoder().encode(JSON.stringify(file, null, 1));

@@ -1,7 +1,9 @@
 /** Which kernels a training runs with: those of its checkpoint, tuned ones, or the adapter's table. */
 import { assertSame, valueOfFirst, type Ranks } from '../distributed/ranks.ts';
-import { unavailable } from '../gpu/passes.ts';
-import type { KernelChoices } from '../gpu/choices.ts';
+import { UNet3DError } from '../errors.ts';
+import { choicesSchema, type KernelChoices } from '../gpu/choices.ts';
+import { idleMatrixUnits, unavailable } from '../gpu/passes.ts';
+import { readJson } from '../json.ts';
 import type { ModelState } from '../model/state.ts';
 import { proved } from '../model/ladder.ts';
 import { tune } from '../model/tune.ts';
@@ -29,13 +31,16 @@ export async function chooseKernels(
   emit: (event: TrainingEvent) => void,
 ): Promise<KernelChoices> {
   const { gpu, precision } = state;
-  const { ranks } = options;
+  const { ranks, found, tune: wanted = gpu.adapterClass === 'hardware' } = options;
   const warn = (message: string): void => emit({ type: 'warning', message });
   const store = await tuningStore();
   const prove = (choices: KernelChoices) => proved(gpu, choices, precision, { store, warn });
   // Before anything is measured: native float16 that is wrong is packed from here on.
   const table = await prove(gpu.limits.kernels);
-  const choices = await valueOfFirst(ranks, () => chosen(state, session, { ...options, table }, emit));
+  const ofFirst = await valueOfFirst(ranks, async () =>
+    JSON.stringify(await prove(await chosen(state, session, { ...options, tune: wanted, table }, emit))),
+  );
+  const choices = readJson(ofFirst, choicesSchema, (problem) => new UNet3DError(`kernels: ${problem}`));
   const kernels = await prove(unavailable(choices, gpu.abilities).length > 0 ? table : choices);
   await assertSame(
     ranks,
@@ -43,6 +48,13 @@ export async function chooseKernels(
     (rank) =>
       `the adapter of rank ${rank} does not run the kernels of rank 0's: give all ranks adapters of one kind, or --no-tune`,
   );
+  const why = found
+    ? 'a training that goes on keeps the kernels that it began with'
+    : wanted
+      ? 'none of them was measured to be faster'
+      : 'it takes measuring to choose them, which is off (by default on software adapters): add --tune (tune: true)';
+  const idle = idleMatrixUnits(gpu, kernels, why);
+  if (idle !== undefined) warn(idle);
   return kernels;
 }
 
@@ -68,7 +80,7 @@ async function chosen(
     );
     return table;
   }
-  if (!(wanted ?? gpu.adapterClass === 'hardware')) return table;
+  if (!wanted) return table;
   const started = performance.now();
   const { passes } = planSession(state, session).plan;
   const onPass = (done: number, count: number): void => emit({ type: 'tuning', done, passes: count });

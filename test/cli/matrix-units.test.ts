@@ -1,7 +1,7 @@
 /** `--matrix-units` and `--no-matrix-units`: which adapters are asked for, what is kept, and what is said without them. */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
+import { afterEach, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { announceAdapter } from '../../src/cli/gpu.ts';
 import { processIo } from '../../src/cli/io.ts';
 import { Gpu, setAdapterProvider } from '../../src/gpu/device.ts';
@@ -83,10 +83,18 @@ describe('train and predict', () => {
     expect(err).not.toContain('error');
     expect(exitCode).toBe(0);
     expect(await kept(out)).toBe(value);
+    // A software adapter, on which nothing is measured unless asked for.
+    const idle = 'matrix units were asked for, but no convolution runs on them: it takes measuring';
+    expect(err.split(idle)).toHaveLength(value ? 2 : 1);
+    expect(err.includes('add --tune')).toBe(value);
     const image = join(data, 'images', 'Case_00_Week0.nii.gz');
     const labels = join(out, 'labels.nii.gz');
+    const warned = vi.spyOn(console, 'warn').mockReturnValue();
+    onTestFinished(() => warned.mockRestore());
     const predicted = await cli(['predict', out, image, '--out', labels, flag]);
     expect(predicted.err).not.toContain('error');
     expect(predicted.exitCode).toBe(0);
+    const told = warned.mock.calls.map(String).filter((text) => text.includes('predictions measure nothing'));
+    expect(told).toHaveLength(value ? 1 : 0);
   });
 });

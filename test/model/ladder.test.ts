@@ -2,11 +2,12 @@
 import { expect, onTestFinished, test } from 'vitest';
 import { kernelChoices, type KernelChoices } from '../../src/gpu/choices.ts';
 import { Gpu } from '../../src/gpu/device.ts';
-import { kindName, kindOf, type ConvPass } from '../../src/gpu/passes.ts';
+import { kindName, kindOf, passKey, type ConvPass, type CountedPass } from '../../src/gpu/passes.ts';
 import { defaultLimits } from '../../src/gpu/plan.ts';
 import { proved } from '../../src/model/ladder.ts';
 import { benchPass, type PassBench } from '../../src/model/pass-bench.ts';
 import { reductionsOf } from '../../src/model/reduction-bench.ts';
+import { tune } from '../../src/model/tune.ts';
 import { setTuningStore } from '../../src/model/tuning-cache.ts';
 import type { TrainingEvent } from '../../src/train/events.ts';
 import { UNet3D } from '../../src/unet3d.ts';
@@ -15,10 +16,19 @@ import { kernelsOnMatrices } from '../support/matrices.ts';
 import { box, memory } from '../support/training.ts';
 
 /** A device of which the ladder needs no more than this. */
-function deviceWithHalves(): Gpu {
+function deviceWithHalves(table: KernelChoices = kernelChoices.hardware): Gpu {
   let native = true;
   const gpu = {
     device: {},
+    limits: { ...defaultLimits, kernels: table },
+    abilities: {
+      limits: {
+        maxComputeWorkgroupStorageSize: 65536,
+        maxComputeInvocationsPerWorkgroup: 1024,
+        maxComputeWorkgroupSizeX: 1024,
+      },
+      matrixUnits: { shapes: [{ m: 16, n: 16, k: 16 }], subgroup: 32, precisions: ['f16', 'f32'] },
+    },
     identity: 'made up',
     storageFormat: (precision: string) => (precision === 'f32' ? 'f32' : native ? 'f16' : 'packed16'),
     packHalves: () => void (native = false),
@@ -113,6 +123,56 @@ test.each([
   expect(await proved(other, all(precision), precision, again)).toEqual(expected);
   expect(opened).toHaveLength(count);
 });
+
+test.each(['f32', 'f16'] as const)(
+  'in %s the next fastest that is right serves, then the table, then the plain kernel',
+  async (precision) => {
+    const table: KernelChoices = { ...kernelChoices.hardware, conv3: 'tiled 8x8x8, 8', reduction: 'serial' };
+    const byTime = ['matrix 16x16x16, 32', 'matrix 16x16x16, 16', 'tiled 16x8x4, 8', 'tiled 32x8x4, 8'];
+    const made = { kind: 'forward', channelsOut: 4, grid: [8, 8, 8], precision } as const;
+    const pass: ConvPass = { ...made, inputs: [{ channels: 4, norm: false }] };
+    const key = passKey(pass);
+    const counted: CountedPass = { ...pass, key, flops: 1 };
+    const times = ['tiled 8x8x8, 8', ...byTime.toReversed(), 'tiled 32x8x8, 8'];
+    const measuring = (gpu: Gpu) => (): PassBench => {
+      const { bench } = benchWith(gpu, []);
+      const real = bench(gpu, pass);
+      const open = async (kernel: string) => {
+        const time = () => Promise.resolve(kernel === times.at(-1) ? 99 : 100 - times.indexOf(kernel) * 10);
+        return { ...(await real.open(kernel)), time };
+      };
+      return { ...real, open };
+    };
+    for (let wrong = 0; wrong <= byTime.length + 1; wrong++) {
+      const gpu = deviceWithHalves(table);
+      const store = memory();
+      const candidates = () => times;
+      const { tuned } = await tune(gpu, [counted], { store, candidates, bench: measuring(gpu) });
+      expect(tuned).toEqual({ [key]: byTime[0] });
+      const dropped = [...byTime, table.conv3].slice(0, wrong).map((name) => `${name} ${precision}`);
+      const { bench, opened } = benchWith(gpu, dropped);
+      const warnings: string[] = [];
+      const warn = (message: string): void => void warnings.push(message);
+      const given = { store, warn, bench, ...sumsWith(gpu) };
+      const found = await proved(gpu, { ...table, tuned }, precision, given);
+      expect(found.tuned).toEqual(wrong < byTime.length ? { [key]: byTime[wrong] } : {});
+      expect(found.conv3).toBe(wrong > byTime.length ? 'voxels' : table.conv3);
+      expect(warnings).toEqual(
+        dropped.map((name) => expect.stringContaining(`the kernel 'forward ${name}`) as string),
+      );
+      // One that gained less than the one that serves, or nothing, is not tried.
+      const tried = opened.filter((name) => byTime.some((tile) => name.startsWith(`${tile} `)));
+      expect(tried).toHaveLength(Math.min(wrong + 1, byTime.length));
+      expect(opened.some((name) => name.startsWith('tiled 32x8x8'))).toBe(false);
+      // Units that this device is not to use are not among the next.
+      const without = { ...deviceWithHalves(table), abilities: { limits: gpu.abilities.limits } } as Gpu;
+      const last = await proved(without, { ...table, tuned: { [key]: byTime[0]! } }, precision, given);
+      const allowed = byTime.filter((name, i) => i === 0 || !name.startsWith('matrix'));
+      const serves = allowed.find((name) => !dropped.includes(`${name} ${precision}`));
+      expect(last.tuned).toEqual(serves === undefined ? {} : { [key]: serves });
+    }
+  },
+);
 
 test('float16 that is wrong natively is packed, and so are the tiles tried then', async () => {
   const gpu = deviceWithHalves();

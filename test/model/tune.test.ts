@@ -144,8 +144,15 @@ describe('tune', () => {
       (await tune(gpu, [pass()], { ...timed({ [standard]: 100, ...ms }).options })).measured[0]!;
     expect(await choose({ 'tiled 8x8x8, 8': 96 })).toMatchObject({ kernel: standard, ms: 100 });
     expect(await choose({ 'tiled 8x8x8, 8': 95 })).toMatchObject({ kernel: 'tiled 8x8x8, 8', ms: 95 });
-    expect(await choose({ 'tiled 8x8x8, 8': 90, 'tiled 16x8x4, 8': 50 })).toMatchObject({
+    const several = {
+      'tiled 8x8x8, 8': 90,
+      'tiled 16x8x4, 8': 50,
+      'tiled 16x8x8, 8': 96,
+      'tiled 32x8x4, 8': 70,
+    };
+    expect(await choose(several)).toMatchObject({
       kernel: 'tiled 16x8x4, 8',
+      next: ['tiled 32x8x4, 8', 'tiled 8x8x8, 8'],
       standardMs: 100,
     });
   });
@@ -239,7 +246,7 @@ describe('the cache', () => {
   test('is asked before anything is measured', async () => {
     const gpu = await testDevice();
     const store = memory();
-    const ms = { [standardOf(gpu)]: 100, 'tiled 8x8x8, 8': 50 };
+    const ms = { [standardOf(gpu)]: 100, 'tiled 16x8x4, 8': 60, 'tiled 8x8x8, 8': 50 };
     const first = await tune(gpu, [pass()], { store, ...timed(ms).options });
     const second = timed({});
     const started: number[] = [];
@@ -250,9 +257,11 @@ describe('the cache', () => {
     expect(second.opened).toEqual([]);
     expect(started).toEqual([]);
     const text = new TextDecoder().decode(store.files.get(cacheName));
+    const device = Object.keys((JSON.parse(text) as { devices: object }).devices)[0]!;
     expect(JSON.parse(text)).toEqual({
       'unet3d-gpu kernels': 1,
-      devices: { [Object.keys((JSON.parse(text) as { devices: object }).devices)[0]!]: first.tuned },
+      devices: { [device]: first.tuned },
+      next: { [device]: { [pass().key]: ['tiled 16x8x4, 8'] } },
     });
   });
 
@@ -260,6 +269,7 @@ describe('the cache', () => {
     ['half a file', '{"unet3d-gpu kernels": 1, "devi'],
     ['another layout', '{"unet3d-gpu kernels": 2, "devices": {}}'],
     ['no table', '{"unet3d-gpu kernels": 1, "devices": {"a": {"forward": 3}}}'],
+    ['no lists', '{"unet3d-gpu kernels": 1, "devices": {}, "next": {"a": {"forward": "voxels"}}}'],
     ['a list', '[]'],
     ['nothing', 'null'],
   ])('%s is left aside with a warning and written anew', async (_, text) => {
