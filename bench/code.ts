@@ -35,6 +35,7 @@ import {
 } from '../src/gpu/tiles.ts';
 import { kindName } from '../src/gpu/passes.ts';
 import { ones, usualWalk, type Walk } from '../src/gpu/walk.ts';
+import { isUpconv } from '../src/model/pass-bench.ts';
 
 const { values: options } = parseArgs({
   options: {
@@ -84,6 +85,8 @@ function* kernels(limits: GPUSupportedLimits, units: MatrixUnits | undefined): G
     for (const { name, kernel } of names('forward')) {
       const constants = { ...forward, RAGGED: false, ...matrixForwardConstants(kernel, walk) };
       yield [name, 'conv_matrix/forward', constants, 'f16'];
+      if (!isUpconv(walk))
+        yield [`${name}, statistics`, 'conv_matrix/forward', { ...constants, ...statistics }, 'f16'];
     }
     if (walk.dilation !== ones) continue; // source and gradient change places, and the stride is as above
     for (const { name, kernel } of names('weights')) {

@@ -2,12 +2,14 @@
 // concatenation, on matrix units; with dilation a transposed one. An input may be the raw output of an earlier
 // convolution: norm and activation are then applied as it is staged, and the zero halo is that of the activated volume.
 // Operands are rounded to float16, sums are float32. With weights packed flipped and transposed this is also the gradient
-// with respect to the input. Assigns target, or with ADD accumulates into it.
+// with respect to the input. Assigns target, or with ADD accumulates into it; with STATISTICS leaves those of what it
+// stores, of each subgroup's runs, which lie in one plane.
 // A workgroup brings a block of K channels into workgroup memory and multiplies from there, chunk after chunk of
 // channels: a run of M voxels by K channels, for each tap from another voxel on, times K channels by N outputs. Each
 // subgroup has its own runs, and OUTS times N outputs of them. A block lies within one sample. Of dilated pairs a
 // workgroup has both outputs along x, and one along y and z.
 // include "common/volume.wgsl"
+// include "common/parts.wgsl"
 // include "common/matrix_units.wgsl"
 
 const RUN = M;
@@ -17,6 +19,7 @@ const INPUTS: u32 = 1u;
 const NORM_A: bool = false;
 const NORM_B: bool = false;
 const ADD: bool = false;
+const STATISTICS: bool = false;
 const RAGGED: bool = true;   // whether rows end inside a quad
 const OUTS: u32 = 1u;        // tiles of N output channels of a workgroup
 const SUBGROUPS: u32 = 4u;   // of a workgroup: a divisor of the block's runs
@@ -31,6 +34,7 @@ struct Params {
   startA: u32, startB: u32, startTarget: u32, // quads before each binding
   slopeA: f32, slopeB: f32,
   biased: u32, // 0: without bias
+  tiles: u32, startParts: u32, // of the statistics
 }
 
 @group(0) @binding(0) var<storage, read> sourceA: array<Quad>;
@@ -40,18 +44,52 @@ struct Params {
 @group(0) @binding(4) var<storage, read> operand: array<f16>; // [out tile][chunk][tap][out][in]
 @group(0) @binding(5) var<storage, read> bias: array<f32>;
 @group(0) @binding(6) var<storage, read_write> target_: array<Quad>;
-@group(0) @binding(7) var<uniform> params: Params;
+@group(0) @binding(7) var<storage, read_write> parts: array<f32>;
+@group(0) @binding(8) var<uniform> params: Params;
 
 const threads = SUBGROUPS * SUBGROUP;
 const own = RUNS * LINES * PLANES / SUBGROUPS; // runs of a subgroup
 
 const dilations = DILATION_Y * DILATION_Z;
 const runQuads = M * DILATION_X / 4u; // of a run, in the target
+const sharers = SUBGROUPS / PLANES;   // subgroups whose runs lie in the same plane
+const items = SUBGROUPS * N;          // output channels of subgroups, of which a thread has statistics
 
 var<workgroup> results: array<f32, SUBGROUPS * DILATION_X * M * N>; // [subgroup][of a pair][out][x]
 
-fn resultOf(subgroup: u32, out: u32, x: u32) -> f32 {
-  return results[((subgroup * DILATION_X + x % DILATION_X) * N + out) * M + x / DILATION_X];
+fn resultAt(subgroup: u32, out: u32, x: u32) -> u32 {
+  return ((subgroup * DILATION_X + x % DILATION_X) * N + out) * M + x / DILATION_X;
+}
+
+fn resultOf(subgroup: u32, out: u32, x: u32) -> f32 { return results[resultAt(subgroup, out, x)]; }
+
+struct Part { count: f32, mean: f32, spread: f32 }
+
+// Of the first voxels of a subgroup's run; each output channel begins elsewhere, as memory has banks.
+fn partOf(subgroup: u32, out: u32, voxels: u32) -> Part {
+  if (voxels == 0u) { return Part(); }
+  var sum = 0.0;
+  for (var i = 0u; i < 4u * runQuads; i++) {
+    let x = (i + out) % (4u * runQuads);
+    if (x < voxels) { sum += resultOf(subgroup, out, x); }
+  }
+  let mean = sum / f32(voxels);
+  var spread = 0.0;
+  for (var i = 0u; i < 4u * runQuads; i++) {
+    let x = (i + out) % (4u * runQuads);
+    if (x < voxels) {
+      let deviation = resultOf(subgroup, out, x) - mean;
+      spread += deviation * deviation;
+    }
+  }
+  return Part(f32(voxels), mean, spread);
+}
+
+fn joined(a: Part, b: Part) -> Part {
+  let count = a.count + b.count;
+  let share = b.count / max(count, 1.0);
+  let deviation = b.mean - a.mean;
+  return Part(count, a.mean + share * deviation, a.spread + b.spread + a.count * share * deviation * deviation);
 }
 
 fn stage(local: u32, corner: Corner, channel0: u32) {
@@ -79,8 +117,9 @@ fn stage(local: u32, corner: Corner, channel0: u32) {
   }
 }
 
-fn store(value: vec4<f32>, plane: u32, channel: u32, y: u32, q: u32) {
-  if (channel >= params.channelsOut || y >= params.heightOut || q >= params.rowQuadsOut) { return; }
+// Gives back what is stored.
+fn store(value: vec4<f32>, plane: u32, channel: u32, y: u32, q: u32) -> vec4<f32> {
+  if (channel >= params.channelsOut || y >= params.heightOut || q >= params.rowQuadsOut) { return value; }
   var result = value;
   if (params.biased > 0u) { result += bias[channel]; }
   if (RAGGED) { result = inside(result, q, params.widthOut); }
@@ -88,6 +127,7 @@ fn store(value: vec4<f32>, plane: u32, channel: u32, y: u32, q: u32) {
   let at = line * params.rowQuadsOut + q - params.startTarget;
   if (ADD) { result += toFloat(target_[at]); }
   target_[at] = toQuad(result);
+  return asStored(result);
 }
 
 @compute @workgroup_size(threads)
@@ -132,8 +172,9 @@ fn main(
     }
   }
 
-  for (var j = 0u; j < own; j++) {
-    for (var i = 0u; i < OUTS; i++) {
+  for (var i = 0u; i < OUTS; i++) {
+    var found = array<Part, (items + threads - 1u) / threads>();
+    for (var j = 0u; j < own; j++) {
       workgroupBarrier();
       for (var x = 0u; x < DILATION_X; x++) {
         layOut((subgroup * DILATION_X + x) * (M * N), sums[j][i * DILATION_X + x]);
@@ -151,7 +192,31 @@ fn main(
           resultOf(by, out, x), resultOf(by, out, x + 1u), resultOf(by, out, x + 2u), resultOf(by, out, x + 3u));
         let y = (corner.y + run / RUNS % LINES) * DILATION_Y + ofPair.y;
         let q = corner.q * DILATION_X + run % RUNS * runQuads + at % runQuads;
-        store(value, plane, (tile0 + i) * N + out, y, q);
+        let stored = store(value, plane, (tile0 + i) * N + out, y, q);
+        if (STATISTICS) {
+          for (var c = 0u; c < 4u; c++) { results[resultAt(by, out, x + c)] = stored[c]; }
+        }
+      }
+      if (STATISTICS) {
+        workgroupBarrier();
+        for (var at = local; at < items; at += threads) {
+          let run = at / N * own + j;
+          let y = (corner.y + run / RUNS % LINES) * DILATION_Y + ofPair.y;
+          let x = 4u * (corner.q * DILATION_X + run % RUNS * runQuads);
+          let voxels = select(0u, min(max(params.widthOut, x) - x, 4u * runQuads), y < params.heightOut);
+          found[at / threads] = joined(found[at / threads], partOf(at / N, at % N, voxels));
+        }
+      }
+    }
+    if (STATISTICS) {
+      for (var at = local; at < items; at += threads) {
+        let by = at / N;
+        let z = (corner.z + by / sharers) * DILATION_Z + ofPair.z;
+        let plane = corner.sample * params.depthOut + z;
+        if (z >= params.depthOut || plane < params.plane0 || plane >= params.plane1) { continue; }
+        let part = found[at / threads];
+        let tile = (group.x * DILATION_Y + ofPair.y) * sharers + by % sharers;
+        keepPart(plane, (tile0 + i) * N + at % N, tile, part.count, part.mean, part.spread);
       }
     }
   }

@@ -12,7 +12,7 @@ import type { Gpu } from '../gpu/device.ts';
 import type { PassKind } from '../gpu/matrix-units.ts';
 import { kindName, kindOf, mayServe, plainKernel, type ConvPass } from '../gpu/passes.ts';
 import type { Precision } from '../gpu/precision.ts';
-import { benchPass, type PassBench } from './pass-bench.ts';
+import { benchPass, isUpconv, type PassBench } from './pass-bench.ts';
 import { reductionsOf } from './reduction-bench.ts';
 import { distance, toleranceOf } from './tune.ts';
 import { readCache, writeCache, type TuningStore } from './tuning-cache.ts';
@@ -40,8 +40,8 @@ const smallPass = (
   statistics: KernelChoices['statistics'],
 ): ConvPass => ({
   ...of,
-  // Of other walks the plain kernel alone leaves statistics.
-  ...(of.kind === 'forward' && !of.walk && statistics === 'joined' && { measured: statistics }),
+  // Behind up-convolutions there are no norms.
+  ...(of.kind === 'forward' && statistics === 'joined' && !isUpconv(of.walk) && { measured: statistics }),
   inputs: [{ channels: 3, norm: true }, ...(of.kind === 'forward' ? [{ channels: 2, norm: false }] : [])],
   channelsOut: 5,
   grid: [37, 7, 5],

@@ -72,7 +72,7 @@ function slabOf(gpu: Gpu, pass: ConvPass): { source: Size3; target: Size3 } {
 }
 
 /** Whether it is that of a transposed convolution with a kernel as large as its strides, which has ops of its own. */
-const isUpconv = ({ kernel }: Walk): boolean => kernel.includes(2);
+export const isUpconv = ({ kernel }: Walk = usualWalk): boolean => kernel.includes(2);
 
 /** Random numbers between -1 and 1, the same in every run; long arrays repeat a pattern. */
 function noise(length: number): Float32Array<ArrayBuffer> {
@@ -151,13 +151,11 @@ export function benchPass(gpu: Gpu, pass: ConvPass): PassBench {
     const isDilated = dilation.some((n) => n > 1);
     let scaleShifts: Tensor | undefined;
     if (!isUpconv(walk)) {
-      if (isDilated) transposedForward(recorder, 'forward', tensors, { kernel: shape, stride: dilation });
-      else {
-        const asked = { ...tensors, measured: measured !== undefined };
-        const parts = convForward(recorder, 'forward', asked, { kernel: shape, stride });
-        // A kernel that leaves none has them taken from its output, so that all give the same.
-        if (measured) scaleShifts = normalise(recorder, result, parts);
-      }
+      const asked = { ...tensors, measured: measured !== undefined };
+      const parts = isDilated
+        ? transposedForward(recorder, 'forward', asked, { kernel: shape, stride: dilation })
+        : convForward(recorder, 'forward', asked, { kernel: shape, stride });
+      if (measured) scaleShifts = normalise(recorder, result, parts);
     } else if (isDilated) {
       upconvForward(recorder, 'forward', { ...tensors, input: read[0]! }, dilation);
     } else {

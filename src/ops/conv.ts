@@ -38,8 +38,9 @@ function convolve3(
   { flops, ...options }: Required<ConvolveOptions>,
 ): VolumeTensor | undefined {
   const { add, measured, planes } = options;
-  const onMatrices = { ...usualWalk, add, flops, planes };
-  if (convolvedByMatrices(recorder, label, tensors, unpacked, onMatrices)) return undefined;
+  const work = { ...usualWalk, add, flops, measured, planes };
+  const byMatrices = convolvedByMatrices(recorder, label, tensors, unpacked, work);
+  if (byMatrices) return byMatrices.parts;
   const { weights, channels, range } = unpacked;
   const { inputs, bias, target } = tensors;
   const [a, b] = inputs;
@@ -91,7 +92,9 @@ export function convForward(
   const options = { add: false, flops, measured, planes };
   if (isUsual(shape)) return convolve3(recorder, label, whole, unpacked, options);
   const walk = { kernel, stride, dilation: ones, inChannels, planes };
-  if (convolvedByMatrices(recorder, label, whole, unpacked, { ...walk, add: false, flops })) return undefined;
+  const work = { ...walk, add: false, flops, measured };
+  const byMatrices = convolvedByMatrices(recorder, label, whole, unpacked, work);
+  if (byMatrices) return byMatrices.parts;
   const packed = packWeights(recorder, label, weights, channels, range);
   const of = ({ tensor: { channels } }: Input) => (flops * channels) / inChannels;
   const firstTensors = { input: a, packed, bias, target };

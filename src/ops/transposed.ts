@@ -45,8 +45,9 @@ export function transposedForward(
   const walk = { kernel, stride: ones, dilation: stride, inChannels, planes };
   const flops = ({ tensor }: Input) => convWork(kernel, target.channels, tensor);
   const whole = { inputs, bias, target };
-  const work = { ...walk, add: false, flops: flops(a) + (b ? flops(b) : 0) };
-  if (convolvedByMatrices(recorder, label, whole, { weights, channels, range }, work)) return undefined;
+  const work = { ...walk, add: false, flops: flops(a) + (b ? flops(b) : 0), measured };
+  const byMatrices = convolvedByMatrices(recorder, label, whole, { weights, channels, range }, work);
+  if (byMatrices) return byMatrices.parts;
   const packed = packWeights(recorder, label, weights, channels, range);
   const own = { input: a, packed, bias, target };
   const first = { ...walk, first: 0, add: false, flops: flops(a), measured: measured && !b };

@@ -356,12 +356,14 @@ test.each(walked)('%s: what is tried runs the kernel that is named', async (key)
 test('on matrix units: kernels of all walks are right', async ({ skip }) => {
   const [first] = await kernelsOnMatrices();
   if (!first) return skip('the adapter offers none; they are tried on lavapipe 26');
-  const choices = {
-    ...kernelChoices.hardware,
-    tuned: Object.fromEntries(walked.map((key) => [key, first.name])),
-  };
   const warn = (message: string): void => expect.fail(message);
-  expect(await proved(first.gpu, choices, 'f32', { warn })).toEqual(choices);
+  const isRight = async (statistics: KernelChoices['statistics'], keys: readonly string[]) => {
+    const tuned = Object.fromEntries(keys.map((key) => [key, first.name]));
+    const choices = { ...kernelChoices.hardware, statistics, tuned };
+    expect(await proved(first.gpu, choices, 'f32', { warn, ...sumsWith(first.gpu) })).toEqual(choices);
+  };
+  await isRight('apart', walked);
+  await isRight('joined', ['forward 3x3x3*2x2x2 4>4 8x8x8 f32']); // with what a norm behind it makes of its statistics
 });
 
 test('a training does without a kernel that was seen to be wrong, and says so', async () => {

@@ -98,7 +98,7 @@ test.for([1, 2, 3])('a training in float16 learns as it does without, seed %i', 
     using model = await UNet3D.create({
       ...network,
       seed,
-      matrixUnits: true,
+      matrixUnits: kernels === onMatrices,
       limits,
     });
     const warnings: string[] = [];

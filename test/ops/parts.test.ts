@@ -4,6 +4,7 @@
  */
 import { describe, expect, test } from 'vitest';
 import { kernelChoices, type ForwardKernel } from '../../src/gpu/choices.ts';
+import type { Gpu } from '../../src/gpu/device.ts';
 import type { PlanLimits } from '../../src/gpu/plan.ts';
 import type { Precision } from '../../src/gpu/precision.ts';
 import { convForward } from '../../src/ops/conv.ts';
@@ -14,6 +15,7 @@ import { transposedForward } from '../../src/ops/transposed.ts';
 import type { Size3 } from '../../src/size.ts';
 import { norm, runningStatistics } from '../reference/norm.ts';
 import { testDevice } from '../support/device.ts';
+import { always, kernelsOnMatrices } from '../support/matrices.ts';
 import { Bench, dense, expectClose, expectSameBits, normals, randomDense, view } from '../support/run.ts';
 
 interface Case {
@@ -31,6 +33,8 @@ interface Case {
   limits?: Partial<PlanLimits>;
   /** Default: only `channels`. */
   kernels?: readonly ForwardKernel[];
+  /** In which its matrix units are used for all walks; default: the device of all tests. */
+  gpu?: Gpu;
   /** Compiled without statistics, too: the output must have the same bits. */
   both?: boolean;
   /** On SwiftShader, which compiles each kernel for seconds, only these are tried. */
@@ -79,7 +83,32 @@ const others: Case[] = [
   { name: 'transposed', kind: 'instance', size: [14, 10, 3], out: 5, shape: strided, transposed: true },
 ];
 const { adapterClass } = await testDevice();
-const variants = [...cases, ...others]
+const onMatrices = (await kernelsOnMatrices()).flatMap(({ gpu, name, wide }): Case[] => [
+  {
+    name: 'stride 2, several tiles, z-slabs of odd planes',
+    kind: 'batch',
+    size: [37, 10, 6],
+    inputs: [3, 2],
+    out: 19,
+    shape: strided,
+    limits: { maxBindingBytes: 65536 },
+    kernels: [wide],
+    gpu,
+  },
+  {
+    name: 'transposed, several runs of a subgroup, float16',
+    kind: 'batch',
+    size: [38, 10, 3],
+    out: 5,
+    shape: strided,
+    transposed: true,
+    precision: 'f16',
+    kernels: [name],
+    both: true,
+    gpu,
+  },
+]);
+const variants = [...cases, ...others, ...onMatrices]
   .filter(({ fast = false }) => fast || adapterClass !== 'swiftshader')
   .flatMap(({ kernels = ['channels'], ...one }) => kernels.map((conv3) => ({ ...one, conv3 })));
 
@@ -105,8 +134,9 @@ describe.each(variants)('statistics of a convolution, $name, $conv3', (one) => {
   async function run(statistics: 'joined' | 'apart', limits: Partial<PlanLimits> = {}) {
     const reduction = adapterClass === 'swiftshader' ? 'serial' : 'parallel';
     const { conv3 } = one;
-    const kernels = { ...kernelChoices.hardware, conv3, reduction, statistics } as const;
-    using bench = new Bench({ kernels, ...limits }, precision);
+    const choices = one.gpu ? always(conv3) : { ...kernelChoices.hardware, conv3 };
+    const kernels = { ...choices, reduction, statistics } as const;
+    using bench = new Bench({ kernels, ...limits }, precision, one.gpu);
     const { recorder } = bench;
     const read = volumes.filter(({ shape }) => shape[1] > 0);
     const [first, second] = read.map((values, i) => ({ tensor: bench.volume(`input ${i}`, values) }));

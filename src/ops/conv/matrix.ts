@@ -16,6 +16,7 @@ import {
 } from '../common.ts';
 import type { JoinedTensors } from '../conv3/forward.ts';
 import { parts } from '../conv3/weight-gradient.ts';
+import { partsOf } from './parts.ts';
 import { sourcePlanes, sourceUse, type ConvolveOptions, type WeightPlace } from './general.ts';
 import type { Unpacked } from './pack.ts';
 import { shareOf, tapsOf, type ConvShape } from './shape.ts';
@@ -54,7 +55,7 @@ const described = ({ tensor: { channels }, scaleShifts }: Input) => ({
 export type ConvTensors = Omit<JoinedTensors, 'packed'>;
 
 /** How it is computed. */
-type ConvOptions = Walk & Omit<ConvolveOptions, 'measured'>;
+type ConvOptions = Walk & ConvolveOptions;
 
 /** What of an output and a walk does. */
 const placed = ({ channels, size: [x, y], planes }: VolumeTensor, { kernel, stride, dilation }: Walk) => {
@@ -86,24 +87,26 @@ export const weightPass = (
   walk: Walk,
 ): ConvPass => ({ kind: 'weights', inputs: [described(input)], ...placed(dOutput, walk), precision });
 
-/** Notes the pass; computes it if a plan has chosen matrix units for it, and says whether it has. */
+/**
+ * Notes the pass; computes it if a plan has chosen matrix units for it, and gives back statistics of the result if it is
+ * to be measured. Undefined where another kernel is to compute it.
+ */
 export function convolvedByMatrices(
   recorder: Recorder,
   label: string,
   tensors: ConvTensors,
   unpacked: Unpacked,
   options: ConvOptions,
-): boolean {
+): { readonly parts: VolumeTensor | undefined } | undefined {
   const { target } = tensors;
   const { planes = [0, target.planes] } = options;
-  const convolve = matrixConvolution(recorder, label, tensors, unpacked, options);
-  convolve?.(target, planes);
-  return convolve !== undefined;
+  const assign = matrixConvolution(recorder, label, tensors, unpacked, options);
+  return assign && { parts: assign(target, planes) };
 }
 
 /**
  * Notes the pass. If a plan has chosen matrix units for it, gives what assigns planes of the target, of which none need
- * be stored.
+ * be stored, and gives back what `convolvedByMatrices` does.
  */
 export function matrixConvolution(
   recorder: Recorder,
@@ -111,16 +114,15 @@ export function matrixConvolution(
   tensors: ConvTensors,
   unpacked: Unpacked,
   options: ConvOptions,
-): AssignPlanes | undefined {
+): ((...slab: Parameters<AssignPlanes>) => VolumeTensor | undefined) | undefined {
   const pass = forwardPass(recorder, tensors, options);
   const { planes = [0, tensors.target.planes], flops } = options;
   recorder.pass(pass, shareOf(flops, tensors.target, planes));
   const kernel = matrixKernelOf(recorder.limits.kernels, pass);
   if (!kernel) return undefined;
   const packed = pack(recorder, label, unpacked, kernel);
-  return (target, planes) => {
+  return (target, planes) =>
     convolve(recorder, label, kernel, { ...tensors, packed, target }, { ...options, planes });
-  };
 }
 
 function convolve(
@@ -128,22 +130,33 @@ function convolve(
   label: string,
   kernel: MatrixKernel,
   { inputs: [a, b], packed, bias, target }: JoinedTensors,
-  { add, flops, planes, ...walk }: ConvOptions & { readonly planes: Planes },
-): void {
+  { add, flops, planes, measured = false, ...walk }: ConvOptions & { readonly planes: Planes },
+): VolumeTensor | undefined {
   const tile = matrixForwardConstants(kernel, walk);
   const [width, height, depth] = a.tensor.size;
   const [widthOut, heightOut, depthOut] = target.size;
-  const uses = [a, ...(b ? [b] : [])].map((input) => sourceUse(input, target, walk));
+  const blocks =
+    Math.ceil((target.rowQuads * 4) / (tile.RUNS * tile.M * tile.DILATION_X)) *
+    Math.ceil(heightOut / (tile.LINES * tile.DILATION_Y));
+  // Of a plane, each of these workgroups has the part of one of a pair along y, in so many subgroups' runs.
+  const sharers = (tile.SUBGROUPS / tile.PLANES) * tile.DILATION_Y;
+  const statistics = partsOf(recorder, label, target, measured ? blocks * sharers : 0);
+  const uses = [
+    ...[a, ...(b ? [b] : [])].map((input) => sourceUse(input, target, walk)),
+    { tensor: target },
+    ...statistics.uses,
+  ];
   // Planes of a block, which lies within one sample.
   const deep = tile.PLANES * tile.DILATION_Z;
   const blockOf = (plane: number) =>
     Math.floor(plane / depthOut) * Math.ceil(depthOut / deep) + Math.floor((plane % depthOut) / deep);
   const work = (planes: Planes) => shareOf(flops, target, planes);
-  for (const [from, to] of recorder.slabs(planes, [...uses, { tensor: target }], { flops: work(planes) })) {
+  for (const [from, to] of recorder.slabs(planes, uses, { flops: work(planes) })) {
     const [bound0, bound1] = sourcePlanes(a.tensor, target, walk, [from, to]);
     const sourceA = inputPlanes(recorder, a, bound0, bound1);
     const sourceB = b ? inputPlanes(recorder, b, bound0, bound1) : sourceA;
     const out = recorder.planes(target, from, to);
+    const left = statistics.at(from, to);
     recorder.dispatch('conv_matrix/forward', {
       label,
       bindings: {
@@ -154,8 +167,10 @@ function convolve(
         operand: packed,
         bias: bias ?? packed,
         target_: out.view,
+        parts: left.view,
       },
       params: {
+        ...left.params,
         width,
         height,
         depth,
@@ -184,18 +199,19 @@ function convolve(
         NORM_A: a.scaleShifts !== undefined,
         NORM_B: b?.scaleShifts !== undefined,
         ...(add && { ADD: true }),
+        ...(measured && { STATISTICS: true }),
         RAGGED: width % 4 !== 0 || widthOut % 4 !== 0,
         ...tile,
       },
       workgroups: [
-        Math.ceil((target.rowQuads * 4) / (tile.RUNS * tile.M * tile.DILATION_X)) *
-          Math.ceil(heightOut / (tile.LINES * tile.DILATION_Y)),
+        blocks,
         Math.ceil(target.channels / kernel.outputs) * tile.DILATION_Y * tile.DILATION_Z,
         blockOf(to - 1) + 1 - blockOf(from),
       ],
       flops: work([from, to]),
     });
   }
+  return statistics.parts;
 }
 
 /**
