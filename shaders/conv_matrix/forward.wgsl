@@ -63,33 +63,21 @@ fn resultAt(subgroup: u32, out: u32, x: u32) -> u32 {
 
 fn resultOf(subgroup: u32, out: u32, x: u32) -> f32 { return results[resultAt(subgroup, out, x)]; }
 
-struct Part { count: f32, mean: f32, spread: f32 }
+// Of voxels: their number, the first of them, and sums of deviations from it and of their squares. As it is one of them, it
+// is off their mean by no more than the root of their spread.
+struct Part { count: f32, first: f32, sums: vec2<f32> }
 
-// Of the first voxels of a subgroup's run; each output channel begins elsewhere, as memory has banks.
-fn partOf(subgroup: u32, out: u32, voxels: u32) -> Part {
-  if (voxels == 0u) { return Part(); }
-  var sum = 0.0;
+// With the first voxels of a subgroup's run; each output channel begins elsewhere, as memory has banks.
+fn extended(before: Part, subgroup: u32, out: u32, voxels: u32) -> Part {
+  var part = before;
+  if (part.count == 0.0) { part.first = resultOf(subgroup, out, 0u); }
   for (var i = 0u; i < 4u * runQuads; i++) {
     let x = (i + out) % (4u * runQuads);
-    if (x < voxels) { sum += resultOf(subgroup, out, x); }
+    let deviation = resultOf(subgroup, out, x) - part.first;
+    if (x < voxels) { part.sums += vec2<f32>(deviation, deviation * deviation); }
   }
-  let mean = sum / f32(voxels);
-  var spread = 0.0;
-  for (var i = 0u; i < 4u * runQuads; i++) {
-    let x = (i + out) % (4u * runQuads);
-    if (x < voxels) {
-      let deviation = resultOf(subgroup, out, x) - mean;
-      spread += deviation * deviation;
-    }
-  }
-  return Part(f32(voxels), mean, spread);
-}
-
-fn joined(a: Part, b: Part) -> Part {
-  let count = a.count + b.count;
-  let share = b.count / max(count, 1.0);
-  let deviation = b.mean - a.mean;
-  return Part(count, a.mean + share * deviation, a.spread + b.spread + a.count * share * deviation * deviation);
+  part.count += f32(voxels);
+  return part;
 }
 
 fn stage(local: u32, corner: Corner, channel0: u32) {
@@ -204,7 +192,7 @@ fn main(
           let y = (corner.y + run / RUNS % LINES) * DILATION_Y + ofPair.y;
           let x = 4u * (corner.q * DILATION_X + run % RUNS * runQuads);
           let voxels = select(0u, min(max(params.widthOut, x) - x, 4u * runQuads), y < params.heightOut);
-          found[at / threads] = joined(found[at / threads], partOf(at / N, at % N, voxels));
+          found[at / threads] = extended(found[at / threads], at / N, at % N, voxels);
         }
       }
     }
@@ -216,7 +204,10 @@ fn main(
         if (z >= params.depthOut || plane < params.plane0 || plane >= params.plane1) { continue; }
         let part = found[at / threads];
         let tile = (group.x * DILATION_Y + ofPair.y) * sharers + by % sharers;
-        keepPart(plane, (tile0 + i) * N + at % N, tile, part.count, part.mean, part.spread);
+        let mean = part.sums.x / max(part.count, 1.0);
+        let spread = max(part.sums.y - mean * part.sums.x, 0.0);
+        let whole = select(0.0, part.first + mean, part.count > 0.0);
+        keepPart(plane, (tile0 + i) * N + at % N, tile, part.count, whole, spread);
       }
     }
   }

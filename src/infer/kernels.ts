@@ -22,8 +22,7 @@ export async function proveKernels(state: ModelState): Promise<void> {
   const warn = (message: string): void => console.warn(message);
   state.kernels = await proved(gpu, choices, precision, { store, warn });
   const why =
-    'predictions measure nothing, and no training on this adapter has measured any to be faster: train with ' +
-    '--matrix-units and --tune (matrixUnits: true, tune: true)';
+    'predictions measure nothing, and no training here has found them faster: train with --matrix-units --tune first';
   const idle = idleMatrixUnits(gpu, state.kernels, why);
   if (idle === undefined || told.has(gpu.identity)) return;
   told.add(gpu.identity);
