@@ -19,9 +19,11 @@ function expand(file: string, seen = new Set<string>()): string {
   );
 }
 
+/** Without comments, blank lines and spaces that the package need not carry. */
 function strip(code: string): string {
   return code
     .replace(/\/\/.*$/gm, '')
+    .replace(/(?<=[\w)\]]) ([-+*/%]) (?=[\w(])/g, '$1')
     .replace(/^[ \t]+|[ \t]+$/gm, '')
     .replace(/\n{2,}/g, '\n')
     .trim();
