@@ -25,10 +25,10 @@ export interface DataView extends View {
 export function dataView(open: (view: 'See' | 'Annotate') => void): DataView {
   const work = el('p', { role: 'status', className: 'busy' });
   const intake = new Intake({
-    onChange: draw,
+    onChange: drawSoon,
     onWork(text) {
       // Only this line: the cases below it may be a thousand.
-      if ((work.textContent === '') !== (text === '')) queueMicrotask(draw);
+      if ((work.textContent === '') !== (text === '')) drawSoon();
       work.textContent = text;
     },
     onCases: () => attempt('Find drawings', () => findDrawings(annotate)),
@@ -152,6 +152,17 @@ export function dataView(open: (view: 'See' | 'Annotate') => void): DataView {
         'No data at hand? The phantoms are made-up pelves with bones, bladder, rectum and prostate.',
       ),
     );
+
+  let isDue = false;
+  /** Draws once, whatever else there is to draw in this task. */
+  function drawSoon(): void {
+    if (isDue) return;
+    isDue = true;
+    queueMicrotask(() => {
+      isDue = false;
+      draw();
+    });
+  }
 
   function draw(): void {
     const isEmpty = state.cases.length === 0;

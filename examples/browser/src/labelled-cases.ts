@@ -3,7 +3,7 @@ import { sourceName, type Case, type Dataset, type FileEntry } from 'unet3d-gpu/
 import { unknownVoxel } from './annotate/drawing.ts';
 import { dataJob } from './data-client.ts';
 import { device } from './device.ts';
-import { messageOf } from './dom.ts';
+import { messageOf, nextTask } from './dom.ts';
 import { takesTimeApart } from './intake-questions.ts';
 import { chooseDefaults, classCount, divide } from './planning.ts';
 import {
@@ -248,7 +248,12 @@ export class LabelledCases {
       if (signal.aborted) return false;
       state.labels = classNames(classCount());
       divide(parts);
+      // Planning a training takes long enough to be a task of its own.
+      await nextTask();
+      if (signal.aborted) return false;
       chooseDefaults(gpu, state.channels);
+      await nextTask();
+      if (signal.aborted) return false;
     } catch (error) {
       if (signal.aborted) return false; // for a newer one
       problems.push(messageOf(error));
