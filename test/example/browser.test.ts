@@ -509,6 +509,7 @@ test(
   async ({ skip }) => {
     if (!browser) return skip('no Chromium for this machine');
     const page = await visit(browser);
+    await page.setViewportSize({ width: 1000, height: 480 }); // soon drawn
     await openTidy(page, regionsFolder());
     const named = page.getByRole('region', { name: 'Regions' }).getByRole('listitem');
     expect(await named.allTextContents()).toEqual([
