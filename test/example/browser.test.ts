@@ -563,16 +563,6 @@ test(
       const voxels = data.filter((value) => (labels as readonly number[]).includes(value)).length;
       expect(cells[at]).toBeCloseTo(voxels * millilitres, 0);
     }
-
-    // Beside the truth, and as a proposal to draw with.
-    await page.getByRole('tab', { name: 'See' }).click();
-    await page.getByRole('button', { name: 'Segment this case' }).click();
-    await page.getByRole('heading', { name: 'Prediction' }).waitFor();
-    await shot(page, 'regions-seen');
-    await page.getByRole('tab', { name: 'Annotate' }).click();
-    await page.getByRole('button', { name: 'Accept all of it' }).click();
-    await page.getByText('The whole case is complete:').waitFor();
-    await shot(page, 'regions-annotated');
     await page.close();
   },
   journeyTimeout,

@@ -89,7 +89,7 @@ function cli(args: string[], env: Record<string, string> = {}) {
 
 test('the tarball holds dist and the documents, nothing else', () => {
   const expected =
-    /^(dist\/[^/]+\.(js|d\.ts)|docs\/[\w-]+\.md|docs\/schemas\/[\w-]+\.json|package\.json|README\.md|CHANGELOG\.md|LICENSE)$/;
+    /^(dist\/[^/]+\.(js|d\.ts)|docs\/[\w-]+\.md|docs\/schemas\/[\w-]+\.json|package\.json|README\.md|LICENSE)$/;
   expect(names.filter((name) => !expected.test(name))).toEqual([]);
   expect(names).toEqual(
     expect.arrayContaining([
