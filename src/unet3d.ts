@@ -122,7 +122,9 @@ export class UNet3D {
     assertOptions('UNet3D.load', deviceEntries, options);
     const isFile = model instanceof Blob || typeof model === 'string' || model instanceof URL;
     if (!isFile) assertBytes('UNet3D.load', model);
-    const { description, tensors } = await openModel(isFile ? await openRanges(model) : model);
+    const source = isFile ? await openRanges(model) : model;
+    const name = isFile && !(model instanceof Blob) ? String(model) : undefined;
+    const { description, tensors } = await openModel(source, name);
     rulesOf(description);
     const { device, limits, matrixUnits } = options;
     const gpu = await Gpu.open({ device, limits, matrixUnits });

@@ -124,7 +124,7 @@ async function ownModel(file: string, options: PredictOptions): Promise<FoundMod
     );
   });
   // The network tells how many channels belong together; it is read before a GPU is looked for.
-  const { inChannels } = (await openModel(await openRanges(file))).description.config;
+  const { inChannels } = (await openModel(await openRanges(file), file)).description.config;
   return {
     inChannels,
     files: [file],

@@ -188,7 +188,8 @@ async function expectInferenceByPlanes(
   const [raised, atOnce] = [slabs.madeOf('decoder.0.up'), whole.madeOf('decoder.0.up')];
   expect(atOnce).toHaveLength(1);
   expect(raised.length).toBeGreaterThan(2);
-  expect(new Set(raised.map(({ buffer }) => buffer)).size).toBe(1);
+  // Two, where slabs of both inputs of a convolution are there at a time.
+  expect(new Set(raised.map(({ buffer }) => buffer)).size).toBeLessThanOrEqual(2);
   for (const { bytes } of raised) expect(bytes).toBeLessThan(atOnce[0]!.bytes / 2);
   expectSameBits(slabs.logits, whole.logits, 'logits');
   return { slabs, whole };
