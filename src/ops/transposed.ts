@@ -19,7 +19,10 @@ function assertTransposed(label: string, source: VolumeTensor, target: VolumeTen
   assertConvolved(label, target, source, shape);
 }
 
-/** Assigns target = transposed conv(inputs) + bias, all of it or these planes. Gives back statistics of the target where `convForward` does. */
+/**
+ * Assigns target = transposed conv(inputs) + bias, all of it or these planes. Gives back statistics of the target where
+ * `convForward` does.
+ */
 export function transposedForward(
   recorder: Recorder,
   label: string,

@@ -1,6 +1,6 @@
 /** The cases of a data set as a table, of which only the rows in sight are there: a thousand cases scroll like ten. */
 import { sourceName, type FileEntry } from 'unet3d-gpu/worker';
-import { counted, el, fill, select } from './dom.ts';
+import { columnHeads, counted, el, fill, select } from './dom.ts';
 import { badCases, changed, state, type PageCase, type VolumeFile } from './state.ts';
 
 /** Pixels of a row, as style.css has them. */
@@ -27,21 +27,7 @@ export class CaseTable {
   /** @param choose is told of the label that a case is given by hand */
   constructor(choose: (item: PageCase, label: VolumeFile | undefined) => void) {
     this.#choose = choose;
-    this.#table = el(
-      'table',
-      {},
-      this.#caption,
-      el(
-        'thead',
-        {},
-        el(
-          'tr',
-          {},
-          columns.map((text) => el('th', { scope: 'col' }, text)),
-        ),
-      ),
-      this.#body,
-    );
+    this.#table = el('table', {}, this.#caption, columnHeads(columns), this.#body);
     this.element = el(
       'div',
       { className: 'scroll cases-table', tabIndex: -1, onscroll: () => this.#draw() },

@@ -273,6 +273,18 @@ export function duration(ms: number): string {
   return `${Math.floor(seconds / 3600)} h ${Math.floor((seconds % 3600) / 60)} min`;
 }
 
+/** The head of a table of such columns. */
+export const columnHeads = (names: readonly string[]): HTMLElement =>
+  el(
+    'thead',
+    {},
+    el(
+      'tr',
+      {},
+      names.map((name) => el('th', { scope: 'col' }, name)),
+    ),
+  );
+
 /** Goes on when the page has answered and drawn what came meanwhile. */
 export const nextTask = (): Promise<void> => new Promise((resolve) => setTimeout(resolve));
 

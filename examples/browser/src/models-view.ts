@@ -1,7 +1,18 @@
 /** Models: the trainings that this browser keeps, to open, name, download, compare and delete. */
 import { classColor, cssColor, exportOnnx, exportSafetensors, formatBytes } from 'unet3d-gpu/worker';
 import { comparisonOf, type Charts } from './charts.ts';
-import { attempt, button, digits, download, el, fill, messageOf, select, swatch } from './dom.ts';
+import {
+  attempt,
+  button,
+  columnHeads,
+  digits,
+  download,
+  el,
+  fill,
+  messageOf,
+  select,
+  swatch,
+} from './dom.ts';
 import type { RunRecord } from './kept/database.ts';
 import { RunFiles } from './kept/run-files.ts';
 import { claimed, keptRuns, onRunsChange } from './kept/runs.ts';
@@ -168,17 +179,7 @@ export function modelsView(openRun: (id: string) => Promise<void>, openDrawn: ()
             el(
               'table',
               {},
-              el(
-                'thead',
-                {},
-                el(
-                  'tr',
-                  {},
-                  ['Compare', 'Name', 'Data', 'Started', 'Epochs', 'Mean Dice', 'Actions'].map((text) =>
-                    el('th', { scope: 'col' }, text),
-                  ),
-                ),
-              ),
+              columnHeads(['Compare', 'Name', 'Data', 'Started', 'Epochs', 'Mean Dice', 'Actions']),
               el(
                 'tbody',
                 {},

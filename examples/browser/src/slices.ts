@@ -4,7 +4,7 @@
  */
 import { classColor, ignored, sliceValues, viewOf, type LabelledCase, type View } from 'unet3d-gpu/worker';
 import type { DataResults } from './data.worker.ts';
-import { el } from './dom.ts';
+import { el, nextTask } from './dom.ts';
 import { planes } from './planes.ts';
 
 /** CSS pixels that a picture may take. */
@@ -77,7 +77,7 @@ export class CaseSlices {
     // Where the truth is unknown, nothing is shown of either.
     this.#predicted = predicted.map((value, at) => (this.#truth[at] === ignored ? 0 : value));
     for (const column of this.#columns) {
-      await new Promise((resolve) => setTimeout(resolve));
+      await nextTask();
       this.#draw(column);
     }
   }

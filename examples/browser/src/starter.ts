@@ -1,5 +1,5 @@
 /** The network that comes with the page, and a case to try it on; both are fetched from its own site when asked for. */
-import { button, digits, el } from './dom.ts';
+import { button, columnHeads, digits, el } from './dom.ts';
 import { KeptModel } from './kept-model.ts';
 import { enqueue } from './segmenting.ts';
 import starter from './starter.json';
@@ -19,17 +19,7 @@ const figures = (): HTMLElement =>
       'table',
       { className: 'dice' },
       el('caption', {}, `On ${starter.testCases} test cases`),
-      el(
-        'thead',
-        {},
-        el(
-          'tr',
-          {},
-          ['Part', 'Dice', '95 % interval', 'HD95 (mm)', 'ASSD (mm)'].map((text) =>
-            el('th', { scope: 'col' }, text),
-          ),
-        ),
-      ),
+      columnHeads(['Part', 'Dice', '95 % interval', 'HD95 (mm)', 'ASSD (mm)']),
       el(
         'tbody',
         {},

@@ -2,7 +2,7 @@
 import type { Planes, Recorder, VolumeTensor } from '../../gpu/plan.ts';
 import { forwardConstants, forwardTiles, type ForwardTile, type ForwardTileName } from '../../gpu/tiles.ts';
 import { groupsOf64, inputPlanes, inputUse, planeQuads, type Input } from '../common.ts';
-import type { PackedTensors, Place } from '../conv/general.ts';
+import type { ConvolveOptions, PackedTensors, Place } from '../conv/general.ts';
 import { block } from '../conv/pack.ts';
 import { partsOf } from '../conv/parts.ts';
 import { convWork, shareOf, usualShape } from '../conv/shape.ts';
@@ -18,15 +18,8 @@ export interface JoinedTensors extends Omit<PackedTensors, 'input'> {
   readonly inputs: readonly [Input, Input?];
 }
 
-/** How it is computed. */
-interface Options {
-  /** Whether the target is accumulated into. */
-  readonly add: boolean;
-  /** Whether statistics of the result are given back. */
-  readonly measured: boolean;
-  /** Of the target; default all. */
-  readonly planes?: Planes | undefined;
-}
+/** The work follows from the channels. */
+type Options = Omit<Required<ConvolveOptions>, 'flops'>;
 
 /** A workgroup's threads take different voxels, read from global memory or from tiles in workgroup memory. */
 export function convolveByVoxels(

@@ -1,7 +1,7 @@
 /** From annotations to a network and back: what training is given, and how much better it gets. */
 import type { Case } from 'unet3d-gpu/worker';
 import { beginWith, givenNetwork, openStart } from '../beginning.ts';
-import { button, counted, digits, el, refill } from '../dom.ts';
+import { button, columnHeads, counted, digits, el, refill } from '../dom.ts';
 import type { RunRecord } from '../kept/database.ts';
 import { keptData, keptRuns, onRunsChange } from '../kept/runs.ts';
 import { inTraining, onChange, state, type Images, type PageCase } from '../state.ts';
@@ -43,17 +43,7 @@ function table(runs: readonly RunRecord[]): HTMLElement {
       'table',
       {},
       el('caption', {}, 'Trainings on these cases, the newest first'),
-      el(
-        'thead',
-        {},
-        el(
-          'tr',
-          {},
-          ['Training', 'Trained on', 'Held back', 'Dice of held back'].map((text) =>
-            el('th', { scope: 'col' }, text),
-          ),
-        ),
-      ),
+      columnHeads(['Training', 'Trained on', 'Held back', 'Dice of held back']),
       el(
         'tbody',
         {},
