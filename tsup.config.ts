@@ -56,9 +56,17 @@ export default defineConfig({
   // A worker, and a page without a bundler, cannot look up a package by its name.
   noExternal: ['@noble/hashes', 'nifti-reader-js', 'pako', 'papaparse', 'unzipit', 'valibot'],
   splitting: true,
-  // Names stay, so that errors of users tell where they come from; with source maps the package were three times as large.
+  // Names of functions and classes stay, so that errors of users tell where they come from; with source maps the package
+  // were three times as large. Of esbuild's names all would go or none, so terser shortens the others.
   minifyWhitespace: true,
   minifySyntax: true,
+  minify: 'terser',
+  terserOptions: {
+    module: true,
+    compress: false,
+    mangle: { keep_fnames: true, keep_classnames: true },
+    format: { max_line_len: 800 },
+  },
   // Node shows the line that throws: one line for a whole file would hide what the error says.
   esbuildOptions: (options) => void (options.lineLimit = 800),
   clean: true,
