@@ -28,6 +28,7 @@ export class PipelineCache {
     if (!pipeline) {
       pipeline = this.#compile(shader, constants, format, label);
       this.#cache.set(label, pipeline);
+      pipeline.catch(() => this.#cache.delete(label)); // who asks again tries again
     }
     return pipeline;
   }

@@ -60,7 +60,7 @@ export async function proved(
   { store, warn, bench = benchPass, reductions = reductionsOf }: ProofOptions,
 ): Promise<KernelChoices> {
   const { proofs, next } = await readCache(store, gpu, warn);
-  const known = new Map(Object.entries(proofs));
+  const seen = new Map(Object.entries(proofs).map(([name, right]): [string, Seen] => [name, { right }]));
   const fresh: Record<string, boolean> = {};
   const dropped = new Set<string>();
   const references = new Map<string, Promise<Float32Array>>();
@@ -73,21 +73,18 @@ export async function proved(
   };
 
   /** Whether what is named is right, from earlier or as `look` sees; one that is not is told once. */
-  async function isRight(name: string, look: () => Promise<boolean | undefined>): Promise<boolean> {
-    const verdict = known.get(name) ?? (await look());
-    if (!known.has(name) && verdict !== undefined) fresh[name] = verdict;
-    const right = verdict ?? false;
-    known.set(name, right);
-    if (!right && !dropped.has(name))
-      warn(
-        `this adapter and driver compute the kernel '${name}' wrongly; another takes its place, and results may ` +
-          'differ in the last digits from those of other runs',
-      );
+  async function isRight(name: string, look: () => Promise<Seen>): Promise<boolean | undefined> {
+    const before = seen.get(name);
+    const found = before ?? (await look());
+    const { right, problem } = found;
+    if (!before && right !== undefined && problem === undefined) fresh[name] = right;
+    seen.set(name, found);
+    if (!right && !dropped.has(name)) warn(toldOf(name, found));
     if (!right) dropped.add(name);
     return right;
   }
 
-  async function holds(of: PassKind, kernel: string): Promise<boolean> {
+  async function holds(of: PassKind, kernel: string): Promise<boolean | undefined> {
     const format = gpu.storageFormat(precision);
     if (kernel === plainOf(of) && format !== 'f16') return true;
     const pass = smallPass(of, precision, choices.statistics);
@@ -105,7 +102,7 @@ export async function proved(
     return undefined;
   }
 
-  async function sumsHold(reduction: KernelChoices['reduction']): Promise<boolean> {
+  async function sumsHold(reduction: KernelChoices['reduction']): Promise<boolean | undefined> {
     const format = gpu.storageFormat(precision);
     if (reduction === 'serial' && format !== 'f16') return true;
     const { statistics = 'apart' } = choices;
@@ -122,11 +119,12 @@ export async function proved(
   try {
     const native = gpu.storageFormat(precision) === 'f16';
     const [forward, weights] = [{ kind: 'forward' }, { kind: 'weights' }] as const;
-    const plainHolds = async (): Promise<boolean> =>
-      (await holds(forward, plain.forward)) &&
-      (await holds(weights, plain.weights)) &&
-      (await sumsHold('serial'));
-    if (native && !(await plainHolds())) gpu.packHalves();
+    // What could not be seen is no reason to pack.
+    const plainFails = async (): Promise<boolean> =>
+      (await holds(forward, plain.forward)) === false ||
+      (await holds(weights, plain.weights)) === false ||
+      (await sumsHold('serial')) === false;
+    if (native && (await plainFails())) gpu.packHalves();
     const tuned: Record<string, string> = {};
     for (const [key, kernel] of Object.entries(choices.tuned ?? {})) {
       const right = key.endsWith(` ${precision}`) ? await firstRight(key, kernel) : kernel;
@@ -167,9 +165,25 @@ function partsOf({ measured, channelsOut }: ConvPass, output: Float32Array): Flo
   return [output.subarray(0, end), output.subarray(end)];
 }
 
+/** What was seen of a kernel. */
+interface Seen {
+  /** Undefined where there was no memory for it, or the plain one does not run, which says nothing of the kernel. */
+  readonly right: boolean | undefined;
+  /** Why no numbers were compared. It may be better another time, so that this is not kept. */
+  readonly problem?: string;
+}
+
+function toldOf(name: string, { right, problem }: Seen): string {
+  const differ = 'and results may differ in the last digits from those of other runs';
+  if (problem === undefined)
+    return `this adapter and driver compute the kernel '${name}' wrongly; another takes its place, ${differ}`;
+  return right === false
+    ? `the kernel '${name}' does not run on this adapter and driver (${problem}); another takes its place, ${differ}`
+    : `the kernel '${name}' could not be tried (${problem}); a plain one serves this time, ${differ}`;
+}
+
 /**
- * Whether a kernel gives what the plain one gives in float32. One that does not compile or run does not; undefined where
- * there was no memory for it, or the plain one does not run, which says nothing of the kernel.
+ * Whether a kernel gives what the plain one gives in float32. One that twice does not compile or run does not.
  * @throws DeviceLost
  */
 async function agree(
@@ -177,28 +191,29 @@ async function agree(
   found: () => Promise<readonly Float32Array[]>,
   expected: () => Promise<readonly Float32Array[]>,
   tolerance: number,
-): Promise<boolean | undefined> {
+): Promise<Seen> {
   const assertThere = async (): Promise<void> => {
     if (gpu.disposed || (await gpu.isLost())) throw gpu.lossError();
   };
   let right: readonly Float32Array[];
   try {
     right = await expected();
-  } catch {
-    await assertThere();
-    return undefined;
-  }
-  try {
-    const parts = await found();
-    return (
-      parts.length === right.length &&
-      parts.every(
-        (part, i) =>
-          part.length === right[i]!.length && (part.length === 0 || distance(part, right[i]!) <= tolerance),
-      )
-    );
   } catch (error) {
     await assertThere();
-    return error instanceof OutOfMemory ? undefined : false;
+    return { right: undefined, problem: (error as Error).message };
   }
+  let problem = '';
+  for (let tries = 0; tries < 2; tries++) {
+    try {
+      const parts = await found();
+      const isClose = (part: Float32Array, i: number) =>
+        part.length === right[i]!.length && (part.length === 0 || distance(part, right[i]!) <= tolerance);
+      return { right: parts.length === right.length && parts.every(isClose) };
+    } catch (error) {
+      await assertThere();
+      problem = (error as Error).message;
+      if (error instanceof OutOfMemory) return { right: undefined, problem };
+    }
+  }
+  return { right: false, problem };
 }

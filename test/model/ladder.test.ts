@@ -1,5 +1,6 @@
 /** Kernels that are seen to be right before they are used: one that is wrong is dropped at each rung, and told once. */
 import { expect, onTestFinished, test } from 'vitest';
+import { GpuError, OutOfMemory } from '../../src/errors.ts';
 import { kernelChoices, type KernelChoices } from '../../src/gpu/choices.ts';
 import { Gpu } from '../../src/gpu/device.ts';
 import { kindName, kindOf, passKey, type ConvPass, type CountedPass } from '../../src/gpu/passes.ts';
@@ -184,6 +185,68 @@ test('float16 that is wrong natively is packed, and so are the tiles tried then'
   expect(found).toEqual({ ...all('f16'), conv3: 'voxels' });
   expect(warnings).toHaveLength(2);
   expect(opened.filter((name) => name.endsWith(' f16'))).toEqual(['voxels f16', 'lines f16']);
+});
+
+/** The same, but that opening a kernel fails in these ways, one after the other. */
+function benchFailing(gpu: Gpu, failures: Error[], isOne: (name: string) => boolean) {
+  const { bench: right } = benchWith(gpu, []);
+  return (_: Gpu, pass: ConvPass): PassBench => ({
+    ...right(gpu, pass),
+    open: (kernel) => {
+      const failure = isOne(`${kernel} ${gpu.storageFormat(pass.precision)}`) ? failures.shift() : undefined;
+      return failure ? Promise.reject(failure) : right(gpu, pass).open(kernel);
+    },
+  });
+}
+
+test.each([
+  ['once', [new GpuError('a hiccup')], 'tiled 8x8x8, 8', undefined],
+  [
+    'twice',
+    [new GpuError('compiling: no'), new GpuError('compiling: still not')],
+    'voxels',
+    "the kernel 'forward tiled 8x8x8, 8 f32' does not run on this adapter and driver (compiling: still not)",
+  ],
+  [
+    'for want of memory',
+    [new OutOfMemory('the GPU is full', 1, 1)],
+    'voxels',
+    "the kernel 'forward tiled 8x8x8, 8 f32' could not be tried (the GPU is full)",
+  ],
+] as const)('a kernel that fails %s is no wrong one, and is tried another time', async (_, errors, serves, told) => {
+  const gpu = deviceWithHalves();
+  const store = memory();
+  const warnings: string[] = [];
+  const warn = (message: string): void => void warnings.push(message);
+  const bench = benchFailing(gpu, [...errors], (name) => name === 'tiled 8x8x8, 8 f32');
+  const prove = () => proved(gpu, all('f32'), 'f32', { store, warn, bench, ...sumsWith(gpu) });
+  expect((await prove()).conv3).toBe(serves);
+  expect(warnings).toEqual(told === undefined ? [] : [expect.stringContaining(told) as string]);
+  expect((await prove()).conv3).toBe('tiled 8x8x8, 8');
+});
+
+test.each([
+  ['any kernel', () => true],
+  ['the plain ones in float32', (name: string) => name.endsWith(' f32')],
+])('no memory for %s is no reason to pack float16', async (_, isOne) => {
+  const gpu = deviceWithHalves();
+  const warnings: string[] = [];
+  const warn = (message: string): void => void warnings.push(message);
+  const full = Array.from({ length: 99 }, () => new OutOfMemory('the GPU is full', 1, 1));
+  const bench = benchFailing(gpu, full, isOne);
+  const found = await proved(gpu, all('f16'), 'f16', { warn, bench, ...sumsWith(gpu) });
+  expect(gpu.storageFormat('f16')).toBe('f16');
+  expect(found).toMatchObject({ conv3: 'voxels', conv3Weights: 'lines', tuned: {} });
+  expect(warnings.filter((text) => !text.includes('could not be tried (the GPU is full)'))).toEqual([]);
+});
+
+test('float16 that does not run natively is packed', async () => {
+  const gpu = deviceWithHalves();
+  const failing = Array.from({ length: 2 }, () => new GpuError('no float16'));
+  const bench = benchFailing(gpu, failing, (name) => name === 'voxels f16');
+  const given = { warn: () => undefined, bench, ...sumsWith(gpu) };
+  expect(await proved(gpu, all('f16'), 'f16', given)).toEqual(all('f16'));
+  expect(gpu.storageFormat('f16')).toBe('packed16');
 });
 
 test.each([
