@@ -38,8 +38,10 @@ export class Program {
   readonly #shared: ReadonlyMap<string, GPUBuffer>;
   #params: GPUBuffer | undefined;
   readonly #bound: readonly Bound[];
-  /** Measured work per millisecond. */
+  /** Work per millisecond, as last measured: for dispatches that have not been. */
   #speed: number;
+  /** Milliseconds of each dispatch that was measured: its share of what its submit took. */
+  readonly #took: number[] = [];
 
   private constructor(
     gpu: Gpu,
@@ -111,14 +113,14 @@ export class Program {
 
   /**
    * Submits the dispatches in order. Resolves when encoded, not when finished, unless the plan is cut into
-   * several submits: then at most two are on their way, each sized by the measured speed to take about
-   * `submitMs`, and the signal is looked at between them. Cutting never changes results.
+   * several submits: then at most two are on their way, each of so many dispatches as took `submitMs` in the run
+   * before or are expected to, and the signal is looked at between them. Cutting never changes results.
    */
   async run(options: RunOptions = {}): Promise<void> {
     const { signal, submitMs = 250, from = 0, to = this.#bound.length } = options;
     const { device } = this.#gpu;
     const inFlight: Promise<void>[] = [];
-    let next = from;
+    let [next, done] = [from, 0];
     while (next < to) {
       if (signal?.aborted) {
         await Promise.all(inFlight);
@@ -127,29 +129,37 @@ export class Program {
       this.#gpu.assertAlive();
       const encoder = device.createCommandEncoder();
       const pass = encoder.beginComputePass();
-      const most = this.#speed * submitMs;
       const begin = next;
-      let flops = 0;
+      let expected = 0;
       do {
         encode(pass, this.#bound[next]!);
-        flops += this.#bound[next]!.dispatch.flops;
+        expected += this.#took[next] ?? workOf(this.#bound[next]!) / this.#speed;
         next++;
-      } while (next < to && flops < most);
+      } while (next < to && expected < submitMs);
       pass.end();
-      const whole = begin === from && next === to;
-      const started = performance.now();
+      const end = next;
+      const submitted = performance.now();
       device.queue.submit([encoder.finish()]);
-      if (whole) return;
-      const alone = inFlight.length === 0;
-      inFlight.push(
-        device.queue.onSubmittedWorkDone().then(() => {
-          if (alone) this.#speed = flops / Math.max(1, performance.now() - started);
-        }),
-      );
-      await (inFlight.length > 1 ? inFlight.shift() : undefined);
+      if (begin === from && end === to) return;
+      const working = device.queue.onSubmittedWorkDone().then(() => {
+        const now = performance.now();
+        // It begins when the one before it is done. That of two may be seen late, which is no reason to hurry.
+        this.#learn(begin, end, Math.max(now - Math.max(submitted, done), expected / 2));
+        done = now;
+      });
+      working.catch(() => undefined); // thrown when its turn comes
+      inFlight.push(working);
+      await (inFlight.length > 1 ? inFlight.shift() : undefined); // the signal, too, gets its turn
     }
     await Promise.all(inFlight);
     this.#gpu.assertAlive();
+  }
+
+  /** Shares out what a submit of the dispatches from `begin` up to `end` took. */
+  #learn(begin: number, end: number, ms: number): void {
+    const work = this.#bound.slice(begin, end).map(workOf);
+    this.#speed = work.reduce((sum, own) => sum + own, 0) / ms;
+    work.forEach((own, i) => (this.#took[begin + i] = own / this.#speed));
   }
 
   /** Runs the plan with a timestamp at each dispatch's pass boundary; times in milliseconds, in plan order. */
@@ -224,6 +234,9 @@ export class Program {
     this.dispose();
   }
 }
+
+/** Operations, and of memory as many as a device computes in the time of one byte: to compare dispatches by. */
+const workOf = ({ dispatch: { flops, bytes } }: Bound): number => flops + 4 * bytes;
 
 function encode(pass: GPUComputePassEncoder, { pipeline, group, dispatch }: Bound): void {
   pass.setPipeline(pipeline);

@@ -1,5 +1,5 @@
 /** Plans on a device: what is allocated, what is left behind by failures, replay, abort, profile. */
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { Aborted, GpuError, OutOfMemory } from '../../src/errors.ts';
 import { Gpu } from '../../src/gpu/device.ts';
 import { Recorder, type Tensor } from '../../src/gpu/plan.ts';
@@ -203,6 +203,74 @@ describe('running', () => {
       expect(time).toBeLessThan(Infinity);
     }
     expect(new Float32Array(await program.read(result, 0, words * 4))).toEqual(expected);
+  });
+});
+
+describe('submits', () => {
+  /** Of equal dispatches the last half takes fifty times as long: what one submit took after the other, in milliseconds. */
+  async function timed(fails = false) {
+    await testDevice(); // WebGPU's constants
+    let [now, busyUntil, recorded, ran] = [0, 0, 0, 0];
+    const clock = vi.spyOn(performance, 'now').mockImplementation(() => now);
+    onTestFinished(() => clock.mockRestore());
+    const submits: number[] = [];
+    const count = 20;
+    const pass = { setPipeline() {}, setBindGroup() {}, end() {}, dispatchWorkgroups: () => void recorded++ };
+    const queue = {
+      writeBuffer() {},
+      submit() {
+        let ms = 0;
+        for (; ran < recorded; ran++) ms += ran % count < count / 2 ? 1 : 50;
+        submits.push(ms);
+        busyUntil = Math.max(busyUntil, now) + ms;
+      },
+      async onSubmittedWorkDone() {
+        const done = busyUntil;
+        await Promise.resolve();
+        if (fails) throw new Error('the device is lost');
+        now = Math.max(now, done);
+      },
+    };
+    const gpu = {
+      speed: 300, // some 20 ms for each dispatch, as it has 200 operations and 1.5 KiB
+      device: {
+        queue,
+        createCommandEncoder: () => ({ beginComputePass: () => pass, finish() {} }),
+        createBindGroup() {},
+      },
+      assertAlive() {},
+      storageFormat: () => 'f32',
+      pipelines: { get: () => Promise.resolve({ getBindGroupLayout() {} }) },
+      checked: (_: string, work: () => unknown) => Promise.resolve(work()),
+      createBuffer: () => ({}),
+      destroyBuffer() {},
+    } as unknown as Gpu;
+    const recorder = new Recorder();
+    const [source, result] = [recorder.flat('source', 2 * words), recorder.flat('result', words)];
+    for (let i = 0; i < count; i++) sumOf(recorder, source, result);
+    const program = await Program.create(gpu, recorder.finish());
+    return async () => {
+      submits.length = 0;
+      await program.run({ submitMs: 100 });
+      return submits;
+    };
+  }
+
+  test('last as long as asked for, also where later dispatches are slower than the first', async () => {
+    const run = await timed();
+    await run(); // to be measured
+    for (let again = 0; again < 5; again++) {
+      const submits = await run();
+      expect(submits.reduce((sum, ms) => sum + ms, 0)).toBe(10 * 1 + 10 * 50);
+      // One more than fills it, and one that was measured among fast ones.
+      expect(Math.max(...submits)).toBeLessThanOrEqual(100 + 2 * 50);
+      expect(submits.length).toBeLessThan(10);
+    }
+  });
+
+  test('that fail reject the run, and nothing else', async () => {
+    const run = await timed(true);
+    await expect(run()).rejects.toThrow('the device is lost');
   });
 });
 
