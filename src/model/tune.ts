@@ -10,7 +10,6 @@ import { isMatrixKernel, operandTolerance } from '../gpu/matrix-units.ts';
 import {
   hasChoice,
   kernelsOf,
-  mayServe,
   runsOn,
   standardKernel,
   type ConvPass,
@@ -20,7 +19,7 @@ import type { Precision } from '../gpu/precision.ts';
 import { assertOptions } from '../options.ts';
 import { callback, list, signal, withParts } from '../schema.ts';
 import { benchPass, ClockTooCoarse, type PassBench } from './pass-bench.ts';
-import { readCache, writeCache, type TuningStore } from './tuning-cache.ts';
+import { readCache, usable, writeCache, type TuningStore } from './tuning-cache.ts';
 
 /** How kernels are measured. */
 export interface TuningOptions {
@@ -155,9 +154,7 @@ export async function cachedChoices(
   warn: (message: string) => void = () => undefined,
 ): Promise<Readonly<Record<string, string>>> {
   const { choices } = await readCache(store, gpu, warn);
-  return Object.fromEntries(
-    Object.entries(choices).filter(([key, kernel]) => mayServe(key, kernel, gpu.abilities)),
-  );
+  return usable(choices, gpu);
 }
 
 async function measure(

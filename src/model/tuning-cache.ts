@@ -5,6 +5,7 @@
 import * as v from 'valibot';
 import { tunedSchema } from '../gpu/choices.ts';
 import type { Gpu } from '../gpu/device.ts';
+import { mayServe } from '../gpu/passes.ts';
 import { readJson } from '../json.ts';
 import { assertOptions } from '../options.ts';
 import { flag, object, text, type Schema } from '../schema.ts';
@@ -113,6 +114,10 @@ export async function readCache(
   return { choices: devices[key] ?? {}, next: next?.[key] ?? {}, proofs: proofs?.[key] ?? {} };
 }
 
+/** Of choices from the cache, those that the device runs and this version knows. */
+export const usable = (choices: Known['choices'], { abilities }: Gpu): Known['choices'] =>
+  Object.fromEntries(Object.entries(choices).filter(([key, kernel]) => mayServe(key, kernel, abilities)));
+
 /** Adds to what is known of a device. That it cannot be kept is no error: it is measured again. */
 export async function writeCache(
   store: TuningStore | undefined,
@@ -122,16 +127,16 @@ export async function writeCache(
 ): Promise<void> {
   if (!store) return;
   const key = deviceKey(gpu);
-  // What another process has chosen meanwhile stays.
   const added = (bytes: Uint8Array | undefined): Uint8Array<ArrayBuffer> => {
     const before = parsed(bytes, () => undefined);
+    // What another process has chosen meanwhile stays, and with it what comes next.
+    const stays = usable(before.devices[key] ?? {}, gpu);
+    const staysNext = Object.entries(before.next?.[key] ?? {}).filter(([pass]) => !choices || pass in stays);
     const file: CacheFile = {
       ...before,
       'unet3d-gpu kernels': 1,
-      devices: choices
-        ? { ...before.devices, [key]: { ...choices, ...before.devices[key] } }
-        : before.devices,
-      ...(next && { next: { ...before.next, [key]: { ...next, ...before.next?.[key] } } }),
+      devices: choices ? { ...before.devices, [key]: { ...choices, ...stays } } : before.devices,
+      ...(next && { next: { ...before.next, [key]: { ...next, ...Object.fromEntries(staysNext) } } }),
       ...(proofs && { proofs: { ...before.proofs, [key]: { ...before.proofs?.[key], ...proofs } } }),
     };
     return new TextEncoder().encode(JSON.stringify(file, null, 1));
