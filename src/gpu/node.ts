@@ -56,6 +56,8 @@ export function swiftShaderTip(): string {
  * the object from its `create()` is collected, so they are held.
  */
 const held = new Map<string, GPU>();
+/** How often an adapter was asked for. */
+let asked = 0;
 
 /** The description of every adapter that this process was given, in order. */
 export const adaptersFound = new Set<string>();
@@ -72,6 +74,7 @@ export const adaptersFound = new Set<string>();
  */
 export async function requestNodeAdapter(options: NodeAdapterOptions = {}): Promise<NodeAdapter> {
   const create = await loadDawn();
+  asked++;
   pollCalmly();
   const wish = process.env['UNET3D_ADAPTER'] ?? '';
   let named = driverNamedByEnvironment();
@@ -161,8 +164,9 @@ function isSwiftShader(adapter: GPUAdapter): boolean {
  */
 export async function releaseNodeGpu(): Promise<void> {
   held.clear();
+  const before = asked;
   await new Promise((resolve) => setTimeout(resolve, 20));
-  pollEagerly();
+  if (asked === before) pollEagerly();
 }
 
 async function loadDawn(): Promise<(flags: string[]) => GPU> {

@@ -99,6 +99,25 @@ test('a program is warned once that it computes on the CPU; Dawn complains of no
   expect(stderr).not.toMatch(/vkCreateInstance|artificially reduced/);
 });
 
+test('a GPU that is opened while another is let go of is waited for calmly', ({ skip }) => {
+  skip(!linux || !swiftShader(), 'no SwiftShader for this machine');
+  const { stdout } = run(
+    `
+    const { requestNodeAdapter, releaseNodeGpu } = await import('./src/gpu/node.ts');
+    const immediately = globalThis.setImmediate;
+    const isCalm = () => globalThis.setImmediate !== immediately;
+    await requestNodeAdapter();
+    const released = releaseNodeGpu();
+    await requestNodeAdapter();
+    await released;
+    const whileOpen = isCalm();
+    await releaseNodeGpu();
+    console.log(whileOpen, isCalm());`,
+    { UNET3D_ADAPTER: 'swiftshader' },
+  );
+  expect(stdout.trim()).toBe('true false');
+});
+
 test('opening and releasing the GPU a hundred times leaves no handle, timer or memory behind', ({ skip }) => {
   skip(!linux || !swiftShader(), 'no SwiftShader for this machine');
   const { stdout, status } = run(
