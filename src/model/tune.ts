@@ -5,6 +5,7 @@
  */
 import * as v from 'valibot';
 import { Aborted } from '../errors.ts';
+import type { KernelChoices } from '../gpu/choices.ts';
 import type { Gpu } from '../gpu/device.ts';
 import { isMatrixKernel, operandTolerance } from '../gpu/matrix-units.ts';
 import {
@@ -33,12 +34,15 @@ export interface TuningOptions {
   readonly onPass?: (done: number, passes: number) => void;
   /** Milliseconds after which no further pass is begun. Default 60 000. */
   readonly budgetMs?: number;
+  /** What other kernels are held against, and serves where none gains. Default: the adapter's table. */
+  readonly table?: KernelChoices | undefined;
   /** Names of the kernels to try. Default: all that the device can run. */
   readonly candidates?: (pass: ConvPass) => readonly string[];
   /** Runs the kernels of a pass; for tests. */
   readonly bench?: (gpu: Gpu, pass: ConvPass) => PassBench;
 }
 
+const choicesGiven = withParts('a choice of kernels', 'conv3', 'conv3Weights');
 const milliseconds = 'a number of milliseconds from 0 on';
 const tuningEntries = {
   store: v.optional(withParts('a store with save and load, such as folderCache()', 'save', 'load')),
@@ -46,6 +50,7 @@ const tuningEntries = {
   warn: callback,
   onPass: callback,
   budgetMs: v.optional(v.pipe(v.number(milliseconds), v.minValue(0, milliseconds))),
+  table: v.optional(choicesGiven),
   candidates: callback,
   bench: callback,
 } satisfies Record<keyof TuningOptions, unknown>;
@@ -91,12 +96,9 @@ export const toleranceOf = (kernel: string, precision: Precision): number =>
 
 /** A pass that takes longer than this is left to the table: trying all kernels would take too long. */
 const longMs = 500;
-/** Those on matrix units, which come first, push none of the others out. */
+/** Of which those on matrix units push none of the others out. */
 const mostCandidates = 24;
 const defaultBudgetMs = 60_000;
-
-/** What the fixed table says for a pass. */
-const standardOf = ({ limits: { kernels } }: Gpu, pass: ConvPass): string => standardKernel(kernels, pass);
 
 /**
  * Kernels for the passes of a plan for which the device has several, from the cache or measured; those with the most work
@@ -111,7 +113,8 @@ export async function tune(
 ): Promise<Tuning> {
   assertOptions('tune', tunedEntries, { gpu, passes });
   assertOptions('tune', tuningEntries, options);
-  const { store, warn = () => undefined, budgetMs = defaultBudgetMs } = options;
+  const { store, warn = () => undefined, budgetMs = defaultBudgetMs, table = gpu.limits.kernels } = options;
+  const standardOf = (pass: ConvPass): string => standardKernel(table, pass);
   const known = new Map(Object.entries(await cachedChoices(gpu, store, warn)));
   const fresh = passes.filter((pass) => hasChoice(pass, gpu.abilities) && !known.has(pass.key));
   const measured: Measurement[] = [];
@@ -121,7 +124,7 @@ export async function tune(
       if (performance.now() - started >= budgetMs) break;
       options.onPass?.(done, fresh.length);
       try {
-        measured.push(await measure(gpu, pass, options));
+        measured.push(await measure(gpu, pass, standardOf(pass), options));
       } catch (error) {
         if (error instanceof Aborted) throw error;
         if (await gpu.isLost()) throw gpu.lossError();
@@ -132,14 +135,14 @@ export async function tune(
         warn(`no kernels were measured for ${pass.key}: ${(error as Error).message}`);
       }
     }
-    for (const pass of fresh) known.set(pass.key, standardOf(gpu, pass));
+    for (const pass of fresh) known.set(pass.key, standardOf(pass));
   } finally {
     for (const { key, kernel } of measured) known.set(key, kernel);
     const behind = measured.filter(({ next }) => next.length > 0).map(({ key, next }) => [key, next]);
     const next = Object.fromEntries(behind) as Record<string, readonly string[]>;
     if (fresh.length > 0) await writeCache(store, gpu, { choices: Object.fromEntries(known), next }, warn);
   }
-  const used = passes.filter((pass) => known.has(pass.key) && known.get(pass.key) !== standardOf(gpu, pass));
+  const used = passes.filter((pass) => known.has(pass.key) && known.get(pass.key) !== standardOf(pass));
   return {
     tuned: Object.fromEntries(used.map(({ key }) => [key, known.get(key)!])),
     measured,
@@ -160,9 +163,9 @@ export async function cachedChoices(
 async function measure(
   gpu: Gpu,
   pass: CountedPass,
+  standard: string,
   { bench = benchPass, candidates: named = (one) => kernelsOf(one, gpu.matrixUnits), signal }: TuningOptions,
 ): Promise<Measurement> {
-  const standard = standardOf(gpu, pass);
   const rejected: string[] = [];
   const stopIfAsked = (): void => {
     if (signal?.aborted) throw new Aborted('training was stopped while it chose its kernels');
@@ -174,9 +177,10 @@ async function measure(
     const gaining: { readonly name: string; readonly ms: number }[] = [];
     const close = (name: string) => (output: Float32Array) =>
       distance(output, expected) <= toleranceOf(name, pass.precision);
-    const candidates = named(pass)
-      .filter((name) => name !== standard && runsOn(name, gpu.abilities, pass))
-      .slice(0, mostCandidates);
+    const runnable = named(pass).filter((name) => name !== standard && runsOn(name, gpu.abilities, pass));
+    const plainer = runnable.filter((name) => !isMatrixKernel(name));
+    const onMatrices = runnable.filter(isMatrixKernel).slice(0, Math.max(0, mostCandidates - plainer.length));
+    const candidates = [...onMatrices, ...plainer];
     if (standardMs <= longMs) await under.compile(candidates);
     for (const name of standardMs <= longMs ? candidates : []) {
       stopIfAsked();

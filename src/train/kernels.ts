@@ -89,6 +89,7 @@ async function chosen(
     signal,
     warn,
     onPass,
+    table,
   });
   const seconds = (performance.now() - started) / 1000;
   emit({ type: 'tuned', choices: tuned, passes: passes.length, measured: measured.length, left, seconds });

@@ -1,7 +1,7 @@
 /** Kernels chosen by measuring: right ones only, by the 5 % rule, kept from run to run and with a checkpoint. */
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { Aborted, InvalidModel } from '../../src/errors.ts';
-import { choicesSchema, kernelChoices } from '../../src/gpu/choices.ts';
+import { choicesSchema, kernelChoices, type KernelChoices } from '../../src/gpu/choices.ts';
 import { kernelsOf, passKey, runsOn, unavailable, type CountedPass } from '../../src/gpu/passes.ts';
 import { Gpu } from '../../src/gpu/device.ts';
 import { usualWalk } from '../../src/gpu/walk.ts';
@@ -185,6 +185,35 @@ describe('tune', () => {
     const { measured } = await tune(gpu, [pass()], options);
     expect(measured[0]!.kernel).toBe('tiled 16x8x4, 16');
     expect(measured[0]!.rejected).toEqual(['tiled 8x8x8, 8', 'tiled 16x8x4, 8', 'tiled 32x8x4, 8']);
+  });
+
+  test('where the table has a wrong kernel, others are held against what takes its place', async () => {
+    const gpu = await testDevice();
+    const ms = { channels: 10, voxels: 100, 'tiled 8x8x8, 8': 50 };
+    const { options } = timed(ms, { channels: [1, 2, 4] });
+    const table: KernelChoices = { ...kernelChoices.lavapipe, conv3: 'voxels' };
+    const { measured, tuned } = await tune(gpu, [pass()], { ...options, table });
+    expect(measured[0]).toMatchObject({ standard: 'voxels', rejected: ['channels'] });
+    expect(tuned).toEqual({ [pass().key]: 'tiled 8x8x8, 8' });
+  });
+
+  test('however many sizes matrix units have, kernels without them are tried, too', async () => {
+    const { limits, identity } = await testDevice();
+    const shapes = [8, 16].flatMap((m) => [8, 16].flatMap((n) => [8, 16].map((k) => ({ m, n, k }))));
+    const most = {
+      maxComputeWorkgroupStorageSize: 2 ** 20,
+      maxComputeInvocationsPerWorkgroup: 2048,
+      maxComputeWorkgroupSizeX: 2048,
+    };
+    const matrixUnits = { shapes, subgroup: 32, precisions: ['f32'] as const };
+    const abilities = { limits: most, matrixUnits };
+    const gpu = { device: {}, limits, identity, matrixUnits, abilities } as unknown as Gpu;
+    const names = kernelsOf(pass(), matrixUnits);
+    const { options, opened } = timed(Object.fromEntries(names.map((name) => [name, 100])));
+    await tune(gpu, [pass()], options);
+    expect(opened).toHaveLength(25); // the table's, first
+    const others = kernelsOf(pass());
+    expect(opened.filter((name) => others.includes(name)).sort()).toEqual([...others].sort());
   });
 
   test('a kernel on the device with one wrong number is rejected, however fast', async () => {
