@@ -162,12 +162,15 @@ export class Program {
     work.forEach((own, i) => (this.#took[begin + i] = own / this.#speed));
   }
 
-  /** Runs the plan with a timestamp at each dispatch's pass boundary; times in milliseconds, in plan order. */
-  async profile(): Promise<number[]> {
+  /**
+   * Runs the plan, or the dispatches up to one, with a timestamp at each dispatch's pass boundary; times in milliseconds,
+   * in plan order.
+   */
+  async profile(to = this.#bound.length): Promise<number[]> {
     const { device } = this.#gpu;
     if (!device.features.has('timestamp-query'))
       throw new GpuError('profiling needs the feature timestamp-query, which this device lacks');
-    const count = this.#bound.length * 2;
+    const count = to * 2;
     const batch = 2048;
     const stamps: bigint[] = [];
     for (let from = 0; from < count; from += batch) {
@@ -200,7 +203,9 @@ export class Program {
       stamps.push(...new BigInt64Array(readable.getMappedRange().slice(0)));
       for (const made of [queries, resolved, readable]) made.destroy();
     }
-    return this.#bound.map((_, index) => Number(stamps[index * 2 + 1]! - stamps[index * 2]!) / 1e6);
+    return this.#bound
+      .slice(0, to)
+      .map((_, index) => Number(stamps[index * 2 + 1]! - stamps[index * 2]!) / 1e6);
   }
 
   /** The buffer behind a tensor of the plan. */

@@ -1,7 +1,7 @@
 /**
  * Kernels that a device was seen to compute rightly. Drivers give wrong numbers without an error, for float16 and for
  * tiles in workgroup memory more than for anything else. So before a kernel is first used on an adapter and driver, it
- * computes a small convolution of odd sizes, which is compared with the plain kernel's in float32; where it differs, the
+ * computes small convolutions of odd sizes, which are compared with the plain kernel's in float32; where it differs, the
  * next one down serves: what was tuned, be it on matrix units or in tiles → the next fastest that was measured → the
  * adapter's table → the plain kernels, which need neither float16, workgroup memory nor subgroups, in 64 threads; sums by
  * workgroups → by single threads; volumes of float16 natively → packed in pairs. Results are kept with the choices.
@@ -14,7 +14,7 @@ import { kindName, kindOf, mayServe, plainKernel, type ConvPass } from '../gpu/p
 import type { Precision } from '../gpu/precision.ts';
 import { benchPass, isUpconv, type PassBench } from './pass-bench.ts';
 import { reductionsOf } from './reduction-bench.ts';
-import { distance, toleranceOf } from './tune.ts';
+import { agree, toleranceOf } from './tune.ts';
 import { readCache, writeCache, type TuningStore } from './tuning-cache.ts';
 
 export interface ProofOptions {
@@ -33,20 +33,32 @@ const plain = { forward: 'voxels', weights: 'lines' } as const;
 /** What all others are held against. */
 const plainOf = ({ kind, walk }: PassKind): string => (walk ? plainKernel : plain[kind]);
 
-/** No side is whole in the blocks of any kernel; weights are summed from one input at a time. */
-const smallPass = (
+/**
+ * No side is whole in the blocks of any kernel: one pass of several blocks, and one of several blocks of channels. Weights
+ * are summed from one input at a time.
+ */
+const smallPasses = (
   of: PassKind,
   precision: Precision,
   statistics: KernelChoices['statistics'],
-): ConvPass => ({
-  ...of,
-  // Behind up-convolutions there are no norms.
-  ...(of.kind === 'forward' && statistics === 'joined' && !isUpconv(of.walk) && { measured: statistics }),
-  inputs: [{ channels: 3, norm: true }, ...(of.kind === 'forward' ? [{ channels: 2, norm: false }] : [])],
-  channelsOut: 5,
-  grid: [37, 7, 5],
-  precision,
-});
+): readonly ConvPass[] =>
+  (
+    [
+      { channels: [3, 2], channelsOut: 5, grid: [37, 7, 5] },
+      { channels: [19, 18], channelsOut: 35, grid: [5, 3, 2] },
+    ] as const
+  ).map(({ channels: [first, second], channelsOut, grid }) => ({
+    ...of,
+    // Behind up-convolutions there are no norms.
+    ...(of.kind === 'forward' && statistics === 'joined' && !isUpconv(of.walk) && { measured: statistics }),
+    inputs: [
+      { channels: first, norm: true },
+      ...(of.kind === 'forward' ? [{ channels: second, norm: false }] : []),
+    ],
+    channelsOut,
+    grid,
+    precision,
+  }));
 
 /**
  * The choices for plans of a precision, without kernels that the device computes wrongly; where that is so of float16
@@ -63,11 +75,11 @@ export async function proved(
   const seen = new Map(Object.entries(proofs).map(([name, right]): [string, Seen] => [name, { right }]));
   const fresh: Record<string, boolean> = {};
   const dropped = new Set<string>();
-  const references = new Map<string, Promise<Float32Array>>();
-  const reference = (of: PassKind): Promise<Float32Array> => {
+  const references = new Map<string, Promise<Float32Array[]>>();
+  const reference = (of: PassKind): Promise<Float32Array[]> => {
     const known =
       references.get(kindName(of)) ??
-      outputOf(gpu, smallPass(of, 'f32', choices.statistics), plainOf(of), bench);
+      outputOf(gpu, smallPasses(of, 'f32', choices.statistics), plainOf(of), bench);
     references.set(kindName(of), known);
     return known;
   };
@@ -87,12 +99,10 @@ export async function proved(
   async function holds(of: PassKind, kernel: string): Promise<boolean | undefined> {
     const format = gpu.storageFormat(precision);
     if (kernel === plainOf(of) && format !== 'f16') return true;
-    const pass = smallPass(of, precision, choices.statistics);
-    const name = `${kindName(of)} ${kernel} ${format}${pass.measured ? ' with statistics' : ''}`;
-    const output = async (): Promise<Float32Array[]> =>
-      partsOf(pass, await outputOf(gpu, pass, kernel, bench));
-    const expected = async (): Promise<Float32Array[]> => partsOf(pass, await reference(of));
-    return isRight(name, () => agree(gpu, output, expected, toleranceOf(kernel, precision)));
+    const passes = smallPasses(of, precision, choices.statistics);
+    const name = `${kindName(of)} ${kernel} ${format}${passes[0]!.measured ? ' with statistics' : ''}`;
+    const output = () => outputOf(gpu, passes, kernel, bench);
+    return isRight(name, () => compared(gpu, output, () => reference(of), toleranceOf(kernel, precision)));
   }
 
   /** What was tuned for the pass of a key, or the next fastest kernel, whichever is right; else the table's is to serve. */
@@ -107,7 +117,7 @@ export async function proved(
     if (reduction === 'serial' && format !== 'f16') return true;
     const { statistics = 'apart' } = choices;
     return isRight(`sums ${reduction} ${format}, statistics ${statistics}`, () =>
-      agree(
+      compared(
         gpu,
         () => reductions(gpu, precision, { ...choices, reduction }),
         () => reductions(gpu, 'f32', { ...choices, reduction: 'serial' }),
@@ -144,25 +154,28 @@ export async function proved(
 
 type Bench = (gpu: Gpu, pass: ConvPass) => PassBench;
 
-/** What a kernel makes of the small convolution. */
-async function outputOf(gpu: Gpu, pass: ConvPass, kernel: string, bench: Bench): Promise<Float32Array> {
-  const under = bench(gpu, pass);
-  try {
-    const trial = await under.open(kernel);
+/** What a kernel makes of small convolutions. */
+async function outputOf(
+  gpu: Gpu,
+  passes: readonly ConvPass[],
+  kernel: string,
+  bench: Bench,
+): Promise<Float32Array[]> {
+  const parts: Float32Array[] = [];
+  for (const pass of passes) {
+    const under = bench(gpu, pass);
     try {
-      return await trial.output();
+      const trial = await under.open(kernel);
+      try {
+        parts.push(...(await trial.output()));
+      } finally {
+        trial.dispose();
+      }
     } finally {
-      trial.dispose();
+      under.dispose();
     }
-  } finally {
-    under.dispose();
   }
-}
-
-/** Statistics are few numbers: by themselves, lest they pass among the many of the output. */
-function partsOf({ measured, channelsOut }: ConvPass, output: Float32Array): Float32Array[] {
-  const end = measured ? output.length - 2 * channelsOut : output.length;
-  return [output.subarray(0, end), output.subarray(end)];
+  return parts;
 }
 
 /** What was seen of a kernel. */
@@ -186,7 +199,7 @@ function toldOf(name: string, { right, problem }: Seen): string {
  * Whether a kernel gives what the plain one gives in float32. One that twice does not compile or run does not.
  * @throws DeviceLost
  */
-async function agree(
+async function compared(
   gpu: Gpu,
   found: () => Promise<readonly Float32Array[]>,
   expected: () => Promise<readonly Float32Array[]>,
@@ -205,10 +218,7 @@ async function agree(
   let problem = '';
   for (let tries = 0; tries < 2; tries++) {
     try {
-      const parts = await found();
-      const isClose = (part: Float32Array, i: number) =>
-        part.length === right[i]!.length && (part.length === 0 || distance(part, right[i]!) <= tolerance);
-      return { right: parts.length === right.length && parts.every(isClose) };
+      return { right: agree(await found(), right, tolerance) };
     } catch (error) {
       await assertThere();
       problem = (error as Error).message;

@@ -13,17 +13,17 @@ import { Program } from '../gpu/program.ts';
 import type { Input } from '../ops/common.ts';
 import { convBackwardWeight, convForward } from '../ops/conv.ts';
 import { tapsOf } from '../ops/conv/shape.ts';
-import { normForward } from '../ops/norm.ts';
+import { measurePlanes, normForward } from '../ops/norm.ts';
 import { transposedForward } from '../ops/transposed.ts';
 import { upconvBackwardInput, upconvBackwardWeight, upconvForward } from '../ops/upconv.ts';
 
 /** A pass with one of its kernels. */
 export interface Trial {
   /**
-   * Numbers of the result: all, or of a large one the first and the last; of a `measured` pass, scale and shift of a norm
-   * behind it follow.
+   * The result in parts, to be compared each by itself: all its numbers; or of a large volume the first, the last, and of
+   * each plane how far the voxels of each channel spread. Of a `measured` pass, scale and shift of a norm behind it follow.
    */
-  output(): Promise<Float32Array>;
+  output(): Promise<readonly Float32Array[]>;
   /** Milliseconds of one run; only roughly measured where it is more than twice `enough`. */
   time(enough: number): Promise<number>;
   /** Frees its buffers. */
@@ -48,7 +48,7 @@ const mostWork = ({ adapterClass, speed }: Gpu) => ({
   flops: Math.max(2e10, 10 * speed),
   bytes: (adapterClass === 'hardware' ? 512 : 128) * 2 ** 20,
 });
-/** Bytes that are compared at either end of a result. */
+/** Bytes that are compared at either end of a volume. */
 const comparedBytes = 2 ** 20;
 
 const channelsOf = ({ inputs }: ConvPass): number => inputs.reduce((sum, { channels }) => sum + channels, 0);
@@ -143,7 +143,8 @@ export function benchPass(gpu: Gpu, pass: ConvPass): PassBench {
         const tensors = { input: read[0]!, dOutput: small, dWeights };
         convBackwardWeight(recorder, 'weights', tensors, {}, { kernel: shape, stride });
       }
-      return { plan: recorder.finish(), result, bytes: weightCount * 4, scaleShifts: undefined };
+      const timed = recorder.dispatches.length;
+      return { plan: recorder.finish(), timed, result, bytes: weightCount * 4 };
     }
     const result = recorder.volume('target', 1, channelsOut, target, 'resident');
     const weights = whole(flat('weights', weightCount));
@@ -161,7 +162,13 @@ export function benchPass(gpu: Gpu, pass: ConvPass): PassBench {
     } else {
       upconvBackwardInput(recorder, 'forward', { dOutput: first, weights, dInput: result }, stride);
     }
-    return { plan: recorder.finish(), result, bytes: result.dataBytes, scaleShifts };
+    const timed = recorder.dispatches.length;
+    let spreads: Tensor | undefined;
+    if (result.dataBytes > 2 * comparedBytes) {
+      spreads = recorder.flat('spreads', 2 * result.planes * channelsOut, 'resident');
+      measurePlanes(recorder, 'compared', result, spreads);
+    }
+    return { plan: recorder.finish(), timed, result, bytes: result.dataBytes, scaleShifts, spreads };
   }
 
   return {
@@ -175,23 +182,28 @@ export function benchPass(gpu: Gpu, pass: ConvPass): PassBench {
       await gpu.checked('compiling', all).catch(() => undefined); // opening the kernel reports it
     },
     async open(kernel) {
-      const { plan, result, bytes, scaleShifts } = record(kernel);
+      const { plan, timed, result, bytes, scaleShifts, spreads } = record(kernel);
       const program = await Program.create(gpu, plan, buffers);
       return {
         async output() {
           await program.run();
-          const head = await program.read(result, 0, Math.min(bytes, comparedBytes));
-          const rest = Math.min(bytes - head.byteLength, comparedBytes);
-          const tail = await program.read(result, bytes - rest, rest);
           const halves = kind === 'forward' && precision === 'f16';
-          const numbers = [head, tail].map((part) =>
-            halves ? fromHalf(new Uint16Array(part)) : new Float32Array(part),
-          );
-          if (!scaleShifts) return joined(numbers);
-          const ofNorm = await program.read(scaleShifts, 0, 8 * channelsOut);
-          return joined([...numbers, new Float32Array(ofNorm)]);
+          const numbers = async (from: number, count: number): Promise<Float32Array> => {
+            const part = await program.read(result, from, count);
+            return halves ? fromHalf(new Uint16Array(part)) : new Float32Array(part);
+          };
+          const parts = spreads
+            ? [await numbers(0, comparedBytes), await numbers(bytes - comparedBytes, comparedBytes)]
+            : [await numbers(0, bytes)];
+          if (spreads) {
+            const all = new Float32Array(await program.read(spreads)).filter((_, i) => i % 2 === 1);
+            for (let at = 0; at + channelsOut <= all.length; at += channelsOut)
+              parts.push(all.subarray(at, at + channelsOut));
+          }
+          if (scaleShifts) parts.push(new Float32Array(await program.read(scaleShifts, 0, 8 * channelsOut)));
+          return parts;
         },
-        time: (enough) => time(gpu, program, () => (round ??= emptyRound(gpu.device)), enough),
+        time: (enough) => time(gpu, program, timed, () => (round ??= emptyRound(gpu.device)), enough),
         dispose: () => program.dispose(),
       };
     },
@@ -208,16 +220,6 @@ function normalise(recorder: Recorder, target: VolumeTensor, parts: VolumeTensor
   const state = { kind: 'instance', running: { tensor: none, offset: 0, size: none.bytes } } as const;
   const numbers = { biasOffset: 0, varianceOffset: 0, epsilon: 1e-5, momentum: 0 };
   return normForward(recorder, 'norm', target, { ...state, ...numbers }, parts).scaleShifts;
-}
-
-function joined(parts: readonly Float32Array[]): Float32Array {
-  const whole = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const part of parts) {
-    whole.set(part, at);
-    at += part.length;
-  }
-  return whole;
 }
 
 /** Time for repeats of one measurement, and how many there are at least and at most. */
@@ -244,17 +246,18 @@ export class ClockTooCoarse extends Error {
   }
 }
 
-/** Milliseconds of one run: the mean of the middle half of several, by the GPU's clock where it has a fine one. */
+/** Milliseconds of one run of the first `timed` dispatches: the mean of the middle half of several, by the GPU's clock where it has a fine one. */
 async function time(
   gpu: Gpu,
   program: Program,
+  timed: number,
   emptyRound: () => Promise<Round>,
   enough: number,
 ): Promise<number> {
   const { device } = gpu;
-  if (device.features.has('timestamp-query') && !rounded(await program.profile()))
-    return typicalTime(async () => (await program.profile()).reduce((sum, ms) => sum + ms, 0), enough);
-  return hostTime(device.queue, () => program.run(), await emptyRound(), enough);
+  if (device.features.has('timestamp-query') && !rounded(await program.profile(timed)))
+    return typicalTime(async () => (await program.profile(timed)).reduce((sum, ms) => sum + ms, 0), enough);
+  return hostTime(device.queue, () => program.run({ to: timed }), await emptyRound(), enough);
 }
 
 /**

@@ -175,8 +175,8 @@ async function measure(
   try {
     const { output: expected, ms: standardMs } = await tried(under, standard, Infinity, () => true);
     const gaining: { readonly name: string; readonly ms: number }[] = [];
-    const close = (name: string) => (output: Float32Array) =>
-      distance(output, expected) <= toleranceOf(name, pass.precision);
+    const close = (name: string) => (output: Parts) =>
+      agree(output, expected, toleranceOf(name, pass.precision));
     const runnable = named(pass).filter((name) => name !== standard && runsOn(name, gpu.abilities, pass));
     const plainer = runnable.filter((name) => !isMatrixKernel(name));
     const onMatrices = runnable.filter(isMatrixKernel).slice(0, Math.max(0, mostCandidates - plainer.length));
@@ -209,12 +209,7 @@ async function measure(
 }
 
 /** Result and time of a kernel, roughly if it takes more than twice `enough`. Throws if `right` says no. */
-async function tried(
-  bench: PassBench,
-  kernel: string,
-  enough: number,
-  right: (output: Float32Array) => boolean,
-) {
+async function tried(bench: PassBench, kernel: string, enough: number, right: (output: Parts) => boolean) {
   const trial = await bench.open(kernel);
   try {
     const output = await trial.output();
@@ -224,6 +219,13 @@ async function tried(
     trial.dispose();
   }
 }
+
+/** A result, of which each part is compared by itself: few numbers would pass among many others. */
+type Parts = readonly Float32Array[];
+
+/** Whether each part is as far from the one expected as `tolerance` says, at most. */
+export const agree = (found: Parts, expected: Parts, tolerance: number): boolean =>
+  found.length === expected.length && found.every((part, i) => distance(part, expected[i]!) <= tolerance);
 
 /** ‖a − b‖ / ‖b‖; NaN where something is not a number. */
 export function distance(a: ArrayLike<number>, b: ArrayLike<number>): number {

@@ -68,7 +68,7 @@ export function normForward(
   const scaleShifts = recorder.flat(`${label}.scaleShifts`, batch * channels * 2);
   const saved = recorder.flat(`${label}.saved`, batch * channels * 2);
   if (parts) joinParts(recorder, label, { parts, partials }, channels);
-  else measure(recorder, label, source, partials);
+  else measurePlanes(recorder, label, source, partials);
   const isBatch = state.kind === 'batch';
   const { perGroup, constants } = grouping(label, state, channels);
   recorder.dispatch('norm/finalize', {
@@ -102,8 +102,13 @@ export function normForward(
   return { scaleShifts, saved };
 }
 
-/** Mean and squared deviations of each channel of each plane, from the volume. */
-function measure(recorder: Recorder, label: string, source: VolumeTensor, partials: Tensor): void {
+/** Mean and sum of squared deviations of each channel of each plane, from the volume. */
+export function measurePlanes(
+  recorder: Recorder,
+  label: string,
+  source: VolumeTensor,
+  partials: Tensor,
+): void {
   const { channels, planes, rowQuads } = source;
   const [width, height] = source.size;
   for (const [from, to] of recorder.slabs(planes, [{ tensor: source }])) {

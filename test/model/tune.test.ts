@@ -1,9 +1,10 @@
 /** Kernels chosen by measuring: right ones only, by the 5 % rule, kept from run to run and with a checkpoint. */
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { Aborted, InvalidModel } from '../../src/errors.ts';
 import { choicesSchema, kernelChoices, type KernelChoices } from '../../src/gpu/choices.ts';
 import { kernelsOf, passKey, runsOn, unavailable, type CountedPass } from '../../src/gpu/passes.ts';
 import { Gpu } from '../../src/gpu/device.ts';
+import { Program } from '../../src/gpu/program.ts';
 import { usualWalk } from '../../src/gpu/walk.ts';
 import type { PlanLimits } from '../../src/gpu/plan.ts';
 import { readJson } from '../../src/json.ts';
@@ -38,6 +39,13 @@ const pass = (more: Partial<CountedPass> = {}): CountedPass => {
 /** The kernel that the adapter's table names for forward passes. */
 const standardOf = ({ limits }: Gpu): string => limits.kernels.conv3;
 
+/** Real results and no times. */
+const quick: TuningOptions['bench'] = (gpu, under) => {
+  const real = benchPass(gpu, under);
+  const open = async (kernel: string) => ({ ...(await real.open(kernel)), time: () => Promise.resolve(1) });
+  return { ...real, open };
+};
+
 /** Times in place of measured ones; results are those of `outputs`, or the same for all. */
 function timed(ms: Record<string, number>, outputs: Record<string, readonly number[]> = {}) {
   const opened: string[] = [];
@@ -48,7 +56,7 @@ function timed(ms: Record<string, number>, outputs: Record<string, readonly numb
       const time = ms[kernel];
       if (time === undefined) return Promise.reject(new Error(`${kernel} does not compile`));
       return Promise.resolve({
-        output: () => Promise.resolve(Float32Array.from(outputs[kernel] ?? [1, 2, 3])),
+        output: () => Promise.resolve([Float32Array.from(outputs[kernel] ?? [1, 2, 3])]),
         time: () => Promise.resolve(time),
         dispose: () => undefined,
       });
@@ -166,7 +174,7 @@ describe('tune', () => {
       ...timed({}).options.bench(),
       open: (kernel) =>
         Promise.resolve({
-          output: () => Promise.resolve(Float32Array.of(1, 2)),
+          output: () => Promise.resolve([Float32Array.of(1, 2)]),
           time: () => Promise.resolve(times[kernel]!.shift()!),
           dispose: () => undefined,
         }),
@@ -227,9 +235,9 @@ describe('tune', () => {
         open: async (kernel) => {
           const trial = await real.open(kernel);
           const output = async () => {
-            const result = await trial.output();
-            if (kernel === wrong) result[100] = result[100]! + 1;
-            return result;
+            const parts = await trial.output();
+            if (kernel === wrong) parts[0]![100] = parts[0]![100]! + 1;
+            return parts;
           };
           return { ...trial, output, time: () => Promise.resolve(kernel === wrong ? 1 : 100) };
         },
@@ -239,6 +247,28 @@ describe('tune', () => {
     const { measured, tuned } = await tune(gpu, [pass()], options);
     expect(measured[0]).toMatchObject({ kernel: standard, rejected: [wrong] });
     expect(tuned).toEqual({});
+  });
+
+  test.each([16, 0] as const)('wrong in the middle of a large volume alone, in %i voxels', async (count) => {
+    const gpu = await testDevice();
+    const [standard, wrong] = [standardOf(gpu), 'tiled 8x8x8, 8'];
+    const large = pass({ inputs: [{ channels: 1, norm: true }], channelsOut: 8, grid: [64, 64, 24] });
+    const run = Program.prototype.run; // eslint-disable-line @typescript-eslint/unbound-method
+    const spy = vi.spyOn(Program.prototype, 'run').mockImplementation(async function (
+      this: Program,
+      options = {},
+    ) {
+      const { dispatches } = this.plan;
+      if (!dispatches.some(({ shader }) => shader === 'conv3/forward_tiled')) return run.call(this, options);
+      const computed = 1 + dispatches.findLastIndex(({ shader }) => shader.startsWith('conv3/'));
+      await run.call(this, { ...options, to: computed });
+      const { tensor: target } = dispatches[computed - 1]!.bindings['target_']!;
+      this.write(target, new Float32Array(count), Math.ceil(target.bytes / 2));
+      if (computed < dispatches.length) await run.call(this, { ...options, from: computed });
+    });
+    onTestFinished(() => spy.mockRestore());
+    const { measured } = await tune(gpu, [large], { bench: quick, candidates: () => [wrong] });
+    expect(measured[0]).toMatchObject({ standard, rejected: count > 0 ? [wrong] : [] });
   });
 
   test('long passes are left to the table; time runs out; an abort keeps what was measured', async () => {
