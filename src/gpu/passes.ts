@@ -97,8 +97,10 @@ export const standardKernel = ({ conv3, conv3Weights }: KernelChoices, { kind, w
   walk ? plainKernel : kind === 'forward' ? conv3 : conv3Weights;
 
 /** The kernel of a pass that is to run on matrix units; undefined where another is chosen. */
-export const matrixKernelOf = (kernels: KernelChoices, pass: ConvPass): MatrixKernel | undefined =>
-  matrixKernel(kernels.tuned?.[passKey(pass)] ?? standardKernel(kernels, pass));
+export function matrixKernelOf(kernels: KernelChoices, pass: ConvPass): MatrixKernel | undefined {
+  if (pass.walk) return matrixKernel(kernels.tuned?.[passKey(pass)] ?? plainKernel);
+  return matrixKernel((pass.kind === 'forward' ? forwardKernel : weightKernel)(kernels, pass));
+}
 
 /** The same choices with a kernel for one pass. */
 export const withKernel = (kernels: KernelChoices, pass: ConvPass, kernel: string): KernelChoices => ({

@@ -4,6 +4,7 @@
  * share one (`conv/`); where a plan has chosen that, any runs on matrix units. Forward saves nothing: its inputs are read
  * again by the weight gradient.
  */
+import { GpuError } from '../errors.ts';
 import type { Planes, Recorder, View, VolumeTensor } from '../gpu/plan.ts';
 import { forwardKernel, weightKernel } from '../gpu/passes.ts';
 import { isMatrixKernel } from '../gpu/matrix-units.ts';
@@ -55,7 +56,7 @@ function convolve3(
     const second = { inChannels, first: a.tensor.channels, add: true, measured, planes };
     return convolveByChannels(recorder, label, { input: b, packed, target }, second);
   }
-  if (isMatrixKernel(kernel)) return undefined;
+  if (isMatrixKernel(kernel)) throw new GpuError(`${label}: no dispatch of kernel '${kernel}' was recorded`);
   return convolveByVoxels(recorder, kernel, label, { ...tensors, packed }, options);
 }
 

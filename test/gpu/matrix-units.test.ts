@@ -22,9 +22,12 @@ import {
   matrixUnitsOf,
   matrixWeightConstants,
 } from '../../src/gpu/matrix-units.ts';
+import { defaultLimits, Recorder } from '../../src/gpu/plan.ts';
 import { shaderInfo, type Constants, type ShaderName } from '../../src/gpu/shader.ts';
 import { ones, reach, usualWalk, walkName, walkOf, type Walk } from '../../src/gpu/walk.ts';
 import { specialise } from '../../src/gpu/wgsl.ts';
+import { words } from '../../src/ops/common.ts';
+import { convBackwardWeight, convForward } from '../../src/ops/conv.ts';
 import { featurelessDevice, matrixDevice } from '../support/device.ts';
 
 const config = (M: number, N: number, K: number, componentType = 'f16', resultComponentType = 'f32') => ({
@@ -135,6 +138,23 @@ describe('kernels', () => {
     const name = 'matrix 16x16x16, 16';
     expect(unavailable(stored({ 'forward 8>8 16x16x16 f16': name }), device)).toEqual([]);
     expect(unavailable(stored({ 'forward 8>8 16x16x16 f32': name }), device)).toEqual([name]);
+  });
+
+  test('of the table serve where the name for a pass is unknown', () => {
+    const [conv3, tuned] = ['matrix 8x8x8, 8', new Proxy({}, { get: () => 'spheres' })] as const;
+    const kernels = { ...kernelChoices.hardware, conv3, conv3Weights: conv3, tuned };
+    const recorder = new Recorder({ ...defaultLimits, kernels });
+    const numbers = (name: string) => words(recorder.flat(name, 27 * 15), 27 * 15);
+    const input = { tensor: recorder.volume('input', 1, 3, [5, 4, 3]) };
+    const target = recorder.volume('target', 1, 5, [5, 4, 3]);
+    convForward(recorder, 'forward', { inputs: [input], weights: numbers('weights'), target });
+    convBackwardWeight(recorder, 'weights', { input, dOutput: target, dWeights: numbers('dWeights') });
+    expect(recorder.dispatches.map(({ shader }) => shader)).toEqual([
+      'conv_matrix/pack',
+      'conv_matrix/forward',
+      'conv_matrix/weight_gradient',
+      'reduce/partials',
+    ]);
   });
 
   test('are chosen for other walks where there is more than the plain one', () => {
