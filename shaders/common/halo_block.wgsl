@@ -54,7 +54,7 @@ fn spotOf(i: u32, corner: Corner) -> Spot {
 }
 
 fn put(spot: Spot, own: u32, value: vec4<f32>) {
-  let halves = vec4<f16>(value);
+  let halves = toHalves(value);
   for (var i = 0u; i < 4u; i++) {
     if (spot.column + i < columns) { staged[spot.at + i * PITCH + own] = halves[i]; }
   }

@@ -76,3 +76,41 @@ test.each(onMatrices)('$name', async ({ gpu, name }) => {
     expect(error).toBeLessThan(most);
   }
 });
+
+test.each(onMatrices)(
+  '$name: numbers beyond those of float16 count as its largest',
+  async ({ gpu, name }) => {
+    async function computed(image: Dense, gradient: Dense) {
+      using bench = new Bench({ kernels: always(name) }, 'f32', gpu);
+      const { recorder } = bench;
+      const input = { tensor: bench.volume('source', image) };
+      const w = view(bench.flat('weights', weights), weights.length);
+      const target = bench.output('target', batch, out, size);
+      convForward(recorder, 'forward', { inputs: [input], weights: w, target });
+      const dWeights = bench.flat('dWeights', new Float64Array(weights.length));
+      const tensors = {
+        input,
+        dOutput: bench.volume('dOutput', gradient),
+        dWeights: view(dWeights, weights.length),
+      };
+      convBackwardWeight(recorder, 'dWeights', tensors);
+      await bench.run();
+      return {
+        forward: (await bench.read(target)).data,
+        dWeights: await bench.readFlat(dWeights, weights.length),
+      };
+    }
+    const changed = ({ shape, data }: Dense, to: Readonly<Record<number, number>>): Dense => ({
+      shape,
+      data: data.map((value, i) => to[i] ?? value),
+    });
+    const found = await computed(changed(source, { 5: 1e6, 200: -3e38 }), changed(dOutput, { 7: -7e4 }));
+    const [image, gradient] = [changed(source, { 5: 65504, 200: -65504 }), changed(dOutput, { 7: -65504 })];
+    expect(relativeError(found.forward, conv(image, weights, none, out).data)).toBeLessThan(bound(0));
+    const { dWeights } = convGradients(image, weights, gradient);
+    expect(relativeError(found.dWeights, dWeights)).toBeLessThan(bound(0));
+    const infinite = await computed(changed(source, { 5: Infinity }), changed(dOutput, { 7: NaN }));
+    expect([...infinite.forward].every(Number.isFinite)).toBe(false);
+    expect([...infinite.dWeights].every(Number.isFinite)).toBe(false);
+  },
+);
