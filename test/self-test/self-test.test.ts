@@ -1,14 +1,11 @@
 /** The self-test on the device at hand: what is right passes, what is wrong is named; the command's exit code and report. */
 import { expect, test, vi } from 'vitest';
-import { setAdapterProvider } from '../../src/gpu/device.ts';
-import { requestNodeAdapter } from '../../src/gpu/node.ts';
 import { Unsatisfactory } from '../../src/cli/failure.ts';
 import { createProgram } from '../../src/cli/program.ts';
 import { readJson } from '../../src/json.ts';
 import { trialsOf, tryKernels, type KernelRow } from '../../src/self-test/kernels.ts';
 import { OpBench, type OpCase } from '../../src/self-test/bench.ts';
 import { reportSchema, type SelfTestReport } from '../../src/self-test/report.ts';
-import { tryTraining } from '../../src/self-test/training.ts';
 import { testDevice } from '../support/device.ts';
 import { kernelsOnMatrices } from '../support/matrices.ts';
 
@@ -63,11 +60,6 @@ test('an op that computes something else is wrong by name', async () => {
     throw new Error('does not compile here');
   });
   expect(refused).toMatchObject({ right: false, error: null, problem: 'does not compile here' });
-});
-
-test('the training has the losses of PyTorch and repeats to the bit', async () => {
-  setAdapterProvider(requestNodeAdapter);
-  expect(await tryTraining(await testDevice())).toMatchObject({ right: true, sameBits: true });
 });
 
 const report: SelfTestReport = {
