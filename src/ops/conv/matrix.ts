@@ -21,6 +21,9 @@ import { sourcePlanes, sourceUse, type ConvolveOptions, type WeightPlace } from 
 import type { Unpacked } from './pack.ts';
 import { shareOf, tapsOf, type ConvShape } from './shape.ts';
 
+/** What was packed in a plan, by what it was packed from: outputs that are computed again read the same. */
+const packs = new WeakMap<Recorder, Map<string, Tensor>>();
+
 /** Weights (out, in, taps) as conv_matrix/forward reads them: see `packWeights`. */
 function pack(
   recorder: Recorder,
@@ -34,6 +37,13 @@ function pack(
   assertLength(label, weights, outChannels * inChannels * taps);
   const chunks = Math.ceil((of === 'in' ? outChannels : inChannels) / k);
   const tiles = Math.ceil(count / n);
+  const { tensor, offset } = weights;
+  const { version } = recorder.current(tensor);
+  const key = [tensor.id, version, offset, outChannels, inChannels, taps, of, first, count, n, k].join();
+  const earlier = packs.get(recorder) ?? new Map<string, Tensor>();
+  packs.set(recorder, earlier);
+  const known = earlier.get(key);
+  if (known) return known;
   const packed = recorder.flat(`${label}.packed`, (tiles * chunks * taps * k * n) / 2);
   recorder.dispatch('conv_matrix/pack', {
     label: `${label} pack`,
@@ -42,6 +52,7 @@ function pack(
     constants: { TRANSPOSE: of === 'in', TAPS: taps, N: n, K: k },
     workgroups: [Math.ceil((k * n) / 64), chunks, tiles],
   });
+  earlier.set(key, packed);
   return packed;
 }
 
