@@ -1,7 +1,7 @@
 /** The cases of a data set as a table, of which only the rows in sight are there: a thousand cases scroll like ten. */
 import { sourceName, type FileEntry } from 'unet3d-gpu/worker';
 import { columnHeads, counted, el, fill, select } from './dom.ts';
-import { badCases, changed, state, type PageCase, type VolumeFile } from './state.ts';
+import { badCases, state, type PageCase, type VolumeFile } from './state.ts';
 
 /** Pixels of a row, as style.css has them. */
 const rowHeight = 36;
@@ -10,12 +10,18 @@ const more = 8;
 
 const columns = ['Case', 'Image', 'Label', 'Size (x, y, z)', 'Spacing in mm', 'Used for'];
 
+/** What is told of a case, by its id, that a person has chosen for it. */
+interface Choices {
+  readonly label: (id: string, label: VolumeFile | undefined) => void;
+  readonly part: (id: string, part: PageCase['part']) => void;
+}
+
 export class CaseTable {
   readonly element: HTMLElement;
   readonly #caption = el('caption');
   readonly #body = el('tbody');
   readonly #rows = new Map<PageCase, HTMLElement>();
-  readonly #choose: (item: PageCase, label: VolumeFile | undefined) => void;
+  readonly #choose: Choices;
   readonly #table: HTMLTableElement;
   /** Labels that may be chosen. */
   #labels: readonly FileEntry[] = [];
@@ -24,8 +30,7 @@ export class CaseTable {
     new Map();
   #shown = '';
 
-  /** @param choose is told of the label that a case is given by hand */
-  constructor(choose: (item: PageCase, label: VolumeFile | undefined) => void) {
+  constructor(choose: Choices) {
     this.#choose = choose;
     this.#table = el('table', {}, this.#caption, columnHeads(columns), this.#body);
     this.element = el(
@@ -96,10 +101,7 @@ export class CaseTable {
             ['unused', 'not used'],
           ],
           item.part,
-          (value) => {
-            item.part = value as PageCase['part'];
-            changed();
-          },
+          (value) => this.#choose.part(item.id, value as PageCase['part']),
           { 'aria-label': `Use of ${item.id}`, disabled: !item.label },
         ),
       ),
@@ -113,7 +115,8 @@ export class CaseTable {
     const control = select(
       chosen === none ? [none] : [none, chosen],
       chosen[0],
-      (value) => this.#choose(item, this.#labels[Number(value || NaN)]?.source as VolumeFile | undefined),
+      (value) =>
+        this.#choose.label(item.id, this.#labels[Number(value || NaN)]?.source as VolumeFile | undefined),
       { 'aria-label': `Label of ${item.id}`, title: chosen[1] },
     );
     const offer = (): void => {

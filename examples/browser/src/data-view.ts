@@ -6,7 +6,7 @@ import { dataJob } from './data-client.ts';
 import { device } from './device.ts';
 import { attempt, button, counted, dropZone, el, entriesOf, field, fill, picker } from './dom.ts';
 import { Intake } from './intake.ts';
-import { chooseAugmentation, classCount } from './planning.ts';
+import { classCount } from './planning.ts';
 import type { Run } from './run.ts';
 import { changed, choicesOf, classNames, state } from './state.ts';
 import { valueMap } from './value-map.ts';
@@ -33,7 +33,10 @@ export function dataView(open: (view: 'See' | 'Annotate') => void): DataView {
     },
     onCases: () => attempt('Find drawings', () => findDrawings(annotate)),
   });
-  const table = new CaseTable((item, label) => void intake.cases.choose(item, label));
+  const table = new CaseTable({
+    label: (id, label) => void intake.cases.choose(id, label),
+    part: (id, part) => intake.cases.use(id, part),
+  });
   const body = el('div');
 
   async function phantoms(): Promise<void> {
@@ -109,11 +112,7 @@ export function dataView(open: (view: 'See' | 'Annotate') => void): DataView {
       el('legend', {}, 'Names of the classes'),
       classNames(classCount()).map((name, value) => {
         const input = el('input', { type: 'text', value: name });
-        input.addEventListener('change', () => {
-          state.labels[value] = input.value;
-          chooseAugmentation();
-          changed();
-        });
+        input.addEventListener('change', () => intake.cases.name(value, input.value));
         return field(`Value ${value}`, input);
       }),
     );

@@ -1,6 +1,8 @@
 /** Data sets beside each other: joined into one, and label folders that compete for the same images. */
 import { InvalidDataset, looksLikeLabel, type Case, type Dataset, type FileEntry } from 'unet3d-gpu/worker';
 
+const isUnlabelled = ({ cases }: Dataset): boolean => !cases.some(({ label }) => label);
+
 /**
  * One data set of two; cases whose names are taken have the name of their data set before their own.
  * @throws InvalidDataset if equal values mean different things in the two
@@ -15,23 +17,27 @@ export function joined(first: Dataset, second: Dataset): Dataset {
     if (a.length > 0 && b.length > 0 && a.join('\n') !== b.join('\n'))
       throw differ(what === 'labels' ? 'classes' : 'channels', a.join(', '), b.join(', '));
   }
-  if (first.ignoreLabel !== second.ignoreLabel)
+  // Images without labels take over what the labels of the others mean.
+  const [one, other] = [isUnlabelled(first) ? second : first, isUnlabelled(second) ? first : second];
+  if (one.ignoreLabel !== other.ignoreLabel)
     throw differ(
       'unknown voxels',
-      String(first.ignoreLabel ?? 'not marked'),
-      String(second.ignoreLabel ?? 'not marked'),
+      String(one.ignoreLabel ?? 'not marked'),
+      String(other.ignoreLabel ?? 'not marked'),
     );
   const regionsOf = ({ regions }: Dataset): string => JSON.stringify(regions ?? []);
-  if (regionsOf(first) !== regionsOf(second))
+  if (regionsOf(one) !== regionsOf(other))
     throw differ(
       'regions',
-      ...([first, second].map(
-        ({ regions }) => regions?.map(({ name }) => name).join(', ') ?? 'not defined',
-      ) as [string, string]),
+      ...([one, other].map(({ regions }) => regions?.map(({ name }) => name).join(', ') ?? 'not defined') as [
+        string,
+        string,
+      ]),
     );
-  const taken = new Set(first.cases.map(({ id }) => id));
+  const before = new Set(first.cases.map(({ id }) => id));
+  const taken = new Set([...before, ...second.cases.map(({ id }) => id)]);
   const added = second.cases.map((item): Case => {
-    if (!taken.has(item.id)) return item;
+    if (!before.has(item.id)) return item;
     let id = `${second.name}_${item.id}`;
     for (let again = 2; taken.has(id); again++) id = `${second.name}_${again}_${item.id}`;
     taken.add(id);
@@ -40,7 +46,7 @@ export function joined(first: Dataset, second: Dataset): Dataset {
   const either = (what: 'labels' | 'channels'): readonly string[] =>
     first[what].length > 0 ? first[what] : second[what];
   return {
-    ...first,
+    ...one,
     name: `${first.name} and ${second.name}`,
     cases: [...first.cases, ...added],
     labels: either('labels'),

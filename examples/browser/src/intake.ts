@@ -4,6 +4,7 @@ import {
   openDataset,
   pairDataset,
   volumesAmong,
+  type Case,
   type Dataset,
   type FileEntry,
 } from 'unet3d-gpu/worker';
@@ -12,11 +13,26 @@ import { withoutDicom } from './dicom.ts';
 import { leftOut } from './dom.ts';
 import { askWhatStays, oneLabelEach } from './intake-questions.ts';
 import { drawnCases } from './annotate/kept-drawings.ts';
-import { LabelledCases } from './labelled-cases.ts';
+import { LabelledCases, type Kept } from './labelled-cases.ts';
 import { SingleFiles, type Kind } from './single-files.ts';
-import { state, type PageCase } from './state.ts';
+import { state, unnamed, type VolumeFile } from './state.ts';
 
-const unnamed = 'your data';
+/** What becomes of the cases that are there; files may also belong to what was given before. */
+type Room = 'replace' | 'add' | 'go on';
+
+/** Cases to which others are added. */
+interface Base {
+  readonly name: string;
+  readonly ids: ReadonlySet<string>;
+}
+
+/** What is known of cases that are to come, beside their data set. */
+interface Coming {
+  /** The files that they are made of, where these were given one by one. */
+  readonly single?: SingleFiles;
+  readonly base?: Base | undefined;
+  readonly parts?: Kept['parts'];
+}
 
 interface Listeners {
   readonly onChange: () => void;
@@ -29,13 +45,13 @@ interface Listeners {
 export class Intake {
   readonly cases: LabelledCases;
   /** What was given file by file, to be matched. */
-  readonly #single = new SingleFiles();
-  /** To which those are added. */
-  #base: Dataset | undefined;
+  #single = new SingleFiles();
+  /** The cases to which those are added. */
+  #base: Base | undefined;
+  /** How often there have been other cases. */
+  #turn = 0;
   /** Ends what is done before there are other cases. */
   #stop = new AbortController();
-  /** What the data are called where no file tells. */
-  #called = unnamed;
   readonly #listeners: Listeners;
 
   constructor(listeners: Listeners) {
@@ -62,7 +78,7 @@ export class Intake {
 
   /** Goes on reading where that was cancelled. */
   async readOn(): Promise<void> {
-    await this.#settle(this.cases.unread?.parts);
+    await this.#settle();
   }
 
   async #takeVolumes(given: readonly FileEntry[], as: Kind, notes: readonly string[]): Promise<void> {
@@ -76,23 +92,21 @@ export class Intake {
       return this.#listeners.onChange();
     }
     const files = isDescribed ? given : await oneLabelEach(given);
-    if (!files || !(await this.#makeRoom(commonFolder(given) ?? unnamed, as))) return;
+    if (!files) return;
+    const goesOn = !isDescribed && this.#single.awaits(volumesAmong(files), as);
+    const room = goesOn ? 'go on' : await this.#room();
+    if (!room) return;
+    const name = commonFolder(given) ?? unnamed;
     this.cases.trouble = trouble;
-    if (isDescribed) {
-      await this.#open(() => openDataset(files));
-      return;
-    }
-    if (as === 'any' && this.#single.isEmpty) {
+    if (room !== 'go on' && isDescribed) return this.#open(() => openDataset(files), room, name);
+    if (room !== 'go on' && as === 'any') {
       const dataset = await openDataset(files).catch((error: unknown) => {
         if (!(error instanceof InvalidDataset)) throw error;
         return undefined; // no layout of folders: perhaps by the names of the files
       });
-      if (dataset) {
-        await this.#open(() => Promise.resolve(dataset));
-        return;
-      }
+      if (dataset) return this.#open(() => Promise.resolve(dataset), room, name);
     }
-    return this.#collect(volumesAmong(files), as);
+    return this.#collect(volumesAmong(files), as, room, name);
   }
 
   /** The scans that were drawn on, as far as this browser keeps them; the drawings are their labels. */
@@ -113,98 +127,113 @@ export class Intake {
         if (!signal.aborted) throw error;
       })
       .finally(() => this.#listeners.onWork(''));
-    if (!dataset || signal.aborted || !(await this.#makeRoom(name, 'any'))) return;
+    const room = dataset && !signal.aborted && (await this.#room());
+    if (!room) return;
     this.cases.trouble = [];
-    await this.#open(() => Promise.resolve(dataset));
+    await this.#open(() => Promise.resolve(dataset), room, name);
   }
 
   /** Data that were here before, with the parts that their cases had; whether others have not come in between. */
-  async restore(dataset: Dataset, parts: ReadonlyMap<string, PageCase['part']>): Promise<boolean> {
-    this.#base = undefined;
+  async restore(dataset: Dataset, parts: Kept['parts']): Promise<boolean> {
     this.cases.trouble = [];
-    return this.#open(() => Promise.resolve(dataset), false, parts);
+    return this.#put(() => Promise.resolve(dataset), 'replace', { parts });
   }
 
   clear(): void {
-    this.#single.clear();
-    this.#base = undefined;
+    this.#turn++;
+    this.#single = new SingleFiles();
     this.cases.clear();
   }
 
-  /** Asks what is to become of the cases that are there; whether to go on. */
-  async #makeRoom(name: string, as: Kind): Promise<boolean> {
-    const { length } = state.cases;
-    // Images and labels may be given one after another.
-    const goesOn = !this.#single.isEmpty && (as !== 'any' || !state.cases.some(({ label }) => label));
-    if (length === 0 || goesOn) {
-      if (length === 0) this.#called = name;
-      return true;
-    }
-    const answer = await askWhatStays();
-    if (answer === undefined) return false;
-    this.#base = answer === 'add' ? { ...this.cases.dataset(), cases: state.cases } : undefined;
-    this.#single.clear();
-    this.#called = name;
-    if (answer === 'replace') {
-      state.chosen = {};
-      state.labels = [];
-      state.regions = undefined;
-    }
-    return true;
+  /** Asks what is to become of the cases that are there; undefined where they are to stay as they are. */
+  async #room(): Promise<'replace' | 'add' | undefined> {
+    return state.cases.length === 0 ? 'replace' : askWhatStays();
   }
 
   /** Files one after another: images, then their labels, or the other way round. */
-  async #collect(volumes: readonly FileEntry[], as: Kind): Promise<void> {
-    const single = this.#single;
-    single.add(volumes, as);
-    if (single.labels.length > 0 && single.images.length > 0) {
-      const { ignoreLabel } = state;
-      const options = ignoreLabel === undefined ? {} : { ignoreLabel };
-      await this.#open(() => pairDataset(single.images, single.labels, options), true);
-      return;
-    }
-    this.cases.trouble.push(
-      single.images.length === 0
-        ? 'Labels only: add their images.'
-        : 'Images without labels: add the labels to train, or go to "Annotate" to draw some, or to "Use" to segment them.',
-    );
-    this.cases.set([...(this.#base?.cases ?? []), ...single.cases()]);
-    this.#listeners.onChange();
-    await this.#listeners.onCases();
+  async #collect(volumes: readonly FileEntry[], as: Kind, room: Room, name: string): Promise<void> {
+    const goesOn = room === 'go on' || (room === 'add' && this.#single.grows(volumes));
+    const single = (goesOn ? this.#single : new SingleFiles(name)).with(volumes, as);
+    const base = goesOn ? this.#base : room === 'add' ? allThatIsThere() : undefined;
+    const { ignoreLabel } = state;
+    const isMarked = room !== 'replace' && ignoreLabel !== undefined;
+    const options = { name: single.name, ...(isMarked && { ignoreLabel }) };
+    await this.#put(() => this.#matched(single, options), room, { single, base });
   }
 
-  /** Whether the data set is there at the end. */
-  async #open(
-    open: () => Promise<Dataset>,
-    isMatched = false,
-    parts?: ReadonlyMap<string, PageCase['part']>,
-  ): Promise<boolean> {
-    try {
+  /** What was given file by file, with labels by the names of the files. */
+  async #matched(
+    single: SingleFiles,
+    options: { readonly name: string; readonly ignoreLabel?: number },
+  ): Promise<Dataset> {
+    const { images, labels } = single;
+    const { trouble } = this.cases;
+    if (images.length === 0) trouble.push('Labels only: add their images.');
+    else if (labels.length === 0)
+      trouble.push(
+        'Images without labels: add the labels to train, or go to "Annotate" to draw some, or to "Use" to segment them.',
+      );
+    else
+      try {
+        return await pairDataset(images, labels, options);
+      } catch (error) {
+        if (!(error instanceof InvalidDataset)) throw error;
+        trouble.push(error.message, 'Choose the label of each image below.');
+      }
+    return { ...options, cases: withLabels(single.guessed()), labels: [], channels: [], warnings: [] };
+  }
+
+  async #open(open: () => Promise<Dataset>, room: 'replace' | 'add', name: string): Promise<void> {
+    const make = async (): Promise<Dataset> => {
       const opened = await open();
-      const named = { ...opened, name: opened.name === 'dataset' ? this.#called : opened.name };
-      const dataset = this.#base ? joined(this.#base, named) : named;
-      if (!isMatched) this.#single.clear();
-      this.cases.open(dataset);
-      return await this.#settle(parts);
+      return opened.name === 'dataset' ? { ...opened, name } : opened;
+    };
+    await this.#put(make, room, { base: room === 'add' ? allThatIsThere() : undefined });
+  }
+
+  /** Makes a data set the cases of the page, and reads them; whether they are there at the end. */
+  async #put(
+    make: () => Promise<Dataset>,
+    room: Room,
+    { single = new SingleFiles(), base, parts = new Map() }: Coming,
+  ): Promise<boolean> {
+    const { signal } = this.#stop;
+    let dataset: Dataset;
+    try {
+      const made = await make();
+      const cases = state.cases.filter(({ id }) => base?.ids.has(id));
+      dataset = base ? joined({ ...this.cases.dataset(), name: base.name, cases }, made) : made;
     } catch (error) {
       if (!(error instanceof InvalidDataset)) throw error;
       this.cases.trouble.push(error.message);
-      if (isMatched) {
-        this.cases.trouble.push('Choose the label of each image below.');
-        this.cases.labels = this.#single.labels;
-        this.cases.set([...(this.#base?.cases ?? []), ...this.#single.guessed()]);
-        return this.#settle();
-      }
-      this.#listeners.onWork('');
       this.#listeners.onChange();
       return false;
     }
+    if (signal.aborted) return false;
+    const turn = ++this.#turn;
+    this.#single = single;
+    this.#base = base;
+    if (room === 'replace') state.chosen = {};
+    const kept = room === 'replace' ? { parts, labels: [] } : this.cases.kept();
+    this.cases.open(dataset, { ...kept, labels: [...kept.labels, ...single.labels] });
+    return (await this.#settle()) && turn === this.#turn;
   }
 
   /** As `check`, of cases that have just come. */
-  async #settle(parts?: ReadonlyMap<string, PageCase['part']>): Promise<boolean> {
-    const isThere = await this.cases.check(parts);
+  async #settle(): Promise<boolean> {
+    const isThere = await this.cases.check();
     if (isThere) await this.#listeners.onCases();
     return isThere;
   }
+}
+
+const allThatIsThere = (): Base => ({ name: state.name, ids: new Set(state.cases.map(({ id }) => id)) });
+
+/** Cases that are given no label with the one that their image has by now. */
+function withLabels(cases: readonly Case[]): Case[] {
+  const now = new Map(state.cases.map(({ images, label }) => [images[0], label]));
+  return cases.map((item) => {
+    const label = item.label ?? now.get(item.images[0] as VolumeFile);
+    return label ? { ...item, label } : item;
+  });
 }

@@ -1,25 +1,32 @@
 /** The cases of the page with their labels: each change of these is checked, and what follows from it decided. */
-import { sourceName, type Case, type Dataset, type FileEntry } from 'unet3d-gpu/worker';
+import { sourceName, type Dataset, type FileEntry } from 'unet3d-gpu/worker';
 import { unknownVoxel } from './annotate/drawing.ts';
 import { dataJob } from './data-client.ts';
 import { device } from './device.ts';
 import { messageOf, nextTask } from './dom.ts';
 import { takesTimeApart } from './intake-questions.ts';
-import { chooseDefaults, classCount, divide } from './planning.ts';
+import { chooseAugmentation, chooseDefaults, classCount, divide } from './planning.ts';
 import {
   badCases,
   changed,
   classNames,
+  named,
   replaceCases,
   state,
+  unnamed,
   type Images,
   type PageCase,
   type VolumeFile,
 } from './state.ts';
 
-/** The parts that cases keep when they are checked. */
-interface Parts {
-  readonly parts: ReadonlyMap<string, PageCase['part']> | undefined;
+/** What stays of cases where others come to them, or they come back. */
+export interface Kept {
+  /** What cases are for, by id. */
+  readonly parts?: ReadonlyMap<string, PageCase['part']>;
+  /** Of the classes. */
+  readonly names?: readonly string[];
+  /** Labels to choose from beside those that the cases have. */
+  readonly labels?: readonly FileEntry[];
 }
 
 export class LabelledCases {
@@ -27,15 +34,17 @@ export class LabelledCases {
   #classes: readonly string[] = [];
   /** Labels that were drawn. */
   #drawn = new Set<VolumeFile>();
+  /** Ids of the cases of which it is decided what they are for. */
+  #decided = new Set<string>();
   #reading = new AbortController();
   #mapping = new AbortController();
-  /** The check that is going on. */
-  #begun: Parts | undefined;
+  /** Whether a check is going on. */
+  #isReading = false;
   readonly #onChange: () => void;
   readonly #onWork: (text: string) => void;
 
-  /** The check that was cancelled: some cases have not been read. */
-  unread: Parts | undefined;
+  /** Whether a check was cancelled: some cases have not been read. */
+  unread = false;
   /** Labels to choose from. */
   labels: readonly FileEntry[] = [];
   /** What there is to say about the files, one sentence each. */
@@ -49,62 +58,51 @@ export class LabelledCases {
     this.#onWork = onWork;
   }
 
-  /** Other cases, of which nothing is known yet. */
-  set(cases: readonly Case[]): void {
-    state.cases = cases.map((item): PageCase => {
-      const { label, ...rest } = item;
-      return {
-        ...rest,
-        images: item.images as VolumeFile[],
-        ...(label ? { label: label as VolumeFile } : {}),
-        part: 'unused',
-      };
-    });
-    state.ignoreLabel = undefined;
-    state.report = undefined;
-    state.decision = undefined;
+  /** Takes the cases of a data set in the place of those that are there, with all that it tells of them. */
+  open(dataset: Dataset, { parts = new Map(), names = [], labels = [] }: Kept = {}): void {
+    this.#classes = dataset.labels;
+    this.#decided = new Set(parts.keys());
+    const { name, channels, regions, ignoreLabel } = dataset;
+    Object.assign(state, { name, channels, regions, ignoreLabel, report: undefined, decision: undefined });
+    state.labels = named(names, dataset.labels);
+    state.cases = dataset.cases.map(({ label, ...item }): PageCase => ({
+      ...item,
+      images: item.images as Images,
+      ...(label ? { label: label as VolumeFile } : {}),
+      part: parts.get(item.id) ?? 'unused',
+    }));
+    const stay = new Set(state.cases.map(({ images }) => images));
+    for (const images of state.predictions.keys()) if (!stay.has(images)) state.predictions.delete(images);
+    const known = new Set(labels.map(({ source }) => source));
+    const others = dataset.cases.flatMap(({ label }) => (label && !known.has(label) ? [label] : []));
+    this.labels = [...labels, ...others.map((source) => ({ path: sourceName(source), source }))];
     this.values = undefined;
-    this.unread = undefined;
-    state.predictions.clear();
+    this.unread = false;
+    this.trouble.push(...dataset.warnings);
     changed();
   }
 
-  /** As `set`, with all that a data set tells of its cases. */
-  open(dataset: Dataset): void {
-    state.name = dataset.name;
-    this.#classes = dataset.labels;
-    state.channels = dataset.channels;
-    state.labels = [...dataset.labels];
-    state.regions = dataset.regions;
-    this.set(dataset.cases);
-    state.ignoreLabel = dataset.ignoreLabel;
-    this.labels = dataset.cases.flatMap(({ label }) =>
-      label ? [{ path: sourceName(label), source: label }] : [],
-    );
-    this.trouble.push(...dataset.warnings);
+  /** What stays of these cases where others come to them. */
+  kept(): Required<Kept> {
+    return { parts: this.#parts(), names: state.labels, labels: this.labels };
   }
 
   /** Ends the reading of cases, or the mapping of their labels. */
   cancel(): void {
     this.#mapping.abort();
     this.#reading.abort();
-    this.unread = this.#begun;
-    this.#begun = undefined;
+    this.unread = this.#isReading;
+    this.#isReading = false;
     this.#onWork('');
     this.#onChange();
   }
 
   clear(): void {
     this.#reading.abort();
-    this.#begun = undefined;
-    this.labels = [];
+    this.#isReading = false;
     this.trouble = [];
-    this.#classes = [];
-    state.channels = [];
-    state.labels = [];
-    state.regions = undefined;
     state.chosen = {};
-    this.set([]);
+    this.open({ name: unnamed, cases: [], labels: [], channels: [], warnings: [] });
     this.#onWork('');
     this.#onChange();
   }
@@ -124,12 +122,23 @@ export class LabelledCases {
   }
 
   /** Gives a case another label, or none; what the names of the files said is settled by that. */
-  async choose(item: PageCase, label: VolumeFile | undefined): Promise<void> {
-    const parts = partsOf(state.cases.filter((other) => other !== item));
-    const { id, subject, images } = item;
+  async choose(id: string, label: VolumeFile | undefined): Promise<void> {
+    const item = caseOf(id);
+    if (!item) return;
+    const { subject, images } = item;
+    this.#decided.delete(id);
     replaceCases(new Map([[item, label ? { ...item, label } : { id, subject, images, part: 'unused' }]]));
     this.trouble = [];
-    await this.check(parts);
+    await this.check();
+  }
+
+  /** Says what a case is for, whatever is found in the files. */
+  use(id: string, part: PageCase['part']): void {
+    const item = caseOf(id);
+    if (!item) return;
+    item.part = part;
+    this.#decided.add(id);
+    changed();
   }
 
   /**
@@ -141,7 +150,6 @@ export class LabelledCases {
     names: readonly string[],
   ): Promise<void> {
     if (!state.cases.some(({ images }) => labels.has(images))) return; // other data meanwhile
-    const parts = partsOf(state.cases);
     state.cases = state.cases.map(({ label: before, ...item }): PageCase => {
       const label = labels.has(item.images) ? labels.get(item.images) : before;
       return label ? { ...item, label } : { ...item, part: 'unused' };
@@ -151,7 +159,7 @@ export class LabelledCases {
     state.labels = [...names];
     this.#offer(labels);
     this.trouble = [];
-    await this.check(parts);
+    await this.check();
   }
 
   /** Drawn labels can be chosen as well, in the place of those that they were before. */
@@ -171,11 +179,18 @@ export class LabelledCases {
     this.labels = [...given, ...added];
   }
 
+  /** Calls a class as the person wants. */
+  name(value: number, name: string): void {
+    state.labels = classNames(classCount()).map((before, at) => (at === value ? name : before));
+    chooseAugmentation();
+    changed();
+  }
+
   /** Unknown voxels are of no class; what their value was called is forgotten where it was the last. */
   async ignore(value: number | undefined): Promise<void> {
     state.ignoreLabel = value;
     state.labels = this.#classes.slice(0, value === this.#classes.length - 1 ? -1 : undefined);
-    await this.check(partsOf(state.cases));
+    await this.check();
   }
 
   /**
@@ -184,7 +199,6 @@ export class LabelledCases {
    */
   async map(given: ReadonlyMap<number, number>): Promise<void> {
     const { ignoreLabel, cases: before } = state;
-    const parts = partsOf(before);
     const classes = new Map(given);
     if (ignoreLabel !== undefined) classes.set(ignoreLabel, unknownVoxel);
     const cases = before.filter(({ label }) => label);
@@ -211,23 +225,27 @@ export class LabelledCases {
     state.regions = undefined;
     state.ignoreLabel = [...classes.values()].includes(unknownVoxel) ? unknownVoxel : undefined;
     this.trouble = [];
-    await this.check(parts);
+    await this.check();
+  }
+
+  /** What labelled cases are for, where that is decided. */
+  #parts(): Map<string, PageCase['part']> {
+    const decided = state.cases.filter(({ id, label }) => label && this.#decided.has(id));
+    return new Map(decided.map(({ id, part }) => [id, part] as const));
   }
 
   /**
-   * Reads what has not been read yet, and decides on parts, preparation and settings.
-   * @param parts of cases that keep them
+   * Reads what has not been read yet, and decides on preparation, settings, and the parts of cases that have none yet.
    * @returns whether it came to its end, without a newer one
    */
-  async check(parts?: ReadonlyMap<string, PageCase['part']>): Promise<boolean> {
+  async check(): Promise<boolean> {
     this.#reading.abort();
     this.#reading = new AbortController();
     const { signal } = this.#reading;
     const dataset = this.dataset();
-    this.unread = undefined;
-    this.#begun = { parts };
-    if (dataset.cases.length === 0) {
-      this.#begun = undefined;
+    this.unread = false;
+    this.#isReading = dataset.cases.length > 0;
+    if (!this.#isReading) {
       this.#onWork('');
       this.#onChange();
       return true;
@@ -244,10 +262,14 @@ export class LabelledCases {
       if (signal.aborted) return false;
       state.report = found.report;
       this.values = found.values;
-      if (await takesTimeApart(signal, this.counted('Reading', 'series'))) return this.check(parts);
+      if (await takesTimeApart(signal, this.counted('Reading', 'series'))) return this.check();
       if (signal.aborted) return false;
       state.labels = classNames(classCount());
-      divide(parts);
+      divide(this.#parts());
+      // A case that cannot be used now may be of use with another label.
+      const bad = badCases(found.report);
+      const usable = state.cases.filter(({ id, label }) => label && !bad.has(id));
+      this.#decided = new Set(usable.map(({ id }) => id));
       // Planning a training takes long enough to be a task of its own.
       await nextTask();
       if (signal.aborted) return false;
@@ -259,7 +281,7 @@ export class LabelledCases {
       problems.push(messageOf(error));
     }
     this.trouble.push(...problems);
-    this.#begun = undefined;
+    this.#isReading = false;
     this.#onWork('');
     changed();
     this.#onChange();
@@ -272,10 +294,5 @@ export class LabelledCases {
   }
 }
 
-/** What labelled cases are for, but for those that could not be used: a person may have chosen it. */
-function partsOf(cases: readonly PageCase[]): Map<string, PageCase['part']> {
-  const bad = badCases(state.report);
-  return new Map(
-    cases.filter(({ id, label }) => label && !bad.has(id)).map(({ id, part }) => [id, part] as const),
-  );
-}
+/** The case as it is now: it may have got another label since it was shown. */
+const caseOf = (id: string): PageCase | undefined => state.cases.find((item) => item.id === id);

@@ -1,5 +1,6 @@
 /** Images and labels that are given one after another, file by file, until they can be matched. */
 import { looksLikeLabel, stemOf, type Case, type FileEntry } from 'unet3d-gpu/worker';
+import { unnamed } from './state.ts';
 
 /** What the person said the files are. */
 export type Kind = 'any' | 'images' | 'labels';
@@ -10,26 +11,37 @@ function added(to: readonly FileEntry[], more: readonly FileEntry[]): FileEntry[
   return [...to.filter(({ path }) => !paths.has(path)), ...more];
 }
 
+const isLabel = ({ path }: FileEntry, as: Kind): boolean =>
+  as === 'labels' || (as === 'any' && looksLikeLabel(path));
+
 export class SingleFiles {
-  images: readonly FileEntry[] = [];
-  labels: readonly FileEntry[] = [];
+  /** What they are called. */
+  readonly name: string;
+  readonly images: readonly FileEntry[];
+  readonly labels: readonly FileEntry[];
 
-  get isEmpty(): boolean {
-    return this.images.length + this.labels.length === 0;
+  constructor(name = unnamed, images: readonly FileEntry[] = [], labels: readonly FileEntry[] = []) {
+    this.name = name;
+    this.images = images;
+    this.labels = labels;
   }
 
-  clear(): void {
-    this.images = this.labels = [];
+  with(volumes: readonly FileEntry[], as: Kind): SingleFiles {
+    const labels = volumes.filter((file) => isLabel(file, as));
+    const images = volumes.filter((file) => !isLabel(file, as));
+    return new SingleFiles(this.name, added(this.images, images), added(this.labels, labels));
   }
 
-  add(volumes: readonly FileEntry[], as: Kind): void {
-    const isLabel = ({ path }: FileEntry): boolean =>
-      as === 'labels' || (as === 'any' && looksLikeLabel(path));
-    this.images = added(
-      this.images,
-      volumes.filter((file) => !isLabel(file)),
-    );
-    this.labels = added(this.labels, volumes.filter(isLabel));
+  /** Whether these can only belong to what is here already: labels to images, or anything to labels alone. */
+  awaits(volumes: readonly FileEntry[], as: Kind): boolean {
+    if (this.images.length === 0) return this.labels.length > 0;
+    return volumes.every((file) => isLabel(file, as));
+  }
+
+  /** Whether more images can be matched together with these, which have no labels yet: no two have one path. */
+  grows(volumes: readonly FileEntry[]): boolean {
+    const paths = new Set(this.images.map(({ path }) => path));
+    return paths.size > 0 && this.labels.length === 0 && !volumes.some(({ path }) => paths.has(path));
   }
 
   /** The images; where names repeat in several folders, those tell them apart. */

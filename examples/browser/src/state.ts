@@ -99,8 +99,11 @@ export interface State {
   results: Result[];
 }
 
+/** What data are called where no file tells. */
+export const unnamed = 'your data';
+
 export const state: State = {
-  name: 'your data',
+  name: unnamed,
   cases: [],
   labels: [],
   regions: undefined,
@@ -191,6 +194,13 @@ export function onChange(listener: () => void): () => void {
 export function changed(): void {
   for (const listener of listeners) listener();
 }
+
+/** Names by value: the first, and where a class has none of its own there, the second. */
+export const named = (first: readonly string[], second: readonly string[]): string[] =>
+  Array.from({ length: Math.max(first.length, second.length) }, (_, value) => {
+    const name = first[value] ?? `class ${value}`;
+    return name === `class ${value}` ? (second[value] ?? name) : name;
+  });
 
 export const classNames = (count: number): string[] =>
   Array.from(

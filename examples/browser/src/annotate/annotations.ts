@@ -1,7 +1,7 @@
 /** The drawings of the page's cases. */
 import type { Size3 } from 'unet3d-gpu/worker';
 import { dataJob } from '../data-client.ts';
-import { changed, state, type Images, type PageCase } from '../state.ts';
+import { changed, named, state, type Images, type PageCase } from '../state.ts';
 import { labelsOf, type Marks } from './drawing.ts';
 import {
   bytesOf,
@@ -64,10 +64,7 @@ export async function lookForDrawings(signal: AbortSignal): Promise<void> {
 
 /** Gives classes that have no name of their own those that they were given with a drawing. */
 function takeNames(names: readonly string[]): void {
-  const labels = Array.from({ length: Math.max(names.length, state.labels.length) }, (_, value) => {
-    const here = state.labels[value] ?? `class ${value}`;
-    return here === `class ${value}` ? (names[value] ?? here) : here;
-  });
+  const labels = named(state.labels, names);
   if (labels.join('\n') === state.labels.join('\n')) return;
   state.labels = labels;
   changed();

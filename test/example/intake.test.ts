@@ -1,0 +1,177 @@
+/** What becomes of the cases of the page when others come, without a browser: beside them, or in their place. */
+import { beforeEach, expect, test, vi } from 'vitest';
+import type { PageCase } from '../../examples/browser/src/state.ts';
+import { writeNifti } from '../../src/node.ts';
+import { forgetAll, stubBrowser } from '../support/page-store.ts';
+
+vi.mock('../../examples/browser/src/kept/database.ts', () => import('../support/page-store.ts'));
+vi.mock('../../examples/browser/src/data-client.ts', () => import('../support/page-worker.ts'));
+vi.mock('../../examples/browser/src/device.ts', () => ({ device: () => Promise.resolve(undefined) }));
+
+/** What has been asked, and what is answered to it; nothing where there is no answer left. */
+const asked: string[] = [];
+const answers: string[] = [];
+vi.mock('../../examples/browser/src/ask.ts', () => ({
+  ask: (question: string) => {
+    asked.push(question);
+    return Promise.resolve(answers.shift());
+  },
+}));
+
+const affine = [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1];
+
+async function file(path: string, at: (voxel: number) => number, volumes = 1) {
+  const data = Float32Array.from({ length: 24 * volumes }, (_, voxel) => at(voxel));
+  const shape = volumes === 1 ? [4, 3, 2] : [4, 3, 2, volumes];
+  const bytes = (await writeNifti({ data, shape, affine }, { gzip: false })) as Uint8Array<ArrayBuffer>;
+  return { path, source: new File([bytes], path.split('/').at(-1)!, { lastModified: 1 }) };
+}
+
+const image = (path: string, volumes = 1) => file(path, (voxel) => (7 * voxel) % 5, volumes);
+/** The first half of the voxels is background, but for one. */
+const label = (path: string, value = 1, first = 0) =>
+  file(path, (voxel) => (voxel === 0 ? first : voxel < 12 ? 0 : value));
+
+/** A data set of these cases; `described` is what its dataset.json says beside them. */
+async function labelled(names: readonly string[], described?: object) {
+  const files = await Promise.all(
+    names.flatMap((name) => [image(`set/imagesTr/${name}.nii`), label(`set/labelsTr/${name}.nii`)]),
+  );
+  if (!described) return files;
+  const training = names.map((name) => ({ image: `imagesTr/${name}.nii`, label: `labelsTr/${name}.nii` }));
+  const source = new File([JSON.stringify({ training, ...described })], 'dataset.json');
+  return [...files, { path: 'set/dataset.json', source }];
+}
+
+/** Of a dataset.json. */
+const labels = { background: 0, tumour: 1 };
+const scans = (...names: string[]) => Promise.all(names.map((name) => image(`scans/${name}.nii`)));
+
+type Part = PageCase['part'];
+
+/** The modules of the page as after a reload. */
+async function page() {
+  vi.resetModules();
+  const { Intake } = await import('../../examples/browser/src/intake.ts');
+  const { state } = await import('../../examples/browser/src/state.ts');
+  const onCases: (() => Promise<void>)[] = [];
+  const intake = new Intake({
+    onChange: () => undefined,
+    onWork: () => undefined,
+    onCases: () => onCases.shift()?.() ?? Promise.resolve(),
+  });
+  return {
+    state,
+    intake,
+    cases: intake.cases,
+    onCases,
+    /** @param answer to the question what stays */
+    take: async (
+      files: readonly { path: string; source: File }[] | Promise<{ path: string; source: File }[]>,
+      answer?: 'replace' | 'add',
+      as: 'any' | 'images' | 'labels' = 'any',
+    ): Promise<void> => {
+      if (answer) answers.push(answer);
+      await intake.take(await files, as);
+    },
+    parts: () => Object.fromEntries(state.cases.map(({ id, part }) => [id, part])) as Record<string, Part>,
+  };
+}
+
+beforeEach(() => {
+  stubBrowser();
+  forgetAll();
+  asked.length = answers.length = 0;
+});
+
+test('scans without labels beside labelled cases leave these as they were, and names that are taken are told apart', async () => {
+  const { state, cases, take, parts } = await page();
+  await take(labelled(['a', 'b', 'c'], { labels: { ...labels, ignore: 2 }, channel_names: { 0: 'CT' } }));
+  cases.use('a', 'validation');
+  const before = parts();
+  await take(scans('a', 'd'), 'add');
+  expect(parts()).toEqual({ ...before, scans_a: 'unused', d: 'unused' });
+  expect(state).toMatchObject({ ignoreLabel: 2, channels: ['CT'], labels: ['background', 'tumour'] });
+  expect(state.report!.cases.map(({ id }) => id)).toEqual(['a', 'b', 'c']);
+
+  // One of them is drawn on: all the others keep their parts.
+  const { images } = state.cases.find(({ id }) => id === 'd')!;
+  await cases.annotate(new Map([[images, (await label('d.nii')).source]]), state.labels);
+  expect(state.ignoreLabel).toBe(2);
+  expect(parts()).toEqual({ ...before, scans_a: 'unused', d: 'train' });
+});
+
+test('labels beside no image of their name are chosen by hand, of what the labels before mean', async () => {
+  const { state, cases, take } = await page();
+  await take(labelled(['a', 'b'], { labels: { ...labels, ignore: 2 } }));
+  await take(scans('c', 'd'), 'add');
+  await take([await label('labels/x.nii', 1, 2)]);
+  expect(state.ignoreLabel).toBe(2);
+  const source = cases.labels.find(({ path }) => path === 'labels/x.nii')!.source as File;
+  await cases.choose('c', source);
+  expect(state.report!.problems.filter(({ severity }) => severity === 'error')).toEqual([]);
+  // What was chosen by hand stays when another label comes.
+  await take([await label('labels/y.nii')]);
+  expect(state.cases.find(({ id }) => id === 'c')!.label).toBe(source);
+  expect(cases.labels.map(({ path }) => path)).toEqual(['a.nii', 'b.nii', 'labels/x.nii', 'labels/y.nii']);
+});
+
+test('scans in the place of a data set have nothing of it: neither its name, its channels nor its classes', async () => {
+  const { state, cases, intake, take } = await page();
+  await take(labelled(['a', 'b'], { name: 'livers', labels, channel_names: { 0: 'CT' } }));
+  expect(state).toMatchObject({ name: 'livers', channels: ['CT'] });
+  await take(scans('c', 'd'), 'replace');
+  expect(state).toMatchObject({ name: 'scans', channels: [], labels: [], report: undefined });
+  expect(asked).toHaveLength(1);
+  await take([await label('x.nii', 3), await label('y.nii', 3)], undefined, 'labels');
+  await cases.choose('c', cases.labels[0]!.source as File);
+  // 3 is a class that has no name, and no error.
+  expect(state.report!.problems.filter(({ severity }) => severity === 'error')).toEqual([]);
+  intake.clear();
+  await take(scans('e'));
+  expect(state.name).toBe('scans');
+});
+
+test('parts of cases stay when others are added, and what is chosen while cases are read counts', async () => {
+  const { state, cases, take, parts } = await page();
+  await take(labelled(['a', 'b', 'c', 'd', 'e', 'f']));
+  for (const id of ['a', 'b']) cases.use(id, 'validation');
+  for (const id of ['c', 'd', 'e']) cases.use(id, 'train');
+  cases.use('f', 'unused');
+  cases.name(1, 'lesion');
+  const before = parts();
+  await take(labelled(['g', 'h', 'i', 'j']), 'add');
+  expect(parts()).toMatchObject(before);
+  expect(state.labels).toEqual(['background', 'lesion']);
+
+  const checked = cases.check();
+  cases.use('g', 'unused');
+  cases.use('h', 'validation');
+  await checked;
+  expect(parts()).toMatchObject({ ...before, g: 'unused', h: 'validation' });
+
+  // Nothing has been decided of cases that have not been read.
+  const second = await page();
+  const taken = second.take(labelled(['a', 'b', 'c', 'd', 'e']));
+  await vi.waitFor(() => expect(second.state.cases).toHaveLength(5));
+  const { label: truth } = second.state.cases[1]!;
+  await Promise.all([taken, second.cases.choose('a', truth)]);
+  expect(Object.values(second.parts()).sort()).toEqual(['train', 'train', 'train', 'train', 'validation']);
+});
+
+test('wherever there are cases it is asked what becomes of them, but for labels of scans that have none', async () => {
+  const { state, take, intake } = await page();
+  await take(scans('a', 'b'));
+  await take(scans('c'), 'add');
+  expect(asked).toHaveLength(1);
+  await take(await Promise.all(['a', 'b', 'c'].map((name) => label(`${name}.nii`))), undefined, 'labels');
+  expect(asked).toHaveLength(1);
+  expect(state.cases.map(({ id, label: its }) => [id, (its as File | undefined)?.name])).toEqual(
+    ['a', 'b', 'c'].map((name) => [name, `${name}.nii`]),
+  );
+  const made = { name: 'made', cases: [], labels: [], channels: [], warnings: [] };
+  await intake.takeMade('made', () => Promise.resolve(made));
+  await take(labelled(['d'], { labels }));
+  expect(asked).toHaveLength(3);
+  expect(state.cases).toHaveLength(3);
+});
