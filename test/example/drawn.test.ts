@@ -342,3 +342,18 @@ test('a label file becomes a drawing where its voxels lie, by the values that th
     labelOver(image!, new File([elsewhere as Uint8Array<ArrayBuffer>], 'far.nii.gz')),
   ).rejects.toThrow('mm apart');
 });
+
+test('what is said of the Dice of held-back cases holds: none was trained on, or it is said how many were', async () => {
+  await page();
+  const { verdict } = await import('../../examples/browser/src/annotate/rounds.ts');
+  type Run = Parameters<typeof verdict>[0][number];
+  const run = (train: string, validation: string): Run => {
+    const cases = [...train].map((id) => ({ id, part: 'train' as const }));
+    const held = [...validation].map((id) => ({ id, part: 'validation' as const }));
+    return { cases: [...cases, ...held] } as unknown as Run;
+  };
+  expect(verdict([run('ab', 'cde'), run('a', 'cde')])).toContain('none of these trainings was trained on');
+  expect(verdict([run('ab', 'cde'), run('a', 'cde'), run('cd', 'e')])).toContain(
+    '2 of the 3 held-back cases were trained on',
+  );
+});

@@ -1,7 +1,7 @@
 /** What becomes of the cases of the page when others come, without a browser: beside them, or in their place. */
 import { beforeEach, expect, test, vi } from 'vitest';
 import type { PageCase } from '../../examples/browser/src/state.ts';
-import { writeNifti } from '../../src/node.ts';
+import { openDataset, writeNifti } from '../../src/node.ts';
 import { forgetAll, stubBrowser } from '../support/page-store.ts';
 
 vi.mock('../../examples/browser/src/kept/database.ts', () => import('../support/page-store.ts'));
@@ -157,6 +157,18 @@ test('parts of cases stay when others are added, and what is chosen while cases 
   const { label: truth } = second.state.cases[1]!;
   await Promise.all([taken, second.cases.choose('a', truth)]);
   expect(Object.values(second.parts()).sort()).toEqual(['train', 'train', 'train', 'train', 'validation']);
+});
+
+test('data that come back are not those of the page where others have come while drawings were looked for', async () => {
+  const { state, intake, onCases, take } = await page();
+  const kept = { name: 'kept', labels: [], channels: [], warnings: [] };
+  const { cases } = await openDataset(await labelled(['a', 'b']));
+  const parts = new Map<string, Part>([['a', 'validation']]);
+  expect(await intake.restore({ ...kept, cases }, parts)).toBe(true);
+  expect(state.cases.map(({ part }) => part)).toEqual(['validation', 'train']);
+  onCases.push(() => take(labelled(['c', 'd']), 'replace'));
+  expect(await intake.restore({ ...kept, cases }, parts)).toBe(false);
+  expect(state.cases.map(({ id }) => id)).toEqual(['c', 'd']);
 });
 
 test('wherever there are cases it is asked what becomes of them, but for labels of scans that have none', async () => {
