@@ -187,3 +187,13 @@ test('wherever there are cases it is asked what becomes of them, but for labels 
   expect(asked).toHaveLength(3);
   expect(state.cases).toHaveLength(3);
 });
+
+test('a label of the same name, size and time as the one before is read', async () => {
+  const { state, take } = await page();
+  const given = async (value: number) => [await image('images/a.nii'), await label('labels/a.nii', value)];
+  const valuesNow = (): number[] => [...state.report!.cases[0]!.classVoxels!.keys()];
+  await take(given(1));
+  expect(valuesNow()).toEqual([0, 1]);
+  await take(given(2), 'replace');
+  expect(valuesNow()).toEqual([0, 2]);
+});

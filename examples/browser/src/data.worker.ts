@@ -30,7 +30,8 @@ import type { VolumeFile } from './state.ts';
 import { serve, type Task } from './worker-jobs.ts';
 
 export interface DataRequests {
-  check: { dataset: Dataset };
+  /** `keys`: what tells the files of each case from all others, which may have their names, sizes and times. */
+  check: { dataset: Dataset; keys: readonly string[] };
   /** Of one training at a time, by its id. */
   prepare: {
     run: string;
@@ -65,12 +66,9 @@ type ResultVolume = Segmentation<Uint8Array | Uint16Array>['labels'];
 /** What was found in cases, by what tells whether it still holds: a case is read again only where it has changed. */
 const checked = new Map<string, Promise<CaseCheck>>();
 
-/** The files of a case and the rules under which it was checked. */
-function keyOf({ images, label, ...item }: Case, { labels, channels, ignoreLabel }: Dataset): string {
-  const facts = (file: VolumeFile): unknown[] =>
-    'header' in file ? [file.header, file.image].map(facts) : [file.name, file.size, file.lastModified];
-  const files = [...images, ...(label === undefined ? [] : [label])] as VolumeFile[];
-  return JSON.stringify([item, files.map(facts), labels, channels, ignoreLabel ?? null]);
+/** A case, the key of its files, and the rules under which it was checked. */
+function keyOf({ id, subject }: Case, files: string, { labels, channels, ignoreLabel }: Dataset): string {
+  return JSON.stringify([id, subject, files, labels, channels, ignoreLabel ?? null]);
 }
 
 /** What one training needs stays here, and the page's thread never copies a volume. */
@@ -86,12 +84,12 @@ function find(run: string, id: string): LabelledCase {
 }
 
 const jobs = {
-  async check({ dataset }: DataRequests['check'], { progress, signal }: Task) {
+  async check({ dataset, keys: files }: DataRequests['check'], { progress, signal }: Task) {
     const checks: CaseCheck[] = [];
     const keys = new Set<string>();
-    for (const item of dataset.cases) {
+    for (const [index, item] of dataset.cases.entries()) {
       signal.throwIfAborted();
-      const key = keyOf(item, dataset);
+      const key = keyOf(item, files[index]!, dataset);
       keys.add(key);
       const known = checked.get(key);
       const check = known ?? checkCase(item, dataset);

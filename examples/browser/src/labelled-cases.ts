@@ -1,5 +1,5 @@
 /** The cases of the page with their labels: each change of these is checked, and what follows from it decided. */
-import { sourceName, type Dataset, type FileEntry } from 'unet3d-gpu/worker';
+import { sourceName, type Case, type Dataset, type FileEntry } from 'unet3d-gpu/worker';
 import { unknownVoxel } from './annotate/drawing.ts';
 import { dataJob } from './data-client.ts';
 import { device } from './device.ts';
@@ -255,7 +255,8 @@ export class LabelledCases {
       const onProgress = this.counted('Reading', 'cases');
       // The first case may take its time.
       const soon = setTimeout(() => signal.aborted || onProgress(0, dataset.cases.length), 300);
-      const found = await dataJob('check', { dataset }, { onProgress, signal }).finally(() =>
+      const keys = dataset.cases.map(keyOfFiles);
+      const found = await dataJob('check', { dataset, keys }, { onProgress, signal }).finally(() =>
         clearTimeout(soon),
       );
       const gpu = await device();
@@ -296,3 +297,17 @@ export class LabelledCases {
 
 /** The case as it is now: it may have got another label since it was shown. */
 const caseOf = (id: string): PageCase | undefined => state.cases.find((item) => item.id === id);
+
+/** Each file that was given, by a number of its own. */
+const numbers = new WeakMap<object, number>();
+let count = 0;
+
+/** What tells the files of a case from those of all others. */
+const keyOfFiles = ({ images, label }: Case): string =>
+  [...images, ...(label ? [label] : [])]
+    .map((file) => {
+      const number = numbers.get(file as VolumeFile) ?? ++count;
+      numbers.set(file as VolumeFile, number);
+      return number;
+    })
+    .join();
