@@ -173,13 +173,13 @@ function bareBoard() {
 
 async function drawing() {
   const page_ = await page();
-  const { Session, DamagedDrawing, written } = await import('../../examples/browser/src/annotate/session.ts');
-  const { forget } = await import('../../examples/browser/src/annotate/annotations.ts');
+  const { Session, DamagedDrawing, discardDrawing, written } =
+    await import('../../examples/browser/src/annotate/session.ts');
   const board = bareBoard();
   await page_.take(await scans(0));
   const [item] = page_.state.cases as [PageCase];
   const open = () => Session.open(board as unknown as Parameters<typeof Session.open>[0], item);
-  return { ...page_, board, item, open, written, forget, DamagedDrawing };
+  return { ...page_, board, item, open, written, discardDrawing, DamagedDrawing };
 }
 
 test('each step is kept, and what is undone is not', async () => {
@@ -226,14 +226,20 @@ test('a damaged drawing is told with what is kept of it, nothing is drawn over i
   const voxels = record.voxels.slice(0, record.voxels.length / 2);
   await withDatabase((database) => database.put('drawings', { ...record, voxels }));
 
-  const { open, board, forget, item, DamagedDrawing } = await drawing();
+  const { open, board, discardDrawing, item, DamagedDrawing } = await drawing();
   expect(complaints).toHaveLength(1);
   expect(complaints[0]).toMatch(/^The drawing on a cannot be trained on/);
   const problem = await open().catch((error: unknown) => error);
   expect(problem).toBeInstanceOf(DamagedDrawing);
   expect((problem as InstanceType<typeof DamagedDrawing>).record.voxels).toEqual(voxels);
   expect(board.isLocked).toBe(true);
-  await forget(item);
+  // Not while another tab has it.
+  const locked = (_name: string, _options: object, _work: object) => Promise.reject(new Error('held'));
+  vi.stubGlobal('navigator', { locks: { request: locked } });
+  await expect(discardDrawing(item)).rejects.toThrow('in another tab');
+  vi.stubGlobal('navigator', {});
+  expect(((await withDatabase((database) => database.getAll('drawings'))) as object[]).length).toBe(1);
+  await discardDrawing(item);
   const anew = (await open())!;
   expect(anew.isEmpty).toBe(true);
 });

@@ -1,7 +1,7 @@
 /** What becomes of the cases of the page when others come, without a browser: beside them, or in their place. */
 import { beforeEach, expect, test, vi } from 'vitest';
 import type { PageCase } from '../../examples/browser/src/state.ts';
-import { openDataset, writeNifti } from '../../src/node.ts';
+import { openDataset, writeNifti, type Dataset } from '../../src/node.ts';
 import { forgetAll, stubBrowser } from '../support/page-store.ts';
 
 vi.mock('../../examples/browser/src/kept/database.ts', () => import('../support/page-store.ts'));
@@ -127,7 +127,8 @@ test('scans in the place of a data set have nothing of it: neither its name, its
   await cases.choose('c', cases.labels[0]!.source as File);
   // 3 is a class that has no name, and no error.
   expect(state.report!.problems.filter(({ severity }) => severity === 'error')).toEqual([]);
-  intake.clear();
+  answers.push('go');
+  await intake.clear();
   await take(scans('e'));
   expect(state.name).toBe('scans');
 });
@@ -169,6 +170,32 @@ test('data that come back are not those of the page where others have come while
   onCases.push(() => take(labelled(['c', 'd']), 'replace'));
   expect(await intake.restore({ ...kept, cases }, parts)).toBe(false);
   expect(state.cases.map(({ id }) => id)).toEqual(['c', 'd']);
+});
+
+test('who starts over gets no data that are still being made, and is asked before work by hand is lost', async () => {
+  const { state, cases, intake, take } = await page();
+  let finish: (made: Dataset) => void = () => undefined;
+  const making = intake.takeMade('made', () => new Promise((resolve) => (finish = resolve)));
+  await intake.clear();
+  finish(await openDataset(await labelled(['z'])));
+  await making;
+  expect(state.cases).toEqual([]);
+
+  await take(Promise.all([image('images/a.nii'), label('labels/a.nii', 255)]));
+  await cases.map(new Map([[255, 1]]));
+  // The labels that were given can be chosen again.
+  expect(cases.labels.map(({ path }) => path)).toEqual(['a.nii', 'a: a.nii.gz']);
+  cases.name(1, 'lesion');
+  const before = state.cases;
+  await intake.clear();
+  expect(asked).toEqual(['Begin with nothing?']);
+  expect(state.cases).toBe(before);
+  answers.push('go');
+  await intake.clear();
+  expect(state).toMatchObject({ cases: [], labels: [], name: 'your data' });
+  // Nothing of it is left to be lost.
+  await intake.clear();
+  expect(asked).toHaveLength(2);
 });
 
 test('wherever there are cases it is asked what becomes of them, but for labels of scans that have none', async () => {

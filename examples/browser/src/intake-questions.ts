@@ -6,15 +6,30 @@ import { rivals, withoutSides } from './datasets.ts';
 import { counted } from './dom.ts';
 import { replaceCases, state } from './state.ts';
 
-/** What is to become of the cases that are there; undefined where the person wants no others after all. */
-export function askWhatStays(): Promise<'replace' | 'add' | undefined> {
+/**
+ * What is to become of the cases that are there; undefined where the person wants no others after all.
+ * @param lost what would go with them
+ */
+export function askWhatStays(lost: readonly string[]): Promise<'replace' | 'add' | undefined> {
   const { length } = state.cases;
   const cases = length === 1 ? 'a case' : `${length} cases`;
-  return ask(`There ${length === 1 ? 'is' : 'are'} ${cases} of ${state.name} already`, [
-    ['replace', 'Replace them'],
-    ['add', 'Add to them'],
-  ]);
+  return ask(
+    `There ${length === 1 ? 'is' : 'are'} ${cases} of ${state.name} already`,
+    [
+      ['replace', 'Replace them'],
+      ['add', 'Add to them'],
+    ],
+    lost.length > 0 ? `Who replaces them loses ${lost.join(', ')}.` : '',
+  );
 }
+
+/** Whether what no file holds may go. */
+export const mayBeLost = async (what: readonly string[]): Promise<boolean> =>
+  (await ask(
+    'Begin with nothing?',
+    [['go', 'Begin without them']],
+    `No file holds what would be lost: ${what.join(', ')}.`,
+  )) !== undefined;
 
 /** Of several folders with labels of the same images, the one that the person wants; undefined for none of them. */
 export async function oneLabelEach(files: readonly FileEntry[]): Promise<readonly FileEntry[] | undefined> {

@@ -11,7 +11,8 @@ import {
 import { commonFolder, joined } from './datasets.ts';
 import { withoutDicom } from './dicom.ts';
 import { leftOut } from './dom.ts';
-import { askWhatStays, oneLabelEach } from './intake-questions.ts';
+import { askWhatStays, mayBeLost, oneLabelEach } from './intake-questions.ts';
+import { hasUnsaved } from './annotate/annotations.ts';
 import { drawnCases } from './annotate/kept-drawings.ts';
 import { LabelledCases, type Kept } from './labelled-cases.ts';
 import { SingleFiles, type Kind } from './single-files.ts';
@@ -60,11 +61,12 @@ export class Intake {
   }
 
   async take(files: readonly FileEntry[], as: Kind): Promise<void> {
+    const { signal } = this.#stop;
     const converted = await withoutDicom(files, {
-      signal: this.#stop.signal,
+      signal,
       onFolder: this.cases.counted('Converting', 'folders of DICOM files'),
     });
-    if (!converted) return;
+    if (!converted || signal.aborted) return;
     this.#listeners.onWork('');
     await this.#takeVolumes(converted.entries, as, converted.notes);
   }
@@ -139,7 +141,12 @@ export class Intake {
     return this.#put(() => Promise.resolve(dataset), 'replace', { parts });
   }
 
-  clear(): void {
+  /** Begins with nothing, once the person has said that what is here alone may go. */
+  async clear(): Promise<void> {
+    const lost = this.#lost();
+    if (lost.length > 0 && !(await mayBeLost(lost))) return;
+    this.#stop.abort();
+    this.#stop = new AbortController();
     this.#turn++;
     this.#single = new SingleFiles();
     this.cases.clear();
@@ -147,7 +154,12 @@ export class Intake {
 
   /** Asks what is to become of the cases that are there; undefined where they are to stay as they are. */
   async #room(): Promise<'replace' | 'add' | undefined> {
-    return state.cases.length === 0 ? 'replace' : askWhatStays();
+    return state.cases.length === 0 ? 'replace' : askWhatStays(this.#lost());
+  }
+
+  /** What would go with the cases, in words. */
+  #lost(): string[] {
+    return [...this.cases.byHand, ...(hasUnsaved() ? ['drawings that this browser could not keep'] : [])];
   }
 
   /** Files one after another: images, then their labels, or the other way round. */

@@ -27,13 +27,15 @@ export interface Kept {
   readonly names?: readonly string[];
   /** Labels to choose from beside those that the cases have. */
   readonly labels?: readonly FileEntry[];
+  /** As in `LabelledCases`. */
+  readonly byHand?: Iterable<string>;
 }
 
 export class LabelledCases {
   /** Names where a dataset.json tells them, as the cases have them. */
   #classes: readonly string[] = [];
-  /** Labels that were drawn. */
-  #drawn = new Set<VolumeFile>();
+  /** Labels that were drawn or mapped. */
+  #made = new Set<VolumeFile>();
   /** Ids of the cases of which it is decided what they are for. */
   #decided = new Set<string>();
   #reading = new AbortController();
@@ -49,6 +51,8 @@ export class LabelledCases {
   labels: readonly FileEntry[] = [];
   /** What there is to say about the files, one sentence each. */
   trouble: string[] = [];
+  /** What a person has done here that is in no file, in words. */
+  byHand = new Set<string>();
   /** Values of the labels with the number of cases that hold them, where some are no classes. */
   values: ReadonlyMap<number, number> | undefined;
 
@@ -59,7 +63,7 @@ export class LabelledCases {
   }
 
   /** Takes the cases of a data set in the place of those that are there, with all that it tells of them. */
-  open(dataset: Dataset, { parts = new Map(), names = [], labels = [] }: Kept = {}): void {
+  open(dataset: Dataset, { parts = new Map(), names = [], labels = [], byHand = [] }: Kept = {}): void {
     this.#classes = dataset.labels;
     this.#decided = new Set(parts.keys());
     const { name, channels, regions, ignoreLabel } = dataset;
@@ -76,6 +80,7 @@ export class LabelledCases {
     const known = new Set(labels.map(({ source }) => source));
     const others = dataset.cases.flatMap(({ label }) => (label && !known.has(label) ? [label] : []));
     this.labels = [...labels, ...others.map((source) => ({ path: sourceName(source), source }))];
+    this.byHand = new Set(byHand);
     this.values = undefined;
     this.unread = false;
     this.trouble.push(...dataset.warnings);
@@ -84,7 +89,7 @@ export class LabelledCases {
 
   /** What stays of these cases where others come to them. */
   kept(): Required<Kept> {
-    return { parts: this.#parts(), names: state.labels, labels: this.labels };
+    return { parts: this.#parts(), names: state.labels, labels: this.labels, byHand: this.byHand };
   }
 
   /** Ends the reading of cases, or the mapping of their labels. */
@@ -98,6 +103,7 @@ export class LabelledCases {
   }
 
   clear(): void {
+    this.#mapping.abort();
     this.#reading.abort();
     this.#isReading = false;
     this.trouble = [];
@@ -127,6 +133,7 @@ export class LabelledCases {
     if (!item) return;
     const { subject, images } = item;
     this.#decided.delete(id);
+    this.byHand.add('labels chosen by hand');
     replaceCases(new Map([[item, label ? { ...item, label } : { id, subject, images, part: 'unused' }]]));
     this.trouble = [];
     await this.check();
@@ -138,6 +145,7 @@ export class LabelledCases {
     if (!item) return;
     item.part = part;
     this.#decided.add(id);
+    this.byHand.add('what cases are used for');
     changed();
   }
 
@@ -157,31 +165,30 @@ export class LabelledCases {
     state.ignoreLabel ??= unknownVoxel;
     this.#classes = names;
     state.labels = [...names];
-    this.#offer(labels);
+    this.#offer();
     this.trouble = [];
     await this.check();
   }
 
-  /** Drawn labels can be chosen as well, in the place of those that they were before. */
-  #offer(drawn: ReadonlyMap<Images, VolumeFile | undefined>): void {
+  /** Labels that are made here can be chosen as well as those that were given, as long as a case has them. */
+  #offer(): void {
     const used = new Set(state.cases.map(({ label }) => label));
     const given = this.labels.filter(({ source }) => {
       const file = source as VolumeFile;
-      return !this.#drawn.has(file) || used.has(file);
+      return !this.#made.has(file) || used.has(file);
     });
     const known = new Set(given.map(({ source }) => source));
-    const added = state.cases.flatMap(({ id, images, label }) =>
-      label && drawn.has(images) && !known.has(label)
-        ? [{ path: `${id}: ${sourceName(label)}`, source: label }]
-        : [],
+    const added = state.cases.flatMap(({ id, label }) =>
+      label && !known.has(label) ? [{ path: `${id}: ${sourceName(label)}`, source: label }] : [],
     );
-    for (const { source } of added) this.#drawn.add(source);
+    for (const { source } of added) this.#made.add(source);
     this.labels = [...given, ...added];
   }
 
   /** Calls a class as the person wants. */
   name(value: number, name: string): void {
     state.labels = classNames(classCount()).map((before, at) => (at === value ? name : before));
+    this.byHand.add('names of classes');
     chooseAugmentation();
     changed();
   }
@@ -215,11 +222,9 @@ export class LabelledCases {
       })
       .finally(() => this.#onWork(''));
     if (!files || signal.aborted || state.cases !== before) return; // others are there by now
-    this.labels = cases.map(({ id }, index) => ({
-      path: `${id}: ${files[index]!.name}`,
-      source: files[index]!,
-    }));
     replaceCases(new Map(cases.map((item, index) => [item, { ...item, label: files[index]! }])));
+    this.#offer();
+    this.byHand.add('classes of values');
     this.#classes = [];
     state.labels = [];
     state.regions = undefined;

@@ -1,10 +1,11 @@
 /** Annotate: draw what is to be learnt, and correct what the network makes of it. */
+import { ask } from '../ask.ts';
 import { dataJob } from '../data-client.ts';
 import { attempt, button, counted, download, el, messageOf, refill } from '../dom.ts';
 import { classCount } from '../planning.ts';
 import { changed, classNames, onChange, state, type PageCase } from '../state.ts';
 import type { View } from '../view.ts';
-import { forget, isDone, knownDrawing, labelFile, lookForDrawings } from './annotations.ts';
+import { isDone, knownDrawing, labelFile, lookForDrawings } from './annotations.ts';
 import { Board } from './board.ts';
 import { caseList } from './case-list.ts';
 import { unknownVoxel, type Acceptance } from './drawing.ts';
@@ -14,7 +15,7 @@ import { apply, type TakeLabels } from './labels.ts';
 import { obstacle, propose, stopProposing, worthAnnotating } from './proposing.ts';
 import { proposalPanel } from './proposal-panel.ts';
 import { rounds } from './rounds.ts';
-import { DamagedDrawing, Session } from './session.ts';
+import { DamagedDrawing, discardDrawing, Session } from './session.ts';
 import { sliceBar } from './slice-bar.ts';
 import { keys, toolbar } from './toolbar.ts';
 
@@ -132,9 +133,16 @@ export function annotateView(take: TakeLabels, open: (view: 'Data' | 'Train' | '
   }
 
   async function beginAnew(): Promise<void> {
-    if (!current || !damaged) return;
-    await forget(current);
-    await choose(current);
+    const item = current;
+    if (!item || !damaged) return;
+    const answer = await ask(
+      `Delete the damaged drawing on ${item.id}?`,
+      [['delete', 'Delete it and begin a new one']],
+      'This browser holds the only copy of it: download it first, if somebody may still read it.',
+    );
+    if (answer === undefined) return;
+    await discardDrawing(item);
+    await choose(item);
   }
 
   async function save(): Promise<void> {

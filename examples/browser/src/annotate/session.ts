@@ -30,7 +30,7 @@ import {
 } from './grid.ts';
 import { DrawingHistory, type Change } from './history.ts';
 import { interpolate } from './interpolate.ts';
-import { drawingOf, hasUnsaved, identityOfCase, keep, knownDrawing } from './annotations.ts';
+import { drawingOf, forget, hasUnsaved, identityOfCase, keep, knownDrawing } from './annotations.ts';
 import { unpacked, type DrawingRecord } from './kept-drawings.ts';
 import { Tally } from './tally.ts';
 
@@ -63,6 +63,19 @@ async function voxelsOf(record: DrawingRecord, shape: Size3): Promise<Uint8Array
   } catch (error) {
     throw new DamagedDrawing(record, `its drawing is damaged (${messageOf(error)})`);
   }
+}
+
+/** Takes a case for this tab to draw on, or to do away with its drawing; returns how to let it go. @throws Error where another tab has it */
+async function holdDrawing(item: PageCase): Promise<() => void> {
+  const id = await identityOfCase(item);
+  await written(); // this tab holds what it still writes
+  return hold(`drawing ${id}`, 'it is being drawn on in another tab of this page: close it there');
+}
+
+/** Forgets what is drawn on a case. @throws Error where another tab draws on it */
+export async function discardDrawing(item: PageCase): Promise<void> {
+  const release = await holdDrawing(item);
+  await forget(item).finally(release);
 }
 
 export class Session {
@@ -108,12 +121,7 @@ export class Session {
 
   /** Shows the case on the board with what is drawn on it. @throws DamagedDrawing; Error where another tab draws on it */
   static async open(board: Board, item: PageCase): Promise<Session | undefined> {
-    const id = await identityOfCase(item);
-    await written(); // this tab holds what it still writes
-    const release = await hold(
-      `drawing ${id}`,
-      'it is being drawn on in another tab of this page: close it there',
-    );
+    const release = await holdDrawing(item);
     try {
       const kept = await drawingOf(item);
       const facts = await board.open(item.images[0]!);
