@@ -198,6 +198,16 @@ test('who starts over gets no data that are still being made, and is asked befor
   expect(asked).toHaveLength(2);
 });
 
+test('classes keep the names that a person gave them when unknown voxels are marked, and when no longer', async () => {
+  const { state, cases, take } = await page();
+  await take(labelled(['a', 'b'], { labels: { background: 0, tumour: 1, cyst: 2 } }));
+  cases.name(1, 'lesion');
+  await cases.ignore(2);
+  expect(state.labels).toEqual(['background', 'lesion']);
+  await cases.ignore(undefined);
+  expect(state.labels).toEqual(['background', 'lesion', 'cyst']);
+});
+
 test('wherever there are cases it is asked what becomes of them, but for labels of scans that have none', async () => {
   const { state, take, intake } = await page();
   await take(scans('a', 'b'));

@@ -195,8 +195,13 @@ export class LabelledCases {
 
   /** Unknown voxels are of no class; what their value was called is forgotten where it was the last. */
   async ignore(value: number | undefined): Promise<void> {
+    const { ignoreLabel: before, labels } = state;
     state.ignoreLabel = value;
-    state.labels = this.#classes.slice(0, value === this.#classes.length - 1 ? -1 : undefined);
+    const told = named(
+      labels.map((name, at) => (at === before && name === 'ignore' ? `class ${at}` : name)),
+      this.#classes,
+    );
+    state.labels = told.slice(0, value === told.length - 1 ? -1 : undefined);
     await this.check();
   }
 
