@@ -1,35 +1,33 @@
 /** See: one case at a time in slices and 3-D, its truth beside the prediction. */
-import { el, lengthy, messageOf } from './dom.ts';
+import { el, fill, lengthy, messageOf } from './dom.ts';
 import { CaseButtons } from './case-buttons.ts';
 import { classCount } from './planning.ts';
 import { segmented } from './segmenting.ts';
-import { changed, classNames, inTraining, onChange, state, type PageCase } from './state.ts';
-import type { View } from './view.ts';
+import { changed, classNames, inTraining, onChange, state, type PageCase, type VolumeFile } from './state.ts';
+import { viewOfCases, type View } from './view.ts';
 import { viewerControls } from './viewer-controls.ts';
 import { Viewer } from './viewer.ts';
 
 const uses = { train: 'training', validation: 'validation', unused: 'not used' };
 
-export function seeView(): View {
-  let current: PageCase | undefined = state.cases.find(({ part }) => part === 'validation') ?? state.cases[0];
-  if (!current) {
-    const hint = 'There is nothing to see yet. Add files under "Data", or try it with phantoms.';
-    return { element: el('p', { className: 'empty' }, hint), dispose: () => undefined };
-  }
+export const seeView = (): View =>
+  viewOfCases('There is nothing to see yet. Add files under "Data", or try it with phantoms.', casesView);
+
+function casesView(): View {
+  let current: PageCase | undefined;
   const viewer = new Viewer();
   const list = new CaseButtons(choose);
   const status = el('p', { role: 'status', className: 'quiet' });
-  const names = classNames(classCount());
-  let shown = '';
+  const controls = el('div');
+  let names: readonly string[] = [];
+  /** The files that are shown. */
+  let shown: readonly unknown[] = [];
 
-  async function show(): Promise<void> {
-    if (!current) return;
-    const prediction = state.predictions.get(current.images);
-    const truth = { title: current.label ? `Truth: ${current.id}` : current.id, overlay: current.label };
+  async function show({ id, images, label }: PageCase, prediction: VolumeFile | undefined): Promise<void> {
+    const truth = { title: label ? `Truth: ${id}` : id, overlay: label };
     const pictures = prediction ? [truth, { title: 'Prediction', overlay: prediction }] : [truth];
-    shown = `${current.id} ${pictures.length}`;
     try {
-      await viewer.show(current.images[0]!, pictures, names, state.ignoreLabel);
+      await viewer.show(images[0]!, pictures, names, state.ignoreLabel);
     } catch (error) {
       status.textContent = `This case cannot be drawn: ${messageOf(error)}`;
     }
@@ -63,8 +61,24 @@ export function seeView(): View {
   const segmentButton = lengthy('Segment this case', segment, { className: 'primary' });
   let hint: string | undefined;
   function update(): void {
+    // It may have another label, and there may be other cases.
+    current =
+      state.cases.find(({ images }) => images === current?.images) ??
+      state.cases.find(({ part }) => part === 'validation') ??
+      state.cases[0];
     list.update(current, ({ part }) => uses[part]);
-    if (current && shown !== `${current.id} ${state.predictions.has(current.images) ? 2 : 1}`) void show();
+    const namesNow = classNames(classCount());
+    const isRenamed = namesNow.join('\n') !== names.join('\n');
+    if (isRenamed) {
+      names = namesNow;
+      fill(controls, viewerControls(viewer, names));
+    }
+    const prediction = current && state.predictions.get(current.images);
+    const wanted = [current?.images, current?.label, prediction];
+    if (current && (isRenamed || wanted.some((file, index) => file !== shown[index]))) {
+      shown = wanted;
+      void show(current, prediction);
+    }
     const next = inTraining()
       ? 'The network is training; it can segment when that is paused or done.'
       : state.model
@@ -83,7 +97,7 @@ export function seeView(): View {
       'div',
       { className: 'grow' },
       el('div', { className: 'row' }, segmentButton, status),
-      viewerControls(viewer, names),
+      controls,
       viewer.element,
     ),
   );

@@ -4,7 +4,7 @@ import { dataJob } from '../data-client.ts';
 import { attempt, button, counted, download, el, messageOf, refill } from '../dom.ts';
 import { classCount } from '../planning.ts';
 import { changed, classNames, onChange, state, type PageCase } from '../state.ts';
-import type { View } from '../view.ts';
+import { viewOfCases, type View } from '../view.ts';
 import { isDone, knownDrawing, labelFile, lookForDrawings } from './annotations.ts';
 import { Board } from './board.ts';
 import { caseList } from './case-list.ts';
@@ -19,20 +19,18 @@ import { DamagedDrawing, discardDrawing, Session } from './session.ts';
 import { sliceBar } from './slice-bar.ts';
 import { keys, toolbar } from './toolbar.ts';
 
+type Open = (view: 'Data' | 'Train' | 'Use') => void;
+
 /**
  * @param take makes drawings the labels of their cases
  * @param open shows another view
  */
-export function annotateView(take: TakeLabels, open: (view: 'Data' | 'Train' | 'Use') => void): View {
-  if (state.cases.length === 0)
-    return {
-      element: el(
-        'p',
-        { className: 'empty' },
-        'There is nothing to draw on yet. Add scans, which need no labels, under "Data".',
-      ),
-      dispose: () => undefined,
-    };
+export const annotateView = (take: TakeLabels, open: Open): View =>
+  viewOfCases('There is nothing to draw on yet. Add scans, which need no labels, under "Data".', () =>
+    casesView(take, open),
+  );
+
+function casesView(take: TakeLabels, open: Open): View {
   const board = new Board();
   const tools = toolbar(board);
   const lookup = new AbortController();

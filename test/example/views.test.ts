@@ -1,0 +1,83 @@
+/** Views of the cases of the page, without a browser: what they show when cases come and change. */
+import { parseHTML } from 'linkedom';
+import { beforeEach, expect, test, vi } from 'vitest';
+import type { PageCase } from '../../examples/browser/src/state.ts';
+import { forgetAll, stubBrowser } from '../support/page-store.ts';
+
+/** What the viewer was asked to show: an image, and what lies over it in each picture. */
+const pictures: { image: File; overlays: (File | undefined)[]; names: string[] }[] = [];
+vi.mock('../../examples/browser/src/viewer.ts', () => ({
+  Viewer: class {
+    element = document.createElement('div');
+    show(image: File, shown: readonly { overlay: File | undefined }[], names: string[]): Promise<void> {
+      pictures.push({ image, overlays: shown.map(({ overlay }) => overlay), names });
+      return Promise.resolve();
+    }
+    dispose(): void {
+      // holds nothing
+    }
+  },
+}));
+vi.mock('../../examples/browser/src/viewer-controls.ts', () => ({
+  viewerControls: () => document.createElement('div'),
+}));
+
+beforeEach(() => {
+  stubBrowser();
+  forgetAll();
+  vi.resetModules();
+  pictures.length = 0;
+  const { document, Node, Text } = parseHTML('<!doctype html><html><body></body></html>');
+  vi.stubGlobal('document', document);
+  vi.stubGlobal('Node', Node);
+  vi.stubGlobal('Text', Text);
+  vi.stubGlobal(
+    'ResizeObserver',
+    class {
+      observe(): void {
+        /* nothing has a size */
+      }
+    },
+  );
+});
+
+const file = (name: string): File => new File([name], name);
+
+test('"See" shows cases that come while it is open, and another label of the case at hand', async () => {
+  const { seeView } = await import('../../examples/browser/src/see-view.ts');
+  const { changed, state } = await import('../../examples/browser/src/state.ts');
+  const view = seeView();
+  expect(view.element.textContent).toMatch(/^There is nothing to see yet/);
+  const cases = ['a', 'b'].map((id): PageCase => ({ id, subject: id, images: [file(id)], part: 'train' }));
+  state.cases = cases;
+  changed();
+  const [first] = cases as [PageCase];
+  expect(view.element.textContent).not.toMatch(/nothing to see/);
+  const image = first.images[0];
+  const names = ['background', 'class 1'];
+  expect(pictures).toEqual([{ image, overlays: [undefined], names }]);
+  changed();
+  expect(pictures).toHaveLength(1);
+
+  for (const label of [file('drawn'), file('drawn further')]) {
+    state.cases = [{ ...first, label }, cases[1]!];
+    changed();
+    expect(pictures.at(-1)).toEqual({ image, overlays: [label], names });
+  }
+  const prediction = file('prediction');
+  state.predictions.set(first.images, prediction);
+  state.labels = ['background', 'tumour'];
+  changed();
+  expect(pictures.at(-1)!.overlays.at(-1)).toBe(prediction);
+  expect(pictures.at(-1)!.names).toEqual(state.labels);
+  expect(pictures).toHaveLength(4);
+
+  // Other cases of the same names are others.
+  state.cases = cases.map((item) => ({ ...item, images: [file('other')] }));
+  changed();
+  expect(pictures.at(-1)!.image).toBe(state.cases[0]!.images[0]);
+  view.dispose();
+  state.cases = cases;
+  changed();
+  expect(pictures).toHaveLength(5);
+});
