@@ -162,10 +162,12 @@ function bareBoard() {
     isLocked: false,
     open(): Promise<typeof facts> {
       board.drawn.fill(0);
-      board.isLocked = false;
+      board.isLocked = board.isClear = false;
       return Promise.resolve(facts);
     },
+    isClear: false,
     lock: () => (board.isLocked = true),
+    clear: () => (board.isClear = true),
     redraw: () => undefined,
   };
   return board;
@@ -178,7 +180,7 @@ async function drawing() {
   const board = bareBoard();
   await page_.take(await scans(0));
   const [item] = page_.state.cases as [PageCase];
-  const open = () => Session.open(board as unknown as Parameters<typeof Session.open>[0], item);
+  const open = (which = item) => Session.open(board as unknown as Parameters<typeof Session.open>[0], which);
   return { ...page_, board, item, open, written, discardDrawing, DamagedDrawing };
 }
 
@@ -214,6 +216,25 @@ test('a class that is called otherwise after the last stroke is so after a reloa
   expect(second.state.labels).toEqual(['background', 'tumour']);
 });
 
+test('where another tab draws on a case, or its file cannot be read, the board is locked and the case before is gone from it', async () => {
+  const { board, state, open } = await drawing();
+  const session = (await open())!;
+  expect(board.isLocked).toBe(false);
+  session.close();
+  const locked = () => Promise.reject(new Error('held'));
+  vi.stubGlobal('navigator', { locks: { request: locked } });
+  await expect(open(state.cases[1])).rejects.toThrow('in another tab');
+  expect([board.isLocked, board.isClear]).toEqual([true, true]);
+  vi.stubGlobal('navigator', {});
+  await open();
+  const gone = new File([new Uint8Array(8)], 'gone.nii');
+  gone.slice = () => {
+    throw new Error('the file is gone');
+  };
+  await expect(open({ ...state.cases[1]!, images: [gone] })).rejects.toThrow('gone');
+  expect([board.isLocked, board.isClear]).toEqual([true, true]);
+});
+
 test('a damaged drawing is told with what is kept of it, nothing is drawn over it, and one may begin anew', async () => {
   const first = await drawing();
   const session = (await first.open())!;
@@ -234,7 +255,7 @@ test('a damaged drawing is told with what is kept of it, nothing is drawn over i
   expect((problem as InstanceType<typeof DamagedDrawing>).record.voxels).toEqual(voxels);
   expect(board.isLocked).toBe(true);
   // Not while another tab has it.
-  const locked = (_name: string, _options: object, _work: object) => Promise.reject(new Error('held'));
+  const locked = () => Promise.reject(new Error('held'));
   vi.stubGlobal('navigator', { locks: { request: locked } });
   await expect(discardDrawing(item)).rejects.toThrow('in another tab');
   vi.stubGlobal('navigator', {});

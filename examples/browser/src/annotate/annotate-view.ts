@@ -66,6 +66,7 @@ function casesView(take: TakeLabels, open: Open): View {
     if (current?.images !== item.images || lookup.signal.aborted) return;
     session?.close();
     session = undefined;
+    tools.element.inert = true;
     damaged = undefined;
     shownProposal = undefined;
     status.textContent = `Opening ${item.id}`;

@@ -66,7 +66,7 @@ export class Board {
     for (const event of ['mouseup', 'mouseleave', 'touchend', 'touchcancel'])
       this.#canvas.addEventListener(event, stroke);
     this.#canvas.addEventListener('click', () => {
-      if (this.#tool === 'fill' && this.#niivue) setTimeout(() => this.onFill(this.place));
+      if (this.#tool === 'fill' && this.#niivue?.volumes[0]) setTimeout(() => this.onFill(this.place));
     });
   }
 
@@ -80,11 +80,7 @@ export class Board {
   async open(image: VolumeFile): Promise<Opened | undefined> {
     const niivue = await this.#opened();
     if (!niivue) return undefined;
-    this.#wish++;
-    niivue.setDrawingEnabled(false);
-    niivue.closeDrawing();
-    keepVolumes(niivue, 0);
-    this.#large = undefined;
+    this.clear();
     const large = await dataJob('greys', { image, most: mostVoxels() });
     if (large) return this.#openLarge(niivue, large);
     const volume = await loaded(image, { colormap: 'gray' });
@@ -228,6 +224,17 @@ export class Board {
     niivue.opts.penSize = this.#tool === 'outline' ? 1 : this.#width;
     niivue.setPenValue(this.#tool === 'eraser' ? 0 : value, this.#tool === 'outline');
     niivue.setDrawingEnabled(this.#tool !== 'fill');
+  }
+
+  /** Shows no case. */
+  clear(): void {
+    this.#wish++;
+    this.#large = undefined;
+    const niivue = this.#niivue;
+    if (!niivue) return;
+    niivue.setDrawingEnabled(false);
+    niivue.closeDrawing();
+    keepVolumes(niivue, 0);
   }
 
   /** Nothing can be drawn until the next case is opened. */

@@ -121,8 +121,10 @@ export class Session {
 
   /** Shows the case on the board with what is drawn on it. @throws DamagedDrawing; Error where another tab draws on it */
   static async open(board: Board, item: PageCase): Promise<Session | undefined> {
-    const release = await holdDrawing(item);
+    board.lock();
+    let release: (() => void) | undefined;
     try {
+      release = await holdDrawing(item);
       const kept = await drawingOf(item);
       const facts = await board.open(item.images[0]!);
       if (!facts) {
@@ -134,8 +136,10 @@ export class Session {
       board.redraw();
       return new Session(item, board, facts, { marks: kept?.marks ?? noMarks, voxels }, release);
     } catch (error) {
+      release?.();
       board.lock();
-      release();
+      // The case before must not be taken for this one.
+      if (!(error instanceof DamagedDrawing)) board.clear();
       throw error;
     }
   }
