@@ -202,6 +202,16 @@ test('each step is kept, and what is undone is not', async () => {
   ]);
 });
 
+test('a project that is saved right after a stroke holds it', async () => {
+  const { board, open } = await drawing();
+  const session = (await open())!;
+  board.drawn.set([1, 2], 7);
+  session.step();
+  const { projectArchive } = await import('../../examples/browser/src/kept/project.ts');
+  const { entries } = await unzip(await new Response(await projectArchive(false)).blob());
+  expect(Object.keys(entries).filter((path) => path.startsWith('drawings/'))).toHaveLength(1);
+});
+
 test('a class that is called otherwise after the last stroke is so after a reload', async () => {
   const first = await drawing();
   const session = (await first.open())!;

@@ -15,7 +15,7 @@ import { apply, type TakeLabels } from './labels.ts';
 import { obstacle, propose, stopProposing, worthAnnotating } from './proposing.ts';
 import { proposalPanel } from './proposal-panel.ts';
 import { rounds } from './rounds.ts';
-import { DamagedDrawing, discardDrawing, Session } from './session.ts';
+import { DamagedDrawing, discardDrawing, Session, written } from './session.ts';
 import { sliceBar } from './slice-bar.ts';
 import { keys, toolbar } from './toolbar.ts';
 
@@ -145,10 +145,12 @@ function casesView(take: TakeLabels, open: Open): View {
   }
 
   async function save(): Promise<void> {
-    if (!current) return;
-    const name = `${current.id}_annotation.nii.gz`;
-    const drawing = knownDrawing(current);
-    if (drawing) download(name, await labelFile(current, drawing, unknownVoxel, name));
+    const item = current;
+    if (!item) return;
+    await written(); // the last stroke as well
+    const name = `${item.id}_annotation.nii.gz`;
+    const drawing = knownDrawing(item);
+    if (drawing) download(name, await labelFile(item, drawing, unknownVoxel, name));
   }
 
   /** What there is to do with a drawing, or with one that cannot be opened. */

@@ -25,6 +25,7 @@ import {
   keptDrawings,
   unpacked,
 } from '../annotate/kept-drawings.ts';
+import { written } from '../annotate/session.ts';
 import { fileNames, RunFiles } from './run-files.ts';
 import { claim, keepData, keepRun, keptData, keptRun, keptRuns } from './runs.ts';
 
@@ -44,6 +45,7 @@ interface Entry {
  * @param withImages copies images and labels into it
  */
 export async function projectArchive(withImages: boolean): Promise<ReadableStream<Uint8Array>> {
+  await written(); // the last stroke as well
   const runs = await keptRuns();
   const drawings = await keptDrawings();
   const scans = await drawnCases();
