@@ -355,6 +355,42 @@ test('files of the names of scans that were drawn on, but with other voxels, are
   expect(await openProject(lean, await scans(1))).toMatchObject({ drawings: 1, withoutScans: 1 });
 });
 
+test('files of the same name and size that a project only names are told apart by what they hold', async () => {
+  const first = await page();
+  const scan = async (which: number) => new File([await (await scans(which))[0]!.arrayBuffer()], 'T1.nii');
+  const cases = await Promise.all(
+    [0, 1].map(async (which) => ({
+      ...{ id: `p${which}`, subject: `p${which}`, images: [await scan(which)], label: await scan(which + 2) },
+      part: 'train' as const,
+    })),
+  );
+  const { keepRun, keptData } = await import('../../examples/browser/src/kept/runs.ts');
+  const data = { id: 'data', name: 'scans', cases: cases.map(({ part: _part, ...item }) => item) };
+  const { settings, preprocessing } = first.state;
+  await keepRun(
+    {
+      ...{ id: crypto.randomUUID(), name: 'a round', started: new Date(), data: 'data', dataName: 'scans' },
+      ...{ cases, labels: ['background', 'lesion'], ignoreLabel: undefined, channels: 1, channelNames: [] },
+      ...{ history: [], settings, preprocessing },
+    },
+    data,
+  );
+  const { projectArchive } = await import('../../examples/browser/src/kept/project.ts');
+  const lean = await new Response(await projectArchive(false)).blob();
+  forgetAll();
+  await page();
+  const { openProject } = await import('../../examples/browser/src/kept/project.ts');
+  const found = await Promise.all([3, 2, 1, 0].map(scan));
+  expect(await openProject(lean, found.slice(1))).toMatchObject({ runs: 1, withoutImages: 1 });
+  expect(await openProject(lean, found)).toMatchObject({ runs: 1, withoutImages: 0 });
+  const here = (await keptData('data'))!;
+  const bytes = (file: unknown) => (file as File).arrayBuffer();
+  for (const [index, { images, label }] of here.cases.entries()) {
+    expect(await bytes(images[0])).toEqual(await bytes(cases[index]!.images[0]));
+    expect(await bytes(label)).toEqual(await bytes(cases[index]!.label));
+  }
+});
+
 test('a label file becomes a drawing where its voxels lie, by the values that they stand for', async () => {
   const { labelOver } = await import('../../examples/browser/src/label-maps.ts');
   const { drawnOf } = await import('../../examples/browser/src/annotate/drawing.ts');

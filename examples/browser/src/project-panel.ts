@@ -26,7 +26,7 @@ export function projectPanel(openDrawn: () => Promise<void>): HTMLElement {
 
   const save = lengthy('Save as a project', async (signal) => {
     const { projectArchive } = await projects();
-    const archive = await projectArchive(withImages.checked);
+    const archive = await projectArchive(withImages.checked, signal);
     const stream = archive.pipeThrough(new TransformStream(), { signal });
     download('project.zip', await new Response(stream).blob());
   });

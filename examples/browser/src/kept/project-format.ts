@@ -2,10 +2,12 @@
 import * as v from 'valibot';
 import type { RunRecord } from './database.ts';
 
-/** A file of the visitor's. Without a path it is not in the archive, and has to be found again by name and size. */
+/** A file of the visitor's. Without a path it is not in the archive, and has to be found again. */
 const fileSchema = v.object({
   name: v.string(),
   size: v.number(),
+  /** Of what it holds; projects of earlier versions have none. */
+  hash: v.optional(v.string()),
   path: v.optional(v.string()),
 });
 const volumeSchema = v.union([fileSchema, v.object({ header: fileSchema, image: fileSchema })]);

@@ -8,7 +8,7 @@ import * as v from 'valibot';
 import { InvalidDataset, type Case } from 'unet3d-gpu/worker';
 import type { Images, VolumeFile } from '../state.ts';
 import { keyOf } from './data.ts';
-import type { DataRecord, RunRecord } from './database.ts';
+import type { DataRecord, DrawingRecord, RunRecord } from './database.ts';
 import {
   projectSchema,
   recordOf,
@@ -42,9 +42,12 @@ interface Entry {
 
 /**
  * The archive, as it is read from the disk piece by piece.
- * @param withImages copies images and labels into it
+ * @param withImages copies images and labels into it; otherwise they are read, to be known again
  */
-export async function projectArchive(withImages: boolean): Promise<ReadableStream<Uint8Array>> {
+export async function projectArchive(
+  withImages: boolean,
+  signal?: AbortSignal,
+): Promise<ReadableStream<Uint8Array>> {
   await written(); // the last stroke as well
   const runs = await keptRuns();
   const drawings = await keptDrawings();
@@ -53,52 +56,48 @@ export async function projectArchive(withImages: boolean): Promise<ReadableStrea
     (found) => found !== undefined,
   );
   const files: Entry[] = [];
-  const fileIn =
-    (folder: string) =>
-    (file: File): ProjectFile => {
-      const { name, size } = file;
-      if (!withImages) return { name, size };
-      const path = `${folder}/${files.length}/${name}`;
-      files.push({ name: path, input: file });
-      return { name, size, path };
-    };
-  const volumeIn =
-    (folder: string) =>
-    (volume: VolumeFile): ProjectVolume => {
-      const file = fileIn(folder);
-      return 'header' in volume ? { header: file(volume.header), image: file(volume.image) } : file(volume);
-    };
+  const fileIn = async (folder: string, file: File): Promise<ProjectFile> => {
+    signal?.throwIfAborted();
+    const { name, size } = file;
+    if (!withImages) return { name, size, hash: await identityOf([file]) };
+    const path = `${folder}/${files.length}/${name}`;
+    files.push({ name: path, input: file });
+    return { name, size, path };
+  };
+  const volumeIn = async (folder: string, volume: VolumeFile): Promise<ProjectVolume> =>
+    'header' in volume
+      ? { header: await fileIn(folder, volume.header), image: await fileIn(folder, volume.image) }
+      : fileIn(folder, volume);
   const copies = new Map<string, ProjectVolume[]>();
   /** Images are copied once, however many trainings and drawings are on them. */
-  const imagesIn = (images: Case['images']): ProjectVolume[] => {
+  const imagesIn = async (images: Case['images']): Promise<ProjectVolume[]> => {
     const key = keyOf(images);
-    const copy = (key !== undefined && copies.get(key)) || (images as Images).map(volumeIn('images'));
+    const known = key === undefined ? undefined : copies.get(key);
+    if (known) return known;
+    const copy: ProjectVolume[] = [];
+    for (const image of images as Images) copy.push(await volumeIn('images', image));
     if (key !== undefined) copies.set(key, copy);
     return copy;
   };
-  const scanOf = (drawing: string) => {
-    const item = scans.get(drawing);
-    return item && { scan: { id: item.id, subject: item.subject, images: imagesIn(item.images) } };
-  };
-  const project = {
-    format: 'unet3d-gpu project',
-    version: 1,
-    data: data.map(({ id, name, cases }) => ({
-      id,
-      name,
-      cases: cases.map(({ id: caseId, subject, images, label }) => ({
+  const described: Project['data'] = [];
+  for (const { id, name, cases } of data) {
+    const its: Project['data'][number]['cases'] = [];
+    for (const { id: caseId, subject, images, label } of cases)
+      its.push({
         id: caseId,
         subject,
-        images: imagesIn(images),
-        ...(label !== undefined && { label: volumeIn(`data/${id}/labels`)(label as VolumeFile) }),
-      })),
-    })),
-    runs,
-    drawings: drawings.map(({ voxels: _voxels, scan: _kept, ...drawing }) => ({
-      ...drawing,
-      ...scanOf(drawing.id),
-    })),
-  };
+        images: await imagesIn(images),
+        ...(label !== undefined && { label: await volumeIn(`data/${id}/labels`, label as VolumeFile) }),
+      });
+    described.push({ id, name, cases: its });
+  }
+  const drawn = [];
+  for (const drawing of drawings) {
+    const item = scans.get(drawing.id);
+    const scan = item && { id: item.id, subject: item.subject, images: await imagesIn(item.images) };
+    drawn.push({ ...withoutVoxels(drawing), ...(scan && { scan }) });
+  }
+  const project = { format: 'unet3d-gpu project', version: 1, data: described, runs, drawings: drawn };
   async function* entries(): AsyncGenerator<Entry> {
     yield { name: descriptionName, input: JSON.stringify(project, null, 1) };
     for (const { id } of runs)
@@ -111,6 +110,8 @@ export async function projectArchive(withImages: boolean): Promise<ReadableStrea
   }
   return makeZip(entries());
 }
+
+const withoutVoxels = ({ voxels: _voxels, scan: _scan, ...drawing }: DrawingRecord) => drawing;
 
 /** What a project has brought, and what it only names. */
 export interface OpenedProject {
@@ -127,7 +128,7 @@ export interface OpenedProject {
 
 /**
  * Keeps the trainings of a project in this browser.
- * @param found files by which those are replaced that the project only names
+ * @param found files among which those are that the project only names
  * @throws InvalidDataset for a file that is no project, or a damaged one
  */
 export async function openProject(
@@ -144,10 +145,13 @@ export async function openProject(
   };
   const bytesOf = async (path: string): Promise<Uint8Array<ArrayBuffer> | undefined> =>
     path in entries ? new Uint8Array(await (await blobOf(path)).arrayBuffer()) : undefined;
-  const fileOf = async ({ name, size, path }: ProjectFile): Promise<File | undefined> =>
-    path === undefined
-      ? found.find((file) => file.name === name && file.size === size)
-      : new File([await blobOf(path)], name);
+  const fileOf = async ({ name, size, hash, path }: ProjectFile): Promise<File | undefined> => {
+    if (path !== undefined) return new File([await blobOf(path)], name);
+    const alike = found.filter((file) => file.name === name && file.size === size);
+    if (hash === undefined) return alike.length === 1 ? alike[0] : undefined;
+    for (const file of alike) if ((await identityOf([file])) === hash) return file;
+    return undefined;
+  };
   const volumeOf = async (volume: ProjectVolume): Promise<VolumeFile | undefined> => {
     if (!('header' in volume)) return fileOf(volume);
     const [header, image] = [await fileOf(volume.header), await fileOf(volume.image)];
