@@ -299,6 +299,40 @@ test('a project takes drawings to another browser, where they are on their scans
   expect((await second.labels())[0]).toEqual([...drawn].map((value) => 2 * value));
 });
 
+test('a later drawing of a project takes the place of another one here only where a person says so', async () => {
+  const first = await page();
+  await first.take(await scans(0));
+  const twice = drawn.map((value) => 2 * value);
+  await first.draw(first.state.cases[0]!, twice);
+  const { projectArchive, openProject } = await import('../../examples/browser/src/kept/project.ts');
+  const archive = await new Response(await projectArchive(true)).blob();
+  const { withDatabase } = await import('../support/page-store.ts');
+  const kept = async () =>
+    ((await withDatabase((database) => database.getAll('drawings'))) as [DrawingRecord])[0];
+  const theirs = await kept();
+  const earlier = new Date(theirs.changed.getTime() - 1000);
+
+  const asked: (readonly string[])[] = [];
+  const open = (answer: boolean) =>
+    openProject(archive, [], undefined, (names) => {
+      asked.push(names);
+      return Promise.resolve(answer);
+    });
+  // The same drawing, kept earlier, is nothing to ask about.
+  await withDatabase((database) => database.put('drawings', { ...theirs, changed: earlier }));
+  expect(await open(false)).toMatchObject({ drawings: 1 });
+  expect(asked).toEqual([]);
+
+  await first.draw(first.state.cases[0]!);
+  const mine = { ...(await kept()), changed: earlier };
+  await withDatabase((database) => database.put('drawings', mine));
+  expect(await open(false)).toMatchObject({ drawings: 0 });
+  expect(await kept()).toEqual(mine);
+  expect(asked).toEqual([['a']]);
+  expect(await open(true)).toMatchObject({ drawings: 1 });
+  expect((await kept()).voxels).toEqual(theirs.voxels);
+});
+
 test('a project with images has each scan that is drawn on once, and elsewhere these are opened with their drawings', async () => {
   const first = await page();
   const files = await scans(0);

@@ -1,8 +1,22 @@
 /** All that is kept as one file, to go on with elsewhere. */
+import { ask } from './ask.ts';
 import { button, counted, download, el, fill, lengthy, messageOf, picker } from './dom.ts';
 
 /** Loaded when a project is saved or opened. */
 const projects = () => import('./kept/project.ts');
+
+/** Asks whether drawings of a project may take the place of earlier ones that are here. */
+async function mayReplace(scans: readonly string[]): Promise<boolean> {
+  const answer = await ask(
+    `Something else is drawn here on ${counted(scans.length, 'scan')} of the project`,
+    [
+      ['here', 'Keep what is drawn here'],
+      ['project', "Replace it by the project's"],
+    ],
+    `The project's drawings are newer. In their place, what is drawn here would be lost: ${scans.join(', ')}.`,
+  );
+  return answer === 'project';
+}
 
 /** @param openDrawn opens the scans that were drawn on */
 export function projectPanel(openDrawn: () => Promise<void>): HTMLElement {
@@ -48,6 +62,7 @@ export function projectPanel(openDrawn: () => Promise<void>): HTMLElement {
         archive,
         images,
         stop.signal,
+        mayReplace,
       );
       const already =
         known > 0 && ` ${counted(known, 'training')} of it ${known === 1 ? 'was' : 'were'} here already.`;

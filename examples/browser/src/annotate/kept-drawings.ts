@@ -2,6 +2,7 @@
 import { InvalidVolume, QuotaExceeded, type Case, type Size3 } from 'unet3d-gpu/worker';
 import { getImages, putImages, removeUnused, stores } from '../kept/data.ts';
 import { withDatabase, type DrawingRecord } from '../kept/database.ts';
+import { hold } from '../kept/locks.ts';
 import type { Images } from '../state.ts';
 
 export type { DrawingRecord } from '../kept/database.ts';
@@ -11,6 +12,14 @@ export const keptDrawing = (id: string): Promise<DrawingRecord | undefined> =>
 
 export const keptDrawings = (): Promise<DrawingRecord[]> =>
   withDatabase((database) => database.getAll('drawings')).catch(() => []);
+
+/**
+ * Takes a drawing for this tab, to change it; returns how to let it go.
+ * @param id of the drawing
+ * @throws Error where another tab draws on it
+ */
+export const holdDrawing = (id: string, name = 'it'): Promise<() => void> =>
+  hold(`drawing ${id}`, `${name} is being drawn on in another tab of this page: close it there`);
 
 /**
  * Keeps a drawing, with the images that it is on where the disk takes them.

@@ -18,7 +18,6 @@ import {
   type Acceptance,
   type Marks,
 } from './drawing.ts';
-import { hold } from '../kept/locks.ts';
 import {
   displayShape,
   placesInFile,
@@ -31,7 +30,7 @@ import {
 import { DrawingHistory, type Change } from './history.ts';
 import { interpolate } from './interpolate.ts';
 import { drawingOf, forget, hasUnsaved, identityOfCase, keep, knownDrawing } from './annotations.ts';
-import { unpacked, type DrawingRecord } from './kept-drawings.ts';
+import { holdDrawing, unpacked, type DrawingRecord } from './kept-drawings.ts';
 import { Tally } from './tally.ts';
 
 /** Drawings that are being written. */
@@ -65,16 +64,16 @@ async function voxelsOf(record: DrawingRecord, shape: Size3): Promise<Uint8Array
   }
 }
 
-/** Takes a case for this tab to draw on, or to do away with its drawing; returns how to let it go. @throws Error where another tab has it */
-async function holdDrawing(item: PageCase): Promise<() => void> {
+/** As `holdDrawing`, of what is drawn on a case. */
+async function holdCase(item: PageCase): Promise<() => void> {
   const id = await identityOfCase(item);
   await written(); // this tab holds what it still writes
-  return hold(`drawing ${id}`, 'it is being drawn on in another tab of this page: close it there');
+  return holdDrawing(id);
 }
 
 /** Forgets what is drawn on a case. @throws Error where another tab draws on it */
 export async function discardDrawing(item: PageCase): Promise<void> {
-  const release = await holdDrawing(item);
+  const release = await holdCase(item);
   await forget(item).finally(release);
 }
 
@@ -124,7 +123,7 @@ export class Session {
     board.lock();
     let release: (() => void) | undefined;
     try {
-      release = await holdDrawing(item);
+      release = await holdCase(item);
       const kept = await drawingOf(item);
       const facts = await board.open(item.images[0]!);
       if (!facts) {

@@ -19,6 +19,7 @@ import {
 } from './project-format.ts';
 import {
   drawnCases,
+  holdDrawing,
   identityOf,
   keepDrawing,
   keptDrawing,
@@ -120,7 +121,7 @@ export interface OpenedProject {
   readonly known: number;
   /** Trainings whose images have to be given before they can be resumed or reported on. */
   readonly withoutImages: number;
-  /** Drawings on cases, but for those that are older than what is drawn here. */
+  /** Drawings on cases, but for those that are older than what is drawn here, or were not to replace it. */
   readonly drawings: number;
   /** Drawings whose scans have to be given before they can be drawn on or trained on. */
   readonly withoutScans: number;
@@ -129,12 +130,14 @@ export interface OpenedProject {
 /**
  * Keeps the trainings of a project in this browser.
  * @param found files among which those are that the project only names
- * @throws InvalidDataset for a file that is no project, or a damaged one
+ * @param mayReplace is told of the scans on which something else was drawn here before: whether that may go
+ * @throws InvalidDataset for a file that is no project, or a damaged one; Error where another tab draws on such a scan
  */
 export async function openProject(
   archive: Blob,
   found: readonly File[] = [],
   signal?: AbortSignal,
+  mayReplace: (scans: readonly string[]) => Promise<boolean> = () => Promise.resolve(false),
 ): Promise<OpenedProject> {
   const entries = await entriesOf(archive);
   const project = await descriptionOf(entries);
@@ -210,6 +213,15 @@ export async function openProject(
     return images && (await identityOf(images)) === id ? { ...scan, images } : undefined;
   };
   let [drawings, withoutScans] = [0, 0];
+  await written(); // this tab holds what it still writes
+  const take = async (name: string, theirs: DrawingRecord, its: Case | undefined): Promise<void> => {
+    const release = await holdDrawing(theirs.id, name);
+    await keepDrawing(theirs, its).finally(release);
+    drawings++;
+  };
+  /** Later ones than those that are here, which they would take the place of. */
+  const others: { readonly name: string; readonly theirs: DrawingRecord; readonly its: Case | undefined }[] =
+    [];
   for (const { changed, scan: named, ...drawing } of project.drawings) {
     signal?.throwIfAborted();
     const here = await keptDrawing(drawing.id);
@@ -224,9 +236,16 @@ export async function openProject(
       throw damaged(`${drawingPath(drawing.id)}: ${error instanceof Error ? error.message : String(error)}`);
     });
     const { scan } = here ?? {};
-    await keepDrawing({ ...drawing, ...(scan && { scan }), voxels, changed: new Date(changed) }, its);
-    drawings++;
+    const name = scan?.id ?? named?.id ?? drawing.id.slice(0, 8);
+    const theirs = { ...drawing, ...(scan && { scan }), voxels, changed: new Date(changed) };
+    if (here && !(await saysTheSame(here, theirs))) {
+      others.push({ name, theirs, its });
+      continue;
+    }
+    await take(name, theirs, its);
   }
+  if (others.length > 0 && (await mayReplace(others.map(({ name }) => name))))
+    for (const { name, theirs, its } of others) await take(name, theirs, its);
   return { runs, known, withoutImages, drawings, withoutScans };
 }
 
@@ -252,6 +271,18 @@ async function keepNew(
   } finally {
     release();
   }
+}
+
+/** Whether the one can take the place of the other; where it is damaged, that cannot be told. */
+async function saysTheSame(one: DrawingRecord, other: DrawingRecord): Promise<boolean> {
+  if (
+    JSON.stringify([one.shape, one.marks, one.names]) !==
+    JSON.stringify([other.shape, other.marks, other.names])
+  )
+    return false;
+  const voxels = await unpacked(one).catch(() => undefined);
+  const others = await unpacked(other);
+  return voxels?.every((value, at) => value === others[at]) ?? false;
 }
 
 async function hasImages({ data, cases }: RunRecord): Promise<boolean> {
