@@ -2,10 +2,11 @@
 import { parseHTML } from 'linkedom';
 import { beforeEach, expect, test, vi } from 'vitest';
 import type { PageCase } from '../../examples/browser/src/state.ts';
-import { forgetAll, stubBrowser } from '../support/page-store.ts';
+import { forgetAll, stubBrowser, withDatabase } from '../support/page-store.ts';
 
 /** What the viewer was asked to show: an image, and what lies over it in each picture. */
 const pictures: { image: File; overlays: (File | undefined)[]; names: string[] }[] = [];
+vi.mock('../../examples/browser/src/kept/database.ts', () => import('../support/page-store.ts'));
 vi.mock('../../examples/browser/src/viewer.ts', () => ({
   Viewer: class {
     element = document.createElement('div');
@@ -80,4 +81,23 @@ test('"See" shows cases that come while it is open, and another label of the cas
   state.cases = cases;
   changed();
   expect(pictures).toHaveLength(5);
+});
+
+test('"Data" tells who comes back of the trainings and the drawings that are kept', async () => {
+  await withDatabase((database) => {
+    for (const id of ['a', 'b']) {
+      database.put('images', { id, images: [file(id)] });
+      database.put('drawings', { id, scan: { id, subject: id, imagesId: id } });
+    }
+    database.put('runs', { id: 'run', started: new Date() });
+  });
+  const { dataView } = await import('../../examples/browser/src/data-view.ts');
+  const opened: string[] = [];
+  const { element } = dataView((view) => opened.push(view));
+  await vi.waitFor(() => expect(element.textContent).toContain('2 scans with drawings are kept here.'));
+  expect(element.textContent).toContain('1 training is kept here.');
+  const buttons = [...element.querySelectorAll('button')];
+  expect(buttons.map(({ textContent }) => textContent)).toContain('Open them');
+  buttons.find(({ textContent }) => textContent === 'Show under "Models"')!.click();
+  expect(opened).toEqual(['Models']);
 });

@@ -5,7 +5,9 @@ import { CaseTable } from './case-table.ts';
 import { dataJob } from './data-client.ts';
 import { device } from './device.ts';
 import { attempt, button, counted, dropZone, el, entriesOf, field, fill, picker } from './dom.ts';
+import { drawnScans } from './drawn-scans.ts';
 import { Intake } from './intake.ts';
+import { keptRuns, onRunsChange } from './kept/runs.ts';
 import { classCount } from './planning.ts';
 import type { Run } from './run.ts';
 import { changed, choicesOf, classNames, state } from './state.ts';
@@ -22,7 +24,7 @@ export interface DataView extends View {
 }
 
 /** @param open shows another view; this one is made once, and shown as often as wanted */
-export function dataView(open: (view: 'See' | 'Annotate') => void): DataView {
+export function dataView(open: (view: 'See' | 'Annotate' | 'Models') => void): DataView {
   const work = el('p', { role: 'status', className: 'busy' });
   const intake = new Intake({
     onChange: drawSoon,
@@ -38,6 +40,26 @@ export function dataView(open: (view: 'See' | 'Annotate') => void): DataView {
     part: (id, part) => intake.cases.use(id, part),
   });
   const body = el('div');
+  const keptHere = el('div');
+
+  /** What somebody who comes back may look for. */
+  async function showKept(): Promise<void> {
+    const runs = await keptRuns().catch(() => []); // "Models" says why
+    const scans = await drawnScans(() => intake.takeDrawn());
+    fill(
+      keptHere,
+      runs.length > 0 &&
+        el(
+          'p',
+          { className: 'row' },
+          `${counted(runs.length, 'training')} ${runs.length === 1 ? 'is' : 'are'} kept here.`,
+          button('Show under "Models"', () => open('Models')),
+        ),
+      scans !== false && el('p', { className: 'row' }, scans),
+    );
+  }
+  void showKept();
+  onRunsChange(() => void showKept());
 
   async function phantoms(): Promise<void> {
     await intake.takeMade('phantoms', async (signal) => {
@@ -190,12 +212,12 @@ export function dataView(open: (view: 'See' | 'Annotate') => void): DataView {
             ),
             picker('Choose a folder', { folder: true }, (files) => intake.take(entriesOf(files), 'any')),
             button('Try it with phantoms', phantoms, { className: isEmpty ? 'primary' : '' }),
-            !isEmpty && button('Start over', () => intake.clear()),
+            !isEmpty && button('Start over', () => intake.clear().then(showKept)),
           ),
         ),
         (files) => intake.take(entriesOf(files), 'any'),
       ),
-      isEmpty && !isBusy && introduction(),
+      isEmpty && !isBusy && [introduction(), keptHere],
       isBusy &&
         el(
           'div',

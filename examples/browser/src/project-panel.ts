@@ -1,5 +1,6 @@
 /** All that is kept as one file, to go on with elsewhere. */
 import { ask } from './ask.ts';
+import { drawnScans } from './drawn-scans.ts';
 import { button, counted, download, el, fill, lengthy, messageOf, picker } from './dom.ts';
 
 /** Loaded when a project is saved or opened. */
@@ -24,19 +25,8 @@ export function projectPanel(openDrawn: () => Promise<void>): HTMLElement {
   const said = el('div', { role: 'status' });
   const scans = el('p', { className: 'row' });
 
-  /** Scans with drawings that are kept here. */
-  async function offerScans(): Promise<void> {
-    const { drawnCases } = await import('./annotate/kept-drawings.ts');
-    const { size } = await drawnCases();
-    fill(
-      scans,
-      size > 0 && [
-        `${counted(size, 'scan')} with drawings ${size === 1 ? 'is' : 'are'} kept here.`,
-        button(size === 1 ? 'Open it' : 'Open them', openDrawn),
-      ],
-    );
-  }
-  void offerScans().catch(() => undefined); // "Models" says what cannot be read
+  const offerScans = async (): Promise<void> => fill(scans, await drawnScans(openDrawn));
+  void offerScans();
 
   const save = lengthy('Save as a project', async (signal) => {
     const { projectArchive } = await projects();
