@@ -23,8 +23,9 @@ import {
 } from '../../examples/browser/src/annotate/grid.ts';
 import { DrawingHistory } from '../../examples/browser/src/annotate/history.ts';
 import { interpolate } from '../../examples/browser/src/annotate/interpolate.ts';
+import { countOf, greysOf } from '../../examples/browser/src/annotate/scan.ts';
 import { Tally } from '../../examples/browser/src/annotate/tally.ts';
-import { writeNifti } from '../../src/node.ts';
+import { readNifti, writeNifti } from '../../src/node.ts';
 
 const orders = [
   [0, 1, 2],
@@ -266,4 +267,16 @@ test('between discs of two sizes lie discs of the sizes between them, also where
       drawn.slice(z * nx * ny, (z + 1) * nx * ny).filter((value) => value === 3).length * mm[0] * mm[1];
     expect(Math.abs(Math.sqrt(area / Math.PI) - within)).toBeLessThan(1);
   }
+});
+
+test('of a file with several volumes the first is drawn on, and how many there are is known', async () => {
+  const data = Float32Array.from({ length: 24 * 5 }, (_, voxel) => (voxel < 24 ? voxel : 99));
+  const affine = [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1];
+  const bytes = await writeNifti({ data, shape: [4, 3, 2, 5], affine }, { gzip: false });
+  const { volumes, greys, shape } = greysOf(await readNifti(bytes));
+  expect([volumes, shape, greys.length]).toEqual([5, [4, 3, 2], 24]);
+  const file = new File([bytes as Uint8Array<ArrayBuffer>], 'series.nii');
+  const { dims } = (await NVImage.loadFromFile({ file, name: file.name })).hdr!;
+  expect(countOf(dims.slice(1, 1 + dims[0]!))).toBe(5);
+  expect(countOf([4, 3, 2])).toBe(1);
 });

@@ -156,7 +156,7 @@ test('a drawing that is its label already is not made a label again', async () =
 
 /** A drawing board without pictures, on which what is drawn is an array. */
 function bareBoard() {
-  const facts = { shape, turn: [1, 2, 3] as const, spacing: [1, 1, 1] as const };
+  const facts = { shape, volumes: 1, turn: [1, 2, 3] as const, spacing: [1, 1, 1] as const };
   const board = {
     drawn: new Uint8Array(24),
     isLocked: false,

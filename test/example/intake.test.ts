@@ -133,6 +133,20 @@ test('scans in the place of a data set have nothing of it: neither its name, its
   expect(state.name).toBe('scans');
 });
 
+test('several volumes in a file are asked about, whatever was there before; no answer leaves the cases unread', async () => {
+  const { state, cases, intake, take } = await page();
+  await take(labelled(['a', 'b'], { labels, channel_names: { 0: 'CT' } }));
+  const series = await Promise.all([image('images/t.nii', 3), label('labels/t.nii')]);
+  await take(series, 'replace');
+  expect(asked.at(-1)).toMatch(/^Files hold 3 volumes each/);
+  expect(cases.unread).toBe(true);
+  expect(state.channels).toEqual([]);
+  answers.push('channels');
+  await intake.readOn();
+  expect(cases.unread).toBe(false);
+  expect(state.channels).toEqual(['channel 1', 'channel 2', 'channel 3']);
+});
+
 test('parts of cases stay when others are added, and what is chosen while cases are read counts', async () => {
   const { state, cases, take, parts } = await page();
   await take(labelled(['a', 'b', 'c', 'd', 'e', 'f']));

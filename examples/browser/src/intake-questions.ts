@@ -49,12 +49,12 @@ export async function oneLabelEach(files: readonly FileEntry[]): Promise<readonl
 
 /**
  * Asks whether files with several volumes are channels of an image or moments in time; of those one volume is made.
- * @returns whether the cases have changed by that
+ * @returns whether the cases have changed by that; undefined where there is no answer
  */
 export async function takesTimeApart(
   signal: AbortSignal,
   onProgress: (loaded: number, total: number) => void,
-): Promise<boolean> {
+): Promise<boolean | undefined> {
   const several = new Map(
     state.report?.cases.filter(({ intensities }) => intensities.length > 1).map((item) => [item.id, item]),
   );
@@ -72,7 +72,8 @@ export async function takesTimeApart(
     'Channels, such as T1 and T2 of one scan, are read all at once by the network, also when it is used.',
   );
   if (signal.aborted) return false;
-  if (answer === undefined || answer === 'channels') {
+  if (answer === undefined) return undefined;
+  if (answer === 'channels') {
     state.channels = Array.from({ length: count }, (_, channel) => `channel ${channel + 1}`);
     return false;
   }

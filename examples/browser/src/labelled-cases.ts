@@ -273,8 +273,13 @@ export class LabelledCases {
       if (signal.aborted) return false;
       state.report = found.report;
       this.values = found.values;
-      if (await takesTimeApart(signal, this.counted('Reading', 'series'))) return this.check();
+      const areOthers = await takesTimeApart(signal, this.counted('Reading', 'series'));
+      if (areOthers) return this.check();
       if (signal.aborted) return false;
+      if (areOthers === undefined) {
+        this.cancel();
+        return false;
+      }
       state.labels = classNames(classCount());
       divide(this.#parts());
       // A case that cannot be used now may be of use with another label.

@@ -187,7 +187,11 @@ function casesView(take: TakeLabels, open: Open): View {
 
   function updateStatus(): void {
     const { drawn, complete } = bar.update();
-    status.textContent =
+    const first =
+      session && session.volumes > 1
+        ? ` Shown and drawn on is the first of the ${session.volumes} volumes in its file.`
+        : '';
+    const standing =
       said ||
       (!session
         ? ''
@@ -196,6 +200,7 @@ function casesView(take: TakeLabels, open: Open): View {
           : drawn + complete === 0
             ? 'Nothing is drawn here yet. Draw some slices, and mark those as complete in which nothing is missing.'
             : `${counted(drawn, 'slice')} drawn in this plane, ${complete} complete. What is not drawn is unknown, but background in complete slices.`);
+    status.textContent = standing + first;
   }
 
   function updateProposal(): void {

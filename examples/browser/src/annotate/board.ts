@@ -17,7 +17,7 @@ import {
 import { drawnBackground } from './drawing.ts';
 import { displayShape, type Slice, type Turn } from './grid.ts';
 import { OneSlice } from './one-slice.ts';
-import type { Greys } from './scan.ts';
+import { countOf, type Greys } from './scan.ts';
 
 /** Of the file, but the spacing: that is the display's. */
 type Opened = Omit<Greys, 'greys'>;
@@ -91,12 +91,16 @@ export class Board {
     const { dims } = volume.hdr!; // of the file: the volume's own are the display's once it is shown
     return {
       shape: dims.slice(1, 4) as unknown as Size3,
+      volumes: countOf(dims.slice(1, 1 + dims[0]!)),
       turn: volume.permRAS as unknown as Turn,
       spacing: volume.pixDimsRAS!.slice(1, 4) as unknown as Size3,
     };
   }
 
-  async #openLarge(niivue: Niivue, { greys, shape, turn, spacing }: Greys): Promise<Opened | undefined> {
+  async #openLarge(
+    niivue: Niivue,
+    { greys, shape, volumes, turn, spacing }: Greys,
+  ): Promise<Opened | undefined> {
     if (this.#disposed) return undefined;
     const drawn = new Uint8Array(greys.length);
     const large = new OneSlice(
@@ -109,7 +113,7 @@ export class Board {
     if (this.#plane === 'all') this.plane = 'axial';
     else await large.show({ axis: this.#axis, index: large.place[this.#axis] });
     this.#use();
-    return this.#disposed ? undefined : { shape, turn, spacing };
+    return this.#disposed ? undefined : { shape, volumes, turn, spacing };
   }
 
   /** Whether the scan is shown and drawn on one slice at a time. */

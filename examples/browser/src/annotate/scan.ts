@@ -7,12 +7,18 @@ export interface Greys {
   readonly greys: Uint8Array<ArrayBuffer>;
   /** x, y, z of the file. */
   readonly shape: Size3;
+  /** How many the file holds, of which this is the first. */
+  readonly volumes: number;
   readonly turn: Turn;
   /** Of the display, in millimetres. */
   readonly spacing: Size3;
 }
 
 const first = (shape: readonly number[]): Size3 => [shape[0] ?? 1, shape[1] ?? 1, shape[2] ?? 1];
+
+/** How many volumes a file of that shape holds. */
+export const countOf = (shape: readonly number[]): number =>
+  shape.slice(3).reduce((product, length) => product * Math.max(1, length), 1);
 
 /** The first volume of a file. */
 export function greysOf({ data, shape, affine, spacing }: Volume): Greys {
@@ -26,6 +32,7 @@ export function greysOf({ data, shape, affine, spacing }: Volume): Greys {
   return {
     greys: toDisplay(greys, size, turn),
     shape: size,
+    volumes: countOf(shape),
     turn,
     spacing: axes.map((axis) => spacing[axis]) as unknown as Size3,
   };

@@ -31,6 +31,7 @@ import { DrawingHistory, type Change } from './history.ts';
 import { interpolate } from './interpolate.ts';
 import { drawingOf, forget, hasUnsaved, identityOfCase, keep, knownDrawing } from './annotations.ts';
 import { holdDrawing, unpacked, type DrawingRecord } from './kept-drawings.ts';
+import type { Greys } from './scan.ts';
 import { Tally } from './tally.ts';
 
 /** Drawings that are being written. */
@@ -81,6 +82,8 @@ export class Session {
   readonly item: PageCase;
   /** Of the display. */
   readonly shape: Size3;
+  /** How many the file holds, of which the first is drawn on. */
+  readonly volumes: number;
   readonly #fileShape: Size3;
   readonly #turn: Turn;
   readonly #spacing: Size3;
@@ -100,12 +103,13 @@ export class Session {
   private constructor(
     item: PageCase,
     board: Board,
-    facts: { readonly shape: Size3; readonly turn: Turn; readonly spacing: Size3 },
+    facts: Omit<Greys, 'greys'>,
     { marks, voxels }: { readonly marks: Marks; readonly voxels: Uint8Array<ArrayBuffer> },
     release: () => void,
   ) {
     this.item = item;
     this.#board = board;
+    this.volumes = facts.volumes;
     this.#fileShape = facts.shape;
     this.#turn = facts.turn;
     this.#spacing = facts.spacing;
