@@ -351,7 +351,9 @@ test('DICOM series of a folder of patients are volumes at their place', async ({
   await page.close();
 });
 
-test('no view is too wide; a volume too large to be drawn without a GPU says so', async ({ skip }) => {
+test('no view is too wide or skips a level of headings; a volume too large to be drawn without a GPU says so', async ({
+  skip,
+}) => {
   if (!browser) return skip('no Chromium for this machine');
   const page = await visit();
   const long =
@@ -372,6 +374,11 @@ test('no view is too wide; a volume too large to be drawn without a GPU says so'
   const fits = async (name: string, width: number): Promise<void> => {
     const room = () => page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
     await expect.poll(room, { message: `${name} at ${width}`, timeout: 20_000 }).toBeLessThanOrEqual(0);
+    const levels = await page
+      .locator('h1, h2, h3, h4, h5, h6')
+      .evaluateAll((headings) => headings.map(({ tagName }) => Number(tagName[1])));
+    const skips = levels.filter((level, at) => level > (levels[at - 1] ?? 0) + 1);
+    expect(skips, `levels of headings in ${name}: ${levels.join()}`).toEqual([]);
   };
   const widths = [390, 640]; // a phone, and a window of 1280 at 200 %
   await page.getByRole('button', { name: 'Next: look at the cases' }).waitFor();
@@ -388,6 +395,9 @@ test('no view is too wide; a volume too large to be drawn without a GPU says so'
       await page.getByText('3-D is drawn where it is chosen').waitFor();
     }
     await fits('See', width);
+    await tab('Annotate');
+    await page.getByRole('group', { name: 'Tools' }).waitFor();
+    await fits('Annotate', width);
     for (const name of ['Data', 'Train', 'Use', 'Models', 'Explain']) {
       await tab(name);
       await page.locator('.busy').waitFor({ state: 'detached' });
