@@ -27,7 +27,9 @@ async function file(path: string, at: (voxel: number) => number, volumes = 1) {
   return { path, source: new File([bytes], path.split('/').at(-1)!, { lastModified: 1 }) };
 }
 
-const image = (path: string, volumes = 1) => file(path, (voxel) => (7 * voxel) % 5, volumes);
+/** No two of other names hold the same. */
+const image = (path: string, volumes = 1) =>
+  file(path, (voxel) => (7 * voxel + path.charCodeAt(path.lastIndexOf('/') + 1)) % 17, volumes);
 /** The first half of the voxels is background, but for one. */
 const label = (path: string, value = 1, first = 0) =>
   file(path, (voxel) => (voxel === 0 ? first : voxel < 12 ? 0 : value));

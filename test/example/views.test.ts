@@ -28,10 +28,12 @@ beforeEach(() => {
   forgetAll();
   vi.resetModules();
   pictures.length = 0;
-  const { document, Node, Text } = parseHTML('<!doctype html><html><body></body></html>');
+  const { document, Node } = parseHTML('<!doctype html><html><body></body></html>');
   vi.stubGlobal('document', document);
   vi.stubGlobal('Node', Node);
-  vi.stubGlobal('Text', Text);
+  vi.stubGlobal('Text', function (text: string) {
+    return document.createTextNode(text);
+  });
   vi.stubGlobal(
     'ResizeObserver',
     class {

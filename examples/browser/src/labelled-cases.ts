@@ -77,9 +77,12 @@ export class LabelledCases {
     }));
     const stay = new Set(state.cases.map(({ images }) => images));
     for (const images of state.predictions.keys()) if (!stay.has(images)) state.predictions.delete(images);
-    const known = new Set(labels.map(({ source }) => source));
-    const others = dataset.cases.flatMap(({ label }) => (label && !known.has(label) ? [label] : []));
-    this.labels = [...labels, ...others.map((source) => ({ path: sourceName(source), source }))];
+    const used = dataset.cases.flatMap(({ label }) =>
+      label ? [{ path: sourceName(label), source: label }] : [],
+    );
+    const all = [...labels, ...used].map((file) => [file.source, file] as const);
+    // Each file once, as it was called first.
+    this.labels = [...new Map([...all, ...all.toReversed()]).values()];
     this.byHand = new Set(byHand);
     this.values = undefined;
     this.unread = false;
