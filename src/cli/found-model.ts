@@ -1,5 +1,6 @@
 /** What `predict` asks of a model, whatever kind it is of. */
 import type { FileEntry } from '../data/case.ts';
+import type { Precision } from '../gpu/precision.ts';
 import type { PredictOutput } from '../infer/predict.ts';
 import type { Axis } from '../infer/probabilities.ts';
 import type { Uncertainty } from '../infer/uncertainty.ts';
@@ -16,6 +17,7 @@ export interface PredictOptions extends GpuArguments {
   readonly postprocess: boolean;
   readonly uncertainty?: boolean;
   readonly memory?: number;
+  readonly precision?: Precision;
   readonly folds?: readonly string[];
   readonly checkpoint?: string;
   readonly step?: number;
@@ -42,8 +44,8 @@ export interface FoundModel {
 export interface OpenModel {
   /** Of the windows, where they are known beforehand. */
   readonly window: Size3 | undefined;
-  /** What a volume takes beside the GPU, one sentence; where that is known beforehand. */
-  memoryOf?(files: readonly string[]): Promise<string>;
+  /** Bytes that a volume takes at most beside the GPU, and what for; where that is known beforehand. */
+  memoryOf?(files: readonly string[]): Promise<{ readonly bytes: number; readonly text?: string }>;
   predict(
     files: readonly string[],
     more: {
@@ -78,7 +80,8 @@ export function partsOnDisk(
   return onDisk.length === paths.length ? onDisk.filter((_, at) => isPart(paths[at]!)) : onDisk;
 }
 
-export const deviceOf = ({ memory, ...options }: PredictOptions) => ({
+export const deviceOf = ({ memory, precision, ...options }: PredictOptions) => ({
   ...(memory === undefined ? {} : { memoryBudget: memory }),
+  ...(precision && { precision }),
   ...gpuWishes(options),
 });

@@ -78,10 +78,10 @@ export async function nnunetModel(files: OthersFiles, options: PredictOptions): 
           );
           const most = (a: SegmentationPlan, b: SegmentationPlan) => (b.peakBytes > a.peakBytes ? b : a);
           const { peakBytes, imageBytes, inputBytes, logitBytes, labelBytes } = plans.reduce(most);
-          return (
-            `Beside the GPU it takes ${formatBytes(peakBytes)} at most: ${formatBytes(imageBytes)} while the image is prepared, ` +
-            `then ${formatBytes(inputBytes)} for it, ${formatBytes(logitBytes)} for logits and ${formatBytes(labelBytes)} for labels.`
-          );
+          const text =
+            `${formatBytes(imageBytes)} while the image is prepared, then ${formatBytes(inputBytes)} for it, ` +
+            `${formatBytes(logitBytes)} for logits and ${formatBytes(labelBytes)} for labels`;
+          return { bytes: peakBytes, text };
         },
         predict: (images, more) =>
           predictor.predict(images, {
@@ -128,8 +128,7 @@ export async function totalSegmentator(
         async memoryOf([first]) {
           const { affine, shape } = canonicalGrid(gridOf(await readHeader(first!)));
           const volume = { size: spatialShape(shape), spacing: spacingOf(affine) };
-          const { peakBytes } = planTotalSegmentator(parts, volume, step);
-          return `Beside the GPU it takes ${formatBytes(peakBytes)} at most.`;
+          return { bytes: planTotalSegmentator(parts, volume, step).peakBytes };
         },
         predict: (images, { signal, onProgress }) =>
           segmentAsTotalSegmentator(parts, images[0]!, {

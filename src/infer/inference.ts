@@ -1,12 +1,14 @@
 /** Logits of whole volumes, plane by plane: at once where the plan fits the memory, else through windows. */
 import { areFinite } from '../data/prepare-checks.ts';
-import { InvalidOption, NotFinite } from '../errors.ts';
+import { InvalidOption, NotFinite, OutOfMemory } from '../errors.ts';
+import { formatBytes } from '../format.ts';
 import { toDense, toStored } from '../gpu/layout.ts';
 import type { Size3 } from '../size.ts';
 import type { Plan, VolumeTensor } from '../gpu/plan.ts';
 import { Program } from '../gpu/program.ts';
 import { chooseWindow } from './choose-window.ts';
 import { proveKernels } from './kernels.ts';
+import { bytesOf, needText } from '../model/budget.ts';
 import { paddedSize, wholeSize } from '../model/sizes.ts';
 import { planFeatures, planInference } from '../model/plan.ts';
 import type { PlanShape } from '../model/plan-shape.ts';
@@ -151,6 +153,26 @@ export class Inference {
   plan(size: Size3, kind: ResultKind): ForwardPlan {
     const { config, limits, precision } = this.state;
     return planForward(kind, { config, size, batch: 1, limits, precision });
+  }
+
+  /**
+   * Of a window that belongs to a model: through another its results would be others.
+   * @param whose what messages call it
+   * @throws OutOfMemory if its plan exceeds the budget
+   */
+  requireWindow(size: Size3, kind: ResultKind, whose: string): void {
+    const bytes = bytesOf(() => this.plan(size, kind));
+    if (bytes <= this.budget) return;
+    const smaller =
+      this.state.precision === 'f16'
+        ? ''
+        : `, or store volumes in float16 (precision 'f16', --precision f16)`;
+    throw new OutOfMemory(
+      `a window of ${size.join(' x ')} voxels, ${whose}, needs ${needText(bytes)}; the memory budget is ` +
+        `${formatBytes(this.budget)}: raise it (memoryBudget, --memory)${smaller}`,
+      bytes,
+      this.budget,
+    );
   }
 
   #windowFor(shape: Size3, trained: Size3 | undefined, { window }: SegmentOptions): Size3 {

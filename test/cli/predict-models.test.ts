@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFile
 import { dirname, join, relative } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { filesIn } from '../../src/data/dataset.node.ts';
-import { readNifti } from '../../src/data/nifti.ts';
+import { readNifti, writeNifti } from '../../src/data/nifti.ts';
 import { exportNnunet } from '../../src/export/nnunet.ts';
 import { convertNnunet } from '../../src/interop/nnunet/convert.ts';
 import { openNnunet } from '../../src/interop/nnunet/folder.ts';
@@ -72,6 +72,44 @@ describe.skipIf(!existsSync(shared))('as the original wrote them', () => {
   });
 
   test('TotalSegmentator', async () => {
+  test('what a large volume takes beside the GPU is told before it is read', async () => {
+    const folder = await temporaryFolder();
+    const big = join(folder, 'big.nii');
+    // The header of 512 x 512 x 520 voxels of 1 mm, and no more than that of the volume.
+    const affine = [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1];
+    const bytes = await writeNifti({ data: new Float32Array(1), shape: [1, 1, 1], affine }, { gzip: false });
+    const header = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    [512, 512, 520].forEach((length, axis) => header.setInt16(42 + 2 * axis, length, true));
+    writeFileSync(big, bytes);
+    const out = join(folder, 'labels.nii.gz');
+    const command = ['predict', modelOf('plain-iso'), big, '--folds', '0', '--out', out];
+    const { exitCode, err } = await cli(command);
+    // Twice 130 million float32 while the volume is cropped, then one of it, and a byte of each.
+    expect(err).toMatch(
+      /^big\.nii takes 1\.02 GiB at most beside the GPU: 1\.02 GiB while the image is prepared, then 520 MiB for it, \S+ MiB for logits and 130 MiB for labels\.$/m,
+    );
+    expect(err.indexOf('error:')).toBeGreaterThan(err.indexOf('big.nii takes'));
+    expect(exitCode).toBe(1);
+  });
+
+  test('volumes in float16; no window but that of the model', async () => {
+    const file = join(await temporaryFolder(), 'labels.nii.gz');
+    const [model, image] = [modelOf('totalsegmentator'), imageOf('totalsegmentator')];
+    const command = ['predict', model, image, '--step', '0.8', '--out', file];
+    const tight = await cli([...command, '--memory', '64KiB']);
+    expect([tight.exitCode, tight.err]).toEqual([
+      1,
+      expect.stringMatching(
+        /a window of 16 x 16 x 16 voxels, the patch of this model, needs .* --memory\), or .* --precision f16\)/,
+      ),
+    ]);
+    const half = await cli([...command, '--precision', 'f16']);
+    expect([half.exitCode, half.err]).toEqual([0, expect.not.stringContaining('beside the GPU')]);
+    const reference = `${folderOf('totalsegmentator')}/case/segmentation.nii.gz`;
+    const { data } = await readNifti(reference);
+    expect(await compare(file, reference)).toBeLessThan(data.length / 50);
+  });
+
     const file = join(await temporaryFolder(), 'labels.nii.gz');
     const ct = `${folderOf('totalsegmentator')}/case/ct.nii.gz`;
     const ran = await cli([

@@ -96,6 +96,18 @@ test('a bundle segments a case as MONAI does', async ({ skip }) => {
     for (const { labels } of [one, two]) expect([...labels.data]).toEqual([...data]);
     expect(one.probabilities!.data).toEqual(result.probabilities);
     await expect(predictor.predict([file, file])).rejects.toThrow('the image has 2 channel(s)');
+    // In less memory than the bundle's window takes nothing is segmented: through smaller ones labels would be others.
+    const { peakBytes } = inference.plan(pipeline!.windows.size!, 'logits').plan;
+    const within = (memoryBudget: number, model = opened) =>
+      MonaiPredictor.of(model, { device: gpu.device, memoryBudget });
+    const tight = within(peakBytes - 1);
+    await expect(tight).rejects.toThrow(OutOfMemory);
+    await expect(tight).rejects.toThrow(/which this bundle takes at once, needs .* raise it .*--memory/);
+    using enough = await within(peakBytes);
+    expect((await enough.predict(file)).labels.data).toEqual(two.labels.data);
+    const windows = { overlap: 0, mode: 'constant', sigma: 1 } as const;
+    using atOnce = await within(2 ** 16, { ...opened, pipeline: { ...pipeline!, windows } });
+    await expect(atOnce.predict(file)).rejects.toThrow(/which this bundle takes at once, needs/);
     // Weights that cannot be read leave nothing on the device of the caller.
     const destroyed = vi.spyOn(GPUBuffer.prototype, 'destroy');
     const created = vi.spyOn(gpu.device, 'createBuffer');

@@ -15,7 +15,7 @@ import { findModel } from '../predict-models.ts';
 import { isMade, ModelFiles, recordName, ResultsFolder, shareOf, SteadyFiles } from '../results-there.ts';
 import { predictionsName } from '../run-folder.ts';
 import { shardOfTask, type Shard } from '../slurm.ts';
-import { duration } from '../../format.ts';
+import { duration, formatBytes } from '../../format.ts';
 import { bar, toJson } from '../text.ts';
 import { annotateNext, uncertaintyFile, uncertaintyPath } from '../uncertainty.ts';
 import { some } from '../../listed.ts';
@@ -33,6 +33,9 @@ const notOfResults = ['out', 'memory', 'shard', 'continue', 'overwrite', 'json']
 
 /** Windows of a volume from which on their number is shown. */
 const manyWindows = 8;
+
+/** Bytes beside the GPU from which on they are told. */
+const manyBytes = 2 ** 30;
 
 export function predictCommand(io: Io): Command {
   const command = new Command('predict')
@@ -67,6 +70,12 @@ export function predictCommand(io: Io): Command {
       '--memory <bytes>',
       'GPU memory a volume or window may take; default: most of what the GPU tells, else 4 GiB, on software adapters 8 GiB',
       parse.bytes,
+    )
+    .addOption(
+      new Option(
+        '--precision <kind>',
+        'in which volumes are stored on the GPU: f16 takes half the memory, and a few labels may differ',
+      ).choices(['f32', 'f16']),
     );
   return addGpuOptions(command)
     .option(
@@ -166,6 +175,7 @@ async function predict(
   const unsure: Parameters<typeof annotateNext>[0][number][] = [];
   const { window } = model;
   let isTold = false;
+  let most = manyBytes;
   try {
     for (const [index, job] of jobs.entries()) {
       if (io.signal.aborted)
@@ -182,7 +192,12 @@ async function predict(
       };
       const name = basename(files[0]!);
       try {
-        const memory = (await model.memoryOf?.(files)) ?? '';
+        const memory = await model.memoryOf?.(files);
+        if (memory && memory.bytes > most) {
+          most = memory.bytes;
+          const parts = memory.text ? `: ${memory.text}` : '';
+          io.err(`${name} takes ${formatBytes(most)} at most beside the GPU${parts}.`);
+        }
         const segmentation = await model.predict(files, {
           signal: io.signal,
           previousStage: earlier.get(job),
@@ -192,7 +207,7 @@ async function predict(
               const windows = window
                 ? `goes through ${total} windows of ${window.join(' x ')} voxels`
                 : 'goes through many windows';
-              io.err(`${name} ${windows}. ${memory}`.trim());
+              io.err(`${name} ${windows}.`);
             }
             if (io.isTerminal) io.status(`${name} ${bar(loaded / total)} window ${loaded}/${total}`);
           },

@@ -10,6 +10,8 @@ import { deviceEntries, type DeviceOptions } from '../../gpu/device-options.ts';
 import { OpenNetwork } from '../../infer/opened.ts';
 import { Segmentation } from '../../infer/predict.ts';
 import type { WindowProgress } from '../../infer/window.ts';
+import type { UNet3DConfig } from '../../model/config.ts';
+import { paddedSize } from '../../model/sizes.ts';
 import { assertOptions, assertValue } from '../../options.ts';
 import type { Size3 } from '../../size.ts';
 import { callback, flag, signal, withParts } from '../../schema.ts';
@@ -62,8 +64,8 @@ export class MonaiPredictor {
   /**
    * Reads a bundle and opens it on this platform's GPU, or on the device given.
    * @param files of the bundle, with `/` in their paths, or a zip archive of them
-   * @throws InvalidModel as `openMonai`, and for a network without a bundle's transforms; InvalidOption;
-   *   UnsupportedDevice
+   * @throws InvalidModel as `openMonai`, and for a network without a bundle's transforms; OutOfMemory if its window
+   *   exceeds the budget; InvalidOption; UnsupportedDevice
    */
   static async load(
     files: readonly FileEntry[] | Source,
@@ -79,9 +81,11 @@ export class MonaiPredictor {
     assertOptions('MonaiPredictor.of', deviceEntries, options);
     const { network, weights } = model;
     requirePipeline(model);
-    const opened = await OpenNetwork.open(network.config, options, ({ state }) =>
-      uploadWeights(state, weights),
-    );
+    const { size } = model.pipeline.windows;
+    const opened = await OpenNetwork.open(network.config, options, (opening) => {
+      if (size) requireWindow(opening, network.config, size);
+      return uploadWeights(opening.state, weights);
+    });
     return new MonaiPredictor(model, model.pipeline, opened);
   }
 
@@ -102,8 +106,11 @@ export class MonaiPredictor {
       const { affine, header } = first;
       const shape = spatialShape(first.shape);
       const { config } = this.model.network;
-      const run = (image: Float32Array, size: Size3) =>
-        this.#network.inference.logits({ image, shape: size }, size, signal ? { signal } : {});
+      const run = (image: Float32Array, window: Size3) => {
+        requireWindow(this.#network, config, window);
+        const how = { window, ...(signal && { signal }) };
+        return this.#network.inference.logits({ image, shape: window }, undefined, how);
+      };
       const network = { ...config, run, onProgress };
       const found = await segmentAsBundle({ data, shape, affine }, this.#pipeline, network, {
         probabilities,
@@ -136,6 +143,10 @@ export class MonaiPredictor {
     this.dispose();
   }
 }
+
+/** A bundle's own window, or an image that it takes at once. @throws OutOfMemory if its plan exceeds the budget */
+const requireWindow = ({ inference }: OpenNetwork, config: UNet3DConfig, size: Size3): void =>
+  inference.requireWindow(paddedSize(config, size), 'logits', 'which this bundle takes at once');
 
 /** @throws InvalidModel for a network without a bundle's transforms */
 export function requirePipeline(model: MonaiModel): asserts model is MonaiModel & { pipeline: Pipeline } {

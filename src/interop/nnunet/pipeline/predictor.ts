@@ -3,9 +3,7 @@ import * as v from 'valibot';
 import type { FileEntry } from '../../../data/case.ts';
 import { sourceSchema, type Source } from '../../../data/source.ts';
 import type { Volume } from '../../../data/volume.ts';
-import { OutOfMemory } from '../../../errors.ts';
 import { deviceEntries, type DeviceOptions } from '../../../gpu/device-options.ts';
-import { formatBytes } from '../../../format.ts';
 import type { Inference } from '../../../infer/inference.ts';
 import { OpenNetwork } from '../../../infer/opened.ts';
 import { assertOptions, assertValue } from '../../../options.ts';
@@ -206,19 +204,11 @@ export class NnunetPredictor {
 /** @throws OutOfMemory if the plan of a window exceeds the budget */
 export function assertWindowFits(
   { plans, config }: Pick<NnunetModel, 'plans' | 'config'>,
-  inference: Pick<Inference, 'plan' | 'budget'>,
+  inference: Pick<Inference, 'requireWindow'>,
   folds = 1,
 ): void {
   const size = fastestFirst(plans.configuration.patch);
-  const { peakBytes } = inference.plan(size, windowResult(config, folds).kind).plan;
-  const { budget } = inference;
-  if (peakBytes <= budget) return;
-  throw new OutOfMemory(
-    `a window of ${size.join(' x ')} voxels, the patch of this model, needs ${formatBytes(peakBytes)}; the memory budget ` +
-      `is ${formatBytes(budget)}: raise it, or store volumes in float16 (precision 'f16')`,
-    peakBytes,
-    budget,
-  );
+  inference.requireWindow(size, windowResult(config, folds).kind, 'the patch of this model');
 }
 
 /** One network per fold on the same buffers: a fold's weights are read and written when its turn comes. */
