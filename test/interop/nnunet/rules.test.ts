@@ -1,7 +1,15 @@
 /** nnU-Net's rules one by one, without a network: numbers by hand from its documentation and numpy's rounding. */
 import { describe, expect, test } from 'vitest';
 import { writeNifti, readNifti } from '../../../src/data/nifti.ts';
-import { Aborted, InvalidModel, InvalidOption, InvalidVolume, NotFinite } from '../../../src/errors.ts';
+import { resampleSpline, type SplineOptions } from '../../../src/data/spline.ts';
+import {
+  Aborted,
+  InvalidDataset,
+  InvalidModel,
+  InvalidOption,
+  InvalidVolume,
+  NotFinite,
+} from '../../../src/errors.ts';
 import { nnunetImage, readImage } from '../../../src/interop/nnunet/pipeline/image.ts';
 import { linearHead } from '../../../src/interop/nnunet/pipeline/head.ts';
 import { logitPlanes, windowGrid, type Rows } from '../../../src/interop/nnunet/pipeline/logits.ts';
@@ -393,6 +401,9 @@ describe('a cascade', () => {
     const model = { plans: plansOf(), labels: { ...labels, heads: many }, mirrorAxes: [] };
     const found = await segmentAsNnunet(model, image, [network]);
     expect(found.labels.data).toEqual(Uint16Array.of(0, 299, 299, 299, 0));
+    const itk = nnunetImage(['a'], [stored], { ...plansOf(), reader: 'SimpleITKIOWithReorient' });
+    expect(itk).toEqual(turned);
+
     const written = await readNifti(await found.toNifti());
     expect([written.header.datatype, ...written.data]).toEqual([512, 0, 299, 299, 299, 0]);
   });
@@ -404,6 +415,30 @@ describe('what a segmentation takes', () => {
     labels: [written],
     written,
   }));
+
+  test('channels of one place on other axes, where the reader turns them', async () => {
+    const two = plansOf([{ scheme: 'NoNormalization' }, { scheme: 'NoNormalization' }]);
+    const right = await file([1, 2, 3], [3, 1, 1]);
+    const left = await file([30, 20, 10], [3, 1, 1], [-1, 0, 0, 2, ...identity.slice(4)]);
+    const { channels } = await readImage([right, left], { ...two, reader: 'NibabelIOWithReorient' });
+    expect(channels.map((channel) => [...channel])).toEqual([
+      [1, 2, 3],
+      [10, 20, 30],
+    ]);
+    // Otherwise nnU-Net warns that voxels of one index show other places; here they are refused.
+    await expect(readImage([right, left], two)).rejects.toThrow(InvalidDataset);
+  });
+
+  test.each([
+    ['Tiff3DIO', 'which reads TIFF'],
+    ['NaturalImage2DIO', 'which reads pictures'],
+    ['OwnIO', 'of which it is not known how it turns axes'],
+    ['constructor', 'of which it is not known how it turns axes'],
+  ])('the reader %s is refused by name', async (reader, why) => {
+    const reading = readImage([await file([1], [1, 1, 1])], { ...plansOf(), reader });
+    await expect(reading).rejects.toThrow(InvalidModel);
+    await expect(reading).rejects.toThrow(`image_reader_writer "${reader}", ${why}; expected SimpleITKIO`);
+  });
   const labels = { channels: ['CT'], fileEnding: '.nii.gz', heads, regions: false, ignore: undefined };
   const plans = plansOf(undefined, { patch: [128, 128, 128], spacing: [1.5, 1.5, 1.5] });
   const features = { kind: 'features', channels: 32 } as const;

@@ -15,7 +15,7 @@ import {
   type Grid,
   type Volume,
 } from '../../../data/volume.ts';
-import { InvalidOption } from '../../../errors.ts';
+import { InvalidModel, InvalidOption } from '../../../errors.ts';
 import type { Size3 } from '../../../size.ts';
 import type { NnunetPlans } from '../plans.ts';
 import { transposition } from './axes.ts';
@@ -43,10 +43,18 @@ export interface ImageOrigin {
   readonly steps: Size3;
 }
 
-/** Reads the channels of an image: one file for each, or one 4-D file of all. @throws as `nnunetImage`, InvalidVolume */
+/**
+ * Reads the channels of an image: one file for each, or one 4-D file of all. Where the reader turns them, files may store
+ * one place on other axes.
+ * @throws as `nnunetImage`, InvalidVolume
+ */
 export async function readImage(sources: readonly Source[], plans: NnunetPlans): Promise<NnunetImage> {
   const volumes: Volume[] = [];
-  for (const source of sources) volumes.push(await readNifti(source, { statistics: true }));
+  const turned = reorients(plans);
+  for (const source of sources)
+    volumes.push(
+      await readNifti(source, { statistics: true, ...(turned && volumes[0] && { onto: volumes[0] }) }),
+    );
   return nnunetImage(sources.map(sourceName), volumes, plans);
 }
 
@@ -54,7 +62,7 @@ export async function readImage(sources: readonly Source[], plans: NnunetPlans):
  * An image of volumes as their files hold them.
  * @param names what messages call the files
  * @throws InvalidOption for no file and another number of channels; InvalidDataset if they differ in shape or place;
- *   InvalidVolume if voxels are NaN or infinite
+ *   InvalidVolume if voxels are NaN or infinite; InvalidModel for a reader that is not known
  */
 export function nnunetImage(
   names: readonly string[],
@@ -100,7 +108,25 @@ export function nnunetImage(
   };
 }
 
-const reorients = ({ reader }: NnunetPlans): boolean => reader === 'NibabelIOWithReorient';
+/** nnU-Net's readers of other files than NIfTI. */
+const otherReaders = new Map([
+  ['NaturalImage2DIO', 'which reads pictures'],
+  ['Tiff3DIO', 'which reads TIFF'],
+]);
+
+/**
+ * Whether nnU-Net's reader turns images to RAS, rather than leave their axes as they are stored.
+ * @throws InvalidModel for a reader of other files, and for one that is not known
+ */
+export function reorients({ reader }: Pick<NnunetPlans, 'reader'>): boolean {
+  if (reader.endsWith('WithReorient')) return true;
+  if (['SimpleITKIO', 'NibabelIO'].includes(reader)) return false;
+  throw new InvalidModel(
+    `plans.json has image_reader_writer ${JSON.stringify(reader)}, ${otherReaders.get(reader) ?? 'of which it is not known how it turns axes'}; ` +
+      'expected SimpleITKIO or NibabelIO, which leave them as they are stored, or one of these WithReorient, which turns them to ' +
+      'RAS: write the one there that fits your NIfTI files',
+  );
+}
 
 /** From the axes of the file to those of nnU-Net's arrays. */
 function turnOf({ affine }: Grid, plans: NnunetPlans): AxisTransform {

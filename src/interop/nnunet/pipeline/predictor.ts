@@ -17,7 +17,7 @@ import {
   type NnunetOptions,
 } from '../folder.ts';
 import { fastestFirst } from './axes.ts';
-import { nnunetImage, readImage, type NnunetImage } from './image.ts';
+import { nnunetImage, readImage, reorients, type NnunetImage } from './image.ts';
 import type { WindowNetwork } from './logits.ts';
 import { networkOn, windowResult } from './network.ts';
 import { labelsBefore, previousStage } from './previous.ts';
@@ -103,6 +103,7 @@ export class NnunetPredictor {
   static async of(model: NnunetModel, options: DeviceOptions = {}): Promise<NnunetPredictor> {
     assertValue('NnunetPredictor.of', withParts('a model of openNnunet', 'plans', 'labels', 'folds'), model);
     assertOptions('NnunetPredictor.of', deviceEntries, options);
+    reorients(model.plans); // of an unknown reader rather now than at the first image
     const opened = await OpenNetwork.open(model.config, options, ({ inference }) =>
       assertWindowFits(model, inference, model.folds.length),
     );
