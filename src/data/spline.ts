@@ -27,9 +27,10 @@ export interface SplineOptions {
   readonly order?: SplineOrder;
   /**
    * The axis (0 is x) of thick slices: each is resampled, and clipped, on its own; then, by an order of its own (default
-   * 0), along the axis.
+   * 0), along the axis. Which slice is nearest may be told in float32, as PyTorch does.
    */
-  readonly apart?: { readonly axis: 0 | 1 | 2; readonly order?: SplineOrder } | undefined;
+  readonly apart?:
+    { readonly axis: 0 | 1 | 2; readonly order?: SplineOrder; readonly float32?: boolean } | undefined;
 }
 
 /** An array with the axis of interest in the middle. */
@@ -72,7 +73,8 @@ export function resampleSpline(
     if (size[axis] === to[axis]) return values;
     const given = blocks(axis);
     size[axis] = to[axis];
-    return by === 0 ? nearestAlong(values, given, to[axis]) : splineAlong(values, given, to[axis], by);
+    if (by !== 0) return splineAlong(values, given, to[axis], by);
+    return nearestAlong(values, given, nearestIndices(given.n, to[axis], apart?.float32));
   };
   const parts = apart ? blocks(apart.axis) : { outer: 1, n: 1, inner: data.length };
   // What shrinks most comes first: the least is left to do.
@@ -87,16 +89,20 @@ export function resampleSpline(
   return current;
 }
 
-/** For each target sample the nearest source sample, as scipy finds it: ties go up. */
-export function nearestIndices(from: number, to: number): Int32Array {
+/**
+ * For each target sample the nearest source sample, as scipy finds it: ties go up.
+ * @param float32 as PyTorch finds it ("nearest-exact"): rounding decides on ties
+ */
+export function nearestIndices(from: number, to: number, float32 = false): Int32Array {
+  const rounded = float32 ? Math.fround : (value: number) => value;
+  const scale = rounded(from / to);
   return Int32Array.from({ length: to }, (_, i) =>
-    Math.min(from - 1, Math.max(0, Math.floor((from / to) * (i + 0.5) - 0.5 + 0.5))),
+    Math.min(from - 1, Math.max(0, Math.floor(rounded(rounded(rounded(scale * (i + 0.5)) - 0.5) + 0.5)))),
   );
 }
 
-function nearestAlong(data: Float32Array, { outer, n, inner }: Blocks, to: number): Float32Array {
-  const indices = nearestIndices(n, to);
-  const result = new Float32Array(outer * to * inner);
+function nearestAlong(data: Float32Array, { outer, n, inner }: Blocks, indices: Int32Array): Float32Array {
+  const result = new Float32Array(outer * indices.length * inner);
   for (let block = 0, at = 0; block < outer; block++)
     for (const index of indices) {
       const start = (block * n + index) * inner;

@@ -190,7 +190,8 @@ describe('plans.json', () => {
       normalization: [{ scheme: 'CTNormalization', clip: [-100, 300], mean: 40, deviation: 9 }],
       resampling: {
         data: { method: 'spline', order: 3, lowResolutionOrder: 0, apart: undefined },
-        probabilities: { method: 'trilinear' },
+        probabilities: { method: 'trilinear', apart: undefined },
+        labels: { how: { method: 'spline', order: 1, lowResolutionOrder: 0 }, winner: 'half' },
       },
       network: {
         kernels: [
@@ -207,6 +208,49 @@ describe('plans.json', () => {
   });
 
   const base = 'configurations.base';
+
+  test.each<[object, boolean | undefined, boolean | undefined]>([
+    // Where nothing is said, what nnU-Net's own function has by default.
+    [{}, false, undefined],
+    [{ force_separate_z: null, separate_z_anisotropy_threshold: 3 }, undefined, undefined],
+    [{ force_separate_z: true }, true, true],
+    [{ force_separate_z: false }, false, false],
+  ])('a low-resolution axis, by %j: apart %j, with PyTorch %j', (options, spline, torch) => {
+    for (const [name, apart] of [
+      ['resample_data_or_seg_to_shape', spline],
+      ['resample_torch_fornnunet', torch],
+    ] as const) {
+      const plans = JSON.parse(changed(`${base}.resampling_fn_data`, name)) as {
+        configurations: { base: Record<string, unknown> };
+      };
+      plans.configurations.base['resampling_fn_data_kwargs'] = options;
+      const { data } = readPlans(JSON.stringify(plans), 'base').configuration.resampling;
+      expect(data).toMatchObject({ apart });
+    }
+  });
+
+  test('labels of a previous stage', () => {
+    const labelsOf = (more: object, name = 'child') => {
+      const copy = structuredClone(plans);
+      Object.assign(copy.configurations.base, more);
+      return readPlans(JSON.stringify(copy), name).configuration.resampling.labels;
+    };
+    const torch = { resampling_fn_seg: 'resample_torch_fornnunet' };
+    expect(labelsOf({ ...torch, resampling_fn_seg_kwargs: { is_seg: true } })).toEqual({
+      how: { method: 'trilinear', apart: undefined },
+      winner: 'most',
+    });
+    const sparing = { memefficient_seg_resampling: true, force_separate_z: false };
+    expect(() => labelsOf({ ...torch, resampling_fn_seg_kwargs: sparing })).toThrow(
+      /memefficient_seg_resampling is true; expected false for labels of "low"/,
+    );
+    const nearest = { resampling_fn_seg_kwargs: { order: 0, order_z: 0 } };
+    expect(() => labelsOf(nearest)).toThrow(
+      /has order 0 and order_z 0; expected 1 and 0 for labels of "low"/,
+    );
+    expect(labelsOf(nearest, 'base').winner).toBe('half');
+  });
+
   const kwargs = `${base}.architecture.arch_kwargs`;
   test.each<[string, string, RegExp]>([
     [
@@ -257,6 +301,19 @@ describe('plans.json', () => {
       changed(`${base}.resampling_fn_data`, 'mine'),
       /resampling_fn_data is "mine"; expected/,
     ],
+    ...(
+      [
+        ['mode', 'nearest', '"linear"'],
+        ['aniso_axis_mode', 'linear', '"nearest-exact"'],
+        ['separate_z_anisotropy_threshold', 2, '3'],
+      ] as const
+    ).map(([key, value, expected]): [string, string, RegExp] => [
+      `another ${key}`,
+      changed(`${base}.resampling_fn_probabilities_kwargs`, { [key]: value }),
+      new RegExp(
+        `resampling_fn_probabilities_kwargs\\.${key} is ${JSON.stringify(value)}; expected ${expected}`,
+      ),
+    ]),
     [
       'no intensities',
       changed('foreground_intensity_properties_by_modality', {}),

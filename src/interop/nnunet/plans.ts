@@ -50,8 +50,20 @@ export type NnunetResampling =
       /** Whether it is apart; undefined: where spacings differ by a factor above 3. */
       readonly apart: boolean | undefined;
     }
-  | { readonly method: 'trilinear' }
+  | {
+      /** As PyTorch's; along a low-resolution axis that is resampled apart the nearest slice. */
+      readonly method: 'trilinear';
+      /** As of a spline. */
+      readonly apart: boolean | undefined;
+    }
   | { readonly method: 'none' };
+
+/** How labels of a cascade's previous stage do. */
+export interface NnunetLabelResampling {
+  readonly how: NnunetResampling;
+  /** Which label has a voxel: the last with half of it or more, or that with most. */
+  readonly winner: 'half' | 'most';
+}
 
 /** One of the configurations of `plans.json`. */
 export interface NnunetConfiguration {
@@ -65,8 +77,12 @@ export interface NnunetConfiguration {
   readonly batchSize: number;
   /** One per channel. */
   readonly normalization: readonly NnunetNormalization[];
-  /** Of images, and of what the network gives. */
-  readonly resampling: { readonly data: NnunetResampling; readonly probabilities: NnunetResampling };
+  /** Of images, of what the network gives, and of the labels of a previous stage. */
+  readonly resampling: {
+    readonly data: NnunetResampling;
+    readonly probabilities: NnunetResampling;
+    readonly labels: NnunetLabelResampling;
+  };
   /** What its network is built of. */
   readonly network: NnunetNetwork;
   /** The configuration whose labels are this one's input beside the image. */
@@ -126,7 +142,13 @@ const resamplerOptions = openObject({
   order: v.optional(order),
   order_z: v.optional(order),
   force_separate_z: v.optional(v.nullable(flag)),
+  separate_z_anisotropy_threshold: v.optional(v.literal(3, '3')),
+  mode: v.optional(v.literal('linear', '"linear"')),
+  aniso_axis_mode: v.optional(v.literal('nearest-exact', '"nearest-exact"')),
+  memefficient_seg_resampling: v.optional(flag),
 });
+
+type ResamplerOptions = v.InferOutput<typeof resamplerOptions>;
 
 const configurationSchema = openObject({
   patch_size: triple(
@@ -150,6 +172,8 @@ const configurationSchema = openObject({
   resampling_fn_data_kwargs: resamplerOptions,
   resampling_fn_probabilities: resampler,
   resampling_fn_probabilities_kwargs: resamplerOptions,
+  resampling_fn_seg: v.optional(resampler, 'resample_data_or_seg_to_shape'),
+  resampling_fn_seg_kwargs: v.optional(resamplerOptions, { order: 1, force_separate_z: null }),
   batch_dice: v.optional(flag, true),
   previous_stage: v.optional(v.nullable(text)),
 });
@@ -176,6 +200,9 @@ export function readPlans(json: string, name: string): NnunetPlans {
     configuration: configurationOf(plans, name),
   };
 }
+
+/** The data set that plans.json names; whatever else it says. @throws InvalidModel */
+export const datasetIn = (json: string): string => readJson(json, plansSchema, fail).dataset_name;
 
 /** The configuration whose labels another takes, as far as plans.json says; whatever else it says. @throws InvalidModel */
 export function previousStageIn(json: string, name: string): string | undefined {
@@ -209,12 +236,12 @@ function configurationOf(plans: Plans, name: string): NnunetConfiguration {
       return scheme === 'CTNormalization' ? ctNormalization(plans, channel) : { scheme };
     }),
     resampling: {
-      data: resamplingOf(parsed.resampling_fn_data, parsed.resampling_fn_data_kwargs, 3),
+      data: resamplingOf(parsed.resampling_fn_data, parsed.resampling_fn_data_kwargs),
       probabilities: resamplingOf(
         parsed.resampling_fn_probabilities,
         parsed.resampling_fn_probabilities_kwargs,
-        1,
       ),
+      labels: labelResamplingOf(parsed, within),
     },
     network,
     previousStage: parsed.previous_stage ?? undefined,
@@ -253,17 +280,35 @@ function ctNormalization(plans: Plans, channel: number): NnunetNormalization {
   };
 }
 
+/** What is not given is as in the functions themselves. */
 function resamplingOf(
   method: v.InferOutput<typeof resampler>,
-  options: v.InferOutput<typeof resamplerOptions>,
-  usual: 1 | 3,
+  { order = 3, order_z: lowResolutionOrder = 0, force_separate_z: apart }: ResamplerOptions,
 ): NnunetResampling {
   if (method === 'no_resampling_hack') return { method: 'none' };
-  if (method === 'resample_torch_fornnunet') return { method: 'trilinear' };
-  return {
-    method: 'spline',
-    order: options.order ?? usual,
-    lowResolutionOrder: options.order_z ?? 0,
-    apart: options.force_separate_z ?? undefined,
-  };
+  if (method === 'resample_torch_fornnunet') return { method: 'trilinear', apart: apart ?? undefined };
+  if (apart === undefined) return { method: 'spline', order, lowResolutionOrder, apart: false };
+  return { method: 'spline', order, lowResolutionOrder, apart: apart ?? undefined };
+}
+
+function labelResamplingOf(
+  {
+    resampling_fn_seg: method,
+    resampling_fn_seg_kwargs: options,
+    previous_stage: previous,
+  }: v.InferOutput<typeof configurationSchema>,
+  within: (problem: string) => Error,
+): NnunetLabelResampling {
+  const how = resamplingOf(method, options);
+  if (previous && options.memefficient_seg_resampling)
+    throw within(
+      `resampling_fn_seg_kwargs.memefficient_seg_resampling is true; expected false for labels of "${previous}", as half of a voxel then hangs on rounding`,
+    );
+  if (how.method === 'trilinear') return { how, winner: 'most' };
+  const isUsual = how.method === 'none' || (how.order === 1 && how.lowResolutionOrder === 0);
+  if (previous && !isUsual)
+    throw within(
+      `resampling_fn_seg_kwargs has order ${how.order} and order_z ${how.lowResolutionOrder}; expected 1 and 0 for labels of "${previous}"`,
+    );
+  return { how, winner: 'half' };
 }

@@ -17,6 +17,7 @@ const classes = 118;
 const channels = 32;
 
 const spline = { method: 'spline', order: 3, lowResolutionOrder: 0, apart: undefined } as const;
+const linear = { ...spline, order: 1 } as const;
 const plans: NnunetPlans = {
   dataset: 'Dataset001_Test',
   name: 'nnUNetPlans',
@@ -29,7 +30,7 @@ const plans: NnunetPlans = {
     spacing: [1.5, 1.5, 1.5],
     batchSize: 2,
     normalization: [{ scheme: 'NoNormalization' }],
-    resampling: { data: spline, probabilities: { ...spline, order: 1 } },
+    resampling: { data: spline, probabilities: linear, labels: { how: linear, winner: 'half' } },
     network: undefined as never,
     previousStage: undefined,
     batchDice: false,

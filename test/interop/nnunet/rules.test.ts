@@ -1,4 +1,5 @@
 /** nnU-Net's rules one by one, without a network: numbers by hand from its documentation and numpy's rounding. */
+import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { writeNifti, readNifti } from '../../../src/data/nifti.ts';
 import { resampleSpline, type SplineOptions } from '../../../src/data/spline.ts';
@@ -16,14 +17,25 @@ import { logitPlanes, windowGrid, type Rows } from '../../../src/interop/nnunet/
 import { planSegmentation } from '../../../src/interop/nnunet/pipeline/memory.ts';
 import { nnunetInput } from '../../../src/interop/nnunet/pipeline/preprocess.ts';
 import { previousStage } from '../../../src/interop/nnunet/pipeline/previous.ts';
-import { apartAxis, resampleLabels, sizeAt } from '../../../src/interop/nnunet/pipeline/resampling.ts';
+import { PlaneReducer, type ResultPlane } from '../../../src/interop/nnunet/pipeline/labels-of-planes.ts';
+import {
+  apartAxis,
+  resampleLabels,
+  sizeAt,
+  splineOf,
+} from '../../../src/interop/nnunet/pipeline/resampling.ts';
 import { segmentAsNnunet } from '../../../src/interop/nnunet/pipeline/segment.ts';
 import { windowStarts, windowWeights } from '../../../src/interop/nnunet/pipeline/windows.ts';
-import type { NnunetNormalization, NnunetPlans } from '../../../src/interop/nnunet/plans.ts';
+import type {
+  NnunetLabelResampling,
+  NnunetNormalization,
+  NnunetPlans,
+} from '../../../src/interop/nnunet/plans.ts';
 import type { Size3 } from '../../../src/size.ts';
 import { windowNetwork } from '../../support/windows.ts';
 
 const spline = { method: 'spline', order: 3, lowResolutionOrder: 0, apart: undefined } as const;
+const linear = { ...spline, order: 1 } as const;
 
 /** Plans of one channel at 1 mm with windows of 4³; the network is left to the tests. */
 const plansOf = (
@@ -42,7 +54,7 @@ const plansOf = (
     spacing: [1, 1, 1],
     batchSize: 2,
     normalization,
-    resampling: { data: spline, probabilities: { ...spline, order: 1 } },
+    resampling: { data: spline, probabilities: linear, labels: { how: linear, winner: 'half' } },
     network: undefined as never,
     previousStage: undefined,
     batchDice: false,
@@ -267,11 +279,56 @@ describe('resampling', () => {
 
   test('labels: at least half, the larger of two; nearest along the axis apart', () => {
     const labels = Uint8Array.of(0, 2, 1, 1);
+    const along = (to: number, how: SplineOptions) => [
+      ...resampleLabels(labels, [4, 1, 1], [to, 1, 1], [1, 2], { order: 1, ...how }, 'half'),
+    ];
     // Places −0.25, 0.25 … 3.25: shares of 2 are 0, ¼, ¾, ¾, ¼, 0, 0, 0.
-    expect([...resampleLabels(labels, [4, 1, 1], [8, 1, 1], [1, 2], {})]).toEqual([0, 0, 2, 2, 1, 1, 1, 1]);
+    expect(along(8, {})).toEqual([0, 0, 2, 2, 1, 1, 1, 1]);
     // At ½ both have half.
-    expect([...resampleLabels(labels, [4, 1, 1], [2, 1, 1], [1, 2], {})]).toEqual([2, 1]);
-    expect([...resampleLabels(labels, [4, 1, 1], [2, 1, 1], [1, 2], { apart: { axis: 0 } })]).toEqual([2, 1]);
+    expect(along(2, {})).toEqual([2, 1]);
+    expect(along(2, { apart: { axis: 0 } })).toEqual([2, 1]);
+  });
+
+  interface Example {
+    readonly from: Size3;
+    readonly to: Size3;
+    readonly axis: 0 | 1 | 2 | null;
+    readonly volume: readonly number[];
+    readonly labels: readonly number[];
+    readonly expected: readonly number[];
+    readonly most: string;
+  }
+  const examples = JSON.parse(
+    readFileSync('test/fixtures/torch-resampling/resampling.json', 'utf8'),
+  ) as Example[];
+
+  test.each(examples)('as PyTorch from $from to $to, apart along $axis', ({ from, to, axis, ...given }) => {
+    const coarse = [0, 1, 2].map((other) => (other === axis ? 3.1 : 1)) as unknown as Size3;
+    const how = splineOf({ method: 'trilinear', apart: undefined }, coarse, [1, 1, 1])!;
+    expect(splineOf({ method: 'trilinear', apart: false }, coarse, [1, 1, 1])!.apart).toBeUndefined();
+    const volume = Float32Array.from(given.volume);
+    const near = (found: ArrayLike<number>) => {
+      expect(found.length).toBe(given.expected.length);
+      given.expected.forEach((value, at) => expect(found[at]).toBeCloseTo(value, 5));
+    };
+    near(resampleSpline(volume, from, to, how));
+    const labels = Uint8Array.from(given.labels);
+    expect(resampleLabels(labels, from, to, [1, 2, 3], how, 'most').join('')).toBe(given.most);
+    // Logits, plane by plane, beside those of a background that is 0 everywhere.
+    const heads = [{ written: 0 }, { written: 1 }];
+    const reducer = new PlaneReducer(from, to, { heads, regions: false }, { how, keepLogits: true });
+    const area = from[0] * from[1];
+    const found: ResultPlane[] = [];
+    for (let z = 0; z < from[2]; z++) {
+      const plane = new Float32Array(2 * area);
+      plane.set(volume.subarray(z * area, (z + 1) * area), area);
+      found.push(...reducer.push(plane));
+    }
+    near(found.flatMap(({ logits }) => [...logits!.subarray(to[0] * to[1])]));
+    const chosen = found.flatMap((plane) => [...plane.labels]);
+    given.expected.forEach((value, at) => {
+      if (Math.abs(value) > 1e-4) expect(chosen[at]).toBe(Number(value > 0));
+    });
   });
 });
 
@@ -324,7 +381,7 @@ describe('preparation', () => {
   test('without resampling where the plans say so', async () => {
     const more = {
       spacing: [1, 1, 0.5],
-      resampling: { data: { method: 'none' }, probabilities: spline },
+      resampling: { ...plansOf().configuration.resampling, data: { method: 'none' } },
     } as const;
     near(await prepared([1, 2], { scheme: 'NoNormalization' }, more), [1, 2]);
   });
@@ -344,6 +401,9 @@ describe('preparation', () => {
     expect([...turned.channels[0]!.slice(0, 3)]).toEqual([2, 1, 4]);
     expect([turned.origin.start, turned.origin.steps]).toEqual([1, [-1, 2, 6]]);
 
+    const itk = nnunetImage(['a'], [stored], { ...plansOf(), reader: 'SimpleITKIOWithReorient' });
+    expect(itk).toEqual(turned);
+
     const two = plansOf([{ scheme: 'NoNormalization' }, { scheme: 'NoNormalization' }]);
     expect(() => nnunetImage(['a'], [stored], two)).toThrow(/a has 1 channel\(s\), this model takes 2/);
     const other = await readNifti(await file(values, [2, 3, 4], identity));
@@ -354,6 +414,30 @@ describe('preparation', () => {
       two,
     );
     expect(both.channels.map((channel) => channel.length)).toEqual([24, 24]);
+  });
+
+  test('channels of one place on other axes, where the reader turns them', async () => {
+    const two = plansOf([{ scheme: 'NoNormalization' }, { scheme: 'NoNormalization' }]);
+    const right = await file([1, 2, 3], [3, 1, 1]);
+    const left = await file([30, 20, 10], [3, 1, 1], [-1, 0, 0, 2, ...identity.slice(4)]);
+    const { channels } = await readImage([right, left], { ...two, reader: 'NibabelIOWithReorient' });
+    expect(channels.map((channel) => [...channel])).toEqual([
+      [1, 2, 3],
+      [10, 20, 30],
+    ]);
+    // Otherwise nnU-Net warns that voxels of one index show other places; here they are refused.
+    await expect(readImage([right, left], two)).rejects.toThrow(InvalidDataset);
+  });
+
+  test.each([
+    ['Tiff3DIO', 'which reads TIFF'],
+    ['NaturalImage2DIO', 'which reads pictures'],
+    ['OwnIO', 'of which it is not known how it turns axes'],
+    ['constructor', 'of which it is not known how it turns axes'],
+  ])('the reader %s is refused by name', async (reader, why) => {
+    const reading = readImage([await file([1], [1, 1, 1])], { ...plansOf(), reader });
+    await expect(reading).rejects.toThrow(InvalidModel);
+    await expect(reading).rejects.toThrow(`image_reader_writer "${reader}", ${why}; expected SimpleITKIO`);
   });
 });
 
@@ -373,6 +457,25 @@ describe('a cascade', () => {
     const moved = [1, 0, 0, 9, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1];
     await expect(previousStage(await file(before, [5, 1, 1], moved), image, labels)).rejects.toThrow(
       /another grid/,
+    );
+  });
+
+  test('they are resampled by the rule of their own', async () => {
+    const found = async (own: NnunetLabelResampling) => {
+      const { resampling } = plans.configuration;
+      const spacing = [1, 1, 2] as const;
+      const twice = { ...plans.configuration, spacing, resampling: { ...resampling, labels: own } };
+      const coarser: NnunetPlans = { ...plans, configuration: twice };
+      const image = await readImage([await file([4, 5, 6, 7], [4, 1, 1])], coarser);
+      const previous = await previousStage(await file([0, 2, 1, 1], [4, 1, 1]), image, labels);
+      return [...nnunetInput(image, coarser, previous).data.subarray(2)];
+    };
+    // 0 and 2 each have half of the first voxel, 1 all of the second: where there is 1, then where there is 2.
+    expect(await found({ how: linear, winner: 'half' })).toEqual([0, 1, 1, 0]);
+    const torch = { method: 'trilinear', apart: undefined } as const;
+    expect(await found({ how: torch, winner: 'most' })).toEqual([0, 1, 0, 0]);
+    await expect(found({ how: { method: 'none' }, winner: 'half' })).rejects.toThrow(
+      /not labels of the previous stage/,
     );
   });
 
@@ -401,9 +504,6 @@ describe('a cascade', () => {
     const model = { plans: plansOf(), labels: { ...labels, heads: many }, mirrorAxes: [] };
     const found = await segmentAsNnunet(model, image, [network]);
     expect(found.labels.data).toEqual(Uint16Array.of(0, 299, 299, 299, 0));
-    const itk = nnunetImage(['a'], [stored], { ...plansOf(), reader: 'SimpleITKIOWithReorient' });
-    expect(itk).toEqual(turned);
-
     const written = await readNifti(await found.toNifti());
     expect([written.header.datatype, ...written.data]).toEqual([512, 0, 299, 299, 299, 0]);
   });
@@ -415,30 +515,6 @@ describe('what a segmentation takes', () => {
     labels: [written],
     written,
   }));
-
-  test('channels of one place on other axes, where the reader turns them', async () => {
-    const two = plansOf([{ scheme: 'NoNormalization' }, { scheme: 'NoNormalization' }]);
-    const right = await file([1, 2, 3], [3, 1, 1]);
-    const left = await file([30, 20, 10], [3, 1, 1], [-1, 0, 0, 2, ...identity.slice(4)]);
-    const { channels } = await readImage([right, left], { ...two, reader: 'NibabelIOWithReorient' });
-    expect(channels.map((channel) => [...channel])).toEqual([
-      [1, 2, 3],
-      [10, 20, 30],
-    ]);
-    // Otherwise nnU-Net warns that voxels of one index show other places; here they are refused.
-    await expect(readImage([right, left], two)).rejects.toThrow(InvalidDataset);
-  });
-
-  test.each([
-    ['Tiff3DIO', 'which reads TIFF'],
-    ['NaturalImage2DIO', 'which reads pictures'],
-    ['OwnIO', 'of which it is not known how it turns axes'],
-    ['constructor', 'of which it is not known how it turns axes'],
-  ])('the reader %s is refused by name', async (reader, why) => {
-    const reading = readImage([await file([1], [1, 1, 1])], { ...plansOf(), reader });
-    await expect(reading).rejects.toThrow(InvalidModel);
-    await expect(reading).rejects.toThrow(`image_reader_writer "${reader}", ${why}; expected SimpleITKIO`);
-  });
   const labels = { channels: ['CT'], fileEnding: '.nii.gz', heads, regions: false, ignore: undefined };
   const plans = plansOf(undefined, { patch: [128, 128, 128], spacing: [1.5, 1.5, 1.5] });
   const features = { kind: 'features', channels: 32 } as const;

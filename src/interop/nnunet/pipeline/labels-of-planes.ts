@@ -2,7 +2,8 @@
  * From planes of logits on the network's grid to labels and probabilities on the image's own, one plane at a time: the
  * logits of a plane are resampled head by head, and only the best of them and its label are kept.
  */
-import { nearestIndices, type SplineOptions, type SplineOrder } from '../../../data/spline.ts';
+import { nearestIndices, type SplineOptions } from '../../../data/spline.ts';
+import type { Region } from '../../../data/regions.ts';
 import { allocate, copyIn, floats, wasm, type WasmExports } from '../../../data/wasm.ts';
 import { InvalidModel } from '../../../errors.ts';
 import type { Size3 } from '../../../size.ts';
@@ -56,7 +57,7 @@ export interface Strip {
  * @param how as for `PlaneReducer`
  */
 export function stripsOf(from: number, to: number, how: SplineOptions | undefined, count: number): Strip[] {
-  const { low, high } = axisTable(from, to, ordersOf(how ?? {})[1]!);
+  const { low, high } = axisTable(1, from, to, how);
   return Array.from({ length: count }, (_, strip): Strip => {
     const [first, end] = [Math.floor((strip * to) / count), Math.floor(((strip + 1) * to) / count)];
     return { source: [low[first]!, high[end - 1]! + 1], result: [first, end] };
@@ -87,12 +88,16 @@ export class PlaneReducer {
   constructor(
     readonly from: Size3,
     readonly to: Size3,
-    readonly labels: Pick<NnunetLabels, 'heads' | 'regions'>,
-    { how, keepLogits = false, strip = { source: [0, from[1]], result: [0, to[1]] } }: ReducerOptions = {},
+    readonly labels: { readonly heads: readonly Pick<Region, 'written'>[]; readonly regions: boolean },
+    {
+      how,
+      tables = from.map((n, axis) => axisTable(axis, n, to[axis]!, how)),
+      keepLogits = false,
+      strip = { source: [0, from[1]], result: [0, to[1]] },
+    }: ReducerOptions = {},
   ) {
     this.#keepLogits = keepLogits;
-    const orders = ordersOf(how ?? {});
-    this.#tables = from.map((n, axis) => axisTable(n, to[axis]!, orders[axis]!));
+    this.#tables = tables;
     this.#strip = strip;
     this.#packed = [packed(this.#tables[0]!), packed(withinStrip(this.#tables[1]!, strip))];
   }
@@ -137,19 +142,26 @@ export class PlaneReducer {
   }
 }
 
-function axisTable(from: number, to: number, order: SplineOrder): AxisTable {
+function axisTable(axis: number, from: number, to: number, how: SplineOptions = {}): AxisTable {
+  const order = ordersOf(how)[axis]!;
   if (order === 0) {
-    const low = nearestIndices(from, to);
+    const low = nearestIndices(from, to, how.apart?.float32);
     return { low, high: low, weight: new Float64Array(to) };
   }
   if (order === 3 && from !== to)
     throw new InvalidModel(
       'plans.json resamples logits by order 3; expected 1 or 0 in resampling_fn_probabilities_kwargs',
     );
-  const places = Float64Array.from({ length: to }, (_, i) =>
-    Math.min(from - 1, Math.max(0, (i + 0.5) * (from / to) - 0.5)),
+  return linearTable(
+    from,
+    Float64Array.from({ length: to }, (_, i) => (i + 0.5) * (from / to) - 0.5),
   );
   const low = Int32Array.from(places, Math.floor);
+}
+
+/** By straight lines; beyond the ends these go on. */
+export function linearTable(from: number, wanted: Float64Array): AxisTable {
+  const places = wanted.map((place) => Math.min(from - 1, Math.max(0, place)));
   return {
     low,
     high: low.map((lower) => Math.min(lower + 1, from - 1)),

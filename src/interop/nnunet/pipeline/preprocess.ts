@@ -4,7 +4,7 @@ import { insideMask, normalize } from '../../../data/normalize.ts';
 import { copyWindow } from '../../../data/patches.ts';
 import type { Box } from '../../../data/boxes.ts';
 import { resampleSpline } from '../../../data/spline.ts';
-import { InvalidVolume } from '../../../errors.ts';
+import { InvalidModel, InvalidVolume } from '../../../errors.ts';
 import type { Size3 } from '../../../size.ts';
 import type { NnunetNormalization, NnunetPlans } from '../plans.ts';
 import { fastestFirst, voxelsOf } from './axes.ts';
@@ -30,7 +30,7 @@ export interface PreviousStage {
 
 /**
  * @param image is used up: each of its channels goes once it is cropped, so that no more than one is there twice
- * @throws InvalidVolume if all voxels are 0, and for RGB values that are none; OutOfMemory
+ * @throws InvalidVolume if all voxels are 0, and for RGB values that are none; InvalidModel; OutOfMemory
  */
 export function nnunetInput(
   image: NnunetImage,
@@ -64,7 +64,14 @@ export function nnunetInput(
       box,
       new Uint16Array(voxelsOf(box.size)),
     );
-    const found = isSame ? labels : resampleLabels(labels, box.size, size, previous.values, how ?? {});
+    const { how, winner } = resampling.labels;
+    const options = splineOf(how, image.spacing, spacing);
+    if (!options && !isSame)
+      throw new InvalidModel(
+        'plans.json resamples images but not labels of the previous stage; expected one of nnU-Net’s resampling_fn_seg',
+      );
+    const found =
+      isSame || !options ? labels : resampleLabels(labels, box.size, size, previous.values, options, winner);
     previous.values.forEach((value, index) => {
       const at = (count + index) * voxels;
       for (let voxel = 0; voxel < voxels; voxel++) data[at + voxel] = found[voxel] === value ? 1 : 0;
