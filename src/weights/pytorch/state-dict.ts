@@ -31,14 +31,15 @@ export const stateDictIn = async (file: ByteRanges, name: string): Promise<State
 
 /** The same of what `readPytorch` gave. */
 export function stateDictOf(saved: unknown, name: string): StateDict {
-  const whole = tensorsOf(saved);
-  if (whole.size > 0) return withoutWrappers(whole);
   for (const container of containers) {
-    const found = saved instanceof Map ? tensorsOf(saved.get(container)) : whole;
+    const found = saved instanceof Map ? tensorsOf(saved.get(container)) : new Map<never, never>();
     if (found.size === 0) continue;
     const bare = withoutWrappers(found);
     return container === 'state_dict' ? withoutWrappers(withoutPrefix(bare, holders)) : bare;
   }
+  // Only now: beside a container there may be tensors that are no weights, such as the loss.
+  const whole = tensorsOf(saved);
+  if (whole.size > 0) return withoutWrappers(whole);
   const keys = saved instanceof Map ? [...saved.keys()].filter((key) => typeof key === 'string') : [];
   throw new InvalidModel(
     `${name} holds no weights: expected a dict of tensors by name, as model.state_dict() gives it, alone or under one ` +

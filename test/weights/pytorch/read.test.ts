@@ -8,7 +8,7 @@ import '../../../src/data/source.node.ts';
 import { InvalidModel } from '../../../src/errors.ts';
 import { readPytorch } from '../../../src/weights/pytorch/read.ts';
 import type { PytorchTensor } from '../../../src/weights/pytorch/tensor.ts';
-import { readStateDict } from '../../../src/weights/pytorch/state-dict.ts';
+import { readStateDict, stateDictOf } from '../../../src/weights/pytorch/state-dict.ts';
 
 const folder = 'test/fixtures/pytorch-files';
 type Described = Record<string, { type: string; shape: number[]; values: string[] }>;
@@ -52,6 +52,24 @@ test('what stands beside the weights is data', async () => {
     const weights = (inner('network_weights') as Map<string, PytorchTensor>).get('0.weight')!;
     expect(await parameters[0]!.read()).toEqual(await weights.read());
   }
+});
+
+test('tensors beside a container are no weights; alone they are', async () => {
+  const saved = (await readPytorch(join(folder, 'checkpoint.pth'))) as Map<
+    string,
+    Map<string, PytorchTensor>
+  >;
+  const weights = saved.get('network_weights')!;
+  const loss = weights.get('0.weight')!;
+  for (const container of ['model_state_dict', 'state_dict', 'ema']) {
+    const checkpoint = new Map<string, unknown>([
+      ['epoch', 3],
+      ['loss', loss],
+      [container, weights],
+    ]);
+    expect([...stateDictOf(checkpoint, 'a.pth').keys()]).toEqual([...weights.keys()]);
+  }
+  expect([...stateDictOf(new Map([['loss', loss]]), 'a.pth').keys()]).toEqual(['loss']);
 });
 
 /** A file that notes which of its bytes are read. */
