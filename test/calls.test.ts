@@ -355,6 +355,7 @@ const calls: Readonly<Record<string, PublicCall>> = {
   modelFolders: { call: worker.modelFolders, values: [files] },
   closestCanonical: { call: worker.closestCanonical, values: [affine] },
   cascadeIn: { call: worker.cascadeIn, values: [[{ path: 'a.json', source: new Uint8Array(1) }]] },
+  isOnePart: { call: worker.isOnePart, values: [[{ path: 'a.json', source: new Uint8Array(1) }]] },
   preprocessingFor: {
     call: worker.preprocessingFor,
     values: [{ configuration: { spacing: [1, 1, 1], normalization: [] }, transpose: [0, 1, 2] }],

@@ -16,7 +16,12 @@ import { planSegmentation, type SegmentationPlan } from '../interop/nnunet/pipel
 import { windowResult } from '../interop/nnunet/pipeline/network.ts';
 import { NnunetPredictor } from '../interop/nnunet/pipeline/predictor.ts';
 import { previousStageIn } from '../interop/nnunet/plans.ts';
-import { mergedNames, planTotalSegmentator, segmentAsTotalSegmentator } from '../interop/totalsegmentator.ts';
+import {
+  isTotalSegmentator,
+  mergedNames,
+  planTotalSegmentator,
+  segmentAsTotalSegmentator,
+} from '../interop/totalsegmentator.ts';
 import {
   deviceOf,
   partsOnDisk,
@@ -61,7 +66,14 @@ export async function nnunetModel(files: OthersFiles, options: PredictOptions): 
   return {
     inChannels: model.labels.channels.length,
     files: partsOnDisk(files, isPart(stages, checkpoint)),
-    notes: stages.map(described),
+    notes: [
+      ...stages.map(described),
+      ...(isTotalSegmentator(model.plans.dataset)
+        ? [
+            "as nnU-Net alone; TotalSegmentator's own labels take --pipeline totalsegmentator, which does what it does around",
+          ]
+        : []),
+    ],
     async open() {
       const predictor = await NnunetPredictor.of(model, deviceOf(options));
       return {

@@ -3,11 +3,12 @@
  * by one network or several whose labels are merged by name, and the labels brought back to the image's own grid.
  */
 import * as v from 'valibot';
+import type { FileEntry } from '../data/case.ts';
 import { gridOf } from '../data/nifti-affine.ts';
 import { readNifti } from '../data/nifti.ts';
 import { requireFinite } from '../data/prepare-checks.ts';
 import { roundHalfEven } from '../data/rounding.ts';
-import { sourceName, sourceSchema, type Source } from '../data/source.ts';
+import { readText, sourceName, sourceSchema, type Source } from '../data/source.ts';
 import { fromCanonical, spacingOf, spatialShape, type Volume } from '../data/volume.ts';
 import { InvalidModel, InvalidVolume } from '../errors.ts';
 import { Segmentation } from '../infer/predict.ts';
@@ -15,12 +16,14 @@ import { listed } from '../listed.ts';
 import { assertOptions } from '../options.ts';
 import { callback, numberFrom, signal, withParts } from '../schema.ts';
 import type { Size3 } from '../size.ts';
-import type { NnunetModel } from './nnunet/folder.ts';
+import { modelFiles, modelFilesSchema } from './model-files.ts';
+import { modelFolders, type NnunetModel } from './nnunet/folder.ts';
 import { fastestFirst, voxelsOf } from './nnunet/pipeline/axes.ts';
 import { planSegmentation } from './nnunet/pipeline/memory.ts';
 import { windowResult } from './nnunet/pipeline/network.ts';
 import type { NnunetPredictor } from './nnunet/pipeline/predictor.ts';
 import type { NnunetSegmentation, NnunetSegmentOptions } from './nnunet/pipeline/segment.ts';
+import { datasetIn } from './nnunet/plans.ts';
 
 /** A network that finds some of the classes. */
 export interface TotalSegmentatorPart {
@@ -57,9 +60,22 @@ export function mergedNames(parts: readonly Pick<TotalSegmentatorPart, 'model'>[
   return ['background', ...new Set(names.filter((name) => name !== 'background'))];
 }
 
+/** Whether the data set that a network was trained on is called after TotalSegmentator. */
+export const isTotalSegmentator = (dataset: string): boolean => /TotalSeg/i.test(dataset);
+
+/** Whether the only network among some files is so called. @throws InvalidModel where plans.json cannot be read */
+export async function isOnePart(files: readonly FileEntry[] | Source): Promise<boolean> {
+  assertOptions('isOnePart', { files: modelFilesSchema }, { files });
+  const all = await modelFiles(files);
+  const [folder, another] = modelFolders(all);
+  if (folder === undefined || another !== undefined) return false;
+  const plans = all.find(({ path }) => path === `${folder}plans.json`)!;
+  return isTotalSegmentator(datasetIn(await readText(await plans.open())));
+}
+
 /** Of neighbouring windows: its networks for the whole body take fewer. */
 const usualStep = ({ model }: Pick<TotalSegmentatorPart, 'model'>): number =>
-  /TotalSeg/i.test(model.plans.dataset) ? 0.8 : 0.5;
+  isTotalSegmentator(model.plans.dataset) ? 0.8 : 0.5;
 
 /**
  * Segments one CT or MR image. Parts go one after the other; later ones win over earlier.

@@ -7,6 +7,7 @@ import { readNifti, writeNifti } from '../../src/data/nifti.ts';
 import { exportNnunet } from '../../src/export/nnunet.ts';
 import { convertNnunet } from '../../src/interop/nnunet/convert.ts';
 import { openNnunet } from '../../src/interop/nnunet/folder.ts';
+import { isOnePart } from '../../src/interop/totalsegmentator.ts';
 import { layoutParameters } from '../../src/model/parameters.ts';
 import { readModel, writeModel } from '../../src/weights/model-file.ts';
 import { copyOf } from '../support/copy.node.ts';
@@ -71,7 +72,6 @@ describe.skipIf(!existsSync(shared))('as the original wrote them', () => {
     expect(await compare(file, `${folderOf('plain-aniso')}/case/segmentation.nii.gz`)).toBe(0);
   });
 
-  test('TotalSegmentator', async () => {
   test('what a large volume takes beside the GPU is told before it is read', async () => {
     const folder = await temporaryFolder();
     const big = join(folder, 'big.nii');
@@ -110,6 +110,7 @@ describe.skipIf(!existsSync(shared))('as the original wrote them', () => {
     expect(await compare(file, reference)).toBeLessThan(data.length / 50);
   });
 
+  test('TotalSegmentator', async () => {
     const file = join(await temporaryFolder(), 'labels.nii.gz');
     const ct = `${folderOf('totalsegmentator')}/case/ct.nii.gz`;
     const ran = await cli([
@@ -124,6 +125,12 @@ describe.skipIf(!existsSync(shared))('as the original wrote them', () => {
     expect(ran.err).toContain('labels: 0 background, 1 structure_1, 2 structure_2');
     expect(ran.exitCode).toBe(0);
     expect(await compare(file, `${folderOf('totalsegmentator')}/case/final.nii.gz`)).toBe(0);
+    // Without it the labels are nnU-Net's own, which is told.
+    const hint = /^as nnU-Net alone; TotalSegmentator's own labels take --pipeline totalsegmentator/m;
+    const alone = ['predict', `${folderOf('totalsegmentator')}/model`, imageOf('totalsegmentator')];
+    expect((await cli([...alone, '--step', '0.8', '--out', file])).err).toMatch(hint);
+    expect(await compare(file, `${folderOf('totalsegmentator')}/case/segmentation.nii.gz`)).toBe(0);
+    expect(ran.err).not.toMatch(hint);
   });
 
   test('two parts of TotalSegmentator, in a folder and in an archive: by their names, the later wins', async () => {
@@ -166,6 +173,13 @@ describe.skipIf(!existsSync(shared))('as the original wrote them', () => {
       deflated: true,
     }));
     writeFileSync(join(folder, 'both.zip'), await zipOf(content));
+    const { files: alone } = await filesIn(`${folderOf('totalsegmentator')}/model`);
+    const { files: another } = await filesIn(`${folderOf('plain-iso')}/model`);
+    expect(await Promise.all([alone, another, join(folder, 'both.zip')].map(isOnePart))).toEqual([
+      true,
+      false,
+      false,
+    ]);
     const ct = `${folderOf('totalsegmentator')}/case/ct.nii.gz`;
     const labelsOf = async (path: string) => {
       const out = join(folder, 'labels.nii.gz');

@@ -333,6 +333,25 @@ test('a network of MONAI that is no bundle segments nothing, but a training begi
   await page.close();
 });
 
+test('a network of TotalSegmentator by itself is used as that does, or as nnU-Net: the page asks', async ({
+  skip,
+}) => {
+  const found = await nnunetFixture('totalsegmentator');
+  if (!browser || !found) return skip('no Chromium for this machine, or no fixtures beside the checkout');
+  const page = await openTab(visitor);
+  await view(page, 'Use');
+  const archive = picked('total.zip', await zipped(found.files));
+  for (const [answer, kind] of [
+    ['As TotalSegmentator does', "total.zip (TotalSegmentator's way, 1 part)"],
+    ['As nnU-Net does', 'total.zip (nnU-Net, Dataset997_TotalSegmentator_random'],
+  ] as const) {
+    await page.getByLabel('Open a model file').setInputFiles(archive);
+    await page.getByRole('button', { name: answer }).click();
+    await page.getByText(kind).waitFor();
+  }
+  await page.close();
+});
+
 /** Runs in the page: its database cannot be opened, as while the disk has an error. */
 function withoutDatabase(): void {
   Object.assign(IDBFactory.prototype, {

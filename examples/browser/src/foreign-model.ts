@@ -48,7 +48,7 @@ export class ForeignModel {
 
   /**
    * @param files those of the model, or its zip archive
-   * @param folder the one of several of nnU-Net's models; without, all are parts of TotalSegmentator
+   * @param folder that of the one that is meant of nnU-Net's models; without, all are parts of TotalSegmentator
    */
   static async open(files: ModelSource, folder?: string, signal?: AbortSignal): Promise<ForeignModel> {
     const first = await opened({ files, folder }, signal);

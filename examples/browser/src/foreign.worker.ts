@@ -52,7 +52,7 @@ let save: (() => Promise<Uint8Array<ArrayBuffer>>) | undefined;
 async function open({ files, folder }: ForeignRequests['open']): Promise<ForeignFacts> {
   const paths = await pathsOf(files);
   const folders = modelFolders(paths);
-  if (folders.length > 1 && folder === undefined) return openTotalSegmentator(files, folders);
+  if (folders.length > 0 && folder === undefined) return openTotalSegmentator(files, folders);
   if (folders.length > 0) return openAsNnunet(files, folder);
   if (
     paths.some(({ path }) => metadataPath.test(path)) ||
@@ -143,12 +143,17 @@ async function openTotalSegmentator(files: ModelSource, folders: readonly string
   for (const folder of folders) models.push(await openNnunet(files, { folder, folds: ['0'] }));
   const parts = models.map((model) => ({ model, open: () => NnunetPredictor.of(model) }));
   predict = (sources, options) => segmentAsTotalSegmentator(parts, sources[0]!, options);
+  const [first] = models as [NnunetModel];
+  save = () => convertNnunet(first);
   const labels = mergedNames(parts);
   return {
     config: { inChannels: 1, classes: labels.length },
     description: { labels },
-    kind: `TotalSegmentator's way, ${parts.length} parts`,
-    start: `it is ${parts.length} networks, each for other classes: open one of them alone`,
+    kind: `TotalSegmentator's way, ${counted(parts.length, 'part')}`,
+    start:
+      models.length === 1
+        ? startOfNnunet(first)
+        : `it is ${models.length} networks, each for other classes: open one of them alone`,
   };
 }
 

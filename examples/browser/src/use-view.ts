@@ -1,5 +1,5 @@
 /** Use: a model, volumes to segment, what they hold in ml, and labels to download on the volumes' own grids. */
-import type { FileEntry } from 'unet3d-gpu/worker';
+import { isOnePart, type FileEntry } from 'unet3d-gpu/worker';
 import { ask } from './ask.ts';
 import { button, download, dropZone, el, entriesOf, fill, messageOf, picker } from './dom.ts';
 import { ForeignModel } from './foreign-model.ts';
@@ -59,17 +59,26 @@ export function useView(): View {
     draw();
   }
 
-  /** One of several models of nnU-Net, or all as TotalSegmentator's parts. */
+  /** One of several models of nnU-Net, or all as TotalSegmentator's parts; one that may be such a part is asked about, too. */
   async function foreign(files: ModelSource, signal: AbortSignal): Promise<ForeignModel | undefined> {
     const folders = await foldersOf(files);
-    if (folders.length < 2) return ForeignModel.open(files, folders[0], signal);
-    const all = 'All, as the parts of TotalSegmentator';
-    const chosen = await ask(`There are ${folders.length} models of nnU-Net. Which one?`, [
-      ...folders.map((folder) => [folder, folder] as const),
-      ['', all],
-    ]);
+    const isPart = await isOnePart(files);
+    if (folders.length < 2 && !isPart) return ForeignModel.open(files, folders[0], signal);
+    const chosen = isPart
+      ? await ask(
+          'This network is named after TotalSegmentator. How is it used?',
+          [
+            ['all', 'As TotalSegmentator does'],
+            [folders[0]!, 'As nnU-Net does'],
+          ],
+          'TotalSegmentator turns and resamples images itself before nnU-Net does, and labels afterwards.',
+        )
+      : await ask(`There are ${folders.length} models of nnU-Net. Which one?`, [
+          ...folders.map((folder) => [folder, folder] as const),
+          ['all', 'All, as the parts of TotalSegmentator'],
+        ]);
     if (chosen === undefined) return undefined;
-    return ForeignModel.open(files, chosen === '' ? undefined : chosen, signal);
+    return ForeignModel.open(files, chosen === 'all' ? undefined : chosen, signal);
   }
 
   /** Opens the model among some files, if there is one, and segments the volumes. */
