@@ -14,6 +14,7 @@ import type { Description } from './infer/model.ts';
 import { modelFolders, nnunetEntries, openNnunet, type NnunetModel } from './interop/nnunet/folder.ts';
 import { NnunetPredictor } from './interop/nnunet/pipeline/predictor.ts';
 import { optionsForNnunet } from './interop/nnunet/pipeline/segment.ts';
+import { headsOf } from './interop/nnunet/labels.ts';
 import { descriptionOf } from './interop/nnunet/rules.ts';
 import { modelFiles, modelFilesSchema, type ModelFile } from './interop/model-files.ts';
 import { readJson } from './json.ts';
@@ -142,8 +143,8 @@ async function nnunetRunner(model: NnunetModel, device: DeviceOptions): Promise<
     async predict(sources, options) {
       const { previousStage, uncertainty, output } = options;
       const how = { ...optionsForNnunet(options), previousStage };
-      const found = (await predictor.predict(sources, how)) as Segmentation; // fewer than 256 classes: a byte per voxel
-      return uncertainty ? withUncertainty(found, { ...description, ...config }, output) : found;
+      const found = await predictor.predict(sources, how);
+      return uncertainty ? withUncertainty(found, headsOf(model.labels), output) : found;
     },
     evaluate: () =>
       Promise.reject(

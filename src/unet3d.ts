@@ -41,6 +41,7 @@ import type { PostprocessingChoice } from './metrics/components.ts';
 import { fastestFirst } from './interop/nnunet/pipeline/axes.ts';
 import { readImage } from './interop/nnunet/pipeline/image.ts';
 import { networkOn, windowResult } from './interop/nnunet/pipeline/network.ts';
+import { headsOf } from './interop/nnunet/labels.ts';
 import { assertWindowFits } from './interop/nnunet/pipeline/predictor.ts';
 import { optionsForNnunet, segmentAsNnunet } from './interop/nnunet/pipeline/segment.ts';
 import { rulesOf, type NnunetRules } from './interop/nnunet/rules.ts';
@@ -355,11 +356,9 @@ export class UNet3D {
       const { state } = this.#model;
       const size = fastestFirst(rules.plans.configuration.patch);
       const network = networkOn({ state, inference }, size, windowResult(rules.config, 1));
-      // A network of this package has no more heads than bytes have values.
-      const found = (await segmentAsNnunet(rules, image, [network], how)) as Segmentation;
-      const { config, description } = this;
+      const found = await segmentAsNnunet(rules, image, [network], how);
       const { uncertainty, output } = options;
-      return uncertainty ? withUncertainty(found, { ...description, ...config }, output) : found;
+      return uncertainty ? withUncertainty(found, headsOf(rules.labels), output) : found;
     });
   }
 

@@ -80,7 +80,7 @@ export interface ReadSources {
  * const file = await segmentation.toNifti();
  * ```
  */
-export class Segmentation<Labels extends Uint8Array | Uint16Array = Uint8Array> {
+export class Segmentation<Labels extends Uint8Array | Uint16Array = Uint8Array | Uint16Array> {
   constructor(
     /** Class of each voxel on the source's own grid. */
     readonly labels: ResultVolume<Labels>,

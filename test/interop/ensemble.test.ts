@@ -42,6 +42,34 @@ describe('nnU-Net', async () => {
     await expect(stage).rejects.toThrow(/has no previous stage/);
   });
 
+  test('regions that write labels beyond a byte', async () => {
+    const regions = (await nnunetFixture('plain-regions'))!;
+    const described = (text: string): Uint8Array<ArrayBuffer> => {
+      const labels = { background: 0, whole: [1, 2, 300], core: [2, 300], enhancing: 300, ignore: 301 };
+      const more = { labels, regions_class_order: [1, 2, 300] };
+      return new TextEncoder().encode(JSON.stringify({ ...(JSON.parse(text) as object), ...more }));
+    };
+    const files = regions.files.map((file) => {
+      if (!file.path.endsWith('dataset.json')) return file;
+      return { ...file, source: described(new TextDecoder().decode(file.source as Uint8Array)) };
+    });
+    const images = [0, 1].map((channel) => `${regions.folder}/case/images/case_000${channel}.nii.gz`);
+    const { data } = await readNifti(`${regions.folder}/case/segmentation.nii.gz`);
+    const wanted = Uint16Array.from(data, (label) => (label === 3 ? 300 : label));
+    expect(wanted).toContain(300);
+    using ensemble = await Ensemble.open(files, { device });
+    using model = await UNet3D.load(await convertNnunet(await openNnunet(files)), { device });
+    for (const network of [ensemble, model]) {
+      const found = await network.predict(images, { output: 'probabilities', uncertainty: true });
+      expect(found.labels.data).toEqual(wanted);
+      // Of each region by itself the entropy in bits, 1 where the network cannot tell.
+      const bits = (p: number) => (p > 0 ? -p * Math.log2(p) : 0);
+      const each = found.probabilities!.data;
+      const mean = each.reduce((sum, p) => sum + bits(p) + bits(1 - p), 0) / each.length;
+      expect(found.uncertainty!.mean).toBeCloseTo(mean, 5);
+    }
+  });
+
   test('plans of another network than the file’s are refused', async () => {
     const model = await openNnunet(found.files);
     const other = (await nnunetFixture('plain-iso'))!;

@@ -97,7 +97,7 @@ export class MonaiPredictor {
   async predict(
     sources: Source | readonly Source[],
     options: MonaiPredictOptions = {},
-  ): Promise<Segmentation> {
+  ): Promise<Segmentation<Uint8Array>> {
     assertOptions('MonaiPredictor.predict', predictEntries, options);
     const { signal, onProgress, probabilities = false } = options;
     const files = Array.isArray(sources) ? (sources as readonly Source[]) : [sources as Source];

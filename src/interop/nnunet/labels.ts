@@ -1,6 +1,6 @@
 /** nnU-Net's dataset.json, as a trained model needs it: channels, labels or regions, and how heads become labels. */
 import * as v from 'valibot';
-import { readRegions, type LabelEntry, type Region } from '../../data/regions.ts';
+import { readRegions, type Heads, type LabelEntry, type Region } from '../../data/regions.ts';
 import { InvalidModel } from '../../errors.ts';
 import { readJson } from '../../json.ts';
 import { openObject, text, wholeNumber } from '../../schema.ts';
@@ -22,6 +22,12 @@ export interface NnunetLabels {
 /** All labels that heads or regions may write or are made of, without the background, in order. */
 export const foregroundLabels = ({ heads }: Pick<NnunetLabels, 'heads'>): number[] =>
   [...new Set(heads.flatMap(({ labels }) => labels))].filter((label) => label > 0).sort((a, b) => a - b);
+
+/** As probabilities are read. */
+export const headsOf = ({ heads, regions }: Pick<NnunetLabels, 'heads' | 'regions'>): Heads => ({
+  classes: heads.length,
+  ...(regions && { regions: heads }),
+});
 
 /** Whether a byte holds every label; from 255 foreground labels on there are two, as in nnU-Net. */
 export const labelsAreBytes = (labels: Pick<NnunetLabels, 'heads'>): boolean =>
