@@ -96,6 +96,9 @@ test('a bundle segments a case as MONAI does', async ({ skip }) => {
     for (const { labels } of [one, two]) expect([...labels.data]).toEqual([...data]);
     expect(one.probabilities!.data).toEqual(result.probabilities);
     await expect(predictor.predict([file, file])).rejects.toThrow('the image has 2 channel(s)');
+    // Plane by plane the labels are those of all logits there at once, which `result` is made of.
+    const planewise = await segmentAsBundle(source, pipeline!, { ...network.config, run });
+    expect([planewise.logits, planewise.labels]).toEqual([undefined, result.labels]);
     // In less memory than the bundle's window takes nothing is segmented: through smaller ones labels would be others.
     const { peakBytes } = inference.plan(pipeline!.windows.size!, 'logits').plan;
     const within = (memoryBudget: number, model = opened) =>
@@ -361,6 +364,40 @@ describe('transforms', () => {
         expect([...found.labels]).toEqual([...expected]);
       }
     }
+  });
+
+  test('labels made plane by plane are those of all probabilities there at once', async () => {
+    const shape = [7, 5, 6];
+    const axes = [0, -1.5, 0, 3, 1, 0, 0, 2, 0, 0, -2, 1, 0, 0, 0, 1];
+    const source = { data: Float32Array.from({ length: 210 }, (_, i) => Math.sin(i)), shape, affine: axes };
+    const run = (part: Float32Array) =>
+      Promise.resolve(
+        Float32Array.from(
+          { length: 5 * part.length },
+          (_, i) => 2 * Math.sin(i * i) + part[i % part.length]! * Math.cos(i),
+        ),
+      );
+    const windows = { size: [4, 4, 4], overlap: 0.5, mode: 'gaussian', sigma: 0.125 } as const;
+    const turn: Transform = { kind: 'orientation' };
+    const closer: Transform = { kind: 'spacing', spacing: [0.8, 1.2, 1.4] };
+    const wider: Transform = { kind: 'spacing', spacing: [2, 1.7, 5] };
+    for (const [transforms, isWhole] of [
+      [[], false],
+      [[turn], false],
+      [[turn, closer], false],
+      [[turn, wider], false],
+      // Here probabilities are turned before they are resampled.
+      [[wider, turn], true],
+    ] as const)
+      for (const threshold of [undefined, 0.4]) {
+        const pipeline = { transforms, windows, ...(threshold !== undefined && { threshold }) };
+        const network = { inChannels: 1, classes: 5, run };
+        const whole = await segmentAsBundle(source, pipeline, network, { probabilities: true });
+        const planes = await segmentAsBundle(source, pipeline, network);
+        expect(planes.labels).toEqual(whole.labels);
+        expect(new Set(planes.labels).size).toBe(threshold === undefined ? 5 : 2);
+        expect(planes.logits !== undefined).toBe(isWhole);
+      }
   });
 
   test('a spacing that asks for more voxels than any machine holds', () => {

@@ -3,9 +3,10 @@ import { spatialShape } from '../../data/volume.ts';
 import { InvalidOption } from '../../errors.ts';
 import { argmax, labelsThrough, softmax } from '../../infer/probabilities.ts';
 import type { Size3 } from '../../size.ts';
+import { linearTable, PlaneReducer } from '../nnunet/pipeline/labels-of-planes.ts';
 import { withKept, type KeptComponents } from './components.ts';
 import type { Pipeline } from './pipeline.ts';
-import { transformed, type PlacedImage } from './transforms.ts';
+import { transformed, type Back, type PlacedImage } from './transforms.ts';
 import { planesThrough, throughWindows, type OnProgress, type RunNetwork } from './windows.ts';
 
 export interface MonaiSegmentation {
@@ -55,32 +56,37 @@ export async function segmentAsBundle(
     components
       .filter((step) => step.grid === grid)
       .reduce((found, step) => withKept(found, size, maps, step), labels);
-  const labelsBack = (there: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> => {
-    const clean = cleaned(there, 'network', shape);
+  /** By the nearest voxels, through all steps or those behind the first. */
+  const labelsBack = (there: Uint8Array<ArrayBuffer>, steps = back): Uint8Array<ArrayBuffer> => {
     const here = new Uint8Array(maps * x * y * z);
     for (let map = 0; map < maps; map++) {
-      const own = Float32Array.from(partOf(clean, map, maps));
+      const own = Float32Array.from(partOf(there, map, maps));
       here.set(
-        back.reduce<Float32Array>((found, step) => step(found, true), own),
+        steps.reduce<Float32Array>((found, step) => step(found, true), own),
         map * x * y * z,
       );
     }
     return cleaned(here, 'image', [x, y, z]);
   };
-  if (what === 'labels' && windows.size && !wanted.probabilities) {
-    const there = new Uint8Array(maps * shape[0] * shape[1] * shape[2]);
-    let at = 0;
+  if (windows.size && !wanted.probabilities) {
     const planes = planesThrough(image.data, shape, { ...windows, size: windows.size }, run, onProgress);
-    for await (const plane of planes) {
-      const found = decided(plane);
-      for (let map = 0; map < maps; map++) partOf(there, map, maps).set(partOf(found, map, maps), at);
-      at += plane.length / classes;
+    if (what === 'labels') {
+      const there = await stackedLabels(planes, decided, maps, shape);
+      return { labels: labelsBack(cleaned(there, 'network', shape)), probabilities: undefined, image };
     }
-    return { labels: labelsBack(there), probabilities: undefined, image };
+    // Steps behind the first may move voxels only: by then these are labels.
+    const first = back[0]?.resampling;
+    const others = first ? back.slice(1) : back;
+    if (!others.some((step) => step.resampling)) {
+      const brought = planesBack(planes, first, shape, { classes, threshold });
+      const there = await stackedLabels(brought, (plane) => plane, maps, first?.to ?? shape);
+      return { labels: labelsBack(there, others), probabilities: undefined, image };
+    }
   }
   const logits = await throughWindows(image.data, shape, windows, run, onProgress);
   const probabilities = wanted.probabilities ? brought(probabilitiesOf(logits)) : undefined;
-  if (what === 'labels') return { labels: labelsBack(decided(logits)), probabilities, logits, image };
+  if (what === 'labels')
+    return { labels: labelsBack(cleaned(decided(logits), 'network', shape)), probabilities, logits, image };
   const found = probabilities ?? probabilitiesOf(logits);
   const bring = probabilities ? (values: Float32Array) => values : brought;
   let labels: Uint8Array<ArrayBuffer>;
@@ -88,6 +94,46 @@ export async function segmentAsBundle(
     labels = channelsThrough(found, classes, (channel) => reaching(bring(channel), threshold));
   else labels = probabilities ? argmax(found, classes) : labelsThrough(found, { classes }, brought);
   return { labels: cleaned(labels, 'image', [x, y, z]), probabilities, logits, image };
+}
+
+/** Volumes of 0 and 1, or one of labels, of their planes. */
+async function stackedLabels<Plane>(
+  planes: AsyncIterable<Plane>,
+  labelled: (plane: Plane) => ArrayLike<number>,
+  maps: number,
+  [x, y, z]: Size3,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const area = x * y;
+  const all = new Uint8Array(maps * z * area);
+  let k = 0;
+  for await (const plane of planes) {
+    const found = new Uint8Array(labelled(plane));
+    for (let map = 0; map < maps; map++) partOf(all, map, maps).set(partOf(found, map, maps), k * area);
+    k++;
+  }
+  return all;
+}
+
+/** Labels of planes of logits, whose probabilities are brought one step back, plane by plane. */
+async function* planesBack(
+  planes: AsyncIterable<Float32Array>,
+  step: Back['resampling'],
+  shape: Size3,
+  { classes, threshold }: { readonly classes: number; readonly threshold: number | undefined },
+): AsyncGenerator<Uint8Array | Uint16Array> {
+  const heads = Array.from({ length: classes }, (_, written) => ({ written }));
+  const tables = step?.places.map(({ scale, shift }, axis) =>
+    linearTable(
+      step.from[axis]!,
+      Float64Array.from({ length: step.to[axis]! }, (_, i) => scale * i + shift),
+    ),
+  );
+  const keepLogits = threshold !== undefined;
+  const options = { tables, keepLogits };
+  const reducer = new PlaneReducer(shape, step?.to ?? shape, { heads, regions: false }, options);
+  for await (const plane of planes)
+    for (const { labels, logits } of reducer.push(keepLogits ? sigmoid(plane) : softmax(plane, classes)))
+      yield keepLogits ? reaching(logits!, threshold) : labels;
 }
 
 /** One of several volumes in a row. */

@@ -19,7 +19,16 @@ export interface Transformed {
 }
 
 /** Takes volumes [class][z][y][x] one step back; labels are those of the nearest voxels. */
-type Back = (values: Float32Array, nearest?: boolean) => Float32Array;
+export interface Back {
+  (values: Float32Array, nearest?: boolean): Float32Array;
+  /** Absent of a step that moves whole voxels. */
+  readonly resampling?: {
+    readonly from: Size3;
+    readonly to: Size3;
+    /** Along x, y and z. */
+    readonly places: readonly Place[];
+  };
+}
 
 const voxelsOf = ([x, y, z]: Size3): number => x * y * z;
 
@@ -48,9 +57,9 @@ export function transformed(source: PlacedImage, transforms: readonly Transform[
           affine: step.affine,
         };
         const inverse = step.places.map(({ scale, shift }) => ({ scale: 1 / scale, shift: -shift / scale }));
-        back.unshift((values, nearest) =>
-          (nearest ? resampledNearest : resampled)(values, step.size, size, inverse),
-        );
+        const takeBack = (values: Float32Array, nearest?: boolean) =>
+          (nearest ? resampledNearest : resampled)(values, step.size, size, inverse);
+        back.unshift(Object.assign(takeBack, { resampling: { from: step.size, to: size, places: inverse } }));
         break;
       }
       case 'normalize':
@@ -67,7 +76,7 @@ export function transformed(source: PlacedImage, transforms: readonly Transform[
 }
 
 /** Along an axis, new voxel i lies on old voxel scale · i + shift. */
-interface Place {
+export interface Place {
   readonly scale: number;
   readonly shift: number;
 }

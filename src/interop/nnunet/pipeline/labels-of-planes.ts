@@ -7,7 +7,6 @@ import type { Region } from '../../../data/regions.ts';
 import { allocate, copyIn, floats, wasm, type WasmExports } from '../../../data/wasm.ts';
 import { InvalidModel } from '../../../errors.ts';
 import type { Size3 } from '../../../size.ts';
-import type { NnunetLabels } from '../labels.ts';
 import type { Rows } from './logits.ts';
 import { ordersOf } from './resampling.ts';
 
@@ -38,7 +37,7 @@ export interface ResultPlane {
 }
 
 /** For each place of an axis the two source places that it lies between, and the weight of the second. */
-interface AxisTable {
+export interface AxisTable {
   readonly low: Int32Array;
   readonly high: Int32Array;
   readonly weight: Float64Array;
@@ -67,6 +66,8 @@ export function stripsOf(from: number, to: number, how: SplineOptions | undefine
 export interface ReducerOptions {
   /** Absent where the grids are the same. */
   readonly how?: SplineOptions | undefined;
+  /** Of x, y and z, in place of `how`. */
+  readonly tables?: readonly AxisTable[] | undefined;
   /** Whether planes of results have their logits, too. */
   readonly keepLogits?: boolean;
   /** Rows that the planes have, and those that are made of them; by default all. */
@@ -156,12 +157,12 @@ function axisTable(axis: number, from: number, to: number, how: SplineOptions = 
     from,
     Float64Array.from({ length: to }, (_, i) => (i + 0.5) * (from / to) - 0.5),
   );
-  const low = Int32Array.from(places, Math.floor);
 }
 
 /** By straight lines; beyond the ends these go on. */
 export function linearTable(from: number, wanted: Float64Array): AxisTable {
   const places = wanted.map((place) => Math.min(from - 1, Math.max(0, place)));
+  const low = Int32Array.from(places, Math.floor);
   return {
     low,
     high: low.map((lower) => Math.min(lower + 1, from - 1)),
