@@ -157,7 +157,8 @@ async function nnunetRunner(model: NnunetModel, device: DeviceOptions): Promise<
 }
 
 /** A model within the folder of several folds. */
-interface FoldFile extends ModelFile {
+interface FoldFile {
+  readonly path: string;
   readonly fold: string;
   /** The folder of all, with its `/`. */
   readonly root: string;
@@ -175,7 +176,11 @@ export function foldsAmong<File extends { readonly path: string }>(
     .sort((a, b) => Number(a.fold) - Number(b.fold));
 }
 
-function chosenFolds(files: readonly FoldFile[], wanted: readonly string[] | undefined): readonly FoldFile[] {
+/** @throws InvalidModel where one is missing, or where they are of several trainings */
+export function chosenFolds<File extends FoldFile>(
+  files: readonly File[],
+  wanted: readonly string[] | undefined,
+): readonly File[] {
   const other = files.find(({ root }) => root !== files[0]!.root);
   if (other)
     throw new InvalidModel(
@@ -192,7 +197,7 @@ function chosenFolds(files: readonly FoldFile[], wanted: readonly string[] | und
 const ensembleSchema = openObject({ postprocessing: postprocessingSchema });
 
 /** What cross-validation chose for the folds; nothing where it has not ended. */
-async function postprocessingIn(
+export async function postprocessingIn(
   files: readonly ModelFile[],
   root: string,
 ): Promise<Postprocessing | undefined> {

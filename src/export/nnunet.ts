@@ -3,6 +3,7 @@ import * as v from 'valibot';
 import type { FileEntry } from '../data/case.ts';
 import { InvalidModel } from '../errors.ts';
 import { toTheirs } from '../interop/mapping.ts';
+import { usualCheckpoint } from '../interop/nnunet/folder.ts';
 import { nnunetMapping } from '../interop/nnunet/weights.ts';
 import type { UNet3DConfig } from '../model/config.ts';
 import { layoutParameters } from '../model/parameters.ts';
@@ -18,12 +19,15 @@ import { describedForNnunet, nnunetConfig } from './nnunet/describe.ts';
 export interface NnunetExportOptions {
   /** Its data set, by which nnU-Net finds it. Default: the one that a model of nnU-Net's comes from, else `Dataset001_unet3d`. */
   readonly dataset?: string;
+  /** Of a training, whose folds go into one folder: a number, or `all`. Default `0`. */
+  readonly fold?: string;
 }
 
 const named = /^Dataset\d{3}_[\w-]+$/;
 
 const exportEntries = {
   dataset: v.optional(v.pipe(v.string(), v.regex(named, 'a name such as Dataset042_Liver'))),
+  fold: v.optional(v.pipe(v.string(), v.regex(/^(\d+|all)$/, 'a number, or all'))),
 } satisfies Record<keyof NnunetExportOptions, unknown>;
 
 /** A folder of nnU-Net's results. */
@@ -36,7 +40,8 @@ export interface NnunetExport {
 
 /**
  * The model folder `Dataset…/TRAINER__PLANS__CONFIGURATION` with one fold. A model that came from nnU-Net gets its own
- * plans.json and dataset.json again; for others they are made from the model's description.
+ * plans.json and dataset.json again; for others they are made from the model's description. Folds of one training have
+ * the same of both, and belong into one folder.
  * @param model the content of model.safetensors
  * @throws InvalidModel for a file that is damaged, newer or of another network, and naming what of a network or its
  *   preprocessing nnU-Net does not have; InvalidOption for what is not bytes and for unknown options
@@ -58,6 +63,7 @@ export async function exportNnunet(
     : describedForNnunet({ ...description, config });
   const plans = parsed(origin.plans);
   const dataset = options.dataset ?? textIn(plans, 'dataset_name');
+  const { fold = '0' } = options;
   const folder = `${dataset}/${origin.trainer}__${textIn(plans, 'plans_name')}__${origin.configuration}`;
   const encoded = (text: string): Uint8Array<ArrayBuffer> => new TextEncoder().encode(text);
   return {
@@ -65,8 +71,8 @@ export async function exportNnunet(
       { path: `${folder}/plans.json`, source: encoded(origin.plans) },
       { path: `${folder}/dataset.json`, source: encoded(origin.dataset) },
       {
-        path: `${folder}/fold_0/checkpoint_final.pth`,
-        source: checkpoint(config, withAllHeads(config, tensors), origin),
+        path: `${folder}/fold_${fold}/${usualCheckpoint}`,
+        source: checkpoint(config, withAllHeads(config, tensors), origin, fold),
       },
     ],
     warnings,
@@ -91,6 +97,7 @@ function checkpoint(
   config: UNet3DConfig,
   tensors: ReadonlyMap<string, NamedTensor>,
   { plans, dataset, configuration, trainer, mirrorAxes }: NnunetOrigin,
+  fold: string,
 ): Uint8Array<ArrayBuffer> {
   const storages = new Storages();
   const saved: Pickled = {
@@ -103,7 +110,7 @@ function checkpoint(
     init_args: {
       plans: parsed(plans),
       configuration,
-      fold: 0,
+      fold: fold === 'all' ? fold : Number(fold),
       dataset_json: parsed(dataset),
       device: new Call('torch.device', ['cpu']),
     },

@@ -11,6 +11,10 @@ import { exportPytorch } from '../../src/export/pytorch.ts';
 import { exportSafetensors } from '../../src/export/safetensors.ts';
 import { convertMonai } from '../../src/interop/monai/convert.ts';
 import { openMonai } from '../../src/interop/monai/open.ts';
+import { convertNnunet } from '../../src/interop/nnunet/convert.ts';
+import { openNnunet } from '../../src/interop/nnunet/folder.ts';
+import { readModel, writeModel } from '../../src/weights/model-file.ts';
+import { readSaved } from '../../src/weights/pytorch/read.ts';
 import { modelBytes } from '../export/networks.ts';
 import { interopFolder, nnunetFixture } from '../support/interop.ts';
 import { zipOf } from '../support/zip.ts';
@@ -83,9 +87,12 @@ test('what is refused, and nothing is written', async () => {
     await mkdir(join(folds, fold));
     await writeFile(join(folds, fold, 'model.safetensors'), await modelBytes('batch'));
   }
-  const choice = /^2 .*has the folds 0, 1: give one of them with --fold/;
-  expect(await refused(folds, '--to', 'onnx')).toMatch(choice);
-  expect(await refused(folds, '--to', 'onnx', '--fold', '2')).toMatch(choice);
+  expect(await refused(folds, '--to', 'onnx')).toMatch(
+    /^2 .*has the folds 0, 1: give one of them with --fold/,
+  );
+  expect(await refused(folds, '--to', 'onnx', '--fold', '2')).toMatch(
+    /^1 .*fold 2 is missing; there are "0", "1"/,
+  );
   expect(await refused(model, '--to', 'onnx', '--fold', '0')).toMatch(
     /^2 .*--fold is for folders of several folds/,
   );
@@ -110,6 +117,74 @@ test('a folder of nnU-Net, one of its folds', async ({ skip }) => {
   const { exitCode, err } = await cli(['export', folder, '--to', 'onnx', '--fold', '1', '--out', out]);
   expect([exitCode, err]).toEqual([0, '']);
   expect((await readFile(out)).length).toBeGreaterThan(100_000);
+});
+
+test('folds of nnU-Net go into one folder, at once or one after the other', async ({ skip }) => {
+  const found = await nnunetFixture('plain-iso');
+  if (!found) return skip(`${interopFolder} is not there`);
+  const run = async (out: string, ...args: string[]) => {
+    const ran = await cli(['export', `${found.folder}/model`, '--to', 'nnunet', '--out', out, ...args]);
+    return `${ran.exitCode} ${ran.err}`;
+  };
+  const [together, apart] = [await temporaryFolder(), await temporaryFolder()];
+  expect(await run(together)).toBe('0 ');
+  const { files } = await filesIn(together);
+  const [ours, theirs] = [await openNnunet(files), await openNnunet(found.files)];
+  expect(ours.folds.map(({ name }) => name)).toEqual(['0', '1']);
+  for (const [at, { weights }] of theirs.folds.entries())
+    for (const [name, tensor] of weights) {
+      const [here, there] = [await ours.folds[at]!.weights.get(name)!.read(), await tensor.read()];
+      expect(Buffer.from(here.buffer).equals(Buffer.from(there.buffer)), `${at} ${name}`).toBe(true);
+    }
+  for (const fold of ['1', '0']) expect(await run(apart, '--fold', fold)).toBe('0 ');
+  for (const { path, source } of files)
+    expect((await readFile(join(apart, path))).equals(await readFile(source as string)), path).toBe(true);
+  const { path } = files.find((file) => file.path.includes('fold_1'))!;
+  const saved = (await readSaved(await bytesAt(together, path), path)).value as Map<string, unknown>;
+  expect((saved.get('init_args') as Map<string, unknown>).get('fold')).toBe(1);
+
+  expect(await run(apart, '--fold', '1')).toMatch(/^2 .*fold_1.checkpoint_final\.pth is there already/);
+  expect(await run(apart, '--fold', '1', '--overwrite')).toBe('0 ');
+  const other = join(await temporaryFolder(), 'model.safetensors');
+  await writeFile(other, await modelBytes('residual'));
+  const { exitCode, err } = await cli([
+    ...['export', other, '--to', 'nnunet', '--dataset', 'Dataset901_PlainIso', '--fold', '1'],
+    ...['--out', apart, '--overwrite'],
+  ]);
+  expect([exitCode, err]).toEqual([
+    2,
+    expect.stringMatching(/holds fold_0 of other plans than these: give another --out/),
+  ]);
+  expect((await openNnunet((await filesIn(apart)).files)).folds).toHaveLength(2);
+});
+
+test('folds of a training as one folder of nnU-Net', async () => {
+  const folds = join(await temporaryFolder(), 'folds');
+  const bytes = [
+    await modelBytes('residual'),
+    await modelBytes('residual', (data, name) => name === 'head.bias' && data.fill(0.5)),
+  ];
+  for (const fold of [0, 1]) {
+    await mkdir(join(folds, `fold_${fold}`), { recursive: true });
+    await writeFile(join(folds, `fold_${fold}`, 'model.safetensors'), bytes[fold]!);
+  }
+  await writeFile(join(folds, 'ensemble.json'), '{"postprocessing":{"largestComponent":[2]}}');
+  const { exitCode, err } = await cli(['export', folds, '--to', 'nnunet']);
+  expect([exitCode, err.match(/of labels \d/g)]).toEqual([0, ['of labels 2', 'of labels 1']]);
+  const model = await openNnunet((await filesIn(`${folds}-nnunet`)).files);
+  for (const fold of [0, 1])
+    expect((await readModel(await convertNnunet(model, `${fold}`))).weights.parameters).toEqual(
+      (await readModel(bytes[fold]!)).weights.parameters,
+    );
+
+  const { description, weights } = await readModel(bytes[1]!);
+  const larger = await writeModel({ ...description, inputSize: [16, 16, 16] }, weights);
+  await writeFile(join(folds, 'fold_1', 'model.safetensors'), larger);
+  const differ = await cli(['export', folds, '--to', 'nnunet', '--out', join(folds, 'new')]);
+  expect([differ.exitCode, differ.err]).toEqual([
+    1,
+    expect.stringMatching(/plans\.json of fold 1 is not that of fold 0/),
+  ]);
 });
 
 test('a bundle of MONAI, its folder or a zip of it', async ({ skip }) => {

@@ -1,26 +1,22 @@
 /** `export`: a trained model as a file or folder that other programs read. */
 import { existsSync } from 'node:fs';
-import { readFile, rm } from 'node:fs/promises';
-import { basename, dirname, extname, join, resolve } from 'node:path';
+import { readdir, rm } from 'node:fs/promises';
+import { basename, dirname, extname, join } from 'node:path';
 import { Command, Option } from 'commander';
-import { foldsAmong } from '../../ensemble.ts';
 import { InvalidModel, InvalidOption } from '../../errors.ts';
 import { exportMonai } from '../../export/monai.ts';
 import { exportNnunet } from '../../export/nnunet.ts';
+import { componentsKept } from '../../export/nnunet/describe.ts';
 import { exportOnnx } from '../../export/onnx.ts';
 import { exportPytorch } from '../../export/pytorch.ts';
 import { exportSafetensors } from '../../export/safetensors.ts';
 import { isFolderAt } from '../../files/folder.node.ts';
 import { FolderLock } from '../../files/lock.node.ts';
+import { readIfThere } from '../../files/read.node.ts';
 import { writeFileAtomically } from '../../files/write.node.ts';
-import { convertNnunet } from '../../interop/nnunet/convert.ts';
-import { convertMonai } from '../../interop/monai/convert.ts';
-import { isMonai, openMonai } from '../../interop/monai/open.ts';
-import { openNnunet } from '../../interop/nnunet/folder.ts';
-import { fileMessage } from '../failure.ts';
 import type { Io } from '../io.ts';
+import { modelsToExport, type ModelsToExport } from '../models-to-export.ts';
 import { checkOutputs } from '../outputs.ts';
-import { othersFiles } from '../predict-models.ts';
 
 /** Where each kind goes beside the model: a file's ending, or a folder. */
 const endings = {
@@ -74,7 +70,10 @@ export function exportCommand(io: Io): Command {
       ).choices(['transposed', 'shuffled']),
     )
     .option('--dataset <name>', 'of nnunet: the data set, such as Dataset042_Liver')
-    .option('--fold <name>', 'of a folder with several: which one')
+    .option(
+      '--fold <name>',
+      'of a folder with several: which one; nnunet takes all of them, and one network as fold 0, unless it is given',
+    )
     .addHelpText(
       'after',
       `
@@ -82,7 +81,8 @@ pytorch      a state dict (.pth); examples/pytorch/unet3d.py has the network
 safetensors  a state dict, with this package's description as metadata
 onnx         opset 17, batch and lengths free; how images are prepared, labels
              and post-processing are JSON in the metadata
-nnunet       a folder that nnUNetv2_predict reads, for networks that nnU-Net has
+nnunet       a folder that nnUNetv2_predict reads, for networks that nnU-Net has;
+             folds go beside those that are there of the same training
 monai        model.pt and network.json (its network_def in a bundle), for
              networks that MONAI has
 
@@ -99,18 +99,20 @@ async function exportModel(io: Io, path: string, options: Options): Promise<void
   for (const [option, kind] of Object.entries(own))
     if (options[option as keyof Options] !== undefined && kind !== to)
       throw new InvalidOption(`--${option} is for --to ${kind}, but this is --to ${to}: leave it out`);
-  const { bytes, inputs, place } = await modelAt(io, path, fold);
+  const found = await modelsToExport(path, fold, to === 'nnunet');
+  const { inputs, place } = found;
   const out = options.out ?? `${place}${endings[to]}`;
   if (!isFolder(to) && (await isFolderAt(out)))
     throw new InvalidOption(
       `--out ${out} is a folder: give the name of a file, such as ${join(out, `model${endings[to]}`)}`,
     );
-  const files = await exported(io, bytes, out, options);
+  const files = await exported(io, found, out, options);
   const paths = files.map((file) => file.path);
   await checkOutputs([{ option: '--out', paths }], inputs);
   using lock = isFolder(to) ? FolderLock.take(dirname(paths[0]!)) : undefined;
   void lock; // until the end
-  const present = paths.find((file) => existsSync(file));
+  const replacing = to === 'nnunet' ? await besideFolds(files) : files;
+  const present = replacing.map((file) => file.path).find((file) => existsSync(file));
   if (present !== undefined && !overwrite)
     throw new InvalidOption(`${present} is there already: give another --out, or --overwrite to replace it`);
   // What describes the others goes first and comes last: nothing is read by a description that it is not of.
@@ -135,60 +137,64 @@ interface ExportedFile {
 /** What is to be written, and where. */
 async function exported(
   io: Io,
-  model: Uint8Array,
+  found: ModelsToExport,
   out: string,
   { to, precision = 'f32', upsampling = 'transposed', dataset }: Options,
 ): Promise<readonly ExportedFile[]> {
+  if (to === 'nnunet') return nnunetFiles(io, found, out, dataset);
+  const model = await found.models[0]!.read();
   if (to === 'pytorch') return [{ path: out, bytes: await exportPytorch(model) }];
   if (to === 'safetensors') return [{ path: out, bytes: await exportSafetensors(model, { precision }) }];
   if (to === 'onnx') return [{ path: out, bytes: await exportOnnx(model, { upsampling }) }];
-  if (to === 'monai') {
-    const { files } = await exportMonai(model);
-    return files.map(({ path, source }) => ({ path: join(out, path), bytes: source }));
-  }
-  const { files, warnings } = await exportNnunet(model, dataset === undefined ? {} : { dataset });
-  for (const warning of warnings) io.err(`warning: ${warning}`);
+  const { files } = await exportMonai(model);
   return files.map(({ path, source }) => ({ path: join(out, path), bytes: source }));
 }
 
-/** The bytes of a model file, the files that they are of, and the path that exports go beside. */
-async function modelAt(
+/** One folder for all folds. */
+async function nnunetFiles(
   io: Io,
-  path: string,
-  fold: string | undefined,
-): Promise<{ bytes: Uint8Array; inputs: readonly string[]; place: string }> {
-  const isFolder = await isFolderAt(path);
-  const file = isFolder ? join(path, 'model.safetensors') : path;
-  const others = await othersFiles(path, isFolder, file);
-  // Beside a folder of another tool: within, it would be taken for a part of the model.
-  const place = isFolder ? resolve(path) : path.replace(/\.zip$/i, '');
-  if (others?.paths.some((entry) => basename(entry.path) === 'plans.json')) {
-    const model = await openNnunet(others.given, fold === undefined ? {} : { folds: [fold] });
-    const names = model.folds.map(({ name }) => name);
-    if (names.length > 1)
-      throw new InvalidOption(`${path} has the folds ${names.join(', ')}: give one of them with --fold`);
-    const bytes = await convertNnunet(model, names[0]);
-    return { bytes, inputs: others.onDisk, place: `${place}-fold_${names[0]!}` };
+  { models, postprocessing }: ModelsToExport,
+  out: string,
+  dataset: string | undefined,
+): Promise<readonly ExportedFile[]> {
+  const files = new Map<string, Uint8Array>();
+  const warnings = new Set(componentsKept(postprocessing));
+  for (const { fold = '0', read } of models) {
+    const made = await exportNnunet(await read(), { fold, ...(dataset === undefined ? {} : { dataset }) });
+    for (const warning of made.warnings) warnings.add(warning);
+    for (const { path, source } of made.files) {
+      const other = files.get(path);
+      if (other && !isSame(other, source))
+        throw new InvalidModel(
+          `${path} of fold ${fold} is not that of fold ${models[0]!.fold}, and nnU-Net has one for all: export each (--fold) to an --out of its own`,
+        );
+      files.set(path, source);
+    }
   }
-  const folds = isFolder ? foldsAmong(others?.paths ?? []) : [];
-  if (folds.length > 0) {
-    const chosen = folds.find((found) => found.fold === fold);
-    if (chosen) return modelAt(io, join(path, chosen.path), undefined);
-    throw new InvalidOption(
-      `${path} has the folds ${folds.map((found) => found.fold).join(', ')}: give one of them with --fold`,
-    );
-  }
-  if (fold !== undefined) throw new InvalidOption(`--fold is for folders of several folds; ${path} is none`);
-  if (others && isMonai(others.paths))
-    return {
-      bytes: await convertMonai(await openMonai(others.given)),
-      inputs: others.onDisk,
-      place,
-    };
-  const bytes = await readFile(file).catch((error: NodeJS.ErrnoException) => {
-    throw new InvalidModel(
-      `cannot read the model ${fileMessage(error)}; give a model.safetensors, its folder, a model folder of nnU-Net or a bundle of MONAI`,
-    );
-  });
-  return { bytes, inputs: [file], place: join(dirname(file), basename(file, extname(file))) };
+  for (const warning of warnings) io.err(`warning: ${warning}`);
+  return [...files].map(([path, bytes]) => ({ path: join(out, path), bytes }));
 }
+
+/**
+ * The files without plans.json and dataset.json of nnU-Net that are there with these very bytes: a fold goes beside the
+ * others of its training.
+ * @throws InvalidOption where folds that stay would be read by plans that they are not of
+ */
+async function besideFolds(files: readonly ExportedFile[]): Promise<readonly ExportedFile[]> {
+  const texts = files.filter(({ path }) => extname(path) === '.json');
+  const there = await Promise.all(texts.map(({ path }) => readIfThere(path)));
+  if (texts.every(({ bytes }, at) => there[at] && isSame(there[at], bytes)))
+    return files.filter((file) => !texts.includes(file));
+  const folder = dirname(texts[0]!.path);
+  const replaced = files.map(({ path }) => basename(dirname(path)));
+  const others = (await readdir(folder).catch(() => [])).filter(
+    (name) => name.startsWith('fold_') && !replaced.includes(name),
+  );
+  if (others.length > 0)
+    throw new InvalidOption(
+      `${folder} holds ${others.join(', ')} of other plans than these: give another --out or --dataset, or take that folder away`,
+    );
+  return files;
+}
+
+const isSame = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) === 0;

@@ -4,6 +4,7 @@ import type { Region } from '../../data/regions.ts';
 import { InvalidModel } from '../../errors.ts';
 import type { NnunetNetwork } from '../../interop/nnunet/network.ts';
 import { configOf } from '../../interop/nnunet/weights.ts';
+import type { Postprocessing } from '../../metrics/components.ts';
 import { completeConfig } from '../../model/complete-config.ts';
 import { wholeConfig, type UNet3DConfig } from '../../model/config.ts';
 import type { ModelDescription, NnunetOrigin } from '../../weights/model-file.ts';
@@ -72,9 +73,7 @@ export function describedForNnunet({
     warnings.push(
       'nnU-Net cuts images to their voxels that are not 0 before it normalises them; this model was trained without',
     );
-  const kept = postprocessing?.largestComponent ?? [];
-  if (kept.length > 0)
-    warnings.push(`nnU-Net keeps all components of labels ${kept.join(', ')}; this model keeps the largest`);
+  warnings.push(...componentsKept(postprocessing));
   const schemes = normalization.map(schemeOf);
   const configuration = '3d_fullres';
   const linear = (isLabels: boolean) => ({ is_seg: isLabels, order: 1, order_z: 0, force_separate_z: false });
@@ -132,6 +131,13 @@ export function describedForNnunet({
     },
     warnings,
   };
+}
+
+/** What is lost with a post-processing, which nnU-Net's folder has no place for that is data. */
+export function componentsKept(postprocessing: Postprocessing | undefined): readonly string[] {
+  const kept = postprocessing?.largestComponent ?? [];
+  if (kept.length === 0) return [];
+  return [`nnU-Net keeps all components of labels ${kept.join(', ')}; this model keeps the largest`];
 }
 
 /** dataset.json's labels, with the order of regions where there are some. */

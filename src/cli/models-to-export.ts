@@ -1,0 +1,92 @@
+/** What `export` writes: one network of whatever kind, or the folds of a training. */
+import { readFile } from 'node:fs/promises';
+import { basename, dirname, extname, join, resolve } from 'node:path';
+import { chosenFolds, foldsAmong, postprocessingIn } from '../ensemble.ts';
+import { InvalidModel, InvalidOption } from '../errors.ts';
+import { isFolderAt } from '../files/folder.node.ts';
+import { bytesOf, modelFiles } from '../interop/model-files.ts';
+import { convertMonai } from '../interop/monai/convert.ts';
+import { isMonai, openMonai } from '../interop/monai/open.ts';
+import { convertNnunet } from '../interop/nnunet/convert.ts';
+import { openNnunet } from '../interop/nnunet/folder.ts';
+import type { Postprocessing } from '../metrics/components.ts';
+import { fileMessage } from './failure.ts';
+import { othersFiles } from './predict-models.ts';
+
+export interface ModelsToExport {
+  readonly models: readonly {
+    /** Of a training with several. */
+    readonly fold?: string;
+    /** The bytes of model.safetensors. */
+    readonly read: () => Promise<Uint8Array>;
+  }[];
+  /** Files that they are of. */
+  readonly inputs: readonly string[];
+  /** The path that exports go beside. */
+  readonly place: string;
+  /** Of the folds together. */
+  readonly postprocessing?: Postprocessing | undefined;
+}
+
+/**
+ * @param fold of several, the one that is meant
+ * @param foldsTogether whether what is written holds folds: all of them if none is named, and one network as that one
+ * @throws InvalidModel if there is no model; InvalidOption where one of several folds has to be named
+ */
+export async function modelsToExport(
+  path: string,
+  fold: string | undefined,
+  foldsTogether: boolean,
+): Promise<ModelsToExport> {
+  const isFolder = await isFolderAt(path);
+  const file = isFolder ? join(path, 'model.safetensors') : path;
+  const others = await othersFiles(path, isFolder, file);
+  // Beside a folder of several files: within, it would be taken for a part of the model.
+  const place = isFolder ? resolve(path) : path.replace(/\.zip$/i, '');
+  const wanted = fold === undefined ? undefined : [fold];
+  const requireOne = (folds: readonly string[]): void => {
+    if (folds.length > 1 && !foldsTogether)
+      throw new InvalidOption(`${path} has the folds ${folds.join(', ')}: give one of them with --fold`);
+  };
+  if (others?.paths.some((entry) => basename(entry.path) === 'plans.json')) {
+    const model = await openNnunet(others.given, { folds: wanted });
+    const names = model.folds.map(({ name }) => name);
+    requireOne(names);
+    return {
+      models: names.map((name) => ({ fold: name, read: () => convertNnunet(model, name) })),
+      inputs: others.onDisk,
+      place: foldsTogether ? place : `${place}-fold_${names[0]!}`,
+    };
+  }
+  const all = others ? await modelFiles(others.given) : [];
+  const trained = foldsAmong(all);
+  if (trained.length > 0) {
+    const folds = chosenFolds(trained, wanted);
+    requireOne(folds.map((found) => found.fold));
+    const [{ path: first, root }] = folds as [(typeof folds)[number]];
+    const alone = isFolder ? join(path, dirname(first), 'model') : `${place}-fold_${folds[0]!.fold}`;
+    return {
+      models: folds.map((found) => ({ fold: found.fold, read: () => bytesOf(found) })),
+      inputs: isFolder ? folds.map((found) => join(path, found.path)) : [path],
+      place: foldsTogether ? place : alone,
+      postprocessing: await postprocessingIn(all, root),
+    };
+  }
+  if (fold !== undefined && !foldsTogether)
+    throw new InvalidOption(`--fold is for folders of several folds; ${path} is none`);
+  const one = (read: () => Promise<Uint8Array>) => [fold === undefined ? { read } : { fold, read }];
+  if (others && isMonai(others.paths)) {
+    const model = await openMonai(others.given);
+    return { models: one(() => convertMonai(model)), inputs: others.onDisk, place };
+  }
+  const bytes = await readFile(file).catch((error: NodeJS.ErrnoException) => {
+    throw new InvalidModel(
+      `cannot read the model ${fileMessage(error)}; give a model.safetensors, its folder, a model folder of nnU-Net or a bundle of MONAI`,
+    );
+  });
+  return {
+    models: one(() => Promise.resolve(bytes)),
+    inputs: [file],
+    place: join(dirname(file), basename(file, extname(file))),
+  };
+}
