@@ -469,6 +469,7 @@ const calls: Readonly<Record<string, PublicCall>> = {
   imagesByCase: { call: worker.imagesByCase, values: [files, 1] },
   privateStore: { call: worker.privateStore, values: ['a'] },
   bestModel: { call: worker.bestModel, values: [new Uint8Array(4), new Uint8Array(4)] },
+  lastModel: { call: worker.lastModel, values: [new Uint8Array(4), new Uint8Array(4)] },
   progressOf: { call: worker.progressOf, values: [new Uint8Array(4)] },
   cssColor: { call: worker.cssColor, values: [[1, 2, 3]] },
   classColor: { call: worker.classColor, values: [1] },

@@ -6,7 +6,7 @@ export * from '../index.ts';
 export { UNet3D } from './client.ts';
 export type { WorkerCreateOptions, WorkerOptions, WorkerTrainingOptions } from './client.ts';
 export { privateStore, QuotaExceeded, type PrivateStore } from '../files/private.browser.ts';
-export { bestModel } from '../train/best-model.ts';
+export { bestModel, lastModel } from '../train/best-model.ts';
 export { checkpointName, progressOf } from '../train/checkpoint.ts';
 export type { Progress } from '../train/progress.ts';
 export { checkCase, checkDataset, reportOf, type CaseCheck, type DatasetReport } from '../data/check.ts';

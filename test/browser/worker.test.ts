@@ -6,7 +6,7 @@ import { phantom } from '../../src/data/phantom.ts';
 import { UNet3D as Local, type LabelledCase } from '../../src/unet3d.ts';
 import { checkpointName } from '../../src/train/checkpoint.ts';
 import { privateStore } from '../../src/files/private.browser.ts';
-import { bestModel } from '../../src/train/best-model.ts';
+import { bestModel, lastModel } from '../../src/train/best-model.ts';
 import { readSafetensors } from '../../src/weights/safetensors.ts';
 import { UNet3D } from '../../src/worker/client.ts';
 import type { TrainingEvent } from '../../src/train/events.ts';
@@ -119,7 +119,10 @@ test('an abort saves, and resuming gives what an uninterrupted run gives', async
   });
   await expect(stopped).rejects.toBeInstanceOf(Aborted);
   const best = await bestModel((await checkpoint.load(checkpointName))!, await model.save());
-  expect(readSafetensors(best!).tensors.size).toBe(readSafetensors(await model.save()).tensors.size);
+  const now = await model.save();
+  expect(readSafetensors(best!).tensors.size).toBe(readSafetensors(now).tensors.size);
+  const last = await lastModel((await checkpoint.load(checkpointName))!, now);
+  expect(readSafetensors(last!).tensors).toEqual(readSafetensors(now).tensors);
   model.dispose();
 
   using second = await UNet3D.create({ ...options, worker });
