@@ -167,7 +167,9 @@ test(
     await page.getByRole('button', { name: 'Resume', exact: true }).waitFor();
     await shot(page, 'paused');
     await page.getByRole('button', { name: 'Resume', exact: true }).click();
-    await page.getByRole('button', { name: 'Stop early, keep the best' }).click();
+    expect(await asked(page, 'Stop early, keep the best', 'accept')).toMatch(
+      /^End this training before its 60 epochs are over\? .* it cannot be resumed\.$/,
+    );
     await page.getByRole('button', { name: 'Use this network' }).waitFor();
     await shot(page, 'trained');
 

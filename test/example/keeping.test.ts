@@ -46,6 +46,8 @@ let folder: string;
 /** The tab in which it is trained, and the network that came of it. */
 let first: Page;
 let weights: Uint8Array;
+/** Its history.csv. */
+let epochs: string;
 
 beforeAll(async () => {
   site = await serveExample();
@@ -109,6 +111,7 @@ test(
     const history = () =>
       downloaded(first, () => first.getByRole('button', { name: 'Download the history' }).click());
     const before = await history();
+    epochs = new TextDecoder().decode(before);
     weights = await downloaded(first, () =>
       first.getByRole('button', { name: 'Download the model' }).click(),
     );
@@ -132,6 +135,17 @@ test(
   },
   journeyTimeout,
 );
+
+/** Dice of a class at the epoch of the first training that is the best by its smoothed Dice. */
+function bestDice(name: string): number {
+  const [head, ...rows] = epochs
+    .trim()
+    .split('\n')
+    .map((line) => line.trim().split(','));
+  const at = (row: readonly string[], column: string) => Number(row[head!.indexOf(column)]);
+  const [best] = rows.sort((a, b) => at(b, 'smoothed_dice') - at(a, 'smoothed_dice'));
+  return at(best!, `dice_${name}`);
+}
 
 test(
   'two tabs share what is finished, and one has what is in training: neither its data nor its weights change',
@@ -175,7 +189,10 @@ test(
     expect(await taken(second, 'the first')).toEqual(weights);
     for (const box of await second.getByRole('checkbox').all()) await box.check();
     await second.getByRole('heading', { name: 'Beside each other' }).waitFor();
-    expect(await second.getByRole('columnheader', { name: 'the first' }).count()).toBe(1);
+    const table = second.getByRole('table', { name: 'Dice on validation, with the weights that are kept' });
+    const column = (await table.getByRole('columnheader').allTextContents()).indexOf('the first');
+    const row = table.getByRole('row').filter({ hasText: 'class 5' });
+    expect(await row.locator('th, td').nth(column).textContent()).toBe(bestDice('class_5').toFixed(3));
     await second.close();
   },
   journeyTimeout,
@@ -381,6 +398,16 @@ test('a model by link is opened from the same site alone', async ({ skip }) => {
   await page.route('**/linked.safetensors', (route) => route.fulfill({ body: Buffer.from(weights) }));
   await page.goto(`${site.address}?model=linked.safetensors`);
   await page.getByText('linked.safetensors. It reads one image').waitFor();
+  // What is given with a model that cannot be opened is for that one, and for no other.
+  await page
+    .getByLabel('Open a model file')
+    .setInputFiles([
+      picked('half.safetensors', weights.slice(0, weights.length / 2)),
+      picked('scan.nii.gz', readFileSync(join(folder, 'imagesTr', 'case_1_0000.nii.gz'))),
+    ]);
+  await page.getByRole('alert').getByText('half.safetensors').waitFor();
+  await page.getByText('linked.safetensors. It reads one image').waitFor();
+  expect(await page.getByText('scan.nii.gz').count()).toBe(0);
   const asked: string[] = [];
   page.on('request', (request) => asked.push(new URL(request.url()).hostname));
   await page.goto(`${site.address}?model=https://elsewhere.example/other.safetensors`);

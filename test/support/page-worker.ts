@@ -13,6 +13,9 @@ async function load(): Promise<Jobs> {
   return found;
 }
 
+/** The process does not die. */
+export const whenLost = new Set<() => void>();
+
 export async function dataJob(
   job: string,
   input: unknown,

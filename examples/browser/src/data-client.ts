@@ -4,6 +4,9 @@ import { WorkerCalls, type CallOptions } from './worker-calls.ts';
 
 let calls: WorkerCalls | undefined;
 
+/** What to do when the worker has died, and with it all that it held. */
+export const whenLost = new Set<() => void>();
+
 /** Does a job in the data worker, which is started with the first one, and anew where it has died. */
 export function dataJob<K extends keyof DataRequests>(
   job: K,
@@ -12,7 +15,10 @@ export function dataJob<K extends keyof DataRequests>(
 ): Promise<DataResults[K]> {
   if (!calls) {
     calls = new WorkerCalls(new Worker(new URL('./data.worker.ts', import.meta.url), { type: 'module' }));
-    calls.onFailure = () => (calls = undefined);
+    calls.onFailure = () => {
+      calls = undefined;
+      for (const listener of whenLost) listener();
+    };
   }
   return calls.call(job, input, options) as Promise<DataResults[K]>;
 }

@@ -12,7 +12,8 @@ import {
   type Segmentation,
 } from 'unet3d-gpu/worker';
 
-type Weights = () => Promise<Uint8Array>;
+/** A model file, of which the worker reads what it needs, or its bytes. */
+type Weights = () => Promise<Uint8Array | Blob>;
 
 /** Waits before a GPU process that is being started again is asked once more, in milliseconds. */
 const patience = [500, 1000, 2000, 4000];
@@ -32,7 +33,7 @@ export class KeptModel {
     this.#network = Promise.resolve(network);
   }
 
-  /** @param weights gives the bytes of the model file, as often as it is asked. @throws as UNet3D.load */
+  /** @param weights gives the model file, as often as it is asked. @throws as UNet3D.load */
   static async open(weights: Weights): Promise<KeptModel> {
     return new KeptModel(await loaded(weights), weights);
   }
@@ -65,8 +66,9 @@ export class KeptModel {
   }
 
   /** The bytes of model.safetensors. */
-  save(): Promise<Uint8Array> {
-    return this.#weights();
+  async save(): Promise<Uint8Array> {
+    const weights = await this.#weights();
+    return weights instanceof Blob ? new Uint8Array(await weights.arrayBuffer()) : weights;
   }
 
   #opened(): Promise<UNet3D> {

@@ -7,13 +7,14 @@ import { device } from './device.ts';
 import { attempt, button, complain, el, fill, messageOf, notice } from './dom.ts';
 import { explainView } from './explain-view.ts';
 import type { RunRecord } from './kept/database.ts';
-import { claimed, keptRuns, tidy } from './kept/runs.ts';
+import { claimed, keptRun, keptRuns, onRunsChange, tidy } from './kept/runs.ts';
 import { seeView } from './see-view.ts';
 import { trainView } from './train-view.ts';
 import { openLinkedModel } from './linked-model.ts';
 import { modelsView } from './models-view.ts';
 import { workOffline } from './offline.ts';
-import { state, tabsRun } from './state.ts';
+import { opening, stopOpening } from './opening.ts';
+import { onChange, state, tabsRun } from './state.ts';
 import { discard, isOnlyHere, reopen } from './run-at-hand.ts';
 import { useView } from './use-view.ts';
 import type { View } from './view.ts';
@@ -66,6 +67,26 @@ tabs.addEventListener('keydown', (event) => {
   next?.click();
 });
 
+/** How long something is opened before that is said, in milliseconds. */
+const unsaid = 300;
+
+/** Says what is being opened, and how to end that. */
+function tellOpening(): void {
+  let told = '';
+  let box: HTMLElement | undefined;
+  let timer = 0;
+  onChange(() => {
+    if (opening.name === told) return;
+    told = opening.name;
+    clearTimeout(timer);
+    box?.remove();
+    if (told === '') return;
+    timer = window.setTimeout(() => {
+      box = notice('', el('p', { role: 'status' }, `Opening ${told}`), button('Cancel', stopOpening));
+    }, unsaid);
+  });
+}
+
 /** Offers to go on with a training that a reload or a crash has cut off, unless another tab is at it. */
 function offer(run: RunRecord): void {
   const { id, dataName, started } = run;
@@ -84,18 +105,26 @@ function offer(run: RunRecord): void {
       if (await discard(run)) box.remove();
     }),
   );
+  const stopListening = onRunsChange(() => void look());
+  /** It may be gone on with elsewhere in this tab, or in another. */
+  async function look(): Promise<void> {
+    const [kept, busy] = [await keptRun(id), await claimed()];
+    if (kept && !kept.finished && !busy.has(id)) return;
+    box.remove();
+    stopListening();
+  }
 }
 
-/** Opens a kept training; where the page has no data, they are those of the training. */
-async function bringBack(id: string): Promise<void> {
-  await reopen(id);
+/** Opens a kept training, unless that is cancelled; where the page has no data, they are those of the training. */
+async function bringBack(id: string): Promise<boolean> {
+  if (!(await reopen(id))) return false;
   const { run } = state;
   if (run && run.cases.length > 0 && state.cases.length === 0) void data.restore(run);
+  return true;
 }
 
 async function openRun(id: string): Promise<void> {
-  await bringBack(id);
-  open('Train');
+  if (await bringBack(id)) open('Train');
 }
 
 /** Opens the scans that were drawn on. */
@@ -129,6 +158,7 @@ addEventListener('beforeunload', (event) => {
   if ((run && isOnlyHere(run)) || results.some(({ saved }) => !saved) || isWriting()) event.preventDefault();
 });
 
+tellOpening();
 show(wanted() in views ? wanted() : 'Data');
 void device().then((found) => {
   const kind = found?.software ? 'Processor' : 'GPU';
@@ -140,6 +170,6 @@ void device().then((found) => {
       button('What to do', () => open('Explain')),
     );
 });
-void comeBack();
-void openLinkedModel(() => open('Use'));
+// The model by link stays, whatever the tab had before.
+void comeBack().finally(() => openLinkedModel(() => open('Use')));
 void workOffline();

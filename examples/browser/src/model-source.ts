@@ -26,3 +26,18 @@ export function foreignAmong(entries: readonly FileEntry[]): ModelSource | undef
   const own = entries.filter(({ path }) => path.endsWith('.safetensors'));
   return own.length > 1 ? own : undefined;
 }
+
+/** What lies in and beside models. */
+const notVolumes = /\.(zip|json|pth?|ckpt|safetensors|pkl|py|ya?ml|md|txt|log|png|pdf)$/i;
+
+/** The volumes that are given together with a model of another tool: what lies in its own folders is none of them. */
+export function besideModel(entries: readonly FileEntry[]): FileEntry[] {
+  const others = entries.filter(({ path }) => !notVolumes.test(path));
+  const folders = entries
+    .map(({ path }) => /^(?:(.*)\/)?(?:plans|configs\/metadata)\.json$/.exec(path))
+    .filter((found) => found !== null)
+    .map(([, folder]) => (folder === undefined ? undefined : `${folder}/`));
+  return others.filter(({ path }) =>
+    folders.every((folder) => !(folder === undefined ? path.includes('/') : path.startsWith(folder))),
+  );
+}

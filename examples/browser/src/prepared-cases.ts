@@ -1,11 +1,12 @@
 /** The prepared cases of one training, which the data worker holds: the page's thread never copies them all. */
 import { Aborted, type LabelledCase } from 'unet3d-gpu/worker';
-import { dataJob } from './data-client.ts';
+import { dataJob, whenLost } from './data-client.ts';
 import type { Example, Run } from './run.ts';
 import { changed } from './state.ts';
 
 /** Id of the training whose cases the data worker has prepared. */
 let holder: string | undefined;
+whenLost.add(() => (holder = undefined));
 
 /** Reads and prepares the cases of a training, unless the data worker still has them. @throws Aborted */
 export async function prepare(run: Run, signal: AbortSignal): Promise<void> {

@@ -15,15 +15,27 @@ import {
   removeRun,
   updateRun,
 } from './kept/runs.ts';
-import { startName } from './kept/run-files.ts';
+import { modelName, startName } from './kept/run-files.ts';
 import { channelCount, classCount } from './planning.ts';
+import { openAlone } from './opening.ts';
+import { givesUpQueue, stopQueue } from './segmenting.ts';
 import { releaseCases } from './prepared-cases.ts';
 import { Run, scoredNames } from './run.ts';
-import { changed, classNames, inTraining, openModel, state, takeRun } from './state.ts';
+import { changed, classNames, inTraining, onChange, openModel, state, takeRun } from './state.ts';
 import { setUp, train } from './training.ts';
 
 /** Why the last training did not begin. */
 export let refusal = '';
+
+/** Of the training that the open model comes from: other tabs do not delete its weights meanwhile. */
+let lock: { readonly id: string | undefined; readonly release: Promise<() => void> } | undefined;
+onChange(() => {
+  const { modelRun: id } = state;
+  if (lock?.id === id) return;
+  void lock?.release.then((release) => release());
+  const none = (): void => undefined; // as in a pause, where the training has it for itself
+  lock = { id, release: id === undefined ? Promise.resolve(none) : claim(id, 'shared').catch(() => none) };
+});
 
 /** @throws Error where something in this tab must end first */
 function assertFree(): void {
@@ -37,7 +49,10 @@ export function closeRun(): void {
   const { run } = state;
   if (run && isOnlyHere(run) && !confirm('This training could not be saved. Close it and lose it?'))
     throw new Error('the training at hand is still open');
-  if (run?.phase === 'paused' && state.modelRun === run.id) openModel(undefined);
+  if (run?.phase === 'paused' && state.modelRun === run.id) {
+    if (!givesUpQueue('Close it')) throw new Error('the training at hand is still open');
+    openModel(undefined);
+  }
   if (run) letGo(run);
 }
 
@@ -103,41 +118,68 @@ export async function begin(given?: Given): Promise<void> {
   await train(run, false);
 }
 
+/** The training that is being opened: who asks for it again waits for the same. */
+let reopening: { readonly id: string; readonly done: Promise<boolean> } | undefined;
+
 /**
- * Opens a training that is kept: a finished one with its model, another to go on with it.
+ * Opens a training that is kept: a finished one with its model, another to go on with it. Whether it is at hand now: it is
+ * not where that was cancelled.
  * @throws Error where another tab has it, this one is busy, or its files are gone
  */
-export async function reopen(id: string): Promise<void> {
-  if (state.run?.id === id) return;
+export async function reopen(id: string): Promise<boolean> {
+  if (state.run?.id === id) return true;
+  if (reopening?.id === id) return reopening.done;
   assertFree();
+  const mine = { id, done: openAlone('a kept training', (signal) => openKept(id, signal)) };
+  reopening = mine;
+  try {
+    return await mine.done;
+  } finally {
+    if (reopening === mine) reopening = undefined;
+  }
+}
+
+async function openKept(id: string, signal: AbortSignal): Promise<boolean> {
   const known = await keptRun(id);
   const release = await claim(id, known?.finished ? 'shared' : 'exclusive');
+  let isTaken = false;
   try {
     const record = await keptRun(id); // as it is now that no other tab changes it
     if (!record) throw new Error('this training is no longer kept in this browser');
     const data = await keptData(record.data);
     const run = new Run(record, data);
-    if (!record.finished && run.cases.length < record.cases.length)
-      throw new Error('the files of this training are no longer kept in this browser: begin a new one');
     run.kept = true;
-    const model = record.finished && (await modelOf(run));
+    // Cut off when its model was there and nothing said so yet.
+    const isCutOff = !record.finished && (await run.files.load(modelName)) !== undefined;
+    const isFinished = record.finished !== undefined || isCutOff;
+    if (!isFinished && run.cases.length < record.cases.length)
+      throw new Error('the files of this training are no longer kept in this browser: begin a new one');
+    if (signal.aborted) return false;
+    if (isCutOff) await run.conclude();
+    const model = isFinished && (await modelOf(run));
     try {
+      if (signal.aborted) throw new Aborted('it is no longer wanted');
+      if (model && !givesUpQueue(`Open ${record.name}`)) throw new Aborted('the open model is wanted');
+      if (model) stopQueue('another model was opened');
       closeRun();
     } catch (error) {
-      model?.dispose();
+      if (model) model.dispose();
       throw error;
     }
     if (data) remember(data);
+    isTaken = true;
     run.hold(release);
-    if (model) {
-      openModel(model, record.name, id);
-    }
-    if (record.finished) run.phase = 'done';
+    if (model) openModel(model, record.name, id);
+    if (isFinished) run.phase = 'done';
     takeRun(run);
-    if (!record.finished) void goOnAfterReload(run);
+    if (isCutOff) await run.share();
+    if (!isFinished) void goOnAfterReload(run);
+    return true;
   } catch (error) {
-    release();
+    if (error instanceof Aborted) return false;
     throw error;
+  } finally {
+    if (!isTaken) release();
   }
 }
 
@@ -176,7 +218,10 @@ export async function rename(id: string, name: string): Promise<void> {
  * Forgets a training and what came of it, once the visitor has said so; whether they have.
  * @throws Error where it is busy, in this tab or in another
  */
-export async function discard({ id, name, finished }: RunRecord): Promise<boolean> {
+export async function discard({ id }: RunRecord): Promise<boolean> {
+  const known = await keptRun(id); // another tab may have finished it
+  if (!known) return true;
+  const { name, finished } = known;
   const what = finished ? 'its network and its curves' : 'what it has learnt so far';
   if (!confirm(`Delete “${name}”, ${what}?`)) return false;
   const { run } = state;
@@ -184,8 +229,8 @@ export async function discard({ id, name, finished }: RunRecord): Promise<boolea
     assertFree();
     letGo(run);
   }
-  await removeRun(id);
   if (state.modelRun === id) openModel(undefined);
+  await removeRun(id);
   return true;
 }
 

@@ -3,7 +3,7 @@ import type { LabelledCase, UNet3D } from 'unet3d-gpu/worker';
 import type { DataResults } from './data.worker.ts';
 import type { DataRecord, RunRecord } from './kept/database.ts';
 import { RunFiles } from './kept/run-files.ts';
-import { updateRun } from './kept/runs.ts';
+import { claim, updateRun } from './kept/runs.ts';
 import { changed, type PageCase } from './state.ts';
 
 export interface Preview {
@@ -52,13 +52,15 @@ export class Run {
   example: Example | undefined;
   /** In training, or paused. */
   network: UNet3D | undefined;
+  /** Whether its network is more than a new one: the checkpoint has been loaded, or a step been done. */
+  hasLearnt = false;
   /** Ends what it is at: its preparing, or its training. */
   interruption = new AbortController();
   /** What follows an interruption. */
   afterwards: 'rest' | 'stop' | 'train untuned' = 'rest';
   #record: RunRecord;
   #release: () => void = () => undefined;
-  #lastUpdate: Promise<void> = Promise.resolve();
+  #lastUpdate: Promise<unknown> = Promise.resolve();
 
   constructor(record: RunRecord, data: DataRecord | undefined) {
     this.#record = record;
@@ -103,12 +105,23 @@ export class Run {
     return this.cases.filter((item) => item.part === part).map(({ id }) => id);
   }
 
-  /** Changes what is told of the training, here and where it is kept. */
-  update(more: Partial<Omit<RunRecord, 'id'>>): Promise<void> {
+  /** Changes what is told of the training, here and where it is kept; whether the browser took it. */
+  update(more: Partial<Omit<RunRecord, 'id'>>): Promise<boolean> {
     this.#record = { ...this.#record, ...more };
     // What is not kept has been told of when it began.
-    this.#lastUpdate = this.#lastUpdate.then(() => updateRun(this.id, more)).catch(() => undefined);
-    return this.#lastUpdate;
+    const kept = this.#lastUpdate
+      .then(() => updateRun(this.id, more))
+      .then(
+        () => true,
+        () => false,
+      );
+    this.#lastUpdate = kept;
+    return kept;
+  }
+
+  /** Records that its model is on the disk, and only then lets go of what led there: a reload in between loses nothing. */
+  async conclude(): Promise<void> {
+    if (await this.update({ finished: new Date() })) await this.files.removeSteps();
   }
 
   log(line: string): void {
@@ -134,6 +147,12 @@ export class Run {
   hold(release: () => void): void {
     this.#release();
     this.#release = release;
+  }
+
+  /** What is finished other tabs may use, but not delete. */
+  async share(): Promise<void> {
+    this.hold(() => undefined);
+    this.hold(await claim(this.id, 'shared').catch(() => () => undefined));
   }
 
   /** Frees the GPU and lets other tabs have it; what is kept stays. */

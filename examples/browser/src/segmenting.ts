@@ -3,6 +3,7 @@ import {
   imagesByCase,
   InvalidDataset,
   looksLikeLabel,
+  readHeader,
   sourceName,
   volumesAmong,
   type FileEntry,
@@ -10,6 +11,7 @@ import {
   type Region,
   type Segmentation,
 } from 'unet3d-gpu/worker';
+import { ask } from './ask.ts';
 import { dataJob } from './data-client.ts';
 import { withoutDicom } from './dicom.ts';
 import { counted, fileProblem, leftOut } from './dom.ts';
@@ -79,7 +81,7 @@ export const namesOf = (model: OpenModel): string[] => {
 };
 
 const waiting: NamedVolume[] = [];
-/** The model for which they wait. */
+/** The model that was given them. */
 let theirModel: OpenModel | undefined;
 /** Of the volume that is being segmented. */
 let controller: AbortController | undefined;
@@ -107,6 +109,7 @@ export async function enqueue(given: readonly FileEntry[]): Promise<void> {
     queue.problems = [why];
     return changed();
   }
+  theirModel = model;
   const converted = await withoutDicom(given, {
     signal: conversion.signal,
     onFolder(done, folders) {
@@ -128,11 +131,11 @@ export async function enqueue(given: readonly FileEntry[]): Promise<void> {
       `${counted(labels, 'file')} named as labels ${labels === 1 ? 'is' : 'are'} left out.`,
     );
   try {
-    const { volumes } = await imagesByCase(images, model.config.inChannels);
-    if (state.model === model) {
-      waiting.push(...volumes);
-      theirModel = model;
-    } else queue.problems.push(notSegmented(volumes.length, 'another model was opened'));
+    const { inChannels } = model.config;
+    const found = await imagesByCase(images, inChannels);
+    const volumes = inChannels > 1 ? found.volumes : await oneImageEach(found.volumes);
+    if (state.model === model) waiting.push(...volumes);
+    else queue.problems.push(notSegmented(volumes.length, 'another model was opened'));
   } catch (error) {
     if (!(error instanceof InvalidDataset)) throw error;
     queue.problems.push(error.message);
@@ -141,17 +144,60 @@ export async function enqueue(given: readonly FileEntry[]): Promise<void> {
   if (!controller) await work();
 }
 
+/** What is an image of its own: of files with several volumes, one is made as the person says. */
+async function oneImageEach(volumes: readonly NamedVolume[]): Promise<readonly NamedVolume[]> {
+  const several: NamedVolume[] = [];
+  let count = 1;
+  for (const volume of volumes) {
+    const times = await timesIn(sourceOf(volume));
+    if (times > 1) several.push(volume);
+    count = Math.max(count, times);
+  }
+  if (several.length === 0) return volumes;
+  const what = several.length === 1 ? `${several[0]!.name} holds` : `${several.length} files hold up to`;
+  const to = await ask(
+    `${what} ${count} volumes, and this model reads one image. What are they?`,
+    [
+      ['first', 'Moments in time: use the first'],
+      ['mean', 'Moments in time: use their mean'],
+    ],
+    'Channels, such as T1 and T2 of one scan, need a model that reads as many.',
+  );
+  if (!to) queue.problems.push(notSegmented(several.length, 'the model reads one image'));
+  const made = to ? await dataJob('reduce', { images: several.map(sourceOf), to }) : [];
+  const files = new Map(several.map((volume, index) => [volume, made[index]]));
+  return volumes.flatMap((volume) => {
+    if (!files.has(volume)) return [volume];
+    const source = files.get(volume);
+    return source ? [{ ...volume, files: [{ path: source.name, source }] }] : [];
+  });
+}
+
+const sourceOf = ({ files }: NamedVolume): VolumeFile => files[0]!.source as VolumeFile;
+
+/** Volumes in a file; 1 where it cannot be read, which is told when it is segmented. */
+const timesIn = (file: VolumeFile): Promise<number> =>
+  readHeader('header' in file ? file.header : file).then(
+    ({ shape }) => shape[3] ?? 1,
+    () => 1,
+  );
+
+/** Segments what waits, until a training has the GPU. */
 async function work(): Promise<void> {
-  for (let next = waiting.shift(); next; next = waiting.shift()) {
+  while (!inTraining()) {
+    const next = waiting.shift();
+    if (!next) break;
     controller = new AbortController(); // of its own: volumes that are added after a stop are segmented
     await segmentNext(next, controller.signal);
   }
   controller = undefined;
-  queue.status = '';
+  queue.status =
+    waiting.length > 0 ? `${counted(waiting.length, 'volume')} to segment after the training` : '';
   changed();
 }
 
-async function segmentNext({ name, files }: NamedVolume, signal: AbortSignal): Promise<void> {
+async function segmentNext(volume: NamedVolume, signal: AbortSignal): Promise<void> {
+  const { name, files } = volume;
   const { model, modelName } = state;
   if (!model) return;
   const group = files.map(({ source }) => source as VolumeFile);
@@ -179,6 +225,7 @@ async function segmentNext({ name, files }: NamedVolume, signal: AbortSignal): P
       saved: false,
     });
   } catch (error) {
+    if (signal.reason === untilLater) return void waiting.unshift(volume);
     const problem = signal.aborted
       ? `${shown} was not segmented: ${String(signal.reason)}.`
       : fileProblem(file, error);
@@ -194,15 +241,40 @@ const notSegmented = (count: number, why: string): string =>
 export function stopQueue(why: string): void {
   conversion.abort();
   conversion = new AbortController();
-  if (!controller || controller.signal.aborted) return;
+  if (left() === 0) return;
   if (waiting.length > 0) queue.problems.push(notSegmented(waiting.length, why));
   waiting.length = 0;
-  controller.abort(why);
+  queue.status = '';
+  controller?.abort(why);
   changed();
+}
+
+/** Why a volume is taken up again after a training. */
+const untilLater = Symbol('until later');
+
+/** Gives the GPU to a training: the volume at hand is begun again afterwards, and those that wait go on waiting. */
+export function restQueue(): void {
+  controller?.abort(untilLater);
+}
+
+/** Whether volumes are still to be segmented with the open model. */
+export const isQueued = (): boolean => left() > 0;
+
+const left = (): number => waiting.length + (controller && !controller.signal.aborted ? 1 : 0);
+
+/** Whether no volume waits for the open model, or the person gives them up. @param what is to be done */
+export function givesUpQueue(what: string): boolean {
+  const count = left();
+  if (count === 0) return true;
+  const these = `${counted(count, 'volume')} ${count === 1 ? 'is' : 'are'}`;
+  return confirm(
+    `${these} still to be segmented with ${state.modelName}. ${what}, and leave ${count === 1 ? 'it' : 'them'} out?`,
+  );
 }
 
 // Volumes wait for the model that was open when they came.
 onChange(() => {
   if (state.model !== theirModel)
     stopQueue(state.model ? 'another model was opened' : 'its model was closed');
+  else if (waiting.length > 0 && !controller && !inTraining()) void work();
 });

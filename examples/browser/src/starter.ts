@@ -46,7 +46,7 @@ async function fetched(name: string, signal: AbortSignal): Promise<File> {
   return new File([await response.blob()], name);
 }
 
-/** @param open opens a model as the view does, and tells whether that was not cancelled */
+/** @param open opens a model as the view does, and tells whether it is there */
 export const starterOffer = (
   open: (name: string, load: (signal: AbortSignal) => Promise<OpenModel>) => Promise<boolean>,
 ): HTMLElement =>
@@ -62,7 +62,7 @@ export const starterOffer = (
           const [file, example] = await Promise.all(
             [modelName, imageName].map((name) => fetched(name, signal)),
           );
-          const model = await KeptModel.open(async () => new Uint8Array(await file!.arrayBuffer()));
+          const model = await KeptModel.open(() => Promise.resolve(file!));
           image = example;
           return model;
         });

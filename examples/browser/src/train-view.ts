@@ -4,7 +4,8 @@ import { el, fill } from './dom.ts';
 import { runPanel } from './run-panel.ts';
 import type { Run } from './run.ts';
 import { settingsForm } from './settings-form.ts';
-import { onChange, openModel, state } from './state.ts';
+import { openToSegment } from './opening.ts';
+import { onChange, state } from './state.ts';
 import { closeRun } from './run-at-hand.ts';
 import type { View } from './view.ts';
 import { KeptModel } from './kept-model.ts';
@@ -46,9 +47,8 @@ export function trainView(toUse: () => void): View {
 
   /** Another model may have been opened since. */
   async function use(run: Run): Promise<void> {
-    if (state.modelRun !== run.id)
-      openModel(await KeptModel.open(() => run.files.model()), run.record.name, run.id);
-    toUse();
+    const load = () => KeptModel.open(() => run.files.model());
+    if (state.modelRun === run.id || (await openToSegment(run.record.name, load, run.id))) toUse();
   }
 
   const stopListening = onChange(draw);

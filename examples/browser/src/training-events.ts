@@ -5,7 +5,9 @@ import { changed } from './state.ts';
 
 /** Shows the epochs that lie behind the checkpoint. */
 export async function recall(run: Run): Promise<void> {
-  const { history, best } = await run.files.progress();
+  const progress = await run.files.progress().catch(() => undefined);
+  if (!progress) return; // a damaged one: training goes on from the one before it, and says so
+  const { history, best } = progress;
   await run.update({
     history,
     ...(best && { best: { epoch: best.epoch, dice: meanOf(history[best.epoch]?.validationDice) } }),
@@ -35,11 +37,13 @@ export function take(run: Run, event: TrainingEvent): void {
       progress.tuning = undefined;
       progress.gpuBytes = event.gpuBytes;
       progress.step = event.step;
+      run.hasLearnt ||= event.step > 0;
       progress.totalSteps = event.epochs * event.stepsPerEpoch;
       if (event.step > 0) run.log(`Going on from step ${event.step} of ${progress.totalSteps}`);
       break;
     case 'step':
       progress.step = event.step + 1;
+      run.hasLearnt = true;
       progress.totalSteps = event.totalSteps;
       progress.epoch = event.epoch;
       progress.etaMs = event.etaMs;

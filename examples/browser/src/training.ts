@@ -1,14 +1,14 @@
 /** How a training goes: what a person can tell it, and what becomes of it when it ends, rests or fails. */
-import { Aborted, bestModel, DeviceLost, oneCycle, UNet3D } from 'unet3d-gpu/worker';
+import { Aborted, bestModel, DeviceLost, lastModel, oneCycle, progressOf, UNet3D } from 'unet3d-gpu/worker';
 import { augmentationOf } from './augmentation.ts';
 import { messageOf } from './dom.ts';
 import { KeptModel } from './kept-model.ts';
 import { startName } from './kept/run-files.ts';
-import { claim } from './kept/runs.ts';
 import { lossOf, networkOf } from './planning.ts';
 import { casesOf, exampleOf, prepare, releaseCases } from './prepared-cases.ts';
 import type { Run } from './run.ts';
-import { stopQueue } from './segmenting.ts';
+import { stopOpening } from './opening.ts';
+import { givesUpQueue, isQueued, restQueue } from './segmenting.ts';
 import { changed, openModel, state } from './state.ts';
 import { recall, take } from './training-events.ts';
 
@@ -27,6 +27,7 @@ async function newNetwork(run: Run): Promise<UNet3D> {
   const { settings, preprocessing, labels, regions, channels, from } = run.record;
   takeGpu();
   const start = await startOf(run);
+  run.hasLearnt = false;
   const network = await UNet3D.create({
     ...networkOf(channels, run.heads, settings, from?.config),
     labels,
@@ -62,7 +63,8 @@ async function startOf({ record, files }: Run): Promise<Uint8Array | undefined> 
 
 /** The GPU is the training's: what segments has to wait. */
 function takeGpu(): void {
-  stopQueue('a training has begun');
+  stopOpening();
+  restQueue();
   state.model?.release();
 }
 
@@ -119,9 +121,7 @@ export async function train(run: Run, resume: boolean, tune?: boolean): Promise<
       progress.problem = messageOf(error);
       run.log(`Stopped by an error: ${progress.problem}`);
       if (error instanceof DeviceLost) {
-        // Its worker is dead; to go on, a new one takes up the last checkpoint.
-        run.network?.dispose();
-        run.network = undefined;
+        loseNetwork(run);
         // Lost while it rested: nothing that the visitor has to know.
         if (resume && !begun) return train(run, true, tune);
         const [what = ''] = progress.problem.split(': ', 1);
@@ -133,10 +133,10 @@ export async function train(run: Run, resume: boolean, tune?: boolean): Promise<
   changed();
 }
 
-/** Paused: the network as it is can segment meanwhile, unless another is open for that. */
+/** Paused: the network as it is can segment meanwhile, unless it has learnt nothing yet or another is open for that. */
 async function rest(run: Run): Promise<void> {
-  const { network } = run;
-  const weights = state.model ? undefined : await network?.save().catch(() => undefined);
+  const { network, hasLearnt } = run;
+  const weights = state.model || !hasLearnt ? undefined : await network?.save().catch(() => undefined);
   if (network && weights) {
     openModel(
       KeptModel.of(network, () => Promise.resolve(weights)),
@@ -179,14 +179,24 @@ export function skipTuning(): void {
 }
 
 export async function goOn(): Promise<void> {
-  await train(runIn('paused'), true);
+  const run = runIn('paused');
+  if (givesBack(run, 'Resume the training')) await train(run, true);
 }
 
-/** Stops for good and keeps the best weights so far. */
+/** Whether nothing waits for the network that segments in the pause, or the person gives that up. */
+const givesBack = (run: Run, what: string): boolean => state.modelRun !== run.id || givesUpQueue(what);
+
+/** Stops for good, if the person is sure of it, and keeps the best weights so far. */
 export async function stop(): Promise<void> {
+  const { epochs } = runIn('paused', 'running').record.settings;
+  const isSure = confirm(
+    `End this training before its ${epochs} epochs are over? Its best network is kept, but it cannot be resumed.`,
+  );
+  if (!isSure) return;
   const run = runIn('paused', 'running');
-  if (run.phase === 'paused') await stopNow(run);
-  else run.interrupt('stop');
+  if (run.phase === 'paused') {
+    if (givesBack(run, 'End the training')) await stopNow(run);
+  } else run.interrupt('stop');
 }
 
 async function stopNow(run: Run): Promise<void> {
@@ -194,43 +204,60 @@ async function stopNow(run: Run): Promise<void> {
     run.phase = 'pausing';
     changed();
     run.network ??= await takeBack(run);
+    const network = (run.network ??= await newNetwork(run));
+    const present = await network.save();
     const checkpoint = await run.files.checkpoint();
-    const known = run.network ?? (await newNetwork(run));
-    const last = await known.save();
-    const best = checkpoint && (await bestModel(checkpoint, last));
-    if (!best && !run.network) {
-      known.dispose();
-      throw new Error('No epoch was finished, so there are no weights to keep.');
+    const best = checkpoint && (await bestModel(checkpoint, present));
+    const last = run.hasLearnt ? present : checkpoint && (await lastOf(checkpoint, present));
+    const kept = best ?? last;
+    if (!kept) throw new Error('No step was finished, so there are no weights to keep.');
+    if (kept !== present) {
+      network.dispose();
+      run.network = undefined;
     }
-    if (best) known.dispose();
-    const kept = best ? await UNet3D.load(best) : known;
     const words = best ? 'the best weights are kept' : 'the last weights are kept';
-    await finish(run, kept, best ?? last, `Stopped early; ${words}`);
+    await finish(run, run.network ?? (await UNet3D.load(kept)), kept, `Stopped early; ${words}`);
   } catch (error) {
+    if (error instanceof DeviceLost) loseNetwork(run);
     run.progress.problem = messageOf(error);
     run.phase = 'paused';
     changed();
   }
 }
 
-/** Keeps the model, and only then what says that it is finished. */
+/** Its worker is dead; to go on, a new one takes up the last checkpoint. */
+function loseNetwork(run: Run): void {
+  run.network?.dispose();
+  run.network = undefined;
+}
+
+/** The weights of a checkpoint that some step has led to. */
+const lastOf = (checkpoint: Uint8Array, model: Uint8Array): Promise<Uint8Array<ArrayBuffer> | undefined> =>
+  progressOf(checkpoint).step > 0 ? lastModel(checkpoint, model) : Promise.resolve(undefined);
+
+/** Keeps the model, then what says that it is finished. */
 async function finish(
   run: Run,
   network: UNet3D,
   weights: Uint8Array<ArrayBuffer>,
   message: string,
 ): Promise<void> {
-  if (await run.files.finish(weights)) await run.update({ finished: new Date() });
+  if (await run.files.saveModel(weights)) await run.conclude();
   run.network = undefined;
   releaseCases(run.id);
-  openModel(
-    KeptModel.of(network, () => run.files.model()),
-    run.record.name,
-    run.id,
-  );
   run.phase = 'done';
   run.log(message);
-  // Other tabs may use it from now on, but not delete it.
-  run.hold(() => undefined);
-  run.hold(await claim(run.id, 'shared').catch(() => () => undefined));
+  // A model that the person has opened, or given volumes to, is not this one's to close.
+  const { model, modelRun, modelName } = state;
+  const isOther = model !== undefined && modelRun !== run.id;
+  if (isOther && (isQueued() || (modelRun === undefined && !run.record.continues))) {
+    network.dispose();
+    run.log(`${modelName} stays open; "Use this network" opens this one in its place`);
+  } else
+    openModel(
+      KeptModel.of(network, () => run.files.model()),
+      run.record.name,
+      run.id,
+    );
+  await run.share();
 }

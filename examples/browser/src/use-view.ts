@@ -4,10 +4,11 @@ import { ask } from './ask.ts';
 import { button, download, dropZone, el, entriesOf, fill, messageOf, picker } from './dom.ts';
 import { ForeignModel } from './foreign-model.ts';
 import { KeptModel } from './kept-model.ts';
-import { foldersOf, foreignAmong, type ModelSource } from './model-source.ts';
+import { besideModel, foldersOf, foreignAmong, type ModelSource } from './model-source.ts';
 import { resultTables } from './results.ts';
 import { enqueue, findingsOf, queue, stopQueue } from './segmenting.ts';
-import { inTraining, onChange, openModel, state, type OpenModel, type Result } from './state.ts';
+import { openToSegment, opening } from './opening.ts';
+import { changed, inTraining, onChange, state, type OpenModel, type Result } from './state.ts';
 import { starterOffer } from './starter.ts';
 import type { View } from './view.ts';
 import { viewerControls } from './viewer-controls.ts';
@@ -19,44 +20,24 @@ export function useView(): View {
   const viewer = new Viewer();
   const page = el('div');
   const status = el('p', { className: 'busy', role: 'status' });
-  let problem = '';
-  let opening = '';
   let current: Result | undefined = state.results.at(-1);
   let drawn = '';
   let count = state.results.length;
 
-  /** The model that is chosen last is the one that stays: the opening of the one before ends. */
-  let loading = new AbortController();
-  /** Whether it was not cancelled. */
+  /** Opens a model; whether it is there now. What it fails with is said here. */
   async function open(
     name: string,
     load: (signal: AbortSignal) => Promise<OpenModel | undefined>,
   ): Promise<boolean> {
-    loading.abort();
-    loading = new AbortController();
-    const { signal } = loading;
-    problem = '';
-    opening = `Opening ${name}`;
-    draw();
+    opening.problem = '';
     try {
-      const model = await load(signal);
-      if (signal.aborted) model?.dispose();
-      else if (model) openModel(model, name);
+      return await openToSegment(name, load);
     } catch (error) {
-      if (signal.aborted) return false;
       const message = messageOf(error);
-      problem = message.includes(name) ? message : `${name}: ${message}`;
+      opening.problem = message.includes(name) ? message : `${name}: ${message}`;
+      changed();
+      return false;
     }
-    if (signal.aborted) return false;
-    opening = '';
-    draw();
-    return true;
-  }
-
-  function cancelOpening(): void {
-    loading.abort();
-    opening = '';
-    draw();
   }
 
   /** One of several models of nnU-Net, or all as TotalSegmentator's parts; one that may be such a part is asked about, too. */
@@ -85,13 +66,12 @@ export function useView(): View {
   async function take(entries: readonly FileEntry[]): Promise<void> {
     const others = foreignAmong(entries);
     const own = others ? undefined : entries.find(({ path }) => path.endsWith('.safetensors'));
-    if (others) return void (await open(nameOf(others), (signal) => foreign(others, signal)));
+    if (others && !(await open(nameOf(others), (signal) => foreign(others, signal)))) return;
     if (own) {
       const file = own.source as File;
-      const weights = async () => new Uint8Array(await file.arrayBuffer());
-      if (!(await open(file.name, () => KeptModel.open(weights)))) return;
+      if (!(await open(file.name, () => KeptModel.open(() => Promise.resolve(file))))) return;
     }
-    const volumes = entries.filter((entry) => entry !== own);
+    const volumes = others ? besideModel(entries) : entries.filter((entry) => entry !== own);
     if (volumes.length > 0) await enqueue(volumes);
   }
 
@@ -107,7 +87,7 @@ export function useView(): View {
     const locked = inTraining();
     drawn = signature();
     count = results.length;
-    status.textContent = opening || queue.status;
+    status.textContent = queue.status;
     fill(
       page,
       dropZone(
@@ -164,11 +144,10 @@ export function useView(): View {
           ),
           (files) => take(entriesOf(files)),
         ),
-      status.textContent !== '' &&
-        el('div', { className: 'row' }, status, opening !== '' && button('Cancel', cancelOpening)),
-      [...(problem === '' ? [] : [problem]), ...queue.problems].map((text) =>
-        el('p', { className: 'error', role: 'alert' }, text),
-      ),
+      status.textContent !== '' && status,
+      [opening.problem, ...queue.problems]
+        .filter((text) => text !== '')
+        .map((text) => el('p', { className: 'error', role: 'alert' }, text)),
       [...queue.notes, ...(current?.warnings ?? [])].map((text) => el('p', { className: 'quiet' }, text)),
       results.length > 0 && resultTables(results, current, show),
       current && [viewerControls(viewer, current.classes), viewer.element],
@@ -184,11 +163,18 @@ export function useView(): View {
 
   /** What a redraw is for; progress changes a line alone. */
   const signature = (): string =>
-    [inTraining(), state.modelName, state.results.length, queue.problems.length, queue.status === ''].join();
+    [
+      inTraining(),
+      state.modelName,
+      state.results.length,
+      opening.problem,
+      queue.problems.length,
+      queue.status === '',
+    ].join();
 
   show(current);
   const stopListening = onChange(() => {
-    status.textContent = opening || queue.status;
+    status.textContent = queue.status;
     if (signature() === drawn) return;
     if (state.results.length > count) show(state.results.at(-1));
     else draw();

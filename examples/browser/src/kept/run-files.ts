@@ -73,18 +73,21 @@ export class RunFiles implements CheckpointStore {
     return this.load(checkpointName).catch(() => undefined);
   }
 
-  /** The epochs that the checkpoint has behind it, and its best one. */
+  /** The epochs that the checkpoint has behind it, and its best one. @throws InvalidModel where it is damaged */
   async progress(): Promise<Pick<Progress, 'history' | 'best'>> {
     const checkpoint = await this.checkpoint();
     return checkpoint ? progressOf(checkpoint) : { history: [] };
   }
 
-  /** Keeps the finished model, and only then lets go of what led to it; whether it is on the disk. */
-  async finish(model: Uint8Array<ArrayBuffer>): Promise<boolean> {
+  /** Keeps the finished model; whether it is on the disk. */
+  async saveModel(model: Uint8Array<ArrayBuffer>): Promise<boolean> {
     await this.save(modelName, model);
-    if (this.onlyInMemory) return false;
+    return !this.#inMemory.has(modelName);
+  }
+
+  /** Lets go of what led to the model. */
+  async removeSteps(): Promise<void> {
     for (const name of [checkpointName, startName]) await this.#remove(name).catch(() => undefined);
-    return true;
   }
 
   /** @throws Error where it is gone */

@@ -29,9 +29,11 @@ document.addEventListener('visibilitychange', () => listeners.dispatchEvent(new 
  * @returns how to let it go
  * @throws Error where another tab has it
  */
-export function claim(id: string, mode?: LockMode): Promise<() => void> {
+export async function claim(id: string, mode?: LockMode): Promise<() => void> {
   const message = 'this training is open in another tab of this page: go on there, or close it there';
-  return hold(lockOf(id), message, { ...(mode && { mode }), onRelease: tell });
+  const release = await hold(lockOf(id), message, { ...(mode && { mode }), onRelease: tell });
+  tell();
+  return release;
 }
 
 /** Ids of the trainings that tabs, this one included, have open. */
