@@ -240,7 +240,7 @@ function problemOf(check: () => unknown): InvalidDataset | InvalidVolume | undef
 /** What is odd with the intensities of a case. */
 function reportIntensities({ intensities }: CaseFacts, warn: (text: string) => void): void {
   const emptied = intensities.every(({ min, max }) => min === 0 && max === 0)
-    ? ' Cropping to what is not zero (train --preprocessing nnunet) refuses it.'
+    ? ' Cropping to what is not zero, as nnU-Net does, refuses it.'
     : '';
   for (const [channel, { min, max, percentile005, percentile995 }] of intensities.entries()) {
     const where = intensities.length > 1 ? `channel ${channel}` : 'the image';

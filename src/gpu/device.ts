@@ -5,6 +5,7 @@
  */
 import * as v from 'valibot';
 import { DeviceLost, GpuError, OutOfMemory, UnsupportedDevice } from '../errors.ts';
+import { formatBytes } from '../format.ts';
 import { hexadecimal, sha256 } from '../hash.ts';
 import { assertOptions, assertValue } from '../options.ts';
 import { flag, withParts } from '../schema.ts';
@@ -355,7 +356,7 @@ export class Gpu {
     this.assertAlive();
     if (memory) {
       throw new OutOfMemory(
-        `${label}: the GPU is out of memory (${memory.message}) with ${this.#allocated} bytes allocated: use smaller ` +
+        `${label}: the GPU is out of memory (${memory.message}) with ${formatBytes(this.#allocated)} allocated: use smaller ` +
           `volumes, a smaller batch or fewer features`,
         this.#allocated,
         this.limits.maxBufferBytes,

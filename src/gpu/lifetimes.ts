@@ -1,5 +1,6 @@
 /** When tensors live, and which buffers they share: the memory of a plan. */
 import { OutOfMemory } from '../errors.ts';
+import { formatBytes } from '../format.ts';
 
 /**
  * Where a tensor's memory comes from: `transient` from the plan's pool, for its lifetime only; `result` likewise, and
@@ -59,8 +60,8 @@ export function assignBuffers(
   for (const tensor of tensors) {
     if (tensor.bytes > maxBufferBytes) {
       throw new OutOfMemory(
-        `tensor ${tensor.name} needs ${tensor.bytes} bytes; this device's largest buffer is ${maxBufferBytes}: ` +
-          `use smaller volumes, a smaller batch or fewer features`,
+        `${tensor.name}, a tensor of the network, needs ${formatBytes(tensor.bytes)}; this device's largest buffer is ` +
+          `${formatBytes(maxBufferBytes)}: use smaller volumes, a smaller batch or fewer features`,
         tensor.bytes,
         maxBufferBytes,
       );

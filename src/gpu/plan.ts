@@ -3,6 +3,7 @@
  * recorded without a GPU, can be printed, tested and compared with limits, and is replayed by `Program`.
  */
 import { GpuError, InvalidOption, OutOfMemory } from '../errors.ts';
+import { formatBytes } from '../format.ts';
 import { limit, object, withParts } from '../schema.ts';
 import { kernelChoices, type KernelChoices } from './choices.ts';
 import { assignBuffers, type PlannedTensor, type Storage } from './lifetimes.ts';
@@ -270,8 +271,8 @@ export class Recorder {
       const view = 'tensor' in bound ? bound : { tensor: bound, offset: 0, size: bound.bytes };
       if (view.size > this.limits.maxBindingBytes) {
         throw new OutOfMemory(
-          `${request.label}: binding ${name} (${view.tensor.name}) needs ${view.size} bytes; this device binds at most ` +
-            `${this.limits.maxBindingBytes}: use smaller volumes or fewer features`,
+          `${request.label}: binding ${name} (${view.tensor.name}) needs ${formatBytes(view.size)}; this device binds at most ` +
+            `${formatBytes(this.limits.maxBindingBytes)}: use smaller volumes or fewer features`,
           view.size,
           this.limits.maxBindingBytes,
         );
@@ -334,8 +335,8 @@ export class Recorder {
       most = Math.min(most, Math.floor(fit / ratio));
       if (most < 1) {
         throw new OutOfMemory(
-          `${tensor.name}: ${1 + 2 * halo} planes of ${tensor.planeBytes} bytes exceed the device's binding limit of ` +
-            `${this.limits.maxBindingBytes} bytes: use smaller volumes or fewer features`,
+          `${tensor.name}: ${1 + 2 * halo} planes of ${formatBytes(tensor.planeBytes)} exceed the device's binding limit of ` +
+            `${formatBytes(this.limits.maxBindingBytes)}: use smaller volumes or fewer features`,
           tensor.planeBytes * (1 + 2 * halo),
           this.limits.maxBindingBytes,
         );

@@ -482,7 +482,7 @@ test(
     await page
       .getByRole('alert')
       .getByText(
-        'the worker that held the GPU is gone (it was ended from outside, or its tab ran out of memory). "Resume" starts a new one',
+        'The GPU was lost (it was ended from outside, or its tab ran out of memory). "Resume" opens it again',
       )
       .waitFor();
     await shot(page, 'worker-gone');

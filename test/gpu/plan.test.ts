@@ -213,7 +213,7 @@ describe('slabs', () => {
     }
     expect(caught).toBeInstanceOf(OutOfMemory);
     expect(caught).toMatchObject({ planned: 3 * 12288, limit: 4096 });
-    expect(String(caught)).toContain('wide: 3 planes of 12288 bytes exceed the device');
+    expect(String(caught)).toContain('wide: 3 planes of 12.0 KiB exceed the device');
   });
 
   test('a whole training step respects a tiny binding limit', () => {
@@ -233,7 +233,7 @@ describe('refused before anything is allocated', () => {
     const [a, b] = [recorder.flat('a', 300), recorder.flat('b', 16)];
     expect(() => copy(recorder, a, b)).toThrow(OutOfMemory);
     expect(() => copy(recorder, a, b)).toThrow(
-      'binding partials (a) needs 1280 bytes; this device binds at most 1024: use smaller volumes or fewer features',
+      'binding partials (a) needs 1.25 KiB; this device binds at most 1.00 KiB: use smaller volumes or fewer features',
     );
   });
 
@@ -242,7 +242,7 @@ describe('refused before anything is allocated', () => {
     recorder.volume('huge', 1, 64, [128, 128, 128]);
     expect(() => recorder.finish()).toThrow(OutOfMemory);
     expect(() => recorder.finish()).toThrow(
-      /tensor huge needs 536870912 bytes; .* largest buffer is 268435456/,
+      /huge, a tensor of the network, needs 512 MiB; .* largest buffer is 256 MiB/,
     );
   });
 

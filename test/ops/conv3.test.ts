@@ -343,7 +343,7 @@ describe('conv3 refuses', () => {
     const target = recorder.volume('target', 1, 1, [16, 16, 4]);
     const conv = () => convForward(recorder, 'op', { inputs: [wide], weights, target });
     expect(conv).toThrow(OutOfMemory);
-    expect(conv).toThrow('wide: 3 planes of 2048 bytes exceed the device');
+    expect(conv).toThrow('wide: 3 planes of 2.00 KiB exceed the device');
   });
 });
 

@@ -1,6 +1,7 @@
 /** Small helpers to build the page without a framework. */
 import { sourceName, volumePattern, type FileEntry } from 'unet3d-gpu/worker';
 import type { VolumeFile } from './state.ts';
+import { inPageWords } from './words.ts';
 
 export type Child = Node | string | number | false | undefined | readonly Child[];
 type Properties = Readonly<
@@ -300,4 +301,6 @@ export const fileProblem = (file: VolumeFile, error: unknown): string => {
   return message.startsWith(name) ? message : `${name}: ${message}`;
 };
 
-export const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+/** What an error says, in words of this page. */
+export const messageOf = (error: unknown): string =>
+  error instanceof Error ? inPageWords(error.message, error.name) : String(error);

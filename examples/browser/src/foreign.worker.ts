@@ -118,7 +118,7 @@ async function openAsMonai(files: ModelSource): Promise<ForeignFacts> {
   const model = await openMonai(files);
   if (model.pipeline?.threshold !== undefined)
     throw new Error(
-      'This bundle’s labels may overlap, and this page shows one label per voxel: segment with unet3d-gpu predict instead.',
+      'the labels of this bundle may overlap, and this page shows one per voxel: the command line of unet3d-gpu segments with it',
     );
   // Weights beside the definition of their network do not tell how images are prepared: they can be trained on.
   const predictor = model.pipeline && (await MonaiPredictor.of(model));

@@ -3,6 +3,7 @@ import {
   adam,
   alternatives,
   completeConfig,
+  formatBytes,
   lossShape,
   nnunetPreprocessing,
   OutOfMemory,
@@ -224,7 +225,7 @@ export function plan(device: DeviceFacts): Planned {
       size,
       bytes: error.planned,
       flops: NaN,
-      problem: error.message,
+      problem: `needs ${formatBytes(error.planned)} in one piece, of which this GPU takes ${formatBytes(error.limit)}`,
       alternatives: nearest(wish, budget, planner),
     };
   }

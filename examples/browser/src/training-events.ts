@@ -2,6 +2,7 @@
 import { meanDefined, type TrainingEvent } from 'unet3d-gpu/worker';
 import type { Run } from './run.ts';
 import { changed } from './state.ts';
+import { inPageWords } from './words.ts';
 
 /** Shows the epochs that lie behind the checkpoint. */
 export async function recall(run: Run): Promise<void> {
@@ -31,7 +32,8 @@ export function take(run: Run, event: TrainingEvent): void {
       );
       break;
     case 'warning':
-      run.log(event.message);
+    case 'recovered':
+      run.log(inPageWords(event.message));
       break;
     case 'start':
       progress.tuning = undefined;
@@ -62,9 +64,6 @@ export function take(run: Run, event: TrainingEvent): void {
       break;
     case 'preview':
       progress.preview = { epoch: event.epoch, predicted: event.score.predicted, dice: event.score.dice };
-      break;
-    case 'recovered':
-      run.log(event.message);
       break;
     case 'end':
       void run.update({ history: [...event.result.history] });

@@ -124,8 +124,8 @@ export async function train(run: Run, resume: boolean, tune?: boolean): Promise<
         loseNetwork(run);
         // Lost while it rested: nothing that the visitor has to know.
         if (resume && !begun) return train(run, true, tune);
-        const [what = ''] = progress.problem.split(': ', 1);
-        progress.problem = `${what[0]?.toUpperCase()}${what.slice(1)}. "Resume" starts a new one, which goes on from the last checkpoint.`;
+        const [, why] = /\((.*)\)/s.exec(error.message) ?? [];
+        progress.problem = `The GPU was lost${why === undefined ? '' : ` (${why})`}. "Resume" opens it again, and goes on from the last checkpoint.`;
       }
       run.phase = 'paused';
     }
