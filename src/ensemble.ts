@@ -35,6 +35,8 @@ export interface EnsembleOptions extends DeviceOptions {
   readonly checkpoint?: string;
   /** Of several model folders of nnU-Net within, the one that is meant, with its `/`. */
   readonly folder?: string;
+  /** The same by its configuration, such as `3d_fullres`. */
+  readonly configuration?: string;
 }
 
 export const ensembleEntries = {
@@ -77,11 +79,13 @@ export class Ensemble {
   static async open(files: readonly FileEntry[] | Source, options: EnsembleOptions = {}): Promise<Ensemble> {
     assertOptions('Ensemble.open', { files: modelFilesSchema }, { files });
     assertOptions('Ensemble.open', ensembleEntries, options);
-    const { folds, checkpoint, folder, ...device } = options;
+    const { folds, checkpoint, folder, configuration, ...device } = options;
     const all = await modelFiles(files);
     const own = all.filter(({ path }) => path.endsWith('.safetensors'));
     if (own.length === 0 || modelFolders(all).length > 0)
-      return new Ensemble(await nnunetRunner(await openNnunet(files, { folds, checkpoint, folder }), device));
+      return new Ensemble(
+        await nnunetRunner(await openNnunet(files, { folds, checkpoint, folder, configuration }), device),
+      );
     const trained = foldsAmong(own);
     if (trained.length === 0) return new Ensemble(await ownRunner(own, device));
     const chosen = chosenFolds(trained, folds);

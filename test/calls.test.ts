@@ -354,8 +354,11 @@ const calls: Readonly<Record<string, PublicCall>> = {
   filesInZip: { call: worker.filesInZip, values: [new Uint8Array(22)] },
   modelFolders: { call: worker.modelFolders, values: [files] },
   closestCanonical: { call: worker.closestCanonical, values: [affine] },
-  cascadeIn: { call: worker.cascadeIn, values: [[{ path: 'a.json', source: new Uint8Array(1) }]] },
   isOnePart: { call: worker.isOnePart, values: [[{ path: 'a.json', source: new Uint8Array(1) }]] },
+  foldersToChoose: {
+    call: worker.foldersToChoose,
+    values: [[{ path: 'a.json', source: new Uint8Array(1) }]],
+  },
   preprocessingFor: {
     call: worker.preprocessingFor,
     values: [{ configuration: { spacing: [1, 1, 1], normalization: [] }, transpose: [0, 1, 2] }],
@@ -387,7 +390,7 @@ const calls: Readonly<Record<string, PublicCall>> = {
   exportNnunet: {
     call: library.exportNnunet,
     values: [saved],
-    options: { 1: { dataset: 'Dataset001_A' } },
+    options: { 1: { dataset: 'Dataset001_A', fold: '1' } },
   },
   exportOnnx: {
     call: library.exportOnnx,
@@ -418,17 +421,21 @@ const calls: Readonly<Record<string, PublicCall>> = {
   openNnunet: {
     call: library.openNnunet,
     values: [[{ path: 'a.json', source: new Uint8Array(1) }]],
-    options: { 1: { folds: ['0'], checkpoint: 'a', folder: 'a/' } },
+    options: { 1: { folds: ['0'], checkpoint: 'a', folder: 'a/', configuration: 'a' } },
   },
   'Ensemble.open': {
     call: (files, options) => library.Ensemble.open(files, options),
     values: [[{ path: 'a.json', source: new Uint8Array(1) }]],
-    options: { 1: { folds: ['0'], checkpoint: 'a', folder: 'a/', device, memoryBudget: 1 } },
+    options: {
+      1: { folds: ['0'], checkpoint: 'a', folder: 'a/', configuration: 'a', device, memoryBudget: 1 },
+    },
   },
   openEnsembleFolder: {
     call: library.openEnsembleFolder,
     values: ['/nowhere'],
-    options: { 1: { folds: ['0'], checkpoint: 'a', folder: 'a/', device, memoryBudget: 1 } },
+    options: {
+      1: { folds: ['0'], checkpoint: 'a', folder: 'a/', configuration: 'a', device, memoryBudget: 1 },
+    },
   },
   convertNnunet: {
     call: library.convertNnunet,

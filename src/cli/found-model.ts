@@ -20,6 +20,7 @@ export interface PredictOptions extends GpuArguments {
   readonly precision?: Precision;
   readonly folds?: readonly string[];
   readonly checkpoint?: string;
+  readonly configuration?: string;
   readonly step?: number;
   readonly mirror: boolean;
   /** A file, or a folder with one for each volume. */

@@ -9,7 +9,7 @@ import { bytesOf, modelFiles } from '../interop/model-files.ts';
 import { convertMonai } from '../interop/monai/convert.ts';
 import { isMonai, openMonai } from '../interop/monai/open.ts';
 import { convertNnunet } from '../interop/nnunet/convert.ts';
-import { modelFolders, openNnunet } from '../interop/nnunet/folder.ts';
+import { modelFolders, openNnunet, type NnunetModel } from '../interop/nnunet/folder.ts';
 import { preprocessingFor } from '../interop/nnunet/go-on.ts';
 import type { Size3 } from '../size.ts';
 import { wholeConfig, type UNet3DConfig } from '../model/config.ts';
@@ -17,7 +17,7 @@ import { readModel, type ModelDescription } from '../weights/model-file.ts';
 import { fileMessage } from './failure.ts';
 import type { Io } from './io.ts';
 import { networkEntries, networkOf, optionName } from './network-options.ts';
-import { othersFiles } from './predict-models.ts';
+import { othersFiles, refuseConfiguration } from './predict-models.ts';
 import type { TrainOptions } from './train-options.ts';
 
 export interface InitModel {
@@ -33,15 +33,18 @@ export interface InitModel {
 
 /**
  * @param path of a model file, of a training's folder, or of a model of nnU-Net or MONAI: its folder or a zip of it
- * @throws InvalidModel
+ * @param configuration of nnU-Net's, where there are several
+ * @throws InvalidModel; InvalidOption for a configuration of what is no model of nnU-Net
  */
-export async function openInit(path: string): Promise<InitModel> {
+export async function openInit(path: string, configuration?: string): Promise<InitModel> {
   const isFolder = await isFolderAt(path);
   const file = isFolder ? join(path, 'model.safetensors') : path;
   const others = await othersFiles(path, isFolder, file).catch((error: unknown) => {
     throw error instanceof InvalidDataset ? new InvalidModel(error.message, { cause: error }) : error;
   });
-  if (others && modelFolders(others.paths).length > 0) return nnunetInit(path, others.given);
+  if (others && modelFolders(others.paths).length > 0)
+    return nnunetInit(path, await openNnunet(others.given, { configuration }));
+  refuseConfiguration(path, configuration);
   if (others && isMonai(others.paths)) {
     const model = await openMonai(others.given);
     const bytes = await convertMonai(model);
@@ -65,14 +68,17 @@ export async function openInit(path: string): Promise<InitModel> {
   return ownInit(file, bytes);
 }
 
+/** Of a training's options. @throws as `openInit` */
+export const initOf = async ({ init, configuration }: TrainOptions): Promise<InitModel | undefined> =>
+  init === undefined ? undefined : openInit(init, configuration);
+
 async function ownInit(file: string, bytes: Uint8Array): Promise<InitModel> {
   const { description } = await readModel(bytes, file);
   return { file, bytes, description, patch: undefined, notes: [] };
 }
 
 /** The first fold of a model of nnU-Net's, prepared for as near as trainings here come to it. */
-async function nnunetInit(path: string, given: Parameters<typeof openNnunet>[0]): Promise<InitModel> {
-  const model = await openNnunet(given);
+async function nnunetInit(path: string, model: NnunetModel): Promise<InitModel> {
   const fold = model.folds[0]!.name;
   const { file, bytes, description } = await ownInit(path, await convertNnunet(model, fold));
   const preprocessing = preprocessingFor(model.plans);
@@ -157,8 +163,12 @@ export function preprocessingOf(
 }
 
 /** @throws InvalidOption where options of `--init` stand without it */
-export function assertInit({ init, initHeads, freeze }: TrainOptions): void {
+export function assertInit({ init, initHeads, freeze, configuration }: TrainOptions): void {
   if (init !== undefined) return;
+  if (configuration !== undefined)
+    throw new InvalidOption(
+      `--configuration ${configuration} is one of several in a model of nnU-Net: give that model with --init, or leave it out`,
+    );
   if (initHeads !== undefined)
     throw new InvalidOption(`--init-heads is ${initHeads}, but there is no --init whose heads it is about`);
   if (freeze !== undefined)

@@ -11,7 +11,7 @@ import { convertNnunet } from '../interop/nnunet/convert.ts';
 import { openNnunet } from '../interop/nnunet/folder.ts';
 import type { Postprocessing } from '../metrics/components.ts';
 import { fileMessage } from './failure.ts';
-import { othersFiles } from './predict-models.ts';
+import { othersFiles, refuseConfiguration } from './predict-models.ts';
 
 export interface ModelsToExport {
   readonly models: readonly {
@@ -35,7 +35,7 @@ export interface ModelsToExport {
  */
 export async function modelsToExport(
   path: string,
-  fold: string | undefined,
+  { fold, configuration }: { readonly fold?: string; readonly configuration?: string },
   foldsTogether: boolean,
 ): Promise<ModelsToExport> {
   const isFolder = await isFolderAt(path);
@@ -49,7 +49,7 @@ export async function modelsToExport(
       throw new InvalidOption(`${path} has the folds ${folds.join(', ')}: give one of them with --fold`);
   };
   if (others?.paths.some((entry) => basename(entry.path) === 'plans.json')) {
-    const model = await openNnunet(others.given, { folds: wanted });
+    const model = await openNnunet(others.given, { folds: wanted, configuration });
     const names = model.folds.map(({ name }) => name);
     requireOne(names);
     return {
@@ -58,6 +58,7 @@ export async function modelsToExport(
       place: foldsTogether ? place : `${place}-fold_${names[0]!}`,
     };
   }
+  refuseConfiguration(path, configuration);
   const all = others ? await modelFiles(others.given) : [];
   const trained = foldsAmong(all);
   if (trained.length > 0) {

@@ -28,7 +28,19 @@ import {
 
 /** Which options a kind of model takes; the others are of no use to it. */
 const own = ['overlap', 'window', 'tta', 'mirrorAxes', 'postprocess', 'uncertainty'] as const;
-const nnunet = ['folds', 'checkpoint', 'step', 'mirror', 'previousStage', 'pipeline'] as const;
+const nnunet = [
+  ...['folds', 'checkpoint', 'configuration', 'step', 'mirror'],
+  ...['previousStage', 'pipeline'],
+] as const;
+
+/** Of the option `--configuration`. */
+export const configurationHelp =
+  'nnU-Net: of several in a folder or zip, which one, such as 3d_fullres (its -c)';
+
+/** @throws InvalidOption for a configuration of what is no model of nnU-Net */
+export function refuseConfiguration(path: string, configuration: string | undefined): void {
+  if (configuration !== undefined) refuse(['configuration'], nnunet, `${path} is no model of nnU-Net`);
+}
 
 /**
  * @param given names of the options that were given on the command line

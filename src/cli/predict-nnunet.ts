@@ -15,7 +15,7 @@ import { fastestFirst } from '../interop/nnunet/pipeline/axes.ts';
 import { planSegmentation, type SegmentationPlan } from '../interop/nnunet/pipeline/memory.ts';
 import { windowResult } from '../interop/nnunet/pipeline/network.ts';
 import { NnunetPredictor } from '../interop/nnunet/pipeline/predictor.ts';
-import { previousStageIn } from '../interop/nnunet/plans.ts';
+import { outlineIn } from '../interop/nnunet/plans.ts';
 import {
   isTotalSegmentator,
   mergedNames,
@@ -36,7 +36,7 @@ export async function withPreviousStage(path: string, files: OthersFiles): Promi
   if (!plans) return files;
   const whole = resolve(path);
   const configuration = whole.slice(whole.lastIndexOf('__') + 2);
-  const previous = previousStageIn(await readText(await plans.open()), configuration);
+  const previous = outlineIn(await readText(await plans.open()), configuration)?.previousStage;
   const first = previous && besideFolder(`${whole}/`, configuration, previous);
   if (!first || !(await isFolderAt(first))) return files;
   const given: FileEntry[] = [];
@@ -47,12 +47,12 @@ export async function withPreviousStage(path: string, files: OthersFiles): Promi
 }
 
 export async function nnunetModel(files: OthersFiles, options: PredictOptions): Promise<FoundModel> {
-  const { output, folds, checkpoint, step, mirror, previousStage } = options;
+  const { output, folds, checkpoint, configuration, step, mirror, previousStage } = options;
   if (output === 'logits')
     throw new InvalidOption(
       '--output logits is not there for models of nnU-Net: give labels or probabilities',
     );
-  const opened = await openNnunet(files.given, { folds, checkpoint });
+  const opened = await openNnunet(files.given, { folds, checkpoint, configuration });
   // Labels of the first network that are given take its place.
   const model = previousStage === undefined ? opened : { ...opened, previous: undefined };
   const first = model.previous;
@@ -122,10 +122,10 @@ export async function totalSegmentator(
   folders: readonly string[],
   options: PredictOptions,
 ): Promise<FoundModel> {
-  const { output, folds = ['0'], checkpoint, step, mirror, previousStage } = options;
-  if (output !== 'labels' || !mirror || previousStage !== undefined)
+  const { output, folds = ['0'], checkpoint, configuration, step, mirror, previousStage } = options;
+  if (output !== 'labels' || !mirror || (previousStage ?? configuration) !== undefined)
     throw new InvalidOption(
-      'with --pipeline totalsegmentator there are labels only, no mirroring and no previous stage: leave --output, --no-mirror and --previous-stage out',
+      'with --pipeline totalsegmentator there are labels only, no mirroring, no previous stage and no choice of a configuration: leave --output, --no-mirror, --previous-stage and --configuration out',
     );
   const models = await Promise.all(folders.map((folder) => openNnunet(given, { folds, checkpoint, folder })));
   const parts = models.map((model) => ({ model, open: () => NnunetPredictor.of(model, deviceOf(options)) }));

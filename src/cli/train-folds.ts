@@ -11,7 +11,7 @@ import { version } from '../version.ts';
 import { crossValidate } from './cross-validation.ts';
 import { dataFiles, openFromArguments } from './dataset-options.ts';
 import { Resumable } from './failure.ts';
-import { openInit } from './init-model.ts';
+import { initOf } from './init-model.ts';
 import type { Io } from './io.ts';
 import { readKeptArguments } from './kept-config.ts';
 import { checkOutputs } from './outputs.ts';
@@ -154,10 +154,9 @@ async function beginFolds(
     await checkOutputs([{ option: '--out', paths }], inputs);
     const told = splits.map(({ train, validation }) => ({ train: train.cases, val: validation.cases }));
     assertOwnFolds(folder, pick ? all : wanted);
-    const { init } = options;
-    if (init !== undefined) await openInit(init); // read by each fold, so refused before anything is taken away
+    await initOf(options); // read by each fold, so refused before anything is taken away
     if (asked.overwrite) {
-      await assertStay(folder, inputs, init);
+      await assertStay(folder, inputs, options.init);
       await folder.clear();
     }
     await folder.json('config.json', { version, command, arguments: keep(path, typed) });
@@ -177,14 +176,14 @@ async function concludeFolds(folds: Folds, folder: RunFolder): Promise<void> {
 }
 
 /** What `--folds` decides itself. */
-function assertAlone({ fold, freeze, initHeads, init }: TrainOptions): void {
+function assertAlone({ fold, freeze, initHeads, configuration, init }: TrainOptions): void {
   if (fold)
     throw new InvalidOption(
       '--fold is one of the splits that --folds makes all of: leave one of the two out',
     );
-  if (init === undefined && (freeze ?? initHeads) !== undefined)
+  if (init === undefined && (freeze ?? initHeads ?? configuration) !== undefined)
     throw new InvalidOption(
-      '--freeze and --init-heads are about the model of --init: give it, or leave them out',
+      '--freeze, --init-heads and --configuration are about the model of --init: give it, or leave them out',
     );
 }
 

@@ -33,6 +33,7 @@ export interface TrainOptions
   readonly decideFrom?: 'train' | 'all';
   readonly preset?: (typeof presetNames)[number];
   readonly init?: string;
+  readonly configuration?: string;
   readonly initHeads?: HeadsChoice;
   readonly initialWeights: InitialWeights;
   readonly freeze?: Frozen;

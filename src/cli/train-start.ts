@@ -4,7 +4,7 @@ import type { Command } from 'commander';
 import { readText } from '../data/source.ts';
 import { valueOfFirst } from '../distributed/ranks.ts';
 import { InvalidOption } from '../errors.ts';
-import { assertInit, openInit, withInit, withoutNetwork } from './init-model.ts';
+import { assertInit, initOf, withInit, withoutNetwork } from './init-model.ts';
 import type { Io } from './io.ts';
 import { readKeptConfig, typedValue } from './kept-config.ts';
 import { isSplitFile } from './parse.ts';
@@ -55,7 +55,7 @@ export async function startTraining(
       command: commandLine(wordsOf(kept.dataset, kept.options)),
       decisions: kept.decisions,
       ranks,
-      init: kept.options.init === undefined ? undefined : await openInit(kept.options.init),
+      init: await initOf(kept.options),
     });
   }
   assertInit(options);
@@ -65,7 +65,7 @@ export async function startTraining(
         'give another --out',
     );
   if (options.overwrite) await assertInitStays(folder, options.init);
-  const init = options.init === undefined ? undefined : await openInit(options.init);
+  const init = await initOf(options);
   if (init) options = withInit(options, init, isGiven);
   await runTraining(io, folder, dataset, options, {
     init,

@@ -24,7 +24,7 @@ export { greyWindow, mostTelling, sliceValues, viewOf, type Plane, type View } f
 export { lossShape } from '../model/losses.ts';
 export { metadataPath } from '../interop/monai/open.ts';
 export { filesInZip } from '../interop/model-files.ts';
-export { cascadeIn, modelFolders } from '../interop/nnunet/folder.ts';
+export { foldersToChoose, modelFolders } from '../interop/nnunet/folder.ts';
 export { preprocessingFor } from '../interop/nnunet/go-on.ts';
 export { isOnePart, mergedNames } from '../interop/totalsegmentator.ts';
 export type { Source } from '../data/source.ts';

@@ -242,6 +242,59 @@ describe.skipIf(!existsSync(shared))('as the original wrote them', () => {
     }
   });
 
+  test('of a zip with several configurations the one that is named, or the only one in three dimensions', async () => {
+    const folder = await temporaryFolder();
+    /** The model under each of these configurations, and as one in two dimensions. */
+    const zipped = async (name: string, configurations: readonly string[]) => {
+      const model = await openNnunet((await filesIn(`${folderOf(name)}/model`)).files);
+      const { description, weights } = await readModel(await convertNnunet(model));
+      const plans = JSON.parse(description.nnunet!.plans) as { configurations: Record<string, object> };
+      plans.configurations['3d_lowres'] = { inherits_from: '3d_fullres', batch_size: 5 };
+      plans.configurations['2d'] = { inherits_from: '3d_fullres', patch_size: [24, 20] };
+      const parts: Parameters<typeof zipOf>[0][number][] = [];
+      for (const configuration of configurations) {
+        const nnunet = { ...description.nnunet!, plans: JSON.stringify(plans), configuration };
+        const { files } = await exportNnunet(await writeModel({ ...description, nnunet }, weights));
+        for (const { path, source } of files) {
+          parts.push({ path, content: source });
+          if (configuration === '3d_fullres')
+            parts.push({ path: path.replace('3d_fullres', '2d'), content: source });
+        }
+      }
+      const archive = join(folder, `${name}.zip`);
+      writeFileSync(archive, await zipOf(parts));
+      return archive;
+    };
+    const one = await zipped('plain-aniso', ['3d_fullres']);
+    const all = await zipped('totalsegmentator', ['3d_fullres', '3d_lowres']);
+    const labels = join(folder, 'labels.nii.gz');
+    const predict = ['predict', one, imageOf('plain-aniso'), '--out', labels];
+    const ran = await cli(predict);
+    expect(ran.exitCode === 0 ? '' : ran.err).toBe('');
+    expect(await compare(labels, `${folderOf('plain-aniso')}/case/segmentation.nii.gz`)).toBe(0);
+
+    const write = ['export', all, '--to', 'safetensors', '--out'];
+    for (const command of [predict.with(1, all), [...write, labels], ['plan', '--model', all]])
+      expect((await cli(command)).err, command[0]).toMatch(
+        /several models .* choose by configuration: "3d_fullres", "3d_lowres" \(--configuration 3d_fullres\)/,
+      );
+    for (const [name, configuration] of [
+      ['3d_lowres', '3d_lowres'],
+      ['nnUNetPlans__3d_fullres', '3d_fullres'],
+    ] as const) {
+      const out = join(folder, `${name}.safetensors`);
+      expect((await cli([...write, out, '--configuration', name])).exitCode).toBe(0);
+      expect((await readModel(readFileSync(out))).description.nnunet).toMatchObject({ configuration });
+    }
+    const planned = await cli(['plan', '--model', all, '--configuration', '3d_lowres']);
+    expect([planned.exitCode, planned.err]).toEqual([0, expect.stringContaining('_random, 3d_lowres.')]);
+    expect((await cli([...predict, '--configuration', '3d_cascade_fullres'])).err).toMatch(
+      /of configuration 3d_cascade_fullres; there are "2d", "3d_fullres"/,
+    );
+    const ours = ['export', join(folder, '3d_lowres.safetensors'), '--to', 'pytorch'];
+    expect((await cli([...ours, '--configuration', '2d'])).err).toMatch(/--configuration does nothing here/);
+  });
+
   test('what does not go together is refused before a GPU is looked for', async () => {
     const file = join(await temporaryFolder(), 'labels.nii.gz');
     const refused = async (...args: string[]) => {

@@ -1,20 +1,11 @@
 /** Files that a person gives as a model of another tool, or as several networks. */
-import { cascadeIn, filesInZip, modelFolders, type FileEntry } from 'unet3d-gpu/worker';
+import { filesInZip, type FileEntry } from 'unet3d-gpu/worker';
 
 /** The files of a model, or its archive. */
 export type ModelSource = readonly FileEntry[] | File;
 
 export const pathsOf = async (files: ModelSource): Promise<readonly { readonly path: string }[]> =>
   files instanceof File ? filesInZip(files) : files;
-
-/**
- * The folders of nnU-Net's models among some files, of which one is to be chosen; of a cascade that of its second network,
- * which the first goes ahead of.
- */
-export async function foldersOf(files: ModelSource): Promise<readonly string[]> {
-  const cascade = await cascadeIn(files);
-  return cascade === undefined ? modelFolders(await pathsOf(files)) : [cascade];
-}
 
 /** Which of some files are a model of another tool, or several of this package's; undefined if none are. */
 export function foreignAmong(entries: readonly FileEntry[]): ModelSource | undefined {

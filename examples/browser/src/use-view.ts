@@ -1,10 +1,10 @@
 /** Use: a model, volumes to segment, what they hold in ml, and labels to download on the volumes' own grids. */
-import { isOnePart, type FileEntry } from 'unet3d-gpu/worker';
+import { foldersToChoose, isOnePart, type FileEntry } from 'unet3d-gpu/worker';
 import { ask } from './ask.ts';
 import { button, download, dropZone, el, entriesOf, fill, messageOf, picker } from './dom.ts';
 import { ForeignModel } from './foreign-model.ts';
 import { KeptModel } from './kept-model.ts';
-import { besideModel, foldersOf, foreignAmong, type ModelSource } from './model-source.ts';
+import { besideModel, foreignAmong, type ModelSource } from './model-source.ts';
 import { resultTables } from './results.ts';
 import { enqueue, findingsOf, queue, stopQueue } from './segmenting.ts';
 import { openToSegment, opening } from './opening.ts';
@@ -42,7 +42,7 @@ export function useView(): View {
 
   /** One of several models of nnU-Net, or all as TotalSegmentator's parts; one that may be such a part is asked about, too. */
   async function foreign(files: ModelSource, signal: AbortSignal): Promise<ForeignModel | undefined> {
-    const folders = await foldersOf(files);
+    const folders = await foldersToChoose(files);
     const isPart = await isOnePart(files);
     if (folders.length < 2 && !isPart) return ForeignModel.open(files, folders[0], signal);
     const chosen = isPart

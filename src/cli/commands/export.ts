@@ -17,6 +17,7 @@ import { writeFileAtomically } from '../../files/write.node.ts';
 import type { Io } from '../io.ts';
 import { modelsToExport, type ModelsToExport } from '../models-to-export.ts';
 import { checkOutputs } from '../outputs.ts';
+import { configurationHelp } from '../predict-models.ts';
 
 /** Where each kind goes beside the model: a file's ending, or a folder. */
 const endings = {
@@ -36,6 +37,7 @@ interface Options {
   readonly upsampling?: 'transposed' | 'shuffled';
   readonly dataset?: string;
   readonly fold?: string;
+  readonly configuration?: string;
 }
 
 /** Options of one kind alone. */
@@ -74,6 +76,7 @@ export function exportCommand(io: Io): Command {
       '--fold <name>',
       'of a folder with several: which one; nnunet takes all of them, and one network as fold 0, unless it is given',
     )
+    .option('--configuration <name>', configurationHelp)
     .addHelpText(
       'after',
       `
@@ -95,11 +98,11 @@ Examples:
 }
 
 async function exportModel(io: Io, path: string, options: Options): Promise<void> {
-  const { to, fold, overwrite = false } = options;
+  const { to, overwrite = false } = options;
   for (const [option, kind] of Object.entries(own))
     if (options[option as keyof Options] !== undefined && kind !== to)
       throw new InvalidOption(`--${option} is for --to ${kind}, but this is --to ${to}: leave it out`);
-  const found = await modelsToExport(path, fold, to === 'nnunet');
+  const found = await modelsToExport(path, options, to === 'nnunet');
   const { inputs, place } = found;
   const out = options.out ?? `${place}${endings[to]}`;
   if (!isFolder(to) && (await isFolderAt(out)))

@@ -41,6 +41,7 @@ import {
   type NetworkOptions,
 } from '../network-options.ts';
 import * as parse from '../parse.ts';
+import { configurationHelp } from '../predict-models.ts';
 import { nnunetPresets, planned, plannerOf } from '../planned.ts';
 import { augmentationNames, augmentationOf, lossOf } from '../recipe.ts';
 import { toJson } from '../text.ts';
@@ -62,6 +63,7 @@ interface Options extends DatasetArguments, NetworkOptions {
   readonly limitBuffer?: number;
   readonly preset?: (typeof nnunetPresets)[number];
   readonly model?: string;
+  readonly configuration?: string;
   readonly json?: boolean;
 }
 
@@ -82,6 +84,7 @@ export function planCommand(io: Io): Command {
       '--model <path>',
       'the network of a model, as train --init takes it; --shape is then as it was trained, where that is known',
     )
+    .option('--configuration <name>', configurationHelp)
     .option('--batch-size <n>', 'volumes per step; default: 2, or as --preset plans', parse.wholeNumber(1))
     .option(
       '--classes <n>',
@@ -135,8 +138,13 @@ Examples:
       const { precision, checkpointing, inference, memory = Infinity } = options;
       const hasData = folder !== undefined || options.images !== undefined;
       const isGiven = (name: string) => command.getOptionValueSource(name) === 'cli';
-      const model = options.model === undefined ? undefined : await openInit(options.model);
+      const model =
+        options.model === undefined ? undefined : await openInit(options.model, options.configuration);
       if (model) assertModelAlone(isGiven);
+      else if (options.configuration !== undefined)
+        throw new InvalidOption(
+          `--configuration ${options.configuration} is one of several in --model: give that, or leave it out`,
+        );
       const trained = hasData ? undefined : model?.description.inputSize;
       if (hasData === ((options.shape ?? trained) !== undefined))
         throw new InvalidOption('give either a data set or --shape x,y,z');

@@ -11,7 +11,7 @@ import { checkOutputs } from '../outputs.ts';
 import * as parse from '../parse.ts';
 import type { FoundModel, PredictOptions } from '../found-model.ts';
 import { jobsOf, previousStages, type Job } from '../predict-jobs.ts';
-import { findModel } from '../predict-models.ts';
+import { configurationHelp, findModel } from '../predict-models.ts';
 import { isMade, ModelFiles, recordName, ResultsFolder, shareOf, SteadyFiles } from '../results-there.ts';
 import { predictionsName } from '../run-folder.ts';
 import { shardOfTask, type Shard } from '../slurm.ts';
@@ -83,6 +83,7 @@ export function predictCommand(io: Io): Command {
       'of train --folds or nnU-Net: those averaged, such as 0,1 or all; default: all numbered ones',
       parse.list,
     )
+    .option('--configuration <name>', configurationHelp)
     .option('--checkpoint <file>', 'nnU-Net: of each fold (default: checkpoint_final.pth)')
     .option('--step <share>', 'nnU-Net: of a window, from one to the next (default: 0.5)', parse.step)
     .option('--no-mirror', 'nnU-Net: without averaging over the mirrorings that the model allows')

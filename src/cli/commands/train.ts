@@ -9,6 +9,7 @@ import { addGpuOptions } from '../gpu.ts';
 import type { Io } from '../io.ts';
 import { addNetworkOptions, networkHelp, trainFeatures } from '../network-options.ts';
 import * as parse from '../parse.ts';
+import { configurationHelp } from '../predict-models.ts';
 import { presetHelp } from '../presets.ts';
 import {
   augmentationNames,
@@ -60,6 +61,7 @@ export function trainCommand(io: Io): Command {
       '--init <model>',
       'go on from the weights of this model: a model.safetensors, its folder, a .pth, or a folder or zip of nnU-Net or MONAI',
     )
+    .option('--configuration <name>', configurationHelp)
     .addOption(
       new Option(
         '--init-heads <how>',

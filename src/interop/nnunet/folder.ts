@@ -12,7 +12,7 @@ import type { ReadableTensor } from '../../weights/named-tensors.ts';
 import { toOurs } from '../mapping.ts';
 import { modelFiles, modelFilesSchema, type ModelFile } from '../model-files.ts';
 import { readCheckpoint } from './checkpoint.ts';
-import { previousStageIn } from './plans.ts';
+import { outlineIn, type NnunetOutline } from './plans.ts';
 import { readRules, type NnunetRules } from './rules.ts';
 import { nnunetMapping } from './weights.ts';
 
@@ -42,17 +42,21 @@ export interface NnunetOptions {
   readonly checkpoint?: string | undefined;
   /** Of several model folders within, the one that is meant, as `modelFolders` names it. */
   readonly folder?: string | undefined;
+  /** The same by its configuration, such as `3d_fullres`, or by as much of its folder's name before that as tells it apart. */
+  readonly configuration?: string | undefined;
 }
 
 export const nnunetEntries = {
   folds: v.optional(v.array(text, "a list of folds, such as ['0', '3'] or ['all']")),
   checkpoint: v.optional(text),
   folder: v.optional(text),
+  configuration: v.optional(text),
 } satisfies Record<keyof NnunetOptions, unknown>;
 
 /**
- * Reads a model folder, or one with a single model or the two of a cascade somewhere within. Weights stay in their files
- * until they are asked for, also in an archive, where they are unpacked as far as they are read.
+ * Reads a model folder, or one with a single model or the two of a cascade somewhere within, beside which networks in two
+ * dimensions are passed over. Weights stay in their files until they are asked for, also in an archive, where they are
+ * unpacked as far as they are read.
  * @param files with `/` in their paths, or an archive of them as nnUNetv2_export_model_to_zip makes it
  * @throws InvalidModel naming what is missing, damaged or not supported; InvalidOption
  * @example
@@ -67,15 +71,22 @@ export async function openNnunet(
 ): Promise<NnunetModel> {
   assertOptions('openNnunet', { files: modelFilesSchema }, { files });
   assertOptions('openNnunet', nnunetEntries, options);
-  const { folder, ...chosen } = options;
+  const { configuration } = options;
   const all = await modelFiles(files);
-  return openModel(all, await modelRoot(all, chosen.checkpoint, folder), chosen);
+  const root = await modelRoot(all, options);
+  const model = await openModel(all, root, options);
+  const { name } = model.plans.configuration;
+  if (configuration !== undefined && configuration !== name && !isNamed(root, configuration))
+    throw new InvalidModel(
+      `the model of nnU-Net is of configuration ${name}, not ${configuration}: give the folder of that one, or ${name}`,
+    );
+  return model;
 }
 
 async function openModel(
   all: readonly ModelFile[],
   root: string,
-  { folds, checkpoint = usualCheckpoint }: Omit<NnunetOptions, 'folder'>,
+  { folds, checkpoint = usualCheckpoint }: Pick<NnunetOptions, 'folds' | 'checkpoint'>,
 ): Promise<NnunetModel> {
   const within = new Map(
     all.filter(({ path }) => path.startsWith(root)).map((file) => [file.path.slice(root.length), file]),
@@ -157,47 +168,72 @@ export function besideFolder(folder: string, configuration: string, other: strin
 /** The only one, or the one that is meant; of the two of a cascade the second. */
 async function modelRoot(
   files: readonly ModelFile[],
-  checkpoint = usualCheckpoint,
-  folder?: string,
+  { checkpoint = usualCheckpoint, folder, configuration }: NnunetOptions,
 ): Promise<string> {
-  const models = modelFolders(files).filter((found) => folder === undefined || found === folder);
-  if (models.length === 1) return models[0]!;
-  const last = models.length === 2 ? await lastStage(files, models) : undefined;
-  if (last !== undefined) return last;
-  if (models.length > 1)
+  const all = modelFolders(files).filter((found) => folder === undefined || found === folder);
+  const named = all.filter((found) => configuration === undefined || isNamed(found, configuration));
+  // Of a folder with another name than nnU-Net gives, its files tell.
+  const models = named.length > 0 ? named : all.filter((found) => !/__[^/]*\/$/.test(found));
+  if (models.length === 0 && all.length > 0)
     throw new InvalidModel(
-      `there are several models of nnU-Net: ${listed(models)}; give one of these folders`,
+      `there is no model of nnU-Net of configuration ${configuration}; there are ${listed(shortNames(all))}`,
+    );
+  const left = await toChooseFrom(files, models);
+  if (left.length === 1) return left[0]!;
+  const names = shortNames(left);
+  if (left.length > 1)
+    throw new InvalidModel(
+      `there are several models of nnU-Net: ${listed(left)}; give one of these folders, or choose by configuration: ` +
+        `${listed(names)} (--configuration ${names[0]})`,
     );
   throw new InvalidModel(
     `there is no model of nnU-Net v2: expected a folder with plans.json, dataset.json and fold_0/${checkpoint} or the like`,
   );
 }
 
-/**
- * The folder of the second network where the models within are the two of a cascade, as `openNnunet` opens them; undefined
- * where they are others. @throws InvalidModel where plans.json cannot be read
- */
-export async function cascadeIn(files: readonly FileEntry[] | Source): Promise<string | undefined> {
-  assertOptions('cascadeIn', { files: modelFilesSchema }, { files });
-  const all = await modelFiles(files);
-  const folders = modelFolders(all);
-  return folders.length === 2 ? lastStage(all, folders) : undefined;
+/** Whether a folder's name, TRAINER__PLANS__CONFIGURATION, ends so. */
+const isNamed = (folder: string, configuration: string): boolean =>
+  ['__', '/'].some((mark) => `/${folder}`.endsWith(`${mark}${configuration}/`));
+
+/** As much of the folders' ends as tells them apart. */
+function shortNames(folders: readonly string[]): readonly string[] {
+  const paths = folders.map((folder) => folder.slice(0, -1));
+  const ends = [/^.*__/, /^.*\//].map((start) => paths.map((path) => path.replace(start, '')));
+  return ends.find((names) => new Set(names).size === names.length) ?? paths;
 }
 
-/** Of these folders, the one whose network takes the labels of another's. */
-async function lastStage(
+/**
+ * The folders of models to choose from, each with its `/`: without networks in two dimensions, which are not supported,
+ * where there are others, and of the two of a cascade alone the second, before which `openNnunet` has the first.
+ * @throws InvalidModel where plans.json cannot be read
+ */
+export async function foldersToChoose(files: readonly FileEntry[] | Source): Promise<readonly string[]> {
+  assertOptions('foldersToChoose', { files: modelFilesSchema }, { files });
+  const all = await modelFiles(files);
+  return toChooseFrom(all, modelFolders(all));
+}
+
+async function toChooseFrom(
   files: readonly ModelFile[],
   folders: readonly string[],
-): Promise<string | undefined> {
+): Promise<readonly string[]> {
+  if (folders.length < 2) return folders;
+  const outlines = new Map<string, NnunetOutline | undefined>();
   for (const folder of folders) {
     const plans = files.find(({ path }) => path === `${folder}plans.json`)!;
-    const configuration = folder.slice(folder.lastIndexOf('__') + 2, -1);
-    const previous = previousStageIn(await readText(await plans.open()), configuration);
-    const before = previous && besideFolder(folder, configuration, previous);
-    if (before && folders.includes(before)) return folder;
+    outlines.set(folder, outlineIn(await readText(await plans.open()), configurationOf(folder)));
   }
-  return undefined;
+  const spatial = folders.filter((folder) => !outlines.get(folder)?.isPlanar);
+  if (spatial.length === 0) return folders;
+  const second = spatial.find((folder) => {
+    const previous = outlines.get(folder)?.previousStage;
+    const first = previous && besideFolder(folder, configurationOf(folder), previous);
+    return first && spatial.includes(first);
+  });
+  return second !== undefined && spatial.length === 2 ? [second] : spatial;
 }
+
+const configurationOf = (folder: string): string => folder.slice(folder.lastIndexOf('__') + 2, -1);
 
 function chosenFolds(
   within: ReadonlyMap<string, unknown>,

@@ -204,12 +204,23 @@ export function readPlans(json: string, name: string): NnunetPlans {
 /** The data set that plans.json names; whatever else it says. @throws InvalidModel */
 export const datasetIn = (json: string): string => readJson(json, plansSchema, fail).dataset_name;
 
-/** The configuration whose labels another takes, as far as plans.json says; whatever else it says. @throws InvalidModel */
-export function previousStageIn(json: string, name: string): string | undefined {
+/** What a choice among several models asks of a configuration. */
+export interface NnunetOutline {
+  /** The configuration whose labels it takes. */
+  readonly previousStage: string | undefined;
+  /** Its network has two dimensions, and cannot be opened. */
+  readonly isPlanar: boolean;
+}
+
+/** Whatever else plans.json says; undefined for a configuration that it does not have. @throws InvalidModel */
+export function outlineIn(json: string, name: string): NnunetOutline | undefined {
   const plans = readJson(json, plansSchema, fail);
   if (!Object.hasOwn(plans.configurations, name)) return undefined;
-  const { previous_stage: previous } = inherited(plans, name);
-  return typeof previous === 'string' ? previous : undefined;
+  const { previous_stage: previous, patch_size: patch } = inherited(plans, name);
+  return {
+    previousStage: typeof previous === 'string' ? previous : undefined,
+    isPlanar: Array.isArray(patch) && patch.length === 2,
+  };
 }
 
 function configurationOf(plans: Plans, name: string): NnunetConfiguration {

@@ -95,8 +95,8 @@ export class NnunetPredictor {
     options: NnunetLoadOptions = {},
   ): Promise<NnunetPredictor> {
     assertOptions('NnunetPredictor.load', loadEntries, options);
-    const { folds, checkpoint, folder, ...device } = options;
-    return NnunetPredictor.of(await openNnunet(files, { folds, checkpoint, folder }), device);
+    const { folds, checkpoint, folder, configuration, ...device } = options;
+    return NnunetPredictor.of(await openNnunet(files, { folds, checkpoint, folder, configuration }), device);
   }
 
   /** Of a model folder that is open already. @throws as `load` */
