@@ -1,4 +1,6 @@
-/** Model folders of nnU-Net: the files of its own again, bit by bit; and models of this package, which openNnunet reads. */
+/** Model folders of nnU-Net: the files of its own again, bit by bit and as PyTorch reads them; and models of this package, which openNnunet reads. */
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { InvalidModel } from '../../src/errors.ts';
 import { exportNnunet } from '../../src/export/nnunet.ts';
@@ -7,6 +9,8 @@ import { openNnunet } from '../../src/interop/nnunet/folder.ts';
 import { readModel } from '../../src/weights/model-file.ts';
 import { readStateDict } from '../../src/weights/pytorch/state-dict.ts';
 import { interopFolder, nnunetFixture, nnunetFolders } from '../support/interop.ts';
+import { runPython, withoutPytorch } from '../support/python.ts';
+import { temporaryFolder } from '../support/temporary.node.ts';
 import { modelBytes } from './networks.ts';
 
 test.for(nnunetFolders)('there and back: nnunet-%s', async (name, { skip }) => {
@@ -35,6 +39,37 @@ test.for(nnunetFolders)('there and back: nnunet-%s', async (name, { skip }) => {
   expect(stored.size).toBe(found.fixture.canonicalNames.length);
   const again = await openNnunet(files);
   expect([again.trainer, again.mirrorAxes]).toEqual([opened.trainer, opened.mirrorAxes]);
+});
+
+test('torch.load gives what nnU-Net saved: weights and aliases, plans, the fold and mirrored axes', async ({
+  skip,
+}) => {
+  if (withoutPytorch !== undefined) skip(withoutPytorch);
+  if (!(await nnunetFixture('plain-iso'))) return skip(`${interopFolder} is not there`);
+  const folder = await temporaryFolder();
+  for (const name of nnunetFolders) {
+    const opened = await openNnunet((await nnunetFixture(name))!.files);
+    const fold = opened.folds.at(-1)!.name;
+    const { files } = await exportNnunet(await convertNnunet(opened, fold), { fold });
+    await writeFile(join(folder, `${name}.pth`), files[2]!.source);
+  }
+  const program = `
+import glob, sys, torch
+for name in sys.argv[3:]:
+    [*_, original] = sorted(glob.glob(f"{sys.argv[2]}/nnunet-{name}/model/*/*/fold_*/checkpoint_final.pth"))
+    ours, theirs = (torch.load(path, map_location="cpu") for path in (f"{sys.argv[1]}/{name}.pth", original))
+    a, b = ours["network_weights"], theirs["network_weights"]
+    assert list(a) == list(b) and all(torch.equal(a[key], b[key]) for key in b), name
+    shared = [len({tensor.data_ptr() for tensor in weights.values()}) for weights in (a, b)]
+    assert shared[0] == shared[1], shared
+    assert list(ours) == list(theirs), (list(ours), list(theirs))
+    for key in ("trainer_name", "inference_allowed_mirroring_axes"):
+        assert (type(ours[key]), ours[key]) == (type(theirs[key]), theirs[key]), key
+    for key in ("plans", "configuration", "fold", "dataset_json"):
+        assert ours["init_args"][key] == theirs["init_args"][key], key
+    print(ours["init_args"]["fold"])
+`;
+  expect(await runPython(program, [folder, interopFolder, ...nnunetFolders])).toBe('1\n0\n0\nall\n0\n');
 });
 
 test('a model of this package gets plans and labels', async () => {
