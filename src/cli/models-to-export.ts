@@ -7,6 +7,7 @@ import { isFolderAt } from '../files/folder.node.ts';
 import { bytesOf, modelFiles } from '../interop/model-files.ts';
 import { convertMonai } from '../interop/monai/convert.ts';
 import { isMonai, openMonai } from '../interop/monai/open.ts';
+import { namesAround } from '../interop/monai/pipeline.ts';
 import { convertNnunet } from '../interop/nnunet/convert.ts';
 import { openNnunet } from '../interop/nnunet/folder.ts';
 import type { Postprocessing } from '../metrics/components.ts';
@@ -26,6 +27,8 @@ export interface ModelsToExport {
   readonly place: string;
   /** Of the folds together. */
   readonly postprocessing?: Postprocessing | undefined;
+  /** Of a bundle of MONAI: by MONAI's names, what it does before and after its network, which model files have no room for. */
+  readonly around?: readonly string[];
 }
 
 /**
@@ -78,7 +81,8 @@ export async function modelsToExport(
   const one = (read: () => Promise<Uint8Array>) => [fold === undefined ? { read } : { fold, read }];
   if (others && isMonai(others.paths)) {
     const model = await openMonai(others.given);
-    return { models: one(() => convertMonai(model)), inputs: others.onDisk, place };
+    const around = model.pipeline ? namesAround(model.pipeline) : [];
+    return { models: one(() => convertMonai(model)), inputs: others.onDisk, place, around };
   }
   const bytes = await readFile(file).catch((error: NodeJS.ErrnoException) => {
     throw new InvalidModel(

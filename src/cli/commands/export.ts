@@ -8,12 +8,14 @@ import { exportMonai } from '../../export/monai.ts';
 import { exportNnunet } from '../../export/nnunet.ts';
 import { componentsKept } from '../../export/nnunet/describe.ts';
 import { exportOnnx } from '../../export/onnx.ts';
-import { exportPytorch } from '../../export/pytorch.ts';
+import { exportPytorch, isInExample } from '../../export/pytorch.ts';
 import { exportSafetensors } from '../../export/safetensors.ts';
 import { isFolderAt } from '../../files/folder.node.ts';
 import { FolderLock } from '../../files/lock.node.ts';
 import { readIfThere } from '../../files/read.node.ts';
 import { writeFileAtomically } from '../../files/write.node.ts';
+import { classOf } from '../../interop/monai/definition.ts';
+import { openModel } from '../../weights/model-file.ts';
 import type { Io } from '../io.ts';
 import { modelsToExport, type ModelsToExport } from '../models-to-export.ts';
 import { checkOutputs } from '../outputs.ts';
@@ -80,7 +82,8 @@ export function exportCommand(io: Io): Command {
     .addHelpText(
       'after',
       `
-pytorch      a state dict (.pth); examples/pytorch/unet3d.py has the network
+pytorch      a state dict (.pth); examples/pytorch/unet3d.py has the network,
+             but for those of MONAI
 safetensors  a state dict, with this package's description as metadata
 onnx         opset 17, batch and lengths free; how images are prepared, labels
              and post-processing are JSON in the metadata
@@ -125,6 +128,20 @@ async function exportModel(io: Io, path: string, options: Options): Promise<void
   for (const file of [...others, ...files.filter(describes)])
     await writeFileAtomically(file.path, file.bytes);
   io.out(...paths);
+  if (to === 'pytorch') await tellClass(io, files[0]!.bytes);
+}
+
+/** Which class loads the weights, where it is not that of the example. */
+async function tellClass(io: Io, weights: Uint8Array): Promise<void> {
+  const { config } = (await openModel(weights)).description;
+  if (isInExample(config)) return;
+  const kind = classOf(config);
+  io.err(
+    `examples/pytorch/unet3d.py does not have this network: ` +
+      (kind
+        ? `it is MONAI's ${kind}, for which --to monai writes the weights under its names, with its arguments`
+        : 'no class of MONAI has it either; --to onnx writes network and weights'),
+  );
 }
 
 /** Of kinds that are folders, the file without which the others are not read. */
@@ -145,6 +162,10 @@ async function exported(
   { to, precision = 'f32', upsampling = 'transposed', dataset }: Options,
 ): Promise<readonly ExportedFile[]> {
   if (to === 'nnunet') return nnunetFiles(io, found, out, dataset);
+  if (to !== 'monai' && found.around && found.around.length > 0)
+    io.err(
+      `warning: what the bundle does around its network is not in the file: ${found.around.join(', ')}; its configs/inference.json has it`,
+    );
   const model = await found.models[0]!.read();
   if (to === 'pytorch') return [{ path: out, bytes: await exportPytorch(model) }];
   if (to === 'safetensors') return [{ path: out, bytes: await exportSafetensors(model, { precision }) }];

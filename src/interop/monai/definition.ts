@@ -100,3 +100,13 @@ export function definitionOf(config: UNet3DConfig): {
     `the model cannot be written for MONAI: ${nearest!.text}; export it to pytorch or onnx in its place`,
   );
 }
+
+/** The class of MONAI that has this network; undefined where there is none. */
+export function classOf(config: UNet3DConfig): Kind | undefined {
+  try {
+    return definitionOf(config).network.kind;
+  } catch (error) {
+    if (error instanceof InvalidModel) return undefined;
+    throw error;
+  }
+}

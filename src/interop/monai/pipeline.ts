@@ -127,6 +127,22 @@ const readers: Partial<
   },
 };
 
+const monaiNames = {
+  orientation: 'Orientation',
+  spacing: 'Spacing',
+  normalize: 'NormalizeIntensity',
+  range: 'ScaleIntensityRange',
+  scale: 'ScaleIntensity',
+} as const satisfies Record<Transform['kind'], string>;
+
+/** By MONAI's names, what is done before and after the network. */
+export const namesAround = ({ transforms, windows, threshold, components = [] }: Pipeline): string[] => [
+  ...transforms.map(({ kind }) => monaiNames[kind]),
+  ...(windows.size ? ['SlidingWindowInferer'] : []),
+  ...(threshold === undefined ? [] : [`AsDiscrete with the threshold ${threshold}`]),
+  ...components.map(() => 'KeepLargestConnectedComponent'),
+];
+
 function transformsOf(config: BundleConfig): Transform[] {
   const found: Transform[] = [];
   for (const component of componentsIn('preprocessing', config)) {
