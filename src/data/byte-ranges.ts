@@ -21,14 +21,21 @@ const isRanges = (source: Source | ByteRanges): source is ByteRanges => 'read' i
 /**
  * The bytes of a source, as they are stored; ranges are given back. What has no ranges (URLs, pipes) is taken into memory.
  * @param name what messages call the file
- * @throws InvalidModel if there is no such file; InvalidVolume and InvalidOption as `openStored`
+ * @throws InvalidModel if there is no such file, or a folder; InvalidVolume and InvalidOption as `openStored`
  */
 export async function openRanges(
   source: Source | ByteRanges,
   name = isRanges(source) ? source.name : sourceName(source),
 ): Promise<ByteRanges> {
   if (isRanges(source)) return source;
-  const stored = await openStored(source);
+  const stored = await openStored(source).catch((error: Error) => {
+    if ((error.cause as { code?: string } | undefined)?.code !== 'EISDIR') throw error;
+    throw new InvalidModel(
+      `${name} is a folder: give the file in it, such as model.safetensors; folds, and models of nnU-Net, open with ` +
+        'openEnsembleFolder, bundles of MONAI with MonaiPredictor.load',
+      { cause: error },
+    );
+  });
   if (!stored) throw new InvalidModel(`${name} does not exist; check the path`);
   const { size, pieces, isChanged } = stored;
   if (size === undefined) {

@@ -30,7 +30,7 @@ export const nodePlatform: Platform = {
   async openFile(path) {
     try {
       const info = await stat(path);
-      if (info.isDirectory()) throw new Error('it is a folder');
+      if (info.isDirectory()) throw Object.assign(new Error('it is a folder'), { code: 'EISDIR' });
       if (!info.isFile() || info.size === 0) return { pieces: () => read(path) }; // /proc says 0
       return {
         size: info.size,

@@ -155,6 +155,33 @@ describe('weights go to the device tensor by tensor, and none of them stays', ()
   });
 });
 
+test.each([
+  [
+    'a model folder of nnU-Net',
+    ['D/T__P__3d_fullres/plans.json', 'D/T__P__3d_fullres/fold_0/checkpoint_final.pth'],
+  ],
+  ['folds', ['runs/fold_0/model.safetensors', 'runs/fold_1/model.safetensors']],
+  ['a bundle of MONAI', ['bundle/configs/metadata.json', 'bundle/models/model.pt']],
+] as const)(
+  '%s in place of a file is told what opens it, as a folder and in an archive',
+  async (kind, paths) => {
+    const folder = await temporaryFolder();
+    const content = new Uint8Array(8);
+    const archive = await zipOf(paths.map((path) => ({ path, content })));
+    for (const [source, message] of [
+      [
+        folder,
+        `${folder} is a folder: give the file in it, such as model.safetensors; folds, and models of nnU-Net`,
+      ],
+      [archive, kind === 'a bundle of MONAI' ? 'MonaiPredictor.load' : 'Ensemble.open'],
+    ] as const) {
+      const loading = UNet3D.load(source);
+      await expect(loading).rejects.toThrow(InvalidModel);
+      await expect(loading).rejects.toThrow(message);
+    }
+  },
+);
+
 describe('a checkpoint in an archive', () => {
   const large = 2 ** 22;
   /** Weights, and beside them momentum that nobody wants. */

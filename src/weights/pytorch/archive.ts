@@ -61,6 +61,17 @@ export async function readArchive(file: ByteRanges, failures: Failures): Promise
   };
 }
 
+/** What to do with an archive of other files. */
+function remedyFor(names: readonly string[]): string {
+  const has = (end: RegExp): boolean => names.some((name) => end.test(name));
+  if (has(/(^|\/)plans\.json$/))
+    return 'it is a model of nnU-Net, which Ensemble.open and NnunetPredictor.load open';
+  if (has(/(^|\/)fold_\d+\/model\.safetensors$/)) return 'they are folds, which Ensemble.open opens';
+  if (has(/(^|\/)(configs\/metadata|network)\.json$/))
+    return 'it is a model of MONAI, which MonaiPredictor.load and openMonai open';
+  return 'unzip it and give the file with the weights';
+}
+
 /** By their names in the one folder that holds data.pkl. */
 async function entriesOf(file: ByteRanges, failures: Failures): Promise<Map<string, ZipEntry>> {
   const entries = await zipEntries(file, failures.damaged);
@@ -68,7 +79,7 @@ async function entriesOf(file: ByteRanges, failures: Failures): Promise<Map<stri
   const root = names.find((name) => /^[^/]+\/data\.pkl$/.test(name))?.replace('data.pkl', '');
   if (root === undefined)
     throw failures.other(
-      `it is a zip archive, but none of torch.save (it holds ${listed(names)}, no data.pkl); unzip it and give the file with the weights`,
+      `it is a zip archive, but none of torch.save (it holds ${listed(names)}, no data.pkl); ${remedyFor(names)}`,
     );
   if (names.some((name) => name === `${root}constants.pkl` || name.startsWith(`${root}code/`)))
     throw failures.other(
