@@ -1,8 +1,11 @@
 /** `plan` and `train` with `--preset nnunet`: what its planner decides, and the recipe around it. */
-import { readFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, expect, test } from 'vitest';
-import { cli, phantomDataset, temporaryFolder } from './support.ts';
+import { writeNifti } from '../../src/data/nifti.ts';
+import { wholeConfig, type UNet3DConfig } from '../../src/model/config.ts';
+import { cli, phantomDataset, temporaryFolder, type Triple } from './support.ts';
 
 let data: string;
 beforeAll(async () => {
@@ -37,6 +40,56 @@ test('plan shows what the planner decides, and says so', async () => {
     batchSize: 4,
   });
 });
+
+const shared = '../shared/data/interop/plans/hippocampus';
+
+test("of NIfTI files it plans as nnU-Net's own planner of their fingerprint", async ({ skip }) => {
+  if (!existsSync(shared)) return skip(`${shared} is not there`);
+  const read = async <T>(path: string) => JSON.parse(await readFile(path, 'utf8')) as T;
+  const told = await read<{ spacings: number[][]; shapes_after_crop: Triple[] }>(
+    `${shared}/dataset_fingerprint.json`,
+  );
+  expect(new Set(told.spacings.flat())).toEqual(new Set([1]));
+  // Twelve, which have the medians of all; how large a batch may be hangs on their number.
+  const shapes = told.shapes_after_crop.filter((_, index) => index % 17 === 9);
+  const folder = await temporaryFolder();
+  for (const name of ['imagesTr', 'labelsTr']) await mkdir(join(folder, name));
+  const affine = [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1];
+  for (const [index, [z, y, x]] of shapes.entries()) {
+    const shape = [x, y, z];
+    const image = new Uint8Array(x * y * z).fill(1).fill(2 + index, 0, 2);
+    const labels = new Uint8Array(image.length).fill(1, 0, 1).fill(2, 1, 2);
+    const write = async (path: string, data: Uint8Array) =>
+      writeFile(join(folder, path), await writeNifti({ data, shape, affine }, { gzip: false }));
+    await write(`imagesTr/h${index}_0000.nii`, image);
+    await write(`labelsTr/h${index}.nii`, labels);
+  }
+  const json = await read<object>(`${shared}/dataset.json`);
+  await writeFile(join(folder, 'dataset.json'), JSON.stringify({ ...json, file_ending: '.nii' }));
+  const { out, err, exitCode } = await cli(['plan', folder, '--preset', 'nnunet', '--json']);
+  expect(exitCode, err).toBe(0);
+  const { config, shape } = JSON.parse(out) as Planned & { config: UNet3DConfig };
+  const { configurations } = await read<Plans>(`${shared}/nnUNetPlans.json`);
+  const { patch_size, architecture } = configurations['3d_fullres'];
+  const { features_per_stage, kernel_sizes, strides, n_conv_per_stage } = architecture.arch_kwargs;
+  expect(shape).toEqual(patch_size.toReversed());
+  const whole = wholeConfig(config);
+  expect({
+    features_per_stage: whole.features,
+    kernel_sizes: whole.kernels.map((axes) => axes.toReversed()),
+    strides: [[1, 1, 1], ...whole.strides.map((axes) => axes.toReversed())],
+    n_conv_per_stage: whole.encoderBlocks,
+  }).toEqual({ features_per_stage, kernel_sizes, strides, n_conv_per_stage });
+});
+
+interface Plans {
+  readonly configurations: {
+    readonly '3d_fullres': {
+      readonly patch_size: readonly number[];
+      readonly architecture: { readonly arch_kwargs: Readonly<Record<string, unknown>> };
+    };
+  };
+}
 
 test('train takes the recipe and the plan, options that are given win, and a resume plans the same', async () => {
   const out = join(await temporaryFolder(), 'run');
