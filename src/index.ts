@@ -43,6 +43,7 @@ export { readPytorch, PytorchTensor } from './weights/pytorch/read.ts';
 export { readStateDict, type StateDict } from './weights/pytorch/state-dict.ts';
 export { openNnunet, type NnunetModel } from './interop/nnunet/folder.ts';
 export { convertNnunet } from './interop/nnunet/convert.ts';
+export { trainableModel } from './interop/nnunet/go-on.ts';
 export { NnunetPredictor, type NnunetPredictOptions } from './interop/nnunet/pipeline/predictor.ts';
 export { segmentAsTotalSegmentator, type TotalSegmentatorPart } from './interop/totalsegmentator.ts';
 export { openMonai, type MonaiModel } from './interop/monai/open.ts';

@@ -31,6 +31,22 @@ const config = library.completeConfig({ inChannels: 1, classes: 2, features: [2,
 const model = await library.UNet3D.create({ inChannels: 1, classes: 2, features: [2, 3], device });
 afterAll(() => model.dispose());
 const saved = await model.save();
+const nnunetNetwork = {
+  encoder: 'plain',
+  features: [2, 3],
+  kernels: [
+    [3, 3, 3],
+    [3, 3, 3],
+  ],
+  strides: [
+    [1, 1, 1],
+    [2, 2, 2],
+  ],
+  blocks: [2, 2],
+  decoderBlocks: [2],
+  stem: 2,
+  bias: true,
+};
 const nifti = await library.writeNifti(volume);
 const arrays = { data, dims: shape };
 const prepared = library.fromArrays('a', arrays, { data: labels, dims: shape });
@@ -359,9 +375,17 @@ const calls: Readonly<Record<string, PublicCall>> = {
     call: worker.foldersToChoose,
     values: [[{ path: 'a.json', source: new Uint8Array(1) }]],
   },
-  preprocessingFor: {
-    call: worker.preprocessingFor,
-    values: [{ configuration: { spacing: [1, 1, 1], normalization: [] }, transpose: [0, 1, 2] }],
+  trainingStart: {
+    call: worker.trainingStart,
+    values: [
+      {
+        plans: {
+          transpose: [0, 1, 2],
+          configuration: { patch: [8, 8, 8], spacing: [1, 1, 1], normalization: [], network: nnunetNetwork },
+        },
+        config,
+      },
+    ],
   },
   mergedNames: { call: worker.mergedNames, values: [[]] },
   nnunetPreprocessing: {
@@ -441,6 +465,7 @@ const calls: Readonly<Record<string, PublicCall>> = {
     call: library.convertNnunet,
     values: [{ config, folds: [{ name: '0', weights: new Map() }], origin: {} }, '0'],
   },
+  trainableModel: { call: library.trainableModel, values: [saved, 'a'] },
   openMonai: {
     call: library.openMonai,
     values: [[{ path: 'a.json', source: new Uint8Array(1) }]],

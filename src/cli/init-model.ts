@@ -10,7 +10,7 @@ import { convertMonai } from '../interop/monai/convert.ts';
 import { isMonai, openMonai } from '../interop/monai/open.ts';
 import { convertNnunet } from '../interop/nnunet/convert.ts';
 import { modelFolders, openNnunet, type NnunetModel } from '../interop/nnunet/folder.ts';
-import { preprocessingFor } from '../interop/nnunet/go-on.ts';
+import { trainableModel } from '../interop/nnunet/go-on.ts';
 import type { Size3 } from '../size.ts';
 import { wholeConfig, type UNet3DConfig } from '../model/config.ts';
 import { readModel, type ModelDescription } from '../weights/model-file.ts';
@@ -74,22 +74,32 @@ export const initOf = async ({ init, configuration }: TrainOptions): Promise<Ini
 
 async function ownInit(file: string, bytes: Uint8Array): Promise<InitModel> {
   const { description } = await readModel(bytes, file);
-  return { file, bytes, description, patch: undefined, notes: [] };
+  const { nnunet } = description;
+  return nnunet
+    ? keptFromNnunet(file, bytes, `a model of nnU-Net's, ${nnunet.configuration}`)
+    : { file, bytes, description, patch: undefined, notes: [] };
 }
 
-/** The first fold of a model of nnU-Net's, prepared for as near as trainings here come to it. */
+/** The first fold of a model of nnU-Net's. */
 async function nnunetInit(path: string, model: NnunetModel): Promise<InitModel> {
   const fold = model.folds[0]!.name;
-  const { file, bytes, description } = await ownInit(path, await convertNnunet(model, fold));
-  const preprocessing = preprocessingFor(model.plans);
+  const { dataset, configuration } = model.plans;
+  const bytes = await convertNnunet(model, fold);
+  return keptFromNnunet(path, bytes, `fold ${fold} of ${dataset}, ${configuration.name}`);
+}
+
+/** Prepared for as near as trainings here come to it. */
+async function keptFromNnunet(file: string, converted: Uint8Array, what: string): Promise<InitModel> {
+  const bytes = await trainableModel(converted, file);
+  const { description } = await readModel(bytes, file);
   return {
     file,
     bytes,
-    description: { ...description, preprocessing },
+    description,
     patch: description.inputSize,
     notes: [
-      `${path}: fold ${fold} of ${model.plans.dataset}, ${model.plans.configuration.name}. Its crop, normalisation, spacing ` +
-        'and patch are kept; axes are canonical and resampling is trilinear, unlike in nnU-Net.',
+      `${file}: ${what}. Its crop, normalisation, spacing and patch are kept; axes are canonical, with kernels turned ` +
+        'where its plans turn the volumes, and resampling is trilinear, unlike in nnU-Net.',
     ],
   };
 }

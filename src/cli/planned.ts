@@ -1,8 +1,8 @@
 /** Network, patch and batch of `--preset nnunet` and its kin, as nnU-Net's planner finds them for a data set. */
 import type { Fingerprint } from '../data/fingerprint.ts';
 import { InvalidOption } from '../errors.ts';
-import { alongVolumes, planNnunet, type NnunetPlan, type NnunetPlanner } from '../interop/nnunet/planner.ts';
-import type { NnunetNetwork } from '../interop/nnunet/network.ts';
+import { planNnunet, type NnunetPlan, type NnunetPlanner } from '../interop/nnunet/planner.ts';
+import { alongVolumes, type NnunetNetwork } from '../interop/nnunet/network.ts';
 import { configOf } from '../interop/nnunet/weights.ts';
 import type { UNet3DConfig } from '../model/config.ts';
 import type { Size3 } from '../size.ts';

@@ -169,24 +169,45 @@ function shapeThere(shape: readonly number[], layout: Layout | undefined): reado
 function relaid<Data extends Float32Array>(
   data: Data,
   shape: readonly number[],
-  { firstInputsLast = 0, kernelReversed = false }: Layout = {},
+  layout: Layout = {},
   side: 'ours' | 'theirs',
 ): Data | Float32Array<ArrayBuffer> {
-  if (firstInputsLast === 0 && !kernelReversed) return data;
-  const [out = 1, into = 1, z = 1, y = 1, x = 1] = shape;
-  const taps = x * y * z;
+  const given = side === 'ours' ? shapeThere(shape, layout) : shape;
+  const turned = layout.kernelReversed ? withKernelAxes(data, given, [2, 1, 0]) : data;
+  const { firstInputsLast } = layout;
+  if (!firstInputsLast) return turned;
+  const [out = 1, into = 1, ...kernel] = shape;
+  const taps = product(kernel);
+  const first = (side === 'ours' ? into - firstInputsLast : firstInputsLast) * taps;
   const result = new Float32Array(data.length);
-  for (let o = 0; o < out; o++)
-    for (let i = 0; i < into; i++) {
-      const here = (o * into + i) * taps;
-      const there = (o * into + ((i - firstInputsLast + into) % into)) * taps;
-      for (let tap = 0; tap < taps; tap++) {
-        const turned = kernelReversed
-          ? ((tap % x) * y + (Math.floor(tap / x) % y)) * z + Math.floor(tap / (x * y))
-          : tap;
-        if (side === 'ours') result[here + tap] = data[there + turned]!;
-        else result[there + turned] = data[here + tap]!;
-      }
-    }
+  for (let start = 0; start < out * into * taps; start += into * taps) {
+    const inputs = turned.subarray(start, start + into * taps);
+    result.set(inputs.subarray(first), start);
+    result.set(inputs.subarray(0, first), start + into * taps - first);
+  }
   return result;
 }
+
+/**
+ * The numbers of a convolution's weight with its kernel turned.
+ * @param shape of what is given: two numbers of channels, then the kernel's three axes, slowest first
+ * @param axes of the given kernel, in the order of the result
+ */
+export function withKernelAxes(
+  data: Float32Array,
+  shape: readonly number[],
+  axes: readonly [number, number, number],
+): Float32Array<ArrayBuffer> {
+  const lengths = shape.slice(2);
+  const [a, b, c] = axes.map((axis) => ({ length: lengths[axis]!, step: product(lengths.slice(axis + 1)) }));
+  const result = new Float32Array(data.length);
+  let at = 0;
+  for (let start = 0; start < data.length; start += product(lengths))
+    for (let i = 0; i < a!.length; i++)
+      for (let j = 0; j < b!.length; j++)
+        for (let k = 0; k < c!.length; k++)
+          result[at++] = data[start + i * a!.step + j * b!.step + k * c!.step]!;
+  return result;
+}
+
+const product = (values: readonly number[]): number => values.reduce((a, b) => a * b, 1);

@@ -8,6 +8,7 @@ import { convertMonai } from '../../src/interop/monai/convert.ts';
 import { openMonai } from '../../src/interop/monai/open.ts';
 import { convertNnunet } from '../../src/interop/nnunet/convert.ts';
 import { openNnunet } from '../../src/interop/nnunet/folder.ts';
+import { trainableModel } from '../../src/interop/nnunet/go-on.ts';
 import { readModel } from '../../src/weights/model-file.ts';
 import { readSafetensors } from '../../src/weights/safetensors.ts';
 import { interopFolder, monaiModel, nnunetFixture } from '../support/interop.ts';
@@ -58,6 +59,35 @@ test('a folder of nnU-Net: network, preparation and patch, a new head; and its p
   expect(planned.exitCode === 0 ? '' : planned.err).toBe('');
   expect(JSON.parse(planned.out)).toMatchObject({ size: [16, 16, 16], config: { classes: 3, down: 'conv' } });
   expect((await cli(['plan', '--model', folder, '--features', '4,8'])).err).toMatch(/--features .*--model/);
+});
+
+test('plans of nnU-Net that turn the axes: a training goes on along those of the volumes, and back', async ({
+  skip,
+}) => {
+  const found = await nnunetFixture('plain-aniso');
+  if (!found) return skip(`${interopFolder} is not there`);
+  const [out, back] = [join(await temporaryFolder(), 'run'), join(await temporaryFolder(), 'back')];
+  const converted = join(await temporaryFolder(), 'converted.safetensors');
+  await writeFile(converted, await convertNnunet(await openNnunet(found.files)));
+  const options = ['--split', '67,33,0', '--epochs', '1', '--freeze', 'encoder', '--no-tune'];
+  const begun = await cli(['train', await phantoms(), '--out', out, '--init', converted, ...options]);
+  expect(begun.exitCode === 0 ? '' : begun.err).toBe('');
+  expect(begun.err).toMatch(/a model of nnU-Net's, 3d_fullres\. [^]*^Patches 8 x 20 x 24 voxels/m);
+  const trained = await readFile(join(out, 'model.safetensors'));
+  const start = await trainableModel(await readFile(converted));
+  expect(tensorsIn(trained, /^encoder/)).toEqual(tensorsIn(start, /^encoder/));
+
+  const exported = await cli(['export', out, '--to', 'nnunet', '--out', back]);
+  expect(exported.exitCode === 0 ? '' : exported.err).toBe('');
+  const model = await openNnunet((await filesIn(back)).files);
+  expect(model.plans).toMatchObject({
+    transpose: [0, 1, 2],
+    configuration: { patch: [24, 20, 8], spacing: [1, 1, 4] },
+  });
+  const { description, weights } = await readModel(await convertNnunet(model));
+  const ours = await readModel(trained);
+  expect(description.config).toEqual(ours.description.config);
+  expect(weights).toEqual(ours.weights);
 });
 
 test('a bundle of MONAI: the last layer begins anew where the classes differ', async ({ skip }) => {

@@ -4,8 +4,11 @@
  */
 import { expect, test } from 'vitest';
 import { toTheirs, weightsOf } from '../../src/interop/mapping.ts';
+import { convertNnunet } from '../../src/interop/nnunet/convert.ts';
 import { openNnunet } from '../../src/interop/nnunet/folder.ts';
+import { trainableModel } from '../../src/interop/nnunet/go-on.ts';
 import { nnunetMapping } from '../../src/interop/nnunet/weights.ts';
+import { readModel } from '../../src/weights/model-file.ts';
 import { interopFolder, nnunetFixture, nnunetFolders } from '../support/interop.ts';
 import { expectForward } from '../support/network.ts';
 
@@ -20,3 +23,32 @@ for (const name of names)
     expect.hasAssertions();
     await expectForward(found, config, weights, (ours) => toTheirs(nnunetMapping(config), ours));
   });
+
+test('nnunet-plain-aniso along the axes of volumes, as a training goes on from it', async ({ skip }) => {
+  const found = await nnunetFixture('plain-aniso');
+  if (!found) return skip(`${interopFolder} is not there`);
+  const model = await openNnunet(found.files);
+  expect(model.plans.transpose).toEqual([2, 0, 1]);
+  const bytes = await trainableModel(await convertNnunet(model));
+  const { description, weights } = await readModel(bytes);
+  // x of a volume is the first axis of nnU-Net's arrays, z the second and y the third.
+  expect(description).toMatchObject({
+    inputSize: [8, 20, 24],
+    preprocessing: { spacing: [4, 1, 1], normalization: ['z-score inside'] },
+    config: {
+      kernels: [
+        [1, 3, 3],
+        [3, 3, 3],
+        [3, 3, 3],
+      ],
+      strides: [
+        [1, 2, 2],
+        [2, 2, 2],
+      ],
+    },
+  });
+  expect(description.nnunet).toBeUndefined();
+  await expectForward(found, description.config, weights, (ours) => ours, [1, 2, 0]);
+  const again = await trainableModel(bytes);
+  expect(again).toBe(bytes);
+});

@@ -1,8 +1,8 @@
 /** The planner against the plans of nnU-Net's own ones, for made-up data sets that lie next to the checkout. */
 import { existsSync, readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import type { Axes } from '../../src/interop/nnunet/network.ts';
-import { alongVolumes, planNnunet } from '../../src/interop/nnunet/planner.ts';
+import { alongVolumes, type Axes } from '../../src/interop/nnunet/network.ts';
+import { planNnunet } from '../../src/interop/nnunet/planner.ts';
 import { readPlans } from '../../src/interop/nnunet/plans.ts';
 import prostate from '../fixtures/plans/prostate.json';
 

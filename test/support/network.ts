@@ -3,6 +3,7 @@
  * of all parameters and of the input: what other tools' fixtures hold.
  */
 import { expect } from 'vitest';
+import type { Axes } from '../../src/interop/nnunet/network.ts';
 import type { UNet3DConfig } from '../../src/model/config.ts';
 import type { Layer, Node } from '../../src/model/graph.ts';
 import { head, type HeadRecording } from '../../src/model/layers/head.ts';
@@ -136,7 +137,7 @@ const withInputGradient = (
 /**
  * Holds a network against a fixture within the tolerances of the fixtures' README: 1e-4 of the largest output; of
  * gradients, 1e-3 of the largest in each tensor, and 1e-6 for those that are 0 but for rounding.
- * @param options.axes of the fixture's arrays, slowest first
+ * @param axes of the fixture's arrays that z, y, x of the network are
  * @param theirs turns our gradients into tensors by the names of the other tool
  */
 export async function expectForward(
@@ -144,12 +145,11 @@ export async function expectForward(
   config: UNet3DConfig,
   weights: Weights,
   theirs: (ours: ReadonlyMap<string, NamedTensor>) => ReadonlyMap<string, NamedTensor>,
-  { axes = 'zyx' }: { readonly axes?: 'zyx' | 'xyz' } = {},
+  axes: Axes = [0, 1, 2],
 ): Promise<void> {
   const array = async (shape: readonly number[], path: string): Promise<Dense> => {
     const data = Float64Array.from(await floatsAt(`forward/${path}`));
-    const dense = { shape: shape as Dense['shape'], data };
-    return axes === 'xyz' ? turned(dense) : dense;
+    return turned({ shape: shape as Dense['shape'], data }, axes);
   };
   const { input, outputs, loss } = forward;
   const logitGradients: Dense[] = [];
@@ -176,12 +176,16 @@ export async function expectForward(
   );
 }
 
-/** [n][c][x][y][z] as [n][c][z][y][x]. */
-export function turned({ shape: [n, c, x, y, z], data }: Dense): Dense {
+/** [n][c] and three axes with these in another order, by default the reverse. */
+export function turned({ shape: [n, c, ...lengths], data }: Dense, axes: Axes = [2, 1, 0]): Dense {
+  const [z, y, x] = axes.map((axis) => lengths[axis]!) as [number, number, number];
+  const steps = [lengths[1] * lengths[2], lengths[2], 1];
+  const [stepZ, stepY, stepX] = axes.map((axis) => steps[axis]!) as [number, number, number];
   const result = new Float64Array(data.length);
   for (let at = 0; at < data.length; at++) {
-    const [i, j, k] = [Math.floor(at / (y * z)) % x, Math.floor(at / z) % y, at % z];
-    result[Math.floor(at / (x * y * z)) * x * y * z + (k * y + j) * x + i] = data[at]!;
+    const [i, j, k] = [at % x, Math.floor(at / x) % y, Math.floor(at / (x * y)) % z];
+    const plane = Math.floor(at / (x * y * z)) * x * y * z;
+    result[at] = data[plane + k * stepZ + j * stepY + i * stepX]!;
   }
   return { shape: [n, c, z, y, x], data: result };
 }

@@ -10,8 +10,9 @@ import {
   NnunetPredictor,
   openMonai,
   openNnunet,
-  preprocessingFor,
   segmentAsTotalSegmentator,
+  trainableModel,
+  trainingStart,
   type NnunetModel,
   type Region,
   type Segmentation,
@@ -47,7 +48,7 @@ interface Options {
 
 let predict: ((sources: readonly Source[], options: Options) => Promise<ForeignLabels>) | undefined;
 /** The bytes of model.safetensors, where `start` does not say that there are none. */
-let save: (() => Promise<Uint8Array<ArrayBuffer>>) | undefined;
+let save: (() => Promise<Uint8Array>) | undefined;
 
 async function open({ files, folder }: ForeignRequests['open']): Promise<ForeignFacts> {
   const paths = await pathsOf(files);
@@ -88,7 +89,7 @@ async function openAsNnunet(files: ModelSource, folder: string | undefined): Pro
     );
   const predictor = await NnunetPredictor.of(model);
   predict = (sources, options) => predictor.predict(sources, options);
-  save = () => convertNnunet(model);
+  save = async () => trainableModel(await convertNnunet(model));
   const labels = namesOf(model);
   const { heads, regions } = model.labels;
   const folds = model.folds.map((fold) => fold.name).join(', ');
@@ -100,15 +101,15 @@ async function openAsNnunet(files: ModelSource, folder: string | undefined): Pro
   };
 }
 
-function startOfNnunet({ plans, previous, folds, config }: NnunetModel): Start | string {
+function startOfNnunet(model: NnunetModel): Start | string {
+  const { plans, previous, folds } = model;
   const [first] = folds;
   if (previous ?? plans.configuration.previousStage)
     return 'it is a cascade of two networks, of which the second reads labels of the first: open the first alone, or a model that is no cascade';
   if (folds.length > 1)
     return `it is the mean of ${folds.length} folds: open its folder or zip archive with one fold in it, such as fold_${first!.name}`;
-  const [d0, d1, d2] = plans.configuration.patch;
   try {
-    return { config, preprocessing: preprocessingFor(plans), patch: [d2, d1, d0] };
+    return trainingStart(model);
   } catch (error) {
     return messageOf(error);
   }

@@ -21,7 +21,7 @@ const entries = {
  * @throws InvalidOption for a fold that the model does not have; InvalidModel if its weights cannot be read
  * @example
  * ```js
- * const bytes = await convertNnunet(await openNnunet(nnunetFiles)); // a model.safetensors, to go on learning from
+ * const bytes = await convertNnunet(await openNnunet(nnunetFiles)); // a model.safetensors
  * ```
  */
 export async function convertNnunet(model: NnunetModel, fold?: string): Promise<Uint8Array<ArrayBuffer>> {

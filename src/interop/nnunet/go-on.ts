@@ -1,35 +1,85 @@
-/** What a training here takes over of a model of nnU-Net's besides its weights: how cases are prepared. */
+/** What a training here goes on from of a model of nnU-Net's: its network along the axes of volumes, and their preparation. */
+import * as v from 'valibot';
 import type { Normalization } from '../../data/normalize.ts';
 import type { Preprocessing } from '../../data/preprocessing.ts';
 import { InvalidModel } from '../../errors.ts';
+import type { UNet3DConfig } from '../../model/config.ts';
+import { layoutParameters } from '../../model/parameters.ts';
 import { assertOptions } from '../../options.ts';
-import { withParts } from '../../schema.ts';
-import type { NnunetNormalization, NnunetPlans } from './plans.ts';
+import { bytes, text, withParts } from '../../schema.ts';
+import type { Size3 } from '../../size.ts';
+import { readModel, writeModel } from '../../weights/model-file.ts';
+import { withKernelAxes } from '../mapping.ts';
+import { alongVolumes, backFrom } from './network.ts';
+import type { NnunetNormalization } from './plans.ts';
+import { rulesOf, type NnunetRules } from './rules.ts';
+import { configOf } from './weights.ts';
 
-const entries = {
-  plans: withParts('the plans of a model as openNnunet gives it', 'configuration', 'transpose'),
-};
+const startEntries = { model: withParts('a model as openNnunet gives it', 'plans', 'config') };
+const fileEntries = { model: bytes, name: v.optional(text) };
 
 /**
- * nnU-Net's preparation in this package's words: the same crop, normalisation and spacing; axes are canonical and
- * resampling is trilinear instead.
- * @throws InvalidModel for plans that turn the axes, and for a normalisation that this package does not have
+ * nnU-Net's network, preparation and patch in this package's words: the same crop, normalisation and spacing; axes are
+ * canonical and resampling is trilinear instead. Where plans turn the axes of volumes, kernels, strides and the patch are
+ * turned back.
+ * @throws InvalidModel for a normalisation that this package does not have
  */
-export function preprocessingFor(plans: NnunetPlans): Preprocessing {
-  assertOptions('preprocessingFor', entries, { plans });
-  const { configuration, transpose } = plans;
-  if (transpose.join() !== '0,1,2')
-    throw new InvalidModel(
-      `plans.json turns the axes (transpose_forward [${transpose.join(', ')}]), and trainings here do not: its weights would see other axes than they learnt; go on with it in nnU-Net`,
-    );
-  const [d0, d1, d2] = configuration.spacing;
+export function trainingStart(model: Pick<NnunetRules, 'plans' | 'config'>): {
+  readonly config: UNet3DConfig;
+  readonly preprocessing: Preprocessing;
+  /** x, y, z */
+  readonly patch: Size3;
+} {
+  assertOptions('trainingStart', startEntries, { model });
+  const { plans, config } = model;
+  const { patch, spacing, network } = alongVolumes(plans, plans.configuration);
+  const normalization = plans.configuration.normalization.map(normalizationFor);
+  // Of a cascade's second network, labels of the first are channels, too.
+  const labels = Array.from({ length: config.inChannels - normalization.length }, () => 'none' as const);
   return {
-    orientation: 'RAS',
-    crop: 'non-zero',
-    spacing: [d2, d1, d0],
-    normalization: configuration.normalization.map(normalizationFor),
-    padding: 'zeros at the far end',
+    config: configOf(network, config.inChannels, config.classes),
+    preprocessing: {
+      orientation: 'RAS',
+      crop: 'non-zero',
+      spacing,
+      normalization: [...normalization, ...labels],
+      padding: 'zeros at the far end',
+    },
+    patch,
   };
+}
+
+/**
+ * A model file that follows nnU-Net's rules, as `convertNnunet` makes it, as one that trainings here go on from: network,
+ * preparation and patch as `trainingStart` says, weights turned alike. One that follows this package's is given back.
+ * @param model the content of model.safetensors
+ * @param name what messages call it
+ * @throws InvalidOption for what is not bytes; InvalidModel for a file that is damaged, newer or of another network, and as
+ *   `trainingStart`
+ * @example
+ * ```js
+ * const converted = await convertNnunet(await openNnunet(nnunetFiles));
+ * const bytes = await trainableModel(converted); // for `UNet3D.load` and `takeWeights`
+ * ```
+ */
+export async function trainableModel(model: Uint8Array, name?: string): Promise<Uint8Array> {
+  assertOptions('trainableModel', fileEntries, { model, name });
+  const { description, weights } = await readModel(model, name);
+  const rules = rulesOf(description, name);
+  if (!rules) return model;
+  const { config, preprocessing, patch } = trainingStart(rules);
+  const [given, own] = [layoutParameters(rules.config), layoutParameters(config)];
+  const parameters = new Float32Array(own.parameterWords);
+  const axes = backFrom(rules.plans.transpose);
+  for (const entry of given.parameters.values()) {
+    const data = weights.parameters.subarray(entry.offset, entry.offset + entry.length);
+    const turned = entry.shape.length === 5 ? withKernelAxes(data, entry.shape, axes) : data;
+    parameters.set(turned, own.parameters.get(entry.name)!.offset);
+  }
+  return writeModel(
+    { ...description, config, preprocessing, inputSize: patch, nnunet: undefined },
+    { ...weights, parameters },
+  );
 }
 
 function normalizationFor(given: NnunetNormalization): Normalization {

@@ -25,6 +25,31 @@ export interface NnunetNetwork {
   readonly bias: boolean;
 }
 
+/**
+ * A configuration along the axes of the volumes: x, y, z of patch and spacing, and the network along z, y, x.
+ * @param transpose axis, of z, y, x of the volumes, that each axis of the configuration is
+ */
+export function alongVolumes(
+  { transpose }: { readonly transpose: Axes },
+  {
+    patch,
+    spacing,
+    network,
+  }: { readonly patch: Axes; readonly spacing: Axes; readonly network: NnunetNetwork },
+): { readonly patch: Axes; readonly spacing: Axes; readonly network: NnunetNetwork } {
+  const [z, y, x] = backFrom(transpose);
+  const back = (values: Axes): Axes => [values[z], values[y], values[x]];
+  const fastestFirst = (values: Axes): Axes => [values[x], values[y], values[z]];
+  return {
+    patch: fastestFirst(patch),
+    spacing: fastestFirst(spacing),
+    network: { ...network, kernels: network.kernels.map(back), strides: network.strides.map(back) },
+  };
+}
+
+/** Axis of the configuration that each of z, y, x of the volumes is. */
+export const backFrom = (transpose: Axes) => [0, 1, 2].map((axis) => transpose.indexOf(axis)) as [0, 1, 2];
+
 /** Of what this package runs. */
 const mostLevels = 8;
 const feature = wholeNumber(1, 4096);

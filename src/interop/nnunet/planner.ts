@@ -249,18 +249,6 @@ function lowResolution(
   return found !== full && fullVoxels / voxels >= worthIt ? found : undefined;
 }
 
-/** A configuration along the axes of the volumes: x, y, z of each triple, and the network along z, y, x of the file. */
-export function alongVolumes({ transpose }: NnunetPlan, configuration: PlannedConfiguration) {
-  const back = (values: Axes): Axes => perAxis((axis) => values[transpose.indexOf(axis)]!);
-  const { patch, spacing, medianShape, network } = configuration;
-  return {
-    patch: reversed(back(patch)),
-    spacing: reversed(back(spacing)),
-    medianShape: reversed(back(medianShape)),
-    network: { ...network, kernels: network.kernels.map(back), strides: network.strides.map(back) },
-  };
-}
-
 const axes = [0, 1, 2] as const;
 
 const perAxis = (of: (axis: 0 | 1 | 2) => number): Size3 => [of(0), of(1), of(2)];
