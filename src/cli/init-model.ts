@@ -2,6 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Preprocessing } from '../data/preprocessing.ts';
+import { scoredNames, soleRegion } from '../data/regions.ts';
 import { foldsAmong } from '../ensemble.ts';
 import { InvalidDataset, InvalidModel, InvalidOption } from '../errors.ts';
 import { isFolderAt } from '../files/folder.node.ts';
@@ -18,6 +19,7 @@ import { fileMessage } from './failure.ts';
 import type { Io } from './io.ts';
 import { networkEntries, networkOf, optionName } from './network-options.ts';
 import { othersFiles, refuseConfiguration } from './predict-models.ts';
+import type { TrainingData } from './training-data.ts';
 import type { TrainOptions } from './train-options.ts';
 
 export interface InitModel {
@@ -170,6 +172,13 @@ export function preprocessingOf(
   const spacing = kept.spacing ? `${kept.spacing.join(' x ')} mm` : 'their own spacing';
   io.err(`Cases are prepared as those that ${init.file} was trained on, at ${spacing}.`);
   return kept;
+}
+
+/** Two classes, for a network of one head alone: it finds the second, as a region. */
+export function forItsHeads(data: TrainingData, init: InitModel | undefined): TrainingData {
+  if (init?.description.config.classes !== 1 || data.regions || data.labels.length !== 2) return data;
+  const regions = soleRegion(data.labels[1]);
+  return { ...data, regions, scored: scoredNames(data.labels, regions) };
 }
 
 /** @throws InvalidOption where options of `--init` stand without it */

@@ -10,7 +10,7 @@ import { InvalidModel, InvalidOption } from '../errors.ts';
 import { isFolderAt } from '../files/folder.node.ts';
 import { modelFolders } from '../interop/nnunet/folder.ts';
 import { isMonai, mayBeOfModel, openMonai } from '../interop/monai/open.ts';
-import { MonaiPredictor, requirePipeline } from '../interop/monai/predictor.ts';
+import { areMaps, MonaiPredictor, requirePipeline } from '../interop/monai/predictor.ts';
 import { filesInZip, modelFiles } from '../interop/model-files.ts';
 import { paddedSize } from '../model/sizes.ts';
 import { UNet3D } from '../unet3d.ts';
@@ -100,8 +100,8 @@ async function monaiModel(files: OthersFiles, options: PredictOptions): Promise<
     inChannels: config.inChannels,
     files: partsOnDisk(files, mayBeOfModel(files.paths)),
     notes: [
-      `${kind} of MONAI: labels ${model.labels.join(', ') || `0 to ${config.classes - 1}`}` +
-        (model.pipeline.threshold === undefined ? '' : ', which may overlap: a volume of 0 and 1 for each'),
+      `${kind} of MONAI: labels ${model.labels.join(', ') || `0 to ${Math.max(config.classes - 1, 1)}`}` +
+        (areMaps(model) ? ', which may overlap: a volume of 0 and 1 for each' : ''),
     ],
     async open() {
       const predictor = await MonaiPredictor.of(model, deviceOf(options));

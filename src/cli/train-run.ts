@@ -13,7 +13,7 @@ import { Resumable } from './failure.ts';
 import { drawAugmentation, drawBatch } from './first-batch.ts';
 import { announceAdapter, gpuWishes } from './gpu.ts';
 import { HistoryWriter } from './history-writer.ts';
-import { assertChannels, networkFrom, preprocessingOf } from './init-model.ts';
+import { assertChannels, forItsHeads, networkFrom, preprocessingOf } from './init-model.ts';
 import type { Io } from './io.ts';
 import { networkOf, trainFeatures } from './network-options.ts';
 import { openData } from './open-data.ts';
@@ -44,7 +44,8 @@ export async function runTraining(
   const opened = await openData(io, path, { ...options, kept }, (dataset, split) =>
     folder.check(dataFiles(dataset, path, options), split[testedPart(split)].cases),
   );
-  const { dataset, data } = opened;
+  const { dataset } = opened;
+  const data = forItsHeads(opened.data, init);
   assertClassWeights(options.classWeights, data);
   if (init) assertChannels(init, data.channels);
   for (const reason of data.decision?.reasons ?? []) io.err(reason);
@@ -85,6 +86,7 @@ export async function runTraining(
     if (init) await model.takeWeights(init.bytes, { heads: options.initHeads ?? 'auto' });
     await trainModel({
       ...opened,
+      data,
       planned: plan,
       io,
       folder,

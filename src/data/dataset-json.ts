@@ -113,10 +113,6 @@ function readRegionLabels(
   const entries = Object.entries(named)
     .filter(([name]) => name !== background)
     .map(([name, value]) => ({ name, labels: values(name, value, 254) }));
-  if (entries.length < 2)
-    return fail(
-      `defines the region "${entries[0]!.name}" alone; give its labels one value, as a class, or define another region.`,
-    );
   const regions = readRegions(entries, order, (problem) => new InvalidDataset(`dataset.json: ${problem}.`));
   const wrong = regions.find(({ written }) => !Number.isInteger(written) || written < 1 || written > 254);
   if (wrong)

@@ -27,9 +27,12 @@ export const regionsSchema = v.pipe(
     }),
     'a list of regions',
   ),
-  v.minLength(2, 'two regions or more'),
+  v.minLength(1, 'one region or more'),
   v.check((regions) => repeated(regions.map(({ name }) => name)) === undefined, 'regions of different names'),
 ) satisfies Schema<readonly Region[]>;
+
+/** What a network of one head alone finds, by a sigmoid: label 1. */
+export const soleRegion = (name = 'foreground'): readonly Region[] => [{ name, labels: [1], written: 1 }];
 
 /** A network's heads: classes, of which one wins, or regions, each of which is found or not. */
 export interface Heads {

@@ -32,7 +32,10 @@ export const configEntries = {
     ),
   ),
   inChannels: wholeNumber(1, 1024),
-  classes: v.pipe(wholeNumber(2, 255), v.description('background included')),
+  classes: v.pipe(
+    wholeNumber(1, 255),
+    v.description('background included; or regions, of which there may be one'),
+  ),
   features: v.optional(
     v.pipe(
       v.array(wholeNumber(1, 4096), listTexts.features),

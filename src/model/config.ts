@@ -17,7 +17,7 @@ export interface UNet3DConfig {
   readonly architecture?: 'unet' | 'residualUnits' | 'segResNet';
   /** Channels of the input volume. */
   readonly inChannels: number;
-  /** Output classes, background included. */
+  /** Output classes, background included; or regions, of which there may be one. */
   readonly classes: number;
   /** Channels per level (`features_per_stage`); their number is that of levels. Default [16, 32, 64, 128]. */
   readonly features: readonly number[];

@@ -168,7 +168,7 @@ export function nnunetRegionLoss(
 ): Loss {
   const list = v.pipe(
     v.array(openObject(lossRegion), 'a list of regions'),
-    v.minLength(2, 'two regions or more'),
+    v.minLength(1, 'one region or more'),
   );
   assertOptions('nnunetRegionLoss', { regions: list }, { regions });
   assertOptions('nnunetRegionLoss', { ...batchEntries, ignore: v.optional(flag) }, options);
@@ -212,7 +212,7 @@ export function lossOfHeads(loss: Loss, regions: readonly LossRegion[] | undefin
  * ```
  */
 export function lossShape(loss: Loss, classes: number): LossShape {
-  assertOptions('lossShape', { loss: lossSchema, classes: wholeNumber(2, 255) }, { loss, classes });
+  assertOptions('lossShape', { loss: lossSchema, classes: wholeNumber(1, 255) }, { loss, classes });
   const { dice, crossEntropy, smooth, batchDice, negativeDice, regions } = loss;
   return {
     ...{ classes, dice, crossEntropy, smooth, batchDice },

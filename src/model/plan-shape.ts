@@ -76,7 +76,7 @@ export const checkpointingSchema = v.union(
   'true, false, or a list of outputs such as "encoder.0.conv2"',
 );
 export const lossShapeSchema = object({
-  classes: wholeNumber(2, 255),
+  classes: wholeNumber(1, 255),
   dice: numberFrom(0),
   crossEntropy: numberFrom(0),
   smooth: numberFrom(0),

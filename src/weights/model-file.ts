@@ -6,7 +6,7 @@ import * as v from 'valibot';
 import type { ByteRanges } from '../data/byte-ranges.ts';
 import { InvalidModel, InvalidOption } from '../errors.ts';
 import { preprocessingSchema, type Preprocessing } from '../data/preprocessing.ts';
-import { labelCount, regionsSchema, type Region } from '../data/regions.ts';
+import { labelCount, regionsSchema, soleRegion, type Region } from '../data/regions.ts';
 import type { Size3 } from '../size.ts';
 import type { Postprocessing } from '../metrics/components.ts';
 import { readJson } from '../json.ts';
@@ -165,8 +165,7 @@ export async function openModel(
       ? {
           format,
           packageVersion: 'unknown',
-          config: configFromShapes(tensors, name),
-          labels: [],
+          ...shown(tensors, name),
           channels: [],
         }
       : readDescription(json, name);
@@ -239,6 +238,8 @@ export function requireConsistent(
     if (count !== expected) throw fail(`${what} has ${count} entries; expected ${expected}, as config says`);
   };
   if (regions) wrong('regions', regions.length, classes);
+  if (!regions && classes === 1)
+    throw fail('classes is 1 without regions; expected 2 or more, or the region that the one head finds');
   if (regions && labels.length > 0 && labels.length < labelCount(regions))
     throw fail(
       `labels has ${labels.length} entries; expected ${labelCount(regions)} or more, as regions says`,
@@ -256,6 +257,14 @@ export function requireConsistent(
     throw fail(
       `inputSize is [${inputSize.join(', ')}]; expected multiples of ${multipleInWords(sizeMultiple(config))}`,
     );
+}
+
+/** What shapes tell of a network and its heads. */
+function shown(
+  ...file: Parameters<typeof configFromShapes>
+): Pick<ModelDescription, 'config' | 'labels' | 'regions'> {
+  const config = configFromShapes(...file);
+  return { config, labels: [], ...(config.classes === 1 && { regions: soleRegion() }) };
 }
 
 /** The configuration of a plain network with max-pooling, as its parameters' names and shapes tell it. */

@@ -7,7 +7,7 @@ import type { ModelDescription } from './model-file.ts';
 
 /**
  * What becomes of the heads: `keep` takes them over, `new` begins them anew, `auto` takes them over where both networks
- * have as many classes, of the same names as far as both have names, or the same regions.
+ * have as many classes, or the same regions, of the same names as far as both have names.
  */
 export type HeadsChoice = 'auto' | 'keep' | 'new';
 
@@ -84,8 +84,14 @@ export function takeOver(
 }
 
 function haveEqualClasses({ description: a }: Trained, { description: b }: Trained): boolean {
-  if (a.regions ?? b.regions) return JSON.stringify(a.regions) === JSON.stringify(b.regions);
   const [named, others] = [a.labels, b.labels];
-  const sameNames = named.length === 0 || others.length === 0 || named.join('\n') === others.join('\n');
+  const areNamed = named.length > 0 && others.length > 0;
+  if (a.regions ?? b.regions) {
+    const [these, those] = [a, b].map(({ regions }) =>
+      JSON.stringify(regions?.map(({ name, ...region }) => (areNamed ? { name, ...region } : region))),
+    );
+    return these === those;
+  }
+  const sameNames = !areNamed || named.join('\n') === others.join('\n');
   return a.config.classes === b.config.classes && sameNames;
 }

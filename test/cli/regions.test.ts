@@ -7,6 +7,7 @@ import { readNifti, writeNifti } from '../../src/data/nifti.ts';
 import { phantom } from '../../src/data/phantom.ts';
 import { openNnunet } from '../../src/interop/nnunet/folder.ts';
 import { readModel } from '../../src/weights/model-file.ts';
+import { readSafetensors, writeSafetensors } from '../../src/weights/safetensors.ts';
 import { cli, temporaryFolder } from './support.ts';
 
 const shape = [12, 10, 8] as const;
@@ -169,4 +170,61 @@ test('the options that speak of classes fit regions, or say why not', async () =
   expect(await run('plan', data, '--preset', 'nnunet', '--features', '2,4')).toMatch(
     /2 heads|classes 2|2 classes/,
   );
+});
+
+test('one region alone is trained with one head, and so are two classes by a network that has one', async () => {
+  const data = await written();
+  const file = join(data, 'dataset.json');
+  const json = JSON.parse(await readFile(file, 'utf8')) as object;
+  const one = { ...json, labels: { background: 0, all: [1, 2], ignore: 3 }, regions_class_order: [1] };
+  await writeFile(file, JSON.stringify(one));
+  const folder = await temporaryFolder();
+  const [first, theirs, second] = ['first', 'theirs', 'second'].map((name) => join(folder, name));
+  const options = ['--epochs', '1', '--no-tune', '--split', '50,25,25', '--patch', '12,10,8'];
+  const conv = ['--features', '2,4', '--down', 'conv', '--activation', 'leakyRelu', '--spacing', '6,7,8'];
+  await run('train', data, '--out', first!, ...options, ...conv);
+  const metrics = JSON.parse(await readFile(join(first!, 'metrics.json'), 'utf8')) as Metrics;
+  expect(Object.keys(metrics.validation.dice)).toEqual(['background', 'all']);
+  const trained = await readFile(join(first!, 'model.safetensors'));
+  const { description } = await readModel(trained);
+  expect([description.config.classes, description.regions]).toEqual([
+    1,
+    [{ name: 'all', labels: [1, 2], written: 1 }],
+  ]);
+  await run('export', first!, '--to', 'nnunet', '--out', theirs!);
+  const scan = join(data, 'imagesTr/p0_0000.nii.gz');
+  const [ours, again] = [join(folder, 'ours.nii.gz'), join(folder, 'again.nii.gz')];
+  await run('predict', first!, scan, '--out', ours);
+  await run('predict', theirs!, scan, '--out', again);
+  expect([...(await readNifti(again)).data]).toEqual([...(await readNifti(ours)).data]);
+
+  // A network of MONAI's says no more of its one channel.
+  const { tensors } = readSafetensors(trained, 'first');
+  const bare = join(folder, 'bare.safetensors');
+  await writeFile(bare, writeSafetensors({ tensors, metadata: {} }));
+  for (let subject = 0; subject < 6; subject++) {
+    const path = join(data, `labelsTr/p${subject}.nii.gz`);
+    const { shape: size, affine, data: labels } = await readNifti(path);
+    const joined = { data: labels.map((value) => (value === 2 ? 1 : value)), shape: size, affine };
+    await writeFile(path, await writeNifti(joined, { datatype: 'uint8' }));
+  }
+  await writeFile(file, JSON.stringify({ ...json, labels: { background: 0, organs: 1, ignore: 3 } }));
+  const begun = await cli([
+    'train',
+    data,
+    '--out',
+    second!,
+    '--init',
+    bare,
+    ...options,
+    '--freeze',
+    'encoder',
+  ]);
+  expect(begun.exitCode === 0 ? '' : begun.err).toBe('');
+  expect(begun.err).not.toMatch(/begin anew/);
+  const tuned = await readModel(await readFile(join(second!, 'model.safetensors')));
+  expect([tuned.description.config.classes, tuned.description.regions]).toEqual([
+    1,
+    [{ name: 'organs', labels: [1], written: 1 }],
+  ]);
 });

@@ -253,7 +253,7 @@ test.each([
   [{ ...decathlon, modality: 'MRI' }, /modality is "MRI"; expected names of channels/],
   [{ ...decathlon, training: [{ image: 7, label: 'a.nii' }] }, /training\[0\]\.image is 7; expected/],
   [{ labels: { background: 0 } }, /1 class/],
-  [{ labels: { background: 0, whole: [1, 2] } }, /region "whole"/],
+  [{ labels: { background: 0, whole: [1, 2] } }, /regions_class_order is missing; expected 1/],
   [{ labels: { background: 0, bone: 2 } }, /no class for the value 1/],
   [{ labels: { background: 0, bone: 1, skin: 1 } }, /value 1 to two classes/],
   [{ labels: { background: 0, bone: 'x' } }, /"bone" the value "x"/],

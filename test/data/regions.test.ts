@@ -31,7 +31,6 @@ test.each<[string, object, RegExp]>([
   ['a short order', { regions_class_order: [1, 2] }, /has 2 entries; expected 3/],
   ['a written background', { regions_class_order: [1, 2, 0] }, /label 0 for the region "enhancing"/],
   ['half a label', { regions_class_order: [1, 2, 2.5] }, /label 2\.5/],
-  ['one region', { labels: { background: 0, whole: [1, 2] } }, /region "whole" alone/],
   ['no number', { labels: { background: 0, a: [1, 2], b: ['x'] } }, /labels\.b/],
   ['below 0', { labels: { background: 0, a: [1, 2], b: [-1], c: 3 } }, /region "b" the labels \[-1\]/],
   ['empty', { labels: { background: 0, a: [1, 2], b: [], c: 3 } }, /region "b" the labels \[\]/],

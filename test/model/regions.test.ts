@@ -8,6 +8,7 @@ import { adam } from '../../src/train/optimizers.ts';
 import { constant } from '../../src/train/schedules.ts';
 import { UNet3D } from '../../src/unet3d.ts';
 import { readModel } from '../../src/weights/model-file.ts';
+import { readSafetensors, writeSafetensors } from '../../src/weights/safetensors.ts';
 import { regionLoss } from '../reference/region-loss.ts';
 import { testDevice } from '../support/device.ts';
 import { dense } from '../support/run.ts';
@@ -101,6 +102,53 @@ test('evaluation and training follow the regions, and the file keeps them', asyn
   expect((await readModel(bytes)).description).toMatchObject({ regions, labels: options.labels });
   using loaded = await UNet3D.load(bytes, { device });
   expect(await loaded.evaluate([cases[1]!], { loss })).toEqual(await resumed.evaluate([cases[1]!], { loss }));
+});
+
+test('one region alone: one head, whose sigmoid decides', async () => {
+  const foreground = [{ name: 'all', labels: [1, 2], written: 1 }];
+  using model = await UNet3D.create({ ...options, classes: 1, regions: foreground, seed: 2, device });
+  const item = cases[0]!;
+  const logits = await model.logits(item);
+  expect(logits).toHaveLength(192);
+  const reference = regionLoss(
+    dense([1, 1, 4, 6, 8], (at) => logits[at]!),
+    item.label,
+    [[1, 2]],
+    {
+      dice: 1,
+      crossEntropy: 1,
+      smooth: 1e-5,
+      batchDice: false,
+      negativeDice: true,
+      diceWeights: Float32Array.of(1),
+    },
+  );
+  const loss = nnunetRegionLoss(foreground);
+  const [score] = await model.evaluate([item], { loss });
+  expect(score!.loss).toBeCloseTo(reference.loss, 5);
+  expect([...score!.predicted]).toEqual(Array.from(logits, (value) => Number(value > 0)));
+  expect(new Set(score!.predicted).size).toBe(2);
+  const { history } = await model.fit(cases.slice(0, 2), {
+    epochs: 4,
+    batchSize: 2,
+    loss,
+    schedule: constant({ learningRate: 0.01 }),
+    tune: false,
+    validation: [cases[2]!],
+  });
+  expect(history[3]!.loss).toBeLessThan(history[0]!.loss);
+  expect(history[3]!.validationDice).toHaveLength(2);
+  const bytes = await model.save();
+  using loaded = await UNet3D.load(bytes, { device });
+  expect(await loaded.logits(item)).toEqual(await model.logits(item));
+
+  // Weights alone tell that much of the head.
+  const { tensors } = readSafetensors(bytes, 'a model');
+  const bare = await readModel(writeSafetensors({ tensors, metadata: {} }));
+  expect(bare.description).toMatchObject({
+    config: { classes: 1 },
+    regions: [{ name: 'foreground', labels: [1], written: 1 }],
+  });
 });
 
 test('what does not fit is refused', async () => {

@@ -3,11 +3,12 @@
  * parameters, logits, loss, every gradient, and what a step makes of them.
  */
 import { describe, expect, test } from 'vitest';
+import { soleRegion } from '../../src/data/regions.ts';
 import { toDense, toStored } from '../../src/gpu/layout.ts';
 import { Program } from '../../src/gpu/program.ts';
 import { completeConfig } from '../../src/model/complete-config.ts';
 import type { UNet3DConfig } from '../../src/model/config.ts';
-import { diceCrossEntropy } from '../../src/model/losses.ts';
+import { diceCrossEntropy, lossOfHeads } from '../../src/model/losses.ts';
 import { planInference } from '../../src/model/plan.ts';
 import { ModelState } from '../../src/model/state.ts';
 import type { Size3 } from '../../src/size.ts';
@@ -15,12 +16,13 @@ import { sgd } from '../../src/train/optimizers.ts';
 import { TrainingSession } from '../../src/train/session.ts';
 import { flatFrom, namedTensors } from '../../src/weights/named-tensors.ts';
 import plain from '../fixtures/torch/stages-plain.json';
+import region from '../fixtures/torch/stages-region.json';
 import residual from '../fixtures/torch/stages-residual.json';
 import { testDevice } from '../support/device.ts';
 import { expectClose, relativeError } from '../support/run.ts';
 import { bytes, floats, type PackedFloats } from '../support/torch.ts';
 
-describe.each(Object.entries({ residual, plain }))('%s', (_, fixture) => {
+describe.each(Object.entries({ residual, plain, region }))('%s', (_, fixture) => {
   const config = completeConfig(fixture.config as unknown as UNet3DConfig);
   const size = fixture.size as unknown as Size3;
   const batchSize = 2;
@@ -71,7 +73,7 @@ describe.each(Object.entries({ residual, plain }))('%s', (_, fixture) => {
     const session = await TrainingSession.create(state, {
       size,
       batchSize,
-      loss: diceCrossEntropy(),
+      loss: lossOfHeads(diceCrossEntropy(), config.classes === 1 ? soleRegion() : undefined),
       optimizer,
     });
     const { result } = await session.step([{ image, label: bytes(fixture.labels) }], {

@@ -324,7 +324,8 @@ describe('model files', () => {
       { config: { ...config, features: [3, 2 ** 60] } },
       'config.features[1] is 1152921504606847000; expected',
     ],
-    [{ config: { ...config, classes: 1 } }, 'config.classes is 1; expected a whole number from 2 to 255'],
+    [{ config: { ...config, classes: 0 } }, 'config.classes is 0; expected a whole number from 1 to 255'],
+    [{ config: { ...config, classes: 1 } }, 'classes is 1 without regions'],
     [{ config: { ...config, norm: 'layer' } }, 'config.norm is "layer"; expected "batch"'],
     [
       { config: { ...config, norm: 'group' } },

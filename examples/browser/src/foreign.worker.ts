@@ -117,7 +117,7 @@ function startOfNnunet(model: NnunetModel): Start | string {
 
 async function openAsMonai(files: ModelSource): Promise<ForeignFacts> {
   const model = await openMonai(files);
-  if (model.pipeline?.threshold !== undefined)
+  if (model.pipeline?.threshold !== undefined && model.network.config.classes > 1)
     throw new Error(
       'the labels of this bundle may overlap, and this page shows one per voxel: the command line of unet3d-gpu segments with it',
     );
@@ -132,7 +132,7 @@ async function openAsMonai(files: ModelSource): Promise<ForeignFacts> {
   save = () => convertMonai(model);
   const { config, kind } = model.network;
   return {
-    config,
+    config: { inChannels: config.inChannels, classes: Math.max(config.classes, 2) },
     description: { labels: model.labels },
     kind: `${kind} of MONAI${predictor ? '' : ', to begin a training with'}`,
     start: { config },

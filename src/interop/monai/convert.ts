@@ -1,5 +1,6 @@
 /** A model of MONAI as a model file of this package. */
 import { assertOptions } from '../../options.ts';
+import { soleRegion } from '../../data/regions.ts';
 import { withParts } from '../../schema.ts';
 import { writeModel } from '../../weights/model-file.ts';
 import { weightsOf } from '../mapping.ts';
@@ -11,7 +12,8 @@ const entries = {
 
 /**
  * The bytes of model.safetensors, to go on learning from: the network, its weights, and the names of its labels and
- * channels. What a bundle does with an image first is not in it; see `MonaiModel.pipeline`.
+ * channels; one output channel alone finds a region. What a bundle does with an image first is not in it; see
+ * `MonaiModel.pipeline`.
  * @throws InvalidModel if the weights cannot be read
  * @example
  * ```js
@@ -26,5 +28,6 @@ export async function convertMonai(model: MonaiModel): Promise<Uint8Array<ArrayB
     labels,
     channels,
   } = model;
-  return writeModel({ config, labels, channels }, await weightsOf(config, weights));
+  const regions = config.classes === 1 ? soleRegion(labels[1]) : undefined;
+  return writeModel({ config, labels, regions, channels }, await weightsOf(config, weights));
 }

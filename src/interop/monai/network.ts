@@ -29,7 +29,7 @@ export interface MonaiNetwork {
 type Fail = (problem: string) => Error;
 
 const channel = wholeNumber(1, 4096);
-const inputs = { in_channels: wholeNumber(1, 1024), out_channels: wholeNumber(2, 255) };
+const inputs = { in_channels: wholeNumber(1, 1024), out_channels: wholeNumber(1, 255) };
 /** One number for all axes, or one for each of the file's i, j, k, which are our x, y, z. */
 const axes = (n: v.GenericSchema<unknown, number>, expected: string) =>
   v.pipe(

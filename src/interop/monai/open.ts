@@ -151,10 +151,17 @@ async function openBundle(files: readonly ModelFile[], metadata: ModelFile): Pro
   );
   return {
     ...(await withWeights(network, weights, config.name)),
-    labels: namesOf(format.outputs, network.config.classes),
+    labels: labelsOf(format.outputs, network.config.classes),
     channels: namesOf(format.inputs, network.config.inChannels),
     pipeline: inference?.has('preprocessing') ? readPipeline(inference, network.config.classes) : undefined,
   };
+}
+
+/** One channel alone is of label 1, which some call channel 1 as if the background had one, too. */
+function labelsOf(outputs: Parameters<typeof namesOf>[0], classes: number): readonly string[] {
+  const names = namesOf(outputs, 2);
+  if (classes > 1 || names.length > 0) return namesOf(outputs, Math.max(classes, 2));
+  return namesOf(outputs, 1).flatMap((name) => ['background', name]);
 }
 
 /** Of the only input or output, if it has a name for each number and none twice. */

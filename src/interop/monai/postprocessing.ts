@@ -61,7 +61,7 @@ export function readOutcome(config: BundleConfig, classes: number): Outcome {
   const isNearest = steps[names.indexOf('Invert')]?.given['nearest_interp'] ?? true; // MONAI's default
   const order = names.filter((name) => name !== 'KeepLargestConnectedComponent').join();
   const isBack = order.endsWith('AsDiscrete,Invert');
-  const isUsual = argmax && threshold == null && !sigmoid && (softmax || isBack);
+  const isUsual = argmax && classes > 1 && threshold == null && !sigmoid && (softmax || isBack);
   const isOverlapping = !argmax && threshold != null && sigmoid && !softmax;
   const isOrdered = orders.includes(order) && (names[0] === 'Activations') === (sigmoid || softmax);
   const decided = names.indexOf('AsDiscrete');
@@ -70,7 +70,7 @@ export function readOutcome(config: BundleConfig, classes: number): Outcome {
     throw config.failure(
       `postprocessing is ${names.join(', ')}; expected Activations with softmax, Invert with nearest_interp false, then AsDiscrete ` +
         'with argmax; or AsDiscrete with argmax, then Invert with nearest_interp true; in place of softmax and argmax there may be ' +
-        'sigmoid and threshold, and behind AsDiscrete KeepLargestConnectedComponent',
+        'sigmoid and threshold, as of one channel alone, and behind AsDiscrete KeepLargestConnectedComponent',
     );
   const inverted = names.indexOf('Invert');
   const kept = steps.flatMap((step, at) => {

@@ -39,7 +39,7 @@ const predictEntries = {
 /**
  * Segments as a bundle of MONAI does: its transforms, its sliding window, and probabilities brought back to the image's
  * own grid, of which the largest counts. Channels that may overlap, each with a sigmoid, give labels of one volume of 0 and 1
- * per channel, as MONAI saves them. Calls take turns.
+ * per channel, as MONAI saves them; one channel alone gives labels of 0 and 1. Calls take turns.
  * @example
  * ```js
  * const predictor = await MonaiPredictor.load(monaiFiles);
@@ -120,7 +120,7 @@ export class MonaiPredictor {
         {
           ...grid,
           data: found.labels,
-          shape: this.#pipeline.threshold === undefined ? shape : [...shape, config.classes],
+          shape: areMaps(this.model) ? [...shape, config.classes] : shape,
         },
         found.probabilities && {
           ...grid,
@@ -156,6 +156,10 @@ export function requirePipeline(model: MonaiModel): asserts model is MonaiModel 
       'a bundle with configs/metadata.json and configs/inference.json, or train it on (train --init, convertMonai)',
   );
 }
+
+/** Whether labels are a volume of 0 and 1 for each channel: those of one alone are labels as usual. */
+export const areMaps = ({ pipeline, network }: Pick<MonaiModel, 'pipeline' | 'network'>): boolean =>
+  pipeline?.threshold !== undefined && network.config.classes > 1;
 
 /** The channels of an image on the axes of its first file. */
 async function readImage(

@@ -22,7 +22,6 @@ export function configOf(network: NnunetNetwork, inChannels: number, heads: numb
     throw fail(
       `its stem has ${stem} channels; expected ${features[0]}, those of the first level (features_per_stage)`,
     );
-  if (heads < 2) throw fail('it has one head alone, that of a single region; expected two or more');
   try {
     return completeConfig({
       inChannels,

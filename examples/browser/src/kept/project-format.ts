@@ -47,7 +47,7 @@ const runSchema = v.object({
   cases: v.array(v.object({ id: v.string(), part })),
   labels: v.pipe(v.array(v.string()), v.minLength(2)),
   regions: v.exactOptional(
-    v.pipe(v.array(v.object({ name: v.string(), labels: v.array(count), written: count })), v.minLength(2)),
+    v.pipe(v.array(v.object({ name: v.string(), labels: v.array(count), written: count })), v.minLength(1)),
   ),
   ignoreLabel: v.exactOptional(count),
   channelNames: v.array(v.string()),
