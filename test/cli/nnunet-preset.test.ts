@@ -3,6 +3,9 @@ import { existsSync } from 'node:fs';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, expect, test } from 'vitest';
+import { checkDataset } from '../../src/data/check.ts';
+import { openDatasetFolder } from '../../src/data/dataset.node.ts';
+import { nnunetPreprocessing } from '../../src/data/decide.ts';
 import { writeNifti } from '../../src/data/nifti.ts';
 import { wholeConfig, type UNet3DConfig } from '../../src/model/config.ts';
 import { cli, phantomDataset, temporaryFolder, type Triple } from './support.ts';
@@ -11,6 +14,13 @@ let data: string;
 beforeAll(async () => {
   data = await phantomDataset(4, [24, 24, 24]);
 });
+
+/** Of a fold's config.json. */
+interface Kept {
+  readonly network: object;
+  readonly preprocessing: object;
+  readonly training: object;
+}
 
 interface Planned {
   config: { features: number[]; block?: string };
@@ -117,6 +127,41 @@ test('train takes the recipe and the plan, options that are given win, and a res
     },
     preprocessing: { crop: 'non-zero' },
   });
+});
+
+test('with --folds all every fold has the plan and the preparation of all cases, and there is one model of them', async () => {
+  const folder = await temporaryFolder();
+  const [out, splits] = [join(folder, 'folds'), join(folder, 'splits_final.json')];
+  const ids = [0, 1, 2, 3].map((subject) => `Case_0${subject}_Week0`);
+  const halves = [ids.slice(0, 2), ids.slice(2)] as const;
+  const told = halves.map((val, fold) => ({ train: halves[1 - fold], val }));
+  await writeFile(splits, JSON.stringify(told));
+  const smaller = [
+    '--features',
+    '2,3',
+    '--steps-per-epoch',
+    '1',
+    '--epochs',
+    '1',
+    '--augment',
+    'none',
+    '--no-tune',
+  ];
+  const args = ['train', data, '--preset', 'nnunet', '--folds', 'all', '--split', splits, '--out', out];
+  const { err, exitCode } = await cli([...args, ...smaller]);
+  expect(exitCode, err).toBe(0);
+  expect(err.match(/^nnU-Net's planner \(plain\): patches of 24 x 24 x 24/gm)).toHaveLength(2);
+  const read = async (name: string) => JSON.parse(await readFile(join(out, name), 'utf8')) as never;
+  const [first, second] = [await read('fold_0/config.json'), await read('fold_1/config.json')] as Kept[];
+  expect(first!.preprocessing).toEqual(second!.preprocessing);
+  expect(first!.network).toEqual(second!.network);
+  const whole = await checkDataset(await openDatasetFolder(data));
+  expect(first!.preprocessing).toEqual(nnunetPreprocessing(whole.fingerprint!).preprocessing);
+  expect(first!.training).toMatchObject({ patch: [24, 24, 24], batchSize: 2, loss: { negativeDice: true } });
+  expect(await read('splits_final.json')).toEqual(told);
+  expect(await read('ensemble.json')).toHaveProperty('postprocessing.largestComponent');
+  const table = (await readFile(join(out, 'cross-validation.csv'), 'utf8')).trim().split('\n').slice(1);
+  expect(new Set(table.map((row) => row.split(',')[0]))).toEqual(new Set(ids));
 });
 
 test.each([
