@@ -95,6 +95,21 @@ const foregroundOf = (classes: readonly ClassMetrics[]): Record<MetricName, numb
     ),
   );
 
+/** Resamples of so many cases. */
+function drawn(count: number, seed: number, resamples: number): readonly (readonly number[])[] {
+  const r = random(seed, 'bootstrap');
+  return Array.from({ length: resamples }, () => Array.from({ length: count }, () => r.int(count)));
+}
+
+/** How much larger the mean foreground Dice of each case is than in other predictions of the same cases, in that order. */
+export function diceDifference(cases: readonly CaseMetrics[], others: readonly CaseMetrics[]): Estimate {
+  const [these, those] = [cases, others].map((all) => all.map(({ classes }) => foregroundOf(classes).dice));
+  return estimate(
+    these!.map((dice, at) => dice - those![at]!),
+    drawn(cases.length, 0, 2000),
+  );
+}
+
 const caseList = list('a list of what evaluateCase gives');
 const summaryEntries = { seed: v.optional(wholeNumber()), resamples: v.optional(wholeNumber(1)) };
 
@@ -127,8 +142,7 @@ export function summarise(
         'evaluate all cases with the same classes.',
     );
   const { seed = 0, resamples = 2000 } = options;
-  const r = random(seed, 'bootstrap');
-  const draws = Array.from({ length: resamples }, () => cases.map(() => r.int(cases.length)));
+  const draws = drawn(cases.length, seed, resamples);
   const foreground = cases.map(({ classes }) => foregroundOf(classes));
   return {
     cases: cases.length,

@@ -254,6 +254,63 @@ describe('predict and evaluate refuse', () => {
   });
 });
 
+describe('evaluate --also', () => {
+  const labels = () => join(good, 'labels');
+  /** The labels without one class, in so many of the eight cases; and by how much the mean Dice of all is less. */
+  async function without(label: number, cases: number): Promise<{ folder: string; less: number }> {
+    const folder = await temporaryFolder();
+    let less = 0;
+    for (const [at, name] of (await readdir(labels())).sort().entries()) {
+      const volume = await readNifti(join(labels(), name));
+      const data = volume.data.map((value) => (at < cases && value === label ? 0 : value));
+      await writeFile(join(folder, name), await writeNifti({ ...volume, data }, { datatype: 'uint8' }));
+      // Its Dice is 0 instead of 1, where the case has it; those of the other foreground stay 1.
+      const present = new Set(volume.data.filter((value) => value > 0));
+      if (at < cases && present.has(label)) less += 1 / present.size / 8;
+    }
+    return { folder, less };
+  }
+
+  test('says which of several predictions are better, and by how much', async () => {
+    const worse = await without(1, 8);
+    const json = join(await temporaryFolder(), 'metrics.json');
+    const { exitCode, out } = await cli([
+      'evaluate',
+      worse.folder,
+      labels(),
+      '--also',
+      labels(),
+      '--out',
+      json,
+    ]);
+    expect(exitCode).toBe(0);
+    const shown = (value: number) => value.toFixed(3);
+    expect(worse.less).toBeGreaterThan(0);
+    expect(out).toContain(`${shown(1 - worse.less)}, less by ${shown(worse.less)} (`);
+    expect(out).toMatch(/labels is the best: the 95 % intervals of the differences do not reach 0/);
+    const { comparison } = JSON.parse(await readFile(json, 'utf8')) as {
+      comparison: { path: string; dice: number; less?: { mean: number; low: number } }[];
+    };
+    expect(comparison.map(({ path }) => path)).toEqual([labels(), worse.folder]);
+    expect(comparison[1]!.less!.mean).toBeCloseTo(worse.less, 9);
+    expect(comparison[1]!.less!.low).toBeGreaterThan(0);
+  });
+
+  test('a difference in one of eight cases tells nothing', async () => {
+    const { folder } = await without(1, 1);
+    const { out } = await cli(['evaluate', labels(), labels(), '--also', folder]);
+    expect(out).toMatch(/has the largest mean, but 8 case\(s\) do not tell it from/);
+  });
+
+  test('predictions of other cases are refused', async () => {
+    const few = join(await phantomDataset(3), 'labels');
+    expectRefusal(
+      await cli(['evaluate', labels(), labels(), '--also', few, '--only-predicted']),
+      /has predictions of other cases than .*labels: give folders with those of the same cases/,
+    );
+  });
+});
+
 test('predictions are named as their cases, and compressed as their names say', async () => {
   const folder = await temporaryFolder();
   const [model, four] = [join(folder, 'model.safetensors'), join(folder, 'four.safetensors')];

@@ -14,8 +14,18 @@ import { labelsByCase } from '../../data/volumes-by-case.ts';
 import { Aborted, InvalidDataset, InvalidOption } from '../../errors.ts';
 import { isFolderAt } from '../../files/folder.node.ts';
 import { evaluate as evaluated, type CaseMetrics } from '../../metrics/evaluate.ts';
-import { diceTable, metricsCsv, metricsJson, pairCases, summarise } from '../../metrics/summary.ts';
+import {
+  diceDifference,
+  diceTable,
+  metricsCsv,
+  metricsJson,
+  pairCases,
+  summarise,
+  type Estimate,
+} from '../../metrics/summary.ts';
 import { writeFileAtomically } from '../../files/write.node.ts';
+import { digits } from '../../format.ts';
+import { listed } from '../../listed.ts';
 import { fileMessage } from '../failure.ts';
 import type { Io } from '../io.ts';
 import { checkOutputs } from '../outputs.ts';
@@ -30,6 +40,7 @@ interface Options {
   readonly ignore?: number | undefined;
   readonly csv?: string;
   readonly out?: string;
+  readonly also?: readonly string[];
   readonly onlyPredicted?: boolean;
   readonly json?: boolean;
 }
@@ -57,6 +68,11 @@ export function evaluateCommand(io: Io): Command {
       'of unknown voxels in LABELS, from 0 to 255; they count in no metric',
       parse.wholeNumber(0, 255),
     )
+    .option(
+      '--also <folder>',
+      'other predictions of the same cases, to be told which are better; may be given again and again',
+      (path: string, before: readonly string[] | undefined) => [...(before ?? []), path],
+    )
     .option('--only-predicted', 'leave out labels that have no prediction')
     .option('--csv <file>', 'write one line per case and class')
     .option('--out <file>', 'write cases and summary as JSON')
@@ -74,11 +90,16 @@ JSON) where a class is missing. Files of the same place in space are compared
 voxel over voxel, in whatever order and direction their axes are stored. Regions
 of --dataset, which may overlap, are compared each as the set of its labels.
 
+--also tells which of several models, folds or ensembles segments cases better
+that none of them was trained on: by the mean foreground Dice, with the interval
+of the difference over the cases.
+
 Examples:
   unet3d-gpu evaluate predictions/ data/labelsTs/
   unet3d-gpu evaluate runs/1/predictions data/labelsTr --only-predicted
   unet3d-gpu evaluate predicted.nii.gz truth.nii.gz --names background,anterior,posterior
   unet3d-gpu evaluate predictions/ labels/ --ignore 255
+  unet3d-gpu evaluate ensemble/ labels/ --also fold_0/ --also fold_1/
   unet3d-gpu evaluate predictions/ data/tumours/labelsTr --dataset data/tumours
   unet3d-gpu evaluate predictions/ labels/ --csv metrics.csv --out metrics.json`,
     )
@@ -92,51 +113,112 @@ async function evaluate(io: Io, predictions: string, labels: string, given: Opti
   const description = described === undefined ? undefined : readDescription(await readText(described));
   const regions = description?.regions;
   const options = description ? { ...given, ignore: description.ignoreLabel } : given;
-  const [predicted, truths] = [await files(io, predictions), await files(io, labels)];
+  const truths = await files(io, labels);
+  const paths = [predictions, ...(options.also ?? [])];
+  const sets: NamedFile[][] = [];
+  for (const path of paths) sets.push(await files(io, path));
   await checkOutputs(
     [
       { option: '--csv', paths: options.csv === undefined ? [] : [options.csv] },
       { option: '--out', paths: options.out === undefined ? [] : [options.out] },
     ],
     [
-      ...[...predicted, ...truths].map(({ source }) => source),
+      ...[...sets.flat(), ...truths].map(({ source }) => source),
       ...(described === undefined ? [] : [described]),
     ],
   );
-  const single = predicted.length === 1 && truths.length === 1;
   const names = description?.labels ?? options.names?.split(',').map((name) => name.trim());
-  // Two files are compared whatever they are called.
-  const pairs = single
-    ? [{ name: truths[0]!.name, prediction: predicted[0]!.source, truth: truths[0]!.source }]
-    : paired(io, predicted, truths, options.onlyPredicted);
+  const pairs = sets.map((predicted) =>
+    // Two files are compared whatever they are called.
+    predicted.length === 1 && truths.length === 1
+      ? [{ name: truths[0]!.name, prediction: predicted[0]!.source, truth: truths[0]!.source }]
+      : paired(io, predicted, truths, options.onlyPredicted),
+  );
+  const other = pairs.findIndex(
+    (set) => set.map(({ name }) => name).join() !== pairs[0]!.map(({ name }) => name).join(),
+  );
+  if (other > 0)
+    throw new InvalidDataset(
+      `${paths[other]} has predictions of other cases than ${predictions}: give folders with those of the same cases`,
+    );
   const classes =
     names ??
     options.classes ??
     (await highest(
-      pairs.flatMap(({ prediction, truth }) => [truth, prediction]),
+      [...new Set(pairs.flat().flatMap(({ prediction, truth }) => [truth, prediction]))],
       options.ignore,
       io.signal,
     ));
 
-  const cases: CaseMetrics[] = [];
-  for (const { name, prediction, truth } of pairs) {
-    if (io.signal.aborted)
-      throw new Aborted(`the evaluation was stopped after ${cases.length} of ${pairs.length} cases`);
-    if (io.isTerminal) io.status(`evaluating ${name} (${cases.length + 1} of ${pairs.length})`);
-    const [a, b] = [await readNifti(truth), await readNifti(prediction)];
-    assertClasses(name, [a.data, b.data], options, names);
-    const { tolerance, ignore } = options;
-    cases.push(evaluated(a, b, { classes, tolerance, ignore, name }, regions));
+  const total = pairs.flat().length;
+  let done = 0;
+  const scored: CaseMetrics[][] = [];
+  for (const set of pairs) {
+    const cases: CaseMetrics[] = [];
+    for (const { name, prediction, truth } of set) {
+      if (io.signal.aborted) throw new Aborted(`the evaluation was stopped after ${done} of ${total} cases`);
+      if (io.isTerminal) io.status(`evaluating ${name} (${++done} of ${total})`);
+      const [a, b] = [await readNifti(truth), await readNifti(prediction)];
+      assertClasses(name, [a.data, b.data], options, names);
+      const { tolerance, ignore } = options;
+      cases.push(evaluated(a, b, { classes, tolerance, ignore, name }, regions));
+    }
+    scored.push(cases);
   }
+  const [cases] = scored as [CaseMetrics[]];
   const summary = summarise(cases);
   const labelNames = scoredNames(names ?? [], regions);
-  const json = metricsJson(cases, summary, { labels: labelNames, tolerance: options.tolerance });
+  const comparison = compared(paths, scored);
+  const metrics = metricsJson(cases, summary, { labels: labelNames, tolerance: options.tolerance });
+  const json = options.also ? withComparison(metrics, comparison) : metrics;
   if (options.csv !== undefined) await writeFileAtomically(options.csv, metricsCsv(cases, labelNames));
   if (options.out !== undefined) await writeFileAtomically(options.out, json);
   if (options.json) return io.out(...json.trimEnd().split('\n'));
   for (const note of summary.notes) io.err(`note: ${note}`);
   io.out(`${summary.cases} case(s)`, '');
   io.out(...diceTable(summary, labelNames.map(printable)).trimEnd().split('\n'));
+  if (options.also) io.out('', ...told(comparison, cases.length));
+}
+
+/** One of several sets of predictions of the same cases. */
+interface Compared {
+  readonly path: string;
+  /** Mean foreground Dice. */
+  readonly dice: number;
+  /** By how much the best have more, case by case; undefined for these. */
+  readonly less: Estimate | undefined;
+}
+
+/** Sets of predictions, the best first. */
+function compared(paths: readonly string[], scored: readonly (readonly CaseMetrics[])[]): Compared[] {
+  const sets = scored
+    .map((cases, at) => ({ path: paths[at]!, cases, dice: summarise(cases).foreground.dice.mean }))
+    .sort((a, b) => b.dice - a.dice);
+  return sets.map(({ path, dice, cases }, at) => ({
+    path,
+    dice,
+    less: at === 0 ? undefined : diceDifference(sets[0]!.cases, cases),
+  }));
+}
+
+const withComparison = (metrics: string, comparison: readonly Compared[]): string =>
+  `${JSON.stringify({ ...(JSON.parse(metrics) as object), comparison }, null, 2)}\n`;
+
+function told(comparison: readonly Compared[], cases: number): string[] {
+  const width = Math.max(...comparison.map(({ path }) => path.length));
+  const alike = comparison.filter(({ less }) => less && !(less.low > 0)).map(({ path }) => path);
+  const best = comparison[0]!.path;
+  return [
+    'Mean foreground Dice:',
+    ...comparison.map(
+      ({ path, dice, less }) =>
+        `  ${printable(path).padEnd(width)}  ${digits(dice)}` +
+        (less ? `, less by ${digits(less.mean)} (${digits(less.low)} to ${digits(less.high)})` : ''),
+    ),
+    alike.length === 0
+      ? `${best} is the best: the 95 % intervals of the differences do not reach 0.`
+      : `${best} has the largest mean, but ${cases} case(s) do not tell it from ${listed(alike)}.`,
+  ];
 }
 
 /** Of a data set's folder, or the file itself. */
