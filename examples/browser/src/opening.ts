@@ -2,7 +2,7 @@
 import { givesUpQueue } from './segmenting.ts';
 import { changed, openModel, type OpenModel } from './state.ts';
 
-/** What is being opened, empty where nothing is; and what the last model that was given could not be opened for. */
+/** What is being opened, empty where nothing is; and why a model that was given last could not be. */
 export const opening = { name: '', problem: '' };
 
 let current: AbortController | undefined;
@@ -20,7 +20,7 @@ export function stopOpening(): void {
 export async function openAlone<T>(name: string, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
   stopOpening();
   const mine = (current = new AbortController());
-  opening.name = name;
+  Object.assign(opening, { name, problem: '' });
   changed();
   try {
     return await work(mine.signal);

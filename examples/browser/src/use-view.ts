@@ -29,7 +29,6 @@ export function useView(): View {
     name: string,
     load: (signal: AbortSignal) => Promise<OpenModel | undefined>,
   ): Promise<boolean> {
-    opening.problem = '';
     try {
       return await openToSegment(name, load);
     } catch (error) {
