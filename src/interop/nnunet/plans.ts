@@ -60,6 +60,7 @@ export type NnunetResampling =
 
 /** How labels of a cascade's previous stage do. */
 export interface NnunetLabelResampling {
+  /** Each label's share of voxels. */
   readonly how: NnunetResampling;
   /** Which label has a voxel: the last with half of it or more, or that with most. */
   readonly winner: 'half' | 'most';
