@@ -1,6 +1,7 @@
 /**
  * Three projects: tests in Node that share processes, those that need one of their own, and the tests of the GPU and of
- * the browser in headless Chromium. The op tests and those that read volumes run in Node and in the browser.
+ * the browser in headless Chromium. The op tests and those that read volumes and files of PyTorch run in Node and in
+ * the browser.
  */
 import { readFile } from 'node:fs/promises';
 import { join, normalize } from 'node:path';
@@ -69,6 +70,7 @@ const browser: TestProjectConfiguration = {
       'test/interop/nnunet/segment.test.ts',
       'test/browser/**/*.test.ts',
       'test/interop/{forward,monai}.test.ts',
+      'test/weights/pytorch/conformance.test.ts',
     ],
     // The same calls on the same kernels as in Node, many times over.
     exclude: ['test/model/{limits,policy,tune,turns}.test.ts'],
