@@ -1,12 +1,13 @@
 /**
- * Runs test/deno/main.ts on Deno, whose WebGPU is wgpu; test/deno/training.ts there and on Node, whose WebGPU is Dawn,
- * which are to agree to the last bit; then examples/deno with the built package. On what the environment names, else on
- * the SwiftShader of @sparticuz/chromium, else on the system's adapter; with UNET3D_ADAPTER=lavapipe on the fetched one.
- * `--all` computes all ways of computing an op, as on lavapipe, else as many as a few seconds allow.
+ * Runs test/deno/main.ts on Deno, whose WebGPU is wgpu, and there the op and model tests; test/deno/training.ts there and
+ * on Node, whose WebGPU is Dawn, which are to agree to the last bit; then examples/deno with the built package. On what
+ * the environment names, else on the SwiftShader of @sparticuz/chromium, else on the system's adapter; with
+ * UNET3D_ADAPTER=lavapipe on the fetched one. `--all` computes all ways of computing an op and runs all tests, as on
+ * lavapipe, else as many as some seconds allow; parts of paths of test files, as in `-- test/ops/pool`, run only these.
  */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { chmodSync, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import process from 'node:process';
@@ -55,8 +56,12 @@ function throughLavapipe(): Adapter {
   assert.ok(existsSync(node), 'run `npm run gpu:lavapipe` first');
   const [, loader, libraries] = /^exec (\S+) --library-path (\S+)/m.exec(readFileSync(node, 'utf8')) ?? [];
   assert.ok(loader && libraries, `${node} says how programs are started`);
+  // Deno, asked what runs, names the loader, and changes what programs of that name are started with.
+  const through = join(folder, 'deno');
+  writeFileSync(through, `#!/bin/sh\nexec ${loader} --library-path ${libraries} ${denoProgram} "$@"\n`);
+  chmodSync(through, 0o755);
   return {
-    deno: [loader, '--library-path', libraries, denoProgram],
+    deno: [through],
     node: [node],
     denoEnv: { VK_DRIVER_FILES: icd, DENO_WEBGPU_BACKEND: 'vulkan' },
     nodeEnv: {},
@@ -99,8 +104,14 @@ function run(
 }
 const deno = [...adapter.deno, 'run', '-A', '--no-lock'];
 
-const all = process.argv.includes('--all') || process.env['UNET3D_ADAPTER'] === 'lavapipe';
-run([...deno, main.program, all ? 'Infinity' : '8'], adapter.denoEnv);
+const given = process.argv.slice(2);
+const files = given.filter((one) => one !== '--all');
+const all = files.length < given.length || process.env['UNET3D_ADAPTER'] === 'lavapipe';
+if (files.length === 0) run([...deno, main.program, all ? 'Infinity' : '8'], adapter.denoEnv);
+
+const tests = fileURLToPath(new URL('../test/deno/tests.ts', import.meta.url));
+run([...deno, tests, all ? 'Infinity' : '1', JSON.stringify(deno), ...files], adapter.denoEnv);
+if (files.length > 0) process.exit();
 
 const [there, here] = ['deno', 'node'].map((name) => join(folder, `${name}.json`)) as [string, string];
 run([...deno, training.program, there], adapter.denoEnv);

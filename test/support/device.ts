@@ -1,6 +1,6 @@
 /**
- * The GPU that tests run on, Dawn's adapter in Node and the page's in a browser: opened once for all test files that
- * share a process or a page, and with it its compiled kernels.
+ * The GPU that tests run on, Dawn's adapter in Node, the page's in a browser and Deno's own: opened once for all test
+ * files that share a process or a page, and with it its compiled kernels.
  */
 import { UnsupportedDevice } from '../../src/errors.ts';
 import { Gpu, setAdapterProvider } from '../../src/gpu/device.ts';
@@ -48,7 +48,7 @@ async function open(): Promise<Gpu> {
 }
 
 async function nodeAdapters() {
-  if (typeof process === 'undefined' || !process.versions?.node) return undefined;
+  if ('Deno' in globalThis || typeof process === 'undefined' || !process.versions?.node) return undefined;
   const nodeOnly = '../../src/gpu/node.ts';
   const { requestNodeAdapter } = (await import(
     /* @vite-ignore */ nodeOnly

@@ -1,6 +1,6 @@
 /**
- * Runs around every test file in a browser: notes the adapters that were used for the summary, shares the device, and
- * draws the same random numbers whatever file came before.
+ * Runs around every test file in a browser, and on Deno, whose WebGPU is found where a page's is: notes the adapters that
+ * were used for the summary, shares the device, and draws the same random numbers whatever file came before.
  */
 import { afterAll } from 'vitest';
 import { noteAdapters } from './adapters.ts';
@@ -10,6 +10,7 @@ import { shareDevices } from './one-device.ts';
 shareDevices();
 restartNormals();
 
+const runtime = 'Deno' in globalThis ? navigator.userAgent : 'Chromium';
 const adapters = new Set<string>();
 const gpu = (navigator as Partial<Navigator>).gpu;
 if (gpu) {
@@ -27,6 +28,6 @@ if (gpu) {
 afterAll(({}, file) =>
   noteAdapters(
     file,
-    [...adapters].map((adapter) => `Chromium: ${adapter}`),
+    [...adapters].map((adapter) => `${runtime}: ${adapter}`),
   ),
 );
