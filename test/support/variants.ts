@@ -28,7 +28,9 @@ import {
   type Size3,
   type UNet3DConfig,
 } from '../../src/node.ts';
+import { network as topology } from '../../src/model/network.ts';
 import { planFeatures } from '../../src/model/plan.ts';
+import { candidates } from '../../src/model/policy.ts';
 import type { PlanShape, TrainingShape } from '../../src/model/plan-shape.ts';
 import { OpBench } from '../../src/self-test/bench.ts';
 import { opCases } from '../../src/self-test/kernels.ts';
@@ -161,7 +163,7 @@ function* trainings(limits: PlanShape['limits']): Generator<Plan> {
     yield training({ ...shape, augment: true, margin: [4, 2, 2], averaging: true, accumulate: 2 });
     yield training({ ...shape, precision: 'f16' });
     yield training({ ...shape, keepAll: true });
-    yield training({ ...shape, checkpointing: ['encoder.0.conv1', 'encoder.0.block1.conv1'] });
+    yield training({ ...shape, checkpointing: candidates(topology(config, shape).graph) });
     yield training({ ...shape, freeze: 'encoder' });
     yield training({ ...shape, coarserTruth: 'first' });
     for (const optimizer of [adamW(), sgd(), sgd({ nesterov: false })])
