@@ -222,6 +222,20 @@ test('classes keep the names that a person gave them when unknown voxels are mar
   expect(state.labels).toEqual(['background', 'lesion']);
   await cases.ignore(undefined);
   expect(state.labels).toEqual(['background', 'lesion', 'cyst']);
+  // Values between the classes and that of unknown voxels are no classes.
+  await take(Promise.all([image('images/c.nii'), label('labels/c.nii', 1, 5)]), 'replace');
+  expect(state.labels).toHaveLength(6);
+  await cases.ignore(5);
+  expect(state.labels).toEqual(['background', 'class 1']);
+});
+
+test('classes that corrected labels no longer have are gone', async () => {
+  const { state, take } = await page();
+  await take([await image('a.nii')], undefined, 'images');
+  await take([await label('a.nii', 4)], undefined, 'labels');
+  expect(state.labels).toHaveLength(5);
+  await take([await label('a.nii', 1)], undefined, 'labels');
+  expect(state.labels).toEqual(['background', 'class 1']);
 });
 
 test('wherever there are cases it is asked what becomes of them, but for labels of scans that have none', async () => {

@@ -68,7 +68,7 @@ export class LabelledCases {
     this.#decided = new Set(parts.keys());
     const { name, channels, regions, ignoreLabel } = dataset;
     Object.assign(state, { name, channels, regions, ignoreLabel, report: undefined, decision: undefined });
-    state.labels = named(names, dataset.labels);
+    state.labels = named(withoutNameless(names), dataset.labels);
     state.cases = dataset.cases.map(({ label, ...item }): PageCase => ({
       ...item,
       images: item.images as Images,
@@ -204,7 +204,8 @@ export class LabelledCases {
       labels.map((name, at) => (at === before && name === 'ignore' ? `class ${at}` : name)),
       this.#classes,
     );
-    state.labels = told.slice(0, value === told.length - 1 ? -1 : undefined);
+    const known = value === told.length - 1 ? told.slice(0, -1) : told;
+    state.labels = withoutNameless(known, this.#classes.length);
     await this.check();
   }
 
@@ -315,6 +316,15 @@ export class LabelledCases {
 
 /** The case as it is now: it may have got another label since it was shown. */
 const caseOf = (id: string): PageCase | undefined => state.cases.find((item) => item.id === id);
+
+/**
+ * Names of classes up to the last that has one of its own: whether there are more is found in the labels.
+ * @param count how many stay at least
+ */
+function withoutNameless(names: readonly string[], count = 0): string[] {
+  const end = names.findLastIndex((name, value) => name !== `class ${value}`) + 1;
+  return names.slice(0, Math.max(end, count));
+}
 
 /** Each file that was given, by a number of its own. */
 const numbers = new WeakMap<object, number>();
