@@ -110,7 +110,7 @@ const all = files.length < given.length || process.env['UNET3D_ADAPTER'] === 'la
 if (files.length === 0) run([...deno, main.program, all ? 'Infinity' : '8'], adapter.denoEnv);
 
 const tests = fileURLToPath(new URL('../test/deno/tests.ts', import.meta.url));
-run([...deno, tests, all ? 'Infinity' : '1', JSON.stringify(deno), ...files], adapter.denoEnv);
+run([...deno, tests, all ? 'Infinity' : '0.3', JSON.stringify(deno), ...files], adapter.denoEnv);
 if (files.length > 0) process.exit();
 
 const [there, here] = ['deno', 'node'].map((name) => join(folder, `${name}.json`)) as [string, string];

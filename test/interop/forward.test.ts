@@ -25,6 +25,7 @@ for (const name of names)
   });
 
 test('nnunet-plain-aniso along the axes of volumes, as a training goes on from it', async ({ skip }) => {
+  skip(typeof window !== 'undefined', 'in Node only');
   const found = await nnunetFixture('plain-aniso');
   if (!found) return skip(`${interopFolder} is not there`);
   const model = await openNnunet(found.files);
