@@ -12,7 +12,8 @@ import { tune } from '../../src/model/tune.ts';
 import { setTuningStore } from '../../src/model/tuning-cache.ts';
 import type { TrainingEvent } from '../../src/train/events.ts';
 import { UNet3D } from '../../src/unet3d.ts';
-import { testDevice } from '../support/device.ts';
+import { alteredDevice, compiling } from '../support/altered-device.ts';
+import { matrixAdapterInfo, testDevice } from '../support/device.ts';
 import { kernelsOnMatrices } from '../support/matrices.ts';
 import { box, memory } from '../support/training.ts';
 
@@ -346,6 +347,81 @@ test('on the device: a right kernel passes, one with a wrong number or an error 
     if (kernel !== 'voxels') throw new Error('the shader does not compile');
   });
   expect(failing.conv3).toBe('voxels');
+});
+
+/** One line of the code of some kernels, and what the driver makes of it. */
+interface Mistake {
+  readonly kernels: RegExp;
+  readonly line: string;
+  readonly made: string;
+}
+
+/** What is proved on a driver that makes a mistake, and of which kernels it is told. */
+async function provedDespite(
+  { device, matrixUnits }: Gpu,
+  { kernels, line, made }: Mistake,
+  choices: KernelChoices,
+  precision: 'f32' | 'f16',
+) {
+  const mistaken: string[] = [];
+  const change = (code: string, label: string): string => {
+    if (!kernels.test(label)) return code;
+    expect(code).toContain(line);
+    mistaken.push(label);
+    return code.replace(line, made);
+  };
+  const claims = {
+    ...compiling(device, change),
+    ...(matrixUnits && { adapterInfo: await matrixAdapterInfo() }),
+  };
+  using gpu = await Gpu.open({
+    device: alteredDevice(device, claims),
+    matrixUnits: matrixUnits !== undefined,
+  });
+  const warnings: string[] = [];
+  const warn = (message: string): void => void warnings.push(message);
+  const found = await proved(gpu, choices, precision, { warn, ...sumsWith(gpu) });
+  expect(mistaken.length).toBeGreaterThan(0);
+  const dropped = warnings.map((message) => /the kernel '(.*)' wrongly/.exec(message)![1]);
+  return { found, dropped, format: gpu.storageFormat(precision) };
+}
+
+const apart = { ...kernelChoices.hardware, statistics: 'apart' } as const;
+
+test.for([
+  [
+    'a tile that loses a number',
+    /forward_tiled.*f16/,
+    { dropped: ['forward tiled 8x8x8, 8 f16'], format: 'f16', conv3: 'voxels' },
+  ],
+  ['all of float16', /f16/, { dropped: ['forward voxels f16'], format: 'packed16', conv3: 'tiled 8x8x8, 8' }],
+] as const)('on a driver that mistakes %s', async ([, kernels, { conv3, ...expected }], { skip }) => {
+  const gpu = await testDevice();
+  if (gpu.storageFormat('f16') !== 'f16') return skip('the adapter has no float16; tried on lavapipe');
+  const line = 'return vec4<f16>(value);';
+  const mistake = { kernels, line, made: 'return vec4<f16>(value.xyzz);' };
+  const choices: KernelChoices = { ...apart, conv3: 'tiled 8x8x8, 8' };
+  const { found, ...told } = await provedDespite(gpu, mistake, choices, 'f16');
+  expect(told).toEqual(expected);
+  expect(found).toEqual({ ...apart, conv3 });
+});
+
+test('on a driver that loads matrices row by row in place of column by column', async ({ skip }) => {
+  const [first] = await kernelsOnMatrices();
+  if (!first) return skip('the adapter offers no matrix units; they are tried on lavapipe 26');
+  const { gpu, name } = first;
+  const line = 'subgroupMatrixLoad<Right, col_major>';
+  const mistake = {
+    kernels: /^conv_matrix\/(forward|weight)/,
+    line,
+    made: 'subgroupMatrixLoad<Right, row_major>',
+  };
+  // The kernel for weights has no such matrices.
+  const right = { 'weights 1x1x1 4>4 8x8x8 f32': name };
+  const choices = { ...apart, tuned: { 'forward 1x1x1 4>4 8x8x8 f32': name, ...right } };
+  const { found, dropped } = await provedDespite(gpu, mistake, choices, 'f32');
+  expect(dropped).toEqual([`forward 1x1x1 ${name} f32`]);
+  expect(found.tuned).toEqual(right);
 });
 
 /** Passes of every other walk, by their keys. */

@@ -3,7 +3,7 @@
  * files that share a process or a page, and with it its compiled kernels.
  */
 import { UnsupportedDevice } from '../../src/errors.ts';
-import { Gpu, setAdapterProvider } from '../../src/gpu/device.ts';
+import { Gpu, setAdapterProvider, type AdapterWishes } from '../../src/gpu/device.ts';
 
 let opened: Promise<Gpu> | undefined;
 let withMatrices: Promise<Gpu | undefined> | undefined;
@@ -16,10 +16,9 @@ export function testDevice(): Promise<Gpu> {
 /** A device of the same adapter with the same limits and no features: without float16, for instance. */
 export async function featurelessDevice(): Promise<Gpu> {
   const { limits } = await testDevice();
-  const node = await nodeAdapters();
-  const adapter = node ? (await node()).adapter : await navigator.gpu.requestAdapter();
-  const { maxBufferSize, maxStorageBufferBindingSize } = adapter!.limits;
-  const device = await adapter!.requestDevice({
+  const adapter = await testAdapter({});
+  const { maxBufferSize, maxStorageBufferBindingSize } = adapter.limits;
+  const device = await adapter.requestDevice({
     requiredLimits: { maxBufferSize, maxStorageBufferBindingSize },
   });
   return Gpu.open({ device, limits });
@@ -46,6 +45,15 @@ async function open(): Promise<Gpu> {
   if (node) setAdapterProvider(node);
   return Gpu.open();
 }
+
+async function testAdapter(wishes: AdapterWishes): Promise<GPUAdapter> {
+  const node = await nodeAdapters();
+  return node ? (await node(wishes)).adapter : (await navigator.gpu.requestAdapter())!;
+}
+
+/** What the adapter says of itself and its matrix units, which Dawn leaves out of what a device says. */
+export const matrixAdapterInfo = async (): Promise<GPUAdapterInfo> =>
+  (await testAdapter({ matrixUnits: true })).info;
 
 async function nodeAdapters() {
   if ('Deno' in globalThis || typeof process === 'undefined' || !process.versions?.node) return undefined;
