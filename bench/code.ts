@@ -120,13 +120,17 @@ async function compile(): Promise<void> {
   process.exit(0);
 }
 
-/** The block of instructions with the most multiply-adds: all of them, and those that are vector arithmetic. */
+/**
+ * The block of instructions with the most multiply-adds, or products on matrix units where there are any: all of them,
+ * and those that are vector arithmetic.
+ */
 function hottest(listing: string): { multiplyAdds: number; vector: number } {
+  const counted = listing.includes('v_wmma') ? /^v_wmma/ : /^v_(dual_)?(fma|mac|mad_f)/;
   const blocks = listing.split(/^BB\d+:$/m).map((block) => {
     const instructions = block.split('\n').flatMap((line) => line.split(';')[0]!.split('::'));
     const vector = instructions.map((text) => text.trim()).filter((text) => text.startsWith('v_'));
     return {
-      multiplyAdds: vector.filter((text) => /^v_(wmma|(dual_)?(fma|mac|mad_f))/.test(text)).length,
+      multiplyAdds: vector.filter((text) => counted.test(text)).length,
       vector: vector.length,
     };
   });
