@@ -60,14 +60,18 @@ export function matrixUnitsOf(
   if (!matrixFeatures.every((feature) => features.has(feature))) return undefined;
   const { subgroupMinSize = 0, subgroupMaxSize = 0 } = info;
   if (subgroupMinSize !== subgroupMaxSize && !features.has(subgroupSizeControl)) return undefined;
+  const shapes = multipliedSizes(info).filter(isUsable);
+  return shapes.length > 0 ? { shapes, subgroup: subgroupMaxSize, precisions } : undefined;
+}
+
+/** Sizes in which an adapter multiplies float16 into float32. */
+export function multipliedSizes(info: GPUAdapterInfo): MatrixShape[] {
   const { subgroupMatrixConfigs = [] } = info as { subgroupMatrixConfigs?: Iterable<Config> };
-  const shapes = [...subgroupMatrixConfigs]
+  return [...subgroupMatrixConfigs]
     .filter(
       ({ componentType, resultComponentType }) => componentType === 'f16' && resultComponentType === 'f32',
     )
-    .map(({ M, N, K }) => ({ m: M, n: N, k: K }))
-    .filter(isUsable);
-  return shapes.length > 0 ? { shapes, subgroup: subgroupMaxSize, precisions } : undefined;
+    .map(({ M, N, K }) => ({ m: M, n: N, k: K }));
 }
 
 /** Matrices begin at multiples of eight numbers, and a quad lies within one. */

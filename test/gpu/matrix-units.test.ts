@@ -29,6 +29,7 @@ import { specialise } from '../../src/gpu/wgsl.ts';
 import { words } from '../../src/ops/common.ts';
 import { convBackwardWeight, convForward } from '../../src/ops/conv.ts';
 import { featurelessDevice, matrixDevice } from '../support/device.ts';
+import { sizesLeftOut } from '../support/matrices.ts';
 
 const config = (M: number, N: number, K: number, componentType = 'f16', resultComponentType = 'f32') => ({
   M,
@@ -65,6 +66,20 @@ describe('an adapter', () => {
     ]);
     const others = [config(8, 8, 8, 'f32', 'f32'), config(8, 8, 8, 'i8', 'i32'), config(4, 4, 4)];
     expect(matrixUnitsOf(infoOf(others), features, ['f16'])).toBeUndefined();
+  });
+
+  test('may have sizes that no test tries, which are told', () => {
+    const leftOut = (...sizes: [number, number, number][]) => {
+      const info = infoOf(sizes.map((size) => config(...size)));
+      return sizesLeftOut(info, matrixUnitsOf(info, features, ['f16']));
+    };
+    expect(leftOut([16, 16, 16], [8, 16, 16], [32, 32, 16])).toEqual([]);
+    expect(leftOut([16, 16, 4], [16, 16, 16], [64, 16, 16], [24, 8, 8])).toEqual([
+      '16x16x4',
+      '64x16x16',
+      '24x8x8',
+    ]);
+    expect(leftOut([4, 4, 4])).toEqual(['4x4x4']);
   });
 
   test.each(matrixFeatures)('offers none without %s', (feature) => {

@@ -1,7 +1,8 @@
 /**
  * Convolution with kernels of 1 and 3 and strides of 1 and 2 along each axis against float64 loops: one and two inputs,
  * norms in front, odd shapes, float16, gradients on top of others, tiny bindings. test/ops/conv3.test.ts has the
- * kernels of the 3×3×3 convolution. The same on matrix units, for some of them.
+ * kernels of the 3×3×3 convolution. The same on matrix units, for some of them: those of the adapter, and emulated ones
+ * of the sizes that GPUs have.
  */
 import { describe, expect, test } from 'vitest';
 import { InvalidOption, OutOfMemory } from '../../src/errors.ts';
@@ -13,7 +14,7 @@ import { convolvedSize, tapsOf } from '../../src/ops/conv/shape.ts';
 import type { Gpu } from '../../src/gpu/device.ts';
 import { operandTolerance } from '../../src/gpu/matrix-units.ts';
 import { leaveToNode } from '../support/left-to-node.ts';
-import { always, kernelsOnMatrices } from '../support/matrices.ts';
+import { always, kernelsOnMatrices, kernelsOnOthers } from '../support/matrices.ts';
 import { activate, channels, concatenate } from '../reference/activate.ts';
 import { conv, convGradients } from '../reference/conv.ts';
 import {
@@ -207,7 +208,29 @@ const onMatrices = (await kernelsOnMatrices()).flatMap(({ gpu, name }) =>
 );
 if (onMatrices.length === 0)
   test('conv, matrix units', ({ skip }) => skip('the adapter offers none; they are tried on lavapipe 26'));
-const cases = leaveToNode('conv', [...all, ...others, ...onMatrices], ({ name }) => !stands.includes(name));
+
+/** Two blocks along each axis, of channels and of outputs. */
+const blocks = { batch: 1, size: [37, 9, 5], inputs: [18], out: 17 } as const;
+const onEmulated = (await kernelsOnOthers()).flatMap(({ gpu, name }) =>
+  [
+    { walk: '1×1×1', kernel: ones, stride: ones },
+    { walk: 'strided', kernel: [3, 3, 3], stride: twos } as const,
+  ].map(({ walk, ...shape }): Case => ({
+    ...blocks,
+    ...shape,
+    name: `${name}: emulated, ${walk}`,
+    gpu,
+    kernels: always(name),
+  })),
+);
+if (onEmulated.length === 0)
+  test('conv, emulated matrix units', ({ skip }) =>
+    skip('they are tried in Node, where the adapter has float16'));
+const cases = leaveToNode(
+  'conv',
+  [...all, ...others, ...onMatrices, ...onEmulated],
+  ({ name }) => !stands.includes(name),
+);
 
 describe.each(cases)('conv: $name', ({ kernel, stride, batch, size, inputs, out, slope, gpu, ...rest }) => {
   // Numbers that float16 holds: what matrix units compute is then float32's, unless a norm comes between.

@@ -14,7 +14,7 @@ import {
 } from '../../src/ops/transposed.ts';
 import fixtures from '../fixtures/torch/transposed.json';
 import { channels, concatenate } from '../reference/activate.ts';
-import { always, kernelsOnMatrices } from '../support/matrices.ts';
+import { always, kernelsOnMatrices, kernelsOnOthers } from '../support/matrices.ts';
 import { sum } from '../reference/sum.ts';
 import { transposed, transposedGradients } from '../reference/transposed.ts';
 import {
@@ -141,7 +141,20 @@ if (onMatrices.length === 0)
   test('transposed conv, matrix units', ({ skip }) =>
     skip('the adapter offers none; they are tried on lavapipe 26'));
 
-describe.each([...(isNode ? cases : cases.slice(0, 3)), ...onMatrices])(
+const onEmulated = (await kernelsOnOthers()).map(({ gpu, name }): Case => ({
+  name: `${name}: emulated`,
+  size: [19, 3, 5],
+  channels: [18],
+  out: 17,
+  shape: doubling,
+  gpu,
+  common: { kernels: always(name) },
+}));
+if (onEmulated.length === 0)
+  test('transposed conv, emulated matrix units', ({ skip }) =>
+    skip('they are tried in Node, where the adapter has float16'));
+
+describe.each([...(isNode ? cases : cases.slice(0, 3)), ...onMatrices, ...onEmulated])(
   'transposed conv: $name',
   ({ size, channels: counts, out, shape, precision, limits, gpu, common }) => {
     // Numbers that float16 holds: what matrix units compute is then float32's.

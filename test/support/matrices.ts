@@ -1,8 +1,16 @@
 /** Choices by which every convolution of a plan runs on matrix units: on those of the adapter, or of sizes that it lacks. */
+import { test } from 'vitest';
 import { kernelChoices, type KernelChoices } from '../../src/gpu/choices.ts';
 import type { Gpu } from '../../src/gpu/device.ts';
-import type { MatrixKernelName, MatrixShape } from '../../src/gpu/matrix-units.ts';
-import { matrixDevice } from './device.ts';
+import {
+  matrixKernel,
+  matrixKernels,
+  multipliedSizes,
+  type MatrixKernelName,
+  type MatrixShape,
+  type MatrixUnits,
+} from '../../src/gpu/matrix-units.ts';
+import { matrixAdapterInfo, matrixDevice } from './device.ts';
 import { emulatedDevice } from './emulated-matrices.ts';
 
 /** Those of GPUs: 8×8×8 of Apple's, 16×16×16 and 16×8×16 of NVIDIA's and AMD's, 8×16×16 of Intel's. */
@@ -20,20 +28,49 @@ export interface OnMatrices {
   readonly name: MatrixKernelName;
   /** The same with twice as many. */
   readonly wide: MatrixKernelName;
-  /** With blocks that fit 32 KiB of workgroup memory, as lavapipe has it. */
+  /** With as many as are tried on any. */
+  readonly widest: MatrixKernelName;
+  /** With flat blocks. */
   readonly flat: MatrixKernelName;
 }
 
 function named(gpu: Gpu, { m, n, k }: MatrixShape): OnMatrices {
   const withOutputs = (outputs: number): MatrixKernelName => `matrix ${m}x${n}x${k}, ${outputs}`;
   const name = withOutputs(Math.max(m, n));
-  return { gpu, name, wide: withOutputs(2 * Math.max(m, n)), flat: `${name} flat` };
+  const wide = withOutputs(2 * Math.max(m, n));
+  return { gpu, name, wide, widest: withOutputs(32), flat: `${name} flat` };
 }
 
-/** One for each size of the adapter's own. */
+const sizesOf = ({ m, n, k }: MatrixShape): string => `${m}x${n}x${k}`;
+
+/** Sizes of matrices for which there are kernels to try. */
+function withKernels(units: MatrixUnits | undefined): MatrixShape[] {
+  const names = matrixKernels(units, { kind: 'forward', precision: 'f16' });
+  const tried = new Set(names.map((name) => sizesOf(matrixKernel(name)!)));
+  return units?.shapes.filter((shape) => tried.has(sizesOf(shape))) ?? [];
+}
+
+/** Sizes in which an adapter multiplies float16 into float32, and for which there is no kernel: nothing tries them. */
+export function sizesLeftOut(info: GPUAdapterInfo, units: MatrixUnits | undefined): string[] {
+  const tried = new Set(withKernels(units).map(sizesOf));
+  return multipliedSizes(info)
+    .map(sizesOf)
+    .filter((name) => !tried.has(name));
+}
+
+/** A test that is not run, if there are such sizes. */
+export async function tellSizesLeftOut(): Promise<void> {
+  const gpu = await matrixDevice();
+  const left = sizesLeftOut(await matrixAdapterInfo(), gpu?.matrixUnits);
+  if (left.length > 0)
+    test(`matrix units of ${left.join(', ')}`, ({ skip }) =>
+      skip('there are no kernels for sizes that are no multiples of 8, or that do not divide 16 or 32'));
+}
+
+/** One for each size of the adapter's own for which there are kernels. */
 export async function kernelsOnMatrices(): Promise<readonly OnMatrices[]> {
   const gpu = await matrixDevice();
-  return gpu?.matrixUnits?.shapes.map((shape) => named(gpu, shape)) ?? [];
+  return withKernels(gpu?.matrixUnits).map((shape) => named(gpu!, shape));
 }
 
 /**
