@@ -381,7 +381,13 @@ const calls: Readonly<Record<string, PublicCall>> = {
       {
         plans: {
           transpose: [0, 1, 2],
-          configuration: { patch: [8, 8, 8], spacing: [1, 1, 1], normalization: [], network: nnunetNetwork },
+          configuration: {
+            patch: [8, 8, 8],
+            spacing: [1, 1, 1],
+            normalization: [],
+            network: nnunetNetwork,
+            resampling: { data: { method: 'trilinear' } },
+          },
         },
         config,
       },

@@ -100,8 +100,8 @@ async function keptFromNnunet(file: string, converted: Uint8Array, what: string)
     description,
     patch: description.inputSize,
     notes: [
-      `${file}: ${what}. Its crop, normalisation, spacing and patch are kept; axes are canonical, with kernels turned ` +
-        'where its plans turn the volumes, and resampling is trilinear, unlike in nnU-Net.',
+      `${file}: ${what}. Its crop, normalisation, spacing and patch are kept; axes are canonical, unlike in nnU-Net, with ` +
+        'kernels turned where its plans turn the volumes.',
     ],
   };
 }

@@ -1,6 +1,7 @@
 /** What a run folder's config.json keeps for `--resume`: its options, and what was decided from them and the data. */
 import { InvalidArgumentError, type Option } from 'commander';
 import * as v from 'valibot';
+import { preprocessingSchema } from '../data/preprocessing.ts';
 import { InvalidModel } from '../errors.ts';
 import { readJson } from '../json.ts';
 import {
@@ -42,6 +43,7 @@ const schema = openObject({
     checkpointing: v.union([flag, names], 'true, false or a list of outputs'),
     patch: v.nullable(size3),
   }),
+  preprocessing: v.optional(preprocessingSchema),
   decisions: v.optional(names),
 });
 

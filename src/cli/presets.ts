@@ -70,16 +70,15 @@ levels); trained with
   --preprocessing nnunet --augment nnunet --loss nnunet --initial-weights he --optimizer sgd --schedule poly-by-epoch
   --learning-rate 0.01 --clip 12 --epochs 1000 --steps-per-epoch 250 --order draws --oversample 0.33 --oversampling places
   --concede checkpointing,accumulation,patches
-and deep supervision. What is not as in nnU-Net: axes are canonical; images are
-resampled trilinearly instead of by cubic splines, labels, augmented ones too,
-to the nearest voxel's instead of each label linearly; voxels outside of volumes
-count in no loss instead of as background, and volumes smaller than a patch lie
-at its beginning instead of in its middle; after augmentation nothing is set to
-0 outside of a mask; each epoch validates whole cases or windows that stay the
-same instead of 50 random patches, and the best epoch is kept instead of the
-last; steps are in float32 without --precision f16; tests are not mirrored
-without --tta; a second resolution and a cascade are not trained. With --init,
-network, patch and preprocessing are the model's.`;
+and deep supervision. What is not as in nnU-Net: axes are canonical; augmented
+labels are those of the nearest voxel instead of the one that is strongest there
+linearly; voxels outside of volumes count in no loss instead of as background,
+and volumes smaller than a patch lie at its beginning instead of in its middle;
+after augmentation nothing is set to 0 outside of a mask; each epoch validates
+whole cases or windows that stay the same instead of 50 random patches, and the
+best epoch is kept instead of the last; steps are in float32 without --precision
+f16; tests are not mirrored without --tta; a second resolution and a cascade are
+not trained. With --init, network, patch and preprocessing are the model's.`;
 
 /** What nnU-Net's planner decides; --features, --batch-size, --patch and --spacing may be given nevertheless. */
 const plannedOptions = [

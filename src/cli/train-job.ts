@@ -1,5 +1,6 @@
 /** A training from the command line, as its stages hand it on. */
 import type { PatchBatches } from '../data/patches.ts';
+import type { Preprocessing } from '../data/preprocessing.ts';
 import type { UNet3D } from '../unet3d.ts';
 import { version } from '../version.ts';
 import type { InitModel } from './init-model.ts';
@@ -20,6 +21,8 @@ export interface RunDetails {
   readonly command: string;
   /** What was decided from the data when the run that is resumed began. */
   readonly decisions?: readonly string[] | undefined;
+  /** How cases were prepared then, where that was decided from the data. */
+  readonly preprocessing?: Preprocessing | undefined;
   /** The model that the training goes on from. */
   readonly init?: InitModel | undefined;
   /** Processes that train together with this one. */

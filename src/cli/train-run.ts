@@ -40,7 +40,7 @@ export async function runTraining(
   using hashes = new FileHashes();
   const { init } = details;
   for (const note of init?.notes ?? []) io.err(note);
-  const kept = preprocessingOf(io, options, init);
+  const kept = details.preprocessing ?? preprocessingOf(io, options, init);
   const opened = await openData(io, path, { ...options, kept }, (dataset, split) =>
     folder.check(dataFiles(dataset, path, options), split[testedPart(split)].cases),
   );

@@ -1,6 +1,7 @@
 /** How a training of the command line begins: from its options, or from what an earlier one kept of them. */
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
+import type { Preprocessing } from '../data/preprocessing.ts';
 import { readText } from '../data/source.ts';
 import { valueOfFirst } from '../distributed/ranks.ts';
 import { InvalidOption } from '../errors.ts';
@@ -54,6 +55,7 @@ export async function startTraining(
       kept: { ...keep(kept.dataset, kept.options), typed: kept.begun.typed },
       command: commandLine(wordsOf(kept.dataset, kept.options)),
       decisions: kept.decisions,
+      preprocessing: kept.preprocessing,
       ranks,
       init: await initOf(kept.options),
     });
@@ -137,6 +139,7 @@ async function keptArguments(
   dataset: string | undefined;
   options: TrainOptions;
   decisions: readonly string[] | undefined;
+  preprocessing: Preprocessing | undefined;
   /** As config.json keeps them. */
   begun: {
     readonly dataset?: string | undefined;
@@ -183,6 +186,8 @@ async function keptArguments(
       resume: true,
     },
     decisions: config.decisions,
+    // An earlier version may have decided otherwise.
+    preprocessing: kept['preprocessing'] === 'nnunet' ? config.preprocessing : undefined,
     begun: config.arguments,
   };
 }

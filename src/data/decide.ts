@@ -75,6 +75,7 @@ export function nnunetPreprocessing(
     orientation: 'RAS',
     crop: 'non-zero',
     spacing: target,
+    resampling: 'cubic',
     normalization,
     padding: 'zeros at the far end',
   };

@@ -29,6 +29,7 @@ import { insideMask, normalize } from './normalize.ts';
 import { crop, joinBoxes, nonZeroBox, type Box } from './boxes.ts';
 import { resampleTo, sizeAtSpacing } from './resample.ts';
 import { sourceName, type Source } from './source.ts';
+import { apartAxis, resampleLabels, resampleSpline, type SplineOptions } from './spline.ts';
 import { spacingOf, toCanonical, turnedVolume, type Volume } from './volume.ts';
 
 /** A case as the network takes it. */
@@ -95,23 +96,30 @@ export function prepareVolumes(
 
   const cut = images.map(({ data }) => (box ? crop(data, shape, box.start, box.size) : data));
   let image = cut.length === 1 && (owned || box) ? cut[0]! : joined(cut);
+  const spline = preprocessing.resampling && splineFor(first.spacing, target);
   const resampled = (): void => {
-    if (change) image = resampleTo(image, from, to, 'linear');
+    if (!change) return;
+    image = spline
+      ? joined(channelsIn(image, channels).map((values) => resampleSpline(values, from, to, spline)))
+      : resampleTo(image, from, to, 'linear');
   };
   if (preprocessing.order) resampled();
   const hasInside = preprocessing.normalization.includes('z-score inside');
   const inside = hasInside ? insideMask(image, preprocessing.order ? to : from) : undefined;
   // Still the voxels that were read, one channel in each file?
   const asRead = !box && !(preprocessing.order && change) && images.length === channels;
-  preprocessing.normalization.forEach((how, channel) => {
-    const voxels = image.length / channels;
+  channelsIn(image, channels).forEach((values, channel) => {
     const known = asRead ? images[channel]!.statistics : undefined;
-    normalize(image.subarray(channel * voxels, (channel + 1) * voxels), how, { inside, known });
+    normalize(values, preprocessing.normalization[channel]!, { inside, known });
   });
   if (!preprocessing.order) resampled();
 
   const kept = labels && box ? crop(labels, shape, box.start, box.size) : labels;
-  const onTarget = kept && change ? resampleTo(kept, from, to, 'nearest') : kept;
+  const moved = (given: Uint8Array): Uint8Array =>
+    spline
+      ? Uint8Array.from(resampleLabels(given, from, to, [...new Set(given)], spline))
+      : resampleTo(given, from, to, 'nearest');
+  const onTarget = kept && change ? moved(kept) : kept;
   if (onTarget)
     requireKnown(id, onTarget, change ? ` at ${target.join(' x ')} mm` : ' where the image is not 0');
   return {
@@ -134,6 +142,17 @@ function boxOf(images: readonly BareVolume[], shape: Size3, name: string): Box {
     );
   return boxes.reduce(joinBoxes);
 }
+
+/** Cubic, or of thick slices each by itself. */
+function splineFor(spacing: Size3, target: Size3): SplineOptions {
+  const axis = apartAxis(spacing, target);
+  return axis === undefined ? {} : { apart: { axis } };
+}
+
+const channelsIn = (image: Float32Array, count: number): Float32Array[] =>
+  Array.from({ length: count }, (_, channel) =>
+    image.subarray((channel * image.length) / count, ((channel + 1) * image.length) / count),
+  );
 
 /** A new array with all channels. */
 function joined(parts: readonly Float32Array[]): Float32Array {

@@ -23,8 +23,13 @@ export interface Preprocessing {
   readonly orientation: 'RAS';
   /** "non-zero": the smallest box of voxels that are not 0 in some channel is cut out first. Default: nothing is. */
   readonly crop?: 'non-zero' | undefined;
-  /** Spacing in mm that volumes are resampled to (images trilinear, labels nearest), or null for their own. */
+  /** Spacing in mm that volumes are resampled to, or null for their own. */
   readonly spacing: Size3 | null;
+  /**
+   * "cubic", as nnU-Net: images by cubic B-splines, labels each by straight lines, slices that are much thicker than wide
+   * apart. Default: images trilinear, labels nearest.
+   */
+  readonly resampling?: 'cubic' | undefined;
   /** Per channel. */
   readonly normalization: readonly Normalization[];
   /** Of models of format 1 only: volumes are resampled before they are normalised. Default: after, as nnU-Net does. */
@@ -73,6 +78,7 @@ export const preprocessingSchema = object({
   orientation: v.literal('RAS', '"RAS"'),
   crop: v.optional(v.literal('non-zero', '"non-zero"')),
   spacing: spacingSchema,
+  resampling: v.optional(v.literal('cubic', '"cubic"')),
   normalization: v.pipe(v.array(normalization, 'a list, one per channel'), v.minLength(1, 'one per channel')),
   order: v.optional(v.literal('resample, normalize', '"resample, normalize"')),
   padding: v.literal('zeros at the far end', '"zeros at the far end"'),

@@ -40,6 +40,9 @@ interface Blocks {
   readonly inner: number;
 }
 
+/** Spacings that differ by more than this factor have a low-resolution axis. */
+const anisotropy = 3;
+
 /** Bytes of voxels that are resampled at a time, so that they stay in the cache. */
 const chunkBytes = 2 ** 20;
 
@@ -87,6 +90,47 @@ export function resampleSpline(
     clipParts(data, parts, current, apart ? blocks(apart.axis) : { outer: 1, n: 1, inner: current.length });
   if (apart) current = along(current, apart.axis, apart.order ?? 0);
   return current;
+}
+
+/**
+ * The axis that nnU-Net resamples apart, from one spacing to another; undefined where all go together.
+ * @param isApart whether there is one; default: where spacings differ much
+ */
+export function apartAxis(current: Size3, next: Size3, isApart?: boolean): 0 | 1 | 2 | undefined {
+  if (isApart === false) return undefined;
+  const isCoarse = (spacing: Size3): boolean => Math.max(...spacing) / Math.min(...spacing) > anisotropy;
+  const decisive = isApart === true || isCoarse(current) ? current : isCoarse(next) ? next : undefined;
+  if (!decisive) return undefined;
+  const most = Math.max(...decisive);
+  const coarse = ([0, 1, 2] as const).filter((axis) => decisive[axis] === most);
+  return coarse.length === 1 ? coarse[0] : undefined;
+}
+
+/**
+ * Labels of another size: each by straight lines, taken where it has at least half; of two that have, the larger. Along
+ * a low-resolution axis the nearest slice.
+ * @param values the labels that are looked for; others become 0
+ * @param apart the axis that is resampled by itself
+ */
+export function resampleLabels(
+  labels: Uint8Array | Uint16Array,
+  from: Size3,
+  to: Size3,
+  values: readonly number[],
+  { apart }: Pick<SplineOptions, 'apart'>,
+): Uint16Array {
+  const result = new Uint16Array(to[0] * to[1] * to[2]);
+  const options = { order: 1, apart: apart && { axis: apart.axis } } as const;
+  for (const value of [...values].sort((a, b) => a - b)) {
+    const soft = resampleSpline(
+      Float32Array.from(labels, (label) => (label === value ? 1 : 0)),
+      from,
+      to,
+      options,
+    );
+    for (let voxel = 0; voxel < result.length; voxel++) if (soft[voxel]! >= 0.5) result[voxel] = value;
+  }
+  return result;
 }
 
 /**

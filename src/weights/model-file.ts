@@ -28,10 +28,11 @@ import { descriptionKey, readTensors } from './tensors.ts';
 /** The JSON under the metadata key `unet3d-gpu`. */
 export interface ModelDescription {
   /**
-   * Version of this description: files of a newer one are refused; those of 3 (without `nnunet`), of 2 (2 along every
+   * Version of this description: files of a newer one are refused; those of 4 (resampled trilinearly), of 3 (without
+   * `nnunet` besides), of 2 (2 along every
    * axis between levels besides) and of 1 (resampled before normalised besides) are read.
    */
-  readonly format: 4;
+  readonly format: 5;
   /** Version of this package that wrote the file. */
   readonly packageVersion: string;
   /** The network. */
@@ -66,7 +67,7 @@ export interface NnunetOrigin {
   readonly mirrorAxes: readonly number[];
 }
 
-const format = 4;
+const format = 5;
 
 const configSchema = object(configEntries);
 
@@ -86,12 +87,12 @@ export const nnunetSchema = object({
 }) satisfies Schema<NnunetOrigin>;
 
 /**
- * Of a description of format 4; of 3, which follows no other rules; of 2, which has no strides; or of 1, with another
+ * Of a description of format 5; of 4, which has no cubic resampling; of 3, which follows no other rules; of 2, which has no strides; or of 1, with another
  * order of preprocessing besides. There are no keys that may be left aside: what a later version adds changes results,
  * and comes with a format of its own.
  */
 export const descriptionSchema = object({
-  format: v.picklist([1, 2, 3, format]),
+  format: v.picklist([1, 2, 3, 4, format]),
   packageVersion: text,
   config: configSchema,
   labels: distinctNames('classes'),

@@ -7,7 +7,9 @@ import { checkDataset } from '../../src/data/check.ts';
 import { openDatasetFolder } from '../../src/data/dataset.node.ts';
 import { nnunetPreprocessing } from '../../src/data/decide.ts';
 import { writeNifti } from '../../src/data/nifti.ts';
+import type { Preprocessing } from '../../src/data/preprocessing.ts';
 import { wholeConfig, type UNet3DConfig } from '../../src/model/config.ts';
+import { readModel } from '../../src/weights/model-file.ts';
 import { cli, phantomDataset, temporaryFolder, type Triple } from './support.ts';
 
 let data: string;
@@ -112,8 +114,20 @@ test('train takes the recipe and the plan, options that are given win, and a res
   const begun = await cli(args, { signal: abort.signal, onLine });
   expect(begun.exitCode, begun.err).toBe(130);
   expect(begun.err).toMatch(/^nnU-Net's planner \(plain\): patches of 24 x 24 x 24/m);
+  // As an earlier version decided, which resampled otherwise.
+  const kept = join(out, 'config.json');
+  const { preprocessing, ...rest } = JSON.parse(await readFile(kept, 'utf8')) as {
+    preprocessing: Preprocessing;
+  };
+  expect(preprocessing.resampling).toBe('cubic');
+  await writeFile(
+    kept,
+    JSON.stringify({ ...rest, preprocessing: { ...preprocessing, resampling: undefined } }),
+  );
   const { err, exitCode } = await cli(['train', '--out', out, '--resume']);
   expect(exitCode, err).toBe(0);
+  const { description } = await readModel(await readFile(join(out, 'model.safetensors')));
+  expect(description.preprocessing).toEqual({ ...preprocessing, resampling: undefined });
   expect(JSON.parse(await readFile(join(out, 'config.json'), 'utf8'))).toMatchObject({
     network: { features: [2, 3], activation: 'leakyRelu', down: 'conv' },
     training: {

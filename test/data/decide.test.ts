@@ -45,6 +45,7 @@ describe('spacing', () => {
       orientation: 'RAS',
       crop: 'non-zero',
       spacing: [1, 1, 1],
+      resampling: 'cubic',
       normalization: ['z-score'],
       padding: 'zeros at the far end',
     });

@@ -9,6 +9,7 @@ import { cacheCases } from '../../src/data/prepare-cache.ts';
 import { checkedLabels } from '../../src/data/prepare-checks.ts';
 import { fromArrays, prepareCase, type PreparedCase } from '../../src/data/prepare.ts';
 import { defaultPreprocessing } from '../../src/data/preprocessing.ts';
+import { resampleSpline } from '../../src/data/spline.ts';
 import { Aborted, InvalidDataset, InvalidVolume } from '../../src/errors.ts';
 
 const numbers = (count: number) => Float32Array.from({ length: count }, (_, i) => i);
@@ -96,6 +97,16 @@ describe('prepared arrays', () => {
     expect(mean(before)).toBeCloseTo(0, 6);
     expect(before.reduce((sum, v) => sum + v * v, 0) / 16).toBeCloseTo(1, 5);
     expect(now.reduce((sum, v) => sum + v * v, 0) / 16).toBeLessThan(0.95);
+  });
+
+  test('are resampled by splines and each label linearly, where that is said; unknown voxels among these', () => {
+    const label = { data: Uint8Array.of(0, 2, 255, 1, 1, 1, 1, 1), dims: [8, 1, 1] };
+    const image = { data: Float32Array.of(0, 0, 9, 1, 4, 4, 2, 0), dims: [8, 1, 1] };
+    const how = { ...plain, spacing: [0.5, 1, 1] as const, normalization: ['none'] as const };
+    const cubic = fromArrays('c', image, label, { ...how, resampling: 'cubic' }, { ignoreLabel: 255 });
+    expect([...cubic.label!.slice(0, 8)]).toEqual([0, 0, 2, 2, 255, 255, 1, 1]);
+    expect(cubic.image).toEqual(resampleSpline(image.data, [8, 1, 1], [16, 1, 1]));
+    expect(fromArrays('l', image, label, how, { ignoreLabel: 255 }).image[3]).toBe(2.25);
   });
 
   test('are cropped to what is not zero in some channel, label and all, before anything else', () => {

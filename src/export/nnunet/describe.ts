@@ -64,7 +64,7 @@ export function describedForNnunet({
   inputSize,
 }: ModelDescription): { origin: NnunetOrigin; warnings: readonly string[] } {
   if (!preprocessing) throw failed('it does not say how images are prepared (preprocessing)');
-  const { spacing, normalization, crop, order } = preprocessing;
+  const { spacing, normalization, crop, order, resampling: how } = preprocessing;
   if (!spacing) throw failed('images keep their own spacing, and nnU-Net resamples all to one');
   if (!inputSize) throw failed('the size that it was trained on is not known (inputSize)');
   if (order) throw failed('it resamples images before it normalises them');
@@ -76,7 +76,13 @@ export function describedForNnunet({
   warnings.push(...componentsKept(postprocessing));
   const schemes = normalization.map(schemeOf);
   const configuration = '3d_fullres';
-  const linear = (isLabels: boolean) => ({ is_seg: isLabels, order: 1, order_z: 0, force_separate_z: false });
+  const by = (order: 1 | 3, isLabels: boolean) => ({
+    is_seg: isLabels,
+    order,
+    order_z: 0,
+    force_separate_z: how === 'cubic' ? null : false,
+  });
+  const linear = { ...by(1, false), force_separate_z: false };
   const resampling = 'resample_data_or_seg_to_shape';
   const network = networkOf(config);
   const plans = {
@@ -99,10 +105,10 @@ export function describedForNnunet({
         use_mask_for_norm: schemes.map(({ masked = false }) => masked),
         resampling_fn_data: resampling,
         resampling_fn_seg: resampling,
-        resampling_fn_data_kwargs: linear(false),
-        resampling_fn_seg_kwargs: linear(true),
+        resampling_fn_data_kwargs: by(how === 'cubic' ? 3 : 1, false),
+        resampling_fn_seg_kwargs: by(1, true),
         resampling_fn_probabilities: resampling,
-        resampling_fn_probabilities_kwargs: linear(false),
+        resampling_fn_probabilities_kwargs: linear,
         architecture: architectureOf(network),
         batch_dice: false,
       },

@@ -19,9 +19,9 @@ const startEntries = { model: withParts('a model as openNnunet gives it', 'plans
 const fileEntries = { model: bytes, name: v.optional(text) };
 
 /**
- * nnU-Net's network, preparation and patch in this package's words: the same crop, normalisation and spacing; axes are
- * canonical and resampling is trilinear instead. Where plans turn the axes of volumes, kernels, strides and the patch are
- * turned back.
+ * nnU-Net's network, preparation and patch in this package's words: the same crop, normalisation, spacing and cubic
+ * resampling; axes are canonical instead. Where plans turn the axes of volumes, kernels, strides and the patch are turned
+ * back.
  * @throws InvalidModel for a normalisation that this package does not have
  */
 export function trainingStart(model: Pick<NnunetRules, 'plans' | 'config'>): {
@@ -34,6 +34,8 @@ export function trainingStart(model: Pick<NnunetRules, 'plans' | 'config'>): {
   const { plans, config } = model;
   const { patch, spacing, network } = alongVolumes(plans, plans.configuration);
   const normalization = plans.configuration.normalization.map(normalizationFor);
+  const { data } = plans.configuration.resampling;
+  const isCubic = data.method === 'spline' && data.order === 3;
   // Of a cascade's second network, labels of the first are channels, too.
   const labels = Array.from({ length: config.inChannels - normalization.length }, () => 'none' as const);
   return {
@@ -42,6 +44,7 @@ export function trainingStart(model: Pick<NnunetRules, 'plans' | 'config'>): {
       orientation: 'RAS',
       crop: 'non-zero',
       spacing,
+      ...(isCubic && { resampling: 'cubic' }),
       normalization: [...normalization, ...labels],
       padding: 'zeros at the far end',
     },

@@ -17,13 +17,9 @@ import { logitPlanes, windowGrid, type Rows } from '../../../src/interop/nnunet/
 import { planSegmentation } from '../../../src/interop/nnunet/pipeline/memory.ts';
 import { nnunetInput } from '../../../src/interop/nnunet/pipeline/preprocess.ts';
 import { previousStage } from '../../../src/interop/nnunet/pipeline/previous.ts';
+import { apartAxis, resampleLabels } from '../../../src/data/spline.ts';
 import { PlaneReducer, type ResultPlane } from '../../../src/interop/nnunet/pipeline/labels-of-planes.ts';
-import {
-  apartAxis,
-  resampleLabels,
-  sizeAt,
-  splineOf,
-} from '../../../src/interop/nnunet/pipeline/resampling.ts';
+import { resampleLabelsByMost, sizeAt, splineOf } from '../../../src/interop/nnunet/pipeline/resampling.ts';
 import { segmentAsNnunet } from '../../../src/interop/nnunet/pipeline/segment.ts';
 import { windowStarts, windowWeights } from '../../../src/interop/nnunet/pipeline/windows.ts';
 import type {
@@ -274,13 +270,13 @@ describe('resampling', () => {
     [[1, 2, 1], [1, 1, 4], true, 1],
     [[1, 1, 9], [1, 1, 1], false, undefined],
   ])('from %j to %j mm, forced %j: apart is %j', (current, next, apart, expected) => {
-    expect(apartAxis({ ...spline, apart }, current, next)).toBe(expected);
+    expect(apartAxis(current, next, apart)).toBe(expected);
   });
 
   test('labels: at least half, the larger of two; nearest along the axis apart', () => {
     const labels = Uint8Array.of(0, 2, 1, 1);
     const along = (to: number, how: SplineOptions) => [
-      ...resampleLabels(labels, [4, 1, 1], [to, 1, 1], [1, 2], { order: 1, ...how }, 'half'),
+      ...resampleLabels(labels, [4, 1, 1], [to, 1, 1], [1, 2], how),
     ];
     // Places −0.25, 0.25 … 3.25: shares of 2 are 0, ¼, ¾, ¾, ¼, 0, 0, 0.
     expect(along(8, {})).toEqual([0, 0, 2, 2, 1, 1, 1, 1]);
@@ -313,7 +309,7 @@ describe('resampling', () => {
     };
     near(resampleSpline(volume, from, to, how));
     const labels = Uint8Array.from(given.labels);
-    expect(resampleLabels(labels, from, to, [1, 2, 3], how, 'most').join('')).toBe(given.most);
+    expect(resampleLabelsByMost(labels, from, to, [1, 2, 3], how).join('')).toBe(given.most);
     // Logits, plane by plane, beside those of a background that is 0 everywhere.
     const heads = [{ written: 0 }, { written: 1 }];
     const reducer = new PlaneReducer(from, to, { heads, regions: false }, { how, keepLogits: true });
