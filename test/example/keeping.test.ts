@@ -3,7 +3,7 @@
  * beside a second tab, and without a network.
  */
 import { readFileSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import {
   chromium as playwright,
   type Browser,
@@ -552,6 +552,23 @@ test("a zip of both networks of nnU-Net's cascade segments as in Node, the first
   const { labels } = await predictor.predict(cascadeImages);
   const equal = found.data.filter((value, voxel) => value === labels.data[voxel]).length;
   expect(equal / found.data.length).toBeGreaterThanOrEqual(0.999);
+  await page.close();
+});
+
+test('a model folder of nnU-Net that is dropped segments as nnU-Net did', async ({ skip }) => {
+  const found = await nnunetFixture('plain-aniso');
+  if (!browser || !found) return skip('no Chromium for this machine, or no fixtures beside the checkout');
+  const page = await openTab(visitor);
+  await view(page, 'Use');
+  await drop(page, page.getByRole('region', { name: 'Model', exact: true }), resolve(found.folder, 'model'));
+  await page.getByText(/nnU-Net, Dataset902_PlainAniso, 3d_fullres, fold 0\). It reads one image/).waitFor();
+  const image = join(found.folder, 'case', 'images', 'case_0000.nii.gz');
+  await page.getByLabel('Choose volumes', { exact: true }).setInputFiles(image);
+  const link = page.getByRole('button', { name: /^Download the labels of/ });
+  const { data } = await readNifti(await downloaded(page, () => link.click()));
+  const original = await readNifti(join(found.folder, 'case', 'segmentation.nii.gz'));
+  const equal = original.data.filter((value, voxel) => value === data[voxel]).length;
+  expect(equal / original.data.length).toBeGreaterThanOrEqual(0.999);
   await page.close();
 });
 
