@@ -4,7 +4,7 @@
  */
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { chromium as playwright, type Browser, type Page } from 'playwright';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { chromium } from '../../scripts/chromium.ts';
@@ -226,7 +226,7 @@ test('scans without labels are drawn on, kept, saved on their grids, trained on 
     .locator('[aria-current=true]', { hasText: next })
     .waitFor();
   await page.getByRole('button', { name: 'Go on training from the present network' }).click();
-  await page.getByText('It goes on from the weights of your data, ').waitFor();
+  await page.getByText(`It goes on from the weights of ${basename(folder)}, `).waitFor();
   await train();
   await expect.poll(() => page.locator('.annotate tbody tr').count(), { timeout: 60_000 }).toBe(2);
 
