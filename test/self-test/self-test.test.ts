@@ -23,26 +23,45 @@ test('ops are right in float32 and float16', async () => {
   }
 });
 
-test('convolutions are right on matrix units, each on all of them', async ({ skip }) => {
+const noMatrices = 'the adapter offers no matrix units; they are tried on lavapipe 26';
+const [pack, forward, weights] = ['pack', 'forward', 'weight_gradient'];
+/** What is tried on matrix units, which kernels it is to run there, and how the kernel is called. */
+const onMatrices = [
+  ['conv3', [forward, pack], ''],
+  ['conv3', [weights], 'weights '],
+  ['conv, strided', [forward, pack, weights], ''],
+  ['transposed convolution', [forward, pack, weights], ''],
+  ['up-convolution', [forward, pack, weights], ''],
+] as const;
+
+/** In float16: lavapipe compiles each for seconds, and those of float32 are the same code but for loads. */
+async function trialsOnMatrices() {
   const [first] = await kernelsOnMatrices();
-  if (!first) return skip('the adapter offers none; they are tried on lavapipe 26');
-  // lavapipe compiles each for seconds: those of float32 are the same code but for loads.
-  const trials = trialsOf(first.gpu).filter(
-    ({ kernels, precision }) => kernels.endsWith(first.wide) && precision === 'f16',
+  if (!first) return undefined;
+  const { gpu, wide } = first;
+  const trials = trialsOf(gpu).filter(
+    ({ kernels, precision }) => precision === 'f16' && kernels.endsWith(wide),
   );
-  const found = new Set<string>();
-  for (const trial of trials) {
-    const { op, choices, precision } = trial;
-    const limits = { ...first.gpu.limits, kernels: choices };
-    for (const { shader } of new OpBench(op, limits, precision).recorder.dispatches)
-      if (shader.startsWith('conv_matrix/')) found.add(`${op.name}: ${shader}`);
-    expect(await tryKernels(first.gpu, trial)).toMatchObject({ op: op.name, right: true });
-  }
-  const [pack, forward, weights] = ['pack', 'forward', 'weight_gradient'];
-  const expected = ['conv3', 'conv, strided', 'transposed convolution', 'up-convolution'].flatMap((op) =>
-    [pack, forward, weights].map((name) => `${op}: conv_matrix/${name}`),
-  );
-  expect([...found].sort()).toEqual(expected.sort());
+  return { gpu, wide, trials };
+}
+
+test.for(onMatrices)('%s is right on matrix units: %j', async ([op, kernels, of], { skip }) => {
+  const on = await trialsOnMatrices();
+  if (!on) return skip(noMatrices);
+  const trial = on.trials.find((one) => one.op.name === op && one.kernels === of + on.wide)!;
+  const limits = { ...on.gpu.limits, kernels: trial.choices };
+  const { dispatches } = new OpBench(trial.op, limits, trial.precision).recorder;
+  const shaders = new Set(dispatches.map(({ shader }) => shader));
+  const found = [...shaders].filter((name) => name.startsWith('conv_matrix/'));
+  expect(found.sort()).toEqual(kernels.map((name) => `conv_matrix/${name}`));
+  expect(await tryKernels(on.gpu, trial)).toMatchObject({ op, right: true });
+});
+
+test('nothing else is tried on matrix units', async ({ skip }) => {
+  const on = await trialsOnMatrices();
+  if (!on) return skip(noMatrices);
+  const tried = on.trials.map(({ op, kernels }) => `${op.name}: ${kernels}`);
+  expect(tried.sort()).toEqual(onMatrices.map(([op, , of]) => `${op}: ${of}${on.wide}`).sort());
 });
 
 test('an op that computes something else is wrong by name', async () => {
