@@ -22,7 +22,7 @@ import { convBackwardInput, convBackwardWeight, convForward } from '../../src/op
 import { operandTolerance } from '../../src/gpu/matrix-units.ts';
 import { testDevice } from '../support/device.ts';
 import { leaveToNode } from '../support/left-to-node.ts';
-import { kernelsOnMatrices, kernelsOnOthers } from '../support/matrices.ts';
+import { kernelsOnMatrices, kernelsOnOthers, tellSizesLeftOut } from '../support/matrices.ts';
 import { activate, channels, concatenate } from '../reference/activate.ts';
 import { conv, convGradients } from '../reference/conv.ts';
 import {
@@ -136,17 +136,28 @@ const cases: Case[] = [
   },
 ];
 
+/** Two blocks along each axis, of channels and of outputs. */
+const blocks: Case = {
+  name: 'emulated',
+  batch: 1,
+  size: [19, 5, 5],
+  inputs: [18],
+  out: 17,
+  norm: true,
+  slope: 0.01,
+};
+
 const { hardware } = kernelChoices;
 const { adapterClass, device } = await testDevice();
 const onMatrices = await kernelsOnMatrices();
 const emulated = await kernelsOnOthers();
 const isOfBlocks = ({ name }: Case): boolean => name === 'several blocks of every tile';
 const matrixVariants = [
-  ...onMatrices.flatMap(({ gpu, name, wide }) =>
-    cases.map((each) => ({ each, gpu, conv3: isOfBlocks(each) ? wide : name })),
+  ...onMatrices.flatMap(({ gpu, name, widest }) =>
+    cases.map((each) => ({ each, gpu, conv3: isOfBlocks(each) ? widest : name })),
   ),
-  ...emulated.flatMap(({ gpu, flat }) =>
-    cases.filter(isOfBlocks).map((each) => ({ each, gpu, conv3: flat })),
+  ...emulated.flatMap(({ gpu, name, flat }, i) =>
+    [name, ...(i === 0 ? [flat] : [])].map((conv3) => ({ each: blocks, gpu, conv3 })),
   ),
 ];
 const forwardNames = Object.keys(forwardTiles)
@@ -301,6 +312,7 @@ describe.each(variants)(
   },
 );
 
+await tellSizesLeftOut();
 if (emulated.length === 0)
   test('conv3, emulated matrix units', ({ skip }) =>
     skip('they are tried in Node, where the adapter has float16'));
