@@ -5,6 +5,7 @@
 import { describe, expect, test } from 'vitest';
 import { kernelChoices, type ForwardKernel } from '../../src/gpu/choices.ts';
 import type { Gpu } from '../../src/gpu/device.ts';
+import { matrixKernel } from '../../src/gpu/matrix-units.ts';
 import type { PlanLimits } from '../../src/gpu/plan.ts';
 import type { Precision } from '../../src/gpu/precision.ts';
 import { convForward } from '../../src/ops/conv.ts';
@@ -15,7 +16,7 @@ import { transposedForward } from '../../src/ops/transposed.ts';
 import type { Size3 } from '../../src/size.ts';
 import { norm, runningStatistics } from '../reference/norm.ts';
 import { testDevice } from '../support/device.ts';
-import { always, kernelsOnMatrices } from '../support/matrices.ts';
+import { always, kernelsOnMatrices, kernelsOnOthers } from '../support/matrices.ts';
 import { Bench, dense, expectClose, expectSameBits, normals, randomDense, view } from '../support/run.ts';
 
 interface Case {
@@ -43,6 +44,8 @@ interface Case {
 
 // Two rows of eight channels, and one of sixteen: these stand for the others.
 const tiles = ['tiled 8x8x8, 8', 'tiled 16x8x4, 16'] as const;
+const point: ConvShape = { kernel: [1, 1, 1], stride: [1, 1, 1] };
+const halving: ConvShape = { kernel: [3, 3, 3], stride: [2, 2, 2] };
 const strided: ConvShape = { kernel: [3, 3, 3], stride: [2, 2, 1] };
 const cases: Case[] = [
   { name: 'narrow', kind: 'batch', size: [7, 6, 5], out: 5, fast: true },
@@ -78,7 +81,7 @@ const others: Case[] = [
     size: [21, 10, 4],
     out: 4,
     far: 4000,
-    shape: { kernel: [1, 1, 1], stride: [1, 1, 1] },
+    shape: point,
   },
   { name: 'transposed', kind: 'instance', size: [14, 10, 3], out: 5, shape: strided, transposed: true },
 ];
@@ -107,9 +110,54 @@ const onMatrices = (await kernelsOnMatrices()).flatMap(({ gpu, name, wide }): Ca
     both: true,
     gpu,
   },
+  {
+    name: 'several runs of a subgroup, two inputs, cut by work',
+    kind: 'instance',
+    size: [19, 9, 5],
+    inputs: [3, 2],
+    out: 9,
+    limits: { maxDispatchFlops: 100000 },
+    kernels: [name],
+    gpu,
+  },
+  {
+    name: 'far from zero',
+    kind: 'batch',
+    size: [21, 10, 4],
+    out: 4,
+    far: 4000,
+    shape: point,
+    kernels: [name],
+    gpu,
+  },
 ]);
-const variants = [...cases, ...others, ...onMatrices]
-  .filter(({ fast = false }) => fast || adapterClass !== 'swiftshader')
+// Of runs of 16 voxels workgroups have fewer subgroups, with more of a plane each, or fewer that share one.
+const onEmulated = (await kernelsOnOthers())
+  .filter(({ name }) => matrixKernel(name)!.m === 16)
+  .flatMap(({ gpu, name }): Case[] =>
+    [usualShape, halving].map((shape) => ({
+      name: `emulated, stride ${shape.stride.join(', ')}`,
+      kind: 'batch',
+      size: [19, 9, 5],
+      out: 17,
+      shape,
+      kernels: [name],
+      gpu,
+    })),
+  );
+const all = [...cases, ...others, ...onMatrices, ...onEmulated];
+const left = all.filter(({ fast = false }) => !fast && adapterClass === 'swiftshader');
+if (left.length > 0)
+  test(`statistics of a convolution: ${left.map(({ name }) => name).join('; ')}`, ({ skip }) =>
+    skip('SwiftShader compiles each for seconds; they are tried on lavapipe and on hardware'));
+if (onMatrices.length === 0)
+  test('statistics of a convolution, matrix units', ({ skip }) =>
+    skip('the adapter offers none; they are tried on lavapipe 26'));
+if (onEmulated.length === 0)
+  test('statistics of a convolution, emulated matrix units', ({ skip }) =>
+    skip('they are tried in Node, where the adapter has float16'));
+const variants = all
+  .filter((one) => !left.includes(one))
   .flatMap(({ kernels = ['channels'], ...one }) => kernels.map((conv3) => ({ ...one, conv3 })));
 
 const batch = 2;
