@@ -144,6 +144,7 @@ test('train takes the recipe and the plan, options that are given win, and a res
 });
 
 test('with --folds all every fold has the plan and the preparation of all cases, and there is one model of them', async () => {
+  const small = await phantomDataset(4, [16, 16, 16]);
   const folder = await temporaryFolder();
   const [out, splits] = [join(folder, 'folds'), join(folder, 'splits_final.json')];
   const ids = [0, 1, 2, 3].map((subject) => `Case_0${subject}_Week0`);
@@ -161,17 +162,17 @@ test('with --folds all every fold has the plan and the preparation of all cases,
     'none',
     '--no-tune',
   ];
-  const args = ['train', data, '--preset', 'nnunet', '--folds', 'all', '--split', splits, '--out', out];
+  const args = ['train', small, '--preset', 'nnunet', '--folds', 'all', '--split', splits, '--out', out];
   const { err, exitCode } = await cli([...args, ...smaller]);
   expect(exitCode, err).toBe(0);
-  expect(err.match(/^nnU-Net's planner \(plain\): patches of 24 x 24 x 24/gm)).toHaveLength(2);
+  expect(err.match(/^nnU-Net's planner \(plain\): patches of 16 x 16 x 16/gm)).toHaveLength(2);
   const read = async (name: string) => JSON.parse(await readFile(join(out, name), 'utf8')) as never;
   const [first, second] = [await read('fold_0/config.json'), await read('fold_1/config.json')] as Kept[];
   expect(first!.preprocessing).toEqual(second!.preprocessing);
   expect(first!.network).toEqual(second!.network);
-  const whole = await checkDataset(await openDatasetFolder(data));
+  const whole = await checkDataset(await openDatasetFolder(small));
   expect(first!.preprocessing).toEqual(nnunetPreprocessing(whole.fingerprint!).preprocessing);
-  expect(first!.training).toMatchObject({ patch: [24, 24, 24], batchSize: 2, loss: { negativeDice: true } });
+  expect(first!.training).toMatchObject({ patch: [16, 16, 16], batchSize: 2, loss: { negativeDice: true } });
   expect(await read('splits_final.json')).toEqual(told);
   expect(await read('ensemble.json')).toHaveProperty('postprocessing.largestComponent');
   const table = (await readFile(join(out, 'cross-validation.csv'), 'utf8')).trim().split('\n').slice(1);
