@@ -14,8 +14,8 @@ import { SummaryReporter } from '../support/reporter.ts';
 const [seconds, deno, ...filters] = process.argv.slice(2);
 const [program, ...args] = JSON.parse(deno!) as string[];
 
-/** Of many seconds for their first test on SwiftShader: they run where time has no limit. */
-const long = ['limits', 'policy', 'turns'].map((name) => `test/model/${name}.test.ts`);
+/** Of many seconds for one test on SwiftShader: they run where time has no limit. */
+const long = ['ladder', 'limits', 'policy', 'turns'].map((name) => `test/model/${name}.test.ts`);
 const leftOut = seconds === 'Infinity' ? [] : long;
 
 /** As Vitest's pool of forks has it, which starts what it finds to be running: the fetched lavapipe's loader, where that is. */
