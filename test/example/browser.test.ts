@@ -629,10 +629,12 @@ test('a training is set up, started, paused and resumed from the keyboard alone'
   await reach(page.getByRole('button', { name: 'Start training' }), 'Tab');
   await page.keyboard.press('Space');
   await focused('Pause');
+  await page.getByText(/step [1-9]\d* of/).waitFor();
   await page.keyboard.press('Enter');
   await focused('Resume');
   await page.keyboard.press('Enter');
   await focused('Pause');
+  await page.getByText('Going on from step').waitFor(); // before, its weights are not there
   // In the pause its network segments, and goes when the training is set aside.
   await page.keyboard.press('Enter');
   await focused('Resume');

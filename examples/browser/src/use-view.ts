@@ -21,7 +21,7 @@ export function useView(): View {
   const page = el('div');
   const status = el('p', { className: 'busy', role: 'status' });
   let current: Result | undefined = state.results.at(-1);
-  let drawn = '';
+  let drawn: readonly unknown[] = [];
   let count = state.results.length;
 
   /** Opens a model; whether it is there now. What it fails with is said here. */
@@ -161,20 +161,20 @@ export function useView(): View {
   }
 
   /** What a redraw is for; progress changes a line alone. */
-  const signature = (): string =>
-    [
-      inTraining(),
-      state.modelName,
-      state.results.length,
-      opening.problem,
-      queue.problems.length,
-      queue.status === '',
-    ].join();
+  const signature = (): readonly unknown[] => [
+    inTraining(),
+    state.model,
+    state.modelName,
+    state.results.length,
+    opening.problem,
+    queue.problems.length,
+    queue.status === '',
+  ];
 
   show(current);
   const stopListening = onChange(() => {
     status.textContent = queue.status;
-    if (signature() === drawn) return;
+    if (signature().every((part, index) => part === drawn[index])) return;
     if (state.results.length > count) show(state.results.at(-1));
     else draw();
   });
