@@ -34,7 +34,7 @@ describe('nnU-Net', async () => {
     expect((await model.predict(image, options)).labels).toEqual(labels);
     // Saved again it follows the same rules.
     const { description } = await openModel(await model.save());
-    expect([description.format, description.nnunet]).toEqual([4, ensemble.description.nnunet]);
+    expect([description.format, description.nnunet]).toEqual([5, ensemble.description.nnunet]);
     await expect(ensemble.evaluate([])).rejects.toThrow(/predict the files/);
     const refused = (more: object) => model.predict(image, { ...options, ...more });
     await expect(refused({ window: [8, 8, 8] })).rejects.toThrow(InvalidOption);
