@@ -4,7 +4,7 @@
  */
 import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
-/** What takes some ten seconds or more on SwiftShader. */
+/** What takes some ten seconds or more on software adapters. */
 const longest = [
   'test/example/browser.test.ts',
   'test/example/keeping.test.ts',
@@ -20,6 +20,13 @@ const longest = [
   'test/interop/nnunet/segment.test.ts',
   'test/cli/cascade.test.ts',
   'test/ops/conv.test.ts',
+  'test/model/matrix-units.test.ts',
+  'test/ops/upconv.test.ts',
+  'test/model/residual.test.ts',
+  'test/cli/nnunet-preset.test.ts',
+  'test/cli/folds.test.ts',
+  'test/ops/parts.test.ts',
+  'test/model/ladder.test.ts',
   'test/train/protocol.test.ts',
   'test/interop/fine-tuning.test.ts',
   'test/interop/again.test.ts',
