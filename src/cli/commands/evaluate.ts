@@ -157,27 +157,28 @@ async function evaluate(io: Io, predictions: string, labels: string, given: Opti
     const cases: CaseMetrics[] = [];
     for (const { name, prediction, truth } of set) {
       if (io.signal.aborted) throw new Aborted(`the evaluation was stopped after ${done} of ${total} cases`);
-      if (io.isTerminal) io.status(`evaluating ${name} (${++done} of ${total})`);
+      if (io.isTerminal) io.status(`evaluating ${name} (${done + 1} of ${total})`);
       const [a, b] = [await readNifti(truth), await readNifti(prediction)];
       assertClasses(name, [a.data, b.data], options, names);
       const { tolerance, ignore } = options;
       cases.push(evaluated(a, b, { classes, tolerance, ignore, name }, regions));
+      done++;
     }
     scored.push(cases);
   }
   const [cases] = scored as [CaseMetrics[]];
   const summary = summarise(cases);
   const labelNames = scoredNames(names ?? [], regions);
-  const comparison = compared(paths, scored);
+  const comparison = options.also && compared(paths, scored);
   const metrics = metricsJson(cases, summary, { labels: labelNames, tolerance: options.tolerance });
-  const json = options.also ? withComparison(metrics, comparison) : metrics;
+  const json = comparison ? withComparison(metrics, comparison) : metrics;
   if (options.csv !== undefined) await writeFileAtomically(options.csv, metricsCsv(cases, labelNames));
   if (options.out !== undefined) await writeFileAtomically(options.out, json);
   if (options.json) return io.out(...json.trimEnd().split('\n'));
   for (const note of summary.notes) io.err(`note: ${note}`);
   io.out(`${summary.cases} case(s)`, '');
   io.out(...diceTable(summary, labelNames.map(printable)).trimEnd().split('\n'));
-  if (options.also) io.out('', ...told(comparison, cases.length));
+  if (comparison) io.out('', ...told(comparison, cases.length));
 }
 
 /** One of several sets of predictions of the same cases. */
