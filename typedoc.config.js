@@ -16,7 +16,7 @@ export default {
   name: 'unet3d-gpu',
   entryPoints: ['src/node.ts', 'src/worker/index.ts', 'src/report/index.ts'],
   tsconfig: 'docs/tsconfig.json',
-  // npm run typecheck does that.
+  // npm run lint does that.
   skipErrorChecking: true,
   projectDocuments: pages,
   out: 'site',

@@ -159,7 +159,7 @@ export class Recording implements Context {
     if (found && !isView) return found;
     const recording = this.#recordings.get(node)!;
     const inputs = node.inputs.map((input) => this.#read(input, isView && hold));
-    const made = (recording.again ?? recording.forward)!.call(recording, inputs);
+    const made = recording.again ? recording.again(inputs) : recording.forward!(inputs);
     return hold && !isView ? this.#keep(node, made) : made;
   }
 

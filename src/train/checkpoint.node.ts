@@ -31,7 +31,7 @@ export function folderStore(folder: string): CheckpointStore {
   let lock: FolderLock | undefined;
   return {
     ...folderFiles(folder, { assertHeld: () => lock?.assertHeld() }),
-    // eslint-disable-next-line @typescript-eslint/require-await -- what is thrown is a rejection
+    // oxlint-disable-next-line typescript/require-await -- what is thrown is a rejection
     async hold() {
       const taken = (lock = FolderLock.take(folder));
       return {

@@ -59,7 +59,7 @@ async function run(code: string, given: Record<string, unknown>): Promise<void> 
   );
   // A program may declare a name that is given: its own scope is inside.
   const wrapped = `return (async () => {${body.replaceAll('await using', 'const')}\n})();`;
-  // eslint-disable-next-line @typescript-eslint/no-implied-eval
+  // oxlint-disable-next-line typescript/no-implied-eval
   const program = new Function(...names, wrapped) as (...values: unknown[]) => Promise<void>;
   await program(...names.map((name) => scope[name as keyof typeof scope]));
 }

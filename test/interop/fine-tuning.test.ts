@@ -33,7 +33,7 @@ function shownCases({ inChannels, ...config }: UNet3DConfig, values: readonly nu
 async function goesOnLearning(bytes: Uint8Array): Promise<void> {
   const { device } = await testDevice();
   using model = await UNet3D.load(bytes, { device });
-  const { labels = [], regions } = model.description;
+  const { labels, regions } = model.description;
   const values = regions
     ? [...new Set(regions.flatMap((region) => region.labels)), 0].slice(0, 3)
     : [...labels.keys(), 0, 1].slice(0, 3);

@@ -253,7 +253,7 @@ describe('tune', () => {
     const gpu = await testDevice();
     const [standard, wrong] = [standardOf(gpu), 'tiled 8x8x8, 8'];
     const large = pass({ inputs: [{ channels: 1, norm: true }], channelsOut: 8, grid: [64, 64, 24] });
-    const run = Program.prototype.run; // eslint-disable-line @typescript-eslint/unbound-method
+    const run = Program.prototype.run; // oxlint-disable-line typescript/unbound-method
     const spy = vi.spyOn(Program.prototype, 'run').mockImplementation(async function (
       this: Program,
       options = {},

@@ -16,7 +16,7 @@ function countedRuns(): Map<string, number> {
     const label = plan.dispatches[0]!.label.split(' ')[0]!;
     counts.set(label, (counts.get(label) ?? 0) + 1);
   };
-  const { run, profile } = Program.prototype; // eslint-disable-line @typescript-eslint/unbound-method
+  const { run, profile } = Program.prototype; // oxlint-disable-line typescript/unbound-method
   const runs = vi.spyOn(Program.prototype, 'run').mockImplementation(function (this: Program, options) {
     count(this);
     return run.call(this, options);

@@ -171,5 +171,5 @@ void device().then((found) => {
     );
 });
 // The model by link stays, whatever the tab had before.
-void comeBack().finally(() => openLinkedModel(() => open('Use')));
+void comeBack().finally(() => void openLinkedModel(() => open('Use')));
 void workOffline();

@@ -72,7 +72,7 @@ export const findingsOf = (model: OpenModel): readonly Region[] =>
 
 /** Names by label value of what a model writes: of regions that overlap, that of the last one that holds a voxel. */
 export const namesOf = (model: OpenModel): string[] => {
-  const { labels = [] } = model.description;
+  const { labels } = model.description;
   const written = new Map(regionsOf(model)?.map((region) => [region.written, region.name]));
   return Array.from(
     { length: written.size > 0 ? Math.max(...written.keys()) + 1 : model.config.classes },
