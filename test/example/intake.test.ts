@@ -118,6 +118,63 @@ test('labels beside no image of their name are chosen by hand, of what the label
   expect(cases.labels.map(({ path }) => path)).toEqual(['a.nii', 'b.nii', 'labels/x.nii', 'labels/y.nii']);
 });
 
+test('labels known throughout go beside others with unknown voxels, which have one value then', async () => {
+  const { valuesIn } = await import('../../examples/browser/src/label-maps.ts');
+  const valuesOf = (cases: readonly PageCase[]) =>
+    Promise.all(cases.map(async ({ label: its }) => [...(await valuesIn(its!)).keys()]));
+  const drawn = async () => [await image('images/d.nii'), await label('labels/d.nii', 1, 255)];
+  const marked = { labels: { ...labels, ignore: 2 } };
+  const unread = { path: 'set/labelsTr/f.nii', source: new File(['no volume'], 'f.nii') };
+
+  const { state, cases, take } = await page();
+  const wrong = () => state.report!.problems.filter(({ severity }) => severity === 'error');
+  await take(drawn());
+  await cases.ignore(255);
+  await take(labelled(['a', 'b'], { labels }), 'add');
+  expect(state).toMatchObject({ ignoreLabel: 255, labels: ['background', 'tumour'] });
+  expect(await valuesOf(state.cases)).toEqual([[255, 0, 1], [0, 1], [0, 1]]); // prettier-ignore
+  expect(wrong()).toEqual([]);
+  expect(state.report!.cases.map(({ annotated }) => annotated?.voxels)).toEqual([23, undefined, undefined]);
+
+  // These have another value for unknown voxels; one of the labels cannot be read.
+  const others = (await labelled(['e', 'f'], marked)).map((file) => {
+    return file.path === unread.path ? unread : file;
+  });
+  others[1] = await label(others[1]!.path, 1, 2);
+  await take(others, 'add');
+  expect(state).toMatchObject({ ignoreLabel: 255, labels: ['background', 'tumour'] });
+  expect(await valuesOf(state.cases.slice(3, 4))).toEqual([[255, 0, 1]]);
+  expect(wrong().map((problem) => problem.cases)).toEqual([['f']]);
+
+  // Where classes have no names, 2 may be one of them: unknown voxels get the value that never is.
+  const second = await page();
+  await second.take([await image('images/g.nii'), await label('labels/g.nii', 2, 1)]);
+  await second.take(labelled(['e'], marked), 'add');
+  expect(second.state.ignoreLabel).toBe(255);
+  expect(await valuesOf(second.state.cases)).toEqual([[1, 0, 2], [0, 1]]); // prettier-ignore
+
+  // Where 2 are unknown voxels, it may not be a class of labels to come.
+  const third = await page();
+  await third.take(labelled(['e'], marked));
+  await third.take(labelled(['h']), 'add');
+  expect(third.cases.trouble.join()).toMatch(
+    /unknown voxels are 2 there, which may be a class of set\. Save/,
+  );
+  expect(third.state.cases).toHaveLength(1);
+});
+
+test('a value that is not yet known to be a class is not taken for unknown voxels', async () => {
+  const { state, cases, take } = await page();
+  await take([await image('images/a.nii'), await label('labels/a.nii', 255)]);
+  expect([...cases.values!.keys()]).toEqual([0, 255]);
+  await take(labelled(['b'], { labels: { ...labels, ignore: 255 } }), 'add');
+  expect(cases.trouble.join()).toMatch(/unknown voxels are 255 there.* Say first which class is which value/);
+  await cases.map(new Map([[255, 1]]));
+  await take(labelled(['b'], { labels: { ...labels, ignore: 255 } }), 'add');
+  expect(state).toMatchObject({ ignoreLabel: 255, labels: ['background', 'tumour'] });
+  expect(state.cases).toHaveLength(2);
+});
+
 test('scans in the place of a data set have nothing of it: neither its name, its channels nor its classes', async () => {
   const { state, cases, intake, take } = await page();
   await take(labelled(['a', 'b'], { name: 'livers', labels, channel_names: { 0: 'CT' } }));

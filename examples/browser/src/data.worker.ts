@@ -44,7 +44,12 @@ export interface DataRequests {
   release: { run: string };
   survey: { run: string; id: string };
   phantoms: { count: number; shape: [number, number, number] };
-  map: { labels: readonly VolumeFile[]; classes: ReadonlyMap<number, number> };
+  /** `others`: what becomes of values that `classes` does not mention. */
+  map: {
+    labels: readonly VolumeFile[];
+    classes: ReadonlyMap<number, number>;
+    others: 'background' | 'stay';
+  };
   reduce: { images: readonly VolumeFile[]; to: 'first' | 'mean' };
 
   /** Labels of a segmentation, to be written as a file of that name. */
@@ -107,11 +112,13 @@ const jobs = {
     return { report, values: await strangeValues(dataset, report) };
   },
   /** Labels with other values. */
-  async map({ labels, classes }: DataRequests['map'], { progress, signal }: Task) {
-    const files: File[] = [];
+  async map({ labels, classes, others }: DataRequests['map'], { progress, signal }: Task) {
+    const files: VolumeFile[] = [];
     for (const label of labels) {
       signal.throwIfAborted();
-      files.push(await mapped(label, classes));
+      const file = mapped(label, classes, others);
+      // What is wrong with one whose values stay is found where it is read as a case.
+      files.push(await (others === 'stay' ? file.catch(() => label) : file));
       progress(files.length, labels.length);
     }
     return files;

@@ -1,10 +1,31 @@
 /** Data sets beside each other: joined into one, and label folders that compete for the same images. */
 import { InvalidDataset, looksLikeLabel, type Case, type Dataset, type FileEntry } from 'unet3d-gpu/worker';
+import { unknownVoxel } from './annotate/drawing.ts';
 
 const isUnlabelled = ({ cases }: Dataset): boolean => !cases.some(({ label }) => label);
 
+/** Whether a value of unknown voxels is certainly none of a class: 255 never is. */
+const isFree = (value: number, { labels }: Dataset): boolean =>
+  value === unknownVoxel || (labels.length > 0 && value >= labels.length);
+
+/** The value that unknown voxels of a data set, `own`, are to have where it is added to another. */
+export function unknownBeside(first: Dataset, own: number): number {
+  if (isUnlabelled(first)) return own;
+  return first.ignoreLabel ?? (isFree(own, first) ? own : unknownVoxel);
+}
+
+/** What classes and channels are called of which nothing is known but their number. */
+const nameless = /^(?:class|channel) \d+$/;
+
+const disagree = (some: readonly string[], others: readonly string[]): boolean =>
+  some.length > 0 &&
+  others.length > 0 &&
+  (some.length !== others.length ||
+    some.some((name, at) => name !== others[at] && !nameless.test(name) && !nameless.test(others[at]!)));
+
 /**
- * One data set of two; cases whose names are taken have the name of their data set before their own.
+ * One data set of two; cases whose names are taken have the name of their data set before their own. Labels of which
+ * all is known go beside others with unknown voxels.
  * @throws InvalidDataset if equal values mean different things in the two
  */
 export function joined(first: Dataset, second: Dataset): Dataset {
@@ -14,17 +35,16 @@ export function joined(first: Dataset, second: Dataset): Dataset {
     );
   for (const what of ['labels', 'channels'] as const) {
     const [a, b] = [first[what], second[what]];
-    if (a.length > 0 && b.length > 0 && a.join('\n') !== b.join('\n'))
-      throw differ(what === 'labels' ? 'classes' : 'channels', a.join(', '), b.join(', '));
+    if (disagree(a, b)) throw differ(what === 'labels' ? 'classes' : 'channels', a.join(', '), b.join(', '));
   }
   // Images without labels take over what the labels of the others mean.
   const [one, other] = [isUnlabelled(first) ? second : first, isUnlabelled(second) ? first : second];
-  if (one.ignoreLabel !== other.ignoreLabel)
-    throw differ(
-      'unknown voxels',
-      String(one.ignoreLabel ?? 'not marked'),
-      String(other.ignoreLabel ?? 'not marked'),
-    );
+  const ignoreLabel = one.ignoreLabel ?? other.ignoreLabel;
+  for (const set of [one, other])
+    if (ignoreLabel !== undefined && set.ignoreLabel !== ignoreLabel && !isFree(ignoreLabel, set))
+      throw new InvalidDataset(
+        `${second.name} cannot be added to ${first.name}: unknown voxels are ${ignoreLabel} there, which may be a class of ${set.name}. Save unknown voxels as ${unknownVoxel}, or replace the one by the other.`,
+      );
   const regionsOf = ({ regions }: Dataset): string => JSON.stringify(regions ?? []);
   if (regionsOf(one) !== regionsOf(other))
     throw differ(
@@ -43,10 +63,13 @@ export function joined(first: Dataset, second: Dataset): Dataset {
     taken.add(id);
     return { ...item, id, subject: item.subject === item.id ? id : `${second.name}_${item.subject}` };
   });
-  const either = (what: 'labels' | 'channels'): readonly string[] =>
-    first[what].length > 0 ? first[what] : second[what];
+  const either = (what: 'labels' | 'channels'): readonly string[] => {
+    const [names, others] = first[what].length > 0 ? [first[what], second[what]] : [second[what], []];
+    return names.map((name, at) => (nameless.test(name) ? (others[at] ?? name) : name));
+  };
   return {
     ...one,
+    ...(ignoreLabel !== undefined && { ignoreLabel }),
     name: `${first.name} and ${second.name}`,
     cases: [...first.cases, ...added],
     labels: either('labels'),

@@ -8,7 +8,8 @@ import {
   type Dataset,
   type FileEntry,
 } from 'unet3d-gpu/worker';
-import { commonFolder, joined } from './datasets.ts';
+import { dataJob } from './data-client.ts';
+import { commonFolder, joined, unknownBeside } from './datasets.ts';
 import { withoutDicom } from './dicom.ts';
 import { leftOut } from './dom.ts';
 import { askWhatStays, mayBeLost, oneLabelEach } from './intake-questions.ts';
@@ -213,9 +214,9 @@ export class Intake {
     let dataset: Dataset;
     try {
       const made = await make();
-      const cases = state.cases.filter(({ id }) => base?.ids.has(id));
-      dataset = base ? joined({ ...this.cases.dataset(), name: base.name, cases }, made) : made;
+      dataset = base ? joined(this.#here(base), await this.#marked(made, base, signal)) : made;
     } catch (error) {
+      if (signal.aborted) return false;
       if (!(error instanceof InvalidDataset)) throw error;
       this.cases.trouble.push(error.message);
       this.#listeners.onChange();
@@ -229,6 +230,35 @@ export class Intake {
     const kept = room === 'replace' ? { parts, labels: [] } : this.cases.kept();
     this.cases.open(dataset, { ...kept, labels: [...kept.labels, ...single.labels] });
     return (await this.#settle()) && turn === this.#turn;
+  }
+
+  /** The cases that stay when others come to them. */
+  #here({ name, ids }: Base): Dataset {
+    return { ...this.cases.dataset(), name, cases: state.cases.filter(({ id }) => ids.has(id)) };
+  }
+
+  /** A data set with another value of unknown voxels, where those of the cases beside it need that. */
+  async #marked(made: Dataset, base: Base, signal: AbortSignal): Promise<Dataset> {
+    const { name, ignoreLabel: own } = made;
+    if (own === undefined) return made;
+    const ignoreLabel = unknownBeside(this.#here(base), own);
+    if (this.cases.values?.has(ignoreLabel))
+      throw new InvalidDataset(
+        `${name} cannot be added to ${base.name} yet: unknown voxels are ${ignoreLabel} there, a value that labels of ${base.name} hold as well. Say first which class is which value.`,
+      );
+    if (ignoreLabel === own) return made;
+    const cases = made.cases.filter(({ label }) => label);
+    const labels = await dataJob(
+      'map',
+      {
+        labels: cases.map(({ label }) => label as VolumeFile),
+        classes: new Map([[own, ignoreLabel]]),
+        others: 'stay',
+      },
+      { onProgress: this.cases.counted('Marking unknown voxels in', 'labels'), signal },
+    ).finally(() => this.#listeners.onWork(''));
+    const marked = new Map(cases.map((item, at) => [item, { ...item, label: labels[at]! }]));
+    return { ...made, cases: made.cases.map((item) => marked.get(item) ?? item), ignoreLabel };
   }
 
   /** As `check`, of cases that have just come. */

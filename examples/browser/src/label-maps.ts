@@ -26,10 +26,17 @@ export async function valuesIn(label: VolumeFile): Promise<Map<number, number>> 
   return counts;
 }
 
-/** A label whose values are replaced; those that are not mentioned become background. */
-export async function mapped(label: VolumeFile, map: ReadonlyMap<number, number>): Promise<File> {
+/** A label whose values are replaced; those that are not mentioned become background, or stay as they are. */
+export async function mapped(
+  label: VolumeFile,
+  map: ReadonlyMap<number, number>,
+  others: 'background' | 'stay',
+): Promise<File> {
   const { data, shape, affine, header } = await readVolume(label);
-  const labels = Uint8Array.from(data, (voxel) => map.get(labelOf(voxel)) ?? 0);
+  const labels =
+    others === 'stay'
+      ? Float32Array.from(data, (voxel) => map.get(labelOf(voxel)) ?? voxel)
+      : Uint8Array.from(data, (voxel) => map.get(labelOf(voxel)) ?? 0);
   return written({ data: labels, shape: [...shape], affine, header }, sourceName(label));
 }
 

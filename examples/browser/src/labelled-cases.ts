@@ -223,7 +223,7 @@ export class LabelledCases {
     onProgress(0, cases.length);
     const files = await dataJob(
       'map',
-      { labels: cases.map(({ label }) => label!), classes },
+      { labels: cases.map(({ label }) => label!), classes, others: 'background' },
       { onProgress, signal },
     )
       .catch((error: unknown) => {
