@@ -180,7 +180,8 @@ async function drawing() {
   const board = bareBoard();
   await page_.take(await scans(0));
   const [item] = page_.state.cases as [PageCase];
-  const open = (which = item) => Session.open(board as unknown as Parameters<typeof Session.open>[0], which);
+  const open = (which = item, { signal } = new AbortController()) =>
+    Session.open(board as unknown as Parameters<typeof Session.open>[0], which, signal);
   return { ...page_, board, item, open, written, discardDrawing, DamagedDrawing };
 }
 
@@ -226,7 +227,7 @@ test('a class that is called otherwise after the last stroke is so after a reloa
   expect(second.state.labels).toEqual(['background', 'tumour']);
 });
 
-test('where another tab draws on a case, or its file cannot be read, the board is locked and the case before is gone from it', async () => {
+test('where another tab draws on a case, its file cannot be read or its opening is cancelled, the board is locked and the case before is gone from it', async () => {
   const { board, state, open } = await drawing();
   const session = (await open())!;
   expect(board.isLocked).toBe(false);
@@ -242,6 +243,12 @@ test('where another tab draws on a case, or its file cannot be read, the board i
     throw new Error('the file is gone');
   };
   await expect(open({ ...state.cases[1]!, images: [gone] })).rejects.toThrow('gone');
+  expect([board.isLocked, board.isClear]).toEqual([true, true]);
+  await open();
+  const stop = new AbortController();
+  const cancelled = open(state.cases[1], stop);
+  stop.abort();
+  await expect(cancelled).rejects.toThrow('aborted');
   expect([board.isLocked, board.isClear]).toEqual([true, true]);
 });
 

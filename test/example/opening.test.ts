@@ -16,8 +16,16 @@ import { readNifti, writeNifti } from '../../src/node.ts';
 import { stubBrowser } from '../support/page-store.ts';
 
 vi.mock('../../examples/browser/src/data-client.ts', () => import('../support/page-worker.ts'));
-const answers: string[] = [];
-vi.mock('../../examples/browser/src/ask.ts', () => ({ ask: () => Promise.resolve(answers.shift()) }));
+/** What is answered, or happens while there is no answer yet. */
+const answers: (string | (() => void))[] = [];
+vi.mock('../../examples/browser/src/ask.ts', () => ({
+  ask: () => {
+    const answer = answers.shift();
+    if (typeof answer !== 'function') return Promise.resolve(answer);
+    answer();
+    return Promise.resolve('first');
+  },
+}));
 
 const affine = [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1];
 const shape = [4, 3, 2];
@@ -163,6 +171,22 @@ test('of a file with several volumes, a model for one image is given what the pe
   await done;
   expect(asked).toHaveLength(1);
   expect(queue.problems).toEqual(['1 volume was not segmented: the model reads one image.']);
+  await vi.waitFor(() => expect(queue.status).toBe(''), { timeout: 60_000 });
+});
+
+test('volumes that were given are not segmented where that was stopped before it began', async () => {
+  openModel(model(), 'a model');
+  const given = entries([await scan('plain.nii'), await scan('times.nii', 5)]);
+  const ends = [
+    ['it was stopped', () => stopQueue('it was stopped')],
+    ['another model was opened', () => openModel(model(), 'another model')],
+  ] as const;
+  for (const [why, end] of ends) {
+    answers.push(end);
+    await enqueue(given);
+    expect(queue.problems).toEqual([`2 volumes were not segmented: ${why}.`]);
+  }
+  expect([asked.length, queue.status]).toEqual([0, '']);
 });
 
 test('volumes beside a model of another tool are to be segmented, those in its folders are not', () => {

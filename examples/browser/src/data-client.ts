@@ -1,5 +1,6 @@
 /** The page's side of data.worker.ts: one call per job. */
 import type { DataRequests, DataResults } from './data.worker.ts';
+import { unlessAborted } from './dom.ts';
 import { WorkerCalls, type CallOptions } from './worker-calls.ts';
 
 let calls: WorkerCalls | undefined;
@@ -7,7 +8,10 @@ let calls: WorkerCalls | undefined;
 /** What to do when the worker has died, and with it all that it held. */
 export const whenLost = new Set<() => void>();
 
-/** Does a job in the data worker, which is started with the first one, and anew where it has died. */
+/**
+ * Does a job in the data worker, which is started with the first one, and anew where it has died. Who cancels it waits no
+ * longer, whenever the job looks at the signal.
+ */
 export function dataJob<K extends keyof DataRequests>(
   job: K,
   input: DataRequests[K],
@@ -20,5 +24,6 @@ export function dataJob<K extends keyof DataRequests>(
       for (const listener of whenLost) listener();
     };
   }
-  return calls.call(job, input, options) as Promise<DataResults[K]>;
+  const done = calls.call(job, input, options) as Promise<DataResults[K]>;
+  return unlessAborted(done, options?.signal);
 }

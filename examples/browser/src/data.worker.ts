@@ -1,6 +1,8 @@
 /** Reads, checks and prepares volumes off the page's thread; nothing here touches the GPU. */
 import {
   checkCase,
+  exportOnnx,
+  exportSafetensors,
   greyWindow,
   ignored,
   mostTelling,
@@ -40,6 +42,8 @@ export interface DataRequests {
     classes: number;
     ignoreLabel: number | undefined;
   };
+  /** A model file in the format of other programs. */
+  export: { model: Uint8Array; format: 'safetensors' | 'onnx' };
   prepared: { run: string; ids: readonly string[] };
   release: { run: string };
   survey: { run: string; id: string };
@@ -143,12 +147,16 @@ const jobs = {
   drawing: async ({ image, label, unknown }: DataRequests['drawing']) =>
     drawnOf(await labelOver(image, label), unknown),
   /** A volume as it is shown. */
-  view: ({ volume, isLabels, most }: DataRequests['view']) => shown(volume, isLabels, most),
+  view: ({ volume, isLabels, most }: DataRequests['view'], { signal }: Task) =>
+    shown(volume, isLabels, most, signal),
   /** A scan to be drawn on slice by slice; undefined where it is shown whole. */
-  async greys({ image, most }: DataRequests['greys']) {
+  async greys({ image, most }: DataRequests['greys'], { signal }: Task) {
     const { shape } = await readHeader('header' in image ? image.header : image);
     const voxels = shape.slice(0, 3).reduce((product, length) => product * length, 1);
-    return voxels > most ? greysOf(await readVolume(image)) : undefined;
+    if (voxels <= most) return undefined;
+    const volume = await readVolume(image);
+    signal.throwIfAborted();
+    return greysOf(volume);
   },
   /** Labels to be drawn on it. */
   values: async ({ labels, turn }: DataRequests['values']) => valuesOf(await readVolume(labels), turn),
@@ -188,6 +196,8 @@ const jobs = {
     const slices = planes.map((plane) => mostTelling(known, viewOf({ data: label, shape, spacing }, plane)));
     return { grey: greyWindow(image.subarray(0, label.length)), slices };
   },
+  export: ({ model, format }: DataRequests['export']) =>
+    format === 'onnx' ? exportOnnx(model) : exportSafetensors(model),
   /** Copies of prepared cases: who gets them may move them on. */
   prepared({ run, ids }: DataRequests['prepared']) {
     return ids.map((id) => structuredClone(find(run, id)));

@@ -104,6 +104,47 @@ export function lengthy(
   return control;
 }
 
+/** How long something takes before that is said, in milliseconds. */
+export const unsaid = 300;
+
+/** A line that says what is being done, one thing at a time, with a button that cancels it. */
+export class BusyLine {
+  readonly element = el('p', { className: 'row', role: 'status' });
+  #current = new AbortController();
+
+  /** Ends what is being done, for something else. */
+  stop(): void {
+    this.#current.abort();
+  }
+
+  /** @param cancelled is called where the person ends it; what it fails with after it was ended is nothing to be told */
+  async during<T>(
+    text: string,
+    work: (signal: AbortSignal) => Promise<T>,
+    cancelled: () => unknown,
+  ): Promise<T | undefined> {
+    this.stop();
+    const mine = (this.#current = new AbortController());
+    const { signal } = mine;
+    let isUnwanted = false;
+    const cancel = (): void => {
+      isUnwanted = true;
+      mine.abort();
+    };
+    const timer = setTimeout(() => fill(this.element, text, button('Cancel', cancel)), unsaid);
+    try {
+      return await work(signal);
+    } catch (error) {
+      if (!signal.aborted) throw error;
+      if (isUnwanted) cancelled();
+      return undefined;
+    } finally {
+      clearTimeout(timer);
+      if (this.#current === mine) fill(this.element);
+    }
+  }
+}
+
 /** Something to be read above all views: what went wrong, or what there is to decide. */
 export function notice(className: '' | 'error', ...content: readonly Child[]): HTMLElement {
   const role = className === 'error' ? 'alert' : undefined;
@@ -288,6 +329,18 @@ export const columnHeads = (names: readonly string[]): HTMLElement =>
 
 /** Goes on when the page has answered and drawn what came meanwhile. */
 export const nextTask = (): Promise<void> => new Promise((resolve) => setTimeout(resolve));
+
+/** Waits for work no longer than until it is cancelled. @throws what the signal is aborted with */
+export async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (!signal) return work;
+  let abort: () => void;
+  const aborted = new Promise<never>((_, reject) => {
+    abort = () => reject(signal.reason as Error);
+    signal.addEventListener('abort', abort);
+    if (signal.aborted) abort();
+  });
+  return Promise.race([work, aborted]).finally(() => signal.removeEventListener('abort', abort));
+}
 
 /** A number with what is counted, in the plural where there are several. */
 export const counted = (count: number, what: string): string => `${count} ${what}${count === 1 ? '' : 's'}`;

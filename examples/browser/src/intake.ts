@@ -11,7 +11,7 @@ import {
 import { dataJob } from './data-client.ts';
 import { commonFolder, joined, unknownBeside } from './datasets.ts';
 import { withoutDicom } from './dicom.ts';
-import { leftOut } from './dom.ts';
+import { leftOut, unsaid } from './dom.ts';
 import { askWhatStays, mayBeLost, oneLabelEach } from './intake-questions.ts';
 import { hasUnsaved } from './annotate/annotations.ts';
 import { drawnCases } from './annotate/kept-drawings.ts';
@@ -63,10 +63,12 @@ export class Intake {
 
   async take(files: readonly FileEntry[], as: Kind): Promise<void> {
     const { signal } = this.#stop;
+    // A look at the beginning of each of many files takes its time.
+    const soon = setTimeout(() => signal.aborted || this.#listeners.onWork('Looking at the files'), unsaid);
     const converted = await withoutDicom(files, {
       signal,
       onFolder: this.cases.counted('Converting', 'folders of DICOM files'),
-    });
+    }).finally(() => clearTimeout(soon));
     if (!converted || signal.aborted) return;
     this.#listeners.onWork('');
     await this.#takeVolumes(converted.entries, as, converted.notes);

@@ -3,7 +3,7 @@ import { sourceName, type Case, type Dataset, type FileEntry } from 'unet3d-gpu/
 import { unknownVoxel } from './annotate/drawing.ts';
 import { dataJob } from './data-client.ts';
 import { device } from './device.ts';
-import { messageOf, nextTask } from './dom.ts';
+import { messageOf, nextTask, unsaid } from './dom.ts';
 import { takesTimeApart } from './intake-questions.ts';
 import { chooseAugmentation, chooseDefaults, classCount, divide } from './planning.ts';
 import {
@@ -268,7 +268,7 @@ export class LabelledCases {
     try {
       const onProgress = this.counted('Reading', 'cases');
       // The first case may take its time.
-      const soon = setTimeout(() => signal.aborted || onProgress(0, dataset.cases.length), 300);
+      const soon = setTimeout(() => signal.aborted || onProgress(0, dataset.cases.length), unsaid);
       const keys = dataset.cases.map(keyOfFiles);
       const found = await dataJob('check', { dataset, keys }, { onProgress, signal }).finally(() =>
         clearTimeout(soon),

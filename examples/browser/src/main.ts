@@ -4,7 +4,7 @@ import { annotateView } from './annotate/annotate-view.ts';
 import { isWriting } from './annotate/session.ts';
 import { dataView } from './data-view.ts';
 import { device } from './device.ts';
-import { attempt, button, complain, el, fill, messageOf, notice } from './dom.ts';
+import { attempt, button, complain, el, fill, messageOf, notice, unsaid } from './dom.ts';
 import { explainView } from './explain-view.ts';
 import type { RunRecord } from './kept/database.ts';
 import { claimed, keptRun, keptRuns, onRunsChange, tidy } from './kept/runs.ts';
@@ -66,9 +66,6 @@ tabs.addEventListener('keydown', (event) => {
   next?.focus();
   next?.click();
 });
-
-/** How long something is opened before that is said, in milliseconds. */
-const unsaid = 300;
 
 /** Says what is being opened, and how to end that. */
 function tellOpening(): void {

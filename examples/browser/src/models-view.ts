@@ -1,6 +1,7 @@
 /** Models: the trainings that this browser keeps, to open, name, download, compare and delete. */
-import { classColor, cssColor, exportOnnx, exportSafetensors, formatBytes } from 'unet3d-gpu/worker';
+import { classColor, cssColor, formatBytes } from 'unet3d-gpu/worker';
 import { comparisonOf, type Charts } from './charts.ts';
+import { dataJob } from './data-client.ts';
 import {
   attempt,
   button,
@@ -9,6 +10,7 @@ import {
   download,
   el,
   fill,
+  lengthy,
   messageOf,
   select,
   swatch,
@@ -22,19 +24,21 @@ import { discard, rename } from './run-at-hand.ts';
 import { projectPanel } from './project-panel.ts';
 import type { View } from './view.ts';
 
-const formats: [key: string, text: string][] = [
-  ['', 'Download as …'],
+const formats = [
   ['model', 'model file of this page'],
   ['safetensors', 'safetensors for PyTorch'],
   ['onnx', 'ONNX'],
-];
+] as const;
+type Format = (typeof formats)[number][0];
 
-async function downloadAs(format: string, { id, name }: RunRecord): Promise<void> {
+async function downloadAs(format: Format, { id, name }: RunRecord, signal: AbortSignal): Promise<void> {
   const model = await new RunFiles(id).model();
+  signal.throwIfAborted();
   const stem = name.replace(/[^\p{L}\p{N}-]+/gu, '_');
-  if (format === 'model') download(`${stem}.safetensors`, model);
-  if (format === 'safetensors') download(`${stem}_pytorch.safetensors`, await exportSafetensors(model));
-  if (format === 'onnx') download(`${stem}.onnx`, await exportOnnx(model));
+  if (format === 'model') return download(`${stem}.safetensors`, model);
+  const transfer = [model.buffer as ArrayBuffer];
+  const exported = await dataJob('export', { model, format }, { transfer, signal });
+  download(format === 'onnx' ? `${stem}.onnx` : `${stem}_pytorch.safetensors`, exported);
 }
 
 /** The Dice of each class at the epoch whose weights are kept. */
@@ -50,6 +54,8 @@ export function modelsView(openRun: (id: string) => Promise<void>, openDrawn: ()
   const comparison = el('section', { 'aria-label': 'Comparison' });
   const page = el('div', {}, list, comparison, projectPanel(openDrawn));
   const compared = new Set<string>();
+  /** What cancels the downloads that are being made, by the trainings' ids. */
+  const exporting = new Map<string, HTMLElement>();
   let charts: Charts | undefined;
 
   function actions(run: RunRecord): HTMLElement[] {
@@ -59,16 +65,31 @@ export function modelsView(openRun: (id: string) => Promise<void>, openDrawn: ()
     const found: HTMLElement[] = [button(verb, () => openRun(id), label(verb))];
     if (finished)
       found.push(
-        select(
-          formats,
-          '',
-          (format) => void attempt(`Download ${name}`, () => downloadAs(format, run)).then(draw),
-          label('Download'),
-        ),
+        exporting.get(id) ??
+          select(
+            [['', 'Download as …'], ...formats],
+            '',
+            (format) => save(run, format as Format),
+            label('Download'),
+          ),
       );
     const busy = state.run?.id === id && inTraining();
     if (!busy) found.push(button('Delete', () => discard(run), label('Delete')));
     return found;
+  }
+
+  function save(run: RunRecord, format: Format): void {
+    const made = lengthy(`Download ${run.name}`, async (signal) => {
+      try {
+        await downloadAs(format, run, signal);
+      } finally {
+        exporting.delete(run.id);
+        void draw();
+      }
+    });
+    exporting.set(run.id, made);
+    made.click();
+    void draw();
   }
 
   function row(run: RunRecord, elsewhere: boolean): HTMLElement {

@@ -1,6 +1,6 @@
 /** What segmentations have found: volumes in tables, everything as one archive. */
 import { classColor, cssColor } from 'unet3d-gpu/worker';
-import { button, counted, digits, download, el, swatch } from './dom.ts';
+import { button, counted, digits, download, el, lengthy, swatch } from './dom.ts';
 import { state, type Result } from './state.ts';
 
 const cell = (text: string): string => (/[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
@@ -15,7 +15,7 @@ function volumesCsv(results: readonly Result[]): string {
   return ['file,labels,model,value,class,ml', ...lines, ''].join('\n');
 }
 
-async function downloadAll(results: readonly Result[]): Promise<void> {
+async function downloadAll(results: readonly Result[], signal: AbortSignal): Promise<void> {
   const { downloadZip } = await import('client-zip');
   const names = new Map<string, number>();
   const files = results.map(({ labels }) => {
@@ -25,7 +25,8 @@ async function downloadAll(results: readonly Result[]): Promise<void> {
     return { name, input: labels };
   });
   const archive = downloadZip([...files, { name: 'volumes.csv', input: volumesCsv(results) }]);
-  download('segmentations.zip', await archive.blob());
+  const stream = archive.body!.pipeThrough(new TransformStream(), { signal });
+  download('segmentations.zip', await new Response(stream).blob());
   for (const result of results) result.saved = true;
 }
 
@@ -55,7 +56,7 @@ export function resultTables(
     el(
       'div',
       { className: 'row' },
-      button('Download all with their volumes (zip)', () => downloadAll(results)),
+      lengthy('Download all with their volumes (zip)', (signal) => downloadAll(results, signal)),
       button('Forget these results', () => {
         if (!mayForget(results)) return;
         state.results = [];

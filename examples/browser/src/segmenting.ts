@@ -14,7 +14,7 @@ import {
 import { ask } from './ask.ts';
 import { dataJob } from './data-client.ts';
 import { withoutDicom } from './dicom.ts';
-import { counted, fileProblem, leftOut } from './dom.ts';
+import { counted, fileProblem, leftOut, unsaid } from './dom.ts';
 import { KeptModel } from './kept-model.ts';
 import {
   changed,
@@ -52,7 +52,7 @@ export async function segmented(
   const { labels: file, millilitres } = await dataJob(
     'write',
     { labels, name, classes: namesOf(model).length },
-    { transfer: [labels.data.buffer as ArrayBuffer] },
+    { transfer: [labels.data.buffer as ArrayBuffer], signal: options.signal },
   );
   const sum = (values: readonly number[]): number =>
     values.reduce((total, value) => total + (millilitres[value] ?? 0), 0);
@@ -86,7 +86,7 @@ let theirModel: OpenModel | undefined;
 /** Of the volume that is being segmented. */
 let controller: AbortController | undefined;
 
-/** Ends the converting of DICOM files that are to be segmented. */
+/** Ends the reading of files that are to be segmented. */
 let conversion = new AbortController();
 
 /** What the queue is at. */
@@ -110,13 +110,17 @@ export async function enqueue(given: readonly FileEntry[]): Promise<void> {
     return changed();
   }
   theirModel = model;
+  const { signal } = conversion;
+  const say = (text: string): void => {
+    if (signal.aborted) return;
+    queue.status = text;
+    changed();
+  };
+  const soon = setTimeout(() => controller || say('Looking at the files'), unsaid);
   const converted = await withoutDicom(given, {
-    signal: conversion.signal,
-    onFolder(done, folders) {
-      queue.status = `Converting ${done} of ${folders} folders of DICOM files`;
-      changed();
-    },
-  });
+    signal,
+    onFolder: (done, folders) => say(`Converting ${done} of ${folders} folders of DICOM files`),
+  }).finally(() => clearTimeout(soon));
   if (!controller) queue.status = '';
   if (!converted) return changed();
   const { entries, notes } = converted;
@@ -130,22 +134,30 @@ export async function enqueue(given: readonly FileEntry[]): Promise<void> {
     queue.problems.push(
       `${counted(labels, 'file')} named as labels ${labels === 1 ? 'is' : 'are'} left out.`,
     );
+  let count = images.length;
   try {
     const { inChannels } = model.config;
     const found = await imagesByCase(images, inChannels);
-    const volumes = inChannels > 1 ? found.volumes : await oneImageEach(found.volumes);
-    if (state.model === model) waiting.push(...volumes);
-    else queue.problems.push(notSegmented(volumes.length, 'another model was opened'));
+    count = found.volumes.length;
+    const volumes = inChannels > 1 ? found.volumes : await oneImageEach(found.volumes, signal, say);
+    signal.throwIfAborted();
+    waiting.push(...volumes);
   } catch (error) {
-    if (!(error instanceof InvalidDataset)) throw error;
-    queue.problems.push(error.message);
+    if (signal.aborted) queue.problems.push(notSegmented(count, String(signal.reason)));
+    else if (error instanceof InvalidDataset) queue.problems.push(error.message);
+    else throw error;
   }
+  if (!controller) queue.status = '';
   changed();
   if (!controller) await work();
 }
 
 /** What is an image of its own: of files with several volumes, one is made as the person says. */
-async function oneImageEach(volumes: readonly NamedVolume[]): Promise<readonly NamedVolume[]> {
+async function oneImageEach(
+  volumes: readonly NamedVolume[],
+  signal: AbortSignal,
+  say: (text: string) => void,
+): Promise<readonly NamedVolume[]> {
   const several: NamedVolume[] = [];
   let count = 1;
   for (const volume of volumes) {
@@ -164,7 +176,10 @@ async function oneImageEach(volumes: readonly NamedVolume[]): Promise<readonly N
     'Channels, such as T1 and T2 of one scan, need a model that reads as many.',
   );
   if (!to) queue.problems.push(notSegmented(several.length, 'the model reads one image'));
-  const made = to ? await dataJob('reduce', { images: several.map(sourceOf), to }) : [];
+  const onProgress = (done: number, total: number): void => say(`Reading ${done} of ${total} series`);
+  const made = to
+    ? await dataJob('reduce', { images: several.map(sourceOf), to }, { signal, onProgress })
+    : [];
   const files = new Map(several.map((volume, index) => [volume, made[index]]));
   return volumes.flatMap((volume) => {
     if (!files.has(volume)) return [volume];
@@ -239,7 +254,7 @@ const notSegmented = (count: number, why: string): string =>
 
 /** Ends the volume at hand and forgets those that wait, or are being converted. */
 export function stopQueue(why: string): void {
-  conversion.abort();
+  conversion.abort(why);
   conversion = new AbortController();
   if (left() === 0) return;
   if (waiting.length > 0) queue.problems.push(notSegmented(waiting.length, why));

@@ -5,7 +5,7 @@ import { describeAugmentation, type AugmentationChoice } from './augmentation.ts
 import { beginningFields } from './beginning-fields.ts';
 import { givenNetwork } from './beginning.ts';
 import type { DeviceFacts } from './device.ts';
-import { button, counted, el, field, fill, number, select } from './dom.ts';
+import { button, counted, el, field, fill, lengthy, number, select, unlessAborted } from './dom.ts';
 import { largestShape, plan, settingsOf } from './planning.ts';
 import { choose, state, type Choices } from './state.ts';
 import { begin, refusal } from './run-at-hand.ts';
@@ -44,6 +44,10 @@ function describe(fitting: Alternative): string {
   return `${parts.filter(Boolean).join('; ')}: ${formatBytes(bytes)}`;
 }
 
+async function start(signal: AbortSignal): Promise<void> {
+  await begin(await unlessAborted(labelsTaken().then(givenNetwork), signal));
+}
+
 export function settingsForm(gpu: DeviceFacts | undefined): HTMLElement {
   const { settings } = state;
   if (!gpu)
@@ -57,7 +61,7 @@ export function settingsForm(gpu: DeviceFacts | undefined): HTMLElement {
     'aria-live': 'polite',
     'aria-label': 'Planned memory',
   });
-  const go = button('Start training', () => labelsTaken().then(givenNetwork).then(begin), {
+  const go = lengthy('Start training', start, {
     className: 'primary',
   });
 

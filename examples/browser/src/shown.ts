@@ -1,5 +1,6 @@
 /** Volumes as they are shown: what is too large to be drawn smoothly, with fewer voxels over the same place. */
-import { readHeader, sourceName, stemOf, writeNifti } from 'unet3d-gpu/worker';
+import { readHeader, sourceName, stemOf, writeNifti, type Size3 } from 'unet3d-gpu/worker';
+import { nextTask } from './dom.ts';
 import { readVolume } from './label-maps.ts';
 import type { VolumeFile } from './state.ts';
 
@@ -26,16 +27,22 @@ function factors(shape: readonly number[], most: number): [number, number, numbe
  * @param isLabels whether values are labels, which have no mean
  * @param most voxels that are drawn
  */
-export async function shown(volume: VolumeFile, isLabels: boolean, most: number): Promise<Shown> {
+export async function shown(
+  volume: VolumeFile,
+  isLabels: boolean,
+  most: number,
+  signal?: AbortSignal,
+): Promise<Shown> {
   const source = 'header' in volume ? volume.header : volume;
   const { shape } = await readHeader(source);
   const factor = factors([...shape, 1, 1, 1].slice(0, 3), most);
   const isWhole = factor.every((n) => n === 1) && shape.slice(3).every((n) => n === 1);
   if (isWhole) return { file: undefined, note: '' };
   const read = await readVolume(volume);
+  signal?.throwIfAborted();
   const size = [...read.shape, 1, 1, 1].slice(0, 3) as [number, number, number];
   const fewer = size.map((n, axis) => Math.ceil(n / factor[axis]!)) as [number, number, number];
-  const data = reduced(read.data, size, factor, fewer, isLabels);
+  const data = await reduced(read.data, size, factor, fewer, isLabels, signal);
   const affine = [...read.affine];
   for (const row of [0, 4, 8])
     for (const axis of [0, 1, 2]) {
@@ -57,34 +64,44 @@ export async function shown(volume: VolumeFile, isLabels: boolean, most: number)
   return { file: new File([bytes], `${stemOf(sourceName(volume))}.nii`), note };
 }
 
+/** Milliseconds after which the worker hears whether anybody still waits. */
+const betweenHearing = 100;
+
 /** The first volume with one voxel for each block: its mean, or of labels the one in the middle. */
-function reduced(
+async function reduced(
   data: Float32Array,
-  [nx, ny, nz]: readonly [number, number, number],
-  [fx, fy, fz]: readonly [number, number, number],
-  [mx, my, mz]: readonly [number, number, number],
+  [nx, ny, nz]: Size3,
+  [fx, fy, fz]: Size3,
+  [mx, my, mz]: Size3,
   isLabels: boolean,
-): Float32Array {
+  signal: AbortSignal | undefined,
+): Promise<Float32Array> {
   const result = new Float32Array(mx * my * mz);
+  const middle = (at: number, factor: number, end: number): number =>
+    Math.min(end - 1, at * factor + (factor >> 1));
   let at = 0;
-  for (let z = 0; z < mz; z++)
+  let heard = performance.now();
+  for (let z = 0; z < mz; z++) {
+    if (performance.now() - heard > betweenHearing) {
+      await nextTask();
+      signal?.throwIfAborted();
+      heard = performance.now();
+    }
     for (let y = 0; y < my; y++)
       for (let x = 0; x < mx; x++) {
-        const [x0, y0, z0] = [x * fx, y * fy, z * fz];
         if (isLabels) {
-          const middle = (from: number, factor: number, end: number) =>
-            Math.min(end - 1, from + (factor >> 1));
-          result[at++] = data[(middle(z0, fz, nz) * ny + middle(y0, fy, ny)) * nx + middle(x0, fx, nx)]!;
+          result[at++] = data[(middle(z, fz, nz) * ny + middle(y, fy, ny)) * nx + middle(x, fx, nx)]!;
           continue;
         }
         let [sum, count] = [0, 0];
-        for (let k = z0; k < Math.min(nz, z0 + fz); k++)
-          for (let j = y0; j < Math.min(ny, y0 + fy); j++)
-            for (let i = x0; i < Math.min(nx, x0 + fx); i++) {
+        for (let k = z * fz; k < Math.min(nz, (z + 1) * fz); k++)
+          for (let j = y * fy; j < Math.min(ny, (y + 1) * fy); j++)
+            for (let i = x * fx; i < Math.min(nx, (x + 1) * fx); i++) {
               sum += data[(k * ny + j) * nx + i]!;
               count += 1;
             }
         result[at++] = sum / count;
       }
+  }
   return result;
 }

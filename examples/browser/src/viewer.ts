@@ -1,8 +1,8 @@
 /** NiiVue: one or two linked pictures of the same volume, each with its own label overlay. */
 import type { Niivue } from '@niivue/niivue';
-import { classColor, cssColor } from 'unet3d-gpu/worker';
+import { classColor, cssColor, sourceName } from 'unet3d-gpu/worker';
 import { dataJob } from './data-client.ts';
-import { el, fill, swatch } from './dom.ts';
+import { BusyLine, button, el, fill, swatch } from './dom.ts';
 import {
   colormap,
   drawsOnProcessor,
@@ -41,7 +41,8 @@ export function legend(names: readonly string[]): HTMLElement {
 export class Viewer {
   readonly #figures = el('div', { className: 'viewer' });
   readonly #note = el('p', { className: 'quiet', role: 'status' });
-  readonly element = el('div', {}, this.#figures, this.#note);
+  readonly #busy = new BusyLine();
+  readonly element = el('div', {}, this.#busy.element, this.#figures, this.#note);
   readonly #panes: Pane[] = [];
   readonly #hidden = new Set<number>();
   #opacity = 0.5;
@@ -56,7 +57,7 @@ export class Viewer {
   onVolume: () => void = () => undefined;
 
   /**
-   * Draws after what is being drawn; the newest wish wins where several wait.
+   * Draws in the place of what is being drawn; the newest wish wins where several wait.
    * @param unknown value of the overlays' unknown voxels, which stay clear
    */
   show(
@@ -66,18 +67,29 @@ export class Viewer {
     unknown?: number,
   ): Promise<void> {
     const wish = ++this.#wish;
+    this.#busy.stop();
     this.#turn = this.#turn
       .catch(() => undefined)
       .then(() => {
         if (wish !== this.#wish || this.#disposed) return;
         this.#names = names;
         this.#unknown = unknown;
-        return this.#draw(base, pictures);
+        return this.#busy.during(
+          `Opening ${sourceName(base)}`,
+          (signal) => this.#draw(base, pictures, signal),
+          () => this.#leaveOut(() => this.show(base, pictures, names, unknown)),
+        );
       });
     return this.#turn;
   }
 
-  async #draw(base: VolumeFile, pictures: readonly Picture[]): Promise<void> {
+  /** Shows nothing: what was there must not be taken for what was cancelled. */
+  #leaveOut(show: () => Promise<void>): void {
+    this.#free();
+    fill(this.#note, 'Its opening was cancelled. ', button('Open it', show));
+  }
+
+  async #draw(base: VolumeFile, pictures: readonly Picture[], signal: AbortSignal): Promise<void> {
     await library();
     if (this.#disposed) return;
     if (this.#panes.length !== pictures.length) {
@@ -91,7 +103,7 @@ export class Viewer {
     }
     const isNew = this.#base !== base;
     this.#base = undefined; // until all of it is there
-    const volume = isNew ? await this.#volume(base) : undefined;
+    const volume = isNew ? await this.#volume(base, signal) : undefined;
     for (const [index, { title, overlay }] of pictures.entries()) {
       if (this.#disposed) return;
       const pane = this.#panes[index]!;
@@ -102,8 +114,13 @@ export class Viewer {
       keepVolumes(niivue, first);
       if (volume) niivue.addVolume(await loaded(volume, { colormap: 'gray' }));
       if (overlay) {
-        const { file } = await dataJob('view', { volume: overlay, isLabels: true, most: mostVoxels() });
+        const { file } = await dataJob(
+          'view',
+          { volume: overlay, isLabels: true, most: mostVoxels() },
+          { signal },
+        );
         const image = await loaded(file ?? overlay, { opacity: this.#opacity });
+        signal.throwIfAborted();
         image.setColormapLabel(this.#colors());
         niivue.addVolume(image);
       }
@@ -114,8 +131,12 @@ export class Viewer {
   }
 
   /** As it is drawn, which is said where that is not the whole. */
-  async #volume(base: VolumeFile): Promise<VolumeFile> {
-    const { file, note } = await dataJob('view', { volume: base, isLabels: false, most: mostVoxels() });
+  async #volume(base: VolumeFile, signal: AbortSignal): Promise<VolumeFile> {
+    const { file, note } = await dataJob(
+      'view',
+      { volume: base, isLabels: false, most: mostVoxels() },
+      { signal },
+    );
     const { SHOW_RENDER } = await library();
     // What is too large for a processor takes it seconds to render, at each move of the crosshair.
     const isFlat = file !== undefined && drawsOnProcessor();
@@ -218,6 +239,7 @@ export class Viewer {
   /** After what is being drawn. */
   dispose(): void {
     this.#disposed = true;
+    this.#busy.stop();
     this.#turn = this.#turn.catch(() => undefined).then(() => this.#free());
   }
 }

@@ -1,7 +1,7 @@
 /** Annotate: draw what is to be learnt, and correct what the network makes of it. */
 import { ask } from '../ask.ts';
 import { dataJob } from '../data-client.ts';
-import { attempt, button, counted, download, el, messageOf, refill } from '../dom.ts';
+import { attempt, BusyLine, button, counted, download, el, lengthy, messageOf, refill } from '../dom.ts';
 import { classCount } from '../planning.ts';
 import { changed, classNames, onChange, state, type PageCase } from '../state.ts';
 import { viewOfCases, type View } from '../view.ts';
@@ -37,12 +37,13 @@ function casesView(take: TakeLabels, open: Open): View {
   const training = rounds(take, open);
   const list = caseList((item) => void choose(item));
   const status = el('p', { role: 'status', className: 'quiet' });
+  const busy = new BusyLine();
   const edit = el('div', { className: 'row', role: 'group', 'aria-label': 'Editing' });
   const bar = sliceBar(board, () => session, update);
   const proposal = proposalPanel({
     acceptSlice,
     acceptClass: () => accept({ slice: board.slice, value: tools.value }),
-    acceptAll: () => accept({}),
+    acceptAll: (signal) => accept({}, signal),
     goTo: (item, doubt) => choose(item, doubt && (() => board.goToVoxel(session!.toDisplay(doubt.voxel)))),
   });
   let current: PageCase | undefined;
@@ -58,6 +59,7 @@ function casesView(take: TakeLabels, open: Open): View {
     if (item.images === current?.images && !goTo && said === '') return turn;
     current = item;
     list.update(current);
+    busy.stop();
     turn = turn.catch(() => undefined).then(() => show(item, goTo));
     return turn;
   }
@@ -69,10 +71,14 @@ function casesView(take: TakeLabels, open: Open): View {
     tools.element.inert = true;
     damaged = undefined;
     shownProposal = undefined;
-    status.textContent = `Opening ${item.id}`;
+    said = '';
+    status.textContent = '';
     try {
-      session = await Session.open(board, item);
-      said = '';
+      session = await busy.during(
+        `Opening ${item.id}`,
+        (signal) => Session.open(board, item, signal),
+        () => (said = `${item.id} was not opened: choose it again to open it.`),
+      );
     } catch (error) {
       if (error instanceof DamagedDrawing) damaged = error.record;
       said = `${item.id} cannot be drawn on: ${messageOf(error)}`;
@@ -87,14 +93,14 @@ function casesView(take: TakeLabels, open: Open): View {
   }
 
   /** Tells what has been done, or why not. */
-  async function act(action: (session: Session) => unknown): Promise<void> {
+  async function act(action: (session: Session) => unknown, signal?: AbortSignal): Promise<void> {
     if (!session) return;
     said = '';
     try {
       const text = await action(session);
       if (typeof text === 'string') said = text;
     } catch (error) {
-      said = `${messageOf(error).replace(/^./, (first) => first.toUpperCase())}.`;
+      if (!signal?.aborted) said = `${messageOf(error).replace(/^./, (first) => first.toUpperCase())}.`;
     }
     update();
   }
@@ -112,23 +118,23 @@ function casesView(take: TakeLabels, open: Open): View {
   }
 
   /** Accepts what is proposed for the case at hand, unless that has gone meanwhile. */
-  async function accept(what: Acceptance): Promise<void> {
+  async function accept(what: Acceptance, signal?: AbortSignal): Promise<void> {
     const file = current && state.predictions.get(current.images);
     if (!file) return;
     await act(async (it) => {
-      const labels = await it.labelsOf(file);
+      const labels = await it.labelsOf(file, signal);
       if (it === session && state.predictions.get(it.item.images) === file) it.accept(labels, what);
-    });
+    }, signal);
   }
 
-  async function beginWithLabel(): Promise<void> {
+  async function beginWithLabel(signal: AbortSignal): Promise<void> {
     const label = current?.label;
     if (label)
       await act(async (it) => {
         const image = it.item.images[0]!;
-        const drawn = await dataJob('drawing', { image, label, unknown: state.ignoreLabel });
+        const drawn = await dataJob('drawing', { image, label, unknown: state.ignoreLabel }, { signal });
         if (it === session) it.take(drawn);
-      });
+      }, signal);
   }
 
   async function beginAnew(): Promise<void> {
@@ -144,13 +150,13 @@ function casesView(take: TakeLabels, open: Open): View {
     await choose(item);
   }
 
-  async function save(): Promise<void> {
+  async function save(signal: AbortSignal): Promise<void> {
     const item = current;
     if (!item) return;
     await written(); // the last stroke as well
     const name = `${item.id}_annotation.nii.gz`;
     const drawing = knownDrawing(item);
-    if (drawing) download(name, await labelFile(item, drawing, unknownVoxel, name));
+    if (drawing) download(name, await labelFile(item, drawing, unknownVoxel, name, signal));
   }
 
   /** What there is to do with a drawing, or with one that cannot be opened. */
@@ -179,8 +185,8 @@ function casesView(take: TakeLabels, open: Open): View {
               disabled: isEmpty,
               title: `Grows strokes of classes and background to the edges in the image${board.isLarge ? ', in this slice' : ''} (GrowCut)`,
             }),
-            canBegin && button('Begin with its label file', beginWithLabel),
-            button('Save as NIfTI', save, { disabled: isSaved }),
+            canBegin && lengthy('Begin with its label file', beginWithLabel),
+            lengthy('Save as NIfTI', save, { disabled: isSaved }),
           ],
     );
   }
@@ -248,6 +254,7 @@ function casesView(take: TakeLabels, open: Open): View {
         tools.element,
         el('div', { className: 'grow' }, board.element, bar.element),
       ),
+      busy.element,
       status,
       shortcuts,
       el('div', { className: 'columns' }, proposal.element, training.element),
@@ -300,6 +307,7 @@ function casesView(take: TakeLabels, open: Open): View {
     element: page,
     dispose() {
       lookup.abort();
+      busy.stop();
       stopProposing();
       stopListening();
       stopKeys();

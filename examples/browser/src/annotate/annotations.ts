@@ -133,8 +133,10 @@ export async function labelFile(
   drawing: DrawingRecord,
   unknown: number,
   name = `${item.id}.nii.gz`,
+  signal?: AbortSignal,
 ): Promise<File> {
   const drawn = await unpacked(drawing);
   const labels = labelsOf(drawn, drawing.shape, drawing.marks, unknown);
-  return dataJob('label', { image: item.images[0]!, labels, name, changed: drawing.changed.getTime() });
+  const written = { image: item.images[0]!, labels, name, changed: drawing.changed.getTime() };
+  return dataJob('label', written, { signal });
 }

@@ -77,13 +77,14 @@ export class Board {
   }
 
   /** Shows the case with nothing drawn on it; undefined if the board is gone meanwhile. */
-  async open(image: VolumeFile): Promise<Opened | undefined> {
+  async open(image: VolumeFile, signal: AbortSignal): Promise<Opened | undefined> {
     const niivue = await this.#opened();
     if (!niivue) return undefined;
     this.clear();
-    const large = await dataJob('greys', { image, most: mostVoxels() });
+    const large = await dataJob('greys', { image, most: mostVoxels() }, { signal });
     if (large) return this.#openLarge(niivue, large);
     const volume = await loaded(image, { colormap: 'gray' });
+    signal.throwIfAborted();
     if (this.#disposed) return undefined;
     niivue.addVolume(volume);
     niivue.createEmptyDrawing();

@@ -1,5 +1,5 @@
 /** What the network proposes for the case at hand, and which case is worth looking at next. */
-import { button, counted, el, refill } from '../dom.ts';
+import { button, counted, el, lengthy, refill } from '../dom.ts';
 import { state, type PageCase } from '../state.ts';
 import { isDone } from './annotations.ts';
 import {
@@ -16,7 +16,7 @@ export interface ProposalActions {
   acceptSlice(): Promise<void>;
   /** Of the class that is drawn with, in this slice. */
   acceptClass(): Promise<void>;
-  acceptAll(): Promise<void>;
+  acceptAll(signal: AbortSignal): Promise<void>;
   /** Opens a case, where the network is least sure if that is known. */
   goTo(item: PageCase, doubt: Doubt | undefined): Promise<void>;
 }
@@ -42,7 +42,7 @@ export function proposalPanel(actions: ProposalActions): ProposalPanel {
         title: 'Where nothing is drawn; the slice is complete then (A)',
       }),
       name !== undefined && button(`Accept ${name} only, in this slice`, () => actions.acceptClass()),
-      button('Accept all of it', () => actions.acceptAll(), {
+      lengthy('Accept all of it', (signal) => actions.acceptAll(signal), {
         title: 'Where nothing is drawn; the case is complete then',
       }),
     ),

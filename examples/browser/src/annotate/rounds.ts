@@ -1,7 +1,7 @@
 /** From annotations to a network and back: what training is given, and how much better it gets. */
 import type { Case } from 'unet3d-gpu/worker';
 import { beginWith, givenNetwork, openStart } from '../beginning.ts';
-import { button, columnHeads, counted, digits, el, refill } from '../dom.ts';
+import { button, columnHeads, counted, digits, el, lengthy, refill, unlessAborted } from '../dom.ts';
 import type { RunRecord } from '../kept/database.ts';
 import { keptData, keptRuns, onRunsChange } from '../kept/runs.ts';
 import { inTraining, onChange, state, type Images, type PageCase } from '../state.ts';
@@ -75,17 +75,17 @@ export function rounds(take: TakeLabels, open: (view: 'Train' | 'Use') => void):
   const body = el('section', { className: 'panel', 'aria-label': 'Training on annotations' });
   let runs: RunRecord[] = [];
 
-  async function train(): Promise<void> {
-    await apply(take);
+  async function train(signal: AbortSignal): Promise<void> {
+    await unlessAborted(apply(take), signal);
     if (state.run?.phase === 'done') closeRun();
     open('Train');
   }
 
   /** Another training from the weights that the open model has now. */
-  async function goOn(): Promise<void> {
-    await apply(take);
+  async function goOn(signal: AbortSignal): Promise<void> {
+    await unlessAborted(apply(take), signal);
     await beginWith({ heads: 'auto' });
-    const training = begin(await givenNetwork());
+    const training = begin(await unlessAborted(givenNetwork(), signal));
     open('Train');
     await training;
   }
@@ -124,8 +124,8 @@ export function rounds(take: TakeLabels, open: (view: 'Train' | 'Use') => void):
   }
 
   const starters = (count: number, goesOn: boolean): (HTMLElement | false)[] => [
-    goesOn && button('Go on training from the present network', goOn, { className: 'primary' }),
-    button(count === 0 ? 'Train' : `Train on ${counted(count, 'annotated case')}`, train, {
+    goesOn && lengthy('Go on training from the present network', goOn, { className: 'primary' }),
+    lengthy(count === 0 ? 'Train' : `Train on ${counted(count, 'annotated case')}`, train, {
       className: goesOn || count === 0 ? '' : 'primary',
       disabled: count === 0,
     }),

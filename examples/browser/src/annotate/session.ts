@@ -1,7 +1,7 @@
 /** A case that is being drawn on: every step is kept at once, and can be undone and done again. */
 import type { Size3 } from 'unet3d-gpu/worker';
 import { dataJob } from '../data-client.ts';
-import { complain, messageOf } from '../dom.ts';
+import { complain, messageOf, unlessAborted } from '../dom.ts';
 import { classNames, type PageCase, type VolumeFile } from '../state.ts';
 import { classCount } from '../planning.ts';
 import type { Board } from './board.ts';
@@ -122,19 +122,25 @@ export class Session {
     this.#release = release;
   }
 
-  /** Shows the case on the board with what is drawn on it. @throws DamagedDrawing; Error where another tab draws on it */
-  static async open(board: Board, item: PageCase): Promise<Session | undefined> {
+  /**
+   * Shows the case on the board with what is drawn on it.
+   * @throws DamagedDrawing; Error where another tab draws on it; what the signal is aborted with
+   */
+  static async open(board: Board, item: PageCase, signal: AbortSignal): Promise<Session | undefined> {
     board.lock();
     let release: (() => void) | undefined;
     try {
+      await unlessAborted(identityOfCase(item), signal);
       release = await holdCase(item);
       const kept = await drawingOf(item);
-      const facts = await board.open(item.images[0]!);
+      signal.throwIfAborted();
+      const facts = await board.open(item.images[0]!, signal);
       if (!facts) {
         release();
         return undefined;
       }
       const voxels = kept ? await voxelsOf(kept, facts.shape) : new Uint8Array(board.drawn.length);
+      signal.throwIfAborted();
       if (kept) board.drawn.set(toDisplay(voxels, facts.shape, facts.turn));
       board.redraw();
       return new Session(item, board, facts, { marks: kept?.marks ?? noMarks, voxels }, release);
@@ -254,8 +260,8 @@ export class Session {
   }
 
   /** Labels of a file on the scan's grid, in the order of the display. */
-  labelsOf(file: VolumeFile): Promise<Uint8Array> {
-    return dataJob('values', { labels: file, turn: this.#turn });
+  labelsOf(file: VolumeFile, signal?: AbortSignal): Promise<Uint8Array> {
+    return dataJob('values', { labels: file, turn: this.#turn }, { signal });
   }
 
   /** Draws what such labels say of where nothing is drawn; all of it then counts as looked at. */
