@@ -18,7 +18,7 @@ import { weightedDice } from '../src/model/losses.ts';
 import { adam } from '../src/train/optimizers.ts';
 import { TrainingSession } from '../src/train/session.ts';
 import { writeSafetensors } from '../src/weights/safetensors.ts';
-import { openGpu } from './lib.ts';
+import { openGpu, peakMemory } from './lib.ts';
 import { nestedBoxes } from './nested-boxes.ts';
 
 const { values: options, positionals } = parseArgs({
@@ -92,7 +92,7 @@ const summary = {
   loss: value,
   plannedBytes: plan.peakBytes,
   allocatedBytes: gpu.allocatedBytes,
-  peakResidentBytes: process.resourceUsage().maxRSS * 1024,
+  peakResidentBytes: peakMemory(),
   residentBytesBefore: residentBefore,
   largestBindingBytes: plan.largestBindingBytes,
   dispatches: plan.dispatches.length,

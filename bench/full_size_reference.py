@@ -3,7 +3,6 @@
     python3 bench/full_size_reference.py FOLDER [float64]
 """
 import json
-import resource
 import sys
 import time
 
@@ -11,7 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from reference_files import read_safetensors
+from reference_files import peak_memory, read_safetensors
 
 
 folder = sys.argv[1]
@@ -72,5 +71,5 @@ print(json.dumps({
     "worstGradient": worst,
     "worstBiasBeforeNorm": worst_bias,
     "secondsPyTorch": seconds,
-    "peakResidentGiBPyTorch": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+    "peakResidentGiBPyTorch": peak_memory() / 2**30,
 }, indent=2))

@@ -17,12 +17,11 @@ import { random } from '../src/data/random.ts';
 import { defaultPreprocessing } from '../src/data/preprocessing.ts';
 import { exportNnunet } from '../src/export/nnunet.ts';
 import { formatBytes } from '../src/format.ts';
-import { completeConfig } from '../src/model/complete-config.ts';
 import { layoutParameters } from '../src/model/parameters.ts';
 import { writeModel } from '../src/weights/model-file.ts';
 import { serve } from '../test/support/site.ts';
 import { zipOf } from '../test/support/zip.ts';
-import { initialWeights } from './lib.ts';
+import { initialWeights, nnunetConfig, numbers } from './lib.ts';
 
 const { values: options } = parseArgs({
   options: {
@@ -33,14 +32,7 @@ const { values: options } = parseArgs({
   },
 });
 const [patch, classes] = [Number(options.patch), Number(options.classes)];
-const config = completeConfig({
-  inChannels: 1,
-  classes,
-  features: options.features.split(',').map(Number),
-  norm: 'instance',
-  activation: 'leakyRelu',
-  down: 'conv',
-});
+const config = nnunetConfig(numbers(options.features), classes);
 const layout = layoutParameters(config);
 const weightBytes = 4 * layout.count;
 

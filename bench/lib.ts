@@ -13,6 +13,7 @@ import type { Plan, Tensor } from '../src/gpu/plan.ts';
 import type { Precision } from '../src/gpu/precision.ts';
 import { Program } from '../src/gpu/program.ts';
 import { defaultBudget } from '../src/model/budget.ts';
+import { completeConfig } from '../src/model/complete-config.ts';
 import type { UNet3DConfig } from '../src/model/config.ts';
 import { initialValues, layoutParameters } from '../src/model/parameters.ts';
 import type { ModelState, Weights } from '../src/model/state.ts';
@@ -32,10 +33,39 @@ export async function elapsed(work: () => Promise<unknown>): Promise<number> {
   return performance.now() - started;
 }
 
+/** Of ResEnc M to XL; from the seventh on as the sixth. */
+const residualBlocks = [1, 3, 4, 6, 6, 6, 6];
+
+/** A network of nnU-Net's presets for one channel: PlainConvUNet or, with residual blocks, ResEnc M. */
+export const nnunetConfig = (
+  features: readonly number[],
+  classes: number,
+  block: 'plain' | 'residual' = 'plain',
+): UNet3DConfig =>
+  completeConfig({
+    ...{ inChannels: 1, classes, features, norm: 'instance', activation: 'leakyRelu', down: 'conv' },
+    ...(block === 'residual' && {
+      block,
+      encoderBlocks: residualBlocks.slice(0, features.length),
+      decoderBlocks: features.slice(1).map(() => 1),
+    }),
+  });
+
 /** As training begins with, the same each time; of a network without running statistics. */
 export function initialWeights(config: UNet3DConfig): Weights {
   const { parameters, parameterWords } = layoutParameters(config);
   return { parameters: initialValues(parameters, parameterWords, 1), statistics: new Float32Array() };
+}
+
+/**
+ * Bytes that this process had in memory at most. Linux's own count of a program begins anew where it is started; that of
+ * `resourceUsage` goes on from the process that started it.
+ */
+export function peakMemory(): number {
+  const found = existsSync('/proc/self/status')
+    ? /VmHWM:\s+(\d+) kB/.exec(readFileSync('/proc/self/status', 'utf8'))
+    : null;
+  return 1024 * (found ? Number(found[1]) : process.resourceUsage().maxRSS);
 }
 
 /** @param options.matrixUnits ask for matrix units; throws where there are none */

@@ -26,7 +26,7 @@ import { completeConfig } from '../src/model/complete-config.ts';
 import type { Size3 } from '../src/size.ts';
 import { UNet3D } from '../src/unet3d.ts';
 import { writeModel } from '../src/weights/model-file.ts';
-import { initialWeights, openGpu, surroundings } from './lib.ts';
+import { initialWeights, openGpu, peakMemory, surroundings } from './lib.ts';
 
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
@@ -122,7 +122,7 @@ async function segment(folder: string): Promise<void> {
     `planned: ${formatBytes(plan.peakBytes)} beside the GPU (image ${formatBytes(plan.imageBytes)}, then input ${formatBytes(plan.inputBytes)}, ` +
       `logits ${formatBytes(plan.logitBytes)}, reading ${formatBytes(plan.readBytes)}, labels ${formatBytes(plan.labelBytes)}), ${formatBytes(onGpu)} on it`,
   );
-  const before = process.resourceUsage().maxRSS * 1024;
+  const before = peakMemory();
   const started = performance.now();
   let [begun, last] = [0, started];
   const { labels } = await predictor.predict(join(folder, 'image.nii'), {
@@ -140,9 +140,8 @@ async function segment(folder: string): Promise<void> {
   console.log(
     `${seconds(end, started)} s in all: ${seconds(begun, started)} until the first window was done, ${seconds(end, last)} after the last`,
   );
-  const { maxRSS } = process.resourceUsage();
   console.log(
-    `process: ${formatBytes(maxRSS * 1024)} at most, ${formatBytes(before)} before the image (on a software adapter with what is on the GPU)`,
+    `process: ${formatBytes(peakMemory())} at most, ${formatBytes(before)} before the image (on a software adapter with what is on the GPU)`,
   );
   console.log(`${new Set(labels.data).size} labels found`);
   predictor.dispose();
@@ -157,16 +156,15 @@ async function segmentOwn(folder: string): Promise<void> {
   console.log(
     `${size.join(' x ')} voxels, ${classes} classes: all logits would take ${formatBytes(4 * classes * size[0] * size[1] * size[2])}`,
   );
-  const before = process.resourceUsage().maxRSS * 1024;
+  const before = peakMemory();
   const started = performance.now();
   const { labels } = await model.predict(join(folder, 'image.nii'), {
     ...{ window: patch, overlap: 1 - step },
     onProgress: ({ loaded, total }) => console.error(`window ${loaded}/${total}`),
   });
   const seconds = (performance.now() - started) / 1000;
-  const { maxRSS } = process.resourceUsage();
   console.log(
-    `process: ${formatBytes(maxRSS * 1024)} at most, ${formatBytes(before)} before the image; ${seconds.toFixed(0)} s`,
+    `process: ${formatBytes(peakMemory())} at most, ${formatBytes(before)} before the image; ${seconds.toFixed(0)} s`,
   );
   console.log(
     `${new Set(labels.data).size} labels found, ${createHash('sha256').update(labels.data).digest('hex').slice(0, 16)}`,

@@ -19,12 +19,11 @@ import { exportPytorch } from '../src/export/pytorch.ts';
 import { formatBytes } from '../src/format.ts';
 import { releaseNodeGpu } from '../src/gpu/node.ts';
 import { OpenNetwork } from '../src/infer/opened.ts';
-import { completeConfig } from '../src/model/complete-config.ts';
 import { layoutParameters } from '../src/model/parameters.ts';
 import type { Size3 } from '../src/size.ts';
 import { openModel, writeModel } from '../src/weights/model-file.ts';
 import { uploadWeights } from '../src/weights/upload.ts';
-import { initialWeights, numbers, openGpu, spread, surroundings } from './lib.ts';
+import { initialWeights, nnunetConfig, numbers, openGpu, peakMemory, spread, surroundings } from './lib.ts';
 
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
@@ -43,23 +42,7 @@ const size = numbers(options.size) as unknown as Size3;
 const features = numbers(options.features);
 const runs = Number(options.runs);
 const precision = options.precision === 'f16' ? 'f16' : 'f32';
-/** Of ResEnc M to XL; from the seventh on as the sixth. */
-const residualBlocks = [1, 3, 4, 6, 6, 6, 6];
-const config = completeConfig({
-  inChannels: 1,
-  classes: 25,
-  features,
-  norm: 'instance',
-  activation: 'leakyRelu',
-  down: 'conv',
-  ...(options.preset === 'resenc'
-    ? {
-        block: 'residual',
-        encoderBlocks: residualBlocks.slice(0, features.length),
-        decoderBlocks: features.slice(1).map(() => 1),
-      }
-    : {}),
-});
+const config = nnunetConfig(features, 25, options.preset === 'resenc' ? 'residual' : 'plain');
 
 /** What one of the runtimes tells: seconds of each run and its process's peak. */
 interface Told {
@@ -72,7 +55,6 @@ const image = (): Float32Array<ArrayBuffer> => {
   const source = random(7, 'presets');
   return Float32Array.from({ length: size[0] * size[1] * size[2] }, () => source.normal());
 };
-const peak = (): number => process.resourceUsage().maxRSS * 1024;
 
 async function timed(run: () => Promise<unknown>): Promise<number[]> {
   const seconds: number[] = [];
@@ -96,7 +78,7 @@ const tasks: Readonly<Record<string, (folder: string) => Promise<void>>> = {
     );
     const voxels = image();
     const run = await inference.planesAt(size, 'logits');
-    tell({ seconds: await timed(() => run(voxels, () => undefined)), peakBytes: peak() });
+    tell({ seconds: await timed(() => run(voxels, () => undefined)), peakBytes: peakMemory() });
     network.dispose();
     await releaseNodeGpu();
   },
@@ -104,7 +86,7 @@ const tasks: Readonly<Record<string, (folder: string) => Promise<void>>> = {
     const { InferenceSession, Tensor } = await import('onnxruntime-node');
     const session = await InferenceSession.create(readFileSync(join(folder, 'model.onnx')));
     const input = { image: new Tensor('float32', image(), [1, 1, ...size.toReversed()]) };
-    tell({ seconds: await timed(() => session.run(input)), peakBytes: peak() });
+    tell({ seconds: await timed(() => session.run(input)), peakBytes: peakMemory() });
   },
 };
 

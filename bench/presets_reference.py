@@ -4,13 +4,13 @@
 """
 import json
 import os
-import resource
 import sys
 import time
 
 import torch
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "examples", "pytorch"))
+from reference_files import peak_memory  # noqa: E402
 from unet3d import load  # noqa: E402
 
 folder, size, runs = sys.argv[1], [int(n) for n in sys.argv[2].split(",")], int(sys.argv[3])
@@ -23,4 +23,4 @@ with torch.no_grad():
         net(image)
         if run:
             seconds.append(time.time() - started)
-print(json.dumps({"seconds": seconds, "peakBytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}))
+print(json.dumps({"seconds": seconds, "peakBytes": peak_memory()}))

@@ -1,5 +1,7 @@
-"""What the benchmarks' PyTorch sides read: safetensors files of float32 as numpy arrays."""
+"""What the benchmarks' PyTorch sides share: safetensors files of float32 as numpy arrays, and their peak memory."""
 import json
+import re
+import resource
 import struct
 
 import numpy as np
@@ -15,3 +17,12 @@ def read_safetensors(path):
         for name, entry in header.items()
         if name != "__metadata__"
     }
+
+
+def peak_memory():
+    """Bytes that this process had in memory at most; Linux's own count begins anew with a program, getrusage's does not."""
+    try:
+        with open("/proc/self/status") as status:
+            return 1024 * int(re.search(r"VmHWM:\s+(\d+) kB", status.read())[1])
+    except OSError:
+        return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
