@@ -4,6 +4,7 @@
  */
 import { readFileSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { inflateSync } from 'node:zlib';
 import {
   chromium as playwright,
   type Browser,
@@ -29,7 +30,7 @@ import {
 } from '../../src/node.ts';
 import { readModel, writeModel } from '../../src/weights/model-file.ts';
 import { cascade, cascadeImages, hasCascade } from '../support/cascade.ts';
-import { monaiFiles, nnunetFixture } from '../support/interop.ts';
+import { monaiBundle, monaiFiles, nnunetFixture } from '../support/interop.ts';
 import { picked, tidyFolder } from '../support/page-files.ts';
 import { serveExample, type Site } from '../support/site.ts';
 import { inFrontOf, journeyTimeout, patience, workers } from '../support/visit.ts';
@@ -347,6 +348,38 @@ test('a network of MONAI that is no bundle segments nothing, but a training begi
   await page.getByLabel('Choose volumes', { exact: true }).setInputFiles(scan);
   await page.getByText('case_1_0000.nii.gz: nothing tells how images are prepared').waitFor();
   await begun(page, 'again.zip', await zipped(files), false);
+  await page.close();
+});
+
+test('of a bundle of MONAI whose channels overlap, a volume for each is saved, and each has its ml', async ({
+  skip,
+}) => {
+  // What numpy and scipy make of MONAI's logits.
+  const { bundle } = JSON.parse(readFileSync('test/fixtures/monai/outcomes.json', 'utf8')) as {
+    bundle: { threshold: number; nearTies: number; byProbability: string };
+  };
+  const expected = inflateSync(Buffer.from(bundle.byProbability, 'base64'));
+  const found = await monaiBundle([
+    { _target_: 'Activationsd', sigmoid: true },
+    { _target_: 'Invertd', nearest_interp: false },
+    { _target_: 'AsDiscreted', threshold: bundle.threshold },
+  ]);
+  if (!browser || !found) return skip('no Chromium for this machine, or no fixtures beside the checkout');
+  const page = await openTab(visitor);
+  await view(page, 'Use');
+  await page.getByLabel('Open a model file').setInputFiles(picked('both.zip', await zipped(found.files)));
+  await page.getByText('(UNet of MONAI, whose channels may overlap). It reads one image and finds').waitFor();
+  await page.getByLabel('Choose volumes', { exact: true }).setInputFiles(picked('scan.nii.gz', found.image));
+  const link = page.getByRole('button', { name: /^Download the labels of/ });
+  const { data, shape, spacing } = await readNifti(await downloaded(page, () => link.click()));
+  expect(shape.slice(3)).toEqual([2]);
+  expect(data.filter((value, at) => value !== expected[at]).length).toBeLessThanOrEqual(bundle.nearTies);
+  const cells = await page.getByRole('row').last().getByRole('cell').allInnerTexts();
+  for (const channel of [0, 1]) {
+    const own = data.subarray((channel * data.length) / 2, ((channel + 1) * data.length) / 2);
+    const millilitres = (own.reduce((sum, value) => sum + value, 0) * spacing.reduce((a, b) => a * b)) / 1000;
+    expect(Math.abs(Number(cells[channel]) - millilitres)).toBeLessThan(0.051);
+  }
   await page.close();
 });
 

@@ -2,7 +2,6 @@
 import { readFileSync } from 'node:fs';
 import { inflateSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
-import type { FileEntry } from '../../src/data/case.ts';
 import { readNifti, writeNifti } from '../../src/data/nifti.ts';
 import { withKept, type KeptComponents } from '../../src/interop/monai/components.ts';
 import { openMonai } from '../../src/interop/monai/open.ts';
@@ -10,7 +9,7 @@ import { MonaiPredictor } from '../../src/interop/monai/predictor.ts';
 import { segmentAsBundle } from '../../src/interop/monai/segment.ts';
 import type { Size3 } from '../../src/size.ts';
 import { testDevice } from '../support/device.ts';
-import { interopFixture, interopFolder, type InteropFixture, type StoredArray } from '../support/interop.ts';
+import { interopFolder, monaiBundle } from '../support/interop.ts';
 import { turned } from '../support/network.ts';
 
 interface Given {
@@ -60,14 +59,6 @@ test('of components of one size, the one that begins last along x stays', () => 
   expect([...withKept(labels, [6, 1, 2], 1, step)]).toEqual([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0]);
 });
 
-interface BundleFixture extends InteropFixture {
-  readonly endToEnd: {
-    readonly image: string;
-    readonly logits: StoredArray;
-    readonly bundle: readonly string[];
-  };
-}
-
 describe('a bundle whose channels overlap', () => {
   const onehot = (labels: readonly number[]) => ({
     _target_: 'KeepLargestConnectedComponentd',
@@ -82,20 +73,10 @@ describe('a bundle whose channels overlap', () => {
     ['largest', [sigmoid, invert(false), threshold, { ...onehot([0, 1]), independent: false }]],
     ['byLabel', [sigmoid, threshold, { ...onehot([0, 1]), connectivity: 1, is_onehot: true }, invert(true)]],
   ] as const)('%s', async ([name, transforms], { skip }) => {
-    const found = await interopFixture<BundleFixture>('monai-unet-res2');
+    const found = await monaiBundle(transforms);
     if (!found) return skip(`${interopFolder} is not there`);
-    const { bytesAt, floatsAt, fixture } = found;
-    const { image, logits, bundle: paths } = fixture.endToEnd;
-    const files: FileEntry[] = [];
-    for (const path of paths) {
-      let source = await bytesAt(path);
-      if (path.endsWith('inference.json')) {
-        const config = JSON.parse(new TextDecoder().decode(source)) as object;
-        const postprocessing = { _target_: 'Compose', transforms };
-        source = Uint8Array.from(Buffer.from(JSON.stringify({ ...config, postprocessing })));
-      }
-      files.push({ path, source });
-    }
+    const { files, image: file, floatsAt, fixture } = found;
+    const { logits } = fixture.endToEnd;
     const model = await openMonai(files);
     const expected = unpacked(bundle[name]);
     const halfway = unpacked(bundle.halfway);
@@ -111,7 +92,7 @@ describe('a bundle whose channels overlap', () => {
     const given = Float32Array.from(turned({ shape: [1, c, x, y, z], data: stored }).data);
     const run = () => Promise.resolve(given);
     const windows = { overlap: 0, mode: 'constant', sigma: 1 } as const;
-    const source = await readNifti(await bytesAt(image));
+    const source = await readNifti(file);
     const { labels } = await segmentAsBundle(
       source,
       { ...model.pipeline!, windows },
@@ -121,7 +102,6 @@ describe('a bundle whose channels overlap', () => {
     // The network's, from file to file.
     const { device } = await testDevice();
     using predictor = await MonaiPredictor.of(model, { device });
-    const file = await bytesAt(image);
     for (const probabilities of [false, true]) {
       const segmentation = await predictor.predict(file, { probabilities });
       const read = await readNifti(await writeNifti(segmentation.labels));

@@ -114,3 +114,31 @@ export async function monaiModel(name: string): Promise<MonaiModel | undefined> 
   const files = await monaiFiles(name);
   return files && openMonai(files);
 }
+
+/**
+ * A bundle of MONAI with other transforms behind its network, such as ones that let its channels overlap, and its image;
+ * undefined where they are not there.
+ */
+export async function monaiBundle(transforms: readonly object[]) {
+  interface BundleFixture extends InteropFixture {
+    readonly endToEnd: {
+      readonly image: string;
+      readonly logits: StoredArray;
+      readonly bundle: readonly string[];
+    };
+  }
+  const found = await interopFixture<BundleFixture>('monai-unet-res2');
+  if (!found) return undefined;
+  const { fixture, bytesAt } = found;
+  const files: FileEntry[] = [];
+  for (const path of fixture.endToEnd.bundle) {
+    let source = await bytesAt(path);
+    if (path.endsWith('inference.json')) {
+      const config = JSON.parse(new TextDecoder().decode(source)) as object;
+      const postprocessing = { _target_: 'Compose', transforms };
+      source = new TextEncoder().encode(JSON.stringify({ ...config, postprocessing }));
+    }
+    files.push({ path, source });
+  }
+  return { ...found, files, image: await bytesAt(fixture.endToEnd.image) };
+}

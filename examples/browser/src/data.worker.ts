@@ -25,7 +25,7 @@ import {
 import { drawnOf } from './annotate/drawing.ts';
 import type { Turn } from './annotate/grid.ts';
 import { greysOf, valuesOf } from './annotate/scan.ts';
-import { labelOver, mapped, mostValues, readVolume, valuesIn, volumeOf } from './label-maps.ts';
+import { counted, labelOver, mapped, mostValues, readVolume, valuesIn, volumeOf } from './label-maps.ts';
 import { planes } from './planes.ts';
 import { shown } from './shown.ts';
 import type { VolumeFile } from './state.ts';
@@ -56,7 +56,7 @@ export interface DataRequests {
   };
   reduce: { images: readonly VolumeFile[]; to: 'first' | 'mean' };
 
-  /** Labels of a segmentation, to be written as a file of that name. */
+  /** Labels of a segmentation, to be written as a file of that name, and as one that can be drawn. */
   write: { labels: ResultVolume; name: string; classes: number };
   view: { volume: VolumeFile; isLabels: boolean; most: number };
   /** `most`: voxels that are shown whole. */
@@ -128,13 +128,15 @@ const jobs = {
     return files;
   },
   async write({ labels, name, classes }: DataRequests['write']) {
-    const { data, spacing } = labels;
-    const counts = new Array<number>(classes).fill(0);
-    for (const value of data) counts[value]! += 1;
+    const { spacing, shape } = labels;
+    const file = async (volume: ResultVolume): Promise<File> =>
+      new File([(await writeNifti(volume)) as Uint8Array<ArrayBuffer>], name);
+    const { counts, drawn } = counted(labels, classes);
     const millilitresPerVoxel = (spacing[0] * spacing[1] * spacing[2]) / 1000;
-    const bytes = (await writeNifti(labels)) as Uint8Array<ArrayBuffer>;
+    const written = await file(labels);
     return {
-      labels: new File([bytes], name),
+      labels: written,
+      overlay: shape.length > 3 ? await file({ ...labels, data: drawn, shape: shape.slice(0, 3) }) : written,
       millilitres: counts.map((count) => count * millilitresPerVoxel),
     };
   },

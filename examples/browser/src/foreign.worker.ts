@@ -13,6 +13,7 @@ import {
   segmentAsTotalSegmentator,
   trainableModel,
   trainingStart,
+  type MonaiModel,
   type NnunetModel,
   type Region,
   type Segmentation,
@@ -117,10 +118,6 @@ function startOfNnunet(model: NnunetModel): Start | string {
 
 async function openAsMonai(files: ModelSource): Promise<ForeignFacts> {
   const model = await openMonai(files);
-  if (model.pipeline?.threshold !== undefined && model.network.config.classes > 1)
-    throw new Error(
-      'the labels of this bundle may overlap, and this page shows one per voxel: the command line of unet3d-gpu segments with it',
-    );
   // Weights beside the definition of their network do not tell how images are prepared: they can be trained on.
   const predictor = model.pipeline && (await MonaiPredictor.of(model));
   predict = async (sources, options) => {
@@ -131,12 +128,23 @@ async function openAsMonai(files: ModelSource): Promise<ForeignFacts> {
   };
   save = () => convertMonai(model);
   const { config, kind } = model.network;
+  const overlapping = channelsThatOverlap(model);
   return {
     config: { inChannels: config.inChannels, classes: Math.max(config.classes, 2) },
-    description: { labels: model.labels },
-    kind: `${kind} of MONAI${predictor ? '' : ', to begin a training with'}`,
+    description: { labels: model.labels, ...(overlapping && { regions: overlapping }) },
+    kind: `${kind} of MONAI${overlapping ? ', whose channels may overlap' : predictor ? '' : ', to begin a training with'}`,
     start: { config },
   };
+}
+
+/** Of a bundle whose labels are a volume of 0 and 1 for each channel, the channels, each with a value to be drawn with. */
+function channelsThatOverlap({ pipeline, network, labels }: MonaiModel): Region[] | undefined {
+  const { classes } = network.config;
+  if (pipeline?.threshold === undefined || classes === 1) return undefined;
+  return Array.from({ length: classes }, (_, channel) => {
+    const value = channel + 1;
+    return { name: labels[channel] ?? `channel ${channel}`, labels: [value], written: value };
+  });
 }
 
 async function openTotalSegmentator(files: ModelSource, folders: readonly string[]): Promise<ForeignFacts> {

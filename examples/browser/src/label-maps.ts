@@ -56,6 +56,29 @@ export async function volumeOf(image: VolumeFile, which: 'first' | 'mean'): Prom
   return written({ data: volume, shape: [nx, ny, nz], affine, header }, sourceName(image));
 }
 
+/**
+ * Voxels by label value, and the labels as they are drawn: of several volumes of 0 and 1 each voxel is of the value of the
+ * last that holds it, counted from 1.
+ */
+export function counted<Data extends Uint8Array | Uint16Array>(
+  { data, shape }: { readonly data: Data; readonly shape: readonly number[] },
+  values: number,
+): { readonly counts: readonly number[]; readonly drawn: Data | Uint8Array } {
+  const counts = new Array<number>(values).fill(0);
+  if (shape.length < 4) {
+    for (const value of data) counts[value]! += 1;
+    return { counts, drawn: data };
+  }
+  const drawn = new Uint8Array(shape[0]! * shape[1]! * shape[2]!);
+  data.forEach((isIn, at) => {
+    if (isIn === 0) return;
+    const value = 1 + Math.floor(at / drawn.length);
+    counts[value]! += 1;
+    drawn[at % drawn.length] = value;
+  });
+  return { counts, drawn };
+}
+
 async function written(volume: Parameters<typeof writeNifti>[0], like: string): Promise<File> {
   const bytes = (await writeNifti(volume)) as Uint8Array<ArrayBuffer>;
   return new File([bytes], `${stemOf(like)}.nii.gz`);

@@ -39,13 +39,13 @@ function casesView(): View {
     const item = current;
     status.textContent = `Segmenting ${item.id}`;
     try {
-      const { labels } = await segmented(model, item.images, `${item.id}_prediction.nii.gz`, {
+      const { overlay } = await segmented(model, item.images, `${item.id}_prediction.nii.gz`, {
         signal,
         onProgress: ({ loaded, total }) =>
           (status.textContent = `Segmenting ${item.id}: ${loaded} of ${total}`),
       });
       const isStill = state.model === model && state.cases.some(({ images }) => images === item.images);
-      if (isStill) state.predictions.set(item.images, labels);
+      if (isStill) state.predictions.set(item.images, overlay);
       status.textContent = '';
       changed();
     } catch (error) {

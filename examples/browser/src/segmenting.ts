@@ -28,6 +28,8 @@ import {
 
 export interface Segmented {
   readonly labels: File;
+  /** The same, or of volumes of 0 and 1 that overlap what can be drawn of them: a value for each voxel. */
+  readonly overlay: File;
   readonly volumes: readonly MeasuredVolume[];
   readonly warnings: readonly string[];
   readonly uncertainty: Segmentation['uncertainty'];
@@ -49,7 +51,7 @@ export async function segmented(
     model instanceof KeptModel
       ? await model.predict([...sources], options)
       : { ...(await model.predict([...sources], options)), uncertainty: undefined };
-  const { labels: file, millilitres } = await dataJob(
+  const { millilitres, ...files } = await dataJob(
     'write',
     { labels, name, classes: namesOf(model).length },
     { transfer: [labels.data.buffer as ArrayBuffer], signal: options.signal },
@@ -57,7 +59,7 @@ export async function segmented(
   const sum = (values: readonly number[]): number =>
     values.reduce((total, value) => total + (millilitres[value] ?? 0), 0);
   const volumes = findingsOf(model).map((found) => ({ ...found, millilitres: sum(found.labels) }));
-  return { labels: file, volumes, warnings, uncertainty };
+  return { ...files, volumes, warnings, uncertainty };
 }
 
 const regionsOf = ({ description }: OpenModel): readonly Region[] | undefined =>

@@ -57,6 +57,8 @@ export interface Result {
   readonly name: string;
   readonly source: VolumeFile;
   readonly labels: File;
+  /** Of which each voxel has one value. */
+  readonly overlay: File;
   readonly volumes: readonly MeasuredVolume[];
   readonly seconds: number;
   readonly warnings: readonly string[];

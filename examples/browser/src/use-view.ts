@@ -157,7 +157,7 @@ export function useView(): View {
     current = result;
     draw();
     if (result)
-      void viewer.show(result.source, [{ title: result.name, overlay: result.labels }], result.classes);
+      void viewer.show(result.source, [{ title: result.name, overlay: result.overlay }], result.classes);
   }
 
   /** What a redraw is for; progress changes a line alone. */

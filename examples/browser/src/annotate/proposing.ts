@@ -82,13 +82,13 @@ async function proposeNext(model: OpenModel, item: PageCase, signal: AbortSignal
   };
   say();
   try {
-    const { labels, uncertainty } = await segmented(model, item.images, `${item.id}_proposal.nii.gz`, {
+    const { overlay, uncertainty } = await segmented(model, item.images, `${item.id}_proposal.nii.gz`, {
       signal,
       onProgress: ({ loaded, total }) => say(total > 1 ? `: window ${loaded} of ${total}` : ''),
       uncertainty: true,
     });
     if (signal.aborted || state.model !== model || !isWanted(item)) return;
-    state.predictions.set(item.images, labels);
+    state.predictions.set(item.images, overlay);
     if (uncertainty) doubts.set(item.images, { mean: uncertainty.mean, voxel: uncertainty.voxel });
   } catch (error) {
     if (signal.aborted || inTraining()) return;
