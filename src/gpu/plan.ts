@@ -114,13 +114,16 @@ export interface Plan {
   readonly passes: readonly CountedPass[];
 }
 
+/** Operations, and of memory as many as a device computes in the time of one byte: to compare dispatches by. */
+export const workOf = ({ flops, bytes }: Pick<Dispatch, 'flops' | 'bytes'>): number => flops + 4 * bytes;
+
 /** What a plan may not exceed. */
 export interface PlanLimits {
   /** Largest storage binding in bytes. */
   readonly maxBindingBytes: number;
   /** Largest buffer in bytes. */
   readonly maxBufferBytes: number;
-  /** Upper bound on the work of one dispatch; larger ones are cut along z. */
+  /** Upper bound on the work of one dispatch, memory included (see workOf); larger ones are cut along z. */
   readonly maxDispatchFlops: number;
   /** Which kernels to use. */
   readonly kernels: KernelChoices;
@@ -314,7 +317,8 @@ export class Recorder {
 
   /**
    * Cuts output planes, all up to `planes` or those of a range, into ranges such that every tensor's part, halo
-   * included, fits one binding and each range stays under the limit of work. Gives one range where nothing needs cutting.
+   * included, fits one binding and each range stays under the limit of work, `flops` in all beside what is read and
+   * written. Gives one range where nothing needs cutting.
    * `groupsPerPlane` keeps planes × groups within the grid's z-limit; `multiple` keeps cuts at multiples.
    */
   slabs(
@@ -324,9 +328,10 @@ export class Recorder {
   ): [from: number, to: number][] {
     const { flops = 0, groupsPerPlane = 1, multiple = 1 } = options;
     const [first, last] = typeof planes === 'number' ? [0, planes] : planes;
-    let most = Math.floor(maxWorkgroups / groupsPerPlane);
-    if (flops > 0)
-      most = Math.min(most, Math.max(1, Math.floor((this.limits.maxDispatchFlops / flops) * (last - first))));
+    const planeBytes = uses.reduce((sum, { tensor, ratio = 1 }) => sum + ratio * tensor.planeBytes, 0);
+    const planeWork = workOf({ flops: flops / (last - first), bytes: planeBytes });
+    const byWork = Math.floor(this.limits.maxDispatchFlops / planeWork);
+    let most = Math.min(Math.floor(maxWorkgroups / groupsPerPlane), Math.max(1, byWork));
     for (const { tensor, ratio = 1, halo = 0, madeBytes } of uses) {
       const all = madeBytes === undefined ? tensor.bytes : tensor.planes * tensor.planeBytes;
       const bytes = Math.min(this.limits.maxBindingBytes, madeBytes ?? Infinity);

@@ -4,7 +4,7 @@
  */
 import { Aborted, GpuError, OutOfMemory } from '../errors.ts';
 import type { Gpu } from './device.ts';
-import { alignment, alignUp, hasParams, type Dispatch, type Plan, type Tensor } from './plan.ts';
+import { alignment, alignUp, hasParams, workOf, type Dispatch, type Plan, type Tensor } from './plan.ts';
 import { shaderInfo } from './shader.ts';
 
 interface Bound {
@@ -133,7 +133,7 @@ export class Program {
       let expected = 0;
       do {
         encode(pass, this.#bound[next]!);
-        expected += this.#took[next] ?? workOf(this.#bound[next]!) / this.#speed;
+        expected += this.#took[next] ?? workOf(this.#bound[next]!.dispatch) / this.#speed;
         next++;
       } while (next < to && expected < submitMs);
       pass.end();
@@ -157,7 +157,7 @@ export class Program {
 
   /** Shares out what a submit of the dispatches from `begin` up to `end` took. */
   #learn(begin: number, end: number, ms: number): void {
-    const work = this.#bound.slice(begin, end).map(workOf);
+    const work = this.#bound.slice(begin, end).map(({ dispatch }) => workOf(dispatch));
     this.#speed = work.reduce((sum, own) => sum + own, 0) / ms;
     work.forEach((own, i) => (this.#took[begin + i] = own / this.#speed));
   }
@@ -239,9 +239,6 @@ export class Program {
     this.dispose();
   }
 }
-
-/** Operations, and of memory as many as a device computes in the time of one byte: to compare dispatches by. */
-const workOf = ({ dispatch: { flops, bytes } }: Bound): number => flops + 4 * bytes;
 
 function encode(pass: GPUComputePassEncoder, { pipeline, group, dispatch }: Bound): void {
   pass.setPipeline(pipeline);

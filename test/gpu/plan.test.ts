@@ -138,7 +138,7 @@ describe('buffers', () => {
 });
 
 describe('slabs', () => {
-  const recorder = new Recorder(limitsOf({ maxBindingBytes: 4096, maxDispatchFlops: 1000 }));
+  const recorder = new Recorder(limitsOf({ maxBindingBytes: 4096, maxDispatchFlops: 14000 }));
   const small = recorder.volume('small', 1, 1, [4, 4, 4]); // 64 bytes a plane
   const large = recorder.volume('large', 2, 3, [9, 5, 7]); // 720 bytes a plane
 
@@ -180,13 +180,16 @@ describe('slabs', () => {
   });
 
   test('by work, by the grid, and at multiples', () => {
-    const byWork = recorder.slabs(10, [{ tensor: small }], { flops: 4000 });
+    // 64 bytes a plane, each as long as 4 operations
+    const byWork = recorder.slabs(10, [{ tensor: small }], { flops: 60000 });
     expect(byWork).toEqual([0, 2, 4, 6, 8].map((from) => [from, from + 2]));
+    const byMemory = recorder.slabs(60, [{ tensor: small, ratio: 2 }]);
+    expect(byMemory).toEqual([0, 27, 54].map((from) => [from, Math.min(60, from + 27)]));
     expectCover(recorder.slabs(3, [{ tensor: small }], { flops: 1e9 }), 3);
     const byGrid = recorder.slabs(100_000, [{ tensor: small }], { groupsPerPlane: 2 });
     expectCover(byGrid, 100_000);
     for (const [from, to] of byGrid) expect((to - from) * 2).toBeLessThanOrEqual(65535);
-    expect(recorder.slabs(10, [{ tensor: small }], { flops: 3000, multiple: 2 })).toEqual([
+    expect(recorder.slabs(10, [{ tensor: small }], { flops: 40000, multiple: 2 })).toEqual([
       [0, 2],
       [2, 4],
       [4, 6],
