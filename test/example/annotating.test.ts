@@ -10,7 +10,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { chromium } from '../../scripts/chromium.ts';
 import { readNifti, writeNifti, type Volume } from '../../src/node.ts';
 import { serveExample, type Site } from '../support/site.ts';
-import { patience, visitPage } from '../support/visit.ts';
+import { deviceScaleFactor, patience, visitPage } from '../support/visit.ts';
 
 const launch = chromium();
 const complaints: string[] = [];
@@ -237,7 +237,11 @@ test('scans without labels are drawn on, kept, saved on their grids, trained on 
   await page.getByRole('tab', { name: 'Models' }).click();
   await page.getByRole('button', { name: 'Save as a project' }).click();
   const project = await (await download).path();
-  const elsewhere = await browser.newContext({ acceptDownloads: true, serviceWorkers: 'block' });
+  const elsewhere = await browser.newContext({
+    acceptDownloads: true,
+    serviceWorkers: 'block',
+    deviceScaleFactor,
+  });
   const other = await elsewhere.newPage();
   other.setDefaultTimeout(patience);
   await other.goto(site.address);

@@ -33,7 +33,7 @@ import { cascade, cascadeImages, hasCascade } from '../support/cascade.ts';
 import { monaiBundle, monaiFiles, nnunetFixture } from '../support/interop.ts';
 import { picked, tidyFolder } from '../support/page-files.ts';
 import { serveExample, type Site } from '../support/site.ts';
-import { inFrontOf, journeyTimeout, patience, workers } from '../support/visit.ts';
+import { deviceScaleFactor, inFrontOf, journeyTimeout, patience, workers } from '../support/visit.ts';
 import { zipOf } from '../support/zip.ts';
 
 const launch = chromium();
@@ -55,8 +55,8 @@ beforeAll(async () => {
   folder = await tidyFolder();
   if (!launch) return;
   browser = await playwright.launch({ ...launch, headless: true });
-  context = await browser.newContext({ acceptDownloads: true });
-  visitor = await browser.newContext({ acceptDownloads: true, serviceWorkers: 'block' });
+  context = await browser.newContext({ acceptDownloads: true, deviceScaleFactor });
+  visitor = await browser.newContext({ acceptDownloads: true, serviceWorkers: 'block', deviceScaleFactor });
 });
 
 afterAll(async () => {
@@ -214,7 +214,7 @@ test(
       [whole, true],
       [lean, false],
     ] as const) {
-      const elsewhere = await browser.newContext({ acceptDownloads: true });
+      const elsewhere = await browser.newContext({ acceptDownloads: true, deviceScaleFactor });
       const page = await openTab(elsewhere);
       await view(page, 'Models');
       const opening = page.getByLabel('Open a project');

@@ -6,6 +6,9 @@ export const patience = 250_000;
 /** For a test of several such things: longer, so that what was waited for in vain is told. */
 export const journeyTimeout = 600_000;
 
+/** Pixels of the screen for one of the page: without a GPU, few of them are drawn soon. */
+export const deviceScaleFactor = process.env['UNET3D_SCREENSHOTS'] ? 1 : 0.5;
+
 const contexts = new WeakMap<Browser, Promise<BrowserContext>>();
 
 /**
@@ -23,6 +26,7 @@ export async function visitPage(
     browser.newContext({
       acceptDownloads: true,
       serviceWorkers: 'block', // their requests go past `page.route`
+      deviceScaleFactor,
     });
   contexts.set(browser, context);
   const page = await (await context).newPage();
