@@ -12,6 +12,7 @@ import { formatBytes } from '../format.ts';
 import { modelFiles } from '../interop/model-files.ts';
 import { besideFolder, openNnunet, usualCheckpoint, type NnunetModel } from '../interop/nnunet/folder.ts';
 import { fastestFirst } from '../interop/nnunet/pipeline/axes.ts';
+import { gridAsRead } from '../interop/nnunet/pipeline/image.ts';
 import { planSegmentation, type SegmentationPlan } from '../interop/nnunet/pipeline/memory.ts';
 import { windowResult } from '../interop/nnunet/pipeline/network.ts';
 import { NnunetPredictor } from '../interop/nnunet/pipeline/predictor.ts';
@@ -80,13 +81,16 @@ export async function nnunetModel(files: OthersFiles, options: PredictOptions): 
         window: first ? undefined : fastestFirst(model.plans.configuration.patch),
         async memoryOf([first]) {
           const header = await readHeader(first!);
-          const { affine, shape } = gridOf(header);
-          const image = { size: spatialShape(shape), spacing: spacingOf(affine) };
           const plans = stages.map((stage) =>
-            planSegmentation(stage, image, windowResult(stage.config, stage.folds.length), {
-              step,
-              folds: stage.folds.length,
-            }),
+            planSegmentation(
+              stage,
+              gridAsRead(header, stage.plans),
+              windowResult(stage.config, stage.folds.length),
+              {
+                step,
+                folds: stage.folds.length,
+              },
+            ),
           );
           const most = (a: SegmentationPlan, b: SegmentationPlan) => (b.peakBytes > a.peakBytes ? b : a);
           const { peakBytes, imageBytes, inputBytes, logitBytes, labelBytes } = plans.reduce(most);

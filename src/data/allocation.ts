@@ -1,5 +1,6 @@
 /** Arrays of voxels that may be larger than the machine has memory for. */
 import { OutOfMemory } from '../errors.ts';
+import { formatBytes } from '../format.ts';
 
 type Floats = Float32ArrayConstructor | Float64ArrayConstructor;
 
@@ -14,7 +15,7 @@ export function floatsFor<T extends Floats>(kind: T, count: number, volume: stri
     if (!(cause instanceof RangeError)) throw cause;
     const bytes = kind.BYTES_PER_ELEMENT * count;
     throw new OutOfMemory(
-      `${volume} has ${count} voxels, which need ${bytes} bytes, more than there is memory for; cut it ` +
+      `${volume} has ${count} voxels, which need ${formatBytes(bytes)}, more than there is memory for; cut it ` +
         'or resample it to fewer voxels.',
       bytes,
       0,

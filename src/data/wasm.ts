@@ -3,6 +3,7 @@
  * that it loads alike in Node, in a browser and under every bundler.
  */
 import { OutOfMemory } from '../errors.ts';
+import { formatBytes } from '../format.ts';
 import { wasmBase64 } from '../generated/wasm.ts';
 
 /** What wasm/assembly/index.ts exports. Pointers and counts are unsigned 32-bit numbers; all sizes in bytes. */
@@ -59,8 +60,8 @@ export function allocate(bytes: number): number {
   const block = bytes < 2 ** 32 ? take(bytes) >>> 0 : 0;
   if (block === 0)
     throw new OutOfMemory(
-      `WASM memory cannot hold another ${bytes} bytes (it has ${memory.buffer.byteLength}, at most 4 GiB); ` +
-        'use smaller volumes.',
+      `another ${formatBytes(bytes)} do not fit into the memory that volumes are read in, which has ` +
+        `${formatBytes(memory.buffer.byteLength)}, at most 4 GiB; use smaller volumes.`,
       bytes,
       2 ** 32,
     );

@@ -312,6 +312,18 @@ test('wherever there are cases it is asked what becomes of them, but for labels 
   expect(state.cases).toHaveLength(3);
 });
 
+test('no two images that are given one by one have one name, and labels find those that have theirs', async () => {
+  const { SingleFiles } = await import('../../examples/browser/src/single-files.ts');
+  const entries = (...paths: string[]) => paths.map((path) => ({ path, source: new File([path], path) }));
+  const images = entries('a/x.nii', 'b/x.nii', 'a_x.nii', 'x.nii', 'x.nii.gz', 'b/a_x.nii.gz', 'only.nii');
+  const { source } = images[2]!;
+  const found = new SingleFiles('mine', images, entries('labels/a_x.nii')).guessed();
+  expect(new Set(found.map(({ id }) => id)).size).toBe(images.length);
+  expect(found.at(-1)!.id).toBe('only');
+  const alone = new SingleFiles('mine', images.slice(0, 3), entries('labels/a_x.nii')).guessed();
+  expect(alone.filter(({ label }) => label).map((item) => item.images)).toEqual([[source]]);
+});
+
 test('a label of the same name, size and time as the one before is read', async () => {
   const { state, take } = await page();
   const given = async (value: number) => [await image('images/a.nii'), await label('labels/a.nii', value)];

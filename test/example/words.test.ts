@@ -5,11 +5,21 @@ import { inPageWords } from '../../examples/browser/src/words.ts';
 import { GpuError } from '../../src/errors.ts';
 import { labelAdvice } from '../../src/data/label-advice.ts';
 import { browserAdapter } from '../../src/gpu/device.ts';
+import { Inference } from '../../src/infer/inference.ts';
 import { chooseWindow } from '../../src/infer/choose-window.ts';
 import { assertFits } from '../../src/model/alternatives.ts';
+import { readPytorch } from '../../src/weights/pytorch/read.ts';
 import { loadCheckpoint } from '../../src/train/checkpoint.ts';
 import { writeHashed } from '../../src/weights/content-hash.ts';
-import { adam, completeConfig, lossShape, weightedDice } from '../../src/index.ts';
+import {
+  adam,
+  completeConfig,
+  lossShape,
+  openDataset,
+  readNifti,
+  weightedDice,
+  writeNifti,
+} from '../../src/index.ts';
 import { defaultLimits, privateStore } from '../../src/worker/index.ts';
 
 const config = completeConfig({ inChannels: 1, classes: 2, features: [4, 8] });
@@ -51,6 +61,41 @@ const failures: readonly [what: string, fail: () => unknown, said: RegExp][] = [
     },
     /say which value unknown voxels have under "Data"$/,
   ],
+  [
+    'half of a pair',
+    async () => {
+      const volume = {
+        data: new Uint8Array(1),
+        shape: [1, 1, 1],
+        affine: [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1],
+      };
+      const header = (await writeNifti(volume, { gzip: false })).slice(0, 348);
+      header.set(new TextEncoder().encode('ni1'), 344);
+      await readNifti(new File([header], 'scan.hdr'));
+    },
+    /^scan\.hdr is the header of a \.hdr\/\.img pair; give its \.img file too\.$/,
+  ],
+  [
+    "a window of another tool's model",
+    () => {
+      const large = {
+        plan: () => ({ plan: { peakBytes: 2 ** 32 } }),
+        budget: 2 ** 30,
+        state: { precision: 'f32' },
+      };
+      Inference.prototype.requireWindow.call(large, [8, 8, 8], 'logits', 'that of the model');
+    },
+    /^a window of 8 x 8 x 8 voxels, that of the model, needs 4\.00 GiB; the memory budget is 1\.00 GiB, a share of/,
+  ],
+  [
+    'an archive that holds no weights alone',
+    async () => {
+      const { downloadZip } = await import('client-zip');
+      const zip = await downloadZip([{ name: 'a/plans.json', input: '{}' }]).arrayBuffer();
+      await readPytorch(new Uint8Array(zip), 'net.pth');
+    },
+    /it is a model of nnU-Net: open its folder or zip archive under "Use"$/,
+  ],
   ['no WebGPU', () => browserAdapter(), /^this browser gives the page no GPU: "Explain" tells what to do$/],
   [
     'a refused command',
@@ -77,7 +122,9 @@ test.each(failures)('%s', async (_what, fail, said) => {
   expect(error).toBeInstanceOf(Error);
   const words = messageOf(error);
   expect(words).toMatch(said);
-  expect(words).not.toMatch(/--\w|memoryBudget|concessions|ignoreLabel|navigator|this package/);
+  expect(words).not.toMatch(
+    /--\w|memoryBudget|option |\w\.\w+ and |concessions|ignoreLabel|navigator|this package/,
+  );
   expect(told).toHaveBeenCalledWith((error as Error).message);
   told.mockRestore();
 });
@@ -95,4 +142,16 @@ test('files that were moved are named, and a lost device is told by its reason',
     'the GPU device is lost (unknown: reset); the device was opened again and training begins again',
   );
   expect(inPageWords('image.nii is damaged')).toBe('image.nii is damaged');
+});
+
+test('what is said of a data set names what there is to do in the page', async () => {
+  vi.spyOn(console, 'info').mockImplementation(() => undefined);
+  const volume = new File([], 'a.nii');
+  const given = ['images/a.nii', 'labels/a.nii'].map((path) => ({ path, source: volume }));
+  const { warnings } = await openDataset(given);
+  expect(warnings.map((warning) => inPageWords(warning))).toEqual([
+    expect.stringMatching(
+      /^Nothing tells which cases show one person: every case counts as its own subject\..*subjects\.csv \(/,
+    ),
+  ]);
 });

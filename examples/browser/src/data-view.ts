@@ -13,6 +13,7 @@ import type { Run } from './run.ts';
 import { changed, choicesOf, classNames, state } from './state.ts';
 import { valueMap } from './value-map.ts';
 import type { View } from './view.ts';
+import { inPageWords } from './words.ts';
 
 export interface DataView extends View {
   /** Takes over the data and settings of a training. */
@@ -73,7 +74,10 @@ export function dataView(open: (view: 'See' | 'Annotate' | 'Models') => void): D
   function problems(): HTMLElement | undefined {
     const found = [
       ...intake.cases.trouble.map((message) => ({ severity: 'warning', message })),
-      ...(state.report?.problems ?? []),
+      ...(state.report?.problems ?? []).map(({ severity, message }) => ({
+        severity,
+        message: inPageWords(message),
+      })),
     ].sort((a, b) => Number(b.severity === 'error') - Number(a.severity === 'error'));
     if (found.length === 0)
       return state.report && el('p', { className: 'good' }, 'No problem was found in these files.');

@@ -11,7 +11,7 @@ import {
 import { dataJob } from './data-client.ts';
 import { commonFolder, joined, unknownBeside } from './datasets.ts';
 import { withoutDicom } from './dicom.ts';
-import { leftOut, unsaid } from './dom.ts';
+import { leftOut, messageOf, unsaid } from './dom.ts';
 import { askWhatStays, mayBeLost, oneLabelEach } from './intake-questions.ts';
 import { hasUnsaved } from './annotate/annotations.ts';
 import { drawnCases } from './annotate/kept-drawings.ts';
@@ -193,7 +193,7 @@ export class Intake {
         return await pairDataset(images, labels, options);
       } catch (error) {
         if (!(error instanceof InvalidDataset)) throw error;
-        trouble.push(error.message, 'Choose the label of each image below.');
+        trouble.push(messageOf(error), 'Choose the label of each image below.');
       }
     return { ...options, cases: withLabels(single.guessed()), labels: [], channels: [], warnings: [] };
   }
@@ -220,7 +220,7 @@ export class Intake {
     } catch (error) {
       if (signal.aborted) return false;
       if (!(error instanceof InvalidDataset)) throw error;
-      this.cases.trouble.push(error.message);
+      this.cases.trouble.push(messageOf(error));
       this.#listeners.onChange();
       return false;
     }

@@ -18,6 +18,7 @@ import {
   type PageCase,
   type VolumeFile,
 } from './state.ts';
+import { inPageWords } from './words.ts';
 
 /** What stays of cases where others come to them, or they come back. */
 export interface Kept {
@@ -86,7 +87,7 @@ export class LabelledCases {
     this.byHand = new Set(byHand);
     this.values = undefined;
     this.unread = false;
-    this.trouble.push(...dataset.warnings);
+    this.trouble.push(...dataset.warnings.map((warning) => inPageWords(warning)));
     changed();
   }
 

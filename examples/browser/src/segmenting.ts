@@ -14,7 +14,7 @@ import {
 import { ask } from './ask.ts';
 import { dataJob } from './data-client.ts';
 import { withoutDicom } from './dicom.ts';
-import { counted, fileProblem, leftOut, unsaid } from './dom.ts';
+import { counted, fileProblem, leftOut, messageOf, unsaid } from './dom.ts';
 import { KeptModel } from './kept-model.ts';
 import {
   changed,
@@ -146,7 +146,7 @@ export async function enqueue(given: readonly FileEntry[]): Promise<void> {
     waiting.push(...volumes);
   } catch (error) {
     if (signal.aborted) queue.problems.push(notSegmented(count, String(signal.reason)));
-    else if (error instanceof InvalidDataset) queue.problems.push(error.message);
+    else if (error instanceof InvalidDataset) queue.problems.push(messageOf(error));
     else throw error;
   }
   if (!controller) queue.status = '';

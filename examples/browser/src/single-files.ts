@@ -48,10 +48,15 @@ export class SingleFiles {
   cases(): Case[] {
     const times = new Map<string, number>();
     for (const { path } of this.images) times.set(stemOf(path), (times.get(stemOf(path)) ?? 0) + 1);
+    const taken = new Set([...times].filter(([, count]) => count === 1).map(([name]) => name));
     return this.images.map(({ path, source }) => {
       const folders = path.split('/').slice(0, -1);
       const name = stemOf(path);
-      const id = times.get(name) === 1 ? name : [...folders, name].join('_');
+      const told = [...folders, name].join('_');
+      const isOnly = times.get(name) === 1;
+      let id = isOnly ? name : told;
+      for (let again = 2; !isOnly && taken.has(id); again++) id = `${told}_${again}`;
+      taken.add(id);
       return { id, subject: id, images: [source] };
     });
   }

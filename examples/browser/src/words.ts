@@ -44,6 +44,17 @@ const table: readonly (readonly [says: RegExp, words: string, name?: string])[] 
   [/, or train it on \(train --init, convertMonai\)/, ', or begin a training with it under "Train"'],
   [/ \(--ignore(?: 255)?, ignoreLabel\)/, ' under "Data"'],
   [
+    /^No subjects\.csv and no pattern: (.*?)\. (.*)\.$/,
+    'Nothing tells which cases show one person: $1. $2: add a table subjects.csv (columns case, subject) to the folder.',
+  ],
+  [/ \(option "image"\)/, ''],
+  [
+    /: raise it \(memoryBudget, --memory\)(?:, or store volumes .*)?$/,
+    ', a share of what this GPU has: use the model on a GPU with more memory',
+  ],
+  [/, or choose by configuration: .* \(--configuration .*\)$/, ''],
+  [/, which (?:\w+\.)?\w+(?: and (?:\w+\.)?\w+)? opens?$/, ': open its folder or zip archive under "Use"'],
+  [
     /^(?:this page has no private file system|the private file system cannot be opened).*/s,
     'this browser keeps no files of this page, as in some private windows',
   ],
@@ -57,11 +68,15 @@ const table: readonly (readonly [says: RegExp, words: string, name?: string])[] 
   ],
 ];
 
+/** Texts that the console has been told. */
+const reworded = new Set<string>();
+
 /** What another has worded, for the visitor; the console keeps what it said. @param name of the error */
 export function inPageWords(text: string, name = ''): string {
   let words = text;
   for (const [says, instead, only] of table)
     if (only === undefined || only === name) words = words.replace(says, instead);
-  if (words !== text) console.info(text);
+  if (words !== text && !reworded.has(text)) console.info(text);
+  reworded.add(text);
   return words;
 }

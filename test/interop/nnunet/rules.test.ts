@@ -11,7 +11,7 @@ import {
   InvalidVolume,
   NotFinite,
 } from '../../../src/errors.ts';
-import { nnunetImage, readImage } from '../../../src/interop/nnunet/pipeline/image.ts';
+import { gridAsRead, nnunetImage, readImage } from '../../../src/interop/nnunet/pipeline/image.ts';
 import { linearHead } from '../../../src/interop/nnunet/pipeline/head.ts';
 import { logitPlanes, windowGrid, type Rows } from '../../../src/interop/nnunet/pipeline/logits.ts';
 import { planSegmentation } from '../../../src/interop/nnunet/pipeline/memory.ts';
@@ -399,6 +399,17 @@ describe('preparation', () => {
 
     const itk = nnunetImage(['a'], [stored], { ...plansOf(), reader: 'SimpleITKIOWithReorient' });
     expect(itk).toEqual(turned);
+
+    // What is planned before the file is read is of the same grid, whatever the matrix beside the header's spacing says.
+    const pixdim = [1, 5, 6, 7, 0, 0, 0, 0];
+    const stated = { ...stored, header: { ...stored.header, pixdim } };
+    expect(gridAsRead(stated.header, plansOf())).toEqual({ size: [2, 3, 4], spacing: [5, 6, 7] });
+    expect(nnunetImage(['a'], [stated], plansOf())).toMatchObject({ size: [2, 3, 4], spacing: [5, 6, 7] });
+    const swapped = [0, 3, 0, 0, 2, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0, 1];
+    const lying = await readNifti(await file(values, [2, 3, 4], swapped));
+    const reorienting = { ...plansOf(), reader: 'NibabelIOWithReorient' };
+    expect(gridAsRead(lying.header, reorienting)).toEqual({ size: [3, 2, 4], spacing: [3, 2, 4] });
+    expect(nnunetImage(['a'], [lying], reorienting)).toMatchObject({ size: [3, 2, 4], spacing: [3, 2, 4] });
 
     const two = plansOf([{ scheme: 'NoNormalization' }, { scheme: 'NoNormalization' }]);
     expect(() => nnunetImage(['a'], [stored], two)).toThrow(/a has 1 channel\(s\), this model takes 2/);

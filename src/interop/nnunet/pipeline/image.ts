@@ -139,8 +139,25 @@ function turnOf({ affine }: Grid, plans: NnunetPlans): AxisTransform {
   };
 }
 
+/** Voxels and mm of an image that is not read yet, along the axes that nnU-Net's reader gives it. */
+export function gridAsRead(
+  header: Volume['header'],
+  plans: NnunetPlans,
+): { readonly size: Size3; readonly spacing: Size3 } {
+  const { affine, shape } = gridOf(header);
+  const axes = reorients(plans) ? canonicalTransform(affine).axes : ([0, 1, 2] as const);
+  const along = (list: readonly number[]) => axes.map((axis) => list[axis]!) as unknown as Size3;
+  return {
+    size: along(spatialShape(shape)),
+    spacing: along(spacingAsRead({ header, affine, shape }, plans)),
+  };
+}
+
 /** In mm along the axes of the file: what its header says, of images that are turned to RAS what their affine says. */
-function spacingAsRead({ header, affine, shape }: Volume, plans: NnunetPlans): readonly number[] {
+function spacingAsRead(
+  { header, affine, shape }: Grid & Pick<Volume, 'header'>,
+  plans: NnunetPlans,
+): readonly number[] {
   const fromAffine = spacingOf(affine).map(Math.fround);
   if (reorients(plans) && !canonicalGrid({ affine, shape }).same) return fromAffine;
   const unit = millimetresPerUnit(header.xyztUnits);

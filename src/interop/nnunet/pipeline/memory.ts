@@ -92,7 +92,7 @@ export interface SegmentationPlan {
 
 /**
  * What an image needs, nothing of which is cropped.
- * @param image voxels and mm along x, y, z of the file
+ * @param image voxels and mm along x, y, z, as `gridAsRead` gives them
  */
 export function planSegmentation(
   { plans, labels }: Pick<NnunetRules, 'plans' | 'labels'>,
