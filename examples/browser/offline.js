@@ -2,25 +2,44 @@
 /* global FILES, VERSION */
 const prefix = `unet3d-gpu ${registration.scope} `;
 const name = prefix + VERSION;
+const anew = (file) => new Request(file, { cache: 'no-cache' });
 
-addEventListener('install', (event) => {
-  const files = FILES.map((file) => new Request(file, { cache: 'no-cache' }));
-  event.waitUntil(caches.open(name).then((cache) => cache.addAll(files)));
-});
+/** What comes with the page, and is fetched and kept when it is asked for. */
+const isForLater = ({ url }) => url.startsWith(`${registration.scope}starter/`);
 
-addEventListener('activate', (event) => {
-  const isOld = (other) => other.startsWith(prefix) && other !== name;
-  const removed = caches
-    .keys()
-    .then((names) => Promise.all(names.filter(isOld).map((old) => caches.delete(old))));
-  event.waitUntil(removed.then(() => clients.claim()));
-});
+const pagesCaches = async () => (await caches.keys()).filter((other) => other.startsWith(prefix));
 
+/** All that the page needs; and of this version what was asked for in earlier ones. */
+async function install() {
+  const cache = await caches.open(name);
+  await cache.addAll(FILES.map(anew));
+  for (const other of await pagesCaches()) {
+    const used = (await (await caches.open(other)).keys()).filter(isForLater);
+    await Promise.allSettled(used.map(({ url }) => cache.add(anew(url))));
+  }
+}
+
+async function removeOthers() {
+  for (const other of await pagesCaches()) if (other !== name) await caches.delete(other);
+  await clients.claim();
+}
+
+async function answer(request) {
+  const cache = await caches.open(name);
+  const ignoreSearch = request.mode === 'navigate';
+  const kept = await cache.match(request, { ignoreSearch, ignoreVary: true });
+  if (kept) return kept;
+  const response = await fetch(request);
+  // A browser that has no room for it asks again next time.
+  if (response.status === 200 && isForLater(request))
+    await cache.put(request, response.clone()).catch(() => undefined);
+  return response;
+}
+
+addEventListener('install', (event) => event.waitUntil(install()));
+addEventListener('activate', (event) => event.waitUntil(removeOthers()));
 addEventListener('fetch', (event) => {
   const { request } = event;
   if (request.method !== 'GET' || !request.url.startsWith(registration.scope)) return;
-  const kept = caches
-    .open(name)
-    .then((cache) => cache.match(request, { ignoreSearch: request.mode === 'navigate', ignoreVary: true }));
-  event.respondWith(kept.then((response) => response ?? fetch(request)));
+  event.respondWith(answer(request));
 });

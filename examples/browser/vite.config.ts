@@ -18,11 +18,12 @@ const offline: Plugin = {
       const files = readdirSync(folder, { recursive: true, withFileTypes: true })
         .filter((entry) => entry.isFile())
         .map(({ parentPath, name }) => relative(folder, join(parentPath, name)).replaceAll('\\', '/'))
-        .filter((file) => !file.startsWith('starter/')) // fetched when asked for
         .sort();
       const hash = createHash('sha256');
       for (const file of files) hash.update(file).update(readFileSync(join(folder, file)));
-      const list = files.map((file) => (file === 'index.html' ? './' : file));
+      const list = files
+        .filter((file) => !file.startsWith('starter/')) // fetched when asked for
+        .map((file) => (file === 'index.html' ? './' : file));
       const script = readFileSync(join(import.meta.dirname, 'offline.js'), 'utf8')
         .replace('FILES.map', `${JSON.stringify(list)}.map`)
         .replace('+ VERSION', `+ '${hash.digest('hex').slice(0, 16)}'`);

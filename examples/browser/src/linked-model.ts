@@ -1,5 +1,6 @@
-/** A model by link: `?model=ADDRESS`, on the same site, is opened to segment with. */
+/** A model by link: `?model=ADDRESS`, a file on the same site that could be dropped as well, is opened to segment with. */
 import { el, messageOf, notice } from './dom.ts';
+import { modelAmong } from './given-model.ts';
 import { KeptModel } from './kept-model.ts';
 import { openToSegment } from './opening.ts';
 
@@ -17,8 +18,10 @@ export async function openLinkedModel(opened: () => void): Promise<void> {
     const isOpen = await openToSegment(name, async (signal) => {
       const response = await fetch(address, { signal });
       if (!response.ok) throw new Error(`the site has no such file (${response.status})`);
-      const file = await response.blob();
-      return KeptModel.open(() => Promise.resolve(file));
+      const source = new File([await response.blob()], name);
+      // What its name does not tell is taken for a file of this page.
+      const model = modelAmong([{ path: name, source }]);
+      return model ? model.load(signal) : KeptModel.open(() => Promise.resolve(source));
     });
     if (isOpen) opened();
   } catch (error) {

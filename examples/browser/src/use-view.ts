@@ -1,10 +1,9 @@
 /** Use: a model, volumes to segment, what they hold in ml, and labels to download on the volumes' own grids. */
-import { foldersToChoose, isOnePart, type FileEntry } from 'unet3d-gpu/worker';
-import { ask } from './ask.ts';
+import type { FileEntry } from 'unet3d-gpu/worker';
 import { button, download, dropZone, el, entriesOf, fill, messageOf, picker } from './dom.ts';
 import { ForeignModel } from './foreign-model.ts';
 import { KeptModel } from './kept-model.ts';
-import { besideModel, foreignAmong, type ModelSource } from './model-source.ts';
+import { modelAmong } from './given-model.ts';
 import { resultTables } from './results.ts';
 import { enqueue, findingsOf, queue, stopQueue } from './segmenting.ts';
 import { openToSegment, opening } from './opening.ts';
@@ -39,38 +38,11 @@ export function useView(): View {
     }
   }
 
-  /** One of several models of nnU-Net, or all as TotalSegmentator's parts; one that may be such a part is asked about, too. */
-  async function foreign(files: ModelSource, signal: AbortSignal): Promise<ForeignModel | undefined> {
-    const folders = await foldersToChoose(files);
-    const isPart = await isOnePart(files);
-    if (folders.length < 2 && !isPart) return ForeignModel.open(files, folders[0], signal);
-    const chosen = isPart
-      ? await ask(
-          'This network is named after TotalSegmentator. How is it used?',
-          [
-            ['all', 'As TotalSegmentator does'],
-            [folders[0]!, 'As nnU-Net does'],
-          ],
-          'TotalSegmentator turns and resamples images itself before nnU-Net does, and labels afterwards.',
-        )
-      : await ask(`There are ${folders.length} models of nnU-Net. Which one?`, [
-          ...folders.map((folder) => [folder, folder] as const),
-          ['all', 'All, as the parts of TotalSegmentator'],
-        ]);
-    if (chosen === undefined) return undefined;
-    return ForeignModel.open(files, chosen === 'all' ? undefined : chosen, signal);
-  }
-
   /** Opens the model among some files, if there is one, and segments the volumes. */
   async function take(entries: readonly FileEntry[]): Promise<void> {
-    const others = foreignAmong(entries);
-    const own = others ? undefined : entries.find(({ path }) => path.endsWith('.safetensors'));
-    if (others && !(await open(nameOf(others), (signal) => foreign(others, signal)))) return;
-    if (own) {
-      const file = own.source as File;
-      if (!(await open(file.name, () => KeptModel.open(() => Promise.resolve(file))))) return;
-    }
-    const volumes = others ? besideModel(entries) : entries.filter((entry) => entry !== own);
+    const model = modelAmong(entries);
+    if (model && !(await open(model.name, model.load))) return;
+    const volumes = model ? model.others : entries;
     if (volumes.length > 0) await enqueue(volumes);
   }
 
@@ -185,10 +157,4 @@ export function useView(): View {
       viewer.dispose();
     },
   };
-}
-
-function nameOf(files: ModelSource): string {
-  if (files instanceof File) return files.name;
-  const tops = new Set(files.map(({ path }) => path.split('/')[0]!));
-  return tops.size === 1 ? [...tops][0]! : `${files.length} files`;
 }

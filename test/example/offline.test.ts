@@ -1,0 +1,93 @@
+/** The service worker of the page: what it keeps when it is installed, and what once it was asked for. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { runInNewContext } from 'node:vm';
+import { expect, test } from 'vitest';
+
+const script = readFileSync(join(import.meta.dirname, '../../examples/browser/offline.js'), 'utf8');
+const scope = 'https://site.test/page/';
+const model = `${scope}starter/model.safetensors`;
+
+type Listener = (event: Record<string, unknown>) => void;
+
+/** The browser: what it keeps outlives the workers. */
+function browser() {
+  const kept = new Map<string, Map<string, string>>();
+  const site = { isThere: true, asked: [] as string[] };
+  const fetch = ({ url }: { url: string }) => {
+    if (!site.isThere) return Promise.reject(new TypeError('no network'));
+    site.asked.push(url);
+    const body = `content of ${url}`;
+    return Promise.resolve({ status: url.includes('missing') ? 404 : 200, body, clone: () => ({ body }) });
+  };
+  const cacheOf = (name: string) => {
+    const files = kept.get(name) ?? new Map<string, string>();
+    kept.set(name, files);
+    const put = ({ url }: { url: string }, { body }: { body: string }) => {
+      files.set(url, body);
+      return Promise.resolve();
+    };
+    const add = async (request: { url: string }) => put(request, await fetch(request));
+    return {
+      put,
+      add,
+      addAll: (requests: { url: string }[]) => Promise.all(requests.map(add)),
+      keys: () => Promise.resolve([...files.keys()].map((url) => ({ url }))),
+      match: ({ url }: { url: string }) => Promise.resolve(files.get(url)),
+    };
+  };
+  /** A worker of some version takes the place of the one before. */
+  async function worker(version: string, files: readonly string[]) {
+    const listeners = new Map<string, Listener>();
+    runInNewContext(script, {
+      FILES: files,
+      VERSION: version,
+      registration: { scope },
+      addEventListener: (type: string, listener: Listener) => listeners.set(type, listener),
+      clients: { claim: () => Promise.resolve() },
+      Request: class {
+        url: string;
+        constructor(file: string) {
+          this.url = new URL(file, scope).href;
+        }
+      },
+      caches: {
+        open: (name: string) => Promise.resolve(cacheOf(name)),
+        keys: () => Promise.resolve([...kept.keys()]),
+        delete: (name: string) => Promise.resolve(kept.delete(name)),
+      },
+      fetch,
+    });
+    const hears = (type: string, event: Record<string, unknown> = {}): unknown => {
+      let done: unknown;
+      const wait = (promise: unknown): void => void (done = promise);
+      listeners.get(type)!({ ...event, waitUntil: wait, respondWith: wait });
+      return done;
+    };
+    await hears('install');
+    await hears('activate');
+    return (url: string) => hears('fetch', { request: { method: 'GET', mode: 'cors', url } });
+  }
+  return { kept, site, worker };
+}
+
+test('what comes with the page is kept once it was asked for, also by the next version; nothing else is', async () => {
+  const { kept, site, worker } = browser();
+  const first = await worker('1', ['./', 'a.js']);
+  expect(site.asked).toEqual([scope, `${scope}a.js`]);
+  await first(model);
+  await first(`${scope}starter/missing.nii`);
+  await first(`${scope}other.json`);
+  site.isThere = false;
+  expect(await first(model)).toBe(`content of ${model}`);
+  expect(await first(scope)).toBe(`content of ${scope}`);
+  for (const other of ['starter/missing.nii', 'other.json'])
+    await expect(first(scope + other)).rejects.toThrow('no network');
+  expect(await first('https://elsewhere.test/')).toBe(undefined);
+
+  site.isThere = true;
+  const second = await worker('2', ['./', 'b.js']);
+  site.isThere = false;
+  expect([...kept.values()].map((files) => [...files.keys()])).toEqual([[scope, `${scope}b.js`, model]]);
+  expect(await second(model)).toBe(`content of ${model}`);
+});
