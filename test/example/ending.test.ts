@@ -322,3 +322,26 @@ test('what is asked before a training is deleted is of how it stands now', async
   expect(await discard({ ...before, id })).toBe(false);
   expect(questions).toEqual([`Delete “${before.name}”, its network and its curves?`]);
 });
+
+test('other tabs do not delete the training that the open model comes from', async () => {
+  /** Of trainings, with how they are held; those that were let go of are gone. */
+  const held = new Map<string, LockMode>();
+  const request = async (name: string, { mode }: { mode: LockMode }, work: () => Promise<void>) => {
+    held.set(name.split(' ').at(-1)!, mode);
+    await work();
+    held.delete(name.split(' ').at(-1)!);
+  };
+  vi.stubGlobal('navigator', { locks: { request, query: () => Promise.resolve({ held: [] }) } });
+  await page();
+  const { openModel } = await import('../../examples/browser/src/state.ts');
+  const { KeptModel } = await import('../../examples/browser/src/kept-model.ts');
+  const open = async (id?: string) => openModel(await KeptModel.open(() => modelOf(5)), 'mine', id);
+  const holds = (...expected: string[]) =>
+    vi.waitFor(() => expect([...held]).toEqual(expected.map((id) => [id, 'shared'])));
+  await open('first');
+  await holds('first');
+  await open('second');
+  await holds('second');
+  await open();
+  await holds();
+});

@@ -27,6 +27,20 @@ vi.mock('../../examples/browser/src/ask.ts', () => ({
   },
 }));
 
+/** What series become, one conversion after another; the converter is silent where there is no more. */
+const conversions: File[][] = [];
+vi.mock('@niivue/dcm2niix', () => ({
+  Dcm2niix: class {
+    init = () => Promise.resolve();
+    input = () => this;
+    bids = () => this;
+    filenameformat = () => this;
+    gzip = () => this;
+    run = () =>
+      conversions.length > 0 ? Promise.resolve(conversions.shift()) : new Promise(() => undefined);
+  },
+}));
+
 const affine = [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1];
 const shape = [4, 3, 2];
 
@@ -187,6 +201,35 @@ test('volumes that were given are not segmented where that was stopped before it
     expect(queue.problems).toEqual([`2 volumes were not segmented: ${why}.`]);
   }
   expect([asked.length, queue.status]).toEqual([0, '']);
+});
+
+test('DICOM series that are given to be segmented are converted, each folder into a volume of its name', async () => {
+  openModel(model(), 'a model');
+  const slice = (folder: string, name: string) => {
+    const bytes = new Uint8Array(140);
+    bytes.set(new TextEncoder().encode('DICM'), 128);
+    return { path: `${folder}/${name}`, source: new File([bytes], name) };
+  };
+  const files = [slice('scans/p1', 'IM_1'), slice('scans/p1', 'IM_2'), slice('scans/p2', 'IM_1')];
+  const converted = await scan('t1_3.nii.gz');
+  conversions.push([converted], [converted]);
+  const done = enqueue(files);
+  for (const count of [1, 2]) {
+    await isAt(count);
+    asked[count - 1]!.end();
+  }
+  await done;
+  await vi.waitFor(() => expect(queue.status).toBe(''), { timeout: 60_000 });
+  expect(names()).toEqual(['p1.nii.gz', 'p2.nii.gz']);
+  expect(queue.notes).toEqual(['3 DICOM files of 2 folders: 2 volumes.']);
+  expect(queue.problems).toEqual([]);
+
+  // A converter that never answers is ended.
+  const stopped = enqueue(files.slice(0, 1));
+  await vi.waitFor(() => expect(queue.status).toBe('Converting 0 of 1 folders of DICOM files'));
+  stopQueue('it was stopped');
+  await stopped;
+  expect([asked.length, queue.status]).toEqual([2, '']);
 });
 
 test('volumes beside a model of another tool are to be segmented, those in its folders are not', () => {

@@ -1,6 +1,7 @@
 /** Views of the cases of the page, without a browser: what they show when cases come and change. */
 import { parseHTML } from 'linkedom';
 import { beforeEach, expect, test, vi } from 'vitest';
+import type { RunRecord } from '../../examples/browser/src/kept/database.ts';
 import type { PageCase } from '../../examples/browser/src/state.ts';
 import { forgetAll, stubBrowser, withDatabase } from '../support/page-store.ts';
 
@@ -83,6 +84,36 @@ test('"See" shows cases that come while it is open, and another label of the cas
   state.cases = cases;
   changed();
   expect(pictures).toHaveLength(5);
+});
+
+test('the offer to resume a training waits while a tab is at it, and goes with the training', async () => {
+  const held: string[] = [];
+  const query = () => Promise.resolve({ held: held.map((id) => ({ name: `unet3d-gpu-example run ${id}` })) });
+  vi.stubGlobal('navigator', { locks: { query } });
+  document.body.append(Object.assign(document.createElement('div'), { id: 'notices' }));
+  const run = { id: 'run', name: 'mine', dataName: 'scans', started: new Date(), history: [] };
+  await withDatabase((database) => database.put('runs', run));
+  const { offerToResume } = await import('../../examples/browser/src/interrupted.ts');
+  const { updateRun } = await import('../../examples/browser/src/kept/runs.ts');
+  const resumed: string[] = [];
+  offerToResume(run as unknown as RunRecord, (id) => Promise.resolve(resumed.push(id)));
+  const box = document.querySelector('.notice')!;
+  expect(box.textContent).toMatch(/^A training on scans, started .*, was interrupted\./);
+  [...box.querySelectorAll('button')].find(({ textContent }) => textContent === 'Resume it')!.click();
+  expect(resumed).toEqual(['run']);
+  const isHidden = (expected: boolean) =>
+    vi.waitFor(() => expect(box.classList.contains('hidden')).toBe(expected));
+  held.push('another');
+  await updateRun('run', {});
+  await isHidden(false);
+  held.push('run');
+  await updateRun('run', {});
+  await isHidden(true);
+  held.length = 0;
+  await updateRun('run', {});
+  await isHidden(false);
+  await updateRun('run', { finished: new Date() });
+  await vi.waitFor(() => expect(document.querySelector('.notice')).toBe(null));
 });
 
 test('"Data" tells who comes back of the trainings and the drawings that are kept', async () => {

@@ -6,8 +6,8 @@ import { dataView } from './data-view.ts';
 import { device } from './device.ts';
 import { attempt, button, complain, el, fill, messageOf, notice, unsaid } from './dom.ts';
 import { explainView } from './explain-view.ts';
-import type { RunRecord } from './kept/database.ts';
-import { claimed, keptRun, keptRuns, onRunsChange, tidy } from './kept/runs.ts';
+import { offerToResume } from './interrupted.ts';
+import { claimed, keptRuns, tidy } from './kept/runs.ts';
 import { seeView } from './see-view.ts';
 import { trainView } from './train-view.ts';
 import { openLinkedModel } from './linked-model.ts';
@@ -15,7 +15,7 @@ import { modelsView } from './models-view.ts';
 import { workOffline } from './offline.ts';
 import { opening, stopOpening } from './opening.ts';
 import { onChange, state, tabsRun } from './state.ts';
-import { discard, isOnlyHere, reopen } from './run-at-hand.ts';
+import { isOnlyHere, reopen } from './run-at-hand.ts';
 import { useView } from './use-view.ts';
 import type { View } from './view.ts';
 
@@ -84,34 +84,6 @@ function tellOpening(): void {
   });
 }
 
-/** Offers to go on with a training that a reload or a crash has cut off, unless another tab is at it. */
-function offer(run: RunRecord): void {
-  const { id, dataName, started } = run;
-  const box = notice(
-    '',
-    el('p', {}, `A training on ${dataName}, started ${started.toLocaleString()}, was interrupted.`),
-    button(
-      'Resume it',
-      async () => {
-        await openRun(id);
-        box.remove();
-      },
-      { className: 'primary' },
-    ),
-    button('Discard it', async () => {
-      if (await discard(run)) box.remove();
-    }),
-  );
-  const stopListening = onRunsChange(() => void look());
-  /** It may be gone on with elsewhere in this tab, or in another. */
-  async function look(): Promise<void> {
-    const [kept, busy] = [await keptRun(id), await claimed()];
-    if (kept && !kept.finished && !busy.has(id)) return;
-    box.remove();
-    stopListening();
-  }
-}
-
 /** Opens a kept training, unless that is cancelled; where the page has no data, they are those of the training. */
 async function bringBack(id: string): Promise<boolean> {
   if (!(await reopen(id))) return false;
@@ -137,7 +109,7 @@ async function comeBack(): Promise<void> {
   const before = runs.find(({ id }) => id === tabsRun());
   if (before?.finished) await attempt(`Open ${before.name}`, () => bringBack(before.id));
   const cutOff = runs.find(({ id, finished }) => !finished && !elsewhere.has(id));
-  if (cutOff) offer(cutOff);
+  if (cutOff) offerToResume(cutOff, openRun);
   await tidy().catch(() => undefined); // the next visit tries again
 }
 
