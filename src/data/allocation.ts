@@ -22,3 +22,33 @@ export function floatsFor<T extends Floats>(kind: T, count: number, volume: stri
     );
   }
 }
+
+/** Bytes that another thread writes at a time, and how many times as many it is ahead. */
+const [stretch, ahead] = [2 ** 21, 2];
+
+/**
+ * The system gives the memory of a large new array when it is first written, which may take longer than all that is
+ * computed. Here threads beside have it given, a little ahead of its owner: no more than the owner will soon fill.
+ * @param touch writes anything into bytes on a thread beside
+ * @param step 1 where the array is filled from its beginning on, -1 from its end
+ * @returns to be awaited before voxels from the first up to the second are written: nobody else writes them any more
+ */
+export function memoryAhead(
+  data: Float32Array,
+  touch: (bytes: Uint8Array) => Promise<unknown>,
+  step: 1 | -1,
+): (from: number, to: number) => Promise<void> {
+  const [bytes, count] = [new Uint8Array(data.buffer), Math.ceil(data.byteLength / stretch)];
+  const taken: Promise<unknown>[] = [];
+  const lead = (front: number): void => {
+    for (let i = front + step; i !== front + step * (ahead + 1); i += step)
+      if (i >= 0 && i < count)
+        taken[i] ??= touch(bytes.subarray(i * stretch, (i + 1) * stretch)).catch(() => undefined);
+  };
+  lead(step > 0 ? -1 : count);
+  return async (from, to) => {
+    const [first, last] = [Math.floor((from * 4) / stretch), Math.floor((to * 4 - 1) / stretch)];
+    for (let i = first; i <= last; i++) await (taken[i] ??= Promise.resolve());
+    lead(step > 0 ? last : first);
+  };
+}

@@ -18,13 +18,21 @@ import * as v from 'valibot';
 import { InvalidVolume } from '../errors.ts';
 import { assertOptions } from '../options.ts';
 import { flag, withParts } from '../schema.ts';
-import { floatsFor } from './allocation.ts';
+import { floatsFor, memoryAhead } from './allocation.ts';
 import type { ByteStream } from './byte-stream.ts';
 import { turnedOnto } from './grid.ts';
 import { headerAffine } from './nifti-affine.ts';
 import { datatypes, headerBytes, parseHeader, type NiftiHeader } from './nifti-header.ts';
 import { RunningStatistics } from './statistics.ts';
-import { isFilePair, openSource, pairedPath, sourceName, sourceSchema, type Source } from './source.ts';
+import {
+  isFilePair,
+  openSource,
+  pairedPath,
+  platform,
+  sourceName,
+  sourceSchema,
+  type Source,
+} from './source.ts';
 import { canonicalGrid, spacingOf, spatialShape, type Grid, type Volume } from './volume.ts';
 import { allocate, floats, wasm } from './wasm.ts';
 
@@ -190,17 +198,23 @@ async function decodeVolume(
   const sliced = Math.abs(sz) === plane;
   const slices = sliced ? Math.max(1, Math.floor(chunk / plane)) : 1;
   const rows = Math.abs(sy) === nx * nz ? Math.max(1, Math.floor(chunk / (nx * nz))) : ny;
+  const { touch } = platform();
+  const own = touch && memoryAhead(data, touch, sliced && sz < 0 ? -1 : 1);
   for (let start = 0; start < count; start += plane * nz) {
     const arrived: Uint8Array[] = [];
     for (let z = 0; z < nz; z += slices) {
       const now = Math.min(slices, nz - z);
       const raw = await bytes.take(now * plane * size);
       if (raw.length < now * plane * size) requireBytes(voxOffset + (start + z * plane) * size + raw.length);
-      if (sliced) place([raw], start, [0, ny], [z, now]);
-      else {
+      if (sliced) {
+        const at = sz > 0 ? z : nz - z - now;
+        await own?.(start + at * plane, start + (at + now) * plane);
+        place([raw], start, [0, ny], [z, now]);
+      } else {
         arrived.push(raw);
         // While gunzip works on: the statistics, and the system gives memory.
         running?.add(decoded([raw], plane)[1], plane);
+        await own?.(start + z * plane, start + (z + 1) * plane);
         data.fill(0, start + z * plane, start + (z + 1) * plane);
       }
     }

@@ -1,4 +1,5 @@
 /** Paths as sources and zlib for gzip, in Node. Importing this module puts them in place. */
+import { randomFill } from 'node:crypto';
 import { open, readlink, stat } from 'node:fs/promises';
 import { pipeline, Readable } from 'node:stream';
 import { promisify } from 'node:util';
@@ -61,6 +62,7 @@ export const nodePlatform: Platform = {
     }
   },
   gzip: (bytes) => deflate(bytes, { level: 6 }),
+  touch: promisify<Uint8Array, unknown>(randomFill),
 };
 
 setPlatform(nodePlatform);

@@ -69,6 +69,8 @@ export interface Platform {
     again: () => AsyncIterable<Uint8Array>,
   ): AsyncIterable<Uint8Array>;
   gzip(bytes: Uint8Array): Promise<Uint8Array>;
+  /** Writes whatever it likes into bytes on a thread of its own, so that the system gives memory for them there. */
+  readonly touch?: (bytes: Uint8Array) => Promise<unknown>;
 }
 
 const browser: Platform = {

@@ -57,6 +57,34 @@ const types: [
   ],
 ];
 
+/** Where the voxel x, y, z of [192, 128, 96] lies on canonical axes. */
+const turns = {
+  RAS: { rows: [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0], to: [192, 128], at: (x, y, z) => [x, y, z] },
+  RAI: { rows: [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, -1, 0], to: [192, 128], at: (x, y, z) => [x, y, 95 - z] },
+  PSR: { rows: [0, 0, 1, 0, -1, 0, 0, 0, 0, 1, 0, 0], to: [96, 192], at: (x, y, z) => [z, 191 - x, y] },
+} satisfies Record<
+  string,
+  { rows: number[]; to: [number, number]; at: (x: number, y: number, z: number) => number[] }
+>;
+
+test.each(Object.entries(turns))(
+  'a volume of 9 MiB of float32, stored as %s',
+  async (_, { rows, to, at }) => {
+    const shape = [192, 128, 96];
+    const noise = random(4);
+    const voxels = Uint8Array.from({ length: 192 * 128 * 96 }, () => noise.int(256));
+    const expected = new Float32Array(voxels.length);
+    for (let z = 0, i = 0; z < 96; z++)
+      for (let y = 0; y < 128; y++)
+        for (let x = 0; x < 192; x++, i++) {
+          const [right, front, up] = at(x, y, z) as [number, number, number];
+          expected[(up * to[1] + front) * to[0] + right] = voxels[i]!;
+        }
+    const { data } = await readNifti(make({ shape, voxels, sform: { code: 1, rows } }), { canonical: true });
+    expect(sameBytes(data, expected)).toBe(true);
+  },
+);
+
 describe.each([true, false])('little-endian %s', (little) => {
   test.each(types)(
     '%s voxels are scaled in float64 and rounded once',
