@@ -4,14 +4,12 @@ import { InvalidOption, NotFinite, OutOfMemory } from '../errors.ts';
 import { formatBytes } from '../format.ts';
 import { toDense, toStored } from '../gpu/layout.ts';
 import type { Size3 } from '../size.ts';
-import type { Plan, VolumeTensor } from '../gpu/plan.ts';
 import { Program } from '../gpu/program.ts';
 import { chooseWindow } from './choose-window.ts';
 import { proveKernels } from './kernels.ts';
 import { bytesOf, needText } from '../model/budget.ts';
 import { paddedSize, wholeSize } from '../model/sizes.ts';
-import { planFeatures, planInference } from '../model/plan.ts';
-import type { PlanShape } from '../model/plan-shape.ts';
+import { planSlabs, type ResultKind, type SlabsPlan } from '../model/plan.ts';
 import type { ModelState } from '../model/state.ts';
 import type { DenseCase } from './evaluator.ts';
 import { windowPlanes, type WindowProgress } from './window.ts';
@@ -28,17 +26,7 @@ export interface SegmentOptions {
   readonly onProgress?: (progress: WindowProgress) => void;
 }
 
-/** Of a network's results: the logits, or what its finest head makes them of. */
-export type ResultKind = 'logits' | 'features';
-
-/** A forward pass without gradients. */
-export interface ForwardPlan {
-  readonly plan: Plan;
-  readonly image: VolumeTensor;
-  readonly result: VolumeTensor;
-}
-
-/** Bytes of a result that are read at a time, or one plane. */
+/** Bytes of a result that are made and read at a time, or one plane. */
 const slabBytes = 2 ** 23;
 
 /** Of a result of so many channels. */
@@ -49,7 +37,7 @@ export const readAtMost = ([x, y, z]: Size3, channels: number): number => {
 
 /** Holds the plan of one window size, from one volume to the next. */
 export class Inference {
-  #made: { readonly key: string; readonly planned: ForwardPlan; readonly program: Program } | undefined;
+  #made: { readonly key: string; readonly planned: SlabsPlan; readonly program: Program } | undefined;
 
   constructor(
     readonly state: ModelState,
@@ -107,12 +95,8 @@ export class Inference {
    * the weights that the state then has. Valid until another size is asked for.
    */
   async at(size: Size3): Promise<(part: Float32Array, signal?: AbortSignal) => Promise<Float32Array>> {
-    const { planned, program } = await this.#for(size, 'logits');
-    return async (part, signal) => {
-      program.write(planned.image, toStored(planned.image, part));
-      await program.run({ signal });
-      return toDense(planned.result, await program.read(planned.result));
-    };
+    const slabs = await this.#slabsAt(size, 'logits');
+    return (part, signal) => stacked(slabs(part, signal), size, this.state.config.classes);
   }
 
   /**
@@ -135,24 +119,25 @@ export class Inference {
     kind: ResultKind,
   ): Promise<(part: Float32Array, signal?: AbortSignal) => AsyncGenerator<Float32Array>> {
     const { planned, program } = await this.#for(size, kind);
-    const { image, result } = planned;
-    const most = Math.max(1, Math.floor(slabBytes / result.planeBytes));
+    const { image, slabs } = planned;
     return async function* (part, signal) {
       program.write(image, toStored(image, part));
-      await program.run({ signal });
-      for (let from = 0; from < size[2]; from += most) {
-        const depth = Math.min(most, size[2] - from);
-        const bytes = await program.read(result, from * result.planeBytes, depth * result.planeBytes);
-        const { batch, channels, rowQuads, quadBytes } = result;
+      let from = 0;
+      for (const { tensor, end } of slabs) {
+        await program.run({ signal, from, to: end });
+        from = end;
+        const { batch, channels, rowQuads, quadBytes, dataBytes, planeBytes } = tensor;
+        const depth = dataBytes / planeBytes;
+        const bytes = await program.read(tensor, 0, dataBytes);
         yield toDense({ batch, channels, rowQuads, quadBytes, size: [size[0], size[1], depth] }, bytes);
       }
     };
   }
 
   /** The plan of a window, as it would run here. */
-  plan(size: Size3, kind: ResultKind): ForwardPlan {
+  plan(size: Size3, kind: ResultKind): SlabsPlan {
     const { config, limits, precision } = this.state;
-    return planForward(kind, { config, size, batch: 1, limits, precision });
+    return planSlabs({ config, size, batch: 1, limits, precision }, kind, slabBytes);
   }
 
   /**
@@ -200,27 +185,19 @@ export class Inference {
   }
 }
 
-function planForward(kind: ResultKind, shape: PlanShape): ForwardPlan {
-  if (kind === 'logits') {
-    const { logits: result, ...rest } = planInference(shape);
-    return { ...rest, result };
-  }
-  const { features: result, ...rest } = planFeatures(shape);
-  return { ...rest, result };
-}
-
-/** [class][z][y][x] of planes [class][y][x]. */
+/** [class][z][y][x] of slabs [class][planes][y][x] in order. */
 export async function stacked(
-  planes: AsyncIterable<Float32Array>,
+  slabs: AsyncIterable<Float32Array>,
   [x, y, z]: Size3,
   classes: number,
 ): Promise<Float32Array<ArrayBuffer>> {
-  const area = x * y;
-  const all = new Float32Array(classes * z * area);
-  let k = 0;
-  for await (const plane of planes) {
-    for (let c = 0; c < classes; c++) all.set(plane.subarray(c * area, (c + 1) * area), (c * z + k) * area);
-    k++;
+  const voxels = x * y * z;
+  const all = new Float32Array(classes * voxels);
+  let at = 0;
+  for await (const slab of slabs) {
+    const length = slab.length / classes;
+    for (let c = 0; c < classes; c++) all.set(slab.subarray(c * length, (c + 1) * length), c * voxels + at);
+    at += length;
   }
   return all;
 }

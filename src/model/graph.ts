@@ -61,6 +61,8 @@ export interface Layer<R extends NodeRecording = NodeRecording> {
   flopsPerByte?(inputs: readonly Shape[]): number;
   /** Reads its inputs a slab of planes at a time: they need not exist as a whole. */
   readonly readsPlanes?: boolean;
+  /** Reads its first input plane by plane, in order and once, and writes as it goes: it may write in the place of that. */
+  readonly overwrites?: boolean;
   /** Takes the mean of each channel away: a bias in front of it changes nothing, so its gradient is 0. */
   readonly centres?: boolean;
   /** The layer at its place in one recording; what it keeps for the backward pass is a variable in there. */
@@ -69,8 +71,11 @@ export interface Layer<R extends NodeRecording = NodeRecording> {
 
 /** Forward and backward of one node in one recording. */
 export interface NodeRecording {
-  /** Records the output. Without, there is none: the head's is made slab by slab, by whoever needs it. */
-  forward?(inputs: readonly Input[]): Input;
+  /**
+   * Records the output, where there is a place for it already into that. Without, there is none: the head's is made slab
+   * by slab, by whoever needs it.
+   */
+  forward?(inputs: readonly Input[], place?: VolumeTensor): Input;
   /** The same once more for the backward pass. Default: `forward`. A norm has its statistics still. */
   again?(inputs: readonly Input[]): Input;
   /** Gives what records planes of the output into a slab of it; `none` is one that holds none. */

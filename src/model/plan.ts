@@ -280,26 +280,37 @@ export function planInference(shape: PlanShape): InferencePlan {
   return { plan: recorder.finish(), image, logits };
 }
 
-export interface FeaturesPlan {
+/** What a network gives: the logits, or what its finest head makes them of. */
+export type ResultKind = 'logits' | 'features';
+
+/** Tensors of a prediction whose result never is there as a whole. */
+export interface SlabsPlan {
   readonly plan: Plan;
   readonly image: VolumeTensor;
-  /** What the finest head makes logits of. */
-  readonly features: VolumeTensor;
+  /** Of the result, in order: planes are there once the dispatches up to `end` have run, until others run. */
+  readonly slabs: readonly { readonly tensor: VolumeTensor; readonly end: number }[];
 }
 
 /**
- * Forward with inference statistics to what the finest head reads. Fewer numbers than the logits of many classes, and
- * means of them give the means of the logits.
- * @throws InvalidOption for a network whose last layer gives the logits itself
+ * As `planInference`, with the result a slab of planes at a time. Features are fewer numbers than the logits of many
+ * classes, and means of them give the means of the logits.
+ * @param most bytes of a slab, or one plane
+ * @throws InvalidOption for features of a network whose last layer gives the logits itself
  */
-export function planFeatures(shape: PlanShape): FeaturesPlan {
-  assertOptions('planFeatures', shapeEntries, shape);
-  const { size, batch } = shape;
+export function planSlabs(shape: PlanShape, kind: ResultKind, most: number): SlabsPlan {
+  assertOptions('planSlabs', shapeEntries, shape);
+  const { size, batch, config } = shape;
   const { recorder, image, forward, featureChannels } = begin(shape, false);
   const head = forward(image).heads[0]!;
-  if (!head.features)
-    throw new InvalidOption('the last layer of this network gives its logits: it has no head');
-  const features = recorder.volume('features', batch, featureChannels, size, 'result');
-  head.features(features);
-  return { plan: recorder.finish(), image, features };
+  if (!head[kind]) throw new InvalidOption('the last layer of this network gives its logits: it has no head');
+  const result = { batch, channels: kind === 'logits' ? config.classes : featureChannels, size };
+  const { planes, planeBytes } = recorder.slab(kind, result, [0, 0]);
+  const depth = Math.max(1, Math.floor(most / planeBytes));
+  const slabs = Array.from({ length: Math.ceil(planes / depth) }, (_, index) => {
+    const range = [index * depth, Math.min(planes, (index + 1) * depth)] as const;
+    const tensor = recorder.slab(kind, result, range);
+    head[kind]!(tensor, range);
+    return { tensor, end: recorder.dispatches.length };
+  });
+  return { plan: recorder.finish(), image, slabs };
 }

@@ -5,6 +5,7 @@
 import { InvalidOption } from '../errors.ts';
 import type { Recorder, Tensor, View, VolumeTensor } from '../gpu/plan.ts';
 import { planeMaker, type Input } from '../ops/common.ts';
+import { overwritten } from '../ops/sum.ts';
 import { isFrozen, type Frozen } from './freeze.ts';
 import {
   isStored,
@@ -37,6 +38,9 @@ interface Pull {
 
 /** Operations per byte of an output up to which planes of it may be made twice: a slab's outermost are the next one's, too. */
 const cheap = 64;
+
+/** Of the planes that are copied ahead, of which there are two at times: volumes of fewer bytes get no less by it. */
+const worthwhile = 3;
 
 const order = { assign: 0, either: 1, add: 2 } as const;
 
@@ -104,9 +108,36 @@ export class Recording implements Context {
       const output =
         isReadOnce && this.#mayBeByPlanes(node, first.node)
           ? this.#byPlanes(node, inputs)
-          : recording.forward(inputs);
+          : this.#recorded(node, inputs);
       this.#keep(node, output);
     }
+  }
+
+  /** The output as a whole: where its first input is read for the last time and is large, in the place of that. */
+  #recorded(node: Node, inputs: readonly Input[]): Input {
+    const forward = (...given: Parameters<NonNullable<NodeRecording['forward']>>): Input =>
+      this.#recordings.get(node)!.forward!(...given);
+    const [first, ...others] = inputs;
+    if (!first || this.training || !node.layer!.overwrites || first.maker || !this.#isLast(node))
+      return forward(inputs);
+    const { tensor } = first;
+    const { batch, channels, size } = node.shape;
+    const isAlike =
+      [batch, channels, ...size].join() === [tensor.batch, tensor.channels, ...tensor.size].join();
+    const maker = isAlike ? overwritten(this.recorder, tensor) : undefined;
+    if (!maker || tensor.bytes < worthwhile * maker.bytes) return forward(inputs);
+    return forward([{ ...first, maker }, ...others], tensor);
+  }
+
+  /** Whether a node is the last that reads what is stored behind its first input, but for those that have it made again. */
+  #isLast(node: Node): boolean {
+    const { nodes, image } = this.graph;
+    const [first, ...others] = node.inputs;
+    const stored = storedBehind(first!);
+    const reads = (one: Node): boolean => one.inputs.some((input) => storedBehind(input) === stored);
+    const later = nodes.slice(nodes.indexOf(node) + 1).filter(reads);
+    if (stored === image || others.some((input) => storedBehind(input) === stored)) return false;
+    return later.every((one) => this.#isMadeAgain(stored, one));
   }
 
   /**
@@ -116,11 +147,15 @@ export class Recording implements Context {
   #toRead(node: Node, by: Node): Input {
     const output = this.#outputs.get(node)!;
     const stored = storedBehind(node);
+    if (!this.#isMadeAgain(stored, by)) return output;
+    return { ...output, ...this.#byPlanes(stored, [this.#outputs.get(this.graph.image)!]) };
+  }
+
+  #isMadeAgain(stored: Node, by: Node): boolean {
     const { nodes, image } = this.graph;
-    if (stored.inputs.some((input) => input !== image) || !this.#mayBeByPlanes(stored, by)) return output;
+    if (stored.inputs.some((input) => input !== image) || !this.#mayBeByPlanes(stored, by)) return false;
     const readers = readersOf(stored);
-    if (nodes.find((one) => readers.includes(one)) === by) return output;
-    return { ...output, ...this.#byPlanes(stored, [this.#outputs.get(image)!]) };
+    return nodes.find((one) => readers.includes(one)) !== by;
   }
 
   /** Whether an output may be made a slab of planes at a time for this reader: without a backward pass, if it is cheap. */

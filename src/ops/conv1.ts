@@ -16,7 +16,7 @@ import {
 
 interface Range {
   /** First plane and the plane after the last; all of them by default. */
-  readonly planes?: Planes;
+  readonly planes?: Planes | undefined;
   /** Accumulates into the target instead of assigning it. */
   readonly add?: boolean;
 }

@@ -1,14 +1,26 @@
 /** Sum of two volumes, as at the end of a residual block. The gradient of either is that of the sum. */
-import { InvalidOption } from '../errors.ts';
-import type { Recorder, VolumeTensor } from '../gpu/plan.ts';
-import { assertSameGrid, groupsOf64, inputPlanes, inputUse, planeQuads, type Input } from './common.ts';
+import { GpuError, InvalidOption } from '../errors.ts';
+import type { Planes, Recorder, VolumeTensor } from '../gpu/plan.ts';
+import {
+  assertSameGrid,
+  groupsOf64,
+  inputPlanes,
+  inputUse,
+  planeMaker,
+  planeQuads,
+  type Input,
+  type PlaneMaker,
+} from './common.ts';
 
 function addUp(
   recorder: Recorder,
   label: string,
   inputs: readonly [Input, Input?],
   target: VolumeTensor,
-  add: boolean,
+  {
+    add = false,
+    planes = [0, target.planes],
+  }: { readonly add?: boolean; readonly planes?: Planes | undefined } = {},
 ): void {
   const [a, b] = inputs;
   const tensors = [a.tensor, ...(b ? [b.tensor] : []), target];
@@ -18,7 +30,7 @@ function addUp(
     throw new InvalidOption(`${label}: volumes of ${[...channels].join(' and ')} channels have no sum`);
   const [width, height, depth] = target.size;
   const uses = [...(b ? [a, b] : [a]).map(inputUse), { tensor: target }];
-  for (const [from, to] of recorder.slabs(target.planes, uses)) {
+  for (const [from, to] of recorder.slabs(planes, uses)) {
     const sourceA = inputPlanes(recorder, a, from, to);
     const sourceB = b ? inputPlanes(recorder, b, from, to) : sourceA;
     const out = recorder.planes(target, from, to);
@@ -62,11 +74,36 @@ export const sumForward = (
   label: string,
   inputs: readonly [Input, Input],
   target: VolumeTensor,
-): void => addUp(recorder, label, inputs, target, false);
+): void => addUp(recorder, label, inputs, target);
 
 /** A volume as it is read, norm and activation applied where it has them. Assigns `target`. */
-export const copy = (recorder: Recorder, label: string, source: Input, target: VolumeTensor): void =>
-  addUp(recorder, label, [source], target, false);
+export const copy = (
+  recorder: Recorder,
+  label: string,
+  source: Input,
+  target: VolumeTensor,
+  planes?: Planes,
+): void => addUp(recorder, label, [source], target, { planes });
+
+/**
+ * Gives a volume as it is to somebody who writes in its place, plane by plane from the first on: copies of the planes
+ * that are about to be read. Those that are overwritten by then come from the copy before.
+ */
+export function overwritten(recorder: Recorder, volume: VolumeTensor): PlaneMaker {
+  const name = `${volume.name}.copy`;
+  const none = recorder.slab(name, volume, [0, 0]);
+  let before = { slab: none, end: 0 };
+  return planeMaker(recorder, none, (slab, [from, end]) => {
+    if (from < before.slab.firstPlane)
+      throw new GpuError(
+        `${volume.name} is read from plane ${from} on once more, where something else is written by now`,
+      );
+    if (from < before.end) copy(recorder, name, { tensor: before.slab }, slab, [from, before.end]);
+    const source = { tensor: recorder.current(volume) };
+    copy(recorder, name, source, slab, [Math.max(from, before.end), end]);
+    before = { slab, end };
+  });
+}
 
 /** Assigns the gradient of an input, or with `add` accumulates into it, where it cannot be the sum's own. */
 export const sumBackward = (
@@ -75,4 +112,4 @@ export const sumBackward = (
   dTarget: VolumeTensor,
   dInput: VolumeTensor,
   add: boolean,
-): void => addUp(recorder, label, [{ tensor: dTarget }], dInput, add);
+): void => addUp(recorder, label, [{ tensor: dTarget }], dInput, { add });

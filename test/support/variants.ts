@@ -29,7 +29,7 @@ import {
   type UNet3DConfig,
 } from '../../src/node.ts';
 import { network as topology } from '../../src/model/network.ts';
-import { planFeatures } from '../../src/model/plan.ts';
+import { planSlabs } from '../../src/model/plan.ts';
 import { candidates } from '../../src/model/policy.ts';
 import type { PlanShape, TrainingShape } from '../../src/model/plan-shape.ts';
 import { OpBench } from '../../src/self-test/bench.ts';
@@ -153,7 +153,7 @@ function* forwardPlans(shape: PlanShape): Generator<Plan> {
   const { config } = shape;
   yield planEvaluation({ ...shape, loss: lossShape(lossOf(config), config.classes) }).plan;
   yield planInference(shape).plan;
-  if (config.architecture !== 'residualUnits') yield planFeatures(shape).plan;
+  if (config.architecture !== 'residualUnits') yield planSlabs(shape, 'features', 2 ** 23).plan;
 }
 
 /** The ways in which a training may differ, on one network. */

@@ -50,14 +50,17 @@ export function convolution(
   const part = (slot: number) => (inputs.length > 1 ? [' first', ' second'][slot]! : '');
   // Otherwise the gradient of the bias is 0, as the buffer of gradients is from the beginning.
   const biasCounts = biased && consumers.some(({ node }) => !node.layer!.centres);
-  const record = (inputs: readonly Input[], measured: boolean): Input => {
-    const target = recorder.volume(name, batch, channels, size);
+  const record = (
+    inputs: readonly Input[],
+    measured: boolean,
+    target = recorder.volume(name, batch, channels, size),
+  ): Input => {
     const parts = forward(recorder, name, { inputs: pairOf(inputs), weights, bias, target, measured }, shape);
     return { tensor: target, ...(parts && { parts }) };
   };
   return {
     target: 'either',
-    forward: (inputs) => record(inputs, context.measures(node)),
+    forward: (inputs, place) => record(inputs, context.measures(node), place),
     again: (inputs) => record(inputs, false),
     planes: (inputs) => (target, planes) => {
       forward(recorder, name, { inputs: pairOf(inputs), weights, bias, target }, shape, planes);
@@ -84,6 +87,7 @@ export const conv = (channels: number, options: ConvOptions = {}): Layer => {
   return {
     operation: { kind: 'conv', ...shape },
     readsPlanes: true,
+    overwrites: true,
     shape: ([first]) => ({ ...first!, channels, size: convolvedSize(first!.size, stride) }),
     parameters(inputs) {
       const inChannels = channelsOf(inputs);

@@ -28,10 +28,10 @@ export interface Truth {
 }
 
 export interface HeadRecording extends NodeRecording {
-  /** Logits of the whole volume into `target`. */
-  logits(target: VolumeTensor): void;
+  /** Logits of the whole volume, or of these planes, into `target`. */
+  logits(target: VolumeTensor, planes?: Planes): void;
   /** What the logits are a linear map of, voxel by voxel, into `target`; absent where the head has no weights. */
-  features?(target: VolumeTensor): void;
+  features?(target: VolumeTensor, planes?: Planes): void;
   /** The class of each voxel into `target`, or the label of the regions found there. */
   labels(target: VolumeTensor, regions?: Tensor): void;
   /** Loss and Dice per class into the truth's `results`; the backward pass begins with its gradient. */
@@ -80,11 +80,11 @@ export const head = (classes: number): Layer<HeadRecording> => ({
     };
 
     return {
-      logits(target) {
-        conv1Forward(recorder, name, { input: context.read(input!), weights, bias, target });
+      logits(target, planes) {
+        conv1Forward(recorder, name, { input: context.read(input!), weights, bias, target }, { planes });
       },
-      features(target) {
-        copy(recorder, `${name} features`, context.read(input!), target);
+      features(target, planes) {
+        copy(recorder, `${name} features`, context.read(input!), target, planes);
       },
       labels(target, regions) {
         const features = context.read(input!);

@@ -22,8 +22,8 @@ export const logits = (classes: number): Layer<HeadRecording> => ({
     const { recorder } = context;
     let supervised: { readonly truth: Truth; readonly coefficients: Tensor } | undefined;
     return {
-      logits(target) {
-        copy(recorder, name, context.read(input!), target);
+      logits(target, planes) {
+        copy(recorder, name, context.read(input!), target, planes);
       },
       labels(target, regions) {
         const { tensor } = context.read(input!);

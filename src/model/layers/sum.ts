@@ -8,6 +8,7 @@ const inWords = ({ channels, size }: Shape): string => `${channels} channels of 
 export const sum: Layer = {
   operation: { kind: 'sum' },
   readsPlanes: true,
+  overwrites: true,
   shape([first, second]) {
     if (!first || !second || inWords(first) !== inWords(second))
       throw new InvalidOption(
@@ -20,8 +21,7 @@ export const sum: Layer = {
     return {
       sameGradient: true,
       target: 'either',
-      forward([first, second]) {
-        const target = recorder.volume(name, batch, channels, size);
+      forward([first, second], target = recorder.volume(name, batch, channels, size)) {
         sumForward(recorder, name, [first!, second!], target);
         return { tensor: target };
       },

@@ -1,6 +1,7 @@
 /** A network on a GPU as windows go through it. */
-import type { Inference, ResultKind } from '../../../infer/inference.ts';
+import type { Inference } from '../../../infer/inference.ts';
 import type { UNet3DConfig } from '../../../model/config.ts';
+import type { ResultKind } from '../../../model/plan.ts';
 import { headName } from '../../../model/supervision.ts';
 import type { ModelState } from '../../../model/state.ts';
 import type { Size3 } from '../../../size.ts';
