@@ -4,25 +4,16 @@ import type { Dataset } from '../data/dataset.ts';
 import { readNifti } from '../data/nifti.ts';
 import { scoredNames } from '../data/regions.ts';
 import type { Split } from '../data/split.ts';
-import type { Volume } from '../data/volume.ts';
 import { Aborted } from '../errors.ts';
 import { digits } from '../format.ts';
 import { listed } from '../listed.ts';
-import {
-  choosePostprocessing,
-  chooseRegionPostprocessing,
-  componentDice,
-  postprocessed,
-  type ComponentDice,
-  type LabelPair,
-  type PostprocessingChoice,
-} from '../metrics/components.ts';
+import { postprocessed, type PostprocessingChoice } from '../metrics/components.ts';
 import { evaluate, type CaseMetrics } from '../metrics/evaluate.ts';
-import { comparedMaps } from '../metrics/label-maps.ts';
 import { diceTable, metricsCsv, metricsJson, summarise } from '../metrics/summary.ts';
 import { reportHtml } from '../report/report.node.ts';
 import { readModel, type ModelDescription } from '../weights/model-file.ts';
 import type { Io } from './io.ts';
+import { postprocessingFor, type HeldVolumes } from './postprocessing-choice.ts';
 import { createdNow, versions } from './provenance.ts';
 import { foldName, predictionName, type RunFolder } from './run-folder.ts';
 import { printable, toJson } from './text.ts';
@@ -44,12 +35,6 @@ export interface CrossValidation {
 interface Held {
   readonly id: string;
   readonly fold: number;
-}
-
-interface HeldVolumes {
-  readonly id: string;
-  readonly truth: Volume;
-  readonly prediction: Volume;
 }
 
 /** Writes cross-validation.csv and .json, ensemble.json and report.html. */
@@ -127,19 +112,8 @@ class Scorer {
   /** The largest component for those classes or regions whose mean Dice rises with it. */
   async choose(held: readonly Held[]): Promise<PostprocessingChoice> {
     const { labels, regions } = this.description;
-    const pairs = (item: HeldVolumes): LabelPair => {
-      const how = { classes: labels.length, ignore: this.dataset.ignoreLabel, name: item.id };
-      const { truth, shape } = comparedMaps(item.truth, item.prediction, how);
-      // As it is post-processed: unknown voxels are left out of scores, and cut no component.
-      return { truth, prediction: Uint8Array.from(item.prediction.data), shape };
-    };
-    if (regions)
-      return chooseRegionPostprocessing((look) => this.#each(held, (item) => look(pairs(item))), regions);
-    const scores = await this.#each(held, (item): ComponentDice => {
-      const { truth, prediction, shape } = pairs(item);
-      return componentDice(prediction, truth, shape, labels.length);
-    });
-    return choosePostprocessing(scores, labels.length);
+    const { ignoreLabel: ignore } = this.dataset;
+    return postprocessingFor((look) => this.#each(held, look), { classes: labels.length, ignore, regions });
   }
 
   async #each<T>(held: readonly Held[], look: (item: HeldVolumes) => T): Promise<T[]> {

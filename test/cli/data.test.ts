@@ -1,6 +1,6 @@
 /** Bad data is refused before any training begins, each with one clear message; `split` and `check` show what is there. */
-import { cp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { cp, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { readNifti, writeNifti } from '../../src/data/nifti.ts';
 import type { Split } from '../../src/data/split.ts';
@@ -309,6 +309,42 @@ describe('evaluate --also', () => {
       /has predictions of other cases than .*labels: give folders with those of the same cases/,
     );
   });
+});
+
+test('evaluate --postprocess says for which classes the largest component alone is better, in the best predictions', async () => {
+  const folder = await temporaryFolder();
+  const shape = [6, 4, 4];
+  const affine = [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1];
+  const save = async (path: string, values: Readonly<Record<number, number>>): Promise<void> => {
+    const data = new Uint8Array(96);
+    for (const [at, value] of Object.entries(values)) data[Number(at)] = value;
+    await mkdir(dirname(join(folder, path)), { recursive: true });
+    await writeFile(join(folder, path), await writeNifti({ data, shape, affine }));
+  };
+  // Class 1 has three voxels in a row; class 2 is two of one voxel each.
+  const truth = { 0: 1, 1: 1, 2: 1, 40: 2, 90: 2 };
+  for (const name of ['a.nii.gz', 'b.nii.gz']) {
+    await save(`truth/${name}`, truth);
+    await save(`island/${name}`, { ...truth, 70: 1 });
+    await save(`worse/${name}`, { 0: 1, 90: 2 });
+  }
+  const [labels, island, worse] = ['truth', 'island', 'worse'].map((path) => join(folder, path));
+  const json = join(folder, 'metrics.json');
+  const options = ['--also', island!, '--postprocess', '--out', json];
+  const { exitCode, out } = await cli(['evaluate', worse!, labels!, ...options]);
+  expect(exitCode).toBe(0);
+  // 2·3 / (4 + 3) with the island of one voxel.
+  expect(out).toMatch(/island, the mean Dice of some rises .*:\s+class 1 {2}0\.857 to 1\.000/);
+  expect(out).not.toContain('class 2  1.000 to');
+  expect(out).toContain('{"postprocessing":{"largestComponent":[1]}}');
+  const { postprocessing } = JSON.parse(await readFile(json, 'utf8')) as {
+    postprocessing: { of: string; largestComponent: number[]; before: number[]; after: number[] };
+  };
+  expect(postprocessing).toMatchObject({ of: island, largestComponent: [1] });
+  expect(postprocessing.before[1]).toBeCloseTo(6 / 7, 12);
+  expect(postprocessing.after.slice(1)).toEqual([1, 2 / 3]);
+  const clean = await cli(['evaluate', labels!, labels!, '--postprocess']);
+  expect(clean.out).toContain('Post-processing: none;');
 });
 
 test('predictions are named as their cases, and compressed as their names say', async () => {

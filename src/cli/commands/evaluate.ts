@@ -23,12 +23,14 @@ import {
   summarise,
   type Estimate,
 } from '../../metrics/summary.ts';
+import type { PostprocessingChoice } from '../../metrics/components.ts';
 import { writeFileAtomically } from '../../files/write.node.ts';
-import { digits } from '../../format.ts';
+import { className, digits } from '../../format.ts';
 import { listed } from '../../listed.ts';
 import { fileMessage } from '../failure.ts';
 import type { Io } from '../io.ts';
 import { checkOutputs } from '../outputs.ts';
+import { postprocessingFor } from '../postprocessing-choice.ts';
 import * as parse from '../parse.ts';
 import { printable } from '../text.ts';
 
@@ -42,6 +44,7 @@ interface Options {
   readonly out?: string;
   readonly also?: readonly string[];
   readonly onlyPredicted?: boolean;
+  readonly postprocess?: boolean;
   readonly json?: boolean;
 }
 
@@ -74,6 +77,10 @@ export function evaluateCommand(io: Io): Command {
       (path: string, before: readonly string[] | undefined) => [...(before ?? []), path],
     )
     .option('--only-predicted', 'leave out labels that have no prediction')
+    .option(
+      '--postprocess',
+      'also tell for which classes the largest component alone has a higher mean Dice, in the best of the predictions',
+    )
     .option('--csv <file>', 'write one line per case and class')
     .option('--out <file>', 'write cases and summary as JSON')
     .option(
@@ -92,14 +99,15 @@ of --dataset, which may overlap, are compared each as the set of its labels.
 
 --also tells which of several models, folds or ensembles segments cases better
 that none of them was trained on: by the mean foreground Dice, with the interval
-of the difference over the cases.
+of the difference over the cases. With --postprocess it tells, too, what cleaning
+would add to the best of them.
 
 Examples:
   unet3d-gpu evaluate predictions/ data/labelsTs/
   unet3d-gpu evaluate runs/1/predictions data/labelsTr --only-predicted
   unet3d-gpu evaluate predicted.nii.gz truth.nii.gz --names background,anterior,posterior
   unet3d-gpu evaluate predictions/ labels/ --ignore 255
-  unet3d-gpu evaluate ensemble/ labels/ --also fold_0/ --also fold_1/
+  unet3d-gpu evaluate ensemble/ labels/ --also fold_0/ --also fold_1/ --postprocess
   unet3d-gpu evaluate predictions/ data/tumours/labelsTr --dataset data/tumours
   unet3d-gpu evaluate predictions/ labels/ --csv metrics.csv --out metrics.json`,
     )
@@ -151,27 +159,45 @@ async function evaluate(io: Io, predictions: string, labels: string, given: Opti
     ));
 
   const total = pairs.flat().length;
-  let done = 0;
-  const scored: CaseMetrics[][] = [];
-  for (const set of pairs) {
-    const cases: CaseMetrics[] = [];
-    for (const { name, prediction, truth } of set) {
-      if (io.signal.aborted) throw new Aborted(`the evaluation was stopped after ${done} of ${total} cases`);
-      if (io.isTerminal) io.status(`evaluating ${name} (${done + 1} of ${total})`);
-      const [a, b] = [await readNifti(truth), await readNifti(prediction)];
+  const scored = pairs.map((): CaseMetrics[] => []);
+  /** Looks at a case after the other, of so many in all. */
+  const step = (name: string, done: number, all: number): void => {
+    if (io.signal.aborted) throw new Aborted(`the evaluation was stopped after ${done} of ${all} cases`);
+    if (io.isTerminal) io.status(`evaluating ${name} (${done + 1} of ${all})`);
+  };
+  for (const [at, { name, truth }] of pairs[0]!.entries()) {
+    const a = await readNifti(truth);
+    for (const [index, set] of pairs.entries()) {
+      step(name, at * pairs.length + index, total);
+      const b = await readNifti(set[at]!.prediction);
       assertClasses(name, [a.data, b.data], options, names);
       const { tolerance, ignore } = options;
-      cases.push(evaluated(a, b, { classes, tolerance, ignore, name }, regions));
-      done++;
+      scored[index]!.push(evaluated(a, b, { classes, tolerance, ignore, name }, regions));
     }
-    scored.push(cases);
   }
   const [cases] = scored as [CaseMetrics[]];
   const summary = summarise(cases);
   const labelNames = scoredNames(names ?? [], regions);
   const comparison = options.also && compared(paths, scored);
+  const best = comparison?.[0]!.path ?? predictions;
+  const choice = options.postprocess
+    ? await postprocessingFor(
+        async (look) => {
+          const set = pairs[paths.indexOf(best)]!;
+          const found: ReturnType<typeof look>[] = [];
+          for (const [at, { name, ...files }] of set.entries()) {
+            step(name, at, set.length);
+            const prediction = await readNifti(files.prediction);
+            const truth = await readNifti(files.truth, { onto: prediction });
+            found.push(look({ id: name, truth, prediction }));
+          }
+          return found;
+        },
+        { classes: typeof classes === 'number' ? classes : classes.length, ignore: options.ignore, regions },
+      )
+    : undefined;
   const metrics = metricsJson(cases, summary, { labels: labelNames, tolerance: options.tolerance });
-  const json = comparison ? withComparison(metrics, comparison) : metrics;
+  const json = withMore(metrics, { comparison, postprocessing: choice && { of: best, ...choice } });
   if (options.csv !== undefined) await writeFileAtomically(options.csv, metricsCsv(cases, labelNames));
   if (options.out !== undefined) await writeFileAtomically(options.out, json);
   if (options.json) return io.out(...json.trimEnd().split('\n'));
@@ -179,6 +205,7 @@ async function evaluate(io: Io, predictions: string, labels: string, given: Opti
   io.out(`${summary.cases} case(s)`, '');
   io.out(...diceTable(summary, labelNames.map(printable)).trimEnd().split('\n'));
   if (comparison) io.out('', ...told(comparison, cases.length));
+  if (choice) io.out('', ...cleaningTold(best, choice, labelNames));
 }
 
 /** One of several sets of predictions of the same cases. */
@@ -202,8 +229,30 @@ function compared(paths: readonly string[], scored: readonly (readonly CaseMetri
   }));
 }
 
-const withComparison = (metrics: string, comparison: readonly Compared[]): string =>
-  `${JSON.stringify({ ...(JSON.parse(metrics) as object), comparison }, null, 2)}\n`;
+/** JSON with more in it, as far as there is more. */
+const withMore = (json: string, more: Readonly<Record<string, unknown>>): string =>
+  Object.values(more).every((value) => value === undefined)
+    ? json
+    : `${JSON.stringify({ ...(JSON.parse(json) as object), ...more }, null, 2)}\n`;
+
+/** What keeping the largest component alone adds, and how predictions come to it. */
+function cleaningTold(
+  path: string,
+  { largestComponent, before, after }: PostprocessingChoice,
+  names: readonly string[],
+): string[] {
+  if (largestComponent.length === 0)
+    return [`Post-processing: none; no mean Dice of ${path} rises with the largest component alone.`];
+  const entries = JSON.stringify({ postprocessing: { largestComponent } });
+  return [
+    `Post-processing: in ${path}, the mean Dice of some rises with their largest component alone:`,
+    ...largestComponent.map(
+      (entry) =>
+        `  ${printable(className(names, entry))}  ${digits(before[entry])} to ${digits(after[entry])}`,
+    ),
+    `Folds of train --folds are predicted with so where the ensemble.json beside them says ${entries}.`,
+  ];
+}
 
 function told(comparison: readonly Compared[], cases: number): string[] {
   const width = Math.max(...comparison.map(({ path }) => path.length));
