@@ -95,11 +95,31 @@ class Decoder(Normed):
         return super().forward(torch.cat([skip, self.up(x)], 1))
 
 
+# What a configuration may say for a network of this file.
+KNOWN = {
+    "inChannels", "classes", "features", "norm", "activation", "slope", "strides", "kernels", "block", "encoderBlocks",
+    "decoderBlocks", "down", "bias", "scaleAndShift", "deepSupervision", "heads",
+}
+
+
+def require_known(config):
+    """Networks that come from MONAI have parts that those of this file have not."""
+    others = [f"{key} {value!r}" for key, value in config.items() if key not in KNOWN]
+    others += [f"norm {config['norm']!r}"] * (config["norm"] not in ("batch", "instance"))
+    others += [f"activation {config['activation']!r}"] * (config["activation"] not in ("relu", "leakyRelu"))
+    if others:
+        raise ValueError(
+            f"this network has {', '.join(others)}, which unet3d.py does not make: export it with --to monai and load "
+            "model.pt into the class of MONAI that network.json beside it names"
+        )
+
+
 class UNet(Module):
     """The network of a configuration, with the names that model files have; level 0 is full resolution."""
 
     def __init__(self, config):
         super().__init__()
+        require_known(config)
         features = config["features"]
         levels = len(features)
         strides = [ONES] + config.get("strides", [(2, 2, 2)] * (levels - 1))
