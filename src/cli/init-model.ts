@@ -14,7 +14,7 @@ import { modelFolders, openNnunet, type NnunetModel } from '../interop/nnunet/fo
 import { trainableModel } from '../interop/nnunet/go-on.ts';
 import type { Size3 } from '../size.ts';
 import { wholeConfig, type UNet3DConfig } from '../model/config.ts';
-import { readModel, type ModelDescription } from '../weights/model-file.ts';
+import { openModel, type ModelDescription } from '../weights/model-file.ts';
 import { fileMessage } from './failure.ts';
 import type { Io } from './io.ts';
 import { networkEntries, networkOf, optionName } from './network-options.ts';
@@ -64,7 +64,7 @@ export async function openInit(path: string, configuration?: string): Promise<In
   }
   const bytes = await readFile(file).catch((error: NodeJS.ErrnoException) => {
     throw new InvalidModel(
-      `cannot read the model of --init, ${fileMessage(error)}; give a model.safetensors, its folder, a .pth, or a model of nnU-Net or MONAI`,
+      `cannot read the model ${fileMessage(error)}; give a model.safetensors, its folder, a .pth, or a model of nnU-Net or MONAI`,
     );
   });
   return ownInit(file, bytes);
@@ -75,7 +75,7 @@ export const initOf = async ({ init, configuration }: TrainOptions): Promise<Ini
   init === undefined ? undefined : openInit(init, configuration);
 
 async function ownInit(file: string, bytes: Uint8Array): Promise<InitModel> {
-  const { description } = await readModel(bytes, file);
+  const { description } = await openModel(bytes, file);
   const { nnunet } = description;
   return nnunet
     ? keptFromNnunet(file, bytes, `a model of nnU-Net's, ${nnunet.configuration}`)
@@ -93,7 +93,7 @@ async function nnunetInit(path: string, model: NnunetModel): Promise<InitModel> 
 /** Prepared for as near as trainings here come to it. */
 async function keptFromNnunet(file: string, converted: Uint8Array, what: string): Promise<InitModel> {
   const bytes = await trainableModel(converted, file);
-  const { description } = await readModel(bytes, file);
+  const { description } = await openModel(bytes, file);
   return {
     file,
     bytes,

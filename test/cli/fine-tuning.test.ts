@@ -52,7 +52,7 @@ test.each([
   [['--init', 'BASE', '--features', '4,8'], /--features asks for 4\/8, but .*base\.safetensors has 2\/3/],
   [['--init', 'BASE', '--norm', 'instance'], /--norm asks for instance, but .* has batch/],
   [['--init', 'BASE', '--init-heads', 'keep'], /heads .* 4 classes, those of this network for 6/],
-  [['--init', 'nowhere.safetensors'], /cannot read the model of --init/],
+  [['--init', 'nowhere.safetensors'], /cannot read the model nowhere\.safetensors/],
   [['--freeze', 'encoder'], /give --init/],
   [['--init-heads', 'new'], /no --init/],
   [['--preprocessing', 'model'], /follows the model of --init/],
