@@ -56,7 +56,8 @@ export function step(text: string): number {
 /** Texts separated by commas. */
 export function list(text: string): string[] {
   const parts = text.split(',').map((part) => part.trim());
-  return parts.includes('') ? fail('Give names separated by commas, such as 0,1,2.') : parts;
+  const isOdd = parts.includes('') || new Set(parts).size < parts.length;
+  return isOdd ? fail('Give names separated by commas, each once, such as 0,1,2.') : parts;
 }
 
 /** Numbers from 0 on, not all 0. */

@@ -46,8 +46,15 @@ export interface NnunetOptions {
   readonly configuration?: string | undefined;
 }
 
+const foldsText = "a list of folds, each once, such as ['0', '3'] or ['all']";
+
 export const nnunetEntries = {
-  folds: v.optional(v.array(text, "a list of folds, such as ['0', '3'] or ['all']")),
+  folds: v.optional(
+    v.pipe(
+      v.array(text, foldsText),
+      v.check((folds) => new Set(folds).size === folds.length, foldsText),
+    ),
+  ),
   checkpoint: v.optional(text),
   folder: v.optional(text),
   configuration: v.optional(text),
