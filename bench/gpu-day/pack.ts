@@ -43,12 +43,12 @@ const run = (
   more: { cwd?: string; env?: NodeJS.ProcessEnv } = {},
 ): string => execFileSync(command, args, { stdio: ['ignore', 'pipe', 'inherit'], encoding: 'utf8', ...more });
 
-/** Production dependencies as npm has installed them, with Dawn for this platform alone. */
+/** Production dependencies as npm has installed them, with Dawn for this platform alone, and no compiler of types. */
 function copyDependencies(target: string): void {
   const list = run('npm', ['ls', '--omit=dev', '--all', '--parseable']);
   for (const path of list.split('\n').filter((line) => line.includes('node_modules'))) {
     const name = relative(process.cwd(), path);
-    if (!existsSync(path)) continue;
+    if (!existsSync(path) || name === 'node_modules/typescript') continue;
     cpSync(path, join(target, name), {
       recursive: true,
       filter: (from) => {
