@@ -1,8 +1,8 @@
 /** What the page decides for data, and what it leaves as a person has chosen it, without a browser or a GPU. */
 import { beforeEach, expect, test } from 'vitest';
 import type { DeviceFacts } from '../../examples/browser/src/device.ts';
-import { chooseDefaults, divide, plan } from '../../examples/browser/src/planning.ts';
-import { choicesOf, choose, state, type PageCase, type Settings } from '../../examples/browser/src/state.ts';
+import { choose, chooseDefaults, divide, plan } from '../../examples/browser/src/planning.ts';
+import { choicesOf, state, type PageCase, type Settings } from '../../examples/browser/src/state.ts';
 import { checkDataset, defaultLimits } from '../../src/worker/index.ts';
 import { writeNifti } from '../../src/node.ts';
 

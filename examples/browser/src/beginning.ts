@@ -4,7 +4,7 @@ import { device } from './device.ts';
 import { counted } from './dom.ts';
 import type { Beginning } from './kept/database.ts';
 import { chooseDefaults } from './planning.ts';
-import { changed, state } from './state.ts';
+import { beginWithModel, changed, state } from './state.ts';
 
 /** What a training that begins with a network needs to know of it. */
 export interface Start {
@@ -45,7 +45,7 @@ export function openStart(): Start | string | undefined {
 export async function beginWith(chosen: Chosen | undefined): Promise<void> {
   const start = chosen && openStart();
   if (typeof start === 'string') throw new InvalidModel(`no training can begin with this network: ${start}`);
-  state.beginning = chosen && start && { ...chosen, start };
+  beginWithModel(chosen && start && { ...chosen, start });
   chooseDefaults(await device(), state.channels);
   changed();
 }

@@ -8,9 +8,9 @@ import { attempt, button, counted, dropZone, el, entriesOf, field, fill, picker 
 import { drawnScans } from './drawn-scans.ts';
 import { Intake } from './intake.ts';
 import { keptRuns, onRunsChange } from './kept/runs.ts';
-import { classCount } from './planning.ts';
+import { classCount, restoreSettings } from './planning.ts';
 import type { Run } from './run.ts';
-import { changed, choicesOf, classNames, state } from './state.ts';
+import { changed, classNames, state } from './state.ts';
 import { valueMap } from './value-map.ts';
 import type { View } from './view.ts';
 import { inPageWords } from './words.ts';
@@ -268,10 +268,8 @@ export function dataView(open: (view: 'See' | 'Annotate' | 'Models') => void): D
       new Map(record.cases.map(({ id, part }) => [id, part])),
     );
     if (!isThere) return;
-    state.settings = structuredClone(record.settings);
-    state.chosen = choicesOf(record.settings);
-    // Of a network that it began with, it is not the data's.
-    if (!record.from) state.preprocessing = structuredClone(record.preprocessing);
+    // Of a network that it began with, the preprocessing is not the data's.
+    restoreSettings(record.settings, record.from ? undefined : record.preprocessing);
     changed();
   }
   const annotate: DataView['annotate'] = (labels) => intake.cases.annotate(labels, classNames(classCount()));

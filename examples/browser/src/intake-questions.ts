@@ -4,7 +4,7 @@ import { ask } from './ask.ts';
 import { dataJob } from './data-client.ts';
 import { rivals, withoutSides } from './datasets.ts';
 import { counted } from './dom.ts';
-import { replaceCases, state } from './state.ts';
+import { state, type PageCase } from './state.ts';
 
 /**
  * What is to become of the cases that are there; undefined where the person wants no others after all.
@@ -49,18 +49,19 @@ export async function oneLabelEach(files: readonly FileEntry[]): Promise<readonl
 
 /**
  * Asks whether files with several volumes are channels of an image or moments in time; of those one volume is made.
- * @returns whether the cases have changed by that; undefined where there is no answer
+ * @returns what the channels are called, or the cases that take the places of others; undefined where there is no answer
  */
-export async function takesTimeApart(
+export async function aboutSeries(
   signal: AbortSignal,
   onProgress: (loaded: number, total: number) => void,
-): Promise<boolean | undefined> {
+): Promise<
+  { readonly channels?: string[] } | { readonly cases: ReadonlyMap<PageCase, PageCase> } | undefined
+> {
   const several = new Map(
     state.report?.cases.filter(({ intensities }) => intensities.length > 1).map((item) => [item.id, item]),
   );
-  const before = state.cases;
-  const cases = before.filter(({ id, images }) => several.has(id) && images.length === 1);
-  if (state.channels.length > 0 || cases.length === 0) return false;
+  const cases = state.cases.filter(({ id, images }) => several.has(id) && images.length === 1);
+  if (state.channels.length > 0 || cases.length === 0) return {};
   const count = several.get(cases[0]!.id)!.intensities.length;
   const answer = await ask(
     `Files hold ${count} volumes each. What are they?`,
@@ -71,15 +72,10 @@ export async function takesTimeApart(
     ],
     'Channels, such as T1 and T2 of one scan, are read all at once by the network, also when it is used.',
   );
-  if (signal.aborted) return false;
   if (answer === undefined) return undefined;
-  if (answer === 'channels') {
-    state.channels = Array.from({ length: count }, (_, channel) => `channel ${channel + 1}`);
-    return false;
-  }
+  if (answer === 'channels')
+    return { channels: Array.from({ length: count }, (_, channel) => `channel ${channel + 1}`) };
   const images = cases.map((item) => item.images[0]!);
   const files = await dataJob('reduce', { images, to: answer }, { onProgress, signal });
-  if (state.cases !== before) return false; // others are there by now
-  replaceCases(new Map(cases.map((item, index) => [item, { ...item, images: [files[index]!] }])));
-  return true;
+  return { cases: new Map(cases.map((item, index) => [item, { ...item, images: [files[index]!] }])) };
 }

@@ -16,6 +16,7 @@ import { askWhatStays, mayBeLost, oneLabelEach } from './intake-questions.ts';
 import { hasUnsaved } from './annotate/annotations.ts';
 import { drawnCases } from './annotate/kept-drawings.ts';
 import { LabelledCases, type Kept } from './labelled-cases.ts';
+import { forgetChoices } from './planning.ts';
 import { SingleFiles, type Kind } from './single-files.ts';
 import { state, unnamed, type VolumeFile } from './state.ts';
 
@@ -228,7 +229,7 @@ export class Intake {
     const turn = ++this.#turn;
     this.#single = single;
     this.#base = base;
-    if (room === 'replace') state.chosen = {};
+    if (room === 'replace') forgetChoices();
     const kept = room === 'replace' ? { parts, labels: [] } : this.cases.kept();
     this.cases.open(dataset, { ...kept, labels: [...kept.labels, ...single.labels] });
     return (await this.#settle()) && turn === this.#turn;

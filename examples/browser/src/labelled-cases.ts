@@ -4,14 +4,21 @@ import { unknownVoxel } from './annotate/drawing.ts';
 import { dataJob } from './data-client.ts';
 import { device } from './device.ts';
 import { messageOf, nextTask, unsaid } from './dom.ts';
-import { takesTimeApart } from './intake-questions.ts';
-import { chooseAugmentation, chooseDefaults, classCount, divide } from './planning.ts';
+import { aboutSeries } from './intake-questions.ts';
+import {
+  chooseAugmentation,
+  chooseDefaults,
+  classCount,
+  divide,
+  forgetChoices,
+  forgetDecision,
+} from './planning.ts';
 import {
   badCases,
   changed,
   classNames,
+  forgetPredictions,
   named,
-  replaceCases,
   state,
   unnamed,
   type Images,
@@ -68,7 +75,8 @@ export class LabelledCases {
     this.#classes = dataset.labels;
     this.#decided = new Set(parts.keys());
     const { name, channels, regions, ignoreLabel } = dataset;
-    Object.assign(state, { name, channels, regions, ignoreLabel, report: undefined, decision: undefined });
+    Object.assign(state, { name, channels, regions, ignoreLabel, report: undefined });
+    forgetDecision();
     state.labels = named(withoutNameless(names), dataset.labels);
     state.cases = dataset.cases.map(({ label, ...item }): PageCase => ({
       ...item,
@@ -76,8 +84,7 @@ export class LabelledCases {
       ...(label ? { label: label as VolumeFile } : {}),
       part: parts.get(item.id) ?? 'unused',
     }));
-    const stay = new Set(state.cases.map(({ images }) => images));
-    for (const images of state.predictions.keys()) if (!stay.has(images)) state.predictions.delete(images);
+    forgetPredictions(state.cases);
     const used = dataset.cases.flatMap(({ label }) =>
       label ? [{ path: sourceName(label), source: label }] : [],
     );
@@ -111,7 +118,7 @@ export class LabelledCases {
     this.#reading.abort();
     this.#isReading = false;
     this.trouble = [];
-    state.chosen = {};
+    forgetChoices();
     this.open({ name: unnamed, cases: [], labels: [], channels: [], warnings: [] });
     this.#onWork('');
     this.#onChange();
@@ -278,13 +285,17 @@ export class LabelledCases {
       if (signal.aborted) return false;
       state.report = found.report;
       this.values = found.values;
-      const areOthers = await takesTimeApart(signal, this.counted('Reading', 'series'));
-      if (areOthers) return this.check();
+      const answer = await aboutSeries(signal, this.counted('Reading', 'series'));
       if (signal.aborted) return false;
-      if (areOthers === undefined) {
+      if (!answer) {
         this.cancel();
         return false;
       }
+      if ('cases' in answer) {
+        replaceCases(answer.cases);
+        return this.check();
+      }
+      if ('channels' in answer) state.channels = answer.channels;
       state.labels = classNames(classCount());
       divide(this.#parts());
       // A case that cannot be used now may be of use with another label.
@@ -313,6 +324,17 @@ export class LabelledCases {
   counted(verb: string, what: string): (loaded: number, total: number) => void {
     return (loaded, total) => this.#onWork(`${verb} ${loaded} of ${total} ${what}`);
   }
+}
+
+/** Calls classes otherwise, background first. */
+export function nameClasses(names: readonly string[]): void {
+  state.labels = [...names];
+  changed();
+}
+
+/** Puts other cases in the place of some: the list is a new one, by which who has waited meanwhile sees it. */
+function replaceCases(others: ReadonlyMap<PageCase, PageCase>): void {
+  state.cases = state.cases.map((item) => others.get(item) ?? item);
 }
 
 /** The case as it is now: it may have got another label since it was shown. */

@@ -14,12 +14,13 @@ import {
   type Size3,
   weightedDice,
   type Loss,
+  type Preprocessing,
   type Region,
   type UNet3DConfig,
 } from 'unet3d-gpu/worker';
 import { augmentedStep, tellSides } from './augmentation.ts';
 import type { DeviceFacts } from './device.ts';
-import { badCases, state, type PageCase, type Settings } from './state.ts';
+import { badCases, choicesOf, state, type Choices, type PageCase, type Settings } from './state.ts';
 
 const GiB = 2 ** 30;
 
@@ -106,6 +107,29 @@ export function chooseDefaults(device: DeviceFacts | undefined, channels: readon
   Object.assign(settings, chosen);
   const [fitting] = device ? plan(device).alternatives : [];
   if (fitting) Object.assign(settings, settingsOf(fitting), chosen);
+}
+
+/** Settings that a person wants, whatever is found in the data from now on. */
+export function choose(choices: Partial<Choices>): void {
+  Object.assign(state.chosen, choices);
+  Object.assign(state.settings, choices);
+}
+
+/** Other data have come, for which nothing has been chosen. */
+export function forgetChoices(): void {
+  state.chosen = {};
+}
+
+/** Nothing is known of the data yet. */
+export function forgetDecision(): void {
+  state.decision = undefined;
+}
+
+/** Settings as of a training. @param preprocessing where that is its own */
+export function restoreSettings(settings: Settings, preprocessing: Preprocessing | undefined): void {
+  state.settings = structuredClone(settings);
+  state.chosen = choicesOf(settings);
+  if (preprocessing) state.preprocessing = structuredClone(preprocessing);
 }
 
 /** Follows the names of classes and regions, unless a person has chosen. */

@@ -1,7 +1,7 @@
 /** What segmentations have found: volumes in tables, everything as one archive. */
 import { classColor, cssColor } from 'unet3d-gpu/worker';
 import { button, counted, digits, download, el, lengthy, swatch } from './dom.ts';
-import { state, type Result } from './state.ts';
+import { forgetResults, type Result } from './state.ts';
 
 const cell = (text: string): string => (/[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
 
@@ -59,7 +59,7 @@ export function resultTables(
       lengthy('Download all with their volumes (zip)', (signal) => downloadAll(results, signal)),
       button('Forget these results', () => {
         if (!mayForget(results)) return;
-        state.results = [];
+        forgetResults();
         show(undefined);
       }),
     ),

@@ -3,7 +3,15 @@ import { el, fill, lengthy, messageOf } from './dom.ts';
 import { CaseButtons } from './case-buttons.ts';
 import { classCount } from './planning.ts';
 import { segmented } from './segmenting.ts';
-import { changed, classNames, inTraining, onChange, state, type PageCase, type VolumeFile } from './state.ts';
+import {
+  classNames,
+  inTraining,
+  keepPrediction,
+  onChange,
+  state,
+  type PageCase,
+  type VolumeFile,
+} from './state.ts';
 import { viewOfCases, type View } from './view.ts';
 import { viewerControls } from './viewer-controls.ts';
 import { Viewer } from './viewer.ts';
@@ -45,9 +53,8 @@ function casesView(): View {
           (status.textContent = `Segmenting ${item.id}: ${loaded} of ${total}`),
       });
       const isStill = state.model === model && state.cases.some(({ images }) => images === item.images);
-      if (isStill) state.predictions.set(item.images, overlay);
       status.textContent = '';
-      changed();
+      if (isStill) keepPrediction(item.images, overlay);
     } catch (error) {
       status.textContent = signal.aborted ? '' : messageOf(error);
     }

@@ -17,6 +17,7 @@ import { withoutDicom } from './dicom.ts';
 import { counted, fileProblem, leftOut, messageOf, unsaid } from './dom.ts';
 import { KeptModel } from './kept-model.ts';
 import {
+  addResult,
   changed,
   inTraining,
   onChange,
@@ -232,7 +233,7 @@ async function segmentNext(volume: NamedVolume, signal: AbortSignal): Promise<vo
       signal,
       onProgress: ({ loaded, total }) => say(`: window ${loaded} of ${total}`),
     });
-    state.results.push({
+    addResult({
       modelName: 'kind' in model ? `${modelName} (${model.kind})` : modelName,
       classes: namesOf(model),
       name: shown,

@@ -6,8 +6,8 @@ import { beginningFields } from './beginning-fields.ts';
 import { givenNetwork } from './beginning.ts';
 import type { DeviceFacts } from './device.ts';
 import { button, counted, el, field, fill, lengthy, number, select, unlessAborted } from './dom.ts';
-import { largestShape, plan, settingsOf } from './planning.ts';
-import { choose, state, type Choices } from './state.ts';
+import { choose, largestShape, plan, settingsOf } from './planning.ts';
+import { state, type Choices } from './state.ts';
 import { begin, refusal } from './run-at-hand.ts';
 
 const widths: [string, string][] = [

@@ -1,6 +1,7 @@
 /**
  * What the page knows: the data and settings of the next training, the training at hand, the open model. Views redraw
- * when it changes.
+ * when it changes. One module writes each part: of the data labelled-cases.ts, of the settings planning.ts, this one of
+ * the rest.
  */
 import type { Case, DatasetReport, Preprocessing, PreprocessingDecision, Region } from 'unet3d-gpu/worker';
 import type { AugmentationChoice } from './augmentation.ts';
@@ -142,17 +143,6 @@ export const state: State = {
   results: [],
 };
 
-/** Puts other cases in the place of some: the list is a new one, by which who has waited meanwhile sees it. */
-export function replaceCases(others: ReadonlyMap<PageCase, PageCase>): void {
-  state.cases = state.cases.map((item) => others.get(item) ?? item);
-}
-
-/** Settings that a person wants, whatever is found in the data from now on. */
-export function choose(choices: Partial<Choices>): void {
-  Object.assign(state.chosen, choices);
-  Object.assign(state.settings, choices);
-}
-
 export const choicesOf = ({ classWeights: _followTheData, ...choices }: Settings): Choices =>
   structuredClone({ ...choices, augmentation: choices.augmentation });
 
@@ -178,6 +168,33 @@ export function openModel(model: OpenModel | undefined, modelName = '', modelRun
     state.beginning = undefined;
   }
   Object.assign(state, { model, modelName, modelRun });
+  changed();
+}
+
+/** What the next training begins with of the open model; undefined for new weights. */
+export function beginWithModel(beginning: State['beginning']): void {
+  state.beginning = beginning;
+}
+
+/** Shows what the open model makes of a case. */
+export function keepPrediction(images: Images, labels: File): void {
+  state.predictions.set(images, labels);
+  changed();
+}
+
+/** Of cases that are there no longer. */
+export function forgetPredictions(cases: readonly PageCase[]): void {
+  const here = new Set(cases.map(({ images }) => images));
+  for (const images of state.predictions.keys()) if (!here.has(images)) state.predictions.delete(images);
+}
+
+export function addResult(result: Result): void {
+  state.results.push(result);
+  changed();
+}
+
+export function forgetResults(): void {
+  state.results = [];
   changed();
 }
 

@@ -1,6 +1,7 @@
 /** The drawings of the page's cases. */
 import type { Size3 } from 'unet3d-gpu/worker';
 import { dataJob } from '../data-client.ts';
+import { nameClasses } from '../labelled-cases.ts';
 import { changed, named, state, type Images, type PageCase } from '../state.ts';
 import { labelsOf, type Marks } from './drawing.ts';
 import {
@@ -66,8 +67,7 @@ export async function lookForDrawings(signal: AbortSignal): Promise<void> {
 function takeNames(names: readonly string[]): void {
   const labels = named(state.labels, names);
   if (labels.join('\n') === state.labels.join('\n')) return;
-  state.labels = labels;
-  changed();
+  nameClasses(labels);
 }
 
 /** A drawing as it is now. */

@@ -3,7 +3,15 @@ import type { Size3 } from 'unet3d-gpu/worker';
 import { messageOf } from '../dom.ts';
 import { channelCount, classCount } from '../planning.ts';
 import { segmented } from '../segmenting.ts';
-import { changed, inTraining, state, type Images, type OpenModel, type PageCase } from '../state.ts';
+import {
+  changed,
+  inTraining,
+  keepPrediction,
+  state,
+  type Images,
+  type OpenModel,
+  type PageCase,
+} from '../state.ts';
 import { isDone } from './annotations.ts';
 
 /** How unsure a model is of a case: 0 to 1, and the voxel of the file where most. */
@@ -88,8 +96,8 @@ async function proposeNext(model: OpenModel, item: PageCase, signal: AbortSignal
       uncertainty: true,
     });
     if (signal.aborted || state.model !== model || !isWanted(item)) return;
-    state.predictions.set(item.images, overlay);
     if (uncertainty) doubts.set(item.images, { mean: uncertainty.mean, voxel: uncertainty.voxel });
+    keepPrediction(item.images, overlay);
   } catch (error) {
     if (signal.aborted || inTraining()) return;
     if (state.model === model) proposing.problem = `${item.id}: ${messageOf(error)}`;

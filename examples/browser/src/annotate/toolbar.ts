@@ -1,6 +1,7 @@
 /** What one draws with: tools, classes with their colours and names, and the keys for all of it. */
 import { classColor, cssColor } from 'unet3d-gpu/worker';
 import { button, el, fill, number, swatch } from '../dom.ts';
+import { nameClasses } from '../labelled-cases.ts';
 import { classCount } from '../planning.ts';
 import { changed, classNames, state } from '../state.ts';
 import { tools, type Board, type Tool } from './board.ts';
@@ -55,19 +56,18 @@ export function toolbar(board: Board): Toolbar {
     const names = classNames(classCount());
     if (names.length === state.ignoreLabel || names.length >= drawnBackground)
       throw new Error(`the value ${names.length} means something else in these labels`);
-    state.labels = [...names, `class ${names.length}`];
+    nameClasses([...names, `class ${names.length}`]);
     board.names = state.labels;
     use('pen', names.length);
     element.querySelector<HTMLInputElement>(`input[data-value="${names.length}"]`)?.select();
   }
 
   function rename(at: number, name: string): void {
-    state.labels = classNames(classCount()).map((before, index) =>
-      index === at ? name.trim() || before : before,
+    nameClasses(
+      classNames(classCount()).map((before, index) => (index === at ? name.trim() || before : before)),
     );
     board.names = state.labels;
     update();
-    changed();
   }
 
   function classRow(name: string, at: number): HTMLElement {
