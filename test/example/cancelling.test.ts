@@ -143,7 +143,7 @@ test('a download that has to be written first can be cancelled, whatever else ch
   await vi.waitFor(() =>
     expect(element.querySelector('[aria-label="Compare called otherwise"]')).not.toBe(null),
   );
-  press(element, 'Cancel: Download mine');
+  await vi.waitFor(() => press(element, 'Cancel: Download mine'));
   await vi.waitFor(() =>
     expect(element.querySelector('[aria-label="Download called otherwise"]')).not.toBe(null),
   );

@@ -324,6 +324,17 @@ test('no two images that are given one by one have one name, and labels find tho
   expect(alone.filter(({ label }) => label).map((item) => item.images)).toEqual([[source]]);
 });
 
+test('of two data sets that are given at once, the second asks what becomes of the first', async () => {
+  const { state, take } = await page();
+  const [first, second] = [await labelled(['a', 'b'], { labels }), await labelled(['c'], { labels })];
+  answers.push('add');
+  await Promise.all([take(first), take(second)]);
+  expect(asked).toHaveLength(1);
+  expect(state.cases.map(({ id }) => id).sort()).toEqual(['a', 'b', 'c']);
+  await Promise.all([take(first, 'replace'), take(second, 'replace')]);
+  expect(asked).toHaveLength(4);
+});
+
 test('a label of the same name, size and time as the one before is read', async () => {
   const { state, take } = await page();
   const given = async (value: number) => [await image('images/a.nii'), await label('labels/a.nii', value)];

@@ -79,23 +79,28 @@ export async function attempt(what: string, action: () => unknown): Promise<void
   }
 }
 
-/** A button for what takes its time: meanwhile it cancels that. */
+/** How long something takes before that is said, in milliseconds. */
+export const unsaid = 300;
+
+/** A button for what takes its time: where that is longer than one notices, it cancels it. */
 export function lengthy(
   text: string,
   action: (signal: AbortSignal) => Promise<unknown>,
   properties: Properties = {},
 ): HTMLButtonElement {
   let running: AbortController | undefined;
+  const isTold = (): boolean => control.textContent !== text;
   const press = async (): Promise<void> => {
-    if (running) return running.abort();
+    if (running) return isTold() ? running.abort() : undefined; // the second press of a double click
     const controller = new AbortController();
     running = controller;
-    control.textContent = `Cancel: ${text}`;
+    const timer = setTimeout(() => (control.textContent = `Cancel: ${text}`), unsaid);
     try {
       await action(controller.signal);
     } catch (error) {
       if (!controller.signal.aborted) complain(`${text}: ${messageOf(error)}`);
     } finally {
+      clearTimeout(timer);
       running = undefined;
       control.textContent = text;
     }
@@ -103,9 +108,6 @@ export function lengthy(
   const control = el('button', { type: 'button', onclick: () => void press(), ...properties }, text);
   return control;
 }
-
-/** How long something takes before that is said, in milliseconds. */
-export const unsaid = 300;
 
 /** A line that says what is being done, one thing at a time, with a button that cancels it. */
 export class BusyLine {

@@ -53,6 +53,8 @@ export class Intake {
   #base: Base | undefined;
   /** How often there have been other cases. */
   #turn = 0;
+  /** How often there had been when it was decided what becomes of those that are there. */
+  #decidedAt = 0;
   /** Ends what is done before there are other cases. */
   #stop = new AbortController();
   readonly #listeners: Listeners;
@@ -142,7 +144,7 @@ export class Intake {
   /** Data that were here before, with the parts that their cases had; whether others have not come in between. */
   async restore(dataset: Dataset, parts: Kept['parts']): Promise<boolean> {
     this.cases.trouble = [];
-    return this.#put(() => Promise.resolve(dataset), 'replace', { parts });
+    return this.#put(() => Promise.resolve(dataset), 'replace', { parts }, this.#turn);
   }
 
   /** Begins with nothing, once the person has said that what is here alone may go. */
@@ -158,6 +160,7 @@ export class Intake {
 
   /** Asks what is to become of the cases that are there; undefined where they are to stay as they are. */
   async #room(): Promise<'replace' | 'add' | undefined> {
+    this.#decidedAt = this.#turn;
     return state.cases.length === 0 ? 'replace' : askWhatStays(this.#lost());
   }
 
@@ -212,11 +215,18 @@ export class Intake {
     make: () => Promise<Dataset>,
     room: Room,
     { single = new SingleFiles(), base, parts = new Map() }: Coming,
+    decidedAt = this.#decidedAt,
   ): Promise<boolean> {
     const { signal } = this.#stop;
     let dataset: Dataset;
     try {
       const made = await make();
+      if (room === 'replace' && decidedAt !== this.#turn) {
+        // Others have come in between, of which nobody was asked.
+        const now = signal.aborted ? undefined : await this.#room();
+        if (!now) return false;
+        [room, base] = [now, now === 'add' ? allThatIsThere() : undefined];
+      }
       dataset = base ? joined(this.#here(base), await this.#marked(made, base, signal)) : made;
     } catch (error) {
       if (signal.aborted) return false;

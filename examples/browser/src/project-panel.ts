@@ -35,6 +35,12 @@ export function projectPanel(openDrawn: () => Promise<void>): HTMLElement {
     download('project.zip', await new Response(stream).blob());
   });
 
+  let turn = Promise.resolve();
+  /** Opens a project after the one that is being opened. */
+  function takeNext(archive: File, images?: readonly File[]): void {
+    turn = turn.then(() => take(archive, images));
+  }
+
   async function take(archive: File, images: readonly File[] = []): Promise<void> {
     const stop = new AbortController();
     fill(
@@ -78,7 +84,7 @@ export function projectPanel(openDrawn: () => Promise<void>): HTMLElement {
               {},
               `The scans of ${counted(withoutScans, 'drawing')} are not in the file: choose the folder that holds them, or add them under "Data".`,
             ),
-          picker('Choose the folder with the images', { folder: true }, (files) => take(archive, files)),
+          picker('Choose the folder with the images', { folder: true }, (files) => takeNext(archive, files)),
         ],
       );
       await offerScans();
@@ -104,7 +110,7 @@ export function projectPanel(openDrawn: () => Promise<void>): HTMLElement {
       { className: 'row' },
       save,
       el('label', { className: 'inline' }, withImages, 'with images and labels'),
-      picker('Open a project', { accept: '.zip' }, ([file]) => file && take(file)),
+      picker('Open a project', { accept: '.zip' }, ([file]) => file && takeNext(file)),
     ),
     said,
     scans,
