@@ -11,6 +11,7 @@ import { namesAround } from '../interop/monai/pipeline.ts';
 import { convertNnunet } from '../interop/nnunet/convert.ts';
 import { openNnunet } from '../interop/nnunet/folder.ts';
 import type { Postprocessing } from '../metrics/components.ts';
+import { openModel } from '../weights/model-file.ts';
 import { fileMessage } from './failure.ts';
 import { othersFiles, refuseConfiguration } from './predict-models.ts';
 
@@ -89,6 +90,7 @@ export async function modelsToExport(
       `cannot read the model ${fileMessage(error)}; give a model.safetensors, its folder, a model folder of nnU-Net or a bundle of MONAI`,
     );
   });
+  await openModel(bytes, file); // what is wrong with it is said of the file
   return {
     models: one(() => Promise.resolve(bytes)),
     inputs: [file],

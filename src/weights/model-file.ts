@@ -282,7 +282,8 @@ function configFromShapes(
       residual
         ? `${name} has residual blocks, but no description, without which it is not known how they lower the resolution: take the file that this package wrote`
         : `${name} holds no encoder.0.conv1.weight or no head.weight, but ${listed([...tensors.keys()])}: it is no 3D U-Net under ` +
-            'the names of this package; if it is such a network, rename its tensors in Python (docs/formats.md has the names)',
+            'the names of this package; if it is such a network, rename its tensors in Python (docs/formats.md has the names), ' +
+            'or if it is one of MONAI, give a folder with it and its network.json (docs/monai.md)',
     );
   }
   /** From 0 on, as long as the name for that number is there. */

@@ -6,7 +6,9 @@ import { InvalidModel } from '../../src/errors.ts';
 import { exportNnunet } from '../../src/export/nnunet.ts';
 import { convertNnunet } from '../../src/interop/nnunet/convert.ts';
 import { openNnunet } from '../../src/interop/nnunet/folder.ts';
-import { readModel } from '../../src/weights/model-file.ts';
+import { completeConfig } from '../../src/model/complete-config.ts';
+import { initialValues, layoutParameters } from '../../src/model/parameters.ts';
+import { readModel, writeModel } from '../../src/weights/model-file.ts';
 import { readStateDict } from '../../src/weights/pytorch/state-dict.ts';
 import { interopFolder, nnunetFixture, nnunetFolders } from '../support/interop.ts';
 import { runPython, withoutPytorch } from '../support/python.ts';
@@ -101,4 +103,24 @@ test.each([
   const exported = exportNnunet(await modelBytes(name));
   await expect(exported).rejects.toThrow(InvalidModel);
   await expect(exported).rejects.toThrow(message);
+});
+
+test('a network of another architecture is refused', async () => {
+  const config = completeConfig({
+    inChannels: 1,
+    classes: 2,
+    features: [8, 16],
+    norm: 'group',
+    architecture: 'segResNet',
+  });
+  const { parameters, parameterWords } = layoutParameters(config);
+  const weights = {
+    parameters: initialValues(parameters, parameterWords, 1),
+    statistics: new Float32Array(),
+  };
+  const exported = exportNnunet(await writeModel({ config, labels: [], channels: [] }, weights));
+  await expect(exported).rejects.toThrow(InvalidModel);
+  await expect(exported).rejects.toThrow(
+    /cannot be written for nnU-Net: the network has architecture segResNet.*; export it to pytorch or onnx/,
+  );
 });

@@ -34,6 +34,11 @@ function networkOf(config: UNet3DConfig): NnunetNetwork {
  */
 export function nnunetConfig(config: UNet3DConfig): UNet3DConfig {
   if (config.features.length < 2) throw failed('the network has one level alone; nnU-Net’s have two or more');
+  const { architecture = 'unet' } = config;
+  if (architecture !== 'unet')
+    throw failed(
+      `the network has architecture ${architecture}, and nnU-Net’s classes (PlainConvUNet, ResidualEncoderUNet) have encoders and decoders of their own`,
+    );
   const theirs = configOf(networkOf(config), config.inChannels, config.classes);
   const heads = { deepSupervision: theirs.deepSupervision ?? false, heads: theirs.heads ?? 1 };
   const ours = wholeConfig(completeConfig({ ...config, ...heads }));
