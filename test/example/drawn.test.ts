@@ -64,12 +64,12 @@ async function page() {
       ),
     takeDrawn: () => intake.takeDrawn(),
     apply: () => labels.apply(annotate),
-    draw: async (item: PageCase, voxels = drawn): Promise<void> => {
+    draw: async (item: PageCase, voxels = drawn, marks = { ...noMarks, whole: true }): Promise<void> => {
       await annotations.identityOfCase(item);
       await annotations.keep(item, {
         shape,
         voxels: voxels.slice(),
-        marks: { ...noMarks, whole: true },
+        marks,
         drawn: 1,
         names: ['background', 'lesion'],
       });
@@ -117,6 +117,21 @@ test('scans of the same names have neither the drawings nor the proposals of tho
   expect(state.cases.some(({ images }) => state.predictions.has(images))).toBe(false);
   await take(await scans(0));
   expect(await labels()).toEqual([[...drawn], undefined]);
+});
+
+test('unknown voxels of drawings have the value that unknown voxels have now', async () => {
+  const { state, cases, take, draw, apply, labels } = await page();
+  await take(await scans(0));
+  await draw(state.cases[0]!, drawn, noMarks);
+  await apply();
+  const values = async () => [...new Set((await labels())[0])].sort((a, b) => a - b);
+  expect([state.ignoreLabel, await values()]).toEqual([255, [1, 255]]);
+  await cases.ignore(7);
+  await apply();
+  expect([state.ignoreLabel, await values()]).toEqual([7, [1, 7]]);
+  const { label } = state.cases[0]!;
+  await apply();
+  expect(state.cases[0]!.label).toBe(label);
 });
 
 test('what is drawn while other scans take the place of these is not their label', async () => {

@@ -1,6 +1,6 @@
 /** Data: files in, images matched with labels, every problem named, and who is trained on. */
 import { openDataset, type Region } from 'unet3d-gpu/worker';
-import { findDrawings, type TakeLabels } from './annotate/labels.ts';
+import { apply, findDrawings, type TakeLabels } from './annotate/labels.ts';
 import { CaseTable } from './case-table.ts';
 import { dataJob } from './data-client.ts';
 import { device } from './device.ts';
@@ -149,7 +149,10 @@ export function dataView(open: (view: 'See' | 'Annotate' | 'Models') => void): D
     input.value = state.ignoreLabel === undefined ? '' : String(state.ignoreLabel);
     input.addEventListener('change', () => {
       if (input.reportValidity())
-        void intake.cases.ignore(input.value === '' ? undefined : input.valueAsNumber);
+        void attempt('Mark unknown voxels', async () => {
+          await intake.cases.ignore(input.value === '' ? undefined : input.valueAsNumber);
+          await apply(annotate); // drawings have them, too
+        });
     });
     const hint = 'They count in no loss, figure or picture. Empty: there are none.';
     return field('Label value of unknown voxels', input, hint);

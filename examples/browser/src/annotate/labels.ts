@@ -11,8 +11,17 @@ export type TakeLabels = (labels: ReadonlyMap<Images, VolumeFile | undefined>) =
 
 /** Labels that were made of drawings, with those that the cases had before. */
 const made = new WeakMap<VolumeFile, VolumeFile | undefined>();
-/** The drawing that is the label of a case by now; none for cases that were never drawn on. */
-const taken = new WeakMap<Images, DrawingRecord | undefined>();
+interface Taken {
+  /** None for cases that were never drawn on. */
+  readonly drawing: DrawingRecord | undefined;
+  /** The value of unknown voxels in it. */
+  readonly unknown: number;
+}
+
+/** The drawing that is the label of a case by now. */
+const taken = new WeakMap<Images, Taken>();
+
+const unknownNow = (): number => state.ignoreLabel ?? unknownVoxel;
 
 let applying: Promise<void> = Promise.resolve();
 
@@ -21,7 +30,8 @@ export const labelsTaken = (): Promise<void> => applying.catch(() => undefined);
 
 function isNews(item: PageCase): boolean {
   const drawing = knownDrawing(item);
-  if (taken.has(item.images)) return drawing !== taken.get(item.images);
+  const before = taken.get(item.images);
+  if (before) return drawing !== before.drawing || (!!drawing && before.unknown !== unknownNow());
   // A label that comes back with its training is of the time of its drawing.
   return drawing !== undefined && !isOfTime(item.label, drawing.changed);
 }
@@ -33,7 +43,7 @@ const isOfTime = (label: VolumeFile | undefined, time: Date): boolean =>
 async function labelNow(item: PageCase, drawing: DrawingRecord | undefined): Promise<VolumeFile | undefined> {
   const before = item.label && made.has(item.label) ? made.get(item.label) : item.label;
   if (!drawing) return before;
-  const label = await labelFile(item, drawing, state.ignoreLabel ?? unknownVoxel);
+  const label = await labelFile(item, drawing, unknownNow());
   made.set(label, before);
   return label;
 }
@@ -54,20 +64,20 @@ export function apply(take: TakeLabels): Promise<void> {
   applying = labelsTaken().then(async () => {
     await written();
     const labels = new Map<Images, VolumeFile | undefined>();
-    const drawings = new Map<Images, DrawingRecord | undefined>();
+    const drawings = new Map<Images, Taken>();
     for (const item of state.cases.filter(isNews)) {
-      const drawing = knownDrawing(item);
+      const now = { drawing: knownDrawing(item), unknown: unknownNow() };
       try {
-        labels.set(item.images, await labelNow(item, drawing));
-        drawings.set(item.images, drawing);
+        labels.set(item.images, await labelNow(item, now.drawing));
+        drawings.set(item.images, now);
       } catch (error) {
-        taken.set(item.images, drawing);
+        taken.set(item.images, now);
         complain(`The drawing on ${item.id} cannot be trained on: ${messageOf(error)}`);
       }
     }
     if (labels.size === 0) return;
     await take(labels);
-    for (const [images, drawing] of drawings) taken.set(images, drawing);
+    for (const [images, now] of drawings) taken.set(images, now);
   });
   return applying;
 }
