@@ -8,7 +8,7 @@ const marks: readonly (readonly [row: RegExp, mark: RegExp])[] = [
   [/ResidualEncoderUNet/, /nnunetFolders|resenc/],
   [/cascade/, /nnunetFolders|plain-regions|support\/cascade\.ts/],
   [/TotalSegmentator/, /nnunetFolders|totalsegmentator/],
-  [/MONAI UNet/, /monaiFolders|unet-res2/],
+  [/MONAI UNet/, /monaiFolders|unet-res2|monaiBundle/],
   [/DynUNet/, /monaiFolders|dynunet/],
   [/BasicUNet/, /monaiFolders|basicunet/],
   [/SegResNet/, /monaiFolders|segresnet/],
