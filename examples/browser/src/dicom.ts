@@ -1,6 +1,6 @@
 /** DICOM series as NIfTI volumes, converted by dcm2niix in a worker that is loaded when it is needed. */
 import type { FileEntry } from 'unet3d-gpu/worker';
-import { counted, messageOf } from './dom.ts';
+import { counted, messageOf, unlessAborted } from './dom.ts';
 
 /** Files of other kinds, whose beginning nobody needs to look at. */
 const others = /\.(nii|hdr|img|json|csv|tsv|txt|md|zip|safetensors|pth?|ckpt|png|jpe?g|pdf|html?)(\.gz)?$/i;
@@ -86,14 +86,10 @@ async function converted(files: readonly File[], signal: AbortSignal): Promise<F
     const input = files.map((file, index) => new File([file], `${index}.dcm`));
     return tool.input(input).bids('n').filenameformat('%p_%s').gzip('i').run();
   };
-  let end: () => void;
-  const ended = new Promise<never>((_, reject) => (end = () => reject(new Error('it was cancelled'))));
-  signal.addEventListener('abort', end!);
   try {
-    const made = await Promise.race([convert(), ended]); // a worker that is ended never answers
+    const made = await unlessAborted(convert(), signal); // a worker that is ended never answers
     return made.filter(({ name }) => /\.nii(\.gz)?$/.test(name));
   } finally {
-    signal.removeEventListener('abort', end!);
     tool.worker?.terminate();
   }
 }
