@@ -11,6 +11,8 @@ const INPUTS: u32 = 1u;
 const NORM_A: bool = false;
 const NORM_B: bool = false;
 const ADD: bool = false;
+// Whether a variable chooses among the sums, which then lie in memory: shorter code, for SwiftShader.
+const SUMS_IN_MEMORY: bool = false;
 
 struct Params {
   width: u32, height: u32, depth: u32, rowQuads: u32,
@@ -73,10 +75,6 @@ fn readB(index: u32, q: u32, channel: u32, sample: u32) -> Row {
   return row;
 }
 
-fn outer(voxels: vec4<f32>, w: vec4<f32>) -> mat4x4<f32> {
-  return mat4x4<f32>(voxels * w.x, voxels * w.y, voxels * w.z, voxels * w.w);
-}
-
 // Gives back what is stored.
 fn store(voxels: vec4<f32>, channel: u32, base: u32, q: u32) -> vec4<f32> {
   if (channel >= params.channelsOut) { return voxels; }
@@ -104,50 +102,62 @@ fn main(
   let sample = plane / params.depth;
   let channels = select(0u, params.channelsA + params.channelsB, exists);
 
-  var low = mat4x4<f32>();
-  var high = mat4x4<f32>();
+  var sums = array<vec4<f32>, 8>();
   for (var channel = 0u; channel < channels; channel++) {
-    for (var dz = 0u; dz < 3u; dz++) {
-      if (z + dz == 0u || z + dz > params.depth) { continue; }
-      for (var dy = 0u; dy < 3u; dy++) {
-        if (y + dy == 0u || y + dy > params.height) { continue; }
-        var row: Row;
-        if (INPUTS == 1u || channel < params.channelsA) {
-          let line = ((plane + dz - 1u) * params.channelsA + channel) * params.height + y + dy - 1u;
-          row = readA(line * params.rowQuads + q - params.startA, q, channel, sample);
-        } else {
-          let own = channel - params.channelsA;
-          let line = ((plane + dz - 1u) * params.channelsB + own) * params.height + y + dy - 1u;
-          row = readB(line * params.rowQuads + q - params.startB, q, own, sample);
-        }
-        let w = (((block * channels + channel) * 3u + dz) * 3u + dy) * 6u;
-        let before = vec4<f32>(row.left, row.middle.xyz);
-        let after = vec4<f32>(row.middle.yzw, row.right);
-        low += outer(before, weights[w]);
-        high += outer(before, weights[w + 1u]);
-        low += outer(row.middle, weights[w + 2u]);
-        high += outer(row.middle, weights[w + 3u]);
-        low += outer(after, weights[w + 4u]);
-        high += outer(after, weights[w + 5u]);
+    for (var zy = 0u; zy < 9u; zy++) {
+      let dz = zy / 3u;
+      let dy = zy % 3u;
+      if (z + dz == 0u || z + dz > params.depth || y + dy == 0u || y + dy > params.height) { continue; }
+      var row: Row;
+      if (INPUTS == 1u || channel < params.channelsA) {
+        let line = ((plane + dz - 1u) * params.channelsA + channel) * params.height + y + dy - 1u;
+        row = readA(line * params.rowQuads + q - params.startA, q, channel, sample);
+      } else {
+        let own = channel - params.channelsA;
+        let line = ((plane + dz - 1u) * params.channelsB + own) * params.height + y + dy - 1u;
+        row = readB(line * params.rowQuads + q - params.startB, q, own, sample);
       }
+      let w = ((block * channels + channel) * 9u + zy) * 6u;
+      let before = vec4<f32>(row.left, row.middle.xyz);
+      let after = vec4<f32>(row.middle.yzw, row.right);
+      let lowBefore = weights[w];
+      let lowHere = weights[w + 2u];
+      let lowAfter = weights[w + 4u];
+      sums[0] = sums[0] + before * lowBefore.x + row.middle * lowHere.x + after * lowAfter.x;
+      sums[1] = sums[1] + before * lowBefore.y + row.middle * lowHere.y + after * lowAfter.y;
+      sums[2] = sums[2] + before * lowBefore.z + row.middle * lowHere.z + after * lowAfter.z;
+      sums[3] = sums[3] + before * lowBefore.w + row.middle * lowHere.w + after * lowAfter.w;
+      let highBefore = weights[w + 1u];
+      let highHere = weights[w + 3u];
+      let highAfter = weights[w + 5u];
+      sums[4] = sums[4] + before * highBefore.x + row.middle * highHere.x + after * highAfter.x;
+      sums[5] = sums[5] + before * highBefore.y + row.middle * highHere.y + after * highAfter.y;
+      sums[6] = sums[6] + before * highBefore.z + row.middle * highHere.z + after * highAfter.z;
+      sums[7] = sums[7] + before * highBefore.w + row.middle * highHere.w + after * highAfter.w;
     }
   }
 
   let base = (plane * params.channelsOut * params.height + y) * params.rowQuads + q - params.startTarget;
   if (exists) {
-    low[0] = store(low[0], block * 8u, base, q);
-    low[1] = store(low[1], block * 8u + 1u, base, q);
-    low[2] = store(low[2], block * 8u + 2u, base, q);
-    low[3] = store(low[3], block * 8u + 3u, base, q);
-    high[0] = store(high[0], block * 8u + 4u, base, q);
-    high[1] = store(high[1], block * 8u + 5u, base, q);
-    high[2] = store(high[2], block * 8u + 6u, base, q);
-    high[3] = store(high[3], block * 8u + 7u, base, q);
+    if (SUMS_IN_MEMORY) {
+      for (var c = 0u; c < 8u; c++) { sums[c] = store(sums[c], block * 8u + c, base, q); }
+    } else {
+      sums[0] = store(sums[0], block * 8u, base, q);
+      sums[1] = store(sums[1], block * 8u + 1u, base, q);
+      sums[2] = store(sums[2], block * 8u + 2u, base, q);
+      sums[3] = store(sums[3], block * 8u + 3u, base, q);
+      sums[4] = store(sums[4], block * 8u + 4u, base, q);
+      sums[5] = store(sums[5], block * 8u + 5u, base, q);
+      sums[6] = store(sums[6], block * 8u + 6u, base, q);
+      sums[7] = store(sums[7], block * 8u + 7u, base, q);
+    }
   }
   if (STATISTICS) {
     let area = params.height * params.rowQuads;
     let count = flatCount(group.x, area, params.rowQuads, params.width);
     let tile = Tile(plane, block * 8u, group.x, count, true);
+    let low = mat4x4<f32>(sums[0], sums[1], sums[2], sums[3]);
+    let high = mat4x4<f32>(sums[4], sums[5], sums[6], sums[7]);
     keepEight(local, 64u, tile, low, high, validOf(q, params.width, exists));
   }
 }

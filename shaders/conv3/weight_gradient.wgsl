@@ -9,6 +9,7 @@
 
 const NORM: bool = false;
 const WORKGROUP: u32 = 48u;
+const SUMS_IN_MEMORY: bool = false; // as in forward.wgsl
 
 struct Params {
   width: u32, height: u32, depth: u32, rowQuads: u32,
@@ -83,17 +84,20 @@ fn main(@builtin(local_invocation_id) local: vec3<u32>, @builtin(workgroup_id) g
   let stride = params.stride;
   let at = (chunk * params.channelsOut + out0) * stride + params.offset + channel * 27u + dz * 9u;
   let top = params.channelsOut - 1u - out0; // channels beyond the last repeat it and are not stored
-  var sum0 = mat3x3<f32>(); var sum1 = mat3x3<f32>(); var sum2 = mat3x3<f32>(); var sum3 = mat3x3<f32>();
-  var sum4 = mat3x3<f32>(); var sum5 = mat3x3<f32>(); var sum6 = mat3x3<f32>(); var sum7 = mat3x3<f32>();
+  var sums = array<mat3x3<f32>, 8>();
   if (begin > chunk * params.chunkPlanes) {
-    sum0 = load9(out0, at);
-    sum1 = load9(out0 + 1u, at + stride);
-    sum2 = load9(out0 + 2u, at + 2u * stride);
-    sum3 = load9(out0 + 3u, at + 3u * stride);
-    sum4 = load9(out0 + 4u, at + 4u * stride);
-    sum5 = load9(out0 + 5u, at + 5u * stride);
-    sum6 = load9(out0 + 6u, at + 6u * stride);
-    sum7 = load9(out0 + 7u, at + 7u * stride);
+    if (SUMS_IN_MEMORY) {
+      for (var i = 0u; i < 8u; i++) { sums[i] = load9(out0 + i, at + i * stride); }
+    } else {
+      sums[0] = load9(out0, at);
+      sums[1] = load9(out0 + 1u, at + stride);
+      sums[2] = load9(out0 + 2u, at + 2u * stride);
+      sums[3] = load9(out0 + 3u, at + 3u * stride);
+      sums[4] = load9(out0 + 4u, at + 4u * stride);
+      sums[5] = load9(out0 + 5u, at + 5u * stride);
+      sums[6] = load9(out0 + 6u, at + 6u * stride);
+      sums[7] = load9(out0 + 7u, at + 7u * stride);
+    }
   }
 
   let area = params.height * params.rowQuads;
@@ -106,40 +110,47 @@ fn main(@builtin(local_invocation_id) local: vec3<u32>, @builtin(workgroup_id) g
       var above = Row(0.0, vec4<f32>(0.0), 0.0);
       var here = readRow(line, true, q, channel, sample);
       // Each column is summed by itself, so that long sums keep their digits.
-      var part0 = mat3x3<f32>(); var part1 = mat3x3<f32>(); var part2 = mat3x3<f32>(); var part3 = mat3x3<f32>();
-      var part4 = mat3x3<f32>(); var part5 = mat3x3<f32>(); var part6 = mat3x3<f32>(); var part7 = mat3x3<f32>();
+      var parts = array<mat3x3<f32>, 8>();
       for (var y = 0u; y < params.height; y++) {
         let hasBelow = y + 1u < params.height;
         let below = readRow(line + select(0u, y + 1u, hasBelow), hasBelow, q, channel, sample);
         let d = (plane * params.channelsOut + out0) * area + y * params.rowQuads + q - params.startGradient;
-        part0 += all9(above, here, below, toFloat(gradient[d]));
-        part1 += all9(above, here, below, toFloat(gradient[d + min(1u, top) * area]));
-        part2 += all9(above, here, below, toFloat(gradient[d + min(2u, top) * area]));
-        part3 += all9(above, here, below, toFloat(gradient[d + min(3u, top) * area]));
-        part4 += all9(above, here, below, toFloat(gradient[d + min(4u, top) * area]));
-        part5 += all9(above, here, below, toFloat(gradient[d + min(5u, top) * area]));
-        part6 += all9(above, here, below, toFloat(gradient[d + min(6u, top) * area]));
-        part7 += all9(above, here, below, toFloat(gradient[d + min(7u, top) * area]));
+        parts[0] += all9(above, here, below, toFloat(gradient[d]));
+        parts[1] += all9(above, here, below, toFloat(gradient[d + min(1u, top) * area]));
+        parts[2] += all9(above, here, below, toFloat(gradient[d + min(2u, top) * area]));
+        parts[3] += all9(above, here, below, toFloat(gradient[d + min(3u, top) * area]));
+        parts[4] += all9(above, here, below, toFloat(gradient[d + min(4u, top) * area]));
+        parts[5] += all9(above, here, below, toFloat(gradient[d + min(5u, top) * area]));
+        parts[6] += all9(above, here, below, toFloat(gradient[d + min(6u, top) * area]));
+        parts[7] += all9(above, here, below, toFloat(gradient[d + min(7u, top) * area]));
         above = here;
         here = below;
       }
-      sum0 += part0;
-      sum1 += part1;
-      sum2 += part2;
-      sum3 += part3;
-      sum4 += part4;
-      sum5 += part5;
-      sum6 += part6;
-      sum7 += part7;
+      if (SUMS_IN_MEMORY) {
+        for (var i = 0u; i < 8u; i++) { sums[i] += parts[i]; }
+        continue;
+      }
+      sums[0] += parts[0];
+      sums[1] += parts[1];
+      sums[2] += parts[2];
+      sums[3] += parts[3];
+      sums[4] += parts[4];
+      sums[5] += parts[5];
+      sums[6] += parts[6];
+      sums[7] += parts[7];
     }
   }
 
-  store9(out0, at, sum0);
-  store9(out0 + 1u, at + stride, sum1);
-  store9(out0 + 2u, at + 2u * stride, sum2);
-  store9(out0 + 3u, at + 3u * stride, sum3);
-  store9(out0 + 4u, at + 4u * stride, sum4);
-  store9(out0 + 5u, at + 5u * stride, sum5);
-  store9(out0 + 6u, at + 6u * stride, sum6);
-  store9(out0 + 7u, at + 7u * stride, sum7);
+  if (SUMS_IN_MEMORY) {
+    for (var i = 0u; i < 8u; i++) { store9(out0 + i, at + i * stride, sums[i]); }
+    return;
+  }
+  store9(out0, at, sums[0]);
+  store9(out0 + 1u, at + stride, sums[1]);
+  store9(out0 + 2u, at + 2u * stride, sums[2]);
+  store9(out0 + 3u, at + 3u * stride, sums[3]);
+  store9(out0 + 4u, at + 4u * stride, sums[4]);
+  store9(out0 + 5u, at + 5u * stride, sums[5]);
+  store9(out0 + 6u, at + 6u * stride, sums[6]);
+  store9(out0 + 7u, at + 7u * stride, sums[7]);
 }

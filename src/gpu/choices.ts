@@ -35,6 +35,11 @@ export interface KernelChoices {
    * where its kernel does; `apart`, the default: from its whole output.
    */
   readonly statistics?: 'joined' | 'apart' | undefined;
+  /**
+   * Where a thread of `voxels` and `lines` keeps its sums. `memory`: code half as long, which SwiftShader runs sooner;
+   * `registers`, the default.
+   */
+  readonly sums?: 'registers' | 'memory' | undefined;
   /** By the key of a pass (passes.ts): the kernel that measuring on the device has found faster than the above. */
   readonly tuned?: Readonly<Record<string, string>> | undefined;
 }
@@ -55,7 +60,13 @@ export const kernelChoices: Readonly<Record<AdapterClass, KernelChoices>> = {
   },
   lavapipe: { conv3: 'channels', conv3Weights: 'lines', reduction: 'serial', workgroups: 64 },
   software: { conv3: 'channels', conv3Weights: 'lines', reduction: 'serial', workgroups: 64 },
-  swiftshader: { conv3: 'voxels', conv3Weights: 'lines', reduction: 'serial', workgroups: 64 },
+  swiftshader: {
+    conv3: 'voxels',
+    conv3Weights: 'lines',
+    reduction: 'serial',
+    workgroups: 64,
+    sums: 'memory',
+  },
 };
 
 /** Kernels by the key of a pass. */
@@ -71,5 +82,10 @@ export const choicesSchema = object({
     v.transform((count) => count ?? Infinity),
   ),
   statistics: v.optional(oneOf('joined', 'apart')),
+  sums: v.optional(oneOf('registers', 'memory')),
   tuned: v.optional(tunedSchema),
 });
+
+/** A constant of the kernels in which a thread has many sums. */
+export const sumsConstant = ({ sums }: KernelChoices): { readonly SUMS_IN_MEMORY?: true } =>
+  sums === 'memory' ? { SUMS_IN_MEMORY: true } : {};

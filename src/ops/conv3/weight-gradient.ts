@@ -1,4 +1,5 @@
 /** Weight gradients of the 3×3×3 convolution: by lines from global memory, and from workgroup memory, for GPUs. */
+import { sumsConstant } from '../../gpu/choices.ts';
 import {
   bindablePlanes,
   defaultLimits,
@@ -49,7 +50,11 @@ export function weightGradientByLines(
         stride: partials ? range.part : range.stride,
         offset: partials ? 0 : range.offset,
       },
-      constants: { NORM: input.scaleShifts !== undefined, WORKGROUP: workgroup },
+      constants: {
+        NORM: input.scaleShifts !== undefined,
+        WORKGROUP: workgroup,
+        ...sumsConstant(recorder.limits.kernels),
+      },
       workgroups: [...groups, slab.chunks],
       flops: (work * (slab.to - slab.from)) / dOutput.planes,
     });
