@@ -4,7 +4,17 @@
  */
 import { Aborted, GpuError, OutOfMemory } from '../errors.ts';
 import type { Gpu } from './device.ts';
-import { alignment, alignUp, hasParams, workOf, type Dispatch, type Plan, type Tensor } from './plan.ts';
+import { toDense } from './layout.ts';
+import {
+  alignment,
+  alignUp,
+  hasParams,
+  workOf,
+  type Dispatch,
+  type Plan,
+  type Tensor,
+  type VolumeTensor,
+} from './plan.ts';
 import { shaderInfo } from './shader.ts';
 
 interface Bound {
@@ -229,6 +239,13 @@ export class Program {
     return readBuffer(this.#gpu, this.buffer(tensor), byteOffset, bytes);
   }
 
+  /** The planes that a tensor holds of a volume of one sample: dense numbers [channel][z][y][x]. */
+  async readPlanes(tensor: VolumeTensor): Promise<Float32Array<ArrayBuffer>> {
+    const { dataBytes, planeBytes, size } = tensor;
+    const planes = { ...tensor, size: [size[0], size[1], dataBytes / planeBytes] as const };
+    return mapBuffer(this.#gpu, this.buffer(tensor), [0, dataBytes], (bytes) => toDense(planes, bytes));
+  }
+
   dispose(): void {
     for (const buffer of this.#buffers.splice(0)) this.#gpu.destroyBuffer(buffer);
     if (this.#params) this.#gpu.destroyBuffer(this.#params);
@@ -246,12 +263,20 @@ function encode(pass: GPUComputePassEncoder, { pipeline, group, dispatch }: Boun
   pass.dispatchWorkgroups(...dispatch.workgroups);
 }
 
-export async function readBuffer(
+export const readBuffer = (
   gpu: Gpu,
   source: GPUBuffer,
   byteOffset: number,
   bytes: number,
-): Promise<ArrayBuffer> {
+): Promise<ArrayBuffer> => mapBuffer(gpu, source, [byteOffset, bytes], (mapped) => mapped.slice(0, bytes));
+
+/** @param take what to make of the bytes, and up to three after them, which are gone once it returns */
+async function mapBuffer<T>(
+  gpu: Gpu,
+  source: GPUBuffer,
+  [byteOffset, bytes]: readonly [number, number],
+  take: (mapped: ArrayBuffer) => T,
+): Promise<T> {
   return gpu.checked('reading back', async () => {
     const { device } = gpu;
     const size = alignUp(bytes, 4);
@@ -261,7 +286,7 @@ export async function readBuffer(
       encoder.copyBufferToBuffer(source, byteOffset, staging, 0, size);
       device.queue.submit([encoder.finish()]);
       await staging.mapAsync(GPUMapMode.READ);
-      return staging.getMappedRange().slice(0, bytes);
+      return take(staging.getMappedRange());
     } finally {
       staging.destroy();
     }

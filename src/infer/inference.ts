@@ -2,7 +2,7 @@
 import { areFinite } from '../data/prepare-checks.ts';
 import { InvalidOption, NotFinite, OutOfMemory } from '../errors.ts';
 import { formatBytes } from '../format.ts';
-import { toDense, toStored } from '../gpu/layout.ts';
+import { toStored } from '../gpu/layout.ts';
 import type { Size3 } from '../size.ts';
 import { Program } from '../gpu/program.ts';
 import { chooseWindow } from './choose-window.ts';
@@ -126,10 +126,7 @@ export class Inference {
       for (const { tensor, end } of slabs) {
         await program.run({ signal, from, to: end });
         from = end;
-        const { batch, channels, rowQuads, quadBytes, dataBytes, planeBytes } = tensor;
-        const depth = dataBytes / planeBytes;
-        const bytes = await program.read(tensor, 0, dataBytes);
-        yield toDense({ batch, channels, rowQuads, quadBytes, size: [size[0], size[1], depth] }, bytes);
+        yield await program.readPlanes(tensor);
       }
     };
   }

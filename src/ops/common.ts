@@ -38,16 +38,16 @@ export interface PlaneMaker {
   make(from: number, to: number): VolumeTensor;
 }
 
-/** Volumes that are made a slab of planes at a time have slabs of at most this many bytes (or a few planes). */
-export const slabBytes = 32 * 2 ** 20;
+/** Volumes that are made a slab of planes at a time have slabs of at most so many quads, 16 MiB in float32 (or a few planes). */
+const slabQuads = 2 ** 20;
 
 /**
  * Makes planes of `volume`, of which none is stored, as `assign` assigns them to a slab of it: a multiple of eight, so that
  * no kernel's tiles are cut, and one on either side, for those who read a neighbourhood.
  */
 export function planeMaker(recorder: Recorder, volume: VolumeTensor, assign: AssignPlanes): PlaneMaker {
-  const { name, planes, planeBytes } = volume;
-  const budget = Math.min(slabBytes, recorder.limits.maxBindingBytes);
+  const { name, planes, planeBytes, quadBytes } = volume;
+  const budget = Math.min(slabQuads * quadBytes, recorder.limits.maxBindingBytes);
   const most = 8 * Math.max(1, Math.floor((budget / planeBytes - 2) / 8)) + 2;
   let slab = volume;
   let end = 0;

@@ -57,17 +57,18 @@ const shapeParams = (source: VolumeTensor, pooled: VolumeTensor) => ({
 
 export type PoolKind = 'max' | 'average';
 
-/** Assigns `target`: maximum or mean of each window of the activated source. */
+/** Assigns `target`, or these planes of it: maximum or mean of each window of the activated source. */
 export function poolForward(
   recorder: Recorder,
   label: string,
   { source, target }: { readonly source: Input; readonly target: VolumeTensor },
   stride: Size3 = doubling,
   kind: PoolKind = 'max',
+  planes: Planes = [0, target.planes],
 ): void {
   assertPooled(label, source.tensor, target, stride);
   const uses = [{ tensor: source.tensor, ...below(source.tensor, target, stride) }, { tensor: target }];
-  for (const [from, to] of recorder.slabs(target.planes, uses)) {
+  for (const [from, to] of recorder.slabs(planes, uses)) {
     const slab = recorder.planes(source.tensor, ...sourcePlanes(source.tensor, target, stride, [from, to]));
     const out = recorder.planes(target, from, to);
     recorder.dispatch('pool/forward', {

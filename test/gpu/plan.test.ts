@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { random } from '../../src/data/random.ts';
 import { InvalidOption, OutOfMemory } from '../../src/errors.ts';
 import { alignment, defaultLimits, Recorder, type Plan, type Tensor } from '../../src/gpu/plan.ts';
-import { planInference, planTraining } from '../../src/model/plan.ts';
+import { planInference, planSlabs, planTraining } from '../../src/model/plan.ts';
 import { completeConfig } from '../../src/model/complete-config.ts';
 import { reducePartials } from '../../src/ops/common.ts';
 import { limitsOf, view } from '../support/run.ts';
@@ -120,6 +120,22 @@ describe('buffers', () => {
       return plan.buffers.reduce((sum, bytes) => sum + bytes, 0);
     };
     expect(bytesOf(25)).toBe(bytesOf(2));
+  });
+
+  test('a residual encoder costs inference its first volume, two of the next level and a few slabs of planes', () => {
+    const config = completeConfig({
+      ...{ inChannels: 1, classes: 3, features: [32, 64, 128], norm: 'instance', down: 'conv' },
+      ...{ block: 'residual', encoderBlocks: [1, 3, 2], decoderBlocks: [1, 1] },
+    });
+    const limits = { ...defaultLimits, maxBindingBytes: 2 ** 30, maxBufferBytes: 2 ** 30 };
+    const { plan } = planSlabs({ config, size: [128, 128, 128], batch: 1, limits }, 'logits', 2 ** 23);
+    expectSound(plan);
+    const voxels = 128 ** 3;
+    const volumes = 4 * (1 * voxels + 32 * voxels + 2 * 64 * (voxels / 8));
+    const slab = 4 * 10 * 32 * 128 ** 2; // eight planes of the first level, and one on either side
+    expect(plan.buffers.reduce((sum, bytes) => sum + bytes, 0)).toBeLessThan(volumes + 3 * slab);
+    const pooled = plan.tensors.filter(({ name }) => name === 'encoder.1.block1.skip.pool');
+    expect(Math.max(...pooled.map(({ bytes }) => bytes))).toBeLessThanOrEqual(2 ** 24);
   });
 
   test('a training step is sound, reuses memory, and is plain data', () => {

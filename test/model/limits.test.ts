@@ -180,9 +180,10 @@ async function expectInferenceByPlanes(
   device: GPUDevice,
   kernels: KernelChoices,
   network: Partial<UNet3DConfig> = {},
+  maxBindingBytes = 70 * 1024,
 ) {
   const [slabs, whole] = [
-    await infer(device, { kernels, maxBindingBytes: 70 * 1024, maxDispatchFlops: 2e6 }, network),
+    await infer(device, { kernels, maxBindingBytes, maxDispatchFlops: 2e6 }, network),
     await infer(device, { kernels }, network),
   ];
   const [raised, atOnce] = [slabs.madeOf('decoder.0.up'), whole.madeOf('decoder.0.up')];
@@ -230,6 +231,14 @@ describe('inference makes what a decoder raises by planes, with the same bits as
       expect(whole.madeOf(name)).toHaveLength(2);
     },
   );
+
+  test('of a shortcut that is averaged, by planes, too', async () => {
+    const { device } = await testDevice();
+    const network = completed({ block: 'residual', down: 'conv' });
+    const { slabs, whole } = await expectInferenceByPlanes(device, limits.kernels, network, 24 * 1024);
+    const made = ({ madeOf }: typeof whole) => madeOf('encoder.1.block1.skip.pool').length;
+    expect([made(slabs), made(whole)]).toEqual([2, 1]);
+  });
 
   test('on matrix units', async ({ skip }) => {
     const [first] = await kernelsOnMatrices();

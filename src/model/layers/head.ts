@@ -3,7 +3,7 @@
  * time, by whoever needs them: those of the whole volume never exist but where they are asked for.
  */
 import type { Planes, Tensor, VolumeTensor } from '../../gpu/plan.ts';
-import { biasSum, slabBytes, type Input } from '../../ops/common.ts';
+import { biasSum, type Input } from '../../ops/common.ts';
 import { conv1BackwardInput, conv1Forward, conv1WeightSum } from '../../ops/conv1.ts';
 import {
   argmax,
@@ -26,6 +26,9 @@ export interface Truth {
   readonly results: Tensor;
   readonly lossScale: Tensor;
 }
+
+/** Of the logits that the loss or labels are made of, there are at most this many bytes at a time, or one plane. */
+const slabBytes = 32 * 2 ** 20;
 
 export interface HeadRecording extends NodeRecording {
   /** Logits of the whole volume, or of these planes, into `target`. */

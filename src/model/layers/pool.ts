@@ -16,6 +16,10 @@ export const pool = (stride: Size3, kind: PoolKind = 'max'): Layer => ({
         poolForward(recorder, name, { source: source!, target }, stride, kind);
         return { tensor: target };
       },
+      planes:
+        ([source]) =>
+        (target, planes) =>
+          poolForward(recorder, name, { source: source!, target }, stride, kind, planes),
       inputGradient(dTarget, _, dSource, add) {
         const [label, gradients] = [`${name} dX`, { dTarget, dSource }];
         if (kind === 'max')
