@@ -5,7 +5,7 @@ import type { Plan, PlanLimits } from '../gpu/plan.ts';
 import type { Precision } from '../gpu/precision.ts';
 import { bytesOf, needText } from '../model/budget.ts';
 import type { UNet3DConfig } from '../model/config.ts';
-import { planInference } from '../model/plan.ts';
+import { planSlabs } from '../model/plan.ts';
 import type { PlanShape } from '../model/plan-shape.ts';
 import { paddedSize, shrunk } from '../model/sizes.ts';
 import type { Size3 } from '../size.ts';
@@ -21,7 +21,7 @@ export function chooseWindow(
   {
     limits,
     precision,
-    plan = planInference,
+    plan = planSlabs,
   }: {
     readonly limits: PlanLimits;
     readonly precision: Precision;

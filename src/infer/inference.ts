@@ -26,15 +26,6 @@ export interface SegmentOptions {
   readonly onProgress?: (progress: WindowProgress) => void;
 }
 
-/** Bytes of a result that are made and read at a time, or one plane. */
-const slabBytes = 2 ** 23;
-
-/** Of a result of so many channels. */
-export const readAtMost = ([x, y, z]: Size3, channels: number): number => {
-  const planeBytes = 4 * x * y * channels;
-  return Math.min(z * planeBytes, Math.max(slabBytes, planeBytes));
-};
-
 /** Holds the plan of one window size, from one volume to the next. */
 export class Inference {
   #made: { readonly key: string; readonly planned: SlabsPlan; readonly program: Program } | undefined;
@@ -134,7 +125,7 @@ export class Inference {
   /** The plan of a window, as it would run here. */
   plan(size: Size3, kind: ResultKind): SlabsPlan {
     const { config, limits, precision } = this.state;
-    return planSlabs({ config, size, batch: 1, limits, precision }, kind, slabBytes);
+    return planSlabs({ config, size, batch: 1, limits, precision }, kind);
   }
 
   /**

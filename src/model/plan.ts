@@ -263,7 +263,8 @@ export interface InferencePlan {
 }
 
 /**
- * Forward with inference statistics to the logits of the whole input.
+ * Forward with inference statistics to the logits of the whole input. Predictions, which read them a few planes at a time,
+ * take less.
  * @example
  * ```js
  * const config = completeConfig({ inChannels: 1, classes: 6, features: [8, 16] });
@@ -280,6 +281,15 @@ export function planInference(shape: PlanShape): InferencePlan {
   return { plan: recorder.finish(), image, logits };
 }
 
+/** Bytes of a result that are made and read at a time, or one plane. */
+const slabBytes = 2 ** 23;
+
+/** Of a result of so many channels. */
+export const readAtMost = ([x, y, z]: Size3, channels: number): number => {
+  const planeBytes = 4 * x * y * channels;
+  return Math.min(z * planeBytes, Math.max(slabBytes, planeBytes));
+};
+
 /** What a network gives: the logits, or what its finest head makes them of. */
 export type ResultKind = 'logits' | 'features';
 
@@ -292,12 +302,11 @@ export interface SlabsPlan {
 }
 
 /**
- * As `planInference`, with the result a slab of planes at a time. Features are fewer numbers than the logits of many
- * classes, and means of them give the means of the logits.
- * @param most bytes of a slab, or one plane
+ * As `planInference`, with the result a slab of planes at a time: what predictions run. Features are fewer numbers than the
+ * logits of many classes, and means of them give the means of the logits.
  * @throws InvalidOption for features of a network whose last layer gives the logits itself
  */
-export function planSlabs(shape: PlanShape, kind: ResultKind, most: number): SlabsPlan {
+export function planSlabs(shape: PlanShape, kind: ResultKind = 'logits'): SlabsPlan {
   assertOptions('planSlabs', shapeEntries, shape);
   const { size, batch, config } = shape;
   const { recorder, image, forward, featureChannels } = begin(shape, false);
@@ -305,7 +314,7 @@ export function planSlabs(shape: PlanShape, kind: ResultKind, most: number): Sla
   if (!head[kind]) throw new InvalidOption('the last layer of this network gives its logits: it has no head');
   const result = { batch, channels: kind === 'logits' ? config.classes : featureChannels, size };
   const { planes, planeBytes } = recorder.slab(kind, result, [0, 0]);
-  const depth = Math.max(1, Math.floor(most / planeBytes));
+  const depth = Math.max(1, Math.floor(slabBytes / planeBytes));
   const slabs = Array.from({ length: Math.ceil(planes / depth) }, (_, index) => {
     const range = [index * depth, Math.min(planes, (index + 1) * depth)] as const;
     const tensor = recorder.slab(kind, result, range);

@@ -49,6 +49,16 @@ describe('plan', () => {
     expect(forward.peakBytes).toBeLessThan(one.peakBytes);
   });
 
+  test('logits of a prediction are planned a few planes at a time, as they are read', async () => {
+    const shape = ['--shape', '64,64,64', '--features', '2,4', '--classes', '100', '--inference'];
+    const { peakBytes, tensors } = await plan(...shape);
+    const whole = 4 * 100 * 64 ** 3;
+    expect(peakBytes).toBeLessThan(whole / 4);
+    const bytes = tensors.filter(({ name }) => name === 'logits').map((tensor) => tensor.bytes);
+    expect(Math.max(...bytes)).toBeLessThan(whole / 4);
+    expect(bytes.reduce((sum, part) => sum + part, 0)).toBeGreaterThanOrEqual(whole);
+  });
+
   test('--keep-all computes nothing again: more memory and less work than by default', async () => {
     const [all, usual] = [await plan(...tiny, '--keep-all'), await plan(...tiny)];
     expect(all.recomputed).toEqual([]);

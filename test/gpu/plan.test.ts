@@ -128,7 +128,7 @@ describe('buffers', () => {
       ...{ block: 'residual', encoderBlocks: [1, 3, 2], decoderBlocks: [1, 1] },
     });
     const limits = { ...defaultLimits, maxBindingBytes: 2 ** 30, maxBufferBytes: 2 ** 30 };
-    const { plan } = planSlabs({ config, size: [128, 128, 128], batch: 1, limits }, 'logits', 2 ** 23);
+    const { plan } = planSlabs({ config, size: [128, 128, 128], batch: 1, limits }, 'logits');
     expectSound(plan);
     const voxels = 128 ** 3;
     const volumes = 4 * (1 * voxels + 32 * voxels + 2 * 64 * (voxels / 8));

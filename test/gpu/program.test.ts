@@ -6,7 +6,7 @@ import { Recorder, type Tensor } from '../../src/gpu/plan.ts';
 import { Program } from '../../src/gpu/program.ts';
 import { completeConfig } from '../../src/model/complete-config.ts';
 import type { UNet3DConfig } from '../../src/model/config.ts';
-import { planInference, planTraining } from '../../src/model/plan.ts';
+import { planInference, planSlabs, planTraining } from '../../src/model/plan.ts';
 import { ModelState } from '../../src/model/state.ts';
 import { reducePartials } from '../../src/ops/common.ts';
 import { view } from '../support/run.ts';
@@ -73,6 +73,7 @@ describe('memory', () => {
       const loss = { classes: 2, dice: 1, crossEntropy: 0, smooth: 1e-5, batchDice: false };
       const plans = [
         planInference(shape).plan,
+        planSlabs(shape).plan,
         planTraining({ ...shape, loss, optimizer: { kind: 'adam' } }).plan,
       ];
       for (const plan of plans) {

@@ -9,7 +9,7 @@ import { defaultBudget } from '../../src/model/budget.ts';
 import type { TrainingWish } from '../../src/model/wish.ts';
 import { completeConfig } from '../../src/model/complete-config.ts';
 import { paddedSize } from '../../src/model/sizes.ts';
-import { planInference, planTraining } from '../../src/model/plan.ts';
+import { planSlabs, planTraining } from '../../src/model/plan.ts';
 
 const GiB = 2 ** 30;
 const config = completeConfig({ inChannels: 1, classes: 6 });
@@ -78,15 +78,23 @@ describe('windows', () => {
 
   test('512 × 512 × 300 with bindings of 128 MiB goes through windows in less than 3 GiB', () => {
     const size = window(paddedSize(config, [512, 512, 300]), 3 * GiB);
-    const { plan } = planInference({ config, size, batch: 1, limits });
+    const { plan } = planSlabs({ config, size, batch: 1, limits });
     expect(plan.peakBytes).toBeLessThan(3 * GiB);
     expect(plan.largestBindingBytes).toBeLessThanOrEqual(128 * 2 ** 20);
+  });
+
+  test('logits of many classes, which are read a few planes at a time, make no window smaller', () => {
+    const many = completeConfig({ inChannels: 1, classes: 100, features: [4, 8] });
+    const whole = [128, 128, 64] as const;
+    const logitBytes = 4 * 100 * 128 * 128 * 64;
+    const found = chooseWindow({ config: many, whole }, logitBytes / 4, { limits, precision: 'f32' });
+    expect(found).toEqual(whole);
   });
 
   test('the whole volume where it fits, else the size trained on, else what fits', () => {
     expect(window([128, 128, 64], GiB, [64, 64, 64])).toEqual([128, 128, 64]);
     expect(window([512, 512, 304], 3 * GiB, [160, 160, 96])).toEqual([160, 160, 96]);
-    expect(window([512, 512, 304], 0.1 * GiB, [160, 160, 96])).toEqual([64, 64, 64]);
+    expect(window([512, 512, 304], 0.1 * GiB, [160, 160, 96])).toEqual([64, 128, 64]);
     expect(() => window([512, 512, 304], 1000)).toThrow(/budget is 1000 B/);
     const tiny = { ...limits, maxBufferBytes: 16, maxBindingBytes: 16 };
     expect(() =>

@@ -153,7 +153,7 @@ function* forwardPlans(shape: PlanShape): Generator<Plan> {
   const { config } = shape;
   yield planEvaluation({ ...shape, loss: lossShape(lossOf(config), config.classes) }).plan;
   yield planInference(shape).plan;
-  if (config.architecture !== 'residualUnits') yield planSlabs(shape, 'features', 2 ** 23).plan;
+  if (config.architecture !== 'residualUnits') yield planSlabs(shape, 'features').plan;
 }
 
 /** The ways in which a training may differ, on one network. */

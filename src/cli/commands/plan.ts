@@ -15,7 +15,7 @@ import { completeConfig } from '../../model/complete-config.ts';
 import { defaultConfig } from '../../model/config.ts';
 import { paddedSize } from '../../model/sizes.ts';
 import { nnunetPatch, type PatchDecision } from '../../model/patch.ts';
-import { planInference } from '../../model/plan.ts';
+import { planSlabs } from '../../model/plan.ts';
 import { summarise } from '../../model/summary.ts';
 import { memoryPicture } from '../../report/report.node.ts';
 import { augmentationMargin } from '../../train/augmentation.ts';
@@ -228,7 +228,7 @@ Examples:
             allowed: nnunet ? ['checkpointing', 'accumulation', 'patches'] : ['checkpointing'],
             remedy: 'Or let train choose (--concede auto), or raise --memory.',
           });
-      const { plan } = fitted?.planned ?? planInference({ config, size, batch, limits, precision });
+      const { plan } = fitted?.planned ?? planSlabs({ config, size, batch, limits, precision });
       const recomputed = fitted?.planned.recomputed;
       if (options.picture !== undefined)
         await writeFileAtomically(options.picture, await memoryPicture(plan));

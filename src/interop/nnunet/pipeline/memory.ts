@@ -5,7 +5,7 @@ import { foregroundLabels, labelsAreBytes } from '../labels.ts';
 import type { NnunetRules } from '../rules.ts';
 import { fastestFirst, transposition, voxelsOf } from './axes.ts';
 import { stripsOf, type Strip } from './labels-of-planes.ts';
-import { readAtMost } from '../../../infer/inference.ts';
+import { readAtMost } from '../../../model/plan.ts';
 import { windowGrid } from './logits.ts';
 import type { WindowResult } from './network.ts';
 import { sizeAt, splineOf } from './resampling.ts';
