@@ -54,7 +54,7 @@ export { exportMonai, type MonaiExport } from './export/monai.ts';
 export { exportNnunet, type NnunetExport, type NnunetExportOptions } from './export/nnunet.ts';
 export { exportOnnx, type OnnxOptions } from './export/onnx.ts';
 export { exportPytorch } from './export/pytorch.ts';
-export { exportSafetensors } from './export/safetensors.ts';
+export { exportSafetensors, type SafetensorsExportOptions } from './export/safetensors.ts';
 export { phantom, phantomLabels, phantoms, type Phantom, type PhantomOptions } from './data/phantom.ts';
 export { dice, meanDefined } from './metrics/dice.ts';
 export { readNifti, writeNifti } from './data/nifti.ts';

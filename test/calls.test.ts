@@ -431,7 +431,7 @@ const calls: Readonly<Record<string, PublicCall>> = {
   exportSafetensors: {
     call: library.exportSafetensors,
     values: [saved],
-    options: { 1: { precision: 'f16' } },
+    options: { 1: { precision: 'f16', fold: '1' } },
   },
   readPytorch: { call: library.readPytorch, values: [new Uint8Array(4)] },
   readStateDict: { call: library.readStateDict, values: [new Uint8Array(4)] },

@@ -17,7 +17,7 @@ import { othersFiles, refuseConfiguration } from './predict-models.ts';
 
 export interface ModelsToExport {
   readonly models: readonly {
-    /** Of a training with several. */
+    /** Of a training with several, where that is known of it. */
     readonly fold?: string;
     /** The bytes of model.safetensors. */
     readonly read: () => Promise<Uint8Array>;
@@ -31,6 +31,9 @@ export interface ModelsToExport {
   /** Of a bundle of MONAI: by MONAI's names, what it does before and after its network, which model files have no room for. */
   readonly around?: readonly string[];
 }
+
+/** A fold's own, with the fold. */
+const ownFolder = /[\\/]fold_(\d+|all)$/;
 
 /**
  * @param fold of several, the one that is meant
@@ -79,7 +82,8 @@ export async function modelsToExport(
   }
   if (fold !== undefined && !foldsTogether)
     throw new InvalidOption(`--fold is for folders of several folds; ${path} is none`);
-  const one = (read: () => Promise<Uint8Array>) => [fold === undefined ? { read } : { fold, read }];
+  const own = fold ?? ownFolder.exec(dirname(resolve(file)))?.[1];
+  const one = (read: () => Promise<Uint8Array>) => [own === undefined ? { read } : { fold: own, read }];
   if (others && isMonai(others.paths)) {
     const model = await openMonai(others.given);
     const around = model.pipeline ? namesAround(model.pipeline) : [];

@@ -12,14 +12,14 @@ import type { NnunetOrigin } from '../weights/model-file.ts';
 import { Storages, writePytorch } from '../weights/pytorch/write.ts';
 import { Call, Tuple, type Pickled } from '../weights/pytorch/write-pickle.ts';
 import type { NamedTensor } from '../weights/safetensors.ts';
-import { modelToExport } from './model.ts';
+import { foldEntry, modelToExport } from './model.ts';
 import { describedForNnunet, nnunetConfig } from './nnunet/describe.ts';
 
 /** How a folder of nnU-Net is written. */
 export interface NnunetExportOptions {
   /** Its data set, by which nnU-Net finds it. Default: the one that a model of nnU-Net's comes from, else `Dataset001_unet3d`. */
   readonly dataset?: string;
-  /** Of a training, whose folds go into one folder: a number, or `all`. Default `0`. */
+  /** Of a training, whose folds go into one folder: a number, or `all`. Default: what the file says, else `0`. */
   readonly fold?: string;
 }
 
@@ -27,7 +27,7 @@ const named = /^Dataset\d{3}_[\w-]+$/;
 
 const exportEntries = {
   dataset: v.optional(v.pipe(v.string(), v.regex(named, 'a name such as Dataset042_Liver'))),
-  fold: v.optional(v.pipe(v.string(), v.regex(/^(\d+|all)$/, 'a number, or all'))),
+  fold: foldEntry,
 } satisfies Record<keyof NnunetExportOptions, unknown>;
 
 /** A folder of nnU-Net's results. */
@@ -56,14 +56,14 @@ export async function exportNnunet(
   options: NnunetExportOptions = {},
 ): Promise<NnunetExport> {
   assertOptions('exportNnunet', exportEntries, options);
-  const { description, tensors } = await modelToExport('exportNnunet', model);
+  const { description, tensors, fold: told = '0' } = await modelToExport('exportNnunet', model);
   const config = nnunetConfig(description.config);
   const { origin, warnings } = description.nnunet
     ? { origin: description.nnunet, warnings: [] }
     : describedForNnunet({ ...description, config });
   const plans = parsed(origin.plans);
   const dataset = options.dataset ?? textIn(plans, 'dataset_name');
-  const { fold = '0' } = options;
+  const { fold = told } = options;
   const folder = `${dataset}/${origin.trainer}__${textIn(plans, 'plans_name')}__${origin.configuration}`;
   const encoded = (text: string): Uint8Array<ArrayBuffer> => new TextEncoder().encode(text);
   return {

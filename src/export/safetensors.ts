@@ -4,7 +4,18 @@ import { writeHashed } from '../weights/content-hash.ts';
 import { descriptionText } from '../weights/model-file.ts';
 import { safetensorsEntries, type SafetensorsOptions } from '../weights/safetensors.ts';
 import { descriptionKey } from '../weights/tensors.ts';
-import { modelToExport } from './model.ts';
+import { foldEntry, modelToExport } from './model.ts';
+
+/** How a model is written as safetensors. */
+export interface SafetensorsExportOptions extends SafetensorsOptions {
+  /** Of a training: a number, or `all`, as which `exportNnunet` writes it. Default: what the file says, if anything. */
+  readonly fold?: string;
+}
+
+const exportEntries = { ...safetensorsEntries, fold: foldEntry } satisfies Record<
+  keyof SafetensorsExportOptions,
+  unknown
+>;
 
 /**
  * The bytes of a safetensors file that safetensors.torch.load_file gives back as a state dict: tensors under the names
@@ -20,10 +31,14 @@ import { modelToExport } from './model.ts';
  */
 export async function exportSafetensors(
   model: Uint8Array,
-  options: SafetensorsOptions = {},
+  options: SafetensorsExportOptions = {},
 ): Promise<Uint8Array<ArrayBuffer>> {
-  assertOptions('exportSafetensors', safetensorsEntries, options);
-  const { description, tensors } = await modelToExport('exportSafetensors', model);
-  const metadata = { format: 'pt', [descriptionKey]: descriptionText(description) };
-  return writeHashed({ tensors, metadata }, options);
+  assertOptions('exportSafetensors', exportEntries, options);
+  const { description, tensors, fold: told } = await modelToExport('exportSafetensors', model);
+  const { fold = told, ...stored } = options;
+  const metadata = {
+    ...{ format: 'pt', [descriptionKey]: descriptionText(description) },
+    ...(fold !== undefined && { fold }),
+  };
+  return writeHashed({ tensors, metadata }, stored);
 }

@@ -69,6 +69,9 @@ export interface NnunetOrigin {
 
 const format = 5;
 
+/** Of a training: its number, or `all`. */
+export const foldPattern = /^(\d+|all)$/;
+
 const configSchema = object(configEntries);
 
 export const postprocessingSchema = object({
@@ -149,6 +152,8 @@ export async function openModel(
   name = 'the model file',
 ): Promise<{
   description: ModelDescription;
+  /** Of a training, where the file says so. */
+  fold: string | undefined;
   layout: ParameterLayout;
   tensors: ReadonlyMap<string, FileTensor>;
 }> {
@@ -173,7 +178,8 @@ export async function openModel(
   const layout = layoutParameters(description.config);
   if (json === undefined) requireNoOthers(tensors, layout, name);
   for (const entries of [layout.parameters, layout.statistics]) requireShapes(entries, tensors);
-  return { description, layout, tensors };
+  const fold = foldPattern.test(metadata['fold'] ?? '') ? metadata['fold'] : undefined;
+  return { description, fold, layout, tensors };
 }
 
 /** Weights that have no place in a network would be missed in it: it is another one. */

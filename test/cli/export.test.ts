@@ -177,6 +177,22 @@ test('folds of a training as one folder of nnU-Net', async () => {
       (await readModel(bytes[fold]!)).weights.parameters,
     );
 
+  // One alone goes on as the fold that it is, by its folder or by what its file says.
+  const alone = join(await temporaryFolder(), 'alone.safetensors');
+  const run = async (...args: string[]) => {
+    const ran = await cli(['export', ...args]);
+    expect(ran.exitCode, ran.err).toBe(0);
+    return ran.out;
+  };
+  await run(folds, '--to', 'safetensors', '--fold', '1', '--out', alone);
+  const half = `${alone}.half`;
+  await run(alone, '--to', 'safetensors', '--precision', 'f16', '--out', half);
+  const own = join(folds, 'fold_1');
+  for (const [at, model] of [alone, half, own, join(own, 'model.safetensors')].entries())
+    expect(await run(model, '--to', 'nnunet', '--out', `${alone}-${at}`)).toMatch(/fold_1.checkpoint_final/);
+  const other = await run(alone, '--to', 'nnunet', '--fold', '2', '--out', `${alone}-other`);
+  expect(other).toMatch(/fold_2.checkpoint_final/);
+
   const { description, weights } = await readModel(bytes[1]!);
   const larger = await writeModel({ ...description, inputSize: [16, 16, 16] }, weights);
   await writeFile(join(folds, 'fold_1', 'model.safetensors'), larger);

@@ -76,7 +76,7 @@ export function exportCommand(io: Io): Command {
     .option('--dataset <name>', 'of nnunet: the data set, such as Dataset042_Liver')
     .option(
       '--fold <name>',
-      'of a folder with several: which one; nnunet takes all of them, and one network as fold 0, unless it is given',
+      'of a folder with several: which one; nnunet takes all of them, and of one network what its file or folder says, else 0',
     )
     .option('--configuration <name>', configurationHelp)
     .addHelpText(
@@ -166,13 +166,18 @@ async function exported(
     io.err(
       `warning: what the bundle does around its network is not in the file: ${found.around.join(', ')}; its configs/inference.json has it`,
     );
-  const model = await found.models[0]!.read();
+  const [{ read, fold }] = found.models as [ModelsToExport['models'][number]];
+  const model = await read();
   if (to === 'pytorch') return [{ path: out, bytes: await exportPytorch(model) }];
-  if (to === 'safetensors') return [{ path: out, bytes: await exportSafetensors(model, { precision }) }];
+  if (to === 'safetensors')
+    return [{ path: out, bytes: await exportSafetensors(model, { precision, ...foldOf(fold) }) }];
   if (to === 'onnx') return [{ path: out, bytes: await exportOnnx(model, { upsampling }) }];
   const { files } = await exportMonai(model);
   return files.map(({ path, source }) => ({ path: join(out, path), bytes: source }));
 }
+
+/** Where it is not known, the file may say it. */
+const foldOf = (fold: string | undefined) => (fold === undefined ? {} : { fold });
 
 /** One folder for all folds. */
 async function nnunetFiles(
@@ -183,8 +188,9 @@ async function nnunetFiles(
 ): Promise<readonly ExportedFile[]> {
   const files = new Map<string, Uint8Array>();
   const warnings = new Set(componentsKept(postprocessing));
-  for (const { fold = '0', read } of models) {
-    const made = await exportNnunet(await read(), { fold, ...(dataset === undefined ? {} : { dataset }) });
+  for (const { fold, read } of models) {
+    const given = { ...foldOf(fold), ...(dataset === undefined ? {} : { dataset }) };
+    const made = await exportNnunet(await read(), given);
     for (const warning of made.warnings) warnings.add(warning);
     for (const { path, source } of made.files) {
       const other = files.get(path);
