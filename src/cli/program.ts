@@ -78,6 +78,7 @@ ${exitCodesHelp}`,
     command.exitOverride();
     command.configureHelp({ subcommandTerm: (sub) => sub.name() });
     describeDefaults(command);
+    refuseTwice(command);
     command.showHelpAfterError(
       `(unet3d-gpu ${command === program ? '' : `${command.name()} `}--help tells more)`,
     );
@@ -96,6 +97,20 @@ function describeDefaults({ options }: Command): void {
     if (option.defaultValueDescription !== undefined || typeof value === 'boolean') continue;
     if (option.parseArg === (bytes as unknown)) option.default(value, typedBytes(value as number));
     else if (value !== undefined) option.default(value, `${value as string | number | readonly unknown[]}`);
+  }
+}
+
+/** Of two values of one option, the first would be forgotten without a word. */
+function refuseTwice(command: Command): void {
+  for (const option of command.options.filter(({ variadic, required }) => required && !variadic)) {
+    let first: string | undefined;
+    command.on(`option:${option.name()}`, (value: string) => {
+      first ??= value;
+      if (value !== first)
+        command.error(
+          `error: option '${option.flags}' is given twice, as ${first} and as ${value}: leave one of the two out`,
+        );
+    });
   }
 }
 

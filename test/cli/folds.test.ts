@@ -174,7 +174,7 @@ describe('--fold auto', () => {
     expect(first.exitCode === 0 ? '' : first.err).toBe('');
     expect(first.err).toMatch(/1 of 2 folds are done; the last to end makes the cross-validation/);
     expect((await readdir(out)).sort()).toEqual(['config.json', 'fold_1', 'splits_final.json']);
-    const other = await task('0', [...args, '--epochs', '2']);
+    const other = await task('0', args.with(args.indexOf('--epochs') + 1, '2'));
     expect([other.exitCode, other.err]).toEqual([
       2,
       expect.stringMatching(/begun with --epochs 1, which is now 2/),

@@ -68,6 +68,10 @@ describe('plan', () => {
     expect((await cli(['plan', ...tiny, '--keep-all', '--checkpointing'])).exitCode).toBe(2);
   });
 
+  test('an option may be repeated with the same value', async () => {
+    expect((await plan(...tiny, '--batch-size', '1', '--batch-size', '1')).peakBytes).toBeGreaterThan(0);
+  });
+
   test('prints a summary for people', async () => {
     const { exitCode, out } = await cli(['plan', ...tiny]);
     expect(exitCode).toBe(0);
@@ -104,6 +108,11 @@ describe('usage errors', () => {
     [['train', '--out', 'x', '--pct-start', '2'], 'a share from 0 to 1'],
     [['split', '.', '--subject-pattern', 'Case'], 'one group'],
     [['predict', 'model', 'image.nii', '--out', 'x', '--output', 'classes'], 'labels, probabilities, logits'],
+    [
+      ['plan', '--shape', '8,8,8', '--shape=9,9,9'],
+      "'--shape <x,y,z>' is given twice, as 8,8,8 and as 9,9,9",
+    ],
+    [['predict', 'm', 'i.nii', '--out', 'x', '--out', 'y'], "'--out <file|folder>' is given twice, as x and"],
     [['fly'], "unknown command 'fly'"],
   ])('%j leaves with 2', async (args, message) => {
     const { exitCode, err } = await cli(args);

@@ -17,7 +17,8 @@ import { readModel, writeModel } from '../../src/weights/model-file.ts';
 import { readSafetensors, writeSafetensors } from '../../src/weights/safetensors.ts';
 import { cli, phantomDataset, temporaryFolder, type Ran } from './support.ts';
 
-const options = ['--features', '4,8', '--epochs', '2', '--seed', '5', '--subject-pattern', 'Case_(\\d+)'];
+const common = ['--features', '4,8', '--seed', '5', '--subject-pattern', 'Case_(\\d+)'];
+const options = [...common, '--epochs', '2'];
 let data: string;
 let run: string;
 let trained: Ran;
@@ -197,18 +198,8 @@ describe('train', () => {
 
   test('validates on the windows that the library takes', async () => {
     const out = join(await temporaryFolder(), 'run');
-    const ran = await cli([
-      'train',
-      data,
-      '--out',
-      out,
-      ...options,
-      '--epochs',
-      '1',
-      '--patch',
-      '4,6,4',
-      '--json',
-    ]);
+    const short = [...common, '--epochs', '1', '--patch', '4,6,4'];
+    const ran = await cli(['train', data, '--out', out, ...short, '--json']);
     const { row } = events(ran).find(({ type }) => type === 'epoch') as unknown as { row: EpochRow };
     using model = await UNet3D.load(await readFile(join(out, text.model)));
     const split = JSON.parse(await read(out, 'split.json')) as Split;
@@ -231,11 +222,11 @@ describe('train', () => {
 
   test('trains on all cases where the split says so, and on none never', async () => {
     const out = join(await temporaryFolder(), 'run');
-    const common = ['train', data, '--out', out, ...options, '--epochs', '1', '--limit-cases', '2'];
-    const none = await cli([...common, '--split', '0,100,0']);
+    const few = ['train', data, '--out', out, ...common, '--epochs', '1', '--limit-cases', '2'];
+    const none = await cli([...few, '--split', '0,100,0']);
     expect(none.err).toContain('no case to train on');
     expect(none.exitCode).toBe(2);
-    const all = await cli([...common, '--split', '100,0,0']);
+    const all = await cli([...few, '--split', '100,0,0']);
     expect(all.out).toContain('nothing was left to test on');
     expect(all.exitCode).toBe(0);
     expect(await readdir(out)).toEqual(expect.arrayContaining([text.model, 'history.csv']));
