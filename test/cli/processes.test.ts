@@ -161,10 +161,10 @@ describe.skipIf(process.platform === 'win32')('signals', () => {
     expect(done.exitCode).toBe(0);
     expect((await stat(join(out, model))).mtimeMs).toBe(made.mtimeMs);
     for (const [other, message] of [
-      [['--seed', '3'], /was begun with --seed left out, which is now 3/],
-      [['--epochs', '3'], /was begun with --epochs 2, which is now 3/],
+      [[...whole, '--seed', '3'], /was begun with --seed left out, which is now 3/],
+      [whole.with(whole.indexOf('--epochs') + 1, '3'), /was begun with --epochs 2, which is now 3/],
     ] as const) {
-      const refused = await cli([...whole, ...other]);
+      const refused = await cli(other);
       expect(refused.err).toMatch(message);
       expect(refused.exitCode).toBe(2);
     }
