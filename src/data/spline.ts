@@ -80,17 +80,17 @@ export function resampleSpline(
     return nearestAlong(values, given, nearestIndices(given.n, to[axis], apart?.float32));
   };
   const parts = apart ? blocks(apart.axis) : { outer: 1, n: 1, inner: data.length };
-  // What shrinks most comes first: the least is left to do.
-  const axes = ([0, 1, 2] as const)
-    .filter((axis) => axis !== apart?.axis)
-    .sort((a, b) => to[a] / from[a] - to[b] / from[b]);
   let current = data;
-  for (const axis of axes) current = along(current, axis, order);
+  for (const axis of axisOrder(from, to, apart?.axis)) current = along(current, axis, order);
   if (order === 3 && current !== data)
     clipParts(data, parts, current, apart ? blocks(apart.axis) : { outer: 1, n: 1, inner: current.length });
   if (apart) current = along(current, apart.axis, apart.order ?? 0);
   return current;
 }
+
+/** But for the one that is resampled apart; what shrinks most comes first: the least is left to do. */
+const axisOrder = (from: Size3, to: Size3, apart: number | undefined): (0 | 1 | 2)[] =>
+  ([0, 1, 2] as const).filter((axis) => axis !== apart).sort((a, b) => to[a] / from[a] - to[b] / from[b]);
 
 /**
  * The axis that nnU-Net resamples apart, from one spacing to another; undefined where all go together.
@@ -106,11 +106,18 @@ export function apartAxis(current: Size3, next: Size3, isApart?: boolean): 0 | 1
   return coarse.length === 1 ? coarse[0] : undefined;
 }
 
+/** Of the labels around a voxel, ascending, and the shares of it that they have, the one that it gets. */
+export type LabelWinner = (labels: readonly number[], shares: Float32Array) => number;
+
+const largerOfHalves: LabelWinner = (labels, shares) =>
+  labels[shares.findLastIndex((share) => share >= 0.5)] ?? 0;
+
 /**
  * Labels of another size: each by straight lines, taken where it has at least half; of two that have, the larger. Along
- * a low-resolution axis the nearest slice.
+ * a low-resolution axis the nearest slice. To the bit what `resampleSpline` gives of each label by itself, in one pass.
  * @param values the labels that are looked for; others become 0
  * @param apart the axis that is resampled by itself
+ * @param by another winner, and the share of a label that has all of a voxel
  */
 export function resampleLabels(
   labels: Uint8Array | Uint16Array,
@@ -118,19 +125,87 @@ export function resampleLabels(
   to: Size3,
   values: readonly number[],
   { apart }: Pick<SplineOptions, 'apart'>,
+  { winner, whole }: { readonly winner: LabelWinner; readonly whole: number } = {
+    winner: largerOfHalves,
+    whole: 1,
+  },
 ): Uint16Array {
   const result = new Uint16Array(to[0] * to[1] * to[2]);
-  const options = { order: 1, apart: apart && { axis: apart.axis } } as const;
-  for (const value of [...values].sort((a, b) => a - b)) {
-    const soft = resampleSpline(
-      Float32Array.from(labels, (label) => (label === value ? 1 : 0)),
-      from,
-      to,
-      options,
-    );
-    for (let voxel = 0; voxel < result.length; voxel++) if (soft[voxel]! >= 0.5) result[voxel] = value;
-  }
+  const wanted = new Uint16Array(2 ** 16);
+  for (const value of values) wanted[value] = value;
+  const strides = [1, from[0], from[0] * from[1]];
+  const [xs, ys, zs] = ([0, 1, 2] as const).map((axis) => {
+    const isApart = apart?.axis === axis;
+    return neighbours(from[axis], to[axis], strides[axis]!, isApart ? (apart.float32 ?? false) : undefined);
+  }) as [Neighbours, Neighbours, Neighbours];
+  const order = axisOrder(from, to, apart?.axis);
+  /** Of the eight around a voxel, z slowest; then the parts of one label, which axes add up one after the other. */
+  const corners = new Uint16Array(8);
+  const parts = new Float32Array(8);
+  const weights = new Float64Array(3);
+  const shares = new Float32Array(8);
+  const shareOf = (label: number): number => {
+    for (let i = 0; i < 8; i++) parts[i] = corners[i] === label ? whole : 0;
+    for (const axis of order) {
+      const [second, step] = [weights[axis]!, 1 << axis];
+      for (let i = 0; i < 8; i++)
+        if ((i & step) === 0) parts[i] = (1 - second) * parts[i]! + second * parts[i + step]!;
+    }
+    return parts[0]!;
+  };
+  for (let z = 0, at = 0; z < to[2]; z++)
+    for (let y = 0; y < to[1]; y++) {
+      const rows = [zs.low, zs.high].flatMap((plane) => [ys.low, ys.high].map((row) => plane[z]! + row[y]!));
+      const [a, b, c, d] = rows as [number, number, number, number];
+      for (let x = 0; x < to[0]; x++, at++) {
+        const [low, high] = [xs.low[x]!, xs.high[x]!];
+        const label = labels[a + low]!;
+        if (
+          label === labels[a + high] &&
+          label === labels[b + low] &&
+          label === labels[b + high] &&
+          label === labels[c + low] &&
+          label === labels[c + high] &&
+          label === labels[d + low] &&
+          label === labels[d + high]
+        ) {
+          result[at] = wanted[label]!;
+          continue;
+        }
+        for (let i = 0; i < 8; i++) corners[i] = labels[rows[i >> 1]! + ((i & 1) === 0 ? low : high)]!;
+        weights[0] = xs.weight[x]!;
+        weights[1] = ys.weight[y]!;
+        weights[2] = zs.weight[z]!;
+        const found = [...new Set(corners)]
+          .filter((value) => wanted[value] === value)
+          .sort((one, other) => one - other);
+        found.forEach((value, i) => (shares[i] = shareOf(value)));
+        result[at] = winner(found, shares.subarray(0, found.length));
+      }
+    }
   return result;
+}
+
+/** For each target sample of an axis the samples that it lies between, as offsets, and the weight of the second. */
+interface Neighbours {
+  readonly low: Int32Array;
+  readonly high: Int32Array;
+  readonly weight: Float64Array;
+}
+
+/** @param float32 of an axis where the nearest sample is taken: how it is found */
+function neighbours(from: number, to: number, stride: number, float32: boolean | undefined): Neighbours {
+  if (float32 !== undefined) {
+    const nearest = nearestIndices(from, to, float32).map((index) => index * stride);
+    return { low: nearest, high: nearest, weight: new Float64Array(to) };
+  }
+  const places = Array.from({ length: to }, (_, i) => ((i + 0.5) * from) / to - 0.5);
+  const offset = (index: number): number => Math.min(from - 1, Math.max(0, index)) * stride;
+  return {
+    low: Int32Array.from(places, (place) => offset(Math.floor(place))),
+    high: Int32Array.from(places, (place) => offset(Math.floor(place) + 1)),
+    weight: Float64Array.from(places, (place) => place - Math.floor(place)),
+  };
 }
 
 /**

@@ -19,7 +19,7 @@ import { nnunetInput } from '../../../src/interop/nnunet/pipeline/preprocess.ts'
 import { previousStage } from '../../../src/interop/nnunet/pipeline/previous.ts';
 import { apartAxis, resampleLabels } from '../../../src/data/spline.ts';
 import { PlaneReducer, type ResultPlane } from '../../../src/interop/nnunet/pipeline/labels-of-planes.ts';
-import { resampleLabelsByMost, sizeAt, splineOf } from '../../../src/interop/nnunet/pipeline/resampling.ts';
+import { byMost, sizeAt, splineOf } from '../../../src/interop/nnunet/pipeline/resampling.ts';
 import { segmentAsNnunet } from '../../../src/interop/nnunet/pipeline/segment.ts';
 import { windowStarts, windowWeights } from '../../../src/interop/nnunet/pipeline/windows.ts';
 import type {
@@ -309,7 +309,7 @@ describe('resampling', () => {
     };
     near(resampleSpline(volume, from, to, how));
     const labels = Uint8Array.from(given.labels);
-    expect(resampleLabelsByMost(labels, from, to, [1, 2, 3], how).join('')).toBe(given.most);
+    expect(resampleLabels(labels, from, to, [1, 2, 3], how, byMost).join('')).toBe(given.most);
     // Logits, plane by plane, beside those of a background that is 0 everywhere.
     const heads = [{ written: 0 }, { written: 1 }];
     const reducer = new PlaneReducer(from, to, { heads, regions: false }, { how, keepLogits: true });

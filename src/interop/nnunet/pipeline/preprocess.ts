@@ -9,7 +9,7 @@ import type { Size3 } from '../../../size.ts';
 import type { NnunetNormalization, NnunetPlans } from '../plans.ts';
 import { fastestFirst, voxelsOf } from './axes.ts';
 import type { NnunetImage } from './image.ts';
-import { resampleLabelsByMost, sizeAt, splineOf } from './resampling.ts';
+import { byMost, sizeAt, splineOf } from './resampling.ts';
 
 /** An image as the network takes it. */
 export interface NnunetInput {
@@ -70,8 +70,9 @@ export function nnunetInput(
       throw new InvalidModel(
         'plans.json resamples images but not labels of the previous stage; expected one of nnU-Net’s resampling_fn_seg',
       );
-    const resample = winner === 'most' ? resampleLabelsByMost : resampleLabels;
-    const found = isSame || !options ? labels : resample(labels, box.size, size, previous.values, options);
+    const by = winner === 'most' ? byMost : undefined;
+    const found =
+      isSame || !options ? labels : resampleLabels(labels, box.size, size, previous.values, options, by);
     previous.values.forEach((value, index) => {
       const at = (count + index) * voxels;
       for (let voxel = 0; voxel < voxels; voxel++) data[at + voxel] = found[voxel] === value ? 1 : 0;

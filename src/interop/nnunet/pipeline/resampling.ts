@@ -1,10 +1,9 @@
 /** The rules by which nnU-Net gives volumes another spacing. */
-import { apartAxis, resampleSpline, type SplineOptions, type SplineOrder } from '../../../data/spline.ts';
+import { apartAxis, type SplineOptions, type SplineOrder } from '../../../data/spline.ts';
 import { roundHalfEven } from '../../../data/rounding.ts';
 import { fromHalf, toHalf } from '../../../gpu/half.ts';
 import type { Size3 } from '../../../size.ts';
 import type { NnunetResampling } from '../plans.ts';
-import { voxelsOf } from './axes.ts';
 
 /** Voxels at another spacing. */
 export const sizeAt = (size: Size3, spacing: Size3, next: Size3): Size3 =>
@@ -27,26 +26,16 @@ export const ordersOf = ({ order = 3, apart }: SplineOptions): readonly SplineOr
   [0, 1, 2].map((axis) => (axis === apart?.axis ? (apart.order ?? 0) : order));
 
 /**
- * Labels of another size, as nnU-Net resamples them with PyTorch: the first of those with most of a voxel has it.
- * @param values the labels that are looked for; others become 0
+ * For `resampleLabels`, as nnU-Net resamples labels with PyTorch: the first of those with most of a voxel has it. In
+ * thousandths and float16, as nnU-Net compares them: what differs by less is the same.
  */
-export function resampleLabelsByMost(
-  labels: Uint8Array | Uint16Array,
-  from: Size3,
-  to: Size3,
-  values: readonly number[],
-  how: SplineOptions,
-): Uint16Array {
-  const result = new Uint16Array(voxelsOf(to));
-  // In thousandths and float16, as nnU-Net compares them: what differs by less is the same.
-  const sharesOf = (value: number): Float32Array => {
-    const whole = Float32Array.from(labels, (label) => (label === value ? 1000 : 0));
-    return fromHalf(toHalf(resampleSpline(whole, from, to, how)));
-  };
-  const most = sharesOf(0);
-  for (const value of [...values].sort((a, b) => a - b))
-    sharesOf(value).forEach((share, voxel) => {
-      if (share > most[voxel]!) [result[voxel], most[voxel]] = [value, share];
+export const byMost = {
+  whole: 1000,
+  winner(labels: readonly number[], shares: Float32Array): number {
+    let [best, most] = [0, 0];
+    fromHalf(toHalf(shares)).forEach((share, i) => {
+      if (share > most) [best, most] = [labels[i]!, share];
     });
-  return result;
-}
+    return best;
+  },
+};
