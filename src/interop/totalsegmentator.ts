@@ -189,6 +189,7 @@ function commonSpacing(parts: readonly Pick<TotalSegmentatorPart, 'model'>[]): S
 /** A canonical volume at another spacing, in whole numbers; with the same voxels if it is there already. */
 function atSpacing(volume: Volume, millimetres: Size3): Volume {
   const size = spatialShape(volume.shape);
+  // Of the affine, in float32: so says the header of the image that the original makes of voxels and affine alone.
   const spacing = volume.spacing.map(Math.fround);
   if (spacing.every((mm, axis) => mm === Math.fround(millimetres[axis]!)))
     return onGrid(volume.header, volume.data, size, volume.affine, millimetres);

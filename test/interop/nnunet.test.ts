@@ -1,16 +1,21 @@
 /** Model folders of nnU-Net: what its own code makes of small ones that lie next to the checkout, and what is refused. */
 import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { gunzipSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
 import '../../src/data/source.node.ts';
 import type { FileEntry } from '../../src/data/case.ts';
+import { readNifti } from '../../src/data/nifti.ts';
+import type { Volume } from '../../src/data/volume.ts';
 import { InvalidModel } from '../../src/errors.ts';
 import { convertNnunet } from '../../src/interop/nnunet/convert.ts';
 import { openNnunet } from '../../src/interop/nnunet/folder.ts';
 import { readLabels } from '../../src/interop/nnunet/labels.ts';
+import type { NnunetPredictor } from '../../src/interop/nnunet/pipeline/predictor.ts';
 import { readPlans } from '../../src/interop/nnunet/plans.ts';
 import { rulesOf } from '../../src/interop/nnunet/rules.ts';
 import { configOf } from '../../src/interop/nnunet/weights.ts';
+import { segmentAsTotalSegmentator } from '../../src/interop/totalsegmentator.ts';
 import { layoutParameters } from '../../src/model/parameters.ts';
 import { readModel } from '../../src/weights/model-file.ts';
 import {
@@ -378,4 +383,32 @@ test('what a model file says of nnU-Net is read once', async ({ skip }) => {
   expect(rulesOf({ ...description })).toBe(rules);
   const other = { ...description, config: { ...description.config, bias: false } };
   expect(() => rulesOf(other)).toThrow(/plans of another network/);
+});
+
+test("TotalSegmentator's spacing is that of the affine, whatever pixdim says: it makes its image of voxels and affine alone", async ({
+  skip,
+}) => {
+  const found = await nnunetFixture('totalsegmentator');
+  if (!found) return skip(`${shared} is not there`);
+  const folder = `${shared}/nnunet-totalsegmentator`;
+  const [resampled] = json<NnunetFixture>(`${folder}/fixture.json`).endToEnd.images;
+  const expected = await readNifti(`${folder}/${resampled!}`);
+  const model = await openNnunet(found.files);
+  const seen: Volume[] = [];
+  const predictor = {
+    segment(_: unknown, [image]: readonly [Volume]) {
+      seen.push(image);
+      return Promise.resolve({ labels: { data: new Uint8Array(image.data.length) } });
+    },
+    dispose: () => undefined,
+  } as unknown as NnunetPredictor;
+  const ct = gunzipSync(readFileSync(`${folder}/case/ct.nii.gz`));
+  const other = Uint8Array.from(ct);
+  [9, 3, 0.5].forEach((mm, axis) => new DataView(other.buffer).setFloat32(80 + 4 * axis, mm, true));
+  for (const source of [ct, other]) {
+    await segmentAsTotalSegmentator([{ model, open: () => Promise.resolve(predictor) }], source);
+    const { shape, data } = seen.at(-1)!;
+    expect(shape).toEqual(expected.shape);
+    expect(data).toEqual(expected.data);
+  }
 });
