@@ -1,16 +1,17 @@
 // 3×3×3 convolution as conv3/forward computes it, cut for adapters that run a workgroup's threads in
 // the lanes of a CPU: the threads of a workgroup take different output channels of the same voxels, so
 // what they read of the source is the same for all and loaded once. Reads one input of the two that the
-// convolution may have: `add` puts the second's share on top of the first's. Assigns target, or accumulates into it; leaves
-// statistics of what it stores, if the plan has `tiles` for them.
+// convolution may have: `add` puts the second's share on top of the first's. Assigns target, or accumulates into it; with
+// STATISTICS leaves those of what it stores.
 // One thread: one output channel; four columns of four rows of a quad. Columns lie side by side along
 // x, COLUMNS of them, and the rest in the planes behind, so that narrow volumes fill them too.
 // include "common/volume.wgsl"
 // include "common/parts.wgsl"
 
 const NORM: bool = false;
-const COLUMNS: u32 = 4u; // 4, 2 or 1
+const COLUMNS: u32 = 4u; // 4 or 2
 const RAGGED: bool = true; // the width is no multiple of four, and the input has a norm
+const STATISTICS: bool = false;
 
 struct Params {
   width: u32, height: u32, depth: u32, samples: u32, rowQuads: u32,
@@ -20,7 +21,7 @@ struct Params {
   startSource: u32, startTarget: u32,         // quads before each binding
   slope: f32,
   biased: u32, add: u32,                      // 1: yes, 0: no
-  tiles: u32, startParts: u32,                // of the statistics; 0: none
+  tiles: u32, startParts: u32,                // of the statistics
 }
 
 @group(0) @binding(0) var<storage, read> source: array<Quad>;
@@ -72,12 +73,10 @@ fn readRow(place: Place, at: u32, q: u32) -> Row {
   var c1 = readColumn(at + place.offsets.y, place.n1, place.exists.y, 1u, q);
   var c2 = readColumn(at + place.offsets.z, place.n2, place.exists.z, 2u, q);
   var c3 = readColumn(at + place.offsets.w, place.n3, place.exists.w, 3u, q);
-  if (COLUMNS > 1u) {
-    c0.right = select(0.0, c1.here.x, q + 1u < params.rowQuads);
-    c1.left = c0.here.w;
-    c2.right = select(0.0, c3.here.x, q + 2u % COLUMNS + 1u < params.rowQuads);
-    c3.left = c2.here.w;
-  }
+  c0.right = select(0.0, c1.here.x, q + 1u < params.rowQuads);
+  c1.left = c0.here.w;
+  c2.right = select(0.0, c3.here.x, q + 2u % COLUMNS + 1u < params.rowQuads);
+  c3.left = c2.here.w;
   if (COLUMNS == 4u) {
     c1.right = select(0.0, c2.here.x, q + 2u < params.rowQuads);
     c2.left = c1.here.w;
@@ -211,7 +210,7 @@ fn main(@builtin(local_invocation_id) local: vec3<u32>, @builtin(workgroup_id) g
   out1 = store(out1, channelOut, plane, y + 1u, q);
   out2 = store(out2, channelOut, plane, y + 2u, q);
   out3 = store(out3, channelOut, plane, y + 3u, q);
-  if (params.tiles == 0u) { return; }
+  if (!STATISTICS) { return; }
   let count = f32(min(4u * COLUMNS, params.width - 4u * q) * min(4u, params.height - y));
   for (var i = 0u; i < 4u / COLUMNS; i++) {
     if (plane + i >= params.plane1) { break; }

@@ -131,8 +131,8 @@ export function convolveByChannels(
   const { tensor, scaleShifts, slope = 1 } = input;
   const [width, height, depth] = target.size;
   const workOf = work(tensor.channels, target);
-  // Four columns of four rows; what a narrow row does not fill lies in the planes behind.
-  const columns = target.rowQuads >= 3 ? 4 : target.rowQuads;
+  // Four columns of four rows; two that a narrow row does not fill lie in the planes behind.
+  const columns = target.rowQuads > 2 ? 4 : 2;
   const tiles = Math.ceil(target.rowQuads / columns) * Math.ceil(height / 4);
   const statistics = partsOf(recorder, label, target, measured ? tiles : 0);
   const uses = [{ ...inputUse(input), halo: 1 }, { tensor: target }, ...statistics.uses];
@@ -173,6 +173,7 @@ export function convolveByChannels(
         NORM: scaleShifts !== undefined,
         COLUMNS: columns,
         RAGGED: width % 4 !== 0 && scaleShifts !== undefined,
+        ...(measured && { STATISTICS: true }),
       },
       workgroups: [Math.ceil(target.channels / block), tiles, Math.ceil(((to - from) * columns) / 4)],
       flops: workOf([from, to]),
