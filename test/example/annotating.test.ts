@@ -476,6 +476,17 @@ test('a scan too large to be drawn whole is drawn on slice by slice, on its own 
     [60, 0],
   ]);
   await expect.poll(async () => placeOf(await saved(page), 2)).not.toEqual(second);
+  const count = async (): Promise<number> => (await saved(page)).data.filter((value) => value === 2).length;
+  const before = await count();
+  await page.keyboard.press('0');
+  await stroke(page, [
+    [-60, 60],
+    [60, 60],
+  ]);
+  await page.getByRole('button', { name: 'Grow to edges' }).click();
+  await expect.poll(count).toBeGreaterThan(before);
+  for (let step = 0; step < 2; step++) await page.keyboard.press('Control+z');
+  await expect.poll(count).toBe(before);
   await nextTo('ArrowDown');
   await page.keyboard.press('Control+z');
   await expect.poll(async () => placeOf(await saved(page), 2)).toEqual(second);

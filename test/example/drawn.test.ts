@@ -177,11 +177,18 @@ function bareBoard() {
     isLocked: false,
     open(): Promise<typeof facts> {
       board.drawn.fill(0);
-      board.isLocked = board.isClear = false;
+      board.isLocked = true;
+      board.isClear = false;
       return Promise.resolve(facts);
     },
     isClear: false,
     lock: () => (board.isLocked = true),
+    unlock: () => (board.isLocked = false),
+    /** Bright on the left half. */
+    greys: () => ({
+      image: Int16Array.from({ length: 24 }, (_, at) => (at % 4 < 2 ? 200 : 10)),
+      turn: facts.turn,
+    }),
     clear: () => (board.isClear = true),
     redraw: () => undefined,
   };
@@ -207,8 +214,8 @@ test('each step is kept, and what is undone is not', async () => {
   expect(session.step()).toBe(true);
   first.board.drawn[20] = 1;
   session.step();
-  session.undo();
-  session.close();
+  void session.undo();
+  void session.close();
   await first.written();
   const second = await drawing();
   await second.open();
@@ -216,6 +223,92 @@ test('each step is kept, and what is undone is not', async () => {
     [7, 1],
     [8, 2],
   ]);
+});
+
+/** The voxels of a column of the display: `x` is its place. */
+const column = (x: number): number[] => Array.from({ length: 6 }, (_, row) => x + 4 * row);
+
+test('slices are filled, strokes grow and proposals are taken over in one step each, which is kept', async () => {
+  const first = await drawing();
+  const session = (await first.open())!;
+  const { board } = first;
+  const state = (): number[] => [...board.drawn];
+  for (const x of [0, 3]) for (const at of column(x)) board.drawn[at] = 5;
+  const strokes = state();
+  expect(await session.interpolate(0)).toBe(2); // with the strokes as a step of their own
+  expect(state()).toEqual(Array<number>(24).fill(5));
+  await session.undo();
+  expect(state()).toEqual(strokes);
+  await session.undo();
+  expect(state()).toEqual(Array<number>(24).fill(0));
+  await session.redo();
+  await session.redo();
+  expect(state()).toEqual(Array<number>(24).fill(5));
+  await session.undo();
+  await session.undo();
+
+  for (const at of column(0)) board.drawn[at] = 5;
+  for (const at of column(3)) board.drawn[at] = 254;
+  await session.grow({ axis: 0, index: 0 });
+  expect(state()).toEqual(Array.from({ length: 24 }, (_, at) => [5, 5, 0, 254][at % 4]));
+  await session.accept(Uint8Array.from({ length: 24 }, () => 7));
+  expect(state()).toEqual(Array.from({ length: 24 }, (_, at) => [5, 5, 7, 254][at % 4]));
+  expect([session.isWhole, board.isLocked]).toEqual([true, false]);
+  await session.close();
+  await first.written();
+  const second = await drawing();
+  await second.open();
+  expect([...second.board.drawn]).toEqual(state());
+});
+
+test('what is cancelled, or refused, leaves the drawing as it was, and the board free', async () => {
+  const { board, open } = await drawing();
+  const session = (await open())!;
+  for (const x of [0, 3]) for (const at of column(x)) board.drawn[at] = 5;
+  session.step();
+  const before = [...board.drawn];
+  const labels = Uint8Array.from({ length: 24 }, () => 7);
+  for (const work of [
+    (signal: AbortSignal) => session.interpolate(0, signal),
+    (signal: AbortSignal) => session.accept(labels, {}, signal),
+    (signal: AbortSignal) => session.undo(signal),
+  ]) {
+    const stop = new AbortController();
+    const done = work(stop.signal);
+    expect(board.isLocked).toBe(true);
+    stop.abort();
+    await expect(done).rejects.toThrow('aborted');
+    expect([...board.drawn]).toEqual(before);
+    expect(board.isLocked).toBe(false);
+    expect([session.drawnSlices(0), session.isWhole, session.canRedo]).toEqual([[0, 3], false, false]);
+  }
+  await expect(session.grow({ axis: 0, index: 0 })).rejects.toThrow('a stroke in the background');
+  expect(board.isLocked).toBe(false);
+  await session.undo();
+  expect(session.isEmpty).toBe(true);
+});
+
+test('while slices are filled nothing else is drawn; what comes meanwhile waits, and a case that is closed gets its own', async () => {
+  const first = await drawing();
+  const { board, open, written } = first;
+  const session = (await open())!;
+  for (const x of [0, 3]) for (const at of column(x)) board.drawn[at] = 5;
+  const filled = session.interpolate(0);
+  expect(session.isBusy).toBe(true);
+  session.markWhole(true);
+  session.fill(2, [1, 1, 1], 9);
+  expect(session.step()).toBe(false);
+  const taken = session.accept(Uint8Array.from({ length: 24 }, () => 7));
+  const closed = session.close();
+  let isReleased = false;
+  void closed.then(() => (isReleased = true));
+  expect(isReleased).toBe(false);
+  expect(await filled).toBe(2);
+  await Promise.all([taken, closed, written()]);
+  expect(session.isWhole).toBe(false); // closed before it was its turn
+  const second = await drawing();
+  await second.open();
+  expect([...second.board.drawn]).toEqual(Array<number>(24).fill(5));
 });
 
 test('a project that is saved right after a stroke holds it', async () => {
@@ -236,7 +329,7 @@ test('a class that is called otherwise after the last stroke is so after a reloa
   await first.written();
   first.state.labels = ['background', 'tumour'];
   session.keepNames();
-  session.close();
+  void session.close();
   await first.written();
   const second = await drawing();
   expect(second.state.labels).toEqual(['background', 'tumour']);
@@ -246,7 +339,7 @@ test('where another tab draws on a case, its file cannot be read or its opening 
   const { board, state, open } = await drawing();
   const session = (await open())!;
   expect(board.isLocked).toBe(false);
-  session.close();
+  void session.close();
   const locked = () => Promise.reject(new Error('held'));
   vi.stubGlobal('navigator', { locks: { request: locked } });
   await expect(open(state.cases[1])).rejects.toThrow('in another tab');
@@ -272,7 +365,7 @@ test('a damaged drawing is told with what is kept of it, nothing is drawn over i
   const session = (await first.open())!;
   first.board.drawn[3] = 1;
   session.step();
-  session.close();
+  void session.close();
   await first.written();
   const { withDatabase } = await import('../support/page-store.ts');
   const [record] = (await withDatabase((database) => database.getAll('drawings'))) as [DrawingRecord];

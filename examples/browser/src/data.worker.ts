@@ -21,11 +21,16 @@ import {
   type LabelledCase,
   type Preprocessing,
   type Segmentation,
+  type Size3,
 } from 'unet3d-gpu/worker';
-import { drawnOf } from './annotate/drawing.ts';
-import type { Turn } from './annotate/grid.ts';
-import { greysOf, valuesOf } from './annotate/scan.ts';
+import { drawnOf, labelsOf, type Marks, type Paint } from './annotate/drawing.ts';
+import { displayShape, putInDisplay, toDisplay, type Turn } from './annotate/grid.ts';
+import { grown, type Range } from './annotate/grow.ts';
+import { interpolated, type Across, type Gap } from './annotate/interpolate.ts';
+import { unpacked, type Packed } from './annotate/packing.ts';
+import { greysOf, valuesOf, type Voxels } from './annotate/scan.ts';
 import { counted, labelOver, mapped, mostValues, readVolume, valuesIn, volumeOf } from './label-maps.ts';
+import { restsUntil } from './pieces.ts';
 import { planes } from './planes.ts';
 import { shown } from './shown.ts';
 import type { VolumeFile } from './state.ts';
@@ -63,10 +68,20 @@ export interface DataRequests {
   greys: { image: VolumeFile; most: number };
   /** `turn`: of the display. */
   values: { labels: VolumeFile; turn: Turn };
-  /** The drawing that a label file makes, in the order of the image's voxels. */
-  drawing: { image: VolumeFile; label: VolumeFile; unknown: number | undefined };
-  /** `changed`: when, in milliseconds. */
-  label: { image: VolumeFile; labels: Uint8Array; name: string; changed: number };
+  /** The drawing that a label file makes, in the order of the display. */
+  drawing: { image: VolumeFile; label: VolumeFile; unknown: number | undefined; turn: Turn };
+  /** What is to be drawn between drawn slices. `spacing`: of voxels, in millimetres. */
+  between: { gaps: readonly Gap[]; across: Across & { readonly spacing: Size3 } };
+  /** What strokes grow to. `image`, of that shape: in the order of the file; `drawn`: in that of the display. */
+  grow: { image: Voxels; shape: Size3; turn: Turn; drawn: Uint8Array; range: Range };
+  /** The label map of a drawing, as a file of that name. `changed`: when, in milliseconds. */
+  label: {
+    image: VolumeFile;
+    drawing: Packed & { readonly marks: Marks };
+    unknown: number;
+    name: string;
+    changed: number;
+  };
 }
 
 /** Labels on the grid of a source. */
@@ -140,14 +155,24 @@ const jobs = {
       millilitres: counts.map((count) => count * millilitresPerVoxel),
     };
   },
-  /** Labels in the order of an image's voxels, as a file on its grid. */
-  async label({ image, labels, name, changed }: DataRequests['label']) {
+  async label({ image, drawing, unknown, name, changed }: DataRequests['label']) {
+    const labels = labelsOf(await unpacked(drawing), drawing.shape, drawing.marks, unknown);
     const { shape, affine, header } = await readVolume(image);
     const bytes = await writeNifti({ data: labels, shape: shape.slice(0, 3), affine, header });
     return new File([bytes as Uint8Array<ArrayBuffer>], name, { lastModified: changed });
   },
-  drawing: async ({ image, label, unknown }: DataRequests['drawing']) =>
-    drawnOf(await labelOver(image, label), unknown),
+  async drawing({ image, label, unknown, turn }: DataRequests['drawing']) {
+    const { shape } = await readHeader('header' in image ? image.header : image);
+    const size = [...shape, 1, 1].slice(0, 3) as unknown as Size3;
+    return toDisplay(drawnOf(await labelOver(image, label), unknown), size, turn);
+  },
+  between: ({ gaps, across }: DataRequests['between'], { signal }: Task) =>
+    interpolated(gaps, across, restsUntil(signal)),
+  grow({ image, shape, turn, drawn, range }: DataRequests['grow'], { signal }: Task) {
+    const greys = new Int16Array(drawn.length);
+    putInDisplay(greys, image, shape, turn);
+    return grown({ greys, drawn, shape: displayShape(shape, turn) }, range, restsUntil(signal));
+  },
   /** A volume as it is shown. */
   view: ({ volume, isLabels, most }: DataRequests['view'], { signal }: Task) =>
     shown(volume, isLabels, most, signal),
@@ -261,10 +286,10 @@ serve(jobs, volumesOf);
 /** The buffers of the volumes in a result: they are moved to the page. */
 function volumesOf(result: unknown): ArrayBuffer[] {
   if (result instanceof Uint8Array) return [result.buffer as ArrayBuffer];
-  const { greys } = (result ?? {}) as { greys?: Uint8Array };
+  const { greys, paints } = (result ?? {}) as { greys?: Uint8Array; paints?: readonly Paint[] };
   if (greys) return [greys.buffer as ArrayBuffer];
-  if (!Array.isArray(result)) return [];
-  return (result as Partial<LabelledCase>[]).flatMap(({ image, label }) =>
-    image && label ? ([image.buffer, label.buffer] as ArrayBuffer[]) : [],
+  const parts = paints ?? (Array.isArray(result) ? (result as Partial<LabelledCase & Paint>[]) : []);
+  return parts.flatMap(({ image, label, places, values }: Partial<LabelledCase & Paint>) =>
+    [image, label, places, values].flatMap((part) => (part ? [part.buffer as ArrayBuffer] : [])),
   );
 }

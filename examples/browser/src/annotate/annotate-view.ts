@@ -1,7 +1,17 @@
 /** Annotate: draw what is to be learnt, and correct what the network makes of it. */
 import { ask } from '../ask.ts';
-import { dataJob } from '../data-client.ts';
-import { attempt, BusyLine, button, counted, download, el, lengthy, messageOf, refill } from '../dom.ts';
+import {
+  attempt,
+  BusyLine,
+  button,
+  counted,
+  download,
+  el,
+  lengthy,
+  messageOf,
+  refill,
+  unlessAborted,
+} from '../dom.ts';
 import { classCount } from '../planning.ts';
 import { changed, classNames, onChange, state, type PageCase } from '../state.ts';
 import { viewOfCases, type View } from '../view.ts';
@@ -56,7 +66,7 @@ function casesView(take: TakeLabels, open: Open): View {
 
   /** Opens a case after the one that is being opened; of several, the last. */
   async function choose(item: PageCase, goTo?: () => void): Promise<void> {
-    if (item.images === current?.images && !goTo && said === '') return turn;
+    if (item.images === current?.images && !goTo && (session || said === '')) return turn;
     current = item;
     list.update(current);
     busy.stop();
@@ -66,9 +76,11 @@ function casesView(take: TakeLabels, open: Open): View {
 
   async function show(item: PageCase, goTo?: () => void): Promise<void> {
     if (current?.images !== item.images || lookup.signal.aborted) return;
-    session?.close();
+    const before = session;
     session = undefined;
     tools.element.inert = true;
+    await before?.close();
+    if (current?.images !== item.images || lookup.signal.aborted) return;
     damaged = undefined;
     shownProposal = undefined;
     said = '';
@@ -92,26 +104,46 @@ function casesView(take: TakeLabels, open: Open): View {
     if (session && obstacle() === '' && !isDone(item)) void propose([item]);
   }
 
-  /** Tells what has been done, or why not. */
+  /** Tells what has been done, or why not; while something takes its time, nothing else is done. */
   async function act(action: (session: Session) => unknown, signal?: AbortSignal): Promise<void> {
-    if (!session) return;
+    const its = session;
+    if (!its || its.isBusy) return;
     said = '';
+    let text: unknown;
     try {
-      const text = await action(session);
-      if (typeof text === 'string') said = text;
+      text = await action(its);
     } catch (error) {
-      if (!signal?.aborted) said = `${messageOf(error).replace(/^./, (first) => first.toUpperCase())}.`;
+      if (!signal?.aborted) text = `${messageOf(error).replace(/^./, (first) => first.toUpperCase())}.`;
     }
+    if (its !== session) return; // what is said is of another case
+    if (typeof text === 'string') said = text;
     update();
   }
 
+  /** As `act`, of what may take its time: that is told, and can be cancelled, and then nothing has changed. */
+  const lengthily = (
+    what: string,
+    action: (session: Session, signal: AbortSignal) => Promise<unknown>,
+  ): Promise<void> =>
+    act((its) =>
+      busy.during(
+        `${what} ${its.item.id}`,
+        (signal) => action(its, signal),
+        () => (said = 'That was cancelled: the drawing is as it was.'),
+      ),
+    );
+
   const interpolate = (): Promise<void> =>
-    act((it) => {
-      const count = it.interpolate(board.slice.axis);
+    lengthily('Filling between slices of', async (it, signal) => {
+      const count = await it.interpolate(board.slice.axis, signal);
       return count === 0
         ? 'There are no two drawn slices with empty ones between them that show the same class.'
-        : `${counted(count, 'slice')} filled between drawn ones. Look at them; they count as drawn.`;
+        : count && `${counted(count, 'slice')} filled between drawn ones. Look at them; they count as drawn.`;
     });
+  const grow = (): Promise<void> =>
+    lengthily('Growing to edges in', (it, signal) => it.grow(board.slice, signal));
+  const undo = (): Promise<void> => lengthily('Undoing a step in', (it, signal) => it.undo(signal));
+  const redo = (): Promise<void> => lengthily('Redoing a step in', (it, signal) => it.redo(signal));
 
   function acceptSlice(): Promise<void> {
     return accept({ slice: board.slice });
@@ -123,7 +155,8 @@ function casesView(take: TakeLabels, open: Open): View {
     if (!file) return;
     await act(async (it) => {
       const labels = await it.labelsOf(file, signal);
-      if (it === session && state.predictions.get(it.item.images) === file) it.accept(labels, what);
+      if (it === session && state.predictions.get(it.item.images) === file)
+        await it.accept(labels, what, signal);
     }, signal);
   }
 
@@ -131,9 +164,8 @@ function casesView(take: TakeLabels, open: Open): View {
     const label = current?.label;
     if (label)
       await act(async (it) => {
-        const image = it.item.images[0]!;
-        const drawn = await dataJob('drawing', { image, label, unknown: state.ignoreLabel }, { signal });
-        if (it === session) it.take(drawn);
+        const drawn = await it.drawingOf(label, signal);
+        if (it === session) await it.take(drawn, signal);
       }, signal);
   }
 
@@ -153,7 +185,7 @@ function casesView(take: TakeLabels, open: Open): View {
   async function save(signal: AbortSignal): Promise<void> {
     const item = current;
     if (!item) return;
-    await written(); // the last stroke as well
+    await unlessAborted(written(), signal); // the last stroke as well
     const name = `${item.id}_annotation.nii.gz`;
     const drawing = knownDrawing(item);
     if (drawing) download(name, await labelFile(item, drawing, unknownVoxel, name, signal));
@@ -175,13 +207,13 @@ function casesView(take: TakeLabels, open: Open): View {
             button('Begin a new one in its place', beginAnew, { className: 'primary' }),
           ]
         : [
-            button('Undo', () => act((it) => it.undo()), { disabled: !canUndo, title: 'Ctrl Z' }),
-            button('Redo', () => act((it) => it.redo()), { disabled: !canRedo, title: 'Ctrl Shift Z' }),
+            button('Undo', undo, { disabled: !canUndo, title: 'Ctrl Z' }),
+            button('Redo', redo, { disabled: !canRedo, title: 'Ctrl Shift Z' }),
             button('Fill between slices', interpolate, {
               disabled: isEmpty,
               title: 'Shapes between drawn slices (I)',
             }),
-            button('Grow to edges', () => act((it) => it.grow(board.slice)), {
+            button('Grow to edges', grow, {
               disabled: isEmpty,
               title: `Grows strokes of classes and background to the edges in the image${board.isLarge ? ', in this slice' : ''} (GrowCut)`,
             }),
@@ -264,8 +296,8 @@ function casesView(take: TakeLabels, open: Open): View {
   const stopKeys = listenToKeys({
     isOpen: () => session !== undefined,
     press: (key) => tools.press(key),
-    undo: () => act((it) => it.undo()),
-    redo: () => act((it) => it.redo()),
+    undo,
+    redo,
     commands: {
       arrowup: () => board.goTo({ axis: board.slice.axis, index: board.slice.index + 1 }),
       arrowdown: () => board.goTo({ axis: board.slice.axis, index: board.slice.index - 1 }),
@@ -311,7 +343,7 @@ function casesView(take: TakeLabels, open: Open): View {
       stopProposing();
       stopListening();
       stopKeys();
-      session?.close();
+      void session?.close();
       session = undefined;
       training.dispose();
       board.dispose();

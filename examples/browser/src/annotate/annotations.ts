@@ -3,7 +3,7 @@ import type { Size3 } from 'unet3d-gpu/worker';
 import { dataJob } from '../data-client.ts';
 import { nameClasses } from '../labelled-cases.ts';
 import { changed, named, state, type Images, type PageCase } from '../state.ts';
-import { labelsOf, type Marks } from './drawing.ts';
+import type { Marks } from './drawing.ts';
 import {
   bytesOf,
   forgetDrawing,
@@ -11,10 +11,9 @@ import {
   keepDrawing,
   keptDrawing,
   keptDrawings,
-  packed,
-  unpacked,
   type DrawingRecord,
 } from './kept-drawings.ts';
+import { packed } from './packing.ts';
 
 const identities = new WeakMap<Images, string>();
 /** By identity of the images that they are on. */
@@ -74,7 +73,7 @@ function takeNames(names: readonly string[]): void {
 export interface Drawing {
   /** x, y, z of the file. */
   readonly shape: Size3;
-  /** In the order of the file; it may change once `keep` has been called. */
+  /** In the order of the file; it stays as it is until `keep` is done. */
   readonly voxels: Uint8Array<ArrayBuffer>;
   readonly marks: Marks;
   /** Slices with something drawn, across the axis across which they are fewest. */
@@ -135,8 +134,11 @@ export async function labelFile(
   name = `${item.id}.nii.gz`,
   signal?: AbortSignal,
 ): Promise<File> {
-  const drawn = await unpacked(drawing);
-  const labels = labelsOf(drawn, drawing.shape, drawing.marks, unknown);
-  const written = { image: item.images[0]!, labels, name, changed: drawing.changed.getTime() };
-  return dataJob('label', written, { signal });
+  const { voxels, shape, marks, changed } = drawing;
+  const kept = { voxels, shape, marks };
+  return dataJob(
+    'label',
+    { image: item.images[0]!, drawing: kept, unknown, name, changed: changed.getTime() },
+    { signal },
+  );
 }

@@ -17,7 +17,7 @@ import {
 import { drawnBackground } from './drawing.ts';
 import { displayShape, type Slice, type Turn } from './grid.ts';
 import { OneSlice } from './one-slice.ts';
-import { countOf, type Greys } from './scan.ts';
+import { countOf, type Greys, type Voxels } from './scan.ts';
 
 /** Of the file, but the spacing: that is the display's. */
 type Opened = Omit<Greys, 'greys'>;
@@ -51,6 +51,8 @@ export class Board {
   /** Across which axis the slice lies that was touched last. */
   #axis: 0 | 1 | 2 = 2;
   #disposed = false;
+  /** Whether nothing can be drawn. */
+  #isLocked = true;
   /** Of what is shown: what was asked for before it comes too late. */
   #wish = 0;
   /** Called when the person may have drawn something. */
@@ -66,17 +68,17 @@ export class Board {
     for (const event of ['mouseup', 'mouseleave', 'touchend', 'touchcancel'])
       this.#canvas.addEventListener(event, stroke);
     this.#canvas.addEventListener('click', () => {
-      if (this.#tool === 'fill' && this.#niivue?.volumes[0]) setTimeout(() => this.onFill(this.place));
+      if (this.#tool === 'fill' && !this.#isLocked) setTimeout(() => this.onFill(this.place));
     });
   }
 
   #endStroke(): void {
-    if (!this.#niivue || this.#disposed) return;
+    if (this.#isLocked || this.#disposed) return;
     this.#large?.collect();
     this.onStroke();
   }
 
-  /** Shows the case with nothing drawn on it; undefined if the board is gone meanwhile. */
+  /** Shows the case with nothing drawn on it, locked; undefined if the board is gone meanwhile. */
   async open(image: VolumeFile, signal: AbortSignal): Promise<Opened | undefined> {
     const niivue = await this.#opened();
     if (!niivue) return undefined;
@@ -88,7 +90,6 @@ export class Board {
     if (this.#disposed) return undefined;
     niivue.addVolume(volume);
     niivue.createEmptyDrawing();
-    this.#use();
     const { dims } = volume.hdr!; // of the file: the volume's own are the display's once it is shown
     return {
       shape: dims.slice(1, 4) as unknown as Size3,
@@ -113,7 +114,6 @@ export class Board {
     this.#turn = turn;
     if (this.#plane === 'all') this.plane = 'axial';
     else await large.show({ axis: this.#axis, index: large.place[this.#axis] });
-    this.#use();
     return this.#disposed ? undefined : { shape, volumes, turn, spacing };
   }
 
@@ -228,12 +228,13 @@ export class Board {
     const value = this.#value === 0 ? drawnBackground : this.#value;
     niivue.opts.penSize = this.#tool === 'outline' ? 1 : this.#width;
     niivue.setPenValue(this.#tool === 'eraser' ? 0 : value, this.#tool === 'outline');
-    niivue.setDrawingEnabled(this.#tool !== 'fill');
+    niivue.setDrawingEnabled(this.#tool !== 'fill' && !this.#isLocked);
   }
 
   /** Shows no case. */
   clear(): void {
     this.#wish++;
+    this.#isLocked = true;
     this.#large = undefined;
     const niivue = this.#niivue;
     if (!niivue) return;
@@ -242,9 +243,17 @@ export class Board {
     keepVolumes(niivue, 0);
   }
 
-  /** Nothing can be drawn until the next case is opened. */
+  /** Nothing can be drawn from now on; what has been drawn until now is there. */
   lock(): void {
-    this.#niivue?.setDrawingEnabled(false);
+    if (!this.#isLocked) this.#large?.collect();
+    this.#isLocked = true;
+    this.#use();
+  }
+
+  /** What is drawn is the person's again. */
+  unlock(): void {
+    this.#isLocked = false;
+    this.#use();
   }
 
   get width(): number {
@@ -323,10 +332,17 @@ export class Board {
     this.onMove();
   }
 
-  /** Grows all that is drawn along the edges of the image, until every voxel is taken: of a large scan, of the slice. */
-  grow(): void {
-    this.#niivue!.drawGrowCut();
-    this.#large?.collect();
+  /**
+   * A copy of the greys of the image: those of the file, in its order; of a large scan those of a slice, in the order of
+   * the display.
+   */
+  greys(slice: Slice): { readonly image: Voxels; readonly turn: Turn } {
+    if (this.#large) return { image: this.#large.greysOf(slice), turn: [1, 2, 3] };
+    const [volume] = this.#niivue!.volumes;
+    return {
+      image: (volume!.img as Voxels).slice(0, this.drawn.length),
+      turn: volume!.permRAS as unknown as Turn,
+    };
   }
 
   focus(): void {

@@ -35,32 +35,49 @@ export function placesInFile(shape: Size3, turn: Turn): (at: number) => number {
   };
 }
 
-/** Calls `visit` with the place of each voxel in the display's order and in the file's. */
-function eachVoxel(shape: Size3, turn: Turn, visit: (display: number, file: number) => void): void {
+/** Calls `visit` with the place of each voxel of one of the display's slices across z, or of all, and in the file. */
+function eachVoxel(
+  shape: Size3,
+  turn: Turn,
+  visit: (display: number, file: number) => void,
+  only?: number,
+): void {
   const [nx, ny, nz] = displayShape(shape, turn);
   const {
     start,
     steps: [sx, sy, sz],
   } = layout(shape, turn);
-  let at = 0;
-  for (let z = 0; z < nz; z++)
+  const [from, to] = only === undefined ? [0, nz] : [only, only + 1];
+  let at = from * ny * nx;
+  for (let z = from; z < to; z++)
     for (let y = 0; y < ny; y++) {
       let file = start + z * sz + y * sy;
       for (let x = 0; x < nx; x++, file += sx) visit(at++, file);
     }
 }
 
-/** Voxels in the file's order, of those in the display's. `shape`: the file's. */
-export function toFile(drawn: Uint8Array, shape: Size3, turn: Turn): Uint8Array<ArrayBuffer> {
-  const result = new Uint8Array(drawn.length);
-  eachVoxel(shape, turn, (display, file) => (result[file] = drawn[display]!));
-  return result;
+type Values = Uint8Array | Int16Array;
+
+/**
+ * Puts voxels into the display's order.
+ * @param voxels in the file's
+ * @param shape the file's
+ * @param z of the display, of which only one slice is put
+ */
+export function putInDisplay(
+  into: Values,
+  voxels: ArrayLike<number>,
+  shape: Size3,
+  turn: Turn,
+  z?: number,
+): void {
+  eachVoxel(shape, turn, (display, file) => (into[display] = voxels[file]!), z);
 }
 
 /** Voxels in the display's order, of those in the file's. `shape`: the file's. */
 export function toDisplay(voxels: ArrayLike<number>, shape: Size3, turn: Turn): Uint8Array<ArrayBuffer> {
   const result = new Uint8Array(voxels.length);
-  eachVoxel(shape, turn, (display, file) => (result[display] = voxels[file]!));
+  putInDisplay(result, voxels, shape, turn);
   return result;
 }
 

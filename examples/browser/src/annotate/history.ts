@@ -1,21 +1,33 @@
 /** What can be undone and done again: of each step the voxels that it changed, as many steps as fit. */
-import type { Marks } from './drawing.ts';
+import type { Marks, Paint } from './drawing.ts';
 
-/** Voxels that have changed, with their values, and the marks that hold from then on. */
-export interface Change {
-  readonly places: Uint32Array;
-  readonly before: Uint8Array;
-  readonly after: Uint8Array;
+/** Voxels that have changed, with their values. */
+export interface Lot {
+  readonly places: Uint32Array<ArrayBuffer>;
+  readonly before: Uint8Array<ArrayBuffer>;
+  readonly after: Uint8Array<ArrayBuffer>;
+}
+
+interface Step {
+  readonly lots: readonly Lot[];
+  readonly marksBefore: Marks;
   readonly marks: Marks;
 }
 
-interface Step extends Change {
-  readonly marksBefore: Marks;
+/** A step that can be taken back, or again. */
+export interface Way {
+  /** What is to be drawn for that. */
+  readonly paints: readonly Paint[];
+  /** Those that hold then. */
+  readonly marks: Marks;
+  /** To be called when it is drawn. */
+  readonly taken: () => void;
 }
 
 /** Bytes that steps may take; the last one stays in any case. */
 const room = 256 * 2 ** 20;
-const bytesOf = ({ places }: Step): number => 6 * places.length + 256;
+const bytesOf = ({ lots }: Step): number =>
+  lots.reduce((sum, { places }) => sum + 6 * places.length, 256 * (lots.length + 1));
 
 export class DrawingHistory {
   readonly #known: Uint8Array;
@@ -23,66 +35,81 @@ export class DrawingHistory {
   readonly #done: Step[] = [];
   #undone: Step[] = [];
 
-  /** @param drawn as it is at the beginning; it is copied */
-  constructor(drawn: Uint8Array, marks: Marks) {
-    this.#known = drawn.slice();
+  /** @param known a copy of what is drawn at the beginning, kept up from here on */
+  constructor(known: Uint8Array, marks: Marks) {
+    this.#known = known;
     this.#marks = marks;
-  }
-
-  get canUndo(): boolean {
-    return this.#done.length > 0;
-  }
-
-  get canRedo(): boolean {
-    return this.#undone.length > 0;
   }
 
   /**
    * Takes a step to what there is now; undefined where nothing has changed.
    * @param within where something may have changed, in ascending order: anywhere if it is not given
    */
-  record(drawn: Uint8Array, marks: Marks, within?: Uint32Array): Change | undefined {
+  record(drawn: Uint8Array, marks: Marks, within?: Uint32Array<ArrayBuffer>): readonly Lot[] | undefined {
     const known = this.#known;
     const places = within ? within.filter((at) => known[at] !== drawn[at]) : differences(known, drawn);
     if (places.length === 0 && marks === this.#marks) return undefined;
-    const before = Uint8Array.from(places, (at) => known[at]!);
-    const after = Uint8Array.from(places, (at) => drawn[at]!);
-    places.forEach((at, index) => (known[at] = after[index]!));
-    const step = { places, before, after, marks, marksBefore: this.#marks };
-    this.#done.push(step);
+    const values = new Uint8Array(places.length);
+    for (let index = 0; index < places.length; index++) values[index] = drawn[places[index]!]!;
+    const lots = places.length > 0 ? [this.draw(drawn, { places, values })] : [];
+    this.add(lots, marks);
+    return lots;
+  }
+
+  /** Draws some of the voxels of a step that is being taken. */
+  draw(drawn: Uint8Array, { places, values }: Paint): Lot {
+    const known = this.#known;
+    const before = new Uint8Array(places.length);
+    for (let index = 0; index < places.length; index++) {
+      const at = places[index]!;
+      before[index] = known[at]!;
+      drawn[at] = known[at] = values[index]!;
+    }
+    return { places, before, after: values };
+  }
+
+  /** Adds a step whose voxels are drawn. */
+  add(lots: readonly Lot[], marks: Marks): void {
+    this.#done.push({ lots, marks, marksBefore: this.#marks });
     this.#marks = marks;
     this.#undone = [];
     let bytes = this.#done.reduce((sum, step) => sum + bytesOf(step), 0);
     while (bytes > room && this.#done.length > 1) bytes -= bytesOf(this.#done.shift()!);
-    return step;
   }
 
-  /** Takes the last step back in `drawn`; undefined where there is none. */
-  undo(drawn: Uint8Array): Change | undefined {
-    const step = this.#done.pop();
-    if (!step) return undefined;
-    this.#undone.push(step);
-    const { places, before, after, marksBefore } = step;
-    return this.#set(drawn, { places, before: after, after: before, marks: marksBefore });
+  /** What takes the last step back; undefined where there is none. */
+  get back(): Way | undefined {
+    const step = this.#done.at(-1);
+    return (
+      step && {
+        paints: step.lots.map(({ places, before }) => ({ places, values: before })),
+        marks: step.marksBefore,
+        taken: () => {
+          this.#undone.push(this.#done.pop()!);
+          this.#marks = step.marksBefore;
+        },
+      }
+    );
   }
 
-  /** Takes the step again that was undone last; undefined where there is none. */
-  redo(drawn: Uint8Array): Change | undefined {
-    const step = this.#undone.pop();
-    if (!step) return undefined;
-    this.#done.push(step);
-    return this.#set(drawn, step);
-  }
-
-  #set(drawn: Uint8Array, change: Change): Change {
-    change.places.forEach((at, index) => (drawn[at] = this.#known[at] = change.after[index]!));
-    this.#marks = change.marks;
-    return change;
+  /** What takes the step again that was undone last; undefined where there is none. */
+  get forth(): Way | undefined {
+    const step = this.#undone.at(-1);
+    return (
+      step && {
+        paints: step.lots.map(({ places, after }) => ({ places, values: after })),
+        marks: step.marks,
+        taken: () => {
+          this.#done.push(this.#undone.pop()!);
+          this.#marks = step.marks;
+        },
+      }
+    );
   }
 }
 
 /** Where two drawings differ, found in one pass. */
-function differences(a: Uint8Array, b: Uint8Array): Uint32Array {
+function differences(a: Uint8Array, b: Uint8Array): Uint32Array<ArrayBuffer> {
   let found = new Uint32Array(1024);
   let count = 0;
   for (let at = 0; at < a.length; at++) {

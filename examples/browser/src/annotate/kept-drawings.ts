@@ -1,5 +1,5 @@
 /** Drawings that the browser keeps. They belong to a case by what its images hold, whatever these are called. */
-import { InvalidVolume, QuotaExceeded, type Case, type Size3 } from 'unet3d-gpu/worker';
+import { QuotaExceeded, type Case } from 'unet3d-gpu/worker';
 import { getImages, putImages, removeUnused, stores } from '../kept/data.ts';
 import { withDatabase, type DrawingRecord } from '../kept/database.ts';
 import { hold } from '../kept/locks.ts';
@@ -105,55 +105,4 @@ export const bytesOf = (images: Images): number => filesOf(images).reduce((sum, 
 export async function identityOf(images: Images): Promise<string> {
   const all = await Promise.all(filesOf(images).map(identityOfFile));
   return all.length === 1 ? all[0]! : hex(await digest(new TextEncoder().encode(all.join())));
-}
-
-/** Lets the page do what else waits; timers wait for seconds in a hidden tab. */
-const pause = (): Promise<void> =>
-  new Promise((resolve) => {
-    const { port1, port2 } = new MessageChannel();
-    port1.onmessage = () => {
-      port1.close();
-      resolve();
-    };
-    port2.postMessage(undefined);
-  });
-
-/** The voxels as they are now, packed in pieces, between which the page stays free. */
-export async function packed(voxels: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>> {
-  const now = voxels.slice();
-  const { readable, writable } = new CompressionStream('gzip');
-  const result = new Response(readable).arrayBuffer();
-  const writer = writable.getWriter();
-  const piece = 2 ** 20;
-  for (let from = 0; from < now.length; from += piece) {
-    await writer.write(now.subarray(from, from + piece));
-    await pause();
-  }
-  await writer.close();
-  return new Uint8Array(await result);
-}
-
-/** Bytes that one byte of gzip can stand for, and more. */
-const mostPacked = 1100;
-
-const damaged = (shape: Size3): InvalidVolume =>
-  new InvalidVolume(
-    `a kept drawing does not have the ${shape.join(' × ')} voxels of its image: it is damaged`,
-  );
-
-/** The voxels of a drawing. @throws InvalidVolume where there are more or fewer than its shape has */
-export async function unpacked({ voxels, shape }: Pick<DrawingRecord, 'voxels' | 'shape'>) {
-  const count = shape[0] * shape[1] * shape[2];
-  if (count > mostPacked * voxels.length) throw damaged(shape);
-  const result = new Uint8Array(count);
-  let at = 0;
-  const reader = new Blob([voxels]).stream().pipeThrough(new DecompressionStream('gzip')).getReader();
-  for (let next = await reader.read(); !next.done; next = await reader.read()) {
-    const bytes = next.value as Uint8Array;
-    if (at + bytes.length <= count) result.set(bytes, at);
-    at += bytes.length;
-    if (at > count) await reader.cancel();
-  }
-  if (at !== count) throw damaged(shape);
-  return result;
 }

@@ -99,6 +99,10 @@ export class OneSlice {
     return loaded(new File([bytes as Voxels], 'slice.nii'), options);
   }
 
+  greysOf(slice: Slice): Voxels {
+    return this.#of(this.scan.greys, slice);
+  }
+
   #of(voxels: Voxels, slice: Slice): Voxels {
     const { size } = this.scan;
     const result = new Uint8Array((size[0] * size[1] * size[2]) / size[slice.axis]);

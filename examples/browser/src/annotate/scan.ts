@@ -2,6 +2,15 @@
 import { closestCanonical, greyWindow, type Size3, type Volume } from 'unet3d-gpu/worker';
 import { toDisplay, type Turn } from './grid.ts';
 
+/** Values of voxels as a file holds them. */
+export type Voxels =
+  | Uint8Array<ArrayBuffer>
+  | Int16Array<ArrayBuffer>
+  | Uint16Array<ArrayBuffer>
+  | Int32Array<ArrayBuffer>
+  | Float32Array<ArrayBuffer>
+  | Float64Array<ArrayBuffer>;
+
 export interface Greys {
   /** 0 to 255, in the order of the display. */
   readonly greys: Uint8Array<ArrayBuffer>;

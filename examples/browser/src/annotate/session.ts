@@ -2,44 +2,53 @@
 import type { Size3 } from 'unet3d-gpu/worker';
 import { dataJob } from '../data-client.ts';
 import { complain, messageOf, unlessAborted } from '../dom.ts';
-import { classNames, type PageCase, type VolumeFile } from '../state.ts';
+import { restsUntil } from '../pieces.ts';
+import { classNames, state, type PageCase, type VolumeFile } from '../state.ts';
 import { classCount } from '../planning.ts';
 import type { Board } from './board.ts';
 import {
-  accept,
+  accepted,
   drawnBackground,
-  eachOfSlice,
   flood,
   isComplete,
   noMarks,
-  notDrawn,
+  paintsTo,
   placesOfSlice,
   withSlice,
   type Acceptance,
   type Marks,
+  type Paint,
 } from './drawing.ts';
 import {
   displayShape,
   placesInFile,
+  putInDisplay,
   sliceOfFile,
-  toDisplay,
   voxelOfDisplay,
   type Slice,
   type Turn,
 } from './grid.ts';
-import { DrawingHistory, type Change } from './history.ts';
-import { interpolate } from './interpolate.ts';
+import { DrawingHistory, type Lot, type Way } from './history.ts';
+import { buffersOf, gapsBetween } from './interpolate.ts';
 import { drawingOf, forget, hasUnsaved, identityOfCase, keep, knownDrawing } from './annotations.ts';
-import { holdDrawing, unpacked, type DrawingRecord } from './kept-drawings.ts';
+import { holdDrawing, type DrawingRecord } from './kept-drawings.ts';
+import { unpacked } from './packing.ts';
 import type { Greys } from './scan.ts';
 import { Tally } from './tally.ts';
 
-/** Drawings that are being written. */
+/** Drawings that are being changed or written. */
 const writes = new Set<Promise<void>>();
 export const isWriting = (): boolean => writes.size > 0 || hasUnsaved();
 
 /** When all that was drawn until now is written, or could not be. */
-export const written = async (): Promise<void> => void (await Promise.all(writes));
+export async function written(): Promise<void> {
+  while (writes.size > 0) await Promise.all(writes);
+}
+
+function awaitWrite(work: Promise<void>): void {
+  writes.add(work);
+  void work.then(() => writes.delete(work));
+}
 
 /** A kept drawing that cannot be opened. */
 export class DamagedDrawing extends Error {
@@ -78,6 +87,22 @@ export async function discardDrawing(item: PageCase): Promise<void> {
   await forget(item).finally(release);
 }
 
+function valuesAt(drawn: Uint8Array, places: Uint32Array): Uint8Array<ArrayBuffer> {
+  const values = new Uint8Array(places.length);
+  for (let at = 0; at < places.length; at++) values[at] = drawn[places[at]!]!;
+  return values;
+}
+
+/** What is drawn on a case when it is opened. */
+interface Beginning {
+  readonly marks: Marks;
+  /** In the order of the file. */
+  readonly voxels: Uint8Array<ArrayBuffer>;
+  /** A copy of what is on the board. */
+  readonly known: Uint8Array<ArrayBuffer>;
+  readonly tally: Tally;
+}
+
 export class Session {
   readonly item: PageCase;
   /** Of the display. */
@@ -88,13 +113,19 @@ export class Session {
   readonly #turn: Turn;
   readonly #spacing: Size3;
   readonly #board: Board;
+  /** What was drawn on the board when it was locked last, which stays the case's when the board has gone. */
+  #drawn: Uint8Array;
   readonly #release: () => void;
   readonly #placeInFile: (at: number) => number;
-  /** What is drawn, in the order of the file. */
+  /** What is drawn, in the order of the file, as it is kept or being written. */
   readonly #voxels: Uint8Array<ArrayBuffer>;
+  /** What is newer than that. */
+  readonly #news: Lot[] = [];
   readonly #tally: Tally;
   readonly #history: DrawingHistory;
   #marks: Marks;
+  /** Ends with what is being done that takes its time; it never fails. */
+  #work: Promise<void> | undefined;
   /** Whether there is something newer than what was written last. */
   #isNew = false;
   #isWriting = false;
@@ -104,21 +135,22 @@ export class Session {
     item: PageCase,
     board: Board,
     facts: Omit<Greys, 'greys'>,
-    { marks, voxels }: { readonly marks: Marks; readonly voxels: Uint8Array<ArrayBuffer> },
+    { marks, voxels, known, tally }: Beginning,
     release: () => void,
   ) {
     this.item = item;
     this.#board = board;
+    this.#drawn = board.drawn;
     this.volumes = facts.volumes;
     this.#fileShape = facts.shape;
     this.#turn = facts.turn;
     this.#spacing = facts.spacing;
     this.shape = displayShape(facts.shape, facts.turn);
     this.#marks = marks;
-    this.#history = new DrawingHistory(board.drawn, marks);
+    this.#history = new DrawingHistory(known, marks);
     this.#placeInFile = placesInFile(facts.shape, facts.turn);
     this.#voxels = voxels;
-    this.#tally = new Tally(board.drawn, this.shape);
+    this.#tally = tally;
     this.#release = release;
   }
 
@@ -139,11 +171,29 @@ export class Session {
         release();
         return undefined;
       }
-      const voxels = kept ? await voxelsOf(kept, facts.shape) : new Uint8Array(board.drawn.length);
+      const { shape, turn } = facts;
+      const voxels = kept ? await voxelsOf(kept, shape) : new Uint8Array(board.drawn.length);
       signal.throwIfAborted();
-      if (kept) board.drawn.set(toDisplay(voxels, facts.shape, facts.turn));
+      const known = new Uint8Array(voxels.length);
+      const [nx, ny, nz] = displayShape(shape, turn);
+      const tally = new Tally([nx, ny, nz]);
+      const rest = restsUntil(signal);
+      for (let z = 0; kept && z < nz; z++) {
+        await rest();
+        const [from, to] = [z * nx * ny, (z + 1) * nx * ny];
+        putInDisplay(known, voxels, shape, turn, z);
+        board.drawn.set(known.subarray(from, to), from);
+        tally.add(known, from, to);
+      }
       board.redraw();
-      return new Session(item, board, facts, { marks: kept?.marks ?? noMarks, voxels }, release);
+      board.unlock();
+      return new Session(
+        item,
+        board,
+        facts,
+        { marks: kept?.marks ?? noMarks, voxels, known, tally },
+        release,
+      );
     } catch (error) {
       release?.();
       board.lock();
@@ -154,11 +204,16 @@ export class Session {
   }
 
   get canUndo(): boolean {
-    return this.#history.canUndo;
+    return this.#history.back !== undefined;
   }
 
   get canRedo(): boolean {
-    return this.#history.canRedo;
+    return this.#history.forth !== undefined;
+  }
+
+  /** Whether something is being done that takes its time: what is not to wait for that does nothing meanwhile. */
+  get isBusy(): boolean {
+    return this.#work !== undefined;
   }
 
   get isWhole(): boolean {
@@ -186,77 +241,158 @@ export class Session {
   }
 
   #record(within: Slice | undefined): boolean {
+    if (this.#closed || this.isBusy) return false;
     const places = within && placesOfSlice(this.shape, within);
-    const change = this.#closed ? undefined : this.#history.record(this.#board.drawn, this.#marks, places);
-    if (change) this.#take(change);
-    return change !== undefined;
+    const lots = this.#history.record(this.#board.drawn, this.#marks, places);
+    if (!lots) return false;
+    for (const lot of lots) this.#tally.take(lot);
+    this.#keep(lots);
+    return true;
   }
 
   /** @param within the only slice in which something is drawn otherwise */
-  #change(marks: Marks, within?: Slice): void {
+  #change(marks: Marks, within: Slice): void {
     this.#marks = marks;
     this.#board.redraw();
     this.#record(within);
   }
 
-  undo(): void {
-    this.#back(this.#history.undo(this.#board.drawn));
-  }
-
-  redo(): void {
-    this.#back(this.#history.redo(this.#board.drawn));
-  }
-
-  #back(change: Change | undefined): void {
-    if (!change) return;
-    this.#marks = change.marks;
-    this.#board.redraw();
-    this.#take(change);
-  }
-
   markSlice(slice: Slice, complete: boolean): void {
-    this.#change(withSlice(this.#marks, this.#inFile(slice), complete), slice);
+    if (!this.isBusy) this.#change(withSlice(this.#marks, this.#inFile(slice), complete), slice);
   }
 
   markWhole(whole: boolean): void {
-    this.#change({ ...this.#marks, whole }, this.#board.slice);
+    if (!this.isBusy) this.#change({ ...this.#marks, whole }, this.#board.slice);
   }
 
   fill(axis: 0 | 1 | 2, seed: Size3, value: number): void {
+    if (this.isBusy) return;
     flood(this.#board.drawn, this.shape, axis, seed, value === 0 ? drawnBackground : value);
     this.#change(this.#marks, { axis, index: seed[axis] });
   }
 
+  /**
+   * Does what may take its time, after what is being done already; meanwhile nothing can be drawn.
+   * @returns undefined where the case has been closed
+   */
+  async #alone<T>(work: () => Promise<T>): Promise<T | undefined> {
+    while (this.#work) await this.#work;
+    if (this.#closed) return undefined;
+    this.#board.lock();
+    this.step();
+    this.#drawn = this.#board.drawn; // NiiVue may have made another one
+    const done = work();
+    this.#work = done
+      .then(
+        () => undefined,
+        () => undefined,
+      )
+      .then(() => {
+        this.#work = undefined;
+        this.#letGo();
+        if (this.#closed) return;
+        this.#board.redraw();
+        this.#board.unlock();
+      });
+    awaitWrite(this.#work);
+    await this.#work;
+    return done;
+  }
+
+  /** Draws voxels in pieces. @throws what the signal is aborted with: then all is as it was */
+  async #draw(paints: readonly Paint[], signal: AbortSignal | undefined): Promise<Lot[]> {
+    const lots: Lot[] = [];
+    const draw = (paint: Paint): void => {
+      const lot = this.#history.draw(this.#drawn, paint);
+      this.#tally.take(lot);
+      lots.push(lot);
+    };
+    const rest = restsUntil(signal);
+    try {
+      for (const paint of paints) {
+        await rest();
+        draw(paint);
+      }
+      signal?.throwIfAborted();
+      return lots;
+    } catch (error) {
+      const [made, back] = [[...lots], restsUntil()];
+      for (const { places, before } of made) {
+        await back();
+        draw({ places, values: before });
+      }
+      throw error;
+    }
+  }
+
+  /** Takes a step to what it draws. */
+  async #stepTo(paints: readonly Paint[], marks: Marks, signal: AbortSignal | undefined): Promise<void> {
+    const lots = await this.#draw(paints, signal);
+    if (lots.length === 0 && marks === this.#marks) return;
+    this.#history.add(lots, marks);
+    this.#marks = marks;
+    this.#keep(lots);
+  }
+
+  undo(signal?: AbortSignal): Promise<void> {
+    return this.#go(() => this.#history.back, signal);
+  }
+
+  redo(signal?: AbortSignal): Promise<void> {
+    return this.#go(() => this.#history.forth, signal);
+  }
+
+  async #go(wayOf: () => Way | undefined, signal: AbortSignal | undefined): Promise<void> {
+    await this.#alone(async () => {
+      const way = wayOf();
+      if (!way) return;
+      const lots = await this.#draw(way.paints, signal);
+      way.taken();
+      this.#marks = way.marks;
+      this.#keep(lots);
+    });
+  }
+
   /** Draws between drawn slices; returns in how many. */
-  interpolate(axis: 0 | 1 | 2): number {
-    const count = interpolate(this.#board.drawn, this.shape, axis, this.#spacing);
-    this.#change(this.#marks);
-    return count;
+  interpolate(axis: 0 | 1 | 2, signal?: AbortSignal): Promise<number | undefined> {
+    const { shape } = this;
+    return this.#alone(async () => {
+      const known = this.drawnSlices(axis);
+      const gaps = await gapsBetween(this.#drawn, known, { shape, axis }, restsUntil(signal));
+      const across = { shape, axis, spacing: this.#spacing };
+      const { paints, count } = await dataJob(
+        'between',
+        { gaps, across },
+        { signal, transfer: buffersOf(gaps) },
+      );
+      await this.#stepTo(paints, this.#marks, signal);
+      return count;
+    });
   }
 
   /**
    * Grows strokes of classes and of background to the edges in the image, between the first and the last drawn slice; in a
    * large scan within the slice at hand.
    */
-  grow({ axis, index }: Slice): void {
-    const board = this.#board;
-    const drawn = board.isLarge ? [index] : this.drawnSlices(axis);
-    const within = (visit: (at: number) => void): void => {
-      for (let at = drawn[0]!; at <= drawn.at(-1)!; at++) eachOfSlice(this.shape, { axis, index: at }, visit);
-    };
-    const before = board.drawn.slice();
-    const values = new Set<number>();
-    within((at) => values.add(before[at]!));
-    values.delete(notDrawn);
-    if (!values.has(drawnBackground) || values.size < 2)
-      throw new Error('draw a stroke in the background and one in each class first');
-    board.grow();
-    within((at) => {
-      const grown = board.drawn[at]!;
-      if (before[at] === notDrawn && grown !== drawnBackground) before[at] = grown;
+  async grow(slice: Slice, signal?: AbortSignal): Promise<void> {
+    const { axis } = slice;
+    await this.#alone(async () => {
+      const { image, turn } = this.#board.greys(slice);
+      const places = this.#board.isLarge ? placesOfSlice(this.shape, slice) : undefined;
+      const shape = places
+        ? (this.shape.map((length, along) => (along === axis ? 1 : length)) as unknown as Size3)
+        : this.#fileShape;
+      const slices = places ? [0] : this.drawnSlices(axis);
+      const range = { axis, from: slices.at(0) ?? 0, to: slices.at(-1) ?? -1 };
+      const drawn = places ? valuesAt(this.#drawn, places) : this.#drawn.slice();
+      const transfer = [image.buffer, drawn.buffer];
+      const grown = await dataJob('grow', { image, shape, turn, drawn, range }, { signal, transfer });
+      const inScan = ({ places: found, values }: Paint): Paint => ({
+        places: places ? found.map((at) => places[at]!) : found,
+        values,
+      });
+      await this.#stepTo(grown.map(inScan), this.#marks, signal);
     });
-    board.drawn.set(before);
-    this.#change(this.#marks, board.isLarge ? { axis, index } : undefined);
   }
 
   /** Labels of a file on the scan's grid, in the order of the display. */
@@ -265,20 +401,32 @@ export class Session {
   }
 
   /** Draws what such labels say of where nothing is drawn; all of it then counts as looked at. */
-  accept(labels: Uint8Array, { slice, value }: Acceptance = {}): void {
-    accept(this.#board.drawn, labels, this.shape, {
-      ...(slice && { slice }),
-      ...(value !== undefined && { value }),
+  async accept(labels: Uint8Array, what: Acceptance = {}, signal?: AbortSignal): Promise<void> {
+    await this.#alone(async () => {
+      const paints = await accepted(this.#drawn, labels, this.shape, what, restsUntil(signal));
+      const { slice, value } = what;
+      const marks =
+        value !== undefined
+          ? this.#marks
+          : slice
+            ? withSlice(this.#marks, this.#inFile(slice), true)
+            : { ...this.#marks, whole: true };
+      await this.#stepTo(paints, marks, signal);
     });
-    if (value !== undefined) return this.#change(this.#marks, slice);
-    if (slice) this.#change(withSlice(this.#marks, this.#inFile(slice), true), slice);
-    else this.#change({ ...this.#marks, whole: true });
   }
 
-  /** Begins with a drawing that is there, in the order of the file. */
-  take(drawn: Uint8Array): void {
-    this.#board.drawn.set(toDisplay(drawn, this.#fileShape, this.#turn));
-    this.#change({ ...noMarks, whole: !drawn.includes(drawnBackground) });
+  /** The drawing that a label file makes of a case, in the order of the display. */
+  drawingOf(label: VolumeFile, signal?: AbortSignal): Promise<Uint8Array> {
+    const image = this.item.images[0]!;
+    return dataJob('drawing', { image, label, unknown: state.ignoreLabel, turn: this.#turn }, { signal });
+  }
+
+  /** Begins with such a drawing. */
+  async take(drawn: Uint8Array, signal?: AbortSignal): Promise<void> {
+    await this.#alone(async () => {
+      const paints = await paintsTo(this.#drawn, drawn, restsUntil(signal));
+      await this.#stepTo(paints, { ...noMarks, whole: !drawn.includes(drawnBackground) }, signal);
+    });
   }
 
   /** Where a voxel of the file is shown. */
@@ -289,29 +437,29 @@ export class Session {
   /** Classes are called otherwise now. */
   keepNames(): void {
     const kept = knownDrawing(this.item);
-    if (kept && !this.#closed && kept.names.join('\n') !== classNames(classCount()).join('\n')) this.#keep();
+    if (kept && !this.#closed && kept.names.join('\n') !== classNames(classCount()).join('\n'))
+      this.#keep([]);
   }
 
   /** Keeps what has changed. */
-  #take(change: Change): void {
-    this.#tally.take(change);
-    change.places.forEach((at, index) => (this.#voxels[this.#placeInFile(at)] = change.after[index]!));
-    this.#keep();
-  }
-
-  #keep(): void {
+  #keep(news: readonly Lot[]): void {
+    for (const lot of news) this.#news.push(lot);
     this.#isNew = true;
-    if (this.#isWriting) return;
-    const write = this.#write();
-    writes.add(write);
-    void write.then(() => writes.delete(write));
+    if (!this.#isWriting) awaitWrite(this.#write());
   }
 
   /** The newest state, after what is being written. */
   async #write(): Promise<void> {
     this.#isWriting = true;
+    const rest = restsUntil();
     while (this.#isNew) {
+      await this.#work; // half of a step is not kept
       this.#isNew = false;
+      for (const { places, after } of this.#news.splice(0)) {
+        await rest();
+        for (let index = 0; index < places.length; index++)
+          this.#voxels[this.#placeInFile(places[index]!)] = after[index]!;
+      }
       try {
         await keep(this.item, {
           shape: this.#fileShape,
@@ -325,13 +473,18 @@ export class Session {
       }
     }
     this.#isWriting = false;
-    if (this.#closed) this.#release();
+    this.#letGo();
   }
 
-  /** Lets other tabs draw on it, once all is kept. */
-  close(): void {
+  /** Lets other tabs draw on it, once all is kept; what is being done is to be ended before. */
+  async close(): Promise<void> {
     this.step();
     this.#closed = true;
-    if (!this.#isWriting) this.#release();
+    this.#letGo();
+    await this.#work;
+  }
+
+  #letGo(): void {
+    if (this.#closed && !this.#isWriting && !this.isBusy) this.#release();
   }
 }

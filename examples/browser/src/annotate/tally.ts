@@ -1,18 +1,17 @@
 /** How many voxels are drawn in each slice: counted once, and then kept up with what changes. */
 import type { Size3 } from 'unet3d-gpu/worker';
 import { notDrawn } from './drawing.ts';
-import type { Change } from './history.ts';
+import type { Lot } from './history.ts';
 
 export class Tally {
   readonly #shape: Size3;
   readonly #counts: readonly [Uint32Array, Uint32Array, Uint32Array];
   #total = 0;
 
-  /** @param drawn of that shape, x fastest */
-  constructor(drawn: Uint8Array, shape: Size3) {
+  /** Of a drawing of that shape, x fastest, with nothing in it. */
+  constructor(shape: Size3) {
     this.#shape = shape;
     this.#counts = [new Uint32Array(shape[0]), new Uint32Array(shape[1]), new Uint32Array(shape[2])];
-    for (let at = 0; at < drawn.length; at++) if (drawn[at] !== notDrawn) this.#count(at, 1);
   }
 
   #count(at: number, by: 1 | -1): void {
@@ -25,11 +24,16 @@ export class Tally {
     this.#total += by;
   }
 
-  take({ places, before, after }: Change): void {
-    places.forEach((at, index) => {
+  /** Counts what is drawn from one voxel to another. */
+  add(drawn: Uint8Array, from: number, to: number): void {
+    for (let at = from; at < to; at++) if (drawn[at] !== notDrawn) this.#count(at, 1);
+  }
+
+  take({ places, before, after }: Lot): void {
+    for (let index = 0; index < places.length; index++) {
       const [was, is] = [before[index] !== notDrawn, after[index] !== notDrawn];
-      if (was !== is) this.#count(at, is ? 1 : -1);
-    });
+      if (was !== is) this.#count(places[index]!, is ? 1 : -1);
+    }
   }
 
   get isEmpty(): boolean {

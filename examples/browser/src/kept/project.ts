@@ -24,8 +24,8 @@ import {
   keepDrawing,
   keptDrawing,
   keptDrawings,
-  unpacked,
 } from '../annotate/kept-drawings.ts';
+import { unpacked } from '../annotate/packing.ts';
 import { written } from '../annotate/session.ts';
 import { fileNames, RunFiles } from './run-files.ts';
 import { claim, keepData, keepRun, keptData, keptRun, keptRuns } from './runs.ts';
