@@ -57,9 +57,10 @@ async function page() {
   const { Intake } = await import('../../examples/browser/src/intake.ts');
   const { state } = await import('../../examples/browser/src/state.ts');
   const onCases: (() => Promise<void>)[] = [];
+  const work: string[] = [];
   const intake = new Intake({
     onChange: () => undefined,
-    onWork: () => undefined,
+    onWork: (text) => void work.push(text),
     onCases: () => onCases.shift()?.() ?? Promise.resolve(),
   });
   return {
@@ -67,6 +68,8 @@ async function page() {
     intake,
     cases: intake.cases,
     onCases,
+    /** What has been told of what is being done. */
+    work,
     /** @param answer to the question what stays */
     take: async (
       files: readonly { path: string; source: File }[] | Promise<{ path: string; source: File }[]>,
@@ -269,6 +272,52 @@ test('who starts over gets no data that are still being made, and is asked befor
   // Nothing of it is left to be lost.
   await intake.clear();
   expect(asked).toHaveLength(2);
+});
+
+test('what is dropped is listed in all its folders, which is told when it takes its time and can be cancelled', async () => {
+  const { state, intake, work } = await page();
+  const { dropZone } = await import('../../examples/browser/src/dropped.ts');
+  const zone = Object.assign(new EventTarget(), { classList: { remove: () => undefined } });
+  let done: Promise<void> = Promise.resolve();
+  dropZone(zone as unknown as HTMLElement, (list) => (done = intake.takeDropped(list)));
+  const [a, b] = (await scans('a', 'b')).map(({ source }) => source) as [File, File];
+  /** Called when the second file is asked for, which comes when that returns. */
+  let second: Promise<void> = Promise.resolve();
+  const entry = (source: File, come: () => Promise<void>) => ({
+    isFile: true,
+    fullPath: `/scans/${source.name}`,
+    file: (resolve: (file: File) => void) => void come().then(() => resolve(new File([source], source.name))),
+  });
+  const folder = (parts: object[][]) => ({
+    isFile: false,
+    createReader: () => ({
+      readEntries: (resolve: (part: object[]) => void) => resolve(parts.shift() ?? []),
+    }),
+  });
+  const drop = (): void => {
+    const inner = folder([[entry(b, () => second)]]);
+    const all = folder([[entry(a, () => Promise.resolve())], [inner]]);
+    const dataTransfer = { items: [{ webkitGetAsEntry: () => all }] };
+    zone.dispatchEvent(Object.assign(new Event('drop'), { dataTransfer }));
+  };
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  let come: () => void = () => undefined;
+  second = new Promise((resolve) => (come = resolve));
+  drop();
+  for (let turn = 0; turn < 20; turn++) await Promise.resolve();
+  expect(work).toEqual([]);
+  vi.advanceTimersByTime(300);
+  expect(work).toEqual(['Listing what was dropped: 1 file so far']);
+  intake.cancel();
+  vi.useRealTimers();
+  await done;
+  come();
+  await second;
+  expect(work.at(-1)).toBe('');
+  expect(state.cases).toEqual([]);
+  drop();
+  await done;
+  expect(state.cases.map(({ id }) => id)).toEqual(['a', 'b']);
 });
 
 test('classes keep the names that a person gave them when unknown voxels are marked, and when no longer', async () => {

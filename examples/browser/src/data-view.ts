@@ -4,8 +4,9 @@ import { apply, findDrawings, type TakeLabels } from './annotate/labels.ts';
 import { CaseTable } from './case-table.ts';
 import { dataJob } from './data-client.ts';
 import { device } from './device.ts';
-import { attempt, button, counted, dropZone, el, entriesOf, field, fill, picker } from './dom.ts';
+import { attempt, button, counted, el, entriesOf, field, fill, picker } from './dom.ts';
 import { drawnScans } from './drawn-scans.ts';
+import { dropZone } from './dropped.ts';
 import { Intake } from './intake.ts';
 import { keptRuns, onRunsChange } from './kept/runs.ts';
 import { classCount, restoreSettings } from './planning.ts';
@@ -222,7 +223,7 @@ export function dataView(open: (view: 'See' | 'Annotate' | 'Models') => void): D
             !isEmpty && button('Start over', () => intake.clear().then(showKept)),
           ),
         ),
-        (files) => intake.take(entriesOf(files), 'any'),
+        (list) => intake.takeDropped(list),
       ),
       isEmpty && !isBusy && [introduction(), keptHere],
       isBusy &&

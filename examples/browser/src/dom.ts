@@ -265,50 +265,6 @@ export function leftOut(entries: readonly FileEntry[]): string[] {
   ];
 }
 
-/** Files of a drop, with their paths inside dropped folders. */
-async function droppedFiles(transfer: DataTransfer): Promise<File[]> {
-  const entries = [...transfer.items]
-    .map((item) => item.webkitGetAsEntry())
-    .filter((entry) => entry !== null);
-  const found: File[] = [];
-  const visit = async (entry: FileSystemEntry): Promise<void> => {
-    if (entry.isFile) {
-      const file = await new Promise<File>((resolve, reject) =>
-        (entry as FileSystemFileEntry).file(resolve, reject),
-      );
-      Object.defineProperty(file, 'webkitRelativePath', { value: entry.fullPath.slice(1) });
-      found.push(file);
-      return;
-    }
-    const reader = (entry as FileSystemDirectoryEntry).createReader();
-    for (;;) {
-      // A folder is read in parts; an empty part is the end.
-      const part = await new Promise<FileSystemEntry[]>((resolve, reject) =>
-        reader.readEntries(resolve, reject),
-      );
-      if (part.length === 0) break;
-      for (const inner of part) await visit(inner);
-    }
-  };
-  for (const entry of entries) await visit(entry);
-  return found;
-}
-
-/** Makes an element take dropped files. */
-export function dropZone<T extends HTMLElement>(zone: T, take: (files: File[]) => unknown): T {
-  zone.addEventListener('dragover', (event) => {
-    event.preventDefault();
-    zone.classList.add('over');
-  });
-  zone.addEventListener('dragleave', () => zone.classList.remove('over'));
-  zone.addEventListener('drop', (event) => {
-    event.preventDefault();
-    zone.classList.remove('over');
-    if (event.dataTransfer) void droppedFiles(event.dataTransfer).then(take);
-  });
-  return zone;
-}
-
 export function duration(ms: number): string {
   const seconds = Math.round(ms / 1000);
   if (!Number.isFinite(seconds)) return 'unknown';

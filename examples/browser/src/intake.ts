@@ -11,7 +11,8 @@ import {
 import { dataJob } from './data-client.ts';
 import { commonFolder, joined, unknownBeside } from './datasets.ts';
 import { withoutDicom } from './dicom.ts';
-import { leftOut, messageOf, unsaid } from './dom.ts';
+import { entriesOf, leftOut, messageOf, unsaid } from './dom.ts';
+import { listed, type Listing } from './dropped.ts';
 import { askWhatStays, mayBeLost, oneLabelEach } from './intake-questions.ts';
 import { hasUnsaved } from './annotate/annotations.ts';
 import { drawnCases } from './annotate/kept-drawings.ts';
@@ -75,6 +76,14 @@ export class Intake {
     if (!converted || signal.aborted) return;
     this.#listeners.onWork('');
     await this.#takeVolumes(converted.entries, as, converted.notes);
+  }
+
+  /** As `take`, of what was dropped. */
+  async takeDropped(list: Listing): Promise<void> {
+    const { signal } = this.#stop;
+    const { onWork } = this.#listeners;
+    const files = await listed(list, signal, onWork).finally(() => signal.aborted || onWork(''));
+    if (files) await this.take(entriesOf(files), 'any');
   }
 
   /** Ends what is being done: what was there stays, and cases that were to be read can be read later. */

@@ -15,6 +15,7 @@ import { ask } from './ask.ts';
 import { dataJob } from './data-client.ts';
 import { withoutDicom } from './dicom.ts';
 import { counted, fileProblem, leftOut, messageOf, unsaid } from './dom.ts';
+import { listed, type Listing } from './dropped.ts';
 import { KeptModel } from './kept-model.ts';
 import {
   addResult,
@@ -100,6 +101,15 @@ export const queue = {
   /** Of the files that were added last. */
   notes: [] as readonly string[],
 };
+
+/** What was dropped to be segmented, or to segment with; undefined where that was stopped. */
+export function filesOf(list: Listing): Promise<File[] | undefined> {
+  const tell = (text: string): void => {
+    queue.status = text;
+    changed();
+  };
+  return listed(list, conversion.signal, tell).finally(() => controller || tell(''));
+}
 
 /** Adds the volumes among some files; labels beside them are no images. */
 export async function enqueue(given: readonly FileEntry[]): Promise<void> {

@@ -1,11 +1,12 @@
 /** Use: a model, volumes to segment, what they hold in ml, and labels to download on the volumes' own grids. */
 import type { FileEntry } from 'unet3d-gpu/worker';
-import { button, download, dropZone, el, entriesOf, fill, messageOf, picker } from './dom.ts';
+import { button, download, el, entriesOf, fill, messageOf, picker } from './dom.ts';
+import { dropZone, type Listing } from './dropped.ts';
 import { ForeignModel } from './foreign-model.ts';
 import { KeptModel } from './kept-model.ts';
 import { modelAmong } from './given-model.ts';
 import { resultTables } from './results.ts';
-import { enqueue, findingsOf, queue, stopQueue } from './segmenting.ts';
+import { enqueue, filesOf, findingsOf, queue, stopQueue } from './segmenting.ts';
 import { openToSegment, opening } from './opening.ts';
 import { changed, inTraining, onChange, state, type OpenModel, type Result } from './state.ts';
 import { starterOffer } from './starter.ts';
@@ -44,6 +45,11 @@ export function useView(): View {
     if (model && !(await open(model.name, model.load))) return;
     const volumes = model ? model.others : entries;
     if (volumes.length > 0) await enqueue(volumes);
+  }
+
+  async function takeDropped(list: Listing): Promise<void> {
+    const files = await filesOf(list);
+    if (files) await take(entriesOf(files));
   }
 
   function about(model: OpenModel): string {
@@ -97,7 +103,7 @@ export function useView(): View {
           ),
           !model && !locked && starterOffer(open),
         ),
-        (files) => !locked && take(entriesOf(files)),
+        (list) => !locked && takeDropped(list),
       ),
       !locked &&
         dropZone(
@@ -113,7 +119,7 @@ export function useView(): View {
               queue.status !== '' && button('Stop', () => stopQueue('it was stopped')),
             ),
           ),
-          (files) => take(entriesOf(files)),
+          takeDropped,
         ),
       status.textContent !== '' && status,
       [opening.problem, ...queue.problems]
