@@ -166,6 +166,28 @@ test('labels known throughout go beside others with unknown voxels, which have o
   expect(third.state.cases).toHaveLength(1);
 });
 
+test('data sets of other regions, or none, are not mixed: both are named, with the reason and what to do', async () => {
+  const nested = (core: number) => ({
+    labels: { background: 0, whole: [1, 2], core: [core] },
+    regions_class_order: [1, 2],
+  });
+  const { state, cases, take } = await page();
+  const told = () => cases.trouble.join(' ');
+  await take(labelled(['a'], { name: 'glioma', ...nested(2) }));
+  await take(labelled(['b'], { name: 'ours', labels: { background: 0, edema: 1, centre: 2 } }), 'add');
+  expect(told()).toBe(
+    'ours cannot be added to glioma: glioma is to be learnt as regions, which may overlap, as its dataset.json says: ' +
+      'whole (the labels 1, 2, written as 1), core (the label 2, written as 2). ours defines none, so that each of its ' +
+      'voxels is of one class, and a network learns the one or the other. Define the same regions in a dataset.json of ' +
+      'ours, or replace the one by the other.',
+  );
+  await take(labelled(['c'], { name: 'others', ...nested(1) }), 'add');
+  expect(told()).toContain(
+    'whole (the labels 1, 2, written as 1), core (the label 1, written as 2). Define the same in both',
+  );
+  expect(state.cases.map(({ id }) => id)).toEqual(['a']);
+});
+
 test('a value that is not yet known to be a class is not taken for unknown voxels', async () => {
   const { state, cases, take } = await page();
   await take([await image('images/a.nii'), await label('labels/a.nii', 255)]);

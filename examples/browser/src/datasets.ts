@@ -1,5 +1,12 @@
 /** Data sets beside each other: joined into one, and label folders that compete for the same images. */
-import { InvalidDataset, looksLikeLabel, type Case, type Dataset, type FileEntry } from 'unet3d-gpu/worker';
+import {
+  InvalidDataset,
+  looksLikeLabel,
+  type Case,
+  type Dataset,
+  type FileEntry,
+  type Region,
+} from 'unet3d-gpu/worker';
 import { unknownVoxel } from './annotate/drawing.ts';
 
 const isUnlabelled = ({ cases }: Dataset): boolean => !cases.some(({ label }) => label);
@@ -23,6 +30,22 @@ const disagree = (some: readonly string[], others: readonly string[]): boolean =
   (some.length !== others.length ||
     some.some((name, at) => name !== others[at] && !nameless.test(name) && !nameless.test(others[at]!)));
 
+/** Why a data set cannot be added to another that is not learnt as the same regions. */
+function differentRegions(first: Dataset, second: Dataset): InvalidDataset {
+  const refusal = `${second.name} cannot be added to ${first.name}`;
+  const told = ({ name, labels, written }: Region): string =>
+    `${name} (the label${labels.length === 1 ? '' : 's'} ${labels.join(', ')}, written as ${written})`;
+  const [a, b] = [first, second].map(({ regions }) => regions?.map(told).join(', ')) as [string?, string?];
+  if (a !== undefined && b !== undefined)
+    return new InvalidDataset(
+      `${refusal}: the dataset.json of ${first.name} defines the regions ${a}, that of ${second.name} ${b}. Define the same in both, or replace the one by the other.`,
+    );
+  const [withRegions, without] = a === undefined ? [second, first] : [first, second];
+  return new InvalidDataset(
+    `${refusal}: ${withRegions.name} is to be learnt as regions, which may overlap, as its dataset.json says: ${a ?? b}. ${without.name} defines none, so that each of its voxels is of one class, and a network learns the one or the other. Define the same regions in a dataset.json of ${without.name}, or replace the one by the other.`,
+  );
+}
+
 /**
  * One data set of two; cases whose names are taken have the name of their data set before their own. Labels of which
  * all is known go beside others with unknown voxels.
@@ -33,27 +56,20 @@ export function joined(first: Dataset, second: Dataset): Dataset {
     new InvalidDataset(
       `${second.name} cannot be added to ${first.name}: ${what} are ${a} in ${first.name} and ${b} in ${second.name}. Bring them into agreement, or replace the one by the other.`,
     );
+  // Images without labels take over what the labels of the others mean.
+  const [one, other] = [isUnlabelled(first) ? second : first, isUnlabelled(second) ? first : second];
+  if (JSON.stringify(one.regions ?? []) !== JSON.stringify(other.regions ?? []))
+    throw differentRegions(first, second);
   for (const what of ['labels', 'channels'] as const) {
     const [a, b] = [first[what], second[what]];
     if (disagree(a, b)) throw differ(what === 'labels' ? 'classes' : 'channels', a.join(', '), b.join(', '));
   }
-  // Images without labels take over what the labels of the others mean.
-  const [one, other] = [isUnlabelled(first) ? second : first, isUnlabelled(second) ? first : second];
   const ignoreLabel = one.ignoreLabel ?? other.ignoreLabel;
   for (const set of [one, other])
     if (ignoreLabel !== undefined && set.ignoreLabel !== ignoreLabel && !isFree(ignoreLabel, set))
       throw new InvalidDataset(
         `${second.name} cannot be added to ${first.name}: unknown voxels are ${ignoreLabel} there, which may be a class of ${set.name}. Save unknown voxels as ${unknownVoxel}, or replace the one by the other.`,
       );
-  const regionsOf = ({ regions }: Dataset): string => JSON.stringify(regions ?? []);
-  if (regionsOf(one) !== regionsOf(other))
-    throw differ(
-      'regions',
-      ...([one, other].map(({ regions }) => regions?.map(({ name }) => name).join(', ') ?? 'not defined') as [
-        string,
-        string,
-      ]),
-    );
   const before = new Set(first.cases.map(({ id }) => id));
   const taken = new Set([...before, ...second.cases.map(({ id }) => id)]);
   const added = second.cases.map((item): Case => {
