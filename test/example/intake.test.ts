@@ -294,6 +294,12 @@ test('who starts over gets no data that are still being made, and is asked befor
   // Nothing of it is left to be lost.
   await intake.clear();
   expect(asked).toHaveLength(2);
+
+  await take(Promise.all([image('images/a.nii'), label('labels/a.nii', 2, 1)]));
+  await cases.ignore(2);
+  await intake.clear();
+  expect(asked).toHaveLength(3);
+  expect(state).toMatchObject({ ignoreLabel: 2, cases: [{ id: 'a' }] });
 });
 
 test('what is dropped is listed in all its folders, which is told when it takes its time and can be cancelled', async () => {

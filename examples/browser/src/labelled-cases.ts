@@ -208,6 +208,7 @@ export class LabelledCases {
   async ignore(value: number | undefined): Promise<void> {
     const { ignoreLabel: before, labels } = state;
     state.ignoreLabel = value;
+    this.byHand.add('the label value of unknown voxels');
     const told = named(
       labels.map((name, at) => (at === before && name === 'ignore' ? `class ${at}` : name)),
       this.#classes,
