@@ -29,7 +29,16 @@ import { grown, type Range } from './annotate/grow.ts';
 import { interpolated, type Across, type Gap } from './annotate/interpolate.ts';
 import { unpacked, type Packed } from './annotate/packing.ts';
 import { greysOf, valuesOf, type Voxels } from './annotate/scan.ts';
-import { counted, labelOver, mapped, mostValues, readVolume, valuesIn, volumeOf } from './label-maps.ts';
+import {
+  counted,
+  labelOver,
+  mapped,
+  mostValues,
+  readVolume,
+  unzipped,
+  valuesIn,
+  volumeOf,
+} from './label-maps.ts';
 import { restsUntil } from './pieces.ts';
 import { planes } from './planes.ts';
 import { shown } from './shown.ts';
@@ -64,6 +73,8 @@ export interface DataRequests {
   /** Labels of a segmentation, to be written as a file of that name, and as one that can be drawn. */
   write: { labels: ResultVolume; name: string; classes: number };
   view: { volume: VolumeFile; isLabels: boolean; most: number };
+  /** To be written as any program reads it. */
+  plain: { volume: VolumeFile };
   /** `most`: voxels that are shown whole. */
   greys: { image: VolumeFile; most: number };
   /** `turn`: of the display. */
@@ -176,6 +187,7 @@ const jobs = {
   /** A volume as it is shown. */
   view: ({ volume, isLabels, most }: DataRequests['view'], { signal }: Task) =>
     shown(volume, isLabels, most, signal),
+  plain: ({ volume }: DataRequests['plain']) => unzipped(volume),
   /** A scan to be drawn on slice by slice; undefined where it is shown whole. */
   async greys({ image, most }: DataRequests['greys'], { signal }: Task) {
     const { shape } = await readHeader('header' in image ? image.header : image);

@@ -33,11 +33,16 @@ export async function mapped(
   others: 'background' | 'stay',
 ): Promise<File> {
   const { data, shape, affine, header } = await readVolume(label);
-  const labels =
-    others === 'stay'
-      ? Float32Array.from(data, (voxel) => map.get(labelOf(voxel)) ?? voxel)
-      : Uint8Array.from(data, (voxel) => map.get(labelOf(voxel)) ?? 0);
+  const labels = others === 'stay' ? new Float32Array(data.length) : new Uint8Array(data.length);
+  for (let at = 0; at < data.length; at++)
+    labels[at] = map.get(labelOf(data[at]!)) ?? (others === 'stay' ? data[at]! : 0);
   return written({ data: labels, shape: [...shape], affine, header }, sourceName(label));
+}
+
+/** A volume without compression, of which there are kinds that not all programs read. */
+export async function unzipped(volume: VolumeFile): Promise<File> {
+  const bytes = (await writeNifti(await readVolume(volume), { gzip: false })) as Uint8Array<ArrayBuffer>;
+  return new File([bytes], `${stemOf(sourceName(volume))}.nii`);
 }
 
 /** One volume of a series: its first, or the mean of all. */

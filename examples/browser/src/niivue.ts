@@ -1,6 +1,7 @@
 /** What all pictures by NiiVue have in common: how they are drawn, how volumes are opened, and how all of it is freed. */
 import type { Niivue, NVImage } from '@niivue/niivue';
-import { classColor, readNifti, sourceName, stemOf, writeNifti } from 'unet3d-gpu/worker';
+import { classColor, sourceName } from 'unet3d-gpu/worker';
+import { dataJob } from './data-client.ts';
 import { el } from './dom.ts';
 import type { VolumeFile } from './state.ts';
 
@@ -67,10 +68,8 @@ export async function loaded(
   try {
     return await NVImage.loadFromFile({ ...opened(volume), ...options });
   } catch {
-    const read = 'header' in volume ? readNifti(volume.header, { image: volume.image }) : readNifti(volume);
-    const bytes = (await writeNifti(await read, { gzip: false })) as Uint8Array<ArrayBuffer>;
-    const name = `${stemOf(sourceName(volume))}.nii`;
-    return NVImage.loadFromFile({ file: new File([bytes], name), name, ...options });
+    const file = await dataJob('plain', { volume });
+    return NVImage.loadFromFile({ file, name: file.name, ...options });
   }
 }
 

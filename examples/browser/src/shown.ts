@@ -1,7 +1,7 @@
 /** Volumes as they are shown: what is too large to be drawn smoothly, with fewer voxels over the same place. */
 import { readHeader, sourceName, stemOf, writeNifti, type Size3 } from 'unet3d-gpu/worker';
-import { nextTask } from './dom.ts';
 import { readVolume } from './label-maps.ts';
+import { restsUntil } from './pieces.ts';
 import type { VolumeFile } from './state.ts';
 
 export interface Shown {
@@ -64,9 +64,6 @@ export async function shown(
   return { file: new File([bytes], `${stemOf(sourceName(volume))}.nii`), note };
 }
 
-/** Milliseconds after which the worker hears whether anybody still waits. */
-const betweenHearing = 100;
-
 /** The first volume with one voxel for each block: its mean, or of labels the one in the middle. */
 async function reduced(
   data: Float32Array,
@@ -80,13 +77,9 @@ async function reduced(
   const middle = (at: number, factor: number, end: number): number =>
     Math.min(end - 1, at * factor + (factor >> 1));
   let at = 0;
-  let heard = performance.now();
+  const rest = restsUntil(signal);
   for (let z = 0; z < mz; z++) {
-    if (performance.now() - heard > betweenHearing) {
-      await nextTask();
-      signal?.throwIfAborted();
-      heard = performance.now();
-    }
+    await rest();
     for (let y = 0; y < my; y++)
       for (let x = 0; x < mx; x++) {
         if (isLabels) {

@@ -74,8 +74,7 @@ export class CaseSlices {
   /** Draws a plane at a time, so that the page stays free in between. */
   async show(title: string, predicted: Uint8Array): Promise<void> {
     this.#title.textContent = title;
-    // Where the truth is unknown, nothing is shown of either.
-    this.#predicted = predicted.map((value, at) => (this.#truth[at] === ignored ? 0 : value));
+    this.#predicted = predicted;
     for (const column of this.#columns) {
       await nextTask();
       this.#draw(column);
@@ -99,6 +98,7 @@ export class CaseSlices {
       const shade = Math.min(255, Math.max(0, Math.round((255 * (value - low)) / (high - low))));
       return packed([shade, shade, shade], 1);
     });
+    const truth = sliceValues(this.#truth, view, slice);
     const [width, height] = [view.columns * view.pixelWidth, view.rows * view.pixelHeight];
     const scale = Math.min(room.width / width, room.height / height);
     for (const { canvas, labels } of pictures) {
@@ -111,9 +111,11 @@ export class CaseSlices {
       paint.drawImage(grey, 0, 0, canvas.width, canvas.height);
       const found = labels();
       if (found) {
-        const color = (label: number): number =>
-          (this.#colors[label] ??=
-            label === 0 || label === ignored ? 0 : packed(classColor(label), this.#opacity));
+        // Where the truth is unknown, nothing is shown of either.
+        const color = (label: number, at: number): number =>
+          label === 0 || truth[at] === ignored
+            ? 0
+            : (this.#colors[label] ??= packed(classColor(label), this.#opacity));
         paint.imageSmoothingEnabled = false;
         const overlay = pixels(view, sliceValues(found, view, slice), color);
         paint.drawImage(overlay, 0, 0, canvas.width, canvas.height);
@@ -137,10 +139,11 @@ const packed = ([red, green, blue]: readonly [number, number, number], opacity: 
 function pixels(
   { columns, rows }: View,
   values: Float32Array,
-  color: (value: number) => number,
+  color: (value: number, at: number) => number,
 ): HTMLCanvasElement {
   const picture = new ImageData(columns, rows);
-  new Uint32Array(picture.data.buffer).set(Uint32Array.from(values, color));
+  const colors = new Uint32Array(picture.data.buffer);
+  for (let at = 0; at < colors.length; at++) colors[at] = color(values[at]!, at);
   const canvas = el('canvas', { width: columns, height: rows });
   context(canvas).putImageData(picture, 0, 0);
   return canvas;

@@ -26,6 +26,7 @@ import {
   keptDrawings,
 } from '../annotate/kept-drawings.ts';
 import { unpacked } from '../annotate/packing.ts';
+import { restsUntil } from '../pieces.ts';
 import { written } from '../annotate/session.ts';
 import { fileNames, RunFiles } from './run-files.ts';
 import { claim, keepData, keepRun, keptData, keptRun, keptRuns } from './runs.ts';
@@ -273,6 +274,9 @@ async function keepNew(
   }
 }
 
+/** Voxels that are compared at once. */
+const compared = 2 ** 20;
+
 /** Whether the one can take the place of the other; where it is damaged, that cannot be told. */
 async function saysTheSame(one: DrawingRecord, other: DrawingRecord): Promise<boolean> {
   if (
@@ -282,7 +286,13 @@ async function saysTheSame(one: DrawingRecord, other: DrawingRecord): Promise<bo
     return false;
   const voxels = await unpacked(one).catch(() => undefined);
   const others = await unpacked(other);
-  return voxels?.every((value, at) => value === others[at]) ?? false;
+  const rest = restsUntil();
+  for (let from = 0; voxels && from < voxels.length; from += compared) {
+    await rest();
+    for (let at = from; at < Math.min(voxels.length, from + compared); at++)
+      if (voxels[at] !== others[at]) return false;
+  }
+  return voxels !== undefined;
 }
 
 async function hasImages({ data, cases }: RunRecord): Promise<boolean> {
