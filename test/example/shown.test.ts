@@ -64,3 +64,36 @@ test('a volume that can be drawn is shown as it is; of several, the first is and
   const { data } = await readNifti(new Uint8Array(await first!.arrayBuffer()));
   expect([...data]).toEqual([...several.data.subarray(0, 24)]);
 });
+
+test('of a report, what a network found is measured and pictured case by case, until it is cancelled', async () => {
+  const { assessed } = await import('../../examples/browser/src/assessed.ts');
+  const size = [8, 6, 4] as const;
+  const count = size[0] * size[1] * size[2];
+  const truth = Uint8Array.from({ length: count }, (_, voxel) => (voxel % 8 < 4 ? 1 : 0));
+  const half = truth.map((value, voxel) => (voxel % 8 < 2 ? value : 0));
+  const image = Float32Array.from(truth, (value) => 10 * value);
+  const item = { subject: 's', image, label: truth, channels: 1, shape: size, spacing: [1, 1, 1] as const };
+  const found = {
+    cases: [
+      { ...item, id: 'a' },
+      { ...item, id: 'b' },
+    ],
+    predictions: [truth, half],
+    labels: ['background', 'lesion'],
+    scored: ['background', 'lesion'],
+    regions: undefined,
+  };
+  const { metrics, pictures } = await assessed(found, new AbortController().signal);
+  expect(structuredClone(metrics).map(({ name, classes }) => [name, classes[1]!.dice])).toEqual([
+    ['a', 1],
+    ['b', 2 / 3],
+  ]);
+  expect(pictures.map(({ title, name }) => [title, name])).toEqual([
+    ['Best case', 'a'],
+    ['Worst case', 'b'],
+  ]);
+  const stop = new AbortController();
+  const done = assessed(found, stop.signal);
+  stop.abort();
+  await expect(done).rejects.toThrow('aborted');
+});

@@ -29,6 +29,7 @@ import { grown, type Range } from './annotate/grow.ts';
 import { interpolated, type Across, type Gap } from './annotate/interpolate.ts';
 import { unpacked, type Packed } from './annotate/packing.ts';
 import { greysOf, valuesOf, type Voxels } from './annotate/scan.ts';
+import { assessed, type Found } from './assessed.ts';
 import {
   counted,
   labelOver,
@@ -59,6 +60,7 @@ export interface DataRequests {
   /** A model file in the format of other programs. */
   export: { model: Uint8Array; format: 'safetensors' | 'onnx' };
   prepared: { run: string; ids: readonly string[] };
+  assess: Found;
   release: { run: string };
   survey: { run: string; id: string };
   phantoms: { count: number; shape: [number, number, number] };
@@ -237,6 +239,7 @@ const jobs = {
   },
   export: ({ model, format }: DataRequests['export']) =>
     format === 'onnx' ? exportOnnx(model) : exportSafetensors(model),
+  assess: (found: Found, { signal }: Task) => assessed(found, signal),
   /** Copies of prepared cases: who gets them may move them on. */
   prepared({ run, ids }: DataRequests['prepared']) {
     return ids.map((id) => structuredClone(find(run, id)));

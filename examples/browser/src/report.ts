@@ -1,9 +1,7 @@
 /** The report of a training as one HTML file: that of the command line, made in the tab. */
-import { casePicture, evaluateCase, mapsOver, pickCases, reportHtml, summarise } from 'unet3d-gpu/report';
+import { reportHtml, summarise } from 'unet3d-gpu/report';
 import {
   adam,
-  evaluateRegions,
-  ignored,
   lossShape,
   paddedSize,
   planTraining,
@@ -12,6 +10,7 @@ import {
   type Size3,
 } from 'unet3d-gpu/worker';
 import { augmentedStep } from './augmentation.ts';
+import { dataJob } from './data-client.ts';
 import { KeptModel } from './kept-model.ts';
 import { lossOf } from './planning.ts';
 import { validationCases } from './prepared-cases.ts';
@@ -45,28 +44,19 @@ export async function trainingReport(run: Run, signal: AbortSignal): Promise<str
 
 async function reportOf(run: Run, model: KeptModel, signal: AbortSignal): Promise<string> {
   const { history, settings, dataName: name, preprocessing, regions } = run.record;
-  const values = [...run.labels];
   const labels = scoredNames(run.record);
   const loss = lossOf(settings, regions);
   const validation = await validationCases(run, signal);
   const scores = await model.evaluate(validation, { loss, signal });
-  const cases = validation.map(({ id, label, shape, spacing }, index) => {
-    const truth = { data: label, shape, spacing };
-    const prediction = { data: scores[index]!.predicted, shape, spacing };
-    const options = { classes: values, name: id, ignore: ignored };
-    return regions
-      ? evaluateRegions(truth, prediction, { ...options, regions })
-      : evaluateCase(truth, prediction, options);
-  });
-  const pictures = [];
-  for (const { title, index } of pickCases(cases)) {
-    const { id, image, label, shape, spacing } = validation[index]!;
-    const first = { data: image.subarray(0, label.length), shape, spacing };
-    const [truth, prediction] = [label, scores[index]!.predicted].map((data) => ({ data, shape }));
-    const maps = mapsOver({ name: id, image: first, truth: truth!, prediction: prediction! }, ignored);
-    const volumes = { image: first, truth: maps.truth!, prediction: maps.prediction! };
-    pictures.push(await casePicture(title, cases[index]!, volumes, { labels: values, scored: labels }));
-  }
+  const predictions = scores.map(({ predicted }) => predicted);
+  const transfer = [...predictions, ...validation.flatMap(({ image, label }) => [image, label])].map(
+    ({ buffer }) => buffer as ArrayBuffer,
+  );
+  const { metrics: cases, pictures } = await dataJob(
+    'assess',
+    { cases: validation, predictions, labels: run.labels, scored: labels, regions },
+    { signal, transfer },
+  );
 
   const used = run.cases;
   const hashes: Record<string, string> = {
