@@ -1,15 +1,24 @@
 /** Which cases the page proposes outlines for, and in which order, without a browser or a GPU. */
 import { beforeEach, expect, test, vi } from 'vitest';
-import { propose, proposing, stopProposing } from '../../examples/browser/src/annotate/proposing.ts';
+import {
+  propose,
+  proposing,
+  stopProposing,
+  worthAnnotating,
+} from '../../examples/browser/src/annotate/proposing.ts';
 import { state, type OpenModel, type PageCase } from '../../examples/browser/src/state.ts';
 
-/** Cases that are being segmented, with the model and how to end it. */
-const begun: { name: string; model: OpenModel; end: (error?: Error) => void }[] = [];
+/** Cases that are being segmented, with the model and how to end it: by an error, or with a mean uncertainty. */
+const begun: { name: string; model: OpenModel; end: (outcome?: Error | number) => void }[] = [];
 
 vi.mock('../../examples/browser/src/segmenting.ts', () => ({
   segmented: (model: OpenModel, _sources: unknown, name: string, { signal }: { signal: AbortSignal }) =>
     new Promise((resolve, reject) => {
-      const end = (error?: Error): void => (error ? reject(error) : resolve({ labels: new File([], name) }));
+      const end = (outcome?: Error | number): void => {
+        if (outcome instanceof Error) return reject(outcome);
+        const uncertainty = outcome === undefined ? undefined : { mean: outcome, voxel: [0, 0, 0] };
+        resolve({ labels: new File([], name), overlay: new File([], name), uncertainty });
+      };
       signal.addEventListener('abort', () => end(new Error('aborted')));
       begun.push({ name, model, end });
     }),
@@ -48,6 +57,26 @@ test('a case that is opened while others are proposed for is the next one, and t
   expect(names()).toEqual(['a', 'c', 'b']);
   expect(state.predictions.size).toBe(3);
   expect(proposing.status).toBe('');
+});
+
+test('the cases of which the open model is least sure come first, those that it has not seen last', async () => {
+  const order = (): string =>
+    worthAnnotating()
+      .map(({ id }) => id)
+      .join('');
+  const all = propose([a, b, c]);
+  await isAt(1);
+  begun[0]!.end(0.1);
+  await isAt(2);
+  expect(order()).toBe('abc');
+  begun[1]!.end(0.9);
+  await isAt(3);
+  expect(order()).toBe('bac');
+  begun[2]!.end(0.5);
+  await all;
+  expect(order()).toBe('bca');
+  Object.assign(state, { model: model() }); // which has said nothing yet
+  expect(order()).toBe('abc');
 });
 
 test('what is asked for right after a stop is proposed, and what waited before is not', async () => {
