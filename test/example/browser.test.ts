@@ -22,6 +22,7 @@ import {
   unknownColumns,
 } from '../support/page-files.ts';
 import { bytesOf, filesInZip } from '../../src/interop/model-files.ts';
+import { expectToFitNarrow } from '../support/page-fits.ts';
 import { lookOf, type Look } from '../support/page-picture.ts';
 import { countIn, countsOf, type Counts } from '../support/page-counts.ts';
 import { trainSegmentLook } from '../support/page-round.ts';
@@ -172,6 +173,7 @@ test(
     );
     await page.getByRole('button', { name: 'Use this network' }).waitFor();
     await shot(page, 'trained');
+    await expectToFitNarrow(page, 'a finished training');
 
     // The preview shows the classes in their colours.
     await page.getByLabel('Opacity of labels').fill('1');

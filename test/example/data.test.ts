@@ -8,6 +8,7 @@ import { chromium } from '../../scripts/chromium.ts';
 import { readNifti, writeNifti } from '../../src/node.ts';
 import { chooseDicom, volumeOfFolder } from '../support/dicom-page.ts';
 import { dicomFile, obliqueSeries } from '../support/dicom.ts';
+import { expectToFit, narrowWidths } from '../support/page-fits.ts';
 import { serveExample, type Site } from '../support/site.ts';
 import { inFrontOf, visitPage, workers } from '../support/visit.ts';
 
@@ -371,21 +372,11 @@ test('no view is too wide or skips a level of headings; a volume too large to be
     }),
   );
   const tab = (name: string) => page.getByRole('tab', { name }).click();
-  const fits = async (name: string, width: number): Promise<void> => {
-    const room = () => page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
-    await expect.poll(room, { message: `${name} at ${width}`, timeout: 20_000 }).toBeLessThanOrEqual(0);
-    const levels = await page
-      .locator('h1, h2, h3, h4, h5, h6')
-      .evaluateAll((headings) => headings.map(({ tagName }) => Number(tagName[1])));
-    const skips = levels.filter((level, at) => level > (levels[at - 1] ?? 0) + 1);
-    expect(skips, `levels of headings in ${name}: ${levels.join()}`).toEqual([]);
-  };
-  const widths = [390, 640]; // a phone, and a window of 1280 at 200 %
   await page.getByRole('button', { name: 'Next: look at the cases' }).waitFor();
   const adapter = page.locator('#device', { hasText: /^(Processor|GPU): / });
   const withoutGpu = (await adapter.textContent())!.startsWith('Processor');
 
-  for (const width of widths) {
+  for (const width of narrowWidths) {
     await page.setViewportSize({ width, height: 800 });
     await tab('See');
     await page.getByRole('group', { name: 'Cases' }).getByTitle(long).click();
@@ -394,14 +385,14 @@ test('no view is too wide or skips a level of headings; a volume too large to be
       await page.getByText(/^Shown with 65 × 128 × 128 of its 129 × 128 × 128 voxels/).waitFor();
       await page.getByText('3-D is drawn where it is chosen').waitFor();
     }
-    await fits('See', width);
+    await expectToFit(page, 'See');
     await tab('Annotate');
     await page.getByRole('group', { name: 'Tools' }).waitFor();
-    await fits('Annotate', width);
+    await expectToFit(page, 'Annotate');
     for (const name of ['Data', 'Train', 'Use', 'Models', 'Explain']) {
       await tab(name);
       await page.locator('.busy').waitFor({ state: 'detached' });
-      await fits(name, width);
+      await expectToFit(page, name);
     }
   }
 

@@ -102,8 +102,7 @@ export class CaseSlices {
     const [width, height] = [view.columns * view.pixelWidth, view.rows * view.pixelHeight];
     const scale = Math.min(room.width / width, room.height / height);
     for (const { canvas, labels } of pictures) {
-      canvas.style.width = `${width * scale}px`;
-      canvas.style.height = `${height * scale}px`;
+      canvas.style.width = `${width * scale}px`; // at most: its height follows
       canvas.width = Math.round(width * scale * devicePixelRatio);
       canvas.height = Math.round(height * scale * devicePixelRatio);
       const paint = context(canvas);
