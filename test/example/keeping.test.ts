@@ -137,16 +137,28 @@ test(
   journeyTimeout,
 );
 
-/** Dice of a class at the epoch of the first training that is the best by its smoothed Dice. */
-function bestDice(name: string): number {
+/** The epochs of the first training, each by the names of its columns. */
+function firstEpochs(): Record<string, number>[] {
   const [head, ...rows] = epochs
     .trim()
     .split('\n')
     .map((line) => line.trim().split(','));
-  const at = (row: readonly string[], column: string) => Number(row[head!.indexOf(column)]);
-  const [best] = rows.sort((a, b) => at(b, 'smoothed_dice') - at(a, 'smoothed_dice'));
-  return at(best!, `dice_${name}`);
+  return rows.map((row) => Object.fromEntries(row.map((value, at) => [head![at]!, Number(value || NaN)])));
 }
+
+/** Dice of a class at the epoch of the first training that is the best by its smoothed Dice. */
+function bestDice(name: string): number {
+  const [best] = firstEpochs().sort((a, b) => b['smoothed_dice']! - a['smoothed_dice']!);
+  return best![`dice_${name}`]!;
+}
+
+/** Runs in the page: the curves of a chart by name, with what its legend says of them and in which colour. */
+const curvesOf = (figure: Element) =>
+  [...figure.querySelectorAll('.u-series')].slice(1).map((row) => ({
+    name: row.querySelector('.u-label')!.textContent,
+    color: getComputedStyle(row.querySelector('.u-marker')!).borderTopColor,
+    figure: row.querySelector('.u-value')!.textContent,
+  }));
 
 test(
   'two tabs share what is finished, and one has what is in training: neither its data nor its weights change',
@@ -194,6 +206,29 @@ test(
     const column = (await table.getByRole('columnheader').allTextContents()).indexOf('the first');
     const row = table.getByRole('row').filter({ hasText: 'class 5' });
     expect(await row.locator('th, td').nth(column).textContent()).toBe(bestDice('class_5').toFixed(3));
+    // The curves of both, each in the colour that it has in the table: at the first epoch they are told by the mouse.
+    const kept = await table
+      .locator('thead th:has(.swatch)')
+      .evaluateAll((heads) =>
+        heads.map((head) => [head.textContent, getComputedStyle(head.firstElementChild!).backgroundColor]),
+      );
+    expect(kept).toHaveLength(2);
+    const [begin] = firstEpochs();
+    const dice = [1, 2, 3, 4, 5].map((value) => begin![`dice_class_${value}`]!).filter(Number.isFinite);
+    const mean = dice.reduce((sum, value) => sum + value) / dice.length;
+    const charts = second.getByRole('region', { name: 'Comparison' }).getByRole('figure');
+    expect(await charts.count()).toBe(3);
+    for (const [at, expected] of [begin!['loss']!, begin!['validation_loss']!, mean].entries()) {
+      await charts
+        .nth(at)
+        .locator('.u-over')
+        .hover({ position: { x: 1, y: 60 } });
+      const curves = await charts.nth(at).evaluate(curvesOf);
+      expect(curves.map(({ name, color }) => [name, color])).toEqual(kept);
+      for (const { name, figure } of curves)
+        if (name === 'the first') expect(figure).toBe(expected.toFixed(3));
+        else expect(figure).toMatch(/^\d+\.\d{3}$/);
+    }
     await second.close();
   },
   journeyTimeout,
