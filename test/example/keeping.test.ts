@@ -2,6 +2,7 @@
  * What the browser example keeps: one training in one Chromium, found again after a reload, without its GPU process,
  * beside a second tab, and without a network.
  */
+import { createHash } from 'node:crypto';
 import { readFileSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { inflateSync } from 'node:zlib';
@@ -234,6 +235,19 @@ test(
   journeyTimeout,
 );
 
+/** Runs in the page: SHA-256 of each file of the trainings that it keeps, in order. */
+async function digestsKept(): Promise<string[]> {
+  const root = await navigator.storage.getDirectory();
+  const directory = await root.getDirectoryHandle('unet3d-gpu-example');
+  const digests: string[] = [];
+  for await (const handle of directory.values()) {
+    const bytes = await (await (handle as FileSystemFileHandle).getFile()).arrayBuffer();
+    const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', bytes));
+    digests.push([...digest].map((byte) => byte.toString(16).padStart(2, '0')).join(''));
+  }
+  return digests.sort();
+}
+
 test(
   'a project is opened in another browser, with its images or with a folder that holds them',
   async ({ skip }) => {
@@ -269,6 +283,15 @@ test(
       await view(page, 'Data');
       // Of the cases themselves, which were read.
       await page.getByRole('button', { name: 'Next: look at the cases' }).waitFor();
+      await view(page, 'Models');
+      const before = await page.evaluate(digestsKept);
+      const deleted = createHash('sha256').update(weights).digest('hex');
+      expect(before).toContain(deleted);
+      await page.getByRole('button', { name: 'Delete the first' }).click();
+      await page.getByLabel('Download the first').waitFor({ state: 'detached' });
+      const others = before.filter((digest) => digest !== deleted);
+      expect(others.length).toBeGreaterThan(0);
+      await expect.poll(() => page.evaluate(digestsKept), { timeout: 60_000 }).toEqual(others);
       await elsewhere.close();
     }
   },
