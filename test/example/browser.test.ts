@@ -97,6 +97,10 @@ async function tryControls(page: Page): Promise<void> {
   const coronal = await lookOf(canvas);
   await planes.selectOption('sagittal');
   await becomes(({ hash }) => hash !== axial.hash && hash !== coronal.hash, 'sagittal');
+  const sagittal = await lookOf(canvas);
+  await planes.selectOption('3-D');
+  const isFlat = ({ hash }: Look) => [axial, coronal, sagittal].some((plane) => plane.hash === hash);
+  await becomes((look) => look.coloured > 0 && !isFlat(look), '3-D');
   await planes.selectOption('axial');
   await becomes(({ hash }) => hash === axial.hash, 'axial again');
 
