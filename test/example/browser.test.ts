@@ -27,7 +27,7 @@ import { lookOf, type Look } from '../support/page-picture.ts';
 import { countIn, countsOf, type Counts } from '../support/page-counts.ts';
 import { trainSegmentLook } from '../support/page-round.ts';
 import { serveExample, type Site } from '../support/site.ts';
-import { inFrontOf, journeyTimeout, visitPage, workers } from '../support/visit.ts';
+import { asksFirst, inFrontOf, journeyTimeout, visitPage, workers } from '../support/visit.ts';
 
 const screenshots = process.env['UNET3D_SCREENSHOTS'];
 const launch = chromium();
@@ -131,10 +131,6 @@ async function asked(page: Page, name: string, answer: 'accept' | 'dismiss'): Pr
   await page.getByRole('button', { name }).click();
   return question;
 }
-
-/** Whether the browser asks before it closes the page. */
-const asksFirst = (page: Page): Promise<boolean> =>
-  page.evaluate(() => !dispatchEvent(new Event('beforeunload', { cancelable: true })));
 
 test(
   'phantoms are trained on, across a reload, and the segmentation equals that of Node',

@@ -34,7 +34,14 @@ import { cascade, cascadeImages, hasCascade } from '../support/cascade.ts';
 import { monaiBundle, monaiFiles, nnunetFixture } from '../support/interop.ts';
 import { picked, tidyFolder } from '../support/page-files.ts';
 import { serveExample, type Site } from '../support/site.ts';
-import { deviceScaleFactor, inFrontOf, journeyTimeout, patience, workers } from '../support/visit.ts';
+import {
+  asksFirst,
+  deviceScaleFactor,
+  inFrontOf,
+  journeyTimeout,
+  patience,
+  workers,
+} from '../support/visit.ts';
 import { zipOf } from '../support/zip.ts';
 
 const launch = chromium();
@@ -481,6 +488,52 @@ test('a visit in which the list of trainings cannot be read takes none of them a
   await first.reload();
   await view(first, 'Models');
   expect(await taken(first, 'the first')).toEqual(weights);
+});
+
+/** Runs in the page: its database takes nothing, as while the disk has an error. */
+function withoutRoom(): void {
+  Object.assign(IDBObjectStore.prototype, {
+    put() {
+      throw new Error('the disk has an error');
+    },
+  });
+}
+
+test('a page asks before it closes where something is in no file and not kept: uses of cases, a drawing, a training', async ({
+  skip,
+}) => {
+  if (!browser) return skip('no Chromium for this machine');
+  const page = await openTab(visitor, withoutRoom);
+  const choose = async () => {
+    await page.getByLabel('Choose a folder').setInputFiles(folder);
+    await page.getByRole('button', { name: 'Next: look at the cases' }).waitFor();
+  };
+  await choose();
+  expect(await asksFirst(page)).toBe(false);
+  await page
+    .getByLabel(/^Use of /)
+    .first()
+    .selectOption('unused');
+  expect(await asksFirst(page)).toBe(true);
+  await page.getByRole('button', { name: 'Start over' }).click();
+  await page.getByText('No file holds what would be lost: what cases are used for.').waitFor();
+  await page.getByRole('button', { name: 'Begin without them' }).click();
+  await page.getByText('No data at hand?').waitFor();
+  expect(await asksFirst(page)).toBe(false);
+
+  await choose();
+  await view(page, 'Annotate');
+  await page.getByText('Nothing is drawn here yet.').waitFor();
+  await page.getByLabel('The whole case is complete').check();
+  await page.getByText('could not be saved: the disk has an error').waitFor();
+  expect(await asksFirst(page)).toBe(true);
+  await page.getByLabel('The whole case is complete').uncheck();
+  await expect.poll(() => asksFirst(page), { timeout: 60_000 }).toBe(false); // nothing is drawn
+
+  await start(page, 1000);
+  await page.getByText('Closing this tab will lose this training').waitFor();
+  expect(await asksFirst(page)).toBe(true);
+  await page.close();
 });
 
 test('a model by link is opened from the same site alone', async ({ skip }) => {

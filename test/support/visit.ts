@@ -40,6 +40,10 @@ export async function visitPage(
   return page;
 }
 
+/** Whether the browser asks before it closes the page. */
+export const asksFirst = (page: Page): Promise<boolean> =>
+  page.evaluate(() => !dispatchEvent(new Event('beforeunload', { cancelable: true })));
+
 /** Addresses of the workers that compute, and of the one that reads data. */
 export const workers = { gpu: '**/worker-thread*.js', data: '**/data.worker*.js' };
 

@@ -23,6 +23,8 @@ export interface DataView extends View {
   openDrawn(): Promise<void>;
   /** Takes over labels that were drawn. */
   annotate: TakeLabels;
+  /** What a person has done here that no file holds, in words. */
+  lost(): readonly string[];
 }
 
 /** @param open shows another view; this one is made once, and shown as often as wanted */
@@ -278,5 +280,5 @@ export function dataView(open: (view: 'See' | 'Annotate' | 'Models') => void): D
   }
   const annotate: DataView['annotate'] = (labels) => intake.cases.annotate(labels, classNames(classCount()));
   const openDrawn = (): Promise<void> => intake.takeDrawn();
-  return { element: body, dispose: () => undefined, restore, annotate, openDrawn };
+  return { element: body, dispose: () => undefined, restore, annotate, openDrawn, lost: () => intake.lost() };
 }

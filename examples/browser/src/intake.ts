@@ -158,7 +158,7 @@ export class Intake {
 
   /** Begins with nothing, once the person has said that what is here alone may go. */
   async clear(): Promise<void> {
-    const lost = this.#lost();
+    const lost = this.lost();
     if (lost.length > 0 && !(await mayBeLost(lost))) return;
     this.#stop.abort();
     this.#stop = new AbortController();
@@ -170,11 +170,11 @@ export class Intake {
   /** Asks what is to become of the cases that are there; undefined where they are to stay as they are. */
   async #room(): Promise<'replace' | 'add' | undefined> {
     this.#decidedAt = this.#turn;
-    return state.cases.length === 0 ? 'replace' : askWhatStays(this.#lost());
+    return state.cases.length === 0 ? 'replace' : askWhatStays(this.lost());
   }
 
-  /** What would go with the cases, in words. */
-  #lost(): string[] {
+  /** What would go with the cases, or with this tab, in words. */
+  lost(): string[] {
     return [...this.cases.byHand, ...(hasUnsaved() ? ['drawings that this browser could not keep'] : [])];
   }
 

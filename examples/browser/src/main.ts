@@ -124,7 +124,8 @@ document.querySelector('.skip')!.addEventListener('click', (event) => {
 addEventListener('popstate', () => show(wanted() in views ? wanted() : 'Data'));
 addEventListener('beforeunload', (event) => {
   const { run, results } = state;
-  if ((run && isOnlyHere(run)) || results.some(({ saved }) => !saved) || isWriting()) event.preventDefault();
+  const isLost = (run && isOnlyHere(run)) || results.some(({ saved }) => !saved) || data.lost().length > 0;
+  if (isLost || isWriting()) event.preventDefault();
 });
 
 tellOpening();
