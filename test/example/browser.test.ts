@@ -265,6 +265,7 @@ test(
     const button = page.getByRole('button', { name: 'Download the labels of new.nii.gz' });
     await button.waitFor();
     await shot(page, 'segmented');
+    await expectToFitNarrow(page, 'results of Use');
     const labelsOf = async (name: string) => {
       const labelsFile = page.waitForEvent('download');
       await page.getByRole('button', { name: `Download the labels of ${name}` }).click();

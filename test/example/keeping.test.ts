@@ -32,6 +32,7 @@ import {
 import { readModel, writeModel } from '../../src/weights/model-file.ts';
 import { cascade, cascadeImages, hasCascade } from '../support/cascade.ts';
 import { monaiBundle, monaiFiles, nnunetFixture } from '../support/interop.ts';
+import { expectToFitNarrow } from '../support/page-fits.ts';
 import { picked, tidyFolder } from '../support/page-files.ts';
 import { serveExample, type Site } from '../support/site.ts';
 import {
@@ -237,6 +238,7 @@ test(
         if (name === 'the first') expect(figure).toBe(expected.toFixed(3));
         else expect(figure).toMatch(/^\d+\.\d{3}$/);
     }
+    await expectToFitNarrow(second, 'the comparison');
     await second.close();
   },
   journeyTimeout,
@@ -517,6 +519,7 @@ test('a page asks before it closes where something is in no file and not kept: u
   expect(await asksFirst(page)).toBe(true);
   await page.getByRole('button', { name: 'Start over' }).click();
   await page.getByText('No file holds what would be lost: what cases are used for.').waitFor();
+  await expectToFitNarrow(page, 'a question');
   await page.getByRole('button', { name: 'Begin without them' }).click();
   await page.getByText('No data at hand?').waitFor();
   expect(await asksFirst(page)).toBe(false);
