@@ -23,6 +23,19 @@ export function floatsFor<T extends Floats>(kind: T, count: number, volume: stri
   }
 }
 
+/**
+ * Fills an array with what other values become. The function of `from` of typed arrays is only called when all values are
+ * listed, for which there is no room where they are those of a large volume.
+ */
+export function filled<T extends Uint8Array | Uint16Array | Int32Array | Float32Array>(
+  into: T,
+  values: ArrayLike<number>,
+  become: (value: number) => number,
+): T {
+  for (let at = 0; at < into.length; at++) into[at] = become(values[at]!);
+  return into;
+}
+
 /** Bytes that another thread writes at a time, and how many times as many it is ahead. */
 const [stretch, ahead] = [2 ** 21, 2];
 

@@ -1,4 +1,5 @@
 /** From logits to probabilities and labels, and mirror test-time augmentation: the mean over flipped copies. */
+import { filled } from '../data/allocation.ts';
 import type { Heads } from '../data/regions.ts';
 import { Aborted, InvalidOption } from '../errors.ts';
 import type { Size3 } from '../size.ts';
@@ -92,7 +93,9 @@ export const probabilitiesOf = (
   logits: Float32Array,
   { classes, regions }: Heads,
 ): Float32Array<ArrayBuffer> =>
-  regions ? Float32Array.from(logits, (z) => 1 / (1 + Math.exp(-z))) : softmax(logits, classes);
+  regions
+    ? filled(new Float32Array(logits.length), logits, (z) => 1 / (1 + Math.exp(-z)))
+    : softmax(logits, classes);
 
 /** The label of each voxel: the likeliest class, or of the last region whose probability exceeds one half. */
 export function labelsOf(probabilities: Float32Array, { classes, regions }: Heads): Uint8Array<ArrayBuffer> {

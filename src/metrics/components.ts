@@ -100,7 +100,7 @@ export function findComponents(
   hops: 1 | 2 | 3,
 ): Components {
   const runs = findRuns(labels, nx, ny * nz);
-  const parents = Int32Array.from(runs.starts, (_, run) => run);
+  const parents = runs.starts.map((_, run) => run);
   for (let z = 0; z < nz; z++)
     for (let y = 0; y < ny; y++) {
       const row = z * ny + y;

@@ -2,6 +2,7 @@
  * Case pictures on demand: a PNG of one slice or a GIF through all of them, by the name of the file.
  */
 import * as v from 'valibot';
+import { filled } from '../data/allocation.ts';
 import { requireOver, turnedValues } from '../data/grid.ts';
 import { labelOf } from '../data/label-values.ts';
 import { InvalidOption, InvalidVolume } from '../errors.ts';
@@ -44,7 +45,7 @@ const renderEntries = { ...sliceEntries, delay: v.optional(wholeNumber(1)), igno
 /** Refuses a map of another place than the image, and voxels that are not whole numbers from 0 on. */
 function mapOver(kind: string, { name, image }: RenderInput, map: GridVolume): Int32Array {
   const turned = requireOver(map, image, { name, map: kind, volume: 'image' });
-  const labels = Int32Array.from(map.data, (value) => {
+  const labels = filled(new Int32Array(map.data.length), map.data, (value) => {
     const label = labelOf(value);
     if (Number.isInteger(label) && label >= 0) return label;
     throw new InvalidVolume(

@@ -1,4 +1,5 @@
 /** An image through a bundle: its transforms, its windows, and labels on the image's own grid. */
+import { filled } from '../../data/allocation.ts';
 import { spatialShape } from '../../data/volume.ts';
 import { InvalidOption } from '../../errors.ts';
 import { argmax, labelsThrough, softmax } from '../../infer/probabilities.ts';
@@ -144,7 +145,9 @@ const sigmoid = (logits: Float32Array): Float32Array => logits.map((value) => 1 
 
 /** 1 where it is at least the threshold, both in float32. */
 const reaching = (probabilities: Float32Array, threshold: number): Uint8Array<ArrayBuffer> =>
-  Uint8Array.from(probabilities, (value) => Number(value >= Math.fround(threshold)));
+  filled(new Uint8Array(probabilities.length), probabilities, (value) =>
+    Number(value >= Math.fround(threshold)),
+  );
 
 /** One channel after the other, so that no two of them are there as probabilities. */
 function channelsThrough(

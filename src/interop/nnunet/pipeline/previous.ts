@@ -1,4 +1,5 @@
 /** The labels of a cascade's previous stage, which are a part of the input of the next. */
+import { filled } from '../../../data/allocation.ts';
 import { labelOf } from '../../../data/label-values.ts';
 import { gridDifference } from '../../../data/grid.ts';
 import { readNifti } from '../../../data/nifti.ts';
@@ -23,7 +24,11 @@ export async function previousStage(
     throw new InvalidVolume(
       `${sourceName(source)} lies on another grid than ${name}; give what the previous stage made of this image`,
     );
-  return labelsBefore(Uint16Array.from(read.data, labelOf), { origin, size }, labels);
+  return labelsBefore(
+    filled(new Uint16Array(read.data.length), read.data, labelOf),
+    { origin, size },
+    labels,
+  );
 }
 
 /** Labels in the order of the file, brought to the axes of nnU-Net's arrays. */
