@@ -1,4 +1,5 @@
 /** What is drawn on a case, without a browser: grids, labels, steps back and forth, shapes between slices. */
+import { gunzipSync } from 'node:zlib';
 import { NVImage } from '@niivue/niivue';
 import { expect, test, vi } from 'vitest';
 import {
@@ -27,6 +28,7 @@ import { gapsBetween, interpolated } from '../../examples/browser/src/annotate/i
 import { countOf, greysOf } from '../../examples/browser/src/annotate/scan.ts';
 import { Tally } from '../../examples/browser/src/annotate/tally.ts';
 import { readNifti, writeNifti } from '../../src/node.ts';
+import { dataJob } from '../support/page-worker.ts';
 
 const orders = [
   [0, 1, 2],
@@ -78,16 +80,23 @@ const orientations = orders.flatMap((order) =>
 
 const valueAt = (voxel: number): number => (voxel * 7 + 3) % 251;
 
-test('NiiVue shows the voxels of a drawing where the file has them, in all orientations and oblique ones', async () => {
+/** Of a NIfTI-1 file: shape, spacing, and where the voxels lie, as it is stored. */
+const gridOf = (file: Uint8Array): number[][] =>
+  [
+    [40, 56], // dim
+    [76, 108], // pixdim
+    [252, 328], // both codes, quaternion, offsets, rows of the sform
+  ].map(([from, to]) => [...file.slice(from, to)]);
+
+test('a drawing is shown by NiiVue where the file has its voxels, and written there, in all orientations and oblique ones', async () => {
   vi.spyOn(console, 'warn').mockImplementation(() => undefined); // of oblique ones
   for (const { order, sense, matrix, plain, offsets } of orientations) {
     const affine = [...matrix.flatMap((row, at) => [...row, offsets[at]!]), 0, 0, 0, 1];
     const data = Uint8Array.from({ length: 60 }, (_, voxel) => valueAt(voxel));
     const bytes = await writeNifti({ data, shape: [...shape], affine }, { gzip: false });
-    const image = await NVImage.loadFromFile({
-      file: new File([bytes as Uint8Array<ArrayBuffer>], 'scan.nii'),
-      name: 'scan.nii',
-    });
+    bytes[252] = 2; // the code of the quaternion, other than that of the rows
+    const file = new File([bytes as Uint8Array<ArrayBuffer>], 'scan.nii');
+    const image = await NVImage.loadFromFile({ file, name: 'scan.nii' });
     const turn = image.permRAS as unknown as Turn;
     expect(turn).toEqual(order.map((axis, direction) => sense[direction]! * (axis + 1)));
     const size = displayShape(shape, turn);
@@ -106,6 +115,13 @@ test('NiiVue shows the voxels of a drawing where the file has them, in all orien
     expect(toDisplay(data, shape, turn)).toEqual(expected);
     const inFile = placesInFile(shape, turn);
     expect(expected.map((_, at) => data[inFile(at)]!)).toEqual(expected);
+    const labels = new Uint8Array(60);
+    expected.forEach((label, at) => (labels[inFile(at)] = label));
+    const name = 'scan_labels.nii.gz';
+    const packed = (await dataJob('label', { image: file, labels, name, changed: 0 })) as File;
+    const written = gunzipSync(await packed.bytes());
+    expect(gridOf(written)).toEqual(gridOf(bytes));
+    expect(new Uint8Array(written.subarray(352))).toEqual(data);
     const [x, y, z] = voxelOfDisplay([1, 2, 3], shape, turn);
     expect(expected[x + size[0] * (y + size[1] * z)]).toBe(valueAt(1 + 3 * (2 + 4 * 3)));
     // A slice of the file holds the same voxels as that of the display.
