@@ -65,8 +65,8 @@ test('a volume that can be drawn is shown as it is; of several, the first is and
   expect([...data]).toEqual([...several.data.subarray(0, 24)]);
 });
 
-test('of a report, what a network found is measured and pictured case by case, until it is cancelled', async () => {
-  const { assessed } = await import('../../examples/browser/src/assessed.ts');
+test('of a report, what a network found is measured and pictured case by case, until it is cancelled; files are named by their hashes', async () => {
+  const { assessed, hashOf } = await import('../../examples/browser/src/assessed.ts');
   const size = [8, 6, 4] as const;
   const count = size[0] * size[1] * size[2];
   const truth = Uint8Array.from({ length: count }, (_, voxel) => (voxel % 8 < 4 ? 1 : 0));
@@ -92,6 +92,10 @@ test('of a report, what a network found is measured and pictured case by case, u
     ['Best case', 'a'],
     ['Worst case', 'b'],
   ]);
+  // Of the standard, FIPS 180-2.
+  expect(await hashOf(new Blob(['abc']))).toBe(
+    'ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad',
+  );
   const stop = new AbortController();
   const done = assessed(found, stop.signal);
   stop.abort();

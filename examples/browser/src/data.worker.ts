@@ -29,7 +29,7 @@ import { grown, type Range } from './annotate/grow.ts';
 import { interpolated, type Across, type Gap } from './annotate/interpolate.ts';
 import { unpacked, type Packed } from './annotate/packing.ts';
 import { greysOf, valuesOf, type Voxels } from './annotate/scan.ts';
-import { assessed, type Found } from './assessed.ts';
+import { assessed, hashOf, type Found } from './assessed.ts';
 import {
   counted,
   labelOver,
@@ -61,6 +61,7 @@ export interface DataRequests {
   export: { model: Uint8Array; format: 'safetensors' | 'onnx' };
   prepared: { run: string; ids: readonly string[] };
   assess: Found;
+  hash: { file: Blob };
   release: { run: string };
   survey: { run: string; id: string };
   phantoms: { count: number; shape: [number, number, number] };
@@ -240,6 +241,7 @@ const jobs = {
   export: ({ model, format }: DataRequests['export']) =>
     format === 'onnx' ? exportOnnx(model) : exportSafetensors(model),
   assess: (found: Found, { signal }: Task) => assessed(found, signal),
+  hash: ({ file }: DataRequests['hash']) => hashOf(file),
   /** Copies of prepared cases: who gets them may move them on. */
   prepared({ run, ids }: DataRequests['prepared']) {
     return ids.map((id) => structuredClone(find(run, id)));

@@ -17,11 +17,6 @@ import { validationCases } from './prepared-cases.ts';
 import { scoredNames, type Run } from './run.ts';
 import { state } from './state.ts';
 
-async function sha256(bytes: ArrayBuffer | Uint8Array<ArrayBuffer>): Promise<string> {
-  const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', bytes));
-  return Array.from(digest, (byte) => byte.toString(16).padStart(2, '0')).join('');
-}
-
 /** On every axis the longest of a size and of what cases have. */
 const largestOf = (size: Size3, cases: readonly LabelledCase[]): Size3 =>
   size.map((length, axis) => Math.max(length, ...cases.map(({ shape }) => shape[axis]!))) as unknown as Size3;
@@ -59,8 +54,9 @@ async function reportOf(run: Run, model: KeptModel, signal: AbortSignal): Promis
   );
 
   const used = run.cases;
+  const hashOf = (file: Blob): Promise<string> => dataJob('hash', { file }, { signal });
   const hashes: Record<string, string> = {
-    model: await sha256((await model.save()) as Uint8Array<ArrayBuffer>),
+    model: await hashOf(new Blob([(await model.save()) as Uint8Array<ArrayBuffer>])),
   };
   for (const { images, label } of used)
     for (const [kind, file] of [
@@ -68,8 +64,7 @@ async function reportOf(run: Run, model: KeptModel, signal: AbortSignal): Promis
       ['labels', label!] as const,
     ])
       for (const part of 'header' in file ? [file.header, file.image] : [file]) {
-        signal.throwIfAborted();
-        hashes[`${kind}/${part.name}`] = await sha256(await part.arrayBuffer());
+        hashes[`${kind}/${part.name}`] = await hashOf(part);
       }
   const { config, description } = model;
   const size = paddedSize(config, description.inputSize!);
