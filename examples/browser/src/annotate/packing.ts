@@ -2,8 +2,9 @@
 import { InvalidVolume, type Size3 } from 'unet3d-gpu/worker';
 import { restsUntil } from '../pieces.ts';
 
-/** Voxels that are packed at once. */
-const piece = 2 ** 20;
+/** Voxels that are packed at once, and bytes of packed ones, of which each may stand for a thousand voxels. */
+const piece = 2 ** 18;
+const packedPiece = 2 ** 12;
 
 /** Voxels, which stay as they are meanwhile, packed in pieces, between which the page stays free. */
 export async function packed(voxels: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>> {
@@ -34,13 +35,22 @@ export interface Packed {
   readonly shape: Size3;
 }
 
-/** The voxels of a drawing. @throws InvalidVolume where there are more or fewer than its shape has */
+/** The voxels of a drawing, unpacked in pieces. @throws InvalidVolume where there are more or fewer than its shape has */
 export async function unpacked({ voxels, shape }: Packed): Promise<Uint8Array<ArrayBuffer>> {
   const count = shape[0] * shape[1] * shape[2];
   if (count > mostPacked * voxels.length) throw damaged(shape);
   const result = new Uint8Array(count);
   let at = 0;
-  const reader = new Blob([voxels]).stream().pipeThrough(new DecompressionStream('gzip')).getReader();
+  const rest = restsUntil();
+  let from = 0;
+  const pieces = new ReadableStream<Uint8Array<ArrayBuffer>>({
+    async pull(controller) {
+      await rest();
+      controller.enqueue(voxels.subarray(from, (from += packedPiece)));
+      if (from >= voxels.length) controller.close();
+    },
+  });
+  const reader = pieces.pipeThrough(new DecompressionStream('gzip')).getReader();
   for (let next = await reader.read(); !next.done; next = await reader.read()) {
     const bytes = next.value as Uint8Array;
     if (at + bytes.length <= count) result.set(bytes, at);

@@ -171,9 +171,11 @@ export class Session {
         release();
         return undefined;
       }
-      const { shape, turn } = facts;
-      const voxels = kept ? await voxelsOf(kept, shape) : new Uint8Array(board.drawn.length);
       signal.throwIfAborted();
+      const { shape, turn } = facts;
+      const voxels = kept
+        ? await unlessAborted(voxelsOf(kept, shape), signal)
+        : new Uint8Array(board.drawn.length);
       const known = new Uint8Array(voxels.length);
       const [nx, ny, nz] = displayShape(shape, turn);
       const tally = new Tally([nx, ny, nz]);
