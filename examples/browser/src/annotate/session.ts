@@ -283,21 +283,18 @@ export class Session {
     this.#board.lock();
     this.step();
     this.#drawn = this.#board.drawn; // NiiVue may have made another one
-    const done = work();
-    this.#work = done
-      .then(
-        () => undefined,
-        () => undefined,
-      )
-      .then(() => {
-        this.#work = undefined;
-        this.#letGo();
-        if (this.#closed) return;
-        this.#board.redraw();
-        this.#board.unlock();
-      });
+    const done = work().finally(() => {
+      this.#work = undefined;
+      this.#letGo();
+      if (this.#closed) return;
+      this.#board.redraw();
+      this.#board.unlock();
+    });
+    this.#work = done.then(
+      () => undefined,
+      () => undefined,
+    );
     awaitWrite(this.#work);
-    await this.#work;
     return done;
   }
 
