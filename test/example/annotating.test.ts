@@ -249,7 +249,7 @@ test('scans without labels are drawn on, kept, saved on their grids, trained on 
   await other.getByLabel('Open a project').setInputFiles(project);
   await other.getByText('2 drawings came with it.').waitFor();
   await other.getByText('2 scans with drawings are kept here.').waitFor();
-  await other.getByRole('button', { name: 'Open them' }).click();
+  await other.getByRole('tab', { name: 'Data' }).click(); // with all cases that were at hand
   await other.getByRole('button', { name: 'Next: look at the cases' }).waitFor();
   await other.getByRole('tab', { name: 'Annotate' }).click();
   await openCase(other, names[1]!);

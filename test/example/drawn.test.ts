@@ -3,6 +3,7 @@ import { unzip } from 'unzipit';
 import { beforeEach, expect, test, vi } from 'vitest';
 import { noMarks } from '../../examples/browser/src/annotate/drawing.ts';
 import type { DrawingRecord } from '../../examples/browser/src/annotate/kept-drawings.ts';
+import type { AtHand } from '../../examples/browser/src/labelled-cases.ts';
 import type { PageCase } from '../../examples/browser/src/state.ts';
 import { readNifti, writeNifti } from '../../src/node.ts';
 import { forgetAll, stubBrowser } from '../support/page-store.ts';
@@ -63,6 +64,7 @@ async function page() {
         as,
       ),
     takeDrawn: () => intake.takeDrawn(),
+    takeFrom: (cases: AtHand) => intake.takeFrom(cases),
     apply: () => labels.apply(annotate),
     draw: async (item: PageCase, voxels = drawn, marks = { ...noMarks, whole: true }): Promise<void> => {
       await annotations.identityOfCase(item);
@@ -492,6 +494,65 @@ test('a project with images has each scan that is drawn on once, and elsewhere t
   }
 });
 
+test('cases at hand come back from a project as they were: with mapped labels, without any, not used, drawn on', async () => {
+  const first = await page();
+  const files = await scans(0);
+  await first.take([
+    ...files,
+    await file(
+      Float32Array.from(drawn, (value) => value / 2),
+      'c.nii',
+    ),
+  ]);
+  await first.cases.choose(
+    'a',
+    await file(
+      Float32Array.from(drawn, (value) => 7 * value),
+      'mask.nii',
+    ),
+  );
+  await first.cases.map(new Map([[7, 1]]));
+  first.cases.name(1, 'lesion');
+  first.cases.use('a', 'unused');
+  await first.draw(first.state.cases[1]!);
+  await first.apply();
+  const told = ({ state }: typeof first) => ({
+    cases: state.cases.map(({ id, subject, part, label }) => ({
+      ...{ id, subject, part, modified: (label as File | undefined)?.lastModified },
+    })),
+    ...{ name: state.name, labels: state.labels, ignoreLabel: state.ignoreLabel },
+  });
+  const before = told(first);
+  expect(before.cases.map(({ part }) => part)).toEqual(['unused', 'validation', 'unused']);
+  const { projectArchive } = await import('../../examples/browser/src/kept/project.ts');
+  const [whole, lean] = await Promise.all(
+    [true, false].map(async (withImages) =>
+      new Response(await projectArchive(withImages, undefined, first.cases.atHand())).blob(),
+    ),
+  );
+  const images = first.state.cases.map((item) => item.images[0] as File);
+  for (const [project, found] of [
+    [whole!, []],
+    [lean!, images],
+  ] as const) {
+    forgetAll();
+    const second = await page();
+    const { openProject } = await import('../../examples/browser/src/kept/project.ts');
+    if (found.length > 0)
+      expect(await openProject(project)).toMatchObject({
+        cases: { dataset: { cases: [] } },
+        withoutCases: 3,
+      });
+    const opened = await openProject(project, found);
+    expect(opened.withoutCases).toBe(0);
+    await second.takeFrom(opened.cases!);
+    expect(told(second)).toEqual(before);
+    expect(await second.labels()).toEqual([[...drawn], [...drawn], undefined]);
+    for (const [at, item] of second.state.cases.entries())
+      expect(await (item.images[0] as File).arrayBuffer()).toEqual(await images[at]!.arrayBuffer());
+  }
+});
+
 test('files of the names of scans that were drawn on, but with other voxels, are not taken for these', async () => {
   const first = await page();
   await first.take(await scans(0));
@@ -529,7 +590,7 @@ test('files of the same name and size that a project only names are told apart b
   forgetAll();
   await page();
   const { openProject } = await import('../../examples/browser/src/kept/project.ts');
-  const found = await Promise.all([3, 2, 1, 0].map(scan));
+  const found = await Promise.all([1, 0].map(scan)); // labels are in the project
   expect(await openProject(lean, found.slice(1))).toMatchObject({ runs: 1, withoutImages: 1 });
   expect(await openProject(lean, found)).toMatchObject({ runs: 1, withoutImages: 0 });
   const here = (await keptData('data'))!;

@@ -264,7 +264,7 @@ test(
     await view(first, 'Models');
     const saved = (withImages: boolean) =>
       downloaded(first, async () => {
-        await first.getByLabel('with images and labels').setChecked(withImages);
+        await first.getByLabel('with images').setChecked(withImages);
         await first.getByRole('button', { name: 'Save as a project' }).click();
       });
     const [whole, lean] = [await saved(true), await saved(false)];

@@ -10,6 +10,7 @@ import { dropZone } from './dropped.ts';
 import { Intake } from './intake.ts';
 import { keptRuns, onRunsChange } from './kept/runs.ts';
 import { classCount, restoreSettings } from './planning.ts';
+import type { AtHand } from './labelled-cases.ts';
 import type { Run } from './run.ts';
 import { changed, classNames, state } from './state.ts';
 import { valueMap } from './value-map.ts';
@@ -21,6 +22,9 @@ export interface DataView extends View {
   restore(run: Run): Promise<void>;
   /** Opens the scans that were drawn on. */
   openDrawn(): Promise<void>;
+  atHand(): AtHand;
+  /** Opens the cases that were at hand when a project was saved. */
+  openCases(cases: AtHand): Promise<void>;
   /** Takes over labels that were drawn. */
   annotate: TakeLabels;
   /** What a person has done here that no file holds, in words. */
@@ -280,5 +284,8 @@ export function dataView(open: (view: 'See' | 'Annotate' | 'Models') => void): D
   }
   const annotate: DataView['annotate'] = (labels) => intake.cases.annotate(labels, classNames(classCount()));
   const openDrawn = (): Promise<void> => intake.takeDrawn();
-  return { element: body, dispose: () => undefined, restore, annotate, openDrawn, lost: () => intake.lost() };
+  const lost = (): boolean => intake.lost();
+  const atHand = (): AtHand => intake.cases.atHand();
+  const openCases = (cases: AtHand): Promise<void> => intake.takeFrom(cases);
+  return { element: body, dispose: () => undefined, restore, annotate, openDrawn, lost, atHand, openCases };
 }

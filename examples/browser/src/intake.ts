@@ -16,7 +16,7 @@ import { listed, type Listing } from './dropped.ts';
 import { askWhatStays, mayBeLost, oneLabelEach } from './intake-questions.ts';
 import { hasUnsaved } from './annotate/annotations.ts';
 import { drawnCases } from './annotate/kept-drawings.ts';
-import { LabelledCases, type Kept } from './labelled-cases.ts';
+import { LabelledCases, type AtHand, type Kept } from './labelled-cases.ts';
 import { forgetChoices } from './planning.ts';
 import { SingleFiles, type Kind } from './single-files.ts';
 import { state, unnamed, type VolumeFile } from './state.ts';
@@ -31,11 +31,10 @@ interface Base {
 }
 
 /** What is known of cases that are to come, beside their data set. */
-interface Coming {
+interface Coming extends Pick<Kept, 'parts' | 'names'> {
   /** The files that they are made of, where these were given one by one. */
   readonly single?: SingleFiles;
   readonly base?: Base | undefined;
-  readonly parts?: Kept['parts'];
 }
 
 interface Listeners {
@@ -151,9 +150,18 @@ export class Intake {
   }
 
   /** Data that were here before, with the parts that their cases had; whether others have not come in between. */
-  async restore(dataset: Dataset, parts: Kept['parts']): Promise<boolean> {
+  async restore(dataset: Dataset, parts: AtHand['kept']['parts']): Promise<boolean> {
     this.cases.trouble = [];
     return this.#put(() => Promise.resolve(dataset), 'replace', { parts }, this.#turn);
+  }
+
+  /** Cases that were at hand elsewhere: in the place of those that are there, with their parts, or added to them. */
+  async takeFrom({ dataset, kept }: AtHand): Promise<void> {
+    const room = await this.#room();
+    if (!room) return;
+    this.cases.trouble = [];
+    const coming = room === 'add' ? { base: allThatIsThere() } : kept;
+    await this.#put(() => Promise.resolve(dataset), room, coming);
   }
 
   /** Begins with nothing, once the person has said that what is here alone may go. */
@@ -223,7 +231,7 @@ export class Intake {
   async #put(
     make: () => Promise<Dataset>,
     room: Room,
-    { single = new SingleFiles(), base, parts = new Map() }: Coming,
+    { single = new SingleFiles(), base, parts = new Map(), names = [] }: Coming,
     decidedAt = this.#decidedAt,
   ): Promise<boolean> {
     const { signal } = this.#stop;
@@ -249,7 +257,7 @@ export class Intake {
     this.#single = single;
     this.#base = base;
     if (room === 'replace') forgetChoices();
-    const kept = room === 'replace' ? { parts, labels: [] } : this.cases.kept();
+    const kept = room === 'replace' ? { parts, names, labels: [] } : this.cases.kept();
     this.cases.open(dataset, { ...kept, labels: [...kept.labels, ...single.labels] });
     return (await this.#settle()) && turn === this.#turn;
   }

@@ -39,6 +39,12 @@ export interface Kept {
   readonly byHand?: Iterable<string>;
 }
 
+/** The cases of the page, with labels or without, and what is known of them: to be opened again elsewhere. */
+export interface AtHand {
+  readonly dataset: Dataset;
+  readonly kept: Required<Pick<Kept, 'parts' | 'names'>>;
+}
+
 export class LabelledCases {
   /** Names where a dataset.json tells them, as the cases have them. */
   #classes: readonly string[] = [];
@@ -136,6 +142,11 @@ export class LabelledCases {
       ...(regions && { regions }),
       ...(ignoreLabel !== undefined && { ignoreLabel }),
     };
+  }
+
+  atHand(): AtHand {
+    const cases = state.cases.map(({ part: _part, ...item }) => item);
+    return { dataset: { ...this.dataset(), cases }, kept: { parts: this.#parts(), names: state.labels } };
   }
 
   /** Gives a case another label, or none; what the names of the files said is settled by that. */

@@ -29,7 +29,7 @@ const views: Record<string, () => View> = {
   Annotate: () => annotateView((labels) => data.annotate(labels), open),
   Train: () => trainView(() => open('Use')),
   Use: useView,
-  Models: () => modelsView(openRun, openDrawn),
+  Models: () => modelsView(openRun, { ...data, openDrawn }),
   Explain: explainView,
 };
 

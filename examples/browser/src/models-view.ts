@@ -21,7 +21,7 @@ import { claimed, keptRuns, onRunsChange } from './kept/runs.ts';
 import { inTraining, state } from './state.ts';
 import { scoredNames } from './run.ts';
 import { discard, rename } from './run-at-hand.ts';
-import { projectPanel } from './project-panel.ts';
+import { projectPanel, type PageData } from './project-panel.ts';
 import type { View } from './view.ts';
 
 const formats = [
@@ -47,12 +47,12 @@ const keptDice = ({ history, best }: RunRecord): readonly (number | undefined)[]
 
 /**
  * @param openRun opens a kept training and shows it
- * @param openDrawn opens the scans that were drawn on
+ * @param data the page's own
  */
-export function modelsView(openRun: (id: string) => Promise<void>, openDrawn: () => Promise<void>): View {
+export function modelsView(openRun: (id: string) => Promise<void>, data: PageData): View {
   const list = el('section', { 'aria-label': 'Kept trainings' });
   const comparison = el('section', { 'aria-label': 'Comparison' });
-  const page = el('div', {}, list, comparison, projectPanel(openDrawn));
+  const page = el('div', {}, list, comparison, projectPanel(data));
   const compared = new Set<string>();
   /** What cancels the downloads that are being made, by the trainings' ids. */
   const exporting = new Map<string, HTMLElement>();

@@ -1,5 +1,6 @@
 /** All that is kept as one file, to go on with elsewhere. */
 import { ask } from './ask.ts';
+import type { DataView } from './data-view.ts';
 import { drawnScans } from './drawn-scans.ts';
 import { button, counted, download, el, fill, lengthy, messageOf, picker } from './dom.ts';
 
@@ -19,8 +20,10 @@ async function mayReplace(scans: readonly string[]): Promise<boolean> {
   return answer === 'project';
 }
 
-/** @param openDrawn opens the scans that were drawn on */
-export function projectPanel(openDrawn: () => Promise<void>): HTMLElement {
+/** What a project has of the page's data, and gives back. */
+export type PageData = Pick<DataView, 'atHand' | 'openCases' | 'openDrawn'>;
+
+export function projectPanel({ atHand, openCases, openDrawn }: PageData): HTMLElement {
   const withImages = el('input', { type: 'checkbox', checked: true });
   const said = el('div', { role: 'status' });
   const scans = el('p', { className: 'row' });
@@ -30,7 +33,7 @@ export function projectPanel(openDrawn: () => Promise<void>): HTMLElement {
 
   const save = lengthy('Save as a project', async (signal) => {
     const { projectArchive } = await projects();
-    const archive = await projectArchive(withImages.checked, signal);
+    const archive = await projectArchive(withImages.checked, signal, atHand());
     const stream = archive.pipeThrough(new TransformStream(), { signal });
     download('project.zip', await new Response(stream).blob());
   });
@@ -54,12 +57,9 @@ export function projectPanel(openDrawn: () => Promise<void>): HTMLElement {
     );
     try {
       const { openProject } = await projects();
-      const { runs, known, withoutImages, drawings, withoutScans } = await openProject(
-        archive,
-        images,
-        stop.signal,
-        mayReplace,
-      );
+      const opened = await openProject(archive, images, stop.signal, mayReplace);
+      const { runs, known, withoutImages, drawings, withoutScans, cases, withoutCases } = opened;
+      const brought = cases?.dataset.cases.length ?? 0;
       const already =
         known > 0 && ` ${counted(known, 'training')} of it ${known === 1 ? 'was' : 'were'} here already.`;
       fill(
@@ -70,8 +70,10 @@ export function projectPanel(openDrawn: () => Promise<void>): HTMLElement {
           `${counted(runs, 'training')} of ${archive.name} ${runs === 1 ? 'is' : 'are'} kept here now.`,
           already,
           drawings > 0 && ` ${counted(drawings, 'drawing')} came with it.`,
+          brought > 0 &&
+            ` ${counted(brought, 'case')} that ${brought === 1 ? 'was' : 'were'} at hand come back under "Data".`,
         ),
-        withoutImages + withoutScans > 0 && [
+        withoutImages + withoutScans + withoutCases > 0 && [
           withoutImages > 0 &&
             el(
               'p',
@@ -84,10 +86,17 @@ export function projectPanel(openDrawn: () => Promise<void>): HTMLElement {
               {},
               `The scans of ${counted(withoutScans, 'drawing')} are not in the file: choose the folder that holds them, or add them under "Data".`,
             ),
+          withoutCases > 0 &&
+            el(
+              'p',
+              {},
+              `The images of ${counted(withoutCases, 'case')} that ${withoutCases === 1 ? 'was' : 'were'} at hand are not in the file: choose the folder that holds them.`,
+            ),
           picker('Choose the folder with the images', { folder: true }, (files) => takeNext(archive, files)),
         ],
       );
       await offerScans();
+      if (cases && brought > 0) await openCases(cases);
     } catch (error) {
       fill(
         said,
@@ -103,13 +112,13 @@ export function projectPanel(openDrawn: () => Promise<void>): HTMLElement {
     el(
       'p',
       { className: 'quiet' },
-      'A project holds all trainings above with their networks, settings and curves, and all that is drawn under "Annotate" with its scans, to be opened in another browser.',
+      'A project holds all trainings above with their networks, settings and curves, all that is drawn under "Annotate" with its scans, and the cases that are at hand under "Data" with their labels, to be opened in another browser.',
     ),
     el(
       'div',
       { className: 'row' },
       save,
-      el('label', { className: 'inline' }, withImages, 'with images and labels'),
+      el('label', { className: 'inline' }, withImages, 'with images'),
       picker('Open a project', { accept: '.zip' }, ([file]) => file && takeNext(file)),
     ),
     said,

@@ -2,13 +2,15 @@
 import * as v from 'valibot';
 import type { RunRecord } from './database.ts';
 
-/** A file of the visitor's. Without a path it is not in the archive, and has to be found again. */
+/** A file of the visitor's. Without a path it is not in the archive, and has to be found again, as images may be. */
 const fileSchema = v.object({
   name: v.string(),
   size: v.number(),
   /** Of what it holds; projects of earlier versions have none. */
   hash: v.optional(v.string()),
   path: v.optional(v.string()),
+  /** Milliseconds since 1970: what was drawn is of the time of its label. */
+  modified: v.exactOptional(v.number()),
 });
 const volumeSchema = v.union([fileSchema, v.object({ header: fileSchema, image: fileSchema })]);
 
@@ -37,6 +39,11 @@ const settingsSchema = v.object({
   classWeights: v.array(v.number()),
 });
 
+const regionsSchema = v.pipe(
+  v.array(v.object({ name: v.string(), labels: v.array(count), written: count })),
+  v.minLength(1),
+);
+
 const runSchema = v.object({
   id: v.pipe(v.string(), v.uuid()),
   name: v.string(),
@@ -46,9 +53,7 @@ const runSchema = v.object({
   dataName: v.string(),
   cases: v.array(v.object({ id: v.string(), part })),
   labels: v.pipe(v.array(v.string()), v.minLength(2)),
-  regions: v.exactOptional(
-    v.pipe(v.array(v.object({ name: v.string(), labels: v.array(count), written: count })), v.minLength(1)),
-  ),
+  regions: v.exactOptional(regionsSchema),
   ignoreLabel: v.exactOptional(count),
   channelNames: v.array(v.string()),
   channels: count,
@@ -79,17 +84,27 @@ const runSchema = v.object({
   best: v.exactOptional(v.object({ epoch: count, dice: measured })),
 });
 
-const dataSchema = v.object({
+const caseSchema = v.object({
   id: v.string(),
+  subject: v.string(),
+  images: v.array(volumeSchema),
+  label: v.exactOptional(volumeSchema),
+});
+const dataSchema = v.object({ id: v.string(), name: v.string(), cases: v.array(caseSchema) });
+
+/** The cases of the page when the project was saved. */
+const atHandSchema = v.object({
   name: v.string(),
   cases: v.array(
-    v.object({
-      id: v.string(),
-      subject: v.string(),
-      images: v.array(volumeSchema),
-      label: v.exactOptional(volumeSchema),
-    }),
+    v.object({ ...caseSchema.entries, part: v.exactOptional(v.picklist(['train', 'validation', 'unused'])) }),
   ),
+  /** Classes as a dataset.json tells them, where one does. */
+  classes: v.array(v.string()),
+  /** Of the classes, as they were called in the page. */
+  names: v.array(v.string()),
+  channels: v.array(v.string()),
+  regions: v.exactOptional(regionsSchema),
+  ignoreLabel: v.exactOptional(count),
 });
 
 /** What is drawn on a case; its voxels lie in the archive. */
@@ -114,9 +129,11 @@ export const projectSchema = v.object({
   data: v.array(dataSchema),
   runs: v.array(runSchema),
   drawings: v.optional(v.array(drawingSchema), []),
+  atHand: v.exactOptional(atHandSchema),
 });
 
 export type Project = v.InferOutput<typeof projectSchema>;
+export type ProjectCase = v.InferOutput<typeof caseSchema>;
 export type ProjectFile = v.InferOutput<typeof fileSchema>;
 export type ProjectScan = Project['drawings'][number]['scan'];
 export type ProjectVolume = v.InferOutput<typeof volumeSchema>;

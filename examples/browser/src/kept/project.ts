@@ -1,18 +1,20 @@
 /**
- * Projects: everything that is kept, in one file (a zip archive, uncompressed), to be opened elsewhere. Images and
- * labels are copied into it, or only named: then they are asked for where it is opened.
+ * Projects: everything that is kept and the cases at hand, in one file (a zip archive, uncompressed), to be opened
+ * elsewhere. Images are copied into it, or only named: then they are asked for where it is opened.
  */
 import { makeZip } from 'client-zip';
 import { unzip, type ZipEntry } from 'unzipit';
 import * as v from 'valibot';
 import { InvalidDataset, type Case } from 'unet3d-gpu/worker';
-import type { Images, VolumeFile } from '../state.ts';
 import { keyOf } from './data.ts';
+import type { AtHand } from '../labelled-cases.ts';
+import type { Images, VolumeFile } from '../state.ts';
 import type { DataRecord, DrawingRecord, RunRecord } from './database.ts';
 import {
   projectSchema,
   recordOf,
   type Project,
+  type ProjectCase,
   type ProjectFile,
   type ProjectScan,
   type ProjectVolume,
@@ -44,11 +46,14 @@ interface Entry {
 
 /**
  * The archive, as it is read from the disk piece by piece.
- * @param withImages copies images and labels into it; otherwise they are read, to be known again
+ * @param withImages copies images into it; otherwise they are read, to be known again. Labels are always in it: those
+ * that were drawn or mapped are in no folder
+ * @param atHand cases of the page, which need not be kept in the browser
  */
 export async function projectArchive(
   withImages: boolean,
   signal?: AbortSignal,
+  atHand?: AtHand,
 ): Promise<ReadableStream<Uint8Array>> {
   await written(); // the last stroke as well
   const runs = await keptRuns();
@@ -58,39 +63,45 @@ export async function projectArchive(
     (found) => found !== undefined,
   );
   const files: Entry[] = [];
-  const fileIn = async (folder: string, file: File): Promise<ProjectFile> => {
+  const known = new Map<string, { readonly file: File; readonly as: ProjectFile }[]>();
+  /** A file of the archive, which is in it once, however often the same was chosen. */
+  const fileIn = async (folder: string, file: File, isCopied: boolean): Promise<ProjectFile> => {
     signal?.throwIfAborted();
-    const { name, size } = file;
-    if (!withImages) return { name, size, hash: await identityOf([file]) };
+    const { name, size, lastModified: modified } = file;
+    const alike = known.get(`${size} ${name}`) ?? [];
+    for (const other of alike)
+      if (other.file === file || (await identityOf([other.file])) === (await identityOf([file])))
+        return other.as;
     const path = `${folder}/${files.length}/${name}`;
-    files.push({ name: path, input: file });
-    return { name, size, path };
+    if (isCopied) files.push({ name: path, input: file });
+    const as = { name, size, modified, ...(isCopied ? { path } : { hash: await identityOf([file]) }) };
+    known.set(`${size} ${name}`, [...alike, { file, as }]);
+    return as;
   };
-  const volumeIn = async (folder: string, volume: VolumeFile): Promise<ProjectVolume> =>
-    'header' in volume
-      ? { header: await fileIn(folder, volume.header), image: await fileIn(folder, volume.image) }
-      : fileIn(folder, volume);
+  const volumeIn = async (folder: string, volume: VolumeFile, isCopied = true): Promise<ProjectVolume> => {
+    if (!('header' in volume)) return fileIn(folder, volume, isCopied);
+    const { header, image } = volume;
+    return { header: await fileIn(folder, header, isCopied), image: await fileIn(folder, image, isCopied) };
+  };
   const copies = new Map<string, ProjectVolume[]>();
-  /** Images are copied once, however many trainings and drawings are on them. */
+  /** Images that are kept are told apart without reading them. */
   const imagesIn = async (images: Case['images']): Promise<ProjectVolume[]> => {
     const key = keyOf(images);
-    const known = key === undefined ? undefined : copies.get(key);
-    if (known) return known;
+    const before = key === undefined ? undefined : copies.get(key);
+    if (before) return before;
     const copy: ProjectVolume[] = [];
-    for (const image of images as Images) copy.push(await volumeIn('images', image));
+    for (const image of images as Images) copy.push(await volumeIn('images', image, withImages));
     if (key !== undefined) copies.set(key, copy);
     return copy;
   };
+  const caseIn = async ({ id, subject, images, label }: Case): Promise<ProjectCase> => ({
+    ...{ id, subject, images: await imagesIn(images) },
+    ...(label !== undefined && { label: await volumeIn('labels', label as VolumeFile) }),
+  });
   const described: Project['data'] = [];
   for (const { id, name, cases } of data) {
-    const its: Project['data'][number]['cases'] = [];
-    for (const { id: caseId, subject, images, label } of cases)
-      its.push({
-        id: caseId,
-        subject,
-        images: await imagesIn(images),
-        ...(label !== undefined && { label: await volumeIn(`data/${id}/labels`, label as VolumeFile) }),
-      });
+    const its: ProjectCase[] = [];
+    for (const item of cases) its.push(await caseIn(item));
     described.push({ id, name, cases: its });
   }
   const drawn = [];
@@ -99,7 +110,10 @@ export async function projectArchive(
     const scan = item && { id: item.id, subject: item.subject, images: await imagesIn(item.images) };
     drawn.push({ ...withoutVoxels(drawing), ...(scan && { scan }) });
   }
-  const project = { format: 'unet3d-gpu project', version: 1, data: described, runs, drawings: drawn };
+  const project = {
+    ...{ format: 'unet3d-gpu project', version: 1, data: described, runs, drawings: drawn },
+    ...(atHand && { atHand: await atHandIn(atHand, caseIn) }),
+  };
   async function* entries(): AsyncGenerator<Entry> {
     yield { name: descriptionName, input: JSON.stringify(project, null, 1) };
     for (const { id } of runs)
@@ -111,6 +125,18 @@ export async function projectArchive(
     yield* files;
   }
   return makeZip(entries());
+}
+
+async function atHandIn(
+  {
+    dataset: { name, cases, labels: classes, channels, regions, ignoreLabel },
+    kept: { parts, names },
+  }: AtHand,
+  caseIn: (item: Case) => Promise<ProjectCase>,
+) {
+  const its = [];
+  for (const item of cases) its.push({ ...(await caseIn(item)), part: parts.get(item.id) });
+  return { name, cases: its, classes, names, channels, regions, ignoreLabel };
 }
 
 const withoutVoxels = ({ voxels: _voxels, scan: _scan, ...drawing }: DrawingRecord) => drawing;
@@ -126,10 +152,14 @@ export interface OpenedProject {
   readonly drawings: number;
   /** Drawings whose scans have to be given before they can be drawn on or trained on. */
   readonly withoutScans: number;
+  /** The cases that were at hand where it was saved, but for those that come next. */
+  readonly cases: AtHand | undefined;
+  /** Of these cases, those whose images have to be given. */
+  readonly withoutCases: number;
 }
 
 /**
- * Keeps the trainings of a project in this browser.
+ * Keeps the trainings and drawings of a project in this browser.
  * @param found files among which those are that the project only names
  * @param mayReplace is told of the scans on which something else was drawn here before: whether that may go
  * @throws InvalidDataset for a file that is no project, or a damaged one; Error where another tab draws on such a scan
@@ -149,8 +179,9 @@ export async function openProject(
   };
   const bytesOf = async (path: string): Promise<Uint8Array<ArrayBuffer> | undefined> =>
     path in entries ? new Uint8Array(await (await blobOf(path)).arrayBuffer()) : undefined;
-  const fileOf = async ({ name, size, hash, path }: ProjectFile): Promise<File | undefined> => {
-    if (path !== undefined) return new File([await blobOf(path)], name);
+  const fileOf = async ({ name, size, hash, path, modified }: ProjectFile): Promise<File | undefined> => {
+    const time = modified === undefined ? {} : { lastModified: modified };
+    if (path !== undefined) return new File([await blobOf(path)], name, time);
     const alike = found.filter((file) => file.name === name && file.size === size);
     if (hash === undefined) return alike.length === 1 ? alike[0] : undefined;
     for (const file of alike) if ((await identityOf([file])) === hash) return file;
@@ -173,9 +204,9 @@ export async function openProject(
     lists.set(key, found);
     return found;
   };
-  const data = new Map<string, DataRecord>();
-  for (const { id, name, cases } of project.data) {
-    const complete: DataRecord['cases'][number][] = [];
+  /** Those whose files are there. */
+  const completeOf = async (cases: readonly ProjectCase[]): Promise<Case[]> => {
+    const complete: Case[] = [];
     for (const item of cases) {
       signal?.throwIfAborted();
       const images = await imagesOf(item.images);
@@ -183,7 +214,11 @@ export async function openProject(
       if (images && (label || !item.label))
         complete.push({ id: item.id, subject: item.subject, images, ...(label && { label }) });
     }
-    data.set(id, { id, name, cases: complete });
+    return complete;
+  };
+  const data = new Map<string, DataRecord>();
+  for (const { id, name, cases } of project.data) {
+    data.set(id, { id, name, cases: await completeOf(cases) });
   }
   // Trainings share data: which have theirs is asked before any are kept.
   const before = new Map<string, { readonly isWhole: boolean }>();
@@ -247,8 +282,31 @@ export async function openProject(
   }
   if (others.length > 0 && (await mayReplace(others.map(({ name }) => name))))
     for (const { name, theirs, its } of others) await take(name, theirs, its);
-  return { runs, known, withoutImages, drawings, withoutScans };
+  const { atHand } = project;
+  const cases = atHand && atHandOf(atHand, await completeOf(atHand.cases));
+  const withoutCases = atHand ? atHand.cases.length - cases!.dataset.cases.length : 0;
+  return { runs, known, withoutImages, drawings, withoutScans, cases, withoutCases };
 }
+
+const atHandOf = (
+  {
+    name,
+    classes: labels,
+    names,
+    channels,
+    regions,
+    ignoreLabel,
+    cases: all,
+  }: NonNullable<Project['atHand']>,
+  cases: readonly Case[],
+): AtHand => ({
+  dataset: {
+    ...{ name, cases: [...cases], labels, channels, warnings: [] },
+    ...(regions && { regions }),
+    ...(ignoreLabel !== undefined && { ignoreLabel }),
+  },
+  kept: { parts: new Map(all.flatMap(({ id, part }) => (part ? [[id, part]] : []))), names },
+});
 
 /** Keeps a training with its files. No other tab sees it before all of it is there. */
 async function keepNew(
