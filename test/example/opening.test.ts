@@ -5,7 +5,6 @@ import { openToSegment, opening, stopOpening } from '../../examples/browser/src/
 import type { Run } from '../../examples/browser/src/run.ts';
 import { enqueue, queue, restQueue, stopQueue } from '../../examples/browser/src/segmenting.ts';
 import {
-  changed,
   openModel,
   state,
   takeRun,
@@ -121,15 +120,13 @@ test('volumes wait while a training has the GPU, and are segmented afterwards', 
   openModel(model(), 'a model');
   void enqueue(entries(await Promise.all(['a.nii', 'b.nii'].map((name) => scan(name)))));
   await isAt(1);
-  const run = { phase: 'running' } as Run;
-  takeRun(run);
+  takeRun({ phase: 'running' } as Run);
   restQueue();
   await vi.waitFor(() => expect(queue.status).toBe('2 volumes to segment after the training'), {
     timeout: 60_000,
   });
   expect([asked.length, state.results.length]).toEqual([1, 0]);
-  run.phase = 'paused';
-  changed();
+  takeRun({ phase: 'paused' } as Run);
   for (const count of [2, 3]) {
     await isAt(count);
     asked[count - 1]!.end();

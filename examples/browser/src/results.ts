@@ -1,7 +1,7 @@
 /** What segmentations have found: volumes in tables, everything as one archive. */
 import { classColor, cssColor } from 'unet3d-gpu/worker';
 import { button, counted, digits, download, el, lengthy, swatch } from './dom.ts';
-import { forgetResults, type Result } from './state.ts';
+import { forgetResults, markSaved, type Result } from './state.ts';
 
 const cell = (text: string): string => (/[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
 
@@ -27,7 +27,7 @@ async function downloadAll(results: readonly Result[], signal: AbortSignal): Pro
   const archive = downloadZip([...files, { name: 'volumes.csv', input: volumesCsv(results) }]);
   const stream = archive.body!.pipeThrough(new TransformStream(), { signal });
   download('segmentations.zip', await new Response(stream).blob());
-  for (const result of results) result.saved = true;
+  markSaved(results);
 }
 
 /** Asks where labels would be lost with them. */
@@ -122,7 +122,7 @@ function row(result: Result, isShown: boolean, show: (result: Result) => void): 
         'Download',
         () => {
           download(labels.name, labels);
-          result.saved = true;
+          markSaved([result]);
         },
         { 'aria-label': `Download the labels of ${name}` },
       ),

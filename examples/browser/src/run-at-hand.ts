@@ -4,17 +4,7 @@ import type { Given } from './beginning.ts';
 import { messageOf } from './dom.ts';
 import { KeptModel } from './kept-model.ts';
 import type { DataRecord, RunRecord } from './kept/database.ts';
-import {
-  claim,
-  dataKey,
-  forget,
-  keepRun,
-  keptData,
-  keptRun,
-  remember,
-  removeRun,
-  updateRun,
-} from './kept/runs.ts';
+import { claim, dataKey, forget, keptData, keptRun, remember, removeRun, updateRun } from './kept/runs.ts';
 import { modelName, startName } from './kept/run-files.ts';
 import { channelCount, classCount } from './planning.ts';
 import { openAlone } from './opening.ts';
@@ -63,7 +53,7 @@ function letGo(run: Run): void {
 }
 
 /** Whether it would be lost with this tab. */
-export const isOnlyHere = (run: Run): boolean => !run.kept || run.files.onlyInMemory;
+export const isOnlyHere = (run: Run): boolean => !run.isKept || run.files.onlyInMemory;
 
 /**
  * Begins a training on the data and with the settings of the page as they are now.
@@ -103,10 +93,9 @@ export async function begin(given?: Given): Promise<void> {
     run.hold(await claim(run.id));
     if (given) await run.files.save(startName, given.bytes as Uint8Array<ArrayBuffer>);
     await setUp(run);
-    await keepRun(run.record, data).then(
-      () => (run.kept = true),
-      (error: unknown) => run.log(`${messageOf(error)}. Closing this tab will lose this training.`),
-    );
+    await run
+      .keep(data)
+      .catch((error: unknown) => run.log(`${messageOf(error)}. Closing this tab will lose this training.`));
     if (run.interruption.signal.aborted) throw new Aborted('stopped before it began');
     void (navigator as Partial<Navigator>).storage?.persist?.().catch(() => false); // however full the disk gets
   } catch (error) {
@@ -147,8 +136,7 @@ async function openKept(id: string, signal: AbortSignal): Promise<boolean> {
     const record = await keptRun(id); // as it is now that no other tab changes it
     if (!record) throw new Error('this training is no longer kept in this browser');
     const data = await keptData(record.data);
-    const run = new Run(record, data);
-    run.kept = true;
+    const run = new Run(record, data, true);
     // Cut off when its model was there and nothing said so yet.
     const isCutOff = !record.finished && (await run.files.load(modelName)) !== undefined;
     const isFinished = record.finished !== undefined || isCutOff;
@@ -170,7 +158,7 @@ async function openKept(id: string, signal: AbortSignal): Promise<boolean> {
     isTaken = true;
     run.hold(release);
     if (model) openModel(model, record.name, id);
-    if (isFinished) run.phase = 'done';
+    if (isFinished) run.enter('done');
     takeRun(run);
     if (isCutOff) await run.share();
     if (!isFinished) void goOnAfterReload(run);
@@ -188,7 +176,7 @@ async function modelOf(run: Run): Promise<KeptModel | undefined> {
   try {
     return await KeptModel.open(() => run.files.model());
   } catch (error) {
-    run.progress.problem = messageOf(error);
+    run.tell({ problem: messageOf(error) });
     return undefined;
   }
 }
@@ -197,9 +185,7 @@ async function goOnAfterReload(run: Run): Promise<void> {
   try {
     await setUp(run);
   } catch (error) {
-    run.progress.problem = error instanceof Aborted ? '' : messageOf(error);
-    run.phase = 'paused';
-    changed();
+    run.enter('paused', error instanceof Aborted ? '' : messageOf(error));
     return;
   }
   await train(run, true);

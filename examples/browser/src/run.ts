@@ -3,7 +3,7 @@ import type { LabelledCase, UNet3D } from 'unet3d-gpu/worker';
 import type { DataResults } from './data.worker.ts';
 import type { DataRecord, RunRecord } from './kept/database.ts';
 import { RunFiles } from './kept/run-files.ts';
-import { claim, updateRun } from './kept/runs.ts';
+import { claim, keepRun, updateRun } from './kept/runs.ts';
 import { changed, type PageCase } from './state.ts';
 
 export interface Preview {
@@ -44,10 +44,7 @@ export class Run {
   /** What it trains and is validated on; none where its files are no longer kept. */
   readonly cases: readonly PageCase[];
   readonly files: RunFiles;
-  readonly progress: RunProgress;
-  phase: Phase = 'preparing';
-  /** Whether the browser has it, so that another visit can go on with it. */
-  kept = false;
+  readonly progress: Readonly<RunProgress>;
   /** Once its cases have been prepared, where one of them is for validation. */
   example: Example | undefined;
   /** In training, or paused. */
@@ -58,12 +55,16 @@ export class Run {
   interruption = new AbortController();
   /** What follows an interruption. */
   afterwards: 'rest' | 'stop' | 'train untuned' = 'rest';
+  #phase: Phase = 'preparing';
+  #isKept: boolean;
   #record: RunRecord;
   #release: () => void = () => undefined;
   #lastUpdate: Promise<unknown> = Promise.resolve();
 
-  constructor(record: RunRecord, data: DataRecord | undefined) {
+  /** @param isKept whether it comes from where it is kept */
+  constructor(record: RunRecord, data: DataRecord | undefined, isKept = false) {
     this.#record = record;
+    this.#isKept = isKept;
     this.id = record.id;
     const known = new Map(data?.cases.map((item) => [item.id, item]));
     this.cases = record.cases.flatMap(({ id, part }) => {
@@ -91,6 +92,15 @@ export class Run {
     return this.#record;
   }
 
+  get phase(): Phase {
+    return this.#phase;
+  }
+
+  /** Whether the browser has it, so that another visit can go on with it. */
+  get isKept(): boolean {
+    return this.#isKept;
+  }
+
   /** Names by label value. */
   get labels(): readonly string[] {
     return this.#record.labels;
@@ -105,9 +115,16 @@ export class Run {
     return this.cases.filter((item) => item.part === part).map(({ id }) => id);
   }
 
+  /** Keeps it, with its data. @throws QuotaExceeded where these do not fit */
+  async keep(data: DataRecord): Promise<void> {
+    await keepRun(this.#record, data);
+    this.#isKept = true;
+  }
+
   /** Changes what is told of the training, here and where it is kept; whether the browser took it. */
   update(more: Partial<Omit<RunRecord, 'id'>>): Promise<boolean> {
     this.#record = { ...this.#record, ...more };
+    changed();
     // What is not kept has been told of when it began.
     const kept = this.#lastUpdate
       .then(() => updateRun(this.id, more))
@@ -129,16 +146,30 @@ export class Run {
     changed();
   }
 
-  /** Begins what may be interrupted. */
-  begin(): AbortController {
+  /** Changes what the view shows of it. */
+  tell(more: Partial<RunProgress>): void {
+    Object.assign(this.progress, more);
+    changed();
+  }
+
+  /** Trains from now on, until that ends or is interrupted. */
+  begin(): AbortSignal {
     this.afterwards = 'rest';
-    return (this.interruption = new AbortController());
+    this.interruption = new AbortController();
+    this.enter('running', '');
+    return this.interruption.signal;
+  }
+
+  /** @param problem why, in place of the one that was told before */
+  enter(phase: Phase, problem = this.progress.problem): void {
+    this.#phase = phase;
+    this.tell({ problem });
   }
 
   /** Ends what it is at; what was asked for last follows. */
   interrupt(afterwards: Run['afterwards']): void {
     this.afterwards = afterwards;
-    if (this.phase === 'running' && afterwards !== 'train untuned') this.phase = 'pausing';
+    if (this.phase === 'running' && afterwards !== 'train untuned') this.#phase = 'pausing';
     this.interruption.abort();
     changed();
   }

@@ -64,7 +64,7 @@ export interface Result {
   readonly seconds: number;
   readonly warnings: readonly string[];
   /** Whether the labels have been downloaded: until then they are in this tab alone. */
-  saved: boolean;
+  readonly saved: boolean;
 }
 
 /** What segments. */
@@ -191,6 +191,11 @@ export function forgetPredictions(cases: readonly PageCase[]): void {
 export function addResult(result: Result): void {
   state.results.push(result);
   changed();
+}
+
+/** Labels that were downloaded are not in this tab alone any more. */
+export function markSaved(results: readonly Result[]): void {
+  for (const result of results) Object.assign(result, { saved: true });
 }
 
 export function forgetResults(): void {

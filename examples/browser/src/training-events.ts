@@ -1,7 +1,6 @@
 /** What a training tells of itself, as the page shows and keeps it. */
 import { meanDefined, type TrainingEvent } from 'unet3d-gpu/worker';
 import type { Run } from './run.ts';
-import { changed } from './state.ts';
 import { inPageWords } from './words.ts';
 
 /** Shows the epochs that lie behind the checkpoint. */
@@ -13,20 +12,18 @@ export async function recall(run: Run): Promise<void> {
     history,
     ...(best && { best: { epoch: best.epoch, dice: meanOf(history[best.epoch]?.validationDice) } }),
   });
-  changed();
 }
 
 const meanOf = (dice: readonly number[] = []): number => meanDefined(dice.slice(1));
 
 export function take(run: Run, event: TrainingEvent): void {
-  const { progress } = run;
   const { history } = run.record;
   switch (event.type) {
     case 'tuning':
-      progress.tuning = { done: event.done, passes: event.passes };
+      run.tell({ tuning: { done: event.done, passes: event.passes } });
       break;
     case 'tuned':
-      progress.tuning = undefined;
+      run.tell({ tuning: undefined });
       run.log(
         `${Object.keys(event.choices).length} of ${event.passes} parts of the network are computed in a faster way`,
       );
@@ -36,20 +33,24 @@ export function take(run: Run, event: TrainingEvent): void {
       run.log(inPageWords(event.message));
       break;
     case 'start':
-      progress.tuning = undefined;
-      progress.gpuBytes = event.gpuBytes;
-      progress.step = event.step;
       run.hasLearnt ||= event.step > 0;
-      progress.totalSteps = event.epochs * event.stepsPerEpoch;
-      if (event.step > 0) run.log(`Going on from step ${event.step} of ${progress.totalSteps}`);
+      run.tell({
+        tuning: undefined,
+        gpuBytes: event.gpuBytes,
+        step: event.step,
+        totalSteps: event.epochs * event.stepsPerEpoch,
+      });
+      if (event.step > 0) run.log(`Going on from step ${event.step} of ${run.progress.totalSteps}`);
       break;
     case 'step':
-      progress.step = event.step + 1;
       run.hasLearnt = true;
-      progress.totalSteps = event.totalSteps;
-      progress.epoch = event.epoch;
-      progress.etaMs = event.etaMs;
-      progress.loss = event.loss;
+      run.tell({
+        step: event.step + 1,
+        totalSteps: event.totalSteps,
+        epoch: event.epoch,
+        etaMs: event.etaMs,
+        loss: event.loss,
+      });
       break;
     case 'epoch': {
       const { epoch, validationDice } = event.row;
@@ -63,13 +64,13 @@ export function take(run: Run, event: TrainingEvent): void {
       run.log(`To fit the memory: ${event.taken.join(', ')}; now ${event.step}`);
       break;
     case 'preview':
-      progress.preview = { epoch: event.epoch, predicted: event.score.predicted, dice: event.score.dice };
+      run.tell({
+        preview: { epoch: event.epoch, predicted: event.score.predicted, dice: event.score.dice },
+      });
       break;
     case 'end':
       void run.update({ history: [...event.result.history] });
       break;
     default:
-      return;
   }
-  changed();
 }

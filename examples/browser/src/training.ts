@@ -9,7 +9,7 @@ import { casesOf, exampleOf, prepare, releaseCases } from './prepared-cases.ts';
 import type { Run } from './run.ts';
 import { stopOpening } from './opening.ts';
 import { givesUpQueue, isQueued, restQueue } from './segmenting.ts';
-import { changed, openModel, state } from './state.ts';
+import { openModel, state } from './state.ts';
 import { recall, take } from './training-events.ts';
 
 /** Everything before the first step. @throws Aborted where the visitor did not wait for it */
@@ -70,13 +70,9 @@ function takeGpu(): void {
 
 /** @param tune whether kernels are measured; by default where they have not been */
 export async function train(run: Run, resume: boolean, tune?: boolean): Promise<void> {
-  const { progress, files } = run;
   const { settings, regions } = run.record;
   let begun = true;
-  const { signal } = run.begin();
-  progress.problem = '';
-  run.phase = 'running';
-  changed();
+  const signal = run.begin();
   try {
     const rested = run.network ?? (await takeBack(run));
     begun = rested === undefined;
@@ -106,31 +102,30 @@ export async function train(run: Run, resume: boolean, tune?: boolean): Promise<
       ...(tune !== undefined && { tune }),
       ...(settings.patch && { patch: settings.patch }),
       ...(augmentation && { augmentation }),
-      checkpoint: files,
+      checkpoint: run.files,
       ...(validation[0] && { preview: validation[0] }),
     });
     await finish(run, network, await network.save(), 'Training is complete');
   } catch (error) {
-    progress.tuning = undefined;
+    run.tell({ tuning: undefined });
     if (error instanceof Aborted) {
-      if (run.afterwards === 'train untuned') return train(run, resume || progress.step > 0, false);
+      if (run.afterwards === 'train untuned') return train(run, resume || run.progress.step > 0, false);
       if (run.afterwards === 'stop') return stopNow(run);
       await rest(run);
       run.log('Paused.');
     } else {
-      progress.problem = messageOf(error);
-      run.log(`Stopped by an error: ${progress.problem}`);
+      let problem = messageOf(error);
+      run.log(`Stopped by an error: ${problem}`);
       if (error instanceof DeviceLost) {
         loseNetwork(run);
         // Lost while it rested: nothing that the visitor has to know.
         if (resume && !begun) return train(run, true, tune);
         const [, why] = /\((.*)\)/s.exec(error.message) ?? [];
-        progress.problem = `The GPU was lost${why === undefined ? '' : ` (${why})`}. "Resume" opens it again, and goes on from the last checkpoint.`;
+        problem = `The GPU was lost${why === undefined ? '' : ` (${why})`}. "Resume" opens it again, and goes on from the last checkpoint.`;
       }
-      run.phase = 'paused';
+      run.enter('paused', problem);
     }
   }
-  changed();
 }
 
 /** Paused: the network as it is can segment meanwhile, unless it has learnt nothing yet or another is open for that. */
@@ -145,7 +140,7 @@ async function rest(run: Run): Promise<void> {
     );
     run.network = undefined;
   }
-  run.phase = 'paused';
+  run.enter('paused');
 }
 
 /** The network that has segmented in the pause is the training's again. */
@@ -201,8 +196,7 @@ export async function stop(): Promise<void> {
 
 async function stopNow(run: Run): Promise<void> {
   try {
-    run.phase = 'pausing';
-    changed();
+    run.enter('pausing');
     run.network ??= await takeBack(run);
     const network = (run.network ??= await newNetwork(run));
     const present = await network.save();
@@ -219,9 +213,7 @@ async function stopNow(run: Run): Promise<void> {
     await finish(run, run.network ?? (await UNet3D.load(kept)), kept, `Stopped early; ${words}`);
   } catch (error) {
     if (error instanceof DeviceLost) loseNetwork(run);
-    run.progress.problem = messageOf(error);
-    run.phase = 'paused';
-    changed();
+    run.enter('paused', messageOf(error));
   }
 }
 
@@ -245,7 +237,7 @@ async function finish(
   if (await run.files.saveModel(weights)) await run.conclude();
   run.network = undefined;
   releaseCases(run.id);
-  run.phase = 'done';
+  run.enter('done');
   run.log(message);
   // A model that the person has opened, or given volumes to, is not this one's to close.
   const { model, modelRun, modelName } = state;
