@@ -10,6 +10,7 @@ import { chooseDicom, volumeOfFolder } from '../support/dicom-page.ts';
 import { dicomFile, obliqueSeries } from '../support/dicom.ts';
 import { expectToFit, narrowWidths } from '../support/page-fits.ts';
 import { serveExample, type Site } from '../support/site.ts';
+import { threadSeconds } from '../support/thread-seconds.ts';
 import { inFrontOf, visitPage, workers } from '../support/visit.ts';
 
 const launch = chromium();
@@ -101,11 +102,16 @@ test('208 cases are read without drawing them all, and another label reads one c
     Object.assign(globalThis, counts, { added: () => counts.added });
   });
   const cases = 208;
+  const taken = await threadSeconds(page);
   await open(page, await pairs(cases));
   await page.getByRole('button', { name: 'Next: look at the cases' }).waitFor();
   // Each case once would be two selects, their options and six cells; each progress would be so many times that.
   const added = await page.evaluate(() => (globalThis as unknown as { added: () => number }).added());
   expect(added).toBeLessThan(20 * cases);
+  // About one second; with all rows made anew at each progress, four minutes.
+  const seconds = await taken();
+  expect(seconds).toBeGreaterThan(0);
+  expect(seconds).toBeLessThan(10);
   expect(await page.locator('.cases-table tbody tr').count()).toBeLessThan(cases / 2);
   expect(await reads()).toHaveLength(cases); // an image and its label have one name
 
