@@ -26,6 +26,7 @@ import { DrawingHistory, type Lot } from '../../examples/browser/src/annotate/hi
 import { grown } from '../../examples/browser/src/annotate/grow.ts';
 import { gapsBetween, interpolated } from '../../examples/browser/src/annotate/interpolate.ts';
 import { countOf, greysOf } from '../../examples/browser/src/annotate/scan.ts';
+import { packed } from '../../examples/browser/src/annotate/packing.ts';
 import { Tally } from '../../examples/browser/src/annotate/tally.ts';
 import { readNifti, writeNifti } from '../../src/node.ts';
 import { dataJob } from '../support/page-worker.ts';
@@ -118,8 +119,9 @@ test('a drawing is shown by NiiVue where the file has its voxels, and written th
     const labels = new Uint8Array(60);
     expected.forEach((label, at) => (labels[inFile(at)] = label));
     const name = 'scan_labels.nii.gz';
-    const packed = (await dataJob('label', { image: file, labels, name, changed: 0 })) as File;
-    const written = gunzipSync(await packed.bytes());
+    const drawing = { voxels: await packed(labels), shape, marks: { whole: true, slices: [[], [], []] } };
+    const saved = (await dataJob('label', { image: file, drawing, unknown: 255, name, changed: 0 })) as File;
+    const written = gunzipSync(await saved.bytes());
     expect(gridOf(written)).toEqual(gridOf(bytes));
     expect(new Uint8Array(written.subarray(352))).toEqual(data);
     const [x, y, z] = voxelOfDisplay([1, 2, 3], shape, turn);
