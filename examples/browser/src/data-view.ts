@@ -284,7 +284,7 @@ export function dataView(open: (view: 'See' | 'Annotate' | 'Models') => void): D
   }
   const annotate: DataView['annotate'] = (labels) => intake.cases.annotate(labels, classNames(classCount()));
   const openDrawn = (): Promise<void> => intake.takeDrawn();
-  const lost = (): boolean => intake.lost();
+  const lost = (): readonly string[] => intake.lost();
   const atHand = (): AtHand => intake.cases.atHand();
   const openCases = (cases: AtHand): Promise<void> => intake.takeFrom(cases);
   return { element: body, dispose: () => undefined, restore, annotate, openDrawn, lost, atHand, openCases };
