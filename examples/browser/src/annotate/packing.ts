@@ -41,16 +41,18 @@ export async function unpacked({ voxels, shape }: Packed): Promise<Uint8Array<Ar
   if (count > mostPacked * voxels.length) throw damaged(shape);
   const result = new Uint8Array(count);
   let at = 0;
+  const { readable, writable } = new DecompressionStream('gzip');
+  const reader = readable.getReader();
+  const writer = writable.getWriter();
   const rest = restsUntil();
-  let from = 0;
-  const pieces = new ReadableStream<Uint8Array<ArrayBuffer>>({
-    async pull(controller) {
+  const give = async (): Promise<void> => {
+    for (let from = 0; from < voxels.length; from += packedPiece) {
+      await writer.write(voxels.subarray(from, from + packedPiece));
       await rest();
-      controller.enqueue(voxels.subarray(from, (from += packedPiece)));
-      if (from >= voxels.length) controller.close();
-    },
-  });
-  const reader = pieces.pipeThrough(new DecompressionStream('gzip')).getReader();
+    }
+    await writer.close();
+  };
+  void give().catch(() => undefined); // who reads is told
   for (let next = await reader.read(); !next.done; next = await reader.read()) {
     const bytes = next.value as Uint8Array;
     if (at + bytes.length <= count) result.set(bytes, at);
