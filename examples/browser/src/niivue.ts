@@ -22,8 +22,8 @@ export const pictureOptions = {
   isColorbar: false,
 };
 
-/** In percent: thin on volumes of any size. */
-export const thinCrosshair = 0.4;
+/** In percent of what is shown: thin on volumes of any size, but a pixel also in the small pictures of a phone. */
+export const thinCrosshair = 0.6;
 
 let onProcessor: boolean | undefined;
 
