@@ -1,7 +1,7 @@
 /**
  * The browser example as a visitor uses it: built, served as static files from a sub-path, and driven in Chromium.
  * Any violation of its content security policy is a failure. With UNET3D_SCREENSHOTS set to a folder, pictures of every
- * state are left there.
+ * state are left there, in light and dark, wide and narrow.
  */
 import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
@@ -49,8 +49,21 @@ afterAll(async () => {
 
 const visit = (from: Browser): Promise<Page> => visitPage(from, site.address, complaints);
 
+/** In light and dark, at the width of a desk and of a phone. */
 async function shot(page: Page, name: string): Promise<void> {
-  if (screenshots) await page.screenshot({ path: join(screenshots, `${name}.png`), fullPage: true });
+  if (!screenshots) return;
+  const before = page.viewportSize()!;
+  for (const width of [1280, 390])
+    for (const colorScheme of ['light', 'dark'] as const) {
+      await page.setViewportSize({ ...before, width });
+      await page.emulateMedia({ colorScheme });
+      await page.screenshot({
+        path: join(screenshots, `${name}-${width}-${colorScheme}.png`),
+        fullPage: true,
+      });
+    }
+  await page.setViewportSize(before);
+  await page.emulateMedia({ colorScheme: null });
 }
 
 /** Leaves three cases to train on and one to validate on: epochs are short. */
@@ -681,8 +694,6 @@ test('wrong files are named, one by one', async ({ skip }) => {
     .first()
     .waitFor();
   await shot(page, 'problems');
-  await page.emulateMedia({ colorScheme: 'dark' });
-  await shot(page, 'problems-dark');
   await page.close();
 });
 
