@@ -179,6 +179,7 @@ test(
     await page.getByText(/Prediction after epoch/).waitFor(); // an epoch or more after the reload
     await page.getByRole('button', { name: 'Pause' }).click();
     await page.getByRole('button', { name: 'Resume', exact: true }).waitFor();
+    await page.getByText('was interrupted.').waitFor({ state: 'hidden' }); // it is at hand
     await shot(page, 'paused');
     await page.getByRole('button', { name: 'Resume', exact: true }).click();
     expect(await asked(page, 'Stop early, keep the best', 'accept')).toMatch(
