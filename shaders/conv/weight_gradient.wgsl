@@ -2,15 +2,16 @@
 // input channels of one source; chunks (of output planes) and partials as in conv3/weight_gradient: [chunk][out][in][taps].
 // LANES threads share one input channel and one tap along z, side by side along x and y; each sums the taps along y and
 // x of four output channels. After at most 64 quads of a thread the workgroup adds up its lanes in fixed order, so
-// that long sums keep their digits.
+// that long sums keep their digits: those of ROWS rows of taps at a time.
 // include "common/volume.wgsl"
 // include "common/conv_row.wgsl"
 
 const LANES: u32 = 64u; // a power of two, 64 at most
 
+const ROWS: u32 = 12u;  // of the 4 KERNEL_Y: all, or one, since SwiftShader's code clears their memory word by word
+
 const FLAT: u32 = KERNEL_Y * KERNEL_X; // taps of one thread
-const TAPS: u32 = KERNEL_Z * FLAT;
-const SUMS: u32 = 4u * FLAT;           // of one thread
+const SUMS: u32 = ROWS * KERNEL_X;     // of one thread at a time
 const ITEMS: u32 = 64u / LANES;        // channels and taps along z of a workgroup
 
 struct Params {
@@ -77,22 +78,26 @@ fn main(@builtin(local_invocation_index) local: u32, @builtin(workgroup_id) grou
           }
         }
       }
-      workgroupBarrier();
-      for (var i = 0u; i < 4u * KERNEL_Y; i++) {
-        for (var dx = 0u; dx < KERNEL_X; dx++) { shares[(i * KERNEL_X + dx) * 64u + local] = sums[i][dx]; }
-      }
-      workgroupBarrier();
-      // A thread always adds the same numbers, in the order of the planes, wherever a dispatch begins.
-      for (var i = local; i < SUMS * ITEMS; i += 64u) {
-        let own = group.x * ITEMS + i / SUMS;
-        let sum = i % SUMS;
-        if (own >= params.channels * KERNEL_Z || sum / FLAT > top) { continue; }
-        let out = chunk * params.channelsOut + out0 + sum / FLAT;
-        let at = (out * params.channels * KERNEL_Z + own) * FLAT + sum % FLAT;
-        var total = 0.0;
-        if (plane > chunk * params.chunkPlanes || block > 0u) { total = partials[at]; }
-        for (var l = 0u; l < LANES; l++) { total += shares[sum * 64u + i / SUMS * LANES + l]; }
-        partials[at] = total;
+      for (var row0 = 0u; row0 < 4u * KERNEL_Y; row0 += ROWS) {
+        workgroupBarrier();
+        for (var i = 0u; i < ROWS; i++) {
+          let row = sums[row0 + i];
+          for (var dx = 0u; dx < KERNEL_X; dx++) { shares[(i * KERNEL_X + dx) * 64u + local] = row[dx]; }
+        }
+        workgroupBarrier();
+        // A thread always adds the same numbers, in the order of the planes, wherever a dispatch begins.
+        for (var i = local; i < SUMS * ITEMS; i += 64u) {
+          let own = group.x * ITEMS + i / SUMS;
+          let share = i % SUMS;
+          let sum = row0 * KERNEL_X + share;
+          if (own >= params.channels * KERNEL_Z || sum / FLAT > top) { continue; }
+          let out = chunk * params.channelsOut + out0 + sum / FLAT;
+          let at = (out * params.channels * KERNEL_Z + own) * FLAT + sum % FLAT;
+          var total = 0.0;
+          if (plane > chunk * params.chunkPlanes || block > 0u) { total = partials[at]; }
+          for (var l = 0u; l < LANES; l++) { total += shares[share * 64u + i / SUMS * LANES + l]; }
+          partials[at] = total;
+        }
       }
     }
   }

@@ -11,8 +11,7 @@ const INPUTS: u32 = 1u;
 const NORM_A: bool = false;
 const NORM_B: bool = false;
 const ADD: bool = false;
-// Whether a variable chooses among the sums, which then lie in memory: shorter code, for SwiftShader.
-const SUMS_IN_MEMORY: bool = false;
+const SHORT: bool = false; // a variable chooses among the sums, so that SwiftShader keeps them in memory
 
 struct Params {
   width: u32, height: u32, depth: u32, rowQuads: u32,
@@ -139,7 +138,7 @@ fn main(
 
   let base = (plane * params.channelsOut * params.height + y) * params.rowQuads + q - params.startTarget;
   if (exists) {
-    if (SUMS_IN_MEMORY) {
+    if (SHORT) {
       for (var c = 0u; c < 8u; c++) { sums[c] = store(sums[c], block * 8u + c, base, q); }
     } else {
       sums[0] = store(sums[0], block * 8u, base, q);

@@ -9,7 +9,7 @@
 
 const NORM: bool = false;
 const WORKGROUP: u32 = 48u;
-const SUMS_IN_MEMORY: bool = false; // as in forward.wgsl
+const SHORT: bool = false; // as in forward.wgsl
 
 struct Params {
   width: u32, height: u32, depth: u32, rowQuads: u32,
@@ -86,7 +86,7 @@ fn main(@builtin(local_invocation_id) local: vec3<u32>, @builtin(workgroup_id) g
   let top = params.channelsOut - 1u - out0; // channels beyond the last repeat it and are not stored
   var sums = array<mat3x3<f32>, 8>();
   if (begin > chunk * params.chunkPlanes) {
-    if (SUMS_IN_MEMORY) {
+    if (SHORT) {
       for (var i = 0u; i < 8u; i++) { sums[i] = load9(out0 + i, at + i * stride); }
     } else {
       sums[0] = load9(out0, at);
@@ -126,7 +126,7 @@ fn main(@builtin(local_invocation_id) local: vec3<u32>, @builtin(workgroup_id) g
         above = here;
         here = below;
       }
-      if (SUMS_IN_MEMORY) {
+      if (SHORT) {
         for (var i = 0u; i < 8u; i++) { sums[i] += parts[i]; }
         continue;
       }
@@ -141,7 +141,7 @@ fn main(@builtin(local_invocation_id) local: vec3<u32>, @builtin(workgroup_id) g
     }
   }
 
-  if (SUMS_IN_MEMORY) {
+  if (SHORT) {
     for (var i = 0u; i < 8u; i++) { store9(out0 + i, at + i * stride, sums[i]); }
     return;
   }

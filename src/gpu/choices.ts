@@ -36,10 +36,10 @@ export interface KernelChoices {
    */
   readonly statistics?: 'joined' | 'apart' | undefined;
   /**
-   * Where a thread of `voxels` and `lines` keeps its sums. `memory`: code half as long, which SwiftShader runs sooner;
-   * `registers`, the default.
+   * `short`: kernels of convolutions whose code is a fraction as long for SwiftShader, which compiles and runs them sooner.
+   * The same numbers. Default `usual`.
    */
-  readonly sums?: 'registers' | 'memory' | undefined;
+  readonly code?: 'usual' | 'short' | undefined;
   /** By the key of a pass (passes.ts): the kernel that measuring on the device has found faster than the above. */
   readonly tuned?: Readonly<Record<string, string>> | undefined;
 }
@@ -65,7 +65,7 @@ export const kernelChoices: Readonly<Record<AdapterClass, KernelChoices>> = {
     conv3Weights: 'lines',
     reduction: 'serial',
     workgroups: 64,
-    sums: 'memory',
+    code: 'short',
   },
 };
 
@@ -82,10 +82,10 @@ export const choicesSchema = object({
     v.transform((count) => count ?? Infinity),
   ),
   statistics: v.optional(oneOf('joined', 'apart')),
-  sums: v.optional(oneOf('registers', 'memory')),
+  code: v.optional(oneOf('usual', 'short')),
   tuned: v.optional(tunedSchema),
 });
 
-/** A constant of the kernels in which a thread has many sums. */
-export const sumsConstant = ({ sums }: KernelChoices): { readonly SUMS_IN_MEMORY?: true } =>
-  sums === 'memory' ? { SUMS_IN_MEMORY: true } : {};
+/** The constant of kernels that have two ways of being written. */
+export const codeConstant = ({ code }: KernelChoices): { readonly SHORT?: true } =>
+  code === 'short' ? { SHORT: true } : {};

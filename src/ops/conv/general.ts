@@ -211,6 +211,7 @@ export function weightGradient(
       constants: {
         NORM: scaleShifts !== undefined,
         LANES: lanes,
+        ROWS: recorder.limits.kernels.code === 'short' ? 1 : outs * shape.kernel[1],
         ...axisConstants('KERNEL', shape.kernel),
         ...axisConstants('STRIDE', shape.stride),
       },

@@ -1,5 +1,5 @@
 /** Forward kernels of the 3×3×3 convolution; the gradient with respect to the input is one of them with other weights. */
-import { sumsConstant } from '../../gpu/choices.ts';
+import { codeConstant } from '../../gpu/choices.ts';
 import type { Planes, Recorder, VolumeTensor } from '../../gpu/plan.ts';
 import { forwardConstants, forwardTiles, type ForwardTile, type ForwardTileName } from '../../gpu/tiles.ts';
 import { groupsOf64, inputPlanes, inputUse, planeQuads, type Input } from '../common.ts';
@@ -94,7 +94,7 @@ export function convolveByVoxels(
       recorder.dispatch('conv3/forward', {
         ...common,
         params,
-        constants: { ...constants, ...sumsConstant(recorder.limits.kernels) },
+        constants: { ...constants, ...codeConstant(recorder.limits.kernels) },
         workgroups: [tiles, Math.ceil(target.channels / block), to - from],
       });
       continue;

@@ -1,5 +1,5 @@
 /** Weight gradients of the 3×3×3 convolution: by lines from global memory, and from workgroup memory, for GPUs. */
-import { sumsConstant } from '../../gpu/choices.ts';
+import { codeConstant } from '../../gpu/choices.ts';
 import {
   bindablePlanes,
   defaultLimits,
@@ -53,7 +53,7 @@ export function weightGradientByLines(
       constants: {
         NORM: input.scaleShifts !== undefined,
         WORKGROUP: workgroup,
-        ...sumsConstant(recorder.limits.kernels),
+        ...codeConstant(recorder.limits.kernels),
       },
       workgroups: [...groups, slab.chunks],
       flops: (work * (slab.to - slab.from)) / dOutput.planes,
