@@ -134,7 +134,8 @@ export function rounds(take: TakeLabels, open: (view: 'Train' | 'Use') => void):
   async function refresh(): Promise<void> {
     const here = new Set(state.cases.map(keyOf));
     const found: RunRecord[] = [];
-    for (const run of await keptRuns()) {
+    const kept = await keptRuns().catch(() => []); // "Models" says why
+    for (const run of kept) {
       if (!run.finished || found.length === mostRuns) continue;
       const cases = (await keptData(run.data))?.cases.filter(({ id }) =>
         run.cases.some((its) => its.id === id),

@@ -86,6 +86,7 @@ export function sliceBar(board: Board, session: () => Session | undefined, onCha
 
   function update(): { drawn: number; complete: number } {
     const open = session();
+    for (const box of [complete, whole]) box.disabled = !open;
     if (!open) return { drawn: 0, complete: 0 };
     planes.value = board.plane;
     for (const option of planes.options) option.disabled = option.value === 'all' && board.isLarge;
