@@ -1,18 +1,19 @@
 /**
  * What the browser example has in use after each of many rounds of training a network, segmenting with it and looking at
- * a case: builds and serves the page, drives it in Chromium, collects garbage and prints a table.
- *   node scripts/setup.mjs && npx tsx bench/page-memory.ts [ROUNDS]
+ * a case, or of one of these: serves the built page, drives it in Chromium, collects garbage and prints a table.
+ *   node scripts/setup.mjs && npx tsx bench/page-memory.ts [ROUNDS] [train | segment | look]
  */
 import { readFileSync } from 'node:fs';
 import { loadavg } from 'node:os';
 import { chromium as playwright, type Browser, type CDPSession, type Page } from 'playwright';
 import { chromium } from '../scripts/chromium.ts';
 import { countIn, countsOf } from '../test/support/page-counts.ts';
-import { trainSegmentLook } from '../test/support/page-round.ts';
+import { look, segment, train, trainSegmentLook } from '../test/support/page-round.ts';
 import { serveExample } from '../test/support/site.ts';
 import { phantomUploads } from './phantom-uploads.ts';
 
 const rounds = Number(process.argv[2] ?? 20);
+const only = process.argv[3];
 const MB = 1e6;
 
 interface Heap {
@@ -166,9 +167,16 @@ try {
     ...['files (kB)', 'rows', 'JS heaps, objects + arrays (MB)', 'resident (MB)'],
   ];
   for (const cells of [columns, columns.map(() => '---:')]) console.log(`| ${cells.join(' | ')} |`);
+  const round = { epochs: 2, name: 'new.nii.gz', file: images[0]!.buffer };
+  if (only === 'segment') await train(page, round);
   for (let index = 1; index <= rounds; index++) {
-    await trainSegmentLook(page, { epochs: 2, name: 'new.nii.gz', file: images[0]!.buffer });
-    await deleteOld(page);
+    if (only === 'segment') await segment(page, round);
+    else if (only === 'look') await look(page);
+    else {
+      await (only === 'train' ? train : trainSegmentLook)(page, round);
+      await deleteOld(page);
+    }
+    await page.getByRole('tab', { name: 'Data' }).click();
     await page.waitForTimeout(1000); // what ends by itself has ended
     const { contexts, urls, workers, buffers, bufferBytes, nodes, listeners } = await countsOf(page);
     const { files, fileBytes, rows } = await page.evaluate(kept);
