@@ -39,6 +39,9 @@ export function filled<T extends Uint8Array | Uint16Array | Int32Array | Float32
 /** Bytes that another thread writes at a time, and how many times as many it is ahead. */
 const [stretch, ahead] = [2 ** 21, 2];
 
+/** Whether an array is so large that handing its memory to other threads costs less than it saves. */
+export const gainsAhead = ({ byteLength }: Float32Array): boolean => byteLength > ahead * stretch;
+
 /**
  * The system gives the memory of a large new array when it is first written, which may take longer than all that is
  * computed. Here threads beside have it given, a little ahead of its owner: no more than the owner will soon fill.
