@@ -174,6 +174,7 @@ const typical: string[] = [
   'tiled 16x16, 16x2, 8',
 ];
 const slow = adapterClass === 'swiftshader';
+const own = slow ? ({ code: 'short' } as const) : {};
 // SwiftShader compiles a tile for seconds: there, only those that stand for others are tried.
 const leftOut = [...forwardNames, ...weightNames].filter((name) => slow && !typical.includes(name));
 const isTried = (name: (typeof leftOut)[number]): boolean => !leftOut.includes(name);
@@ -183,8 +184,11 @@ const variants = leaveToNode(
   'conv3',
   [
     ...(['voxels', 'channels'] as const).flatMap((conv3) =>
-      cases.map((one) => ({ ...one, variant: conv3, kernels: { ...hardware, conv3 } })),
+      cases.map((one) => ({ ...one, variant: conv3, kernels: { ...hardware, conv3, ...own } })),
     ),
+    ...cases
+      .filter(({ forTiles }) => forTiles && !slow)
+      .map((one) => ({ ...one, variant: 'voxels, short', kernels: { ...hardware, code: 'short' as const } })),
     ...forwardNames.filter(isTried).flatMap((conv3) =>
       casesOf(conv3).map((one) => ({
         ...one,
