@@ -7,7 +7,6 @@
 // include "common/conv_row.wgsl"
 
 const LANES: u32 = 64u; // a power of two, 64 at most
-
 const ROWS: u32 = 12u;  // of the 4 KERNEL_Y: all, or one, since SwiftShader's code clears their memory word by word
 
 const FLAT: u32 = KERNEL_Y * KERNEL_X; // taps of one thread

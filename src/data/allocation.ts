@@ -39,21 +39,20 @@ export function filled<T extends Uint8Array | Uint16Array | Int32Array | Float32
 /** Bytes that another thread writes at a time, and how many times as many it is ahead. */
 const [stretch, ahead] = [2 ** 21, 2];
 
-/** Whether an array is so large that handing its memory to other threads costs less than it saves. */
-export const gainsAhead = ({ byteLength }: Float32Array): boolean => byteLength > ahead * stretch;
-
 /**
  * The system gives the memory of a large new array when it is first written, which may take longer than all that is
  * computed. Here threads beside have it given, a little ahead of its owner: no more than the owner will soon fill.
  * @param touch writes anything into bytes on a thread beside
  * @param step 1 where the array is filled from its beginning on, -1 from its end
- * @returns to be awaited before voxels from the first up to the second are written: nobody else writes them any more
+ * @returns to be awaited before voxels from the first up to the second are written: nobody else writes them any more;
+ * undefined for small arrays, of which asking costs more than it saves
  */
 export function memoryAhead(
   data: Float32Array,
   touch: (bytes: Uint8Array) => Promise<unknown>,
   step: 1 | -1,
-): (from: number, to: number) => Promise<void> {
+): ((from: number, to: number) => Promise<void>) | undefined {
+  if (data.byteLength <= ahead * stretch) return undefined;
   const [bytes, count] = [new Uint8Array(data.buffer), Math.ceil(data.byteLength / stretch)];
   const taken: Promise<unknown>[] = [];
   const lead = (front: number): void => {

@@ -18,7 +18,7 @@ import * as v from 'valibot';
 import { InvalidVolume } from '../errors.ts';
 import { assertOptions } from '../options.ts';
 import { flag, withParts } from '../schema.ts';
-import { floatsFor, gainsAhead, memoryAhead } from './allocation.ts';
+import { floatsFor, memoryAhead } from './allocation.ts';
 import type { ByteStream } from './byte-stream.ts';
 import { turnedOnto } from './grid.ts';
 import { headerAffine } from './nifti-affine.ts';
@@ -199,7 +199,7 @@ async function decodeVolume(
   const slices = sliced ? Math.max(1, Math.floor(chunk / plane)) : 1;
   const rows = Math.abs(sy) === nx * nz ? Math.max(1, Math.floor(chunk / (nx * nz))) : ny;
   const { touch } = platform();
-  const own = touch && gainsAhead(data) ? memoryAhead(data, touch, sliced && sz < 0 ? -1 : 1) : undefined;
+  const own = touch && memoryAhead(data, touch, sliced && sz < 0 ? -1 : 1);
   for (let start = 0; start < count; start += plane * nz) {
     const arrived: Uint8Array[] = [];
     for (let z = 0; z < nz; z += slices) {

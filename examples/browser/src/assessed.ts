@@ -1,6 +1,7 @@
 /** The worker's part in a report: figures and pictures of what a network has found in cases, and which files these are. */
 import type { CaseMetrics, CasePicture } from 'unet3d-gpu/report';
 import { evaluateRegions, ignored, type LabelledCase, type Region } from 'unet3d-gpu/worker';
+import { hex, sha256 } from './hash.ts';
 import { pause } from './pieces.ts';
 
 export interface Found {
@@ -46,7 +47,4 @@ export async function assessed({ cases, predictions, labels, scored, regions }: 
 }
 
 /** SHA-256 of a file, in hexadecimal digits. */
-export async function hashOf(file: Blob): Promise<string> {
-  const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', await file.arrayBuffer()));
-  return Array.from(digest, (byte) => byte.toString(16).padStart(2, '0')).join('');
-}
+export const hashOf = async (file: Blob): Promise<string> => hex(await sha256(await file.arrayBuffer()));

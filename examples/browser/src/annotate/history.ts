@@ -33,7 +33,7 @@ export class DrawingHistory {
   readonly #known: Uint8Array;
   #marks: Marks;
   readonly #done: Step[] = [];
-  #undone: Step[] = [];
+  readonly #undone: Step[] = [];
 
   /** @param known a copy of what is drawn at the beginning, kept up from here on */
   constructor(known: Uint8Array, marks: Marks) {
@@ -72,39 +72,37 @@ export class DrawingHistory {
   add(lots: readonly Lot[], marks: Marks): void {
     this.#done.push({ lots, marks, marksBefore: this.#marks });
     this.#marks = marks;
-    this.#undone = [];
+    this.#undone.length = 0;
     let bytes = this.#done.reduce((sum, step) => sum + bytesOf(step), 0);
     while (bytes > room && this.#done.length > 1) bytes -= bytesOf(this.#done.shift()!);
   }
 
   /** What takes the last step back; undefined where there is none. */
   get back(): Way | undefined {
-    const step = this.#done.at(-1);
-    return (
-      step && {
-        paints: step.lots.map(({ places, before }) => ({ places, values: before })),
-        marks: step.marksBefore,
-        taken: () => {
-          this.#undone.push(this.#done.pop()!);
-          this.#marks = step.marksBefore;
-        },
-      }
-    );
+    return this.#way(this.#done, this.#undone, 'before', 'marksBefore');
   }
 
   /** What takes the step again that was undone last; undefined where there is none. */
   get forth(): Way | undefined {
-    const step = this.#undone.at(-1);
-    return (
-      step && {
-        paints: step.lots.map(({ places, after }) => ({ places, values: after })),
-        marks: step.marks,
-        taken: () => {
-          this.#done.push(this.#undone.pop()!);
-          this.#marks = step.marks;
-        },
-      }
-    );
+    return this.#way(this.#undone, this.#done, 'after', 'marks');
+  }
+
+  #way(
+    from: Step[],
+    to: Step[],
+    values: 'before' | 'after',
+    marks: 'marksBefore' | 'marks',
+  ): Way | undefined {
+    const step = from.at(-1);
+    if (!step) return undefined;
+    return {
+      paints: step.lots.map((lot) => ({ places: lot.places, values: lot[values] })),
+      marks: step[marks],
+      taken: () => {
+        to.push(from.pop()!);
+        this.#marks = step[marks];
+      },
+    };
   }
 }
 

@@ -1,5 +1,6 @@
 /** Drawings that the browser keeps. They belong to a case by what its images hold, whatever these are called. */
 import { QuotaExceeded, type Case } from 'unet3d-gpu/worker';
+import { hex, sha256 } from '../hash.ts';
 import { getImages, putImages, removeUnused, stores } from '../kept/data.ts';
 import { withDatabase, type DrawingRecord } from '../kept/database.ts';
 import { hold } from '../kept/locks.ts';
@@ -75,11 +76,6 @@ const part = 16 * 2 ** 20;
 
 const identities = new WeakMap<File, Promise<string>>();
 
-const hex = (bytes: ArrayBuffer): string =>
-  [...new Uint8Array(bytes)].map((byte) => byte.toString(16).padStart(2, '0')).join('');
-
-const digest = (data: BufferSource): Promise<ArrayBuffer> => crypto.subtle.digest('SHA-256', data);
-
 /** Of a file: hash of the hashes of its parts. */
 function identityOfFile(file: File): Promise<string> {
   const known = identities.get(file);
@@ -87,8 +83,8 @@ function identityOfFile(file: File): Promise<string> {
   const found = (async () => {
     const hashes: Uint8Array<ArrayBuffer>[] = [];
     for (let from = 0; from < file.size; from += part)
-      hashes.push(new Uint8Array(await digest(await file.slice(from, from + part).arrayBuffer())));
-    return hex(await digest(await new Blob(hashes).arrayBuffer()));
+      hashes.push(await sha256(await file.slice(from, from + part).arrayBuffer()));
+    return hex(await sha256(await new Blob(hashes).arrayBuffer()));
   })();
   identities.set(file, found);
   found.catch(() => identities.delete(file));
@@ -104,5 +100,5 @@ export const bytesOf = (images: Images): number => filesOf(images).reduce((sum, 
 /** What tells a case from all others: a hash of its images. */
 export async function identityOf(images: Images): Promise<string> {
   const all = await Promise.all(filesOf(images).map(identityOfFile));
-  return all.length === 1 ? all[0]! : hex(await digest(new TextEncoder().encode(all.join())));
+  return all.length === 1 ? all[0]! : hex(await sha256(new TextEncoder().encode(all.join())));
 }

@@ -68,14 +68,15 @@ export async function projectArchive(
   const fileIn = async (folder: string, file: File, isCopied: boolean): Promise<ProjectFile> => {
     signal?.throwIfAborted();
     const { name, size, lastModified: modified } = file;
-    const alike = known.get(`${size} ${name}`) ?? [];
+    const key = `${isCopied} ${size} ${name}`;
+    const alike = known.get(key) ?? [];
     for (const other of alike)
       if (other.file === file || (await identityOf([other.file])) === (await identityOf([file])))
         return other.as;
     const path = `${folder}/${files.length}/${name}`;
     if (isCopied) files.push({ name: path, input: file });
     const as = { name, size, modified, ...(isCopied ? { path } : { hash: await identityOf([file]) }) };
-    known.set(`${size} ${name}`, [...alike, { file, as }]);
+    known.set(key, [...alike, { file, as }]);
     return as;
   };
   const volumeIn = async (folder: string, volume: VolumeFile, isCopied = true): Promise<ProjectVolume> => {
