@@ -23,7 +23,7 @@ describe.each([1, -1] as const)('filled with step %i', (step) => {
           answer: (error) => (error ? reject(error) : resolve()),
         }),
       );
-    const own = memoryAhead(new Float32Array(count), touch, step);
+    const own = memoryAhead(new Float32Array(count), touch, step)!;
     /** Those of a range that counts in the order in which they are filled. */
     const fill = (from: number, to: number) => (step > 0 ? own(from, to) : own(count - to, count - from));
     return { asked, fill };
@@ -63,5 +63,9 @@ describe.each([1, -1] as const)('filled with step %i', (step) => {
     }
     expect(new Set(asked.map(({ from }) => from)).size).toBe(asked.length);
     expect(Math.max(...asked.map(({ from, to }) => (step > 0 ? to : count - from)))).toBe(7 * eighth);
+  });
+
+  test('small arrays are left to their owner', () => {
+    expect(memoryAhead(new Float32Array(2 ** 20), () => expect.unreachable(), step)).toBeUndefined();
   });
 });
