@@ -1,4 +1,4 @@
-"""The networks of unet3d-gpu in PyTorch (1.13 or later), one file to copy.
+"""The networks of unet3d-gpu in PyTorch (1.13 or later, tried with 1.13 and 2.6), one file to copy.
 
     unet3d-gpu export run/model.safetensors --to pytorch --out model.pth
 
@@ -25,7 +25,7 @@ def load(path):
     with zipfile.ZipFile(path) as archive:
         description = json.loads(archive.read("archive/unet3d-gpu.json"))
     net = UNet(description["config"])
-    net.load_state_dict(torch.load(path, map_location="cpu"))
+    net.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     return net.eval(), description
 
 

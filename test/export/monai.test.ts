@@ -72,7 +72,7 @@ test('PyTorch reads the same tensors, aliases included', async ({ skip }) => {
     const program = `
 import sys, torch
 for name in sys.argv[2:]:
-    ours, theirs = (torch.load(f"{sys.argv[1]}/{name}{end}.pt", map_location="cpu") for end in ("", "-theirs"))
+    ours, theirs = (torch.load(f"{sys.argv[1]}/{name}{end}.pt", map_location="cpu", weights_only=True) for end in ("", "-theirs"))
     theirs = theirs.get("model", theirs)
     assert list(ours) == list(theirs), name
     assert all(torch.equal(ours[key], theirs[key]) for key in theirs), name

@@ -57,9 +57,11 @@ test('torch.load gives what nnU-Net saved: weights and aliases, plans, the fold 
   }
   const program = `
 import glob, sys, torch
+safe = int(torch.__version__.split(".")[0]) > 1  # PyTorch 1.13 takes a plain float for unsafe
 for name in sys.argv[3:]:
     [*_, original] = sorted(glob.glob(f"{sys.argv[2]}/nnunet-{name}/model/*/*/fold_*/checkpoint_final.pth"))
-    ours, theirs = (torch.load(path, map_location="cpu") for path in (f"{sys.argv[1]}/{name}.pth", original))
+    ours = torch.load(f"{sys.argv[1]}/{name}.pth", map_location="cpu", weights_only=safe)
+    theirs = torch.load(original, map_location="cpu", weights_only=False)  # which has numbers of numpy
     a, b = ours["network_weights"], theirs["network_weights"]
     assert list(a) == list(b) and all(torch.equal(a[key], b[key]) for key in b), name
     shared = [len({tensor.data_ptr() for tensor in weights.values()}) for weights in (a, b)]
