@@ -9,6 +9,7 @@
 // include "common/parts.wgsl"
 
 const NORM: bool = false;
+const LANES: u32 = 8u; // threads of a workgroup
 const COLUMNS: u32 = 4u; // 4 or 2
 const RAGGED: bool = true; // the width is no multiple of four, and the input has a norm
 const STATISTICS: bool = false;
@@ -147,13 +148,13 @@ fn squaresInPlane(row: Sums, i: u32, mean: f32, q: u32) -> vec4<f32> {
   return inPlane(all, i);
 }
 
-@compute @workgroup_size(8)
+@compute @workgroup_size(LANES)
 fn main(@builtin(local_invocation_id) local: vec3<u32>, @builtin(workgroup_id) group: vec3<u32>) {
   let across = (params.rowQuads + COLUMNS - 1u) / COLUMNS;
   let q = group.y % across * COLUMNS;
   let y = group.y / across * 4u;
   let plane = params.plane0 + group.z * (4u / COLUMNS);
-  let channelOut = group.x * 8u + local.x; // neighbouring workgroups read the same voxels
+  let channelOut = group.x * LANES + local.x; // neighbouring workgroups read the same voxels
 
   var out0 = Sums();
   var out1 = Sums();
@@ -180,7 +181,7 @@ fn main(@builtin(local_invocation_id) local: vec3<u32>, @builtin(workgroup_id) g
         let z = (vec4<u32>(plane) + vec4<u32>(0u, 1u / COLUMNS, 2u / COLUMNS, 3u / COLUMNS)) % params.depth + dz;
         place.exists = select(vec4<f32>(0.0), vec4<f32>(1.0), (z > vec4<u32>(0u)) & (z <= vec4<u32>(params.depth)));
       }
-      let w = ((group.x * params.channelsIn + params.first + channel) * 27u + dz * 9u) * 8u + local.x;
+      let w = ((channelOut / 8u * params.channelsIn + params.first + channel) * 27u + dz * 9u) * 8u + channelOut % 8u;
       let top = vec3<f32>(weights[w], weights[w + 8u], weights[w + 16u]);
       let middle = vec3<f32>(weights[w + 24u], weights[w + 32u], weights[w + 40u]);
       let bottom = vec3<f32>(weights[w + 48u], weights[w + 56u], weights[w + 64u]);

@@ -40,6 +40,8 @@ export interface KernelChoices {
    * The same numbers. Default `usual`.
    */
   readonly code?: 'usual' | 'short' | undefined;
+  /** Output channels that the threads of `channels` take where there are as many: 16 for vectors of 512 bits. Default 8. */
+  readonly lanes?: 16 | undefined;
   /** By the key of a pass (passes.ts): the kernel that measuring on the device has found faster than the above. */
   readonly tuned?: Readonly<Record<string, string>> | undefined;
 }
@@ -69,6 +71,14 @@ export const kernelChoices: Readonly<Record<AdapterClass, KernelChoices>> = {
   },
 };
 
+/** Whether an adapter is a lavapipe with vectors of 512 bits: they are as wide as its subgroups. */
+export const hasWideVectors = (adapter: AdapterClass, subgroup = 0): boolean =>
+  adapter === 'lavapipe' && subgroup === 16;
+
+/** The kernels of an adapter. */
+export const choicesOn = (adapter: AdapterClass, subgroup?: number): KernelChoices =>
+  hasWideVectors(adapter, subgroup) ? { ...kernelChoices[adapter], lanes: 16 } : kernelChoices[adapter];
+
 /** Kernels by the key of a pass. */
 export const tunedSchema = v.record(v.string(), text, 'an object of kernels by pass');
 
@@ -83,6 +93,7 @@ export const choicesSchema = object({
   ),
   statistics: v.optional(oneOf('joined', 'apart')),
   code: v.optional(oneOf('usual', 'short')),
+  lanes: v.optional(v.literal(16, '16')),
   tuned: v.optional(tunedSchema),
 });
 

@@ -9,7 +9,7 @@ import { formatBytes } from '../format.ts';
 import { hexadecimal, sha256 } from '../hash.ts';
 import { assertOptions, assertValue } from '../options.ts';
 import { flag, withParts } from '../schema.ts';
-import { kernelChoices, type AdapterClass } from './choices.ts';
+import { choicesOn, hasWideVectors, type AdapterClass } from './choices.ts';
 import { matrixFeatures, matrixUnitsOf, subgroupSizeControl, type MatrixUnits } from './matrix-units.ts';
 import type { Abilities } from './passes.ts';
 import { PipelineCache } from './pipelines.ts';
@@ -243,7 +243,7 @@ export class Gpu {
       // About a tenth of a second, so that no watchdog bites and others get their turn, yet all of a GPU is busy. A
       // program on the CPU has no watchdog.
       maxDispatchFlops: Math.max(adapterClass === 'hardware' ? 1e9 : 2e10, 100 * speed),
-      kernels: kernelChoices[adapterClass],
+      kernels: choicesOn(adapterClass, info.subgroupMaxSize),
       ...limits,
     };
     void device.lost.then((lost) => {
@@ -259,15 +259,23 @@ export class Gpu {
     const device = given ?? (await requestDevice(found!.adapter, wish !== false));
     const info = found?.adapter.info ?? device.adapterInfo;
     const precisions = wish ? (['f16', 'f32'] as const) : (['f16'] as const);
-    const matrixUnits = wish === false ? undefined : matrixUnitsOf(info, device.features, precisions);
+    const adapterClass = adapterClassOf(info);
+    // With wider vectors lavapipe offers matrix units too, and ends the process where one is compiled.
+    const isWide = hasWideVectors(adapterClass, info.subgroupMaxSize);
+    const matrixUnits =
+      wish === false || isWide ? undefined : matrixUnitsOf(info, device.features, precisions);
     if (wish && !matrixUnits) {
       if (!given) device.destroy();
+      const remedy = isWide
+        ? 'set LP_NATIVE_VECTOR_WIDTH=256, with which lavapipe has them'
+        : given
+          ? 'leave the device out, to have one opened that does'
+          : 'in Chrome start with --enable-unsafe-webgpu';
       throw new UnsupportedDevice(
         `matrixUnits: ${describeAdapter(info)} offers no matrix units for products of float16 into float32: leave the ` +
-          `option out, or ${given ? 'leave the device out, to have one opened that does' : 'in Chrome start with --enable-unsafe-webgpu'}`,
+          `option out, or ${remedy}`,
       );
     }
-    const adapterClass = adapterClassOf(info);
     const pipelines = PipelineCache.of(device);
     return new Gpu(device, pipelines, {
       info,

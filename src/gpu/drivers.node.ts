@@ -121,6 +121,38 @@ export function hasSystemDriver(env: Readonly<Record<string, string | undefined>
   );
 }
 
+/** What Mesa's programs for the CPU have their vectors' width from, in bits. */
+const vectorWidth = 'LP_NATIVE_VECTOR_WIDTH';
+/** What processors of 512 bits have that LLVM's code takes. */
+const wideInstructions = ['avx512f', 'avx512bw', 'avx512dq', 'avx512vl'];
+
+/** Whether they are of 512 bits here: the first adapter decides, since all of a process have the same. */
+let isWide: boolean | undefined;
+/** Adapters that are being made. */
+let widening = 0;
+
+/**
+ * lavapipe computes in vectors of at most 256 bits if the environment names no width. Where the processor has 512, this
+ * names them until the function is called that it gives back: the driver looks when an adapter is made.
+ * @param wish false for adapters that need those of 256 bits
+ */
+export function widenVectors(wish: boolean): () => void {
+  const { platform, arch, env } = process;
+  if (widening === 0 && env[vectorWidth] !== undefined) return () => undefined;
+  isWide ??= wish && platform === 'linux' && arch === 'x64' && hasWideInstructions();
+  if (!isWide) return () => undefined;
+  widening++;
+  env[vectorWidth] = '512';
+  return () => {
+    if (--widening === 0) delete env[vectorWidth];
+  };
+}
+
+function hasWideInstructions(): boolean {
+  const flags = /^flags\s*:(.*)$/m.exec(readFileSync('/proc/cpuinfo', 'utf8'))?.[1]?.split(' ') ?? [];
+  return wideInstructions.every((name) => flags.includes(name));
+}
+
 /**
  * The regular files of an uncompressed tar archive (ustar; no links).
  * @throws Error for one that is cut off, or with names that do not fit its headers

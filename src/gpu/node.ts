@@ -16,6 +16,7 @@ import {
   loadVulkan,
   setDriver,
   swiftShader,
+  widenVectors,
 } from './drivers.node.ts';
 import { pollCalmly, pollEagerly } from './polling.node.ts';
 
@@ -95,7 +96,9 @@ export async function requestNodeAdapter(options: NodeAdapterOptions = {}): Prom
     const all = [...flags, ...extra];
     const key = [driverNamedByEnvironment(), ...all].join(' ');
     const gpu = held.get(key) ?? create(all);
-    const adapter = await requestAdapter(gpu);
+    // Its matrix units are for vectors of 256 bits.
+    const restore = widenVectors(!options.matrixUnits);
+    const adapter = await requestAdapter(gpu).finally(restore);
     if (!adapter) return undefined;
     const describe = describeAdapter(adapter, source);
     held.set(key, gpu);

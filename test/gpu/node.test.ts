@@ -1,6 +1,6 @@
 /** How Node's adapter is chosen. Each case is a process of its own, because a driver is chosen once per process. */
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -30,11 +30,12 @@ function choose(variables: Record<string, string>): string {
 }
 
 /** What a program prints that is run under the given variables only. */
-function run(program: string, variables: Record<string, string>) {
+function run(program: string, variables: Record<string, string>, executable = node) {
   const env = { ...process.env };
-  for (const name of ['VK_DRIVER_FILES', 'VK_ICD_FILENAMES', 'UNET3D_ADAPTER']) delete env[name];
+  for (const name of ['VK_DRIVER_FILES', 'VK_ICD_FILENAMES', 'UNET3D_ADAPTER', 'LP_NATIVE_VECTOR_WIDTH'])
+    delete env[name];
   const args = ['--import', 'tsx', '--input-type', 'module', '--eval', program];
-  return spawnSync(node, args, {
+  return spawnSync(executable, args, {
     cwd: root,
     encoding: 'utf8',
     env: { ...env, ...variables },
@@ -79,6 +80,48 @@ test('SwiftShader when asked for, and when named by its file', ({ skip }) => {
 test('whatever there is, it is never the null backend', ({ skip }) => {
   skip(!linux || !swiftShader(), 'no SwiftShader for this machine');
   expect(choose({})).toMatch(/^(system|swiftshader) \S/);
+});
+
+test('lavapipe computes in vectors as wide as the processor has them, unless told: the same bits', ({
+  skip,
+}) => {
+  const { node: fetched } = fetchedLavapipe();
+  skip(!existsSync(fetched), 'no fetched lavapipe: `npm run gpu:lavapipe`');
+  const processor = existsSync('/proc/cpuinfo') ? readFileSync('/proc/cpuinfo', 'utf8') : '';
+  skip(!/avx512vl/.test(processor), 'the processor has no vectors of 512 bits');
+  const trained = (variables: Record<string, string>, options = {}) => {
+    const program = `
+      const { UNet3D, fromArrays, phantom, releaseNodeGpu } = await import('./src/node.ts');
+      const cases = [0, 1, 2].map((subject) => {
+        const { image, labels, shape, affine } = phantom(subject, { shape: [18, 9, 8] });
+        const grid = { dims: [...shape], affine };
+        return fromArrays('case ' + subject, { data: image, ...grid }, { data: labels, ...grid });
+      });
+      const options = ${JSON.stringify(options)};
+      const model = await UNet3D.create({ inChannels: 1, classes: 6, features: [8, 20], seed: 3, ...options });
+      const losses = [];
+      await model.fit(cases, { epochs: 2, onEvent: (event) => event.type === 'step' && losses.push(event.loss) });
+      console.log(/[0-9]+(?=-bits)/.exec(model.adapter)[0], process.env.LP_NATIVE_VECTOR_WIDTH, losses.join());
+      model.dispose();
+      await UNet3D.create({ inChannels: 1, classes: 2, features: [4], matrixUnits: true }).then(
+        (model) => (console.log('has matrix units'), model.dispose()),
+        (error) => console.log(error.message),
+      );
+      await releaseNodeGpu();`;
+    const { stdout, stderr } = run(program, variables, fetched);
+    const [line = '', units = ''] = stdout.trim().split('\n');
+    const [bits, named, losses] = line.split(' ');
+    if (losses === undefined) throw new Error(stderr);
+    return { bits, named, losses, units };
+  };
+  const wide = trained({});
+  const narrow = trained({ LP_NATIVE_VECTOR_WIDTH: '256' });
+  expect([wide.bits, wide.named]).toEqual(['512', 'undefined']);
+  expect([narrow.bits, narrow.named]).toEqual(['256', '256']);
+  expect(wide.losses.split(',').length).toBeGreaterThan(1);
+  expect(wide.losses).toBe(narrow.losses);
+  expect(wide.units).toMatch(/offers no matrix units .* set LP_NATIVE_VECTOR_WIDTH=256/);
+  expect(trained({}, { matrixUnits: true })).toMatchObject({ bits: '256', units: 'has matrix units' });
 });
 
 test('a program is warned once that it computes on the CPU; Dawn complains of nothing', ({ skip }) => {

@@ -187,6 +187,13 @@ const variants = leaveToNode(
       cases.map((one) => ({ ...one, variant: conv3, kernels: { ...hardware, conv3, ...own } })),
     ),
     ...cases
+      .filter(({ out }) => out > 8)
+      .map((one) => ({
+        ...one,
+        variant: 'channels, 16 at a time',
+        kernels: { ...hardware, conv3: 'channels' as const, lanes: 16 as const },
+      })),
+    ...cases
       .filter(({ forTiles }) => forTiles && !slow)
       .map((one) => ({ ...one, variant: 'voxels, short', kernels: { ...hardware, code: 'short' as const } })),
     ...forwardNames.filter(isTried).flatMap((conv3) =>

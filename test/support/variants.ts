@@ -188,6 +188,7 @@ const tables = [hardware, swiftshader];
 /** Other kernels of the usual walk. */
 const others: readonly KernelChoices[] = [
   lavapipe,
+  { ...lavapipe, lanes: 16 },
   ...kernelsOf({ kind: 'forward', precision: 'f32' }).map(
     (conv3) => ({ ...hardware, conv3 }) as KernelChoices,
   ),

@@ -133,6 +133,8 @@ export function convolveByChannels(
   const workOf = work(tensor.channels, target);
   // Four columns of four rows; two that a narrow row does not fill lie in the planes behind.
   const columns = target.rowQuads > 2 ? 4 : 2;
+  const { lanes: wide = block } = recorder.limits.kernels;
+  const lanes = target.channels > block ? wide : block;
   const tiles = Math.ceil(target.rowQuads / columns) * Math.ceil(height / 4);
   const statistics = partsOf(recorder, label, target, measured ? tiles : 0);
   const uses = [{ ...inputUse(input), halo: 1 }, { tensor: target }, ...statistics.uses];
@@ -172,10 +174,11 @@ export function convolveByChannels(
       constants: {
         NORM: scaleShifts !== undefined,
         COLUMNS: columns,
+        ...(lanes !== block && { LANES: lanes }),
         RAGGED: width % 4 !== 0 && scaleShifts !== undefined,
         ...(measured && { STATISTICS: true }),
       },
-      workgroups: [Math.ceil(target.channels / block), tiles, Math.ceil(((to - from) * columns) / 4)],
+      workgroups: [Math.ceil(target.channels / lanes), tiles, Math.ceil(((to - from) * columns) / 4)],
       flops: workOf([from, to]),
     });
   }
