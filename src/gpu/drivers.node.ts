@@ -128,24 +128,27 @@ const wideInstructions = ['avx512f', 'avx512bw', 'avx512dq', 'avx512vl'];
 
 /** Whether they are of 512 bits here: the first adapter decides, since all of a process have the same. */
 let isWide: boolean | undefined;
-/** Adapters that are being made. */
-let widening = 0;
+/** Whether it is this program that names the width. */
+let named = false;
 
 /**
  * lavapipe computes in vectors of at most 256 bits if the environment names no width. Where the processor has 512, this
- * names them until the function is called that it gives back: the driver looks when an adapter is made.
+ * names them until `forgetVectors`: the driver looks anew when another adapter is made.
  * @param wish false for adapters that need those of 256 bits
  */
-export function widenVectors(wish: boolean): () => void {
+export function widenVectors(wish: boolean): void {
   const { platform, arch, env } = process;
-  if (widening === 0 && env[vectorWidth] !== undefined) return () => undefined;
+  if (env[vectorWidth] !== undefined) return;
   isWide ??= wish && platform === 'linux' && arch === 'x64' && hasWideInstructions();
-  if (!isWide) return () => undefined;
-  widening++;
+  if (!isWide) return;
   env[vectorWidth] = '512';
-  return () => {
-    if (--widening === 0) delete env[vectorWidth];
-  };
+  named = true;
+}
+
+/** Leaves the environment as it was, for the processes that this one starts. */
+export function forgetVectors(): void {
+  if (named) delete process.env[vectorWidth];
+  named = false;
 }
 
 function hasWideInstructions(): boolean {

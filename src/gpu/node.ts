@@ -11,6 +11,7 @@ import { adapterClassOf } from './device.ts';
 import {
   driverNamedByEnvironment,
   fetchedLavapipe,
+  forgetVectors,
   hasSystemDriver,
   inCheckout,
   loadVulkan,
@@ -97,8 +98,8 @@ export async function requestNodeAdapter(options: NodeAdapterOptions = {}): Prom
     const key = [driverNamedByEnvironment(), ...all].join(' ');
     const gpu = held.get(key) ?? create(all);
     // Its matrix units are for vectors of 256 bits.
-    const restore = widenVectors(!options.matrixUnits);
-    const adapter = await requestAdapter(gpu).finally(restore);
+    widenVectors(!options.matrixUnits);
+    const adapter = await requestAdapter(gpu);
     if (!adapter) return undefined;
     const describe = describeAdapter(adapter, source);
     held.set(key, gpu);
@@ -169,7 +170,9 @@ export async function releaseNodeGpu(): Promise<void> {
   held.clear();
   const before = asked;
   await new Promise((resolve) => setTimeout(resolve, 20));
-  if (asked === before) pollEagerly();
+  if (asked !== before) return;
+  pollEagerly();
+  forgetVectors();
 }
 
 async function loadDawn(): Promise<(flags: string[]) => GPU> {

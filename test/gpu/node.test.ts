@@ -101,13 +101,15 @@ test('lavapipe computes in vectors as wide as the processor has them, unless tol
       const model = await UNet3D.create({ inChannels: 1, classes: 6, features: [8, 20], seed: 3, ...options });
       const losses = [];
       await model.fit(cases, { epochs: 2, onEvent: (event) => event.type === 'step' && losses.push(event.loss) });
-      console.log(/[0-9]+(?=-bits)/.exec(model.adapter)[0], process.env.LP_NATIVE_VECTOR_WIDTH, losses.join());
+      const [bits] = /[0-9]+(?=-bits)/.exec(model.adapter);
       model.dispose();
-      await UNet3D.create({ inChannels: 1, classes: 2, features: [4], matrixUnits: true }).then(
-        (model) => (console.log('has matrix units'), model.dispose()),
-        (error) => console.log(error.message),
+      const units = await UNet3D.create({ inChannels: 1, classes: 2, features: [4], matrixUnits: true }).then(
+        (model) => (model.dispose(), 'has matrix units'),
+        (error) => error.message,
       );
-      await releaseNodeGpu();`;
+      await releaseNodeGpu();
+      console.log(bits, process.env.LP_NATIVE_VECTOR_WIDTH, losses.join());
+      console.log(units);`;
     const { stdout, stderr } = run(program, variables, fetched);
     const [line = '', units = ''] = stdout.trim().split('\n');
     const [bits, named, losses] = line.split(' ');
