@@ -40,7 +40,7 @@ export interface KernelChoices {
    * The same numbers. Default `usual`.
    */
   readonly code?: 'usual' | 'short' | undefined;
-  /** Output channels that the threads of `channels` take where there are as many: 16 for vectors of 512 bits. Default 8. */
+  /** Channels that the threads of a workgroup take, of `channels` and of `serial`: 16 for vectors of 512 bits. Default 8. */
   readonly lanes?: 16 | undefined;
   /** By the key of a pass (passes.ts): the kernel that measuring on the device has found faster than the above. */
   readonly tuned?: Readonly<Record<string, string>> | undefined;

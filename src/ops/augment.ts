@@ -6,7 +6,7 @@
  */
 import { InvalidOption, OutOfMemory } from '../errors.ts';
 import type { Recorder, Tensor, VolumeTensor } from '../gpu/plan.ts';
-import { assertSameGrid, groupsOf64, planeQuads, reductionGroups, reductionLanes } from './common.ts';
+import { assertSameGrid, groupsOf64, planeQuads, reductionGroups, reductionConstants } from './common.ts';
 
 /** What one channel of a sample gets. */
 export interface ChannelDraw {
@@ -296,7 +296,7 @@ function statistics(
         partials,
       },
       params: { ...shapeParams(image), plane0: from, startSource: slab.start, stage },
-      constants: { LANES: reductionLanes(recorder), GAMMA: before !== undefined },
+      constants: { ...reductionConstants(recorder), GAMMA: before !== undefined },
       workgroups: [reductionGroups(recorder, channels), 1, to - from],
     });
   }

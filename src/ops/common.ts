@@ -210,14 +210,22 @@ export function reducePartials(
 }
 
 /** Threads that share the sum of one plane's channel. */
-export const reductionLanes = (recorder: Recorder): number =>
+const reductionLanes = (recorder: Recorder): number =>
   recorder.limits.kernels.reduction === 'parallel' ? 64 : 1;
 
-/** Workgroups that cover `channels` with that many threads each; one has 64 threads, or 8 of one channel each. */
-export const reductionGroups = (recorder: Recorder, channels: number): number => {
-  const lanes = reductionLanes(recorder);
-  return Math.ceil((channels * lanes) / Math.max(lanes, 8));
-};
+/** Threads of a workgroup that sums channels: 64 for one of them, or one for each of as many as a vector has lanes. */
+const reductionThreads = (recorder: Recorder): number =>
+  Math.max(reductionLanes(recorder), recorder.limits.kernels.lanes ?? 8);
+
+/** The constants of kernels that sum channels (shaders/common/sum.wgsl). */
+export const reductionConstants = (recorder: Recorder): { LANES: number; GROUP: number } => ({
+  LANES: reductionLanes(recorder),
+  GROUP: reductionThreads(recorder),
+});
+
+/** Workgroups of such a kernel for so many channels. */
+export const reductionGroups = (recorder: Recorder, channels: number): number =>
+  Math.ceil((channels * reductionLanes(recorder)) / reductionThreads(recorder));
 
 /** A sum over planes that is filled slab by slab and finished once. */
 export interface SlabSum {
@@ -238,7 +246,7 @@ export function biasSum(recorder: Recorder, label: string, channels: number, pla
           label,
           bindings: { source: source.view, partials },
           params: { area: planeQuads(gradient), channels, plane0: from, startSource: source.start },
-          constants: { LANES: reductionLanes(recorder) },
+          constants: reductionConstants(recorder),
           workgroups: [reductionGroups(recorder, channels), 1, to - from],
         });
       }

@@ -8,7 +8,7 @@ import {
   planeQuads,
   reducePartials,
   reductionGroups,
-  reductionLanes,
+  reductionConstants,
   weightSlabs,
   type Input,
   type SlabSum,
@@ -124,7 +124,7 @@ export function conv1WeightSum(
             channels,
             channelsOut: outChannels,
           },
-          constants: { NORM: input.scaleShifts !== undefined, LANES: reductionLanes(recorder) },
+          constants: { NORM: input.scaleShifts !== undefined, ...reductionConstants(recorder) },
           workgroups: [...groups, slab.chunks],
           flops: 2 * length * width * height * (slab.to - slab.from),
         });

@@ -12,7 +12,7 @@ import {
   planeQuads,
   words,
   reductionGroups,
-  reductionLanes,
+  reductionConstants,
 } from './common.ts';
 import { tilesOf } from './conv/parts.ts';
 
@@ -93,7 +93,7 @@ export function normForward(
     },
     constants: {
       BATCH: isBatch,
-      LANES: reductionLanes(recorder),
+      ...reductionConstants(recorder),
       ...weighted(state.weightBias),
       ...constants,
     },
@@ -117,7 +117,7 @@ export function measurePlanes(
       label: `${label} statistics`,
       bindings: { source: part.view, partials },
       params: { width, height, rowQuads, channels, plane0: from, startSource: part.start },
-      constants: { LANES: reductionLanes(recorder), RAGGED: width % 4 !== 0 },
+      constants: { ...reductionConstants(recorder), RAGGED: width % 4 !== 0 },
       workgroups: [reductionGroups(recorder, channels), 1, to - from],
       flops: 4 * channels * width * height * (to - from),
     });
@@ -138,7 +138,7 @@ function joinParts(
       label: `${label} statistics`,
       bindings: { parts: view, partials },
       params: { channels, tiles, plane0: from, startParts: start },
-      constants: { LANES: reductionLanes(recorder) },
+      constants: reductionConstants(recorder),
       workgroups: [reductionGroups(recorder, channels), 1, to - from],
       flops: 6 * channels * tiles * (to - from),
     });
@@ -234,7 +234,7 @@ export function normBackward(
       label: `${label} reduce`,
       bindings: { source: y.view, gradient: gradient.view, scaleShifts, saved, partials },
       params,
-      constants: { LANES: reductionLanes(recorder) },
+      constants: reductionConstants(recorder),
       workgroups: [reductionGroups(recorder, channels), 1, range[1] - range[0]],
       flops: 8 * channels * width * height * (range[1] - range[0]),
     });
@@ -250,7 +250,7 @@ export function normBackward(
     params: { channels, perGroup, depth, samples: batch, area: width * height, biasOffset },
     constants: {
       BATCH: kind === 'batch',
-      LANES: reductionLanes(recorder),
+      ...reductionConstants(recorder),
       ...weighted(dWeightBias),
       ...constants,
     },

@@ -11,7 +11,7 @@ import {
   planeQuads,
   reducePartials,
   reductionGroups,
-  reductionLanes,
+  reductionConstants,
   type Input,
 } from './common.ts';
 
@@ -136,7 +136,7 @@ export function preluBackwardSlope(
         startSource: part.start,
         startGradient: upstream.start,
       },
-      constants: { NORM: scaleShifts !== undefined, LANES: reductionLanes(recorder) },
+      constants: { NORM: scaleShifts !== undefined, ...reductionConstants(recorder) },
       workgroups: [reductionGroups(recorder, channels), 1, to - from],
       flops: 3 * channels * width * height * (to - from),
     });

@@ -9,7 +9,7 @@ import {
   planeQuads,
   reducePartials,
   reductionGroups,
-  reductionLanes,
+  reductionConstants,
   strideConstants,
   weightSlabs,
   type AssignPlanes,
@@ -194,7 +194,7 @@ export function upconvBackwardWeight(
       },
       constants: {
         NORM: input.scaleShifts !== undefined,
-        LANES: reductionLanes(recorder),
+        ...reductionConstants(recorder),
         ...strideConstants(stride),
       },
       workgroups: [...groups, slab.chunks],
