@@ -133,8 +133,7 @@ export function convolveByChannels(
   const workOf = work(tensor.channels, target);
   // Four columns of four rows; two that a narrow row does not fill lie in the planes behind.
   const columns = target.rowQuads > 2 ? 4 : 2;
-  const { lanes: wide = block } = recorder.limits.kernels;
-  const lanes = target.channels > block ? wide : block;
+  const { lanes = block } = recorder.limits.kernels;
   const tiles = Math.ceil(target.rowQuads / columns) * Math.ceil(height / 4);
   const statistics = partsOf(recorder, label, target, measured ? tiles : 0);
   const uses = [{ ...inputUse(input), halo: 1 }, { tensor: target }, ...statistics.uses];
