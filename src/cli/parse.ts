@@ -138,7 +138,7 @@ export function spacing(text: string): Size3 {
 
 /** Shares of training, validation and test, given as fractions or as percentages. */
 export function fractions(text: string): readonly [number, number, number] {
-  const values = text.split(/[,/]/).map(Number);
+  const values = text.split(/[,/]/).map((part) => (part.trim() === '' ? NaN : Number(part)));
   const sum = values.reduce((a, b) => a + b, 0);
   const total = [1, 100].find((whole) => Math.abs(sum - whole) < 1e-6 * whole);
   const areShares = values.length === 3 && values.every((value) => value >= 0);

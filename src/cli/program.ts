@@ -1,5 +1,5 @@
 /** All commands under one name, and the one place where failures become messages and exit codes. */
-import { Command } from 'commander';
+import { Command, type Option } from 'commander';
 import '../data/source.node.ts'; // paths as sources
 import '../hash.node.ts';
 import { restartThroughLavapipe } from '../gpu/lavapipe.node.ts';
@@ -52,6 +52,7 @@ Examples:
   unet3d-gpu evaluate predictions/ labels/
 ${exitCodesHelp}`,
     );
+  program.hook('preAction', (_, command) => refuseEmpty(command));
   if (restart) {
     program.hook('preAction', async (_, command) => {
       assertStartedOnce(command.name(), command.opts()['shard'] !== undefined);
@@ -100,9 +101,11 @@ function describeDefaults({ options }: Command): void {
   }
 }
 
-/** Of two values of one option, the first would be forgotten without a word. */
+/** Of two values of one option, the first would be forgotten without a word, but where its parser is given the one before. */
 function refuseTwice(command: Command): void {
-  for (const option of command.options.filter(({ variadic, required }) => required && !variadic)) {
+  const takesOne = ({ variadic, required, parseArg }: Option): boolean =>
+    required && !variadic && (parseArg?.length ?? 1) === 1;
+  for (const option of command.options.filter(takesOne)) {
     let first: string | undefined;
     command.on(`option:${option.name()}`, (value: string) => {
       first ??= value;
@@ -112,6 +115,17 @@ function refuseTwice(command: Command): void {
         );
     });
   }
+}
+
+/** Where a file is meant, an empty text would be the working folder, or none. */
+function refuseEmpty(command: Command): void {
+  const isEmpty = (value: unknown): boolean => [value].flat().includes('');
+  const option = command.options.find((found) => isEmpty(command.opts()[found.attributeName()]));
+  const what = option ? `option '${option.flags}'` : 'an argument';
+  if (option || isEmpty(command.args))
+    command.error(
+      `error: ${what} is empty: give a value, and see whether a variable that stands there is set`,
+    );
 }
 
 /** Runs one command line (without `node` and the script) and gives its exit code; never throws. */

@@ -296,10 +296,15 @@ describe('evaluate --also', () => {
     expect(comparison[1]!.less!.low).toBeGreaterThan(0);
   });
 
-  test('a difference in one of eight cases tells nothing', async () => {
-    const { folder } = await without(1, 1);
-    const { out } = await cli(['evaluate', labels(), labels(), '--also', folder]);
+  test('of two others, a difference in one of eight cases tells nothing', async () => {
+    const [near, far] = [await without(1, 1), await without(1, 8)];
+    const others = ['--also', far.folder, '--also', near.folder];
+    const { out } = await cli(['evaluate', labels(), labels(), ...others]);
+    for (const { folder, less } of [near, far])
+      expect(out).toMatch(new RegExp(`${folder} +${(1 - less).toFixed(3)}, less by ${less.toFixed(3)} `));
     expect(out).toMatch(/has the largest mean, but 8 case\(s\) do not tell it from/);
+    expect(out.split('do not tell it from')[1]).toContain(near.folder);
+    expect(out.split('do not tell it from')[1]).not.toContain(far.folder);
   });
 
   test('predictions of other cases are refused', async () => {

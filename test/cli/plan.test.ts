@@ -113,6 +113,12 @@ describe('usage errors', () => {
       "'--shape <x,y,z>' is given twice, as 8,8,8 and as 9,9,9",
     ],
     [['predict', 'm', 'i.nii', '--out', 'x', '--out', 'y'], "'--out <file|folder>' is given twice, as x and"],
+    [['predict', 'm', 'i.nii', '--out', ''], "'--out <file|folder>' is empty"],
+    [['predict', 'm', '', '--out', 'x'], 'an argument is empty'],
+    [['evaluate', 'a', 'b', '--also', 'c', '--also', ''], "'--also <folder>' is empty"],
+    [['evaluate', 'a', 'b', '--names', 'one,,three'], 'different names separated by commas'],
+    [['render', 'a', '--out', 'x.png', '--names', 'one,one'], 'different names separated by commas'],
+    [['split', '.', '--split', '70,,30'], 'got "70,,30"'],
     [['fly'], "unknown command 'fly'"],
   ])('%j leaves with 2', async (args, message) => {
     const { exitCode, err } = await cli(args);

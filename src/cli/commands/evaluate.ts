@@ -36,7 +36,7 @@ import { printable } from '../text.ts';
 
 interface Options {
   readonly classes?: number;
-  readonly names?: string;
+  readonly names?: readonly string[];
   readonly dataset?: string;
   readonly tolerance: number;
   readonly ignore?: number | undefined;
@@ -58,7 +58,7 @@ export function evaluateCommand(io: Io): Command {
       'classes, background included; default: as the labels show',
       parse.wholeNumber(2, 255),
     )
-    .option('--names <list>', 'names of the classes from 0 on, separated by commas')
+    .option('--names <list>', 'names of the classes from 0 on, separated by commas', parse.names)
     .addOption(
       new Option(
         '--dataset <folder>',
@@ -135,7 +135,7 @@ async function evaluate(io: Io, predictions: string, labels: string, given: Opti
       ...(described === undefined ? [] : [described]),
     ],
   );
-  const names = description?.labels ?? options.names?.split(',').map((name) => name.trim());
+  const names = description?.labels ?? options.names;
   const pairs = sets.map((predicted) =>
     // Two files are compared whatever they are called.
     predicted.length === 1 && truths.length === 1

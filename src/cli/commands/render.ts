@@ -16,7 +16,7 @@ interface Options {
   readonly out: string;
   readonly plane: Plane;
   readonly slice?: number;
-  readonly names?: string;
+  readonly names?: readonly string[];
   readonly channel: number;
   readonly size?: number;
   readonly ignore?: number;
@@ -31,7 +31,7 @@ export function renderCommand(io: Io): Command {
     .requiredOption('--out <file>', 'a .png (one slice) or a .gif (all slices)')
     .addOption(new Option('--plane <plane>').choices(['axial', 'coronal', 'sagittal']).default('axial'))
     .option('--slice <n>', 'from 1 on; default: the one that shows the classes best', parse.wholeNumber(1))
-    .option('--names <list>', 'names of the classes from 0 on, separated by commas')
+    .option('--names <list>', 'names of the classes from 0 on, separated by commas', parse.names)
     .option('--channel <n>', 'of a 4-D image, from 0 on', parse.wholeNumber(0), 0)
     .option('--size <pixels>', 'width and height that a panel may fill', parse.wholeNumber(16, 2000))
     .option(
@@ -73,7 +73,7 @@ Examples:
           plane,
           ignore: options.ignore,
           ...(slice !== undefined && { slice: slice - 1 }),
-          ...(options.names !== undefined && { labels: options.names.split(',').map((name) => name.trim()) }),
+          ...(options.names !== undefined && { labels: options.names }),
           ...(options.size !== undefined && { panel: options.size }),
         },
       );
