@@ -47,10 +47,10 @@ export function overlap(text: string): number {
   return value >= 0 && value < 1 ? value : fail('Give a share from 0 up to, not including, 1.');
 }
 
-/** Above 0 and up to 1. */
+/** From 0.001 to 1. */
 export function step(text: string): number {
   const value = text.trim() === '' ? NaN : Number(text);
-  return value > 0 && value <= 1 ? value : fail('Give a share above 0 and up to 1, such as 0.5.');
+  return value >= 1e-3 && value <= 1 ? value : fail('Give a share from 0.001 to 1, such as 0.5.');
 }
 
 /** Texts separated by commas. */
@@ -192,6 +192,9 @@ export function bytes(text: string): number {
   const power = 'BKMGT'.indexOf(unit[0]!.toUpperCase());
   return Math.round(Number(figure) * (/i/i.test(unit) ? 1024 : 1000) ** power);
 }
+
+/** As `bytes`, above 0. */
+export const memory = (text: string): number => bytes(text) || fail('Give bytes above 0, such as 4GiB.');
 
 /** A number of bytes as it is typed: in the largest unit of which it is a whole number. */
 export function typedBytes(value: number): string {

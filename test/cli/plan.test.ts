@@ -119,6 +119,8 @@ describe('usage errors', () => {
     [['evaluate', 'a', 'b', '--names', 'one,,three'], 'different names separated by commas'],
     [['render', 'a', '--out', 'x.png', '--names', 'one,one'], 'different names separated by commas'],
     [['split', '.', '--split', '70,,30'], 'got "70,,30"'],
+    [['predict', 'm', 'i.nii', '--out', 'x', '--step', '1e-9'], 'from 0.001 to 1'],
+    [['predict', 'm', 'i.nii', '--out', 'x', '--memory', '0'], 'bytes above 0'],
     [['fly'], "unknown command 'fly'"],
   ])('%j leaves with 2', async (args, message) => {
     const { exitCode, err } = await cli(args);

@@ -1,5 +1,14 @@
 /** `predict` with models of nnU-Net, TotalSegmentator's steps around them, and MONAI's bundles: the labels that those wrote. */
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { filesIn } from '../../src/data/dataset.node.ts';
@@ -132,6 +141,21 @@ describe.skipIf(!existsSync(shared))('as the original wrote them', () => {
     expect(await compare(file, `${folderOf('totalsegmentator')}/case/segmentation.nii.gz`)).toBe(0);
     expect(ran.err).not.toMatch(hint);
   });
+
+  test.each([['fold_0'], ['plans.json']])(
+    'a part of TotalSegmentator that lacks its %s is refused',
+    async (lacking) => {
+      const folder = await temporaryFolder();
+      for (const part of ['first', 'second'])
+        renameSync(await copyOf(modelOf('totalsegmentator')), join(folder, part));
+      rmSync(join(folder, 'second', lacking), { recursive: true });
+      const ct = `${folderOf('totalsegmentator')}/case/ct.nii.gz`;
+      const out = join(folder, 'labels.nii.gz');
+      const ran = await cli(['predict', folder, ct, '--pipeline', 'totalsegmentator', '--out', out]);
+      expect(ran.err).toMatch(/^error: second\/ lacks plans.json or its folds/m);
+      expect([ran.exitCode, existsSync(out)]).toEqual([1, false]);
+    },
+  );
 
   test('two parts of TotalSegmentator, in a folder and in an archive: by their names, the later wins', async () => {
     const folder = await temporaryFolder();

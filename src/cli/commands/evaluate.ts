@@ -86,7 +86,7 @@ export function evaluateCommand(io: Io): Command {
     .option(
       '--memory <bytes>',
       'as other commands take it; changes nothing, since metrics need no GPU memory',
-      parse.bytes,
+      parse.memory,
     )
     .option('--json', 'print the JSON instead of the table')
     .addHelpText(

@@ -114,7 +114,7 @@ export function planCommand(io: Io): Command {
       'what may be used: predictions then go through windows, a step computes activations again until it fits; a data ' +
         'set is cut into patches for it ' +
         '(default 4GiB)',
-      parse.bytes,
+      parse.memory,
     )
     .option('--picture <file.svg>', 'draw the memory over the step')
     .option('--limit-binding <bytes>', 'largest storage binding', parse.bytes, defaultLimits.maxBindingBytes)

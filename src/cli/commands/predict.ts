@@ -69,7 +69,7 @@ export function predictCommand(io: Io): Command {
     .option(
       '--memory <bytes>',
       'GPU memory a volume or window may take; default: most of what the GPU tells, else 4 GiB, on software adapters 8 GiB',
-      parse.bytes,
+      parse.memory,
     )
     .addOption(
       new Option(

@@ -182,7 +182,7 @@ export function trainCommand(io: Io): Command {
     .option(
       '--memory <bytes>',
       'GPU memory a step may take; default: most of what the GPU tells, else 4 GiB, on software adapters 8 GiB',
-      parse.bytes,
+      parse.memory,
     )
     .addOption(
       new Option('--precision <kind>', 'in which volumes are stored on the GPU')

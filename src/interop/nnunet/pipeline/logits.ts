@@ -49,12 +49,18 @@ export interface WindowGrid {
   readonly count: number;
 }
 
+/** Below, there are more windows than can be gone through. */
+const leastStep = 1e-3;
+
 /**
  * @param rows of the input along y: windows that reach none of them are left out. Default: all
  * @throws InvalidOption for a step out of range
  */
 export function windowGrid(input: Size3, window: Size3, step = 0.5, rows: Rows = [0, input[1]]): WindowGrid {
-  if (!(step > 0 && step <= 1)) throw new InvalidOption(`step is ${step}; give a number above 0 and up to 1`);
+  if (!(step >= leastStep && step <= 1))
+    throw new InvalidOption(
+      `windows go on by ${step} of their size; give a step from ${leastStep} to 1, or an overlap up to ${1 - leastStep}`,
+    );
   const size = input.map((n, axis) => Math.max(n, window[axis]!)) as unknown as Size3;
   const before = size.map((n, axis) => Math.floor((n - input[axis]!) / 2)) as unknown as Size3;
   const [xs = [], all = [], zs = []] = size.map((n, axis) => windowStarts(n, window[axis]!, step));
