@@ -1,14 +1,5 @@
 /** `predict` with models of nnU-Net, TotalSegmentator's steps around them, and MONAI's bundles: the labels that those wrote. */
-import {
-  cpSync,
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { filesIn } from '../../src/data/dataset.node.ts';
@@ -338,7 +329,7 @@ describe.skipIf(!existsSync(shared))('as the original wrote them', () => {
       /--tta does nothing here: .* is a model of nnU-Net, which keeps its own rules/,
     );
     expect(await refused('--output', 'logits')).toMatch(/--output logits is not there for models of nnU-Net/);
-    expect(await refused('--step', '1.5')).toMatch(/share above 0 and up to 1/);
+    expect(await refused('--step', '1.5')).toMatch(/share from 0.001 to 1/);
     expect(await refused('--pipeline', 'totalsegmentator', '--no-mirror')).toMatch(/no mirroring/);
     const missing = await cli([
       'predict',
