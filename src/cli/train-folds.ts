@@ -30,6 +30,7 @@ import { foldOfTask } from './slurm.ts';
 import type { TrainOptions } from './train-options.ts';
 import {
   assertAsBegun,
+  changedOptions,
   keep,
   notKept,
   startTraining,
@@ -129,9 +130,9 @@ async function beginFolds(
   const { io } = given;
   const { dryRun = false } = asked;
   const resume = asked.resume ?? (asked.continue === true && folder.holdsFolds);
-  const { start, options } = resume
+  const { start, options, changed } = resume
     ? await keptStart(given, folder, asked)
-    : { start: given, options: asked };
+    : { start: given, options: asked, changed: [] };
   const { dataset: path, isGiven } = start;
   assertAlone(options);
   if (!resume && folder.holdsTraining && !asked.overwrite && !dryRun)
@@ -142,6 +143,12 @@ async function beginFolds(
   const file = resume ? folder.file(foldsName) : splitsFile(path, options);
   const splits = await splitsOf(io, dataset, file);
   const all = splits.map((_, fold) => `${fold}`);
+  const done = all.filter((fold) => folder.isFoldDone(fold));
+  if (changed.length > 0 && done.length > 0)
+    io.err(
+      `warning: folds that are done (${done.join(', ')}) stay as they were trained, not with ${changed.join(', ')}: ` +
+        'to have all folds alike, train them into another --out',
+    );
   const wanted = pick ? [pick(splits.length)] : options.folds!.join() === 'all' ? all : options.folds!;
   const beyond = wanted.find((fold) => Number(fold) >= splits.length);
   if (beyond !== undefined)
@@ -254,12 +261,15 @@ async function trainFold({ start, options, ...folds }: Folds, parent: string, fo
   }
 }
 
-/** What `--resume` works with: the options that were given when the folds began, and those given now. */
+/**
+ * What `--resume` works with: the options that were given when the folds began, and those given now; which of these are
+ * others, in words.
+ */
 async function keptStart(
   start: Start,
   folder: RunFolder,
   asked: TrainOptions,
-): Promise<{ start: Start; options: TrainOptions }> {
+): Promise<{ start: Start; options: TrainOptions; changed: readonly string[] }> {
   const { command, isGiven } = start;
   const goesOn = asked.continue === true; // with the same command line
   if (!folder.holdsFolds)
@@ -270,13 +280,13 @@ async function keptStart(
   const known = command.options.filter((option) => !notKept.includes(option.attributeName()));
   const kept = readKeptArguments(await readText(file), file, known);
   const now = typedOptions(asked, isGiven);
-  if (goesOn)
-    assertAsBegun(
-      folder,
-      keep(kept.dataset, kept.options as unknown as TrainOptions),
-      keep(start.dataset, now),
-    );
+  const [begun, asks] = [
+    keep(kept.dataset, kept.options as unknown as TrainOptions),
+    keep(start.dataset, now),
+  ];
+  if (goesOn) assertAsBegun(folder, begun, asks);
   return {
+    changed: changedOptions(begun, asks),
     start: {
       ...start,
       dataset: start.dataset ?? kept.dataset,

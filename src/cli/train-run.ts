@@ -41,9 +41,11 @@ export async function runTraining(
   const { init } = details;
   for (const note of init?.notes ?? []) io.err(note);
   const kept = details.preprocessing ?? preprocessingOf(io, options, init);
-  const opened = await openData(io, path, { ...options, kept }, (dataset, split) =>
-    folder.check(dataFiles(dataset, path, options), split[testedPart(split)].cases),
-  );
+  const opened = await openData(io, path, { ...options, kept }, (dataset, split) => {
+    // Before cases are prepared with as many as the model's.
+    if (init && dataset.channels.length > 0) assertChannels(init, dataset.channels.length);
+    return folder.check(dataFiles(dataset, path, options), split[testedPart(split)].cases);
+  });
   const { dataset } = opened;
   const data = forItsHeads(opened.data, init);
   assertClassWeights(options.classWeights, data);

@@ -95,7 +95,6 @@ export function assertAsBegun({ path }: RunFolder, begun: Typed, now: Typed): vo
     throw new InvalidOption(
       `${path} was begun with ${begun.dataset ?? '--images and --labels'}, not ${whole ?? 'without DATASET'}: ${change}`,
     );
-  const said = (value: unknown): string => JSON.stringify(value) ?? 'left out';
   for (const name of new Set([...Object.keys(begun.options), ...Object.keys(now.options)])) {
     const [before, after] = [said(begun.options[name]), said(now.options[name])];
     if (before !== after)
@@ -104,6 +103,14 @@ export function assertAsBegun({ path }: RunFolder, begun: Typed, now: Typed): vo
       );
   }
 }
+
+/** Options that are given now with another value than before, each with both; which folds, all trainings may change. */
+export const changedOptions = (begun: Typed, now: Typed): string[] =>
+  Object.entries(now.options)
+    .filter(([name, value]) => name !== 'folds' && said(value) !== said(begun.options[name]))
+    .map(([name, value]) => `${flagOf(name)} ${said(value)} (before: ${said(begun.options[name])})`);
+
+const said = (value: unknown): string => JSON.stringify(value) ?? 'left out';
 
 const flagOf = (name: string): string =>
   `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;

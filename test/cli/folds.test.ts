@@ -78,6 +78,13 @@ test('two folds, stopped in the second, gone on with, scored, and predicted with
   expect([await readFile(first), (await stat(first)).mtimeMs]).toEqual(before);
   expect(resumed.out).toMatch(/Mean foreground Dice by fold: 0: .*, 1: /);
 
+  expect(resumed.err).not.toContain('stay as they were trained');
+  const faster = await cli(['train', '--out', out, '--resume', '--folds', '0', '--learning-rate', '0.5']);
+  expect(faster.err).toMatch(
+    /folds that are done \(0, 1\) stay as they were trained, not with --learning-rate 0.5 \(/,
+  );
+  expect([await readFile(first), (await stat(first)).mtimeMs]).toEqual(before);
+
   // Every case by the fold that has not seen it, in plain loops over the files.
   const { postprocessing } = JSON.parse(await readFile(join(out, 'ensemble.json'), 'utf8')) as {
     postprocessing: { largestComponent: number[] };

@@ -30,6 +30,21 @@ const tensorsIn = (bytes: Uint8Array, which: RegExp) =>
     .filter(([name]) => which.test(name))
     .map(([name, { data }]) => [name, [...data]]);
 
+test('images of other channels than the model of nnU-Net takes: its own are told', async ({ skip }) => {
+  const found = await nnunetFixture('plain-regions');
+  if (!found) return skip(`${interopFolder} is not there`);
+  const data = await phantoms();
+  const names = ['p0', 'p1', 'p2'].map((name) => `${name}.nii.gz`);
+  const training = names.map((name) => ({ image: `images/${name}`, label: `labels/${name}` }));
+  const labels = { background: 0, a: 1, b: 2, c: 3, d: 4, e: 5 };
+  const description = { name: 'phantoms', channel_names: { 0: 'CT' }, labels, training };
+  await writeFile(join(data, 'dataset.json'), JSON.stringify(description));
+  const out = join(await temporaryFolder(), 'run');
+  const { exitCode, err } = await cli(['train', data, '--out', out, '--init', join(found.folder, 'model')]);
+  expect(err).toMatch(/model takes images of 2 channel\(s\) \(.*\), these have 1: give a model for as many/);
+  expect(exitCode).toBe(2);
+});
+
 test('a folder of nnU-Net: network, preparation and patch, a new head; and its plan', async ({ skip }) => {
   const found = await nnunetFixture('plain-iso');
   if (!found) return skip(`${interopFolder} is not there`);
