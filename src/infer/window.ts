@@ -54,6 +54,7 @@ export interface WindowOptions {
  * Logits of a volume [channel][z][y][x] through windows of one size, as planes [class][y][x] from z = 0 on: a plane
  * comes when the last window that reaches it is done, and sums are held of those only that windows still reach. A
  * volume that fits one window goes through it once, padded with zeros at the far ends.
+ * @throws InvalidOption for a window of more values than an array can hold
  */
 export async function* windowPlanes(
   {
@@ -67,6 +68,10 @@ export async function* windowPlanes(
   { overlap = 0.5, signal, onProgress }: WindowOptions = {},
 ): AsyncGenerator<Float32Array<ArrayBuffer>> {
   const [w, h, d] = window;
+  if (channels * w * h * d >= 2 ** 32)
+    throw new InvalidOption(
+      `the window is ${window.join(' x ')} voxels, for a volume of ${shape.join(' x ')}: give a smaller one`,
+    );
   const [xs = [], ys = [], zs = []] = shape.map((length, axis) =>
     windowStarts(length, window[axis]!, overlap),
   );

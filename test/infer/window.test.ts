@@ -121,3 +121,12 @@ describe('windowPlanes', () => {
     expect(runs.length).toBe(2);
   });
 });
+
+test('a window of more values than an array holds is refused', async () => {
+  const volume = { image: new Float32Array(8), shape: [2, 2, 2], channels: 1 } as const;
+  const run = () => Promise.reject(new Error('no window is cut'));
+  const planes = windowPlanes(volume, [1_000_000_000, 8, 8], 2, run as never);
+  await expect(planes.next()).rejects.toThrow(
+    'the window is 1000000000 x 8 x 8 voxels, for a volume of 2 x 2 x 2: give a smaller one',
+  );
+});
