@@ -369,6 +369,7 @@ const calls: Readonly<Record<string, PublicCall>> = {
   readHeader: { call: worker.readHeader, values: [nifti] },
   filesInZip: { call: worker.filesInZip, values: [new Uint8Array(22)] },
   modelFolders: { call: worker.modelFolders, values: [files] },
+  totalSegmentatorParts: { call: worker.totalSegmentatorParts, values: [files] },
   closestCanonical: { call: worker.closestCanonical, values: [affine] },
   isOnePart: { call: worker.isOnePart, values: [[{ path: 'a.json', source: new Uint8Array(1) }]] },
   foldersToChoose: {

@@ -59,7 +59,7 @@ export async function findModel(
   const folders = files ? modelFolders(files.paths) : [];
   if (files && folders.length > 0) {
     refuse(given, own, `${path} is a model of nnU-Net, which keeps its own rules`);
-    if (options.pipeline) return totalSegmentator(files, folders, options);
+    if (options.pipeline) return totalSegmentator(files, options);
     const isAlone = !isFolder || options.previousStage !== undefined;
     return nnunetModel(isAlone ? files : await withPreviousStage(path, files), options);
   }

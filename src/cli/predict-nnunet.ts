@@ -22,6 +22,7 @@ import {
   mergedNames,
   planTotalSegmentator,
   segmentAsTotalSegmentator,
+  totalSegmentatorParts,
 } from '../interop/totalsegmentator.ts';
 import {
   deviceOf,
@@ -121,15 +122,8 @@ const described = ({ plans, folds, trainer }: NnunetModel): string =>
   `${plans.dataset}, ${plans.configuration.name} by ${trainer}: fold${folds.length > 1 ? 's' : ''} ` +
   folds.map(({ name }) => name).join(', ');
 
-/** The first folder with some files of a network beside those with all. */
-function incomplete(paths: OthersFiles['paths'], whole: readonly string[]): string | undefined {
-  const found = paths.map(({ path }) => /^(?:.*\/)?(?=plans\.json$|fold_(\d+|all)\/)/.exec(path)?.[0]);
-  return found.find((folder) => folder !== undefined && !whole.includes(folder));
-}
-
 export async function totalSegmentator(
   { paths, given, onDisk }: OthersFiles,
-  folders: readonly string[],
   options: PredictOptions,
 ): Promise<FoundModel> {
   const { output, folds = ['0'], checkpoint, configuration, step, mirror, previousStage } = options;
@@ -137,11 +131,7 @@ export async function totalSegmentator(
     throw new InvalidOption(
       'with --pipeline totalsegmentator there are labels only, no mirroring, no previous stage and no choice of a configuration: leave --output, --no-mirror, --previous-stage and --configuration out',
     );
-  const broken = incomplete(paths, folders);
-  if (broken !== undefined)
-    throw new InvalidModel(
-      `${broken} lacks plans.json or its folds, and without a part the labels have other numbers: get that part anew, or take its folder away`,
-    );
+  const folders = totalSegmentatorParts(paths);
   const models = await Promise.all(folders.map((folder) => openNnunet(given, { folds, checkpoint, folder })));
   const parts = models.map((model) => ({ model, open: () => NnunetPredictor.of(model, deviceOf(options)) }));
   const names = mergedNames(parts);

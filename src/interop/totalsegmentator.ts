@@ -73,6 +73,21 @@ export async function isOnePart(files: readonly FileEntry[] | Source): Promise<b
   return isTotalSegmentator(datasetIn(await readText(await plans.open())));
 }
 
+/**
+ * The folders of its networks, as `modelFolders` names them.
+ * @throws InvalidModel for one that lacks plans.json or its folds, without which labels would have other numbers
+ */
+export function totalSegmentatorParts(files: readonly { readonly path: string }[]): string[] {
+  const whole = modelFolders(files);
+  const some = files.map(({ path }) => /^(?:.*\/)?(?=plans\.json$|fold_(\d+|all)\/)/.exec(path)?.[0]);
+  const broken = some.find((folder) => folder !== undefined && !whole.includes(folder));
+  if (broken !== undefined)
+    throw new InvalidModel(
+      `${broken} lacks plans.json or its folds, and without a part the labels have other numbers: get that part anew, or take its folder away`,
+    );
+  return whole;
+}
+
 /** Of neighbouring windows: its networks for the whole body take fewer. */
 const usualStep = ({ model }: Pick<TotalSegmentatorPart, 'model'>): number =>
   isTotalSegmentator(model.plans.dataset) ? 0.8 : 0.5;

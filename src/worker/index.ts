@@ -26,6 +26,6 @@ export { metadataPath } from '../interop/monai/open.ts';
 export { filesInZip } from '../interop/model-files.ts';
 export { foldersToChoose, modelFolders } from '../interop/nnunet/folder.ts';
 export { trainingStart } from '../interop/nnunet/go-on.ts';
-export { isOnePart, mergedNames } from '../interop/totalsegmentator.ts';
+export { isOnePart, mergedNames, totalSegmentatorParts } from '../interop/totalsegmentator.ts';
 export type { Source } from '../data/source.ts';
 export type { NnunetModel } from '../interop/nnunet/folder.ts';

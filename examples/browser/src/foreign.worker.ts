@@ -11,6 +11,7 @@ import {
   openMonai,
   openNnunet,
   segmentAsTotalSegmentator,
+  totalSegmentatorParts,
   trainableModel,
   trainingStart,
   type MonaiModel,
@@ -54,7 +55,8 @@ let save: (() => Promise<Uint8Array>) | undefined;
 async function open({ files, folder }: ForeignRequests['open']): Promise<ForeignFacts> {
   const paths = await pathsOf(files);
   const folders = modelFolders(paths);
-  if (folders.length > 0 && folder === undefined) return openTotalSegmentator(files, folders);
+  if (folders.length > 0 && folder === undefined)
+    return openTotalSegmentator(files, totalSegmentatorParts(paths));
   if (folders.length > 0) return openAsNnunet(files, folder);
   if (
     paths.some(({ path }) => metadataPath.test(path)) ||
