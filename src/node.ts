@@ -13,6 +13,7 @@ setAdapterProvider(async (wishes) => {
   warnOfSoftware(found);
   return {
     adapter: found.adapter,
+    instance: found.gpu,
     describe: adapterNotice(found),
     implementation: found.implementation,
   };

@@ -26,6 +26,8 @@ export interface FoundAdapter {
   readonly describe: string;
   /** The WebGPU implementation and its version. Default: what the platform's user agent says. */
   readonly implementation?: string | undefined;
+  /** What the adapter's devices need: held until they are gone. */
+  readonly instance?: unknown;
 }
 
 /** What an adapter is wanted for beyond what WebGPU grants to everybody. */
@@ -38,6 +40,9 @@ export interface AdapterWishes {
 export type AdapterProvider = (wishes: AdapterWishes) => Promise<FoundAdapter>;
 
 let provider: AdapterProvider = browserAdapter;
+
+/** Devices that this package opened and that are not gone yet, each with its adapter's instance. */
+const opened = new Map<GPUDevice, unknown>();
 
 /** Replaces `navigator.gpu` as the source of adapters (Node's entry point does, with Dawn). */
 export function setAdapterProvider(replacement: AdapterProvider): void {
@@ -257,6 +262,10 @@ export class Gpu {
     const { device: given, limits = {}, matrixUnits: wish } = options;
     const found = given ? undefined : await provider({ matrixUnits: wish === true });
     const device = given ?? (await requestDevice(found!.adapter, wish !== false));
+    if (found?.instance) {
+      opened.set(device, found.instance);
+      void device.lost.then(() => opened.delete(device));
+    }
     const info = found?.adapter.info ?? device.adapterInfo;
     const precisions = wish ? (['f16', 'f32'] as const) : (['f16'] as const);
     const adapterClass = adapterClassOf(info);

@@ -159,8 +159,8 @@ function isSwiftShader(adapter: GPUAdapter): boolean {
 }
 
 /**
- * Lets go of Dawn, which keeps the process alive while it is held. Destroy the devices first; nothing of WebGPU
- * may be used after. Resolves when what is pending has drained.
+ * Lets go of Dawn, which keeps the process alive while it is held. Models that are in use go on, and keep it until they
+ * are disposed; a GPU can be opened again. Resolves when what is pending has drained.
  * @example
  * ```js
  * await releaseNodeGpu(); // when all models are disposed: lets Node exit

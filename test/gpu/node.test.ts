@@ -163,6 +163,28 @@ test('a GPU that is opened while another is let go of is waited for calmly', ({ 
   expect(stdout.trim()).toBe('true false');
 });
 
+test('a GPU that is in use when Dawn is let go of goes on until it is disposed', ({ skip }) => {
+  skip(!linux || !swiftShader(), 'no SwiftShader for this machine');
+  const { stdout, status } = run(
+    `
+    const { Gpu, releaseNodeGpu } = await import('./src/node.ts');
+    (await import('node:v8')).setFlagsFromString('--expose-gc');
+    const collect = (await import('node:vm')).runInNewContext('gc');
+    const gpu = await Gpu.open();
+    await releaseNodeGpu();
+    collect();
+    const { COPY_DST, MAP_READ } = GPUBufferUsage;
+    const buffer = gpu.createBuffer('buffer', 4, MAP_READ | COPY_DST);
+    gpu.device.queue.writeBuffer(buffer, 0, new Uint8Array([3, 1, 4, 1]));
+    await buffer.mapAsync(GPUMapMode.READ);
+    console.log(...new Uint8Array(buffer.getMappedRange()));
+    gpu.dispose();
+    await releaseNodeGpu();`,
+    { UNET3D_ADAPTER: 'swiftshader' },
+  );
+  expect({ read: stdout.trim(), status }).toEqual({ read: '3 1 4 1', status: 0 });
+});
+
 test('opening and releasing the GPU a hundred times leaves no handle, timer or memory behind', ({ skip }) => {
   skip(!linux || !swiftShader(), 'no SwiftShader for this machine');
   const { stdout, status } = run(
