@@ -19,6 +19,7 @@ import { checkpointingSchema } from './model/plan-shape.ts';
 import { augmentationSchema } from './train/augmentation.ts';
 import { optimizerSchema } from './train/optimizers.ts';
 import { scheduleSchema } from './train/schedules.ts';
+import type { Size3 } from './size.ts';
 import type { TrainingOptions } from './train/training.ts';
 import { nnunetSchema, postprocessingSchema } from './weights/model-file.ts';
 import type { HeadsChoice } from './weights/take-over.ts';
@@ -79,15 +80,29 @@ export interface TakeOptions {
 /** One entry for each option. */
 type Entries<Options> = Readonly<Record<keyof Options, unknown>>;
 
-export const preparedCase = v.custom<object>((value) => {
-  const { image, shape, label } = (value ?? {}) as Record<string, unknown>;
-  return (
-    image instanceof Float32Array &&
-    Array.isArray(shape) &&
-    shape.length === 3 &&
-    (label === undefined || label instanceof Uint8Array)
-  );
-}, 'a case as prepareCase gives it');
+interface CaseArrays {
+  readonly image: Float32Array;
+  readonly shape: Size3;
+  readonly label?: Uint8Array | undefined;
+}
+
+export const preparedCase = v.pipe(
+  v.custom<CaseArrays>((value) => {
+    const { image, shape, label } = (value ?? {}) as Record<string, unknown>;
+    return (
+      image instanceof Float32Array &&
+      v.is(size3, shape) &&
+      (label === undefined || label instanceof Uint8Array)
+    );
+  }, 'a case as prepareCase gives it'),
+  v.check(
+    ({ image, shape: [x, y, z], label }) =>
+      image.length > 0 && image.length % (x * y * z) === 0 && (!label || label.length === x * y * z),
+    ({ input: { image, shape, label } }) =>
+      `a case whose arrays fill its shape: for ${shape.join(' x ')} voxels its image has ${image.length} numbers` +
+      (label ? ` and its label ${label.length}` : ''),
+  ),
+);
 export const caseList = v.array(preparedCase, 'a list of cases as prepareCase gives them');
 export const batchSource = withParts(
   'a list of cases as prepareCase gives them, or a source of batches',

@@ -108,9 +108,10 @@ export async function ownRunner(
       return network.turns.take(turn, (read) => segmentVolumes(mean, read, options));
     },
     evaluate(cases, options) {
-      const { labels, regions } = description;
-      const values = regions ? Math.max(labels.length, labelCount(regions)) : config.classes;
-      assertLabelled(cases, values, labels);
+      const { labels: names, regions } = description;
+      const { inChannels, classes: heads } = config;
+      const classes = regions ? Math.max(names.length, labelCount(regions)) : heads;
+      assertLabelled(cases, { inChannels, classes, names });
       const { precision } = state;
       const members = files.map((file, index): ScoredMember => {
         const own = { ...description, inputSize: sizes[index] };

@@ -3,7 +3,7 @@ import * as v from 'valibot';
 import { caseList, evaluateEntries, predictEntries } from './call-options.ts';
 import type { FileEntry } from './data/case.ts';
 import type { PreparedCase } from './data/prepare.ts';
-import { readText, sourceSchema, type Source } from './data/source.ts';
+import { readText, sourceList, sourceSchema, type Source } from './data/source.ts';
 import { ownRunner, type EnsemblePredictOptions, type Runner } from './ensemble-runner.ts';
 import { InvalidModel, InvalidOption } from './errors.ts';
 import { deviceEntries, type DeviceOptions } from './gpu/device-options.ts';
@@ -113,7 +113,7 @@ export class Ensemble {
     options: EnsemblePredictOptions = {},
   ): Promise<Segmentation> {
     assertOptions('Ensemble.predict', ensemblePredictEntries, options);
-    return this.#runner.predict(sources, options);
+    return this.#runner.predict(sourceList(sources), { ...options });
   }
 
   /**
@@ -124,7 +124,7 @@ export class Ensemble {
   async evaluate(cases: readonly PreparedCase[], options: EvaluateOptions = {}): Promise<CaseScore[]> {
     assertOptions('Ensemble.evaluate', evaluateEntries, options);
     assertValue('Ensemble.evaluate', caseList, cases);
-    return this.#runner.evaluate(cases, options);
+    return this.#runner.evaluate([...cases], { ...options });
   }
 
   /** Frees everything on the GPU; the device too, unless the caller brought it. Calls that run or wait reject. */

@@ -63,7 +63,13 @@ export const withParts = (expected: string, ...names: readonly string[]) =>
   );
 
 /** An array of numbers of any make; looked into by whoever uses it, as it may be long. */
-export const numbers = withParts('an array of numbers', 'length');
+export const numbers = v.pipe(
+  withParts('an array of numbers', 'length'),
+  v.check(
+    (value) => !(value instanceof BigInt64Array || value instanceof BigUint64Array),
+    'an array of numbers, such as Float64Array.from(values, Number)',
+  ),
+);
 
 export const bytes = v.instance(Uint8Array, 'the bytes of a file as a Uint8Array');
 

@@ -18,7 +18,7 @@ import {
 import { assertLabelled, type LabelledCase } from './data/labelled-case.ts';
 import type { PreparedCase } from './data/prepare.ts';
 import { labelCount } from './data/regions.ts';
-import type { Source } from './data/source.ts';
+import { sourceList, type Source } from './data/source.ts';
 import { openRanges } from './data/byte-ranges.ts';
 import { InvalidOption } from './errors.ts';
 import { deviceEntries, type DeviceOptions } from './gpu/device-options.ts';
@@ -227,7 +227,7 @@ export class UNet3D {
       assertOptions('fit', trainingEntries, options);
       assertValue('fit', Array.isArray(training) ? caseList : batchSource, training);
       if (this.gpu.disposed) throw this.gpu.lossError(); // one that is merely lost may be opened again
-      if (!isBatchSource(training)) this.#labelled(training);
+      const source = isBatchSource(training) ? training : this.#labelled(training);
       const checked = {
         ...options,
         validation: this.#labelled(validation),
@@ -241,7 +241,7 @@ export class UNet3D {
       };
       try {
         return await this.#turns.take({ name: 'training', signal }, () =>
-          trainModel(this.#model, training, checked, { emit, begin, asking: () => this.#lending() }),
+          trainModel(this.#model, source, checked, { emit, begin, asking: () => this.#lending() }),
         );
       } finally {
         this.#training = false;
@@ -251,13 +251,11 @@ export class UNet3D {
 
   /** @throws InvalidDataset for a case without a label or with label values outside the classes */
   #labelled(cases: readonly PreparedCase[]): readonly LabelledCase[] {
-    const { labels, regions } = this.description;
-    assertLabelled(
-      cases,
-      regions ? Math.max(labels.length, labelCount(regions)) : this.config.classes,
-      labels,
-    );
-    return cases;
+    const { labels: names, regions } = this.description;
+    const { inChannels, classes: heads } = this.config;
+    const classes = regions ? Math.max(names.length, labelCount(regions)) : heads;
+    assertLabelled(cases, { inChannels, classes, names });
+    return [...cases];
   }
 
   /** The caller's code that makes batches may ask the model itself, such as for its hardest cases. */
@@ -284,8 +282,9 @@ export class UNet3D {
     assertOptions('evaluate', evaluateEntries, options);
     assertValue('evaluate', caseList, cases);
     const labelled = this.#labelled(cases);
-    return this.#turns.take({ name: 'evaluation', signal: options.signal }, () =>
-      this.#predictor.evaluate(labelled, options),
+    const own = { ...options };
+    return this.#turns.take({ name: 'evaluation', signal: own.signal }, () =>
+      this.#predictor.evaluate(labelled, own),
     );
   }
 
@@ -302,8 +301,9 @@ export class UNet3D {
     assertOptions('choosePostprocessing', probabilityEntries, options);
     assertValue('choosePostprocessing', caseList, validation);
     const cases = this.#labelled(validation);
-    return this.#turns.take({ name: 'choosing the post-processing', signal: options.signal }, async () => {
-      const choice = await this.#predictor.choosePostprocessing(cases, options);
+    const own = { ...options };
+    return this.#turns.take({ name: 'choosing the post-processing', signal: own.signal }, async () => {
+      const choice = await this.#predictor.choosePostprocessing(cases, own);
       this.#describeNow({ postprocessing: { largestComponent: choice.largestComponent } });
       return choice;
     });
@@ -318,8 +318,9 @@ export class UNet3D {
   async logits(volume: DenseCase, options: SegmentOptions = {}): Promise<Float32Array<ArrayBuffer>> {
     assertOptions('logits', segmentEntries, options);
     assertValue('logits', preparedCase, volume);
-    return this.#turns.take({ name: 'prediction', signal: options.signal }, () =>
-      this.#predictor.logits(volume, options),
+    const [given, own] = [{ ...volume }, { ...options }];
+    return this.#turns.take({ name: 'prediction', signal: own.signal }, () =>
+      this.#predictor.logits(given, own),
     );
   }
 
@@ -333,22 +334,22 @@ export class UNet3D {
    */
   async predict(sources: Source | readonly Source[], options: PredictOptions = {}): Promise<Segmentation> {
     assertOptions('predict', predictEntries, options);
+    const [files, own] = [sourceList(sources), { ...options }];
     const rules = rulesOf({ ...this.description, config: this.config }, 'the model');
-    if (rules) return this.#predictAsNnunet(sources, options, rules);
-    assertNoMeanOfLogits(options);
-    const ahead = () => readSources(sources);
-    return this.#turns.take({ name: 'prediction', signal: options.signal, ahead }, (read) =>
-      this.#predictor.segment(read, options),
+    if (rules) return this.#predictAsNnunet(files, own, rules);
+    assertNoMeanOfLogits(own);
+    const ahead = () => readSources(files);
+    return this.#turns.take({ name: 'prediction', signal: own.signal, ahead }, (read) =>
+      this.#predictor.segment(read, own),
     );
   }
 
   #predictAsNnunet(
-    sources: Source | readonly Source[],
+    files: readonly Source[],
     options: PredictOptions,
     rules: NnunetRules,
   ): Promise<Segmentation> {
     const how = optionsForNnunet(options);
-    const files = Array.isArray(sources) ? (sources as readonly Source[]) : [sources as Source];
     const ahead = () => readImage(files, rules.plans);
     return this.#turns.take({ name: 'prediction', signal: options.signal, ahead }, async (image) => {
       const { inference } = this.#predictor;
@@ -413,7 +414,7 @@ export class UNet3D {
 
 /** Callers without types give a path, or the ArrayBuffer of a file. */
 function assertBytes(what: string, bytes: unknown): void {
-  if (ArrayBuffer.isView(bytes)) return;
+  if (bytes instanceof Uint8Array) return;
   throw new InvalidOption(
     `${what} takes the bytes of model.safetensors as a Uint8Array, not ${shown(bytes)}: give ` +
       '`await readFile(path)` (of fs/promises), or in a browser `new Uint8Array(await file.arrayBuffer())`; `UNet3D.load` takes the path or the File itself, too',

@@ -651,3 +651,48 @@ test.each(Object.entries(calls))('%s', async (_, given) => {
   }
   expect(found).toEqual([]);
 });
+
+test.each([
+  ['image', { ...prepared, image: data.subarray(0, 7) }, /2 x 2 x 2 voxels its image has 7 numbers/],
+  ['label', { ...prepared, label: labels.subarray(0, 7) }, /its image has 8 numbers and its label 7/],
+  ['shape', { ...prepared, shape: [2, 2, 2.5] }, /a case as prepareCase gives it/],
+  ['channels', { ...prepared, image: new Float32Array(16), channels: 2 }, /has 2 channel.*takes 1/],
+  ['channels left out', { ...prepared, channels: undefined }, /channels is undefined, and its image holds 1/],
+] as const)('a case whose arrays do not fit together is refused: %s', async (_, given, message) => {
+  const wrongly = [given as never];
+  await expect(model.fit(wrongly, { epochs: 1 })).rejects.toThrow(message);
+  await expect(model.fit([prepared], { epochs: 1, validation: wrongly })).rejects.toThrow(message);
+  await expect(model.fit([prepared], { epochs: 1, preview: given as never })).rejects.toThrow(message);
+  await expect(model.evaluate(wrongly)).rejects.toThrow(message);
+  await expect(model.choosePostprocessing(wrongly)).rejects.toThrow(message);
+});
+
+test('what is changed after a call is not seen by it', async () => {
+  const other = library.fromArrays('other', arrays, { data: labels, dims: shape });
+  const [cases, files] = [[prepared], [nifti]];
+  const options = { loss: library.weightedDice() };
+  const output = { output: 'probabilities' as 'probabilities' | 'labels' };
+  const whole = { image: prepared.image, shape: prepared.shape };
+  const answers = Promise.all([
+    model.evaluate(cases, options),
+    model.predict(files, output),
+    model.logits(whole),
+    model.evaluate([prepared]),
+    model.logits(prepared),
+  ]);
+  cases[0] = other;
+  files.length = 0;
+  options.loss = library.crossEntropy();
+  output.output = 'labels';
+  whole.image = new Float32Array(8);
+  const [scores, segmentation, logits, plain, expected] = await answers;
+  expect(scores).toEqual(plain);
+  expect(segmentation.probabilities).toBeDefined();
+  expect(logits).toEqual(expected);
+});
+
+test('arrays and bytes of other kinds are refused by name', async () => {
+  const large = { data: new BigInt64Array(8), dims: shape };
+  expect(() => library.fromArrays('a', large as never)).toThrow(/images\[0\].data is .*BigInt64Array; give/);
+  await expect(library.UNet3D.load(new DataView(saved.buffer) as never)).rejects.toThrow(InvalidOption);
+});

@@ -7,16 +7,29 @@ import type { PreparedCase } from './prepare.ts';
 export type LabelledCase = PreparedCase & { readonly label: Uint8Array };
 
 /**
- * @param classes their number, background included
- * @param names by label value, for the message
- * @throws InvalidDataset for a case without a label, with label values outside the classes or with no known voxel
+ * @param network.classes their number, background included
+ * @param network.names by label value, for the message
+ * @throws InvalidDataset for a case with other channels than the network's, without a label, with label values outside
+ *   the classes or with no known voxel
  */
 export function assertLabelled(
   cases: readonly PreparedCase[],
-  classes: number,
-  names: readonly string[],
+  {
+    inChannels,
+    classes,
+    names,
+  }: { readonly inChannels: number; readonly classes: number; readonly names: readonly string[] },
 ): asserts cases is readonly LabelledCase[] {
-  for (const { id, label } of cases) {
+  for (const { id, label, channels, image, shape } of cases) {
+    const found = image.length / (shape[0] * shape[1] * shape[2]);
+    if (channels !== found)
+      throw new InvalidDataset(
+        `Case "${id}": channels is ${channels}, and its image holds ${found}; give the case as prepareCase gives it.`,
+      );
+    if (found !== inChannels)
+      throw new InvalidDataset(
+        `Case "${id}" has ${found} channel(s), and the network takes ${inChannels}: give cases of that many, or create the network with inChannels ${found}.`,
+      );
     if (!label) throw new InvalidDataset(`Case "${id}" has no label; training and evaluation need one.`);
     requireClasses(`Case "${id}"`, label, classes, names);
     requireKnown(id, label);

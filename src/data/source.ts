@@ -100,6 +100,10 @@ export function platform(): Platform {
   return current;
 }
 
+/** One source, or the caller's list of them, in a list of its own. */
+export const sourceList = (sources: Source | readonly Source[]): readonly Source[] =>
+  [sources].flat() as readonly Source[];
+
 /** What messages call a source. */
 export function sourceName(source: Source): string {
   if (typeof source === 'string') return source;

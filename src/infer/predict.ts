@@ -11,7 +11,7 @@ import { pad, type Box } from '../data/boxes.ts';
 import { resampleTo } from '../data/resample.ts';
 import { gridOf } from '../data/nifti-affine.ts';
 import { writeNifti } from '../data/nifti.ts';
-import { sourceName, type Source } from '../data/source.ts';
+import { sourceList, sourceName, type Source } from '../data/source.ts';
 import { fromCanonical, spacingOf, spatialShape, type Volume } from '../data/volume.ts';
 import { InvalidOption } from '../errors.ts';
 import type { UNet3DConfig } from '../model/config.ts';
@@ -125,7 +125,7 @@ export function assertNoMeanOfLogits({ output, ...options }: PredictOptions): vo
  * @throws InvalidVolume if a file cannot be read; InvalidOption for no file and for what is no source
  */
 export async function readSources(sources: Source | readonly Source[]): Promise<ReadSources> {
-  const files = Array.isArray(sources) ? (sources as readonly Source[]) : [sources as Source];
+  const files = sourceList(sources);
   if (files.length === 0) throw new InvalidOption('there is no file to predict; give at least one');
   const volumes: Volume[] = [];
   for (const file of files) volumes.push(await readOnto(volumes[0], file, true));

@@ -2,6 +2,7 @@
  * A training from its first step, or a checkpoint, to its end. Steps are sent to the device a few ahead of those whose
  * results have come back; at the end of an epoch, before a checkpoint and before it stops, all have.
  */
+import { areFinite } from '../data/prepare-checks.ts';
 import { anyOf, assertSame, gather, leads, meet, type Ranks } from '../distributed/ranks.ts';
 import { Aborted, NotFinite } from '../errors.ts';
 import { hexadecimal, sha256 } from '../hash.ts';
@@ -251,10 +252,14 @@ export class Trainer {
     const { applied, skipped, outcome, loss } = settled;
     this.#counts = { applied, skipped };
     if (outcome !== 'halted') return settled;
-    const where = await this.#firstBroken(await batches.of(step));
+    const given = await batches.of(step);
+    const where = await this.#firstBroken(given);
+    const remedy = (await anyOf(this.#ranks, !given.every(({ image }) => areFinite(image))))
+      ? 'voxels of the images in its batch are NaN or infinite, replace them'
+      : 'lower the learning rate or clip gradients';
     const before = skipped > 0 ? ` after ${skipped} such steps that were left out` : '';
     throw new NotFinite(
-      `step ${step}: the loss is ${loss} and the gradient of ${where} is not finite${before}; weights and statistics are those before the step: lower the learning rate or clip gradients`,
+      `step ${step}: the loss is ${loss} and the gradient of ${where} is not finite${before}; weights and statistics are those before the step: ${remedy}`,
       step,
       where,
     );

@@ -128,6 +128,7 @@ describe('fit', () => {
     expect(error).toBeInstanceOf(NotFinite);
     expect((error as NotFinite).step).toBe(0);
     expect((error as NotFinite).where).toMatch(/^(encoder|decoder|head)\./);
+    expect((error as NotFinite).message).toMatch(/voxels of the images in its batch are NaN or infinite/);
     const parameters = async (bytes: Uint8Array) => (await readModel(bytes)).weights.parameters;
     expect(await parameters(await model.save())).toEqual(await parameters(before));
   });

@@ -3,7 +3,7 @@ import * as v from 'valibot';
 import type { FileEntry } from '../../data/case.ts';
 import { requireFinite, requireOneGrid } from '../../data/prepare-checks.ts';
 import { readNifti } from '../../data/nifti.ts';
-import { sourceName, type Source } from '../../data/source.ts';
+import { sourceList, sourceName, type Source } from '../../data/source.ts';
 import { spacingOf, spatialShape, type Volume } from '../../data/volume.ts';
 import { InvalidModel, InvalidOption } from '../../errors.ts';
 import { deviceEntries, type DeviceOptions } from '../../gpu/device-options.ts';
@@ -100,7 +100,7 @@ export class MonaiPredictor {
   ): Promise<Segmentation<Uint8Array>> {
     assertOptions('MonaiPredictor.predict', predictEntries, options);
     const { signal, onProgress, probabilities = false } = options;
-    const files = Array.isArray(sources) ? (sources as readonly Source[]) : [sources as Source];
+    const files = sourceList(sources);
     const ahead = () => readImage(files);
     return this.#network.turns.take({ name: 'prediction', signal, ahead }, async ({ data, first }) => {
       const { affine, header } = first;

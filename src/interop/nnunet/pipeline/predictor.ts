@@ -1,7 +1,7 @@
 /** A model folder of nnU-Net on a GPU. */
 import * as v from 'valibot';
 import type { FileEntry } from '../../../data/case.ts';
-import { sourceSchema, type Source } from '../../../data/source.ts';
+import { sourceList, sourceSchema, type Source } from '../../../data/source.ts';
 import type { Volume } from '../../../data/volume.ts';
 import { deviceEntries, type DeviceOptions } from '../../../gpu/device-options.ts';
 import type { Inference } from '../../../infer/inference.ts';
@@ -129,7 +129,7 @@ export class NnunetPredictor {
     assertOptions('NnunetPredictor.predict', predictEntries, options);
     const { previousStage: earlier, ...rest } = options;
     const { plans, labels } = this.model;
-    const files = Array.isArray(sources) ? (sources as readonly Source[]) : [sources as Source];
+    const files = sourceList(sources);
     const turn = { name: 'prediction', signal: options.signal };
     if (this.previous && earlier === undefined)
       return this.#network.turns.take(turn, () =>
