@@ -61,7 +61,10 @@ const writable = openObject({
  * const bytes = await writeNifti({ data: new Float32Array(24), shape: [4, 3, 2], affine });
  * ```
  */
-export async function writeNifti(volume: WritableVolume, options: WriteOptions = {}): Promise<Uint8Array> {
+export async function writeNifti(
+  volume: WritableVolume,
+  options: WriteOptions = {},
+): Promise<Uint8Array<ArrayBuffer>> {
   assertValue('writeNifti', writable, volume);
   assertOptions('writeNifti', writeEntries, options);
   const { data, shape } = volume;

@@ -61,7 +61,7 @@ export const nodePlatform: Platform = {
       source.destroy();
     }
   },
-  gzip: (bytes) => deflate(bytes, { level: 6 }),
+  gzip: async (bytes) => new Uint8Array(await deflate(bytes, { level: 6 })),
   touch: promisify<Uint8Array, unknown>(randomFill),
 };
 

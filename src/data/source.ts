@@ -68,7 +68,7 @@ export interface Platform {
     compressed: AsyncIterable<Uint8Array>,
     again: () => AsyncIterable<Uint8Array>,
   ): AsyncIterable<Uint8Array>;
-  gzip(bytes: Uint8Array): Promise<Uint8Array>;
+  gzip(bytes: Uint8Array): Promise<Uint8Array<ArrayBuffer>>;
   /** Writes whatever it likes into bytes on a thread of its own, so that the system gives memory for them there. */
   readonly touch?: (bytes: Uint8Array) => Promise<unknown>;
 }

@@ -95,7 +95,7 @@ export class Segmentation<Labels extends Uint8Array | Uint16Array = Uint8Array |
   ) {}
 
   /** The output that was asked for as the bytes of a .nii.gz (or .nii) file. */
-  async toNifti(options: { readonly gzip?: boolean } = {}): Promise<Uint8Array> {
+  async toNifti(options: { readonly gzip?: boolean } = {}): Promise<Uint8Array<ArrayBuffer>> {
     return writeNifti(this.logits ?? this.probabilities ?? this.labels, options);
   }
 }

@@ -27,6 +27,11 @@ export async function rows(cases: Parameters<UNet3D['fit']>[0]): Promise<EpochRo
   return found;
 }
 
+export async function saved(model: UNet3D | InWorker, scan: File): Promise<Blob[]> {
+  const segmentation = await model.predict(scan);
+  return [new Blob([await segmentation.toNifti()]), new Blob([await model.save()])];
+}
+
 // @ts-expect-error: an option that is not there
 export const wrong: TrainingOptions = { epoch: 2 };
 export const calls = [InWorker.create, evaluateCase];
