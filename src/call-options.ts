@@ -30,6 +30,7 @@ import {
   limit,
   numberFrom,
   object,
+  openObject,
   oneOf,
   fractionBelow1,
   signal,
@@ -104,12 +105,20 @@ export const preparedCase = v.pipe(
   ),
 );
 export const caseList = v.array(preparedCase, 'a list of cases as prepareCase gives them');
-export const batchSource = withParts(
-  'a list of cases as prepareCase gives them, or a source of batches',
-  'size',
-  'batchSize',
-  'batchesPerEpoch',
-  'batch',
+export const batchSource = v.pipe(
+  withParts(
+    'a list of cases as prepareCase gives them, or a source of batches',
+    'size',
+    'batchSize',
+    'batchesPerEpoch',
+    'batch',
+  ),
+  openObject({
+    size: size3,
+    batchSize: wholeNumber(1),
+    batchesPerEpoch: wholeNumber(1),
+    batch: v.function('a function that gives the batch of an epoch and index'),
+  }),
 );
 
 const channels = v.array(text, 'a list of names of channels');

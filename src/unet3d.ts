@@ -102,7 +102,7 @@ export class UNet3D {
     assertOptions('UNet3D.create', createEntries, options);
     const { seed = 0, initialWeights, labels = [], regions, channels = [], preprocessing } = options;
     const config = completeConfig(options);
-    const description = { labels, ...(regions && { regions }), channels, preprocessing };
+    const description = structuredClone({ labels, ...(regions && { regions }), channels, preprocessing });
     requireConsistent(
       { config, ...description },
       (problem) => new InvalidOption(`UNet3D.create: ${problem}`),
@@ -182,7 +182,7 @@ export class UNet3D {
    */
   describe(more: Partial<Description>): void {
     assertOptions('describe', describeEntries, more);
-    this.#additions.push(more);
+    this.#additions.push(structuredClone(more));
     const add = (): void => this.#describeNow(this.#additions.shift()!);
     this.#turns.take({ name: 'describe' }, add).catch(() => undefined); // after `dispose` nobody asks any more
   }
@@ -228,8 +228,16 @@ export class UNet3D {
       assertValue('fit', Array.isArray(training) ? caseList : batchSource, training);
       if (this.gpu.disposed) throw this.gpu.lossError(); // one that is merely lost may be opened again
       const source = isBatchSource(training) ? training : this.#labelled(training);
+      const { through } = options;
       const checked = {
         ...options,
+        ...(through && {
+          through: (batches: BatchSource) => {
+            const given = through(batches);
+            assertValue('fit: what through gives', batchSource, given);
+            return given;
+          },
+        }),
         validation: this.#labelled(validation),
         preview: this.#labelled(preview ? [preview] : [])[0],
       };

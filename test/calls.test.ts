@@ -680,6 +680,10 @@ test('what is changed after a call is not seen by it', async () => {
     model.evaluate([prepared]),
     model.logits(prepared),
   ]);
+  const named = { labels: ['none', 'some'] };
+  model.describe(named);
+  named.labels[1] = 'other';
+  expect(model.description.labels).toEqual(['none', 'some']);
   cases[0] = other;
   files.length = 0;
   options.loss = library.crossEntropy();
@@ -695,4 +699,23 @@ test('arrays and bytes of other kinds are refused by name', async () => {
   const large = { data: new BigInt64Array(8), dims: shape };
   expect(() => library.fromArrays('a', large as never)).toThrow(/images\[0\].data is .*BigInt64Array; give/);
   await expect(library.UNet3D.load(new DataView(saved.buffer) as never)).rejects.toThrow(InvalidOption);
+});
+
+test('batches of the caller are looked at', async () => {
+  const batch = { image: data, label: labels };
+  const source = { size: [2, 2, 2], batchSize: 1, batchesPerEpoch: 1, identity: 'own', batch: () => batch };
+  const refused = async (changed: object, message: RegExp) =>
+    expect(model.fit({ ...source, ...changed } as never, { epochs: 1 })).rejects.toThrow(message);
+  await refused({ batchSize: 0 }, /fit: batchSize is 0; give a whole number from 1 on/);
+  await refused({ batchesPerEpoch: 1.5 }, /fit: batchesPerEpoch is 1.5; give/);
+  await refused({ batch: () => undefined }, /Batch 0 of epoch 0: it is undefined; give/);
+  await refused({ batch: () => ({ ...batch, image: [...data] }) }, /image is \[0, 1,.*give a Float32Array/);
+  await refused(
+    { batch: () => ({ ...batch, label: new Int32Array(8) }) },
+    /label is .*Int32Array; give a Uint8/,
+  );
+  const through = (): never => undefined as never;
+  await expect(model.fit([prepared], { epochs: 1, through })).rejects.toThrow(
+    /what through gives: it is undefined/,
+  );
 });

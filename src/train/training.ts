@@ -1,4 +1,5 @@
 /** From cases and options to a training: what they leave open is filled in, and the step is fitted to the memory. */
+import * as v from 'valibot';
 import {
   casesInMemory,
   commonShape,
@@ -16,6 +17,8 @@ import type { Concession } from '../model/concessions.ts';
 import { sizeMultiple } from '../model/sizes.ts';
 import type { UNet3DConfig } from '../model/config.ts';
 import { lossOfHeads, lossShape, weightedDice } from '../model/losses.ts';
+import { assertValue } from '../options.ts';
+import { openObject } from '../schema.ts';
 import type { Size3 } from '../size.ts';
 import { augmentationMargin } from './augmentation.ts';
 import type { TrainingEvent, TrainingResult } from './events.ts';
@@ -138,7 +141,7 @@ export async function trainModel(
   };
   model.state.precision = wish.precision ?? model.precision;
   try {
-    return await trainThroughLosses(model, through?.(source) ?? source, steps, {
+    return await trainThroughLosses(model, through ? through(source) : source, steps, {
       emit,
       plans,
       anew: model.anew,
@@ -162,6 +165,11 @@ function batchesOf(cases: readonly PreparedCase[], config: UNet3DConfig, cut: Cu
   return trainingBatches(casesInMemory(cases), { ...given, multiple: sizeMultiple(config) });
 }
 
+const batchSchema = openObject({
+  image: v.instance(Float32Array, 'a Float32Array [sample][channel][z][y][x]'),
+  label: v.instance(Uint8Array, 'a Uint8Array [sample][z][y][x], 255 where it is not known'),
+});
+
 /** The caller's batches, whose labels are looked at as they come. */
 function checkedBatches(source: BatchSource, classes: number): BatchSource {
   return {
@@ -172,7 +180,9 @@ function checkedBatches(source: BatchSource, classes: number): BatchSource {
     identity: source.identity,
     async batch(epoch, index) {
       const batch = await source.batch(epoch, index);
-      requireClasses(`Batch ${index} of epoch ${epoch}`, batch.label, classes);
+      const name = `Batch ${index} of epoch ${epoch}`;
+      assertValue(name, batchSchema, batch);
+      requireClasses(name, batch.label, classes);
       return batch;
     },
   };
