@@ -217,9 +217,9 @@ export class UNet3D {
    * come while the caller's own batches are made, and are waited for there, are answered between two steps.
    * The run rejects with what is below.
    * @throws InvalidOption for options that are unknown, out of range or contradict each other, and while this model is
-   *   training already; InvalidDataset for cases without a label or with label values outside the classes; OutOfMemory
-   *   if the step exceeds the budget or the GPU's memory; NotFinite; Aborted; DeviceLost; InvalidModel for a checkpoint
-   *   that does not fit
+   *   training already; InvalidDataset for cases with other channels, without a label or with label values outside the
+   *   classes; OutOfMemory if the step exceeds the budget or the GPU's memory; NotFinite; Aborted; DeviceLost;
+   *   InvalidModel for a checkpoint that does not fit
    */
   fit(training: readonly PreparedCase[] | BatchSource, options: TrainingOptions = {}): TrainingRun {
     const { validation = [], preview, signal, onEvent } = (options as TrainingOptions | null) ?? {};
@@ -257,7 +257,7 @@ export class UNet3D {
     }, onEvent);
   }
 
-  /** @throws InvalidDataset for a case without a label or with label values outside the classes */
+  /** @throws InvalidDataset for a case with other channels, without a label or with label values outside the classes */
   #labelled(cases: readonly PreparedCase[]): readonly LabelledCase[] {
     const { labels: names, regions } = this.description;
     const { inChannels, classes: heads } = this.config;
@@ -283,8 +283,8 @@ export class UNet3D {
    * that of the network's plain output; Dice and prediction follow test-time augmentation and post-processing. A case
    * whose plan exceeds the memory budget goes through windows: labels as `predict` gives them, and the mean loss of
    * windows side by side.
-   * @throws InvalidDataset for a case without a label or with label values outside the classes; OutOfMemory; Aborted if
-   *   the signal fires; DeviceLost
+   * @throws InvalidDataset for a case with other channels, without a label or with label values outside the classes;
+   *   OutOfMemory; Aborted if the signal fires; DeviceLost
    */
   async evaluate(cases: readonly PreparedCase[], options: EvaluateOptions = {}): Promise<CaseScore[]> {
     assertOptions('evaluate', evaluateEntries, options);
@@ -299,8 +299,8 @@ export class UNet3D {
   /**
    * Decides on validation cases for which classes only the largest component is kept, and adopts that: `predict` and
    * `evaluate` apply it, and it is saved with the model. Returns the mean Dice before and after.
-   * @throws InvalidDataset for a case without a label or with label values outside the classes; Aborted if the signal
-   *   fires; NotFinite; DeviceLost
+   * @throws InvalidDataset for a case with other channels, without a label or with label values outside the classes;
+   *   Aborted if the signal fires; NotFinite; DeviceLost
    */
   async choosePostprocessing(
     validation: readonly PreparedCase[],
