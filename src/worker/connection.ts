@@ -142,7 +142,8 @@ export class Connection {
   async call<T>(method: Method, args: readonly unknown[], options: CallOptions = {}): Promise<T> {
     const { signal, transfer = [] } = options;
     if (signal?.aborted) throw new Aborted(`${method} was stopped before it began`);
-    await this.#ready;
+    const given = args.map((value: unknown) => (Array.isArray(value) ? [...(value as unknown[])] : value));
+    await this.#ready; // lists may change meanwhile
     if (this.#lost) throw this.#lost;
     const id = nextCall++;
     let timer: ReturnType<typeof setTimeout> | undefined;
@@ -163,7 +164,7 @@ export class Connection {
     try {
       return await new Promise<T>((resolve, reject) => {
         this.#pending.set(id, { ...options, resolve: resolve as (value: unknown) => void, reject });
-        this.#send({ type: 'call', id, method, args }, transfer);
+        this.#send({ type: 'call', id, method, args: given }, transfer);
         signal?.addEventListener('abort', abort);
         if (signal?.aborted) abort();
       });
