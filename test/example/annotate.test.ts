@@ -96,7 +96,7 @@ test('a drawing is shown by NiiVue where the file has its voxels, and written th
     const data = Uint8Array.from({ length: 60 }, (_, voxel) => valueAt(voxel));
     const bytes = await writeNifti({ data, shape: [...shape], affine }, { gzip: false });
     bytes[252] = 2; // the code of the quaternion, other than that of the rows
-    const file = new File([bytes as Uint8Array<ArrayBuffer>], 'scan.nii');
+    const file = new File([bytes], 'scan.nii');
     const image = await NVImage.loadFromFile({ file, name: 'scan.nii' });
     const turn = image.permRAS as unknown as Turn;
     expect(turn).toEqual(order.map((axis, direction) => sense[direction]! * (axis + 1)));
@@ -366,7 +366,7 @@ test('of a file with several volumes the first is drawn on, and how many there a
   const bytes = await writeNifti({ data, shape: [4, 3, 2, 5], affine }, { gzip: false });
   const { volumes, greys, shape } = greysOf(await readNifti(bytes));
   expect([volumes, shape, greys.length]).toEqual([5, [4, 3, 2], 24]);
-  const file = new File([bytes as Uint8Array<ArrayBuffer>], 'series.nii');
+  const file = new File([bytes], 'series.nii');
   const { dims } = (await NVImage.loadFromFile({ file, name: file.name })).hdr!;
   expect(countOf(dims.slice(1, 1 + dims[0]!))).toBe(5);
   expect(countOf([4, 3, 2])).toBe(1);

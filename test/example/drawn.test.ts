@@ -27,7 +27,7 @@ const identity = [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1];
 /** A file of as many voxels as the drawing has. */
 async function file(data: Float32Array, name: string): Promise<File> {
   const bytes = await writeNifti({ data, shape: [...shape], affine: identity }, { gzip: false });
-  return new File([bytes as Uint8Array<ArrayBuffer>], name);
+  return new File([bytes], name);
 }
 
 /** Files `a` and `b` of a person; of each `which` the voxels are others. */
@@ -610,7 +610,7 @@ test('a label file becomes a drawing where its voxels lie, by the values that th
   const turned = [-1, 0, 0, 3, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1];
   const bytes = await writeNifti({ data, shape: [...shape], affine: turned }, { gzip: false });
   new DataView(bytes.buffer, bytes.byteOffset).setFloat32(112, 0.5, true); // scl_slope
-  const label = new File([bytes as Uint8Array<ArrayBuffer>], 'label.nii');
+  const label = new File([bytes], 'label.nii');
   const values = await labelOver(image!, label);
   expect([...drawnOf(values, undefined)]).toEqual(
     Array.from({ length: 24 }, (_, voxel) => (voxel % 4 === 3 ? 3 : 0)),
@@ -621,9 +621,7 @@ test('a label file becomes a drawing where its voxels lie, by the values that th
     shape: [...shape],
     affine: [...turned.slice(0, 3), 90, ...turned.slice(4)],
   });
-  await expect(
-    labelOver(image!, new File([elsewhere as Uint8Array<ArrayBuffer>], 'far.nii.gz')),
-  ).rejects.toThrow('mm apart');
+  await expect(labelOver(image!, new File([elsewhere], 'far.nii.gz'))).rejects.toThrow('mm apart');
 });
 
 test('what is said of the Dice of held-back cases holds: none was trained on, or it is said how many were', async () => {

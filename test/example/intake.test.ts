@@ -23,7 +23,7 @@ const affine = [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1];
 async function file(path: string, at: (voxel: number) => number, volumes = 1) {
   const data = Float32Array.from({ length: 24 * volumes }, (_, voxel) => at(voxel));
   const shape = volumes === 1 ? [4, 3, 2] : [4, 3, 2, volumes];
-  const bytes = (await writeNifti({ data, shape, affine }, { gzip: false })) as Uint8Array<ArrayBuffer>;
+  const bytes = await writeNifti({ data, shape, affine }, { gzip: false });
   return { path, source: new File([bytes], path.split('/').at(-1)!, { lastModified: 1 }) };
 }
 

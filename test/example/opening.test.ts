@@ -49,7 +49,7 @@ async function scan(name: string, times = 1): Promise<File> {
     { data, shape: times > 1 ? [...shape, times] : shape, affine },
     { gzip: false },
   );
-  return new File([bytes as Uint8Array<ArrayBuffer>], name);
+  return new File([bytes], name);
 }
 
 /** Volumes that a model is segmenting, with how to end that. */

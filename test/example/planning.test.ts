@@ -11,7 +11,7 @@ const software = { software: true, budget: 2 ** 30, limits: defaultLimits } as D
 async function volume(data: Uint8Array): Promise<File> {
   const affine = [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1];
   const bytes = await writeNifti({ data, shape: [8, 8, 8], affine });
-  return new File([bytes as Uint8Array<ArrayBuffer>], 'volume.nii.gz');
+  return new File([bytes], 'volume.nii.gz');
 }
 
 /** Cases of as many subjects, with what is found in them; `labelled` of them have a label. */

@@ -12,7 +12,7 @@ const at = (x: number, y: number, z: number): number => x + shape[0] * (y + shap
 
 async function file(data: Uint8Array): Promise<File> {
   const bytes = await writeNifti({ data, shape: [...shape], affine }, { gzip: false });
-  return new File([bytes as Uint8Array<ArrayBuffer>], 'large.nii');
+  return new File([bytes], 'large.nii');
 }
 
 const place = (matrix: readonly number[], [x, y, z]: readonly number[]): number[] =>
@@ -55,10 +55,10 @@ test('a large volume is shown with means over blocks, labels with values of thei
 
 test('a volume that can be drawn is shown as it is; of several, the first is and says so', async () => {
   const small = { data: new Uint8Array(24), shape: [4, 3, 2], affine };
-  const bytes = (await writeNifti(small)) as Uint8Array<ArrayBuffer>;
+  const bytes = await writeNifti(small);
   expect(await shown(new File([bytes], 'small.nii.gz'), false, most)).toEqual({ file: undefined, note: '' });
   const several = { data: Uint8Array.from({ length: 72 }, (_, voxel) => voxel), shape: [4, 3, 2, 3], affine };
-  const series = new File([(await writeNifti(several)) as Uint8Array<ArrayBuffer>], 'series.nii.gz');
+  const series = new File([await writeNifti(several)], 'series.nii.gz');
   const { file: first, note } = await shown(series, false, most);
   expect(note).toBe('Shown is the first of 3 volumes.');
   const { data } = await readNifti(new Uint8Array(await first!.arrayBuffer()));

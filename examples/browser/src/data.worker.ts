@@ -158,8 +158,7 @@ const jobs = {
   },
   async write({ labels, name, classes }: DataRequests['write']) {
     const { spacing, shape } = labels;
-    const file = async (volume: ResultVolume): Promise<File> =>
-      new File([(await writeNifti(volume)) as Uint8Array<ArrayBuffer>], name);
+    const file = async (volume: ResultVolume): Promise<File> => new File([await writeNifti(volume)], name);
     const { counts, drawn } = counted(labels, classes);
     const millilitresPerVoxel = (spacing[0] * spacing[1] * spacing[2]) / 1000;
     const written = await file(labels);
@@ -173,7 +172,7 @@ const jobs = {
     const labels = labelsOf(await unpacked(drawing), drawing.shape, drawing.marks, unknown);
     const { shape, affine, header } = await readVolume(image);
     const bytes = await writeNifti({ data: labels, shape: shape.slice(0, 3), affine, header });
-    return new File([bytes as Uint8Array<ArrayBuffer>], name, { lastModified: changed });
+    return new File([bytes], name, { lastModified: changed });
   },
   async drawing({ image, label, unknown, turn }: DataRequests['drawing']) {
     const { shape } = await readHeader('header' in image ? image.header : image);
@@ -254,7 +253,7 @@ const jobs = {
       const name = `phantom_${String(subject + 1).padStart(2, '0')}.nii.gz`;
       const file = async (data: Float32Array | Uint8Array, folder: string): Promise<void> => {
         const bytes = await writeNifti({ data, shape: size, affine });
-        const source = new File([bytes as Uint8Array<ArrayBuffer>], name);
+        const source = new File([bytes], name);
         files.push({ path: `${folder}/${name}`, source });
       };
       await file(image, 'images');

@@ -41,7 +41,7 @@ export async function mapped(
 
 /** A volume without compression, of which there are kinds that not all programs read. */
 export async function unzipped(volume: VolumeFile): Promise<File> {
-  const bytes = (await writeNifti(await readVolume(volume), { gzip: false })) as Uint8Array<ArrayBuffer>;
+  const bytes = await writeNifti(await readVolume(volume), { gzip: false });
   return new File([bytes], `${stemOf(sourceName(volume))}.nii`);
 }
 
@@ -85,6 +85,6 @@ export function counted<Data extends Uint8Array | Uint16Array>(
 }
 
 async function written(volume: Parameters<typeof writeNifti>[0], like: string): Promise<File> {
-  const bytes = (await writeNifti(volume)) as Uint8Array<ArrayBuffer>;
+  const bytes = await writeNifti(volume);
   return new File([bytes], `${stemOf(like)}.nii.gz`);
 }

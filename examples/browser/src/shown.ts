@@ -50,10 +50,7 @@ export async function shown(
       // A new voxel lies in the middle of those that it stands for.
       affine[row + 3]! += read.affine[row + axis]! * ((factor[axis]! - 1) / 2);
     }
-  const bytes = (await writeNifti(
-    { data, shape: fewer, affine },
-    { gzip: false },
-  )) as Uint8Array<ArrayBuffer>;
+  const bytes = await writeNifti({ data, shape: fewer, affine }, { gzip: false });
   const volumes = read.data.length / (size[0] * size[1] * size[2]);
   const note = [
     ...(factor.some((n) => n > 1)

@@ -96,7 +96,7 @@ export class OneSlice {
     const shape = size.map((length, axis) => (axis === slice.axis ? 1 : length));
     const affine = [spacing[0], 0, 0, 0, 0, spacing[1], 0, 0, 0, 0, spacing[2], 0, 0, 0, 0, 1];
     const bytes = await writeNifti({ data: this.#of(voxels, slice), shape, affine }, { gzip: false });
-    return loaded(new File([bytes as Voxels], 'slice.nii'), options);
+    return loaded(new File([bytes], 'slice.nii'), options);
   }
 
   greysOf(slice: Slice): Voxels {
