@@ -299,8 +299,8 @@ export class UNet3D {
   /**
    * Decides on validation cases for which classes only the largest component is kept, and adopts that: `predict` and
    * `evaluate` apply it, and it is saved with the model. Returns the mean Dice before and after.
-   * @throws InvalidDataset for a case with other channels, without a label or with label values outside the classes;
-   *   Aborted if the signal fires; NotFinite; DeviceLost
+   * @throws InvalidOption for no case; InvalidDataset for one with other channels, without a label or with label values
+   *   outside the classes; Aborted if the signal fires; NotFinite; DeviceLost
    */
   async choosePostprocessing(
     validation: readonly PreparedCase[],
@@ -308,6 +308,8 @@ export class UNet3D {
   ): Promise<PostprocessingChoice> {
     assertOptions('choosePostprocessing', probabilityEntries, options);
     assertValue('choosePostprocessing', caseList, validation);
+    if (validation.length === 0)
+      throw new InvalidOption('choosePostprocessing: there is no case to choose by; give one at least');
     const cases = this.#labelled(validation);
     const own = { ...options };
     return this.#turns.take({ name: 'choosing the post-processing', signal: own.signal }, async () => {

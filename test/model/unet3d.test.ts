@@ -140,6 +140,13 @@ describe('what is not finite', () => {
   });
 });
 
+test('post-processing is chosen by one case at least', async () => {
+  using model = await create();
+  await expect(model.choosePostprocessing([])).rejects.toThrow(
+    'choosePostprocessing: there is no case to choose by; give one at least',
+  );
+});
+
 test('evaluate keeps to the memory budget: a case that exceeds it goes through windows', async () => {
   const item = box(1) as LabelledCase;
   using roomy = await create({ features: [4, 8] });
