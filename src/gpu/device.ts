@@ -348,10 +348,17 @@ export class Gpu {
     );
   }
 
-  /** Whether the device is gone. What a loss breaks may fail before the loss itself is reported, so this waits a moment. */
+  /**
+   * Whether the device is gone. What a loss breaks may fail before the loss itself is reported, so this waits a moment, and
+   * up to two seconds for a busy GPU process to answer: by then it has told.
+   */
   async isLost(): Promise<boolean> {
-    const soon = new Promise<void>((resolve) => setTimeout(resolve, 100));
-    await Promise.race([this.device.lost, soon]);
+    const passed = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
+    const answered = this.device.queue.onSubmittedWorkDone().catch(() => undefined);
+    await Promise.race([
+      this.device.lost,
+      Promise.all([passed(100), Promise.race([answered, passed(2000)])]),
+    ]);
     return this.#lost !== undefined;
   }
 

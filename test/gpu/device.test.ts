@@ -90,6 +90,28 @@ describe('a lost device', () => {
     expect(() => gpu.createBuffer('more', 16, GPUBufferUsage.STORAGE)).toThrow(DeviceLost);
   });
 
+  test('of which a busy GPU process tells late, though before it answers anything else, is known to be lost', async () => {
+    const device = await freshDevice();
+    let lose: (info: { reason: string; message: string }) => void;
+    const lost = new Promise((resolve) => (lose = resolve));
+    const onSubmittedWorkDone = async (): Promise<void> => {
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      lose({ reason: 'unknown', message: 'told late' });
+    };
+    const busy = new Proxy(device, {
+      get(target, key) {
+        if (key === 'lost') return lost;
+        if (key === 'queue') return { onSubmittedWorkDone };
+        const value: unknown = Reflect.get(target, key, target);
+        return typeof value === 'function' ? (value.bind(target) as unknown) : value;
+      },
+    });
+    const gpu = await Gpu.open({ device: busy });
+    expect(await gpu.isLost()).toBe(true);
+    expect(gpu.lossError().message).toContain('told late');
+    device.destroy();
+  });
+
   test('destroyed while a result is awaited: DeviceLost, not zeros', async () => {
     const device = await freshDevice();
     const gpu = await Gpu.open({ device });
