@@ -1,6 +1,7 @@
 /** Values of options: what is written on the command line, checked and turned into what the package takes. */
 import { InvalidArgumentError } from 'commander';
 import type { Size3 } from '../size.ts';
+import { leastStep } from '../interop/nnunet/pipeline/logits.ts';
 import type { Axis } from '../infer/probabilities.ts';
 import { concessions as allConcessions, type Concession } from '../model/concessions.ts';
 import type { Shard } from './slurm.ts';
@@ -47,10 +48,10 @@ export function overlap(text: string): number {
   return value >= 0 && value < 1 ? value : fail('Give a share from 0 up to, not including, 1.');
 }
 
-/** From 0.001 to 1. */
+/** From the least that windows go on by to 1. */
 export function step(text: string): number {
   const value = text.trim() === '' ? NaN : Number(text);
-  return value >= 1e-3 && value <= 1 ? value : fail('Give a share from 0.001 to 1, such as 0.5.');
+  return value >= leastStep && value <= 1 ? value : fail(`Give a share from ${leastStep} to 1, such as 0.5.`);
 }
 
 /** Texts separated by commas. */

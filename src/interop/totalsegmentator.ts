@@ -19,6 +19,7 @@ import type { Size3 } from '../size.ts';
 import { modelFiles, modelFilesSchema } from './model-files.ts';
 import { modelFolders, type NnunetModel } from './nnunet/folder.ts';
 import { fastestFirst, voxelsOf } from './nnunet/pipeline/axes.ts';
+import { leastStep } from './nnunet/pipeline/logits.ts';
 import { planSegmentation } from './nnunet/pipeline/memory.ts';
 import { windowResult } from './nnunet/pipeline/network.ts';
 import type { NnunetPredictor } from './nnunet/pipeline/predictor.ts';
@@ -44,7 +45,7 @@ const entries = {
   source: sourceSchema,
 };
 const optionEntries = {
-  step: v.optional(numberFrom(1e-3, 1)),
+  step: v.optional(numberFrom(leastStep, 1)),
   signal,
   onProgress: callback,
 } satisfies Record<keyof TotalSegmentatorOptions, unknown>;
@@ -74,13 +75,16 @@ export async function isOnePart(files: readonly FileEntry[] | Source): Promise<b
 }
 
 /**
- * The folders of its networks, as `modelFolders` names them.
+ * The folders of its networks, as `modelFolders` names them; what lies within one, such as the plans that nnU-Net writes
+ * beside results of cross-validation, belongs to it.
  * @throws InvalidModel for one that lacks plans.json or its folds, without which labels would have other numbers
  */
 export function totalSegmentatorParts(files: readonly { readonly path: string }[]): string[] {
   const whole = modelFolders(files);
   const some = files.map(({ path }) => /^(?:.*\/)?(?=plans\.json$|fold_(\d+|all)\/)/.exec(path)?.[0]);
-  const broken = some.find((folder) => folder !== undefined && !whole.includes(folder));
+  const broken = some.find(
+    (folder) => folder !== undefined && !whole.some((part) => folder.startsWith(part)),
+  );
   if (broken !== undefined)
     throw new InvalidModel(
       `${broken} lacks plans.json or its folds, and without a part the labels have other numbers: get that part anew, or take its folder away`,

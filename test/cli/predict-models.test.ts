@@ -140,6 +140,9 @@ describe.skipIf(!existsSync(shared))('as the original wrote them', () => {
       for (const part of ['first', 'second'])
         renameSync(await copyOf(modelOf('totalsegmentator')), join(folder, part));
       rmSync(join(folder, 'second', lacking), { recursive: true });
+      // nnU-Net's own folder beside the folds is no part.
+      mkdirSync(join(folder, 'first', 'crossval_results_folds_0'));
+      writeFileSync(join(folder, 'first', 'crossval_results_folds_0', 'plans.json'), '{}');
       const ct = `${folderOf('totalsegmentator')}/case/ct.nii.gz`;
       const out = join(folder, 'labels.nii.gz');
       const ran = await cli(['predict', folder, ct, '--pipeline', 'totalsegmentator', '--out', out]);

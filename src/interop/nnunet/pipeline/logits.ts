@@ -49,8 +49,8 @@ export interface WindowGrid {
   readonly count: number;
 }
 
-/** Below, there are more windows than can be gone through. */
-const leastStep = 1e-3;
+/** Of neighbouring windows, in sizes of one: below, there are more than can be gone through. */
+export const leastStep = 1e-3;
 
 /**
  * @param rows of the input along y: windows that reach none of them are left out. Default: all
