@@ -353,12 +353,12 @@ export class Gpu {
    * up to two seconds for a busy GPU process to answer: by then it has told.
    */
   async isLost(): Promise<boolean> {
-    const passed = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
+    let limit: ReturnType<typeof setTimeout> | undefined;
+    const late = new Promise<void>((resolve) => (limit = setTimeout(resolve, 2000)));
+    const soon = new Promise<void>((resolve) => setTimeout(resolve, 100));
     const answered = this.device.queue.onSubmittedWorkDone().catch(() => undefined);
-    await Promise.race([
-      this.device.lost,
-      Promise.all([passed(100), Promise.race([answered, passed(2000)])]),
-    ]);
+    await Promise.race([this.device.lost, Promise.all([soon, answered]), late]);
+    clearTimeout(limit); // it would keep Node from ending
     return this.#lost !== undefined;
   }
 
