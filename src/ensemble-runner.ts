@@ -1,7 +1,6 @@
 /** What runs an ensemble, and how networks of this package do. */
 import type { PreparedCase } from './data/prepare.ts';
 import { assertLabelled } from './data/labelled-case.ts';
-import { labelCount } from './data/regions.ts';
 import type { Source } from './data/source.ts';
 import { InvalidModel, InvalidOption } from './errors.ts';
 import type { DeviceOptions } from './gpu/device-options.ts';
@@ -108,10 +107,7 @@ export async function ownRunner(
       return network.turns.take(turn, (read) => segmentVolumes(mean, read, options));
     },
     evaluate(cases, options) {
-      const { labels: names, regions } = description;
-      const { inChannels, classes: heads } = config;
-      const classes = regions ? Math.max(names.length, labelCount(regions)) : heads;
-      assertLabelled(cases, { inChannels, classes, names });
+      assertLabelled(cases, { ...description, config });
       const { precision } = state;
       const members = files.map((file, index): ScoredMember => {
         const own = { ...description, inputSize: sizes[index] };

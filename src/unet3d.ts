@@ -17,7 +17,6 @@ import {
 } from './call-options.ts';
 import { assertLabelled, type LabelledCase } from './data/labelled-case.ts';
 import type { PreparedCase } from './data/prepare.ts';
-import { labelCount } from './data/regions.ts';
 import { sourceList, type Source } from './data/source.ts';
 import { openRanges } from './data/byte-ranges.ts';
 import { InvalidOption } from './errors.ts';
@@ -259,10 +258,7 @@ export class UNet3D {
 
   /** @throws InvalidDataset for a case with other channels, without a label or with label values outside the classes */
   #labelled(cases: readonly PreparedCase[]): readonly LabelledCase[] {
-    const { labels: names, regions } = this.description;
-    const { inChannels, classes: heads } = this.config;
-    const classes = regions ? Math.max(names.length, labelCount(regions)) : heads;
-    assertLabelled(cases, { inChannels, classes, names });
+    assertLabelled(cases, { ...this.description, config: this.config });
     return [...cases];
   }
 

@@ -1,7 +1,7 @@
 // Sums over threads of a workgroup in a fixed tree; every thread gets the result.
 
 const LANES: u32 = 64u;            // threads that share a channel's sum: 64 or 1
-const GROUP: u32 = max(LANES, 8u); // threads of a workgroup that reduces channels: LANES or, if that is 1, some of one channel each
+const GROUP: u32 = max(LANES, 8u); // threads of a workgroup that sums channels: LANES, or several with a channel each
 
 var<workgroup> scratch: array<vec2<f32>, 64>;
 
