@@ -154,8 +154,9 @@ export interface WeightTensors {
 /** Output channels of one thread of the weight gradient. */
 const outs = 4;
 
-/** Threads that share the sums of a plane: a power of two, as many as it has quads. */
-const lanesOf = (quads: number): number => Math.min(64, 2 ** Math.ceil(Math.log2(quads)));
+/** Threads that share the sums of a plane: a power of two, as many as it has quads; one where threads wait for each other. */
+const lanesOf = ({ limits: { kernels } }: Recorder, quads: number): number =>
+  kernels.reduction === 'serial' ? 1 : Math.min(64, 2 ** Math.ceil(Math.log2(quads)));
 
 /** Assigns the gradient of the weights between `input` and the output's channels from `firstOut` on. */
 export function weightGradient(
@@ -169,7 +170,7 @@ export function weightGradient(
   const [width, height, depth] = tensor.size;
   const taps = tapsOf(shape.kernel);
   const length = dOutput.channels * channels * taps;
-  const lanes = lanesOf(planeQuads(dOutput));
+  const lanes = lanesOf(recorder, planeQuads(dOutput));
   const groups = [
     Math.ceil((channels * shape.kernel[2] * lanes) / 64),
     Math.ceil(dOutput.channels / outs),
