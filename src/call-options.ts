@@ -24,6 +24,7 @@ import type { TrainingOptions } from './train/training.ts';
 import { nnunetSchema, postprocessingSchema } from './weights/model-file.ts';
 import type { HeadsChoice } from './weights/take-over.ts';
 import {
+  axes,
   callback,
   distinctNames,
   flag,
@@ -142,12 +143,7 @@ export const workerCreateEntries = { ...networkEntries, ...workerEntries };
 
 const mirrorEntries = {
   tta: v.optional(flag),
-  mirrorAxes: v.optional(
-    v.pipe(
-      v.array(v.picklist(['x', 'y', 'z'], 'x, y or z'), 'a list of some of x, y and z'),
-      v.check((axes) => new Set(axes).size === axes.length, 'some of x, y and z, each once'),
-    ),
-  ),
+  mirrorAxes: v.optional(axes),
 };
 
 export const takeEntries = {
@@ -233,5 +229,6 @@ export const describeEntries = {
   preprocessing: v.optional(preprocessingSchema),
   postprocessing: v.optional(postprocessingSchema),
   inputSize: v.optional(size3),
+  mirrorAxes: v.optional(axes),
   nnunet: v.optional(nnunetSchema),
 } satisfies Entries<Description>;

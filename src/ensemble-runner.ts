@@ -21,7 +21,7 @@ import type { ModelFile } from './interop/model-files.ts';
 import { listed } from './listed.ts';
 import type { Postprocessing } from './metrics/components.ts';
 import type { UNet3DConfig } from './model/config.ts';
-import type { Size3 } from './size.ts';
+import type { Axis, Size3 } from './size.ts';
 import { openModel, requireConsistent } from './weights/model-file.ts';
 import type { ReadableTensor } from './weights/named-tensors.ts';
 import { uploadWeights } from './weights/upload.ts';
@@ -51,11 +51,13 @@ export async function ownRunner(
   let common: { config: UNet3DConfig; description: Description } | undefined;
   /** Of each network, which may have been trained on another. */
   const sizes: (Size3 | undefined)[] = [];
+  const mirrored: (readonly Axis[] | undefined)[] = [];
   for (const file of files) {
     const { description: saved } = await openModel(await file.ranges(), file.path);
-    const { config, labels, regions, channels, preprocessing, inputSize, nnunet } = saved;
+    const { config, labels, regions, channels, preprocessing, inputSize, mirrorAxes, nnunet } = saved;
     const description = { labels, regions, channels, preprocessing, nnunet };
     sizes.push(inputSize);
+    mirrored.push(mirrorAxes);
     common ??= { config, description };
     if (JSON.stringify([config, description]) !== JSON.stringify([common.config, common.description]))
       throw new InvalidModel(
@@ -72,6 +74,7 @@ export async function ownRunner(
     ...common!.description,
     ...(postprocessing && { postprocessing }),
     ...(isOneSize && { inputSize: sizes[0] }),
+    mirrorAxes: mirroredByAll(mirrored),
   };
   if (description.nnunet)
     throw new InvalidModel(
@@ -123,6 +126,12 @@ export async function ownRunner(
     },
     dispose: () => network.dispose(),
   };
+}
+
+/** Of a network that does not say what its training mirrored, nothing is taken away. */
+function mirroredByAll(of: readonly (readonly Axis[] | undefined)[]): readonly Axis[] | undefined {
+  const told = of.filter((axes) => axes !== undefined);
+  return told[0]?.filter((axis) => told.every((axes) => axes.includes(axis)));
 }
 
 async function weightsIn(file: ModelFile): Promise<ReadonlyMap<string, ReadableTensor>> {

@@ -20,7 +20,7 @@ export { tune, type Measurement, type Tuning, type TuningOptions } from './model
 export { setTuningStore, type TuningStore } from './model/tuning-cache.ts';
 export { adapterClassOf, Gpu, memoryOf, setAdapterProvider } from './gpu/device.ts';
 export { defaultLimits, type Plan, type PlanLimits } from './gpu/plan.ts';
-export type { Size3 } from './size.ts';
+export type { Axis, Size3 } from './size.ts';
 export {
   crossEntropy,
   diceCrossEntropy,
@@ -71,7 +71,7 @@ export type { Fingerprint } from './data/fingerprint.ts';
 export { nnunetPreprocessing, type PreprocessingDecision } from './data/decide.ts';
 export { nnunetPatch, type PatchDecision } from './model/patch.ts';
 export type { Normalization } from './data/normalize.ts';
-export type { Axis, MirrorOptions } from './infer/probabilities.ts';
+export type { MirrorOptions } from './infer/probabilities.ts';
 export { Segmentation, type PredictOptions, type PredictOutput } from './infer/predict.ts';
 export type { Uncertainty } from './infer/uncertainty.ts';
 export { evaluateCase, evaluateRegions } from './metrics/evaluate.ts';

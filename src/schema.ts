@@ -51,6 +51,12 @@ export const oneOf = <const Names extends readonly string[]>(...names: Names) =>
 /** Voxels along x, y, z. */
 export const size3 = triple(wholeNumber(1), 'three whole numbers x, y, z');
 
+/** Some of x, y and z. */
+export const axes = v.pipe(
+  v.array(v.picklist(['x', 'y', 'z'], 'x, y or z'), 'a list of some of x, y and z'),
+  v.check((names) => new Set(names).size === names.length, 'some of x, y and z, each once'),
+);
+
 export function triple<Item extends v.GenericSchema<unknown, unknown>>(item: Item, expected: string) {
   return v.strictTuple([item, item, item], expected);
 }

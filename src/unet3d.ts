@@ -55,6 +55,7 @@ import { summarise } from './model/summary.ts';
 import { Turns } from './model/turns.ts';
 import { assertOptions, assertValue, shown } from './options.ts';
 import type { Size3 } from './size.ts';
+import { mirroredAxes } from './train/augmentation.ts';
 import type { TrainingEvent, TrainingRun } from './train/events.ts';
 import type { BatchSource } from './train/fit.ts';
 import { adam } from './train/optimizers.ts';
@@ -243,7 +244,9 @@ export class UNet3D {
       if (this.#training) throw new InvalidOption('this model is training: wait for the run, or abort it');
       this.#training = true;
       const begin = (inputSize: Size3): void => {
-        this.#describeNow({ inputSize, postprocessing: undefined });
+        const { augmentation } = options;
+        const mirrorAxes = augmentation && mirroredAxes(augmentation);
+        this.#describeNow({ inputSize, postprocessing: undefined, ...(mirrorAxes && { mirrorAxes }) });
         this.#predictor.release();
       };
       try {

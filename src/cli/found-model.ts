@@ -2,10 +2,9 @@
 import type { FileEntry } from '../data/case.ts';
 import type { Precision } from '../gpu/precision.ts';
 import type { PredictOutput } from '../infer/predict.ts';
-import type { Axis } from '../infer/probabilities.ts';
 import type { Uncertainty } from '../infer/uncertainty.ts';
 import type { WindowProgress } from '../infer/window.ts';
-import type { Size3 } from '../size.ts';
+import type { Axis, Size3 } from '../size.ts';
 import { gpuWishes, type GpuArguments } from './gpu.ts';
 
 export interface PredictOptions extends GpuArguments {

@@ -1,8 +1,7 @@
 /** Values of options: what is written on the command line, checked and turned into what the package takes. */
 import { InvalidArgumentError } from 'commander';
-import type { Size3 } from '../size.ts';
+import type { Axis, Size3 } from '../size.ts';
 import { leastStep } from '../interop/nnunet/pipeline/logits.ts';
-import type { Axis } from '../infer/probabilities.ts';
 import { concessions as allConcessions, type Concession } from '../model/concessions.ts';
 import type { Shard } from './slurm.ts';
 

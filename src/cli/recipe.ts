@@ -11,7 +11,7 @@ import {
   type Loss,
 } from '../model/losses.ts';
 import { adam, adamW, sgd, type Optimizer } from '../train/optimizers.ts';
-import type { Axis } from '../infer/probabilities.ts';
+import type { Axis } from '../size.ts';
 import { nnunetAugmentation, type Augmentation } from '../train/augmentation.ts';
 import { constant, cosine, oneCycle, poly, type Schedule } from '../train/schedules.ts';
 

@@ -1,12 +1,11 @@
 /** The options of `train`, as its command line gives them. */
-import type { Axis } from '../infer/probabilities.ts';
 import type { Precision } from '../gpu/precision.ts';
 import type { HeadsChoice } from '../weights/take-over.ts';
 import type { Frozen } from '../model/freeze.ts';
 import type { Concession } from '../model/concessions.ts';
 import type { Checkpointing } from '../model/plan-shape.ts';
 import type { InitialWeights } from '../model/parameters.ts';
-import type { Size3 } from '../size.ts';
+import type { Axis, Size3 } from '../size.ts';
 import type { DatasetArguments, SplitArguments } from './dataset-options.ts';
 import type { GpuArguments } from './gpu.ts';
 import type { NetworkOptions } from './network-options.ts';

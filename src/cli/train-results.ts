@@ -40,7 +40,9 @@ export async function writeAll(
       ...config.network,
       ...config.training,
       preprocessing: data.preprocessing,
-      'test-time augmentation': options.tta ? 'all mirrorings' : 'none',
+      'test-time augmentation': options.tta
+        ? `mirrored along ${(model.description.mirrorAxes ?? ['x', 'y', 'z']).join(', ')}`
+        : 'none',
     },
     dataset: {
       name: dataset.name,

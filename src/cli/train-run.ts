@@ -2,10 +2,12 @@
 import { trainingBatches, type PatchBatches } from '../data/patches.ts';
 import { testedPart } from '../data/split.ts';
 import { leads, meet } from '../distributed/ranks.ts';
-import { Aborted } from '../errors.ts';
+import { Aborted, InvalidOption } from '../errors.ts';
 import { defaultBudget } from '../model/budget.ts';
 import { sizeMultiple } from '../model/sizes.ts';
 import { summarise } from '../model/summary.ts';
+import type { Axis } from '../size.ts';
+import { mirroredAxes } from '../train/augmentation.ts';
 import type { TrainingEvent, TrainingResult } from '../train/events.ts';
 import { UNet3D } from '../unet3d.ts';
 import { dataFiles } from './dataset-options.ts';
@@ -85,7 +87,10 @@ export async function runTraining(
   });
   const history = new HistoryWriter(folder, data.scored, dataset.name);
   try {
-    if (init) await model.takeWeights(init.bytes, { heads: options.initHeads ?? 'auto' });
+    if (init) {
+      await model.takeWeights(init.bytes, { heads: options.initHeads ?? 'auto' });
+      model.describe({ mirrorAxes: init.description.mirrorAxes });
+    }
     await trainModel({
       ...opened,
       data,
@@ -124,6 +129,10 @@ async function trainModel(job: Job): Promise<void> {
     memory: options.memory ?? defaultBudget(model.gpu),
     ranks: ranks?.size ?? 1,
   });
+  assertMirrored(
+    options,
+    settings.augmentation ? mirroredAxes(settings.augmentation) : model.description.mirrorAxes,
+  );
   const { margin } = settings.planner;
   const source = trainingBatches(data.training, {
     ...batchOptions(job, settings),
@@ -160,6 +169,14 @@ async function trainModel(job: Job): Promise<void> {
   }
   const ended = { config, result, test };
   announceResults(job, settings, ended, await writeAll(job, settings, ended));
+}
+
+/** What would be refused when the training has ended. */
+function assertMirrored({ tta }: TrainOptions, axes: readonly Axis[] | undefined): void {
+  if (!tta || axes?.length !== 0) return;
+  throw new InvalidOption(
+    '--tta flips along the axes that training mirrors, and here it mirrors none: leave --tta out, or give axes to --mirror',
+  );
 }
 
 /** How the batches are cut from the cases, but for the margin that augmentation reads. */

@@ -7,6 +7,7 @@ import type { CaseScore } from './evaluator.ts';
 import { segmentLabels } from './labels.ts';
 import type { Model } from './model.ts';
 import type { Segmenter } from './predict.ts';
+import { mirroredAsTrained } from './probabilities.ts';
 import { Predictor, type EvaluateOptions } from './predictor.ts';
 
 /** One of the networks, whose weights `prepare` writes. */
@@ -24,8 +25,9 @@ export async function evaluateMean(
   mean: Segmenter,
   members: readonly ScoredMember[],
   cases: readonly LabelledCase[],
-  options: EvaluateOptions,
+  given: EvaluateOptions,
 ): Promise<CaseScore[]> {
+  const options = mirroredAsTrained(given, mean.description);
   const own: CaseScore[][] = [];
   for (const { model, prepare } of members) {
     await prepare();

@@ -5,7 +5,7 @@
  */
 import { prepareVolumes, readOnto } from '../data/prepare.ts';
 import { defaultPreprocessing, type Preprocessing } from '../data/preprocessing.ts';
-import type { Size3 } from '../size.ts';
+import type { Axis, Size3 } from '../size.ts';
 import { channelsOf } from '../data/prepare-checks.ts';
 import { pad, type Box } from '../data/boxes.ts';
 import { resampleTo } from '../data/resample.ts';
@@ -21,6 +21,7 @@ import type { DenseCase } from './evaluator.ts';
 import {
   labelsOf,
   labelsThrough,
+  mirroredAsTrained,
   mirrorings,
   probabilitiesOf,
   segmentProbabilities,
@@ -60,6 +61,7 @@ export interface Segmenter {
     readonly preprocessing?: Preprocessing | undefined;
     readonly postprocessing?: Postprocessing | undefined;
     readonly regions?: readonly Region[] | undefined;
+    readonly mirrorAxes?: readonly Axis[] | undefined;
   };
   /** Logits of a prepared volume, as planes [head][y][x] in order. */
   readonly planes: (volume: DenseCase, options: PredictOptions) => AsyncIterable<Float32Array>;
@@ -140,8 +142,9 @@ export async function readSources(sources: Source | readonly Source[]): Promise<
 export async function segmentVolumes(
   model: Segmenter,
   { names, volumes }: ReadSources,
-  options: PredictOptions = {},
+  given: PredictOptions = {},
 ): Promise<Segmentation> {
+  const options = mirroredAsTrained(given, model.description);
   const { output = 'labels', postprocess = true } = options;
   const { inChannels, classes } = model.config;
   const { postprocessing, regions } = model.description;

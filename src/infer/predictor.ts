@@ -20,7 +20,12 @@ import { proveKernels } from './kernels.ts';
 import type { Model } from './model.ts';
 import { segmentVolumes, type PredictOptions, type ReadSources, type Segmentation } from './predict.ts';
 import { segmentLabels } from './labels.ts';
-import { mirrorings, type MirrorOptions, type ProbabilityOptions } from './probabilities.ts';
+import {
+  mirroredAsTrained,
+  mirrorings,
+  type MirrorOptions,
+  type ProbabilityOptions,
+} from './probabilities.ts';
 import { tiles } from './window.ts';
 
 /** How cases are scored. */
@@ -60,9 +65,10 @@ export class Predictor {
   }
 
   /** Loss, Dice and prediction of each case; see `UNet3D.evaluate`. */
-  async evaluate(cases: readonly LabelledCase[], options: EvaluateOptions): Promise<CaseScore[]> {
-    const { loss = weightedDice(), signal } = options;
+  async evaluate(cases: readonly LabelledCase[], given: EvaluateOptions): Promise<CaseScore[]> {
     const { state, description } = this.model;
+    const options = mirroredAsTrained(given, description);
+    const { loss = weightedDice(), signal } = options;
     const ofHeads = lossOfHeads(loss, description.regions);
     await proveKernels(state);
     const evaluator = new Evaluator(state, ofHeads, { trained: description.inputSize });
@@ -107,8 +113,9 @@ export class Predictor {
   /** For which classes keeping the largest component only is better on these cases. */
   async choosePostprocessing(
     cases: readonly LabelledCase[],
-    options: ProbabilityOptions,
+    given: ProbabilityOptions,
   ): Promise<PostprocessingChoice> {
+    const options = mirroredAsTrained(given, this.model.description);
     const { classes, regions } = this.#heads;
     if (regions) {
       const found: LabelPair[] = [];

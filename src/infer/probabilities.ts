@@ -2,18 +2,18 @@
 import { filled } from '../data/allocation.ts';
 import type { Heads } from '../data/regions.ts';
 import { Aborted, InvalidOption } from '../errors.ts';
-import type { Size3 } from '../size.ts';
+import type { Axis, Size3 } from '../size.ts';
 import type { DenseCase } from './evaluator.ts';
 import type { WindowProgress } from './window.ts';
 
-/** An axis of the network's grid: x to the right, y to the front, z up. */
-export type Axis = 'x' | 'y' | 'z';
-
 /** Test-time augmentation by mirroring. */
 export interface MirrorOptions {
-  /** Mirror test-time augmentation: probabilities are averaged over all flips of the volume. Default false. */
+  /** Mirror test-time augmentation: probabilities are averaged over flips of the volume. Default false. */
   readonly tta?: boolean;
-  /** Axes to flip, in all combinations; implies `tta`. Default: all three, which makes eight passes. */
+  /**
+   * Axes to flip, in all combinations; implies `tta`. Default: those that training mirrored, where the model says so
+   * (`mirrorAxes` of its description), else all three, which makes eight passes.
+   */
   readonly mirrorAxes?: readonly Axis[];
 }
 
@@ -25,6 +25,21 @@ export function mirrorings({ mirrorAxes, tta = mirrorAxes !== undefined }: Mirro
   if (!axes.every((axis) => allAxes.includes(axis)) || new Set(axes).size < axes.length)
     throw new InvalidOption(`mirrorAxes is [${axes.join(', ')}]; give some of x, y and z, each once`);
   return axes.reduce<Axis[][]>((sets, axis) => [...sets, ...sets.map((set) => [...set, axis])], [[]]);
+}
+
+/**
+ * The options with the axes that training mirrored, where the model says so and the call does not.
+ * @throws InvalidOption where it mirrored none
+ */
+export function mirroredAsTrained<Options extends MirrorOptions>(
+  options: Options,
+  { mirrorAxes }: { readonly mirrorAxes?: readonly Axis[] | undefined },
+): Options {
+  if (!options.tta || options.mirrorAxes || !mirrorAxes) return options;
+  if (mirrorAxes.length > 0) return { ...options, mirrorAxes };
+  throw new InvalidOption(
+    'tta is true, but this model was trained without mirroring: leave tta out, or name the axes to flip in mirrorAxes',
+  );
 }
 
 /** A copy of [channel][z][y][x] that runs backwards along some axes. */

@@ -7,7 +7,7 @@ import type { ByteRanges } from '../data/byte-ranges.ts';
 import { InvalidModel, InvalidOption } from '../errors.ts';
 import { preprocessingSchema, type Preprocessing } from '../data/preprocessing.ts';
 import { labelCount, regionsSchema, soleRegion, type Region } from '../data/regions.ts';
-import type { Size3 } from '../size.ts';
+import type { Axis, Size3 } from '../size.ts';
 import type { Postprocessing } from '../metrics/components.ts';
 import { readJson } from '../json.ts';
 import { listed } from '../listed.ts';
@@ -18,7 +18,7 @@ import { multipleInWords, paddedSize, sizeMultiple } from '../model/sizes.ts';
 import type { UNet3DConfig } from '../model/config.ts';
 import { layoutParameters, type ParameterLayout } from '../model/parameters.ts';
 import type { Weights } from '../model/state.ts';
-import { distinctNames, object, openObject, size3, text, wholeNumber, type Schema } from '../schema.ts';
+import { axes, distinctNames, object, openObject, size3, text, wholeNumber, type Schema } from '../schema.ts';
 import { version as packageVersion } from '../version.ts';
 import { requireWhole, writeHashed } from './content-hash.ts';
 import { isCounter, namedTensors, readFlat, requireShapes, type FileTensor } from './named-tensors.ts';
@@ -28,11 +28,12 @@ import { descriptionKey, readTensors } from './tensors.ts';
 /** The JSON under the metadata key `unet3d-gpu`. */
 export interface ModelDescription {
   /**
-   * Version of this description: files of a newer one are refused; those of 4 (resampled trilinearly), of 3 (without
+   * Version of this description: files of a newer one are refused; those of 5 (without `mirrorAxes`), of 4 (resampled
+   * trilinearly besides), of 3 (without
    * `nnunet` besides), of 2 (2 along every
    * axis between levels besides) and of 1 (resampled before normalised besides) are read.
    */
-  readonly format: 5;
+  readonly format: 6;
   /** Version of this package that wrote the file. */
   readonly packageVersion: string;
   /** The network. */
@@ -49,6 +50,8 @@ export interface ModelDescription {
   readonly postprocessing?: Postprocessing | undefined;
   /** x, y, z that the network was trained on; smaller volumes are padded to it at the far ends. */
   readonly inputSize?: Size3 | undefined;
+  /** What training mirrored, for test-time augmentation to flip; none if empty, unknown if absent. */
+  readonly mirrorAxes?: readonly Axis[] | undefined;
   /** Of a network of nnU-Net's: it is run by these rules, in place of `preprocessing`. */
   readonly nnunet?: NnunetOrigin | undefined;
 }
@@ -67,7 +70,7 @@ export interface NnunetOrigin {
   readonly mirrorAxes: readonly number[];
 }
 
-const format = 5;
+const format = 6;
 
 /** Of a training: its number, or `all`. */
 export const foldPattern = /^(\d+|all)$/;
@@ -90,12 +93,12 @@ export const nnunetSchema = object({
 }) satisfies Schema<NnunetOrigin>;
 
 /**
- * Of a description of format 5; of 4, which has no cubic resampling; of 3, which follows no other rules; of 2, which has no strides; or of 1, with another
- * order of preprocessing besides. There are no keys that may be left aside: what a later version adds changes results,
+ * Of a description of format 6; of 5, which does not say what training mirrored; of 4, which has no cubic resampling; of
+ * 3, which follows no other rules; of 2, which has no strides; or of 1, with another order of preprocessing besides. There are no keys that may be left aside: what a later version adds changes results,
  * and comes with a format of its own.
  */
 export const descriptionSchema = object({
-  format: v.picklist([1, 2, 3, 4, format]),
+  format: v.picklist([1, 2, 3, 4, 5, format]),
   packageVersion: text,
   config: configSchema,
   labels: distinctNames('classes'),
@@ -104,6 +107,7 @@ export const descriptionSchema = object({
   preprocessing: v.optional(preprocessingSchema),
   postprocessing: v.optional(postprocessingSchema),
   inputSize: v.optional(size3),
+  mirrorAxes: v.optional(axes),
   nnunet: v.optional(nnunetSchema),
 }) satisfies Schema<Omit<ModelDescription, 'format' | 'config'>>;
 

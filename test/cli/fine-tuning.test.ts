@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { beforeAll, expect, test } from 'vitest';
 import { defaultPreprocessing } from '../../src/data/preprocessing.ts';
 import { UNet3D } from '../../src/unet3d.ts';
+import { readModel } from '../../src/weights/model-file.ts';
 import { readSafetensors } from '../../src/weights/safetensors.ts';
 import { testDevice } from '../support/device.ts';
 import { cli, phantomDataset, temporaryFolder } from './support.ts';
@@ -17,6 +18,7 @@ beforeAll(async () => {
   base = join(await temporaryFolder(), 'base.safetensors');
   const { device } = await testDevice();
   using model = await UNet3D.create({ inChannels: 1, classes: 4, features: [2, 3], preprocessing, device });
+  model.describe({ mirrorAxes: [] });
   await writeFile(base, await model.save());
 });
 
@@ -45,6 +47,8 @@ test('network, preprocessing and encoder are those of the model, the head is new
   expect(err).toMatch(/^Going on from step 1\. The encoder is frozen\.$/m);
   const config: unknown = JSON.parse(await readFile(join(run, 'config.json'), 'utf8'));
   expect(config).toMatchObject({ network: { features: [2, 3], norm: 'batch', classes: 6 }, preprocessing });
+  const trained = await readFile(join(run, 'model.safetensors'));
+  expect((await readModel(trained)).description.mirrorAxes).toEqual([]);
   expect(await encoder(join(run, 'model.safetensors'))).toEqual(await encoder(base));
 });
 
@@ -53,6 +57,7 @@ test.each([
   [['--init', 'BASE', '--norm', 'instance'], /--norm asks for instance, but .* has batch/],
   [['--init', 'BASE', '--init-heads', 'keep'], /heads .* 4 classes, those of this network for 6/],
   [['--init', 'nowhere.safetensors'], /cannot read the model nowhere\.safetensors/],
+  [['--init', 'BASE', '--tta'], /--tta flips along the axes that training mirrors, and here it mirrors none/],
   [['--freeze', 'encoder'], /give --init/],
   [['--init-heads', 'new'], /no --init/],
   [['--preprocessing', 'model'], /follows the model of --init/],

@@ -57,7 +57,7 @@ describe('train with a residual network and thick slices', () => {
     const losses = rows.slice(1).map((row) => Number(row.split(',')[column]));
     expect(losses.at(-1)).toBeLessThan(0.9 * losses[0]!);
     const { description } = await readModel(await readFile(join(run, 'model.safetensors')));
-    expect(description).toMatchObject({ format: 5, config });
+    expect(description).toMatchObject({ format: 6, config });
     const kept = JSON.parse(await readFile(join(run, 'config.json'), 'utf8')) as {
       command: string;
       network: UNet3DConfig;

@@ -313,6 +313,10 @@ describe('train', () => {
     expect(ran.out).toContain('augment/resample');
     expect(ran.out).toContain('largest tensors');
     expect((await readdir(out)).sort()).toEqual(['augmentation.png', 'batch.png']);
+    const flat = ['--augment', 'nnunet', '--mirror', 'none', '--tta'];
+    const refused = await cli(['train', data, '--out', out, ...options, ...flat, '--dry-run']);
+    expect(refused.err).toMatch(/--tta flips along the axes that training mirrors, and here it mirrors none/);
+    expect(refused.exitCode).toBe(2);
   });
 });
 

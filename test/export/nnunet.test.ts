@@ -81,7 +81,7 @@ test('a model of this package gets plans and labels', async () => {
   const { files, warnings } = await exportNnunet(bytes, { dataset: 'Dataset042_Parts' });
   expect(warnings).toEqual([expect.stringMatching(/keeps all components of labels 1/)]);
   const { plans, labels, config, folds, mirrorAxes } = await openNnunet(files);
-  const { description } = await readModel(bytes);
+  const { description, weights } = await readModel(bytes);
   expect(files[0]!.path).toBe('Dataset042_Parts/nnUNetTrainer__nnUNetPlans__3d_fullres/plans.json');
   // Axes are the other way round there.
   expect(plans.configuration.spacing).toEqual([2.5, 1, 1]);
@@ -90,6 +90,8 @@ test('a model of this package gets plans and labels', async () => {
   expect(plans.reader).toBe('NibabelIOWithReorient');
   expect(labels.heads.map(({ name }) => name)).toEqual(description.labels);
   expect(mirrorAxes).toEqual([]);
+  const mirrored = await writeModel({ ...description, mirrorAxes: ['x', 'y'] }, weights);
+  expect((await openNnunet((await exportNnunet(mirrored)).files)).mirrorAxes).toEqual([1, 2]);
   expect(config.features).toEqual(description.config.features);
   const again = await readModel(await convertNnunet(await openNnunet(files), folds[0]!.name));
   expect(again.weights.parameters).toEqual((await readModel(bytes)).weights.parameters);

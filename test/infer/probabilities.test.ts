@@ -10,9 +10,9 @@ import {
   mirrorings,
   segmentProbabilities,
   softmax,
-  type Axis,
   type ProbabilityOptions,
 } from '../../src/infer/probabilities.ts';
+import type { Axis } from '../../src/size.ts';
 import { resampleTo } from '../../src/data/resample.ts';
 import { UNet3D } from '../../src/unet3d.ts';
 import { inPlanes } from '../support/planes.ts';

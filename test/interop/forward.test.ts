@@ -8,7 +8,7 @@ import { convertNnunet } from '../../src/interop/nnunet/convert.ts';
 import { openNnunet } from '../../src/interop/nnunet/folder.ts';
 import { trainableModel } from '../../src/interop/nnunet/go-on.ts';
 import { nnunetMapping } from '../../src/interop/nnunet/weights.ts';
-import { readModel } from '../../src/weights/model-file.ts';
+import { readModel, writeModel } from '../../src/weights/model-file.ts';
 import { interopFolder, nnunetFixture, nnunetFolders } from '../support/interop.ts';
 import { expectForward } from '../support/network.ts';
 
@@ -50,6 +50,11 @@ test('nnunet-plain-aniso along the axes of volumes, as a training goes on from i
   });
   expect(description.nnunet).toBeUndefined();
   await expectForward(found, description.config, weights, (ours) => ours, [1, 2, 0]);
+  const converted = await readModel(await convertNnunet(model));
+  const nnunet = { ...converted.description.nnunet!, mirrorAxes: [0, 2] };
+  const mirrored = await writeModel({ ...converted.description, nnunet }, converted.weights);
+  const kept = await readModel(await trainableModel(mirrored));
+  expect(kept.description.mirrorAxes).toEqual(['x', 'y']);
   const again = await trainableModel(bytes);
   expect(again).toBe(bytes);
 });

@@ -59,7 +59,7 @@ function described(found: object | undefined): Uint8Array {
   return writeSafetensors({ tensors, metadata: found ? { 'unet3d-gpu': JSON.stringify(found) } : {} });
 }
 
-const current = { format: 5, packageVersion: '0.1.0', ...description };
+const current = { format: 6, packageVersion: '0.1.0', ...description };
 
 describe('model files', () => {
   test('come back as they were written', async () => {
@@ -179,7 +179,7 @@ describe('model files', () => {
       bias: false,
       scaleAndShift: false,
     });
-    expect(read).toMatchObject({ description: { format: 5, config: given }, weights: values });
+    expect(read).toMatchObject({ description: { format: 6, config: given }, weights: values });
     expect(await readModel(bare)).toMatchObject({ description: { config: given }, weights: values });
   });
 
@@ -193,7 +193,7 @@ describe('model files', () => {
       down: 'conv',
       heads: 2,
     });
-    expect(read).toMatchObject({ description: { format: 5, config: given }, weights: values });
+    expect(read).toMatchObject({ description: { format: 6, config: given }, weights: values });
     expect((await refusal(bare, 'm.safetensors')).message).toMatch(
       /^m\.safetensors has residual blocks, but no description.*take the file that this package wrote/,
     );
@@ -218,7 +218,7 @@ describe('model files', () => {
   test('of format 2 have strides of 2', async () => {
     const { labels, channels } = description;
     const old = described({ format: 2, packageVersion: '0.1.0', config, labels, channels });
-    expect((await readModel(old)).description).toMatchObject({ format: 5, config });
+    expect((await readModel(old)).description).toMatchObject({ format: 6, config });
   });
 
   test('have names and shapes of PyTorch', () => {
@@ -271,8 +271,8 @@ describe('model files', () => {
   });
 
   test('of a newer format: says to update', async () => {
-    const { message } = await refusal(described({ format: 6, packageVersion: '9.0.0', news: 1 }));
-    expect(message).toMatch(/format 6, written by version 9\.0\.0.*update/);
+    const { message } = await refusal(described({ format: 7, packageVersion: '9.0.0', news: 1 }));
+    expect(message).toMatch(/format 7, written by version 9\.0\.0.*update/);
   });
 
   test('of format 1: resampled before normalised, as they were trained, also when saved again', async () => {

@@ -63,8 +63,11 @@ export function predictCommand(io: Io): Command {
     )
     .option('--overlap <share>', 'of neighbouring windows, for volumes that need several', parse.overlap, 0.5)
     .option('--window <x,y,z>', 'size of the windows; default: as large as memory allows', parse.size)
-    .option('--tta', 'mirror test-time augmentation: the mean probability over eight flips')
-    .option('--mirror-axes <list>', 'the flips for --tta: some of x,y,z (right, front, up)', parse.mirrorAxes)
+    .option(
+      '--tta',
+      'mirror test-time augmentation: the mean probability over flips along the axes that training mirrored; of a model that does not say, all three',
+    )
+    .option('--mirror-axes <list>', 'in place of these: some of x,y,z (right, front, up)', parse.mirrorAxes)
     .option('--no-postprocess', 'labels without the cleaning that validation chose for the model')
     .option(
       '--memory <bytes>',

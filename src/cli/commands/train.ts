@@ -1,9 +1,8 @@
 /** `train`: options of a training, with defaults that work on an unseen data set. */
 import { Command, InvalidArgumentError, Option } from 'commander';
-import type { Size3 } from '../../size.ts';
+import type { Axis, Size3 } from '../../size.ts';
 import { leads } from '../../distributed/ranks.ts';
 import { concessions } from '../../model/concessions.ts';
-import type { Axis } from '../../infer/probabilities.ts';
 import { addDatasetOptions, addSplitOptions, datasetHelp } from '../dataset-options.ts';
 import { addGpuOptions } from '../gpu.ts';
 import type { Io } from '../io.ts';
@@ -200,7 +199,10 @@ export function trainCommand(io: Io): Command {
       parse.concessions,
       ['checkpointing', 'patches'],
     )
-    .option('--tta', 'test with mirror test-time augmentation: the mean over eight flips')
+    .option(
+      '--tta',
+      'test with mirror test-time augmentation: the mean over flips along the axes that training mirrored, else all',
+    )
     .option(
       '--no-postprocess',
       'keep small components; by default a class keeps its largest only where that helps on validation',

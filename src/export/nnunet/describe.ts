@@ -67,6 +67,7 @@ export function describedForNnunet({
   preprocessing,
   postprocessing,
   inputSize,
+  mirrorAxes = [],
 }: ModelDescription): { origin: NnunetOrigin; warnings: readonly string[] } {
   if (!preprocessing) throw failed('it does not say how images are prepared (preprocessing)');
   const { spacing, normalization, crop, order, resampling: how } = preprocessing;
@@ -138,7 +139,9 @@ export function describedForNnunet({
       dataset: `${JSON.stringify(dataset, null, 4)}\n`,
       configuration,
       trainer: 'nnUNetTrainer',
-      mirrorAxes: [],
+      mirrorAxes: (['z', 'y', 'x'] as const).flatMap((name, axis) =>
+        mirrorAxes.includes(name) ? [axis] : [],
+      ),
     },
     warnings,
   };

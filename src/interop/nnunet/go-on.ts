@@ -79,8 +79,11 @@ export async function trainableModel(model: Uint8Array, name?: string): Promise<
     const turned = entry.shape.length === 5 ? withKernelAxes(data, entry.shape, axes) : data;
     parameters.set(turned, own.parameters.get(entry.name)!.offset);
   }
+  const mirrorAxes = (['x', 'y', 'z'] as const).filter((_, axis) =>
+    rules.mirrorAxes.includes(axes[2 - axis]!),
+  );
   return writeModel(
-    { ...description, config, preprocessing, inputSize: patch, nnunet: undefined },
+    { ...description, config, preprocessing, inputSize: patch, mirrorAxes, nnunet: undefined },
     { ...weights, parameters },
   );
 }

@@ -2,9 +2,9 @@
 import { copyWindow } from '../../../data/patches.ts';
 import { areFinite } from '../../../data/prepare-checks.ts';
 import { Aborted, InvalidOption, NotFinite } from '../../../errors.ts';
-import { flip, type Axis } from '../../../infer/probabilities.ts';
+import { flip } from '../../../infer/probabilities.ts';
 import type { WindowProgress } from '../../../infer/window.ts';
-import type { Size3 } from '../../../size.ts';
+import type { Axis, Size3 } from '../../../size.ts';
 import { voxelsOf } from './axes.ts';
 import type { NnunetInput } from './preprocess.ts';
 import { RunningPlanes, type Extent, type Place } from './running-planes.ts';

@@ -1,6 +1,5 @@
 /** Weighted sums of what windows give, for the planes that the current row of windows covers. */
-import type { Axis } from '../../../infer/probabilities.ts';
-import type { Size3 } from '../../../size.ts';
+import type { Axis, Size3 } from '../../../size.ts';
 
 /** Which part of the padded input is summed up at a time. */
 export interface Extent {
