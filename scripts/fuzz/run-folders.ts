@@ -90,7 +90,7 @@ function readConfig(source: Random): number {
   completeConfig({ ...networkOf(given), inChannels: 1, classes: 2 });
   lossOf(given.loss, { classes: 2, weights: given.classWeights });
   scheduleOf(given.schedule, given.learningRate, given.epochs!, given);
-  augmentationOf(given.augment, given.mirror);
+  augmentationOf(given.augment, given.mirror === 'none' ? [] : (given.mirror ?? ['x', 'y', 'z']));
   return 2 * text.length;
 }
 

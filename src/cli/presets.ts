@@ -76,7 +76,8 @@ linearly; voxels outside of volumes count in no loss instead of as background,
 and volumes smaller than a patch lie at its beginning instead of in its middle;
 after augmentation nothing is set to 0 outside of a mask; each epoch validates
 whole cases or windows that stay the same instead of 50 random patches, and the
-best epoch is kept instead of the last; steps are in float32 without --precision
+best epoch is kept instead of the last; where names of classes tell left from
+right, nothing is mirrored along x; steps are in float32 without --precision
 f16; tests are not mirrored without --tta; a second resolution and a cascade are
 not trained. With --init, network, patch and preprocessing are the model's.`;
 

@@ -112,10 +112,10 @@ export function scheduleOf(
 /** Augmentation by name, with the axes that may be mirrored. */
 export function augmentationOf(
   name: (typeof augmentationNames)[number],
-  mirror: readonly Axis[] | 'none',
+  mirror: readonly Axis[],
 ): Augmentation | undefined {
   if (name === 'none') return undefined;
-  const probability = (axis: Axis) => (mirror !== 'none' && mirror.includes(axis) ? 0.5 : 0);
+  const probability = (axis: Axis) => (mirror.includes(axis) ? 0.5 : 0);
   return nnunetAugmentation({ mirror: [probability('x'), probability('y'), probability('z')] });
 }
 

@@ -60,7 +60,7 @@ export interface TrainOptions
   readonly onNotFinite: 'stop' | 'skip';
   readonly memory?: number;
   readonly augment: (typeof augmentationNames)[number];
-  readonly mirror: readonly Axis[] | 'none';
+  readonly mirror?: readonly Axis[] | 'none';
   readonly precision: Precision;
   readonly checkpointing?: Checkpointing;
   readonly accumulate: number;

@@ -1,4 +1,5 @@
 /** What a training leaves behind and says at its end. */
+import { axesToFlip } from '../infer/probabilities.ts';
 import { some } from '../listed.ts';
 import { diceTable, type Summary } from '../metrics/summary.ts';
 import type { TrainingResult } from '../train/events.ts';
@@ -41,7 +42,7 @@ export async function writeAll(
       ...config.training,
       preprocessing: data.preprocessing,
       'test-time augmentation': options.tta
-        ? `mirrored along ${(model.description.mirrorAxes ?? ['x', 'y', 'z']).join(', ')}`
+        ? `mirrored along ${some(axesToFlip(model.description))}`
         : 'none',
     },
     dataset: {

@@ -2,7 +2,8 @@
 import { commonShape } from '../data/patches.ts';
 import { InvalidOption } from '../errors.ts';
 import type { Plan, PlanLimits } from '../gpu/plan.ts';
-import type { Size3 } from '../size.ts';
+import { sidedName } from '../data/sides.ts';
+import type { Axis, Size3 } from '../size.ts';
 import { concessions } from '../model/concessions.ts';
 import { describeWish, type Planner, type TrainingWish } from '../model/wish.ts';
 import { paddedSize } from '../model/sizes.ts';
@@ -16,6 +17,7 @@ import { some } from '../listed.ts';
 import type { TrainOptions } from './train-options.ts';
 import type { Io } from './io.ts';
 import { augmentationOf, defaultEpochs, lossOf, optimizerOf, scheduleOf } from './recipe.ts';
+import { printable } from './text.ts';
 import { plannerOf, type PlannedTraining } from './planned.ts';
 import { upperMedian, type TrainingData } from './training-data.ts';
 
@@ -78,6 +80,22 @@ export function patchTip(shapes: readonly Size3[], padded: Size3, multiple: Size
 
 /** Samples of a step, where nobody says. */
 const usualBatch = 2;
+
+/** The axes that augmentation mirrors: in a volume mirrored along x, labels that tell left from right would be wrong. */
+function mirroredIn(
+  io: Io,
+  { augment, mirror }: TrainOptions,
+  { labels, regions }: TrainingData,
+): readonly Axis[] {
+  if (mirror) return mirror === 'none' ? [] : mirror;
+  const sided = sidedName({ labels, regions });
+  if (sided === undefined) return ['x', 'y', 'z'];
+  if (augment !== 'none')
+    io.err(
+      `The class "${printable(sided)}" tells left from right: nothing is mirrored along x; with --mirror x,y,z it is.`,
+    );
+  return ['y', 'z'];
+}
 
 /** What a training is decided from. */
 export interface Given {
@@ -147,7 +165,7 @@ export function decide(io: Io, given: Given): Settings {
   });
   const optimizer = optimizerOf(options.optimizer);
   const { precision, checkpointing = false } = options;
-  const augmentation = augmentationOf(options.augment, options.mirror);
+  const augmentation = augmentationOf(options.augment, mirroredIn(io, options, data));
   const largest = commonShape(data.training.shapes);
   const planner: Planner = {
     limits,

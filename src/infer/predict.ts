@@ -62,6 +62,7 @@ export interface Segmenter {
     readonly postprocessing?: Postprocessing | undefined;
     readonly regions?: readonly Region[] | undefined;
     readonly mirrorAxes?: readonly Axis[] | undefined;
+    readonly labels?: readonly string[] | undefined;
   };
   /** Logits of a prepared volume, as planes [head][y][x] in order. */
   readonly planes: (volume: DenseCase, options: PredictOptions) => AsyncIterable<Float32Array>;

@@ -1,6 +1,7 @@
 /** From logits to probabilities and labels, and mirror test-time augmentation: the mean over flipped copies. */
 import { filled } from '../data/allocation.ts';
-import type { Heads } from '../data/regions.ts';
+import type { Heads, Region } from '../data/regions.ts';
+import { sidedName } from '../data/sides.ts';
 import { Aborted, InvalidOption } from '../errors.ts';
 import type { Axis, Size3 } from '../size.ts';
 import type { DenseCase } from './evaluator.ts';
@@ -12,7 +13,7 @@ export interface MirrorOptions {
   readonly tta?: boolean;
   /**
    * Axes to flip, in all combinations; implies `tta`. Default: those that training mirrored, where the model says so
-   * (`mirrorAxes` of its description), else all three, which makes eight passes.
+   * (`mirrorAxes` of its description), else all three, which makes eight passes, or y and z where labels tell left from right.
    */
   readonly mirrorAxes?: readonly Axis[];
 }
@@ -27,20 +28,31 @@ export function mirrorings({ mirrorAxes, tta = mirrorAxes !== undefined }: Mirro
   return axes.reduce<Axis[][]>((sets, axis) => [...sets, ...sets.map((set) => [...set, axis])], [[]]);
 }
 
+/** What is known of a network that may flip. */
+interface Mirrored {
+  readonly mirrorAxes?: readonly Axis[] | undefined;
+  readonly labels?: readonly string[] | undefined;
+  readonly regions?: readonly Region[] | undefined;
+}
+
 /**
- * The options with the axes that training mirrored, where the model says so and the call does not.
- * @throws InvalidOption where it mirrored none
+ * The axes that test-time augmentation flips: those that training mirrored; of a model that does not say, all, but not
+ * from left to right where its labels tell these apart.
+ * @throws InvalidOption where training mirrored none
  */
-export function mirroredAsTrained<Options extends MirrorOptions>(
-  options: Options,
-  { mirrorAxes }: { readonly mirrorAxes?: readonly Axis[] | undefined },
-): Options {
-  if (!options.tta || options.mirrorAxes || !mirrorAxes) return options;
-  if (mirrorAxes.length > 0) return { ...options, mirrorAxes };
+export function axesToFlip(model: Mirrored): readonly Axis[] {
+  const { mirrorAxes = sidedName(model) === undefined ? allAxes : (['y', 'z'] as const) } = model;
+  if (mirrorAxes.length > 0) return mirrorAxes;
   throw new InvalidOption(
     'tta is true, but this model was trained without mirroring: leave tta out, or name the axes to flip in mirrorAxes',
   );
 }
+
+/** The options with these axes, unless they name others. @throws as `axesToFlip` */
+export const mirroredAsTrained = <Options extends MirrorOptions>(
+  options: Options,
+  model: Mirrored,
+): Options => (options.tta && !options.mirrorAxes ? { ...options, mirrorAxes: axesToFlip(model) } : options);
 
 /** A copy of [channel][z][y][x] that runs backwards along some axes. */
 export function flip(data: Float32Array, [x, y, z]: Size3, axes: readonly Axis[]): Float32Array<ArrayBuffer> {

@@ -20,6 +20,7 @@ import { lossOfHeads, lossShape, weightedDice } from '../model/losses.ts';
 import { assertValue } from '../options.ts';
 import { openObject } from '../schema.ts';
 import type { Size3 } from '../size.ts';
+import { sidedName } from '../data/sides.ts';
 import { augmentationMargin } from './augmentation.ts';
 import type { TrainingEvent, TrainingResult } from './events.ts';
 import type { BatchSource, FitOptions } from './fit.ts';
@@ -96,6 +97,14 @@ export async function trainModel(
     loss: lossOfHeads(rest.loss ?? weightedDice(), regions),
   };
   const { loss, optimizer, augmentation, ema, seed, precision, accumulate, checkpointing, freeze } = settings;
+  const sided = sidedName({ labels, regions });
+  if (sided !== undefined && augmentation && augmentation.mirror[0] > 0)
+    emit({
+      type: 'warning',
+      message:
+        `the class "${sided}" tells left from right, and augmentation mirrors along x, where it is wrong: give ` +
+        'nnunetAugmentation({ mirror: [0, 0.5, 0.5] }), or on the command line --mirror y,z',
+    });
   const margin = own
     ? () => training.margin ?? ([0, 0, 0] as const)
     : augmentation &&

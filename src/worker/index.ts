@@ -13,6 +13,7 @@ export { checkCase, checkDataset, reportOf, type CaseCheck, type DatasetReport }
 export type { Problem } from '../data/problem.ts';
 export type { FileEntry } from '../data/case.ts';
 export { volumesAmong } from '../data/dataset.ts';
+export { sidedName } from '../data/sides.ts';
 export { labelOf } from '../data/label-values.ts';
 export { sourceName, type FilePair } from '../data/source.ts';
 export { looksLikeLabel, stemOf, volumePattern } from '../data/volume-names.ts';

@@ -313,6 +313,11 @@ describe('train', () => {
     expect(ran.out).toContain('augment/resample');
     expect(ran.out).toContain('largest tensors');
     expect((await readdir(out)).sort()).toEqual(['augmentation.png', 'batch.png']);
+    const sides = ['--class-names', 'background,a,b,c,d,left e', '--augment', 'nnunet', '--dry-run'];
+    const sided = await cli(['train', data, '--out', await temporaryFolder(), ...options, ...sides]);
+    expect(sided.err).toMatch(
+      /^The class "left e" tells left from right: nothing is mirrored along x; with --mirror/m,
+    );
     const flat = ['--augment', 'nnunet', '--mirror', 'none', '--tta'];
     const refused = await cli(['train', data, '--out', out, ...options, ...flat, '--dry-run']);
     expect(refused.err).toMatch(/--tta flips along the axes that training mirrors, and here it mirrors none/);

@@ -5,6 +5,7 @@ import { writeNifti } from '../../src/data/nifti.ts';
 import { Ensemble } from '../../src/ensemble.ts';
 import { InvalidOption } from '../../src/errors.ts';
 import type { Axis } from '../../src/size.ts';
+import type { TrainingEvent } from '../../src/train/events.ts';
 import { nnunetAugmentation } from '../../src/train/augmentation.ts';
 import { UNet3D } from '../../src/unet3d.ts';
 import { cases, network } from '../support/calls.ts';
@@ -63,6 +64,24 @@ test('without augmentation nothing is known, and all is flipped; trained without
     await expect(call()).rejects.toThrow(InvalidOption);
   }
   expect(await probabilities(plain, ['x'])).not.toEqual(await probabilities(plain, []));
+});
+
+test('of labels that tell left from right, nothing is flipped along x, and mirroring along it is warned of', async () => {
+  using model = await UNet3D.create({ ...network, labels: ['background', 'kidney_left'], device });
+  expect(await probabilities(model)).toEqual(await probabilities(model, ['y', 'z']));
+  const heard: string[] = [];
+  const onEvent = (event: TrainingEvent): void => {
+    if (event.type === 'warning') heard.push(event.message);
+  };
+  const mirrored = (mirror: [number, number, number]) =>
+    model.fit(cases, { epochs: 1, augmentation: nnunetAugmentation({ mirror }), onEvent });
+  await mirrored([0, 0.5, 0.5]);
+  expect(heard).toEqual([]);
+  await mirrored([0.5, 0.5, 0.5]);
+  expect(heard).toEqual([
+    expect.stringMatching(/"kidney_left" tells left from right, and augmentation mirrors along x/),
+  ]);
+  expect(await probabilities(model)).toEqual(await probabilities(model, ['x', 'y', 'z']));
 });
 
 test('an ensemble flips what all of its networks have seen mirrored', async () => {

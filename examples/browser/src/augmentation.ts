@@ -4,12 +4,6 @@ import { augmentationMargin, nnunetAugmentation, type Augmentation, type Size3 }
 /** As nnU-Net does it, mirrored along every axis, or along y and z alone; undefined for none. */
 export type AugmentationChoice = 'mirrored' | 'sides kept' | undefined;
 
-const side = /(^|[^a-z0-9])(left|right|lh|rh|l|r)([^a-z0-9]|$)/i;
-
-/** Whether class names tell left from right: in a mirrored volume they would be wrong. */
-export const tellSides = (names: readonly string[]): boolean =>
-  names.some((name) => side.test(name.replace(/([a-z])([A-Z])/g, '$1 $2')));
-
 /** Prepared volumes lie as RAS: x goes from left to right. */
 export const augmentationOf = (choice: AugmentationChoice): Augmentation | undefined =>
   choice && nnunetAugmentation(choice === 'sides kept' ? { mirror: [0, 0.5, 0.5] } : {});

@@ -9,6 +9,7 @@ import {
   OutOfMemory,
   paddedSize,
   planTraining,
+  sidedName,
   splitCases,
   type Alternative,
   type Size3,
@@ -18,7 +19,7 @@ import {
   type Region,
   type UNet3DConfig,
 } from 'unet3d-gpu/worker';
-import { augmentedStep, tellSides } from './augmentation.ts';
+import { augmentedStep } from './augmentation.ts';
 import type { DeviceFacts } from './device.ts';
 import { badCases, choicesOf, state, type Choices, type PageCase, type Settings } from './state.ts';
 
@@ -134,10 +135,9 @@ export function restoreSettings(settings: Settings, preprocessing: Preprocessing
 
 /** Follows the names of classes and regions, unless a person has chosen. */
 export function chooseAugmentation(): void {
-  const { chosen, labels, regions = [], settings } = state;
+  const { chosen, labels, regions, settings } = state;
   if ('augmentation' in chosen) return;
-  const names = [...labels, ...regions.map(({ name }) => name)];
-  settings.augmentation = tellSides(names) ? 'sides kept' : 'mirrored';
+  settings.augmentation = sidedName({ labels, regions }) === undefined ? 'mirrored' : 'sides kept';
 }
 
 /** The settings of a plan that fits. */

@@ -145,9 +145,8 @@ export function trainCommand(io: Io): Command {
     )
     .option(
       '--mirror <list>',
-      'axes that --augment mirrors, or "none"; y,z where labels tell left from right',
+      'axes that --augment mirrors, or "none"; default: x,y,z, or y,z where names of classes tell left from right',
       axesOrNone,
-      ['x', 'y', 'z'],
     )
     .addOption(new Option('--loss <name>').choices(lossNames).default('dice-ce'))
     .option('--class-weights <list>', 'one per class, background first; default: equal', parse.weights)
