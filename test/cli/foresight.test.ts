@@ -1,5 +1,5 @@
 /**
- * `check` without errors if and only if a training would start: over 500 made-up data sets, each with up to three
+ * `check` without errors if and only if a training would start: over 200 made-up data sets, each with up to three
  * oddities, the check beside what `train` does with its data before the first step.
  */
 import { mkdir, rm, writeFile } from 'node:fs/promises';
@@ -257,7 +257,7 @@ test('check finds an error if and only if a training refuses the data', async ()
   const root = await temporaryFolder();
   const seen = { fine: 0, refused: 0 };
   const met = new Set<string>();
-  for (let trial = 0; trial < 500; trial++) {
+  for (let trial = 0; trial < 200; trial++) {
     const r = random(trial, 'foresight');
     const chosen = Array.from({ length: Math.max(trial < names.length ? 1 : 0, r.int(4)) }, (_, i) =>
       i === 0 && trial < names.length ? names[trial]! : names[r.int(names.length)]!,
@@ -279,5 +279,5 @@ test('check finds an error if and only if a training refuses the data', async ()
     await rm(folder, { recursive: true });
   }
   expect([...met].sort()).toEqual([...names].sort());
-  expect(Math.min(seen.fine, seen.refused)).toBeGreaterThan(100);
-}, 900_000);
+  expect(Math.min(seen.fine, seen.refused)).toBeGreaterThan(40);
+}, 400_000);

@@ -198,7 +198,9 @@ const stands = [
 ];
 /** There several threads share the sums of a plane, which on a software adapter one has alone. */
 const asOnGpus = others
-  .filter(({ stride }) => Math.max(...stride) > 1)
+  .filter(({ name }) =>
+    ['two inputs, strided', 'planes of more quads than a workgroup has threads'].includes(name),
+  )
   .map((one): Case => ({ ...one, name: `${one.name}, as on GPUs`, kernels: kernelChoices.hardware }));
 
 const onMatrices = (await kernelsOnMatrices()).flatMap(({ gpu, name }) =>
