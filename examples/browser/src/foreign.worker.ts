@@ -66,9 +66,10 @@ async function open({ files, folder }: ForeignRequests['open']): Promise<Foreign
   const ensemble = await Ensemble.open(files);
   predict = (sources, options) => ensemble.predict(sources, options);
   const { config, description, members } = ensemble;
+  const { regions } = description;
   return {
     config,
-    description: { labels: description.labels ?? [] },
+    description: { labels: description.labels, ...(regions && { regions }) },
     kind: `The mean of ${counted(members.length, 'network')}`,
     start: `it is the mean of ${counted(members.length, 'network')}: open one of them alone, by its model file`,
   };
@@ -155,7 +156,7 @@ async function openTotalSegmentator(files: ModelSource, folders: readonly string
   const parts = models.map((model) => ({ model, open: () => NnunetPredictor.of(model) }));
   predict = (sources, options) => segmentAsTotalSegmentator(parts, sources[0]!, options);
   const [first] = models as [NnunetModel];
-  save = () => convertNnunet(first);
+  save = async () => trainableModel(await convertNnunet(first));
   const labels = mergedNames(parts);
   return {
     config: { inChannels: 1, classes: labels.length },

@@ -52,7 +52,9 @@ export class KeptModel {
   }
 
   /** What a training that begins with it needs to know. */
-  get start(): Start {
+  get start(): Start | string {
+    if (this.description.nnunet)
+      return 'it follows nnU-Net’s rules, by which trainings here do not prepare cases: open its model folder or zip archive in place of this file';
     return { config: this.config, preprocessing: this.description.preprocessing };
   }
 

@@ -341,6 +341,7 @@ export class LabelledCases {
 /** Calls classes otherwise, background first. */
 export function nameClasses(names: readonly string[]): void {
   state.labels = [...names];
+  chooseAugmentation();
   changed();
 }
 

@@ -15,7 +15,8 @@ export function foreignAmong(entries: readonly FileEntry[]): ModelSource | undef
   const weights = entries.filter(({ path }) => /\.(pt|pth|ckpt)$/i.test(path));
   if (weights.length > 0) return entries.filter(({ path }) => /\.(pt|pth|ckpt|json)$/i.test(path));
   const own = entries.filter(({ path }) => path.endsWith('.safetensors'));
-  return own.length > 1 ? own : undefined;
+  // Beside the folds of a cross-validation lies what it chose to do to their labels.
+  return own.length > 1 ? entries.filter(({ path }) => /\.(safetensors|json)$/.test(path)) : undefined;
 }
 
 /** What lies in and beside models. */

@@ -19,7 +19,7 @@ import {
   type Region,
   type UNet3DConfig,
 } from 'unet3d-gpu/worker';
-import { augmentedStep } from './augmentation.ts';
+import { augmentedStep, type AugmentationChoice } from './augmentation.ts';
 import type { DeviceFacts } from './device.ts';
 import { badCases, choicesOf, state, type Choices, type PageCase, type Settings } from './state.ts';
 
@@ -129,15 +129,19 @@ export function forgetDecision(): void {
 /** Settings as of a training. @param preprocessing where that is its own */
 export function restoreSettings(settings: Settings, preprocessing: Preprocessing | undefined): void {
   state.settings = structuredClone(settings);
-  state.chosen = choicesOf(settings);
+  const { augmentation, ...others } = choicesOf(settings);
+  // What follows from the names of classes goes on doing so.
+  state.chosen = augmentation === usualAugmentation() ? others : { augmentation, ...others };
   if (preprocessing) state.preprocessing = structuredClone(preprocessing);
 }
 
+/** As the names of classes and regions have it. */
+const usualAugmentation = (): AugmentationChoice =>
+  sidedName(state) === undefined ? 'mirrored' : 'sides kept';
+
 /** Follows the names of classes and regions, unless a person has chosen. */
 export function chooseAugmentation(): void {
-  const { chosen, labels, regions, settings } = state;
-  if ('augmentation' in chosen) return;
-  settings.augmentation = sidedName({ labels, regions }) === undefined ? 'mirrored' : 'sides kept';
+  if (!('augmentation' in state.chosen)) state.settings.augmentation = usualAugmentation();
 }
 
 /** The settings of a plan that fits. */

@@ -32,8 +32,14 @@ export function projectPanel({ atHand, openCases, openDrawn }: PageData): HTMLEl
   void offerScans();
 
   const save = lengthy('Save as a project', async (signal) => {
+    const { run } = state;
+    if (run && !run.isKept)
+      throw new Error(
+        `the training ${run.record.name} could not be kept in this browser, so the project would be without it: download ` +
+          'its network under "Train" first, and close it or make room for it',
+      );
     const { projectArchive } = await projects();
-    const archive = await projectArchive(withImages.checked, signal, atHand());
+    const archive = await projectArchive(withImages.checked, signal, atHand(), run);
     const stream = archive.pipeThrough(new TransformStream(), { signal });
     download('project.zip', await new Response(stream).blob());
   });

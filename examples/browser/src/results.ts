@@ -5,11 +5,25 @@ import { forgetResults, markSaved, type Result } from './state.ts';
 
 const cell = (text: string): string => (/[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
 
+/** Under the names of their labels in an archive. */
+type Archived = readonly { readonly file: string; readonly result: Result }[];
+
+/** Labels of one name are numbered. */
+export function archived(results: readonly Result[]): Archived {
+  const names = new Map<string, number>();
+  return results.map((result) => {
+    const { name } = result.labels;
+    const times = names.get(name) ?? 0;
+    names.set(name, times + 1);
+    return { result, file: times === 0 ? name : name.replace(/(\.nii(\.gz)?)$/, ` (${times + 1})$1`) };
+  });
+}
+
 /** Volumes in ml, a line per file and class; regions have several values, as in 1+2. */
-function volumesCsv(results: readonly Result[]): string {
-  const lines = results.flatMap(({ name, modelName, volumes, labels: file }) =>
+export function volumesCsv(all: Archived): string {
+  const lines = all.flatMap(({ file, result: { name, modelName, volumes } }) =>
     volumes.map(({ name: found, labels, millilitres }) =>
-      [name, file.name, modelName, labels.join('+'), found, String(millilitres)].map(cell).join(','),
+      [name, file, modelName, labels.join('+'), found, String(millilitres)].map(cell).join(','),
     ),
   );
   return ['file,labels,model,value,class,ml', ...lines, ''].join('\n');
@@ -17,17 +31,12 @@ function volumesCsv(results: readonly Result[]): string {
 
 async function downloadAll(results: readonly Result[], signal: AbortSignal): Promise<void> {
   const { downloadZip } = await import('client-zip');
-  const names = new Map<string, number>();
-  const files = results.map(({ labels }) => {
-    const times = names.get(labels.name) ?? 0;
-    names.set(labels.name, times + 1);
-    const name = times === 0 ? labels.name : labels.name.replace(/(\.nii(\.gz)?)$/, ` (${times + 1})$1`);
-    return { name, input: labels };
-  });
-  const archive = downloadZip([...files, { name: 'volumes.csv', input: volumesCsv(results) }]);
+  const all = archived(results); // of those that are there now: more may come meanwhile
+  const files = all.map(({ file, result: { labels } }) => ({ name: file, input: labels }));
+  const archive = downloadZip([...files, { name: 'volumes.csv', input: volumesCsv(all) }]);
   const stream = archive.body!.pipeThrough(new TransformStream(), { signal });
   download('segmentations.zip', await new Response(stream).blob());
-  markSaved(results);
+  markSaved(all.map(({ result }) => result));
 }
 
 /** Asks where labels would be lost with them. */

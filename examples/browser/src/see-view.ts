@@ -1,4 +1,5 @@
 /** See: one case at a time in slices and 3-D, its truth beside the prediction. */
+import { disagreement } from './agreement.ts';
 import { el, fill, lengthy, messageOf } from './dom.ts';
 import { CaseButtons } from './case-buttons.ts';
 import { classCount } from './planning.ts';
@@ -89,7 +90,7 @@ function casesView(): View {
     const next = inTraining()
       ? 'The network is training; it can segment when that is paused or done.'
       : state.model
-        ? ''
+        ? disagreement(state.model)
         : 'To segment, train a network, or open a model file under "Use".';
     if (next === hint) return;
     status.textContent = hint = next;

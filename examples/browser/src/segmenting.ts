@@ -64,7 +64,7 @@ export async function segmented(
   return { ...files, volumes, warnings, uncertainty };
 }
 
-const regionsOf = ({ description }: OpenModel): readonly Region[] | undefined =>
+export const regionsOf = ({ description }: OpenModel): readonly Region[] | undefined =>
   'regions' in description ? description.regions : undefined;
 
 /** What a model finds: regions, of which voxels may belong to several, or else its classes. */

@@ -1,8 +1,9 @@
 /** What the open model makes of cases, as proposals, and of which it is least sure. */
 import type { Size3 } from 'unet3d-gpu/worker';
+import { disagreement } from '../agreement.ts';
 import { messageOf } from '../dom.ts';
-import { channelCount, classCount } from '../planning.ts';
-import { segmented } from '../segmenting.ts';
+import { classCount } from '../planning.ts';
+import { namesOf, segmented } from '../segmenting.ts';
 import {
   changed,
   inTraining,
@@ -38,13 +39,10 @@ export function obstacle(): string {
   const { model } = state;
   if (inTraining()) return 'The network is training; it proposes outlines when that is paused or done.';
   if (!model) return 'Proposals come once a network is trained here, or a model is opened under "Use".';
-  const { inChannels, classes } = model.config;
-  const channels = state.report ? channelCount() : (state.cases[0]?.images.length ?? 1);
-  if (inChannels !== channels && state.report)
-    return `The open model reads ${inChannels} images of a case; there are ${channels}.`;
-  if (!state.regions && classes > classCount())
-    return `The open model knows ${classes} classes, and ${classCount()} are named here: add the others.`;
-  return '';
+  const known = namesOf(model).length; // values that it writes, where it finds regions
+  if (known > classCount())
+    return `The open model knows ${known} classes, and ${classCount()} are named here: add the others.`;
+  return disagreement(model);
 }
 
 export function doubtOf({ images }: PageCase): Doubt | undefined {

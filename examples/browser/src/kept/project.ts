@@ -49,11 +49,13 @@ interface Entry {
  * @param withImages copies images into it; otherwise they are read, to be known again. Labels are always in it: those
  * that were drawn or mapped are in no folder
  * @param atHand cases of the page, which need not be kept in the browser
+ * @param run the training at hand, some of whose weights the disk may not have taken
  */
 export async function projectArchive(
   withImages: boolean,
   signal?: AbortSignal,
   atHand?: AtHand,
+  run?: { readonly id: string; readonly files: RunFiles },
 ): Promise<ReadableStream<Uint8Array>> {
   await written(); // the last stroke as well
   const runs = await keptRuns();
@@ -119,7 +121,7 @@ export async function projectArchive(
     yield { name: descriptionName, input: JSON.stringify(project, null, 1) };
     for (const { id } of runs)
       for (const name of fileNames) {
-        const bytes = await new RunFiles(id).load(name);
+        const bytes = await (run?.id === id ? run.files : new RunFiles(id)).load(name);
         if (bytes) yield { name: `runs/${id}/${name}`, input: bytes as Uint8Array<ArrayBuffer> };
       }
     for (const { id, voxels } of drawings) yield { name: drawingPath(id), input: voxels };
