@@ -13,8 +13,8 @@ import {
   assertNoMeanOfLogits,
   readSources,
   segmentVolumes,
+  Segmentation,
   type PredictOptions,
-  type Segmentation,
 } from './infer/predict.ts';
 import type { EvaluateOptions } from './infer/predictor.ts';
 import type { ModelFile } from './interop/model-files.ts';
@@ -42,22 +42,26 @@ export interface Runner {
   dispose(): void;
 }
 
-/** @throws InvalidModel for networks that differ in more than their weights; UnsupportedDevice without a GPU adapter */
+/**
+ * @param together post-processing that was chosen for all; default: that of each, where it is the same
+ * @throws InvalidModel for networks that differ in more than their weights; UnsupportedDevice without a GPU adapter */
 export async function ownRunner(
   files: readonly ModelFile[],
   device: DeviceOptions,
-  postprocessing?: Postprocessing,
+  together?: Postprocessing,
 ): Promise<Runner> {
   let common: { config: UNet3DConfig; description: Description } | undefined;
   /** Of each network, which may have been trained on another. */
   const sizes: (Size3 | undefined)[] = [];
   const mirrored: (readonly Axis[] | undefined)[] = [];
+  const cleanings: (Postprocessing | undefined)[] = [];
   for (const file of files) {
     const { description: saved } = await openModel(await file.ranges(), file.path);
     const { config, labels, regions, channels, preprocessing, inputSize, mirrorAxes, nnunet } = saved;
     const description = { labels, regions, channels, preprocessing, nnunet };
     sizes.push(inputSize);
     mirrored.push(mirrorAxes);
+    cleanings.push(saved.postprocessing);
     common ??= { config, description };
     if (JSON.stringify([config, description]) !== JSON.stringify([common.config, common.description]))
       throw new InvalidModel(
@@ -65,6 +69,8 @@ export async function ownRunner(
       );
   }
   const { config } = common!;
+  const isOneCleaning = cleanings.every((one) => JSON.stringify(one) === JSON.stringify(cleanings[0]));
+  const postprocessing = together ?? (isOneCleaning ? cleanings[0] : undefined);
   requireConsistent(
     { config, ...common!.description, postprocessing },
     (problem) => new InvalidModel(problem),
@@ -107,7 +113,11 @@ export async function ownRunner(
         throw new InvalidOption('previousStage is for cascades of nnU-Net, and these are none: leave it out');
       assertNoMeanOfLogits(options);
       const turn = { name: 'prediction', signal: options.signal, ahead: () => readSources(sources) };
-      return network.turns.take(turn, (read) => segmentVolumes(mean, read, options));
+      const found = await network.turns.take(turn, (read) => segmentVolumes(mean, read, options));
+      if (together || isOneCleaning || options.postprocess === false) return found;
+      const { labels, probabilities, logits, warnings, uncertainty } = found;
+      const all = [...warnings, 'The networks do not agree on post-processing, and none is done.'];
+      return new Segmentation(labels, probabilities, logits, all, uncertainty);
     },
     evaluate(cases, options) {
       assertLabelled(cases, { ...description, config });

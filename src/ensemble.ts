@@ -15,7 +15,7 @@ import { modelFolders, nnunetEntries, openNnunet, type NnunetModel } from './int
 import { NnunetPredictor } from './interop/nnunet/pipeline/predictor.ts';
 import { optionsForNnunet } from './interop/nnunet/pipeline/segment.ts';
 import { headsOf } from './interop/nnunet/labels.ts';
-import { descriptionOf } from './interop/nnunet/rules.ts';
+import { compareFiles, descriptionOf } from './interop/nnunet/rules.ts';
 import { modelFiles, modelFilesSchema, type ModelFile } from './interop/model-files.ts';
 import { readJson } from './json.ts';
 import { listed } from './listed.ts';
@@ -153,7 +153,7 @@ async function nnunetRunner(model: NnunetModel, device: DeviceOptions): Promise<
     evaluate: () =>
       Promise.reject(
         new InvalidOption(
-          'these networks follow nnU-Net’s rules and prepare images themselves: predict the files, and compare with the command `evaluate`',
+          `these networks follow nnU-Net’s rules and prepare images themselves: ${compareFiles}`,
         ),
       ),
     dispose: () => predictor.dispose(),

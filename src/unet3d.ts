@@ -43,7 +43,8 @@ import { networkOn, windowResult } from './interop/nnunet/pipeline/network.ts';
 import { headsOf } from './interop/nnunet/labels.ts';
 import { assertWindowFits } from './interop/nnunet/pipeline/predictor.ts';
 import { optionsForNnunet, segmentAsNnunet } from './interop/nnunet/pipeline/segment.ts';
-import { rulesOf, type NnunetRules } from './interop/nnunet/rules.ts';
+import { trainableModel } from './interop/nnunet/go-on.ts';
+import { compareFiles, rulesOf, type NnunetRules } from './interop/nnunet/rules.ts';
 import { defaultBudget } from './model/budget.ts';
 import { completeConfig } from './model/complete-config.ts';
 import { paddedSize } from './model/sizes.ts';
@@ -142,7 +143,7 @@ export class UNet3D {
 
   /**
    * Takes over the weights of a saved network, to go on learning from them. Names and shapes must be the same but for
-   * heads: see `heads`. The next `fit` tells in its `start` event which heads began anew.
+   * heads: see `heads`. Of a network of nnU-Net's they are turned to the axes of volumes, as by `trainableModel`. The next `fit` tells in its `start` event which heads began anew.
    * @param bytes as for `load`
    * @returns the heads that begin anew, with the weights that they have now
    * @throws InvalidModel for a file that is damaged, or of a network with other weights, which are named; InvalidOption;
@@ -151,7 +152,7 @@ export class UNet3D {
   async takeWeights(bytes: Uint8Array, options: TakeOptions = {}): Promise<readonly string[]> {
     assertOptions('takeWeights', takeEntries, options);
     assertBytes('takeWeights', bytes);
-    const from = await readModel(bytes);
+    const from = await readModel(await trainableModel(bytes));
     return this.#turns.take({ name: 'taking weights over' }, async () => {
       const { state, description } = this.#model;
       const own = {
@@ -226,6 +227,7 @@ export class UNet3D {
     return startRun(async (emit: (event: TrainingEvent) => void) => {
       assertOptions('fit', trainingEntries, options);
       assertValue('fit', Array.isArray(training) ? caseList : batchSource, training);
+      this.#assertOwnRules('fit', '`trainableModel` makes of its file one that trains here');
       if (this.gpu.disposed) throw this.gpu.lossError(); // one that is merely lost may be opened again
       const source = isBatchSource(training) ? training : this.#labelled(training);
       const { through } = options;
@@ -259,6 +261,14 @@ export class UNet3D {
     }, onEvent);
   }
 
+  /** Cases that were prepared by the caller mean nothing to a network that prepares volumes by nnU-Net's rules. */
+  #assertOwnRules(call: string, remedy: string): void {
+    if (!this.description.nnunet) return;
+    throw new InvalidOption(
+      `${call}: this network follows nnU-Net's rules, by which \`predict\` prepares volumes itself: ${remedy}`,
+    );
+  }
+
   /** @throws InvalidDataset for a case with other channels, without a label or with label values outside the classes */
   #labelled(cases: readonly PreparedCase[]): readonly LabelledCase[] {
     assertLabelled(cases, { ...this.description, config: this.config });
@@ -288,6 +298,7 @@ export class UNet3D {
   async evaluate(cases: readonly PreparedCase[], options: EvaluateOptions = {}): Promise<CaseScore[]> {
     assertOptions('evaluate', evaluateEntries, options);
     assertValue('evaluate', caseList, cases);
+    this.#assertOwnRules('evaluate', compareFiles);
     const labelled = this.#labelled(cases);
     const own = { ...options };
     return this.#turns.take({ name: 'evaluation', signal: own.signal }, () =>
@@ -307,6 +318,7 @@ export class UNet3D {
   ): Promise<PostprocessingChoice> {
     assertOptions('choosePostprocessing', probabilityEntries, options);
     assertValue('choosePostprocessing', caseList, validation);
+    this.#assertOwnRules('choosePostprocessing', 'what nnU-Net chose is for its own tools to apply');
     if (validation.length === 0)
       throw new InvalidOption('choosePostprocessing: there is no case to choose by; give one at least');
     const cases = this.#labelled(validation);

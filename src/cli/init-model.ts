@@ -196,9 +196,22 @@ export function assertInit({ init, initHeads, freeze, configuration }: TrainOpti
     );
 }
 
-/** @throws InvalidOption for images of other channels than the model's */
-export function assertChannels({ file, description }: InitModel, channels: number): void {
+/**
+ * @param names of the images, where the data set tells them
+ * @throws InvalidOption for images of other channels than the model's, or of the same in another order
+ */
+export function assertChannels(
+  { file, description }: InitModel,
+  channels: number,
+  names: readonly string[] = [],
+): void {
   const { inChannels } = description.config;
+  const [theirs, ours] = [description.channels, names].map((all) => all.map((name) => name.toLowerCase()));
+  if (theirs!.join() !== ours!.join() && theirs!.toSorted().join() === ours!.toSorted().join())
+    throw new InvalidOption(
+      `${file} takes its channels in the order ${description.channels.join(', ')}, and these images have ${names.join(', ')}: ` +
+        'name files and channels in the order of the model',
+    );
   if (inChannels === channels) return;
   const named = description.channels.length > 0 ? ` (${description.channels.join(', ')})` : '';
   throw new InvalidOption(

@@ -11,7 +11,7 @@ import { namesAround } from '../interop/monai/pipeline.ts';
 import { convertNnunet } from '../interop/nnunet/convert.ts';
 import { openNnunet } from '../interop/nnunet/folder.ts';
 import type { Postprocessing } from '../metrics/components.ts';
-import { openModel } from '../weights/model-file.ts';
+import { openModel, readModel, writeModel } from '../weights/model-file.ts';
 import { fileMessage } from './failure.ts';
 import { othersFiles, refuseConfiguration } from './predict-models.ts';
 
@@ -26,8 +26,6 @@ export interface ModelsToExport {
   readonly inputs: readonly string[];
   /** The path that exports go beside. */
   readonly place: string;
-  /** Of the folds together. */
-  readonly postprocessing?: Postprocessing | undefined;
   /** Of a bundle of MONAI: by MONAI's names, what it does before and after its network, which model files have no room for. */
   readonly around?: readonly string[];
 }
@@ -72,12 +70,15 @@ export async function modelsToExport(
     const folds = chosenFolds(trained, wanted);
     requireOne(folds.map((found) => found.fold));
     const [{ path: first, root }] = folds as [(typeof folds)[number]];
+    const postprocessing = await postprocessingIn(all, root);
     const alone = isFolder ? join(path, dirname(first), 'model') : `${place}-fold_${folds[0]!.fold}`;
     return {
-      models: folds.map((found) => ({ fold: found.fold, read: () => bytesOf(found) })),
+      models: folds.map((found) => ({
+        fold: found.fold,
+        read: async () => withPostprocessing(await bytesOf(found), postprocessing),
+      })),
       inputs: isFolder ? folds.map((found) => join(path, found.path)) : [path],
       place: foldsTogether ? place : alone,
-      postprocessing: await postprocessingIn(all, root),
     };
   }
   if (fold !== undefined && !foldsTogether)
@@ -100,4 +101,14 @@ export async function modelsToExport(
     inputs: [file],
     place: join(dirname(file), basename(file, extname(file))),
   };
+}
+
+/** A fold's model with what was chosen for all folds together. */
+async function withPostprocessing(
+  model: Uint8Array,
+  postprocessing: Postprocessing | undefined,
+): Promise<Uint8Array> {
+  if (!postprocessing) return model;
+  const { description, weights } = await readModel(model);
+  return writeModel({ ...description, postprocessing }, weights);
 }

@@ -1,5 +1,6 @@
 /** A training from the command line: data, plan, training, test, and the files that are left behind. */
 import { trainingBatches, type PatchBatches } from '../data/patches.ts';
+import { sidedName } from '../data/sides.ts';
 import { testedPart } from '../data/split.ts';
 import { leads, meet } from '../distributed/ranks.ts';
 import { Aborted, InvalidOption } from '../errors.ts';
@@ -51,7 +52,7 @@ export async function runTraining(
   const { dataset } = opened;
   const data = forItsHeads(opened.data, init);
   assertClassWeights(options.classWeights, data);
-  if (init) assertChannels(init, data.channels);
+  if (init) assertChannels(init, data.channels, dataset.channels);
   for (const reason of data.decision?.reasons ?? []) io.err(reason);
   clock.end('reading and preparing the data');
 
@@ -89,7 +90,9 @@ export async function runTraining(
   try {
     if (init) {
       await model.takeWeights(init.bytes, { heads: options.initHeads ?? 'auto' });
-      model.describe({ mirrorAxes: init.description.mirrorAxes });
+      const isSided = sidedName(data) !== undefined;
+      const { mirrorAxes } = init.description;
+      model.describe({ mirrorAxes: mirrorAxes?.filter((axis) => !isSided || axis !== 'x') });
     }
     await trainModel({
       ...opened,

@@ -204,6 +204,11 @@ export function decide(io: Io, given: Given): Settings {
     io.err(
       `To fit ${formatBytes(memory)} of GPU memory: ${taken.join(', ')}; now ${describeWish(wish, planner)}`,
     );
+  const divided = wish.accumulate ?? 1;
+  if (planned?.batchDice && divided > 1)
+    io.err(
+      `The Dice loss is taken over ${wish.batch} of the ${wish.batch * divided} samples of a step at a time, not over the whole batch.`,
+    );
   const epochs = options.epochs ?? defaultEpochs(data.training.ids.length, batch * accumulate);
   return {
     epochs,

@@ -193,8 +193,10 @@ async function keptArguments(
       resume: true,
     },
     decisions: config.decisions,
-    // An earlier version may have decided otherwise.
-    preprocessing: kept['preprocessing'] === 'nnunet' ? config.preprocessing : undefined,
+    // An earlier version may have decided otherwise, and the model of --init may be another one by now.
+    preprocessing: ['nnunet', 'model'].includes(String(kept['preprocessing'] ?? (kept['init'] && 'model')))
+      ? config.preprocessing
+      : undefined,
     begun: config.arguments,
   };
 }

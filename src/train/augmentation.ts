@@ -108,7 +108,7 @@ export function nnunetAugmentation(changes: Partial<Augmentation> = {}): Augment
 }
 
 /** What is mirrored now and then. */
-export const mirroredAxes = ({ mirror }: Augmentation): Axis[] =>
+export const mirroredAxes = ({ mirror }: Pick<Augmentation, 'mirror'>): Axis[] =>
   (['x', 'y', 'z'] as const).filter((_, axis) => mirror[axis]! > 0);
 
 /** The axis that is left out of rotation, scaling and low resolution: of fewer than a third of the longest's voxels. */

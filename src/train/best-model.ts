@@ -1,12 +1,19 @@
 /** The weights in a checkpoint as a model file of their own. */
+import * as v from 'valibot';
+import { InvalidModel } from '../errors.ts';
+import { readJson } from '../json.ts';
 import { assertOptions } from '../options.ts';
-import { bytes } from '../schema.ts';
+import { bytes, numberFrom, openObject, size3, triple } from '../schema.ts';
+import type { Axis } from '../size.ts';
 import { requireWhole, writeHashed } from '../weights/content-hash.ts';
+import { descriptionText, openModel, type ModelDescription } from '../weights/model-file.ts';
 import { readSafetensors, type NamedTensor } from '../weights/safetensors.ts';
+import { descriptionKey } from '../weights/tensors.ts';
+import { mirroredAxes } from './augmentation.ts';
 
 /**
  * The best weights that a checkpoint holds, as a model file: what "stop early and keep the best" loads.
- * @param model the same network's model file, whose description is kept
+ * @param model the same network's model file, whose description is kept; the size that it was trained on is the checkpoint's
  * @returns undefined if the checkpoint has no best weights yet
  * @throws InvalidModel if one of the two is damaged; InvalidOption for what is not bytes
  */
@@ -33,6 +40,24 @@ export async function lastModel(
   return weightsOf(checkpoint, model, ['average.', '']);
 }
 
+const identitySchema = openObject({
+  size: size3,
+  augmentation: v.optional(openObject({ mirror: triple(numberFrom(0, 1), 'three numbers') })),
+});
+
+/** What a model tells of its training, which the checkpoint knows. */
+function trainedOn(
+  identity: string | undefined,
+  before: readonly Axis[] | undefined,
+): Pick<ModelDescription, 'inputSize' | 'mirrorAxes'> {
+  const { size, augmentation } = readJson(
+    identity ?? '',
+    identitySchema,
+    (problem) => new InvalidModel(`in the identity of the checkpoint, ${problem}: take another copy of it`),
+  );
+  return { inputSize: size, mirrorAxes: augmentation ? mirroredAxes(augmentation) : before };
+}
+
 /** Those under the first prefix that the checkpoint has. */
 async function weightsOf(
   checkpoint: Uint8Array,
@@ -42,13 +67,16 @@ async function weightsOf(
   const file = readSafetensors(checkpoint, 'the checkpoint');
   await requireWhole(checkpoint, file, 'the checkpoint');
   const { tensors: own, metadata } = readSafetensors(model);
+  const { description } = await openModel(model);
+  const taught = trainedOn(file.metadata['identity'], description.mirrorAxes);
+  const described = { ...metadata, [descriptionKey]: descriptionText({ ...description, ...taught }) };
   for (const prefix of prefixes) {
     const tensors = new Map<string, NamedTensor>();
     for (const name of own.keys()) {
       const tensor = file.tensors.get(`${prefix}${name}`);
       if (tensor) tensors.set(name, tensor);
     }
-    if (tensors.size > 0) return writeHashed({ tensors, metadata });
+    if (tensors.size > 0) return writeHashed({ tensors, metadata: described });
   }
   return undefined;
 }

@@ -2,9 +2,11 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, expect, test } from 'vitest';
+import { assertChannels } from '../../src/cli/init-model.ts';
 import { defaultPreprocessing } from '../../src/data/preprocessing.ts';
+import { completeConfig } from '../../src/model/complete-config.ts';
 import { UNet3D } from '../../src/unet3d.ts';
-import { readModel } from '../../src/weights/model-file.ts';
+import { readModel, writeModel } from '../../src/weights/model-file.ts';
 import { readSafetensors } from '../../src/weights/safetensors.ts';
 import { testDevice } from '../support/device.ts';
 import { cli, phantomDataset, temporaryFolder } from './support.ts';
@@ -18,7 +20,7 @@ beforeAll(async () => {
   base = join(await temporaryFolder(), 'base.safetensors');
   const { device } = await testDevice();
   using model = await UNet3D.create({ inChannels: 1, classes: 4, features: [2, 3], preprocessing, device });
-  model.describe({ mirrorAxes: [] });
+  model.describe({ mirrorAxes: ['x'], channels: ['T1'] });
   await writeFile(base, await model.save());
 });
 
@@ -42,13 +44,18 @@ test('network, preprocessing and encoder are those of the model, the head is new
   );
   const start = begun.out.split('\n').find((line) => line.includes('"type":"start"'))!;
   expect(JSON.parse(start)).toMatchObject({ anew: ['head'], freeze: 'encoder' });
+  // The model may be another one by then: cases go on being prepared as they were.
+  const { description, weights } = await readModel(await readFile(base));
+  const other = defaultPreprocessing(1, [20, 20, 20]);
+  await writeFile(base, await writeModel({ ...description, preprocessing: other }, weights));
   const { err, exitCode } = await cli(['train', '--out', run, '--resume']);
+  await writeFile(base, await writeModel(description, weights));
   expect(exitCode, err).toBe(0);
   expect(err).toMatch(/^Going on from step 1\. The encoder is frozen\.$/m);
   const config: unknown = JSON.parse(await readFile(join(run, 'config.json'), 'utf8'));
   expect(config).toMatchObject({ network: { features: [2, 3], norm: 'batch', classes: 6 }, preprocessing });
   const trained = await readFile(join(run, 'model.safetensors'));
-  expect((await readModel(trained)).description.mirrorAxes).toEqual([]);
+  expect((await readModel(trained)).description).toMatchObject({ mirrorAxes: ['x'], preprocessing });
   expect(await encoder(join(run, 'model.safetensors'))).toEqual(await encoder(base));
 });
 
@@ -57,7 +64,10 @@ test.each([
   [['--init', 'BASE', '--norm', 'instance'], /--norm asks for instance, but .* has batch/],
   [['--init', 'BASE', '--init-heads', 'keep'], /heads .* 4 classes, those of this network for 6/],
   [['--init', 'nowhere.safetensors'], /cannot read the model nowhere\.safetensors/],
-  [['--init', 'BASE', '--tta'], /--tta flips along the axes that training mirrors, and here it mirrors none/],
+  [
+    ['--init', 'BASE', '--tta', '--class-names', 'background,left hip,a,b,c,d'],
+    /--tta flips along the axes that training mirrors, and here it mirrors none/,
+  ],
   [['--freeze', 'encoder'], /give --init/],
   [['--init-heads', 'new'], /no --init/],
   [['--preprocessing', 'model'], /follows the model of --init/],
@@ -66,4 +76,18 @@ test.each([
   const { exitCode, err } = await cli(['train', data, '--out', await temporaryFolder(), ...given]);
   expect(err).toMatch(message);
   expect(exitCode).not.toBe(0);
+});
+
+test('channels of a model in another order are refused', () => {
+  const config = completeConfig({ inChannels: 2, classes: 2 });
+  const init = {
+    file: 'base.safetensors',
+    description: { config, labels: [], channels: ['CT', 'PET'] },
+  } as never;
+  expect(() => assertChannels(init, 2, ['pet', 'ct'])).toThrow(
+    /base\.safetensors takes its channels in the order CT, PET, and these images have pet, ct/,
+  );
+  assertChannels(init, 2, ['ct', 'pet']);
+  assertChannels(init, 2);
+  expect(() => assertChannels(init, 3)).toThrow(/takes images of 2 channel\(s\) \(CT, PET\), these have 3/);
 });

@@ -9,7 +9,11 @@ import type { TrainingEvent } from '../../src/train/events.ts';
 import { nnunetAugmentation } from '../../src/train/augmentation.ts';
 import { UNet3D } from '../../src/unet3d.ts';
 import { cases, network } from '../support/calls.ts';
+import { bestModel, lastModel } from '../../src/train/best-model.ts';
+import { checkpointName } from '../../src/train/checkpoint.ts';
+import { readModel } from '../../src/weights/model-file.ts';
 import { testDevice } from '../support/device.ts';
+import { memory } from '../support/training.ts';
 
 const { device } = await testDevice();
 const affine = [2, 0, 0, 0, 0, 2, 0, 0, 0, 0, 2, 0, 0, 0, 0, 1];
@@ -64,6 +68,17 @@ test('without augmentation nothing is known, and all is flipped; trained without
     await expect(call()).rejects.toThrow(InvalidOption);
   }
   expect(await probabilities(plain, ['x'])).not.toEqual(await probabilities(plain, []));
+});
+
+test('so does a model out of a checkpoint', async () => {
+  using model = await UNet3D.create({ ...network, device });
+  const fresh = await model.save();
+  const checkpoint = memory();
+  const augmentation = nnunetAugmentation({ mirror: [0, 0.5, 0] });
+  await model.fit(cases, { epochs: 1, patch: [4, 4, 4], augmentation, checkpoint, validation: cases });
+  const kept = checkpoint.files.get(checkpointName)!;
+  for (const made of [await lastModel(kept, fresh), await bestModel(kept, fresh)])
+    expect((await readModel(made!)).description).toMatchObject({ mirrorAxes: ['y'], inputSize: [4, 4, 4] });
 });
 
 test('of labels that tell left from right, nothing is flipped along x, and mirroring along it is warned of', async () => {

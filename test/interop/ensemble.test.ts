@@ -34,8 +34,12 @@ describe('nnU-Net', async () => {
     expect((await model.predict(image, options)).labels).toEqual(labels);
     // Saved again it follows the same rules.
     const { description } = await openModel(await model.save());
-    expect([description.format, description.nnunet]).toEqual([5, ensemble.description.nnunet]);
+    expect([description.format, description.nnunet]).toEqual([6, ensemble.description.nnunet]);
     await expect(ensemble.evaluate([])).rejects.toThrow(/predict the files/);
+    const ownRules = /this network follows nnU-Net's rules, by which `predict` prepares volumes itself/;
+    await expect(model.evaluate([])).rejects.toThrow(ownRules);
+    await expect(model.choosePostprocessing([])).rejects.toThrow(ownRules);
+    await expect(model.fit([])).rejects.toThrow(ownRules);
     const refused = (more: object) => model.predict(image, { ...options, ...more });
     await expect(refused({ window: [8, 8, 8] })).rejects.toThrow(InvalidOption);
     const stage = ensemble.predict(image, { ...options, previousStage: image });
@@ -150,6 +154,38 @@ describe('networks of this package', () => {
       expect(labels).toEqual(whole.labels);
       expect(new Set(labels.data).size).toBeGreaterThan(1);
     }
+  });
+
+  test('are cleaned as each of them is, and where they differ that is said', async () => {
+    const [a, b] = (await Promise.all(models)) as [UNet3D, UNet3D];
+    const saved = async (model: UNet3D, largestComponent: number[]) => {
+      model.describe({ postprocessing: { largestComponent } });
+      const bytes = await model.save();
+      model.describe({ postprocessing: undefined });
+      return bytes;
+    };
+    const first = await saved(a, [1]);
+    const noise = Float32Array.from({ length: 693 }, (_, i) => Math.sin(i * i));
+    const image = await writeNifti({ data: noise, shape: [11, 9, 7], affine });
+    const segmented = async (...sources: Uint8Array<ArrayBuffer>[]) => {
+      using ensemble = await Ensemble.open(
+        sources.map((source, index) => ({ path: `${index}.safetensors`, source })),
+        { device },
+      );
+      const { labels, warnings } = await ensemble.predict(image);
+      return { labels: labels.data, warnings, cleaning: ensemble.description.postprocessing };
+    };
+    using alone = await UNet3D.load(first, { device });
+    const { labels } = await alone.predict(image);
+    expect(await segmented(first)).toEqual({
+      labels: labels.data,
+      warnings: (await alone.predict(image)).warnings,
+      cleaning: { largestComponent: [1] },
+    });
+    expect((await segmented(first, await saved(b, [1]))).cleaning).toEqual({ largestComponent: [1] });
+    const differ = await segmented(first, await saved(b, []));
+    expect(differ.cleaning).toBeUndefined();
+    expect(differ.warnings).toContain('The networks do not agree on post-processing, and none is done.');
   });
 
   test('are scored as one, like one network', async () => {

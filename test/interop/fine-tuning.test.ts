@@ -4,6 +4,7 @@ import { random } from '../../src/data/random.ts';
 import { fromArrays, type PreparedCase } from '../../src/data/prepare.ts';
 import { convertMonai } from '../../src/interop/monai/convert.ts';
 import { convertNnunet } from '../../src/interop/nnunet/convert.ts';
+import { trainableModel } from '../../src/interop/nnunet/go-on.ts';
 import { openNnunet } from '../../src/interop/nnunet/folder.ts';
 import { leastSize } from '../../src/model/sizes.ts';
 import type { UNet3DConfig } from '../../src/model/config.ts';
@@ -61,7 +62,7 @@ describe('goes on learning', () => {
     if (!found) return skip(`${interopFolder} is not there`);
     const model = await openNnunet(found.files);
     expect.hasAssertions();
-    await goesOnLearning(await convertNnunet(model, model.folds[0]!.name));
+    await goesOnLearning(await trainableModel(await convertNnunet(model, model.folds[0]!.name)));
   });
 
   test.for(monaiFolders)('monai-%s', async (name, { skip }) => {

@@ -9,6 +9,8 @@ import { openNnunet } from '../../src/interop/nnunet/folder.ts';
 import { trainableModel } from '../../src/interop/nnunet/go-on.ts';
 import { nnunetMapping } from '../../src/interop/nnunet/weights.ts';
 import { readModel, writeModel } from '../../src/weights/model-file.ts';
+import { UNet3D } from '../../src/unet3d.ts';
+import { testDevice } from '../support/device.ts';
 import { interopFolder, nnunetFixture, nnunetFolders } from '../support/interop.ts';
 import { expectForward } from '../support/network.ts';
 
@@ -55,6 +57,10 @@ test('nnunet-plain-aniso along the axes of volumes, as a training goes on from i
   const mirrored = await writeModel({ ...converted.description, nnunet }, converted.weights);
   const kept = await readModel(await trainableModel(mirrored));
   expect(kept.description.mirrorAxes).toEqual(['x', 'y']);
+  const { device } = await testDevice();
+  using own = await UNet3D.create({ ...description.config, device });
+  await own.takeWeights(await convertNnunet(model));
+  expect((await readModel(await own.save())).weights).toEqual(weights);
   const again = await trainableModel(bytes);
   expect(again).toBe(bytes);
 });

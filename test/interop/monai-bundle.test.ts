@@ -60,6 +60,12 @@ test('a bundle segments a case as MONAI does', async ({ skip }) => {
   expect(namesOf(zipped)).toEqual(namesOf(opened));
   const { description } = await readModel(await convertMonai(opened));
   expect(description).toMatchObject({ config: network.config, labels, channels });
+  // Of a threshold of its own for each channel, each finds a region.
+  const apart = { ...opened, labels: ['core', 'whole'], pipeline: { ...pipeline!, threshold: 0.5 } };
+  expect((await readModel(await convertMonai(apart))).description.regions).toEqual([
+    { name: 'core', labels: [1], written: 1 },
+    { name: 'whole', labels: [2], written: 2 },
+  ]);
   const gpu = await testDevice();
   const state = new ModelState(gpu, network.config);
   state.writeWeights(await flatWeights(network.config, weights));

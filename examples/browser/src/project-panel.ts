@@ -3,6 +3,7 @@ import { ask } from './ask.ts';
 import type { DataView } from './data-view.ts';
 import { drawnScans } from './drawn-scans.ts';
 import { button, counted, download, el, fill, lengthy, messageOf, picker } from './dom.ts';
+import { state } from './state.ts';
 
 /** Loaded when a project is saved or opened. */
 const projects = () => import('./kept/project.ts');

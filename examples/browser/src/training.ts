@@ -24,7 +24,7 @@ export async function setUp(run: Run): Promise<void> {
 
 /** As the training began, with the weights that it was given. */
 async function newNetwork(run: Run): Promise<UNet3D> {
-  const { settings, preprocessing, labels, regions, channels, from } = run.record;
+  const { settings, preprocessing, labels, regions, channels, channelNames, from } = run.record;
   takeGpu();
   const start = await startOf(run);
   run.hasLearnt = false;
@@ -32,6 +32,7 @@ async function newNetwork(run: Run): Promise<UNet3D> {
     ...networkOf(channels, run.heads, settings, from?.config),
     labels,
     ...(regions && { regions }),
+    ...(channelNames.length === channels && { channels: channelNames }),
     seed: settings.seed,
     preprocessing,
     precision: settings.precision,

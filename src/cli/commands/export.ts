@@ -6,7 +6,6 @@ import { Command, Option } from 'commander';
 import { InvalidModel, InvalidOption } from '../../errors.ts';
 import { exportMonai } from '../../export/monai.ts';
 import { exportNnunet } from '../../export/nnunet.ts';
-import { componentsKept } from '../../export/nnunet/describe.ts';
 import { exportOnnx } from '../../export/onnx.ts';
 import { exportPytorch, isInExample } from '../../export/pytorch.ts';
 import { exportSafetensors } from '../../export/safetensors.ts';
@@ -182,12 +181,12 @@ const foldOf = (fold: string | undefined) => (fold === undefined ? {} : { fold }
 /** One folder for all folds. */
 async function nnunetFiles(
   io: Io,
-  { models, postprocessing }: ModelsToExport,
+  { models }: ModelsToExport,
   out: string,
   dataset: string | undefined,
 ): Promise<readonly ExportedFile[]> {
   const files = new Map<string, Uint8Array>();
-  const warnings = new Set(componentsKept(postprocessing));
+  const warnings = new Set<string>();
   for (const { fold, read } of models) {
     const given = { ...foldOf(fold), ...(dataset === undefined ? {} : { dataset }) };
     const made = await exportNnunet(await read(), given);

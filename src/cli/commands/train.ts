@@ -247,7 +247,8 @@ that are done. --fold auto trains one of them, which the number of a task in a j
 --array=0-4): the tasks write into one --out, at once or one after another, and the last makes the cross-validation.
 
 Several GPUs: mpirun -np 4 unet3d-gpu train … (or srun) starts a process for each. They share the batches of each step:
---batch-size is divided among them, or the batches of --accumulate are, with the losses of one process.
+--batch-size is divided among them, or the batches of --accumulate are. Losses are those of as many parts of a batch
+in one process (--accumulate): the mean of each part's.
 
 Training on patches, each epoch validates larger cases through windows of the patch's size: all that cover a case side
 by side, or, of more than eight, the same eight each time, which hold every class. The test covers whole volumes.

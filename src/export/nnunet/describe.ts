@@ -148,7 +148,7 @@ export function describedForNnunet({
 }
 
 /** What is lost with a post-processing, which nnU-Net's folder has no place for that is data. */
-export function componentsKept(postprocessing: Postprocessing | undefined): readonly string[] {
+function componentsKept(postprocessing: Postprocessing | undefined): readonly string[] {
   const kept = postprocessing?.largestComponent ?? [];
   if (kept.length === 0) return [];
   return [`nnU-Net keeps all components of labels ${kept.join(', ')}; this model keeps the largest`];

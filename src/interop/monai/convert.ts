@@ -1,10 +1,11 @@
 /** A model of MONAI as a model file of this package. */
 import { assertOptions } from '../../options.ts';
-import { soleRegion } from '../../data/regions.ts';
+import { soleRegion, type Region } from '../../data/regions.ts';
 import { withParts } from '../../schema.ts';
 import { writeModel } from '../../weights/model-file.ts';
 import { weightsOf } from '../mapping.ts';
 import type { MonaiModel } from './open.ts';
+import { areMaps } from './predictor.ts';
 
 const entries = {
   model: withParts('a model as openMonai gives it', 'network', 'weights', 'labels', 'channels'),
@@ -12,7 +13,7 @@ const entries = {
 
 /**
  * The bytes of model.safetensors, to go on learning from: the network, its weights, and the names of its labels and
- * channels; one output channel alone finds a region. What a bundle does with an image first is not in it; see
+ * channels; one output channel alone finds a region, and of channels that may overlap each does, under the next value. What a bundle does with an image first is not in it; see
  * `MonaiModel.pipeline`.
  * @throws InvalidModel if the weights cannot be read
  * @example
@@ -28,6 +29,15 @@ export async function convertMonai(model: MonaiModel): Promise<Uint8Array<ArrayB
     labels,
     channels,
   } = model;
-  const regions = config.classes === 1 ? soleRegion(labels[1]) : undefined;
-  return writeModel({ config, labels, regions, channels }, await weightsOf(config, weights));
+  const areRegions = areMaps(model);
+  const regions = areRegions
+    ? Array.from({ length: config.classes }, (_, channel): Region => {
+        const value = channel + 1;
+        return { name: labels[channel] ?? `channel ${channel}`, labels: [value], written: value };
+      })
+    : config.classes === 1
+      ? soleRegion(labels[1])
+      : undefined;
+  const description = { config, labels: areRegions ? [] : labels, regions, channels };
+  return writeModel(description, await weightsOf(config, weights));
 }

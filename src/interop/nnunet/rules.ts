@@ -75,6 +75,9 @@ const patchSize = ({ configuration }: NnunetPlans): readonly [number, number, nu
   return [d2, d1, d0];
 };
 
+/** In place of scoring prepared cases. */
+export const compareFiles = 'predict the files, and compare with the command `evaluate`';
+
 /** What is saved with the network. */
 export function descriptionOf(
   { plans, labels, config }: NnunetRules,
