@@ -181,6 +181,7 @@ async function keptArguments(
     );
   const kept = { ...config.arguments.options };
   if (hasSplit) delete kept['fold']; // which the split was made from
+  const prepared = kept['preprocessing'] ?? (kept['init'] === undefined ? undefined : 'model');
   return {
     dataset: dataset ?? config.arguments.dataset,
     options: {
@@ -194,9 +195,7 @@ async function keptArguments(
     },
     decisions: config.decisions,
     // An earlier version may have decided otherwise, and the model of --init may be another one by now.
-    preprocessing: ['nnunet', 'model'].includes(String(kept['preprocessing'] ?? (kept['init'] && 'model')))
-      ? config.preprocessing
-      : undefined,
+    preprocessing: prepared === 'nnunet' || prepared === 'model' ? config.preprocessing : undefined,
     begun: config.arguments,
   };
 }
