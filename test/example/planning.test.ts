@@ -1,7 +1,14 @@
 /** What the page decides for data, and what it leaves as a person has chosen it, without a browser or a GPU. */
 import { beforeEach, expect, test } from 'vitest';
 import type { DeviceFacts } from '../../examples/browser/src/device.ts';
-import { choose, chooseDefaults, divide, plan } from '../../examples/browser/src/planning.ts';
+import { nameClasses } from '../../examples/browser/src/labelled-cases.ts';
+import {
+  choose,
+  chooseDefaults,
+  divide,
+  plan,
+  restoreSettings,
+} from '../../examples/browser/src/planning.ts';
 import { choicesOf, state, type PageCase, type Settings } from '../../examples/browser/src/state.ts';
 import { checkDataset, defaultLimits } from '../../src/worker/index.ts';
 import { writeNifti } from '../../src/node.ts';
@@ -127,6 +134,22 @@ test.each([
     expect(state.settings.augmentation).toBeUndefined();
     state.chosen = {};
   }
+});
+
+test('names of classes that are given later decide, too, also after a training was brought back', async () => {
+  await take(2, 2);
+  divide();
+  chooseDefaults(software, []);
+  nameClasses(['background', 'left hippocampus']);
+  expect(state.settings.augmentation).toBe('sides kept');
+  state.labels = [];
+  restoreSettings({ ...state.settings, augmentation: 'mirrored' }, undefined);
+  nameClasses(['background', 'left hippocampus']);
+  expect(state.settings.augmentation).toBe('sides kept');
+  // What a person had chosen against the names stays chosen.
+  restoreSettings({ ...state.settings, augmentation: 'mirrored' }, undefined);
+  nameClasses(['background', 'right hippocampus']);
+  expect(state.settings.augmentation).toBe('mirrored');
 });
 
 test('what turns bring into a patch is planned for', async () => {

@@ -25,7 +25,11 @@ vi.mock('../../examples/browser/src/segmenting.ts', () => ({
 }));
 
 const model = (): OpenModel =>
-  ({ config: { inChannels: 1, classes: 2 }, description: {}, dispose: () => undefined }) as OpenModel;
+  ({
+    config: { inChannels: 1, classes: 2 },
+    description: { labels: [] },
+    dispose: () => undefined,
+  }) as unknown as OpenModel;
 const [a, b, c] = ['a', 'b', 'c'].map((id): PageCase => ({
   id,
   subject: id,

@@ -1,8 +1,8 @@
 /** Whether a model and the cases at hand mean the same: what it finds is drawn and learnt by label value. */
 import type { Region } from 'unet3d-gpu/worker';
+import { namesOf, regionsOf } from './findings.ts';
 import { KeptModel } from './kept-model.ts';
 import { channelCount, classCount } from './planning.ts';
-import { namesOf, regionsOf } from './segmenting.ts';
 import { classNames, state, type OpenModel } from './state.ts';
 
 /** As names are compared; empty for those that nobody gave. */

@@ -8,7 +8,6 @@ import {
   volumesAmong,
   type FileEntry,
   type NamedVolume,
-  type Region,
   type Segmentation,
 } from 'unet3d-gpu/worker';
 import { ask } from './ask.ts';
@@ -16,6 +15,7 @@ import { dataJob } from './data-client.ts';
 import { withoutDicom } from './dicom.ts';
 import { counted, fileProblem, leftOut, messageOf, unsaid } from './dom.ts';
 import { listed, type Listing } from './dropped.ts';
+import { findingsOf, namesOf } from './findings.ts';
 import { KeptModel } from './kept-model.ts';
 import {
   addResult,
@@ -63,26 +63,6 @@ export async function segmented(
   const volumes = findingsOf(model).map((found) => ({ ...found, millilitres: sum(found.labels) }));
   return { ...files, volumes, warnings, uncertainty };
 }
-
-export const regionsOf = ({ description }: OpenModel): readonly Region[] | undefined =>
-  'regions' in description ? description.regions : undefined;
-
-/** What a model finds: regions, of which voxels may belong to several, or else its classes. */
-export const findingsOf = (model: OpenModel): readonly Region[] =>
-  regionsOf(model) ??
-  namesOf(model)
-    .map((name, value) => ({ name, labels: [value], written: value }))
-    .slice(1);
-
-/** Names by label value of what a model writes: of regions that overlap, that of the last one that holds a voxel. */
-export const namesOf = (model: OpenModel): string[] => {
-  const { labels } = model.description;
-  const written = new Map(regionsOf(model)?.map((region) => [region.written, region.name]));
-  return Array.from(
-    { length: written.size > 0 ? Math.max(...written.keys()) + 1 : model.config.classes },
-    (_, value) => written.get(value) ?? labels[value] ?? (value === 0 ? 'background' : `class ${value}`),
-  );
-};
 
 const waiting: NamedVolume[] = [];
 /** The model that was given them. */

@@ -2,8 +2,9 @@
 import type { Size3 } from 'unet3d-gpu/worker';
 import { disagreement } from '../agreement.ts';
 import { messageOf } from '../dom.ts';
+import { namesOf } from '../findings.ts';
 import { classCount } from '../planning.ts';
-import { namesOf, segmented } from '../segmenting.ts';
+import { segmented } from '../segmenting.ts';
 import {
   changed,
   inTraining,
