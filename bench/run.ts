@@ -182,7 +182,7 @@ await section('inference', async (inference) => {
     state.kernels = kernels;
     const runner = new Inference(state, Infinity);
     const image = noise(size[0] * size[1] * size[2]);
-    const timing = await time(async () => void (await runner.logits({ image, shape: size }, undefined)), {
+    const timing = await time(async () => void (await runner.logits({ image, shape: size }, {})), {
       runs: 5,
     });
     const gflops = plan.flops / timing.median / 1e6;

@@ -229,6 +229,7 @@ export const describeEntries = {
   preprocessing: v.optional(preprocessingSchema),
   postprocessing: v.optional(postprocessingSchema),
   inputSize: v.optional(size3),
+  patches: v.optional(flag),
   mirrorAxes: v.optional(axes),
   nnunet: v.optional(nnunetSchema),
 } satisfies Entries<Description>;

@@ -1,5 +1,6 @@
 /** What runs an ensemble, and how networks of this package do. */
 import type { PreparedCase } from './data/prepare.ts';
+import type { Trained } from './infer/choose-window.ts';
 import { assertLabelled } from './data/labelled-case.ts';
 import type { Source } from './data/source.ts';
 import { InvalidModel, InvalidOption } from './errors.ts';
@@ -21,7 +22,7 @@ import type { ModelFile } from './interop/model-files.ts';
 import { listed } from './listed.ts';
 import type { Postprocessing } from './metrics/components.ts';
 import type { UNet3DConfig } from './model/config.ts';
-import type { Axis, Size3 } from './size.ts';
+import type { Axis } from './size.ts';
 import { openModel, requireConsistent } from './weights/model-file.ts';
 import type { ReadableTensor } from './weights/named-tensors.ts';
 import { uploadWeights } from './weights/upload.ts';
@@ -52,14 +53,15 @@ export async function ownRunner(
 ): Promise<Runner> {
   let common: { config: UNet3DConfig; description: Description } | undefined;
   /** Of each network, which may have been trained on another. */
-  const sizes: (Size3 | undefined)[] = [];
+  const trained: Trained[] = [];
   const mirrored: (readonly Axis[] | undefined)[] = [];
   const cleanings: (Postprocessing | undefined)[] = [];
   for (const file of files) {
     const { description: saved } = await openModel(await file.ranges(), file.path);
-    const { config, labels, regions, channels, preprocessing, inputSize, mirrorAxes, nnunet } = saved;
+    const { config, labels, regions, channels, preprocessing, inputSize, patches, mirrorAxes, nnunet } =
+      saved;
     const description = { labels, regions, channels, preprocessing, nnunet };
-    sizes.push(inputSize);
+    trained.push({ inputSize, patches });
     mirrored.push(mirrorAxes);
     cleanings.push(saved.postprocessing);
     common ??= { config, description };
@@ -75,11 +77,11 @@ export async function ownRunner(
     { config, ...common!.description, postprocessing },
     (problem) => new InvalidModel(problem),
   );
-  const isOneSize = sizes.every((size) => size?.join() === sizes[0]?.join());
+  const isOneSize = trained.every((each) => JSON.stringify(each) === JSON.stringify(trained[0]));
   const description = {
     ...common!.description,
     ...(postprocessing && { postprocessing }),
-    ...(isOneSize && { inputSize: sizes[0] }),
+    ...(isOneSize && trained[0]),
     mirrorAxes: mirroredByAll(mirrored),
   };
   if (description.nnunet)
@@ -98,8 +100,8 @@ export async function ownRunner(
   };
   const planes = (volume: DenseCase, options: PredictOptions): AsyncIterable<Float32Array> => {
     const members = files.map((file, index): Member => ({
-      planes: (more) => inference.planes(volume, sizes[index], { ...options, ...more }, () => write(file)),
-      isWhole: inference.isWhole(volume.shape, sizes[index], options),
+      planes: (more) => inference.planes(volume, trained[index]!, { ...options, ...more }, () => write(file)),
+      isWhole: inference.isWhole(volume.shape, trained[index]!, options),
     }));
     return meanPlanes(members, volume.shape, config.classes, options.onProgress);
   };
@@ -123,7 +125,7 @@ export async function ownRunner(
       assertLabelled(cases, { ...description, config });
       const { precision } = state;
       const members = files.map((file, index): ScoredMember => {
-        const own = { ...description, inputSize: sizes[index] };
+        const own = { ...description, ...trained[index] };
         return {
           model: { state, description: own, precision, budget: inference.budget, limits: undefined },
           prepare: () => write(file),

@@ -245,10 +245,10 @@ export class UNet3D {
       };
       if (this.#training) throw new InvalidOption('this model is training: wait for the run, or abort it');
       this.#training = true;
-      const begin = (inputSize: Size3): void => {
+      const begin = (inputSize: Size3, patches: boolean): void => {
         const { augmentation } = options;
         const mirrorAxes = augmentation && mirroredAxes(augmentation);
-        this.#describeNow({ inputSize, postprocessing: undefined, ...(mirrorAxes && { mirrorAxes }) });
+        this.#describeNow({ inputSize, patches, postprocessing: undefined, ...(mirrorAxes && { mirrorAxes }) });
         this.#predictor.release();
       };
       try {

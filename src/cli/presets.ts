@@ -78,9 +78,8 @@ after augmentation nothing is set to 0 outside of a mask; each epoch validates
 whole cases or windows that stay the same instead of 50 random patches, and the
 best epoch is kept instead of the last; where names of classes tell left from
 right, nothing is mirrored along x; steps are in float32 without --precision
-f16; tests are not mirrored without --tta, and predict volumes at once where the
-memory allows, without windows; a second resolution and a cascade are not
-trained. With --init, network, patch and preprocessing are the model's.`;
+f16; tests are not mirrored without --tta; a second resolution and a cascade are
+not trained. With --init, network, patch and preprocessing are the model's.`;
 
 /** What nnU-Net's planner decides; --features, --batch-size, --patch and --spacing may be given nevertheless. */
 const plannedOptions = [

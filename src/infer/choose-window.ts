@@ -10,13 +10,22 @@ import type { PlanShape } from '../model/plan-shape.ts';
 import { paddedSize, shrunk } from '../model/sizes.ts';
 import type { Size3 } from '../size.ts';
 
+/** What a network was trained on. */
+export interface Trained {
+  /** x, y, z */
+  readonly inputSize?: Size3 | undefined;
+  /** Whether that is the size of patches. */
+  readonly patches?: boolean | undefined;
+}
+
 /**
  * The window for predicting a volume: the whole volume where its forward plan fits the budget, else the size
- * trained on, else the largest box of at most 128 × 128 × 64 that fits.
+ * trained on, else the largest box of at most 128 × 128 × 64 that fits. Trained on patches, a network whose norms would
+ * see all of a larger volume goes through windows of their size in any case, as it was validated.
  * @throws OutOfMemory if not even the smallest does
  */
 export function chooseWindow(
-  shape: { readonly config: UNet3DConfig; readonly whole: Size3; readonly trained?: Size3 | undefined },
+  shape: { readonly config: UNet3DConfig; readonly whole: Size3; readonly trained?: Trained | undefined },
   budget: number,
   {
     limits,
@@ -30,9 +39,11 @@ export function chooseWindow(
   },
   remedy = 'raise memoryBudget',
 ): Size3 {
-  const { config, whole, trained } = shape;
+  const { config, whole, trained: { inputSize, patches = false } = {} } = shape;
+  const isApart = patches && config.norm !== 'batch' && inputSize?.some((n, axis) => n < whole[axis]!);
   const bytes = (size: Size3) => bytesOf(() => plan({ config, size, batch: 1, limits, precision }));
-  for (const size of trained ? [whole, trained] : [whole]) if (bytes(size) <= budget) return size;
+  for (const size of [...(isApart ? [] : [whole]), ...(inputSize ? [inputSize] : [])])
+    if (bytes(size) <= budget) return size;
   const [x, y, z] = whole;
   let size: Size3 | undefined = paddedSize(config, [Math.min(x, 128), Math.min(y, 128), Math.min(z, 64)]);
   let least = Infinity;

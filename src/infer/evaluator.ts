@@ -9,7 +9,7 @@ import { resultWords } from '../model/shared-tensors.ts';
 import type { PlanShape } from '../model/plan-shape.ts';
 import { meanDefined } from '../metrics/dice.ts';
 import { scoredDice } from '../metrics/region-dice.ts';
-import { chooseWindow } from './choose-window.ts';
+import { chooseWindow, type Trained } from './choose-window.ts';
 import { wholeSize } from '../model/sizes.ts';
 import type { ModelState } from '../model/state.ts';
 import { classWeights, lossShape, type Loss } from '../model/losses.ts';
@@ -89,19 +89,19 @@ export class Evaluator {
   #made: Made | undefined;
 
   /**
-   * @param options.trained the size of the training, at which cases are looked at that fit; see `wholeSize`
+   * @param options.trained what it was trained on, at the size of which cases are looked at that fit; see `wholeSize`
    * @param options.averaged use the running average of the weights
    */
   constructor(
     readonly state: ModelState,
     readonly loss: Loss,
-    readonly options: { readonly trained?: Size3 | undefined; readonly averaged?: boolean } = {},
+    readonly options: { readonly trained?: Trained | undefined; readonly averaged?: boolean } = {},
   ) {}
 
   async run(item: DenseCase, signal?: AbortSignal): Promise<EvaluationResult> {
     const { shape, image, label } = item;
     const { state } = this;
-    const size = wholeSize(state.config, shape, this.options.trained);
+    const size = wholeSize(state.config, shape, this.options.trained?.inputSize);
     const { planned, program } = await this.#for(size);
     const channels = planned.image.channels;
     const whole = volume(size);
@@ -171,7 +171,7 @@ export class Evaluator {
     const { trained } = this.options;
     const loss = lossShape(this.loss, config.classes);
     const plan = (given: PlanShape) => planEvaluation({ ...given, loss });
-    const whole = wholeSize(config, shape, trained);
+    const whole = wholeSize(config, shape, trained?.inputSize);
     const size = chooseWindow({ config, whole, trained }, budget, { limits, precision, plan });
     return size.join() === whole.join() ? undefined : size;
   }

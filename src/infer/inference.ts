@@ -5,7 +5,7 @@ import { formatBytes } from '../format.ts';
 import { toStored } from '../gpu/layout.ts';
 import type { Size3 } from '../size.ts';
 import { Program } from '../gpu/program.ts';
-import { chooseWindow } from './choose-window.ts';
+import { chooseWindow, type Trained } from './choose-window.ts';
 import { proveKernels } from './kernels.ts';
 import { bytesOf, needText } from '../model/budget.ts';
 import { paddedSize, wholeSize } from '../model/sizes.ts';
@@ -39,14 +39,14 @@ export class Inference {
   /**
    * Logits of a prepared volume [channel][z][y][x], as planes [class][y][x] from z = 0 on. Of a volume that goes through
    * at once, its planes are read as they are asked for: nothing else may run on this network until the last of them.
-   * @param trained the size of the training; see `wholeSize`
+   * @param trained what it was trained on; see `wholeSize`
    * @param prepare called in front of each window: the weights are the right ones then
    * @throws InvalidOption for another number of channels or an overlap out of range; OutOfMemory; Aborted; DeviceLost;
    *   NotFinite if what comes out is not, naming the first tensor that is not
    */
   async *planes(
     { image, shape }: DenseCase,
-    trained: Size3 | undefined,
+    trained: Trained,
     options: SegmentOptions = {},
     prepare: () => Promise<void> = () => Promise.resolve(),
   ): AsyncGenerator<Float32Array<ArrayBuffer>> {
@@ -69,14 +69,14 @@ export class Inference {
   /** All of them, [class][z][y][x]. @throws as `planes` */
   async logits(
     volume: DenseCase,
-    trained: Size3 | undefined,
+    trained: Trained,
     options: SegmentOptions = {},
   ): Promise<Float32Array<ArrayBuffer>> {
     return stacked(this.planes(volume, trained, options), volume.shape, this.state.config.classes);
   }
 
   /** Whether a volume goes through at once. */
-  isWhole(shape: Size3, trained: Size3 | undefined, options: SegmentOptions = {}): boolean {
+  isWhole(shape: Size3, trained: Trained, options: SegmentOptions = {}): boolean {
     const window = this.#windowFor(shape, trained, options);
     return shape.every((n, axis) => n <= window[axis]!);
   }
@@ -148,10 +148,10 @@ export class Inference {
     );
   }
 
-  #windowFor(shape: Size3, trained: Size3 | undefined, { window }: SegmentOptions): Size3 {
+  #windowFor(shape: Size3, trained: Trained, { window }: SegmentOptions): Size3 {
     const { config, limits, precision } = this.state;
     if (window) return paddedSize(config, window);
-    const whole = wholeSize(config, shape, trained);
+    const whole = wholeSize(config, shape, trained.inputSize);
     return chooseWindow({ config, whole, trained }, this.budget, { limits, precision });
   }
 

@@ -46,11 +46,11 @@ export class Predictor {
 
   /** Logits [class][z][y][x] of a prepared volume [channel][z][y][x]. */
   readonly logits = (volume: DenseCase, options: SegmentOptions): Promise<Float32Array<ArrayBuffer>> =>
-    this.inference.logits(volume, this.model.description.inputSize, options);
+    this.inference.logits(volume, this.model.description, options);
 
   /** The same as planes [class][y][x] in order, which no other call may come between. */
   readonly #planes = (volume: DenseCase, options: SegmentOptions): AsyncIterable<Float32Array> =>
-    this.inference.planes(volume, this.model.description.inputSize, options);
+    this.inference.planes(volume, this.model.description, options);
 
   /** On the device that the model is on now. */
   get inference(): Inference {
@@ -71,7 +71,7 @@ export class Predictor {
     const { loss = weightedDice(), signal } = options;
     const ofHeads = lossOfHeads(loss, description.regions);
     await proveKernels(state);
-    const evaluator = new Evaluator(state, ofHeads, { trained: description.inputSize });
+    const evaluator = new Evaluator(state, ofHeads, { trained: description });
     const scores: CaseScore[] = [];
     try {
       for (const item of cases) {
@@ -102,7 +102,7 @@ export class Predictor {
 
   async #evaluateThrough(window: Size3, item: LabelledCase, loss: Loss, signal: AbortSignal | undefined) {
     this.release();
-    const evaluator = new Evaluator(this.model.state, loss, { trained: window });
+    const evaluator = new Evaluator(this.model.state, loss, { trained: { inputSize: window } });
     try {
       return await evaluator.runThrough(item, tiles(item.shape, window), signal);
     } finally {

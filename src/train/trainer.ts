@@ -132,7 +132,7 @@ export class Trainer {
 
   /** How cases are looked at: at the training's size, with the weights that would be kept. */
   get #evaluated() {
-    return { trained: this.#parts.batches.source.size, averaged: this.#averaged };
+    return { trained: { inputSize: this.#parts.batches.source.size }, averaged: this.#averaged };
   }
 
   #restore({ weights, average, first, second, lossScale, progress, best }: Checkpoint): void {

@@ -63,8 +63,8 @@ export type CheckedOptions = Omit<TrainingOptions, 'validation' | 'preview'> &
 /** What the model does around its training. */
 export interface TrainingHooks {
   readonly emit: (event: TrainingEvent) => void;
-  /** Called when all is decided, with the size that the network will see, before the device is used. */
-  readonly begin: (size: Size3) => void;
+  /** Called when all is decided, with the size that the network will see and whether it is that of patches, before the device is used. */
+  readonly begin: (size: Size3, patches: boolean) => void;
   /** For batches that the caller's own code makes. */
   readonly asking: Asking;
 }
@@ -141,10 +141,11 @@ export async function trainModel(
   const source = isCut
     ? batchesOf(training, config, { ...cut, patch: patched, batchSize: wish.batch })
     : whole;
-  begin(source.size);
+  const validationWindow = settings.validationWindow ?? (patched && source.size);
+  begin(source.size, validationWindow !== undefined);
   const steps: FitOptions = {
     ...settings,
-    validationWindow: settings.validationWindow ?? (patched && source.size),
+    validationWindow,
     accumulate: wish.accumulate ?? 1,
     checkpointing: wish.checkpointing ?? false,
   };

@@ -1,5 +1,6 @@
 /** The validation after each epoch: at which windows of larger cases it looks, and the scores. */
 import { copyWindow, ignored, isKnownIn } from '../data/patches.ts';
+import type { Trained } from '../infer/choose-window.ts';
 import type { Size3 } from '../size.ts';
 import { gather, ownShare, type Ranks } from '../distributed/ranks.ts';
 import { Evaluator, type LabelledVolume, type Windows } from '../infer/evaluator.ts';
@@ -70,7 +71,7 @@ export class Validation {
     }: {
       readonly window?: Size3 | undefined;
       readonly ranks?: Ranks | undefined;
-      readonly trained: Size3;
+      readonly trained: Trained;
       readonly averaged: boolean;
     },
   ) {

@@ -18,7 +18,7 @@ import { multipleInWords, paddedSize, sizeMultiple } from '../model/sizes.ts';
 import type { UNet3DConfig } from '../model/config.ts';
 import { layoutParameters, type ParameterLayout } from '../model/parameters.ts';
 import type { Weights } from '../model/state.ts';
-import { axes, distinctNames, object, openObject, size3, text, wholeNumber, type Schema } from '../schema.ts';
+import { axes, distinctNames, flag, object, openObject, size3, text, wholeNumber, type Schema } from '../schema.ts';
 import { version as packageVersion } from '../version.ts';
 import { requireWhole, writeHashed } from './content-hash.ts';
 import { isCounter, namedTensors, readFlat, requireShapes, type FileTensor } from './named-tensors.ts';
@@ -28,7 +28,7 @@ import { descriptionKey, readTensors } from './tensors.ts';
 /** The JSON under the metadata key `unet3d-gpu`. */
 export interface ModelDescription {
   /**
-   * Version of this description: files of a newer one are refused; those of 5 (without `mirrorAxes`), of 4 (resampled
+   * Version of this description: files of a newer one are refused; those of 5 (without `mirrorAxes` and `patches`), of 4 (resampled
    * trilinearly besides), of 3 (without
    * `nnunet` besides), of 2 (2 along every
    * axis between levels besides) and of 1 (resampled before normalised besides) are read.
@@ -50,6 +50,11 @@ export interface ModelDescription {
   readonly postprocessing?: Postprocessing | undefined;
   /** x, y, z that the network was trained on; smaller volumes are padded to it at the far ends. */
   readonly inputSize?: Size3 | undefined;
+  /**
+   * Whether that is the size of patches, through which it was validated, too: larger volumes then go through windows of
+   * this size where norms would see all of them.
+   */
+  readonly patches?: boolean | undefined;
   /** What training mirrored, for test-time augmentation to flip; none if empty, unknown if absent. */
   readonly mirrorAxes?: readonly Axis[] | undefined;
   /** Of a network of nnU-Net's: it is run by these rules, in place of `preprocessing`. */
@@ -93,7 +98,7 @@ export const nnunetSchema = object({
 }) satisfies Schema<NnunetOrigin>;
 
 /**
- * Of a description of format 6; of 5, which does not say what training mirrored; of 4, which has no cubic resampling; of
+ * Of a description of format 6; of 5, which says neither what training mirrored nor whether it saw patches; of 4, which has no cubic resampling; of
  * 3, which follows no other rules; of 2, which has no strides; or of 1, with another order of preprocessing besides. There are no keys that may be left aside: what a later version adds changes results,
  * and comes with a format of its own.
  */
@@ -107,6 +112,7 @@ export const descriptionSchema = object({
   preprocessing: v.optional(preprocessingSchema),
   postprocessing: v.optional(postprocessingSchema),
   inputSize: v.optional(size3),
+  patches: v.optional(flag),
   mirrorAxes: v.optional(axes),
   nnunet: v.optional(nnunetSchema),
 }) satisfies Schema<Omit<ModelDescription, 'format' | 'config'>>;

@@ -72,7 +72,7 @@ test('a bundle segments a case as MONAI does', async ({ skip }) => {
   const inference = new Inference(state, 2 ** 32);
   try {
     const run = (image: Float32Array, shape: readonly [number, number, number]) =>
-      inference.logits({ image, shape }, shape);
+      inference.logits({ image, shape }, { inputSize: shape });
     const source = await readNifti(await bytesAt(endToEnd.image));
     const result = await segmentAsBundle(
       source,

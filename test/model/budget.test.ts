@@ -74,7 +74,7 @@ test('the budget is what the device tells, else an assumption', () => {
 describe('windows', () => {
   const { limits } = planner;
   const window = (whole: TrainingWish['size'], budget: number, trained?: TrainingWish['size']) =>
-    chooseWindow({ config, whole, trained }, budget, { limits, precision: 'f32' });
+    chooseWindow({ config, whole, trained: { inputSize: trained } }, budget, { limits, precision: 'f32' });
 
   test('512 × 512 × 300 with bindings of 128 MiB goes through windows in less than 3 GiB', () => {
     const size = window(paddedSize(config, [512, 512, 300]), 3 * GiB);
@@ -89,6 +89,21 @@ describe('windows', () => {
     const logitBytes = 4 * 100 * 128 * 128 * 64;
     const found = chooseWindow({ config: many, whole }, logitBytes / 4, { limits, precision: 'f32' });
     expect(found).toEqual(whole);
+  });
+
+  test('trained on patches, a network whose norms would see all of a larger volume goes through their size', () => {
+    const of = (norm: 'batch' | 'instance', whole: TrainingWish['size'], patches = true) => {
+      const shape = {
+        config: { ...config, norm },
+        whole,
+        trained: { inputSize: [32, 64, 32] as const, patches },
+      };
+      return chooseWindow(shape, GiB, { limits, precision: 'f32' });
+    };
+    expect(of('instance', [64, 64, 32])).toEqual([32, 64, 32]);
+    expect(of('instance', [32, 32, 32])).toEqual([32, 32, 32]);
+    expect(of('instance', [64, 64, 32], false)).toEqual([64, 64, 32]);
+    expect(of('batch', [64, 64, 32])).toEqual([64, 64, 32]);
   });
 
   test('the whole volume where it fits, else the size trained on, else what fits', () => {

@@ -62,7 +62,11 @@ export function predictCommand(io: Io): Command {
       'also write CASE_uncertainty.nii.gz, from 0 to 1 per voxel, and tell which cases to annotate next, and where',
     )
     .option('--overlap <share>', 'of neighbouring windows, for volumes that need several', parse.overlap, 0.5)
-    .option('--window <x,y,z>', 'size of the windows; default: as large as memory allows', parse.size)
+    .option(
+      '--window <x,y,z>',
+      'size of the windows; default: of the patches trained on, or as large as memory allows',
+      parse.size,
+    )
     .option(
       '--tta',
       'mirror test-time augmentation: the mean probability over flips along the axes that training mirrored; of a model that does not say, all three',

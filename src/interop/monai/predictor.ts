@@ -109,7 +109,7 @@ export class MonaiPredictor {
       const run = (image: Float32Array, window: Size3) => {
         requireWindow(this.#network, config, window);
         const how = { window, ...(signal && { signal }) };
-        return this.#network.inference.logits({ image, shape: window }, undefined, how);
+        return this.#network.inference.logits({ image, shape: window }, {}, how);
       };
       const network = { ...config, run, onProgress };
       const found = await segmentAsBundle({ data, shape, affine }, this.#pipeline, network, {
