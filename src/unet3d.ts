@@ -248,7 +248,12 @@ export class UNet3D {
       const begin = (inputSize: Size3, patches: boolean): void => {
         const { augmentation } = options;
         const mirrorAxes = augmentation && mirroredAxes(augmentation);
-        this.#describeNow({ inputSize, patches, postprocessing: undefined, ...(mirrorAxes && { mirrorAxes }) });
+        this.#describeNow({
+          inputSize,
+          patches,
+          postprocessing: undefined,
+          ...(mirrorAxes && { mirrorAxes }),
+        });
         this.#predictor.release();
       };
       try {

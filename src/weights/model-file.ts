@@ -18,7 +18,17 @@ import { multipleInWords, paddedSize, sizeMultiple } from '../model/sizes.ts';
 import type { UNet3DConfig } from '../model/config.ts';
 import { layoutParameters, type ParameterLayout } from '../model/parameters.ts';
 import type { Weights } from '../model/state.ts';
-import { axes, distinctNames, flag, object, openObject, size3, text, wholeNumber, type Schema } from '../schema.ts';
+import {
+  axes,
+  distinctNames,
+  flag,
+  object,
+  openObject,
+  size3,
+  text,
+  wholeNumber,
+  type Schema,
+} from '../schema.ts';
 import { version as packageVersion } from '../version.ts';
 import { requireWhole, writeHashed } from './content-hash.ts';
 import { isCounter, namedTensors, readFlat, requireShapes, type FileTensor } from './named-tensors.ts';
