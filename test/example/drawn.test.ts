@@ -66,14 +66,19 @@ async function page() {
     takeDrawn: () => intake.takeDrawn(),
     takeFrom: (cases: AtHand) => intake.takeFrom(cases),
     apply: () => labels.apply(annotate),
-    draw: async (item: PageCase, voxels = drawn, marks = { ...noMarks, whole: true }): Promise<void> => {
+    draw: async (
+      item: PageCase,
+      voxels = drawn,
+      marks = { ...noMarks, whole: true },
+      names = ['background', 'lesion'],
+    ): Promise<void> => {
       await annotations.identityOfCase(item);
       await annotations.keep(item, {
         shape,
         voxels: voxels.slice(),
         marks,
         drawn: 1,
-        names: ['background', 'lesion'],
+        names,
       });
     },
     /** Voxels of the labels, by case; none where it has no label. */
@@ -622,6 +627,69 @@ test('a label file becomes a drawing where its voxels lie, by the values that th
     affine: [...turned.slice(0, 3), 90, ...turned.slice(4)],
   });
   await expect(labelOver(image!, new File([elsewhere], 'far.nii.gz'))).rejects.toThrow('mm apart');
+});
+
+test('drawings whose classes are called otherwise are no labels until they are called so: it is told which, and why', async () => {
+  const { withDatabase } = await import('../support/page-store.ts');
+  const kept = async () => (await withDatabase((database) => database.getAll('drawings'))) as DrawingRecord[];
+  const names = async () => (await kept()).map((drawing) => drawing.names[1]);
+  const files = await scans(0);
+  for (const [at, name] of ['femur', 'bladder'].entries()) {
+    const { state, take, draw } = await page();
+    await take([files[at]!]);
+    await draw(state.cases[0]!, drawn, { ...noMarks, whole: true }, ['background', name]);
+    const [drawing] = (await kept()).slice(at);
+    await withDatabase((database) => database.put('drawings', { ...drawing, changed: new Date(1000 * at) }));
+  }
+
+  // Opened from where they are kept: what goes with the newest.
+  const third = await page();
+  await third.takeDrawn();
+  expect(third.state.cases.map(({ id }) => id)).toEqual(['b']);
+  expect([third.state.labels, await third.labels()]).toEqual([['background', 'bladder'], [[...drawn]]]);
+  const why = 'class 1 is “femur” in the drawing and “bladder”';
+  expect(complaints.splice(0)).toEqual([expect.stringContaining(`left out: a (${why} in newer ones).`)]);
+
+  // Given as files: these come without their drawing.
+  const fourth = await page();
+  const { Session } = await import('../../examples/browser/src/annotate/session.ts');
+  const open = (item: PageCase) =>
+    Session.open(
+      bareBoard() as unknown as Parameters<typeof Session.open>[0],
+      item,
+      new AbortController().signal,
+    );
+  await fourth.take(files);
+  await fourth.apply();
+  expect(await fourth.labels()).toEqual([undefined, [...drawn]]);
+  expect(complaints).toEqual([expect.stringMatching(`What is drawn on a is not trained on: ${why} here.`)]);
+  await expect(open(fourth.state.cases[0]!)).rejects.toThrow(`${why} here`);
+  // What is drawn meanwhile does not call its classes otherwise.
+  await fourth.draw(fourth.state.cases[0]!, drawn, noMarks, ['background', 'bladder']);
+  expect(await names()).toEqual(['femur', 'bladder']);
+
+  fourth.cases.name(1, 'femur');
+  await fourth.apply();
+  expect((await fourth.labels()).map((values) => values?.includes(1))).toEqual([true, true]);
+  await vi.waitFor(async () => expect(await names()).toEqual(['femur', 'femur']));
+  fourth.cases.name(1, 'thigh bone');
+  await vi.waitFor(async () => expect(await names()).toEqual(['thigh bone', 'thigh bone']));
+  await (await open(fourth.state.cases[0]!))!.close();
+  expect(complaints).toHaveLength(1);
+});
+
+test.each([
+  [
+    ['background', 'liver', 'spleen'],
+    ['background', 'spleen', 'liver'],
+    [1, 2],
+  ],
+  [['background', 'liver', 'class 2'], ['Background', 'class 1', 'liver', 'cyst'], []],
+  [['background', 'liver', 'ignore'], ['background', 'liver', 'cyst'], []],
+])('names %j and %j do not go together for the values %j', async (some, others, expected) => {
+  const { valuesApart } = await import('../../examples/browser/src/state.ts');
+  expect(valuesApart(some, others)).toEqual(expected);
+  expect(valuesApart(others, some)).toEqual(expected);
 });
 
 test('what is said of the Dice of held-back cases holds: none was trained on, or it is said how many were', async () => {

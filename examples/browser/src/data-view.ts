@@ -145,7 +145,10 @@ export function dataView(open: (view: 'See' | 'Annotate' | 'Models') => void): D
       el('legend', {}, 'Names of the classes'),
       classNames(classCount()).map((name, value) => {
         const input = el('input', { type: 'text', value: name });
-        input.addEventListener('change', () => intake.cases.name(value, input.value));
+        input.addEventListener('change', () => {
+          intake.cases.name(value, input.value);
+          void attempt('Take over drawings', () => apply(annotate)); // of the class by this name
+        });
         return field(`Value ${value}`, input);
       }),
     );

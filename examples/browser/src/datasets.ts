@@ -8,6 +8,7 @@ import {
   type Region,
 } from 'unet3d-gpu/worker';
 import { unknownVoxel } from './annotate/drawing.ts';
+import { nameless } from './state.ts';
 
 const isUnlabelled = ({ cases }: Dataset): boolean => !cases.some(({ label }) => label);
 
@@ -20,9 +21,6 @@ export function unknownBeside(first: Dataset, own: number): number {
   if (isUnlabelled(first)) return own;
   return first.ignoreLabel ?? (isFree(own, first) ? own : unknownVoxel);
 }
-
-/** What classes and channels are called of which nothing is known but their number. */
-const nameless = /^(?:class|channel) \d+$/;
 
 const disagree = (some: readonly string[], others: readonly string[]): boolean =>
   some.length > 0 &&

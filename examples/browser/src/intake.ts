@@ -11,11 +11,12 @@ import {
 import { dataJob } from './data-client.ts';
 import { commonFolder, joined, unknownBeside } from './datasets.ts';
 import { withoutDicom } from './dicom.ts';
-import { entriesOf, leftOut, messageOf, unsaid } from './dom.ts';
+import { complain, entriesOf, leftOut, messageOf, unsaid } from './dom.ts';
 import { listed, type Listing } from './dropped.ts';
 import { askWhatStays, mayBeLost, oneLabelEach } from './intake-questions.ts';
 import { hasUnsaved } from './annotate/annotations.ts';
-import { drawnCases } from './annotate/kept-drawings.ts';
+import { namesApart, together } from './annotate/drawn-names.ts';
+import { drawnCases, keptDrawings } from './annotate/kept-drawings.ts';
 import { LabelledCases, type AtHand, type Kept } from './labelled-cases.ts';
 import { forgetChoices } from './planning.ts';
 import { SingleFiles, type Kind } from './single-files.ts';
@@ -114,28 +115,45 @@ export class Intake {
     if (!room) return;
     const name = commonFolder(given) ?? unnamed;
     this.cases.trouble = trouble;
-    if (room !== 'go on' && isDescribed) return this.#open(() => openDataset(files), room, name);
+    if (room !== 'go on' && isDescribed) return void (await this.#open(() => openDataset(files), room, name));
     if (room !== 'go on' && as === 'any') {
       const dataset = await openDataset(files).catch((error: unknown) => {
         if (!(error instanceof InvalidDataset)) throw error;
         return undefined; // no layout of folders: perhaps by the names of the files
       });
-      if (dataset) return this.#open(() => Promise.resolve(dataset), room, name);
+      if (dataset) return void (await this.#open(() => Promise.resolve(dataset), room, name));
     }
     return this.#collect(volumesAmong(files), as, room, name);
   }
 
-  /** The scans that were drawn on, as far as this browser keeps them; the drawings are their labels. */
-  takeDrawn(): Promise<void> {
+  /**
+   * The scans that were drawn on, as far as this browser keeps them; the drawings are their labels. Those whose classes are
+   * not those of the newest are left out, which is told.
+   */
+  async takeDrawn(): Promise<void> {
     const name = 'drawn scans';
-    return this.takeMade(name, async () => {
-      const cases = [...(await drawnCases()).values()];
-      return { name, cases, labels: [], channels: [], warnings: [] };
+    const others: string[] = [];
+    const isThere = await this.takeMade(name, async () => {
+      const cases = new Map(await drawnCases());
+      const { names, apart } = together(
+        [],
+        (await keptDrawings()).filter(({ id }) => cases.has(id)),
+      );
+      for (const drawing of apart) {
+        const why = namesApart(drawing.names, names, 'in newer ones');
+        others.push(`${cases.get(drawing.id)!.id} (${why})`);
+        cases.delete(drawing.id);
+      }
+      return { name, cases: [...cases.values()], labels: [], channels: [], warnings: [] };
     });
+    if (isThere && others.length > 0)
+      complain(
+        `Drawings of other classes are left out: ${others.join('; ')}. They stay as they are: to go on with them, start over and add their scans by themselves.`,
+      );
   }
 
-  /** As `take`, of a data set that needs no files. */
-  async takeMade(name: string, make: (signal: AbortSignal) => Promise<Dataset>): Promise<void> {
+  /** As `take`, of a data set that needs no files; whether its cases are there at the end. */
+  async takeMade(name: string, make: (signal: AbortSignal) => Promise<Dataset>): Promise<boolean> {
     const { signal } = this.#stop;
     this.#listeners.onWork(`Making ${name}`);
     const dataset = await make(signal)
@@ -144,9 +162,9 @@ export class Intake {
       })
       .finally(() => this.#listeners.onWork(''));
     const room = dataset && !signal.aborted && (await this.#room());
-    if (!room) return;
+    if (!room) return false;
     this.cases.trouble = [];
-    await this.#open(() => Promise.resolve(dataset), room, name);
+    return this.#open(() => Promise.resolve(dataset), room, name);
   }
 
   /** Data that were here before, with the parts that their cases had; whether others have not come in between. */
@@ -219,12 +237,12 @@ export class Intake {
     return { ...options, cases: withLabels(single.guessed()), labels: [], channels: [], warnings: [] };
   }
 
-  async #open(open: () => Promise<Dataset>, room: 'replace' | 'add', name: string): Promise<void> {
+  async #open(open: () => Promise<Dataset>, room: 'replace' | 'add', name: string): Promise<boolean> {
     const make = async (): Promise<Dataset> => {
       const opened = await open();
       return opened.name === 'dataset' ? { ...opened, name } : opened;
     };
-    await this.#put(make, room, { base: room === 'add' ? allThatIsThere() : undefined });
+    return this.#put(make, room, { base: room === 'add' ? allThatIsThere() : undefined });
   }
 
   /** Makes a data set the cases of the page, and reads them; whether they are there at the end. */

@@ -226,6 +226,17 @@ export const named = (first: readonly string[], second: readonly string[]): stri
     return name === `class ${value}` ? (second[value] ?? name) : name;
   });
 
+/** What classes and channels are called of which nothing is known but their number. */
+export const nameless = /^(?:class|channel) \d+$/;
+
+/** Values of classes that have different names in two lists. Background is that by whatever name. */
+export const valuesApart = (some: readonly string[], others: readonly string[]): number[] =>
+  some.flatMap((name, value) => {
+    const both = [name, others[value] ?? name];
+    const areTold = both.every((each) => each !== 'ignore' && !nameless.test(each));
+    return value > 0 && areTold && both[0] !== both[1] ? [value] : [];
+  });
+
 export const classNames = (count: number): string[] =>
   Array.from(
     { length: count },

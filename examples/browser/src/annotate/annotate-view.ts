@@ -15,7 +15,7 @@ import {
 import { classCount } from '../planning.ts';
 import { changed, classNames, onChange, state, type PageCase } from '../state.ts';
 import { viewOfCases, type View } from '../view.ts';
-import { isDone, knownDrawing, labelFile, lookForDrawings } from './annotations.ts';
+import { foundDrawing, isDone, knownDrawing, labelFile, lookForDrawings } from './annotations.ts';
 import { Board } from './board.ts';
 import { caseList } from './case-list.ts';
 import { unknownVoxel, type Acceptance } from './drawing.ts';
@@ -325,6 +325,10 @@ function casesView(take: TakeLabels, open: Open): View {
       board.names = classNames(classCount());
       tools.update();
       session?.keepNames();
+      if (session && foundDrawing(session.item) && !knownDrawing(session.item)) {
+        current = undefined;
+        void choose(session.item); // which says why it cannot be drawn on
+      }
     }
     current = state.cases.find(({ images }) => images === current?.images) ?? current; // it may have another label
     updateEdit();

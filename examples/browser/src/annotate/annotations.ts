@@ -1,14 +1,17 @@
 /** The drawings of the page's cases. */
 import type { Size3 } from 'unet3d-gpu/worker';
 import { dataJob } from '../data-client.ts';
+import { attempt } from '../dom.ts';
 import { nameClasses } from '../labelled-cases.ts';
-import { changed, named, state, type Images, type PageCase } from '../state.ts';
+import { changed, named, onChange, state, type Images, type PageCase } from '../state.ts';
+import { namesApart, renamed, together } from './drawn-names.ts';
 import type { Marks } from './drawing.ts';
 import {
   bytesOf,
   forgetDrawing,
   identityOf,
   keepDrawing,
+  keepNames,
   keptDrawing,
   keptDrawings,
   type DrawingRecord,
@@ -23,10 +26,19 @@ const unsaved = new Set<string>();
 
 export const hasUnsaved = (): boolean => unsaved.size > 0;
 
-/** What is drawn on a case, where its images have been looked at. */
-export function knownDrawing({ images }: PageCase): DrawingRecord | undefined {
+/** What is drawn on a case, whatever its classes are called, where its images have been looked at. */
+export function foundDrawing({ images }: PageCase): DrawingRecord | undefined {
   const id = identities.get(images);
   return id === undefined ? undefined : drawings.get(id);
+}
+
+/** Classes that are called otherwise in a drawing than on the page, in words; '' where there are none. */
+export const apartFromPage = ({ names }: DrawingRecord): string => namesApart(names, state.labels, 'here');
+
+/** What is drawn on a case, of the classes of the page. */
+export function knownDrawing(item: PageCase): DrawingRecord | undefined {
+  const drawing = foundDrawing(item);
+  return drawing && apartFromPage(drawing) === '' ? drawing : undefined;
 }
 
 /** What a case is known by, whatever it is called. */
@@ -53,20 +65,36 @@ export async function lookForDrawings(signal: AbortSignal): Promise<void> {
   const sizes = new Set((await keptDrawings()).map(({ bytes }) => bytes));
   const mayHave = ({ images }: PageCase): boolean =>
     identities.has(images) || sizes.has(bytesOf(images)) || sizes.has(undefined);
-  let newest: DrawingRecord | undefined;
+  const found: DrawingRecord[] = [];
   for (const item of state.cases.filter(mayHave)) {
     if (signal.aborted) return;
     const kept = await drawingOf(item);
-    if (kept && (!newest || kept.changed > newest.changed)) newest = kept;
+    if (kept) found.push(kept);
   }
-  if (newest && !signal.aborted) takeNames(newest.names);
+  if (signal.aborted) return;
+  const { names } = together(state.labels, found);
+  if (!sameNames(names, state.labels)) nameClasses(names);
 }
 
-/** Gives classes that have no name of their own those that they were given with a drawing. */
-function takeNames(names: readonly string[]): void {
-  const labels = named(state.labels, names);
-  if (labels.join('\n') === state.labels.join('\n')) return;
-  nameClasses(labels);
+const sameNames = (some: readonly string[], others: readonly string[]): boolean =>
+  some.join('\n') === others.join('\n');
+
+let pageNames: readonly string[] = state.labels;
+onChange(() => {
+  const before = pageNames;
+  pageNames = state.labels;
+  if (!sameNames(before, pageNames)) void attempt('Rename classes of drawings', () => rename(before));
+});
+
+/** Calls classes in the drawings of the page's cases as on the page, where they had its names before. */
+async function rename(before: readonly string[]): Promise<void> {
+  const others = state.cases.flatMap((item) => {
+    const drawing = foundDrawing(item);
+    const names = drawing && renamed(drawing.names, before, state.labels);
+    // It stays what its label was made of.
+    return names && !sameNames(names, drawing.names) ? [Object.assign(drawing, { names })] : [];
+  });
+  for (const drawing of others) await keepNames(drawing);
 }
 
 /** A drawing as it is now. */
@@ -78,7 +106,7 @@ export interface Drawing {
   readonly marks: Marks;
   /** Slices with something drawn, across the axis across which they are fewest. */
   readonly drawn: number;
-  /** Class names by label value, background first. */
+  /** Class names by label value, background first, for classes that it has no name of yet. */
   readonly names: readonly string[];
 }
 
@@ -98,11 +126,13 @@ export async function keep(item: PageCase, drawing: Drawing): Promise<void> {
     await forgetDrawing(id);
     return void unsaved.delete(id);
   }
+  const voxels = await packed(drawing.voxels);
   const record: DrawingRecord = {
     ...drawing,
     id,
     bytes: bytesOf(item.images),
-    voxels: await packed(drawing.voxels),
+    voxels,
+    names: named(drawings.get(id)?.names ?? [], drawing.names),
     changed: new Date(),
   };
   known(record);

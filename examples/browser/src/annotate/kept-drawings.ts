@@ -45,6 +45,15 @@ export async function keepDrawing(drawing: DrawingRecord, item: Case | undefined
   });
 }
 
+/** Keeps what classes are called in a drawing by now, unless another tab has changed it since. */
+export const keepNames = ({ id, changed, names }: DrawingRecord): Promise<void> =>
+  withDatabase(async (database) => {
+    const transaction = database.transaction('drawings', 'readwrite');
+    const kept = await transaction.store.get(id);
+    if (kept?.changed.getTime() === changed.getTime()) await transaction.store.put({ ...kept, names });
+    await transaction.done;
+  });
+
 /** Forgets a drawing, and its images if nothing else has them. */
 export const forgetDrawing = (id: string): Promise<void> =>
   withDatabase(async (database) => {

@@ -1,8 +1,9 @@
 /** Drawings as the labels of their cases. */
 import { complain, messageOf } from '../dom.ts';
 import { state, type Images, type PageCase, type VolumeFile } from '../state.ts';
-import { knownDrawing, labelFile, lookForDrawings } from './annotations.ts';
+import { apartFromPage, foundDrawing, knownDrawing, labelFile, lookForDrawings } from './annotations.ts';
 import { unknownVoxel } from './drawing.ts';
+import { whereApart } from './drawn-names.ts';
 import type { DrawingRecord } from './kept-drawings.ts';
 import { written } from './session.ts';
 
@@ -48,6 +49,23 @@ async function labelNow(item: PageCase, drawing: DrawingRecord | undefined): Pro
   return label;
 }
 
+/** What has been told of drawings that do not go with the names of the page. */
+const told = new WeakMap<DrawingRecord, string>();
+
+/** Tells on which cases something is drawn that is not taken, and why. */
+function tellApart(): void {
+  const cases = new Map<string, string[]>(); // by reason
+  for (const item of state.cases) {
+    const drawing = foundDrawing(item);
+    const why = drawing ? apartFromPage(drawing) : '';
+    if (!drawing || told.get(drawing) === why) continue;
+    told.set(drawing, why);
+    if (why !== '') cases.set(why, [...(cases.get(why) ?? []), item.id]);
+  }
+  for (const [why, ids] of cases)
+    complain(`What is drawn on ${ids.join(', ')} is not trained on: ${why}. ${whereApart}`);
+}
+
 let looking = new AbortController();
 
 /** Looks for what was drawn on the cases of the page, in place of an earlier call, and makes that their labels. */
@@ -59,10 +77,14 @@ export async function findDrawings(take: TakeLabels): Promise<void> {
   if (!signal.aborted) await apply(take);
 }
 
-/** Makes drawings that have changed the labels of their cases, one call after another. A damaged one is told, once. */
+/**
+ * Makes drawings that have changed the labels of their cases, one call after another. A damaged one is told, once, and so is
+ * one of other classes than those of the page.
+ */
 export function apply(take: TakeLabels): Promise<void> {
   applying = labelsTaken().then(async () => {
     await written();
+    tellApart();
     const labels = new Map<Images, VolumeFile | undefined>();
     const drawings = new Map<Images, Taken>();
     for (const item of state.cases.filter(isNews)) {

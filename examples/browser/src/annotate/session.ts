@@ -3,7 +3,7 @@ import type { Size3 } from 'unet3d-gpu/worker';
 import { dataJob } from '../data-client.ts';
 import { complain, messageOf, unlessAborted } from '../dom.ts';
 import { restsUntil } from '../pieces.ts';
-import { classNames, state, type PageCase, type VolumeFile } from '../state.ts';
+import { classNames, named, state, type PageCase, type VolumeFile } from '../state.ts';
 import { classCount } from '../planning.ts';
 import type { Board } from './board.ts';
 import {
@@ -30,7 +30,16 @@ import {
 } from './grid.ts';
 import { DrawingHistory, type Lot, type Way } from './history.ts';
 import { buffersOf, gapsBetween } from './interpolate.ts';
-import { drawingOf, forget, hasUnsaved, identityOfCase, keep, knownDrawing } from './annotations.ts';
+import {
+  apartFromPage,
+  drawingOf,
+  forget,
+  hasUnsaved,
+  identityOfCase,
+  keep,
+  knownDrawing,
+} from './annotations.ts';
+import { whereApart } from './drawn-names.ts';
 import { holdDrawing, type DrawingRecord } from './kept-drawings.ts';
 import { unpacked } from './packing.ts';
 import type { Greys } from './scan.ts';
@@ -124,6 +133,8 @@ export class Session {
   readonly #tally: Tally;
   readonly #history: DrawingHistory;
   #marks: Marks;
+  /** Of the classes, while the case is one of the page. */
+  #names: readonly string[] = classNames(classCount());
   /** Ends with what is being done that takes its time; it never fails. */
   #work: Promise<void> | undefined;
   /** Whether there is something newer than what was written last. */
@@ -156,7 +167,7 @@ export class Session {
 
   /**
    * Shows the case on the board with what is drawn on it.
-   * @throws DamagedDrawing; Error where another tab draws on it; what the signal is aborted with
+   * @throws DamagedDrawing; Error where another tab draws on it, or its drawing is of other classes; what the signal is aborted with
    */
   static async open(board: Board, item: PageCase, signal: AbortSignal): Promise<Session | undefined> {
     board.lock();
@@ -166,6 +177,8 @@ export class Session {
       release = await holdCase(item);
       const kept = await drawingOf(item);
       signal.throwIfAborted();
+      const why = kept ? apartFromPage(kept) : '';
+      if (why !== '') throw new Error(`${why}. ${whereApart}`);
       const facts = await board.open(item.images[0]!, signal);
       if (!facts) {
         release();
@@ -433,15 +446,22 @@ export class Session {
     return voxelOfDisplay(voxel, this.#fileShape, this.#turn);
   }
 
-  /** Classes are called otherwise now. */
+  /** Classes that had no name have one now. */
   keepNames(): void {
     const kept = knownDrawing(this.item);
-    if (kept && !this.#closed && kept.names.join('\n') !== classNames(classCount()).join('\n'))
-      this.#keep([]);
+    const names = kept && named(kept.names, this.#namesNow());
+    if (names && !this.#closed && kept.names.join('\n') !== names.join('\n')) this.#keep([]);
+  }
+
+  #namesNow(): readonly string[] {
+    const isHere = state.cases.some(({ images }) => images === this.item.images);
+    if (isHere) this.#names = classNames(classCount());
+    return this.#names;
   }
 
   /** Keeps what has changed. */
   #keep(news: readonly Lot[]): void {
+    this.#namesNow(); // when it is written, other data may be there
     for (const lot of news) this.#news.push(lot);
     this.#isNew = true;
     if (!this.#isWriting) awaitWrite(this.#write());
@@ -465,7 +485,7 @@ export class Session {
           voxels: this.#voxels,
           marks: this.#marks,
           drawn: this.#tally.fewestSlices,
-          names: classNames(classCount()),
+          names: this.#names,
         });
       } catch (error) {
         complain(`The drawing on ${this.item.id} could not be saved: ${messageOf(error)}`);
