@@ -188,6 +188,42 @@ test('data sets of other regions, or none, are not mixed: both are named, with t
   expect(state.cases.map(({ id }) => id)).toEqual(['a']);
 });
 
+test('classes that a person has named are not mixed with those that files or a project call otherwise', async () => {
+  const rectum = { name: 'ours', labels: { background: 0, rectum: 1 } };
+  const { state, cases, intake, take } = await page();
+  const told = () => cases.trouble.join(' ');
+  const refusal =
+    'classes are background, bladder in set and background, rectum in ours. Bring them into agreement';
+  await take(labelled(['a']));
+  cases.name(1, 'bladder');
+  await take(labelled(['b'], rectum), 'add');
+  expect(told()).toContain(`ours cannot be added to set: ${refusal}`);
+  const elsewhere = await page();
+  await elsewhere.take(labelled(['c']));
+  elsewhere.cases.name(1, 'rectum');
+  elsewhere.state.name = 'ours';
+  const project = elsewhere.cases.atHand();
+  answers.push('add');
+  await intake.takeFrom(project);
+  expect(told()).toContain(refusal);
+  expect(state.cases.map(({ id }) => id)).toEqual(['a']);
+
+  cases.name(1, 'rectum');
+  await take(labelled(['b'], rectum), 'add');
+  // What two files call alike is alike, whatever a person calls it in one of them.
+  cases.name(1, 'bowel');
+  await take(labelled(['d'], rectum), 'add');
+  expect(state.cases.map(({ id }) => id)).toEqual(['a', 'b', 'd']);
+  expect(state.labels).toEqual(['background', 'bowel']);
+
+  // Where classes have no name, they get those of a project.
+  const third = await page();
+  await third.take(labelled(['e']));
+  answers.push('add');
+  await third.intake.takeFrom(project);
+  expect(third.state.labels).toEqual(['background', 'rectum']);
+});
+
 test('a value that is not yet known to be a class is not taken for unknown voxels', async () => {
   const { state, cases, take } = await page();
   await take([await image('images/a.nii'), await label('labels/a.nii', 255)]);

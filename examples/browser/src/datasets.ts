@@ -8,7 +8,7 @@ import {
   type Region,
 } from 'unet3d-gpu/worker';
 import { unknownVoxel } from './annotate/drawing.ts';
-import { nameless } from './state.ts';
+import { nameless, valuesApart } from './state.ts';
 
 const isUnlabelled = ({ cases }: Dataset): boolean => !cases.some(({ label }) => label);
 
@@ -47,9 +47,14 @@ function differentRegions(first: Dataset, second: Dataset): InvalidDataset {
 /**
  * One data set of two; cases whose names are taken have the name of their data set before their own. Labels of which
  * all is known go beside others with unknown voxels.
+ * @param called what their classes are called by now, also by hand: what both dataset.json call alike may have two names
  * @throws InvalidDataset if equal values mean different things in the two
  */
-export function joined(first: Dataset, second: Dataset): Dataset {
+export function joined(
+  first: Dataset,
+  second: Dataset,
+  called: readonly [readonly string[], readonly string[]],
+): Dataset {
   const differ = (what: string, a: string, b: string): InvalidDataset =>
     new InvalidDataset(
       `${second.name} cannot be added to ${first.name}: ${what} are ${a} in ${first.name} and ${b} in ${second.name}. Bring them into agreement, or replace the one by the other.`,
@@ -62,6 +67,10 @@ export function joined(first: Dataset, second: Dataset): Dataset {
     const [a, b] = [first[what], second[what]];
     if (disagree(a, b)) throw differ(what === 'labels' ? 'classes' : 'channels', a.join(', '), b.join(', '));
   }
+  const isAlike = (value: number): boolean =>
+    first.labels[value] !== undefined && first.labels[value] === second.labels[value];
+  if (!valuesApart(...called).every(isAlike))
+    throw differ('classes', called[0].join(', '), called[1].join(', '));
   const ignoreLabel = one.ignoreLabel ?? other.ignoreLabel;
   for (const set of [one, other])
     if (ignoreLabel !== undefined && set.ignoreLabel !== ignoreLabel && !isFree(ignoreLabel, set))

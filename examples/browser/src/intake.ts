@@ -20,7 +20,7 @@ import { drawnCases, keptDrawings } from './annotate/kept-drawings.ts';
 import { LabelledCases, type AtHand, type Kept } from './labelled-cases.ts';
 import { forgetChoices } from './planning.ts';
 import { SingleFiles, type Kind } from './single-files.ts';
-import { state, unnamed, type VolumeFile } from './state.ts';
+import { named, state, unnamed, type VolumeFile } from './state.ts';
 
 /** What becomes of the cases that are there; files may also belong to what was given before. */
 type Room = 'replace' | 'add' | 'go on';
@@ -178,8 +178,8 @@ export class Intake {
     const room = await this.#room();
     if (!room) return;
     this.cases.trouble = [];
-    const coming = room === 'add' ? { base: allThatIsThere() } : kept;
-    await this.#put(() => Promise.resolve(dataset), room, coming);
+    const base = room === 'add' ? allThatIsThere() : undefined;
+    await this.#put(() => Promise.resolve(dataset), room, { ...kept, base });
   }
 
   /** Begins with nothing, once the person has said that what is here alone may go. */
@@ -262,7 +262,10 @@ export class Intake {
         if (!now) return false;
         [room, base] = [now, now === 'add' ? allThatIsThere() : undefined];
       }
-      dataset = base ? joined(this.#here(base), await this.#marked(made, base, signal)) : made;
+      if (base) {
+        const added = await this.#marked(made, base, signal);
+        dataset = joined(this.#here(base), added, [state.labels, named(names, made.labels)]);
+      } else dataset = made;
     } catch (error) {
       if (signal.aborted) return false;
       if (!(error instanceof InvalidDataset)) throw error;
@@ -275,7 +278,9 @@ export class Intake {
     this.#single = single;
     this.#base = base;
     if (room === 'replace') forgetChoices();
-    const kept = room === 'replace' ? { parts, names, labels: [] } : this.cases.kept();
+    const before = this.cases.kept();
+    const kept =
+      room === 'replace' ? { parts, names, labels: [] } : { ...before, names: named(before.names, names) };
     this.cases.open(dataset, { ...kept, labels: [...kept.labels, ...single.labels] });
     return (await this.#settle()) && turn === this.#turn;
   }
