@@ -705,4 +705,6 @@ test('what is said of the Dice of held-back cases holds: none was trained on, or
   expect(verdict([run('ab', 'cde'), run('a', 'cde'), run('cd', 'e')])).toContain(
     '2 of the 3 held-back cases were trained on',
   );
+  expect(verdict([run('ab', 'cde'), run('cd', 'abe')])).toContain('its Dice is too high');
+  expect(verdict([run('ab', 'cde'), run('a', 'cdf')])).toContain('different held-back cases');
 });

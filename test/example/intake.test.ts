@@ -1,7 +1,8 @@
 /** What becomes of the cases of the page when others come, without a browser: beside them, or in their place. */
 import { beforeEach, expect, test, vi } from 'vitest';
-import type { PageCase } from '../../examples/browser/src/state.ts';
-import { openDataset, writeNifti, type Dataset } from '../../src/node.ts';
+import type { RunRecord } from '../../examples/browser/src/kept/database.ts';
+import type { OpenModel, PageCase } from '../../examples/browser/src/state.ts';
+import { completeConfig, openDataset, writeNifti, type Dataset } from '../../src/node.ts';
 import { forgetAll, stubBrowser } from '../support/page-store.ts';
 
 vi.mock('../../examples/browser/src/kept/database.ts', () => import('../support/page-store.ts'));
@@ -292,6 +293,55 @@ test('parts of cases stay when others are added, and what is chosen while cases 
   const { label: truth } = second.state.cases[1]!;
   await Promise.all([taken, second.cases.choose('a', truth)]);
   expect(Object.values(second.parts()).sort()).toEqual(['train', 'train', 'train', 'train', 'validation']);
+});
+
+test('who goes on training from a network holds back what was held back from it, by what the images hold', async () => {
+  const { state, cases, take, parts } = await page();
+  await take(labelled(['ax', 'bx', 'cx', 'dx', 'ex', 'fx']));
+  const dealt = parts();
+  const [held, byHand] = Object.keys(dealt).filter((id) => dealt[id] === 'train' && id !== 'fx') as [
+    string,
+    string,
+  ];
+
+  const { keepRun } = await import('../../examples/browser/src/kept/runs.ts');
+  const { beginWithModel, openModel } = await import('../../examples/browser/src/state.ts');
+  const { givenNetwork } = await import('../../examples/browser/src/beginning.ts');
+  // In another visit they were called otherwise, and the last was not there.
+  const { cases: before } = await openDataset(await labelled(['a', 'b', 'c', 'd', 'e']));
+  const run = {
+    ...{ id: 'run', data: 'data', started: new Date() },
+    cases: before.map(({ id }) => ({ id, part: `${id}x` === held ? 'validation' : 'train' })),
+  };
+  await keepRun(run as unknown as RunRecord, { id: 'data', name: 'before', cases: before });
+  const start = { config: completeConfig({ inChannels: 1, classes: 2 }) };
+  const save = () => Promise.resolve(new Uint8Array(1));
+  openModel({ start, save, dispose: () => undefined } as unknown as OpenModel, 'network', 'run');
+
+  expect(await givenNetwork()).toBeUndefined();
+  expect(parts()).toEqual(dealt); // new weights know no case
+  cases.use(byHand, 'unused');
+  beginWithModel({ heads: 'auto', start });
+  expect(await givenNetwork()).toMatchObject({ from: { name: 'network' } });
+  const expected = { ...dealt, [held]: 'validation', [byHand]: 'unused' };
+  for (const id of Object.keys(dealt)) if (id !== held && id !== byHand) expected[id] = 'train';
+  expect(parts()).toEqual(expected);
+  await cases.check();
+  expect(parts()).toEqual(expected);
+  expect(state.cases).toHaveLength(6);
+});
+
+test('cases of a project keep what they were used for when they are added to others', async () => {
+  const { cases, intake, take, parts } = await page();
+  await take(labelled(['a', 'b']));
+  cases.use('a', 'validation');
+  cases.use('b', 'unused');
+  const project = cases.atHand();
+  const other = { ...(await image('set/imagesTr/z.nii')), path: 'set/imagesTr/a.nii' };
+  await take([other, await label('set/labelsTr/a.nii')], 'replace');
+  answers.push('add');
+  await intake.takeFrom(project);
+  expect(parts()).toEqual({ a: 'train', set_a: 'validation', b: 'unused' });
 });
 
 test('data that come back are not those of the page where others have come while drawings were looked for', async () => {

@@ -3,6 +3,8 @@ import { InvalidModel, type Preprocessing, type Size3, type UNet3DConfig } from 
 import { device } from './device.ts';
 import { counted } from './dom.ts';
 import type { Beginning } from './kept/database.ts';
+import { takeParts } from './labelled-cases.ts';
+import { partsBefore } from './parts-before.ts';
 import { chooseDefaults } from './planning.ts';
 import { beginWithModel, changed, state } from './state.ts';
 
@@ -50,10 +52,14 @@ export async function beginWith(chosen: Chosen | undefined): Promise<void> {
   changed();
 }
 
-/** The network that the next training begins with; undefined for new weights. */
+/**
+ * The network that the next training begins with; undefined for new weights. The cases that it has been trained on are
+ * trained on, and those that were held back from it are held back.
+ */
 export async function givenNetwork(): Promise<Given | undefined> {
   const { beginning, model, modelName: name } = state;
   if (!beginning || !model) return undefined;
+  takeParts(await partsBefore());
   const { start, ...chosen } = beginning;
   return {
     bytes: await model.save(),

@@ -12,7 +12,7 @@ import { keptRuns, onRunsChange } from './kept/runs.ts';
 import { classCount, restoreSettings } from './planning.ts';
 import type { AtHand } from './labelled-cases.ts';
 import type { Run } from './run.ts';
-import { changed, classNames, state } from './state.ts';
+import { changed, classNames, onChange, state } from './state.ts';
 import { valueMap } from './value-map.ts';
 import type { View } from './view.ts';
 import { inPageWords } from './words.ts';
@@ -202,7 +202,13 @@ export function dataView(open: (view: 'See' | 'Annotate' | 'Models') => void): D
     });
   }
 
+  let shown = state.cases;
+  onChange(() => {
+    if (state.cases !== shown) drawSoon(); // a training that goes on has divided them
+  });
+
   function draw(): void {
+    shown = state.cases;
     const isEmpty = state.cases.length === 0;
     const isBusy = work.textContent !== '';
     const ready = state.cases.some(({ part }) => part === 'train');

@@ -173,7 +173,7 @@ export class Intake {
     return this.#put(() => Promise.resolve(dataset), 'replace', { parts }, this.#turn);
   }
 
-  /** Cases that were at hand elsewhere: in the place of those that are there, with their parts, or added to them. */
+  /** Cases that were at hand elsewhere, with their parts: in the place of those that are there, or added to them. */
   async takeFrom({ dataset, kept }: AtHand): Promise<void> {
     const room = await this.#room();
     if (!room) return;
@@ -254,6 +254,7 @@ export class Intake {
   ): Promise<boolean> {
     const { signal } = this.#stop;
     let dataset: Dataset;
+    let kept: Kept;
     try {
       const made = await make();
       if (room === 'replace' && decidedAt !== this.#turn) {
@@ -265,7 +266,11 @@ export class Intake {
       if (base) {
         const added = await this.#marked(made, base, signal);
         dataset = joined(this.#here(base), added, [state.labels, named(names, made.labels)]);
-      } else dataset = made;
+        kept = this.#keptWith(added.cases, dataset, { parts, names });
+      } else {
+        dataset = made;
+        kept = room === 'replace' ? { parts, names } : this.cases.kept();
+      }
     } catch (error) {
       if (signal.aborted) return false;
       if (!(error instanceof InvalidDataset)) throw error;
@@ -278,16 +283,24 @@ export class Intake {
     this.#single = single;
     this.#base = base;
     if (room === 'replace') forgetChoices();
-    const before = this.cases.kept();
-    const kept =
-      room === 'replace' ? { parts, names, labels: [] } : { ...before, names: named(before.names, names) };
-    this.cases.open(dataset, { ...kept, labels: [...kept.labels, ...single.labels] });
+    this.cases.open(dataset, { ...kept, labels: [...(kept.labels ?? []), ...single.labels] });
     return (await this.#settle()) && turn === this.#turn;
   }
 
   /** The cases that stay when others come to them. */
   #here({ name, ids }: Base): Dataset {
     return { ...this.cases.dataset(), name, cases: state.cases.filter(({ id }) => ids.has(id)) };
+  }
+
+  /** What is known of the cases that stay, and of those added, which come last in the data set, perhaps with other ids. */
+  #keptWith(added: readonly Case[], { cases }: Dataset, { parts, names }: AtHand['kept']): Kept {
+    const here = this.cases.kept();
+    const from = cases.length - added.length;
+    const theirs = added.flatMap(({ id }, at) => {
+      const part = parts.get(id);
+      return part ? [[cases[from + at]!.id, part] as const] : [];
+    });
+    return { ...here, parts: new Map([...here.parts, ...theirs]), names: named(here.names, names) };
   }
 
   /** A data set with another value of unknown voxels, where those of the cases beside it need that. */

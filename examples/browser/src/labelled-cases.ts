@@ -155,6 +155,7 @@ export class LabelledCases {
     if (!item) return;
     const { subject, images } = item;
     this.#decided.delete(id);
+    usedByHand.delete(images);
     this.byHand.add('labels chosen by hand');
     replaceCases(new Map([[item, label ? { ...item, label } : { id, subject, images, part: 'unused' }]]));
     this.trouble = [];
@@ -166,6 +167,7 @@ export class LabelledCases {
     const item = caseOf(id);
     if (!item) return;
     item.part = part;
+    usedByHand.add(item.images);
     this.#decided.add(id);
     this.byHand.add('what cases are used for');
     changed();
@@ -342,6 +344,22 @@ export class LabelledCases {
 export function nameClasses(names: readonly string[]): void {
   state.labels = [...names];
   chooseAugmentation();
+  changed();
+}
+
+/** Of the cases of which a person has said in this visit what they are for. */
+const usedByHand = new WeakSet<Images>();
+
+/** Uses cases for what they were used for before, but where a person has said otherwise, and divides those that are new. */
+export function takeParts(before: ReadonlyMap<Images, PageCase['part']>): void {
+  if (before.size === 0) return;
+  const parts = new Map<string, PageCase['part']>();
+  for (const { id, images, part } of state.cases) {
+    const its = part === 'unused' || usedByHand.has(images) ? part : before.get(images);
+    if (its) parts.set(id, its);
+  }
+  divide(parts);
+  state.cases = [...state.cases];
   changed();
 }
 

@@ -30,12 +30,12 @@ export function verdict(runs: readonly RunRecord[]): string {
     return 'No annotated case is held back, so nothing tells how good this network is. Annotate a second case: of several, a fifth is held back.';
   if (held.length < enough)
     return `Dice on ${held.length === 1 ? 'one held-back case is' : `${held.length} held-back cases is`} too few to tell whether a network is better than another: from ${enough} on it says something. Set more of the annotated cases to validation under "Data".`;
-  if (before && casesOf(before, 'validation').join() !== held.join())
-    return 'The last two trainings were measured on different held-back cases: their Dice cannot be compared.';
   const trainedOn = new Set(runs.flatMap((run) => casesOf(run, 'train')));
   const seen = held.filter((id) => trainedOn.has(id)).length;
   if (seen > 0)
     return `${seen} of the ${held.length} held-back cases ${seen === 1 ? 'was' : 'were'} trained on in another of these trainings: a network that goes on from it knows ${seen === 1 ? 'it' : 'them'}, and its Dice is too high.`;
+  if (before && casesOf(before, 'validation').join() !== held.join())
+    return 'The last two trainings were measured on different held-back cases: their Dice cannot be compared.';
   return `Dice is the mean over classes on ${held.length} held-back cases, which none of these trainings was trained on. The epoch that is kept is the one that does best on them: expect a little less on new cases. Trainings before and after their labels were corrected cannot be compared.`;
 }
 
