@@ -93,17 +93,53 @@ const circle = (radius: number): (readonly [number, number])[] =>
     return [radius * Math.cos(angle), radius * Math.sin(angle)] as const;
   });
 
-/** Runs in the page: how many names of classes each kept drawing has. */
-async function namesKept(): Promise<number[]> {
+/**
+ * Runs in the page: what is kept in a table.
+ * @param isLater changes the rows before, as another tab does that has changed what is drawn
+ */
+async function keptRows({
+  table,
+  isLater = false,
+}: {
+  table: string;
+  isLater?: boolean;
+}): Promise<unknown[]> {
   const asked = <T>(request: IDBRequest<T>) =>
     new Promise<T>((resolve, reject) => {
       request.onsuccess = () => resolve(request.result);
       request.onerror = () => reject(request.error!);
     });
   const database = await asked(indexedDB.open('unet3d-gpu-example'));
-  const kept = await asked(database.transaction('drawings').objectStore('drawings').getAll());
+  const store = database.transaction(table, 'readwrite').objectStore(table);
+  const rows = (await asked(store.getAll())) as { changed: Date }[];
+  for (const row of isLater ? rows : []) {
+    row.changed = new Date(row.changed.getTime() + 1);
+    await asked(store.put(row));
+  }
   database.close();
-  return (kept as { names: string[] }[]).map(({ names }) => names.length).sort();
+  return rows;
+}
+
+/** How many names of classes each kept drawing has. */
+async function namesKept(page: Page): Promise<number[]> {
+  const rows = await page.evaluateHandle(keptRows, { table: 'drawings' });
+  return rows.evaluate((all) => (all as { names: string[] }[]).map(({ names }) => names.length).sort());
+}
+
+/** When what is drawn is said to have been changed in another tab. */
+async function drawElsewhere(page: Page): Promise<number[]> {
+  const rows = await page.evaluateHandle(keptRows, { table: 'drawings', isLater: true });
+  return rows.evaluate((all) => (all as { changed: Date }[]).map(({ changed }) => changed.getTime()).sort());
+}
+
+/** When the labels that were trained on were drawn. */
+async function labelTimes(page: Page): Promise<number[]> {
+  const rows = await page.evaluateHandle(keptRows, { table: 'data' });
+  return rows.evaluate((all) =>
+    (all as { cases: { label: File }[] }[])
+      .flatMap(({ cases }) => cases.map(({ label }) => label.lastModified))
+      .sort(),
+  );
 }
 
 async function saved(page: Page): Promise<Volume> {
@@ -146,7 +182,7 @@ test('scans without labels are drawn on, kept, saved on their grids, trained on 
     await page.getByText('1 slice drawn in this plane, 0 complete').waitFor();
   }
   // Both strokes of each are kept: the last one knows the class that was added before it.
-  await expect.poll(() => page.evaluate(namesKept), { timeout: 60_000 }).toEqual([3, 4]);
+  await expect.poll(() => namesKept(page), { timeout: 60_000 }).toEqual([3, 4]);
   await page.reload();
   await takeFolder(page);
   await page.getByRole('button', { name: 'Next: look at the cases' }).waitFor(); // the drawings are their labels
@@ -191,8 +227,10 @@ test('scans without labels are drawn on, kept, saved on their grids, trained on 
   await page
     .getByText('Batches are augmented as by nnU-Net: turned, scaled, mirrored along x, y and z')
     .waitFor();
+  const changed = await drawElsewhere(page);
   await page.getByRole('button', { name: 'Start training' }).click();
   await train();
+  expect(await labelTimes(page)).toEqual(changed);
   await page.getByRole('button', { name: 'Accept in this slice' }).waitFor();
   await expect.poll(() => page.getByRole('button', { name: 'Stop' }).count(), { timeout: 60_000 }).toBe(0);
   await page.getByText('too few to tell').waitFor();

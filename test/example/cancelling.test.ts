@@ -133,7 +133,8 @@ test('a download that has to be written first can be cancelled, whatever else ch
   const { RunFiles } = await import('../../examples/browser/src/kept/run-files.ts');
   const { updateRun } = await import('../../examples/browser/src/kept/runs.ts');
   await new RunFiles(id).saveModel(new Uint8Array([1, 2, 3]));
-  const { element } = modelsView(vi.fn(), { atHand: vi.fn(), openCases: vi.fn(), openDrawn: vi.fn() });
+  const data = { atHand: vi.fn(), findDrawings: vi.fn(), openCases: vi.fn(), openDrawn: vi.fn() };
+  const { element } = modelsView(vi.fn(), data);
   const control = () => element.querySelector<HTMLSelectElement>('[aria-label="Download mine"]');
   await vi.waitFor(() => expect(control()).not.toBe(null));
   choose(control()!, 'onnx');

@@ -66,6 +66,7 @@ async function page() {
     takeDrawn: () => intake.takeDrawn(),
     takeFrom: (cases: AtHand) => intake.takeFrom(cases),
     apply: () => labels.apply(annotate),
+    find: () => labels.findDrawings(annotate),
     draw: async (
       item: PageCase,
       voxels = drawn,
@@ -419,6 +420,26 @@ test('a project takes drawings to another browser, where they are on their scans
   expect(await openProject(archive)).toMatchObject({ drawings: 0 });
   await second.apply();
   expect((await second.labels())[0]).toEqual([...drawn].map((value) => 2 * value));
+});
+
+test('what a project or another tab has drawn since is the label once it is looked for, however often that is', async () => {
+  const first = await page();
+  const files = await scans(0);
+  await first.take(files);
+  await first.draw(first.state.cases[0]!);
+  const { projectArchive } = await import('../../examples/browser/src/kept/project.ts');
+  const archive = await new Response(await projectArchive(false)).blob();
+
+  forgetAll();
+  const second = await page();
+  await second.take(files);
+  const { openProject } = await import('../../examples/browser/src/kept/project.ts');
+  await openProject(archive);
+  expect(await second.labels()).toEqual([undefined, undefined]);
+  const earlier = second.find();
+  void second.find();
+  await earlier; // ends with the later one
+  expect(await second.labels()).toEqual([[...drawn], undefined]);
 });
 
 test('a later drawing of a project takes the place of another one here only where a person says so', async () => {

@@ -27,6 +27,8 @@ export interface DataView extends View {
   openCases(cases: AtHand): Promise<void>;
   /** Takes over labels that were drawn. */
   annotate: TakeLabels;
+  /** Looks for what is drawn on the cases by now, and takes it over. */
+  findDrawings: () => Promise<void>;
   /** What a person has done here that no file holds, in words. */
   lost(): readonly string[];
 }
@@ -41,7 +43,7 @@ export function dataView(open: (view: 'See' | 'Annotate' | 'Models') => void): D
       if ((work.textContent === '') !== (text === '')) drawSoon();
       work.textContent = text;
     },
-    onCases: () => attempt('Find drawings', () => findDrawings(annotate)),
+    onCases: () => attempt('Find drawings', findHere),
   });
   const table = new CaseTable({
     label: (id, label) => void intake.cases.choose(id, label),
@@ -292,9 +294,20 @@ export function dataView(open: (view: 'See' | 'Annotate' | 'Models') => void): D
     changed();
   }
   const annotate: DataView['annotate'] = (labels) => intake.cases.annotate(labels, classNames(classCount()));
+  const findHere = (): Promise<void> => findDrawings(annotate);
   const openDrawn = (): Promise<void> => intake.takeDrawn();
   const lost = (): readonly string[] => intake.lost();
   const atHand = (): AtHand => intake.cases.atHand();
   const openCases = (cases: AtHand): Promise<void> => intake.takeFrom(cases);
-  return { element: body, dispose: () => undefined, restore, annotate, openDrawn, lost, atHand, openCases };
+  return {
+    element: body,
+    dispose: () => undefined,
+    restore,
+    openDrawn,
+    atHand,
+    openCases,
+    annotate,
+    findDrawings: findHere,
+    lost,
+  };
 }

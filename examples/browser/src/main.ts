@@ -27,7 +27,7 @@ const views: Record<string, () => View> = {
   Data: () => data,
   See: seeView,
   Annotate: () => annotateView((labels) => data.annotate(labels), open),
-  Train: () => trainView(() => open('Use')),
+  Train: () => trainView(() => open('Use'), data.findDrawings),
   Use: useView,
   Models: () => modelsView(openRun, { ...data, openDrawn }),
   Explain: explainView,

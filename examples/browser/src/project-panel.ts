@@ -22,9 +22,9 @@ async function mayReplace(scans: readonly string[]): Promise<boolean> {
 }
 
 /** What a project has of the page's data, and gives back. */
-export type PageData = Pick<DataView, 'atHand' | 'openCases' | 'openDrawn'>;
+export type PageData = Pick<DataView, 'atHand' | 'findDrawings' | 'openCases' | 'openDrawn'>;
 
-export function projectPanel({ atHand, openCases, openDrawn }: PageData): HTMLElement {
+export function projectPanel({ atHand, findDrawings, openCases, openDrawn }: PageData): HTMLElement {
   const withImages = el('input', { type: 'checkbox', checked: true });
   const said = el('div', { role: 'status' });
   const scans = el('p', { className: 'row' });
@@ -104,6 +104,7 @@ export function projectPanel({ atHand, openCases, openDrawn }: PageData): HTMLEl
       );
       await offerScans();
       if (cases && brought > 0) await openCases(cases);
+      if (drawings > 0) await findDrawings();
     } catch (error) {
       fill(
         said,

@@ -1,6 +1,5 @@
 /** The settings of the next training, with the memory that is planned for it. */
 import { formatBytes, type Alternative } from 'unet3d-gpu/worker';
-import { labelsTaken } from './annotate/labels.ts';
 import { describeAugmentation, type AugmentationChoice } from './augmentation.ts';
 import { beginningFields } from './beginning-fields.ts';
 import { givenNetwork } from './beginning.ts';
@@ -44,11 +43,8 @@ function describe(fitting: Alternative): string {
   return `${parts.filter(Boolean).join('; ')}: ${formatBytes(bytes)}`;
 }
 
-async function start(signal: AbortSignal): Promise<void> {
-  await begin(await unlessAborted(labelsTaken().then(givenNetwork), signal));
-}
-
-export function settingsForm(gpu: DeviceFacts | undefined): HTMLElement {
+/** @param findDrawings makes what is drawn by now the labels of the cases */
+export function settingsForm(gpu: DeviceFacts | undefined, findDrawings: () => Promise<void>): HTMLElement {
   const { settings } = state;
   if (!gpu)
     return el(
@@ -61,11 +57,13 @@ export function settingsForm(gpu: DeviceFacts | undefined): HTMLElement {
     'aria-live': 'polite',
     'aria-label': 'Planned memory',
   });
+  const start = async (signal: AbortSignal): Promise<void> =>
+    begin(await unlessAborted(findDrawings().then(givenNetwork), signal));
   const go = lengthy('Start training', start, {
     className: 'primary',
   });
 
-  const redraw = (): void => page.replaceWith(settingsForm(gpu));
+  const redraw = (): void => page.replaceWith(settingsForm(gpu, findDrawings));
   const patchText = (): string => settings.patch?.join(',') ?? '';
   function replan(): void {
     const { size, bytes, flops, problem, alternatives } = plan(gpu!);

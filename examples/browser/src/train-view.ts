@@ -10,7 +10,8 @@ import { closeRun } from './run-at-hand.ts';
 import type { View } from './view.ts';
 import { KeptModel } from './kept-model.ts';
 
-export function trainView(toUse: () => void): View {
+/** @param findDrawings as in `settingsForm` */
+export function trainView(toUse: () => void, findDrawings: () => Promise<void>): View {
   const page = el('div');
   let shown: Run | 'nothing' | 'settings' | undefined;
   let panel: View | undefined;
@@ -37,7 +38,7 @@ export function trainView(toUse: () => void): View {
       );
     else if (next === 'settings')
       void device().then((gpu) => {
-        if (shown === next) fill(page, settingsForm(gpu));
+        if (shown === next) fill(page, settingsForm(gpu, findDrawings));
       });
     else {
       panel = runPanel(next, () => use(next), closeRun);

@@ -26,9 +26,6 @@ const unknownNow = (): number => state.ignoreLabel ?? unknownVoxel;
 
 let applying: Promise<void> = Promise.resolve();
 
-/** When the drawings that were to become labels are that, or could not be. */
-export const labelsTaken = (): Promise<void> => applying.catch(() => undefined);
-
 function isNews(item: PageCase): boolean {
   const drawing = knownDrawing(item);
   const before = taken.get(item.images);
@@ -67,14 +64,18 @@ function tellApart(): void {
 }
 
 let looking = new AbortController();
+let newest: Promise<void> = Promise.resolve();
 
-/** Looks for what was drawn on the cases of the page, in place of an earlier call, and makes that their labels. */
-export async function findDrawings(take: TakeLabels): Promise<void> {
+/**
+ * Looks for what was drawn on the cases of the page, here, in another tab, or in a project that was opened, and makes that
+ * their labels. An earlier call ends with the newest.
+ */
+export function findDrawings(take: TakeLabels): Promise<void> {
   looking.abort();
   looking = new AbortController();
   const { signal } = looking;
-  await lookForDrawings(signal);
-  if (!signal.aborted) await apply(take);
+  newest = lookForDrawings(signal).then(() => (signal.aborted ? newest : apply(take)));
+  return newest;
 }
 
 /**
@@ -82,7 +83,8 @@ export async function findDrawings(take: TakeLabels): Promise<void> {
  * one of other classes than those of the page.
  */
 export function apply(take: TakeLabels): Promise<void> {
-  applying = labelsTaken().then(async () => {
+  const before = applying.catch(() => undefined); // whose caller has been told
+  applying = before.then(async () => {
     await written();
     tellApart();
     const labels = new Map<Images, VolumeFile | undefined>();

@@ -9,7 +9,7 @@ import { begin, closeRun } from '../run-at-hand.ts';
 import type { View } from '../view.ts';
 import { knownDrawing } from './annotations.ts';
 import { filesOf } from './kept-drawings.ts';
-import { apply, type TakeLabels } from './labels.ts';
+import { apply, findDrawings, type TakeLabels } from './labels.ts';
 
 /** Held-back cases from which on a mean says something about other cases. */
 const enough = 3;
@@ -83,7 +83,7 @@ export function rounds(take: TakeLabels, open: (view: 'Train' | 'Use') => void):
 
   /** Another training from the weights that the open model has now. */
   async function goOn(signal: AbortSignal): Promise<void> {
-    await unlessAborted(apply(take), signal);
+    await unlessAborted(findDrawings(take), signal);
     await beginWith({ heads: 'auto' });
     const training = begin(await unlessAborted(givenNetwork(), signal));
     open('Train');
