@@ -3,14 +3,18 @@ import type { Region } from 'unet3d-gpu/worker';
 import { namesOf, regionsOf } from './findings.ts';
 import { KeptModel } from './kept-model.ts';
 import { channelCount, classCount } from './planning.ts';
-import { classNames, state, type OpenModel } from './state.ts';
+import { classNames, state, valuesApart, type OpenModel } from './state.ts';
 
-/** As names are compared; empty for those that nobody gave. */
-const plain = (name = ''): string =>
-  /^(?:class|label|channel) \d+$/.test(name) ? '' : name.toLowerCase().replace(/[^\p{L}\p{N}]+/gu, ' ');
+/** As names are compared. */
+const plain = (name: string): string =>
+  name
+    .toLowerCase()
+    .replace(/[^\p{L}\p{N}]+/gu, ' ')
+    .replace(/^label (?=\d+$)/, 'class ');
 
-const differ = (one: string | undefined, other: string | undefined): boolean =>
-  plain(one) !== '' && plain(other) !== '' && plain(one) !== plain(other);
+/** The first value that two lists have different names for. */
+const firstApart = (some: readonly string[], others: readonly string[]): number | undefined =>
+  valuesApart(some.map(plain), others.map(plain))[0];
 
 const written = (regions: readonly Region[]): string[] =>
   regions.reduce<string[]>((names, region) => Object.assign(names, { [region.written]: region.name }), []);
@@ -28,15 +32,15 @@ export function disagreement(model: OpenModel): string {
     : state.regions
       ? [written(regions), written(state.regions)]
       : [[], []];
-  const value = found.findIndex((name, at) => at > 0 && differ(name, here[at]));
-  if (value > 0)
+  const value = firstApart(found, here);
+  if (value !== undefined)
     return (
       `The open model calls label ${value} "${found[value]}", and here that is "${here[value]}": what it finds would be ` +
       'taken for something else. Open a model of these classes, or give the same names under "Data".'
     );
   const read = model instanceof KeptModel && inChannels > 1 ? model.description.channels : [];
-  const image = read.findIndex((name, at) => differ(name, state.channels[at]));
-  return image < 0
+  const image = firstApart(['', ...read], ['', ...state.channels]);
+  return image === undefined
     ? ''
-    : `The open model reads "${read[image]}" as image ${image + 1} of a case, and here that is "${state.channels[image]}": open a model of images in this order.`;
+    : `The open model reads "${read[image - 1]}" as image ${image} of a case, and here that is "${state.channels[image - 1]}": open a model of images in this order.`;
 }
