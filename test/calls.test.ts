@@ -572,6 +572,7 @@ const others = {
   'without arguments': ['joinRanks', 'releaseNodeGpu'],
   'texts for whatever there is': ['formatBytes', 'sourceName'],
   'numbers for numbers, voxel by voxel': ['labelOf'],
+  'a name among names': ['sidedName'],
 };
 
 test('is complete', () => {

@@ -47,11 +47,11 @@ const identitySchema = openObject({
 
 /** What a model tells of its training, which the checkpoint knows. */
 function trainedOn(
-  identity: string | undefined,
+  identity: string,
   before: readonly Axis[] | undefined,
 ): Pick<ModelDescription, 'inputSize' | 'mirrorAxes'> {
   const { size, augmentation } = readJson(
-    identity ?? '',
+    identity,
     identitySchema,
     (problem) => new InvalidModel(`in the identity of the checkpoint, ${problem}: take another copy of it`),
   );
@@ -67,16 +67,18 @@ async function weightsOf(
   const file = readSafetensors(checkpoint, 'the checkpoint');
   await requireWhole(checkpoint, file, 'the checkpoint');
   const { tensors: own, metadata } = readSafetensors(model);
-  const { description } = await openModel(model);
-  const taught = trainedOn(file.metadata['identity'], description.mirrorAxes);
-  const described = { ...metadata, [descriptionKey]: descriptionText({ ...description, ...taught }) };
   for (const prefix of prefixes) {
     const tensors = new Map<string, NamedTensor>();
     for (const name of own.keys()) {
       const tensor = file.tensors.get(`${prefix}${name}`);
       if (tensor) tensors.set(name, tensor);
     }
-    if (tensors.size > 0) return writeHashed({ tensors, metadata: described });
+    if (tensors.size === 0) continue;
+    const { identity } = file.metadata;
+    if (identity === undefined || !(descriptionKey in metadata)) return writeHashed({ tensors, metadata });
+    const { description } = await openModel(model);
+    const text = descriptionText({ ...description, ...trainedOn(identity, description.mirrorAxes) });
+    return writeHashed({ tensors, metadata: { ...metadata, [descriptionKey]: text } });
   }
   return undefined;
 }

@@ -38,7 +38,7 @@ async function newNetwork(run: Run): Promise<UNet3D> {
     precision: settings.precision,
     memoryBudget: settings.memory * 2 ** 30,
   });
-  await network.describe({ patches: settings.patch !== undefined });
+  if (settings.patch) await network.describe({ patches: true });
   if (!start) return network;
   try {
     const anew = await network.takeWeights(start, { heads: from?.heads ?? 'auto' });
