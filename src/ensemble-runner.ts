@@ -45,7 +45,8 @@ export interface Runner {
 
 /**
  * @param together post-processing that was chosen for all; default: that of each, where it is the same
- * @throws InvalidModel for networks that differ in more than their weights; UnsupportedDevice without a GPU adapter */
+ * @throws InvalidModel for networks that differ in more than their weights; UnsupportedDevice without a GPU adapter
+ */
 export async function ownRunner(
   files: readonly ModelFile[],
   device: DeviceOptions,

@@ -143,7 +143,8 @@ export class UNet3D {
 
   /**
    * Takes over the weights of a saved network, to go on learning from them. Names and shapes must be the same but for
-   * heads: see `heads`. Of a network of nnU-Net's they are turned to the axes of volumes, as by `trainableModel`. The next `fit` tells in its `start` event which heads began anew.
+   * heads: see `heads`. Those of a network of nnU-Net's are turned to the axes of volumes, as by `trainableModel`. The
+   * next `fit` tells in its `start` event which heads began anew.
    * @param bytes as for `load`
    * @returns the heads that begin anew, with the weights that they have now
    * @throws InvalidModel for a file that is damaged, or of a network with other weights, which are named; InvalidOption;
