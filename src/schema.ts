@@ -4,6 +4,7 @@
  * JSON schemas of docs/schemas are made from the same objects.
  */
 import * as v from 'valibot';
+import { allAxes } from './size.ts';
 
 export type Schema<T> = v.GenericSchema<unknown, T>;
 type Entries = Record<string, v.GenericSchema<unknown, unknown>>;
@@ -53,7 +54,7 @@ export const size3 = triple(wholeNumber(1), 'three whole numbers x, y, z');
 
 /** Some of x, y and z. */
 export const axes = v.pipe(
-  v.array(v.picklist(['x', 'y', 'z'], 'x, y or z'), 'a list of some of x, y and z'),
+  v.array(v.picklist(allAxes, 'x, y or z'), 'a list of some of x, y and z'),
   v.check((names) => new Set(names).size === names.length, 'some of x, y and z, each once'),
 );
 

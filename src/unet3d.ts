@@ -153,7 +153,8 @@ export class UNet3D {
   async takeWeights(bytes: Uint8Array, options: TakeOptions = {}): Promise<readonly string[]> {
     assertOptions('takeWeights', takeEntries, options);
     assertBytes('takeWeights', bytes);
-    const from = await readModel(await trainableModel(bytes));
+    const given = await readModel(bytes);
+    const from = given.description.nnunet ? await readModel(await trainableModel(bytes)) : given;
     return this.#turns.take({ name: 'taking weights over' }, async () => {
       const { state, description } = this.#model;
       const own = {

@@ -1,6 +1,6 @@
 /** A training from the command line: data, plan, training, test, and the files that are left behind. */
 import { trainingBatches, type PatchBatches } from '../data/patches.ts';
-import { sidedName } from '../data/sides.ts';
+import { mirrorable } from '../data/sides.ts';
 import { testedPart } from '../data/split.ts';
 import { leads, meet } from '../distributed/ranks.ts';
 import { Aborted, InvalidOption } from '../errors.ts';
@@ -90,9 +90,8 @@ export async function runTraining(
   try {
     if (init) {
       await model.takeWeights(init.bytes, { heads: options.initHeads ?? 'auto' });
-      const isSided = sidedName(data) !== undefined;
       const { mirrorAxes } = init.description;
-      model.describe({ mirrorAxes: mirrorAxes?.filter((axis) => !isSided || axis !== 'x') });
+      model.describe({ mirrorAxes: mirrorAxes?.filter((axis) => mirrorable(data).includes(axis)) });
     }
     await trainModel({
       ...opened,

@@ -2,7 +2,7 @@
 import { commonShape } from '../data/patches.ts';
 import { InvalidOption } from '../errors.ts';
 import type { Plan, PlanLimits } from '../gpu/plan.ts';
-import { sidedName } from '../data/sides.ts';
+import { mirrorable, sidedName } from '../data/sides.ts';
 import type { Axis, Size3 } from '../size.ts';
 import { concessions } from '../model/concessions.ts';
 import { describeWish, type Planner, type TrainingWish } from '../model/wish.ts';
@@ -82,19 +82,14 @@ export function patchTip(shapes: readonly Size3[], padded: Size3, multiple: Size
 const usualBatch = 2;
 
 /** The axes that augmentation mirrors: in a volume mirrored along x, labels that tell left from right would be wrong. */
-function mirroredIn(
-  io: Io,
-  { augment, mirror }: TrainOptions,
-  { labels, regions }: TrainingData,
-): readonly Axis[] {
+function mirroredIn(io: Io, { augment, mirror }: TrainOptions, data: TrainingData): readonly Axis[] {
   if (mirror) return mirror === 'none' ? [] : mirror;
-  const sided = sidedName({ labels, regions });
-  if (sided === undefined) return ['x', 'y', 'z'];
-  if (augment !== 'none')
+  const sided = sidedName(data);
+  if (sided !== undefined && augment !== 'none')
     io.err(
       `The class "${printable(sided)}" tells left from right: nothing is mirrored along x; with --mirror x,y,z it is.`,
     );
-  return ['y', 'z'];
+  return mirrorable(data);
 }
 
 /** What a training is decided from. */

@@ -1,16 +1,23 @@
 /** Labels that tell left from right. */
+import { allAxes, type Axis } from '../size.ts';
 import type { Region } from './regions.ts';
 
 const side = /(^|[^a-z0-9])(left|right|lh|rh|l|r)([^a-z0-9]|$)/i;
 
-/** The name of the first class or region that tells left from right: in a mirrored volume it would be wrong. */
-export const sidedName = ({
-  labels = [],
-  regions = [],
-}: {
+/** What is called by names. */
+interface Named {
+  /** Of classes, by label value. */
   readonly labels?: readonly string[] | undefined;
+  /** What overlaps. */
   readonly regions?: readonly Region[] | undefined;
-}): string | undefined =>
+}
+
+/** The name of the first class or region that tells left from right: in a mirrored volume it would be wrong. */
+export const sidedName = ({ labels = [], regions = [] }: Named): string | undefined =>
   [...labels, ...regions.map(({ name }) => name)].find((name) =>
     side.test(name.replace(/([a-z])([A-Z])/g, '$1 $2')),
   );
+
+/** The axes along which a volume may be mirrored: not from left to right where names tell these apart. */
+export const mirrorable = (named: Named): readonly Axis[] =>
+  sidedName(named) === undefined ? allAxes : ['y', 'z'];

@@ -1,9 +1,9 @@
 /** From logits to probabilities and labels, and mirror test-time augmentation: the mean over flipped copies. */
 import { filled } from '../data/allocation.ts';
 import type { Heads, Region } from '../data/regions.ts';
-import { sidedName } from '../data/sides.ts';
+import { mirrorable } from '../data/sides.ts';
 import { Aborted, InvalidOption } from '../errors.ts';
-import type { Axis, Size3 } from '../size.ts';
+import { allAxes, type Axis, type Size3 } from '../size.ts';
 import type { DenseCase } from './evaluator.ts';
 import type { WindowProgress } from './window.ts';
 
@@ -17,8 +17,6 @@ export interface MirrorOptions {
    */
   readonly mirrorAxes?: readonly Axis[];
 }
-
-const allAxes: readonly Axis[] = ['x', 'y', 'z'];
 
 /** Every combination of flips that the options ask for, none first. */
 export function mirrorings({ mirrorAxes, tta = mirrorAxes !== undefined }: MirrorOptions): Axis[][] {
@@ -41,7 +39,7 @@ interface Mirrored {
  * @throws InvalidOption where training mirrored none
  */
 export function axesToFlip(model: Mirrored): readonly Axis[] {
-  const { mirrorAxes = sidedName(model) === undefined ? allAxes : (['y', 'z'] as const) } = model;
+  const { mirrorAxes = mirrorable(model) } = model;
   if (mirrorAxes.length > 0) return mirrorAxes;
   throw new InvalidOption(
     'tta is true, but this model was trained without mirroring: leave tta out, or name the axes to flip in mirrorAxes',

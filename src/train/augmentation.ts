@@ -6,7 +6,7 @@ import * as v from 'valibot';
 import { random, type Random } from '../data/random.ts';
 import { assertOptions } from '../options.ts';
 import { finite, numberFrom, object, size3, triple, type Schema } from '../schema.ts';
-import type { Axis, Size3 } from '../size.ts';
+import { allAxes, type Axis, type Size3 } from '../size.ts';
 import {
   largestSigma,
   mirrorMatrix,
@@ -109,7 +109,7 @@ export function nnunetAugmentation(changes: Partial<Augmentation> = {}): Augment
 
 /** What is mirrored now and then. */
 export const mirroredAxes = ({ mirror }: Pick<Augmentation, 'mirror'>): Axis[] =>
-  (['x', 'y', 'z'] as const).filter((_, axis) => mirror[axis]! > 0);
+  allAxes.filter((_, axis) => mirror[axis]! > 0);
 
 /** The axis that is left out of rotation, scaling and low resolution: of fewer than a third of the longest's voxels. */
 function flatAxis(size: Size3): number | undefined {

@@ -27,11 +27,8 @@ export function disagreement(model: OpenModel): string {
     return `The open model reads ${inChannels} images of a case; there are ${channels}.`;
   const regions = regionsOf(model);
   // Values that are written for regions are those of labels within, under other names.
-  const [found, here] = !regions
-    ? [namesOf(model), classNames(classCount())]
-    : state.regions
-      ? [written(regions), written(state.regions)]
-      : [[], []];
+  const here = regions ? written(state.regions ?? []) : classNames(classCount());
+  const found = namesOf(model);
   const value = firstApart(found, here);
   if (value !== undefined)
     return (

@@ -1,7 +1,7 @@
 /** `plan`: what a training step would allocate and compute, found without a GPU. */
 import { Command, Option } from 'commander';
 import type { Precision } from '../../gpu/precision.ts';
-import type { Size3 } from '../../size.ts';
+import { allAxes, type Size3 } from '../../size.ts';
 import { defaultLimits, type Plan, type PlanLimits } from '../../gpu/plan.ts';
 import { windowStarts } from '../../infer/window.ts';
 import { nnunetPreprocessing } from '../../data/decide.ts';
@@ -190,7 +190,7 @@ Examples:
         maxBindingBytes: options.limitBinding,
         maxBufferBytes: options.limitBuffer ?? Infinity,
       };
-      const augmentation = augmentationOf(options.augment, ['x', 'y', 'z']);
+      const augmentation = augmentationOf(options.augment, allAxes);
       let planner: Planner = {
         limits,
         loss: model

@@ -7,7 +7,7 @@ import type { UNet3DConfig } from '../../model/config.ts';
 import { layoutParameters } from '../../model/parameters.ts';
 import { assertOptions } from '../../options.ts';
 import { bytes, text, withParts } from '../../schema.ts';
-import type { Size3 } from '../../size.ts';
+import { allAxes, type Size3 } from '../../size.ts';
 import { readModel, writeModel } from '../../weights/model-file.ts';
 import { withKernelAxes } from '../mapping.ts';
 import { alongVolumes, backFrom } from './network.ts';
@@ -79,9 +79,7 @@ export async function trainableModel(model: Uint8Array, name?: string): Promise<
     const turned = entry.shape.length === 5 ? withKernelAxes(data, entry.shape, axes) : data;
     parameters.set(turned, own.parameters.get(entry.name)!.offset);
   }
-  const mirrorAxes = (['x', 'y', 'z'] as const).filter((_, axis) =>
-    rules.mirrorAxes.includes(axes[2 - axis]!),
-  );
+  const mirrorAxes = allAxes.filter((_, axis) => rules.mirrorAxes.includes(axes[2 - axis]!));
   return writeModel(
     { ...description, config, preprocessing, inputSize: patch, mirrorAxes, nnunet: undefined },
     { ...weights, parameters },

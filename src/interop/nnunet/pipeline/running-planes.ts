@@ -1,5 +1,5 @@
 /** Weighted sums of what windows give, for the planes that the current row of windows covers. */
-import type { Axis, Size3 } from '../../../size.ts';
+import { allAxes, type Axis, type Size3 } from '../../../size.ts';
 
 /** Which part of the padded input is summed up at a time. */
 export interface Extent {
@@ -52,7 +52,7 @@ export class RunningPlanes {
     const [x0, y0] = start;
     const [low, high] = this.#rows;
     const sums = this.#sums;
-    const [flipsX, flipsY, flipsZ] = (['x', 'y', 'z'] as const).map((axis) => axes.includes(axis));
+    const [flipsX, flipsY, flipsZ] = allAxes.map((axis) => axes.includes(axis));
     for (let k = 0; k < depth; k++) {
       const z = flipsZ ? d - 1 - first - k : first + k;
       for (let y = Math.max(0, low - y0); y < Math.min(h, high - y0); y++) {
