@@ -2,7 +2,7 @@
 import { ask } from './ask.ts';
 import type { DataView } from './data-view.ts';
 import { drawnScans } from './drawn-scans.ts';
-import { button, counted, download, el, fill, lengthy, messageOf, picker } from './dom.ts';
+import { button, complain, counted, download, el, fill, lengthy, messageOf, picker } from './dom.ts';
 import { state } from './state.ts';
 
 /** Loaded when a project is saved or opened. */
@@ -34,15 +34,14 @@ export function projectPanel({ atHand, findDrawings, openCases, openDrawn }: Pag
 
   const save = lengthy('Save as a project', async (signal) => {
     const { run } = state;
-    if (run && !run.isKept)
-      throw new Error(
-        `the training ${run.record.name} could not be kept in this browser, so the project would be without it: download ` +
-          'its network under "Train" first, and close it or make room for it',
-      );
     const { projectArchive } = await projects();
     const archive = await projectArchive(withImages.checked, signal, atHand(), run);
     const stream = archive.pipeThrough(new TransformStream(), { signal });
     download('project.zip', await new Response(stream).blob());
+    if (run && !run.isKept)
+      complain(
+        `The project is without the training ${run.record.name}, which this browser could not keep: download its network under "Train".`,
+      );
   });
 
   let turn = Promise.resolve();
