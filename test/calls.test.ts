@@ -573,6 +573,7 @@ const others = {
   'texts for whatever there is': ['formatBytes', 'sourceName'],
   'numbers for numbers, voxel by voxel': ['labelOf'],
   'a name among names': ['sidedName'],
+  'what a model of MONAI finds': ['overlappingRegions'],
 };
 
 test('is complete', () => {

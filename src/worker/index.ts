@@ -26,6 +26,7 @@ export { lossShape } from '../model/losses.ts';
 export { metadataPath } from '../interop/monai/open.ts';
 export { filesInZip } from '../interop/model-files.ts';
 export { foldersToChoose, modelFolders } from '../interop/nnunet/folder.ts';
+export { overlappingRegions } from '../interop/monai/convert.ts';
 export { trainingStart } from '../interop/nnunet/go-on.ts';
 export { isOnePart, mergedNames, totalSegmentatorParts } from '../interop/totalsegmentator.ts';
 export type { Source } from '../data/source.ts';

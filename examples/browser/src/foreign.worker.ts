@@ -10,11 +10,11 @@ import {
   NnunetPredictor,
   openMonai,
   openNnunet,
+  overlappingRegions,
   segmentAsTotalSegmentator,
   totalSegmentatorParts,
   trainableModel,
   trainingStart,
-  type MonaiModel,
   type NnunetModel,
   type Region,
   type Segmentation,
@@ -131,23 +131,13 @@ async function openAsMonai(files: ModelSource): Promise<ForeignFacts> {
   };
   save = () => convertMonai(model);
   const { config, kind } = model.network;
-  const overlapping = channelsThatOverlap(model);
+  const overlapping = overlappingRegions(model);
   return {
     config: { inChannels: config.inChannels, classes: Math.max(config.classes, 2) },
     description: { labels: model.labels, ...(overlapping && { regions: overlapping }) },
     kind: `${kind} of MONAI${overlapping ? ', whose channels may overlap' : predictor ? '' : ', to begin a training with'}`,
     start: { config },
   };
-}
-
-/** Of a bundle whose labels are a volume of 0 and 1 for each channel, the channels, each with a value to be drawn with. */
-function channelsThatOverlap({ pipeline, network, labels }: MonaiModel): Region[] | undefined {
-  const { classes } = network.config;
-  if (pipeline?.threshold === undefined || classes === 1) return undefined;
-  return Array.from({ length: classes }, (_, channel) => {
-    const value = channel + 1;
-    return { name: labels[channel] ?? `channel ${channel}`, labels: [value], written: value };
-  });
 }
 
 async function openTotalSegmentator(files: ModelSource, folders: readonly string[]): Promise<ForeignFacts> {

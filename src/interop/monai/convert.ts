@@ -29,15 +29,19 @@ export async function convertMonai(model: MonaiModel): Promise<Uint8Array<ArrayB
     labels,
     channels,
   } = model;
-  const areRegions = areMaps(model);
-  const regions = areRegions
-    ? Array.from({ length: config.classes }, (_, channel): Region => {
-        const value = channel + 1;
-        return { name: labels[channel] ?? `channel ${channel}`, labels: [value], written: value };
-      })
-    : config.classes === 1
-      ? soleRegion(labels[1])
-      : undefined;
-  const description = { config, labels: areRegions ? [] : labels, regions, channels };
+  const apart = overlappingRegions(model);
+  const regions = apart ?? (config.classes === 1 ? soleRegion(labels[1]) : undefined);
+  const description = { config, labels: apart ? [] : labels, regions, channels };
   return writeModel(description, await weightsOf(config, weights));
+}
+
+/** Of a bundle whose labels are a volume of 0 and 1 for each channel, the channels, each under a value of its own. */
+export function overlappingRegions(
+  model: Pick<MonaiModel, 'pipeline' | 'network' | 'labels'>,
+): readonly Region[] | undefined {
+  if (!areMaps(model)) return undefined;
+  return Array.from({ length: model.network.config.classes }, (_, channel) => {
+    const value = channel + 1;
+    return { name: model.labels[channel] ?? `channel ${channel}`, labels: [value], written: value };
+  });
 }
