@@ -14,7 +14,8 @@ const DILATION_X: u32 = 1u;
 const DILATION_Y: u32 = 1u;
 const DILATION_Z: u32 = 1u;
 
-// What each tap along x is multiplied with; of one tap, `here`.
+// What each tap along x is multiplied with; of one tap, `here`. Where DILATION_X is 2, `before` and `after` are 0 for even
+// outputs, and `here` for odd ones.
 struct Row { before: vec4<f32>, here: vec4<f32>, after: vec4<f32> }
 
 // Quad q of the row that begins at `row`; 0 beyond its ends.

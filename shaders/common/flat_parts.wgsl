@@ -8,8 +8,9 @@ fn voxelsUpTo(quads: u32, rowQuads: u32, width: u32) -> u32 {
   return quads / rowQuads * width + min(quads % rowQuads * 4u, width);
 }
 
-// Of the quads [64 group, 64 group + 64) of a plane with so many.
+// Of the quads [64 group, 64 group + 64) of a plane with so many, or none.
 fn flatCount(group: u32, area: u32, rowQuads: u32, width: u32) -> f32 {
+  let begin = min(64u * group, area);
   let end = min(64u * group + 64u, area);
-  return f32(voxelsUpTo(end, rowQuads, width) - voxelsUpTo(64u * group, rowQuads, width));
+  return f32(voxelsUpTo(end, rowQuads, width) - voxelsUpTo(begin, rowQuads, width));
 }

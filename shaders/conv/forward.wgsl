@@ -32,6 +32,19 @@ fn outer(voxels: vec4<f32>, w: vec4<f32>) -> mat4x4<f32> {
   return mat4x4<f32>(voxels * w.x, voxels * w.y, voxels * w.z, voxels * w.w);
 }
 
+// Four outputs of one channel along x, from what is not 0 of a dilated row.
+fn dilated(row: Row, w: vec3<f32>) -> vec4<f32> {
+  return vec4<f32>(
+    row.here.x * w.y, row.before.y * w.x + row.after.y * w.z,
+    row.here.z * w.y, row.before.w * w.x + row.after.w * w.z);
+}
+
+fn dilatedFour(row: Row, before: vec4<f32>, here: vec4<f32>, after: vec4<f32>) -> mat4x4<f32> {
+  return mat4x4<f32>(
+    dilated(row, vec3<f32>(before.x, here.x, after.x)), dilated(row, vec3<f32>(before.y, here.y, after.y)),
+    dilated(row, vec3<f32>(before.z, here.z, after.z)), dilated(row, vec3<f32>(before.w, here.w, after.w)));
+}
+
 // Gives back what is stored.
 fn store(voxels: vec4<f32>, channel: u32, base: u32, q: u32) -> vec4<f32> {
   if (channel >= params.channelsOut) { return voxels; }
@@ -51,10 +64,14 @@ fn main(
   @builtin(local_invocation_index) local: u32,
 ) {
   let q = id.x % params.rowQuadsOut;
-  let y = id.x / params.rowQuadsOut;
+  // group.z counts planes and, within each, the places of a row between dilated ones, so that the rows of a workgroup
+  // are seen by the same taps.
+  let place = group.z % DILATION_Y;
+  let y = id.x / params.rowQuadsOut * DILATION_Y + place;
   let exists = y < params.heightOut;
   let block = group.y;
-  let plane = params.plane0 + group.z;
+  let plane = params.plane0 + group.z / DILATION_Y;
+  let z0 = plane % params.depthOut;
   let sample = plane / params.depthOut;
 
   var low = mat4x4<f32>();
@@ -63,27 +80,30 @@ fn main(
   for (var channel = 0u; channel < channels; channel++) {
     var norm = vec2<f32>(1.0, 0.0);
     if (NORM) { norm = scaleShifts[sample * params.channels + channel]; }
-    var w = (block * params.channelsIn + params.first + channel) * (KERNEL_Z * KERNEL_Y * KERNEL_X * 2u);
-    for (var dz = 0u; dz < KERNEL_Z; dz++) {
-      let z = seen(plane % params.depthOut, dz, KERNEL_Z, STRIDE_Z, DILATION_Z, params.depth);
+    let taps = (block * params.channelsIn + params.first + channel) * (KERNEL_Z * KERNEL_Y);
+    // Of dilated rows and planes, every other tap sees one.
+    for (var dz = (z0 + KERNEL_Z / 2u) % DILATION_Z; dz < KERNEL_Z; dz += DILATION_Z) {
+      let z = seen(z0, dz, KERNEL_Z, STRIDE_Z, DILATION_Z, params.depth);
       let lines = ((sample * params.depth + u32(z)) * params.channels + channel) * params.height;
-      for (var dy = 0u; dy < KERNEL_Y; dy++) {
+      for (var dy = (place + KERNEL_Y / 2u) % DILATION_Y; dy < KERNEL_Y; dy += DILATION_Y) {
         let line = seen(y, dy, KERNEL_Y, STRIDE_Y, DILATION_Y, params.height);
-        if (z >= 0 && line >= 0) {
-          let row = rowAt((lines + u32(line)) * params.rowQuads - params.startSource, q, norm);
-          if (KERNEL_X == 1u) {
-            low += outer(row.here, weights[w]);
-            high += outer(row.here, weights[w + 1u]);
-          } else {
-            low += outer(row.before, weights[w]);
-            high += outer(row.before, weights[w + 1u]);
-            low += outer(row.here, weights[w + 2u]);
-            high += outer(row.here, weights[w + 3u]);
-            low += outer(row.after, weights[w + 4u]);
-            high += outer(row.after, weights[w + 5u]);
-          }
+        if (z < 0 || line < 0) { continue; }
+        let row = rowAt((lines + u32(line)) * params.rowQuads - params.startSource, q, norm);
+        let w = (taps + dz * KERNEL_Y + dy) * (KERNEL_X * 2u);
+        if (KERNEL_X == 3u && DILATION_X == 2u) {
+          low += dilatedFour(row, weights[w], weights[w + 2u], weights[w + 4u]);
+          high += dilatedFour(row, weights[w + 1u], weights[w + 3u], weights[w + 5u]);
+        } else if (KERNEL_X == 1u) {
+          low += outer(row.here, weights[w]);
+          high += outer(row.here, weights[w + 1u]);
+        } else {
+          low += outer(row.before, weights[w]);
+          high += outer(row.before, weights[w + 1u]);
+          low += outer(row.here, weights[w + 2u]);
+          high += outer(row.here, weights[w + 3u]);
+          low += outer(row.after, weights[w + 4u]);
+          high += outer(row.after, weights[w + 5u]);
         }
-        w += KERNEL_X * 2u;
       }
     }
   }
@@ -100,9 +120,9 @@ fn main(
     high[3] = store(high[3], block * 8u + 7u, base, q);
   }
   if (STATISTICS) {
-    let area = params.heightOut * params.rowQuadsOut;
-    let count = flatCount(group.x, area, params.rowQuadsOut, params.widthOut);
-    let tile = Tile(plane, block * 8u, group.x, count, true);
+    let rows = (params.heightOut + DILATION_Y - 1u - place) / DILATION_Y;
+    let count = flatCount(group.x, rows * params.rowQuadsOut, params.rowQuadsOut, params.widthOut);
+    let tile = Tile(plane, block * 8u, group.x * DILATION_Y + place, count, true);
     keepEight(local, 64u, tile, low, high, validOf(q, params.widthOut, exists));
   }
 }

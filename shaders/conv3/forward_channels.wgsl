@@ -4,7 +4,7 @@
 // convolution may have: `add` puts the second's share on top of the first's. Assigns target, or accumulates into it; with
 // STATISTICS leaves those of what it stores.
 // One thread: one output channel; four columns of four rows of a quad. Columns lie side by side along
-// x, COLUMNS of them, and the rest in the planes behind, so that narrow volumes fill them too.
+// x, COLUMNS of them, and the rest in the plane behind, so that rows which do not fill four waste less.
 // include "common/volume.wgsl"
 // include "common/parts.wgsl"
 
@@ -37,7 +37,7 @@ struct Params {
 struct Place {
   offsets: vec4<u32>,                        // of the columns, in quads
   n0: vec2<f32>, n1: vec2<f32>, n2: vec2<f32>, n3: vec2<f32>, // scale and shift per column
-  exists: vec4<f32>,                         // 0 for columns whose plane lies outside the volume
+  m0: vec3<f32>, m1: vec3<f32>, m2: vec3<f32>, m3: vec3<f32>, // of RAGGED ones, see maskOf
 }
 
 fn readQuad(index: u32, norm: vec2<f32>) -> vec4<f32> {
@@ -51,29 +51,29 @@ struct Column { left: f32, here: vec4<f32>, right: f32 }
 // One row of the four columns.
 struct Row { c0: Column, c1: Column, c2: Column, c3: Column }
 
-// `i` is the column's number. Reads beyond the row's ends, or beyond the binding, give some finite
-// value that is masked here. Inner neighbours are filled in by readRow.
-fn readColumn(at: u32, norm: vec2<f32>, exists: f32, i: u32, q: u32) -> Column {
+// 0 for the last three voxels of quad q that lie beyond the row's end. They are stored as 0, but their norm is not.
+fn maskOf(q: u32) -> vec3<f32> {
+  return select(vec3<f32>(0.0), vec3<f32>(1.0), vec3<u32>(4u * q) + vec3<u32>(1u, 2u, 3u) < vec3<u32>(params.width));
+}
+
+// `i` is the column's number. What is read beyond the row's last quad, or beyond the binding, only counts for outputs
+// that are not stored, or is masked here. Inner neighbours are filled in by readRow.
+fn readColumn(at: u32, norm: vec2<f32>, mask: vec3<f32>, i: u32, q: u32) -> Column {
   var column = Column(0.0, readQuad(at, norm), 0.0);
   let here = q + i % COLUMNS;
-  if (RAGGED) { column.here = inside(column.here, here, params.width); }
+  if (RAGGED) { column.here *= vec4<f32>(1.0, mask); }
   if (i % COLUMNS == 0u) { column.left = select(0.0, readQuad(at - 1u, norm).w, here > 0u); }
   if (i % COLUMNS == COLUMNS - 1u) {
     column.right = select(0.0, readQuad(at + 1u, norm).x, here + 1u < params.rowQuads);
-  }
-  if (COLUMNS < 4u) {
-    column.left *= exists;
-    column.here *= exists;
-    column.right *= exists;
   }
   return column;
 }
 
 fn readRow(place: Place, at: u32, q: u32) -> Row {
-  var c0 = readColumn(at + place.offsets.x, place.n0, place.exists.x, 0u, q);
-  var c1 = readColumn(at + place.offsets.y, place.n1, place.exists.y, 1u, q);
-  var c2 = readColumn(at + place.offsets.z, place.n2, place.exists.z, 2u, q);
-  var c3 = readColumn(at + place.offsets.w, place.n3, place.exists.w, 3u, q);
+  var c0 = readColumn(at + place.offsets.x, place.n0, place.m0, 0u, q);
+  var c1 = readColumn(at + place.offsets.y, place.n1, place.m1, 1u, q);
+  var c2 = readColumn(at + place.offsets.z, place.n2, place.m2, 2u, q);
+  var c3 = readColumn(at + place.offsets.w, place.n3, place.m3, 3u, q);
   c0.right = select(0.0, c1.here.x, q + 1u < params.rowQuads);
   c1.left = c0.here.w;
   c2.right = select(0.0, c3.here.x, q + 2u % COLUMNS + 1u < params.rowQuads);
@@ -93,10 +93,24 @@ fn alongX(sum: vec4<f32>, column: Column, w: vec3<f32>) -> vec4<f32> {
 // Four columns of one target row.
 struct Sums { s0: vec4<f32>, s1: vec4<f32>, s2: vec4<f32>, s3: vec4<f32> }
 
-fn add(sums: Sums, row: Row, w: vec3<f32>) -> Sums {
+// Three taps along x: of the first two columns and of the others, which may lie in the plane behind.
+struct Taps { here: vec3<f32>, behind: vec3<f32> }
+
+// Three weights, eight apart. Planes outside the volume take part with weight 0.
+fn tapsAt(at: u32, exists: vec2<f32>) -> Taps {
+  let w = vec3<f32>(weights[at], weights[at + 8u], weights[at + 16u]);
+  if (COLUMNS == 4u) { return Taps(w, w); }
+  return Taps(w * exists.x, w * exists.y);
+}
+
+fn times(taps: Taps, factor: f32) -> Taps {
+  return Taps(taps.here * factor, taps.behind * factor);
+}
+
+fn add(sums: Sums, row: Row, taps: Taps) -> Sums {
   return Sums(
-    alongX(sums.s0, row.c0, w), alongX(sums.s1, row.c1, w),
-    alongX(sums.s2, row.c2, w), alongX(sums.s3, row.c3, w));
+    alongX(sums.s0, row.c0, taps.here), alongX(sums.s1, row.c1, taps.here),
+    alongX(sums.s2, row.c2, taps.behind), alongX(sums.s3, row.c3, taps.behind));
 }
 
 fn normOf(plane: u32, channel: u32) -> vec2<f32> {
@@ -167,44 +181,52 @@ fn main(@builtin(local_invocation_id) local: vec3<u32>, @builtin(workgroup_id) g
   let in3 = select(0.0, 1.0, y + 3u < params.height);
   let below = select(0.0, 1.0, y + 4u < params.height);
   let stride = params.channels * params.height * params.rowQuads;
+  let m0 = maskOf(q);
+  let m1 = maskOf(q + 1u % COLUMNS);
+  let m2 = maskOf(q + 2u % COLUMNS);
+  let m3 = maskOf(q + 3u % COLUMNS);
   for (var channel = 0u; channel < params.channels; channel++) {
     var place: Place;
     place.offsets = vec4<u32>(0u, 1u / COLUMNS * stride + 1u % COLUMNS, 2u / COLUMNS * stride + 2u % COLUMNS, 3u / COLUMNS * stride + 3u % COLUMNS);
+    if (RAGGED) {
+      place.m0 = m0;
+      place.m1 = m1;
+      place.m2 = m2;
+      place.m3 = m3;
+    }
     place.n0 = normOf(plane, channel);
     place.n1 = normOf(plane + 1u / COLUMNS, channel);
     place.n2 = normOf(plane + 2u / COLUMNS, channel);
     place.n3 = normOf(plane + 3u / COLUMNS, channel);
     for (var dz = 0u; dz < 3u; dz++) {
-      if (COLUMNS == 4u) {
-        if (plane % params.depth + dz == 0u || plane % params.depth + dz > params.depth) { continue; }
-      } else {
-        let z = (vec4<u32>(plane) + vec4<u32>(0u, 1u / COLUMNS, 2u / COLUMNS, 3u / COLUMNS)) % params.depth + dz;
-        place.exists = select(vec4<f32>(0.0), vec4<f32>(1.0), (z > vec4<u32>(0u)) & (z <= vec4<u32>(params.depth)));
-      }
+      let z = vec2<u32>(plane, plane + 1u) % params.depth + dz;
+      let inDepth = (z > vec2<u32>(0u)) & (z <= vec2<u32>(params.depth));
+      if (!inDepth.x && (COLUMNS == 4u || !inDepth.y)) { continue; }
+      let exists = select(vec2<f32>(0.0), vec2<f32>(1.0), inDepth);
       let w = ((channelOut / 8u * params.channelsIn + params.first + channel) * 27u + dz * 9u) * 8u + channelOut % 8u;
-      let top = vec3<f32>(weights[w], weights[w + 8u], weights[w + 16u]);
-      let middle = vec3<f32>(weights[w + 24u], weights[w + 32u], weights[w + 40u]);
-      let bottom = vec3<f32>(weights[w + 48u], weights[w + 56u], weights[w + 64u]);
+      let top = tapsAt(w, exists);
+      let middle = tapsAt(w + 24u, exists);
+      let bottom = tapsAt(w + 48u, exists);
       let at = (((plane + dz - 1u) * params.channels + channel) * params.height + y) * params.rowQuads + q - params.startSource;
 
       var row = readRow(place, at - params.rowQuads, q);
-      out0 = add(out0, row, top * above);
+      out0 = add(out0, row, times(top, above));
       row = readRow(place, at, q);
       out0 = add(out0, row, middle);
       out1 = add(out1, row, top);
       row = readRow(place, at + params.rowQuads, q);
-      out0 = add(out0, row, bottom * in1);
-      out1 = add(out1, row, middle * in1);
-      out2 = add(out2, row, top * in1);
+      out0 = add(out0, row, times(bottom, in1));
+      out1 = add(out1, row, times(middle, in1));
+      out2 = add(out2, row, times(top, in1));
       row = readRow(place, at + 2u * params.rowQuads, q);
-      out1 = add(out1, row, bottom * in2);
-      out2 = add(out2, row, middle * in2);
-      out3 = add(out3, row, top * in2);
+      out1 = add(out1, row, times(bottom, in2));
+      out2 = add(out2, row, times(middle, in2));
+      out3 = add(out3, row, times(top, in2));
       row = readRow(place, at + 3u * params.rowQuads, q);
-      out2 = add(out2, row, bottom * in3);
-      out3 = add(out3, row, middle * in3);
+      out2 = add(out2, row, times(bottom, in3));
+      out3 = add(out3, row, times(middle, in3));
       row = readRow(place, at + 4u * params.rowQuads, q);
-      out3 = add(out3, row, bottom * below);
+      out3 = add(out3, row, times(bottom, below));
     }
   }
   out0 = store(out0, channelOut, plane, y, q);

@@ -71,6 +71,15 @@ const cases: Case[] = [
     norm: true,
     forTiles: true,
   },
+  {
+    name: 'fours of quads, the last cut',
+    batch: 1,
+    size: [30, 6, 4],
+    inputs: [3],
+    out: 9,
+    norm: true,
+    slope: 0,
+  },
   { name: 'one voxel', batch: 1, size: [1, 1, 1], inputs: [2], out: 3 },
   { name: 'behind a norm with ReLU', batch: 2, size: [6, 5, 3], inputs: [4], out: 9, norm: true, slope: 0 },
   {

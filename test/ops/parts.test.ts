@@ -60,6 +60,7 @@ const cases: Case[] = [
     precision: 'f16',
     kernels: ['channels', 'voxels'],
   },
+  { name: 'fours of quads, the last cut', kind: 'instance', size: [30, 9, 5], out: 5 },
   { name: 'far from zero', kind: 'batch', size: [21, 10, 4], out: 4, far: 4000 },
   {
     name: 'several tiles, z-slabs of odd planes',
@@ -82,6 +83,14 @@ const others: Case[] = [
     out: 4,
     far: 4000,
     shape: point,
+  },
+  {
+    name: 'transposed, several tiles',
+    kind: 'instance',
+    size: [38, 30, 2],
+    out: 3,
+    shape: strided,
+    transposed: true,
   },
   { name: 'transposed', kind: 'instance', size: [14, 10, 3], out: 5, shape: strided, transposed: true },
 ];

@@ -91,11 +91,14 @@ export function convolve(
   const { input, packed, bias, target } = tensors;
   const { tensor, scaleShifts, slope = 1 } = input;
   const [width, height, depth] = tensor.size;
-  const tiles = groupsOf64(planeQuads(target));
-  const statistics = partsOf(recorder, label, target, measured ? tiles : 0);
+  // Rows between dilated ones are computed apart.
+  const rowStep = walk.dilation[1];
+  const tiles = groupsOf64(Math.ceil(target.size[1] / rowStep) * target.rowQuads);
+  const statistics = partsOf(recorder, label, target, measured ? tiles * rowStep : 0);
   const uses = [sourceUse(input, target, walk), { tensor: target }, ...statistics.uses];
   const work = (planes: Planes) => shareOf(flops, target, planes);
-  for (const [from, to] of recorder.slabs(planes, uses, { flops: work(planes) })) {
+  const cut = { flops: work(planes), groupsPerPlane: rowStep };
+  for (const [from, to] of recorder.slabs(planes, uses, cut)) {
     const source = inputPlanes(recorder, input, ...sourcePlanes(tensor, target, walk, [from, to]));
     const left = statistics.at(from, to);
     const out = recorder.planes(target, from, to);
@@ -137,7 +140,7 @@ export function convolve(
         ...axisConstants('STRIDE', walk.stride),
         ...axisConstants('DILATION', walk.dilation),
       },
-      workgroups: [tiles, Math.ceil(target.channels / 8), to - from],
+      workgroups: [tiles, Math.ceil(target.channels / 8), (to - from) * rowStep],
       flops: work([from, to]),
     });
   }

@@ -131,8 +131,9 @@ export function convolveByChannels(
   const { tensor, scaleShifts, slope = 1 } = input;
   const [width, height, depth] = target.size;
   const workOf = work(tensor.channels, target);
-  // Four columns of four rows; two that a narrow row does not fill lie in the planes behind.
-  const columns = target.rowQuads > 2 ? 4 : 2;
+  // Four columns of four rows. Where rows fill pairs of columns better, by more than these cost, two lie in the plane behind.
+  const filled = (columns: number) => Math.ceil(target.rowQuads / columns) * columns;
+  const columns = filled(4) > 1.1 * filled(2) ? 2 : 4;
   const { lanes = block } = recorder.limits.kernels;
   const tiles = Math.ceil(target.rowQuads / columns) * Math.ceil(height / 4);
   const statistics = partsOf(recorder, label, target, measured ? tiles : 0);
