@@ -40,9 +40,7 @@ import {
 const gpu = await openGpu();
 const about = surroundings(gpu);
 const software = gpu.adapterClass !== 'hardware';
-console.log(
-  `GPU: ${gpu.describe}\n${about.dawn}, toggles: none; Node ${process.versions.node}; ${about.cpu}`,
-);
+console.log(`GPU: ${gpu.describe}\n${about.dawn}; Node ${process.versions.node}; ${about.cpu}`);
 const ceiling = await ceilings(gpu);
 console.log(
   `ceilings: ${ceiling.gflops.toFixed(1)} GFLOP/s of multiply-adds, ${ceiling.gigabytes.toFixed(1)} GB/s of a copy; ` +

@@ -256,12 +256,12 @@ export class UNet3D {
           postprocessing: undefined,
           ...(mirrorAxes && { mirrorAxes }),
         });
-        this.#predictor.release();
       };
       try {
-        return await this.#turns.take({ name: 'training', signal }, () =>
-          trainModel(this.#model, source, checked, { emit, begin, asking: () => this.#lending() }),
-        );
+        return await this.#turns.take({ name: 'training', signal }, () => {
+          this.#predictor.release();
+          return trainModel(this.#model, source, checked, { emit, begin, asking: () => this.#lending() });
+        });
       } finally {
         this.#training = false;
       }

@@ -12,7 +12,7 @@ const { values: options } = parseArgs({ options: { most: { type: 'string', defau
 const most = Number(options.most);
 const gpu = await openGpu();
 tell({ memoryBytes: gpu.memoryBytes, maxBufferBytes: gpu.limits.maxBufferBytes, takenBefore: takenBytes() });
-const piece = Math.min(4 * 2 ** 30, gpu.limits.maxBufferBytes, Math.ceil(most / 8)) & ~255;
+const piece = 256 * Math.floor(Math.min(4 * 2 ** 30, gpu.limits.maxBufferBytes, most / 8) / 256);
 const buffers: GPUBuffer[] = [];
 let refusal: string | undefined;
 for (let given = 0; given + piece <= most && refusal === undefined; given += piece) {

@@ -55,7 +55,7 @@ function stateWith(kernels: KernelChoices): ModelState {
   return state;
 }
 
-/** Means of several profiles: Dawn rounds timestamps to 65 µs. */
+/** Means of several profiles. */
 async function profile(program: Program): Promise<number[]> {
   const profiles: number[][] = [];
   const most = performance.now() + Number(options.for) * 1000;

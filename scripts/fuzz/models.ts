@@ -42,6 +42,7 @@ const checkpoint = await writeCheckpoint(state, {
   progress: { step: 4, history: [], epochLosses: [0.4], seconds: 2, applied: 4, skipped: 0 },
   best: undefined,
   averaged: false,
+  patches: false,
 });
 
 export const checkpoints: Kind = {

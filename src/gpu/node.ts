@@ -201,12 +201,15 @@ function dawnVersion(): string {
   }
 }
 
+/** Dawn gives the GPU's clock in steps of 65 µs, as a web page may have it; here it may tell kernels apart. */
+const fineClock = 'disable-dawn-features=timestamp_quantization';
+
 function dawnFlags({ dawnToggles = [], matrixUnits = false }: NodeAdapterOptions): string[] {
   // Dawn hides float16 on NVIDIA's Vulkan drivers without the second.
   const all = matrixUnits
     ? [...new Set([...dawnToggles, 'allow_unsafe_apis', 'vulkan_enable_f16_on_nvidia'])]
     : dawnToggles;
-  return all.length > 0 ? [`enable-dawn-features=${all.join(',')}`] : [];
+  return [fineClock, ...(all.length > 0 ? [`enable-dawn-features=${all.join(',')}`] : [])];
 }
 
 async function requestAdapter(gpu: GPU): Promise<GPUAdapter | undefined> {

@@ -44,7 +44,7 @@ export interface Windows {
 export interface CaseScore {
   /** Of the case. */
   readonly id: string;
-  /** Of the whole case, as the training defines it. */
+  /** Of the whole case, as the training defines it; the mean of windows where the case is looked at through these. */
   readonly loss: number;
   /** Per class or region, background first; NaN where neither has it. */
   readonly dice: readonly number[];
@@ -122,9 +122,13 @@ export class Evaluator {
     };
   }
 
-  /** Loss, Dice and labels as the network gives them. */
-  async score(item: LabelledVolume & { readonly id: string }, signal?: AbortSignal): Promise<CaseScore> {
-    const { loss, predicted } = await this.run(item, signal);
+  /** Loss, Dice and labels of a case as the network gives them window by window. */
+  async score(
+    item: LabelledVolume & { readonly id: string },
+    windows: Windows,
+    signal?: AbortSignal,
+  ): Promise<CaseScore> {
+    const { loss, predicted } = await this.runThrough(item, windows, { signal, everywhere: true });
     return { id: item.id, loss, dice: this.dice(predicted, item.label), predicted };
   }
 
@@ -136,11 +140,15 @@ export class Evaluator {
   /**
    * A case through windows of one size, each looked at by itself, but for those without a known voxel: their mean loss,
    * and the labels of all voxels that lie in one (0 elsewhere, where `truth` is 255). Ends early if the signal fires.
+   * @param options.everywhere labels of windows without a known voxel, too
    */
   async runThrough(
     { shape, image, label }: LabelledVolume,
     { size, starts }: Windows,
-    signal?: AbortSignal,
+    {
+      signal,
+      everywhere = false,
+    }: { readonly signal?: AbortSignal | undefined; readonly everywhere?: boolean },
   ): Promise<EvaluationResult & { readonly truth: Uint8Array<ArrayBuffer> }> {
     const channels = image.length / label.length;
     const voxels = volume(size);
@@ -150,14 +158,15 @@ export class Evaluator {
     for (const start of starts) {
       if (signal?.aborted) break;
       const window = { start, size };
-      if (!isKnownIn(label, shape, window)) continue;
+      const isKnown = isKnownIn(label, shape, window);
+      if (!isKnown && !everywhere) continue;
       const part = {
         shape: size,
         image: copyWindow({ data: image, shape, channels }, window, new Float32Array(channels * voxels)),
         label: copyWindow({ data: label, shape }, window, new Uint8Array(voxels)),
       };
       const result = await this.run(part, signal);
-      losses.push(result.loss);
+      if (isKnown) losses.push(result.loss);
       const back = { start: start.map((at) => -at) as unknown as Size3, size: shape };
       copyWindow({ data: part.label, shape: size }, back, truth);
       copyWindow({ data: result.predicted, shape: size }, back, predicted);
@@ -216,6 +225,7 @@ export class Evaluator {
     for (const buffer of buffers.values()) this.state.gpu.destroyBuffer(buffer);
   }
 
+  /** Frees the device's memory; what is looked at afterwards has it made anew. */
   dispose(): void {
     this.#made?.program.dispose();
     if (this.#made) this.#free(this.#made.own);

@@ -89,22 +89,24 @@ export class Predictor {
     const { postprocess = true, signal } = options;
     const { state, budget, description } = this.model;
     const window = evaluator.windowFor(item.shape, budget);
+    this.release(); // one plan at a time has the budget
     const { loss, predicted } = await (window
       ? this.#evaluateThrough(window, item, evaluator.loss, signal)
       : evaluator.run(item, signal));
     if (!Number.isFinite(loss)) throw await notFinite(state, item.image);
     const mirrored = mirrorings(options).length > 1;
-    const found = mirrored || window ? await this.#labels(item, options) : predicted;
+    const isApart = mirrored || window;
+    if (isApart) evaluator.dispose();
+    const found = isApart ? await this.#labels(item, options) : predicted;
     const { postprocessing, regions } = description;
     const labels = postprocess ? postprocessed(found, item.shape, postprocessing, regions) : found;
     return { id: item.id, loss, dice: scoredDice(labels, item.label, this.#heads), predicted: labels };
   }
 
   async #evaluateThrough(window: Size3, item: LabelledCase, loss: Loss, signal: AbortSignal | undefined) {
-    this.release();
     const evaluator = new Evaluator(this.model.state, loss, { trained: { inputSize: window } });
     try {
-      return await evaluator.runThrough(item, tiles(item.shape, window), signal);
+      return await evaluator.runThrough(item, tiles(item.shape, window), { signal });
     } finally {
       evaluator.dispose();
     }

@@ -232,9 +232,12 @@ const [leastRepeats, mostRepeats] = [3, 25];
 const [hostMs, timesError] = [5, 20];
 const mostRuns = 1000;
 
-/** Browsers give the GPU's clock in steps of 0.1 ms, which is too coarse here. */
-const rounded = (times: readonly number[]): boolean =>
-  times.every((ms) => Math.abs(10 * ms - Math.round(10 * ms)) < 1e-6);
+/** Steps in ms in which browsers give the GPU's clock, which are too coarse here: 100 µs, and Dawn's 2¹⁶ ns. */
+const coarseSteps = [0.1, 0.065536];
+
+/** Whether times by the GPU's clock are multiples of such a step. */
+export const isCoarse = (times: readonly number[]): boolean =>
+  coarseSteps.some((step) => times.every((ms) => Math.abs(ms / step - Math.round(ms / step)) < 1e-6));
 
 /** The host's clock, which alone is at hand, cannot tell kernels of this device apart. */
 export class ClockTooCoarse extends Error {
@@ -255,7 +258,7 @@ async function time(
   enough: number,
 ): Promise<number> {
   const { device } = gpu;
-  if (device.features.has('timestamp-query') && !rounded(await program.profile(timed)))
+  if (device.features.has('timestamp-query') && !isCoarse(await program.profile(timed)))
     return typicalTime(async () => (await program.profile(timed)).reduce((sum, ms) => sum + ms, 0), enough);
   return hostTime(device.queue, () => program.run({ to: timed }), await emptyRound(), enough);
 }

@@ -4,7 +4,6 @@ import { InvalidModel } from '../errors.ts';
 import { readJson } from '../json.ts';
 import { assertOptions } from '../options.ts';
 import { bytes, numberFrom, openObject, size3, triple } from '../schema.ts';
-import type { Axis } from '../size.ts';
 import { requireWhole, writeHashed } from '../weights/content-hash.ts';
 import { descriptionText, openModel, type ModelDescription } from '../weights/model-file.ts';
 import { readSafetensors, type NamedTensor } from '../weights/safetensors.ts';
@@ -45,17 +44,25 @@ const identitySchema = openObject({
   augmentation: v.optional(openObject({ mirror: triple(numberFrom(0, 1), 'three numbers') })),
 });
 
-/** What a model tells of its training, which the checkpoint knows. */
+/**
+ * What a model tells of its training, which the checkpoint knows.
+ * @param patches absent in files of older versions
+ */
 function trainedOn(
-  identity: string,
-  before: readonly Axis[] | undefined,
-): Pick<ModelDescription, 'inputSize' | 'mirrorAxes'> {
+  { identity, patches }: { readonly identity: string; readonly patches?: string | undefined },
+  before: Pick<ModelDescription, 'mirrorAxes' | 'patches'>,
+): Pick<ModelDescription, 'inputSize' | 'mirrorAxes' | 'patches' | 'postprocessing'> {
   const { size, augmentation } = readJson(
     identity,
     identitySchema,
     (problem) => new InvalidModel(`in the identity of the checkpoint, ${problem}: take another copy of it`),
   );
-  return { inputSize: size, mirrorAxes: augmentation ? mirroredAxes(augmentation) : before };
+  return {
+    inputSize: size,
+    mirrorAxes: augmentation ? mirroredAxes(augmentation) : before.mirrorAxes,
+    patches: patches === undefined ? before.patches : patches === 'true',
+    postprocessing: undefined, // chosen for other weights
+  };
 }
 
 /** Those under the first prefix that the checkpoint has. */
@@ -74,10 +81,10 @@ async function weightsOf(
       if (tensor) tensors.set(name, tensor);
     }
     if (tensors.size === 0) continue;
-    const { identity } = file.metadata;
+    const { identity, patches } = file.metadata;
     if (identity === undefined || !(descriptionKey in metadata)) return writeHashed({ tensors, metadata });
     const { description } = await openModel(model);
-    const text = descriptionText({ ...description, ...trainedOn(identity, description.mirrorAxes) });
+    const text = descriptionText({ ...description, ...trainedOn({ identity, patches }, description) });
     return writeHashed({ tensors, metadata: { ...metadata, [descriptionKey]: text } });
   }
   return undefined;

@@ -69,10 +69,13 @@ export async function writeCheckpoint(
     progress,
     best,
     averaged,
+    patches,
   }: Pick<Checkpoint, 'identity' | 'coarserTruth' | 'progress' | 'best'> & {
     readonly ranks?: number;
     readonly run: string;
     readonly averaged: boolean;
+    /** Whether the size is that of patches, for `bestModel` and `lastModel`. */
+    readonly patches: boolean;
   },
 ): Promise<Uint8Array<ArrayBuffer>> {
   const { parameters, statistics } = state.layout;
@@ -95,6 +98,7 @@ export async function writeCheckpoint(
     coarserTruth: JSON.stringify(coarserTruth),
     progress: JSON.stringify(progress),
     kernels: JSON.stringify(state.kernels),
+    patches: String(patches),
     ...(ranks > 1 && { ranks: String(ranks) }),
   };
   return writeHashed({ tensors, metadata });

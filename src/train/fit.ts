@@ -60,7 +60,7 @@ export interface FitOptions {
   /** Keep the weights of the epoch with the best smoothed mean foreground Dice (default with validation). */
   readonly keepBest?: boolean;
   /** Stop where the validation no longer gets better. */
-  readonly earlyStopping?: EarlyStopping;
+  readonly earlyStopping?: EarlyStopping | undefined;
   /**
    * Keep a running average of the weights, and validate and save it in their place. Batch norm's running statistics
    * are averaged with them. The decay rises from 0.1 as (1 + n) / (10 + n), n steps having been applied before, up to the
@@ -92,7 +92,7 @@ export interface FitOptions {
    * on GPUs, not on software adapters. A resumed training goes on with the kernels of its checkpoint.
    */
   readonly tune?: boolean;
-  /** A case to segment after every epoch, for `preview` events. */
+  /** A case to segment after every epoch, through windows as the validation, for `preview` events. */
   readonly preview?: (LabelledVolume & { readonly id: string }) | undefined;
   /** Looked at between steps; training then saves a checkpoint (if it has a store) and throws `Aborted`. */
   readonly signal?: AbortSignal;

@@ -1,6 +1,7 @@
 /** Opens a training on a device, with its checkpoint, its kernels and its plan, and trains. */
 import { assertSame, foundBy, leads, type Ranks } from '../distributed/ranks.ts';
 import { InvalidModel } from '../errors.ts';
+import { ignored } from '../data/patches.ts';
 import type { ModelState } from '../model/state.ts';
 import { firstDifference, loadCheckpoint, type CheckpointStore } from './checkpoint.ts';
 import type { TrainingEvent, TrainingResult } from './events.ts';
@@ -39,6 +40,7 @@ export async function train(
   const { loss, optimizer, validation = [], checkpoint, signal, augmentation, earlyStopping } = options;
   const { accumulate = 1, checkpointing = false, seed = 0, ranks } = options;
   if (earlyStopping) assertEarlyStopping(earlyStopping, validation.length > 0);
+  const isBlind = validation.length > 0 && !validation.some(({ label }) => label.some(isForeground));
   const identity = identityOf(state, source, options);
   await assertSame(ranks, identity, (rank, other, first) => {
     const difference = firstDifference(first, other, ['on rank 0 is', `and on rank ${rank}`]);
@@ -47,6 +49,11 @@ export async function train(
   const warn = (message: string) => {
     if (leads(ranks)) emit({ type: 'warning', message });
   };
+  if (isBlind && !record.kept)
+    warn(
+      'no case of the validation has any foreground, so that its Dice says nothing of an epoch: the weights of the last are ' +
+        `kept${earlyStopping ? ', and training does not stop early' : ''}; choose other cases to validate on`,
+    );
   const found =
     checkpoint && (record.kept || options.resume)
       ? await loadCheckpoint(ranks ? readByFirst(checkpoint, ranks) : checkpoint, state, identity, warn)
@@ -89,16 +96,17 @@ export async function train(
   const batches = new StepBatches(source, { accumulate, augmentation, seed, channels, ranks }, asking);
   const trainer = new Trainer(
     { state, session, batches, identity, coarserTruth, record, anew, emit },
-    options,
+    isBlind ? { ...options, keepBest: false, earlyStopping: undefined } : options,
   );
   try {
     return await trainer.run(found);
   } finally {
     session.dispose();
-    trainer.dispose();
     state.releaseTraining();
   }
 }
+
+const isForeground = (label: number): boolean => label !== 0 && label !== ignored;
 
 const processes = (ranks: number): string => (ranks === 1 ? '1 process' : `${ranks} ranks`);
 

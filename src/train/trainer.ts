@@ -7,6 +7,7 @@ import { anyOf, assertSame, gather, leads, meet, type Ranks } from '../distribut
 import { Aborted, NotFinite } from '../errors.ts';
 import { hexadecimal, sha256 } from '../hash.ts';
 import { Evaluator } from '../infer/evaluator.ts';
+import { tiles } from '../infer/window.ts';
 import { meanDefined } from '../metrics/dice.ts';
 import type { ModelState } from '../model/state.ts';
 import { stepsInFlight, updateArray, type StepValues } from '../ops/optimizer.ts';
@@ -31,6 +32,11 @@ const mostSkips = 10;
 
 /** Steps that take longer than this are not finished when a training without checkpoints is stopped. */
 const longStepMs = 10_000;
+
+/** For what may be given up in the middle of a case. */
+function unlessAborted(error: unknown): undefined {
+  if (!(error instanceof Aborted)) throw error;
+}
 
 /** What a run knows of itself, from one device to the next. */
 export interface RunRecord {
@@ -67,7 +73,6 @@ export class Trainer {
   readonly #options: FitOptions;
   readonly #totalSteps: number;
   readonly #averaged: boolean;
-  readonly #previewer: Evaluator | undefined;
   #validation: Validation | undefined;
   /** Steps whose results are not known yet. */
   readonly #pending: SentStep[] = [];
@@ -93,10 +98,6 @@ export class Trainer {
     this.#options = options;
     this.#totalSteps = options.epochs * batches.stepsPerEpoch;
     this.#averaged = options.ema !== undefined;
-    this.#previewer =
-      options.preview && leads(options.ranks)
-        ? new Evaluator(state, options.loss, this.#evaluated)
-        : undefined;
   }
 
   /** Trains to the end. @param found what it goes on from */
@@ -115,11 +116,6 @@ export class Trainer {
       await this.#sendStep();
       await this.#settle(stepsInFlight);
     }
-  }
-
-  dispose(): void {
-    this.#validation?.dispose();
-    this.#previewer?.dispose();
   }
 
   get #ranks(): Ranks | undefined {
@@ -298,7 +294,7 @@ export class Trainer {
   /** Validates, keeps the weights if they are the best so far, and saves. */
   async #endEpoch(): Promise<void> {
     const { state, emit } = this.#parts;
-    const { schedule, preview, signal, keepBest = true } = this.#options;
+    const { schedule, keepBest = true } = this.#options;
     await this.#settle(0);
     const epoch = this.#history.length;
     const scores = await this.#validate(epoch);
@@ -314,17 +310,32 @@ export class Trainer {
     };
     this.#epochStarted = performance.now();
     const before = this.#best && this.#history[this.#best.epoch]!.smoothedDice;
-    const improved =
-      scores !== undefined && keepBest && !(before !== undefined && row.smoothedDice <= before);
+    // Where nothing was right before, an epoch that is no better has learnt for longer.
+    const isWorse = before !== undefined && before > 0 && row.smoothedDice <= before;
+    const improved = scores !== undefined && keepBest && !isWorse;
     if (improved)
       this.#best = { weights: await state.readWeights({ averaged: this.#averaged }), epoch, dice: score };
     this.#history.push(row);
     this.#epochLosses = [];
     emit({ type: 'epoch', row, best: improved, etaMs: this.#etaMs(this.#step) });
-    if (this.#previewer && preview && !signal?.aborted)
-      emit({ type: 'preview', epoch, score: await this.#previewer.score(preview) });
     await this.#assertSameWeights();
     await this.#save();
+    await this.#preview(epoch);
+  }
+
+  /** After the checkpoint, so that an epoch is not lost where the case exceeds the memory. */
+  async #preview(epoch: number): Promise<void> {
+    const { preview, signal, loss, validationWindow } = this.#options;
+    const { state, emit } = this.#parts;
+    if (!preview || !leads(this.#ranks)) return;
+    const evaluator = new Evaluator(state, loss, this.#evaluated);
+    try {
+      const windows = tiles(preview.shape, validationWindow ?? preview.shape);
+      const score = await evaluator.score(preview, windows, signal).catch(unlessAborted);
+      if (score && !signal?.aborted) emit({ type: 'preview', epoch, score });
+    } finally {
+      evaluator.dispose();
+    }
   }
 
   /** @returns undefined where there is no case to validate on */
@@ -334,10 +345,7 @@ export class Trainer {
     if (validation.length === 0) return undefined;
     const ranks = this.#ranks;
     this.#validation ??= new Validation(state, validation, loss, { window, ranks, ...this.#evaluated });
-    const scores = await this.#validation.run(epoch, emit, signal).catch((error: unknown) => {
-      if (error instanceof Aborted) return undefined; // given up in the middle of a case
-      throw error;
-    });
+    const scores = await this.#validation.run(epoch, emit, signal).catch(unlessAborted);
     await this.#stopIfAsked();
     return scores;
   }
@@ -365,7 +373,8 @@ export class Trainer {
     };
     record.id ??= newRunId();
     const [run, averaged, ranks] = [record.id, this.#averaged, this.#ranks?.size ?? 1];
-    const kept = { identity, run, coarserTruth, progress, best, averaged, ranks };
+    const patches = this.#options.validationWindow !== undefined;
+    const kept = { identity, run, coarserTruth, progress, best, averaged, ranks, patches };
     await checkpoint.save(checkpointName, await writeCheckpoint(state, kept));
   }
 

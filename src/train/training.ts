@@ -39,7 +39,7 @@ export interface TrainingOptions
   readonly seed?: number;
   /** Cases for the end of each epoch. Default: none; then the last weights are kept. */
   readonly validation?: readonly PreparedCase[];
-  /** A case to segment after every epoch, for `preview` events. */
+  /** A case to segment after every epoch, through windows of the patches' size, for `preview` events. */
   readonly preview?: PreparedCase | undefined;
   /**
    * What may be given up where the step exceeds the memory budget, in the order float16, checkpointing,
@@ -63,7 +63,7 @@ export type CheckedOptions = Omit<TrainingOptions, 'validation' | 'preview'> &
 /** What the model does around its training. */
 export interface TrainingHooks {
   readonly emit: (event: TrainingEvent) => void;
-  /** Called when all is decided, with the size that the network will see and whether it is that of patches, before the device is used. */
+  /** Called as the first step is about to begin, with the size that the network will see and whether it is that of patches. */
   readonly begin: (size: Size3, patches: boolean) => void;
   /** For batches that the caller's own code makes. */
   readonly asking: Asking;
@@ -142,7 +142,6 @@ export async function trainModel(
     ? batchesOf(training, config, { ...cut, patch: patched, batchSize: wish.batch })
     : whole;
   const validationWindow = settings.validationWindow ?? (patched && source.size);
-  begin(source.size, validationWindow !== undefined);
   const steps: FitOptions = {
     ...settings,
     validationWindow,
@@ -152,7 +151,10 @@ export async function trainModel(
   model.state.precision = wish.precision ?? model.precision;
   try {
     return await trainThroughLosses(model, through ? through(source) : source, steps, {
-      emit,
+      emit: (event) => {
+        if (event.type === 'start') begin(source.size, validationWindow !== undefined);
+        emit(event);
+      },
       plans,
       anew: model.anew,
       ...(own && { asking }),

@@ -80,8 +80,20 @@ export class Validation {
     this.#windows = cases.map((item) => validationWindows(item, window ?? item.shape));
   }
 
-  /** Means over the cases; over those that were done if the signal fires. */
+  /** Means over the cases; over those that were done if the signal fires. Nothing stays on the device. */
   async run(
+    epoch: number,
+    emit: (event: TrainingEvent) => void,
+    signal: AbortSignal | undefined,
+  ): Promise<Pick<EpochRow, 'validationLoss' | 'validationDice'>> {
+    try {
+      return await this.#scores(epoch, emit, signal);
+    } finally {
+      this.#evaluator.dispose();
+    }
+  }
+
+  async #scores(
     epoch: number,
     emit: (event: TrainingEvent) => void,
     signal: AbortSignal | undefined,
@@ -121,12 +133,8 @@ export class Validation {
     const { loss, predicted, truth } = await this.#evaluator.runThrough(
       this.cases[index]!,
       this.#windows[index]!,
-      signal,
+      { signal },
     );
     return { loss, dice: this.#evaluator.dice(predicted, truth) };
-  }
-
-  dispose(): void {
-    this.#evaluator.dispose();
   }
 }

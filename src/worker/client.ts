@@ -71,7 +71,7 @@ export type WorkerCreateOptions = Omit<CreateOptions, 'device'> & WorkerOptions;
 
 /** How `UNet3D.fit` trains in a worker. */
 export interface WorkerTrainingOptions extends Omit<TrainingOptions, 'through' | 'ranks'> {
-  /** Move the cases to the worker; the caller's arrays are then empty. Default: copy. */
+  /** Move the cases, or the batches that one's own source makes, to the worker; the caller's arrays are then empty. Default: copy. */
   readonly transfer?: boolean;
 }
 
@@ -203,6 +203,7 @@ export class UNet3D {
       signal,
       answer,
       transfer: transfer ? buffersOf([plain, settings.validation, settings.preview]) : [],
+      movesBatches: transfer,
       onEvent: (event) => emit(event as TrainingEvent),
     });
     // A store that is held only when the call has ended, as that of a worker that died meanwhile, is let go as well.

@@ -20,6 +20,8 @@ export interface CallOptions {
   readonly transfer?: readonly ArrayBuffer[];
   readonly onEvent?: (event: unknown) => void;
   readonly answer?: (what: Question, args: readonly unknown[]) => Promise<unknown>;
+  /** Whether batches among the answers are moved, not copied. */
+  readonly movesBatches?: boolean;
 }
 
 interface Pending extends CallOptions {
@@ -129,7 +131,10 @@ export class Connection {
   async #answer(call: Pending, { ask, what, args }: Extract<Response, { type: 'ask' }>): Promise<void> {
     try {
       const value = await call.answer?.(what, args);
-      this.#send({ type: 'answer', ask, value }, what === 'batch' ? buffersOf(value) : []);
+      this.#send(
+        { type: 'answer', ask, value },
+        what === 'batch' && call.movesBatches ? buffersOf(value) : [],
+      );
     } catch (error) {
       this.#send({ type: 'answer', ask, error: toPlainError(error) });
     }

@@ -106,6 +106,18 @@ test('takes a network of residual blocks with kernels and strides per axis', asy
   ).rejects.toThrow(/kernels\[0\]\[2\] is 2; give x, y, z of 1 or 3 for each level/);
 });
 
+test("the caller's own batches are copied, or moved where that is asked for", async () => {
+  using model = await UNet3D.create({ ...tiny, worker: sharedThread() });
+  const { image, label } = makeCase(0);
+  const kept = { image, label };
+  const source = { size: [8, 8, 8], batchSize: 1, batchesPerEpoch: 2, identity: 'kept' } as const;
+  await model.fit({ ...source, batch: () => kept }, { epochs: 1 });
+  expect(kept.image).toHaveLength(8 ** 3);
+  const fresh = { ...source, batchesPerEpoch: 1, batch: () => kept };
+  await model.fit(fresh, { epochs: 1, transfer: true });
+  expect(kept.image).toHaveLength(0);
+});
+
 test('an abort saves, and resuming gives what an uninterrupted run gives', async () => {
   const worker = sharedThread();
   using model = await UNet3D.create({ ...options, worker });

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { emptyRound, type Clock } from '../../src/gpu/clock.ts';
 import type { PipelineCache } from '../../src/gpu/pipelines.ts';
 import { multiplyAddSpeed } from '../../src/gpu/speed.ts';
-import { ClockTooCoarse, hostTime } from '../../src/model/pass-bench.ts';
+import { ClockTooCoarse, hostTime, isCoarse } from '../../src/model/pass-bench.ts';
 import { testDevice } from '../support/device.ts';
 
 await testDevice(); // brings WebGPU's constants
@@ -97,6 +97,13 @@ describe('the time of a kernel', () => {
 
   test('is measured roughly where it is far from the best', async () => {
     expect(await measured(900, { trip: 100, step: 1 }, 40)).toBeCloseTo(900, -1);
+  });
+
+  test('is not taken from a clock of the GPU in the steps that browsers have', () => {
+    expect(isCoarse([0, 0, 0])).toBe(true);
+    expect(isCoarse([0.1, 0, 2.3])).toBe(true);
+    expect(isCoarse([0.065536, 0, 1068 * 0.065536])).toBe(true);
+    expect(isCoarse([0.012345, 0.2])).toBe(false);
   });
 
   test('is not made up where the clock cannot tell', async () => {

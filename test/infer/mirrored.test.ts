@@ -78,7 +78,15 @@ test('so does a model out of a checkpoint', async () => {
   await model.fit(cases, { epochs: 1, patch: [4, 4, 4], augmentation, checkpoint, validation: cases });
   const kept = checkpoint.files.get(checkpointName)!;
   for (const made of [await lastModel(kept, fresh), await bestModel(kept, fresh)])
-    expect((await readModel(made!)).description).toMatchObject({ mirrorAxes: ['y'], inputSize: [4, 4, 4] });
+    expect((await readModel(made!)).description).toMatchObject({
+      mirrorAxes: ['y'],
+      inputSize: [4, 4, 4],
+      patches: true,
+    });
+  // What was chosen for other weights is not theirs.
+  model.describe({ postprocessing: { largestComponent: [1] } });
+  const made = await lastModel(kept, await model.save());
+  expect((await readModel(made!)).description.postprocessing).toBeUndefined();
 });
 
 test('of labels that tell left from right, nothing is flipped along x, and mirroring along it is warned of', async () => {

@@ -38,6 +38,29 @@ test('instance norm: a prediction is that through windows, also of a saved netwo
   expect([...score!.predicted]).toEqual(larger);
 });
 
+test('one plan at a time is on the device, from predictions to scores and back', async () => {
+  using model = await trained('batch', {});
+  const { gpu } = model;
+  const create = gpu.createBuffer.bind(gpu);
+  let most = 0;
+  gpu.createBuffer = (...given) => {
+    const buffer = create(...given);
+    most = Math.max(most, gpu.allocatedBytes);
+    return buffer;
+  };
+  const peak = async (work: Promise<unknown>): Promise<number> => {
+    most = 0;
+    await work;
+    return most;
+  };
+  const scoring = await peak(model.evaluate(cases));
+  const predicting = await peak(model.logits(cases[1]));
+  expect(Math.min(scoring, predicting)).toBeGreaterThan(0);
+  const either = Math.max(scoring, predicting);
+  expect(await peak(model.evaluate(cases))).toBeLessThanOrEqual(either);
+  expect(await peak(model.evaluate(cases, { tta: true }))).toBeLessThanOrEqual(either);
+});
+
 test('on whole volumes, or with batch norm, a volume goes through at once', async () => {
   using whole = await trained('instance', {});
   expect(whole.description.patches).toBe(false);

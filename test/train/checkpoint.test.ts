@@ -59,6 +59,7 @@ const write = (step: number) =>
     },
     best: { epoch: 0, dice: NaN, weights },
     averaged: true,
+    patches: false,
   });
 
 /** The newest file, and the one before it; what is loaded, with the warnings. */

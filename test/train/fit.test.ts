@@ -109,6 +109,46 @@ describe('fit', () => {
     await expect(other).rejects.toThrow(/epochs was 1 and is 2/);
   });
 
+  test('one that is refused leaves the model as it was described', async () => {
+    using model = await create();
+    const checkpoint = memory();
+    await model.fit(cases, { ...options, epochs: 1, checkpoint });
+    model.describe({ postprocessing: { largestComponent: [1] } });
+    const before = model.description;
+    const patch = [8, 8, 8] as const;
+    await expect(model.fit(cases, { ...options, patch, checkpoint, resume: true })).rejects.toThrow(
+      /size was/,
+    );
+    expect(model.description).toEqual(before);
+    await model.fit(cases, { ...options, epochs: 1, patch });
+    expect(model.description).toMatchObject({ inputSize: patch, patches: true, postprocessing: undefined });
+  });
+
+  test('validation without any foreground does not choose: the last weights are kept, and that is told', async () => {
+    const empty = { ...box(9), label: new Uint8Array(11 * 9 * 8) };
+    const heard: string[] = [];
+    const onEvent = (event: TrainingEvent): void => {
+      if (event.type === 'warning') heard.push(event.message);
+    };
+    using model = await create();
+    const earlyStopping = { patience: 1 };
+    const { history, bestEpoch } = await model.fit(cases, {
+      ...options,
+      validation: [empty],
+      earlyStopping,
+      onEvent,
+    });
+    expect([history.length, bestEpoch]).toEqual([3, 2]);
+    expect(heard).toEqual([
+      expect.stringMatching(/no case of the validation has any foreground.*does not stop early/),
+    ]);
+    using plain = await create();
+    await plain.fit(cases, { ...options, validation: [] });
+    expect((await readModel(await model.save())).weights).toEqual(
+      (await readModel(await plain.save())).weights,
+    );
+  });
+
   test('what is not finite stops with step and layer, and the weights stay', async () => {
     using model = await create();
     const before = await model.save();

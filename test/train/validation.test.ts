@@ -2,6 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { fromArrays, type PreparedCase } from '../../src/data/prepare.ts';
 import type { Size3 } from '../../src/size.ts';
+import { copyWindow } from '../../src/data/patches.ts';
 import { random } from '../../src/data/random.ts';
 import { Aborted } from '../../src/errors.ts';
 import { dice, meanDefined } from '../../src/metrics/dice.ts';
@@ -11,6 +12,7 @@ import type { EpochRow, TrainingEvent } from '../../src/train/events.ts';
 import { lossShape, weightedDice } from '../../src/model/losses.ts';
 import { adam } from '../../src/train/optimizers.ts';
 import { validationWindows } from '../../src/train/validation.ts';
+import { tiles } from '../../src/infer/window.ts';
 import { UNet3D, type TrainingOptions } from '../../src/unet3d.ts';
 import { testDevice } from '../support/device.ts';
 import { box, memory } from '../support/training.ts';
@@ -163,6 +165,42 @@ describe('a training on patches', () => {
     const rest = await resumed.fit(training, { ...patches, checkpoint, resume: true });
     expect(scores(rest.history)).toEqual(scores(history));
     expect(await resumed.save()).toEqual(await whole.save());
+  });
+
+  test('a preview is looked at through windows, too, also where nothing is known, when the epoch is kept', async () => {
+    using model = await create();
+    const { label } = large;
+    const half = { ...large, label: label!.map((value, at) => (at < label!.length / 2 ? value : 255)) };
+    const events: TrainingEvent[] = [];
+    const onEvent = (event: TrainingEvent) => void events.push(event);
+    const patches = { ...options, epochs: 1, patch: window, validation: [], checkpoint: memory(), onEvent };
+    await model.fit(training, { ...patches, preview: half });
+    const kinds = events.map(({ type }) => type);
+    expect(kinds.indexOf('preview')).toBeGreaterThan(kinds.lastIndexOf('checkpoint'));
+    const preview = events.find((event) => event.type === 'preview')!;
+
+    const { size, starts } = tiles(large.shape, window);
+    const parts = starts.map((start) => {
+      const part = { start, size };
+      const image = copyWindow({ data: half.image, shape: half.shape }, part, new Float32Array(8 ** 3));
+      return {
+        ...half,
+        shape: size,
+        image,
+        label: copyWindow({ data: half.label, shape: half.shape }, part, new Uint8Array(8 ** 3)),
+      };
+    });
+    const found = await model.evaluate(parts);
+    const seen = new Uint8Array(label!.length);
+    for (const [index, start] of starts.entries()) {
+      const back = { start: start.map((at) => -at) as unknown as Size3, size: large.shape };
+      copyWindow({ data: found[index]!.predicted, shape: size }, back, seen);
+    }
+    expect(preview.score.predicted).toEqual(seen);
+    const known = found.filter((_, index) => parts[index]!.label.some((value) => value !== 255));
+    expect(known.length).toBeLessThan(found.length);
+    expect(preview.score.loss).toBe(meanDefined(known.map(({ loss }) => loss)));
+    expect(preview.score.dice).toEqual(dice([...seen], [...half.label], 2));
   });
 
   test('validates cases that fit into one window as whole ones', async () => {

@@ -166,6 +166,7 @@ async function demo(io: Io, options: Options, words: readonly string[]): Promise
     const validation = prepared('validation');
     const result = await model.fit(prepared('train'), {
       ...training,
+      tune: false, // on a GPU it takes seconds, and measuring kernels up to a minute
       epochs,
       batchSize,
       seed,
