@@ -9,6 +9,7 @@ import {
   adam,
   defaultPreprocessing,
   fromArrays,
+  labelRules,
   oneCycle,
   openDatasetFolder,
   phantomLabels,
@@ -21,7 +22,7 @@ import {
 } from 'unet3d-gpu';
 
 const [path, target = 'runs/example/model.safetensors'] = process.argv.slice(2);
-const { cases, labels, subjects } = path ? await fromFolder(path) : fromPhantoms();
+const { cases, labels, subjects, preprocessing } = path ? await fromFolder(path) : fromPhantoms();
 const split = splitCases(subjects, { fractions: [0.8, 0.2, 0] });
 const part = (name) => cases.filter(({ id }) => split[name].cases.includes(id));
 
@@ -31,7 +32,7 @@ const model = await UNet3D.create({
   features: [8, 16, 32],
   norm: 'instance',
   labels,
-  preprocessing: defaultPreprocessing(cases[0].channels, cases[0].spacing),
+  preprocessing,
 });
 console.log(model.adapter);
 
@@ -58,9 +59,20 @@ await releaseNodeGpu();
 /** Cases of a Decathlon or nnU-Net data set, or of two folders of images and labels. */
 async function fromFolder(folder) {
   const dataset = await openDatasetFolder(folder, { readText: (source) => readFile(source, 'utf8') });
+  const preprocessing = defaultPreprocessing(dataset.cases[0].images.length);
+  const rules = labelRules(dataset);
   const found = [];
-  for (const item of dataset.cases) found.push(await prepareCase(item, defaultPreprocessing()));
-  return { cases: found, labels: dataset.labels, subjects: dataset.cases };
+  for (const item of dataset.cases) found.push(await prepareCase(item, preprocessing, rules));
+  const labels = dataset.labels.length > 0 ? dataset.labels : namesOf(found);
+  return { cases: found, labels, subjects: dataset.cases, preprocessing };
+}
+
+/** Names of classes where no dataset.json has them; 255 is what is not known. */
+function namesOf(found) {
+  let highest = 1;
+  for (const { label } of found)
+    for (const value of label) if (value < 255 && value > highest) highest = value;
+  return Array.from({ length: highest + 1 }, (_, value) => (value === 0 ? 'background' : `class ${value}`));
 }
 
 function fromPhantoms() {
@@ -71,5 +83,6 @@ function fromPhantoms() {
       { data: labels, dims: shape, affine },
     ),
   );
-  return { cases: found, labels: phantomLabels, subjects: found.map(({ id }) => ({ id, subject: id })) };
+  const subjects = found.map(({ id }) => ({ id, subject: id }));
+  return { cases: found, labels: phantomLabels, subjects, preprocessing: defaultPreprocessing() };
 }

@@ -53,9 +53,9 @@ export function addDatasetOptions(command: Command): Command {
 }
 
 const foldOption = (): Option =>
-  new Option('--fold <k/n>', 'fold k of n for validation, the rest for training, no test part').argParser(
-    parse.fold,
-  );
+  new Option('--fold <k/n>', 'fold k of n for validation, the rest for training, no test part')
+    .argParser(parse.fold)
+    .conflicts('split');
 
 /** @param fold the option of one fold, where a command takes more than k/n */
 export function addSplitOptions(command: Command, fold = foldOption()): Command {

@@ -51,19 +51,12 @@ const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(
 async function joined(): Promise<MpiRanks | undefined> {
   const launch = launchOf();
   if (!launch) return undefined;
-  adapterOf(launch.localRank ?? launch.rank);
   try {
     return await joinRanks();
   } catch (error) {
     if (launch.rank > 0) await wait(patience.failure);
     throw error;
   }
-}
-
-/** Of several adapters in UNET3D_ADAPTER, each process of a machine takes the one at its place. */
-function adapterOf(place: number): void {
-  const names = (process.env['UNET3D_ADAPTER'] ?? '').split(',');
-  if (names.length > 1) process.env['UNET3D_ADAPTER'] = names[place % names.length]!.trim();
 }
 
 const silent = (io: Io): Io => {

@@ -122,8 +122,11 @@ export function augmentationOf(
 /** Steps that a training should have at least, where the number of epochs is not given. */
 const wantedSteps = 600;
 
-/** Epochs for a data set: about 600 steps, no fewer than 8 epochs and no more than 200. */
-export function defaultEpochs(cases: number, batchSize: number): number {
-  const steps = Math.max(1, Math.ceil(cases / batchSize));
+/**
+ * Epochs for a data set: about 600 steps, no fewer than 8 epochs and no more than 200.
+ * @param stepsPerEpoch where it is not the number of cases that says how many there are
+ */
+export function defaultEpochs(cases: number, batchSize: number, stepsPerEpoch?: number): number {
+  const steps = stepsPerEpoch ?? Math.max(1, Math.ceil(cases / batchSize));
   return Math.min(200, Math.max(8, Math.round(wantedSteps / steps)));
 }

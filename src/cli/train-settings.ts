@@ -204,7 +204,8 @@ export function decide(io: Io, given: Given): Settings {
     io.err(
       `The Dice loss is taken over ${wish.batch} of the ${wish.batch * divided} samples of a step at a time, not over the whole batch.`,
     );
-  const epochs = options.epochs ?? defaultEpochs(data.training.ids.length, batch * accumulate);
+  const epochs =
+    options.epochs ?? defaultEpochs(data.training.ids.length, batch * accumulate, options.stepsPerEpoch);
   return {
     epochs,
     patch: taken.includes('patches') ? wish.size : cut,

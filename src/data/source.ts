@@ -76,7 +76,7 @@ export interface Platform {
 const browser: Platform = {
   openFile: (path) => {
     throw new InvalidVolume(
-      `Cannot open the path ${String(path)}: a browser has no files by path; give a File, a URL or an ArrayBuffer.`,
+      `Cannot open the path ${String(path)}: a browser has no files by path; give a File, a URL or its bytes.`,
     );
   },
   gunzip,

@@ -52,7 +52,8 @@ type Call = ((...values: unknown[]) => unknown) & {
 let joined: Promise<MpiRanks> | undefined;
 
 /**
- * Joins the processes that mpirun, mpiexec or srun has started with this one; once in a process.
+ * Joins the processes that mpirun, mpiexec or srun has started with this one; once in a process. Of several adapters in
+ * `UNET3D_ADAPTER`, each process of a machine takes the one at its place.
  * @returns undefined for a process by itself, for which MPI is not touched
  * @throws UNet3DError without koffi or an MPI library, or where that library does not see the other processes
  * @example
@@ -63,7 +64,14 @@ let joined: Promise<MpiRanks> | undefined;
  */
 export async function joinRanks(): Promise<MpiRanks | undefined> {
   const launch = launchOf();
-  return launch && (joined ??= join(launch));
+  if (!launch) return undefined;
+  takeAdapter(launch.localRank ?? launch.rank);
+  return (joined ??= join(launch));
+}
+
+function takeAdapter(place: number): void {
+  const names = (process.env['UNET3D_ADAPTER'] ?? '').split(',');
+  if (names.length > 1) process.env['UNET3D_ADAPTER'] = names[place % names.length]!.trim();
 }
 
 async function join(launch: Launch): Promise<MpiRanks> {

@@ -97,13 +97,14 @@ export class UNet3D {
 
   /**
    * A saved network, in a worker.
-   * @param model model.safetensors as a File or Blob, which the worker reads as far as it goes; or its content, which is
-   *   copied
+   * @param model model.safetensors as a File or Blob, which the worker reads as far as it goes, or its address; or its
+   *   content, which is copied
    */
-  static async load(model: Uint8Array | Blob, given: WorkerOptions = {}): Promise<UNet3D> {
+  static async load(model: Uint8Array | Blob | URL, given: WorkerOptions = {}): Promise<UNet3D> {
     assertOptions('UNet3D.load', workerEntries, given);
     const { worker, ...options } = given;
-    return UNet3D.#open(worker, (connection) => connection.call('load', [model, options]));
+    const plain = model instanceof URL ? toPlainSource(model) : model;
+    return UNet3D.#open(worker, (connection) => connection.call('load', [plain, options]));
   }
 
   static async #open(

@@ -3,6 +3,7 @@
  * while a call runs, the worker may send events and ask the page for what only the page has (batches, checkpoints).
  */
 import * as errors from '../errors.ts';
+import { QuotaExceeded } from '../files/private.browser.ts';
 import type { Source } from '../data/source.ts';
 import type { UNet3DConfig } from '../model/config.ts';
 import type { PlanLimits } from '../gpu/plan.ts';
@@ -66,7 +67,7 @@ export interface PlainError {
 export function toPlainError(error: unknown): PlainError {
   if (!(error instanceof Error)) return { name: 'Error', message: String(error), fields: {} };
   const fields: Record<string, unknown> = {};
-  for (const key of ['planned', 'limit', 'step', 'where'] as const)
+  for (const key of ['planned', 'limit', 'step', 'where', 'needed', 'available'] as const)
     if (key in error) fields[key] = (error as unknown as Record<string, unknown>)[key];
   return { name: error.name, message: error.message, stack: error.stack, fields };
 }
@@ -89,6 +90,10 @@ export function fromPlainError({ name, message, stack, fields }: PlainError): Er
         return new errors.OutOfMemory(message, number('planned'), number('limit'));
       case 'NotFinite':
         return new errors.NotFinite(message, fields['step'] as number | undefined, String(fields['where']));
+      case 'QuotaExceeded':
+        return new QuotaExceeded(message, number('needed'), number('available'));
+      case 'UNet3DError':
+        return new errors.UNet3DError(message);
       default:
         return Object.assign(new Error(message), { name });
     }

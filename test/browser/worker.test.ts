@@ -5,7 +5,7 @@ import { fromArrays } from '../../src/data/prepare.ts';
 import { phantom } from '../../src/data/phantom.ts';
 import { UNet3D as Local, type LabelledCase } from '../../src/unet3d.ts';
 import { checkpointName } from '../../src/train/checkpoint.ts';
-import { privateStore } from '../../src/files/private.browser.ts';
+import { privateStore, QuotaExceeded } from '../../src/files/private.browser.ts';
 import { bestModel, lastModel } from '../../src/train/best-model.ts';
 import { readSafetensors } from '../../src/weights/safetensors.ts';
 import { UNet3D } from '../../src/worker/client.ts';
@@ -207,6 +207,23 @@ test('errors keep their class and their message on the way over', async () => {
   await expect(UNet3D.create({ ...options, classes: 1, worker: thread() })).rejects.toSatisfy(
     (error) => error instanceof InvalidOption && error.message.includes('classes is 1'),
   );
+});
+
+test('so do those of the page, which the worker passes on', async () => {
+  using model = await UNet3D.create({ ...tiny, worker: sharedThread() });
+  const full = new QuotaExceeded('the disk is full', 9, 5);
+  const checkpoint = { save: () => Promise.reject(full), load: () => Promise.resolve(undefined) };
+  await expect(model.fit(training, { epochs: 1, checkpoint })).rejects.toSatisfy(
+    (error) => error instanceof QuotaExceeded && error.needed === 9 && error.available === 5,
+  );
+});
+
+test('a model is opened by its address', async () => {
+  using model = await UNet3D.create({ ...tiny, worker: sharedThread() });
+  const address = new URL(URL.createObjectURL(new Blob([(await model.save()) as Uint8Array<ArrayBuffer>])));
+  model.dispose();
+  using again = await UNet3D.load(address, { worker: sharedThread() });
+  expect(again.config).toMatchObject(tiny);
 });
 
 test('a worker whose script is not there is an error, not a wait', async () => {

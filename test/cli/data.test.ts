@@ -403,13 +403,25 @@ describe('split and check', () => {
     expect([split.train, split.validation, split.test].map(({ cases }) => cases.length)).toEqual([4, 2, 2]);
     const again = await cli(['split', good, '--split', out, '--json']);
     expect(JSON.parse(again.out)).toEqual(split);
+    for (const args of [
+      ['split', good],
+      ['train', good, '--out', join(dirname(out), 'run'), '--dry-run'],
+    ]) {
+      const both = await cli([...args, '--split', out, '--fold', '1/4']);
+      expect([both.exitCode, both.err]).toEqual([2, expect.stringMatching(/--fold.*--split/)]);
+    }
   });
 
   test('split --folds puts every case once into a validation part', async () => {
-    const { out } = await cli(['split', good, '--folds', '4', '--json']);
-    const validated = (JSON.parse(out) as Split[]).flatMap(({ validation }) => validation.cases);
+    const file = join(await temporaryFolder(), 'splits_final.json');
+    const { out } = await cli(['split', good, '--folds', '4', '--json', '--out', file]);
+    const folds = JSON.parse(out) as Split[];
+    const validated = folds.flatMap(({ validation }) => validation.cases);
     expect(new Set(validated).size).toBe(8);
     expect(validated).toHaveLength(8);
+    expect(JSON.parse(await readFile(file, 'utf8'))).toEqual(
+      folds.map(({ train, validation }) => ({ train: train.cases, val: validation.cases })),
+    );
   });
 
   test('split gives every part its share of a class that few cases show, and counts them', async () => {

@@ -104,4 +104,5 @@ test('default epochs give about 600 steps within their bounds', () => {
   expect(defaultEpochs(30, 2)).toBe(40);
   expect(defaultEpochs(1000, 2)).toBe(8);
   expect(defaultEpochs(2, 2)).toBe(200);
+  expect(defaultEpochs(8, 2, 20)).toBe(30);
 });

@@ -86,7 +86,7 @@ pytorch      a state dict (.pth); examples/pytorch/unet3d.py has the network,
 safetensors  a state dict, with this package's description as metadata
 onnx         opset 17, batch and lengths free; how images are prepared, labels
              and post-processing are JSON in the metadata
-nnunet       a folder that nnUNetv2_predict reads, for networks that nnU-Net has;
+nnunet       a folder as nnU-Net v2 has it, for networks that nnU-Net has;
              folds go beside those that are there of the same training
 monai        model.pt and network.json (its network_def in a bundle), for
              networks that MONAI has

@@ -69,7 +69,7 @@ export function predictCommand(io: Io): Command {
     )
     .option(
       '--tta',
-      'mirror test-time augmentation: the mean probability over flips along the axes that training mirrored; of a model that does not say, all three',
+      'mirror test-time augmentation: the mean probability over flips along the axes that training mirrored; of a model that does not say, all three, or y and z where names of classes tell left from right',
     )
     .option('--mirror-axes <list>', 'in place of these: some of x,y,z (right, front, up)', parse.mirrorAxes)
     .option('--no-postprocess', 'labels without the cleaning that validation chose for the model')

@@ -35,7 +35,10 @@ export function splitCommand(io: Io): Command {
         .conflicts(['fold', 'split']),
     )
     .option('--seed <n>', 'of the split', parse.wholeNumber(0), 0)
-    .option('--out <file>', 'write split.json, for train --split')
+    .option(
+      '--out <file>',
+      "write split.json, for train --split, or with --folds nnU-Net's splits_final.json, for train --folds all --split",
+    )
     .option('--json', 'print JSON')
     .addHelpText(
       'after',
@@ -57,7 +60,8 @@ Examples:
       const cases = await casesWithClasses(io, dataset);
       const splits = folds ? foldCases(cases, { folds, seed }) : [await splitOf(cases, options)];
       const content = toJson(folds ? splits : splits[0], 2);
-      if (options.out !== undefined) await writeFileAtomically(options.out, `${content}\n`);
+      const kept = folds ? toJson(splits.map(asFold), 2) : content;
+      if (options.out !== undefined) await writeFileAtomically(options.out, `${kept}\n`);
       if (options.json) return io.out(...content.split('\n'));
       for (const split of splits) {
         if (folds) io.out('', `Fold ${split.fold! + 1} of ${folds}`);
@@ -65,6 +69,9 @@ Examples:
       }
     });
 }
+
+/** As nnU-Net's splits_final.json has it. */
+const asFold = ({ train, validation }: Split) => ({ train: train.cases, val: validation.cases });
 
 /** Parts with their subjects and cases, and the cases of each class that not every case shows. */
 function show(split: Split, known: readonly SplitCase[], labels: readonly string[]): string[] {

@@ -2,6 +2,7 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import type { Axis, Size3 } from '../../size.ts';
 import { leads } from '../../distributed/ranks.ts';
+import { InvalidOption } from '../../errors.ts';
 import { concessions } from '../../model/concessions.ts';
 import { addDatasetOptions, addSplitOptions, datasetHelp } from '../dataset-options.ts';
 import { addGpuOptions } from '../gpu.ts';
@@ -200,7 +201,7 @@ export function trainCommand(io: Io): Command {
     )
     .option(
       '--tta',
-      'test with mirror test-time augmentation: the mean over flips along the axes that training mirrored, else all',
+      'test with mirror test-time augmentation: the mean over flips along the axes that training mirrored, else all, but x where names of classes tell left from right',
     )
     .option(
       '--no-postprocess',
@@ -275,6 +276,10 @@ Examples:
         const start = { io: own, dataset, command, isGiven, ranks };
         if (fold === 'auto') return await trainFoldOfTask(start, others);
         const given = { ...others, ...(fold && { fold }) };
+        if (fold && isGiven('split'))
+          throw new InvalidOption(
+            `--fold ${fold.fold + 1}/${fold.folds} and --split ${others.split} are two ways to divide the cases: leave one out, or train the folds that a file tells by --folds`,
+          );
         using folder = leads(ranks) ? await RunFolder.open(given.out, own) : RunFolder.lookAt(given.out, own);
         const goesOn = given.resume ?? given.continue;
         if (given.folds !== undefined || (goesOn && folder.holdsFolds))
