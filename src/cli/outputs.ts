@@ -4,7 +4,7 @@
  */
 import { lstatSync, mkdirSync, rmSync, type Stats } from 'node:fs';
 import { realpath, stat } from 'node:fs/promises';
-import { dirname, join, relative, resolve } from 'node:path';
+import { basename, dirname, join, relative, resolve } from 'node:path';
 import { bothOfPair } from '../data/source.ts';
 import { InvalidOption, UNet3DError } from '../errors.ts';
 import { fileKeys } from '../files/same.node.ts';
@@ -60,9 +60,20 @@ async function assertPlainFile(option: string, path: string): Promise<void> {
   const info = await stat(path).catch(() => undefined);
   if (info?.isDirectory()) refuse('a folder');
   if (info && !info.isFile()) refuse(`${kindOf(info)}, and results are written as whole files`);
+  if (isTooLong(join(nearest(dirname(path)), basename(path))))
+    refuse(`a name of ${Buffer.byteLength(basename(path))} bytes, which the file system does not take`);
   // Such as /dev/stdout where it leads to a file: what would be replaced is the name in /dev.
   const folder = await realpath(dirname(path)).catch(() => '');
   if (/^\/(dev|proc|sys)(?!\/shm)(\/|$)/.test(folder)) refuse(`in ${folder}, which is not for files`);
+}
+
+function isTooLong(path: string): boolean {
+  try {
+    lstatSync(path);
+    return false;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'ENAMETOOLONG';
+  }
 }
 
 const kindOf = (info: Stats): string =>

@@ -1,7 +1,7 @@
 /** Which volumes `predict` is to segment, of which files, and where results go. */
 import { existsSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
-import { basename, extname, join } from 'node:path';
+import { basename, dirname, extname, join } from 'node:path';
 import type { FileEntry } from '../data/case.ts';
 import { volumesAmong } from '../data/dataset.ts';
 import { filesIn } from '../data/dataset.node.ts';
@@ -18,6 +18,13 @@ export interface Job {
   readonly name: string;
   readonly files: readonly string[];
   readonly target: string;
+}
+
+/** A folder that alone holds files may name a case, as one of several does. */
+function inTheirFolder(entries: readonly FileEntry[], files: readonly FileEntry[]): readonly FileEntry[] {
+  const [folder = '.', ...others] = new Set(files.map(({ path }) => dirname(path)));
+  if (folder === '.' || others.length > 0) return entries;
+  return entries.map(({ path, source }) => ({ path: `${basename(folder)}/${basename(path)}`, source }));
 }
 
 /** Which files belong together and where their results go. */
@@ -44,14 +51,15 @@ export async function jobsOf(
     const entries = volumesAmong(files);
     if (entries.length === 0)
       throw new InvalidVolume(`${input} holds no NIfTI file; give a folder with .nii or .nii.gz files`);
-    const { volumes, labels } = await imagesByCase(entries, inChannels);
+    const { volumes, labels } = await imagesByCase(inTheirFolder(entries, files), inChannels);
     if (labels.length > 0)
       io.err(
         `${labels.length} file(s) in ${input} are left out, as they are named as labels: ${listed(labels.map(({ path }) => path))}`,
       );
     groups.push(...volumes);
   }
-  groups.push(...(await imagesByCase(loose, inChannels)).volumes);
+  const { volumes, labels } = await imagesByCase(loose, inChannels);
+  groups.push(...volumes, ...(await imagesByCase(labels, inChannels)).volumes); // named one by one, they are meant
 
   const asFile = /\.nii(\.gz)?$/i.test(out);
   if (asFile && (groups.length > 1 || folders > 0))

@@ -161,7 +161,7 @@ export class ModelFiles {
 
 /**
  * Whether a result is there, which is whole then, and no older than what it is made from.
- * @param sources files of it
+ * @param sources files of it, and the record of its making
  */
 export async function isMade(target: string, sources: readonly string[]): Promise<boolean> {
   const made = await stat(target).catch(() => undefined);

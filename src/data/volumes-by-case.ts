@@ -23,25 +23,29 @@ export interface NamedVolumes {
 
 /**
  * Images by the name of their case: one file each, or its channels CASE_0000, CASE_0001 …, as nnU-Net names them. In
- * folders below, a folder with the files of one image names the case, as in training; other files have the folder's
- * name before their own. Labels beside them are no images.
+ * folders below, a folder with the files of one image names the case, as in training; of several folders, other files
+ * have the folder's name before their own. Labels beside images are no images.
  * @param channels of an image
  * @throws InvalidDataset if channels are not numbered without gaps; InvalidOption
  */
 export async function imagesByCase(entries: readonly FileEntry[], channels: number): Promise<NamedVolumes> {
   assertOptions('imagesByCase', { entries: fileList, channels: wholeNumber(1) }, { entries, channels });
-  const folders = byFolder(entries);
-  if (folders.size <= 1) return { volumes: await grouped(entries, channels), labels: [] };
   const isImage = ({ path }: FileEntry): boolean => !looksLikeLabel(path);
   const images = entries.some(isImage) ? entries.filter(isImage) : entries;
+  const labels = entries.filter((entry) => !images.includes(entry));
+  const isAlone = byFolder(entries).size <= 1;
   const volumes: NamedVolume[] = [];
   for (const [folder, files] of byFolder(images)) {
-    const isCase = folder !== '' && files.length === channels;
+    // Where there is one folder, it is a case's if it has labels, too, or the files of several channels.
+    const canBeCase = !isAlone || labels.length > 0 || channels > 1;
+    const isCase =
+      folder !== '' && files.length === channels && canBeCase && !(await areWhole(files, channels));
     const found = isCase ? [{ name: '', files }] : await grouped(files, channels);
-    const isOnly = folder !== '' && found.length === 1;
-    volumes.push(...found.map(({ name, files }) => ({ name: joined(folder, isOnly ? '' : name), files })));
+    const isOnly = isCase || (!isAlone && folder !== '' && found.length === 1);
+    const prefix = isCase || !isAlone ? folder : '';
+    volumes.push(...found.map(({ name, files }) => ({ name: joined(prefix, isOnly ? '' : name), files })));
   }
-  return { volumes, labels: entries.filter((entry) => !images.includes(entry)) };
+  return { volumes, labels };
 }
 
 /**
@@ -80,6 +84,15 @@ function byFolder(entries: readonly FileEntry[]): Map<string, FileEntry[]> {
 const joined = (folder: string, name: string): string =>
   [...folder.normalize('NFC').split('/'), name].filter(Boolean).join('_');
 
+/** Whether files hold all of several channels each, by the first of them. */
+async function areWhole([first]: readonly FileEntry[], channels: number): Promise<boolean> {
+  if (channels === 1 || !first) return false;
+  return readHeader(first.source).then(
+    ({ shape }) => (shape[3] ?? 1) === channels,
+    () => false, // told when its turn comes
+  );
+}
+
 async function grouped(entries: readonly FileEntry[], channels: number): Promise<NamedVolume[]> {
   const single = entries.map((entry) => ({ name: stemOf(entry.path), files: [entry] }));
   if (channels === 1) {
@@ -87,11 +100,6 @@ async function grouped(entries: readonly FileEntry[], channels: number): Promise
     return isFirst ? single.map(({ name, files }) => ({ name: withoutChannel(name), files })) : single;
   }
   // A number at a name's end may be the case's own where each file holds all channels.
-  const isWhole = (entry: FileEntry): Promise<boolean> =>
-    readHeader(entry.source).then(
-      ({ shape }) => (shape[3] ?? 1) === channels,
-      () => false, // told when its turn comes
-    );
-  if (entries[0] && (await isWhole(entries[0]))) return single;
+  if (await areWhole(entries, channels)) return single;
   return [...groupChannels(entries)].map(([name, files]) => ({ name, files }));
 }

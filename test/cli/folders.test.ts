@@ -64,6 +64,19 @@ test('uncertainty: a map beside each result, which evaluate leaves out, and the 
   const rows = told.slice(told.indexOf('to annotate next')).split('\n').slice(2);
   const sorted = found.map(({ mean }) => mean).sort((a, b) => b - a);
   expect(rows.map((row) => row.split(/ {2,}/)[1])).toEqual(sorted.map((mean) => mean.toFixed(4)));
+  expect(rows.map((row) => row.trim().split(/ {2,}/)[0]).sort()).toEqual(['p1', 'p2']);
+});
+
+test('one folder of a case is read as one of several', async () => {
+  const [one, out] = [await temporaryFolder(), join(await temporaryFolder(), 'out')];
+  await cp(join(cases, 'week 0/p1'), join(one, 'p1'), { recursive: true });
+  const { exitCode, err } = await cli(['predict', model, one, '--out', out]);
+  expect([exitCode, await readdir(out)]).toEqual([0, ['p1.nii.gz']]);
+  expect(err).toMatch(/1 file\(s\) in .* are left out, as they are named as labels/);
+  // One that is named is meant.
+  const named = join(one, 'p1/seg.nii.gz');
+  expect((await cli(['predict', model, named, join(one, 'p1/scan.nii.gz'), '--out', out])).exitCode).toBe(0);
+  expect((await readdir(out)).sort()).toEqual(['p1.nii.gz', 'scan.nii.gz', 'seg.nii.gz']);
 });
 
 test('the same names in two folders do not replace each other', async () => {

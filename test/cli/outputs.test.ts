@@ -177,6 +177,14 @@ describe.skipIf(process.platform === 'win32')('what is no plain file', () => {
     );
   });
 
+  test('a name that is too long', async () => {
+    const long = at(`${'a'.repeat(300)}.nii.gz`);
+    expectRefusal(
+      await cli(['predict', run, images(name), '--out', long]),
+      /a name of 307 bytes.*give the name/,
+    );
+  });
+
   test('a place below a file', async () => {
     await writeFile(at('file'), '');
     const ran = await cli(['evaluate', labels(), labels(), '--csv', at('file/of/y.csv')]);

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import { shareOf } from '../../src/cli/results-there.ts';
 import { shardOfTask } from '../../src/cli/slurm.ts';
+import { readNifti, writeNifti } from '../../src/data/nifti.ts';
 import { UNet3D } from '../../src/unet3d.ts';
 import { cli, phantomDataset, temporaryFolder } from './support.ts';
 
@@ -141,6 +142,40 @@ test('results that nobody has recorded, and older ones than their images, are no
   await utimes(join(out, name!), 1, 1);
   expect((await predict(model, out, '--continue')).err).toMatch(/of which 4 are there/);
   await expectWhole(out);
+});
+
+test('a result of another making that comes back with its image is made anew', async () => {
+  const some = join(await temporaryFolder(), 'images');
+  await cp(images, some, { recursive: true, preserveTimestamps: true });
+  const out = await newFolder();
+  const run = (by: string, ...more: string[]) =>
+    cli(['predict', by, some, '--out', out, '--continue', ...more]);
+  await run(model);
+  const [first] = await readdir(images);
+  await rm(join(some, first!));
+  await run(other, '--overwrite');
+  await cp(join(images, first!), join(some, first!), { preserveTimestamps: true });
+  expect((await run(other)).err).toMatch(/5 of 5 volume\(s\), of which 4 are there/);
+  const redone = await newFolder();
+  await predict(other, redone);
+  await expectWhole(out, redone);
+});
+
+test('of a pair, a new .img makes its result anew', async () => {
+  const [folder, out] = [await temporaryFolder(), await newFolder()];
+  const [first] = await readdir(images);
+  const { data, shape, affine } = await readNifti(join(images, first!));
+  const bytes = await writeNifti({ data, shape, affine }, { gzip: false });
+  bytes.set([0x6e, 0x69, 0x31, 0], 344); // ni1: voxels in the other file, from its first byte on
+  new DataView(bytes.buffer, bytes.byteOffset).setFloat32(108, 0, true);
+  await writeFile(join(folder, 'a.hdr'), bytes.subarray(0, 348));
+  await writeFile(join(folder, 'a.img'), bytes.subarray(352));
+  const run = () => cli(['predict', model, folder, '--out', out, '--continue']);
+  expect((await run()).exitCode).toBe(0);
+  expect((await run()).err).toMatch(/of which 1 are there/);
+  const later = new Date(Date.now() + 60_000);
+  await utimes(join(folder, 'a.img'), later, later);
+  expect((await run()).err).not.toMatch(/are there/);
 });
 
 test('a folder that another command takes over is written into no more', async () => {

@@ -344,9 +344,13 @@ describe('predict', () => {
     const volume = await readNifti(join(inputs, 'a.nii.gz'));
     volume.data.set([NaN, Infinity], 7);
     await writeFile(join(inputs, 'd.nii'), await writeNifti(volume, { gzip: false }));
+    const two = { data: new Uint8Array(2 * 512), shape: [8, 8, 8, 2], affine: volume.affine };
+    await writeFile(join(inputs, 'e.nii'), await writeNifti(two, { gzip: false }));
     const ran = await cli(['predict', join(run, text.model), inputs, '--out', out]);
     expect(ran.err).toMatch(/error: .*b\.nii.*not a NIfTI file/);
     expect(ran.err).toMatch(/error: .*d\.nii: 2 of 512 voxels are NaN or infinite/);
+    expect(ran.err).toMatch(/error: .*e\.nii.*has 2 channel\(s\)/);
+    expect(ran.err).toMatch(/3 of 5 volumes could not be segmented: b, d, e/);
     expect(ran.exitCode).toBe(1);
     expect(await readdir(out)).toEqual(['a.nii.gz', 'c.nii.gz']);
     expect(await readFile(join(out, 'a.nii.gz'))).toEqual(await readFile(join(out, 'c.nii.gz')));

@@ -24,6 +24,11 @@ test.each<[string, number, string[], Record<string, string>, string[]]>([
     [],
   ],
   ['a folder per case', 1, ['p1/scan.nii', 'p2/scan.nii'], { p1: 'p1/scan.nii', p2: 'p2/scan.nii' }, []],
+  ['one folder alone', 1, ['imagesTs/scan.nii'], { scan: 'imagesTs/scan.nii' }, []],
+  ['one case, labels beside it', 1, ['p1/scan.nii', 'p1/seg.nii'], { p1: 'p1/scan.nii' }, ['p1/seg.nii']],
+  ['labels beside images', 1, ['a.nii', 'a_seg.nii', 'b.nii'], { a: 'a.nii', b: 'b.nii' }, ['a_seg.nii']],
+  ['one case of two channels', 2, ['B1/flair.nii', 'B1/t1.nii'], { B1: 'B1/flair.nii B1/t1.nii' }, []],
+  ['two files that may be of two cases', 2, ['a.nii', 'b.nii'], { a: 'a.nii', b: 'b.nii' }, []],
   [
     'a folder per case, labels in it',
     1,

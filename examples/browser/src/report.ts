@@ -58,13 +58,14 @@ async function reportOf(run: Run, model: KeptModel, signal: AbortSignal): Promis
   const hashes: Record<string, string> = {
     model: await hashOf(new Blob([(await model.save()) as Uint8Array<ArrayBuffer>])),
   };
-  for (const { images, label } of used)
+  for (const { id, images, label } of used)
     for (const [kind, file] of [
       ...images.map((image) => ['images', image] as const),
       ['labels', label!] as const,
     ])
       for (const part of 'header' in file ? [file.header, file.image] : [file]) {
-        hashes[`${kind}/${part.name}`] = await hashOf(part);
+        const name = `${kind}/${part.name}`; // that of several cases where each has a folder
+        hashes[name in hashes ? `${kind}/${id}/${part.name}` : name] = await hashOf(part);
       }
   const { config, description } = model;
   const size = paddedSize(config, description.inputSize!);

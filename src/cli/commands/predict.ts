@@ -2,7 +2,16 @@
 import { existsSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { Command, Option } from 'commander';
-import { Aborted, InvalidOption, InvalidVolume, OutOfMemory, UNet3DError } from '../../errors.ts';
+import { bothOfPair } from '../../data/source.ts';
+import {
+  Aborted,
+  InvalidDataset,
+  InvalidOption,
+  InvalidVolume,
+  NotFinite,
+  OutOfMemory,
+  UNet3DError,
+} from '../../errors.ts';
 import { assertUnlocked } from '../../files/lock.node.ts';
 import { failureOf, Unsatisfactory } from '../failure.ts';
 import { addGpuOptions, announceAdapter } from '../gpu.ts';
@@ -168,11 +177,13 @@ async function predict(
 
   const { results, parts } = await resultsFolder(io, found, inputs, options, all);
   /** What its result is made from. */
-  const sourcesOf = (job: Job): readonly string[] => [
-    ...job.files,
-    ...(earlier.has(job) ? [earlier.get(job)!] : []),
-  ];
-  const isDone = (job: Job): Promise<boolean> => isMade(job.target, sourcesOf(job));
+  const sourcesOf = (job: Job): readonly string[] =>
+    [...job.files, ...(earlier.has(job) ? [earlier.get(job)!] : [])].flatMap((file) =>
+      bothOfPair(file).filter((half) => half === file || existsSync(half)),
+    );
+  // What is older than the record is of another making, left there when its image was not among the inputs.
+  const isDone = (job: Job): Promise<boolean> =>
+    isMade(job.target, [...sourcesOf(job), join(dirname(job.target), recordName)]);
   const jobs = goesOn(options) ? await jobsLeft(io, all, options, isDone) : all;
   if (jobs.length === 0) return;
 
@@ -227,7 +238,7 @@ async function predict(
         const made = unsureOf ? [unsureOf.file, labels] : [labels];
         await results.write(made, assertUnchanged);
         const uncertainty = unsureOf?.told;
-        if (uncertainty) unsure.push({ name, ...uncertainty });
+        if (uncertainty) unsure.push({ name: job.name, ...uncertainty });
         for (const warning of segmentation.warnings) io.err(`warning: ${warning}`);
         const seconds = (performance.now() - started) / 1000;
         const told = { input: files, output: target, kind: options.output, seconds };
@@ -236,9 +247,9 @@ async function predict(
       } catch (error) {
         // One bad file of many does not keep the others from being segmented.
         if (!(error instanceof UNet3DError) || error instanceof Aborted || jobs.length === 1) throw error;
-        const isOfVolume = [InvalidVolume, InvalidOption, OutOfMemory].some((kind) => error instanceof kind);
+        const isOfVolume = ofVolume.some((kind) => error instanceof kind);
         if (!isOfVolume) throw error;
-        failed.push(name);
+        failed.push(job.name);
         const { message } = failureOf(error);
         if (options.json) io.out(toJson({ input: files, error: message }));
         io.err(`error: ${message}`);
@@ -257,6 +268,9 @@ async function predict(
       `${failed.length} of ${jobs.length} volumes could not be segmented: ${some(failed)}`,
     );
 }
+
+/** Errors that another volume may not have. */
+const ofVolume = [InvalidVolume, InvalidDataset, InvalidOption, NotFinite, OutOfMemory];
 
 /** Whether results that are there stay. */
 const goesOn = (options: Options): boolean => options.continue === true || options.shard !== undefined;
