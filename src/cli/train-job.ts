@@ -21,7 +21,7 @@ export interface RunDetails {
   readonly command: string;
   /** What was decided from the data when the run that is resumed began. */
   readonly decisions?: readonly string[] | undefined;
-  /** How cases were prepared then, where that was decided from the data. */
+  /** How cases were prepared then. */
   readonly preprocessing?: Preprocessing | undefined;
   /** The model that the training goes on from. */
   readonly init?: InitModel | undefined;

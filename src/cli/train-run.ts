@@ -53,7 +53,6 @@ export async function runTraining(
   const data = forItsHeads(opened.data, init);
   assertClassWeights(options.classWeights, data);
   if (init) assertChannels(init, data.channels, dataset.channels);
-  for (const reason of data.decision?.reasons ?? []) io.err(reason);
   clock.end('reading and preparing the data');
 
   const classes = data.regions?.length ?? data.labels.length;
@@ -69,7 +68,9 @@ export async function runTraining(
       spacing: data.decision.typical.spacing,
       features: options.features,
     });
-  for (const reason of plan?.reasons ?? []) io.err(reason);
+  // Of a training that is gone on with, those that it began with.
+  const reasons = details.decisions ?? [...(data.decision?.reasons ?? []), ...(plan?.reasons ?? [])];
+  for (const reason of reasons) io.err(reason);
 
   await announceRanks(io, details.ranks, await announceAdapter(io, options));
   const model = await UNet3D.create({

@@ -181,7 +181,11 @@ async function keptArguments(
     );
   const kept = { ...config.arguments.options };
   if (hasSplit) delete kept['fold']; // which the split was made from
-  const prepared = kept['preprocessing'] ?? (kept['init'] === undefined ? undefined : 'model');
+  const { preprocessing } = config;
+  if (preprocessing) {
+    assertPrepared(folder, given, kept, preprocessing);
+    for (const name of preparing) delete given[name];
+  }
   return {
     dataset: dataset ?? config.arguments.dataset,
     options: {
@@ -194,10 +198,36 @@ async function keptArguments(
       resume: true,
     },
     decisions: config.decisions,
-    // An earlier version may have decided otherwise, and the model of --init may be another one by now.
-    preprocessing: prepared === 'nnunet' || prepared === 'model' ? config.preprocessing : undefined,
+    // By now the data, the model of --init or another version may say otherwise.
+    preprocessing,
     begun: config.arguments,
   };
+}
+
+/** Options that say how cases are prepared: throughout a training in the same way. */
+const preparing = ['preprocessing', 'spacing', 'decideFrom'] as const;
+
+/** @throws InvalidOption where one of them is given that says something else than the training began with */
+function assertPrepared(
+  { path }: RunFolder,
+  given: Readonly<Record<string, unknown>>,
+  kept: Readonly<Record<string, unknown>>,
+  { spacing }: Preprocessing,
+): void {
+  const { preprocessing = 'plain', decideFrom = 'train', spacing: typed } = kept;
+  const usual = preprocessing === 'plain' ? 'median' : undefined;
+  const begun = { preprocessing, decideFrom, spacing: typed ?? usual };
+  const found = spacing ?? 'own';
+  for (const name of preparing) {
+    if (!(name in given)) continue;
+    const alike: readonly unknown[] = [begun[name], ...(name === 'spacing' ? [found] : [])];
+    if (alike.some((value) => said(value) === said(given[name]))) continue;
+    const has = typedValue(name, name === 'spacing' ? found : begun[name]);
+    throw new InvalidOption(
+      `${flagOf(name)} is ${typedValue(name, given[name])}, but ${path} goes on with cases prepared as when it began, ` +
+        `with ${has}: leave ${flagOf(name)} out, or train anew in another folder`,
+    );
+  }
 }
 
 /** Options that are only ever typed with `--no-`. */

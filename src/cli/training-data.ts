@@ -43,7 +43,7 @@ export interface DataOptions {
   readonly classes?: number | undefined;
   /** 'nnunet' decides on crop, normalisation and spacing from the training cases. */
   readonly preprocessing: PreprocessingName;
-  /** In place of all that would be decided: that of the model which the training goes on from. */
+  /** In place of all that would be decided: that of the model, or of the stopped training, which is gone on from. */
   readonly kept?: Preprocessing | undefined;
   /** mm; 'median' of the training cases; or 'own' for each volume's own. Default: the median, or as nnU-Net decides. */
   readonly spacing: Size3 | 'median' | 'own' | undefined;
@@ -128,26 +128,29 @@ export async function readTrainingData(
       },
     );
 
-  const { spacing } = options;
+  const { spacing, kept } = options;
   const fixed = spacing === undefined || typeof spacing === 'string' ? null : spacing;
   const decision =
     options.preprocessing === 'nnunet' ? await decide(io, dataset, basis, spacing, files) : undefined;
-  let preprocessing = options.kept ?? decision?.preprocessing ?? defaultPreprocessing(channels, fixed);
+  let preprocessing = kept ?? decision?.preprocessing ?? defaultPreprocessing(channels, fixed);
   let forTraining = preprocessing;
-  if (!options.kept && !decision && (spacing ?? 'median') === 'median') {
+  const isMedian = options.preprocessing === 'plain' && (spacing ?? 'median') === 'median';
+  if (isMedian && kept?.spacing !== null) {
     const spacings = await spacingsOf(io, basis, files);
-    const target = [0, 1, 2].map((axis) => upperMedian(spacings.map((mm) => mm[axis]!))) as unknown as Size3;
-    preprocessing = defaultPreprocessing(channels, target);
+    const median = (axis: number): number => upperMedian(spacings.map((mm) => mm[axis]!));
+    const target = kept?.spacing ?? ([0, 1, 2].map(median) as unknown as Size3);
+    preprocessing = kept ?? defaultPreprocessing(channels, target);
     const differ = spacings.filter((found) =>
       found.some((mm, axis) => Math.abs(mm / target[axis]! - 1) > sameSpacing),
     ).length;
     if (differ > 0) {
       const shown = target.map((mm) => Number(mm.toFixed(3))).join(' x ');
       io.err(
-        `${differ} of ${basis.length} ${options.decideFromAll ? '' : 'training '}volumes are resampled to the median spacing, ${shown} mm.`,
+        `${differ} of ${basis.length} ${options.decideFromAll ? '' : 'training '}volumes are resampled to the ` +
+          `${kept ? 'spacing that the training began with' : 'median spacing'}, ${shown} mm.`,
       );
-      forTraining = preprocessing;
     }
+    forTraining = differ > 0 ? preprocessing : { ...preprocessing, spacing: null };
   }
   const training = await read(train, forTraining, 'training', options.cacheBytes);
   const checked = await read(validation, preprocessing, 'validation', Infinity);

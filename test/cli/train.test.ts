@@ -299,10 +299,52 @@ describe('train', () => {
       );
       expect(exitCode).toBe(2);
     }
+    for (const option of [
+      ['--spacing', '2,3,4'],
+      ['--preprocessing', 'nnunet'],
+      ['--decide-from', 'all'],
+    ]) {
+      const { err, exitCode } = await cli(['train', '--out', run, '--resume', ...option]);
+      const [flag, value] = option;
+      expect(err).toMatch(
+        new RegExp(`${flag} is ${value}, but .* as when it began, with .*: leave ${flag} out`),
+      );
+      expect(exitCode).toBe(2);
+    }
     expect(await files()).toEqual(before);
     const none = await cli(['train', data, '--out', await temporaryFolder(), '--resume']);
     expect(none.err).toContain('no training to resume');
     expect(none.exitCode).toBe(2);
+  });
+
+  test('goes on with cases prepared as they were, whatever the data say by now', async () => {
+    const out = await temporaryFolder();
+    await cp(run, out, { recursive: true });
+    const file = join(out, 'config.json');
+    type Config = { preprocessing: { spacing: number[] } };
+    const kept = async () => JSON.parse(await readFile(file, 'utf8')) as Config;
+    const config = await kept();
+    const spacing = config.preprocessing.spacing.map((mm) => 1.03 * mm); // as many voxels
+    await writeFile(file, JSON.stringify({ ...config, preprocessing: { ...config.preprocessing, spacing } }));
+    // Said as it was, by its kind or in millimetres, it is no other.
+    for (const said of ['median', spacing.join()]) {
+      const { err, exitCode } = await cli([
+        'train',
+        '--out',
+        out,
+        '--resume',
+        '--spacing',
+        said,
+        '--dry-run',
+      ]);
+      expect(err).toMatch(/volumes are resampled to the spacing that the training began with, /);
+      expect(exitCode).toBe(0);
+    }
+    const resumed = await cli(['train', '--out', out, '--resume']);
+    expect(resumed.exitCode, resumed.err).toBe(0);
+    expect((await kept()).preprocessing.spacing).toEqual(spacing);
+    const { description } = await readModel(await readFile(join(out, text.model)));
+    expect(description.preprocessing!.spacing).toEqual(spacing);
   });
 
   test('--dry-run prints the plan and draws the first batch and its augmentation', async () => {
