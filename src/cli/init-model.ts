@@ -122,6 +122,10 @@ export function withInit(
     features: (isGiven('features') ? options.features : undefined) ?? config.features,
   });
   const isPrepared = isGiven('preprocessing') || isGiven('spacing');
+  if (options.preprocessing === 'model' && isGiven('spacing'))
+    throw new InvalidOption(
+      `--spacing is ${text(options.spacing)}, but --preprocessing model takes that of ${file}: leave one of the two out`,
+    );
   for (const name of networkEntries) {
     if (!isGiven(name) || JSON.stringify(ours[name]) === JSON.stringify(theirs[name])) continue;
     throw new InvalidOption(

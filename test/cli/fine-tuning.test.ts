@@ -71,6 +71,10 @@ test.each([
   [['--freeze', 'encoder'], /give --init/],
   [['--init-heads', 'new'], /no --init/],
   [['--preprocessing', 'model'], /follows the model of --init/],
+  [
+    ['--init', 'BASE', '--preprocessing', 'model', '--spacing', 'own'],
+    /--spacing is own, but --preprocessing model takes that of .*base\.safetensors/,
+  ],
 ])('%j is refused', async (args, message) => {
   const given = args.map((word) => (word === 'BASE' ? base : word));
   const { exitCode, err } = await cli(['train', data, '--out', await temporaryFolder(), ...given]);
