@@ -124,7 +124,7 @@ export function withInit(
   const isPrepared = isGiven('preprocessing') || isGiven('spacing');
   if (options.preprocessing === 'model' && isGiven('spacing'))
     throw new InvalidOption(
-      `--spacing is ${text(options.spacing)}, but --preprocessing model takes that of ${file}: leave one of the two out`,
+      `--spacing is ${String(options.spacing)}, but --preprocessing model takes that of ${file}: leave one of the two out`,
     );
   for (const name of networkEntries) {
     if (!isGiven(name) || JSON.stringify(ours[name]) === JSON.stringify(theirs[name])) continue;
