@@ -101,13 +101,51 @@ function drawn(count: number, seed: number, resamples: number): readonly (readon
   return Array.from({ length: resamples }, () => Array.from({ length: count }, () => r.int(count)));
 }
 
-/** How much larger the mean foreground Dice of each case is than in other predictions of the same cases, in that order. */
-export function diceDifference(cases: readonly CaseMetrics[], others: readonly CaseMetrics[]): Estimate {
-  const [these, those] = [cases, others].map((all) => all.map(({ classes }) => foregroundOf(classes).dice));
-  return estimate(
-    these!.map((dice, at) => dice - those![at]!),
-    drawn(cases.length, 0, 2000),
+/** Predictions of the same cases beside each other. */
+export interface DiceComparison {
+  /** In the order of the predictions. */
+  readonly sets: readonly {
+    /** Mean foreground Dice. */
+    readonly dice: number;
+    /** By how much the best have more, case by case; undefined for these. */
+    readonly less: Estimate | undefined;
+  }[];
+  /** Cases with a class that is not there, which some of the predictions find and others rightly do not. */
+  readonly rightlyEmpty: number;
+}
+
+/**
+ * The mean foreground Dice of several predictions of the same cases, in the same order. All are over the same classes of
+ * the same cases: where a class is not there, and some of them find it (Dice 0), it counts as 1 for those that find
+ * nothing, whose Dice alone is undefined; where none finds it, it counts for none.
+ */
+export function compareDice(sets: readonly (readonly CaseMetrics[])[]): DiceComparison {
+  const isCounted = (at: number, label: number): boolean =>
+    sets.some((cases) => isDefined(cases[at]!.classes[label]!.dice));
+  const rightlyEmpty = new Set<number>();
+  const dice = sets.map((cases) =>
+    cases.map(({ classes }, at) => {
+      const counted: number[] = [];
+      for (const [label, { dice }] of classes.entries()) {
+        if (label === 0 || !isCounted(at, label)) continue;
+        if (!isDefined(dice)) rightlyEmpty.add(at);
+        counted.push(isDefined(dice) ? dice : 1);
+      }
+      return mean(counted);
+    }),
   );
+  const means = dice.map((values) => mean(values.filter(isDefined)));
+  const best = means.reduce((best, value, at) => (value > means[best]! ? at : best), 0);
+  const draws = drawn(sets[0]!.length, 0, 2000);
+  const less = (values: readonly number[]): Estimate =>
+    estimate(
+      values.map((value, at) => dice[best]![at]! - value),
+      draws,
+    );
+  return {
+    sets: dice.map((values, at) => ({ dice: means[at]!, less: at === best ? undefined : less(values) })),
+    rightlyEmpty: rightlyEmpty.size,
+  };
 }
 
 const caseList = list('a list of what evaluateCase gives');

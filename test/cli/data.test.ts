@@ -307,6 +307,29 @@ describe('evaluate --also', () => {
     expect(out.split('do not tell it from')[1]).not.toContain(far.folder);
   });
 
+  test('a model that finds what is not there is told from one that rightly finds nothing', async () => {
+    const of = async (...cases: number[][]): Promise<string> => {
+      const folder = await temporaryFolder();
+      const affine = [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0];
+      for (const [at, data] of cases.entries()) {
+        const volume = { data: Uint8Array.from(data), shape: [4, 1, 1], affine };
+        await writeFile(join(folder, `${at}.nii.gz`), await writeNifti(volume));
+      }
+      return folder;
+    };
+    const [truth, part, none] = [
+      [1, 1, 0, 0],
+      [1, 0, 0, 0],
+      [0, 0, 0, 0],
+    ]; // part has 2 * 1 / (2 + 1)
+    const truths = await of(truth, truth, none);
+    const [right, wrong] = [await of(part, part, none), await of(part, part, part)];
+    const { out } = await cli(['evaluate', wrong, truths, '--also', right]);
+    const [best, less] = [(2 / 3 + 2 / 3 + 1) / 3, (2 / 3 + 2 / 3 + 0) / 3].map((dice) => dice.toFixed(3));
+    expect(out).toContain(`${right}  ${best}\n  ${wrong}  ${less}, less by 0.333 (0.000 to `);
+    expect(out).toContain('In 1 case(s) some find a class that is not there: it counts as 1 for those that');
+  });
+
   test('predictions of other cases are refused', async () => {
     const few = join(await phantomDataset(3), 'labels');
     expectRefusal(

@@ -5,7 +5,14 @@ import { random } from '../../src/data/random.ts';
 import { InvalidDataset, InvalidOption, InvalidVolume } from '../../src/errors.ts';
 import { squaredDistances } from '../../src/metrics/distance.ts';
 import { evaluateCase, metricNames, type MetricName } from '../../src/metrics/evaluate.ts';
-import { diceTable, metricsCsv, metricsJson, pairCases, summarise } from '../../src/metrics/summary.ts';
+import {
+  compareDice,
+  diceTable,
+  metricsCsv,
+  metricsJson,
+  pairCases,
+  summarise,
+} from '../../src/metrics/summary.ts';
 
 interface FixtureCase {
   name: string;
@@ -124,6 +131,27 @@ test('a class in only one map is noted, and counted in the summary', () => {
     [32, 32],
   ]);
   expect(summary.notes).toEqual(missed.notes);
+});
+
+test('predictions are compared over the same classes of the same cases, also where one of them rightly finds none', () => {
+  const cases = (...pairs: readonly (readonly [truth: string, prediction: string])[]) =>
+    pairs.map(([truth, prediction]) =>
+      evaluateCase(map(truth, [4, 1, 1]), map(prediction, [4, 1, 1]), { classes: 3, name: truth }),
+    );
+  // Class 1 has 2 * 1 / (2 + 1) each time; class 2 is found where there is none of it; the last is empty throughout.
+  const found = cases(['0110', '0102'], ['0000', '0002'], ['0000', '0000']);
+  const none = cases(['0110', '0100'], ['0000', '0000'], ['0000', '0000']);
+  const { sets, rightlyEmpty } = compareDice([found, none]);
+  const [less, most] = [(2 / 3 / 2 + 0) / 2, ((2 / 3 + 1) / 2 + 1) / 2];
+  expect(rightlyEmpty).toBe(2);
+  expect(sets.map(({ dice }) => dice)).toEqual([expect.closeTo(less, 12), expect.closeTo(most, 12)]);
+  expect(sets[0]!.less).toMatchObject({ mean: expect.closeTo(most - less, 12) as number, defined: 2 });
+  expect(sets[1]!.less).toBeUndefined();
+  // Where none finds what is not there, only what is there counts.
+  expect(compareDice([none, none])).toMatchObject({
+    sets: [{ dice: expect.closeTo(2 / 3, 12) as number }, { less: { mean: 0, defined: 1 } }],
+    rightlyEmpty: 0,
+  });
 });
 
 test('the bootstrap interval covers the mean as often as it says, and repeats with its seed', () => {

@@ -15,13 +15,12 @@ import { Aborted, InvalidDataset, InvalidOption } from '../../errors.ts';
 import { isFolderAt } from '../../files/folder.node.ts';
 import { evaluate as evaluated, type CaseMetrics } from '../../metrics/evaluate.ts';
 import {
-  diceDifference,
+  compareDice,
   diceTable,
   metricsCsv,
   metricsJson,
   pairCases,
   summarise,
-  type Estimate,
 } from '../../metrics/summary.ts';
 import type { PostprocessingChoice } from '../../metrics/components.ts';
 import { writeFileAtomically } from '../../files/write.node.ts';
@@ -99,8 +98,9 @@ of --dataset, which may overlap, are compared each as the set of its labels.
 
 --also tells which of several models, folds or ensembles segments cases better
 that none of them was trained on: by the mean foreground Dice, with the interval
-of the difference over the cases. With --postprocess it tells, too, what cleaning
-would add to the best of them.
+of the difference over the cases. Where a class is not there and some find it,
+those that find none of it have 1 for it. With --postprocess it tells, too, what
+cleaning would add to the best of them.
 
 Examples:
   unet3d-gpu evaluate predictions/ data/labelsTs/
@@ -179,7 +179,7 @@ async function evaluate(io: Io, predictions: string, labels: string, given: Opti
   const summary = summarise(cases);
   const labelNames = scoredNames(names ?? [], regions);
   const comparison = options.also && compared(paths, scored);
-  const best = comparison?.[0]!.path ?? predictions;
+  const best = comparison?.sets[0]!.path ?? predictions;
   const choice = options.postprocess
     ? await postprocessingFor(
         async (look) => {
@@ -197,7 +197,10 @@ async function evaluate(io: Io, predictions: string, labels: string, given: Opti
       )
     : undefined;
   const metrics = metricsJson(cases, summary, { labels: labelNames, tolerance: options.tolerance });
-  const json = withMore(metrics, { comparison, postprocessing: choice && { of: best, ...choice } });
+  const json = withMore(metrics, {
+    comparison: comparison?.sets,
+    postprocessing: choice && { of: best, ...choice },
+  });
   if (options.csv !== undefined) await writeFileAtomically(options.csv, metricsCsv(cases, labelNames));
   if (options.out !== undefined) await writeFileAtomically(options.out, json);
   if (options.json) return io.out(...json.trimEnd().split('\n'));
@@ -208,25 +211,11 @@ async function evaluate(io: Io, predictions: string, labels: string, given: Opti
   if (choice) io.out('', ...cleaningTold(best, choice, labelNames));
 }
 
-/** One of several sets of predictions of the same cases. */
-interface Compared {
-  readonly path: string;
-  /** Mean foreground Dice. */
-  readonly dice: number;
-  /** By how much the best have more, case by case; undefined for these. */
-  readonly less: Estimate | undefined;
-}
-
-/** Sets of predictions, the best first. */
-function compared(paths: readonly string[], scored: readonly (readonly CaseMetrics[])[]): Compared[] {
-  const sets = scored
-    .map((cases, at) => ({ path: paths[at]!, cases, dice: summarise(cases).foreground.dice.mean }))
-    .sort((a, b) => b.dice - a.dice);
-  return sets.map(({ path, dice, cases }, at) => ({
-    path,
-    dice,
-    less: at === 0 ? undefined : diceDifference(sets[0]!.cases, cases),
-  }));
+/** Sets of predictions of the same cases, the best first. */
+function compared(paths: readonly string[], scored: readonly (readonly CaseMetrics[])[]) {
+  const { sets, rightlyEmpty } = compareDice(scored);
+  const named = sets.map((set, at) => ({ path: paths[at]!, ...set }));
+  return { sets: named.sort((a, b) => b.dice - a.dice), rightlyEmpty };
 }
 
 /** JSON with more in it, as far as there is more. */
@@ -254,17 +243,22 @@ function cleaningTold(
   ];
 }
 
-function told(comparison: readonly Compared[], cases: number): string[] {
-  const width = Math.max(...comparison.map(({ path }) => path.length));
-  const alike = comparison.filter(({ less }) => less && !(less.low > 0)).map(({ path }) => path);
-  const best = comparison[0]!.path;
+function told({ sets, rightlyEmpty }: ReturnType<typeof compared>, cases: number): string[] {
+  const width = Math.max(...sets.map(({ path }) => path.length));
+  const alike = sets.filter(({ less }) => less && !(less.low > 0)).map(({ path }) => path);
+  const best = sets[0]!.path;
   return [
     'Mean foreground Dice:',
-    ...comparison.map(
+    ...sets.map(
       ({ path, dice, less }) =>
         `  ${printable(path).padEnd(width)}  ${digits(dice)}` +
         (less ? `, less by ${digits(less.mean)} (${digits(less.low)} to ${digits(less.high)})` : ''),
     ),
+    ...(rightlyEmpty > 0
+      ? [
+          `In ${rightlyEmpty} case(s) some find a class that is not there: it counts as 1 for those that find none of it.`,
+        ]
+      : []),
     alike.length === 0
       ? `${best} is the best: the 95 % intervals of the differences do not reach 0.`
       : `${best} has the largest mean, but ${cases} case(s) do not tell it from ${listed(alike)}.`,
