@@ -213,6 +213,15 @@ describe('predict and evaluate refuse', () => {
     );
   });
 
+  test('the one file of a folder is that of another where it has its name; two files may have any', async () => {
+    const truth = join(good, 'labels', 'Case_00_Week0.nii.gz');
+    const [folder, other] = [await temporaryFolder(), await temporaryFolder()];
+    const [file, otherFile] = [join(folder, 'a.nii.gz'), join(other, 'b.nii.gz')];
+    for (const to of [file, otherFile]) await cp(truth, to);
+    expectRefusal(await cli(['evaluate', folder, other]), /1 of 1 cases have no prediction: b\./);
+    expect((await cli(['evaluate', file, otherFile])).out).toMatch(/mean foreground +1\.000/);
+  });
+
   test('values beyond the classes, with the option to change', async () => {
     const labels = join(good, 'labels');
     const classes = await cli(['evaluate', labels, labels, '--classes', '3']);

@@ -136,9 +136,9 @@ async function evaluate(io: Io, predictions: string, labels: string, given: Opti
     ],
   );
   const names = description?.labels ?? options.names;
-  const pairs = sets.map((predicted) =>
-    // Two files are compared whatever they are called.
-    predicted.length === 1 && truths.length === 1
+  const pairs = sets.map((predicted, at) =>
+    // Two files are compared whatever they are called, those of folders by their names.
+    predicted[0]!.source === paths[at] && truths[0]!.source === labels
       ? [{ name: truths[0]!.name, prediction: predicted[0]!.source, truth: truths[0]!.source }]
       : paired(io, predicted, truths, options.onlyPredicted),
   );
