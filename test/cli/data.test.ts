@@ -319,7 +319,7 @@ describe('evaluate --also', () => {
   test('a model that finds what is not there is told from one that rightly finds nothing', async () => {
     const of = async (...cases: number[][]): Promise<string> => {
       const folder = await temporaryFolder();
-      const affine = [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0];
+      const affine = [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1];
       for (const [at, data] of cases.entries()) {
         const volume = { data: Uint8Array.from(data), shape: [4, 1, 1], affine };
         await writeFile(join(folder, `${at}.nii.gz`), await writeNifti(volume));
