@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { createRequire } from 'node:module';
-import { basename } from 'node:path';
+import { sep } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import type { Case } from '../data/case.ts';
 import { bothOfPair, platform, setPlatform, type Stored } from '../data/source.ts';
@@ -74,22 +74,36 @@ export class FileHashes implements Disposable {
     this.#found.set(path, hash.digest('hex'));
   }
 
-  /** Of the files of some cases as they lie on the disk; images first, then labels. What was not read is read here. */
+  /**
+   * Of the files of some cases as they lie on the disk, by their paths below the folder that all images, or all labels,
+   * lie in; images first, then labels. What was not read is read here.
+   */
   async of(cases: readonly Case[]): Promise<Record<string, string>> {
     const hashes: Record<string, string> = {};
-    const sources = [
-      ...cases.flatMap(({ images }) => images.map((source) => ['images', source] as const)),
-      ...cases.flatMap(({ label }) => (label === undefined ? [] : [['labels', label] as const])),
-    ];
-    for (const [kind, source] of sources)
-      for (const path of typeof source === 'string' ? bothOfPair(source) : [])
-        hashes[`${kind}/${basename(path)}`] = this.#found.get(path) ?? (await sha256OfFile(path));
+    const kinds = {
+      images: cases.flatMap(({ images }) => images),
+      labels: cases.flatMap(({ label }) => (label === undefined ? [] : [label])),
+    };
+    for (const [kind, sources] of Object.entries(kinds)) {
+      const paths = sources.flatMap((source) => (typeof source === 'string' ? bothOfPair(source) : []));
+      for (const [path, name] of namesBelow(paths))
+        hashes[`${kind}/${name}`] = this.#found.get(path) ?? (await sha256OfFile(path));
+    }
     return hashes;
   }
 
   [Symbol.dispose](): void {
     setPlatform(this.#before);
   }
+}
+
+/** Paths, each with what follows the folder that all of them lie in. */
+function namesBelow(paths: readonly string[]): [path: string, name: string][] {
+  const split = paths.map((path) => path.split(sep));
+  const depth = split[0]?.findIndex((name, at) =>
+    split.some((names) => at === names.length - 1 || names[at] !== name),
+  );
+  return paths.map((path, at) => [path, split[at]!.slice(depth).join('/')]);
 }
 
 /** Seconds of the stages of a run, in their order. */

@@ -1,7 +1,9 @@
-/** How often a training opens the files of its data. */
+/** How often a training opens the files of its data, and by which names it keeps their hashes. */
+import { createHash } from 'node:crypto';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
+import { FileHashes } from '../../src/cli/provenance.ts';
 import { writeNifti } from '../../src/data/nifti.ts';
 import { phantom } from '../../src/data/phantom.ts';
 import { platform, setPlatform } from '../../src/data/source.ts';
@@ -55,4 +57,32 @@ test.each([
   const all = [...split.train.cases, ...split.validation.cases, ...split.test.cases];
   expect(all).toHaveLength(10);
   for (const id of all) expect([id, opens.get(`labels/${id}`)]).toEqual([id, 2]);
+});
+
+test('files of one name in the folders of their cases have a hash each', async () => {
+  const folder = await temporaryFolder();
+  const cases = ['sub-1', 'sub-2'].map((id) => {
+    const [t1, t2, label] = ['t1/scan.nii', 't2/scan.nii', 'seg.nii'].map((name) => join(folder, id, name));
+    return { id, subject: id, images: [t1!, t2!], label: label! };
+  });
+  for (const path of cases.flatMap(({ images, label }) => [...images, label])) {
+    await mkdir(dirname(path), { recursive: true });
+    await writeFile(path, path);
+  }
+  using hashes = new FileHashes();
+  const names = ['images/sub-1/t1/scan.nii', 'images/sub-1/t2/scan.nii'];
+  const found = await hashes.of(cases);
+  expect(Object.keys(found)).toEqual([
+    ...names,
+    ...names.map((name) => name.replace('sub-1', 'sub-2')),
+    ...['labels/sub-1/seg.nii', 'labels/sub-2/seg.nii'],
+  ]);
+  const path = join(folder, 'sub-2/t1/scan.nii');
+  expect(found['images/sub-2/t1/scan.nii']).toBe(createHash('sha256').update(path).digest('hex'));
+  // Where all lie in one folder, that folder is not told.
+  expect(Object.keys(await hashes.of(cases.slice(0, 1)))).toEqual([
+    'images/t1/scan.nii',
+    'images/t2/scan.nii',
+    'labels/seg.nii',
+  ]);
 });
