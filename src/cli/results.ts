@@ -49,10 +49,13 @@ export interface Outcome {
   readonly command: string;
 }
 
-/** Writes metrics.json, history.csv, progress.png, slices.png and report.html; returns the summary. */
-export async function writeResults(folder: RunFolder, outcome: Outcome): Promise<Summary> {
+/**
+ * Writes metrics.json, history.csv, progress.png, slices.png and report.html; returns the summary. Without a tested case
+ * there is neither this nor slices.png.
+ */
+export async function writeResults(folder: RunFolder, outcome: Outcome): Promise<Summary | undefined> {
   const { title, labels, values = labels, training, cases, part, postprocessing } = outcome;
-  const summary = summarise(cases);
+  const summary = cases.length > 0 ? summarise(cases) : undefined;
   const { history, bestEpoch, bestDice, steps, seconds } = training;
   const best = history[bestEpoch];
   await folder.json('metrics.json', {
@@ -75,12 +78,12 @@ export async function writeResults(folder: RunFolder, outcome: Outcome): Promise
         ]),
       ),
     }),
-    [part]: JSON.parse(metricsJson(cases, summary, { labels })) as unknown,
+    ...(summary && { [part]: JSON.parse(metricsJson(cases, summary, { labels })) as unknown }),
   });
   await folder.history(history, labels, title);
 
   const picked = pickCases(cases);
-  const shown = picked.length > 0 ? picked : [{ title: 'Case', index: 0 }];
+  const shown = picked.length > 0 || !summary ? picked : [{ title: 'Case', index: 0 }];
   const rows = [];
   const pictures = [];
   for (const { title: name, index } of shown) {
@@ -91,14 +94,14 @@ export async function writeResults(folder: RunFolder, outcome: Outcome): Promise
     pictures.push(await casePicture(name, metrics, volumes, { labels: values, scored: labels }));
   }
   const columns = ['image', 'truth', 'prediction', 'difference'] as const;
-  await folder.picture('slices.png', sliceGrid(rows, { labels: values, columns }));
+  if (summary) await folder.picture('slices.png', sliceGrid(rows, { labels: values, columns }));
   await folder.write('report.html', await report(outcome, summary, pictures));
   return summary;
 }
 
 function report(
   outcome: Outcome,
-  summary: Summary,
+  summary: Summary | undefined,
   pictures: Awaited<ReturnType<typeof casePicture>>[],
 ): Promise<string> {
   const { title, model, labels, split, training, cases, part, command, seed, plan } = outcome;
@@ -119,9 +122,7 @@ function report(
       learningRate: row.learningRate,
     })),
     evaluated: part,
-    cases,
-    summary,
-    pictures,
+    ...(summary && { cases, summary, pictures }),
     memory: { peakBytes: plan.peakBytes, tensors: plan.tensors },
     ...(postprocessing && { postprocessing }),
     ...(part === 'validation' && {

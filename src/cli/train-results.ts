@@ -23,7 +23,7 @@ export async function writeAll(
   job: Job,
   { plan }: Settings,
   { config, result, test }: Ended,
-): Promise<Summary> {
+): Promise<Summary | undefined> {
   const { folder, options, details, dataset, split, data, model, hashes, clock } = job;
   const used = new Set((['train', 'validation', 'test'] as const).flatMap((name) => split[name].cases));
   const files = await hashes.of(dataset.cases.filter(({ id }) => used.has(id)));
@@ -61,15 +61,15 @@ export function announceResults(
   { io, folder, options, data }: Job,
   { epochs }: Settings,
   { result, test: { part, cases } }: Ended,
-  summary: Summary,
+  summary: Summary | undefined,
 ): void {
   const { bestEpoch, bestDice, seconds, history, stoppedEarly } = result;
   if (options.json) {
-    const dice = summary.classes.map((entry) => entry.dice.mean);
-    io.out(toJson({ type: 'result', part, dice, bestEpoch, bestDice, seconds, out: folder.path }));
+    const tested = summary && { part, dice: summary.classes.map((entry) => entry.dice.mean) };
+    io.out(toJson({ type: 'result', ...tested, bestEpoch, bestDice, seconds, out: folder.path }));
     return;
   }
-  for (const note of summary.notes) io.err(`note: ${note}`);
+  for (const note of summary?.notes ?? []) io.err(`note: ${note}`);
   if (stoppedEarly) io.out('', `Stopped after ${history.length} of ${epochs} epochs.`);
   io.out(
     '',
@@ -77,11 +77,17 @@ export function announceResults(
       ? `Best epoch ${bestEpoch + 1} (smoothed validation Dice): its mean validation Dice is ${digits(bestDice)}`
       : 'Nothing was left to validate on; the weights are those of the last epoch.',
   );
-  io.out(`${part === 'test' ? 'Test' : 'Validation (no test part)'}: ${cases.length} case(s)`, '');
-  io.out(...diceTable(summary, data.scored.map(printable)).trimEnd().split('\n'));
+  const table = summary && diceTable(summary, data.scored.map(printable)).trimEnd().split('\n');
+  if (table)
+    io.out(
+      `${part === 'test' ? 'Test' : 'Validation (no test part)'}: ${cases.length} case(s)`,
+      '',
+      ...table,
+    );
+  else io.out('Trained on all cases; nothing was left to test on.');
   io.out(
     '',
     `Trained for ${duration(seconds)}. In ${folder.path}: report.html, model.safetensors, progress.png, ` +
-      'slices.png, predictions/, history.csv, metrics.json, split.json, config.json',
+      `${summary ? 'slices.png, predictions/, ' : ''}history.csv, metrics.json, split.json, config.json`,
   );
 }

@@ -157,19 +157,12 @@ async function trainModel(job: Job): Promise<void> {
   await history.done();
   clock.end('training');
   if (!leads(ranks)) return;
-  const { validation, labels, regions, scored, truths } = data;
+  const { validation, labels, regions, truths } = data;
   const { postprocess, tta = false } = options;
   const test = await testModel({
     ...{ io, folder, model, dataset, split, labels, regions },
     ...{ validation, postprocess, tta, truths, clock },
   });
-  if (test.cases.length === 0) {
-    await folder.history(result.history, scored, dataset.name);
-    io.out(
-      `Trained on all cases; nothing was left to test on. The model is ${folder.file('model.safetensors')}`,
-    );
-    return;
-  }
   const ended = { config, result, test };
   announceResults(job, settings, ended, await writeAll(job, settings, ended));
 }

@@ -229,7 +229,15 @@ describe('train', () => {
     const all = await cli([...few, '--split', '100,0,0']);
     expect(all.out).toContain('nothing was left to test on');
     expect(all.exitCode).toBe(0);
-    expect(await readdir(out)).toEqual(expect.arrayContaining([text.model, 'history.csv']));
+    expect(await readdir(out)).toEqual(
+      expect.arrayContaining([text.model, 'history.csv', 'metrics.json', 'report.html']),
+    );
+    expect(await readdir(out)).not.toContain('slices.png');
+    expect(await read(out, 'report.html')).not.toMatch(/id="(results|cases)"/);
+    // It has come to its end: nothing is read or trained again.
+    const again = await cli([...few, '--split', '100,0,0', '--continue']);
+    expect(again.err).toBe(`The training in ${out} is done.`);
+    expect(again.exitCode).toBe(0);
   });
 
   test('refuses to resume from a damaged config.json, naming path, value and remedy', async () => {

@@ -206,7 +206,7 @@ async function demo(io: Io, options: Options, words: readonly string[]): Promise
       part('train').map(({ source }) => source),
       part('test').map(({ source }) => source),
     );
-    const means = summary.classes.map((entry) => entry.dice.mean);
+    const means = summary!.classes.map((entry) => entry.dice.mean);
     const seconds = (performance.now() - started) / 1000;
     if (options.json) io.out(toJson({ type: 'result', dice: means, baselines, seconds, out: folder.path }));
     else {
