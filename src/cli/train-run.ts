@@ -194,10 +194,11 @@ const batchOptions = ({ options, model }: Job, { wish, patch }: Settings) => ({
 function announceStep({ io, options, data, model }: Job, settings: Settings, source: PatchBatches): void {
   const { patch, epochs } = settings;
   const { flops, peakBytes } = settings.plan;
+  const { accumulate = 1 } = settings.wish;
   io.err(
     `${patch ? 'Patches' : 'Whole volumes, padded to'} ${source.size.join(' x ')} voxels; ${epochs} epochs of ` +
-      `${source.batchesPerEpoch} steps; ${(flops / 1e9).toFixed(1)} GFLOP and ` +
-      `${(peakBytes / 2 ** 20).toFixed(0)} MiB of GPU memory per step`,
+      `${Math.ceil(source.batchesPerEpoch / accumulate)} steps; ${(flops / 1e9).toFixed(1)} GFLOP and ` +
+      `${(peakBytes / 2 ** 20).toFixed(0)} MiB of GPU memory per ${accumulate > 1 ? 'batch' : 'step'}`,
   );
   if (patch || options.patch === 'whole') return;
   const tip = patchTip(data.training.shapes, source.size, sizeMultiple(model.config));

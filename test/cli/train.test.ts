@@ -363,11 +363,14 @@ describe('train', () => {
     expect(ran.out).toContain('augment/resample');
     expect(ran.out).toContain('largest tensors');
     expect((await readdir(out)).sort()).toEqual(['augmentation.png', 'batch.png']);
+    expect(ran.err).toMatch(/2 epochs of 4 steps; .* per step$/m);
     const sides = ['--class-names', 'background,a,b,c,d,left e', '--augment', 'nnunet', '--dry-run'];
+    sides.push('--accumulate', '3');
     const sided = await cli(['train', data, '--out', await temporaryFolder(), ...options, ...sides]);
     expect(sided.err).toMatch(
       /^The class "left e" tells left from right: nothing is mirrored along x; with --mirror/m,
     );
+    expect(sided.err).toMatch(/2 epochs of 2 steps; .* per batch$/m); // of three batches, then of one
     const flat = ['--augment', 'nnunet', '--mirror', 'none', '--tta'];
     const refused = await cli(['train', data, '--out', out, ...options, ...flat, '--dry-run']);
     expect(refused.err).toMatch(/--tta flips along the axes that training mirrors, and here it mirrors none/);
