@@ -1,5 +1,5 @@
 /** A training from the command line: data, plan, training, test, and the files that are left behind. */
-import { trainingBatches, type PatchBatches } from '../data/patches.ts';
+import { assertKnownInMiddle, trainingBatches, type PatchBatches } from '../data/patches.ts';
 import { mirrorable } from '../data/sides.ts';
 import { testedPart } from '../data/split.ts';
 import { leads, meet } from '../distributed/ranks.ts';
@@ -141,6 +141,8 @@ async function trainModel(job: Job): Promise<void> {
     ...batchOptions(job, settings),
     ...(margin && { margin }),
   });
+  if (options.placement === 'centre' && dataset.ignoreLabel !== undefined)
+    await assertKnownInMiddle(data.training, source.size);
   announceStep(job, settings, source);
   if (options.dryRun) return dryRun(job, settings, source);
 

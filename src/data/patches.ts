@@ -198,7 +198,7 @@ export function trainingBatches(cases: CaseSource, options: BatchOptions = {}): 
         if (!item.label) throw new InvalidDataset(`Case "${item.id}" has no label; training needs one.`);
         const start =
           placement === 'centre'
-            ? (item.shape.map((n, axis) => Math.max(0, (n - size[axis]!) >> 1)) as unknown as Size3)
+            ? middleStart(item.shape, size)
             : randomStart(
                 item.shape,
                 item.label,
@@ -206,11 +206,7 @@ export function trainingBatches(cases: CaseSource, options: BatchOptions = {}): 
                 oversampleAt(first + sample),
                 random(seed, 'patch', first + sample),
               );
-        if (!isKnownIn(item.label, item.shape, { start, size }))
-          throw new InvalidDataset(
-            `Case "${item.id}" has no annotated voxel${placement === 'centre' ? ' in the patch in its middle' : ''}; ` +
-              'annotate some of it, or leave the case out.',
-          );
+        if (!isKnownIn(item.label, item.shape, { start, size })) throw unknownCase(item.id, placement);
         const corner = start.map((at, axis) => at - margin[axis]!) as unknown as Size3;
         const window = { start: corner, size: whole };
         const { shape, image: data } = item;
@@ -222,6 +218,28 @@ export function trainingBatches(cases: CaseSource, options: BatchOptions = {}): 
     },
   };
 }
+
+const unknownCase = (id: string, placement: BatchOptions['placement']): InvalidDataset =>
+  new InvalidDataset(
+    `Case "${id}" has no annotated voxel${placement === 'centre' ? ' in the patch in its middle' : ''}; ` +
+      'annotate some of it, or leave the case out.',
+  );
+
+/**
+ * Looks at each case once, before any is drawn.
+ * @throws InvalidDataset for one without an annotated voxel in the patch in its middle, as `placement: 'centre'` cuts it
+ */
+export async function assertKnownInMiddle(cases: CaseSource, size: Size3): Promise<void> {
+  for (let index = 0; index < cases.ids.length; index++) {
+    const { id, shape, label } = await cases.get(index);
+    if (label && !isKnownIn(label, shape, { start: middleStart(shape, size), size }))
+      throw unknownCase(id, 'centre');
+  }
+}
+
+/** Corner of a patch in the middle of a volume, or of the volume where that is smaller. */
+const middleStart = (shape: Size3, size: Size3): Size3 =>
+  shape.map((n, axis) => Math.max(0, (n - size[axis]!) >> 1)) as unknown as Size3;
 
 /**
  * Corner of a patch: anywhere inside the volume, or around a random voxel of a random foreground class. Where voxels are

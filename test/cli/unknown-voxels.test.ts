@@ -101,7 +101,8 @@ test('a case of which nothing is known is refused by check and train alike, with
   const path = join(folder, 'labels', 'p4.nii.gz');
   const { affine } = await readNifti(path);
   const data = new Uint8Array(12 * 10 * 8).fill(255);
-  await writeFile(path, await writeNifti({ data, shape: [...shape], affine }));
+  const write = async () => writeFile(path, await writeNifti({ data, shape: [...shape], affine }));
+  await write();
   const run = join(await temporaryFolder(), 'run');
   for (const words of [
     ['check', folder],
@@ -111,4 +112,12 @@ test('a case of which nothing is known is refused by check and train alike, with
     expect(exitCode).toBe(1);
     expect(out + err).toMatch(/Case "p4": no voxel of its label is annotated, all are unknown/);
   }
+  // Known in a corner alone, it is refused by trainings that see the middle, before they begin.
+  data[0] = 1;
+  await write();
+  const middle = ['--placement', 'centre', '--patch', '4,4,4', '--features', '4,8', '--split', '100,0,0'];
+  const ran = await cli(['train', folder, '--out', run, '--ignore', '255', ...middle, '--dry-run']);
+  expect(ran.exitCode).toBe(1);
+  expect(ran.err).toMatch(/Case "p4" has no annotated voxel in the patch in its middle; annotate some/);
+  expect(ran.err).not.toMatch(/^Patches/m);
 });

@@ -1,6 +1,12 @@
 // Batches: padding and crops voxel by voxel, order, repetition from any position, oversampling.
 import { describe, expect, test } from 'vitest';
-import { casesInMemory, commonShape, ignored, trainingBatches } from '../../src/data/patches.ts';
+import {
+  assertKnownInMiddle,
+  casesInMemory,
+  commonShape,
+  ignored,
+  trainingBatches,
+} from '../../src/data/patches.ts';
 import type { PreparedCase } from '../../src/data/prepare.ts';
 import type { Size3 } from '../../src/size.ts';
 import { InvalidDataset, InvalidOption } from '../../src/errors.ts';
@@ -183,6 +189,8 @@ describe('cases that are known in part', () => {
       );
     const middle = trainingBatches(set(drawn()), { patch, placement: 'centre' });
     await expect(middle.batch(0, 0)).rejects.toThrow(/no annotated voxel in the patch in its middle;/);
+    await expect(assertKnownInMiddle(set(drawn()), patch)).rejects.toThrow(/"c0" .* in its middle;/);
+    await assertKnownInMiddle(set(drawn()), [32, 32, 32]); // the whole of it
     // What a margin shows beyond the patch is not trained on.
     const wide = trainingBatches(set(drawn()), { patch, placement: 'centre', margin: () => [0, 0, 8] });
     await expect(wide.batch(0, 0)).rejects.toThrow(InvalidDataset);
