@@ -334,22 +334,12 @@ describe('train', () => {
     const config = await kept();
     const spacing = config.preprocessing.spacing.map((mm) => 1.03 * mm); // as many voxels
     await writeFile(file, JSON.stringify({ ...config, preprocessing: { ...config.preprocessing, spacing } }));
-    // Said as it was, by its kind or in millimetres, it is no other.
-    for (const said of ['median', spacing.join()]) {
-      const { err, exitCode } = await cli([
-        'train',
-        '--out',
-        out,
-        '--resume',
-        '--spacing',
-        said,
-        '--dry-run',
-      ]);
+    // Said as it was, in millimetres or by its kind, it is no other.
+    for (const said of [[spacing.join(), '--dry-run'], ['median']]) {
+      const { err, exitCode } = await cli(['train', '--out', out, '--resume', '--spacing', ...said]);
       expect(err).toMatch(/volumes are resampled to the spacing that the training began with, /);
-      expect(exitCode).toBe(0);
+      expect(exitCode, err).toBe(0);
     }
-    const resumed = await cli(['train', '--out', out, '--resume']);
-    expect(resumed.exitCode, resumed.err).toBe(0);
     expect((await kept()).preprocessing.spacing).toEqual(spacing);
     const { description } = await readModel(await readFile(join(out, text.model)));
     expect(description.preprocessing!.spacing).toEqual(spacing);
