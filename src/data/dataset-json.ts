@@ -4,7 +4,7 @@
  */
 import * as v from 'valibot';
 import { InvalidDataset } from '../errors.ts';
-import { readJson } from '../json.ts';
+import { namesUnder, readJson } from '../json.ts';
 import { openObject, repeated, text } from '../schema.ts';
 import { listed as quoted } from '../listed.ts';
 import { labelCount, labelNames, readRegions, type Region } from './regions.ts';
@@ -71,7 +71,8 @@ export const descriptionSchema = openObject({
 
 /** @throws InvalidDataset that says which entry is missing or wrong */
 export function readDescription(text: string): Description {
-  const json = readJson(text.replace(/^\uFEFF/, ''), descriptionSchema, (problem) => {
+  const plain = text.replace(/^\uFEFF/, '');
+  const json = readJson(plain, descriptionSchema, (problem) => {
     return new InvalidDataset(`dataset.json: ${problem}. Repair it, or remove it to match files by name.`);
   });
   const { name, file_ending: fileEnding, training, dataset } = json;
@@ -79,7 +80,7 @@ export function readDescription(text: string): Description {
   return {
     name: name === undefined ? undefined : String(name),
     ...(Object.values(json.labels).some((value) => Array.isArray(value) && value.length > 1)
-      ? readRegionLabels(json.labels, json.regions_class_order)
+      ? readRegionLabels(json.labels, namesUnder(plain, 'labels'), json.regions_class_order)
       : { ...readLabels(json.labels), regions: undefined }),
     channels: Object.values(json.channel_names ?? json.modality ?? {}).map(String),
     training:
@@ -91,9 +92,10 @@ export function readDescription(text: string): Description {
 
 type Labels = v.InferOutput<typeof descriptionSchema>['labels'];
 
-/** Some entries are lists: each entry but the background is a region. */
+/** Some entries are lists: each entry but the background is a region. @param names as they are written */
 function readRegionLabels(
   labels: Labels,
+  names: readonly string[],
   order: readonly number[] | null | undefined,
 ): Pick<Description, 'labels' | 'regions' | 'ignoreLabel'> {
   const values = (name: string, value: Labels[string], most: number): number[] => {
@@ -109,10 +111,11 @@ function readRegionLabels(
   const ignored = ignore === undefined ? [] : values('ignore', ignore, 255);
   if (ignored.length > 1) return fail(`gives "ignore" the values ${ignored.join(', ')}; expected one.`);
   const [ignoreLabel] = ignored;
-  const background = Object.entries(named).find(([, value]) => isBackground(value))?.[0];
-  const entries = Object.entries(named)
-    .filter(([name]) => name !== background)
-    .map(([name, value]) => ({ name, labels: values(name, value, 254) }));
+  const inOrder = names.filter((name) => Object.hasOwn(named, name));
+  const background = inOrder.find((name) => isBackground(named[name]!));
+  const entries = inOrder
+    .filter((name) => name !== background)
+    .map((name) => ({ name, labels: values(name, named[name]!, 254) }));
   const regions = readRegions(entries, order, (problem) => new InvalidDataset(`dataset.json: ${problem}.`));
   const wrong = regions.find(({ written }) => !Number.isInteger(written) || written < 1 || written > 254);
   if (wrong)
@@ -132,11 +135,11 @@ function readRegionLabels(
   );
   if (gap !== undefined)
     return fail(`has no region with the label ${gap}; expected labels from 0 without gaps.`);
-  const names = labelNames(regions, background);
-  if (ignoreLabel !== undefined && ignoreLabel < names.length) names[ignoreLabel] = 'ignore';
-  const twice = repeated(names);
+  const byValue = labelNames(regions, background);
+  if (ignoreLabel !== undefined && ignoreLabel < byValue.length) byValue[ignoreLabel] = 'ignore';
+  const twice = repeated(byValue);
   if (twice !== undefined) return fail(`names two labels "${twice}"; give each its own name.`);
-  return { labels: names, regions, ignoreLabel };
+  return { labels: byValue, regions, ignoreLabel };
 }
 
 function readLabels(labels: Labels): {

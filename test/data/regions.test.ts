@@ -26,6 +26,19 @@ test('the same regions in the same order as the reader of models finds, with nam
   expect(read({ ...tumour, labels: { background: 0, a: [1], b: 2 } }).regions).toBeUndefined();
 });
 
+test('the order is that of the text, also where names look like numbers', () => {
+  const text =
+    '{"channel_names":{"0":"T1"},"file_ending":".nii.gz","regions_class_order":[1,2,3],' +
+    '"labels":{"background":0,"whole":[1,2,3],"c\\u006fre":[2,3],"3":[3],"ignore":4}}';
+  const regions = [
+    { name: 'whole', labels: [1, 2, 3], written: 1 },
+    { name: 'core', labels: [2, 3], written: 2 },
+    { name: '3', labels: [3], written: 3 },
+  ];
+  expect(readDescription(text).regions).toEqual(regions);
+  expect(readLabels(text).heads).toEqual(regions);
+});
+
 test.each<[string, object, RegExp]>([
   ['no order', { regions_class_order: undefined }, /regions_class_order is missing; expected 3/],
   ['a short order', { regions_class_order: [1, 2] }, /has 2 entries; expected 3/],

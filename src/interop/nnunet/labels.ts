@@ -2,7 +2,7 @@
 import * as v from 'valibot';
 import { readRegions, type Heads, type LabelEntry, type Region } from '../../data/regions.ts';
 import { InvalidModel } from '../../errors.ts';
-import { readJson } from '../../json.ts';
+import { namesUnder, readJson } from '../../json.ts';
 import { openObject, text, wholeNumber } from '../../schema.ts';
 
 /** What `dataset.json` says of channels and labels. */
@@ -55,7 +55,9 @@ export function readLabels(json: string): NnunetLabels {
   if (background !== 0) throw fail('labels.background is not 0; expected 0');
   if (Array.isArray(ignored)) throw fail('labels.ignore is a list; expected one label');
   const ignore = ignored;
-  const entries = Object.entries(named).map(([name, labels]) => ({ name, labels: [labels].flat() }));
+  const entries = namesUnder(json, 'labels').flatMap((name) =>
+    Object.hasOwn(named, name) ? [{ name, labels: [named[name]!].flat() }] : [],
+  );
   if (entries.length === 0) throw fail('labels has background alone; expected another label');
   const regions = entries.some(({ labels }) => labels.length > 1);
   const heads = regions ? readRegions(entries, parsed.regions_class_order, fail) : plainHeads(entries);
