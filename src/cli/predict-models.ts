@@ -168,7 +168,7 @@ function opened(
 /** Folds of `train --folds`. */
 async function ensembleModel(
   { given, onDisk }: OthersFiles,
-  folds: readonly { readonly path: string; readonly fold: string }[],
+  folds: ReturnType<typeof foldsAmong>,
   options: PredictOptions,
 ): Promise<FoundModel> {
   const { folds: wanted } = options;
@@ -176,7 +176,7 @@ async function ensembleModel(
   return {
     inChannels: await channelsOf(given, folds[0]!.path),
     files: onDisk,
-    ...(typeof given !== 'string' && { parts: partsOf(given, names) }),
+    ...(typeof given !== 'string' && { parts: partsOf(given, folds[0]!.root, names) }),
     notes: [`the mean of fold${names.length > 1 ? 's' : ''} ${names.join(', ')}`],
     async open() {
       const device = deviceOf(options);
@@ -186,13 +186,12 @@ async function ensembleModel(
 }
 
 /** Weights of the folds, and the post-processing of their mean. */
-const partsOf = (files: readonly FileEntry[], folds: readonly string[]): string[] =>
-  files
-    .filter(
-      ({ path }) =>
-        path === 'ensemble.json' || folds.some((fold) => path === `fold_${fold}/model.safetensors`),
-    )
+function partsOf(files: readonly FileEntry[], root: string, folds: readonly string[]): string[] {
+  const parts = ['ensemble.json', ...folds.map((fold) => `fold_${fold}/model.safetensors`)];
+  return files
+    .filter(({ path }) => parts.some((part) => path === root + part))
     .map(({ source }) => source as string);
+}
 
 /** Of the first network, which is read before a GPU is looked for. */
 async function channelsOf(given: OthersFiles['given'], path: string): Promise<number> {
