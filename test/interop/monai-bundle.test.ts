@@ -322,6 +322,16 @@ describe('configurations', () => {
     expect(() => spoken(...transforms)).toThrow(problem);
   });
 
+  test('one channel alone, of which nothing says where it is there', () => {
+    const read = (classes: number) =>
+      readPipeline(configOf({ preprocessing: preprocessing(), inferer }), classes);
+    expect(() => read(1)).toThrow(InvalidModel);
+    expect(() => read(1)).toThrow(
+      /there is no postprocessing, .* one channel alone: add Activations with sigmoid/,
+    );
+    expect(read(2).threshold).toBeUndefined();
+  });
+
   test('half a bundle is refused', async () => {
     const file = (path: string, value: unknown): FileEntry => ({
       path,

@@ -49,7 +49,13 @@ const largest = object({
 
 /** @throws InvalidModel naming what is not supported */
 export function readOutcome(config: BundleConfig, classes: number): Outcome {
-  if (!config.has('postprocessing')) return {};
+  if (!config.has('postprocessing')) {
+    if (classes > 1) return {};
+    throw config.failure(
+      'there is no postprocessing, without which the class of the largest probability counts, and the network has one channel ' +
+        'alone: add Activations with sigmoid, Invert with nearest_interp false, then AsDiscrete with threshold, as it was trained',
+    );
+  }
   const steps = componentsIn('postprocessing', config);
   const names = steps.map(({ className }) => plainName(className));
   const read = <S extends v.GenericSchema<unknown, unknown>>(schema: S, name: string) => {
