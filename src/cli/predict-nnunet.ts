@@ -2,7 +2,7 @@
 import { basename, resolve } from 'node:path';
 import type { FileEntry } from '../data/case.ts';
 import { filesIn } from '../data/dataset.node.ts';
-import { gridOf } from '../data/nifti-affine.ts';
+import { affineAsWritten, gridOf } from '../data/nifti-affine.ts';
 import { readHeader } from '../data/nifti.ts';
 import { readText } from '../data/source.ts';
 import { canonicalGrid, spacingOf, spatialShape } from '../data/volume.ts';
@@ -143,8 +143,9 @@ export async function totalSegmentator(
       Promise.resolve({
         window: fastestFirst(models[0]!.plans.configuration.patch),
         async memoryOf([first]) {
-          const { affine, shape } = canonicalGrid(gridOf(await readHeader(first!)));
-          const volume = { size: spatialShape(shape), spacing: spacingOf(affine) };
+          const header = await readHeader(first!);
+          const { affine, shape } = canonicalGrid(gridOf(header));
+          const volume = { size: spatialShape(shape), spacing: spacingOf(affineAsWritten(affine, header)) };
           return { bytes: planTotalSegmentator(parts, volume, step).peakBytes };
         },
         predict: (images, { signal, onProgress }) =>

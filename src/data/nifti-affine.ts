@@ -22,6 +22,12 @@ export function headerAffine(header: Placement, shape: readonly number[], name =
   return storedAffine(header, shape, name).map((value, at) => (at < 12 ? value * unit : value));
 }
 
+/** An affine in mm in the header's own unit, as programs take it that pass units over: nibabel does. */
+export function affineAsWritten(affine: readonly number[], { xyztUnits }: Placement): number[] {
+  const unit = millimetresPerUnit(xyztUnits);
+  return affine.map((value, at) => (at < 12 ? value / unit : value));
+}
+
 /** In the header's own unit. */
 function storedAffine(header: Placement, shape: readonly number[], name: string): number[] {
   if (header.sformCode > 0) return finite([...header.srow, 0, 0, 0, 1], 'sform', name);

@@ -4,7 +4,7 @@
  */
 import * as v from 'valibot';
 import type { FileEntry } from '../data/case.ts';
-import { gridOf } from '../data/nifti-affine.ts';
+import { affineAsWritten, gridOf } from '../data/nifti-affine.ts';
 import { readNifti } from '../data/nifti.ts';
 import { requireFinite } from '../data/prepare-checks.ts';
 import { roundHalfEven } from '../data/rounding.ts';
@@ -161,7 +161,7 @@ const sizeAt = (size: Size3, spacing: readonly number[], millimetres: Size3): Si
 
 /**
  * What a volume takes on the host at most, beside the plans of the networks on the GPU.
- * @param volume voxels and mm along the axes of RAS
+ * @param volume voxels and spacing as it is written, along the axes of RAS
  */
 export function planTotalSegmentator(
   parts: readonly Pick<TotalSegmentatorPart, 'model'>[],
@@ -208,8 +208,9 @@ function commonSpacing(parts: readonly Pick<TotalSegmentatorPart, 'model'>[]): S
 /** A canonical volume at another spacing, in whole numbers; with the same voxels if it is there already. */
 function atSpacing(volume: Volume, millimetres: Size3): Volume {
   const size = spatialShape(volume.shape);
-  // Of the affine, in float32: so says the header of the image that the original makes of voxels and affine alone.
-  const spacing = volume.spacing.map(Math.fround);
+  // Of the affine, in float32 and whatever the unit: so says the header of the image that the original makes of voxels
+  // and affine alone.
+  const spacing = spacingOf(affineAsWritten(volume.affine, volume.header)).map(Math.fround);
   if (spacing.every((mm, axis) => mm === Math.fround(millimetres[axis]!)))
     return onGrid(volume.header, volume.data, size, volume.affine, millimetres);
   const ratio = spacing.map((mm, axis) => mm / millimetres[axis]!);

@@ -95,9 +95,13 @@ test('a bundle segments a case as MONAI does', async ({ skip }) => {
     expect([...result.labels]).toEqual([...data]);
     using predictor = await MonaiPredictor.of(opened, { device: gpu.device });
     const file = await bytesAt(endToEnd.image);
+    // nibabel, by which MONAI reads, takes the affine as it is written, whatever the unit.
+    const unpacked = new Blob([file]).stream().pipeThrough(new DecompressionStream('gzip'));
+    const micrometres = new Uint8Array(await new Response(unpacked).arrayBuffer());
+    micrometres[123] = 3;
     const [one, two] = await Promise.all([
       predictor.predict(file, { probabilities: true }),
-      predictor.predict(file),
+      predictor.predict(micrometres),
     ]);
     for (const { labels } of [one, two]) expect([...labels.data]).toEqual([...data]);
     expect(one.probabilities!.data).toEqual(result.probabilities);

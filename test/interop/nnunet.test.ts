@@ -385,7 +385,7 @@ test('what a model file says of nnU-Net is read once', async ({ skip }) => {
   expect(() => rulesOf(other)).toThrow(/plans of another network/);
 });
 
-test("TotalSegmentator's spacing is that of the affine, whatever pixdim says: it makes its image of voxels and affine alone", async ({
+test("TotalSegmentator's spacing is that of the affine, whatever pixdim and units say: it makes its image of voxels and affine alone", async ({
   skip,
 }) => {
   const found = await nnunetFixture('totalsegmentator');
@@ -405,7 +405,9 @@ test("TotalSegmentator's spacing is that of the affine, whatever pixdim says: it
   const ct = gunzipSync(readFileSync(`${folder}/case/ct.nii.gz`));
   const other = Uint8Array.from(ct);
   [9, 3, 0.5].forEach((mm, axis) => new DataView(other.buffer).setFloat32(80 + 4 * axis, mm, true));
-  for (const source of [ct, other]) {
+  const micrometres = Uint8Array.from(ct);
+  micrometres[123] = 3;
+  for (const source of [ct, other, micrometres]) {
     await segmentAsTotalSegmentator([{ model, open: () => Promise.resolve(predictor) }], source);
     const { shape, data } = seen.at(-1)!;
     expect(shape).toEqual(expected.shape);

@@ -2,6 +2,7 @@
 import * as v from 'valibot';
 import type { FileEntry } from '../../data/case.ts';
 import { requireFinite, requireOneGrid } from '../../data/prepare-checks.ts';
+import { affineAsWritten } from '../../data/nifti-affine.ts';
 import { readNifti } from '../../data/nifti.ts';
 import { sourceList, sourceName, type Source } from '../../data/source.ts';
 import { spacingOf, spatialShape, type Volume } from '../../data/volume.ts';
@@ -112,7 +113,8 @@ export class MonaiPredictor {
         return this.#network.inference.logits({ image, shape: window }, {}, how);
       };
       const network = { ...config, run, onProgress };
-      const found = await segmentAsBundle({ data, shape, affine }, this.#pipeline, network, {
+      const written = affineAsWritten(affine, header); // MONAI reads NIfTI by nibabel
+      const found = await segmentAsBundle({ data, shape, affine: written }, this.#pipeline, network, {
         probabilities,
       });
       const grid = { affine, spacing: spacingOf(affine), header };

@@ -423,6 +423,26 @@ describe('preparation', () => {
     expect(both.channels.map((channel) => channel.length)).toEqual([24, 24]);
   });
 
+  test.each([
+    ['NibabelIO', 1, [2, 3, 4]],
+    ['NibabelIO', 3, [2, 3, 4]],
+    ['NibabelIOWithReorient', 3, [2, 3, 4]],
+    ['SimpleITKIO', 3, [0.002, 0.003, 0.004]],
+    ['SimpleITKIO', 1, [2000, 3000, 4000]],
+    ['SimpleITKIOWithReorient', 3, [0.002, 0.003, 0.004].map(Math.fround)],
+    ['SimpleITKIOWithReorient', 2, [2, 3, 4]],
+  ])('%s reads a file of the unit %i', async (reader, xyztUnits, spacing) => {
+    // nibabel 5.0 gives header.get_zooms() of (2.0, 3.0, 4.0) in each unit, as stored and reoriented.
+    const affine = [-2, 0, 0, 0, 0, 3, 0, 0, 0, 0, 4, 0, 0, 0, 0, 1];
+    const volume = { data: new Float32Array(24), shape: [2, 3, 4], affine };
+    const bytes = await writeNifti(volume, { gzip: false });
+    bytes[123] = xyztUnits;
+    const read = await readNifti(bytes);
+    const plans = { ...plansOf(), reader };
+    expect(gridAsRead(read.header, plans).spacing).toEqual(spacing);
+    expect(nnunetImage(['a'], [read], plans).spacing).toEqual(spacing);
+  });
+
   test('channels of one place on other axes, where the reader turns them', async () => {
     const two = plansOf([{ scheme: 'NoNormalization' }, { scheme: 'NoNormalization' }]);
     const right = await file([1, 2, 3], [3, 1, 1]);

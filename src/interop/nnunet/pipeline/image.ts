@@ -1,5 +1,5 @@
 /** Images as nnU-Net's readers give them: as they are stored or turned to RAS, then transposed. */
-import { gridOf, millimetresPerUnit } from '../../../data/nifti-affine.ts';
+import { affineAsWritten, gridOf, millimetresPerUnit } from '../../../data/nifti-affine.ts';
 import { readNifti } from '../../../data/nifti.ts';
 import type { NiftiHeader } from '../../../data/nifti-header.ts';
 import { channelsOf, requireFinite, requireOneGrid } from '../../../data/prepare-checks.ts';
@@ -27,7 +27,7 @@ export interface NnunetImage {
   /** One array [z][y][x] per channel, until `nnunetInput` takes them. */
   readonly channels: Float32Array[];
   readonly size: Size3;
-  /** In mm. */
+  /** In mm; of readers by nibabel in the file's own unit. */
   readonly spacing: Size3;
   readonly origin: ImageOrigin;
 }
@@ -139,7 +139,7 @@ function turnOf({ affine }: Grid, plans: NnunetPlans): AxisTransform {
   };
 }
 
-/** Voxels and mm of an image that is not read yet, along the axes that nnU-Net's reader gives it. */
+/** Voxels and spacing of an image that is not read yet, along the axes and in the unit that nnU-Net's reader gives it. */
 export function gridAsRead(
   header: Volume['header'],
   plans: NnunetPlans,
@@ -153,14 +153,18 @@ export function gridAsRead(
   };
 }
 
-/** In mm along the axes of the file: what its header says, of images that are turned to RAS what their affine says. */
+/**
+ * Along the axes of the file: what its header says, of images that are turned to RAS what their affine says. Readers by
+ * nibabel pass the file's unit over (`header.get_zooms()`), those by ITK bring it to mm.
+ */
 function spacingAsRead(
   { header, affine, shape }: Grid & Pick<Volume, 'header'>,
   plans: NnunetPlans,
 ): readonly number[] {
-  const fromAffine = spacingOf(affine).map(Math.fround);
+  const isAsWritten = plans.reader.startsWith('Nibabel');
+  const fromAffine = spacingOf(isAsWritten ? affineAsWritten(affine, header) : affine).map(Math.fround);
   if (reorients(plans) && !canonicalGrid({ affine, shape }).same) return fromAffine;
-  const unit = millimetresPerUnit(header.xyztUnits);
+  const unit = isAsWritten ? 1 : millimetresPerUnit(header.xyztUnits);
   const stated = [1, 2, 3].map((axis) => Math.abs(header.pixdim[axis]!) * unit);
-  return stated.every((mm) => mm > 0 && mm < Infinity) ? stated : fromAffine;
+  return stated.every((length) => length > 0 && length < Infinity) ? stated : fromAffine;
 }
