@@ -37,6 +37,7 @@ test('nnunet-plain-aniso along the axes of volumes, as a training goes on from i
   // x of a volume is the first axis of nnU-Net's arrays, z the second and y the third.
   expect(description).toMatchObject({
     inputSize: [8, 20, 24],
+    patches: true,
     preprocessing: { spacing: [4, 1, 1], normalization: ['z-score inside'] },
     config: {
       kernels: [

@@ -81,7 +81,7 @@ export async function trainableModel(model: Uint8Array, name?: string): Promise<
   }
   const mirrorAxes = allAxes.filter((_, axis) => rules.mirrorAxes.includes(axes[2 - axis]!));
   return writeModel(
-    { ...description, config, preprocessing, inputSize: patch, mirrorAxes, nnunet: undefined },
+    { ...description, config, preprocessing, inputSize: patch, patches: true, mirrorAxes, nnunet: undefined },
     { ...weights, parameters },
   );
 }
