@@ -22,7 +22,7 @@ import {
 } from 'unet3d-gpu/worker';
 import type { Start } from './beginning.ts';
 import { pathsOf, type ModelSource } from './model-source.ts';
-import { counted, messageOf } from './dom.ts';
+import { counted } from './dom.ts';
 import { serve } from './worker-jobs.ts';
 
 export interface ForeignFacts {
@@ -112,11 +112,7 @@ function startOfNnunet(model: NnunetModel): Start | string {
     return 'it is a cascade of two networks, of which the second reads labels of the first: open the first alone, or a model that is no cascade';
   if (folds.length > 1)
     return `it is the mean of ${folds.length} folds: open its folder or zip archive with one fold in it, such as fold_${first!.name}`;
-  try {
-    return trainingStart(model);
-  } catch (error) {
-    return messageOf(error);
-  }
+  return trainingStart(model);
 }
 
 async function openAsMonai(files: ModelSource): Promise<ForeignFacts> {

@@ -2,7 +2,6 @@
 import * as v from 'valibot';
 import type { Normalization } from '../../data/normalize.ts';
 import type { Preprocessing } from '../../data/preprocessing.ts';
-import { InvalidModel } from '../../errors.ts';
 import type { UNet3DConfig } from '../../model/config.ts';
 import { layoutParameters } from '../../model/parameters.ts';
 import { assertOptions } from '../../options.ts';
@@ -22,7 +21,6 @@ const fileEntries = { model: bytes, name: v.optional(text) };
  * nnU-Net's network, preparation and patch in this package's words: the same crop, normalisation, spacing and cubic
  * resampling; axes are canonical instead. Where plans turn the axes of volumes, kernels, strides and the patch are turned
  * back.
- * @throws InvalidModel for a normalisation that this package does not have
  */
 export function trainingStart(model: Pick<NnunetRules, 'plans' | 'config'>): {
   readonly config: UNet3DConfig;
@@ -43,7 +41,7 @@ export function trainingStart(model: Pick<NnunetRules, 'plans' | 'config'>): {
     preprocessing: {
       orientation: 'RAS',
       crop: 'non-zero',
-      spacing,
+      spacing: data.method === 'none' ? null : spacing,
       ...(isCubic && { resampling: 'cubic' }),
       normalization: [...normalization, ...labels],
       padding: 'zeros at the far end',
@@ -57,8 +55,7 @@ export function trainingStart(model: Pick<NnunetRules, 'plans' | 'config'>): {
  * preparation and patch as `trainingStart` says, weights turned alike. One that follows this package's is given back.
  * @param model the content of model.safetensors
  * @param name what messages call it
- * @throws InvalidOption for what is not bytes; InvalidModel for a file that is damaged, newer or of another network, and as
- *   `trainingStart`
+ * @throws InvalidOption for what is not bytes; InvalidModel for a file that is damaged, newer or of another network
  * @example
  * ```js
  * const converted = await convertNnunet(await openNnunet(nnunetFiles));
@@ -93,8 +90,5 @@ function normalizationFor(given: NnunetNormalization): Normalization {
   }
   if (given.scheme === 'ZScoreNormalization') return given.masked ? 'z-score inside' : 'z-score';
   if (given.scheme === 'RescaleTo01Normalization') return 'min-max';
-  if (given.scheme === 'NoNormalization') return 'none';
-  throw new InvalidModel(
-    `plans.json has ${given.scheme}, which trainings here do not have; go on with it in nnU-Net`,
-  );
+  return given.scheme === 'NoNormalization' ? 'none' : { clip: [0, 255], mean: 0, deviation: 255 };
 }

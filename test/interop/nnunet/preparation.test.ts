@@ -1,5 +1,6 @@
 /** Cases prepared by this package's words for nnU-Net's preparation, against the arrays of nnU-Net itself. */
 import { expect, test } from 'vitest';
+import { writeNifti } from '../../../src/data/nifti.ts';
 import { prepareCase } from '../../../src/data/prepare.ts';
 import { flip } from '../../../src/infer/probabilities.ts';
 import { openNnunet } from '../../../src/interop/nnunet/folder.ts';
@@ -32,4 +33,26 @@ test.for([
   const expected = flip(Float32Array.from(wanted.data), [x, y, z], flipped);
   const most = expected.reduce((max, value, at) => Math.max(max, Math.abs(value - prepared.image[at]!)), 0);
   expect(most).toBeLessThan(1e-4);
+});
+
+test('plans without resampling, and colours', async ({ skip }) => {
+  const found = await nnunetFixture('plain-iso');
+  if (!found) return skip(`${interopFolder} is not there`);
+  const { plans, config } = await openNnunet(found.files);
+  const { resampling } = plans.configuration;
+  const changed = {
+    spacing: [1, 1, 1],
+    normalization: [{ scheme: 'RGBTo01Normalization' }],
+    resampling: { ...resampling, data: { method: 'none' } },
+  } as const;
+  const { preprocessing } = trainingStart({
+    plans: { ...plans, configuration: { ...plans.configuration, ...changed } },
+    config: { ...config, inChannels: 1 },
+  });
+  const affine = [3, 0, 0, 0, 0, 3, 0, 0, 0, 0, 3, 0, 0, 0, 0, 1];
+  const data = Float32Array.of(255, 1, 51, 0, 0, 0, 0, 102);
+  const image = await writeNifti({ data, shape: [2, 2, 2], affine });
+  const prepared = await prepareCase({ id: 'a', subject: 'a', images: [image] }, preprocessing);
+  // nnU-Net divides by 255.
+  expect([...prepared.shape, ...prepared.image]).toEqual([2, 2, 2, ...data.map((value) => value / 255)]);
 });
