@@ -4,6 +4,7 @@ import type { FileEntry } from '../data/case.ts';
 import { InvalidModel } from '../errors.ts';
 import { toTheirs } from '../interop/mapping.ts';
 import { usualCheckpoint } from '../interop/nnunet/folder.ts';
+import { rulesOf } from '../interop/nnunet/rules.ts';
 import { nnunetMapping } from '../interop/nnunet/weights.ts';
 import type { UNet3DConfig } from '../model/config.ts';
 import { layoutParameters } from '../model/parameters.ts';
@@ -57,14 +58,21 @@ export async function exportNnunet(
 ): Promise<NnunetExport> {
   assertOptions('exportNnunet', exportEntries, options);
   const { description, tensors, fold: told = '0' } = await modelToExport('exportNnunet', model);
+  rulesOf(description); // what it carries is read before it is written
   const config = nnunetConfig(description.config);
   const { origin, warnings } = description.nnunet
     ? { origin: description.nnunet, warnings: [] }
     : describedForNnunet({ ...description, config });
   const plans = parsed(origin.plans);
-  const dataset = options.dataset ?? textIn(plans, 'dataset_name');
   const { fold = told } = options;
-  const folder = `${dataset}/${origin.trainer}__${textIn(plans, 'plans_name')}__${origin.configuration}`;
+  const parts = {
+    dataset_name: options.dataset ?? plans['dataset_name'],
+    trainer_name: origin.trainer,
+    plans_name: plans['plans_name'],
+    configuration: origin.configuration,
+  };
+  const [dataset, ...names] = Object.entries(parts).map(folderName);
+  const folder = `${dataset}/${names.join('__')}`;
   const encoded = (text: string): Uint8Array<ArrayBuffer> => new TextEncoder().encode(text);
   return {
     files: [
@@ -124,9 +132,10 @@ function checkpoint(
 const parsed = (json: string): Readonly<Record<string, Pickled>> =>
   JSON.parse(json) as Readonly<Record<string, Pickled>>;
 
-function textIn(plans: Readonly<Record<string, Pickled>>, key: string): string {
-  const found = plans[key];
-  // They become names of folders.
-  if (typeof found === 'string' && /^[\w.-]+$/.test(found) && !/^\.+$/.test(found)) return found;
-  throw new InvalidModel(`plans.json has ${key} ${JSON.stringify(found)}; expected letters, digits and _`);
+/** What becomes a part of a path. */
+function folderName([key, name]: [string, Pickled]): string {
+  if (typeof name === 'string' && /^[\w.-]+$/.test(name) && !/^\.+$/.test(name)) return name;
+  throw new InvalidModel(
+    `the model comes from nnU-Net with ${key} ${JSON.stringify(name)}, which names a folder there; expected letters, digits and _`,
+  );
 }

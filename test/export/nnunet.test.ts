@@ -8,7 +8,7 @@ import { convertNnunet } from '../../src/interop/nnunet/convert.ts';
 import { openNnunet } from '../../src/interop/nnunet/folder.ts';
 import { completeConfig } from '../../src/model/complete-config.ts';
 import { initialValues, layoutParameters } from '../../src/model/parameters.ts';
-import { readModel, writeModel } from '../../src/weights/model-file.ts';
+import { readModel, writeModel, type NnunetOrigin } from '../../src/weights/model-file.ts';
 import { readStateDict } from '../../src/weights/pytorch/state-dict.ts';
 import { interopFolder, nnunetFixture, nnunetFolders } from '../support/interop.ts';
 import { runPython, withoutPytorch } from '../support/python.ts';
@@ -107,6 +107,31 @@ test.each([
   const exported = exportNnunet(await modelBytes(name));
   await expect(exported).rejects.toThrow(InvalidModel);
   await expect(exported).rejects.toThrow(message);
+});
+
+test('what comes from elsewhere names folders within the one that is asked for, and is read before it is written', async () => {
+  const ours = await modelBytes('residual');
+  const { files } = await exportNnunet(ours);
+  const converted = await readModel(await convertNnunet(await openNnunet(files)));
+  const { nnunet } = converted.description;
+  const exported = async (change: Partial<NnunetOrigin>) =>
+    exportNnunet(
+      await writeModel({ ...converted.description, nnunet: { ...nnunet!, ...change } }, converted.weights),
+    );
+  const outside = '../../../x/nnUNetTrainer';
+  const plans = (from: string, to: string) => ({ plans: nnunet!.plans.replaceAll(from, to) });
+  const renamed = { ...plans('"3d_fullres"', JSON.stringify(outside)), configuration: outside };
+  for (const [change, message] of [
+    [{ trainer: outside }, /trainer_name "\.\.\/\.\.\/.*; expected letters, digits and _/],
+    [renamed, /configuration "\.\.\/\.\.\//],
+    [plans('"nnUNetPlans"', JSON.stringify(outside)), /plans_name "\.\.\/\.\.\//],
+    [plans('"Dataset001_unet3d"', '".."'), /dataset_name "\.\."/],
+    [{ plans: '{' }, /plans\.json: it is not valid JSON/],
+  ] as const) {
+    await expect(exported(change)).rejects.toThrow(InvalidModel);
+    await expect(exported(change)).rejects.toThrow(message);
+  }
+  expect((await exported({})).files.map(({ path }) => path)).toEqual(files.map(({ path }) => path));
 });
 
 test('a network of another architecture is refused', async () => {
