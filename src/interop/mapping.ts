@@ -8,7 +8,7 @@ import type { UNet3DConfig } from '../model/config.ts';
 import { layoutParameters } from '../model/parameters.ts';
 import type { Weights } from '../model/state.ts';
 import { isCounter, readFlat, type ReadableTensor } from '../weights/named-tensors.ts';
-import { holders, withoutPrefix } from '../weights/prefixes.ts';
+import { withoutHolder } from '../weights/prefixes.ts';
 import type { NamedTensor } from '../weights/safetensors.ts';
 
 /** What is different about a tensor in the other's file; all of it keeps every number. */
@@ -95,12 +95,14 @@ export function toOurs(
   );
 }
 
-/** The tensors without what the program that saved them put in front of their names. */
+/** The tensors without what programs that saved them put in front of their names, as far as most are wanted. */
 function underTheirNames<T>(
   dict: ReadonlyMap<string, T>,
   wanted: ReadonlyMap<string, unknown>,
 ): ReadonlyMap<string, T> {
-  const bare = withoutPrefix(dict, holders);
+  const within = withoutHolder(dict);
+  if (within === dict) return dict;
+  const bare = underTheirNames(within, wanted);
   const has = (tensors: ReadonlyMap<string, T>): number =>
     [...wanted.keys()].filter((key) => tensors.has(key)).length;
   return has(bare) > has(dict) ? bare : dict;

@@ -4,7 +4,7 @@
 const wrappers = ['_orig_mod.', 'module.'];
 
 /** As programs hold a network: of a LightningModule, for instance. */
-export const holders = ['model.', 'net.', 'network.'];
+const holders = ['model.', 'net.', 'network.'];
 
 /** The tensors without what wrappers put in front of every name, however many are around each other. */
 export function withoutWrappers<T>(tensors: ReadonlyMap<string, T>): ReadonlyMap<string, T> {
@@ -12,8 +12,12 @@ export function withoutWrappers<T>(tensors: ReadonlyMap<string, T>): ReadonlyMap
   return bare === tensors ? tensors : withoutWrappers(bare);
 }
 
+/** The tensors without what one program that holds a network puts in front of every name, and wrappers around and within. */
+export const withoutHolder = <T>(tensors: ReadonlyMap<string, T>): ReadonlyMap<string, T> =>
+  withoutWrappers(withoutPrefix(withoutWrappers(tensors), holders));
+
 /** The tensors without the first of the prefixes that every name has; the same map if there is none. */
-export function withoutPrefix<T>(
+function withoutPrefix<T>(
   tensors: ReadonlyMap<string, T>,
   prefixes: readonly string[],
 ): ReadonlyMap<string, T> {

@@ -2,7 +2,7 @@
 import type { ByteRanges } from '../data/byte-ranges.ts';
 import { fileKind, tellingBytes } from './file-kind.ts';
 import { readable, type FileTensor } from './named-tensors.ts';
-import { holders, withoutPrefix, withoutWrappers } from './prefixes.ts';
+import { withoutHolder } from './prefixes.ts';
 import { openSafetensors, readSafetensors, type TensorFile } from './safetensors.ts';
 
 /** Under which the metadata of a file hold the description of its network. */
@@ -13,8 +13,11 @@ export interface ReadableFile extends Pick<TensorFile, 'metadata'> {
   readonly tensors: ReadonlyMap<string, FileTensor>;
 }
 
-const bare = (tensors: ReadonlyMap<string, FileTensor>): ReadonlyMap<string, FileTensor> =>
-  withoutPrefix(withoutWrappers(tensors), holders);
+/** No name of this package's begins so itself. */
+function bare(tensors: ReadonlyMap<string, FileTensor>): ReadonlyMap<string, FileTensor> {
+  const within = withoutHolder(tensors);
+  return within === tensors ? tensors : bare(within);
+}
 
 /**
  * The tensors of a file by their names, without what PyTorch's wrappers and programs put in front of them; only safetensors has

@@ -11,6 +11,8 @@ import { openMonai } from '../../src/interop/monai/open.ts';
 import { wholeConfig } from '../../src/model/config.ts';
 import { readModel } from '../../src/weights/model-file.ts';
 import { readStateDict } from '../../src/weights/pytorch/state-dict.ts';
+import { Storages, writePytorch } from '../../src/weights/pytorch/write.ts';
+import type { NamedTensor } from '../../src/weights/safetensors.ts';
 import {
   interopFixture,
   interopFolder,
@@ -56,6 +58,25 @@ describe.each(monaiFolders)('monai-%s', (name) => {
     // As the two files that they are, they are opened here, too.
     expect(await readModel(await convertMonai(await openMonai(files)))).toEqual(await readModel(converted));
   });
+});
+
+test('a network whose names begin as those of a module that holds it: in a checkpoint, itself and held', async ({
+  skip,
+}) => {
+  const model = await monaiModel('unet-res2');
+  if (!model) return skip(`${interopFolder} is not there`);
+  const converted = await convertMonai(model);
+  const { files } = await exportMonai(converted);
+  const saved = await readStateDict(files[0]!.source, 'model.pt');
+  for (const prefix of ['', 'model.', 'net._orig_mod.']) {
+    const storages = new Storages();
+    const dict = new Map<string, NamedTensor>();
+    for (const [key, tensor] of saved)
+      dict.set(prefix + key, { shape: tensor.shape, data: await tensor.read() });
+    const source = writePytorch({ epoch: 3, state_dict: storages.stateDict(dict) }, storages);
+    const held = await openMonai([{ path: 'last.ckpt', source }, files[1]!]);
+    expect(Buffer.compare(await convertMonai(held), converted), prefix).toBe(0);
+  }
 });
 
 test('PyTorch reads the same tensors, aliases included', async ({ skip }) => {

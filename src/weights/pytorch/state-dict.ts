@@ -3,7 +3,7 @@ import type { ByteRanges } from '../../data/byte-ranges.ts';
 import { sourceName, type Source } from '../../data/source.ts';
 import { InvalidModel } from '../../errors.ts';
 import { listed } from '../../listed.ts';
-import { holders, withoutPrefix, withoutWrappers } from '../prefixes.ts';
+import { withoutWrappers } from '../prefixes.ts';
 import { PytorchTensor, readPytorch, readSaved } from './read.ts';
 
 /** Under which checkpoints hold the weights: nnU-Net, Lightning, many programs, MONAI. */
@@ -13,7 +13,7 @@ const containers = ['network_weights', 'state_dict', 'model_state_dict', 'model'
 export type StateDict = ReadonlyMap<string, PytorchTensor>;
 
 /**
- * The tensors of a network by their names, without what wrappers put in front of them.
+ * The tensors of a network by their names, without what DistributedDataParallel and torch.compile put in front of them.
  * @param name what messages call the file
  * @throws InvalidModel as `readPytorch`, and where there are no tensors
  * @example
@@ -33,9 +33,7 @@ export const stateDictIn = async (file: ByteRanges, name: string): Promise<State
 export function stateDictOf(saved: unknown, name: string): StateDict {
   for (const container of containers) {
     const found = saved instanceof Map ? tensorsOf(saved.get(container)) : new Map<never, never>();
-    if (found.size === 0) continue;
-    const bare = withoutWrappers(found);
-    return container === 'state_dict' ? withoutWrappers(withoutPrefix(bare, holders)) : bare;
+    if (found.size > 0) return withoutWrappers(found);
   }
   // Only now: beside a container there may be tensors that are no weights, such as the loss.
   const whole = tensorsOf(saved);
