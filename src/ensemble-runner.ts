@@ -141,8 +141,8 @@ export async function ownRunner(
   };
 }
 
-/** Of a network that does not say what its training mirrored, nothing is taken away. */
-function mirroredByAll(of: readonly (readonly Axis[] | undefined)[]): readonly Axis[] | undefined {
+/** The axes that all trainings mirrored; of a network that does not say what its training did, nothing is taken away. */
+export function mirroredByAll(of: readonly (readonly Axis[] | undefined)[]): readonly Axis[] | undefined {
   const told = of.filter((axes) => axes !== undefined);
   return told[0]?.filter((axis) => told.every((axes) => axes.includes(axis)));
 }

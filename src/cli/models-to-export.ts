@@ -2,16 +2,16 @@
 import { readFile } from 'node:fs/promises';
 import { basename, dirname, extname, join, resolve } from 'node:path';
 import { chosenFolds, foldsAmong, postprocessingIn } from '../ensemble.ts';
+import { mirroredByAll } from '../ensemble-runner.ts';
 import { InvalidModel, InvalidOption } from '../errors.ts';
 import { isFolderAt } from '../files/folder.node.ts';
-import { bytesOf, modelFiles } from '../interop/model-files.ts';
+import { bytesOf, modelFiles, type ModelFile } from '../interop/model-files.ts';
 import { convertMonai } from '../interop/monai/convert.ts';
 import { isMonai, openMonai } from '../interop/monai/open.ts';
 import { namesAround } from '../interop/monai/pipeline.ts';
 import { convertNnunet } from '../interop/nnunet/convert.ts';
 import { openNnunet } from '../interop/nnunet/folder.ts';
-import type { Postprocessing } from '../metrics/components.ts';
-import { openModel, readModel, writeModel } from '../weights/model-file.ts';
+import { openModel, readModel, writeModel, type ModelDescription } from '../weights/model-file.ts';
 import { fileMessage } from './failure.ts';
 import { othersFiles, refuseConfiguration } from './predict-models.ts';
 
@@ -70,12 +70,16 @@ export async function modelsToExport(
     const folds = chosenFolds(trained, wanted);
     requireOne(folds.map((found) => found.fold));
     const [{ path: first, root }] = folds as [(typeof folds)[number]];
-    const postprocessing = await postprocessingIn(all, root);
+    const shared: Shared = {
+      postprocessing: await postprocessingIn(all, root),
+      // nnU-Net has one list for all folds.
+      mirrorAxes: foldsTogether ? mirroredByAll(await Promise.all(trained.map(mirroredBy))) : undefined,
+    };
     const alone = isFolder ? join(path, dirname(first), 'model') : `${place}-fold_${folds[0]!.fold}`;
     return {
       models: folds.map((found) => ({
         fold: found.fold,
-        read: async () => withPostprocessing(await bytesOf(found), postprocessing),
+        read: async () => withShared(await bytesOf(found), shared),
       })),
       inputs: isFolder ? folds.map((found) => join(path, found.path)) : [path],
       place: foldsTogether ? place : alone,
@@ -103,12 +107,18 @@ export async function modelsToExport(
   };
 }
 
-/** A fold's model with what was chosen for all folds together. */
-async function withPostprocessing(
-  model: Uint8Array,
-  postprocessing: Postprocessing | undefined,
-): Promise<Uint8Array> {
-  if (!postprocessing) return model;
+/** What is of all folds together. */
+type Shared = Pick<ModelDescription, 'postprocessing' | 'mirrorAxes'>;
+
+const mirroredBy = async (file: ModelFile) =>
+  (await openModel(await file.ranges(), file.path)).description.mirrorAxes;
+
+/** A fold's model with it. */
+async function withShared(model: Uint8Array, { postprocessing, mirrorAxes }: Shared): Promise<Uint8Array> {
+  if (!postprocessing && !mirrorAxes) return model;
   const { description, weights } = await readModel(model);
-  return writeModel({ ...description, postprocessing }, weights);
+  return writeModel(
+    { ...description, ...(postprocessing && { postprocessing }), ...(mirrorAxes && { mirrorAxes }) },
+    weights,
+  );
 }

@@ -205,6 +205,32 @@ test('folds of a training as one folder of nnU-Net', async () => {
   ]);
 });
 
+test('folds of a training are mirrored in nnU-Net along the axes that all of them have seen', async () => {
+  const folds = join(await temporaryFolder(), 'folds');
+  const { description, weights } = await readModel(await modelBytes('residual'));
+  const seen = [['x', 'y'], ['y', 'z'], undefined] as const;
+  for (const [fold, mirrorAxes] of seen.entries()) {
+    await mkdir(join(folds, `fold_${fold}`), { recursive: true });
+    const bytes = await writeModel({ ...description, mirrorAxes }, weights);
+    await writeFile(join(folds, `fold_${fold}`, 'model.safetensors'), bytes);
+  }
+  const run = async (model: string, ...args: string[]) => {
+    const { exitCode, err } = await cli(['export', model, '--to', 'nnunet', ...args]);
+    return `${exitCode} ${err}`;
+  };
+  const axesIn = async (folder: string) => (await openNnunet((await filesIn(folder)).files)).mirrorAxes;
+  const out = await temporaryFolder();
+  // nnU-Net counts axes as z, y, x.
+  expect(await run(folds, '--out', out)).toMatch(/^0/);
+  expect(await axesIn(out)).toEqual([1]);
+  expect(await run(folds, '--out', out, '--fold', '0', '--overwrite')).toMatch(/^0/);
+  expect(await axesIn(out)).toEqual([1]);
+  const own = join(folds, 'fold_0');
+  expect(await run(own, '--out', out, '--overwrite')).toMatch(
+    /^2 [^]*fold_1.checkpoint_final\.pth is mirrored along the axes \[1\], this fold along \[1, 2\].*all folds at once/,
+  );
+});
+
 test('a bundle of MONAI, its folder or a zip of it', async ({ skip }) => {
   const bundle = `${interopFolder}/monai-unet-res2/bundle`;
   const found = await filesIn(bundle).catch(() => undefined);

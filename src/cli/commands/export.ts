@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { readdir, rm } from 'node:fs/promises';
 import { basename, dirname, extname, join } from 'node:path';
 import { Command, Option } from 'commander';
+import { openRanges } from '../../data/byte-ranges.ts';
 import { InvalidModel, InvalidOption } from '../../errors.ts';
 import { exportMonai } from '../../export/monai.ts';
 import { exportNnunet } from '../../export/nnunet.ts';
@@ -14,6 +15,8 @@ import { FolderLock } from '../../files/lock.node.ts';
 import { readIfThere } from '../../files/read.node.ts';
 import { writeFileAtomically } from '../../files/write.node.ts';
 import { classOf } from '../../interop/monai/definition.ts';
+import { readCheckpoint } from '../../interop/nnunet/checkpoint.ts';
+import { usualCheckpoint } from '../../interop/nnunet/folder.ts';
 import { openModel } from '../../weights/model-file.ts';
 import type { Io } from '../io.ts';
 import { modelsToExport, type ModelsToExport } from '../models-to-export.ts';
@@ -207,23 +210,44 @@ async function nnunetFiles(
 /**
  * The files without plans.json and dataset.json of nnU-Net that are there with these very bytes: a fold goes beside the
  * others of its training.
- * @throws InvalidOption where folds that stay would be read by plans that they are not of
+ * @throws InvalidOption where folds that stay would be read by plans that they are not of, or mirrored as they were not
  */
 async function besideFolds(files: readonly ExportedFile[]): Promise<readonly ExportedFile[]> {
   const texts = files.filter(({ path }) => extname(path) === '.json');
+  const folds = files.filter((file) => !texts.includes(file));
   const there = await Promise.all(texts.map(({ path }) => readIfThere(path)));
-  if (texts.every(({ bytes }, at) => there[at] && isSame(there[at], bytes)))
-    return files.filter((file) => !texts.includes(file));
   const folder = dirname(texts[0]!.path);
-  const replaced = files.map(({ path }) => basename(dirname(path)));
+  const replaced = folds.map(({ path }) => basename(dirname(path)));
   const others = (await readdir(folder).catch(() => [])).filter(
     (name) => name.startsWith('fold_') && !replaced.includes(name),
   );
+  if (texts.every(({ bytes }, at) => there[at] && isSame(there[at], bytes))) {
+    await requireOneMirroring(
+      folds[0]!,
+      others.map((name) => join(folder, name, usualCheckpoint)),
+    );
+    return folds;
+  }
   if (others.length > 0)
     throw new InvalidOption(
       `${folder} holds ${others.join(', ')} of other plans than these: give another --out or --dataset, or take that folder away`,
     );
   return files;
+}
+
+/** @throws InvalidOption where folds that stay are mirrored along other axes: nnU-Net takes those of the first for all */
+async function requireOneMirroring(fold: ExportedFile, others: readonly string[]): Promise<void> {
+  const axesOf = async (path: string, source: string | Uint8Array): Promise<string> =>
+    (await readCheckpoint(await openRanges(source), path)).mirrorAxes.join(', ');
+  const axes = await axesOf(fold.path, fold.bytes);
+  for (const path of others.filter((other) => existsSync(other))) {
+    const theirs = await axesOf(path, path);
+    if (theirs !== axes)
+      throw new InvalidOption(
+        `${path} is mirrored along the axes [${theirs}], this fold along [${axes}], and nnU-Net has one list for all: export the ` +
+          'folder of all folds at once, or give another --out',
+      );
+  }
 }
 
 const isSame = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) === 0;
