@@ -16,7 +16,7 @@ import { paddedSize } from '../model/sizes.ts';
 import { UNet3D } from '../unet3d.ts';
 import { openModel } from '../weights/model-file.ts';
 import { fileMessage } from './failure.ts';
-import { nnunetModel, totalSegmentator, withPreviousStage } from './predict-nnunet.ts';
+import { nnunetModel, refuseLogits, totalSegmentator, withPreviousStage } from './predict-nnunet.ts';
 import {
   deviceOf,
   partsOnDisk,
@@ -39,7 +39,7 @@ export const configurationHelp =
 
 /** @throws InvalidOption for a configuration of what is no model of nnU-Net */
 export function refuseConfiguration(path: string, configuration: string | undefined): void {
-  if (configuration !== undefined) refuse(['configuration'], nnunet, `${path} is no model of nnU-Net`);
+  if (configuration !== undefined) refuseOfNnunet(['configuration'], path);
 }
 
 /**
@@ -64,15 +64,25 @@ export async function findModel(
     return nnunetModel(isAlone ? files : await withPreviousStage(path, files), options);
   }
   const trained = foldsAmong(files?.paths ?? []);
-  const others = trained.length > 0 ? nnunet.filter((name) => name !== 'folds') : nnunet;
-  refuse(given, others, `${path} is no model of nnU-Net`);
-  if (files && trained.length > 0) return ensembleModel(files, trained, options);
+  if (files && trained.length > 0) {
+    refuseOfNnunet(given, path, ['folds']);
+    return ensembleModel(files, trained, options);
+  }
   if (files && isMonai(files.paths)) {
+    refuseOfNnunet(given, path);
     refuse(given, own, `${path} is a model of MONAI, which keeps its own rules`);
     return monaiModel(files, options);
   }
-  return ownModel(ownFile, options);
+  return ownModel(ownFile, options, given);
 }
+
+/** @param but what such a model takes, too */
+const refuseOfNnunet = (given: readonly string[], path: string, but: readonly string[] = []): void =>
+  refuse(
+    given,
+    nnunet.filter((name) => !but.includes(name)),
+    `${path} is no model of nnU-Net`,
+  );
 
 /** Undefined for a file that is no archive and for the folder of a training. */
 export async function othersFiles(
@@ -118,9 +128,12 @@ async function monaiModel(files: OthersFiles, options: PredictOptions): Promise<
 function refuse(given: readonly string[], names: readonly string[], because: string): void {
   const name = given.find((option) => names.includes(option));
   if (name === undefined) return;
+  throw new InvalidOption(`${flagOf(name)} does nothing here: ${because}; leave it out`);
+}
+
+function flagOf(name: string): string {
   const dashed = name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
-  const flag = ['postprocess', 'mirror'].includes(name) ? `--no-${dashed}` : `--${dashed}`;
-  throw new InvalidOption(`${flag} does nothing here: ${because}; leave it out`);
+  return ['postprocess', 'mirror'].includes(name) ? `--no-${dashed}` : `--${dashed}`;
 }
 
 const exists = (path: string): Promise<boolean> =>
@@ -129,22 +142,44 @@ const exists = (path: string): Promise<boolean> =>
     () => false,
   );
 
-async function ownModel(file: string, options: PredictOptions): Promise<FoundModel> {
+async function ownModel(
+  file: string,
+  options: PredictOptions,
+  given: readonly string[],
+): Promise<FoundModel> {
   await access(file, constants.R_OK).catch((error: NodeJS.ErrnoException) => {
     throw new InvalidModel(
       `cannot read the model ${fileMessage(error)}; give a model.safetensors or its folder, a model folder of nnU-Net or a bundle of MONAI`,
     );
   });
   // The network tells how many channels belong together; it is read before a GPU is looked for.
-  const { inChannels } = (await openModel(await openRanges(file), file)).description.config;
+  const { config, nnunet: origin } = (await openModel(await openRanges(file), file)).description;
+  if (!origin) refuseOfNnunet(given, file);
+  const how = origin ? likeNnunet(file, options, given) : options;
   return {
-    inChannels,
+    inChannels: config.inChannels,
     files: [file],
     notes: [],
     async open() {
-      return opened(await UNet3D.load(file, deviceOf(options)), options);
+      return opened(await UNet3D.load(file, deviceOf(options)), how);
     },
   };
+}
+
+/**
+ * What is asked of one network of nnU-Net's in a file of its own, in the words of this package.
+ * @throws InvalidOption for what its rules have no place for
+ */
+export function likeNnunet(file: string, options: PredictOptions, given: readonly string[]): PredictOptions {
+  refuseLogits(options);
+  refuse(given, ['window', 'mirrorAxes', 'postprocess'], `${file} follows nnU-Net's rules`);
+  const others = nnunet.filter((name) => name !== 'step' && name !== 'mirror');
+  refuse(given, others, `it is for model folders of nnU-Net, and ${file} is one network of such`);
+  for (const [ours, theirs] of Object.entries({ overlap: 'step', tta: 'mirror' }))
+    if (given.includes(ours) && given.includes(theirs))
+      throw new InvalidOption(`${flagOf(ours)} and ${flagOf(theirs)} are about the same: give one of them`);
+  const { step, mirror } = options;
+  return { ...options, ...(step !== undefined && { overlap: 1 - step }), ...(!mirror && { tta: false }) };
 }
 
 /** A network of this package, or several as one, with the options that they share. */

@@ -48,12 +48,15 @@ export async function withPreviousStage(path: string, files: OthersFiles): Promi
   return { paths: given, given, onDisk: given.map(({ source }) => source as string) };
 }
 
+/** @throws InvalidOption */
+export function refuseLogits({ output }: PredictOptions): void {
+  if (output !== 'logits') return;
+  throw new InvalidOption('--output logits is not there for models of nnU-Net: give labels or probabilities');
+}
+
 export async function nnunetModel(files: OthersFiles, options: PredictOptions): Promise<FoundModel> {
   const { output, folds, checkpoint, configuration, step, mirror, previousStage } = options;
-  if (output === 'logits')
-    throw new InvalidOption(
-      '--output logits is not there for models of nnU-Net: give labels or probabilities',
-    );
+  refuseLogits(options);
   const opened = await openNnunet(files.given, { folds, checkpoint, configuration });
   // Labels of the first network that are given take its place.
   const model = previousStage === undefined ? opened : { ...opened, previous: undefined };

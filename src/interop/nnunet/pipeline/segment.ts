@@ -50,7 +50,8 @@ export function optionsForNnunet(options: PredictOptions): NnunetSegmentOptions 
       `this model follows nnU-Net's rules, which have no place for ${refused}: leave it out`,
     );
   const probabilities = output === 'probabilities' || uncertainty;
-  return { step: 1 - overlap, mirror: tta, probabilities, signal, onProgress };
+  const step = Number((1 - overlap).toPrecision(15)); // of 0.9 it is 0.1
+  return { step, mirror: tta, probabilities, signal, onProgress };
 }
 
 /** Labels are uint16 from 255 foreground labels on. */
