@@ -93,6 +93,15 @@ test('a model of this package gets plans and labels', async () => {
   const mirrored = await writeModel({ ...description, mirrorAxes: ['x', 'y'] }, weights);
   expect((await openNnunet((await exportNnunet(mirrored)).files)).mirrorAxes).toEqual([1, 2]);
   expect(config.features).toEqual(description.config.features);
+  const regions = [
+    { name: 'whole', labels: [1, 2], written: 1 },
+    { name: 'core', labels: [2], written: 2 },
+    { name: 'rim', labels: [1], written: 1 },
+  ].slice(0, config.classes);
+  const cleaned = { ...description, labels: [], regions, postprocessing: { largestComponent: [2] } };
+  expect((await exportNnunet(await writeModel(cleaned, weights))).warnings).toEqual([
+    'nnU-Net keeps all components of the regions "core"; this model keeps the largest',
+  ]);
   const again = await readModel(await convertNnunet(await openNnunet(files), folds[0]!.name));
   expect(again.weights.parameters).toEqual((await readModel(bytes)).weights.parameters);
 });

@@ -4,6 +4,7 @@ import type { Region } from '../../data/regions.ts';
 import { InvalidModel } from '../../errors.ts';
 import type { NnunetNetwork } from '../../interop/nnunet/network.ts';
 import { configOf } from '../../interop/nnunet/weights.ts';
+import { listed } from '../../listed.ts';
 import type { Postprocessing } from '../../metrics/components.ts';
 import { completeConfig } from '../../model/complete-config.ts';
 import { wholeConfig, type UNet3DConfig } from '../../model/config.ts';
@@ -79,7 +80,7 @@ export function describedForNnunet({
     warnings.push(
       'nnU-Net cuts images to their voxels that are not 0 before it normalises them; this model was trained without',
     );
-  warnings.push(...componentsKept(postprocessing));
+  warnings.push(...componentsKept(postprocessing, regions));
   const schemes = normalization.map(schemeOf);
   const configuration = '3d_fullres';
   const by = (order: 1 | 3, isLabels: boolean) => ({
@@ -148,10 +149,16 @@ export function describedForNnunet({
 }
 
 /** What is lost with a post-processing, which nnU-Net's folder has no place for that is data. */
-function componentsKept(postprocessing: Postprocessing | undefined): readonly string[] {
+function componentsKept(
+  postprocessing: Postprocessing | undefined,
+  regions: readonly Region[] | undefined,
+): readonly string[] {
   const kept = postprocessing?.largestComponent ?? [];
   if (kept.length === 0) return [];
-  return [`nnU-Net keeps all components of labels ${kept.join(', ')}; this model keeps the largest`];
+  const what = regions
+    ? `the regions ${listed(kept.map((entry) => regions[entry - 1]!.name))}`
+    : `labels ${kept.join(', ')}`;
+  return [`nnU-Net keeps all components of ${what}; this model keeps the largest`];
 }
 
 /** dataset.json's labels, with the order of regions where there are some. */
