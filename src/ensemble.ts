@@ -87,6 +87,12 @@ export class Ensemble {
         await nnunetRunner(await openNnunet(files, { folds, checkpoint, folder, configuration }), device),
       );
     const trained = foldsAmong(own);
+    refuse(
+      { ...(trained.length === 0 && { folds }), checkpoint, folder, configuration },
+      trained.length === 0
+        ? 'these are neither folds of a training nor a model folder of nnU-Net: give those of the files that are meant'
+        : 'these are folds of a training, not a model folder of nnU-Net',
+    );
     if (trained.length === 0) return new Ensemble(await ownRunner(own, device));
     const chosen = chosenFolds(trained, folds);
     return new Ensemble(await ownRunner(chosen, device, await postprocessingIn(all, chosen[0]!.root)));
@@ -135,6 +141,13 @@ export class Ensemble {
   [Symbol.dispose](): void {
     this.dispose();
   }
+}
+
+/** @throws InvalidOption for the first option that is given */
+function refuse(options: Readonly<Record<string, unknown>>, because: string): void {
+  const name = Object.keys(options).find((key) => options[key] !== undefined);
+  if (name === undefined) return;
+  throw new InvalidOption(`Ensemble.open: ${name} does nothing here: ${because}; leave it out`);
 }
 
 async function nnunetRunner(model: NnunetModel, device: DeviceOptions): Promise<Runner> {

@@ -156,6 +156,31 @@ describe('networks of this package', () => {
     }
   });
 
+  test('options that are of no use to the files are refused', async () => {
+    const source = new Uint8Array(8);
+    const open = (paths: readonly string[], given: object) =>
+      Ensemble.open(
+        paths.map((path) => ({ path, source })),
+        given,
+      );
+    const plain = ['a.safetensors', 'b.safetensors'];
+    const folds = ['cv/fold_0/model.safetensors', 'cv/fold_1/model.safetensors'];
+    for (const [paths, given, message] of [
+      [
+        plain,
+        { folds: ['0'] },
+        /folds does nothing here: these are neither folds .* files that are meant; leave it out/,
+      ],
+      [plain, { checkpoint: 'checkpoint_best.pth' }, /checkpoint does nothing here: these are neither/],
+      [folds, { folds: ['0'], folder: 'cv/' }, /folder does nothing here: these are folds of a training/],
+      [folds, { configuration: '3d_fullres' }, /configuration does nothing here/],
+      [folds, { folds: [] }, /folds is \[\]; give a list of one fold or more/],
+      [folds, { folds: ['7'] }, /fold 7 is missing/],
+    ] as const)
+      await expect(open(paths, given)).rejects.toThrow(message);
+    await expect(open(plain, { folds: ['0'] })).rejects.toThrow(InvalidOption);
+  });
+
   test('are cleaned as each of them is, and where they differ that is said', async () => {
     const [a, b] = (await Promise.all(models)) as [UNet3D, UNet3D];
     const saved = async (model: UNet3D, largestComponent: number[]) => {

@@ -106,7 +106,9 @@ describe.skipIf(!existsSync(shared))('as nnU-Net reads them', () => {
           return error.message;
         },
       );
-    await expect(openNnunet(files, { folds: ['0', '0'] })).rejects.toThrow(/a list of folds, each once/);
+    await expect(openNnunet(files, { folds: ['0', '0'] })).rejects.toThrow(
+      /a list of one fold or more, each once/,
+    );
     expect(await refused(files, { folds: ['4'] })).toMatch(/fold 4 .* is missing; there are "0", "1"/);
     expect(await refused(files, { checkpoint: 'checkpoint_best.pth' })).toMatch(
       /no fold of .*__3d_fullres has a checkpoint_best/,

@@ -46,12 +46,13 @@ export interface NnunetOptions {
   readonly configuration?: string | undefined;
 }
 
-const foldsText = "a list of folds, each once, such as ['0', '3'] or ['all']";
+const foldsText = "a list of one fold or more, each once, such as ['0', '3'] or ['all']";
 
 export const nnunetEntries = {
   folds: v.optional(
     v.pipe(
       v.array(text, foldsText),
+      v.minLength(1, foldsText),
       v.check((folds) => new Set(folds).size === folds.length, foldsText),
     ),
   ),
