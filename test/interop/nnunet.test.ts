@@ -110,6 +110,13 @@ describe.skipIf(!existsSync(shared))('as nnU-Net reads them', () => {
       /a list of one fold or more, each once/,
     );
     expect(await refused(files, { folds: ['4'] })).toMatch(/fold 4 .* is missing; there are "0", "1"/);
+    const checkpoint = files.find(({ path }) => path.endsWith('.pth'))!;
+    const named = ['10', 'all', '2'].map((fold) => ({
+      ...checkpoint,
+      path: checkpoint.path.replace(/fold_\d/, `fold_${fold}`),
+    }));
+    const rest = files.filter(({ path }) => path.endsWith('.json'));
+    expect(await refused([...rest, ...named], { folds: ['4'] })).toMatch(/there are "2", "10", "all"/);
     expect(await refused(files, { checkpoint: 'checkpoint_best.pth' })).toMatch(
       /no fold of .*__3d_fullres has a checkpoint_best/,
     );

@@ -243,6 +243,9 @@ async function toChooseFrom(
 
 const configurationOf = (folder: string): string => folder.slice(folder.lastIndexOf('__') + 2, -1);
 
+/** `all` comes last. */
+const foldOrder = (name: string): number => (name === 'all' ? Infinity : Number(name));
+
 function chosenFolds(
   within: ReadonlyMap<string, unknown>,
   root: string,
@@ -254,7 +257,7 @@ function chosenFolds(
       (path) => foldPattern.test(path) && path.endsWith(`/${checkpoint}`) && path.split('/').length === 2,
     )
     .map((path) => foldPattern.exec(path)![1]!)
-    .sort((a, b) => Number(a) - Number(b));
+    .sort((a, b) => foldOrder(a) - foldOrder(b));
   const numbered = all.filter((name) => name !== 'all');
   const chosen = wanted ?? (numbered.length > 0 ? numbered : all);
   const missing = chosen.find((name) => !all.includes(name));
