@@ -8,6 +8,8 @@ import { volumePattern } from '../data/volume-names.ts';
 import { Ensemble, foldsAmong } from '../ensemble.ts';
 import { InvalidModel, InvalidOption } from '../errors.ts';
 import { isFolderAt } from '../files/folder.node.ts';
+import { assertNoMeanOfLogits } from '../infer/predict.ts';
+import { mirroredAsTrained } from '../infer/probabilities.ts';
 import { modelFolders } from '../interop/nnunet/folder.ts';
 import { isMonai, mayBeOfModel, openMonai } from '../interop/monai/open.ts';
 import { areMaps, MonaiPredictor, requirePipeline } from '../interop/monai/predictor.ts';
@@ -182,20 +184,29 @@ export function likeNnunet(file: string, options: PredictOptions, given: readonl
   return { ...options, ...(step !== undefined && { overlap: 1 - step }), ...(!mirror && { tta: false }) };
 }
 
-/** A network of this package, or several as one, with the options that they share. */
+/**
+ * A network of this package, or several as one, with the options that they share.
+ * @throws InvalidOption for options that no volume could be segmented with
+ */
 function opened(
   model: UNet3D | Ensemble,
   { output, overlap, window, tta, mirrorAxes, postprocess, uncertainty = false }: PredictOptions,
 ): OpenModel {
+  const asked = {
+    ...{ output, overlap, postprocess, uncertainty },
+    ...(window ? { window } : {}),
+    ...(tta === undefined ? {} : { tta }),
+    ...(mirrorAxes ? { mirrorAxes } : {}),
+  };
+  try {
+    assertNoMeanOfLogits(mirroredAsTrained(asked, model.description));
+  } catch (error) {
+    model.dispose();
+    throw error;
+  }
   return {
     window: window && paddedSize(model.config, window),
-    predict: (files, { signal, onProgress }) =>
-      model.predict(files, {
-        ...{ output, overlap, postprocess, uncertainty, signal, onProgress },
-        ...(window ? { window } : {}),
-        ...(tta === undefined ? {} : { tta }),
-        ...(mirrorAxes ? { mirrorAxes } : {}),
-      }),
+    predict: (files, { signal, onProgress }) => model.predict(files, { ...asked, signal, onProgress }),
     dispose: () => model.dispose(),
   };
 }
@@ -207,11 +218,14 @@ async function ensembleModel(
   options: PredictOptions,
 ): Promise<FoundModel> {
   const { folds: wanted } = options;
-  const names = wanted && wanted.join() !== 'all' ? wanted : folds.map(({ fold }) => fold);
+  const all = folds.map(({ fold }) => fold);
+  const names = wanted && wanted.join() !== 'all' ? wanted : all;
+  const { root } = folds[0]!;
   return {
     inChannels: await channelsOf(given, folds[0]!.path),
-    files: onDisk,
-    ...(typeof given !== 'string' && { parts: partsOf(given, folds[0]!.root, names) }),
+    // Of a folder the networks alone: earlier results may lie in it.
+    files: typeof given === 'string' ? onDisk : partsOf(given, root, all),
+    ...(typeof given !== 'string' && { parts: partsOf(given, root, names) }),
     notes: [`the mean of fold${names.length > 1 ? 's' : ''} ${names.join(', ')}`],
     async open() {
       const device = deviceOf(options);

@@ -93,10 +93,9 @@ export class Trainer {
   #lastStepMs = 0;
 
   constructor(parts: TrainerParts, options: FitOptions) {
-    const { state, batches } = parts;
     this.#parts = parts;
     this.#options = options;
-    this.#totalSteps = options.epochs * batches.stepsPerEpoch;
+    this.#totalSteps = options.epochs * parts.batches.stepsPerEpoch;
     this.#averaged = options.ema !== undefined;
   }
 

@@ -178,6 +178,26 @@ test('of a pair, a new .img makes its result anew', async () => {
   expect((await run()).err).not.toMatch(/are there/);
 });
 
+test('results in the folder of an ensemble are none of its files', async () => {
+  const folds = await temporaryFolder();
+  for (const [fold, file] of [model, other].entries())
+    await cp(file, join(folds, `fold_${fold}/model.safetensors`));
+  const out = join(folds, 'predictions');
+  await predict(folds, out, '--shard', '1/2');
+  await predict(folds, out, '--shard', '2/2');
+  expect((await predict(folds, out, '--continue')).err).toMatch(/of which 5 are there/);
+});
+
+test('options that no volume can be segmented with are told once', async () => {
+  const flat = join(await temporaryFolder(), 'flat.safetensors');
+  using network = await UNet3D.load(model);
+  network.describe({ mirrorAxes: [] });
+  await writeFile(flat, await network.save());
+  const told = await refused(flat, await newFolder(), '--tta');
+  expect(told.match(/was trained without mirroring/g)).toHaveLength(1);
+  expect(await refused(model, await newFolder(), '--tta', '--output', 'logits')).toMatch(/not logits/);
+});
+
 test('a folder that another command takes over is written into no more', async () => {
   const out = await newFolder();
   const args = ['predict', model, images, '--out', out, '--shard', '1/1'];
