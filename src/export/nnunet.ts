@@ -133,7 +133,7 @@ const parsed = (json: string): Readonly<Record<string, Pickled>> =>
   JSON.parse(json) as Readonly<Record<string, Pickled>>;
 
 /** What becomes a part of a path. */
-function folderName([key, name]: [string, Pickled]): string {
+function folderName([key, name]: [string, Pickled | undefined]): string {
   if (typeof name === 'string' && /^[\w.-]+$/.test(name) && !/^\.+$/.test(name)) return name;
   throw new InvalidModel(
     `the model comes from nnU-Net with ${key} ${JSON.stringify(name)}, which names a folder there; expected letters, digits and _`,

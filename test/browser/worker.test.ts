@@ -220,7 +220,7 @@ test('so do those of the page, which the worker passes on', async () => {
 
 test('a model is opened by its address', async () => {
   using model = await UNet3D.create({ ...tiny, worker: sharedThread() });
-  const address = new URL(URL.createObjectURL(new Blob([(await model.save()) as Uint8Array<ArrayBuffer>])));
+  const address = new URL(URL.createObjectURL(new Blob([await model.save()])));
   model.dispose();
   using again = await UNet3D.load(address, { worker: sharedThread() });
   expect(again.config).toMatchObject(tiny);
