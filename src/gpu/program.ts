@@ -1,6 +1,6 @@
 /**
  * A plan on a device: buffers allocated once, pipelines compiled in parallel, bind groups cached.
- * A run only encodes and submits; nothing is allocated after `create`.
+ * A run only encodes and submits; nothing is allocated after `create` and `revive`.
  */
 import { Aborted, GpuError, OutOfMemory } from '../errors.ts';
 import type { Gpu } from './device.ts';
@@ -34,20 +34,19 @@ export interface RunOptions {
 
 /** What a program has on the GPU. */
 interface Allocated {
-  readonly buffers: GPUBuffer[];
-  readonly shared: ReadonlyMap<string, GPUBuffer>;
+  readonly buffers: readonly GPUBuffer[];
   readonly params: GPUBuffer | undefined;
   readonly bound: readonly Bound[];
 }
+
+const nothing: Allocated = { buffers: [], params: undefined, bound: [] };
 
 const usage = () => GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
 
 export class Program {
   readonly #gpu: Gpu;
-  readonly #buffers: GPUBuffer[];
   readonly #shared: ReadonlyMap<string, GPUBuffer>;
-  #params: GPUBuffer | undefined;
-  readonly #bound: readonly Bound[];
+  #allocated: Allocated;
   /** Work per millisecond, as last measured: for dispatches that have not been. */
   #speed: number;
   /** Milliseconds of each dispatch that was measured: its share of what its submit took. */
@@ -56,14 +55,13 @@ export class Program {
   private constructor(
     gpu: Gpu,
     readonly plan: Plan,
-    { buffers, shared, params, bound }: Allocated,
+    shared: ReadonlyMap<string, GPUBuffer>,
+    allocated: Allocated,
   ) {
     this.#gpu = gpu;
     this.#speed = gpu.speed;
-    this.#buffers = buffers;
     this.#shared = shared;
-    this.#params = params;
-    this.#bound = bound;
+    this.#allocated = allocated;
   }
 
   /**
@@ -75,50 +73,12 @@ export class Program {
     plan: Plan,
     shared: ReadonlyMap<string, GPUBuffer> = new Map(),
   ): Promise<Program> {
-    const buffers: GPUBuffer[] = [];
-    let params: GPUBuffer | undefined;
-    const label = 'preparing the plan';
-    try {
-      const slots = layoutParams(plan);
-      const pipelines = await gpu.checked(label, () => {
-        plan.buffers.forEach((bytes, index) =>
-          buffers.push(gpu.createBuffer(`plan ${index}`, bytes, usage())),
-        );
-        if (slots.bytes.byteLength > 0) {
-          params = gpu.createBuffer(
-            'params',
-            slots.bytes.byteLength,
-            GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
-          );
-          gpu.device.queue.writeBuffer(params, 0, slots.bytes);
-        }
-        const format = gpu.storageFormat(plan.precision);
-        return Promise.all(
-          plan.dispatches.map(({ shader, constants }) => gpu.pipelines.get(shader, constants, format)),
-        );
-      });
-      return await gpu.checked(label, () => {
-        const find = bufferFinder(plan, buffers, shared);
-        const bound = plan.dispatches.map((dispatch, index): Bound => {
-          const pipeline = pipelines[index]!;
-          return {
-            dispatch,
-            pipeline,
-            group: bind(gpu.device, dispatch, pipeline, {
-              find,
-              params,
-              paramsOffset: slots.offsets[index]!,
-            }),
-          };
-        });
-        return new Program(gpu, plan, { buffers, shared, params, bound });
-      });
-    } catch (error) {
-      for (const buffer of buffers) gpu.destroyBuffer(buffer);
-      if (params) gpu.destroyBuffer(params);
-      if (error instanceof OutOfMemory) throw new OutOfMemory(error.message, plan.peakBytes, error.limit);
-      throw error;
-    }
+    return new Program(gpu, plan, shared, await allocate(gpu, plan, shared));
+  }
+
+  /** What `dispose` has freed is there again, with nothing in it. @throws as `create` */
+  async revive(): Promise<void> {
+    if (this.#allocated === nothing) this.#allocated = await allocate(this.#gpu, this.plan, this.#shared);
   }
 
   /**
@@ -127,7 +87,10 @@ export class Program {
    * before or are expected to, and the signal is looked at between them. Cutting never changes results.
    */
   async run(options: RunOptions = {}): Promise<void> {
-    const { signal, submitMs = 250, from = 0, to = this.#bound.length } = options;
+    this.#gpu.assertAlive();
+    const { bound } = this.#allocated;
+    if (this.#allocated === nothing) throw new GpuError('a program that was disposed of is run: revive it');
+    const { signal, submitMs = 250, from = 0, to = bound.length } = options;
     const { device } = this.#gpu;
     const inFlight: Promise<void>[] = [];
     let [next, done] = [from, 0];
@@ -142,8 +105,8 @@ export class Program {
       const begin = next;
       let expected = 0;
       do {
-        encode(pass, this.#bound[next]!);
-        expected += this.#took[next] ?? workOf(this.#bound[next]!.dispatch) / this.#speed;
+        encode(pass, bound[next]!);
+        expected += this.#took[next] ?? workOf(bound[next]!.dispatch) / this.#speed;
         next++;
       } while (next < to && expected < submitMs);
       pass.end();
@@ -167,7 +130,7 @@ export class Program {
 
   /** Shares out what a submit of the dispatches from `begin` up to `end` took. */
   #learn(begin: number, end: number, ms: number): void {
-    const work = this.#bound.slice(begin, end).map(({ dispatch }) => workOf(dispatch));
+    const work = this.plan.dispatches.slice(begin, end).map(workOf);
     this.#speed = work.reduce((sum, own) => sum + own, 0) / ms;
     work.forEach((own, i) => (this.#took[begin + i] = own / this.#speed));
   }
@@ -176,7 +139,7 @@ export class Program {
    * Runs the plan, or the dispatches up to one, with a timestamp at each dispatch's pass boundary; times in milliseconds,
    * in plan order.
    */
-  async profile(to = this.#bound.length): Promise<number[]> {
+  async profile(to = this.#allocated.bound.length): Promise<number[]> {
     const { device } = this.#gpu;
     if (!device.features.has('timestamp-query'))
       throw new GpuError('profiling needs the feature timestamp-query, which this device lacks');
@@ -203,7 +166,7 @@ export class Program {
             endOfPassWriteIndex: index * 2 + 1,
           },
         });
-        encode(pass, this.#bound[from / 2 + index]!);
+        encode(pass, this.#allocated.bound[from / 2 + index]!);
         pass.end();
       }
       encoder.resolveQuerySet(queries, 0, here, resolved, 0);
@@ -213,14 +176,14 @@ export class Program {
       stamps.push(...new BigInt64Array(readable.getMappedRange().slice(0)));
       for (const made of [queries, resolved, readable]) made.destroy();
     }
-    return this.#bound
+    return this.#allocated.bound
       .slice(0, to)
       .map((_, index) => Number(stamps[index * 2 + 1]! - stamps[index * 2]!) / 1e6);
   }
 
   /** The buffer behind a tensor of the plan. */
   buffer(tensor: Tensor): GPUBuffer {
-    return bufferFinder(this.plan, this.#buffers, this.#shared)(tensor);
+    return bufferFinder(this.plan, this.#allocated.buffers, this.#shared)(tensor);
   }
 
   write(tensor: Tensor, data: ArrayBufferView<ArrayBuffer>, byteOffset = 0): void {
@@ -246,14 +209,60 @@ export class Program {
     return mapBuffer(this.#gpu, this.buffer(tensor), [0, dataBytes], (bytes) => toDense(planes, bytes));
   }
 
+  /** Frees its memory; see `revive`. */
   dispose(): void {
-    for (const buffer of this.#buffers.splice(0)) this.#gpu.destroyBuffer(buffer);
-    if (this.#params) this.#gpu.destroyBuffer(this.#params);
-    this.#params = undefined;
+    const { buffers, params } = this.#allocated;
+    for (const buffer of params ? [...buffers, params] : buffers) this.#gpu.destroyBuffer(buffer);
+    this.#allocated = nothing;
   }
 
   [Symbol.dispose](): void {
     this.dispose();
+  }
+}
+
+async function allocate(gpu: Gpu, plan: Plan, shared: ReadonlyMap<string, GPUBuffer>): Promise<Allocated> {
+  const buffers: GPUBuffer[] = [];
+  let params: GPUBuffer | undefined;
+  const label = 'preparing the plan';
+  try {
+    const slots = layoutParams(plan);
+    const pipelines = await gpu.checked(label, () => {
+      plan.buffers.forEach((bytes, index) => buffers.push(gpu.createBuffer(`plan ${index}`, bytes, usage())));
+      if (slots.bytes.byteLength > 0) {
+        params = gpu.createBuffer(
+          'params',
+          slots.bytes.byteLength,
+          GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
+        );
+        gpu.device.queue.writeBuffer(params, 0, slots.bytes);
+      }
+      const format = gpu.storageFormat(plan.precision);
+      return Promise.all(
+        plan.dispatches.map(({ shader, constants }) => gpu.pipelines.get(shader, constants, format)),
+      );
+    });
+    return await gpu.checked(label, () => {
+      const find = bufferFinder(plan, buffers, shared);
+      const bound = plan.dispatches.map((dispatch, index): Bound => {
+        const pipeline = pipelines[index]!;
+        return {
+          dispatch,
+          pipeline,
+          group: bind(gpu.device, dispatch, pipeline, {
+            find,
+            params,
+            paramsOffset: slots.offsets[index]!,
+          }),
+        };
+      });
+      return { buffers, params, bound };
+    });
+  } catch (error) {
+    for (const buffer of buffers) gpu.destroyBuffer(buffer);
+    if (params) gpu.destroyBuffer(params);
+    if (error instanceof OutOfMemory) throw new OutOfMemory(error.message, plan.peakBytes, error.limit);
+    throw error;
   }
 }
 

@@ -161,6 +161,7 @@ export class TrainingSession {
     run: RunOptions = {},
     count = batches.length,
   ): Promise<{ result: Promise<StepResult> }> {
+    await this.#program.revive();
     if (this.#sharedStep) return this.#stepTogether(this.#sharedStep, batches, values, run, count);
     const results: Promise<StepResult>[] = [];
     for (const [index, batch] of batches.entries()) {
@@ -264,12 +265,18 @@ export class TrainingSession {
     // As the first of two batches, the second of which never comes: the step is not decided.
     const still = { learningRate: 0, beta1: 0, beta2: 0, epsilon: 0, weightDecay: 0 };
     const values = { ...still, maxNorm: Infinity, applied: 0 };
+    await this.#program.revive();
     await this.#submit(batch, stepArray(values, [0, 2]), {}, true);
     const gradients = await this.#state.read('gradients');
     for (const { name, offset, length } of this.#state.layout.parameters.values()) {
       if (!gradients.subarray(offset, offset + length).every(Number.isFinite)) return name;
     }
     return undefined;
+  }
+
+  /** Frees the step's memory until the next one, when no result is awaited. What it has learnt is the model's. */
+  release(): void {
+    this.#program.dispose();
   }
 
   dispose(): void {

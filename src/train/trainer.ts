@@ -292,9 +292,11 @@ export class Trainer {
 
   /** Validates, keeps the weights if they are the best so far, and saves. */
   async #endEpoch(): Promise<void> {
-    const { state, emit } = this.#parts;
-    const { schedule, keepBest = true } = this.#options;
+    const { state, session, emit } = this.#parts;
+    const { schedule, keepBest = true, validation = [], preview } = this.#options;
     await this.#settle(0);
+    // The step may have been fitted to all memory that there is.
+    if (validation.length > 0 || preview) session.release();
     const epoch = this.#history.length;
     const scores = await this.#validate(epoch);
     const score = meanDefined((scores?.validationDice ?? []).slice(1));

@@ -203,6 +203,26 @@ describe('a training on patches', () => {
     expect(preview.score.dice).toEqual(dice([...seen], [...half.label], 2));
   });
 
+  test('takes no memory beside the step, and the bits stay', async () => {
+    const peak = async (more: TrainingOptions) => {
+      using model = await create();
+      const { gpu } = model;
+      const make = gpu.createBuffer.bind(gpu);
+      let most = 0;
+      gpu.createBuffer = (...given) => {
+        const buffer = make(...given);
+        most = Math.max(most, gpu.allocatedBytes);
+        return buffer;
+      };
+      await model.fit(training, { ...options, epochs: 2, keepBest: false, ...more });
+      return { most, bytes: await model.save() };
+    };
+    const alone = await peak({ validation: [] });
+    const validated = await peak({ validation: training, preview: training[0] });
+    expect(validated.most).toBeLessThanOrEqual(alone.most);
+    expect(validated.bytes).toEqual(alone.bytes);
+  });
+
   test('validates cases that fit into one window as whole ones', async () => {
     const small = [box(9), organs('small', [12, 6, 5], [[2, 2, 1]])];
     using model = await create();
