@@ -184,7 +184,7 @@ async function keptArguments(
   const { preprocessing } = config;
   if (preprocessing) {
     assertPrepared(folder, given, kept, preprocessing);
-    for (const name of preparing) delete given[name];
+    for (const name of preparing) if (name in given) given[name] = kept[name];
   }
   return {
     dataset: dataset ?? config.arguments.dataset,

@@ -87,9 +87,9 @@ function cli(args: string[], env: Record<string, string> = {}) {
   });
 }
 
-test('the tarball holds dist and the documents, nothing else', () => {
+test('the tarball holds dist, the documents and the examples that they name, nothing else', () => {
   const expected =
-    /^(dist\/[^/]+\.(js|d\.ts)|docs\/[\w-]+\.md|docs\/schemas\/[\w-]+\.json|package\.json|README\.md|LICENSE)$/;
+    /^(dist\/[^/]+\.(js|d\.ts)|docs\/[\w-]+\.md|docs\/schemas\/[\w-]+\.json|examples\/pytorch\/unet3d\.py|examples\/slurm\/[\w.]+|package\.json|README\.md|LICENSE)$/;
   expect(names.filter((name) => !expected.test(name))).toEqual([]);
   expect(names).toEqual(
     expect.arrayContaining([
