@@ -86,26 +86,18 @@ export class Validation {
     emit: (event: TrainingEvent) => void,
     signal: AbortSignal | undefined,
   ): Promise<Pick<EpochRow, 'validationLoss' | 'validationDice'>> {
-    try {
-      return await this.#scores(epoch, emit, signal);
-    } finally {
-      this.#evaluator.dispose();
-    }
-  }
-
-  async #scores(
-    epoch: number,
-    emit: (event: TrainingEvent) => void,
-    signal: AbortSignal | undefined,
-  ): Promise<Pick<EpochRow, 'validationLoss' | 'validationDice'>> {
     const total = this.cases.length;
     const found = new Map<number, readonly number[]>();
-    for (const index of ownShare(this.#ranks ?? { rank: 0, size: 1 }, total)) {
-      // Ranks stop between cases, so that each comes to where they agree on it.
-      const { loss, dice } = await this.#score(index, this.#ranks ? undefined : signal);
-      if (signal?.aborted) break;
-      found.set(index, [loss, ...dice]);
-      emit({ type: 'validation', epoch, loaded: index + 1, total });
+    try {
+      for (const index of ownShare(this.#ranks ?? { rank: 0, size: 1 }, total)) {
+        // Ranks stop between cases, so that each comes to where they agree on it.
+        const { loss, dice } = await this.#score(index, this.#ranks ? undefined : signal);
+        if (signal?.aborted) break;
+        found.set(index, [loss, ...dice]);
+        emit({ type: 'validation', epoch, loaded: index + 1, total });
+      }
+    } finally {
+      this.#evaluator.dispose();
     }
     const rows = this.#ranks ? await this.#gathered(this.#ranks, found) : [...found.values()];
     const [, ...classes] = rows[0] ?? [];

@@ -103,8 +103,7 @@ export class UNet3D {
   static async load(model: Uint8Array | Blob | URL, given: WorkerOptions = {}): Promise<UNet3D> {
     assertOptions('UNet3D.load', workerEntries, given);
     const { worker, ...options } = given;
-    const plain = model instanceof URL ? toPlainSource(model) : model;
-    return UNet3D.#open(worker, (connection) => connection.call('load', [plain, options]));
+    return UNet3D.#open(worker, (connection) => connection.call('load', [toPlainSource(model), options]));
   }
 
   static async #open(

@@ -93,8 +93,8 @@ function change(make?: () => Promise<UNet3D>): Promise<void> {
 
 const methods: Record<Method, (call: Call, ...args: never[]) => Promise<unknown>> = {
   create: (_call, options: CreateOptions) => change(() => UNet3D.create(options)),
-  load: (_call, model: Uint8Array | Blob | { readonly url: string }, options: DeviceOptions) =>
-    change(() => UNet3D.load('url' in model ? new URL(model.url) : model, options)),
+  load: (_call, model: PlainSource, options: DeviceOptions) =>
+    change(() => UNet3D.load(fromPlainSource(model) as Uint8Array | Blob | URL, options)),
   describe: (_call, more: object) => Promise.resolve(current().describe(more)),
   takeWeights: (_call, bytes: Uint8Array, options: TakeOptions) => current().takeWeights(bytes, options),
   fit,

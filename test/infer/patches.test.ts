@@ -5,6 +5,7 @@ import { Ensemble } from '../../src/ensemble.ts';
 import { UNet3D } from '../../src/unet3d.ts';
 import { cases, network } from '../support/calls.ts';
 import { testDevice } from '../support/device.ts';
+import { mostMemory } from '../support/most-memory.ts';
 
 const { device } = await testDevice();
 const affine = [2, 0, 0, 0, 0, 2, 0, 0, 0, 0, 2, 0, 0, 0, 0, 1];
@@ -40,18 +41,10 @@ test('instance norm: a prediction is that through windows, also of a saved netwo
 
 test('one plan at a time is on the device, from predictions to scores and back', async () => {
   using model = await trained('batch', {});
-  const { gpu } = model;
-  const create = gpu.createBuffer.bind(gpu);
-  let most = 0;
-  gpu.createBuffer = (...given) => {
-    const buffer = create(...given);
-    most = Math.max(most, gpu.allocatedBytes);
-    return buffer;
-  };
+  const most = mostMemory(model.gpu);
   const peak = async (work: Promise<unknown>): Promise<number> => {
-    most = 0;
     await work;
-    return most;
+    return most();
   };
   const scoring = await peak(model.evaluate(cases));
   const predicting = await peak(model.logits(cases[1]));

@@ -15,6 +15,7 @@ import { validationWindows } from '../../src/train/validation.ts';
 import { tiles } from '../../src/infer/window.ts';
 import { UNet3D, type TrainingOptions } from '../../src/unet3d.ts';
 import { testDevice } from '../support/device.ts';
+import { mostMemory } from '../support/most-memory.ts';
 import { box, memory } from '../support/training.ts';
 
 const window: Size3 = [8, 8, 8];
@@ -211,16 +212,9 @@ describe('a training on patches', () => {
   test('takes no memory beside the step, and the bits stay', async () => {
     const peak = async (more: TrainingOptions) => {
       using model = await create();
-      const { gpu } = model;
-      const make = gpu.createBuffer.bind(gpu);
-      let most = 0;
-      gpu.createBuffer = (...given) => {
-        const buffer = make(...given);
-        most = Math.max(most, gpu.allocatedBytes);
-        return buffer;
-      };
+      const most = mostMemory(model.gpu);
       await model.fit(training, { ...options, epochs: 2, keepBest: false, ...more });
-      return { most, bytes: await model.save() };
+      return { most: most(), bytes: await model.save() };
     };
     const alone = await peak({ validation: [] });
     const validated = await peak({ validation: training, preview: training[0] });
