@@ -17,8 +17,9 @@ import { wholeConfig, type UNet3DConfig } from '../model/config.ts';
 import { openModel, type ModelDescription } from '../weights/model-file.ts';
 import { fileMessage } from './failure.ts';
 import type { Io } from './io.ts';
-import { networkEntries, networkOf, optionName } from './network-options.ts';
+import { networkEntries, networkOf } from './network-options.ts';
 import { othersFiles, refuseConfiguration } from './predict-models.ts';
+import { flagOf } from './text.ts';
 import type { TrainingData } from './training-data.ts';
 import type { TrainOptions } from './train-options.ts';
 
@@ -129,7 +130,7 @@ export function withInit(
   for (const name of networkEntries) {
     if (!isGiven(name) || JSON.stringify(ours[name]) === JSON.stringify(theirs[name])) continue;
     throw new InvalidOption(
-      `--${optionName(name)} asks for ${text(ours[name])}, but the network of ${file} has ${text(theirs[name])}: leave it out, ` +
+      `${flagOf(name)} asks for ${text(ours[name])}, but the network of ${file} has ${text(theirs[name])}: leave it out, ` +
         'or train without --init',
     );
   }

@@ -24,10 +24,6 @@ export const networkEntries = [
   'scaleAndShift',
 ] as const satisfies readonly (keyof NetworkOptions)[];
 
-/** An option as one types it, without its dashes. */
-export const optionName = (name: string): string =>
-  name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
-
 /** Channels per level of a training that names none. */
 export const trainFeatures = [8, 16, 32, 64];
 

@@ -19,6 +19,7 @@ import { UNet3D } from '../unet3d.ts';
 import { openModel } from '../weights/model-file.ts';
 import { fileMessage } from './failure.ts';
 import { nnunetModel, refuseLogits, totalSegmentator, withPreviousStage } from './predict-nnunet.ts';
+import { flagOf } from './text.ts';
 import {
   deviceOf,
   partsOnDisk,
@@ -130,13 +131,11 @@ async function monaiModel(files: OthersFiles, options: PredictOptions): Promise<
 function refuse(given: readonly string[], names: readonly string[], because: string): void {
   const name = given.find((option) => names.includes(option));
   if (name === undefined) return;
-  throw new InvalidOption(`${flagOf(name)} does nothing here: ${because}; leave it out`);
+  throw new InvalidOption(`${typed(name)} does nothing here: ${because}; leave it out`);
 }
 
-function flagOf(name: string): string {
-  const dashed = name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
-  return ['postprocess', 'mirror'].includes(name) ? `--no-${dashed}` : `--${dashed}`;
-}
+/** As it is typed where it is given: two are on unless they are denied. */
+const typed = (name: string): string => flagOf(name, ['postprocess', 'mirror'].includes(name));
 
 const exists = (path: string): Promise<boolean> =>
   stat(path).then(
@@ -179,7 +178,7 @@ export function likeNnunet(file: string, options: PredictOptions, given: readonl
   refuse(given, others, `it is for model folders of nnU-Net, and ${file} is one network of such`);
   for (const [ours, theirs] of Object.entries({ overlap: 'step', tta: 'mirror' }))
     if (given.includes(ours) && given.includes(theirs))
-      throw new InvalidOption(`${flagOf(ours)} and ${flagOf(theirs)} are about the same: give one of them`);
+      throw new InvalidOption(`${typed(ours)} and ${typed(theirs)} are about the same: give one of them`);
   const { step, mirror } = options;
   return { ...options, ...(step !== undefined && { overlap: 1 - step }), ...(!mirror && { tta: false }) };
 }

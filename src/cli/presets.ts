@@ -1,7 +1,8 @@
 /** Recipes by name: defaults of `train` that explicit options override. */
 import { phantomLabels } from '../data/phantom.ts';
 import { InvalidOption } from '../errors.ts';
-import { networkEntries, optionName } from './network-options.ts';
+import { networkEntries } from './network-options.ts';
+import { flagOf } from './text.ts';
 import { plannerOf } from './planned.ts';
 import type { presetNames, TrainOptions } from './train-options.ts';
 
@@ -95,7 +96,7 @@ export function withPreset(options: TrainOptions, isGiven: (name: string) => boo
   const decided = plannerOf(preset) && options.init === undefined ? plannedOptions.find(isGiven) : undefined;
   if (decided !== undefined)
     throw new InvalidOption(
-      `--${optionName(decided)} is decided from the data under --preset ${preset}: leave it out, or leave out the preset`,
+      `${flagOf(decided)} is decided from the data under --preset ${preset}: leave it out, or leave out the preset`,
     );
   const values = Object.entries(presets[preset]).filter(
     ([name]) => !isGiven(name) && !(name === 'subjectPattern' && isGiven('subjects')),

@@ -7,6 +7,10 @@ const unprintable = /[\p{Cc}\p{Bidi_Control}\u2028\u2029]/gu;
 export const printable = (line: string): string =>
   line.replace(unprintable, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`);
 
+/** An option as one types it. @param denied as it is turned off */
+export const flagOf = (name: string, denied = false): string =>
+  `--${denied ? 'no-' : ''}${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+
 /**
  * The lines of a table with a rule under its head; the first column is aligned to the left, the others to the right.
  */

@@ -13,6 +13,7 @@ import { withPreset } from './presets.ts';
 import type { CommandRanks } from './ranks.ts';
 import { commandLine } from './results.ts';
 import { assertInitStays, type RunFolder } from './run-folder.ts';
+import { flagOf } from './text.ts';
 import type { TrainOptions } from './train-options.ts';
 import { runTraining } from './train-run.ts';
 
@@ -111,9 +112,6 @@ export const changedOptions = (begun: Typed, now: Typed): string[] =>
     .map(([name, value]) => `${flagOf(name)} ${said(value)} (before: ${said(begun.options[name])})`);
 
 const said = (value: unknown): string => JSON.stringify(value) ?? 'left out';
-
-const flagOf = (name: string): string =>
-  `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
 
 /** The arguments as config.json keeps them for `--resume`; paths whole, so that it works from any folder. */
 export function keep(dataset: string | undefined, options: TrainOptions) {
@@ -238,7 +236,7 @@ export function wordsOf(dataset: string | undefined, options: TrainOptions): str
   const words = ['train', ...(dataset === undefined ? [] : [dataset])];
   for (const [name, value] of Object.entries(options)) {
     if (value === undefined || (name !== 'out' && notKept.includes(name))) continue;
-    if (value === false) words.push(flagOf(name).replace('--', '--no-'));
+    if (value === false) words.push(flagOf(name, true));
     if (value === false || (value === true && onUnlessDenied.includes(name))) continue;
     words.push(flagOf(name));
     // Which outputs does not matter for the result.

@@ -37,14 +37,13 @@ import {
   networkEntries,
   networkHelp,
   networkOf,
-  optionName,
   type NetworkOptions,
 } from '../network-options.ts';
 import * as parse from '../parse.ts';
 import { configurationHelp } from '../predict-models.ts';
 import { nnunetPresets, planned, plannerOf } from '../planned.ts';
 import { augmentationNames, augmentationOf, lossOf } from '../recipe.ts';
-import { toJson } from '../text.ts';
+import { flagOf, toJson } from '../text.ts';
 import { fingerprintOf } from '../training-data.ts';
 
 interface Options extends DatasetArguments, NetworkOptions {
@@ -257,9 +256,7 @@ Examples:
 function assertModelAlone(isGiven: (name: string) => boolean): void {
   const own = [...networkEntries, 'deepSupervision', 'classes', 'channels', 'preset'].find(isGiven);
   if (own !== undefined)
-    throw new InvalidOption(
-      `--${optionName(own)} is decided by the network of --model: leave one of the two out`,
-    );
+    throw new InvalidOption(`${flagOf(own)} is decided by the network of --model: leave one of the two out`);
 }
 
 const patchOf = ({ patch, reason }: PatchDecision) => ({ patch, reasons: [reason] });
