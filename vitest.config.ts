@@ -17,8 +17,8 @@ const inNode = {
   maxWorkers: 2,
   testTimeout: 300_000,
   hookTimeout: 300_000,
-  // With wider ones lavapipe has no matrix units; those have a test of their own, in test/gpu.
-  env: { LP_NATIVE_VECTOR_WIDTH: '256' },
+  // With wider ones lavapipe has no matrix units; tests in test/gpu start others with those.
+  env: { LP_NATIVE_VECTOR_WIDTH: process.env['LP_NATIVE_VECTOR_WIDTH'] ?? '256' },
 } as const;
 
 /** What changes or measures the process that it runs in, mocks modules, or opens and loses devices of its own. */

@@ -1,6 +1,6 @@
 /**
  * Every kernel with all constants that plans use, translated for Metal and for Direct3D by naga's writers: that they can be
- * is a check without the hardware. Matrix units are not among them: naga does not know the draft. Needs naga as
+ * is a check without the hardware. Matrix units and subgroups are not among them: naga does not know them. Needs naga as
  * WebAssembly, which is no dependency: `npm install --no-save naga-wasm@30.1.0`, or elsewhere, and its path.
  *   npx tsx scripts/translations.ts [--naga PATH/naga-wasm/dist/node.js] [--folder FOR_THE_CODE]
  */

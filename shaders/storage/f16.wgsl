@@ -6,3 +6,6 @@ fn toFloat(quad: Quad) -> vec4<f32> { return vec4<f32>(quad); }
 fn toQuad(value: vec4<f32>) -> Quad { return vec4<f16>(value); }
 // The value that is read back; compilers take toFloat(toQuad(value)) for the value itself.
 fn asStored(value: vec4<f32>) -> vec4<f32> { return quantizeToF16(value); }
+// Voxel i of a quad is in this word, read so from it: by kernels that read one alone.
+fn wordOf(i: u32) -> u32 { return i; }
+fn voxelOf(word: f16, i: u32) -> f32 { return f32(word); }

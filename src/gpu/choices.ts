@@ -9,10 +9,10 @@ import type { ForwardTileName, WeightTileName } from './tiles.ts';
 
 /**
  * A 3×3×3 convolution, forward or with respect to its input. `voxels`: a workgroup's threads take different
- * voxels; `channels`: different output channels of the same voxels; `tiled …`: from workgroup memory; `matrix …`: on
- * matrix units.
+ * voxels; `channels`: different output channels of the same voxels; `subgroup`: the same, and hand each other what they
+ * read; `tiled …`: from workgroup memory; `matrix …`: on matrix units.
  */
-export type ForwardKernel = 'voxels' | 'channels' | ForwardTileName | MatrixKernelName;
+export type ForwardKernel = 'voxels' | 'channels' | 'subgroup' | ForwardTileName | MatrixKernelName;
 
 /**
  * The gradient of a 3×3×3 convolution with respect to its weights. `lines`: a thread sums all lines of its planes
@@ -75,9 +75,19 @@ export const kernelChoices: Readonly<Record<AdapterClass, KernelChoices>> = {
 export const hasWideVectors = (adapter: AdapterClass, subgroup = 0): boolean =>
   adapter === 'lavapipe' && subgroup === 16;
 
-/** The kernels of an adapter. */
-export const choicesOn = (adapter: AdapterClass, subgroup?: number): KernelChoices =>
-  hasWideVectors(adapter, subgroup) ? { ...kernelChoices[adapter], lanes: 16 } : kernelChoices[adapter];
+/** Threads of a subgroup that the kernel `subgroup` is written for. */
+export const subgroupThreads = 16;
+
+/**
+ * The kernels of an adapter.
+ * @param subgroup threads of its subgroups at most
+ * @param shared threads of each, where they may hand each other numbers
+ */
+export function choicesOn(adapter: AdapterClass, subgroup?: number, shared?: number): KernelChoices {
+  const table = kernelChoices[adapter];
+  if (!hasWideVectors(adapter, subgroup)) return table;
+  return { ...table, lanes: 16, ...(shared === subgroupThreads && { conv3: 'subgroup' }) };
+}
 
 /** Kernels by the key of a pass. */
 export const tunedSchema = v.record(v.string(), text, 'an object of kernels by pass');

@@ -192,6 +192,13 @@ interface Opened {
   readonly matrixWish: boolean | undefined;
 }
 
+/** Threads of each subgroup, where that is one number and they may hand each other numbers. */
+const sharedSubgroup = (
+  { subgroupMinSize, subgroupMaxSize }: Partial<GPUAdapterInfo>,
+  features: GPUSupportedFeatures,
+): number | undefined =>
+  features.has('subgroups') && subgroupMinSize === subgroupMaxSize ? subgroupMaxSize : undefined;
+
 const userAgent = (): string => (globalThis.navigator as Navigator | undefined)?.userAgent ?? 'unknown';
 
 /**
@@ -226,6 +233,7 @@ export class Gpu {
   #lost: GPUDeviceLostInfo | undefined;
   #disposed = false;
   #packed = false;
+  readonly #subgroup: number | undefined;
 
   private constructor(
     /** The device itself. */
@@ -234,6 +242,7 @@ export class Gpu {
     readonly pipelines: PipelineCache,
     { info, identity, adapterClass, describe, owned, speed, limits, matrixUnits, matrixWish }: Opened,
   ) {
+    this.#subgroup = sharedSubgroup(info, device.features);
     this.matrixUnits = matrixUnits;
     this.matrixWish = matrixWish;
     this.describe = describe;
@@ -248,7 +257,7 @@ export class Gpu {
       // About a tenth of a second, so that no watchdog bites and others get their turn, yet all of a GPU is busy. A
       // program on the CPU has no watchdog.
       maxDispatchFlops: Math.max(adapterClass === 'hardware' ? 1e9 : 2e10, 100 * speed),
-      kernels: choicesOn(adapterClass, info.subgroupMaxSize),
+      kernels: choicesOn(adapterClass, info.subgroupMaxSize, this.#subgroup),
       ...limits,
     };
     void device.lost.then((lost) => {
@@ -311,7 +320,7 @@ export class Gpu {
 
   /** What decides which kernels it runs. */
   get abilities(): Abilities {
-    return { limits: this.device.limits, matrixUnits: this.matrixUnits };
+    return { limits: this.device.limits, subgroup: this.#subgroup, matrixUnits: this.matrixUnits };
   }
 
   /** How this device keeps volumes of a precision: float16 natively where it can, packed where not. */

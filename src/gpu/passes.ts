@@ -2,7 +2,7 @@
  * The passes of a plan for which there are several kernels, and the key under which a choice among them is made:
  * what matters for speed, with sizes rounded, so that one measurement serves all shapes near by.
  */
-import type { ForwardKernel, KernelChoices, WeightKernel } from './choices.ts';
+import { subgroupThreads, type ForwardKernel, type KernelChoices, type WeightKernel } from './choices.ts';
 import {
   isMatrixKernel,
   matrixKernel,
@@ -75,7 +75,11 @@ export function kindOf(key: string): PassKind {
 export const plainKernel = 'plain';
 
 const isForwardKernel = (name: string): name is ForwardKernel =>
-  name === 'voxels' || name === 'channels' || isForwardTile(name) || isMatrixKernel(name);
+  name === 'voxels' ||
+  name === 'channels' ||
+  name === 'subgroup' ||
+  isForwardTile(name) ||
+  isMatrixKernel(name);
 
 const isWeightKernel = (name: string): name is WeightKernel =>
   name === 'lines' || isWeightTile(name) || isMatrixKernel(name);
@@ -130,7 +134,7 @@ export function kernelsOf(
   const matrices = matrixKernels(units, { kind, walk, precision });
   if (walk) return [...matrices, plainKernel];
   return kind === 'forward'
-    ? [...matrices, 'voxels', 'channels', ...Object.keys(forwardTiles)]
+    ? [...matrices, 'voxels', 'channels', 'subgroup', ...Object.keys(forwardTiles)]
     : [...matrices, 'lines', ...Object.keys(weightTiles)];
 }
 
@@ -142,6 +146,8 @@ export const hasChoice = (pass: ConvPass, { matrixUnits }: Abilities): boolean =
 export interface Abilities {
   /** Of the device. */
   readonly limits: GPUSupportedLimits;
+  /** Threads of its subgroups, if that is one number and they may hand each other numbers. */
+  readonly subgroup?: number | undefined;
   /** That may be used. */
   readonly matrixUnits?: MatrixUnits | undefined;
 }
@@ -150,7 +156,12 @@ export interface Abilities {
  * Whether a device has what a kernel needs for passes of a kind, or for those of both kinds with the usual walk; false
  * for names that this package does not know.
  */
-export function runsOn(name: string, { limits, matrixUnits }: Abilities, of?: PassKind): boolean {
+export function runsOn(
+  name: string,
+  { limits, subgroup: threads, matrixUnits }: Abilities,
+  of?: PassKind,
+): boolean {
+  if (name === 'subgroup') return threads === subgroupThreads;
   if (isForwardTile(name)) return fits(forwardNeeds(forwardTiles[name]), limits);
   if (isWeightTile(name)) return fits(weightNeeds(weightTiles[name]), limits);
   const matrix = matrixKernel(name);

@@ -47,14 +47,14 @@ function convolve3(
   const [a, b] = inputs;
   const kernel = forwardKernel(recorder.limits.kernels, forwardPass(recorder, tensors, usualWalk));
   const packed = packWeights(recorder, label, weights, channels, range);
-  if (kernel === 'channels') {
+  if (kernel === 'channels' || kernel === 'subgroup') {
     const inChannels = a.tensor.channels + (b?.tensor.channels ?? 0);
     const own = { input: a, packed, bias, target };
     const first = { inChannels, first: 0, add, measured: measured && !b, planes };
-    const parts = convolveByChannels(recorder, label, own, first);
+    const parts = convolveByChannels(recorder, kernel, label, own, first);
     if (!b) return parts;
     const second = { inChannels, first: a.tensor.channels, add: true, measured, planes };
-    return convolveByChannels(recorder, label, { input: b, packed, target }, second);
+    return convolveByChannels(recorder, kernel, label, { input: b, packed, target }, second);
   }
   if (isMatrixKernel(kernel)) throw new GpuError(`${label}: no dispatch of kernel '${kernel}' was recorded`);
   return convolveByVoxels(recorder, kernel, label, { ...tensors, packed }, options);

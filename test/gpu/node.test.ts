@@ -12,6 +12,7 @@ const root = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
 /** Node itself, also where these tests were started through lavapipe. */
 const node = process.env['UNET3D_NODE'] ?? process.execPath;
 const linux = process.platform === 'linux';
+const isWide = existsSync('/proc/cpuinfo') && readFileSync('/proc/cpuinfo', 'utf8').includes('avx512vl');
 
 /** Asks for an adapter under the given variables only; the answer is its source, or the error's name and message. */
 function choose(variables: Record<string, string>): string {
@@ -87,8 +88,7 @@ test('lavapipe computes in vectors as wide as the processor has them, unless tol
 }) => {
   const { node: fetched } = fetchedLavapipe();
   skip(!existsSync(fetched), 'no fetched lavapipe: `npm run gpu:lavapipe`');
-  const processor = existsSync('/proc/cpuinfo') ? readFileSync('/proc/cpuinfo', 'utf8') : '';
-  skip(!/avx512vl/.test(processor), 'the processor has no vectors of 512 bits');
+  skip(!isWide, 'the processor has no vectors of 512 bits');
   const trained = (variables: Record<string, string>, options = {}) => {
     const program = `
       const { UNet3D, fromArrays, phantom, releaseNodeGpu } = await import('./src/node.ts');
@@ -124,6 +124,21 @@ test('lavapipe computes in vectors as wide as the processor has them, unless tol
   expect(wide.losses).toBe(narrow.losses);
   expect(wide.units).toMatch(/offers no matrix units .* set LP_NATIVE_VECTOR_WIDTH=256/);
   expect(trained({}, { matrixUnits: true })).toMatchObject({ bits: '256', units: 'has matrix units' });
+});
+
+test('convolutions by subgroups of 16 threads, which lavapipe has with vectors of 512 bits', ({ skip }) => {
+  const { node: fetched } = fetchedLavapipe();
+  skip(!existsSync(fetched), 'no fetched lavapipe: `npm run gpu:lavapipe`');
+  skip(!isWide, 'the processor has no vectors of 512 bits');
+  const tests = ['node_modules/vitest/vitest.mjs', 'run', 'test/ops/conv3.test.ts', '--project', 'node'];
+  const { stdout } = spawnSync(fetched, [...tests, '-t', 'conv3, .*subgroup: '], {
+    cwd: root,
+    encoding: 'utf8',
+    env: { ...process.env, LP_NATIVE_VECTOR_WIDTH: '512' },
+  });
+  const [, passed, failed] = /^(\d+) passed, (\d+) failed/m.exec(stdout) ?? [];
+  expect(Number(failed), stdout).toBe(0);
+  expect(Number(passed)).toBeGreaterThan(10);
 });
 
 test('a program is warned once that it computes on the CPU; Dawn complains of nothing', ({ skip }) => {

@@ -5,6 +5,7 @@
 import { describe, expect, test } from 'vitest';
 import { InvalidOption, OutOfMemory } from '../../src/errors.ts';
 import { kernelChoices } from '../../src/gpu/choices.ts';
+import { runsOn } from '../../src/gpu/passes.ts';
 import type { Gpu } from '../../src/gpu/device.ts';
 import { Recorder, type PlanLimits } from '../../src/gpu/plan.ts';
 import type { Precision } from '../../src/gpu/precision.ts';
@@ -157,7 +158,7 @@ const blocks: Case = {
 };
 
 const { hardware } = kernelChoices;
-const { adapterClass, device } = await testDevice();
+const { adapterClass, device, abilities } = await testDevice();
 const onMatrices = await kernelsOnMatrices();
 const emulated = await kernelsOnOthers();
 const isOfBlocks = ({ name }: Case): boolean => name === 'several blocks of every tile';
@@ -189,10 +190,12 @@ const leftOut = [...forwardNames, ...weightNames].filter((name) => slow && !typi
 const isTried = (name: (typeof leftOut)[number]): boolean => !leftOut.includes(name);
 const casesOf = (tile: string): Case[] =>
   cases.filter(({ forTiles = false }) => forTiles || (!slow && typical.includes(tile)));
+const hasSubgroup = runsOn('subgroup', abilities);
+const simple = ['voxels', 'channels', ...(hasSubgroup ? (['subgroup'] as const) : [])] as const;
 const variants = leaveToNode(
   'conv3',
   [
-    ...(['voxels', 'channels'] as const).flatMap((conv3) =>
+    ...simple.flatMap((conv3) =>
       cases.map((one) => ({ ...one, variant: conv3, kernels: { ...hardware, conv3, ...own } })),
     ),
     ...cases
@@ -345,6 +348,10 @@ if (leftOut.length > 0)
   test(`conv3, ${leftOut.join('; ')}`, ({ skip }) => {
     skip('SwiftShader compiles each for seconds; they are tried on lavapipe and on hardware');
   });
+
+test.skipIf(hasSubgroup)('conv3, subgroup', ({ skip }) => {
+  skip('it takes subgroups of 16 threads, as lavapipe has on processors with vectors of 512 bits');
+});
 
 describe('conv3 refuses', () => {
   const recorder = new Recorder(limitsOf({ maxBindingBytes: 4096 }));

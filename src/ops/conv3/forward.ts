@@ -1,5 +1,5 @@
 /** Forward kernels of the 3×3×3 convolution; the gradient with respect to the input is one of them with other weights. */
-import { codeConstant } from '../../gpu/choices.ts';
+import { codeConstant, subgroupThreads } from '../../gpu/choices.ts';
 import type { Planes, Recorder, VolumeTensor } from '../../gpu/plan.ts';
 import { forwardConstants, forwardTiles, type ForwardTile, type ForwardTileName } from '../../gpu/tiles.ts';
 import { groupsOf64, inputPlanes, inputUse, planeQuads, type Input } from '../common.ts';
@@ -120,9 +120,19 @@ export function convolveByVoxels(
   return statistics.parts;
 }
 
-/** A workgroup's threads take different output channels of the same voxels. One input at a time. */
+/** Of a thread's four columns those side by side: four, or two where rows fill pairs better by more than these cost. */
+function columnsOf(rowQuads: number): number {
+  const filled = (columns: number) => Math.ceil(rowQuads / columns) * columns;
+  return filled(4) > 1.1 * filled(2) ? 2 : 4;
+}
+
+/**
+ * A workgroup's threads take different output channels of the same voxels. One input at a time. By subgroups no statistics
+ * are left.
+ */
 export function convolveByChannels(
   recorder: Recorder,
+  kernel: 'channels' | 'subgroup',
   label: string,
   tensors: PackedTensors,
   { inChannels, first, add, measured, planes = [0, tensors.target.planes] }: Options & Place,
@@ -131,46 +141,63 @@ export function convolveByChannels(
   const { tensor, scaleShifts, slope = 1 } = input;
   const [width, height, depth] = target.size;
   const workOf = work(tensor.channels, target);
-  // Four columns of four rows. Where rows fill pairs of columns better, by more than these cost, two lie in the plane behind.
-  const filled = (columns: number) => Math.ceil(target.rowQuads / columns) * columns;
-  const columns = filled(4) > 1.1 * filled(2) ? 2 : 4;
-  const { lanes = block } = recorder.limits.kernels;
-  const tiles = Math.ceil(target.rowQuads / columns) * Math.ceil(height / 4);
-  const statistics = partsOf(recorder, label, target, measured ? tiles : 0);
+  const bySubgroup = kernel === 'subgroup';
+  const lanes = bySubgroup ? subgroupThreads : (recorder.limits.kernels.lanes ?? block);
+  const columns = columnsOf(target.rowQuads);
+  const tiles = Math.ceil(target.rowQuads / columns) * Math.ceil(height / (bySubgroup ? 8 : 4));
+  const statistics = partsOf(recorder, label, target, measured && !bySubgroup ? tiles : 0);
   const uses = [{ ...inputUse(input), halo: 1 }, { tensor: target }, ...statistics.uses];
   for (const [from, to] of recorder.slabs(planes, uses, { flops: workOf(planes) })) {
     const source = inputPlanes(recorder, input, from - 1, to + 1);
     const out = recorder.planes(target, from, to);
     const left = statistics.at(from, to);
-    recorder.dispatch('conv3/forward_channels', {
+    const bindings = {
+      source: source.view,
+      scaleShifts: scaleShifts ?? packed,
+      weights: packed,
+      bias: bias ?? packed,
+      target_: out.view,
+    };
+    const params = {
+      width,
+      height,
+      depth,
+      samples: target.batch,
+      rowQuads: target.rowQuads,
+      channels: tensor.channels,
+      channelsOut: target.channels,
+      channelsIn: inChannels,
+      first,
+      plane0: from,
+      plane1: to,
+      startSource: source.start,
+      startTarget: out.start,
+      slope,
+      biased: bias ? 1 : 0,
+      add: add ? 1 : 0,
+    };
+    const common = {
       label,
-      bindings: {
-        source: source.view,
-        scaleShifts: scaleShifts ?? packed,
-        weights: packed,
-        bias: bias ?? packed,
-        target_: out.view,
-        parts: left.view,
-      },
-      params: {
-        ...left.params,
-        width,
-        height,
-        depth,
-        samples: target.batch,
-        rowQuads: target.rowQuads,
-        channels: tensor.channels,
-        channelsOut: target.channels,
-        channelsIn: inChannels,
-        first,
-        plane0: from,
-        plane1: to,
-        startSource: source.start,
-        startTarget: out.start,
-        slope,
-        biased: bias ? 1 : 0,
-        add: add ? 1 : 0,
-      },
+      flops: workOf([from, to]),
+      workgroups: [
+        Math.ceil(target.channels / lanes),
+        tiles,
+        Math.ceil(((to - from) * columns) / 4),
+      ] as const,
+    };
+    if (bySubgroup) {
+      recorder.dispatch('conv3/forward_subgroup', {
+        ...common,
+        bindings,
+        params: { ...params, normed: scaleShifts ? 1 : 0, slope: scaleShifts ? slope : 1 },
+        constants: { COLUMNS: columns },
+      });
+      continue;
+    }
+    recorder.dispatch('conv3/forward_channels', {
+      ...common,
+      bindings: { ...bindings, parts: left.view },
+      params: { ...left.params, ...params },
       constants: {
         NORM: scaleShifts !== undefined,
         COLUMNS: columns,
@@ -178,8 +205,6 @@ export function convolveByChannels(
         RAGGED: width % 4 !== 0 && scaleShifts !== undefined,
         ...(measured && { STATISTICS: true }),
       },
-      workgroups: [Math.ceil(target.channels / lanes), tiles, Math.ceil(((to - from) * columns) / 4)],
-      flops: workOf([from, to]),
     });
   }
   return statistics.parts;
