@@ -58,7 +58,7 @@ export { exportSafetensors, type SafetensorsExportOptions } from './export/safet
 export { phantom, phantomLabels, phantoms, type Phantom, type PhantomOptions } from './data/phantom.ts';
 export { dice, meanDefined } from './metrics/dice.ts';
 export { readNifti, writeNifti } from './data/nifti.ts';
-export type { Volume } from './data/volume.ts';
+export { voxelVolume, type Volume } from './data/volume.ts';
 export type { FilePair, Source } from './data/source.ts';
 export { defaultPreprocessing, type Preprocessing } from './data/preprocessing.ts';
 export { fromArrays, prepareCase, type PreparedCase } from './data/prepare.ts';

@@ -437,6 +437,7 @@ const calls: Readonly<Record<string, PublicCall>> = {
   readPytorch: { call: library.readPytorch, values: [new Uint8Array(4)] },
   readStateDict: { call: library.readStateDict, values: [new Uint8Array(4)] },
   historyCsv: { call: report.historyCsv, values: [[], names] },
+  voxelVolume: { call: library.voxelVolume, values: [affine] },
   folderStore: { call: library.folderStore, values: ['/nowhere'] },
   folderCache: { call: library.folderCache, values: ['/nowhere'] },
   openDatasetFolder: {

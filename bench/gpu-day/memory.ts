@@ -30,7 +30,9 @@ for (let given = 0; given + piece <= most && refusal === undefined; given += pie
     refusal = `${(error as Error).name}: ${(error as Error).message}`;
   }
 }
-tell({ piece, pieces: buffers.length - (refusal === undefined ? 0 : 1), refusal, takenBytes: takenBytes() });
+// The refusal arrives when the buffer is there.
+const pieces = buffers.length - (refusal === undefined ? 0 : 1);
+tell({ piece, pieces, refusal, takenBytes: takenBytes() });
 const alive = !(await gpu.isLost());
 for (const buffer of buffers) buffer.destroy();
 tell({ aliveAfterRefusal: alive });
@@ -42,7 +44,7 @@ tell({
   destroyed: await lost,
   rightAfterwards: right,
   line:
-    `${bytesText(piece * buffers.length)} given, then ${refusal ?? 'no refusal'}; device ${alive ? 'kept' : 'lost'}; ` +
+    `${bytesText(piece * pieces)} given, then ${refusal ?? 'no refusal'}; device ${alive ? 'kept' : 'lost'}; ` +
     `a new one computes ${right ? 'rightly' : 'WRONGLY'}`,
 });
 process.exit(0);

@@ -9,9 +9,9 @@ export function tell(found: Readonly<Record<string, unknown>>): void {
   );
 }
 
-/** Six digits, which no measurement exceeds; whole numbers as they are. */
+/** Nine digits, which are all of a float32; whole numbers as they are. */
 const short = (value: number): number =>
-  Number.isInteger(value) || !Number.isFinite(value) ? value : Number(value.toPrecision(6));
+  Number.isInteger(value) || !Number.isFinite(value) ? value : Number(value.toPrecision(9));
 
 /** Bytes of the first GPU's memory that are taken by all its processes; undefined where NVIDIA's tool is missing. */
 export function takenBytes(): number | undefined {

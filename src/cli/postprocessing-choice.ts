@@ -1,4 +1,6 @@
 /** For which classes or regions the largest component alone is better, by label files beside their truth. */
+import { filled } from '../data/allocation.ts';
+import { labelOf } from '../data/label-values.ts';
 import type { Region } from '../data/regions.ts';
 import type { Volume } from '../data/volume.ts';
 import {
@@ -34,7 +36,8 @@ export async function postprocessingFor(
   const pair = ({ id, truth, prediction }: HeldVolumes): LabelPair => {
     const maps = comparedMaps(truth, prediction, { classes, ignore, name: id });
     // As it is post-processed: unknown voxels are left out of scores, and cut no component.
-    return { truth: maps.truth, prediction: Uint8Array.from(prediction.data), shape: maps.shape };
+    const predicted = filled(new Uint8Array(maps.truth.length), prediction.data, labelOf);
+    return { truth: maps.truth, prediction: predicted, shape: maps.shape };
   };
   if (regions) return chooseRegionPostprocessing((look) => each((item) => look(pair(item))), regions);
   const scores = await each((item): ComponentDice => {

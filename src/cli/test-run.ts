@@ -83,10 +83,10 @@ async function testCase(
 ): Promise<CaseMetrics> {
   const segmentation = await model.predict(item.images, { tta, signal: io.signal });
   await folder.write(predictionName(item.id), await segmentation.toNifti());
-  const { shape, spacing, data } = segmentation.labels;
+  const { shape, spacing, affine, data } = segmentation.labels;
   const truth = await truthOf(item, segmentation.labels, truths);
   const options = { classes: labels, name: item.id, ignore: dataset.ignoreLabel };
-  return evaluate({ data: truth.data, shape, spacing }, { data, shape }, options, regions);
+  return evaluate({ data: truth.data, shape, spacing, affine }, { data, shape }, options, regions);
 }
 
 const truthOf = async (item: Case, grid: Grid, truths: Truths | undefined): Promise<Volume> =>

@@ -3,7 +3,7 @@ import type { Problem } from './problem.ts';
 import { apartText, gridDifference } from './grid.ts';
 import { headerAffine, millimetresPerUnit } from './nifti-affine.ts';
 import type { NiftiHeader } from './nifti-header.ts';
-import { spacingOf } from './volume.ts';
+import { flat, perpendicularity, spacingOf } from './volume.ts';
 
 /** Spacings in mm that images of bodies have; others are mostly a wrong unit. */
 const usualSpacing = { least: 0.05, most: 20 };
@@ -15,14 +15,8 @@ interface Remark {
   readonly millimetres?: number;
 }
 
-/** Whether an axis of the affine has no length, or lies in the plane of the others. */
-function isFlat(affine: readonly number[]): boolean {
-  const at = (row: number, column: number): number => affine[4 * row + column]!;
-  const minor = (a: number, b: number): number => at(1, a) * at(2, b) - at(1, b) * at(2, a);
-  const determinant = at(0, 0) * minor(1, 2) - at(0, 1) * minor(0, 2) + at(0, 2) * minor(0, 1);
-  const voxel = spacingOf(affine).reduce((a, b) => a * b, 1);
-  return Math.abs(determinant) < 1e-6 * voxel;
-}
+/** Below it axes are no longer nearly perpendicular: 8 degrees of tilt, or volumes off by a hundredth. */
+const tilted = 0.99;
 
 /** The qform's affine where it is told but not used; undefined where there is none. */
 function unusedQform(header: NiftiHeader): readonly number[] | undefined {
@@ -44,7 +38,8 @@ function remarksOn(header: NiftiHeader): Remark[] {
       kind: 'spacing',
       text: `The header counts in ${unit === 1000 ? 'metres' : 'micrometres'}; it is converted to mm`,
     });
-  if (sformCode > 0 && isFlat(affine))
+  const upright = perpendicularity(affine);
+  if (sformCode > 0 && upright < flat)
     found.push({
       kind: 'spacing',
       text:
@@ -55,6 +50,13 @@ function remarksOn(header: NiftiHeader): Remark[] {
     found.push({
       kind: 'spacing',
       text: `Spacing is outside ${usualSpacing.least} to ${usualSpacing.most} mm: see whether the header's unit is right`,
+    });
+  if (upright >= flat && upright < tilted)
+    found.push({
+      kind: 'spacing',
+      text:
+        'The axes are not perpendicular, as of a CT with a tilted gantry: distances are measured as if they were, and views ' +
+        'show them so; resample such scans, or let dcm2niix correct the tilt',
     });
   const qform = unusedQform(header);
   const difference = qform && gridDifference({ shape, affine }, { shape, affine: qform });

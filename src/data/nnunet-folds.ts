@@ -7,7 +7,7 @@ import { InvalidDataset } from '../errors.ts';
 import { readJson } from '../json.ts';
 import { listed } from '../listed.ts';
 import { distinctNames, openObject } from '../schema.ts';
-import { foldCases, type Split, type SplitCase, type SplitPart } from './split.ts';
+import { composed, foldCases, type Split, type SplitCase, type SplitPart } from './split.ts';
 
 /** nnU-Net's number of folds. */
 export const nnunetFoldCount = 5;
@@ -124,7 +124,8 @@ export function parseFolds(text: string, cases: readonly SplitCase[]): readonly 
     );
   });
   const known = new Set(cases.map(({ id }) => id));
-  return folds.map(({ train, val }, fold) => {
+  return folds.map((parts, fold) => {
+    const [train, val] = [composed(parts.train), composed(parts.val)];
     const unknown = [...train, ...val].filter((id) => !known.has(id));
     if (unknown.length > 0)
       throw new InvalidDataset(

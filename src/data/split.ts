@@ -189,6 +189,9 @@ export function foldCases(
 
 const part = openObject({ subjects: v.optional(distinctNames('subjects')), cases: distinctNames('cases') });
 
+/** Names of cases with letters of one character each, as cases have them: programs on a Mac may write two. */
+export const composed = (ids: readonly string[]): string[] => ids.map((id) => id.normalize('NFC'));
+
 /** Of split.json, of which those written by hand need name the cases only. */
 export const splitSchema = openObject({
   seed: v.optional(wholeNumber()),
@@ -215,7 +218,8 @@ export function parseSplit(text: string, cases: readonly SplitCase[]): Split {
   const subjectOf = new Map(cases.map(({ id, subject }) => [id, subject]));
   const seen = new Map<string, PartName>();
   for (const name of partNames) {
-    const { cases: ids } = stored[name];
+    const ids = composed(stored[name].cases);
+    stored[name] = { ...stored[name], cases: ids };
     const unknown = ids.filter((id) => !subjectOf.has(id));
     if (unknown.length > 0)
       throw new InvalidDataset(

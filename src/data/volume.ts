@@ -4,6 +4,8 @@
  */
 import { some } from '../listed.ts';
 import { InvalidVolume } from '../errors.ts';
+import { assertOptions } from '../options.ts';
+import { affine as affineSchema } from '../schema.ts';
 import type { NiftiHeader } from './nifti-header.ts';
 import type { Statistics } from './statistics.ts';
 import { allocate, copyIn, floats, wasm } from './wasm.ts';
@@ -49,6 +51,37 @@ export interface Grid {
 export function spacingOf(affine: readonly number[]): Triple<number> {
   const column = (c: number): number => Math.hypot(affine[c]!, affine[4 + c]!, affine[8 + c]!) || 1;
   return [column(0), column(1), column(2)];
+}
+
+/**
+ * How near to perpendicular the axes of an affine are: a voxel's volume as a share of its spacing multiplied. 1 where they
+ * are, less for scans with a tilted gantry, 0 where an axis has no length or lies in the plane of the others.
+ */
+export function perpendicularity(affine: readonly number[]): number {
+  const at = (row: number, column: number): number => affine[4 * row + column]!;
+  const minor = (a: number, b: number): number => at(1, a) * at(2, b) - at(1, b) * at(2, a);
+  const volume = at(0, 0) * minor(1, 2) - at(0, 1) * minor(0, 2) + at(0, 2) * minor(0, 1);
+  return Math.abs(volume) / spacingOf(affine).reduce((a, b) => a * b, 1);
+}
+
+/** Perpendicularity of axes that make no space. */
+export const flat = 1e-6;
+
+/**
+ * Cubic millimetres of a voxel: less than its spacing multiplied where axes are not perpendicular, as of a CT with a tilted
+ * gantry.
+ * @param affine voxel to mm, 16 numbers row-major; of axes that lie in one plane the spacing counts
+ * @throws InvalidOption if it is something else
+ * @example
+ * ```js
+ * const millilitres = (1200 * voxelVolume([1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 3, 0, 0, 0, 0, 1])) / 1000; // 3.6
+ * ```
+ */
+export function voxelVolume(affine: readonly number[]): number {
+  assertOptions('voxelVolume', { affine: affineSchema }, { affine });
+  const share = perpendicularity(affine);
+  const isPerpendicular = share > 1 - 1e-6; // as float32 has it
+  return spacingOf(affine).reduce((a, b) => a * b, 1) * (isPerpendicular || share < flat ? 1 : share);
 }
 
 /**

@@ -4,6 +4,7 @@
  */
 import * as v from 'valibot';
 import { labelCount, members, regionsSchema, type Region } from '../data/regions.ts';
+import { voxelVolume } from '../data/volume.ts';
 import { InvalidOption } from '../errors.ts';
 import { assertOptions } from '../options.ts';
 import { distinctNames, flag, numberFrom, text, wholeNumber } from '../schema.ts';
@@ -90,6 +91,8 @@ const classesText = '2 to 256 classes, background included: their number, or a d
 interface Measuring extends Pick<EvaluateOptions, 'tolerance' | 'background'> {
   readonly name: string;
   readonly spacing?: readonly number[] | undefined;
+  /** Cubic millimetres of a voxel; default: by its spacing. */
+  readonly voxel?: number | undefined;
 }
 
 /** How label maps are compared by regions. */
@@ -202,7 +205,7 @@ export function evaluateCase(
     typeof given === 'number' ? `class ${label}` : `"${given[label]}" (class ${label})`,
   );
   const maps = comparedMaps(truth, prediction, { classes, ignore, name });
-  return measured(maps, titles, { ...options, name, spacing: options.spacing ?? truth.spacing });
+  return measured(maps, titles, { ...options, name, ...millimetresOf(truth, options) });
 }
 
 const regionEntries = {
@@ -239,7 +242,7 @@ export function evaluateRegions(
       `evaluateRegions: the regions go up to label ${labelCount(regions) - 1}, classes to ${classes - 1}; give as many classes`,
     );
   const maps = comparedMaps(truth, prediction, { classes, ignore, name });
-  const how = { ...options, name, spacing: options.spacing ?? truth.spacing };
+  const how = { ...options, name, ...millimetresOf(truth, options) };
   const compared = (labels: readonly number[], title?: string): CaseMetrics => {
     const table = members({ labels });
     table[unknown] = unknown;
@@ -273,11 +276,18 @@ export const evaluate = (
     ? evaluateRegions(truth, prediction, { ...options, regions })
     : evaluateCase(truth, prediction, options);
 
+/** What an option does not say is the truth's. */
+const millimetresOf = (
+  { spacing, affine }: LabelVolume,
+  options: Pick<EvaluateOptions, 'spacing'>,
+): Pick<Measuring, 'spacing' | 'voxel'> =>
+  options.spacing ? { spacing: options.spacing } : { spacing, voxel: affine && voxelVolume(affine) };
+
 /** @param titles what notes call each class; of one without, nothing is noted */
 function measured(
   { truth, prediction, shape }: LabelMaps,
   titles: readonly (string | undefined)[],
-  { name, tolerance = 1, background = false, spacing: given }: Measuring,
+  { name, tolerance = 1, background = false, spacing: given, voxel }: Measuring,
 ): CaseMetrics {
   const [sx = 1, sy = 1, sz = 1] = given ?? [];
   const spacing: Triple = [sx, sy, sz];
@@ -286,7 +296,7 @@ function measured(
   const confusion = Array.from({ length: classes }, (_, row) => [
     ...pairs.subarray(row * classes, (row + 1) * classes),
   ]);
-  const millilitres = (voxels: number): number => (voxels * sx * sy * sz) / 1000;
+  const millilitres = (voxels: number): number => (voxels * (voxel ?? sx * sy * sz)) / 1000;
   const scratch = distanceScratch();
   const hidden = truth.includes(unknown) && classes <= unknown ? unknown : undefined;
   const notes: string[] = [];

@@ -24,12 +24,12 @@ export function historyCsv(history: readonly EpochRow[], labels: readonly string
   assertOptions('historyCsv', historyEntries, { history, labels });
   const classes = Math.max(0, ...history.map(({ validationDice }) => validationDice.length));
   const cell = (value: number | undefined): string => (Number.isFinite(value) ? String(value) : '');
-  const name = (label: number): string => (labels[label] ?? String(label)).replace(/[^\w-]+/g, '_');
+  const names = columnNames(Array.from({ length: classes }, (_, label) => labels[label] ?? String(label)));
   const head = [
     'epoch',
     'loss',
     'validation_loss',
-    ...Array.from({ length: classes }, (_, label) => `dice_${name(label)}`),
+    ...names.map((name) => `dice_${name}`),
     'smoothed_dice',
     'learning_rate',
     'seconds',
@@ -44,4 +44,12 @@ export function historyCsv(history: readonly EpochRow[], labels: readonly string
     row.seconds.toFixed(3),
   ]);
   return csv([head, ...rows]);
+}
+
+/** Letters of any script, digits, `_` and `-`; those that come out alike with the label's value. */
+function columnNames(labels: readonly string[]): string[] {
+  const names = labels.map((label) => label.replace(/[^\p{L}\p{M}\p{N}_-]+/gu, '_'));
+  return names.map((name, value) =>
+    names.indexOf(name) === names.lastIndexOf(name) ? name : `${name}_${value}`,
+  );
 }

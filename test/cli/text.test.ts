@@ -92,6 +92,15 @@ test('history.csv has one line per epoch and empty cells for what was not measur
   ]);
 });
 
+test('columns of history.csv keep letters of any script, and are told apart', () => {
+  const row = { epoch: 0, loss: 0.5, validationLoss: 0.5, smoothedDice: 0.5, learningRate: 0.01, seconds: 1 };
+  const [head] = historyCsv(
+    [{ ...row, validationDice: [1, 1, 1, 1, 1] }],
+    ['background', '肝', 'печень', 'left lung', 'left/lung'],
+  ).split('\n');
+  expect(head).toContain('dice_background,dice_肝,dice_печень,dice_left_lung_3,dice_left_lung_4,');
+});
+
 test('patches of the median size are proposed where whole volumes are mostly padding', () => {
   const small = [30, 30, 10] as const;
   const tip = patchTip([small, small, [100, 40, 20]], [100, 40, 24], [8, 8, 8]);

@@ -347,6 +347,12 @@ describe('headers that a person should know of', () => {
       'place',
       /qform and sform.*up to 5\.00 mm apart/,
     ],
+    [
+      'a tilted gantry',
+      (header) => header.setFloat32(sform + 16 + 8, 5, true),
+      'spacing',
+      /axes are not perpendicular/,
+    ],
     ['micrometres', (header) => header.setUint8(123, 3), 'spacing', /micrometres; it is converted to mm/],
     ['metres', (header) => header.setUint8(123, 1), 'spacing', /metres; it is converted to mm/],
   ])('%s: said once, for all cases', async (_, change, kind, message) => {

@@ -38,6 +38,14 @@ test('cases of one subject stay together', () => {
   expect(() => nnunetFolds(cases.slice(0, 4))).toThrow(InvalidDataset);
 });
 
+test('splits_final.json names a case whose letters and accents are apart', () => {
+  const folds = parseFolds(JSON.stringify([{ train: ['a'], val: ['Mu\u0308ller'] }]), [
+    { id: 'a', subject: 'a' },
+    { id: 'M\u00fcller', subject: 'b' },
+  ]);
+  expect(folds[0]!.validation.cases).toEqual(['M\u00fcller']);
+});
+
 test('splits_final.json', () => {
   const told = [
     { train: ['a', 'b', 'c'], val: ['g', 'd'] },

@@ -116,6 +116,14 @@ describe('split.json', () => {
     expect(parseSplit(JSON.stringify(split), cases)).toEqual(split);
   });
 
+  test('names a case whose letters and accents are apart, as programs on a Mac write them', () => {
+    const german = cases.map((item, at) => (at === 0 ? { ...item, id: 'M\u00fcller' } : item));
+    const split = splitCases(german);
+    const apart = JSON.stringify(split).replace('M\u00fcller', 'Mu\u0308ller');
+    expect(apart).not.toBe(JSON.stringify(split));
+    expect(parseSplit(apart, german)).toEqual(split);
+  });
+
   test.each([
     ['nonsense', /not valid JSON/],
     ['null', /it is null; expected an object/],

@@ -15,6 +15,19 @@ test.each([
     { SLURM_STEP_NUM_TASKS: '8', SLURM_PROCID: '5', SLURM_LOCALID: '1' },
     { size: 8, rank: 5, localRank: 1 },
   ],
+  // mpiexec within a shell that srun has started, and from a batch script, whose nodes it reaches by srun.
+  [
+    { PMI_SIZE: '4', PMI_RANK: '2', SLURM_STEP_NUM_TASKS: '1', SLURM_PROCID: '0' },
+    { by: "MPICH's mpiexec", size: 4, rank: 2 },
+  ],
+  [
+    { PMI_SIZE: '8', PMI_RANK: '5', SLURM_STEP_NUM_TASKS: '2', SLURM_PROCID: '1' },
+    { by: "MPICH's mpiexec", size: 8, rank: 5 },
+  ],
+  [
+    { PMI_SIZE: '4', PMI_RANK: '2', SLURM_STEP_NUM_TASKS: '4', SLURM_PROCID: '2', SLURM_LOCALID: '0' },
+    { by: 'srun', size: 4, rank: 2, localRank: 0 },
+  ],
 ])('%o', (env, expected) => {
   expect(launchOf(env)).toMatchObject(expected);
 });

@@ -265,3 +265,14 @@ test('a value of unknown voxels that no byte holds is refused', () => {
   for (const ignore of [256, -1, 1.5])
     expect(() => evaluateCase(truth, truth, { classes: 2, ignore })).toThrow(InvalidOption);
 });
+
+test('a voxel of a scan with a tilted gantry is smaller than its sides multiplied', () => {
+  const tilt = (20 * Math.PI) / 180;
+  // Slices 3 mm apart along a direction that is 20 degrees off their normal.
+  const affine = [1, 0, 0, 0, 0, 1, 3 * Math.sin(tilt), 0, 0, 0, 3 * Math.cos(tilt), 0, 0, 0, 0, 1];
+  const volume = { ...map('0011', [2, 2, 1]), spacing: [1, 1, 3], affine };
+  const { classes } = evaluateCase(volume, volume, { classes: 2 });
+  expect(classes[1]!.truthVolume).toBeCloseTo((2 * 3 * Math.cos(tilt)) / 1000, 12);
+  const straight = { ...volume, affine: [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 3, 0, 0, 0, 0, 1] };
+  expect(evaluateCase(straight, straight, { classes: 2 }).classes[1]!.truthVolume).toBe(0.006);
+});

@@ -2,7 +2,14 @@
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { Aborted, InvalidModel } from '../../src/errors.ts';
 import { choicesSchema, kernelChoices, type KernelChoices } from '../../src/gpu/choices.ts';
-import { kernelsOf, passKey, runsOn, unavailable, type CountedPass } from '../../src/gpu/passes.ts';
+import {
+  kernelsOf,
+  passKey,
+  runsOn,
+  unavailable,
+  type Abilities,
+  type CountedPass,
+} from '../../src/gpu/passes.ts';
 import { Gpu } from '../../src/gpu/device.ts';
 import { Program } from '../../src/gpu/program.ts';
 import { usualWalk } from '../../src/gpu/walk.ts';
@@ -214,7 +221,7 @@ describe('tune', () => {
       maxComputeWorkgroupSizeX: 2048,
     };
     const matrixUnits = { shapes, subgroup: 32, precisions: ['f32'] as const };
-    const abilities = { limits: most, matrixUnits };
+    const abilities: Abilities = { limits: most as GPUSupportedLimits, matrixUnits };
     const gpu = { device: {}, limits, identity, matrixUnits, abilities } as unknown as Gpu;
     const names = kernelsOf(pass(), matrixUnits);
     const { options, opened } = timed(Object.fromEntries(names.map((name) => [name, 100])));

@@ -12,6 +12,7 @@ import {
   readHeader,
   reportOf,
   viewOf,
+  voxelVolume,
   writeNifti,
   type Case,
   type CaseCheck,
@@ -157,10 +158,10 @@ const jobs = {
     return files;
   },
   async write({ labels, name, classes }: DataRequests['write']) {
-    const { spacing, shape } = labels;
+    const { affine, shape } = labels;
     const file = async (volume: ResultVolume): Promise<File> => new File([await writeNifti(volume)], name);
     const { counts, drawn } = counted(labels, classes);
-    const millilitresPerVoxel = (spacing[0] * spacing[1] * spacing[2]) / 1000;
+    const millilitresPerVoxel = voxelVolume(affine) / 1000;
     const written = await file(labels);
     return {
       labels: written,
