@@ -2,7 +2,7 @@
 import { hostname } from 'node:os';
 import { launchOf } from '../distributed/launch.node.ts';
 import { joinRanks, type MpiRanks } from '../distributed/mpi.node.ts';
-import { valuesOfAll, type Ranks } from '../distributed/ranks.ts';
+import { assertSame, valuesOfAll, type Ranks } from '../distributed/ranks.ts';
 import { Aborted, InvalidOption } from '../errors.ts';
 import { adapterClassOf } from '../gpu/device.ts';
 import type { NodeAdapter } from '../gpu/node.ts';
@@ -86,6 +86,21 @@ export async function announceRanks(
         `note: ${group.length} ranks on ${group[0]!.host} have GPUs of one name, which WebGPU cannot tell apart: if only one ` +
           'of them is busy, let each rank see one GPU alone, such as by srun --gpus-per-task=1',
       );
+}
+
+/**
+ * @param voxels by case: a hash of what this rank has read
+ * @throws UNet3DError on every rank where files of one name differ, such as copies on the disks of several machines
+ */
+export async function assertSameVoxels(
+  ranks: Ranks | undefined,
+  voxels: ReadonlyMap<string, string>,
+): Promise<void> {
+  await assertSame(ranks, JSON.stringify([...voxels]), (rank, other, first) => {
+    const [theirs, ours] = [other, first].map((text) => new Map(JSON.parse(text) as [string, string][]));
+    const id = [...ours!.keys(), ...theirs!.keys()].find((id) => ours!.get(id) !== theirs!.get(id));
+    return `ranks 0 and ${rank} have not read the same voxels of the case "${id}": give all processes the same files`;
+  });
 }
 
 /**

@@ -22,7 +22,7 @@ import { networkOf, trainFeatures } from './network-options.ts';
 import { openData } from './open-data.ts';
 import { planned, plannerOf } from './planned.ts';
 import { FileHashes, Stopwatch } from './provenance.ts';
-import { announceRanks } from './ranks.ts';
+import { announceRanks, assertSameVoxels } from './ranks.ts';
 import { commandLine } from './results.ts';
 import type { RunFolder } from './run-folder.ts';
 import { testModel } from './test-run.ts';
@@ -41,18 +41,24 @@ export async function runTraining(
 ): Promise<void> {
   const clock = new Stopwatch();
   using hashes = new FileHashes();
-  const { init } = details;
+  const { init, ranks } = details;
   for (const note of init?.notes ?? []) io.err(note);
   const kept = details.preprocessing ?? preprocessingOf(io, options, init);
-  const opened = await openData(io, path, { ...options, kept }, (dataset, split) => {
-    // Before cases are prepared with as many as the model's.
-    if (init && dataset.channels.length > 0) assertChannels(init, dataset.channels.length);
-    return folder.check(dataFiles(dataset, path, options), split[testedPart(split)].cases);
-  });
+  const opened = await openData(
+    io,
+    path,
+    { ...options, kept, hashVoxels: ranks !== undefined },
+    (dataset, split) => {
+      // Before cases are prepared with as many as the model's.
+      if (init && dataset.channels.length > 0) assertChannels(init, dataset.channels.length);
+      return folder.check(dataFiles(dataset, path, options), split[testedPart(split)].cases);
+    },
+  );
   const { dataset } = opened;
   const data = forItsHeads(opened.data, init);
   assertClassWeights(options.classWeights, data);
   if (init) assertChannels(init, data.channels, dataset.channels);
+  await assertSameVoxels(ranks, data.voxels);
   clock.end('reading and preparing the data');
 
   const classes = data.regions?.length ?? data.labels.length;
@@ -72,7 +78,7 @@ export async function runTraining(
   const reasons = details.decisions ?? [...(data.decision?.reasons ?? []), ...(plan?.reasons ?? [])];
   for (const reason of reasons) io.err(reason);
 
-  await announceRanks(io, details.ranks, await announceAdapter(io, options));
+  await announceRanks(io, ranks, await announceAdapter(io, options));
   const model = await UNet3D.create({
     ...(init
       ? networkFrom(init, options)

@@ -36,6 +36,8 @@ export interface TrainingData {
   readonly scored: readonly string[];
   /** Labels of the cases that will be tested, as far as they are kept. */
   readonly truths: Truths;
+  /** By case, if asked for: a hash of its voxels. */
+  readonly voxels: ReadonlyMap<string, string>;
 }
 
 export interface DataOptions {
@@ -52,6 +54,8 @@ export interface DataOptions {
   /** Whether preprocessing is decided from the validation cases too, so that it is the same for every fold. */
   readonly decideFromAll?: boolean;
   readonly allowDuplicates: boolean;
+  /** Whether hashes of all voxels are given. */
+  readonly hashVoxels: boolean;
 }
 
 /** Spacings that differ by less than this count as one. */
@@ -82,6 +86,7 @@ export async function readTrainingData(
   const rules = { ...labelRules(dataset), ...(classes !== undefined && { classes }) };
 
   const hashes = new Map<string, string>();
+  const voxels = new Map<string, string>();
   const seen = new Set<string>();
   const tested = new Set(split[testedPart(split)].cases);
   let highest = 1;
@@ -98,6 +103,8 @@ export async function readTrainingData(
         const given = await files.take(item);
         const isNew = !seen.has(item.id);
         const hash = isNew ? await contentHash(given.images) : '';
+        if (isNew && options.hashVoxels)
+          voxels.set(item.id, `${hash} ${given.label ? await contentHash([given.label]) : ''}`);
         if (isNew && given.label) {
           highest = Math.max(highest, highestLabel(given.label.data, dataset.ignoreLabel));
           if (tested.has(item.id)) truths.keep(item.id, given.label);
@@ -176,6 +183,7 @@ export async function readTrainingData(
     regions,
     scored,
     truths,
+    voxels,
   };
 }
 

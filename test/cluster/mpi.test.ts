@@ -1,6 +1,7 @@
 /** `mpirun … train`: losses are those of accumulation, a rank that is killed ends all, others go on from the checkpoint. */
 import { existsSync } from 'node:fs';
-import { join } from 'node:path';
+import { cp, readdir } from 'node:fs/promises';
+import { basename, join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { phantomDataset, temporaryFolder } from '../cli/support.ts';
 import { isHere, mpich, openMpi } from './engines.ts';
@@ -56,6 +57,31 @@ test.runIf(isHere(openMpi))(
       expect(existsSync(join(folder, 'two', name)), name).toBe(true);
   },
 );
+
+test.runIf(isHere(openMpi))('ranks that read other voxels under the same names do not begin', async () => {
+  const other = join(await temporaryFolder(), basename(options[0]!));
+  await cp(options[0]!, other, { recursive: true });
+  const labels = join(other, 'labels');
+  const [first, second] = (await readdir(labels)).sort();
+  await cp(join(labels, second!), join(labels, first!));
+  const [, ...rest] = train('copies');
+  const ran = await start([
+    ...openMpiRun(1),
+    'train',
+    ...rest,
+    ':',
+    '-np',
+    '1',
+    ...command,
+    'train',
+    other,
+    ...rest.slice(1),
+  ]);
+  expect(ran.exitCode).not.toBe(0);
+  expect(ran.err).toContain(
+    `ranks 0 and 1 have not read the same voxels of the case "${basename(first!, '.nii.gz')}": give all processes`,
+  );
+});
 
 describe.runIf(isHere(openMpi))('Open MPI, 4 ranks', () => {
   let killed: Ended;
