@@ -4,6 +4,7 @@ import type { Dataset } from '../data/dataset.ts';
 import { readNifti } from '../data/nifti.ts';
 import { scoredNames } from '../data/regions.ts';
 import type { Split } from '../data/split.ts';
+import { subjectsOf } from '../data/subjects.ts';
 import { Aborted } from '../errors.ts';
 import { digits } from '../format.ts';
 import { listed } from '../listed.ts';
@@ -48,7 +49,7 @@ export async function crossValidate(io: Io, folder: RunFolder, given: CrossValid
   const choice = given.postprocess ? await scorer.choose(held) : undefined;
   const cases = choice && choice.largestComponent.length > 0 ? await scorer.score(held, choice) : raw;
   const names = scoredNames(description.labels, description.regions);
-  const summary = summarise(cases);
+  const summary = summarise(cases, { subjects: subjectsOf(dataset, cases) });
   const byFold = done.map(({ fold }) => ({
     fold,
     dice: summarise(cases.filter((_, at) => held[at]!.fold === fold)).foreground.dice.mean,

@@ -33,17 +33,18 @@ a folder per case, labels beside their images (CASE_seg, CASE_gt) or in a tree
 like theirs (BIDS). Or give both folders with --images and --labels. Regions of
 nnU-Net's dataset.json are trained and scored as such.`;
 
+export const subjectPattern = (): Option =>
+  new Option('--subject-pattern <regexp>', 'who a case shows: a pattern with one group on its name')
+    .argParser(parse.pattern)
+    .conflicts('subjects');
+
 export function addDatasetOptions(command: Command): Command {
   return command
     .argument('[DATASET]', 'folder of the data set')
     .option('--images <folder>', 'folder of images, in place of DATASET')
     .option('--labels <folder>', 'folder of labels, matched by name')
     .option('--subjects <file>', 'table of case,subject; default: subjects.csv of the data set')
-    .addOption(
-      new Option('--subject-pattern <regexp>', 'who a case shows: a pattern with one group on its name')
-        .argParser(parse.pattern)
-        .conflicts('subjects'),
-    )
+    .addOption(subjectPattern())
     .option(
       '--ignore <value>',
       'of unknown voxels in labels, from 0 to 255; default: as dataset.json says',

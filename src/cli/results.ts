@@ -37,6 +37,8 @@ export interface Outcome {
   /** Which part was tested. */
   readonly part: 'test' | 'validation';
   readonly cases: readonly CaseMetrics[];
+  /** Whom each tested case shows; default: each another. */
+  readonly subjects?: readonly string[];
   /** What pictures of a case need, made when it is drawn. */
   readonly volumes: (index: number) => CaseVolumes | Promise<CaseVolumes>;
   readonly config: Readonly<Record<string, unknown>>;
@@ -55,7 +57,7 @@ export interface Outcome {
  */
 export async function writeResults(folder: RunFolder, outcome: Outcome): Promise<Summary | undefined> {
   const { title, labels, values = labels, training, cases, part, postprocessing } = outcome;
-  const summary = cases.length > 0 ? summarise(cases) : undefined;
+  const summary = cases.length > 0 ? summarise(cases, { subjects: outcome.subjects }) : undefined;
   const { history, bestEpoch, bestDice, steps, seconds } = training;
   const best = history[bestEpoch];
   await folder.json('metrics.json', {

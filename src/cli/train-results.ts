@@ -1,4 +1,5 @@
 /** What a training leaves behind and says at its end. */
+import { subjectsOf } from '../data/subjects.ts';
 import { axesToFlip } from '../infer/probabilities.ts';
 import { some } from '../listed.ts';
 import { diceTable, type Summary } from '../metrics/summary.ts';
@@ -37,6 +38,7 @@ export async function writeAll(
     training: result,
     plan,
     ...tested,
+    subjects: subjectsOf(dataset, test.cases),
     config: {
       ...config.network,
       ...config.training,

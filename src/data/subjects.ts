@@ -5,7 +5,7 @@
 import { InvalidDataset } from '../errors.ts';
 import { listed } from '../listed.ts';
 import { stemOf } from './volume-names.ts';
-import type { Case, UnassignedCase } from './case.ts';
+import type { Case } from './case.ts';
 
 /** Rows of trimmed cells, one per line. @throws InvalidDataset for a line that quotes in a way that could be read in two */
 async function readRows(text: string): Promise<string[][]> {
@@ -66,10 +66,10 @@ async function parseSubjects(text: string): Promise<Map<string, string>> {
  * text of a subjects.csv, or, with a warning, each case as its own subject.
  * @throws InvalidDataset that lists the cases for which the pattern or the table says nothing
  */
-export async function assignSubjects(
-  cases: readonly UnassignedCase[],
+export async function assignSubjects<Named extends { readonly id: string }>(
+  cases: readonly Named[],
   subjects?: RegExp | string,
-): Promise<{ cases: Case[]; warnings: string[] }> {
+): Promise<{ cases: (Named & Pick<Case, 'subject'>)[]; warnings: string[] }> {
   if (subjects === undefined)
     return {
       cases: cases.map((item) => ({ ...item, subject: item.id })),
@@ -94,4 +94,13 @@ export async function assignSubjects(
         : `The subject pattern ${subjects} gives no group for ${unknown.length} case(s): ${listed(unknown)}.`,
     );
   return { cases: cases.map((item) => ({ ...item, subject: find(item.id)! })), warnings: [] };
+}
+
+/** Whom some cases of a data set show. */
+export function subjectsOf(
+  { cases }: { readonly cases: readonly Pick<Case, 'id' | 'subject'>[] },
+  named: readonly { readonly name: string }[],
+): string[] {
+  const subjects = new Map(cases.map(({ id, subject }) => [id, subject]));
+  return named.map(({ name }) => subjects.get(name)!);
 }

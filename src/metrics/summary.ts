@@ -1,5 +1,6 @@
 /**
- * Means over cases with bootstrap intervals, and metrics as CSV and JSON.
+ * Means over cases with bootstrap intervals, and metrics as CSV and JSON. Cases of one subject are alike, so that subjects
+ * are drawn, each with all of its cases.
  */
 import * as v from 'valibot';
 import { csv } from '../csv.ts';
@@ -9,7 +10,7 @@ import { distinctNames, list, numberFrom, text, wholeNumber, withParts } from '.
 import { some } from '../listed.ts';
 import { sameCase, stemOf } from '../data/volume-names.ts';
 import { random } from '../data/random.ts';
-import { InvalidDataset } from '../errors.ts';
+import { InvalidDataset, InvalidOption } from '../errors.ts';
 import { quantile } from '../quantile.ts';
 import { metricNames, type CaseMetrics, type ClassMetrics, type MetricName } from './evaluate.ts';
 
@@ -36,6 +37,8 @@ export type Estimates = Readonly<Record<MetricName, Estimate>>;
 export interface Summary {
   /** Number of cases. */
   readonly cases: number;
+  /** Whom they show: fewer than cases where a person has several. */
+  readonly subjects: number;
   /** One entry per label value, background included. */
   readonly classes: readonly Estimates[];
   /** Each case's mean over its foreground classes, then over the cases. */
@@ -62,11 +65,11 @@ function meanOf(values: readonly number[], draw: readonly number[]): number {
   return sum / count;
 }
 
-/** Mean, median and interval of one metric; `draws` are resamples of the cases. */
+/** Mean, median and interval of one metric; `draws` are cases of resampled subjects. */
 function estimate(values: readonly number[], draws: readonly (readonly number[])[]): Estimate {
   const defined = values.filter(isDefined);
   const means = Float64Array.from(draws.map((draw) => meanOf(values, draw)).filter(isDefined)).sort();
-  const isInterval = defined.length > 1;
+  const isInterval = defined.length > 1 && draws.length > 0;
   return {
     mean: mean(defined),
     low: isInterval ? quantile(means, 0.025) : NaN,
@@ -95,10 +98,21 @@ const foregroundOf = (classes: readonly ClassMetrics[]): Record<MetricName, numb
     ),
   );
 
-/** Resamples of so many cases. */
-function drawn(count: number, seed: number, resamples: number): readonly (readonly number[])[] {
+/** Cases by subject, each its own where none is told. */
+function casesBySubject(count: number, subjects: readonly string[] | undefined): number[][] {
+  const groups = new Map<string | number, number[]>();
+  for (let at = 0; at < count; at++) {
+    const subject = subjects?.[at] ?? at;
+    groups.set(subject, [...(groups.get(subject) ?? []), at]);
+  }
+  return [...groups.values()];
+}
+
+/** Cases of resampled subjects; none of a single one, which says nothing of others. */
+function drawn(groups: readonly number[][], seed: number, resamples: number): readonly (readonly number[])[] {
+  if (groups.length < 2) return [];
   const r = random(seed, 'bootstrap');
-  return Array.from({ length: resamples }, () => Array.from({ length: count }, () => r.int(count)));
+  return Array.from({ length: resamples }, () => groups.flatMap(() => groups[r.int(groups.length)]!));
 }
 
 /** Predictions of the same cases beside each other. */
@@ -118,8 +132,12 @@ export interface DiceComparison {
  * The mean foreground Dice of several predictions of the same cases, in the same order. All are over the same classes of
  * the same cases: where a class is not there, and some of them find it (Dice 0), it counts as 1 for those that find
  * nothing, whose Dice alone is undefined; where none finds it, it counts for none.
+ * @param subjects whom each case shows
  */
-export function compareDice(sets: readonly (readonly CaseMetrics[])[]): DiceComparison {
+export function compareDice(
+  sets: readonly (readonly CaseMetrics[])[],
+  subjects?: readonly string[],
+): DiceComparison {
   const isCounted = (at: number, label: number): boolean =>
     sets.some((cases) => isDefined(cases[at]!.classes[label]!.dice));
   const rightlyEmpty = new Set<number>();
@@ -136,7 +154,7 @@ export function compareDice(sets: readonly (readonly CaseMetrics[])[]): DiceComp
   );
   const means = dice.map((values) => mean(values.filter(isDefined)));
   const best = means.reduce((best, value, at) => (value > means[best]! ? at : best), 0);
-  const draws = drawn(sets[0]!.length, 0, 2000);
+  const draws = drawn(casesBySubject(sets[0]!.length, subjects), 0, 2000);
   const less = (values: readonly number[]): Estimate =>
     estimate(
       values.map((value, at) => dice[best]![at]! - value),
@@ -149,10 +167,14 @@ export function compareDice(sets: readonly (readonly CaseMetrics[])[]): DiceComp
 }
 
 const caseList = list('a list of what evaluateCase gives');
-const summaryEntries = { seed: v.optional(wholeNumber()), resamples: v.optional(wholeNumber(1)) };
+const summaryEntries = {
+  seed: v.optional(wholeNumber()),
+  resamples: v.optional(wholeNumber(1)),
+  subjects: v.optional(v.array(text, 'whom each case shows')),
+};
 
 /**
- * Means over cases with 95 % intervals from resampled cases.
+ * Means over cases with 95 % intervals from resampled subjects.
  * @throws InvalidDataset without cases or with cases of different classes; InvalidOption for options that are unknown
  *   or out of range
  * @example
@@ -166,6 +188,7 @@ export function summarise(
   options: {
     /** Default 0. */ readonly seed?: number;
     /** Bootstrap resamples. Default 2000. */ readonly resamples?: number;
+    /** Whom each case shows; default: each another. */ readonly subjects?: readonly string[] | undefined;
   } = {},
 ): Summary {
   assertValue('summarise', caseList, cases);
@@ -179,11 +202,17 @@ export function summarise(
       `${other.name} was evaluated with ${other.classes.length} classes, ${first.name} with ${first.classes.length}: ` +
         'evaluate all cases with the same classes.',
     );
-  const { seed = 0, resamples = 2000 } = options;
-  const draws = drawn(cases.length, seed, resamples);
+  const { seed = 0, resamples = 2000, subjects } = options;
+  if (subjects && subjects.length !== cases.length)
+    throw new InvalidOption(
+      `summarise: subjects has ${subjects.length} entries for ${cases.length} cases; expected one for each`,
+    );
+  const groups = casesBySubject(cases.length, subjects);
+  const draws = drawn(groups, seed, resamples);
   const foreground = cases.map(({ classes }) => foregroundOf(classes));
   return {
     cases: cases.length,
+    subjects: groups.length,
     classes: first.classes.map((_, label) =>
       perMetric((metric) =>
         estimate(

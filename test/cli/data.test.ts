@@ -336,6 +336,10 @@ describe('evaluate --also', () => {
     const { out } = await cli(['evaluate', wrong, truths, '--also', right]);
     const [best, less] = [(2 / 3 + 2 / 3 + 1) / 3, (2 / 3 + 2 / 3 + 0) / 3].map((dice) => dice.toFixed(3));
     expect(out).toContain(`${right}  ${best}\n  ${wrong}  ${less}, less by 0.333 (0.000 to `);
+    const table = join(truths, 'subjects.csv');
+    await writeFile(table, 'case,subject\n0,a\n1,a\n2,b\n');
+    const told = await cli(['evaluate', wrong, truths, '--subjects', table, '--json']);
+    expect(JSON.parse(told.out)).toMatchObject({ summary: { cases: 3, subjects: 2 } });
     expect(out).toContain('In 1 case(s) some find a class that is not there: it counts as 1 for those that');
   });
 

@@ -276,3 +276,27 @@ test('a voxel of a scan with a tilted gantry is smaller than its sides multiplie
   const straight = { ...volume, affine: [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 3, 0, 0, 0, 0, 1] };
   expect(evaluateCase(straight, straight, { classes: 2 }).classes[1]!.truthVolume).toBe(0.006);
 });
+
+test('intervals are over subjects: cases of one person, all alike, tell no more than one of them', () => {
+  const empty = evaluateCase(truth, truth, { classes: 2 });
+  const named = (dice: number) => ({
+    ...empty,
+    classes: [empty.classes[0]!, { ...empty.classes[1]!, dice }],
+  });
+  const single = [0.5, 0.6, 0.75, 0.8, 0.9].map(named);
+  const eightEach = single.flatMap((entry) => Array.from({ length: 8 }, () => entry));
+  const subjects = eightEach.map((_, at) => `person ${Math.floor(at / 8)}`);
+  const of = (cases: typeof single, options = {}) => summarise(cases, options).classes[1]!.dice;
+  const [few, many] = [of(single), of(eightEach, { subjects })];
+  for (const end of ['low', 'high'] as const) expect(many[end]).toBeCloseTo(few[end], 12);
+  expect(many).toMatchObject({ defined: 40, missing: 0 });
+  const { low, high } = of(eightEach);
+  expect(high - low).toBeLessThan((many.high - many.low) / 2);
+  expect(summarise(eightEach, { subjects })).toMatchObject({ cases: 40, subjects: 5 });
+  expect(of(eightEach.slice(0, 8), { subjects: subjects.slice(0, 8) }).low).toBeNaN(); // one person
+  expect(() => summarise(single, { subjects })).toThrow(/subjects has 40 entries for 5 cases/);
+
+  const worse = eightEach.map((entry, at) => named(entry.classes[1]!.dice - (at < 8 ? -0.01 : 0.05)));
+  const lessOf = (told?: readonly string[]) => compareDice([eightEach, worse], told).sets[1]!.less!;
+  expect(lessOf(subjects).low).toBeLessThan(lessOf().low);
+});

@@ -9,6 +9,7 @@ import { highestLabel } from '../../data/label-values.ts';
 import { readNifti } from '../../data/nifti.ts';
 import { scoredNames } from '../../data/regions.ts';
 import { readText } from '../../data/source.ts';
+import { assignSubjects } from '../../data/subjects.ts';
 import { sameCase, stemOf } from '../../data/volume-names.ts';
 import { labelsByCase } from '../../data/volumes-by-case.ts';
 import { Aborted, InvalidDataset, InvalidOption } from '../../errors.ts';
@@ -26,6 +27,7 @@ import type { PostprocessingChoice } from '../../metrics/components.ts';
 import { writeFileAtomically } from '../../files/write.node.ts';
 import { className, digits } from '../../format.ts';
 import { listed } from '../../listed.ts';
+import { subjectPattern } from '../dataset-options.ts';
 import { fileMessage } from '../failure.ts';
 import type { Io } from '../io.ts';
 import { checkOutputs } from '../outputs.ts';
@@ -39,6 +41,8 @@ interface Options {
   readonly dataset?: string;
   readonly tolerance: number;
   readonly ignore?: number | undefined;
+  readonly subjects?: string;
+  readonly subjectPattern?: RegExp;
   readonly csv?: string;
   readonly out?: string;
   readonly also?: readonly string[];
@@ -75,6 +79,8 @@ export function evaluateCommand(io: Io): Command {
       'other predictions of the same cases, to be told which are better; may be given again and again',
       (path: string, before: readonly string[] | undefined) => [...(before ?? []), path],
     )
+    .option('--subjects <file>', 'table of case,subject: intervals are over subjects; default: over cases')
+    .addOption(subjectPattern())
     .option('--only-predicted', 'leave out labels that have no prediction')
     .option(
       '--postprocess',
@@ -158,6 +164,11 @@ async function evaluate(io: Io, predictions: string, labels: string, given: Opti
       io.signal,
     ));
 
+  const table = options.subjects === undefined ? options.subjectPattern : await readText(options.subjects);
+  const ids = pairs[0]!.map(({ name }) => ({ id: stemOf(name) }));
+  const subjects =
+    table === undefined ? undefined : (await assignSubjects(ids, table)).cases.map(({ subject }) => subject);
+
   const total = pairs.flat().length;
   const scored = pairs.map((): CaseMetrics[] => []);
   /** Looks at a case after the other, of so many in all. */
@@ -176,9 +187,9 @@ async function evaluate(io: Io, predictions: string, labels: string, given: Opti
     }
   }
   const [cases] = scored as [CaseMetrics[]];
-  const summary = summarise(cases);
+  const summary = summarise(cases, { subjects });
   const labelNames = scoredNames(names ?? [], regions);
-  const comparison = options.also && compared(paths, scored);
+  const comparison = options.also && compared(paths, scored, subjects);
   const best = comparison?.sets[0]!.path ?? predictions;
   const choice = options.postprocess
     ? await postprocessingFor(
@@ -212,8 +223,12 @@ async function evaluate(io: Io, predictions: string, labels: string, given: Opti
 }
 
 /** Sets of predictions of the same cases, the best first. */
-function compared(paths: readonly string[], scored: readonly (readonly CaseMetrics[])[]) {
-  const { sets, rightlyEmpty } = compareDice(scored);
+function compared(
+  paths: readonly string[],
+  scored: readonly (readonly CaseMetrics[])[],
+  subjects: readonly string[] | undefined,
+) {
+  const { sets, rightlyEmpty } = compareDice(scored, subjects);
   const named = sets.map((set, at) => ({ path: paths[at]!, ...set }));
   return { sets: named.sort((a, b) => b.dice - a.dice), rightlyEmpty };
 }
