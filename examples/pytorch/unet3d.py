@@ -7,7 +7,8 @@
     logits = net(image)                       # float32 [sample][channel][z][y][x] -> [sample][class][z][y][x]
 
 Lengths have to be multiples of the product of the strides (16, 16, 8 and the like): pad with zeros at the far ends.
-The image is what `description["preprocessing"]` makes of a volume; the schema is in unet3d-gpu's README.
+The image is what `description["preprocessing"]` makes of a volume; docs/formats.md of unet3d-gpu
+says what its entries mean, docs/schemas/model.json is their schema.
 """
 
 import json

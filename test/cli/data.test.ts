@@ -254,6 +254,17 @@ describe('predict and evaluate refuse', () => {
     expect(some.err).toContain('3 of 8 labels compared');
   });
 
+  test('predictions without a label, unless --only-labelled leaves them out', async () => {
+    const few = join(await phantomDataset(3), 'labels');
+    expectRefusal(
+      await cli(['evaluate', join(good, 'labels'), few]),
+      /5 of 8 predictions have no truth.*--only-labelled leaves out predictions without a label/,
+    );
+    const ran = await cli(['evaluate', join(good, 'labels'), few, '--only-labelled']);
+    expect(ran.err).toContain('3 of 8 predictions compared');
+    expect(ran.out).toMatch(/3 case\(s\)[^]*mean foreground +1\.000/);
+  });
+
   test('labels without a prediction, unless --only-predicted leaves them out', async () => {
     const few = await phantomDataset(3);
     const ran = await cli(['evaluate', join(few, 'labels'), join(good, 'labels'), '--only-predicted']);

@@ -47,6 +47,7 @@ interface Options {
   readonly out?: string;
   readonly also?: readonly string[];
   readonly onlyPredicted?: boolean;
+  readonly onlyLabelled?: boolean;
   readonly postprocess?: boolean;
   readonly json?: boolean;
 }
@@ -82,6 +83,7 @@ export function evaluateCommand(io: Io): Command {
     .option('--subjects <file>', 'table of case,subject: intervals are over subjects; default: over cases')
     .addOption(subjectPattern())
     .option('--only-predicted', 'leave out labels that have no prediction')
+    .option('--only-labelled', 'leave out predictions that have no label')
     .option(
       '--postprocess',
       'also tell for which classes the largest component alone has a higher mean Dice, in the best of the predictions',
@@ -146,7 +148,7 @@ async function evaluate(io: Io, predictions: string, labels: string, given: Opti
     // Two files are compared whatever they are called, those of folders by their names.
     predicted[0]!.source === paths[at] && truths[0]!.source === labels
       ? [{ name: truths[0]!.name, prediction: predicted[0]!.source, truth: truths[0]!.source }]
-      : paired(io, predicted, truths, options.onlyPredicted),
+      : paired(io, predicted, truths, options),
   );
   const other = pairs.findIndex(
     (set) => set.map(({ name }) => name).join() !== pairs[0]!.map(({ name }) => name).join(),
@@ -289,32 +291,40 @@ interface NamedFile {
   readonly source: string;
 }
 
-/** Predictions with their labels; labels without a prediction are left out where that is asked for, else refused. */
+/** Predictions with their labels; what belongs to nothing on the other side is left out where that is asked for, else refused. */
 function paired(
   io: Io,
   predictions: readonly NamedFile[],
   labels: readonly NamedFile[],
-  onlyPredicted = false,
+  { onlyPredicted = false, onlyLabelled = false }: Options,
 ): ReturnType<typeof pairCases<string>> {
-  const stems = labels.map(({ name }) => stemOf(name));
-  const predicted = sameCase(
-    stems,
-    predictions.map(({ name }) => stemOf(name)),
-  );
-  const found = labels.filter((_, at) => predicted[at] !== undefined);
-  if (onlyPredicted) {
-    io.err(`${found.length} of ${labels.length} labels compared`);
-    return pairCases(predictions, found);
-  }
+  const [predicted, labelled] = [
+    [predictions, labels],
+    [labels, predictions],
+  ].map(([these, others]) => among(others!, these!)) as [NamedFile[], NamedFile[]];
+  if (onlyPredicted) io.err(`${predicted.length} of ${labels.length} labels compared`);
+  if (onlyLabelled) io.err(`${labelled.length} of ${predictions.length} predictions compared`);
   try {
-    return pairCases(predictions, labels);
+    return pairCases(onlyLabelled ? labelled : predictions, onlyPredicted ? predicted : labels);
   } catch (error) {
-    if (!(error instanceof InvalidDataset) || found.length === 0 || found.length === labels.length)
-      throw error;
-    throw new InvalidDataset(`${error.message} --only-predicted leaves out labels without a prediction.`, {
-      cause: error,
-    });
+    if (!(error instanceof InvalidDataset) || predicted.length === 0) throw error;
+    const remedies = [
+      predicted.length < labels.length && !onlyPredicted
+        ? ' --only-predicted leaves out labels without a prediction.'
+        : '',
+      labelled.length < predictions.length && !onlyLabelled
+        ? ' --only-labelled leaves out predictions without a label.'
+        : '',
+    ];
+    throw new InvalidDataset(error.message + remedies.join(''), { cause: error });
   }
+}
+
+/** Those of some files whose case is among others, too. */
+function among(files: readonly NamedFile[], others: readonly NamedFile[]): NamedFile[] {
+  const stems = (of: readonly NamedFile[]): string[] => of.map(({ name }) => stemOf(name));
+  const there = sameCase(stems(files), stems(others));
+  return files.filter((_, at) => there[at] !== undefined);
 }
 
 /** A file, or those of a folder and the folders below it, by the names of their cases. */

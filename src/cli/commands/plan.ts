@@ -110,9 +110,8 @@ export function planCommand(io: Io): Command {
     .option('--inference', 'plan a prediction instead of a training step')
     .option(
       '--memory <bytes>',
-      'what may be used: predictions then go through windows, a step computes activations again until it fits; a data ' +
-        'set is cut into patches for it ' +
-        '(default 4GiB)',
+      'what may be used: predictions then go through windows, a step computes activations again until it fits; default: ' +
+        'no limit, but 4GiB for the patches that a data set is cut into',
       parse.memory,
     )
     .option('--picture <file.svg>', 'draw the memory over the step')

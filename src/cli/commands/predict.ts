@@ -96,7 +96,7 @@ export function predictCommand(io: Io): Command {
   return addGpuOptions(command)
     .option(
       '--folds <list>',
-      'of train --folds or nnU-Net: those averaged, such as 0,1 or all; default: all numbered ones',
+      'those averaged, such as 0,1; all: every fold of train --folds, of nnU-Net its fold_all; default: all numbered ones',
       parse.list,
     )
     .option('--configuration <name>', configurationHelp)
