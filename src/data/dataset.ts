@@ -5,6 +5,7 @@
  */
 import * as v from 'valibot';
 import { InvalidDataset } from '../errors.ts';
+import { listed } from '../listed.ts';
 import { assertOptions, assertValue } from '../options.ts';
 import { text, wholeNumber, withParts } from '../schema.ts';
 import { fileList, type Case, type FileEntry, type UnassignedCase } from './case.ts';
@@ -96,6 +97,43 @@ function tidy(files: readonly FileEntry[]): FileEntry[] {
   return joinPairs(seen.sort((a, b) => (a.path < b.path ? -1 : 1)));
 }
 
+/**
+ * Files of a data set from where its dataset.json lies: where there is none at the top, the only one further down that
+ * goes with cases of a training. Others, such as beside results of nnU-Net, describe no data set.
+ * @throws InvalidDataset where there are several
+ */
+async function fromDescription(
+  entries: readonly FileEntry[],
+  { readText: read = readText }: DatasetOptions,
+): Promise<readonly FileEntry[]> {
+  if (entries.some(({ path }) => path === 'dataset.json')) return entries;
+  const found: string[] = [];
+  for (const { path, source } of entries.filter((entry) => entry.path.endsWith('/dataset.json'))) {
+    const folder = path.slice(0, -'dataset.json'.length);
+    const isBeside = entries.some((entry) =>
+      ['imagesTr/', 'labelsTr/'].some((side) => entry.path.startsWith(folder + side)),
+    );
+    if (isBeside || (await listsCases(source, read))) found.push(folder);
+  }
+  const folders = found.filter((folder) => !found.some((one) => one !== folder && folder.startsWith(one)));
+  if (folders.length > 1)
+    throw new InvalidDataset(
+      `There are ${folders.length} files dataset.json, in ${listed(folders)}; give one data set after another, each by the folder of its dataset.json.`,
+    );
+  const [root] = folders;
+  if (root === undefined) return entries;
+  const inside = entries.filter(({ path }) => path.startsWith(root));
+  return [
+    ...inside.map(({ path, source }) => ({ path: path.slice(root.length), source })),
+    ...entries.filter(({ path }) => path === 'subjects.csv'),
+  ];
+}
+
+const listsCases = (source: Source, read: typeof readText): Promise<boolean> =>
+  read(source)
+    .then((description) => readDescription(description).training !== undefined)
+    .catch(() => false);
+
 /** Files without a path, as browsers give them, find the other file of a .hdr/.img pair beside them only here. */
 function joinPairs(entries: readonly FileEntry[]): FileEntry[] {
   const byPath = new Map(entries.map(({ path, source }) => [path, source]));
@@ -148,7 +186,7 @@ export async function openFiles(
   options: DatasetOptions,
   locate?: (path: string, description: Source) => Promise<Source | undefined>,
 ): Promise<Dataset> {
-  const entries = tidy(files);
+  const entries = await fromDescription(tidy(files), options);
   const described = entries.find(({ path }) => path === 'dataset.json');
   if (described) {
     const description = readDescription(await (options.readText ?? readText)(described.source));

@@ -156,6 +156,42 @@ describe('the value of unknown voxels, as the caller says it', () => {
   });
 });
 
+describe('a dataset.json further down', () => {
+  const files = ['imagesTr/a.nii.gz', 'imagesTr/b.nii.gz', 'labelsTr/a.nii.gz', 'labelsTr/b.nii.gz'];
+  const below = (folder: string, json: object = decathlon): FileEntry[] =>
+    entries(files, { 'dataset.json': json }).map((entry) => ({ ...entry, path: folder + entry.path }));
+
+  test.each([
+    ['Task04/Task04/', decathlon],
+    ['nnUNet_raw/old/Dataset004/', { ...decathlon, training: undefined }],
+  ])('in %s is that of the data set', async (folder, json) => {
+    const results = entries([], { 'nnUNet_results/dataset.json': nnunet, 'broken/dataset.json': '{' });
+    const table = entries([], { 'subjects.csv': 'case,subject\na,anna\nb,anna\n' });
+    for (const others of [[], results, table]) {
+      const set = await openDataset([...below(folder, json), ...others]);
+      expect(set).toMatchObject({ name: 'Hippocampus', labels: ['background', 'Anterior', 'Posterior'] });
+      expect(set.cases.map(({ id }) => id)).toEqual(['a', 'b']);
+      expect(new Set(set.cases.map(({ subject }) => subject)).size).toBe(others === table ? 1 : 2);
+    }
+  });
+
+  test('of several none is taken, but for those below another', async () => {
+    const two = [...below('raw/A/'), ...below('raw/B/')];
+    expect(await failure(openDataset(two))).toBe(
+      'There are 2 files dataset.json, in "A/", "B/"; give one data set after another, each by the folder of its dataset.json.',
+    );
+    const set = await openDataset([
+      ...below('top/raw/A/'),
+      ...below('top/raw/A/B/', nnunet),
+      ...entries(['top/x']),
+    ]);
+    expect(set.name).toBe('Hippocampus');
+    expect(await openDataset([...below('A/'), ...below('A/B/', nnunet)])).toMatchObject({
+      labels: set.labels,
+    });
+  });
+});
+
 describe('files as dataset.json lists them', () => {
   const list = { labels: { background: 0, bone: 1 }, channel_names: ['T1', 'T2'] };
   const dataset = {
