@@ -172,9 +172,9 @@ test('what is not drawn is background in complete slices and cases, and unknown 
 
 test('labels become a drawing that says the same', () => {
   const sparse = Uint8Array.from([0, 1, 255, 2]);
-  expect(labelsOf(drawnOf(sparse, 255), [4, 1, 1], noMarks)).toEqual(sparse);
+  expect(labelsOf(drawnOf(sparse, 255).drawn, [4, 1, 1], noMarks)).toEqual(sparse);
   const dense = Uint8Array.from([0, 1, 0, 2]);
-  expect(labelsOf(drawnOf(dense, 255), [4, 1, 1], { ...noMarks, whole: true })).toEqual(dense);
+  expect(labelsOf(drawnOf(dense, 255).drawn, [4, 1, 1], { ...noMarks, whole: true })).toEqual(dense);
 });
 
 const noRest = (): Promise<void> => Promise.resolve();

@@ -319,6 +319,20 @@ test('while slices are filled nothing else is drawn; what comes meanwhile waits,
   expect([...second.board.drawn]).toEqual(Array<number>(24).fill(5));
 });
 
+test('a label file without background begins a drawing that is complete only where no voxel is unknown', async () => {
+  const { state, open } = await drawing();
+  const session = (await open())!;
+  state.ignoreLabel = 7;
+  for (const other of [7, 1]) {
+    const label = await file(
+      Float32Array.from(drawn, (value) => value || other),
+      'a.nii',
+    );
+    await session.take(await session.drawingOf(label));
+    expect(session.isWhole).toBe(other === 1);
+  }
+});
+
 test('a project that is saved right after a stroke holds it', async () => {
   const { board, open } = await drawing();
   const session = (await open())!;
@@ -638,7 +652,7 @@ test('a label file becomes a drawing where its voxels lie, by the values that th
   new DataView(bytes.buffer, bytes.byteOffset).setFloat32(112, 0.5, true); // scl_slope
   const label = new File([bytes], 'label.nii');
   const values = await labelOver(image!, label);
-  expect([...drawnOf(values, undefined)]).toEqual(
+  expect([...drawnOf(values, undefined).drawn]).toEqual(
     Array.from({ length: 24 }, (_, voxel) => (voxel % 4 === 3 ? 3 : 0)),
   );
   expect(() => drawnOf([0, 1.5], undefined)).toThrow('1.5, which is no class');

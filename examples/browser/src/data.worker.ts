@@ -178,7 +178,8 @@ const jobs = {
   async drawing({ image, label, unknown, turn }: DataRequests['drawing']) {
     const { shape } = await readHeader('header' in image ? image.header : image);
     const size = [...shape, 1, 1].slice(0, 3) as unknown as Size3;
-    return toDisplay(drawnOf(await labelOver(image, label), unknown), size, turn);
+    const { drawn, isWhole } = drawnOf(await labelOver(image, label), unknown);
+    return { drawn: toDisplay(drawn, size, turn), isWhole };
   },
   between: ({ gaps, across }: DataRequests['between'], { signal }: Task) =>
     interpolated(gaps, across, restsUntil(signal)),
@@ -303,8 +304,13 @@ serve(jobs, volumesOf);
 /** The buffers of the volumes in a result: they are moved to the page. */
 function volumesOf(result: unknown): ArrayBuffer[] {
   if (result instanceof Uint8Array) return [result.buffer as ArrayBuffer];
-  const { greys, paints } = (result ?? {}) as { greys?: Uint8Array; paints?: readonly Paint[] };
-  if (greys) return [greys.buffer as ArrayBuffer];
+  const { greys, drawn, paints } = (result ?? {}) as {
+    greys?: Uint8Array;
+    drawn?: Uint8Array;
+    paints?: readonly Paint[];
+  };
+  const volume = greys ?? drawn;
+  if (volume) return [volume.buffer as ArrayBuffer];
   const parts = paints ?? (Array.isArray(result) ? (result as Partial<LabelledCase & Paint>[]) : []);
   return parts.flatMap(({ image, label, places, values }: Partial<LabelledCase & Paint>) =>
     [image, label, places, values].flatMap((part) => (part ? [part.buffer as ArrayBuffer] : [])),

@@ -164,8 +164,8 @@ function casesView(take: TakeLabels, open: Open): View {
     const label = current?.label;
     if (label)
       await act(async (it) => {
-        const drawn = await it.drawingOf(label, signal);
-        if (it === session) await it.take(drawn, signal);
+        const made = await it.drawingOf(label, signal);
+        if (it === session) await it.take(made, signal);
       }, signal);
   }
 

@@ -56,11 +56,18 @@ export function labelsOf(
   return result;
 }
 
+/** What a label file makes of a case. */
+export interface FromLabels {
+  readonly drawn: Uint8Array<ArrayBuffer>;
+  /** Whether all is known: what is not drawn is background. */
+  readonly isWhole: boolean;
+}
+
 /**
  * The drawing that says the same as labels all of whose voxels are known or `unknown`.
  * @throws InvalidVolume for values that cannot be drawn
  */
-export function drawnOf(values: ArrayLike<number>, unknown: number | undefined): Uint8Array<ArrayBuffer> {
+export function drawnOf(values: ArrayLike<number>, unknown: number | undefined): FromLabels {
   const result = new Uint8Array(values.length);
   let isSparse = false;
   for (let at = 0; at < result.length; at++) {
@@ -72,8 +79,10 @@ export function drawnOf(values: ArrayLike<number>, unknown: number | undefined):
       );
     else result[at] = label === 0 ? drawnBackground : label;
   }
-  // Where all is known, what is not drawn is background.
-  return isSparse ? result : result.map((value) => (value === drawnBackground ? notDrawn : value));
+  return {
+    drawn: isSparse ? result : result.map((value) => (value === drawnBackground ? notDrawn : value)),
+    isWhole: !isSparse,
+  };
 }
 
 /** Voxels that are to be drawn, each with its value: as many as are drawn in one go. */

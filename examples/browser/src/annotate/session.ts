@@ -16,6 +16,7 @@ import {
   placesOfSlice,
   withSlice,
   type Acceptance,
+  type FromLabels,
   type Marks,
   type Paint,
 } from './drawing.ts';
@@ -428,16 +429,16 @@ export class Session {
   }
 
   /** The drawing that a label file makes of a case, in the order of the display. */
-  drawingOf(label: VolumeFile, signal?: AbortSignal): Promise<Uint8Array> {
+  drawingOf(label: VolumeFile, signal?: AbortSignal): Promise<FromLabels> {
     const image = this.item.images[0]!;
     return dataJob('drawing', { image, label, unknown: state.ignoreLabel, turn: this.#turn }, { signal });
   }
 
   /** Begins with such a drawing. */
-  async take(drawn: Uint8Array, signal?: AbortSignal): Promise<void> {
+  async take({ drawn, isWhole: whole }: FromLabels, signal?: AbortSignal): Promise<void> {
     await this.#alone(async () => {
       const paints = await paintsTo(this.#drawn, drawn, restsUntil(signal));
-      await this.#stepTo(paints, { ...noMarks, whole: !drawn.includes(drawnBackground) }, signal);
+      await this.#stepTo(paints, { ...noMarks, whole }, signal);
     });
   }
 
