@@ -458,6 +458,24 @@ test('classes that corrected labels no longer have are gone', async () => {
   expect(state.labels).toEqual(['background', 'class 1']);
 });
 
+test('classes of a label that was chosen wrongly are gone with it, and what was found with the last label', async () => {
+  const { state, cases, take } = await page();
+  await take(scans('a', 'b'));
+  const wrong = (await label('wrong.nii', 9)).source;
+  for (const unknown of [undefined, 2]) {
+    await cases.choose('a', (await label('right.nii')).source);
+    await cases.ignore(unknown);
+    await cases.choose('b', wrong);
+    expect(state.labels).toHaveLength(10);
+    expect(cases.values?.has(9)).toBe(true);
+    await cases.choose('b', undefined);
+    expect(state.labels).toEqual(['background', 'class 1']);
+    await cases.choose('a', wrong);
+    await cases.choose('a', undefined);
+    expect([state.report, state.decision, cases.values]).toEqual([undefined, undefined, undefined]);
+  }
+});
+
 test('wherever there are cases it is asked what becomes of them, but for labels of scans that have none', async () => {
   const { state, take, intake } = await page();
   await take(scans('a', 'b'));

@@ -157,6 +157,7 @@ export class LabelledCases {
     this.#decided.delete(id);
     usedByHand.delete(images);
     this.byHand.add('labels chosen by hand');
+    state.labels = withoutNameless(state.labels, this.#classes.length);
     replaceCases(new Map([[item, label ? { ...item, label } : { id, subject, images, part: 'unused' }]]));
     this.trouble = [];
     await this.check();
@@ -282,7 +283,11 @@ export class LabelledCases {
     this.unread = false;
     this.#isReading = dataset.cases.length > 0;
     if (!this.#isReading) {
+      state.report = undefined;
+      this.values = undefined;
+      forgetDecision();
       this.#onWork('');
+      changed();
       this.#onChange();
       return true;
     }
@@ -376,7 +381,7 @@ const caseOf = (id: string): PageCase | undefined => state.cases.find((item) => 
  * @param count how many stay at least
  */
 function withoutNameless(names: readonly string[], count = 0): string[] {
-  const end = names.findLastIndex((name, value) => name !== `class ${value}`) + 1;
+  const end = names.findLastIndex((name, value) => name !== `class ${value}` && name !== 'ignore') + 1;
   return names.slice(0, Math.max(end, count));
 }
 
