@@ -78,7 +78,7 @@ async function page() {
         shape,
         voxels: voxels.slice(),
         marks,
-        drawn: 1,
+        drawn: voxels.some((value) => value !== 0) ? 1 : 0,
         names,
       });
     },
@@ -591,6 +591,26 @@ test('cases at hand come back from a project as they were: with mapped labels, w
     for (const [at, item] of second.state.cases.entries())
       expect(await (item.images[0] as File).arrayBuffer()).toEqual(await images[at]!.arrayBuffer());
   }
+});
+
+test('a label that comes back with its drawing goes when that is erased', async () => {
+  const first = await page();
+  await first.take(await scans(0));
+  await first.draw(first.state.cases[0]!);
+  await first.apply();
+  const { projectArchive } = await import('../../examples/browser/src/kept/project.ts');
+  const archive = await new Response(await projectArchive(true, undefined, first.cases.atHand())).blob();
+  forgetAll();
+  const second = await page();
+  const { openProject } = await import('../../examples/browser/src/kept/project.ts');
+  await second.takeFrom((await openProject(archive)).cases!);
+  const { label } = second.state.cases[0]!;
+  await second.apply();
+  expect(label).toBeInstanceOf(File);
+  expect(second.state.cases[0]!.label).toBe(label);
+  await second.draw(second.state.cases[0]!, new Uint8Array(24), noMarks);
+  await second.apply();
+  expect(await second.labels()).toEqual([undefined, undefined]);
 });
 
 test('files of the names of scans that were drawn on, but with other voxels, are not taken for these', async () => {

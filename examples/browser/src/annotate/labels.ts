@@ -30,11 +30,15 @@ function isNews(item: PageCase): boolean {
   const drawing = knownDrawing(item);
   const before = taken.get(item.images);
   if (before) return drawing !== before.drawing || (!!drawing && before.unknown !== unknownNow());
+  if (!drawing) return false;
+  if (!isOfTime(item.label, drawing.changed)) return true;
   // A label that comes back with its training is of the time of its drawing.
-  return drawing !== undefined && !isOfTime(item.label, drawing.changed);
+  taken.set(item.images, { drawing, unknown: unknownNow() });
+  made.set(item.label, undefined);
+  return false;
 }
 
-const isOfTime = (label: VolumeFile | undefined, time: Date): boolean =>
+const isOfTime = (label: VolumeFile | undefined, time: Date): label is File =>
   label instanceof File && label.lastModified === time.getTime();
 
 /** The label of a case as its drawing is now. */
