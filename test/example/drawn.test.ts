@@ -436,6 +436,31 @@ test('a project takes drawings to another browser, where they are on their scans
   expect((await second.labels())[0]).toEqual([...drawn].map((value) => 2 * value));
 });
 
+test('a project holds what this browser could not keep', async () => {
+  const first = await page();
+  const files = await scans(0);
+  await first.take(files);
+  const [a, b] = first.state.cases as [PageCase, PageCase];
+  await first.draw(a);
+  const { withDatabase } = await import('../support/page-store.ts');
+  const store = await withDatabase((database) => database.transaction('drawings').store);
+  const put = vi.spyOn(store, 'put').mockImplementation(() => {
+    throw new Error('the disk is full');
+  });
+  const twice = drawn.map((value) => 2 * value);
+  for (const item of [a, b]) await expect(first.draw(item, twice)).rejects.toThrow('full');
+  put.mockRestore();
+  const { projectArchive } = await import('../../examples/browser/src/kept/project.ts');
+  const archive = await new Response(await projectArchive(true)).blob();
+
+  forgetAll();
+  const second = await page();
+  const { openProject } = await import('../../examples/browser/src/kept/project.ts');
+  expect(await openProject(archive)).toMatchObject({ drawings: 2, withoutScans: 0 });
+  await second.takeDrawn();
+  expect(await second.labels()).toEqual([[...twice], [...twice]]);
+});
+
 test('what a project or another tab has drawn since is the label once it is looked for, however often that is', async () => {
   const first = await page();
   const files = await scans(0);

@@ -1,5 +1,5 @@
 /** The drawings of the page's cases. */
-import type { Size3 } from 'unet3d-gpu/worker';
+import type { Case, Size3 } from 'unet3d-gpu/worker';
 import { dataJob } from '../data-client.ts';
 import { attempt } from '../dom.ts';
 import { nameClasses } from '../labelled-cases.ts';
@@ -21,10 +21,16 @@ import { packed } from './packing.ts';
 const identities = new WeakMap<Images, string>();
 /** By identity of the images that they are on. */
 const drawings = new Map<string, DrawingRecord>();
-/** Drawings of which the browser keeps an older state, or none: the newest is here alone. */
-const unsaved = new Set<string>();
+/** By the same, the cases of which the browser keeps an older drawing, or none: the newest is here alone. */
+const unsaved = new Map<string, Case>();
 
 export const hasUnsaved = (): boolean => unsaved.size > 0;
+
+/** Such cases by the ids of their drawings; without one where all was erased. */
+export const unsavedDrawings = (): ReadonlyMap<
+  string,
+  { readonly item: Case; readonly drawing: DrawingRecord | undefined }
+> => new Map([...unsaved].map(([id, item]) => [id, { item, drawing: drawings.get(id) }]));
 
 /** What is drawn on a case, whatever its classes are called, where its images have been looked at. */
 export function foundDrawing({ images }: PageCase): DrawingRecord | undefined {
@@ -115,10 +121,12 @@ const isNothing = ({ drawn, marks: { whole, slices } }: Drawing): boolean =>
 
 export async function keep(item: PageCase, drawing: Drawing): Promise<void> {
   const id = identities.get(item.images)!;
+  const { id: name, subject, images } = item;
+  const scan = { id: name, subject, images };
   const known = (record?: DrawingRecord): void => {
     if (record) drawings.set(id, record);
     else drawings.delete(id);
-    unsaved.add(id);
+    unsaved.set(id, scan);
     changed();
   };
   if (isNothing(drawing)) {
@@ -130,14 +138,13 @@ export async function keep(item: PageCase, drawing: Drawing): Promise<void> {
   const record: DrawingRecord = {
     ...drawing,
     id,
-    bytes: bytesOf(item.images),
+    bytes: bytesOf(images),
     voxels,
     names: named(drawings.get(id)?.names ?? [], drawing.names),
     changed: new Date(),
   };
   known(record);
-  const { id: name, subject, images } = item;
-  await keepDrawing(record, { id: name, subject, images });
+  await keepDrawing(record, scan);
   unsaved.delete(id);
 }
 

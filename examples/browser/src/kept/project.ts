@@ -19,6 +19,7 @@ import {
   type ProjectScan,
   type ProjectVolume,
 } from './project-format.ts';
+import { unsavedDrawings } from '../annotate/annotations.ts';
 import {
   drawnCases,
   holdDrawing,
@@ -59,7 +60,11 @@ export async function projectArchive(
 ): Promise<ReadableStream<Uint8Array>> {
   await written(); // the last stroke as well
   const runs = await keptRuns();
-  const drawings = await keptDrawings();
+  const unsaved = unsavedDrawings();
+  const drawings = [
+    ...(await keptDrawings()).filter(({ id }) => !unsaved.has(id)),
+    ...[...unsaved.values()].flatMap(({ drawing }) => drawing ?? []),
+  ];
   const scans = await drawnCases();
   const data = (await Promise.all([...new Set(runs.map((run) => run.data))].map(keptData))).filter(
     (found) => found !== undefined,
@@ -109,7 +114,7 @@ export async function projectArchive(
   }
   const drawn = [];
   for (const drawing of drawings) {
-    const item = scans.get(drawing.id);
+    const item = unsaved.get(drawing.id)?.item ?? scans.get(drawing.id);
     const scan = item && { id: item.id, subject: item.subject, images: await imagesIn(item.images) };
     drawn.push({ ...withoutVoxels(drawing), ...(scan && { scan }) });
   }
