@@ -9,6 +9,15 @@ vi.mock('../../examples/browser/src/kept/database.ts', () => import('../support/
 vi.mock('../../examples/browser/src/data-client.ts', () => import('../support/page-worker.ts'));
 vi.mock('../../examples/browser/src/device.ts', () => ({ device: () => Promise.resolve(undefined) }));
 
+/** Ids of cases whose next check fails. */
+const failing = new Set<string>();
+vi.mock('unet3d-gpu/worker', async (original) => {
+  const library = await original<typeof import('unet3d-gpu/worker')>();
+  const checkCase: typeof library.checkCase = (item, dataset) =>
+    failing.delete(item.id) ? Promise.reject(new Error('no memory')) : library.checkCase(item, dataset);
+  return { ...library, checkCase };
+});
+
 /** What has been asked, and what is answered to it; nothing where there is no answer left. */
 const asked: string[] = [];
 const answers: string[] = [];
@@ -266,6 +275,24 @@ test('several volumes in a file are asked about, whatever was there before; no a
   await intake.readOn();
   expect(cases.unread).toBe(false);
   expect(state.channels).toEqual(['channel 1', 'channel 2', 'channel 3']);
+});
+
+test('cases whose reading failed, or was cancelled, can be read later, however often one cancels', async () => {
+  const { state, cases, intake, take } = await page();
+  failing.add('b');
+  await take(labelled(['a', 'b']));
+  expect(cases.unread).toBe(true);
+  expect(cases.trouble.filter((text) => text.includes('no memory'))).toEqual([
+    'Case "b" could not be checked (no memory): go on reading, or give the cases without it',
+  ]);
+  const reading = intake.readOn();
+  for (let times = 0; times < 2; times++) intake.cancel();
+  await reading;
+  expect(cases.unread).toBe(true);
+  await intake.readOn();
+  expect(cases.unread).toBe(false);
+  expect(cases.trouble.join()).not.toContain('no memory');
+  expect(state.report!.cases.map(({ id }) => id)).toEqual(['a', 'b']);
 });
 
 test('parts of cases stay when others are added, and what is chosen while cases are read counts', async () => {

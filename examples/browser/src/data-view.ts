@@ -255,7 +255,7 @@ export function dataView(open: (view: 'See' | 'Annotate' | 'Models') => void): D
         el(
           'p',
           { className: 'row' },
-          'Reading was cancelled: these cases have not been looked at.',
+          'Reading did not come to its end: these cases have not been looked at.',
           button('Go on reading', () => intake.readOn(), { className: 'primary' }),
         ),
       problems(),

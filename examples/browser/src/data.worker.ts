@@ -131,7 +131,15 @@ const jobs = {
       const key = keyOf(item, files[index]!, dataset);
       keys.add(key);
       const known = checked.get(key);
-      const check = known ?? checkCase(item, dataset);
+      const check =
+        known ??
+        checkCase(item, dataset).catch((error: unknown) => {
+          checked.delete(key); // it may be for want of memory
+          const reason = error instanceof Error ? error.message : String(error);
+          throw new Error(
+            `Case "${item.id}" could not be checked (${reason}): go on reading, or give the cases without it`,
+          );
+        });
       checked.set(key, check);
       checks.push(await check);
       if (!known) progress(checks.length, dataset.cases.length);

@@ -56,10 +56,12 @@ export class LabelledCases {
   #mapping = new AbortController();
   /** Whether a check is going on. */
   #isReading = false;
+  /** Why the last check failed that did. */
+  #failure = '';
   readonly #onChange: () => void;
   readonly #onWork: (text: string) => void;
 
-  /** Whether a check was cancelled: some cases have not been read. */
+  /** Whether a check was cancelled, or failed: some cases have not been read. */
   unread = false;
   /** Labels to choose from. */
   labels: readonly FileEntry[] = [];
@@ -113,7 +115,7 @@ export class LabelledCases {
   cancel(): void {
     this.#mapping.abort();
     this.#reading.abort();
-    this.unread = this.#isReading;
+    this.unread ||= this.#isReading;
     this.#isReading = false;
     this.#onWork('');
     this.#onChange();
@@ -291,7 +293,7 @@ export class LabelledCases {
       this.#onChange();
       return true;
     }
-    const problems: string[] = [];
+    this.trouble = this.trouble.filter((text) => text !== this.#failure);
     try {
       const onProgress = this.counted('Reading', 'cases');
       // The first case may take its time.
@@ -329,9 +331,10 @@ export class LabelledCases {
       if (signal.aborted) return false;
     } catch (error) {
       if (signal.aborted) return false; // for a newer one
-      problems.push(messageOf(error));
+      this.unread = true;
+      this.#failure = messageOf(error);
+      this.trouble.push(this.#failure);
     }
-    this.trouble.push(...problems);
     this.#isReading = false;
     this.#onWork('');
     changed();
