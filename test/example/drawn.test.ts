@@ -11,7 +11,9 @@ import { forgetAll, stubBrowser } from '../support/page-store.ts';
 vi.mock('../../examples/browser/src/kept/database.ts', () => import('../support/page-store.ts'));
 vi.mock('../../examples/browser/src/data-client.ts', () => import('../support/page-worker.ts'));
 vi.mock('../../examples/browser/src/device.ts', () => ({ device: () => Promise.resolve(undefined) }));
-vi.mock('../../examples/browser/src/ask.ts', () => ({ ask: () => Promise.resolve('replace') }));
+vi.mock('../../examples/browser/src/ask.ts', () => ({
+  ask: (question: string) => Promise.resolve(question.startsWith('Files hold') ? 'first' : 'replace'),
+}));
 
 const complaints: string[] = [];
 vi.mock('../../examples/browser/src/dom.ts', async (original) => ({
@@ -150,6 +152,39 @@ test('what is drawn while other scans take the place of these is not their label
   await take(await scans(1));
   await applied;
   expect(await labels()).toEqual([undefined, undefined]);
+});
+
+test('what was drawn on a series is drawn on the volume that is made of it, and on the series in another visit', async () => {
+  const series = async (): Promise<File[]> => {
+    const data = Float32Array.from({ length: 72 }, (_, voxel) => (voxel * 5) % 17);
+    const bytes = await writeNifti({ data, shape: [...shape, 3], affine: identity }, { gzip: false });
+    return [new File([bytes], 'a.nii')];
+  };
+  const first = await page();
+  await first.take(await series());
+  const [before] = first.state.cases as [PageCase];
+  await first.draw(before);
+  await first.apply();
+  const [item] = first.state.cases as [PageCase];
+  expect(item.images).not.toBe(before.images);
+  expect(await first.labels()).toEqual([[...drawn]]);
+  const { knownDrawing } = await import('../../examples/browser/src/annotate/annotations.ts');
+  await first.find();
+  expect(first.state.cases[0]!.label).toBe(item.label);
+  expect(knownDrawing(item)).toBeDefined();
+  const twice = drawn.map((value) => 2 * value);
+  await first.draw(item, twice);
+  await first.apply();
+  expect(await first.labels()).toEqual([[...twice]]);
+
+  for (const isGiven of [true, false]) {
+    const second = await page();
+    await (isGiven ? second.take(await series()) : second.takeDrawn());
+    expect(await second.labels()).toEqual([[...twice]]);
+  }
+  await first.draw(first.state.cases[0]!, new Uint8Array(24), noMarks);
+  await first.apply();
+  expect(await first.labels()).toEqual([undefined]);
 });
 
 test('label files that belong to no image by their names can still be chosen when something has been drawn', async () => {

@@ -1,6 +1,7 @@
 /** The cases of the page with their labels: each change of these is checked, and what follows from it decided. */
 import { sourceName, type Case, type Dataset, type FileEntry } from 'unet3d-gpu/worker';
 import { unknownVoxel } from './annotate/drawing.ts';
+import { setOrigin } from './annotate/kept-drawings.ts';
 import { dataJob } from './data-client.ts';
 import { device } from './device.ts';
 import { messageOf, nextTask, unsaid } from './dom.ts';
@@ -313,6 +314,7 @@ export class LabelledCases {
         return false;
       }
       if ('cases' in answer) {
+        for (const [before, { images }] of answer.cases) setOrigin(images, before.images);
         replaceCases(answer.cases);
         return this.check();
       }

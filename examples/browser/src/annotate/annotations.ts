@@ -14,6 +14,7 @@ import {
   keepNames,
   keptDrawing,
   keptDrawings,
+  originOf,
   type DrawingRecord,
 } from './kept-drawings.ts';
 import { packed } from './packing.ts';
@@ -49,7 +50,7 @@ export function knownDrawing(item: PageCase): DrawingRecord | undefined {
 
 /** What a case is known by, whatever it is called. */
 export async function identityOfCase({ images }: PageCase): Promise<string> {
-  const id = identities.get(images) ?? (await identityOf(images));
+  const id = identities.get(images) ?? (await identityOf(originOf(images)));
   identities.set(images, id);
   return id;
 }
@@ -70,7 +71,7 @@ export async function drawingOf(item: PageCase): Promise<DrawingRecord | undefin
 export async function lookForDrawings(signal: AbortSignal): Promise<void> {
   const sizes = new Set((await keptDrawings()).map(({ bytes }) => bytes));
   const mayHave = ({ images }: PageCase): boolean =>
-    identities.has(images) || sizes.has(bytesOf(images)) || sizes.has(undefined);
+    identities.has(images) || sizes.has(bytesOf(originOf(images))) || sizes.has(undefined);
   const found: DrawingRecord[] = [];
   for (const item of state.cases.filter(mayHave)) {
     if (signal.aborted) return;
@@ -121,7 +122,8 @@ const isNothing = ({ drawn, marks: { whole, slices } }: Drawing): boolean =>
 
 export async function keep(item: PageCase, drawing: Drawing): Promise<void> {
   const id = identities.get(item.images)!;
-  const { id: name, subject, images } = item;
+  const { id: name, subject } = item;
+  const images = originOf(item.images);
   const scan = { id: name, subject, images };
   const known = (record?: DrawingRecord): void => {
     if (record) drawings.set(id, record);

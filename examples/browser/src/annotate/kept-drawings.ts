@@ -103,6 +103,15 @@ function identityOfFile(file: File): Promise<string> {
 export const filesOf = (images: Images): File[] =>
   images.flatMap((image) => ('header' in image ? [image.header, image.image] : [image]));
 
+/** Images of one volume, by which those are found that they were made of. */
+const origins = new WeakMap<Images, Images>();
+
+/** What is drawn on images is drawn also on those that were made of them. */
+export const setOrigin = (images: Images, origin: Images): void => void origins.set(images, origin);
+
+/** The images that a drawing on these belongs to. */
+export const originOf = (images: Images): Images => origins.get(images) ?? images;
+
 /** Images with drawings have as many bytes as these tell: others need not be read to know that they have none. */
 export const bytesOf = (images: Images): number => filesOf(images).reduce((sum, { size }) => sum + size, 0);
 

@@ -32,9 +32,9 @@ function isNews(item: PageCase): boolean {
   if (before) return drawing !== before.drawing || (!!drawing && before.unknown !== unknownNow());
   if (!drawing) return false;
   if (!isOfTime(item.label, drawing.changed)) return true;
-  // A label that comes back with its training is of the time of its drawing.
+  // A label that comes back with its training, or whose image is another file now, is of the time of its drawing.
   taken.set(item.images, { drawing, unknown: unknownNow() });
-  made.set(item.label, undefined);
+  if (!made.has(item.label)) made.set(item.label, undefined);
   return false;
 }
 
