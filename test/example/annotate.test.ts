@@ -360,6 +360,27 @@ test("strokes grow to what NiiVue's shader makes of them", async () => {
   expect([...paint(drawn, paints).subarray(0, 144)]).toEqual(expected);
 });
 
+test('strokes grow to edges between values that 16 bits do not hold', async () => {
+  const grow = async (image: Float32Array | Uint16Array): Promise<number[]> => {
+    const drawn = new Uint8Array(16);
+    drawn[0] = 5;
+    drawn[15] = drawnBackground;
+    const range = { axis: 2, from: 0, to: 0 };
+    const given = { image, shape: [16, 1, 1], turn: [1, 2, 3], drawn: drawn.slice(), range };
+    return [...paint(drawn, (await dataJob('grow', given)) as Awaited<ReturnType<typeof grown>>)];
+  };
+  const isIn = Array.from({ length: 16 }, (_, at) => (at < 5 ? 5 : at === 15 ? drawnBackground : 0));
+  const values = (bright: number, dark: number): number[] =>
+    isIn.map((value) => (value === 5 ? bright : dark));
+  for (const image of [
+    Float32Array.from(values(0.9, 0.1)),
+    Float32Array.from(values(1000.5, 20.5)),
+    Uint16Array.from(values(65000, 30000)),
+    Float32Array.from(values(1e6, 2e5)),
+  ])
+    expect(await grow(image)).toEqual(isIn);
+});
+
 test('of a file with several volumes the first is drawn on, and how many there are is known', async () => {
   const data = Float32Array.from({ length: 24 * 5 }, (_, voxel) => (voxel < 24 ? voxel : 99));
   const affine = [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1];

@@ -29,7 +29,7 @@ import { displayShape, putInDisplay, toDisplay, type Turn } from './annotate/gri
 import { grown, type Range } from './annotate/grow.ts';
 import { interpolated, type Across, type Gap } from './annotate/interpolate.ts';
 import { unpacked, type Packed } from './annotate/packing.ts';
-import { greysOf, valuesOf, type Voxels } from './annotate/scan.ts';
+import { greysOf, inShorts, valuesOf, type Voxels } from './annotate/scan.ts';
 import { assessed, hashOf, type Found } from './assessed.ts';
 import {
   counted,
@@ -193,7 +193,7 @@ const jobs = {
     interpolated(gaps, across, restsUntil(signal)),
   grow({ image, shape, turn, drawn, range }: DataRequests['grow'], { signal }: Task) {
     const greys = new Int16Array(drawn.length);
-    putInDisplay(greys, image, shape, turn);
+    putInDisplay(greys, inShorts(image), shape, turn);
     return grown({ greys, drawn, shape: displayShape(shape, turn) }, range, restsUntil(signal));
   },
   /** A volume as it is shown. */

@@ -29,17 +29,31 @@ const first = (shape: readonly number[]): Size3 => [shape[0] ?? 1, shape[1] ?? 1
 export const countOf = (shape: readonly number[]): number =>
   shape.slice(3).reduce((product, length) => product * Math.max(1, length), 1);
 
+/** From 0 to 255, of as many of the voxels. */
+function scaled(voxels: ArrayLike<number>, count: number): Uint8ClampedArray {
+  const [low, high] = greyWindow(voxels);
+  const scale = 255 / (high - low);
+  const greys = new Uint8ClampedArray(count);
+  for (let at = 0; at < count; at++) greys[at] = (voxels[at]! - low) * scale;
+  return greys;
+}
+
+/** Voxels as they are, or from 0 to 255 where 16 bits do not hold them, or not their fractions. */
+export function inShorts(voxels: Voxels): ArrayLike<number> {
+  const [low, high] = greyWindow(voxels);
+  const isNarrow = high - low < 255;
+  const isLost = (value: number): boolean =>
+    value < -(2 ** 15) || value >= 2 ** 15 || (isNarrow && !Number.isInteger(value));
+  return voxels.some(isLost) ? scaled(voxels, voxels.length) : voxels;
+}
+
 /** The first volume of a file. */
 export function greysOf({ data, shape, affine, spacing }: Volume): Greys {
   const size = first(shape);
   const { axes, flips } = closestCanonical(affine);
   const turn = axes.map((axis, at) => (flips[at] ? -1 : 1) * (axis + 1)) as unknown as Turn;
-  const [low, high] = greyWindow(data);
-  const scale = 255 / (high - low);
-  const greys = new Uint8ClampedArray(size[0] * size[1] * size[2]);
-  for (let at = 0; at < greys.length; at++) greys[at] = (data[at]! - low) * scale;
   return {
-    greys: toDisplay(greys, size, turn),
+    greys: toDisplay(scaled(data, size[0] * size[1] * size[2]), size, turn),
     shape: size,
     volumes: countOf(shape),
     turn,
