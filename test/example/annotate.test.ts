@@ -381,6 +381,43 @@ test('strokes grow to edges between values that 16 bits do not hold', async () =
     expect(await grow(image)).toEqual(isIn);
 });
 
+test('a slice that is still being loaded does not come to the case that is opened next', async () => {
+  let come: () => void = () => undefined;
+  vi.doMock('../../examples/browser/src/niivue.ts', () => ({
+    keepVolumes: (of: { volumes: object[] }, count: number) => (of.volumes = of.volumes.slice(0, count)),
+    loaded: () => new Promise((resolve) => (come = () => resolve({}))),
+  }));
+  const { OneSlice } = await import('../../examples/browser/src/annotate/one-slice.ts');
+  const niivue = {
+    volumes: [] as object[],
+    drawBitmap: new Uint8Array(4),
+    addVolume: (volume: object) => void niivue.volumes.push(volume),
+    closeDrawing: () => undefined,
+    createEmptyDrawing: () => undefined,
+    refreshDrawing: () => undefined,
+  };
+  const scan = {
+    size: [2, 2, 2],
+    spacing: [1, 1, 1],
+    greys: new Uint8Array(8),
+    drawn: new Uint8Array(8).fill(1),
+  } as const;
+  type Given = ConstructorParameters<typeof OneSlice>;
+  const open = () => new OneSlice(niivue as unknown as Given[0], scan, () => undefined);
+  for (const isEnded of [false, true]) {
+    const slices = open();
+    niivue.volumes = [];
+    niivue.drawBitmap.fill(0);
+    const shown = slices.show({ axis: 2, index: 0 });
+    const loading = come;
+    await vi.waitFor(() => expect(come).not.toBe(loading));
+    if (isEnded) slices.end();
+    come();
+    await shown;
+    expect([niivue.volumes.length, niivue.drawBitmap[0]]).toEqual(isEnded ? [0, 0] : [1, 1]);
+  }
+});
+
 test('of a file with several volumes the first is drawn on, and how many there are is known', async () => {
   const data = Float32Array.from({ length: 24 * 5 }, (_, voxel) => (voxel < 24 ? voxel : 99));
   const affine = [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1];

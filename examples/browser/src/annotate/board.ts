@@ -235,6 +235,7 @@ export class Board {
   clear(): void {
     this.#wish++;
     this.#isLocked = true;
+    this.#large?.end();
     this.#large = undefined;
     const niivue = this.#niivue;
     if (!niivue) return;
@@ -352,6 +353,7 @@ export class Board {
   /** Frees its volumes and its WebGL context, of which a page has few. */
   dispose(): void {
     this.#disposed = true;
+    this.#large?.end();
     if (this.#niivue) free(this.#niivue);
   }
 }

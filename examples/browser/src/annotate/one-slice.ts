@@ -30,6 +30,7 @@ export class OneSlice {
   #turn: Promise<void> = Promise.resolve();
   #proposal: Voxels | undefined;
   #isNewProposal = false;
+  #isEnded = false;
 
   /** @param dress gives a proposal its colours */
   constructor(niivue: Niivue, scan: LargeScan, dress: (proposal: NVImage) => void) {
@@ -37,6 +38,11 @@ export class OneSlice {
     this.scan = scan;
     this.#dress = dress;
     this.place = scan.size.map((length) => length >> 1) as unknown as Size3;
+  }
+
+  /** Shows nothing from now on, also of what is still being loaded: NiiVue is another's. */
+  end(): void {
+    this.#isEnded = true;
   }
 
   /** The slice at hand. */
@@ -60,6 +66,7 @@ export class OneSlice {
   }
 
   async #show(): Promise<void> {
+    if (this.#isEnded) return;
     const [niivue, slice, { greys, drawn }] = [this.#niivue, this.slice, this.scan];
     const isSame = this.#shown?.axis === slice.axis && !this.#isNewProposal;
     if (isSame && this.#shown!.index === slice.index) return;
@@ -68,6 +75,7 @@ export class OneSlice {
       (scan!.img as Uint8Array).set(this.#of(greys, slice));
       if (this.#proposal) (proposal!.img as Uint8Array).set(this.#of(this.#proposal, slice));
     } else await this.#load(slice);
+    if (this.#isEnded) return;
     this.#shown = slice;
     if (isSame) niivue.updateGLVolume();
     niivue.drawBitmap!.set(this.#of(drawn, slice));
@@ -80,6 +88,7 @@ export class OneSlice {
     this.#isNewProposal = false;
     const scan = await this.#volume(this.scan.greys, slice, { colormap: 'gray' });
     const over = proposal && (await this.#volume(proposal, slice, { opacity: 0.35 }));
+    if (this.#isEnded) return;
     scan.cal_min = 0;
     scan.cal_max = 255;
     niivue.closeDrawing();
