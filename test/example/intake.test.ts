@@ -543,6 +543,16 @@ test('of two data sets that are given at once, the second asks what becomes of t
   expect(asked).toHaveLength(4);
 });
 
+test('who adds is asked again where other cases have come meanwhile, of which none is lost', async () => {
+  const { state, take } = await page();
+  const [first, second] = [await labelled(['a', 'b'], { labels }), await labelled(['c'], { labels })];
+  await take(labelled(['z'], { labels }));
+  answers.push('replace', 'add', 'add');
+  await Promise.all([take(first), take(second)]);
+  expect(asked).toHaveLength(3);
+  expect(state.cases.map(({ id }) => id).sort()).toEqual(['a', 'b', 'c']);
+});
+
 test('a label of the same name, size and time as the one before is read', async () => {
   const { state, take } = await page();
   const given = async (value: number) => [await image('images/a.nii'), await label('labels/a.nii', value)];

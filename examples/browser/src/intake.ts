@@ -257,14 +257,19 @@ export class Intake {
     let kept: Kept;
     try {
       const made = await make();
-      if (room === 'replace' && decidedAt !== this.#turn) {
-        // Others have come in between, of which nobody was asked.
-        const now = signal.aborted ? undefined : await this.#room();
-        if (!now) return false;
-        [room, base] = [now, now === 'add' ? allThatIsThere() : undefined];
-      }
+      /** Whether others have come in between, of which nobody was asked. */
+      const isStale = (): boolean => room !== 'go on' && decidedAt !== this.#turn && !signal.aborted;
+      let added = made;
+      do {
+        if (isStale()) {
+          decidedAt = this.#turn;
+          const now = await this.#room();
+          if (!now) return false;
+          [room, base] = [now, now === 'add' ? allThatIsThere() : undefined];
+        }
+        if (base) added = await this.#marked(made, base, signal);
+      } while (isStale());
       if (base) {
-        const added = await this.#marked(made, base, signal);
         dataset = joined(this.#here(base), added, [state.labels, named(names, made.labels)]);
         kept = this.#keptWith(added.cases, dataset, { parts, names });
       } else {
