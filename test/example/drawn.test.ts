@@ -548,6 +548,16 @@ test('a later drawing of a project takes the place of another one here only wher
   expect(asked).toEqual([['a']]);
   expect(await open(true)).toMatchObject({ drawings: 1 });
   expect((await kept()).voxels).toEqual(theirs.voxels);
+
+  // What is drawn while that is asked stays.
+  await withDatabase((database) => database.put('drawings', mine));
+  const later = { ...mine, changed: new Date(earlier.getTime() + 1) };
+  const drawsOn = async (): Promise<boolean> => {
+    await withDatabase((database) => database.put('drawings', later));
+    return true;
+  };
+  expect(await openProject(archive, [], undefined, drawsOn)).toMatchObject({ drawings: 0 });
+  expect(await kept()).toEqual(later);
 });
 
 test('a project with images has each scan that is drawn on once, and elsewhere these are opened with their drawings', async () => {

@@ -258,38 +258,47 @@ export async function openProject(
   };
   let [drawings, withoutScans] = [0, 0];
   await written(); // this tab holds what it still writes
-  const take = async (name: string, theirs: DrawingRecord, its: Case | undefined): Promise<void> => {
+  interface Taken {
+    readonly name: string;
+    readonly theirs: DrawingRecord;
+    readonly its: Case | undefined;
+    readonly here: DrawingRecord | undefined;
+  }
+  /** Keeps a drawing in the place of the one that was here, unless that has changed since. */
+  const take = async ({ name, theirs, its, here }: Taken): Promise<void> => {
     const release = await holdDrawing(theirs.id, name);
-    await keepDrawing(theirs, its).finally(release);
-    drawings++;
+    try {
+      const now = await keptDrawing(theirs.id);
+      if (now?.changed.getTime() !== here?.changed.getTime()) return;
+      await keepDrawing(theirs, its);
+      if (theirs !== here) drawings++;
+    } finally {
+      release();
+    }
   };
   /** Later ones than those that are here, which they would take the place of. */
-  const others: { readonly name: string; readonly theirs: DrawingRecord; readonly its: Case | undefined }[] =
-    [];
+  const others: Taken[] = [];
   for (const { changed, scan: named, ...drawing } of project.drawings) {
     signal?.throwIfAborted();
     const here = await keptDrawing(drawing.id);
     const its = here?.scan ? undefined : await caseOf(drawing.id, named);
     if (!here?.scan && !its) withoutScans++;
+    const { scan } = here ?? {};
+    const name = scan?.id ?? named?.id ?? drawing.id.slice(0, 8);
     if (here && here.changed.toISOString() >= changed) {
-      if (its) await keepDrawing(here, its);
+      if (its) await take({ name, theirs: here, its, here });
       continue;
     }
     const voxels = new Uint8Array(await (await blobOf(drawingPath(drawing.id))).arrayBuffer());
     await unpacked({ voxels, shape: drawing.shape }).catch((error: unknown) => {
       throw damaged(`${drawingPath(drawing.id)}: ${error instanceof Error ? error.message : String(error)}`);
     });
-    const { scan } = here ?? {};
-    const name = scan?.id ?? named?.id ?? drawing.id.slice(0, 8);
     const theirs = { ...drawing, ...(scan && { scan }), voxels, changed: new Date(changed) };
-    if (here && !(await saysTheSame(here, theirs))) {
-      others.push({ name, theirs, its });
-      continue;
-    }
-    await take(name, theirs, its);
+    if (here && !(await saysTheSame(here, theirs))) others.push({ name, theirs, its, here });
+    else await take({ name, theirs, its, here });
   }
   if (others.length > 0 && (await mayReplace(others.map(({ name }) => name))))
-    for (const { name, theirs, its } of others) await take(name, theirs, its);
+    for (const other of others) await take(other);
   const { atHand } = project;
   const cases = atHand && atHandOf(atHand, await completeOf(atHand.cases));
   const withoutCases = atHand ? atHand.cases.length - cases!.dataset.cases.length : 0;
