@@ -73,13 +73,24 @@ export async function loaded(
   }
 }
 
-/** Colours of the labels; background, unknown voxels and hidden classes clear. */
+/**
+ * Colours of the labels, of which NiiVue makes a texture from the lowest value to the highest: background, unknown voxels,
+ * hidden classes and values without a name are clear.
+ *
+ * NiiVue samples it linearly and never below 2/256 of its width, so background has values below it where the table is
+ * wide; a width of a power of two has each value hit the middle of its colour exactly.
+ */
 export function colormap(
   names: readonly string[],
-  isClear: (value: number) => boolean,
+  isHidden: (value: number) => boolean,
   unknown: number | undefined,
 ) {
-  const values = [...names.keys(), ...(unknown === undefined ? [] : [unknown])];
+  let width = 2;
+  const below = (): number => width >> 7;
+  while (below() + names.length >= width) width *= 2;
+  const values = Array.from({ length: width }, (_, at) => at - below());
+  const isClear = (value: number): boolean =>
+    value <= 0 || value >= names.length || value === unknown || isHidden(value);
   const colors = values.map((value) => (isClear(value) ? ([0, 0, 0] as const) : classColor(value)));
   const channel = (index: 0 | 1 | 2): number[] => colors.map((color) => color[index]);
   return {
@@ -88,6 +99,5 @@ export function colormap(
     B: channel(2),
     A: values.map((value) => (isClear(value) ? 0 : 255)),
     I: values,
-    labels: values.map((value) => names[value] ?? 'unknown'),
   };
 }

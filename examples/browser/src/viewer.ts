@@ -171,9 +171,7 @@ export class Viewer {
   }
 
   #colors() {
-    const isClear = (value: number): boolean =>
-      value === 0 || value === this.#unknown || this.#hidden.has(value);
-    return colormap(this.#names, isClear, this.#unknown);
+    return colormap(this.#names, (value) => this.#hidden.has(value), this.#unknown);
   }
 
   set layout(value: Layout) {
