@@ -2,7 +2,7 @@
 import { parseHTML } from 'linkedom';
 import { beforeEach, expect, test, vi } from 'vitest';
 import type { RunRecord } from '../../examples/browser/src/kept/database.ts';
-import type { PageCase } from '../../examples/browser/src/state.ts';
+import type { OpenModel, PageCase } from '../../examples/browser/src/state.ts';
 import { forgetAll, stubBrowser, withDatabase } from '../support/page-store.ts';
 
 /** What the viewer was asked to show: an image, and what lies over it in each picture. */
@@ -84,6 +84,26 @@ test('"See" shows cases that come while it is open, and another label of the cas
   state.cases = cases;
   changed();
   expect(pictures).toHaveLength(5);
+});
+
+test('"See" names what an open model finds beyond the labels at hand, unless the two mean different things', async () => {
+  const { seeView } = await import('../../examples/browser/src/see-view.ts');
+  const { changed, openModel, state } = await import('../../examples/browser/src/state.ts');
+  state.cases = [{ id: 'a', subject: 'a', images: [file('a')], part: 'train' }];
+  const view = seeView();
+  const labels = ['background', 'liver', 'spleen', 'left kidney', 'right kidney'];
+  openModel({
+    config: { inChannels: 1, classes: 5 },
+    description: { labels },
+  } as unknown as OpenModel);
+  expect(pictures.at(-1)!.names).toEqual(labels);
+  state.labels = ['background', 'class 1', 'Spleen'];
+  changed();
+  expect(pictures.at(-1)!.names).toEqual(['background', 'liver', 'Spleen', ...labels.slice(3)]);
+  state.labels = ['background', 'tumour'];
+  changed();
+  expect(pictures.at(-1)!.names).toEqual(state.labels);
+  view.dispose();
 });
 
 test('the offer to resume a training waits while a tab is at it, and goes with the training', async () => {

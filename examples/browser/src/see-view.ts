@@ -2,12 +2,14 @@
 import { disagreement } from './agreement.ts';
 import { el, fill, lengthy, messageOf } from './dom.ts';
 import { CaseButtons } from './case-buttons.ts';
+import { namesOf } from './findings.ts';
 import { classCount } from './planning.ts';
 import { segmented } from './segmenting.ts';
 import {
   classNames,
   inTraining,
   keepPrediction,
+  named,
   onChange,
   state,
   type PageCase,
@@ -75,7 +77,10 @@ function casesView(): View {
       state.cases.find(({ part }) => part === 'validation') ??
       state.cases[0];
     list.update(current, ({ part }) => uses[part]);
-    const namesNow = classNames(classCount());
+    const apart = state.model && disagreement(state.model);
+    const here = classNames(classCount());
+    // The model may find more classes than the labels here hold.
+    const namesNow = state.model && apart === '' ? named(here, namesOf(state.model)) : here;
     const isRenamed = namesNow.join('\n') !== names.join('\n');
     if (isRenamed) {
       names = namesNow;
@@ -89,9 +94,7 @@ function casesView(): View {
     }
     const next = inTraining()
       ? 'The network is training; it can segment when that is paused or done.'
-      : state.model
-        ? disagreement(state.model)
-        : 'To segment, train a network, or open a model file under "Use".';
+      : (apart ?? 'To segment, train a network, or open a model file under "Use".');
     if (next === hint) return;
     status.textContent = hint = next;
     segmentButton.disabled = next !== '';
