@@ -1,5 +1,6 @@
 /** What is left of a training of the page however it ends, without a browser or a GPU: its weights, and that it is finished. */
 import { beforeEach, expect, test, vi } from 'vitest';
+import type { KeptModel } from '../../examples/browser/src/kept-model.ts';
 import type { PageCase } from '../../examples/browser/src/state.ts';
 import { layoutParameters } from '../../src/model/parameters.ts';
 import { writeHashed } from '../../src/weights/content-hash.ts';
@@ -71,6 +72,9 @@ class Network {
   save(): Promise<Uint8Array> {
     return modelOf(this.value);
   }
+  predict(): Promise<unknown> {
+    return predicting();
+  }
   dispose(): void {
     // holds nothing
   }
@@ -78,6 +82,9 @@ class Network {
 
 /** What a network does when it is trained. */
 let training: (network: Network, options: Parameters<Network['fit']>[1]) => Promise<unknown>;
+
+/** What a network does when it segments. */
+let predicting: () => Promise<unknown>;
 
 /** Trains until it stands there, and keeps that; what follows then is the test's. */
 async function reach(
@@ -287,6 +294,29 @@ test('a running training keeps its data and settings, whatever the page is set t
   };
   await goOn();
   expect([used, epochs]).toEqual([[[], ['a']], 7]);
+});
+
+test('a training whose network was lost while it segmented in the pause goes on with one of its own settings', async () => {
+  const tab = await page();
+  tab.state.cases = cases();
+  training = async (network, options) => {
+    await reach(network, options, { step: 3, value: 3 });
+    return untilPaused(network, options);
+  };
+  void tab.begin();
+  await vi.waitFor(() => expect(tab.state.run!.hasLearnt).toBe(true), { timeout: 60_000 });
+  tab.pause();
+  await tab.phase('paused');
+  const model = tab.state.model as KeptModel;
+  predicting = () => {
+    predicting = () => Promise.resolve('labels');
+    return lost();
+  };
+  expect(await model.predict([])).toBe('labels');
+  created = 0;
+  training = (network, options) => reach(network, options, { step: 8, value: 8 });
+  await tab.goOn();
+  expect([created, tab.state.run!.phase]).toEqual([1, 'done']);
 });
 
 test('who asks twice for the same training opens it once', async () => {

@@ -22,6 +22,7 @@ export class KeptModel {
   readonly config: UNet3D['config'];
   readonly description: UNet3D['description'];
   readonly #weights: Weights;
+  readonly #first: UNet3D;
   #network: Promise<UNet3D> | undefined;
   /** Changes when the network is taken away on purpose: calls that are on their way end, and do not load it anew. */
   #taken = 0;
@@ -30,6 +31,7 @@ export class KeptModel {
     this.config = network.config;
     this.description = network.description;
     this.#weights = weights;
+    this.#first = network;
     this.#network = Promise.resolve(network);
   }
 
@@ -102,12 +104,18 @@ export class KeptModel {
     return work(await this.#opened());
   }
 
-  /** Hands the network over, if it is loaded; the kept model is of no use from then on. */
+  /**
+   * Hands over the network that it was made of, if it still has that: one that was loaded anew has other precision and
+   * memory. The kept model is of no use from then on.
+   */
   async giveBack(): Promise<UNet3D | undefined> {
     const network = this.#network;
     this.#network = undefined;
     this.#taken++;
-    return network;
+    const present = await network;
+    if (present === this.#first) return present;
+    present?.dispose();
+    return undefined;
   }
 
   /** Frees what it has on the GPU, until it is used again. */
