@@ -3,7 +3,7 @@ import { beforeEach, expect, test, vi } from 'vitest';
 import { besideModel } from '../../examples/browser/src/model-source.ts';
 import { openToSegment, opening, stopOpening } from '../../examples/browser/src/opening.ts';
 import type { Run } from '../../examples/browser/src/run.ts';
-import { enqueue, queue, restQueue, stopQueue } from '../../examples/browser/src/segmenting.ts';
+import { enqueue, filesOf, queue, restQueue, stopQueue } from '../../examples/browser/src/segmenting.ts';
 import {
   openModel,
   state,
@@ -198,6 +198,23 @@ test('volumes that were given are not segmented where that was stopped before it
     expect(queue.problems).toEqual([`2 volumes were not segmented: ${why}.`]);
   }
   expect([asked.length, queue.status]).toEqual([0, '']);
+});
+
+test('a folder that takes long to list is taken after a model was opened; opening another leaves it out', async () => {
+  openModel(model(), 'a model');
+  let list: (files: File[]) => void = () => undefined;
+  const listing = () => filesOf(() => new Promise<File[]>((resolve) => (list = resolve)));
+  const isSaid = () =>
+    vi.waitFor(() => expect(queue.status).toBe('Listing what was dropped: 0 files so far'));
+  const files = [new File([], 'a.nii')];
+  const taken = listing();
+  await isSaid();
+  list(files);
+  expect(await taken).toEqual(files);
+  const left = listing();
+  await isSaid();
+  openModel(model(), 'another model');
+  expect(await left).toBe(undefined);
 });
 
 test('DICOM series that are given to be segmented are converted, each folder into a volume of its name', async () => {

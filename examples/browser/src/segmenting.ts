@@ -65,7 +65,7 @@ export async function segmented(
 }
 
 const waiting: NamedVolume[] = [];
-/** The model that was given them. */
+/** The model that they are given to. */
 let theirModel: OpenModel | undefined;
 /** Of the volume that is being segmented. */
 let controller: AbortController | undefined;
@@ -102,7 +102,6 @@ export async function enqueue(given: readonly FileEntry[]): Promise<void> {
     queue.problems = [why];
     return changed();
   }
-  theirModel = model;
   const { signal } = conversion;
   const say = (text: string): void => {
     if (signal.aborted) return;
@@ -282,7 +281,9 @@ export function givesUpQueue(what: string): boolean {
 
 // Volumes wait for the model that was open when they came.
 onChange(() => {
-  if (state.model !== theirModel)
-    stopQueue(state.model ? 'another model was opened' : 'its model was closed');
-  else if (waiting.length > 0 && !controller && !inTraining()) void work();
+  const { model } = state;
+  if (model !== theirModel) {
+    theirModel = model;
+    stopQueue(model ? 'another model was opened' : 'its model was closed');
+  } else if (waiting.length > 0 && !controller && !inTraining()) void work();
 });
