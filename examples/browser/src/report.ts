@@ -12,6 +12,7 @@ import {
 import { augmentedStep } from './augmentation.ts';
 import { dataJob } from './data-client.ts';
 import { KeptModel } from './kept-model.ts';
+import type { RunRecord } from './kept/database.ts';
 import { lossOf } from './planning.ts';
 import { validationCases } from './prepared-cases.ts';
 import { scoredNames, type Run } from './run.ts';
@@ -37,8 +38,28 @@ export async function trainingReport(run: Run, signal: AbortSignal): Promise<str
   }
 }
 
+const lastLayer = {
+  auto: 'its last layer kept where the classes were the same',
+  keep: 'its last layer kept',
+  new: 'a new last layer',
+};
+
+/** What the training began with, and what gives its network again. */
+export function origin({
+  settings,
+  continues,
+  from,
+}: Pick<RunRecord, 'settings' | 'continues' | 'from'>): string {
+  const again = `the same files, parts, settings and seed ${settings.seed} give it again.`;
+  if (!continues) return `Trained in a browser tab: ${again}`;
+  const frozen = from?.freeze && `its ${from.freeze} left as it was`;
+  const network = from ? [from.name, lastLayer[from.heads], frozen] : ['another network'];
+  const told = network.filter((part) => part !== undefined).join(', ');
+  return `Trained in a browser tab from the weights of ${told}: these weights and ${again}`;
+}
+
 async function reportOf(run: Run, model: KeptModel, signal: AbortSignal): Promise<string> {
-  const { history, settings, dataName: name, preprocessing, regions } = run.record;
+  const { history, settings, dataName: name, preprocessing, regions, from } = run.record;
   const labels = scoredNames(run.record);
   const loss = lossOf(settings, regions);
   const validation = await validationCases(run, signal);
@@ -81,11 +102,12 @@ async function reportOf(run: Run, model: KeptModel, signal: AbortSignal): Promis
     margin: margin?.(size),
     loss: lossShape(loss, config.classes),
     optimizer: adam(),
+    freeze: from?.freeze,
   });
   return reportHtml({
     title: name,
     created: `${new Date().toISOString().slice(0, 16).replace('T', ' ')} UTC`,
-    command: `Trained in a browser tab: the same files, parts, settings and seed ${settings.seed} give it again.`,
+    command: origin(run.record),
     labels,
     config: { ...model.config, ...settings, loss, preprocessing },
     dataset: { name, cases: used.length },
