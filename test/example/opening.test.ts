@@ -217,6 +217,21 @@ test('a folder that takes long to list is taken after a model was opened; openin
   expect(await left).toBe(undefined);
 });
 
+test('volumes whose files have one name are told apart by their folders', async () => {
+  openModel(model(), 'a model');
+  const volume = await scan('T1.nii');
+  void enqueue(['p1/T1.nii', 'p2/T1.nii', 'p3/T1.nii'].map((path) => ({ path, source: volume })));
+  for (const count of [1, 2]) {
+    await isAt(count);
+    asked[count - 1]!.end();
+  }
+  await isAt(3);
+  expect(queue.status).toBe('Segmenting p3');
+  stopQueue('it was stopped');
+  await vi.waitFor(() => expect(queue.problems).toEqual(['p3 was not segmented: it was stopped.']));
+  expect(state.results.map(({ name }) => name)).toEqual(['p1', 'p2']);
+});
+
 test('DICOM series that are given to be segmented are converted, each folder into a volume of its name', async () => {
   openModel(model(), 'a model');
   const slice = (folder: string, name: string) => {

@@ -1,6 +1,5 @@
 /** Small helpers to build the page without a framework. */
-import { sourceName, volumePattern, type FileEntry } from 'unet3d-gpu/worker';
-import type { VolumeFile } from './state.ts';
+import { volumePattern, type FileEntry } from 'unet3d-gpu/worker';
 import { inPageWords } from './words.ts';
 
 export type Child = Node | string | number | false | undefined | readonly Child[];
@@ -307,8 +306,8 @@ export const digits = (value: number | undefined, count = 3): string =>
   value === undefined || !Number.isFinite(value) ? '–' : value.toFixed(count);
 
 /** A file's problem, named once. */
-export const fileProblem = (file: VolumeFile, error: unknown): string => {
-  const [name, message] = [sourceName(file), messageOf(error)];
+export const problemOf = (name: string, error: unknown): string => {
+  const message = messageOf(error);
   return message.startsWith(name) ? message : `${name}: ${message}`;
 };
 

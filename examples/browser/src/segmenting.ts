@@ -5,6 +5,7 @@ import {
   looksLikeLabel,
   readHeader,
   sourceName,
+  stemOf,
   volumesAmong,
   type FileEntry,
   type NamedVolume,
@@ -13,7 +14,7 @@ import {
 import { ask } from './ask.ts';
 import { dataJob } from './data-client.ts';
 import { withoutDicom } from './dicom.ts';
-import { counted, fileProblem, leftOut, messageOf, unsaid } from './dom.ts';
+import { counted, problemOf, leftOut, messageOf, unsaid } from './dom.ts';
 import { listed, type Listing } from './dropped.ts';
 import { findingsOf, namesOf } from './findings.ts';
 import { KeptModel } from './kept-model.ts';
@@ -209,7 +210,8 @@ async function segmentNext(volume: NamedVolume, signal: AbortSignal): Promise<vo
   if (!model) return;
   const group = files.map(({ source }) => source as VolumeFile);
   const [file] = group as [VolumeFile, ...VolumeFile[]];
-  const shown = sourceName(file);
+  // A folder, or its case, tells it from others whose files have the same name.
+  const shown = stemOf(sourceName(file)) === name ? sourceName(file) : name;
   const say = (more = ''): void => {
     const rest = waiting.length > 0 ? `; ${waiting.length} more to go` : '';
     queue.status = `Segmenting ${shown}${more}${rest}`;
@@ -235,7 +237,7 @@ async function segmentNext(volume: NamedVolume, signal: AbortSignal): Promise<vo
     if (signal.reason === untilLater) return void waiting.unshift(volume);
     const problem = signal.aborted
       ? `${shown} was not segmented: ${String(signal.reason)}.`
-      : fileProblem(file, error);
+      : problemOf(shown, error);
     queue.problems.push(problem);
   }
   changed();
