@@ -7,7 +7,7 @@ import { classColor } from '../../src/report/colors.ts';
 /** What fragOrientShader makes of a value: a linearly filtered texture, of which any alpha becomes all of it. */
 function painted(table: ReturnType<typeof colormap>, value: number): number[] {
   const image = new NVImage();
-  image.setColormapLabel(table as never);
+  image.setColormapLabel(table);
   const { lut, min, max } = image.colormapLabel!;
   const width = max! - min! + 1;
   const share = Math.fround(Math.fround(value - (min! - 0.5)) / width);

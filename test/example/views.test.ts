@@ -106,6 +106,19 @@ test('"See" names what an open model finds beyond the labels at hand, unless the
   view.dispose();
 });
 
+test('regions of a training have the colours that pictures show them in, and their names there', async () => {
+  const { drawnNames, scoredNames, scoredValues } = await import('../../examples/browser/src/run.ts');
+  const labels = ['background', 'oedema', 'core', 'enhancing'];
+  const regions = [
+    { name: 'whole', labels: [1, 2, 3], written: 2 },
+    { name: 'inner', labels: [2, 3], written: 1 },
+  ];
+  expect(scoredNames({ labels, regions })).toEqual(['background', 'whole', 'inner']);
+  expect(scoredValues({ labels, regions })).toEqual([0, 2, 1]);
+  expect(drawnNames({ labels, regions })).toEqual(['background', 'inner', 'whole', 'enhancing']);
+  expect([scoredValues({ labels }), drawnNames({ labels })]).toEqual([[0, 1, 2, 3], labels]);
+});
+
 test('the offer to resume a training waits while a tab is at it, and goes with the training', async () => {
   const held: string[] = [];
   const query = () => Promise.resolve({ held: held.map((id) => ({ name: `unet3d-gpu-example run ${id}` })) });

@@ -28,11 +28,14 @@ const padding = 20;
 const ink = (): string => getComputedStyle(document.body).color;
 const rule = ({ root }: uPlot): string => getComputedStyle(root.parentElement ?? root).borderTopColor;
 
-/** Loss, Dice per class and learning rate of one training. */
-export function curvesOf(names: readonly string[]): Charts {
+/**
+ * Loss, Dice per class and learning rate of one training.
+ * @param values label values in whose colours the classes are drawn
+ */
+export function curvesOf(names: readonly string[], values: readonly number[]): Charts {
   const classes = names.slice(1).map((label, index): Line => ({
     label,
-    color: cssColor(classColor(index + 1)),
+    color: cssColor(classColor(values[index + 1]!)),
     value: (row) => row.validationDice[index + 1],
   }));
   return new Charts([

@@ -2,7 +2,7 @@
 import { classColor, cssColor, formatBytes, meanDefined } from 'unet3d-gpu/worker';
 import { curvesOf } from './charts.ts';
 import { button, counted, digits, download, duration, el, fill, lengthy, swatch } from './dom.ts';
-import { scoredNames, type Run } from './run.ts';
+import { drawnNames, scoredNames, scoredValues, type Run } from './run.ts';
 import { CaseSlices } from './slices.ts';
 import { onChange } from './state.ts';
 import { historyTable } from './run-at-hand.ts';
@@ -15,7 +15,8 @@ export function runPanel(run: Run, onModel: () => unknown, onNew: () => void): V
   const { progress } = run;
   const { settings } = run.record;
   const names = scoredNames(run.record);
-  const curves = curvesOf(names);
+  const values = scoredValues(run.record);
+  const curves = curvesOf(names, values);
   const bar = el('progress', { 'aria-label': 'Progress of the training' });
   const line = el('p', { role: 'status' });
   const controls = el('div', {
@@ -68,7 +69,7 @@ export function runPanel(run: Run, onModel: () => unknown, onNew: () => void): V
     shown = found.epoch;
     if (!slices) {
       slices = new CaseSlices(example.item, example.survey);
-      const colours = legend(run.labels);
+      const colours = legend(drawnNames(run.record));
       fill(preview, el('div', { className: 'row' }, opacitySlider(slices), colours), slices.element);
     }
     const dice = digits(meanDefined(found.dice.slice(1)));
@@ -140,12 +141,17 @@ export function runPanel(run: Run, onModel: () => unknown, onNew: () => void): V
               el(
                 'tbody',
                 {},
-                names.map((name, value) =>
+                names.map((name, index) =>
                   el(
                     'tr',
                     {},
-                    el('th', { scope: 'row' }, value > 0 && swatch(cssColor(classColor(value))), name),
-                    el('td', {}, digits(row.validationDice[value])),
+                    el(
+                      'th',
+                      { scope: 'row' },
+                      index > 0 && swatch(cssColor(classColor(values[index]!))),
+                      name,
+                    ),
+                    el('td', {}, digits(row.validationDice[index])),
                   ),
                 ),
               ),

@@ -39,6 +39,22 @@ export interface RunProgress {
 export const scoredNames = ({ labels, regions }: Pick<RunRecord, 'labels' | 'regions'>): string[] =>
   regions ? ['background', ...regions.map(({ name }) => name)] : [...labels];
 
+/** The label values that stand for these in pictures: that of a region is the one that is written for it. */
+export const scoredValues = ({ labels, regions }: Pick<RunRecord, 'labels' | 'regions'>): number[] =>
+  regions ? [0, ...regions.map(({ written }) => written)] : [...labels.keys()];
+
+/** Names by label value of what pictures show: of regions where they are written, else of classes. */
+export function drawnNames({ labels, regions = [] }: Pick<RunRecord, 'labels' | 'regions'>): string[] {
+  const names = new Map([
+    ...labels.entries(),
+    ...regions.map(({ written, name }) => [written, name] as const),
+  ]);
+  return Array.from(
+    { length: Math.max(...names.keys()) + 1 },
+    (_, value) => names.get(value) ?? `class ${value}`,
+  );
+}
+
 export class Run {
   readonly id: string;
   /** What it trains and is validated on; none where its files are no longer kept. */
