@@ -27,10 +27,12 @@ export interface CallOptions {
 interface Pending extends CallOptions {
   readonly resolve: (value: unknown) => void;
   readonly reject: (error: Error) => void;
+  /** Called with each message of the worker about it. */
+  readonly heard?: () => void;
 }
 
-/** How long a worker may take to obey an abort before it is ended. */
-const abortGraceMs = 30_000;
+/** How long a worker may be silent after an abort before it is ended: at least so many times as long as it was before. */
+const abortGrace = { ms: 30_000, times: 6 };
 
 /** Workers of the caller's that hold a model now. */
 const taken = new WeakSet<Worker>();
@@ -116,6 +118,7 @@ export class Connection {
     }
     const call = this.#pending.get(data.id);
     if (!call) return;
+    call.heard?.();
     if (data.type === 'event') call.onEvent?.(data.event);
     else if (data.type === 'ask') void this.#answer(call, data);
     else {
@@ -142,7 +145,7 @@ export class Connection {
 
   /**
    * @throws DeviceLost if the worker dies or is dead; Aborted if the signal fires, at the latest after a time of
-   *   grace, at whose end the worker is ended; and whatever the method throws
+   *   silence, much longer than those before, at whose end the worker is ended; and whatever the method throws
    */
   async call<T>(method: Method, args: readonly unknown[], options: CallOptions = {}): Promise<T> {
     const { signal, transfer = [] } = options;
@@ -152,23 +155,33 @@ export class Connection {
     if (this.#lost) throw this.#lost;
     const id = nextCall++;
     let timer: ReturnType<typeof setTimeout> | undefined;
-    const abort = (): void => {
-      if (!this.#pending.has(id)) return;
-      this.#send({ type: 'abort', id });
+    let grace = 0;
+    let [last, longest] = [performance.now(), 0];
+    const wait = (): void => {
+      clearTimeout(timer);
       timer = setTimeout(() => {
-        this.#pending
-          .get(id)
-          ?.reject(
-            new Aborted(`${method} did not stop within ${abortGraceMs / 1000} s; its worker was ended`),
-          );
+        const text = `${method} did not stop within ${Math.round(grace / 1000)} s; its worker was ended`;
+        this.#pending.get(id)?.reject(new Aborted(text));
         this.#pending.delete(id);
         this.#worker.terminate();
         this.#fail('it did not obey an abort');
-      }, abortGraceMs);
+      }, grace);
+    };
+    const heard = (): void => {
+      if (timer !== undefined) return wait();
+      const now = performance.now();
+      longest = Math.max(longest, now - last);
+      last = now;
+    };
+    const abort = (): void => {
+      if (!this.#pending.has(id)) return;
+      this.#send({ type: 'abort', id });
+      grace = Math.max(abortGrace.ms, abortGrace.times * longest);
+      wait();
     };
     try {
       return await new Promise<T>((resolve, reject) => {
-        this.#pending.set(id, { ...options, resolve: resolve as (value: unknown) => void, reject });
+        this.#pending.set(id, { ...options, resolve: resolve as (value: unknown) => void, reject, heard });
         this.#send({ type: 'call', id, method, args: given }, transfer);
         signal?.addEventListener('abort', abort);
         if (signal?.aborted) abort();

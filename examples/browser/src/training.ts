@@ -114,7 +114,11 @@ export async function train(run: Run, resume: boolean, tune?: boolean): Promise<
       if (run.afterwards === 'train untuned') return train(run, resume || run.progress.step > 0, false);
       if (run.afterwards === 'stop') return stopNow(run);
       await rest(run);
-      run.log('Paused.');
+      run.log(
+        error.message.includes('worker was ended')
+          ? 'Paused: the GPU did not stop in time, so "Resume" goes on from the last checkpoint.'
+          : 'Paused.',
+      );
     } else {
       let problem = messageOf(error);
       run.log(`Stopped by an error: ${problem}`);
