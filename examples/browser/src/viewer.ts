@@ -103,15 +103,17 @@ export class Viewer {
     }
     const isNew = this.#base !== base;
     this.#base = undefined; // until all of it is there
-    const volume = isNew ? await this.#volume(base, signal) : undefined;
-    for (const [index, { title, overlay }] of pictures.entries()) {
-      if (this.#disposed) return;
+    // What was there must not stand under another title, whatever cannot be drawn.
+    for (const [index, { title }] of pictures.entries()) {
       const pane = this.#panes[index]!;
+      keepVolumes(pane.niivue, isNew ? 0 : 1);
       pane.title.textContent = title;
       pane.title.title = title;
-      const { niivue } = pane;
-      const first = isNew ? 0 : 1;
-      keepVolumes(niivue, first);
+    }
+    const volume = isNew ? await this.#volume(base, signal) : undefined;
+    for (const [index, { overlay }] of pictures.entries()) {
+      if (this.#disposed) return;
+      const { niivue } = this.#panes[index]!;
       if (volume) niivue.addVolume(await loaded(volume, { colormap: 'gray' }));
       if (overlay) {
         const { file } = await dataJob(
