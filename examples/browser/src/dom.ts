@@ -244,6 +244,10 @@ export function download(name: string, content: Uint8Array | string | Blob): voi
   setTimeout(() => URL.revokeObjectURL(url), 60_000);
 }
 
+/** What a model file of a training or a model of that name is called. */
+export const modelFileName = (name: string, more = '.safetensors'): string =>
+  `${name.replace(/\.safetensors$/, '').replace(/[^\p{L}\p{N}-]+/gu, '_')}${more}`;
+
 export const swatch = (color: string): HTMLElement =>
   el('span', { className: 'swatch', style: `background:${color}`, 'aria-hidden': 'true' });
 

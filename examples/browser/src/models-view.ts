@@ -12,6 +12,7 @@ import {
   fill,
   lengthy,
   messageOf,
+  modelFileName,
   select,
   swatch,
 } from './dom.ts';
@@ -34,11 +35,10 @@ type Format = (typeof formats)[number][0];
 async function downloadAs(format: Format, { id, name }: RunRecord, signal: AbortSignal): Promise<void> {
   const model = await new RunFiles(id).model();
   signal.throwIfAborted();
-  const stem = name.replace(/[^\p{L}\p{N}-]+/gu, '_');
-  if (format === 'model') return download(`${stem}.safetensors`, model);
+  if (format === 'model') return download(modelFileName(name), model);
   const transfer = [model.buffer as ArrayBuffer];
   const exported = await dataJob('export', { model, format }, { transfer, signal });
-  download(format === 'onnx' ? `${stem}.onnx` : `${stem}_pytorch.safetensors`, exported);
+  download(modelFileName(name, format === 'onnx' ? '.onnx' : '_pytorch.safetensors'), exported);
 }
 
 /** The Dice of each class at the epoch whose weights are kept. */

@@ -19,11 +19,23 @@ export function archived(results: readonly Result[]): Archived {
   });
 }
 
+/** What the model of a result is called among these; models of one name are numbered. */
+export function modelNames(results: readonly Result[]): (result: Result) => string {
+  const models = new Map<string, number[]>();
+  for (const { modelName, model } of results)
+    models.set(modelName, [...new Set([...(models.get(modelName) ?? []), model])]);
+  return ({ modelName, model }) => {
+    const at = models.get(modelName)!.indexOf(model);
+    return at === 0 ? modelName : `${modelName} (${at + 1})`;
+  };
+}
+
 /** Volumes in ml, a line per file and class; regions have several values, as in 1+2. */
 export function volumesCsv(all: Archived): string {
-  const lines = all.flatMap(({ file, result: { name, modelName, volumes } }) =>
-    volumes.map(({ name: found, labels, millilitres }) =>
-      [name, file, modelName, labels.join('+'), found, String(millilitres)].map(cell).join(','),
+  const nameOf = modelNames(all.map(({ result }) => result));
+  const lines = all.flatMap(({ file, result }) =>
+    result.volumes.map(({ name: found, labels, millilitres }) =>
+      [result.name, file, nameOf(result), labels.join('+'), found, String(millilitres)].map(cell).join(','),
     ),
   );
   return ['file,labels,model,value,class,ml', ...lines, ''].join('\n');
@@ -53,15 +65,15 @@ export function resultTables(
   current: Result | undefined,
   show: (result: Result | undefined) => void,
 ): HTMLElement {
-  const groups = new Map<string, Result[]>();
-  for (const result of results) {
-    const key = [result.modelName, ...result.volumes.map(({ name }) => name)].join('\n');
-    groups.set(key, [...(groups.get(key) ?? []), result]);
-  }
+  const groups = new Map<number, Result[]>();
+  for (const result of results) groups.set(result.model, [...(groups.get(result.model) ?? []), result]);
+  const nameOf = modelNames(results);
   return el(
     'section',
     { 'aria-label': 'Segmented volumes' },
-    [...groups.values()].map((group) => table(group, groups.size > 1, current, show)),
+    [...groups.values()].map((group) =>
+      table(group, groups.size > 1 ? nameOf(group[0]!) : undefined, current, show),
+    ),
     el(
       'div',
       { className: 'row' },
@@ -77,18 +89,18 @@ export function resultTables(
 
 function table(
   results: readonly Result[],
-  isNamed: boolean,
+  model: string | undefined,
   current: Result | undefined,
   show: (result: Result) => void,
 ): HTMLElement {
-  const { volumes, modelName } = results[0]!;
+  const { volumes } = results[0]!;
   return el(
     'div',
     { className: 'scroll' },
     el(
       'table',
       {},
-      el('caption', {}, isNamed ? `Volumes in ml, found by ${modelName}` : 'Volumes in ml'),
+      el('caption', {}, model === undefined ? 'Volumes in ml' : `Volumes in ml, found by ${model}`),
       el(
         'thead',
         {},

@@ -1,7 +1,18 @@
 /** A training as it is watched: live curves, a preview that improves, and the controls. */
 import { classColor, cssColor, formatBytes, meanDefined } from 'unet3d-gpu/worker';
 import { curvesOf } from './charts.ts';
-import { button, counted, digits, download, duration, el, fill, lengthy, swatch } from './dom.ts';
+import {
+  button,
+  counted,
+  digits,
+  download,
+  duration,
+  el,
+  fill,
+  lengthy,
+  modelFileName,
+  swatch,
+} from './dom.ts';
 import { drawnNames, scoredNames, scoredValues, type Run } from './run.ts';
 import { CaseSlices } from './slices.ts';
 import { onChange } from './state.ts';
@@ -113,7 +124,9 @@ export function runPanel(run: Run, onModel: () => unknown, onNew: () => void): V
         ],
         phase === 'done' && [
           button('Use this network', onModel, { className: 'primary' }),
-          button('Download the model', async () => download('model.safetensors', await run.files.model())),
+          button('Download the model', async () =>
+            download(modelFileName(run.record.name), await run.files.model()),
+          ),
           button('Download the history', async () => download('history.csv', await historyTable(run))),
           lengthy('Download the report', async (signal) => {
             const { trainingReport } = await import('./report.ts');

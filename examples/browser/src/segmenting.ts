@@ -68,6 +68,10 @@ export async function segmented(
 const waiting: NamedVolume[] = [];
 /** The model that they are given to. */
 let theirModel: OpenModel | undefined;
+/** Of models, in the order in which they have found something. */
+const numbers = new WeakMap<OpenModel, number>();
+let models = 0;
+
 /** Of the volume that is being segmented. */
 let controller: AbortController | undefined;
 
@@ -224,7 +228,10 @@ async function segmentNext(volume: NamedVolume, signal: AbortSignal): Promise<vo
       signal,
       onProgress: ({ loaded, total }) => say(`: window ${loaded} of ${total}`),
     });
+    const number = numbers.get(model) ?? ++models;
+    numbers.set(model, number);
     addResult({
+      model: number,
       modelName: 'kind' in model ? `${modelName} (${model.kind})` : modelName,
       classes: namesOf(model),
       name: shown,

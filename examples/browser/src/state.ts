@@ -53,6 +53,8 @@ export interface MeasuredVolume extends Region {
 /** A segmentation with what is shown of it. */
 export interface Result {
   readonly modelName: string;
+  /** Of the model that has found it: models of one name are told apart by it. */
+  readonly model: number;
   /** Names by label value. */
   readonly classes: readonly string[];
   readonly name: string;

@@ -1,6 +1,6 @@
 /** Use: a model, volumes to segment, what they hold in ml, and labels to download on the volumes' own grids. */
 import type { FileEntry } from 'unet3d-gpu/worker';
-import { button, download, el, entriesOf, fill, messageOf, picker } from './dom.ts';
+import { button, download, el, entriesOf, fill, messageOf, modelFileName, picker } from './dom.ts';
 import { dropZone, type Listing } from './dropped.ts';
 import { ForeignModel } from './foreign-model.ts';
 import { KeptModel } from './kept-model.ts';
@@ -98,7 +98,7 @@ export function useView(): View {
                   picker('Open a model folder', { folder: true }, (files) => take(entriesOf(files))),
                   model instanceof KeptModel &&
                     button('Download the model', async () =>
-                      download('model.safetensors', await model.save()),
+                      download(modelFileName(state.modelName), await model.save()),
                     ),
                 ],
           ),
