@@ -319,6 +319,22 @@ test('a training whose network was lost while it segmented in the pause goes on 
   expect([created, tab.state.run!.phase]).toEqual([1, 'done']);
 });
 
+test('a pause in which the worker had to be ended says where the training goes on', async () => {
+  const { goOn, state } = await cutOff({ step: 3, value: 3 });
+  for (const [why, said] of [
+    ['stopped', 'Paused.'],
+    [
+      'fit did not stop within 30 s; its worker was ended',
+      'Paused: the GPU did not stop in time, so "Resume" goes on from the last checkpoint.',
+    ],
+  ] as const) {
+    training = () => Promise.reject(new errors.Aborted(why));
+    await goOn();
+    expect(state.run!.phase).toBe('paused');
+    expect(state.run!.progress.log.at(-1)).toMatch(new RegExp(`  ${said}$`));
+  }
+});
+
 test('who asks twice for the same training opens it once', async () => {
   const { id } = await cutOff({ step: 3, value: 3 });
   const { reopen, phase, state } = await page();
