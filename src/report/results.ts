@@ -74,9 +74,10 @@ export function results(
     `Results on ${evaluated}`,
     html`<p>
       Means over ${summary.cases} ${summary.cases === 1 ? 'case' : 'cases'} with 95 % bootstrap intervals
-      below (${summary.subjects < summary.cases ? `${summary.subjects} subjects` : 'cases'} resampled). NSD at a tolerance of ${tolerance} mm. Distances are not defined where a class
-      is missing from the truth or the prediction; such cases are counted and left out of that mean. Excess is
-      the predicted volume minus the true one.
+      below (${summary.subjects < summary.cases ? `${summary.subjects} subjects` : 'cases'} resampled). NSD at
+      a tolerance of ${tolerance} mm. Distances are not defined where a class is missing from the truth or the
+      prediction; such cases are counted and left out of that mean. Excess is the predicted volume minus the
+      true one.
     </p>`,
     table(['Class', ...columns.map(({ title }) => title)], rows),
     html`<p>
