@@ -230,6 +230,10 @@ test('volumes whose files have one name are told apart by their folders', async 
   stopQueue('it was stopped');
   await vi.waitFor(() => expect(queue.problems).toEqual(['p3 was not segmented: it was stopped.']));
   expect(state.results.map(({ name }) => name)).toEqual(['p1', 'p2']);
+
+  void enqueue([{ path: 'imagesTr/case_1_0000.nii', source: await scan('case_1_0000.nii') }]);
+  await isAt(4);
+  expect(queue.status).toBe('Segmenting case_1_0000.nii');
 });
 
 test('DICOM series that are given to be segmented are converted, each folder into a volume of its name', async () => {

@@ -214,8 +214,9 @@ async function segmentNext(volume: NamedVolume, signal: AbortSignal): Promise<vo
   if (!model) return;
   const group = files.map(({ source }) => source as VolumeFile);
   const [file] = group as [VolumeFile, ...VolumeFile[]];
-  // A folder, or its case, tells it from others whose files have the same name.
-  const shown = stemOf(sourceName(file)) === name ? sourceName(file) : name;
+  // A folder tells it from others whose files have the same name.
+  const isNamed = [name, `${name}_0000`].includes(stemOf(sourceName(file)));
+  const shown = isNamed ? sourceName(file) : name;
   const say = (more = ''): void => {
     const rest = waiting.length > 0 ? `; ${waiting.length} more to go` : '';
     queue.status = `Segmenting ${shown}${more}${rest}`;
