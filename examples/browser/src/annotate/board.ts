@@ -199,7 +199,7 @@ export class Board {
   }
 
   /** Of proposals. */
-  #colormap = () => colormap(this.#names, (value) => value === 0 || this.#hidden.has(value), undefined);
+  #colormap = () => colormap(this.#names, (value) => this.#hidden.has(value), undefined);
 
   #colour(): void {
     const niivue = this.#niivue;
