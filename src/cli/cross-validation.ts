@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import type { Dataset } from '../data/dataset.ts';
 import { readNifti } from '../data/nifti.ts';
-import { scoredNames } from '../data/regions.ts';
+import { scoredNames, scoredValues } from '../data/regions.ts';
 import type { Split } from '../data/split.ts';
 import { subjectsOf } from '../data/subjects.ts';
 import { Aborted } from '../errors.ts';
@@ -68,6 +68,7 @@ export async function crossValidate(io: Io, folder: RunFolder, given: CrossValid
       created: createdNow(),
       command,
       labels: names,
+      labelValues: scoredValues(description.labels, description.regions),
       config: { network: description.config, preprocessing: description.preprocessing },
       dataset: { name: dataset.name, cases: dataset.cases.length },
       split: Object.fromEntries(done.map(({ fold, split }) => [`fold ${fold}`, split.validation.cases])),

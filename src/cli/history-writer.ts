@@ -1,4 +1,5 @@
 /** The history of a training on the disk while it runs. */
+import type { Legend } from '../report/series.ts';
 import type { EpochRow, TrainingEvent } from '../train/events.ts';
 import type { RunFolder } from './run-folder.ts';
 
@@ -10,7 +11,7 @@ export class HistoryWriter {
 
   constructor(
     readonly folder: RunFolder,
-    readonly labels: readonly string[],
+    readonly legend: Legend,
     readonly title: string,
   ) {}
 
@@ -19,7 +20,7 @@ export class HistoryWriter {
     if (event.type !== 'epoch') return;
     const rows = [...this.#rows, event.row];
     this.#rows = rows;
-    this.next(() => this.folder.history(rows, this.labels, this.title));
+    this.next(() => this.folder.history(rows, this.legend, this.title));
   }
 
   /** Writes something else when all that was to be written before is. */

@@ -26,6 +26,8 @@ export interface Outcome {
   readonly model: UNet3D;
   /** Names of what is scored: classes by label value, or background and regions. */
   readonly labels: readonly string[];
+  /** Label values that these are shown as. Default: their order. */
+  readonly labelValues?: readonly number[] | undefined;
   /** Names by label value, for pictures. Default: `labels`. */
   readonly values?: readonly string[];
   readonly split: Split;
@@ -56,7 +58,7 @@ export interface Outcome {
  * there is neither this nor slices.png.
  */
 export async function writeResults(folder: RunFolder, outcome: Outcome): Promise<Summary | undefined> {
-  const { title, labels, values = labels, training, cases, part, postprocessing } = outcome;
+  const { title, labels, labelValues, values = labels, training, cases, part, postprocessing } = outcome;
   const summary = cases.length > 0 ? summarise(cases, { subjects: outcome.subjects }) : undefined;
   const { history, bestEpoch, bestDice, steps, seconds } = training;
   const best = history[bestEpoch];
@@ -82,7 +84,7 @@ export async function writeResults(folder: RunFolder, outcome: Outcome): Promise
     }),
     ...(summary && { [part]: JSON.parse(metricsJson(cases, summary, { labels })) as unknown }),
   });
-  await folder.history(history, labels, title);
+  await folder.history(history, { labels, labelValues }, title);
 
   const picked = pickCases(cases);
   const shown = picked.length > 0 || !summary ? picked : [{ title: 'Case', index: 0 }];
@@ -106,13 +108,14 @@ function report(
   summary: Summary | undefined,
   pictures: Awaited<ReturnType<typeof casePicture>>[],
 ): Promise<string> {
-  const { title, model, labels, split, training, cases, part, command, seed, plan } = outcome;
+  const { title, model, labels, labelValues, split, training, cases, part, command, seed, plan } = outcome;
   const { postprocessing, timings, hashes } = outcome;
   return reportHtml({
     title,
     created: createdNow(),
     command,
     labels,
+    ...(labelValues && { labelValues }),
     config: outcome.config,
     ...(outcome.dataset ? { dataset: outcome.dataset } : {}),
     split: { train: split.train.cases, validation: split.validation.cases, test: split.test.cases },

@@ -10,6 +10,7 @@ import { readJson } from '../json.ts';
 import { curves } from '../report/curves.ts';
 import { encodePng } from '../report/png.ts';
 import type { Picture } from '../report/raster.ts';
+import type { Legend } from '../report/series.ts';
 import { checkpointFiles, folderFiles, hasCheckpoint } from '../train/checkpoint.node.ts';
 import type { CheckpointStore } from '../train/checkpoint.ts';
 import type { EpochRow } from '../train/events.ts';
@@ -196,9 +197,9 @@ export class RunFolder implements Disposable {
   }
 
   /** history.csv and progress.png. */
-  async history(history: readonly EpochRow[], labels: readonly string[], title: string): Promise<void> {
+  async history(history: readonly EpochRow[], legend: Legend, title: string): Promise<void> {
     if (history.length === 0 || !this.lock) return;
-    await this.write('history.csv', historyCsv(history, labels));
+    await this.write('history.csv', historyCsv(history, legend.labels));
     const rows = history.map((row) => ({
       epoch: row.epoch + 1,
       trainLoss: row.loss,
@@ -206,7 +207,7 @@ export class RunFolder implements Disposable {
       dice: row.validationDice,
       learningRate: row.learningRate,
     }));
-    await this.picture('progress.png', curves(rows, { labels, title }));
+    await this.picture('progress.png', curves(rows, { ...legend, title }));
   }
 }
 

@@ -11,6 +11,7 @@ import { digits, duration } from '../format.ts';
 import { printable, toJson } from './text.ts';
 import type { configOf, Job } from './train-job.ts';
 import type { Settings } from './train-settings.ts';
+import { legendOf } from './training-data.ts';
 
 /** What a training ended with. */
 export interface Ended {
@@ -32,7 +33,7 @@ export async function writeAll(
   return writeResults(folder, {
     title: dataset.name,
     model,
-    labels: data.scored,
+    ...legendOf(data),
     values: data.labels,
     split,
     training: result,

@@ -30,6 +30,7 @@ import { configOf, type Job, type RunDetails } from './train-job.ts';
 import type { TrainOptions } from './train-options.ts';
 import { announceResults, writeAll } from './train-results.ts';
 import { assertClassWeights, decide, patchTip, protocolOf, type Settings } from './train-settings.ts';
+import { legendOf } from './training-data.ts';
 import { watch } from './watch.ts';
 
 export async function runTraining(
@@ -93,7 +94,7 @@ export async function runTraining(
     ...(options.memory === undefined ? {} : { memoryBudget: options.memory }),
     ...gpuWishes(options),
   });
-  const history = new HistoryWriter(folder, data.scored, dataset.name);
+  const history = new HistoryWriter(folder, legendOf(data), dataset.name);
   try {
     if (init) {
       await model.takeWeights(init.bytes, { heads: options.initHeads ?? 'auto' });

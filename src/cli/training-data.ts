@@ -11,7 +11,8 @@ import { cacheCases } from '../data/prepare-cache.ts';
 import { channelsOf, constantText, requireOneGrid } from '../data/prepare-checks.ts';
 import { prepareVolumes, readCase, type PreparedCase } from '../data/prepare.ts';
 import { defaultPreprocessing, type Preprocessing } from '../data/preprocessing.ts';
-import { scoredNames, type Region } from '../data/regions.ts';
+import { scoredNames, scoredValues, type Region } from '../data/regions.ts';
+import type { Legend } from '../report/series.ts';
 import type { Size3 } from '../size.ts';
 import { assertNoSharedContent, partNames, testedPart, type PartName, type Split } from '../data/split.ts';
 import { Aborted, InvalidDataset, OutOfMemory } from '../errors.ts';
@@ -186,6 +187,12 @@ export async function readTrainingData(
     voxels,
   };
 }
+
+/** What curves and tables of a training are about. */
+export const legendOf = ({ labels, regions, scored }: TrainingData): Legend => ({
+  labels: scored,
+  labelValues: scoredValues(labels, regions),
+});
 
 /** Spacing x, y, z in mm of the first image of each case, on canonical axes. */
 async function spacingsOf(io: Io, cases: readonly Case[], files: CaseFiles): Promise<Size3[]> {

@@ -50,6 +50,12 @@ export const scoredNames = (
   regions: readonly Pick<Region, 'name'>[] | undefined,
 ): readonly string[] => (regions ? ['background', ...regions.map(({ name }) => name)] : labels);
 
+/** The label values that pictures show these as: of regions, those that are written for them. */
+export const scoredValues = (
+  labels: readonly string[],
+  regions: readonly Pick<Region, 'written'>[] | undefined,
+): readonly number[] => (regions ? [0, ...regions.map(({ written }) => written)] : [...labels.keys()]);
+
 /** Label values from 0 on that belong to regions or are written for them. */
 export const labelCount = (regions: readonly Pick<Region, 'labels' | 'written'>[]): number =>
   1 + Math.max(...regions.flatMap(({ labels, written }) => [...labels, written]));

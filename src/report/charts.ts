@@ -7,7 +7,7 @@ import type { Plan } from '../gpu/plan.ts';
 import type { CaseMetrics, MetricName } from '../metrics/evaluate.ts';
 import { classColor, cssColor } from './colors.ts';
 import { raw, type Html } from './html.ts';
-import { historySeries, ticks, type HistoryRow, type Series } from './series.ts';
+import { historySeries, ticks, type HistoryRow, type Legend, type Series } from './series.ts';
 
 /** The module `@observablehq/plot`. */
 export type Plot = typeof import('@observablehq/plot');
@@ -103,8 +103,8 @@ export class Charts {
   }
 
   /** Loss, Dice and learning rate over the epochs; what was not recorded is left out. */
-  curves(history: readonly HistoryRow[], labels: readonly string[]): { title: string; chart: Html }[] {
-    const { loss, dice, learningRate } = historySeries(history, labels);
+  curves(history: readonly HistoryRow[], legend: Legend): { title: string; chart: Html }[] {
+    const { loss, dice, learningRate } = historySeries(history, legend);
     return [
       { title: 'Loss', series: loss, y: { zero: true } },
       { title: 'Dice on validation', series: dice, y: { domain: [0, 1] } },
@@ -117,7 +117,7 @@ export class Charts {
   /** One box per foreground class over the cases, with every case as a dot. */
   boxes(
     cases: readonly CaseMetrics[],
-    labels: readonly string[],
+    { labels, labelValues }: Legend,
     metric: MetricName,
     title: string,
     domain?: [number, number],
@@ -135,7 +135,10 @@ export class Charts {
       marginLeft: 110,
       x: { grid: true, label: title, ...(domain ? { domain } : { zero: true }) },
       y: { label: null, domain: names },
-      color: { domain: names, range: names.map((_, index) => cssColor(classColor(index + 1))) },
+      color: {
+        domain: names,
+        range: names.map((_, index) => cssColor(classColor(labelValues?.[index + 1] ?? index + 1))),
+      },
       marks: [
         plot.boxX(defined, { x: 'value', y: 'label', fill: 'label', fillOpacity: 0.55, r: 0 }),
         plot.dot(defined, {

@@ -107,10 +107,15 @@ export function lineChart(
  */
 export function curves(
   history: readonly HistoryRow[],
-  options: { readonly labels?: readonly string[]; readonly title?: string; readonly width?: number } = {},
+  options: {
+    readonly labels?: readonly string[];
+    readonly labelValues?: readonly number[] | undefined;
+    readonly title?: string;
+    readonly width?: number;
+  } = {},
 ): Picture {
   if (history.length === 0) throw new InvalidOption('Curves need at least one epoch, got none: train first.');
-  const { loss, dice, learningRate } = historySeries(history, options.labels);
+  const { loss, dice, learningRate } = historySeries(history, { labels: [], ...options });
   const panels = [
     { title: 'Loss', series: loss },
     { title: 'Dice on validation', series: dice, range: [0, 1] as const },

@@ -18,6 +18,8 @@ export interface ReportData {
   readonly command: string;
   /** Names of the label values 0, 1, 2 … */
   readonly labels: readonly string[];
+  /** The values that pictures show these as, for their colours: of regions, those that are written. Default: 0, 1, 2 … */
+  readonly labelValues?: readonly number[];
   /** Of network and training, by name. */
   readonly config: Readonly<Record<string, unknown>>;
   /** Facts about the data set, by name. */
@@ -61,6 +63,7 @@ export const dataEntries = {
   created: v.optional(text),
   command: text,
   labels: v.array(text, 'a list of names of classes'),
+  labelValues: v.optional(v.array(wholeNumber(), 'label values')),
   config: withParts('an object'),
   dataset: record,
   split: v.optional(v.record(text, v.array(text), 'lists of cases by part')),

@@ -8,6 +8,7 @@ import type { Charts } from './charts.ts';
 import { classColor, cssColor } from './colors.ts';
 import { fold, html, nothing, section, table, type Html } from './html.ts';
 import type { ReportData } from './report-data.ts';
+import type { Legend } from './series.ts';
 
 const swatch = (label: number): Html =>
   label === 0
@@ -41,13 +42,22 @@ function estimateCell({ mean, low, high, missing }: Estimate, places: number): H
 }
 
 export function results(
-  { labels, cases = [], summary, tolerance = 1, evaluated = 'test', notes = [], postprocessing }: ReportData,
+  {
+    labels,
+    labelValues,
+    cases = [],
+    summary,
+    tolerance = 1,
+    evaluated = 'test',
+    notes = [],
+    postprocessing,
+  }: ReportData,
   charts: Charts,
 ): Html {
   if (!summary) return nothing;
   const rows = [
     ...summary.classes.map((entry, label) => [
-      html`${swatch(label)}${className(labels, label)}`,
+      html`${swatch(labelValues?.[label] ?? label)}${className(labels, label)}`,
       // The surface of the background is not measured.
       ...columns.map(({ metric, places }) =>
         estimateCell(label === 0 ? { ...entry[metric], missing: 0 } : entry[metric], places),
@@ -85,12 +95,12 @@ export function results(
       <code>[${summary.classes.map(({ dice }) => digits(dice.mean)).join(', ')}]</code>
     </p>`,
     remarks.length > 0 ? remarksBox(remarks) : nothing,
-    postprocessing ? cleaning(postprocessing, labels) : nothing,
+    postprocessing ? cleaning(postprocessing, { labels, labelValues }) : nothing,
     cases.length > 0
       ? html`<h3>Dice per class</h3>
-          ${charts.boxes(cases, labels, 'dice', 'Dice', [0, 1])}
+          ${charts.boxes(cases, { labels, labelValues }, 'dice', 'Dice', [0, 1])}
           <h3>HD95 per class</h3>
-          ${charts.boxes(cases, labels, 'hd95', 'HD95 (mm)')}
+          ${charts.boxes(cases, { labels, labelValues }, 'hd95', 'HD95 (mm)')}
           <p class="soft">
             Boxes from the first to the third quartile with the median; whiskers to the last case within 1.5
             times that range; each dot is a case.
@@ -118,13 +128,13 @@ function remarksBox(remarks: readonly string[]): Html {
 /** Which classes keep only their largest component, and why. */
 function cleaning(
   { largestComponent, before, after }: PostprocessingChoice,
-  labels: readonly string[],
+  { labels, labelValues }: Legend,
 ): Html {
   const rows = labels.slice(1).map((name, index) => {
     const label = index + 1;
     const isAdopted = largestComponent.includes(label);
     return [
-      html`${swatch(label)}${name}`,
+      html`${swatch(labelValues?.[label] ?? label)}${name}`,
       digits(before[label] ?? NaN, 4),
       digits(after[label] ?? NaN, 4),
       isAdopted ? 'yes' : 'no',

@@ -36,9 +36,9 @@ export function cards({
 /** Pictures stop here, in characters, so that the file stays below 15 MB. */
 const pictureBudget = 14e6;
 
-export function training({ history = [], labels }: ReportData, charts: Charts): Html {
+export function training({ history = [], labels, labelValues }: ReportData, charts: Charts): Html {
   if (history.length === 0) return nothing;
-  const drawn = charts.curves(history, labels).map(
+  const drawn = charts.curves(history, { labels, labelValues }).map(
     ({ title, chart }) =>
       html`<h3>${title}</h3>
         ${chart} `,

@@ -32,10 +32,16 @@ const ink: Color = [30, 30, 30];
 const blue: Color = [0, 114, 178];
 const vermilion: Color = [213, 94, 0];
 
+/** Names of what is scored, and the label values whose colours they have; default: 0, 1, 2 … */
+export interface Legend {
+  readonly labels: readonly string[];
+  readonly labelValues?: readonly number[] | undefined;
+}
+
 /** Loss, Dice and learning rate as lines over the epochs. */
 export function historySeries(
   history: readonly HistoryRow[],
-  labels: readonly string[] = [],
+  { labels, labelValues }: Legend,
 ): { loss: Series[]; dice: Series[]; learningRate: Series[] } {
   const x = history.map(({ epoch }) => epoch);
   const line = (
@@ -56,7 +62,7 @@ export function historySeries(
     dice: [
       ...line('mean', ink, ({ dice = [] }) => meanDefined(dice.slice(1)), 3),
       ...Array.from({ length: Math.max(0, classes - 1) }, (_, index) => index + 1).flatMap((label) =>
-        line(className(labels, label), classColor(label), (row) => row.dice?.[label]),
+        line(className(labels, label), classColor(labelValues?.[label] ?? label), (row) => row.dice?.[label]),
       ),
     ],
     learningRate: line('learning rate', blue, (row) => row.learningRate),

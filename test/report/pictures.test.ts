@@ -194,5 +194,8 @@ test('curves show every series in its colour, single epochs and gaps included', 
   const many = curves([1, 2, 3].map(epoch));
   for (const picture of [one, many])
     for (const { rgb } of classColors.slice(0, 2)) expect(count(picture, rgb)).toBeGreaterThan(56);
+  const regions = curves([epoch(1)], { labels: ['background', 'a', 'b'], labelValues: [0, 4, 2] });
+  expect(count(regions, classColor(4))).toBe(count(one, classColor(1)));
+  expect(count(regions, classColor(1))).toBe(0);
   expect(count(many, classColor(1))).toBeGreaterThan(count(one, classColor(1)));
 });

@@ -7,6 +7,7 @@ import { digits } from '../../src/format.ts';
 import { evaluateCase } from '../../src/metrics/evaluate.ts';
 import { summarise } from '../../src/metrics/summary.ts';
 import { casePicture, pickCases } from '../../src/report/cases.ts';
+import { classColor, cssColor } from '../../src/report/colors.ts';
 import { html } from '../../src/report/html.ts';
 import { pictureFormat, renderCase } from '../../src/report/render.ts';
 import { reportHtml } from '../../src/report/report.node.ts';
@@ -153,4 +154,25 @@ test('render makes the file that the name asks for', async () => {
   );
   const half = { ...image, data: image.data.map((_, at) => (at === 5 ? 0.5 : 0)) };
   await expect(renderCase({ name: 'a', image, truth: half }, 'png')).rejects.toThrow(InvalidVolume);
+});
+
+test('regions have the colours that pictures show them in, which go by the label that is written', async () => {
+  const labels = ['background', 'organ', 'lesion'];
+  const two = cases.map((entry) => ({ ...entry, classes: entry.classes.slice(0, 3) }));
+  const given = await full();
+  const regions = {
+    ...given,
+    labels,
+    cases: two,
+    summary: summarise(two, { resamples: 50 }),
+    history: given.history!.map((row) => ({ ...row, dice: [1, 0.5, 0.4] })),
+    pictures: [],
+  };
+  const swatches = (text: string): string[] =>
+    [...text.matchAll(/class="swatch" style="background:([^"]+)"/g)].map(([, color]) => color!);
+  const colours = (...values: number[]): string[] => values.map((value) => cssColor(classColor(value)));
+  expect(swatches(await reportHtml(regions))).toEqual(colours(1, 2));
+  const report = await reportHtml({ ...regions, labelValues: [0, 3, 2] });
+  expect(swatches(report)).toEqual(colours(3, 2));
+  expect(report).not.toContain(colours(1)[0]);
 });

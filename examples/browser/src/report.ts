@@ -15,7 +15,7 @@ import { KeptModel } from './kept-model.ts';
 import type { RunRecord } from './kept/database.ts';
 import { lossOf } from './planning.ts';
 import { validationCases } from './prepared-cases.ts';
-import { scoredNames, type Run } from './run.ts';
+import { scoredNames, scoredValues, type Run } from './run.ts';
 import { state } from './state.ts';
 
 /** On every axis the longest of a size and of what cases have. */
@@ -109,6 +109,7 @@ async function reportOf(run: Run, model: KeptModel, signal: AbortSignal): Promis
     created: `${new Date().toISOString().slice(0, 16).replace('T', ' ')} UTC`,
     command: origin(run.record),
     labels,
+    labelValues: scoredValues(run.record),
     config: { ...model.config, ...settings, loss, preprocessing },
     dataset: { name, cases: used.length },
     split: { train: run.idsOf('train'), validation: run.idsOf('validation') },
