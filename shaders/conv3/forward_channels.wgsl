@@ -6,6 +6,7 @@
 // One thread: one output channel; four columns of four rows of a quad. Columns lie side by side along
 // x, COLUMNS of them, and the rest in the plane behind, so that rows which do not fill four waste less.
 // include "common/volume.wgsl"
+// include "common/column.wgsl"
 // include "common/parts.wgsl"
 
 const NORM: bool = false;
@@ -46,8 +47,6 @@ fn readQuad(index: u32, norm: vec2<f32>) -> vec4<f32> {
   return value;
 }
 
-// A quad with what lies left and right of it.
-struct Column { left: f32, here: vec4<f32>, right: f32 }
 // One row of the four columns.
 struct Row { c0: Column, c1: Column, c2: Column, c3: Column }
 
@@ -83,11 +82,6 @@ fn readRow(place: Place, at: u32, q: u32) -> Row {
     c2.left = c1.here.w;
   }
   return Row(c0, c1, c2, c3);
-}
-
-fn alongX(sum: vec4<f32>, column: Column, w: vec3<f32>) -> vec4<f32> {
-  return sum + vec4<f32>(column.left, column.here.xyz) * w.x + column.here * w.y
-    + vec4<f32>(column.here.yzw, column.right) * w.z;
 }
 
 // Four columns of one target row.

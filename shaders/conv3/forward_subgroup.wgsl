@@ -8,6 +8,7 @@ enable subgroups;
 // and the rest in the plane behind, so that rows which do not fill four waste less. One column after the other, so that
 // its sums stay in registers.
 // include "common/volume.wgsl"
+// include "common/column.wgsl"
 
 const COLUMNS: u32 = 4u; // 4 or 2
 
@@ -35,9 +36,6 @@ struct Rows {
   behind: Ends, // of columns in the plane behind
 }
 struct Ends { left: f32, right: f32 }
-
-// A quad with what lies left and right of it.
-struct Column { left: f32, here: vec4<f32>, right: f32 }
 
 // Eight rows of a target column.
 struct Sums {
@@ -109,11 +107,6 @@ fn columnOf(row: f32, i: u32, left: f32, right: f32) -> Column {
 
 fn tapsAt(at: u32) -> vec3<f32> {
   return vec3<f32>(weights[at], weights[at + 8u], weights[at + 16u]);
-}
-
-fn alongX(sum: vec4<f32>, column: Column, w: vec3<f32>) -> vec4<f32> {
-  return sum + vec4<f32>(column.left, column.here.xyz) * w.x + column.here * w.y
-    + vec4<f32>(column.here.yzw, column.right) * w.z;
 }
 
 fn alongRows(sum: vec4<f32>, above: Column, here: Column, below: Column, taps: Taps) -> vec4<f32> {

@@ -75,6 +75,8 @@ async function reportOf(run: Run, model: KeptModel, signal: AbortSignal): Promis
   );
 
   const used = run.cases;
+  // In the order of the validation.
+  const subjects = used.filter(({ part }) => part === 'validation').map(({ subject }) => subject);
   const hashOf = (file: Blob): Promise<string> => dataJob('hash', { file }, { signal });
   const hashes: Record<string, string> = {
     model: await hashOf(new Blob([(await model.save()) as Uint8Array<ArrayBuffer>])),
@@ -122,7 +124,7 @@ async function reportOf(run: Run, model: KeptModel, signal: AbortSignal): Promis
     })),
     evaluated: 'validation',
     notes: ['These validation cases also chose the best epoch: they are no test.'],
-    ...(cases.length > 0 && { cases, summary: summarise(cases), pictures }),
+    ...(cases.length > 0 && { cases, summary: summarise(cases, { subjects }), pictures }),
     memory: { peakBytes: plan.peakBytes, tensors: plan.tensors },
     timings: [{ name: 'training', seconds: history.reduce((sum, { seconds }) => sum + seconds, 0) }],
     adapter: await model.adapter(),
