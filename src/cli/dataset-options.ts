@@ -7,7 +7,7 @@ import type { Dataset } from '../data/dataset.ts';
 import { readCase } from '../data/prepare.ts';
 import { readText } from '../data/source.ts';
 import { foldCases, parseSplit, splitCases, type Split, type SplitCase } from '../data/split.ts';
-import { Aborted, InvalidOption } from '../errors.ts';
+import { Aborted, InvalidDataset, InvalidOption } from '../errors.ts';
 import type { Io } from './io.ts';
 import * as parse from './parse.ts';
 
@@ -17,6 +17,7 @@ export interface DatasetArguments {
   readonly subjects?: string;
   readonly subjectPattern?: RegExp;
   readonly ignore?: number;
+  readonly onlyLabelled?: boolean;
   readonly limitCases?: number;
 }
 
@@ -50,6 +51,7 @@ export function addDatasetOptions(command: Command): Command {
       'of unknown voxels in labels, from 0 to 255; default: as dataset.json says',
       parse.wholeNumber(0, 255),
     )
+    .option('--only-labelled', 'leave out images that have no label')
     .option('--limit-cases <n>', 'use the first n cases only', parse.wholeNumber(1));
 }
 
@@ -73,19 +75,29 @@ export function addSplitOptions(command: Command, fold = foldOption()): Command 
 export async function openFromArguments(
   io: Io,
   folder: string | undefined,
-  { images, labels, subjects, subjectPattern, ignore, limitCases }: DatasetArguments,
+  { images, labels, subjects, subjectPattern, ignore, onlyLabelled = false, limitCases }: DatasetArguments,
 ): Promise<Dataset> {
   const table = subjects === undefined ? subjectPattern : await readText(subjects);
   const options = {
     ...(table !== undefined && { subjects: table }),
     ...(ignore !== undefined && { ignoreLabel: ignore }),
   };
-  let dataset: Dataset;
-  if (images !== undefined && labels !== undefined && folder === undefined)
-    dataset = await openFolderPair(images, labels, options);
-  else if (folder !== undefined && images === undefined && labels === undefined)
-    dataset = await openDatasetFolder(folder, options);
-  else throw new InvalidOption('give either DATASET or both --images and --labels');
+  const open = (onlyLabelled: boolean): Promise<Dataset> => {
+    const asked = { ...options, onlyLabelled };
+    if (images !== undefined && labels !== undefined && folder === undefined)
+      return openFolderPair(images, labels, asked);
+    if (folder !== undefined && images === undefined && labels === undefined)
+      return openDatasetFolder(folder, asked);
+    throw new InvalidOption('give either DATASET or both --images and --labels');
+  };
+  const dataset = await open(onlyLabelled).catch(async (error: unknown) => {
+    const labelled = error instanceof InvalidDataset && !onlyLabelled && (await open(true).catch(() => null));
+    if (!labelled) throw error;
+    const count = labelled.cases.length;
+    throw new InvalidDataset(`${error.message} Or take the ${count} that have one: --only-labelled.`, {
+      cause: error,
+    });
+  });
   for (const warning of dataset.warnings) io.err(`warning: ${warning}`);
   if (limitCases === undefined || limitCases >= dataset.cases.length) return dataset;
   io.err(`Using ${limitCases} of ${dataset.cases.length} cases, as --limit-cases asks.`);

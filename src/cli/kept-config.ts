@@ -3,6 +3,7 @@ import { InvalidArgumentError, type Option } from 'commander';
 import * as v from 'valibot';
 import { preprocessingSchema } from '../data/preprocessing.ts';
 import { InvalidModel } from '../errors.ts';
+import { begunEntries } from './begun-with.ts';
 import { readJson } from '../json.ts';
 import {
   brief,
@@ -44,6 +45,7 @@ const schema = openObject({
     patch: v.nullable(size3),
   }),
   preprocessing: v.optional(preprocessingSchema),
+  ...begunEntries,
   decisions: v.optional(names),
 });
 

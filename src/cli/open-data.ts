@@ -29,7 +29,6 @@ type DataOptions = Pick<
 > & {
   /** See `readTrainingData`. */
   readonly kept?: Preprocessing | undefined;
-  readonly hashVoxels?: boolean;
 };
 
 /** A data set, split, with its cases prepared. */
@@ -73,7 +72,6 @@ export async function openData(
     cacheBytes: options.cache,
     allowDuplicates: options.allowDuplicates ?? false,
     decideFromAll: options.decideFrom === 'all',
-    hashVoxels: options.hashVoxels ?? false,
   });
   return { dataset, split, data };
 }

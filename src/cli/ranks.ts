@@ -89,14 +89,14 @@ export async function announceRanks(
 }
 
 /**
- * @param voxels by case: a hash of what this rank has read
+ * @param contents by case: hashes of what this rank has read
  * @throws UNet3DError on every rank where files of one name differ, such as copies on the disks of several machines
  */
-export async function assertSameVoxels(
+export async function assertSameContents(
   ranks: Ranks | undefined,
-  voxels: ReadonlyMap<string, string>,
+  contents: ReadonlyMap<string, string>,
 ): Promise<void> {
-  await assertSame(ranks, JSON.stringify([...voxels]), (rank, other, first) => {
+  await assertSame(ranks, JSON.stringify([...contents]), (rank, other, first) => {
     const [theirs, ours] = [other, first].map((text) => new Map(JSON.parse(text) as [string, string][]));
     const id = [...ours!.keys(), ...theirs!.keys()].find((id) => ours!.get(id) !== theirs!.get(id));
     return `ranks 0 and ${rank} have not read the same voxels of the case "${id}": give all processes the same files`;

@@ -2,6 +2,7 @@
 import type { PatchBatches } from '../data/patches.ts';
 import type { Preprocessing } from '../data/preprocessing.ts';
 import type { UNet3D } from '../unet3d.ts';
+import { begunWith, type BegunWith } from './begun-with.ts';
 import { version } from '../version.ts';
 import type { InitModel } from './init-model.ts';
 import type { HistoryWriter } from './history-writer.ts';
@@ -23,6 +24,8 @@ export interface RunDetails {
   readonly decisions?: readonly string[] | undefined;
   /** How cases were prepared then. */
   readonly preprocessing?: Preprocessing | undefined;
+  /** What they held. */
+  readonly begun?: BegunWith | undefined;
   /** The model that the training goes on from. */
   readonly init?: InitModel | undefined;
   /** Processes that train together with this one. */
@@ -45,7 +48,8 @@ export interface Job extends OpenedData {
 }
 
 /** The content of config.json. */
-export function configOf({ options, details, data, model }: Job, settings: Settings, source: PatchBatches) {
+export function configOf(job: Job, settings: Settings, source: PatchBatches) {
+  const { options, details, data, model } = job;
   const { epochs, patch, wish, loss, optimizer, schedule, augmentation } = settings;
   const { precision = 'f32', checkpointing = false, accumulate = 1 } = wish;
   const reasons = details.decisions ?? settings.reasons;
@@ -73,8 +77,7 @@ export function configOf({ options, details, data, model }: Job, settings: Setti
     },
     preprocessing: data.preprocessing,
     ...(reasons.length > 0 && { decisions: reasons }),
-    labels: data.labels,
-    ...(data.regions && { regions: data.regions }),
+    ...begunWith(job),
     adapter: model.adapter,
     arguments: details.kept,
   };

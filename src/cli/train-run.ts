@@ -11,6 +11,7 @@ import type { Axis } from '../size.ts';
 import { mirroredAxes } from '../train/augmentation.ts';
 import type { TrainingEvent, TrainingResult } from '../train/events.ts';
 import { UNet3D } from '../unet3d.ts';
+import { assertBegunWith } from './begun-with.ts';
 import { dataFiles } from './dataset-options.ts';
 import { Resumable } from './failure.ts';
 import { drawAugmentation, drawBatch } from './first-batch.ts';
@@ -22,7 +23,7 @@ import { networkOf, trainFeatures } from './network-options.ts';
 import { openData } from './open-data.ts';
 import { planned, plannerOf } from './planned.ts';
 import { FileHashes, Stopwatch } from './provenance.ts';
-import { announceRanks, assertSameVoxels } from './ranks.ts';
+import { announceRanks, assertSameContents } from './ranks.ts';
 import { commandLine } from './results.ts';
 import type { RunFolder } from './run-folder.ts';
 import { testModel } from './test-run.ts';
@@ -45,21 +46,17 @@ export async function runTraining(
   const { init, ranks } = details;
   for (const note of init?.notes ?? []) io.err(note);
   const kept = details.preprocessing ?? preprocessingOf(io, options, init);
-  const opened = await openData(
-    io,
-    path,
-    { ...options, kept, hashVoxels: ranks !== undefined },
-    (dataset, split) => {
-      // Before cases are prepared with as many as the model's.
-      if (init && dataset.channels.length > 0) assertChannels(init, dataset.channels.length);
-      return folder.check(dataFiles(dataset, path, options), split[testedPart(split)].cases);
-    },
-  );
+  const opened = await openData(io, path, { ...options, kept }, (dataset, split) => {
+    // Before cases are prepared with as many as the model's.
+    if (init && dataset.channels.length > 0) assertChannels(init, dataset.channels.length);
+    return folder.check(dataFiles(dataset, path, options), split[testedPart(split)].cases);
+  });
   const { dataset } = opened;
   const data = forItsHeads(opened.data, init);
   assertClassWeights(options.classWeights, data);
   if (init) assertChannels(init, data.channels, dataset.channels);
-  await assertSameVoxels(ranks, data.voxels);
+  if (details.begun) assertBegunWith(folder, details.begun, { ...opened, data });
+  await assertSameContents(ranks, data.contents);
   clock.end('reading and preparing the data');
 
   const classes = data.regions?.length ?? data.labels.length;

@@ -5,6 +5,7 @@ import type { Preprocessing } from '../data/preprocessing.ts';
 import { readText } from '../data/source.ts';
 import { valueOfFirst } from '../distributed/ranks.ts';
 import { InvalidOption } from '../errors.ts';
+import type { BegunWith } from './begun-with.ts';
 import { assertInit, initOf, withInit, withoutNetwork } from './init-model.ts';
 import type { Io } from './io.ts';
 import { readKeptConfig, typedValue } from './kept-config.ts';
@@ -57,6 +58,7 @@ export async function startTraining(
       command: commandLine(wordsOf(kept.dataset, kept.options)),
       decisions: kept.decisions,
       preprocessing: kept.preprocessing,
+      begun: kept.config,
       ranks,
       init: await initOf(kept.options),
     });
@@ -145,6 +147,7 @@ async function keptArguments(
   options: TrainOptions;
   decisions: readonly string[] | undefined;
   preprocessing: Preprocessing | undefined;
+  config: BegunWith;
   /** As config.json keeps them. */
   begun: {
     readonly dataset?: string | undefined;
@@ -198,6 +201,7 @@ async function keptArguments(
     decisions: config.decisions,
     // By now the data, the model of --init or another version may say otherwise.
     preprocessing,
+    config,
     begun: config.arguments,
   };
 }

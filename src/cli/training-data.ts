@@ -37,8 +37,8 @@ export interface TrainingData {
   readonly scored: readonly string[];
   /** Labels of the cases that will be tested, as far as they are kept. */
   readonly truths: Truths;
-  /** By case, if asked for: a hash of its voxels. */
-  readonly voxels: ReadonlyMap<string, string>;
+  /** By case: hashes of the voxels of its images and of its label, and the spacing in mm. */
+  readonly contents: ReadonlyMap<string, string>;
 }
 
 export interface DataOptions {
@@ -55,8 +55,6 @@ export interface DataOptions {
   /** Whether preprocessing is decided from the validation cases too, so that it is the same for every fold. */
   readonly decideFromAll?: boolean;
   readonly allowDuplicates: boolean;
-  /** Whether hashes of all voxels are given. */
-  readonly hashVoxels: boolean;
 }
 
 /** Spacings that differ by less than this count as one. */
@@ -87,7 +85,7 @@ export async function readTrainingData(
   const rules = { ...labelRules(dataset), ...(classes !== undefined && { classes }) };
 
   const hashes = new Map<string, string>();
-  const voxels = new Map<string, string>();
+  const contents = new Map<string, string>();
   const seen = new Set<string>();
   const tested = new Set(split[testedPart(split)].cases);
   let highest = 1;
@@ -104,8 +102,7 @@ export async function readTrainingData(
         const given = await files.take(item);
         const isNew = !seen.has(item.id);
         const hash = isNew ? await contentHash(given.images) : '';
-        if (isNew && options.hashVoxels)
-          voxels.set(item.id, `${hash} ${given.label ? await contentHash([given.label]) : ''}`);
+        if (isNew) contents.set(item.id, await contentOf(given, hash));
         if (isNew && given.label) {
           highest = Math.max(highest, highestLabel(given.label.data, dataset.ignoreLabel));
           if (tested.has(item.id)) truths.keep(item.id, given.label);
@@ -184,9 +181,16 @@ export async function readTrainingData(
     regions,
     scored,
     truths,
-    voxels,
+    contents,
   };
 }
+
+const contentOf = async (
+  { images, label }: Awaited<ReturnType<typeof readCase>>,
+  hash: string,
+): Promise<string> =>
+  [hash, ...(label ? [await contentHash([label])] : [])].map((hex) => hex.slice(0, 16)).join(' ') +
+  ` ${images[0]!.spacing.map((mm) => Number(mm.toPrecision(5))).join(' x ')} mm`;
 
 /** What curves and tables of a training are about. */
 export const legendOf = ({ labels, regions, scored }: TrainingData): Legend => ({

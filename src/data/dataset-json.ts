@@ -8,6 +8,7 @@ import { namesUnder, readJson } from '../json.ts';
 import { openObject, repeated, text } from '../schema.ts';
 import { listed as quoted } from '../listed.ts';
 import { labelCount, labelNames, readRegions, type Region } from './regions.ts';
+import type { LeaveOut } from './dataset-match.ts';
 import { groupChannels, stemOf, volumePattern } from './volume-names.ts';
 import type { FileEntry, UnassignedCase } from './case.ts';
 import type { Source } from './source.ts';
@@ -201,6 +202,7 @@ export async function listedCases(
   listed: readonly ListedCase[],
   entries: readonly FileEntry[],
   locate?: Locate,
+  leaveOut?: LeaveOut,
 ): Promise<UnassignedCase[]> {
   const byPath = new Map(entries.map((entry) => [entry.path, entry.source]));
   const find = async (path: string): Promise<Source | undefined> =>
@@ -213,13 +215,18 @@ export async function listedCases(
   const names = caseNames(listed);
   const cases: UnassignedCase[] = [];
   for (const [index, { images, label }] of listed.entries()) {
+    const truth = await find(label);
+    if (truth === undefined && leaveOut) {
+      leaveOut(names[index]!);
+      continue;
+    }
     const sources: Source[] = [];
     for (const path of images) {
       const whole = await find(path);
       const channels = whole === undefined ? await channelsOf(path, find) : [];
       sources.push(...(channels.length > 0 ? channels : require(path, whole)));
     }
-    for (const source of require(label, await find(label)))
+    for (const source of require(label, truth))
       cases.push({ id: names[index]!, images: sources, label: source });
   }
   const outside = locate ? [] : missing.filter(isOutside);
@@ -256,7 +263,11 @@ function caseNames(listed: readonly ListedCase[]): string[] {
  * Cases of imagesTr/CASE_0000.ENDING and labelsTr/CASE.ENDING; or, where every image has the very name of its label,
  * one file with all channels each.
  */
-export function nnUNetCases(description: Description, entries: readonly FileEntry[]): UnassignedCase[] {
+export function nnUNetCases(
+  description: Description,
+  entries: readonly FileEntry[],
+  leaveOut?: LeaveOut,
+): UnassignedCase[] {
   const ending = description.fileEnding ?? '.nii.gz';
   if (!volumePattern.test(ending))
     return fail(`has the file_ending "${ending}"; only NIfTI files can be read.`);
@@ -267,12 +278,15 @@ export function nnUNetCases(description: Description, entries: readonly FileEntr
   const labels = inside('labelsTr');
   const ids = labels.map(({ path }) => stemOf(path));
   const whole = new Map(inside('imagesTr').map((file) => [stemOf(file.path), file]));
-  if (whole.size > 0 && whole.size === ids.length && ids.every((id) => whole.has(id)))
+  const isWhole = whole.size > 0 && ids.every((id) => whole.has(id));
+  if (isWhole && (leaveOut || whole.size === ids.length)) {
+    if (leaveOut) [...whole.keys()].filter((id) => !ids.includes(id)).forEach(leaveOut);
     return labels.map(({ source }, at) => ({
       id: ids[at]!,
       images: [whole.get(ids[at]!)!.source],
       label: source,
     }));
+  }
   const images = groupChannels(inside('imagesTr'));
   const missing: string[] = [];
   const cases = labels.map(({ source }, at): UnassignedCase => {
@@ -288,7 +302,9 @@ export function nnUNetCases(description: Description, entries: readonly FileEntr
     return { id, images: files.map((file) => file.source), label: source };
   });
   const known = new Set(ids);
-  for (const id of images.keys()) if (!known.has(id)) missing.push(`labelsTr/${id}${ending}`);
+  const bare = [...images.keys()].filter((id) => !known.has(id));
+  if (leaveOut) bare.forEach(leaveOut);
+  else missing.push(...bare.map((id) => `labelsTr/${id}${ending}`));
   requireFiles(missing);
   return cases;
 }

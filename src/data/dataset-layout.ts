@@ -2,7 +2,7 @@
 import { InvalidDataset } from '../errors.ts';
 import { listed } from '../listed.ts';
 import type { FileEntry, UnassignedCase } from './case.ts';
-import { matchByFolder, matchByName, matchWhereAny } from './dataset-match.ts';
+import { matchByFolder, matchByName, matchWhereAny, type LeaveOut } from './dataset-match.ts';
 import { looksLikeLabel, volumePattern } from './volume-names.ts';
 
 /** Formats of volumes that are often found beside or instead of NIfTI. */
@@ -18,7 +18,7 @@ const folderOf = ({ path }: FileEntry): string => path.split('/').slice(0, -1).j
  * label in it; or of labels anywhere whose names say that they are labels, and of which image.
  * @throws InvalidDataset if there is no case, or names do not match
  */
-export function casesByLayout(entries: readonly FileEntry[]): UnassignedCase[] {
+export function casesByLayout(entries: readonly FileEntry[], leaveOut?: LeaveOut): UnassignedCase[] {
   const volumes = entries.filter(({ path }) => volumePattern.test(path));
   const others = entries.filter(({ path }) => otherVolumes.test(path)).map(({ path }) => path);
   const unread =
@@ -39,8 +39,8 @@ export function casesByLayout(entries: readonly FileEntry[]): UnassignedCase[] {
   const images = training.filter((folder) => !looksLikeLabel(folder));
   const isPair = labels.length === 1 && images.length === 1;
   const cases = isPair
-    ? matchByName(folders.get(images[0]!)!, folders.get(labels[0]!)!)
-    : (matchSides(volumes) ?? matchByFolder(folders) ?? matchByWord(volumes));
+    ? matchByName(folders.get(images[0]!)!, folders.get(labels[0]!)!, leaveOut)
+    : (matchSides(volumes, leaveOut) ?? matchByFolder(folders, leaveOut) ?? matchByWord(volumes, leaveOut));
   if (cases) return cases;
   const named = [...folders.keys()].filter((folder) => folder !== '');
   const loose = folders.get('')?.length ?? 0;
@@ -56,7 +56,7 @@ export function casesByLayout(entries: readonly FileEntry[]): UnassignedCase[] {
 }
 
 /** Cases of images/CASE/… and labels/CASE/…; undefined where the files do not lie in two such folders. */
-function matchSides(volumes: readonly FileEntry[]): UnassignedCase[] | undefined {
+function matchSides(volumes: readonly FileEntry[], leaveOut?: LeaveOut): UnassignedCase[] | undefined {
   const tops = new Map<string, FileEntry[]>();
   for (const { path, source } of volumes) {
     const [top, ...rest] = path.split('/') as [string, ...string[]];
@@ -66,7 +66,7 @@ function matchSides(volumes: readonly FileEntry[]): UnassignedCase[] | undefined
   const names = [...tops.keys()].filter((top) => !isTest(top));
   const [images, labels] = [names.filter((top) => !looksLikeLabel(top)), names.filter(looksLikeLabel)];
   if (!isFolder || images.length !== 1 || labels.length !== 1) return undefined;
-  return matchByName(tops.get(images[0]!)!, tops.get(labels[0]!)!);
+  return matchByName(tops.get(images[0]!)!, tops.get(labels[0]!)!, leaveOut);
 }
 
 /**
@@ -74,7 +74,7 @@ function matchSides(volumes: readonly FileEntry[]): UnassignedCase[] | undefined
  * (derivatives/labels/sub-1/…, as BIDS has it). Undefined where no label has its image, and where folders make a
  * split (train/…, test/…), of which only the person knows the parts.
  */
-function matchByWord(volumes: readonly FileEntry[]): UnassignedCase[] | undefined {
+function matchByWord(volumes: readonly FileEntry[], leaveOut?: LeaveOut): UnassignedCase[] | undefined {
   const known = volumes.filter((file) => !isTest(folderOf(file)));
   const parts = known.flatMap((file) => folderOf(file).match(/(?<![a-z])(train|val|test)/gi) ?? []);
   if (new Set(parts.map((part) => part.toLowerCase())).size > 1) return undefined;
@@ -82,6 +82,7 @@ function matchByWord(volumes: readonly FileEntry[]): UnassignedCase[] | undefine
   return matchWhereAny(
     belowCommon(known.filter((file) => !isLabel(file))),
     belowCommon(known.filter(isLabel)),
+    leaveOut,
   );
 }
 

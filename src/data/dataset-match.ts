@@ -90,7 +90,11 @@ function bidsKeys(names: readonly string[]): string[] | undefined {
 }
 
 /** Pairs by what identifies the names; none where all that they have in common is a number. */
-function byIdentifier(ids: readonly string[], labels: readonly FileEntry[]): Matching {
+function byIdentifier(
+  ids: readonly string[],
+  labels: readonly FileEntry[],
+  isComplete: (found: Matching) => boolean,
+): Matching {
   const stems = labels.map(({ path }) => stemOf(path));
   const bids = [bidsKeys(ids), bidsKeys(stems)] as const;
   const told = bids[0] && bids[1] && pairUp(ids, bids[0], labels, bids[1]);
@@ -106,7 +110,16 @@ function byIdentifier(ids: readonly string[], labels: readonly FileEntry[]): Mat
   return { pairs: [], alone: [[...ids], stems], ambiguous: [] };
 }
 
-const isComplete = ({ alone, ambiguous }: Matching): boolean => [...alone.flat(), ...ambiguous].length === 0;
+const hasAll = ({ alone, ambiguous }: Matching): boolean => [...alone.flat(), ...ambiguous].length === 0;
+
+const hasAllLabels = ({ alone: [, labels], ambiguous }: Matching): boolean =>
+  [...labels, ...ambiguous].length === 0;
+
+/**
+ * Takes down the names of images without a label, which are then left out; without it, they are refused. It may be told
+ * of one several times.
+ */
+export type LeaveOut = (image: string) => void;
 
 /**
  * Cases of images and labels: equal names, else NAME_0000 … channels with a label NAME, else equal names
@@ -116,17 +129,19 @@ const isComplete = ({ alone, ambiguous }: Matching): boolean => [...alone.flat()
 export function matchByName(
   imageFiles: readonly FileEntry[],
   labelFiles: readonly FileEntry[],
+  leaveOut?: LeaveOut,
 ): UnassignedCase[] {
-  return casesOf(matching(imageFiles, labelFiles));
+  return casesOf(matching(imageFiles, labelFiles, leaveOut), leaveOut);
 }
 
 /** As matchByName; undefined where no label has its image. */
 export function matchWhereAny(
   imageFiles: readonly FileEntry[],
   labelFiles: readonly FileEntry[],
+  leaveOut?: LeaveOut,
 ): UnassignedCase[] | undefined {
-  const found = matching(imageFiles, labelFiles);
-  return found.pairs.length > 0 ? casesOf(found) : undefined;
+  const found = matching(imageFiles, labelFiles, leaveOut);
+  return found.pairs.length > 0 ? casesOf(found, leaveOut) : undefined;
 }
 
 interface GroupedMatching extends Matching {
@@ -136,9 +151,11 @@ interface GroupedMatching extends Matching {
   readonly gaps: InvalidDataset | undefined;
 }
 
-function casesOf({ groups, gaps, ...found }: GroupedMatching): UnassignedCase[] {
-  if (!isComplete(found) && gaps) throw gaps;
-  refuse(found);
+function casesOf({ groups, gaps, ...found }: GroupedMatching, leaveOut?: LeaveOut): UnassignedCase[] {
+  if (!hasAll(found) && gaps) throw gaps;
+  const [images, labels] = found.alone;
+  if (leaveOut) images.forEach(leaveOut);
+  refuse(leaveOut ? { ...found, alone: [[], labels] } : found);
   return found.pairs.map(({ id, label }) => ({
     id,
     images: groups.get(id)!.map(({ source }) => source),
@@ -147,7 +164,12 @@ function casesOf({ groups, gaps, ...found }: GroupedMatching): UnassignedCase[] 
 }
 
 /** @throws InvalidDataset if several files have one name */
-function matching(imageFiles: readonly FileEntry[], labelFiles: readonly FileEntry[]): GroupedMatching {
+function matching(
+  imageFiles: readonly FileEntry[],
+  labelFiles: readonly FileEntry[],
+  leaveOut: LeaveOut | undefined,
+): GroupedMatching {
+  const isComplete = leaveOut ? hasAllLabels : hasAll;
   const [images, labels] = [imageFiles, labelFiles].map(toldApart) as [
     readonly FileEntry[],
     readonly FileEntry[],
@@ -172,7 +194,10 @@ function matching(imageFiles: readonly FileEntry[], labelFiles: readonly FileEnt
   const chosen = groupings.find((groups) => [...groups.keys()].some((id) => known.has(id)));
   const ways = (chosen ? [chosen] : groupings).map((groups) => {
     const ids = [...groups.keys()];
-    return { groups, ...(chosen ? pairUp(ids, ids, labels, labelStems) : byIdentifier(ids, labels)) };
+    return {
+      groups,
+      ...(chosen ? pairUp(ids, ids, labels, labelStems) : byIdentifier(ids, labels, isComplete)),
+    };
   });
   const best = ways.find(isComplete) ?? ways[0]!;
   return { ...best, gaps: imageStems.some((stem) => known.has(withoutChannel(stem))) ? gaps : undefined };
@@ -202,11 +227,17 @@ function refuse({ alone: [images, labels], ambiguous }: Matching): void {
  */
 export function matchByFolder(
   folders: ReadonlyMap<string, readonly FileEntry[]>,
+  leaveOut?: LeaveOut,
 ): UnassignedCase[] | undefined {
+  const bare: string[] = [];
   const cases: (UnassignedCase & { readonly channels: string })[] = [];
   for (const [folder, files] of folders) {
     const labels = files.filter(({ path }) => looksLikeLabel(stemOf(path)));
     const images = files.filter((file) => !labels.includes(file));
+    if (leaveOut && folder !== '' && labels.length === 0) {
+      bare.push(folder);
+      continue;
+    }
     if (folder === '' || labels.length !== 1 || images.length === 0) return undefined;
     const own = words(folder.split('/').at(-1)!);
     const channels = images.map(({ path }) => {
@@ -222,6 +253,8 @@ export function matchByFolder(
       channels: channels.join(', '),
     });
   }
+  if (cases.length === 0) return undefined;
+  bare.forEach((folder) => leaveOut!(folder));
   const other = cases.filter(({ channels }) => channels !== cases[0]!.channels);
   if (other.length > 0)
     throw new InvalidDataset(

@@ -7,11 +7,11 @@ import * as v from 'valibot';
 import { InvalidDataset } from '../errors.ts';
 import { listed } from '../listed.ts';
 import { assertOptions, assertValue } from '../options.ts';
-import { text, wholeNumber, withParts } from '../schema.ts';
+import { flag, text, wholeNumber, withParts } from '../schema.ts';
 import { fileList, type Case, type FileEntry, type UnassignedCase } from './case.ts';
 import { listedCases, nnUNetCases, plainPath, readDescription, type Locate } from './dataset-json.ts';
 import { casesByLayout } from './dataset-layout.ts';
-import { matchByName } from './dataset-match.ts';
+import { matchByName, type LeaveOut } from './dataset-match.ts';
 import type { LabelRules } from './prepare-checks.ts';
 import type { Region } from './regions.ts';
 import { assignSubjects } from './subjects.ts';
@@ -69,6 +69,8 @@ export interface DatasetOptions {
   readonly subjects?: RegExp | string;
   /** Label value of unknown voxels, 0 to 255. Default: as dataset.json says, else none. */
   readonly ignoreLabel?: number;
+  /** Leaves out images that have no label, which a warning tells, in place of refusing them. Default: false. */
+  readonly onlyLabelled?: boolean;
   /** Reads a small text file. Default: as every source is read. */
   readonly readText?: (source: Source) => Promise<string>;
 }
@@ -77,6 +79,7 @@ export const datasetEntries = {
   name: v.optional(text),
   subjects: v.optional(v.union([v.instance(RegExp), v.string()], 'a pattern, or the text of a subjects.csv')),
   ignoreLabel: v.optional(wholeNumber(0, 255)),
+  onlyLabelled: v.optional(flag),
   readText: v.optional(v.function('a function')),
 } satisfies Record<keyof DatasetOptions, unknown>;
 
@@ -188,17 +191,18 @@ export async function openFiles(
 ): Promise<Dataset> {
   const entries = await fromDescription(tidy(files), options);
   const described = entries.find(({ path }) => path === 'dataset.json');
+  const bare = new Bare(options);
   if (described) {
     const description = readDescription(await (options.readText ?? readText)(described.source));
     const find: Locate | undefined = locate && ((path) => locate(path, described.source));
     const cases = description.training
-      ? await listedCases(description.training, entries, find)
-      : nnUNetCases(description, entries);
-    return finish(cases, entries, options, description);
+      ? await listedCases(description.training, entries, find, bare.leaveOut)
+      : nnUNetCases(description, entries, bare.leaveOut);
+    return bare.tell(await finish(cases, entries, options, description));
   }
 
-  const cases = casesByLayout(entries);
-  return finish(cases, entries, options, {});
+  const cases = casesByLayout(entries, bare.leaveOut);
+  return bare.tell(await finish(cases, entries, options, {}));
 }
 
 /**
@@ -219,7 +223,25 @@ export async function pairDataset(
 ): Promise<Dataset> {
   assertOptions('pairDataset', { images: fileList, labels: fileList }, { images, labels });
   assertOptions('pairDataset', datasetEntries, options);
-  return finish(matchByName(volumesAmong(images), volumesAmong(labels)), tidy(images), options, {});
+  const bare = new Bare(options);
+  const cases = matchByName(volumesAmong(images), volumesAmong(labels), bare.leaveOut);
+  return bare.tell(await finish(cases, tidy(images), options, {}));
+}
+
+/** Images without a label, where these may be left out. */
+class Bare {
+  readonly #names = new Set<string>();
+  readonly leaveOut: LeaveOut | undefined;
+
+  constructor({ onlyLabelled = false }: DatasetOptions) {
+    if (onlyLabelled) this.leaveOut = (name) => void this.#names.add(name);
+  }
+
+  tell(dataset: Dataset): Dataset {
+    if (this.#names.size === 0) return dataset;
+    const told = `${this.#names.size} image(s) without a label are left out: ${listed([...this.#names])}.`;
+    return { ...dataset, warnings: [...dataset.warnings, told] };
+  }
 }
 
 interface Described {

@@ -107,7 +107,15 @@ describe('train refuses', () => {
 
   test('names that do not match', async () => {
     const folder = await spoilt((file) => rm(file('labels/Case_05_Week0.nii.gz')));
-    expectRefusal(await train(folder), /without a label/, 'Case_05_Week0');
+    expectRefusal(
+      await train(folder),
+      /without a label/,
+      'Case_05_Week0',
+      /Or take the \d+ that have one: --only-labelled\.$/m,
+    );
+    const { err, exitCode } = await train(folder, '--only-labelled', '--dry-run');
+    expect(err).toContain('warning: 1 image(s) without a label are left out: "Case_05_Week0".');
+    expect(exitCode, err).toBe(0);
   });
 
   test('fewer subjects than parts', async () => {

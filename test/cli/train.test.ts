@@ -325,6 +325,48 @@ describe('train', () => {
     expect(none.exitCode).toBe(2);
   });
 
+  test('goes on with the voxels, classes and unknown voxels that it began with, and refuses others', async () => {
+    const split = JSON.parse(await read(run, 'split.json')) as Split;
+    const changed = async (id: string, change: (values: Float32Array) => void): Promise<string> => {
+      const other = await temporaryFolder();
+      await cp(data, other, { recursive: true });
+      const file = join(other, 'labels', `${id}.nii.gz`);
+      const volume = await readNifti(await readFile(file));
+      const values = Float32Array.from(volume.data);
+      change(values);
+      await writeFile(file, await writeNifti({ ...volume, data: values }));
+      return other;
+    };
+    const before = await read(run, 'config.json');
+    const resume = (...words: string[]) => cli(['train', '--out', run, '--resume', ...words]);
+    const learnt = split.validation.cases[0]!;
+    const corrected = await changed(learnt, (values) => void (values[0] = 1 - values[0]!));
+    const others = await resume(corrected);
+    expect(others.err).toMatch(
+      new RegExp(
+        `1 case\\(s\\) have other voxels or spacing than when the training in .* began: "${learnt}"; give`,
+      ),
+    );
+    expect(others.exitCode).toBe(1);
+    for (const [option, value, told] of [
+      [
+        '--class-names',
+        'background,b',
+        /The data have the classes background, b, but .* began with the classes/,
+      ],
+      ['--ignore', '255', /value 255 of unknown voxels, but the training/],
+    ] as const) {
+      const { err, exitCode } = await resume(data, option, value, '--dry-run');
+      expect(err).toMatch(told);
+      expect(exitCode).toBe(1);
+    }
+    // The same elsewhere, or with the label of a test case corrected.
+    const tested = await changed(split.test.cases[0]!, (values) => void (values[0] = 1 - values[0]!));
+    const { err, exitCode } = await resume(tested, '--dry-run');
+    expect(exitCode, err).toBe(0);
+    expect(await read(run, 'config.json')).toBe(before);
+  });
+
   test('goes on with cases prepared as they were, whatever the data say by now', async () => {
     const out = await temporaryFolder();
     await cp(run, out, { recursive: true });

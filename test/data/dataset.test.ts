@@ -371,6 +371,78 @@ describe('two folders', () => {
     expect(await failure(openDataset(entries(paths)))).toMatch(expected);
   });
 
+  test.each<[string, string[], left: string[], kept: [id: string, images: string, label: string][]]>([
+    [
+      'two folders',
+      ['images/a.nii', 'images/b.nii', 'images/c.nii', 'labels/b.nii'],
+      ['a', 'c'],
+      [['b', 'images/b.nii', 'labels/b.nii']],
+    ],
+    [
+      'names that all labels share a word of',
+      ['scans/c1_mr.nii', 'scans/c2_mr.nii', 'scans/c3_mr.nii', 'drawn/c1_seg.nii', 'drawn/c3_seg.nii'],
+      ['c2_mr'],
+      [
+        ['c1_mr', 'scans/c1_mr.nii', 'drawn/c1_seg.nii'],
+        ['c3_mr', 'scans/c3_mr.nii', 'drawn/c3_seg.nii'],
+      ],
+    ],
+    [
+      'channels',
+      [
+        'imagesTr/a_0000.nii',
+        'imagesTr/a_0001.nii',
+        'imagesTr/b_0000.nii',
+        'imagesTr/b_0001.nii',
+        'labelsTr/b.nii',
+      ],
+      ['a'],
+      [['b', 'imagesTr/b_0000.nii, imagesTr/b_0001.nii', 'labelsTr/b.nii']],
+    ],
+    [
+      'a folder per case',
+      ['p1/t1.nii', 'p1/seg.nii', 'p2/t1.nii', 'p3/t1.nii', 'p3/seg.nii'],
+      ['p2'],
+      [
+        ['p1', 'p1/t1.nii', 'p1/seg.nii'],
+        ['p3', 'p3/t1.nii', 'p3/seg.nii'],
+      ],
+    ],
+    [
+      'BIDS',
+      [
+        'sub-01/anat/sub-01_T1w.nii',
+        'sub-02/anat/sub-02_T1w.nii',
+        'derivatives/labels/sub-02/anat/sub-02_dseg.nii',
+      ],
+      ['sub-01_T1w'],
+      [['sub-02_T1w', 'sub-02/anat/sub-02_T1w.nii', 'derivatives/labels/sub-02/anat/sub-02_dseg.nii']],
+    ],
+  ])(
+    'of images of which some have labels, %s, those alone are taken where that is asked for',
+    async (_, paths, left, kept) => {
+      const { cases, warnings } = await openDataset(entries(paths), { onlyLabelled: true });
+      const found = cases.map(async ({ id, images, label }) => [
+        id,
+        (await Promise.all(images.map(textOf))).join(', '),
+        await textOf(label),
+      ]);
+      expect(await Promise.all(found)).toEqual(kept);
+      const told = left.map((name) => `"${name}"`).join(', ');
+      expect(warnings.find((text) => text.includes('without a label'))).toBe(
+        `${left.length} image(s) without a label are left out: ${told}.`,
+      );
+    },
+  );
+
+  test('where only labelled images are taken, a label without its image is refused all the same', async () => {
+    const paths = ['images/a.nii', 'images/b.nii', 'labels/a.nii', 'labels/z.nii'];
+    const opened = openDataset(entries(paths), { onlyLabelled: true });
+    expect(await failure(opened)).toMatch(/1 label\(s\) without an image: "z"/);
+    const none = openDataset(entries(['images/a.nii', 'labels/z.nii']), { onlyLabelled: true });
+    expect(await failure(none)).toMatch(/without an image: "z"/);
+  });
+
   // Image and label of each pair; the rule is that the identifier is equal, in whatever script it is written.
   test.each<[string, [image: string, label: string][]]>([
     [

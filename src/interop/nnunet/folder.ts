@@ -148,19 +148,26 @@ async function openModel(
 export const usualCheckpoint = 'checkpoint_final.pth';
 
 const foldPattern = /^fold_(\d+|all)\//;
+/** A network of `train --folds`. */
+const ownFold = /^(.*\/|)fold_\d+\/model\.safetensors$/;
 
 const pathsSchema = v.array(withParts('a file with its path', 'path'), 'files with their paths');
 
-/** The folders that hold plans.json beside folds, each with its `/`, in order. */
+/**
+ * The folders that hold plans.json beside folds, each with its `/`, in order; without what lies below the folds of this
+ * package's trainings, from which it was exported.
+ */
 export function modelFolders(files: readonly { readonly path: string }[]): string[] {
   assertOptions('modelFolders', { files: pathsSchema }, { files });
   const paths = files.map(({ path }) => path);
+  const trained = [...new Set(paths.flatMap((path) => ownFold.exec(path)?.slice(1, 2) ?? []))];
   return paths
     .filter((path) => path === 'plans.json' || path.endsWith('/plans.json'))
     .map((path) => path.slice(0, -'plans.json'.length))
     .filter((folder) =>
       paths.some((path) => path.startsWith(folder) && foldPattern.test(path.slice(folder.length))),
     )
+    .filter((folder) => !trained.some((root) => folder !== root && folder.startsWith(root)))
     .sort();
 }
 
