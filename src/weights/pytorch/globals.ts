@@ -15,7 +15,7 @@ const rebuildTensor: Make = ([storage, offset, shape, strides], machine) => {
 /** Items that are pairs of key and value, as Python 2 wrote them. */
 const orderedDict: Make = ([items = []], machine) => {
   if (!Array.isArray(items)) throw machine.damaged('an OrderedDict of its pickle has no items');
-  machine.spend(items.length);
+  machine.spend(64 * items.length);
   const pairs = items.map((item: unknown) => {
     if (!Array.isArray(item) || item.length !== 2)
       throw machine.damaged('an OrderedDict of its pickle has items that are no pairs');
@@ -26,7 +26,7 @@ const orderedDict: Make = ([items = []], machine) => {
 
 const set: Make = ([items = []], machine) => {
   if (!Array.isArray(items)) throw machine.damaged('a set of its pickle has no items');
-  machine.spend(items.length);
+  machine.spend(64 * items.length);
   return new Set<unknown>(items);
 };
 
@@ -44,7 +44,7 @@ const device: Make = ([type, index], machine) => {
 const encode: Make = ([text, encoding], machine) => {
   if (typeof text !== 'string' || encoding !== 'latin1')
     throw machine.context.refused('a call of _codecs.encode with another encoding than latin1');
-  machine.spend(text.length / 64);
+  machine.spend(text.length);
   return Uint8Array.from(text, (letter) => letter.charCodeAt(0));
 };
 

@@ -6,10 +6,13 @@ import type { ByteRanges } from '../../data/byte-ranges.ts';
 import type { Failures } from './failures.ts';
 import { globals } from './globals.ts';
 import { unpickle } from './pickle.ts';
-import { longestStructure, storageOf } from './storages.ts';
+import { storageOf } from './storages.ts';
 import { Storage } from './tensor.ts';
 
 const version = 1001;
+
+/** Bytes of the pickles at most; those of the largest networks have about one MiB. */
+const longestStructure = 2 ** 23;
 
 /** What was saved. */
 export async function readLegacy(file: ByteRanges, failures: Failures): Promise<unknown> {

@@ -30,8 +30,16 @@ export abstract class Stateful {
   abstract setState(state: unknown, machine: Machine): void;
 }
 
-/** Lists, dicts, tensors and the like: more than any network has. */
-const mostObjects = 2 ** 18;
+/**
+ * Bytes that what a pickle makes may take: more than any network does, and more for each byte of the pickle than its
+ * smallest numbers do, of which trainings of many epochs note one for each class (numpy's take 9 a byte).
+ */
+const mostBytes = (length: number): number => 2 ** 26 + 12 * length;
+/** As V8 keeps them, roughly. */
+const bytesOf = { dict: 256, list: 48, item: 8, view: 200, kept: 40, other: 64 };
+
+/** Values that wait on the stack. */
+const mostStacked = 2 ** 18;
 
 /** Tuples cannot be changed, as in Python; lists can. */
 const tuple = (items: unknown[]): readonly unknown[] => Object.freeze(items);
@@ -64,7 +72,7 @@ export class Machine {
   /** Lengths of the stack at the marks. */
   readonly #marks: number[] = [];
   readonly #memo = new Map<number, unknown>();
-  #objects = 0;
+  #bytesMade = 0;
 
   constructor(
     bytes: Uint8Array,
@@ -80,11 +88,12 @@ export class Machine {
     return this.context.damaged(`${problem} (byte ${this.at} of its pickle)`);
   }
 
-  /** Counts objects that the pickle makes, or items that it copies. */
-  spend(count = 1): void {
-    this.#objects += count;
-    if (this.#objects > mostObjects)
-      throw this.context.damaged(`its pickle makes more than ${mostObjects} objects`);
+  /** Counts bytes of what the pickle makes. */
+  spend(bytes: number): void {
+    this.#bytesMade += bytes;
+    const most = mostBytes(this.#bytes.length);
+    if (this.#bytesMade > most)
+      throw this.context.damaged(`its pickle makes objects of more than ${Math.round(most / 2 ** 20)} MiB`);
   }
 
   take(length: number): Uint8Array {
@@ -139,8 +148,8 @@ export class Machine {
   }
 
   push(value: unknown): void {
-    if (this.#stack.length >= mostObjects)
-      throw this.context.damaged(`its pickle stacks more than ${mostObjects} objects`);
+    if (this.#stack.length >= mostStacked)
+      throw this.context.damaged(`its pickle stacks more than ${mostStacked} objects`);
     this.#stack.push(value);
   }
 
@@ -157,7 +166,7 @@ export class Machine {
   }
 
   mark(): void {
-    this.spend();
+    this.spend(bytesOf.item);
     this.#marks.push(this.#stack.length);
   }
 
@@ -174,7 +183,7 @@ export class Machine {
   }
 
   pushObject(value: object): void {
-    this.spend();
+    this.spend(sizeOf(value));
     this.push(value);
   }
 
@@ -189,8 +198,7 @@ export class Machine {
 
   /** Keeps what is on top of the stack, by default under the next number. */
   memoize(index = this.#memo.size): void {
-    if (this.#memo.size >= mostObjects)
-      throw this.context.damaged(`its pickle keeps more than ${mostObjects} objects`);
+    this.spend(bytesOf.kept);
     this.#memo.set(index, this.top());
   }
 
@@ -207,8 +215,9 @@ export class Machine {
     if (!(callee instanceof Global) || !Array.isArray(args))
       throw this.context.refused('a call of what is not known');
     if (!callee.make) throw this.context.refused(`a call of ${callee.name}`);
-    this.spend();
-    this.push(callee.make(args, this));
+    const made = callee.make(args, this);
+    this.spend(sizeOf(made));
+    this.push(made);
   }
 
   build(): void {
@@ -224,6 +233,7 @@ export class Machine {
     const target = this.top();
     if (!(target instanceof Map) || items.length % 2 !== 0)
       throw this.damaged('its pickle sets items of what is no dict');
+    this.spend(bytesOf.item * items.length);
     for (let i = 0; i < items.length; i += 2) target.set(items[i], items[i + 1]);
   }
 
@@ -231,15 +241,23 @@ export class Machine {
     const target = this.top();
     if (!Array.isArray(target) || Object.isFrozen(target))
       throw this.damaged('its pickle appends to what is no list');
+    this.spend(bytesOf.item * items.length);
     for (const item of items) target.push(item);
   }
 
   addItems(items: readonly unknown[]): void {
     const target = this.top();
     if (!(target instanceof Set)) throw this.damaged('its pickle adds to what is no set');
+    this.spend(bytesOf.kept * items.length);
     for (const item of items) target.add(item);
   }
 }
+
+const sizeOf = (value: unknown): number => {
+  if (Array.isArray(value)) return bytesOf.list + bytesOf.item * value.length;
+  if (value instanceof Uint8Array) return bytesOf.view;
+  return value instanceof Map || value instanceof Set ? bytesOf.dict : bytesOf.other;
+};
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 

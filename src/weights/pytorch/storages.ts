@@ -3,9 +3,6 @@ import type { Failures } from './failures.ts';
 import { Global, shortened, type Machine } from './pickle.ts';
 import { storageTypes, type DataType, type Storage } from './tensor.ts';
 
-/** Bytes of a file's structure at most; those of the largest networks have about one MiB. */
-export const longestStructure = 2 ** 23;
-
 export interface StorageReference {
   readonly type: DataType;
   readonly key: string;

@@ -123,6 +123,28 @@ const text = (letters: string): Uint8Array => Uint8Array.from(letters, (letter) 
 const saved = (pickle: string, ...more: [string, Uint8Array][]): Promise<unknown> =>
   readPytorch(storedZip([['a/data.pkl', text(pickle)], ...more]), 'x.pth');
 
+/** As a pickle has four bytes of a whole number. */
+const four = (value: number): string => String.fromCharCode(...new Uint8Array(Uint32Array.of(value).buffer));
+
+test("nnU-Net's notes of 4,000 epochs and 24 classes are read: 0.5, as pickles of protocol 2 have it from numpy", async () => {
+  const count = 96_000;
+  let kept = 0;
+  const keep = (): string => `r${four(kept++)}`;
+  const shared = [
+    `cnumpy.core.multiarray\nscalar\n${keep()}a`,
+    `cnumpy\ndtype\nX\u0002\0\0\0f8\u0089\u0088\u0087R${keep()}(K\u0003X\u0001\0\0\0<NNNJ\u00ff\u00ff\u00ff\u00ffJ\u00ff\u00ff\u00ff\u00ffK\0tba`,
+    `c_codecs\nencode\n${keep()}a`,
+    `X\u0006\0\0\0latin1${keep()}a`,
+  ];
+  const half = `X\u0009\0\0\0${'\0'.repeat(6)}\u00c3\u00a0?`;
+  const numbers = Array.from(
+    { length: count },
+    () => `h\0h\u0001h\u0002${half}${keep()}h\u0003\u0086${keep()}R${keep()}\u0086${keep()}R${keep()}a`,
+  );
+  const found = (await saved(`]${shared.join('')}${numbers.join('')}.`)) as unknown[];
+  expect(found.slice(shared.length)).toEqual(Array(count).fill(0.5));
+});
+
 describe('hostile files are refused', () => {
   const storage = '(X\u0007\0\0\0storagectorch\nFloatStorage\nX\u0001\0\0\0' + '0X\u0003\0\0\0cpuK\u0004tQ';
   const tensor = (view: string): string => `ctorch._utils\n_rebuild_tensor_v2\n(${storage}${view}\u0089}tR.`;
@@ -166,9 +188,10 @@ describe('hostile files are refused', () => {
       /larger than/,
     ],
     ['an unknown reference', 'K\u0001Q.', /refers to a storage in a way that is not known/],
-    ['a memo without end', 'N' + '\u0094'.repeat(300_000) + '.', /keeps more than 262144 objects/],
+    ['a memo without end', 'N' + '\u0094'.repeat(3_000_000) + '.', /makes objects of more than 98 MiB/],
     ['a stack without end', 'N'.repeat(300_000) + '.', /stacks more than 262144 objects/],
-    ['a dict of dicts without end', '}'.repeat(300_000) + '.', /more than 262144 objects/],
+    ['dicts without end', ']' + '}a'.repeat(300_000) + '.', /makes objects of more than 71 MiB/],
+    ['a dict of dicts without end', '}'.repeat(300_000) + '.', /stacks more than 262144 objects/],
   ])('%s', async (_, pickle, message) => {
     const found = saved(pickle, numbers);
     await expect(found).rejects.toThrow(message);
