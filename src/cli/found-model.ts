@@ -31,6 +31,8 @@ export interface PredictOptions extends GpuArguments {
 export interface FoundModel {
   /** Files that belong together for one volume. */
   readonly inChannels: number;
+  /** Their names in order; empty where the model does not tell. */
+  readonly channels: readonly string[];
   /** Files that no result may replace. */
   readonly files: readonly string[];
   /** Those that its results depend on, where these are not all. */

@@ -10,6 +10,7 @@ import { InvalidOption, InvalidVolume } from '../errors.ts';
 import { isFolderAt } from '../files/folder.node.ts';
 import { listed, some } from '../listed.ts';
 import { fileMessage } from './failure.ts';
+import type { FoundModel } from './found-model.ts';
 import type { Io } from './io.ts';
 
 /** One volume to segment: its files, one per channel, and where the result goes. */
@@ -32,7 +33,7 @@ export async function jobsOf(
   io: Io,
   inputs: readonly string[],
   out: string,
-  inChannels: number,
+  { inChannels, channels }: Pick<FoundModel, 'inChannels' | 'channels'>,
 ): Promise<Job[]> {
   const groups: NamedVolume[] = [];
   const loose: FileEntry[] = [];
@@ -51,7 +52,7 @@ export async function jobsOf(
     const entries = volumesAmong(files);
     if (entries.length === 0)
       throw new InvalidVolume(`${input} holds no NIfTI file; give a folder with .nii or .nii.gz files`);
-    const { volumes, labels } = await imagesByCase(inTheirFolder(entries, files), inChannels);
+    const { volumes, labels } = await imagesByCase(inTheirFolder(entries, files), inChannels, channels);
     if (labels.length > 0)
       io.err(
         `${labels.length} file(s) in ${input} are left out, as they are named as labels: ${listed(labels.map(({ path }) => path))}`,

@@ -16,7 +16,7 @@ import { areMaps, MonaiPredictor, requirePipeline } from '../interop/monai/predi
 import { filesInZip, modelFiles } from '../interop/model-files.ts';
 import { paddedSize } from '../model/sizes.ts';
 import { UNet3D } from '../unet3d.ts';
-import { openModel } from '../weights/model-file.ts';
+import { openModel, type ModelDescription } from '../weights/model-file.ts';
 import { fileMessage } from './failure.ts';
 import { nnunetModel, refuseLogits, totalSegmentator, withPreviousStage } from './predict-nnunet.ts';
 import { flagOf } from './text.ts';
@@ -111,6 +111,7 @@ async function monaiModel(files: OthersFiles, options: PredictOptions): Promise<
   const { kind, config } = model.network;
   return {
     inChannels: config.inChannels,
+    channels: model.channels,
     files: partsOnDisk(files, mayBeOfModel(files.paths)),
     notes: [
       `${kind} of MONAI: labels ${model.labels.join(', ') || `0 to ${Math.max(config.classes - 1, 1)}`}` +
@@ -154,11 +155,12 @@ async function ownModel(
     );
   });
   // The network tells how many channels belong together; it is read before a GPU is looked for.
-  const { config, nnunet: origin } = (await openModel(await openRanges(file), file)).description;
+  const { config, channels, nnunet: origin } = (await openModel(await openRanges(file), file)).description;
   if (!origin) refuseOfNnunet(given, file);
   const how = origin ? likeNnunet(file, options, given) : options;
   return {
     inChannels: config.inChannels,
+    channels,
     files: [file],
     notes: [],
     async open() {
@@ -220,8 +222,10 @@ async function ensembleModel(
   const all = folds.map(({ fold }) => fold);
   const names = wanted && wanted.join() !== 'all' ? wanted : all;
   const { root } = folds[0]!;
+  const { config, channels } = await describedIn(given, folds[0]!.path);
   return {
-    inChannels: await channelsOf(given, folds[0]!.path),
+    inChannels: config.inChannels,
+    channels,
     // Of a folder the networks alone: earlier results may lie in it.
     files: typeof given === 'string' ? onDisk : partsOf(given, root, all),
     ...(typeof given !== 'string' && { parts: partsOf(given, root, names) }),
@@ -242,9 +246,8 @@ function partsOf(files: readonly FileEntry[], root: string, folds: readonly stri
 }
 
 /** Of the first network, which is read before a GPU is looked for. */
-async function channelsOf(given: OthersFiles['given'], path: string): Promise<number> {
+async function describedIn(given: OthersFiles['given'], path: string): Promise<ModelDescription> {
   const files = await modelFiles(given);
   const ranges = await files.find((file) => file.path === path)!.ranges();
-  const { description } = await openModel(ranges, path);
-  return description.config.inChannels;
+  return (await openModel(ranges, path)).description;
 }

@@ -70,6 +70,7 @@ export async function nnunetModel(files: OthersFiles, options: PredictOptions): 
   const stages = first ? [first, model] : [model];
   return {
     inChannels: model.labels.channels.length,
+    channels: model.labels.channels,
     files: partsOnDisk(files, isPart(stages, checkpoint)),
     notes: [
       ...stages.map(described),
@@ -140,6 +141,7 @@ export async function totalSegmentator(
   const names = mergedNames(parts);
   return {
     inChannels: 1,
+    channels: [],
     files: partsOnDisk({ paths, given, onDisk }, isPart(models, checkpoint)),
     notes: [...models.map(described), `labels: ${names.map((name, label) => `${label} ${name}`).join(', ')}`],
     open: () =>

@@ -9,7 +9,7 @@ import { openObject, repeated, text } from '../schema.ts';
 import { listed as quoted } from '../listed.ts';
 import { labelCount, labelNames, readRegions, type Region } from './regions.ts';
 import type { LeaveOut } from './dataset-match.ts';
-import { groupChannels, stemOf, volumePattern } from './volume-names.ts';
+import { groupChannels, numbered, stemOf, volumePattern } from './volume-names.ts';
 import type { FileEntry, UnassignedCase } from './case.ts';
 import type { Source } from './source.ts';
 
@@ -242,7 +242,7 @@ export async function listedCases(
 async function channelsOf(path: string, find: Locate): Promise<Source[]> {
   const channels: Source[] = [];
   for (;;) {
-    const next = path.replace(/(\.nii(\.gz)?)$/i, `_${String(channels.length).padStart(4, '0')}$1`);
+    const next = path.replace(/(\.nii(\.gz)?)$/i, `${numbered('', channels.length)}$1`);
     const source = next === path ? undefined : await find(next);
     if (source === undefined) return channels;
     channels.push(source);
@@ -294,7 +294,7 @@ export function nnUNetCases(
     const files = images.get(id) ?? [];
     const count = Math.max(description.channels.length, 1);
     for (let channel = files.length; channel < count; channel++)
-      missing.push(`imagesTr/${id}_${String(channel).padStart(4, '0')}${ending}`);
+      missing.push(`imagesTr/${numbered(id, channel)}${ending}`);
     if (files.length > count)
       throw new InvalidDataset(
         `Case "${id}" has ${files.length} channel files, dataset.json names ${count} channel(s).`,

@@ -1,8 +1,14 @@
 /** Data sets without a dataset.json: which of their volumes are labels, and of which images. */
 import { InvalidDataset } from '../errors.ts';
 import { listed } from '../listed.ts';
-import type { FileEntry, UnassignedCase } from './case.ts';
-import { matchByFolder, matchByName, matchWhereAny, type LeaveOut } from './dataset-match.ts';
+import { filesBy, type FileEntry, type UnassignedCase } from './case.ts';
+import {
+  matchByFolder,
+  matchByName,
+  matchWhereAny,
+  type FolderCases,
+  type LeaveOut,
+} from './dataset-match.ts';
 import { looksLikeLabel, volumePattern } from './volume-names.ts';
 
 /** Formats of volumes that are often found beside or instead of NIfTI. */
@@ -18,7 +24,7 @@ const folderOf = ({ path }: FileEntry): string => path.split('/').slice(0, -1).j
  * label in it; or of labels anywhere whose names say that they are labels, and of which image.
  * @throws InvalidDataset if there is no case, or names do not match
  */
-export function casesByLayout(entries: readonly FileEntry[], leaveOut?: LeaveOut): UnassignedCase[] {
+export function casesByLayout(entries: readonly FileEntry[], leaveOut?: LeaveOut): FolderCases {
   const volumes = entries.filter(({ path }) => volumePattern.test(path));
   const others = entries.filter(({ path }) => otherVolumes.test(path)).map(({ path }) => path);
   const unread =
@@ -29,19 +35,19 @@ export function casesByLayout(entries: readonly FileEntry[], leaveOut?: LeaveOut
     throw new InvalidDataset(
       `Found no dataset.json and no NIfTI file among ${entries.length} files; give a folder with images and labels.${unread}`,
     );
-  const folders = new Map<string, FileEntry[]>();
-  for (const entry of volumes) {
-    const folder = folderOf(entry);
-    folders.set(folder, [...(folders.get(folder) ?? []), entry]);
-  }
+  const folders = filesBy(volumes, folderOf);
   const training = [...folders.keys()].filter((folder) => !isTest(folder));
   const labels = training.filter(looksLikeLabel);
   const images = training.filter((folder) => !looksLikeLabel(folder));
   const isPair = labels.length === 1 && images.length === 1;
-  const cases = isPair
+  const bySide = isPair
     ? matchByName(folders.get(images[0]!)!, folders.get(labels[0]!)!, leaveOut)
-    : (matchSides(volumes, leaveOut) ?? matchByFolder(folders, leaveOut) ?? matchByWord(volumes, leaveOut));
-  if (cases) return cases;
+    : matchSides(volumes, leaveOut);
+  if (bySide) return { cases: bySide, channels: [] };
+  const byFolder = matchByFolder(folders, leaveOut);
+  if (byFolder) return byFolder;
+  const byWord = matchByWord(volumes, leaveOut);
+  if (byWord) return { cases: byWord, channels: [] };
   const named = [...folders.keys()].filter((folder) => folder !== '');
   const loose = folders.get('')?.length ?? 0;
   const found = [
@@ -57,16 +63,14 @@ export function casesByLayout(entries: readonly FileEntry[], leaveOut?: LeaveOut
 
 /** Cases of images/CASE/… and labels/CASE/…; undefined where the files do not lie in two such folders. */
 function matchSides(volumes: readonly FileEntry[], leaveOut?: LeaveOut): UnassignedCase[] | undefined {
-  const tops = new Map<string, FileEntry[]>();
-  for (const { path, source } of volumes) {
-    const [top, ...rest] = path.split('/') as [string, ...string[]];
-    tops.set(top, [...(tops.get(top) ?? []), { path: rest.join('/'), source }]);
-  }
+  const tops = filesBy(volumes, ({ path }) => path.split('/')[0]!);
+  const within = (top: string): FileEntry[] =>
+    tops.get(top)!.map(({ path, source }) => ({ path: path.slice(top.length + 1), source }));
   const isFolder = volumes.every(({ path }) => path.includes('/'));
   const names = [...tops.keys()].filter((top) => !isTest(top));
   const [images, labels] = [names.filter((top) => !looksLikeLabel(top)), names.filter(looksLikeLabel)];
   if (!isFolder || images.length !== 1 || labels.length !== 1) return undefined;
-  return matchByName(tops.get(images[0]!)!, tops.get(labels[0]!)!, leaveOut);
+  return matchByName(within(images[0]!), within(labels[0]!), leaveOut);
 }
 
 /**

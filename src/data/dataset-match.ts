@@ -2,7 +2,14 @@
 import { InvalidDataset } from '../errors.ts';
 import { listed } from '../listed.ts';
 import type { FileEntry, UnassignedCase } from './case.ts';
-import { groupChannels, looksLikeLabel, stemOf, withoutChannel } from './volume-names.ts';
+import {
+  groupChannels,
+  looksLikeLabel,
+  stemOf,
+  withoutChannel,
+  withoutWords,
+  words,
+} from './volume-names.ts';
 import { namedByFolder } from './volumes-by-case.ts';
 
 /** Words that say what a file holds, and nothing of whose it is. */
@@ -13,10 +20,6 @@ const roles = new Set(
     'annotation annotations roi contour contours target semantic'
   ).split(' '),
 );
-
-/** Runs of digits, and of whatever else is neither punctuation nor space, in any script. */
-const words = (name: string): string[] =>
-  name.toLowerCase().match(/\p{N}+|[^\p{N}\p{P}\p{Z}\p{Cc}]+/gu) ?? [];
 
 /**
  * What identifies each of some names: their words without those that tell an image from a label, which are found
@@ -220,6 +223,12 @@ function refuse({ alone: [images, labels], ambiguous }: Matching): void {
     throw new InvalidDataset(`Names do not match: ${parts.join('; ')}. Give each pair the same name.`);
 }
 
+/** Cases, and what their channels are called, where the names of several tell that. */
+export interface FolderCases {
+  readonly cases: UnassignedCase[];
+  readonly channels: readonly string[];
+}
+
 /**
  * Cases of a folder each, which holds one label, named as such, and the images: one, or channels that all folders
  * name alike (BraTS_001/BraTS_001_flair, …_t1, …_seg). Undefined where the folders are not of that kind.
@@ -228,9 +237,9 @@ function refuse({ alone: [images, labels], ambiguous }: Matching): void {
 export function matchByFolder(
   folders: ReadonlyMap<string, readonly FileEntry[]>,
   leaveOut?: LeaveOut,
-): UnassignedCase[] | undefined {
+): FolderCases | undefined {
   const bare: string[] = [];
-  const cases: (UnassignedCase & { readonly channels: string })[] = [];
+  const cases: (UnassignedCase & { readonly channels: readonly string[] })[] = [];
   for (const [folder, files] of folders) {
     const labels = files.filter(({ path }) => looksLikeLabel(stemOf(path)));
     const images = files.filter((file) => !labels.includes(file));
@@ -241,25 +250,31 @@ export function matchByFolder(
     if (folder === '' || labels.length !== 1 || images.length === 0) return undefined;
     const own = words(folder.split('/').at(-1)!);
     const channels = images.map(({ path }) => {
-      const name = words(stemOf(path));
-      const isOwn = own.every((word, at) => name[at] === word);
-      return name.slice(isOwn ? own.length : 0).join(' ');
+      const stem = stemOf(path);
+      const isOwn = own.every((word, at) => words(stem)[at] === word);
+      return isOwn ? withoutWords(stem, own.length) : stem;
     });
     const id = folder.replaceAll('/', '_');
     cases.push({
       id,
       images: images.map(({ source }) => source),
       label: labels[0]!.source,
-      channels: channels.join(', '),
+      channels,
     });
   }
-  if (cases.length === 0) return undefined;
+  const [first] = cases;
+  if (!first) return undefined;
   bare.forEach((folder) => leaveOut!(folder));
-  const other = cases.filter(({ channels }) => channels !== cases[0]!.channels);
+  const kinds = ({ channels }: typeof first): string => channels.map((name) => words(name).join(' ')).join();
+  const other = cases.filter((item) => kinds(item) !== kinds(first));
   if (other.length > 0)
     throw new InvalidDataset(
-      `The folders ${listed(other.map(({ id }) => id))} hold other images than "${cases[0]!.id}" ` +
-        `(${cases[0]!.channels}); give every case the same channels under the same names.`,
+      `The folders ${listed(other.map(({ id }) => id))} hold other images than "${first.id}" ` +
+        `(${first.channels.join(', ')}); give every case the same channels under the same names.`,
     );
-  return cases.map(({ channels: _channels, ...item }) => item);
+  const areNames = first.channels.length > 1 && first.channels.every((name) => name !== '');
+  return {
+    cases: cases.map(({ channels: _channels, ...item }) => item),
+    channels: areNames ? first.channels : [],
+  };
 }

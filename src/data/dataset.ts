@@ -201,8 +201,8 @@ export async function openFiles(
     return bare.tell(await finish(cases, entries, options, description));
   }
 
-  const cases = casesByLayout(entries, bare.leaveOut);
-  return bare.tell(await finish(cases, entries, options, {}));
+  const { cases, channels } = casesByLayout(entries, bare.leaveOut);
+  return bare.tell(await finish(cases, entries, options, { channels }));
 }
 
 /**

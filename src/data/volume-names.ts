@@ -3,7 +3,7 @@ import { InvalidDataset } from '../errors.ts';
 import { listed } from '../listed.ts';
 import { assertValue } from '../options.ts';
 import { text } from '../schema.ts';
-import type { FileEntry } from './case.ts';
+import { filesBy, type FileEntry } from './case.ts';
 
 /** Names of files that hold a volume; the .img of a .hdr/.img pair is found through its header. */
 export const volumePattern = /\.(nii|hdr)(\.gz)?$/i;
@@ -26,6 +26,21 @@ export function stemOf(path: string): string {
   assertValue('stemOf', text, path);
   const name = path.split('/').at(-1) ?? path;
   return name.replace(/\.(nii|hdr|img)(\.gz)?$/i, '').normalize('NFC');
+}
+
+/** A stem with the number of a channel, as nnU-Net appends it. */
+export const numbered = (stem: string, channel: number): string =>
+  `${stem}_${String(channel).padStart(4, '0')}`;
+
+const word = /\p{N}+|[^\p{N}\p{P}\p{Z}\p{Cc}]+/gu;
+
+/** Runs of digits, and of whatever else is neither punctuation nor space, in any script. */
+export const words = (name: string): string[] => name.toLowerCase().match(word) ?? [];
+
+/** A name without so many of its words at the beginning. */
+export function withoutWords(name: string, count: number): string {
+  const next = [...name.matchAll(word)][count];
+  return next ? name.slice(next.index) : '';
 }
 
 /** A stem without the number of a channel, as nnU-Net appends it. */
@@ -51,14 +66,10 @@ export function sameCase(names: readonly string[], known: readonly string[]): (s
 
 /** Stem to files: one file each, or the channels NAME_0000, NAME_0001 … in order. */
 export function groupChannels(images: readonly FileEntry[]): Map<string, FileEntry[]> {
-  const groups = new Map<string, FileEntry[]>();
-  for (const entry of images) {
-    const stem = withoutChannel(stemOf(entry.path));
-    groups.set(stem, [...(groups.get(stem) ?? []), entry]);
-  }
+  const groups = filesBy(images, ({ path }) => withoutChannel(stemOf(path)));
   for (const [stem, files] of groups)
     files.forEach((file, channel) => {
-      const expected = `${stem}_${String(channel).padStart(4, '0')}`;
+      const expected = numbered(stem, channel);
       if (stemOf(file.path) !== expected && !(files.length === 1 && stemOf(file.path) === stem))
         throw new InvalidDataset(
           `Image "${stem}" has the channel files ${listed(files.map(({ path }) => path))}; expected them to be ` +

@@ -1,9 +1,12 @@
 /** Files to segment or to compare, from a folder of whatever layout, by the name of their case. */
+import * as v from 'valibot';
+import { InvalidDataset } from '../errors.ts';
+import { listed } from '../listed.ts';
 import { assertOptions } from '../options.ts';
-import { wholeNumber } from '../schema.ts';
-import { fileList, type FileEntry } from './case.ts';
+import { text, wholeNumber } from '../schema.ts';
+import { fileList, filesBy, type FileEntry } from './case.ts';
 import { readHeader } from './nifti.ts';
-import { groupChannels, looksLikeLabel, stemOf, withoutChannel } from './volume-names.ts';
+import { groupChannels, looksLikeLabel, numbered, stemOf, withoutChannel, words } from './volume-names.ts';
 
 /** One volume to work on: the name of its case, and its file, or those of its channels in order. */
 export interface NamedVolume {
@@ -26,13 +29,23 @@ export interface NamedVolumes {
  * folders below, a folder with the files of one image names the case, as in training; of several folders, other files
  * have the folder's name before their own. Labels beside images are no images.
  * @param channels of an image
- * @throws InvalidDataset if channels are not numbered without gaps; InvalidOption
+ * @param names of the channels, by which the files of a case's folder are put in order
+ * @throws InvalidDataset if channels are not numbered without gaps, or where names do not tell which file is which;
+ *   InvalidOption
  */
-export async function imagesByCase(entries: readonly FileEntry[], channels: number): Promise<NamedVolumes> {
-  assertOptions('imagesByCase', { entries: fileList, channels: wholeNumber(1) }, { entries, channels });
+export async function imagesByCase(
+  entries: readonly FileEntry[],
+  channels: number,
+  names: readonly string[] = [],
+): Promise<NamedVolumes> {
+  assertOptions(
+    'imagesByCase',
+    { entries: fileList, channels: wholeNumber(1), names: v.array(text, 'names of channels') },
+    { entries, channels, names },
+  );
   const isImage = ({ path }: FileEntry): boolean => !looksLikeLabel(path);
   const images = entries.some(isImage) ? entries.filter(isImage) : entries;
-  const labels = entries.filter((entry) => !images.includes(entry));
+  const labels = images === entries ? [] : entries.filter((entry) => !isImage(entry));
   const isAlone = byFolder(entries).size <= 1;
   const volumes: NamedVolume[] = [];
   for (const [folder, files] of byFolder(images)) {
@@ -40,7 +53,9 @@ export async function imagesByCase(entries: readonly FileEntry[], channels: numb
     const canBeCase = !isAlone || labels.length > 0 || channels > 1;
     const isCase =
       folder !== '' && files.length === channels && canBeCase && !(await areWhole(files, channels));
-    const found = isCase ? [{ name: '', files }] : await grouped(files, channels);
+    const found = isCase
+      ? [{ name: '', files: inOrder(folder, files, names) }]
+      : await grouped(files, channels);
     const isOnly = isCase || (!isAlone && folder !== '' && found.length === 1);
     const prefix = isCase || !isAlone ? folder : '';
     volumes.push(...found.map(({ name, files }) => ({ name: joined(prefix, isOnly ? '' : name), files })));
@@ -72,17 +87,38 @@ export const namedByFolder = (entries: readonly FileEntry[]): FileEntry[] =>
     })),
   );
 
-function byFolder(entries: readonly FileEntry[]): Map<string, FileEntry[]> {
-  const folders = new Map<string, FileEntry[]>();
-  for (const entry of entries) {
-    const folder = entry.path.split('/').slice(0, -1).join('/');
-    folders.set(folder, [...(folders.get(folder) ?? []), entry]);
-  }
-  return folders;
-}
+const byFolder = (entries: readonly FileEntry[]): Map<string, FileEntry[]> =>
+  filesBy(entries, ({ path }) => path.split('/').slice(0, -1).join('/'));
 
 const joined = (folder: string, name: string): string =>
   [...folder.normalize('NFC').split('/'), name].filter(Boolean).join('_');
+
+/**
+ * The files of a case's folder in the order of the channels: each has a channel's name at the end of its own. As they
+ * come, where these are not known, and where they are numbered.
+ */
+function inOrder(
+  folder: string,
+  files: readonly FileEntry[],
+  names: readonly string[],
+): readonly FileEntry[] {
+  const stems = files.map(({ path }) => stemOf(path));
+  const isNumbered = stems.every((stem, channel) => stem.endsWith(numbered('', channel)));
+  if (isNumbered || files.length === 1 || names.length !== files.length) return files;
+  const ends = names.map(words);
+  const channelOf = (stem: string): number => {
+    const all = words(stem);
+    const lengths = ends.map((end) => (end.join(' ') === all.slice(-end.length).join(' ') ? end.length : 0));
+    return Math.max(...lengths) === 0 ? -1 : lengths.indexOf(Math.max(...lengths));
+  };
+  const channels = stems.map(channelOf);
+  const ordered = names.map((_, channel) => files[channels.indexOf(channel)]);
+  if (new Set(channels).size === files.length && !channels.includes(-1)) return ordered as FileEntry[];
+  throw new InvalidDataset(
+    `Which channels the files in "${folder}" are cannot be told: they are named ${listed(stems)}, and the channels are, ` +
+      `in this order, ${listed(names)}. Give the files these names, or the numbers ${numbered(folder, 0)}, ${numbered(folder, 1)} …`,
+  );
+}
 
 /** Whether files hold all of several channels each, by the first of them. */
 async function areWhole([first]: readonly FileEntry[], channels: number): Promise<boolean> {

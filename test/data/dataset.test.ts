@@ -595,6 +595,7 @@ describe('two folders', () => {
     ]);
     const set = await openDataset(entries(files));
     expect(set.cases.map(({ id }) => id)).toEqual(['p_1', 'p_2']);
+    expect(set.channels).toEqual(['flair', 't1']);
     expect(await Promise.all(set.cases[1]!.images.map(textOf))).toEqual([files[4], files[3]]);
     expect(await textOf(set.cases[1]!.label)).toBe(files[5]);
     const other = [...files.filter((file) => !file.includes('p_2_t1')), 'site/p_2/p_2_dwi.nii'];

@@ -68,6 +68,43 @@ test.each<[string, number, string[], Record<string, string>, string[]]>([
   expect(found.labels.map(({ path }) => path)).toEqual(labels);
 });
 
+test.each<[string, string[], string[], string]>([
+  [
+    'as they come where names of files sort so',
+    ['flair', 't1', 't1ce', 't2'],
+    ['B/B_flair.nii', 'B/B_t1.nii', 'B/B_t1ce.nii', 'B/B_t2.nii'],
+    'flair t1 t1ce t2',
+  ],
+  [
+    'in the order of a bundle of MONAI',
+    ['T1ce', 'T1', 'T2', 'FLAIR'],
+    ['B/B_flair.nii', 'B/B_t1.nii', 'B/B_t1ce.nii', 'B/B_t2.nii'],
+    't1ce t1 t2 flair',
+  ],
+  ['where one name ends as another', ['T1', 'post T1'], ['B/B_post-T1.nii', 'B/B_T1.nii'], 'T1 post-T1'],
+  ['by numbers', ['flair', 't1'], ['B/B_0000.nii', 'B/B_0001.nii'], '0000 0001'],
+  ['as they come where the model tells no names', [], ['B/B_a.nii', 'B/B_b.nii'], 'a b'],
+])("channels of a case's folder, %s", async (_, names, paths, expected) => {
+  const { volumes } = await imagesByCase(entries(paths), paths.length, names);
+  expect(byName(volumes)).toEqual({ B: expected.replace(/\S+/g, (name) => `B/B_${name}.nii`) });
+});
+
+test.each([
+  [
+    ['flair', 't1', 't1ce', 't2'],
+    ['t1c', 't1n', 't2f', 't2w'],
+  ],
+  [
+    ['flair', 't1'],
+    ['flair', 'other_flair'],
+  ],
+])('channels %j cannot be told by %j', async (names, found) => {
+  const files = entries(found.map((name) => `B/B_${name}.nii`));
+  await expect(imagesByCase(files, names.length, names)).rejects.toThrow(
+    /files in "B" are cannot be told: they are named "B_.*, in this order, "flair", "t1".* or the numbers B_0000, B_0001 …$/,
+  );
+});
+
 test.each<[string, string[], Record<string, string>]>([
   ['one folder', ['a.nii', 'seg_b.nii'], { a: 'a.nii', seg_b: 'seg_b.nii' }],
   ['a folder per case', ['p1/x.nii', 'p2/x.nii'], { p1: 'p1/x.nii', p2: 'p2/x.nii' }],

@@ -27,7 +27,12 @@ import { serve } from './worker-jobs.ts';
 
 export interface ForeignFacts {
   readonly config: { readonly inChannels: number; readonly classes: number };
-  readonly description: { readonly labels: readonly string[]; readonly regions?: readonly Region[] };
+  readonly description: {
+    readonly labels: readonly string[];
+    readonly regions?: readonly Region[];
+    /** Names of the images of a case in order, where the model tells them. */
+    readonly channels?: readonly string[];
+  };
   /** What it is, for people. */
   readonly kind: string;
   /** What a training that begins with it needs to know, or why none can. */
@@ -69,7 +74,7 @@ async function open({ files, folder }: ForeignRequests['open']): Promise<Foreign
   const { regions } = description;
   return {
     config,
-    description: { labels: description.labels, ...(regions && { regions }) },
+    description: { labels: description.labels, channels: description.channels, ...(regions && { regions }) },
     kind: `The mean of ${counted(members.length, 'network')}`,
     start: `it is the mean of ${counted(members.length, 'network')}: open one of them alone, by its model file`,
   };
@@ -99,7 +104,7 @@ async function openAsNnunet(files: ModelSource, folder: string | undefined): Pro
   const folds = model.folds.map((fold) => fold.name).join(', ');
   return {
     config: { inChannels: model.labels.channels.length, classes: labels.length },
-    description: { labels, ...(regions && { regions: heads }) },
+    description: { labels, channels: model.labels.channels, ...(regions && { regions: heads }) },
     kind: `nnU-Net, ${dataset}, ${model.previous ? `${previousStage}, then ` : ''}${name}, fold${model.folds.length === 1 ? '' : 's'} ${folds}`,
     start: startOfNnunet(model),
   };
@@ -130,7 +135,11 @@ async function openAsMonai(files: ModelSource): Promise<ForeignFacts> {
   const overlapping = overlappingRegions(model);
   return {
     config: { inChannels: config.inChannels, classes: Math.max(config.classes, 2) },
-    description: { labels: model.labels, ...(overlapping && { regions: overlapping }) },
+    description: {
+      labels: model.labels,
+      channels: model.channels,
+      ...(overlapping && { regions: overlapping }),
+    },
     kind: `${kind} of MONAI${overlapping ? ', whose channels may overlap' : predictor ? '' : ', to begin a training with'}`,
     start: { config },
   };

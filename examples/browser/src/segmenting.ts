@@ -134,7 +134,7 @@ export async function enqueue(given: readonly FileEntry[]): Promise<void> {
   let count = images.length;
   try {
     const { inChannels } = model.config;
-    const found = await imagesByCase(images, inChannels);
+    const found = await imagesByCase(images, inChannels, model.description.channels ?? []);
     count = found.volumes.length;
     const volumes = inChannels > 1 ? found.volumes : await oneImageEach(found.volumes, signal, say);
     signal.throwIfAborted();

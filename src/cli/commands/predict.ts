@@ -156,7 +156,7 @@ async function predict(
   given: readonly string[],
 ): Promise<void> {
   const found = await findModel(modelPath, options, given);
-  const all = await jobsOf(io, inputs, options.out, found.inChannels);
+  const all = await jobsOf(io, inputs, options.out, found);
   const earlier = await previousStages(options.previousStage, all);
   await checkOutputs(
     [
