@@ -7,15 +7,24 @@ import { held, type Schema } from './schema.ts';
  * @param fail makes the error of the problem, such as `spacing[1] is -2; expected a number above 0`
  */
 export function readJson<T>(json: string, schema: Schema<T>, fail: (problem: string) => Error): T {
-  let value: unknown;
-  try {
-    value = JSON.parse(json);
-  } catch (cause) {
-    throw fail(`it is not valid JSON (${(cause as Error).message.slice(0, 200)})`);
-  }
+  const value = parsed(json, fail);
   const twice = repeatedName(json);
   if (twice !== undefined) throw fail(`it has the name ${twice} twice in one object; expected once`);
   return held(schema, value, { expected: 'expected', fail });
+}
+
+/** Python writes numbers that JSON does not have, NaN and Infinity: they are taken as null. */
+function parsed(json: string, fail: (problem: string) => Error): unknown {
+  try {
+    return JSON.parse(json);
+  } catch (cause) {
+    try {
+      const textOrNumber = /"(?:[^"\\]|\\.)*"|-?\bInfinity\b|\bNaN\b/g;
+      return JSON.parse(json.replace(textOrNumber, (found) => (found.startsWith('"') ? found : 'null')));
+    } catch {
+      throw fail(`it is not valid JSON (${(cause as Error).message.slice(0, 200)})`);
+    }
+  }
 }
 
 /** The first name, as it is written, that an object of a valid JSON text has twice. */

@@ -29,8 +29,10 @@ export interface Description {
   readonly regions: readonly Region[] | undefined;
   readonly channels: readonly string[];
   readonly ignoreLabel: number | undefined;
-  /** Image and label paths, where the file lists them (Decathlon, and nnU-Net's "dataset" entry). */
-  readonly training: readonly ListedCase[] | undefined;
+  /** Image and label paths, as far as the file lists them (Decathlon, and nnU-Net's "dataset" entry). */
+  readonly training: readonly ListedCase[];
+  /** Whether it is nnU-Net's, which goes by the folders and leaves a "training" list of the Decathlon unread. */
+  readonly isByFolder: boolean;
   /** nnU-Net's "file_ending". */
   readonly fileEnding: string | undefined;
 }
@@ -76,17 +78,20 @@ export function readDescription(text: string): Description {
   const json = readJson(plain, descriptionSchema, (problem) => {
     return new InvalidDataset(`dataset.json: ${problem}. Repair it, or remove it to match files by name.`);
   });
-  const { name, file_ending: fileEnding, training, dataset } = json;
-  const keyed = dataset && Object.entries(dataset);
+  const { name, file_ending: fileEnding, training = [], dataset = {} } = json;
+  const listed = training.map(({ image, label }) => ({ images: [image].flat(), label }));
+  const keyed = Object.entries(dataset).map(([id, { images, label }]) => ({
+    id,
+    ...{ images: [images].flat(), label },
+  }));
   return {
     name: name === undefined ? undefined : String(name),
     ...(Object.values(json.labels).some((value) => Array.isArray(value) && value.length > 1)
       ? readRegionLabels(json.labels, namesUnder(plain, 'labels'), json.regions_class_order)
       : { ...readLabels(json.labels), regions: undefined }),
     channels: Object.values(json.channel_names ?? json.modality ?? {}).map(String),
-    training:
-      training?.map(({ image, label }) => ({ images: [image].flat(), label })) ??
-      keyed?.map(([id, { images, label }]) => ({ id, images: [images].flat(), label })),
+    training: keyed.length > 0 ? keyed : listed,
+    isByFolder: keyed.length === 0 && fileEnding !== undefined && json.channel_names !== undefined,
     fileEnding,
   };
 }

@@ -134,7 +134,7 @@ async function fromDescription(
 
 const listsCases = (source: Source, read: typeof readText): Promise<boolean> =>
   read(source)
-    .then((description) => readDescription(description).training !== undefined)
+    .then((description) => readDescription(description).training.length > 0)
     .catch(() => false);
 
 /** Files without a path, as browsers give them, find the other file of a .hdr/.img pair beside them only here. */
@@ -195,7 +195,9 @@ export async function openFiles(
   if (described) {
     const description = readDescription(await (options.readText ?? readText)(described.source));
     const find: Locate | undefined = locate && ((path) => locate(path, described.source));
-    const cases = description.training
+    const hasFolders = entries.some(({ path }) => path.startsWith('imagesTr/'));
+    const isListed = description.training.length > 0 && !(description.isByFolder && hasFolders);
+    const cases = isListed
       ? await listedCases(description.training, entries, find, bare.leaveOut)
       : nnUNetCases(description, entries, bare.leaveOut);
     return bare.tell(await finish(cases, entries, options, description));

@@ -133,6 +133,9 @@ export function parseHeader(bytes: Uint8Array, name: string): NiftiHeader {
   const step = version === 1 ? 4 : 8;
   const wide = (at: number): number => Number(view.getBigInt64(at, littleEndian));
   const dims = version === 1 ? fields.dims : Array.from({ length: 8 }, (_, i) => wide(16 + 8 * i));
+  // What stands behind the first 0 is left over from something else.
+  const textAt = (at: number, length: number): string =>
+    String.fromCharCode(...bytes.subarray(at, at + length)).replace(/\0.*$/s, '');
   const pair = magic.startsWith('ni');
   requireDatatype(fields.datatypeCode, name);
   const [slope, intercept] = scaling(fields.scl_slope, fields.scl_inter, name);
@@ -152,9 +155,9 @@ export function parseHeader(bytes: Uint8Array, name: string): NiftiHeader {
     qoffset: [fields.qoffset_x, fields.qoffset_y, fields.qoffset_z],
     srow: Array.from({ length: 12 }, (_, i) => number(280 + i * step, 400 + i * step)),
     xyztUnits: fields.xyzt_units,
-    description: fields.description,
+    description: textAt(version === 1 ? 148 : 240, 80),
     intentCode: fields.intent_code,
-    intentName: fields.intent_name,
+    intentName: textAt(version === 1 ? 328 : 508, 16),
   };
 }
 

@@ -3,6 +3,7 @@ import { InvalidOption } from '../errors.ts';
 import type { Size3 } from '../size.ts';
 import { channelsOf, copyLike, load, requireSize, type Fresh, type Three, type Voxels } from './voxels.ts';
 import { allocate, copyIn, wasm, type WasmExports } from './wasm.ts';
+import { roundHalfEven } from './rounding.ts';
 
 /** How values between voxels come about: trilinear, or that of the voxel whose cell holds the point. */
 export type ResampleMode = 'linear' | 'nearest';
@@ -107,8 +108,8 @@ function packed(places: readonly Between[]): Uint8Array {
 }
 
 /**
- * The size nearest to a spacing: round(size * spacing / newSpacing), at least 1 along each axis. The field of view
- * stays, so that resampling to it gives a spacing of spacing * size / new size, a little off the one asked for.
+ * The size nearest to a spacing: round(size * spacing / newSpacing), halves to the even number as numpy and scipy have it,
+ * at least 1 along each axis. The field of view stays, so that resampling to it gives a spacing of spacing * size / new size, a little off the one asked for.
  * @param spacing mm from voxel to voxel
  * @throws InvalidOption if a spacing is not above 0
  */
@@ -117,6 +118,6 @@ export function sizeAtSpacing(size: Size3, spacing: Size3, newSpacing: Size3): S
     if (!(mm > 0 && mm < Infinity))
       throw new InvalidOption(`Spacings are finite numbers of mm above 0, got ${mm}.`);
   return size.map((n, axis) =>
-    Math.max(1, Math.round((n * spacing[axis]!) / newSpacing[axis]!)),
+    Math.max(1, roundHalfEven((n * spacing[axis]!) / newSpacing[axis]!)),
   ) as unknown as Size3;
 }

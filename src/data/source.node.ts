@@ -2,8 +2,9 @@
 import { randomFill } from 'node:crypto';
 import { open, readlink, stat } from 'node:fs/promises';
 import { pipeline, Readable } from 'node:stream';
+import { buffer } from 'node:stream/consumers';
 import { promisify } from 'node:util';
-import { createGunzip, gzip } from 'node:zlib';
+import { createGunzip, createGzip } from 'node:zlib';
 import { InvalidVolume } from '../errors.ts';
 import { stampAt, stampOf } from '../files/stamp.node.ts';
 import { setPlatform, type Platform } from './source.ts';
@@ -11,7 +12,12 @@ import { setPlatform, type Platform } from './source.ts';
 /** Bytes that are read, and that zlib gives out, at a time: it works on the next piece while this one is looked at. */
 const chunkSize = 2 ** 20;
 
-const deflate: (bytes: Uint8Array, options: { level: number }) => Promise<Uint8Array> = promisify(gzip);
+/** Bytes that are handed to zlib at a time, whose counts of bytes end at 4 GiB. */
+const pieceSize = 2 ** 26;
+
+function* piecesOf(bytes: Uint8Array): Generator<Uint8Array> {
+  for (let at = 0; at < bytes.length; at += pieceSize) yield bytes.subarray(at, at + pieceSize);
+}
 
 /** A file's bytes from a place on, by position where there is one: pipes have none. */
 async function* read(path: string | URL, from?: number, to = Infinity): AsyncGenerator<Uint8Array> {
@@ -61,7 +67,11 @@ export const nodePlatform: Platform = {
       source.destroy();
     }
   },
-  gzip: async (bytes) => new Uint8Array(await deflate(bytes, { level: 6 })),
+  async gzip(bytes) {
+    const stream = createGzip({ level: 6, chunkSize });
+    pipeline(Readable.from(piecesOf(bytes), { highWaterMark: 1 }), stream, () => undefined); // readers get the error
+    return new Uint8Array(await buffer(stream));
+  },
   touch: promisify<Uint8Array, unknown>(randomFill),
 };
 

@@ -59,10 +59,9 @@ function eachBlock(
 ): void {
   kernels().reset();
   const pointer = allocate(4 * BLOCK);
-  const memory = floats(pointer, BLOCK);
   for (let start = 0; start < data.length; start += BLOCK) {
     const block = data.subarray(start, start + BLOCK);
-    memory.set(block);
+    floats(pointer, BLOCK).set(block); // a view anew, since `work` may make the memory grow
     if (zeroed) kernels().zeroNonFinite(pointer, block.length);
     work(pointer, block.length, start);
   }

@@ -83,6 +83,26 @@ describe('Medical Segmentation Decathlon', () => {
 describe('nnU-Net v2', () => {
   const files = ['imagesTr/p_1_0001.nii.gz', 'imagesTr/p_1_0000.nii.gz', 'labelsTr/p_1.nii.gz'];
 
+  test.each([
+    ['an empty list', []],
+    ['a list from before', [{ image: 'imagesTr/old.nii.gz', label: 'labelsTr/old.nii.gz' }]],
+  ])('a list of the Decathlon is left unread, as by nnU-Net: %s', async (_, training) => {
+    const set = await openDataset(entries(files, { 'dataset.json': { ...nnunet, training } }));
+    expect(set.cases.map(({ id }) => id)).toEqual(['p_1']);
+  });
+
+  test('numbers that only Python writes stand for none', async () => {
+    const json = JSON.stringify({ ...nnunet, note: 'NaN \\" Infinity' }).replace(
+      '"numTraining":2',
+      '"mean":[NaN,-Infinity]',
+    );
+    expect((await openDataset(entries(files, { 'dataset.json': json }))).cases).toHaveLength(1);
+    const wrong = json.replace('"zone":1', '"zone":NaN');
+    expect(await failure(openDataset(entries(files, { 'dataset.json': wrong })))).toMatch(
+      /labels.zone is null; expected/,
+    );
+  });
+
   test('channels are grouped in order, "ignore" is no class', async () => {
     const set = await openDataset(entries([...files, 'imagesTs/q_0000.nii.gz'], { 'dataset.json': nnunet }));
     expect(set).toMatchObject({ labels: ['background', 'zone'], channels: ['T2', 'ADC'], ignoreLabel: 2 });

@@ -1,7 +1,7 @@
 // NIfTI files made byte by byte: every datatype and byte order, what must be refused, and writing back.
 import { describe, expect, test } from 'vitest';
 import { openDataset } from '../../src/data/dataset.ts';
-import { readNifti, writeNifti } from '../../src/data/nifti.ts';
+import { readHeader, readNifti, writeNifti } from '../../src/data/nifti.ts';
 import { statistics } from '../../src/data/statistics.ts';
 import { random } from '../../src/data/random.ts';
 import { fromCanonical, orientation, toCanonical } from '../../src/data/volume.ts';
@@ -112,6 +112,17 @@ describe.each([true, false])('little-endian %s', (little) => {
     },
   );
 });
+
+test.each([1, 2] as const)(
+  'texts of NIfTI-%i end at their first 0, whatever stands behind it',
+  async (version) => {
+    const file = make({ version, voxels: new Uint8Array(8) });
+    const write = (at: number, text: string) => file.set(new TextEncoder().encode(text), at);
+    write(version === 1 ? 148 : 240, 'T1\0old');
+    write(version === 1 ? 328 : 508, 'Estimate\0left');
+    expect(await readHeader(file)).toMatchObject({ description: 'T1', intentName: 'Estimate' });
+  },
+);
 
 test('voxels start at vox_offset, after extensions; bytes after them are ignored', async () => {
   const voxels = Uint8Array.from({ length: 8 }, (_, i) => i + 1);

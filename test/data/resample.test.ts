@@ -99,6 +99,7 @@ describe('resampling', () => {
   test('the size at a spacing is rounded, at least to 1', () => {
     expect(sizeAtSpacing([10, 6, 5], [1, 1.5, 3], [2, 1, 1.1])).toEqual([5, 9, 14]);
     expect(sizeAtSpacing([10, 6, 5], [1, 1, 1], [100, 100, 100])).toEqual([1, 1, 1]);
+    expect(sizeAtSpacing([125, 127, 5], [2, 2, 1], [4, 4, 2])).toEqual([62, 64, 2]); // numpy.round
   });
 
   test('refuses sizes and spacings that are none', () => {

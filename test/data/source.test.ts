@@ -57,6 +57,11 @@ describe.each([
     );
   });
 
+  test('gzip of several pieces is that of the whole', async () => {
+    const bytes = new Uint8Array(2 ** 26 + 5).fill(7, 2 ** 26 - 3);
+    expect(gzipSync(bytes, { level: 6 }).equals(await platform().gzip(bytes))).toBe(true);
+  });
+
   test('gzip goes back', async () => {
     setPlatform(chosen);
     expect(gunzipSync(await platform().gzip(content)).equals(content)).toBe(true);
