@@ -196,6 +196,15 @@ function changed(path: string, value: unknown): string {
 }
 
 describe('plans.json', () => {
+  test('intensities of a channel without foreground, NaN in Python, are asked for by CTNormalization alone', () => {
+    const none = changed('foreground_intensity_properties_by_modality.0.mean', 'X').replace('"X"', 'NaN');
+    expect(() => readPlans(none, 'base')).toThrow(/per_channel\.0 is without numbers, which CTNormalization/);
+    const other = none.replaceAll('CTNormalization', 'ZScoreNormalization');
+    expect(readPlans(other, 'base').configuration.normalization).toMatchObject([
+      { scheme: 'ZScoreNormalization' },
+    ]);
+  });
+
   test('inherits, and takes one number for all levels', () => {
     const found = readPlans(JSON.stringify(plans), 'child');
     expect(found.transpose).toEqual([2, 0, 1]);

@@ -113,12 +113,15 @@ const permutation = v.pipe(
   v.check((order) => new Set(order).size === 3, 'each of the axes 0, 1, 2 once'),
 );
 
+/** Null for NaN, of a channel without foreground; only CTNormalization needs them. */
+const found = v.nullable(finite());
 const intensities = openObject({
-  mean: finite(),
-  std: finite(),
-  percentile_00_5: finite(),
-  percentile_99_5: finite(),
+  mean: found,
+  std: found,
+  percentile_00_5: found,
+  percentile_99_5: found,
 });
+const noIntensities = { mean: null, std: null, percentile_00_5: null, percentile_99_5: null };
 const perChannel = v.optional(v.record(v.string(), intensities, 'an object with one entry per channel'));
 
 const plansSchema = openObject({
@@ -279,17 +282,12 @@ function inherited({ configurations }: Plans, name: string): Record<string, unkn
 function ctNormalization(plans: Plans, channel: number): NnunetNormalization {
   const all =
     plans.foreground_intensity_properties_per_channel ?? plans.foreground_intensity_properties_by_modality;
-  const found = all?.[channel];
-  if (!found)
+  const { mean, std, percentile_00_5: low, percentile_99_5: high } = all?.[channel] ?? noIntensities;
+  if (mean === null || std === null || low === null || high === null)
     throw fail(
-      `foreground_intensity_properties_per_channel.${channel} is missing, which CTNormalization needs`,
+      `foreground_intensity_properties_per_channel.${channel} is ${all?.[channel] ? 'without numbers' : 'missing'}, which CTNormalization needs`,
     );
-  return {
-    scheme: 'CTNormalization',
-    clip: [found.percentile_00_5, found.percentile_99_5],
-    mean: found.mean,
-    deviation: Math.max(found.std, 1e-8),
-  };
+  return { scheme: 'CTNormalization', clip: [low, high], mean, deviation: Math.max(std, 1e-8) };
 }
 
 /** What is not given is as in the functions themselves. */
