@@ -351,8 +351,8 @@ describe('train', () => {
     for (const [option, value, told] of [
       [
         '--class-names',
-        'background,b',
-        /The data have the classes background, b, but .* began with the classes/,
+        'background,b,c,d,e,f',
+        /The data have the classes background, b, c, .* began with the classes/,
       ],
       ['--ignore', '255', /value 255 of unknown voxels, but the training/],
     ] as const) {
