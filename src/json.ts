@@ -7,23 +7,29 @@ import { held, type Schema } from './schema.ts';
  * @param fail makes the error of the problem, such as `spacing[1] is -2; expected a number above 0`
  */
 export function readJson<T>(json: string, schema: Schema<T>, fail: (problem: string) => Error): T {
-  const value = parsed(json, fail);
+  let value: unknown;
+  try {
+    value = parseJson(json);
+  } catch (cause) {
+    throw fail(`it is not valid JSON (${(cause as Error).message.slice(0, 200)})`);
+  }
   const twice = repeatedName(json);
   if (twice !== undefined) throw fail(`it has the name ${twice} twice in one object; expected once`);
   return held(schema, value, { expected: 'expected', fail });
 }
 
-/** Python writes numbers that JSON does not have, NaN and Infinity: they are taken as null. */
-function parsed(json: string, fail: (problem: string) => Error): unknown {
+/**
+ * The value in a JSON text. Python writes numbers that JSON does not have, NaN and Infinity: they are taken as null.
+ * @throws SyntaxError
+ */
+export function parseJson(json: string): unknown {
   try {
     return JSON.parse(json);
-  } catch (cause) {
-    try {
-      const textOrNumber = /"(?:[^"\\]|\\.)*"|-?\bInfinity\b|\bNaN\b/g;
-      return JSON.parse(json.replace(textOrNumber, (found) => (found.startsWith('"') ? found : 'null')));
-    } catch {
-      throw fail(`it is not valid JSON (${(cause as Error).message.slice(0, 200)})`);
-    }
+  } catch (error) {
+    const textOrNumber = /"(?:[^"\\]|\\.)*"|-?\bInfinity\b|\bNaN\b/g;
+    const changed = json.replace(textOrNumber, (found) => (found.startsWith('"') ? found : 'null'));
+    if (changed === json) throw error;
+    return JSON.parse(changed);
   }
 }
 

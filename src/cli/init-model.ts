@@ -148,7 +148,7 @@ export const withoutNetwork = Object.fromEntries(networkEntries.map((name) => [n
 /** The network of the model, for other images and classes. */
 export const networkFrom = (
   { description: { config } }: InitModel,
-  { deepSupervision }: TrainOptions,
+  { deepSupervision }: Pick<TrainOptions, 'deepSupervision'>,
 ): UNet3DConfig => (deepSupervision ? { ...config, deepSupervision } : config);
 
 /**

@@ -62,8 +62,11 @@ export interface AnnotatedFacts {
   readonly slices: Size3;
 }
 
-/** Facts of one channel's voxels. */
-export function intensityFacts(data: Float32Array): IntensityFacts {
+/**
+ * Facts of one channel's voxels; percentiles are of some 100,000 of them.
+ * @param shape of the volume: of voxels at equal distances, all could lie in one column of it
+ */
+export function intensityFacts(data: Float32Array, [x, y]: readonly number[]): IntensityFacts {
   let [min, max, sum, count] = [Infinity, -Infinity, 0, 0];
   for (const value of data) {
     if (!Number.isFinite(value)) continue;
@@ -75,7 +78,8 @@ export function intensityFacts(data: Float32Array): IntensityFacts {
   const mean = sum / count;
   let squares = 0;
   for (const value of data) if (Number.isFinite(value)) squares += (value - mean) ** 2;
-  const stride = Math.max(1, Math.ceil(data.length / 100_000));
+  let stride = Math.max(1, Math.ceil(data.length / 100_000));
+  while (commonDivisor(stride, x! * y!) > 1) stride++;
   const sample = Float32Array.from({ length: Math.ceil(data.length / stride) }, (_, i) => data[i * stride]!)
     .filter((value) => Number.isFinite(value))
     .sort();
@@ -90,6 +94,8 @@ export function intensityFacts(data: Float32Array): IntensityFacts {
     notFinite: data.length - count,
   };
 }
+
+const commonDivisor = (a: number, b: number): number => (b === 0 ? a : commonDivisor(b, a % b));
 
 /** Voxels that stand for the foreground of a case: as many for each, so that large cases do not outweigh others. */
 export const foregroundSamples = 10_000;
@@ -179,7 +185,7 @@ export async function measureCase(
     spacing: canonical(first.spacing),
     cropped: canonical(cropped),
     orientation: orientation(first.affine),
-    intensities: channels.map(intensityFacts),
+    intensities: channels.map((channel) => intensityFacts(channel, size)),
     ...(foreground ? { foreground } : {}),
     ...(label ? { classVoxels: countValues(label.data, ignoreLabel) } : {}),
     ...(annotated && { annotated: { ...annotated, slices: canonical(annotated.slices) } }),

@@ -210,9 +210,9 @@ function compareClasses(facts: readonly CaseFacts[], dataset: Dataset, problems:
         'The label holds one value throughout, and no background; see whether it is the right file',
       ),
     );
-  const highest = Math.max(
-    ...labelled.flatMap(({ classVoxels }) => [...classVoxels!.keys()].filter(isClass)),
-  );
+  const highest = labelled
+    .flatMap(({ classVoxels }) => [...classVoxels!.keys()].filter(isClass))
+    .reduce((a, b) => Math.max(a, b), -Infinity);
   const count = dataset.labels.length || highest + 1;
   const missing = Array.from({ length: Math.max(0, count) }, (_, value) => value).filter(
     (value) => value !== dataset.ignoreLabel && !labelled.some((item) => shows(item, value)),

@@ -2,6 +2,7 @@
 import * as v from 'valibot';
 import type { FileEntry } from '../data/case.ts';
 import { InvalidModel } from '../errors.ts';
+import { parseJson } from '../json.ts';
 import { toTheirs } from '../interop/mapping.ts';
 import { usualCheckpoint } from '../interop/nnunet/folder.ts';
 import { rulesOf } from '../interop/nnunet/rules.ts';
@@ -130,7 +131,7 @@ function checkpoint(
 
 /** Of text that has been read before. */
 const parsed = (json: string): Readonly<Record<string, Pickled>> =>
-  JSON.parse(json) as Readonly<Record<string, Pickled>>;
+  parseJson(json) as Readonly<Record<string, Pickled>>;
 
 /** What becomes a part of a path. */
 function folderName([key, name]: [string, Pickled | undefined]): string {

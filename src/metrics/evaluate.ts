@@ -4,7 +4,7 @@
  */
 import * as v from 'valibot';
 import { labelCount, members, regionsSchema, type Region } from '../data/regions.ts';
-import { voxelVolume } from '../data/volume.ts';
+import { spacingOf, voxelVolume } from '../data/volume.ts';
 import { InvalidOption } from '../errors.ts';
 import { assertOptions } from '../options.ts';
 import { distinctNames, flag, numberFrom, text, wholeNumber } from '../schema.ts';
@@ -281,7 +281,9 @@ const millimetresOf = (
   { spacing, affine }: LabelVolume,
   options: Pick<EvaluateOptions, 'spacing'>,
 ): Pick<Measuring, 'spacing' | 'voxel'> =>
-  options.spacing ? { spacing: options.spacing } : { spacing, voxel: affine && voxelVolume(affine) };
+  options.spacing
+    ? { spacing: options.spacing }
+    : { spacing: spacing ?? (affine && spacingOf(affine)), voxel: affine && voxelVolume(affine) };
 
 /** @param titles what notes call each class; of one without, nothing is noted */
 function measured(

@@ -65,11 +65,11 @@ function meanOf(values: readonly number[], draw: readonly number[]): number {
   return sum / count;
 }
 
-/** Mean, median and interval of one metric; `draws` are cases of resampled subjects. */
-function estimate(values: readonly number[], draws: readonly (readonly number[])[]): Estimate {
+/** Mean, median and interval of one metric; of a single subject with a value there is no interval. */
+function estimate(values: readonly number[], { groups, draws }: Drawn): Estimate {
   const defined = values.filter(isDefined);
   const means = Float64Array.from(draws.map((draw) => meanOf(values, draw)).filter(isDefined)).sort();
-  const isInterval = defined.length > 1 && draws.length > 0;
+  const isInterval = groups.filter((cases) => cases.some((at) => isDefined(values[at]!))).length > 1;
   return {
     mean: mean(defined),
     low: isInterval ? quantile(means, 0.025) : NaN,
@@ -108,11 +108,18 @@ function casesBySubject(count: number, subjects: readonly string[] | undefined):
   return [...groups.values()];
 }
 
-/** Cases of resampled subjects; none of a single one, which says nothing of others. */
-function drawn(groups: readonly number[][], seed: number, resamples: number): readonly (readonly number[])[] {
-  if (groups.length < 2) return [];
+/** Cases by subject, and those of resampled subjects. */
+interface Drawn {
+  readonly groups: readonly (readonly number[])[];
+  /** None of a single subject, which says nothing of others. */
+  readonly draws: readonly (readonly number[])[];
+}
+
+function drawn(groups: readonly number[][], seed: number, resamples: number): Drawn {
+  if (groups.length < 2) return { groups, draws: [] };
   const r = random(seed, 'bootstrap');
-  return Array.from({ length: resamples }, () => groups.flatMap(() => groups[r.int(groups.length)]!));
+  const draw = (): number[] => groups.flatMap(() => groups[r.int(groups.length)]!);
+  return { groups, draws: Array.from({ length: resamples }, draw) };
 }
 
 /** Predictions of the same cases beside each other. */

@@ -28,8 +28,10 @@ export function axisNumber(value: number): string {
 
 /** Lowest and highest finite value; [0, 1] without any. */
 function extent(values: readonly number[]): [number, number] {
-  const finite = values.filter(Number.isFinite);
-  return finite.length === 0 ? [0, 1] : [Math.min(...finite), Math.max(...finite)];
+  let [low, high] = [Infinity, -Infinity];
+  for (const value of values.filter(Number.isFinite))
+    [low, high] = [Math.min(low, value), Math.max(high, value)];
+  return low > high ? [0, 1] : [low, high];
 }
 
 /** Draws axes, grid, lines and, at the right, the legend with each line's last value. */

@@ -12,7 +12,7 @@ test('median of odd, even and no numbers', () => {
 
 test('intensities of 0 to 1000, with NaN and infinity counted apart', () => {
   const data = Float32Array.from({ length: 1003 }, (_, i) => (i === 1001 ? NaN : i === 1002 ? Infinity : i));
-  const facts = intensityFacts(data);
+  const facts = intensityFacts(data, [17, 59, 1]);
   expect(facts).toMatchObject({
     min: 0,
     max: 1000,
@@ -25,8 +25,18 @@ test('intensities of 0 to 1000, with NaN and infinity counted apart', () => {
   expect(facts.notFinite).toBe(2);
 });
 
+test('percentiles are of all columns of a volume whose rows are as long as the steps between their voxels', () => {
+  const shape = [256, 256, 390] as const; // 256 times 99,840
+  const data = new Float32Array(shape[0] * shape[1] * shape[2]);
+  for (let at = 0; at < data.length; at++) data[at] = at % shape[0];
+  const { percentile005, median: middle, percentile995 } = intensityFacts(data, shape);
+  expect(percentile005).toBeCloseTo(1, -1);
+  expect(middle).toBeCloseTo(127.5, -1);
+  expect(percentile995).toBeCloseTo(254, -1);
+});
+
 test('the summary of two cases', () => {
-  const base = { intensities: [intensityFacts(Float32Array.of(1, 3))], hash: '' };
+  const base = { intensities: [intensityFacts(Float32Array.of(1, 3), [2, 1, 1])], hash: '' };
   const cases: CaseFacts[] = [
     {
       ...base,

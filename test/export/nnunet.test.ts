@@ -141,6 +141,10 @@ test('what comes from elsewhere names folders within the one that is asked for, 
     await expect(exported(change)).rejects.toThrow(message);
   }
   expect((await exported({})).files.map(({ path }) => path)).toEqual(files.map(({ path }) => path));
+  // As Python writes the intensities of a channel without foreground.
+  const notNumbers = plans('"plans_name"', '"mean": NaN, "plans_name"');
+  const [written] = (await exported(notNumbers)).files;
+  expect(new TextDecoder().decode(written!.source as Uint8Array)).toBe(notNumbers.plans);
 });
 
 test('a network of another architecture is refused', async () => {

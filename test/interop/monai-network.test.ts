@@ -2,6 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { InvalidModel } from '../../src/errors.ts';
 import { readNetwork } from '../../src/interop/monai/network.ts';
+import { layoutParameters } from '../../src/model/parameters.ts';
 
 const unet = { _target_: 'UNet', in_channels: 1, out_channels: 2, channels: [4, 8], strides: [2] };
 
@@ -26,6 +27,13 @@ test('what is left out is what MONAI takes', () => {
     decoderFeatures: [4, 8, 12, 16],
     oddSizes: 'repeat',
   });
+  // Its up-convolutions have biases whatever is said of the others.
+  const plain = readNetwork({ _target_: 'BasicUNet', features, bias: false, norm: 'batch' }, 'a file').config;
+  const biases = [...layoutParameters(plain).parameters.keys()].filter((name) => name.endsWith('bias'));
+  expect(biases.filter((name) => !name.includes('norm'))).toEqual([
+    ...[3, 2, 1, 0].map((level) => `decoder.${level}.up.bias`),
+    'head.bias',
+  ]);
 });
 
 test('dropout is of MONAI’s trainings alone: the network is the same', () => {

@@ -277,6 +277,16 @@ test('a voxel of a scan with a tilted gantry is smaller than its sides multiplie
   expect(evaluateCase(straight, straight, { classes: 2 }).classes[1]!.truthVolume).toBe(0.006);
 });
 
+test('distances are in millimetres of the affine where no spacing is told', () => {
+  const [shape, affine] = [
+    [1, 1, 4],
+    [0.8, 0, 0, 0, 0, 0.8, 0, 0, 0, 0, 5, 0, 0, 0, 0, 1],
+  ] as const;
+  const of = (digits: string) => ({ data: Uint8Array.from(digits, Number), shape, affine });
+  const [, found] = evaluateCase(of('0110'), of('0111'), { classes: 2 }).classes;
+  expect(found).toMatchObject({ hd95: 4.5, nsd: 0.8 }); // distances 0, 0 and 0, 0, 5 mm
+});
+
 test('intervals are over subjects: cases of one person, all alike, tell no more than one of them', () => {
   const empty = evaluateCase(truth, truth, { classes: 2 });
   const named = (dice: number) => ({
@@ -294,6 +304,9 @@ test('intervals are over subjects: cases of one person, all alike, tell no more 
   expect(high - low).toBeLessThan((many.high - many.low) / 2);
   expect(summarise(eightEach, { subjects })).toMatchObject({ cases: 40, subjects: 5 });
   expect(of(eightEach.slice(0, 8), { subjects: subjects.slice(0, 8) }).low).toBeNaN(); // one person
+  // Of others, nothing is told: they have no such class.
+  const others = eightEach.map((entry, at) => (at < 8 ? entry : named(NaN)));
+  expect(of(others, { subjects })).toMatchObject({ mean: 0.5, low: NaN, high: NaN, defined: 8 });
   expect(() => summarise(single, { subjects })).toThrow(/subjects has 40 entries for 5 cases/);
 
   const worse = eightEach.map((entry, at) => named(entry.classes[1]!.dice - (at < 8 ? -0.01 : 0.05)));

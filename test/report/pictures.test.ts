@@ -182,6 +182,15 @@ test('a GIF has one frame per slice, at most the number asked for', () => {
   expect(frames(sliceGif(cube, ball, undefined, { panel: 40, frames: 3 }))).toBe(3);
 });
 
+test('curves of a thousand epochs and more than a hundred classes are drawn', () => {
+  const dice = Array.from({ length: 118 }, (_, label) => label / 118);
+  const history = Array.from({ length: 1100 }, (_, epoch) => ({
+    ...{ epoch, trainLoss: 1, validationLoss: 1, learningRate: 0.01 },
+    dice,
+  }));
+  expect(curves(history, { width: 300 }).width).toBe(300);
+});
+
 test('curves show every series in its colour, single epochs and gaps included', () => {
   const epoch = (number: number) => ({
     epoch: number,

@@ -13,7 +13,7 @@ import { chooseWindow } from '../../infer/choose-window.ts';
 import { describeWish, type Planner } from '../../model/wish.ts';
 import { completeConfig } from '../../model/complete-config.ts';
 import { defaultConfig } from '../../model/config.ts';
-import { paddedSize } from '../../model/sizes.ts';
+import { paddedSize, wholeSize } from '../../model/sizes.ts';
 import { nnunetPatch, type PatchDecision } from '../../model/patch.ts';
 import { planSlabs } from '../../model/plan.ts';
 import { summarise } from '../../model/summary.ts';
@@ -28,7 +28,7 @@ import {
   openFromArguments,
   type DatasetArguments,
 } from '../dataset-options.ts';
-import { openInit } from '../init-model.ts';
+import { networkFrom, openInit } from '../init-model.ts';
 import type { Io } from '../io.ts';
 import { checkOutputs } from '../outputs.ts';
 import {
@@ -178,10 +178,12 @@ Examples:
           spacing: decision.typical.spacing,
           features: isGiven('features') ? options.features : undefined,
         });
+      // As `train --init` makes it of the model and the data.
+      const theirs =
+        model &&
+        (hasData ? { ...networkFrom(model, options), inChannels, classes } : model.description.config);
       const config =
-        model?.description.config ??
-        nnunet?.config ??
-        completeConfig({ inChannels, classes, ...networkOf(options) });
+        theirs ?? nnunet?.config ?? completeConfig({ inChannels, classes, ...networkOf(options) });
       const batchSize = options.batchSize ?? nnunet?.batchSize ?? 2;
       const limits: PlanLimits = {
         ...defaultLimits,
@@ -191,9 +193,10 @@ Examples:
       const augmentation = augmentationOf(options.augment, allAxes);
       let planner: Planner = {
         limits,
-        loss: model
-          ? lossShape(lossOf('dice-ce', { ...config, regions: model.description.regions }), config.classes)
-          : lossShape(lossOf('dice-ce', { classes, regions }), classes),
+        loss: lossShape(
+          lossOf('dice-ce', { ...config, regions: hasData ? regions : model?.description.regions }),
+          config.classes,
+        ),
         optimizer: adam(),
         augment: augmentation !== undefined,
         keepAll: options.keepAll,
@@ -214,9 +217,16 @@ Examples:
         shape = inference ? typical.shape : patch;
       }
       const input = shape!;
-      const whole = paddedSize(config, input);
+      const whole = inference
+        ? wholeSize(config, input, model?.description.inputSize)
+        : paddedSize(config, input);
       const size = inference
-        ? chooseWindow({ config, whole }, memory, { limits, precision }, 'raise --memory')
+        ? chooseWindow(
+            { config, whole, trained: model?.description },
+            memory,
+            { limits, precision },
+            'raise --memory',
+          )
         : whole;
       const batch = inference ? 1 : batchSize;
       const fitted = inference

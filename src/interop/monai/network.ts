@@ -236,6 +236,7 @@ function basicOf(definition: unknown, fail: Fail): UNet3DConfig {
       // Half of what is below but for the last.
       upFeatures: features.slice(1).map((below, level) => (level === 0 ? below : Math.floor(below / 2))),
       bias: given.bias,
+      upBias: true,
       oddSizes: 'repeat',
     },
     fail,
