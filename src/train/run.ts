@@ -13,7 +13,8 @@ const mostEvents = 10_000;
 /**
  * Begins to work, at once.
  * @param work is given what takes its events
- * @param onEvent called with each event, besides the iteration; what it throws, it throws into the work
+ * @param onEvent called with each event, besides the iteration; what it throws, it throws into the work, and what a promise
+ *   of its rejects with at the next event
  */
 export function startRun<Event, Result>(
   work: (emit: (event: Event) => void) => Promise<Result>,
@@ -23,16 +24,31 @@ export function startRun<Event, Result>(
   let wake: (() => void) | undefined;
   let done = false;
   let iterated = false;
+  let failure: { readonly reason: unknown } | undefined;
+  const assertHeard = (): void => {
+    if (failure) throw failure.reason;
+  };
   const result = work((event) => {
-    onEvent?.(event);
+    assertHeard();
+    const heard: unknown = onEvent?.(event);
+    if (heard instanceof Promise)
+      heard.catch((reason: unknown) => {
+        if (done) throw reason; // unhandled
+        failure ??= { reason };
+      });
     events.push(event);
     keepOnePreview(events);
     if (events.length > mostEvents) events.shift();
     wake?.();
-  }).finally(() => {
-    done = true;
-    wake?.();
-  });
+  })
+    .then((value) => {
+      assertHeard();
+      return value;
+    })
+    .finally(() => {
+      done = true;
+      wake?.();
+    });
   async function* iterate(): AsyncGenerator<Event, void, undefined> {
     if (iterated) throw new Error('the events of a run can be iterated once');
     iterated = true;

@@ -189,6 +189,7 @@ export class UNet3D {
       : training;
     const settings: PlainFit = { ...rest, hasCheckpoint: checkpoint !== undefined };
     let held: Promise<Disposable | undefined> | undefined;
+    let saving: Promise<void> | undefined;
     const answer = async (what: Question, args: readonly unknown[]): Promise<unknown> => {
       if (what === 'batch') return source?.batch(args[0] as number, args[1] as number);
       if (what === 'holdCheckpoint') {
@@ -197,7 +198,8 @@ export class UNet3D {
         return undefined;
       }
       if (what === 'loadCheckpoint') return checkpoint?.load(args[0] as string);
-      return checkpoint?.save(args[0] as string, args[1] as Uint8Array<ArrayBuffer>);
+      saving = checkpoint?.save(args[0] as string, args[1] as Uint8Array<ArrayBuffer>);
+      return saving;
     };
     const result: Promise<TrainingResult> = this.#connection.call('fit', [plain, settings], {
       signal,
@@ -206,9 +208,12 @@ export class UNet3D {
       movesBatches: transfer,
       onEvent: (event) => emit(event as TrainingEvent),
     });
-    // A store that is held only when the call has ended, as that of a worker that died meanwhile, is let go as well.
-    const letGo = (lock: Disposable | undefined): void => lock?.[Symbol.dispose]();
-    return result.finally(() => void held?.then(letGo, () => undefined));
+    // Also a store that is held, or written, only when the call has ended, as by a worker that died meanwhile.
+    const letGo = async (): Promise<void> => {
+      const [lock] = await Promise.allSettled([held, saving]);
+      if (lock.status === 'fulfilled') lock.value?.[Symbol.dispose]();
+    };
+    return result.finally(() => void letGo());
   }
 
   /** Loss, Dice and prediction of each case. */

@@ -18,6 +18,7 @@ import {
 export interface CallOptions {
   readonly signal?: AbortSignal | undefined;
   readonly transfer?: readonly ArrayBuffer[];
+  /** What it throws stops the call, which rejects with it. */
   readonly onEvent?: (event: unknown) => void;
   readonly answer?: (what: Question, args: readonly unknown[]) => Promise<unknown>;
   /** Whether batches among the answers are moved, not copied. */
@@ -29,6 +30,8 @@ interface Pending extends CallOptions {
   readonly reject: (error: Error) => void;
   /** Called with each message of the worker about it. */
   readonly heard?: () => void;
+  /** Called when the worker asks the page something, and when it has been answered. */
+  readonly asked?: (change: 1 | -1) => void;
 }
 
 /** How long a worker may be silent after an abort before it is ended: at least so many times as long as it was before. */
@@ -100,6 +103,7 @@ export class Connection {
     for (const { reject } of this.#pending.values()) reject(error);
     this.#pending.clear();
     this.#stopListening();
+    if (this.#owned) this.#worker.terminate();
   }
 
   #stopListening(): void {
@@ -123,15 +127,14 @@ export class Connection {
     else if (data.type === 'ask') void this.#answer(call, data);
     else {
       this.#pending.delete(data.id);
+      this.facts = data.facts ?? this.facts;
       if (data.type === 'failure') call.reject(fromPlainError(data.error));
-      else {
-        this.facts = data.facts ?? this.facts;
-        call.resolve(data.value);
-      }
+      else call.resolve(data.value);
     }
   };
 
   async #answer(call: Pending, { ask, what, args }: Extract<Response, { type: 'ask' }>): Promise<void> {
+    call.asked?.(1);
     try {
       const value = await call.answer?.(what, args);
       this.#send(
@@ -140,12 +143,14 @@ export class Connection {
       );
     } catch (error) {
       this.#send({ type: 'answer', ask, error: toPlainError(error) });
+    } finally {
+      call.asked?.(-1);
     }
   }
 
   /**
    * @throws DeviceLost if the worker dies or is dead; Aborted if the signal fires, at the latest after a time of
-   *   silence, much longer than those before, at whose end the worker is ended; and whatever the method throws
+   *   silence, much longer than those before, at whose end the worker is ended; and whatever the method or `onEvent` throws
    */
   async call<T>(method: Method, args: readonly unknown[], options: CallOptions = {}): Promise<T> {
     const { signal, transfer = [] } = options;
@@ -157,8 +162,10 @@ export class Connection {
     let timer: ReturnType<typeof setTimeout> | undefined;
     let grace = 0;
     let [last, longest] = [performance.now(), 0];
+    let questions = 0;
     const wait = (): void => {
       clearTimeout(timer);
+      if (questions > 0) return; // it is the worker that waits
       timer = setTimeout(() => {
         const text = `${method} did not stop within ${Math.round(grace / 1000)} s; its worker was ended`;
         this.#pending.get(id)?.reject(new Aborted(text));
@@ -168,20 +175,39 @@ export class Connection {
       }, grace);
     };
     const heard = (): void => {
-      if (timer !== undefined) return wait();
+      if (grace > 0) return wait();
       const now = performance.now();
       longest = Math.max(longest, now - last);
       last = now;
     };
+    const asked = (change: 1 | -1): void => {
+      questions += change;
+      last = performance.now();
+      if (grace > 0 && this.#pending.has(id)) wait();
+    };
     const abort = (): void => {
-      if (!this.#pending.has(id)) return;
+      if (!this.#pending.has(id) || grace > 0) return;
       this.#send({ type: 'abort', id });
       grace = Math.max(abortGrace.ms, abortGrace.times * longest);
       wait();
     };
+    let failure: Error | undefined;
+    const onEvent = (event: unknown): void => {
+      if (failure) return;
+      try {
+        options.onEvent?.(event);
+      } catch (error) {
+        failure = error as Error;
+        abort();
+      }
+    };
     try {
       return await new Promise<T>((resolve, reject) => {
-        this.#pending.set(id, { ...options, resolve: resolve as (value: unknown) => void, reject, heard });
+        this.#pending.set(id, {
+          ...{ ...options, onEvent, heard, asked },
+          resolve: (value) => (failure ? reject(failure) : resolve(value as T)),
+          reject: (error) => reject(failure ?? error),
+        });
         this.#send({ type: 'call', id, method, args: given }, transfer);
         signal?.addEventListener('abort', abort);
         if (signal?.aborted) abort();

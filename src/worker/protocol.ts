@@ -43,7 +43,12 @@ export type Request =
 export type Response =
   | { readonly type: 'ready' }
   | { readonly type: 'result'; readonly id: number; readonly value: unknown; readonly facts?: ModelFacts }
-  | { readonly type: 'failure'; readonly id: number; readonly error: PlainError }
+  | {
+      readonly type: 'failure';
+      readonly id: number;
+      readonly error: PlainError;
+      readonly facts?: ModelFacts;
+    }
   | { readonly type: 'event'; readonly id: number; readonly event: unknown }
   | {
       readonly type: 'ask';

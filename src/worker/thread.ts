@@ -165,11 +165,12 @@ async function run(id: number, method: Method, args: readonly unknown[]): Promis
         scope.postMessage({ type: 'ask', id, ask, what, args: given }, transfer);
       }),
   };
+  const known = () => model && { facts: facts(model) };
   try {
     const value = await methods[method](call, ...(args as never[]));
-    scope.postMessage({ type: 'result', id, value, ...(model && { facts: facts(model) }) }, buffersOf(value));
+    scope.postMessage({ type: 'result', id, value, ...known() }, buffersOf(value));
   } catch (error) {
-    scope.postMessage({ type: 'failure', id, error: toPlainError(error) });
+    scope.postMessage({ type: 'failure', id, error: toPlainError(error), ...known() });
   } finally {
     running.delete(id);
   }

@@ -133,6 +133,7 @@ test('an abort saves, and resuming gives what an uninterrupted run gives', async
     },
   });
   await expect(stopped).rejects.toBeInstanceOf(Aborted);
+  expect(model.description.inputSize).toEqual([8, 8, 8]);
   const best = await bestModel((await checkpoint.load(checkpointName))!, await model.save());
   const now = await model.save();
   expect(readSafetensors(best!).tensors.size).toBe(readSafetensors(now).tensors.size);

@@ -84,3 +84,22 @@ test('a failure that nobody looks at is an unhandled rejection; one that is awai
     }),
   ).toEqual([]);
 });
+
+test('what takes events may fail: the run does so, at once or at the next event', async () => {
+  const broken = new Error('no place for it');
+  const throwing = (): never => {
+    throw broken;
+  };
+  await expect(counting(() => 'result', throwing)).rejects.toBe(broken);
+  for (const failsAt of [1, 2]) {
+    const rejecting = (event: number): unknown => (event === failsAt ? Promise.reject(broken) : undefined);
+    const seen = await unhandled(async () => {
+      const run = counting(() => new Promise((resolve) => setTimeout(resolve)), rejecting as () => void);
+      await expect(run).rejects.toBe(broken);
+    });
+    expect(seen).toEqual([]);
+  }
+  // When the run is over, there is nothing left that could fail.
+  const late = () => new Promise((_, reject) => setTimeout(() => reject(broken)));
+  expect(await unhandled(() => counting(() => 'result', late as () => void))).toEqual([broken, broken]);
+});
