@@ -153,15 +153,18 @@ export class UNet3D {
   async takeWeights(bytes: Uint8Array, options: TakeOptions = {}): Promise<readonly string[]> {
     assertOptions('takeWeights', takeEntries, options);
     assertBytes('takeWeights', bytes);
-    const given = await readModel(bytes);
-    const from = given.description.nnunet ? await readModel(await trainableModel(bytes)) : given;
-    return this.#turns.take({ name: 'taking weights over' }, async () => {
+    const [file, { heads = 'auto' }] = [bytes.slice(), options];
+    const ahead = async () => {
+      const given = await readModel(file);
+      return given.description.nnunet ? readModel(await trainableModel(file)) : given;
+    };
+    return this.#turns.take({ name: 'taking weights over', ahead }, async (from) => {
       const { state, description } = this.#model;
       const own = {
         description: { ...description, config: state.config },
         weights: await state.readWeights(),
       };
-      const { weights, anew } = takeOver(own, from, options.heads ?? 'auto', 'the model file');
+      const { weights, anew } = takeOver(own, from, heads, 'the model file');
       state.writeWeights(weights);
       this.#model.anew = anew;
       this.#predictor.release();

@@ -2,8 +2,11 @@
 import { writeNifti } from '../../src/data/nifti.ts';
 import { fromArrays } from '../../src/data/prepare.ts';
 import { random } from '../../src/data/random.ts';
+import { completeConfig } from '../../src/model/complete-config.ts';
 import { crossEntropy } from '../../src/model/losses.ts';
+import { initialValues, layoutParameters } from '../../src/model/parameters.ts';
 import type { LabelledCase, UNet3D as Local } from '../../src/unet3d.ts';
+import { writeModel } from '../../src/weights/model-file.ts';
 import type { UNet3D as InWorker } from '../../src/worker/client.ts';
 
 export type Model = Local | InWorker;
@@ -36,6 +39,16 @@ const smaller = corner(4, [5, 4, 2]);
 const affine = [2, 0, 0, 0, 0, 2, 0, 0, 0, 0, 2, 0, 0, 0, 0, 1];
 const files = await Promise.all(cases.map(({ image, shape }) => writeNifti({ data: image, shape, affine })));
 
+const config = completeConfig(network);
+const layout = layoutParameters(config);
+const otherWeights = await writeModel(
+  { config, labels: [], channels: [] },
+  {
+    parameters: initialValues(layout.parameters, layout.parameterWords, 7),
+    statistics: initialValues(layout.statistics, layout.statisticsWords, 7),
+  },
+);
+
 /**
  * Runs one call of a model.
  * @param begun is called when the call is under way, by those that tell
@@ -62,6 +75,7 @@ export const calls: Readonly<Record<string, Call>> = {
   describe: async (model) => {
     await model.describe({ labels: ['background', 'corner'], postprocessing: { largestComponent: [1] } });
   },
+  takeWeights: (model) => model.takeWeights(otherWeights),
   save: (model) => model.save(),
   fit: async (model, begun) => {
     const { history } = await model.fit([first, second], {
