@@ -99,13 +99,16 @@ export async function ownRunner(
     await uploadWeights(state, await weightsIn(file));
     written = file;
   };
-  const planes = (volume: DenseCase, options: PredictOptions): AsyncIterable<Float32Array> => {
-    const members = files.map((file, index): Member => ({
-      planes: (more) => inference.planes(volume, trained[index]!, { ...options, ...more }, () => write(file)),
-      isWhole: inference.isWhole(volume.shape, trained[index]!, options),
-    }));
-    return meanPlanes(members, volume.shape, config.classes, options.onProgress);
-  };
+  async function* planes(volume: DenseCase, options: PredictOptions): AsyncGenerator<Float32Array> {
+    const members: Member[] = [];
+    for (const [index, file] of files.entries())
+      members.push({
+        planes: (more) =>
+          inference.planes(volume, trained[index]!, { ...options, ...more }, () => write(file)),
+        isWhole: await inference.isWhole(volume.shape, trained[index]!, options),
+      });
+    yield* meanPlanes(members, volume.shape, config.classes, options.onProgress);
+  }
   const mean = { config, description, planes };
   return {
     config,

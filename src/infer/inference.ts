@@ -55,7 +55,7 @@ export class Inference {
     const channels = image.length / (shape[0] * shape[1] * shape[2]);
     if (channels !== inChannels)
       throw new InvalidOption(`the volume has ${channels} channel(s); this model takes ${inChannels}`);
-    const window = this.#windowFor(shape, trained, options);
+    const window = await this.#windowFor(shape, trained, options);
     const run = async function* (this: Inference, part: Float32Array, signal?: AbortSignal) {
       await prepare();
       for await (const slab of (await this.#slabsAt(window, 'logits'))(part, signal)) {
@@ -76,8 +76,8 @@ export class Inference {
   }
 
   /** Whether a volume goes through at once. */
-  isWhole(shape: Size3, trained: Trained, options: SegmentOptions = {}): boolean {
-    const window = this.#windowFor(shape, trained, options);
+  async isWhole(shape: Size3, trained: Trained, options: SegmentOptions = {}): Promise<boolean> {
+    const window = await this.#windowFor(shape, trained, options);
     return shape.every((n, axis) => n <= window[axis]!);
   }
 
@@ -148,9 +148,11 @@ export class Inference {
     );
   }
 
-  #windowFor(shape: Size3, trained: Trained, { window }: SegmentOptions): Size3 {
-    const { config, limits, precision } = this.state;
+  async #windowFor(shape: Size3, trained: Trained, { window }: SegmentOptions): Promise<Size3> {
+    const { config } = this.state;
     if (window) return paddedSize(config, window);
+    await proveKernels(this.state); // what a plan takes depends on them
+    const { limits, precision } = this.state;
     const whole = wholeSize(config, shape, trained.inputSize);
     return chooseWindow({ config, whole, trained }, this.budget, { limits, precision });
   }

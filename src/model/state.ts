@@ -23,8 +23,7 @@ export class ModelState {
   readonly #words: Record<string, number>;
   /** In which the plans of this model store volumes; weights are float32 always. */
   precision: Precision = 'f32';
-  /** Which kernels its plans use: the adapter's, with what was tuned or a checkpoint says. */
-  kernels: KernelChoices;
+  readonly #kernels = new Map<Precision, KernelChoices>();
 
   /** @param seed of the initial weights; without, they are 0 until others are written */
   constructor(
@@ -34,12 +33,20 @@ export class ModelState {
     initial?: InitialWeights,
   ) {
     this.layout = layoutParameters(config);
-    this.kernels = gpu.limits.kernels;
     this.#words = sharedWords(config, this.layout);
     if (seed === undefined) return;
     const { parameters, parameterWords } = this.layout;
     this.write('parameters', initialValues(parameters, parameterWords, seed, initial));
     this.write('statistics', initialValues(this.layout.statistics, this.layout.statisticsWords, seed));
+  }
+
+  /** Which kernels its plans of this precision use: the adapter's, with what was tuned or a checkpoint says. */
+  get kernels(): KernelChoices {
+    return this.#kernels.get(this.precision) ?? this.gpu.limits.kernels;
+  }
+
+  set kernels(chosen: KernelChoices) {
+    this.#kernels.set(this.precision, chosen);
   }
 
   /** The limits that its plans are made for. */

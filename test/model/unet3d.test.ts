@@ -1,12 +1,15 @@
 /** What `UNet3D` refuses: labels outside the classes, misspelt options, what is no file, and work after its end. */
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { casesInMemory, trainingBatches } from '../../src/data/patches.ts';
 import type { PreparedCase } from '../../src/data/prepare.ts';
 import { DeviceLost, InvalidDataset, InvalidOption, NotFinite } from '../../src/errors.ts';
-import { planEvaluation } from '../../src/model/plan.ts';
+import { kernelChoices } from '../../src/gpu/choices.ts';
+import { planEvaluation, planSlabs } from '../../src/model/plan.ts';
+import { setTuningStore } from '../../src/model/tuning-cache.ts';
 import { lossShape, weightedDice } from '../../src/model/losses.ts';
 import { UNet3D, type CreateOptions, type LabelledCase, type TrainingOptions } from '../../src/unet3d.ts';
 import { readSafetensors, writeSafetensors } from '../../src/weights/safetensors.ts';
+import { alteredDevice, compiling } from '../support/altered-device.ts';
 import { testDevice } from '../support/device.ts';
 import { box, memory } from '../support/training.ts';
 
@@ -177,4 +180,36 @@ test('evaluate keeps to the memory budget: a case that exceeds it goes through w
   );
   expect(windowed!.loss).toBeGreaterThan(0);
   expect(windowed!.loss).not.toBe(whole!.loss);
+});
+
+test('windows are chosen for the kernels that run, at the first prediction as at those after it', async () => {
+  const { device: real, limits } = await testDevice();
+  const mistaken = (code: string, label: string) =>
+    label.startsWith('conv3/forward_channels') ? code.replace('toQuad(result)', 'toQuad(2*result)') : code;
+  const device = alteredDevice(real, compiling(real, mistaken));
+  const store = memory();
+  setTuningStore(() => Promise.resolve(store));
+  onTestFinished(() => setTuningStore(() => Promise.resolve(undefined)));
+  const warned = vi.spyOn(console, 'warn').mockReturnValue();
+  onTestFinished(() => warned.mockRestore());
+  const kernels = { ...kernelChoices.lavapipe, conv3: 'channels' } as const;
+  const network = { features: [4, 8], norm: 'instance', limits: { kernels } } as const;
+  using roomy = await create({ ...network, device });
+  const bytes = (conv3: 'channels' | 'voxels') =>
+    planSlabs({
+      ...{ config: roomy.config, size: [16, 16, 16], batch: 1, precision: 'f32' },
+      limits: { ...limits, kernels: { ...kernels, conv3 } },
+    }).plan.peakBytes;
+  expect(bytes('voxels')).toBeGreaterThan(bytes('channels'));
+  using model = await create({ ...network, device, memoryBudget: bytes('channels') });
+  const windows: number[] = [];
+  const volume = { shape: [16, 16, 16], image: new Float32Array(16 ** 3) } as const;
+  for (let call = 0; call < 2; call++) {
+    let total = 0;
+    await model.logits(volume, { onProgress: (progress) => void ({ total } = progress) });
+    windows.push(total);
+  }
+  expect(windows[0]).toBeGreaterThan(1);
+  expect(windows[1]).toBe(windows[0]);
+  expect(warned.mock.calls).toEqual([[expect.stringContaining("the kernel 'forward channels f32' wrongly")]]);
 });

@@ -5,7 +5,8 @@ import { kernelChoices, type AdapterClass, type KernelChoices } from '../../src/
 import type { Gpu } from '../../src/gpu/device.ts';
 import { passKey } from '../../src/gpu/passes.ts';
 import { proveKernels } from '../../src/infer/kernels.ts';
-import type { ModelState } from '../../src/model/state.ts';
+import { completeConfig } from '../../src/model/complete-config.ts';
+import { ModelState } from '../../src/model/state.ts';
 import { setTuningStore, writeCache } from '../../src/model/tuning-cache.ts';
 import type { Checkpoint } from '../../src/train/checkpoint.ts';
 import type { TrainingEvent } from '../../src/train/events.ts';
@@ -129,5 +130,18 @@ describe('a prediction', () => {
     const trained = { ...kernelChoices.hardware };
     state.kernels = trained;
     expect((await proved(state)).kernels).toBe(trained);
+  });
+
+  test('of a network that was trained in another precision has kernels of its own', async () => {
+    const { gpu } = await network('hardware');
+    const state = new ModelState(gpu, completeConfig({ inChannels: 1, classes: 2, features: [4] }));
+    await measured(state);
+    const trained = { ...kernelChoices.hardware };
+    state.precision = 'f16';
+    state.kernels = trained;
+    state.precision = 'f32';
+    expect((await proved(state)).kernels.tuned).toEqual(onMatrices);
+    state.precision = 'f16';
+    expect(state.kernels).toBe(trained);
   });
 });
