@@ -63,12 +63,12 @@ let waited: number[] = [];
 let idle: number[] = [];
 let began = 0;
 const take = Reflect.get<StepBatches, 'take'>(StepBatches.prototype, 'take');
-StepBatches.prototype.take = async function (this: StepBatches, step) {
-  if (step === 0) return take.call(this, step);
+StepBatches.prototype.take = async function (this: StepBatches, step, makeRoom) {
+  if (step === 0) return take.call(this, step, makeRoom);
   const [asked, done] = [performance.now(), { at: Infinity }];
   began ||= asked;
   void queue.onSubmittedWorkDone().then(() => (done.at = performance.now()));
-  const batches = await take.call(this, step);
+  const batches = await take.call(this, step, makeRoom);
   const there = performance.now();
   waited.push(there - asked);
   idle.push(Math.max(0, there - Math.max(asked, done.at)));

@@ -61,6 +61,7 @@ import type { TrainingEvent, TrainingRun } from './train/events.ts';
 import type { BatchSource } from './train/fit.ts';
 import { adam } from './train/optimizers.ts';
 import { startRun } from './train/run.ts';
+import type { Asking } from './train/step-batches.ts';
 import { isBatchSource, trainModel, type TrainingOptions } from './train/training.ts';
 import { openModel, readModel, requireConsistent, writeModel } from './weights/model-file.ts';
 import { takeOver } from './weights/take-over.ts';
@@ -85,7 +86,7 @@ export class UNet3D {
   readonly #predictor: Predictor;
   readonly #turns = new Turns();
   /** What calls of `describe` that wait will add. */
-  readonly #additions: Partial<Description>[] = [];
+  readonly #additions = new Set<Partial<Description>>();
   #training = false;
 
   private constructor(state: ModelState, description: Description, options: DeviceOptions) {
@@ -188,8 +189,12 @@ export class UNet3D {
    */
   describe(more: Partial<Description>): void {
     assertOptions('describe', describeEntries, more);
-    this.#additions.push(structuredClone(more));
-    const add = (): void => this.#describeNow(this.#additions.shift()!);
+    const own = structuredClone(more);
+    this.#additions.add(own);
+    const add = (): void => {
+      this.#additions.delete(own);
+      this.#describeNow(own);
+    };
     this.#turns.take({ name: 'describe' }, add).catch(() => undefined); // after `dispose` nobody asks any more
   }
 
@@ -260,12 +265,15 @@ export class UNet3D {
           ...(mirrorAxes && { mirrorAxes }),
         });
       };
+      let work: Promise<unknown> | undefined;
       try {
         return await this.#turns.take({ name: 'training', signal }, () => {
           this.#predictor.release();
-          return trainModel(this.#model, source, checked, { emit, begin, asking: () => this.#lending() });
+          const hooks = { emit, begin, asking: () => this.#lending() };
+          return (work = trainModel(this.#model, source, checked, hooks));
         });
       } finally {
+        await work?.catch(() => undefined); // after `dispose`, until its store is let go
         this.#training = false;
       }
     }, onEvent);
@@ -286,11 +294,11 @@ export class UNet3D {
   }
 
   /** The caller's code that makes batches may ask the model itself, such as for its hardest cases. */
-  #lending(): <T>(made: Promise<T>) => Promise<T> {
+  #lending(): ReturnType<Asking> {
     const { count } = this.#turns;
-    return async (made) => {
+    return async (made, makeRoom) => {
       try {
-        return await this.#turns.lend(count, made);
+        return await this.#turns.lend(count, made, makeRoom);
       } finally {
         this.#predictor.release();
       }
@@ -429,7 +437,7 @@ export class UNet3D {
 
   /**
    * Frees everything on the GPU; the device too, unless the caller brought it. Calls that run or wait reject with
-   * `DeviceLost`.
+   * `DeviceLost`, a training once it has let its checkpoint store go.
    */
   dispose(): void {
     this.gpu.dispose();

@@ -17,7 +17,7 @@ interface Waiting {
 export interface TurnOptions<Ready> {
   /** What was called, for messages: 'predict'. */
   readonly name: string;
-  /** A call that still waits when this fires leaves at once. */
+  /** A call that still waits, or reads ahead, when this fires leaves at once. */
   readonly signal?: AbortSignal | undefined;
   /** What needs no model, such as reading files: begun when the call is the next in line. */
   readonly ahead?: (() => Promise<Ready>) | undefined;
@@ -29,8 +29,8 @@ export class Turns {
   #count = 0;
   /** The turn that is being taken. */
   #taken: Promise<void> | undefined;
-  /** While a turn is lent: calls from this number on may have it. */
-  #lentFrom: number | undefined;
+  /** While a turn is lent: calls from this number on may have it; whoever lends makes room in front of each. */
+  #lent: { readonly from: number; readonly makeRoom: () => void } | undefined;
   #closed: Error | undefined;
 
   /** How many calls have come. */
@@ -41,7 +41,7 @@ export class Turns {
   /**
    * Runs `work` when the calls that came before have ended, and gives its result.
    * @param work takes what `ahead` gave
-   * @throws Aborted if the signal fires before the turn has come; the error of `close`; whatever the work throws
+   * @throws Aborted if the signal fires before the work has begun; the error of `close`; whatever the work throws
    */
   take<T, Ready = undefined>(
     { name, signal, ahead }: TurnOptions<Ready>,
@@ -50,10 +50,14 @@ export class Turns {
     return new Promise<T>((resolve, reject) => {
       if (this.#closed) return reject(this.#closed);
       let ready: Promise<Ready> | undefined;
+      const end = (error: Error): void => {
+        signal?.removeEventListener('abort', leave);
+        this.#callers.delete(end);
+        reject(error);
+      };
       const leave = (): void => {
         this.#waiting.splice(this.#waiting.indexOf(waiting), 1);
-        this.#callers.delete(reject);
-        reject(new Aborted(`${name} was stopped while it waited for the model's earlier calls`));
+        end(new Aborted(`${name} was stopped while it waited for the model's earlier calls`));
       };
       const prepare = (): void => {
         ready ??= ahead?.();
@@ -62,12 +66,12 @@ export class Turns {
       const begin = async (): Promise<void> => {
         signal?.removeEventListener('abort', leave);
         prepare();
-        const result = (async () => work((await ready) as Ready))();
-        await result.then(resolve, reject);
-        this.#callers.delete(reject);
+        const given = orStopped(ready, signal, `${name} was stopped while it read its files`);
+        await given.then((value) => work(value as Ready)).then(resolve, reject);
+        this.#callers.delete(end);
       };
       const waiting = { number: this.#count++, prepare, begin };
-      this.#callers.add(reject);
+      this.#callers.add(end);
       this.#waiting.push(waiting);
       this.#next();
       if (!this.#waiting.includes(waiting)) return; // it has begun
@@ -80,25 +84,35 @@ export class Turns {
    * Waits, within a turn, for a value that the caller's own code makes. That code may call the model itself and wait
    * for the answer: calls that have come since it began have their turns meanwhile.
    * @param from what `count` was when the code began
+   * @param makeRoom called in front of each of these turns
+   * @throws the error of `close`, and what the value rejects with
    */
-  async lend<T>(from: number, value: Promise<T>): Promise<T> {
+  async lend<T>(from: number, value: Promise<T>, makeRoom = (): void => undefined): Promise<T> {
     const soon = new Promise<void>((resolve) => setTimeout(resolve));
     await Promise.race([value, soon]); // code that calls nothing has mostly ended by then
-    const own = this.#giveAway(from);
+    const own = this.#giveAway(from, makeRoom);
     try {
-      return await value;
+      return await this.#orClosed(value);
     } finally {
-      this.#lentFrom = Infinity;
+      this.#lent = { from: Infinity, makeRoom };
       await this.#taken; // a call that has begun is waited for
-      this.#lentFrom = undefined;
+      this.#lent = undefined;
       this.#taken = own;
     }
   }
 
-  #giveAway(from: number): Promise<void> | undefined {
+  #orClosed<T>(value: Promise<T>): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      if (this.#closed) return reject(this.#closed);
+      this.#callers.add(reject);
+      void value.then(resolve, reject).finally(() => this.#callers.delete(reject));
+    });
+  }
+
+  #giveAway(from: number, makeRoom: () => void): Promise<void> | undefined {
     const own = this.#taken;
     this.#taken = undefined;
-    this.#lentFrom = from;
+    this.#lent = { from, makeRoom };
     this.#next();
     return own;
   }
@@ -107,15 +121,15 @@ export class Turns {
   close(error: Error): void {
     this.#closed ??= error;
     this.#waiting.length = 0;
-    for (const reject of this.#callers) reject(this.#closed);
-    this.#callers.clear();
+    for (const end of this.#callers) end(this.#closed);
   }
 
   #next(): void {
     if (!this.#taken) {
-      const from = this.#lentFrom ?? 0;
+      const from = this.#lent?.from ?? 0;
       const at = this.#waiting.findIndex(({ number }) => number >= from);
       const next = at < 0 ? undefined : this.#waiting.splice(at, 1)[0];
+      if (next) this.#lent?.makeRoom();
       this.#taken = next?.begin().then(() => {
         this.#taken = undefined;
         this.#next();
@@ -123,4 +137,20 @@ export class Turns {
     }
     if (this.#taken) this.#waiting[0]?.prepare();
   }
+}
+
+/** @throws Aborted with that message if the signal fires before the value is there */
+async function orStopped<T>(
+  value: Promise<T> | undefined,
+  signal: AbortSignal | undefined,
+  message: string,
+): Promise<T | undefined> {
+  if (!value || !signal) return value;
+  let stop = (): void => undefined;
+  const stopped = new Promise<never>((_, reject) => {
+    stop = () => reject(new Aborted(message));
+    signal.addEventListener('abort', stop);
+  });
+  if (signal.aborted) stop();
+  return Promise.race([value, stopped]).finally(() => signal.removeEventListener('abort', stop));
 }

@@ -4,12 +4,15 @@ import { drawSample, type Augmentation } from './augmentation.ts';
 import type { BatchSource } from './fit.ts';
 import type { Batch } from './session.ts';
 
-/** Called before batches are asked for; what it gives waits for them, at a moment when the device is not used. */
-export type Asking = () => <T>(batches: Promise<T>) => Promise<T>;
+/**
+ * Called before batches are asked for; what it gives waits for them, at a moment when the device is not used. Where others
+ * use it meanwhile, `makeRoom` is called first.
+ */
+export type Asking = () => <T>(batches: Promise<T>, makeRoom: () => void) => Promise<T>;
 
 interface Asked {
   readonly step: number;
-  readonly wait: () => Promise<Batch[]>;
+  readonly wait: (makeRoom: () => void) => Promise<Batch[]>;
 }
 
 export class StepBatches {
@@ -45,7 +48,7 @@ export class StepBatches {
   /**
    * This rank's batches of a step, counted over the whole training, with what the augmentation draws for their samples.
    */
-  async of(step: number): Promise<Batch[]> {
+  async #of(step: number): Promise<Batch[]> {
     const { batchesPerEpoch } = this.source;
     const { accumulate, ranks = { rank: 0, size: 1 } } = this.options;
     const epoch = Math.floor(step / this.stepsPerEpoch);
@@ -64,18 +67,23 @@ export class StepBatches {
     this.#ahead = this.#ask(step);
   }
 
-  /** As `of`; waits for the caller's code at a moment when the device is not used. */
-  take(step: number): Promise<Batch[]> {
-    const asked = this.#ahead?.step === step ? this.#ahead : this.#ask(step);
+  /**
+   * The batches of a step, of any once more; waits for the caller's code at a moment when the device is not used.
+   * @param makeRoom frees memory for what that code asks of the device
+   */
+  async take(step: number, makeRoom: () => void): Promise<Batch[]> {
+    const ahead = this.#ahead;
     this.#ahead = undefined;
-    return asked.wait();
+    if (ahead?.step === step) return ahead.wait(makeRoom);
+    await ahead?.wait(makeRoom).catch(() => undefined); // it may be in the way of those that are asked for now
+    return this.#ask(step).wait(makeRoom);
   }
 
   #ask(step: number): Asked {
     const wait = this.asking();
-    const batches = this.of(step);
+    const batches = this.#of(step);
     batches.catch(() => undefined); // thrown when its turn comes
-    return { step, wait: () => wait(batches) };
+    return { step, wait: (makeRoom) => wait(batches, makeRoom) };
   }
 
   #draws(batch: number): Batch['draws'] {

@@ -205,7 +205,7 @@ export class Trainer {
     const { session, batches } = this.#parts;
     const { schedule, optimizer, maxGradientNorm, ema, onNotFinite, checkpoint, signal } = this.#options;
     const step = this.#step;
-    const given = await batches.take(step);
+    const given = await batches.take(step, () => session.release());
     const { learningRate, momentum } = scheduleAt(schedule, step, this.#totalSteps);
     const values: StepValues = {
       learningRate,
@@ -242,12 +242,12 @@ export class Trainer {
 
   /** @throws NotFinite where the device has stopped at the step, naming the first parameter that it broke on */
   async #finite({ step, result }: SentStep): Promise<StepResult> {
-    const { batches } = this.#parts;
+    const { session, batches } = this.#parts;
     const settled = await result;
     const { applied, skipped, outcome, loss } = settled;
     this.#counts = { applied, skipped };
     if (outcome !== 'halted') return settled;
-    const given = await batches.of(step);
+    const given = await batches.take(step, () => session.release());
     const where = await this.#firstBroken(given);
     const remedy = (await anyOf(this.#ranks, !given.every(({ image }) => areFinite(image))))
       ? 'voxels of the images in its batch are NaN or infinite, replace them'

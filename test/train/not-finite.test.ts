@@ -198,6 +198,20 @@ describe('fit', () => {
     expect(await model.save()).toEqual(await without.save());
   });
 
+  test('stops where the batches ask the model, too', async () => {
+    using model = await create();
+    const inner = source(seeds(4), [1]);
+    const { image } = volume(0);
+    const asking: BatchSource = {
+      ...inner,
+      async batch(epoch, index) {
+        await model.logits({ shape: inner.size, image });
+        return inner.batch(epoch, index);
+      },
+    };
+    await expect(model.fit(asking, plain)).rejects.toThrow(NotFinite);
+  });
+
   test('up to ten steps in a row are left out, then it stops', async () => {
     using model = await create();
     const skipped: number[] = [];
