@@ -255,7 +255,7 @@ export class UNet3D {
       };
       if (this.#training) throw new InvalidOption('this model is training: wait for the run, or abort it');
       this.#training = true;
-      const begin = (inputSize: Size3, patches: boolean): void => {
+      const changed = (inputSize: Size3, patches: boolean): void => {
         const { augmentation } = options;
         const mirrorAxes = augmentation && mirroredAxes(augmentation);
         this.#describeNow({
@@ -269,7 +269,7 @@ export class UNet3D {
       try {
         return await this.#turns.take({ name: 'training', signal }, () => {
           this.#predictor.release();
-          const hooks = { emit, begin, asking: () => this.#lending() };
+          const hooks = { emit, changed, asking: () => this.#lending() };
           return (work = trainModel(this.#model, source, checked, hooks));
         });
       } finally {

@@ -192,7 +192,7 @@ export class Evaluator {
     const shape = { config, size, batch: 1, limits, precision, loss: lossShape(this.loss, config.classes) };
     const planned = planEvaluation(shape);
     const { averaged = false } = this.options;
-    const weights = this.state.shared(['parameters', 'statistics'], { averaged });
+    const weights = await this.state.shared(['parameters', 'statistics'], { averaged });
     const own = this.#lossBuffers();
     try {
       const program = await Program.create(gpu, planned.plan, new Map([...weights, ...own]));

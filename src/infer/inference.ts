@@ -164,7 +164,8 @@ export class Inference {
     await proveKernels(this.state);
     const { gpu } = this.state;
     const planned = this.plan(size, kind);
-    const program = await Program.create(gpu, planned.plan, this.state.shared(['parameters', 'statistics']));
+    const shared = await this.state.shared(['parameters', 'statistics']);
+    const program = await Program.create(gpu, planned.plan, shared);
     return (this.#made = { key, planned, program });
   }
 

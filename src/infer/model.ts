@@ -12,7 +12,7 @@ export interface Model {
   state: ModelState;
   /** As the call that has its turn finds it. */
   description: Description;
-  /** Heads that began anew when the weights of another model were taken over, until a training has ended. */
+  /** Heads that began anew when the weights of another model were taken over, until a training has changed them. */
   anew?: readonly string[] | undefined;
   /** How volumes are stored, but in a training that asks for another. */
   readonly precision: Precision;

@@ -54,11 +54,23 @@ export class ModelState {
     return { ...this.gpu.limits, kernels: this.kernels };
   }
 
-  /** All shared buffers by name, for `Program.create`; those that training needs are made on first use. */
-  shared(names: readonly string[], { averaged = false } = {}): ReadonlyMap<string, GPUBuffer> {
+  /**
+   * All shared buffers by name, for `Program.create`; those that training needs are made on first use.
+   * @throws OutOfMemory, and then none of these stays
+   */
+  async shared(names: readonly string[], { averaged = false } = {}): Promise<ReadonlyMap<string, GPUBuffer>> {
     const source = (name: string): string =>
       averaged && (name === 'parameters' || name === 'statistics') ? `average.${name}` : name;
-    return new Map(names.map((name) => [name, this.#buffer(source(name))]));
+    const before = new Set(this.#buffers.keys());
+    try {
+      return await this.gpu.checked(
+        'preparing the plan',
+        () => new Map(names.map((name) => [name, this.#buffer(source(name))])),
+      );
+    } catch (error) {
+      this.#free([...this.#buffers.keys()].filter((name) => !before.has(name)));
+      throw error;
+    }
   }
 
   #buffer(name: string): GPUBuffer {
@@ -104,16 +116,19 @@ export class ModelState {
 
   /** Frees what only training needs. */
   releaseTraining(): void {
-    for (const name of trainingOnly) {
+    this.#free(trainingOnly);
+  }
+
+  dispose(): void {
+    this.#free([...this.#buffers.keys()]);
+  }
+
+  #free(names: readonly string[]): void {
+    for (const name of names) {
       const buffer = this.#buffers.get(name);
       if (buffer) this.gpu.destroyBuffer(buffer);
       this.#buffers.delete(name);
     }
-  }
-
-  dispose(): void {
-    for (const buffer of this.#buffers.values()) this.gpu.destroyBuffer(buffer);
-    this.#buffers.clear();
   }
 }
 

@@ -94,7 +94,10 @@ export interface FitOptions {
   readonly tune?: boolean;
   /** A case to segment after every epoch, through windows as the validation, for `preview` events. */
   readonly preview?: (LabelledVolume & { readonly id: string }) | undefined;
-  /** Looked at between steps; training then saves a checkpoint (if it has a store) and throws `Aborted`. */
+  /**
+   * Looked at between steps; training then saves a checkpoint (if it has a store) and throws `Aborted`. Where it has fired
+   * before the first step, nothing is changed or saved.
+   */
   readonly signal?: AbortSignal;
   /** Where checkpoints are kept. Default: none are written. */
   readonly checkpoint?: CheckpointStore;

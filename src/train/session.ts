@@ -125,7 +125,7 @@ export class TrainingSession {
     const { gpu, config, precision, kernels } = state;
     const planned = planSession(state, options);
     const weights = classWeights(options.loss, config.classes);
-    const shared = state.shared(
+    const shared = await state.shared(
       planned.plan.tensors.filter(({ storage }) => storage === 'shared').map(({ name }) => name),
     );
     const program = await Program.create(gpu, planned.plan, shared);

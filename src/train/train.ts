@@ -16,6 +16,8 @@ import { Trainer, type RunRecord } from './trainer.ts';
 /** What stands around a training. */
 export interface Surroundings {
   readonly emit: (event: TrainingEvent) => void;
+  /** Called where the weights are no longer those before: a checkpoint was restored, a step was applied. */
+  readonly changed?: () => void;
   /** Default: a run of its own. */
   readonly record?: RunRecord;
   /** Default: batches are waited for and no more. */
@@ -35,7 +37,14 @@ export async function train(
   state: ModelState,
   source: BatchSource,
   options: FitOptions,
-  { emit, record = { kept: false }, asking = () => (batches) => batches, plans, anew }: Surroundings,
+  {
+    emit,
+    changed = () => undefined,
+    record = { kept: false },
+    asking = () => (batches) => batches,
+    plans,
+    anew,
+  }: Surroundings,
 ): Promise<TrainingResult> {
   const { loss, optimizer, validation = [], checkpoint, signal, augmentation, earlyStopping } = options;
   const { accumulate = 1, checkpointing = false, seed = 0, ranks } = options;
@@ -91,17 +100,18 @@ export async function train(
     { tune: options.tune, found, signal, ranks },
     emit,
   );
-  const session = await TrainingSession.create(state, sessionOptions);
   const { inChannels: channels } = state.config;
   const batches = new StepBatches(source, { accumulate, augmentation, seed, channels, ranks }, asking);
-  const trainer = new Trainer(
-    { state, session, batches, identity, coarserTruth, record, anew, emit },
-    isBlind ? { ...options, keepBest: false, earlyStopping: undefined } : options,
-  );
+  let session: TrainingSession | undefined;
   try {
+    session = await TrainingSession.create(state, sessionOptions);
+    const trainer = new Trainer(
+      { state, session, batches, identity, coarserTruth, record, anew, emit, changed },
+      isBlind ? { ...options, keepBest: false, earlyStopping: undefined } : options,
+    );
     return await trainer.run(found);
   } finally {
-    session.dispose();
+    session?.dispose();
     state.releaseTraining();
   }
 }

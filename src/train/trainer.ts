@@ -38,6 +38,11 @@ function unlessAborted(error: unknown): undefined {
   if (!(error instanceof Aborted)) throw error;
 }
 
+/** @throws Aborted if the signal has fired before anything was changed */
+export async function assertWanted({ signal, ranks }: Pick<FitOptions, 'signal' | 'ranks'>): Promise<void> {
+  if (await anyOf(ranks, signal?.aborted ?? false)) throw new Aborted('training was stopped before it began');
+}
+
 /** What a run knows of itself, from one device to the next. */
 export interface RunRecord {
   /** Whether a checkpoint of this run is in the store: then it goes on from there, and from no other run's. */
@@ -59,6 +64,8 @@ export interface TrainerParts {
   /** Heads that began anew, where weights were taken over from another model. */
   readonly anew?: readonly string[] | undefined;
   readonly emit: (event: TrainingEvent) => void;
+  /** Called where the weights are no longer those before: a checkpoint was restored, a step was applied. */
+  readonly changed: () => void;
 }
 
 /** A step that was sent to the device. */
@@ -86,6 +93,8 @@ export class Trainer {
   #best: BestWeights | undefined;
   /** Steps that were applied, and those in a row that were left out as not finite. */
   #counts = { applied: 0, skipped: 0 };
+  /** Whether the store's checkpoint is of here and now. */
+  #isKept = false;
   /** Spent before the checkpoint. */
   #secondsBefore = 0;
   #started = 0;
@@ -101,6 +110,16 @@ export class Trainer {
 
   /** Trains to the end. @param found what it goes on from */
   async run(found: Checkpoint | undefined): Promise<TrainingResult> {
+    try {
+      return await this.#train(found);
+    } finally {
+      // Those that were on their way when something else has ended the run.
+      for (const { result } of this.#pending.splice(0)) await result.then(this.#count, () => undefined);
+    }
+  }
+
+  async #train(found: Checkpoint | undefined): Promise<TrainingResult> {
+    await assertWanted(this.#options);
     if (found) this.#restore(found);
     else await this.#initialise();
     await this.#assertSameWeights();
@@ -144,6 +163,8 @@ export class Trainer {
     this.#epochLosses = [...progress.epochLosses];
     this.#secondsBefore = progress.seconds;
     this.#best = best;
+    this.#isKept = true;
+    this.#parts.changed();
   }
 
   async #initialise(): Promise<void> {
@@ -230,30 +251,35 @@ export class Trainer {
     result.catch(() => undefined); // thrown when it is settled
     this.#pending.push({ step, learningRate, result });
     this.#step++;
+    this.#isKept = false;
   }
 
   /** Takes the results of steps until no more than `most` are pending. */
   async #settle(most: number): Promise<void> {
     while (this.#pending.length > most) {
       const sent = this.#pending.shift()!;
-      this.#take(sent, await this.#finite(sent));
+      const settled = await sent.result;
+      this.#count(settled);
+      if (settled.outcome === 'halted') throw await this.#notFinite(sent, settled);
+      this.#take(sent, settled);
     }
   }
 
-  /** @throws NotFinite where the device has stopped at the step, naming the first parameter that it broke on */
-  async #finite({ step, result }: SentStep): Promise<StepResult> {
-    const { session, batches } = this.#parts;
-    const settled = await result;
-    const { applied, skipped, outcome, loss } = settled;
+  readonly #count = ({ applied, skipped }: StepResult): void => {
     this.#counts = { applied, skipped };
-    if (outcome !== 'halted') return settled;
+    if (applied > 0) this.#parts.changed();
+  };
+
+  /** What to say where the device has stopped at a step: the first parameter that it broke on. */
+  async #notFinite({ step }: SentStep, { skipped, loss }: StepResult): Promise<NotFinite> {
+    const { session, batches } = this.#parts;
     const given = await batches.take(step, () => session.release());
     const where = await this.#firstBroken(given);
     const remedy = (await anyOf(this.#ranks, !given.every(({ image }) => areFinite(image))))
       ? 'voxels of the images in its batch are NaN or infinite, replace them'
       : 'lower the learning rate or clip gradients';
     const before = skipped > 0 ? ` after ${skipped} such steps that were left out` : '';
-    throw new NotFinite(
+    return new NotFinite(
       `step ${step}: the loss is ${loss} and the gradient of ${where} is not finite${before}; weights and statistics are those before the step: ${remedy}`,
       step,
       where,
@@ -317,6 +343,7 @@ export class Trainer {
     if (improved)
       this.#best = { weights: await state.readWeights({ averaged: this.#averaged }), epoch, dice: score };
     this.#history.push(row);
+    this.#isKept = false;
     this.#epochLosses = [];
     emit({ type: 'epoch', row, best: improved, etaMs: this.#etaMs(this.#step) });
     await this.#assertSameWeights();
@@ -354,10 +381,10 @@ export class Trainer {
   async #save(): Promise<void> {
     const { record, emit } = this.#parts;
     const { checkpoint } = this.#options;
-    if (!checkpoint) return;
+    if (!checkpoint || this.#isKept) return;
     if (leads(this.#ranks)) await this.#write(checkpoint);
     await meet(this.#ranks);
-    record.kept = true;
+    record.kept = this.#isKept = true;
     emit({ type: 'checkpoint', step: this.#step });
   }
 

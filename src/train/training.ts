@@ -29,6 +29,7 @@ import { adam } from './optimizers.ts';
 import { trainThroughLosses } from './recovery.ts';
 import { oneCycle } from './schedules.ts';
 import type { Asking } from './step-batches.ts';
+import { assertWanted } from './trainer.ts';
 
 /** How `UNet3D.fit` trains. */
 export interface TrainingOptions
@@ -52,7 +53,7 @@ export interface TrainingOptions
   readonly precision?: Precision;
   /** Stands between the batches and the training: what it gives is trained on. It may not wait for calls of the model. */
   readonly through?: (source: BatchSource) => BatchSource;
-  /** Called with each event, besides the iteration. */
+  /** Called with each event, besides the iteration. What it throws ends the run, which rejects with it. */
   readonly onEvent?: (event: TrainingEvent) => void;
 }
 
@@ -63,8 +64,8 @@ export type CheckedOptions = Omit<TrainingOptions, 'validation' | 'preview'> &
 /** What the model does around its training. */
 export interface TrainingHooks {
   readonly emit: (event: TrainingEvent) => void;
-  /** Called as the first step is about to begin, with the size that the network will see and whether it is that of patches. */
-  readonly begin: (size: Size3, patches: boolean) => void;
+  /** Called once, where the weights are those of this training, with the size that it sees and whether it is that of patches. */
+  readonly changed: (size: Size3, patches: boolean) => void;
   /** For batches that the caller's own code makes. */
   readonly asking: Asking;
 }
@@ -78,9 +79,10 @@ export async function trainModel(
   model: Model,
   training: readonly PreparedCase[] | BatchSource,
   options: CheckedOptions,
-  { emit, begin, asking }: TrainingHooks,
+  { emit, changed, asking }: TrainingHooks,
 ): Promise<TrainingResult> {
-  const { batchSize, concessions = ['checkpointing'], patch, oversample, through, ...rest } = options;
+  await assertWanted(options);
+  const { batchSize, concessions = ['checkpointing'], patch, oversample, through, ...rest } = given(options);
   const own = isBatchSource(training);
   const { budget } = model;
   const { config, gpu } = model.state;
@@ -149,11 +151,15 @@ export async function trainModel(
     checkpointing: wish.checkpointing ?? false,
   };
   model.state.precision = wish.precision ?? model.precision;
+  let isChanged = false;
   try {
     return await trainThroughLosses(model, through ? through(source) : source, steps, {
-      emit: (event) => {
-        if (event.type === 'start') begin(source.size, validationWindow !== undefined);
-        emit(event);
+      emit,
+      changed() {
+        if (isChanged) return;
+        isChanged = true;
+        changed(source.size, validationWindow !== undefined);
+        model.anew = undefined;
       },
       plans,
       anew: model.anew,
@@ -161,9 +167,12 @@ export async function trainModel(
     });
   } finally {
     model.state.precision = model.precision;
-    model.anew = undefined;
   }
 }
+
+/** Without those that are undefined, which would stand in the place of defaults. */
+const given = <T extends object>(options: T): T =>
+  Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as T;
 
 /** Of what may be given up, that which leaves the batches as they are. */
 const untouchedBatches = (allowed: 'auto' | readonly Concession[]): Concession[] =>
@@ -173,8 +182,8 @@ const untouchedBatches = (allowed: 'auto' | readonly Concession[]): Concession[]
 type Cut = { readonly [Name in keyof BatchOptions]: BatchOptions[Name] | undefined };
 
 function batchesOf(cases: readonly PreparedCase[], config: UNet3DConfig, cut: Cut): PatchBatches {
-  const given = Object.fromEntries(Object.entries(cut).filter(([, value]) => value !== undefined));
-  return trainingBatches(casesInMemory(cases), { ...given, multiple: sizeMultiple(config) });
+  const options = given(cut) as BatchOptions;
+  return trainingBatches(casesInMemory(cases), { ...options, multiple: sizeMultiple(config) });
 }
 
 const batchSchema = openObject({

@@ -46,7 +46,7 @@ test('a training step with the kernels of GPUs is accepted under them', async ()
       const { plan } = planTraining({ ...shape, optimizer: adam() });
       const names = plan.tensors.filter(({ storage }) => storage === 'shared').map(({ name }) => name);
       // Pipelines, buffers and bind groups are made and validated; test/model runs them.
-      using program = await Program.create(gpu, plan, state.shared(names));
+      using program = await Program.create(gpu, plan, await state.shared(names));
       expect(program.plan.dispatches.some(({ shader }) => shader === 'conv3/forward')).toBe(true);
     }
   } finally {

@@ -79,7 +79,7 @@ describe('memory', () => {
       for (const plan of plans) {
         const state = new ModelState(gpu, config, 1);
         const names = plan.tensors.filter(({ storage }) => storage === 'shared').map(({ name }) => name);
-        const program = await Program.create(gpu, plan, state.shared(names));
+        const program = await Program.create(gpu, plan, await state.shared(names));
         expect(gpu.allocatedBytes - before).toBe(plan.peakBytes);
         program.dispose();
         state.dispose();

@@ -82,7 +82,11 @@ async function trainingLogits(state: ModelState, size: Size3, image: Float32Arra
     recording.of(head).logits(logits);
     return logits;
   });
-  const program = await Program.create(gpu, recorder.finish(), state.shared(['parameters', 'statistics']));
+  const program = await Program.create(
+    gpu,
+    recorder.finish(),
+    await state.shared(['parameters', 'statistics']),
+  );
   program.write(input, toStored(input, image));
   return {
     async run() {

@@ -165,7 +165,7 @@ async function infer(device: GPUDevice, limits: Partial<PlanLimits>, network: Pa
   using gpu = await Gpu.open({ device, limits });
   const state = new ModelState(gpu, { ...config, norm: 'instance', ...network }, 17);
   const planned = planInference({ config: state.config, size, batch: batchSize, limits: gpu.limits });
-  using program = await Program.create(gpu, planned.plan, state.shared(['parameters', 'statistics']));
+  using program = await Program.create(gpu, planned.plan, await state.shared(['parameters', 'statistics']));
   program.write(planned.image, toStored(planned.image, batch.image));
   await program.run();
   const logits = new Float32Array(await program.read(planned.logits));

@@ -67,7 +67,7 @@ describe('what is computed again changes no bit', () => {
       state.write('gradients', new Float32Array(layout.parameterWords));
       state.write('classWeights', new Float32Array(2 * classes).fill(1 / classes));
       state.write('lossScale', new Float32Array([1, 0]));
-      const program = await Program.create(gpu, plan, state.shared(names));
+      const program = await Program.create(gpu, plan, await state.shared(names));
       program.write(image, toStored(image, pixels));
       program.write(labels, labelsToStored(labels, truth));
       await program.run();

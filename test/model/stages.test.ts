@@ -56,7 +56,7 @@ describe.each(Object.entries({ residual, plain, region }))('%s', (_, fixture) =>
   test('logits', async () => {
     const state = await model();
     const planned = planInference({ config, size, batch: batchSize, limits: state.gpu.limits });
-    const shared = state.shared(['parameters', 'statistics']);
+    const shared = await state.shared(['parameters', 'statistics']);
     const program = await Program.create(state.gpu, planned.plan, shared);
     program.write(planned.image, toStored(planned.image, image));
     await program.run();

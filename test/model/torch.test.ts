@@ -108,7 +108,11 @@ test('loss, gradients of all parameters, running statistics', async () => {
 test('logits in evaluation', async () => {
   const state = await model(fixture.statistics);
   const planned = planInference({ config, size, batch: batchSize, limits: state.gpu.limits });
-  const program = await Program.create(state.gpu, planned.plan, state.shared(['parameters', 'statistics']));
+  const program = await Program.create(
+    state.gpu,
+    planned.plan,
+    await state.shared(['parameters', 'statistics']),
+  );
   program.write(planned.image, toStored(planned.image, batch.image));
   await program.run();
   const padded = toDense(planned.logits, await program.read(planned.logits));

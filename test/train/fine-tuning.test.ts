@@ -141,6 +141,8 @@ test('the next training tells which heads begin anew, and the one after it nothi
   using source = await create();
   using model = await create({ classes: 3 });
   await model.takeWeights(await source.save());
+  // One that does not begin is none.
+  await expect(model.fit(cases, { earlyStopping: { patience: 1 } })).rejects.toThrow(InvalidOption);
   const starts: TrainingEvent[] = [];
   const onEvent = (event: TrainingEvent) => event.type === 'start' && starts.push(event);
   for (let run = 0; run < 2; run++) await model.fit(cases, { epochs: 1, batchSize: 2, onEvent });

@@ -1,14 +1,17 @@
 /** The training loop: repeats to the bit, resumes to the bit, stops at what is not finite, refuses what does not fit. */
 import { describe, expect, test } from 'vitest';
+import { casesInMemory, trainingBatches } from '../../src/data/patches.ts';
 import { Aborted, NotFinite, OutOfMemory } from '../../src/errors.ts';
 import { UNet3D, type TrainingOptions } from '../../src/unet3d.ts';
 import { nnunetAugmentation, type Augmentation } from '../../src/train/augmentation.ts';
 import type { TrainingEvent } from '../../src/train/events.ts';
+import type { BatchSource } from '../../src/train/fit.ts';
 import { adam } from '../../src/train/optimizers.ts';
 import { constant } from '../../src/train/schedules.ts';
 import { planTraining } from '../../src/model/plan.ts';
 import { lossShape, weightedDice } from '../../src/model/losses.ts';
 import { readModel } from '../../src/weights/model-file.ts';
+import { alteredDevice } from '../support/altered-device.ts';
 import { testDevice } from '../support/device.ts';
 import { box, memory } from '../support/training.ts';
 
@@ -63,6 +66,39 @@ describe('fit', () => {
     expect(error).toBeInstanceOf(Aborted);
     expect((error as Aborted).message).toContain(`after step ${steps![0]} of`);
     expect(saved).toEqual([0, steps![0]]);
+  });
+
+  test('asked to stop before its first step, it leaves the store and the model as they are', async () => {
+    using model = await create();
+    const checkpoint = memory();
+    await model.fit(cases, { ...options, epochs: 1, checkpoint });
+    const [files, description] = [new Map(checkpoint.files), model.description];
+    const patch = [8, 8, 8] as const;
+    const events: TrainingEvent[] = [];
+    const onEvent = (event: TrainingEvent) => void events.push(event);
+    const late = { ...options, patch, checkpoint, onEvent, signal: AbortSignal.abort() };
+    await expect(model.fit(cases, late)).rejects.toThrow(Aborted);
+    expect(events).toEqual([]);
+    // While it is made ready.
+    const abort = new AbortController();
+    const load = () => (abort.abort(), Promise.resolve(undefined));
+    const stopped = { ...late, checkpoint: { ...checkpoint, load }, resume: true, signal: abort.signal };
+    await expect(model.fit(cases, stopped)).rejects.toThrow('training was stopped before it began');
+    expect(checkpoint.files).toEqual(files);
+    expect(model.description).toEqual(description);
+  });
+
+  test('a checkpoint is saved once for each place', async () => {
+    using model = await create();
+    const abort = new AbortController();
+    const saved: number[] = [];
+    const onEvent = (event: TrainingEvent): void => {
+      if (event.type === 'checkpoint') saved.push(event.step);
+      if (event.type === 'epoch') abort.abort();
+    };
+    const run = model.fit(cases, { ...options, checkpoint: memory(), signal: abort.signal, onEvent });
+    await expect(run).rejects.toThrow(/after step 2 of 6; resume/);
+    expect(saved).toEqual([0, 2]);
   });
 
   test('with augmentation: the same bits again, and after a resume; other than without', async () => {
@@ -123,6 +159,22 @@ describe('fit', () => {
     expect(model.description).toMatchObject({ inputSize: patch, patches: true, postprocessing: undefined });
   });
 
+  test('one that fails leaves the model as it was described, unless a step was applied', async () => {
+    using model = await create();
+    const inner = trainingBatches(casesInMemory(cases), { batchSize: 1, multiple: 2 });
+    const failing = (at: number): BatchSource => ({
+      ...inner,
+      batch: (epoch, index) =>
+        index < at ? inner.batch(epoch, index) : Promise.reject(new Error('no file')),
+    });
+    model.describe({ postprocessing: { largestComponent: [1] } });
+    const before = model.description;
+    await expect(model.fit(failing(0), { epochs: 1 })).rejects.toThrow('no file');
+    expect(model.description).toEqual(before);
+    await expect(model.fit(failing(1), { epochs: 1 })).rejects.toThrow('no file');
+    expect(model.description).toMatchObject({ inputSize: inner.size, postprocessing: undefined });
+  });
+
   test('validation without any foreground does not choose: the last weights are kept, and that is told', async () => {
     const empty = { ...box(9), label: new Uint8Array(11 * 9 * 8) };
     const heard: string[] = [];
@@ -150,6 +202,7 @@ describe('fit', () => {
 
   test('what is not finite stops with step and layer, and the weights stay', async () => {
     using model = await create();
+    model.describe({ postprocessing: { largestComponent: [1] } });
     const before = await model.save();
     const broken = cases.map((item) => ({
       ...item,
@@ -169,8 +222,23 @@ describe('fit', () => {
     expect((error as NotFinite).step).toBe(0);
     expect((error as NotFinite).where).toMatch(/^(encoder|decoder|head)\./);
     expect((error as NotFinite).message).toMatch(/voxels of the images in its batch are NaN or infinite/);
-    const parameters = async (bytes: Uint8Array) => (await readModel(bytes)).weights.parameters;
-    expect(await parameters(await model.save())).toEqual(await parameters(before));
+    expect(await model.save()).toEqual(before);
+  });
+
+  test('options that are undefined are left to their defaults', async () => {
+    using model = await create();
+    await model.fit(cases, { ...options, epochs: 1 });
+    using other = await create();
+    const undefinedOnes = {
+      optimizer: undefined,
+      schedule: undefined,
+      precision: undefined,
+      loss: undefined,
+    };
+    await other.fit(cases, { ...options, ...undefinedOnes, epochs: 1 } as unknown as TrainingOptions);
+    expect(await other.save()).toEqual(await model.save());
+    const { history } = await other.fit(cases, { epochs: undefined } as unknown as TrainingOptions);
+    expect(history).toHaveLength(20);
   });
 
   test('float16: a step whose gradients overflow is skipped, and training goes on and resumes to the bit', async () => {
@@ -229,6 +297,37 @@ describe('fit', () => {
     expect(result.steps).toBe(1);
     expect(model.precision).toBe('f32');
     await expect(model.fit(cases, { ...settings, concessions: ['float16'] })).rejects.toThrow(OutOfMemory);
+  });
+
+  test('memory that the GPU lacks is asked for anew by the next run', async () => {
+    const { device: real } = await testDevice();
+    const scopes: GPUErrorFilter[] = [];
+    let isShort = true;
+    let problem: GPUError | null = null;
+    // What is said to be invalid was too large.
+    const device = alteredDevice(real, {
+      createBuffer(descriptor: GPUBufferDescriptor) {
+        const fails = isShort && descriptor.label === 'results';
+        if (fails) isShort = false;
+        const usage = fails ? GPUBufferUsage.MAP_READ | GPUBufferUsage.STORAGE : descriptor.usage;
+        return real.createBuffer({ ...descriptor, usage });
+      },
+      pushErrorScope(filter: GPUErrorFilter) {
+        scopes.push(filter);
+        real.pushErrorScope(filter);
+      },
+      async popErrorScope() {
+        const filter = scopes.pop();
+        const error = await real.popErrorScope();
+        if (filter === 'validation') problem = error;
+        return filter === 'out-of-memory' ? problem : null;
+      },
+    });
+    using model = await UNet3D.create({ inChannels: 1, classes: 2, features: [4, 6], device });
+    const before = model.gpu.allocatedBytes;
+    await expect(model.fit(cases, { ...options, epochs: 1 })).rejects.toThrow(OutOfMemory);
+    expect(model.gpu.allocatedBytes).toBe(before);
+    await model.fit(cases, { ...options, epochs: 1, batchSize: 1 });
   });
 
   test('a budget that is too small names planned bytes, budget and what fits', async () => {
