@@ -5,10 +5,11 @@
 import { readFileSync } from 'node:fs';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { beforeAll, describe, expect, test } from 'vitest';
+import { beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { filesIn } from '../../src/data/dataset.node.ts';
 import { readNifti, writeNifti } from '../../src/data/nifti.ts';
 import { openEnsembleFolder } from '../../src/ensemble.node.ts';
+import { Aborted } from '../../src/errors.ts';
 import { openNnunet } from '../../src/interop/nnunet/folder.ts';
 import { NnunetPredictor } from '../../src/interop/nnunet/pipeline/predictor.ts';
 import { cascade, cascadeImages, hasCascade, ofFirst, ofSecond, type Cascade } from '../support/cascade.ts';
@@ -63,6 +64,34 @@ describe.skipIf(!hasCascade)('a cascade', () => {
     const none = join(folder, 'none.nii.gz');
     await writeFile(none, await writeNifti({ data: new Uint8Array(data.length), shape, affine, header }));
     expect((await labelsOf(second, '--previous-stage', none)).labels).not.toEqual(byHand.labels);
+  });
+
+  test('where the first network is stopped, its plan is freed all the same', async () => {
+    const { device } = await testDevice();
+    let bytes = 0;
+    const createBuffer = device.createBuffer.bind(device);
+    device.createBuffer = (descriptor) => {
+      const buffer = createBuffer(descriptor);
+      bytes += buffer.size;
+      const destroy = buffer.destroy.bind(buffer);
+      buffer.destroy = () => {
+        bytes -= buffer.size;
+        destroy();
+      };
+      return buffer;
+    };
+    onTestFinished(() => void (device.createBuffer = createBuffer));
+    const files = parts.map(({ path, content }) => ({ path, source: Uint8Array.from(content) }));
+    using predictor = await NnunetPredictor.load(files, { device });
+    const stopped = async (by: NnunetPredictor): Promise<number> => {
+      const abort = new AbortController();
+      const options = { mirror: false, signal: abort.signal, onProgress: () => abort.abort() };
+      await expect(by.predict(cascadeImages, options)).rejects.toThrow(Aborted);
+      return bytes;
+    };
+    // By itself it keeps its plan for the next volume.
+    const kept = await stopped(predictor.previous!);
+    expect(await stopped(predictor)).toBeLessThan(kept);
   });
 
   test('a fold that the first network lacks is told with its folder', async () => {

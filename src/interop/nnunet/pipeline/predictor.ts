@@ -162,8 +162,7 @@ export class NnunetPredictor {
     const { labels } = await segment(first, {
       ...shared,
       onProgress: ({ loaded, total }) => onProgress?.({ loaded, total: 2 * total }),
-    });
-    first.#network.inference.release();
+    }).finally(() => first.#network.inference.release());
     const image = await read();
     const previous = labelsBefore(labels.data, image, this.model.labels);
     return segmentAsNnunet(this.model, image, this.networks, {
