@@ -50,12 +50,14 @@ type Call = ((...values: unknown[]) => unknown) & {
 };
 
 let joined: Promise<MpiRanks> | undefined;
+/** MPI is left for good. */
+let isLeft = false;
 
 /**
  * Joins the processes that mpirun, mpiexec or srun has started with this one; once in a process. Of several adapters in
  * `UNET3D_ADAPTER`, each process of a machine takes the one at its place.
  * @returns undefined for a process by itself, for which MPI is not touched
- * @throws UNet3DError without koffi or an MPI library, or where that library does not see the other processes
+ * @throws UNet3DError without koffi or an MPI library, where that library does not see the other processes, or after `finish`
  * @example
  * ```js
  * const ranks = await joinRanks(); // undefined without mpirun
@@ -65,6 +67,10 @@ let joined: Promise<MpiRanks> | undefined;
 export async function joinRanks(): Promise<MpiRanks | undefined> {
   const launch = launchOf();
   if (!launch) return undefined;
+  if (isLeft)
+    throw new UNet3DError(
+      'these ranks have left MPI by finish(), and a process joins it once: call finish() when all work is done',
+    );
   takeAdapter(launch.localRank ?? launch.rank);
   return (joined ??= join(launch));
 }
@@ -150,6 +156,7 @@ async function join(launch: Launch): Promise<MpiRanks> {
     },
     async finish() {
       await meet(ranks);
+      isLeft = true;
       finalize(); // on the thread that has called MPI_Init_thread
     },
     abort(exitCode) {

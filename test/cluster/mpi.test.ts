@@ -58,6 +58,17 @@ test.runIf(isHere(openMpi))(
   },
 );
 
+test.runIf(isHere(openMpi))('ranks that have left MPI do not join again', async () => {
+  const library = new URL('../../dist/node.js', import.meta.url).href;
+  const code =
+    `const { joinRanks } = await import(${JSON.stringify(library)}); await (await joinRanks()).finish(); ` +
+    'await joinRanks().catch(({ name, message }) => console.error(name, message));';
+  const mpirun = openMpiRun(2).slice(0, -command.length);
+  const ran = await start([...mpirun, process.execPath, '--input-type=module', '--eval', code]);
+  expect(ran.exitCode, ran.err).toBe(0);
+  expect(ran.err.match(/UNet3DError these ranks have left MPI/g)).toHaveLength(2);
+});
+
 test.runIf(isHere(openMpi))('ranks that read other voxels under the same names do not begin', async () => {
   const other = join(await temporaryFolder(), basename(options[0]!));
   await cp(options[0]!, other, { recursive: true });
