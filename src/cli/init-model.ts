@@ -12,6 +12,7 @@ import { isMonai, openMonai } from '../interop/monai/open.ts';
 import { convertNnunet } from '../interop/nnunet/convert.ts';
 import { modelFolders, openNnunet, type NnunetModel } from '../interop/nnunet/folder.ts';
 import { trainableModel } from '../interop/nnunet/go-on.ts';
+import { rulesOf } from '../interop/nnunet/rules.ts';
 import type { Size3 } from '../size.ts';
 import { wholeConfig, type UNet3DConfig } from '../model/config.ts';
 import { openModel, type ModelDescription } from '../weights/model-file.ts';
@@ -95,6 +96,8 @@ async function nnunetInit(path: string, model: NnunetModel): Promise<InitModel> 
 async function keptFromNnunet(file: string, converted: Uint8Array, what: string): Promise<InitModel> {
   const bytes = await trainableModel(converted, file);
   const { description } = await openModel(bytes, file);
+  const { batchSize, batchDice } = rulesOf((await openModel(converted, file)).description)!.plans
+    .configuration;
   return {
     file,
     bytes,
@@ -102,7 +105,8 @@ async function keptFromNnunet(file: string, converted: Uint8Array, what: string)
     patch: description.inputSize,
     notes: [
       `${file}: ${what}. Its crop, normalisation, spacing and patch are kept; axes are canonical, unlike in nnU-Net, with ` +
-        'kernels turned where its plans turn the volumes.',
+        `kernels turned where its plans turn the volumes. Batches are as here, not of ${batchSize} as in its plans` +
+        `${batchDice ? ', and Dice is of each sample, not over the batch' : ''}.`,
     ],
   };
 }

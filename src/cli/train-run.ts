@@ -182,13 +182,14 @@ function assertMirrored({ tta }: TrainOptions, axes: readonly Axis[] | undefined
 }
 
 /** How the batches are cut from the cases, but for the margin that augmentation reads. */
-const batchOptions = ({ options, model }: Job, { wish, patch }: Settings) => ({
+const batchOptions = ({ options, data, model }: Job, { wish, patch }: Settings) => ({
   batchSize: wish.batch,
   seed: options.seed,
   multiple: sizeMultiple(model.config),
   placement: options.placement,
   oversample: options.oversample,
   oversampling: options.oversampling,
+  ...(data.regions && { regions: data.regions }),
   order: options.order,
   accumulate: wish.accumulate ?? 1,
   ...(options.stepsPerEpoch !== undefined && {

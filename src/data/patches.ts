@@ -6,6 +6,7 @@ import type { Box } from './boxes.ts';
 import * as v from 'valibot';
 import { InvalidDataset } from '../errors.ts';
 import { assertOptions, assertValue } from '../options.ts';
+import type { Region } from './regions.ts';
 import { callback, list, numberFrom, oneOf, size3, wholeNumber, withParts } from '../schema.ts';
 import type { PreparedCase } from './prepare.ts';
 import type { Size3 } from '../size.ts';
@@ -66,6 +67,8 @@ export interface BatchOptions {
    * round(samples · (1 − share)) on, as in nnU-Net.
    */
   readonly oversampling?: 'chance' | 'places';
+  /** Where the network finds regions: such a patch lies around a voxel of one of them. Default: of one of the classes. */
+  readonly regions?: readonly Pick<Region, 'labels'>[];
   /** Batches of a step, whose samples count together for `oversampling: 'places'`. Default 1. */
   readonly accumulate?: number;
   /** Each case once in every pass (default), or cases drawn at random again and again, as in nnU-Net. */
@@ -84,6 +87,7 @@ const batchEntries = {
   margin: callback,
   oversample: v.optional(numberFrom(0, 1)),
   oversampling: v.optional(oneOf('chance', 'places')),
+  regions: v.optional(v.array(withParts('a region with its labels', 'labels'), 'a list of regions')),
   accumulate: v.optional(wholeNumber(1)),
   order: v.optional(oneOf('passes', 'draws')),
   seed: v.optional(wholeNumber()),
@@ -148,6 +152,7 @@ export function trainingBatches(cases: CaseSource, options: BatchOptions = {}): 
   assertOptions('trainingBatches', batchEntries, options);
   const { batchSize = 2, patch, placement = 'random', oversample = 1 / 3, seed = 0 } = options;
   const { oversampling = 'chance', accumulate = 1, order: how = 'passes' } = options;
+  const regions = options.regions?.map(({ labels }) => labels);
   const multiple = multiplesOf(options.multiple ?? 1);
   const count = cases.ids.length;
   if (count === 0) throw new InvalidDataset('There is no training case; give at least one.');
@@ -180,6 +185,7 @@ export function trainingBatches(cases: CaseSource, options: BatchOptions = {}): 
   const kind = {
     ...{ seed, batchSize, size, placement, oversample, batchesPerEpoch, cases: cases.ids },
     ...(oversampling === 'places' && { oversampling }),
+    ...(regions && { regions }),
     ...(how === 'draws' && { order: how }),
   };
   return {
@@ -205,6 +211,7 @@ export function trainingBatches(cases: CaseSource, options: BatchOptions = {}): 
                 size,
                 oversampleAt(first + sample),
                 random(seed, 'patch', first + sample),
+                regions,
               );
         if (!isKnownIn(item.label, item.shape, { start, size })) throw unknownCase(item.id, placement);
         const corner = start.map((at, axis) => at - margin[axis]!) as unknown as Size3;
@@ -242,10 +249,17 @@ const middleStart = (shape: Size3, size: Size3): Size3 =>
   shape.map((n, axis) => Math.max(0, (n - size[axis]!) >> 1)) as unknown as Size3;
 
 /**
- * Corner of a patch: anywhere inside the volume, or around a random voxel of a random foreground class. Where voxels are
- * unknown, a patch lies around a random known one rather than anywhere, as in nnU-Net.
+ * Corner of a patch: anywhere inside the volume, or around a random voxel of a random foreground class or region. Where
+ * voxels are unknown, a patch lies around a random known one rather than anywhere, as in nnU-Net.
  */
-function randomStart(shape: Size3, label: Uint8Array, size: Size3, oversample: number, r: Random): Size3 {
+function randomStart(
+  shape: Size3,
+  label: Uint8Array,
+  size: Size3,
+  oversample: number,
+  r: Random,
+  regions: readonly (readonly number[])[] | undefined,
+): Size3 {
   const last = shape.map((n, axis) => Math.max(0, n - size[axis]!));
   const anywhere = last.map((start) => r.int(start + 1)) as unknown as Size3;
   if (last.every((start) => start === 0)) return anywhere;
@@ -254,9 +268,11 @@ function randomStart(shape: Size3, label: Uint8Array, size: Size3, oversample: n
   const counts = new Uint32Array(256);
   for (const value of label) counts[value]! += 1;
   const present = Array.from(counts.keys()).filter((value) => value !== ignored && counts[value]! > 0);
-  const foreground = present.filter((value) => value > 0);
+  const foreground =
+    regions?.filter((labels) => labels.some((value) => counts[value]! > 0)) ??
+    present.filter((value) => value > 0).map((value) => [value]);
   let wanted: readonly number[];
-  if (isForced && foreground.length > 0) wanted = [foreground[r.int(foreground.length)]!];
+  if (isForced && foreground.length > 0) wanted = foreground[r.int(foreground.length)]!;
   else if (counts[ignored]! > 0 && present.length > 0) wanted = present;
   else return anywhere;
   const count = wanted.reduce((sum, value) => sum + counts[value]!, 0);

@@ -1,4 +1,5 @@
 /** Logits of whole volumes, plane by plane: at once where the plan fits the memory, else through windows. */
+import { floatsFor } from '../data/allocation.ts';
 import { areFinite } from '../data/prepare-checks.ts';
 import { InvalidOption, NotFinite, OutOfMemory } from '../errors.ts';
 import { formatBytes } from '../format.ts';
@@ -183,7 +184,11 @@ export async function stacked(
   classes: number,
 ): Promise<Float32Array<ArrayBuffer>> {
   const voxels = x * y * z;
-  const all = new Float32Array(classes * voxels);
+  const all = floatsFor(
+    Float32Array,
+    classes * voxels,
+    `the stack of ${classes} heads at ${x} x ${y} x ${z} voxels`,
+  );
   let at = 0;
   for await (const slab of slabs) {
     const length = slab.length / classes;

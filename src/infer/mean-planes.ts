@@ -1,4 +1,5 @@
 /** The mean of several networks' logits, plane by plane. */
+import { floatsFor } from '../data/allocation.ts';
 import type { Size3 } from '../size.ts';
 import type { WindowProgress } from './window.ts';
 
@@ -35,7 +36,11 @@ export async function* meanPlanes(
   );
   const length = classes * x * y;
   if (members.length > 1 && members.some(({ isWhole }) => isWhole)) {
-    const sums = new Float32Array(z * length);
+    const sums = floatsFor(
+      Float32Array,
+      z * length,
+      `the stack of ${classes} heads at ${x} x ${y} x ${z} voxels`,
+    );
     for (const planes of opened) {
       let k = 0;
       for await (const plane of planes) add(sums.subarray(k * length, ++k * length), plane);

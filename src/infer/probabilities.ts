@@ -1,4 +1,5 @@
 /** From logits to probabilities and labels, and mirror test-time augmentation: the mean over flipped copies. */
+import { floatsFor } from '../data/allocation.ts';
 import { filled } from '../data/allocation.ts';
 import type { Heads, Region } from '../data/regions.ts';
 import { mirrorable } from '../data/sides.ts';
@@ -88,7 +89,12 @@ export async function segmentProbabilities<Options extends ProbabilityOptions>(
   const flips = mirrorings(options);
   const [x, y, z] = shape;
   const area = x * y;
-  const mean = new Float32Array((heads.regions?.length ?? heads.classes) * z * area);
+  const count = heads.regions?.length ?? heads.classes;
+  const mean = floatsFor(
+    Float32Array,
+    count * z * area,
+    `the stack of ${count} heads at ${shape.join(' x ')} voxels`,
+  );
   for (const [pass, axes] of flips.entries()) {
     if (signal?.aborted) throw new Aborted(`prediction was stopped after ${pass} of ${flips.length} passes`);
     const logits = planes(

@@ -1,4 +1,5 @@
 /** Sliding windows: evenly placed starts, Gaussian weights, logits averaged (as MONAI and nnU-Net do), plane by plane. */
+import { floatsFor } from '../data/allocation.ts';
 import { Aborted, InvalidOption } from '../errors.ts';
 import type { Size3 } from '../size.ts';
 import { copyWindow } from '../data/patches.ts';
@@ -130,7 +131,11 @@ class RunningSums {
   ) {
     this.#gaussians = window.map(gaussian);
     this.#weights = new Float32Array(shape[0] * shape[1] * Math.min(shape[2], window[2]));
-    this.#sums = new Float32Array(classes * this.#weights.length);
+    this.#sums = floatsFor(
+      Float32Array,
+      classes * this.#weights.length,
+      `the stack of ${classes} heads in windows of ${window.join(' x ')} voxels`,
+    );
   }
 
   /**

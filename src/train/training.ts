@@ -112,7 +112,7 @@ export async function trainModel(
     : augmentation &&
       ((size: Size3) =>
         augmentationMargin(augmentation, size, commonShape(training.map(({ shape }) => shape))));
-  const cut = { patch, batchSize, oversample, margin, seed };
+  const cut = { patch, batchSize, oversample, margin, seed, regions };
   const whole = own
     ? checkedBatches(training, regions ? Math.max(labels.length, labelCount(regions)) : config.classes)
     : batchesOf(training, config, cut);
