@@ -2,11 +2,18 @@
 import { join } from 'node:path';
 import { Option, type Command } from 'commander';
 import { countValues } from '../data/case-facts.ts';
-import { openDatasetFolder, openFolderPair } from '../data/dataset.node.ts';
+import { datasetIn, pairIn } from '../data/dataset.node.ts';
 import type { Dataset } from '../data/dataset.ts';
 import { readCase } from '../data/prepare.ts';
 import { readText } from '../data/source.ts';
-import { foldCases, parseSplit, splitCases, type Split, type SplitCase } from '../data/split.ts';
+import {
+  foldCases,
+  parseSplit,
+  splitCases,
+  unsplitCases,
+  type Split,
+  type SplitCase,
+} from '../data/split.ts';
 import { Aborted, InvalidDataset, InvalidOption } from '../errors.ts';
 import type { Io } from './io.ts';
 import * as parse from './parse.ts';
@@ -71,11 +78,15 @@ export function addSplitOptions(command: Command, fold = foldOption()): Command 
     .addOption(fold);
 }
 
-/** Opens the data set and prints its warnings. */
+/**
+ * Opens the data set and prints its warnings.
+ * @param without a folder of results, whose files are left out
+ */
 export async function openFromArguments(
   io: Io,
   folder: string | undefined,
   { images, labels, subjects, subjectPattern, ignore, onlyLabelled = false, limitCases }: DatasetArguments,
+  without?: string,
 ): Promise<Dataset> {
   const table = subjects === undefined ? subjectPattern : await readText(subjects);
   const options = {
@@ -85,9 +96,9 @@ export async function openFromArguments(
   const open = (onlyLabelled: boolean): Promise<Dataset> => {
     const asked = { ...options, onlyLabelled };
     if (images !== undefined && labels !== undefined && folder === undefined)
-      return openFolderPair(images, labels, asked);
+      return pairIn(images, labels, asked, without);
     if (folder !== undefined && images === undefined && labels === undefined)
-      return openDatasetFolder(folder, asked);
+      return datasetIn(folder, asked, without);
     throw new InvalidOption('give either DATASET or both --images and --labels');
   };
   const dataset = await open(onlyLabelled).catch(async (error: unknown) => {
@@ -141,7 +152,15 @@ export async function casesWithClasses(io: Io, { cases, ignoreLabel }: Dataset):
 /** The split of a data set that the options ask for; labels are read, unless it is in a file. */
 export async function splitFromArguments(io: Io, dataset: Dataset, options: SplitArguments): Promise<Split> {
   const isGiven = !options.fold && parse.isSplitFile(options.split ?? '');
-  return splitOf(isGiven ? dataset.cases : await casesWithClasses(io, dataset), options);
+  const split = await splitOf(isGiven ? dataset.cases : await casesWithClasses(io, dataset), options);
+  warnOfUnsplit(io, dataset.cases, split);
+  return split;
+}
+
+/** Of cases that a file of a split leaves out. */
+export function warnOfUnsplit(io: Io, cases: readonly SplitCase[], split: Split): void {
+  const unsplit = unsplitCases(cases, split);
+  if (unsplit !== undefined) io.err(`warning: ${unsplit}`);
 }
 
 /** The split of cases that the options ask for. */

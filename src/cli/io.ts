@@ -17,6 +17,15 @@ export interface Io {
   written(): Promise<NodeJS.ErrnoException | undefined>;
 }
 
+/** Lines that a call is given at a time: it takes no more arguments than some hundred thousand. */
+const mostLines = 10_000;
+
+/** Writes a text of however many lines. */
+export function outText({ out }: Pick<Io, 'out'>, text: string): void {
+  const lines = text.split('\n');
+  for (let at = 0; at < lines.length; at += mostLines) out(...lines.slice(at, at + mostLines));
+}
+
 /**
  * The process's own streams. Status lines are wiped before anything else is written. This is where all text passes
  * that goes to a terminal, so it is made printable here.

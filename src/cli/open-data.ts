@@ -29,6 +29,8 @@ type DataOptions = Pick<
 > & {
   /** See `readTrainingData`. */
   readonly kept?: Preprocessing | undefined;
+  /** Of results: what lies in it is no part of the data. */
+  readonly without?: string;
 };
 
 /** A data set, split, with its cases prepared. */
@@ -49,7 +51,7 @@ export async function openData(
   options: DataOptions,
   look?: (dataset: Dataset, split: Split) => Promise<void>,
 ): Promise<OpenedData> {
-  const opened = await openFromArguments(io, path, options);
+  const opened = await openFromArguments(io, path, options, options.without);
   const dataset = options.classNames ? { ...opened, labels: options.classNames } : opened;
   const split = await splitFromArguments(io, dataset, options);
   const count = (part: 'train' | 'validation' | 'test'): number => split[part].cases.length;

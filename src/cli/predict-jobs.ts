@@ -47,7 +47,7 @@ export async function jobsOf(
       continue;
     }
     folders++;
-    const { files, warnings } = await filesIn(input);
+    const { files, warnings } = await filesIn(input, out);
     for (const warning of warnings) io.err(`warning: ${warning}`);
     const entries = volumesAmong(files);
     if (entries.length === 0)

@@ -62,6 +62,7 @@ export async function writeResults(folder: RunFolder, outcome: Outcome): Promise
   const summary = cases.length > 0 ? summarise(cases, { subjects: outcome.subjects }) : undefined;
   const { history, bestEpoch, bestDice, steps, seconds } = training;
   const best = history[bestEpoch];
+  const tested = summary && (JSON.parse(metricsJson(cases, summary, { labels })) as object);
   await folder.json('metrics.json', {
     training: { epochs: history.length, steps, seconds, bestEpoch: bestEpoch + 1 },
     validation: {
@@ -70,6 +71,7 @@ export async function writeResults(folder: RunFolder, outcome: Outcome): Promise
       dice: Object.fromEntries(
         (best?.validationDice ?? []).map((dice, label) => [labels[label] ?? label, dice]),
       ),
+      ...(part === 'validation' && tested),
     },
     ...(postprocessing && {
       postprocessing: Object.fromEntries(
@@ -82,7 +84,7 @@ export async function writeResults(folder: RunFolder, outcome: Outcome): Promise
         ]),
       ),
     }),
-    ...(summary && { [part]: JSON.parse(metricsJson(cases, summary, { labels })) as unknown }),
+    ...(part === 'test' && { test: tested }),
   });
   await folder.history(history, { labels, labelValues }, title);
 

@@ -7,7 +7,7 @@ import { median } from './fingerprint.ts';
 import { ignored } from './patches.ts';
 import { channelsText } from './prepare-checks.ts';
 import type { Problem, ProblemKind } from './problem.ts';
-import { partNames, type Split, type SplitCase } from './split.ts';
+import { partNames, unsplitCases, type Split, type SplitCase } from './split.ts';
 import type { Size3 } from '../size.ts';
 
 /** Facts of a case, and what tells its label from others. */
@@ -120,6 +120,9 @@ async function compareImages(
     try {
       const split = await makeSplit(cases);
       for (const part of partNames) for (const id of split[part].cases) partOf.set(id, part);
+      const unsplit = unsplitCases(cases, split);
+      if (unsplit !== undefined)
+        problems.push({ severity: 'warning', kind: 'subjects', cases: [], message: unsplit });
     } catch (error) {
       if (!(error instanceof InvalidDataset)) throw error;
       problems.push({ severity: 'error', kind: 'subjects', cases: [], message: error.message });

@@ -15,6 +15,8 @@ const mostFolders = 100_000;
 
 /** What a walk through folders has met. */
 interface Walk {
+  /** Real path of a folder below that is left out. */
+  readonly except: string | undefined;
   readonly files: FileEntry[];
   /** What it had to leave out, one sentence each. */
   readonly warnings: string[];
@@ -33,6 +35,7 @@ async function walk(
   above: readonly string[] = [],
 ): Promise<void> {
   const here = await realpath(directory);
+  if (here === found.except && prefix !== '') return;
   if (above.includes(here))
     return void found.warnings.push(`${directory} leads back to ${here}, a folder above it; left out.`);
   if (++found.folders > mostFolders)
@@ -62,10 +65,12 @@ async function walk(
 
 /**
  * All files below a directory that are not hidden, through links, and what had to be left out.
+ * @param except a folder below whose files are left out, such as that of results
  * @throws InvalidDataset if it is not a directory that can be read
  */
-export async function filesIn(directory: string): Promise<Pick<Walk, 'files' | 'warnings'>> {
-  const found: Walk = { files: [], warnings: [], folders: 0 };
+export async function filesIn(directory: string, except?: string): Promise<Pick<Walk, 'files' | 'warnings'>> {
+  const real = except === undefined ? undefined : await realpath(except).catch(() => undefined);
+  const found: Walk = { except: real, files: [], warnings: [], folders: 0 };
   try {
     if (!(await stat(directory)).isDirectory())
       throw new InvalidDataset(`${directory} is not a directory; give the folder of the data set.`);
@@ -105,7 +110,16 @@ async function locate(path: string, description: Source): Promise<Source | undef
 export async function openDatasetFolder(directory: string, options: DatasetOptions = {}): Promise<Dataset> {
   assertOptions('openDatasetFolder', { directory: text }, { directory });
   assertOptions('openDatasetFolder', datasetEntries, options);
-  const { files, warnings } = await filesIn(directory);
+  return datasetIn(directory, options);
+}
+
+/** As `openDatasetFolder`. @param except a folder below that is left out */
+export async function datasetIn(
+  directory: string,
+  options: DatasetOptions,
+  except?: string,
+): Promise<Dataset> {
+  const { files, warnings } = await filesIn(directory, except);
   const dataset = await openFiles(files, options, locate).catch((error: unknown) => {
     if (!(error instanceof InvalidDataset)) throw error;
     throw new InvalidDataset(`${directory}: ${error.message}`, { cause: error });
@@ -131,8 +145,18 @@ export async function openFolderPair(
 ): Promise<Dataset> {
   assertOptions('openFolderPair', { images: text, labels: text }, { images, labels });
   assertOptions('openFolderPair', datasetEntries, options);
+  return pairIn(images, labels, options);
+}
+
+/** As `openFolderPair`. @param except a folder below one of them that is left out */
+export async function pairIn(
+  images: string,
+  labels: string,
+  options: DatasetOptions,
+  except?: string,
+): Promise<Dataset> {
   const name = basename(resolve(images, '..'));
-  const [a, b] = [await filesIn(images), await filesIn(labels)];
+  const [a, b] = [await filesIn(images, except), await filesIn(labels, except)];
   const dataset = await pairDataset(a.files, b.files, { name, ...options });
   return { ...dataset, warnings: [...dataset.warnings, ...a.warnings, ...b.warnings] };
 }

@@ -252,6 +252,15 @@ export function parseSplit(text: string, cases: readonly SplitCase[]): Split {
   };
 }
 
+/** Which cases a split says nothing of, in a sentence; undefined where there is none. */
+export function unsplitCases(cases: readonly SplitCase[], split: Split): string | undefined {
+  const known = new Set(partNames.flatMap((name) => split[name].cases));
+  const unknown = cases.filter(({ id }) => !known.has(id)).map(({ id }) => id);
+  return unknown.length > 0
+    ? `${unknown.length} of ${cases.length} cases are in no part of the split: ${listed(unknown)}.`
+    : undefined;
+}
+
 /**
  * Refuses a split that shows the same image (by content hash) in two parts.
  * @param hashes content hash of each case's image by case id

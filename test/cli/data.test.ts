@@ -237,6 +237,22 @@ describe('predict and evaluate refuse', () => {
     const names = await cli(['evaluate', labels, labels, '--names', 'a,b']);
     expect(names.err).toMatch(/value 5, but --names has 2 names/);
     expect([classes.exitCode, names.exitCode]).toEqual([2, 2]);
+    const both = await cli(['evaluate', labels, labels, '--names', 'a,b', '--classes', '6']);
+    expect([both.exitCode, both.err]).toEqual([
+      2,
+      expect.stringMatching(/--names has 2 names, but --classes is 6/),
+    ]);
+  });
+
+  test('JSON of more lines than a call takes arguments', async () => {
+    const folder = await temporaryFolder();
+    const affine = [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1];
+    const bytes = await writeNifti({ data: new Uint8Array(8), shape: [2, 2, 2], affine });
+    for (let at = 0; at < 50; at++) await writeFile(join(folder, `c${at}.nii.gz`), bytes);
+    const { exitCode, err, out } = await cli(['evaluate', folder, folder, '--classes', '255', '--json']);
+    expect([exitCode, err]).toEqual([0, '']);
+    expect(out.split('\n').length).toBeGreaterThan(130_000);
+    expect(JSON.parse(out)).toMatchObject({ summary: { cases: 50 } });
   });
 
   test('the name of a first channel means its case', async () => {
@@ -466,6 +482,23 @@ describe('split and check', () => {
     ]) {
       const both = await cli([...args, '--split', out, '--fold', '1/4']);
       expect([both.exitCode, both.err]).toEqual([2, expect.stringMatching(/--fold.*--split/)]);
+    }
+  });
+
+  test('cases that a given split has in no part are told', async () => {
+    const file = join(await temporaryFolder(), 'split.json');
+    const ids = Array.from({ length: 6 }, (_, at) => `Case_0${at}_Week0`);
+    const [train, validation, test] = [ids.slice(0, 4), ids.slice(4, 5), ids.slice(5)].map((cases) => ({
+      cases,
+    }));
+    await writeFile(file, JSON.stringify({ train, validation, test }));
+    const told = 'warning: 2 of 8 cases are in no part of the split: "Case_06_Week0", "Case_07_Week0".';
+    for (const command of ['split', 'check', 'train']) {
+      const out = join(await temporaryFolder(), 'run');
+      const more = command === 'train' ? ['--out', out, '--features', '2', '--dry-run'] : [];
+      const ran = await cli([command, good, '--split', file, ...more]);
+      expect(ran.exitCode, ran.err).toBe(0);
+      expect(command === 'check' ? ran.out : ran.err).toContain(told);
     }
   });
 

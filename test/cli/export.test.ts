@@ -40,6 +40,11 @@ test('each kind, beside the model or where it is wanted', async () => {
   expect(await bytesAt(folder, 'half.safetensors')).toEqual(
     await exportSafetensors(model, { precision: 'f16' }),
   );
+  // Where the usual place is the model's own.
+  expect(await run('--to', 'safetensors')).toEqual([join(folder, 'model-exported.safetensors')]);
+  expect(await run('--to', 'safetensors', '--precision', 'f16')).toEqual([
+    join(folder, 'model-f16.safetensors'),
+  ]);
   const written = await run('--to', 'nnunet', '--dataset', 'Dataset042_Parts');
   const { files } = await exportNnunet(model, { dataset: 'Dataset042_Parts' });
   expect(written).toEqual(files.map(({ path }) => join(folder, 'model-nnunet', path)));
@@ -71,7 +76,9 @@ test('what is refused, and nothing is written', async () => {
     return `${exitCode} ${err}`;
   };
   expect(await refused(model, '--to', 'pytorch')).toMatch(/^2 .*model\.pth is there already: .*--overwrite/);
-  expect(await refused(model, '--to', 'safetensors')).toMatch(/^2 .*would overwrite its input/);
+  expect(await refused(model, '--to', 'safetensors', '--out', model)).toMatch(
+    /^2 .*would overwrite its input/,
+  );
   expect(await refused(model, '--to', 'tensorflow')).toMatch(/^2 .*Allowed choices are pytorch/);
   expect(await refused(model)).toMatch(/^2 .*required option '--to <kind>'/);
   expect(await refused(model, '--to', 'onnx', '--out', folder)).toMatch(/^2 .*is a folder: give the name/);

@@ -79,6 +79,18 @@ test('one folder of a case is read as one of several', async () => {
   expect((await readdir(out)).sort()).toEqual(['p1.nii.gz', 'scan.nii.gz', 'seg.nii.gz']);
 });
 
+test('what lies below --out is no input, however often the command is run', async () => {
+  const folder = await temporaryFolder();
+  for (const name of ['a', 'b'])
+    await cp(join(cases, 'week 0/p1/scan.nii.gz'), join(folder, `${name}.nii.gz`));
+  const out = join(folder, 'predicted');
+  for (const more of [[], ['--overwrite'], []]) {
+    const ran = await cli(['predict', model, folder, '--out', out, '--continue', ...more]);
+    expect(ran.exitCode, ran.err).toBe(0);
+    expect((await readdir(out)).sort()).toEqual(['a.nii.gz', 'b.nii.gz', 'predicted-by.json']);
+  }
+});
+
 test('the same names in two folders do not replace each other', async () => {
   const [folder, out] = [await temporaryFolder(), join(await temporaryFolder(), 'out')];
   for (const site of ['site A', 'site B'])

@@ -185,6 +185,15 @@ describe('train', () => {
     const result = events(ran).at(-1)!;
     expect(result).toMatchObject({ type: 'result', part: 'validation', out });
     expect(result['dice']).toHaveLength(6);
+    // Of validation, there is what training said of it, and what the test of its cases says.
+    expect(JSON.parse(await read(out, 'metrics.json'))).toMatchObject({
+      validation: {
+        meanForegroundDice: expect.any(Number) as number,
+        dice: {},
+        summary: { cases: 2 },
+        cases: [{}, {}],
+      },
+    });
     const config = JSON.parse(await read(out, 'config.json')) as { training: Record<string, unknown> };
     expect(config.training).toMatchObject({
       size: [4, 6, 4],

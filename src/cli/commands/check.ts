@@ -12,7 +12,7 @@ import {
   type SplitArguments,
 } from '../dataset-options.ts';
 import { Unsatisfactory } from '../failure.ts';
-import type { Io } from '../io.ts';
+import { outText, type Io } from '../io.ts';
 import { anisotropyTip, trainFeatures } from '../network-options.ts';
 import * as parse from '../parse.ts';
 import { digits } from '../../format.ts';
@@ -50,7 +50,7 @@ Examples:
       });
       const errors = report.problems.filter(({ severity }) => severity === 'error').length;
       if (options.json) {
-        io.out(...toJson({ name: dataset.name, errors, ...plain(report) }, 2).split('\n'));
+        outText(io, toJson({ name: dataset.name, errors, ...plain(report) }, 2));
         if (errors > 0) throw new Unsatisfactory('');
         return;
       }

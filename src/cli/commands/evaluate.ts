@@ -29,7 +29,7 @@ import { className, digits } from '../../format.ts';
 import { listed } from '../../listed.ts';
 import { subjectPattern } from '../dataset-options.ts';
 import { fileMessage } from '../failure.ts';
-import type { Io } from '../io.ts';
+import { outText, type Io } from '../io.ts';
 import { checkOutputs } from '../outputs.ts';
 import { postprocessingFor } from '../postprocessing-choice.ts';
 import * as parse from '../parse.ts';
@@ -144,6 +144,10 @@ async function evaluate(io: Io, predictions: string, labels: string, given: Opti
     ],
   );
   const names = description?.labels ?? options.names;
+  if (options.names && options.classes !== undefined && options.names.length !== options.classes)
+    throw new InvalidOption(
+      `--names has ${options.names.length} names, but --classes is ${options.classes}: name all classes, or leave one of the two out`,
+    );
   const pairs = sets.map((predicted, at) =>
     // Two files are compared whatever they are called, those of folders by their names.
     predicted[0]!.source === paths[at] && truths[0]!.source === labels
@@ -216,7 +220,7 @@ async function evaluate(io: Io, predictions: string, labels: string, given: Opti
   });
   if (options.csv !== undefined) await writeFileAtomically(options.csv, metricsCsv(cases, labelNames));
   if (options.out !== undefined) await writeFileAtomically(options.out, json);
-  if (options.json) return io.out(...json.trimEnd().split('\n'));
+  if (options.json) return outText(io, json.trimEnd());
   for (const note of summary.notes) io.err(`note: ${note}`);
   io.out(`${summary.cases} case(s)`, '');
   io.out(...diceTable(summary, labelNames.map(printable)).trimEnd().split('\n'));

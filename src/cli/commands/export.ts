@@ -1,7 +1,7 @@
 /** `export`: a trained model as a file or folder that other programs read. */
 import { existsSync } from 'node:fs';
 import { readdir, rm } from 'node:fs/promises';
-import { basename, dirname, extname, join } from 'node:path';
+import { basename, dirname, extname, join, resolve } from 'node:path';
 import { Command, Option } from 'commander';
 import { openRanges } from '../../data/byte-ranges.ts';
 import { InvalidModel, InvalidOption } from '../../errors.ts';
@@ -108,8 +108,8 @@ async function exportModel(io: Io, path: string, options: Options): Promise<void
     if (options[option as keyof Options] !== undefined && kind !== to)
       throw new InvalidOption(`--${option} is for --to ${kind}, but this is --to ${to}: leave it out`);
   const found = await modelsToExport(path, options, to === 'nnunet');
-  const { inputs, place } = found;
-  const out = options.out ?? `${place}${endings[to]}`;
+  const { inputs } = found;
+  const out = options.out ?? usualPlace(found, options);
   if (!isFolder(to) && (await isFolderAt(out)))
     throw new InvalidOption(
       `--out ${out} is a folder: give the name of a file, such as ${join(out, `model${endings[to]}`)}`,
@@ -131,6 +131,13 @@ async function exportModel(io: Io, path: string, options: Options): Promise<void
     await writeFileAtomically(file.path, file.bytes);
   io.out(...paths);
   if (to === 'pytorch') await tellClass(io, files[0]!.bytes);
+}
+
+/** Beside the model, under another name than its own. */
+function usualPlace({ inputs, place }: ModelsToExport, { to, precision }: Options): string {
+  const usual = `${place}${endings[to]}`;
+  const isModel = inputs.some((input) => resolve(input) === resolve(usual));
+  return isModel ? `${place}-${precision ?? 'exported'}${endings[to]}` : usual;
 }
 
 /** Which class loads the weights, where it is not that of the example. */

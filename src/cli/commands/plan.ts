@@ -29,7 +29,7 @@ import {
   type DatasetArguments,
 } from '../dataset-options.ts';
 import { networkFrom, openInit } from '../init-model.ts';
-import type { Io } from '../io.ts';
+import { outText, type Io } from '../io.ts';
 import { checkOutputs } from '../outputs.ts';
 import {
   addNetworkOptions,
@@ -242,9 +242,7 @@ Examples:
         await writeFileAtomically(options.picture, await memoryPicture(plan));
       if (options.json) {
         const request = { config, shape: input, size, batchSize: batch, precision, recomputed };
-        const text = toJson(description(plan, dataset ? { ...request, decisions } : request), 2);
-        io.out(...text.split('\n'));
-        return;
+        return outText(io, toJson(description(plan, dataset ? { ...request, decisions } : request), 2));
       }
       for (const text of decisions) io.out(text);
       if (fitted && (fitted.wish.checkpointing || fitted.taken.length > 0))

@@ -10,10 +10,11 @@ import {
   dataFiles,
   openFromArguments,
   splitOf,
+  warnOfUnsplit,
   type DatasetArguments,
   type SplitArguments,
 } from '../dataset-options.ts';
-import type { Io } from '../io.ts';
+import { outText, type Io } from '../io.ts';
 import { checkOutputs } from '../outputs.ts';
 import * as parse from '../parse.ts';
 import { table, toJson } from '../text.ts';
@@ -59,10 +60,11 @@ Examples:
       }
       const cases = await casesWithClasses(io, dataset);
       const splits = folds ? foldCases(cases, { folds, seed }) : [await splitOf(cases, options)];
+      if (!folds) warnOfUnsplit(io, cases, splits[0]!);
       const content = toJson(folds ? splits : splits[0], 2);
       const kept = folds ? toJson(splits.map(asFold), 2) : content;
       if (options.out !== undefined) await writeFileAtomically(options.out, `${kept}\n`);
-      if (options.json) return io.out(...content.split('\n'));
+      if (options.json) return outText(io, content);
       for (const split of splits) {
         if (folds) io.out('', `Fold ${split.fold! + 1} of ${folds}`);
         io.out(...show(split, cases, dataset.labels));
