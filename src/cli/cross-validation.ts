@@ -25,6 +25,8 @@ export interface CrossValidation {
   readonly done: readonly { readonly fold: number; readonly split: Split }[];
   /** Their number in all. */
   readonly folds: number;
+  /** The model that they went on from: what that was trained on is not known. */
+  readonly init: string | undefined;
   /** Whether post-processing is chosen. */
   readonly postprocess: boolean;
   /** The command that repeats the run. */
@@ -40,7 +42,7 @@ interface Held {
 
 /** Writes cross-validation.csv and .json, ensemble.json and report.html. */
 export async function crossValidate(io: Io, folder: RunFolder, given: CrossValidation): Promise<void> {
-  const { dataset, done, folds, command } = given;
+  const { dataset, done, folds, init, command } = given;
   const model = folder.file(`${foldName(done[0]!.fold)}/model.safetensors`);
   const { description } = await readModel(await readFile(model), model);
   const held = done.flatMap(({ fold, split }) => split.validation.cases.map((id) => ({ id, fold })));
@@ -54,7 +56,14 @@ export async function crossValidate(io: Io, folder: RunFolder, given: CrossValid
     fold,
     dice: summarise(cases.filter((_, at) => held[at]!.fold === fold)).foreground.dice.mean,
   }));
-  const notes = conclusions({ names, choice, byFold, folds, before: summarise(raw).foreground.dice.mean });
+  const notes = conclusions({
+    names,
+    choice,
+    byFold,
+    folds,
+    init,
+    before: summarise(raw).foreground.dice.mean,
+  });
   await folder.write('cross-validation.csv', metricsCsv(cases, names));
   await folder.write('cross-validation.json', metricsJson(cases, summary, { labels: names }));
   await folder.json('ensemble.json', {
@@ -72,7 +81,8 @@ export async function crossValidate(io: Io, folder: RunFolder, given: CrossValid
       config: { network: description.config, preprocessing: description.preprocessing },
       dataset: { name: dataset.name, cases: dataset.cases.length },
       split: Object.fromEntries(done.map(({ fold, split }) => [`fold ${fold}`, split.validation.cases])),
-      evaluated: 'cases that their network has not seen',
+      evaluated:
+        init === undefined ? 'cases that their network has not seen' : 'cases that their fold leaves out',
       cases,
       summary,
       ...(choice && { postprocessing: choice }),
@@ -84,7 +94,8 @@ export async function crossValidate(io: Io, folder: RunFolder, given: CrossValid
     const dice = summary.classes.map((entry) => entry.dice.mean);
     return io.out(toJson({ type: 'cross-validation', folds: byFold, dice, notes, out: folder.path }));
   }
-  io.out('', `Cross-validation: ${cases.length} case(s), each by the network that has not seen it`, '');
+  const by = init === undefined ? 'network that has not seen it' : 'fold that leaves it out';
+  io.out('', `Cross-validation: ${cases.length} case(s), each by the ${by}`, '');
   io.out(...diceTable(summary, names.map(printable)).trimEnd().split('\n'), '', ...notes);
   io.out(
     `In ${folder.path}: report.html, cross-validation.csv, ensemble.json, ${listed(byFold.map(({ fold }) => foldName(fold)))}`,
@@ -140,12 +151,14 @@ function conclusions({
   choice,
   byFold,
   folds,
+  init,
   before,
 }: {
   readonly names: readonly string[];
   readonly choice: PostprocessingChoice | undefined;
   readonly byFold: readonly { readonly fold: number; readonly dice: number }[];
   readonly folds: number;
+  readonly init: string | undefined;
   readonly before: number;
 }): string[] {
   const kept = (choice?.largestComponent ?? []).map((entry) => names[entry]!);
@@ -155,8 +168,11 @@ function conclusions({
       ? `Post-processing: ${listed(kept)} keep their largest component alone, by which their mean Dice rises; without it the mean foreground Dice is ${digits(before)}.`
       : 'Post-processing: none, as no mean Dice rises with the largest component alone.',
     byFold.length > 1
-      ? `Predictions are the ensemble's, the mean of ${byFold.length} networks. Whether it is better than one of them cannot be seen on these cases, each of which is new to a single network only: that takes cases that no fold has.`
+      ? `Predictions are the ensemble's, the mean of ${byFold.length} networks. Whether it is better than one of them cannot be seen on these cases, each of which is new to a single network ${init === undefined ? 'only' : 'at most'}: that takes cases that no fold has.`
       : `Predictions are those of fold ${byFold[0]!.fold} of ${folds}, the only one that is trained.`,
     'The validation cases of a fold also chose its best epoch.',
+    ...(init === undefined
+      ? []
+      : [`The folds went on from ${init}: a case that this was trained on is not new to them.`]),
   ];
 }

@@ -1,11 +1,14 @@
 /** `--init`: the model that a training goes on from, and what of it holds for the training. */
 import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join, posix } from 'node:path';
 import type { Preprocessing } from '../data/preprocessing.ts';
 import { scoredNames, soleRegion } from '../data/regions.ts';
-import { foldsAmong } from '../ensemble.ts';
+import { readText } from '../data/source.ts';
+import { composed, type Split } from '../data/split.ts';
+import { chosenFolds, foldsAmong } from '../ensemble.ts';
 import { InvalidDataset, InvalidModel, InvalidOption } from '../errors.ts';
 import { isFolderAt } from '../files/folder.node.ts';
+import { readIfThere } from '../files/read.node.ts';
 import { bytesOf, modelFiles } from '../interop/model-files.ts';
 import { convertMonai } from '../interop/monai/convert.ts';
 import { isMonai, openMonai } from '../interop/monai/open.ts';
@@ -13,6 +16,7 @@ import { convertNnunet } from '../interop/nnunet/convert.ts';
 import { modelFolders, openNnunet, type NnunetModel } from '../interop/nnunet/folder.ts';
 import { trainableModel } from '../interop/nnunet/go-on.ts';
 import { rulesOf } from '../interop/nnunet/rules.ts';
+import { listed, some } from '../listed.ts';
 import type { Size3 } from '../size.ts';
 import { wholeConfig, type UNet3DConfig } from '../model/config.ts';
 import { openModel, type ModelDescription } from '../weights/model-file.ts';
@@ -20,35 +24,48 @@ import { fileMessage } from './failure.ts';
 import type { Io } from './io.ts';
 import { networkEntries, networkOf } from './network-options.ts';
 import { othersFiles, refuseConfiguration } from './predict-models.ts';
+import { splitIn } from './run-folder.ts';
 import { flagOf } from './text.ts';
 import type { TrainingData } from './training-data.ts';
 import type { TrainOptions } from './train-options.ts';
 
 export interface InitModel {
   readonly file: string;
-  /** Of model.safetensors. */
-  readonly bytes: Uint8Array;
-  readonly description: ModelDescription;
+  /** Of model.safetensors; absent where a checkpoint has the weights by now. */
+  readonly bytes?: Uint8Array;
+  readonly description: Omit<ModelDescription, 'format' | 'packageVersion'>;
   /** x, y, z of the patches that it was trained on, where it comes from a training on patches alone. */
   readonly patch: Size3 | undefined;
   /** What the user should know, one sentence each. */
   readonly notes: readonly string[];
+  /** Names of the cases that it was trained on, where its split.json lies beside it. */
+  readonly trainedOn?: readonly string[] | undefined;
 }
 
 /**
  * @param path of a model file, of a training's folder, or of a model of nnU-Net or MONAI: its folder or a zip of it
- * @param configuration of nnU-Net's, where there are several
- * @throws InvalidModel; InvalidOption for a configuration of what is no model of nnU-Net
+ * @param which configuration of nnU-Net's, and which fold, where there are several
+ * @throws InvalidModel; InvalidOption for a configuration of what is no model of nnU-Net, or a fold of what has none
  */
-export async function openInit(path: string, configuration?: string): Promise<InitModel> {
-  const isFolder = await isFolderAt(path);
-  const file = isFolder ? join(path, 'model.safetensors') : path;
-  const others = await othersFiles(path, isFolder, file).catch((error: unknown) => {
-    throw error instanceof InvalidDataset ? new InvalidModel(error.message, { cause: error }) : error;
-  });
-  if (others && modelFolders(others.paths).length > 0)
-    return nnunetInit(path, await openNnunet(others.given, { configuration }));
+export async function openInit(
+  path: string,
+  {
+    configuration,
+    fold,
+  }: { readonly configuration?: string | undefined; readonly fold?: string | undefined },
+): Promise<InitModel> {
+  const { file, others } = await filesOf(path);
+  if (others && modelFolders(others.paths).length > 0) {
+    const folds = fold === undefined ? undefined : [fold];
+    return nnunetInit(path, await openNnunet(others.given, { configuration, folds }));
+  }
   refuseConfiguration(path, configuration);
+  const files = others ? await modelFiles(others.given) : [];
+  const folds = foldsAmong(files);
+  if (fold !== undefined && folds.length === 0)
+    throw new InvalidOption(
+      `--init-fold ${fold} is one of several folds, and ${path} has none: leave it out`,
+    );
   if (others && isMonai(others.paths)) {
     const model = await openMonai(others.given);
     const bytes = await convertMonai(model);
@@ -56,12 +73,14 @@ export async function openInit(path: string, configuration?: string): Promise<In
     const without = dropout > 0 ? ` Its dropout of ${dropout} is left out: trainings here have none.` : '';
     return { ...(await ownInit(path, bytes)), notes: [`${path}: ${kind} of MONAI.${without}`] };
   }
-  const [fold] = foldsAmong(others ? await modelFiles(others.given) : []);
-  if (fold) {
-    const first = join(path, fold.path);
+  if (folds.length > 0) {
+    const [taken] = fold === undefined ? folds : chosenFolds(folds, [fold]);
+    const name = join(path, taken!.path);
+    const split = files.find((other) => other.path === posix.join(posix.dirname(taken!.path), 'split.json'));
     return {
-      ...(await ownInit(first, await bytesOf(fold))),
-      notes: [`Of several folds, ${first} is taken.`],
+      ...(await ownInit(name, await bytesOf(taken!))),
+      notes: [`Of several folds, ${name} is taken.`],
+      trainedOn: split && trainingCases(await readText(await split.open())),
     };
   }
   const bytes = await readFile(file).catch((error: NodeJS.ErrnoException) => {
@@ -69,12 +88,72 @@ export async function openInit(path: string, configuration?: string): Promise<In
       `cannot read the model ${fileMessage(error)}; give a model.safetensors, its folder, a .pth, or a model of nnU-Net or MONAI`,
     );
   });
-  return ownInit(file, bytes);
+  const split = await readIfThere(join(dirname(file), 'split.json'));
+  return {
+    ...(await ownInit(file, bytes)),
+    trainedOn: split && trainingCases(new TextDecoder().decode(split)),
+  };
 }
 
+/** The file of a model, or the files of one of another tool, or of several folds. */
+async function filesOf(path: string) {
+  const isFolder = await isFolderAt(path);
+  const file = isFolder ? join(path, 'model.safetensors') : path;
+  const others = await othersFiles(path, isFolder, file).catch((error: unknown) => {
+    throw error instanceof InvalidDataset ? new InvalidModel(error.message, { cause: error }) : error;
+  });
+  return { file, others };
+}
+
+const trainingCases = (split: string): readonly string[] | undefined => {
+  const cases = splitIn(split)?.train.cases;
+  return cases && composed(cases);
+};
+
 /** Of a training's options. @throws as `openInit` */
-export const initOf = async ({ init, configuration }: TrainOptions): Promise<InitModel | undefined> =>
-  init === undefined ? undefined : openInit(init, configuration);
+export const initOf = async ({
+  init,
+  configuration,
+  initFold,
+}: TrainOptions): Promise<InitModel | undefined> =>
+  init === undefined ? undefined : openInit(init, { configuration, fold: initFold });
+
+/**
+ * Which fold of `--init` one of `--folds` goes on from: that of its number, as the others were trained on the cases that
+ * it is validated on, unless `--init-fold` names one for all; undefined for a model without folds.
+ * @throws InvalidOption where there are folds, but not this one
+ */
+export async function initFoldOf(
+  { init, configuration, initFold }: TrainOptions,
+  fold: string,
+): Promise<string | undefined> {
+  if (init === undefined || initFold !== undefined) return initFold;
+  const { others } = await filesOf(init);
+  if (!others) return undefined;
+  const isNnunet = modelFolders(others.paths).length > 0;
+  const folds = isNnunet
+    ? (await openNnunet(others.given, { configuration })).folds.map(({ name }) => name)
+    : foldsAmong(others.paths).map((found) => found.fold);
+  if (folds.length === 0 || folds.join() === 'all') return undefined;
+  if (folds.includes(fold)) return fold;
+  throw new InvalidOption(
+    `fold ${fold} is to go on from fold ${fold} of --init, as others may have been trained on the cases that it is validated on, ` +
+      `and ${init} has ${some(folds)}: train those alone (--folds ${folds.join()}), or name one for all with --init-fold ` +
+      'if it was trained on other cases',
+  );
+}
+
+/** What there is to say where the model of `--init` was trained on cases that its scores are to be of. */
+export function seenByInit({ file, trainedOn = [] }: InitModel, split: Split): string | undefined {
+  const scored = [...split.validation.cases, ...split.test.cases];
+  const seen = scored.filter((id) => trainedOn.includes(id));
+  if (seen.length === 0) return undefined;
+  return (
+    `${file} was trained on ${seen.length} of the ${scored.length} cases that are validated or tested here, by their names in ` +
+    `the split.json beside it: ${listed(seen)}. Scores on them say little of new cases; divide the cases as its training ` +
+    'did, or begin with another model.'
+  );
+}
 
 async function ownInit(file: string, bytes: Uint8Array): Promise<InitModel> {
   const { description } = await openModel(bytes, file);
@@ -191,8 +270,12 @@ export function forItsHeads(data: TrainingData, init: InitModel | undefined): Tr
 }
 
 /** @throws InvalidOption where options of `--init` stand without it */
-export function assertInit({ init, initHeads, freeze, configuration }: TrainOptions): void {
+export function assertInit({ init, initHeads, initFold, freeze, configuration }: TrainOptions): void {
   if (init !== undefined) return;
+  if (initFold !== undefined)
+    throw new InvalidOption(
+      `--init-fold ${initFold} is one of several folds of a model: give that model with --init, or leave it out`,
+    );
   if (configuration !== undefined)
     throw new InvalidOption(
       `--configuration ${configuration} is one of several in a model of nnU-Net: give that model with --init, or leave it out`,

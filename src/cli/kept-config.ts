@@ -5,7 +5,9 @@ import { preprocessingSchema } from '../data/preprocessing.ts';
 import { InvalidModel } from '../errors.ts';
 import { begunEntries } from './begun-with.ts';
 import { readJson } from '../json.ts';
+import { configEntries } from '../model/config-entries.ts';
 import {
+  axes,
   brief,
   finite,
   flag,
@@ -37,14 +39,18 @@ const argumentsSchema = openObject({
 /** The file has more, for people. */
 const schema = openObject({
   arguments: argumentsSchema,
+  network: v.optional(openObject(configEntries)),
   training: openObject({
     batchSize: wholeNumber(1),
     accumulate: wholeNumber(1),
     precision: oneOf('f32', 'f16'),
     checkpointing: v.union([flag, names], 'true, false or a list of outputs'),
     patch: v.nullable(size3),
+    init: v.optional(text),
   }),
   preprocessing: v.optional(preprocessingSchema),
+  /** What the model of --init was trained to be mirrored along. */
+  mirrorAxes: v.optional(axes),
   ...begunEntries,
   decisions: v.optional(names),
 });

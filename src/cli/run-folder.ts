@@ -221,11 +221,16 @@ export const clearedBy = (folder: RunFolder, what: string): InvalidOption =>
 
 /** Of a split that is whole, whose names are none of paths; else none. */
 function testedCases(split: string): readonly string[] {
+  const found = splitIn(split);
+  return found ? found[testedPart(found)].cases.filter((id) => !/[\\/]/.test(id)) : [];
+}
+
+/** What a split.json says, if it is whole. */
+export function splitIn(text: string) {
   try {
-    const found = readJson(split, splitSchema, (problem) => new InvalidDataset(problem));
-    return found[testedPart(found)].cases.filter((id) => !/[\\/]/.test(id));
+    return readJson(text, splitSchema, (problem) => new InvalidDataset(problem));
   } catch (error) {
-    if (error instanceof InvalidDataset) return [];
+    if (error instanceof InvalidDataset) return undefined;
     throw error;
   }
 }

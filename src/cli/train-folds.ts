@@ -11,7 +11,7 @@ import { version } from '../version.ts';
 import { crossValidate } from './cross-validation.ts';
 import { dataFiles, openFromArguments } from './dataset-options.ts';
 import { Resumable } from './failure.ts';
-import { initOf } from './init-model.ts';
+import { initFoldOf, initOf } from './init-model.ts';
 import type { Io } from './io.ts';
 import { readKeptArguments } from './kept-config.ts';
 import { checkOutputs } from './outputs.ts';
@@ -161,7 +161,9 @@ async function beginFolds(
     await checkOutputs([{ option: '--out', paths }], inputs);
     const told = splits.map(({ train, validation }) => ({ train: train.cases, val: validation.cases }));
     assertOwnFolds(folder, pick ? all : wanted);
-    await initOf(options); // read by each fold, so refused before anything is taken away
+    // Read by each fold, so refused before anything is taken away.
+    const [initFold] = await Promise.all(wanted.map((fold) => initFoldOf(options, fold)));
+    await initOf({ ...options, initFold });
     if (asked.overwrite) {
       await assertStay(folder, inputs, options.init);
       await folder.clear();
@@ -176,21 +178,21 @@ async function beginFolds(
 async function concludeFolds(folds: Folds, folder: RunFolder): Promise<void> {
   const { dataset, splits, command, options } = folds;
   const done = splits.flatMap((split, fold) => (folder.isFoldDone(fold) ? [{ fold, split }] : []));
-  const { postprocess, json = false } = options;
+  const { postprocess, init, json = false } = options;
   await crossValidate(folds.start.io, folder, {
-    ...{ dataset, done, folds: splits.length, postprocess, command, json },
+    ...{ dataset, done, folds: splits.length, init, postprocess, command, json },
   });
 }
 
 /** What `--folds` decides itself. */
-function assertAlone({ fold, freeze, initHeads, configuration, init }: TrainOptions): void {
+function assertAlone({ fold, freeze, initHeads, initFold, configuration, init }: TrainOptions): void {
   if (fold)
     throw new InvalidOption(
       '--fold is one of the splits that --folds makes all of: leave one of the two out',
     );
-  if (init === undefined && (freeze ?? initHeads ?? configuration) !== undefined)
+  if (init === undefined && (freeze ?? initHeads ?? initFold ?? configuration) !== undefined)
     throw new InvalidOption(
-      '--freeze, --init-heads and --configuration are about the model of --init: give it, or leave them out',
+      '--freeze, --init-heads, --init-fold and --configuration are about the model of --init: give it, or leave them out',
     );
 }
 
@@ -249,6 +251,7 @@ async function trainFold({ start, options, ...folds }: Folds, parent: string, fo
       out,
       resume,
       folds: undefined,
+      ...(!resume && { initFold: await initFoldOf(options, fold) }),
       split: folder.file('split.json'),
       decideFrom: options.decideFrom ?? 'all',
       postprocess: false, // chosen on the cases of all folds

@@ -76,6 +76,7 @@ export function configOf(job: Job, settings: Settings, source: PatchBatches) {
       ...protocolOf(options),
     },
     preprocessing: data.preprocessing,
+    ...(details.init && { mirrorAxes: details.init.description.mirrorAxes }),
     ...(reasons.length > 0 && { decisions: reasons }),
     ...begunWith(job),
     adapter: model.adapter,

@@ -33,6 +33,8 @@ export interface TrainOptions
   readonly preset?: (typeof presetNames)[number];
   readonly init?: string;
   readonly configuration?: string;
+  /** Of several in `init`. */
+  readonly initFold?: string | undefined;
   readonly initHeads?: HeadsChoice;
   readonly initialWeights: InitialWeights;
   readonly freeze?: Frozen;

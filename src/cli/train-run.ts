@@ -17,7 +17,7 @@ import { Resumable } from './failure.ts';
 import { drawAugmentation, drawBatch } from './first-batch.ts';
 import { announceAdapter, gpuWishes } from './gpu.ts';
 import { HistoryWriter } from './history-writer.ts';
-import { assertChannels, forItsHeads, networkFrom, preprocessingOf } from './init-model.ts';
+import { assertChannels, forItsHeads, networkFrom, preprocessingOf, seenByInit } from './init-model.ts';
 import type { Io } from './io.ts';
 import { networkOf, trainFeatures } from './network-options.ts';
 import { openData } from './open-data.ts';
@@ -55,6 +55,8 @@ export async function runTraining(
   const data = forItsHeads(opened.data, init);
   assertClassWeights(options.classWeights, data);
   if (init) assertChannels(init, data.channels, dataset.channels);
+  const seen = init && seenByInit(init, opened.split);
+  if (seen !== undefined) io.err(`warning: ${seen}`);
   if (details.begun) assertBegunWith(folder, details.begun, { ...opened, data });
   await assertSameContents(ranks, data.contents);
   clock.end('reading and preparing the data');
@@ -94,7 +96,7 @@ export async function runTraining(
   const history = new HistoryWriter(folder, legendOf(data), dataset.name);
   try {
     if (init) {
-      await model.takeWeights(init.bytes, { heads: options.initHeads ?? 'auto' });
+      if (init.bytes) await model.takeWeights(init.bytes, { heads: options.initHeads ?? 'auto' });
       const { mirrorAxes } = init.description;
       model.describe({ mirrorAxes: mirrorAxes?.filter((axis) => mirrorable(data).includes(axis)) });
     }

@@ -5,8 +5,9 @@ import type { Preprocessing } from '../data/preprocessing.ts';
 import { readText } from '../data/source.ts';
 import { valueOfFirst } from '../distributed/ranks.ts';
 import { InvalidOption } from '../errors.ts';
-import type { BegunWith } from './begun-with.ts';
-import { assertInit, initOf, withInit, withoutNetwork } from './init-model.ts';
+import { completeConfig } from '../model/complete-config.ts';
+import { hasCheckpoint } from '../train/checkpoint.node.ts';
+import { assertInit, initOf, withInit, withoutNetwork, type InitModel } from './init-model.ts';
 import type { Io } from './io.ts';
 import { readKeptConfig, typedValue } from './kept-config.ts';
 import { isSplitFile } from './parse.ts';
@@ -60,7 +61,7 @@ export async function startTraining(
       preprocessing: kept.preprocessing,
       begun: kept.config,
       ranks,
-      init: await initOf(kept.options),
+      init: initAsKept(folder, kept) ?? (await initOf(kept.options)),
     });
   }
   assertInit(options);
@@ -147,7 +148,7 @@ async function keptArguments(
   options: TrainOptions;
   decisions: readonly string[] | undefined;
   preprocessing: Preprocessing | undefined;
-  config: BegunWith;
+  config: ReturnType<typeof readKeptConfig>;
   /** As config.json keeps them. */
   begun: {
     readonly dataset?: string | undefined;
@@ -203,6 +204,21 @@ async function keptArguments(
     preprocessing,
     config,
     begun: config.arguments,
+  };
+}
+
+/** What is still needed of the model of `--init`, which may be gone, once a checkpoint has the weights. */
+function initAsKept(
+  { path }: RunFolder,
+  { options, config }: Awaited<ReturnType<typeof keptArguments>>,
+): InitModel | undefined {
+  const { network, preprocessing, mirrorAxes, training } = config;
+  if (options.init === undefined || !network || !preprocessing || !hasCheckpoint(path)) return undefined;
+  return {
+    file: training.init ?? options.init,
+    description: { config: completeConfig(network), labels: [], channels: [], preprocessing, mirrorAxes },
+    patch: undefined,
+    notes: [],
   };
 }
 

@@ -156,8 +156,69 @@ test('two folds, stopped in the second, gone on with, scored, and predicted with
   expect(existsSync(join(out, 'both.nii.gz'))).toBe(true);
 });
 
+const tiny = ['--features', '2', '--kernels', '1,1,1', '--epochs', '1', '--no-tune'];
+
+test('a fold goes on from the fold of its number in --init, and what that was trained on is told', async () => {
+  const data = await written();
+  const folder = await temporaryFolder();
+  const base = join(folder, 'base');
+  const train = async (out: string, ...args: string[]) => {
+    const ran = await cli(['train', data, '--out', join(folder, out), ...args]);
+    expect(ran.exitCode, ran.err).toBe(0);
+    return ran;
+  };
+  expect((await train('base', ...tiny, '--folds', 'all')).out).toContain(
+    'by the network that has not seen it',
+  );
+
+  const more = ['--init', base, '--epochs', '1', '--no-tune'];
+  const tuned = await train('tuned', ...more, '--folds', 'all');
+  for (const fold of ['fold_0', 'fold_1']) {
+    const config = JSON.parse(await readFile(join(folder, 'tuned', fold, 'config.json'), 'utf8')) as {
+      training: object;
+    };
+    expect(config.training).toMatchObject({ init: join(base, fold, 'model.safetensors') });
+  }
+  expect(tuned.err).not.toMatch(/was trained on \d of/);
+  // Whether the model had seen a case before is not known.
+  expect(tuned.out).toContain('each by the fold that leaves it out');
+  const report = await readFile(join(folder, 'tuned/report.html'), 'utf8');
+  for (const text of [tuned.out, report]) {
+    expect(text).not.toContain('has not seen');
+    expect(text).toContain(
+      `The folds went on from ${base}: a case that this was trained on is not new to them.`,
+    );
+  }
+
+  const other = await train('other', ...more, '--folds', 'all', '--init-fold', '0', '--dry-run');
+  expect(other.err).not.toMatch(/was trained on \d of/);
+  const seen =
+    /warning: .*fold_0\S+ was trained on 2 of the 2 cases that are validated or tested here, .*: "p0", "p1"/;
+  const swapped = await train('other', ...more, '--folds', '1', '--init-fold', '0', '--dry-run');
+  expect(swapped.err).toMatch(seen);
+  const single = await train('one', ...more.with(1, join(base, 'fold_0')), '--dry-run', '--fold', '1/2');
+  expect(single.err).toMatch(/fold_0\S+ was trained on [12] of the 2 cases/);
+
+  const zip = join(folder, 'one.zip');
+  const packed = ['model.safetensors', 'split.json'].map(
+    async (name) => [`fold_0/${name}`, new Uint8Array(await readFile(join(base, 'fold_0', name)))] as const,
+  );
+  await writeFile(
+    zip,
+    storedArchive(await Promise.all(packed), () => new Error('large')),
+  );
+  const unpaired = ['train', data, '--out', join(folder, 'zip'), ...more.with(1, zip), '--folds', 'all'];
+  expect(await refused(...unpaired)).toMatch(
+    /fold 1 is to go on from fold 1 of --init, .* and \S+one\.zip has 0: train those alone \(--folds 0\)/,
+  );
+  expect(existsSync(join(folder, 'zip'))).toBe(false);
+  expect((await train('zip', ...more.with(1, zip), '--dry-run', '--split', '25,75,0')).err).toMatch(
+    /one\.zip\/fold_0\S+ was trained on \d of the 3 cases/,
+  );
+});
+
 describe('--fold auto', () => {
-  const options = ['--features', '2', '--kernels', '1,1,1', '--epochs', '1', '--no-tune'];
+  const options = tiny;
   /** As a task of an array of Slurm. */
   const task = async (number: string | undefined, args: readonly string[], last = '1') => {
     vi.stubEnv('SLURM_ARRAY_TASK_ID', number);

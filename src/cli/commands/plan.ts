@@ -137,7 +137,9 @@ Examples:
       const hasData = folder !== undefined || options.images !== undefined;
       const isGiven = (name: string) => command.getOptionValueSource(name) === 'cli';
       const model =
-        options.model === undefined ? undefined : await openInit(options.model, options.configuration);
+        options.model === undefined
+          ? undefined
+          : await openInit(options.model, { configuration: options.configuration });
       if (model) assertModelAlone(isGiven);
       else if (options.configuration !== undefined)
         throw new InvalidOption(

@@ -62,6 +62,10 @@ export function trainCommand(io: Io): Command {
       'go on from the weights of this model: a model.safetensors, its folder, a .pth, or a folder or zip of nnU-Net or MONAI',
     )
     .option('--configuration <name>', configurationHelp)
+    .option(
+      '--init-fold <name>',
+      'of several folds in --init, which one; default: for each of --folds that of its number, else the first',
+    )
     .addOption(
       new Option(
         '--init-heads <how>',
@@ -239,13 +243,15 @@ ${presetHelp}
 --init MODEL goes on from a model: its network (its options need not be given again) and its way of preparing cases are
 kept, and its heads where it has the same classes; --freeze encoder trains the decoder and the heads alone. Of nnU-Net's
 models, crop, normalisation, spacing and patch are kept; a bundle of MONAI does not tell how its cases were prepared.
+Where the split.json beside MODEL says that it was trained on cases that are now validated or tested, a warning does.
 
 --folds all trains five networks, each without a fifth of the cases: as splits_final.json of DATASET (or --split FILE)
 says, else divided as nnU-Net does, subjects kept together. Each has a folder, fold_0 to fold_4, which predict takes
 together as an ensemble (predict OUT scan.nii.gz). cross-validation.csv and report.html score every case by the network
-that has not seen it; from these predictions the post-processing of the ensemble is chosen. --resume leaves out folds
-that are done. --fold auto trains one of them, which the number of a task in a job array of Slurm says (sbatch
---array=0-4): the tasks write into one --out, at once or one after another, and the last makes the cross-validation.
+that has not seen it; from these predictions the post-processing of the ensemble is chosen. With --init, each goes on
+from the fold of its number in MODEL, where that has several. --resume leaves out folds that are done. --fold auto
+trains one of them, which the number of a task in a job array of Slurm says (sbatch --array=0-4): the tasks write into
+one --out, at once or one after another, and the last makes the cross-validation.
 
 Several GPUs: mpirun -np 4 unet3d-gpu train … (or srun) starts a process for each. They share the batches of each step:
 --batch-size is divided among them, or the batches of --accumulate are. Losses are those of as many parts of a batch
