@@ -65,6 +65,16 @@ export function readKeptConfig(json: string, name: string, known: readonly Optio
   return readWith(schema, json, name, known);
 }
 
+/** Whether `demo` has written it, which keeps no arguments but how many phantoms it made. */
+export function isOfDemo(json: string): boolean {
+  try {
+    const config = JSON.parse(json) as object;
+    return 'subjects' in config && !('arguments' in config);
+  } catch {
+    return false; // what is damaged is said of it elsewhere
+  }
+}
+
 /** The arguments alone, as the folder of several folds keeps them. @throws as `readKeptConfig` */
 export function readKeptArguments(json: string, name: string, known: readonly Option[]) {
   return readWith(openObject({ arguments: argumentsSchema }), json, name, known).arguments;

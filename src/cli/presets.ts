@@ -32,7 +32,6 @@ const presets: Readonly<Record<(typeof presetNames)[number], Partial<TrainOption
   'nnunet-resenc-l': nnunet,
   'pelvis-mr': {
     subjectPattern: /Case_(\d+)_Week\d+_LFOV/,
-    split: '70,15,15',
     classNames: phantomLabels,
     spacing: 'own',
     patch: [256, 256, 128],
@@ -83,7 +82,7 @@ f16; tests are not mirrored without --tta; a second resolution and a cascade are
 not trained. With --init, network, patch and preprocessing are the model's.`;
 
 /** What nnU-Net's planner decides; --features, --batch-size, --patch and --spacing may be given nevertheless. */
-const plannedOptions = [
+export const plannedOptions: readonly string[] = [
   ...networkEntries.filter((name) => name !== 'features'),
   'deepSupervision',
   'preprocessing',

@@ -1,7 +1,7 @@
 /** The folder of a training: proved writable and locked before anything else is done; each file is written whole. */
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { readdir, readFile, realpath, rm } from 'node:fs/promises';
-import { isAbsolute, join, relative, sep } from 'node:path';
+import { basename, dirname, isAbsolute, join, relative, resolve, sep } from 'node:path';
 import { splitSchema, testedPart } from '../data/split.ts';
 import { InvalidDataset, InvalidOption, UNet3DError } from '../errors.ts';
 import { assertUnlocked, FolderLock } from '../files/lock.node.ts';
@@ -138,9 +138,33 @@ export class RunFolder implements Disposable {
     return crossValidationFiles.every((name) => this.has(name));
   }
 
-  /** Whether trainings of folds were begun here; data sets of nnU-Net have splits_final.json, too. */
-  get holdsFolds(): boolean {
+  /** Whether it is the folder of several folds; data sets of nnU-Net have splits_final.json, too. */
+  get isOfFolds(): boolean {
     return this.has(foldsName) && this.has('config.json') && !this.has('split.json');
+  }
+
+  /** Whether a fold was begun here that can be gone on from, has ended, or is at work. */
+  get holdsFolds(): boolean {
+    if (!this.isOfFolds) return false;
+    const folds = readdirSync(this.path).filter((entry) => foldPattern.test(entry));
+    return folds.some(
+      (name) => RunFolder.lookAt(this.file(name), this.io).holdsTraining || this.#isAtWork(name),
+    );
+  }
+
+  #isAtWork(fold: string): boolean {
+    try {
+      assertUnlocked(this.file(fold));
+      return false;
+    } catch {
+      return true;
+    }
+  }
+
+  /** Of a fold, the folder of all; else itself. */
+  get outermost(): string {
+    const around = RunFolder.lookAt(dirname(resolve(this.path)), this.io);
+    return foldPattern.test(basename(resolve(this.path))) && around.isOfFolds ? around.path : this.path;
   }
 
   /** The names that lead from here to a path, through whatever links; undefined for one that lies elsewhere. */
@@ -162,8 +186,8 @@ export class RunFolder implements Disposable {
     const remove = async (names: readonly string[]): Promise<void> => {
       for (const name of names) await rm(this.file(name), { force: true });
     };
-    const { holdsFolds } = this;
-    if (holdsFolds) {
+    const { isOfFolds } = this;
+    if (isOfFolds) {
       await remove(crossValidationFiles);
       const folds = (await readdir(this.path)).filter((entry) => foldPattern.test(entry));
       for (const name of folds) assertUnlocked(this.file(name)); // before anything is taken away
@@ -174,7 +198,7 @@ export class RunFolder implements Disposable {
     }
     await remove([...resultFiles, ...testedCases(split).map(predictionName), ...beginnings]);
     // By these two, of which config.json has gone, folds are known: what is stopped before is cleared the next time.
-    if (holdsFolds) await remove([foldsName]);
+    if (isOfFolds) await remove([foldsName]);
   }
 
   /** @throws UNet3DError where the folder is no longer this training's: somebody deleted it, or moved it away */

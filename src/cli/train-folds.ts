@@ -16,6 +16,7 @@ import type { Io } from './io.ts';
 import { readKeptArguments } from './kept-config.ts';
 import { checkOutputs } from './outputs.ts';
 import * as parse from './parse.ts';
+import { withPreset } from './presets.ts';
 import { commandLine } from './results.ts';
 import {
   assertInitStays,
@@ -65,7 +66,7 @@ export async function trainFolds(given: Start, folder: RunFolder, asked: TrainOp
     await trainFold(folds, folder.path, fold);
     if (asked.dryRun) return;
   }
-  await concludeFolds(folds, folder);
+  if (!asked.dryRun) await concludeFolds(folds, folder);
 }
 
 /** For which a fold's process waits for others, which have the folder of all while they begin or conclude. */
@@ -130,16 +131,21 @@ async function beginFolds(
   const { io } = given;
   const { dryRun = false } = asked;
   const resume = asked.resume ?? (asked.continue === true && folder.holdsFolds);
-  const { start, options, changed } = resume
+  const { start, changed, ...begun } = resume
     ? await keptStart(given, folder, asked)
     : { start: given, options: asked, changed: [] };
   const { dataset: path, isGiven } = start;
+  const options = withPreset(begun.options, isGiven);
   assertAlone(options);
+  if (!resume && isGiven('split') && !parse.isSplitFile(options.split!))
+    throw new InvalidOption(
+      `--split ${options.split} has shares, and folds are those of a file (splits_final.json) or divided as nnU-Net does: leave --split out, or give it a file`,
+    );
   if (!resume && folder.holdsTraining && !asked.overwrite && !dryRun)
     throw new InvalidOption(
       `${options.out} holds a training already: go on with it (--resume), start anew there (--overwrite), or give another --out`,
     );
-  const dataset = await openFromArguments(io, path, options);
+  const dataset = await openFromArguments(io, path, options, options.out);
   const file = resume ? folder.file(foldsName) : splitsFile(path, options);
   const splits = await splitsOf(io, dataset, file);
   const all = splits.map((_, fold) => `${fold}`);
@@ -198,7 +204,7 @@ function assertAlone({ fold, freeze, initHeads, initFold, configuration, init }:
 
 /** Folders of folds hold no trainings by themselves, which are neither gone on with nor taken away. */
 function assertOwnFolds(folder: RunFolder, wanted: readonly string[]): void {
-  if (folder.holdsFolds) return;
+  if (folder.isOfFolds) return;
   const begun = wanted
     .map(foldName)
     .find((name) => hasCheckpoint(folder.file(name)) || folder.has(`${name}/model.safetensors`));
@@ -243,8 +249,8 @@ async function trainFold({ start, options, ...folds }: Folds, parent: string, fo
   io.err(`Fold ${fold} of ${folds.splits.length}:`);
   const out = join(parent, foldName(fold));
   using folder = await RunFolder.open(out, io);
-  const resume = folds.resume && folder.has('config.json');
-  if (!resume && !folder.holdsTraining) await folder.json('split.json', split);
+  const resume = folds.resume && folder.holdsTraining; // what was stopped before its first checkpoint begins again
+  if (!folder.holdsTraining) await folder.json('split.json', split);
   try {
     await startTraining(start, folder, {
       ...options,
@@ -275,7 +281,7 @@ async function keptStart(
 ): Promise<{ start: Start; options: TrainOptions; changed: readonly string[] }> {
   const { command, isGiven } = start;
   const goesOn = asked.continue === true; // with the same command line
-  if (!folder.holdsFolds)
+  if (!folder.isOfFolds)
     throw new InvalidOption(`${folder.path} holds no folds to resume: leave --resume out to start there`);
   if (!goesOn && isGiven('split'))
     throw new InvalidOption(`${folder.path} goes on with the folds of its ${foldsName}: leave --split out`);

@@ -31,6 +31,7 @@ import { configOf, type Job, type RunDetails } from './train-job.ts';
 import type { TrainOptions } from './train-options.ts';
 import { announceResults, writeAll } from './train-results.ts';
 import { assertClassWeights, decide, patchTip, protocolOf, type Settings } from './train-settings.ts';
+import { toJson } from './text.ts';
 import { legendOf } from './training-data.ts';
 import { watch } from './watch.ts';
 
@@ -46,11 +47,16 @@ export async function runTraining(
   const { init, ranks } = details;
   for (const note of init?.notes ?? []) io.err(note);
   const kept = details.preprocessing ?? preprocessingOf(io, options, init);
-  const opened = await openData(io, path, { ...options, kept }, (dataset, split) => {
-    // Before cases are prepared with as many as the model's.
-    if (init && dataset.channels.length > 0) assertChannels(init, dataset.channels.length);
-    return folder.check(dataFiles(dataset, path, options), split[testedPart(split)].cases);
-  });
+  const opened = await openData(
+    io,
+    path,
+    { ...options, kept, without: folder.outermost },
+    (dataset, split) => {
+      // Before cases are prepared with as many as the model's.
+      if (init && dataset.channels.length > 0) assertChannels(init, dataset.channels.length);
+      return folder.check(dataFiles(dataset, path, options), split[testedPart(split)].cases);
+    },
+  );
   const { dataset } = opened;
   const data = forItsHeads(opened.data, init);
   assertClassWeights(options.classWeights, data);
@@ -218,13 +224,19 @@ function announceStep({ io, options, data, model }: Job, settings: Settings, sou
 async function dryRun(job: Job, settings: Settings, source: PatchBatches): Promise<void> {
   const { io, folder, options, data, model } = job;
   const { plan, wish, augmentation } = settings;
-  io.out(...summarise(model.config, plan, { size: source.size, batch: wish.batch }).split('\n'));
+  const { size } = source;
+  const tell = options.json ? io.err : io.out;
+  tell(...summarise(model.config, plan, { size, batch: wish.batch }).split('\n'));
   await drawBatch(folder, trainingBatches(data.training, batchOptions(job, settings)), data);
-  io.out(`The first batch is drawn in ${folder.file('batch.png')}.`);
-  if (!augmentation) return;
-  const drawn = await drawAugmentation(model, source, data, augmentation, options.seed);
-  await folder.picture('augmentation.png', drawn);
-  io.out(`Augmentation of its first sample is drawn in ${folder.file('augmentation.png')}.`);
+  tell(`The first batch is drawn in ${folder.file('batch.png')}.`);
+  if (augmentation) {
+    const drawn = await drawAugmentation(model, source, data, augmentation, options.seed);
+    await folder.picture('augmentation.png', drawn);
+    tell(`Augmentation of its first sample is drawn in ${folder.file('augmentation.png')}.`);
+  }
+  const { peakBytes, flops } = plan;
+  if (options.json)
+    io.out(toJson({ type: 'plan', size, batch: wish.batch, peakBytes, flops, out: folder.path }));
 }
 
 /** @param onStart called when the training was found to be the one that is gone on from */

@@ -9,9 +9,10 @@ import { completeConfig } from '../model/complete-config.ts';
 import { hasCheckpoint } from '../train/checkpoint.node.ts';
 import { assertInit, initOf, withInit, withoutNetwork, type InitModel } from './init-model.ts';
 import type { Io } from './io.ts';
-import { readKeptConfig, typedValue } from './kept-config.ts';
+import { isOfDemo, readKeptConfig, typedValue } from './kept-config.ts';
 import { isSplitFile } from './parse.ts';
-import { withPreset } from './presets.ts';
+import { plannerOf } from './planned.ts';
+import { plannedOptions, withPreset } from './presets.ts';
 import type { CommandRanks } from './ranks.ts';
 import { commandLine } from './results.ts';
 import { assertInitStays, type RunFolder } from './run-folder.ts';
@@ -65,6 +66,7 @@ export async function startTraining(
     });
   }
   assertInit(options);
+  assertMirrors(options);
   if (holdsTraining && !options.overwrite && !options.dryRun)
     throw new InvalidOption(
       `${options.out} holds a training already: go on with it (--resume), start anew there (--overwrite), or ` +
@@ -79,6 +81,14 @@ export async function startTraining(
     kept: { ...keep(dataset, options), typed },
     command: commandLine(wordsOf(dataset, options)),
   });
+}
+
+/** @throws InvalidOption for axes to mirror without augmentation, which does so */
+function assertMirrors({ mirror, augment }: TrainOptions): void {
+  if (mirror === undefined || augment !== 'none') return;
+  throw new InvalidOption(
+    `--mirror ${typedValue('mirror', mirror)} is what --augment mirrors, and that is none: give --augment nnunet, too, or leave --mirror out`,
+  );
 }
 
 /** Those that were given on the command line. */
@@ -161,8 +171,13 @@ async function keptArguments(
       `${folder.path} holds no training to resume: leave --resume out to start one there`,
     );
   const file = folder.file('config.json');
+  const text = await readText(file);
+  if (isOfDemo(text))
+    throw new InvalidOption(
+      `the training in ${folder.path} is that of demo, whose phantoms are kept nowhere: give another --out, or start anew there (--overwrite)`,
+    );
   const known = command.options.filter((option) => !notKept.includes(option.attributeName()));
-  const config = readKeptConfig(await readText(file), file, known);
+  const config = readKeptConfig(text, file, known);
   const { patch, batchSize, accumulate, precision, checkpointing } = config.training;
   const decided = {
     patch: patch ?? ('whole' as const),
@@ -250,13 +265,23 @@ function assertPrepared(
 
 /** Options that are only ever typed with `--no-`. */
 const onUnlessDenied = ['postprocess', 'bias', 'scaleAndShift'];
+/** And those that are typed with it, too. */
+const deniable = [...onUnlessDenied, 'tune', 'matrixUnits'];
+
+/** Options that others decide, beside which they would be refused. */
+const decidedBy = ({ fold, init, preset, preprocessing }: TrainOptions): string[] => [
+  ...(fold ? ['split'] : []),
+  ...(init === undefined && plannerOf(preset) ? plannedOptions : []),
+  ...(preprocessing === 'model' ? ['spacing'] : []),
+];
 
 /** The arguments as one would type them, without what only concerns this start. */
 export function wordsOf(dataset: string | undefined, options: TrainOptions): string[] {
   const words = ['train', ...(dataset === undefined ? [] : [dataset])];
+  const leftOut = [...notKept.filter((name) => name !== 'out'), ...decidedBy(options)];
   for (const [name, value] of Object.entries(options)) {
-    if (value === undefined || (name !== 'out' && notKept.includes(name))) continue;
-    if (value === false) words.push(flagOf(name, true));
+    if (value === undefined || leftOut.includes(name)) continue;
+    if (value === false && deniable.includes(name)) words.push(flagOf(name, true));
     if (value === false || (value === true && onUnlessDenied.includes(name))) continue;
     words.push(flagOf(name));
     // Which outputs does not matter for the result.

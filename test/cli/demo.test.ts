@@ -50,4 +50,12 @@ test('a folder that holds a training is left alone, unless it may be replaced', 
   result.dice.forEach((value, label) => {
     if (value !== null) expect(value).toBeCloseTo(mean[label]!, 6);
   });
+
+  for (const how of ['--resume', '--continue']) {
+    const goOn = await cli(['train', out, '--out', out, how]);
+    expect(goOn.err).toMatch(
+      /the training in .* is that of demo, whose phantoms are kept nowhere: give another/,
+    );
+    expect(goOn.exitCode).toBe(2);
+  }
 });

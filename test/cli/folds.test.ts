@@ -171,6 +171,11 @@ test('a fold goes on from the fold of its number in --init, and what that was tr
     'by the network that has not seen it',
   );
 
+  // One that has ended is concluded by a dry run no more.
+  const { mtimeMs } = await stat(join(base, 'report.html'));
+  expect((await cli(['train', '--out', base, '--resume', '--dry-run'])).exitCode).toBe(0);
+  expect((await stat(join(base, 'report.html'))).mtimeMs).toBe(mtimeMs);
+
   const more = ['--init', base, '--epochs', '1', '--no-tune'];
   const tuned = await train('tuned', ...more, '--folds', 'all');
   for (const fold of ['fold_0', 'fold_1']) {
@@ -215,6 +220,29 @@ test('a fold goes on from the fold of its number in --init, and what that was tr
   expect((await train('zip', ...more.with(1, zip), '--dry-run', '--split', '25,75,0')).err).toMatch(
     /one\.zip\/fold_0\S+ was trained on \d of the 3 cases/,
   );
+});
+
+test('what is refused before its first step is no training that was begun', async () => {
+  const data = await written();
+  const out = join(await temporaryFolder(), 'folds');
+  const args = ['train', data, '--out', out, ...tiny, '--folds', 'all'];
+  expect(await refused(...args, '--class-weights', '1')).toMatch(/--class-weights has 1 number/);
+  expect((await readdir(out)).sort()).toEqual(['config.json', 'fold_0', 'splits_final.json']);
+  const dry = await cli(['train', '--out', out, '--resume', '--class-weights', '1,1,1,1,1,1', '--dry-run']);
+  expect(dry.exitCode, dry.err).toBe(0);
+  for (const more of [[], ['--continue']]) {
+    const ran = await cli([...args, ...more]);
+    expect(ran.exitCode, ran.err).toBe(0);
+  }
+  const kept = JSON.parse(await readFile(join(out, 'config.json'), 'utf8')) as { arguments: object };
+  expect(kept.arguments).not.toHaveProperty('options.classWeights');
+  expect(await refused(...args)).toMatch(/holds a training already/);
+});
+
+test('shares of --split are no folds', async () => {
+  const out = join(await temporaryFolder(), 'folds');
+  const err = await refused('train', await written(), '--out', out, '--folds', 'all', '--split', '80,20,0');
+  expect(err).toMatch(/--split 80,20,0 has shares, and folds are those of a file .*: leave --split out/);
 });
 
 describe('--fold auto', () => {

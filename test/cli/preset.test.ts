@@ -96,6 +96,18 @@ describe('train --preset pelvis-mr', () => {
     expect((await readNifti(out)).shape).toEqual([16, 16, 14]);
   });
 
+  test('keeps the visits of a subject in one part of each fold, too', async () => {
+    const out = join(data, '.folds');
+    const few = ['--patch', '16,16,12', '--features', '4,8', '--dry-run'];
+    const ran = await cli(['train', data, '--out', out, '--preset', 'pelvis-mr', '--folds', 'all', ...few]);
+    expect(ran.exitCode, ran.err).toBe(0);
+    expect(ran.err).toMatch(/10 cases are divided into 5 folds by subjects/);
+    const split = JSON.parse(await readFile(join(out, 'fold_0/split.json'), 'utf8')) as Split;
+    expect(ran.err).toContain(
+      `${split.train.cases.length} cases to train on, ${split.validation.cases.length} to validate, 0 to test`,
+    );
+  });
+
   test('refuses names that do not fit the number of classes', async () => {
     const args = ['train', data, '--out', join(data, '.other'), '--preset', 'pelvis-mr'];
     const ran = await cli([...args, '--classes', '3']);

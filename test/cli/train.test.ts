@@ -416,6 +416,30 @@ describe('train', () => {
     const refused = await cli(['train', data, '--out', out, ...options, ...flat, '--dry-run']);
     expect(refused.err).toMatch(/--tta flips along the axes that training mirrors, and here it mirrors none/);
     expect(refused.exitCode).toBe(2);
+    const json = await cli(['train', data, '--out', out, ...options, '--dry-run', '--json']);
+    expect(events(json)).toEqual([expect.objectContaining({ type: 'plan', size: [8, 8, 8], batch: 2, out })]);
+    expect(json.err).toContain('The first batch is drawn in');
+  });
+
+  test.each([
+    [['--mirror', 'x'], /--mirror x is what --augment mirrors, and that is none: give --augment nnunet, too/],
+    [['--resume', '--overwrite'], /--resume' cannot be used with option '--overwrite'/],
+    [['--init-fold', '1'], /--init-fold 1 is one of several folds of a model: give that model with --init/],
+  ])('refuses %j', async (args, message) => {
+    const out = join(await temporaryFolder(), 'run');
+    const { err, exitCode } = await cli(['train', data, '--out', out, ...args]);
+    expect(err).toMatch(message);
+    expect(exitCode).toBe(2);
+  });
+
+  test('what lies below --out is no part of the data', async () => {
+    const own = await phantomDataset(3);
+    const out = join(own, 'run');
+    await cp(join(own, 'labels'), join(out, 'predictions'), { recursive: true });
+    const few = ['--split', '67,33,0', '--features', '2', '--dry-run'];
+    const ran = await cli(['train', own, '--out', out, ...few]);
+    expect(ran.err).toContain('2 cases to train on, 1 to validate, 0 to test');
+    expect(ran.exitCode, ran.err).toBe(0);
   });
 });
 

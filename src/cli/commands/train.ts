@@ -181,7 +181,12 @@ export function trainCommand(io: Io): Command {
         .choices(['stop', 'skip'])
         .default('stop'),
     )
-    .option('--seed <n>', 'of split, weights, order and patches', parse.wholeNumber(0), 0)
+    .option(
+      '--seed <n>',
+      'of split (but not that of --folds), weights, order and patches',
+      parse.wholeNumber(0),
+      0,
+    )
     .option(
       '--memory <bytes>',
       'GPU memory a step may take; default: most of what the GPU tells, else 4 GiB, on software adapters 8 GiB',
@@ -219,7 +224,9 @@ export function trainCommand(io: Io): Command {
   addGpuOptions(command)
     .option('--cache <bytes>', 'of prepared volumes to keep in main memory', parse.bytes, 2 * 2 ** 30)
     .option('--allow-duplicates', 'allow the same volume in two parts of the split')
-    .option('--resume', 'go on from the checkpoint in --out, with its options')
+    .addOption(
+      new Option('--resume', 'go on from the checkpoint in --out, with its options').conflicts('overwrite'),
+    )
     .addOption(
       new Option(
         '--continue',
@@ -287,9 +294,8 @@ Examples:
             `--fold ${fold.fold + 1}/${fold.folds} and --split ${others.split} are two ways to divide the cases: leave one out, or train the folds that a file tells by --folds`,
           );
         using folder = leads(ranks) ? await RunFolder.open(given.out, own) : RunFolder.lookAt(given.out, own);
-        const goesOn = given.resume ?? given.continue;
-        if (given.folds !== undefined || (goesOn && folder.holdsFolds))
-          return await trainFolds(start, folder, given);
+        const goesOn = given.resume ? folder.isOfFolds : given.continue && folder.holdsFolds;
+        if (given.folds !== undefined || goesOn) return await trainFolds(start, folder, given);
         await startTraining(start, folder, given);
       });
     });
