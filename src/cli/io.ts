@@ -21,9 +21,9 @@ export interface Io {
 const mostLines = 10_000;
 
 /** Writes a text of however many lines. */
-export function outText({ out }: Pick<Io, 'out'>, text: string): void {
+export function outText(io: Pick<Io, 'out'>, text: string): void {
   const lines = text.split('\n');
-  for (let at = 0; at < lines.length; at += mostLines) out(...lines.slice(at, at + mostLines));
+  for (let at = 0; at < lines.length; at += mostLines) io.out(...lines.slice(at, at + mostLines));
 }
 
 /**

@@ -225,7 +225,7 @@ async function dryRun(job: Job, settings: Settings, source: PatchBatches): Promi
   const { io, folder, options, data, model } = job;
   const { plan, wish, augmentation } = settings;
   const { size } = source;
-  const tell = options.json ? io.err : io.out;
+  const tell = (...lines: string[]): void => (options.json ? io.err(...lines) : io.out(...lines));
   tell(...summarise(model.config, plan, { size, batch: wish.batch }).split('\n'));
   await drawBatch(folder, trainingBatches(data.training, batchOptions(job, settings)), data);
   tell(`The first batch is drawn in ${folder.file('batch.png')}.`);

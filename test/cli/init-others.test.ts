@@ -2,6 +2,8 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { initFoldOf, openInit } from '../../src/cli/init-model.ts';
+import type { TrainOptions } from '../../src/cli/train-options.ts';
 import { filesIn } from '../../src/data/dataset.node.ts';
 import { exportMonai } from '../../src/export/monai.ts';
 import { convertMonai } from '../../src/interop/monai/convert.ts';
@@ -74,6 +76,21 @@ test('a folder of nnU-Net: network, preparation and patch, a new head; and its p
   expect(planned.exitCode === 0 ? '' : planned.err).toBe('');
   expect(JSON.parse(planned.out)).toMatchObject({ size: [16, 16, 16], config: { classes: 3, down: 'conv' } });
   expect((await cli(['plan', '--model', folder, '--features', '4,8'])).err).toMatch(/--features .*--model/);
+});
+
+test('of several folds of nnU-Net, each of --folds goes on from its own', async ({ skip }) => {
+  const found = await nnunetFixture('plain-iso');
+  if (!found) return skip(`${interopFolder} is not there`);
+  const init = join(found.folder, 'model');
+  const { folds } = await openNnunet(found.files);
+  const of = (fold: string, initFold?: string) => initFoldOf({ init, initFold } as TrainOptions, fold);
+  for (const { name } of folds) {
+    expect(await of(name)).toBe(name);
+    expect((await openInit(init, { fold: name })).notes.join()).toContain(`fold ${name} of Dataset901`);
+  }
+  await expect(of('7')).rejects.toThrow(/fold 7 is to go on from fold 7 of --init, .*: train those alone/);
+  expect(await of('7', '0')).toBe('0');
+  await expect(openInit(init, { fold: '7' })).rejects.toThrow(/fold 7 .*is missing; there (is|are) "0"/);
 });
 
 test('plans of nnU-Net that turn the axes: a training goes on along those of the volumes, and back', async ({

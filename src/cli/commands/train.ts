@@ -239,7 +239,7 @@ export function trainCommand(io: Io): Command {
     .option('--dry-run', 'read the data, print the plan, draw the first batch and its augmentation, and stop')
     .option(
       '--json',
-      'print JSON lines: events of the training, then the result; epochs and steps count from 0',
+      'print JSON lines: events of the training, then the result (with --dry-run, the plan); epochs and steps count from 0',
     )
     .addHelpText(
       'after',
