@@ -231,6 +231,8 @@ export class Gpu {
   readonly matrixWish: boolean | undefined;
   #allocated = 0;
   #lost: GPUDeviceLostInfo | undefined;
+  /** The first error of work that nobody watched, since one was thrown. */
+  #unwatched: GPUError | undefined;
   #disposed = false;
   #packed = false;
   readonly #subgroup: number | undefined;
@@ -263,6 +265,7 @@ export class Gpu {
     void device.lost.then((lost) => {
       this.#lost = lost;
     });
+    device.addEventListener('uncapturederror', this.#hear);
   }
 
   /** Opens an adapter of this platform with all it can give, or wraps the caller's device. */
@@ -334,9 +337,33 @@ export class Gpu {
     this.#packed = true;
   }
 
-  /** Throws `DeviceLost` if the device is gone. */
+  readonly #hear = ({ error }: GPUUncapturedErrorEvent): void => {
+    this.#unwatched ??= error;
+  };
+
+  /**
+   * Throws `DeviceLost` if the device is gone; else, once, what it reported of work that nobody watched, as submits and
+   * writes are: nothing of it was done. The device may be used on.
+   */
   assertAlive(): void {
     if (this.#lost || this.#disposed) throw this.lossError();
+    const error = this.#unwatched;
+    this.#unwatched = undefined;
+    if (!error) return;
+    const whose = this.owned ? '' : ', here or by whoever else uses this device,';
+    const label = `work sent to the GPU before${whose} was not done`;
+    throw error instanceof GPUOutOfMemoryError
+      ? this.#outOfMemory(label, error)
+      : new GpuError(`${label}: ${error.message}`);
+  }
+
+  #outOfMemory(label: string, { message }: GPUError): OutOfMemory {
+    return new OutOfMemory(
+      `${label}: the GPU is out of memory (${message}) with ${formatBytes(this.#allocated)} allocated: use smaller ` +
+        `volumes, a smaller batch or fewer features`,
+      this.#allocated,
+      this.limits.maxBufferBytes,
+    );
   }
 
   /** Whether `dispose` was called. */
@@ -387,14 +414,7 @@ export class Gpu {
       reports.catch((): (GPUError | null)[] => []),
     ]);
     this.assertAlive();
-    if (memory) {
-      throw new OutOfMemory(
-        `${label}: the GPU is out of memory (${memory.message}) with ${formatBytes(this.#allocated)} allocated: use smaller ` +
-          `volumes, a smaller batch or fewer features`,
-        this.#allocated,
-        this.limits.maxBufferBytes,
-      );
-    }
+    if (memory) throw this.#outOfMemory(label, memory);
     const problem = validation ?? internal;
     if (problem) throw new GpuError(`${label}: ${problem.message}`);
     if (outcome.status === 'rejected') throw outcome.reason;
@@ -419,6 +439,7 @@ export class Gpu {
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
+    this.device.removeEventListener('uncapturederror', this.#hear);
     if (this.owned) this.device.destroy();
   }
 

@@ -1,4 +1,5 @@
 /** Compiled kernels: pipelines are made in parallel and cached by shader and constants. */
+import { GpuError } from '../errors.ts';
 import { subgroupSizeControl } from './matrix-units.ts';
 import type { Subgroup } from './wgsl.ts';
 import { shaderInfo, variantLabel, type Constants, type ShaderName, type StorageFormat } from './shader.ts';
@@ -42,6 +43,8 @@ export class PipelineCache {
     const { specialise } = await import('./wgsl.ts');
     const info = shaderInfo(shader);
     const subgroup = info.usesMatrices ? subgroupOf(this.#device) : undefined;
+    // Code that is wrong is an error of this kernel, and not one that nobody watches.
+    this.#device.pushErrorScope('validation');
     const layout = this.#device.createBindGroupLayout({
       label,
       entries: info.bindings.map(({ binding, type }) => ({
@@ -50,7 +53,7 @@ export class PipelineCache {
         buffer: { type },
       })),
     });
-    return this.#device.createComputePipelineAsync({
+    const compiling = this.#device.createComputePipelineAsync({
       label,
       layout: this.#device.createPipelineLayout({ label, bindGroupLayouts: [layout] }),
       compute: {
@@ -60,6 +63,11 @@ export class PipelineCache {
         }),
       },
     });
+    const [reported, compiled] = await Promise.allSettled([this.#device.popErrorScope(), compiling]);
+    if (reported.status === 'fulfilled' && reported.value)
+      throw new GpuError(`${label}: ${reported.value.message}`);
+    if (compiled.status === 'rejected') throw compiled.reason;
+    return compiled.value;
   }
 }
 

@@ -41,6 +41,21 @@ interface Allocated {
 
 const nothing: Allocated = { buffers: [], params: undefined, bound: [] };
 
+/** A NaN that no arithmetic gives, as one float32 and as two float16. */
+const unwritten = 0x7fe5a5a5;
+
+/** Stands where a result is to come, to tell whether it came. */
+export const awaited = new Float32Array(Uint32Array.of(unwritten).buffer);
+
+/** @throws GpuError where a result is still awaited, as where a driver dropped the work without a word */
+export function assertCame(label: string, bytes: ArrayBuffer, byteOffset = 0): void {
+  if (new DataView(bytes).getUint32(byteOffset, true) !== unwritten) return;
+  throw new GpuError(
+    `${label}: the GPU has not done what was sent to it, and reported no error: try again, with smaller volumes or fewer ` +
+      'features where it stays so; or update its driver',
+  );
+}
+
 const usage = () => GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
 
 export class Program {
@@ -176,6 +191,7 @@ export class Program {
       stamps.push(...new BigInt64Array(readable.getMappedRange().slice(0)));
       for (const made of [queries, resolved, readable]) made.destroy();
     }
+    this.#gpu.assertAlive();
     return this.#allocated.bound
       .slice(0, to)
       .map((_, index) => Number(stamps[index * 2 + 1]! - stamps[index * 2]!) / 1e6);
@@ -202,11 +218,17 @@ export class Program {
     return readBuffer(this.#gpu, this.buffer(tensor), byteOffset, bytes);
   }
 
-  /** The planes that a tensor holds of a volume of one sample: dense numbers [channel][z][y][x]. */
+  /**
+   * The planes that a tensor holds of a volume of one sample: dense numbers [channel][z][y][x].
+   * @throws GpuError where they are still awaited
+   */
   async readPlanes(tensor: VolumeTensor): Promise<Float32Array<ArrayBuffer>> {
     const { dataBytes, planeBytes, size } = tensor;
     const planes = { ...tensor, size: [size[0], size[1], dataBytes / planeBytes] as const };
-    return mapBuffer(this.#gpu, this.buffer(tensor), [0, dataBytes], (bytes) => toDense(planes, bytes));
+    return mapBuffer(this.#gpu, this.buffer(tensor), [0, dataBytes], (bytes) => {
+      assertCame(tensor.name, bytes);
+      return toDense(planes, bytes);
+    });
   }
 
   /** Frees its memory; see `revive`. */

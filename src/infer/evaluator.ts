@@ -3,7 +3,7 @@ import { copyWindow, ignored, isKnownIn } from '../data/patches.ts';
 import { labelsToDense, labelsToStored, toStored } from '../gpu/layout.ts';
 import { alignUp, alignment } from '../gpu/plan.ts';
 import type { Size3 } from '../size.ts';
-import { Program } from '../gpu/program.ts';
+import { assertCame, awaited, Program } from '../gpu/program.ts';
 import { planEvaluation, type EvaluationPlan } from '../model/plan.ts';
 import { resultWords } from '../model/shared-tensors.ts';
 import type { PlanShape } from '../model/plan-shape.ts';
@@ -110,11 +110,13 @@ export class Evaluator {
     if (label) copyGrid(paddedLabel, label, 1, shape, size);
     program.write(planned.image, toStored(planned.image, paddedImage));
     program.write(planned.labels, labelsToStored(planned.labels, paddedLabel));
+    program.write(planned.results, awaited);
     await program.run({ signal });
     const [results, predicted] = await Promise.all([
       program.read(planned.results, 0, resultWords(state.config.classes) * 4),
       program.read(planned.predicted),
     ]);
+    assertCame('evaluation', results);
     const dense = labelsToDense(planned.predicted, new Uint8Array(predicted));
     return {
       loss: new Float32Array(results)[0]!,

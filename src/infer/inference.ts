@@ -5,7 +5,7 @@ import { InvalidOption, NotFinite, OutOfMemory } from '../errors.ts';
 import { formatBytes } from '../format.ts';
 import { toStored } from '../gpu/layout.ts';
 import type { Size3 } from '../size.ts';
-import { Program } from '../gpu/program.ts';
+import { awaited, Program } from '../gpu/program.ts';
 import { chooseWindow, type Trained } from './choose-window.ts';
 import { proveKernels } from './kernels.ts';
 import { bytesOf, needText } from '../model/budget.ts';
@@ -111,12 +111,15 @@ export class Inference {
     kind: ResultKind,
   ): Promise<(part: Float32Array, signal?: AbortSignal) => AsyncGenerator<Float32Array>> {
     const { planned, program } = await this.#for(size, kind);
-    const { image, slabs } = planned;
+    const { plan, image, slabs } = planned;
     return async function* (part, signal) {
       program.write(image, toStored(image, part));
       let from = 0;
       for (const { tensor, end } of slabs) {
-        await program.run({ signal, from, to: end });
+        const { first } = plan.tensors[tensor.id]!; // until then, others may be in its place
+        await program.run({ signal, from, to: first });
+        program.write(tensor, awaited);
+        await program.run({ signal, from: first, to: end });
         from = end;
         yield await program.readPlanes(tensor);
       }

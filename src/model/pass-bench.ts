@@ -203,7 +203,11 @@ export function benchPass(gpu: Gpu, pass: ConvPass): PassBench {
           if (scaleShifts) parts.push(new Float32Array(await program.read(scaleShifts, 0, 8 * channelsOut)));
           return parts;
         },
-        time: (enough) => time(gpu, program, timed, () => (round ??= emptyRound(gpu.device)), enough),
+        async time(enough) {
+          const ms = await time(gpu, program, timed, () => (round ??= emptyRound(gpu.device)), enough);
+          gpu.assertAlive(); // what it reported is this kernel's
+          return ms;
+        },
         dispose: () => program.dispose(),
       };
     },

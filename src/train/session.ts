@@ -6,7 +6,7 @@ import type { Ranks } from '../distributed/ranks.ts';
 import { GpuError } from '../errors.ts';
 import { labelsToStored, toStored } from '../gpu/layout.ts';
 import type { Size3 } from '../size.ts';
-import { Program, type RunOptions } from '../gpu/program.ts';
+import { assertCame, awaited, Program, type RunOptions } from '../gpu/program.ts';
 import { resultWords } from '../model/shared-tensors.ts';
 import type { Checkpointing } from '../model/plan-shape.ts';
 import type { TrainingPlan } from '../model/plan.ts';
@@ -189,6 +189,7 @@ export class TrainingSession {
     // The update looks at the loss, whether it is finite, which is that of all batches.
     this.#state.write('results', new Float32Array([loss]));
     this.#program.write(this.#planned.step, stepArray(values, [count - 1, count], false));
+    this.#state.write('update', awaited);
     await shared.update(run);
     const { result } = await this.#reading();
     return { result: result.then((update) => ({ ...update, loss, dice })) };
@@ -213,6 +214,7 @@ export class TrainingSession {
       encoder.copyBufferToBuffer(this.#shared.get('statistics')!, 0, moved, 0, moved.size);
       queue.submit([encoder.finish()]);
     }
+    for (const name of ['results', 'update']) this.#state.write(name, awaited);
     await this.#program.run(run);
   }
 
@@ -248,8 +250,11 @@ export class TrainingSession {
       gpu.assertAlive();
       throw error;
     }
-    const values = new Float32Array(buffer.getMappedRange().slice(0));
+    const bytes = buffer.getMappedRange().slice(0);
     buffer.unmap();
+    gpu.assertAlive();
+    for (const at of [0, words * 4]) assertCame('training step', bytes, at);
+    const values = new Float32Array(bytes);
     return { ...this.#lossOf(values.subarray(0, words)), ...readUpdate(values.subarray(words)) };
   }
 

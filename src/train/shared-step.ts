@@ -222,6 +222,7 @@ export class SharedStep {
     }
     target.set(new Float32Array(staging.getMappedRange(0, target.byteLength)));
     staging.unmap();
+    this.#parts.gpu.assertAlive();
   }
 
   dispose(): void {

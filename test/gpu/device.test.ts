@@ -1,11 +1,12 @@
 /** Typed errors of a device: validation, loss, who owns it; never zeros in place of a result. */
-import { describe, expect, test } from 'vitest';
-import { DeviceLost, GpuError, UnsupportedDevice } from '../../src/errors.ts';
+import { describe, expect, test, vi } from 'vitest';
+import { DeviceLost, GpuError, OutOfMemory, UnsupportedDevice } from '../../src/errors.ts';
 import { adapterClassOf, Gpu, setAdapterProvider } from '../../src/gpu/device.ts';
 import { requestNodeAdapter } from '../../src/gpu/node.ts';
 import { Recorder } from '../../src/gpu/plan.ts';
 import { Program } from '../../src/gpu/program.ts';
 import { reducePartials } from '../../src/ops/common.ts';
+import { alteredDevice, compiling } from '../support/altered-device.ts';
 import { view } from '../support/run.ts';
 import { testDevice } from '../support/device.ts';
 
@@ -65,6 +66,76 @@ describe('errors of the GPU', () => {
     await expect(gpu.checked('second', () => pause(20))).resolves.toBeUndefined();
     expect(await first).toMatch(/^first: /);
     await expect(gpu.checked('outer', () => gpu.checked('inner', bad))).rejects.toThrow(/^inner: /);
+  });
+
+  /** Submits what nobody watches and the GPU refuses. */
+  function submitWrongly({ device }: Gpu): void {
+    const size = 16;
+    const source = device.createBuffer({ size, usage: GPUBufferUsage.COPY_SRC });
+    const target = device.createBuffer({ size, usage: GPUBufferUsage.COPY_DST });
+    const encoder = device.createCommandEncoder();
+    encoder.copyBufferToBuffer(source, 0, target, 0, size);
+    const commands = encoder.finish();
+    source.destroy();
+    device.queue.submit([commands]);
+  }
+
+  test('of work that nobody watches: thrown once, by what is read next, and the device goes on', async () => {
+    using gpu = await Gpu.open();
+    const { program, result } = await copyProgram(gpu);
+    await program.run();
+    submitWrongly(gpu);
+    submitWrongly(gpu);
+    await gpu.device.queue.onSubmittedWorkDone();
+    const reading = program.read(result);
+    await expect(reading).rejects.toThrow(GpuError);
+    await expect(reading).rejects.toThrow(/^work sent to the GPU before was not done: .*destroyed/);
+    expect(new Float32Array(await program.read(result))).toEqual(new Float32Array(64).fill(3));
+  });
+
+  test('while a result is read: thrown in place of the result', async () => {
+    using gpu = await Gpu.open();
+    const { program, result } = await copyProgram(gpu);
+    await program.run();
+    const reading = program.read(result);
+    await Promise.resolve(); // its scopes are closed
+    submitWrongly(gpu);
+    await expect(reading).rejects.toThrow(/^work sent to the GPU before was not done: /);
+  });
+
+  test('out of memory at a submit: OutOfMemory; on a device of the caller, it may be the caller', async () => {
+    const real = await freshDevice();
+    const heard = new Set<(event: { error: GPUError }) => void>();
+    const device = alteredDevice(real, {
+      addEventListener: (_: string, hear: (event: { error: GPUError }) => void) => heard.add(hear),
+      removeEventListener: (_: string, hear: (event: { error: GPUError }) => void) => heard.delete(hear),
+    });
+    const gpu = await Gpu.open({ device });
+    for (const hear of heard) hear({ error: new GPUOutOfMemoryError('no more') });
+    expect(() => gpu.assertAlive()).toThrow(OutOfMemory);
+    for (const hear of heard) hear({ error: new GPUOutOfMemoryError('no more') });
+    expect(() => gpu.assertAlive()).toThrow(
+      /^work sent to the GPU before, here or by whoever else uses this device, was not done: the GPU is out of memory \(no/,
+    );
+    gpu.assertAlive();
+    gpu.dispose();
+    expect(heard.size).toBe(0);
+    real.destroy();
+  });
+
+  test('a kernel that does not compile is its own error, and nobody else hears of it', async () => {
+    const real = await freshDevice();
+    const device = alteredDevice(
+      real,
+      compiling(real, () => 'nonsense'),
+    );
+    const unwatched = vi.fn();
+    real.addEventListener('uncapturederror', unwatched);
+    const gpu = await Gpu.open({ device });
+    await expect(gpu.pipelines.get('reduce/partials', {})).rejects.toThrow(/^reduce\/partials.*nonsense/s);
+    gpu.assertAlive();
+    expect(unwatched).not.toHaveBeenCalled();
+    real.destroy();
   });
 
   test('an adapter that is not there: UnsupportedDevice', async () => {
