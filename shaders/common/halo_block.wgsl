@@ -17,6 +17,7 @@ const DILATION_Z: u32 = 1u;
 const RUNS: u32 = 2u;
 const LINES: u32 = 4u;
 const PLANES: u32 = 4u;
+const OVERFLOWS: bool = false; // whether it is a gradient that is staged
 const PITCH: u32 = 8u; // halves from one staged voxel to the next: a multiple of eight, as matrices begin at 16 bytes
 
 const taps = KERNEL_X * KERNEL_Y * KERNEL_Z;
@@ -54,7 +55,7 @@ fn spotOf(i: u32, corner: Corner) -> Spot {
 }
 
 fn put(spot: Spot, own: u32, value: vec4<f32>) {
-  let halves = toHalves(value);
+  let halves = toHalves(value, OVERFLOWS);
   for (var i = 0u; i < 4u; i++) {
     if (spot.column + i < columns) { staged[spot.at + i * PITCH + own] = halves[i]; }
   }

@@ -11,12 +11,14 @@ const N: u32 = 8u;
 const K: u32 = 8u;
 const SUBGROUP: u32 = 8u; // threads of a subgroup: filled in for the device
 
-// Numbers beyond those of float16 become its largest; infinity and NaN, by which trainings see that they go wrong, stay.
-fn toHalves(value: vec4<f32>) -> vec4<f16> {
+// Numbers beyond those of float16 become its largest, or infinite where they are to overflow; infinity and NaN stay, by
+// which trainings see that they go wrong.
+fn toHalves(value: vec4<f32>, overflows: bool) -> vec4<f16> {
   let largest = vec4<f32>(65504.0);
   let size = bitcast<vec4<u32>>(value) & vec4<u32>(0x7fffffffu); // in the order of absolute values
   let beyond = (size > bitcast<vec4<u32>>(largest)) & (size < vec4<u32>(0x7f800000u));
-  return vec4<f16>(select(value, clamp(value, -largest, largest), beyond));
+  let bounded = select(clamp(value, -largest, largest), value * 3e38, overflows);
+  return vec4<f16>(select(value, bounded, beyond));
 }
 
 alias Left = subgroup_matrix_left<f16, K, M>;

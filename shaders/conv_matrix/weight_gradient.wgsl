@@ -85,7 +85,7 @@ fn stageGradient(local: u32, corner: Corner, out0: u32, lastRow: u32, count: u32
         if (RAGGED) { value = inside(value, q, params.widthOut); }
       }
     }
-    let halves = toHalves(value);
+    let halves = toHalves(value, !OVERFLOWS);
     let to = i / (cells / 4u) * span + i % (cells / 4u) * 4u;
     for (var j = 0u; j < 4u; j++) { operand[to + j] = halves[j]; }
   }

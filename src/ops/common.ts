@@ -21,6 +21,8 @@ export interface Input {
   readonly scaleShifts?: Tensor | undefined;
   /** 0 for ReLU, 0.01 for nnU-Net's leaky ReLU, 1 for none; used with `scaleShifts` only. */
   readonly slope?: number | undefined;
+  /** On matrix units a gradient overflows, so that its scale is seen to be too large; other numbers are clamped. */
+  readonly isGradient?: boolean;
   /** Statistics of the tensor as it is stored, which the convolution that made it left tile by tile. */
   readonly parts?: VolumeTensor | undefined;
   /** Where no plane is stored: planes are made as they are about to be read. */

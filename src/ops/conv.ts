@@ -124,7 +124,7 @@ export function convBackwardInput(
   const flops = convWork(kernel, dInput.channels, dOutput);
   const channels = { outChannels: dOutput.channels, inChannels, kernel };
   const range = { of: 'in', first, count: dInput.channels } as const;
-  const input = { tensor: dOutput };
+  const input = { tensor: dOutput, isGradient: true };
   const unpacked = { weights, channels, range };
   const backwards = { inputs: [input], target: dInput } as const;
   if (isUsual(shape)) {

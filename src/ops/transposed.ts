@@ -77,7 +77,7 @@ export function transposedBackwardInput(
   assertTransposed(label, dInput, dOutput, shape);
   const channels = { outChannels: inChannels, inChannels: dOutput.channels, kernel };
   const range = { of: 'out', first, count: dInput.channels } as const;
-  const input = { tensor: dOutput };
+  const input = { tensor: dOutput, isGradient: true };
   const walk = { kernel, stride, dilation: ones, add, flops: convWork(kernel, dOutput.channels, dInput) };
   const backwards = { inputs: [input], target: dInput } as const;
   if (convolvedByMatrices(recorder, label, backwards, { weights, channels, range }, walk)) return;
@@ -104,7 +104,7 @@ export function transposedBackwardWeight(
       `${label}: ${tensor.name} has a norm or an activation to apply: store what they make of it`,
     );
   assertLength(label, dWeights, inChannels * dOutput.channels * tapsOf(shape.kernel));
-  const backwards = { input: { tensor: dOutput }, dWeights };
+  const backwards = { input: { tensor: dOutput, isGradient: true }, dWeights };
   const place = { inChannels: dOutput.channels, first: 0, firstOut: first };
   const options = { ...place, ...shape, flops: convWork(shape.kernel, dOutput.channels, tensor) };
   if (!weightGradientByMatrices(recorder, label, { ...backwards, dOutput: { tensor } }, options))

@@ -126,7 +126,7 @@ export function upconvBackwardInput(
   const channels = backwards(dInput, dOutput, stride);
   const unpacked = { weights, channels, range: { of: 'out', count: dInput.channels } } as const;
   const walk = { kernel: stride, stride, dilation: ones, add: false, ...cut };
-  const whole = { inputs: [{ tensor: dOutput }], target: dInput } as const;
+  const whole = { inputs: [{ tensor: dOutput, isGradient: true }], target: dInput } as const;
   if (convolvedByMatrices(recorder, label, whole, unpacked, walk)) return;
   const uses = [{ tensor: dOutput, ratio: strideZ }, { tensor: dInput }];
   for (const [from, to] of recorder.slabs(dInput.planes, uses, cut)) {
@@ -170,7 +170,7 @@ export function upconvBackwardWeight(
   assertLength(label, dWeights, length);
   const planeWork = 2 * length * width * height;
   const flops = planeWork * planes;
-  const exchanged = { input: { tensor: dOutput }, dOutput: input, dWeights };
+  const exchanged = { input: { tensor: dOutput, isGradient: true }, dOutput: input, dWeights };
   const place = { inChannels: dOutput.channels, first: 0 };
   const walk = { kernel: stride, stride, ...place, flops };
   if (weightGradientByMatrices(recorder, label, exchanged, walk)) return;

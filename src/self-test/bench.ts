@@ -69,7 +69,11 @@ export class OpBench {
   }
 
   /** A volume that is read through a norm and an activation. */
-  normed(name: string, channels: number, size = oddSize): Required<Omit<Input, 'parts' | 'maker'>> {
+  normed(
+    name: string,
+    channels: number,
+    size = oddSize,
+  ): Required<Pick<Input, 'tensor' | 'scaleShifts' | 'slope'>> {
     const tensor = this.volume(name, channels, size);
     return {
       tensor,

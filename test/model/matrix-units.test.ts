@@ -14,10 +14,11 @@ import { withKernel } from '../../src/gpu/passes.ts';
 import type { Precision } from '../../src/gpu/precision.ts';
 import { completeConfig } from '../../src/model/complete-config.ts';
 import { classWeights, lossShape, weightedDice } from '../../src/model/losses.ts';
+import { isUpconv } from '../../src/model/pass-bench.ts';
 import { planTraining } from '../../src/model/plan.ts';
 import { ModelState } from '../../src/model/state.ts';
 import { adam } from '../../src/train/optimizers.ts';
-import { TrainingSession } from '../../src/train/session.ts';
+import { planSession, TrainingSession } from '../../src/train/session.ts';
 import { UNet3D } from '../../src/unet3d.ts';
 import { namedTensors } from '../../src/weights/named-tensors.ts';
 import { twoLevels, type Named } from '../reference/two-levels.ts';
@@ -131,6 +132,44 @@ async function expectGradients({ gpu, name: kernel }: OnMatrices, precision: Pre
     if (/conv[12]\.bias$/.test(name)) expect(data, `${name}, in front of a norm`).toEqual(data.map(() => 0));
     else expectClose(data, expected.gradients.get(name)!, name, tolerance);
 }
+
+test.for([
+  ['forward', 'convolutions'],
+  ['weights', 'convolutions'],
+  ['forward', 'transposed ones'],
+  ['weights', 'transposed ones'],
+] as const)(
+  'gradients in float32 that are too large for float16 are seen, by kernels of kind %s of %s',
+  async ([kind, of], { skip }) => {
+    const [first] = await kernelsOnMatrices();
+    if (!first) return skip('the adapter offers none; tried on lavapipe 26 and on GPUs that have them');
+    const { gpu, name: kernel } = first;
+    const state = new ModelState(gpu, config, 3);
+    const shape = { size, batchSize: 1, loss, optimizer: adam() };
+    const { passes } = planSession(state, shape).plan;
+    const chosen = passes.filter(
+      (pass) => pass.kind === kind && isUpconv(pass.walk) === (of !== 'convolutions'),
+    );
+    state.kernels = chosen.reduce((kernels, pass) => withKernel(kernels, pass, kernel), state.kernels);
+    const session = await TrainingSession.create(state, shape);
+    const outcomes: string[] = [];
+    for (const scale of [2 ** 40, 2 ** 16]) {
+      state.write('lossScale', new Float32Array([scale, 0]));
+      const { result } = await session.step([{ image, label }], {
+        ...{ learningRate: 0, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0 },
+        ...{ maxNorm: Infinity, applied: 0 },
+      });
+      const { outcome, gradientNorm } = await result;
+      outcomes.push(outcome);
+      expect(Number.isFinite(gradientNorm)).toBe(outcome === 'applied');
+      const [next] = await state.read('lossScale');
+      expect(next).toBe(outcome === 'applied' ? scale : scale / 2);
+    }
+    expect(outcomes).toEqual(['overflowed', 'applied']);
+    session.dispose();
+    state.dispose();
+  },
+);
 
 /** Epochs, and how far losses may be apart: a few gradients differ by per cents, as masks of numbers near zero do. */
 const [epochs, most] = [12, 0.01];

@@ -78,7 +78,7 @@ test.each(onMatrices)('$name', async ({ gpu, name }) => {
 });
 
 test.each(onMatrices)(
-  '$name: numbers beyond those of float16 count as its largest',
+  '$name: numbers beyond those of float16 count as its largest, of gradients as infinite',
   async ({ gpu, name }) => {
     async function computed(image: Dense, gradient: Dense) {
       using bench = new Bench({ kernels: always(name) }, 'f32', gpu);
@@ -88,29 +88,37 @@ test.each(onMatrices)(
       const target = bench.output('target', batch, out, size);
       convForward(recorder, 'forward', { inputs: [input], weights: w, target });
       const dWeights = bench.flat('dWeights', new Float64Array(weights.length));
-      const tensors = {
-        input,
-        dOutput: bench.volume('dOutput', gradient),
-        dWeights: view(dWeights, weights.length),
-      };
+      const upstream = bench.volume('dOutput', gradient);
+      const tensors = { input, dOutput: upstream, dWeights: view(dWeights, weights.length) };
       convBackwardWeight(recorder, 'dWeights', tensors);
+      const dInput = bench.output('dInput', batch, channels, size);
+      convBackwardInput(recorder, 'dInput', { dOutput: upstream, weights: w, dInput });
       await bench.run();
       return {
         forward: (await bench.read(target)).data,
         dWeights: await bench.readFlat(dWeights, weights.length),
+        dInput: (await bench.read(dInput)).data,
       };
     }
+    const areFinite = (values: Iterable<number>): boolean => [...values].every(Number.isFinite);
     const changed = ({ shape, data }: Dense, to: Readonly<Record<number, number>>): Dense => ({
       shape,
       data: data.map((value, i) => to[i] ?? value),
     });
-    const found = await computed(changed(source, { 5: 1e6, 200: -3e38 }), changed(dOutput, { 7: -7e4 }));
     const [image, gradient] = [changed(source, { 5: 65504, 200: -65504 }), changed(dOutput, { 7: -65504 })];
+    const found = await computed(changed(source, { 5: 1e6, 200: -3e38 }), gradient);
     expect(relativeError(found.forward, conv(image, weights, none, out).data)).toBeLessThan(bound(0));
-    const { dWeights } = convGradients(image, weights, gradient);
+    const { dWeights, dInput } = convGradients(image, weights, gradient);
     expect(relativeError(found.dWeights, dWeights)).toBeLessThan(bound(0));
-    const infinite = await computed(changed(source, { 5: Infinity }), changed(dOutput, { 7: NaN }));
-    expect([...infinite.forward].every(Number.isFinite)).toBe(false);
-    expect([...infinite.dWeights].every(Number.isFinite)).toBe(false);
+    expect(relativeError(found.dInput, dInput.data)).toBeLessThan(bound(0));
+    for (const [broken, large] of [
+      [image, -7e4],
+      [image, 3e38],
+      [changed(source, { 5: Infinity }), NaN],
+    ] as const) {
+      const infinite = await computed(broken, changed(dOutput, { 7: large }));
+      expect(areFinite(infinite.forward)).toBe(broken === image);
+      expect([areFinite(infinite.dWeights), areFinite(infinite.dInput)]).toEqual([false, false]);
+    }
   },
 );

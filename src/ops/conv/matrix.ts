@@ -62,6 +62,10 @@ const described = ({ tensor: { channels }, scaleShifts }: Input) => ({
   norm: scaleShifts !== undefined,
 });
 
+/** Gradients that are stored in float16 have overflowed already. */
+const overflowing = ({ precision }: Recorder, { isGradient }: Input) =>
+  isGradient && precision === 'f32' ? { OVERFLOWS: true } : {};
+
 /** A convolution without its weights. */
 export type ConvTensors = Omit<JoinedTensors, 'packed'>;
 
@@ -211,6 +215,7 @@ function convolve(
         NORM_B: b?.scaleShifts !== undefined,
         ...(add && { ADD: true }),
         ...(measured && { STATISTICS: true }),
+        ...overflowing(recorder, a),
         RAGGED: width % 4 !== 0 || widthOut % 4 !== 0,
         ...tile,
       },
@@ -306,6 +311,7 @@ export function weightGradientByMatrices(
         ...tile,
         NORM: input.scaleShifts !== undefined,
         ...(scaleShifts && { NORM_GRADIENT: true }),
+        ...overflowing(recorder, input),
         RAGGED: width % 4 !== 0 || widthOut % 4 !== 0,
       },
       workgroups: [groups, stripes, Math.ceil(to / chunkPlanes) - chunk0],
