@@ -366,6 +366,11 @@ export class Gpu {
     );
   }
 
+  /** Whether somebody has destroyed it on purpose. */
+  get isDestroyed(): boolean {
+    return this.#disposed || this.#lost?.reason === 'destroyed';
+  }
+
   /** Whether `dispose` was called. */
   get disposed(): boolean {
     return this.#disposed;

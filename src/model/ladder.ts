@@ -6,7 +6,7 @@
  * adapter's table → the plain kernels, which need neither float16, workgroup memory nor subgroups, in 64 threads; sums by
  * workgroups → by single threads; volumes of float16 natively → packed in pairs. Results are kept with the choices.
  */
-import { OutOfMemory } from '../errors.ts';
+import { DeviceLost, OutOfMemory } from '../errors.ts';
 import type { ForwardKernel, KernelChoices, WeightKernel } from '../gpu/choices.ts';
 import type { Gpu } from '../gpu/device.ts';
 import type { PassKind } from '../gpu/matrix-units.ts';
@@ -14,6 +14,7 @@ import { kindName, kindOf, mayServe, plainKernel, type ConvPass } from '../gpu/p
 import type { Precision } from '../gpu/precision.ts';
 import { benchPass, isUpconv, type PassBench } from './pass-bench.ts';
 import { reductionsOf } from './reduction-bench.ts';
+import { toldOfBroken, trialName, Trials } from './trials.ts';
 import { agree, toleranceOf } from './tune.ts';
 import { readCache, writeCache, type TuningStore } from './tuning-cache.ts';
 
@@ -71,27 +72,36 @@ export async function proved(
   precision: Precision,
   { store, warn, bench = benchPass, reductions = reductionsOf }: ProofOptions,
 ): Promise<KernelChoices> {
-  const { proofs, next } = await readCache(store, gpu, warn);
+  const known = await readCache(store, gpu, warn);
+  const { proofs, next } = known;
+  const trials = new Trials(gpu, store, known);
   const seen = new Map(Object.entries(proofs).map(([name, right]): [string, Seen] => [name, { right }]));
   const fresh: Record<string, boolean> = {};
   const dropped = new Set<string>();
   const references = new Map<string, Promise<Float32Array[]>>();
   const reference = (of: PassKind): Promise<Float32Array[]> => {
-    const known =
+    const made =
       references.get(kindName(of)) ??
       outputOf(gpu, smallPasses(of, 'f32', choices.statistics), plainOf(of), bench);
-    references.set(kindName(of), known);
-    return known;
+    references.set(kindName(of), made);
+    return made;
   };
 
-  /** Whether what is named is right, from earlier or as `look` sees; one that is not is told once. */
-  async function isRight(name: string, look: () => Promise<Seen>): Promise<boolean | undefined> {
-    const before = seen.get(name);
+  /**
+   * Whether what is named is right, from earlier or as `look` sees; one that is not is told once.
+   * @param tried the name that it is tried under
+   */
+  async function isRight(
+    name: string,
+    look: () => Promise<Seen>,
+    tried = name,
+  ): Promise<boolean | undefined> {
+    const before = trials.isBroken(tried) ? broken : seen.get(name);
     const found = before ?? (await look());
     const { right, problem } = found;
     if (!before && right !== undefined && problem === undefined) fresh[name] = right;
     seen.set(name, found);
-    if (!right && !dropped.has(name)) warn(toldOf(name, found));
+    if (!right && !dropped.has(name)) warn(toldOf(found === broken ? tried : name, found));
     if (!right) dropped.add(name);
     return right;
   }
@@ -100,9 +110,11 @@ export async function proved(
     const format = gpu.storageFormat(precision);
     if (kernel === plainOf(of) && format !== 'f16') return true;
     const passes = smallPasses(of, precision, choices.statistics);
-    const name = `${kindName(of)} ${kernel} ${format}${passes[0]!.measured ? ' with statistics' : ''}`;
-    const output = () => outputOf(gpu, passes, kernel, bench);
-    return isRight(name, () => compared(gpu, output, () => reference(of), toleranceOf(kernel, precision)));
+    const tried = trialName(of, kernel, format);
+    const name = passes[0]!.measured ? `${tried} with statistics` : tried;
+    const output = () => trials.run(tried, () => outputOf(gpu, passes, kernel, bench));
+    const look = () => compared(gpu, output, () => reference(of), toleranceOf(kernel, precision));
+    return isRight(name, look, tried);
   }
 
   /** What was tuned for the pass of a key, or the next fastest kernel, whichever is right; else the table's is to serve. */
@@ -116,10 +128,11 @@ export async function proved(
     const format = gpu.storageFormat(precision);
     if (reduction === 'serial' && format !== 'f16') return true;
     const { statistics = 'apart' } = choices;
-    return isRight(`sums ${reduction} ${format}, statistics ${statistics}`, () =>
+    const name = `sums ${reduction} ${format}, statistics ${statistics}`;
+    return isRight(name, () =>
       compared(
         gpu,
-        () => reductions(gpu, precision, { ...choices, reduction }),
+        () => trials.run(name, () => reductions(gpu, precision, { ...choices, reduction })),
         () => reductions(gpu, 'f32', { ...choices, reduction: 'serial' }),
         toleranceOf('sums', precision),
       ),
@@ -186,7 +199,12 @@ interface Seen {
   readonly problem?: string;
 }
 
-function toldOf(name: string, { right, problem }: Seen): string {
+/** It lost the device or ended a process. */
+const broken: Seen = { right: false };
+
+function toldOf(name: string, found: Seen): string {
+  const { right, problem } = found;
+  if (found === broken) return toldOfBroken(name);
   const differ = 'and results may differ in the last digits from those of other runs';
   if (problem === undefined)
     return `this adapter and driver compute the kernel '${name}' wrongly; another takes its place, ${differ}`;
@@ -220,7 +238,7 @@ async function compared(
     try {
       return { right: agree(await found(), right, tolerance) };
     } catch (error) {
-      await assertThere();
+      if (error instanceof DeviceLost) throw error;
       problem = (error as Error).message;
       if (error instanceof OutOfMemory) return { right: undefined, problem };
     }

@@ -4,7 +4,7 @@
  * into the limits that plans are made for, and are kept in a cache for the next time.
  */
 import * as v from 'valibot';
-import { Aborted } from '../errors.ts';
+import { Aborted, DeviceLost } from '../errors.ts';
 import type { KernelChoices } from '../gpu/choices.ts';
 import type { Gpu } from '../gpu/device.ts';
 import { isMatrixKernel, operandTolerance } from '../gpu/matrix-units.ts';
@@ -20,6 +20,7 @@ import type { Precision } from '../gpu/precision.ts';
 import { assertOptions } from '../options.ts';
 import { callback, list, signal, withParts } from '../schema.ts';
 import { benchPass, ClockTooCoarse, type PassBench } from './pass-bench.ts';
+import { toldOfBroken, trialName, Trials } from './trials.ts';
 import { readCache, usable, writeCache, type TuningStore } from './tuning-cache.ts';
 
 /** How kernels are measured. */
@@ -115,16 +116,19 @@ export async function tune(
   assertOptions('tune', tuningEntries, options);
   const { store, warn = () => undefined, budgetMs = defaultBudgetMs, table = gpu.limits.kernels } = options;
   const standardOf = (pass: ConvPass): string => standardKernel(table, pass);
-  const known = new Map(Object.entries(await cachedChoices(gpu, store, warn)));
+  const cached = await readCache(store, gpu, warn);
+  const known = new Map(Object.entries(usable(cached.choices, gpu)));
+  const trials = new Trials(gpu, store, cached);
   const fresh = passes.filter((pass) => hasChoice(pass, gpu.abilities) && !known.has(pass.key));
   const measured: Measurement[] = [];
   const started = performance.now();
+  if (fresh.length > 0) for (const name of cached.broken) warn(toldOfBroken(name));
   try {
     for (const [done, pass] of fresh.entries()) {
       if (performance.now() - started >= budgetMs) break;
       options.onPass?.(done, fresh.length);
       try {
-        measured.push(await measure(gpu, pass, standardOf(pass), options));
+        measured.push(await measure(gpu, pass, standardOf(pass), trials, options));
       } catch (error) {
         if (error instanceof Aborted) throw error;
         if (await gpu.isLost()) throw gpu.lossError();
@@ -164,6 +168,7 @@ async function measure(
   gpu: Gpu,
   pass: CountedPass,
   standard: string,
+  trials: Trials,
   { bench = benchPass, candidates: named = (one) => kernelsOf(one, gpu.matrixUnits), signal }: TuningOptions,
 ): Promise<Measurement> {
   const rejected: string[] = [];
@@ -177,19 +182,22 @@ async function measure(
     const gaining: { readonly name: string; readonly ms: number }[] = [];
     const close = (name: string) => (output: Parts) =>
       agree(output, expected, toleranceOf(name, pass.precision));
-    const runnable = named(pass).filter((name) => name !== standard && runsOn(name, gpu.abilities, pass));
+    const nameOf = (kernel: string) => trialName(pass, kernel, gpu.storageFormat(pass.precision));
+    const mayBeTried = (name: string) => name !== standard && !trials.isRisky(nameOf(name));
+    const runnable = named(pass).filter((name) => mayBeTried(name) && runsOn(name, gpu.abilities, pass));
     const plainer = runnable.filter((name) => !isMatrixKernel(name));
     const onMatrices = runnable.filter(isMatrixKernel).slice(0, Math.max(0, mostCandidates - plainer.length));
     const candidates = [...onMatrices, ...plainer];
-    if (standardMs <= longMs) await under.compile(candidates);
+    // Those on matrix units, which drivers are new to, one after the other: one that ends the process is then known.
+    const together = candidates.filter((name) => !isMatrixKernel(name) || trials.hasSurvived(nameOf(name)));
+    if (standardMs <= longMs) await under.compile(together);
     for (const name of standardMs <= longMs ? candidates : []) {
       stopIfAsked();
       try {
-        const { ms } = await tried(under, name, standardMs, close(name));
+        const { ms } = await trials.run(nameOf(name), () => tried(under, name, standardMs, close(name)));
         if (ms <= worthwhile * standardMs) gaining.push({ name, ms });
       } catch (error) {
-        if (await gpu.isLost()) throw gpu.lossError();
-        if (error instanceof ClockTooCoarse) throw error;
+        if (error instanceof DeviceLost || error instanceof ClockTooCoarse) throw error;
         rejected.push(name); // it does not compile here, does not fit the memory, or computes something else
       }
     }

@@ -3,6 +3,7 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { UNet3DError } from '../errors.ts';
 import { FolderLock } from '../files/lock.node.ts';
+import { formatProcess, isRunning, parseProcess, thisProcess } from '../files/process.node.ts';
 import { readIfThere } from '../files/read.node.ts';
 import { removeLeftovers, writeFileAtomically } from '../files/write.node.ts';
 import { assertOptions } from '../options.ts';
@@ -76,8 +77,16 @@ export function folderCache(folder = cacheFolder()): TuningStore {
     },
     load: (name: string): Promise<Uint8Array | undefined> => readIfThere(join(folder, name), longest),
   };
+  const own = formatProcess(thisProcess());
   return {
     ...store,
+    users: {
+      own,
+      hasEnded(name) {
+        const other = parseProcess(name);
+        return other !== undefined && isRunning(other) === false;
+      },
+    },
     async update(name, change) {
       using held = await locked(folder);
       void held; // until the end

@@ -14,7 +14,10 @@ import type { FileStore } from '../files/store.ts';
 import { version } from '../version.ts';
 
 /** Keeps the cache; `save` must leave either the old or the new file. */
-export type TuningStore = FileStore;
+export interface TuningStore extends FileStore {
+  /** Who uses it: the name of this process, and whether that of another is known to have ended. Default: all others have. */
+  readonly users?: { readonly own: string; hasEnded(name: string): boolean };
+}
 
 export const cacheName = 'kernels.json';
 
@@ -27,17 +30,28 @@ interface CacheFile {
   readonly next?: Readonly<Record<string, Ranking>> | undefined;
   /** The same: whether kernels were right where they were first tried, see ladder.ts. */
   readonly proofs?: Readonly<Record<string, Proofs>> | undefined;
+  /** The same: who is trying a kernel, or `nobody` where the device was lost over it; see trials.ts. */
+  readonly trying?: Readonly<Record<string, Notes>> | undefined;
 }
 
+type Notes = Readonly<Record<string, string>>;
 type Ranking = Readonly<Record<string, readonly string[]>>;
 type Proofs = Readonly<Record<string, boolean>>;
 
 /** What is known of a device. */
-interface Known {
+export interface Known {
   readonly choices: Readonly<Record<string, string>>;
   readonly next: Ranking;
   readonly proofs: Proofs;
+  /** Kernels that lost the device or ended a process. */
+  readonly broken: ReadonlySet<string>;
 }
+
+/** What a part of this is changed to. */
+type Found = Partial<Omit<Known, 'broken'>> & {
+  /** Who tries a kernel now; undefined where nobody does any more. */
+  readonly trying?: Readonly<Record<string, string | undefined>>;
+};
 
 export const cacheSchema = object({
   'unet3d-gpu kernels': v.literal(1),
@@ -55,6 +69,9 @@ export const cacheSchema = object({
       v.record(v.string(), flag, 'true or false by kernel'),
       'an object of kernels by device',
     ),
+  ),
+  trying: v.optional(
+    v.record(v.string(), v.record(v.string(), text, 'who tries a kernel'), 'an object of kernels by device'),
   ),
 }) satisfies Schema<CacheFile>;
 
@@ -82,6 +99,15 @@ const inMemory: TuningStore = {
 /** This platform's store; where it has none, one that lasts as long as the program. */
 export const tuningStore = async (): Promise<TuningStore> => (await provider()) ?? inMemory;
 
+export const nobody = 'nobody';
+const thisProgram = String(Math.random());
+
+/** By which a store knows this process. */
+export const ownName = (store: TuningStore | undefined): string => store?.users?.own ?? thisProgram;
+
+const hasEnded = (name: string, store: TuningStore | undefined): boolean =>
+  name !== ownName(store) && (name === nobody || (store?.users?.hasEnded(name) ?? true));
+
 /** Other devices, drivers and versions measure for themselves. */
 const deviceKey = ({ identity }: Gpu): string => `${identity} | unet3d-gpu ${version}`;
 
@@ -89,7 +115,7 @@ const deviceKey = ({ identity }: Gpu): string => `${identity} | unet3d-gpu ${ver
 function parsed(
   bytes: Uint8Array | undefined,
   warn: (message: string) => void,
-): Pick<CacheFile, 'devices' | 'next' | 'proofs'> {
+): Omit<CacheFile, 'unet3d-gpu kernels'> {
   if (!bytes) return { devices: {} };
   try {
     return readJson(new TextDecoder().decode(bytes), cacheSchema, (problem) => new Error(problem));
@@ -109,9 +135,15 @@ export async function readCache(
   warn: (message: string) => void,
 ): Promise<Known> {
   const bytes = await store?.load(cacheName).catch((error: unknown) => void warn(leftAside(error)));
-  const { devices, next, proofs } = parsed(bytes, warn);
+  const { devices, next, proofs, trying } = parsed(bytes, warn);
   const key = deviceKey(gpu);
-  return { choices: devices[key] ?? {}, next: next?.[key] ?? {}, proofs: proofs?.[key] ?? {} };
+  const left = Object.entries(trying?.[key] ?? {}).filter(([, user]) => hasEnded(user, store));
+  return {
+    choices: devices[key] ?? {},
+    next: next?.[key] ?? {},
+    proofs: proofs?.[key] ?? {},
+    broken: new Set(left.map(([name]) => name)),
+  };
 }
 
 /** Of choices from the cache, those that the device runs and this version knows. */
@@ -122,7 +154,7 @@ export const usable = (choices: Known['choices'], { abilities }: Gpu): Known['ch
 export async function writeCache(
   store: TuningStore | undefined,
   gpu: Gpu,
-  { choices, next, proofs }: Partial<Known>,
+  { choices, next, proofs, trying }: Found,
   warn: (message: string) => void,
 ): Promise<void> {
   if (!store) return;
@@ -138,6 +170,8 @@ export async function writeCache(
       devices: choices ? { ...before.devices, [key]: { ...choices, ...stays } } : before.devices,
       ...(next && { next: { ...before.next, [key]: { ...next, ...Object.fromEntries(staysNext) } } }),
       ...(proofs && { proofs: { ...before.proofs, [key]: { ...before.proofs?.[key], ...proofs } } }),
+      // What becomes undefined is not written.
+      ...(trying && { trying: { ...before.trying, [key]: { ...before.trying?.[key], ...trying } as Notes } }),
     };
     return new TextEncoder().encode(JSON.stringify(file, null, 1));
   };

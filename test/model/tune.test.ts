@@ -222,7 +222,8 @@ describe('tune', () => {
     };
     const matrixUnits = { shapes, subgroup: 32, precisions: ['f32'] as const };
     const abilities: Abilities = { limits: most as GPUSupportedLimits, matrixUnits };
-    const gpu = { device: {}, limits, identity, matrixUnits, abilities } as unknown as Gpu;
+    const given = { device: {}, limits, identity, matrixUnits, abilities };
+    const gpu = { ...given, storageFormat: () => 'f32' } as unknown as Gpu;
     const names = kernelsOf(pass(), matrixUnits);
     const { options, opened } = timed(Object.fromEntries(names.map((name) => [name, 100])));
     await tune(gpu, [pass()], options);
@@ -328,6 +329,7 @@ describe('the cache', () => {
       'unet3d-gpu kernels': 1,
       devices: { [device]: first.tuned },
       next: { [device]: { [pass().key]: ['tiled 16x8x4, 8'] } },
+      trying: { [device]: {} },
     });
   });
 

@@ -1,8 +1,10 @@
 /** Where Node keeps the cache of kernel choices, and how. */
+import { spawnSync } from 'node:child_process';
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { formatProcess, thisProcess } from '../../src/files/process.node.ts';
 import { cacheFolder, folderCache } from '../../src/model/tuning-cache.node.ts';
 
 test("the user's cache folder, as the platform has it", () => {
@@ -27,4 +29,12 @@ test('files are made with their folder and replaced whole', async () => {
   } finally {
     await rm(folder, { recursive: true });
   }
+});
+
+test('the folder of the cache knows processes', () => {
+  const { own, hasEnded } = folderCache('anywhere').users!;
+  expect(own).toBe(formatProcess(thisProcess()));
+  expect([own, 'something else'].map(hasEnded)).toEqual([false, false]);
+  const { pid } = spawnSync(process.execPath, ['-e', '']);
+  expect(hasEnded(formatProcess({ ...thisProcess(), pid, started: '1' }))).toBe(true);
 });
